@@ -1,0 +1,523 @@
+// Package disclose is the disclosing side of Penname, the registrar: it records
+// warrants, collects what custodians decide, and relays a sealed package to the
+// requester.
+//
+// It can only decrypt its own half of a key, and never sees an identity: the
+// custodians' halves arrive encrypted to the requester, and its own half leaves
+// encrypted to the requester.
+//
+// The order is the product, and each step is refused without the one before
+// (DESIGN section 2, promise 3):
+//
+//	File      decide → row and leaf RECORDED in one transaction → cosigned checkpoint
+//	Review    only then may a custodian see the case
+//	Approve   signed approval → row and leaf; with the quorum also leaf AUTHORISED
+//	release   AUTHORISED under a cosigned checkpoint → first half from Vault →
+//	          re-encrypted to the requester → package and leaf RELEASED
+//	Deliver   RELEASED under a cosigned checkpoint → handed over
+//	Notify    secrecy over → notice and leaf NOTICED, with the salt that opens the commitments
+package disclose
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// The refusals of this package. Stores return them too.
+var (
+	ErrNoCase = refusal.New(refusal.NotFound, "warrant.no_case",
+		"there is no case with that id: use the id that filing the warrant printed")
+	ErrNoBundle = refusal.New(refusal.Unavailable, "bundle.none_in_force",
+		"no rules are in force: install a bundle that the custodians endorsed")
+	ErrDataNotHeld = refusal.New(refusal.NotFound, "warrant.data_not_held",
+		"no record is held for one of the targets: check pen name and platform against the evidence")
+	ErrCommitment = refusal.New(refusal.Denied, "warrant.commitment_mismatch",
+		"the record that is held is not the one that the token in the evidence commits to: nothing was disclosed, tell the custodians")
+	ErrNotLogged = refusal.New(refusal.NotYet, "warrant.not_logged",
+		"the warrant is on file but no quorum of witnesses has cosigned its leaf yet: try again")
+	ErrQuorumNotMet = refusal.New(refusal.NotYet, "warrant.quorum_not_met",
+		"not enough custodians have approved yet: ask for the status to see how many")
+	ErrDeclined = refusal.New(refusal.Denied, "warrant.declined",
+		"so many custodians declined that this warrant cannot be opened: the log holds their reasons")
+	ErrExpired = refusal.New(refusal.Denied, "warrant.expired",
+		"the warrant expired before it was released: the court must issue a new one")
+	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
+		"this custodian has decided on this case: a decision counts once")
+	ErrCaseClosed = refusal.New(refusal.Conflict, "custodian.case_not_open",
+		"the case is not waiting for custodians any more")
+	ErrWrongCase = refusal.New(refusal.Denied, "custodian.wrong_case",
+		"the approval is for another case, warrant, bundle or leaf: review the case again and sign what it shows")
+	ErrShares = refusal.New(refusal.Invalid, "custodian.shares_incomplete",
+		"an approval carries exactly one share for each target of the warrant")
+	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown",
+		"the request is not signed by a custodian of the bundle in force")
+)
+
+// Registrar runs the disclosing side. All fields are required.
+type Registrar struct {
+	Keys    Keys
+	Cases   Cases
+	Records Records
+	Bundles Bundles
+	Log     Log
+	Now     func() time.Time
+}
+
+// Install puts a bundle in force: only with the endorsement of as many of its
+// custodians as its threshold, and only by a leaf in the public log, so that
+// the rules cannot change in the dark.
+func (r *Registrar) Install(ctx context.Context, bundle []byte, endorsements []string) error {
+	b, err := policy.ParseBundle(bundle)
+	if err != nil {
+		return err
+	}
+	if err := b.VerifyEndorsements(endorsements); err != nil {
+		return err
+	}
+	return r.Bundles.Install(ctx, bundle, endorsements, proof.Leaf{
+		Version: 1, Kind: proof.KindBundle, Day: day(r.Now()), Bundle: b.Hash(),
+	})
+}
+
+// Bundle returns the bundle in force.
+func (r *Registrar) Bundle(ctx context.Context) (*policy.Bundle, error) {
+	raw, _, err := r.Bundles.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return policy.ParseBundle(raw)
+}
+
+// File decides on a warrant and, if the rules allow it, records it: the row and
+// the leaf in one transaction, under a cosigned checkpoint before it returns.
+// Filing a warrant again returns the same case. A refusal is logged too.
+//
+// If the warrant is on file but could not be cosigned, the case is returned
+// together with ErrNotLogged: nothing can be opened, and File can be repeated.
+func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy.Decision, error) {
+	b, err := r.Bundle(ctx)
+	if err != nil {
+		return Case{}, policy.Decision{}, err
+	}
+	now := r.Now()
+	d := policy.Decide(s, b, now)
+	if d.Allowed {
+		if err := r.targetsHeld(ctx, d); err != nil {
+			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
+				d.Allowed, d.Refusal = false, refused
+			} else {
+				return Case{}, d, err
+			}
+		}
+	}
+	if !d.Allowed {
+		err := r.Cases.Refuse(ctx, policy.Hash(s.Warrant), proof.Leaf{
+			Version: 1, Kind: proof.KindRefused, Day: day(now), Code: d.Refusal.Code,
+		})
+		if err != nil {
+			return Case{}, d, err
+		}
+		return Case{}, d, d.Refusal
+	}
+	c := Case{
+		ID:          newCaseID(),
+		WarrantHash: policy.Hash(s.Warrant),
+		Submission:  s,
+		Bundle:      b.Hash(),
+		Quorum:      max(d.Quorum, b.Threshold),
+		State:       Recorded,
+		SecrecyEnds: d.Warrant.Secrecy.Ends,
+		Expires:     d.Warrant.Expiry,
+	}
+	rand.Read(c.Salt[:])
+	c, err = r.Cases.File(ctx, c, recordedLeaf(c, d.Warrant, now))
+	if err != nil {
+		return Case{}, d, err
+	}
+	if err := r.Log.Await(ctx, c.RecordedLeaf); err != nil {
+		return c, d, ErrNotLogged.Because(err)
+	}
+	return c, d, nil
+}
+
+// targetsHeld checks that every target exists and that the stored commitment is
+// the one in the evidence's token.
+func (r *Registrar) targetsHeld(ctx context.Context, d policy.Decision) error {
+	for i, t := range d.Warrant.Targets {
+		_, commitment, err := r.Records.Link(ctx, t.Pseudonym, t.Platform)
+		if err != nil {
+			return err
+		}
+		if commitment != d.Tokens[i].Commitment {
+			return ErrCommitment
+		}
+	}
+	return nil
+}
+
+func recordedLeaf(c Case, w *policy.Warrant, now time.Time) proof.Leaf {
+	l := proof.Leaf{
+		Version: 1, Kind: proof.KindRecorded, Day: day(now),
+		Jurisdiction: w.Jurisdiction, OffenceClass: w.OffenceClass, WarrantKind: w.Kind,
+		Targets: len(w.Targets), SecrecyEnds: day(w.Secrecy.Ends), Bundle: c.Bundle,
+		Commitment: proof.Commit(c.Salt, "warrant", []byte(c.Submission.Warrant)),
+	}
+	for _, t := range w.Targets {
+		l.TargetCommitments = append(l.TargetCommitments,
+			proof.Commit(c.Salt, "target", []byte(t.Pseudonym), []byte(t.Platform)))
+	}
+	slices.Sort(l.TargetCommitments)
+	return l
+}
+
+// Status returns a case. Whoever knows the id may ask: it is 128 random bits.
+func (r *Registrar) Status(ctx context.Context, id string) (Case, error) {
+	return r.Cases.Case(ctx, id)
+}
+
+// Pending returns the cases that wait for custodians.
+func (r *Registrar) Pending(ctx context.Context) ([]Case, error) {
+	return r.Cases.List(ctx, Recorded)
+}
+
+// Review opens the links of a case for a custodian, who must be able to check
+// that each record is the one that the token committed to. It is refused until
+// the warrant's leaf is under a cosigned checkpoint.
+func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, error) {
+	c, err := r.Cases.Case(ctx, id)
+	if err != nil {
+		return policy.CaseFile{}, err
+	}
+	leaf, err := r.logged(ctx, c, c.RecordedLeaf)
+	if err != nil {
+		return policy.CaseFile{}, err
+	}
+	f := policy.CaseFile{
+		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
+		Approvals: signedApprovals(c),
+	}
+	w, err := policy.ParseUnverified(c.Submission.Warrant) // it was verified when filed
+	if err != nil {
+		return policy.CaseFile{}, err
+	}
+	for _, t := range w.Targets {
+		opened, _, err := r.openTarget(ctx, t)
+		if err != nil {
+			return policy.CaseFile{}, err
+		}
+		f.Targets = append(f.Targets, opened)
+	}
+	return f, nil
+}
+
+// openTarget opens the link of a target and checks it against its commitment.
+func (r *Registrar) openTarget(ctx context.Context, t policy.Target) (policy.OpenedTarget, seal.Record, error) {
+	sealed, commitment, err := r.Records.Link(ctx, t.Pseudonym, t.Platform)
+	if err != nil {
+		return policy.OpenedTarget{}, seal.Record{}, err
+	}
+	link, err := r.Keys.OpenLink(ctx, string(t.Pseudonym), sealed)
+	if err != nil {
+		return policy.OpenedTarget{}, seal.Record{}, err
+	}
+	if len(link) <= 32 {
+		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
+	}
+	salt, label := [32]byte(link[:32]), string(link[32:])
+	if token.Commit(t.Pseudonym, label, salt) != commitment {
+		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
+	}
+	record, err := r.Records.Record(ctx, label)
+	if err != nil {
+		return policy.OpenedTarget{}, seal.Record{}, err
+	}
+	return policy.OpenedTarget{
+		Pseudonym: t.Pseudonym, Platform: t.Platform,
+		Label: label, LinkSalt: salt[:], SecondHalf: record.SecondHalf,
+	}, record, nil
+}
+
+// logged returns a leaf of the case with its proof, once it is cosigned.
+func (r *Registrar) logged(ctx context.Context, c Case, index int64) (policy.LoggedLeaf, error) {
+	if err := r.Log.Await(ctx, index); err != nil {
+		return policy.LoggedLeaf{}, ErrNotLogged.Because(err)
+	}
+	leaf, p, err := r.Log.Prove(ctx, index)
+	if err != nil {
+		return policy.LoggedLeaf{}, ErrNotLogged.Because(err)
+	}
+	return policy.LoggedLeaf{Index: index, Bytes: leaf, Proof: p}, nil
+}
+
+// Decide records a custodian's signed approval or refusal of a case. With the
+// last approval of the quorum the case is authorised in the same transaction,
+// and the package is made. If making the package fails the case stays
+// authorised, the decision stands, and Deliver tries again.
+func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error) {
+	b, err := r.Bundle(ctx)
+	if err != nil {
+		return Case{}, err
+	}
+	a, err := policy.VerifyApproval(signed, b)
+	if err != nil {
+		return Case{}, err
+	}
+	now := r.Now()
+	c, err := r.Cases.Apply(ctx, id, func(c *Case) ([]Entry, error) {
+		return c.decide(a, signed, len(b.Custodians), now)
+	})
+	if err != nil {
+		return Case{}, err
+	}
+	if c.State == Authorised {
+		if released, err := r.release(ctx, c); err == nil {
+			return released, nil
+		}
+	}
+	return c, nil
+}
+
+// decide is the transition of one approval: pure, under the case's lock.
+func (c *Case) decide(a *policy.Approval, signed string, custodians int, now time.Time) ([]Entry, error) {
+	switch {
+	case a.Case != c.ID, a.WarrantHash != hex.EncodeToString(c.WarrantHash[:]),
+		a.Bundle != c.Bundle, a.LeafIndex != c.RecordedLeaf:
+		return nil, ErrWrongCase
+	// Threshold = distinct authorities (ATTACKS C05): one custodian counts once.
+	case slices.ContainsFunc(c.Approvals, func(have Approval) bool { return have.Custodian == a.Custodian }):
+		return nil, ErrDecided
+	case c.State != Recorded:
+		return nil, ErrCaseClosed
+	case !now.Before(c.Expires):
+		return nil, ErrExpired
+	}
+	approved := a.Decision == policy.Approve
+	w, err := policy.ParseUnverified(c.Submission.Warrant)
+	if err != nil {
+		return nil, err
+	}
+	if approved && !sharesComplete(a, len(w.Targets)) {
+		return nil, ErrShares
+	}
+	leaf := proof.Leaf{
+		Version: 1, Kind: proof.KindApproved, Day: day(now), Case: &c.RecordedLeaf,
+		Custodian: a.Custodian, Commitment: proof.Commit(c.Salt, "approval", []byte(signed)),
+	}
+	if !approved {
+		leaf.Kind, leaf.Code = proof.KindDeclined, a.Reason
+	}
+	c.Approvals = append(c.Approvals, Approval{Custodian: a.Custodian, Approved: approved, Signed: signed})
+	entries := []Entry{{Leaf: leaf, Index: &c.Approvals[len(c.Approvals)-1].Leaf}}
+	yes, no := c.Votes()
+	switch {
+	case yes >= c.Quorum:
+		c.State = Authorised
+		entries = append(entries, Entry{Leaf: proof.Leaf{
+			Version: 1, Kind: proof.KindAuthorised, Day: day(now), Case: &c.RecordedLeaf,
+		}, Index: &c.AuthorisedLeaf})
+	case custodians-no < c.Quorum:
+		c.State = Declined
+	}
+	return entries, nil
+}
+
+func sharesComplete(a *policy.Approval, targets int) bool {
+	seen := make(map[int]bool)
+	for _, s := range a.Shares {
+		if s.Target < 0 || s.Target >= targets || seen[s.Target] || len(s.Ciphertext) == 0 {
+			return false
+		}
+		seen[s.Target] = true
+	}
+	return len(seen) == targets
+}
+
+// Votes counts the approvals and the refusals of distinct custodians.
+func (c *Case) Votes() (yes, no int) {
+	for _, a := range c.Approvals {
+		if a.Approved {
+			yes++
+		} else {
+			no++
+		}
+	}
+	return yes, no
+}
+
+// release makes the package of an authorised case. Vault is asked for nothing
+// before the AUTHORISED leaf is under a cosigned checkpoint.
+func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
+	if !r.Now().Before(c.Expires) {
+		return c, ErrExpired
+	}
+	authorised, err := r.logged(ctx, c, c.AuthorisedLeaf)
+	if err != nil {
+		return c, err
+	}
+	recorded, err := r.logged(ctx, c, c.RecordedLeaf)
+	if err != nil {
+		return c, err
+	}
+	w, err := policy.ParseUnverified(c.Submission.Warrant)
+	if err != nil {
+		return c, err
+	}
+	p := policy.Package{
+		Version: 1, Case: c.ID, Warrant: c.Submission.Warrant, Salt: c.Salt[:],
+		Approvals: signedApprovals(c), Recorded: recorded, Authorised: authorised,
+	}
+	for _, t := range w.Targets {
+		pt, err := r.packTarget(ctx, c, w, t)
+		if err != nil {
+			return c, err
+		}
+		p.Targets = append(p.Targets, pt)
+	}
+	packed, err := json.Marshal(p)
+	if err != nil {
+		return c, err
+	}
+	hash := sha256.Sum256(packed)
+	return r.Cases.Apply(ctx, c.ID, func(c *Case) ([]Entry, error) {
+		if c.State != Authorised {
+			return nil, ErrCaseClosed // another process released it: its package stands
+		}
+		c.State, c.Package = Released, packed
+		return []Entry{{Leaf: proof.Leaf{
+			Version: 1, Kind: proof.KindReleased, Day: day(r.Now()), Case: &c.RecordedLeaf,
+			Package: hex.EncodeToString(hash[:]),
+		}, Index: &c.ReleasedLeaf}}, nil
+	})
+}
+
+// packTarget re-encrypts the first halves of the fields that the warrant names,
+// and of no other, to the requester. The clear half lives in this function only.
+func (r *Registrar) packTarget(ctx context.Context, c Case, w *policy.Warrant, t policy.Target) (policy.PackageTarget, error) {
+	opened, record, err := r.openTarget(ctx, t)
+	if err != nil {
+		return policy.PackageTarget{}, err
+	}
+	half, err := r.Keys.UnwrapHalf(ctx, record.Label, record.FirstHalf)
+	if err != nil {
+		return policy.PackageTarget{}, err
+	}
+	defer clear(half)
+	pt := policy.PackageTarget{OpenedTarget: opened, Fields: make(map[string][]byte)}
+	for _, name := range w.Fields {
+		if sealed, ok := record.Fields[name]; ok {
+			pt.Fields[name] = sealed
+		}
+	}
+	clearHalves, err := json.Marshal(seal.FirstHalves(half, record.Label, w.Fields))
+	if err != nil {
+		return policy.PackageTarget{}, err
+	}
+	defer clear(clearHalves)
+	pt.Halves, err = seal.SealTo(w.Requester.DeliveryKey, seal.HalvesInfo(c.WarrantHash, record.Label), clearHalves)
+	return pt, err
+}
+
+// Deliver hands the package over: only a released one, and only once the
+// RELEASED leaf, which holds its hash, is under a cosigned checkpoint.
+func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, error) {
+	c, err := r.Cases.Case(ctx, id)
+	if err != nil {
+		return policy.Delivery{}, err
+	}
+	switch c.State {
+	case Recorded:
+		if !r.Now().Before(c.Expires) {
+			return policy.Delivery{}, ErrExpired
+		}
+		return policy.Delivery{}, ErrQuorumNotMet
+	case Declined:
+		return policy.Delivery{}, ErrDeclined
+	case Authorised:
+		if c, err = r.release(ctx, c); err != nil {
+			return policy.Delivery{}, err
+		}
+	}
+	leaf, err := r.logged(ctx, c, c.ReleasedLeaf)
+	if err != nil {
+		return policy.Delivery{}, err
+	}
+	return policy.Delivery{Package: c.Package, Released: leaf}, nil
+}
+
+// Notify tells the persons concerned by every released case whose secrecy has
+// ended, and publishes the salt that opens the commitments of the case. It
+// returns how many cases it closed. A case that fails is left for the next run;
+// the audit of the log shows it as overdue.
+func (r *Registrar) Notify(ctx context.Context) (int, error) {
+	due, err := r.Cases.List(ctx, Released)
+	if err != nil {
+		return 0, err
+	}
+	var closed int
+	var failed error
+	for _, c := range due {
+		if r.Now().Before(c.SecrecyEnds) {
+			continue
+		}
+		if _, err := r.Cases.Apply(ctx, c.ID, r.notice); err != nil {
+			failed = err
+			continue
+		}
+		closed++
+	}
+	return closed, failed
+}
+
+func (r *Registrar) notice(c *Case) ([]Entry, error) {
+	if c.State != Released {
+		return nil, ErrCaseClosed
+	}
+	w, err := policy.ParseUnverified(c.Submission.Warrant)
+	if err != nil {
+		return nil, err
+	}
+	c.State = Noticed
+	for _, t := range w.Targets {
+		c.Notices = append(c.Notices, Notice{
+			Pseudonym: t.Pseudonym, Platform: t.Platform,
+			Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
+			Requester: w.Requester.Organisation, Fields: w.Fields,
+			Leaf: c.RecordedLeaf, Day: r.Now().UTC().Truncate(24 * time.Hour),
+		})
+	}
+	return []Entry{{Leaf: proof.Leaf{
+		Version: 1, Kind: proof.KindNoticed, Day: day(r.Now()), Case: &c.RecordedLeaf,
+		Salt: hex.EncodeToString(c.Salt[:]),
+	}, Index: &c.NoticedLeaf}}, nil
+}
+
+func signedApprovals(c Case) []string {
+	var signed []string
+	for _, a := range c.Approvals {
+		if a.Approved {
+			signed = append(signed, a.Signed)
+		}
+	}
+	return signed
+}
+
+func newCaseID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}
+
+func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,0 +1,134 @@
+package disclose
+
+import (
+	"context"
+	"time"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/token"
+)
+
+// State is where a case stands. It moves only forward:
+//
+//	recorded → authorised → released → noticed
+//	recorded → declined
+type State string
+
+// The states of a case.
+const (
+	Recorded   State = "recorded"   // the warrant is on file and its leaf is in the log
+	Authorised State = "authorised" // a quorum of custodians approved
+	Released   State = "released"   // the package exists, encrypted to the requester
+	Noticed    State = "noticed"    // secrecy ended and the persons concerned were told
+	Declined   State = "declined"   // so many custodians declined that no quorum can be reached
+)
+
+// Case is one warrant and all that became of it.
+type Case struct {
+	ID          string   // 16 random bytes, base32: knowing it lets one ask for the status
+	WarrantHash [32]byte // policy.Hash of the warrant: one warrant is one case
+	Submission  policy.Submission
+	Bundle      string   // hash of the bundle it was decided under
+	Salt        [32]byte // opens the commitments in the log; secret until noticed
+	Quorum      int      // distinct custodians that must approve
+	State       State
+	SecrecyEnds time.Time // UTC day
+	Expires     time.Time // of the warrant
+	Approvals   []Approval
+
+	// Indices of the leaves in the public log; Recorded is always set, the
+	// others are 0 until the state is reached (leaf 0 is always a bundle).
+	RecordedLeaf, AuthorisedLeaf, ReleasedLeaf, NoticedLeaf int64
+
+	Package []byte   // what the requester receives; nil before Released
+	Notices []Notice // set when Noticed
+}
+
+// Approval is one custodian's signed decision on a case.
+type Approval struct {
+	Custodian string
+	Approved  bool
+	Signed    string // the JWS, policy.VerifyApproval
+	Leaf      int64
+}
+
+// Notice is what the person behind a pseudonym is told.
+type Notice struct {
+	Pseudonym  token.Pseudonym
+	Platform   string
+	Authority  string
+	FileNumber string
+	LegalBasis string
+	Requester  string
+	Fields     []string
+	Leaf       int64
+	Day        time.Time
+}
+
+// Entry is a leaf to append. Index, if not nil, receives where it went before
+// the case is stored: it points into the case.
+type Entry struct {
+	Leaf  proof.Leaf
+	Index *int64
+}
+
+// Keys is the key service as the disclosing side may use it: it decrypts, and
+// cannot encrypt, rotate or export. Implementations are safe for concurrent
+// use and return a refusal of kind Unavailable when in doubt.
+type Keys interface {
+	// UnwrapHalf returns the 32-byte first half of the record with that label.
+	UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error)
+	// OpenLink returns the link of that pseudonym: 32 bytes of salt, then the
+	// record label.
+	OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error)
+}
+
+// Cases is where cases are kept. Each method that takes leaves appends them to
+// the public log in the transaction that stores the case: both happen or
+// neither.
+type Cases interface {
+	// File stores c and appends leaf. A warrant that is on file is returned as
+	// it is, and nothing is appended.
+	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
+	// Refuse appends leaf, once for each warrant and refusal code.
+	Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error
+	// Case returns one case, or ErrNoCase.
+	Case(ctx context.Context, id string) (Case, error)
+	// List returns the cases in a state, oldest first, at most 1000.
+	List(ctx context.Context, s State) ([]Case, error)
+	// Apply locks the case, lets change edit it, and stores the edit with the
+	// entries it returned. If change fails nothing is stored, and its error is
+	// returned as it is. The state may only move forward. Two concurrent calls
+	// for one case run one after the other.
+	Apply(ctx context.Context, id string, change func(*Case) ([]Entry, error)) (Case, error)
+}
+
+// Records is what the disclosing side may read of what the issuing side wrote.
+type Records interface {
+	// Link returns the sealed link and the commitment of a pseudonym on a
+	// platform, or ErrDataNotHeld.
+	Link(ctx context.Context, p token.Pseudonym, platform string) (link string, commitment [32]byte, err error)
+	// Record returns a sealed record, or ErrDataNotHeld.
+	Record(ctx context.Context, label string) (seal.Record, error)
+}
+
+// Bundles is where the rules in force are kept.
+type Bundles interface {
+	// Install stores the bundle with its endorsements and appends leaf, in one
+	// transaction, and makes it the one in force. The bundle that is in force
+	// already is left alone.
+	Install(ctx context.Context, bundle []byte, endorsements []string, leaf proof.Leaf) error
+	// Current returns the bundle in force with its endorsements, or ErrNoBundle.
+	Current(ctx context.Context) (bundle []byte, endorsements []string, err error)
+}
+
+// Log is the public log as the registrar needs it: see translog.Publisher.
+type Log interface {
+	// Await returns nil only once the leaf is under a checkpoint that a quorum
+	// of witnesses cosigned; it publishes one if need be.
+	Await(ctx context.Context, index int64) error
+	// Prove returns the leaf and its c2sp.org/tlog-proof under that checkpoint.
+	Prove(ctx context.Context, index int64) (leaf, proof []byte, err error)
+}

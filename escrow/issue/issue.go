@@ -1,0 +1,278 @@
+// Package issue is the issuing side of Penname: it enrols a person once, seals
+// the identity, and derives one pseudonym for each platform.
+//
+// It can only encrypt. Nothing in this package, in the ports it declares or in
+// the database and Vault roles behind them opens a sealed identity or a link;
+// that is what package disclose is for, and the two do not import each other.
+//
+//	identity ── MAC ──► fingerprint ──► the same person, if seen before
+//	    │
+//	    └── seal (two halves) ──► record under a random label
+//	person ‖ platform ── MAC ──► pseudonym, with a link to the label
+//	                             that only the disclosing side can open
+package issue
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"strings"
+	"time"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// The refusals of this package. Stores return them too.
+var (
+	ErrAlreadyEnrolled = refusal.New(refusal.Conflict, "proofing_failed.already_enrolled",
+		"this person is enrolled through another identity provider: sign in with the one that was used first")
+	ErrRecycledSubject = refusal.New(refusal.Denied, "proofing_failed.sub_recycled",
+		"the identity provider gave this account to another person: the enrolment is held for review, contact the operator")
+	ErrIncompleteIdentity = refusal.New(refusal.Invalid, "proofing_failed.missing_claim",
+		"the identity provider did not assert a name and a date of birth: use an account that has both verified")
+	ErrPersonUnknown = refusal.New(refusal.NotFound, "person.unknown",
+		"nobody is enrolled under this session: enrol again, which keeps every pen name")
+)
+
+// Purposes of the MAC keys. Each is a key of its own in Vault: one key, one
+// purpose (ATTACKS V21).
+const (
+	PurposeFingerprint = "fingerprint"
+	PurposePseudonym   = "pseudonym" // never rotates: a rotation would rename everybody
+)
+
+// Keys is the key service as the issuing side may use it: it encrypts and
+// authenticates, and has no way to decrypt. Implementations are safe for
+// concurrent use, honour the context's deadline and return a refusal of kind
+// Unavailable when the service is down, sealed or in doubt.
+type Keys interface {
+	// WrapHalf encrypts the first half of a record key under a key derived for
+	// label. The result is opaque text, at most 256 bytes for 32 bytes of half.
+	WrapHalf(ctx context.Context, label string, half []byte) (string, error)
+	// WrapLink encrypts a link under a key derived for pseudonym.
+	WrapLink(ctx context.Context, pseudonym string, link []byte) (string, error)
+	// MAC returns the 32-byte HMAC-SHA-256 of each input under the key of that
+	// purpose. All or nothing: a partial answer is an error.
+	MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error)
+}
+
+// Person is who is signed in: a random id and the label of the sealed record.
+// Neither says who it is.
+type Person struct {
+	ID    [16]byte
+	Label string
+}
+
+// Enrolment is what is stored of a person, next to the sealed record. The
+// three MACs are 32 bytes each, under a key that is not in the database.
+type Enrolment struct {
+	Person      Person
+	Fingerprint []byte // over issuer and subject: the same account is the same person
+	Likeness    []byte // over normalised name and birthdate: the same human through another account
+	Birth       []byte // over issuer, subject and birthdate: tells a recycled account
+	Record      seal.Record
+	Day         time.Time // UTC midnight: no time finer than a day is stored
+}
+
+// Assignment is a pseudonym, its platform, its sealed link and its commitment.
+type Assignment struct {
+	Pseudonym  token.Pseudonym
+	Platform   string
+	Link       string   // opaque; see Keys.WrapLink
+	Commitment [32]byte // see token.Commit
+	Day        time.Time
+}
+
+// PenName is one of a person's pseudonyms, for that person's own page.
+type PenName struct {
+	Pseudonym token.Pseudonym `json:"pen_name"`
+	Platform  string          `json:"platform"`
+	Since     time.Time       `json:"since"` // day
+
+	Commitment [32]byte `json:"-"` // see token.Commit
+}
+
+// Notice tells a person that a pen name of theirs was opened, by whom and under
+// which warrant. It exists only once secrecy has ended.
+type Notice struct {
+	Pseudonym  token.Pseudonym `json:"pen_name"`
+	Platform   string          `json:"platform"`
+	Authority  string          `json:"authority"`
+	FileNumber string          `json:"file_number"`
+	LegalBasis string          `json:"legal_basis"`
+	Requester  string          `json:"requester"`
+	Fields     []string        `json:"fields"`
+	Leaf       int64           `json:"leaf"` // index of the recorded warrant in the public log
+	Day        time.Time       `json:"day"`
+}
+
+// Store is where people and pseudonyms are kept. Every method is one
+// transaction; what it returned without error survives a crash. It cannot read
+// back a sealed field or a link.
+type Store interface {
+	// Enrol stores e with its record, unless the fingerprint is known: then it
+	// stores nothing and returns the person that is there. It returns
+	// ErrAlreadyEnrolled if the likeness belongs to another fingerprint and
+	// ErrRecycledSubject if the fingerprint has another birth. Two concurrent
+	// calls for one fingerprint return the same person.
+	Enrol(ctx context.Context, e Enrolment) (p Person, first bool, err error)
+	// Person returns the person with that fingerprint, or ErrPersonUnknown; it
+	// returns ErrRecycledSubject if birth is another.
+	Person(ctx context.Context, fingerprint, birth []byte) (Person, error)
+	// Assign stores a, unless the pseudonym is assigned: then it changes
+	// nothing. It returns the commitment that is stored.
+	Assign(ctx context.Context, a Assignment) ([32]byte, error)
+	// Assigned returns those of the pseudonyms that exist, in the order asked.
+	Assigned(ctx context.Context, candidates []token.Pseudonym) ([]PenName, error)
+	// Notices returns the notices served on any of the pseudonyms.
+	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
+}
+
+// Issuer enrols people and gives them pseudonyms. All fields are required.
+type Issuer struct {
+	Keys       Keys
+	Store      Store
+	Custodians threshold.PublicKey // whose threshold key the second half is encrypted to
+	Now        func() time.Time
+}
+
+// Enrol makes a verified identity a person. The same account again is the same
+// person (first is false): that is how somebody who lost a device keeps the
+// pseudonyms. Nothing is stored if any step fails.
+func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
+	if id.Name.Reveal() == "" || id.Birthdate.Reveal() == "" {
+		return Person{}, false, ErrIncompleteIdentity
+	}
+	macs, err := s.Keys.MAC(ctx, PurposeFingerprint, macInputs(id)...)
+	if err != nil {
+		return Person{}, false, err
+	}
+	// The common return first: recovery costs no seal.
+	switch p, err = s.Store.Person(ctx, macs[0], macs[2]); {
+	case err == nil:
+		return p, false, nil
+	case refusal.Of(err) == nil || !ErrPersonUnknown.Is(refusal.Of(err)):
+		return Person{}, false, err
+	}
+	label := seal.NewLabel()
+	record, err := seal.Seal(ctx, label, id.Fields(), s.Custodians, s.Keys.WrapHalf)
+	if err != nil {
+		return Person{}, false, err
+	}
+	e := Enrolment{
+		Person:      Person{Label: label},
+		Fingerprint: macs[0], Likeness: macs[1], Birth: macs[2],
+		Record: record,
+		Day:    day(s.Now()),
+	}
+	rand.Read(e.Person.ID[:]) // never fails (crypto/rand)
+	return s.Store.Enrol(ctx, e)
+}
+
+// Pseudonym returns the person's pseudonym on a platform and the commitment
+// that every token for it carries: the same for life.
+//
+//	pseudonym  = bech32m("pen", HMAC(person ‖ platform ‖ persona)[:16])
+//	commitment = token.Commit(pseudonym, record label, salt)
+//	link       = salt ‖ record label, sealed for the disclosing side
+func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (token.Pseudonym, [32]byte, error) {
+	names, err := s.derive(ctx, p, []string{platform})
+	if err != nil {
+		return "", [32]byte{}, err
+	}
+	// All but the first sign-in end here: one MAC and one look-up.
+	if have, err := s.Store.Assigned(ctx, names); err != nil || len(have) == 1 {
+		if err != nil {
+			return "", [32]byte{}, err
+		}
+		return names[0], have[0].Commitment, nil
+	}
+	var salt [32]byte
+	rand.Read(salt[:])
+	a := Assignment{
+		Pseudonym:  names[0],
+		Platform:   platform,
+		Commitment: token.Commit(names[0], p.Label, salt),
+		Day:        day(s.Now()),
+	}
+	if a.Link, err = s.Keys.WrapLink(ctx, string(names[0]), append(salt[:], p.Label...)); err != nil {
+		return "", [32]byte{}, err
+	}
+	commitment, err := s.Store.Assign(ctx, a)
+	return names[0], commitment, err
+}
+
+// PenNames returns the pseudonyms that p holds on any of the platforms. The
+// database cannot answer this: only p's session and the key service together.
+func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]PenName, error) {
+	names, err := s.derive(ctx, p, platforms)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	return s.Store.Assigned(ctx, names)
+}
+
+// Notices returns what was disclosed about p on any of the platforms, once
+// secrecy has ended.
+func (s *Issuer) Notices(ctx context.Context, p Person, platforms []string) ([]Notice, error) {
+	names, err := s.derive(ctx, p, platforms)
+	if err != nil || len(names) == 0 {
+		return nil, err
+	}
+	return s.Store.Notices(ctx, names)
+}
+
+func (s *Issuer) derive(ctx context.Context, p Person, platforms []string) ([]token.Pseudonym, error) {
+	if len(platforms) == 0 {
+		return nil, nil
+	}
+	inputs := make([][]byte, len(platforms))
+	for i, platform := range platforms {
+		// Persona 0: each platform has one pseudonym a person.
+		inputs[i] = lengthPrefixed(string(p.ID[:]), platform, "\x00")
+	}
+	macs, err := s.Keys.MAC(ctx, PurposePseudonym, inputs...)
+	if err != nil {
+		return nil, err
+	}
+	names := make([]token.Pseudonym, len(macs))
+	for i, m := range macs {
+		if names[i], err = token.NewPseudonym(m[:16]); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// macInputs are fingerprint, likeness and birth, in this order. The name is
+// compared as a reader would: composed (NFC), case folded, spaces joined, so
+// that one human does not become two by another spelling of the same letters
+// (ATTACKS R24).
+func macInputs(id identity.Identity) [][]byte {
+	name := strings.Join(strings.Fields(cases.Fold().String(norm.NFC.String(id.Name.Reveal()))), " ")
+	iss, sub, born := id.Issuer.Reveal(), id.Subject.Reveal(), id.Birthdate.Reveal()
+	return [][]byte{
+		lengthPrefixed("fingerprint", iss, sub),
+		lengthPrefixed("likeness", name, born),
+		lengthPrefixed("birth", iss, sub, born),
+	}
+}
+
+// lengthPrefixed joins parts so that no two lists of parts give the same bytes.
+func lengthPrefixed(parts ...string) []byte {
+	var b []byte
+	for _, p := range parts {
+		b = binary.BigEndian.AppendUint32(b, uint32(len(p)))
+		b = append(b, p...)
+	}
+	return b
+}
+
+func day(t time.Time) time.Time { return t.UTC().Truncate(24 * time.Hour) }
