@@ -1,0 +1,274 @@
+package threshold
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"log/slog"
+
+	"github.com/cloudflare/circl/group"
+)
+
+// PublicKey is what the sealing side, every custodian and every requester
+// hold: h, the verification keys h_1 … h_n, the threshold and the epoch. It is
+// immutable; its zero value is refused everywhere.
+type PublicKey struct {
+	t     int
+	epoch uint32
+	h     group.Element
+	hs    []group.Element // hs[i-1] is h_i
+	set   [16]byte        // names t, n, epoch, h and every h_i
+}
+
+// newPublicKey checks that all parts are one t-of-n sharing.
+func newPublicKey(t int, epoch uint32, h group.Element, hs []group.Element) (PublicKey, error) {
+	pk := PublicKey{t: t, epoch: epoch, h: h, hs: hs}
+	if err := checkThreshold(t, len(hs)); err != nil {
+		return PublicKey{}, err
+	}
+	if epoch == 0 || h.IsIdentity() {
+		return PublicKey{}, ErrPublicKey
+	}
+	// A dealer, or a forger of keys, who deals shares of different secrets is
+	// found here (ATTACKS C09, C23): h, h_1 … h_{t-1} fix F in the exponent,
+	// and every other h_i must lie on it.
+	xs, ps := []int{0}, []group.Element{h}
+	for i := 1; i < t; i++ {
+		xs, ps = append(xs, i), append(ps, hs[i-1])
+	}
+	for i, hi := range hs {
+		if hi.IsIdentity() || (i+1 >= t && !interpolate(i+1, xs, ps).IsEqual(hi)) {
+			return PublicKey{}, blame(ErrPublicKey, i+1)
+		}
+	}
+	d := digest("set", pk.encode())
+	copy(pk.set[:], d[:])
+	return pk, nil
+}
+
+// Threshold is t, the number of custodians that open together.
+func (pk PublicKey) Threshold() int { return pk.t }
+
+// N is the number of custodians; their indices are 1 to N.
+func (pk PublicKey) N() int { return len(pk.hs) }
+
+// Epoch counts the key's resharings from 1.
+func (pk PublicKey) Epoch() int { return int(pk.epoch) }
+
+// Same reports whether both keys have the same h, so that what was sealed to
+// one opens under the other. It is true across a resharing.
+func (pk PublicKey) Same(other PublicKey) bool {
+	return pk.h != nil && other.h != nil && pk.h.IsEqual(other.h)
+}
+
+// Equal reports whether both are the same set in the same epoch.
+func (pk PublicKey) Equal(other PublicKey) bool { return pk.h != nil && pk.set == other.set }
+
+// String names the key without printing it.
+func (pk PublicKey) String() string {
+	return fmt.Sprintf("%d-of-%d key, epoch %d, set %x", pk.t, len(pk.hs), pk.epoch, pk.set)
+}
+
+func (pk PublicKey) encode() []byte {
+	b := header('P', pk.t, len(pk.hs), pk.epoch)
+	b = append(b, bytesOf(pk.h)...)
+	for _, hi := range pk.hs {
+		b = append(b, bytesOf(hi)...)
+	}
+	return b
+}
+
+// MarshalBinary returns 'P', version 1, t, n (a byte each), epoch (4 bytes
+// big-endian), h and h_1 … h_n (32 bytes each, RFC 9496).
+func (pk PublicKey) MarshalBinary() ([]byte, error) {
+	if pk.h == nil {
+		return nil, ErrPublicKey
+	}
+	return pk.encode(), nil
+}
+
+// UnmarshalBinary accepts exactly what MarshalBinary returns, and only if the
+// parts are one sharing.
+func (pk *PublicKey) UnmarshalBinary(b []byte) error {
+	r := reader{b: b}
+	t, n, epoch := r.header('P')
+	h := r.element()
+	hs := make([]group.Element, 0, n)
+	for range n {
+		hs = append(hs, r.element())
+	}
+	if !r.done() {
+		return ErrPublicKey
+	}
+	k, err := newPublicKey(t, epoch, h, hs)
+	if err != nil {
+		return err
+	}
+	*pk = k
+	return nil
+}
+
+// MarshalText is MarshalBinary in base64url without padding.
+func (pk PublicKey) MarshalText() ([]byte, error) {
+	b, err := pk.MarshalBinary()
+	if err != nil {
+		return nil, err
+	}
+	return base64.RawURLEncoding.AppendEncode(nil, b), nil
+}
+
+// UnmarshalText accepts exactly what MarshalText returns.
+func (pk *PublicKey) UnmarshalText(text []byte) error {
+	b, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
+	// The decoder skips line breaks: a second encoding of one key.
+	if err != nil || !bytes.Equal(base64.RawURLEncoding.AppendEncode(nil, b), text) {
+		return ErrPublicKey
+	}
+	return pk.UnmarshalBinary(b)
+}
+
+func (pk PublicKey) keyShare(i int, x group.Scalar) KeyShare {
+	return KeyShare{t: pk.t, n: len(pk.hs), epoch: pk.epoch, set: pk.set, index: i, x: x}
+}
+
+// KeyShare is x_i, what one custodian keeps secret, with the set, threshold and
+// epoch that it belongs to. It prints and logs as "[redacted]"; only
+// MarshalBinary shows it.
+type KeyShare struct {
+	t, n  int
+	epoch uint32
+	set   [16]byte
+	index int
+	x     group.Scalar
+}
+
+// Index is the custodian's number, 1 to n.
+func (ks KeyShare) Index() int { return ks.index }
+
+// Epoch is the epoch of the public key that the share belongs to.
+func (ks KeyShare) Epoch() int { return int(ks.epoch) }
+
+// Check refuses a share that is not pk's: of another epoch, another set, or
+// not the x_i of h_i, which is a custodian's proof that the dealer cheated.
+func (ks KeyShare) Check(pk PublicKey) error {
+	if ks.x == nil {
+		return ErrKeyShare
+	}
+	if err := pk.owns(ks.t, ks.n, ks.epoch, ks.set, ks.index); err != nil {
+		return err
+	}
+	if !mulGen(ks.x).IsEqual(pk.hs[ks.index-1]) {
+		return blame(ErrKeyShare, ks.index)
+	}
+	return nil
+}
+
+// owns refuses whatever says that it is of another set, epoch or threshold.
+func (pk PublicKey) owns(t, n int, epoch uint32, set [16]byte, index int) error {
+	switch {
+	case pk.h == nil:
+		return ErrPublicKey
+	case index < 1 || index > len(pk.hs):
+		// "x = 0": interpolation at the secret's own place would return
+		// whatever the attacker puts there (ATTACKS C01).
+		return blame(ErrIndex, index)
+	case epoch != pk.epoch:
+		return blame(ErrEpoch, index)
+	case t != pk.t || n != len(pk.hs) || set != pk.set:
+		return blame(ErrForeign, index)
+	}
+	return nil
+}
+
+// String hides the secret.
+func (ks KeyShare) String() string { return "[redacted]" }
+
+// Format hides the secret from every verb.
+func (ks KeyShare) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[redacted]") }
+
+// LogValue hides the secret.
+func (ks KeyShare) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// MarshalBinary returns the secret: 'K', version 1, t, n, epoch (4), set (16),
+// index (1), x_i (32, little-endian, RFC 9496).
+func (ks KeyShare) MarshalBinary() ([]byte, error) {
+	if ks.x == nil {
+		return nil, ErrKeyShare
+	}
+	b := append(header('K', ks.t, ks.n, ks.epoch), ks.set[:]...)
+	return append(append(b, byte(ks.index)), bytesOf(ks.x)...), nil
+}
+
+// UnmarshalBinary accepts exactly what MarshalBinary returns.
+func (ks *KeyShare) UnmarshalBinary(b []byte) error {
+	r := reader{b: b}
+	var k KeyShare
+	k.t, k.n, k.epoch = r.header('K')
+	r.fill(k.set[:])
+	k.index = int(r.byte())
+	k.x = r.scalar()
+	if !r.done() || checkThreshold(k.t, k.n) != nil || k.epoch == 0 || k.index < 1 || k.index > k.n || k.x.IsZero() {
+		return ErrKeyShare
+	}
+	*ks = k
+	return nil
+}
+
+const version = 1
+
+func header(kind byte, t, n int, epoch uint32) []byte {
+	return binary.BigEndian.AppendUint32([]byte{kind, version, byte(t), byte(n)}, epoch)
+}
+
+// reader takes fixed-width parts from b and remembers the first failure; the
+// caller asks done once at the end. It never returns a nil element or scalar.
+type reader struct {
+	b   []byte
+	bad bool
+}
+
+func (r *reader) take(n int) []byte {
+	if r.bad || len(r.b) < n {
+		r.bad = true
+		return make([]byte, n)
+	}
+	p := r.b[:n]
+	r.b = r.b[n:]
+	return p
+}
+
+func (r *reader) fill(dst []byte) { copy(dst, r.take(len(dst))) }
+func (r *reader) byte() byte      { return r.take(1)[0] }
+
+func (r *reader) header(kind byte) (t, n int, epoch uint32) {
+	h := r.take(8)
+	r.bad = r.bad || h[0] != kind || h[1] != version || h[3] > MaxCustodians
+	if r.bad {
+		return 0, 0, 0
+	}
+	return int(h[2]), int(h[3]), binary.BigEndian.Uint32(h[4:])
+}
+
+// element refuses the identity and any encoding but the canonical one.
+func (r *reader) element() group.Element {
+	p, e := r.take(elementSize), curve.NewElement()
+	if r.bad || e.UnmarshalBinary(p) != nil || e.IsIdentity() || !bytes.Equal(bytesOf(e), p) {
+		r.bad = true
+		return curve.Generator()
+	}
+	return e
+}
+
+// scalar refuses what is not below q.
+func (r *reader) scalar() group.Scalar {
+	p, s := r.take(scalarSize), curve.NewScalar()
+	if r.bad || s.UnmarshalBinary(p) != nil {
+		r.bad = true
+		return curve.NewScalar()
+	}
+	return s
+}
+
+// done reports whether everything was read and nothing was wrong.
+func (r *reader) done() bool { return !r.bad && len(r.b) == 0 }
