@@ -1,0 +1,420 @@
+// Package openidtest holds every [openid.Store] to its contract, and brings the
+// one in memory that tests and benchmarks use.
+package openidtest
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/openid"
+)
+
+// TestStore runs the conformance suite. Open is called once per subtest and may
+// return the same store every time: every key is random.
+func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
+	for name, test := range map[string]func(*testing.T, openid.Store){
+		"a new row is inserted once":                     insertOnce,
+		"a row is replaced only from the version read":   compareAndSwap,
+		"an ended row stays ended":                       endedStays,
+		"a row can be ended before it is stored":         endUnstored,
+		"kinds do not share ids":                         kindsApart,
+		"of many writers of one version one wins":        raceReplace,
+		"of many callers one ends a row":                 raceEnd,
+		"of many users of a key one is first":            raceUse,
+		"of many allocations of an entry one is granted": raceAllocate,
+		"ending a grant revokes exactly its entries":     revokeEntries,
+		"a cancelled request is an error, not an answer": cancelled,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+const racers = 16
+
+// key returns a random id.
+func key() (k [32]byte) {
+	rand.Read(k[:]) // never fails, crypto/rand
+	return k
+}
+
+// expiry is far enough away not to matter.
+func expiry() time.Time { return time.Now().UTC().Add(48 * time.Hour).Truncate(time.Hour) }
+
+func row(kind openid.Kind, id [32]byte, body string) openid.Row {
+	return openid.Row{Kind: kind, ID: id, Body: []byte(body), Expires: expiry()}
+}
+
+func put(t *testing.T, s openid.Store, r openid.Row) {
+	t.Helper()
+	if err := s.Put(t.Context(), r); err != nil {
+		t.Fatalf("Put: %v", err)
+	}
+}
+
+func get(t *testing.T, s openid.Store, kind openid.Kind, id [32]byte) openid.Row {
+	t.Helper()
+	r, err := s.Get(t.Context(), kind, id)
+	if err != nil {
+		t.Fatalf("Get: %v", err)
+	}
+	return r
+}
+
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("%s: got %v, want %v", what, err, want)
+	}
+}
+
+// race runs f at the same moment in many goroutines and counts who won.
+func race(t *testing.T, f func() (won bool, err error)) int {
+	t.Helper()
+	var wins atomic.Int64
+	var wg sync.WaitGroup
+	start := make(chan struct{})
+	for range racers {
+		wg.Go(func() {
+			<-start
+			won, err := f()
+			if err != nil {
+				t.Errorf("race: %v", err)
+			}
+			if won {
+				wins.Add(1)
+			}
+		})
+	}
+	close(start)
+	wg.Wait()
+	return int(wins.Load())
+}
+
+// putRace is one racing Put: losing is no error.
+func putRace(ctx context.Context, s openid.Store, r openid.Row) (bool, error) {
+	err := s.Put(ctx, r)
+	if errors.Is(err, openid.ErrStale) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func insertOnce(t *testing.T, s openid.Store) {
+	id := key()
+	_, err := s.Get(t.Context(), openid.KindSession, id)
+	wantErr(t, "Get before Put", err, openid.ErrNotFound)
+
+	put(t, s, row(openid.KindSession, id, `{"a":1}`))
+	r := get(t, s, openid.KindSession, id)
+	if r.Kind != openid.KindSession || r.ID != id || r.Version != 1 || string(r.Body) != `{"a":1}` || r.Ended || !r.Expires.Equal(expiry()) {
+		t.Fatalf("stored row differs: %+v", r)
+	}
+	wantErr(t, "second insert", s.Put(t.Context(), row(openid.KindSession, id, `{"a":2}`)), openid.ErrStale)
+	if r := get(t, s, openid.KindSession, id); string(r.Body) != `{"a":1}` {
+		t.Fatalf("the losing insert changed the row: %s", r.Body)
+	}
+}
+
+func compareAndSwap(t *testing.T, s openid.Store) {
+	id := key()
+	put(t, s, row(openid.KindGrant, id, `{"n":1}`))
+	old := get(t, s, openid.KindGrant, id)
+
+	next := old
+	next.Body, next.Expires = []byte(`{"n":2}`), expiry().Add(time.Hour)
+	put(t, s, next)
+	r := get(t, s, openid.KindGrant, id)
+	if r.Version != old.Version+1 || string(r.Body) != `{"n":2}` || !r.Expires.Equal(next.Expires) {
+		t.Fatalf("not replaced: %+v", r)
+	}
+	wantErr(t, "Put from an old version", s.Put(t.Context(), next), openid.ErrStale)
+
+	future := r
+	future.Version += 5
+	wantErr(t, "Put from a version that never was", s.Put(t.Context(), future), openid.ErrStale)
+	absent := row(openid.KindGrant, key(), `{}`)
+	absent.Version = 3
+	wantErr(t, "Put of a version of nothing", s.Put(t.Context(), absent), openid.ErrStale)
+	_, err := s.Get(t.Context(), openid.KindGrant, absent.ID)
+	wantErr(t, "Get after it", err, openid.ErrNotFound)
+}
+
+func endedStays(t *testing.T, s openid.Store) {
+	id := key()
+	put(t, s, row(openid.KindGrant, id, `{"n":1}`))
+	read := get(t, s, openid.KindGrant, id)
+	read.Body = []byte(`{"n":2}`)
+	put(t, s, read)
+
+	// Ended from an old version: revocation never loses to a concurrent writer.
+	end := openid.Row{Kind: openid.KindGrant, ID: id, Version: 1, Ended: true, Body: []byte("x"), Expires: expiry().Add(-24 * time.Hour)}
+	put(t, s, end)
+	r := get(t, s, openid.KindGrant, id)
+	if !r.Ended || len(r.Body) != 0 || !r.Expires.Equal(expiry()) {
+		t.Fatalf("ended row: %+v", r)
+	}
+	wantErr(t, "ending again", s.Put(t.Context(), end), openid.ErrStale)
+	for _, v := range []int64{0, 1, 2, r.Version} {
+		again := row(openid.KindGrant, id, `{"n":3}`)
+		again.Version = v
+		wantErr(t, "Put after the end", s.Put(t.Context(), again), openid.ErrStale)
+	}
+	if r := get(t, s, openid.KindGrant, id); !r.Ended || len(r.Body) != 0 {
+		t.Fatalf("the end was taken back: %+v", r)
+	}
+}
+
+func endUnstored(t *testing.T, s openid.Store) {
+	id := key()
+	end := openid.Row{Kind: openid.KindSession, ID: id, Ended: true, Expires: expiry()}
+	put(t, s, end)
+	wantErr(t, "ending again", s.Put(t.Context(), end), openid.ErrStale)
+	wantErr(t, "insert after the end", s.Put(t.Context(), row(openid.KindSession, id, `{}`)), openid.ErrStale)
+	if r := get(t, s, openid.KindSession, id); !r.Ended {
+		t.Fatalf("not ended: %+v", r)
+	}
+}
+
+func kindsApart(t *testing.T, s openid.Store) {
+	id := key()
+	put(t, s, row(openid.KindSession, id, `{}`))
+	_, err := s.Get(t.Context(), openid.KindGrant, id)
+	wantErr(t, "Get as another kind", err, openid.ErrNotFound)
+	put(t, s, row(openid.KindGrant, id, `{}`))
+	put(t, s, openid.Row{Kind: openid.KindGrant, ID: id, Ended: true, Expires: expiry()})
+	if r := get(t, s, openid.KindSession, id); r.Ended {
+		t.Fatal("ending the grant ended the session")
+	}
+}
+
+func raceReplace(t *testing.T, s openid.Store) {
+	id := key()
+	if n := race(t, func() (bool, error) { return putRace(t.Context(), s, row(openid.KindGrant, id, `{}`)) }); n != 1 {
+		t.Fatalf("%d of %d inserted", n, racers)
+	}
+	read := get(t, s, openid.KindGrant, id)
+	if n := race(t, func() (bool, error) { return putRace(t.Context(), s, read) }); n != 1 {
+		t.Fatalf("%d of %d replaced", n, racers)
+	}
+}
+
+func raceEnd(t *testing.T, s openid.Store) {
+	id := key()
+	put(t, s, row(openid.KindSession, id, `{}`))
+	end := openid.Row{Kind: openid.KindSession, ID: id, Version: 1, Ended: true, Expires: expiry()}
+	if n := race(t, func() (bool, error) { return putRace(t.Context(), s, end) }); n != 1 {
+		t.Fatalf("%d of %d ended the row", n, racers)
+	}
+}
+
+func raceUse(t *testing.T, s openid.Store) {
+	k := key()
+	if n := race(t, func() (bool, error) { return s.Use(t.Context(), k, expiry()) }); n != 1 {
+		t.Fatalf("%d of %d were first", n, racers)
+	}
+	if first, err := s.Use(t.Context(), k, expiry()); first || err != nil {
+		t.Fatalf("used again: %v, %v", first, err)
+	}
+	if first, err := s.Use(t.Context(), key(), expiry()); !first || err != nil {
+		t.Fatalf("another key: %v, %v", first, err)
+	}
+}
+
+// list picks a status list of its own for a test, so that stores may be shared.
+func list() int {
+	k := key()
+	return 1_000_000 + int(k[0])<<16 | int(k[1])<<8 | int(k[2])
+}
+
+func raceAllocate(t *testing.T, s openid.Store) {
+	l := list()
+	if n := race(t, func() (bool, error) { return s.Allocate(t.Context(), l, 7, key(), expiry()) }); n != 1 {
+		t.Fatalf("T52: %d of %d got the entry", n, racers)
+	}
+	if ok, err := s.Allocate(t.Context(), l, 8, key(), expiry()); !ok || err != nil {
+		t.Fatalf("another index: %v, %v", ok, err)
+	}
+	if ok, err := s.Allocate(t.Context(), l+1<<26, 7, key(), expiry()); !ok || err != nil {
+		t.Fatalf("another list: %v, %v", ok, err)
+	}
+}
+
+func revokeEntries(t *testing.T, s openid.Store) {
+	l, mine, other := list(), key(), key()
+	put(t, s, row(openid.KindGrant, mine, `{}`))
+	put(t, s, row(openid.KindGrant, other, `{}`))
+	for index, grant := range map[int][32]byte{1 << 19: mine, 3: mine, 5: other, 0: mine} {
+		if ok, err := s.Allocate(t.Context(), l, index, grant, expiry()); !ok || err != nil {
+			t.Fatalf("Allocate: %v, %v", ok, err)
+		}
+	}
+	revoked := func() []int {
+		t.Helper()
+		got, err := s.Revoked(t.Context(), l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return got
+	}
+	if got := revoked(); len(got) != 0 {
+		t.Fatalf("revoked before the end: %v", got)
+	}
+	// A session of the same id is not the grant.
+	put(t, s, openid.Row{Kind: openid.KindSession, ID: other, Ended: true, Expires: expiry()})
+	put(t, s, openid.Row{Kind: openid.KindGrant, ID: mine, Ended: true, Expires: expiry()})
+	if got, want := revoked(), []int{0, 3, 1 << 19}; !slices.Equal(got, want) {
+		t.Fatalf("revoked: %v, want %v", got, want)
+	}
+	if ok, err := s.Allocate(t.Context(), l, 3, other, expiry()); ok || err != nil {
+		t.Fatalf("T52: a revoked entry was given again: %v, %v", ok, err)
+	}
+}
+
+func cancelled(t *testing.T, s openid.Store) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	id := key()
+	if err := s.Put(ctx, row(openid.KindGrant, id, `{}`)); err == nil || errors.Is(err, openid.ErrStale) {
+		t.Errorf("Put: %v", err)
+	}
+	if _, err := s.Get(ctx, openid.KindGrant, id); err == nil || errors.Is(err, openid.ErrNotFound) {
+		t.Errorf("Get: %v", err)
+	}
+	if first, err := s.Use(ctx, id, expiry()); first || err == nil {
+		t.Errorf("Use: %v, %v", first, err)
+	}
+	if ok, err := s.Allocate(ctx, list(), 1, id, expiry()); ok || err == nil {
+		t.Errorf("Allocate: %v, %v", ok, err)
+	}
+	if _, err := s.Revoked(ctx, 1); err == nil {
+		t.Error("Revoked: no error")
+	}
+}
+
+// Memory is a [openid.Store] for tests. It forgets nothing and loses everything.
+type Memory struct {
+	mu      sync.Mutex
+	rows    map[rowKey]openid.Row
+	used    map[[32]byte]bool
+	entries map[entry][32]byte
+}
+
+type rowKey struct {
+	kind openid.Kind
+	id   [32]byte
+}
+
+type entry struct{ list, index int }
+
+// NewMemory returns an empty store.
+func NewMemory() *Memory {
+	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry][32]byte{}}
+}
+
+// Put implements [openid.Store].
+func (m *Memory) Put(ctx context.Context, r openid.Row) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	k := rowKey{r.Kind, r.ID}
+	old, ok := m.rows[k]
+	switch {
+	case old.Ended, !r.Ended && old.Version != r.Version:
+		return openid.ErrStale
+	case r.Ended && ok:
+		r.Expires = old.Expires
+	}
+	if r.Ended {
+		r.Body = nil
+	}
+	r.Version, r.Body = old.Version+1, bytes.Clone(r.Body)
+	m.rows[k] = r
+	return nil
+}
+
+// Get implements [openid.Store].
+func (m *Memory) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
+	if err := ctx.Err(); err != nil {
+		return openid.Row{}, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r, ok := m.rows[rowKey{kind, id}]
+	if !ok {
+		return openid.Row{}, openid.ErrNotFound
+	}
+	r.Body = bytes.Clone(r.Body)
+	return r, nil
+}
+
+// Use implements [openid.Store].
+func (m *Memory) Use(ctx context.Context, key [32]byte, _ time.Time) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	first := !m.used[key]
+	m.used[key] = true
+	return first, nil
+}
+
+// Allocate implements [openid.Store].
+func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, _ time.Time) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, taken := m.entries[entry{list, index}]; taken {
+		return false, nil
+	}
+	m.entries[entry{list, index}] = grant
+	return true, nil
+}
+
+// Revoked implements [openid.Store].
+func (m *Memory) Revoked(ctx context.Context, list int) ([]int, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var indexes []int
+	for e, grant := range m.entries {
+		if e.list == list && m.rows[rowKey{openid.KindGrant, grant}].Ended {
+			indexes = append(indexes, e.index)
+		}
+	}
+	slices.Sort(indexes)
+	return indexes, nil
+}
+
+// Dump returns every byte that is stored, for tests that search for what must
+// not be there.
+func (m *Memory) Dump() []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var b bytes.Buffer
+	for k, r := range m.rows {
+		b.WriteString(string(k.kind) + " ")
+		b.Write(k.id[:])
+		b.WriteString(" " + r.Expires.String() + " ")
+		b.Write(r.Body)
+		b.WriteByte('\n')
+	}
+	for k := range m.used {
+		b.Write(k[:])
+		b.WriteByte('\n')
+	}
+	return b.Bytes()
+}

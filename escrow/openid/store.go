@@ -1,0 +1,88 @@
+package openid
+
+import (
+	"context"
+	"crypto/sha256"
+	"time"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Kind says what a [Row] is.
+type Kind string
+
+// The kinds of rows.
+const (
+	KindSession Kind = "session" // a sign-in that is under way, from PAR or /authorize to the person's answer
+	KindGrant   Kind = "grant"   // what the person agreed to: one pseudonym at one platform
+)
+
+// Row is one piece of protocol state.
+//
+// Nothing in a row is a secret that could be presented: handles (codes, refresh
+// tokens, request_uris, session ids) are stored as SHA-256 only. A grant's body
+// holds the pseudonym and the platform, never the person.
+type Row struct {
+	Kind    Kind
+	ID      [32]byte  // SHA-256 of the handle, unique with Kind
+	Version int64     // as it was read; 0 if it was not stored yet
+	Body    []byte    // JSON; empty once Ended
+	Expires time.Time // UTC, on the full hour: from then on the row may be forgotten. Finer deadlines are in the body
+	Ended   bool      // answered, used up or revoked; no Put ever takes this back
+}
+
+// Refusals of a [Store].
+var (
+	// ErrNotFound: there is no such row, or it has expired.
+	ErrNotFound = refusal.New(refusal.NotFound, "openid.not_found", "This sign-in is not known here or has expired: start again from the platform.")
+	// ErrStale: somebody else wrote or ended the row first, and this caller lost.
+	ErrStale = refusal.New(refusal.Conflict, "openid.stale", "This was answered or used already: start again from the platform.")
+)
+
+// Store keeps protocol state. Every method is one atomic statement: what is
+// promised to one caller holds against all callers on all machines, and is
+// durable when the method returns. A read followed by a delete is not enough:
+// two callers would both win. Any other error means that the outcome is unknown,
+// and the provider then issues nothing.
+//
+// Implemented by escrow/postgres; held to package openidtest's suite.
+type Store interface {
+	// Put writes a row under these guards:
+	//
+	//	Ended        ends the row whatever its stored version, or stores it as
+	//	             ended if it is new; the body is dropped, a stored expiry is
+	//	             kept. Exactly one caller ever gets nil, the others ErrStale.
+	//	Version 0    inserts (the stored version becomes 1), or ErrStale if there is one.
+	//	Version n    replaces body and expiry if the stored version is n and the
+	//	             row has not ended (the stored version becomes n+1), else ErrStale.
+	Put(ctx context.Context, row Row) error
+
+	// Get returns a row as it was stored last, ended or not, or ErrNotFound. It
+	// reads from the primary, never from a replica.
+	Get(ctx context.Context, kind Kind, id [32]byte) (Row, error)
+
+	// Use marks a key as used until expires (a full hour, UTC) or longer, and
+	// reports whether this call was the first. Proofs and client assertions are
+	// single-use by it, also across restarts.
+	Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error)
+
+	// Allocate gives the status list entry (list, index) to a grant until
+	// expires (a full hour, UTC) or longer, and reports false if it is taken,
+	// even by the same grant: "double allocation" is refused here.
+	Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error)
+
+	// Revoked returns, in ascending order, the indexes of a list whose grant has
+	// ended. It may leave out those that have expired.
+	Revoked(ctx context.Context, list int) ([]int, error)
+}
+
+// hashOf is the only form in which a handle reaches a [Store]. The purpose keeps
+// a handle of one sort from being found as another sort.
+func hashOf(purpose, handle string) [32]byte {
+	return sha256.Sum256([]byte("penname/openid/v1\x00" + purpose + "\x00" + handle))
+}
+
+// hour rounds up to the full hour, so that no expiry tells when a sign-in was.
+func hour(t time.Time) time.Time {
+	return t.UTC().Add(time.Hour - 1).Truncate(time.Hour)
+}
