@@ -1,0 +1,48 @@
+package proof
+
+import (
+	"strconv"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// The refusals of this package. None carries a byte of what was refused.
+var (
+	ErrLeaf       = refusal.New(refusal.Invalid, "leaf.malformed", "The leaf is not in the canonical form of its kind: build it with Leaf.Marshal and only the fields that its kind allows.")
+	ErrLeafSize   = refusal.New(refusal.Invalid, "leaf.too_large", "The leaf is larger than the log takes: name fewer targets in one warrant.")
+	ErrPolicy     = refusal.New(refusal.Invalid, "proof.weak_policy", "The trust policy of the log is unsafe: give one log key and distinct witnesses of distinct operators, with a quorum of at least one and at most all of them.")
+	ErrMalformed  = refusal.New(refusal.Invalid, "proof.malformed", "This is not a checkpoint or proof in canonical C2SP form: fetch it again from the log.")
+	ErrLog        = refusal.New(refusal.Unauthenticated, "proof.untrusted_log", "The checkpoint is not signed by the log you trust: compare origin and key with the bundle.")
+	ErrSignature  = refusal.New(refusal.Unauthenticated, "proof.bad_signature", "A signature by a known key does not verify: keep the checkpoint and report it.")
+	ErrQuorum     = refusal.New(refusal.NotYet, "proof.quorum_not_met", "Too few distinct witnesses have cosigned the checkpoint: wait for the quorum.")
+	ErrStale      = refusal.New(refusal.NotYet, "proof.stale", "The quorum's cosignatures are too old or lie in the future: fetch a newer checkpoint and compare the clocks.")
+	ErrBadProof   = refusal.New(refusal.Invalid, "proof.bad_proof", "The proof has the wrong shape for this index and tree: fetch it again for this checkpoint.")
+	ErrMismatch   = refusal.New(refusal.Denied, "proof.proof_mismatch", "The proof does not lead from this leaf to the checkpoint: it belongs to something else.")
+	ErrRollback   = refusal.New(refusal.Conflict, "proof.rollback", "The log shows a smaller tree than it has shown before: keep both checkpoints and raise the alarm.")
+	ErrSplitView  = refusal.New(refusal.Conflict, "proof.split_view", "The log has signed two histories: keep both checkpoints and raise the alarm.")
+	ErrTile       = refusal.New(refusal.Denied, "proof.bad_tile", "What the log serves does not hash to its checkpoint: the cause names the first index that is wrong.")
+	ErrFetch      = refusal.New(refusal.Unavailable, "proof.unreachable", "The log could not be read: try again, or use a mirror.")
+	ErrAudit      = refusal.New(refusal.Denied, "proof.audit_failed", "The log is authentic but records something that the rules forbid: the report names the indexes.")
+	ErrWitness    = refusal.New(refusal.Unavailable, "witness.state", "The witness's state cannot be read or written safely: it signs nothing until an operator has looked at it.")
+	ErrWitnessed  = refusal.New(refusal.Conflict, "witness.state_changed", "The witness's state has moved on: load it again.")
+	ErrUnknownLog = refusal.New(refusal.NotFound, "witness.unknown_log", "This witness does not follow that log: send the checkpoint of the log that it was set up for.")
+	ErrRequest    = refusal.New(refusal.Invalid, "witness.bad_request", "This is not an add-checkpoint request in the form of C2SP tlog-witness.")
+)
+
+// IndexError names the first index of the log that is wrong. It is the cause
+// of [ErrTile] and [ErrAudit].
+type IndexError struct {
+	Index int64
+	Cause error // may be nil
+}
+
+func (e *IndexError) Error() string {
+	s := "leaf " + strconv.FormatInt(e.Index, 10)
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	return s
+}
+
+// Unwrap returns the cause.
+func (e *IndexError) Unwrap() error { return e.Cause }
