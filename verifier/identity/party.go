@@ -1,0 +1,408 @@
+package identity
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4/json"
+	"golang.org/x/oauth2"
+)
+
+// FlowTTL is how long a person may take at the identity provider.
+const FlowTTL = 15 * time.Minute
+
+// Provider is the configuration of one identity provider.
+type Provider struct {
+	Issuer       string // exactly as the provider names itself
+	ClientID     string
+	ClientSecret string // empty for a public client
+	RedirectURL  string // exactly as registered; never taken from a request
+
+	// Scopes beside openid. "profile" is required; "address" and "email" may be
+	// added. They decide which fields an Identity can have. Nil is "profile" alone.
+	Scopes []string
+
+	// What the provider must vouch for. ACRValues or TrustFrameworks is required.
+	ACRValues       []string      // the id token's acr is one of these
+	AMRValues       []string      // the id token's amr holds all of these
+	MaxAge          time.Duration // auth_time is not older; zero: no such demand
+	TrustFrameworks []string      // the claims come from verified_claims under one of these
+
+	// AllowLoopback is for the sandbox: http is allowed, and no other address
+	// than loopback is reachable.
+	AllowLoopback bool
+}
+
+// LogValue leaves the client secret out of logs.
+func (p Provider) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("issuer", p.Issuer), slog.String("client_id", p.ClientID))
+}
+
+// Format leaves the client secret out of everything printed.
+func (p Provider) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "[provider %s]", p.Issuer) }
+
+// Flow is one sign-in that was begun. It is a secret of one browser: keep it in
+// an encrypted, HttpOnly cookie, and let its State succeed once. It encodes to
+// JSON; printing it shows nothing.
+type Flow struct {
+	Issuer       string    `json:"issuer"` // which provider was asked
+	State        string    `json:"state"`
+	Nonce        string    `json:"nonce"`
+	CodeVerifier string    `json:"code_verifier"`
+	Started      time.Time `json:"started"`
+}
+
+// Format writes "[flow]" for every verb and flag.
+func (f Flow) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[flow]") }
+
+// LogValue returns "[flow]" to log/slog.
+func (f Flow) LogValue() slog.Value { return slog.StringValue("[flow]") }
+
+// RelyingParty signs people in at one identity provider. It is safe for
+// concurrent use.
+type RelyingParty struct {
+	provider    Provider
+	scopes      map[string]bool
+	now         func() time.Time
+	client      *http.Client
+	oidc        *oidc.Provider
+	oauth       oauth2.Config
+	keys        *keySet
+	issExpected bool // the provider announces the iss response parameter
+	disabled    atomic.Bool
+}
+
+// NewRelyingParty reads the provider's discovery document and keys, and refuses
+// a provider that is configured without an assurance, is not reachable safely,
+// names another issuer, or does not offer PKCE with S256.
+func NewRelyingParty(ctx context.Context, p Provider, now func() time.Time) (*RelyingParty, error) {
+	return newRelyingParty(ctx, p, now, defaultLimits, nil)
+}
+
+func newRelyingParty(ctx context.Context, p Provider, now func() time.Time, lim limits, resolver *net.Resolver) (*RelyingParty, error) {
+	if p.Scopes == nil {
+		p.Scopes = []string{oidc.ScopeProfile}
+	}
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p.AllowLoopback, resolver), scopes: map[string]bool{}}
+	for _, s := range p.Scopes {
+		rp.scopes[s] = true
+	}
+	ctx = oidc.ClientContext(ctx, rp.client)
+	var err error
+	if rp.oidc, err = oidc.NewProvider(ctx, p.Issuer); err != nil {
+		var mismatch *oidc.IssuerMismatchError
+		if errors.As(err, &mismatch) {
+			return nil, ErrIssuerMismatch
+		}
+		return nil, failedOr(err, ErrBadDiscovery)
+	}
+	if err := rp.discover(ctx); err != nil {
+		return nil, err
+	}
+	return rp, nil
+}
+
+func (p Provider) check() error {
+	if p.ClientID == "" || !slices.Contains(p.Scopes, oidc.ScopeProfile) {
+		return ErrConfig.Because(errors.New("client id or scope profile missing"))
+	}
+	// A refresh token would outlive the one purpose that it was given for.
+	if slices.Contains(p.Scopes, oidc.ScopeOfflineAccess) {
+		return ErrConfig.Because(errors.New("scope offline_access"))
+	}
+	if len(p.ACRValues) == 0 && len(p.TrustFrameworks) == 0 || slices.Contains(p.ACRValues, "") || slices.Contains(p.TrustFrameworks, "") || p.MaxAge < 0 {
+		return ErrConfig.Because(errors.New("no required assurance"))
+	}
+	// OpenID Connect Discovery, 3: "https scheme with no query or fragment".
+	if checkURL(p.Issuer, p.AllowLoopback) != nil || strings.Contains(p.Issuer, "?") {
+		return ErrConfig.Because(errors.New("issuer"))
+	}
+	if checkURL(p.RedirectURL, p.AllowLoopback) != nil {
+		return ErrConfig.Because(errors.New("redirect URL"))
+	}
+	return nil
+}
+
+// metadata is the part of OpenID Connect Discovery, 3, and RFC 8414, 2, that we read.
+type metadata struct {
+	AuthorizationEndpoint string   `json:"authorization_endpoint"`
+	TokenEndpoint         string   `json:"token_endpoint"`
+	UserInfoEndpoint      string   `json:"userinfo_endpoint"`
+	JWKSURI               string   `json:"jwks_uri"`
+	ResponseTypes         []string `json:"response_types_supported"`
+	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
+	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
+	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
+	IssParameter          bool     `json:"authorization_response_iss_parameter_supported"`
+}
+
+// discover judges the discovery document and fetches the keys.
+func (rp *RelyingParty) discover(ctx context.Context) error {
+	var raw json.RawMessage
+	var m metadata
+	if rp.oidc.Claims(&raw) != nil || decode(raw, &m) != nil {
+		return ErrBadDiscovery.Because(errors.New("the discovery document is not one well-formed JSON object"))
+	}
+	endpoints := []string{m.AuthorizationEndpoint, m.TokenEndpoint, m.JWKSURI}
+	if m.UserInfoEndpoint != "" {
+		endpoints = append(endpoints, m.UserInfoEndpoint)
+	}
+	for _, e := range endpoints {
+		if err := checkURL(e, rp.provider.AllowLoopback); err != nil {
+			return err
+		}
+	}
+	// RFC 9700, 2.1.1: the code flow is used with PKCE. RFC 8414, 2: "If
+	// omitted, the authorization server does not support PKCE."
+	if !slices.Contains(m.ChallengeMethods, "S256") {
+		return ErrNoPKCE
+	}
+	if !slices.Contains(m.ResponseTypes, "code") {
+		return ErrBadDiscovery.Because(errors.New("no code flow"))
+	}
+	style, ok := authStyle(m.TokenAuthMethods, rp.provider.ClientSecret != "")
+	if !ok {
+		return ErrBadDiscovery.Because(errors.New("no client authentication that we have"))
+	}
+	rp.issExpected = m.IssParameter
+	rp.oauth = oauth2.Config{
+		ClientID: rp.provider.ClientID, ClientSecret: rp.provider.ClientSecret, RedirectURL: rp.provider.RedirectURL,
+		Scopes:   append([]string{oidc.ScopeOpenID}, rp.provider.Scopes...),
+		Endpoint: oauth2.Endpoint{AuthURL: m.AuthorizationEndpoint, TokenURL: m.TokenEndpoint, AuthStyle: style},
+	}
+	rp.keys = &keySet{url: m.JWKSURI, client: rp.client, now: rp.now}
+	for _, alg := range allowedAlgs {
+		if slices.Contains(m.SigningAlgs, string(alg)) {
+			rp.keys.algs = append(rp.keys.algs, alg)
+		}
+	}
+	if len(rp.keys.algs) == 0 {
+		return ErrBadDiscovery.Because(errors.New("no asymmetric signature algorithm"))
+	}
+	return rp.keys.fetch(ctx)
+}
+
+// authStyle chooses how we authenticate at the token endpoint. It is never
+// left to be found out by trial: the trial would spend the code, and show the
+// secret in a second place. Discovery, 3: the default is client_secret_basic.
+func authStyle(supported []string, secret bool) (oauth2.AuthStyle, bool) {
+	switch {
+	case !secret:
+		return oauth2.AuthStyleInParams, slices.Contains(supported, "none")
+	case len(supported) == 0 || slices.Contains(supported, "client_secret_basic"):
+		return oauth2.AuthStyleInHeader, true
+	default:
+		return oauth2.AuthStyleInParams, slices.Contains(supported, "client_secret_post")
+	}
+}
+
+func (rp *RelyingParty) algNames() []string {
+	var names []string
+	for _, a := range rp.keys.algs {
+		names = append(names, string(a))
+	}
+	return names
+}
+
+// Disable makes every Finish from now on refuse, also for people who are at the
+// provider at this moment.
+func (rp *RelyingParty) Disable() { rp.disabled.Store(true) }
+
+// Close closes idle connections to the provider.
+func (rp *RelyingParty) Close() { rp.client.CloseIdleConnections() }
+
+// Begin starts a sign-in. It returns the flow to keep and the URL to send the
+// browser to. State, nonce and verifier are 256 bits of crypto/rand each.
+func (rp *RelyingParty) Begin() (Flow, string) {
+	f := Flow{Issuer: rp.provider.Issuer, State: oauth2.GenerateVerifier(), Nonce: oauth2.GenerateVerifier(),
+		CodeVerifier: oauth2.GenerateVerifier(), Started: rp.now()}
+	options := []oauth2.AuthCodeOption{oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.CodeVerifier)}
+	if len(rp.provider.ACRValues) > 0 {
+		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(rp.provider.ACRValues, " ")))
+	}
+	if rp.provider.MaxAge > 0 {
+		options = append(options, oauth2.SetAuthURLParam("max_age", fmt.Sprint(int64(rp.provider.MaxAge/time.Second))))
+	}
+	if len(rp.provider.TrustFrameworks) > 0 {
+		options = append(options, oauth2.SetAuthURLParam("claims", rp.verifiedClaimsRequest()))
+	}
+	return f, rp.oauth.AuthCodeURL(f.State, options...)
+}
+
+// verifiedClaimsRequest is the claims parameter of OpenID Connect for Identity
+// Assurance, section 6: verified claims under one of our frameworks.
+func (rp *RelyingParty) verifiedClaimsRequest() string {
+	claims := map[string]any{"name": nil, "birthdate": nil}
+	for _, scope := range []string{"address", "email"} {
+		if rp.scopes[scope] {
+			claims[scope] = nil
+		}
+	}
+	request, err := json.Marshal(map[string]any{"id_token": map[string]any{"verified_claims": map[string]any{
+		"verification": map[string]any{"trust_framework": map[string]any{"values": rp.provider.TrustFrameworks}},
+		"claims":       claims,
+	}}})
+	if err != nil {
+		panic(err) // maps of strings always encode
+	}
+	return string(request)
+}
+
+// Finish checks the provider's answer to f and returns who signed in. Every
+// error is a refusal; on any of them nothing was stored and f is spent.
+func (rp *RelyingParty) Finish(ctx context.Context, f Flow, callback url.Values) (Identity, error) {
+	if rp.disabled.Load() {
+		return Identity{}, ErrDisabled
+	}
+	code, err := rp.checkCallback(f, callback)
+	if err != nil {
+		return Identity{}, err
+	}
+	ctx = oidc.ClientContext(ctx, rp.client)
+	token, err := rp.exchange(ctx, f, code)
+	if err != nil {
+		return Identity{}, err
+	}
+	claims, err := rp.verifyIDToken(ctx, f, code, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	person, err := rp.person(ctx, claims, token)
+	if err != nil {
+		return Identity{}, err
+	}
+	if rp.disabled.Load() { // while we asked
+		return Identity{}, ErrDisabled
+	}
+	return rp.identity(claims, person)
+}
+
+// exchange redeems the code. A refresh token in the answer is dropped.
+func (rp *RelyingParty) exchange(ctx context.Context, f Flow, code string) (*oauth2.Token, error) {
+	token, err := rp.oauth.Exchange(ctx, code, oauth2.VerifierOption(f.CodeVerifier))
+	var answer *oauth2.RetrieveError
+	switch {
+	case errors.As(err, &answer) && answer.ErrorCode == "invalid_grant":
+		return nil, ErrPKCEFailed // RFC 7636, 4.6: also the code of a wrong verifier
+	case errors.As(err, &answer):
+		return nil, ErrUnavailable.Because(fmt.Errorf("token endpoint: status %d", answer.Response.StatusCode))
+	case err != nil:
+		return nil, failedOr(err, ErrMalformed)
+	case !strings.EqualFold(token.TokenType, "Bearer"): // RFC 6749, 5.1: case insensitive
+		return nil, ErrMalformed.Because(errors.New("token type"))
+	}
+	return token, nil
+}
+
+// person collects the claims about the person from the id token and, if
+// something is missing there, from UserInfo.
+func (rp *RelyingParty) person(ctx context.Context, c *idClaims, token *oauth2.Token) (personClaims, error) {
+	person, verified := c.personClaims, c.Verified
+	assured := len(rp.provider.TrustFrameworks) > 0
+	var err error
+	if assured {
+		if person, err = rp.underFramework(verified); err != nil {
+			return personClaims{}, err
+		}
+	}
+	if person.lacks(rp.scopes) && rp.oidc.UserInfoEndpoint() != "" {
+		more, err := rp.userInfo(ctx, c.Subject, token)
+		if err != nil {
+			return personClaims{}, err
+		}
+		if assured {
+			if more.personClaims, err = rp.underFramework(more.Verified); err != nil {
+				return personClaims{}, err
+			}
+		}
+		person = person.or(more.personClaims)
+	}
+	if assured && person.Name == nil {
+		return personClaims{}, ErrAssurance.Because(errors.New("verified_claims"))
+	}
+	return person, nil
+}
+
+func (rp *RelyingParty) userInfo(ctx context.Context, subject string, token *oauth2.Token) (userInfo, error) {
+	answer, err := rp.oidc.UserInfo(ctx, oauth2.StaticTokenSource(token))
+	if err != nil {
+		return userInfo{}, failedOr(err, ErrUnavailable)
+	}
+	var raw json.RawMessage
+	var info userInfo
+	if answer.Claims(&raw) != nil {
+		return userInfo{}, ErrMalformed
+	}
+	if err := decode(raw, &info); err != nil {
+		return userInfo{}, err
+	}
+	// Core, 5.3.2: sub "MUST be verified to exactly match the sub Claim in the
+	// ID Token; if they do not match, the UserInfo Response values MUST NOT be used."
+	if info.Subject != subject {
+		return userInfo{}, ErrSubMismatch
+	}
+	return info, nil
+}
+
+// birthdate is OpenID Connect Core, 5.1: YYYY-MM-DD, 0000-MM-DD or YYYY.
+var birthdate = regexp.MustCompile(`^[0-9]{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$`)
+
+// identity keeps of the claims what the scopes asked for, and drops the rest.
+func (rp *RelyingParty) identity(c *idClaims, p personClaims) (Identity, error) {
+	if p.Name == nil || strings.TrimSpace(*p.Name) == "" {
+		return Identity{}, ErrMissingClaim.Because(errors.New("name"))
+	}
+	id := Identity{
+		Issuer: Private(c.Issuer), Subject: Private(c.Subject), Name: Private(*p.Name),
+		VerifiedAt: rp.now().UTC().Truncate(24 * time.Hour),
+	}
+	// An acr is kept only if it is one of ours: any other text is the provider's.
+	if slices.Contains(rp.provider.ACRValues, c.ACR) {
+		id.ACR = c.ACR
+	}
+	if p.Birthdate != nil && *p.Birthdate != "" {
+		if !birthdate.MatchString(*p.Birthdate) {
+			return Identity{}, ErrMalformed.Because(errors.New("birthdate"))
+		}
+		id.Birthdate = Private(*p.Birthdate)
+	}
+	if rp.scopes["address"] {
+		id.Address = Private(p.Address.lines())
+	}
+	// An address that nobody verified would point at whoever owns it.
+	if rp.scopes["email"] && p.Email != nil && p.EmailVerified != nil && *p.EmailVerified {
+		id.Email = Private(*p.Email)
+	}
+	for name, value := range id.Fields() {
+		if err := checkField(string(value)); err != nil || (name != "address" && strings.Contains(string(value), "\n")) {
+			return Identity{}, ErrMalformed.Because(errors.New("a field is too long or not printable"))
+		}
+	}
+	return id, nil
+}
+
+// failedOr is failed for errors of the request, and other for what the
+// libraries say about the answer, since that can quote it.
+func failedOr(err error, other error) error {
+	var request *url.Error
+	if errors.As(err, &request) {
+		return failed(err)
+	}
+	return other
+}
+
+var _ oidc.KeySet = (*signature)(nil)
