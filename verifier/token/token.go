@@ -1,0 +1,304 @@
+package token
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
+)
+
+// The types of token that a [Verifier] can expect, as the typ of the header.
+const (
+	TypID     = "JWT"    // an ID token; a header without typ is one too
+	TypAccess = "at+jwt" // an access token (RFC 9068)
+)
+
+// DefaultMaxAge is how long after its iat a token is accepted if
+// [Verifier.MaxAge] is not set, whatever its exp says.
+const DefaultMaxAge = 24 * time.Hour
+
+// Verifier checks tokens of one issuer for one platform. Set the fields once;
+// after that it is safe for concurrent use.
+type Verifier struct {
+	// Issuer is the issuer's name, a URL, compared byte by byte.
+	Issuer string
+	// Audience is this platform's client_id. A token for this and another platform is refused.
+	Audience string
+	// Keys returns the issuer's keys: HTTPKeySource, or StaticKeys for a platform that is offline.
+	Keys func(context.Context) (*KeySet, error)
+	// Typ is the one type of token expected, TypID if empty.
+	Typ string
+	// Now is the clock, time.Now if nil.
+	Now func() time.Time
+	// Leeway is the difference of clocks that is forgiven in exp, iat and nbf. Zero means none; a minute is usual.
+	Leeway time.Duration
+	// MaxAge is how long after iat a token is accepted, DefaultMaxAge if zero.
+	MaxAge time.Duration
+	// Status says whether a token was withdrawn. Nil: a token must carry no status. Otherwise it must carry one.
+	Status StatusSource
+	// SingleUse, if set, accepts each token once, by its jti.
+	SingleUse ReplayGuard
+
+	// The rest is for Middleware.
+
+	// Origin is how clients spell scheme, host and port of this service, such as
+	// "https://api.example"; without it DPoP is refused, because a Host header is the client's word.
+	Origin string
+	// ProofReplay remembers DPoP proofs. Nil: an own MemoryReplayGuard for each Middleware, good for one process.
+	ProofReplay ReplayGuard
+	// ProofMaxAge is how old a DPoP proof may be, DefaultProofMaxAge if zero.
+	ProofMaxAge time.Duration
+	// ProofNonces returns the nonces that a proof may hold, newest first (RFC 9449, section 9). Nil: none is asked for.
+	ProofNonces func(now time.Time) []string
+	// Log receives one record for each refusal: its code, nothing of the request. Nil: none.
+	Log *slog.Logger
+}
+
+// Token is a verified token.
+type Token struct {
+	Issuer      string
+	Subject     Pseudonym // who, on this platform
+	Audience    string    // the platform
+	ID          string    // jti
+	IssuedAt    time.Time // UTC, whole seconds
+	Expiry      time.Time // UTC, whole seconds
+	ACR         string    // how well the person was proven
+	Nonce       string    // "" if absent. Not checked: compare it with the one you sent
+	Commitment  [32]byte  // see Commit
+	StatusURI   string    // "" if absent
+	StatusIndex int
+	JKT         string // RFC 7638 thumbprint of the DPoP key, "" for a bearer token. Verify does not ask for a proof
+	Raw         string // as presented
+}
+
+// StaticKeys returns a source that always gives the same keys, for [Verifier.Keys].
+func StaticKeys(s *KeySet) func(context.Context) (*KeySet, error) {
+	return func(context.Context) (*KeySet, error) { return s, nil }
+}
+
+// Verify checks raw and returns what it says, or a refusal and nil.
+//
+// It checks, in this order: size and form, header, signature, typ, the time at
+// which the key was in force, iss, aud (and azp), exp, iat, nbf, sub, the other
+// required claims, the status if v.Status is set, single use if v.SingleUse is
+// set. It does not check the nonce of a sign-in, nor the possession of the key in
+// [Token.JKT]: [Verifier.Middleware] and [VerifyDPoP] do that.
+//
+// When keys or status cannot be had, nothing is accepted.
+func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
+	if v.Issuer == "" || v.Audience == "" || v.Keys == nil {
+		return nil, ErrMisconfigured
+	}
+	typs := []string{"jwt", ""}
+	if v.Typ == TypAccess {
+		typs = []string{TypAccess}
+	} else if v.Typ != "" && v.Typ != TypID {
+		return nil, ErrMisconfigured
+	}
+	j, err := parse(raw, maxToken, tokenArea, false, typs...)
+	if err != nil {
+		return nil, err
+	}
+	keys, err := v.Keys(ctx)
+	if err != nil || keys == nil {
+		return nil, ErrKeysUnavailable.Because(err)
+	}
+	r := rules{issuer: v.Issuer, audience: v.Audience, at: v.now(), leeway: v.Leeway, maxAge: v.maxAge()}
+	t, err := r.open(ctx, j, keys)
+	if err != nil {
+		return nil, err
+	}
+	if err := v.checkStatus(ctx, t); err != nil {
+		return nil, err
+	}
+	if v.SingleUse != nil {
+		if err := useOnce(ctx, v.SingleUse, ErrReplayed, t.Expiry.Add(v.Leeway), t.Issuer, t.ID); err != nil {
+			return nil, err
+		}
+	}
+	return t, nil
+}
+
+func (v *Verifier) now() time.Time {
+	if v.Now == nil {
+		return time.Now()
+	}
+	return v.Now()
+}
+
+func (v *Verifier) maxAge() time.Duration {
+	if v.MaxAge == 0 {
+		return DefaultMaxAge
+	}
+	return v.MaxAge
+}
+
+// checkStatus follows draft-ietf-oauth-status-list, section 8.3, for the status
+// of a token that is valid in every other respect.
+func (v *Verifier) checkStatus(ctx context.Context, t *Token) error {
+	if v.Status == nil && t.StatusURI == "" {
+		return nil
+	}
+	if v.Status == nil || t.StatusURI == "" { // an absent claim is a rejection
+		return ErrStatusUnknown
+	}
+	withdrawn, err := v.Status.Withdrawn(ctx, t.StatusURI, t.StatusIndex)
+	if err != nil {
+		return ErrStatusUnknown.Because(err)
+	}
+	if withdrawn {
+		return ErrInactive
+	}
+	return nil
+}
+
+// rules are what claims are judged by, now or at a time long ago.
+type rules struct {
+	issuer, audience string
+	at               time.Time
+	leeway, maxAge   time.Duration
+}
+
+// claims lists every claim that is looked at; see header for the types.
+type claims struct {
+	Iss        *string         `json:"iss"`
+	Sub        *string         `json:"sub"`
+	Aud        json.RawMessage `json:"aud"`
+	Azp        *string         `json:"azp"`
+	Exp        json.RawMessage `json:"exp"`
+	Iat        json.RawMessage `json:"iat"`
+	Nbf        json.RawMessage `json:"nbf"`
+	Jti        *string         `json:"jti"`
+	Acr        *string         `json:"acr"`
+	Nonce      *string         `json:"nonce"`
+	Commitment *string         `json:"penname_commitment"`
+	Status     *struct {
+		List *struct {
+			Idx json.RawMessage `json:"idx"`
+			URI *string         `json:"uri"`
+		} `json:"status_list"`
+	} `json:"status"`
+	Cnf *struct {
+		JKT *string `json:"jkt"`
+	} `json:"cnf"`
+	Events json.RawMessage `json:"events"` // marks a logout token (OpenID Connect Back-Channel Logout, 2.4)
+}
+
+// open verifies j with keys and reads its claims.
+func (r rules) open(ctx context.Context, j *jws, keys *KeySet) (*Token, error) {
+	key, err := keys.open(ctx, j, tokenArea)
+	if err != nil {
+		return nil, err
+	}
+	var c claims
+	if json.Unmarshal(j.payload, &c) != nil {
+		return nil, ErrMalformed
+	}
+	if c.Events != nil {
+		return nil, ErrWrongTyp
+	}
+	t := &Token{Issuer: r.issuer, Audience: r.audience, Raw: j.raw}
+	if c.Iss == nil || *c.Iss != r.issuer {
+		return nil, ErrBadIssuer
+	}
+	if !c.isFor(r.audience) {
+		return nil, ErrBadAudience
+	}
+	if err := r.readTimes(&c, t); err != nil {
+		return nil, err
+	}
+	if !key.inForce(t.IssuedAt) {
+		return nil, ErrKeyNotValidAt
+	}
+	if c.Sub == nil {
+		return nil, ErrBadSubject
+	}
+	if t.Subject, err = ParsePseudonym(*c.Sub); err != nil {
+		return nil, ErrBadSubject
+	}
+	if err := c.readRest(t); err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// isFor reports whether audience is the only audience, and the authorised party
+// if one is named (OpenID Connect Core, 3.1.3.7, steps 3 to 5).
+func (c *claims) isFor(audience string) bool {
+	var one string
+	if json.Unmarshal(c.Aud, &one) != nil {
+		var many []string
+		if json.Unmarshal(c.Aud, &many) != nil || len(many) != 1 {
+			return false
+		}
+		one = many[0]
+	}
+	return one == audience && (c.Azp == nil || *c.Azp == audience)
+}
+
+// readTimes judges exp, iat and nbf (RFC 7519, sections 4.1.4 to 4.1.6) at r.at.
+func (r rules) readTimes(c *claims, t *Token) error {
+	var ok bool
+	if c.Exp == nil {
+		return ErrMissingExp
+	}
+	if t.Expiry, ok = numericDate(c.Exp); !ok {
+		return ErrBadExp
+	}
+	if t.IssuedAt, ok = numericDate(c.Iat); !ok || t.IssuedAt.After(r.at.Add(r.leeway)) {
+		return ErrBadIat
+	}
+	// "The 'exp' claim identifies the expiration time on or after which the JWT MUST NOT be accepted"
+	if !r.at.Before(t.Expiry.Add(r.leeway)) {
+		return ErrExpired
+	}
+	if r.at.Sub(t.IssuedAt) > r.maxAge+r.leeway {
+		return ErrBadIat
+	}
+	if t.Expiry.Before(t.IssuedAt) {
+		return ErrBadExp
+	}
+	if c.Nbf != nil {
+		if nbf, ok := numericDate(c.Nbf); !ok || nbf.After(r.at.Add(r.leeway)) {
+			return ErrNotYetValid
+		}
+	}
+	return nil
+}
+
+// readRest reads the claims that are not judged against anything.
+func (c *claims) readRest(t *Token) error {
+	if c.Jti == nil || *c.Jti == "" || c.Acr == nil || *c.Acr == "" || c.Commitment == nil {
+		return ErrMissingClaim
+	}
+	commitment, err := decodeBase64(*c.Commitment)
+	if err != nil || len(commitment) != len(t.Commitment) {
+		return ErrMissingClaim
+	}
+	t.ID, t.ACR, t.Commitment = *c.Jti, *c.Acr, [32]byte(commitment)
+	if c.Nonce != nil {
+		t.Nonce = *c.Nonce
+	}
+	if c.Cnf != nil { // a confirmation that is not understood must not pass as none
+		if c.Cnf.JKT == nil || !isThumbprint(*c.Cnf.JKT) {
+			return ErrMalformed
+		}
+		t.JKT = *c.Cnf.JKT
+	}
+	if c.Status != nil {
+		// draft-ietf-oauth-status-list, 6.2: idx and uri are REQUIRED, idx is a non-negative integer.
+		list := c.Status.List
+		if list == nil || list.URI == nil || *list.URI == "" || json.Unmarshal(list.Idx, &t.StatusIndex) != nil || t.StatusIndex < 0 {
+			return ErrStatusUnknown
+		}
+		t.StatusURI = *list.URI
+	}
+	return nil
+}
+
+// isThumbprint reports whether s is the base64url of 32 bytes (RFC 9449, 6.1).
+func isThumbprint(s string) bool {
+	b, err := decodeBase64(s)
+	return err == nil && len(b) == 32
+}
