@@ -1,0 +1,486 @@
+package policy
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// Bundle is everything that a decision depends on but the case itself: who may
+// sign, who must agree, which rules hold. Its address is the SHA-256 of its
+// bytes, which warrants and approvals name.
+//
+// Build one as a literal, [Bundle.Marshal] it, and read it back with
+// [ParseBundle]: only a parsed bundle decides anything. Do not change a parsed
+// one.
+type Bundle struct {
+	Version   int    `json:"version"`   // 1
+	Registrar string `json:"registrar"` // origin, "https://penname.example": the audience of every warrant
+	Log       Log    `json:"log"`
+
+	Issuer     string          `json:"issuer"`      // iss of the tokens
+	IssuerKeys json.RawMessage `json:"issuer_keys"` // JWKS, with every key whose tokens evidence may still hold
+	Platforms  []Platform      `json:"platforms"`
+
+	Authorities    []Authority    `json:"authorities"`
+	OffenceClasses []OffenceClass `json:"offence_classes"` // closed list
+	Fields         []string       `json:"fields"`          // closed list of what a record holds
+
+	Custodians   []Custodian       `json:"custodians"`
+	Threshold    int               `json:"threshold"`     // t: custodians needed to open, at least 2
+	ThresholdKey string            `json:"threshold_key"` // base64url of the custodians' public key
+	Policies     map[string]string `json:"policies"`      // file name to Cedar text
+
+	MaxTargets      int `json:"max_targets"`       // per warrant, 1 to 900 (what a leaf of the log holds)
+	MaxSecrecyDays  int `json:"max_secrecy_days"`  // from issue, 1 to 1096
+	MaxValidityDays int `json:"max_validity_days"` // from issue to expiry, 1 to 90
+
+	raw         []byte
+	hash        string
+	rules       ruleSet
+	issuerKeys  *token.KeySet
+	platforms   map[string]*token.KeySet
+	authorities map[string]signers
+	custodians  map[string]jose.JSONWebKey
+	names       []string // custodians' names and organisations, folded
+}
+
+// Log is the public log and who watches it. The keys are note verifier keys
+// (C2SP signed-note); they are checked fully by verifier/proof.
+type Log struct {
+	Origin    string    `json:"origin"`
+	VKey      string    `json:"vkey"`
+	Witnesses []Witness `json:"witnesses"`
+	Quorum    int       `json:"quorum"` // cosignatures of distinct operators that a checkpoint needs
+}
+
+// Witness cosigns checkpoints of the log.
+type Witness struct {
+	Name     string `json:"name"`
+	Operator string `json:"operator"`
+	VKey     string `json:"vkey"`
+	URL      string `json:"url"` // may be empty for a witness that pulls
+}
+
+// Platform accepts tokens and signs evidence.
+type Platform struct {
+	ID   string          `json:"id"` // client id, the aud of its tokens
+	Name string          `json:"name"`
+	Keys json.RawMessage `json:"keys"` // JWKS
+}
+
+// Authority may sign warrants.
+type Authority struct {
+	ID             string   `json:"id"`
+	Name           string   `json:"name"`
+	Kind           string   `json:"kind"`         // "court", "judge", "investigating_judge", "public_prosecutor"
+	Jurisdiction   string   `json:"jurisdiction"` // ISO 3166
+	Keys           []Key    `json:"keys"`
+	OffenceClasses []string `json:"offence_classes"` // what it is competent for
+}
+
+// Key is an authority's public key and when it may sign. A revoked key is left
+// out of the next bundle, or its Until is brought forward.
+type Key struct {
+	JWK   json.RawMessage `json:"jwk"`
+	From  time.Time       `json:"from"`
+	Until time.Time       `json:"until"`
+}
+
+// OffenceClass is one entry of the closed list.
+type OffenceClass struct {
+	ID               string   `json:"id"`
+	Title            string   `json:"title"`
+	MinPenaltyMonths int      `json:"min_penalty_months"` // least maximum penalty; 0 only for speech
+	Fields           []string `json:"fields"`             // what may be asked for
+	Speech           bool     `json:"speech"`             // lawful speech: never a reason to open a name
+	Emergency        bool     `json:"emergency"`          // an imminent threat to life or limb
+}
+
+// Custodian holds one share of the threshold key.
+type Custodian struct {
+	ID           string          `json:"id"`
+	Name         string          `json:"name"`
+	Organisation string          `json:"organisation"`
+	Index        int             `json:"index"` // of the key share, 1 to n
+	Key          json.RawMessage `json:"key"`   // public JWK that signs approvals and endorsements
+}
+
+// signers are an authority's keys by kid.
+type signers struct {
+	*Authority
+	keys map[string]signer
+}
+
+type signer struct {
+	jose.JSONWebKey
+	from, until time.Time
+}
+
+const maxBundleBytes = 4 << 20
+
+// ParseBundle reads and checks a bundle. It keeps a copy of b.
+func ParseBundle(b []byte) (*Bundle, error) {
+	if len(b) > maxBundleBytes {
+		return nil, ErrBundleTooLarge
+	}
+	bundle, err := parse[Bundle](b)
+	if err != nil {
+		return nil, ErrBundleMalformed.Because(err)
+	}
+	if err := bundle.compile(); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(b)
+	bundle.raw, bundle.hash = bytes.Clone(b), hex.EncodeToString(sum[:])
+	return bundle, nil
+}
+
+// Marshal returns the canonical bytes of a bundle that would be accepted.
+func (b *Bundle) Marshal() ([]byte, error) {
+	if b.raw != nil {
+		return bytes.Clone(b.raw), nil
+	}
+	raw, err := marshal(*b)
+	if err != nil {
+		return nil, ErrBundleMalformed.Because(errors.New("cannot be encoded"))
+	}
+	if _, err := ParseBundle(raw); err != nil {
+		return nil, err
+	}
+	return raw, nil
+}
+
+// Hash returns the hex SHA-256 of the bytes that were parsed.
+func (b *Bundle) Hash() string { return b.hash }
+
+// Authority returns the authority with this id, or nil.
+func (b *Bundle) Authority(id string) *Authority {
+	return find(b.Authorities, func(a *Authority) bool { return a.ID == id })
+}
+
+// Custodian returns the custodian with this id, or nil.
+func (b *Bundle) Custodian(id string) *Custodian {
+	return find(b.Custodians, func(c *Custodian) bool { return c.ID == id })
+}
+
+// Platform returns the platform with this id, or nil.
+func (b *Bundle) Platform(id string) *Platform {
+	return find(b.Platforms, func(p *Platform) bool { return p.ID == id })
+}
+
+// OffenceClass returns the class with this id, or nil.
+func (b *Bundle) OffenceClass(id string) *OffenceClass {
+	return find(b.OffenceClasses, func(c *OffenceClass) bool { return c.ID == id })
+}
+
+func find[T any](all []T, is func(*T) bool) *T {
+	for i := range all {
+		if is(&all[i]) {
+			return &all[i]
+		}
+	}
+	return nil
+}
+
+func (b *Bundle) normalise() {
+	b.Fields, b.Log.Witnesses, b.Platforms = list(b.Fields), some(b.Log.Witnesses), some(b.Platforms)
+	b.Custodians = some(b.Custodians)
+	b.Authorities, b.OffenceClasses = some(slices.Clone(b.Authorities)), some(slices.Clone(b.OffenceClasses))
+	for i := range b.Authorities {
+		a := &b.Authorities[i]
+		a.OffenceClasses, a.Keys = list(a.OffenceClasses), some(slices.Clone(a.Keys))
+		for j := range a.Keys {
+			a.Keys[j].From, a.Keys[j].Until = seconds(a.Keys[j].From), seconds(a.Keys[j].Until)
+		}
+	}
+	for i := range b.OffenceClasses {
+		b.OffenceClasses[i].Fields = list(b.OffenceClasses[i].Fields)
+	}
+	if b.Policies == nil {
+		b.Policies = map[string]string{}
+	}
+}
+
+func some[T any](all []T) []T {
+	if all == nil {
+		return []T{}
+	}
+	return all
+}
+
+// compile checks the whole bundle and prepares what Decide looks up.
+func (b *Bundle) compile() error {
+	owners := make(keyOwners)
+	for _, step := range []func() error{
+		b.checkOrigins, b.checkLimits, b.checkOffences, b.checkWitnesses,
+		func() error { return b.compilePlatforms(owners) },
+		func() error { return b.compileAuthorities(owners) },
+		func() error { return b.compileCustodians(owners) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	rules, err := compileRules(b.Policies, len(b.Custodians))
+	if err != nil {
+		return ErrBundleRules.Because(err)
+	}
+	b.rules = rules
+	return nil
+}
+
+func (b *Bundle) checkOrigins() error {
+	key, err := base64.RawURLEncoding.Strict().DecodeString(b.ThresholdKey)
+	switch {
+	case b.Version != 1:
+		return ErrBundleMalformed.Because(errors.New("unknown version"))
+	case !origin(b.Registrar, false), !origin(b.Issuer, true):
+		return ErrBundleOrigin
+	case err != nil || len(key) < 32:
+		return ErrBundleKey.Because(errors.New("threshold key is not base64url of a public key"))
+	}
+	return nil
+}
+
+// origin reports whether s is an https origin, with a path only where one may
+// be; http is for a sandbox on the loopback interface.
+func origin(s string, path bool) bool {
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.String() != s || !displayable(s, 200) {
+		return false
+	}
+	if u.Path != "" && (!path || strings.HasSuffix(u.Path, "/")) {
+		return false
+	}
+	addr, err := netip.ParseAddr(u.Hostname())
+	loopback := u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
+	return u.Scheme == "https" || u.Scheme == "http" && loopback
+}
+
+func (b *Bundle) checkLimits() error {
+	between := func(n, low, high int) bool { return low <= n && n <= high }
+	if !between(b.MaxTargets, 1, 900) || !between(b.MaxSecrecyDays, 1, 1096) || !between(b.MaxValidityDays, 1, 90) {
+		return ErrBundleLimits
+	}
+	return nil
+}
+
+func (b *Bundle) checkOffences() error {
+	if len(b.Fields) == 0 || !distinctWords(b.Fields) || len(b.OffenceClasses) == 0 {
+		return ErrBundleOffences
+	}
+	seen := make(map[string]bool)
+	for _, c := range b.OffenceClasses {
+		if seen[c.ID] || !word(c.ID) || blank(c.Title) || !displayable(c.Title, 200) {
+			return ErrBundleOffences
+		}
+		seen[c.ID] = true
+		if c.MinPenaltyMonths < 0 || c.MinPenaltyMonths > 1200 || c.MinPenaltyMonths == 0 && !c.Speech || c.Speech && c.Emergency {
+			return ErrBundleOffences
+		}
+		if !distinctWords(c.Fields) || !subset(c.Fields, b.Fields) {
+			return ErrBundleOffences
+		}
+	}
+	return nil
+}
+
+func distinctWords(words []string) bool {
+	for i, w := range words {
+		if !word(w) || slices.Contains(words[:i], w) {
+			return false
+		}
+	}
+	return true
+}
+
+func subset(part, whole []string) bool {
+	return !slices.ContainsFunc(part, func(s string) bool { return !slices.Contains(whole, s) })
+}
+
+// checkWitnesses counts operators and keys, not entries: "two vkeys wrapping
+// the same public key are duplicates" (C2SP tlog-policy).
+func (b *Bundle) checkWitnesses() error {
+	logKey, ok := vkey(b.Log.VKey)
+	if !ok || blank(b.Log.Origin) || !displayable(b.Log.Origin, 200) {
+		return ErrBundleOrigin
+	}
+	keys := map[string]bool{logKey: true}
+	operators := make(map[string]bool)
+	for _, w := range b.Log.Witnesses {
+		key, ok := vkey(w.VKey)
+		if !ok || keys[key] || operators[fold(w.Operator)] || blank(w.Name, w.Operator) || !displayable(w.Name, 200) || !displayable(w.Operator, 200) {
+			return ErrBundleWitnesses
+		}
+		if w.URL != "" && !origin(w.URL, true) {
+			return ErrBundleWitnesses
+		}
+		keys[key], operators[fold(w.Operator)] = true, true
+	}
+	if b.Log.Quorum < 1 || b.Log.Quorum > len(operators) {
+		return ErrBundleWitnesses
+	}
+	return nil
+}
+
+// vkey returns the key material of "name+hash+base64(algorithm ‖ key)".
+func vkey(s string) (string, bool) {
+	parts := strings.SplitN(s, "+", 3)
+	if len(parts) != 3 || parts[0] == "" || len(parts[1]) != 8 {
+		return "", false
+	}
+	key, err := base64.StdEncoding.Strict().DecodeString(parts[2])
+	if err != nil || len(key) < 33 {
+		return "", false
+	}
+	return string(key[1:]), true
+}
+
+// keyOwners refuses a key that two parties hold: one human with two roles could
+// approve their own request.
+type keyOwners map[string]bool
+
+func (o keyOwners) add(key jose.JSONWebKey) error {
+	print, err := key.Thumbprint(crypto.SHA256) // RFC 7638
+	if err != nil {
+		return ErrBundleKey.Because(errors.New("no thumbprint"))
+	}
+	if o[string(print)] {
+		return ErrBundleSharedKey
+	}
+	o[string(print)] = true
+	return nil
+}
+
+func (o keyOwners) addSet(jwks json.RawMessage) (*token.KeySet, error) {
+	set, err := token.ParseKeySet(jwks)
+	if err != nil {
+		return nil, ErrBundleKey.Because(err)
+	}
+	var keys jose.JSONWebKeySet
+	if err := json.Unmarshal(jwks, &keys); err != nil || len(keys.Keys) == 0 {
+		return nil, ErrBundleKey.Because(errors.New("not a JWKS with keys"))
+	}
+	for _, key := range keys.Keys {
+		if !key.IsPublic() {
+			return nil, ErrBundleKey.Because(errors.New("a private key"))
+		}
+		if err := o.add(key); err != nil {
+			return nil, err
+		}
+	}
+	return set, nil
+}
+
+func (b *Bundle) compilePlatforms(owners keyOwners) (err error) {
+	if b.issuerKeys, err = owners.addSet(b.IssuerKeys); err != nil {
+		return err
+	}
+	b.platforms = make(map[string]*token.KeySet)
+	for _, p := range b.Platforms {
+		if _, dup := b.platforms[p.ID]; dup || !named(p.ID, p.Name) {
+			return ErrBundleNames
+		}
+		if b.platforms[p.ID], err = owners.addSet(p.Keys); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func named(id string, names ...string) bool {
+	return idPattern.MatchString(id) && !blank(names...) &&
+		!slices.ContainsFunc(names, func(s string) bool { return !displayable(s, 200) || strings.Contains(s, "\n") })
+}
+
+func (b *Bundle) compileAuthorities(owners keyOwners) error {
+	b.authorities = make(map[string]signers)
+	for i := range b.Authorities {
+		a := &b.Authorities[i]
+		if _, dup := b.authorities[a.ID]; dup || !named(a.ID, a.Name) {
+			return ErrBundleNames
+		}
+		if !word(a.Kind) || !jurisdictionPattern.MatchString(a.Jurisdiction) || !distinctWords(a.OffenceClasses) {
+			return ErrBundleAuthority
+		}
+		for _, class := range a.OffenceClasses {
+			if b.OffenceClass(class) == nil {
+				return ErrBundleAuthority
+			}
+		}
+		s := signers{a, make(map[string]signer)}
+		for _, k := range a.Keys {
+			key, err := parseKey(k.JWK)
+			if err != nil {
+				return ErrBundleKey.Because(err)
+			}
+			if _, dup := s.keys[key.KeyID]; dup || !plausible(k.From) || !k.From.Before(k.Until) {
+				return ErrBundleKey.Because(errors.New("a kid occurs twice, or a key has no period"))
+			}
+			if err := owners.add(key); err != nil {
+				return err
+			}
+			s.keys[key.KeyID] = signer{key, k.From, k.Until}
+		}
+		if len(s.keys) == 0 {
+			return ErrBundleKey.Because(errors.New("an authority has no key"))
+		}
+		b.authorities[a.ID] = s
+	}
+	return nil
+}
+
+func (b *Bundle) compileCustodians(owners keyOwners) error {
+	n := len(b.Custodians)
+	// A threshold of 1 lets one body open a name, one above n lets nobody.
+	if b.Threshold < 2 || b.Threshold > n || n > 255 {
+		return ErrBundleThreshold
+	}
+	b.custodians = make(map[string]jose.JSONWebKey)
+	indices, organisations := make(map[int]bool), make(map[string]bool)
+	for _, c := range b.Custodians {
+		if _, dup := b.custodians[c.ID]; dup || !word(c.ID) || !named(c.ID, c.Name, c.Organisation) {
+			return ErrBundleNames
+		}
+		// x = 0 would hand over the key itself; one organisation twice would
+		// count as two.
+		if c.Index < 1 || c.Index > n || indices[c.Index] || organisations[fold(c.Organisation)] {
+			return ErrBundleCustodians
+		}
+		indices[c.Index], organisations[fold(c.Organisation)] = true, true
+		key, err := parseKey(c.Key)
+		if err != nil {
+			return ErrBundleKey.Because(err)
+		}
+		if err := owners.add(key); err != nil {
+			return err
+		}
+		b.custodians[c.ID] = key
+		b.names = append(b.names, fold(c.Name), fold(c.Organisation))
+	}
+	return nil
+}
+
+// verifyCustodian checks that e is signed by the custodian with this id.
+func (b *Bundle) verifyCustodian(e *envelope, id string, unknown *refusal.Error) error {
+	key, ok := b.custodians[id]
+	if !ok || key.KeyID != e.kid {
+		return unknown
+	}
+	return e.verify(key)
+}

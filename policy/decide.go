@@ -1,0 +1,434 @@
+package policy
+
+import (
+	"crypto/ecdh"
+	"crypto/hpke"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	cedar "github.com/cedar-policy/cedar-go"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// Submission is what a requester files: the warrant and the evidence that it
+// names, each a compact JWS, the evidence in any order.
+type Submission struct {
+	Warrant  string   `json:"warrant"`
+	Evidence []string `json:"evidence"`
+}
+
+// Decision is what [Decide] found.
+type Decision struct {
+	Allowed bool
+	Refusal *refusal.Error // nil if and only if Allowed
+
+	Rules  []string // @id of the Cedar rules that determined it, in the order of the files; empty when no rule was reached
+	Titles []string // @title of each
+
+	WarrantHash [32]byte
+	Warrant     *Warrant       // set once the authority's signature is verified, refused or not
+	Authority   *Authority     // who signed it
+	Tokens      []*token.Token // when allowed: for each target, the token in its evidence
+
+	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
+	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
+	NoticePeriod time.Duration // when allowed: how long to wait after the warrant is logged
+}
+
+const (
+	clockSkew        = 5 * time.Minute
+	maxEvidence      = 10_000
+	maxEvidenceBytes = 64 << 10 // one piece
+	day              = 24 * time.Hour
+)
+
+// Decide judges a submission under bundle b at a time. It is pure: the same
+// arguments give the same Decision, whoever asks and whenever. It does not know
+// what was filed before; that a warrant is not a replay, that a withdrawal comes
+// from the authority that issued the warrant and that an authority stays within
+// its daily number is for the registrar to check.
+//
+// The checks run in the order of the refusals in this package, and the first
+// that fails decides.
+func Decide(s Submission, b *Bundle, at time.Time) Decision {
+	d := Decision{WarrantHash: Hash(s.Warrant)}
+	if b == nil || b.hash == "" {
+		return d.refuse(ErrWrongBundle.Because(errors.New("the bundle was not parsed")))
+	}
+	w, a, err := b.authenticate(s.Warrant)
+	if err != nil {
+		return d.refuse(err)
+	}
+	d.Warrant, d.Authority = w, a
+	for _, check := range []func(*Warrant, *Bundle, time.Time) error{
+		checkAddressed, checkTime, checkReasons, checkTargets,
+	} {
+		if err := check(w, b, at); err != nil {
+			return d.refuse(err)
+		}
+	}
+	tokens, err := b.verifyEvidence(w, s.Evidence)
+	if err != nil {
+		return d.refuse(err)
+	}
+	for _, check := range []func(*Warrant, *Bundle, time.Time) error{
+		checkRequester, checkSecrecy, checkFields,
+	} {
+		if err := check(w, b, at); err != nil {
+			return d.refuse(err)
+		}
+	}
+	if err := d.judge(b); err != nil {
+		d.Quorum, d.NoticePeriod = 0, 0
+		return d.refuse(err)
+	}
+	d.Allowed, d.Tokens, d.Opens = true, tokens, w.opens()
+	return d
+}
+
+func (d Decision) refuse(err error) Decision {
+	d.Refusal = refusal.Of(err)
+	return d
+}
+
+// authenticate returns the warrant only if an authority of the bundle signed it
+// with a key that was valid on the day. IssuedAt is the signer's own word: a
+// stolen key can be dated back, but no further than MaxValidityDays, because the
+// warrant would have expired.
+func (b *Bundle) authenticate(raw string) (*Warrant, *Authority, error) {
+	e, w, err := openWarrant(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	a, ok := b.authorities[w.Authority]
+	if !ok {
+		return nil, nil, ErrUnknownAuthority
+	}
+	key, ok := a.keys[e.kid]
+	if !ok {
+		return nil, nil, ErrSignerKey
+	}
+	if err := e.verify(key.JSONWebKey); err != nil {
+		return nil, nil, err
+	}
+	if w.IssuedAt.Before(key.from) || !w.IssuedAt.Before(key.until) {
+		return nil, nil, ErrSignerKey
+	}
+	return w, a.Authority, nil
+}
+
+func checkAddressed(w *Warrant, b *Bundle, _ time.Time) error {
+	switch {
+	case w.Audience != b.Registrar:
+		return ErrWrongAudience
+	case w.Bundle != b.hash:
+		return ErrWrongBundle
+	case !slices.Contains([]string{Production, Preservation, Extension, Withdrawal}, w.Kind):
+		return ErrUnknownKind
+	}
+	return nil
+}
+
+func checkTime(w *Warrant, b *Bundle, at time.Time) error {
+	switch {
+	case w.IssuedAt.After(at.Add(clockSkew)):
+		return ErrNotYetValid
+	case !at.Before(w.Expiry):
+		return ErrExpired
+	case !w.IssuedAt.Before(w.Expiry), w.Expiry.Sub(w.IssuedAt) > time.Duration(b.MaxValidityDays)*day:
+		return ErrValidity
+	}
+	return nil
+}
+
+// checkReasons: Regulation (EU) 2023/1543, Art. 5(2) and (5): the order is
+// necessary and proportionate and says on what grounds.
+func checkReasons(w *Warrant, _ *Bundle, _ time.Time) error {
+	if (w.Kind == Extension || w.Kind == Withdrawal) && w.Earlier == "" || w.Kind == Preservation && w.Earlier != "" {
+		return ErrEarlier
+	}
+	if w.Kind == Withdrawal {
+		if blank(w.FileNumber, w.Grounds) {
+			return ErrReasons
+		}
+		return nil
+	}
+	if blank(w.FileNumber, w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality) {
+		return ErrReasons
+	}
+	if w.Deadline != TenDays && w.Deadline != EightHours {
+		return ErrDeadline
+	}
+	for i, f := range w.Flags {
+		if f != FlagJournalist && f != FlagPrivileged || slices.Contains(w.Flags[:i], f) {
+			return ErrFlags
+		}
+	}
+	return nil
+}
+
+func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
+	if (len(w.Targets) == 0) != (w.Kind == Withdrawal) {
+		return ErrNoTargets
+	}
+	if len(w.Targets) > b.MaxTargets {
+		return ErrTooManyTargets
+	}
+	type name struct {
+		pseudonym token.Pseudonym
+		platform  string
+	}
+	seen := make(map[name]bool, len(w.Targets))
+	for _, t := range w.Targets {
+		p, err := token.ParsePseudonym(string(t.Pseudonym))
+		n := name{t.Pseudonym, t.Platform}
+		if err != nil || p != t.Pseudonym || b.platforms[t.Platform] == nil || seen[n] {
+			return ErrBadTarget
+		}
+		seen[n] = true
+	}
+	return nil
+}
+
+// verifyEvidence checks every piece and returns the first token of each target.
+// Evidence that no target names is refused too: nobody needs it here.
+func (b *Bundle) verifyEvidence(w *Warrant, evidence []string) ([]*token.Token, error) {
+	named := 0
+	for _, t := range w.Targets {
+		named += 1 + len(t.Further)
+	}
+	if named > maxEvidence || len(evidence) > maxEvidence {
+		return nil, ErrBadEvidence.Because(errors.New("too many pieces"))
+	}
+	if len(evidence) < named {
+		return nil, ErrNoEvidence
+	}
+	pieces := make(map[string]string, len(evidence))
+	for _, raw := range evidence {
+		if len(raw) > maxEvidenceBytes {
+			return nil, ErrBadEvidence.Because(errors.New("a piece is too large"))
+		}
+		sum := sha256.Sum256([]byte(raw))
+		pieces[hex.EncodeToString(sum[:])] = raw
+	}
+	if len(pieces) != named || len(evidence) != named {
+		return nil, ErrEvidenceMismatch
+	}
+	tokens := make([]*token.Token, len(w.Targets))
+	for i, t := range w.Targets {
+		for j, digest := range append([]string{t.Evidence}, t.Further...) {
+			raw, ok := pieces[digest]
+			if !ok {
+				return nil, ErrEvidenceMismatch
+			}
+			delete(pieces, digest) // one piece speaks for one post of one target
+			tok, err := b.verifyPiece(raw, t, w.IssuedAt)
+			if err != nil {
+				return nil, err
+			}
+			if j == 0 {
+				tokens[i] = tok
+			} else if tok.Commitment != tokens[i].Commitment {
+				return nil, ErrEvidenceMismatch // which record would be opened?
+			}
+		}
+	}
+	return tokens, nil
+}
+
+func (b *Bundle) verifyPiece(raw string, t Target, issued time.Time) (*token.Token, error) {
+	e, tok, err := token.VerifyEvidence(raw, b.Issuer, b.issuerKeys, b.platforms[t.Platform])
+	if err != nil {
+		return nil, ErrBadEvidence.Because(err)
+	}
+	if tok.Subject != t.Pseudonym || e.Platform != t.Platform || tok.Audience != t.Platform {
+		return nil, ErrEvidenceMismatch
+	}
+	if e.Post.At.After(issued.Add(clockSkew)) {
+		return nil, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
+	}
+	return tok, nil
+}
+
+// checkRequester: an answer must have an address that only the requester can
+// read.
+func checkRequester(w *Warrant, _ *Bundle, _ time.Time) error {
+	if w.Kind == Production && (blank(w.Requester.Name, w.Requester.Organisation) || !deliveryKey(w.Requester.DeliveryKey)) {
+		return ErrDeliveryKey
+	}
+	if w.Kind != Production && w.Requester.DeliveryKey != "" {
+		return ErrDeliveryKey
+	}
+	return nil
+}
+
+// deliveryKey reports whether s is "pendk1." and the base64url of an HPKE public
+// key for the hybrid KEM MLKEM768-X25519, with no part of it degenerate.
+func deliveryKey(s string) bool {
+	text, ok := strings.CutPrefix(s, "pendk1.")
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if !ok || err != nil || base64.RawURLEncoding.EncodeToString(b) != text {
+		return false
+	}
+	if _, err := hpke.MLKEM768X25519().NewPublicKey(b); err != nil {
+		return false
+	}
+	point, err := ecdh.X25519().NewPublicKey(b[len(b)-32:])
+	if err != nil {
+		return false
+	}
+	// RFC 7748, 6.1: a point of small order gives the all-zero secret with every
+	// scalar, which ECDH reports. The scalar is a constant, so this stays pure.
+	scalar, err := ecdh.X25519().NewPrivateKey(slices.Repeat([]byte{1}, 32))
+	if err != nil {
+		return false
+	}
+	_, err = scalar.ECDH(point)
+	return err == nil
+}
+
+func checkSecrecy(w *Warrant, b *Bundle, _ time.Time) error {
+	if w.Kind == Withdrawal {
+		return nil
+	}
+	days := secrecyDays(w)
+	if !plausible(w.Secrecy.Ends) || days > int64(b.MaxSecrecyDays) || days > 0 && blank(w.Secrecy.Reason) {
+		return ErrSecrecy
+	}
+	return nil
+}
+
+// secrecyDays counts from issue to the end of secrecy, rounded up, so that it
+// does not depend on who decides when.
+func secrecyDays(w *Warrant) int64 {
+	if !w.Secrecy.Ends.After(w.IssuedAt) {
+		return 0
+	}
+	return int64(math.Ceil(float64(w.Secrecy.Ends.Sub(w.IssuedAt)) / float64(day)))
+}
+
+func checkFields(w *Warrant, b *Bundle, _ time.Time) error {
+	if (len(w.Fields) > 0) != (w.Kind == Production) || !distinctWords(w.Fields) || !subset(w.Fields, b.Fields) {
+		return ErrFields
+	}
+	return nil
+}
+
+// judge asks the bundle's rules. Deny by default; a forbid outweighs any permit;
+// and a rule that cannot be evaluated refuses, where Cedar itself would skip it:
+// a skipped forbid would fail open.
+func (d *Decision) judge(b *Bundle) error {
+	request, entities := b.request(d.Warrant, d.Authority)
+	verdict, diagnostic := cedar.Authorize(b.rules, entities, request)
+	if len(diagnostic.Errors) > 0 {
+		d.name(b.rules.named(diagnostic.Errors[0].PolicyID))
+		return ErrRuleFailed
+	}
+	for _, reason := range diagnostic.Reasons {
+		r := b.rules.named(reason.PolicyID)
+		d.name(r)
+		d.Quorum = max(d.Quorum, r.quorum)
+		d.NoticePeriod = max(d.NoticePeriod, time.Duration(r.notice)*day)
+	}
+	switch {
+	case verdict != cedar.Allow && len(diagnostic.Reasons) > 0:
+		return ErrRefusedByRule
+	case verdict != cedar.Allow || len(diagnostic.Reasons) == 0:
+		return ErrNotPermitted
+	}
+	d.Quorum = max(d.Quorum, b.Threshold)
+	return nil
+}
+
+func (d *Decision) name(r rule) {
+	d.Rules, d.Titles = append(d.Rules, r.id), append(d.Titles, r.title)
+}
+
+// request puts a warrant into the words of rules/vocabulary.cedarschema.
+func (b *Bundle) request(w *Warrant, a *Authority) (cedar.Request, cedar.EntityMap) {
+	class := b.OffenceClass(w.OffenceClass)
+	listed := class != nil
+	if !listed {
+		class = &OffenceClass{}
+	}
+	authority := cedar.Entity{
+		UID: cedar.NewEntityUID("Authority", cedar.String(a.ID)),
+		Attributes: cedar.NewRecord(cedar.RecordMap{
+			"name":            cedar.String(fold(a.Name)),
+			"kind":            cedar.String(a.Kind),
+			"jurisdiction":    cedar.String(a.Jurisdiction),
+			"offence_classes": set(a.OffenceClasses),
+		}),
+	}
+	offence := cedar.Entity{
+		UID: cedar.NewEntityUID("Offence", cedar.String(w.OffenceClass)),
+		Attributes: cedar.NewRecord(cedar.RecordMap{
+			"listed":             cedar.Boolean(listed),
+			"speech":             cedar.Boolean(class.Speech),
+			"emergency":          cedar.Boolean(class.Emergency),
+			"min_penalty_months": cedar.Long(class.MinPenaltyMonths),
+			"fields":             set(class.Fields),
+		}),
+	}
+	return cedar.Request{
+		Principal: authority.UID,
+		Action:    cedar.NewEntityUID("Action", cedar.String(w.Kind)),
+		Resource:  offence.UID,
+		Context: cedar.NewRecord(cedar.RecordMap{
+			"offence_class":      cedar.String(w.OffenceClass),
+			"jurisdiction":       cedar.String(w.Jurisdiction),
+			"max_penalty_months": cedar.Long(w.MaxPenaltyMonths),
+			"deadline":           cedar.String(w.Deadline),
+			"fields":             set(w.Fields),
+			"flags":              set(w.Flags),
+			"targets":            cedar.Long(len(w.Targets)),
+			"secrecy_days":       cedar.Long(secrecyDays(w)),
+			"requester": cedar.NewRecord(cedar.RecordMap{
+				"name":         cedar.String(fold(w.Requester.Name)),
+				"organisation": cedar.String(fold(w.Requester.Organisation)),
+			}),
+			"custodians": set(b.names),
+		}),
+	}, cedar.EntityMap{authority.UID: authority, offence.UID: offence}
+}
+
+func set(words []string) cedar.Set {
+	values := make([]cedar.Value, len(words))
+	for i, w := range words {
+		values[i] = cedar.String(w)
+	}
+	return cedar.NewSet(values...)
+}
+
+// Explain puts a decision into lines for a person. It holds nothing of the case
+// but what the rules say of themselves.
+func Explain(d Decision) []string {
+	if !d.Allowed && d.Refusal == nil {
+		return []string{"Not decided."}
+	}
+	var lines []string
+	if d.Allowed {
+		lines = append(lines, fmt.Sprintf("Allowed. %d custodians must approve.", d.Quorum))
+		if d.NoticePeriod > 0 {
+			lines = append(lines, fmt.Sprintf("They must wait %d days after it is on the public log.", d.NoticePeriod/day))
+		}
+		if !d.Opens {
+			lines = append(lines, "Nothing is opened.")
+		}
+	} else {
+		lines = append(lines, fmt.Sprintf("Refused (%s). %s", d.Refusal.Code, d.Refusal.Mend))
+	}
+	for i, id := range d.Rules {
+		lines = append(lines, fmt.Sprintf("Rule %s: %s.", id, d.Titles[i]))
+	}
+	return lines
+}

@@ -1,0 +1,167 @@
+package policy
+
+import (
+	"embed"
+	"errors"
+	"iter"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
+
+	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+//go:embed rules/*.cedar
+var defaultRules embed.FS
+
+//go:embed rules/vocabulary.cedarschema
+var vocabulary []byte
+
+// DefaultRules returns the rules of this release, file name to Cedar text, to
+// put into a new bundle. [Decide] never reads them.
+func DefaultRules() map[string]string {
+	rules := make(map[string]string)
+	entries, err := defaultRules.ReadDir("rules")
+	for _, e := range entries {
+		var b []byte
+		b, err = defaultRules.ReadFile("rules/" + e.Name())
+		rules[e.Name()] = string(b)
+	}
+	if err != nil {
+		panic("policy: embedded rules: " + err.Error()) // cannot happen: go:embed checked at build time
+	}
+	return rules
+}
+
+// rule is one compiled policy with its annotations.
+type rule struct {
+	id     string // @id
+	title  string // @title
+	quorum int    // @quorum, permits only
+	notice int    // @notice_days, permits only
+	policy *cedar.Policy
+}
+
+// ruleSet keeps the order of the files, and within each of the text, so that a
+// decision names its rules in an order that does not depend on a map.
+type ruleSet []rule
+
+// All implements cedar.PolicyIterator.
+func (rs ruleSet) All() iter.Seq2[cedar.PolicyID, *cedar.Policy] {
+	return func(yield func(cedar.PolicyID, *cedar.Policy) bool) {
+		for _, r := range rs {
+			if !yield(cedar.PolicyID(r.id), r.policy) {
+				return
+			}
+		}
+	}
+}
+
+func (rs ruleSet) named(id cedar.PolicyID) rule {
+	return rs[slices.IndexFunc(rs, func(r rule) bool { return r.id == string(id) })]
+}
+
+const (
+	maxRuleFiles = 64
+	maxRuleBytes = 16 << 10 // a file; bounds the parser's recursion too
+	maxNotice    = 365      // days
+)
+
+var (
+	ruleFilePattern = regexp.MustCompile(`^[0-9a-z][0-9a-z-]{0,63}\.cedar$`)
+	ruleIDPattern   = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
+)
+
+// compileRules reads the rules of a bundle with n custodians.
+func compileRules(files map[string]string, n int) (ruleSet, error) {
+	if len(files) == 0 || len(files) > maxRuleFiles {
+		return nil, errors.New("no rule files, or too many")
+	}
+	validator, err := newValidator()
+	if err != nil {
+		return nil, err
+	}
+	var rs ruleSet
+	seen := make(map[string]bool)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		text := files[name]
+		if !ruleFilePattern.MatchString(name) || len(text) > maxRuleBytes || !printable(text) {
+			return nil, errors.New("a rule file has a bad name, is too long or is not plain text")
+		}
+		policies, err := cedar.NewPolicyListFromBytes(name, []byte(text))
+		if err != nil {
+			return nil, errors.New("a rule file does not parse")
+		}
+		for _, p := range policies {
+			r, err := newRule(p, n)
+			if err != nil {
+				return nil, err
+			}
+			if seen[r.id] {
+				return nil, errors.New("two rules have the same @id")
+			}
+			seen[r.id] = true
+			if err := validator.Policy(r.id, (*cedarast.Policy)(p.AST())); err != nil {
+				return nil, errors.New("a rule uses words that are not in the vocabulary")
+			}
+			rs = append(rs, r)
+		}
+	}
+	return rs, nil
+}
+
+// printable is displayable for a whole file, tabs included.
+func printable(text string) bool {
+	return displayable(strings.ReplaceAll(text, "\t", " "), maxRuleBytes)
+}
+
+func newValidator() (*validate.Validator, error) {
+	var s schema.Schema
+	if err := s.UnmarshalCedar(vocabulary); err != nil {
+		return nil, err
+	}
+	resolved, err := s.Resolve()
+	if err != nil {
+		return nil, err
+	}
+	return validate.New(resolved), nil
+}
+
+func newRule(p *cedar.Policy, n int) (rule, error) {
+	r := rule{policy: p}
+	annotations := p.Annotations()
+	r.id, r.title = string(annotations["id"]), string(annotations["title"])
+	if !ruleIDPattern.MatchString(r.id) || len(r.id) > 64 || blank(r.title) {
+		return r, errors.New("a rule has no usable @id or no @title")
+	}
+	want := 2
+	if p.Effect() == cedar.Permit {
+		want = 4
+		var err error
+		if r.quorum, err = number(string(annotations["quorum"]), 1, n); err != nil {
+			return r, errors.New("a permit's @quorum is not a number from 1 to the number of custodians")
+		}
+		if r.notice, err = number(string(annotations["notice_days"]), 0, maxNotice); err != nil {
+			return r, errors.New("a permit's @notice_days is not a number from 0 to 365")
+		}
+	}
+	if len(annotations) != want {
+		return r, errors.New("a rule has an annotation that means nothing here")
+	}
+	return r, nil
+}
+
+// number reads a plain decimal from low to high.
+func number(s string, low, high int) (int, error) {
+	n, err := strconv.Atoi(s)
+	if err != nil || strconv.Itoa(n) != s || n < low || n > high {
+		return 0, errors.New("out of range")
+	}
+	return n, nil
+}

@@ -1,0 +1,184 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+// The kinds of warrant. Regulation (EU) 2023/1543, Art. 3(1), (2): production
+// and preservation; Art. 11: extension of a preservation.
+const (
+	Production   = "production"   // opens: custodians may release shares
+	Preservation = "preservation" // keeps a record from erasure
+	Extension    = "extension"    // keeps it longer
+	Withdrawal   = "withdrawal"   // stops an earlier warrant
+)
+
+// The deadline classes of Regulation (EU) 2023/1543, Art. 10.
+const (
+	TenDays    = "ten_days"
+	EightHours = "eight_hours"
+)
+
+// What an authority must say when it knows it (Regulation (EU) 2023/1543, Art.
+// 12(1)(a)).
+const (
+	FlagJournalist = "journalist"
+	FlagPrivileged = "privileged" // lawyer, doctor, cleric, member of parliament …
+)
+
+// Warrant is what a court signs. The fields follow Annex I of Regulation (EU)
+// 2023/1543; texts are at most 4,000 characters. An executed warrant is
+// recognised by (Authority, ID), never by its hash alone: an ES256 signature can
+// be varied by anyone who sees it.
+type Warrant struct {
+	ID           string `json:"id"`           // the authority's own, unique there
+	Kind         string `json:"kind"`         // Production, Preservation, Extension, Withdrawal
+	Earlier      string `json:"earlier"`      // hex SHA-256 of the warrant that is extended, withdrawn or followed up; else ""
+	Authority    string `json:"authority"`    // id in the bundle
+	Jurisdiction string `json:"jurisdiction"` // ISO 3166, "GB" or "DE-BY"
+	FileNumber   string `json:"file_number"`
+	LegalBasis   string `json:"legal_basis"`
+
+	OffenceClass     string `json:"offence_class"` // id in the bundle's closed list
+	Offence          string `json:"offence"`
+	MaxPenaltyMonths int    `json:"max_penalty_months"` // maximum custodial sentence, 0 for none
+	Grounds          string `json:"grounds"`
+	Necessity        string `json:"necessity"`
+	Proportionality  string `json:"proportionality"`
+
+	Flags     []string  `json:"flags"` // FlagJournalist, FlagPrivileged
+	Targets   []Target  `json:"targets"`
+	Requester Requester `json:"requester"`
+	Fields    []string  `json:"fields"`   // what is to be opened: "name", "birthdate" …
+	Deadline  string    `json:"deadline"` // TenDays or EightHours
+	Secrecy   Secrecy   `json:"secrecy"`
+
+	Bundle   string    `json:"bundle"`    // hex SHA-256 of the bundle in force
+	Audience string    `json:"audience"`  // the registrar's origin, as in the bundle
+	IssuedAt time.Time `json:"issued_at"` // RFC 3339, UTC, whole seconds, as all times
+	Expiry   time.Time `json:"expiry"`
+}
+
+// Target is one pen name on one platform.
+type Target struct {
+	Pseudonym token.Pseudonym `json:"pseudonym"`
+	Platform  string          `json:"platform"` // client id in the bundle
+	Evidence  string          `json:"evidence"` // hex SHA-256 of the evidence JWS about one post
+	Further   []string        `json:"further"`  // the same for further posts of this pen name; may be empty
+}
+
+// Requester receives the answer, encrypted to DeliveryKey ("pendk1.…").
+type Requester struct {
+	Name         string `json:"name"`
+	Organisation string `json:"organisation"`
+	DeliveryKey  string `json:"delivery_key"`
+}
+
+// Secrecy ends at a stated time and for a stated reason. When it ends by the
+// time of issue there is none, and the person is told first.
+type Secrecy struct {
+	Ends   time.Time `json:"ends"`
+	Reason string    `json:"reason"`
+}
+
+// SignWarrant returns the compact JWS of w. It refuses what could not be parsed
+// again, not what [Decide] would refuse.
+func SignWarrant(key jose.JSONWebKey, w Warrant) (string, error) {
+	if err := w.wellFormed(); err != nil {
+		return "", ErrMalformed.Because(err)
+	}
+	payload, err := marshal(w)
+	if err != nil {
+		return "", ErrMalformed.Because(errors.New("cannot be encoded"))
+	}
+	return warrantFormat.sign(key, payload)
+}
+
+// ParseUnverified reads a warrant for display. It does NOT check the signature:
+// only the Warrant of a [Decision] is known to be the authority's.
+func ParseUnverified(raw string) (*Warrant, error) {
+	_, w, err := openWarrant(raw)
+	return w, err
+}
+
+// Hash is the SHA-256 of the compact JWS, by which a warrant is logged.
+func Hash(raw string) [32]byte { return sha256.Sum256([]byte(raw)) }
+
+func openWarrant(raw string) (*envelope, *Warrant, error) {
+	e, err := warrantFormat.open(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	w, err := parse[Warrant](e.payload)
+	if err == nil {
+		err = w.wellFormed()
+	}
+	if err != nil {
+		return nil, nil, ErrMalformed.Because(err)
+	}
+	return e, w, nil
+}
+
+func (w *Warrant) normalise() {
+	w.IssuedAt, w.Expiry, w.Secrecy.Ends = seconds(w.IssuedAt), seconds(w.Expiry), seconds(w.Secrecy.Ends)
+	w.Flags, w.Fields = list(w.Flags), list(w.Fields)
+	targets := make([]Target, len(w.Targets)) // a copy: the caller's stay as they are
+	for i, t := range w.Targets {
+		t.Further = list(t.Further)
+		targets[i] = t
+	}
+	w.Targets = targets
+}
+
+// list makes an absent list an empty one, so that it has one encoding.
+func list(s []string) []string {
+	if s == nil {
+		return []string{}
+	}
+	return s
+}
+
+// wellFormed checks what holds for every warrant under every bundle: ids and
+// texts that can be displayed, times with a zone.
+func (w *Warrant) wellFormed() error {
+	switch {
+	case !warrantIDPattern.MatchString(w.ID), !idPattern.MatchString(w.Authority):
+		return errors.New("bad id or authority")
+	case !plausible(w.IssuedAt), !plausible(w.Expiry):
+		return errors.New("issue and expiry must be dated")
+	case w.Earlier != "" && !hashPattern.MatchString(w.Earlier), w.Bundle != "" && !hashPattern.MatchString(w.Bundle):
+		return errors.New("not a hash")
+	case !displayable(w.Requester.DeliveryKey, 4000):
+		return errors.New("delivery key is not displayable")
+	case !jurisdictionPattern.MatchString(w.Jurisdiction):
+		return errors.New("jurisdiction is not an ISO 3166 code")
+	case w.MaxPenaltyMonths < 0 || w.MaxPenaltyMonths > 1200:
+		return errors.New("maximum penalty is not between 0 and 1200 months")
+	}
+	short := []string{w.Kind, w.FileNumber, w.OffenceClass, w.Deadline, w.Audience, w.Requester.Name, w.Requester.Organisation}
+	short = append(append(short, w.Flags...), w.Fields...)
+	for _, t := range w.Targets {
+		short = append(append(short, string(t.Pseudonym), t.Platform, t.Evidence), t.Further...)
+	}
+	for _, s := range short {
+		if !displayable(s, 200) || strings.Contains(s, "\n") {
+			return errors.New("a short text is too long or not displayable")
+		}
+	}
+	for _, s := range []string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason} {
+		if !displayable(s, 4000) {
+			return errors.New("a text is too long or not displayable")
+		}
+	}
+	return nil
+}
+
+// opens reports whether custodians may release shares for this kind.
+func (w *Warrant) opens() bool { return w.Kind == Production }
