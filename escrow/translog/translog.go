@@ -152,7 +152,7 @@ func checkOrder(ctx context.Context, tx Tx, size int64, leaf proof.Leaf) error {
 	if err != nil {
 		return err
 	}
-	if opened.Kind != proof.Recorded {
+	if opened.Kind != proof.KindRecorded {
 		return ErrOrder.Because(errors.New("case is not a recorded warrant"))
 	}
 	return nil

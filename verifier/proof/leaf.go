@@ -19,14 +19,14 @@ type Kind string
 
 // The kinds, in the order of a case.
 const (
-	Bundle     Kind = "bundle"     // the rules in force from here on
-	Recorded   Kind = "recorded"   // a warrant was accepted: this opens a case
-	Refused    Kind = "refused"    // a warrant was not accepted
-	Approved   Kind = "approved"   // one custodian agreed
-	Declined   Kind = "declined"   // one custodian did not agree, or no longer does
-	Authorised Kind = "authorised" // the quorum of custodians was reached
-	Released   Kind = "released"   // the sealed package was made available
-	Noticed    Kind = "noticed"    // the persons concerned were told; the commitments are opened
+	KindBundle     Kind = "bundle"     // the rules in force from here on
+	KindRecorded   Kind = "recorded"   // a warrant was accepted: this opens a case
+	KindRefused    Kind = "refused"    // a warrant was not accepted
+	KindApproved   Kind = "approved"   // one custodian agreed
+	KindDeclined   Kind = "declined"   // one custodian did not agree, or no longer does
+	KindAuthorised Kind = "authorised" // the quorum of custodians was reached
+	KindReleased   Kind = "released"   // the sealed package was made available
+	KindNoticed    Kind = "noticed"    // the persons concerned were told; the commitments are opened
 )
 
 const (
@@ -36,6 +36,7 @@ const (
 	// MaxTargets is how many target commitments fit into one leaf.
 	MaxTargets = 900
 
+	maxWord   = 64
 	dayLayout = time.DateOnly
 )
 
@@ -67,25 +68,25 @@ type Leaf struct {
 // kind and day; anything else is refused.
 func fields(k Kind) map[string]bool {
 	switch k {
-	case Bundle:
+	case KindBundle:
 		return map[string]bool{"bundle": true}
-	case Recorded:
+	case KindRecorded:
 		// The case of a recorded leaf is the one that an extension or a
 		// withdrawal concerns.
 		return map[string]bool{"case": false, "jurisdiction": true, "offence_class": true, "warrant_kind": true,
-			"targets": true, "secrecy_ends": false, "bundle": true, "commitment": true, "target_commitments": true}
-	case Refused:
+			"targets": false, "secrecy_ends": false, "bundle": true, "commitment": true, "target_commitments": false}
+	case KindRefused:
 		// No offence class: it would be the word of somebody who was refused.
 		return map[string]bool{"code": true, "jurisdiction": false, "warrant_kind": false, "bundle": false}
-	case Approved:
+	case KindApproved:
 		return map[string]bool{"case": true, "custodian": true, "commitment": true}
-	case Declined:
+	case KindDeclined:
 		return map[string]bool{"case": true, "custodian": true, "commitment": true, "code": true}
-	case Authorised:
+	case KindAuthorised:
 		return map[string]bool{"case": true}
-	case Released:
+	case KindReleased:
 		return map[string]bool{"case": true, "package": true}
-	case Noticed:
+	case KindNoticed:
 		return map[string]bool{"case": true, "salt": true}
 	}
 	return nil
@@ -94,9 +95,7 @@ func fields(k Kind) map[string]bool {
 var (
 	digest       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	jurisdiction = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
-	word         = regexp.MustCompile(`^[a-z]{2,20}(-[a-z]{2,20}){0,4}$`)
-	code         = regexp.MustCompile(`^[a-z]{2,24}(_[a-z0-9]{1,24}){0,4}(\.[a-z]{1,24}[a-z0-9]{0,3}(_[a-z0-9]{1,24}){0,6}){0,2}$`)
-	custodian    = regexp.MustCompile(`^[a-z][a-z0-9]{0,23}(-[a-z0-9]{1,24}){0,3}$`)
+	word         = regexp.MustCompile(`^[a-z][a-z0-9]*([._-][a-z0-9]+)*$`) // at most maxWord characters
 	// A run of digits is a date of birth, a telephone or a file number; a
 	// bech32 pseudonym begins with its prefix.
 	telling = regexp.MustCompile(`[0-9]{4}|pen1`)
@@ -147,11 +146,11 @@ func (l Leaf) lint() error {
 		name, value string
 		shape       *regexp.Regexp
 	}{
-		{"jurisdiction", l.Jurisdiction, jurisdiction}, {"offence_class", l.OffenceClass, word}, {"code", l.Code, code},
-		{"custodian", l.Custodian, custodian}, {"bundle", l.Bundle, digest}, {"commitment", l.Commitment, digest},
+		{"jurisdiction", l.Jurisdiction, jurisdiction}, {"offence_class", l.OffenceClass, word}, {"code", l.Code, word},
+		{"custodian", l.Custodian, word}, {"bundle", l.Bundle, digest}, {"commitment", l.Commitment, digest},
 		{"package", l.Package, digest}, {"salt", l.Salt, digest},
 	} {
-		if f.value != "" && (!f.shape.MatchString(f.value) || f.shape != digest && (len(f.value) > 64 || telling.MatchString(f.value))) {
+		if f.value != "" && (!f.shape.MatchString(f.value) || f.shape != digest && (len(f.value) > maxWord || telling.MatchString(f.value))) {
 			return errors.New(f.name)
 		}
 	}
@@ -161,7 +160,7 @@ func (l Leaf) lint() error {
 	if strings.Trim(l.Salt, "0") == "" && l.Salt != "" {
 		return errors.New("salt")
 	}
-	if l.Kind == Recorded {
+	if l.Kind == KindRecorded {
 		return l.lintRecorded()
 	}
 	return l.lintWarrantKind()
@@ -178,10 +177,11 @@ func (l Leaf) lintRecorded() error {
 	if l.Case != nil && l.WarrantKind != "extension" && l.WarrantKind != "withdrawal" {
 		return errors.New("case in this kind of warrant")
 	}
-	if l.SecrecyEnds != "" && (!isDay(l.SecrecyEnds) || l.SecrecyEnds < l.Day) {
+	if l.SecrecyEnds != "" && !isDay(l.SecrecyEnds) {
 		return errors.New("secrecy_ends")
 	}
-	if l.Targets != len(l.TargetCommitments) {
+	// A withdrawal names no targets, every other warrant at least one.
+	if l.Targets != len(l.TargetCommitments) || (l.Targets == 0) != (l.WarrantKind == "withdrawal") {
 		return errors.New("targets")
 	}
 	for i, c := range l.TargetCommitments {

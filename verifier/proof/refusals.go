@@ -24,7 +24,7 @@ var (
 	ErrFetch      = refusal.New(refusal.Unavailable, "proof.unreachable", "The log could not be read: try again, or use a mirror.")
 	ErrAudit      = refusal.New(refusal.Denied, "proof.audit_failed", "The log is authentic but records something that the rules forbid: the report names the indexes.")
 	ErrWitness    = refusal.New(refusal.Unavailable, "witness.state", "The witness's state cannot be read or written safely: it signs nothing until an operator has looked at it.")
-	ErrWitnessed  = refusal.New(refusal.Conflict, "witness.state_changed", "The witness's state has moved on: load it again.")
+	ErrWitnessed  = refusal.New(refusal.Conflict, "witness.state_changed", "The witness has seen another size of the log than the request assumes: start from the size that it names.")
 	ErrUnknownLog = refusal.New(refusal.NotFound, "witness.unknown_log", "This witness does not follow that log: send the checkpoint of the log that it was set up for.")
 	ErrRequest    = refusal.New(refusal.Invalid, "witness.bad_request", "This is not an add-checkpoint request in the form of C2SP tlog-witness.")
 )

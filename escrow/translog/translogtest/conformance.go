@@ -45,7 +45,7 @@ func TestStore(t *testing.T, open Open) {
 
 // Leaf returns the n'th of an endless sequence of valid leaves.
 func Leaf(n int) proof.Leaf {
-	return proof.Leaf{Version: 1, Kind: proof.Bundle, Day: "2026-11-21", Bundle: fmt.Sprintf("%064x", n)}
+	return proof.Leaf{Version: 1, Kind: proof.KindBundle, Day: "2026-11-21", Bundle: fmt.Sprintf("%064x", n)}
 }
 
 // Append appends the leaves [from, to) of [Leaf], one transaction each.

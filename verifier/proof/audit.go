@@ -1,0 +1,228 @@
+package proof
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Rules is what an auditor must know of a bundle to judge the cases under it.
+type Rules struct {
+	Threshold      int      // distinct custodians that must approve; at least 1
+	Custodians     []string // their ids; nil: any id counts
+	OffenceClasses []string // the vocabulary; nil: any word
+}
+
+// AuditOptions says against what a log is audited.
+type AuditOptions struct {
+	// Rules returns the rules of the bundle with that hex SHA-256, and whether
+	// the auditor has it. A case under a bundle that is not known is a finding.
+	Rules func(bundle string) (Rules, bool)
+	// At is the time that overdue notices and freshness are judged at.
+	At time.Time
+	// MaxAge is how old the quorum's cosignatures may be; 0 is any age.
+	MaxAge time.Duration
+	// Trusted is a checkpoint that the auditor kept from an earlier audit, or
+	// nil. The log must contain it.
+	Trusted *torchwood.Checkpoint
+}
+
+// Finding is a leaf that breaks a rule, in a log that is otherwise authentic.
+type Finding struct {
+	Index int64  // of the leaf
+	Code  string // one of the constants below
+}
+
+// The codes of findings.
+const (
+	FindingMalformed   = "malformed"          // not a canonical leaf of this version
+	FindingDay         = "day_goes_back"      // dated before the leaf before it
+	FindingBundle      = "bundle_not_known"   // under a bundle that is not in force, or that the auditor does not have
+	FindingWord        = "word_not_in_bundle" // an offence class or custodian that the bundle does not name
+	FindingCase        = "case_not_recorded"  // about a case that is not an earlier recorded warrant
+	FindingQuorum      = "quorum_not_met"     // authorised by too few distinct custodians
+	FindingOrder       = "out_of_order"       // released before authorised, noticed before released, or twice
+	FindingWithdrawn   = "case_withdrawn"     // authorised or released after the authority withdrew it
+	FindingReopened    = "decided_twice"      // a second authorisation of one case
+	FindingSuperfluous = "not_a_production"   // approved or released though nothing was to be opened
+)
+
+// Report is the result of an audit.
+type Report struct {
+	Checkpoint torchwood.Checkpoint
+	Signed     []byte // the checkpoint as served: keep it as Trusted for the next audit, and as evidence
+	Leaves     int64  // how many leaves were verified
+	Findings   []Finding
+	Statistics Statistics // recomputed from the verified leaves
+	Overdue    []int64    // cases whose secrecy ended before At and whose persons were not told
+}
+
+// Fetch returns a reader of the log at a base URL, for [Log.Audit]. http is
+// accepted beside https: everything that is read is authenticated by the
+// checkpoint. Answers are limited in size and never decompressed.
+func Fetch(base string) (torchwood.TileReader, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DisableCompression = true // a tile is 17 MB at most, a bomb is not
+	transport.MaxIdleConnsPerHost = fetches
+	f, err := torchwood.NewTileFetcher(base, torchwood.WithConcurrencyLimit(fetches), torchwood.WithUserAgent("penname-audit"),
+		torchwood.WithHTTPClient(&http.Client{Transport: bounded{transport}, Timeout: time.Minute}))
+	if err != nil {
+		return nil, ErrFetch.Because(err)
+	}
+	return f, nil
+}
+
+const (
+	fetches = 8
+	// maxTile is the size of the largest entry bundle in bytes.
+	maxTile = torchwood.TileWidth * (2 + MaxLeaf)
+)
+
+// bounded cuts every response body at maxTile: the fetcher reads to the end.
+type bounded struct{ http.RoundTripper }
+
+func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
+	resp, err := b.RoundTripper.RoundTrip(r)
+	if err == nil {
+		resp.Body = struct {
+			io.Reader
+			io.Closer
+		}{io.LimitReader(resp.Body, maxTile+1), resp.Body}
+	}
+	return resp, err
+}
+
+// Audit verifies everything that the log shows: its checkpoint with the
+// quorum, that it contains the trusted one, every hash and every leaf, and
+// that every case went by the rules. It recomputes the statistics.
+//
+// The report is never nil and counts what was verified before a refusal. The
+// refusals are those of [Log.OpenCheckpoint] and [Log.OpenFresh], further
+// [ErrFetch], [ErrRollback] and [ErrSplitView] against Trusted, [ErrTile] if
+// something served does not hash to the checkpoint, and [ErrAudit] if the
+// report has findings. The cause of the last two is an [IndexError] with the
+// first index that is wrong.
+func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOptions) (*Report, error) {
+	r := &Report{}
+	if o.Rules == nil || o.At.IsZero() {
+		return r, ErrPolicy.Because(errors.New("an audit needs rules and a time"))
+	}
+	var err error
+	if r.Signed, err = tiles.ReadEndpoint(ctx, "checkpoint"); err != nil {
+		return r, ErrFetch.Because(err)
+	}
+	if o.MaxAge > 0 {
+		r.Checkpoint, err = l.OpenFresh(r.Signed, o.At, o.MaxAge)
+	} else {
+		r.Checkpoint, err = l.OpenCheckpoint(r.Signed)
+	}
+	if err != nil {
+		return r, err
+	}
+	if err := contains(ctx, tiles, r.Checkpoint, o.Trusted); err != nil {
+		return r, err
+	}
+	a := newAuditor(o)
+	client, err := torchwood.NewClient(tiles)
+	if err != nil {
+		return r, ErrFetch.Because(err)
+	}
+	for index, leaf := range client.AllEntries(ctx, r.Checkpoint.Tree, 0) {
+		a.add(index, leaf)
+		r.Leaves = index + 1
+	}
+	a.report(r)
+	switch err := client.Err(); {
+	case ctx.Err() != nil:
+		return r, ErrFetch.Because(ctx.Err())
+	case err != nil || r.Leaves != r.Checkpoint.N:
+		return r, locate(ctx, tiles, r.Checkpoint.Tree, r.Leaves, err)
+	case len(r.Findings) > 0:
+		first := r.Findings[0]
+		return r, ErrAudit.Because(&IndexError{Index: first.Index, Cause: errors.New(first.Code)})
+	}
+	return r, nil
+}
+
+// contains checks that the tree of c adds to the trusted one.
+func contains(ctx context.Context, tiles torchwood.TileReader, c torchwood.Checkpoint, trusted *torchwood.Checkpoint) error {
+	if trusted == nil {
+		return nil
+	}
+	var path tlog.TreeProof
+	if 0 < trusted.N && trusted.N < c.N {
+		var err error
+		path, err = tlog.ProveTree(c.N, trusted.N, torchwood.TileHashReaderWithContext(ctx, c.Tree, tiles))
+		if err != nil {
+			return locate(ctx, tiles, c.Tree, 0, err)
+		}
+	}
+	err := Consistency(*trusted, c, path)
+	if errors.Is(err, ErrBadProof) {
+		// The proof was made from authenticated tiles, so it is not the proof
+		// that is wrong: the log signed a tree that does not contain the other.
+		return ErrSplitView
+	}
+	return err
+}
+
+// locate finds the first leaf, at from or later, that is wrong, after
+// something did not verify: the leaf whose bytes and hash differ, or the first
+// under a tile that does not fit into the tree. Data that cannot be read at
+// all is [ErrFetch].
+func locate(ctx context.Context, tr torchwood.TileReader, tree tlog.Tree, from int64, cause error) error {
+	for n := from / torchwood.TileWidth; n*torchwood.TileWidth < tree.N; n++ {
+		start := n * torchwood.TileWidth
+		width := int(min(torchwood.TileWidth, tree.N-start))
+		t := tlog.Tile{H: torchwood.TileHeight, N: n, W: width}
+		entries := t
+		entries.L = -1
+		data, err := tr.ReadTiles(ctx, []tlog.Tile{t, entries})
+		if err != nil {
+			return ErrFetch.Because(err)
+		}
+		if i, ok := firstDifference(data[0], data[1], width); ok {
+			return ErrTile.Because(&IndexError{Index: start + int64(i), Cause: cause})
+		}
+		ids := []int64{tlog.StoredHashIndex(0, start)}
+		if _, err := torchwood.TileHashReaderWithContext(ctx, tree, tr).ReadHashes(ids); err != nil {
+			return ErrTile.Because(&IndexError{Index: start, Cause: err})
+		}
+	}
+	return ErrFetch.Because(cause) // everything verifies now
+}
+
+// firstDifference compares a tile of hashes with the entries that it is about.
+func firstDifference(hashes, entries []byte, width int) (int, bool) {
+	for i := range width {
+		entry, rest, err := torchwood.ReadTileEntry(entries)
+		if err != nil || len(hashes) < tlog.HashSize {
+			return i, true
+		}
+		h := tlog.RecordHash(entry)
+		if !bytes.Equal(h[:], hashes[:tlog.HashSize]) {
+			return i, true
+		}
+		entries, hashes = rest, hashes[tlog.HashSize:]
+	}
+	return width - 1, len(entries) > 0 || len(hashes) > 0
+}
+
+// String returns the report in a few lines for a terminal.
+func (r *Report) String() string {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "checkpoint  %s, %d leaves\nverified    %d leaves\nfindings    %d\n", r.Checkpoint.Origin, r.Checkpoint.N, r.Leaves, len(r.Findings))
+	for _, f := range r.Findings[:min(len(r.Findings), 20)] {
+		fmt.Fprintf(&b, "  leaf %d: %s\n", f.Index, f.Code)
+	}
+	b.WriteString(r.Statistics.String())
+	fmt.Fprintf(&b, "overdue     %v\n", r.Overdue)
+	return b.String()
+}
