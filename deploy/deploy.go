@@ -1,0 +1,14 @@
+// Package deploy holds the files that an operator applies, so that the program
+// and its tests apply the very same ones.
+package deploy
+
+import "embed"
+
+// VaultPolicies has one Vault policy for each side of the house:
+// vault-policies/penname-issuing.hcl and vault-policies/penname-disclosing.hcl.
+//
+// They do not lie in deploy/vault, because that is a module of its own (it
+// pins the Vault server), and a package cannot embed another module's files.
+//
+//go:embed vault-policies/*.hcl
+var VaultPolicies embed.FS

@@ -1,0 +1,28 @@
+# The disclosing side of Penname opens. It cannot encrypt, cannot compute a
+# pen name or a fingerprint, and cannot change, export or make a key.
+#
+# escrowd reads back what these lines amount to at every start
+# (escrow/vault, Verify) and refuses to run with one right more or less.
+
+path "penname-transit/decrypt/penname-record" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "batch_input" = [] }
+  required_parameters = ["batch_input"]
+}
+
+path "penname-transit/decrypt/penname-link" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "batch_input" = [] }
+  required_parameters = ["batch_input"]
+}
+
+# The flags of the keys, never the keys: checked at every start.
+path "penname-transit/keys/penname-record" { capabilities = ["read"] }
+path "penname-transit/keys/penname-link" { capabilities = ["read"] }
+
+# Its own token and its own rights, in place of the policy "default".
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "auth/token/renew-self" { capabilities = ["update"] }
+path "auth/token/revoke-self" { capabilities = ["update"] }
+path "sys/capabilities-self" { capabilities = ["update"] }
+path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }

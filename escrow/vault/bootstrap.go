@@ -1,0 +1,262 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/deploy"
+)
+
+// Admin is who may set Vault up: a person with a token of their own, once. No
+// service holds such a token.
+type Admin struct {
+	Address string
+	CAFile  string
+	Token   string
+	Timeout time.Duration // of one call; zero means DefaultTimeout
+
+	// BoundCIDRs limits from where each AppRole may log in and its tokens be
+	// used; nil for anywhere.
+	BoundCIDRs []string
+}
+
+// Limits of the AppRoles that Bootstrap makes, in Vault's notation.
+const (
+	tokenTTL    = "20m"   // a token that leaks is of use this long, unless renewed
+	tokenMaxTTL = "24h"   // and this long in any case
+	secretIDTTL = "2160h" // ninety days: a secret id is renewed every quarter
+)
+
+// Bootstrap makes Vault ready for both sides: the Transit mount without
+// implicit key creation, the four keys, the two policies of
+// deploy/vault-policies and the two AppRoles. It changes only what is missing
+// or different, and returns one line for each change; a second run returns
+// none. A key that cannot be made safe again is ErrUnsafeKey, and is left as
+// it is.
+func Bootstrap(ctx context.Context, a Admin) (changes []string, err error) {
+	e, err := newEndpoint(a.Address, a.CAFile, a.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	b := bootstrap{endpoint: e, admin: a}
+	for _, step := range []func(context.Context) error{b.mounts, b.keys, b.policies, b.roles} {
+		if err := step(ctx); err != nil {
+			return b.changes, err
+		}
+	}
+	return b.changes, nil
+}
+
+type bootstrap struct {
+	*endpoint
+	admin   Admin
+	changes []string
+}
+
+// read returns found = false for what is not there.
+func (b *bootstrap) read(ctx context.Context, path string, out any) (found bool, err error) {
+	err = b.do(ctx, b.admin.Token, http.MethodGet, path, 0, nil, out)
+	var status *statusError
+	// A mount that is not there answers 400 on sys/mounts/…, 404 elsewhere.
+	if errors.As(err, &status) && (status.status == http.StatusNotFound || status.status == http.StatusBadRequest) {
+		return false, nil
+	}
+	if err != nil {
+		return false, failedStep(err)
+	}
+	return true, nil
+}
+
+func (b *bootstrap) write(ctx context.Context, change, path string, body any) error {
+	if err := b.do(ctx, b.admin.Token, http.MethodPost, path, 0, body, nil); err != nil {
+		return failedStep(err)
+	}
+	b.changes = append(b.changes, change)
+	return nil
+}
+
+// failedStep keeps a refusal that says how to mend it; Vault's 400 says nothing.
+func failedStep(err error) error {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRedirect) {
+		return err
+	}
+	return ErrBootstrap.Because(err)
+}
+
+func (b *bootstrap) mounts(ctx context.Context) error {
+	found, err := b.read(ctx, "sys/mounts/"+mount, nil)
+	if err == nil && !found {
+		err = b.write(ctx, "mounted transit at "+mount, "sys/mounts/"+mount, map[string]any{
+			"type": "transit", "description": "Penname: halves of sealed identities, pen names"})
+	}
+	if err != nil {
+		return err
+	}
+	var config struct {
+		Data struct {
+			DisableUpsert bool `json:"disable_upsert"`
+		}
+	}
+	if _, err := b.read(ctx, mount+"/config/keys", &config); err != nil {
+		return err
+	}
+	if !config.Data.DisableUpsert {
+		if err := b.write(ctx, "forbade implicit creation of keys", mount+"/config/keys", map[string]any{"disable_upsert": true}); err != nil {
+			return err
+		}
+	}
+	found, err = b.read(ctx, "sys/auth/approle", nil)
+	if err == nil && !found {
+		err = b.write(ctx, "enabled the auth method approle", "sys/auth/approle", map[string]any{"type": "approle"})
+	}
+	return err
+}
+
+func (b *bootstrap) keys(ctx context.Context) error {
+	for _, name := range keysOf(SideIssuing) {
+		path, want := mount+"/keys/"+name, wantKeys[name]
+		var have struct{ Data keyFlags }
+		found, err := b.read(ctx, path, &have)
+		if err != nil {
+			return err
+		}
+		if !found {
+			body := map[string]any{"type": want.Type, "derived": want.Derived, "exportable": false, "allow_plaintext_backup": false}
+			if want.Type == "hmac" {
+				body["key_size"] = 32
+			}
+			if err := b.write(ctx, "made the key "+name, path, body); err != nil {
+				return err
+			}
+			continue
+		}
+		if have.Data.DeletionAllowed { // the one flag that Vault lets us take back
+			if err := b.write(ctx, "forbade deletion of the key "+name, path+"/config", map[string]any{"deletion_allowed": false}); err != nil {
+				return err
+			}
+			have.Data.DeletionAllowed = false
+		}
+		if flag := have.Data.wrong(name); flag != "" {
+			return ErrUnsafeKey.Because(fmt.Errorf("%s of %s", flag, name))
+		}
+	}
+	return nil
+}
+
+func (b *bootstrap) policies(ctx context.Context) error {
+	for _, side := range []Side{SideIssuing, SideDisclosing} {
+		want, err := deploy.VaultPolicies.ReadFile("vault-policies/" + string(side) + ".hcl")
+		if err != nil {
+			return err
+		}
+		path := "sys/policies/acl/" + string(side)
+		var have struct{ Data struct{ Policy string } }
+		if _, err := b.read(ctx, path, &have); err != nil {
+			return err
+		}
+		if strings.TrimSpace(have.Data.Policy) == strings.TrimSpace(string(want)) {
+			continue
+		}
+		if err := b.write(ctx, "wrote the policy "+string(side), path, map[string]any{"policy": string(want)}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// role is an AppRole as Vault shows it.
+type role struct {
+	Policies        []string `json:"token_policies"`
+	NoDefaultPolicy bool     `json:"token_no_default_policy"`
+	TokenType       string   `json:"token_type"`
+	TTL             int64    `json:"token_ttl"`
+	MaxTTL          int64    `json:"token_max_ttl"`
+	NumUses         int      `json:"token_num_uses"`
+	Period          int64    `json:"token_period"`
+	ExplicitMaxTTL  int64    `json:"token_explicit_max_ttl"`
+	CIDRs           []string `json:"token_bound_cidrs"`
+	BindSecretID    bool     `json:"bind_secret_id"`
+	SecretIDTTL     int64    `json:"secret_id_ttl"`
+	SecretIDUses    int      `json:"secret_id_num_uses"`
+	SecretIDCIDRs   []string `json:"secret_id_bound_cidrs"`
+}
+
+func (b *bootstrap) roles(ctx context.Context) error {
+	seconds := func(d string) int64 { life, _ := time.ParseDuration(d); return int64(life / time.Second) }
+	for _, side := range []Side{SideIssuing, SideDisclosing} {
+		var have struct{ Data role }
+		found, err := b.read(ctx, rolePath(side), &have)
+		if err != nil {
+			return err
+		}
+		r := have.Data
+		if found && slices.Equal(r.Policies, []string{string(side)}) && r.NoDefaultPolicy && r.TokenType == "service" &&
+			r.TTL == seconds(tokenTTL) && r.MaxTTL == seconds(tokenMaxTTL) && r.NumUses == 0 && r.Period == 0 && r.ExplicitMaxTTL == 0 &&
+			r.BindSecretID && r.SecretIDTTL == seconds(secretIDTTL) && r.SecretIDUses == 0 &&
+			slices.Equal(r.CIDRs, b.admin.BoundCIDRs) && slices.Equal(r.SecretIDCIDRs, b.admin.BoundCIDRs) {
+			continue
+		}
+		cidrs := append([]string{}, b.admin.BoundCIDRs...)
+		if err := b.write(ctx, "wrote the AppRole "+string(side), rolePath(side), map[string]any{
+			"token_policies": []string{string(side)}, "token_no_default_policy": true, "token_type": "service",
+			"token_ttl": tokenTTL, "token_max_ttl": tokenMaxTTL, "token_num_uses": 0, "token_period": 0, "token_explicit_max_ttl": 0,
+			"token_bound_cidrs": cidrs, "bind_secret_id": true, "secret_id_ttl": secretIDTTL, "secret_id_num_uses": 0,
+			"secret_id_bound_cidrs": cidrs,
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Credentials are what a side logs in with.
+type Credentials struct {
+	RoleID string
+	Secret string // the secret id, or the wrapping token that holds it
+}
+
+// String hides the secret.
+func (c Credentials) String() string { return "role " + c.RoleID + ", secret id [redacted]" }
+
+// GoString is String.
+func (c Credentials) GoString() string { return c.String() }
+
+// NewCredentials makes a secret id for a side. With a wrapTTL above zero it is
+// wrapped: what is returned is a token that gives the secret id once, within
+// wrapTTL, so that a copy taken on the way is noticed (ErrWrapUsed).
+func NewCredentials(ctx context.Context, a Admin, side Side, wrapTTL time.Duration) (Credentials, error) {
+	e, err := newEndpoint(a.Address, a.CAFile, a.Timeout)
+	if err != nil {
+		return Credentials{}, err
+	}
+	var id struct {
+		Data struct {
+			RoleID string `json:"role_id"`
+		}
+	}
+	if err := e.do(ctx, a.Token, http.MethodGet, rolePath(side)+"/role-id", 0, nil, &id); err != nil {
+		return Credentials{}, failedStep(err)
+	}
+	var secret struct {
+		Data struct {
+			SecretID string `json:"secret_id"`
+		}
+		WrapInfo struct{ Token string } `json:"wrap_info"`
+	}
+	if err := e.do(ctx, a.Token, http.MethodPost, rolePath(side)+"/secret-id", wrapTTL, map[string]any{}, &secret); err != nil {
+		return Credentials{}, failedStep(err)
+	}
+	c := Credentials{RoleID: id.Data.RoleID, Secret: secret.Data.SecretID}
+	if wrapTTL > 0 {
+		c.Secret = secret.WrapInfo.Token
+	}
+	if c.RoleID == "" || c.Secret == "" {
+		return Credentials{}, errBadResponse
+	}
+	return c, nil
+}

@@ -1,0 +1,229 @@
+package vault
+
+import (
+	"context"
+	"encoding/base64"
+	"net/http"
+	"regexp"
+	"strings"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Issuing is the side that encrypts and authenticates. It has no method that
+// opens, and its token may not. It is safe for concurrent use.
+type Issuing struct {
+	*session
+	half, link  coalescer[sealItem, string]
+	fingerprint coalescer[macItem, []byte]
+	pseudonym   coalescer[macItem, []byte]
+}
+
+// Disclosing is the side that opens. It has no method that encrypts, and its
+// token may not. It is safe for concurrent use.
+type Disclosing struct {
+	*session
+	half, link coalescer[openItem, []byte]
+}
+
+// Items of a batch, as Transit takes them. Values are base64 text: Vault's
+// audit device hashes strings and nothing else.
+type (
+	sealItem struct {
+		Plaintext string `json:"plaintext"`
+		Context   string `json:"context"`
+	}
+	openItem struct {
+		Ciphertext string `json:"ciphertext"`
+		Context    string `json:"context"`
+	}
+	macItem struct {
+		Input string `json:"input"`
+	}
+	batchAnswer struct {
+		Data struct {
+			Results []struct {
+				Ciphertext, Plaintext, HMAC, Error string
+			} `json:"batch_results"`
+		}
+	}
+)
+
+// OpenIssuing logs in as the issuing side and verifies that its rights and keys
+// are exactly those of bootstrap.
+func OpenIssuing(ctx context.Context, c Config) (*Issuing, error) {
+	s, err := newSession(ctx, c, SideIssuing)
+	if err != nil {
+		return nil, err
+	}
+	k := &Issuing{session: s}
+	k.half.send, k.link.send = s.encrypt(keyRecord), s.encrypt(keyLink)
+	k.fingerprint.send, k.pseudonym.send = s.hmac(keyFingerprint), s.hmac(keyPseudonym)
+	if err := k.Verify(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// OpenDisclosing logs in as the disclosing side and verifies that its rights
+// and keys are exactly those of bootstrap.
+func OpenDisclosing(ctx context.Context, c Config) (*Disclosing, error) {
+	s, err := newSession(ctx, c, SideDisclosing)
+	if err != nil {
+		return nil, err
+	}
+	k := &Disclosing{session: s}
+	k.half.send, k.link.send = s.decrypt(keyRecord), s.decrypt(keyLink)
+	if err := k.Verify(ctx); err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// WrapHalf encrypts the first half k1 of the record that label names. The
+// result opens under the same label only.
+func (k *Issuing) WrapHalf(ctx context.Context, label string, k1 []byte) (string, error) {
+	return wrap(ctx, &k.half, label, k1)
+}
+
+// WrapLink encrypts the link of a pseudonym to its record. The result opens
+// under the same pseudonym only.
+func (k *Issuing) WrapLink(ctx context.Context, pseudonym string, link []byte) (string, error) {
+	return wrap(ctx, &k.link, pseudonym, link)
+}
+
+// MAC returns one HMAC-SHA-256 of 32 bytes for each input, under the key of
+// the purpose: "fingerprint" or "pseudonym".
+func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error) {
+	c := map[string]*coalescer[macItem, []byte]{"fingerprint": &k.fingerprint, "pseudonym": &k.pseudonym}[purpose]
+	if c == nil {
+		return nil, ErrInput
+	}
+	items := make([]macItem, len(inputs))
+	for i, input := range inputs {
+		if len(input) == 0 || len(input) > maxValue {
+			return nil, ErrInput
+		}
+		items[i].Input = base64.StdEncoding.EncodeToString(input)
+	}
+	return c.do(ctx, items...)
+}
+
+// UnwrapHalf opens what WrapHalf made for the same label.
+func (k *Disclosing) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
+	return unwrap(ctx, &k.half, label, wrapped)
+}
+
+// OpenLink opens what WrapLink made for the same pseudonym.
+func (k *Disclosing) OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error) {
+	return unwrap(ctx, &k.link, pseudonym, wrapped)
+}
+
+func wrap(ctx context.Context, c *coalescer[sealItem, string], label string, value []byte) (string, error) {
+	if label == "" || len(label) > maxLabel || len(value) == 0 || len(value) > maxValue {
+		return "", ErrInput
+	}
+	out, err := c.do(ctx, sealItem{base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString([]byte(label))})
+	if err != nil {
+		return "", err
+	}
+	return out[0], nil
+}
+
+func unwrap(ctx context.Context, c *coalescer[openItem, []byte], label, wrapped string) ([]byte, error) {
+	if label == "" || len(label) > maxLabel || wrapped == "" || len(wrapped) > 2*maxValue {
+		return nil, ErrInput
+	}
+	if !wellFormed(wrapped) {
+		return nil, ErrDecryptFailed
+	}
+	out, err := c.do(ctx, openItem{wrapped, base64.StdEncoding.EncodeToString([]byte(label))})
+	if err != nil {
+		return nil, err
+	}
+	return out[0], nil
+}
+
+// ciphertext is Transit's form, with no second way to write the same value:
+// Vault itself reads v01 as v1, and base64 with stray last bits.
+var ciphertext = regexp.MustCompile(`^vault:v[1-9][0-9]{0,8}:([A-Za-z0-9+/]+={0,2})$`)
+
+func wellFormed(wrapped string) bool {
+	m := ciphertext.FindStringSubmatch(wrapped)
+	if m == nil {
+		return false
+	}
+	_, err := base64.StdEncoding.Strict().DecodeString(m[1])
+	return err == nil
+}
+
+// batch sends items and returns one answer for each. Status 400 with results
+// says that one item or more failed; the others of the same batch are good.
+func (s *session) batch(ctx context.Context, path string, body map[string]any, n int) (*batchAnswer, error) {
+	var answer batchAnswer
+	err := s.call(ctx, http.MethodPost, mount+"/"+path, body, &answer)
+	if refusal.Of(err) != nil {
+		return nil, err
+	}
+	if len(answer.Data.Results) != n { // status 404, or 400 for the request as a whole, among others
+		return nil, errBadResponse.Because(err)
+	}
+	return &answer, nil
+}
+
+func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]result[string], error) {
+	return func(ctx context.Context, items []sealItem) ([]result[string], error) {
+		answer, err := s.batch(ctx, "encrypt/"+key, map[string]any{"batch_input": items}, len(items))
+		if err != nil {
+			return nil, err
+		}
+		results := make([]result[string], len(items))
+		for i, r := range answer.Data.Results {
+			if results[i].out = r.Ciphertext; r.Error != "" || !wellFormed(r.Ciphertext) {
+				results[i] = result[string]{err: errBadResponse}
+			}
+		}
+		return results, nil
+	}
+}
+
+func (s *session) decrypt(key string) func(context.Context, []openItem) ([]result[[]byte], error) {
+	return func(ctx context.Context, items []openItem) ([]result[[]byte], error) {
+		answer, err := s.batch(ctx, "decrypt/"+key, map[string]any{"batch_input": items}, len(items))
+		if err != nil {
+			return nil, err
+		}
+		results := make([]result[[]byte], len(items))
+		for i, r := range answer.Data.Results {
+			results[i].out, err = base64.StdEncoding.Strict().DecodeString(r.Plaintext)
+			switch {
+			case strings.Contains(r.Error, "disallowed by policy (too old)"): // keysutil.ErrTooOld: the text is its only mark
+				results[i] = result[[]byte]{err: ErrArchived}
+			case r.Error != "":
+				results[i] = result[[]byte]{err: ErrDecryptFailed}
+			case err != nil || len(results[i].out) == 0: // nothing empty is ever wrapped
+				results[i] = result[[]byte]{err: errBadResponse}
+			}
+		}
+		return results, nil
+	}
+}
+
+func (s *session) hmac(key string) func(context.Context, []macItem) ([]result[[]byte], error) {
+	return func(ctx context.Context, items []macItem) ([]result[[]byte], error) {
+		body := map[string]any{"batch_input": items, "key_version": "1"} // the policy allows this version alone
+		answer, err := s.batch(ctx, "hmac/"+key, body, len(items))
+		if err != nil {
+			return nil, err
+		}
+		results := make([]result[[]byte], len(items))
+		for i, r := range answer.Data.Results {
+			text, ok := strings.CutPrefix(r.HMAC, "vault:v1:")
+			results[i].out, err = base64.StdEncoding.Strict().DecodeString(text)
+			if r.Error != "" || !ok || err != nil || len(results[i].out) != 32 {
+				results[i] = result[[]byte]{err: errBadResponse}
+			}
+		}
+		return results, nil
+	}
+}

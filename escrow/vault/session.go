@@ -1,0 +1,333 @@
+package vault
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+// endpoint is one Vault address. It follows no redirect, uses no proxy, reads
+// nothing from the environment and retries nothing: who calls decides.
+type endpoint struct {
+	client  *api.Client
+	timeout time.Duration
+}
+
+func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, error) {
+	if err := checkAddress(address); err != nil {
+		return nil, err
+	}
+	if timeout <= 0 {
+		timeout = DefaultTimeout
+	}
+	var roots *x509.CertPool // nil: the system's
+	if caFile != "" {
+		pem, err := os.ReadFile(caFile)
+		if err != nil {
+			return nil, ErrCA.Because(err)
+		}
+		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
+			return nil, ErrCA
+		}
+	}
+	client, err := api.NewClient(&api.Config{
+		Address: address, DisableRedirects: true, Timeout: timeout,
+		HttpClient: &http.Client{
+			Transport: &http.Transport{
+				DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
+				TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+				TLSHandshakeTimeout: timeout,
+				ForceAttemptHTTP2:   true,
+				MaxIdleConnsPerHost: 16,
+				IdleConnTimeout:     time.Minute,
+			},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	})
+	if err != nil {
+		return nil, ErrAddress.Because(err)
+	}
+	// NewClient has read these three from the environment.
+	client.ClearToken()
+	client.ClearNamespace()
+	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
+	return &endpoint{client, timeout}, nil
+}
+
+// statusError is an answer of Vault that is not a success. It keeps neither
+// Vault's text nor the request: both can hold what was to be kept secret.
+type statusError struct {
+	status int
+	method string
+	path   string
+}
+
+func (e *statusError) Error() string {
+	return fmt.Sprintf("vault answered %d to %s %s", e.status, e.method, e.path)
+}
+
+// do sends one request and decodes the answer into out, which may be nil.
+// Status 400 and 404 are returned as a bare statusError, for the caller to give
+// a meaning; a 400 is decoded besides: that is how Transit reports a batch in
+// which some item failed.
+func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL time.Duration, body, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, e.timeout)
+	defer cancel()
+	req := e.client.NewRequest(method, "/v1/"+path)
+	req.ClientToken = token
+	if wrapTTL > 0 {
+		req.WrapTTL = fmt.Sprint(int(wrapTTL.Seconds()), "s")
+	}
+	if body != nil {
+		if err := req.SetJSONBody(body); err != nil {
+			return ErrInput
+		}
+	}
+	//nolint:staticcheck // the methods above it drop the body of a 400, which says which item of a batch failed
+	resp, err := e.client.RawRequestWithContext(ctx, req)
+	if resp == nil || resp.Response == nil {
+		if ctx.Err() != nil {
+			err = ctx.Err()
+		}
+		return ErrUnavailable.Because(transportError(err))
+	}
+	defer resp.Body.Close()
+	failed := &statusError{resp.StatusCode, method, path}
+	switch code := resp.StatusCode; {
+	case code == http.StatusNoContent && out == nil:
+		return nil
+	case code == http.StatusOK || code == http.StatusBadRequest:
+		if out != nil {
+			if err := json.NewDecoder(io.LimitReader(resp.Body, maxResponse)).Decode(out); err != nil {
+				return ErrUnavailable.Because(errors.New("the answer was cut off or is not JSON"))
+			}
+		}
+		if code == http.StatusOK {
+			return nil
+		}
+		return failed
+	case code == http.StatusNotFound:
+		return failed
+	case code >= 300 && code < 400:
+		return ErrRedirect.Because(failed)
+	case code == http.StatusForbidden:
+		return ErrDenied.Because(failed)
+	}
+	// 429 standby or over quota, 472 and 473 standby of a cluster, 500 and above
+	// sealed or broken.
+	return ErrUnavailable.Because(failed)
+}
+
+// transportError keeps the kind of a network error and drops its text.
+func transportError(err error) error {
+	var cert *tls.CertificateVerificationError
+	var net net.Error
+	switch {
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &net) && net.Timeout():
+		return context.DeadlineExceeded
+	case errors.Is(err, context.Canceled):
+		return context.Canceled
+	case errors.As(err, &cert):
+		return errors.New("the certificate of Vault does not verify")
+	}
+	return errors.New("no connection to Vault")
+}
+
+// session is one side's log-in at Vault.
+type session struct {
+	*endpoint
+	side     Side
+	roleID   string
+	secretID string
+	now      func() time.Time
+
+	// turn guards what follows; a channel, so that waiting ends with the context.
+	turn    chan struct{}
+	token   string
+	renewAt time.Time // when two thirds of the token's life are over
+	ends    time.Time
+	ttl     time.Duration
+}
+
+func newSession(ctx context.Context, c Config, side Side) (*session, error) {
+	if err := c.check(); err != nil {
+		return nil, err
+	}
+	e, err := newEndpoint(c.Address, c.CAFile, c.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := readSecret(c.SecretIDFile)
+	if err != nil {
+		return nil, err
+	}
+	s := &session{endpoint: e, side: side, roleID: c.RoleID, secretID: secret, now: c.Now, turn: make(chan struct{}, 1)}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	if strings.HasPrefix(secret, "hvs.") {
+		if s.secretID, err = s.unwrap(ctx, secret); err != nil {
+			return nil, err
+		}
+	}
+	_, err = s.bearer(ctx, "")
+	return s, err
+}
+
+// readSecret reads a file that only its owner can read.
+func readSecret(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", ErrSecretFile.Because(errors.Unwrap(err)) // without the path
+	}
+	defer f.Close()
+	info, err := f.Stat() // of the open file: no other can be put in its place
+	if err != nil || info.Mode().Type() != 0 || info.Mode().Perm()&^fs.FileMode(0o600) != 0 {
+		return "", ErrSecretFile
+	}
+	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	secret := strings.TrimSpace(string(text))
+	if err != nil || secret == "" || strings.ContainsAny(secret, " \t\r\n") {
+		return "", ErrSecretFile
+	}
+	return secret, nil
+}
+
+// unwrap spends a wrapping token. It can be spent once: if it is spent already,
+// somebody else has the secret id. That it was made for our role is checked
+// before, so nobody can hand us a secret of theirs.
+func (s *session) unwrap(ctx context.Context, token string) (string, error) {
+	var lookup struct {
+		Data struct {
+			CreationPath string `json:"creation_path"`
+		}
+	}
+	err := s.do(ctx, "", http.MethodPost, "sys/wrapping/lookup", 0, map[string]any{"token": token}, &lookup)
+	if err == nil && lookup.Data.CreationPath != rolePath(s.side)+"/secret-id" {
+		return "", ErrWrapUsed
+	}
+	var unwrapped struct {
+		Data struct {
+			SecretID string `json:"secret_id"`
+		}
+	}
+	if err == nil {
+		err = s.do(ctx, token, http.MethodPost, "sys/wrapping/unwrap", 0, nil, &unwrapped)
+	}
+	var status *statusError
+	if errors.As(err, &status) && status.status < http.StatusTooManyRequests && !errors.Is(err, ErrRedirect) {
+		return "", ErrWrapUsed.Because(status)
+	}
+	if err == nil && unwrapped.Data.SecretID == "" {
+		return "", ErrUnavailable
+	}
+	return unwrapped.Data.SecretID, err
+}
+
+// bearer returns a token that is good for now. It renews the token when two
+// thirds of its life are over and logs in when it has ended, or when Vault has
+// just refused it.
+func (s *session) bearer(ctx context.Context, refused string) (string, error) {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return "", ErrUnavailable.Because(ctx.Err())
+	}
+	now := s.now()
+	switch {
+	case s.token == "" || s.token == refused || !now.Before(s.ends):
+		return s.token, s.login(ctx)
+	case now.Before(s.renewAt):
+		return s.token, nil
+	}
+	var renewed authAnswer
+	err := s.do(ctx, s.token, http.MethodPost, "auth/token/renew-self", 0, map[string]any{}, &renewed)
+	if err == nil && renewed.life() > s.ttl/2 { // else it nears its maximum
+		s.hold(s.token, renewed.life())
+		return s.token, nil
+	}
+	if err = s.login(ctx); err != nil {
+		s.renewAt = now.Add(time.Second) // ask again soon, use it until it ends
+	}
+	return s.token, nil
+}
+
+type authAnswer struct {
+	Auth struct {
+		ClientToken   string `json:"client_token"`
+		LeaseDuration int64  `json:"lease_duration"` // seconds
+	}
+}
+
+func (a *authAnswer) life() time.Duration { return time.Duration(a.Auth.LeaseDuration) * time.Second }
+
+func (s *session) hold(token string, life time.Duration) {
+	s.token, s.renewAt, s.ends = token, s.now().Add(life*2/3), s.now().Add(life)
+}
+
+func (s *session) login(ctx context.Context) error {
+	var in authAnswer
+	err := s.do(ctx, "", http.MethodPost, "auth/approle/login", 0, map[string]any{"role_id": s.roleID, "secret_id": s.secretID}, &in)
+	var status *statusError
+	switch {
+	case errors.As(err, &status) && (status.status == http.StatusBadRequest || status.status == http.StatusForbidden):
+		return ErrLogin.Because(status)
+	case errors.As(err, &status) && status.status == http.StatusNotFound:
+		return ErrUnavailable.Because(status)
+	case err != nil:
+		return err
+	case in.Auth.ClientToken == "" || in.life() <= 0: // a token without an end is not one of bootstrap's
+		return ErrLogin
+	}
+	s.ttl = in.life()
+	s.hold(in.Auth.ClientToken, in.life())
+	return nil
+}
+
+// call is do with this side's token. A refusal of the token is answered once
+// with a new log-in: it may have been revoked, or have ended early.
+func (s *session) call(ctx context.Context, method, path string, body, out any) error {
+	token, err := s.bearer(ctx, "")
+	if err != nil {
+		return err
+	}
+	err = s.do(ctx, token, method, path, 0, body, out)
+	if errors.Is(err, ErrDenied) {
+		if token, err = s.bearer(ctx, token); err != nil {
+			return err
+		}
+		err = s.do(ctx, token, method, path, 0, body, out)
+	}
+	return err
+}
+
+// Close revokes the token. The session logs in again if it is used again.
+func (s *session) Close(ctx context.Context) error {
+	select {
+	case s.turn <- struct{}{}:
+		defer func() { <-s.turn }()
+	case <-ctx.Done():
+		return ErrUnavailable.Because(ctx.Err())
+	}
+	token := s.token
+	s.token = ""
+	if token == "" {
+		return nil
+	}
+	return s.do(ctx, token, http.MethodPost, "auth/token/revoke-self", 0, map[string]any{}, nil)
+}
+
+func rolePath(side Side) string { return "auth/approle/role/" + string(side) }

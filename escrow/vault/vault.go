@@ -1,0 +1,133 @@
+// Package vault is every call that Penname makes to HashiCorp Vault.
+//
+// Vault holds four keys in a Transit mount of their own, and two roles that
+// share none of them:
+//
+//	key                  type                    issuing   disclosing
+//	penname-record       aes256-gcm96, derived   encrypt   decrypt      first halves, context = record label
+//	penname-link         aes256-gcm96, derived   encrypt   decrypt      pseudonym → record, context = pseudonym
+//	penname-fingerprint  hmac                    hmac      –            one person enrols once
+//	penname-pseudonym    hmac, never rotated     hmac      –            pen names
+//
+// [Issuing] implements the port of escrow/issue and [Disclosing] that of
+// escrow/disclose. Each logs in with its own AppRole; a process that holds one
+// cannot do what the other does, and Vault enforces it. [OpenIssuing] and
+// [OpenDisclosing] refuse to return a side whose token can do anything more
+// than deploy/vault-policies grants, or whose keys could be exported, backed
+// up in clear or deleted.
+//
+// Trusted: Vault's storage and its administrators hold one of two halves; with
+// the database they open nothing. Not checked here: that Vault's audit device
+// is on (its role would need sudo to see it); compare the audit file's decrypts
+// with the log's leaves instead.
+//
+// Whatever goes wrong between here and Vault is a refusal, and a refusal never
+// carries a label, a value or Vault's own text.
+package vault
+
+import (
+	"net"
+	"net/url"
+	"os"
+	"time"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Refusals of a call.
+var (
+	// ErrUnavailable: Vault is sealed, in standby, overloaded, slow, gone, or
+	// answered something that is not an answer. It may have done the work.
+	ErrUnavailable = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave no answer: nothing was disclosed; try again later.")
+	// ErrRedirect: Vault, or something in its place, pointed to another host.
+	ErrRedirect = refusal.New(refusal.Unavailable, "keys.redirect_refused", "The key service redirected the call, which is never followed: configure the address of the active Vault node.")
+	// ErrDenied: the role may not do this, even with a fresh token.
+	ErrDenied = refusal.New(refusal.Denied, "keys.denied", "Vault refused the call: give the role the policy of deploy/vault-policies, no more and no less.")
+	// ErrInput: the caller's arguments are outside the limits.
+	ErrInput = refusal.New(refusal.Invalid, "keys.bad_input", "Give a label and a value that are neither empty nor over the limit, and a known purpose.")
+	// ErrDecryptFailed: another label, another key, or an altered value. Which
+	// of them is not said.
+	ErrDecryptFailed = refusal.New(refusal.Invalid, "keys.decrypt_failed", "The value does not open under this label: it was altered, moved, or made by another key.")
+	// ErrArchived: the version of the key that wrapped this may no longer open.
+	ErrArchived = refusal.New(refusal.Invalid, "keys.archived", "The key version of this value is below min_decryption_version: rewrap it from a backup, or lower the bound in Vault.")
+)
+
+// Refusals to start.
+var (
+	ErrAddress     = refusal.New(refusal.Invalid, "vault.address", "Give Vault's address as https://host:port; plain http is for a loopback address only.")
+	ErrCA          = refusal.New(refusal.Invalid, "vault.ca_file", "Give a readable PEM file with the certificate authority of Vault.")
+	ErrSkipVerify  = refusal.New(refusal.Invalid, "vault.skip_verify", "Unset VAULT_SKIP_VERIFY: the certificate of Vault is always verified.")
+	ErrEnvToken    = refusal.New(refusal.Invalid, "vault.token_in_environment", "Unset VAULT_TOKEN: a service logs in by AppRole and holds no other token.")
+	ErrSecretFile  = refusal.New(refusal.Invalid, "vault.secret_id_file", "Give a file, readable by its owner only (mode 0600), that holds one secret id or one wrapping token.")
+	ErrWrapUsed    = refusal.New(refusal.Denied, "vault.wrap_used", "The wrapping token is spent, expired or of another role: if you did not spend it, somebody else has the secret id; revoke it and investigate.")
+	ErrLogin       = refusal.New(refusal.Unauthenticated, "vault.login", "Vault did not accept the role id and secret id: make a new secret id for this role.")
+	ErrRootToken   = refusal.New(refusal.Invalid, "vault.root_token", "The role's token has the policy root: run escrowd vault bootstrap and use its role.")
+	ErrTooBroad    = refusal.New(refusal.Invalid, "vault.too_broad", "The role may do more than its side needs: run escrowd vault bootstrap, and attach no other policy.")
+	ErrTooNarrow   = refusal.New(refusal.Invalid, "vault.too_narrow", "The role may do less than its side needs: run escrowd vault bootstrap.")
+	ErrUnsafeKey   = refusal.New(refusal.Invalid, "vault.unsafe_key", "A Transit key is missing, or its type or flags are not those that bootstrap gives: no person may be sealed with it.")
+	ErrBootstrap   = refusal.New(refusal.Unavailable, "vault.bootstrap", "Vault did not carry out a step of the bootstrap: check the token's rights and run it again, it continues where it stopped.")
+	errBadResponse = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave an answer that does not fit the question: nothing was disclosed; try again later.")
+)
+
+// Side is one of the two roles.
+type Side string
+
+// The two sides; their names are those of the AppRoles and policies, too.
+const (
+	SideIssuing    Side = "penname-issuing"
+	SideDisclosing Side = "penname-disclosing"
+)
+
+// Names inside Vault. They are constants because the policies are files.
+const (
+	mount          = "penname-transit"
+	keyRecord      = "penname-record"
+	keyLink        = "penname-link"
+	keyFingerprint = "penname-fingerprint"
+	keyPseudonym   = "penname-pseudonym"
+)
+
+// Limits of what one call may carry, in bytes.
+const (
+	maxLabel    = 512
+	maxValue    = 64 << 10
+	maxResponse = 64 << 20
+)
+
+// DefaultTimeout bounds one call to Vault, log-in included.
+const DefaultTimeout = 5 * time.Second
+
+// Config says where Vault is and how one side logs in. Everything comes from
+// here: the VAULT_ variables of the environment have no effect, except that
+// VAULT_SKIP_VERIFY and VAULT_TOKEN stop the start.
+type Config struct {
+	Address      string        // https://host:port, or http:// on a loopback address
+	CAFile       string        // PEM; empty for the system's authorities
+	RoleID       string        // of the side's AppRole; not secret
+	SecretIDFile string        // mode 0600; holds the secret id, or a wrapping token ("hvs.…") that is spent at start
+	Timeout      time.Duration // of one call; zero means DefaultTimeout
+	Now          func() time.Time
+}
+
+func (c *Config) check() error {
+	if os.Getenv("VAULT_SKIP_VERIFY") != "" {
+		return ErrSkipVerify
+	}
+	if os.Getenv("VAULT_TOKEN") != "" {
+		return ErrEnvToken
+	}
+	return checkAddress(c.Address)
+}
+
+func checkAddress(address string) error {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
+		return ErrAddress
+	}
+	ip := net.ParseIP(u.Hostname())
+	loopback := ip != nil && ip.IsLoopback() // not "localhost": a name can resolve elsewhere
+	if u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
+		return ErrAddress
+	}
+	return nil
+}

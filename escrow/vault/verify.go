@@ -1,0 +1,293 @@
+package vault
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+)
+
+// right is what one path of a policy grants.
+type right struct {
+	Capabilities []string            `json:"capabilities"`
+	Allowed      map[string][]string `json:"allowed_parameters"`
+	Denied       map[string][]string `json:"denied_parameters"`
+	Required     []string            `json:"required_parameters"`
+}
+
+// keyFlags is what Vault says about a Transit key that matters to us. The key
+// itself is never readable.
+type keyFlags struct {
+	Type                 string `json:"type"`
+	Derived              bool   `json:"derived"`
+	Exportable           bool   `json:"exportable"`
+	AllowPlaintextBackup bool   `json:"allow_plaintext_backup"`
+	DeletionAllowed      bool   `json:"deletion_allowed"`
+	Convergent           bool   `json:"convergent_encryption"`
+	Imported             bool   `json:"imported_key"`
+	AutoRotate           int64  `json:"auto_rotate_period"`
+	LatestVersion        int    `json:"latest_version"`
+	MinDecryption        int    `json:"min_decryption_version"`
+}
+
+// wantKeys are the flags of the four keys. Convergent encryption would let who
+// can encrypt confirm a guess; an imported key is known to whoever imported it.
+var wantKeys = map[string]keyFlags{
+	keyRecord:      {Type: "aes256-gcm96", Derived: true},
+	keyLink:        {Type: "aes256-gcm96", Derived: true},
+	keyFingerprint: {Type: "hmac"},
+	keyPseudonym:   {Type: "hmac"},
+}
+
+// wrong names what is wrong with a key, or returns "".
+func (have keyFlags) wrong(name string) string {
+	want := wantKeys[name]
+	switch {
+	case have.Type != want.Type:
+		return "type"
+	case have.Derived != want.Derived:
+		return "derived"
+	case have.Exportable:
+		return "exportable"
+	case have.AllowPlaintextBackup:
+		return "allow_plaintext_backup"
+	case have.DeletionAllowed:
+		return "deletion_allowed"
+	case have.Convergent:
+		return "convergent_encryption"
+	case have.Imported:
+		return "imported_key"
+	case want.Type == "hmac" && have.AutoRotate != 0:
+		return "auto_rotate_period"
+	case want.Type == "hmac" && (have.LatestVersion != 1 || have.MinDecryption > 1):
+		return "latest_version"
+	}
+	return ""
+}
+
+// keysOf returns the keys that a side works with.
+func keysOf(side Side) []string {
+	if side == SideIssuing {
+		return []string{keyRecord, keyLink, keyFingerprint, keyPseudonym}
+	}
+	return []string{keyRecord, keyLink}
+}
+
+// rightsOf is what deploy/vault-policies grants to a side, written a second
+// time on purpose: a change of the files alone does not start.
+func rightsOf(side Side) map[string]right {
+	batch := func(more map[string][]string) right {
+		allowed, required := map[string][]string{"batch_input": {}}, []string{"batch_input"}
+		for name, values := range more {
+			allowed[name], required = values, append(required, name)
+		}
+		return right{Capabilities: []string{"update"}, Allowed: allowed, Required: required}
+	}
+	rights := map[string]right{
+		"auth/token/lookup-self":        {Capabilities: []string{"read"}},
+		"auth/token/renew-self":         {Capabilities: []string{"update"}},
+		"auth/token/revoke-self":        {Capabilities: []string{"update"}},
+		"sys/capabilities-self":         {Capabilities: []string{"update"}},
+		"sys/internal/ui/resultant-acl": {Capabilities: []string{"read"}},
+	}
+	for _, key := range keysOf(side) {
+		rights[mount+"/keys/"+key] = right{Capabilities: []string{"read"}}
+	}
+	switch side {
+	case SideIssuing:
+		rights[mount+"/encrypt/"+keyRecord] = batch(nil)
+		rights[mount+"/encrypt/"+keyLink] = batch(nil)
+		rights[mount+"/hmac/"+keyFingerprint] = batch(map[string][]string{"key_version": {"1"}})
+		rights[mount+"/hmac/"+keyPseudonym] = batch(map[string][]string{"key_version": {"1"}})
+	case SideDisclosing:
+		rights[mount+"/decrypt/"+keyRecord] = batch(nil)
+		rights[mount+"/decrypt/"+keyLink] = batch(nil)
+	}
+	return rights
+}
+
+// forbidden are paths where one capability would break a promise, asked one by
+// one: they find what a list of rules would not, such as a rule with a
+// wildcard, or a policy that came by way of an identity or a group.
+func forbidden() []string {
+	paths := []string{
+		"sys/policies/acl/x", "sys/policy/x", "sys/auth/x", "sys/mounts/x", "sys/remount", "sys/raw/x", "sys/seal",
+		"sys/audit/x", "sys/rekey/init", "sys/generate-root/attempt", "sys/storage/raft/snapshot", "sys/wrapping/wrap",
+		"auth/token/create", "auth/token/create-orphan", "auth/token/lookup", "auth/token/lookup-accessor", "identity/entity",
+		mount + "/keys", mount + "/config/keys", mount + "/cache-config", mount + "/wrapping_key",
+	}
+	for _, side := range []Side{SideIssuing, SideDisclosing} {
+		paths = append(paths, rolePath(side), rolePath(side)+"/secret-id", rolePath(side)+"/role-id")
+	}
+	for key := range wantKeys {
+		for _, op := range []string{"encrypt", "decrypt", "hmac", "rewrap", "sign", "verify", "backup", "restore", "datakey/plaintext"} {
+			paths = append(paths, mount+"/"+op+"/"+key)
+		}
+		for _, op := range []string{"config", "rotate", "trim", "soft-delete", "import", "import_version"} {
+			paths = append(paths, mount+"/keys/"+key+"/"+op)
+		}
+		paths = append(paths, mount+"/export/encryption-key/"+key, mount+"/export/hmac-key/"+key)
+	}
+	return paths
+}
+
+// Verify checks that the token can do exactly what this side needs and that
+// the keys have the flags that bootstrap gives. The refusal's cause names the
+// path or the flag. A service calls it at start and may call it again at any
+// time.
+func (s *session) Verify(ctx context.Context) error {
+	for _, check := range []func(context.Context) error{s.verifyToken, s.verifyRules, s.verifyCapabilities, s.verifyKeys} {
+		if err := check(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ask is call for the verifying paths: a path that is refused or missing is a
+// right too few.
+func (s *session) ask(ctx context.Context, method, path string, body, out any) error {
+	err := s.call(ctx, method, path, body, out)
+	var status *statusError
+	if errors.As(err, &status) && (errors.Is(err, ErrDenied) || status.status == http.StatusBadRequest || status.status == http.StatusNotFound) {
+		return ErrTooNarrow.Because(err)
+	}
+	return err
+}
+
+// verifyToken: one policy, ours, and nothing by way of an identity.
+func (s *session) verifyToken(ctx context.Context) error {
+	var token struct {
+		Data struct {
+			Policies         []string
+			IdentityPolicies []string `json:"identity_policies"`
+			Renewable        bool
+			TTL              int64
+		}
+	}
+	if err := s.ask(ctx, http.MethodGet, "auth/token/lookup-self", nil, &token); err != nil {
+		return err
+	}
+	policies := append(token.Data.Policies, token.Data.IdentityPolicies...)
+	switch {
+	case slices.Contains(policies, "root"):
+		return ErrRootToken
+	case !slices.Contains(policies, string(s.side)):
+		return ErrTooNarrow.Because(errors.New("the policy " + string(s.side) + " is not attached"))
+	case len(policies) > 1:
+		return ErrTooBroad.Because(fmt.Errorf("policies %s", strings.Join(policies, ", ")))
+	case token.Data.TTL <= 0:
+		return ErrTooBroad.Because(errors.New("the token has no end"))
+	}
+	return nil
+}
+
+// verifyRules compares the whole rule set of the token with ours: not one path
+// more, not one parameter more.
+func (s *session) verifyRules(ctx context.Context) error {
+	var have struct {
+		Data struct {
+			Root  bool             `json:"root"`
+			Exact map[string]right `json:"exact_paths"`
+			Glob  map[string]right `json:"glob_paths"`
+		}
+	}
+	if err := s.ask(ctx, http.MethodGet, "sys/internal/ui/resultant-acl", nil, &have); err != nil {
+		return err
+	}
+	if have.Data.Root {
+		return ErrRootToken
+	}
+	if len(have.Data.Glob) > 0 {
+		return ErrTooBroad.Because(fmt.Errorf("rules with wildcards: %s", strings.Join(slices.Sorted(maps.Keys(have.Data.Glob)), ", ")))
+	}
+	want := rightsOf(s.side)
+	for path, r := range have.Data.Exact {
+		if _, ok := want[path]; !ok && !slices.Equal(r.Capabilities, []string{"deny"}) {
+			return ErrTooBroad.Because(errors.New("rule for " + path))
+		}
+	}
+	for path, w := range want {
+		h, ok := have.Data.Exact[path]
+		if !ok {
+			return ErrTooNarrow.Because(errors.New("no rule for " + path))
+		}
+		slices.Sort(h.Required)
+		slices.Sort(w.Required)
+		if !reflect.DeepEqual(canonical(h), canonical(w)) {
+			return ErrTooBroad.Because(errors.New("another rule for " + path))
+		}
+	}
+	return nil
+}
+
+// canonical makes empty and absent the same.
+func canonical(r right) string {
+	for name, values := range r.Allowed {
+		if len(values) == 0 {
+			r.Allowed[name] = nil
+		}
+	}
+	text, _ := json.Marshal(r) // maps are sorted
+	return string(text)
+}
+
+// verifyCapabilities asks Vault what the token may do on each path it needs,
+// and on those that it must not touch.
+func (s *session) verifyCapabilities(ctx context.Context) error {
+	want := rightsOf(s.side)
+	paths := slices.Collect(maps.Keys(want))
+	for _, path := range forbidden() {
+		if _, ok := want[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	var have struct {
+		Data map[string]json.RawMessage
+	}
+	if err := s.ask(ctx, http.MethodPost, "sys/capabilities-self", map[string]any{"paths": paths}, &have); err != nil {
+		return err
+	}
+	for _, path := range paths {
+		var capabilities []string
+		if err := json.Unmarshal(have.Data[path], &capabilities); err != nil || len(capabilities) == 0 {
+			return errBadResponse
+		}
+		w, needed := want[path]
+		switch {
+		case slices.Contains(capabilities, "root"):
+			return ErrRootToken
+		case !needed && !slices.Equal(capabilities, []string{"deny"}):
+			return ErrTooBroad.Because(fmt.Errorf("%s on %s", strings.Join(capabilities, ", "), path))
+		case needed && slices.Equal(capabilities, []string{"deny"}):
+			return ErrTooNarrow.Because(errors.New("denied on " + path))
+		case needed && !slices.Equal(capabilities, w.Capabilities):
+			return ErrTooBroad.Because(fmt.Errorf("%s on %s", strings.Join(capabilities, ", "), path))
+		}
+	}
+	return nil
+}
+
+// verifyKeys: V04, a key that can leave Vault or vanish is no key to seal with.
+func (s *session) verifyKeys(ctx context.Context) error {
+	for _, name := range keysOf(s.side) {
+		var key struct{ Data keyFlags }
+		err := s.call(ctx, http.MethodGet, mount+"/keys/"+name, nil, &key)
+		var status *statusError
+		if errors.As(err, &status) && status.status == http.StatusNotFound {
+			return ErrUnsafeKey.Because(errors.New(name + " is missing"))
+		}
+		if err != nil {
+			return err
+		}
+		if flag := key.Data.wrong(name); flag != "" {
+			return ErrUnsafeKey.Because(fmt.Errorf("%s of %s", flag, name))
+		}
+	}
+	return nil
+}
