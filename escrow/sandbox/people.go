@@ -1,0 +1,32 @@
+package sandbox
+
+// Assurance levels of the sandbox's identity provider, as acr values.
+const (
+	ACRVerified     = "urn:penname:sandbox:verified"      // documents were checked
+	ACRSelfAsserted = "urn:penname:sandbox:self-asserted" // typed in by the person
+)
+
+// Person is a test person. All of them are invented, and their addresses lie in
+// places that do not exist; their fields are plain strings so that a test can
+// search for them wherever they must not be.
+type Person struct {
+	Subject   string // the provider's sub
+	Role      string // what the person is in the story; not a claim
+	Name      string
+	Birthdate string // YYYY-MM-DD
+	Address   string // lines separated by \n
+	Email     string // at a domain reserved by RFC 2606
+	ACR       string // ACRVerified or ACRSelfAsserted
+}
+
+// People returns the test people of the sandbox: Jo the teacher, the troll, the
+// MP, a neighbour, and one whom nobody has verified, in this order.
+func People() []Person {
+	return []Person{
+		{"sandbox-5d1f0c7a", "a teacher", "Jo Hartley", "1986-03-14", "14 Lapwing Close\nThornley Vale\nTV4 7QX", "jo.hartley@school.example", ACRVerified},
+		{"sandbox-a83e2b96", "a troll", "Dexter Crallow", "1991-11-02", "3 Gasworks Yard\nNether Brindle\nNB1 9ZZ", "dcrallow@mail.example", ACRVerified},
+		{"sandbox-17c94fd0", "a member of parliament", "Imogen Tavistock-Rao", "1974-06-21", "The Old Forge\nUpper Quillham\nUQ2 1AA", "imogen.tavistock-rao@parliament.example", ACRVerified},
+		{"sandbox-e06b51d8", "a neighbour", "Bartholomew Okwuosa", "1959-01-30", "16 Lapwing Close\nThornley Vale\nTV4 7QX", "b.okwuosa@mail.example", ACRVerified},
+		{"sandbox-42f7a90e", "somebody nobody has verified", "Lorelei Nobbs", "2001-09-09", "1 Made Up Street\nNowhere\nNW0 0WN", "lorelei.nobbs@mail.example", ACRSelfAsserted},
+	}
+}
