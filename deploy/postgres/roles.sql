@@ -17,7 +17,7 @@ END $$;
 -- The issuing side: enrols and derives; reads no sealed field and no link.
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'penname_issuing') THEN
-    CREATE ROLE penname_issuing LOGIN NOINHERIT CONNECTION LIMIT 100;
+    CREATE ROLE penname_issuing LOGIN NOINHERIT;
   END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
@@ -25,7 +25,7 @@ END $$;
 -- The disclosing side: cases and the log; reads nothing of a person.
 DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'penname_disclosing') THEN
-    CREATE ROLE penname_disclosing LOGIN NOINHERIT CONNECTION LIMIT 100;
+    CREATE ROLE penname_disclosing LOGIN NOINHERIT;
   END IF;
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;

@@ -1,0 +1,39 @@
+-- What each service may do, column by column; Migrate applies it, and the
+-- services refuse to start with less or with more. One statement a line.
+
+-- Both: the version of the schema.
+GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing;
+
+-- The issuing side writes sealed fields and links, and never reads them.
+GRANT INSERT (label, first_half, second_half, fields, sealed, day) ON records TO penname_issuing;
+GRANT INSERT (id, label, fingerprint, likeness, birth, day) ON persons TO penname_issuing;
+GRANT SELECT (id, label, fingerprint, birth) ON persons TO penname_issuing;
+GRANT INSERT (pseudonym, platform, link, commitment, day) ON pseudonyms TO penname_issuing;
+GRANT SELECT (pseudonym, platform, commitment, day) ON pseudonyms TO penname_issuing;
+GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_issuing;
+GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
+GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
+
+-- Protocol state of the OpenID provider, which is on the issuing side.
+GRANT SELECT (kind, id, version, body, expires, ended, writer), INSERT (kind, id, version, body, expires, ended, writer), UPDATE (version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
+GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON openid_used TO penname_issuing;
+GRANT SELECT (list, index, grant_id, expires), INSERT (list, index, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
+
+-- The disclosing side reads records and links, and nothing of a person.
+GRANT SELECT (label, first_half, second_half, fields, sealed) ON records TO penname_disclosing;
+GRANT SELECT (pseudonym, platform, link, commitment) ON pseudonyms TO penname_disclosing;
+
+-- The log: appended to.
+GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_disclosing;
+GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_disclosing;
+GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_disclosing;
+GRANT SELECT (n, size, root, signed), INSERT (n, size, root, signed) ON log_checkpoints TO penname_disclosing;
+
+-- Cases: a row moves forward, everything about it is appended.
+GRANT SELECT (leaf, bundle, endorsements), INSERT (leaf, bundle, endorsements) ON bundles TO penname_disclosing;
+GRANT SELECT (id, warrant_hash, submission, bundle, salt, quorum, state, secrecy_ends, expires, recorded_leaf, authorised_leaf, released_leaf, noticed_leaf, package) ON cases TO penname_disclosing;
+GRANT INSERT (id, warrant_hash, submission, bundle, salt, quorum, state, secrecy_ends, expires, recorded_leaf) ON cases TO penname_disclosing;
+GRANT UPDATE (state, authorised_leaf, released_leaf, noticed_leaf, package) ON cases TO penname_disclosing;
+GRANT SELECT (case_id, custodian, approved, signed, leaf), INSERT (case_id, custodian, approved, signed, leaf) ON approvals TO penname_disclosing;
+GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_disclosing;
+GRANT SELECT (warrant_hash, code, leaf), INSERT (warrant_hash, code, leaf) ON refusals TO penname_disclosing;

@@ -1,0 +1,214 @@
+package postgres
+
+import (
+	"bufio"
+	"context"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	_ "embed"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	deploy "github.com/penname/penname/deploy/postgres"
+)
+
+const schema = "penname"
+
+//go:embed migrations/*.sql
+var migrations embed.FS
+
+//go:embed grants.sql
+var grants string
+
+// Migrate brings the database of adminDSN to the schema of this program: it
+// applies deploy/postgres/roles.sql, the migrations and the grants, and changes
+// nothing where they are applied. Two at once run one after the other (D14).
+//
+// adminDSN names a superuser, or an owner of the database for whom a superuser
+// applied roles.sql. A database that a newer program migrated is
+// [ErrSchemaNewer]; everything else is [ErrMigrate].
+func Migrate(ctx context.Context, adminDSN string) error {
+	cfg, err := pgx.ParseConfig(adminDSN)
+	if err != nil {
+		return ErrDSN
+	}
+	if !private(cfg) {
+		return ErrTLS
+	}
+	admin, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return ErrMigrate.Because(err)
+	}
+	defer admin.Close(context.WithoutCancel(ctx))
+	if _, err := admin.Exec(ctx, deploy.Roles); err != nil {
+		return ErrMigrate.Because(err)
+	}
+
+	// The owner of the schema is not the administrator: a mistake in a function
+	// that runs as its owner then reaches no further than the schema.
+	cfg.RuntimeParams["role"] = "penname_owner"
+	cfg.RuntimeParams["search_path"] = schema
+	sources, err := fs.Sub(migrations, "migrations")
+	if err != nil {
+		return ErrMigrate.Because(err)
+	}
+	locker, err := lock.NewPostgresSessionLocker()
+	if err != nil {
+		return ErrMigrate.Because(err)
+	}
+	owner := stdlib.OpenDB(*cfg)
+	defer owner.Close()
+	provider, err := goose.NewProvider(goose.DialectPostgres, owner, sources, goose.WithSessionLocker(locker))
+	if err != nil {
+		return ErrMigrate.Because(err)
+	}
+	if current, target, err := provider.GetVersions(ctx); err != nil {
+		return ErrMigrate.Because(err)
+	} else if current > target {
+		return ErrSchemaNewer
+	}
+	if _, err := provider.Up(ctx); err != nil {
+		return ErrMigrate.Because(err)
+	}
+	return grant(ctx, cfg)
+}
+
+// grant takes everything from everybody and gives what grants.sql says, in one
+// transaction.
+func grant(ctx context.Context, cfg *pgx.ConnConfig) error {
+	owner, err := pgx.ConnectConfig(ctx, cfg)
+	if err != nil {
+		return ErrMigrate.Because(err)
+	}
+	defer owner.Close(context.WithoutCancel(ctx))
+	_, err = owner.Exec(ctx, `
+		BEGIN;
+		SELECT pg_advisory_xact_lock(7165016317); -- one at a time: catalogue rows do not wait
+		REVOKE ALL ON ALL TABLES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
+		REVOKE ALL ON ALL SEQUENCES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
+		REVOKE ALL ON ALL FUNCTIONS IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
+		REVOKE ALL ON SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
+		GRANT USAGE ON SCHEMA penname TO penname_issuing, penname_disclosing;
+		`+grants+`
+		COMMIT`)
+	if err != nil {
+		return ErrMigrate.Because(err)
+	}
+	return nil
+}
+
+// CheckSchema returns nil if the database has exactly the schema of this
+// program, else [ErrSchemaOlder] or [ErrSchemaNewer] (D13).
+func (d *db) CheckSchema(ctx context.Context) error {
+	sources, err := fs.Glob(migrations, "migrations/*.sql")
+	if err != nil {
+		return ErrSchemaOlder.Because(err)
+	}
+	var want, have int64
+	if _, err := fmt.Sscanf(slices.Max(sources), "migrations/%d_", &want); err != nil {
+		return ErrSchemaOlder.Because(err)
+	}
+	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
+	})
+	var f *fault
+	switch {
+	case errors.As(err, &f) && (f.state == "42P01" || f.state == "42501"): // no such table, or nothing granted yet
+		return ErrSchemaOlder.Because(f)
+	case err != nil:
+		return err
+	case have < want:
+		return ErrSchemaOlder
+	case have > want:
+		return ErrSchemaNewer
+	}
+	return nil
+}
+
+var (
+	grantLine  = regexp.MustCompile(`^GRANT (.+) ON (FUNCTION )?([a-z_]+)(\([a-z]*\))? TO ([a-z_, ]+);$`)
+	grantWhats = regexp.MustCompile(`([A-Z]+)(?: \(([a-z_, ]+)\))?(?:, |$)`)
+)
+
+// granted reads from grants.sql what a role may do: "cases.state UPDATE",
+// "openid_rows DELETE", "mix EXECUTE".
+func granted(role string) (map[string]bool, error) {
+	may := make(map[string]bool)
+	for lines := bufio.NewScanner(strings.NewReader(grants)); lines.Scan(); {
+		line := lines.Text()
+		if line == "" || strings.HasPrefix(line, "--") {
+			continue
+		}
+		g := grantLine.FindStringSubmatch(line)
+		if g == nil {
+			return nil, errors.New("grants.sql: a line is not one GRANT")
+		}
+		if !slices.Contains(strings.Split(g[5], ", "), role) {
+			continue
+		}
+		for _, what := range grantWhats.FindAllStringSubmatch(g[1], -1) {
+			if what[2] == "" {
+				may[g[3]+" "+what[1]] = true
+				continue
+			}
+			for column := range strings.SplitSeq(what[2], ", ") {
+				may[g[3]+"."+column+" "+what[1]] = true
+			}
+		}
+	}
+	return may, nil
+}
+
+// checkGrants compares what the role may do in the database with grants.sql.
+func (d *db) checkGrants(ctx context.Context, role string) error {
+	want, err := granted(role)
+	if err != nil {
+		return ErrRole.Because(err)
+	}
+	var have []string
+	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			WITH tables AS (SELECT oid, relname FROM pg_class
+			  WHERE relnamespace = 'penname'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f'))
+			SELECT relname || '.' || attname || ' ' || p FROM tables
+			  JOIN pg_attribute ON attrelid = tables.oid AND attnum > 0 AND NOT attisdropped,
+			  unnest(ARRAY['SELECT', 'INSERT', 'UPDATE', 'REFERENCES']) p
+			  WHERE has_column_privilege(tables.oid, attnum, p)
+			UNION ALL SELECT relname || ' ' || p FROM tables, unnest(ARRAY['DELETE', 'TRUNCATE', 'TRIGGER']) p
+			  WHERE has_table_privilege(tables.oid, p)
+			UNION ALL SELECT proname || ' EXECUTE' FROM pg_proc
+			  WHERE pronamespace = 'penname'::regnamespace AND has_function_privilege(oid, 'EXECUTE')
+			UNION ALL SELECT 'schema CREATE' WHERE has_schema_privilege('penname', 'CREATE')
+			UNION ALL SELECT 'database ' || p FROM unnest(ARRAY['CREATE', 'TEMPORARY']) p
+			  WHERE has_database_privilege(current_database(), p)`)
+		if err != nil {
+			return err
+		}
+		have, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range have {
+		if !want[p] {
+			return ErrRole.Because(errors.New("too much: " + p))
+		}
+		delete(want, p)
+	}
+	for _, p := range slices.Sorted(maps.Keys(want)) {
+		return ErrRole.Because(errors.New("missing: " + p))
+	}
+	return nil
+}

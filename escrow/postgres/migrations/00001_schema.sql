@@ -1,0 +1,285 @@
+-- +goose Up
+
+-- ---------------------------------------------------------------- people --
+-- No time finer than a day, no serial number, and no order: rows are put into
+-- the order of their random keys by mix() and sort() below.
+
+CREATE TABLE records (
+  label       text COLLATE "C" PRIMARY KEY CHECK (label ~ '^[a-z2-7]{26}$'),
+  first_half  text    NOT NULL CHECK (octet_length(first_half) BETWEEN 1 AND 1024),
+  second_half bytea   NOT NULL CHECK (octet_length(second_half) BETWEEN 1 AND 4096),
+  fields      text[]  NOT NULL CHECK (cardinality(fields) BETWEEN 1 AND 64),
+  sealed      bytea[] NOT NULL CHECK (cardinality(sealed) = cardinality(fields)),
+  day         date    NOT NULL CHECK (isfinite(day)),
+  CHECK (pg_column_size(sealed) <= 1048576)
+);
+
+CREATE TABLE persons (
+  id          bytea PRIMARY KEY CHECK (octet_length(id) = 16),
+  label       text COLLATE "C" NOT NULL UNIQUE REFERENCES records,
+  fingerprint bytea NOT NULL UNIQUE CHECK (octet_length(fingerprint) = 32),
+  likeness    bytea NOT NULL UNIQUE CHECK (octet_length(likeness) = 32),
+  birth       bytea NOT NULL CHECK (octet_length(birth) = 32),
+  day         date  NOT NULL CHECK (isfinite(day))
+);
+
+-- No column leads to the person: the link is sealed for the disclosing side.
+CREATE TABLE pseudonyms (
+  pseudonym  text COLLATE "C" PRIMARY KEY CHECK (pseudonym ~ '^pen1[a-z0-9]{20,60}$'),
+  platform   text  NOT NULL CHECK (octet_length(platform) BETWEEN 1 AND 255),
+  link       text  NOT NULL CHECK (octet_length(link) BETWEEN 1 AND 1024),
+  commitment bytea NOT NULL CHECK (octet_length(commitment) = 32),
+  day        date  NOT NULL CHECK (isfinite(day))
+);
+
+-- ------------------------------------------------------------------- log --
+
+-- Appending transactions lock the one row of this table and never change it.
+CREATE TABLE log_lock (one boolean PRIMARY KEY DEFAULT true CHECK (one));
+INSERT INTO log_lock DEFAULT VALUES;
+
+CREATE TABLE log_leaves (
+  index bigint PRIMARY KEY CHECK (index >= 0),
+  leaf  bytea  NOT NULL CHECK (octet_length(leaf) BETWEEN 1 AND 65535) -- 16-bit length in a tile
+);
+
+CREATE TABLE log_hashes (
+  id   bigint PRIMARY KEY CHECK (id >= 0), -- tlog.StoredHashIndex
+  hash bytea  NOT NULL CHECK (octet_length(hash) = 32)
+);
+
+-- The newest row counts; the others are kept as evidence.
+CREATE TABLE log_checkpoints (
+  n      bigint PRIMARY KEY CHECK (n >= 1),
+  size   bigint NOT NULL CHECK (size >= 0),
+  root   bytea  NOT NULL CHECK (octet_length(root) = 32),
+  signed bytea  NOT NULL CHECK (octet_length(signed) BETWEEN 1 AND 1048576)
+);
+
+-- ----------------------------------------------------------------- cases --
+
+CREATE TABLE bundles (
+  leaf         bigint PRIMARY KEY REFERENCES log_leaves, -- the newest is in force
+  bundle       bytea  NOT NULL CHECK (octet_length(bundle) BETWEEN 1 AND 16777216),
+  endorsements text[] NOT NULL
+);
+
+CREATE TABLE cases (
+  id              text COLLATE "C" PRIMARY KEY CHECK (id ~ '^[a-z2-7]{26}$'),
+  warrant_hash    bytea  NOT NULL UNIQUE CHECK (octet_length(warrant_hash) = 32),
+  submission      bytea  NOT NULL CHECK (octet_length(submission) BETWEEN 2 AND 67108864),
+  bundle          text   NOT NULL CHECK (octet_length(bundle) <= 64),
+  salt            bytea  NOT NULL CHECK (octet_length(salt) = 32),
+  quorum          int    NOT NULL CHECK (quorum >= 1),
+  state           text   NOT NULL CHECK (state IN ('recorded', 'authorised', 'released', 'noticed', 'declined')),
+  secrecy_ends    timestamptz NOT NULL CHECK (isfinite(secrecy_ends)),
+  expires         timestamptz NOT NULL CHECK (isfinite(expires)),
+  recorded_leaf   bigint NOT NULL UNIQUE REFERENCES log_leaves,
+  authorised_leaf bigint UNIQUE REFERENCES log_leaves,
+  released_leaf   bigint UNIQUE REFERENCES log_leaves,
+  noticed_leaf    bigint UNIQUE REFERENCES log_leaves,
+  package         bytea  CHECK (octet_length(package) BETWEEN 1 AND 268435456),
+  -- Log before reveal (ATTACKS, lesson 1): a state is reached with its leaf,
+  -- and the leaves of a case stand in the order of its states.
+  CONSTRAINT cases_state_has_leaf CHECK (
+    (authorised_leaf IS NOT NULL) = (state IN ('authorised', 'released', 'noticed')) AND
+    (released_leaf   IS NOT NULL) = (state IN ('released', 'noticed')) AND
+    (noticed_leaf    IS NOT NULL) = (state = 'noticed') AND
+    (package         IS NOT NULL) = (state IN ('released', 'noticed'))),
+  CONSTRAINT cases_leaf_order CHECK (
+    authorised_leaf > recorded_leaf AND released_leaf > authorised_leaf AND noticed_leaf > released_leaf)
+);
+CREATE INDEX cases_by_state ON cases (state, recorded_leaf);
+
+CREATE TABLE approvals (
+  case_id   text COLLATE "C" NOT NULL REFERENCES cases,
+  custodian text    NOT NULL CHECK (octet_length(custodian) BETWEEN 1 AND 128),
+  approved  boolean NOT NULL,
+  signed    text    NOT NULL CHECK (octet_length(signed) BETWEEN 1 AND 67108864),
+  leaf      bigint  NOT NULL UNIQUE REFERENCES log_leaves,
+  PRIMARY KEY (case_id, custodian) -- threshold = distinct authorities (ATTACKS, lesson 5)
+);
+
+CREATE TABLE notices (
+  case_id     text COLLATE "C" NOT NULL REFERENCES cases,
+  pseudonym   text COLLATE "C" NOT NULL,
+  platform    text   NOT NULL,
+  authority   text   NOT NULL,
+  file_number text   NOT NULL,
+  legal_basis text   NOT NULL,
+  requester   text   NOT NULL,
+  fields      text[] NOT NULL,
+  leaf        bigint NOT NULL REFERENCES log_leaves,
+  day         date   NOT NULL CHECK (isfinite(day)),
+  PRIMARY KEY (pseudonym, platform, case_id)
+);
+CREATE INDEX notices_by_case ON notices (case_id);
+
+-- A refused warrant has a leaf, once for each code.
+CREATE TABLE refusals (
+  warrant_hash bytea  NOT NULL CHECK (octet_length(warrant_hash) = 32),
+  code         text   NOT NULL,
+  leaf         bigint NOT NULL UNIQUE REFERENCES log_leaves,
+  PRIMARY KEY (warrant_hash, code)
+);
+
+-- ---------------------------------------------------------------- openid --
+-- Protocol state, forgotten when it expires. writer is the random number of
+-- the write that made the row what it is: who lost an answer looks for it.
+
+CREATE TABLE openid_rows (
+  kind    text    NOT NULL CHECK (kind IN ('session', 'grant')),
+  id      bytea   NOT NULL CHECK (octet_length(id) = 32),
+  version bigint  NOT NULL CHECK (version >= 1),
+  body    bytea   NOT NULL CHECK (octet_length(body) <= 1048576 AND (NOT ended OR body = '')),
+  expires timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('hour', expires, 'UTC')),
+  ended   boolean NOT NULL,
+  writer  bytea   NOT NULL CHECK (octet_length(writer) = 16),
+  PRIMARY KEY (id, kind)
+);
+CREATE TABLE openid_used (
+  key     bytea PRIMARY KEY CHECK (octet_length(key) = 32),
+  expires timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('hour', expires, 'UTC')),
+  writer  bytea NOT NULL CHECK (octet_length(writer) = 16)
+);
+CREATE TABLE openid_entries (
+  list     bigint NOT NULL CHECK (list >= 0),
+  index    bigint NOT NULL CHECK (index >= 0),
+  grant_id bytea  NOT NULL CHECK (octet_length(grant_id) = 32),
+  expires  timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('hour', expires, 'UTC')),
+  PRIMARY KEY (list, index)
+);
+CREATE INDEX openid_entries_by_grant ON openid_entries (grant_id);
+
+-- -------------------------------------------------------------- triggers --
+-- Grants keep the services from it; these keep everybody from it, the owner
+-- and our own mistakes included.
+
+-- +goose StatementBegin
+CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+BEGIN
+  RAISE EXCEPTION 'append-only' USING ERRCODE = 'check_violation', CONSTRAINT = 'append_only';
+END $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+DO $$
+DECLARE t text;
+BEGIN
+  FOREACH t IN ARRAY ARRAY['log_leaves', 'log_hashes', 'log_checkpoints', 'log_lock', 'bundles', 'approvals', 'notices', 'refusals'] LOOP
+    EXECUTE format('CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION never()', t);
+  END LOOP;
+  FOREACH t IN ARRAY ARRAY['log_leaves', 'log_hashes', 'log_checkpoints', 'log_lock', 'bundles', 'approvals', 'notices', 'refusals', 'cases', 'records', 'persons', 'pseudonyms'] LOOP
+    EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I EXECUTE FUNCTION never()', t);
+  END LOOP;
+  -- mix() writes rows again as they are.
+  FOREACH t IN ARRAY ARRAY['records', 'persons', 'pseudonyms'] LOOP
+    EXECUTE format('CREATE TRIGGER no_change BEFORE UPDATE ON %I FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION never()', t);
+  END LOOP;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER no_delete BEFORE DELETE ON cases FOR EACH ROW EXECUTE FUNCTION never();
+
+-- +goose StatementBegin
+CREATE FUNCTION next_leaf() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+BEGIN
+  IF NEW.index > 0 AND NOT EXISTS (SELECT FROM log_leaves WHERE index = NEW.index - 1) THEN
+    RAISE EXCEPTION 'gap' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_leaves_gap';
+  END IF;
+  RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER next_leaf BEFORE INSERT ON log_leaves FOR EACH ROW EXECUTE FUNCTION next_leaf();
+
+-- Invariant I5: sizes never shrink, never two roots at one size.
+-- +goose StatementBegin
+CREATE FUNCTION next_checkpoint() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+DECLARE last log_checkpoints%ROWTYPE;
+BEGIN
+  SELECT * INTO last FROM log_checkpoints WHERE n = NEW.n - 1;
+  IF NOT FOUND AND NEW.n > 1 THEN
+    RAISE EXCEPTION 'gap' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_checkpoints_gap';
+  ELSIF NEW.size < last.size THEN
+    RAISE EXCEPTION 'rollback' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_checkpoints_rollback';
+  ELSIF NEW.size = last.size AND NEW.root <> last.root THEN
+    RAISE EXCEPTION 'fork' USING ERRCODE = 'check_violation', CONSTRAINT = 'log_checkpoints_fork';
+  END IF;
+  RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER next_checkpoint BEFORE INSERT ON log_checkpoints FOR EACH ROW EXECUTE FUNCTION next_checkpoint();
+
+-- Invariants I3 and I8: the state moves along its arrows only, and to
+-- authorised only with the approvals of a quorum of distinct custodians.
+-- +goose StatementBegin
+CREATE FUNCTION case_moves() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+BEGIN
+  IF TG_OP = 'INSERT' THEN
+    IF NEW.state <> 'recorded' THEN
+      RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_transition';
+    END IF;
+    RETURN NEW;
+  END IF;
+  IF (NEW.id, NEW.warrant_hash, NEW.submission, NEW.bundle, NEW.salt, NEW.quorum, NEW.secrecy_ends, NEW.expires, NEW.recorded_leaf)
+     IS DISTINCT FROM
+     (OLD.id, OLD.warrant_hash, OLD.submission, OLD.bundle, OLD.salt, OLD.quorum, OLD.secrecy_ends, OLD.expires, OLD.recorded_leaf)
+     OR OLD.authorised_leaf <> NEW.authorised_leaf OR OLD.released_leaf <> NEW.released_leaf
+     OR OLD.noticed_leaf <> NEW.noticed_leaf OR OLD.package <> NEW.package THEN
+    RAISE EXCEPTION 'fixed' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_fixed';
+  END IF;
+  IF (OLD.state, NEW.state) NOT IN (('recorded', 'authorised'), ('recorded', 'declined'), ('authorised', 'released'), ('released', 'noticed')) THEN
+    RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_transition';
+  END IF;
+  IF NEW.state = 'authorised' AND NEW.quorum > (SELECT count(*) FROM approvals WHERE case_id = NEW.id AND approved) THEN
+    RAISE EXCEPTION 'quorum' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_quorum';
+  END IF;
+  RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER moves BEFORE INSERT OR UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION case_moves();
+
+-- A decision counts while the case is open; a notice only once it is due.
+-- +goose StatementBegin
+CREATE FUNCTION case_is_in() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM cases WHERE id = NEW.case_id AND state = TG_ARGV[0]) THEN
+    RAISE EXCEPTION 'state' USING ERRCODE = 'check_violation', CONSTRAINT = TG_TABLE_NAME || '_case_state';
+  END IF;
+  RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER case_is_in BEFORE INSERT ON approvals FOR EACH ROW EXECUTE FUNCTION case_is_in('recorded');
+CREATE TRIGGER case_is_in BEFORE INSERT ON notices   FOR EACH ROW EXECUTE FUNCTION case_is_in('noticed');
+
+-- --------------------------------------------------------------- shuffle --
+-- A row's place in its file, and the transaction number in its header (xmin,
+-- which CLUSTER keeps), would tell which pseudonyms were made by whom, one
+-- after the other. mix() writes all rows of a day (of an hour, where the row
+-- says the hour) again in one transaction, so that they have one number; sort()
+-- then orders each file by its random key and drops the old versions. Two
+-- calls, because sort() keeps what its own transaction deleted. Neither hides a
+-- row from an older snapshot, as TRUNCATE and ALTER TABLE would: a backup that
+-- is running stays whole.
+
+-- +goose StatementBegin
+CREATE FUNCTION mix() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
+DECLARE t text; c text;
+BEGIN
+  FOR t, c IN VALUES ('records', 'day'), ('persons', 'day'), ('pseudonyms', 'day'),
+                     ('openid_rows', 'expires'), ('openid_used', 'expires'), ('openid_entries', 'expires') LOOP
+    EXECUTE format('UPDATE %1$I SET %2$I = %2$I WHERE %2$I IN
+      (SELECT %2$I FROM %1$I GROUP BY 1 HAVING count(DISTINCT xmin::text) > 1)', t, c);
+  END LOOP;
+END $$;
+-- +goose StatementEnd
+
+-- One table a call, so that a sign-in waits for one table at most.
+-- +goose StatementBegin
+CREATE FUNCTION sort(t text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
+BEGIN
+  IF t NOT IN ('records', 'persons', 'pseudonyms', 'openid_rows', 'openid_used', 'openid_entries') THEN
+    RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
+  END IF;
+  EXECUTE format('CLUSTER %I USING %I', t, t || '_pkey');
+END $$;
+-- +goose StatementEnd

@@ -1,0 +1,147 @@
+package postgres
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/openid"
+)
+
+var _ openid.Store = (*Issuing)(nil)
+
+// Put implements [openid.Store]. Each of the three guards is one statement; the
+// row keeps a random number of the write, so that after a lost answer exactly
+// the writer who won is told so.
+func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
+	writer := nonce()
+	args := []any{string(row.Kind), row.ID[:], row.Body, row.Expires.UTC(), writer}
+	if row.Body == nil || row.Ended {
+		args[2] = []byte{}
+	}
+	sql := `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
+		VALUES ($1, $2, 1, $3, $4, false, $5) ON CONFLICT DO NOTHING`
+	switch {
+	case row.Ended:
+		sql = `INSERT INTO openid_rows AS r (kind, id, version, body, expires, ended, writer)
+			VALUES ($1, $2, 1, $3, $4, true, $5)
+			ON CONFLICT (id, kind) DO UPDATE SET version = r.version + 1, body = '', ended = true, writer = excluded.writer
+			WHERE NOT r.ended`
+	case row.Version != 0:
+		sql = `UPDATE openid_rows SET version = version + 1, body = $3, expires = $4, writer = $5
+			WHERE kind = $1 AND id = $2 AND version = $6 AND NOT ended`
+		args = append(args, row.Version)
+	}
+	return s.settle(ctx, func(ctx context.Context, doubt bool) error {
+		n, err := s.exec(ctx, sql, args...)
+		if err != nil || n == 1 {
+			return err
+		}
+		if doubt {
+			var version int64
+			var last []byte
+			err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+				return c.QueryRow(ctx, `SELECT version, writer FROM openid_rows WHERE kind = $1 AND id = $2`, args[0], args[1]).Scan(&version, &last)
+			})
+			switch {
+			case err != nil && !errors.Is(err, pgx.ErrNoRows):
+				return err
+			case string(last) == string(writer):
+				return nil
+			case !row.Ended && version > row.Version+1:
+				return ErrUnknown // somebody wrote after whoever won
+			}
+		}
+		return openid.ErrStale
+	})
+}
+
+// Get implements [openid.Store].
+func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
+	row := openid.Row{Kind: kind, ID: id}
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT version, body, expires, ended FROM openid_rows WHERE kind = $1 AND id = $2`,
+			string(kind), id[:]).Scan(&row.Version, &row.Body, &row.Expires, &row.Ended)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = openid.ErrNotFound
+	}
+	if err != nil {
+		return openid.Row{}, err
+	}
+	row.Expires = row.Expires.UTC()
+	return row, nil
+}
+
+// Use implements [openid.Store].
+func (s *Issuing) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
+	writer := nonce()
+	err = s.settle(ctx, func(ctx context.Context, doubt bool) error {
+		n, err := s.exec(ctx, `INSERT INTO openid_used (key, expires, writer) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+			key[:], expires.UTC(), writer)
+		if first = n == 1; err != nil || first || !doubt {
+			return err
+		}
+		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			return c.QueryRow(ctx, `SELECT writer = $2 FROM openid_used WHERE key = $1`, key[:], writer).Scan(&first)
+		})
+	})
+	return first && err == nil, err
+}
+
+// Allocate implements [openid.Store].
+func (s *Issuing) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error) {
+	err = s.settle(ctx, func(ctx context.Context, doubt bool) error {
+		n, err := s.exec(ctx, `INSERT INTO openid_entries (list, index, grant_id, expires) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			list, index, grant[:], expires.UTC())
+		if ok = n == 1; err != nil || ok || !doubt {
+			return err
+		}
+		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			return c.QueryRow(ctx, `SELECT grant_id = $3 FROM openid_entries WHERE list = $1 AND index = $2`, list, index, grant[:]).Scan(&ok)
+		})
+	})
+	return ok && err == nil, err
+}
+
+// Revoked implements [openid.Store].
+func (s *Issuing) Revoked(ctx context.Context, list int) (indexes []int, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			SELECT e.index FROM openid_entries e JOIN openid_rows r ON r.id = e.grant_id AND r.kind = 'grant'
+			WHERE e.list = $1 AND r.ended ORDER BY e.index`, list)
+		if err != nil {
+			return err
+		}
+		indexes, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		return err
+	})
+	return indexes, err
+}
+
+// Forget deletes the protocol state that expired before now.
+func (s *Issuing) Forget(ctx context.Context, now time.Time) error {
+	for _, sql := range []string{
+		`DELETE FROM openid_entries WHERE expires < $1`,
+		`DELETE FROM openid_used WHERE expires < $1`,
+		`DELETE FROM openid_rows WHERE expires < $1`,
+	} {
+		if err := s.settle(ctx, func(ctx context.Context, _ bool) error {
+			_, err := s.exec(ctx, sql, now.UTC())
+			return err
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func nonce() []byte {
+	b := make([]byte, 16)
+	rand.Read(b) // never fails (crypto/rand)
+	return b
+}

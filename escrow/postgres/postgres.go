@@ -1,0 +1,220 @@
+// Package postgres is every line of SQL: the stores of the issuing side, of the
+// disclosing side, of the OpenID provider and of the public log.
+//
+//	Migrate       by a command, never by a service: schema, then grants.sql
+//	OpenIssuing   role penname_issuing: issue.Store and openid.Store
+//	OpenDisclosing role penname_disclosing: disclose.Cases, Records and Bundles, translog.Store
+//
+// The two roles cannot do each other's work: PostgreSQL refuses, whatever the
+// program asks (grants.sql). Append-only tables and the arrows of a case are
+// held by triggers, too.
+//
+// A COMMIT whose answer is lost is an unknown, not a failure. Every write here
+// can be repeated, and is: the second attempt waits for the first if it is
+// still under way, and finds what it did by its key (fingerprint, pseudonym,
+// warrant hash, index and bytes of a leaf). If that is impossible, the error is
+// [ErrUnknown] and repeating the call is safe.
+//
+// Trusted for: keeping what was acknowledged, and the sides apart. Who controls
+// the database can delete and roll back; the log's witnesses and
+// [Disclosing.Check] find that. It opens nothing: what is sealed stays sealed.
+// The write-ahead log holds rows in the order of their making, as no table
+// does: keep its archive encrypted and no longer than a restore needs.
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Refusals at the start. The services must not run with any of them.
+var (
+	ErrDSN = refusal.New(refusal.Invalid, "database.dsn",
+		"the database address cannot be used: give a postgres:// URL or keyword=value pairs")
+	ErrTLS = refusal.New(refusal.Invalid, "database.tls",
+		"the database is on another machine and its certificate would not be checked: set sslmode=verify-full and sslrootcert")
+	ErrStandby = refusal.New(refusal.Unavailable, "database.standby",
+		"the database is a standby or read-only, and decisions are never made from a replica: connect to the primary")
+	ErrSettings = refusal.New(refusal.Invalid, "database.settings",
+		"the server runs with a setting that loses or leaks data: it needs fsync, full_page_writes and synchronous_commit on, track_commit_timestamp off, and the role settings of deploy/postgres/roles.sql")
+	ErrRole = refusal.New(refusal.Invalid, "database.role",
+		"the database role may do more or less than its side needs: log in as penname_issuing or penname_disclosing, grant it nothing by hand, and run the migration")
+	ErrSchemaOlder = refusal.New(refusal.Invalid, "database.schema_older",
+		"the database schema is older than this program, or not there: run the migration first")
+	ErrSchemaNewer = refusal.New(refusal.Invalid, "database.schema_newer",
+		"the database schema is newer than this program: run the current program")
+	ErrMigrate = refusal.New(refusal.Unavailable, "database.migrate",
+		"the migration failed and what it began was rolled back: connect as an owner of the database who may create roles, and run it again")
+)
+
+// Refusals in service.
+var (
+	ErrUnavailable = refusal.New(refusal.Unavailable, "database.unavailable",
+		"the database gave no answer: nothing was disclosed, try again")
+	ErrBusy = refusal.New(refusal.Unavailable, "database.busy",
+		"the database is busy: nothing was stored, try again later")
+	ErrUnknown = refusal.New(refusal.Unavailable, "database.outcome_unknown",
+		"the database went away while it stored this: repeat the request, which has no double effect")
+	ErrForbidden = refusal.New(refusal.Unavailable, "database.forbidden",
+		"the database refused this to this side: nothing was stored, tell the operator")
+	ErrRefused = refusal.New(refusal.Conflict, "database.rule",
+		"the database holds a rule against this change: nothing was stored")
+	ErrText = refusal.New(refusal.Invalid, "database.text",
+		"a text holds a character that cannot be stored: send valid UTF-8 without NUL")
+	ErrTooLarge = refusal.New(refusal.Invalid, "database.too_large",
+		"the request is larger than what is stored: split it")
+)
+
+// Options of the openers. The zero value is right for a service.
+type Options struct {
+	MaxConns int32         // of the pool; 0: 16
+	Wait     time.Duration // for a free connection, after which it is ErrBusy; 0: 5 s
+	// Dial replaces the network, for tests of what a broken one does.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+}
+
+// Limits in seconds. There is no statement_timeout: it would also cancel a
+// COMMIT that waits for the standby, which then is visible and can be lost
+// (ATTACKS, lesson 4).
+const (
+	commitTimeout = 15 * time.Second
+	lockTimeout   = "10s"
+	idleTimeout   = "30s"
+)
+
+// db is a pool that passed the checks at the start.
+type db struct {
+	pool *pgxpool.Pool
+	wait time.Duration
+}
+
+// Issuing is the database as the issuing side may use it. It is safe for
+// concurrent use.
+type Issuing struct{ db }
+
+// Disclosing is the database as the disclosing side may use it. It is safe for
+// concurrent use.
+type Disclosing struct{ db }
+
+// OpenIssuing connects as penname_issuing and refuses a server, a role or a
+// schema that it must not run with: see the refusals of this package.
+func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
+	d, err := open(ctx, dsn, "penname_issuing", o)
+	if err != nil {
+		return nil, err
+	}
+	return &Issuing{d}, nil
+}
+
+// OpenDisclosing is [OpenIssuing] for penname_disclosing.
+func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, error) {
+	d, err := open(ctx, dsn, "penname_disclosing", o)
+	if err != nil {
+		return nil, err
+	}
+	return &Disclosing{d}, nil
+}
+
+// Close waits for running calls and closes the connections.
+func (d *db) Close() { d.pool.Close() }
+
+func open(ctx context.Context, dsn, role string, o Options) (db, error) {
+	cfg, err := pgxpool.ParseConfig(dsn)
+	if err != nil {
+		return db{}, ErrDSN // the error of ParseConfig quotes the address
+	}
+	c := cfg.ConnConfig
+	if !private(c) {
+		return db{}, ErrTLS
+	}
+	c.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement // D01: never the simple protocol
+	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
+	for name, value := range map[string]string{
+		"search_path": schema, "application_name": role, "timezone": "UTC",
+		"lock_timeout": lockTimeout, "idle_in_transaction_session_timeout": idleTimeout,
+	} {
+		c.RuntimeParams[name] = value
+	}
+	if o.Dial != nil {
+		c.DialFunc = o.Dial
+	}
+	if cfg.MaxConns = o.MaxConns; o.MaxConns == 0 {
+		cfg.MaxConns = 16
+	}
+	if o.Wait == 0 {
+		o.Wait = 5 * time.Second
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return db{}, ErrDSN
+	}
+	d := db{pool: pool, wait: o.Wait}
+	if err := d.check(ctx, role); err != nil {
+		pool.Close()
+		return db{}, err
+	}
+	return d, nil
+}
+
+// private reports whether every address the driver may try is this machine's,
+// or is authenticated by name (D17).
+func private(c *pgx.ConnConfig) bool {
+	hosts := append([]*pgconn.FallbackConfig{{Host: c.Host, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
+	for _, h := range hosts {
+		ip := net.ParseIP(h.Host)
+		local := strings.HasPrefix(h.Host, "/") || strings.HasPrefix(h.Host, "@") || h.Host == "localhost" || ip != nil && ip.IsLoopback()
+		// pgx verifies the name itself for verify-full only; for verify-ca it
+		// sets InsecureSkipVerify and checks the chain.
+		if !local && (h.TLSConfig == nil || h.TLSConfig.InsecureSkipVerify || h.TLSConfig.ServerName == "") {
+			return false
+		}
+	}
+	return true
+}
+
+// check refuses to run on what D13, D15 and D16 name, and as another role.
+func (d *db) check(ctx context.Context, role string) error {
+	var user string
+	var version int
+	var super, safe, read bool
+	err := d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `
+			SELECT current_user, current_setting('server_version_num')::int,
+			  (SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
+			     OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
+			     FROM pg_roles r WHERE rolname = session_user),
+			  current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
+			    AND current_setting('synchronous_commit') <> 'off'
+			    AND current_setting('track_commit_timestamp') = 'off'
+			    AND current_setting('log_parameter_max_length') = '0'
+			    AND current_setting('log_parameter_max_length_on_error') = '0'
+			    AND current_setting('log_error_verbosity') = 'terse',
+			  pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'`,
+		).Scan(&user, &version, &super, &safe, &read)
+	})
+	switch {
+	case err != nil:
+		return err
+	case read:
+		return ErrStandby
+	case user != role || super:
+		return ErrRole.Because(errors.New("another role, an attribute like SUPERUSER, or a membership"))
+	case version < 150000:
+		return ErrSettings.Because(errors.New("server older than PostgreSQL 15"))
+	case !safe:
+		return ErrSettings
+	}
+	if err := d.CheckSchema(ctx); err != nil {
+		return err
+	}
+	return d.checkGrants(ctx, role)
+}

@@ -1,0 +1,236 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// fault is what is kept of a driver's error: no message, no detail and no
+// parameter, because those quote rows.
+type fault struct {
+	state      string // SQLSTATE, or empty if the server did not answer
+	constraint string
+	unknown    bool // it may have been committed
+	cause      error
+}
+
+func (f *fault) Error() string {
+	switch {
+	case f.state == "":
+		return "connection to the database"
+	case f.constraint == "":
+		return "SQLSTATE " + f.state
+	}
+	return "SQLSTATE " + f.state + ", constraint " + f.constraint
+}
+
+func (f *fault) Unwrap() error { return f.cause }
+
+// again reports whether the same call may succeed if repeated at once.
+func (f *fault) again() bool {
+	return f.unknown || f.state == "40001" || f.state == "40P01" || f.state == "" && f.cause == nil
+}
+
+// refused turns a driver's error into a refusal that carries a [fault]. Errors
+// of others pass as they are.
+func refused(ctx context.Context, err error) error {
+	if err == nil || refusal.Of(err) != nil {
+		return err
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return err
+	}
+	var pg *pgconn.PgError
+	if !errors.As(err, &pg) {
+		return ErrUnavailable.Because(&fault{cause: ctx.Err()})
+	}
+	f := &fault{state: pg.Code, constraint: pg.ConstraintName}
+	switch {
+	case pg.Code == "42501":
+		return ErrForbidden.Because(f)
+	case pg.Code == "22021", pg.Code == "22P05":
+		return ErrText.Because(f)
+	case pg.Code == "54000", pg.Code == "22001", strings.HasSuffix(pg.ConstraintName, "_size"):
+		return ErrTooLarge.Because(f)
+	case strings.HasPrefix(pg.Code, "23"):
+		return ErrRefused.Because(f)
+	case pg.Code == "55P03", strings.HasPrefix(pg.Code, "40"), strings.HasPrefix(pg.Code, "53"):
+		return ErrBusy.Because(f)
+	case pg.Severity == "FATAL", pg.Severity == "PANIC": // the server closes the connection
+		f.state = ""
+	}
+	return ErrUnavailable.Because(f)
+}
+
+// constraint returns the name of the constraint that err broke, or "".
+func constraint(err error) string {
+	var f *fault
+	if errors.As(err, &f) {
+		return f.constraint
+	}
+	return ""
+}
+
+// acquire waits for a connection, no longer than the pool's limit.
+func (d *db) acquire(ctx context.Context) (*pgxpool.Conn, error) {
+	bounded, cancel := context.WithTimeout(ctx, d.wait)
+	defer cancel()
+	conn, err := d.pool.Acquire(bounded)
+	var not *pgconn.NotPreferredError
+	var connect *pgconn.ConnectError
+	switch {
+	case err == nil:
+		return conn, nil
+	case errors.As(err, &not), errors.As(err, &connect) && strings.Contains(connect.Error(), "read only connection"):
+		return nil, ErrStandby
+	case ctx.Err() != nil:
+		return nil, ErrUnavailable.Because(&fault{cause: ctx.Err()})
+	case bounded.Err() != nil:
+		return nil, ErrBusy.Because(&fault{cause: bounded.Err()})
+	}
+	return nil, refused(ctx, err)
+}
+
+// settle repeats once, which must be idempotent, while the server asks for it
+// or its answer is lost. once is told by doubt whether an earlier attempt may
+// have been committed; from then on the caller's cancellation counts no more,
+// because the truth is owed.
+func (d *db) settle(ctx context.Context, once func(ctx context.Context, doubt bool) error) error {
+	const attempts = 8
+	doubt := false
+	for n := 1; ; n++ {
+		err := once(ctx, doubt)
+		var f *fault
+		if err == nil || !errors.As(err, &f) {
+			return err
+		}
+		if f.unknown && !doubt {
+			doubt = true
+			var cancel context.CancelFunc
+			ctx, cancel = detached(ctx)
+			defer cancel()
+		}
+		if n == attempts || !f.again() || !pause(ctx, n) {
+			if doubt {
+				return ErrUnknown.Because(err)
+			}
+			return err
+		}
+	}
+}
+
+// pause waits up to 2 ms, 4 ms, 8 ms … before the next attempt.
+func pause(ctx context.Context, n int) bool {
+	timer := time.NewTimer(rand.N(time.Millisecond << n))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// detached is ctx without its cancellation and with the deadline of a COMMIT:
+// never cancel a COMMIT (ATTACKS, lesson 4).
+func detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+}
+
+// lost marks an error after which the server may have committed: any but an
+// ERROR, which is the server saying that it did not.
+func lost(err error) error {
+	var pg *pgconn.PgError
+	if errors.As(err, &pg) && pg.Severity == "ERROR" || pgconn.SafeToRetry(err) || errors.Is(err, pgx.ErrTxCommitRollback) {
+		return nil
+	}
+	return ErrUnavailable.Because(&fault{unknown: true})
+}
+
+// transact runs f in a transaction and commits. f may run several times; doubt
+// is as in settle.
+func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx, doubt bool) error) error {
+	return d.settle(ctx, func(ctx context.Context, doubt bool) error {
+		conn, err := d.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		// READ COMMITTED, with locks and constraints: safety does not rest on
+		// SERIALIZABLE (ATTACKS, lesson 3).
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
+		if err != nil {
+			return refused(ctx, err)
+		}
+		err = f(ctx, tx, doubt)
+		if err == nil {
+			err = ctx.Err()
+		}
+		end, cancel := detached(ctx)
+		defer cancel()
+		if err != nil {
+			tx.Rollback(end)
+			if ctx.Err() != nil && refusal.Of(err) == nil {
+				return ErrUnavailable.Because(&fault{cause: ctx.Err()})
+			}
+			return err
+		}
+		if err = tx.Commit(end); err == nil {
+			return nil
+		}
+		if unknown := lost(err); unknown != nil {
+			return unknown
+		}
+		return refused(end, err)
+	})
+}
+
+// exec runs one statement as a transaction of its own and returns how many rows
+// it changed. It is for use inside settle.
+func (d *db) exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Release()
+	if err := ctx.Err(); err != nil {
+		return 0, ErrUnavailable.Because(&fault{cause: err})
+	}
+	end, cancel := detached(ctx)
+	defer cancel()
+	tag, err := conn.Exec(end, sql, args...)
+	if err == nil {
+		return tag.RowsAffected(), nil
+	}
+	if unknown := lost(err); unknown != nil {
+		return 0, unknown
+	}
+	return 0, refused(end, err)
+}
+
+// read runs f, which only reads, again if the connection was lost.
+func (d *db) read(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
+	return d.settle(ctx, func(ctx context.Context, _ bool) error {
+		conn, err := d.acquire(ctx)
+		if err != nil {
+			return err
+		}
+		defer conn.Release()
+		return refused(ctx, f(ctx, conn))
+	})
+}
+
+// querier is a connection or a transaction.
+type querier interface {
+	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
+	QueryRow(ctx context.Context, sql string, args ...any) pgx.Row
+}
