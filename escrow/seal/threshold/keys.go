@@ -39,8 +39,13 @@ func newPublicKey(t int, epoch uint32, h group.Element, hs []group.Element) (Pub
 	}
 	for i, hi := range hs {
 		if hi.IsIdentity() || (i+1 >= t && !interpolate(i+1, xs, ps).IsEqual(hi)) {
-			return PublicKey{}, blame(ErrPublicKey, i+1)
+			return PublicKey{}, ErrPublicKey
 		}
+	}
+	// And F must have degree t-1, not less: a 2-of-3 key that says 3-of-3 would
+	// open with two.
+	if interpolate(t-1, xs[:t-1], ps[:t-1]).IsEqual(hs[t-2]) {
+		return PublicKey{}, ErrPublicKey
 	}
 	d := digest("set", pk.encode())
 	copy(pk.set[:], d[:])

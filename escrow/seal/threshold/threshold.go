@@ -42,7 +42,6 @@ import (
 	"fmt"
 	"io"
 	"slices"
-	"strings"
 
 	"github.com/cloudflare/circl/group"
 
@@ -69,20 +68,34 @@ var (
 
 // BlameError names the custodians whose contribution was wrong, by index (1 to
 // n), ascending. It is the cause of the refusal that says what was wrong.
-type BlameError struct{ Indices []int }
+type BlameError struct {
+	Indices []int
+	Role    Role // in a resharing, where two sets have their own indices
+}
+
+// Role says which set of a [Ceremony] an index counts in. Elsewhere it is empty.
+type Role string
+
+// The roles. In a key generation both are the same people.
+const (
+	RoleDealer   Role = "dealer"   // the old set in a resharing
+	RoleReceiver Role = "receiver" // the new set
+)
 
 // Error lists the indices.
 func (e *BlameError) Error() string {
-	s := make([]string, len(e.Indices))
-	for i, x := range e.Indices {
-		s[i] = fmt.Sprint(x)
+	role := e.Role
+	if role == "" {
+		role = "custodian"
 	}
-	return "custodians at fault: " + strings.Join(s, ", ")
+	return fmt.Sprintf("at fault: %s %v", role, e.Indices)
 }
 
-func blame(err *refusal.Error, indices ...int) error {
+func blame(err *refusal.Error, indices ...int) error { return blameAs("", err, indices...) }
+
+func blameAs(role Role, err *refusal.Error, indices ...int) error {
 	slices.Sort(indices)
-	return err.Because(&BlameError{Indices: slices.Compact(indices)})
+	return err.Because(&BlameError{Indices: slices.Compact(indices), Role: role})
 }
 
 // MaxCustodians bounds n. Checking a public key costs (n-t+1)·t

@@ -2,10 +2,19 @@ package threshold
 
 import (
 	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"log/slog"
+	mrand "math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/cloudflare/circl/group"
+	"pgregory.net/rapid"
 
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -15,6 +24,12 @@ var (
 	label   = []byte("aaaaaaaaaaaaaaaaaaaaaaaaaa")
 )
 
+// tester is testing.TB or *rapid.T.
+type tester interface {
+	Fatal(...any)
+	Fatalf(string, ...any)
+}
+
 // fixture is a dealt key, a ciphertext and every custodian's share of it.
 type fixture struct {
 	pk     PublicKey
@@ -23,23 +38,24 @@ type fixture struct {
 	shares []Share
 }
 
-func newFixture(t interface{ Fatal(...any) }, k, n int) fixture {
-	must := func(err error) {
-		if err != nil {
-			t.Fatal(err)
-		}
+func newFixture(t tester, k, n int) fixture {
+	pk, keys, err := Deal(rand.Reader, k, n)
+	if err != nil {
+		t.Fatal(err)
 	}
-	var f fixture
-	var err error
-	f.pk, f.keys, err = Deal(rand.Reader, k, n)
-	must(err)
-	f.ct, err = f.pk.Encrypt(rand.Reader, message, label)
-	must(err)
-	f.shares = release(t, f.pk, f.keys, f.ct)
-	return f
+	ct := encrypt(t, pk, label)
+	return fixture{pk, keys, ct, release(t, pk, keys, ct)}
 }
 
-func release(t interface{ Fatal(...any) }, pk PublicKey, keys []KeyShare, ct Ciphertext) []Share {
+func encrypt(t tester, pk PublicKey, label []byte) Ciphertext {
+	ct, err := pk.Encrypt(rand.Reader, message, label)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ct
+}
+
+func release(t tester, pk PublicKey, keys []KeyShare, ct Ciphertext) []Share {
 	var out []Share
 	for _, ks := range keys {
 		s, err := ks.Decrypt(rand.Reader, pk, ct)
@@ -51,8 +67,8 @@ func release(t interface{ Fatal(...any) }, pk PublicKey, keys []KeyShare, ct Cip
 	return out
 }
 
-// wantRefusal checks the code and, if any are given, exactly the culprits.
-func wantRefusal(t interface{ Fatalf(string, ...any) }, err error, want *refusal.Error, culprits ...int) {
+// refused checks the code and, if any are given, that exactly these are blamed.
+func refused(t tester, err error, want *refusal.Error, culprits ...int) {
 	if !errors.Is(err, want) {
 		t.Fatalf("got %v, want %s", err, want.Code)
 	}
@@ -61,29 +77,405 @@ func wantRefusal(t interface{ Fatalf(string, ...any) }, err error, want *refusal
 	}
 	var b *BlameError
 	if !errors.As(err, &b) || !slices.Equal(b.Indices, culprits) {
-		t.Fatalf("%s blames %v, want %v", want.Code, errors.Unwrap(err), culprits)
+		t.Fatalf("%s: %v, want blame for %v", want.Code, errors.Unwrap(err), culprits)
 	}
 }
 
-func remarshal(t *testing.T, s Share, change func(b []byte) []byte) (Share, error) {
-	t.Helper()
-	b, err := s.MarshalBinary()
+// opens fails unless the set opens the fixture's message.
+func opens(t tester, pk PublicKey, ct Ciphertext, set []Share) {
+	if m, err := pk.Combine(ct, set); err != nil || m != message {
+		t.Fatalf("opened %v, %v", m == message, err)
+	}
+}
+
+func marshal(t tester, v interface{ MarshalBinary() ([]byte, error) }) []byte {
+	b, err := v.MarshalBinary()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var out Share
-	return out, out.UnmarshalBinary(change(b))
+	return b
 }
 
-func TestAnyTwoOfThreeOpen(t *testing.T) {
+func TestC01ShareAtZero(t *testing.T) {
 	f := newFixture(t, 2, 3)
-	for _, pair := range [][]int{{0, 1}, {1, 0}, {0, 2}, {2, 1}, {0, 1, 2}} {
-		var set []Share
-		for _, i := range pair {
-			set = append(set, f.shares[i])
+	b := marshal(t, f.shares[0])
+	b[24] = 0
+	var s Share
+	refused(t, s.UnmarshalBinary(b), ErrIndex)
+	// In memory too: at x = 0 a plain interpolation returns the attacker's bytes.
+	forged := f.shares[0]
+	forged.index = 0
+	_, err := f.pk.Combine(f.ct, []Share{forged, f.shares[1]})
+	refused(t, err, ErrIndex, 0)
+	forged.index = 4
+	_, err = f.pk.Combine(f.ct, []Share{forged, f.shares[1]})
+	refused(t, err, ErrIndex, 4)
+}
+
+func TestC02TooFewShares(t *testing.T) {
+	f := newFixture(t, 3, 5)
+	for n := range 3 {
+		_, err := f.pk.Combine(f.ct, f.shares[:n])
+		refused(t, err, ErrTooFewShares)
+	}
+	opens(t, f.pk, f.ct, f.shares[:3])
+}
+
+func TestC03SharesOfTwoSets(t *testing.T) {
+	f, g := newFixture(t, 2, 3), newFixture(t, 2, 3)
+	_, err := f.pk.Combine(f.ct, []Share{f.shares[0], g.shares[1]})
+	refused(t, err, ErrForeign, 2)
+	_, err = g.keys[1].Decrypt(rand.Reader, f.pk, f.ct)
+	refused(t, err, ErrForeign, 2)
+	// A share that lies about its set is caught by its proof.
+	lie := g.shares[1]
+	lie.set, lie.record = f.pk.set, f.shares[0].record
+	_, err = f.pk.Combine(f.ct, []Share{f.shares[0], lie})
+	refused(t, err, ErrShareProof, 2)
+	// So is one that lies about the threshold.
+	lie = f.shares[1]
+	lie.t = 3
+	_, err = f.pk.Combine(f.ct, []Share{f.shares[0], lie})
+	refused(t, err, ErrForeign, 2)
+}
+
+func TestC04BitFlippedShare(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	b := marshal(t, f.shares[0])
+	for bit := range len(b) * 8 {
+		b[bit/8] ^= 1 << (bit % 8)
+		var s Share
+		if err := s.UnmarshalBinary(b); err == nil {
+			if _, err := f.pk.Combine(f.ct, []Share{s, f.shares[1]}); err == nil {
+				t.Fatalf("bit %d: accepted", bit)
+			}
 		}
-		if m, err := f.pk.Combine(f.ct, set); err != nil || m != message {
-			t.Fatalf("shares %v: %x, %v", pair, m, err)
+		b[bit/8] ^= 1 << (bit % 8)
+	}
+}
+
+func TestC05OneCustodianTwice(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	_, err := f.pk.Combine(f.ct, []Share{f.shares[0], f.shares[0]})
+	refused(t, err, ErrDuplicate, 1)
+	// Two different valid shares of one custodian are still one custodian.
+	again := release(t, f.pk, f.keys[:1], f.ct)[0]
+	_, err = f.pk.Combine(f.ct, []Share{f.shares[0], again, f.shares[2]})
+	refused(t, err, ErrDuplicate, 1)
+}
+
+func TestC06TruncatedOrEmptyShare(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	b := marshal(t, f.shares[0])
+	for n := range b {
+		var s Share
+		refused(t, s.UnmarshalBinary(b[:n]), ErrShare)
+	}
+	var s Share
+	refused(t, s.UnmarshalBinary(append(b, 0)), ErrShare)
+	_, err := f.pk.Combine(f.ct, []Share{{}, f.shares[1]})
+	refused(t, err, ErrShare)
+}
+
+func TestC07OldEpochAfterReshare(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	pk2, keys2 := reshare(t, f.pk, f.keys[:2], 2, 3)
+	new2 := release(t, pk2, keys2, f.ct) // what was sealed before still opens
+	opens(t, pk2, f.ct, new2[1:])
+	_, err := pk2.Combine(f.ct, []Share{f.shares[0], new2[1]})
+	refused(t, err, ErrEpoch, 1)
+	_, err = f.keys[0].Decrypt(rand.Reader, pk2, f.ct)
+	refused(t, err, ErrEpoch, 1)
+	// A relabelled old key share does not fit either.
+	lie := f.keys[0]
+	lie.epoch, lie.set = pk2.epoch, pk2.set
+	_, err = lie.Decrypt(rand.Reader, pk2, f.ct)
+	refused(t, err, ErrKeyShare, 1)
+	// Nor does a relabelled old share, made with a program that does not check.
+	forged := lie.decrypt(pk2, f.ct, integer(7))
+	_, err = pk2.Combine(f.ct, []Share{forged, new2[1]})
+	refused(t, err, ErrShareProof, 1)
+}
+
+func TestC08ShareForAnotherRecord(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	other := encrypt(t, f.pk, []byte("another record"))
+	s := release(t, f.pk, f.keys, other)
+	_, err := f.pk.Combine(f.ct, []Share{f.shares[0], s[1]})
+	refused(t, err, ErrOtherRecord, 2)
+	s[1].record = f.shares[0].record
+	_, err = f.pk.Combine(f.ct, []Share{f.shares[0], s[1]})
+	refused(t, err, ErrShareProof, 2)
+	// The same record encrypted again is another ciphertext.
+	again := encrypt(t, f.pk, label)
+	_, err = f.pk.Combine(again, f.shares)
+	refused(t, err, ErrOtherRecord, 1, 2, 3)
+}
+
+// A public key whose h_i do not lie on one polynomial never parses, whoever
+// dealt it: C09 for the verification keys, C23 for a dealer.
+func TestC09C23DealerDealsInconsistentShares(t *testing.T) {
+	f := newFixture(t, 3, 5)
+	for i := range f.pk.hs {
+		bad := f.pk
+		bad.hs = slices.Clone(f.pk.hs)
+		bad.hs[i] = mulGen(integer(42))
+		var pk PublicKey
+		refused(t, pk.UnmarshalBinary(bad.encode()), ErrPublicKey)
+	}
+	bad := f.pk
+	bad.h = mulGen(integer(42))
+	var pk PublicKey
+	refused(t, pk.UnmarshalBinary(bad.encode()), ErrPublicKey)
+	// A custodian who got another x_i than the public h_i says so at once.
+	ks := f.keys[1]
+	ks.x = integer(42)
+	refused(t, ks.Check(f.pk), ErrKeyShare, 2)
+}
+
+// The combiner checks every proof, so a wrong message needs a false proof; here
+// the prover lies as well as it can without x_i.
+func TestC16CombinerNeverReturnsAWrongMessage(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	liar := f.keys[1]
+	liar.x = curve.NewScalar().Add(liar.x, integer(1))
+	_, err := f.pk.Combine(f.ct, []Share{f.shares[0], liar.decrypt(f.pk, f.ct, integer(9))})
+	refused(t, err, ErrShareProof, 2)
+	// A right u_i under a proof for another custodian's index.
+	stolen := f.shares[0]
+	stolen.index = 2
+	_, err = f.pk.Combine(f.ct, []Share{f.shares[0], stolen})
+	refused(t, err, ErrShareProof, 2)
+	// A different u_i under a right proof.
+	swapped := f.shares[1]
+	swapped.ui = f.shares[2].ui
+	_, err = f.pk.Combine(f.ct, []Share{f.shares[0], swapped})
+	refused(t, err, ErrShareProof, 2)
+}
+
+func TestC17BadThresholds(t *testing.T) {
+	for _, c := range []struct{ t, n int }{{0, 3}, {1, 3}, {4, 3}, {-1, 3}, {2, 1}, {2, 0}, {2, -2}, {2, MaxCustodians + 1}} {
+		_, _, err := Deal(rand.Reader, c.t, c.n)
+		refused(t, err, ErrThreshold)
+		_, err = NewCeremony(Plan{Threshold: c.t, Receivers: make([]Participant, max(c.n, 0))})
+		refused(t, err, ErrThreshold)
+	}
+	f := newFixture(t, 2, 3)
+	b := marshal(t, f.pk)
+	for _, k := range []byte{0, 1, 3, 4, 255} {
+		b[2] = k
+		var pk PublicKey
+		if err := pk.UnmarshalBinary(b); err == nil {
+			t.Fatalf("a 2-of-3 key parses as %d-of-3", k)
 		}
 	}
+}
+
+// C21: arithmetic on secrets is circl's ristretto255 and nothing else.
+func TestC21ConstantTimeLibraryOnly(t *testing.T) {
+	allowed := []string{"bytes", "crypto/ed25519", "crypto/sha256", "crypto/subtle", "encoding/base64", "encoding/binary", "errors", "fmt", "io", "log/slog", "math/bits", "slices",
+		"github.com/cloudflare/circl/group", "github.com/penname/penname/verifier/refusal"}
+	for _, name := range []string{"threshold.go", "keys.go", "tdh2.go", "plan.go", "ceremony.go"} {
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			if !slices.Contains(allowed, strings.Trim(i.Path.Value, `"`)) {
+				t.Errorf("%s imports %s", name, i.Path.Value)
+			}
+		}
+	}
+	if curve != group.Ristretto255 {
+		t.Error("not ristretto255") // circl's NIST curves are not constant-time
+	}
+}
+
+func TestC24SecretsDoNotPrint(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	key, err := GenerateCeremonyKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	logger := slog.New(slog.NewTextHandler(&log, nil))
+	for _, v := range []any{f.keys[0], &f.keys[0], f.shares[0], &f.shares[0], key, &key, f.keys, f.shares, struct{ K KeyShare }{f.keys[0]}} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d"} {
+			fmt.Fprintf(&log, verb+"\n", v)
+		}
+		logger.Info("secret", "v", v)
+		j, err := json.Marshal(v)
+		if err != nil {
+			t.Fatal(err)
+		}
+		log.Write(j)
+	}
+	for name, secret := range map[string][]byte{"x_1": bytesOf(f.keys[0].x), "u_1": bytesOf(f.shares[0].ui), "seed": key.seed} {
+		for _, enc := range []string{"%x", "%X", "%d", "%q"} {
+			if s := fmt.Sprintf(enc, secret[:8]); strings.Contains(log.String(), strings.Trim(s, "[]\"")) {
+				t.Errorf("%s is printed", name)
+			}
+		}
+	}
+}
+
+func TestI13LabelAndKeyAreBound(t *testing.T) {
+	f, g := newFixture(t, 2, 3), newFixture(t, 2, 3)
+	moved := f.ct
+	moved.label = []byte("aaaaaaaaaaaaaaaaaaaaaaaaab")
+	refused(t, f.pk.VerifyCiphertext(moved), ErrCiphertext)
+	_, err := f.keys[0].Decrypt(rand.Reader, f.pk, moved)
+	refused(t, err, ErrCiphertext)
+	_, err = f.pk.Combine(moved, f.shares)
+	refused(t, err, ErrCiphertext)
+	refused(t, g.pk.VerifyCiphertext(f.ct), ErrCiphertext)
+	b := marshal(t, f.ct)
+	for bit := range len(b) * 8 {
+		b[bit/8] ^= 1 << (bit % 8)
+		var ct Ciphertext
+		if ct.UnmarshalBinary(b) == nil && f.pk.VerifyCiphertext(ct) == nil {
+			t.Fatalf("bit %d: accepted", bit)
+		}
+		b[bit/8] ^= 1 << (bit % 8)
+	}
+}
+
+func TestI22EveryCulpritIsNamed(t *testing.T) {
+	f := newFixture(t, 2, 5)
+	set := slices.Clone(f.shares)
+	set[1].fi, set[3].ei = integer(1), integer(2)
+	_, err := f.pk.Combine(f.ct, set)
+	refused(t, err, ErrShareProof, 2, 4)
+	opens(t, f.pk, f.ct, []Share{set[0], set[2], set[4]}) // go on without them
+	refused(t, f.pk.VerifyShare(f.ct, set[3]), ErrShareProof, 4)
+	if err := f.pk.VerifyShare(f.ct, set[4]); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestZeroValuesAreRefused(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	var pk PublicKey
+	_, err := pk.Encrypt(rand.Reader, message, label)
+	refused(t, err, ErrPublicKey)
+	refused(t, pk.VerifyCiphertext(f.ct), ErrPublicKey)
+	_, err = pk.MarshalText()
+	refused(t, err, ErrPublicKey)
+	refused(t, f.keys[0].Check(pk), ErrPublicKey)
+	refused(t, KeyShare{}.Check(f.pk), ErrKeyShare)
+	refused(t, f.pk.VerifyCiphertext(Ciphertext{}), ErrCiphertext)
+	if pk.Same(pk) || pk.Equal(pk) || pk.String() == "" {
+		t.Fatal("the zero key equals a key")
+	}
+	_, err = f.pk.Encrypt(rand.Reader, message, make([]byte, MaxLabel+1))
+	refused(t, err, ErrCiphertext)
+	_, _, err = Deal(strings.NewReader("short"), 2, 3)
+	refused(t, err, ErrRandom)
+	_, err = f.pk.Encrypt(strings.NewReader("short"), message, label)
+	refused(t, err, ErrRandom)
+	_, err = f.keys[0].Decrypt(strings.NewReader("short"), f.pk, f.ct)
+	refused(t, err, ErrRandom)
+}
+
+// RFC 9496, A.2 and A.3 speak of such encodings: the identity, not reduced,
+// negative, not on the curve; and for scalars q and above.
+func TestNonCanonicalEncodings(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	var identity, minusOne, high, q [32]byte
+	for i := range minusOne {
+		minusOne[i], high[i] = 0xff, 0xff
+	}
+	minusOne[0], minusOne[31] = 0xed, 0x7f // the field prime itself: 0, not reduced
+	copy(q[:], []byte{0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14})
+	q[31] = 0x10
+	one := [32]byte{1} // 1 is negative: not an encoding
+	for _, e := range [][32]byte{identity, minusOne, high, one} {
+		b := marshal(t, f.pk)
+		copy(b[8:], e[:])
+		var pk PublicKey
+		refused(t, pk.UnmarshalBinary(b), ErrPublicKey)
+		c := marshal(t, f.ct)
+		copy(c[len(c)-128:], e[:])
+		var ct Ciphertext
+		refused(t, ct.UnmarshalBinary(c), ErrCiphertext)
+		s := marshal(t, f.shares[0])
+		copy(s[len(s)-96:], e[:])
+		var share Share
+		refused(t, share.UnmarshalBinary(s), ErrShare)
+	}
+	for _, e := range [][32]byte{q, high} {
+		s := marshal(t, f.shares[0])
+		copy(s[len(s)-32:], e[:])
+		var share Share
+		refused(t, share.UnmarshalBinary(s), ErrShare)
+		k := marshal(t, f.keys[0])
+		copy(k[len(k)-32:], e[:])
+		var ks KeyShare
+		refused(t, ks.UnmarshalBinary(k), ErrKeyShare)
+	}
+	text, err := f.pk.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var pk PublicKey
+	if err := pk.UnmarshalText(text); err != nil || !pk.Equal(f.pk) {
+		t.Fatal(err)
+	}
+	for _, second := range []string{string(text) + "\n", string(text[:8]) + "\r\n" + string(text[8:]), string(text) + "=", string(text) + "A"} {
+		refused(t, pk.UnmarshalText([]byte(second)), ErrPublicKey)
+	}
+}
+
+func TestAnyTOfNOpensAndNoFewer(t *testing.T) {
+	for n := 2; n <= 15; n++ {
+		for k := 2; k <= n; k++ {
+			f := newFixture(t, k, n)
+			order := slices.Clone(f.shares)
+			mrand.Shuffle(n, func(i, j int) { order[i], order[j] = order[j], order[i] })
+			opens(t, f.pk, f.ct, order[:k])
+			opens(t, f.pk, f.ct, order)
+			_, err := f.pk.Combine(f.ct, order[:k-1])
+			refused(t, err, ErrTooFewShares)
+			// Without the check of numbers: t-1 shares interpolate to something else.
+			xs, ps := []int{}, []group.Element{}
+			for _, s := range order[:k-1] {
+				xs, ps = append(xs, s.index), append(ps, s.ui)
+			}
+			m := h1(interpolate(0, xs, ps))
+			for i := range m {
+				m[i] ^= f.ct.c[i]
+			}
+			if m == message {
+				t.Fatal("t-1 shares open")
+			}
+		}
+	}
+}
+
+func TestMixedSetNamesTheBadShare(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 15).Draw(t, "n")
+		k := rapid.IntRange(2, n).Draw(t, "t")
+		f, g := newFixture(t, k, n), newFixture(t, k, n)
+		bad := rapid.SliceOfNDistinct(rapid.IntRange(0, n-1), 1, n, rapid.ID).Draw(t, "bad")
+		set := slices.Clone(f.shares)
+		for _, i := range bad {
+			set[i] = g.shares[i]
+			if rapid.Bool().Draw(t, "lies") {
+				set[i].set, set[i].record = f.pk.set, f.shares[i].record
+			}
+		}
+		_, err := f.pk.Combine(f.ct, set)
+		var b *BlameError
+		if !errors.As(err, &b) {
+			t.Fatalf("%v", err)
+		}
+		for i := range bad {
+			bad[i]++
+		}
+		slices.Sort(bad)
+		if !slices.Equal(b.Indices, bad) {
+			t.Fatalf("blamed %v, bad %v", b.Indices, bad)
+		}
+	})
 }

@@ -1,0 +1,235 @@
+package threshold
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/cloudflare/circl/group"
+)
+
+// CeremonyKey is a participant's secret for one ceremony: a seed from which
+// their signing key, encryption key and every secret of their messages follow.
+// So a participant who crashes and starts again from the transcript says the
+// same thing again, never another. Make one for each ceremony and destroy it
+// when the [KeyShare] is safe. It prints and logs as "[redacted]".
+type CeremonyKey struct{ seed []byte }
+
+// GenerateCeremonyKey reads 32 bytes.
+func GenerateCeremonyKey(rand io.Reader) (CeremonyKey, error) {
+	k := CeremonyKey{make([]byte, 32)}
+	if _, err := io.ReadFull(rand, k.seed); err != nil {
+		return CeremonyKey{}, ErrRandom.Because(err)
+	}
+	return k, nil
+}
+
+// MarshalBinary returns the secret: 'Y', version 1, 32 bytes.
+func (k CeremonyKey) MarshalBinary() ([]byte, error) {
+	if len(k.seed) != 32 {
+		return nil, ErrNotParticipant
+	}
+	return append([]byte{'Y', version}, k.seed...), nil
+}
+
+// UnmarshalBinary accepts exactly what MarshalBinary returns.
+func (k *CeremonyKey) UnmarshalBinary(b []byte) error {
+	if len(b) != 34 || b[0] != 'Y' || b[1] != version {
+		return ErrNotParticipant
+	}
+	k.seed = bytes.Clone(b[2:])
+	return nil
+}
+
+// String hides the secret.
+func (k CeremonyKey) String() string { return "[redacted]" }
+
+// Format hides the secret from every verb.
+func (k CeremonyKey) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[redacted]") }
+
+// LogValue hides the secret.
+func (k CeremonyKey) LogValue() slog.Value { return slog.StringValue("[redacted]") }
+
+// secret derives a scalar for one purpose.
+func (k CeremonyKey) secret(purpose string, parts ...[]byte) group.Scalar {
+	return challenge("ceremony/secret/"+purpose, append([][]byte{k.seed}, parts...)...)
+}
+
+func (k CeremonyKey) signer() ed25519.PrivateKey {
+	seed := digest("ceremony/signing-key", k.seed)
+	return ed25519.NewKeyFromSeed(seed[:])
+}
+
+// Public is what the others need to know.
+func (k CeremonyKey) Public() Participant {
+	if len(k.seed) != 32 {
+		return Participant{}
+	}
+	return Participant{sign: k.signer().Public().(ed25519.PublicKey), enc: mulGen(k.secret("encryption-key"))}
+}
+
+// Participant is the public half of a [CeremonyKey]: an Ed25519 key that signs
+// messages and an element D_i to which shares are encrypted.
+type Participant struct {
+	sign ed25519.PublicKey
+	enc  group.Element
+}
+
+func (p Participant) encode() []byte { return append(bytes.Clone(p.sign), bytesOf(p.enc)...) }
+
+func (r *reader) participant() Participant {
+	return Participant{sign: bytes.Clone(r.take(ed25519.PublicKeySize)), enc: r.element()}
+}
+
+// MarshalText returns both keys, 64 bytes, in base64url.
+func (p Participant) MarshalText() ([]byte, error) {
+	if p.enc == nil {
+		return nil, ErrNotParticipant
+	}
+	return base64.RawURLEncoding.AppendEncode(nil, p.encode()), nil
+}
+
+// UnmarshalText accepts exactly what MarshalText returns.
+func (p *Participant) UnmarshalText(text []byte) error {
+	b, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
+	r := reader{b: b}
+	q := r.participant()
+	if err != nil || !r.done() || !bytes.Equal(base64.RawURLEncoding.AppendEncode(nil, b), text) {
+		return ErrNotParticipant
+	}
+	*p = q
+	return nil
+}
+
+// Dealer is a custodian of the old set who takes part in a resharing.
+type Dealer struct {
+	Index int // in the old set
+	Participant
+}
+
+// Plan is what all participants agree on before a ceremony. Nobody may send a
+// message before every participant has endorsed the plan's ID with the key by
+// which the bundle knows them: that is what binds a Participant to a custodian,
+// and it is not checked here.
+type Plan struct {
+	Nonce     [32]byte      // fresh, so that no message of another ceremony fits
+	Threshold int           // of the new set
+	Receivers []Participant // the new set; Receivers[i-1] becomes custodian i
+
+	// For a resharing: the key as it is, and exactly Previous.Threshold() of
+	// its custodians. If one of them fails, plan again with another.
+	Previous PublicKey
+	Dealers  []Dealer
+}
+
+func (p Plan) resharing() bool { return p.Previous.h != nil }
+
+func (p Plan) epoch() uint32 { return p.Previous.epoch + 1 }
+
+// dealers are everybody in a key generation.
+func (p Plan) dealers() []Dealer {
+	if p.resharing() {
+		return p.Dealers
+	}
+	out := make([]Dealer, len(p.Receivers))
+	for i, r := range p.Receivers {
+		out[i] = Dealer{i + 1, r}
+	}
+	return out
+}
+
+func (p Plan) check() error {
+	if err := checkThreshold(p.Threshold, len(p.Receivers)); err != nil {
+		return err
+	}
+	seen := map[string]bool{} // one custodian in two seats (ATTACKS C05)
+	for _, r := range p.Receivers {
+		if r.enc == nil || len(r.sign) != ed25519.PublicKeySize || seen[string(r.sign)] || seen[string(bytesOf(r.enc))] {
+			return ErrPlan
+		}
+		seen[string(r.sign)], seen[string(bytesOf(r.enc))] = true, true
+	}
+	if !p.resharing() && len(p.Dealers) != 0 || p.resharing() && (len(p.Dealers) != p.Previous.t || p.Previous.epoch+1 == 0) {
+		return ErrPlan
+	}
+	clear(seen) // a dealer may be a receiver too
+	last := 0
+	for _, d := range p.Dealers {
+		if d.enc == nil || len(d.sign) != ed25519.PublicKeySize || seen[string(d.sign)] || d.Index <= last || d.Index > p.Previous.N() {
+			return ErrPlan
+		}
+		seen[string(d.sign)], last = true, d.Index
+	}
+	return nil
+}
+
+// ID names the plan, with everything in it.
+func (p Plan) ID() ([32]byte, error) {
+	if err := p.check(); err != nil {
+		return [32]byte{}, err
+	}
+	return digest("ceremony/plan", p.encode()), nil
+}
+
+func (p Plan) encode() []byte {
+	b := append([]byte{'N', version}, p.Nonce[:]...)
+	b = append(b, byte(p.Threshold), byte(len(p.Receivers)))
+	for _, r := range p.Receivers {
+		b = append(b, r.encode()...)
+	}
+	var prev []byte
+	if p.resharing() {
+		prev = p.Previous.encode()
+	}
+	b = append(binary.BigEndian.AppendUint16(b, uint16(len(prev))), prev...)
+	b = append(b, byte(len(p.Dealers)))
+	for _, d := range p.Dealers {
+		b = append(append(b, byte(d.Index)), d.encode()...)
+	}
+	return b
+}
+
+// MarshalBinary returns 'N', version 1, nonce (32), threshold and number of
+// receivers (a byte each), the receivers (64 each), the previous key's length (2
+// bytes big-endian, 0 for a key generation) and the key, the number of dealers
+// (1), and each dealer's index (1) and keys (64).
+func (p Plan) MarshalBinary() ([]byte, error) {
+	if err := p.check(); err != nil {
+		return nil, err
+	}
+	return p.encode(), nil
+}
+
+// UnmarshalBinary accepts exactly what MarshalBinary returns.
+func (p *Plan) UnmarshalBinary(b []byte) error {
+	r := reader{b: b}
+	var q Plan
+	if h := r.take(2); h[0] != 'N' || h[1] != version {
+		return ErrPlan
+	}
+	r.fill(q.Nonce[:])
+	q.Threshold = int(r.byte())
+	for range r.byte() {
+		q.Receivers = append(q.Receivers, r.participant())
+	}
+	if prev := r.take(int(binary.BigEndian.Uint16(r.take(2)))); len(prev) > 0 && !r.bad {
+		if err := q.Previous.UnmarshalBinary(prev); err != nil {
+			return err
+		}
+	}
+	for range r.byte() {
+		q.Dealers = append(q.Dealers, Dealer{int(r.byte()), r.participant()})
+	}
+	if !r.done() {
+		return ErrPlan
+	}
+	if err := q.check(); err != nil {
+		return err
+	}
+	*p = q
+	return nil
+}
