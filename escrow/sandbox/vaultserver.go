@@ -221,7 +221,7 @@ func (v *VaultServer) run(ctx context.Context, binary, dir string) (*process, er
 	}
 	v.Address = fmt.Sprintf("http://127.0.0.1:%d", port)
 	config, err := json.Marshal(map[string]any{
-		"storage":  map[string]any{"raft": map[string]any{"path": v.Storage, "node_id": "sandbox"}},
+		"storage":  map[string]any{"raft": map[string]any{"path": v.Storage, "node_id": "sandbox", "performance_multiplier": "1"}},
 		"listener": map[string]any{"tcp": map[string]any{"address": fmt.Sprintf("127.0.0.1:%d", port), "cluster_address": fmt.Sprintf("127.0.0.1:%d", cluster), "tls_disable": true}},
 		"api_addr": v.Address, "cluster_addr": fmt.Sprintf("https://127.0.0.1:%d", cluster), "disable_mlock": true, "log_level": "warn",
 	})

@@ -1,0 +1,254 @@
+// Package escrowtest is what the tests of several packages share: a real
+// PostgreSQL and a real Vault, a proxy that breaks connections on purpose, and
+// the conformance suites of ports, which are run against every implementation.
+//
+// Servers are started once per test process and end with it, however it ends.
+package escrowtest
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/vault"
+)
+
+// SkipOrFail ends a test whose surroundings are missing: on a laptop it is
+// skipped, with CI=true it fails, so that a skip cannot hide there.
+func SkipOrFail(t testing.TB, reason any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("needed in CI: %v", reason)
+	}
+	t.Skipf("skipped, because not CI: %v", reason)
+}
+
+// One server of a kind for the whole process; nothing else is shared.
+var (
+	sharedPostgres = sync.OnceValues(func() (string, error) {
+		if dsn := os.Getenv("PENNAME_TEST_DATABASE_URL"); dsn != "" {
+			return dsn, nil
+		}
+		pg, err := sandbox.StartPostgres(context.Background(), "") // ends with this process
+		if err != nil {
+			return "", cmp.Or(cause(err), err)
+		}
+		return pg.DSN, nil
+	})
+	sharedVault = sync.OnceValues(func() (*VaultFixture, error) { return startVault(context.Background()) })
+)
+
+func cause(err error) error {
+	if u, ok := err.(interface{ Unwrap() error }); ok {
+		return u.Unwrap()
+	}
+	return nil
+}
+
+// Postgres returns the superuser's URL of a fresh, empty database, which is
+// dropped at the end of the test. The server is that of
+// PENNAME_TEST_DATABASE_URL, if set, else that of sandbox.StartPostgres.
+// Roles belong to the server, not to the database: create them only if absent.
+func Postgres(t testing.TB) string {
+	t.Helper()
+	admin, err := sharedPostgres()
+	if err != nil {
+		SkipOrFail(t, err)
+	}
+	u, err := url.Parse(admin)
+	if err != nil || u.Scheme == "" {
+		t.Fatal("the administrator's DSN is not a postgres:// URL")
+	}
+	name := "penname_test_" + strings.ToLower(rand.Text())
+	exec := func(sql string) error {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		conn, err := pgx.Connect(ctx, admin)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(ctx)
+		_, err = conn.Exec(ctx, sql)
+		return err
+	}
+	if err := exec("CREATE DATABASE " + name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := exec("DROP DATABASE " + name + " WITH (FORCE)"); err != nil {
+			t.Error(err)
+		}
+	})
+	u.Path = "/" + name
+	return u.String()
+}
+
+// VaultFixture is a real Vault server that is bootstrapped.
+type VaultFixture struct {
+	*sandbox.VaultServer
+	Admin vault.Admin
+}
+
+// Vault returns the Vault server that all tests of this process share. A test
+// that changes it puts it back.
+func Vault(t testing.TB) *VaultFixture {
+	t.Helper()
+	v, err := sharedVault()
+	if err != nil {
+		SkipOrFail(t, cmp.Or(cause(err), err))
+	}
+	return v
+}
+
+// OwnVault returns a Vault server for this test alone, which may seal, break
+// and refill it.
+func OwnVault(t testing.TB) *VaultFixture {
+	t.Helper()
+	v, err := startVault(t.Context())
+	if err != nil {
+		SkipOrFail(t, cmp.Or(cause(err), err))
+	}
+	t.Cleanup(func() { v.Stop() })
+	return v
+}
+
+func startVault(ctx context.Context) (*VaultFixture, error) {
+	server, err := sandbox.StartVault(ctx, "", os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	v := &VaultFixture{server, vault.Admin{Address: server.Address, Token: server.RootToken}}
+	_, err = vault.Bootstrap(ctx, v.Admin)
+	return v, err
+}
+
+// Config returns how a side logs in, with a new secret id in a file of the
+// test's.
+func (v *VaultFixture) Config(t testing.TB, side vault.Side) vault.Config {
+	t.Helper()
+	c, err := vault.NewCredentials(t.Context(), v.Admin, side, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return vault.Config{Address: v.Address, RoleID: c.RoleID, SecretIDFile: SecretFile(t, c.Secret)}
+}
+
+// Sides opens both sides and closes them at the end of the test.
+func (v *VaultFixture) Sides(t testing.TB) (*vault.Issuing, *vault.Disclosing) {
+	t.Helper()
+	issuing, err := vault.OpenIssuing(t.Context(), v.Config(t, vault.SideIssuing))
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	disclosing, err := vault.OpenDisclosing(t.Context(), v.Config(t, vault.SideDisclosing))
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	t.Cleanup(func() {
+		issuing.Close(context.Background())
+		disclosing.Close(context.Background())
+	})
+	return issuing, disclosing
+}
+
+// SecretFile writes a secret into a file with mode 0600.
+func SecretFile(t testing.TB, secret string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "secret-id")
+	if err := os.WriteFile(file, []byte(secret), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// Do sends a raw request to Vault, past all of our own code, and returns the
+// status and the decoded answer.
+func (v *VaultFixture) Do(t testing.TB, token, method, path string, body any) (int, map[string]any) {
+	t.Helper()
+	text, err := json.Marshal(body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(t.Context(), method, v.Address+"/v1/"+path, strings.NewReader(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("X-Vault-Token", token)
+	req.Header.Set("X-Vault-Request", "true")
+	resp, err := http.DefaultTransport.RoundTrip(req) // follows no redirect
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	answer := map[string]any{}
+	raw, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(raw) > 0 && json.Unmarshal(raw, &answer) != nil {
+		answer["text"] = string(raw)
+	}
+	return resp.StatusCode, answer
+}
+
+// Must is Do as Vault's root; it fails the test unless the status is 2xx.
+func (v *VaultFixture) Must(t testing.TB, method, path string, body any) map[string]any {
+	t.Helper()
+	status, answer := v.Do(t, v.RootToken, method, path, body)
+	if status/100 != 2 {
+		t.Fatalf("%s %s: status %d: %v", method, path, status, answer)
+	}
+	data, _ := answer["data"].(map[string]any)
+	return data
+}
+
+// Token logs in as a side and returns its token, for raw requests.
+func (v *VaultFixture) Token(t testing.TB, side vault.Side) string {
+	t.Helper()
+	c, err := vault.NewCredentials(t.Context(), v.Admin, side, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	status, answer := v.Do(t, "", http.MethodPost, "auth/approle/login", map[string]string{"role_id": c.RoleID, "secret_id": c.Secret})
+	if status != http.StatusOK {
+		t.Fatalf("login: status %d: %v", status, answer)
+	}
+	return fmt.Sprint(answer["auth"].(map[string]any)["client_token"])
+}
+
+// Decrypts counts in the audit file the calls that Vault let decrypt: what an
+// auditor compares with the log's leaves.
+func (v *VaultFixture) Decrypts(t testing.TB) (calls int) {
+	t.Helper()
+	text, err := os.ReadFile(v.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var entry struct {
+			Type, Error string
+			Request     struct{ Path string }
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("audit file: %v", err)
+		}
+		if entry.Type == "response" && entry.Error == "" && strings.HasPrefix(entry.Request.Path, "penname-transit/decrypt/") {
+			calls++
+		}
+	}
+	return calls
+}
