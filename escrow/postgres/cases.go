@@ -32,8 +32,8 @@ const (
 
 // caseSQL reads whole cases in one statement, and so from one snapshot.
 const caseSQL = `
-	SELECT c.id, c.warrant_hash, c.submission, c.bundle, c.salt, c.quorum, c.state, c.secrecy_ends, c.expires,
-	  c.recorded_leaf, coalesce(c.authorised_leaf, 0), coalesce(c.released_leaf, 0), coalesce(c.noticed_leaf, 0), c.package,
+	SELECT c.id, c.warrant_hash, c.authority, c.warrant_id, c.submission, c.bundle, c.salt, c.quorum, c.state,
+	  c.secrecy_ends, c.expires, c.approve_from, c.recorded_leaf, coalesce(c.authorised_leaf, 0), coalesce(c.released_leaf, 0), coalesce(c.noticed_leaf, 0), c.package,
 	  (SELECT json_agg(json_build_object('Custodian', a.custodian, 'Approved', a.approved, 'Signed', a.signed, 'Leaf', a.leaf)
 	     ORDER BY a.leaf) FROM approvals a WHERE a.case_id = c.id),
 	  (SELECT json_agg(json_build_object('Pseudonym', n.pseudonym, 'Platform', n.platform, 'Authority', n.authority,
@@ -43,14 +43,14 @@ const caseSQL = `
 
 func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
 	var hash, submission, salt, approvals, notices []byte
-	err = row.Scan(&c.ID, &hash, &submission, &c.Bundle, &salt, &c.Quorum, (*string)(&c.State), &c.SecrecyEnds, &c.Expires,
-		&c.RecordedLeaf, &c.AuthorisedLeaf, &c.ReleasedLeaf, &c.NoticedLeaf, &c.Package, &approvals, &notices)
+	err = row.Scan(&c.ID, &hash, &c.Authority, &c.WarrantID, &submission, &c.Bundle, &salt, &c.Quorum, (*string)(&c.State),
+		&c.SecrecyEnds, &c.Expires, &c.ApproveFrom, &c.RecordedLeaf, &c.AuthorisedLeaf, &c.ReleasedLeaf, &c.NoticedLeaf, &c.Package, &approvals, &notices)
 	if err != nil {
 		return c, err
 	}
 	copy(c.WarrantHash[:], hash)
 	copy(c.Salt[:], salt)
-	c.SecrecyEnds, c.Expires = c.SecrecyEnds.UTC(), c.Expires.UTC()
+	c.SecrecyEnds, c.Expires, c.ApproveFrom = c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC()
 	if err := json.Unmarshal(submission, &c.Submission); err != nil {
 		return c, err
 	}
@@ -87,7 +87,7 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 		if _, err := (logTx{tx}).LockSize(ctx); err != nil {
 			return err
 		}
-		have, err := readCases(ctx, tx, `WHERE c.warrant_hash = $1`, c.WarrantHash[:])
+		have, err := readCases(ctx, tx, `WHERE c.authority = $1 AND c.warrant_id = $2`, c.Authority, c.WarrantID)
 		if err != nil {
 			return refused(ctx, err)
 		}
@@ -99,9 +99,11 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 			return err
 		}
 		_, err = tx.Exec(ctx, `
-			INSERT INTO cases (id, warrant_hash, submission, bundle, salt, quorum, state, secrecy_ends, expires, recorded_leaf)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			c.ID, c.WarrantHash[:], submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State), c.SecrecyEnds.UTC(), c.Expires.UTC(), c.RecordedLeaf)
+			INSERT INTO cases (id, warrant_hash, authority, warrant_id, submission, bundle, salt, quorum, state,
+			  secrecy_ends, expires, approve_from, recorded_leaf)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
+			c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
+			c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf)
 		return refused(ctx, err)
 	})
 	if err != nil {
@@ -238,9 +240,9 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case) error {
 		return ErrTooLarge
 	}
 	old, kept := len(before.Approvals), len(before.Notices)
-	if c.ID != before.ID || c.WarrantHash != before.WarrantHash || c.Bundle != before.Bundle || c.Salt != before.Salt ||
+	if c.ID != before.ID || c.WarrantHash != before.WarrantHash || c.Authority != before.Authority || c.WarrantID != before.WarrantID || c.Bundle != before.Bundle || c.Salt != before.Salt ||
 		c.Quorum != before.Quorum || !c.SecrecyEnds.Equal(before.SecrecyEnds) || !c.Expires.Equal(before.Expires) ||
-		c.RecordedLeaf != before.RecordedLeaf || len(c.Approvals) < old || len(c.Notices) < kept ||
+		!c.ApproveFrom.Equal(before.ApproveFrom) || c.RecordedLeaf != before.RecordedLeaf || len(c.Approvals) < old || len(c.Notices) < kept ||
 		!slices.Equal(c.Approvals[:old], before.Approvals) {
 		return ErrRefused.Because(errors.New("an edit of what is fixed"))
 	}

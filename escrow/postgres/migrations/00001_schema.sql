@@ -67,6 +67,8 @@ CREATE TABLE bundles (
 CREATE TABLE cases (
   id              text COLLATE "C" PRIMARY KEY CHECK (id ~ '^[a-z2-7]{26}$'),
   warrant_hash    bytea  NOT NULL UNIQUE CHECK (octet_length(warrant_hash) = 32),
+  authority       text   NOT NULL CHECK (octet_length(authority) <= 1024),
+  warrant_id      text   NOT NULL CHECK (octet_length(warrant_id) <= 1024),
   submission      bytea  NOT NULL CHECK (octet_length(submission) BETWEEN 2 AND 67108864),
   bundle          text   NOT NULL CHECK (octet_length(bundle) <= 64),
   salt            bytea  NOT NULL CHECK (octet_length(salt) = 32),
@@ -74,11 +76,14 @@ CREATE TABLE cases (
   state           text   NOT NULL CHECK (state IN ('recorded', 'authorised', 'released', 'noticed', 'declined')),
   secrecy_ends    timestamptz NOT NULL CHECK (isfinite(secrecy_ends)),
   expires         timestamptz NOT NULL CHECK (isfinite(expires)),
+  approve_from    timestamptz NOT NULL CHECK (isfinite(approve_from)),
   recorded_leaf   bigint NOT NULL UNIQUE REFERENCES log_leaves,
   authorised_leaf bigint UNIQUE REFERENCES log_leaves,
   released_leaf   bigint UNIQUE REFERENCES log_leaves,
   noticed_leaf    bigint UNIQUE REFERENCES log_leaves,
   package         bytea  CHECK (octet_length(package) BETWEEN 1 AND 268435456),
+  -- One warrant is one case, also when somebody varied its signature.
+  UNIQUE (authority, warrant_id),
   -- Log before reveal (ATTACKS, lesson 1): a state is reached with its leaf,
   -- and the leaves of a case stand in the order of its states.
   CONSTRAINT cases_state_has_leaf CHECK (
@@ -220,9 +225,11 @@ BEGIN
     END IF;
     RETURN NEW;
   END IF;
-  IF (NEW.id, NEW.warrant_hash, NEW.submission, NEW.bundle, NEW.salt, NEW.quorum, NEW.secrecy_ends, NEW.expires, NEW.recorded_leaf)
+  IF (NEW.id, NEW.warrant_hash, NEW.authority, NEW.warrant_id, NEW.submission, NEW.bundle, NEW.salt, NEW.quorum,
+      NEW.secrecy_ends, NEW.expires, NEW.approve_from, NEW.recorded_leaf)
      IS DISTINCT FROM
-     (OLD.id, OLD.warrant_hash, OLD.submission, OLD.bundle, OLD.salt, OLD.quorum, OLD.secrecy_ends, OLD.expires, OLD.recorded_leaf)
+     (OLD.id, OLD.warrant_hash, OLD.authority, OLD.warrant_id, OLD.submission, OLD.bundle, OLD.salt, OLD.quorum,
+      OLD.secrecy_ends, OLD.expires, OLD.approve_from, OLD.recorded_leaf)
      OR OLD.authorised_leaf <> NEW.authorised_leaf OR OLD.released_leaf <> NEW.released_leaf
      OR OLD.noticed_leaf <> NEW.noticed_leaf OR OLD.package <> NEW.package THEN
     RAISE EXCEPTION 'fixed' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_fixed';

@@ -1,0 +1,168 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/openid/openidtest"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/translog/translogtest"
+)
+
+// server is one PostgreSQL for all tests of the package.
+var server *sandbox.Postgres
+
+func TestMain(m *testing.M) {
+	pg, err := sandbox.StartPostgres(context.Background(), "")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	server = pg
+	code := m.Run()
+	pg.Stop()
+	os.Exit(code)
+}
+
+// database creates and migrates a database, and returns its administrator's
+// address.
+func database(t testing.TB) string {
+	t.Helper()
+	admin := emptyDatabase(t)
+	if err := Migrate(t.Context(), admin); err != nil {
+		t.Fatalf("%v: %v", err, cause(err))
+	}
+	return admin
+}
+
+var databases atomic.Int64
+
+func emptyDatabase(t testing.TB) string {
+	t.Helper()
+	name := fmt.Sprintf("penname_%d_%d", os.Getpid(), databases.Add(1))
+	sql(t, server.DSN, `CREATE DATABASE `+name)
+	t.Cleanup(func() { sql(t, server.DSN, `DROP DATABASE `+name+` WITH (FORCE)`) })
+	u, err := url.Parse(server.DSN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// as is the address of the same database for another role.
+func as(t testing.TB, admin, role string) string {
+	t.Helper()
+	dsn, err := Login(t.Context(), admin, role)
+	if err != nil {
+		t.Fatalf("%v: %v", err, cause(err))
+	}
+	return dsn
+}
+
+func issuing(t testing.TB, admin string, o Options) *Issuing {
+	t.Helper()
+	s, err := OpenIssuing(t.Context(), as(t, admin, "penname_issuing"), o)
+	if err != nil {
+		t.Fatalf("%v: %v", err, cause(err))
+	}
+	t.Cleanup(s.Close)
+	return s
+}
+
+func disclosing(t testing.TB, admin string, o Options) *Disclosing {
+	t.Helper()
+	d, err := OpenDisclosing(t.Context(), as(t, admin, "penname_disclosing"), o)
+	if err != nil {
+		t.Fatalf("%v: %v", err, cause(err))
+	}
+	t.Cleanup(d.Close)
+	return d
+}
+
+// cause is what the operator's log would say.
+func cause(err error) string {
+	var all []string
+	for u, ok := err.(interface{ Unwrap() error }); ok && u.Unwrap() != nil; u, ok = u.Unwrap().(interface{ Unwrap() error }) {
+		all = append(all, u.Unwrap().Error())
+	}
+	return strings.Join(all, ": ")
+}
+
+// connect is a bare connection, closed with the test.
+func connect(t testing.TB, dsn string) *pgx.Conn {
+	t.Helper()
+	c, err := pgx.Connect(context.Background(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close(context.Background()) })
+	return c
+}
+
+// sql runs statements on a connection of their own.
+func sql(t testing.TB, dsn, statements string) {
+	t.Helper()
+	if err := try(t, dsn, statements); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func try(t testing.TB, dsn, statements string) error {
+	t.Helper()
+	c, err := pgx.Connect(context.Background(), dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	if _, err := c.Exec(context.Background(), `SET search_path = penname`); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Exec(context.Background(), statements)
+	return err
+}
+
+// value reads one value as the administrator.
+func value[T any](t testing.TB, dsn, query string, args ...any) (v T) {
+	t.Helper()
+	c := connect(t, dsn)
+	if _, err := c.Exec(t.Context(), `SET search_path = penname`); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// update is a transaction of the log alone.
+func (d *Disclosing) update(ctx context.Context, f func(translog.Tx) error) error {
+	return d.transact(ctx, func(_ context.Context, tx pgx.Tx, _ bool) error { return f(logTx{tx}) })
+}
+
+func TestLogConforms(t *testing.T) {
+	translogtest.TestStore(t, func(t *testing.T) (translog.Store, translogtest.Update) {
+		d := disclosing(t, database(t), Options{})
+		return d, d.update
+	})
+}
+
+func TestOpenIDStoreConforms(t *testing.T) {
+	admin := database(t)
+	openidtest.TestStore(t, func(t *testing.T) openid.Store { return issuing(t, admin, Options{}) })
+}
+
+// dialer is the network of net.Dialer.
+func dialer(ctx context.Context, network, addr string) (net.Conn, error) {
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
