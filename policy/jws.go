@@ -9,11 +9,13 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // format is one kind of signed document. RFC 8725, 3.11 and 3.12: each kind has
@@ -134,11 +136,15 @@ func algorithmOf(public jose.JSONWebKey) (jose.SignatureAlgorithm, bool) {
 	return "", false
 }
 
-// parseKey reads one public JWK of the kinds that may sign documents.
+// parseKey reads one public JWK of the kinds that may sign documents. The key
+// set parser refuses what is weak or ambiguous, such as a point of small order.
 func parseKey(jwk []byte) (jose.JSONWebKey, error) {
 	var key jose.JSONWebKey
-	if err := json.Unmarshal(jwk, &key); err != nil {
+	if _, err := token.ParseKeySet(slices.Concat([]byte(`{"keys":[`), jwk, []byte(`]}`))); err != nil {
 		return key, err
+	}
+	if err := json.Unmarshal(jwk, &key); err != nil {
+		return key, errors.New("not a JWK")
 	}
 	alg, ok := algorithmOf(key)
 	switch {

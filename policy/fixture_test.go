@@ -1,0 +1,227 @@
+package policy
+
+import (
+	"crypto/ed25519"
+	"crypto/hpke"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+var now = time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
+
+const (
+	square = "town-square" // the platform that the threats were posted on
+	forum  = "school-forum"
+)
+
+// world is a bundle and the private keys of everybody in it.
+type world struct {
+	bundle                                  *Bundle
+	court, prosecutor, issuer, square, wiki jose.JSONWebKey
+	custodians                              []jose.JSONWebKey
+	delivery                                string
+}
+
+// key makes a key pair from a name, so that tests are reproducible.
+func key(name string) jose.JSONWebKey {
+	seed := sha256.Sum256([]byte(name))
+	return jose.JSONWebKey{Key: ed25519.NewKeyFromSeed(seed[:]), KeyID: name, Algorithm: string(jose.EdDSA), Use: "sig"}
+}
+
+func public(t testing.TB, k jose.JSONWebKey) json.RawMessage {
+	return encode(t, k.Public())
+}
+
+func jwks(t testing.TB, keys ...jose.JSONWebKey) json.RawMessage {
+	var set jose.JSONWebKeySet
+	for _, k := range keys {
+		set.Keys = append(set.Keys, k.Public())
+	}
+	return encode(t, set)
+}
+
+func encode(t testing.TB, v any) json.RawMessage {
+	b, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func vkeyOf(name string) string {
+	k := sha256.Sum256([]byte(name))
+	return name + "+0a1b2c3d+" + base64.StdEncoding.EncodeToString(append([]byte{4}, k[:]...))
+}
+
+// draft is a bundle as its makers write it, before it is marshalled.
+func (w *world) draft(t testing.TB) *Bundle {
+	from, until := now.AddDate(-1, 0, 0), now.AddDate(1, 0, 0)
+	var classes []string
+	for _, c := range DefaultOffenceClasses() {
+		classes = append(classes, c.ID)
+	}
+	b := &Bundle{
+		Version: 1, Registrar: "https://penname.example", Issuer: "https://penname.example", IssuerKeys: jwks(t, w.issuer),
+		Log: Log{Origin: "penname.example/log", VKey: vkeyOf("log"), Quorum: 2, Witnesses: []Witness{
+			{"w1", "Law Society", vkeyOf("w1"), "https://w1.example"},
+			{"w2", "Press Council", vkeyOf("w2"), ""},
+		}},
+		Platforms: []Platform{{square, "Town Square", jwks(t, w.square)}, {forum, "School Forum", jwks(t, w.wiki)}},
+		Authorities: []Authority{
+			{"crown-court", "Crown Court", "court", "GB", []Key{{public(t, w.court), from, until}}, classes},
+			{"prosecutor", "Public Prosecutor", "public_prosecutor", "GB", []Key{{public(t, w.prosecutor), from, until}}, []string{"threat_to_life"}},
+		},
+		OffenceClasses: DefaultOffenceClasses(), Fields: DefaultFields(),
+		Threshold: 2, ThresholdKey: base64.RawURLEncoding.EncodeToString(make([]byte, 40)), Policies: DefaultRules(),
+		MaxTargets: 600, MaxSecrecyDays: 365, MaxValidityDays: 30,
+	}
+	for i, name := range []string{"Law Society", "Press Council", "Ombudsman"} {
+		b.Custodians = append(b.Custodians, Custodian{fmt.Sprintf("custodian-%d", i+1), "Officer of " + name, name, i + 1, public(t, w.custodians[i])})
+	}
+	return b
+}
+
+func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
+	w := &world{court: key("court"), prosecutor: key("prosecutor"), issuer: key("issuer"), square: key("square"), wiki: key("wiki"),
+		custodians: []jose.JSONWebKey{key("alice"), key("bob"), key("carol")}}
+	private, err := hpke.MLKEM768X25519().NewPrivateKey(make([]byte, 32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.delivery = "pendk1." + base64.RawURLEncoding.EncodeToString(private.PublicKey().Bytes())
+	b := w.draft(t)
+	for _, change := range changes {
+		change(b)
+	}
+	raw, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err, "because", refusal.Of(err).Unwrap())
+	}
+	if w.bundle, err = ParseBundle(raw); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+func pseudonym(t testing.TB, who string) token.Pseudonym {
+	raw := sha256.Sum256([]byte(who))
+	p, err := token.NewPseudonym(raw[:16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// evidence is what platform signs about post n of a person.
+func (w *world) evidence(t testing.TB, platform, who string, n int, at time.Time) string {
+	return w.evidenceOf(t, platform, who, "label of "+who, n, at)
+}
+
+func (w *world) evidenceOf(t testing.TB, platform, who, record string, n int, at time.Time) string {
+	p := pseudonym(t, who)
+	commitment := token.Commit(p, record, [32]byte{})
+	claims := map[string]any{
+		"iss": "https://penname.example", "sub": p, "aud": platform, "iat": at.Add(-time.Minute).Unix(), "exp": at.Add(time.Hour).Unix(),
+		"jti": fmt.Sprint(who, n), "acr": "high", "penname_commitment": base64.RawURLEncoding.EncodeToString(commitment[:]),
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: w.issuer}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jws, err := signer.Sign(encode(t, claims))
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := jws.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := w.square
+	if platform == forum {
+		k = w.wiki
+	}
+	post := token.Post{URL: fmt.Sprintf("https://%s.example/post/%d", platform, n), Digest: sha256.Sum256([]byte(who)), At: at}
+	signed, err := token.SignEvidence(k, token.Evidence{Platform: platform, Token: raw, Post: post})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+func digest(raw string) string {
+	h := sha256.Sum256([]byte(raw))
+	return hex.EncodeToString(h[:])
+}
+
+// production is a warrant against the troll that is allowed, with its evidence.
+func (w *world) production(t testing.TB) (Warrant, []string) {
+	e := w.evidence(t, square, "troll", 1, now.AddDate(0, 0, -3))
+	return Warrant{
+		ID: "T20260017", Kind: Production, Authority: "crown-court", Jurisdiction: "GB", FileNumber: "T20260017",
+		LegalBasis: "Online Safety Act 2023, s. 181", OffenceClass: "threat_of_sexual_violence", Offence: "Threatening communications",
+		MaxPenaltyMonths: 60, Grounds: "A threat of rape was posted.", Necessity: "No other lead.", Proportionality: "One pen name.",
+		Targets:   []Target{{Pseudonym: pseudonym(t, "troll"), Platform: square, Evidence: digest(e)}},
+		Requester: Requester{"DC Example", "Metropolitan Police", w.delivery}, Fields: []string{"name"}, Deadline: TenDays,
+		Secrecy: Secrecy{now.AddDate(0, 0, 30), "The investigation would be frustrated."},
+		Bundle:  w.bundle.Hash(), Audience: "https://penname.example", IssuedAt: now.Add(-time.Hour), Expiry: now.AddDate(0, 0, 14),
+	}, []string{e}
+}
+
+// sign signs a warrant without looking at it, as a court with other software may.
+func sign(t testing.TB, k jose.JSONWebKey, v Warrant) string {
+	payload, err := marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signBytes(t, k, warrantFormat.typ, payload)
+}
+
+func signBytes(t testing.TB, k jose.JSONWebKey, typ string, payload []byte) string {
+	f := warrantFormat
+	f.typ = typ
+	f.max = 64 << 20
+	raw, err := f.sign(k, payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+// decide applies changes to an allowed production warrant and decides.
+func (w *world) decide(t testing.TB, changes ...func(*Warrant)) Decision {
+	v, evidence := w.production(t)
+	for _, change := range changes {
+		change(&v)
+	}
+	return Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, now)
+}
+
+func wantRefused(t testing.TB, d Decision, want *refusal.Error, rules ...string) {
+	t.Helper()
+	if d.Allowed || d.Refusal == nil || d.Refusal.Code != want.Code {
+		t.Fatalf("allowed %v, refusal %v because %v, rules %v; want %s", d.Allowed, d.Refusal, cause(d.Refusal), d.Rules, want.Code)
+	}
+	if fmt.Sprint(d.Rules) != fmt.Sprint(rules) {
+		t.Fatalf("rules %v, want %v", d.Rules, rules)
+	}
+	if d.Quorum != 0 || d.Opens || d.Tokens != nil || d.NoticePeriod != 0 {
+		t.Fatalf("a refusal that still grants something: %+v", d)
+	}
+}
+
+func cause(e *refusal.Error) error {
+	if e == nil {
+		return nil
+	}
+	return e.Unwrap()
+}

@@ -1,0 +1,55 @@
+package policy
+
+import (
+	"crypto"
+	"encoding/base64"
+	"errors"
+
+	jsonv2 "github.com/go-json-experiment/json"
+
+	"github.com/penname/penname/verifier/proof"
+)
+
+// DeclineReasons is the closed list of reasons for which a custodian declines.
+// They go into the public log. The grounds are those of Regulation (EU)
+// 2023/1543, Art. 12(1) and Annex III.
+var DeclineReasons = []string{
+	"incomplete", "manifest_errors", "insufficient_information", "disproportionate",
+	"immunity_or_privilege", "press_freedom", "fundamental_rights", "conflict_of_law", "recused",
+}
+
+// TrustedLog returns the public log that the bundle trusts, with its witnesses
+// and their quorum.
+func (b *Bundle) TrustedLog() (*proof.Log, error) {
+	keys := make([]proof.WitnessKey, len(b.Log.Witnesses))
+	for i, w := range b.Log.Witnesses {
+		keys[i] = proof.WitnessKey{Name: w.Name, Operator: w.Operator, VKey: w.VKey}
+	}
+	return proof.NewLog(b.Log.Origin, b.Log.VKey, keys, b.Log.Quorum)
+}
+
+// HasCustodianKey reports whether the RFC 7638 thumbprint (SHA-256, base64url)
+// is that of a custodian's signing key.
+func (b *Bundle) HasCustodianKey(thumbprint string) bool {
+	for _, key := range b.custodians {
+		sum, err := key.Thumbprint(crypto.SHA256)
+		if err == nil && base64.RawURLEncoding.EncodeToString(sum) == thumbprint {
+			return true
+		}
+	}
+	return false
+}
+
+// ParseDraft reads an unsigned warrant as a person writes it: any order and
+// spacing, and what the signing program fills in may be left out. A field that
+// does not exist is an error.
+func ParseDraft(b []byte) (*Warrant, error) {
+	if len(b) > warrantFormat.max {
+		return nil, ErrTooLarge
+	}
+	var w Warrant
+	if err := jsonv2.Unmarshal(b, &w, jsonv2.RejectUnknownMembers(true)); err != nil {
+		return nil, ErrMalformed.Because(errors.New("not the JSON object of a warrant"))
+	}
+	return &w, nil
+}
