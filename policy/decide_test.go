@@ -120,7 +120,7 @@ var mutations = []struct {
 
 	{"L08 another jurisdiction", func(v *Warrant) { v.Jurisdiction = "FR" }, ErrRefusedByRule, []string{"own-jurisdiction"}},
 	{"penalty too low", func(v *Warrant) { v.MaxPenaltyMonths = 11 }, ErrRefusedByRule, []string{"offence-is-serious-enough"}},
-	{"field beyond the class", func(v *Warrant) { v.Fields = []string{"email"} }, ErrRefusedByRule, []string{"only-fields-this-offence-allows"}},
+	{"field beyond the class", func(v *Warrant) { v.OffenceClass, v.Fields = "terrorism", []string{"email"} }, ErrRefusedByRule, []string{"only-fields-this-offence-allows"}},
 	{"press freedom", func(v *Warrant) { v.Flags = []string{FlagJournalist} }, ErrRefusedByRule, []string{"press-freedom"}},
 	{"privilege", func(v *Warrant) { v.Flags = []string{FlagPrivileged} }, ErrRefusedByRule, []string{"immunity-or-privilege"}},
 	{"L19 a custodian's organisation asks", func(v *Warrant) { v.Requester.Organisation = " press  COUNCIL" }, ErrRefusedByRule, []string{"custodians-do-not-request"}},

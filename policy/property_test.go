@@ -1,0 +1,282 @@
+package policy
+
+import (
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"go/parser"
+	"go/token"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// However an allowed warrant is varied in what the rules leave free, it stays
+// allowed; and one forbidden change, anywhere on top of that, refuses it with the
+// code of that change. The decision is the same each time, and neither the
+// arguments nor the bundle change.
+func TestPropertyDecide(t *testing.T) {
+	w := newWorld(t)
+	base, evidence := w.production(t)
+	bundle, _ := w.bundle.Marshal()
+	rapid.Check(t, func(rt *rapid.T) {
+		v := base
+		v.Targets = slices.Clone(base.Targets)
+		v.Fields = rapid.SampledFrom([][]string{{"name"}, {"address", "name"}, {"birthdate"}}).Draw(rt, "fields")
+		v.MaxPenaltyMonths = rapid.IntRange(12, 1200).Draw(rt, "penalty")
+		v.OffenceClass = rapid.SampledFrom([]string{"threat_to_life", "threat_of_sexual_violence", "terrorism"}).Draw(rt, "class")
+		v.Deadline = rapid.SampledFrom([]string{TenDays, EightHours}).Draw(rt, "deadline")
+		v.Secrecy.Ends = v.IssuedAt.Add(time.Duration(rapid.IntRange(1, 365*24).Draw(rt, "secrecy")) * time.Hour)
+		v.IssuedAt = v.IssuedAt.Add(-time.Duration(rapid.IntRange(0, 3600).Draw(rt, "age")) * time.Second)
+		v.Secrecy.Ends = v.Secrecy.Ends.Add(v.IssuedAt.Sub(base.IssuedAt))
+		v.Expiry = now.Add(time.Duration(rapid.IntRange(1, 20*24*3600).Draw(rt, "validity")) * time.Second)
+		v.Grounds = rapid.StringMatching(`[A-Za-z][A-Za-z .,;"\\<>&\n]{0,200}`).Draw(rt, "grounds")
+		at := now.Add(-time.Duration(rapid.IntRange(0, 3600).Draw(rt, "decided")) * time.Second)
+
+		s := Submission{sign(t, w.court, v), slices.Clone(evidence)}
+		d := Decide(s, w.bundle, at)
+		if !d.Allowed || d.Quorum < w.bundle.Threshold {
+			rt.Fatalf("%v because %v, rules %v", d.Refusal, cause(d.Refusal), d.Rules)
+		}
+		if again := Decide(s, w.bundle, at); !reflect.DeepEqual(again, d) {
+			rt.Fatal("not deterministic")
+		}
+		if s.Evidence[0] != evidence[0] {
+			rt.Fatal("the submission was changed")
+		}
+		m := rapid.SampledFrom(mutations).Draw(rt, "mutation")
+		m.change(&v)
+		refused := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, now)
+		if refused.Allowed || refused.Refusal.Code != m.want.Code || refused.Quorum != 0 || refused.Opens || refused.Tokens != nil {
+			rt.Fatalf("%s: %v, want %v", m.name, refused.Refusal, m.want.Code)
+		}
+	})
+	if after, _ := w.bundle.Marshal(); string(after) != string(bundle) || !reflect.DeepEqual(w.bundle.Policies, DefaultRules()) {
+		t.Fatal("deciding changed the bundle")
+	}
+}
+
+// Every bit of a warrant counts: flip any one, and it is refused.
+func TestPropertyBitFlip(t *testing.T) {
+	w := newWorld(t)
+	v, evidence := w.production(t)
+	signed := sign(t, w.court, v)
+	rapid.Check(t, func(rt *rapid.T) {
+		raw := []byte(signed)
+		raw[rapid.IntRange(0, len(raw)-1).Draw(rt, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "bit")
+		if d := Decide(Submission{string(raw), evidence}, w.bundle, now); d.Allowed {
+			rt.Fatal("a changed warrant is allowed")
+		}
+		piece := []byte(evidence[0])
+		piece[rapid.IntRange(0, len(piece)-1).Draw(rt, "evidence byte")] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "evidence bit")
+		if d := Decide(Submission{signed, []string{string(piece)}}, w.bundle, now); d.Allowed {
+			rt.Fatal("changed evidence is allowed")
+		}
+		n := rapid.IntRange(0, len(signed)-1).Draw(rt, "length")
+		if d := Decide(Submission{signed[:n], evidence}, w.bundle, now); d.Allowed {
+			rt.Fatal("a truncated warrant is allowed")
+		}
+	})
+}
+
+// Decide cannot read a clock, a file, the network or randomness: nothing in the
+// package imports them, and time.Now does not occur.
+func TestDecideIsPure(t *testing.T) {
+	files, err := os.ReadDir(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	looked := 0
+	for _, f := range files {
+		if !strings.HasSuffix(f.Name(), ".go") || strings.HasSuffix(f.Name(), "_test.go") {
+			continue
+		}
+		looked++
+		parsed, err := parser.ParseFile(token.NewFileSet(), f.Name(), nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imp := range parsed.Imports {
+			path, _ := strconv.Unquote(imp.Path.Value)
+			if slices.Contains([]string{"os", "io", "net", "net/http", "context", "crypto/rand", "math/rand", "math/rand/v2", "log", "log/slog", "syscall"}, path) {
+				t.Error(f.Name(), "imports", path)
+			}
+		}
+		text, err := os.ReadFile(f.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, clock := range []string{"time.Now", "time.Since", "time.Until", "time.Local"} {
+			if strings.Contains(string(text), clock) {
+				t.Error(f.Name(), "reads the clock with", clock)
+			}
+		}
+	}
+	if looked < 5 {
+		t.Fatal("the sources were not found")
+	}
+}
+
+// fuzzDocument checks that what parses is written again with the same bytes.
+func fuzzDocument[T any, P document[T]](f *testing.F, seeds ...T) {
+	n := 0
+	for _, s := range seeds {
+		b, err := marshal[T, P](s)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+		f.Add([]byte(strings.Replace(string(b), ":", ": ", 1)))
+		n++
+	}
+	if n == 0 {
+		f.Fatal("no seeds")
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		v, err := parse[T, P](b)
+		if err != nil {
+			return
+		}
+		again, err := marshal[T, P](*v)
+		if err != nil || string(again) != string(b) {
+			t.Fatalf("%q is written as %q, %v", b, again, err)
+		}
+	})
+}
+
+func FuzzWarrantPayload(f *testing.F) {
+	w := newWorld(f)
+	v, _ := w.production(f)
+	fuzzDocument(f, v, Warrant{}, Warrant{Kind: Withdrawal, Grounds: "<&>\u00e9\n\"\\"})
+}
+
+func FuzzApprovalPayload(f *testing.F) {
+	w := newWorld(f)
+	fuzzDocument(f, w.approval(), Approval{Decision: Decline, Reason: "disproportionate"})
+}
+
+func FuzzEndorsementPayload(f *testing.F) {
+	fuzzDocument(f, endorsement{now, digest("x"), "custodian-1"})
+}
+
+func FuzzBundle(f *testing.F) {
+	w := newWorld(f)
+	raw, err := w.bundle.Marshal()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(raw)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		bundle, err := ParseBundle(b)
+		if err != nil {
+			return
+		}
+		bundle.raw = nil // so that Marshal writes it anew
+		again, err := bundle.Marshal()
+		if err != nil || string(again) != string(b) {
+			t.Fatalf("%q is written as %q, %v", b, again, err)
+		}
+	})
+}
+
+// FuzzEnvelope looks for a second spelling of one signed document.
+func FuzzEnvelope(f *testing.F) {
+	w := newWorld(f)
+	v, _ := w.production(f)
+	f.Add(sign(f, w.court, v))
+	f.Add("..")
+	f.Fuzz(func(t *testing.T, raw string) {
+		e, err := warrantFormat.open(raw)
+		if err != nil {
+			return
+		}
+		b64 := base64.RawURLEncoding.EncodeToString
+		parts := strings.Split(raw, ".")
+		var h header
+		decoded, _ := base64.RawURLEncoding.DecodeString(parts[0])
+		if json.Unmarshal(decoded, &h) != nil {
+			t.Fatal("an opened header does not parse")
+		}
+		again, _ := canonical(header{h.Algorithm, e.kid, warrantFormat.typ})
+		if parts[0] != b64(again) || parts[1] != b64(e.payload) {
+			t.Fatalf("%q has a second spelling", raw)
+		}
+		ParseUnverified(raw) // must not panic
+	})
+}
+
+// BenchmarkDecide reports, beside the time, what the bare signature checks in
+// the same decision cost: one for the warrant, two for each piece of evidence.
+func BenchmarkDecide(b *testing.B) {
+	w := newWorld(b)
+	for _, size := range []struct{ targets, posts int }{{1, 1}, {600, 5000}} {
+		b.Run(fmt.Sprintf("targets=%d/posts=%d", size.targets, size.posts), func(b *testing.B) {
+			v, _ := w.production(b)
+			v.Targets = nil
+			var evidence []string
+			for i := range size.targets {
+				who := fmt.Sprint("troll", i)
+				var digests []string
+				for n := i; n < size.posts; n += size.targets {
+					e := w.evidence(b, square, who, n, now.AddDate(0, 0, -3))
+					evidence, digests = append(evidence, e), append(digests, digest(e))
+				}
+				v.Targets = append(v.Targets, Target{pseudonym(b, who), square, digests[0], digests[1:]})
+			}
+			s := Submission{sign(b, w.court, v), evidence}
+			bytes := len(s.Warrant)
+			for _, e := range evidence {
+				bytes += len(e)
+			}
+			b.SetBytes(int64(bytes))
+			b.ReportAllocs()
+			for b.Loop() {
+				if d := Decide(s, w.bundle, now); !d.Allowed {
+					b.Fatal(d.Refusal, cause(d.Refusal))
+				}
+			}
+			perDecision := b.Elapsed() / time.Duration(b.N)
+			bare := bareVerification(w, s) * time.Duration(1+2*size.posts)
+			b.ReportMetric(float64(perDecision)/float64(bare), "x-bare-signatures")
+		})
+	}
+}
+
+// bareVerification is the time of one Ed25519 verification of a message as long
+// as a piece of evidence, the best of several runs.
+func bareVerification(w *world, s Submission) time.Duration {
+	private := w.square.Key.(ed25519.PrivateKey)
+	public, message := private.Public().(ed25519.PublicKey), []byte(s.Evidence[0])
+	signature := ed25519.Sign(private, message)
+	best := time.Hour
+	for range 20 {
+		start := time.Now()
+		for range 50 {
+			if !ed25519.Verify(public, message, signature) {
+				panic("a sound signature does not verify")
+			}
+		}
+		best = min(best, time.Since(start)/50)
+	}
+	return best
+}
+
+func BenchmarkParseBundle(b *testing.B) {
+	w := newWorld(b)
+	raw, err := w.bundle.Marshal()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := ParseBundle(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
