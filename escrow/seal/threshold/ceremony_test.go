@@ -156,13 +156,14 @@ func TestKeyGenerationWithoutADealer(t *testing.T) {
 }
 
 func TestResharingChains(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
-		n := rapid.IntRange(2, 6).Draw(t, "n")
+		n := rapid.IntRange(2, 5).Draw(t, "n")
 		k := rapid.IntRange(2, n).Draw(t, "t")
 		pk, keys := finish(t, generation(t, k, n))
 		first, ct := pk, encrypt(t, pk, label)
 		for range rapid.IntRange(1, 3).Draw(t, "resharings") {
-			n = rapid.IntRange(2, 6).Draw(t, "n")
+			n = rapid.IntRange(2, 5).Draw(t, "n")
 			k = rapid.IntRange(2, n).Draw(t, "t")
 			dealers := rapid.Permutation(keys).Draw(t, "dealers")[:pk.t]
 			oldKeys, oldPK := keys, pk
@@ -206,6 +207,7 @@ func TestResharingToAnOverlappingSet(t *testing.T) {
 // A participant who crashes anywhere goes on from the transcript and says the
 // same thing; messages may come again and, within a round, in any order.
 func TestCeremonyResumes(t *testing.T) {
+	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		parties := generation(t, 2, 3)
 		var all [][]byte
@@ -241,7 +243,9 @@ func TestCeremonyResumes(t *testing.T) {
 				}
 			}
 		}
-		finish(t, parties)
+		if _, keys := finish(t, parties); len(keys) != 3 {
+			t.Fatal("not finished")
+		}
 	})
 }
 
@@ -329,6 +333,19 @@ func TestI22CeremonyNamesTheCulprit(t *testing.T) {
 
 // lastPad is where z_n begins in a deal's body: heard, A_k, E, proofs, z_i.
 func lastPad(t, n int) int { return 32 + t*32 + 32 + 128 + (n-1)*32 }
+
+// The largest set of the promise, in one go: 8 of 15, then 15 of 15, then 2 of 3.
+func TestFifteenCustodians(t *testing.T) {
+	pk, keys := finish(t, generation(t, 8, 15))
+	ct := encrypt(t, pk, label)
+	opens(t, pk, ct, release(t, pk, keys[7:], ct))
+	pk, keys = reshare(t, pk, keys[7:], 15, 15)
+	opens(t, pk, ct, release(t, pk, keys, ct))
+	_, err := pk.Combine(ct, release(t, pk, keys[:14], ct))
+	refused(t, err, ErrTooFewShares)
+	pk, keys = reshare(t, pk, keys, 2, 3)
+	opens(t, pk, ct, release(t, pk, keys[1:], ct))
+}
 
 func TestI22DealerWithoutTheirOldShare(t *testing.T) {
 	f := newFixture(t, 2, 3)

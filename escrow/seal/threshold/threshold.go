@@ -28,7 +28,8 @@
 // up by a secret (ATTACKS C21, CVE-2023-25000), no math/big, no NIST curve.
 //
 // Every encoding is canonical: what parses marshals to the same bytes.
-// Testdata/tdh2.json holds vectors for an independent implementation.
+// testdata/tdh2.json holds vectors for an independent implementation, and
+// testdata/check_tdh2.py is one.
 //
 // What is not defended: t custodians who keep their old key shares after a
 // resharing can still open old records together; destroying old shares is a
