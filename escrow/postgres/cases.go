@@ -27,6 +27,7 @@ var (
 const (
 	maxSubmission = 64 << 20  // bytes of JSON, as in the schema
 	maxPackage    = 256 << 20 // bytes, as in the schema
+	maxBundle     = 16 << 20  // bytes, as in the schema
 	maxList       = 1000      // disclose.Cases: "at most 1000"
 )
 
@@ -248,6 +249,9 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case) error {
 	}
 	b := &pgx.Batch{}
 	for _, a := range c.Approvals[old:] {
+		if len(a.Signed) > maxSubmission {
+			return ErrTooLarge
+		}
 		b.Queue(`INSERT INTO approvals (case_id, custodian, approved, signed, leaf) VALUES ($1, $2, $3, $4, $5)`,
 			c.ID, a.Custodian, a.Approved, a.Signed, a.Leaf)
 	}
@@ -307,6 +311,9 @@ func (d *Disclosing) Record(ctx context.Context, label string) (seal.Record, err
 
 // Install implements [disclose.Bundles].
 func (d *Disclosing) Install(ctx context.Context, bundle []byte, endorsements []string, leaf proof.Leaf) error {
+	if len(bundle) > maxBundle {
+		return ErrTooLarge
+	}
 	if endorsements == nil {
 		endorsements = []string{}
 	}

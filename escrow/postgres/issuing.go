@@ -147,11 +147,17 @@ func (s *Issuing) Notices(ctx context.Context, pseudonyms []token.Pseudonym) (no
 // order in which rows were made, and the numbers of the transactions that made
 // them. Call it every hour; sign-ins wait while it orders a table.
 func (s *Issuing) Shuffle(ctx context.Context) error {
-	if _, err := s.exec(ctx, `SELECT mix()`); err != nil {
+	run := func(sql string, args ...any) error {
+		return s.settle(ctx, func(ctx context.Context, _ bool) error {
+			_, err := s.exec(ctx, sql, args...)
+			return err
+		})
+	}
+	if err := run(`SELECT mix()`); err != nil {
 		return err
 	}
 	for _, table := range []string{"records", "persons", "pseudonyms", "openid_rows", "openid_used", "openid_entries"} {
-		if _, err := s.exec(ctx, `SELECT sort($1)`, table); err != nil {
+		if err := run(`SELECT sort($1)`, table); err != nil {
 			return err
 		}
 	}

@@ -23,7 +23,12 @@ import (
 	deploy "github.com/penname/penname/deploy/postgres"
 )
 
-const schema = "penname"
+const (
+	schema = "penname"
+	// Rows of the catalogue do not wait for each other: they fail with "tuple
+	// concurrently updated". The number is arbitrary.
+	oneAtATime = `BEGIN; SELECT pg_advisory_xact_lock(7165016317); `
+)
 
 //go:embed migrations/*.sql
 var migrations embed.FS
@@ -51,7 +56,7 @@ func Migrate(ctx context.Context, adminDSN string) error {
 		return ErrMigrate.Because(err)
 	}
 	defer admin.Close(context.WithoutCancel(ctx))
-	if _, err := admin.Exec(ctx, deploy.Roles); err != nil {
+	if _, err := admin.Exec(ctx, oneAtATime+deploy.Roles+` COMMIT`); err != nil {
 		return ErrMigrate.Because(err)
 	}
 
@@ -63,7 +68,7 @@ func Migrate(ctx context.Context, adminDSN string) error {
 	if err != nil {
 		return ErrMigrate.Because(err)
 	}
-	locker, err := lock.NewPostgresSessionLocker()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 300)) // seconds, attempts
 	if err != nil {
 		return ErrMigrate.Because(err)
 	}
@@ -92,9 +97,7 @@ func grant(ctx context.Context, cfg *pgx.ConnConfig) error {
 		return ErrMigrate.Because(err)
 	}
 	defer owner.Close(context.WithoutCancel(ctx))
-	_, err = owner.Exec(ctx, `
-		BEGIN;
-		SELECT pg_advisory_xact_lock(7165016317); -- one at a time: catalogue rows do not wait
+	_, err = owner.Exec(ctx, oneAtATime+`
 		REVOKE ALL ON ALL TABLES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
 		REVOKE ALL ON ALL SEQUENCES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
 		REVOKE ALL ON ALL FUNCTIONS IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;

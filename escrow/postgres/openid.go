@@ -77,8 +77,9 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 	return row, nil
 }
 
-// Use implements [openid.Store].
-func (s *Issuing) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
+// Use implements [openid.Store] and web.Once. Both sides have it: custodians'
+// requests are single-use, too.
+func (s *db) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
 	writer := nonce()
 	err = s.settle(ctx, func(ctx context.Context, doubt bool) error {
 		n, err := s.exec(ctx, `INSERT INTO openid_used (key, expires, writer) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,

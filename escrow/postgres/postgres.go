@@ -70,6 +70,8 @@ var (
 		"the database holds a rule against this change: nothing was stored")
 	ErrText = refusal.New(refusal.Invalid, "database.text",
 		"a text holds a character that cannot be stored: send valid UTF-8 without NUL")
+	ErrDamaged = refusal.New(refusal.Unavailable, "database.damaged",
+		"the database does not agree with the log in it: stop, keep it as evidence, and restore what the witnesses have cosigned")
 	ErrTooLarge = refusal.New(refusal.Invalid, "database.too_large",
 		"the request is larger than what is stored: split it")
 )
@@ -185,21 +187,24 @@ func private(c *pgx.ConnConfig) bool {
 func (d *db) check(ctx context.Context, role string) error {
 	var user string
 	var version int
-	var super, safe, read bool
+	var super, read bool
+	var wrong []string
 	err := d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `
 			SELECT current_user, current_setting('server_version_num')::int,
 			  (SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
 			     OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
 			     FROM pg_roles r WHERE rolname = session_user),
-			  current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on'
-			    AND current_setting('synchronous_commit') <> 'off'
-			    AND current_setting('track_commit_timestamp') = 'off'
-			    AND current_setting('log_parameter_max_length') = '0'
-			    AND current_setting('log_parameter_max_length_on_error') = '0'
-			    AND current_setting('log_error_verbosity') = 'terse',
-			  pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'`,
-		).Scan(&user, &version, &super, &safe, &read)
+			  pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+			  ARRAY(SELECT name FROM (VALUES
+			    ('fsync', current_setting('fsync') = 'on'),
+			    ('full_page_writes', current_setting('full_page_writes') = 'on'),
+			    ('synchronous_commit', current_setting('synchronous_commit') <> 'off'),
+			    ('track_commit_timestamp', current_setting('track_commit_timestamp') = 'off'),
+			    ('log_parameter_max_length', current_setting('log_parameter_max_length') = '0'),
+			    ('log_parameter_max_length_on_error', current_setting('log_parameter_max_length_on_error') = '0'),
+			    ('log_error_verbosity', current_setting('log_error_verbosity') = 'terse')) s (name, good) WHERE NOT good)`,
+		).Scan(&user, &version, &super, &read, &wrong)
 	})
 	switch {
 	case err != nil:
@@ -210,8 +215,8 @@ func (d *db) check(ctx context.Context, role string) error {
 		return ErrRole.Because(errors.New("another role, an attribute like SUPERUSER, or a membership"))
 	case version < 150000:
 		return ErrSettings.Because(errors.New("server older than PostgreSQL 15"))
-	case !safe:
-		return ErrSettings
+	case len(wrong) > 0:
+		return ErrSettings.Because(errors.New(strings.Join(wrong, ", ")))
 	}
 	if err := d.CheckSchema(ctx); err != nil {
 		return err

@@ -59,7 +59,7 @@ func refused(ctx context.Context, err error) error {
 		return ErrForbidden.Because(f)
 	case pg.Code == "22021", pg.Code == "22P05":
 		return ErrText.Because(f)
-	case pg.Code == "54000", pg.Code == "22001", strings.HasSuffix(pg.ConstraintName, "_size"):
+	case pg.Code == "54000", pg.Code == "22001":
 		return ErrTooLarge.Because(f)
 	case strings.HasPrefix(pg.Code, "23"):
 		return ErrRefused.Because(f)
@@ -205,6 +205,9 @@ func (d *db) exec(ctx context.Context, sql string, args ...any) (int64, error) {
 	if err := ctx.Err(); err != nil {
 		return 0, ErrUnavailable.Because(&fault{cause: err})
 	}
+	if tooLarge(args) {
+		return 0, ErrTooLarge
+	}
 	end, cancel := detached(ctx)
 	defer cancel()
 	tag, err := conn.Exec(end, sql, args...)
@@ -215,6 +218,26 @@ func (d *db) exec(ctx context.Context, sql string, args ...any) (int64, error) {
 		return 0, unknown
 	}
 	return 0, refused(end, err)
+}
+
+// tooLarge holds a message far below the 4 GB at which its length field would
+// wrap (D02, CVE-2024-27304).
+func tooLarge(args []any) bool {
+	const limit = 16 << 20
+	var n int
+	for _, arg := range args {
+		switch v := arg.(type) {
+		case string:
+			n += len(v)
+		case []byte:
+			n += len(v)
+		case [][]byte:
+			for _, b := range v {
+				n += len(b)
+			}
+		}
+	}
+	return n > limit
 }
 
 // read runs f, which only reads, again if the connection was lost.

@@ -1,0 +1,471 @@
+package postgres
+
+import (
+	"bytes"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/token"
+)
+
+var day = time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b) // never fails (crypto/rand)
+	return b
+}
+
+// enrolment is a new person.
+func enrolment() issue.Enrolment {
+	label := seal.NewLabel()
+	return issue.Enrolment{
+		Person:      issue.Person{ID: [16]byte(random(16)), Label: label},
+		Fingerprint: random(32), Likeness: random(32), Birth: random(32),
+		Record: seal.Record{
+			Label: label, FirstHalf: "vault:v1:" + hex.EncodeToString(random(60)), SecondHalf: random(230),
+			Fields: map[string][]byte{"name": random(92), "birthdate": random(92), "address": random(156), "email": random(92)},
+		},
+		Day: day,
+	}
+}
+
+func pseudonym(t testing.TB) token.Pseudonym {
+	t.Helper()
+	p, err := token.NewPseudonym(random(16))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func assignment(t testing.TB) issue.Assignment {
+	t.Helper()
+	return issue.Assignment{Pseudonym: pseudonym(t), Platform: "town-square", Link: "vault:v1:" + hex.EncodeToString(random(80)),
+		Commitment: [32]byte(random(32)), Day: day}
+}
+
+// newCase is a warrant that nobody filed yet, and its leaf.
+func newCase(quorum int) (disclose.Case, proof.Leaf) {
+	warrant := hex.EncodeToString(random(200))
+	c := disclose.Case{
+		ID: seal.NewLabel(), WarrantHash: sha256.Sum256([]byte(warrant)), Authority: "court", WarrantID: hex.EncodeToString(random(8)),
+		Submission: policy.Submission{Warrant: warrant, Evidence: []string{"evidence"}},
+		Bundle:     hex.EncodeToString(random(32)), Salt: [32]byte(random(32)), Quorum: quorum, State: disclose.Recorded,
+		SecrecyEnds: day.AddDate(0, 3, 0).Add(7 * time.Second), Expires: day.AddDate(0, 0, 10), ApproveFrom: day,
+	}
+	return c, proof.Leaf{
+		Version: 1, Kind: proof.KindRecorded, Day: "2026-11-21", Jurisdiction: "GB", OffenceClass: "threats-to-kill",
+		WarrantKind: "production", Targets: 1, SecrecyEnds: "2027-02-21", Bundle: c.Bundle,
+		Commitment:        proof.Commit(c.Salt, "warrant", []byte(warrant)),
+		TargetCommitments: []string{proof.Commit(c.Salt, "target", []byte("p"), []byte("q"))},
+	}
+}
+
+func file(t testing.TB, d *Disclosing, quorum int) disclose.Case {
+	t.Helper()
+	c, leaf := newCase(quorum)
+	c, err := d.File(t.Context(), c, leaf)
+	if err != nil {
+		t.Fatalf("%v: %v", err, cause(err))
+	}
+	return c
+}
+
+var errDecided = errors.New("decided already")
+
+// approve is what Registrar.Decide does: not idempotent by itself.
+func approve(custodian string) func(c *disclose.Case) ([]disclose.Entry, error) {
+	return func(c *disclose.Case) ([]disclose.Entry, error) {
+		if slices.ContainsFunc(c.Approvals, func(a disclose.Approval) bool { return a.Custodian == custodian }) {
+			return nil, errDecided
+		}
+		signed := "signed by " + custodian
+		c.Approvals = append(c.Approvals, disclose.Approval{Custodian: custodian, Approved: true, Signed: signed})
+		entries := []disclose.Entry{{Leaf: proof.Leaf{Version: 1, Kind: proof.KindApproved, Day: "2026-11-21", Case: &c.RecordedLeaf,
+			Custodian: custodian, Commitment: proof.Commit(c.Salt, "approval", []byte(signed))},
+			Index: &c.Approvals[len(c.Approvals)-1].Leaf}}
+		if yes, _ := c.Votes(); yes >= c.Quorum {
+			c.State = disclose.Authorised
+			entries = append(entries, disclose.Entry{Leaf: leafOf(c, proof.KindAuthorised), Index: &c.AuthorisedLeaf})
+		}
+		return entries, nil
+	}
+}
+
+func leafOf(c *disclose.Case, kind proof.Kind) proof.Leaf {
+	return proof.Leaf{Version: 1, Kind: kind, Day: "2026-11-21", Case: &c.RecordedLeaf}
+}
+
+func release(c *disclose.Case) ([]disclose.Entry, error) {
+	c.State, c.Package = disclose.Released, []byte("package "+c.ID)
+	l := leafOf(c, proof.KindReleased)
+	l.Package = fmt.Sprintf("%x", sha256.Sum256(c.Package))
+	return []disclose.Entry{{Leaf: l, Index: &c.ReleasedLeaf}}, nil
+}
+
+func notice(p token.Pseudonym) func(c *disclose.Case) ([]disclose.Entry, error) {
+	return func(c *disclose.Case) ([]disclose.Entry, error) {
+		c.State = disclose.Noticed
+		c.Notices = append(c.Notices, disclose.Notice{Pseudonym: p, Platform: "town-square", Authority: "court", FileNumber: "7 O 1/26",
+			LegalBasis: "§ 1", Requester: "police", Fields: []string{"name"}, Leaf: c.RecordedLeaf, Day: day})
+		l := leafOf(c, proof.KindNoticed)
+		l.Salt = hex.EncodeToString(c.Salt[:])
+		return []disclose.Entry{{Leaf: l, Index: &c.NoticedLeaf}}, nil
+	}
+}
+
+func apply(t testing.TB, d *Disclosing, id string, change func(*disclose.Case) ([]disclose.Entry, error)) disclose.Case {
+	t.Helper()
+	c, err := d.Apply(t.Context(), id, change)
+	if err != nil {
+		t.Fatalf("%v: %v", err, cause(err))
+	}
+	return c
+}
+
+func consistent(t testing.TB, d *Disclosing) {
+	t.Helper()
+	if err := d.Check(t.Context()); err != nil {
+		t.Fatalf("Check: %v: %v", err, cause(err))
+	}
+}
+
+func wantErr(t *testing.T, what string, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Errorf("%s: got %v (%v), want %v", what, err, cause(err), want)
+	}
+}
+
+func TestEnrolIsOncePerPerson(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	e := enrolment()
+	_, err := s.Person(ctx, e.Fingerprint, e.Birth)
+	wantErr(t, "Person before", err, issue.ErrPersonUnknown)
+	p, first, err := s.Enrol(ctx, e)
+	if err != nil || !first || p != e.Person {
+		t.Fatalf("first enrolment: %v, %v", first, err)
+	}
+
+	again := enrolment()
+	again.Fingerprint, again.Likeness, again.Birth = e.Fingerprint, e.Likeness, e.Birth
+	if p, first, err := s.Enrol(ctx, again); err != nil || first || p != e.Person {
+		t.Errorf("the same account again: %v, %v, %v", p == e.Person, first, err)
+	}
+	if p, err := s.Person(ctx, e.Fingerprint, e.Birth); err != nil || p != e.Person {
+		t.Errorf("Person: %v", err)
+	}
+	renamed := enrolment() // the same account with another name: the same person
+	renamed.Fingerprint, renamed.Birth = e.Fingerprint, e.Birth
+	if p, first, err := s.Enrol(ctx, renamed); err != nil || first || p != e.Person {
+		t.Errorf("renamed: %v, %v", first, err)
+	}
+
+	other := enrolment() // another account of the same human
+	other.Likeness = e.Likeness
+	_, _, err = s.Enrol(ctx, other)
+	wantErr(t, "another account", err, issue.ErrAlreadyEnrolled)
+	recycled := enrolment()
+	recycled.Fingerprint = e.Fingerprint
+	_, _, err = s.Enrol(ctx, recycled)
+	wantErr(t, "recycled account", err, issue.ErrRecycledSubject)
+	_, err = s.Person(ctx, e.Fingerprint, recycled.Birth)
+	wantErr(t, "Person of a recycled account", err, issue.ErrRecycledSubject)
+	if n := value[int](t, admin, `SELECT (SELECT count(*) FROM persons) * 1000 + (SELECT count(*) FROM records)`); n != 1001 {
+		t.Errorf("persons and records: %d, want 1 and 1", n)
+	}
+}
+
+func TestEnrolRaceGivesOnePerson(t *testing.T) {
+	s := issuing(t, database(t), Options{})
+	one := enrolment()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	persons, firsts := map[issue.Person]bool{}, 0
+	for range 16 {
+		wg.Go(func() {
+			e := enrolment()
+			e.Fingerprint, e.Likeness, e.Birth = one.Fingerprint, one.Likeness, one.Birth
+			p, first, err := s.Enrol(t.Context(), e)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				t.Error(err)
+			}
+			if persons[p] = true; first {
+				firsts++
+			}
+		})
+	}
+	wg.Wait()
+	if len(persons) != 1 || firsts != 1 {
+		t.Fatalf("%d persons, %d first", len(persons), firsts)
+	}
+}
+
+func TestPseudonymIsAssignedForLife(t *testing.T) {
+	s, ctx := issuing(t, database(t), Options{}), t.Context()
+	a := assignment(t)
+	if got, err := s.Assign(ctx, a); err != nil || got != a.Commitment {
+		t.Fatal(err)
+	}
+	b := a
+	b.Commitment, b.Link = [32]byte(random(32)), "vault:v1:other"
+	if got, err := s.Assign(ctx, b); err != nil || got != a.Commitment {
+		t.Errorf("a second assignment changed the commitment: %v", err)
+	}
+	c := assignment(t)
+	c.Platform = "school-forum"
+	if _, err := s.Assign(ctx, c); err != nil {
+		t.Fatal(err)
+	}
+	names, err := s.Assigned(ctx, []token.Pseudonym{c.Pseudonym, pseudonym(t), a.Pseudonym})
+	want := []issue.PenName{
+		{Pseudonym: c.Pseudonym, Platform: "school-forum", Since: day, Commitment: c.Commitment},
+		{Pseudonym: a.Pseudonym, Platform: "town-square", Since: day, Commitment: a.Commitment},
+	}
+	if err != nil || !reflect.DeepEqual(names, want) {
+		t.Errorf("Assigned: %v, %+v", err, names)
+	}
+}
+
+func TestRecordsAndLinksAreReadByTheOtherSide(t *testing.T) {
+	admin := database(t)
+	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
+	e, a := enrolment(), assignment(t)
+	if _, _, err := s.Enrol(ctx, e); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Assign(ctx, a); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := d.Record(ctx, e.Person.Label); err != nil || !reflect.DeepEqual(r, e.Record) {
+		t.Errorf("Record: %v", err)
+	}
+	if link, commitment, err := d.Link(ctx, a.Pseudonym, a.Platform); err != nil || link != a.Link || commitment != a.Commitment {
+		t.Errorf("Link: %v", err)
+	}
+	_, err := d.Record(ctx, seal.NewLabel())
+	wantErr(t, "unknown record", err, disclose.ErrDataNotHeld)
+	_, _, err = d.Link(ctx, a.Pseudonym, "school-forum")
+	wantErr(t, "another platform", err, disclose.ErrDataNotHeld)
+	_, _, err = d.Link(ctx, pseudonym(t), a.Platform)
+	wantErr(t, "unknown pseudonym", err, disclose.ErrDataNotHeld)
+}
+
+func TestCaseGoesItsWay(t *testing.T) {
+	admin := database(t)
+	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
+	_, err := d.Case(ctx, seal.NewLabel())
+	wantErr(t, "unknown case", err, disclose.ErrNoCase)
+	_, err = d.Apply(ctx, seal.NewLabel(), approve("ombudsman"))
+	wantErr(t, "Apply to an unknown case", err, disclose.ErrNoCase)
+
+	first := file(t, d, 2)
+	c, leaf := newCase(2)
+	filed, err := d.File(ctx, c, leaf)
+	if err != nil || filed.RecordedLeaf != 1 {
+		t.Fatalf("File: %v, leaf %d", err, filed.RecordedLeaf)
+	}
+	same := c
+	same.ID, same.Salt, same.WarrantHash = seal.NewLabel(), [32]byte{1}, [32]byte{2} // another signature of the same warrant
+	if again, err := d.File(ctx, same, leaf); err != nil || !reflect.DeepEqual(again, filed) {
+		t.Errorf("filed again: %v\n%+v\n%+v", err, again, filed)
+	}
+	if read, err := d.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, filed) {
+		t.Errorf("Case: %v\n%+v\n%+v", err, read, filed)
+	}
+	if list, err := d.List(ctx, disclose.Recorded); err != nil || len(list) != 2 || list[0].ID != first.ID || list[1].ID != c.ID {
+		t.Errorf("List: %v, %d", err, len(list))
+	}
+
+	one := apply(t, d, c.ID, approve("ombudsman"))
+	_, err = d.Apply(ctx, c.ID, approve("ombudsman"))
+	wantErr(t, "twice the same custodian", err, errDecided)
+	two := apply(t, d, c.ID, approve("bar"))
+	if one.State != disclose.Recorded || two.State != disclose.Authorised || two.Approvals[0].Leaf != 2 || two.Approvals[1].Leaf != 3 || two.AuthorisedLeaf != 4 {
+		t.Errorf("approvals: %+v, %+v", one.State, two)
+	}
+	released := apply(t, d, c.ID, release)
+	p := pseudonym(t)
+	if n, err := s.Notices(ctx, []token.Pseudonym{p}); err != nil || len(n) != 0 {
+		t.Errorf("notices before the end of secrecy: %d, %v", len(n), err)
+	}
+	noticed := apply(t, d, c.ID, notice(p))
+	if released.ReleasedLeaf != 5 || noticed.NoticedLeaf != 6 {
+		t.Errorf("leaves: %d, %d", released.ReleasedLeaf, noticed.NoticedLeaf)
+	}
+	if read, err := d.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, noticed) {
+		t.Errorf("Case at its end: %v\n%+v\n%+v", err, read, noticed)
+	}
+	want := []issue.Notice{{Pseudonym: p, Platform: "town-square", Authority: "court", FileNumber: "7 O 1/26", LegalBasis: "§ 1",
+		Requester: "police", Fields: []string{"name"}, Leaf: 1, Day: day}}
+	if n, err := s.Notices(ctx, []token.Pseudonym{pseudonym(t), p}); err != nil || !reflect.DeepEqual(n, want) {
+		t.Errorf("Notices: %v, %+v", err, n)
+	}
+	if n, err := s.Notices(ctx, []token.Pseudonym{pseudonym(t)}); err != nil || len(n) != 0 {
+		t.Errorf("somebody else's notices: %d, %v", len(n), err)
+	}
+	consistent(t, d)
+}
+
+func TestRefusalIsLoggedOncePerCode(t *testing.T) {
+	d, ctx := disclosing(t, database(t), Options{}), t.Context()
+	leaf := proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.unknown_authority"}
+	for range 3 {
+		if err := d.Refuse(ctx, [32]byte{1}, leaf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	other := leaf
+	other.Code = "warrant.expired"
+	if err := errors.Join(d.Refuse(ctx, [32]byte{1}, other), d.Refuse(ctx, [32]byte{2}, leaf)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := d.Size(ctx); n != 3 || err != nil {
+		t.Errorf("%d leaves, %v", n, err)
+	}
+	consistent(t, d)
+}
+
+func bundleLeaf(bundle []byte) proof.Leaf {
+	return proof.Leaf{Version: 1, Kind: proof.KindBundle, Day: "2026-11-21", Bundle: fmt.Sprintf("%x", sha256.Sum256(bundle))}
+}
+
+func TestBundleInForceIsTheNewest(t *testing.T) {
+	d, ctx := disclosing(t, database(t), Options{}), t.Context()
+	_, _, err := d.Current(ctx)
+	wantErr(t, "no bundle", err, disclose.ErrNoBundle)
+	a, b := []byte(`{"a":1}`), []byte(`{"b":2}`)
+	for i, install := range [][]byte{a, a, b, b, a} {
+		if err := d.Install(ctx, install, []string{"e1", "e2"}, bundleLeaf(install)); err != nil {
+			t.Fatal(err)
+		}
+		got, endorsements, err := d.Current(ctx)
+		if err != nil || !bytes.Equal(got, install) || !slices.Equal(endorsements, []string{"e1", "e2"}) {
+			t.Errorf("install %d: %v, %s", i, err, got)
+		}
+	}
+	if n, err := d.Size(ctx); n != 3 || err != nil {
+		t.Errorf("%d leaves, want 3, %v", n, err)
+	}
+	consistent(t, d)
+}
+
+func TestApplyStoresAllOrNothing(t *testing.T) {
+	d, ctx := disclosing(t, database(t), Options{}), t.Context()
+	c := file(t, d, 2)
+	stop := errors.New("stop")
+	for what, change := range map[string]func(*disclose.Case) ([]disclose.Entry, error){
+		"its own error": func(c *disclose.Case) ([]disclose.Entry, error) {
+			c.State, c.Approvals = disclose.Declined, append(c.Approvals, disclose.Approval{Custodian: "x"})
+			return nil, stop
+		},
+		"a leaf that is none": func(c *disclose.Case) ([]disclose.Entry, error) {
+			c.State = disclose.Declined
+			return []disclose.Entry{{Leaf: leafOf(c, proof.KindApproved)}}, nil
+		},
+		"an approval without a leaf": func(c *disclose.Case) ([]disclose.Entry, error) {
+			c.Approvals = append(c.Approvals, disclose.Approval{Custodian: "x", Signed: "y", Leaf: 99})
+			return nil, nil
+		},
+		"fewer approvals than the quorum": func(c *disclose.Case) ([]disclose.Entry, error) {
+			c.State = disclose.Authorised
+			return []disclose.Entry{{Leaf: leafOf(c, proof.KindAuthorised), Index: &c.AuthorisedLeaf}}, nil
+		},
+		"a state skipped": release,
+		"another quorum": func(c *disclose.Case) ([]disclose.Entry, error) {
+			c.Quorum = 1
+			return approve("x")(c)
+		},
+		"another salt": func(c *disclose.Case) ([]disclose.Entry, error) {
+			c.Salt[0]++
+			return approve("x")(c)
+		},
+	} {
+		if _, err := d.Apply(ctx, c.ID, change); err == nil || what == "its own error" && err != stop {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if read, err := d.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, c) {
+		t.Errorf("the case changed: %v", err)
+	}
+	if n, err := d.Size(ctx); n != 1 || err != nil {
+		t.Errorf("%d leaves, %v", n, err)
+	}
+}
+
+// F27: the last approval, many times at once.
+func TestF27QuorumIsReachedExactlyOnce(t *testing.T) {
+	d := disclosing(t, database(t), Options{})
+	c := file(t, d, 2)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	authorised := 0
+	for i := range 12 {
+		wg.Go(func() {
+			got, err := d.Apply(t.Context(), c.ID, func(c *disclose.Case) ([]disclose.Entry, error) {
+				if c.State != disclose.Recorded {
+					return nil, disclose.ErrCaseClosed
+				}
+				return approve("custodian-" + string('a'+rune(i%6)))(c)
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			if err == nil && got.State == disclose.Authorised {
+				authorised++
+			} else if err != nil && !errors.Is(err, disclose.ErrCaseClosed) && !errors.Is(err, errDecided) {
+				t.Error(err, cause(err))
+			}
+		})
+	}
+	wg.Wait()
+	if authorised != 1 {
+		t.Errorf("authorised %d times", authorised)
+	}
+	if n, err := d.Size(t.Context()); n != 4 || err != nil { // recorded, approved, approved, authorised
+		t.Errorf("%d leaves, %v", n, err)
+	}
+	consistent(t, d)
+}
+
+// F26: one warrant filed on many nodes at once.
+func TestF26OneWarrantIsOneCase(t *testing.T) {
+	d := disclosing(t, database(t), Options{})
+	c, leaf := newCase(2)
+	var wg sync.WaitGroup
+	ids := make([]string, 12)
+	for i := range ids {
+		wg.Go(func() {
+			mine := c
+			mine.ID = seal.NewLabel()
+			got, err := d.File(t.Context(), mine, leaf)
+			if err != nil {
+				t.Error(err)
+			}
+			ids[i] = got.ID
+		})
+	}
+	wg.Wait()
+	if slices.Sort(ids); ids[0] != ids[len(ids)-1] {
+		t.Error("one warrant became two cases")
+	}
+	if n, err := d.Size(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d leaves, %v", n, err)
+	}
+}
