@@ -1,0 +1,414 @@
+package command
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+var (
+	errHome = refusal.New(refusal.Invalid, "custodian.bad_home",
+		"the custodian's folder is incomplete: it needs custodian.json, bundle.json, signing.jwk and share.key")
+	errOtherBundle = refusal.New(refusal.Denied, "custodian.other_bundle",
+		"the case was decided under rules that this custodian has not endorsed: read the new bundle, and endorse it or decline")
+	errCaseMismatch = refusal.New(refusal.Denied, "custodian.case_mismatch",
+		"what the registrar shows is not what the public log recorded: do not approve, and tell the other custodians")
+	errRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
+		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
+	errReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
+		"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
+)
+
+// Custodian is a custodian's folder on their own machine:
+//
+//	custodian.json  who they are, and the bundle they endorsed
+//	bundle.json     that bundle
+//	signing.jwk     signs approvals and endorsements (0600)
+//	share.key       their share of the threshold key (0600)
+//	witness.key     cosigns checkpoints (0600), with witness.state
+type Custodian struct {
+	ID     string `json:"custodian"`
+	Server string `json:"server,omitempty"`
+	Bundle string `json:"bundle"` // hash of the bundle that was endorsed, hex
+
+	dir string
+	key jose.JSONWebKey
+	b   *policy.Bundle
+}
+
+func (p *program) openHome(dir string) (*Custodian, error) {
+	raw, err := p.readFile(filepath.Join(dir, "custodian.json"))
+	if err != nil {
+		return nil, errHome.Because(err)
+	}
+	c := &Custodian{dir: dir}
+	if err := json.Unmarshal(raw, c); err != nil || c.ID == "" {
+		return nil, errHome.Because(err)
+	}
+	if c.key, err = p.readJWK(filepath.Join(dir, "signing.jwk")); err != nil {
+		return nil, err
+	}
+	if p.server == "" {
+		p.server = c.Server
+	}
+	return c, nil
+}
+
+// endorsed is the custodian's own copy of the rules: only a case under exactly
+// these is looked at.
+func (p *program) endorsed(c *Custodian) (err error) {
+	if c.b, err = p.readBundle(filepath.Join(c.dir, "bundle.json")); err != nil {
+		return err
+	}
+	if c.b.Hash() != c.Bundle {
+		return errOtherBundle
+	}
+	return nil
+}
+
+func (p *program) readBundle(name string) (*policy.Bundle, error) {
+	raw, err := p.readFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return policy.ParseBundle(raw)
+}
+
+func (p *program) custodian() *cobra.Command {
+	var home string
+	c := group("custodian", "Check cases on your own machine and release shares",
+		p.custodianList(&home), p.custodianReview(&home), p.custodianApprove(&home), p.custodianRefuse(&home),
+		p.custodianEndorse(&home), p.custodianWitness(&home))
+	config, _ := os.UserConfigDir()
+	c.PersistentFlags().StringVar(&home, "home", filepath.Join(config, "escrow"), "the custodian's folder")
+	return c
+}
+
+func (p *program) custodianList(home *string) *cobra.Command {
+	return leaf("list", "List the cases that wait for custodians", "escrow custodian list", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			c, err := p.openHome(*home)
+			if err != nil {
+				return err
+			}
+			var out struct {
+				Cases []status `json:"cases"`
+			}
+			if err := p.call(ctx, "GET", "/v1/cases", &c.key, nil, &out); err != nil {
+				return err
+			}
+			var text strings.Builder
+			for _, s := range out.Cases {
+				fmt.Fprintf(&text, "%s  %d of %d approved, expires %s\n", s.Case, s.Approvals, s.Quorum, s.Expires.UTC().Format(time.DateOnly))
+			}
+			if len(out.Cases) == 0 {
+				text.WriteString("nothing waits for you")
+			}
+			return p.print(out, text.String())
+		})
+}
+
+// review is what a custodian's own checks found.
+type review struct {
+	Case     string           `json:"case"`
+	Findings []string         `json:"findings"`
+	Warrant  *policy.Warrant  `json:"warrant"`
+
+	file       policy.CaseFile // what the registrar showed
+	checkpoint int64           // size of the cosigned tree that holds the leaf
+}
+
+func (p *program) custodianReview(home *string) *cobra.Command {
+	return leaf("review CASE", "Check a case: rules, signatures, evidence, the public log and the sealed records",
+		"escrow custodian review CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			c, err := p.openHome(*home)
+			if err != nil {
+				return err
+			}
+			r, err := p.reviewCase(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			return p.print(r, r.String())
+		})
+}
+
+func (r *review) String() string {
+	w := r.Warrant
+	s := fmt.Sprintf("case %s\n%s of %s, file %s\noffence: %s (%s), at most %d months\ngrounds: %s\nnecessity: %s\nproportionality: %s\nasked for: %s, by %s\n",
+		r.Case, w.Kind, w.Authority, w.FileNumber, w.Offence, w.OffenceClass, w.MaxPenaltyMonths,
+		w.Grounds, w.Necessity, w.Proportionality, strings.Join(w.Fields, ", "), w.Requester.Organisation)
+	for _, t := range w.Targets {
+		s += fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform)
+	}
+	for _, f := range r.Findings {
+		s += "✓ " + f + "\n"
+	}
+	return displayable(s)
+}
+
+// reviewCase is promise 3 and promise 8 on the custodian's own machine: it
+// trusts the registrar for nothing.
+func (p *program) reviewCase(ctx context.Context, c *Custodian, id string) (*review, error) {
+	if err := p.endorsed(c); err != nil {
+		return nil, err
+	}
+	var f policy.CaseFile
+	if err := p.call(ctx, "GET", "/v1/cases/"+pathEscape(id), &c.key, nil, &f); err != nil {
+		return nil, err
+	}
+	if f.Bundle != c.Bundle {
+		return nil, errOtherBundle
+	}
+	// 1. The rules, decided again here.
+	d := policy.Decide(f.Submission, c.b, p.Now())
+	if !d.Allowed {
+		return nil, &problem{Code: d.Refusal.Code, Title: d.Refusal.Mend, Rules: d.Rules}
+	}
+	r := &review{Case: f.Case, Warrant: d.Warrant, file: f}
+	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
+	r.found("every target has evidence signed by its platform, with the token as presented")
+	// 2. The public log holds it, under a quorum of witnesses.
+	log, err := c.b.TrustedLog()
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := checkLeaf(log, f.Leaf, proof.KindRecorded, -1)
+	if err != nil {
+		return nil, err
+	}
+	_, checkpoint, err := log.VerifyProof(f.Leaf.Bytes, f.Leaf.Proof)
+	if err != nil {
+		return nil, err
+	}
+	r.checkpoint = checkpoint.N
+	if len(f.Salt) != 32 {
+		return nil, errCaseMismatch
+	}
+	if err := matches(leaf, [32]byte(f.Salt), f.Submission.Warrant, d.Warrant, c.Bundle); err != nil {
+		return nil, err
+	}
+	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
+	// 3. Each sealed record is the one that the token committed to when it was issued.
+	if len(f.Targets) != len(d.Warrant.Targets) {
+		return nil, errCaseMismatch
+	}
+	for i, t := range f.Targets {
+		want := d.Warrant.Targets[i]
+		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || len(t.LinkSalt) != 32 ||
+			token.Commit(t.Pseudonym, t.Label, [32]byte(t.LinkSalt)) != d.Tokens[i].Commitment {
+			return nil, errRecordMismatch
+		}
+	}
+	r.found("each sealed record is the one that the token committed to: nobody is framed")
+	return r, nil
+}
+
+func (r *review) found(format string, args ...any) {
+	r.Findings = append(r.Findings, fmt.Sprintf(format, args...))
+}
+
+// matches checks that the leaf commits to this warrant and its targets.
+func matches(leaf proof.Leaf, salt [32]byte, raw string, w *policy.Warrant, bundle string) error {
+	var targets []string
+	for _, t := range w.Targets {
+		targets = append(targets, proof.Commit(salt, "target", []byte(t.Pseudonym), []byte(t.Platform)))
+	}
+	slices.Sort(targets)
+	if leaf.Commitment != proof.Commit(salt, "warrant", []byte(raw)) || leaf.Bundle != bundle ||
+		!slices.Equal(leaf.TargetCommitments, targets) || leaf.Targets != len(targets) ||
+		leaf.SecrecyEnds != w.Secrecy.Ends.UTC().Format(time.DateOnly) {
+		return errCaseMismatch
+	}
+	return nil
+}
+
+func (p *program) custodianApprove(home *string) *cobra.Command {
+	return leaf("approve CASE", "Check a case as review does, then release a share for each target, encrypted to the requester",
+		"escrow custodian approve CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			c, err := p.openHome(*home)
+			if err != nil {
+				return err
+			}
+			r, err := p.reviewCase(ctx, c, args[0])
+			if err != nil {
+				return err
+			}
+			shares, err := p.shares(c, r)
+			if err != nil {
+				return err
+			}
+			return p.send(ctx, c, r, policy.Approve, "", shares)
+		})
+}
+
+// shares makes one share for each target, readable by the requester alone and
+// bound to this warrant, record and custodian.
+func (p *program) shares(c *Custodian, r *review) ([]policy.EncryptedShare, error) {
+	var pk threshold.PublicKey
+	if err := pk.UnmarshalText([]byte(c.b.ThresholdKey)); err != nil {
+		return nil, err
+	}
+	raw, err := p.readSecret(filepath.Join(c.dir, "share.key"))
+	if err != nil {
+		return nil, err
+	}
+	var ks threshold.KeyShare
+	if err := ks.UnmarshalBinary(raw); err != nil {
+		return nil, err
+	}
+	clear(raw)
+	warrantHash := policy.Hash(r.file.Submission.Warrant)
+	var out []policy.EncryptedShare
+	for i, t := range r.file.Targets {
+		share, err := seal.DecryptShare(t.Label, t.SecondHalf, pk, ks)
+		if err != nil {
+			return nil, err
+		}
+		clearShare, err := share.MarshalBinary()
+		if err != nil {
+			return nil, err
+		}
+		sealed, err := seal.SealTo(r.Warrant.Requester.DeliveryKey, seal.ShareInfo(warrantHash, t.Label, c.ID), clearShare)
+		clear(clearShare)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, policy.EncryptedShare{Target: i, Ciphertext: sealed})
+	}
+	return out, nil
+}
+
+func (p *program) send(ctx context.Context, c *Custodian, r *review, decision, reason string, shares []policy.EncryptedShare) error {
+	warrantHash := policy.Hash(r.file.Submission.Warrant)
+	signed, err := policy.SignApproval(c.key, policy.Approval{
+		Case: r.Case, Custodian: c.ID, WarrantHash: hex.EncodeToString(warrantHash[:]), Bundle: c.Bundle,
+		LeafIndex: r.file.Leaf.Index, CheckpointSize: r.checkpoint, Decision: decision, Reason: reason, Shares: shares, At: p.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	var st status
+	in := map[string]string{"decision": signed}
+	if err := p.call(ctx, "POST", "/v1/cases/"+pathEscape(r.Case)+"/decisions", &c.key, in, &st); err != nil {
+		return err
+	}
+	return p.print(st, r.String()+st.String())
+}
+
+func (p *program) custodianRefuse(home *string) *cobra.Command {
+	var reason string
+	c := leaf("refuse CASE", "Decline a case, with a reason that goes into the public log",
+		"escrow custodian refuse CASE --reason disproportionate", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if !slices.Contains(policy.DeclineReasons, reason) {
+				return errReason
+			}
+			c, err := p.openHome(*home)
+			if err != nil {
+				return err
+			}
+			if err := p.endorsed(c); err != nil {
+				return err
+			}
+			// Not checked: one may decline what does not even pass review.
+			r := &review{}
+			if err := p.call(ctx, "GET", "/v1/cases/"+pathEscape(args[0]), &c.key, nil, &r.file); err != nil {
+				return err
+			}
+			if r.Warrant, err = policy.ParseUnverified(r.file.Submission.Warrant); err != nil {
+				return err
+			}
+			r.Case, r.checkpoint = r.file.Case, r.file.Leaf.Index+1
+			return p.send(ctx, c, r, policy.Decline, reason, nil)
+		})
+	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(policy.DeclineReasons, ", "))
+	return c
+}
+
+func (p *program) custodianEndorse(home *string) *cobra.Command {
+	return leaf("endorse BUNDLE", "Endorse a bundle of rules, and from now on accept cases under it only",
+		"escrow custodian endorse bundle.json", cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+			c, err := p.openHome(*home)
+			if err != nil {
+				return err
+			}
+			b, err := p.readBundle(args[0])
+			if err != nil {
+				return err
+			}
+			signed, err := policy.SignEndorsement(c.key, c.ID, b.Hash(), p.Now())
+			if err != nil {
+				return err
+			}
+			raw, err := p.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			c.Bundle = b.Hash()
+			meta, err := json.MarshalIndent(c, "", "  ")
+			if err != nil {
+				return err
+			}
+			for name, content := range map[string][]byte{"bundle.json": raw, "custodian.json": meta} {
+				if err := os.WriteFile(filepath.Join(c.dir, name), content, 0o600); err != nil {
+					return errFile.Because(err)
+				}
+			}
+			return p.print(map[string]string{"endorsement": signed, "bundle": b.Hash()}, signed)
+		})
+}
+
+func (p *program) custodianWitness(home *string) *cobra.Command {
+	var listen string
+	c := leaf("witness", "Cosign the public log's checkpoints: an HTTP server that the registrar asks",
+		"escrow custodian witness --listen 127.0.0.1:8470", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+			h, done, err := OpenWitness(*home, p.Now)
+			if err != nil {
+				return err
+			}
+			defer done() //nolint:errcheck // a lock
+			ln, err := net.Listen("tcp", listen)
+			if err != nil {
+				return err
+			}
+			if err := p.print(map[string]string{"address": "http://" + ln.Addr().String()}, "witness at http://"+ln.Addr().String()); err != nil {
+				return err
+			}
+			return Serve(ctx, ln, h)
+		})
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to listen on; put TLS in front of any that is not loopback")
+	return c
+}
+
+// Serve serves h until ctx ends.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, MaxHeaderBytes: 32 << 10}
+	stop := context.AfterFunc(ctx, func() {
+		shut, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		srv.Shutdown(shut) //nolint:errcheck // Serve returns what matters
+	})
+	defer stop()
+	if err := srv.Serve(ln); err != http.ErrServerClosed {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,143 @@
+package command
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var (
+	errFile = refusal.New(refusal.Invalid, "file.unreadable",
+		"a file that was named cannot be read: check the path")
+	errMode = refusal.New(refusal.Denied, "file.readable_by_others",
+		"a secret key file can be read by other users: chmod 600 it, and think about whether the key leaked")
+	errKeyFile = refusal.New(refusal.Invalid, "file.not_a_key",
+		"the file does not hold a secret key of the kind that is needed: make one with escrow key new or escrow warrant keygen")
+	errExists = refusal.New(refusal.Conflict, "file.exists",
+		"the file exists, and a key is never overwritten: name another file")
+)
+
+// maxFile bounds every file that is read: a warrant, evidence, a bundle.
+const maxFile = 8 << 20
+
+func (p *program) readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(p.Stdin, maxFile))
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, errFile.Because(err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxFile))
+	if err != nil {
+		return nil, errFile.Because(err)
+	}
+	return b, nil
+}
+
+// readSecret refuses a file that group or others can read.
+func (p *program) readSecret(name string) ([]byte, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, errFile.Because(err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, errMode
+	}
+	return p.readFile(name)
+}
+
+// writeSecret creates a file that only its owner reads, and overwrites nothing.
+func writeSecret(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return errExists
+	}
+	if err != nil {
+		return errFile.Because(err)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return errFile.Because(err)
+	}
+	return nil
+}
+
+func (p *program) readJWK(name string) (jose.JSONWebKey, error) {
+	b, err := p.readSecret(name)
+	if err != nil {
+		return jose.JSONWebKey{}, err
+	}
+	var k jose.JSONWebKey
+	if err := json.Unmarshal(b, &k); err != nil || k.IsPublic() || !k.Valid() {
+		return jose.JSONWebKey{}, errKeyFile // the cause could quote the key
+	}
+	return k, nil
+}
+
+func (p *program) readDelivery(name string) (seal.DeliveryPrivate, error) {
+	b, err := p.readSecret(name)
+	if err != nil {
+		return seal.DeliveryPrivate{}, err
+	}
+	return seal.ParseDeliveryKey(string(trimNewline(b)))
+}
+
+func trimNewline(b []byte) []byte {
+	if n := len(b); n > 0 && b[n-1] == '\n' {
+		return b[:n-1]
+	}
+	return b
+}
+
+// NewKey makes an Ed25519 signing key whose kid is its thumbprint (RFC 7638).
+func NewKey() (jose.JSONWebKey, error) {
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return jose.JSONWebKey{}, err
+	}
+	k := jose.JSONWebKey{Key: private, Algorithm: string(jose.EdDSA), Use: "sig"}
+	sum, err := k.Thumbprint(crypto.SHA256)
+	k.KeyID = base64.RawURLEncoding.EncodeToString(sum)
+	return k, err
+}
+
+// key is `escrow key`: signing keys of courts, custodians and platforms.
+func (p *program) key() *cobra.Command {
+	return group("key", "Make signing keys",
+		leaf("new FILE", "Make a signing key, and print its public part for the bundle", "escrow key new court.jwk",
+			cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+				k, err := NewKey()
+				if err != nil {
+					return err
+				}
+				b, err := k.MarshalJSON()
+				if err != nil {
+					return err
+				}
+				if err := writeSecret(args[0], append(b, '\n')); err != nil {
+					return err
+				}
+				public, err := k.Public().MarshalJSON()
+				if err != nil {
+					return err
+				}
+				return p.print(json.RawMessage(public), fmt.Sprintf("%s: secret, keep it\npublic part, for the bundle:\n%s", filepath.Base(args[0]), public))
+			}))
+}

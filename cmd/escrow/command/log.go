@@ -1,0 +1,210 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"filippo.io/torchwood"
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+var errPenName = refusal.New(refusal.Invalid, "log.bad_pen_name",
+	"the pen name is not whole: copy it again, it begins with pen1 and its last six characters are a checksum")
+
+func pathEscape(s string) string { return url.PathEscape(s) }
+
+// log is `escrow log`: what anyone can check.
+func (p *program) log() *cobra.Command {
+	return group("log", "Check the public log yourself", p.logAudit(), p.logNotices())
+}
+
+// auditFlags are what both commands need to trust anything.
+type auditFlags struct {
+	bundles     []string
+	since, save string
+	at          string
+}
+
+func (f *auditFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.bundles, "bundle", nil, "bundle of rules that you trust, the newest first; can be given again for older ones")
+	c.Flags().StringVar(&f.since, "since", "", "checkpoint that an earlier audit saved: the log must contain it")
+	c.Flags().StringVar(&f.save, "save", "", "file to save the checkpoint to, for --since next time")
+	c.Flags().StringVar(&f.at, "at", "", "time to judge overdue notices at, RFC 3339 (default now)")
+}
+
+// audit reads the whole log and checks everything.
+func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, proof.Statistics, error) {
+	if len(f.bundles) == 0 {
+		return nil, proof.Statistics{}, usageError{errors.New("--bundle is needed: the rules, witnesses and custodians that you trust")}
+	}
+	byHash := make(map[string]*policy.Bundle)
+	var newest *policy.Bundle
+	for _, name := range f.bundles {
+		b, err := p.readBundle(name)
+		if err != nil {
+			return nil, proof.Statistics{}, err
+		}
+		byHash[b.Hash()] = b
+		if newest == nil {
+			newest = b
+		}
+	}
+	log, err := newest.TrustedLog()
+	if err != nil {
+		return nil, proof.Statistics{}, err
+	}
+	if p.server == "" {
+		p.server = newest.Registrar
+	}
+	tiles, err := proof.Fetch(strings.TrimRight(p.server, "/") + "/log")
+	if err != nil {
+		return nil, proof.Statistics{}, err
+	}
+	o := proof.AuditOptions{At: p.Now(), Rules: func(hash string) (proof.Rules, bool) {
+		b, ok := byHash[hash]
+		if !ok {
+			return proof.Rules{}, false
+		}
+		return rulesOf(b), true
+	}}
+	if f.at != "" {
+		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return nil, proof.Statistics{}, usageError{errors.New("--at takes a time like 2026-11-21T12:00:00Z")}
+		}
+	}
+	if f.since != "" {
+		signed, err := p.readFile(f.since)
+		if err != nil {
+			return nil, proof.Statistics{}, err
+		}
+		trusted, err := log.OpenCheckpoint(signed)
+		if err != nil {
+			return nil, proof.Statistics{}, err
+		}
+		o.Trusted = &trusted
+	}
+	report, err := log.Audit(ctx, tiles, o)
+	if err != nil {
+		return report, report.Statistics, err
+	}
+	if f.save != "" {
+		if err := os.WriteFile(f.save, report.Signed, 0o644); err != nil { //nolint:gosec // a public checkpoint
+			return nil, proof.Statistics{}, errFile.Because(err)
+		}
+	}
+	return report, report.Statistics, nil
+}
+
+func rulesOf(b *policy.Bundle) proof.Rules {
+	r := proof.Rules{Threshold: b.Threshold}
+	for _, c := range b.Custodians {
+		r.Custodians = append(r.Custodians, c.ID)
+	}
+	for _, o := range b.OffenceClasses {
+		r.OffenceClasses = append(r.OffenceClasses, o.ID)
+	}
+	return r
+}
+
+func (p *program) logAudit() *cobra.Command {
+	var f auditFlags
+	c := leaf("audit", "Check every entry, every hash and every case of the public log, and recompute the statistics",
+		"escrow log audit --bundle bundle.json --server https://penname.example --save checkpoint", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			report, _, err := p.audit(ctx, f)
+			if err != nil {
+				return explained(err)
+			}
+			return p.print(struct {
+				Size       int64            `json:"size"`
+				Root       string           `json:"root"`
+				Overdue    []int64          `json:"overdue"`
+				Statistics proof.Statistics `json:"statistics"`
+			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), report.Overdue, report.Statistics}, report.String())
+		})
+	f.add(c)
+	return c
+}
+
+// explained adds the index to a refusal that has one: it is public.
+func explained(err error) error {
+	var at *proof.IndexError
+	if e := refusal.Of(err); e != nil && errors.As(err, &at) {
+		return &problem{Code: e.Code, Title: fmt.Sprintf("%s (first wrong entry: %d)", e.Mend, at.Index)}
+	}
+	return err
+}
+
+func (p *program) logNotices() *cobra.Command {
+	var f auditFlags
+	var name, platform string
+	c := leaf("notices", "Check that no served notice concerns a pen name of yours, on your own machine",
+		"escrow log notices --pen-name pen1… --platform town-square --bundle bundle.json", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			if err := require([2]string{"pen-name", name}, [2]string{"platform", platform}); err != nil {
+				return err
+			}
+			if _, err := token.ParsePseudonym(name); err != nil {
+				return errPenName
+			}
+			report, _, err := p.audit(ctx, f)
+			if err != nil {
+				return explained(err)
+			}
+			found, secret, err := p.concerns(ctx, report, name, platform)
+			if err != nil {
+				return err
+			}
+			text := fmt.Sprintf("no served notice concerns this pen name; %d cases are still secret", secret)
+			if len(found) > 0 {
+				text = fmt.Sprintf("this pen name was opened: the warrant is at log entry %v; %d cases are still secret", found, secret)
+			}
+			return p.print(map[string]any{"opened_at": found, "still_secret": secret}, text)
+		})
+	f.add(c)
+	c.Flags().StringVar(&name, "pen-name", "", "your pen name; it does not leave this machine")
+	c.Flags().StringVar(&platform, "platform", "", "the platform's id, as your page of pen names shows it")
+	return c
+}
+
+// concerns returns the recorded warrants, opened by a notice, that name the pen
+// name, and how many released ones are still secret. The pen name is compared
+// on this machine.
+func (p *program) concerns(ctx context.Context, report *proof.Report, name, platform string) (found []int64, secret int64, err error) {
+	tiles, err := proof.Fetch(strings.TrimRight(p.server, "/") + "/log")
+	if err != nil {
+		return nil, 0, err
+	}
+	client, err := torchwood.NewClient(tiles)
+	if err != nil {
+		return nil, 0, err
+	}
+	found = []int64{}
+	recorded := make(map[int64]proof.Leaf)
+	for index, raw := range client.AllEntries(ctx, report.Checkpoint.Tree, 0) {
+		l, err := proof.ParseLeaf(raw)
+		if err != nil {
+			return nil, 0, err
+		}
+		switch l.Kind {
+		case proof.KindRecorded:
+			recorded[index] = l
+		case proof.KindNoticed:
+			if proof.Concerns(recorded[*l.Case], l, name, platform) {
+				found = append(found, *l.Case)
+			}
+			delete(recorded, *l.Case)
+		}
+	}
+	return found, report.Statistics.Unnoticed, client.Err()
+}

@@ -1,0 +1,377 @@
+package command
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var (
+	errPackage = refusal.New(refusal.Invalid, "package.malformed",
+		"the package is not what the public log recorded: keep it, do not use it, and tell the custodians")
+	errPackageLeaf = refusal.New(refusal.Denied, "package.not_logged",
+		"the package has no proof in the public log under this bundle: do not use it, and tell the custodians")
+)
+
+// warrant is `escrow warrant`: what a court and a requester do.
+func (p *program) warrant() *cobra.Command {
+	return group("warrant", "Sign, file, follow and open warrants",
+		p.warrantKeygen(), p.warrantSign(), p.warrantFile(), p.warrantStatus(), p.warrantOpen())
+}
+
+func (p *program) warrantKeygen() *cobra.Command {
+	return leaf("keygen FILE", "Make the delivery key that a package is encrypted to", "escrow warrant keygen requester.key",
+		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+			k, err := seal.GenerateDeliveryKey()
+			if err != nil {
+				return err
+			}
+			secret, err := k.Reveal()
+			if err != nil {
+				return err
+			}
+			if err := writeSecret(args[0], []byte(secret+"\n")); err != nil {
+				return err
+			}
+			return p.print(map[string]string{"delivery_key": k.Public()}, k.Public())
+		})
+}
+
+func (p *program) warrantSign() *cobra.Command {
+	var key, bundle, out string
+	c := leaf("sign DRAFT", "Sign a warrant: the draft is JSON, - is standard input",
+		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws",
+		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+			if err := require([2]string{"key", key}); err != nil {
+				return err
+			}
+			k, err := p.readJWK(key)
+			if err != nil {
+				return err
+			}
+			b, err := p.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			w, err := policy.ParseDraft(b)
+			if err != nil {
+				return err
+			}
+			if err := p.complete(w, bundle); err != nil {
+				return err
+			}
+			signed, err := policy.SignWarrant(k, *w)
+			if err != nil {
+				return err
+			}
+			if out != "" {
+				if err := os.WriteFile(out, []byte(signed), 0o644); err != nil { //nolint:gosec // a warrant is served, not secret to its owner
+					return errFile.Because(err)
+				}
+			}
+			return p.print(map[string]string{"warrant": signed}, signed)
+		})
+	c.Flags().StringVar(&key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
+	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash")
+	c.Flags().StringVar(&out, "out", "", "file to write the signed warrant to, as well as printing it")
+	return c
+}
+
+// complete fills in what a draft may leave out.
+func (p *program) complete(w *policy.Warrant, bundle string) error {
+	if w.ID == "" {
+		var id [16]byte
+		rand.Read(id[:])
+		w.ID = hex.EncodeToString(id[:])
+	}
+	if w.IssuedAt.IsZero() {
+		w.IssuedAt = p.Now()
+	}
+	if w.Expiry.IsZero() {
+		w.Expiry = w.IssuedAt.AddDate(0, 0, 30)
+	}
+	if bundle != "" {
+		b, err := p.readBundle(bundle)
+		if err != nil {
+			return err
+		}
+		w.Bundle = b.Hash()
+	}
+	return nil
+}
+
+// status is the registrar's answer about a case; web.CaseStatus on its side.
+type status struct {
+	Case       string    `json:"case"`
+	State      string    `json:"state"`
+	Approvals  int       `json:"approvals"`
+	Declined   int       `json:"declined"`
+	Quorum     int       `json:"quorum"`
+	Leaf       int64     `json:"leaf"`
+	Bundle     string    `json:"bundle"`
+	SecrecyEnd time.Time `json:"secrecy_ends"`
+	Expires    time.Time `json:"expires"`
+	Rules      []string  `json:"rules,omitempty"`
+}
+
+func (s status) String() string {
+	line := fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum)
+	if s.Declined > 0 {
+		line += fmt.Sprintf(", %d declined", s.Declined)
+	}
+	return line + fmt.Sprintf("\npublic log entry %d; secret until %s; expires %s",
+		s.Leaf, s.SecrecyEnd.UTC().Format(time.DateOnly), s.Expires.UTC().Format(time.DateOnly))
+}
+
+func (p *program) warrantFile() *cobra.Command {
+	var evidence []string
+	c := leaf("file WARRANT", "File a signed warrant with the registrar",
+		"escrow warrant file warrant.jws --evidence threats.jws --server https://penname.example",
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			b, err := p.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			s := policy.Submission{Warrant: strings.TrimSpace(string(b))}
+			for _, name := range evidence {
+				e, err := p.readFile(name)
+				if err != nil {
+					return err
+				}
+				s.Evidence = append(s.Evidence, strings.Fields(string(e))...)
+			}
+			var st status
+			if err := p.call(ctx, "POST", "/v1/warrants", nil, s, &st); err != nil {
+				return err
+			}
+			return p.print(st, st.String())
+		})
+	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
+	return c
+}
+
+func (p *program) warrantStatus() *cobra.Command {
+	return leaf("status CASE", "Say where a case stands", "escrow warrant status CASE --server https://penname.example",
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			var st status
+			if err := p.call(ctx, "GET", "/v1/warrants/"+pathEscape(args[0]), nil, nil, &st); err != nil {
+				return err
+			}
+			return p.print(st, st.String())
+		})
+}
+
+// opened is what the requester learns, with the certificate for the court file.
+type opened struct {
+	Case        string           `json:"case"`
+	Targets     []openedIdentity `json:"targets"`
+	Certificate certificate      `json:"certificate"`
+}
+
+type openedIdentity struct {
+	PenName  string            `json:"pen_name"`
+	Platform string            `json:"platform"`
+	Identity map[string]string `json:"identity"`
+}
+
+// certificate says what was checked, against which public record.
+type certificate struct {
+	Warrant    string   `json:"warrant_sha256"`
+	Package    string   `json:"package_sha256"`
+	Bundle     string   `json:"bundle_sha256"`
+	Log        string   `json:"log"`
+	Recorded   int64    `json:"recorded"`
+	Authorised int64    `json:"authorised"`
+	Released   int64    `json:"released"`
+	Custodians []string `json:"custodians"`
+}
+
+func (p *program) warrantOpen() *cobra.Command {
+	var key, bundle string
+	c := leaf("open CASE", "Fetch the package of a case, check every proof and open it with the requester's key",
+		"escrow warrant open CASE --key requester.key --bundle bundle.json --server https://penname.example",
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if err := require([2]string{"key", key}, [2]string{"bundle", bundle}); err != nil {
+				return err
+			}
+			private, err := p.readDelivery(key)
+			if err != nil {
+				return err
+			}
+			b, err := p.readBundle(bundle)
+			if err != nil {
+				return err
+			}
+			var d policy.Delivery
+			if err := p.call(ctx, "GET", "/v1/warrants/"+pathEscape(args[0])+"/package", nil, nil, &d); err != nil {
+				return err
+			}
+			o, err := openDelivery(d, b, private)
+			if err != nil {
+				return err
+			}
+			return p.print(o, o.String())
+		})
+	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
+	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules in force, whose log and custodians are trusted")
+	return c
+}
+
+func (o opened) String() string {
+	var s strings.Builder
+	for _, t := range o.Targets {
+		fmt.Fprintf(&s, "%s on %s is\n", t.PenName, t.Platform)
+		for _, name := range slices.Sorted(maps.Keys(t.Identity)) {
+			fmt.Fprintf(&s, "  %-12s %s\n", name, displayable(t.Identity[name]))
+		}
+	}
+	c := o.Certificate
+	fmt.Fprintf(&s, "certificate\n  case         %s\n  warrant      sha256 %s\n  package      sha256 %s\n  rules        sha256 %s\n"+
+		"  public log   %s: recorded at %d, authorised at %d, released at %d\n  custodians   %s\n",
+		o.Case, c.Warrant, c.Package, c.Bundle, c.Log, c.Recorded, c.Authorised, c.Released, strings.Join(c.Custodians, ", "))
+	return s.String()
+}
+
+// openDelivery checks a delivery against the log and the custodians of the
+// bundle, and opens it. Any doubt opens nothing.
+func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (opened, error) {
+	var p policy.Package
+	if err := json.Unmarshal(d.Package, &p); err != nil {
+		return opened{}, errPackage.Because(err)
+	}
+	log, err := b.TrustedLog()
+	if err != nil {
+		return opened{}, err
+	}
+	hash := sha256.Sum256(d.Package)
+	released, err := checkLeaf(log, d.Released, proof.KindReleased, p.Recorded.Index)
+	if err != nil {
+		return opened{}, err
+	}
+	if released.Package != hex.EncodeToString(hash[:]) {
+		return opened{}, errPackageLeaf
+	}
+	if _, err := checkLeaf(log, p.Authorised, proof.KindAuthorised, p.Recorded.Index); err != nil {
+		return opened{}, err
+	}
+	recorded, err := checkLeaf(log, p.Recorded, proof.KindRecorded, -1)
+	if err != nil {
+		return opened{}, err
+	}
+	if len(p.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(p.Salt), "warrant", []byte(p.Warrant)) {
+		return opened{}, errPackageLeaf
+	}
+	w, err := policy.ParseUnverified(p.Warrant) // it is the one that the log recorded
+	if err != nil {
+		return opened{}, err
+	}
+	warrantHash := policy.Hash(p.Warrant)
+	approvals, names, err := verifiedApprovals(p, b, warrantHash)
+	if err != nil {
+		return opened{}, err
+	}
+	o := opened{Case: p.Case, Certificate: certificate{
+		Warrant: hex.EncodeToString(warrantHash[:]), Package: released.Package, Bundle: b.Hash(), Log: log.Origin,
+		Recorded: p.Recorded.Index, Authorised: p.Authorised.Index, Released: d.Released.Index, Custodians: names,
+	}}
+	if len(p.Targets) != len(w.Targets) {
+		return opened{}, errPackage
+	}
+	for i, t := range p.Targets {
+		if t.Pseudonym != w.Targets[i].Pseudonym || t.Platform != w.Targets[i].Platform {
+			return opened{}, errPackage
+		}
+		fields, err := openTarget(t, i, warrantHash, approvals, b, private)
+		if err != nil {
+			return opened{}, err
+		}
+		id := openedIdentity{PenName: string(t.Pseudonym), Platform: t.Platform, Identity: make(map[string]string)}
+		for name, value := range fields {
+			id.Identity[name] = string(value)
+		}
+		o.Targets = append(o.Targets, id)
+	}
+	return o, nil
+}
+
+// checkLeaf verifies a leaf's proof under the quorum of witnesses, its kind and
+// its case.
+func checkLeaf(log *proof.Log, l policy.LoggedLeaf, kind proof.Kind, recorded int64) (proof.Leaf, error) {
+	parsed, err := proof.ParseLeaf(l.Bytes)
+	if err != nil {
+		return proof.Leaf{}, err
+	}
+	index, _, err := log.VerifyProof(l.Bytes, l.Proof)
+	if err != nil {
+		return proof.Leaf{}, errPackageLeaf.Because(err)
+	}
+	if index != l.Index || parsed.Kind != kind || recorded >= 0 && (parsed.Case == nil || *parsed.Case != recorded) {
+		return proof.Leaf{}, errPackageLeaf
+	}
+	return parsed, nil
+}
+
+func verifiedApprovals(p policy.Package, b *policy.Bundle, warrantHash [32]byte) ([]*policy.Approval, []string, error) {
+	var approvals []*policy.Approval
+	var names []string
+	for _, signed := range p.Approvals {
+		a, err := policy.VerifyApproval(signed, b)
+		if err != nil {
+			return nil, nil, err
+		}
+		if a.Case != p.Case || a.WarrantHash != hex.EncodeToString(warrantHash[:]) || slices.Contains(names, a.Custodian) {
+			return nil, nil, errPackage
+		}
+		approvals, names = append(approvals, a), append(names, a.Custodian)
+	}
+	return approvals, names, nil
+}
+
+func openTarget(t policy.PackageTarget, index int, warrantHash [32]byte, approvals []*policy.Approval, b *policy.Bundle, private seal.DeliveryPrivate) (map[string][]byte, error) {
+	var pk threshold.PublicKey
+	if err := pk.UnmarshalText([]byte(b.ThresholdKey)); err != nil {
+		return nil, err
+	}
+	var shares []threshold.Share
+	for _, a := range approvals {
+		for _, s := range a.Shares {
+			if s.Target != index {
+				continue
+			}
+			raw, err := private.Open(seal.ShareInfo(warrantHash, t.Label, a.Custodian), s.Ciphertext)
+			if err != nil {
+				return nil, err
+			}
+			var share threshold.Share
+			if err := share.UnmarshalBinary(raw); err != nil {
+				return nil, err
+			}
+			shares = append(shares, share)
+		}
+	}
+	raw, err := private.Open(seal.HalvesInfo(warrantHash, t.Label), t.Halves)
+	if err != nil {
+		return nil, err
+	}
+	halves := make(map[string][]byte)
+	if err := json.Unmarshal(raw, &halves); err != nil {
+		return nil, errPackage // the cause could quote a half
+	}
+	return seal.Open(seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: t.Fields}, halves, pk, shares)
+}

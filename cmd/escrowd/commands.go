@@ -1,0 +1,327 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/escrow/translog"
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/identity"
+)
+
+func serveCommand() *cobra.Command {
+	var file string
+	var check bool
+	c := &cobra.Command{
+		Use: "serve", Short: "Run the service from its configuration file", Args: cobra.NoArgs,
+		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := readConfig(file)
+			if err != nil {
+				return err
+			}
+			s, err := c.open(cmd.Context(), cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			defer s.Close()
+			if check {
+				fmt.Fprintln(cmd.OutOrStdout(), "the configuration holds: database, Vault, identity provider and bundle answer as they must")
+				return nil
+			}
+			certificate, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
+			if err != nil {
+				return errConfigSecret.Because(err)
+			}
+			ln, err := net.Listen("tcp", c.Listen)
+			if err != nil {
+				return err
+			}
+			return s.Run(cmd.Context(), ln, &certificate)
+		},
+	}
+	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
+	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and stop")
+	return c
+}
+
+// open makes the service that the configuration describes. Every doubt refuses.
+func (c *config) open(ctx context.Context, logs io.Writer) (_ *service, err error) {
+	w := wiring{log: slog.New(slog.NewJSONHandler(logs, nil)), now: time.Now, origin: c.Origin}
+	raw, err := os.ReadFile(c.Bundle)
+	if err != nil {
+		return nil, errConfig.Because(err)
+	}
+	if w.bundle, err = policy.ParseBundle(raw); err != nil {
+		return nil, err
+	}
+	if w.bundle.Registrar != c.Origin || c.Issue != nil && w.bundle.Issuer != c.Origin {
+		return nil, errConfigBundle
+	}
+	s := &service{wiring: w}
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	if c.Issue != nil {
+		if s.issuing, err = c.Issue.open(ctx, c.Origin, w.bundle); err != nil {
+			return nil, err
+		}
+	}
+	if c.Disclose != nil {
+		if s.disclosing, err = c.Disclose.open(ctx, w.bundle); err != nil {
+			return nil, err
+		}
+	}
+	return newService(ctx, s.wiring)
+}
+
+func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle) (_ *issuingSide, err error) {
+	i := &issuingSide{provider: c.IdentityProvider.Issuer}
+	if i.cookieKey, err = readCookieKey(c.CookieKey); err != nil {
+		return nil, err
+	}
+	if i.tokenKeys, err = readTokenKeys(c.TokenKeys); err != nil {
+		return nil, err
+	}
+	if i.platforms, err = c.platforms(b); err != nil {
+		return nil, err
+	}
+	secret := ""
+	if c.IdentityProvider.ClientSecret != "" {
+		if secret, err = readSecret(c.IdentityProvider.ClientSecret); err != nil {
+			return nil, err
+		}
+	}
+	i.relyingParty, err = identity.NewRelyingParty(ctx, identity.Provider{
+		Issuer: c.IdentityProvider.Issuer, ClientID: c.IdentityProvider.ClientID, ClientSecret: secret,
+		RedirectURL: origin + "/enrol/callback", Scopes: c.IdentityProvider.Scopes, ACRValues: c.IdentityProvider.ACRValues,
+	}, time.Now)
+	if err != nil {
+		return nil, err
+	}
+	if i.keys, err = vault.OpenIssuing(ctx, c.Vault.config()); err != nil {
+		return nil, err
+	}
+	dsn, err := readSecret(c.Database)
+	if err != nil {
+		return nil, err
+	}
+	i.store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{})
+	return i, err
+}
+
+func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *disclosingSide, err error) {
+	d := &disclosingSide{}
+	skey, err := readSecret(c.LogKey)
+	if err != nil {
+		return nil, err
+	}
+	if d.signer, err = translog.NewSigner(skey); err != nil {
+		return nil, errConfigSecret // the cause could quote the key
+	}
+	if d.keys, err = vault.OpenDisclosing(ctx, c.Vault.config()); err != nil {
+		return nil, err
+	}
+	dsn, err := readSecret(c.Database)
+	if err != nil {
+		return nil, err
+	}
+	if d.store, err = postgres.OpenDisclosing(ctx, dsn, postgres.Options{}); err != nil {
+		return nil, err
+	}
+	// The rules cannot change in the dark: what runs is what was endorsed and logged.
+	r := disclose.Registrar{Bundles: d.store}
+	inForce, err := r.Bundle(ctx)
+	if err == nil && inForce.Hash() != b.Hash() {
+		err = errConfigBundle
+	}
+	if err != nil {
+		d.store.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (v vaultConfig) config() vault.Config {
+	return vault.Config{Address: v.Address, CAFile: v.CAFile, RoleID: v.RoleID, SecretIDFile: v.SecretIDFile}
+}
+
+// Close closes the connections to the database.
+func (s *service) Close() {
+	if s.issuing != nil && s.issuing.store != nil {
+		s.issuing.store.Close()
+	}
+	if s.disclosing != nil && s.disclosing.store != nil {
+		s.disclosing.store.Close()
+	}
+}
+
+func migrateCommand() *cobra.Command {
+	var dsn string
+	c := &cobra.Command{
+		Use: "migrate", Short: "Bring the database to this version's schema and grants", Args: cobra.NoArgs,
+		Example: "  escrowd migrate --database-file /root/owner.dsn",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			admin, err := readSecret(dsn)
+			if err != nil {
+				return err
+			}
+			if err := postgres.Migrate(cmd.Context(), admin); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "the schema is up to date")
+			return nil
+		},
+	}
+	c.Flags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of the database's owner")
+	return c
+}
+
+func bundleCommand() *cobra.Command {
+	var dsn string
+	install := &cobra.Command{
+		Use: "install BUNDLE ENDORSEMENTS", Short: "Put endorsed rules in force, with a leaf in the public log", Args: exactly(2),
+		Example: "  escrowd bundle install bundle.json endorsements.txt --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			bundle, err := os.ReadFile(args[0])
+			if err != nil {
+				return errConfig.Because(err)
+			}
+			endorsements, err := os.ReadFile(args[1])
+			if err != nil {
+				return errConfig.Because(err)
+			}
+			disclosing, err := readSecret(dsn)
+			if err != nil {
+				return err
+			}
+			store, err := postgres.OpenDisclosing(cmd.Context(), disclosing, postgres.Options{})
+			if err != nil {
+				return err
+			}
+			defer store.Close()
+			r := disclose.Registrar{Bundles: store, Now: time.Now}
+			if err := r.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "the rules are in force and in the public log: restart escrowd serve with the same file")
+			return nil
+		},
+	}
+	install.Flags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of role penname_disclosing")
+	c := &cobra.Command{Use: "bundle", Short: "Put endorsed rules in force"}
+	c.AddCommand(install)
+	return c
+}
+
+func exactly(n int) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		if err := cobra.ExactArgs(n)(c, args); err != nil {
+			return usageError{err}
+		}
+		return nil
+	}
+}
+
+func vaultCommand() *cobra.Command {
+	var admin vault.Admin
+	var tokenFile string
+	bootstrap := &cobra.Command{
+		Use: "bootstrap", Short: "Prepare Vault: keys, policies and AppRoles; prints what it changed", Args: cobra.NoArgs,
+		Example: "  escrowd vault bootstrap --address https://vault.example:8200 --token-file /root/vault-token",
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if admin.Token, err = readSecret(tokenFile); err != nil {
+				return err
+			}
+			changes, err := vault.Bootstrap(cmd.Context(), admin)
+			for _, line := range changes {
+				fmt.Fprintln(cmd.OutOrStdout(), line)
+			}
+			if err == nil && len(changes) == 0 {
+				fmt.Fprintln(cmd.OutOrStdout(), "nothing to change")
+			}
+			return err
+		},
+	}
+	bootstrap.Flags().StringVar(&admin.Address, "address", "", "Vault's address, https://…")
+	bootstrap.Flags().StringVar(&admin.CAFile, "ca-file", "", "certificate authority of Vault, PEM")
+	bootstrap.Flags().StringVar(&tokenFile, "token-file", "", "file (mode 0600) with an administrator's token; no service keeps one")
+	c := &cobra.Command{Use: "vault", Short: "Prepare Vault"}
+	c.AddCommand(bootstrap)
+	return c
+}
+
+func devCommand() *cobra.Command {
+	var o devOptions
+	var once bool
+	var logFile string
+	c := &cobra.Command{
+		Use: "dev", Short: "Start a complete sandbox on loopback and play the story against it", Args: cobra.NoArgs,
+		Example: "  escrowd dev\n  escrowd dev --once\n  escrowd dev --vault",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.logOutput, o.progress = io.Discard, cmd.ErrOrStderr()
+			if logFile != "" {
+				f, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+				if err != nil {
+					return err
+				}
+				defer f.Close()
+				o.logOutput = f
+			}
+			return runSandbox(cmd.Context(), o, once, cmd.OutOrStdout())
+		},
+	}
+	c.Flags().StringVar(&o.listen, "listen", "127.0.0.1:0", "loopback address of the service")
+	c.Flags().BoolVar(&o.vault, "vault", false, "use a real Vault instead of the local keyring (built once if missing)")
+	c.Flags().BoolVar(&once, "once", false, "exit after the story: 0 only if every step held")
+	c.Flags().StringVar(&logFile, "log", "", "file to append the service's log to")
+	return c
+}
+
+func runSandbox(ctx context.Context, o devOptions, once bool, out io.Writer) (err error) {
+	start := time.Now()
+	t, err := startTestbed(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if cerr := t.Close(); err == nil {
+			err = cerr
+		}
+	}()
+	fmt.Fprintf(out, "Penname sandbox: PostgreSQL, an identity provider, two platforms, three custodians (started in %.1f s)\nFirst key halves: %s\n\n",
+		time.Since(start).Seconds(), t.keyName)
+	if err := playStory(ctx, t, out); err != nil || once {
+		if err == nil {
+			fmt.Fprintf(out, "\nEvery step held (%.1f s in all).\n", time.Since(start).Seconds())
+		}
+		return err
+	}
+	fmt.Fprintf(out, `
+Every step held. The sandbox stays up; stop it with Ctrl-C.
+  Penname            %s
+  Town Square        %s
+  School Forum       %s
+  identity provider  %s
+Three things to try next:
+  1. open %s and sign in as one of the test people
+  2. go run ./cmd/escrow log audit --bundle %s --server %s
+  3. go run ./cmd/escrow custodian list --home %s
+`, t.origin, t.town.origin, t.school.origin, t.identity, t.town.origin, t.path("bundle.json"), t.origin, t.path("custodians", "chidi"))
+	<-ctx.Done()
+	return nil
+}

@@ -1,0 +1,224 @@
+package main
+
+import (
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// The refusals to start. Each names the setting; none repeats a value.
+var (
+	errConfig = refusal.New(refusal.Invalid, "config.unreadable",
+		"the configuration cannot be read as TOML: see deploy/escrowd.toml for a complete one")
+	errConfigKey = refusal.New(refusal.Invalid, "config.unknown_key",
+		"the configuration has a key that does not exist: correct its spelling or remove it")
+	errConfigOrigin = refusal.New(refusal.Invalid, "config.insecure_origin",
+		"origin, identity provider and Vault must be https addresses: plain http is for the sandbox only")
+	errConfigMissing = refusal.New(refusal.Invalid, "config.missing",
+		"a required setting is missing: see deploy/escrowd.toml for a complete configuration")
+	errConfigMode = refusal.New(refusal.Denied, "config.secret_readable_by_others",
+		"a secret file can be read by other users: chmod 600 it, and replace the secret if it may have leaked")
+	errConfigSecret = refusal.New(refusal.Invalid, "config.bad_secret_file",
+		"a secret file does not hold what the setting needs: see deploy/escrowd.toml for each one's form")
+	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
+		"a platform needs an id, a name, https redirect URIs and the hex SHA-256 of a random secret, and must be in the bundle")
+	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
+		"the bundle does not name this service: its registrar, issuer and issuer keys must be the configured ones")
+)
+
+// config is the one configuration file of `escrowd serve`, in TOML. A side that
+// has no section does not run in this process.
+type config struct {
+	Origin  string `toml:"origin"` // https://…, as people and platforms see it
+	Listen  string `toml:"listen"`
+	TLSCert string `toml:"tls_cert"`
+	TLSKey  string `toml:"tls_key"`
+	Bundle  string `toml:"bundle"`
+
+	Issue    *issueConfig    `toml:"issue"`
+	Disclose *discloseConfig `toml:"disclose"`
+}
+
+type issueConfig struct {
+	Database         string           `toml:"database_file"` // file with the DSN of role penname_issuing
+	CookieKey        string           `toml:"cookie_key_file"`
+	TokenKeys        []tokenKey       `toml:"token_keys"`
+	Vault            vaultConfig      `toml:"vault"`
+	IdentityProvider providerConfig   `toml:"identity_provider"`
+	Platforms        []platformConfig `toml:"platforms"`
+}
+
+type tokenKey struct {
+	File      string    `toml:"file"`
+	NotBefore time.Time `toml:"not_before"`
+	NotAfter  time.Time `toml:"not_after"`
+}
+
+type discloseConfig struct {
+	Database string      `toml:"database_file"` // file with the DSN of role penname_disclosing
+	LogKey   string      `toml:"log_key_file"`
+	Vault    vaultConfig `toml:"vault"`
+}
+
+type vaultConfig struct {
+	Address      string `toml:"address"`
+	CAFile       string `toml:"ca_file"`
+	RoleID       string `toml:"role_id"`
+	SecretIDFile string `toml:"secret_id_file"`
+}
+
+type providerConfig struct {
+	Issuer       string   `toml:"issuer"`
+	ClientID     string   `toml:"client_id"`
+	ClientSecret string   `toml:"client_secret_file"`
+	ACRValues    []string `toml:"acr_values"`
+	Scopes       []string `toml:"scopes"`
+}
+
+type platformConfig struct {
+	ID           string   `toml:"id"`
+	Name         string   `toml:"name"`
+	RedirectURIs []string `toml:"redirect_uris"`
+	SecretSHA256 string   `toml:"secret_sha256"`
+}
+
+// readConfig reads and checks the file. It opens no connection.
+func readConfig(name string) (*config, error) {
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return nil, errConfig.Because(err)
+	}
+	var c config
+	d := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		var unknown *toml.StrictMissingError
+		if errors.As(err, &unknown) {
+			return nil, errConfigKey.Because(fmt.Errorf("line %d", firstLine(unknown)))
+		}
+		return nil, errConfig.Because(err)
+	}
+	return &c, c.check()
+}
+
+func firstLine(e *toml.StrictMissingError) int {
+	row, _ := e.Errors[0].Position()
+	return row
+}
+
+func (c *config) check() error {
+	required := map[string]string{"origin": c.Origin, "listen": c.Listen, "bundle": c.Bundle, "tls_cert": c.TLSCert, "tls_key": c.TLSKey}
+	addresses := []string{c.Origin}
+	if c.Issue == nil && c.Disclose == nil {
+		return errConfigMissing.Because(errors.New("neither [issue] nor [disclose]"))
+	}
+	if i := c.Issue; i != nil {
+		required["issue.database_file"], required["issue.cookie_key_file"] = i.Database, i.CookieKey
+		required["issue.identity_provider.client_id"] = i.IdentityProvider.ClientID
+		i.Vault.require("issue.vault", required)
+		addresses = append(addresses, i.Vault.Address, i.IdentityProvider.Issuer)
+		if len(i.TokenKeys) == 0 || len(i.IdentityProvider.ACRValues) == 0 {
+			return errConfigMissing.Because(errors.New("issue.token_keys or issue.identity_provider.acr_values"))
+		}
+	}
+	if d := c.Disclose; d != nil {
+		required["disclose.database_file"], required["disclose.log_key_file"] = d.Database, d.LogKey
+		d.Vault.require("disclose.vault", required)
+		addresses = append(addresses, d.Vault.Address)
+	}
+	for key, value := range required {
+		if value == "" {
+			return errConfigMissing.Because(errors.New(key))
+		}
+	}
+	for _, a := range addresses {
+		u, err := url.Parse(a)
+		if err != nil || u.Scheme != "https" || u.Host == "" {
+			return errConfigOrigin
+		}
+	}
+	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
+		return errConfigMissing.Because(errors.New("listen: host:port"))
+	}
+	return nil
+}
+
+func (v vaultConfig) require(section string, required map[string]string) {
+	required[section+".address"], required[section+".role_id"], required[section+".secret_id_file"] = v.Address, v.RoleID, v.SecretIDFile
+}
+
+// readSecret reads a secret file, which nobody else may read.
+func readSecret(name string) (string, error) {
+	info, err := os.Stat(name)
+	if err != nil {
+		return "", errConfigSecret.Because(err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", errConfigMode.Because(errors.New(name))
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return "", errConfigSecret.Because(err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+func readCookieKey(name string) (key [32]byte, err error) {
+	s, err := readSecret(name)
+	if err != nil {
+		return key, err
+	}
+	b, err := hex.DecodeString(s)
+	if err != nil || len(b) != len(key) {
+		return key, errConfigSecret.Because(errors.New("cookie_key_file: 64 hex digits"))
+	}
+	return [32]byte(b), nil
+}
+
+func readTokenKeys(files []tokenKey) ([]openid.Key, error) {
+	var keys []openid.Key
+	for _, f := range files {
+		s, err := readSecret(f.File)
+		if err != nil {
+			return nil, err
+		}
+		var k jose.JSONWebKey
+		if err := json.Unmarshal([]byte(s), &k); err != nil || k.IsPublic() || !k.Valid() {
+			return nil, errConfigSecret.Because(errors.New("token_keys: a secret JWK"))
+		}
+		keys = append(keys, openid.Key{JWK: k, NotBefore: f.NotBefore, NotAfter: f.NotAfter})
+	}
+	return keys, nil
+}
+
+// platforms checks that every platform is in the bundle: otherwise its evidence
+// could not be verified by anybody.
+func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
+	var all []openid.Platform
+	for _, p := range c.Platforms {
+		sum, err := hex.DecodeString(p.SecretSHA256)
+		if err != nil || len(sum) != 32 || p.ID == "" || p.Name == "" || b.Platform(p.ID) == nil {
+			return nil, errConfigPlatform
+		}
+		for _, r := range p.RedirectURIs {
+			if !strings.HasPrefix(r, "https://") {
+				return nil, errConfigPlatform
+			}
+		}
+		all = append(all, openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, SecretHash: [32]byte(sum)})
+	}
+	return all, nil
+}

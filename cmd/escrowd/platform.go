@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/oauth2"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+//go:embed platform.html
+var platformFiles embed.FS
+
+var platformPage = template.Must(template.ParseFS(platformFiles, "platform.html"))
+
+// platform is a relying party of the sandbox: a small forum that signs people
+// in with an off-the-shelf OpenID Connect client and checks every token again,
+// offline, with verifier/token. It knows nobody's name.
+type platform struct {
+	id, name, origin string
+	evidenceKey      jose.JSONWebKey
+	issuer           string
+	issuerKeys       []byte // JWKS, taken once
+	now              func() time.Time
+	oauth            oauth2.Config
+	oidc             *oidc.IDTokenVerifier
+	offline          *token.Verifier
+
+	mu       sync.Mutex
+	flows    map[string]flow            // by state
+	sessions map[string]*token.Token    // by cookie
+	banned   map[token.Pseudonym]string // with the reason
+	posts    []post
+}
+
+type flow struct{ nonce, verifier string }
+
+type post struct {
+	Author token.Pseudonym
+	Text   string
+	URL    string
+	at     time.Time
+	token  *token.Token
+}
+
+// connect discovers Penname as any OpenID Connect client does.
+func (p *platform) connect(ctx context.Context, secret string) error {
+	provider, err := oidc.NewProvider(ctx, p.issuer)
+	if err != nil {
+		return err
+	}
+	p.oauth = oauth2.Config{
+		ClientID: p.id, ClientSecret: secret, Endpoint: provider.Endpoint(),
+		RedirectURL: p.origin + "/callback", Scopes: []string{oidc.ScopeOpenID},
+	}
+	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.id, Now: p.now, SupportedSigningAlgs: []string{"EdDSA", "ES256"}})
+	keys, err := token.ParseKeySet(p.issuerKeys)
+	if err != nil {
+		return err
+	}
+	p.offline = &token.Verifier{
+		Issuer: p.issuer, Audience: p.id, Now: p.now, Leeway: time.Minute,
+		Keys:   token.StaticKeys(keys),
+		Status: token.NewHTTPStatusSource(p.issuer, token.StaticKeys(keys), http.DefaultClient, p.now),
+	}
+	p.flows, p.sessions, p.banned = map[string]flow{}, map[string]*token.Token{}, map[token.Pseudonym]string{}
+	return nil
+}
+
+func (p *platform) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.home)
+	mux.HandleFunc("POST /login", p.login)
+	mux.HandleFunc("GET /callback", p.callback)
+	mux.HandleFunc("POST /posts", p.post)
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+func (p *platform) home(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	view := struct {
+		Name  string
+		Me    *token.Token
+		Posts []post
+	}{p.name, p.session(r), p.posts}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	platformPage.Execute(w, view) //nolint:errcheck // the reader went away
+}
+
+func (p *platform) session(r *http.Request) *token.Token {
+	c, err := r.Cookie(p.id)
+	if err != nil {
+		return nil
+	}
+	return p.sessions[c.Value]
+}
+
+func (p *platform) login(w http.ResponseWriter, r *http.Request) {
+	f := flow{nonce: rand.Text(), verifier: oauth2.GenerateVerifier()}
+	state := rand.Text()
+	p.mu.Lock()
+	p.flows[state] = f
+	p.mu.Unlock()
+	http.Redirect(w, r, p.oauth.AuthCodeURL(state, oidc.Nonce(f.nonce), oauth2.S256ChallengeOption(f.verifier)), http.StatusSeeOther)
+}
+
+func (p *platform) callback(w http.ResponseWriter, r *http.Request) {
+	t, err := p.signIn(r)
+	if err != nil {
+		http.Error(w, "sign-in failed: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if reason, ok := p.banned[t.Subject]; ok {
+		http.Error(w, "this pen name is banned: "+reason, http.StatusForbidden)
+		return
+	}
+	cookie := rand.Text()
+	p.sessions[cookie] = t
+	http.SetCookie(w, &http.Cookie{Name: p.id, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (p *platform) signIn(r *http.Request) (*token.Token, error) {
+	q := r.URL.Query()
+	p.mu.Lock()
+	f, ok := p.flows[q.Get("state")]
+	delete(p.flows, q.Get("state"))
+	p.mu.Unlock()
+	if !ok {
+		return nil, errors.New("unknown state")
+	}
+	if code := q.Get("error"); code != "" {
+		return nil, errors.New("the person said no")
+	}
+	tokens, err := p.oauth.Exchange(r.Context(), q.Get("code"), oauth2.VerifierOption(f.verifier))
+	if err != nil {
+		return nil, err
+	}
+	raw, ok := tokens.Extra("id_token").(string)
+	if !ok {
+		return nil, errors.New("no id_token")
+	}
+	checked, err := p.oidc.Verify(r.Context(), raw) // as any client would
+	if err != nil {
+		return nil, err
+	}
+	if checked.Nonce != f.nonce {
+		return nil, errors.New("wrong nonce")
+	}
+	return p.offline.Verify(r.Context(), raw) // and again, offline
+}
+
+func (p *platform) post(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.session(r)
+	if t == nil {
+		http.Error(w, "sign in first", http.StatusUnauthorized)
+		return
+	}
+	// A post needs a token that is valid now: otherwise it would be no evidence.
+	if _, err := p.offline.Verify(r.Context(), t.Raw); err != nil {
+		http.Error(w, "sign in again", http.StatusUnauthorized)
+		return
+	}
+	if reason, ok := p.banned[t.Subject]; ok {
+		http.Error(w, "this pen name is banned: "+reason, http.StatusForbidden)
+		return
+	}
+	p.posts = append(p.posts, post{
+		Author: t.Subject, Text: r.PostFormValue("text"), at: p.now(), token: t,
+		URL: fmt.Sprintf("%s/posts/%d", p.origin, len(p.posts)+1),
+	})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// ban holds for life: a person has one pen name here.
+func (p *platform) ban(name token.Pseudonym, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.banned[name] = reason
+}
+
+// last returns the newest post.
+func (p *platform) last() (post, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.posts) == 0 {
+		return post{}, errors.New(p.name + " has no post")
+	}
+	return p.posts[len(p.posts)-1], nil
+}
+
+// evidence signs what a court needs of a post: the token as it was presented,
+// and the post's digest, address and time.
+func (p *platform) evidence(about post) (string, error) {
+	return token.SignEvidence(p.evidenceKey, token.Evidence{
+		Platform: p.id, Token: about.token.Raw,
+		Post: token.Post{URL: about.URL, Digest: sha256.Sum256([]byte(about.Text)), At: about.at},
+	})
+}

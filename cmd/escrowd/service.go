@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// wiring is what a service is made of, whoever supplies it: the configuration
+// file in production, the sandbox in `escrowd dev`.
+type wiring struct {
+	log    *slog.Logger
+	now    func() time.Time
+	origin string
+	bundle *policy.Bundle
+
+	issuing    *issuingSide    // nil: this process does not issue
+	disclosing *disclosingSide // nil: this process does not disclose
+}
+
+type issuingSide struct {
+	store        *postgres.Issuing
+	keys         issue.Keys
+	relyingParty *identity.RelyingParty
+	provider     string // the identity provider's origin
+	cookieKey    [32]byte
+	tokenKeys    []openid.Key
+	platforms    []openid.Platform
+}
+
+type disclosingSide struct {
+	store  *postgres.Disclosing
+	keys   disclose.Keys
+	signer note.Signer // of the public log
+}
+
+// service is a running Penname, or one side of it.
+type service struct {
+	wiring
+	web       *web.Server
+	registrar *disclose.Registrar
+	publisher *translog.Publisher
+}
+
+func newService(ctx context.Context, w wiring) (*service, error) {
+	s := &service{wiring: w}
+	c := web.Config{Origin: w.origin, Log: w.log, Now: w.now}
+	if i := w.issuing; i != nil {
+		if err := s.wireIssuing(&c, i); err != nil {
+			return nil, err
+		}
+	}
+	if d := w.disclosing; d != nil {
+		if err := s.wireDisclosing(ctx, &c, d); err != nil {
+			return nil, err
+		}
+	}
+	var err error
+	s.web, err = web.New(c)
+	return s, err
+}
+
+func (s *service) wireIssuing(c *web.Config, i *issuingSide) error {
+	var custodians threshold.PublicKey
+	if err := custodians.UnmarshalText([]byte(s.bundle.ThresholdKey)); err != nil {
+		return err
+	}
+	c.Issuer = &issue.Issuer{Keys: i.keys, Store: i.store, Custodians: custodians, Now: s.now}
+	c.RelyingParty, c.CookieKey, c.Once, c.OpenIDStore = i.relyingParty, i.cookieKey, i.store, i.store
+	platforms, err := openid.Fixed(i.platforms...)
+	if err != nil {
+		return err
+	}
+	c.OpenID = openid.Config{Issuer: s.origin, Keys: i.tokenKeys, Platforms: platforms, Now: s.now}
+	c.FormTargets = []string{i.provider}
+	for _, p := range i.platforms {
+		c.Platforms = append(c.Platforms, web.Platform{ID: p.ID, Name: p.Name})
+		for _, r := range p.RedirectURIs {
+			if u, err := url.Parse(r); err == nil {
+				c.FormTargets = append(c.FormTargets, u.Scheme+"://"+u.Host)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosingSide) error {
+	log, err := s.bundle.TrustedLog()
+	if err != nil {
+		return err
+	}
+	var witnesses []translog.WitnessClient
+	for _, w := range s.bundle.Log.Witnesses {
+		if w.URL != "" {
+			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
+		}
+	}
+	if s.publisher, err = translog.New(ctx, d.store, d.signer, log, witnesses, s.now); err != nil {
+		return err
+	}
+	s.publisher.OnWitness = func(witness string, err error) {
+		s.log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
+	}
+	s.registrar = &disclose.Registrar{
+		Keys: d.keys, Cases: d.store, Records: d.store, Bundles: d.store, Log: s.publisher, Now: s.now,
+	}
+	c.Registrar, c.LogTiles = s.registrar, s.publisher.Handler()
+	if c.Once == nil {
+		c.Once = d.store
+	}
+	return nil
+}
+
+// Run serves until ctx ends, then drains. A nil certificate means plain HTTP,
+// which only a loopback listener may do.
+func (s *service) Run(ctx context.Context, ln net.Listener, certificate *tls.Certificate) error {
+	srv := &http.Server{
+		Handler: s.web, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	if certificate != nil {
+		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}}
+		ln = tls.NewListener(ln, srv.TLSConfig)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return srv.Shutdown(drain)
+	})
+	g.Go(func() error { s.every(ctx, time.Minute, s.heartbeat); return nil })
+	g.Go(func() error { s.every(ctx, time.Hour, s.tidy); return nil })
+	return g.Wait()
+}
+
+// every runs job now and then again after each interval, until ctx ends. A job
+// that fails is logged and tried again: it never ends the service.
+func (s *service) every(ctx context.Context, interval time.Duration, job func(context.Context) error) {
+	t := time.NewTicker(interval)
+	defer t.Stop()
+	for {
+		if err := job(ctx); err != nil && ctx.Err() == nil {
+			attrs := []any{slog.Any("cause", err)}
+			if e := refusal.Of(err); e != nil {
+				attrs = append(attrs, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
+			}
+			s.log.Error("a regular job failed and will be tried again", attrs...)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// heartbeat keeps the log's checkpoint fresh and serves the notices that are due.
+func (s *service) heartbeat(ctx context.Context) error {
+	if s.registrar == nil {
+		return nil
+	}
+	_, nerr := s.registrar.Notify(ctx)
+	_, perr := s.publisher.Publish(ctx)
+	return errors.Join(nerr, perr)
+}
+
+// tidy puts the rows of people and pen names into an order that tells nothing
+// of when they came, and forgets protocol state that has expired.
+func (s *service) tidy(ctx context.Context) error {
+	if s.issuing == nil {
+		return nil
+	}
+	return errors.Join(s.issuing.store.Shuffle(ctx), s.issuing.store.Forget(ctx, s.now()))
+}

@@ -1,0 +1,149 @@
+package web
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var (
+	errInternal = refusal.New(refusal.Unavailable, "server.internal",
+		"something failed on our side and nothing was disclosed: try again, and tell the operator if it stays")
+	errTooMany = refusal.New(refusal.NotYet, "server.too_many_requests",
+		"too many requests from this address: wait a second and try again")
+	errNoRoute = refusal.New(refusal.NotFound, "server.no_such_page",
+		"there is nothing at this address: check it for a typing mistake")
+	errMethod = refusal.New(refusal.Invalid, "server.method_not_allowed",
+		"this address does not take that method")
+	errBody = refusal.New(refusal.Invalid, "server.malformed_body",
+		"the body is not the JSON object that this address takes: no unknown or repeated field, nothing after it")
+	errTooLarge = refusal.New(refusal.Invalid, "server.body_too_large",
+		"the body is over 4 MB: split the targets over several warrants")
+	errMediaType = refusal.New(refusal.Invalid, "server.unsupported_media_type",
+		"send the body as application/json")
+)
+
+// status is the one table from a refusal to HTTP.
+func status(e *refusal.Error) int {
+	switch e.Code {
+	case errTooMany.Code:
+		return http.StatusTooManyRequests
+	case errMethod.Code:
+		return http.StatusMethodNotAllowed
+	case errTooLarge.Code:
+		return http.StatusRequestEntityTooLarge
+	case errMediaType.Code:
+		return http.StatusUnsupportedMediaType
+	case errInternal.Code:
+		return http.StatusInternalServerError
+	}
+	area, _, _ := strings.Cut(e.Code, ".")
+	switch e.Kind {
+	case refusal.Invalid, refusal.Denied:
+		switch {
+		case area == "warrant", area == "custodian", area == "evidence":
+			return http.StatusUnprocessableEntity
+		case e.Kind == refusal.Denied:
+			return http.StatusForbidden
+		}
+		return http.StatusBadRequest
+	case refusal.Unauthenticated:
+		if area == "warrant" || area == "proofing_failed" { // the document is at fault, not the caller's credentials
+			return http.StatusUnprocessableEntity
+		}
+		return http.StatusUnauthorized
+	case refusal.NotFound:
+		return http.StatusNotFound
+	case refusal.Conflict, refusal.NotYet:
+		return http.StatusConflict
+	case refusal.Unavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusInternalServerError
+}
+
+// problem is RFC 9457 with our code. Every text in it is a constant.
+type problem struct {
+	Type   string   `json:"type"`
+	Title  string   `json:"title"`
+	Status int      `json:"status"`
+	Code   string   `json:"code"`
+	Rules  []string `json:"rules,omitempty"` // ids of the policies that refused
+
+	// Where a quorum is being collected.
+	Approvals *int `json:"approvals,omitempty"`
+	Quorum    *int `json:"quorum,omitempty"`
+}
+
+// withFacts lets a handler add the public facts of a case to its refusal.
+type withFacts struct {
+	error
+	rules             []string
+	approvals, quorum *int
+}
+
+func (w withFacts) Unwrap() error { return w.error }
+
+// refuse is the one error handler. The cause goes to the log, a constant to the
+// client.
+func (s *Server) refuse(err error, c echo.Context) {
+	if c.Response().Committed {
+		return
+	}
+	e := asRefusal(err)
+	code := status(e)
+	attrs := []slog.Attr{slog.String("code", e.Code), slog.String("kind", e.Kind.String()), slog.String("route", c.Path())}
+	level := slog.LevelWarn
+	if code >= http.StatusInternalServerError {
+		level = slog.LevelError
+	}
+	if cause := errors.Unwrap(e); cause != nil {
+		attrs = append(attrs, slog.Any("cause", cause))
+	}
+	s.Log.LogAttrs(c.Request().Context(), level, "refused", attrs...)
+	p := problem{Type: "urn:penname:problem:" + e.Code, Title: e.Mend, Status: code, Code: e.Code}
+	var facts withFacts
+	if errors.As(err, &facts) {
+		p.Rules, p.Approvals, p.Quorum = facts.rules, facts.approvals, facts.quorum
+	}
+	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
+		c.Response().Header().Set("Retry-After", "1")
+	}
+	var werr error
+	switch {
+	case c.Request().Method == http.MethodHead:
+		werr = c.NoContent(code)
+	case strings.Contains(c.Request().Header.Get("Accept"), "text/html"):
+		werr = s.pages.render(c.Response(), code, "refused.html", p)
+	default:
+		c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
+		c.Response().WriteHeader(code)
+		werr = c.JSON(code, p)
+	}
+	if werr != nil {
+		s.Log.Error("could not write a refusal", slog.Any("cause", werr))
+	}
+}
+
+func asRefusal(err error) *refusal.Error {
+	if e := refusal.Of(err); e != nil {
+		return e
+	}
+	var he *echo.HTTPError
+	if errors.As(err, &he) {
+		switch he.Code {
+		case http.StatusNotFound:
+			return errNoRoute
+		case http.StatusMethodNotAllowed:
+			return errMethod
+		case http.StatusRequestEntityTooLarge:
+			return errTooLarge
+		}
+	}
+	return errInternal.Because(err)
+}

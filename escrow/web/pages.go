@@ -1,0 +1,47 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+type pages struct {
+	templates *template.Template
+	css       []byte
+}
+
+func newPages() (pages, error) {
+	css, err := pageFiles.ReadFile("pages/style.css")
+	if err != nil {
+		return pages{}, err
+	}
+	t, err := template.New("").Funcs(template.FuncMap{
+		"day": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+	}).ParseFS(pageFiles, "pages/*.html")
+	return pages{templates: t, css: css}, err
+}
+
+// render writes a whole page or nothing: half a page is never sent.
+func (p pages) render(w http.ResponseWriter, status int, name string, data any) error {
+	var b bytes.Buffer
+	if err := p.templates.ExecuteTemplate(&b, name, data); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.WriteHeader(status)
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+func (p pages) style(c echo.Context) error {
+	c.Response().Header().Set("Cache-Control", "public, max-age=3600")
+	return c.Blob(http.StatusOK, "text/css; charset=utf-8", p.css)
+}

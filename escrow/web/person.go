@@ -1,0 +1,194 @@
+package web
+
+import (
+	"crypto/sha256"
+	"net/http"
+	"regexp"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var (
+	errSignedOut = refusal.New(refusal.Unauthenticated, "session.signed_out",
+		"you are not signed in, or were for more than half an hour: prove your identity again, your pen names stay the same")
+	errFlow = refusal.New(refusal.Invalid, "proofing_failed.bad_state",
+		"this answer belongs to no sign-in that began in this browser: start again from the first page")
+	errFlowUsed = refusal.New(refusal.Conflict, "proofing_failed.already_used",
+		"this answer of the identity provider was used before: start again from the first page")
+	errFlowExpired = refusal.New(refusal.Invalid, "proofing_failed.expired",
+		"the sign-in took longer than ten minutes: start again from the first page")
+)
+
+func (s *Server) personRoutes(e *echo.Echo) error {
+	provider, err := openid.New(s.OpenID, s.OpenIDStore, s.authenticate)
+	if err != nil {
+		return err
+	}
+	e.POST("/enrol", s.enrol)
+	e.GET("/enrol/callback", s.enrolled)
+	e.GET("/me", s.me)
+	e.POST("/sign-out", s.signOut)
+	h := echo.WrapHandler(provider.Handler())
+	for _, path := range []string{
+		"/.well-known/openid-configuration", "/jwks", "/authorize", "/authorize/*", "/par", "/token",
+		"/userinfo", "/introspect", "/revoke", "/status/*",
+	} {
+		e.Any(path, h)
+	}
+	return nil
+}
+
+func (s *Server) home(c echo.Context) error {
+	_, in := s.sessions.person(c.Request())
+	return s.pages.render(c.Response(), http.StatusOK, "home.html", map[string]any{"SignedIn": in, "Platforms": s.Platforms})
+}
+
+// interaction is the address of a sign-in at a platform that waits for the
+// person: openid.SignInRequest.Action. Nothing else can be returned to (ATTACKS
+// H14).
+var interaction = regexp.MustCompile(`^/authorize/[A-Za-z0-9_-]{16,128}$`)
+
+// enrol begins at the identity provider, whose callback ends in enrolled.
+func (s *Server) enrol(c echo.Context) error {
+	f, authURL := s.RelyingParty.Begin()
+	v := flow{Flow: f, Expires: s.Now().Add(flowLife)}
+	if back := c.FormValue("interaction"); interaction.MatchString(back) {
+		v.Interaction = back
+	}
+	if err := s.sessions.set(c.Response(), "flow", flowLife, v); err != nil {
+		return err
+	}
+	return c.Redirect(http.StatusSeeOther, authURL) // 303, never 307 (RFC 9700, 4.12)
+}
+
+// enrolled ends a proof of identity: enrolment the first time, sign-in and
+// recovery ever after.
+func (s *Server) enrolled(c echo.Context) error {
+	ctx := c.Request().Context()
+	var f flow
+	if !s.sessions.get(c.Request(), "flow", &f) {
+		return errFlow
+	}
+	s.sessions.clear(c.Response(), "flow")
+	if !s.Now().Before(f.Expires) {
+		return errFlowExpired
+	}
+	query, err := identity.Callback(c.Request())
+	if err != nil {
+		return err
+	}
+	if query.Get("state") != f.Flow.State {
+		return errFlow // before the state is used up: a forged callback must not end the real one
+	}
+	first, err := s.Once.Use(ctx, sha256.Sum256([]byte("flow\x00"+f.Flow.State)), nextHour(f.Expires))
+	if err != nil {
+		return err
+	}
+	if !first {
+		return errFlowUsed
+	}
+	id, err := s.RelyingParty.Finish(ctx, f.Flow, query)
+	if err != nil {
+		return err
+	}
+	person, first, err := s.Issuer.Enrol(ctx, id)
+	if err != nil {
+		return err
+	}
+	// A new session value at every sign-in: nothing to fixate (ATTACKS R13).
+	err = s.sessions.set(c.Response(), "session", sessionLife, session{
+		Person: person, ACR: id.ACR, Since: s.Now(), Expires: s.Now().Add(sessionLife),
+	})
+	if err != nil {
+		return err
+	}
+	if f.Interaction != "" {
+		return c.Redirect(http.StatusSeeOther, f.Interaction)
+	}
+	if first {
+		return c.Redirect(http.StatusSeeOther, "/me?welcome=new")
+	}
+	return c.Redirect(http.StatusSeeOther, "/me?welcome=back")
+}
+
+// mePage is what a person sees of themself, as page or JSON.
+type mePage struct {
+	Welcome  string          `json:"-"`
+	PenNames []issue.PenName `json:"pen_names"`
+	Notices  []issue.Notice  `json:"notices"`
+}
+
+func (s *Server) me(c echo.Context) error {
+	who, ok := s.sessions.person(c.Request())
+	if !ok {
+		return errSignedOut
+	}
+	ctx := c.Request().Context()
+	platforms := make([]string, len(s.Platforms))
+	for i, p := range s.Platforms {
+		platforms[i] = p.ID
+	}
+	names, err := s.Issuer.PenNames(ctx, who.Person, platforms)
+	if err != nil {
+		return err
+	}
+	notices, err := s.Issuer.Notices(ctx, who.Person, platforms)
+	if err != nil {
+		return err
+	}
+	page := mePage{Welcome: c.QueryParam("welcome"), PenNames: names, Notices: notices}
+	if c.Request().Header.Get("Accept") == echo.MIMEApplicationJSON {
+		return c.JSON(http.StatusOK, page)
+	}
+	return s.pages.render(c.Response(), http.StatusOK, "me.html", page)
+}
+
+func (s *Server) signOut(c echo.Context) error {
+	s.sessions.clear(c.Response(), "session")
+	return c.Redirect(http.StatusSeeOther, "/")
+}
+
+// consentPage asks before a platform learns a pen name.
+type consentPage struct {
+	Action   string // of this sign-in
+	Platform string
+	PenName  string // empty: none here yet
+	SignedIn bool
+}
+
+// authenticate is package openid's question: who is this, for that platform?
+// It answers with a pseudonym, or renders the page that asks the person.
+func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
+	page := consentPage{Action: req.Action, Platform: req.Platform.Name}
+	who, ok := s.sessions.person(r)
+	if ok && req.Fresh && s.Now().After(who.Since.Add(freshFor)) {
+		ok = false // the platform asks for a proof of identity that was made now
+	}
+	if req.Answer && r.PostFormValue("decision") == "deny" {
+		return openid.Subject{}, openid.Denied, nil
+	}
+	if !ok {
+		return openid.Subject{}, openid.Pending, s.pages.render(w, http.StatusOK, "consent.html", page)
+	}
+	if req.Answer && r.PostFormValue("decision") == "allow" {
+		name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.ID)
+		if err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
+		return openid.Subject{Pseudonym: name, Commitment: commitment, ACR: who.ACR}, openid.Approved, nil
+	}
+	page.SignedIn = true
+	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	if len(names) == 1 {
+		page.PenName = string(names[0].Pseudonym)
+	}
+	return openid.Subject{}, openid.Pending, s.pages.render(w, http.StatusOK, "consent.html", page)
+}

@@ -1,0 +1,61 @@
+package policy
+
+import "github.com/penname/penname/verifier/token"
+
+// CaseFile is everything a custodian needs to decide for itself. It is JSON on
+// the wire; byte slices are standard base64.
+type CaseFile struct {
+	Case       string         `json:"case"`
+	Submission Submission     `json:"submission"`
+	Bundle     string         `json:"bundle"` // hash, hex
+	Salt       []byte         `json:"salt"`   // 32 bytes: opens the commitments of the leaf
+	Leaf       LoggedLeaf     `json:"leaf"`   // the recorded warrant in the public log
+	Targets    []OpenedTarget `json:"targets"`
+	Approvals  []string       `json:"approvals"` // signed approvals so far, see VerifyApproval
+}
+
+// LoggedLeaf is a leaf with its c2sp.org/tlog-proof.
+type LoggedLeaf struct {
+	Index int64  `json:"index"`
+	Bytes []byte `json:"bytes"`
+	Proof []byte `json:"proof"`
+}
+
+// OpenedTarget is a target of a warrant with its opened link: what the
+// commitment in the token of the evidence was made of. The order is that of
+// Warrant.Targets.
+type OpenedTarget struct {
+	Pseudonym  token.Pseudonym `json:"pseudonym"`
+	Platform   string          `json:"platform"`
+	Label      string          `json:"label"`       // of the sealed record
+	LinkSalt   []byte          `json:"link_salt"`   // 32 bytes, see token.Commit
+	SecondHalf []byte          `json:"second_half"` // threshold ciphertext under the label
+}
+
+// Package is what the registrar hands to the requester. Its SHA-256 is in the
+// released leaf. Nobody but the holder of the warrant's delivery key can open
+// it: not the registrar that made it, nor the custodians.
+type Package struct {
+	Version    int             `json:"v"`
+	Case       string          `json:"case"`
+	Warrant    string          `json:"warrant"` // the JWS
+	Salt       []byte          `json:"salt"`
+	Targets    []PackageTarget `json:"targets"`
+	Approvals  []string        `json:"approvals"`  // signed, with the shares encrypted to the delivery key
+	Recorded   LoggedLeaf      `json:"recorded"`   // certificate for the court file
+	Authorised LoggedLeaf      `json:"authorised"` // likewise
+}
+
+// PackageTarget is one sealed identity, cut down to the fields of the warrant.
+type PackageTarget struct {
+	OpenedTarget
+	Fields map[string][]byte `json:"fields"` // sealed, by field name
+	Halves []byte            `json:"halves"` // first halves by field, as JSON, encrypted to the delivery key
+}
+
+// Delivery is the answer to a requester: the package as it was hashed, and the
+// proof that its hash is in the public log.
+type Delivery struct {
+	Package  []byte     `json:"package"`
+	Released LoggedLeaf `json:"released"`
+}
