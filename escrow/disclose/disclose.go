@@ -54,6 +54,14 @@ var (
 		"so many custodians declined that this warrant cannot be opened: the log holds their reasons")
 	ErrExpired = refusal.New(refusal.Denied, "warrant.expired",
 		"the warrant expired before it was released: the court must issue a new one")
+	ErrWarrantID = refusal.New(refusal.Conflict, "warrant.id_used",
+		"the authority has filed another document under this warrant id: a new warrant needs a new id")
+	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
+		"this registrar serves production warrants only: no other kind opens a name")
+	ErrNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
+		"the person may still object: approve when the notice period is over")
+	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
+		"the reason for declining must be one of the published list")
 	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
 		"this custodian has decided on this case: a decision counts once")
 	ErrCaseClosed = refusal.New(refusal.Conflict, "custodian.case_not_open",
@@ -114,6 +122,9 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	now := r.Now()
 	d := policy.Decide(s, b, now)
+	if d.Allowed && !d.Opens {
+		d.Allowed, d.Refusal = false, ErrKindNotServed
+	}
 	if d.Allowed {
 		if err := r.targetsHeld(ctx, d); err != nil {
 			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
@@ -124,7 +135,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		}
 	}
 	if !d.Allowed {
-		err := r.Cases.Refuse(ctx, policy.Hash(s.Warrant), proof.Leaf{
+		err := r.Cases.Refuse(ctx, d.WarrantHash, proof.Leaf{
 			Version: 1, Kind: proof.KindRefused, Day: day(now), Code: d.Refusal.Code,
 		})
 		if err != nil {
@@ -134,18 +145,24 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	c := Case{
 		ID:          newCaseID(),
-		WarrantHash: policy.Hash(s.Warrant),
+		WarrantHash: d.WarrantHash,
+		Authority:   d.Warrant.Authority,
+		WarrantID:   d.Warrant.ID,
 		Submission:  s,
 		Bundle:      b.Hash(),
-		Quorum:      max(d.Quorum, b.Threshold),
+		Quorum:      d.Quorum,
 		State:       Recorded,
 		SecrecyEnds: d.Warrant.Secrecy.Ends,
 		Expires:     d.Warrant.Expiry,
+		ApproveFrom: now.Add(d.NoticePeriod),
 	}
 	rand.Read(c.Salt[:])
 	c, err = r.Cases.File(ctx, c, recordedLeaf(c, d.Warrant, now))
 	if err != nil {
 		return Case{}, d, err
+	}
+	if c.WarrantHash != d.WarrantHash {
+		return Case{}, d, ErrWarrantID
 	}
 	if err := r.Log.Await(ctx, c.RecordedLeaf); err != nil {
 		return c, d, ErrNotLogged.Because(err)
@@ -305,6 +322,12 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 		return nil, ErrExpired
 	}
 	approved := a.Decision == policy.Approve
+	switch {
+	case approved && now.Before(c.ApproveFrom):
+		return nil, ErrNoticePeriod
+	case !approved && !slices.Contains(policy.DeclineReasons, a.Reason):
+		return nil, ErrReason
+	}
 	w, err := policy.ParseUnverified(c.Submission.Warrant)
 	if err != nil {
 		return nil, err
@@ -317,7 +340,7 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 		Custodian: a.Custodian, Commitment: proof.Commit(c.Salt, "approval", []byte(signed)),
 	}
 	if !approved {
-		leaf.Kind, leaf.Code = proof.KindDeclined, a.Reason
+		leaf.Kind, leaf.Code = proof.KindDeclined, "declined."+a.Reason
 	}
 	c.Approvals = append(c.Approvals, Approval{Custodian: a.Custodian, Approved: approved, Signed: signed})
 	entries := []Entry{{Leaf: leaf, Index: &c.Approvals[len(c.Approvals)-1].Leaf}}

@@ -28,7 +28,9 @@ const (
 // Case is one warrant and all that became of it.
 type Case struct {
 	ID          string   // 16 random bytes, base32: knowing it lets one ask for the status
-	WarrantHash [32]byte // policy.Hash of the warrant: one warrant is one case
+	WarrantHash [32]byte // policy.Hash of the warrant
+	Authority   string   // with WarrantID: what makes two warrants the same one,
+	WarrantID   string   // since an ES256 signature can be varied by anyone who sees it
 	Submission  policy.Submission
 	Bundle      string   // hash of the bundle it was decided under
 	Salt        [32]byte // opens the commitments in the log; secret until noticed
@@ -36,6 +38,7 @@ type Case struct {
 	State       State
 	SecrecyEnds time.Time // UTC day
 	Expires     time.Time // of the warrant
+	ApproveFrom time.Time // end of the notice period: no custodian's approval counts before
 	Approvals   []Approval
 
 	// Indices of the leaves in the public log; Recorded is always set, the
@@ -89,8 +92,8 @@ type Keys interface {
 // the public log in the transaction that stores the case: both happen or
 // neither.
 type Cases interface {
-	// File stores c and appends leaf. A warrant that is on file is returned as
-	// it is, and nothing is appended.
+	// File stores c and appends leaf. If a case with that Authority and
+	// WarrantID is on file it is returned as it is, and nothing is appended.
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
 	// Refuse appends leaf, once for each warrant and refusal code.
 	Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error
