@@ -25,7 +25,7 @@ type Approval struct {
 	LeafIndex      int64            `json:"leaf_index"`      // of the case's "recorded" leaf
 	CheckpointSize int64            `json:"checkpoint_size"` // of the cosigned checkpoint that contains it
 	Decision       string           `json:"decision"`        // Approve or Decline
-	Reason         string           `json:"reason"`          // why declined, a code for the public log: "disproportionate"; "" when approving
+	Reason         string           `json:"reason"`          // one of DeclineReasons, for the public log; "" when approving
 	Shares         []EncryptedShare `json:"shares"`          // by rising Target; none when declining
 	At             time.Time        `json:"at"`
 }
@@ -91,8 +91,8 @@ func (a *Approval) wellFormed() error {
 		return errors.New("not a hash")
 	case a.LeafIndex < 0, !plausible(a.At):
 		return errors.New("bad leaf index or time")
-	case a.Decision == Approve && (len(a.Shares) == 0 || a.Reason != ""), a.Decision == Decline && (len(a.Shares) > 0 || !word(a.Reason)):
-		return errors.New("an approval brings shares and no reason; a refusal brings the code of a reason and no shares")
+	case a.Decision == Approve && (len(a.Shares) == 0 || a.Reason != ""), a.Decision == Decline && (len(a.Shares) > 0 || !slices.Contains(DeclineReasons, a.Reason)):
+		return errors.New("an approval brings shares and no reason; a refusal brings a listed reason and no shares")
 	case a.Decision != Approve && a.Decision != Decline:
 		return errors.New("neither approve nor decline")
 	}

@@ -57,6 +57,7 @@ func TestApprovalRefused(t *testing.T) {
 		{"refusal with shares", func(a *Approval) { a.Decision, a.Reason = Decline, "x" }, ErrApprovalMalformed},
 		{"refusal without reason", func(a *Approval) { a.Decision, a.Shares = Decline, nil }, ErrApprovalMalformed},
 		{"L23 refusal with prose that would be public", func(a *Approval) { a.Decision, a.Shares, a.Reason = Decline, nil, "Jane Doe is innocent" }, ErrApprovalMalformed},
+		{"L23 refusal with a name spelt as a code", func(a *Approval) { a.Decision, a.Shares, a.Reason = Decline, nil, "jane.doe" }, ErrApprovalMalformed},
 		{"C06 empty share", func(a *Approval) { a.Shares[0].Ciphertext = nil }, ErrApprovalMalformed},
 		{"two shares for one target", func(a *Approval) { a.Shares[1].Target = 0 }, ErrApprovalMalformed},
 		{"share for target -1", func(a *Approval) { a.Shares[0].Target = -1 }, ErrApprovalMalformed},

@@ -65,7 +65,7 @@ func TestBundleRefused(t *testing.T) {
 		}, ErrBundleCustodians},
 		{"witness quorum 0", func(b *Bundle) { b.Log.Quorum = 0 }, ErrBundleWitnesses},
 		{"witness quorum above operators", func(b *Bundle) { b.Log.Quorum = 3 }, ErrBundleWitnesses},
-		{"one witness operator twice", func(b *Bundle) { b.Log.Witnesses[0].Operator = "press council" }, ErrBundleWitnesses},
+		{"one witness operator twice", func(b *Bundle) { b.Log.Witnesses[0].Operator, b.Log.Quorum = "press council", 1 }, ErrBundleWitnesses},
 		{"one witness key under two names", func(b *Bundle) {
 			b.Log.Witnesses[0].VKey = "x" + strings.TrimPrefix(b.Log.Witnesses[1].VKey, "w")
 		}, ErrBundleWitnesses},
@@ -309,6 +309,12 @@ func TestEndorsements(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
+	// A bundle that was not parsed has no address, and nothing said of no address counts.
+	payload, _ := marshal(endorsement{At: now, Custodian: "custodian-1"})
+	nothing := []string{signBytes(t, w.custodians[0], endorsementFormat.typ, payload)}
+	if err := w.bundle.VerifySuccessor(w.draft(t), nothing); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
+		t.Fatal(err)
+	}
 	if err := new(Bundle).VerifyEndorsements(nil); refusal.Of(err) == nil {
 		t.Fatal("an empty bundle is endorsed by nobody, and that is enough")
 	}

@@ -88,7 +88,6 @@ func Decide(s Submission, b *Bundle, at time.Time) Decision {
 		}
 	}
 	if err := d.judge(b); err != nil {
-		d.Quorum, d.NoticePeriod = 0, 0
 		return d.refuse(err)
 	}
 	d.Allowed, d.Tokens, d.Opens = true, tokens, w.opens()
@@ -189,9 +188,9 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	}
 	seen := make(map[name]bool, len(w.Targets))
 	for _, t := range w.Targets {
-		p, err := token.ParsePseudonym(string(t.Pseudonym))
+		_, err := token.ParsePseudonym(string(t.Pseudonym))
 		n := name{t.Pseudonym, t.Platform}
-		if err != nil || p != t.Pseudonym || b.platforms[t.Platform] == nil || seen[n] {
+		if err != nil || b.platforms[t.Platform] == nil || seen[n] {
 			return ErrBadTarget
 		}
 		seen[n] = true
@@ -340,9 +339,9 @@ func (d *Decision) judge(b *Bundle) error {
 		d.NoticePeriod = max(d.NoticePeriod, time.Duration(r.notice)*day)
 	}
 	switch {
-	case verdict != cedar.Allow && len(diagnostic.Reasons) > 0:
+	case verdict != cedar.Allow && len(diagnostic.Reasons) > 0: // forbids, which have no quorum
 		return ErrRefusedByRule
-	case verdict != cedar.Allow || len(diagnostic.Reasons) == 0:
+	case verdict != cedar.Allow:
 		return ErrNotPermitted
 	}
 	d.Quorum = max(d.Quorum, b.Threshold)

@@ -68,6 +68,7 @@ var mutations = []struct {
 	{"L11 expired", func(v *Warrant) { v.Expiry = now }, ErrExpired, nil},
 	{"L11 from the future", func(v *Warrant) { v.IssuedAt = now.Add(clockSkew + time.Second) }, ErrNotYetValid, nil},
 	{"L11 valid for too long", func(v *Warrant) { v.Expiry = v.IssuedAt.AddDate(0, 0, 31) }, ErrValidity, nil},
+	{"L11 expires before it is issued", func(v *Warrant) { v.IssuedAt, v.Expiry = now.Add(time.Minute), now.Add(30*time.Second) }, ErrValidity, nil},
 	{"L26 no grounds", func(v *Warrant) { v.Grounds = " \n" }, ErrReasons, nil},
 	{"L26 no necessity", func(v *Warrant) { v.Necessity = "" }, ErrReasons, nil},
 	{"L26 no proportionality", func(v *Warrant) { v.Proportionality = "" }, ErrReasons, nil},
@@ -106,6 +107,7 @@ var mutations = []struct {
 	{"L18 truncated delivery key", func(v *Warrant) { v.Requester.DeliveryKey = v.Requester.DeliveryKey[:100] }, ErrDeliveryKey, nil},
 	{"L18 delivery key of no known kind", func(v *Warrant) { v.Requester.DeliveryKey = "x" + v.Requester.DeliveryKey }, ErrDeliveryKey, nil},
 	{"L18 weak delivery key", func(v *Warrant) { v.Requester.DeliveryKey = smallOrderDelivery(v.Requester.DeliveryKey) }, ErrDeliveryKey, nil},
+	{"L18 delivery key with a line break", func(v *Warrant) { v.Requester.DeliveryKey += "\n" }, ErrDeliveryKey, nil},
 	{"L18 requester without a name", func(v *Warrant) { v.Requester.Name = "" }, ErrDeliveryKey, nil},
 	{"L18 requester of no organisation", func(v *Warrant) { v.Requester.Organisation = "" }, ErrDeliveryKey, nil},
 	{"L18 preservation that wants an answer", func(v *Warrant) { v.Kind, v.Fields = Preservation, nil }, ErrDeliveryKey, nil},
@@ -465,6 +467,11 @@ func TestEvidence(t *testing.T) {
 		v, _ := w.production(t)
 		v.Targets[0].Evidence = digest("garbage")
 		wantRefused(t, decide(v, "garbage"), ErrBadEvidence)
+	})
+	t.Run("one piece named twice, another riding along", func(t *testing.T) {
+		v, _ := w.production(t)
+		v.Targets[0].Further = []string{v.Targets[0].Evidence}
+		wantRefused(t, decide(v, evidence[0], second), ErrEvidenceMismatch)
 	})
 	t.Run("further posts", func(t *testing.T) {
 		v, _ := w.production(t)

@@ -34,7 +34,7 @@ func displayable(s string, max int) bool {
 		return false
 	}
 	for _, r := range s {
-		if r != '\n' && !unicode.IsGraphic(r) || unicode.In(r, unicode.Zl, unicode.Zp) {
+		if r != '\n' && !unicode.IsGraphic(r) {
 			return false
 		}
 	}
