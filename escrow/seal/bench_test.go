@@ -1,0 +1,126 @@
+package seal_test
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
+)
+
+// beside measures op and its primitives in turn, in the same run.
+func beside(b *testing.B, op, primitives func()) {
+	var ours, theirs time.Duration
+	for b.Loop() {
+		start := time.Now()
+		op()
+		mid := time.Now()
+		primitives()
+		ours, theirs = ours+mid.Sub(start), theirs+time.Since(mid)
+	}
+	b.ReportMetric(float64(ours.Nanoseconds())/float64(b.N), "ns/op")
+	b.ReportMetric(float64(b.N)/ours.Seconds(), "op/s")
+	b.ReportMetric(float64(ours)/float64(theirs), "x/primitives")
+}
+
+// field is what one field costs at least: two HKDF, one AES-256-GCM key and
+// message of 64 bytes.
+func field(b *testing.B, sealed []byte) []byte {
+	half, err := hkdf.Key(sha256.New, make([]byte, 32), nil, "first half", 32)
+	if err != nil {
+		b.Fatal(err)
+	}
+	key, err := hkdf.Key(sha256.New, append(half, make([]byte, 32)...), nil, "field", 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	block, err := aes.NewCipher(key[:32])
+	if err != nil {
+		b.Fatal(err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if sealed == nil {
+		return aead.Seal(nil, nil, make([]byte, 64), nil)
+	}
+	if _, err := aead.Open(nil, nil, sealed, nil); err != nil {
+		b.Fatal(err)
+	}
+	return nil
+}
+
+func BenchmarkSeal(b *testing.B) {
+	h := newHouse(b)
+	label := seal.NewLabel()
+	wrap := func(context.Context, string, []byte) (string, error) { return "wrapped", nil }
+	beside(b, func() {
+		if _, err := seal.Seal(b.Context(), label, person, h.pk, wrap); err != nil {
+			b.Fatal(err)
+		}
+	}, func() {
+		if _, err := h.pk.Encrypt(rand.Reader, [32]byte{}, []byte(label)); err != nil {
+			b.Fatal(err)
+		}
+		for range person {
+			field(b, nil)
+		}
+	})
+	rec := h.seal(b, person)
+	b.ReportMetric(float64(sizeOf(rec)), "bytes/person")
+}
+
+// BenchmarkOpen is the requester's side: both share proofs, the combination and
+// four fields.
+func BenchmarkOpen(b *testing.B) {
+	h := newHouse(b)
+	rec := h.seal(b, person)
+	shares, k1 := h.shares(b, rec, 2), h.k1[rec.Label]
+	var ct threshold.Ciphertext
+	if err := ct.UnmarshalBinary(rec.SecondHalf); err != nil {
+		b.Fatal(err)
+	}
+	sealed := field(b, nil)
+	beside(b, func() {
+		if _, err := seal.Open(rec, seal.FirstHalves(k1, rec.Label, names(person)), h.pk, shares); err != nil {
+			b.Fatal(err)
+		}
+	}, func() {
+		if _, err := h.pk.Combine(ct, shares); err != nil {
+			b.Fatal(err)
+		}
+		for range person {
+			field(b, sealed)
+		}
+	})
+}
+
+func BenchmarkSealTo(b *testing.B) {
+	d := newDelivery(b)
+	public := d.Public()
+	for b.Loop() {
+		if _, err := seal.SealTo(public, nil, make([]byte, 137)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkOpenDelivery(b *testing.B) {
+	d := newDelivery(b)
+	ct, err := seal.SealTo(d.Public(), nil, make([]byte, 137))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := d.Open(nil, ct); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
