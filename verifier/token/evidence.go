@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/base64"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -42,14 +41,14 @@ type Evidence struct {
 // evidence is the payload, in this order and without white space, so that one
 // statement has one spelling.
 type evidence struct {
-	Iss   string          `json:"iss"`
-	Iat   json.RawMessage `json:"iat"`
-	Token string          `json:"token"`
-	Proof string          `json:"dpop,omitempty"`
+	Iss   string `json:"iss"`
+	Iat   int64  `json:"iat"`
+	Token string `json:"token"`
+	Proof string `json:"dpop,omitempty"`
 	Post  struct {
-		URL    string          `json:"url"`
-		SHA256 string          `json:"sha256"`
-		At     json.RawMessage `json:"at"`
+		URL    string `json:"url"`
+		SHA256 string `json:"sha256"`
+		At     int64  `json:"at"`
 	} `json:"post"`
 }
 
@@ -82,8 +81,8 @@ func SignEvidence(key jose.JSONWebKey, e Evidence) (string, error) {
 }
 
 func (e Evidence) marshal() ([]byte, error) {
-	p := evidence{Iss: e.Platform, Iat: seconds(e.At.Unix()), Token: e.Token, Proof: e.Proof}
-	p.Post.URL, p.Post.SHA256, p.Post.At = e.Post.URL, base64.RawURLEncoding.EncodeToString(e.Post.Digest[:]), seconds(e.Post.At.Unix())
+	p := evidence{Iss: e.Platform, Iat: e.At.Unix(), Token: e.Token, Proof: e.Proof}
+	p.Post.URL, p.Post.SHA256, p.Post.At = e.Post.URL, base64.RawURLEncoding.EncodeToString(e.Post.Digest[:]), e.Post.At.Unix()
 	payload, err := json.Marshal(p)
 	if err != nil {
 		return nil, ErrEvidenceMalformed
@@ -105,14 +104,11 @@ func parseEvidence(payload []byte) (*Evidence, error) {
 	if u, err := url.Parse(p.Post.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, ErrEvidenceMalformed
 	}
-	e := &Evidence{Platform: p.Iss, Token: p.Token, Proof: p.Proof}
-	e.Post.URL, e.Post.Digest = p.Post.URL, [32]byte(digest)
-	var okAt, okPost bool
-	e.At, okAt = numericDate(p.Iat)
-	e.Post.At, okPost = numericDate(p.Post.At)
-	if !okAt || !okPost || e.At.Before(e.Post.At) {
+	if p.Post.At <= 0 || p.Iat < p.Post.At || p.Iat > lastSecond {
 		return nil, ErrEvidenceMalformed
 	}
+	e := &Evidence{Platform: p.Iss, Token: p.Token, Proof: p.Proof, At: time.Unix(p.Iat, 0).UTC()}
+	e.Post = Post{URL: p.Post.URL, Digest: [32]byte(digest), At: time.Unix(p.Post.At, 0).UTC()}
 	if again, err := e.marshal(); err != nil || !bytes.Equal(again, payload) {
 		return nil, ErrEvidenceMalformed
 	}
@@ -187,6 +183,3 @@ func (s *KeySet) static() *KeySet {
 	}
 	return &KeySet{keys: s.keys}
 }
-
-// seconds is a NumericDate.
-func seconds(n int64) json.RawMessage { return strconv.AppendInt(nil, n, 10) }

@@ -294,12 +294,15 @@ func escape(b []byte, i int) (u uint32, ok bool) {
 	return u, true
 }
 
+// lastSecond is the end of the year 9999.
+const lastSecond = 253402300799
+
 // numericDate reads a NumericDate (RFC 7519, section 2): a JSON number of
 // seconds, perhaps with a fraction, which is cut off. Nothing before 1970 or
 // after the year 9999 is a time here.
 func numericDate(raw json.RawMessage) (time.Time, bool) {
 	var seconds float64
-	if len(raw) == 0 || raw[0] < '0' || raw[0] > '9' || json.Unmarshal(raw, &seconds) != nil || seconds > 253402300799 {
+	if len(raw) == 0 || raw[0] < '0' || raw[0] > '9' || json.Unmarshal(raw, &seconds) != nil || seconds > lastSecond {
 		return time.Time{}, false
 	}
 	return time.Unix(int64(seconds), 0).UTC(), true

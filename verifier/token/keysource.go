@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -96,7 +99,7 @@ func (s *keySource) cached(fresh time.Duration) (*KeySet, error) {
 }
 
 func (s *keySource) fetch(ctx context.Context) (*KeySet, error) {
-	body, err := fetch(ctx, s.client, s.url, "application/jwk-set+json, application/json", maxKeySet)
+	body, err := fetch(ctx, s.client, s.url, maxKeySet, "application/jwk-set+json", "application/json")
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +130,13 @@ func httpClient(c *http.Client, redirects int) *http.Client {
 	return &own
 }
 
-// fetch reads at most limit bytes of a successful answer.
-func fetch(ctx context.Context, client *http.Client, url, accept string, limit int64) ([]byte, error) {
+// fetch reads at most limit bytes of a successful answer of one of the media types.
+func fetch(ctx context.Context, client *http.Client, url string, limit int64, types ...string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Accept", accept)
+	req.Header.Set("Accept", strings.Join(types, ", "))
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
@@ -141,6 +144,9 @@ func fetch(ctx context.Context, client *http.Client, url, accept string, limit i
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		return nil, errStatus
+	}
+	if typ, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); !slices.Contains(types, typ) {
+		return nil, errType
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit+1))
 	if err != nil {

@@ -25,6 +25,7 @@ const (
 	maxRedirects   = 3
 	statusTTL      = 5 * time.Minute // where a list names no ttl
 	statusRetry    = 10 * time.Second
+	statusLeeway   = time.Minute // a list can be from a clock that is this far ahead
 )
 
 // StatusSource says whether a token was withdrawn. uri and index are those of the
@@ -63,16 +64,19 @@ func (l *StatusList) Withdrawn(index int) (withdrawn, ok bool) {
 	return l.Bits[index/8]>>(index%8)&1 == 1, true
 }
 
+// statusList is the status_list claim (section 4.2).
+type statusList struct {
+	Bits int    `json:"bits"`
+	Lst  string `json:"lst"`
+}
+
 // statusClaims is the payload of a Status List Token (section 5.1).
 type statusClaims struct {
-	Sub        string          `json:"sub"`
-	Iat        json.RawMessage `json:"iat"`
-	Exp        json.RawMessage `json:"exp"`
-	TTL        json.RawMessage `json:"ttl,omitempty"`
-	StatusList struct {
-		Bits int    `json:"bits"`
-		Lst  string `json:"lst"`
-	} `json:"status_list"`
+	Sub        string     `json:"sub"`
+	Iat        int64      `json:"iat"`
+	Exp        int64      `json:"exp"`
+	TTL        int64      `json:"ttl,omitempty"`
+	StatusList statusList `json:"status_list"`
 }
 
 // SignStatusList signs a list with the issuer's private key, as a JWS of typ
@@ -82,11 +86,6 @@ type statusClaims struct {
 func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
 	if l.URI == "" || l.IssuedAt.IsZero() || !l.Expiry.After(l.IssuedAt) || len(l.Bits) == 0 || len(l.Bits) > maxStatusList || l.TTL < 0 {
 		return "", ErrStatusListInvalid
-	}
-	var c statusClaims
-	c.Sub, c.Iat, c.Exp = l.URI, seconds(l.IssuedAt.Unix()), seconds(l.Expiry.Unix())
-	if l.TTL >= time.Second {
-		c.TTL = seconds(int64(l.TTL / time.Second))
 	}
 	// Section 4.1: "compressed with DEFLATE … in the ZLIB data format. It is
 	// RECOMMENDED to use the highest compression level available."
@@ -101,8 +100,10 @@ func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
 	if err != nil {
 		return "", ErrCannotSign.Because(err)
 	}
-	c.StatusList.Bits, c.StatusList.Lst = 1, base64.RawURLEncoding.EncodeToString(compressed.Bytes())
-	payload, err := json.Marshal(c)
+	payload, err := json.Marshal(statusClaims{
+		Sub: l.URI, Iat: l.IssuedAt.Unix(), Exp: l.Expiry.Unix(), TTL: int64(l.TTL / time.Second),
+		StatusList: statusList{Bits: 1, Lst: base64.RawURLEncoding.EncodeToString(compressed.Bytes())},
+	})
 	if err != nil {
 		return "", ErrCannotSign.Because(err)
 	}
@@ -110,7 +111,7 @@ func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
 }
 
 // VerifyStatusList checks a Status List Token by section 8.3: typ, signature with
-// one of the issuer's keys, sub equal to uri, iat and exp around now. It refuses
+// one of the issuer's keys, sub equal to uri, iat (with a minute's leeway) and exp around now. It refuses
 // lists of more than one bit a token, without exp, over 4 MiB, or decompressing
 // to more than 4 MiB. Every error is [ErrStatusUnknown].
 func VerifyStatusList(ctx context.Context, raw, uri string, keys *KeySet, now time.Time) (*StatusList, error) {
@@ -126,7 +127,7 @@ func VerifyStatusList(ctx context.Context, raw, uri string, keys *KeySet, now ti
 	if err != nil {
 		return nil, ErrStatusUnknown.Because(err)
 	}
-	if l.URI != uri || l.IssuedAt.After(now) || !now.Before(l.Expiry) || !key.inForce(l.IssuedAt) {
+	if l.URI != uri || l.IssuedAt.After(now.Add(statusLeeway)) || !now.Before(l.Expiry) || !key.inForce(l.IssuedAt) {
 		return nil, ErrStatusUnknown
 	}
 	return l, nil
@@ -136,7 +137,13 @@ var errStatusList = errors.New("not a status list of one bit a token with iat an
 
 // parseStatusList reads a payload that is strict JSON already.
 func parseStatusList(payload []byte) (*StatusList, error) {
-	var c statusClaims
+	var c struct {
+		Sub        string          `json:"sub"`
+		Iat        json.RawMessage `json:"iat"`
+		Exp        json.RawMessage `json:"exp"`
+		TTL        json.RawMessage `json:"ttl"`
+		StatusList statusList      `json:"status_list"`
+	}
 	if json.Unmarshal(payload, &c) != nil || c.StatusList.Bits != 1 {
 		return nil, errStatusList
 	}
@@ -273,7 +280,7 @@ func (s *HTTPStatusSource) fetch(ctx context.Context, uri string, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	body, err := fetch(ctx, s.client, uri, "application/"+typStatusList, maxStatusToken)
+	body, err := fetch(ctx, s.client, uri, maxStatusToken, "application/"+typStatusList)
 	if err != nil {
 		return nil, err
 	}

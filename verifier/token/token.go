@@ -1,6 +1,7 @@
 package token
 
 import (
+	"bytes"
 	"context"
 	"log/slog"
 	"time"
@@ -289,13 +290,16 @@ func (c *claims) readRest(t *Token) error {
 	if c.Status != nil {
 		// draft-ietf-oauth-status-list, 6.2: idx and uri are REQUIRED, idx is a non-negative integer.
 		list := c.Status.List
-		if list == nil || list.URI == nil || *list.URI == "" || json.Unmarshal(list.Idx, &t.StatusIndex) != nil || t.StatusIndex < 0 {
+		if list == nil || list.URI == nil || *list.URI == "" || bytes.Equal(list.Idx, null) || json.Unmarshal(list.Idx, &t.StatusIndex) != nil || t.StatusIndex < 0 {
 			return ErrStatusUnknown
 		}
 		t.StatusURI = *list.URI
 	}
 	return nil
 }
+
+// null decodes into anything without an error.
+var null = []byte("null")
 
 // isThumbprint reports whether s is the base64url of 32 bytes (RFC 9449, 6.1).
 func isThumbprint(s string) bool {
