@@ -1,0 +1,267 @@
+package openid
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// Config is what a [Provider] needs. All fields are required unless said otherwise.
+type Config struct {
+	// Issuer is an https origin without a path or trailing slash. Plain http is
+	// accepted for a loopback address only.
+	Issuer string
+
+	// Keys are the signing keys: the current one, coming ones, and retired ones
+	// until their tokens have expired. Keys that are still to sign all use the
+	// algorithm of the current one; restart to change it.
+	Keys []Key
+
+	// Platforms returns the platform with a client_id, or [ErrUnknownPlatform].
+	// It is asked for every request, so a platform that is taken away can do
+	// nothing from then on. See [Fixed].
+	Platforms func(ctx context.Context, clientID string) (Platform, error)
+
+	// Active, optional, is asked whenever a token is renewed or introspected:
+	// false ends the grant. A person who deleted themself has no active pseudonym.
+	Active func(ctx context.Context, clientID string, p token.Pseudonym) (bool, error)
+
+	// ACRs are the assurance levels that the issuer can vouch for. Optional.
+	ACRs []string
+
+	// StatusLists is the number of status lists of 2^20 entries that tokens are
+	// spread over, by default 1. An entry is taken for an hour or two: one list
+	// serves about 50 sign-ins a second.
+	StatusLists int
+
+	// ErrorPage, optional, renders a refusal that cannot be sent back to the
+	// platform. It sets the status. The refusal holds no request data.
+	ErrorPage func(w http.ResponseWriter, r *http.Request, err *refusal.Error)
+
+	// Refused, optional, is told of each refusal, for metrics and the security
+	// log: an endpoint's path and a constant code, nothing from the request.
+	Refused func(ctx context.Context, endpoint, code string)
+
+	// Now is the clock; nil is time.Now. It dates tokens and picks keys. The
+	// protocol library reads the system clock for its own deadlines (codes, PAR,
+	// proofs, introspection), so Now must agree with that in production.
+	Now func() time.Time
+}
+
+// Key is a private signing key, Ed25519 (EdDSA) or P-256 (ES256), with a kid.
+type Key struct {
+	JWK       jose.JSONWebKey
+	NotBefore time.Time // zero: from the beginning
+	NotAfter  time.Time // zero: without end
+}
+
+// Platform is a relying party. Exactly one of SecretHash, JWKS and Native says
+// how it authenticates.
+type Platform struct {
+	ID           string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
+	Name         string // for the consent page
+	RedirectURIs []string
+	SecretHash   [32]byte          // SHA-256 of a random secret, sent by client_secret_basic or _post
+	JWKS         []jose.JSONWebKey // public keys for private_key_jwt, EdDSA or ES256
+	Native       bool              // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
+	RequirePAR   bool              // refuse authorization requests that were not pushed (RFC 9126)
+	RequireDPoP  bool              // refuse to issue tokens that are not bound to a key (RFC 9449)
+	Personas     int               // how many pen names a person may have here; passed on to the sign-in page
+}
+
+// SignInRequest is what the sign-in page gets to know.
+type SignInRequest struct {
+	Platform  Platform
+	SessionID string   // the handle of this interaction
+	Action    string   // where the page's forms post to: a path that ends with SessionID
+	Answer    bool     // the request is such a post: only then may form fields be taken as the person's answer
+	Silent    bool     // prompt=none: no page may be shown, the outcome must not be pending
+	Fresh     bool     // prompt=login or max_age: the person must authenticate now
+	Offline   bool     // the platform asks to stay signed in (offline_access)
+	ACRs      []string // assurance levels that the platform would like, best first
+}
+
+// Subject is all that the provider ever learns about a person.
+type Subject struct {
+	Pseudonym  token.Pseudonym
+	Commitment [32]byte // token.Commit of the pseudonym's link
+	ACR        string
+}
+
+// Outcome is the state of an interaction.
+type Outcome int
+
+// The outcomes. The zero Outcome is pending, which gives nothing away.
+const (
+	Pending  Outcome = iota // a page was rendered and waits for an answer
+	Approved                // the Subject may be told to the platform
+	Denied                  // the person refused
+)
+
+// Authenticate signs a person in and asks for consent. It is called for the
+// authorization request and for every request to SignInRequest.Action.
+//
+// Pending means that a page was written to w. After Approved or Denied nothing
+// may have been written to w: the provider redirects. On an error the provider
+// shows it (a [refusal.Error] as it is, any other as unavailable) and the
+// interaction stays open. CSRF protection of the page is the callback's own.
+type Authenticate func(w http.ResponseWriter, r *http.Request, req SignInRequest) (Subject, Outcome, error)
+
+// Refusals of a configuration, of an authorization request whose answer cannot
+// be sent to the platform, and of a sign-in.
+var (
+	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519 or P-256 keys with distinct kids, one of them in force.")
+	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secret, JWKS and native.")
+	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
+	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
+	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: each parameter may be sent once, in at most 8 KiB.")
+	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")
+	ErrUnavailable     = refusal.New(refusal.Unavailable, "openid.unavailable", "Signing in does not work at the moment: nothing was disclosed, try again later.")
+	ErrSubject         = refusal.New(refusal.Unavailable, "openid.subject", "The sign-in page gave no valid pseudonym, commitment and assurance level: report this to the operator.")
+)
+
+// Lifetimes. Tokens are short so that a revoked one dies soon even where no
+// status list is read.
+const (
+	codeLifetime     = time.Minute         // OWASP ASVS 5.0, 10.4.3: at most one minute at level 3
+	parLifetime      = 90 * time.Second    // RFC 9126, 2.2: "a relatively short lifetime (e.g., between 5 and 600 seconds)"
+	sessionLifetime  = 30 * time.Minute    // for the person to sign in and decide
+	tokenLifetime    = 10 * time.Minute    // ID token and access token
+	refreshLifetime  = 30 * 24 * time.Hour // of the whole family, counted from the sign-in: rotation does not prolong it
+	proofLifetime    = 5 * time.Minute     // of a DPoP proof or client assertion
+	leeway           = 10 * time.Second    // for the clocks of platforms
+	maxRequest       = 8 << 10             // bytes of an authorization request
+	maxBody          = 64 << 10            // bytes of any other request
+	keyRetention     = 24 * time.Hour      // how long a retired key stays published
+	day              = 24 * time.Hour
+	maxNonce, maxACR = 512, 128 // bytes
+)
+
+var (
+	clientIDSyntax = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+	sha256b64      = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+)
+
+// check refuses a configuration with [ErrConfig].
+func (c *Config) check() error {
+	u, err := url.Parse(c.Issuer)
+	if err != nil || u.Host == "" || c.Issuer != u.Scheme+"://"+u.Host || c.Issuer != strings.ToLower(c.Issuer) ||
+		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u)) || c.Platforms == nil || c.StatusLists < 0 {
+		return ErrConfig
+	}
+	return nil
+}
+
+// loopback reports whether the host is a loopback address. A name, localhost
+// too, is not: a resolver decides where it leads.
+func loopback(u *url.URL) bool {
+	a, err := netip.ParseAddr(u.Hostname())
+	return err == nil && a.IsLoopback()
+}
+
+// Fixed returns a lookup for platforms that do not change while the program
+// runs, or [ErrBadPlatform].
+func Fixed(platforms ...Platform) (func(context.Context, string) (Platform, error), error) {
+	byID := make(map[string]Platform, len(platforms))
+	for _, p := range platforms {
+		if _, twice := byID[p.ID]; twice {
+			return nil, ErrBadPlatform
+		}
+		if err := p.check(); err != nil {
+			return nil, err
+		}
+		byID[p.ID] = p
+	}
+	return func(_ context.Context, id string) (Platform, error) {
+		p, ok := byID[id]
+		if !ok {
+			return Platform{}, ErrUnknownPlatform
+		}
+		return p, nil
+	}, nil
+}
+
+// check refuses a platform with [ErrBadPlatform].
+func (p Platform) check() error {
+	ways := 0
+	for _, has := range []bool{p.SecretHash != [32]byte{}, len(p.JWKS) > 0, p.Native} {
+		if has {
+			ways++
+		}
+	}
+	if ways != 1 || !clientIDSyntax.MatchString(p.ID) || len(p.RedirectURIs) == 0 {
+		return ErrBadPlatform
+	}
+	for _, k := range p.JWKS {
+		if !k.IsPublic() || !k.Valid() || algorithm(k.Key) == "" {
+			return ErrBadPlatform
+		}
+	}
+	if slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !p.registrable(uri) }) {
+		return ErrBadPlatform
+	}
+	return nil
+}
+
+// registrable reports whether a redirect URI may be registered at all.
+func (p Platform) registrable(uri string) bool {
+	u, err := url.Parse(uri)
+	if err != nil || u.String() != uri || u.User != nil || strings.ContainsAny(uri, `#*\`) || strings.Contains(u.Path, "..") {
+		return false
+	}
+	switch {
+	case u.Scheme == "https":
+		return u.Hostname() != ""
+	case u.Scheme == "http":
+		// RFC 8252, 8.3: "The use of localhost is NOT RECOMMENDED", so addresses only.
+		return loopback(u)
+	default:
+		// RFC 8252, 7.1: private-use schemes are reverse domain names.
+		return p.Native && strings.Contains(u.Scheme, ".")
+	}
+}
+
+// allows compares a redirect URI with those registered.
+//
+// RFC 9700, 2.1: "authorization servers MUST utilize exact string matching except
+// for port numbers in localhost redirection URIs of native apps".
+func (p Platform) allows(uri string) bool {
+	if slices.Contains(p.RedirectURIs, uri) {
+		return true
+	}
+	for _, host := range []string{"http://127.0.0.1", "http://[::1]"} {
+		rest, ok := strings.CutPrefix(uri, host+":")
+		if !p.Native || !ok {
+			continue
+		}
+		port, path, ok := strings.Cut(rest, "/")
+		n, err := strconv.ParseUint(port, 10, 16)
+		if ok && err == nil && n > 0 && strconv.FormatUint(n, 10) == port && slices.Contains(p.RedirectURIs, host+"/"+path) {
+			return true
+		}
+	}
+	return false
+}
+
+// methods returns the client authentication methods that are open to p.
+func (p Platform) methods() []string {
+	switch {
+	case p.Native:
+		return []string{"none"}
+	case len(p.JWKS) > 0:
+		return []string{"private_key_jwt"}
+	default:
+		return []string{"client_secret_basic", "client_secret_post"}
+	}
+}

@@ -1,0 +1,155 @@
+package openid
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"encoding/base64"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/luikyv/go-oidc/pkg/goidc"
+)
+
+// algorithm returns the signature algorithm of a key, or "" if it is not one of
+// the two that Penname uses.
+func algorithm(key any) jose.SignatureAlgorithm {
+	switch k := key.(type) {
+	case ed25519.PrivateKey, ed25519.PublicKey:
+		return jose.EdDSA
+	case *ecdsa.PrivateKey:
+		return algorithm(&k.PublicKey)
+	case *ecdsa.PublicKey:
+		if k.Curve == elliptic.P256() {
+			return jose.ES256
+		}
+	}
+	return ""
+}
+
+// keyring is the signing keys, newest first.
+type keyring []Key
+
+// newKeyring checks the keys and fills in their use and alg. It refuses with [ErrConfig].
+func newKeyring(keys []Key, now time.Time) (keyring, error) {
+	ring := slices.Clone(keys)
+	seen := map[string]bool{}
+	for i := range ring {
+		k := &ring[i]
+		alg := algorithm(k.JWK.Key)
+		if alg == "" || k.JWK.IsPublic() || !k.JWK.Valid() || k.JWK.KeyID == "" || seen[k.JWK.KeyID] ||
+			!k.NotAfter.IsZero() && !k.NotAfter.After(k.NotBefore) {
+			return nil, ErrConfig
+		}
+		seen[k.JWK.KeyID] = true
+		k.JWK.Use, k.JWK.Algorithm = "sig", string(alg)
+	}
+	slices.SortStableFunc(ring, func(a, b Key) int { return b.NotBefore.Compare(a.NotBefore) })
+	current, ok := keyring(ring).current(now)
+	if !ok {
+		return nil, ErrConfig
+	}
+	for _, k := range ring {
+		if k.NotBefore.After(now) && k.JWK.Algorithm != current.JWK.Algorithm {
+			return nil, ErrConfig
+		}
+	}
+	return ring, nil
+}
+
+// inForce reports whether the key signs at t.
+func (k Key) inForce(t time.Time) bool {
+	return !t.Before(k.NotBefore) && (k.NotAfter.IsZero() || t.Before(k.NotAfter))
+}
+
+// current returns the newest key in force.
+func (r keyring) current(now time.Time) (Key, bool) {
+	i := slices.IndexFunc(r, func(k Key) bool { return k.inForce(now) })
+	if i < 0 {
+		return Key{}, false
+	}
+	return r[i], true
+}
+
+// published returns the keys that a platform may need: those in force, those to
+// come, so that no platform meets an unknown kid, and those retired lately.
+func (r keyring) published(now time.Time) []Key {
+	return slices.DeleteFunc(slices.Clone(r), func(k Key) bool {
+		return !k.NotAfter.IsZero() && !now.Before(k.NotAfter.Add(keyRetention))
+	})
+}
+
+// set returns the published keys for the library, which signs with the first one
+// of an algorithm, so that is the current one.
+func (r keyring) set(now time.Time) (goidc.JSONWebKeySet, error) {
+	current, ok := r.current(now)
+	if !ok {
+		return goidc.JSONWebKeySet{}, ErrUnavailable
+	}
+	set := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{current.JWK}}
+	for _, k := range r.published(now) {
+		if k.JWK.KeyID != current.JWK.KeyID {
+			set.Keys = append(set.Keys, k.JWK)
+		}
+	}
+	return set, nil
+}
+
+// dated reports whether a token's key was in force when the token says it was
+// issued (attack T53). It checks no signature: that is the library's part.
+func (r keyring) dated(raw string) bool {
+	var header struct {
+		Kid string `json:"kid"`
+	}
+	var claims struct {
+		IssuedAt int64 `json:"iat"`
+	}
+	head, body, _ := strings.Cut(raw, ".")
+	body, _, _ = strings.Cut(body, ".")
+	if !decodePart(head, &header) || !decodePart(body, &claims) {
+		return false
+	}
+	i := slices.IndexFunc(r, func(k Key) bool { return k.JWK.KeyID == header.Kid })
+	return i >= 0 && r[i].inForce(time.Unix(claims.IssuedAt, 0))
+}
+
+// decodePart reads one segment of a compact JWS.
+func decodePart(s string, v any) bool {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	return err == nil && json.Unmarshal(b, v) == nil
+}
+
+// serveKeys publishes the public keys with the time in which each one signs
+// (nbf and exp, as in OpenID Federation 1.0, section 8.7), which verifier/token heeds.
+func (p *Provider) serveKeys(w http.ResponseWriter, _ *http.Request) {
+	var keys []map[string]any
+	for _, k := range p.keys.published(p.now()) {
+		public, err := k.JWK.Public().MarshalJSON()
+		if err != nil {
+			http.Error(w, "", http.StatusServiceUnavailable)
+			return
+		}
+		var jwk map[string]any
+		if err := json.Unmarshal(public, &jwk); err != nil {
+			http.Error(w, "", http.StatusServiceUnavailable)
+			return
+		}
+		if !k.NotBefore.IsZero() {
+			jwk["nbf"] = k.NotBefore.Unix()
+		}
+		if !k.NotAfter.IsZero() {
+			jwk["exp"] = k.NotAfter.Unix()
+		}
+		keys = append(keys, jwk)
+	}
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
+}
+
+// jwks is the library's view of the keys.
+func (p *Provider) jwks(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.set(p.now()) }

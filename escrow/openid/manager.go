@@ -1,0 +1,481 @@
+package openid
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/luikyv/go-oidc/pkg/goidc"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+// manager is what the library keeps its state in. It translates between the
+// library's structs and rows, and adds what the library leaves to the storage:
+// single use, blanked secrets, and the end of a family when a token comes twice.
+type manager struct{ p *Provider }
+
+var (
+	errInvalidGrant = goidc.NewError(goidc.ErrorCodeInvalidGrant, "invalid grant")
+	errReplayed     = errors.New("used before")
+)
+
+// heldKey is where, in the library's free-form maps, a row's own data travel
+// within one request. The maps are never stored.
+const heldKey = "penname"
+
+// held is what a session or grant carries besides the library's fields.
+type held struct {
+	version    int64
+	stored     []byte // the body as read
+	subject    Subject
+	authTime   int64 // 0 unless max_age was asked for
+	redeemed   bool
+	rotating   bool // a refresh token was presented
+	created    int64
+	family     []byte // SHA-256
+	id, access status // entries for the tokens that are about to be issued
+}
+
+func heldOf(store map[string]any) *held {
+	if h, ok := store[heldKey].(*held); ok {
+		return h
+	}
+	return &held{}
+}
+
+// sessionBody is a sign-in under way. It lists what is kept of the platform's
+// request: login_hint, claims and the like could name a person and are not.
+type sessionBody struct {
+	Platform    string `json:"platform"`
+	RedirectURI string `json:"redirect_uri"`
+	Scope       string `json:"scope"`
+	State       string `json:"state,omitempty"`
+	Nonce       string `json:"nonce,omitempty"`
+	Challenge   string `json:"challenge"`
+	Prompt      string `json:"prompt,omitempty"`
+	MaxAge      *int   `json:"max_age,omitempty"`
+	ACRs        string `json:"acrs,omitempty"`
+	JKT         string `json:"jkt,omitempty"`
+	Hint        string `json:"hint,omitempty"` // pseudonym of an id_token_hint
+	Begun       bool   `json:"begun,omitempty"`
+	Expires     int64  `json:"expires"`
+}
+
+// SaveSession implements [goidc.AuthManager].
+func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error {
+	if as.Store == nil {
+		as.Store = map[string]any{}
+	}
+	h := heldOf(as.Store)
+	expires := time.Unix(int64(as.ExpiresAt), 0)
+	row := Row{Kind: KindSession, ID: hashOf("session", as.ID), Version: h.version, Expires: hour(expires)}
+	if as.Status != goidc.StatusPending {
+		row.Ended = true
+		err := m.p.put(ctx, row)
+		if errors.Is(err, ErrStale) && as.Status == goidc.StatusFailure {
+			return nil
+		}
+		if errors.Is(err, ErrStale) { // two answers to one question: the second one gets nothing
+			return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
+		}
+		return err
+	}
+	hint, _ := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
+	body, err := json.Marshal(sessionBody{
+		Platform: as.ClientID, RedirectURI: as.RedirectURI, Scope: as.Scopes, State: as.State, Nonce: as.Nonce,
+		Challenge: as.CodeChallenge, Prompt: string(as.Prompt), MaxAge: as.MaxAuthnAgeSecs, ACRs: as.ACRValues,
+		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Begun: as.PolicyID != "", Expires: int64(as.ExpiresAt),
+	})
+	if err != nil {
+		return err
+	}
+	if bytes.Equal(body, h.stored) {
+		return nil
+	}
+	row.Body = body
+	if err := m.p.put(ctx, row); !errors.Is(err, ErrStale) || h.version == 0 {
+		return err
+	}
+	return nil // the same page in another tab was faster; if the session has ended, the next request finds that
+}
+
+// Session implements [goidc.AuthManager].
+func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, error) {
+	row, err := m.p.get(ctx, KindSession, hashOf("session", id))
+	if err != nil {
+		return nil, err
+	}
+	var b sessionBody
+	if err := json.Unmarshal(row.Body, &b); err != nil {
+		return nil, err
+	}
+	as := &goidc.AuthnSession{
+		ID: id, PushedAuthReqID: id, Status: goidc.StatusPending, ClientID: b.Platform, JWKThumbprint: b.JKT, ExpiresAt: int(b.Expires),
+		AuthorizationParameters: goidc.AuthorizationParameters{
+			RedirectURI: b.RedirectURI, ResponseType: goidc.ResponseTypeCode, Scopes: b.Scope, State: b.State, Nonce: b.Nonce,
+			CodeChallenge: b.Challenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256, Prompt: goidc.PromptType(b.Prompt),
+			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs,
+		},
+		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body}},
+	}
+	if b.Hint != "" {
+		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: b.Hint}
+	}
+	if b.Begun {
+		as.PolicyID = policyID
+	}
+	return as, nil
+}
+
+// SessionByPushedAuthReqID implements [goidc.PARManager]. A pushed request and
+// its session share one handle (see adoptHandle), so it can be reloaded until it
+// is answered, and not after: RFC 9126, 4.
+func (m manager) SessionByPushedAuthReqID(ctx context.Context, id string) (*goidc.AuthnSession, error) {
+	return m.Session(ctx, id)
+}
+
+// grantBody is one consent. Times that outlive the code are no finer than a day.
+type grantBody struct {
+	Platform   string `json:"platform"`
+	Pseudonym  string `json:"pseudonym"`
+	Commitment []byte `json:"commitment"`
+	ACR        string `json:"acr"`
+	Scope      string `json:"scope"`
+	Created    int64  `json:"created"` // the day
+	JKT        string `json:"jkt,omitempty"`
+
+	// Until the code is redeemed.
+	Code *codeBody `json:"code,omitempty"`
+
+	// From then on, with offline_access.
+	Family  []byte `json:"family,omitempty"`  // SHA-256 of the part that all refresh tokens of the grant share
+	Refresh []byte `json:"refresh,omitempty"` // SHA-256 of the current refresh token
+}
+
+type codeBody struct {
+	Expires     int64  `json:"expires"`
+	RedirectURI string `json:"redirect_uri"`
+	Challenge   string `json:"challenge"`
+	Nonce       string `json:"nonce,omitempty"`
+	AuthTime    int64  `json:"auth_time,omitempty"`
+}
+
+// refreshUntil is the end of the whole family.
+func (b grantBody) refreshUntil() time.Time {
+	return time.Unix(b.Created, 0).Add(refreshLifetime + day)
+}
+
+// SaveGrant implements [goidc.GrantManager]. It is where a code or refresh token
+// is used up: of concurrent requests that read the same row, one can write it.
+func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
+	h, id, now := heldOf(g.Store), hashOf("grant", g.ID), m.p.now()
+	if g.RevokedAt != 0 {
+		return m.end(ctx, id)
+	}
+	b := grantBody{
+		Platform: g.ClientID, Pseudonym: g.Subject, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Scope: g.Scopes,
+		JKT: g.JWKThumbprint, Created: h.created, Family: h.family,
+	}
+	row := Row{Kind: KindGrant, ID: id, Version: h.version}
+	switch {
+	case h.version == 0:
+		b.Created = now.UTC().Truncate(day).Unix()
+		b.Code = &codeBody{
+			Expires: int64(g.AuthCodeExpiresAt), RedirectURI: g.AuthParams.RedirectURI, Challenge: g.AuthParams.CodeChallenge,
+			Nonce: g.AuthParams.Nonce, AuthTime: h.authTime,
+		}
+		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
+	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
+		var err error
+		if h.id, err = m.p.allocate(ctx, id); err == nil {
+			h.access, err = m.p.allocate(ctx, id)
+		}
+		if err != nil {
+			return m.p.outage(ctx, err)
+		}
+		row.Expires = hour(now.Add(tokenLifetime + time.Hour))
+		if g.RefreshToken != "" {
+			b.Refresh = digest(g.RefreshToken)
+			row.Expires = hour(b.refreshUntil().Add(tokenLifetime))
+		}
+	default: // the library has no other reason to save a grant
+		return m.p.outage(ctx, errors.New("grant saved without a reason"))
+	}
+	body, err := json.Marshal(b)
+	if err != nil {
+		return err
+	}
+	row.Body = body
+	err = m.p.put(ctx, row)
+	if errors.Is(err, ErrStale) {
+		// RFC 9700, 4.14.2: whoever came second with one refresh token (or code)
+		// shows that two parties hold it, so "the authorization server … MUST
+		// revoke" what the first one got.
+		if err := m.end(ctx, id); err != nil {
+			return err
+		}
+		return errInvalidGrant
+	}
+	return err
+}
+
+// end revokes a grant and thereby everything that was issued under it.
+func (m manager) end(ctx context.Context, id [32]byte) error {
+	err := m.p.put(ctx, Row{Kind: KindGrant, ID: id, Ended: true, Expires: hour(m.p.now().Add(tokenLifetime + time.Hour))})
+	m.p.lists.forget()
+	if errors.Is(err, ErrStale) { // by somebody else: just as well
+		return nil
+	}
+	return err
+}
+
+// load reads a grant that has not ended.
+func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, error) {
+	var b grantBody
+	row, err := m.p.get(ctx, KindGrant, hashOf("grant", id))
+	if err != nil {
+		return nil, b, err
+	}
+	if err := json.Unmarshal(row.Body, &b); err != nil || len(b.Commitment) != 32 {
+		return nil, b, m.p.outage(ctx, errors.New("grant body"))
+	}
+	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family}
+	h.subject = Subject{token.Pseudonym(b.Pseudonym), [32]byte(b.Commitment), b.ACR}
+	g := &goidc.Grant{
+		ID: id, CreatedAt: int(b.Created), Subject: b.Pseudonym, ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
+		Store: map[string]any{heldKey: h},
+	}
+	if b.Code == nil {
+		g.AuthCodeConsumedAt = 1
+		return g, b, nil
+	}
+	h.authTime = b.Code.AuthTime
+	g.AuthCodeExpiresAt = int(b.Code.Expires)
+	g.AuthParams = goidc.AuthorizationParameters{
+		RedirectURI: b.Code.RedirectURI, CodeChallenge: b.Code.Challenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256, Nonce: b.Code.Nonce,
+	}
+	return g, b, nil
+}
+
+// Grant implements [goidc.GrantManager]: for introspection and userinfo. Here a
+// platform or a person that is gone makes the token inactive.
+func (m manager) Grant(ctx context.Context, id string) (*goidc.Grant, error) {
+	g, _, err := m.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := m.p.platform(ctx, g.ClientID); err != nil {
+		return nil, err
+	}
+	ok, err := m.active(ctx, g)
+	if err == nil && !ok {
+		err = goidc.ErrNotFound
+	}
+	return g, err
+}
+
+// active asks whether the pseudonym is still in use, and ends the grant if not.
+func (m manager) active(ctx context.Context, g *goidc.Grant) (bool, error) {
+	if m.p.cfg.Active == nil {
+		return true, nil
+	}
+	ok, err := m.p.cfg.Active(ctx, g.ClientID, token.Pseudonym(g.Subject))
+	if err != nil {
+		return false, m.p.outage(ctx, err)
+	}
+	if !ok {
+		return false, m.end(ctx, hashOf("grant", g.ID))
+	}
+	return true, nil
+}
+
+// GrantByAuthCode implements [goidc.AuthManager]. A code that was redeemed is
+// found too: the library then revokes the grant.
+//
+// RFC 6749, 4.1.2: "If an authorization code is used more than once, the
+// authorization server MUST deny the request and SHOULD revoke (when possible)
+// all tokens previously issued based on that authorization code."
+func (m manager) GrantByAuthCode(ctx context.Context, code string) (*goidc.Grant, error) {
+	g, b, err := m.load(ctx, grantOfCode(code))
+	if err != nil {
+		return nil, err
+	}
+	if b.Code != nil && offline(b.Scope) {
+		family := g.ID + random()
+		heldOf(g.Store).family = digest(family)
+		g.RefreshToken = family + random()
+	}
+	return g, nil
+}
+
+// GrantByRefreshToken implements [goidc.RefreshTokenManager].
+func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Grant, error) {
+	if len(raw) != refreshLen {
+		return nil, goidc.ErrNotFound
+	}
+	family := raw[:familyLen]
+	g, b, err := m.load(ctx, raw[:grantIDLen])
+	if err != nil {
+		return nil, err
+	}
+	if subtle.ConstantTimeCompare(digest(family), b.Family) != 1 {
+		return nil, goidc.ErrNotFound
+	}
+	x := exchangeOf(ctx)
+	if subtle.ConstantTimeCompare(digest(raw), b.Refresh) != 1 {
+		// An older token of this family: somebody has kept a copy.
+		// RFC 9700, 4.14.2: "the authorization server … will revoke the active refresh token".
+		if x.endpoint == "/token" {
+			if err := m.end(ctx, hashOf("grant", g.ID)); err != nil {
+				return nil, m.p.outage(ctx, err)
+			}
+		}
+		return nil, goidc.ErrNotFound
+	}
+	g.RefreshTokenExpiresAt = int(b.refreshUntil().Unix())
+	heldOf(g.Store).rotating = x.endpoint == "/token"
+	x.family = family
+	return g, nil
+}
+
+// Client implements [goidc.DCRManager], the library's only hook to look up
+// clients. Nothing can be registered: the endpoint is not served.
+func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
+	pl, err := m.p.platform(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	c := &goidc.Client{ID: pl.ID, Secret: hex.EncodeToString(pl.SecretHash[:])}
+	c.Name, c.RedirectURIs, c.ApplicationType = pl.Name, pl.RedirectURIs, goidc.ApplicationTypeWeb
+	c.GrantTypes = []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken}
+	c.ResponseTypes = []goidc.ResponseType{goidc.ResponseTypeCode}
+	c.ScopeIDs = goidc.ScopeOpenID.ID + " " + goidc.ScopeOfflineAccess.ID
+	c.DPoPTokenBindingIsRequired, c.PARIsRequired = pl.RequireDPoP, pl.RequirePAR
+	if pl.Native {
+		c.ApplicationType = goidc.ApplicationTypeNative
+	}
+	if len(pl.JWKS) > 0 {
+		c.JWKS = &goidc.JSONWebKeySet{Keys: pl.JWKS}
+	}
+	// A platform with a secret may send it in either of two ways; the library wants one.
+	methods := pl.methods()
+	c.TokenAuthnMethod = goidc.AuthnMethod(methods[0])
+	if x := exchangeOf(ctx); x.secretInBody && len(methods) > 1 {
+		c.TokenAuthnMethod = goidc.AuthnMethodSecretPost
+	}
+	return c, nil
+}
+
+// SaveClient and DeleteClient complete [goidc.DCRManager].
+func (m manager) SaveClient(context.Context, *goidc.Client) error { return ErrUnknownPlatform }
+
+// DeleteClient always refuses.
+func (m manager) DeleteClient(context.Context, string) error { return ErrUnknownPlatform }
+
+// verifySecret compares a presented secret with its hash. Secrets are random, so
+// that one SHA-256 is enough.
+func (m manager) verifySecret(_ context.Context, stored, presented string) error {
+	sum := sha256.Sum256([]byte(presented))
+	if subtle.ConstantTimeCompare([]byte(stored), []byte(hex.EncodeToString(sum[:]))) != 1 {
+		return errors.New("wrong secret")
+	}
+	return nil
+}
+
+// consumeJTI makes DPoP proofs and client assertions single-use. Each is scoped
+// to its key or client, so that nobody can use up another's identifiers.
+func (m manager) consumeJTI(ctx context.Context, jti string) error {
+	x := exchangeOf(ctx)
+	scope := "assertion\x00" + x.clientID
+	if x.proof != nil && x.proof.ID == jti {
+		scope = "proof\x00" + x.proof.JKT
+	}
+	first, err := m.p.store.Use(ctx, hashOf("jti\x00"+scope, jti), hour(m.p.now().Add(2*proofLifetime)))
+	if err != nil {
+		return m.p.outage(ctx, err)
+	}
+	if !first {
+		return errReplayed
+	}
+	return nil
+}
+
+// put and get note a failing store in the exchange, because the library reports
+// some failures as the client's fault, and turn ErrNotFound into the library's.
+func (p *Provider) put(ctx context.Context, row Row) error {
+	err := p.store.Put(ctx, row)
+	if err != nil && !errors.Is(err, ErrStale) {
+		return p.outage(ctx, err)
+	}
+	return err
+}
+
+func (p *Provider) get(ctx context.Context, kind Kind, id [32]byte) (Row, error) {
+	row, err := p.store.Get(ctx, kind, id)
+	switch {
+	case errors.Is(err, ErrNotFound), err == nil && row.Ended:
+		return Row{}, goidc.ErrNotFound
+	case err != nil:
+		return Row{}, p.outage(ctx, err)
+	}
+	return row, nil
+}
+
+// outage records that the answer must be "try again later", whatever the library
+// makes of the error.
+func (p *Provider) outage(ctx context.Context, err error) error {
+	exchangeOf(ctx).outage = err
+	return err
+}
+
+// platform looks a platform up and refuses one that is not sound.
+func (p *Provider) platform(ctx context.Context, id string) (Platform, error) {
+	if !clientIDSyntax.MatchString(id) {
+		return Platform{}, goidc.ErrNotFound
+	}
+	pl, err := p.cfg.Platforms(ctx, id)
+	switch {
+	case errors.Is(err, ErrUnknownPlatform):
+		return Platform{}, goidc.ErrNotFound
+	case err != nil:
+		return Platform{}, p.outage(ctx, err)
+	case pl.ID != id || pl.check() != nil:
+		return Platform{}, p.outage(ctx, ErrBadPlatform)
+	}
+	return pl, nil
+}
+
+// Handles. A grant's id follows from its code, so that nothing about the code
+// needs storing. A refresh token is the id, a part that its whole family shares,
+// and a part of its own: an old one is told from a guess.
+const (
+	randomLen  = 43 // 32 bytes
+	grantIDLen = 43
+	familyLen  = grantIDLen + randomLen
+	refreshLen = familyLen + randomLen
+)
+
+func random() string {
+	var b [32]byte
+	rand.Read(b[:]) // never fails: crypto/rand
+	return base64.RawURLEncoding.EncodeToString(b[:])
+}
+
+func grantOfCode(code string) string {
+	sum := hashOf("code", code)
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+func digest(s string) []byte {
+	sum := sha256.Sum256([]byte(s))
+	return sum[:]
+}

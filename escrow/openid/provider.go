@@ -1,0 +1,307 @@
+package openid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/luikyv/go-oidc/pkg/goidc"
+	"github.com/luikyv/go-oidc/pkg/provider"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// policyID names the one way to sign in.
+const policyID = "sign-in"
+
+// Provider is an OpenID Provider. It is safe for concurrent use, and any number
+// of them may share a [Store].
+type Provider struct {
+	cfg          Config
+	store        Store
+	authenticate Authenticate
+	now          func() time.Time
+	keys         keyring
+	library      http.Handler
+	discovery    []byte
+	lists        lists
+}
+
+// New returns a provider, or [ErrConfig].
+func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	p := &Provider{cfg: cfg, store: store, authenticate: authenticate, now: cfg.Now}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	p.lists.n = max(cfg.StatusLists, 1)
+	p.lists.made = make([]madeList, p.lists.n)
+	var err error
+	if p.keys, err = newKeyring(cfg.Keys, p.now()); err != nil {
+		return nil, err
+	}
+	current, _ := p.keys.current(p.now())
+	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))
+	if err != nil {
+		return nil, ErrConfig.Because(err)
+	}
+	p.library = op.Handler()
+	if p.discovery, err = p.describe(); err != nil {
+		return nil, ErrConfig.Because(err)
+	}
+	return p, nil
+}
+
+// configure sets the library up. Where a document asks for a choice, the stricter
+// one of FAPI 2.0 is taken, but for what would shut out a plain OpenID Connect client.
+func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, error) {
+	m := manager{p}
+	scopes := []goidc.Scope{goidc.ScopeOpenID, goidc.ScopeOfflineAccess}
+	newHandle := func(context.Context) string { return random() }
+	var acrs []provider.Option
+	if len(p.cfg.ACRs) > 0 {
+		var supported []goidc.ACR
+		for _, acr := range p.cfg.ACRs {
+			supported = append(supported, goidc.ACR(acr))
+		}
+		acrs = append(acrs, provider.WithACRs(supported[0], supported[1:]...))
+	}
+	return provider.New(p.cfg.Issuer, m, p.jwks, append(acrs,
+		// FAPI 2.0: client assertions name the issuer alone as audience; of a pushed
+		// request only the pushed parameters count. Its validation is left out, since
+		// it forbids client secrets.
+		provider.WithProfile(goidc.ProfileFAPI2),
+		provider.WithAuthCodeGrant(m),
+		provider.WithAuthCodeLifetime(seconds(codeLifetime)),
+		provider.WithAuthSessionLifetime(seconds(sessionLifetime)),
+		provider.WithPKCERequired(goidc.CodeChallengeMethodSHA256),
+		provider.WithOpenIDScopeRequired(),
+		provider.WithScopes(scopes...),
+		provider.WithIssuerResponseParameter(), // RFC 9207
+		provider.WithPAR(m),
+		provider.WithPARLifetime(seconds(parLifetime)),
+		provider.WithPARSessionHandler(p.adoptHandle),
+		provider.WithDPoP(jose.EdDSA, jose.ES256),
+		provider.WithRefreshTokenGrant(m),
+		provider.WithRefreshTokenRotation(),
+		provider.WithRefreshTokenLifetime(seconds(refreshLifetime)),
+		// The manager makes the first refresh token when the code is redeemed, so
+		// that it does not lie in the store until then.
+		provider.WithRefreshTokenShouldIssue(func(context.Context, *goidc.Client, *goidc.Grant) bool { return false }),
+		provider.WithRefreshTokenFunc(func(ctx context.Context) string { return exchangeOf(ctx).family + random() }),
+		provider.WithGrantHandler(p.renew),
+		provider.WithIDTokenSignatureAlgs(alg),
+		provider.WithIDTokenLifetime(seconds(tokenLifetime)),
+		provider.WithTokenOptions(func(context.Context, *goidc.Grant, *goidc.Client) goidc.TokenOptions {
+			return goidc.NewJWTTokenOptions(alg, seconds(tokenLifetime))
+		}),
+		provider.WithIDTokenClaims(p.idClaims),
+		provider.WithTokenClaims(p.accessClaims),
+		provider.WithTokenIntrospection(func(_ context.Context, c *goidc.Client, info goidc.TokenInfo) bool {
+			return c.ID == info.ClientID && c.TokenAuthnMethod != goidc.AuthnMethodNone
+		}),
+		provider.WithTokenRevocation(func(context.Context, *goidc.Client) bool { return true }),
+		provider.WithTokenRevocationRevokeGrantOnAccessToken(),
+		provider.WithSecretBasicAuthn(),
+		provider.WithSecretPostAuthn(),
+		provider.WithPrivateKeyJWTAuthn(jose.EdDSA, jose.ES256),
+		provider.WithNoneAuthn(),
+		provider.WithClientSecretVerifier(m.verifySecret),
+		provider.WithJTIConsumer(m.consumeJTI),
+		provider.WithJWTLifetime(seconds(proofLifetime)),
+		provider.WithJWTLeewayTime(seconds(leeway)),
+		provider.WithDCR(m), // for its client lookup only, see manager.Client
+		// OpenID Connect Core, 8.1: a pseudonym is pairwise already.
+		provider.WithSubIdentifierTypes(goidc.SubIdentifierPairwise),
+		provider.WithPairwiseSubject(func(_ context.Context, sub string, _ *goidc.Client) string { return sub }),
+		provider.WithPolicies(goidc.NewPolicy(policyID, func(*http.Request, *goidc.AuthnSession, *goidc.Client) bool { return true }, p.signIn)),
+		provider.WithErrorRenderer(p.renderError),
+		provider.WithAuthCodeFunc(func(ctx context.Context) string {
+			x := exchangeOf(ctx)
+			x.code = random()
+			return x.code
+		}),
+		provider.WithGrantIDFunc(func(ctx context.Context) string { return grantOfCode(exchangeOf(ctx).code) }),
+		provider.WithAuthnSessionIDFunc(newHandle),
+		provider.WithPARIDFunc(newHandle),
+		provider.WithJWTIDFunc(newHandle),
+	)...)
+}
+
+func seconds(d time.Duration) int { return int(d / time.Second) }
+
+// offline reports whether a refresh token is asked for.
+func offline(scope string) bool {
+	return slices.Contains(strings.Fields(scope), goidc.ScopeOfflineAccess.ID)
+}
+
+// describe makes the discovery document (OpenID Connect Discovery 1.0, section 3)
+// from the library's, less what is not served, plus what it leaves to be guessed.
+func (p *Provider) describe() ([]byte, error) {
+	rec := httptest.NewRecorder()
+	p.library.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, discoveryPath, nil))
+	var doc map[string]any
+	if err := json.Unmarshal(rec.Body.Bytes(), &doc); err != nil || rec.Code != http.StatusOK {
+		return nil, errors.Join(err, errors.New("no discovery document"))
+	}
+	delete(doc, "registration_endpoint")
+	doc["response_modes_supported"] = []string{"query"}
+	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
+	doc["claims_supported"] = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
+	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
+	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
+		doc[unsupported] = false
+	}
+	if len(p.cfg.ACRs) > 0 {
+		doc["acr_values_supported"] = p.cfg.ACRs
+	}
+	return json.Marshal(doc)
+}
+
+// signIn is the library's authentication policy.
+func (p *Provider) signIn(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSession, _ *goidc.Client) (goidc.Status, error) {
+	status, err := p.ask(w, r, as)
+	var e goidc.Error
+	if errors.As(err, &e) {
+		p.refused(r, string(e.Code))
+	}
+	return status, err
+}
+
+// ask asks the page who this is and whether they consent.
+func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSession) (goidc.Status, error) {
+	pl, err := p.platform(r.Context(), as.ClientID)
+	if err != nil {
+		return goidc.StatusFailure, err
+	}
+	prompts := strings.Fields(string(as.Prompt))
+	req := SignInRequest{
+		Platform: pl, SessionID: as.ID, Action: authorizePath + "/" + as.ID,
+		Answer: r.Method == http.MethodPost, // authorization requests arrive here as GET, see authorize
+		Silent: slices.Contains(prompts, "none"),
+		Fresh:  slices.Contains(prompts, "login") || as.MaxAuthnAgeSecs != nil,
+		// RFC 9700, 4.14: a refresh token is part of what is consented to.
+		Offline: offline(as.Scopes),
+		ACRs:    strings.Fields(as.ACRValues),
+	}
+	page := w
+	if req.Silent {
+		page = newBuffer() // OpenID Connect Core, 3.1.2.1, none: "MUST NOT display any authentication or consent user interface pages"
+	}
+	subject, outcome, err := p.authenticate(page, r, req)
+	switch {
+	case err != nil && req.Silent:
+		return goidc.StatusFailure, goidc.NewError("temporarily_unavailable", "temporarily unavailable")
+	case err != nil:
+		p.showError(w, r, refusalOf(err))
+		return goidc.StatusPending, nil
+	case outcome == Approved && !subject.valid():
+		p.showError(w, r, ErrSubject)
+		return goidc.StatusPending, nil
+	case outcome == Approved && p.otherThanHinted(as, subject):
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
+	case outcome == Approved:
+		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
+		h := &held{subject: subject}
+		if as.MaxAuthnAgeSecs != nil { // OpenID Connect Core, 2: auth_time "When a max_age request is made"
+			h.authTime = p.now().Unix()
+		}
+		as.Store = map[string]any{heldKey: h}
+		return goidc.StatusSuccess, nil
+	case outcome == Pending && req.Silent:
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
+	case outcome == Pending:
+		return goidc.StatusPending, nil
+	default:
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeAccessDenied, "access denied")
+	}
+}
+
+var acrSyntax = regexp.MustCompile(`^[!-~]+$`)
+
+// valid keeps anything that is not a pseudonym, a commitment and a level from
+// being issued as one.
+func (s Subject) valid() bool {
+	_, err := token.ParsePseudonym(string(s.Pseudonym))
+	return err == nil && s.Commitment != [32]byte{} && len(s.ACR) <= maxACR && acrSyntax.MatchString(s.ACR)
+}
+
+// otherThanHinted: OpenID Connect Core, 3.1.2.1, id_token_hint: "If the End-User
+// identified by the ID Token is … logged in as a result of the request … the
+// Authorization Server returns a positive response; otherwise, it MUST return an error".
+func (p *Provider) otherThanHinted(as *goidc.AuthnSession, s Subject) bool {
+	hint, given := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
+	return given && hint != string(s.Pseudonym)
+}
+
+// refusalOf returns err if it is a refusal, and else unavailable, because of it.
+func refusalOf(err error) *refusal.Error {
+	if e := refusal.Of(err); e != nil {
+		return e
+	}
+	return ErrUnavailable.Because(err)
+}
+
+// adoptHandle gives a pushed request and its session one handle, and compares the
+// redirect URI byte by byte, which the library does not.
+func (p *Provider) adoptHandle(ctx context.Context, as *goidc.AuthnSession, c *goidc.Client) error {
+	pl, err := p.platform(ctx, c.ID)
+	if err != nil {
+		return err
+	}
+	if !pl.allows(as.RedirectURI) {
+		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
+	}
+	as.ID = as.PushedAuthReqID
+	return nil
+}
+
+// renew is called when a grant is made or a refresh token was accepted.
+func (p *Provider) renew(ctx context.Context, typ goidc.GrantType, g *goidc.Grant) error {
+	if typ != goidc.GrantRefreshToken {
+		return nil
+	}
+	if ok, err := (manager{p}).active(ctx, g); err != nil || !ok {
+		return errors.Join(errInvalidGrant, err)
+	}
+	return nil
+}
+
+// idClaims are what an ID token holds beside iss, sub, aud and nonce.
+func (p *Provider) idClaims(_ context.Context, g *goidc.Grant) map[string]any {
+	h := heldOf(g.Store)
+	claims := p.claims(h, h.id)
+	claims["jti"] = random()
+	if h.authTime != 0 {
+		claims["auth_time"] = h.authTime
+	}
+	return claims
+}
+
+// accessClaims are what an access token holds beside iss, sub, client_id, scope,
+// jti, grant_id and cnf (RFC 9068, section 2.2). Its audience is the platform.
+func (p *Provider) accessClaims(_ context.Context, t *goidc.Token, g *goidc.Grant) map[string]any {
+	h := heldOf(g.Store)
+	claims := p.claims(h, h.access)
+	claims["aud"] = t.ClientID
+	return claims
+}
+
+// claims are common to both tokens, and named in package verifier/token.
+func (p *Provider) claims(h *held, s status) map[string]any {
+	now := p.now()
+	return map[string]any{
+		"iat": now.Unix(), "exp": now.Add(tokenLifetime).Unix(),
+		"acr": h.subject.ACR, "penname_commitment": encode(h.subject.Commitment[:]), "status": p.claim(s),
+	}
+}

@@ -1,0 +1,400 @@
+package openid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/luikyv/go-oidc/pkg/goidc"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// Paths, all under the issuer.
+const (
+	discoveryPath = "/.well-known/openid-configuration"
+	authorizePath = "/authorize"
+	userinfoPath  = "/userinfo"
+	parPrefix     = "urn:ietf:params:oauth:request_uri:" // RFC 9126, 2.2
+)
+
+// Handler serves the provider. Mount it at the issuer's origin for these paths;
+// it answers 404 to any other, and 405 to another method:
+//
+//	GET       /.well-known/openid-configuration, /jwks, /status/{list}
+//	GET, POST /authorize, /authorize/{id}, /userinfo
+//	POST      /par, /token, /introspect, /revoke
+//
+// Nothing here allows cross-origin requests (RFC 9700, 2.6).
+func (p *Provider) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+discoveryPath, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Cache-Control", "public, max-age=300")
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(p.discovery) // the client is gone: nothing to do
+	})
+	mux.HandleFunc("GET /jwks", p.serveKeys)
+	mux.HandleFunc("GET /status/{list}", p.serveStatus)
+	mux.HandleFunc("GET "+authorizePath, p.authorize)
+	mux.HandleFunc("POST "+authorizePath, p.authorize)
+	mux.HandleFunc("GET "+authorizePath+"/{id}", p.interact)
+	mux.HandleFunc("POST "+authorizePath+"/{id}", p.interact)
+	for _, path := range []string{"/par", "/token", "/introspect", "/revoke", userinfoPath} {
+		mux.HandleFunc("POST "+path, p.api)
+	}
+	mux.HandleFunc("GET "+userinfoPath, p.api)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		// RFC 9700, 4.16 (clickjacking) and 4.2 (leaks by Referer). The page that
+		// escrow/web renders may set a finer policy of its own.
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Referrer-Policy", "no-referrer")
+		mux.ServeHTTP(w, r)
+	})
+}
+
+// exchange is what the hooks that the library calls in one request need from
+// each other and from the checks before. It travels in the request's context, as
+// the library passes nothing else on.
+type exchange struct {
+	endpoint     string
+	clientID     string
+	secretInBody bool
+	proof        *token.DPoPProof // verified, not yet checked for replay
+	code         string           // the new authorization code
+	family       string           // of the refresh token that was presented
+	outage       error            // the store or another port failed
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(ctx context.Context) *exchange {
+	if x, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return x
+	}
+	return &exchange{}
+}
+
+// begin attaches an exchange to a request.
+func begin(r *http.Request, endpoint string) (*http.Request, *exchange) {
+	x := &exchange{endpoint: endpoint}
+	return r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)), x
+}
+
+// authorize checks an authorization request before the library sees it, and
+// passes on only what it was checked for, always as GET: what a platform's page
+// posts here can then not be taken for the person's answer.
+func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
+	r, x := begin(r, authorizePath)
+	raw := r.URL.RawQuery
+	if r.Method == http.MethodPost {
+		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
+		if mediaType(r) != formType || r.URL.RawQuery != "" || r.ParseForm() != nil {
+			p.showError(w, r, ErrRequest)
+			return
+		}
+		raw = r.PostForm.Encode()
+	}
+	params, err := url.ParseQuery(raw)
+	if err != nil || len(raw) > maxRequest || repeated(params) {
+		p.showError(w, r, ErrRequest)
+		return
+	}
+	pl, err := p.platform(r.Context(), params.Get("client_id"))
+	if err != nil {
+		p.showError(w, r, x.orElse(ErrUnknownPlatform))
+		return
+	}
+	pass := url.Values{"client_id": {pl.ID}}
+	switch uri := params.Get("request_uri"); {
+	case strings.HasPrefix(uri, parPrefix):
+		pass.Set("request_uri", uri)
+	case uri != "":
+		p.showError(w, r, ErrRequestURI) // never fetched
+		return
+	case !pl.allows(params.Get("redirect_uri")):
+		p.showError(w, r, ErrRedirectURI)
+		return
+	default:
+		code := checkRequest(params)
+		if pl.RequirePAR {
+			code = goidc.ErrorCodeInvalidRequest
+		}
+		if code != "" {
+			p.redirectError(w, r, params, code)
+			return
+		}
+		p.copyRequest(pass, params)
+	}
+	get := r.Clone(r.Context())
+	get.Method, get.Body, get.Form, get.PostForm = http.MethodGet, http.NoBody, nil, nil
+	get.URL.RawQuery = pass.Encode()
+	get.RequestURI = get.URL.RequestURI()
+	p.servePage(w, get, x)
+}
+
+// interact passes a request to the interaction on to the page.
+func (p *Provider) interact(w http.ResponseWriter, r *http.Request) {
+	r, x := begin(r, authorizePath)
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	p.servePage(w, r, x)
+}
+
+// servePage lets the library answer a browser. The answer is held back until the
+// session is stored: a page whose form would lead nowhere is not shown.
+func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange) {
+	held := newBuffer()
+	p.library.ServeHTTP(held, r)
+	if x.outage != nil {
+		p.showError(w, r, ErrUnavailable.Because(x.outage))
+		return
+	}
+	maps.Copy(w.Header(), held.header)
+	w.WriteHeader(held.status)
+	_, _ = w.Write(held.body.Bytes()) // the browser is gone: nothing to do
+}
+
+// requestParams are the parameters of an authorization request that are used.
+// The others, login_hint among them, are dropped unread (RFC 6749, 3.1: "MUST
+// ignore unrecognized request parameters"), so they cannot reach the store.
+var requestParams = []string{
+	"response_type", "response_mode", "scope", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
+	"prompt", "max_age", "id_token_hint", "dpop_jkt",
+}
+
+// copyRequest copies the parameters that are used.
+func (p *Provider) copyRequest(to, from url.Values) {
+	for _, name := range requestParams {
+		if v := from.Get(name); v != "" {
+			to.Set(name, v)
+		}
+	}
+	// OpenID Connect Core, 3.1.2.1: acr_values are a wish; the library refuses what it does not know.
+	unknown := func(acr string) bool { return !slices.Contains(p.cfg.ACRs, acr) }
+	if acrs := slices.DeleteFunc(strings.Fields(from.Get("acr_values")), unknown); len(acrs) > 0 {
+		to.Set("acr_values", strings.Join(acrs, " "))
+	}
+}
+
+// checkRequest returns the error that an authorization request deserves, or "".
+// It does not look at the client and the redirect URI.
+func checkRequest(v url.Values) goidc.ErrorCode {
+	invalid := goidc.ErrorCodeInvalidRequest
+	scopes, prompts := strings.Fields(v.Get("scope")), strings.Fields(v.Get("prompt"))
+	scope := func(s string) bool { return s == "openid" || s == "offline_access" }
+	prompt := func(s string) bool { return s == "none" || s == "login" || s == "consent" || s == "select_account" }
+	switch {
+	case v.Has("request"):
+		return "request_not_supported" // OpenID Connect Core, 3.1.2.6
+	case v.Has("registration"):
+		return "registration_not_supported"
+	case v.Get("response_type") == "":
+		return invalid
+	case v.Get("response_type") != "code":
+		return "unsupported_response_type"
+	case v.Get("response_mode") != "" && v.Get("response_mode") != "query":
+		return invalid
+	case !slices.Contains(scopes, "openid"), slices.ContainsFunc(scopes, not(scope)):
+		return goidc.ErrorCodeInvalidScope
+	// RFC 7636, 4.3: the method "defaults to plain if not present in the request", and plain is refused.
+	case v.Get("code_challenge_method") != "S256", !sha256b64.MatchString(v.Get("code_challenge")):
+		return invalid
+	case slices.ContainsFunc(prompts, not(prompt)), slices.Contains(prompts, "none") && len(prompts) > 1:
+		return invalid
+	case v.Has("max_age") && !digits(v.Get("max_age")):
+		return invalid
+	case len(v.Get("nonce")) > maxNonce:
+		return invalid
+	case v.Get("dpop_jkt") != "" && !sha256b64.MatchString(v.Get("dpop_jkt")):
+		return invalid
+	}
+	return ""
+}
+
+func not(f func(string) bool) func(string) bool { return func(s string) bool { return !f(s) } }
+
+func digits(s string) bool {
+	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
+}
+
+// repeated: RFC 6749, 3.1: "Request and response parameters MUST NOT be included more than once."
+func repeated(v url.Values) bool {
+	for _, values := range v {
+		if len(values) > 1 {
+			return true
+		}
+	}
+	return false
+}
+
+const formType = "application/x-www-form-urlencoded"
+
+func mediaType(r *http.Request) string {
+	t, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
+	return strings.ToLower(strings.TrimSpace(t))
+}
+
+// api serves the endpoints that platforms call. Its own checks come first, the
+// library's answer is held back and translated.
+func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
+	r, x := begin(r, r.URL.Path)
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	code := p.checkAPI(r, x)
+	if x.outage != nil {
+		code = unavailable
+	}
+	if code == inactive {
+		writeAPI(w, http.StatusOK, map[string]any{"active": false})
+		return
+	}
+	if code != "" {
+		p.apiError(w, r, code)
+		return
+	}
+	held := newBuffer()
+	p.library.ServeHTTP(held, r)
+	p.answer(w, r, x, held)
+}
+
+// checkAPI returns the error that a request deserves before the library sees it, or "".
+func (p *Provider) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
+	if r.URL.RawQuery != "" { // RFC 6749, 2.3.1: secrets "MUST NOT be included in the request URI"
+		return goidc.ErrorCodeInvalidRequest
+	}
+	if r.Method == http.MethodPost && (mediaType(r) != formType && (x.endpoint != userinfoPath || mediaType(r) != "") ||
+		r.ParseForm() != nil || repeated(r.PostForm)) {
+		return goidc.ErrorCodeInvalidRequest
+	}
+	if x.endpoint == userinfoPath {
+		return p.checkUserinfo(r, x)
+	}
+	if code := p.checkClient(r, x); code != "" {
+		return code
+	}
+	if code := p.checkProof(r, x, ""); code != "" {
+		return code
+	}
+	switch {
+	case x.endpoint == "/par" && r.PostForm.Has("request_uri"): // RFC 9126, 2.1: "MUST NOT provide"
+		return goidc.ErrorCodeInvalidRequest
+	case x.endpoint == "/par":
+		if code := checkRequest(r.PostForm); code != "" {
+			return code
+		}
+		form := url.Values{}
+		for _, name := range clientParams {
+			if v := r.PostForm.Get(name); v != "" {
+				form.Set(name, v)
+			}
+		}
+		p.copyRequest(form, r.PostForm)
+		r.PostForm = form
+	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !p.keys.dated(r.PostForm.Get("token")):
+		r.PostForm.Set("token", "-") // after the client was authenticated, the answer is "inactive"
+	}
+	return ""
+}
+
+var clientParams = []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"}
+
+// checkClient notes how the platform authenticates and refuses what is ambiguous.
+func (p *Provider) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
+	id, secret, basic := r.BasicAuth()
+	if basic {
+		// RFC 6749, 2.3.1: both are form-encoded first; the library does not decode them.
+		var err, err2 error
+		id, err = url.QueryUnescape(id)
+		secret, err2 = url.QueryUnescape(secret)
+		if errors.Join(err, err2) != nil {
+			return goidc.ErrorCodeInvalidClient
+		}
+		r.SetBasicAuth(id, secret)
+	} else if r.Header.Get("Authorization") != "" {
+		return goidc.ErrorCodeInvalidClient
+	}
+	x.clientID, x.secretInBody = r.PostForm.Get("client_id"), r.PostForm.Has("client_secret")
+	ways := 0
+	for _, used := range []bool{basic, x.secretInBody, r.PostForm.Has("client_assertion")} {
+		if used {
+			ways++
+		}
+	}
+	switch assertion := r.PostForm.Get("client_assertion"); {
+	case ways > 1: // RFC 6749, 2.3: "The client MUST NOT use more than one authentication method in each request."
+		return goidc.ErrorCodeInvalidRequest
+	case basic:
+		x.clientID = id
+	case assertion != "":
+		// FAPI 2.0, 5.3.2.1: "shall only accept its issuer identifier value … as a
+		// string in the aud claim". The library takes an array of one, too.
+		var c struct {
+			Audience json.RawMessage `json:"aud"`
+			Issuer   string          `json:"iss"`
+			Subject  string          `json:"sub"`
+		}
+		parts := strings.Split(assertion, ".")
+		if len(parts) != 3 || !decodePart(parts[1], &c) || string(c.Audience) != quote(p.cfg.Issuer) || c.Subject != c.Issuer {
+			return goidc.ErrorCodeInvalidClient
+		}
+		x.clientID = c.Issuer
+	}
+	return ""
+}
+
+// checkProof verifies a DPoP proof but for its replay (RFC 9449, 4.3). Without a
+// proof the library decides whether one was due.
+func (p *Provider) checkProof(r *http.Request, x *exchange, accessToken string) goidc.ErrorCode {
+	switch proofs := r.Header.Values("DPoP"); {
+	case len(proofs) > 1: // "There is not more than one DPoP HTTP request header field." The library would see none.
+		return invalidProof
+	case len(proofs) == 1:
+		var err error
+		x.proof, err = token.VerifyDPoP(proofs[0], token.DPoPWant{
+			Method: r.Method, URL: p.cfg.Issuer + r.URL.Path, AccessToken: accessToken, Now: p.now(), MaxAge: proofLifetime,
+		})
+		if err != nil {
+			return invalidProof
+		}
+	}
+	return ""
+}
+
+// checkUserinfo holds the token to its scheme: the library takes any (attack P25).
+func (p *Provider) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
+	auth := r.Header.Values("Authorization")
+	if len(auth) != 1 {
+		return goidc.ErrorCodeInvalidToken
+	}
+	scheme, raw, _ := strings.Cut(auth[0], " ")
+	var c struct {
+		Confirmation struct {
+			JKT string `json:"jkt"`
+		} `json:"cnf"`
+	}
+	parts := strings.Split(raw, ".")
+	if len(parts) != 3 || !decodePart(parts[1], &c) || !p.keys.dated(raw) {
+		return goidc.ErrorCodeInvalidToken
+	}
+	// RFC 9449, 7.1: the scheme is DPoP for a bound token, and only for such a one.
+	if bound := c.Confirmation.JKT != ""; bound != strings.EqualFold(scheme, "DPoP") || !bound && !strings.EqualFold(scheme, "Bearer") {
+		return goidc.ErrorCodeInvalidToken
+	}
+	return p.checkProof(r, x, raw)
+}
+
+// orElse is the refusal to show when a lookup failed: unavailable if that was not
+// the caller's fault.
+func (x *exchange) orElse(e *refusal.Error) *refusal.Error {
+	if x.outage != nil {
+		return ErrUnavailable.Because(x.outage)
+	}
+	return e
+}

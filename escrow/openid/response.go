@@ -1,0 +1,228 @@
+package openid
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"strings"
+
+	"github.com/luikyv/go-oidc/pkg/goidc"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Error codes that the library lacks.
+const (
+	invalidProof goidc.ErrorCode = "invalid_dpop_proof"      // RFC 9449, 5 and 7.1
+	unavailable  goidc.ErrorCode = "temporarily_unavailable" // RFC 6749, 4.1.2.1
+	noScope      goidc.ErrorCode = "insufficient_scope"      // RFC 6750, 3.1
+	inactive     goidc.ErrorCode = "inactive"                // never sent: the token is not for this caller
+)
+
+// errorTexts is every error_description: constants, so that they carry nothing.
+var errorTexts = map[goidc.ErrorCode]string{
+	goidc.ErrorCodeAccessDenied:           "The person or the issuer refused.",
+	goidc.ErrorCodeInvalidClient:          "Client authentication failed: use one of the registered methods with current credentials; an assertion's aud is the issuer.",
+	goidc.ErrorCodeInvalidGrant:           "The code or refresh token is not valid for this client, was used or has expired: sign the person in again.",
+	goidc.ErrorCodeInvalidRequest:         "A parameter is missing, malformed, repeated or not allowed here: see the discovery document.",
+	goidc.ErrorCodeInvalidScope:           "The scopes are openid, which is required, and offline_access.",
+	goidc.ErrorCodeInvalidToken:           "The access token is not valid, not active, or sent with the wrong scheme.",
+	goidc.ErrorCodeLoginRequired:          "The person must sign in, which this request does not allow.",
+	goidc.ErrorCodeUnauthorizedClient:     "The client may not do this.",
+	goidc.ErrorCodeUnsupportedGrantType:   "The grant types are authorization_code and refresh_token.",
+	goidc.ErrorCodeRequestURINotSupported: "Only a request_uri from the pushed authorization request endpoint is accepted.",
+	invalidProof:                          "The DPoP proof is missing, malformed, not for this request, not fresh, or was used.",
+	unavailable:                           "Try again later: nothing was disclosed.",
+	noScope:                               "The access token lacks the scope openid.",
+	"request_not_supported":               "Request objects are not supported: push the request instead.",
+	"registration_not_supported":          "The registration parameter is not supported.",
+	"unsupported_response_type":           "The response type is code.",
+}
+
+var errorStatus = map[goidc.ErrorCode]int{
+	goidc.ErrorCodeInvalidClient: http.StatusUnauthorized,
+	goidc.ErrorCodeInvalidToken:  http.StatusUnauthorized,
+	noScope:                      http.StatusForbidden,
+	unavailable:                  http.StatusServiceUnavailable,
+}
+
+// buffer holds an answer back.
+type buffer struct {
+	header http.Header
+	status int
+	body   bytes.Buffer
+}
+
+func newBuffer() *buffer { return &buffer{header: http.Header{}, status: http.StatusOK} }
+
+func (b *buffer) Header() http.Header         { return b.header }
+func (b *buffer) WriteHeader(status int)      { b.status = status }
+func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
+
+// answer passes the library's answer on. Errors are reduced to a code of ours, so
+// that no text of the library's leaves.
+func (p *Provider) answer(w http.ResponseWriter, r *http.Request, x *exchange, held *buffer) {
+	if x.outage != nil {
+		p.apiError(w, r, unavailable)
+		return
+	}
+	if held.status < http.StatusBadRequest {
+		for _, name := range []string{"Content-Type", "Cache-Control", "Pragma"} {
+			if v := held.header.Get(name); v != "" {
+				w.Header().Set(name, v)
+			}
+		}
+		w.WriteHeader(held.status)
+		_, _ = w.Write(held.body.Bytes()) // the client is gone: nothing to do
+		return
+	}
+	var e goidc.Error
+	if json.Unmarshal(held.body.Bytes(), &e) != nil {
+		e.Code = goidc.ErrorCodeInternalError
+	}
+	code := translate(x.endpoint, e)
+	if code == inactive {
+		p.refused(r, string(goidc.ErrorCodeAccessDenied))
+		writeAPI(w, http.StatusOK, map[string]any{"active": false})
+		return
+	}
+	p.apiError(w, r, code)
+}
+
+// translate corrects the library's choice of error codes.
+func translate(endpoint string, e goidc.Error) goidc.ErrorCode {
+	switch {
+	case e.Description == "invalid DPoP proof":
+		return invalidProof
+	case endpoint == "/introspect" && e.Code == goidc.ErrorCodeAccessDenied:
+		return inactive // RFC 7662, 2.2: not for this protected resource
+	case endpoint == userinfoPath && e.Code == goidc.ErrorCodeAccessDenied:
+		return noScope
+	case endpoint == userinfoPath && e.Code == goidc.ErrorCodeUnauthorizedClient:
+		return invalidProof // the proof is missing
+	case e.Code == goidc.ErrorCodeAccessDenied:
+		return goidc.ErrorCodeUnauthorizedClient
+	case e.Code == goidc.ErrorCodeExpiredToken:
+		return goidc.ErrorCodeInvalidGrant
+	}
+	if _, known := errorTexts[e.Code]; !known {
+		return unavailable // the library calls any failure of ours an internal error
+	}
+	return e.Code
+}
+
+// apiError answers with an error (RFC 6749, 5.2).
+func (p *Provider) apiError(w http.ResponseWriter, r *http.Request, code goidc.ErrorCode) {
+	p.refused(r, string(code))
+	status, ok := errorStatus[code]
+	if !ok {
+		status = http.StatusBadRequest
+	}
+	switch {
+	case r.URL.Path == userinfoPath:
+		if code == invalidProof {
+			status = http.StatusUnauthorized
+		}
+		// RFC 9449, 7.2: a protected resource that takes both says so.
+		w.Header().Add("WWW-Authenticate", `DPoP algs="EdDSA ES256", error="`+string(code)+`"`)
+		w.Header().Add("WWW-Authenticate", `Bearer error="`+string(code)+`"`)
+	case code == goidc.ErrorCodeInvalidClient:
+		w.Header().Set("WWW-Authenticate", `Basic realm="penname"`) // RFC 6749, 5.2
+	case code == unavailable:
+		w.Header().Set("Retry-After", "5")
+	}
+	writeAPI(w, status, map[string]any{"error": code, "error_description": errorTexts[code]})
+}
+
+// writeAPI answers a platform (RFC 6749, 5.1: "Cache-Control: no-store").
+func writeAPI(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("Pragma", "no-cache")
+	writeJSON(w, status, v)
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v) // of maps of strings: only a lost client fails
+}
+
+// redirectError sends an error back to a platform whose redirect URI was checked.
+func (p *Provider) redirectError(w http.ResponseWriter, r *http.Request, params url.Values, code goidc.ErrorCode) {
+	p.refused(r, string(code))
+	back := url.Values{"error": {string(code)}, "error_description": {errorTexts[code]}, "iss": {p.cfg.Issuer}}
+	if state := params.Get("state"); state != "" {
+		back.Set("state", state)
+	}
+	u, err := url.Parse(params.Get("redirect_uri"))
+	if err != nil { // it was compared with a valid one
+		p.showError(w, r, ErrRedirectURI)
+		return
+	}
+	query := u.Query()
+	for name, v := range back {
+		query[name] = v
+	}
+	u.RawQuery = query.Encode()
+	w.Header().Set("Cache-Control", "no-store")
+	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+}
+
+// renderError is the library's way to show what cannot be sent to the platform.
+func (p *Provider) renderError(w http.ResponseWriter, r *http.Request, err error) error {
+	var e goidc.Error
+	x := exchangeOf(r.Context())
+	switch {
+	case x.outage != nil:
+		p.showError(w, r, ErrUnavailable.Because(x.outage))
+	case r.PathValue("id") != "" || r.PathValue("callback") != "":
+		p.showError(w, r, ErrNotFound)
+	case strings.HasPrefix(r.URL.Query().Get("request_uri"), parPrefix):
+		p.showError(w, r, ErrRequestURI)
+	case errors.As(err, &e) && e.Code != goidc.ErrorCodeInternalError:
+		p.showError(w, r, ErrRequest)
+	default:
+		p.showError(w, r, ErrUnavailable)
+	}
+	return nil
+}
+
+// showError shows a refusal to the person.
+func (p *Provider) showError(w http.ResponseWriter, r *http.Request, e *refusal.Error) {
+	p.refused(r, e.Code)
+	w.Header().Set("Cache-Control", "no-store")
+	if p.cfg.ErrorPage != nil {
+		p.cfg.ErrorPage(w, r, e)
+		return
+	}
+	status := http.StatusBadRequest
+	if e.Kind == refusal.Unavailable {
+		status = http.StatusServiceUnavailable
+	}
+	http.Error(w, e.Error(), status)
+}
+
+// refused reports a refusal to the operator.
+func (p *Provider) refused(r *http.Request, code string) {
+	if p.cfg.Refused != nil {
+		endpoint := exchangeOf(r.Context()).endpoint
+		if endpoint == "" {
+			endpoint = "/status"
+		}
+		p.cfg.Refused(r.Context(), endpoint, code)
+	}
+}
+
+func encode(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+// quote returns s as JSON.
+func quote(s string) string {
+	b, err := json.Marshal(s)
+	if err != nil { // cannot be: s is a string
+		return ""
+	}
+	return string(b)
+}

@@ -1,0 +1,129 @@
+package openid
+
+import (
+	"context"
+	"crypto/rand"
+	"math/big"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+const (
+	statusEntries  = 1 << 20         // of each list: 128 KiB of bits, however few are in use
+	statusTTL      = time.Minute     // how long platforms may keep a list: revocation bites within it
+	statusFresh    = 5 * time.Second // how long one node may serve a list that another node has outdated
+	statusExpiry   = time.Hour
+	statusAttempts = 32 // misses in a row before a list counts as full
+)
+
+// status is an entry that was allocated to one token.
+type status struct{ list, index int }
+
+// allocate picks a random free entry, so that neither order nor neighbourhood of
+// two entries says anything about the time or the person (attack N03).
+//
+// draft-ietf-oauth-status-list, 13.2: "double allocation" must not happen: the
+// store refuses it, and without an entry nothing is issued.
+func (p *Provider) allocate(ctx context.Context, grant [32]byte) (status, error) {
+	expires := hour(p.now().Add(tokenLifetime + leeway))
+	for range statusAttempts {
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(p.lists.n)*statusEntries))
+		if err != nil {
+			return status{}, err
+		}
+		s := status{int(n.Int64() / statusEntries), int(n.Int64() % statusEntries)}
+		ok, err := p.store.Allocate(ctx, s.list, s.index, grant, expires)
+		if err != nil {
+			return status{}, err
+		}
+		if ok {
+			return s, nil
+		}
+	}
+	return status{}, ErrUnavailable
+}
+
+// claim returns the status claim of a token (draft-ietf-oauth-status-list, 6.1).
+func (p *Provider) claim(s status) map[string]any {
+	return map[string]any{"status_list": map[string]any{"idx": s.index, "uri": p.statusURI(s.list)}}
+}
+
+func (p *Provider) statusURI(list int) string {
+	return p.cfg.Issuer + "/status/" + strconv.Itoa(list)
+}
+
+// lists caches the signed lists.
+type lists struct {
+	n    int
+	mu   sync.Mutex
+	made []madeList
+}
+
+type madeList struct {
+	signed string
+	at     time.Time
+}
+
+// forget makes a revocation visible at once, on this node.
+func (l *lists) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	clear(l.made)
+}
+
+// serveStatus publishes a list. Platforms fetch all of it, so nothing tells the
+// issuer which token they check.
+func (p *Provider) serveStatus(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.Atoi(r.PathValue("list"))
+	if err != nil || n < 0 || n >= p.lists.n || strconv.Itoa(n) != r.PathValue("list") {
+		http.NotFound(w, r)
+		return
+	}
+	signed, err := p.statusList(r.Context(), n)
+	if err != nil {
+		p.refused(r, ErrUnavailable.Code)
+		http.Error(w, ErrUnavailable.Mend, http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/statuslist+jwt")
+	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(statusFresh/time.Second)))
+	_, _ = w.Write([]byte(signed)) // the client is gone: nothing to do
+}
+
+// statusList signs a list, or returns the one signed a moment ago.
+func (p *Provider) statusList(ctx context.Context, n int) (string, error) {
+	p.lists.mu.Lock()
+	defer p.lists.mu.Unlock()
+	now, made := p.now(), &p.lists.made[n]
+	if age := now.Sub(made.at); made.signed != "" && age >= 0 && age < statusFresh {
+		return made.signed, nil
+	}
+	revoked, err := p.store.Revoked(ctx, n)
+	if err != nil {
+		return "", err
+	}
+	key, ok := p.keys.current(now)
+	if !ok {
+		return "", ErrUnavailable
+	}
+	// Section 5.1: iat and exp. Rounded down, so that a platform whose clock is a
+	// little behind does not refuse the list.
+	issued := now.Truncate(time.Minute)
+	if issued.Before(key.NotBefore) {
+		issued = key.NotBefore
+	}
+	list := token.StatusList{URI: p.statusURI(n), IssuedAt: issued, Expiry: issued.Add(statusExpiry), TTL: statusTTL, Bits: make([]byte, statusEntries/8)}
+	for _, index := range revoked {
+		list.Withdraw(index)
+	}
+	signed, err := token.SignStatusList(key.JWK, list)
+	if err != nil {
+		return "", err
+	}
+	*made = madeList{signed, now}
+	return signed, nil
+}
