@@ -54,11 +54,27 @@ type testbed struct {
 	school   *platform
 	service  *service
 
-	dsn     string               // PostgreSQL's administrator, for the canary
+	dsn     string               // PostgreSQL's administrator
 	vault   *sandbox.VaultServer // nil with the local keyring
+	witness map[string]*outage   // by custodian
 	group   *errgroup.Group
 	cancel  context.CancelFunc
 	closers []func() error
+}
+
+// outage is a handler that can be down: what happens when witnesses are is part
+// of the walkthroughs.
+type outage struct {
+	http.Handler
+	down atomic.Bool
+}
+
+func (o *outage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if o.down.Load() {
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	}
+	o.Handler.ServeHTTP(w, r)
 }
 
 // clock can be moved: the end of secrecy is months away.
@@ -89,7 +105,7 @@ func startTestbed(ctx context.Context, o devOptions) (_ *testbed, err error) {
 	if err := sandbox.RequireLoopback(o.listen); err != nil {
 		return nil, err
 	}
-	t := &testbed{clock: &clock{}, log: slog.New(slog.NewJSONHandler(o.logOutput, nil))}
+	t := &testbed{clock: &clock{}, witness: map[string]*outage{}, log: slog.New(slog.NewJSONHandler(o.logOutput, nil))}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t.cancel = cancel
 	t.group, run = errgroup.WithContext(run)
@@ -194,6 +210,9 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 	t.closers = append(t.closers, func() error { i.store.Close(); return nil })
 	disclosing, err := postgres.Login(ctx, t.dsn, "penname_disclosing")
 	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(t.path("disclosing.dsn"), []byte(disclosing), 0o600); err != nil {
 		return err
 	}
 	if d.store, err = postgres.OpenDisclosing(ctx, disclosing, postgres.Options{}); err != nil {
@@ -385,7 +404,8 @@ func (t *testbed) startWitness(run context.Context, home string, c policy.Custod
 	if err != nil {
 		return policy.Witness{}, err
 	}
-	t.serve(run, ln, h)
+	t.witness[c.ID] = &outage{Handler: h}
+	t.serve(run, ln, t.witness[c.ID])
 	return policy.Witness{Name: name, Operator: c.Organisation, VKey: vkey, URL: address}, nil
 }
 

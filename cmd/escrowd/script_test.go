@@ -1,0 +1,387 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/policy"
+)
+
+// TestWalkthroughs plays testdata/*.txtar: one script for each promise of
+// SECURITY.md, under its name, and the whole story. Each runs against a world
+// of its own, over HTTP, with the local keyring; TestWalkthroughsVault plays
+// the same scripts on a real Vault.
+//
+// The words of the scripts:
+//
+//	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
+//	platform ID ban | evidence FILE                                about the newest post
+//	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant
+//	escrow …                                                       the program of everybody outside
+//	escrowd …                                                      the operator's program
+//	capture NAME REGEXP                                            keeps what was just printed
+//	witness ID down | up      clock DAYS      dump FILE            what happens around them
+func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
+
+// TestWalkthroughsVault is TestWalkthroughs with the first halves in Vault.
+func TestWalkthroughsVault(t *testing.T) { walkthroughs(t, true) }
+
+func walkthroughs(t *testing.T, vault bool) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			s := &scene{people: map[string]*browser{}, logs: &syncBuffer{}}
+			var err error
+			s.testbed, err = startTestbed(context.Background(), devOptions{listen: "127.0.0.1:0", vault: vault, logOutput: s.logs, progress: io.Discard})
+			if err != nil {
+				return err
+			}
+			e.Defer(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			e.Values[sceneKey{}] = s
+			for name, value := range map[string]string{
+				"SERVER": s.origin, "DIR": s.dir, "BUNDLE": s.path("bundle.json"), "ALBA": s.path("custodians", "alba"),
+				"BRUNO": s.path("custodians", "bruno"), "CHIDI": s.path("custodians", "chidi"),
+			} {
+				e.Setenv(name, value)
+			}
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"person": wrap((*scene).person), "platform": wrap((*scene).platform), "draft": wrap((*scene).draft),
+			"escrow": run((*scene).escrowProgram), "escrowd": run((*scene).escrowdProgram), "capture": capture,
+			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
+			"rules": wrap((*scene).rules), "leaks": leaks,
+		},
+	})
+}
+
+// scene is a testbed with the people of one script.
+type scene struct {
+	*testbed
+	people map[string]*browser
+	logs   *syncBuffer
+}
+
+type sceneKey struct{}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func sceneOf(ts *testscript.TestScript) *scene { return ts.Value(sceneKey{}).(*scene) }
+
+// wrap makes a word of the scripts that can be negated.
+func wrap(f func(*scene, *testscript.TestScript, []string) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		err := f(sceneOf(ts), ts, args)
+		switch {
+		case err != nil && !neg:
+			ts.Fatalf("%v", err)
+		case err == nil && neg:
+			ts.Fatalf("it was expected to fail")
+		case err != nil:
+			fmt.Fprintln(ts.Stderr(), err)
+		}
+	}
+}
+
+// run makes a word that is a program: it prints, and its exit code decides.
+func run(f func(s *scene, ts *testscript.TestScript, args []string) int) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		code := f(sceneOf(ts), ts, args)
+		if neg && code != 1 {
+			ts.Fatalf("exit code %d, where a refusal (1) was expected", code)
+		}
+		if !neg && code != 0 {
+			ts.Fatalf("exit code %d", code)
+		}
+	}
+}
+
+func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
+	// As in any process, a relative path is below the script's folder.
+	env := command.System()
+	env.Stdin, env.Stdout, env.Stderr, env.Now = strings.NewReader(""), ts.Stdout(), ts.Stderr(), s.clock.Now
+	return command.Run(context.Background(), inFolder(ts, args), env)
+}
+
+func (s *scene) escrowdProgram(ts *testscript.TestScript, args []string) int {
+	root := newRoot()
+	root.SetArgs(inFolder(ts, args))
+	root.SetOut(ts.Stdout())
+	root.SetErr(ts.Stderr())
+	return exitCode(root, root.Execute())
+}
+
+// inFolder makes the names of files that exist, or end in an extension,
+// absolute: the scripts share one process.
+func inFolder(ts *testscript.TestScript, args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = a
+		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && (ext == ".json" || ext == ".jws" || ext == ".key" || ext == ".jwk" || ext == ".txt") {
+			out[i] = ts.MkAbs(a)
+		}
+	}
+	return out
+}
+
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("nothing to capture for %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+var testPeople = map[string]int{"jo": 0, "troll": 1, "mp": 2, "neighbour": 3, "nobody": 4}
+
+func (s *scene) person(ts *testscript.TestScript, args []string) error {
+	ctx := context.Background()
+	who := sandbox.People()[testPeople[strings.TrimRight(args[0], "'")]] // jo' is jo on another device
+	b := s.people[args[0]]
+	if b == nil {
+		b = newBrowser()
+		s.people[args[0]] = b
+	}
+	st := &story{testbed: s.testbed}
+	switch args[1] {
+	case "enrol":
+		if err := b.open(ctx, s.origin); err != nil {
+			return err
+		}
+		if err := b.press(ctx, "Prove my identity", nil); err != nil {
+			return err
+		}
+		if err := b.press(ctx, who.Name, nil); err != nil {
+			return err
+		}
+		return b.shows(200, "Welcome")
+	case "visit":
+		if err := st.visit(ctx, b, s.platformOf(args[2]), who.Name); err != nil {
+			return err
+		}
+		return b.shows(200, "You are signed in as pen1")
+	case "post":
+		_, err := st.say(ctx, b, s.platformOn(b), args[2])
+		return err
+	case "opens":
+		return b.open(ctx, args[2])
+	case "sees":
+		return b.shows(b.page.status, args[2])
+	case "pen-name":
+		m := regexp.MustCompile(`pen1[0-9a-z]+`).FindString(b.page.body)
+		if m == "" {
+			return fmt.Errorf("no pen name on the page")
+		}
+		ts.Setenv(args[2], m)
+		return nil
+	}
+	return fmt.Errorf("unknown deed %q", args[1])
+}
+
+func (s *scene) platformOf(id string) *platform {
+	if id == s.school.id {
+		return s.school
+	}
+	return s.town
+}
+
+func (s *scene) platformOn(b *browser) *platform {
+	u, err := url.Parse(s.school.origin)
+	if err == nil && b.page.url.Host == u.Host {
+		return s.school
+	}
+	return s.town
+}
+
+func (s *scene) platform(ts *testscript.TestScript, args []string) error {
+	p := s.platformOf(args[0])
+	about, err := p.last()
+	if err != nil {
+		return err
+	}
+	switch args[1] {
+	case "ban":
+		p.ban(about.Author, "threats")
+		return nil
+	case "evidence":
+		signed, err := p.evidence(about)
+		if err != nil {
+			return err
+		}
+		ts.Setenv("PEN_NAME", string(about.Author))
+		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
+	case "token":
+		return os.WriteFile(ts.MkAbs(args[2]), payload(about.token.Raw), 0o600)
+	}
+	return fmt.Errorf("unknown deed %q", args[1])
+}
+
+// draft FILE EVIDENCE CLASS MONTHS [FIELD…] is about the newest post on Town Square.
+func (s *scene) draft(ts *testscript.TestScript, args []string) error {
+	about, err := s.town.last()
+	if err != nil {
+		return err
+	}
+	months, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
+	}
+	st := &story{testbed: s.testbed}
+	name := "draft-" + filepath.Base(args[0])
+	written, err := st.draft(name, about, ts.MkAbs(args[1]), args[2], "An offence of this class", months)
+	if err != nil {
+		return err
+	}
+	raw, err := os.ReadFile(written)
+	if err != nil {
+		return err
+	}
+	if fields := args[4:]; len(fields) > 0 {
+		var w map[string]any
+		if err := json.Unmarshal(raw, &w); err != nil {
+			return err
+		}
+		w["fields"] = fields
+		if raw, err = json.Marshal(w); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(ts.MkAbs(args[0]), raw, 0o600)
+}
+
+func (s *scene) setWitness(_ *testscript.TestScript, args []string) error {
+	s.witness[args[0]].down.Store(args[1] == "down")
+	return nil
+}
+
+func (s *scene) moveClock(_ *testscript.TestScript, args []string) error {
+	days, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	s.clock.Advance(time.Duration(days) * 24 * time.Hour)
+	return s.service.heartbeat(context.Background())
+}
+
+// dump writes everything that the database holds, rows in stored order.
+func (s *scene) dump(ts *testscript.TestScript, args []string) error {
+	if err := s.service.tidy(context.Background()); err != nil {
+		return err
+	}
+	out, err := exec.Command("pg_dump", "--inserts", "--dbname", s.dsn).Output()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
+}
+
+// rules OUT without FILE writes a bundle that lacks a file of rules.
+func (s *scene) rules(ts *testscript.TestScript, args []string) error {
+	raw, err := os.ReadFile(s.path("bundle.json"))
+	if err != nil {
+		return err
+	}
+	var b policy.Bundle
+	if err := json.Unmarshal(raw, &b); err != nil {
+		return err
+	}
+	if _, ok := b.Policies[args[2]]; !ok {
+		return fmt.Errorf("no rules %q", args[2])
+	}
+	delete(b.Policies, args[2])
+	if raw, err = b.Marshal(); err != nil {
+		return err
+	}
+	return os.WriteFile(ts.MkAbs(args[0]), raw, 0o600)
+}
+
+// leaks fails if a file, or everything printed and logged so far, holds a field
+// of any test person; `! leaks` is how a script ends.
+func leaks(ts *testscript.TestScript, neg bool, args []string) {
+	s := sceneOf(ts)
+	searched := []string{s.logs.String(), ts.ReadFile("stderr")}
+	for _, name := range args {
+		searched = append(searched, ts.ReadFile(name))
+	}
+	found := false
+	for _, text := range searched {
+		for _, secret := range canaries() {
+			found = found || strings.Contains(text, secret)
+		}
+	}
+	if found == neg {
+		ts.Fatalf("identities found: %v", found)
+	}
+}
+
+// canaries are the values that went in and must come out nowhere.
+func canaries() []string {
+	var all []string
+	for _, p := range sandbox.People() {
+		all = append(all, p.Name, p.Birthdate, p.Email, p.Subject, strings.Split(p.Address, "\n")[0])
+	}
+	return all
+}
+
+// TestStory plays what `make demo` plays.
+func TestStory(t *testing.T) {
+	for name, vault := range map[string]bool{"keyring": false, "vault": true} {
+		t.Run(name, func(t *testing.T) {
+			logs := &syncBuffer{}
+			tb, err := startTestbed(t.Context(), devOptions{listen: "127.0.0.1:0", vault: vault, logOutput: logs, progress: os.Stderr})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() {
+				if err := tb.Close(); err != nil {
+					t.Error(err)
+				}
+			}()
+			var out strings.Builder
+			if err := playStory(t.Context(), tb, &out); err != nil {
+				t.Fatalf("%v\n%s", err, out.String())
+			}
+			for _, secret := range canaries() {
+				if strings.Contains(out.String()+logs.String(), secret) {
+					t.Error("an identity was printed or logged")
+				}
+			}
+		})
+	}
+}
