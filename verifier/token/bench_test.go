@@ -27,20 +27,21 @@ func BenchmarkVerify(b *testing.B) {
 	for alg, raw := range map[string]string{"EdDSA": edToken, "ES256": ecToken} {
 		b.Run(alg, func(b *testing.B) {
 			b.ReportAllocs()
+			var whole, part time.Duration // taken in turns, so that both see the same machine
 			for b.Loop() {
+				began := time.Now()
 				if _, err := v.Verify(context.Background(), raw); err != nil {
 					b.Fatal(err)
 				}
-			}
-			whole := b.Elapsed()
-			began := time.Now()
-			for range b.N {
+				whole += time.Since(began)
+				began = time.Now()
 				if !bare[alg]() {
 					b.Fatal("does not verify")
 				}
+				part += time.Since(began)
 			}
 			b.ReportMetric(float64(b.N)/whole.Seconds(), "tokens/s")
-			b.ReportMetric(float64(whole)/float64(time.Since(began)), "×bare")
+			b.ReportMetric(float64(whole)/float64(part), "×bare")
 		})
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"encoding/base64"
 	stdjson "encoding/json"
 	"errors"
-	"io"
 	"slices"
 	"strings"
 	"time"
@@ -203,55 +202,57 @@ func decodeBase64(s string) ([]byte, error) {
 // without duplicate members (RFC 7515, section 4), lone surrogates or more than
 // maxDepth levels.
 func checkJSON(b []byte) error {
-	if !utf8.Valid(b) || loneSurrogate(b) {
+	if !utf8.Valid(b) || !stdjson.Valid(b) || loneSurrogate(b) || bytes.TrimLeft(b, " \t\r\n")[0] != '{' {
 		return errNotStrict
 	}
-	dec := stdjson.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	type level struct {
-		names map[string]bool // nil in an array
-		value bool            // in an object: the next token is a value
-	}
-	var stack []level
-	for {
-		t, err := dec.Token()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return errNotStrict
-		}
-		if len(stack) == 0 && t != stdjson.Delim('{') {
-			return errNotStrict
-		}
-		if t == stdjson.Delim('}') || t == stdjson.Delim(']') {
-			stack = stack[:len(stack)-1]
-			continue
-		}
-		if top := len(stack) - 1; top >= 0 && stack[top].names != nil {
-			if name, ok := t.(string); ok && !stack[top].value {
-				if stack[top].names[name] {
+	// From here on b is a JSON object, so that only brackets, commas and strings matter.
+	var open []map[string]bool // names so far of each open object, nil for an array
+	name := false              // the next string is a member's name
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '{':
+			open, name = append(open, map[string]bool{}), true
+		case '[':
+			open, name = append(open, nil), false
+		case '}', ']':
+			open, name = open[:len(open)-1], false
+		case ',':
+			name = open[len(open)-1] != nil
+		case '"':
+			end := stringEnd(b, i)
+			if name {
+				s, names := unquote(b[i:end]), open[len(open)-1]
+				if names[s] {
 					return errNotStrict
 				}
-				stack[top].names[name], stack[top].value = true, true
-				continue
+				names[s], name = true, false
 			}
-			stack[top].value = false
+			i = end - 1
 		}
-		switch t {
-		case stdjson.Delim('{'):
-			stack = append(stack, level{names: map[string]bool{}})
-		case stdjson.Delim('['):
-			stack = append(stack, level{})
-		}
-		if len(stack) > maxDepth {
+		if len(open) > maxDepth {
 			return errTooDeep
 		}
 	}
-	if !stdjson.Valid(b) { // Token lets some errors of syntax pass
-		return errNotStrict
-	}
 	return nil
+}
+
+// stringEnd is the index after the string that begins at b[i].
+func stringEnd(b []byte, i int) int {
+	for i++; b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// unquote decodes a string of valid JSON: "sub" and "s\u0075b" are one name.
+func unquote(quoted []byte) (s string) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	_ = json.Unmarshal(quoted, &s) // cannot fail
+	return s
 }
 
 // loneSurrogate reports whether an escape sequence in b is half a UTF-16 pair,
