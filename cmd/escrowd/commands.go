@@ -16,6 +16,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
@@ -260,8 +261,20 @@ func vaultCommand() *cobra.Command {
 	bootstrap.Flags().StringVar(&admin.Address, "address", "", "Vault's address, https://…")
 	bootstrap.Flags().StringVar(&admin.CAFile, "ca-file", "", "certificate authority of Vault, PEM")
 	bootstrap.Flags().StringVar(&tokenFile, "token-file", "", "file (mode 0600) with an administrator's token; no service keeps one")
+	build := &cobra.Command{
+		Use: "build", Short: "Build the Vault of the sandbox and the tests, if it is missing; prints where it is", Args: cobra.NoArgs,
+		Example: "  escrowd vault build",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			binary, err := sandbox.VaultBinary(cmd.Context(), cmd.ErrOrStderr())
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), binary)
+			return nil
+		},
+	}
 	c := &cobra.Command{Use: "vault", Short: "Prepare Vault"}
-	c.AddCommand(bootstrap)
+	c.AddCommand(bootstrap, build)
 	return c
 }
 

@@ -1,0 +1,232 @@
+package escrowtest
+
+import (
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/penname/penname/"
+
+// mayImport is the house: which package may import which of ours. What is not
+// listed is not allowed, and a line that nothing uses any more has to go.
+//
+// The walls: issue and disclose do not know each other. verifier/*, policy and
+// seal import nothing of the server, so that a custodian's or an auditor's
+// program (cmd/escrow) contains no line of it. An adapter (vault, postgres)
+// never imports another adapter.
+var mayImport = map[string][]string{
+	"verifier/refusal":  {},
+	"verifier/token":    {"verifier/refusal"},
+	"verifier/identity": {"verifier/refusal"},
+	"verifier/proof":    {"verifier/refusal"},
+	"policy":            {"verifier/proof", "verifier/refusal", "verifier/token"},
+
+	"escrow/seal/threshold": {"verifier/refusal"},
+	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
+	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
+	"escrow/openid":         {"verifier/refusal", "verifier/token"},
+	"escrow/vault":          {"deploy", "verifier/refusal"},
+	"escrow/postgres": {"deploy/postgres", "escrow/disclose", "escrow/issue", "escrow/openid", "escrow/seal", "escrow/translog",
+		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+
+	"escrow/sandbox":               {"verifier/refusal"},
+	"escrow/escrowtest":            {"escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/openid/openidtest":     {"escrow/openid"},
+	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
+
+	"deploy":          {},
+	"deploy/postgres": {},
+
+	"cmd/escrow":         {"cmd/escrow/command"},
+	"cmd/escrow/command": {"escrow/seal", "escrow/seal/threshold", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/escrowd": {"cmd/escrow/command", "escrow/disclose", "escrow/issue", "escrow/openid", "escrow/postgres", "escrow/sandbox",
+		"escrow/seal", "escrow/seal/threshold", "escrow/translog", "escrow/vault", "escrow/web", "policy",
+		"verifier/identity", "verifier/refusal", "verifier/token"},
+}
+
+// belongsTo says which packages may import a module that is not ours.
+var belongsTo = map[string][]string{
+	"github.com/cedar-policy/cedar-go":           {"policy"},
+	"github.com/cloudflare/circl":                {"escrow/seal/threshold"},
+	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "cmd/escrowd"}, // the sandbox's platforms are relying parties too
+	"golang.org/x/oauth2":                        {"verifier/identity", "cmd/escrowd"},
+	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "cmd/escrow/command", "cmd/escrowd"},
+	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
+	"github.com/hashicorp/vault/api":             {"escrow/vault"},
+	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
+	"github.com/pressly/goose/v3":                {"escrow/postgres"},
+	"github.com/labstack/echo/v4":                {"escrow/web"},
+	"golang.org/x/time":                          {"escrow/web"},
+	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
+	"github.com/pelletier/go-toml/v2":            {"cmd/escrowd"},
+	"github.com/spf13/cobra":                     {"cmd/escrow/command", "cmd/escrowd"},
+	"golang.org/x/mod":                           {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
+	"filippo.io/torchwood":                       {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
+	"golang.org/x/net":                           {"cmd/escrowd"},
+	"golang.org/x/sync":                          {"cmd/escrowd"},
+	"golang.org/x/text":                          {"escrow/issue"},
+}
+
+// TestImportGraph holds the house against its plan. It parses the sources in
+// this process: a test that asks `go list` passes from the cache.
+func TestImportGraph(t *testing.T) {
+	graph := imports(t)
+	for pkg := range graph {
+		if _, ok := mayImport[pkg]; !ok {
+			t.Errorf("%s: a new package needs a line in mayImport: for its own dependency, its own trust level or an outside importer", pkg)
+		}
+	}
+	used := make(map[string]bool)
+	total := 0
+	for pkg, allowed := range mayImport {
+		have, ok := graph[pkg]
+		if !ok {
+			t.Errorf("%s is listed and does not exist", pkg)
+		}
+		for _, imp := range have {
+			if ours, ok := strings.CutPrefix(imp, module); ok {
+				total++
+				if !slices.Contains(allowed, ours) {
+					t.Errorf("%s imports %s: not in the plan", pkg, ours)
+				}
+				continue
+			}
+			if !strings.Contains(strings.Split(imp, "/")[0], ".") {
+				continue // standard library
+			}
+			m := moduleOf(imp)
+			if !slices.Contains(belongsTo[m], pkg) {
+				t.Errorf("%s imports %s: that module is not its own", pkg, imp)
+			}
+			used[m+" "+pkg] = true
+		}
+		for _, a := range allowed {
+			if !slices.Contains(have, module+a) {
+				t.Errorf("%s may import %s and does not: take the line out", pkg, a)
+			}
+		}
+	}
+	for m, pkgs := range belongsTo {
+		for _, pkg := range pkgs {
+			if !used[m+" "+pkg] {
+				t.Errorf("%s may import %s and does not: take it out", pkg, m)
+			}
+		}
+	}
+	t.Logf("%d packages, %.1f imports of our own each", len(graph), float64(total)/float64(len(graph)))
+}
+
+// TestOutsidersContainNoServer follows the graph from the programs of those who
+// must not depend on the server: nothing of it may be reachable.
+func TestOutsidersContainNoServer(t *testing.T) {
+	graph := imports(t)
+	server := []string{"escrow/issue", "escrow/disclose", "escrow/translog", "escrow/openid", "escrow/vault", "escrow/postgres", "escrow/web", "escrow/sandbox"}
+	for _, from := range []string{"cmd/escrow", "policy", "escrow/seal", "verifier/token", "verifier/identity", "verifier/proof"} {
+		reached := map[string]bool{}
+		var walk func(string)
+		walk = func(pkg string) {
+			for _, imp := range graph[pkg] {
+				if ours, ok := strings.CutPrefix(imp, module); ok && !reached[ours] {
+					reached[ours] = true
+					walk(ours)
+				}
+			}
+		}
+		walk(from)
+		for _, s := range server {
+			if reached[s] {
+				t.Errorf("%s reaches %s", from, s)
+			}
+		}
+	}
+	for _, pair := range [][2]string{{"escrow/issue", "escrow/disclose"}, {"escrow/disclose", "escrow/issue"}} {
+		if slices.Contains(graph[pair[0]], module+pair[1]) {
+			t.Errorf("%s imports %s: the separation of powers is a wall", pair[0], pair[1])
+		}
+	}
+}
+
+func moduleOf(imp string) string {
+	for m := range belongsTo {
+		if imp == m || strings.HasPrefix(imp, m+"/") {
+			return m
+		}
+	}
+	return imp
+}
+
+// imports returns what the sources of each package import, tests left out.
+func imports(t *testing.T) map[string][]string {
+	t.Helper()
+	root, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for !exists(filepath.Join(root, "go.mod")) {
+		root = filepath.Dir(root)
+	}
+	sets := make(map[string]map[string]bool)
+	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			if base := d.Name(); strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules" || name != root && exists(filepath.Join(name, "go.mod")) {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(name))
+		if err != nil {
+			return err
+		}
+		pkg := path.Clean(filepath.ToSlash(rel))
+		if sets[pkg] == nil {
+			sets[pkg] = make(map[string]bool)
+		}
+		for _, imp := range f.Imports {
+			p, err := strconv.Unquote(imp.Path.Value)
+			if err != nil {
+				return err
+			}
+			sets[pkg][p] = true
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(sets) < 15 {
+		t.Fatalf("only %d packages found: the walk is broken", len(sets))
+	}
+	graph := make(map[string][]string, len(sets))
+	for pkg, set := range sets {
+		graph[pkg] = slices.Sorted(maps.Keys(set))
+	}
+	return graph
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
