@@ -1,0 +1,152 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// sample returns the documented configuration, with the dots filled in.
+func sample(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile("../../deploy/escrowd.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(raw), "…", "0b9d2a34-role")
+}
+
+func TestDocumentedConfigurationIsComplete(t *testing.T) {
+	if _, err := readConfig(write(t, "escrowd.toml", sample(t), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConfigurationRefused changes one thing of a good configuration at a time.
+func TestConfigurationRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, old, new string
+		want           *refusal.Error
+	}{
+		{"X01 unknown key", `listen   =`, `listn   =`, errConfigKey},
+		{"X01 unknown key in a section", `cookie_key_file =`, `cookie_key =`, errConfigKey},
+		{"X10 the sandbox's keyring cannot be configured", `[disclose.vault]`, "[disclose.keyring]", errConfigKey},
+		{"X10 nor its people", `[issue.identity_provider]`, "[issue.sandbox]\n[issue.identity_provider]", errConfigKey},
+		{"X11 http origin", `"https://penname.example"`, `"http://penname.example"`, errConfigOrigin},
+		{"X11 http origin on loopback", `"https://penname.example"`, `"http://127.0.0.1:8080"`, errConfigOrigin},
+		{"X11 http identity provider", `"https://identity.example"`, `"http://identity.example"`, errConfigOrigin},
+		{"X11 http Vault", `"https://vault.example:8200"`, `"http://127.0.0.1:8200"`, errConfigOrigin},
+		{"no TLS", `tls_key  = "/etc/penname/tls.key"`, "", errConfigMissing},
+		{"no bundle", `bundle   = "/etc/penname/bundle.json"`, "", errConfigMissing},
+		{"no assurance level", `acr_values         = ["http://eidas.europa.eu/LoA/substantial"]`, "", errConfigMissing},
+		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
+		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			good := sample(t)
+			if !strings.Contains(good, c.old) {
+				t.Fatalf("the sample has no %q", c.old)
+			}
+			_, err := readConfig(write(t, "escrowd.toml", strings.Replace(good, c.old, c.new, 1), 0o644))
+			if !c.want.Is(refusalOf(err)) {
+				t.Fatalf("got %v, want %s", err, c.want.Code)
+			}
+		})
+	}
+}
+
+func TestX08SecretFileReadableByOthersRefused(t *testing.T) {
+	if _, err := readSecret(write(t, "cookie.key", strings.Repeat("ab", 32), 0o644)); !errConfigMode.Is(refusalOf(err)) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := readCookieKey(write(t, "cookie.key", strings.Repeat("ab", 32), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readCookieKey(write(t, "cookie.key", "short", 0o600)); !errConfigSecret.Is(refusalOf(err)) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// TestX02WeakThresholdRefused: one custodian alone must never be enough.
+func TestX02WeakThresholdRefused(t *testing.T) {
+	tb := startForTest(t)
+	raw, err := os.ReadFile(tb.path("bundle.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, threshold := range []int{-1, 0, 1, len(custodians) + 1} {
+		var b policy.Bundle
+		if err := json.Unmarshal(raw, &b); err != nil {
+			t.Fatal(err)
+		}
+		b.Threshold = threshold
+		if _, err := b.Marshal(); !policy.ErrBundleThreshold.Is(refusalOf(err)) {
+			t.Errorf("threshold %d: got %v", threshold, err)
+		}
+	}
+}
+
+// TestX10SandboxOnlyOnLoopback: neither the keyring nor the test people are
+// ever served to anybody else.
+func TestX10SandboxOnlyOnLoopback(t *testing.T) {
+	for _, address := range []string{"0.0.0.0:0", ":0", "[::]:0", "192.0.2.1:0", "example.org:0", "localhost.example:0"} {
+		tb, err := startTestbed(t.Context(), devOptions{listen: address, logOutput: &syncBuffer{}})
+		if err == nil {
+			tb.Close() //nolint:errcheck // it failed already
+			t.Errorf("%s: the sandbox started", address)
+		}
+		if e := refusal.Of(err); e == nil || !strings.HasPrefix(e.Code, "sandbox.") {
+			t.Errorf("%s: got %v", address, err)
+		}
+	}
+}
+
+func TestUnknownCommandAndFlagExitWith2(t *testing.T) {
+	for _, args := range [][]string{{"serve", "--confg", "x"}, {"no-such"}, {"bundle", "install", "one"}} {
+		root := newRoot()
+		var out bytes.Buffer
+		root.SetErr(&out)
+		root.SetOut(&out)
+		root.SetArgs(args)
+		if code := exitCode(root, root.Execute()); code != 2 {
+			t.Errorf("%v: exit code %d: %s", args, code, out.String())
+		}
+	}
+}
+
+func startForTest(t *testing.T) *testbed {
+	t.Helper()
+	tb, err := startTestbed(t.Context(), devOptions{listen: "127.0.0.1:0", logOutput: &syncBuffer{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return tb
+}
+
+func write(t *testing.T, name, content string, mode os.FileMode) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// refusalOf is refusal.Of with a type that Is accepts.
+func refusalOf(err error) error {
+	if e := refusal.Of(err); e != nil {
+		return e
+	}
+	return nil
+}
