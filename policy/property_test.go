@@ -237,35 +237,34 @@ func BenchmarkDecide(b *testing.B) {
 			}
 			b.SetBytes(int64(bytes))
 			b.ReportAllocs()
+			best, bare := time.Hour, time.Hour // of all runs, so that a busy machine counts less
 			for b.Loop() {
+				start := time.Now()
 				if d := Decide(s, w.bundle, now); !d.Allowed {
 					b.Fatal(d.Refusal, cause(d.Refusal))
 				}
+				best = min(best, time.Since(start))
 			}
-			perDecision := b.Elapsed() / time.Duration(b.N)
-			bare := bareVerification(w, s) * time.Duration(1+2*size.posts)
-			b.ReportMetric(float64(perDecision)/float64(bare), "x-bare-signatures")
+			for range min(b.N, 500) {
+				bare = min(bare, bareVerification(w, evidence[0], 1+2*size.posts))
+			}
+			b.ReportMetric(float64(best)/float64(bare), "x-bare-signatures")
+			b.ReportMetric(float64(best), "best-ns")
 		})
 	}
 }
 
-// bareVerification is the time of one Ed25519 verification of a message as long
-// as a piece of evidence, the best of several runs.
-func bareVerification(w *world, s Submission) time.Duration {
+// bareVerification is the time of n Ed25519 verifications of a message.
+func bareVerification(w *world, message string, n int) time.Duration {
 	private := w.square.Key.(ed25519.PrivateKey)
-	public, message := private.Public().(ed25519.PublicKey), []byte(s.Evidence[0])
-	signature := ed25519.Sign(private, message)
-	best := time.Hour
-	for range 20 {
-		start := time.Now()
-		for range 50 {
-			if !ed25519.Verify(public, message, signature) {
-				panic("a sound signature does not verify")
-			}
+	public, signature := private.Public().(ed25519.PublicKey), ed25519.Sign(private, []byte(message))
+	start := time.Now()
+	for range n {
+		if !ed25519.Verify(public, []byte(message), signature) {
+			panic("a sound signature does not verify")
 		}
-		best = min(best, time.Since(start)/50)
 	}
-	return best
+	return time.Since(start)
 }
 
 func BenchmarkParseBundle(b *testing.B) {
