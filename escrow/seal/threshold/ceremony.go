@@ -36,7 +36,7 @@ var (
 type kind byte
 
 const (
-	kindCommit    kind = 1 // SHA-256 of the deal to come: key generation only
+	kindCommit    kind = 1 // SHA-256 of the deal to come
 	kindDeal      kind = 2 // Feldman commitments, encrypted shares, proofs
 	kindConfirm   kind = 3 // proof that the receiver holds x_i
 	kindComplaint kind = 4 // proof that a dealt share is wrong
@@ -58,8 +58,8 @@ func (k kind) role() Role {
 //	commit    each dealer publishes the hash of their deal, so that nobody can
 //	          choose their part after they saw the others'. Gennaro, Jarecki,
 //	          Krawczyk, Rabin, "Secure Distributed Key Generation", J. Cryptology
-//	          2007, section 3 shows the bias this prevents. Not in a resharing,
-//	          where h is fixed.
+//	          2007, section 3 shows the bias of h that this prevents; in a
+//	          resharing it keeps the last to speak from cancelling a coefficient.
 //	deal      each dealer j publishes Feldman commitments A_k = g^{a_k} to a
 //	          polynomial f_j of degree t-1 (Feldman 1987; Pedersen 1991), the
 //	          shares f_j(i) encrypted to the receivers, and proofs that they know
@@ -137,19 +137,17 @@ func (c *Ceremony) Waiting() (round string, role Role, missing []int) {
 }
 
 func (c *Ceremony) missing(round int) (out []int) {
-	switch {
-	case round == 0 && c.plan.resharing():
-	case round < 2:
+	if round < 2 {
 		for _, d := range c.plan.dealers() {
 			if c.said[round][d.Index] == nil {
 				out = append(out, d.Index)
 			}
 		}
-	default:
-		for i := range c.plan.Receivers {
-			if c.said[round][i+1] == nil {
-				out = append(out, i+1)
-			}
+		return out
+	}
+	for i := range c.plan.Receivers {
+		if c.said[round][i+1] == nil {
+			out = append(out, i+1)
 		}
 	}
 	return out
@@ -209,7 +207,7 @@ func (c *Ceremony) Add(m []byte) error {
 		return ErrMessage
 	}
 	k, index := kind(m[2]), int(m[35])
-	if k < kindCommit || k > kindComplaint || k == kindCommit && c.plan.resharing() {
+	if k < kindCommit || k > kindComplaint {
 		return ErrMessage
 	}
 	from := c.sender(k.role(), index)
@@ -237,7 +235,8 @@ func (c *Ceremony) Add(m []byte) error {
 	}
 	c.said[k.round()][index] = m
 	if k == kindDeal && len(c.missing(1)) == 0 {
-		// Only all dealers together can fail here: nobody to blame.
+		// After the commitments only all dealers together can make this fail,
+		// and then there is nobody left to tell.
 		if c.pk, err = c.publicKey(); err != nil {
 			c.fault = err
 		}
@@ -297,11 +296,10 @@ func (c *Ceremony) takeDeal(index int, r reader) error {
 	if !r.done() || !c.proven("dealt secret", d.as[0], d.pokA0, who) || !c.proven("dealt key", d.e, d.pokE, who) {
 		return blameAs(RoleDealer, ErrDeal, index)
 	}
-	if c.plan.resharing() {
-		if !d.as[0].IsEqual(c.plan.Previous.hs[index-1]) {
-			return blameAs(RoleDealer, ErrDeal, index)
-		}
-	} else if h := c.commitment(index, d); !bytes.Equal(h[:], c.body(0, index)) {
+	if c.plan.resharing() && !d.as[0].IsEqual(c.plan.Previous.hs[index-1]) {
+		return blameAs(RoleDealer, ErrDeal, index)
+	}
+	if h := c.commitment(index, d); !bytes.Equal(h[:], c.body(0, index)) {
 		return blameAs(RoleDealer, ErrCommitment, index)
 	}
 	c.deals[index] = d
@@ -468,7 +466,7 @@ func (c *Ceremony) Next(key CeremonyKey, old *KeyShare) ([]byte, error) {
 	switch {
 	case dealer == 0 && receiver == 0:
 		return nil, ErrNotParticipant
-	case dealer != 0 && !c.plan.resharing() && c.said[0][dealer] == nil:
+	case dealer != 0 && c.said[0][dealer] == nil:
 		d, err := c.deal(key, dealer, old)
 		if err != nil {
 			return nil, err
@@ -512,6 +510,12 @@ func (c *Ceremony) deal(key CeremonyKey, index int, old *KeyShare) (deal, error)
 		}
 		f[0] = old.x
 	}
+	return c.dealOf(key, index, f), nil
+}
+
+// dealOf commits to f and encrypts its values.
+func (c *Ceremony) dealOf(key CeremonyKey, index int, f polynomial) deal {
+	who := []byte{byte(index)}
 	e := key.secret("ephemeral", c.id[:], who)
 	d := deal{e: mulGen(e)}
 	for _, a := range f {
@@ -524,7 +528,7 @@ func (c *Ceremony) deal(key CeremonyKey, index int, old *KeyShare) (deal, error)
 		z := curve.NewScalar().Add(f.at(i+1), c.pad(d.e, index, i+1, mul(to.enc, e)))
 		d.encoded = append(d.encoded, bytesOf(z)...)
 	}
-	return d, nil
+	return d
 }
 
 func (c *Ceremony) answer(key CeremonyKey, index int) []byte {

@@ -87,6 +87,9 @@ func run(parties []*party, culprit *party, bend func(m []byte) []byte) error {
 				m = bend(m)
 			}
 			for _, q := range parties {
+				if q == p {
+					continue
+				}
 				if err := q.c.Add(m); err != nil && q != culprit {
 					return err
 				}
@@ -262,6 +265,27 @@ func cheat(p *party, k kind, index int, change func(body []byte)) func([]byte) [
 	}
 }
 
+// dealing makes p commit to and send another deal than it should, with the hash
+// of what an honest participant heard.
+func dealing(t *testing.T, p, honest *party, index int, change func(deal []byte)) func([]byte) []byte {
+	return func(m []byte) []byte {
+		k := kind(m[2])
+		if k > kindDeal {
+			return m
+		}
+		d, err := p.c.deal(p.key, index, p.old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		change(d.encoded)
+		if h := p.c.commitment(index, d); k == kindCommit {
+			return p.c.sign(p.key, k, index, h[:])
+		}
+		heard := honest.c.heard(1)
+		return p.c.sign(p.key, k, index, append(heard[:], d.encoded...))
+	}
+}
+
 // wantVerdict checks that the transcript convicts whom the participants blame.
 func wantVerdict(t *testing.T, c *Ceremony, want *refusal.Error, role Role, index int) {
 	t.Helper()
@@ -290,7 +314,7 @@ func TestC23DealerDealsAWrongShare(t *testing.T) {
 	f := newFixture(t, 2, 3)
 	parties := resharing(t, f.pk, f.keys[:2], 2, 3)
 	culprit, victim, other := parties[1], parties[3], parties[2]
-	bend := cheat(culprit, kindDeal, 2, func(b []byte) { b[lastPad(2, 2)] ^= 1 })
+	bend := dealing(t, culprit, other, 2, func(b []byte) { b[lastPad(2, 2)] ^= 1 })
 	refused(t, run(parties, culprit, bend), ErrDealtShare, 2)
 	if kind(victim.c.evidence[2]) != kindComplaint {
 		t.Fatal("no complaint")
@@ -305,34 +329,47 @@ func TestC23DealerDealsAWrongShare(t *testing.T) {
 }
 
 func TestI22CeremonyNamesTheCulprit(t *testing.T) {
-	at := func(i int, v byte) func([]byte) { return func(b []byte) { b[i] ^= v } }
-	const a0, a1, e = 32, 64, 96
+	const a0, a1, e = 0, 32, 64
+	five := bytesOf(mulGen(integer(5)))
 	for _, c := range []struct {
-		name   string
-		kind   kind
-		index  int
-		change func([]byte)
-		want   *refusal.Error
-		role   Role
+		name  string
+		index int
+		bend  func(t *testing.T, p, honest *party) func([]byte) []byte
+		want  *refusal.Error
+		role  Role
 	}{
-		{"C09 dealer opens another commitment", kindDeal, 1, at(lastPad(2, 3), 1), ErrCommitment, RoleDealer},
-		{"C23 dealer does not know f(0)", kindDeal, 2, func(b []byte) { copy(b[a0:], bytesOf(mulGen(integer(5)))) }, ErrDeal, RoleDealer},
-		{"C23 dealer does not know the ephemeral key", kindDeal, 2, func(b []byte) { copy(b[e:], bytesOf(mulGen(integer(5)))) }, ErrDeal, RoleDealer},
-		{"C23 dealer commits to the identity", kindDeal, 3, func(b []byte) { clear(b[a1 : a1+32]) }, ErrDeal, RoleDealer},
-		{"I22 receiver confirms without the share", kindConfirm, 3, at(40, 1), ErrConfirm, RoleReceiver},
+		{"C09 dealer opens another commitment", 1, func(_ *testing.T, p, _ *party) func([]byte) []byte {
+			return cheat(p, kindDeal, 1, func(b []byte) { b[32+lastPad(2, 3)] ^= 1 })
+		}, ErrCommitment, RoleDealer},
+		{"C23 dealer does not know f(0)", 2, func(t *testing.T, p, honest *party) func([]byte) []byte {
+			return dealing(t, p, honest, 2, func(b []byte) { copy(b[a0:], five) })
+		}, ErrDeal, RoleDealer},
+		{"C23 dealer does not know the ephemeral key", 2, func(t *testing.T, p, honest *party) func([]byte) []byte {
+			return dealing(t, p, honest, 2, func(b []byte) { copy(b[e:], five) })
+		}, ErrDeal, RoleDealer},
+		{"C23 dealer's polynomial has a lower degree", 3, func(t *testing.T, p, honest *party) func([]byte) []byte {
+			return dealing(t, p, honest, 3, func(b []byte) { clear(b[a1 : a1+32]) })
+		}, ErrDeal, RoleDealer},
+		{"C23 dealer's commitments do not fit the shares", 3, func(t *testing.T, p, honest *party) func([]byte) []byte {
+			return dealing(t, p, honest, 3, func(b []byte) { copy(b[a1:], five) })
+		}, ErrDealtShare, RoleDealer},
+		{"I22 receiver confirms without the share", 3, func(_ *testing.T, p, _ *party) func([]byte) []byte {
+			return cheat(p, kindConfirm, 3, func(b []byte) { b[40] ^= 1 })
+		}, ErrConfirm, RoleReceiver},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			parties := generation(t, 2, 3)
 			culprit := parties[c.index-1]
-			refused(t, run(parties, culprit, cheat(culprit, c.kind, c.index, c.change)), c.want, c.index)
-			honest := slices.IndexFunc(parties, func(p *party) bool { return p != culprit && p.c.fault != nil })
-			wantVerdict(t, parties[honest].c, c.want, c.role, c.index)
+			bend := c.bend(t, culprit, parties[c.index%3])
+			refused(t, run(parties, culprit, bend), c.want, c.index)
+			judge := slices.IndexFunc(parties, func(p *party) bool { return p != culprit && p.c.fault != nil })
+			wantVerdict(t, parties[judge].c, c.want, c.role, c.index)
 		})
 	}
 }
 
-// lastPad is where z_n begins in a deal's body: heard, A_k, E, proofs, z_i.
-func lastPad(t, n int) int { return 32 + t*32 + 32 + 128 + (n-1)*32 }
+// lastPad is where z_n begins in a deal: A_k, E, proofs, z_i.
+func lastPad(t, n int) int { return t*32 + 32 + 128 + (n-1)*32 }
 
 // The largest set of the promise, in one go: 8 of 15, then 15 of 15, then 2 of 3.
 func TestFifteenCustodians(t *testing.T) {
@@ -360,20 +397,45 @@ func TestI22DealerWithoutTheirOldShare(t *testing.T) {
 	_, err = culprit.c.Next(culprit.key, nil)
 	refused(t, err, ErrKeyShare)
 	// A changed program does: f(0) = 99, with right proofs.
-	c := culprit.c
-	poly := polynomial{integer(99), integer(3)}
-	who, ephemeral := []byte{2}, integer(7)
-	heard := c.heard(1)
-	body := append(heard[:], append(bytesOf(mulGen(poly[0])), bytesOf(mulGen(poly[1]))...)...)
-	body = append(body, bytesOf(mulGen(ephemeral))...)
-	body = append(body, c.prove(culprit.key, "dealt secret", poly[0], who).encode()...)
-	body = append(body, c.prove(culprit.key, "dealt key", ephemeral, who).encode()...)
-	for i, to := range c.plan.Receivers {
-		z := poly.at(i + 1)
-		body = append(body, bytesOf(z.Add(z, c.pad(mulGen(ephemeral), 2, i+1, mul(to.enc, ephemeral))))...)
+	c, judge := culprit.c, parties[0].c
+	d := c.dealOf(culprit.key, 2, polynomial{integer(99), integer(3)})
+	h := c.commitment(2, d)
+	if err := judge.Add(c.sign(culprit.key, kindCommit, 2, h[:])); err != nil {
+		t.Fatal(err)
 	}
+	heard := judge.heard(1)
+	body := append(heard[:], d.encoded...)
 	refused(t, parties[0].c.Add(c.sign(culprit.key, kindDeal, 2, body)), ErrDeal, 2)
 	wantVerdict(t, parties[0].c, ErrDeal, RoleDealer, 2)
+}
+
+// If all dealers together cancel the leading coefficient, the key would open with
+// fewer than t. There is no key then, and whoever reads the transcript sees why.
+func TestAllDealersTogetherCannotLowerTheThreshold(t *testing.T) {
+	parties := generation(t, 2, 2)
+	c := parties[0].c
+	three := integer(3)
+	fs := []polynomial{{integer(1), three}, {integer(2), curve.NewScalar().Neg(three)}}
+	for i, p := range parties {
+		h := c.commitment(i+1, c.dealOf(p.key, i+1, fs[i]))
+		if err := c.Add(c.sign(p.key, kindCommit, i+1, h[:])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	for i, p := range parties {
+		heard := c.heard(1)
+		err = c.Add(c.sign(p.key, kindDeal, i+1, append(heard[:], c.dealOf(p.key, i+1, fs[i]).encoded...)))
+	}
+	refused(t, err, ErrPublicKey)
+	again, err := ParseTranscript(c.Transcript())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = again.Result()
+	refused(t, err, ErrPublicKey)
+	heard := c.heard(2)
+	refused(t, again.Add(c.sign(parties[0].key, kindConfirm, 1, append(heard[:], make([]byte, 64)...))), ErrPublicKey)
 }
 
 // untilAnswers runs a generation up to the answers.

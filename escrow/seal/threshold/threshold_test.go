@@ -4,11 +4,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"go/parser"
 	"go/token"
 	"log/slog"
 	mrand "math/rand/v2"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -23,6 +25,18 @@ var (
 	message = [32]byte{1, 2, 3}
 	label   = []byte("aaaaaaaaaaaaaaaaaaaaaaaaaa")
 )
+
+// TestMain runs 25 cases of each property unless -rapid.checks asks otherwise: a
+// chain of resharings is some thousand multiplications.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	asked := false
+	flag.Visit(func(f *flag.Flag) { asked = asked || f.Name == "rapid.checks" })
+	if !asked {
+		flag.Set("rapid.checks", "25")
+	}
+	os.Exit(m.Run())
+}
 
 // tester is testing.TB or *rapid.T.
 type tester interface {
