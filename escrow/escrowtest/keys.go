@@ -165,7 +165,7 @@ func (k keysSuite) damaged(t *testing.T) {
 		if err == nil {
 			t.Fatalf("opened %q from a damaged value: two texts open the same half", got)
 		}
-		refused(t, err, refusal.Invalid, "keys.decrypt_failed", value[min(12, len(value)):], "secret-half")
+		refused(t, err, refusal.Invalid, "keys.decrypt_failed", good[:24], good[24:], "secret-half")
 	}
 }
 

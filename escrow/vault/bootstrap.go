@@ -17,13 +17,19 @@ import (
 type Admin struct {
 	Address string
 	CAFile  string
-	Token   string
+	Token   string        `json:"-"`
 	Timeout time.Duration // of one call; zero means DefaultTimeout
 
 	// BoundCIDRs limits from where each AppRole may log in and its tokens be
 	// used; nil for anywhere.
 	BoundCIDRs []string
 }
+
+// String hides the token.
+func (a Admin) String() string { return "administrator of " + a.Address }
+
+// GoString is String.
+func (a Admin) GoString() string { return a.String() }
 
 // Limits of the AppRoles that Bootstrap makes, in Vault's notation.
 const (
@@ -217,7 +223,7 @@ func (b *bootstrap) roles(ctx context.Context) error {
 // Credentials are what a side logs in with.
 type Credentials struct {
 	RoleID string
-	Secret string // the secret id, or the wrapping token that holds it
+	Secret string `json:"-"` // the secret id, or the wrapping token that holds it
 }
 
 // String hides the secret.

@@ -297,9 +297,12 @@ func (s *session) login(ctx context.Context) error {
 	return nil
 }
 
-// call is do with this side's token. A refusal of the token is answered once
-// with a new log-in: it may have been revoked, or have ended early.
+// call is do with this side's token, all within one timeout. A refusal of the
+// token is answered once with a new log-in: it may have been revoked, or have
+// ended early.
 func (s *session) call(ctx context.Context, method, path string, body, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
 	token, err := s.bearer(ctx, "")
 	if err != nil {
 		return err
