@@ -237,25 +237,34 @@ func (rp *RelyingParty) Begin() (Flow, string) {
 	if rp.provider.MaxAge > 0 {
 		options = append(options, oauth2.SetAuthURLParam("max_age", fmt.Sprint(int64(rp.provider.MaxAge/time.Second))))
 	}
-	if len(rp.provider.TrustFrameworks) > 0 {
-		options = append(options, oauth2.SetAuthURLParam("claims", rp.verifiedClaimsRequest()))
+	if claims := rp.claimsRequest(); claims != "" {
+		options = append(options, oauth2.SetAuthURLParam("claims", claims))
 	}
 	return f, rp.oauth.AuthCodeURL(f.State, options...)
 }
 
-// verifiedClaimsRequest is the claims parameter of OpenID Connect for Identity
-// Assurance, section 6: verified claims under one of our frameworks.
-func (rp *RelyingParty) verifiedClaimsRequest() string {
-	claims := map[string]any{"name": nil, "birthdate": nil}
-	for _, scope := range []string{"address", "email"} {
-		if rp.scopes[scope] {
-			claims[scope] = nil
-		}
+// claimsRequest is the claims parameter (OpenID Connect Core, 5.5) for what no
+// scope asks for: amr, and verified claims under one of our frameworks (OpenID
+// Connect for Identity Assurance, 6). It is empty if neither is required.
+func (rp *RelyingParty) claimsRequest() string {
+	idToken := map[string]any{}
+	if len(rp.provider.AMRValues) > 0 {
+		idToken["amr"] = map[string]any{"essential": true}
 	}
-	request, err := json.Marshal(map[string]any{"id_token": map[string]any{"verified_claims": map[string]any{
-		"verification": map[string]any{"trust_framework": map[string]any{"values": rp.provider.TrustFrameworks}},
-		"claims":       claims,
-	}}})
+	if len(rp.provider.TrustFrameworks) > 0 {
+		claims := map[string]any{"name": nil, "birthdate": nil}
+		for _, scope := range []string{"address", "email"} {
+			if rp.scopes[scope] {
+				claims[scope] = nil
+			}
+		}
+		idToken["verified_claims"] = map[string]any{"claims": claims, "verification": map[string]any{
+			"trust_framework": map[string]any{"values": rp.provider.TrustFrameworks}}}
+	}
+	if len(idToken) == 0 {
+		return ""
+	}
+	request, err := json.Marshal(map[string]any{"id_token": idToken})
 	if err != nil {
 		panic(err) // maps of strings always encode
 	}

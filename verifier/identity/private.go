@@ -13,7 +13,8 @@ import (
 // that every place where personal data is in clear can be found by that name.
 //
 // What is not covered: package fmt cannot call methods on a Private in an
-// unexported struct field and prints it in clear. Keep it in exported fields.
+// unexported struct field, and encoding/json does not call them on the key of a
+// map; both give it in clear. Keep it in exported fields and values.
 type Private string
 
 const redacted = "[redacted]"

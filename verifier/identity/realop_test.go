@@ -1,0 +1,236 @@
+package identity
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const realOP = "testdata/oidc-provider"
+
+// unavailable skips a test whose tools are missing, except in CI, where a skip
+// would hide that nothing was tested.
+func unavailable(t *testing.T, reason ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(reason...)
+	}
+	t.Skip(reason...)
+}
+
+// installRealOP returns a node_modules directory with what package-lock.json
+// pins, installed once into the user's cache.
+func installRealOP(t *testing.T, npm string) string {
+	t.Helper()
+	lock, err := os.ReadFile(filepath.Join(realOP, "package-lock.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		unavailable(t, err)
+	}
+	sum := sha256.Sum256(lock)
+	dir := filepath.Join(cache, "penname", "oidc-provider-"+hex.EncodeToString(sum[:8]))
+	if _, err := os.Stat(dir); err == nil {
+		return filepath.Join(dir, "node_modules")
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(fresh)
+	for _, name := range []string{"package.json", "package-lock.json"} {
+		b, err := os.ReadFile(filepath.Join(realOP, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(fresh, name), b, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	cmd.Dir = fresh
+	if out, err := cmd.CombinedOutput(); err != nil {
+		unavailable(t, "npm ci: ", err, "\n", string(out))
+	}
+	// Another test run may have been quicker: then its copy is as good.
+	if err := os.Rename(fresh, dir); err != nil {
+		if _, err := os.Stat(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return filepath.Join(dir, "node_modules")
+}
+
+// startRealOP starts npm's oidc-provider and returns its issuer.
+func startRealOP(t *testing.T) string {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		unavailable(t, "install Node.js to run the test against oidc-provider: ", err)
+	}
+	npm, err := exec.LookPath("npm")
+	if err != nil {
+		unavailable(t, "install npm to run the test against oidc-provider: ", err)
+	}
+	modules := installRealOP(t, npm)
+	cmd := exec.Command(node, filepath.Join(realOP, "server.mjs"), modules, ourRedirect)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(stdout)
+	t.Cleanup(func() {
+		stdin.Close() // it ends with its standard input
+		io.Copy(io.Discard, stdout)
+		if err := cmd.Wait(); err != nil || t.Failed() {
+			t.Logf("oidc-provider: %v\n%s", err, &stderr)
+		}
+	})
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "http://127.0.0.1:") {
+			return lines.Text()
+		}
+	}
+	t.Fatal("oidc-provider did not start")
+	return ""
+}
+
+// browse goes to authURL as a browser would, answers the interaction page as
+// person, and returns the parameters that the provider sends back.
+func browse(t *testing.T, authURL, person string) url.Values {
+	t.Helper()
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	browser := &http.Client{Jar: jar, Timeout: 10 * time.Second, CheckRedirect: func(req *http.Request, _ []*http.Request) error {
+		if strings.HasPrefix(req.URL.String(), ourRedirect) {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	for target := authURL; ; {
+		resp, err := browser.Get(target)
+		if err != nil {
+			t.Fatal(err)
+		}
+		body, err := io.ReadAll(resp.Body)
+		resp.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if to := resp.Header.Get("Location"); strings.HasPrefix(to, ourRedirect) {
+			u, err := url.Parse(to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return u.Query()
+		}
+		page := resp.Request.URL
+		if resp.StatusCode != http.StatusOK || !strings.HasPrefix(page.Path, "/interaction/") || page.RawQuery != "" {
+			t.Fatalf("the provider answered %s at %s: %s", resp.Status, page.Path, body)
+		}
+		page.RawQuery = url.Values{"person": {person}}.Encode()
+		target = page.String()
+	}
+}
+
+// The relying party against an implementation that shares no line with it: the
+// lying provider of the other tests could share our mistakes.
+func TestRealProvider(t *testing.T) {
+	issuer := startRealOP(t)
+	party := func(t *testing.T, client string, edit ...func(*Provider)) *RelyingParty {
+		t.Helper()
+		p := Provider{Issuer: issuer, ClientID: client, ClientSecret: "a secret: with % and + in it", RedirectURL: ourRedirect,
+			Scopes: []string{"profile", "address", "email"}, ACRValues: []string{ourACR}, AMRValues: []string{"mfa"}, MaxAge: time.Hour, AllowLoopback: true}
+		for _, e := range edit {
+			e(&p)
+		}
+		rp, err := NewRelyingParty(t.Context(), p, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(rp.Close)
+		return rp
+	}
+	for _, client := range []string{"penname-RS256", "penname-PS256", "penname-ES256", "penname-EdDSA"} {
+		t.Run(client, func(t *testing.T) {
+			rp := party(t, client)
+			f, authURL := rp.Begin()
+			q := browse(t, authURL, "alice")
+			if q.Get("iss") != issuer {
+				t.Error("the provider did not send iss")
+			}
+			id, err := rp.Finish(t.Context(), f, q)
+			accepted(t, id, err)
+			if id.Address.Reveal() != "1 High Street\nAnytown" || id.Email.Reveal() != "alice@mail.example" || id.Birthdate.Reveal() != "1980-02-29" || id.ACR != ourACR {
+				t.Error("fields are missing")
+			}
+			// The forbidden twin: the same answer again.
+			id, err = rp.Finish(t.Context(), f, q)
+			refused(t, id, err, ErrPKCEFailed)
+		})
+	}
+	const client = "penname-ES256"
+	t.Run("code of another flow", func(t *testing.T) {
+		rp := party(t, client)
+		_, victims := rp.Begin()
+		stolen := browse(t, victims, "alice")
+		mine, authURL := rp.Begin()
+		q := browse(t, authURL, "bert")
+		q.Set("code", stolen.Get("code"))
+		id, err := rp.Finish(t.Context(), mine, q)
+		refused(t, id, err, ErrPKCEFailed)
+	})
+	t.Run("insufficient assurance", func(t *testing.T) {
+		rp := party(t, client)
+		f, authURL := rp.Begin()
+		id, err := rp.Finish(t.Context(), f, browse(t, authURL, "bert"))
+		refused(t, id, err, ErrAssurance)
+	})
+	t.Run("declined", func(t *testing.T) {
+		rp := party(t, client)
+		f, authURL := rp.Begin()
+		id, err := rp.Finish(t.Context(), f, browse(t, authURL, "nobody"))
+		refused(t, id, err, ErrDeclined)
+	})
+	t.Run("wrong secret", func(t *testing.T) {
+		rp := party(t, client, func(p *Provider) { p.ClientSecret = "wrong" })
+		f, authURL := rp.Begin()
+		id, err := rp.Finish(t.Context(), f, browse(t, authURL, "alice"))
+		refused(t, id, err, ErrUnavailable)
+	})
+	t.Run("only the name", func(t *testing.T) {
+		rp := party(t, client, func(p *Provider) { p.Scopes = nil })
+		f, authURL := rp.Begin()
+		id, err := rp.Finish(t.Context(), f, browse(t, authURL, "alice"))
+		accepted(t, id, err)
+		if len(id.Fields()) != 2 {
+			t.Error("more than name and birthdate was kept")
+		}
+	})
+}
