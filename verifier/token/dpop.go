@@ -151,7 +151,7 @@ func openDPoP(raw string) (*proof, *DPoPProof, error) {
 }
 
 // parseProof reads a payload that is strict JSON already. Other claims are
-// allowed (RFC 9449, 4.2: "Additional … claims can be included").
+// allowed (RFC 9449, 4.2: "MAY contain other JOSE Header Parameters or claims").
 func parseProof(payload []byte) (*proof, error) {
 	var c struct {
 		JTI   *string         `json:"jti"`

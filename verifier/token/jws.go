@@ -91,8 +91,8 @@ func parse(raw string, limit int, a area, embedded bool, typs ...string) (*jws, 
 		return nil, a[algNotAllowed]
 	}
 	j.alg = jose.SignatureAlgorithm(alg)
-	// RFC 8725, 3.10: "Applications should protect against … SSRF attacks" by jku
-	// and x5u. Nothing that a header says about keys is followed.
+	// RFC 8725, 3.10: "blindly following a 'jku' or 'x5u' header … could result in
+	// server-side request forgery". Nothing that a header says about keys is followed.
 	if h.JKU != nil || h.X5C != nil || h.X5U != nil || h.JWK != nil && !embedded {
 		return nil, a[untrustedKey]
 	}

@@ -74,7 +74,7 @@ func (v *Verifier) authenticate(r *http.Request, replay ReplayGuard) (*Token, er
 		return nil, err
 	}
 	switch {
-	case t.JKT != "" && !isDPoP: // RFC 9449, 7.2: "MUST … reject the bound token as Bearer"
+	case t.JKT != "" && !isDPoP: // RFC 9449, 7.2: "MUST reject a DPoP-bound access token received as a bearer token"
 		return nil, ErrBoundTokenAsBearer
 	case t.JKT == "" && isDPoP:
 		return nil, ErrTokenNotBound

@@ -24,6 +24,7 @@ const (
 	maxLists       = 256     // lists kept by one HTTPStatusSource
 	maxRedirects   = 3
 	statusTTL      = 5 * time.Minute // where a list names no ttl
+	statusMaxTTL   = time.Hour       // whatever a list says: section 11.5, "within reasonable bounds"
 	statusRetry    = 10 * time.Second
 	statusLeeway   = time.Minute // a list can be from a clock that is this far ahead
 )
@@ -60,7 +61,7 @@ func (l *StatusList) Withdrawn(index int) (withdrawn, ok bool) {
 	if index < 0 || index >= 8*len(l.Bits) {
 		return false, false
 	}
-	// Section 4.1: "each byte … starting from the least significant bit"
+	// Section 4.1, step 3: blocks are "packed into bytes from the least significant bit"
 	return l.Bits[index/8]>>(index%8)&1 == 1, true
 }
 
@@ -87,8 +88,8 @@ func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
 	if l.URI == "" || l.IssuedAt.IsZero() || !l.Expiry.After(l.IssuedAt) || len(l.Bits) == 0 || len(l.Bits) > maxStatusList || l.TTL < 0 {
 		return "", ErrStatusListInvalid
 	}
-	// Section 4.1: "compressed with DEFLATE … in the ZLIB data format. It is
-	// RECOMMENDED to use the highest compression level available."
+	// Section 4.1, step 4: "using DEFLATE with the ZLIB data format. Implementations
+	// are RECOMMENDED to use the highest compression level available."
 	var compressed bytes.Buffer
 	w, err := zlib.NewWriterLevel(&compressed, zlib.BestCompression)
 	if err == nil {
@@ -201,8 +202,8 @@ type cachedList struct {
 // NewHTTPStatusSource returns a source for lists under origin (scheme://host of
 // the issuer, or of where it publishes lists), signed with keys. It follows at
 // most 3 redirects within the origin, reads at most 4 MiB, keeps a list for its
-// ttl (5 minutes if it names none) but never beyond its exp, and after a failure
-// waits 10 seconds before it asks again. A nil client means one with a timeout of
+// ttl (5 minutes if it names none, an hour at most) but never beyond its exp, and
+// after a failure waits 10 seconds before it asks again. A nil client means one with a timeout of
 // 10 seconds; now is the clock.
 func NewHTTPStatusSource(origin string, keys func(context.Context) (*KeySet, error), client *http.Client, now func() time.Time) *HTTPStatusSource {
 	return &HTTPStatusSource{origin: origin, keys: keys, client: httpClient(client, maxRedirects), now: now, lists: map[string]*cachedList{}}
@@ -240,7 +241,7 @@ func (s *HTTPStatusSource) Withdrawn(ctx context.Context, uri string, index int)
 		return false, ErrStatusUnknown.Because(errRecently)
 	}
 	withdrawn, ok := c.list.Withdrawn(index)
-	if !ok { // section 8.3: "If the provided index is out of bounds … MUST be rejected"
+	if !ok { // section 8.3: "out of bounds … the Referenced Token MUST be rejected"
 		return false, ErrStatusUnknown
 	}
 	return withdrawn, nil
@@ -294,7 +295,7 @@ func (l *StatusList) keepUntil(now time.Time) time.Time {
 	if ttl == 0 {
 		ttl = statusTTL
 	}
-	if until := now.Add(ttl); until.Before(l.Expiry) {
+	if until := now.Add(min(ttl, statusMaxTTL)); until.Before(l.Expiry) {
 		return until
 	}
 	return l.Expiry

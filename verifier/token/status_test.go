@@ -282,6 +282,22 @@ func TestHTTPStatusSource(t *testing.T) {
 	}
 }
 
+func TestKeepUntil(t *testing.T) {
+	for _, row := range []struct{ ttl, exp, want time.Duration }{
+		{0, time.Hour, statusTTL},
+		{time.Second, time.Hour, time.Second},
+		{1 << 40, 24 * time.Hour, 1 << 40},
+		{24 * time.Hour, 48 * time.Hour, statusMaxTTL}, // a withdrawal must not wait for a day
+		{time.Hour, time.Minute, time.Minute},
+		{0, time.Minute, time.Minute},
+	} {
+		l := StatusList{TTL: row.ttl, Expiry: noon.Add(row.exp)}
+		if got := l.keepUntil(noon).Sub(noon); got != row.want {
+			t.Errorf("ttl %v, exp in %v: kept for %v", row.ttl, row.exp, got)
+		}
+	}
+}
+
 func TestHTTPStatusSourceAsksOnce(t *testing.T) {
 	s := newListServer(t)
 	source := s.source(t)
