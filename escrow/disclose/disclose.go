@@ -25,6 +25,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -92,7 +93,18 @@ func (r *Registrar) Install(ctx context.Context, bundle []byte, endorsements []s
 	if err != nil {
 		return err
 	}
-	if err := b.VerifyEndorsements(endorsements); err != nil {
+	switch current, err := r.Bundle(ctx); {
+	case err == nil && current.Hash() != b.Hash():
+		// The custodians in force must agree to their successors.
+		err = current.VerifySuccessor(b, endorsements)
+		if err != nil {
+			return err
+		}
+	case err == nil || errors.Is(err, ErrNoBundle):
+		if err := b.VerifyEndorsements(endorsements); err != nil {
+			return err
+		}
+	default:
 		return err
 	}
 	return r.Bundles.Install(ctx, bundle, endorsements, proof.Leaf{
