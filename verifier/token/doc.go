@@ -31,14 +31,15 @@
 //	status              optional, {"status_list":{"idx":0,"uri":"https://…"}}
 //	cnf                 optional, {"jkt":"…"}: the token is bound to a DPoP key
 //
-// The first eight are required: an absent claim is a rejection, not a default.
+// Everything from iss to penname_commitment is required: an absent claim is a
+// rejection, not a default.
 //
 // # The pseudonym
 //
 // A pseudonym is 16 bytes in bech32m (BIP 350) with the human-readable part
 // "pen": 36 lower case characters such as
 //
-//	pen1qqqsyqcyq5rqwzqfpg9scrgwpuuph0e0
+//	pen1qqqsyqcyq5rqwzqfpg9scrgwpusvvflz
 //
 // It survives being copied by hand onto a paper order: any error in up to four
 // characters is detected, and the alphabet leaves out 1, b, i and o. The same person
@@ -50,7 +51,7 @@
 // Sizes are checked before anything is parsed: 8 KiB for a token, 2 KiB for its
 // header, 16 levels of JSON. JSON is read strictly: no duplicate members, exact
 // case, valid UTF-8, no lone surrogates. Base64url is read strictly: no padding,
-// no white space, unused bits zero, so a token has one spelling. Keys come from
+// no white space, unused bits zero, so bytes have one spelling. Keys come from
 // the configured [KeySet] and nowhere else: a header that brings a key or points
 // to one (jwk, jku, x5c, x5u) is refused without following it.
 //
@@ -67,6 +68,4 @@
 // Every error is a [refusal.Error]: a stable code such as
 // "invalid_token.expired" and one constant sentence. Neither holds anything from
 // the token.
-//
-// [refusal.Error]: https://pkg.go.dev/github.com/penname/penname/verifier/refusal#Error
 package token

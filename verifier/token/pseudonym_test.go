@@ -5,6 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"math/rand/v2"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -26,6 +28,23 @@ func TestPseudonymVectors(t *testing.T) {
 		}
 		if p, err := ParsePseudonym(v.text); err != nil || string(p) != v.text {
 			t.Errorf("ParsePseudonym(%s) = %s, %v", v.text, p, err)
+		}
+	}
+}
+
+// The package comment shows a pseudonym; it must be one.
+func TestPseudonymOfThePackageComment(t *testing.T) {
+	doc, err := os.ReadFile("doc.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`pen1[a-z0-9]+`).FindAllString(string(doc), -1)
+	if len(shown) == 0 {
+		t.Error("none is shown")
+	}
+	for _, s := range shown {
+		if _, err := ParsePseudonym(s); err != nil {
+			t.Errorf("%s: %v", s, err)
 		}
 	}
 }
