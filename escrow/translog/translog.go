@@ -30,6 +30,7 @@ var (
 	ErrRollback = refusal.New(refusal.Conflict, "log.rollback", "The log's storage is older than what was already published: stop and restore it; never publish from it.")
 	ErrFork     = refusal.New(refusal.Conflict, "log.fork", "The log's storage disagrees with what was already published: stop and restore it; never publish from it.")
 	ErrQuorum   = refusal.New(refusal.Unavailable, "log.quorum_not_met", "Too few witnesses have cosigned: nothing was published and nothing may be disclosed; try again.")
+	ErrForgot   = refusal.New(refusal.Conflict, "log.witness_forgot", "A witness names a smaller size than it has cosigned: its operator must find out how its state was lost.")
 	ErrNoLeaf   = refusal.New(refusal.NotFound, "log.no_leaf", "The log has no leaf at this index.")
 	ErrNotYet   = refusal.New(refusal.NotYet, "log.not_published", "The leaf is not yet under a cosigned checkpoint: wait for the next one.")
 )

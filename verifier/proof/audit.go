@@ -174,23 +174,25 @@ func contains(ctx context.Context, tiles torchwood.TileReader, c torchwood.Check
 }
 
 // locate finds the first leaf, at from or later, that is wrong, after
-// something did not verify: the leaf whose bytes and hash differ, or the first
-// under a tile that does not fit into the tree. Data that cannot be read at
-// all is [ErrFetch].
+// something did not verify: the first whose bytes and hash differ, else the
+// first under a tile that does not fit into the tree. Data that cannot be read
+// at all is [ErrFetch].
 func locate(ctx context.Context, tr torchwood.TileReader, tree tlog.Tree, from int64, cause error) error {
-	for n := from / torchwood.TileWidth; n*torchwood.TileWidth < tree.N; n++ {
-		start := n * torchwood.TileWidth
+	begin := from - from%torchwood.TileWidth
+	for start := begin; start < tree.N; start += torchwood.TileWidth {
 		width := int(min(torchwood.TileWidth, tree.N-start))
-		t := tlog.Tile{H: torchwood.TileHeight, N: n, W: width}
-		entries := t
+		hashes := tlog.Tile{H: torchwood.TileHeight, N: start / torchwood.TileWidth, W: width}
+		entries := hashes
 		entries.L = -1
-		data, err := tr.ReadTiles(ctx, []tlog.Tile{t, entries})
+		data, err := tr.ReadTiles(ctx, []tlog.Tile{hashes, entries})
 		if err != nil {
 			return ErrFetch.Because(err)
 		}
 		if i, ok := firstDifference(data[0], data[1], width); ok {
 			return ErrTile.Because(&IndexError{Index: start + int64(i), Cause: cause})
 		}
+	}
+	for start := begin; start < tree.N; start += torchwood.TileWidth {
 		ids := []int64{tlog.StoredHashIndex(0, start)}
 		if _, err := torchwood.TileHashReaderWithContext(ctx, tree, tr).ReadHashes(ids); err != nil {
 			return ErrTile.Because(&IndexError{Index: start, Cause: err})

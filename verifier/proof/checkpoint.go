@@ -85,7 +85,9 @@ func NewLog(origin, logVKey string, witnesses []WitnessKey, quorum int) (*Log, e
 // rawKey returns the public key inside a vkey, without name, hash and
 // algorithm. The vkey has been parsed before.
 func rawKey(vkey string) string {
-	b, err := base64.StdEncoding.DecodeString(vkey[strings.LastIndex(vkey, "+")+1:])
+	_, rest, _ := strings.Cut(vkey, "+")
+	_, key64, _ := strings.Cut(rest, "+") // base64 may hold more of them
+	b, err := base64.StdEncoding.DecodeString(key64)
 	if err != nil || len(b) == 0 {
 		return ""
 	}

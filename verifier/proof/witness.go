@@ -17,7 +17,6 @@ import (
 
 	"filippo.io/torchwood"
 	"github.com/penname/penname/verifier/refusal"
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -116,7 +115,8 @@ func (w *Witness) load(ctx context.Context) ([]byte, torchwood.Checkpoint, error
 		return nil, torchwood.Checkpoint{}, ErrWitness.Because(err)
 	}
 	if stored == nil {
-		return nil, torchwood.Checkpoint{Origin: w.origin}, nil
+		empty, err := tlog.TreeHash(0, nil)
+		return nil, torchwood.Checkpoint{Origin: w.origin, Tree: tlog.Tree{Hash: empty}}, err
 	}
 	c, err := openLog(w.origin, w.logVKey, stored)
 	if err != nil {
@@ -191,7 +191,7 @@ func checkAdds(known, c torchwood.Checkpoint, proof tlog.TreeProof) error {
 		return ErrBadProof
 	}
 	// "The proof MUST be empty if the old size is zero."
-	return Consistency(torchwood.Checkpoint{Origin: c.Origin, Tree: known.Tree}, c, proof)
+	return Consistency(known, c, proof)
 }
 
 // persistAndSign stores first: "The witness MUST persist the new checkpoint
@@ -321,13 +321,4 @@ func refuseRequest(rw http.ResponseWriter, err error) {
 		text = e.Error()
 	}
 	http.Error(rw, text, status)
-}
-
-// NewLogKey returns a new key pair for a log with that origin, as signed-note
-// signer and verifier keys.
-func NewLogKey(rand io.Reader, origin string) (skey, vkey string, err error) {
-	if skey, vkey, err = note.GenerateKey(rand, origin); err != nil {
-		return "", "", ErrPolicy.Because(err)
-	}
-	return skey, vkey, nil
 }

@@ -1,0 +1,319 @@
+package translog
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"filippo.io/torchwood"
+	"github.com/penname/penname/verifier/proof"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Publisher publishes one log. It is safe for concurrent use; several
+// processes may publish the same store, for what it saves only grows.
+type Publisher struct {
+	// Timeout is how long a round of cosigning may take; Grace is how long it
+	// still waits for the other witnesses once the quorum is there.
+	Timeout, Grace time.Duration
+	// OnWitness, if not nil, is told of each witness that did not cosign, by
+	// the name of its key, for the operator's log. Three errors are alarms:
+	// [ErrRollback], the witness says it has seen a larger log than ours;
+	// [ErrFork], or another one; [ErrForgot], it names a smaller size than
+	// before, so its state was lost. Set it before the first use; it is called
+	// concurrently.
+	OnWitness func(witness string, err error)
+
+	store     Store
+	signer    note.Signer
+	log       *proof.Log
+	witnesses []*witness
+	now       func() time.Time
+
+	round chan struct{} // holds one token: one round at a time
+}
+
+// New returns a publisher that signs with signer and asks those witnesses,
+// which must be in the log's trust policy. It is [ErrConfig] if the signer is
+// not the key of the log, if fewer witnesses can be asked than the quorum
+// needs, or if what the store has published was not signed under this policy
+// (another key or origin), and [ErrRollback] or [ErrFork] if the store is
+// older than what it published or disagrees with it.
+func New(ctx context.Context, store Store, signer note.Signer, log *proof.Log, witnesses []WitnessClient, now func() time.Time) (*Publisher, error) {
+	if signer.Name() != log.Origin || signer.KeyHash() != log.Key.KeyHash() {
+		return nil, ErrConfig.Because(errors.New("the signer is not the log's key"))
+	}
+	p := &Publisher{Timeout: 5 * time.Second, Grace: 250 * time.Millisecond,
+		store: store, signer: signer, log: log, now: now, round: make(chan struct{}, 1)}
+	for _, c := range witnesses {
+		w, err := newWitness(c, log)
+		if err != nil {
+			return nil, err
+		}
+		if slices.ContainsFunc(p.witnesses, func(other *witness) bool { return other.verifier.KeyHash() == w.verifier.KeyHash() }) {
+			return nil, ErrConfig.Because(errors.New("a witness is listed twice"))
+		}
+		p.witnesses = append(p.witnesses, w)
+	}
+	if len(p.witnesses) < log.Quorum {
+		return nil, ErrConfig.Because(errors.New("fewer witnesses than the quorum"))
+	}
+	size, err := store.Size(ctx)
+	if err != nil {
+		return nil, ErrStore.Because(err)
+	}
+	_, err = p.checkSaved(ctx, size)
+	return p, err
+}
+
+// checkSaved returns the saved checkpoint, after checking that the store with
+// its size leaves still contains it.
+func (p *Publisher) checkSaved(ctx context.Context, size int64) (torchwood.Checkpoint, error) {
+	_, signed, err := p.store.Checkpoint(ctx)
+	if err != nil {
+		return torchwood.Checkpoint{}, ErrStore.Because(err)
+	}
+	if signed == nil {
+		return torchwood.Checkpoint{}, nil
+	}
+	saved, err := p.log.OpenCheckpoint(signed)
+	if errors.Is(err, proof.ErrQuorum) {
+		// Signed by the log, and cosigned under an earlier policy perhaps: it
+		// binds us, though it proves nothing to others any more.
+		saved.Tree, err = Head(signed)
+	}
+	if err != nil {
+		return torchwood.Checkpoint{}, ErrConfig.Because(err)
+	}
+	if saved.N > size {
+		return torchwood.Checkpoint{}, ErrRollback
+	}
+	root, err := tlog.TreeHash(saved.N, p.reader(ctx))
+	if err != nil {
+		return torchwood.Checkpoint{}, ErrStore.Because(err)
+	}
+	if root != saved.Hash {
+		return torchwood.Checkpoint{}, ErrFork
+	}
+	return saved, nil
+}
+
+func (p *Publisher) reader(ctx context.Context) tlog.HashReader {
+	return tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) {
+		if len(ids) == 0 {
+			return nil, nil
+		}
+		return p.store.ReadHashes(ctx, ids)
+	})
+}
+
+// Publish signs the tree as it is now, has it cosigned and saves it. It
+// returns the checkpoint that is saved when it returns, which another process
+// may have made larger. Call it regularly: a quorum of fresh cosignatures is
+// what tells a quiet log from a frozen one.
+//
+// It is [ErrQuorum] if too few witnesses cosigned in time, [ErrStore] if the
+// store failed or its answer was lost, [ErrRollback] or [ErrFork] if the store
+// contradicts what it published. In all cases the saved checkpoint is the old
+// one or a good new one, and the call can be repeated.
+func (p *Publisher) Publish(ctx context.Context) (torchwood.Checkpoint, error) {
+	if err := p.lock(ctx); err != nil {
+		return torchwood.Checkpoint{}, err
+	}
+	defer p.unlock()
+	return p.publish(ctx)
+}
+
+func (p *Publisher) lock(ctx context.Context) error {
+	select {
+	case p.round <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ErrStore.Because(ctx.Err())
+	}
+}
+
+func (p *Publisher) unlock() { <-p.round }
+
+func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
+	refuse := func(err error) (torchwood.Checkpoint, error) { return torchwood.Checkpoint{}, err }
+	size, err := p.store.Size(ctx)
+	if err != nil {
+		return refuse(ErrStore.Because(err))
+	}
+	saved, err := p.checkSaved(ctx, size)
+	if err != nil {
+		return refuse(err)
+	}
+	root, err := tlog.TreeHash(size, p.reader(ctx))
+	if err != nil {
+		return refuse(ErrStore.Because(err))
+	}
+	c := torchwood.Checkpoint{Origin: p.log.Origin, Tree: tlog.Tree{N: size, Hash: root}}
+	n := &note.Note{Text: c.String()}
+	signed, err := note.Sign(n, p.signer)
+	if err != nil {
+		return refuse(ErrConfig.Because(err))
+	}
+	signed = append(signed, p.gather(ctx, saved.N, c, signed)...)
+	// What readers will check is checked before it is kept: the quorum, the
+	// operators and the times of the cosignatures.
+	if _, err := p.log.OpenFresh(signed, p.now(), p.Timeout+proof.MaxSkew); err != nil {
+		return refuse(ErrQuorum.Because(err))
+	}
+	err = p.store.SaveCheckpoint(ctx, size, signed)
+	if errors.Is(err, ErrRollback) {
+		// Another process has published a larger tree meanwhile.
+		if size, err = p.store.Size(ctx); err != nil {
+			return refuse(ErrStore.Because(err))
+		}
+		return p.checkSaved(ctx, size)
+	}
+	if errors.Is(err, ErrFork) {
+		return refuse(err)
+	} else if err != nil {
+		return refuse(ErrStore.Because(err))
+	}
+	return c, nil
+}
+
+// gather asks all witnesses at once and returns the verified signature lines
+// that came back within Timeout, or within Grace after the quorum.
+func (p *Publisher) gather(ctx context.Context, from int64, c torchwood.Checkpoint, signed []byte) []byte {
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	lines := make(chan []byte, len(p.witnesses))
+	for _, w := range p.witnesses {
+		wg.Go(func() {
+			line, err := w.cosign(ctx, from, c, signed, p)
+			p.report(w, err)
+			lines <- line
+		})
+	}
+	var all []byte
+	cosigned := 0
+	for range p.witnesses {
+		line := <-lines
+		if line == nil {
+			continue
+		}
+		all = append(all, line...)
+		if cosigned++; cosigned == p.log.Quorum {
+			// The slowest witness does not set the pace, but it may catch up.
+			timer := time.AfterFunc(p.Grace, cancel)
+			defer timer.Stop()
+		}
+	}
+	wg.Wait()
+	return all
+}
+
+func (p *Publisher) report(w *witness, err error) {
+	if err != nil && p.OnWitness != nil {
+		p.OnWitness(w.verifier.Name(), err)
+	}
+}
+
+// Await returns nil only if the leaf at index is under a saved checkpoint with
+// the quorum of witnesses, and publishes one if there is none yet. Callers
+// that wait at the same time share a round. It is [ErrNoLeaf] if no such leaf
+// is committed, and otherwise as [Publisher.Publish]: on any error nothing may
+// be disclosed.
+func (p *Publisher) Await(ctx context.Context, index int64) error {
+	if ok, err := p.published(ctx, index); ok || err != nil {
+		return err
+	}
+	if err := p.lock(ctx); err != nil {
+		return err
+	}
+	defer p.unlock()
+	if ok, err := p.published(ctx, index); ok || err != nil {
+		return err // the round that we waited for had it
+	}
+	c, err := p.publish(ctx)
+	if err != nil {
+		return err
+	}
+	if index >= c.N {
+		return ErrNoLeaf
+	}
+	return nil
+}
+
+// published trusts what is saved only as far as its signatures go.
+func (p *Publisher) published(ctx context.Context, index int64) (bool, error) {
+	if index < 0 {
+		return false, ErrNoLeaf
+	}
+	_, signed, err := p.store.Checkpoint(ctx)
+	if err != nil {
+		return false, ErrStore.Because(err)
+	}
+	if signed == nil {
+		return false, nil
+	}
+	c, err := p.log.OpenCheckpoint(signed)
+	if errors.Is(err, proof.ErrQuorum) {
+		return false, nil // cosigned under an earlier policy: ask again
+	} else if err != nil {
+		return false, ErrConfig.Because(err)
+	}
+	return index < c.N, nil
+}
+
+// Prove returns the leaf at index and its c2sp.org/tlog-proof@v1 under the
+// saved checkpoint, or [ErrNotYet]. [proof.Log.VerifyProof] checks them, and
+// Prove has checked them already: it is [ErrFork] if the store's leaf is not
+// the one that was published.
+func (p *Publisher) Prove(ctx context.Context, index int64) (leaf, tlogProof []byte, err error) {
+	_, signed, err := p.store.Checkpoint(ctx)
+	if err != nil {
+		return nil, nil, ErrStore.Because(err)
+	}
+	c := torchwood.Checkpoint{}
+	if signed != nil {
+		if c, err = p.log.OpenCheckpoint(signed); errors.Is(err, proof.ErrQuorum) {
+			return nil, nil, ErrNotYet.Because(err)
+		} else if err != nil {
+			return nil, nil, ErrConfig.Because(err)
+		}
+	}
+	if index < 0 || index >= c.N {
+		return nil, nil, ErrNotYet
+	}
+	leaves, err := p.store.Leaves(ctx, index, index+1)
+	if err != nil || len(leaves) != 1 {
+		return nil, nil, ErrStore.Because(err)
+	}
+	path, err := tlog.ProveRecord(c.N, index, p.reader(ctx))
+	if err != nil {
+		return nil, nil, ErrStore.Because(err)
+	}
+	if err := proof.Inclusion(index, leaves[0], path, c); err != nil {
+		return nil, nil, ErrFork.Because(err)
+	}
+	return leaves[0], torchwood.FormatProof(index, path, signed), nil
+}
+
+// NewKey returns a new key pair for the log with that origin: the signer's
+// encoding, which is the secret, and the verifier key for the bundle.
+func NewKey(origin string) (skey, vkey string, err error) {
+	if skey, vkey, err = note.GenerateKey(rand.Reader, origin); err != nil {
+		return "", "", ErrConfig.Because(err)
+	}
+	return skey, vkey, nil
+}
+
+// NewSigner returns the signer for [New] from the first result of [NewKey].
+func NewSigner(skey string) (note.Signer, error) {
+	s, err := note.NewSigner(skey)
+	if err != nil {
+		return nil, ErrConfig // the cause could quote the key
+	}
+	return s, nil
+}

@@ -1,0 +1,134 @@
+package translog
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Tiles reads the published part of the log straight from the store, in the
+// C2SP tlog-tiles layout: for [proof.Log.Audit] without HTTP. Leaves behind the
+// cosigned checkpoint do not exist for it.
+func Tiles(store Store) torchwood.TileReader { return tiles{store} }
+
+type tiles struct{ store Store }
+
+func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
+
+func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
+	if path != "checkpoint" {
+		return nil, ErrNoLeaf
+	}
+	_, signed, err := t.store.Checkpoint(ctx)
+	if err != nil {
+		return nil, ErrStore.Because(err)
+	}
+	if signed == nil {
+		return nil, ErrNotYet
+	}
+	return signed, nil
+}
+
+func (t tiles) ReadTiles(ctx context.Context, wanted []tlog.Tile) ([][]byte, error) {
+	size, _, err := t.store.Checkpoint(ctx)
+	if err != nil {
+		return nil, ErrStore.Because(err)
+	}
+	data := make([][]byte, len(wanted))
+	for i, tile := range wanted {
+		if data[i], err = t.readTile(ctx, tile, size); err != nil {
+			return nil, err
+		}
+	}
+	return data, nil
+}
+
+func (t tiles) readTile(ctx context.Context, tile tlog.Tile, size int64) ([]byte, error) {
+	if tile.H != torchwood.TileHeight {
+		return nil, ErrNoLeaf
+	}
+	// A hash at this level stands for 256^L leaves; the tile exists if all the
+	// leaves under its last hash are published.
+	level := max(tile.L, 0) * torchwood.TileHeight
+	if level > 56 || tile.N >= 1<<40 || tile.N*torchwood.TileWidth+int64(tile.W) > size>>level {
+		return nil, ErrNoLeaf
+	}
+	from := tile.N * torchwood.TileWidth
+	if tile.L == -1 {
+		return t.readEntries(ctx, from, from+int64(tile.W))
+	}
+	ids := make([]int64, tile.W)
+	for i := range ids {
+		ids[i] = tlog.StoredHashIndex(level, from+int64(i))
+	}
+	hashes, err := t.store.ReadHashes(ctx, ids)
+	if err != nil || len(hashes) != len(ids) {
+		return nil, ErrStore.Because(err)
+	}
+	data := make([]byte, 0, len(hashes)*tlog.HashSize)
+	for _, h := range hashes {
+		data = append(data, h[:]...)
+	}
+	return data, nil
+}
+
+func (t tiles) readEntries(ctx context.Context, from, to int64) ([]byte, error) {
+	leaves, err := t.store.Leaves(ctx, from, to)
+	if err != nil || int64(len(leaves)) != to-from {
+		return nil, ErrStore.Because(err)
+	}
+	var data []byte
+	for _, leaf := range leaves {
+		if data, err = torchwood.AppendTileEntry(data, leaf); err != nil {
+			return nil, ErrStore.Because(err)
+		}
+	}
+	return data, nil
+}
+
+// Handler serves the log as C2SP tlog-tiles: GET /checkpoint, /tile/<L>/<N>
+// and /tile/entries/<N>, without authentication. Tiles never change and may
+// be cached for ever.
+func (p *Publisher) Handler() http.Handler {
+	mux := http.NewServeMux()
+	read := tiles{p.store}
+	mux.HandleFunc("GET /checkpoint", func(w http.ResponseWriter, r *http.Request) {
+		b, err := read.ReadEndpoint(r.Context(), "checkpoint")
+		serve(w, b, err, "text/plain; charset=utf-8", "no-cache")
+	})
+	mux.HandleFunc("GET /tile/", func(w http.ResponseWriter, r *http.Request) {
+		tile, err := torchwood.ParseTilePath(strings.TrimPrefix(r.URL.Path, "/"))
+		if err != nil {
+			http.NotFound(w, r)
+			return
+		}
+		data, err := read.ReadTiles(r.Context(), []tlog.Tile{tile})
+		if err != nil {
+			serve(w, nil, err, "", "")
+			return
+		}
+		serve(w, data[0], nil, "application/octet-stream", "public, max-age=31536000, immutable")
+	})
+	return mux
+}
+
+func serve(w http.ResponseWriter, b []byte, err error, contentType, caching string) {
+	switch {
+	case errors.Is(err, ErrNoLeaf), errors.Is(err, ErrNotYet):
+		http.Error(w, "not in the published log", http.StatusNotFound)
+	case err != nil:
+		http.Error(w, "the log is unavailable, try again", http.StatusServiceUnavailable)
+	default:
+		h := w.Header()
+		h.Set("Content-Type", contentType)
+		h.Set("Cache-Control", caching)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Content-Length", strconv.Itoa(len(b)))
+		_, _ = w.Write(b) // a client that went away
+	}
+}

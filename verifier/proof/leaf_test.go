@@ -1,0 +1,244 @@
+package proof_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/penname/penname/verifier/proof"
+	"pgregory.net/rapid"
+)
+
+var (
+	hexA = strings.Repeat("a1", 32)
+	hexB = strings.Repeat("b2", 32)
+	hexC = strings.Repeat("c3", 32)
+)
+
+func ref(i int64) *int64 { return &i }
+
+// examples is one valid leaf of every kind, in the order of a case.
+func examples() []proof.Leaf {
+	return []proof.Leaf{
+		{Version: 1, Kind: proof.KindBundle, Day: "2026-01-01", Bundle: hexA},
+		{Version: 1, Kind: proof.KindRefused, Day: "2026-01-02", Code: "warrant.unknown_authority"},
+		{Version: 1, Kind: proof.KindRecorded, Day: "2026-01-03", Jurisdiction: "GB-SCT", OffenceClass: "threats_to_kill", WarrantKind: "production",
+			Targets: 2, SecrecyEnds: "2026-02-03", Bundle: hexA, Commitment: hexB, TargetCommitments: []string{hexA, hexC}},
+		{Version: 1, Kind: proof.KindApproved, Day: "2026-01-04", Case: ref(2), Custodian: "bar-council", Commitment: hexA},
+		{Version: 1, Kind: proof.KindDeclined, Day: "2026-01-04", Case: ref(2), Custodian: "press-council", Commitment: hexB, Code: "not_necessary"},
+		{Version: 1, Kind: proof.KindApproved, Day: "2026-01-05", Case: ref(2), Custodian: "ombudsman.example", Commitment: hexC},
+		{Version: 1, Kind: proof.KindAuthorised, Day: "2026-01-05", Case: ref(2)},
+		{Version: 1, Kind: proof.KindReleased, Day: "2026-01-06", Case: ref(2), Package: hexB},
+		{Version: 1, Kind: proof.KindNoticed, Day: "2026-02-04", Case: ref(2), Salt: hexC},
+	}
+}
+
+func TestLeafOfEveryKindHasOneForm(t *testing.T) {
+	for _, l := range examples() {
+		b, err := l.Marshal()
+		if err != nil {
+			t.Fatalf("%s: %v", l.Kind, err)
+		}
+		back, err := proof.ParseLeaf(b)
+		if err != nil {
+			t.Fatalf("%s: %v", l.Kind, err)
+		}
+		if again, err := back.Marshal(); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s: %s", l.Kind, again)
+		}
+	}
+	withdrawal := proof.Leaf{Version: 1, Kind: proof.KindRecorded, Day: "2026-01-03", Case: ref(1), Jurisdiction: "GB", OffenceClass: "stalking",
+		WarrantKind: "withdrawal", Bundle: hexA, Commitment: hexB}
+	if _, err := withdrawal.Marshal(); err != nil {
+		t.Error("a withdrawal names no targets:", err)
+	}
+}
+
+// The linter is what stands between a bug in the registrar and a name that is
+// public for ever.
+func TestM31LeafThatCouldCarryAPersonIsRefused(t *testing.T) {
+	base := examples()
+	recorded, refused, approved, declined, noticed := base[2], base[1], base[3], base[4], base[8]
+	set := func(l proof.Leaf, f func(*proof.Leaf)) proof.Leaf { f(&l); return l }
+	for name, l := range map[string]proof.Leaf{
+		"M31 a name as offence class":        set(recorded, func(l *proof.Leaf) { l.OffenceClass = "Jo Bloggs" }),
+		"M31 an address as offence class":    set(recorded, func(l *proof.Leaf) { l.OffenceClass = "12 High Street" }),
+		"M31 an e-mail address as custodian": set(approved, func(l *proof.Leaf) { l.Custodian = "jo@example.com" }),
+		"M31 a date of birth in a code":      set(refused, func(l *proof.Leaf) { l.Code = "born.19800101" }),
+		"M31 a telephone number in a code":   set(refused, func(l *proof.Leaf) { l.Code = "call.07700900123" }),
+		"M31 a pseudonym in a code":          set(refused, func(l *proof.Leaf) { l.Code = "target.pen1qqqsyqcyq5rqwzqf" }),
+		"M31 a platform in a code":           set(refused, func(l *proof.Leaf) { l.Code = "https://town-square.example" }),
+		"M31 a code of 65 characters":        set(refused, func(l *proof.Leaf) { l.Code = strings.Repeat("a", 65) }),
+		"M31 free text as the reason":        set(declined, func(l *proof.Leaf) { l.Code = "I know this man" }),
+		"M31 non-Latin letters":              set(declined, func(l *proof.Leaf) { l.Code = "пример" }),
+		"M31 a line break after a word":      set(declined, func(l *proof.Leaf) { l.Code = "not_necessary\n" }),
+		"M31 a name as jurisdiction":         set(recorded, func(l *proof.Leaf) { l.Jurisdiction = "JO" + "BLOGGS" }),
+		"M31 lower case jurisdiction":        set(recorded, func(l *proof.Leaf) { l.Jurisdiction = "gb" }),
+		"M31 unknown kind of warrant":        set(recorded, func(l *proof.Leaf) { l.WarrantKind = "bloggs" }),
+		"M31 unknown kind":                   set(recorded, func(l *proof.Leaf) { l.Kind = "bloggs" }),
+		"M31 no version":                     set(recorded, func(l *proof.Leaf) { l.Version = 0 }),
+		"M31 a time instead of a day":        set(recorded, func(l *proof.Leaf) { l.Day = "2026-01-03T10:00:00Z" }),
+		"M31 a day that does not exist":      set(recorded, func(l *proof.Leaf) { l.Day = "2026-02-30" }),
+		"M31 the zero day":                   set(recorded, func(l *proof.Leaf) { l.SecrecyEnds = "0001-01-01" }),
+		"M31 short commitment":               set(recorded, func(l *proof.Leaf) { l.Commitment = hexA[:62] }),
+		"M31 upper case commitment":          set(recorded, func(l *proof.Leaf) { l.Commitment = strings.ToUpper(hexA) }),
+		"M31 text as commitment":             set(recorded, func(l *proof.Leaf) { l.Commitment = fmt.Sprintf("%-64s", "jo bloggs") }),
+		"M31 targets not sorted":             set(recorded, func(l *proof.Leaf) { l.TargetCommitments = []string{hexC, hexA} }),
+		"M31 one target twice":               set(recorded, func(l *proof.Leaf) { l.TargetCommitments = []string{hexA, hexA} }),
+		"M31 more targets than commitments":  set(recorded, func(l *proof.Leaf) { l.Targets = 3 }),
+		"M31 no targets":                     set(recorded, func(l *proof.Leaf) { l.Targets, l.TargetCommitments = 0, nil }),
+		"M31 negative case":                  set(approved, func(l *proof.Leaf) { l.Case = ref(-1) }),
+		"M31 approval of nothing":            set(approved, func(l *proof.Leaf) { l.Case = nil }),
+		"M31 case of a production warrant":   set(recorded, func(l *proof.Leaf) { l.Case = ref(0) }),
+		"M31 offence class of a refused":     set(refused, func(l *proof.Leaf) { l.OffenceClass = "stalking" }),
+		"M31 custodian of a refused":         set(refused, func(l *proof.Leaf) { l.Custodian = "bar-council" }),
+		"M31 commitment of a refused":        set(refused, func(l *proof.Leaf) { l.Commitment = hexA }),
+		"M31 salt before the notice":         set(recorded, func(l *proof.Leaf) { l.Salt = hexA }),
+		"M32 a notice with the zero salt":    set(noticed, func(l *proof.Leaf) { l.Salt = strings.Repeat("0", 64) }),
+		"M32 a commitment made without salt": set(approved, func(l *proof.Leaf) { l.Commitment = proof.Commit([32]byte{}, "approval", []byte("x")) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			if b, err := l.Marshal(); !errors.Is(err, proof.ErrLeaf) {
+				t.Errorf("%s, %v", b, err)
+			} else if s := err.Error() + fmt.Sprint(errors.Unwrap(err)); strings.Contains(strings.ToLower(s), "bloggs") {
+				t.Errorf("the refusal quotes what it refused: %s", s)
+			}
+		})
+	}
+}
+
+func TestM31LeafHasOnlyItsCanonicalBytes(t *testing.T) {
+	good := string(must(examples()[3].Marshal())(t))
+	for name, bad := range map[string]string{
+		"M31 empty":              "",
+		"M31 null":               "null",
+		"M31 white space":        strings.Replace(good, ":", ": ", 1),
+		"M31 trailing line feed": good + "\n",
+		"M31 a second value":     good + good,
+		"M31 unknown field":      strings.Replace(good, `{"v":1`, `{"v":1,"name":"jo bloggs"`, 1),
+		"M31 duplicate field":    strings.Replace(good, `"kind"`, `"v":1,"kind"`, 1),
+		"M31 other case":         strings.Replace(good, `"kind"`, `"Kind"`, 1),
+		"M31 long s":             strings.Replace(good, `"case"`, `"caſe"`, 1),
+		"M31 escape":             strings.Replace(good, `bar`, `\u0062ar`, 1),
+		"M31 other order":        `{"kind":"authorised","v":1,"day":"2026-01-05","case":2}`,
+		"M31 null field":         strings.Replace(good, `{"v":1`, `{"v":1,"code":null`, 1),
+		"M31 number as text":     strings.Replace(good, `"case":2`, `"case":"2"`, 1),
+		"M31 exponent":           strings.Replace(good, `"case":2`, `"case":2e0`, 1),
+		"M31 beyond 63 bits":     strings.Replace(good, `"case":2`, `"case":9223372036854775808`, 1),
+		"M31 not UTF-8":          strings.Replace(good, "bar", "b\xffr", 1),
+		"M31 version 2":          strings.Replace(good, `"v":1`, `"v":2`, 1),
+		"M31 byte order mark":    "\ufeff" + good,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := proof.ParseLeaf([]byte(bad)); !errors.Is(err, proof.ErrLeaf) {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// A pseudonym on a platform is one of few: whoever has the platform's user
+// list can try them all. Only the salt hides them.
+func TestM32CommitmentResistsGuessingUntilTheSaltIsPublished(t *testing.T) {
+	salt := [32]byte{1, 2, 3}
+	leaf := examples()[2]
+	leaf.Targets, leaf.TargetCommitments = 1, []string{proof.Commit(salt, "target", []byte("pen1user7"), []byte("town-square"))}
+	noticed := examples()[8]
+	for guess := range 1000 {
+		pseudonym := fmt.Sprintf("pen1user%d", guess)
+		noticed.Salt = hexA // the attacker's guess at the salt
+		if proof.Concerns(leaf, noticed, pseudonym, "town-square") {
+			t.Fatal("opened without the salt")
+		}
+	}
+	noticed.Salt = fmt.Sprintf("%x", salt)
+	if !proof.Concerns(leaf, noticed, "pen1user7", "town-square") {
+		t.Error("the person concerned is not told")
+	}
+	for _, other := range [][2]string{{"pen1user8", "town-square"}, {"pen1user7", "school-forum"}, {"pen1user7town", "-square"}, {"", ""}} {
+		if proof.Concerns(leaf, noticed, other[0], other[1]) {
+			t.Errorf("%v is told", other)
+		}
+	}
+	noticed.Salt = "not hex"
+	if proof.Concerns(leaf, noticed, "pen1user7", "town-square") {
+		t.Error("opened with a malformed salt")
+	}
+	if proof.Commit(salt, "warrant", []byte("x")) == proof.Commit(salt, "approval", []byte("x")) {
+		t.Error("one commitment serves two purposes")
+	}
+	if proof.Commit(salt, "target", []byte("ab"), []byte("c")) == proof.Commit(salt, "target", []byte("a"), []byte("bc")) {
+		t.Error("parts run into each other")
+	}
+}
+
+func TestM34OversizeLeafIsRefusedBeforeParsing(t *testing.T) {
+	l := examples()[2]
+	l.TargetCommitments = nil
+	for i := range proof.MaxTargets {
+		l.TargetCommitments = append(l.TargetCommitments, fmt.Sprintf("%064x", i+1))
+	}
+	l.Targets = len(l.TargetCommitments)
+	b, err := l.Marshal()
+	if err != nil || len(b) > proof.MaxLeaf {
+		t.Fatalf("the largest warrant does not fit: %d bytes, %v", len(b), err)
+	}
+	l.TargetCommitments = append(l.TargetCommitments, strings.Repeat("f", 64))
+	l.Targets++
+	if _, err := l.Marshal(); !errors.Is(err, proof.ErrLeafSize) {
+		t.Error(err)
+	}
+	if _, err := proof.ParseLeaf(bytes.Repeat([]byte{'['}, proof.MaxLeaf+1)); !errors.Is(err, proof.ErrLeafSize) {
+		t.Error(err)
+	}
+}
+
+func FuzzLeaf(f *testing.F) {
+	seeds := 0
+	for _, l := range examples() {
+		b, err := l.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(b)
+		seeds++
+	}
+	if seeds == 0 {
+		f.Fatal("no seeds")
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		l, err := proof.ParseLeaf(b)
+		if err != nil {
+			return
+		}
+		if again, err := l.Marshal(); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%q and %q are one leaf", b, again)
+		}
+		if !json.Valid(b) {
+			t.Errorf("%q is not JSON", b)
+		}
+	})
+}
+
+// One bit changed in a leaf is another leaf or none: it never parses to the
+// same one.
+func TestOneBitChangedInALeafChangesIt(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		l := rapid.SampledFrom(examples()).Draw(t, "leaf")
+		b, err := l.Marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bit := rapid.IntRange(0, 8*len(b)-1).Draw(t, "bit")
+		changed := bytes.Clone(b)
+		changed[bit/8] ^= 1 << (bit % 8)
+		if other, err := proof.ParseLeaf(changed); err == nil {
+			if again, err := other.Marshal(); err != nil || bytes.Equal(again, b) {
+				t.Fatalf("%q parses as %q", changed, b)
+			}
+		}
+	})
+}
