@@ -71,6 +71,8 @@ func TestCoalescerMergesWhatArrivesMeanwhile(t *testing.T) {
 		if good.Load() != 500 || bad.Load() != 500 {
 			t.Errorf("%d good and %d refused, want 500 and 500", good.Load(), bad.Load())
 		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
 		if len(batches) != flights+8 { // 1998 items in batches of 256
 			t.Errorf("batches of %v", batches)
 		}
@@ -86,8 +88,8 @@ func TestCoalescerLeavesThoseWhoGaveUpBehind(t *testing.T) {
 		c := doubler(&batches)
 		for range flights {
 			go c.do(t.Context(), 2)
+			synctest.Wait()
 		}
-		synctest.Wait()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		if _, err := c.do(ctx, 2, 2, 2); !errors.Is(err, ErrUnavailable) { // waits for a flight
@@ -96,13 +98,17 @@ func TestCoalescerLeavesThoseWhoGaveUpBehind(t *testing.T) {
 		if out, err := c.do(t.Context(), 4); err != nil || out[0] != 8 {
 			t.Errorf("%v, %v", out, err)
 		}
+		c.mu.Lock()
 		if fmt.Sprint(batches) != "[1 1 1]" {
 			t.Errorf("batches of %v: the call that gave up was sent", batches)
 		}
+		c.mu.Unlock()
 		// Giving up in flight does not take the others along.
 		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
+		c.mu.Lock()
 		c.flying = flights // none leaves yet
+		c.mu.Unlock()
 		results := make(chan error, 2)
 		go func() { _, err := c.do(ctx, 2); results <- err }()
 		go func() { _, err := c.do(t.Context(), 6); results <- err }()
