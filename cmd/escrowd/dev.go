@@ -54,12 +54,13 @@ type testbed struct {
 	school   *platform
 	service  *service
 
-	dsn     string               // PostgreSQL's administrator
-	vault   *sandbox.VaultServer // nil with the local keyring
-	witness map[string]*outage   // by custodian
-	group   *errgroup.Group
-	cancel  context.CancelFunc
-	closers []func() error
+	dsn      string               // PostgreSQL's administrator
+	database string               // folder of PostgreSQL's files, empty if it was there before
+	vault    *sandbox.VaultServer // nil with the local keyring
+	witness  map[string]*outage   // by custodian
+	group    *errgroup.Group
+	cancel   context.CancelFunc
+	closers  []func() error
 }
 
 // outage is a handler that can be down: what happens when witnesses are is part
@@ -98,6 +99,7 @@ type devOptions struct {
 	vault     bool
 	logOutput io.Writer
 	progress  io.Writer
+	postgres  []string // further settings of PostgreSQL
 }
 
 // startTestbed starts everything; Close stops it.
@@ -176,11 +178,11 @@ func (t *testbed) wire(ctx, run context.Context, o devOptions) (w *world, err er
 	}
 	w.wiring = wiring{log: t.log, now: t.clock.Now, origin: t.origin}
 
-	pg, err := sandbox.StartPostgres(ctx, "")
+	pg, err := sandbox.StartPostgres(ctx, "", o.postgres...)
 	if err != nil {
 		return nil, err
 	}
-	t.dsn = pg.DSN
+	t.dsn, t.database = pg.DSN, pg.Dir
 	t.closers = append(t.closers, pg.Stop)
 	i, d := &issuingSide{}, &disclosingSide{}
 	if err := t.openStores(ctx, i, d); err != nil {

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penname/penname/escrow/sandbox"
+)
+
+// TestPrivacyCanary plays the whole story on a real Vault, with PostgreSQL
+// logging every statement, and then searches everything that it left behind for
+// the identities that went in: the service's log, what was printed, every file
+// of PostgreSQL (tables, write-ahead log, server log, a full dump), Vault's
+// storage and audit file, and the folders of custodians, court and requester.
+//
+// The identities are searched for in clear, in base64 and in hexadecimal. The
+// search is shown to work: the one place where they must be found, the answer
+// to the requester, is searched too.
+func TestPrivacyCanary(t *testing.T) {
+	logs := &syncBuffer{}
+	tb, err := startTestbed(t.Context(), devOptions{
+		listen: "127.0.0.1:0", vault: true, logOutput: logs, progress: os.Stderr,
+		postgres: []string{"log_statement=all", "log_min_duration_statement=0", "shared_preload_libraries=pg_stat_statements"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var printed strings.Builder
+	if err := playStory(t.Context(), tb, &printed); err != nil {
+		t.Fatalf("%v\n%s", err, printed.String())
+	}
+	needles := encodings(canaries())
+
+	for name, text := range map[string]string{"the service's log": logs.String(), "the story": printed.String()} {
+		if text == "" {
+			t.Errorf("%s is empty: nothing was searched", name)
+		}
+		report(t, name, []byte(text), needles)
+	}
+	for name, dir := range map[string]string{
+		"PostgreSQL's files": tb.database, "Vault's storage": tb.vault.Storage, "what outsiders keep": tb.dir,
+	} {
+		if n := searchFiles(t, name, dir, needles); n == 0 {
+			t.Errorf("%s: no file was searched in %q", name, dir)
+		}
+	}
+	for name, file := range map[string]string{"Vault's audit": tb.vault.Audit, "Vault's log": tb.vault.Log} {
+		b, err := os.ReadFile(file)
+		if err != nil || len(b) == 0 {
+			t.Fatalf("%s: %v", name, err)
+		}
+		report(t, name, b, needles)
+	}
+	for name, body := range refusedBodies(t, tb) {
+		report(t, name, []byte(body), needles)
+	}
+	// The search finds what is there: planted in a file, in each encoding.
+	for _, n := range needles {
+		if !contains([]byte("before "+string(n)+" after"), needles) {
+			t.Errorf("the search would not find %q", n)
+		}
+	}
+}
+
+// refusedBodies sends requests that carry an identity to every endpoint, all to
+// be refused, and returns what came back.
+func refusedBodies(t *testing.T, tb *testbed) map[string]string {
+	t.Helper()
+	who := sandbox.People()[0]
+	q := url.Values{"name": {who.Name}, "state": {who.Email}, "code": {who.Birthdate}, "client_id": {who.Subject}}.Encode()
+	bodies := make(map[string]string)
+	send := func(method, path, contentType, body string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, tb.origin+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", contentType)
+		req.Header.Set("Authorization", "Bearer "+who.Email)
+		req.Header.Set("DPoP", who.Email)
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer res.Body.Close()
+		b, err := io.ReadAll(res.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode < 400 && res.StatusCode != http.StatusSeeOther && path != "/" {
+			t.Errorf("%s %s was not refused: %d", method, path, res.StatusCode)
+		}
+		headers := &bytes.Buffer{}
+		if err := res.Header.Write(headers); err != nil {
+			t.Fatal(err)
+		}
+		bodies[method+" "+strings.Split(path, "?")[0]] = string(b) + headers.String()
+	}
+	jsonBody := fmt.Sprintf(`{"warrant":%q,"evidence":[%q]}`, who.Name, who.Email)
+	for _, path := range []string{"/enrol/callback?", "/me?", "/authorize?", "/userinfo?", "/v1/cases?", "/v1/warrants/none?",
+		"/v1/warrants/none/package?", "/v1/cases/none?", "/status/none?", "/log/none?", "/nowhere?"} {
+		send(http.MethodGet, path+q, "", "")
+	}
+	for _, path := range []string{"/v1/warrants", "/v1/cases/none/decisions"} {
+		send(http.MethodPost, path, "application/json", jsonBody)
+		send(http.MethodPost, path+"?broken", "application/json", jsonBody[:len(jsonBody)-2])
+	}
+	for _, path := range []string{"/token", "/par", "/introspect", "/revoke"} {
+		send(http.MethodPost, path, "application/x-www-form-urlencoded", q)
+	}
+	return bodies
+}
+
+// encodings returns the needles in the forms in which they could hide.
+func encodings(values []string) [][]byte {
+	var all [][]byte
+	for _, v := range values {
+		all = append(all, []byte(v), []byte(fmt.Sprintf("%x", v)), []byte(url.QueryEscape(v)))
+		// Base64 of a text inside another depends on where it starts: the middle
+		// of each of the three alignments.
+		for shift := range 3 {
+			enc := base64.StdEncoding.EncodeToString([]byte(strings.Repeat("\x00", shift) + v))
+			if len(enc) > 14 {
+				all = append(all, []byte(enc[4:len(enc)-4]))
+			}
+		}
+	}
+	return all
+}
+
+func contains(text []byte, needles [][]byte) bool {
+	for _, n := range needles {
+		if bytes.Contains(text, n) {
+			return true
+		}
+	}
+	return false
+}
+
+func report(t *testing.T, where string, text []byte, needles [][]byte) {
+	t.Helper()
+	for _, n := range needles {
+		if bytes.Contains(text, n) {
+			t.Errorf("%s holds an identity (%q)", where, n)
+		}
+	}
+}
+
+// searchFiles searches every file below dir and returns how many there were.
+func searchFiles(t *testing.T, where, dir string, needles [][]byte) (n int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil //nolint:nilerr // files come and go while PostgreSQL runs
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			return nil //nolint:nilerr // likewise
+		}
+		n++
+		report(t, where+": "+filepath.Base(name), b, needles)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
