@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/refusal"
@@ -1039,4 +1040,187 @@ func ExampleFixed() {
 	_, err := openid.Fixed(openid.Platform{ID: "town-square", RedirectURIs: []string{"http://square.example/"}})
 	fmt.Println(refusal.Of(err).Code)
 	// Output: openid.bad_platform
+}
+
+// meanwhile is a store in which something else happens right after a row of a
+// kind was read: the worst moment, every time.
+type meanwhile struct {
+	openid.Store
+	kind openid.Kind
+	act  func()
+}
+
+func (m *meanwhile) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
+	row, err := m.Store.Get(ctx, kind, id)
+	if act := m.act; act != nil && kind == m.kind {
+		m.act = nil
+		act()
+	}
+	return row, err
+}
+
+func TestReadThenWrite(t *testing.T) {
+	build := func(t *testing.T, kind openid.Kind) (*rig, *meanwhile) {
+		m := &meanwhile{kind: kind}
+		return newRig(t, func(r *rig) { m.Store = r.memory; r.store = m }), m
+	}
+	t.Run("O04", func(t *testing.T) {
+		r, m := build(t, openid.KindGrant)
+		var first answer
+		code := r.code(r.square)
+		m.act = func() { first = r.post("/token", r.redemption(r.square, code)) }
+		wantError(t, r.post("/token", r.redemption(r.square, code)), 400, "invalid_grant")
+		if first.status != http.StatusOK || r.active(first.json(t)["access_token"].(string)) {
+			t.Errorf("the first redemption: %d, still active", first.status)
+		}
+	})
+	t.Run("O11", func(t *testing.T) {
+		r, m := build(t, openid.KindGrant)
+		var first answer
+		refresh := r.tokens("scope", "openid offline_access")["refresh_token"].(string)
+		m.act = func() { first = r.refresh(refresh) }
+		wantError(t, r.refresh(refresh), 400, "invalid_grant")
+		if first.status != http.StatusOK || r.active(first.json(t)["access_token"].(string)) {
+			t.Errorf("the first renewal: %d, still active", first.status)
+		}
+	})
+	t.Run("I17/revoked while it is renewed", func(t *testing.T) {
+		r, m := build(t, openid.KindGrant)
+		refresh := r.tokens("scope", "openid offline_access")["refresh_token"].(string)
+		m.act = func() {
+			r.post("/revoke", url.Values{"token": {refresh}, "client_id": {r.square.ID}, "client_secret": {secret}})
+		}
+		wantError(t, r.refresh(refresh), 400, "invalid_grant")
+	})
+	t.Run("answered twice", func(t *testing.T) {
+		r, m := build(t, openid.KindSession)
+		var first answer
+		action := r.open(r.request(r.square))
+		m.act = func() { first = r.decide(action, "approve") }
+		wantPage(t, r.decide(action, "approve"), openid.ErrNotFound)
+		if first.redirected(t).Get("code") == "" {
+			t.Error("the first answer got no code")
+		}
+		action = r.open(r.request(r.square))
+		m.act = func() { first = r.decide(action, "deny") }
+		wantPage(t, r.decide(action, "approve"), openid.ErrNotFound)
+		wantRedirect(t, r, first, "access_denied")
+	})
+}
+
+// A proof's identifier is its key's own: nobody can use up another's.
+func TestP23IdentifierOfAnotherKey(t *testing.T) {
+	r := newRig(t)
+	for i := range 2 {
+		s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: key(t, "", jose.EdDSA).Key}, (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := jwt.Signed(s).Claims(map[string]any{"jti": "the same", "htm": "POST", "htu": r.issuer + "/token", "iat": time.Now().Unix()}).Serialize()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a := r.post("/token", r.redemption(r.square, r.code(r.square)), "DPoP", p); a.status != http.StatusOK {
+			t.Errorf("key %d: %s", i, a.body)
+		}
+		wantError(t, r.post("/token", r.redemption(r.square, r.code(r.square)), "DPoP", p), 400, "invalid_dpop_proof")
+	}
+}
+
+// A lookup that answers with an unsound platform is a fault of ours, not a platform.
+func TestO02UnsoundPlatform(t *testing.T) {
+	for name, pl := range map[string]openid.Platform{
+		"wildcard":   {ID: "p", RedirectURIs: []string{"https://*.example/"}, SecretHash: [32]byte{1}},
+		"no secret":  {ID: "p", RedirectURIs: []string{"https://p.example/"}},
+		"two ways":   {ID: "p", RedirectURIs: []string{"https://p.example/"}, SecretHash: [32]byte{1}, Native: true},
+		"another id": {ID: "q", RedirectURIs: []string{"https://p.example/"}, SecretHash: [32]byte{1}},
+	} {
+		t.Run("O02/"+name, func(t *testing.T) {
+			r := newRig(t, func(r *rig) {
+				r.cfg.Platforms = func(context.Context, string) (openid.Platform, error) { return pl, nil }
+			})
+			wantPage(t, r.get("/authorize?client_id=p&redirect_uri="+url.QueryEscape(pl.RedirectURIs[0])), openid.ErrUnavailable)
+			wantError(t, r.post("/par", r.request(pl, "client_id", "p", "client_secret", secret)), 503, "temporarily_unavailable")
+		})
+	}
+}
+
+func TestConfig(t *testing.T) {
+	good := buildRig(t, "https://penname.example").cfg
+	k := good.Keys[0]
+	now := time.Now()
+	for name, change := range map[string]func(*openid.Config){
+		"X11 http issuer":   func(c *openid.Config) { c.Issuer = "http://penname.example" },
+		"X11 localhost":     func(c *openid.Config) { c.Issuer = "http://localhost:8080" },
+		"trailing slash":    func(c *openid.Config) { c.Issuer += "/" },
+		"path":              func(c *openid.Config) { c.Issuer += "/x" },
+		"query":             func(c *openid.Config) { c.Issuer += "?x" },
+		"upper case":        func(c *openid.Config) { c.Issuer = "https://PENNAME.example" },
+		"userinfo":          func(c *openid.Config) { c.Issuer = "https://a@penname.example" },
+		"no issuer":         func(c *openid.Config) { c.Issuer = "" },
+		"no platforms":      func(c *openid.Config) { c.Platforms = nil },
+		"no keys":           func(c *openid.Config) { c.Keys = nil },
+		"public key":        func(c *openid.Config) { c.Keys = []openid.Key{{JWK: k.JWK.Public()}} },
+		"no kid":            func(c *openid.Config) { c.Keys = []openid.Key{{JWK: jose.JSONWebKey{Key: k.JWK.Key}}} },
+		"kid twice":         func(c *openid.Config) { c.Keys = []openid.Key{k, k} },
+		"symmetric":         func(c *openid.Config) { c.Keys = []openid.Key{{JWK: jose.JSONWebKey{Key: []byte(secret), KeyID: "k"}}} },
+		"none in force":     func(c *openid.Config) { c.Keys = []openid.Key{{JWK: k.JWK, NotBefore: now.Add(time.Hour)}} },
+		"ends before it is": func(c *openid.Config) { c.Keys = []openid.Key{{JWK: k.JWK, NotBefore: now, NotAfter: now}} },
+		"next of another alg": func(c *openid.Config) {
+			c.Keys = []openid.Key{k, {JWK: key(t, "n", jose.ES256), NotBefore: now.Add(time.Hour)}}
+		},
+		"negative lists": func(c *openid.Config) { c.StatusLists = -1 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := good
+			change(&cfg)
+			if _, err := openid.New(cfg, nil, nil); refusal.Of(err) == nil || refusal.Of(err).Code != openid.ErrConfig.Code {
+				t.Errorf("%v", err)
+			}
+		})
+	}
+}
+
+// ES256 keys sign as well: r and s, not DER.
+func TestES256(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.cfg.Keys = []openid.Key{{JWK: key(t, "es", jose.ES256)}} })
+	got := r.tokens()
+	if _, err := r.verifier(r.square, token.TypID).Verify(t.Context(), got["id_token"].(string)); err != nil {
+		t.Error(err)
+	}
+	if !r.active(got["access_token"].(string)) {
+		t.Error("not active")
+	}
+}
+
+// Outages of the page leave the interaction open (promise 9).
+func TestPageFailsThenWorks(t *testing.T) {
+	r := newRig(t)
+	action := r.open(r.request(r.square))
+	r.pageErr = errDown
+	wantPage(t, r.decide(action, "approve"), openid.ErrUnavailable)
+	wantRedirect(t, r, r.get("/authorize?"+r.request(r.square, "prompt", "none").Encode()), "temporarily_unavailable")
+	r.pageErr = openid.ErrBadPlatform // any refusal is shown as it is
+	wantPage(t, r.decide(action, "approve"), openid.ErrBadPlatform)
+	r.pageErr = nil
+	if back := r.decide(action, "approve").redirected(t); back.Get("code") == "" {
+		t.Errorf("%v", back)
+	}
+}
+
+// What a platform posts to /authorize is never taken for the person's answer.
+func TestPostedRequestIsNoAnswer(t *testing.T) {
+	r := newRig(t)
+	a := r.post("/authorize", r.request(r.square, "decision", "approve"))
+	if a.status != http.StatusOK || r.lastAsk.Answer || !strings.Contains(a.body, "<form") {
+		t.Errorf("%d %+v", a.status, r.lastAsk)
+	}
+	ask := r.lastAsk
+	if ask.Platform.ID != r.square.ID || ask.Action != "/authorize/"+ask.SessionID || len(ask.SessionID) != 43 || ask.Fresh || ask.Silent || ask.Offline {
+		t.Errorf("%+v", ask)
+	}
+	r.open(r.request(r.square, "scope", "openid offline_access", "acr_values", "gold substantial high"))
+	if ask := r.lastAsk; !ask.Offline || !slices.Equal(ask.ACRs, []string{"substantial", "high"}) {
+		t.Errorf("%+v", ask)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -399,22 +400,17 @@ func (m *Memory) Revoked(ctx context.Context, list int) ([]int, error) {
 	return indexes, nil
 }
 
-// Dump returns every byte that is stored, for tests that search for what must
-// not be there.
+// Dump returns what is stored, a line for each row and key (keys in hex), for
+// tests that search for what must not be there.
 func (m *Memory) Dump() []byte {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var b bytes.Buffer
 	for k, r := range m.rows {
-		b.WriteString(string(k.kind) + " ")
-		b.Write(k.id[:])
-		b.WriteString(" " + r.Expires.String() + " ")
-		b.Write(r.Body)
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "%s %x %v %s\n", k.kind, k.id, r.Expires, r.Body)
 	}
 	for k := range m.used {
-		b.Write(k[:])
-		b.WriteByte('\n')
+		fmt.Fprintf(&b, "%x\n", k)
 	}
 	return b.Bytes()
 }
