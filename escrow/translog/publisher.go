@@ -303,7 +303,10 @@ func (p *Publisher) Prove(ctx context.Context, index int64) (leaf, tlogProof []b
 // NewKey returns a new key pair for the log with that origin: the signer's
 // encoding, which is the secret, and the verifier key for the bundle.
 func NewKey(origin string) (skey, vkey string, err error) {
-	if skey, vkey, err = note.GenerateKey(rand.Reader, origin); err != nil {
+	if skey, vkey, err = note.GenerateKey(rand.Reader, origin); err == nil {
+		_, err = note.NewVerifier(vkey) // an origin with a space makes no key
+	}
+	if err != nil {
 		return "", "", ErrConfig.Because(err)
 	}
 	return skey, vkey, nil

@@ -102,8 +102,9 @@ func (p *Publisher) Handler() http.Handler {
 		serve(w, b, err, "text/plain; charset=utf-8", "no-cache")
 	})
 	mux.HandleFunc("GET /tile/", func(w http.ResponseWriter, r *http.Request) {
-		tile, err := torchwood.ParseTilePath(strings.TrimPrefix(r.URL.Path, "/"))
-		if err != nil {
+		path := strings.TrimPrefix(r.URL.Path, "/")
+		tile, err := torchwood.ParseTilePath(path)
+		if err != nil || torchwood.TilePath(tile) != path { // it also parses tile/data/…
 			http.NotFound(w, r)
 			return
 		}
