@@ -109,6 +109,10 @@ func TestO02UnregistrableRedirectURI(t *testing.T) {
 		if _, err := openid.Fixed(pl); err == nil {
 			t.Errorf("O02: %q could be registered", uri)
 		}
+		private := uri == "com.example:/x" // RFC 8252, 7.1: an app may
+		if _, err := openid.Fixed(openid.Platform{ID: "p", RedirectURIs: []string{uri}, Native: true}); (err == nil) != private {
+			t.Errorf("O02: an app could register %q", uri)
+		}
 	}
 }
 
@@ -725,6 +729,13 @@ func TestO26Headers(t *testing.T) {
 	// RFC 9700, 4.12: 303, so that the browser does not post what the person typed to the platform.
 	if a := r.decide(r.open(r.request(r.square)), "approve"); a.status != http.StatusSeeOther || a.header.Get("Referrer-Policy") != "no-referrer" {
 		t.Errorf("O26: %d", a.status)
+	}
+	// The policy of the server around it is kept.
+	rec := httptest.NewRecorder()
+	rec.Header().Set("Content-Security-Policy", "default-src 'self'")
+	r.provider.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/authorize?"+r.request(r.square).Encode(), nil))
+	if got := rec.Header().Get("Content-Security-Policy"); got != "default-src 'self'" {
+		t.Errorf("O26: the server's policy became %q", got)
 	}
 	req, err := http.NewRequest(http.MethodGet, r.issuer+"/authorize?"+r.request(r.square).Encode(), nil)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
-	"net/http/httptest"
 	"regexp"
 	"slices"
 	"strings"
@@ -148,11 +147,14 @@ func offline(scope string) bool {
 // describe makes the discovery document (OpenID Connect Discovery 1.0, section 3)
 // from the library's, less what is not served, plus what it leaves to be guessed.
 func (p *Provider) describe() ([]byte, error) {
-	rec := httptest.NewRecorder()
-	p.library.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, discoveryPath, nil))
-	var doc map[string]any
-	if err := json.Unmarshal(rec.Body.Bytes(), &doc); err != nil || rec.Code != http.StatusOK {
-		return nil, errors.Join(err, errors.New("no discovery document"))
+	r, err := http.NewRequest(http.MethodGet, p.cfg.Issuer+discoveryPath, nil)
+	if err != nil {
+		return nil, err
+	}
+	held, doc := newBuffer(), map[string]any{}
+	p.library.ServeHTTP(held, r)
+	if err := json.Unmarshal(held.body.Bytes(), &doc); err != nil {
+		return nil, err
 	}
 	delete(doc, "registration_endpoint")
 	doc["response_modes_supported"] = []string{"query"}

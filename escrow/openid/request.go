@@ -50,15 +50,22 @@ func (p *Provider) Handler() http.Handler {
 	}
 	mux.HandleFunc("GET "+userinfoPath, p.api)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		// RFC 9700, 4.16 (clickjacking) and 4.2 (leaks by Referer). The page that
-		// escrow/web renders may set a finer policy of its own.
-		h.Set("X-Frame-Options", "DENY")
-		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
-		h.Set("Referrer-Policy", "no-referrer")
+		for name, value := range defaultHeaders {
+			if w.Header().Get(name) == "" {
+				w.Header().Set(name, value)
+			}
+		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+// defaultHeaders are set where the server around the handler has no policy of
+// its own. RFC 9700, 4.16 is on clickjacking, 4.2 on leaks by Referer.
+var defaultHeaders = map[string]string{
+	"X-Content-Type-Options":  "nosniff",
+	"X-Frame-Options":         "DENY",
+	"Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+	"Referrer-Policy":         "no-referrer",
 }
 
 // exchange is what the hooks that the library calls in one request need from
