@@ -733,9 +733,13 @@ func TestO26Headers(t *testing.T) {
 	// The policy of the server around it is kept.
 	rec := httptest.NewRecorder()
 	rec.Header().Set("Content-Security-Policy", "default-src 'self'")
+	rec.Header().Set("Set-Cookie", "outer=1")
 	r.provider.Handler().ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/authorize?"+r.request(r.square).Encode(), nil))
 	if got := rec.Header().Get("Content-Security-Policy"); got != "default-src 'self'" {
 		t.Errorf("O26: the server's policy became %q", got)
+	}
+	if got := rec.Header().Values("Set-Cookie"); !slices.Equal(got, []string{"outer=1", "page=1"}) {
+		t.Errorf("cookies: %q", got)
 	}
 	req, err := http.NewRequest(http.MethodGet, r.issuer+"/authorize?"+r.request(r.square).Encode(), nil)
 	if err != nil {

@@ -164,7 +164,11 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 		p.showError(w, r, ErrUnavailable.Because(x.outage))
 		return
 	}
+	cookies := w.Header().Values("Set-Cookie") // of the server around
 	maps.Copy(w.Header(), held.header)
+	if len(cookies) > 0 {
+		w.Header()["Set-Cookie"] = slices.Concat(cookies, held.header.Values("Set-Cookie"))
+	}
 	w.WriteHeader(held.status)
 	_, _ = w.Write(held.body.Bytes()) // the browser is gone: nothing to do
 }
