@@ -30,6 +30,10 @@ type OpenedTarget struct {
 	Label      string          `json:"label"`       // of the sealed record
 	LinkSalt   []byte          `json:"link_salt"`   // 32 bytes, see token.Commit
 	SecondHalf []byte          `json:"second_half"` // threshold ciphertext under the label
+
+	// SHA-256 of the sealed fields that are not handed over, by name: with the
+	// rest they give the digest that the commitment is to (seal.Record.Digest).
+	Withheld map[string][]byte `json:"withheld"`
 }
 
 // Package is what the registrar hands to the requester. Its SHA-256 is in the
@@ -38,7 +42,7 @@ type OpenedTarget struct {
 type Package struct {
 	Version    int             `json:"v"`
 	Case       string          `json:"case"`
-	Warrant    string          `json:"warrant"` // the JWS
+	Submission Submission      `json:"submission"` // warrant and evidence, as filed
 	Salt       []byte          `json:"salt"`
 	Targets    []PackageTarget `json:"targets"`
 	Approvals  []string        `json:"approvals"`  // signed, with the shares encrypted to the delivery key

@@ -262,20 +262,24 @@ func (r *Registrar) openTarget(ctx context.Context, t policy.Target) (policy.Ope
 	if err != nil {
 		return policy.OpenedTarget{}, seal.Record{}, err
 	}
-	if len(link) <= 32 {
+	if len(link) <= 64 {
 		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
 	}
-	salt, label := [32]byte(link[:32]), string(link[32:])
-	if token.Commit(t.Pseudonym, label, salt) != commitment {
+	salt, digest, label := [32]byte(link[:32]), [32]byte(link[32:64]), string(link[64:])
+	if token.Commit(t.Pseudonym, seal.Reference(label, digest), salt) != commitment {
 		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
 	}
 	record, err := r.Records.Record(ctx, label)
 	if err != nil {
 		return policy.OpenedTarget{}, seal.Record{}, err
 	}
+	// The stored record is byte for byte what was sealed at enrolment.
+	if now, err := record.Digest(); err != nil || now != digest {
+		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
+	}
 	return policy.OpenedTarget{
 		Pseudonym: t.Pseudonym, Platform: t.Platform,
-		Label: label, LinkSalt: salt[:], SecondHalf: record.SecondHalf,
+		Label: label, LinkSalt: salt[:], SecondHalf: record.SecondHalf, Withheld: record.Named(nil).Withheld,
 	}, record, nil
 }
 
@@ -411,7 +415,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 		return c, err
 	}
 	p := policy.Package{
-		Version: 1, Case: c.ID, Warrant: c.Submission.Warrant, Salt: c.Salt[:],
+		Version: 1, Case: c.ID, Submission: c.Submission, Salt: c.Salt[:],
 		Approvals: signedApprovals(c), Recorded: recorded, Authorised: authorised,
 	}
 	for _, t := range w.Targets {
@@ -450,12 +454,9 @@ func (r *Registrar) packTarget(ctx context.Context, c Case, w *policy.Warrant, t
 		return policy.PackageTarget{}, err
 	}
 	defer clear(half)
-	pt := policy.PackageTarget{OpenedTarget: opened, Fields: make(map[string][]byte)}
-	for _, name := range w.Fields {
-		if sealed, ok := record.Fields[name]; ok {
-			pt.Fields[name] = sealed
-		}
-	}
+	named := record.Named(w.Fields)
+	opened.Withheld = named.Withheld
+	pt := policy.PackageTarget{OpenedTarget: opened, Fields: named.Fields}
 	clearHalves, err := json.Marshal(seal.FirstHalves(half, record.Label, w.Fields))
 	if err != nil {
 		return policy.PackageTarget{}, err

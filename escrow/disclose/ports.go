@@ -83,8 +83,8 @@ type Entry struct {
 type Keys interface {
 	// UnwrapHalf returns the 32-byte first half of the record with that label.
 	UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error)
-	// OpenLink returns the link of that pseudonym: 32 bytes of salt, then the
-	// record label.
+	// OpenLink returns the link of that pseudonym: 32 bytes of salt, 32 bytes of
+	// record digest, then the record label.
 	OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error)
 }
 

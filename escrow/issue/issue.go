@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"slices"
 	"strings"
 	"time"
 
@@ -63,11 +64,12 @@ type Keys interface {
 	MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error)
 }
 
-// Person is who is signed in: a random id and the label of the sealed record.
-// Neither says who it is.
+// Person is who is signed in: a random id, and the label and digest of the
+// sealed record. None of them says who it is.
 type Person struct {
-	ID    [16]byte
-	Label string
+	ID     [16]byte
+	Label  string
+	Digest [32]byte // seal.Record.Digest: what every commitment is to
 }
 
 // Enrolment is what is stored of a person, next to the sealed record. The
@@ -166,8 +168,12 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 	if err != nil {
 		return Person{}, false, err
 	}
+	digest, err := record.Digest()
+	if err != nil {
+		return Person{}, false, err
+	}
 	e := Enrolment{
-		Person:      Person{Label: label},
+		Person:      Person{Label: label, Digest: digest},
 		Fingerprint: macs[0], Likeness: macs[1], Birth: macs[2],
 		Record: record,
 		Day:    day(s.Now()),
@@ -180,8 +186,11 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 // that every token for it carries: the same for life.
 //
 //	pseudonym  = bech32m("pen", HMAC(person ‖ platform ‖ persona)[:16])
-//	commitment = token.Commit(pseudonym, record label, salt)
-//	link       = salt ‖ record label, sealed for the disclosing side
+//	commitment = token.Commit(pseudonym, reference of the sealed record, salt)
+//	link       = salt ‖ digest ‖ label of that record, sealed for the disclosing side
+//
+// The commitment is to what was sealed, not only to where it lies: whoever can
+// write the database cannot put another person under the pseudonym later.
 func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (token.Pseudonym, [32]byte, error) {
 	names, err := s.derive(ctx, p, []string{platform})
 	if err != nil {
@@ -199,10 +208,10 @@ func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (toke
 	a := Assignment{
 		Pseudonym:  names[0],
 		Platform:   platform,
-		Commitment: token.Commit(names[0], p.Label, salt),
+		Commitment: token.Commit(names[0], seal.Reference(p.Label, p.Digest), salt),
 		Day:        day(s.Now()),
 	}
-	if a.Link, err = s.Keys.WrapLink(ctx, string(names[0]), append(salt[:], p.Label...)); err != nil {
+	if a.Link, err = s.Keys.WrapLink(ctx, string(names[0]), slices.Concat(salt[:], p.Digest[:], []byte(p.Label))); err != nil {
 		return "", [32]byte{}, err
 	}
 	commitment, err := s.Store.Assign(ctx, a)

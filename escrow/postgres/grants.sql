@@ -6,8 +6,8 @@ GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, pe
 
 -- The issuing side writes sealed fields and links, and never reads them.
 GRANT INSERT (label, first_half, second_half, fields, sealed, day) ON records TO penname_issuing;
-GRANT INSERT (id, label, fingerprint, likeness, birth, day) ON persons TO penname_issuing;
-GRANT SELECT (id, label, fingerprint, birth) ON persons TO penname_issuing;
+GRANT INSERT (id, label, digest, fingerprint, likeness, birth, day) ON persons TO penname_issuing;
+GRANT SELECT (id, label, digest, fingerprint, birth) ON persons TO penname_issuing;
 GRANT INSERT (pseudonym, platform, link, commitment, day) ON pseudonyms TO penname_issuing;
 GRANT SELECT (pseudonym, platform, commitment, day) ON pseudonyms TO penname_issuing;
 GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_issuing;

@@ -27,12 +27,12 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
 		n, err := s.exec(ctx, `
 			WITH person AS (
-			  INSERT INTO persons (id, label, fingerprint, likeness, birth, day)
-			  VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING RETURNING label)
+			  INSERT INTO persons (id, label, fingerprint, likeness, birth, day, digest)
+			  VALUES ($1, $2, $3, $4, $5, $6, $11) ON CONFLICT DO NOTHING RETURNING label)
 			INSERT INTO records (label, first_half, second_half, fields, sealed, day)
 			SELECT label, $7, $8, $9, $10, $6 FROM person`,
 			e.Person.ID[:], e.Person.Label, e.Fingerprint, e.Likeness, e.Birth, e.Day.UTC(),
-			e.Record.FirstHalf, e.Record.SecondHalf, fields, sealed)
+			e.Record.FirstHalf, e.Record.SecondHalf, fields, sealed, e.Person.Digest[:])
 		if err != nil {
 			return err
 		}
@@ -60,9 +60,9 @@ func (s *Issuing) Person(ctx context.Context, fingerprint, birth []byte) (issue.
 }
 
 func (s *Issuing) person(ctx context.Context, fingerprint, birth []byte) (p issue.Person, err error) {
-	var id, stored []byte
+	var id, digest, stored []byte
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT id, label, birth FROM persons WHERE fingerprint = $1`, fingerprint).Scan(&id, &p.Label, &stored)
+		return c.QueryRow(ctx, `SELECT id, label, digest, birth FROM persons WHERE fingerprint = $1`, fingerprint).Scan(&id, &p.Label, &digest, &stored)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -72,7 +72,7 @@ func (s *Issuing) person(ctx context.Context, fingerprint, birth []byte) (p issu
 	case !bytes.Equal(stored, birth):
 		return issue.Person{}, issue.ErrRecycledSubject
 	}
-	p.ID = [16]byte(id)
+	p.ID, p.Digest = [16]byte(id), [32]byte(digest)
 	return p, nil
 }
 

@@ -36,6 +36,7 @@ import (
 	"crypto/subtle"
 	"encoding/base32"
 	"encoding/binary"
+	"encoding/hex"
 	"maps"
 	"regexp"
 	"slices"
@@ -262,6 +263,12 @@ func (r Record) Digest() ([32]byte, error) {
 		parts = append(parts, name, string(hashes[name]))
 	}
 	return sha256.Sum256(frame(parts...)), nil
+}
+
+// Reference is how a commitment names a sealed identity: the label and the hex
+// digest, joined by a dot.
+func Reference(label string, digest [32]byte) string {
+	return label + "." + hex.EncodeToString(digest[:])
 }
 
 // fieldKey derives the field's AEAD and the commitment C to its key.

@@ -128,9 +128,9 @@ func (p *program) custodianList(home *string) *cobra.Command {
 
 // review is what a custodian's own checks found.
 type review struct {
-	Case     string           `json:"case"`
-	Findings []string         `json:"findings"`
-	Warrant  *policy.Warrant  `json:"warrant"`
+	Case     string          `json:"case"`
+	Findings []string        `json:"findings"`
+	Warrant  *policy.Warrant `json:"warrant"`
 
 	file       policy.CaseFile // what the registrar showed
 	checkpoint int64           // size of the cosigned tree that holds the leaf
@@ -213,13 +213,21 @@ func (p *program) reviewCase(ctx context.Context, c *Custodian, id string) (*rev
 	}
 	for i, t := range f.Targets {
 		want := d.Warrant.Targets[i]
-		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || len(t.LinkSalt) != 32 ||
-			token.Commit(t.Pseudonym, t.Label, [32]byte(t.LinkSalt)) != d.Tokens[i].Commitment {
+		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || !commits(t, nil, d.Tokens[i].Commitment) {
 			return nil, errRecordMismatch
 		}
 	}
 	r.found("each sealed record is the one that the token committed to: nobody is framed")
 	return r, nil
+}
+
+// commits recomputes the commitment of a token from what the registrar shows:
+// the digest of the sealed record, handed over or hashed field by field, the
+// label and the salt.
+func commits(t policy.OpenedTarget, fields map[string][]byte, commitment [32]byte) bool {
+	digest, err := seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: fields, Withheld: t.Withheld}.Digest()
+	return err == nil && len(t.LinkSalt) == 32 &&
+		token.Commit(t.Pseudonym, seal.Reference(t.Label, digest), [32]byte(t.LinkSalt)) == commitment
 }
 
 func (r *review) found(format string, args ...any) {

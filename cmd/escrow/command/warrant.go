@@ -274,14 +274,19 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 	if err != nil {
 		return opened{}, err
 	}
-	if len(p.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(p.Salt), "warrant", []byte(p.Warrant)) {
+	if len(p.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(p.Salt), "warrant", []byte(p.Submission.Warrant)) {
 		return opened{}, errPackageLeaf
 	}
-	w, err := policy.ParseUnverified(p.Warrant) // it is the one that the log recorded
+	// Decided once more, as of when it was issued: it may have expired by now.
+	unverified, err := policy.ParseUnverified(p.Submission.Warrant)
 	if err != nil {
 		return opened{}, err
 	}
-	warrantHash := policy.Hash(p.Warrant)
+	decision := policy.Decide(p.Submission, b, unverified.IssuedAt)
+	if !decision.Allowed || !decision.Opens {
+		return opened{}, errPackage.Because(decision.Refusal)
+	}
+	w, warrantHash := decision.Warrant, decision.WarrantHash
 	approvals, names, err := verifiedApprovals(p, b, warrantHash)
 	if err != nil {
 		return opened{}, err
@@ -296,6 +301,9 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 	for i, t := range p.Targets {
 		if t.Pseudonym != w.Targets[i].Pseudonym || t.Platform != w.Targets[i].Platform {
 			return opened{}, errPackage
+		}
+		if !commits(t.OpenedTarget, t.Fields, decision.Tokens[i].Commitment) {
+			return opened{}, errRecordMismatch
 		}
 		fields, err := openTarget(t, i, warrantHash, approvals, b, private)
 		if err != nil {
@@ -373,5 +381,5 @@ func openTarget(t policy.PackageTarget, index int, warrantHash [32]byte, approva
 	if err := json.Unmarshal(raw, &halves); err != nil {
 		return nil, errPackage // the cause could quote a half
 	}
-	return seal.Open(seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: t.Fields}, halves, pk, shares)
+	return seal.Open(seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: t.Fields, Withheld: t.Withheld}, halves, pk, shares)
 }

@@ -17,6 +17,7 @@ CREATE TABLE records (
 CREATE TABLE persons (
   id          bytea PRIMARY KEY CHECK (octet_length(id) = 16),
   label       text COLLATE "C" NOT NULL UNIQUE REFERENCES records,
+  digest      bytea NOT NULL CHECK (octet_length(digest) = 32),
   fingerprint bytea NOT NULL UNIQUE CHECK (octet_length(fingerprint) = 32),
   likeness    bytea NOT NULL UNIQUE CHECK (octet_length(likeness) = 32),
   birth       bytea NOT NULL CHECK (octet_length(birth) = 32),
