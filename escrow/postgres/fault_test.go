@@ -1,0 +1,543 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"filippo.io/torchwood"
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// network is one that breaks once, at a chosen message of the client.
+type network struct {
+	mu    sync.Mutex
+	armed bool
+	skip  int  // messages that still pass
+	after bool // the server gets the message and answers, and the answer is lost
+	stay  bool // no new connection until mended
+	down  bool
+}
+
+var errCut = errors.New("connection reset by test")
+
+func (n *network) dial(ctx context.Context, netw, addr string) (net.Conn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down {
+		return nil, errCut
+	}
+	c, err := new(net.Dialer).DialContext(ctx, netw, addr)
+	return &cutConn{Conn: c, n: n}, err
+}
+
+func (n *network) arm(skip int, after, stay bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.armed, n.skip, n.after, n.stay = true, skip, after, stay
+}
+
+// mend returns whether the cut happened.
+func (n *network) mend() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	hit := !n.armed
+	n.armed, n.down = false, false
+	return hit
+}
+
+type cutConn struct {
+	net.Conn
+	n *network
+}
+
+func (c *cutConn) Write(b []byte) (int, error) {
+	c.n.mu.Lock()
+	defer c.n.mu.Unlock()
+	switch {
+	case c.n.down:
+		c.Conn.Close()
+		return 0, errCut
+	case !c.n.armed:
+		return c.Conn.Write(b)
+	case c.n.skip > 0:
+		c.n.skip--
+		return c.Conn.Write(b)
+	}
+	c.n.armed, c.n.down = false, c.n.stay
+	defer c.Conn.Close()
+	if !c.n.after {
+		return 0, errCut
+	}
+	if _, err := c.Conn.Write(b); err != nil {
+		return 0, err
+	}
+	c.Conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+	c.Conn.Read(make([]byte, 1<<16)) // the server has done it
+	return len(b), nil
+}
+
+// write is one write of one store: try runs it, and once checks that exactly
+// one effect is there.
+type write struct {
+	try  func(ctx context.Context) error
+	once func(t *testing.T)
+}
+
+// writes returns every write of both stores, on new keys.
+func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]func() write {
+	ctx := context.Background()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	is := func(t *testing.T, what string, got, want any) {
+		t.Helper()
+		if !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	// leaves checks that the log grew by n since now.
+	leaves := func(n int64) func(t *testing.T) {
+		before, err := d.Size(ctx)
+		must(err)
+		return func(t *testing.T) {
+			t.Helper()
+			after, err := d.Size(ctx)
+			must(err)
+			is(t, "leaves appended", after-before, n)
+		}
+	}
+	put := func(prepare func() openid.Row, version int64) func() write {
+		return func() write {
+			row := prepare()
+			return write{
+				try: func(ctx context.Context) error { return s.Put(ctx, row) },
+				once: func(t *testing.T) {
+					got, err := s.Get(ctx, row.Kind, row.ID)
+					must(err)
+					is(t, "version", got.Version, version)
+					is(t, "body", string(got.Body), string(row.Body))
+					is(t, "ended", got.Ended, row.Ended)
+				},
+			}
+		}
+	}
+	fresh := func() openid.Row {
+		return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
+	}
+	stored := func() openid.Row {
+		row := fresh()
+		must(s.Put(ctx, row))
+		row.Version, row.Body = 1, []byte(`{"a":2}`)
+		return row
+	}
+	decision := func(quorum int, n int64) func() write {
+		return func() write {
+			c := file(t, d, quorum)
+			grew := leaves(n)
+			return write{
+				try: func(ctx context.Context) error {
+					got, err := d.Apply(ctx, c.ID, approve("ombudsman"))
+					if err == nil && len(got.Approvals) != 1 {
+						return fmt.Errorf("%d approvals returned", len(got.Approvals))
+					}
+					return err
+				},
+				once: func(t *testing.T) {
+					grew(t)
+					got, err := d.Case(ctx, c.ID)
+					must(err)
+					is(t, "approvals", len(got.Approvals), 1)
+					is(t, "authorised", got.State == disclose.Authorised, quorum == 1)
+				},
+			}
+		}
+	}
+	return map[string]func() write{
+		"Enrol": func() write {
+			e := enrolment()
+			tries := 0
+			return write{
+				try: func(ctx context.Context) error {
+					tries++
+					p, first, err := s.Enrol(ctx, e)
+					if err == nil && (p != e.Person || !first) {
+						return fmt.Errorf("another person, or not the first: %v", first)
+					}
+					return err
+				},
+				once: func(t *testing.T) {
+					p, err := s.Person(ctx, e.Fingerprint, e.Birth)
+					must(err)
+					is(t, "person", p, e.Person)
+					_, err = d.Record(ctx, p.Label)
+					must(err)
+				},
+			}
+		},
+		"Assign": func() write {
+			a := assignment(t)
+			return write{
+				try: func(ctx context.Context) error { _, err := s.Assign(ctx, a); return err },
+				once: func(t *testing.T) {
+					names, err := s.Assigned(ctx, []token.Pseudonym{a.Pseudonym})
+					must(err)
+					is(t, "commitment", names[0].Commitment, a.Commitment)
+				},
+			}
+		},
+		"Put/insert":  put(fresh, 1),
+		"Put/replace": put(stored, 2),
+		"Put/end": put(func() openid.Row {
+			row := stored()
+			row.Body, row.Ended = nil, true
+			return row
+		}, 2),
+		"Use": func() write {
+			key := [32]byte(random(32))
+			return write{
+				try: func(ctx context.Context) error {
+					if first, err := s.Use(ctx, key, day); err != nil || !first {
+						return errors.Join(err, errors.New("was not first"))
+					}
+					return nil
+				},
+				once: func(t *testing.T) {
+					first, err := s.Use(ctx, key, day)
+					must(err)
+					is(t, "first again", first, false)
+				},
+			}
+		},
+		"Allocate": func() write {
+			list, grant := int(random(1)[0])<<16|int(random(1)[0])<<8|int(random(1)[0]), [32]byte(random(32))
+			return write{
+				try: func(ctx context.Context) error {
+					if ok, err := s.Allocate(ctx, list, 1, grant, day); err != nil || !ok {
+						return errors.Join(err, errors.New("was taken"))
+					}
+					return nil
+				},
+				once: func(t *testing.T) {
+					ok, err := s.Allocate(ctx, list, 1, [32]byte(random(32)), day)
+					must(err)
+					is(t, "given again", ok, false)
+				},
+			}
+		},
+		"Shuffle": func() write {
+			n := value[int](t, admin, `SELECT count(*) FROM persons`)
+			return write{try: s.Shuffle, once: func(t *testing.T) {
+				is(t, "persons", value[int](t, admin, `SELECT count(*) FROM persons`), n)
+			}}
+		},
+		"File": func() write {
+			c, leaf := newCase(2)
+			grew := leaves(1)
+			return write{
+				try: func(ctx context.Context) error { _, err := d.File(ctx, c, leaf); return err },
+				once: func(t *testing.T) {
+					grew(t)
+					got, err := d.Case(ctx, c.ID)
+					must(err)
+					is(t, "salt", got.Salt, c.Salt)
+				},
+			}
+		},
+		"Refuse": func() write {
+			hash := [32]byte(random(32))
+			grew := leaves(1)
+			return write{
+				try: func(ctx context.Context) error {
+					return d.Refuse(ctx, hash, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
+				},
+				once: grew,
+			}
+		},
+		"Install": func() write {
+			bundle := []byte(fmt.Sprintf(`{"a":"%x"}`, random(8)))
+			grew := leaves(1)
+			return write{
+				try: func(ctx context.Context) error { return d.Install(ctx, bundle, nil, bundleLeaf(bundle)) },
+				once: func(t *testing.T) {
+					grew(t)
+					got, _, err := d.Current(ctx)
+					must(err)
+					is(t, "bundle", string(got), string(bundle))
+				},
+			}
+		},
+		"Apply":        decision(2, 1),
+		"Apply/quorum": decision(1, 2),
+		"SaveCheckpoint": func() write {
+			file(t, d, 1)
+			size, err := d.Size(ctx)
+			must(err)
+			root, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return d.ReadHashes(ctx, ids) }))
+			must(err)
+			signed := []byte(torchwood.Checkpoint{Origin: "log.example", Tree: tlog.Tree{N: size, Hash: root}}.String() + "\n— log.example AAAAAAAA\n")
+			rows := value[int](t, admin, `SELECT count(*) FROM log_checkpoints`)
+			return write{
+				try: func(ctx context.Context) error { return d.SaveCheckpoint(ctx, size, signed) },
+				once: func(t *testing.T) {
+					is(t, "checkpoints", value[int](t, admin, `SELECT count(*) FROM log_checkpoints`), rows+1)
+				},
+			}
+		},
+	}
+}
+
+// F07 and F40: the connection is lost at every message that a write sends, once
+// before the server got it and once after it did. The outcome is the same as
+// without the loss: the write is there exactly once, and its caller is told so.
+func TestF07LostAtEveryMessage(t *testing.T) {
+	admin := database(t)
+	n := new(network)
+	s, d := issuing(t, admin, Options{Dial: n.dial, MaxConns: 2}), disclosing(t, admin, Options{Dial: n.dial, MaxConns: 2})
+	for name, begin := range writes(t, admin, s, d) {
+		t.Run(name, func(t *testing.T) {
+			for _, after := range []bool{false, true} {
+				skip := 0
+				for ; ; skip++ {
+					w := begin()
+					n.arm(skip, after, false)
+					err := w.try(t.Context())
+					hit := n.mend()
+					if err != nil {
+						t.Fatalf("message %d, after=%v: %v: %v", skip, after, err, cause(err))
+					}
+					w.once(t)
+					if !hit {
+						break
+					}
+				}
+				if skip == 0 {
+					t.Fatal("nothing was cut")
+				}
+			}
+		})
+	}
+	if err := d.Check(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+}
+
+// F40: the database goes away in the middle and stays away. The caller is told
+// that it is unavailable, or that the outcome is unknown; repeating the call
+// when it is back has one effect.
+func TestF40AwayAndBack(t *testing.T) {
+	admin := database(t)
+	n := new(network)
+	s, d := issuing(t, admin, Options{Dial: n.dial, MaxConns: 2}), disclosing(t, admin, Options{Dial: n.dial, MaxConns: 2})
+	unknown := 0
+	for name, begin := range writes(t, admin, s, d) {
+		if name == "Shuffle" { // repeated within the hour anyway
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			for _, after := range []bool{false, true} {
+				for skip := 0; ; skip++ {
+					w := begin()
+					n.arm(skip, after, true)
+					err := w.try(t.Context())
+					hit := n.mend()
+					if !hit && err == nil {
+						break
+					}
+					if !hit || err == nil && !after {
+						t.Fatalf("message %d: %v", skip, err)
+					}
+					if err != nil {
+						if r := refusal.Of(err); r == nil || r.Kind != refusal.Unavailable {
+							t.Fatalf("message %d, after=%v: %v", skip, after, err)
+						}
+						if errors.Is(err, ErrUnknown) {
+							unknown++
+						}
+						// "Again" of a caller who lost the answer: these say that it was done.
+						if err := w.try(t.Context()); err != nil && !(errors.Is(err, ErrUnknown) || after && told(name, err)) {
+							t.Fatalf("again, message %d, after=%v: %v: %v", skip, after, err, cause(err))
+						}
+					}
+					w.once(t)
+				}
+			}
+		})
+	}
+	if unknown == 0 {
+		t.Error("no outcome was unknown")
+	}
+	consistent(t, d)
+}
+
+// told reports whether a write's second call by a new caller, after the first
+// was stored, rightly says that it was done before.
+func told(name string, err error) bool {
+	switch name {
+	case "Put/insert", "Put/replace", "Put/end":
+		return errors.Is(err, openid.ErrStale)
+	case "Apply", "Apply/quorum":
+		return errors.Is(err, errDecided)
+	}
+	return slices.Contains([]string{"Use", "Allocate"}, name)
+}
+
+// F08: a request that is cancelled while it commits is committed, or is not;
+// it is never reported as failed and there, and the COMMIT is not cancelled.
+func TestF08CancelledAtEveryMessage(t *testing.T) {
+	admin := database(t)
+	cancelAt := &cancelling{}
+	s, d := issuing(t, admin, Options{Dial: cancelAt.dial, MaxConns: 2}), disclosing(t, admin, Options{Dial: cancelAt.dial, MaxConns: 2})
+	for name, begin := range writes(t, admin, s, d) {
+		if name == "Shuffle" { // several transactions
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			for skip := 0; ; skip++ {
+				w := begin()
+				ctx, cancel := context.WithCancel(t.Context())
+				cancelAt.arm(skip, cancel)
+				err := w.try(ctx)
+				hit := cancelAt.disarm()
+				cancel()
+				if err != nil { // then nothing was stored, and a second try is the first
+					if err := w.try(t.Context()); err != nil {
+						t.Fatalf("message %d: stored, but reported as failed: %v", skip, err)
+					}
+				}
+				w.once(t)
+				if !hit {
+					break
+				}
+			}
+		})
+	}
+	consistent(t, d)
+}
+
+// cancelling cancels a context when the client sends a chosen message.
+type cancelling struct {
+	mu     sync.Mutex
+	skip   int
+	cancel context.CancelFunc
+}
+
+func (c *cancelling) dial(ctx context.Context, netw, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, netw, addr)
+	return &cancelConn{conn, c}, err
+}
+
+func (c *cancelling) arm(skip int, cancel context.CancelFunc) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.skip, c.cancel = skip, cancel
+}
+
+func (c *cancelling) disarm() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	hit := c.cancel == nil
+	c.cancel = nil
+	return hit
+}
+
+type cancelConn struct {
+	net.Conn
+	c *cancelling
+}
+
+func (c *cancelConn) Write(b []byte) (int, error) {
+	n, err := c.Conn.Write(b)
+	c.c.mu.Lock()
+	defer c.c.mu.Unlock()
+	if c.c.cancel != nil {
+		if c.c.skip == 0 {
+			c.c.cancel()
+			c.c.cancel = nil
+		}
+		c.c.skip--
+	}
+	return n, err
+}
+
+// D19: 40001 and 40P01 are repeated, within bounds and without a double effect.
+func TestD19SerialisationFailures(t *testing.T) {
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	c := file(t, d, 2)
+	sql(t, admin, `
+		CREATE SEQUENCE storm;
+		CREATE FUNCTION storm() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname AS $$
+		BEGIN
+		  IF nextval('storm') <= 4 THEN
+		    RAISE EXCEPTION 'storm' USING ERRCODE = (ARRAY['40001', '40P01'])[1 + abs(currval('storm')) % 2];
+		  END IF;
+		  RETURN NEW;
+		END $$;
+		CREATE TRIGGER storm BEFORE INSERT ON approvals FOR EACH ROW EXECUTE FUNCTION storm()`)
+	got := apply(t, d, c.ID, approve("ombudsman"))
+	if n, err := d.Size(t.Context()); n != 2 || err != nil || len(got.Approvals) != 1 {
+		t.Errorf("after four failures: %d leaves, %d approvals, %v", n, len(got.Approvals), err)
+	}
+	sql(t, admin, `ALTER SEQUENCE storm RESTART MINVALUE -100000 START -100000`)
+	before := value[int](t, admin, `SELECT nextval('storm')`)
+	_, err := d.Apply(t.Context(), c.ID, approve("bar"))
+	wantErr(t, "an endless storm", err, ErrBusy)
+	if n := value[int](t, admin, `SELECT nextval('storm')`) - before - 1; n != 8 {
+		t.Errorf("%d attempts, want 8", n)
+	}
+	if n, err := d.Size(t.Context()); n != 2 || err != nil {
+		t.Errorf("%d leaves, %v", n, err)
+	}
+	consistent(t, d)
+}
+
+// D20: an exhausted pool is a refusal in bounded time, and a panic inside a
+// transaction gives its connection and its locks back.
+func TestD20PoolExhausted(t *testing.T) {
+	d := disclosing(t, database(t), Options{MaxConns: 1, Wait: 20 * time.Millisecond})
+	c := file(t, d, 2)
+	_, err := d.Apply(t.Context(), c.ID, func(*disclose.Case) ([]disclose.Entry, error) {
+		_, err := d.Case(t.Context(), c.ID)
+		wantErr(t, "no free connection", err, ErrBusy)
+		wantErr(t, "no free connection", d.Refuse(t.Context(), c.WarrantHash, leafOf(&c, proof.KindRefused)), ErrBusy)
+		return nil, errDecided
+	})
+	wantErr(t, "Apply", err, errDecided)
+
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("the panic was swallowed")
+			}
+		}()
+		d.Apply(t.Context(), c.ID, func(*disclose.Case) ([]disclose.Entry, error) { panic("in a pipeline") })
+	}()
+	d.wait = 5 * time.Second
+	apply(t, d, c.ID, approve("ombudsman"))
+	if err := d.read(t.Context(), func(ctx context.Context, c *pgxpool.Conn) error { return c.Ping(ctx) }); err != nil {
+		t.Error(err)
+	}
+}
+
+// A database that is not there is a refusal, and its text holds no address.
+func TestUnreachableDatabase(t *testing.T) {
+	_, err := OpenDisclosing(t.Context(), "postgres://user:pass-word@127.0.0.1:1/none", Options{Wait: time.Second})
+	wantErr(t, "open", err, ErrUnavailable)
+}
