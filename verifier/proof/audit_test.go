@@ -50,6 +50,11 @@ func TestAuditOfACaseFromBundleToNotice(t *testing.T) {
 		!maps.Equal(s.Warrants, map[string]int64{"production": 3}) {
 		t.Errorf("%s", r)
 	}
+	for _, want := range []string{"15 leaves", "findings    0", "approved 4  authorised 2", "1 overdue, median 4.0 days", "overdue     [9]"} {
+		if !strings.Contains(r.String(), want) {
+			t.Errorf("the report does not say %q:\n%s", want, r)
+		}
+	}
 	early := options()
 	early.At = time.Date(2026, 4, 1, 23, 0, 0, 0, time.UTC) // the last day of secrecy
 	if r, err := w.log.Audit(t.Context(), w.tiles(w.files()), early); err != nil || r.Statistics.Overdue != 0 || r.Statistics.Unnoticed != 1 {
@@ -125,6 +130,9 @@ func TestAuditNamesTheFirstLeafThatBreaksARule(t *testing.T) {
 			var where *proof.IndexError
 			if !errors.Is(err, proof.ErrAudit) || !errors.As(err, &where) || where.Index != c.index {
 				t.Fatalf("%v\n%s", err, r)
+			}
+			if !strings.Contains(r.String(), c.code) || !strings.Contains(where.Error(), c.code) {
+				t.Errorf("nobody is told why: %s, %v", r, where)
 			}
 			if f := r.Findings[0]; f.Index != c.index || f.Code != c.code || r.Leaves != int64(len(c.leaves)) {
 				t.Errorf("%+v, %d leaves", r.Findings, r.Leaves)
