@@ -1,7 +1,9 @@
 package web
 
 import (
+	"context"
 	"crypto/sha256"
+	"log/slog"
 	"net/http"
 	"regexp"
 
@@ -25,6 +27,14 @@ var (
 )
 
 func (s *Server) personRoutes(e *echo.Echo) error {
+	s.OpenID.ErrorPage = func(w http.ResponseWriter, _ *http.Request, e *refusal.Error) {
+		if err := s.pages.render(w, status(e), "refused.html", problem{Title: e.Mend, Code: e.Code}); err != nil {
+			s.Log.Error("could not write a refusal", slog.Any("cause", err))
+		}
+	}
+	s.OpenID.Refused = func(ctx context.Context, endpoint, code string) {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
+	}
 	provider, err := openid.New(s.OpenID, s.OpenIDStore, s.authenticate)
 	if err != nil {
 		return err
