@@ -90,6 +90,29 @@ func (c *cutConn) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
+// checkpoint is an unsigned one of the log as it is.
+func checkpoint(t testing.TB, d *Disclosing) (size int64, signed []byte) {
+	t.Helper()
+	size, err := d.Size(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return d.ReadHashes(t.Context(), ids) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := torchwood.Checkpoint{Origin: "log.example", Tree: tlog.Tree{N: size, Hash: root}}
+	return size, []byte(c.String() + "\n— log.example AAAAAAAA\n")
+}
+
+func saveCheckpoint(t testing.TB, d *Disclosing) {
+	t.Helper()
+	size, signed := checkpoint(t, d)
+	if err := d.SaveCheckpoint(t.Context(), size, signed); err != nil {
+		t.Fatal(err, cause(err))
+	}
+}
+
 // write is one write of one store: try runs it, and once checks that exactly
 // one effect is there.
 type write struct {
@@ -287,11 +310,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 		"Apply/quorum": decision(1, 2),
 		"SaveCheckpoint": func() write {
 			file(t, d, 1)
-			size, err := d.Size(ctx)
-			must(err)
-			root, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return d.ReadHashes(ctx, ids) }))
-			must(err)
-			signed := []byte(torchwood.Checkpoint{Origin: "log.example", Tree: tlog.Tree{N: size, Hash: root}}.String() + "\n— log.example AAAAAAAA\n")
+			size, signed := checkpoint(t, d)
 			rows := value[int](t, admin, `SELECT count(*) FROM log_checkpoints`)
 			return write{
 				try: func(ctx context.Context) error { return d.SaveCheckpoint(ctx, size, signed) },

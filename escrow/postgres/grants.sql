@@ -17,12 +17,13 @@ GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 -- Protocol state of the OpenID provider, which is on the issuing side.
 GRANT SELECT (kind, id, version, body, expires, ended, writer), INSERT (kind, id, version, body, expires, ended, writer), UPDATE (version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON openid_used TO penname_issuing;
-GRANT SELECT (key, expires, writer), INSERT (key, expires, writer) ON openid_used TO penname_disclosing;
 GRANT SELECT (list, index, grant_id, expires), INSERT (list, index, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
 
 -- The disclosing side reads records and links, and nothing of a person.
 GRANT SELECT (label, first_half, second_half, fields, sealed) ON records TO penname_disclosing;
 GRANT SELECT (pseudonym, platform, link, commitment) ON pseudonyms TO penname_disclosing;
+
+GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON requests_used TO penname_disclosing;
 
 -- The log: appended to.
 GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_disclosing;

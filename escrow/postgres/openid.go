@@ -77,18 +77,28 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 	return row, nil
 }
 
-// Use implements [openid.Store] and web.Once. Both sides have it: custodians'
-// requests are single-use, too.
-func (s *db) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
+// Use implements [openid.Store], and web.Once on the issuing side.
+func (s *Issuing) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
+	return s.use(ctx, "openid_used", key, expires)
+}
+
+// Use implements web.Once on the disclosing side: custodians' requests are
+// single-use, too. The keys are in a table of their own, because neither side
+// reads or fills the other's.
+func (d *Disclosing) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
+	return d.use(ctx, "requests_used", key, expires)
+}
+
+func (d *db) use(ctx context.Context, table string, key [32]byte, expires time.Time) (first bool, err error) {
 	writer := nonce()
-	err = s.settle(ctx, func(ctx context.Context, doubt bool) error {
-		n, err := s.exec(ctx, `INSERT INTO openid_used (key, expires, writer) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
+	err = d.settle(ctx, func(ctx context.Context, doubt bool) error {
+		n, err := d.exec(ctx, `INSERT INTO `+table+` (key, expires, writer) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
 			key[:], expires.UTC(), writer)
 		if first = n == 1; err != nil || first || !doubt {
 			return err
 		}
-		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-			return c.QueryRow(ctx, `SELECT writer = $2 FROM openid_used WHERE key = $1`, key[:], writer).Scan(&first)
+		return d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			return c.QueryRow(ctx, `SELECT writer = $2 FROM `+table+` WHERE key = $1`, key[:], writer).Scan(&first)
 		})
 	})
 	return first && err == nil, err
@@ -126,13 +136,18 @@ func (s *Issuing) Revoked(ctx context.Context, list int) (indexes []int, err err
 
 // Forget deletes the protocol state that expired before now.
 func (s *Issuing) Forget(ctx context.Context, now time.Time) error {
-	for _, sql := range []string{
-		`DELETE FROM openid_entries WHERE expires < $1`,
-		`DELETE FROM openid_used WHERE expires < $1`,
-		`DELETE FROM openid_rows WHERE expires < $1`,
-	} {
-		if err := s.settle(ctx, func(ctx context.Context, _ bool) error {
-			_, err := s.exec(ctx, sql, now.UTC())
+	return s.forget(ctx, now, "openid_entries", "openid_used", "openid_rows")
+}
+
+// Forget deletes the used keys that expired before now.
+func (d *Disclosing) Forget(ctx context.Context, now time.Time) error {
+	return d.forget(ctx, now, "requests_used")
+}
+
+func (d *db) forget(ctx context.Context, now time.Time, tables ...string) error {
+	for _, table := range tables {
+		if err := d.settle(ctx, func(ctx context.Context, _ bool) error {
+			_, err := d.exec(ctx, `DELETE FROM `+table+` WHERE expires < $1`, now.UTC())
 			return err
 		}); err != nil {
 			return err

@@ -23,7 +23,7 @@ import (
 var server *sandbox.Postgres
 
 func TestMain(m *testing.M) {
-	pg, err := sandbox.StartPostgres(context.Background(), "")
+	pg, err := sandbox.StartPostgres(context.Background(), "", "shared_preload_libraries=pg_stat_statements")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
@@ -165,4 +165,12 @@ func TestOpenIDStoreConforms(t *testing.T) {
 // dialer is the network of net.Dialer.
 func dialer(ctx context.Context, network, addr string) (net.Conn, error) {
 	return new(net.Dialer).DialContext(ctx, network, addr)
+}
+
+func pathOf(dsn string) string {
+	u, err := url.Parse(dsn)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }

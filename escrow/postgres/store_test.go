@@ -33,7 +33,7 @@ func random(n int) []byte {
 func enrolment() issue.Enrolment {
 	label := seal.NewLabel()
 	return issue.Enrolment{
-		Person:      issue.Person{ID: [16]byte(random(16)), Label: label},
+		Person:      issue.Person{ID: [16]byte(random(16)), Label: label, Digest: [32]byte(random(32))},
 		Fingerprint: random(32), Likeness: random(32), Birth: random(32),
 		Record: seal.Record{
 			Label: label, FirstHalf: "vault:v1:" + hex.EncodeToString(random(60)), SecondHalf: random(230),

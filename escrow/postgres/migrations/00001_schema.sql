@@ -148,6 +148,11 @@ CREATE TABLE openid_used (
   expires timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('hour', expires, 'UTC')),
   writer  bytea NOT NULL CHECK (octet_length(writer) = 16)
 );
+CREATE TABLE requests_used ( -- likewise, of the disclosing side
+  key     bytea PRIMARY KEY CHECK (octet_length(key) = 32),
+  expires timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('hour', expires, 'UTC')),
+  writer  bytea NOT NULL CHECK (octet_length(writer) = 16)
+);
 CREATE TABLE openid_entries (
   list     bigint NOT NULL CHECK (list >= 0),
   index    bigint NOT NULL CHECK (index >= 0),
