@@ -34,6 +34,8 @@ func newRoot() *cobra.Command {
 		Use: "escrowd", Short: "Pseudonyms that are unlinkable, and open only under a logged warrant",
 		Example:       "  escrowd dev\n  escrowd serve --config /etc/penname/escrowd.toml",
 		SilenceErrors: true, SilenceUsage: true,
+		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), devCommand())

@@ -81,6 +81,7 @@ func (p *program) root() *cobra.Command {
 		Example:       "  escrow log audit --bundle bundle.json --server https://penname.example",
 		SilenceErrors: true, SilenceUsage: true,
 		Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().BoolVar(&p.json, "json", false, "print JSON instead of text")
