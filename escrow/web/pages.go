@@ -5,6 +5,7 @@ import (
 	"embed"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -25,6 +26,10 @@ func newPages() (pages, error) {
 	}
 	t, err := template.New("").Funcs(template.FuncMap{
 		"day": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
+		"sentence": func(s string) string {
+			s = strings.TrimSuffix(s, ".")
+			return strings.ToUpper(s[:1]) + s[1:] + "."
+		},
 	}).ParseFS(pageFiles, "pages/*.html")
 	return pages{templates: t, css: css}, err
 }
