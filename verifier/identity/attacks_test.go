@@ -119,6 +119,18 @@ func TestR02RedirectsToAnotherHost(t *testing.T) {
 		id, err := op.enrol(t, op.party(t))
 		accepted(t, id, err)
 	})
+	t.Run("the code within the origin", func(t *testing.T) {
+		op := newOP(t)
+		op.extra = func(w http.ResponseWriter, r *http.Request) bool {
+			if r.URL.Path == "/token" && r.URL.RawQuery == "" {
+				http.Redirect(w, r, "/token?v=2", http.StatusTemporaryRedirect)
+				return true
+			}
+			return false
+		}
+		id, err := op.enrol(t, op.party(t))
+		refused(t, id, err, ErrRedirectRefused)
+	})
 	t.Run("loop", func(t *testing.T) {
 		op := newOP(t)
 		op.extra = func(w http.ResponseWriter, r *http.Request) bool {
@@ -464,7 +476,7 @@ func TestR10MissingClaims(t *testing.T) {
 func TestR10ClaimsThatAreNotOneJSONObject(t *testing.T) {
 	for name, edit := range map[string]func([]byte) []byte{
 		"sub twice":     func(p []byte) []byte { return bytes.Replace(p, []byte(`{`), []byte(`{"sub":"evil",`), 1) },
-		"not UTF-8":     func(p []byte) []byte { return bytes.Replace(p, []byte(`alice`), []byte("alice\xff"), 1) },
+		"not UTF-8":     func(p []byte) []byte { return bytes.Replace(p, []byte(`{`), []byte("{\"x\":\"\xff\","), 1) },
 		"array":         func(p []byte) []byte { return []byte("[" + string(p) + "]") },
 		"truncated":     func(p []byte) []byte { return p[:len(p)-1] },
 		"followed":      func(p []byte) []byte { return append(p, []byte("{}")...) },
@@ -1175,6 +1187,8 @@ func TestR34ClockSkew(t *testing.T) {
 	start := time.Unix(1_800_000_000, 0)
 	runClaims(t, nil, []claimCase{
 		{"expired beyond the skew", set("exp", start.Add(-skew).Unix()), ErrBadTime},
+		{"iat beyond the skew", set("iat", start.Add(skew+time.Second).Unix()), ErrBadTime},
+		{"iat before the flow began", set("iat", start.Add(-skew-time.Second).Unix()), ErrBadTime},
 		{"nbf beyond the skew", set("nbf", start.Add(skew+time.Second).Unix()), ErrBadTime},
 		{"exp 1e308", set("exp", 1e308), ErrBadTime},
 		{"exp negative", set("exp", -1), ErrBadTime},

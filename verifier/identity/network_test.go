@@ -68,8 +68,8 @@ func TestR03LoopbackIsNotDialled(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, host := range []string{"127.0.0.1", "localhost", "[::ffff:127.0.0.1]", "0x7f000001", "2130706433", "127.1"} {
-		_, err := NewRelyingParty(t.Context(), Provider{Issuer: "https://" + host + ":" + port, ClientID: ourID, ClientSecret: ourSecret,
-			RedirectURL: ourRedirect, ACRValues: []string{ourACR}}, time.Now)
+		_, err := newRelyingParty(t.Context(), Provider{Issuer: "https://" + host + ":" + port, ClientID: ourID, ClientSecret: ourSecret,
+			RedirectURL: ourRedirect, ACRValues: []string{ourACR}}, time.Now, limits{timeout: 2 * time.Second, body: defaultLimits.body}, nil)
 		// Notations that are no address are names, which do not resolve.
 		if !errors.Is(err, ErrSSRFRefused) && !errors.Is(err, ErrUnavailable) && !errors.Is(err, ErrTimeout) {
 			t.Errorf("%s: %v", host, err)
