@@ -471,7 +471,7 @@ func (t *testbed) makePlatform(run context.Context, b *policy.Bundle, id, name s
 func (t *testbed) installBundle(ctx context.Context, raw []byte) error {
 	var endorsements []string
 	for _, c := range custodians {
-		out, code := t.escrow(ctx, "custodian", "endorse", t.path("bundle.json"), "--home", t.path("custodians", c.ID))
+		out, code := t.escrow(ctx, t.asCustodian(c.ID, "endorse", t.path("bundle.json"))...)
 		if code != 0 {
 			return errors.New(out)
 		}
@@ -494,6 +494,11 @@ func writeKey(name string) (jose.JSONWebKey, error) {
 
 func (t *testbed) path(parts ...string) string {
 	return filepath.Join(append([]string{t.dir}, parts...)...)
+}
+
+// asCustodian are the arguments of `escrow custodian` in a custodian's name.
+func (t *testbed) asCustodian(id string, args ...string) []string {
+	return slices.Concat([]string{"custodian"}, args, []string{"--home", t.path("custodians", id)})
 }
 
 // escrow runs the escrow program as its users do, and returns what it printed:

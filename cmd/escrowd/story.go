@@ -336,7 +336,7 @@ func (s *story) openTooEarly(ctx context.Context) error {
 
 func (s *story) approve(ctx context.Context, custodian string) error {
 	for _, verb := range []string{"review", "approve"} {
-		if said, code := s.escrow(ctx, "custodian", verb, s.caseID, "--home", s.path("custodians", custodian)); code != 0 {
+		if said, code := s.escrow(ctx, s.asCustodian(custodian, verb, s.caseID)...); code != 0 {
 			return errors.New(said)
 		}
 	}
@@ -348,7 +348,7 @@ func (s *story) firstApproval(ctx context.Context) error {
 		return err
 	}
 	// The same custodian again still counts once.
-	if err := s.refused(ctx, "custodian.already_decided", "custodian", "approve", s.caseID, "--home", s.path("custodians", "alba")); err != nil {
+	if err := s.refused(ctx, "custodian.already_decided", s.asCustodian("alba", "approve", s.caseID)...); err != nil {
 		return err
 	}
 	return s.refused(ctx, "1 of 2", s.openArgs()...)
