@@ -1,3 +1,8 @@
+// Package sandbox holds the stand-ins with which a whole Penname runs on one
+// machine: test people with an identity provider, a PostgreSQL of its own and a
+// local keyring in the place of Vault. None of it guards anything real, and none
+// of it is reachable from another machine: a production configuration that
+// names a part of it is refused.
 package sandbox
 
 // Assurance levels of the sandbox's identity provider, as acr values.
