@@ -51,6 +51,7 @@ const (
 	FindingOrder       = "out_of_order"       // released before authorised, noticed before released, or twice
 	FindingWithdrawn   = "case_withdrawn"     // authorised or released after the authority withdrew it
 	FindingReopened    = "decided_twice"      // a second authorisation of one case
+	FindingErased      = "erased_twice"       // one record was erased by an earlier leaf
 	FindingSuperfluous = "not_a_production"   // approved or released though nothing was to be opened
 )
 

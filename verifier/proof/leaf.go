@@ -27,6 +27,7 @@ const (
 	KindAuthorised Kind = "authorised" // the quorum of custodians was reached
 	KindReleased   Kind = "released"   // the sealed package was made available
 	KindNoticed    Kind = "noticed"    // the persons concerned were told; the commitments are opened
+	KindErased     Kind = "erased"     // a person deleted a sealed record: of no case
 )
 
 const (
@@ -58,7 +59,7 @@ type Leaf struct {
 	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"
 	Bundle            string   `json:"bundle,omitempty"`             // hex SHA-256 of the bundle in force
 	Custodian         string   `json:"custodian,omitempty"`          // id of the custodian in the bundle
-	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant or of the signed approval
+	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant, of the signed approval or of the erased record
 	TargetCommitments []string `json:"target_commitments,omitempty"` // [Commit] per target, sorted
 	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package
 	Salt              string   `json:"salt,omitempty"`               // hex, 32 bytes: opens the case's commitments
@@ -88,6 +89,9 @@ func fields(k Kind) map[string]bool {
 		return map[string]bool{"case": true, "package": true}
 	case KindNoticed:
 		return map[string]bool{"case": true, "salt": true}
+	case KindErased:
+		// Only who holds the receipt knows which record it was.
+		return map[string]bool{"commitment": true}
 	}
 	return nil
 }
@@ -228,6 +232,7 @@ func ParseLeaf(b []byte) (Leaf, error) {
 //	"warrant"   the compact JWS of the warrant
 //	"target"    pseudonym, platform
 //	"approval"  the compact JWS of the approval
+//	"erasure"   the label of the record; the person's receipt holds the salt
 //
 // The salt is 32 random bytes of the case, kept secret until the notice: a
 // pseudonym has too few possible values to be hidden by a bare hash. Without

@@ -21,6 +21,7 @@ type Statistics struct {
 	Open          int64            `json:"open"`            // production cases neither released nor withdrawn
 	Unnoticed     int64            `json:"unnoticed"`       // released cases whose persons were not told yet
 	Overdue       int64            `json:"overdue"`         // of those, past the end of secrecy
+	Erased        int64            `json:"erased"`          // records that persons deleted
 	MedianDays    float64          `json:"median_days"`     // from recorded to released; 0 if nothing was released
 }
 
@@ -44,6 +45,7 @@ func (s Statistics) String() string {
 	line("places", s.Jurisdictions)
 	line("offences", s.Offences)
 	line("warrants", s.Warrants)
+	fmt.Fprintf(&b, "%-12s%d records, on the wish of the person\n", "erased", s.Erased)
 	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d unnoticed, %d overdue, median %.1f days\n",
 		"cases", s.Targets, s.Open, s.Unnoticed, s.Overdue, s.MedianDays)
 	return b.String()
@@ -59,6 +61,7 @@ type auditor struct {
 	bundle   string  // in force
 	day      string  // of the leaf before
 	days     []float64
+	erased   map[string]bool // commitments
 }
 
 type auditedCase struct {
@@ -69,7 +72,7 @@ type auditedCase struct {
 }
 
 func newAuditor(o AuditOptions) *auditor {
-	return &auditor{o: o, cases: map[int64]*auditedCase{}, stats: Statistics{
+	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, stats: Statistics{
 		ByKind: map[Kind]int64{}, Refusals: map[string]int64{}, Declines: map[string]int64{},
 		Jurisdictions: map[string]int64{}, Offences: map[string]int64{}, Warrants: map[string]int64{},
 	}}
@@ -93,6 +96,12 @@ func (a *auditor) add(index int64, b []byte) {
 		a.bundle = l.Bundle
 	case KindRefused:
 		a.stats.Refusals[l.Code]++
+	case KindErased:
+		if a.erased[l.Commitment] {
+			found(FindingErased)
+		}
+		a.erased[l.Commitment] = true
+		a.stats.Erased++
 	case KindRecorded:
 		a.record(index, l, found)
 	default:
