@@ -432,7 +432,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	hash := sha256.Sum256(packed)
 	return r.Cases.Apply(ctx, c.ID, func(c *Case) ([]Entry, error) {
 		if c.State != Authorised {
-			return nil, ErrCaseClosed // another process released it: its package stands
+			return nil, nil // another process was first: its package stands
 		}
 		c.State, c.Package = Released, packed
 		return []Entry{{Leaf: proof.Leaf{
