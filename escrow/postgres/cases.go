@@ -19,9 +19,10 @@ import (
 )
 
 var (
-	_ disclose.Cases   = (*Disclosing)(nil)
-	_ disclose.Records = (*Disclosing)(nil)
-	_ disclose.Bundles = (*Disclosing)(nil)
+	_ disclose.Cases    = (*Disclosing)(nil)
+	_ disclose.Records  = (*Disclosing)(nil)
+	_ disclose.Bundles  = (*Disclosing)(nil)
+	_ disclose.Erasures = (*Disclosing)(nil)
 )
 
 const (
@@ -85,7 +86,8 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 		return disclose.Case{}, ErrTooLarge
 	}
 	err = d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		if _, err := (logTx{tx}).LockSize(ctx); err != nil {
+		log := newLogTx(tx)
+		if _, err := log.LockSize(ctx); err != nil {
 			return err
 		}
 		have, err := readCases(ctx, tx, `WHERE c.authority = $1 AND c.warrant_id = $2`, c.Authority, c.WarrantID)
@@ -96,7 +98,7 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 			c = have[0]
 			return nil
 		}
-		if c.RecordedLeaf, err = translog.Sequence(ctx, logTx{tx}, leaf); err != nil {
+		if c.RecordedLeaf, err = translog.Sequence(ctx, log, leaf); err != nil {
 			return err
 		}
 		_, err = tx.Exec(ctx, `
@@ -116,7 +118,8 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 // Refuse implements [disclose.Cases].
 func (d *Disclosing) Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error {
 	return d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		if _, err := (logTx{tx}).LockSize(ctx); err != nil {
+		log := newLogTx(tx)
+		if _, err := log.LockSize(ctx); err != nil {
 			return err
 		}
 		var logged bool
@@ -125,7 +128,7 @@ func (d *Disclosing) Refuse(ctx context.Context, warrantHash [32]byte, leaf proo
 		if err != nil || logged {
 			return refused(ctx, err)
 		}
-		index, err := translog.Sequence(ctx, logTx{tx}, leaf)
+		index, err := translog.Sequence(ctx, log, leaf)
 		if err != nil {
 			return err
 		}
@@ -167,10 +170,11 @@ func (d *Disclosing) Apply(ctx context.Context, id string, change func(*disclose
 		if c, err = lockCase(ctx, tx, id); err != nil {
 			return err
 		}
+		log := newLogTx(tx)
 		// Under the lock, an attempt whose answer was lost has ended: its leaves
 		// are where it put them, or it did not happen.
 		if doubt && len(sent) > 0 {
-			if landed, err := holds(ctx, tx, sent); landed || err != nil {
+			if landed, err := holds(ctx, log, sent); landed || err != nil {
 				return err
 			}
 		}
@@ -182,7 +186,7 @@ func (d *Disclosing) Apply(ctx context.Context, id string, change func(*disclose
 		}
 		sent = make(map[int64][]byte)
 		for _, e := range entries {
-			index, err := translog.Sequence(ctx, logTx{tx}, e.Leaf)
+			index, err := translog.Sequence(ctx, log, e.Leaf)
 			if err != nil {
 				return err
 			}
@@ -221,9 +225,9 @@ func lockCase(ctx context.Context, tx pgx.Tx, id string) (c disclose.Case, err e
 }
 
 // holds reports whether the log has exactly these leaves at these places.
-func holds(ctx context.Context, tx pgx.Tx, leaves map[int64][]byte) (bool, error) {
+func holds(ctx context.Context, log *logTx, leaves map[int64][]byte) (bool, error) {
 	for index, want := range leaves {
-		have, err := logTx{tx}.Leaf(ctx, index)
+		have, err := log.Leaf(ctx, index)
 		if errors.Is(err, translog.ErrNoLeaf) || err == nil && !bytes.Equal(have, want) {
 			return false, nil
 		}
@@ -273,19 +277,23 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case) error {
 }
 
 // Link implements [disclose.Records].
-func (d *Disclosing) Link(ctx context.Context, p token.Pseudonym, platform string) (link string, commitment [32]byte, err error) {
-	var raw []byte
+func (d *Disclosing) Link(ctx context.Context, p token.Pseudonym, platform string, commitment [32]byte) (link string, err error) {
+	var same bool
 	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT link, commitment FROM pseudonyms WHERE pseudonym = $1 AND platform = $2`,
-			string(p), platform).Scan(&link, &raw)
+		return c.QueryRow(ctx, `
+			SELECT link, commitment = $3 FROM pseudonyms WHERE pseudonym = $1 AND platform = $2
+			ORDER BY commitment = $3 DESC LIMIT 1`, string(p), platform, commitment[:]).Scan(&link, &same)
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
 		err = disclose.ErrDataNotHeld
+	case err == nil && !same:
+		err = disclose.ErrCommitment
 	}
 	if err != nil {
-		return "", [32]byte{}, err
+		return "", err
 	}
-	return link, [32]byte(raw), nil
+	return link, nil
 }
 
 // Record implements [disclose.Records].
@@ -293,12 +301,16 @@ func (d *Disclosing) Record(ctx context.Context, label string) (seal.Record, err
 	r := seal.Record{Label: label, Fields: make(map[string][]byte)}
 	var names []string
 	var sealed [][]byte
+	var erased bool
 	err := d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT first_half, second_half, fields, sealed FROM records WHERE label = $1`, label).
-			Scan(&r.FirstHalf, &r.SecondHalf, &names, &sealed)
+		return c.QueryRow(ctx, `SELECT first_half, second_half, fields, sealed, erased IS NOT NULL FROM records WHERE label = $1`, label).
+			Scan(&r.FirstHalf, &r.SecondHalf, &names, &sealed, &erased)
 	})
-	if errors.Is(err, pgx.ErrNoRows) {
+	switch {
+	case errors.Is(err, pgx.ErrNoRows):
 		err = disclose.ErrDataNotHeld
+	case err == nil && erased:
+		err = disclose.ErrDataErased
 	}
 	if err != nil {
 		return seal.Record{}, err
@@ -307,6 +319,43 @@ func (d *Disclosing) Record(ctx context.Context, label string) (seal.Record, err
 		r.Fields[name] = sealed[i]
 	}
 	return r, nil
+}
+
+// Pending implements [disclose.Erasures].
+func (d *Disclosing) Pending(ctx context.Context) (labels []string, err error) {
+	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			SELECT label FROM erasures WHERE leaf IS NULL
+			  AND (cleared IS NULL OR cleared < (SELECT coalesce(max(recorded_leaf), 0) FROM cases))
+			ORDER BY label`)
+		if err != nil {
+			return err
+		}
+		labels, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	return labels, err
+}
+
+// Holding implements [disclose.Erasures]. newest is read first: a case that
+// comes between the two statements is returned and not counted.
+func (d *Disclosing) Holding(ctx context.Context, now time.Time) (cases []disclose.Case, newest int64, err error) {
+	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+		if err := c.QueryRow(ctx, `SELECT coalesce(max(recorded_leaf), 0) FROM cases`).Scan(&newest); err != nil {
+			return err
+		}
+		cases, err = readCases(ctx, c, `WHERE c.state IN ('recorded', 'authorised') AND c.expires > $1 OR c.state = 'released'`, now.UTC())
+		return err
+	})
+	return cases, newest, err
+}
+
+// Clear implements [disclose.Erasures].
+func (d *Disclosing) Clear(ctx context.Context, labels []string, newest int64) error {
+	return d.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := d.exec(ctx, `UPDATE erasures SET cleared = $2 WHERE label = ANY ($1::text[]) AND leaf IS NULL AND (cleared IS NULL OR cleared < $2)`, labels, newest)
+		return err
+	})
 }
 
 // Install implements [disclose.Bundles].
@@ -318,7 +367,8 @@ func (d *Disclosing) Install(ctx context.Context, bundle []byte, endorsements []
 		endorsements = []string{}
 	}
 	return d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		if _, err := (logTx{tx}).LockSize(ctx); err != nil {
+		log := newLogTx(tx)
+		if _, err := log.LockSize(ctx); err != nil {
 			return err
 		}
 		inForce, _, err := currentBundle(ctx, tx)
@@ -328,7 +378,7 @@ func (d *Disclosing) Install(ctx context.Context, bundle []byte, endorsements []
 		if bytes.Equal(inForce, bundle) {
 			return nil
 		}
-		index, err := translog.Sequence(ctx, logTx{tx}, leaf)
+		index, err := translog.Sequence(ctx, log, leaf)
 		if err != nil {
 			return err
 		}

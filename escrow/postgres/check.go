@@ -115,6 +115,12 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = each(`SELECT leaf, label, salt FROM erasures WHERE leaf IS NOT NULL`, []any{&leaf, &text, &salt}, func() error {
+		return add(&leaf, proof.Leaf{Kind: proof.KindErased, Commitment: proof.Commit([32]byte(salt), "erasure", []byte(text))})
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = each(`SELECT leaf, code FROM refusals`, []any{&leaf, &text}, func() error {
 		return add(&leaf, proof.Leaf{Kind: proof.KindRefused, Code: text})
 	})

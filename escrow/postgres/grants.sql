@@ -1,8 +1,8 @@
 -- What each service may do, column by column; Migrate applies it, and the
 -- services refuse to start with less or with more. One statement a line.
 
--- Both: the version of the schema.
-GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing;
+-- All: the version of the schema.
+GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing, penname_keeping;
 
 -- The issuing side writes sealed fields and links, and never reads them.
 GRANT INSERT (label, first_half, second_half, fields, sealed, day) ON records TO penname_issuing;
@@ -11,6 +11,8 @@ GRANT SELECT (id, label, digest, fingerprint, birth) ON persons TO penname_issui
 GRANT INSERT (pseudonym, platform, link, commitment, day) ON pseudonyms TO penname_issuing;
 GRANT SELECT (pseudonym, platform, commitment, day) ON pseudonyms TO penname_issuing;
 GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_issuing;
+GRANT INSERT (label, salt, day), SELECT (label, salt, day) ON erasures TO penname_issuing;
+GRANT UPDATE (label, digest) ON persons TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 
@@ -20,7 +22,8 @@ GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON op
 GRANT SELECT (list, index, grant_id, expires), INSERT (list, index, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
 
 -- The disclosing side reads records and links, and nothing of a person.
-GRANT SELECT (label, first_half, second_half, fields, sealed) ON records TO penname_disclosing;
+GRANT SELECT (label, first_half, second_half, fields, sealed, erased) ON records TO penname_disclosing;
+GRANT SELECT (label, salt, cleared, leaf), UPDATE (cleared) ON erasures TO penname_disclosing;
 GRANT SELECT (pseudonym, platform, link, commitment) ON pseudonyms TO penname_disclosing;
 
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON requests_used TO penname_disclosing;
@@ -39,3 +42,14 @@ GRANT UPDATE (state, authorised_leaf, released_leaf, noticed_leaf, package) ON c
 GRANT SELECT (case_id, custodian, approved, signed, leaf), INSERT (case_id, custodian, approved, signed, leaf) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_disclosing;
 GRANT SELECT (warrant_hash, code, leaf), INSERT (warrant_hash, code, leaf) ON refusals TO penname_disclosing;
+
+-- The keeping side moves first halves to a newer key and erases what was asked
+-- to be. It reads no sealed field and no link, and appends one kind of leaf.
+GRANT SELECT (label, first_half, erased), UPDATE (first_half, second_half, fields, sealed, erased) ON records TO penname_keeping;
+GRANT SELECT (version, state, position, records, day), INSERT (version, state, day), UPDATE (state, position, records) ON rotations TO penname_keeping;
+GRANT EXECUTE ON FUNCTION close_rotation(integer) TO penname_keeping;
+GRANT EXECUTE ON FUNCTION key_version(text) TO penname_keeping;
+GRANT SELECT (label, salt, day, cleared, leaf, version), UPDATE (leaf, version) ON erasures TO penname_keeping;
+GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;
+GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_keeping;
+GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_keeping;

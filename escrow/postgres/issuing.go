@@ -14,7 +14,10 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-var _ issue.Store = (*Issuing)(nil)
+var (
+	_ issue.Store    = (*Issuing)(nil)
+	_ issue.Erasures = (*Issuing)(nil)
+)
 
 // Enrol implements [issue.Store]: one statement, which stores both rows or
 // none. Who comes second waits for the first, and finds its row.
@@ -24,34 +27,82 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 	for i, name := range fields {
 		sealed[i] = e.Record.Fields[name]
 	}
-	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
+	insert := func(ctx context.Context, person string) (bool, error) {
 		n, err := s.exec(ctx, `
-			WITH person AS (
-			  INSERT INTO persons (id, label, fingerprint, likeness, birth, day, digest)
-			  VALUES ($1, $2, $3, $4, $5, $6, $11) ON CONFLICT DO NOTHING RETURNING label)
+			WITH person AS (`+person+` RETURNING label)
 			INSERT INTO records (label, first_half, second_half, fields, sealed, day)
 			SELECT label, $7, $8, $9, $10, $6 FROM person`,
 			e.Person.ID[:], e.Person.Label, e.Fingerprint, e.Likeness, e.Birth, e.Day.UTC(),
 			e.Record.FirstHalf, e.Record.SecondHalf, fields, sealed, e.Person.Digest[:])
+		if constraint(err) == "records_key_version" {
+			err = issue.ErrOlderKey.Because(err)
+		}
+		return n == 1, err
+	}
+	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
+		stored, err := insert(ctx, `
+			  INSERT INTO persons (id, label, fingerprint, likeness, birth, day, digest)
+			  VALUES ($1, $2, $3, $4, $5, $6, $11) ON CONFLICT DO NOTHING`)
 		if err != nil {
 			return err
 		}
-		if n == 1 {
+		if stored {
 			p, first = e.Person, true
 			return nil
 		}
 		p, err = s.person(ctx, e.Fingerprint, e.Birth)
-		// The row is ours if the answer to an earlier attempt was lost.
-		first = p == e.Person
 		if errors.Is(err, issue.ErrPersonUnknown) {
 			return issue.ErrAlreadyEnrolled // then the conflict was the likeness
 		}
+		if err != nil {
+			return err
+		}
+		// The row is ours if the answer to an earlier attempt was lost.
+		if first = p == e.Person; first {
+			return nil
+		}
+		if again, err := s.Asked(ctx, p.Label); err != nil || !again {
+			return err
+		}
+		_, err = insert(ctx, `
+			  UPDATE persons SET label = $2, digest = $11
+			  WHERE fingerprint = $3 AND $1::bytea IS NOT NULL AND $4::bytea IS NOT NULL AND birth = $5
+			    AND EXISTS (SELECT FROM erasures e WHERE e.label = persons.label)`)
+		if err != nil {
+			return err
+		}
+		p, err = s.person(ctx, e.Fingerprint, e.Birth) // whose record it is, of those who came at once
 		return err
 	})
 	if err != nil {
 		return issue.Person{}, false, err
 	}
 	return p, first, nil
+}
+
+// Ask implements [issue.Erasures].
+func (s *Issuing) Ask(ctx context.Context, r issue.Receipt) (issue.Receipt, error) {
+	err := s.settle(ctx, func(ctx context.Context, _ bool) error {
+		n, err := s.exec(ctx, `INSERT INTO erasures (label, salt, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, r.Label, r.Salt[:], r.Day.UTC())
+		if err != nil || n == 1 {
+			return err
+		}
+		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			var salt []byte
+			err := c.QueryRow(ctx, `SELECT salt, day FROM erasures WHERE label = $1`, r.Label).Scan(&salt, &r.Day)
+			copy(r.Salt[:], salt)
+			return err
+		})
+	})
+	return r, err
+}
+
+// Asked implements [issue.Erasures].
+func (s *Issuing) Asked(ctx context.Context, label string) (asked bool, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM erasures WHERE label = $1)`, label).Scan(&asked)
+	})
+	return asked, err
 }
 
 // Person implements [issue.Store].
@@ -77,30 +128,18 @@ func (s *Issuing) person(ctx context.Context, fingerprint, birth []byte) (p issu
 }
 
 // Assign implements [issue.Store].
-func (s *Issuing) Assign(ctx context.Context, a issue.Assignment) (commitment [32]byte, err error) {
-	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
-		n, err := s.exec(ctx, `
+func (s *Issuing) Assign(ctx context.Context, a issue.Assignment) ([32]byte, error) {
+	err := s.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := s.exec(ctx, `
 			INSERT INTO pseudonyms (pseudonym, platform, link, commitment, day)
 			VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
 			string(a.Pseudonym), a.Platform, a.Link, a.Commitment[:], a.Day.UTC())
-		if err != nil {
-			return err
-		}
-		if n == 1 {
-			commitment = a.Commitment
-			return nil
-		}
-		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-			var stored []byte
-			err := c.QueryRow(ctx, `SELECT commitment FROM pseudonyms WHERE pseudonym = $1`, string(a.Pseudonym)).Scan(&stored)
-			copy(commitment[:], stored)
-			return err
-		})
+		return err
 	})
 	if err != nil {
 		return [32]byte{}, err
 	}
-	return commitment, nil
+	return a.Commitment, nil
 }
 
 // Assigned implements [issue.Store].
@@ -109,7 +148,7 @@ func (s *Issuing) Assigned(ctx context.Context, candidates []token.Pseudonym) (n
 		rows, err := c.Query(ctx, `
 			SELECT p.pseudonym, p.platform, p.day, p.commitment
 			FROM unnest($1::text[]) WITH ORDINALITY asked (pseudonym, place) JOIN pseudonyms p USING (pseudonym)
-			ORDER BY asked.place`, texts(candidates))
+			ORDER BY asked.place, p.day, p.commitment`, texts(candidates))
 		if err != nil {
 			return err
 		}

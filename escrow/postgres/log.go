@@ -14,41 +14,94 @@ import (
 
 var (
 	_ translog.Store = (*Disclosing)(nil)
-	_ translog.Tx    = logTx{}
+	_ translog.Tx    = (*logTx)(nil)
 )
 
-// logTx is the log inside a transaction.
-type logTx struct{ tx pgx.Tx }
+// logTx is the log inside a transaction. Once it holds the lock nobody else
+// appends, so it remembers the size and what it wrote and read.
+type logTx struct {
+	tx     pgx.Tx
+	locked bool
+	size   int64
+	leaves map[int64][]byte
+	hashes map[int64]tlog.Hash
+}
+
+func newLogTx(tx pgx.Tx) *logTx {
+	return &logTx{tx: tx, leaves: make(map[int64][]byte), hashes: make(map[int64]tlog.Hash)}
+}
 
 // LockSize implements [translog.Tx]. The lock is a row that nobody changes, so
 // it leaves no dead rows; the size is a second statement, because the first
 // one's snapshot is older than the lock.
-func (t logTx) LockSize(ctx context.Context) (size int64, err error) {
+func (t *logTx) LockSize(ctx context.Context) (int64, error) {
+	if t.locked {
+		return t.size, nil
+	}
+	var last []byte
 	b := &pgx.Batch{}
 	b.Queue(`SELECT one FROM log_lock FOR UPDATE`)
-	b.Queue(sizeSQL).QueryRow(func(row pgx.Row) error { return row.Scan(&size) })
-	return size, refused(ctx, t.tx.SendBatch(ctx, b).Close())
+	b.Queue(`SELECT index + 1, leaf FROM log_leaves ORDER BY index DESC LIMIT 1`).QueryRow(func(row pgx.Row) error {
+		if err := row.Scan(&t.size, &last); !errors.Is(err, pgx.ErrNoRows) {
+			return err
+		}
+		return nil
+	})
+	if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
+		return 0, refused(ctx, err)
+	}
+	t.locked, t.leaves[t.size-1] = true, last
+	return t.size, nil
 }
 
 const sizeSQL = `SELECT coalesce(max(index) + 1, 0) FROM log_leaves`
 
 // Leaf implements [translog.Tx].
-func (t logTx) Leaf(ctx context.Context, index int64) (leaf []byte, err error) {
-	err = t.tx.QueryRow(ctx, `SELECT leaf FROM log_leaves WHERE index = $1`, index).Scan(&leaf)
+func (t *logTx) Leaf(ctx context.Context, index int64) ([]byte, error) {
+	if leaf := t.leaves[index]; leaf != nil {
+		return leaf, nil
+	}
+	var leaf []byte
+	err := t.tx.QueryRow(ctx, `SELECT leaf FROM log_leaves WHERE index = $1`, index).Scan(&leaf)
 	if errors.Is(err, pgx.ErrNoRows) {
 		return nil, translog.ErrNoLeaf
 	}
-	return leaf, refused(ctx, err)
+	if err != nil {
+		return nil, refused(ctx, err)
+	}
+	t.leaves[index] = leaf
+	return leaf, nil
 }
 
 // ReadHashes implements [translog.Tx].
-func (t logTx) ReadHashes(ctx context.Context, ids []int64) ([]tlog.Hash, error) {
-	hashes, err := readHashes(ctx, t.tx, ids)
-	return hashes, refused(ctx, err)
+func (t *logTx) ReadHashes(ctx context.Context, ids []int64) ([]tlog.Hash, error) {
+	var unknown []int64
+	for _, id := range ids {
+		if _, ok := t.hashes[id]; !ok {
+			unknown = append(unknown, id)
+		}
+	}
+	if len(unknown) > 0 {
+		read, err := readHashes(ctx, t.tx, unknown)
+		if err != nil {
+			return nil, refused(ctx, err)
+		}
+		for i, id := range unknown {
+			t.hashes[id] = read[i]
+		}
+	}
+	hashes := make([]tlog.Hash, len(ids))
+	for i, id := range ids {
+		hashes[i] = t.hashes[id]
+	}
+	return hashes, nil
 }
 
 // Insert implements [translog.Tx].
-func (t logTx) Insert(ctx context.Context, index int64, leaf []byte, ids []int64, hashes []tlog.Hash) error {
+func (t *logTx) Insert(ctx context.Context, index int64, leaf []byte, ids []int64, hashes []tlog.Hash) error {
+	if len(ids) != len(hashes) {
+		return translog.ErrStore.Because(errors.New("as many ids as hashes"))
+	}
 	raw := make([][]byte, len(hashes))
 	for i := range hashes {
 		raw[i] = hashes[i][:]
@@ -56,7 +109,14 @@ func (t logTx) Insert(ctx context.Context, index int64, leaf []byte, ids []int64
 	b := &pgx.Batch{}
 	b.Queue(`INSERT INTO log_leaves (index, leaf) VALUES ($1, $2)`, index, leaf)
 	b.Queue(`INSERT INTO log_hashes (id, hash) SELECT * FROM unnest($1::bigint[], $2::bytea[])`, ids, raw)
-	return refused(ctx, t.tx.SendBatch(ctx, b).Close())
+	if err := t.tx.SendBatch(ctx, b).Close(); err != nil {
+		return refused(ctx, err)
+	}
+	t.size, t.leaves[index] = index+1, bytes.Clone(leaf)
+	for i, id := range ids {
+		t.hashes[id] = hashes[i]
+	}
+	return nil
 }
 
 func readHashes(ctx context.Context, q querier, ids []int64) ([]tlog.Hash, error) {
@@ -123,7 +183,7 @@ func (d *Disclosing) SaveCheckpoint(ctx context.Context, size int64, signed []by
 		return err
 	}
 	err = d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
-		if _, err := (logTx{tx}).LockSize(ctx); err != nil {
+		if _, err := newLogTx(tx).LockSize(ctx); err != nil {
 			return err
 		}
 		n, _, last, err := lastCheckpoint(ctx, tx)

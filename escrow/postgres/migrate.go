@@ -98,11 +98,11 @@ func grant(ctx context.Context, cfg *pgx.ConnConfig) error {
 	}
 	defer owner.Close(context.WithoutCancel(ctx))
 	_, err = owner.Exec(ctx, oneAtATime+`
-		REVOKE ALL ON ALL TABLES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
-		REVOKE ALL ON ALL SEQUENCES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
-		REVOKE ALL ON ALL FUNCTIONS IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
-		REVOKE ALL ON SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing;
-		GRANT USAGE ON SCHEMA penname TO penname_issuing, penname_disclosing;
+		REVOKE ALL ON ALL TABLES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+		REVOKE ALL ON ALL SEQUENCES IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+		REVOKE ALL ON ALL FUNCTIONS IN SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+		REVOKE ALL ON SCHEMA penname FROM PUBLIC, penname_issuing, penname_disclosing, penname_keeping;
+		GRANT USAGE ON SCHEMA penname TO penname_issuing, penname_disclosing, penname_keeping;
 		`+grants+`
 		COMMIT`)
 	if err != nil {

@@ -147,7 +147,7 @@ func value[T any](t testing.TB, dsn, query string, args ...any) (v T) {
 
 // update is a transaction of the log alone.
 func (d *Disclosing) update(ctx context.Context, f func(translog.Tx) error) error {
-	return d.transact(ctx, func(_ context.Context, tx pgx.Tx, _ bool) error { return f(logTx{tx}) })
+	return d.transact(ctx, func(_ context.Context, tx pgx.Tx, _ bool) error { return f(newLogTx(tx)) })
 }
 
 func TestLogConforms(t *testing.T) {
