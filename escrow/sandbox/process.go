@@ -49,7 +49,7 @@ func run(cmd *exec.Cmd, logFile, readyLine string) (*process, error) {
 		in.Close()
 		started <- err
 		if err == nil {
-			cmd.Wait()
+			cmd.Wait() //nolint:errcheck // it is only reaped
 		}
 		close(p.done)
 	}()
@@ -68,7 +68,7 @@ func (p *process) follow(out, log *os.File, readyLine string) {
 	waiting := true
 	for lines := bufio.NewReader(out); ; {
 		line, err := lines.ReadBytes('\n')
-		log.Write(line)
+		log.Write(line) //nolint:errcheck // a lost log line stops no server
 		p.mu.Lock()
 		if p.last = append(p.last, line...); len(p.last) > 4096 {
 			p.last = p.last[len(p.last)-4096:]
@@ -104,7 +104,7 @@ func (p *process) await(ctx context.Context) error {
 }
 
 // signal goes to the child alone: a server ends its own children.
-func (p *process) signal(s syscall.Signal) { p.cmd.Process.Signal(s) }
+func (p *process) signal(s syscall.Signal) { p.cmd.Process.Signal(s) } //nolint:errcheck // it may have ended
 
 func (p *process) kill() {
 	p.signal(syscall.SIGKILL)
@@ -137,6 +137,6 @@ func reap(dir string, pid int) (io.Closer, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	go cmd.Wait()
+	go cmd.Wait() //nolint:errcheck // it is only reaped
 	return in, nil
 }

@@ -147,7 +147,7 @@ func onLoopback(ctx context.Context) bool {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	json.NewEncoder(w).Encode(v) // a client that has gone needs no answer
+	json.NewEncoder(w).Encode(v) //nolint:errcheck // a client that has gone needs no answer
 }
 
 // discovery is OpenID Connect Discovery, 3.
@@ -280,10 +280,10 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	back, _ := url.Parse(a.redirectURI)
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; form-action 'self' "+back.Scheme+"://"+back.Host)
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	authorizePage.Execute(w, struct {
+	authorizePage.Execute(w, struct { //nolint:errcheck // a client that has gone needs no page
 		Query  template.URL // checked and re-encoded by url.Values
 		People []Person
-	}{template.URL(r.URL.Query().Encode()), p.people})
+	}{template.URL(r.URL.Query().Encode()), p.people}) //nolint:gosec // encoded by url.Values
 }
 
 // choose signs the chosen person in and sends a code back.

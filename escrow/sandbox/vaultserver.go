@@ -203,7 +203,7 @@ func startVault(ctx context.Context, binary, dir string, temporary bool) (*Vault
 		return os.RemoveAll(dir)
 	})
 	if err := v.open(ctx, filepath.Join(dir, "sandbox-keys.json")); err != nil {
-		v.Stop()
+		v.Stop() //nolint:errcheck // the first error says more
 		return nil, err
 	}
 	return v, nil

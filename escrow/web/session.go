@@ -63,7 +63,7 @@ func (s sessions) set(w http.ResponseWriter, kind string, life time.Duration, v 
 		return err
 	}
 	name := s.name(kind)
-	http.SetCookie(w, &http.Cookie{
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS
 		Name: name, Value: base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, b, []byte(name))),
 		Path: "/", MaxAge: int(life.Seconds()), Secure: s.secure, HttpOnly: true,
 		// Lax: the identity provider's redirect back is a cross-site navigation.
@@ -88,7 +88,9 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 }
 
 func (s sessions) clear(w http.ResponseWriter, kind string) {
-	http.SetCookie(w, &http.Cookie{Name: s.name(kind), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode})
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // likewise
+		Name: s.name(kind), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
 }
 
 // person returns who is signed in.

@@ -31,7 +31,7 @@ func (p Private) String() string { return redacted }
 func (p Private) GoString() string { return redacted }
 
 // Format writes "[redacted]" for every verb and flag.
-func (p Private) Format(s fmt.State, _ rune) { io.WriteString(s, redacted) }
+func (p Private) Format(s fmt.State, _ rune) { io.WriteString(s, redacted) } //nolint:errcheck // a formatter cannot fail
 
 // LogValue returns "[redacted]" to log/slog.
 func (p Private) LogValue() slog.Value { return slog.StringValue(redacted) }

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"errors"
 	"math/big"
 	"slices"
 	"time"
@@ -246,7 +247,7 @@ func (k *verificationKey) inForce(t time.Time) bool {
 // not know the kid.
 func (s *KeySet) open(ctx context.Context, j *jws, a area) (*verificationKey, error) {
 	k, err := s.find(j, a)
-	if err == a[unknownKid] && s.refresh != nil {
+	if errors.Is(err, a[unknownKid]) && s.refresh != nil {
 		fresh, refreshErr := s.refresh(ctx)
 		if refreshErr != nil {
 			return nil, ErrKeysUnavailable.Because(refreshErr)

@@ -151,7 +151,6 @@ func randomScalar(rand io.Reader, more ...[]byte) (group.Scalar, error) {
 
 func mul(p group.Element, k group.Scalar) group.Element { return curve.NewElement().Mul(p, k) }
 func mulGen(k group.Scalar) group.Element               { return curve.NewElement().MulGen(k) }
-func add(p, q group.Element) group.Element              { return curve.NewElement().Add(p, q) }
 func sub(p, q group.Element) group.Element {
 	return curve.NewElement().Add(p, curve.NewElement().Neg(q))
 }
