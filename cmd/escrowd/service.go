@@ -84,7 +84,7 @@ func (s *service) wireIssuing(c *web.Config, i *issuingSide) error {
 	if err := custodians.UnmarshalText([]byte(s.bundle.ThresholdKey)); err != nil {
 		return err
 	}
-	c.Issuer = &issue.Issuer{Keys: i.keys, Store: i.store, Custodians: custodians, Now: s.now}
+	c.Issuer = &issue.Issuer{Keys: i.keys, Store: i.store, Erasures: i.store, Custodians: custodians, Now: s.now}
 	c.RelyingParty, c.CookieKey, c.Once, c.OpenIDStore = i.relyingParty, i.cookieKey, i.store, i.store
 	platforms, err := openid.Fixed(i.platforms...)
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosi
 		s.log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.registrar = &disclose.Registrar{
-		Keys: d.keys, Cases: d.store, Records: d.store, Bundles: d.store, Log: s.publisher, Now: s.now,
+		Keys: d.keys, Cases: d.store, Records: d.store, Erasures: d.store, Bundles: d.store, Log: s.publisher, Now: s.now,
 	}
 	c.Registrar, c.LogTiles = s.registrar, s.publisher.Handler()
 	if c.Once == nil {

@@ -3,7 +3,7 @@
 -- changes nothing. What each role may do with which column is in
 -- escrow/postgres/grants.sql, which `escrowd migrate` applies.
 --
--- Neither login role has a password here: give each one with \password, or a
+-- No login role has a password here: give each one with \password, or a
 -- client certificate in pg_hba.conf.
 
 -- Owns every table and function; nobody logs in as it.
@@ -30,6 +30,14 @@ DO $$ BEGIN
 EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
 END $$;
 
+-- The keeping side: moves first halves to a new key and erases; opens nothing.
+DO $$ BEGIN
+  IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'penname_keeping') THEN
+    CREATE ROLE penname_keeping LOGIN NOINHERIT;
+  END IF;
+EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
+END $$;
+
 -- An administrator who is not a superuser needs the membership to migrate.
 DO $$ BEGIN
   IF NOT pg_has_role(current_user, 'penname_owner', 'MEMBER') THEN
@@ -46,7 +54,7 @@ BEGIN
   IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
     RETURN;
   END IF;
-  FOREACH login IN ARRAY ARRAY['penname_issuing', 'penname_disclosing'] LOOP
+  FOREACH login IN ARRAY ARRAY['penname_issuing', 'penname_disclosing', 'penname_keeping'] LOOP
     IF NOT EXISTS (
       SELECT FROM pg_db_role_setting s JOIN pg_roles r ON r.oid = s.setrole
       WHERE r.rolname = login AND s.setdatabase = 0
@@ -64,6 +72,9 @@ DO $$ BEGIN
   IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'penname') THEN
     CREATE SCHEMA penname AUTHORIZATION penname_owner;
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
-    EXECUTE format('GRANT CONNECT ON DATABASE %I TO penname_issuing, penname_disclosing', current_database());
+  END IF;
+  IF NOT has_database_privilege('penname_keeping', current_database(), 'CONNECT')
+     OR NOT has_database_privilege('penname_issuing', current_database(), 'CONNECT') THEN
+    EXECUTE format('GRANT CONNECT ON DATABASE %I TO penname_issuing, penname_disclosing, penname_keeping', current_database());
   END IF;
 END $$;

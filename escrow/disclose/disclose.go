@@ -15,6 +15,7 @@
 //	release   AUTHORISED under a cosigned checkpoint → first half from Vault →
 //	          re-encrypted to the requester → package and leaf RELEASED
 //	Deliver   RELEASED under a cosigned checkpoint → handed over
+//	Clear     a person wants to be deleted, and no case holds the record → erased by package keep
 //	Notify    secrecy over → notice and leaf NOTICED, with the salt that opens the commitments
 package disclose
 
@@ -57,8 +58,12 @@ var (
 		"the warrant expired before it was released: the court must issue a new one")
 	ErrWarrantID = refusal.New(refusal.Conflict, "warrant.id_used",
 		"the authority has filed another document under this warrant id: a new warrant needs a new id")
+	ErrDataErased = refusal.New(refusal.NotFound, "warrant.data_erased",
+		"the person deleted the record of one of the targets before this warrant: there is nothing left to open")
 	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
-		"this registrar serves production warrants only: no other kind opens a name")
+		"this registrar serves production and preservation warrants only")
+	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
+		"this warrant keeps records from erasure and opens none: file a production warrant to open a name")
 	ErrNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
 		"the person may still object: approve when the notice period is over")
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
@@ -77,12 +82,13 @@ var (
 
 // Registrar runs the disclosing side. All fields are required.
 type Registrar struct {
-	Keys    Keys
-	Cases   Cases
-	Records Records
-	Bundles Bundles
-	Log     Log
-	Now     func() time.Time
+	Keys     Keys
+	Cases    Cases
+	Records  Records
+	Erasures Erasures
+	Bundles  Bundles
+	Log      Log
+	Now      func() time.Time
 }
 
 // Install puts a bundle in force: only with the endorsement of as many of its
@@ -134,7 +140,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	now := r.Now()
 	d := policy.Decide(s, b, now)
-	if d.Allowed && !d.Opens {
+	if d.Allowed && !d.Opens && d.Warrant.Kind != policy.Preservation {
 		d.Allowed, d.Refusal = false, ErrKindNotServed
 	}
 	if d.Allowed {
@@ -182,16 +188,15 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	return c, d, nil
 }
 
-// targetsHeld checks that every target exists and that the stored commitment is
-// the one in the evidence's token.
+// targetsHeld checks that the record of every target exists, is the one that
+// the token in the evidence commits to, and was not erased. It opens links, of a
+// warrant that the rules allow, before that warrant is in the log: a link says
+// which record and nothing of whom, and without it nobody could tell the court
+// that the record is gone. No half is opened.
 func (r *Registrar) targetsHeld(ctx context.Context, d policy.Decision) error {
 	for i, t := range d.Warrant.Targets {
-		_, commitment, err := r.Records.Link(ctx, t.Pseudonym, t.Platform)
-		if err != nil {
+		if _, _, err := r.openTarget(ctx, t, d.Tokens[i].Commitment); err != nil {
 			return err
-		}
-		if commitment != d.Tokens[i].Commitment {
-			return ErrCommitment
 		}
 	}
 	return nil
@@ -219,7 +224,8 @@ func (r *Registrar) Status(ctx context.Context, id string) (Case, error) {
 
 // Pending returns the cases that wait for custodians.
 func (r *Registrar) Pending(ctx context.Context) ([]Case, error) {
-	return r.Cases.List(ctx, Recorded)
+	recorded, err := r.Cases.List(ctx, Recorded)
+	return slices.DeleteFunc(recorded, func(c Case) bool { return !c.opens() }), err
 }
 
 // Review opens the links of a case for a custodian, who must be able to check
@@ -238,12 +244,15 @@ func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, err
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
 		Approvals: signedApprovals(c),
 	}
-	w, err := policy.ParseUnverified(c.Submission.Warrant) // it was verified when filed
+	w, commitments, err := c.opened()
 	if err != nil {
 		return policy.CaseFile{}, err
 	}
-	for _, t := range w.Targets {
-		opened, _, err := r.openTarget(ctx, t)
+	if w.Kind != policy.Production {
+		return policy.CaseFile{}, ErrNothingToOpen
+	}
+	for i, t := range w.Targets {
+		opened, _, err := r.openTarget(ctx, t, commitments[i])
 		if err != nil {
 			return policy.CaseFile{}, err
 		}
@@ -252,22 +261,43 @@ func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, err
 	return f, nil
 }
 
-// openTarget opens the link of a target and checks it against its commitment.
-func (r *Registrar) openTarget(ctx context.Context, t policy.Target) (policy.OpenedTarget, seal.Record, error) {
-	sealed, commitment, err := r.Records.Link(ctx, t.Pseudonym, t.Platform)
+// opened returns the warrant of a case and what the token of each target
+// commits to. Both were verified when the case was filed.
+func (c *Case) opened() (*policy.Warrant, [][32]byte, error) {
+	w, err := policy.ParseUnverified(c.Submission.Warrant)
 	if err != nil {
-		return policy.OpenedTarget{}, seal.Record{}, err
+		return nil, nil, err
+	}
+	commitments, err := policy.CommitmentsUnverified(c.Submission, w)
+	return w, commitments, err
+}
+
+// openLink opens the link of a target and checks it against the commitment of
+// the token in the evidence.
+func (r *Registrar) openLink(ctx context.Context, t policy.Target, commitment [32]byte) (salt, digest [32]byte, label string, err error) {
+	sealed, err := r.Records.Link(ctx, t.Pseudonym, t.Platform, commitment)
+	if err != nil {
+		return salt, digest, "", err
 	}
 	link, err := r.Keys.OpenLink(ctx, string(t.Pseudonym), sealed)
 	if err != nil {
-		return policy.OpenedTarget{}, seal.Record{}, err
+		return salt, digest, "", err
 	}
 	if len(link) <= 64 {
-		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
+		return salt, digest, "", ErrCommitment
 	}
-	salt, digest, label := [32]byte(link[:32]), [32]byte(link[32:64]), string(link[64:])
+	salt, digest, label = [32]byte(link[:32]), [32]byte(link[32:64]), string(link[64:])
 	if token.Commit(t.Pseudonym, seal.Reference(label, digest), salt) != commitment {
-		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
+		return salt, digest, "", ErrCommitment
+	}
+	return salt, digest, label, nil
+}
+
+// openTarget opens the link of a target and reads its record.
+func (r *Registrar) openTarget(ctx context.Context, t policy.Target, commitment [32]byte) (policy.OpenedTarget, seal.Record, error) {
+	salt, digest, label, err := r.openLink(ctx, t, commitment)
+	if err != nil {
+		return policy.OpenedTarget{}, seal.Record{}, err
 	}
 	record, err := r.Records.Record(ctx, label)
 	if err != nil {
@@ -345,8 +375,11 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 		return nil, ErrReason
 	}
 	w, err := policy.ParseUnverified(c.Submission.Warrant)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, err
+	case w.Kind != policy.Production:
+		return nil, ErrNothingToOpen
 	}
 	if approved && !sharesComplete(a, len(w.Targets)) {
 		return nil, ErrShares
@@ -410,16 +443,19 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	if err != nil {
 		return c, err
 	}
-	w, err := policy.ParseUnverified(c.Submission.Warrant)
+	w, commitments, err := c.opened()
 	if err != nil {
 		return c, err
+	}
+	if w.Kind != policy.Production {
+		return c, ErrNothingToOpen
 	}
 	p := policy.Package{
 		Version: 1, Case: c.ID, Submission: c.Submission, Salt: c.Salt[:],
 		Approvals: signedApprovals(c), Recorded: recorded, Authorised: authorised,
 	}
-	for _, t := range w.Targets {
-		pt, err := r.packTarget(ctx, c, w, t)
+	for i, t := range w.Targets {
+		pt, err := r.packTarget(ctx, c, w, t, commitments[i])
 		if err != nil {
 			return c, err
 		}
@@ -444,8 +480,8 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 
 // packTarget re-encrypts the first halves of the fields that the warrant names,
 // and of no other, to the requester. The clear half lives in this function only.
-func (r *Registrar) packTarget(ctx context.Context, c Case, w *policy.Warrant, t policy.Target) (policy.PackageTarget, error) {
-	opened, record, err := r.openTarget(ctx, t)
+func (r *Registrar) packTarget(ctx context.Context, c Case, w *policy.Warrant, t policy.Target, commitment [32]byte) (policy.PackageTarget, error) {
+	opened, record, err := r.openTarget(ctx, t, commitment)
 	if err != nil {
 		return policy.PackageTarget{}, err
 	}
@@ -475,6 +511,9 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 	}
 	switch c.State {
 	case Recorded:
+		if !c.opens() {
+			return policy.Delivery{}, ErrNothingToOpen
+		}
 		if !r.Now().Before(c.Expires) {
 			return policy.Delivery{}, ErrExpired
 		}

@@ -110,11 +110,28 @@ type Cases interface {
 
 // Records is what the disclosing side may read of what the issuing side wrote.
 type Records interface {
-	// Link returns the sealed link and the commitment of a pseudonym on a
-	// platform, or ErrDataNotHeld.
-	Link(ctx context.Context, p token.Pseudonym, platform string) (link string, commitment [32]byte, err error)
-	// Record returns a sealed record, or ErrDataNotHeld.
+	// Link returns the sealed link of a pseudonym on a platform with that
+	// commitment. It is ErrDataNotHeld if there is no such pseudonym, and
+	// ErrCommitment if it has other commitments only.
+	Link(ctx context.Context, p token.Pseudonym, platform string, commitment [32]byte) (link string, err error)
+	// Record returns a sealed record, or ErrDataNotHeld, or ErrDataErased.
 	Record(ctx context.Context, label string) (seal.Record, error)
+}
+
+// Erasures is what the disclosing side does about wishes to be deleted: it says
+// which of them no case stands against. A hold is no row anywhere, because a row
+// would say which record a pen name belongs to.
+type Erasures interface {
+	// Pending returns the labels that were asked to be erased and neither are,
+	// nor are cleared up to the newest case.
+	Pending(ctx context.Context) (labels []string, err error)
+	// Holding returns the cases that hold their targets at now: recorded and not
+	// expired, authorised and not expired, or released and not noticed. newest is
+	// the recorded leaf of a case that is among those looked at, with every case
+	// before it.
+	Holding(ctx context.Context, now time.Time) (cases []Case, newest int64, err error)
+	// Clear says that no case up to newest holds any of the labels.
+	Clear(ctx context.Context, labels []string, newest int64) error
 }
 
 // Bundles is where the rules in force are kept.

@@ -34,10 +34,11 @@ var mayImport = map[string][]string{
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
 	"escrow/openid":         {"verifier/refusal", "verifier/token"},
 	"escrow/vault":          {"deploy", "verifier/refusal"},
-	"escrow/postgres": {"deploy/postgres", "escrow/disclose", "escrow/issue", "escrow/openid", "escrow/seal", "escrow/translog",
+	"escrow/postgres": {"deploy/postgres", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 

@@ -16,6 +16,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -38,6 +39,10 @@ var (
 		"the identity provider gave this account to another person: the enrolment is held for review, contact the operator")
 	ErrIncompleteIdentity = refusal.New(refusal.Invalid, "proofing_failed.missing_claim",
 		"the identity provider did not assert a name and a date of birth: use an account that has both verified")
+	ErrOlderKey = refusal.New(refusal.Unavailable, "keys.retired",
+		"the key was retired while the identity was sealed under it: try again")
+	ErrErased = refusal.New(refusal.Unauthenticated, "session.erased",
+		"this person asked to be deleted: prove your identity again to come back, your pen names stay the same")
 	ErrPersonUnknown = refusal.New(refusal.NotFound, "person.unknown",
 		"nobody is enrolled under this session: enrol again, which keeps every pen name")
 )
@@ -98,7 +103,7 @@ type PenName struct {
 	Platform  string          `json:"platform"`
 	Since     time.Time       `json:"since"` // day
 
-	Commitment [32]byte `json:"-"` // see token.Commit
+	Commitment [32]byte `json:"-"` // see token.Commit; another for each record that its person had
 }
 
 // Notice tells a person that a pen name of theirs was opened, by whom and under
@@ -120,18 +125,21 @@ type Notice struct {
 // back a sealed field or a link.
 type Store interface {
 	// Enrol stores e with its record, unless the fingerprint is known: then it
-	// stores nothing and returns the person that is there. It returns
-	// ErrAlreadyEnrolled if the likeness belongs to another fingerprint and
-	// ErrRecycledSubject if the fingerprint has another birth. Two concurrent
+	// stores nothing and returns the person that is there, whose id stays and
+	// whose record e's replaces if its erasure was asked for. It returns
+	// ErrAlreadyEnrolled if the likeness belongs to another fingerprint,
+	// ErrRecycledSubject if the fingerprint has another birth and ErrOlderKey if
+	// the first half is under a key that was retired meanwhile. Two concurrent
 	// calls for one fingerprint return the same person.
 	Enrol(ctx context.Context, e Enrolment) (p Person, first bool, err error)
 	// Person returns the person with that fingerprint, or ErrPersonUnknown; it
 	// returns ErrRecycledSubject if birth is another.
 	Person(ctx context.Context, fingerprint, birth []byte) (Person, error)
-	// Assign stores a, unless the pseudonym is assigned: then it changes
-	// nothing. It returns the commitment that is stored.
+	// Assign stores a, unless the pseudonym has that commitment already: then
+	// it changes nothing. It returns the commitment that is stored.
 	Assign(ctx context.Context, a Assignment) ([32]byte, error)
-	// Assigned returns those of the pseudonyms that exist, in the order asked.
+	// Assigned returns those of the pseudonyms that exist, in the order asked;
+	// one with several commitments comes once for each.
 	Assigned(ctx context.Context, candidates []token.Pseudonym) ([]PenName, error)
 	// Notices returns the notices served on any of the pseudonyms.
 	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
@@ -141,6 +149,7 @@ type Store interface {
 type Issuer struct {
 	Keys       Keys
 	Store      Store
+	Erasures   Erasures
 	Custodians threshold.PublicKey // whose threshold key the second half is encrypted to
 	Now        func() time.Time
 }
@@ -159,10 +168,22 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 	// The common return first: recovery costs no seal.
 	switch p, err = s.Store.Person(ctx, macs[0], macs[2]); {
 	case err == nil:
-		return p, false, nil
+		// Who deleted themself comes back as the same person, freshly sealed.
+		if asked, err := s.Erasures.Asked(ctx, p.Label); err != nil || !asked {
+			return p, false, err
+		}
 	case refusal.Of(err) == nil || !ErrPersonUnknown.Is(refusal.Of(err)):
 		return Person{}, false, err
 	}
+	// A key that is retired between the sealing and the storing costs a second
+	// sealing; a rotation comes by far too rarely for a third.
+	if p, first, err = s.seal(ctx, id, macs); errors.Is(err, ErrOlderKey) {
+		p, first, err = s.seal(ctx, id, macs)
+	}
+	return p, first, err
+}
+
+func (s *Issuer) seal(ctx context.Context, id identity.Identity, macs [][]byte) (Person, bool, error) {
 	label := seal.NewLabel()
 	record, err := seal.Seal(ctx, label, id.Fields(), s.Custodians, s.Keys.WrapHalf)
 	if err != nil {
@@ -183,49 +204,76 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 }
 
 // Pseudonym returns the person's pseudonym on a platform and the commitment
-// that every token for it carries: the same for life.
+// that every token for it carries: the same for life, or until the person
+// deletes themself and comes back.
 //
 //	pseudonym  = bech32m("pen", HMAC(person ‖ platform ‖ persona)[:16])
+//	salt       = HMAC("salt" ‖ person ‖ platform ‖ persona ‖ label)
 //	commitment = token.Commit(pseudonym, reference of the sealed record, salt)
 //	link       = salt ‖ digest ‖ label of that record, sealed for the disclosing side
 //
 // The commitment is to what was sealed, not only to where it lies: whoever can
-// write the database cannot put another person under the pseudonym later.
+// write the database cannot put another person under the pseudonym later. The
+// salt is derived, so that the one commitment of the record that the person has
+// now is known without a link that this side cannot open.
 func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (token.Pseudonym, [32]byte, error) {
-	names, err := s.derive(ctx, p, []string{platform})
+	macs, err := s.Keys.MAC(ctx, PurposePseudonym, nameInput(p, platform), lengthPrefixed("salt", string(p.ID[:]), platform, persona, p.Label))
 	if err != nil {
 		return "", [32]byte{}, err
 	}
-	// All but the first sign-in end here: one MAC and one look-up.
-	if have, err := s.Store.Assigned(ctx, names); err != nil || len(have) == 1 {
-		if err != nil {
-			return "", [32]byte{}, err
-		}
-		return names[0], have[0].Commitment, nil
+	name, err := token.NewPseudonym(macs[0][:16])
+	if err != nil {
+		return "", [32]byte{}, err
 	}
-	var salt [32]byte
-	rand.Read(salt[:])
+	salt := [32]byte(macs[1])
 	a := Assignment{
-		Pseudonym:  names[0],
+		Pseudonym:  name,
 		Platform:   platform,
-		Commitment: token.Commit(names[0], seal.Reference(p.Label, p.Digest), salt),
+		Commitment: token.Commit(name, seal.Reference(p.Label, p.Digest), salt),
 		Day:        day(s.Now()),
 	}
-	if a.Link, err = s.Keys.WrapLink(ctx, string(names[0]), slices.Concat(salt[:], p.Digest[:], []byte(p.Label))); err != nil {
+	// A session on another device outlives the record: no pen name without one.
+	if asked, err := s.Erasures.Asked(ctx, p.Label); err != nil || asked {
+		if err == nil {
+			err = ErrErased
+		}
+		return "", [32]byte{}, err
+	}
+	// All but the first sign-in end here: one call for the MACs, two look-ups.
+	have, err := s.Store.Assigned(ctx, []token.Pseudonym{name})
+	if err != nil {
+		return "", [32]byte{}, err
+	}
+	if slices.ContainsFunc(have, func(n PenName) bool { return n.Commitment == a.Commitment }) {
+		return name, a.Commitment, nil
+	}
+	if a.Link, err = s.Keys.WrapLink(ctx, string(name), slices.Concat(salt[:], p.Digest[:], []byte(p.Label))); err != nil {
 		return "", [32]byte{}, err
 	}
 	commitment, err := s.Store.Assign(ctx, a)
-	return names[0], commitment, err
+	return name, commitment, err
 }
 
-// PenNames returns the pseudonyms that p holds on any of the platforms. The
-// database cannot answer this: only p's session and the key service together.
+// PenNames returns the pseudonyms that p holds on any of the platforms, each
+// once. The database cannot answer this: only p's session and the key service
+// together.
 func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]PenName, error) {
 	names, err := s.derive(ctx, p, platforms)
 	if err != nil || len(names) == 0 {
 		return nil, err
 	}
-	return s.Store.Assigned(ctx, names)
+	have, err := s.Store.Assigned(ctx, names)
+	var once []PenName
+	for _, n := range have {
+		last := len(once) - 1
+		switch {
+		case last < 0 || once[last].Pseudonym != n.Pseudonym:
+			once = append(once, n)
+		case n.Since.Before(once[last].Since):
+			once[last] = n
+		}
+	}
+	return once, err
 }
 
 // Notices returns what was disclosed about p on any of the platforms, once
@@ -244,8 +292,7 @@ func (s *Issuer) derive(ctx context.Context, p Person, platforms []string) ([]to
 	}
 	inputs := make([][]byte, len(platforms))
 	for i, platform := range platforms {
-		// Persona 0: each platform has one pseudonym a person.
-		inputs[i] = lengthPrefixed(string(p.ID[:]), platform, "\x00")
+		inputs[i] = nameInput(p, platform)
 	}
 	macs, err := s.Keys.MAC(ctx, PurposePseudonym, inputs...)
 	if err != nil {
@@ -258,6 +305,13 @@ func (s *Issuer) derive(ctx context.Context, p Person, platforms []string) ([]to
 		}
 	}
 	return names, nil
+}
+
+// persona 0: each platform has one pseudonym a person.
+const persona = "\x00"
+
+func nameInput(p Person, platform string) []byte {
+	return lengthPrefixed(string(p.ID[:]), platform, persona)
 }
 
 // macInputs are fingerprint, likeness and birth, in this order. The name is

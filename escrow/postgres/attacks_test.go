@@ -60,7 +60,7 @@ func TestD01Metacharacters(t *testing.T) {
 		if _, err := s.Assign(ctx, a); err != nil {
 			t.Fatal(err)
 		}
-		if link, _, err := d.Link(ctx, a.Pseudonym, text); err != nil || link != text {
+		if link, err := d.Link(ctx, a.Pseudonym, text, a.Commitment); err != nil || link != text {
 			t.Errorf("%q came back as %q, %v", text, link, err)
 		}
 		_, err := d.Case(ctx, text)
@@ -126,7 +126,7 @@ func TestD02TooLarge(t *testing.T) {
 func TestD03AppendOnly(t *testing.T) {
 	admin := database(t)
 	for _, table := range []string{"records", "persons", "pseudonyms", "log_leaves", "log_hashes", "log_checkpoints",
-		"bundles", "approvals", "notices", "refusals", "cases", "goose_db_version"} {
+		"bundles", "approvals", "notices", "refusals", "cases", "rotations", "erasures", "goose_db_version"} {
 		column := value[string](t, admin, `SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum = 1`, table)
 		for _, role := range []string{"penname_issuing", "penname_disclosing"} {
 			for _, statement := range []string{
@@ -190,7 +190,7 @@ func TestD04OtherSide(t *testing.T) {
 			`INSERT INTO notices (case_id) VALUES ('x')`, `SELECT 1 FROM refusals`,
 			`INSERT INTO records (label) VALUES ('x') RETURNING sealed`,
 			`COPY records TO STDOUT`, `CREATE TABLE x ()`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
-			`INSERT INTO pseudonyms (pseudonym) VALUES ('x') ON CONFLICT (pseudonym) DO UPDATE SET link = 'y'`,
+			`INSERT INTO pseudonyms (pseudonym) VALUES ('x') ON CONFLICT (pseudonym, commitment) DO UPDATE SET link = 'y'`,
 		},
 		"penname_disclosing": {
 			`SELECT 1 FROM persons`, `SELECT id FROM persons`, `SELECT day FROM pseudonyms`, `SELECT day FROM records`,
@@ -427,7 +427,7 @@ func TestD11BadText(t *testing.T) {
 		a.Platform = text
 		_, err := s.Assign(ctx, a)
 		wantErr(t, fmt.Sprintf("platform %q", text), err, ErrText)
-		_, _, err = d.Link(ctx, a.Pseudonym, text)
+		_, err = d.Link(ctx, a.Pseudonym, text, a.Commitment)
 		wantErr(t, fmt.Sprintf("look-up of %q", text), err, ErrText)
 		_, err = d.Case(ctx, text)
 		wantErr(t, fmt.Sprintf("case %q", text), err, ErrText)
@@ -566,8 +566,9 @@ func TestD15UnsafeSettings(t *testing.T) {
 // D16: a server that takes no writes is no place to decide.
 func TestD16Standby(t *testing.T) {
 	admin := database(t)
+	dsn := as(t, admin, "penname_disclosing")
 	sql(t, admin, `ALTER DATABASE `+strings.TrimPrefix(pathOf(admin), "/")+` SET default_transaction_read_only = on`)
-	_, err := OpenDisclosing(t.Context(), as(t, admin, "penname_disclosing"), Options{})
+	_, err := OpenDisclosing(t.Context(), dsn, Options{})
 	wantErr(t, "read-only", err, ErrStandby)
 }
 
@@ -679,7 +680,7 @@ func TestD18ServerLog(t *testing.T) {
 	c.WarrantID = "x" // refused by a UNIQUE, whose DETAIL quotes the key
 	_, err = d.File(ctx, c, leaf)
 	wantErr(t, "duplicate", err, ErrRefused)
-	_, _, err = d.Link(ctx, token.Pseudonym(canary), canary)
+	_, err = d.Link(ctx, token.Pseudonym(canary), canary, a.Commitment)
 	wantErr(t, "look-up", err, disclose.ErrDataNotHeld)
 
 	log, err := os.ReadFile(filepath.Join(server.Dir, "postgres.log"))
@@ -710,7 +711,7 @@ func TestErrorsCarryNoData(t *testing.T) {
 	a := assignment(t)
 	a.Platform, a.Link = canary, strings.Repeat(canary, 1000)
 	_, err1 := s.Assign(t.Context(), a)
-	_, _, err2 := d.Link(t.Context(), token.Pseudonym(canary), canary+"\x00")
+	_, err2 := d.Link(t.Context(), token.Pseudonym(canary), canary+"\x00", a.Commitment)
 	ctx, cancel := context.WithTimeout(t.Context(), -time.Second)
 	defer cancel()
 	_, err3 := s.Assign(ctx, a)

@@ -121,6 +121,13 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A row that came back from a backup (D08).
+	err = each(`SELECT e.leaf FROM erasures e JOIN records r USING (label) WHERE e.leaf IS NOT NULL AND r.erased IS NULL`, []any{&leaf}, func() error {
+		return damaged("leaf %d: the record that it says was erased is back", leaf)
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = each(`SELECT leaf, code FROM refusals`, []any{&leaf, &text}, func() error {
 		return add(&leaf, proof.Leaf{Kind: proof.KindRefused, Code: text})
 	})

@@ -1,0 +1,42 @@
+package issue
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+)
+
+// Receipt is what a person gets who asked to be deleted. With it, and with
+// nothing less, the erasure is found in the public log: the leaf of kind
+// "erased" whose commitment is proof.Commit(Salt, "erasure", Label).
+type Receipt struct {
+	Label string    // of the record; names nobody
+	Salt  [32]byte  // random
+	Day   time.Time // UTC midnight of the request
+}
+
+// By is the day until which the erasure is complete, unless the law requires
+// the record to be kept. Regulation (EU) 2016/679, Art. 12(3): "without undue
+// delay and in any event within one month". It takes minutes; the promise is
+// the same whether or not an order holds the record, of which nobody is told.
+func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
+
+// Erasures is where the wishes to be deleted are kept. This side writes them
+// down; whether and when they are carried out it does not learn.
+type Erasures interface {
+	// Ask stores r, unless the erasure of that label was asked for: then it
+	// changes nothing. It returns the receipt that is stored.
+	Ask(ctx context.Context, r Receipt) (Receipt, error)
+	// Asked reports whether the erasure of that label was asked for.
+	Asked(ctx context.Context, label string) (bool, error)
+}
+
+// Erase asks that the sealed record of p be erased. From here on p has no
+// record: who comes back is the same person under the same pseudonyms, so that
+// a ban holds, with a record that is sealed afresh. Asking again returns the
+// same receipt.
+func (s *Issuer) Erase(ctx context.Context, p Person) (Receipt, error) {
+	r := Receipt{Label: p.Label, Day: day(s.Now())}
+	rand.Read(r.Salt[:]) // never fails (crypto/rand)
+	return s.Erasures.Ask(ctx, r)
+}

@@ -1,0 +1,232 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/verifier/proof"
+)
+
+var (
+	_ keep.Rotations = (*Keeping)(nil)
+	_ keep.Erasures  = (*Keeping)(nil)
+)
+
+// Keeping is the database as the keeping side may use it. It is safe for
+// concurrent use.
+type Keeping struct{ db }
+
+// OpenKeeping is [OpenIssuing] for penname_keeping.
+func OpenKeeping(ctx context.Context, dsn string, o Options) (*Keeping, error) {
+	d, err := open(ctx, dsn, "penname_keeping", o)
+	if err != nil {
+		return nil, err
+	}
+	return &Keeping{d}, nil
+}
+
+// Begin implements [keep.Rotations]. What holds the rotation is a lock of the
+// session, which ends with the connection. A process that lost it and goes on
+// does no harm: every step can be taken twice.
+func (k *Keeping) Begin(ctx context.Context, version int) (r keep.Rotation, release func(), err error) {
+	const lock = 7165016318 // arbitrary
+	held, err := k.acquire(ctx)
+	if err != nil {
+		return r, nil, err
+	}
+	release = func() {
+		end, cancel := detached(ctx)
+		defer cancel()
+		if _, err := held.Exec(end, `SELECT pg_advisory_unlock($1)`, int64(lock)); err != nil {
+			held.Conn().Close(end) // the lock goes with the session
+		}
+		held.Release()
+	}
+	var alone bool
+	if err := held.QueryRow(ctx, `SELECT pg_try_advisory_lock($1)`, int64(lock)).Scan(&alone); err != nil {
+		held.Conn().Close(context.WithoutCancel(ctx))
+		held.Release()
+		return r, nil, refused(ctx, err)
+	}
+	if !alone {
+		held.Release()
+		return r, nil, keep.ErrRunning
+	}
+	err = k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		r, err = rotation(ctx, tx)
+		if !errors.Is(err, pgx.ErrNoRows) {
+			return refused(ctx, err)
+		}
+		r = keep.Rotation{Version: version, State: keep.Moving}
+		_, err = tx.Exec(ctx, `INSERT INTO rotations (version, state, day) VALUES ($1, $2, $3)`, version, string(r.State), time.Now().UTC().Truncate(24*time.Hour))
+		return refused(ctx, err)
+	})
+	if err != nil {
+		release()
+		return keep.Rotation{}, nil, err
+	}
+	return r, release, nil
+}
+
+// rotation is the one that is under way, or pgx.ErrNoRows.
+func rotation(ctx context.Context, q querier) (r keep.Rotation, err error) {
+	err = q.QueryRow(ctx, `SELECT version, state, position, records FROM rotations WHERE state <> 'done'`).
+		Scan(&r.Version, (*string)(&r.State), &r.Position, &r.Records)
+	return r, err
+}
+
+// Older implements [keep.Rotations].
+func (k *Keeping) Older(ctx context.Context, r keep.Rotation, n int) (halves []keep.Half, err error) {
+	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			SELECT label, first_half FROM records
+			WHERE label > $1 AND erased IS NULL AND key_version(first_half) < $2 ORDER BY label LIMIT $3`,
+			r.Position, r.Version, n)
+		if err != nil {
+			return err
+		}
+		halves, err = pgx.CollectRows(rows, pgx.RowToStructByPos[keep.Half])
+		return err
+	})
+	return halves, err
+}
+
+// Move implements [keep.Rotations]. A half that was erased, or moved by another
+// process, is not the one that was rewrapped any more, and stays.
+func (k *Keeping) Move(ctx context.Context, r keep.Rotation, from []keep.Half, to []string) (keep.Rotation, error) {
+	if len(from) == 0 || len(from) != len(to) {
+		return r, ErrRefused
+	}
+	labels, old := make([]string, len(from)), make([]string, len(from))
+	for i, h := range from {
+		labels[i], old[i] = h.Label, h.Wrapped
+	}
+	last := labels[len(labels)-1]
+	err := k.transact(ctx, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
+		tag, err := tx.Exec(ctx, `
+			UPDATE records r SET first_half = m.new FROM unnest($1::text[], $2::text[], $3::text[]) m (label, old, new)
+			WHERE r.label = m.label AND r.first_half = m.old AND r.erased IS NULL`, labels, old, to)
+		if err != nil {
+			return refused(ctx, err)
+		}
+		if doubt && tag.RowsAffected() == 0 {
+			now, err := rotation(ctx, tx) // it was committed, or another process did it
+			if err == nil && now.Position >= last {
+				r = now
+				return nil
+			}
+		}
+		_, err = tx.Exec(ctx, `UPDATE rotations SET position = $2, records = records + $3 WHERE version = $1 AND state <> 'done'`,
+			r.Version, last, tag.RowsAffected())
+		if err == nil {
+			r, err = rotation(ctx, tx)
+		}
+		return refused(ctx, err)
+	})
+	return r, err
+}
+
+// Close implements [keep.Rotations].
+func (k *Keeping) Close(ctx context.Context, r keep.Rotation) (keep.Rotation, error) {
+	err := k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		if _, err := tx.Exec(ctx, `SELECT close_rotation($1)`, r.Version); err != nil {
+			return refused(ctx, err)
+		}
+		var err error
+		r, err = rotation(ctx, tx)
+		return refused(ctx, err)
+	})
+	return r, err
+}
+
+// Finish implements [keep.Rotations].
+func (k *Keeping) Finish(ctx context.Context, r keep.Rotation) (keep.Rotation, error) {
+	left, err := k.Older(ctx, keep.Rotation{Version: r.Version}, 1)
+	if err != nil {
+		return r, err
+	}
+	if len(left) > 0 {
+		return r, keep.ErrLeftBehind
+	}
+	err = k.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := k.exec(ctx, `UPDATE rotations SET state = 'done' WHERE version = $1 AND state = 'closed'`, r.Version)
+		return err
+	})
+	if err == nil {
+		r.State = keep.Done
+	}
+	return r, err
+}
+
+// Cleared implements [keep.Erasures].
+func (k *Keeping) Cleared(ctx context.Context) (cleared []keep.Erasure, err error) {
+	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL AND cleared IS NOT NULL ORDER BY label LIMIT $1`, maxList)
+		if err != nil {
+			return err
+		}
+		cleared, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (e keep.Erasure, err error) {
+			var salt []byte
+			err = row.Scan(&e.Label, &salt)
+			copy(e.Salt[:], salt)
+			return e, err
+		})
+		return err
+	})
+	return cleared, err
+}
+
+// Erase implements [keep.Erasures]. The log's lock is also that of a case which
+// is being recorded: it is either counted by the trigger on records, or comes
+// after the erasure and is refused because of it.
+func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (erased bool, err error) {
+	err = k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		log := newLogTx(tx)
+		if _, err := log.LockSize(ctx); err != nil {
+			return err
+		}
+		var done bool
+		err := tx.QueryRow(ctx, `SELECT leaf IS NOT NULL FROM erasures WHERE label = $1`, e.Label).Scan(&done)
+		if err != nil || done {
+			erased = done
+			return refused(ctx, err)
+		}
+		index, err := translog.Sequence(ctx, log, leaf)
+		if err != nil {
+			return err
+		}
+		b := &pgx.Batch{}
+		// Every copy of the half that was ever made is under this version or an
+		// older one. The rotation under way counts, too: it may have rewrapped
+		// the half just now.
+		b.Queue(`
+			UPDATE erasures SET leaf = $2, version = greatest(
+			  (SELECT key_version(first_half) FROM records WHERE label = $1),
+			  (SELECT max(version) FROM rotations))
+			WHERE label = $1`, e.Label, index)
+		b.Queue(`UPDATE records SET first_half = '', second_half = '', fields = '{}', sealed = '{}', erased = $2 WHERE label = $1 AND erased IS NULL`,
+			e.Label, leaf.Day)
+		erased = true
+		return refused(ctx, tx.SendBatch(ctx, b).Close())
+	})
+	if constraint(err) == "records_held" {
+		return false, nil
+	}
+	return erased && err == nil, err
+}
+
+// Waiting implements [keep.Erasures].
+func (k *Keeping) Waiting(ctx context.Context) (waiting bool, err error) {
+	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `
+			SELECT EXISTS (SELECT FROM erasures WHERE leaf IS NOT NULL
+			  AND version >= (SELECT coalesce(max(version), 0) FROM rotations WHERE state = 'done'))`).Scan(&waiting)
+	})
+	return waiting, err
+}

@@ -1,0 +1,48 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"strings"
+)
+
+// CommitmentsUnverified returns, for each target of w, what the token in its
+// first piece of evidence commits to. It verifies nothing: it is for a
+// submission that [Decide] allowed before, whose keys may have gone since.
+func CommitmentsUnverified(s Submission, w *Warrant) ([][32]byte, error) {
+	pieces := make(map[string]string, len(s.Evidence))
+	for _, raw := range s.Evidence {
+		sum := sha256.Sum256([]byte(raw))
+		pieces[hex.EncodeToString(sum[:])] = raw
+	}
+	commitments := make([][32]byte, len(w.Targets))
+	for i, t := range w.Targets {
+		var evidence struct {
+			Token string `json:"token"`
+		}
+		var claims struct {
+			Commitment string `json:"penname_commitment"`
+		}
+		if !payload(pieces[t.Evidence], &evidence) || !payload(evidence.Token, &claims) {
+			return nil, ErrBadEvidence
+		}
+		b, err := base64.RawURLEncoding.Strict().DecodeString(claims.Commitment)
+		if err != nil || len(b) != 32 {
+			return nil, ErrBadEvidence
+		}
+		commitments[i] = [32]byte(b)
+	}
+	return commitments, nil
+}
+
+// payload decodes the payload of a compact JWS, without looking at the rest.
+func payload(jws string, into any) bool {
+	parts := strings.Split(jws, ".")
+	if len(parts) != 3 {
+		return false
+	}
+	b, err := base64.RawURLEncoding.DecodeString(parts[1])
+	return err == nil && json.Unmarshal(b, into) == nil
+}
