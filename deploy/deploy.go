@@ -5,7 +5,8 @@ package deploy
 import "embed"
 
 // VaultPolicies has one Vault policy for each side of the house:
-// vault-policies/penname-issuing.hcl and vault-policies/penname-disclosing.hcl.
+// vault-policies/penname-issuing.hcl, penname-disclosing.hcl and
+// penname-keeping.hcl.
 //
 // They do not lie in deploy/vault, because that is a module of its own (it
 // pins the Vault server), and a package cannot embed another module's files.

@@ -227,7 +227,7 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 // keyService is the local keyring, which starts at once, or a real Vault.
 func (t *testbed) keyService(ctx context.Context, o devOptions) (issue.Keys, disclose.Keys, error) {
 	if !o.vault {
-		i, d := sandbox.NewKeyring(sandbox.NewSecret())
+		i, d, _ := sandbox.NewKeyring(sandbox.NewSecret())
 		t.keyName = i.String()
 		return i, d, nil
 	}

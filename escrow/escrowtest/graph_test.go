@@ -37,13 +37,13 @@ var mayImport = map[string][]string{
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
 	"escrow/openid":         {"verifier/refusal", "verifier/token"},
-	"escrow/vault":          {"deploy", "verifier/refusal"},
+	"escrow/vault":          {"deploy", "escrow/keep", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
-	"escrow/sandbox":               {"verifier/refusal"},
-	"escrow/escrowtest":            {"escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/sandbox":               {"escrow/keep", "verifier/refusal"},
+	"escrow/escrowtest":            {"escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
 

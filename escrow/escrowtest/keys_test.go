@@ -8,7 +8,7 @@ import (
 )
 
 func TestSandboxKeyringConforms(t *testing.T) {
-	issuing, disclosing := sandbox.NewKeyring(sandbox.NewSecret())
+	issuing, disclosing, _ := sandbox.NewKeyring(sandbox.NewSecret())
 	escrowtest.TestKeys(t, func(*testing.T) escrowtest.IssuingKeys { return issuing },
 		func(*testing.T) escrowtest.DisclosingKeys { return disclosing })
 }
@@ -17,4 +17,15 @@ func TestVaultConforms(t *testing.T) {
 	issuing, disclosing := escrowtest.Vault(t).Sides(t)
 	escrowtest.TestKeys(t, func(*testing.T) escrowtest.IssuingKeys { return issuing },
 		func(*testing.T) escrowtest.DisclosingKeys { return disclosing })
+}
+
+func TestSandboxKeyringKeeps(t *testing.T) {
+	issuing, disclosing, keeping := sandbox.NewKeyring(sandbox.NewSecret())
+	escrowtest.TestKeeping(t, issuing, disclosing, keeping)
+}
+
+func TestVaultKeeps(t *testing.T) {
+	v := escrowtest.OwnVault(t) // versions of a key do not come back
+	issuing, disclosing := v.Sides(t)
+	escrowtest.TestKeeping(t, issuing, disclosing, v.Keeping(t))
 }

@@ -294,7 +294,7 @@ func TestD06Duplicates(t *testing.T) {
 func TestD07MovedRow(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
-	encrypt, decrypt := sandbox.NewKeyring([32]byte(random(32)))
+	encrypt, decrypt, _ := sandbox.NewKeyring([32]byte(random(32)))
 	pk, shares, err := threshold.Deal(rand.Reader, 2, 3)
 	if err != nil {
 		t.Fatal(err)

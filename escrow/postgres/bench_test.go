@@ -54,7 +54,7 @@ func BenchmarkEnrol(b *testing.B) {
 // BenchmarkBytesPerPerson is what one sealed person costs on disk, with the
 // indexes: really sealed, with four fields and with the two that are required.
 func BenchmarkBytesPerPerson(b *testing.B) {
-	keys, _ := sandbox.NewKeyring([32]byte(random(32)))
+	keys, _, _ := sandbox.NewKeyring([32]byte(random(32)))
 	pk, _, err := threshold.Deal(rand.Reader, 2, 3)
 	if err != nil {
 		b.Fatal(err)

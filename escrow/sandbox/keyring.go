@@ -9,8 +9,12 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"strings"
+	"fmt"
+	"regexp"
+	"strconv"
+	"sync"
 
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -20,11 +24,40 @@ var (
 	errKeyInput      = refusal.New(refusal.Invalid, "keys.bad_input", "Give a label and a value that are neither empty nor over the limit, and a known purpose.")
 	errDecryptFailed = refusal.New(refusal.Invalid, "keys.decrypt_failed", "The value does not open under this label: it was altered, moved, or made by another key.")
 	errKeysStopped   = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave no answer: nothing was disclosed; try again later.")
+	errKeyArchived   = refusal.New(refusal.Invalid, "keys.archived", "The key version of this value is below min_decryption_version: rewrap it from a backup, or lower the bound in Vault.")
 )
 
-// keyringPrefix marks every value of the sandbox keyring, so that one found in
-// a production database is recognised at sight.
-const keyringPrefix = "sandbox:v1:"
+// wrapped is the form of every value of the sandbox keyring, so that one found
+// in a production database is recognised at sight.
+var wrapped = regexp.MustCompile(`^sandbox:v([1-9][0-9]{0,8}):([A-Za-z0-9+/]+={0,2})$`)
+
+// ring is the keys: the record key has versions, of which the oldest are
+// dropped, and the other keys have one.
+type ring struct {
+	secret [32]byte
+
+	mu       sync.RWMutex
+	versions map[int][32]byte // of the record key
+	oldest   int
+	newest   int
+}
+
+// record returns the newest version of the record key, or the one asked for.
+func (r *ring) record(version int) (v int, secret [32]byte, err error) {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if version == 0 {
+		version = r.newest
+	}
+	secret, ok := r.versions[version]
+	switch {
+	case version < r.oldest:
+		err = errKeyArchived
+	case !ok:
+		err = errDecryptFailed
+	}
+	return version, secret, err
+}
 
 // Limits of one value and one label, in bytes; the same as escrow/vault's.
 const (
@@ -38,17 +71,23 @@ const (
 // It is a stand-in for Vault on a developer's machine. What it does not give:
 // a process that holds it holds the secret, so the separation of the two sides
 // is one of Go types and not of machines.
-type IssuingKeyring struct{ secret [32]byte }
+type IssuingKeyring struct{ ring *ring }
 
 // DisclosingKeyring is the disclosing side of the sandbox keyring: it opens,
 // and has no method that wraps. It is safe for concurrent use.
-type DisclosingKeyring struct{ secret [32]byte }
+type DisclosingKeyring struct{ ring *ring }
 
-// NewKeyring makes both sides of a sandbox keyring from one secret of 32
-// bytes. Nothing is written anywhere: what was wrapped opens again only for
-// who has the same secret.
-func NewKeyring(secret [32]byte) (*IssuingKeyring, *DisclosingKeyring) {
-	return &IssuingKeyring{secret}, &DisclosingKeyring{secret}
+// KeepingKeyring is the keeping side of the sandbox keyring: it moves to a new
+// version of the record key, and has no method that wraps or opens. It is safe
+// for concurrent use.
+type KeepingKeyring struct{ ring *ring }
+
+// NewKeyring makes the sides of a sandbox keyring from one secret of 32 bytes.
+// Nothing is written anywhere: what was wrapped opens again only for who has
+// the same secret and, after a rotation, in this process alone.
+func NewKeyring(secret [32]byte) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring) {
+	r := &ring{secret: secret, versions: map[int][32]byte{1: secret}, oldest: 1, newest: 1}
+	return &IssuingKeyring{r}, &DisclosingKeyring{r}, &KeepingKeyring{r}
 }
 
 // String names the keyring for what it is; it never shows the secret.
@@ -63,14 +102,20 @@ func (*DisclosingKeyring) String() string { return "sandbox keyring, not for rea
 // GoString is String.
 func (k *DisclosingKeyring) GoString() string { return k.String() }
 
+// String names the keyring for what it is; it never shows the secret.
+func (*KeepingKeyring) String() string { return "sandbox keyring, not for real identities" }
+
+// GoString is String.
+func (k *KeepingKeyring) GoString() string { return k.String() }
+
 // WrapHalf encrypts the first half k1 of the record that label names.
 func (k *IssuingKeyring) WrapHalf(ctx context.Context, label string, k1 []byte) (string, error) {
-	return wrap(ctx, &k.secret, "record", label, k1)
+	return wrap(ctx, k.ring, "record", label, k1)
 }
 
 // WrapLink encrypts the link of a pseudonym to its record.
 func (k *IssuingKeyring) WrapLink(ctx context.Context, pseudonym string, link []byte) (string, error) {
-	return wrap(ctx, &k.secret, "link", pseudonym, link)
+	return wrap(ctx, k.ring, "link", pseudonym, link)
 }
 
 // MAC returns one HMAC-SHA-256 of 32 bytes for each input, under the key of
@@ -82,7 +127,7 @@ func (k *IssuingKeyring) MAC(ctx context.Context, purpose string, inputs ...[]by
 	if purpose != "fingerprint" && purpose != "pseudonym" {
 		return nil, errKeyInput
 	}
-	key := derive(&k.secret, purpose, "")
+	key := derive(&k.ring.secret, purpose, "")
 	sums := make([][]byte, len(inputs))
 	for i, input := range inputs {
 		if len(input) == 0 || len(input) > maxKeyValue {
@@ -97,12 +142,12 @@ func (k *IssuingKeyring) MAC(ctx context.Context, purpose string, inputs ...[]by
 
 // UnwrapHalf opens what WrapHalf made for the same label.
 func (k *DisclosingKeyring) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
-	return unwrap(ctx, &k.secret, "record", label, wrapped)
+	return unwrap(ctx, k.ring, "record", label, wrapped)
 }
 
 // OpenLink opens what WrapLink made for the same pseudonym.
 func (k *DisclosingKeyring) OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error) {
-	return unwrap(ctx, &k.secret, "link", pseudonym, wrapped)
+	return unwrap(ctx, k.ring, "link", pseudonym, wrapped)
 }
 
 // derive returns the key for one purpose and one label (RFC 5869), as Vault's
@@ -123,36 +168,55 @@ func sealer(secret *[32]byte, purpose, label string) (cipher.AEAD, error) {
 	return cipher.NewGCMWithRandomNonce(block)
 }
 
-func wrap(ctx context.Context, secret *[32]byte, purpose, label string, value []byte) (string, error) {
+func wrap(ctx context.Context, r *ring, purpose, label string, value []byte) (string, error) {
 	if ctx.Err() != nil {
 		return "", errKeysStopped.Because(ctx.Err())
 	}
 	if label == "" || len(label) > maxKeyLabel || len(value) == 0 || len(value) > maxKeyValue {
 		return "", errKeyInput
 	}
-	aead, err := sealer(secret, purpose, label)
+	version, secret := 1, r.secret
+	if purpose == "record" {
+		var err error
+		if version, secret, err = r.record(0); err != nil {
+			return "", err
+		}
+	}
+	aead, err := sealer(&secret, purpose, label)
 	if err != nil {
 		return "", errKeysStopped.Because(err)
 	}
-	return keyringPrefix + base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, value, []byte(label))), nil
+	return fmt.Sprint("sandbox:v", version, ":") + base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, value, []byte(label))), nil
 }
 
-func unwrap(ctx context.Context, secret *[32]byte, purpose, label, wrapped string) ([]byte, error) {
+func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, errKeysStopped.Because(ctx.Err())
 	}
-	if label == "" || len(label) > maxKeyLabel || wrapped == "" || len(wrapped) > 2*maxKeyValue {
+	if label == "" || len(label) > maxKeyLabel || text == "" || len(text) > 2*maxKeyValue {
 		return nil, errKeyInput
 	}
-	text, ok := strings.CutPrefix(wrapped, keyringPrefix)
-	if !ok {
+	m := wrapped.FindStringSubmatch(text)
+	if m == nil {
 		return nil, errDecryptFailed
 	}
-	sealed, err := base64.StdEncoding.Strict().DecodeString(text)
-	if err != nil || strings.ContainsAny(text, "\r\n") { // the decoder skips line ends
+	sealed, err := base64.StdEncoding.Strict().DecodeString(m[2])
+	if err != nil {
 		return nil, errDecryptFailed
 	}
-	aead, err := sealer(secret, purpose, label)
+	version, err := strconv.Atoi(m[1])
+	if err != nil {
+		return nil, errDecryptFailed
+	}
+	secret := r.secret
+	if purpose == "record" {
+		if _, secret, err = r.record(version); err != nil {
+			return nil, err
+		}
+	} else if version != 1 {
+		return nil, errDecryptFailed
+	}
+	aead, err := sealer(&secret, purpose, label)
 	if err != nil {
 		return nil, errKeysStopped.Because(err)
 	}
@@ -161,6 +225,63 @@ func unwrap(ctx context.Context, secret *[32]byte, purpose, label, wrapped strin
 		return nil, errDecryptFailed
 	}
 	return value, nil
+}
+
+// Versions implements keep.Keys.
+func (k *KeepingKeyring) Versions(ctx context.Context) (oldest, newest int, err error) {
+	if ctx.Err() != nil {
+		return 0, 0, errKeysStopped.Because(ctx.Err())
+	}
+	k.ring.mu.RLock()
+	defer k.ring.mu.RUnlock()
+	return k.ring.oldest, k.ring.newest, nil
+}
+
+// Rotate implements keep.Keys. The new version is random: it follows from
+// nothing that was there before.
+func (k *KeepingKeyring) Rotate(ctx context.Context) error {
+	if ctx.Err() != nil {
+		return errKeysStopped.Because(ctx.Err())
+	}
+	k.ring.mu.Lock()
+	defer k.ring.mu.Unlock()
+	k.ring.newest++
+	k.ring.versions[k.ring.newest] = NewSecret()
+	return nil
+}
+
+// Rewrap implements keep.Keys.
+func (k *KeepingKeyring) Rewrap(ctx context.Context, halves []keep.Half) ([]string, error) {
+	out := make([]string, len(halves))
+	for i, h := range halves {
+		value, err := unwrap(ctx, k.ring, "record", h.Label, h.Wrapped)
+		if err != nil {
+			return nil, err
+		}
+		out[i], err = wrap(ctx, k.ring, "record", h.Label, value)
+		clear(value)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
+}
+
+// Retire implements keep.Keys.
+func (k *KeepingKeyring) Retire(ctx context.Context, oldest int) error {
+	if ctx.Err() != nil {
+		return errKeysStopped.Because(ctx.Err())
+	}
+	k.ring.mu.Lock()
+	defer k.ring.mu.Unlock()
+	if oldest > k.ring.newest {
+		return errKeyInput
+	}
+	for v := k.ring.oldest; v < oldest; v++ {
+		delete(k.ring.versions, v)
+	}
+	k.ring.oldest = max(k.ring.oldest, oldest)
+	return nil
 }
 
 // NewSecret draws the secret of a new sandbox keyring.

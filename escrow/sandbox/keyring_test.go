@@ -10,7 +10,7 @@ import (
 
 func TestKeyringSaysWhatItIsAndHidesItsSecret(t *testing.T) {
 	secret := sandbox.NewSecret()
-	issuing, disclosing := sandbox.NewKeyring(secret)
+	issuing, disclosing, _ := sandbox.NewKeyring(secret)
 	for _, text := range []string{fmt.Sprintf("%v %+v %#v %s", issuing, issuing, issuing, issuing),
 		fmt.Sprintf("%v %+v %#v %s", disclosing, disclosing, disclosing, disclosing)} {
 		if !strings.Contains(text, "sandbox keyring") || strings.Contains(text, fmt.Sprint(secret[0], secret[1])) {
@@ -21,16 +21,16 @@ func TestKeyringSaysWhatItIsAndHidesItsSecret(t *testing.T) {
 
 func TestKeyringSurvivesARestartOnlyWithItsSecret(t *testing.T) {
 	secret := sandbox.NewSecret()
-	issuing, _ := sandbox.NewKeyring(secret)
+	issuing, _, _ := sandbox.NewKeyring(secret)
 	wrapped, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, again := sandbox.NewKeyring(secret)
+	_, again, _ := sandbox.NewKeyring(secret)
 	if half, err := again.UnwrapHalf(t.Context(), "label", wrapped); err != nil || string(half) != "half" {
 		t.Errorf("same secret: %q, %v", half, err)
 	}
-	_, other := sandbox.NewKeyring(sandbox.NewSecret())
+	_, other, _ := sandbox.NewKeyring(sandbox.NewSecret())
 	if half, err := other.UnwrapHalf(t.Context(), "label", wrapped); err == nil {
 		t.Errorf("another secret opened %q", half)
 	}

@@ -38,9 +38,9 @@ const (
 	secretIDTTL = "2160h" // ninety days: a secret id is renewed every quarter
 )
 
-// Bootstrap makes Vault ready for both sides: the Transit mount without
-// implicit key creation, the four keys, the two policies of
-// deploy/vault-policies and the two AppRoles. It changes only what is missing
+// Bootstrap makes Vault ready for all sides: the Transit mount without
+// implicit key creation, the four keys, the three policies of
+// deploy/vault-policies and the three AppRoles. It changes only what is missing
 // or different, and returns one line for each change; a second run returns
 // none. A key that cannot be made safe again is ErrUnsafeKey, and is left as
 // it is.
@@ -155,7 +155,7 @@ func (b *bootstrap) keys(ctx context.Context) error {
 }
 
 func (b *bootstrap) policies(ctx context.Context) error {
-	for _, side := range []Side{SideIssuing, SideDisclosing} {
+	for _, side := range allSides {
 		want, err := deploy.VaultPolicies.ReadFile("vault-policies/" + string(side) + ".hcl")
 		if err != nil {
 			return err
@@ -194,7 +194,7 @@ type role struct {
 
 func (b *bootstrap) roles(ctx context.Context) error {
 	seconds := func(d string) int64 { life, _ := time.ParseDuration(d); return int64(life / time.Second) }
-	for _, side := range []Side{SideIssuing, SideDisclosing} {
+	for _, side := range allSides {
 		var have struct{ Data role }
 		found, err := b.read(ctx, rolePath(side), &have)
 		if err != nil {

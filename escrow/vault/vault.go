@@ -1,20 +1,20 @@
 // Package vault is every call that Penname makes to HashiCorp Vault.
 //
-// Vault holds four keys in a Transit mount of their own, and two roles that
-// share none of them:
+// Vault holds four keys in a Transit mount of their own, and three roles that
+// share no right:
 //
-//	key                  type                    issuing   disclosing
-//	penname-record       aes256-gcm96, derived   encrypt   decrypt      first halves, context = record label
-//	penname-link         aes256-gcm96, derived   encrypt   decrypt      pseudonym → record, context = pseudonym
-//	penname-fingerprint  hmac                    hmac      –            one person enrols once
-//	penname-pseudonym    hmac, never rotated     hmac      –            pen names
+//	key                  type                    issuing   disclosing   keeping
+//	penname-record       aes256-gcm96, derived   encrypt   decrypt      rotate, rewrap, trim   first halves, context = record label
+//	penname-link         aes256-gcm96, derived   encrypt   decrypt      –                      pseudonym → record, context = pseudonym
+//	penname-fingerprint  hmac, never rotated     hmac      –            –                      one person enrols once
+//	penname-pseudonym    hmac, never rotated     hmac      –            –                      pen names
 //
-// [Issuing] implements the port of escrow/issue and [Disclosing] that of
-// escrow/disclose. Each logs in with its own AppRole; a process that holds one
-// cannot do what the other does, and Vault enforces it. [OpenIssuing] and
-// [OpenDisclosing] refuse to return a side whose token can do anything more
-// than deploy/vault-policies grants, or whose keys could be exported, backed
-// up in clear or deleted.
+// [Issuing] implements the port of escrow/issue, [Disclosing] that of
+// escrow/disclose and [Keeping] that of escrow/keep. Each logs in with its own
+// AppRole; a process that holds one cannot do what another does, and Vault
+// enforces it. [OpenIssuing], [OpenDisclosing] and [OpenKeeping] refuse to
+// return a side whose token can do anything more than deploy/vault-policies
+// grants, or whose keys could be exported, backed up in clear or deleted.
 //
 // Trusted: Vault's storage and its administrators hold one of two halves; with
 // the database they open nothing. Not checked here: that Vault's audit device
@@ -69,13 +69,14 @@ var (
 	errBadResponse = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave an answer that does not fit the question: nothing was disclosed; try again later.")
 )
 
-// Side is one of the two roles.
+// Side is one of the three roles.
 type Side string
 
-// The two sides; their names are those of the AppRoles and policies, too.
+// The sides; their names are those of the AppRoles and policies, too.
 const (
 	SideIssuing    Side = "penname-issuing"
 	SideDisclosing Side = "penname-disclosing"
+	SideKeeping    Side = "penname-keeping"
 )
 
 // Names inside Vault. They are constants because the policies are files.

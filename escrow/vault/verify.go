@@ -33,6 +33,8 @@ type keyFlags struct {
 	AutoRotate           int64  `json:"auto_rotate_period"`
 	LatestVersion        int    `json:"latest_version"`
 	MinDecryption        int    `json:"min_decryption_version"`
+	MinEncryption        int    `json:"min_encryption_version"`
+	MinAvailable         int    `json:"min_available_version"`
 }
 
 // wantKeys are the flags of the four keys. Convergent encryption would let who
@@ -70,10 +72,15 @@ func (have keyFlags) wrong(name string) string {
 	return ""
 }
 
+var allSides = []Side{SideIssuing, SideDisclosing, SideKeeping}
+
 // keysOf returns the keys that a side works with.
 func keysOf(side Side) []string {
-	if side == SideIssuing {
+	switch side {
+	case SideIssuing:
 		return []string{keyRecord, keyLink, keyFingerprint, keyPseudonym}
+	case SideKeeping:
+		return []string{keyRecord}
 	}
 	return []string{keyRecord, keyLink}
 }
@@ -107,6 +114,13 @@ func rightsOf(side Side) map[string]right {
 	case SideDisclosing:
 		rights[mount+"/decrypt/"+keyRecord] = batch(nil)
 		rights[mount+"/decrypt/"+keyLink] = batch(nil)
+	case SideKeeping:
+		rights[mount+"/rewrap/"+keyRecord] = batch(nil)
+		key := mount + "/keys/" + keyRecord
+		rights[key+"/rotate"] = right{Capabilities: []string{"update"}, Denied: map[string][]string{"*": {}}}
+		rights[key+"/config"] = right{Capabilities: []string{"update"}, Allowed: map[string][]string{"min_decryption_version": {}, "min_encryption_version": {}},
+			Required: []string{"min_decryption_version", "min_encryption_version"}}
+		rights[key+"/trim"] = right{Capabilities: []string{"update"}, Allowed: map[string][]string{"min_available_version": {}}, Required: []string{"min_available_version"}}
 	}
 	return rights
 }
@@ -121,7 +135,7 @@ func forbidden() []string {
 		"auth/token/create", "auth/token/create-orphan", "auth/token/lookup", "auth/token/lookup-accessor", "identity/entity",
 		mount + "/keys", mount + "/config/keys", mount + "/cache-config", mount + "/wrapping_key",
 	}
-	for _, side := range []Side{SideIssuing, SideDisclosing} {
+	for _, side := range allSides {
 		paths = append(paths, rolePath(side), rolePath(side)+"/secret-id", rolePath(side)+"/role-id")
 	}
 	for key := range wantKeys {
@@ -228,9 +242,11 @@ func (s *session) verifyRules(ctx context.Context) error {
 
 // canonical makes empty and absent the same.
 func canonical(r right) string {
-	for name, values := range r.Allowed {
-		if len(values) == 0 {
-			r.Allowed[name] = nil
+	for _, parameters := range []map[string][]string{r.Allowed, r.Denied} {
+		for name, values := range parameters {
+			if len(values) == 0 {
+				parameters[name] = nil
+			}
 		}
 	}
 	text, _ := json.Marshal(r) // maps are sorted

@@ -1,0 +1,41 @@
+# The keeping side of Penname makes a new version of the record key, moves what
+# is wrapped to it, and destroys the versions before it. It cannot encrypt,
+# decrypt or compute anything, and reads no key. Who holds it can destroy every
+# record, and read none.
+#
+# escrowd reads back what these lines amount to at every start
+# (escrow/vault, Verify) and refuses to run with one right more or less.
+
+path "penname-transit/rewrap/penname-record" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "batch_input" = [] }
+  required_parameters = ["batch_input"]
+}
+
+path "penname-transit/keys/penname-record/rotate" {
+  capabilities      = ["update"]
+  denied_parameters = { "*" = [] }
+}
+
+# These two, and no other flag: not exportable, not deletion_allowed.
+path "penname-transit/keys/penname-record/config" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "min_decryption_version" = [], "min_encryption_version" = [] }
+  required_parameters = ["min_decryption_version", "min_encryption_version"]
+}
+
+path "penname-transit/keys/penname-record/trim" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "min_available_version" = [] }
+  required_parameters = ["min_available_version"]
+}
+
+# The flags of the key, never the key: checked at every start.
+path "penname-transit/keys/penname-record" { capabilities = ["read"] }
+
+# Its own token and its own rights, in place of the policy "default".
+path "auth/token/lookup-self" { capabilities = ["read"] }
+path "auth/token/renew-self" { capabilities = ["update"] }
+path "auth/token/revoke-self" { capabilities = ["update"] }
+path "sys/capabilities-self" { capabilities = ["update"] }
+path "sys/internal/ui/resultant-acl" { capabilities = ["read"] }

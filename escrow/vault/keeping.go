@@ -1,0 +1,115 @@
+package vault
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/penname/penname/escrow/keep"
+)
+
+var _ keep.Keys = (*Keeping)(nil)
+
+// Keeping is the side that moves what is wrapped to a new version of the record
+// key and destroys the older ones. It has no method that wraps or opens, and
+// its token may not. It is safe for concurrent use.
+type Keeping struct{ *session }
+
+// OpenKeeping logs in as the keeping side and verifies that its rights and keys
+// are exactly those of bootstrap.
+func OpenKeeping(ctx context.Context, c Config) (*Keeping, error) {
+	s, err := newSession(ctx, c, SideKeeping)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.Verify(ctx); err != nil {
+		return nil, err
+	}
+	return &Keeping{s}, nil
+}
+
+// Versions implements [keep.Keys].
+func (k *Keeping) Versions(ctx context.Context) (oldest, newest int, err error) {
+	f, err := k.flags(ctx)
+	return max(f.MinAvailable, 1), f.LatestVersion, err
+}
+
+func (k *Keeping) flags(ctx context.Context) (keyFlags, error) {
+	var key struct{ Data keyFlags }
+	err := k.must(k.call(ctx, http.MethodGet, mount+"/keys/"+keyRecord, nil, &key))
+	if err == nil && key.Data.LatestVersion < 1 {
+		err = errBadResponse
+	}
+	return key.Data, err
+}
+
+// must gives a bare status a meaning: Vault did not do it, or says so.
+func (k *Keeping) must(err error) error {
+	var status *statusError
+	if errors.As(err, &status) && !errors.Is(err, ErrDenied) && !errors.Is(err, ErrRedirect) {
+		return ErrUnavailable.Because(status)
+	}
+	return err
+}
+
+// Rotate implements [keep.Keys].
+func (k *Keeping) Rotate(ctx context.Context) error {
+	return k.must(k.call(ctx, http.MethodPost, mount+"/keys/"+keyRecord+"/rotate", map[string]any{}, nil))
+}
+
+// Rewrap implements [keep.Keys]: one batch for each 256 halves.
+func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, error) {
+	out := make([]string, 0, len(halves))
+	for len(halves) > 0 {
+		n := min(batchSize, len(halves))
+		items := make([]openItem, n)
+		for i, h := range halves[:n] {
+			if h.Label == "" || len(h.Label) > maxLabel || h.Wrapped == "" || len(h.Wrapped) > 2*maxValue {
+				return nil, ErrInput
+			}
+			if !wellFormed(h.Wrapped) {
+				return nil, ErrDecryptFailed
+			}
+			items[i] = openItem{h.Wrapped, base64.StdEncoding.EncodeToString([]byte(h.Label))}
+		}
+		answer, err := k.batch(ctx, "rewrap/"+keyRecord, map[string]any{"batch_input": items}, n)
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range answer.Data.Results {
+			switch {
+			case strings.Contains(r.Error, "disallowed by policy (too old)"):
+				return nil, ErrArchived
+			case r.Error != "":
+				return nil, ErrDecryptFailed
+			case !wellFormed(r.Ciphertext):
+				return nil, errBadResponse
+			}
+			out = append(out, r.Ciphertext)
+		}
+		halves = halves[n:]
+	}
+	return out, nil
+}
+
+// Retire implements [keep.Keys]. The two bounds come first, since Vault trims
+// nothing that may still be used; what is trimmed is gone from its storage.
+func (k *Keeping) Retire(ctx context.Context, oldest int) error {
+	f, err := k.flags(ctx)
+	if err != nil || f.MinAvailable >= oldest {
+		return err
+	}
+	if oldest > f.LatestVersion {
+		return ErrInput
+	}
+	key := mount + "/keys/" + keyRecord
+	if f.MinDecryption < oldest || f.MinEncryption < oldest {
+		err := k.must(k.call(ctx, http.MethodPost, key+"/config", map[string]any{"min_decryption_version": oldest, "min_encryption_version": oldest}, nil))
+		if err != nil {
+			return err
+		}
+	}
+	return k.must(k.call(ctx, http.MethodPost, key+"/trim", map[string]any{"min_available_version": oldest}, nil))
+}
