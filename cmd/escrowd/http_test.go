@@ -73,7 +73,7 @@ func TestBadRequests(t *testing.T) {
 		{"H01 TRACE", "TRACE", "/", "", "", 405, "server.method_not_allowed"},
 		{"H02 no content type", "POST", "/v1/warrants", "", `{}`, 415, "server.unsupported_media_type"},
 		{"H02 form instead of JSON", "POST", "/v1/warrants", "application/x-www-form-urlencoded", `{}`, 415, "server.unsupported_media_type"},
-		{"H03 body over the limit", "POST", "/v1/warrants", j, `{"warrant":"` + strings.Repeat("a", 5<<20) + `"}`, 413, "server.body_too_large"},
+		{"H03 body over the limit", "POST", "/v1/warrants", j, `{"warrant":"` + strings.Repeat("a", 17<<20) + `"}`, 413, "server.body_too_large"},
 		{"H04 not JSON", "POST", "/v1/warrants", j, `{"warrant":`, 400, "server.malformed_body"},
 		{"H04 unknown field", "POST", "/v1/warrants", j, `{"warrant":"a","evidence":[],"admin":true}`, 400, "server.malformed_body"},
 		{"H04 repeated field", "POST", "/v1/warrants", j, `{"warrant":"a","warrant":"b","evidence":[]}`, 400, "server.malformed_body"},

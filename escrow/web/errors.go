@@ -23,7 +23,7 @@ var (
 	errBody = refusal.New(refusal.Invalid, "server.malformed_body",
 		"the body is not the JSON object that this address takes: no unknown or repeated field, nothing after it")
 	errTooLarge = refusal.New(refusal.Invalid, "server.body_too_large",
-		"the body is over 4 MB: split the targets over several warrants")
+		"the body is over 16 MB: split the targets over several warrants")
 	errMediaType = refusal.New(refusal.Invalid, "server.unsupported_media_type",
 		"send the body as application/json")
 )

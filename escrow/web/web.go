@@ -26,9 +26,9 @@ import (
 	"github.com/penname/penname/verifier/identity"
 )
 
-// maxBody is what the largest legal request needs: a warrant with 600 targets
-// and an evidence bundle of some 2 KiB for each is 1.3 MB.
-const maxBody = "4M"
+// maxBody is what the largest request needs that Penname is sized for: a warrant
+// against 600 pen names with 5,000 posts, some 2 KB of evidence each.
+const maxBody = "16M"
 
 // Once makes a value single use across processes and restarts.
 type Once interface {

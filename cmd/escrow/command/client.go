@@ -24,8 +24,9 @@ var (
 		"--server must be an https address (http only for a sandbox on this machine)")
 )
 
-// maxAnswer bounds what is read of an answer: a package for 600 targets is 4 MB.
-const maxAnswer = 16 << 20
+// maxAnswer bounds what is read of an answer: a package with 5,000 posts as
+// evidence is some 20 MB.
+const maxAnswer = 64 << 20
 
 // problem is a refusal of the registrar, RFC 9457.
 type problem struct {

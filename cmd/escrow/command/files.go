@@ -33,7 +33,7 @@ var (
 )
 
 // maxFile bounds every file that is read: a warrant, evidence, a bundle.
-const maxFile = 8 << 20
+const maxFile = 16 << 20
 
 func (p *program) readFile(name string) ([]byte, error) {
 	if name == "-" {

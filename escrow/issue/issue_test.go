@@ -1,0 +1,179 @@
+package issue_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/verifier/identity"
+)
+
+// newIssuer returns an issuer on a real PostgreSQL with the sandbox's keyring.
+func newIssuer(t *testing.T) *issue.Issuer {
+	t.Helper()
+	admin := escrowtest.Postgres(t)
+	if err := postgres.Migrate(t.Context(), admin); err != nil {
+		t.Fatal(err)
+	}
+	dsn, err := postgres.Login(t.Context(), admin, "penname_issuing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := postgres.OpenIssuing(t.Context(), dsn, postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	pk, _, err := threshold.Deal(rand.Reader, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
+	return &issue.Issuer{Keys: keys, Store: store, Erasures: store, Custodians: pk, Now: time.Now}
+}
+
+func zoe() identity.Identity {
+	return identity.Identity{
+		Issuer: "https://identity.example", Subject: "sub-1", Name: "Zo\u00eb  \u00c5str\u00f6m", Birthdate: "1980-02-29", Address: "1 Some Street", ACR: "high",
+	}
+}
+
+func TestR24SecondEnrolmentOfTheSamePerson(t *testing.T) {
+	s := newIssuer(t)
+	first, isFirst, err := s.Enrol(t.Context(), zoe())
+	if err != nil || !isFirst {
+		t.Fatal(isFirst, err)
+	}
+	// The same account is the same person, whatever else changed: recovery.
+	moved := zoe()
+	moved.Address, moved.Name = "2 Other Street", "Zo\u00eb Married"
+	again, isFirst, err := s.Enrol(t.Context(), moved)
+	if err != nil || isFirst || again != first {
+		t.Fatalf("the same account: first %v, same person %v, %v", isFirst, again == first, err)
+	}
+	// Another account of the same human is refused, however the name is spelt.
+	for name, spelling := range map[string]identity.Private{
+		"composed (NFC)": "Zo\u00eb \u00c5str\u00f6m", "decomposed (NFD)": "Zoe\u0308 A\u030astro\u0308m",
+		"upper case": "ZO\u00cb \u00c5STR\u00d6M", "spaces": " Zo\u00eb\t\u00c5str\u00f6m ",
+	} {
+		other := zoe()
+		other.Issuer, other.Subject, other.Name = "https://other-identity.example", "sub-9", spelling
+		if _, _, err := s.Enrol(t.Context(), other); !errors.Is(err, issue.ErrAlreadyEnrolled) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+	// Somebody else born the same day is not.
+	another := zoe()
+	another.Subject, another.Name = "sub-2", "Zo\u00eb Berg"
+	if p, isFirst, err := s.Enrol(t.Context(), another); err != nil || !isFirst || p == first {
+		t.Fatalf("another person: %v %v", isFirst, err)
+	}
+}
+
+// TestR24Race: the same account in parallel is one person, and of two accounts
+// of one human in parallel one is enrolled.
+func TestR24Race(t *testing.T) {
+	s := newIssuer(t)
+	var mu sync.Mutex
+	people, firsts, refused := map[issue.Person]bool{}, 0, 0
+	var wg sync.WaitGroup
+	for i := range 24 {
+		wg.Go(func() {
+			id := zoe()
+			if i%2 == 1 {
+				id.Issuer, id.Subject = "https://other-identity.example", "sub-9"
+			}
+			p, first, err := s.Enrol(context.WithoutCancel(t.Context()), id)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, issue.ErrAlreadyEnrolled):
+				refused++
+			case err != nil:
+				t.Error(err)
+			default:
+				people[p] = true
+				if first {
+					firsts++
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if len(people) != 1 || firsts != 1 || refused != 12 {
+		t.Fatalf("%d people, %d first, %d refused", len(people), firsts, refused)
+	}
+}
+
+func TestR25RecycledSubjectIsHeld(t *testing.T) {
+	s := newIssuer(t)
+	if _, _, err := s.Enrol(t.Context(), zoe()); err != nil {
+		t.Fatal(err)
+	}
+	recycled := zoe()
+	recycled.Name, recycled.Birthdate = "Somebody Else", "1999-12-31"
+	if _, _, err := s.Enrol(t.Context(), recycled); !errors.Is(err, issue.ErrRecycledSubject) {
+		t.Fatalf("got %v", err)
+	}
+	if _, first, err := s.Enrol(t.Context(), zoe()); err != nil || first {
+		t.Fatalf("the first holder of the account is shut out: %v %v", first, err)
+	}
+}
+
+func TestIncompleteIdentityIsRefused(t *testing.T) {
+	s := newIssuer(t)
+	for name, cut := range map[string]func(*identity.Identity){
+		"no name": func(i *identity.Identity) { i.Name = "" }, "no birthdate": func(i *identity.Identity) { i.Birthdate = "" },
+	} {
+		id := zoe()
+		cut(&id)
+		if _, _, err := s.Enrol(t.Context(), id); !errors.Is(err, issue.ErrIncompleteIdentity) {
+			t.Errorf("%s: got %v", name, err)
+		}
+	}
+}
+
+// TestPseudonymIsForLife: one a platform, another on each platform, the same
+// commitment in every token, also when first asked for in parallel.
+func TestPseudonymIsForLife(t *testing.T) {
+	s := newIssuer(t)
+	p, _, err := s.Enrol(t.Context(), zoe())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type held struct{ name, commitment any }
+	var mu sync.Mutex
+	seen := map[held]bool{}
+	var wg sync.WaitGroup
+	for range 16 {
+		wg.Go(func() {
+			name, commitment, err := s.Pseudonym(context.WithoutCancel(t.Context()), p, "town-square")
+			if err != nil {
+				t.Error(err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			seen[held{name, commitment}] = true
+		})
+	}
+	wg.Wait()
+	if len(seen) != 1 {
+		t.Fatalf("%d pseudonyms or commitments on one platform", len(seen))
+	}
+	other, commitment, err := s.Pseudonym(t.Context(), p, "school-forum")
+	if err != nil || seen[held{other, commitment}] {
+		t.Fatalf("the same on another platform: %v", err)
+	}
+	names, err := s.PenNames(t.Context(), p, []string{"town-square", "school-forum", "never-visited"})
+	if err != nil || len(names) != 2 {
+		t.Fatalf("%d pen names, %v", len(names), err)
+	}
+}
