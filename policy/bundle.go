@@ -41,9 +41,10 @@ type Bundle struct {
 	Fields         []string       `json:"fields"`          // closed list of what a record holds
 
 	Custodians   []Custodian       `json:"custodians"`
-	Threshold    int               `json:"threshold"`     // t: custodians needed to open, at least 2
-	ThresholdKey string            `json:"threshold_key"` // base64url of the custodians' public key
-	Policies     map[string]string `json:"policies"`      // file name to Cedar text
+	Threshold    int               `json:"threshold"`          // t: custodians needed to open, at least 2
+	ThresholdKey string            `json:"threshold_key"`      // base64url of the custodians' public key
+	Ceremony     string            `json:"ceremony,omitempty"` // hex SHA-256 of the transcript of the ceremony that made ThresholdKey
+	Policies     map[string]string `json:"policies"`           // file name to Cedar text
 
 	MaxTargets      int `json:"max_targets"`       // per warrant, 1 to 900 (what a leaf of the log holds)
 	MaxSecrecyDays  int `json:"max_secrecy_days"`  // from issue, 1 to 1096
@@ -249,6 +250,8 @@ func (b *Bundle) checkOrigins() error {
 	switch {
 	case b.Version != 1:
 		return ErrBundleMalformed.Because(errors.New("unknown version"))
+	case b.Ceremony != "" && !hashPattern.MatchString(b.Ceremony):
+		return ErrBundleMalformed.Because(errors.New("ceremony is not a hash"))
 	case !origin(b.Registrar, false), !origin(b.Issuer, true):
 		return ErrBundleOrigin
 	case err != nil || len(key) < 32:

@@ -215,7 +215,7 @@ func bundleCommand() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			r := disclose.Registrar{Bundles: store, Now: time.Now}
+			r := disclose.Registrar{Bundles: store, Ceremonies: store, Now: time.Now}
 			if err := r.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
 				return err
 			}

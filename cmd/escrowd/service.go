@@ -121,7 +121,7 @@ func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosi
 		s.log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.registrar = &disclose.Registrar{
-		Keys: d.keys, Cases: d.store, Records: d.store, Erasures: d.store, Bundles: d.store, Log: s.publisher, Now: s.now,
+		Keys: d.keys, Cases: d.store, Records: d.store, Erasures: d.store, Bundles: d.store, Ceremonies: d.store, Log: s.publisher, Now: s.now,
 	}
 	c.Registrar, c.LogTiles = s.registrar, s.publisher.Handler()
 	if c.Once == nil {

@@ -82,13 +82,14 @@ var (
 
 // Registrar runs the disclosing side. All fields are required.
 type Registrar struct {
-	Keys     Keys
-	Cases    Cases
-	Records  Records
-	Erasures Erasures
-	Bundles  Bundles
-	Log      Log
-	Now      func() time.Time
+	Keys       Keys
+	Cases      Cases
+	Records    Records
+	Erasures   Erasures
+	Bundles    Bundles
+	Ceremonies Ceremonies
+	Log        Log
+	Now        func() time.Time
 }
 
 // Install puts a bundle in force: only with the endorsement of as many of its
@@ -112,6 +113,15 @@ func (r *Registrar) Install(ctx context.Context, bundle []byte, endorsements []s
 		}
 	default:
 		return err
+	}
+	if b.Ceremony != "" {
+		// Or every later audit would find a key from nowhere.
+		switch logged, err := r.Ceremonies.CeremonyLogged(ctx, b.Ceremony); {
+		case err != nil:
+			return err
+		case !logged:
+			return ErrCeremonyNotLogged
+		}
 	}
 	return r.Bundles.Install(ctx, bundle, endorsements, proof.Leaf{
 		Version: 1, Kind: proof.KindBundle, Day: day(r.Now()), Bundle: b.Hash(),

@@ -108,6 +108,12 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = each(`SELECT leaf, sha256(transcript) FROM ceremony_transcripts`, []any{&leaf, &digest}, func() error {
+		return add(&leaf, proof.Leaf{Kind: proof.KindCeremony, Package: hex.EncodeToString(digest)})
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = each(`SELECT leaf, bundle FROM bundles`, []any{&leaf, &bundle}, func() error {
 		h := sha256.Sum256(bundle)
 		return add(&leaf, proof.Leaf{Kind: proof.KindBundle, Bundle: hex.EncodeToString(h[:])})

@@ -53,3 +53,8 @@ GRANT SELECT (label, salt, day, cleared, leaf, version), UPDATE (leaf, version) 
 GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;
 GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_keeping;
 GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_keeping;
+
+-- The custodians' message board: appended to.
+GRANT SELECT (plan_hash, plan), INSERT (plan_hash, plan) ON ceremonies TO penname_disclosing;
+GRANT SELECT (plan_hash, n, round, sender, signed), INSERT (plan_hash, n, round, sender, signed) ON ceremony_messages TO penname_disclosing;
+GRANT SELECT (plan_hash, transcript, leaf), INSERT (plan_hash, transcript, leaf) ON ceremony_transcripts TO penname_disclosing;

@@ -5,7 +5,8 @@
 //	platform   the OpenID provider (package openid), consent page included
 //	court      POST /v1/warrants  GET /v1/warrants/{case}  GET /v1/warrants/{case}/package
 //	custodian  GET /v1/cases  GET /v1/cases/{case}  POST /v1/cases/{case}/decisions
-//	anyone     GET /v1/bundle  GET /log/checkpoint  GET /log/tile/…  GET /healthz
+//	           GET and POST /v1/ceremonies/{plan}/messages
+//	anyone     GET /v1/bundle  GET /v1/ceremonies/{plan}/transcript  GET /log/checkpoint  GET /log/tile/…  GET /healthz
 package web
 
 import (
@@ -57,7 +58,7 @@ type Config struct {
 	OpenIDStore  openid.Store
 
 	Registrar *disclose.Registrar
-	LogTiles  http.Handler // translog.Publisher.Handler
+	LogTiles  http.Handler // translog.Publisher.Handler; nil: only the message board, before the first bundle
 }
 
 // Platform is a relying party as the pages show it.
@@ -102,7 +103,10 @@ func New(c Config) (*Server, error) {
 		}
 	}
 	if c.Registrar != nil {
-		s.apiRoutes(e)
+		s.boardRoutes(e)
+		if c.LogTiles != nil {
+			s.apiRoutes(e)
+		}
 	}
 	// Cross-site requests that change something are refused (ATTACKS H11). The
 	// OpenID endpoints for platforms are not browser requests and pass: they

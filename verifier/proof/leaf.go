@@ -28,6 +28,7 @@ const (
 	KindReleased   Kind = "released"   // the sealed package was made available
 	KindNoticed    Kind = "noticed"    // the persons concerned were told; the commitments are opened
 	KindErased     Kind = "erased"     // a person deleted a sealed record: of no case
+	KindCeremony   Kind = "ceremony"   // custodians made or moved their key together: of no case
 )
 
 const (
@@ -61,7 +62,7 @@ type Leaf struct {
 	Custodian         string   `json:"custodian,omitempty"`          // id of the custodian in the bundle
 	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant, of the signed approval or of the erased record
 	TargetCommitments []string `json:"target_commitments,omitempty"` // [Commit] per target, sorted
-	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package
+	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package, or of the ceremony's transcript
 	Salt              string   `json:"salt,omitempty"`               // hex, 32 bytes: opens the case's commitments
 }
 
@@ -92,6 +93,8 @@ func fields(k Kind) map[string]bool {
 	case KindErased:
 		// Only who holds the receipt knows which record it was.
 		return map[string]bool{"commitment": true}
+	case KindCeremony:
+		return map[string]bool{"package": true}
 	}
 	return nil
 }

@@ -22,6 +22,7 @@ type Statistics struct {
 	Unnoticed     int64            `json:"unnoticed"`       // released cases whose persons were not told yet
 	Overdue       int64            `json:"overdue"`         // of those, past the end of secrecy
 	Erased        int64            `json:"erased"`          // records that persons deleted
+	Ceremonies    int64            `json:"ceremonies"`      // transcripts of key ceremonies
 	MedianDays    float64          `json:"median_days"`     // from recorded to released; 0 if nothing was released
 }
 
@@ -46,6 +47,7 @@ func (s Statistics) String() string {
 	line("offences", s.Offences)
 	line("warrants", s.Warrants)
 	fmt.Fprintf(&b, "%-12s%d records, on the wish of the person\n", "erased", s.Erased)
+	fmt.Fprintf(&b, "%-12s%d of the custodians' key\n", "ceremonies", s.Ceremonies)
 	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d unnoticed, %d overdue, median %.1f days\n",
 		"cases", s.Targets, s.Open, s.Unnoticed, s.Overdue, s.MedianDays)
 	return b.String()
@@ -62,6 +64,8 @@ type auditor struct {
 	day      string  // of the leaf before
 	days     []float64
 	erased   map[string]bool // commitments
+
+	ceremonies map[string]bool // hashes of their transcripts
 }
 
 type auditedCase struct {
@@ -72,7 +76,7 @@ type auditedCase struct {
 }
 
 func newAuditor(o AuditOptions) *auditor {
-	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, stats: Statistics{
+	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, ceremonies: map[string]bool{}, stats: Statistics{
 		ByKind: map[Kind]int64{}, Refusals: map[string]int64{}, Declines: map[string]int64{},
 		Jurisdictions: map[string]int64{}, Offences: map[string]int64{}, Warrants: map[string]int64{},
 	}}
@@ -94,6 +98,13 @@ func (a *auditor) add(index int64, b []byte) {
 	switch l.Kind {
 	case KindBundle:
 		a.bundle = l.Bundle
+		// Whose key a bundle names was public before the bundle.
+		if rules, ok := a.o.Rules(l.Bundle); ok && rules.Ceremony != "" && !a.ceremonies[rules.Ceremony] {
+			found(FindingCeremony)
+		}
+	case KindCeremony:
+		a.ceremonies[l.Package] = true
+		a.stats.Ceremonies++
 	case KindRefused:
 		a.stats.Refusals[l.Code]++
 	case KindErased:

@@ -106,7 +106,7 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, proof
 }
 
 func rulesOf(b *policy.Bundle) proof.Rules {
-	r := proof.Rules{Threshold: b.Threshold}
+	r := proof.Rules{Threshold: b.Threshold, Ceremony: b.Ceremony}
 	for _, c := range b.Custodians {
 		r.Custodians = append(r.Custodians, c.ID)
 	}

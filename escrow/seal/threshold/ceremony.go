@@ -128,13 +128,15 @@ func (c *Ceremony) Plan() Plan { return c.plan }
 // Waiting names the round ("commit", "deal", "answer") and the participants who
 // are still to be heard in it; nothing when the ceremony is complete.
 func (c *Ceremony) Waiting() (round string, role Role, missing []int) {
-	for r, name := range []string{"commit", "deal", "answer"} {
+	for r, name := range rounds() {
 		if missing = c.missing(r); len(missing) > 0 {
 			return name, kind(r + 1).role(), missing
 		}
 	}
 	return "", "", nil
 }
+
+func rounds() []string { return []string{"commit", "deal", "answer"} }
 
 func (c *Ceremony) missing(round int) (out []int) {
 	if round < 2 {
@@ -247,6 +249,16 @@ func (c *Ceremony) Add(m []byte) error {
 func (c *Ceremony) fail(m []byte, err error) error {
 	c.fault, c.evidence = err, m
 	return err
+}
+
+// Envelope reads in which round and from which seat a message says it is. It
+// checks nothing else: compare it with who delivered the message, and [Ceremony.Add] it.
+func Envelope(m []byte) (round string, role Role, index int, err error) {
+	if len(m) < 36 || m[0] != 'M' || m[1] != version || kind(m[2]) < kindCommit || kind(m[2]) > kindComplaint {
+		return "", "", 0, ErrMessage
+	}
+	k := kind(m[2])
+	return rounds()[k.round()], k.role(), int(m[35]), nil
 }
 
 // take checks a signed body.
