@@ -87,6 +87,11 @@ func (c *config) open(ctx context.Context, logs io.Writer) (_ *service, err erro
 			return nil, err
 		}
 	}
+	if c.Keep != nil {
+		if s.keeping, err = c.Keep.open(ctx); err != nil {
+			return nil, err
+		}
+	}
 	return newService(ctx, s.wiring)
 }
 
@@ -168,6 +173,9 @@ func (s *service) Close() {
 	}
 	if s.disclosing != nil && s.disclosing.store != nil {
 		s.disclosing.store.Close()
+	}
+	if s.keeping != nil && s.keeping.store != nil {
+		s.keeping.store.Close()
 	}
 }
 

@@ -51,6 +51,12 @@ type config struct {
 
 	Issue    *issueConfig    `toml:"issue"`
 	Disclose *discloseConfig `toml:"disclose"`
+	Keep     *keepConfig     `toml:"keep"`
+}
+
+type keepConfig struct {
+	Database string      `toml:"database_file"` // file with the DSN of role penname_keeping
+	Vault    vaultConfig `toml:"vault"`
 }
 
 type issueConfig struct {
@@ -122,8 +128,13 @@ func firstLine(e *toml.StrictMissingError) int {
 func (c *config) check() error {
 	required := map[string]string{"origin": c.Origin, "listen": c.Listen, "bundle": c.Bundle, "tls_cert": c.TLSCert, "tls_key": c.TLSKey}
 	addresses := []string{c.Origin}
-	if c.Issue == nil && c.Disclose == nil {
-		return errConfigMissing.Because(errors.New("neither [issue] nor [disclose]"))
+	if c.Issue == nil && c.Disclose == nil && c.Keep == nil {
+		return errConfigMissing.Because(errors.New("neither [issue] nor [disclose] nor [keep]"))
+	}
+	if k := c.Keep; k != nil {
+		required["keep.database_file"] = k.Database
+		k.Vault.require("keep.vault", required)
+		addresses = append(addresses, k.Vault.Address)
 	}
 	if i := c.Issue; i != nil {
 		required["issue.database_file"], required["issue.cookie_key_file"] = i.Database, i.CookieKey

@@ -23,8 +23,6 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/penname/penname/cmd/escrow/command"
-	"github.com/penname/penname/escrow/disclose"
-	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
@@ -38,7 +36,7 @@ import (
 
 // testbed is `escrowd dev`: a whole world in one process, on loopback only.
 //
-//	escrowd          the service, both sides
+//	escrowd          the service, all three sides
 //	identity         an identity provider with test people
 //	town, school     two platforms
 //	alba, bruno, …   three custodians with their folders and witnesses
@@ -184,13 +182,14 @@ func (t *testbed) wire(ctx, run context.Context, o devOptions) (w *world, err er
 	}
 	t.dsn, t.database = pg.DSN, pg.Dir
 	t.closers = append(t.closers, pg.Stop)
-	i, d := &issuingSide{}, &disclosingSide{}
-	if err := t.openStores(ctx, i, d); err != nil {
+	i, d, k := &issuingSide{}, &disclosingSide{}, &keepingSide{}
+	if err := t.openStores(ctx, i, d, k); err != nil {
 		return nil, err
 	}
-	if i.keys, d.keys, err = t.keyService(ctx, o); err != nil {
+	if err := t.keyService(ctx, o, i, d, k); err != nil {
 		return nil, err
 	}
+	w.keeping = k
 	if err := t.startIdentityProvider(ctx, run, i); err != nil {
 		return nil, err
 	}
@@ -198,7 +197,7 @@ func (t *testbed) wire(ctx, run context.Context, o devOptions) (w *world, err er
 }
 
 // openStores migrates the database and opens it as each side.
-func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingSide) error {
+func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingSide, k *keepingSide) error {
 	if err := postgres.Migrate(ctx, t.dsn); err != nil {
 		return err
 	}
@@ -221,25 +220,34 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 		return err
 	}
 	t.closers = append(t.closers, func() error { d.store.Close(); return nil })
+	keeping, err := postgres.Login(ctx, t.dsn, "penname_keeping")
+	if err != nil {
+		return err
+	}
+	if k.store, err = postgres.OpenKeeping(ctx, keeping, postgres.Options{}); err != nil {
+		return err
+	}
+	t.closers = append(t.closers, func() error { k.store.Close(); return nil })
 	return nil
 }
 
 // keyService is the local keyring, which starts at once, or a real Vault.
-func (t *testbed) keyService(ctx context.Context, o devOptions) (issue.Keys, disclose.Keys, error) {
+func (t *testbed) keyService(ctx context.Context, o devOptions, i *issuingSide, d *disclosingSide, k *keepingSide) error {
 	if !o.vault {
-		i, d, _ := sandbox.NewKeyring(sandbox.NewSecret())
-		t.keyName = i.String()
-		return i, d, nil
+		issuing, disclosing, keeping := sandbox.NewKeyring(sandbox.NewSecret())
+		t.keyName = issuing.String()
+		i.keys, d.keys, k.keys = issuing, disclosing, keeping
+		return nil
 	}
 	v, err := sandbox.StartVault(ctx, "", o.progress)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
 	t.vault, t.keyName = v, "HashiCorp Vault at "+v.Address
 	t.closers = append(t.closers, v.Stop)
 	admin := vault.Admin{Address: v.Address, Token: v.RootToken}
 	if _, err := vault.Bootstrap(ctx, admin); err != nil {
-		return nil, nil, err
+		return err
 	}
 	configFor := func(side vault.Side) (vault.Config, error) {
 		c, err := vault.NewCredentials(ctx, admin, side, time.Minute)
@@ -251,18 +259,24 @@ func (t *testbed) keyService(ctx context.Context, o devOptions) (issue.Keys, dis
 	}
 	issuing, err := configFor(vault.SideIssuing)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	i, err := vault.OpenIssuing(ctx, issuing)
-	if err != nil {
-		return nil, nil, err
+	if i.keys, err = vault.OpenIssuing(ctx, issuing); err != nil {
+		return err
 	}
 	disclosing, err := configFor(vault.SideDisclosing)
 	if err != nil {
-		return nil, nil, err
+		return err
 	}
-	d, err := vault.OpenDisclosing(ctx, disclosing)
-	return i, d, err
+	if d.keys, err = vault.OpenDisclosing(ctx, disclosing); err != nil {
+		return err
+	}
+	keeping, err := configFor(vault.SideKeeping)
+	if err != nil {
+		return err
+	}
+	k.keys, err = vault.OpenKeeping(ctx, keeping)
+	return err
 }
 
 func (t *testbed) startIdentityProvider(ctx, run context.Context, i *issuingSide) error {

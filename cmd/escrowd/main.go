@@ -4,6 +4,7 @@
 //	escrowd migrate  brings the database to this version's schema
 //	escrowd bundle   puts endorsed rules in force
 //	escrowd vault    prepares Vault
+//	escrowd keys     rotates the record key
 //	escrowd dev      is a complete sandbox in one process, on loopback only
 package main
 
@@ -38,7 +39,7 @@ func newRoot() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), devCommand())
+	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), keysCommand(), devCommand())
 	return root
 }
 

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/seal/threshold"
@@ -35,6 +37,12 @@ type wiring struct {
 
 	issuing    *issuingSide    // nil: this process does not issue
 	disclosing *disclosingSide // nil: this process does not disclose
+	keeping    *keepingSide    // nil: this process does not keep
+}
+
+type keepingSide struct {
+	store *postgres.Keeping
+	keys  keep.Keys
 }
 
 type issuingSide struct {
@@ -59,11 +67,19 @@ type service struct {
 	web       *web.Server
 	registrar *disclose.Registrar
 	publisher *translog.Publisher
+	keeper    *keep.Keeper
+	wishes    chan struct{} // somebody asked to be deleted
+	keeps     sync.Mutex
 }
 
 func newService(ctx context.Context, w wiring) (*service, error) {
-	s := &service{wiring: w}
-	c := web.Config{Origin: w.origin, Log: w.log, Now: w.now}
+	s := &service{wiring: w, wishes: make(chan struct{}, 1)}
+	c := web.Config{Origin: w.origin, Log: w.log, Now: w.now, OnErase: func() {
+		select {
+		case s.wishes <- struct{}{}:
+		default: // one is under way to be seen
+		}
+	}}
 	if i := w.issuing; i != nil {
 		if err := s.wireIssuing(&c, i); err != nil {
 			return nil, err
@@ -73,6 +89,9 @@ func newService(ctx context.Context, w wiring) (*service, error) {
 		if err := s.wireDisclosing(ctx, &c, d); err != nil {
 			return nil, err
 		}
+	}
+	if k := w.keeping; k != nil {
+		s.keeper = &keep.Keeper{Keys: k.keys, Rotations: k.store, Erasures: k.store, Now: s.now, Progress: s.logRotation}
 	}
 	var err error
 	s.web, err = web.New(c)
@@ -155,14 +174,16 @@ func (s *service) Run(ctx context.Context, ln net.Listener, certificate *tls.Cer
 		defer cancel()
 		return srv.Shutdown(drain)
 	})
-	g.Go(func() error { s.every(ctx, time.Minute, s.heartbeat); return nil })
-	g.Go(func() error { s.every(ctx, time.Hour, s.tidy); return nil })
+	g.Go(func() error { s.every(ctx, time.Minute, nil, s.heartbeat); return nil })
+	g.Go(func() error { s.every(ctx, time.Minute, s.wishes, s.keep); return nil })
+	g.Go(func() error { s.every(ctx, time.Hour, nil, s.tidy); return nil })
 	return g.Wait()
 }
 
-// every runs job now and then again after each interval, until ctx ends. A job
-// that fails is logged and tried again: it never ends the service.
-func (s *service) every(ctx context.Context, interval time.Duration, job func(context.Context) error) {
+// every runs job now and then again after each interval, or when called, until
+// ctx ends. A job that fails is logged and tried again: it never ends the
+// service.
+func (s *service) every(ctx context.Context, interval time.Duration, call <-chan struct{}, job func(context.Context) error) {
 	t := time.NewTicker(interval)
 	defer t.Stop()
 	for {
@@ -177,6 +198,7 @@ func (s *service) every(ctx context.Context, interval time.Duration, job func(co
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		case <-call:
 		}
 	}
 }
@@ -189,6 +211,32 @@ func (s *service) heartbeat(ctx context.Context) error {
 	_, nerr := s.registrar.Notify(ctx)
 	_, perr := s.publisher.Publish(ctx)
 	return errors.Join(nerr, perr)
+}
+
+// keep carries out the wishes to be deleted that no case stands against, each
+// side its part; the other part may be another process's. What is held is looked
+// at again every minute: the end of a hold completes it.
+func (s *service) keep(ctx context.Context) error {
+	s.keeps.Lock()
+	defer s.keeps.Unlock()
+	var err error
+	if s.registrar != nil {
+		_, err = s.registrar.Clear(ctx)
+	}
+	if s.keeper == nil {
+		return err
+	}
+	erased, kerr := s.keeper.Work(ctx)
+	if erased > 0 && s.publisher != nil {
+		_, perr := s.publisher.Publish(ctx)
+		err = errors.Join(err, perr)
+	}
+	return errors.Join(err, kerr)
+}
+
+func (s *service) logRotation(r keep.Rotation, step string) {
+	s.log.Info("rotation of the record key", slog.String("step", step), slog.Int("version", r.Version),
+		slog.String("state", string(r.State)), slog.Int64("records", r.Records))
 }
 
 // tidy puts the rows of people and pen names into an order that tells nothing

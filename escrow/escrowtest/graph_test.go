@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
-	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
@@ -52,7 +52,7 @@ var mayImport = map[string][]string{
 
 	"cmd/escrow":         {"cmd/escrow/command"},
 	"cmd/escrow/command": {"escrow/seal", "escrow/seal/threshold", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"cmd/escrowd": {"cmd/escrow/command", "escrow/disclose", "escrow/issue", "escrow/openid", "escrow/postgres", "escrow/sandbox",
+	"cmd/escrowd": {"cmd/escrow/command", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
 		"escrow/seal", "escrow/seal/threshold", "escrow/translog", "escrow/vault", "escrow/web", "policy",
 		"verifier/identity", "verifier/refusal", "verifier/token"},
 }

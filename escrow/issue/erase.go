@@ -4,11 +4,13 @@ import (
 	"context"
 	"crypto/rand"
 	"time"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 // Receipt is what a person gets who asked to be deleted. With it, and with
 // nothing less, the erasure is found in the public log: the leaf of kind
-// "erased" whose commitment is proof.Commit(Salt, "erasure", Label).
+// "erased" with its commitment.
 type Receipt struct {
 	Label string    // of the record; names nobody
 	Salt  [32]byte  // random
@@ -20,6 +22,9 @@ type Receipt struct {
 // delay and in any event within one month". It takes minutes; the promise is
 // the same whether or not an order holds the record, of which nobody is told.
 func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
+
+// Commitment is what the leaf of the erasure carries.
+func (r Receipt) Commitment() string { return proof.Commit(r.Salt, "erasure", []byte(r.Label)) }
 
 // Erasures is where the wishes to be deleted are kept. This side writes them
 // down; whether and when they are carried out it does not learn.

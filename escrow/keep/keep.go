@@ -97,9 +97,9 @@ type Rotations interface {
 	// Move replaces each half by its rewrapped one, unless it is another by now,
 	// and stores that r came so far, in one transaction.
 	Move(ctx context.Context, r Rotation, from []Half, to []string) (Rotation, error)
-	// Close lets no record in under a version below r's, waits for those on
+	// Shut lets no record in under a version below r's, waits for those on
 	// their way, and puts r's position back to the beginning.
-	Close(ctx context.Context, r Rotation) (Rotation, error)
+	Shut(ctx context.Context, r Rotation) (Rotation, error)
 	// Finish marks r as done. It is ErrLeftBehind if a half is below r's version.
 	Finish(ctx context.Context, r Rotation) (Rotation, error)
 }
@@ -162,7 +162,7 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 		if r, err = k.move(ctx, r); err != nil {
 			return r, err
 		}
-		if r, err = k.Rotations.Close(ctx, r); err != nil {
+		if r, err = k.Rotations.Shut(ctx, r); err != nil {
 			return r, err
 		}
 		k.progress(r, "no record comes in under an older version")

@@ -132,8 +132,8 @@ func (k *Keeping) Move(ctx context.Context, r keep.Rotation, from []keep.Half, t
 	return r, err
 }
 
-// Close implements [keep.Rotations].
-func (k *Keeping) Close(ctx context.Context, r keep.Rotation) (keep.Rotation, error) {
+// Shut implements [keep.Rotations].
+func (k *Keeping) Shut(ctx context.Context, r keep.Rotation) (keep.Rotation, error) {
 	err := k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		if _, err := tx.Exec(ctx, `SELECT close_rotation($1)`, r.Version); err != nil {
 			return refused(ctx, err)

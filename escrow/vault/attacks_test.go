@@ -1016,12 +1016,12 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 	v.Must(t, "POST", mount+"keys/penname-link/config", map[string]any{"deletion_allowed": true})
 	again("forbade deletion of the key penname-link")
 	v.Admin.BoundCIDRs = []string{"127.0.0.0/8"}
-	again("wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing")
+	again("wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing", "wrote the AppRole penname-keeping")
 	again()
 	v.Sides(t)
 	token := v.Token(t, vault.SideIssuing)
 	v.Admin.BoundCIDRs = []string{"192.0.2.0/24"}
-	again("wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing")
+	again("wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing", "wrote the AppRole penname-keeping")
 	wantRefusal(t, open(t, v, vault.SideIssuing), vault.ErrLogin, "")
 
 	for _, token := range []string{"", "wrong", token} {

@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"log/slog"
 	"net/http"
 	"regexp"
@@ -42,6 +43,8 @@ func (s *Server) personRoutes(e *echo.Echo) error {
 	e.POST("/enrol", s.enrol)
 	e.GET("/enrol/callback", s.enrolled)
 	e.GET("/me", s.me)
+	e.GET("/me/delete", s.askErasure)
+	e.POST("/me/delete", s.erase)
 	e.POST("/sign-out", s.signOut)
 	h := echo.WrapHandler(provider.Handler())
 	for _, path := range []string{
@@ -134,9 +137,9 @@ type mePage struct {
 }
 
 func (s *Server) me(c echo.Context) error {
-	who, ok := s.sessions.person(c.Request())
-	if !ok {
-		return errSignedOut
+	who, err := s.who(c.Request())
+	if err != nil {
+		return err
 	}
 	ctx := c.Request().Context()
 	platforms := make([]string, len(s.Platforms))
@@ -158,6 +161,45 @@ func (s *Server) me(c echo.Context) error {
 	return s.pages.render(c.Response(), http.StatusOK, "me.html", page)
 }
 
+// who returns the person that is signed in. A session that is older than the
+// person's wish to be deleted, on another device, is none.
+func (s *Server) who(r *http.Request) (session, error) {
+	v, ok := s.sessions.person(r)
+	if !ok {
+		return session{}, errSignedOut
+	}
+	asked, err := s.Issuer.Erasures.Asked(r.Context(), v.Person.Label)
+	if err == nil && asked {
+		err = errSignedOut
+	}
+	return v, err
+}
+
+func (s *Server) askErasure(c echo.Context) error {
+	if _, err := s.who(c.Request()); err != nil {
+		return err
+	}
+	return s.pages.render(c.Response(), http.StatusOK, "delete.html", nil)
+}
+
+// erase writes the wish down and ends the session. The answer is the same, in
+// words and in time, whether or not an order holds the record.
+func (s *Server) erase(c echo.Context) error {
+	who, err := s.who(c.Request())
+	if err != nil {
+		return err
+	}
+	receipt, err := s.Issuer.Erase(c.Request().Context(), who.Person)
+	if err != nil {
+		return err
+	}
+	s.sessions.clear(c.Response(), "session")
+	if s.OnErase != nil {
+		s.OnErase()
+	}
+	return s.pages.render(c.Response(), http.StatusOK, "deleted.html", receipt)
+}
+
 func (s *Server) signOut(c echo.Context) error {
 	s.sessions.clear(c.Response(), "session")
 	return c.Redirect(http.StatusSeeOther, "/")
@@ -175,7 +217,11 @@ type consentPage struct {
 // It answers with a pseudonym, or renders the page that asks the person.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
 	page := consentPage{Action: req.Action, Platform: req.Platform.Name}
-	who, ok := s.sessions.person(r)
+	who, err := s.who(r)
+	if err != nil && !errors.Is(err, errSignedOut) {
+		return openid.Subject{}, openid.Pending, err
+	}
+	ok := err == nil
 	if ok && req.Fresh && s.Now().After(who.Since.Add(freshFor)) {
 		ok = false // the platform asks for a proof of identity that was made now
 	}

@@ -1,7 +1,7 @@
 // Package web is the edge: pages for the person, the JSON API for courts and
 // custodians, and the one table from refusals to HTTP. No Echo type leaves it.
 //
-//	person     GET /  POST /enrol  GET /enrol/callback  GET /me  POST /sign-out
+//	person     GET /  POST /enrol  GET /enrol/callback  GET /me  GET, POST /me/delete  POST /sign-out
 //	platform   the OpenID provider (package openid), consent page included
 //	court      POST /v1/warrants  GET /v1/warrants/{case}  GET /v1/warrants/{case}/package
 //	custodian  GET /v1/cases  GET /v1/cases/{case}  POST /v1/cases/{case}/decisions
@@ -56,6 +56,10 @@ type Config struct {
 	FormTargets  []string      // origins that a form may lead to: the identity provider's and the platforms'
 	OpenID       openid.Config // Authenticate is set by New
 	OpenIDStore  openid.Store
+
+	// OnErase is called after somebody asked to be deleted. It must not wait for
+	// it to happen: how long that takes would tell of a hold.
+	OnErase func()
 
 	Registrar *disclose.Registrar
 	LogTiles  http.Handler // translog.Publisher.Handler; nil: only the message board, before the first bundle
