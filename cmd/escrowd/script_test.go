@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/url"
@@ -33,11 +34,15 @@ import (
 //
 //	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
 //	platform ID ban | evidence FILE                                about the newest post
-//	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant
+//	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
 //	escrow …                                                       the program of everybody outside
 //	escrowd …                                                      the operator's program
 //	capture NAME REGEXP                                            keeps what was just printed
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
+//	keys rotate                                                    what escrowd keys rotate does
+//	record keep | restore                                          the newest record's row, as a backup has it
+//	half opens                                                     asks the key service for that row's half
+//	log erased COMMITMENT                                          looks for the leaf
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
 
 // TestWalkthroughsVault is TestWalkthroughs with the first halves in Vault.
@@ -72,6 +77,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"escrow": run((*scene).escrowProgram), "escrowd": run((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
 			"rules": wrap((*scene).rules), "leaks": leaks,
+			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "log": wrap((*scene).logHolds),
 		},
 	})
 }
@@ -81,6 +87,7 @@ type scene struct {
 	*testbed
 	people map[string]*browser
 	logs   *syncBuffer
+	backup backup
 }
 
 type sceneKey struct{}
@@ -172,7 +179,7 @@ var testPeople = map[string]int{"jo": 0, "troll": 1, "mp": 2, "neighbour": 3, "n
 
 func (s *scene) person(ts *testscript.TestScript, args []string) error {
 	ctx := context.Background()
-	who := sandbox.People()[testPeople[strings.TrimRight(args[0], "'")]] // jo' is jo on another device
+	who := sandbox.People()[testPeople[strings.TrimRight(args[0], "'23")]] // jo' and jo2 are jo on other devices
 	b := s.people[args[0]]
 	if b == nil {
 		b = newBrowser()
@@ -199,6 +206,26 @@ func (s *scene) person(ts *testscript.TestScript, args []string) error {
 	case "post":
 		_, err := st.say(ctx, b, s.platformOn(b), args[2])
 		return err
+	case "returns":
+		if err := b.open(ctx, s.origin); err != nil {
+			return err
+		}
+		if err := st.signUp(ctx, b, who.Name); err != nil {
+			return err
+		}
+		return b.shows(200, "You are the same person as before")
+	case "deletes":
+		if err := b.open(ctx, s.origin+"/me/delete"); err != nil {
+			return err
+		}
+		if err := b.press(ctx, "Delete my identity", nil); err != nil {
+			return err
+		}
+		if err := b.shows(200, "It will be complete by"); err != nil {
+			return err
+		}
+		fmt.Fprintln(ts.Stdout(), text(b.page.root))
+		return s.service.keep(ctx)
 	case "opens":
 		return b.open(ctx, args[2])
 	case "sees":
@@ -262,6 +289,10 @@ func (s *scene) draft(ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
+	kind := policy.Production
+	if class, ok := strings.CutPrefix(args[2], "preserve:"); ok {
+		kind, args[2] = policy.Preservation, class
+	}
 	st := &story{testbed: s.testbed}
 	name := "draft-" + filepath.Base(args[0])
 	written, err := st.draft(name, about, ts.MkAbs(args[1]), args[2], "An offence of this class", months)
@@ -272,12 +303,15 @@ func (s *scene) draft(ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	if fields := args[4:]; len(fields) > 0 {
+	if fields := args[4:]; len(fields) > 0 || kind == policy.Preservation {
 		var w map[string]any
 		if err := json.Unmarshal(raw, &w); err != nil {
 			return err
 		}
-		w["fields"] = fields
+		w["fields"], w["kind"] = fields, kind
+		if kind == policy.Preservation {
+			delete(w["requester"].(map[string]any), "delivery_key")
+		}
 		if raw, err = json.Marshal(w); err != nil {
 			return err
 		}
@@ -296,7 +330,7 @@ func (s *scene) moveClock(_ *testscript.TestScript, args []string) error {
 		return err
 	}
 	s.clock.Advance(time.Duration(days) * 24 * time.Hour)
-	return s.service.heartbeat(context.Background())
+	return errors.Join(s.service.heartbeat(context.Background()), s.service.keep(context.Background()))
 }
 
 // dump writes everything that the database holds, rows in stored order.

@@ -16,6 +16,10 @@
 // version of the key that exists no more, so that the backup, today's keys and
 // all custodians together do not open it (ATTACKS I28).
 //
+// The price: a backup of the database that is older than the last rotation is
+// worth nothing, for any record. Back up continuously (an archive of the
+// write-ahead log restores to now), and take a base backup after each rotation.
+//
 // Trusted for: keeping. Who controls this side can destroy every record by
 // destroying a key version too early, and learns nothing. Not covered: a backup
 // of the key service itself that is older than the rotation opens what a
@@ -112,6 +116,9 @@ type Erasures interface {
 	// is done already. erased is false if a case was recorded since the
 	// clearing: nothing happened, and the wish has to be cleared again.
 	Erase(ctx context.Context, e Erasure, leaf proof.Leaf) (erased bool, err error)
+	// Again blanks the records that came back, from a backup, although the log
+	// says that they were erased.
+	Again(ctx context.Context) error
 	// Waiting reports whether a copy of an erased record can be under a version
 	// that no finished rotation destroyed.
 	Waiting(ctx context.Context) (bool, error)
@@ -224,6 +231,9 @@ func (k *Keeper) progress(r Rotation, step string) {
 // Erase carries out every wish that is cleared and returns how many. One that
 // fails is tried again by the next call.
 func (k *Keeper) Erase(ctx context.Context) (erased int, err error) {
+	if err := k.Erasures.Again(ctx); err != nil {
+		return 0, err
+	}
 	cleared, err := k.Erasures.Cleared(ctx)
 	if err != nil {
 		return 0, err

@@ -85,8 +85,10 @@ func rotation(ctx context.Context, q querier) (r keep.Rotation, err error) {
 func (k *Keeping) Older(ctx context.Context, r keep.Rotation, n int) (halves []keep.Half, err error) {
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
-			SELECT label, first_half FROM records
-			WHERE label > $1 AND erased IS NULL AND key_version(first_half) < $2 ORDER BY label LIMIT $3`,
+			SELECT label, first_half FROM records r
+			WHERE label > $1 AND erased IS NULL AND key_version(first_half) < $2
+			  AND NOT EXISTS (SELECT FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL) -- see Again
+			ORDER BY label LIMIT $3`,
 			r.Position, r.Version, n)
 		if err != nil {
 			return err
@@ -219,6 +221,16 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 		return false, nil
 	}
 	return erased && err == nil, err
+}
+
+// Again implements [keep.Erasures].
+func (k *Keeping) Again(ctx context.Context) error {
+	return k.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := k.exec(ctx, `
+			UPDATE records r SET first_half = '', second_half = '', fields = '{}', sealed = '{}', erased = e.day
+			FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL AND r.erased IS NULL`)
+		return err
+	})
 }
 
 // Waiting implements [keep.Erasures].

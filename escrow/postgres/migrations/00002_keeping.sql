@@ -105,7 +105,8 @@ ALTER TABLE records
 
 -- A record changes in two ways only: its first half moves to a newer key, or it
 -- is erased, which needs the wish, the leaf and the word of the disclosing side
--- that no case holds it; a case recorded since counts as one that may.
+-- that no case holds it; a case recorded between its word and the leaf counts as
+-- one that may.
 -- +goose StatementBegin
 CREATE FUNCTION record_changes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 BEGIN
@@ -117,7 +118,7 @@ BEGIN
       RAISE EXCEPTION 'append-only' USING ERRCODE = 'check_violation', CONSTRAINT = 'append_only';
     END IF;
   ELSIF NOT EXISTS (SELECT FROM erasures e WHERE e.label = OLD.label AND e.leaf IS NOT NULL
-                    AND e.cleared >= (SELECT coalesce(max(recorded_leaf), 0) FROM cases)) THEN
+                    AND NOT EXISTS (SELECT FROM cases WHERE recorded_leaf > e.cleared AND recorded_leaf < e.leaf)) THEN
     RAISE EXCEPTION 'held' USING ERRCODE = 'check_violation', CONSTRAINT = 'records_held';
   END IF;
   RETURN NEW;
