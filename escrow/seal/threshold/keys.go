@@ -19,6 +19,7 @@ type PublicKey struct {
 	h     group.Element
 	hs    []group.Element // hs[i-1] is h_i
 	set   [16]byte        // names t, n, epoch, h and every h_i
+	base  *fixedBase      // of h
 }
 
 // newPublicKey checks that all parts are one t-of-n sharing.
@@ -49,6 +50,7 @@ func newPublicKey(t int, epoch uint32, h group.Element, hs []group.Element) (Pub
 	}
 	d := digest("set", pk.encode())
 	copy(pk.set[:], d[:])
+	pk.base = &fixedBase{of: h}
 	return pk, nil
 }
 

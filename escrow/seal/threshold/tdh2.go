@@ -81,11 +81,11 @@ func (pk PublicKey) Encrypt(rand io.Reader, m [32]byte, label []byte) (Ciphertex
 
 func (pk PublicKey) encrypt(m [32]byte, label []byte, r, s group.Scalar) Ciphertext {
 	// "c = H1(h^r) ⊕ m, u = g^r, w = g^s, ū = ḡ^r, w̄ = ḡ^s"
-	ct := Ciphertext{label: slices.Clone(label), u: mulGen(r), uBar: mul(gBar, r)}
-	pad := h1(mul(pk.h, r))
+	ct := Ciphertext{label: slices.Clone(label), u: mulGen(r), uBar: gBarBase.mul(r)}
+	pad := h1(pk.base.mul(r))
 	subtle.XORBytes(ct.c[:], pad[:], m[:])
 	// "e = H2(c, L, u, w, ū, w̄), f = s + re"
-	ct.e = pk.h2(ct, mulGen(s), mul(gBar, s))
+	ct.e = pk.h2(ct, mulGen(s), gBarBase.mul(s))
 	ct.f = curve.NewScalar().Mul(r, ct.e)
 	ct.f.Add(ct.f, s)
 	return ct
@@ -108,7 +108,7 @@ func (pk PublicKey) VerifyCiphertext(ct Ciphertext) error {
 	}
 	// "e = H2(c, L, u, w, ū, w̄), where w = g^f / u^e, w̄ = ḡ^f / ū^e"
 	w := sub(mulGen(ct.f), mul(ct.u, ct.e))
-	wBar := sub(mul(gBar, ct.f), mul(ct.uBar, ct.e))
+	wBar := sub(gBarBase.mul(ct.f), mul(ct.uBar, ct.e))
 	if !pk.h2(ct, w, wBar).IsEqual(ct.e) {
 		return ErrCiphertext
 	}

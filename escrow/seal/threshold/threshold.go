@@ -113,7 +113,8 @@ var (
 	curve = group.Ristretto255
 	// ḡ, the second generator. RFC 9380, appendix B: hash_to_ristretto255,
 	// expand_message_xmd with SHA-512; the message is empty.
-	gBar = curve.HashToElement(nil, []byte(domain+"second-generator"))
+	gBar     = curve.HashToElement(nil, []byte(domain+"second-generator"))
+	gBarBase = &fixedBase{of: gBar}
 )
 
 // frame appends each part with its length, 4 bytes big-endian, in front, so
