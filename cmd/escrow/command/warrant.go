@@ -25,6 +25,8 @@ import (
 var (
 	errPackage = refusal.New(refusal.Invalid, "package.malformed",
 		"the package is not what the public log recorded: keep it, do not use it, and tell the custodians")
+	errBadShare = refusal.New(refusal.Denied, "package.bad_share",
+		"too few shares are right to open this; keep the package as evidence against whoever signed for a wrong one, and ask another custodian")
 	errPackageLeaf = refusal.New(refusal.Denied, "package.not_logged",
 		"the package has no proof in the public log under this bundle: do not use it, and tell the custodians")
 )
@@ -200,6 +202,7 @@ type certificate struct {
 	Authorised int64    `json:"authorised"`
 	Released   int64    `json:"released"`
 	Custodians []string `json:"custodians"`
+	BadShares  []string `json:"bad_shares,omitempty"` // custodians who signed for a share that is wrong
 }
 
 func (p *program) warrantOpen() *cobra.Command {
@@ -245,6 +248,9 @@ func (o opened) String() string {
 	fmt.Fprintf(&s, "certificate\n  case         %s\n  warrant      sha256 %s\n  package      sha256 %s\n  rules        sha256 %s\n"+
 		"  public log   %s: recorded at %d, authorised at %d, released at %d\n  custodians   %s\n",
 		o.Case, c.Warrant, c.Package, c.Bundle, c.Log, c.Recorded, c.Authorised, c.Released, strings.Join(c.Custodians, ", "))
+	if len(c.BadShares) > 0 {
+		fmt.Fprintf(&s, "  wrong shares %s\n", strings.Join(c.BadShares, ", "))
+	}
 	return s.String()
 }
 
@@ -291,6 +297,10 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 	if err != nil {
 		return opened{}, err
 	}
+	c := &court{private: private, bundle: b, warrant: warrantHash, approvals: approvals}
+	if err := c.key.UnmarshalText([]byte(b.ThresholdKey)); err != nil {
+		return opened{}, err
+	}
 	o := opened{Case: p.Case, Certificate: certificate{
 		Warrant: hex.EncodeToString(warrantHash[:]), Package: released.Package, Bundle: b.Hash(), Log: log.Origin,
 		Recorded: p.Recorded.Index, Authorised: p.Authorised.Index, Released: d.Released.Index, Custodians: names,
@@ -305,7 +315,7 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 		if !commits(t.OpenedTarget, t.Fields, decision.Tokens[i].Commitment) {
 			return opened{}, errRecordMismatch
 		}
-		fields, err := openTarget(t, i, warrantHash, approvals, b, private)
+		fields, err := c.openTarget(t, i)
 		if err != nil {
 			return opened{}, err
 		}
@@ -315,7 +325,18 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 		}
 		o.Targets = append(o.Targets, id)
 	}
+	o.Certificate.BadShares = c.culprits
 	return o, nil
+}
+
+// court is what a requester opens a package with.
+type court struct {
+	private   seal.DeliveryPrivate
+	bundle    *policy.Bundle
+	key       threshold.PublicKey
+	warrant   [32]byte // hash
+	approvals []*policy.Approval
+	culprits  []string // custodians whose shares were wrong, with the code
 }
 
 // checkLeaf verifies a leaf's proof under the quorum of witnesses, its kind and
@@ -351,29 +372,22 @@ func verifiedApprovals(p policy.Package, b *policy.Bundle, warrantHash [32]byte)
 	return approvals, names, nil
 }
 
-func openTarget(t policy.PackageTarget, index int, warrantHash [32]byte, approvals []*policy.Approval, b *policy.Bundle, private seal.DeliveryPrivate) (map[string][]byte, error) {
-	var pk threshold.PublicKey
-	if err := pk.UnmarshalText([]byte(b.ThresholdKey)); err != nil {
-		return nil, err
-	}
+// openTarget opens one sealed identity. A share that is wrong names the
+// custodian who signed for it, and the others are enough if they are a quorum.
+func (c *court) openTarget(t policy.PackageTarget, index int) (map[string][]byte, error) {
 	var shares []threshold.Share
-	for _, a := range approvals {
-		for _, s := range a.Shares {
-			if s.Target != index {
-				continue
-			}
-			raw, err := private.Open(seal.ShareInfo(warrantHash, t.Label, a.Custodian), s.Ciphertext)
-			if err != nil {
-				return nil, err
-			}
-			var share threshold.Share
-			if err := share.UnmarshalBinary(raw); err != nil {
-				return nil, err
-			}
-			shares = append(shares, share)
+	for _, a := range c.approvals {
+		share, err := c.share(a, t, index)
+		if err != nil {
+			c.blame(a.Custodian, err)
+			continue
 		}
+		shares = append(shares, share)
 	}
-	raw, err := private.Open(seal.HalvesInfo(warrantHash, t.Label), t.Halves)
+	if len(shares) < c.bundle.Threshold && len(c.culprits) > 0 {
+		return nil, &problem{Code: errBadShare.Code, Title: errBadShare.Mend + ": " + strings.Join(c.culprits, ", ")}
+	}
+	raw, err := c.private.Open(seal.HalvesInfo(c.warrant, t.Label), t.Halves)
 	if err != nil {
 		return nil, err
 	}
@@ -381,5 +395,36 @@ func openTarget(t policy.PackageTarget, index int, warrantHash [32]byte, approva
 	if err := json.Unmarshal(raw, &halves); err != nil {
 		return nil, errPackage // the cause could quote a half
 	}
-	return seal.Open(seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: t.Fields, Withheld: t.Withheld}, halves, pk, shares)
+	return seal.Open(seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: t.Fields, Withheld: t.Withheld}, halves, c.key, shares)
+}
+
+// share decrypts and checks the share of one custodian for one target: made
+// with that custodian's part of the key, for this record.
+func (c *court) share(a *policy.Approval, t policy.PackageTarget, index int) (threshold.Share, error) {
+	var share threshold.Share
+	i := slices.IndexFunc(a.Shares, func(s policy.EncryptedShare) bool { return s.Target == index })
+	if i < 0 {
+		return share, errPackage
+	}
+	raw, err := c.private.Open(seal.ShareInfo(c.warrant, t.Label, a.Custodian), a.Shares[i].Ciphertext)
+	if err != nil {
+		return share, err
+	}
+	if err := share.UnmarshalBinary(raw); err != nil {
+		return share, err
+	}
+	if share.Index() != c.bundle.Custodian(a.Custodian).Index {
+		return share, threshold.ErrForeign // somebody else's share under this signature
+	}
+	return share, seal.VerifyShare(t.Label, t.SecondHalf, c.key, share)
+}
+
+func (c *court) blame(custodian string, err error) {
+	code := "unknown"
+	if e := refusal.Of(err); e != nil {
+		code = e.Code
+	}
+	if who := custodian + " (" + code + ")"; !slices.Contains(c.culprits, who) {
+		c.culprits = append(c.culprits, who)
+	}
 }
