@@ -45,7 +45,6 @@ type Package struct {
 	Submission Submission      `json:"submission"` // warrant and evidence, as filed
 	Salt       []byte          `json:"salt"`
 	Targets    []PackageTarget `json:"targets"`
-	Approvals  []string        `json:"approvals"`  // signed, with the shares encrypted to the delivery key
 	Recorded   LoggedLeaf      `json:"recorded"`   // certificate for the court file
 	Authorised LoggedLeaf      `json:"authorised"` // likewise
 }
@@ -57,9 +56,14 @@ type PackageTarget struct {
 	Halves []byte            `json:"halves"` // first halves by field, as JSON, encrypted to the delivery key
 }
 
-// Delivery is the answer to a requester: the package as it was hashed, and the
-// proof that its hash is in the public log.
+// Delivery is the answer to a requester: the package as it was hashed, the
+// proof that its hash is in the public log, and the custodians' approvals.
 type Delivery struct {
 	Package  []byte     `json:"package"`
 	Released LoggedLeaf `json:"released"`
+
+	// The custodians' approvals, signed, with the shares encrypted to the
+	// delivery key. There can be more than the quorum: who approves later steps
+	// in for one whose share is wrong.
+	Approvals []string `json:"approvals"`
 }

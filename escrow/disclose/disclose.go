@@ -372,6 +372,12 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 	// Threshold = distinct authorities (ATTACKS C05): one custodian counts once.
 	case slices.ContainsFunc(c.Approvals, func(have Approval) bool { return have.Custodian == a.Custodian }):
 		return nil, ErrDecided
+	case c.State == Authorised || c.State == Released:
+		// Not needed for the quorum any more, but for a requester who finds that
+		// one of its shares is wrong.
+		if a.Decision != policy.Approve {
+			return nil, ErrCaseClosed
+		}
 	case c.State != Recorded:
 		return nil, ErrCaseClosed
 	case !now.Before(c.Expires):
@@ -405,6 +411,7 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 	entries := []Entry{{Leaf: leaf, Index: &c.Approvals[len(c.Approvals)-1].Leaf}}
 	yes, no := c.Votes()
 	switch {
+	case c.State != Recorded:
 	case yes >= c.Quorum:
 		c.State = Authorised
 		entries = append(entries, Entry{Leaf: proof.Leaf{
@@ -462,7 +469,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	}
 	p := policy.Package{
 		Version: 1, Case: c.ID, Submission: c.Submission, Salt: c.Salt[:],
-		Approvals: signedApprovals(c), Recorded: recorded, Authorised: authorised,
+		Recorded: recorded, Authorised: authorised,
 	}
 	for i, t := range w.Targets {
 		pt, err := r.packTarget(ctx, c, w, t, commitments[i])
@@ -535,11 +542,14 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 			return policy.Delivery{}, err
 		}
 	}
+	if c.ReleasedLeaf == 0 {
+		return policy.Delivery{}, ErrCaseClosed // withdrawn while it was being released
+	}
 	leaf, err := r.logged(ctx, c, c.ReleasedLeaf)
 	if err != nil {
 		return policy.Delivery{}, err
 	}
-	return policy.Delivery{Package: c.Package, Released: leaf}, nil
+	return policy.Delivery{Package: c.Package, Released: leaf, Approvals: signedApprovals(c)}, nil
 }
 
 // Notify tells the persons concerned by every released case whose secrecy has

@@ -293,7 +293,7 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 		return opened{}, errPackage.Because(decision.Refusal)
 	}
 	w, warrantHash := decision.Warrant, decision.WarrantHash
-	approvals, names, err := verifiedApprovals(p, b, warrantHash)
+	approvals, names, err := verifiedApprovals(d.Approvals, p.Case, b, warrantHash)
 	if err != nil {
 		return opened{}, err
 	}
@@ -356,15 +356,15 @@ func checkLeaf(log *proof.Log, l policy.LoggedLeaf, kind proof.Kind, recorded in
 	return parsed, nil
 }
 
-func verifiedApprovals(p policy.Package, b *policy.Bundle, warrantHash [32]byte) ([]*policy.Approval, []string, error) {
+func verifiedApprovals(all []string, id string, b *policy.Bundle, warrantHash [32]byte) ([]*policy.Approval, []string, error) {
 	var approvals []*policy.Approval
 	var names []string
-	for _, signed := range p.Approvals {
+	for _, signed := range all {
 		a, err := policy.VerifyApproval(signed, b)
 		if err != nil {
 			return nil, nil, err
 		}
-		if a.Case != p.Case || a.WarrantHash != hex.EncodeToString(warrantHash[:]) || slices.Contains(names, a.Custodian) {
+		if a.Case != id || a.WarrantHash != hex.EncodeToString(warrantHash[:]) || slices.Contains(names, a.Custodian) {
 			return nil, nil, errPackage
 		}
 		approvals, names = append(approvals, a), append(names, a.Custodian)

@@ -255,17 +255,18 @@ END $$;
 -- +goose StatementEnd
 CREATE TRIGGER moves BEFORE INSERT OR UPDATE ON cases FOR EACH ROW EXECUTE FUNCTION case_moves();
 
--- A decision counts while the case is open; a notice only once it is due.
+-- Who decides late may still step in for one whose share is wrong; a notice is
+-- only for once it is due.
 -- +goose StatementBegin
 CREATE FUNCTION case_is_in() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM cases WHERE id = NEW.case_id AND state = TG_ARGV[0]) THEN
+  IF NOT EXISTS (SELECT FROM cases WHERE id = NEW.case_id AND state = ANY (string_to_array(TG_ARGV[0], ' '))) THEN
     RAISE EXCEPTION 'state' USING ERRCODE = 'check_violation', CONSTRAINT = TG_TABLE_NAME || '_case_state';
   END IF;
   RETURN NEW;
 END $$;
 -- +goose StatementEnd
-CREATE TRIGGER case_is_in BEFORE INSERT ON approvals FOR EACH ROW EXECUTE FUNCTION case_is_in('recorded');
+CREATE TRIGGER case_is_in BEFORE INSERT ON approvals FOR EACH ROW EXECUTE FUNCTION case_is_in('recorded authorised released');
 CREATE TRIGGER case_is_in BEFORE INSERT ON notices   FOR EACH ROW EXECUTE FUNCTION case_is_in('noticed');
 
 -- --------------------------------------------------------------- shuffle --
