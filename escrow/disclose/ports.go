@@ -128,7 +128,7 @@ type Erasures interface {
 	// Holding returns the cases that hold their targets at now: recorded and not
 	// expired, authorised and not expired, or released and not noticed. newest is
 	// the recorded leaf of a case that is among those looked at, with every case
-	// before it.
+	// before it; -1 if there is none.
 	Holding(ctx context.Context, now time.Time) (cases []Case, newest int64, err error)
 	// Clear says that no case up to newest holds any of the labels.
 	Clear(ctx context.Context, labels []string, newest int64) error

@@ -326,7 +326,7 @@ func (d *Disclosing) Pending(ctx context.Context) (labels []string, err error) {
 	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT label FROM erasures WHERE leaf IS NULL
-			  AND (cleared IS NULL OR cleared < (SELECT coalesce(max(recorded_leaf), 0) FROM cases))
+			  AND (cleared IS NULL OR cleared < (SELECT coalesce(max(recorded_leaf), -1) FROM cases))
 			ORDER BY label`)
 		if err != nil {
 			return err
@@ -341,7 +341,7 @@ func (d *Disclosing) Pending(ctx context.Context) (labels []string, err error) {
 // comes between the two statements is returned and not counted.
 func (d *Disclosing) Holding(ctx context.Context, now time.Time) (cases []disclose.Case, newest int64, err error) {
 	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
-		if err := c.QueryRow(ctx, `SELECT coalesce(max(recorded_leaf), 0) FROM cases`).Scan(&newest); err != nil {
+		if err := c.QueryRow(ctx, `SELECT coalesce(max(recorded_leaf), -1) FROM cases`).Scan(&newest); err != nil {
 			return err
 		}
 		cases, err = readCases(ctx, c, `WHERE c.state IN ('recorded', 'authorised') AND c.expires > $1 OR c.state = 'released'`, now.UTC())

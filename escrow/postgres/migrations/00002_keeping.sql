@@ -74,7 +74,7 @@ CREATE TABLE erasures (
   label   text COLLATE "C" PRIMARY KEY REFERENCES records,
   salt    bytea  NOT NULL CHECK (octet_length(salt) = 32),
   day     date   NOT NULL CHECK (isfinite(day)),
-  cleared bigint CHECK (cleared >= 0),                  -- no case up to this leaf holds it
+  cleared bigint CHECK (cleared >= -1),                 -- no case up to this leaf holds it; -1: there was none
   leaf    bigint UNIQUE REFERENCES log_leaves,          -- carried out
   version int,                                          -- of the key that copies of it may be under
   CHECK ((leaf IS NULL) = (version IS NULL)),

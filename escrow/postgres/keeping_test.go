@@ -1,0 +1,598 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// house is a database with its three sides, and a key service.
+type house struct {
+	admin string
+	s     *Issuing
+	d     *Disclosing
+	k     *Keeping
+	wrap  *sandbox.IssuingKeyring
+	open  *sandbox.DisclosingKeyring
+	keys  *sandbox.KeepingKeyring
+	halfs map[string][]byte // what was wrapped, by label
+	conn  *pgx.Conn         // the administrator's
+}
+
+func keeping(t testing.TB, admin string, o Options) *Keeping {
+	t.Helper()
+	k, err := OpenKeeping(t.Context(), as(t, admin, "penname_keeping"), o)
+	if err != nil {
+		t.Fatalf("%v: %v", err, cause(err))
+	}
+	t.Cleanup(k.Close)
+	return k
+}
+
+func newHouse(t testing.TB, n int) *house {
+	t.Helper()
+	h := &house{admin: database(t), halfs: map[string][]byte{}}
+	h.conn = connect(t, h.admin)
+	if _, err := h.conn.Exec(t.Context(), `SET search_path = penname`); err != nil {
+		t.Fatal(err)
+	}
+	h.s, h.d, h.k = issuing(t, h.admin, Options{}), disclosing(t, h.admin, Options{}), keeping(t, h.admin, Options{})
+	h.wrap, h.open, h.keys = sandbox.NewKeyring([32]byte(random(32)))
+	for range n {
+		h.enrol(t)
+	}
+	return h
+}
+
+func (h *house) enrol(t testing.TB) issue.Enrolment {
+	t.Helper()
+	e := enrolment()
+	half := random(32)
+	var err error
+	if e.Record.FirstHalf, err = h.wrap.WrapHalf(t.Context(), e.Person.Label, half); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.s.Enrol(t.Context(), e); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	h.halfs[e.Person.Label] = half
+	return e
+}
+
+func (h *house) keeper() *keep.Keeper {
+	return &keep.Keeper{Keys: h.keys, Rotations: h.k, Erasures: h.k, Now: func() time.Time { return day }, Batch: 4}
+}
+
+// ask is a person's wish.
+func (h *house) ask(t testing.TB, label string) issue.Receipt {
+	t.Helper()
+	r, err := h.s.Ask(t.Context(), issue.Receipt{Label: label, Salt: [32]byte(random(32)), Day: day})
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	return r
+}
+
+func (h *house) clear(t testing.TB, label string) {
+	t.Helper()
+	_, newest, err := h.d.Holding(t.Context(), day)
+	if err == nil {
+		err = h.d.Clear(t.Context(), []string{label}, newest)
+	}
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+}
+
+// one reads one value on a connection that stays.
+func one[T any](t testing.TB, c *pgx.Conn, query string, args ...any) (v T) {
+	t.Helper()
+	if err := c.QueryRow(t.Context(), query, args...).Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func (h *house) rows(t testing.TB) map[string]string {
+	t.Helper()
+	rows, err := h.conn.Query(t.Context(), `SELECT label, first_half FROM records`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	halves, err := pgx.CollectRows(rows, pgx.RowToStructByPos[keep.Half])
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]string{}
+	for _, x := range halves {
+		all[x.Label] = x.Wrapped
+	}
+	return all
+}
+
+// whole checks that every record that was not erased opens, as itself.
+func (h *house) whole(t testing.TB) {
+	t.Helper()
+	rows := h.rows(t)
+	for label, want := range h.halfs {
+		if rows[label] == "" {
+			continue // erased
+		}
+		if got, err := h.open.UnwrapHalf(t.Context(), label, rows[label]); err != nil || !bytes.Equal(got, want) {
+			t.Fatalf("a record was lost: %v", err)
+		}
+	}
+	if n := one[int](t, h.conn, `SELECT count(*) FROM rotations WHERE state <> 'done'`); n > 1 {
+		t.Fatalf("%d active rotations", n)
+	}
+}
+
+func (h *house) rotated(t testing.TB) {
+	t.Helper()
+	r, err := h.keeper().Rotate(t.Context())
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	oldest, newest, err := h.keys.Versions(t.Context())
+	if err != nil || oldest != newest || newest != r.Version {
+		t.Fatalf("versions %d to %d after the rotation to %d, %v", oldest, newest, r.Version, err)
+	}
+	h.whole(t)
+}
+
+// faulty dies at one of the calls that a keeper makes, before or after it.
+type faulty struct {
+	keep.Keys
+	keep.Rotations
+	calls int
+	dieAt int
+	after bool
+}
+
+var errKilled = refusal.New(refusal.Unavailable, "test.killed", "killed")
+
+func (f *faulty) step(call func() error) error {
+	f.calls++
+	if f.calls == f.dieAt && !f.after {
+		return errKilled
+	}
+	err := call()
+	if f.calls == f.dieAt {
+		return errKilled
+	}
+	return err
+}
+
+type faultyKeys struct{ *faulty }
+
+func (f faultyKeys) Versions(ctx context.Context) (o, n int, err error) {
+	err = f.step(func() (err error) { o, n, err = f.Keys.Versions(ctx); return err })
+	return o, n, err
+}
+func (f faultyKeys) Rotate(ctx context.Context) error {
+	return f.step(func() error { return f.Keys.Rotate(ctx) })
+}
+func (f faultyKeys) Rewrap(ctx context.Context, h []keep.Half) (out []string, err error) {
+	err = f.step(func() (err error) { out, err = f.Keys.Rewrap(ctx, h); return err })
+	return out, err
+}
+func (f faultyKeys) Retire(ctx context.Context, oldest int) error {
+	return f.step(func() error { return f.Keys.Retire(ctx, oldest) })
+}
+
+type faultyRotations struct{ *faulty }
+
+func (f faultyRotations) Begin(ctx context.Context, v int) (r keep.Rotation, release func(), err error) {
+	err = f.step(func() (err error) { r, release, err = f.Rotations.Begin(ctx, v); return err })
+	if err != nil && release != nil {
+		release() // the connection of the dead holds nothing
+	}
+	return r, release, err
+}
+func (f faultyRotations) Older(ctx context.Context, r keep.Rotation, n int) (h []keep.Half, err error) {
+	err = f.step(func() (err error) { h, err = f.Rotations.Older(ctx, r, n); return err })
+	return h, err
+}
+func (f faultyRotations) Move(ctx context.Context, r keep.Rotation, from []keep.Half, to []string) (out keep.Rotation, err error) {
+	err = f.step(func() (err error) { out, err = f.Rotations.Move(ctx, r, from, to); return err })
+	return out, err
+}
+func (f faultyRotations) Shut(ctx context.Context, r keep.Rotation) (out keep.Rotation, err error) {
+	err = f.step(func() (err error) { out, err = f.Rotations.Shut(ctx, r); return err })
+	return out, err
+}
+func (f faultyRotations) Finish(ctx context.Context, r keep.Rotation) (out keep.Rotation, err error) {
+	err = f.step(func() (err error) { out, err = f.Rotations.Finish(ctx, r); return err })
+	return out, err
+}
+
+// F37: killed at every step of a rotation, before it was taken and after: every
+// record opens at that moment, one rotation is active, and the next run ends it.
+func TestF37KilledAtEveryStepOfARotation(t *testing.T) {
+	h := newHouse(t, 10)
+	for _, after := range []bool{false, true} {
+		for n := 1; ; n++ {
+			f := &faulty{Keys: h.keys, Rotations: h.k, dieAt: n, after: after}
+			k := h.keeper()
+			k.Keys, k.Rotations = faultyKeys{f}, faultyRotations{f}
+			_, err := k.Rotate(t.Context())
+			h.whole(t)
+			if err == nil {
+				if n < 15 {
+					t.Fatalf("only %d steps", n)
+				}
+				break
+			}
+			if !errors.Is(err, errKilled) {
+				t.Fatalf("step %d: %v: %v", n, err, cause(err))
+			}
+			h.enrol(t) // while it stands still
+			h.rotated(t)
+		}
+	}
+	if left := one[int](t, h.conn, `SELECT count(*) FROM rotations WHERE state <> 'done'`); left != 0 {
+		t.Errorf("%d rotations are not done", left)
+	}
+}
+
+// F37 again, with the connection to the database lost at every message.
+func TestF37ConnectionLostAtEveryMessageOfARotation(t *testing.T) {
+	h := newHouse(t, 6)
+	n := new(network)
+	k := keeping(t, h.admin, Options{Dial: n.dial, MaxConns: 2})
+	for _, after := range []bool{false, true} {
+		for skip := 0; ; skip++ {
+			broken := h.keeper()
+			broken.Rotations = k
+			n.arm(skip, after, false)
+			_, err := broken.Rotate(t.Context())
+			hit := n.mend()
+			h.whole(t)
+			if err != nil {
+				if r := refusal.Of(err); r == nil || r.Kind != refusal.Unavailable {
+					t.Fatalf("message %d, after=%v: %v: %v", skip, after, err, cause(err))
+				}
+				for err != nil { // the server may not have noticed yet
+					if _, err = h.keeper().Rotate(t.Context()); err != nil && !errors.Is(err, keep.ErrRunning) {
+						t.Fatal(err, cause(err))
+					}
+				}
+				h.whole(t)
+			}
+			if !hit {
+				if skip < 10 {
+					t.Fatalf("only %d messages", skip)
+				}
+				break
+			}
+		}
+	}
+}
+
+// Two rotations at once are one; and people enrol all the while.
+func TestRotationWhileServing(t *testing.T) {
+	h := newHouse(t, 20)
+	pk, _, err := threshold.Deal(rand.Reader, 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := &issue.Issuer{Keys: h.wrap, Store: h.s, Erasures: h.s, Custodians: pk, Now: func() time.Time { return day }}
+	ctx, stop := context.WithCancel(t.Context())
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			for n := 0; ctx.Err() == nil; n++ {
+				id := identity.Identity{Issuer: "https://idp.example", Subject: identity.Private(fmt.Sprint(i, "-", n)),
+					Name: identity.Private(fmt.Sprint("Jo ", i, " ", n)), Birthdate: "1980-01-01"}
+				if _, first, err := issuer.Enrol(t.Context(), id); err != nil || !first {
+					t.Errorf("an enrolment failed: %v %v", err, cause(err))
+				}
+			}
+		})
+	}
+	for range 3 {
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() {
+				if _, err := h.keeper().Rotate(t.Context()); err != nil && !errors.Is(err, keep.ErrRunning) {
+					t.Error(err, cause(err))
+				}
+			})
+		}
+		both.Wait()
+	}
+	stop()
+	wg.Wait()
+	h.whole(t)
+	for label, half := range h.rows(t) {
+		if got, err := h.open.UnwrapHalf(t.Context(), label, half); err != nil || len(got) != 32 {
+			t.Fatalf("who enrolled during a rotation is lost: %v", err)
+		}
+	}
+	if n := one[int](t, h.conn, `SELECT count(*) FROM rotations`); n < 3 {
+		t.Errorf("%d rotations", n)
+	}
+}
+
+// A half that was wrapped before a rotation and arrives after it would be lost.
+func TestARetiredHalfIsNotLetIn(t *testing.T) {
+	h := newHouse(t, 1)
+	late := enrolment()
+	var err error
+	if late.Record.FirstHalf, err = h.wrap.WrapHalf(t.Context(), late.Person.Label, random(32)); err != nil {
+		t.Fatal(err)
+	}
+	h.rotated(t)
+	_, _, err = h.s.Enrol(t.Context(), late)
+	wantErr(t, "a retired half", err, issue.ErrOlderKey)
+	if n := one[int](t, h.conn, `SELECT count(*) FROM persons`); n != 1 {
+		t.Errorf("%d persons", n)
+	}
+}
+
+// I28, N08: every copy of an erased record that there ever was stays shut, with
+// today's keys and whatever the custodians have: nobody gets the first half.
+func TestI28NoCopyOfAnErasedRecordOpens(t *testing.T) {
+	h := newHouse(t, 9)
+	victim := h.enrol(t).Person.Label
+	backups := []string{h.rows(t)[victim]}
+	h.rotated(t)
+	backups = append(backups, h.rows(t)[victim])
+
+	receipt := h.ask(t, victim)
+	h.clear(t, victim)
+	// Erased in the middle of a rotation that has rewrapped it: that one does not count.
+	k := h.keeper()
+	k.Progress = func(r keep.Rotation, _ string) {
+		if half := h.rows(t)[victim]; half != "" {
+			backups = append(backups, half)
+		}
+		if r.State == keep.Closed {
+			if _, err := h.keeper().Erase(t.Context()); err != nil {
+				t.Error(err, cause(err))
+			}
+		}
+	}
+	if _, err := k.Rotate(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if h.rows(t)[victim] != "" {
+		t.Fatal("the row is still there")
+	}
+	if waiting, err := h.k.Waiting(t.Context()); err != nil || !waiting {
+		t.Fatalf("the copy of the rotation is forgotten: %v", err)
+	}
+	if _, err := h.keeper().Work(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if waiting, err := h.k.Waiting(t.Context()); err != nil || waiting {
+		t.Fatalf("still waiting: %v", err)
+	}
+	versions := map[string]bool{}
+	for _, half := range backups {
+		versions[half[:11]] = true
+		if got, err := h.open.UnwrapHalf(t.Context(), victim, half); err == nil {
+			t.Errorf("a copy opens: %x", got)
+		}
+	}
+	if len(versions) != 3 {
+		t.Fatalf("copies under %v: the test shows too little", versions)
+	}
+	h.whole(t)
+	want := proof.Leaf{Version: 1, Kind: proof.KindErased, Day: "2026-11-21", Commitment: receipt.Commitment()}
+	size, err := h.d.Size(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves, err := h.d.Leaves(t.Context(), size-1, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := proof.ParseLeaf(leaves[0]); err != nil || got.Kind != want.Kind || got.Commitment != want.Commitment {
+		t.Errorf("leaf %s, %v", leaves[0], err)
+	}
+	consistent(t, h.d)
+}
+
+// F38: the connection is lost at every message of an erasure. It is erased with
+// its leaf, or neither; and the next run makes it whole.
+func TestF38KilledAtEveryMessageOfAnErasure(t *testing.T) {
+	h := newHouse(t, 0)
+	n := new(network)
+	k := keeping(t, h.admin, Options{Dial: n.dial, MaxConns: 2})
+	half := func(label string) bool {
+		gone := one[bool](t, h.conn, `SELECT erased IS NOT NULL AND cardinality(sealed) = 0 AND first_half = '' AND second_half = '' FROM records WHERE label = $1`, label)
+		logged := one[bool](t, h.conn, `SELECT leaf IS NOT NULL FROM erasures WHERE label = $1`, label)
+		if gone != logged {
+			t.Fatalf("half an erasure: gone %v, logged %v", gone, logged)
+		}
+		return gone
+	}
+	for _, stay := range []bool{false, true} {
+		for _, after := range []bool{false, true} {
+			for skip := 0; ; skip++ {
+				label := h.enrol(t).Person.Label
+				h.ask(t, label)
+				h.clear(t, label)
+				broken := h.keeper()
+				broken.Erasures = k
+				n.arm(skip, after, stay)
+				_, err := broken.Erase(t.Context())
+				hit := n.mend()
+				if done := half(label); err == nil && !done && hit {
+					t.Fatalf("message %d: no error and nothing erased", skip)
+				}
+				if _, err := h.keeper().Erase(t.Context()); err != nil {
+					t.Fatal(err, cause(err))
+				}
+				if !half(label) {
+					t.Fatalf("message %d: not erased in the end", skip)
+				}
+				if !hit {
+					if skip < 4 {
+						t.Fatalf("only %d messages", skip)
+					}
+					break
+				}
+			}
+		}
+	}
+	consistent(t, h.d)
+}
+
+// A case that is recorded between the clearing and the erasure may hold the
+// record: it is looked at again. Nobody may skip the question.
+func TestAHoldThatComesAtTheLastMoment(t *testing.T) {
+	h := newHouse(t, 1)
+	label := h.enrol(t).Person.Label
+	h.ask(t, label)
+	if n, err := h.keeper().Erase(t.Context()); n != 0 || err != nil {
+		t.Fatalf("erased without a clearing: %d, %v", n, err)
+	}
+	h.clear(t, label)
+	file(t, h.d, 1)
+	if n, err := h.keeper().Erase(t.Context()); n != 0 || err != nil {
+		t.Fatalf("erased in the face of a new case: %d, %v", n, err)
+	}
+	if pending, err := h.d.Pending(t.Context()); err != nil || len(pending) != 1 {
+		t.Fatalf("pending %v, %v", pending, err)
+	}
+	if cases, _, err := h.d.Holding(t.Context(), day); err != nil || len(cases) != 1 {
+		t.Fatalf("holding %d, %v", len(cases), err)
+	}
+	blank := `UPDATE records SET first_half = '', second_half = '', fields = '{}', sealed = '{}', erased = '2026-11-21' WHERE label = '` + label + `'`
+	for _, dsn := range []string{h.admin, as(t, h.admin, "penname_keeping")} {
+		if state, name := sqlState(try(t, dsn, blank)); state != "23514" || name != "records_held" {
+			t.Errorf("blanked without a leaf: %s %s", state, name)
+		}
+	}
+	h.clear(t, label)
+	if n, err := h.keeper().Erase(t.Context()); n != 1 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	file(t, h.d, 1) // a later case does not bring it back
+	consistent(t, h.d)
+}
+
+// D08: a row that a backup brings back is noticed, and blanked again.
+func TestD08ErasedRowComesBack(t *testing.T) {
+	h := newHouse(t, 2)
+	label := h.enrol(t).Person.Label
+	sql(t, h.admin, `CREATE TABLE saved AS SELECT * FROM records WHERE label = '`+label+`'`)
+	h.ask(t, label)
+	h.clear(t, label)
+	if _, err := h.keeper().Work(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	file(t, h.d, 1)
+	sql(t, h.admin, `ALTER TABLE records DISABLE TRIGGER no_change;
+		UPDATE records r SET first_half = s.first_half, second_half = s.second_half, fields = s.fields, sealed = s.sealed, erased = NULL FROM saved s WHERE r.label = s.label;
+		ALTER TABLE records ENABLE TRIGGER no_change; DROP TABLE saved`)
+	wantErr(t, "an erased row is back", h.d.Check(t.Context()), ErrDamaged)
+	if _, err := h.open.UnwrapHalf(t.Context(), label, h.rows(t)[label]); err == nil {
+		t.Fatal("it opens")
+	}
+	if _, err := h.keeper().Rotate(t.Context()); err != nil { // it does not stand in the way
+		t.Fatal(err, cause(err))
+	}
+	if _, err := h.keeper().Work(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	if h.rows(t)[label] != "" {
+		t.Error("it was not blanked again")
+	}
+	consistent(t, h.d)
+}
+
+// Who deletes themself and comes back is the same person, so that a ban holds.
+func TestWhoComesBackIsTheSamePerson(t *testing.T) {
+	h, ctx := newHouse(t, 0), t.Context()
+	e := h.enrol(t)
+	a := assignment(t)
+	if _, err := h.s.Assign(ctx, a); err != nil {
+		t.Fatal(err)
+	}
+	receipt := h.ask(t, e.Person.Label)
+	if again := h.ask(t, e.Person.Label); again != receipt {
+		t.Error("a second wish has another receipt")
+	}
+	back := enrolment()
+	back.Fingerprint, back.Likeness, back.Birth = e.Fingerprint, e.Likeness, e.Birth
+	p, first, err := h.s.Enrol(ctx, back)
+	if err != nil || first || p.ID != e.Person.ID || p.Label != back.Person.Label || p.Digest != back.Person.Digest {
+		t.Fatalf("%+v, %v, %v %v", p, first, err, cause(err))
+	}
+	if again, _, err := h.s.Enrol(ctx, enrolmentLike(back)); err != nil || again != p {
+		t.Fatalf("without a wish the record stays: %v", err)
+	}
+	b := a
+	b.Commitment, b.Link = [32]byte(random(32)), "vault:v1:second"
+	if got, err := h.s.Assign(ctx, b); err != nil || got != b.Commitment {
+		t.Fatal(err)
+	}
+	for _, want := range []issue.Assignment{a, b} {
+		if link, err := h.d.Link(ctx, want.Pseudonym, want.Platform, want.Commitment); err != nil || link != want.Link {
+			t.Errorf("link of one record: %q, %v", link, err)
+		}
+	}
+	if state, _ := sqlState(try(t, as(t, h.admin, "penname_issuing"), `UPDATE persons SET label = 'aaaaaaaaaaaaaaaaaaaaaaaaaa' WHERE label = '`+back.Person.Label+`'`)); state != "23514" {
+		t.Errorf("a person was given another record without a wish: %s", state)
+	}
+}
+
+func enrolmentLike(e issue.Enrolment) issue.Enrolment {
+	n := enrolment()
+	n.Fingerprint, n.Likeness, n.Birth = e.Fingerprint, e.Likeness, e.Birth
+	return n
+}
+
+// D04: the keeping side reads nothing that is sealed, nobody's row and no case.
+func TestD04KeepingSide(t *testing.T) {
+	h := newHouse(t, 1)
+	dsn := as(t, h.admin, "penname_keeping")
+	for _, statement := range []string{
+		`SELECT sealed FROM records`, `SELECT second_half FROM records`, `SELECT fields FROM records`, `SELECT day FROM records`, `TABLE records`,
+		`SELECT 1 FROM persons`, `SELECT 1 FROM pseudonyms`, `SELECT 1 FROM cases`, `SELECT 1 FROM approvals`, `SELECT 1 FROM notices`,
+		`SELECT 1 FROM openid_rows`, `SELECT 1 FROM bundles`, `DELETE FROM records`, `INSERT INTO records (label) VALUES ('x')`,
+		`UPDATE records SET label = 'x'`, `UPDATE erasures SET cleared = 1`, `INSERT INTO erasures (label) VALUES ('x')`, `DELETE FROM erasures`,
+		`UPDATE rotations SET version = 9`, `DELETE FROM rotations`, `DELETE FROM log_leaves`, `SELECT mix()`, `SET ROLE penname_owner`,
+		`CREATE TEMP TABLE x ()`, `INSERT INTO log_checkpoints (n, size) VALUES (1, 1)`,
+	} {
+		if state, _ := sqlState(try(t, dsn, statement)); state != "42501" {
+			t.Errorf("%s: %q", statement, state)
+		}
+	}
+	for statement, name := range map[string]string{
+		`INSERT INTO log_leaves (index, leaf) VALUES (0, '{"v":1,"kind":"approved","day":"2026-11-21"}')`: "log_leaves_keeping",
+		`UPDATE records SET first_half = 'vault:v1:AAAA'`:                                                 "append_only",
+		`UPDATE records SET first_half = 'vault:v2:AAAA', sealed = '{a,b,c,d}'`:                           "append_only",
+		`UPDATE records SET erased = '2026-11-21'`:                                                        "records_held",
+		`INSERT INTO rotations (version, state, day) VALUES (2, 'done', '2026-11-21')`:                    "rotations_transition",
+	} {
+		if state, have := sqlState(try(t, dsn, statement)); state != "23514" || have != name {
+			t.Errorf("%s: %s %s", statement, state, have)
+		}
+	}
+	for _, role := range []string{"penname_issuing", "penname_disclosing"} {
+		for _, statement := range []string{`UPDATE records SET first_half = 'vault:v2:AAAA'`, `SELECT close_rotation(2)`, `SELECT 1 FROM rotations`, `UPDATE erasures SET leaf = 1`} {
+			if state, _ := sqlState(try(t, as(t, h.admin, role), statement)); state != "42501" {
+				t.Errorf("%s as %s: %q", statement, role, state)
+			}
+		}
+	}
+}
