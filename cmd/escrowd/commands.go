@@ -33,6 +33,11 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if c.Issue != nil && !check {
+				if err := overwriteFreed(); err != nil {
+					return err
+				}
+			}
 			s, err := c.open(cmd.Context(), cmd.ErrOrStderr())
 			if err != nil {
 				return err

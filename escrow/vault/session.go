@@ -22,6 +22,7 @@ import (
 // nothing from the environment and retries nothing: who calls decides.
 type endpoint struct {
 	client  *api.Client
+	http    *http.Client // client's
 	timeout time.Duration
 }
 
@@ -42,20 +43,19 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 			return nil, ErrCA
 		}
 	}
-	client, err := api.NewClient(&api.Config{
-		Address: address, DisableRedirects: true, Timeout: timeout,
-		HttpClient: &http.Client{
-			Transport: &http.Transport{
-				DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
-				TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
-				TLSHandshakeTimeout: timeout,
-				ForceAttemptHTTP2:   true,
-				MaxIdleConnsPerHost: 16,
-				IdleConnTimeout:     time.Minute,
-			},
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	wire := &http.Client{
+		Transport: &http.Transport{
+			DialContext:         (&net.Dialer{Timeout: timeout}).DialContext,
+			TLSClientConfig:     &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+			TLSHandshakeTimeout: timeout,
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 16,
+			// No IdleConnTimeout: its timer, stopped, keeps a closed connection and its
+			// buffer alive. Who runs a side calls CloseIdle now and then.
 		},
-	})
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	client, err := api.NewClient(&api.Config{Address: address, DisableRedirects: true, Timeout: timeout, HttpClient: wire})
 	if err != nil {
 		return nil, ErrAddress.Because(err)
 	}
@@ -63,7 +63,7 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 	client.ClearToken()
 	client.ClearNamespace()
 	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
-	return &endpoint{client, timeout}, nil
+	return &endpoint{client, wire, timeout}, nil
 }
 
 // statusError is an answer of Vault that is not a success. It keeps neither

@@ -48,7 +48,8 @@ func newClient(lim limits, loopback bool, resolver *net.Resolver) *http.Client {
 			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: 32 << 10,
 			MaxIdleConnsPerHost:    4,
-			IdleConnTimeout:        30 * time.Second,
+			// No IdleConnTimeout: its timer, stopped, keeps a closed connection and its
+			// buffer alive. Who runs a relying party calls Close now and then.
 		}},
 	}
 }
@@ -131,6 +132,10 @@ type bounded struct {
 	limits
 	next http.RoundTripper
 }
+
+// CloseIdleConnections is what [http.Client.CloseIdleConnections] looks for: the
+// buffer of a connection holds the last answer, which is about a person.
+func (b *bounded) CloseIdleConnections() { (&http.Client{Transport: b.next}).CloseIdleConnections() }
 
 // RoundTrip implements http.RoundTripper.
 func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {

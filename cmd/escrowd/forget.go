@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+// What the memory of an issuing process may still hold of an identity that was
+// sealed is bounded by two measures:
+//
+//	overwriteFreed  the garbage collector overwrites what it frees. Strings of
+//	                the libraries that decode, and of net/http, cannot be cleared
+//	                by hand; they can be overwritten when nothing refers to them.
+//	forget          every minute: idle connections are closed, whose buffers
+//	                hold the last answer, and the garbage collector runs.
+//
+// Not covered: the seconds until then, a connection that is in use at that
+// moment, registers and stacks of running goroutines, the kernel's socket
+// buffers, and swap (deploy/systemd forbids it and core files).
+
+// overwriteFreed starts the program again, in the same process, with the
+// runtime's clobberfree: "causes the garbage collector to clobber the memory
+// content of an object with bad content when it frees the object" (package
+// runtime). It returns at once if that is set already.
+func overwriteFreed() error {
+	const setting = "clobberfree=1"
+	debug := os.Getenv("GODEBUG")
+	if strings.Contains(debug, setting) {
+		return nil
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	if err := os.Setenv("GODEBUG", strings.Trim(debug+","+setting, ",")); err != nil {
+		return err
+	}
+	return syscall.Exec(program, os.Args, os.Environ()) //nolint:gosec // ourselves, with our own arguments
+}
+
+// forget drops what this process still holds of identities that are sealed, and
+// of keys that were used.
+func (s *service) forget(context.Context) error {
+	var keys []any
+	if s.issuing != nil {
+		s.issuing.relyingParty.Close()
+		keys = append(keys, s.issuing.keys)
+	}
+	if s.disclosing != nil {
+		keys = append(keys, s.disclosing.keys)
+	}
+	for _, k := range keys {
+		if k, ok := k.(interface{ CloseIdle() }); ok {
+			k.CloseIdle()
+		}
+	}
+	// Twice: what lies in a sync.Pool survives one collection.
+	runtime.GC()
+	runtime.GC()
+	return nil
+}
