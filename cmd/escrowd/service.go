@@ -174,15 +174,10 @@ func (s *service) Run(ctx context.Context, ln net.Listener, certificate *tls.Cer
 		defer cancel()
 		return srv.Shutdown(drain)
 	})
-<<<<<<< Updated upstream
 	g.Go(func() error { s.every(ctx, time.Minute, nil, s.heartbeat); return nil })
 	g.Go(func() error { s.every(ctx, time.Minute, s.wishes, s.keep); return nil })
+	g.Go(func() error { s.every(ctx, time.Minute, nil, s.forget); return nil })
 	g.Go(func() error { s.every(ctx, time.Hour, nil, s.tidy); return nil })
-=======
-	g.Go(func() error { s.every(ctx, time.Minute, s.heartbeat); return nil })
-	g.Go(func() error { s.every(ctx, time.Hour, s.tidy); return nil })
-	g.Go(func() error { s.every(ctx, time.Minute, s.forget); return nil })
->>>>>>> Stashed changes
 	return g.Wait()
 }
 
