@@ -41,7 +41,7 @@ func BenchmarkVerify(b *testing.B) {
 				part += time.Since(began)
 			}
 			b.ReportMetric(float64(b.N)/whole.Seconds(), "tokens/s")
-			b.ReportMetric(float64(whole)/float64(part), "×bare")
+			b.ReportMetric(float64(whole)/float64(part), "ratio")
 		})
 	}
 }
