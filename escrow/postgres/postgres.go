@@ -1,11 +1,12 @@
 // Package postgres is every line of SQL: the stores of the issuing side, of the
-// disclosing side, of the OpenID provider and of the public log.
+// disclosing side, of the keeping side, of the OpenID provider and of the public log.
 //
 //	Migrate       by a command, never by a service: schema, then grants.sql
 //	OpenIssuing   role penname_issuing: issue.Store and openid.Store
-//	OpenDisclosing role penname_disclosing: disclose.Cases, Records and Bundles, translog.Store
+//	OpenDisclosing role penname_disclosing: disclose.Cases, Records, Erasures and Bundles, translog.Store
+//	OpenKeeping   role penname_keeping: keep.Rotations and Erasures
 //
-// The two roles cannot do each other's work: PostgreSQL refuses, whatever the
+// The roles cannot do each other's work: PostgreSQL refuses, whatever the
 // program asks (grants.sql). Append-only tables and the arrows of a case are
 // held by triggers, too.
 //
@@ -47,7 +48,7 @@ var (
 	ErrSettings = refusal.New(refusal.Invalid, "database.settings",
 		"the server runs with a setting that loses or leaks data: it needs fsync, full_page_writes and synchronous_commit on, track_commit_timestamp off, and the role settings of deploy/postgres/roles.sql")
 	ErrRole = refusal.New(refusal.Invalid, "database.role",
-		"the database role may do more or less than its side needs: log in as penname_issuing or penname_disclosing, grant it nothing by hand, and run the migration")
+		"the database role may do more or less than its side needs: log in as penname_issuing, penname_disclosing or penname_keeping, grant it nothing by hand, and run the migration")
 	ErrSchemaOlder = refusal.New(refusal.Invalid, "database.schema_older",
 		"the database schema is older than this program, or not there: run the migration first")
 	ErrSchemaNewer = refusal.New(refusal.Invalid, "database.schema_newer",
