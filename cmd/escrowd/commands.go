@@ -346,8 +346,8 @@ Every step held. The sandbox stays up; stop it with Ctrl-C.
 Three things to try next:
   1. open %s and sign in as one of the test people
   2. go run ./cmd/escrow log audit --bundle %s --server %s
-  3. go run ./cmd/escrow custodian list --home %s
-`, t.origin, t.town.origin, t.school.origin, t.identity, t.town.origin, t.path("bundle.json"), t.origin, t.path("custodians", "chidi"))
+  3. go run ./cmd/escrow custodian list --home %s --passphrase-file %s
+`, t.origin, t.town.origin, t.school.origin, t.identity, t.town.origin, t.path("bundle.json"), t.origin, t.path("custodians", "chidi"), passphraseFile(t.path("custodians", "chidi")))
 	<-ctx.Done()
 	return nil
 }

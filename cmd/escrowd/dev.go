@@ -27,7 +27,6 @@ import (
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
@@ -193,7 +192,7 @@ func (t *testbed) wire(ctx, run context.Context, o devOptions) (w *world, err er
 	if err := t.startIdentityProvider(ctx, run, i); err != nil {
 		return nil, err
 	}
-	return w, t.makeParties(run, w, i, d)
+	return w, t.makeParties(ctx, run, w, i, d)
 }
 
 // openStores migrates the database and opens it as each side.
@@ -295,8 +294,8 @@ func (t *testbed) startIdentityProvider(ctx, run context.Context, i *issuingSide
 }
 
 // makeParties makes the keys of everybody outside the service and the bundle
-// that names them. A dealer makes the custodians' shares: this is the sandbox.
-func (t *testbed) makeParties(run context.Context, w *world, i *issuingSide, d *disclosingSide) error {
+// that names them.
+func (t *testbed) makeParties(ctx, run context.Context, w *world, i *issuingSide, d *disclosingSide) error {
 	tokenKey, err := command.NewKey()
 	if err != nil {
 		return err
@@ -326,10 +325,11 @@ func (t *testbed) makeParties(run context.Context, w *world, i *issuingSide, d *
 		Fields: []string{"name", "birthdate", "address", "email"}, OffenceClasses: offenceClasses(),
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
-	for _, make := range []func(context.Context, *policy.Bundle) error{t.makeCustodians, t.makeCourts} {
-		if err := make(run, &b); err != nil {
-			return err
-		}
+	if err := t.makeCustodians(ctx, run, &b, d.store); err != nil {
+		return err
+	}
+	if err := t.makeCourts(&b); err != nil {
+		return err
 	}
 	for _, p := range []struct {
 		into     **platform
@@ -358,76 +358,9 @@ func offenceClasses() []policy.OffenceClass {
 	}
 }
 
-// makeCustodians deals the shares into three folders and starts their witnesses.
-func (t *testbed) makeCustodians(run context.Context, b *policy.Bundle) error {
-	pk, shares, err := threshold.Deal(rand.Reader, quorum, len(custodians))
-	if err != nil {
-		return err
-	}
-	text, err := pk.MarshalText()
-	if err != nil {
-		return err
-	}
-	b.ThresholdKey = string(text)
-	for n, c := range custodians {
-		home := t.path("custodians", c.ID)
-		if err := os.MkdirAll(home, 0o700); err != nil {
-			return err
-		}
-		key, err := writeKey(filepath.Join(home, "signing.jwk"))
-		if err != nil {
-			return err
-		}
-		if c.Key, err = key.Public().MarshalJSON(); err != nil {
-			return err
-		}
-		b.Custodians = append(b.Custodians, c)
-		share, err := shares[n].MarshalBinary()
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(home, "share.key"), share, 0o600); err != nil {
-			return err
-		}
-		meta, err := json.Marshal(command.Custodian{ID: c.ID, Server: t.origin})
-		if err != nil {
-			return err
-		}
-		if err := os.WriteFile(filepath.Join(home, "custodian.json"), meta, 0o600); err != nil {
-			return err
-		}
-		witness, err := t.startWitness(run, home, c, b)
-		if err != nil {
-			return err
-		}
-		b.Log.Witnesses = append(b.Log.Witnesses, witness)
-	}
-	return nil
-}
-
-func (t *testbed) startWitness(run context.Context, home string, c policy.Custodian, b *policy.Bundle) (policy.Witness, error) {
-	name := c.ID + ".witness.example"
-	vkey, err := command.InitWitness(home, name, b.Log.Origin, b.Log.VKey, t.clock.Now)
-	if err != nil {
-		return policy.Witness{}, err
-	}
-	h, done, err := command.OpenWitness(home, t.clock.Now)
-	if err != nil {
-		return policy.Witness{}, err
-	}
-	t.closers = append(t.closers, done)
-	ln, address, err := t.listen("127.0.0.1:0")
-	if err != nil {
-		return policy.Witness{}, err
-	}
-	t.witness[c.ID] = &outage{Handler: h}
-	t.serve(run, ln, t.witness[c.ID])
-	return policy.Witness{Name: name, Operator: c.Organisation, VKey: vkey, URL: address}, nil
-}
-
 // makeCourts makes a court that is in the bundle, one that is not, and the
 // police's delivery key.
-func (t *testbed) makeCourts(_ context.Context, b *policy.Bundle) error {
+func (t *testbed) makeCourts(b *policy.Bundle) error {
 	key, err := writeKey(t.path("court.jwk"))
 	if err != nil {
 		return err
@@ -512,7 +445,8 @@ func (t *testbed) path(parts ...string) string {
 
 // asCustodian are the arguments of `escrow custodian` in a custodian's name.
 func (t *testbed) asCustodian(id string, args ...string) []string {
-	return slices.Concat([]string{"custodian"}, args, []string{"--home", t.path("custodians", id)})
+	return slices.Concat([]string{"custodian"}, args, []string{
+		"--home", t.path("custodians", id), "--passphrase-file", passphraseFile(t.path("custodians", id))})
 }
 
 // escrow runs the escrow program as its users do, and returns what it printed:

@@ -5,6 +5,7 @@
 //	escrowd bundle   puts endorsed rules in force
 //	escrowd vault    prepares Vault
 //	escrowd keys     rotates the record key
+//	escrowd ceremony hosts the custodians' key ceremonies
 //	escrowd dev      is a complete sandbox in one process, on loopback only
 package main
 
@@ -39,7 +40,7 @@ func newRoot() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), keysCommand(), devCommand())
+	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), keysCommand(), ceremonyCommand(), devCommand())
 	return root
 }
 

@@ -143,6 +143,7 @@ func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
 	// As in any process, a relative path is below the script's folder.
 	env := command.System()
 	env.Stdin, env.Stdout, env.Stderr, env.Now = strings.NewReader(""), ts.Stdout(), ts.Stderr(), s.clock.Now
+	env.Passphrase = typed
 	return command.Run(context.Background(), inFolder(ts, args), env)
 }
 

@@ -76,6 +76,8 @@ var belongsTo = map[string][]string{
 	"github.com/spf13/cobra":                     {"cmd/escrow/command", "cmd/escrowd"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
 	"filippo.io/torchwood":                       {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
+	"filippo.io/age":                             {"cmd/escrow/command"},
+	"golang.org/x/term":                          {"cmd/escrow/command"},
 	"golang.org/x/net":                           {"cmd/escrowd"},
 	"golang.org/x/sync":                          {"cmd/escrowd"},
 	"golang.org/x/text":                          {"escrow/issue"},

@@ -34,6 +34,7 @@ type problem struct {
 	Title     string   `json:"title"`
 	Status    int      `json:"status,omitempty"`
 	Rules     []string `json:"rules,omitempty"`
+	Culprits  []string `json:"culprits,omitempty"` // ids of the participants at fault
 	Approvals *int     `json:"approvals,omitempty"`
 	Quorum    *int     `json:"quorum,omitempty"`
 }

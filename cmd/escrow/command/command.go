@@ -28,12 +28,15 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
 	HTTP           *http.Client
+	// Passphrase asks the person at the terminal for that of a custodian's
+	// folder, without showing it.
+	Passphrase func(home string) ([]byte, error)
 }
 
 // System is the environment of a real process.
 func System() Env {
 	return Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: terminal,
 		HTTP: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a registrar that redirects is not followed anywhere
 		}},
@@ -43,8 +46,10 @@ func System() Env {
 // program is one run.
 type program struct {
 	Env
-	json   bool
-	server string
+	json           bool
+	server         string
+	passphraseFile string
+	disk           disk // nil: the file system
 }
 
 // usageError makes the exit code 2.

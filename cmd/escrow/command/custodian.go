@@ -26,7 +26,7 @@ import (
 
 var (
 	errHome = refusal.New(refusal.Invalid, "custodian.bad_home",
-		"the custodian's folder is incomplete: it needs custodian.json, bundle.json, signing.jwk and share.key")
+		"the custodian's folder is not there or incomplete: make one with escrow custodian init")
 	errOtherBundle = refusal.New(refusal.Denied, "custodian.other_bundle",
 		"the case was decided under rules that this custodian has not endorsed: read the new bundle, and endorse it or decline")
 	errCaseMismatch = refusal.New(refusal.Denied, "custodian.case_mismatch",
@@ -37,19 +37,26 @@ var (
 		"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 )
 
-// Custodian is a custodian's folder on their own machine:
+// Custodian is a custodian's folder on their own machine, mode 0700. What is
+// secret is encrypted with age, see [folder]:
 //
 //	custodian.json  who they are, and the bundle they endorsed
 //	bundle.json     that bundle
-//	signing.jwk     signs approvals and endorsements (0600)
-//	share.key       their share of the threshold key (0600)
-//	witness.key     cosigns checkpoints (0600), with witness.state
+//	identity.age    opens the other secrets; itself encrypted with the passphrase
+//	signing.jwk     signs approvals, endorsements and messages of ceremonies
+//	share.key       their share of the threshold key; share.key.epoch-N an
+//	                older one, until a bundle with the newer key is endorsed
+//	ceremony.key    for the next ceremony; destroyed when its share is safe
+//	ceremony-….state, transcript-….json  what was said in a ceremony
+//	witness.key     cosigns checkpoints, with witness-state
 type Custodian struct {
-	ID     string `json:"custodian"`
-	Server string `json:"server,omitempty"`
-	Bundle string `json:"bundle"` // hash of the bundle that was endorsed, hex
+	ID           string `json:"custodian"`
+	Name         string `json:"name"`
+	Organisation string `json:"organisation"`
+	Server       string `json:"server,omitempty"`
+	Bundle       string `json:"bundle"` // hash of the bundle that was endorsed, hex
 
-	dir string
+	*folder
 	key jose.JSONWebKey
 	b   *policy.Bundle
 }
@@ -59,17 +66,29 @@ func (p *program) openHome(dir string) (*Custodian, error) {
 	if err != nil {
 		return nil, errHome.Because(err)
 	}
-	c := &Custodian{dir: dir}
+	c := &Custodian{}
 	if err := json.Unmarshal(raw, c); err != nil || c.ID == "" {
 		return nil, errHome.Because(err)
 	}
-	if c.key, err = p.readJWK(filepath.Join(dir, "signing.jwk")); err != nil {
+	if c.folder, err = p.unlock(dir); err != nil {
+		return nil, err
+	}
+	if c.key, err = c.jwk(p, signingFile); err != nil {
 		return nil, err
 	}
 	if p.server == "" {
 		p.server = c.Server
 	}
 	return c, nil
+}
+
+// save writes custodian.json.
+func (c *Custodian) save() error {
+	meta, err := json.MarshalIndent(c, "", "  ")
+	if err != nil {
+		return err
+	}
+	return c.put("custodian.json", meta)
 }
 
 // endorsed is the custodian's own copy of the rules: only a case under exactly
@@ -96,9 +115,11 @@ func (p *program) custodian() *cobra.Command {
 	var home string
 	c := group("custodian", "Check cases on your own machine and release shares",
 		p.custodianList(&home), p.custodianReview(&home), p.custodianApprove(&home), p.custodianRefuse(&home),
-		p.custodianEndorse(&home), p.custodianWitness(&home))
+		p.custodianEndorse(&home), p.custodianWitness(&home),
+		p.custodianInit(&home), p.custodianCard(&home), p.custodianCeremony(&home))
 	config, _ := os.UserConfigDir()
 	c.PersistentFlags().StringVar(&home, "home", filepath.Join(config, "escrow"), "the custodian's folder")
+	c.PersistentFlags().StringVar(&p.passphraseFile, "passphrase-file", "", "file (mode 0600) with the folder's passphrase; else it is asked for")
 	return c
 }
 
@@ -275,15 +296,10 @@ func (p *program) shares(c *Custodian, r *review) ([]policy.EncryptedShare, erro
 	if err := pk.UnmarshalText([]byte(c.b.ThresholdKey)); err != nil {
 		return nil, err
 	}
-	raw, err := p.readSecret(filepath.Join(c.dir, "share.key"))
+	ks, err := c.share(p, pk)
 	if err != nil {
 		return nil, err
 	}
-	var ks threshold.KeyShare
-	if err := ks.UnmarshalBinary(raw); err != nil {
-		return nil, err
-	}
-	clear(raw)
 	warrantHash := policy.Hash(r.file.Submission.Warrant)
 	var out []policy.EncryptedShare
 	for i, t := range r.file.Targets {
@@ -348,61 +364,6 @@ func (p *program) custodianRefuse(home *string) *cobra.Command {
 			return p.send(ctx, c, r, policy.Decline, reason, nil)
 		})
 	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(policy.DeclineReasons, ", "))
-	return c
-}
-
-func (p *program) custodianEndorse(home *string) *cobra.Command {
-	return leaf("endorse BUNDLE", "Endorse a bundle of rules, and from now on accept cases under it only",
-		"escrow custodian endorse bundle.json", cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-			c, err := p.openHome(*home)
-			if err != nil {
-				return err
-			}
-			b, err := p.readBundle(args[0])
-			if err != nil {
-				return err
-			}
-			signed, err := policy.SignEndorsement(c.key, c.ID, b.Hash(), p.Now())
-			if err != nil {
-				return err
-			}
-			raw, err := p.readFile(args[0])
-			if err != nil {
-				return err
-			}
-			c.Bundle = b.Hash()
-			meta, err := json.MarshalIndent(c, "", "  ")
-			if err != nil {
-				return err
-			}
-			for name, content := range map[string][]byte{"bundle.json": raw, "custodian.json": meta} {
-				if err := os.WriteFile(filepath.Join(c.dir, name), content, 0o600); err != nil {
-					return errFile.Because(err)
-				}
-			}
-			return p.print(map[string]string{"endorsement": signed, "bundle": b.Hash()}, signed)
-		})
-}
-
-func (p *program) custodianWitness(home *string) *cobra.Command {
-	var listen string
-	c := leaf("witness", "Cosign the public log's checkpoints: an HTTP server that the registrar asks",
-		"escrow custodian witness --listen 127.0.0.1:8470", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-			h, done, err := OpenWitness(*home, p.Now)
-			if err != nil {
-				return err
-			}
-			defer done() //nolint:errcheck // a lock
-			ln, err := net.Listen("tcp", listen)
-			if err != nil {
-				return err
-			}
-			if err := p.print(map[string]string{"address": "http://" + ln.Addr().String()}, "witness at http://"+ln.Addr().String()); err != nil {
-				return err
-			}
-			return Serve(ctx, ln, h)
-		})
-	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to listen on; put TLS in front of any that is not loopback")
 	return c
 }
 

@@ -84,6 +84,10 @@ func (p *program) readJWK(name string) (jose.JSONWebKey, error) {
 	if err != nil {
 		return jose.JSONWebKey{}, err
 	}
+	return parseJWK(b)
+}
+
+func parseJWK(b []byte) (jose.JSONWebKey, error) {
 	var k jose.JSONWebKey
 	if err := json.Unmarshal(b, &k); err != nil || k.IsPublic() || !k.Valid() {
 		return jose.JSONWebKey{}, errKeyFile // the cause could quote the key

@@ -1,0 +1,295 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var (
+	errCard = refusal.New(refusal.Invalid, "ceremony.bad_card",
+		"a card is not what `escrow custodian init` or `escrow custodian card` prints: ask the custodian for it again")
+	errNotCustodian = refusal.New(refusal.Invalid, "ceremony.not_a_custodian",
+		"a dealer is not a custodian of the bundle: only those who hold a share can move the key")
+)
+
+// ceremonyCommand is what the operator does in a key ceremony: carry paper. No
+// secret passes here that is not encrypted to a custodian.
+func ceremonyCommand() *cobra.Command {
+	var dsn string
+	c := &cobra.Command{Use: "ceremony", Short: "Host the custodians' key ceremonies: plan, message board, transcript"}
+	c.PersistentFlags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of role penname_disclosing")
+	c.AddCommand(ceremonyPlan(), ceremonyOpen(&dsn), ceremonyPublish(&dsn), ceremonyBundle(), ceremonyServe(&dsn))
+	return c
+}
+
+// withBoard opens the database as a registrar that has nothing but the board.
+func withBoard(ctx context.Context, dsnFile string, f func(*disclose.Registrar) error) error {
+	dsn, err := readSecret(dsnFile)
+	if err != nil {
+		return err
+	}
+	store, err := postgres.OpenDisclosing(ctx, dsn, postgres.Options{})
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	return f(&disclose.Registrar{Ceremonies: store, Now: time.Now})
+}
+
+func ceremonyPlan() *cobra.Command {
+	var seats, dealers []string
+	var bundle, out string
+	var quorum int
+	c := &cobra.Command{
+		Use: "plan", Short: "Write a plan from the custodians' cards; its hash is what they compare", Args: cobra.NoArgs,
+		Example: "  escrowd ceremony plan --threshold 2 --seat alba.json --seat bruno.json --seat chidi.json --out plan.json\n" +
+			"  escrowd ceremony plan --threshold 2 --seat bruno.json --seat chidi.json --seat dora.json --bundle bundle.json --dealer bruno.json --dealer chidi.json --out plan.json",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			p, err := newPlan(quorum, seats, bundle, dealers)
+			if err != nil {
+				return err
+			}
+			raw, err := p.Marshal()
+			if err != nil {
+				return err
+			}
+			if err := os.WriteFile(out, raw, 0o644); err != nil { //nolint:gosec // nothing in a plan is secret
+				return errConfig.Because(err)
+			}
+			sum := sha256.Sum256(raw)
+			fmt.Fprintf(cmd.OutOrStdout(), "plan %s\n", hex.EncodeToString(sum[:]))
+			return nil
+		},
+	}
+	c.Flags().IntVar(&quorum, "threshold", 0, "how many custodians of the new set open together")
+	c.Flags().StringArrayVar(&seats, "seat", nil, "card of a custodian of the new set, in the order of their indices")
+	c.Flags().StringVar(&bundle, "bundle", "", "resharing: the bundle in force, whose key moves")
+	c.Flags().StringArrayVar(&dealers, "dealer", nil, "resharing: card of a custodian in force who moves the key, as many as the threshold in force")
+	c.Flags().StringVar(&out, "out", "plan.json", "file to write")
+	return c
+}
+
+func newPlan(quorum int, seats []string, bundle string, dealers []string) (*policy.CeremonyPlan, error) {
+	var nonce [32]byte
+	rand.Read(nonce[:]) // never fails (crypto/rand)
+	p := &policy.CeremonyPlan{Version: 1, Nonce: hex.EncodeToString(nonce[:]), Threshold: quorum}
+	for i, name := range seats {
+		s, err := readCard(name)
+		if err != nil {
+			return nil, err
+		}
+		s.Index = i + 1
+		p.Receivers = append(p.Receivers, s)
+	}
+	if bundle == "" {
+		return p, nil
+	}
+	raw, err := os.ReadFile(bundle)
+	if err != nil {
+		return nil, errConfig.Because(err)
+	}
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
+		return nil, err
+	}
+	p.Previous = b.ThresholdKey
+	byIndex := map[int]policy.Seat{}
+	for _, name := range dealers {
+		s, err := readCard(name)
+		if err != nil {
+			return nil, err
+		}
+		c := b.Custodian(s.ID)
+		if c == nil {
+			return nil, errNotCustodian
+		}
+		s.Index = c.Index
+		byIndex[c.Index] = s
+	}
+	for i := range len(b.Custodians) {
+		if s, ok := byIndex[i+1]; ok {
+			p.Dealers = append(p.Dealers, s)
+		}
+	}
+	return p, nil
+}
+
+func readCard(name string) (s policy.Seat, err error) {
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		return s, errConfig.Because(err)
+	}
+	if err := json.Unmarshal(raw, &s); err != nil {
+		return s, errCard.Because(err)
+	}
+	var p threshold.Participant
+	if p.UnmarshalText([]byte(s.Ceremony)) != nil || s.ID == "" {
+		return s, errCard
+	}
+	return s, nil
+}
+
+func ceremonyOpen(dsn *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "open PLAN", Short: "Let the participants of a plan use the message board", Args: exactly(1),
+		Example: "  escrowd ceremony open plan.json --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			raw, err := os.ReadFile(args[0])
+			if err != nil {
+				return errConfig.Because(err)
+			}
+			return withBoard(cmd.Context(), *dsn, func(r *disclose.Registrar) error {
+				hash, err := r.OpenCeremony(cmd.Context(), raw)
+				if err == nil {
+					fmt.Fprintf(cmd.OutOrStdout(), "open: %s\n", hash)
+				}
+				return err
+			})
+		},
+	}
+}
+
+func ceremonyPublish(dsn *string) *cobra.Command {
+	var out string
+	c := &cobra.Command{
+		Use: "publish HASH", Short: "Close a ceremony that will not go on, with its transcript in the public log; a complete one is there already", Args: exactly(1),
+		Example: "  escrowd ceremony publish 3f29… --database-file /etc/penname/disclosing.dsn --out transcript.json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return withBoard(cmd.Context(), *dsn, func(r *disclose.Registrar) error {
+				c, err := r.PublishCeremony(cmd.Context(), args[0])
+				if err != nil {
+					return err
+				}
+				if out != "" {
+					if err := os.WriteFile(out, c.Transcript, 0o644); err != nil { //nolint:gosec // nothing in a transcript is secret
+						return errConfig.Because(err)
+					}
+				}
+				sum := sha256.Sum256(c.Transcript)
+				fmt.Fprintf(cmd.OutOrStdout(), "in the public log at entry %d: transcript %s\n", c.Leaf, hex.EncodeToString(sum[:]))
+				return nil
+			})
+		},
+	}
+	c.Flags().StringVar(&out, "out", "", "file to write the transcript to")
+	return c
+}
+
+func ceremonyBundle() *cobra.Command {
+	var from, out string
+	c := &cobra.Command{
+		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before", Args: exactly(1),
+		Example: "  escrowd ceremony bundle transcript.json --from bundle.json --out next.json",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			transcript, err := os.ReadFile(args[0])
+			if err != nil {
+				return errConfig.Because(err)
+			}
+			raw, err := os.ReadFile(from)
+			if err != nil {
+				return errConfig.Because(err)
+			}
+			if _, err := policy.ParseBundle(raw); err != nil {
+				return err
+			}
+			var b policy.Bundle
+			if err := json.Unmarshal(raw, &b); err != nil {
+				return errConfig.Because(err)
+			}
+			if err := seatCustodians(&b, transcript); err != nil {
+				return err
+			}
+			if raw, err = b.Marshal(); err != nil {
+				return err
+			}
+			if err := os.WriteFile(out, raw, 0o644); err != nil { //nolint:gosec // public
+				return errConfig.Because(err)
+			}
+			fmt.Fprintln(cmd.OutOrStdout(), "written: now the custodians in force endorse it")
+			return nil
+		},
+	}
+	c.Flags().StringVar(&from, "from", "bundle.json", "the bundle in force")
+	c.Flags().StringVar(&out, "out", "next.json", "file to write")
+	return c
+}
+
+// seatCustodians puts the outcome of a ceremony into a bundle.
+func seatCustodians(b *policy.Bundle, transcript []byte) error {
+	plan, key, err := command.CeremonyResult(transcript)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(transcript)
+	b.Threshold, b.ThresholdKey, b.Ceremony, b.Custodians = plan.Threshold, key, hex.EncodeToString(sum[:]), nil
+	for _, s := range plan.Receivers {
+		b.Custodians = append(b.Custodians, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key})
+	}
+	return nil
+}
+
+// boardHandler serves the message board alone, before there is a bundle.
+func boardHandler(origin string, store disclose.Ceremonies, now func() time.Time, log *slog.Logger) (http.Handler, error) {
+	return web.New(web.Config{Origin: origin, Log: log, Now: now, Registrar: &disclose.Registrar{Ceremonies: store, Now: now}})
+}
+
+func ceremonyServe(dsn *string) *cobra.Command {
+	var listen, cert, key string
+	c := &cobra.Command{
+		Use: "serve", Short: "Serve the message board alone: for the first ceremony, whose key the first bundle names", Args: cobra.NoArgs,
+		Example: "  escrowd ceremony serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var config *tls.Config
+			if cert != "" || sandbox.RequireLoopback(listen) != nil {
+				pair, err := tls.LoadX509KeyPair(cert, key)
+				if err != nil {
+					return errConfigSecret.Because(errors.New("--tls-cert and --tls-key: only loopback goes without"))
+				}
+				config = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
+			}
+			return withBoard(cmd.Context(), *dsn, func(r *disclose.Registrar) error {
+				ln, err := net.Listen("tcp", listen)
+				if err != nil {
+					return err
+				}
+				scheme := "http"
+				if config != nil {
+					ln, scheme = tls.NewListener(ln, config), "https"
+				}
+				origin := scheme + "://" + ln.Addr().String()
+				h, err := boardHandler(origin, r.Ceremonies, time.Now, slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)))
+				if err != nil {
+					return err
+				}
+				fmt.Fprintln(cmd.OutOrStdout(), "message board at "+origin)
+				return command.Serve(cmd.Context(), ln, h)
+			})
+		},
+	}
+	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to listen on")
+	c.Flags().StringVar(&cert, "tls-cert", "", "certificate, PEM; needed unless the address is loopback")
+	c.Flags().StringVar(&key, "tls-key", "", "its key, PEM")
+	return c
+}
