@@ -329,9 +329,10 @@ func readRecords(t *testing.T, dsn string) (all []seal.Record) {
 	return all
 }
 
-// sufficient is the claim of promise 2: what opens a name without a warrant.
+// sufficient is the claim of promise 2: what opens a name without a warrant. The
+// memory counts like the database: sealed records passed through it.
 func sufficient(set [capabilities]bool) bool {
-	return set[database] && set[allShares] && (set[disclosing] || set[vaultAdmin])
+	return (set[database] || set[processImage]) && set[allShares] && (set[disclosing] || set[vaultAdmin])
 }
 
 // attackersFile is the table as SECURITY.md shows it.
@@ -376,9 +377,9 @@ func TestSealedAgainst(t *testing.T) {
 }
 
 // attackersNote says why the sets that suffice do.
-const attackersNote = `Both sets that open are the same agreement: the sealed record, the custodians' half, and the key service's half, for which its administrator needs nobody. It takes all three, and no law keeps them from meeting but the custodians themselves; that is what independent custodians are for. Without any of them the rest is worth nothing, however much of it there is.
+const attackersNote = `The sets that open are one agreement: the sealed record, the custodians' half, and the key service's half, for which its administrator needs nobody. It takes all three, and no law keeps them from meeting but the custodians themselves; that is what independent custodians are for. Without any of them the rest is worth nothing, however much of it there is.
 
-The memory is that of a process of the issuing side, a minute after the last enrolment (what is left behind is overwritten, see "What is not defended against"). It holds that side's Vault token and database password, which were tried too. A process that runs both sides holds the disclosing side's token as well and counts as that role: run the sides apart.
+The memory is that of a process of the issuing side, a minute after the last enrolment (what is left behind is overwritten, see "What is not defended against"). No identity and no half of a key was found in it. What is found are sealed records that passed through it, so it counts like the database, and that side's Vault token and database password, which were tried too. A process that runs both sides holds the disclosing side's token as well and counts as that role: run the sides apart.
 `
 
 // attackersTable lists the smallest sets that suffice and the largest that do not.
@@ -429,7 +430,9 @@ type everything struct {
 
 func (e everything) of(set [capabilities]bool) loot {
 	l := e.base
-	if set[database] {
+	// The records that were sealed in a process are mostly found in its memory for
+	// a while. They are no secret of it, and so the attacker has them always.
+	if set[database] || set[processImage] {
 		l.rows = e.rows
 	}
 	for _, role := range []capability{issuingRole, disclosing, vaultAdmin} {
@@ -546,9 +549,7 @@ func (e everything) search(t *testing.T, i *issuer) *haul {
 	c.tokens = c.image.scan("hvs.", regexp.MustCompile(`^hvs\.[A-Za-z0-9_-]{20,200}`))
 	c.databases = c.image.scan("postgres://", regexp.MustCompile(`^postgres://[!-~]{10,300}`))
 	c.halves = c.image.scan("vault:v", regexp.MustCompile(`^vault:v[0-9]+:[A-Za-z0-9+/]{60,120}={0,2}`))
-	for _, s := range c.image.scan(secondHalfMark, secondHalfForm) {
-		c.seconds = append(c.seconds, []byte(s))
-	}
+	c.seconds = c.image.secondHalves()
 	t.Logf("in its memory: %d identities, %d keys, %d Vault tokens, %d database addresses, %d wrapped halves, %d second halves",
 		len(c.identities), len(c.keys), len(c.tokens), len(c.databases), len(c.halves), len(c.seconds))
 	return c
@@ -557,7 +558,22 @@ func (e everything) search(t *testing.T, i *issuer) *haul {
 // A second half begins with its magic, its version and the length of its label.
 const secondHalfMark = "C\x01\x00\x1a"
 
-var secondHalfForm = regexp.MustCompile(`^C\x01\x00\x1a[a-z2-7]{26}(?s:.{160})`)
+// secondHalves returns what looks like a second half with a whole label.
+func (m image) secondHalves() (all [][]byte) {
+	const size = 4 + 26 + 160
+	for _, region := range m {
+		for at := 0; ; at++ {
+			j := bytes.Index(region[at:], []byte(secondHalfMark))
+			if at += j; j < 0 || at+size > len(region) {
+				break
+			}
+			if found := region[at : at+size]; new(threshold.Ciphertext).UnmarshalBinary(found) == nil {
+				all = append(all, found)
+			}
+		}
+	}
+	return all
+}
 
 // scan returns the distinct matches that begin with prefix.
 func (m image) scan(prefix string, re *regexp.Regexp) (all []string) {
@@ -612,8 +628,7 @@ func TestTheAttackersToolsWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := loot{pk: pk, shares: shares, memory: &haul{image: image{slices.Concat([]byte("before"), r.Fields["name"], r.SecondHalf, []byte("after"))}}}
-	seconds := l.memory.image.scan(secondHalfMark, secondHalfForm)
-	if len(seconds) != 1 || seconds[0] != string(r.SecondHalf) {
+	if seconds := l.memory.image.secondHalves(); len(seconds) != 1 || !bytes.Equal(seconds[0], r.SecondHalf) {
 		t.Fatal("a second half is not recognised in memory")
 	}
 	found := ""
