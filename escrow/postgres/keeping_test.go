@@ -241,7 +241,9 @@ func TestF37KilledAtEveryStepOfARotation(t *testing.T) {
 			if !errors.Is(err, errKilled) {
 				t.Fatalf("step %d: %v: %v", n, err, cause(err))
 			}
-			h.enrol(t) // while it stands still
+			if n%8 == 0 {
+				h.enrol(t) // while it stands still
+			}
 			h.rotated(t)
 		}
 	}
