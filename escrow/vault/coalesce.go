@@ -16,11 +16,12 @@ const batchSize = 256
 
 // A batch costs Vault as much as some thirty of its items, for the request, its
 // token and its two entries in the audit file (BenchmarkEnrol in escrow/issue).
-// So a flight that carried a crowd waits for the next one to gather. Who calls
-// alone, or with two others, never waits.
+// So a flight that carried a crowd waits for the next one to gather, longer the
+// busier Vault is. Who calls alone, or with two others, never waits.
 const (
 	crowd  = 4 // calls
-	gather = 20 * time.Millisecond
+	gather = 3 // times as long as the batch took, but no longer than
+	atMost = 20 * time.Millisecond
 )
 
 // coalescer turns concurrent calls of one kind into batches. A call that finds
@@ -82,6 +83,7 @@ func (c *coalescer[In, Out]) fly() {
 		if len(aboard) == 0 {
 			return
 		}
+		departed := time.Now()
 		results, err := c.send(context.Background(), items) // send has its own deadline
 		if err == nil && len(results) != len(items) {
 			err = errBadResponse
@@ -100,7 +102,7 @@ func (c *coalescer[In, Out]) fly() {
 			close(r.done)
 		}
 		if len(aboard) >= crowd {
-			time.Sleep(gather)
+			time.Sleep(min(gather*time.Since(departed), atMost))
 		}
 	}
 }
