@@ -481,11 +481,7 @@ func takeEverything(t *testing.T) everything {
 
 func keyShareOf(t *testing.T, tb *testbed, custodian string) (ks threshold.KeyShare) {
 	t.Helper()
-	raw, err := os.ReadFile(tb.path("custodians", custodian, "share.key"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := ks.UnmarshalBinary(raw); err != nil {
+	if err := ks.UnmarshalBinary(secretOf(t, tb.path("custodians", custodian), "share.key")); err != nil {
 		t.Fatal(err)
 	}
 	return ks
