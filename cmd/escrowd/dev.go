@@ -96,7 +96,8 @@ type devOptions struct {
 	vault     bool
 	logOutput io.Writer
 	progress  io.Writer
-	postgres  []string // further settings of PostgreSQL
+	postgres  []string         // further settings of PostgreSQL
+	people    []sandbox.Person // of the identity provider; nil for the sandbox's
 }
 
 // startTestbed starts everything; Close stops it.
@@ -189,7 +190,7 @@ func (t *testbed) wire(ctx, run context.Context, o devOptions) (w *world, err er
 		return nil, err
 	}
 	w.keeping = k
-	if err := t.startIdentityProvider(ctx, run, i); err != nil {
+	if err := t.startIdentityProvider(ctx, run, o, i); err != nil {
 		return nil, err
 	}
 	return w, t.makeParties(ctx, run, w, i, d)
@@ -278,14 +279,18 @@ func (t *testbed) keyService(ctx context.Context, o devOptions, i *issuingSide, 
 	return err
 }
 
-func (t *testbed) startIdentityProvider(ctx, run context.Context, i *issuingSide) error {
+func (t *testbed) startIdentityProvider(ctx, run context.Context, o devOptions, i *issuingSide) error {
 	ln, origin, err := t.listen("127.0.0.1:0")
 	if err != nil {
 		return err
 	}
 	t.identity, i.provider = origin, origin
+	people := o.people
+	if people == nil {
+		people = sandbox.People()
+	}
 	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: t.origin + "/enrol/callback"}
-	t.serve(run, ln, sandbox.NewProvider(origin, client, sandbox.People(), t.clock.Now).Handler())
+	t.serve(run, ln, sandbox.NewProvider(origin, client, people, t.clock.Now).Handler())
 	i.relyingParty, err = identity.NewRelyingParty(ctx, identity.Provider{
 		Issuer: origin, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
 		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, AllowLoopback: true,
