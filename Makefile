@@ -14,7 +14,7 @@ demo:
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup
 	$(GO) vet ./...
-	$(GO) test -timeout 30m ./...
+	$(GO) test -timeout 30m ./... ./.ci/figures
 
 # What the tests stand on: PostgreSQL, Node.js and Vault, each only if missing.
 setup:
