@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/penname/penname/escrow/sandbox"
 )
 
@@ -178,4 +180,48 @@ func searchFiles(t *testing.T, where, dir string, needles [][]byte) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// TestPrivacyCanaryInStatistics: PostgreSQL's statistics keep statements, and no
+// value of theirs. The service itself keeps no metrics and writes no traces: it
+// imports no library that would, and no endpoint answers.
+func TestPrivacyCanaryInStatistics(t *testing.T) {
+	if os.Getenv("DATABASE_URL") != "" {
+		t.Skip("the extension must be loaded when the server starts")
+	}
+	tb, err := startTestbed(t.Context(), devOptions{listen: "127.0.0.1:0", logOutput: &syncBuffer{}, postgres: []string{
+		"shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track=all", "pg_stat_statements.track_utility=on"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	db, err := pgx.Connect(t.Context(), tb.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context()) //nolint:errcheck // a test's connection
+	if _, err := db.Exec(t.Context(), `CREATE EXTENSION pg_stat_statements`); err != nil {
+		t.Fatal(err)
+	}
+	if err := playStory(t.Context(), tb, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := db.Query(t.Context(), `SELECT query FROM pg_stat_statements`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	statements, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	if err != nil || len(statements) < 20 {
+		t.Fatalf("%d statements: %v", len(statements), err)
+	}
+	report(t, "pg_stat_statements", []byte(strings.Join(statements, "\n")), encodings(canaries()))
+	for _, path := range []string{"/metrics", "/debug/vars", "/debug/pprof/heap", "/debug/requests"} {
+		if a := send(t, http.MethodGet, tb.origin+path, "", ""); a.StatusCode != http.StatusNotFound {
+			t.Errorf("%s answers %d", path, a.StatusCode)
+		}
+	}
 }

@@ -4,6 +4,7 @@
 //	escrowd migrate  brings the database to this version's schema
 //	escrowd bundle   puts endorsed rules in force
 //	escrowd vault    prepares Vault
+//	escrowd log      checks the public log against the database
 //	escrowd keys     rotates the record key
 //	escrowd ceremony hosts the custodians' key ceremonies
 //	escrowd dev      is a complete sandbox in one process, on loopback only
@@ -40,7 +41,7 @@ func newRoot() *cobra.Command {
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), keysCommand(), ceremonyCommand(), devCommand())
+	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), ceremonyCommand(), devCommand())
 	return root
 }
 

@@ -38,6 +38,7 @@ import (
 //	escrow …                                                       the program of everybody outside
 //	escrowd …                                                      the operator's program
 //	capture NAME REGEXP                                            keeps what was just printed
+//	database backup FILE | restore FILE | alter SQL   start         the operator's database
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          the newest record's row, as a backup has it
@@ -76,6 +77,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"person": wrap((*scene).person), "platform": wrap((*scene).platform), "draft": wrap((*scene).draft),
 			"escrow": run((*scene).escrowProgram), "escrowd": run((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
+			"database": wrap((*scene).database), "start": wrap((*scene).start),
 			"rules": wrap((*scene).rules), "leaks": leaks,
 			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "log": wrap((*scene).logHolds),
 		},

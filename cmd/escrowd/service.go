@@ -94,8 +94,13 @@ func newService(ctx context.Context, w wiring) (*service, error) {
 		s.keeper = &keep.Keeper{Keys: k.keys, Rotations: k.store, Erasures: k.store, Now: s.now, Progress: s.logRotation}
 	}
 	var err error
-	s.web, err = web.New(c)
-	return s, err
+	if s.web, err = web.New(c); err == nil && s.publisher != nil {
+		err = s.agree(ctx)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *service) wireIssuing(c *web.Config, i *issuingSide) error {

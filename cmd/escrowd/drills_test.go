@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// database is what an operator, or somebody with the superuser's password, does:
+// backup FILE, restore FILE, or alter SQL past every trigger.
+func (s *scene) database(ts *testscript.TestScript, args []string) error {
+	switch args[0] {
+	case "backup":
+		out, err := exec.Command("pg_dump", "--schema", "penname", "--dbname", s.dsn).Output()
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(ts.MkAbs(args[1]), out, 0o600)
+	case "restore":
+		cmd := exec.Command("psql", "--quiet", "--no-psqlrc", "--set", "ON_ERROR_STOP=1", "--dbname", s.dsn,
+			"--command", "DROP SCHEMA penname CASCADE", "--file", ts.MkAbs(args[1]))
+		cmd.Env = append(os.Environ(), "PGOPTIONS=-c client_min_messages=error")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("%w: %s", err, out)
+		}
+		return nil
+	case "alter":
+		conn, err := pgx.Connect(context.Background(), s.dsn)
+		if err != nil {
+			return err
+		}
+		defer conn.Close(context.Background()) //nolint:errcheck // a test's connection
+		_, err = conn.Exec(context.Background(), "SET search_path = penname; SET session_replication_role = replica; "+args[1])
+		return err
+	}
+	return fmt.Errorf("unknown deed %q", args[0])
+}
+
+// start starts the service a second time over what it stands on now.
+func (s *scene) start(_ *testscript.TestScript, _ []string) error {
+	_, err := newService(context.Background(), s.service.wiring)
+	if e := refusal.Of(err); e != nil {
+		return errors.New(e.Code + ": " + e.Mend)
+	}
+	return err
+}
+
+// decrypts counts in Vault's audit file the calls that opened first halves.
+func decrypts(t *testing.T, v *sandbox.VaultServer) (n int) {
+	t.Helper()
+	text, err := os.ReadFile(v.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var entry struct {
+			Type, Error string
+			Request     struct{ Path string }
+		}
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatal(err)
+		}
+		if entry.Type == "response" && entry.Error == "" && entry.Request.Path == "penname-transit/decrypt/penname-record" {
+			n++
+		}
+	}
+	return n
+}
+
+// TestI2DecryptsReconcile breaks the registrar's way to Vault at the moment of
+// the release, in every way. The case stays authorised and nothing is handed
+// out; once Vault is back the same case opens. Vault's own audit file then
+// reconciles with the public log: no first half was decrypted before the case
+// was authorised, and never more often than the registrar tried (F12, F13, F14,
+// F16).
+func TestI2DecryptsReconcile(t *testing.T) {
+	tb := startVaultForTest(t)
+	proxy := escrowtest.NewProxy(t, tb.vault.Address)
+	c := sideConfig(t, tb, vault.SideDisclosing)
+	c.Address, c.Timeout = proxy.URL, 2e9
+	keys, err := vault.OpenDisclosing(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tb.service.registrar.Keys = keys
+	const decrypt = "/v1/penname-transit/decrypt/penname-record"
+	tried, authorised := 0, 0
+	for name, fault := range map[string]escrowtest.Fault{
+		"F12 sealed":                 escrowtest.Status(http.StatusServiceUnavailable, `{"errors":["Vault is sealed"]}`),
+		"F12 standby":                escrowtest.Status(http.StatusTooManyRequests, `{}`),
+		"F12 internal error":         escrowtest.Status(http.StatusInternalServerError, `{"errors":["internal error"]}`),
+		"F12 slow":                   proxy.Hang,
+		"F12 not JSON":               escrowtest.Status(http.StatusOK, `<html>`),
+		"F13 reply lost":             escrowtest.CutAfter,
+		"F13 reply cut":              escrowtest.Truncate,
+		"F14 audit device blocked":   escrowtest.Status(http.StatusInternalServerError, `{"errors":["1 error occurred: no audit backend succeeded in logging the response"]}`),
+		"F16 token revoked for good": escrowtest.Status(http.StatusForbidden, `{"errors":["permission denied"]}`),
+	} {
+		t.Run(name, func(t *testing.T) {
+			proxy.Break(nil)
+			st := filedCase(t, tb)
+			st.who = sandbox.People()[1]
+			if err := st.approve(t.Context(), "alba"); err != nil {
+				t.Fatal(err)
+			}
+			if n := decrypts(t, tb.vault); n > tried {
+				t.Fatalf("%d decrypts before the case is authorised", n-tried)
+			}
+			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried++; fault(w, r, next) })
+			for _, verb := range []string{"review", "approve"} {
+				tb.escrow(t.Context(), tb.asCustodian("bruno", verb, st.caseID)...)
+			}
+			authorised++
+			said, code := tb.escrow(t.Context(), "warrant", "status", st.caseID, "--server", tb.origin)
+			if code != 0 || !strings.Contains(said, "authorised") {
+				t.Fatalf("the case is not authorised: %s", said)
+			}
+			if said, code := tb.escrow(t.Context(), st.openArgs()...); code != 1 || strings.Contains(said, st.who.Name) {
+				t.Fatalf("exit %d: %s", code, said)
+			}
+			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried++; next.ServeHTTP(w, r) })
+			if err := st.openPackage(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if n := decrypts(t, tb.vault); n > tried || n < authorised {
+				t.Errorf("%d decrypts in Vault's audit, %d tried by the registrar, %d cases authorised", n, tried, authorised)
+			}
+		})
+	}
+	proxy.Break(nil)
+	if got := leaves(t, tb); got["authorised"] != int64(authorised) || got["released"] != int64(authorised) {
+		t.Errorf("the log has %v, for %d cases", got, authorised)
+	}
+}
