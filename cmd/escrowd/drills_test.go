@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -98,7 +99,8 @@ func TestI2DecryptsReconcile(t *testing.T) {
 	}
 	tb.service.registrar.Keys = keys
 	const decrypt = "/v1/penname-transit/decrypt/penname-record"
-	tried, authorised := 0, 0
+	authorised := 0
+	var tried atomic.Int64 // by the registrar, at the proxy
 	for name, fault := range map[string]escrowtest.Fault{
 		"F12 sealed":                 escrowtest.Status(http.StatusServiceUnavailable, `{"errors":["Vault is sealed"]}`),
 		"F12 standby":                escrowtest.Status(http.StatusTooManyRequests, `{}`),
@@ -117,10 +119,10 @@ func TestI2DecryptsReconcile(t *testing.T) {
 			if err := st.approve(t.Context(), "alba"); err != nil {
 				t.Fatal(err)
 			}
-			if n := decrypts(t, tb.vault); n > tried {
-				t.Fatalf("%d decrypts before the case is authorised", n-tried)
+			if n := decrypts(t, tb.vault); n > int(tried.Load()) {
+				t.Fatalf("%d decrypts before the case is authorised", n-int(tried.Load()))
 			}
-			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried++; fault(w, r, next) })
+			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried.Add(1); fault(w, r, next) })
 			for _, verb := range []string{"review", "approve"} {
 				tb.escrow(t.Context(), tb.asCustodian("bruno", verb, st.caseID)...)
 			}
@@ -132,12 +134,12 @@ func TestI2DecryptsReconcile(t *testing.T) {
 			if said, code := tb.escrow(t.Context(), st.openArgs()...); code != 1 || strings.Contains(said, st.who.Name) {
 				t.Fatalf("exit %d: %s", code, said)
 			}
-			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried++; next.ServeHTTP(w, r) })
+			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried.Add(1); next.ServeHTTP(w, r) })
 			if err := st.openPackage(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if n := decrypts(t, tb.vault); n > tried || n < authorised {
-				t.Errorf("%d decrypts in Vault's audit, %d tried by the registrar, %d cases authorised", n, tried, authorised)
+			if n := decrypts(t, tb.vault); n > int(tried.Load()) || n < authorised {
+				t.Errorf("%d decrypts in Vault's audit, %d tried by the registrar, %d cases authorised", n, tried.Load(), authorised)
 			}
 		})
 	}
