@@ -253,7 +253,7 @@ func TestD05IllegalTransitions(t *testing.T) {
 		}
 	}
 	for statement, want := range map[string]string{
-		`UPDATE penname.cases SET state = 'authorised', authorised_leaf = $2 WHERE id = $1`:                                                          "cases_quorum",
+		`UPDATE penname.cases SET state = 'authorised', authorised_leaf = $2 WHERE id = $1`:                                                                                               "cases_quorum",
 		`INSERT INTO penname.approvals (case_id, custodian, approved, signed, leaf) SELECT id, 'x', true, 'y', $2 FROM penname.cases WHERE id <> $1 AND state IN ('declined', 'noticed')`: "approvals_case_state",
 		`INSERT INTO penname.notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day)
 			VALUES ($1, 'p', 'q', '', '', '', '', '{}', $2, '2026-11-21')`: "notices_case_state",
