@@ -79,7 +79,7 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 	if err != nil {
 		return false
 	}
-	sealed, err := base64.RawURLEncoding.DecodeString(c.Value)
+	sealed, err := base64.RawURLEncoding.Strict().DecodeString(c.Value)
 	if err != nil {
 		return false
 	}
