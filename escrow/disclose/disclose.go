@@ -246,7 +246,7 @@ func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, err
 	if err != nil {
 		return policy.CaseFile{}, err
 	}
-	leaf, err := r.logged(ctx, c, c.RecordedLeaf)
+	leaf, err := r.logged(ctx, c.RecordedLeaf)
 	if err != nil {
 		return policy.CaseFile{}, err
 	}
@@ -323,8 +323,8 @@ func (r *Registrar) openTarget(ctx context.Context, t policy.Target, commitment 
 	}, record, nil
 }
 
-// logged returns a leaf of the case with its proof, once it is cosigned.
-func (r *Registrar) logged(ctx context.Context, c Case, index int64) (policy.LoggedLeaf, error) {
+// logged returns a leaf with its proof, once it is cosigned.
+func (r *Registrar) logged(ctx context.Context, index int64) (policy.LoggedLeaf, error) {
 	if err := r.Log.Await(ctx, index); err != nil {
 		return policy.LoggedLeaf{}, ErrNotLogged.Because(err)
 	}
@@ -452,11 +452,11 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	if !r.Now().Before(c.Expires) {
 		return c, ErrExpired
 	}
-	authorised, err := r.logged(ctx, c, c.AuthorisedLeaf)
+	authorised, err := r.logged(ctx, c.AuthorisedLeaf)
 	if err != nil {
 		return c, err
 	}
-	recorded, err := r.logged(ctx, c, c.RecordedLeaf)
+	recorded, err := r.logged(ctx, c.RecordedLeaf)
 	if err != nil {
 		return c, err
 	}
@@ -545,7 +545,7 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 	if c.ReleasedLeaf == 0 {
 		return policy.Delivery{}, ErrCaseClosed // withdrawn while it was being released
 	}
-	leaf, err := r.logged(ctx, c, c.ReleasedLeaf)
+	leaf, err := r.logged(ctx, c.ReleasedLeaf)
 	if err != nil {
 		return policy.Delivery{}, err
 	}

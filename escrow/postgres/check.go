@@ -33,7 +33,7 @@ func (d *Disclosing) Check(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		defer tx.Rollback(context.WithoutCancel(ctx))
+		defer tx.Rollback(context.WithoutCancel(ctx)) //nolint:errcheck // it only read
 		rows, err := rowsByLeaf(ctx, tx)
 		if err != nil {
 			return err

@@ -130,7 +130,7 @@ func (d *db) settle(ctx context.Context, once func(ctx context.Context, doubt bo
 
 // pause waits up to 2 ms, 4 ms, 8 ms … before the next attempt.
 func pause(ctx context.Context, n int) bool {
-	timer := time.NewTimer(rand.N(time.Millisecond << n))
+	timer := time.NewTimer(rand.N(time.Millisecond << n)) //nolint:gosec // jitter
 	defer timer.Stop()
 	select {
 	case <-timer.C:
@@ -180,7 +180,7 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 		end, cancel := detached(ctx)
 		defer cancel()
 		if err != nil {
-			tx.Rollback(end)
+			tx.Rollback(end) //nolint:errcheck // the first error says more
 			if ctx.Err() != nil && refusal.Of(err) == nil {
 				return ErrUnavailable.Because(&fault{cause: ctx.Err()})
 			}

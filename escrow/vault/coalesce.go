@@ -102,7 +102,7 @@ func (c *coalescer[In, Out]) fly() {
 			close(r.done)
 		}
 		if len(aboard) >= crowd {
-			time.Sleep(min(gather*time.Since(departed), atMost))
+			time.Sleep(min(gather*time.Since(departed), atMost)) //nolint:forbidigo // it waits for callers who are not there yet
 		}
 	}
 }

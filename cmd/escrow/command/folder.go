@@ -500,7 +500,7 @@ func (p *program) makeFolder(home string, o initOptions) (*Custodian, error) {
 	if err != nil {
 		return nil, errFile.Because(err)
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // moved away if all went well
+	defer os.RemoveAll(dir) // moved away if all went well
 	c := &Custodian{ID: o.id, Name: o.name, Organisation: o.organisation, Server: p.server}
 	if c.folder, err = newFolder(dir, pass, o.workFactor, p.diskOf()); err != nil {
 		return nil, err

@@ -137,7 +137,7 @@ func (p *program) startWitness(f *folder) (*proof.Witness, func() error, error) 
 	}
 	w, err := proof.NewWitness(context.Background(), meta.Name, ed25519.NewKeyFromSeed(seed), meta.Origin, meta.VKey, files, p.Now)
 	if err != nil {
-		files.Close() //nolint:errcheck // the first error says more
+		files.Close() // the first error says more
 		return nil, nil, err
 	}
 	return w, files.Close, nil
