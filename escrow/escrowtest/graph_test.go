@@ -43,7 +43,7 @@ var mayImport = map[string][]string{
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
 	"escrow/sandbox":               {"escrow/keep", "verifier/refusal"},
-	"escrow/escrowtest":            {"escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/escrowtest":            {"escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
 

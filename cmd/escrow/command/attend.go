@@ -312,10 +312,16 @@ func (a *attendee) hear(messages []string) error {
 			return errTwin
 		}
 	}
-	if err := a.t.addAll(messages); err != nil && a.t.fault == nil {
-		return err
+	// What was heard is kept also when something did not fit: it is what another
+	// participant's transcript is compared with.
+	err := a.t.addAll(messages)
+	if kept := a.remember(); kept != nil {
+		return kept
 	}
-	return a.remember()
+	if a.t.fault != nil {
+		return nil // see run
+	}
+	return err
 }
 
 // holds reports whether the list has a message that says the same.

@@ -59,11 +59,15 @@ type usageError struct{ error }
 // exit code. It never panics on bad input and never calls os.Exit.
 func Run(ctx context.Context, args []string, env Env) int {
 	p := &program{Env: env}
+	return p.run(ctx, args)
+}
+
+func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
 	root.SetArgs(args)
-	root.SetIn(env.Stdin)
-	root.SetOut(env.Stdout)
-	root.SetErr(env.Stderr)
+	root.SetIn(p.Stdin)
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
 	err := root.ExecuteContext(ctx)
 	if err == nil {
 		return 0
