@@ -75,6 +75,9 @@ func ceremonyPlan() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := command.CheckPlan(p); err != nil {
+				return err
+			}
 			if err := os.WriteFile(out, raw, 0o644); err != nil { //nolint:gosec // nothing in a plan is secret
 				return errConfig.Because(err)
 			}

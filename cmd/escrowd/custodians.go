@@ -64,9 +64,6 @@ func (t *testbed) makeCustodian(ctx context.Context, c policy.Custodian) (card p
 // passphraseFile is where the sandbox keeps what a custodian has in mind.
 func passphraseFile(home string) string { return filepath.Clean(home) + ".passphrase" }
 
-// typed answers the question for a passphrase as the custodian at the terminal.
-func typed(home string) ([]byte, error) { return os.ReadFile(passphraseFile(home)) }
-
 func (t *testbed) startWitness(ctx, run context.Context, c policy.Custodian, b *policy.Bundle) (w policy.Witness, err error) {
 	w = policy.Witness{Name: c.ID + ".witness.example", Operator: c.Organisation}
 	said, code := t.escrow(ctx, t.asCustodian(c.ID, "witness", "init", "--name", w.Name,

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
 	"io"
 	"os"
 	"path/filepath"
@@ -9,13 +12,25 @@ import (
 	"testing"
 
 	"filippo.io/age"
+	"github.com/go-jose/go-jose/v4"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/policy"
 )
+
+// typed answers the question for a passphrase as the custodian at the terminal.
+func typed(home string) ([]byte, error) {
+	pass, err := os.ReadFile(passphraseFile(home))
+	return bytes.TrimRight(pass, "\n"), err
+}
 
 // secretOf is a secret of a custodian who gives everything away: their folder
 // and their passphrase.
 func secretOf(t testing.TB, home, name string) []byte {
 	t.Helper()
-	pass, err := os.ReadFile(passphraseFile(home))
+	pass, err := typed(home)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,4 +109,75 @@ func TestCustodiansSecretsAtRest(t *testing.T) {
 			}
 		}
 	}
+}
+
+// cheater plays one turn of a custodian whose program was changed: it deals the
+// last receiver a share that does not fit.
+func (s *scene) cheater(ts *testscript.TestScript, args []string) error {
+	ctx := context.Background()
+	home := ts.MkAbs(args[0])
+	raw, err := os.ReadFile(ts.MkAbs(args[1]))
+	if err != nil {
+		return err
+	}
+	plan, err := policy.ParseCeremonyPlan(raw)
+	if err != nil {
+		return err
+	}
+	held, err := s.service.registrar.Ceremonies.Ceremony(ctx, plan.Hash())
+	if err != nil {
+		return err
+	}
+	p := threshold.Plan{Threshold: plan.Threshold}
+	hex.Decode(p.Nonce[:], []byte(plan.Nonce)) //nolint:errcheck // ParseCeremonyPlan has
+	for _, r := range plan.Receivers {
+		var seat threshold.Participant
+		if err := seat.UnmarshalText([]byte(r.Ceremony)); err != nil {
+			return err
+		}
+		p.Receivers = append(p.Receivers, seat)
+	}
+	c, err := threshold.NewCeremony(p)
+	if err != nil {
+		return err
+	}
+	var key threshold.CeremonyKey
+	if err := key.UnmarshalBinary(secretOf(s.t, home, "ceremony.key")); err != nil {
+		return err
+	}
+	var sign jose.JSONWebKey
+	if err := json.Unmarshal(secretOf(s.t, home, "signing.jwk"), &sign); err != nil {
+		return err
+	}
+	m := policy.CeremonyMessage{Plan: plan.Hash(), Round: policy.RoundCommit, Sender: filepath.Base(home)}
+	var deal []byte // of another
+	for _, said := range held.Said {
+		other, err := plan.VerifyMessage(said.Signed)
+		if err != nil {
+			return err
+		}
+		switch {
+		case said.Round == policy.RoundCommit && said.Sender == m.Sender:
+			m.Round = policy.RoundDeal
+		case said.Round == policy.RoundCommit:
+			if err := c.Add(other.Body); err != nil {
+				return err
+			}
+		case said.Round == policy.RoundDeal:
+			deal = other.Body
+		}
+	}
+	cheat, err := escrowtest.NewCheatingDealer(key, c, len(plan.Receivers), plan.Threshold)
+	if err != nil {
+		return err
+	}
+	if m.Body = cheat.Commit; m.Round == policy.RoundDeal {
+		m.Body = cheat.Deal(deal)
+	}
+	signed, err := policy.SignCeremonyMessage(sign, m)
+	if err != nil {
+		return err
+	}
+	_, err = s.service.registrar.Say(ctx, plan.Hash(), signed)
+	return err
 }

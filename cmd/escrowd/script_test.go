@@ -44,6 +44,7 @@ import (
 //	record keep | restore                                          the newest record's row, as a backup has it
 //	half opens                                                     asks the key service for that row's half
 //	log erased COMMITMENT                                          looks for the leaf
+//	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
 
 // TestWalkthroughsVault is TestWalkthroughs with the first halves in Vault.
@@ -53,7 +54,7 @@ func walkthroughs(t *testing.T, vault bool) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(e *testscript.Env) error {
-			s := &scene{people: map[string]*browser{}, logs: &syncBuffer{}}
+			s := &scene{t: t, people: map[string]*browser{}, logs: &syncBuffer{}}
 			var err error
 			s.testbed, err = startTestbed(context.Background(), devOptions{listen: "127.0.0.1:0", vault: vault, logOutput: s.logs, progress: io.Discard})
 			if err != nil {
@@ -79,7 +80,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
 			"database": wrap((*scene).database), "start": wrap((*scene).start),
 			"rules": wrap((*scene).rules), "leaks": leaks,
-			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "log": wrap((*scene).logHolds),
+			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater), "log": wrap((*scene).logHolds),
 		},
 	})
 }
@@ -87,6 +88,7 @@ func walkthroughs(t *testing.T, vault bool) {
 // scene is a testbed with the people of one script.
 type scene struct {
 	*testbed
+	t      *testing.T
 	people map[string]*browser
 	logs   *syncBuffer
 	backup backup

@@ -353,3 +353,10 @@ func CeremonyResult(transcript []byte) (plan *policy.CeremonyPlan, thresholdKey 
 	text, err := pk.MarshalText()
 	return t.plan, string(text), err
 }
+
+// CheckPlan refuses a plan that no ceremony could follow: a participant's keys
+// or the previous key malformed, or not as many dealers as that key's threshold.
+func CheckPlan(plan *policy.CeremonyPlan) error {
+	_, err := newTable(plan)
+	return err
+}
