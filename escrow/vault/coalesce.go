@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"sync"
-	"time"
 )
 
 // flights is how many batches of one kind are under way at once: one that
@@ -13,16 +12,6 @@ const flights = 2
 // batchSize bounds the items of one batch, so that one call stays far below
 // Vault's limit of 32 MiB a request and our deadline.
 const batchSize = 256
-
-// A batch costs Vault as much as some thirty of its items, for the request, its
-// token and its two entries in the audit file (BenchmarkEnrol in escrow/issue).
-// So a flight that carried a crowd waits for the next one to gather, longer the
-// busier Vault is. Who calls alone, or with two others, never waits.
-const (
-	crowd  = 4 // calls
-	gather = 3 // times as long as the batch took, but no longer than
-	atMost = 20 * time.Millisecond
-)
 
 // coalescer turns concurrent calls of one kind into batches. A call that finds
 // a flight free leaves at once and alone; calls that arrive while all flights
@@ -83,7 +72,6 @@ func (c *coalescer[In, Out]) fly() {
 		if len(aboard) == 0 {
 			return
 		}
-		departed := time.Now()
 		results, err := c.send(context.Background(), items) // send has its own deadline
 		if err == nil && len(results) != len(items) {
 			err = errBadResponse
@@ -100,9 +88,6 @@ func (c *coalescer[In, Out]) fly() {
 				results = results[len(r.items):]
 			}
 			close(r.done)
-		}
-		if len(aboard) >= crowd {
-			time.Sleep(min(gather*time.Since(departed), atMost)) //nolint:forbidigo // it waits for callers who are not there yet
 		}
 	}
 }
