@@ -23,6 +23,7 @@ var (
 	ErrTile       = refusal.New(refusal.Denied, "proof.bad_tile", "What the log serves does not hash to its checkpoint: the cause names the first index that is wrong.")
 	ErrFetch      = refusal.New(refusal.Unavailable, "proof.unreachable", "The log could not be read: try again, or use a mirror.")
 	ErrAudit      = refusal.New(refusal.Denied, "proof.audit_failed", "The log is authentic but records something that the rules forbid: the report names the indexes.")
+	ErrMirror     = refusal.New(refusal.Conflict, "proof.mirror", "The folder is not a mirror of this log, or cannot be read or written: name an empty folder or the mirror of this log.")
 	ErrWitness    = refusal.New(refusal.Unavailable, "witness.state", "The witness's state cannot be read or written safely: it signs nothing until an operator has looked at it.")
 	ErrWitnessed  = refusal.New(refusal.Conflict, "witness.state_changed", "The witness has seen another size of the log than the request assumes: start from the size that it names.")
 	ErrUnknownLog = refusal.New(refusal.NotFound, "witness.unknown_log", "This witness does not follow that log: send the checkpoint of the log that it was set up for.")

@@ -1,0 +1,266 @@
+package proof
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path"
+	"strings"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// MirrorReport says what a run of [Log.Mirror] did.
+type MirrorReport struct {
+	Size   int64  // leaves in the mirror, all verified
+	Root   string // of the tree, base64
+	Before int64  // leaves that were in the mirror before
+	Mended int64  // tiles that were there and wrong, and were fetched again
+}
+
+// Directory returns a reader of a mirror, or of any log in the C2SP tlog-tiles
+// layout, that is a folder on disk. It does NOT verify anything: that is for
+// [Log.Audit] and whoever else reads with a checkpoint.
+func Directory(dir string) (torchwood.TileReader, error) {
+	root, err := os.OpenRoot(dir) // no path and no symbolic link leads out of it
+	if err != nil {
+		return nil, ErrMirror.Because(err)
+	}
+	return torchwood.NewTileFS(root.FS())
+}
+
+// Mirror makes the folder dir a static copy of the log that source serves, in
+// the C2SP tlog-tiles layout with the cosigned checkpoint, or brings the copy
+// that is there up to date. Any web server can serve it, and [Directory] reads
+// it. progress, which may be nil, is told how many leaves are verified.
+//
+// Every leaf and every hash is verified against the checkpoint, those on disk
+// too: a tile that has changed there is fetched again. The checkpoint is written
+// last, each file in one step, so that a copy which is interrupted stays a
+// mirror of what it was.
+//
+// The refusals are those of [Log.OpenCheckpoint] for source, [ErrRollback] and
+// [ErrSplitView] if it does not contain what was mirrored before, [ErrTile] with
+// an [IndexError], [ErrFetch], and [ErrMirror] for dir. None changes the mirror.
+func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir string, progress func(done, size int64)) (MirrorReport, error) {
+	var r MirrorReport
+	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // what is public
+		return r, ErrMirror.Because(err)
+	}
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return r, ErrMirror.Because(err)
+	}
+	defer root.Close()
+	signed, err := source.ReadEndpoint(ctx, "checkpoint")
+	if err != nil {
+		return r, ErrFetch.Because(err)
+	}
+	c, err := l.OpenCheckpoint(signed)
+	if err != nil {
+		return r, err
+	}
+	kept, err := root.ReadFile("checkpoint")
+	if err == nil {
+		before, err := l.OpenCheckpoint(kept)
+		if err != nil {
+			return r, ErrMirror.Because(err) // of another log, or damaged
+		}
+		if err := contains(ctx, source, c, &before); err != nil {
+			return r, err
+		}
+		r.Before = before.N
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return r, ErrMirror.Because(err)
+	}
+	m := &mirror{root: root, source: source, tree: c.Tree, saved: make(map[tlog.Tile]bool)}
+	for from := int64(0); from < c.N; from += mirrorGroup {
+		to := min(from+mirrorGroup, c.N)
+		if err := m.copy(ctx, from, to); err != nil {
+			return r, err
+		}
+		if progress != nil {
+			progress(to, c.N)
+		}
+	}
+	if !bytes.Equal(kept, signed) {
+		if err := m.write("checkpoint", signed); err != nil {
+			return r, err
+		}
+	}
+	r.Size, r.Root, r.Mended = c.N, c.Hash.String(), m.mended
+	return r, m.sweep()
+}
+
+// mirrorGroup is how many leaves are fetched and verified together.
+const mirrorGroup = 16 * torchwood.TileWidth
+
+// mirror is a run. As a [torchwood.TileReader] it reads from the folder what is
+// there and the rest from the source, and keeps the hash tiles that were
+// verified.
+type mirror struct {
+	root   *os.Root
+	source torchwood.TileReader
+	tree   tlog.Tree
+	afresh bool // nothing from the folder
+	saved  map[tlog.Tile]bool
+	mended int64
+	err    error // of writing
+}
+
+func (m *mirror) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
+	return m.source.ReadEndpoint(ctx, path)
+}
+
+func (m *mirror) ReadTiles(ctx context.Context, tiles []tlog.Tile) ([][]byte, error) {
+	data := make([][]byte, len(tiles))
+	var wanted []tlog.Tile
+	var places []int
+	for i, t := range tiles {
+		if !m.afresh {
+			if b, err := m.root.ReadFile(torchwood.TilePath(t)); err == nil {
+				data[i] = b
+				continue
+			}
+		}
+		wanted, places = append(wanted, t), append(places, i)
+	}
+	if len(wanted) == 0 {
+		return data, nil
+	}
+	fetched, err := m.source.ReadTiles(ctx, wanted)
+	for i, b := range fetched {
+		data[places[i]] = b
+	}
+	return data, err
+}
+
+// SaveTiles is called with what was verified.
+func (m *mirror) SaveTiles(tiles []tlog.Tile, data [][]byte) {
+	for i, t := range tiles {
+		if m.saved[t] || m.err != nil {
+			continue
+		}
+		name := torchwood.TilePath(t)
+		have, err := m.root.ReadFile(name)
+		if err == nil && bytes.Equal(have, data[i]) {
+			m.saved[t] = true
+			continue
+		}
+		if err == nil {
+			m.mended++
+		}
+		if m.err = m.write(name, data[i]); m.err == nil {
+			m.saved[t] = true
+		}
+	}
+}
+
+// copy verifies the leaves [from, to), which are whole tiles but for the last,
+// and sees to it that they are in the folder with all hashes above them.
+func (m *mirror) copy(ctx context.Context, from, to int64) error {
+	err := m.verify(ctx, from, to)
+	if err != nil && m.err == nil {
+		// What is on disk may be what is wrong: once more without it.
+		m.afresh = true
+		err = m.verify(ctx, from, to)
+		m.afresh = false
+	}
+	switch {
+	case m.err != nil:
+		return m.err
+	case ctx.Err() != nil:
+		return ErrFetch.Because(ctx.Err())
+	case err != nil:
+		return locate(ctx, m.source, m.tree, from, err)
+	}
+	return nil
+}
+
+func (m *mirror) verify(ctx context.Context, from, to int64) error {
+	var entries []tlog.Tile
+	var ids []int64
+	for n := from; n < to; n++ {
+		if n%torchwood.TileWidth == 0 {
+			entries = append(entries, tlog.Tile{H: torchwood.TileHeight, L: -1, N: n / torchwood.TileWidth, W: int(min(torchwood.TileWidth, to-n))})
+		}
+		ids = append(ids, tlog.StoredHashIndex(0, n))
+	}
+	data, err := m.ReadTiles(ctx, entries)
+	if err != nil {
+		return err
+	}
+	hashes, err := torchwood.TileHashReaderWithContext(ctx, m.tree, m).ReadHashes(ids)
+	if err != nil {
+		return err
+	}
+	for i, t := range entries {
+		var tile []byte
+		for _, h := range hashes[i*torchwood.TileWidth:][:t.W] {
+			tile = append(tile, h[:]...)
+		}
+		if _, different := firstDifference(tile, data[i], t.W); different {
+			return errors.New("an entry has another hash")
+		}
+	}
+	m.SaveTiles(entries, data)
+	return m.err
+}
+
+// write replaces a file in one step: it is whole or as it was, also after a
+// power cut.
+func (m *mirror) write(name string, data []byte) error {
+	if dir := path.Dir(name); dir != "." {
+		if err := m.root.MkdirAll(dir, 0o755); err != nil {
+			return ErrMirror.Because(err)
+		}
+	}
+	temporary := name + unfinished + rand.Text()
+	f, err := m.root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if err != nil {
+		return ErrMirror.Because(err)
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = m.root.Rename(temporary, name)
+	}
+	if err != nil {
+		m.root.Remove(temporary)
+		return ErrMirror.Because(err)
+	}
+	return nil
+}
+
+const unfinished = ".unfinished-"
+
+// sweep removes what no tree of this size has: partial tiles that have grown,
+// and what an interrupted run left.
+func (m *mirror) sweep() error {
+	var old []string
+	err := fs.WalkDir(m.root.FS(), "tile", func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		tile, err := torchwood.ParseTilePath(name)
+		if strings.Contains(name, unfinished) || err == nil && tile.W < torchwood.TileWidth && !m.saved[tile] {
+			old = append(old, name)
+		}
+		return nil
+	})
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil // an empty log
+	}
+	for _, name := range old {
+		err = errors.Join(err, m.root.Remove(name))
+		m.root.Remove(path.Dir(name)) // only if it is empty
+	}
+	if err != nil {
+		return ErrMirror.Because(err)
+	}
+	return nil
+}

@@ -1,0 +1,230 @@
+package proof_test
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+
+	"filippo.io/torchwood"
+	"github.com/penname/penname/verifier/proof"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// counting is a source that can fail after a number of tiles.
+type counting struct {
+	torchwood.TileReader
+	tiles, limit int
+}
+
+var errCut = errors.New("the line was cut")
+
+func (c *counting) ReadTiles(ctx context.Context, tiles []tlog.Tile) ([][]byte, error) {
+	if c.tiles += len(tiles); c.limit > 0 && c.tiles > c.limit {
+		return nil, errCut
+	}
+	return c.TileReader.ReadTiles(ctx, tiles)
+}
+
+// onDisk are the files of a mirror.
+func onDisk(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	err := filepath.WalkDir(dir, func(name string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(name)
+		rel, _ := filepath.Rel(dir, name)
+		all[rel] = string(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+func served(files fstest.MapFS) map[string]string {
+	all := map[string]string{}
+	for name, f := range files {
+		all[name] = string(f.Data)
+	}
+	return all
+}
+
+func mirrored(t *testing.T, w *world, source torchwood.TileReader, dir string) proof.MirrorReport {
+	t.Helper()
+	r, err := w.log.Mirror(t.Context(), source, dir, nil)
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+	return r
+}
+
+// A mirror is, file for file, what the log serves, at every size that it grew
+// through, and only what is new is fetched.
+func TestMirrorGrows(t *testing.T) {
+	w, dir := newWorld(t), filepath.Join(t.TempDir(), "mirror")
+	before := int64(0)
+	for _, size := range []int{0, 1, 255, 256, 257, 600, 5000, 5000, 66000} {
+		w.grow(size)
+		files := w.files()
+		source := &counting{TileReader: w.tiles(files)}
+		var last int64
+		r, err := w.log.Mirror(t.Context(), source, dir, func(done, of int64) {
+			if done <= last || of != int64(size) {
+				t.Errorf("progress %d of %d after %d", done, of, last)
+			}
+			last = done
+		})
+		if err != nil || r.Size != int64(size) || r.Before != before || r.Mended != 0 || last != int64(size) {
+			t.Fatalf("%+v at %d, progress %d: %v", r, size, last, err)
+		}
+		if !maps.Equal(onDisk(t, dir), served(files)) {
+			t.Fatalf("the files at size %d are not what the log serves", size)
+		}
+		// A tile of hashes and one of leaves for each that is new, and the edge.
+		if most := 2*(size-int(before))/256 + 40; source.tiles > most {
+			t.Errorf("%d tiles fetched from %d to %d", source.tiles, before, size)
+		}
+		before = int64(size)
+		tiles, err := proof.Directory(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := proof.AuditOptions{At: noon, Rules: func(string) (proof.Rules, bool) { return proof.Rules{Threshold: 1}, true }}
+		if report, err := w.log.Audit(t.Context(), tiles, o); err != nil || report.Leaves != int64(size) {
+			t.Fatalf("the audit of the mirror read %d leaves: %v", report.Leaves, err)
+		}
+	}
+}
+
+// Whatever bit of a mirror flips, the next run puts it right; without a source
+// that is right, it says where.
+func TestMirrorMendsAFlippedBit(t *testing.T) {
+	w, dir := newWorld(t).grow(600), t.TempDir()
+	files := w.files()
+	mirrored(t, w, w.tiles(files), dir)
+	for name, whole := range onDisk(t, dir) {
+		if name == "checkpoint" {
+			continue
+		}
+		for _, at := range []int{0, len(whole) / 2, len(whole) - 1} {
+			flipped := []byte(whole)
+			flipped[at] ^= 1
+			if err := os.WriteFile(filepath.Join(dir, name), flipped, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if r := mirrored(t, w, w.tiles(files), dir); r.Mended != 1 || !maps.Equal(onDisk(t, dir), served(files)) {
+				t.Fatalf("%s, byte %d: %+v", name, at, r)
+			}
+		}
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(whole[:len(whole)/2]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		mirrored(t, w, w.tiles(files), dir)
+	}
+
+	entries := slices.Sorted(maps.Keys(files))[1:]
+	for _, name := range entries {
+		if !strings.Contains(name, "entries/001") {
+			continue
+		}
+		bad := w.files()
+		bad[name].Data[len(bad[name].Data)-1] ^= 1
+		_, err := w.log.Mirror(t.Context(), w.tiles(bad), t.TempDir(), nil)
+		var at *proof.IndexError
+		if !errors.Is(err, proof.ErrTile) || !errors.As(err, &at) || at.Index != 511 {
+			t.Errorf("a source with a flipped leaf: %v, %+v", err, at)
+		}
+	}
+}
+
+// What is refused leaves the mirror as it was.
+func TestMirrorRefuses(t *testing.T) {
+	w, dir := newWorld(t).grow(600), t.TempDir()
+	mirrored(t, w, w.tiles(w.files()), dir)
+	kept := onDisk(t, dir)
+
+	other := newWorld(t)
+	other.add(bundleLeaf(7))
+	other.grow(700)
+	smaller, unsigned, stranger := newWorld(t).grow(599), w.files(), newWorld(t).grow(700).files()
+	unsigned["checkpoint"].Data = w.cosigned(600, 0)
+	skey, _ := logKey(t, "other.example/log", 2)
+	text := strings.Replace(newWorld(t).grow(700).checkpoint(700).String(), origin, "other.example/log", 1)
+	stranger["checkpoint"].Data = must(note.Sign(&note.Note{Text: text}, must(note.NewSigner(skey))(t)))(t)
+	larger := newWorld(t).grow(900)
+	for name, c := range map[string]struct {
+		source torchwood.TileReader
+		want   error
+	}{
+		"shrank":      {w.tiles(smaller.files()), proof.ErrRollback},
+		"forked":      {w.tiles(other.files()), proof.ErrSplitView},
+		"no quorum":   {w.tiles(unsigned), proof.ErrQuorum},
+		"another log": {w.tiles(stranger), proof.ErrLog},
+		"no log":      {w.tiles(fstest.MapFS{}), proof.ErrFetch},
+		"cut":         {&counting{TileReader: w.tiles(larger.files()), limit: 3}, proof.ErrFetch},
+	} {
+		if _, err := w.log.Mirror(t.Context(), c.source, dir, nil); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if now := onDisk(t, dir); now["checkpoint"] != kept["checkpoint"] {
+			t.Errorf("%s: the mirror is another", name)
+		}
+		tiles, _ := proof.Directory(dir)
+		o := proof.AuditOptions{At: noon, Rules: func(string) (proof.Rules, bool) { return proof.Rules{Threshold: 1}, true }}
+		if _, err := w.log.Audit(t.Context(), tiles, o); err != nil {
+			t.Errorf("%s: the mirror is damaged: %v", name, err)
+		}
+	}
+
+	// A folder that is the mirror of another log, and a file.
+	if err := os.WriteFile(filepath.Join(dir, "checkpoint"), stranger["checkpoint"].Data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, folder := range []string{dir, filepath.Join(dir, "checkpoint")} {
+		if _, err := w.log.Mirror(t.Context(), w.tiles(w.files()), folder, nil); !errors.Is(err, proof.ErrMirror) {
+			t.Errorf("%v", err)
+		}
+	}
+	if _, err := proof.Directory(filepath.Join(dir, "nothing")); !errors.Is(err, proof.ErrMirror) {
+		t.Error(err)
+	}
+}
+
+// A run that is cut anywhere is continued by the next one, and what it left
+// lying about is gone afterwards.
+func TestMirrorResumes(t *testing.T) {
+	w := newWorld(t).grow(300)
+	older := w.files()
+	w.grow(9000)
+	files := w.files()
+	for limit := 1; ; limit += 7 {
+		dir := t.TempDir()
+		mirrored(t, w, w.tiles(older), dir)
+		source := &counting{TileReader: w.tiles(files), limit: limit}
+		_, err := w.log.Mirror(t.Context(), source, dir, nil)
+		if err == nil {
+			break
+		}
+		stray := filepath.Join(dir, "tile", "0", "000.unfinished-X")
+		if err := os.WriteFile(stray, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got := onDisk(t, dir)["checkpoint"]; got != string(older["checkpoint"].Data) {
+			t.Fatal("the checkpoint came before the tiles")
+		}
+		if r := mirrored(t, w, w.tiles(files), dir); r.Before != 300 || !maps.Equal(onDisk(t, dir), served(files)) {
+			t.Fatalf("cut after %d tiles: %+v", limit, r)
+		}
+	}
+}
