@@ -249,13 +249,19 @@ func (t *testbed) keyService(ctx context.Context, o devOptions, i *issuingSide, 
 	if _, err := vault.Bootstrap(ctx, admin); err != nil {
 		return err
 	}
+	return t.openVault(ctx, i, d, k)
+}
+
+// openVault logs every side in, with a secret id of its own.
+func (t *testbed) openVault(ctx context.Context, i *issuingSide, d *disclosingSide, k *keepingSide) error {
+	admin := vault.Admin{Address: t.vault.Address, Token: t.vault.RootToken}
 	configFor := func(side vault.Side) (vault.Config, error) {
 		c, err := vault.NewCredentials(ctx, admin, side, time.Minute)
 		if err != nil {
 			return vault.Config{}, err
 		}
 		file := filepath.Join(t.dir, string(side)+".secret-id")
-		return vault.Config{Address: v.Address, RoleID: c.RoleID, SecretIDFile: file}, os.WriteFile(file, []byte(c.Secret), 0o600)
+		return vault.Config{Address: t.vault.Address, RoleID: c.RoleID, SecretIDFile: file}, os.WriteFile(file, []byte(c.Secret), 0o600)
 	}
 	issuing, err := configFor(vault.SideIssuing)
 	if err != nil {

@@ -53,7 +53,16 @@ func (s *scene) database(ts *testscript.TestScript, args []string) error {
 
 // start starts the service a second time over what it stands on now.
 func (s *scene) start(_ *testscript.TestScript, _ []string) error {
-	_, err := newService(context.Background(), s.service.wiring)
+	w := s.service.wiring
+	var err error
+	if s.vault != nil { // as any start, it logs in and verifies rights and keys
+		i, d, k := *w.issuing, *w.disclosing, *w.keeping
+		w.issuing, w.disclosing, w.keeping = &i, &d, &k
+		err = s.openVault(context.Background(), &i, &d, &k)
+	}
+	if err == nil {
+		_, err = newService(context.Background(), w)
+	}
 	if e := refusal.Of(err); e != nil {
 		return errors.New(e.Code + ": " + e.Mend)
 	}

@@ -65,7 +65,7 @@ func keysCommand() *cobra.Command {
 // and the result on out.
 func rotate(ctx context.Context, k *keepingSide, now func() time.Time, asJSON bool, out, errs io.Writer) error {
 	start := time.Now()
-	keeper := &keep.Keeper{Keys: k.keys, Rotations: k.store, Erasures: k.store, Now: now, Progress: func(r keep.Rotation, step string) {
+	keeper := &keep.Keeper{Keys: k.keys, Past: k.store, Rotations: k.store, Erasures: k.store, Now: now, Progress: func(r keep.Rotation, step string) {
 		if !asJSON {
 			fmt.Fprintf(errs, "version %d  %-7s %8d records  %s\n", r.Version, r.State, r.Records, step)
 			return

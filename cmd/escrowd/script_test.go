@@ -40,6 +40,7 @@ import (
 //	capture NAME REGEXP                                            keeps what was just printed
 //	database backup FILE | restore FILE | alter SQL   start         the operator's database
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
+//	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          the newest record's row, as a backup has it
 //	half opens                                                     asks the key service for that row's half
@@ -74,11 +75,17 @@ func walkthroughs(t *testing.T, vault bool) {
 			}
 			return nil
 		},
+		Condition: func(c string) (bool, error) {
+			if c != "vault" {
+				return false, errors.New("unknown condition " + c)
+			}
+			return vault, nil
+		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"person": wrap((*scene).person), "platform": wrap((*scene).platform), "draft": wrap((*scene).draft),
 			"escrow": run((*scene).escrowProgram), "escrowd": run((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
-			"database": wrap((*scene).database), "start": wrap((*scene).start),
+			"database": wrap((*scene).database), "vault": wrap((*scene).vaultWord), "start": wrap((*scene).start),
 			"rules": wrap((*scene).rules), "leaks": leaks,
 			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater), "log": wrap((*scene).logHolds),
 		},

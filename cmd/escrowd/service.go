@@ -47,7 +47,7 @@ type keepingSide struct {
 
 type issuingSide struct {
 	store        *postgres.Issuing
-	keys         issue.Keys
+	keys         issuingKeys
 	relyingParty *identity.RelyingParty
 	provider     string // the identity provider's origin
 	cookieKey    [32]byte
@@ -57,7 +57,7 @@ type issuingSide struct {
 
 type disclosingSide struct {
 	store  *postgres.Disclosing
-	keys   disclose.Keys
+	keys   disclosingKeys
 	signer note.Signer // of the public log
 }
 
@@ -73,6 +73,9 @@ type service struct {
 }
 
 func newService(ctx context.Context, w wiring) (*service, error) {
+	if err := w.current(ctx); err != nil {
+		return nil, err
+	}
 	s := &service{wiring: w, wishes: make(chan struct{}, 1)}
 	c := web.Config{Origin: w.origin, Log: w.log, Now: w.now, OnErase: func() {
 		select {
@@ -91,7 +94,7 @@ func newService(ctx context.Context, w wiring) (*service, error) {
 		}
 	}
 	if k := w.keeping; k != nil {
-		s.keeper = &keep.Keeper{Keys: k.keys, Rotations: k.store, Erasures: k.store, Now: s.now, Progress: s.logRotation}
+		s.keeper = &keep.Keeper{Keys: k.keys, Past: k.store, Rotations: k.store, Erasures: k.store, Now: s.now, Progress: s.logRotation}
 	}
 	var err error
 	if s.web, err = web.New(c); err == nil && s.publisher != nil {
@@ -145,7 +148,7 @@ func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosi
 		s.log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.registrar = &disclose.Registrar{
-		Keys: d.keys, Cases: d.store, Records: d.store, Erasures: d.store, Bundles: d.store, Ceremonies: d.store, Log: s.publisher, Now: s.now,
+		Keys: guarded{d.keys, d.store}, Cases: d.store, Records: d.store, Erasures: d.store, Bundles: d.store, Ceremonies: d.store, Log: s.publisher, Now: s.now,
 	}
 	c.Registrar, c.LogTiles = s.registrar, s.publisher.Handler()
 	if c.Once == nil {

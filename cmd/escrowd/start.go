@@ -8,6 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/translog"
 )
@@ -37,6 +40,54 @@ func (s *service) agree(ctx context.Context) error {
 		return alarm // nil if they are down
 	}
 	return nil
+}
+
+// What the sides ask of the key service, beside their work: which versions of
+// the record key there are.
+type (
+	issuingKeys interface {
+		issue.Keys
+		keep.Versions
+	}
+	disclosingKeys interface {
+		disclose.Keys
+		keep.Versions
+	}
+)
+
+// current refuses to start with a key service that was taken back behind what
+// the database saw, as a restored snapshot is.
+func (w *wiring) current(ctx context.Context) error {
+	var err error
+	if i := w.issuing; i != nil {
+		err = keep.Current(ctx, i.keys, i.store)
+	}
+	if d := w.disclosing; d != nil && err == nil {
+		err = keep.Current(ctx, d.keys, d.store)
+	}
+	if k := w.keeping; k != nil && err == nil {
+		err = keep.Current(ctx, k.keys, k.store)
+	}
+	return err
+}
+
+// guarded hands out no first half that a key service opened which was taken
+// back while the service ran. It asks afterwards: what was asked before could
+// be taken back in between.
+type guarded struct {
+	disclosingKeys
+	past keep.Past
+}
+
+// UnwrapHalf implements disclose.Keys.
+func (g guarded) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
+	half, err := g.disclosingKeys.UnwrapHalf(ctx, label, wrapped)
+	older := keep.Current(ctx, g.disclosingKeys, g.past)
+	if older == nil || err != nil && !errors.Is(older, keep.ErrRollback) {
+		return half, err
+	}
+	clear(half)
+	return nil, older
 }
 
 func logCommand() *cobra.Command {

@@ -30,6 +30,7 @@ package keep
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
@@ -44,6 +45,8 @@ var (
 		"a record is still under an old key: nothing was destroyed, run the rotation again")
 	ErrVersion = refusal.New(refusal.Unavailable, "keys.version",
 		"the key service is at another version than the rotation in the database: restore both to one moment before anything is destroyed")
+	ErrRollback = refusal.New(refusal.Unavailable, "keys.rollback",
+		"the key service is older than the rotations in the database, as after the restore of an old snapshot: restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
 )
 
 // Half is a wrapped first half and the label that it is bound to.
@@ -53,8 +56,7 @@ type Half struct{ Label, Wrapped string }
 // It cannot wrap or open. Implementations return a refusal of kind Unavailable
 // when the service is down, sealed or in doubt; every call may be repeated.
 type Keys interface {
-	// Versions returns the oldest version of the key that exists and the newest.
-	Versions(ctx context.Context) (oldest, newest int, err error)
+	Versions
 	// Rotate makes a version, from which on new halves are wrapped under it.
 	Rotate(ctx context.Context) error
 	// Rewrap returns each half under the newest version, in order. All or
@@ -62,6 +64,41 @@ type Keys interface {
 	Rewrap(ctx context.Context, halves []Half) ([]string, error)
 	// Retire destroys every version below oldest, for good.
 	Retire(ctx context.Context, oldest int) error
+}
+
+// Versions is the key service as each side may ask it.
+type Versions interface {
+	// Versions returns the oldest version of the record key that exists and the
+	// newest.
+	Versions(ctx context.Context) (oldest, newest int, err error)
+}
+
+// Past is what the database saw of the record key.
+type Past interface {
+	// Seen returns the version below which every one was destroyed, and the
+	// newest that was in use; 1 where there was no rotation.
+	Seen(ctx context.Context) (oldest, newest int, err error)
+}
+
+// Current refuses, with ErrRollback, a key service that was taken back behind what
+// the database saw: a version that was made is missing, or one that was
+// destroyed exists again (ATTACKS F15). It cannot tell that the database was
+// taken back as well, which the witnesses of the log can, nor a version that
+// somebody made a second time by hand, under which nothing opens.
+func Current(ctx context.Context, keys Versions, past Past) error {
+	// In this order: what is seen first is there when the key service is asked.
+	oldest, newest, err := past.Seen(ctx)
+	if err != nil {
+		return err
+	}
+	haveOldest, haveNewest, err := keys.Versions(ctx)
+	if err != nil {
+		return err
+	}
+	if haveOldest < oldest || haveNewest < newest {
+		return ErrRollback.Because(fmt.Errorf("it has the versions %d to %d, where %d to %d were seen", haveOldest, haveNewest, oldest, newest))
+	}
+	return nil
 }
 
 // State is where a rotation stands. It moves only forward.
@@ -127,6 +164,7 @@ type Erasures interface {
 // Keeper runs the keeping side. Progress and Batch may be left out.
 type Keeper struct {
 	Keys      Keys
+	Past      Past
 	Rotations Rotations
 	Erasures  Erasures
 	Now       func() time.Time
@@ -143,6 +181,11 @@ type Keeper struct {
 // still the one that was rewrapped, and nothing is destroyed while a single
 // half is below it.
 func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
+	// A rotation of an older key service would make a version that has the number
+	// of another one, and destroy what the newest snapshot still opens.
+	if err := Current(ctx, k.Keys, k.Past); err != nil {
+		return Rotation{}, err
+	}
 	_, newest, err := k.Keys.Versions(ctx)
 	if err != nil {
 		return Rotation{}, err

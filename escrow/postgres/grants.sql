@@ -4,6 +4,9 @@
 -- All: the version of the schema.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing, penname_keeping;
 
+-- Those who use the record key: which versions of it were in use, and which exist no more.
+GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_disclosing;
+
 -- The issuing side writes sealed fields and links, and never reads them.
 GRANT INSERT (label, first_half, second_half, fields, sealed, day) ON records TO penname_issuing;
 GRANT INSERT (id, label, digest, fingerprint, likeness, birth, day) ON persons TO penname_issuing;

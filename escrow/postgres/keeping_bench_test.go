@@ -45,7 +45,7 @@ func BenchmarkRotation(b *testing.B) {
 	}
 	alone := records / time.Since(start).Seconds()
 
-	k := &keep.Keeper{Keys: v.Keeping(b), Rotations: h.k, Erasures: h.k, Now: time.Now, Batch: batch}
+	k := &keep.Keeper{Keys: v.Keeping(b), Past: h.k, Rotations: h.k, Erasures: h.k, Now: time.Now, Batch: batch}
 	moved := int64(0)
 	for b.Loop() {
 		r, err := k.Rotate(b.Context())

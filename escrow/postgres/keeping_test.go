@@ -75,7 +75,7 @@ func (h *house) enrol(t testing.TB) issue.Enrolment {
 }
 
 func (h *house) keeper() *keep.Keeper {
-	return &keep.Keeper{Keys: h.keys, Rotations: h.k, Erasures: h.k, Now: func() time.Time { return day }, Batch: 4}
+	return &keep.Keeper{Keys: h.keys, Past: h.k, Rotations: h.k, Erasures: h.k, Now: func() time.Time { return day }, Batch: 4}
 }
 
 // ask is a person's wish.
@@ -591,7 +591,7 @@ func TestD04KeepingSide(t *testing.T) {
 		}
 	}
 	for _, role := range []string{"penname_issuing", "penname_disclosing"} {
-		for _, statement := range []string{`UPDATE records SET first_half = 'vault:v2:AAAA'`, `SELECT close_rotation(2)`, `SELECT 1 FROM rotations`, `UPDATE erasures SET leaf = 1`} {
+		for _, statement := range []string{`UPDATE records SET first_half = 'vault:v2:AAAA'`, `SELECT close_rotation(2)`, `SELECT position FROM rotations`, `UPDATE rotations SET records = 0`, `UPDATE erasures SET leaf = 1`} {
 			if state, _ := sqlState(try(t, as(t, h.admin, role), statement)); state != "42501" {
 				t.Errorf("%s as %s: %q", statement, role, state)
 			}

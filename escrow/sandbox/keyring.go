@@ -227,14 +227,28 @@ func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, 
 	return value, nil
 }
 
-// Versions implements keep.Keys.
+// Versions implements keep.Versions.
+func (k *IssuingKeyring) Versions(ctx context.Context) (oldest, newest int, err error) {
+	return k.ring.bounds(ctx)
+}
+
+// Versions implements keep.Versions.
+func (k *DisclosingKeyring) Versions(ctx context.Context) (oldest, newest int, err error) {
+	return k.ring.bounds(ctx)
+}
+
+// Versions implements keep.Versions.
 func (k *KeepingKeyring) Versions(ctx context.Context) (oldest, newest int, err error) {
+	return k.ring.bounds(ctx)
+}
+
+func (r *ring) bounds(ctx context.Context) (oldest, newest int, err error) {
 	if ctx.Err() != nil {
 		return 0, 0, errKeysStopped.Because(ctx.Err())
 	}
-	k.ring.mu.RLock()
-	defer k.ring.mu.RUnlock()
-	return k.ring.oldest, k.ring.newest, nil
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.oldest, r.newest, nil
 }
 
 // Rotate implements keep.Keys. The new version is random: it follows from

@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"encoding/base64"
-	"errors"
 	"net/http"
 	"strings"
 
@@ -28,30 +27,6 @@ func OpenKeeping(ctx context.Context, c Config) (*Keeping, error) {
 		return nil, err
 	}
 	return &Keeping{s}, nil
-}
-
-// Versions implements [keep.Keys].
-func (k *Keeping) Versions(ctx context.Context) (oldest, newest int, err error) {
-	f, err := k.flags(ctx)
-	return max(f.MinAvailable, 1), f.LatestVersion, err
-}
-
-func (k *Keeping) flags(ctx context.Context) (keyFlags, error) {
-	var key struct{ Data keyFlags }
-	err := k.must(k.call(ctx, http.MethodGet, mount+"/keys/"+keyRecord, nil, &key))
-	if err == nil && key.Data.LatestVersion < 1 {
-		err = errBadResponse
-	}
-	return key.Data, err
-}
-
-// must gives a bare status a meaning: Vault did not do it, or says so.
-func (k *Keeping) must(err error) error {
-	var status *statusError
-	if errors.As(err, &status) && !errors.Is(err, ErrDenied) && !errors.Is(err, ErrRedirect) {
-		return ErrUnavailable.Because(status)
-	}
-	return err
 }
 
 // Rotate implements [keep.Keys].

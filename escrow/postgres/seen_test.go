@@ -1,0 +1,131 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"testing"
+
+	"github.com/penname/penname/escrow/keep"
+)
+
+// restored is a key service with the versions that an old snapshot had.
+type restored struct {
+	keep.Keys
+	oldest, newest int
+}
+
+func (r restored) Versions(context.Context) (oldest, newest int, err error) {
+	return r.oldest, r.newest, nil
+}
+
+// F15: after each step of a rotation, every key service that is older than the
+// step is refused, on every side and before a rotation, and nothing changes.
+func TestF15OlderKeyService(t *testing.T) {
+	type versions struct{ oldest, newest int }
+	for name, step := range map[string]struct {
+		prepare func(t *testing.T, h *house)
+		seen    versions // by the issuing and the disclosing side
+		keeps   versions // by the keeping side
+	}{
+		"nothing was rotated": {func(*testing.T, *house) {}, versions{1, 1}, versions{1, 1}},
+		"a rotation is written down and no version made": {func(t *testing.T, h *house) {
+			begin(t, h)
+		}, versions{1, 1}, versions{1, 1}},
+		"the version is made and a record came in under it": {func(t *testing.T, h *house) {
+			begin(t, h)
+			if err := h.keys.Rotate(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			h.enrol(t)
+		}, versions{1, 1}, versions{1, 2}},
+		"records were moved": {func(t *testing.T, h *house) {
+			h.stop(t, 1)
+		}, versions{1, 2}, versions{1, 2}},
+		"one rotation is done":   {func(t *testing.T, h *house) { h.rotate(t) }, versions{2, 2}, versions{2, 2}},
+		"two rotations are done": {func(t *testing.T, h *house) { h.rotate(t); h.rotate(t) }, versions{3, 3}, versions{3, 3}},
+		"the second one is under way": {func(t *testing.T, h *house) {
+			h.rotate(t)
+			h.stop(t, 1)
+		}, versions{2, 3}, versions{2, 3}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, 6)
+			step.prepare(t, h)
+			for _, side := range []struct {
+				past keep.Past
+				seen versions
+			}{{h.s, step.seen}, {h.d, step.seen}, {h.k, step.keeps}} {
+				var have versions
+				var err error
+				if have.oldest, have.newest, err = side.past.Seen(t.Context()); err != nil || have != side.seen {
+					t.Errorf("%T saw %v, %v; want %v", side.past, have, err, side.seen)
+				}
+				if err := keep.Current(t.Context(), h.keys, side.past); err != nil {
+					t.Errorf("%T refuses the key service as it is: %v %v", side.past, err, cause(err))
+				}
+				for _, old := range []versions{{side.seen.oldest - 1, side.seen.newest}, {side.seen.oldest, side.seen.newest - 1}, {1, 1}} {
+					if old == side.seen {
+						continue
+					}
+					err := keep.Current(t.Context(), restored{h.keys, old.oldest, old.newest}, side.past)
+					if !errors.Is(err, keep.ErrRollback) {
+						t.Errorf("%T with %v: %v", side.past, old, err)
+					}
+				}
+			}
+			if step.keeps == (versions{1, 1}) {
+				return
+			}
+			before, rotations := h.rows(t), one[string](t, h.conn, `SELECT string_agg(rotations::text, ' ' ORDER BY version) FROM rotations`)
+			k := h.keeper()
+			k.Keys = restored{h.keys, 1, 1}
+			if _, err := k.Rotate(t.Context()); !errors.Is(err, keep.ErrRollback) {
+				t.Errorf("it rotated an older key service: %v", err)
+			}
+			if !maps.Equal(before, h.rows(t)) || rotations != one[string](t, h.conn, `SELECT string_agg(rotations::text, ' ' ORDER BY version) FROM rotations`) {
+				t.Error("the refused rotation changed something")
+			}
+			h.rotate(t) // with the newest snapshot it goes on
+			for label, wrapped := range h.rows(t) {
+				if half, err := h.open.UnwrapHalf(t.Context(), label, wrapped); err != nil || string(half) != string(h.halfs[label]) {
+					t.Errorf("a record does not open: %v", err)
+				}
+			}
+		})
+	}
+}
+
+func begin(t *testing.T, h *house) {
+	t.Helper()
+	_, release, err := h.k.Begin(t.Context(), 2)
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	release()
+}
+
+func (h *house) rotate(t *testing.T) {
+	t.Helper()
+	if _, err := h.keeper().Rotate(t.Context()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+}
+
+// stop rotates until so many batches were moved, and then the process dies.
+func (h *house) stop(t *testing.T, batches int) {
+	t.Helper()
+	ctx, die := context.WithCancel(t.Context())
+	defer die()
+	k := h.keeper()
+	k.Progress = func(r keep.Rotation, step string) {
+		if step == "records moved" {
+			if batches--; batches == 0 {
+				die()
+			}
+		}
+	}
+	if _, err := k.Rotate(ctx); err == nil {
+		t.Fatal("the rotation was not stopped")
+	}
+}
