@@ -8,15 +8,18 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -47,6 +50,48 @@ func (s *scene) database(ts *testscript.TestScript, args []string) error {
 		defer conn.Close(context.Background()) //nolint:errcheck // a test's connection
 		_, err = conn.Exec(context.Background(), "SET search_path = penname; SET session_replication_role = replica; "+args[1])
 		return err
+	}
+	return fmt.Errorf("unknown deed %q", args[0])
+}
+
+// mirror is what somebody does to a mirror of the log: tamper DIR flips one bit
+// of the newest leaf, stranger DIR makes it a mirror of another log, which has
+// the same leaves.
+func (s *scene) mirror(ts *testscript.TestScript, args []string) error {
+	dir := ts.MkAbs(args[1])
+	switch args[0] {
+	case "tamper":
+		newest, err := filepath.Glob(filepath.Join(dir, "tile", "entries", "*.p", "*"))
+		if err != nil || len(newest) != 1 {
+			return fmt.Errorf("%d partial tiles: %w", len(newest), err)
+		}
+		b, err := os.ReadFile(newest[0])
+		if err != nil {
+			return err
+		}
+		b[len(b)-1] ^= 1
+		return os.WriteFile(newest[0], b, 0o600)
+	case "stranger":
+		name := filepath.Join(dir, "checkpoint")
+		signed, err := os.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		_, tree, _ := strings.Cut(string(signed), "\n")
+		tree, _, _ = strings.Cut(tree, "\n\n")
+		skey, _, err := translog.NewKey("another.example/log")
+		if err != nil {
+			return err
+		}
+		signer, err := note.NewSigner(skey)
+		if err != nil {
+			return err
+		}
+		signed, err = note.Sign(&note.Note{Text: "another.example/log\n" + tree + "\n"}, signer)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(name, signed, 0o600)
 	}
 	return fmt.Errorf("unknown deed %q", args[0])
 }

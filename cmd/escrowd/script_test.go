@@ -39,6 +39,7 @@ import (
 //	escrowd …                                                      the operator's program
 //	capture NAME REGEXP                                            keeps what was just printed
 //	database backup FILE | restore FILE | alter SQL   start         the operator's database
+//	mirror tamper DIR | stranger DIR                               a mirror of the log in bad hands
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
 //	keys rotate                                                    what escrowd keys rotate does
@@ -85,7 +86,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"person": wrap((*scene).person), "platform": wrap((*scene).platform), "draft": wrap((*scene).draft),
 			"escrow": run((*scene).escrowProgram), "escrowd": run((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
-			"database": wrap((*scene).database), "vault": wrap((*scene).vaultWord), "start": wrap((*scene).start),
+			"database": wrap((*scene).database), "vault": wrap((*scene).vaultWord), "start": wrap((*scene).start), "mirror": wrap((*scene).mirror),
 			"rules": wrap((*scene).rules), "leaks": leaks,
 			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater), "log": wrap((*scene).logHolds),
 		},

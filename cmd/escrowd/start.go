@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/spf13/cobra"
@@ -108,12 +107,11 @@ func logCommand() *cobra.Command {
 			if err := store.Check(cmd.Context()); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "every row has its leaf, and every leaf its row")
-			return nil
+			return reportLost(cmd.Context(), store, cmd.OutOrStdout())
 		},
 	}
 	check.Flags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of role penname_disclosing")
-	c := &cobra.Command{Use: "log", Short: "Check the public log against the database"}
-	c.AddCommand(check)
+	c := &cobra.Command{Use: "log", Short: "Check the public log against the database, and bring an old backup back to it"}
+	c.AddCommand(check, reconcileCommand())
 	return c
 }

@@ -60,6 +60,8 @@ var (
 		"the authority has filed another document under this warrant id: a new warrant needs a new id")
 	ErrDataErased = refusal.New(refusal.NotFound, "warrant.data_erased",
 		"the person deleted the record of one of the targets before this warrant: there is nothing left to open")
+	ErrInterrupted = refusal.New(refusal.Denied, "warrant.interrupted",
+		"what became of this case after a backup was lost with the database, so that nothing more can come of it: the court must issue a new warrant")
 	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
 		"this registrar serves production and preservation warrants only")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
@@ -378,6 +380,8 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 		if a.Decision != policy.Approve {
 			return nil, ErrCaseClosed
 		}
+	case c.State == Interrupted:
+		return nil, ErrInterrupted
 	case c.State != Recorded:
 		return nil, ErrCaseClosed
 	case !now.Before(c.Expires):
@@ -537,6 +541,8 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 		return policy.Delivery{}, ErrQuorumNotMet
 	case Declined:
 		return policy.Delivery{}, ErrDeclined
+	case Interrupted:
+		return policy.Delivery{}, ErrInterrupted
 	case Authorised:
 		if c, err = r.release(ctx, c); err != nil {
 			return policy.Delivery{}, err
@@ -544,6 +550,9 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 	}
 	if c.ReleasedLeaf == 0 {
 		return policy.Delivery{}, ErrCaseClosed // withdrawn while it was being released
+	}
+	if c.Package == nil {
+		return policy.Delivery{}, ErrInterrupted // and noticed since
 	}
 	leaf, err := r.logged(ctx, c.ReleasedLeaf)
 	if err != nil {
@@ -561,10 +570,14 @@ func (r *Registrar) Notify(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	interrupted, err := r.Cases.List(ctx, Interrupted)
+	if err != nil {
+		return 0, err
+	}
 	var closed int
 	var failed error
-	for _, c := range due {
-		if r.Now().Before(c.SecrecyEnds) {
+	for _, c := range append(due, interrupted...) {
+		if c.ReleasedLeaf == 0 || r.Now().Before(c.SecrecyEnds) {
 			continue
 		}
 		if _, err := r.Cases.Apply(ctx, c.ID, r.notice); err != nil {
@@ -577,26 +590,31 @@ func (r *Registrar) Notify(ctx context.Context) (int, error) {
 }
 
 func (r *Registrar) notice(c *Case) ([]Entry, error) {
-	if c.State != Released {
+	if c.State != Released && (c.State != Interrupted || c.ReleasedLeaf == 0) {
 		return nil, ErrCaseClosed
 	}
 	w, err := policy.ParseUnverified(c.Submission.Warrant)
 	if err != nil {
 		return nil, err
 	}
+	c.Serve(w, r.Now().UTC().Truncate(24*time.Hour))
+	return []Entry{{Leaf: proof.Leaf{
+		Version: 1, Kind: proof.KindNoticed, Day: day(r.Now()), Case: &c.RecordedLeaf,
+		Salt: hex.EncodeToString(c.Salt[:]),
+	}, Index: &c.NoticedLeaf}}, nil
+}
+
+// Serve tells the persons whom the warrant of the case names, on that day.
+func (c *Case) Serve(w *policy.Warrant, day time.Time) {
 	c.State = Noticed
 	for _, t := range w.Targets {
 		c.Notices = append(c.Notices, Notice{
 			Pseudonym: t.Pseudonym, Platform: t.Platform,
 			Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
 			Requester: w.Requester.Organisation, Fields: w.Fields,
-			Leaf: c.RecordedLeaf, Day: r.Now().UTC().Truncate(24 * time.Hour),
+			Leaf: c.RecordedLeaf, Day: day,
 		})
 	}
-	return []Entry{{Leaf: proof.Leaf{
-		Version: 1, Kind: proof.KindNoticed, Day: day(r.Now()), Case: &c.RecordedLeaf,
-		Salt: hex.EncodeToString(c.Salt[:]),
-	}, Index: &c.NoticedLeaf}}, nil
 }
 
 func signedApprovals(c Case) []string {

@@ -14,6 +14,7 @@ import (
 //
 //	recorded → authorised → released → noticed
 //	recorded → declined
+//	recorded, authorised → lost → noticed
 type State string
 
 // The states of a case.
@@ -23,6 +24,9 @@ const (
 	Released   State = "released"   // the package exists, encrypted to the requester
 	Noticed    State = "noticed"    // secrecy ended and the persons concerned were told
 	Declined   State = "declined"   // so many custodians declined that no quorum can be reached
+	// Interrupted: the log says that more became of it than a backup that was
+	// restored knows. It goes on with nothing but the notice, if it was released.
+	Interrupted State = "lost"
 )
 
 // Case is one warrant and all that became of it.
@@ -45,7 +49,7 @@ type Case struct {
 	// others are 0 until the state is reached (leaf 0 is always a bundle).
 	RecordedLeaf, AuthorisedLeaf, ReleasedLeaf, NoticedLeaf int64
 
-	Package []byte   // what the requester receives; nil before Released
+	Package []byte   // what the requester receives; nil before Released, and if it was lost
 	Notices []Notice // set when Noticed
 }
 
@@ -126,7 +130,7 @@ type Erasures interface {
 	// nor are cleared up to the newest case.
 	Pending(ctx context.Context) (labels []string, err error)
 	// Holding returns the cases that hold their targets at now: recorded and not
-	// expired, authorised and not expired, or released and not noticed. newest is
+	// expired, authorised or lost and not expired, or released and not noticed. newest is
 	// the recorded leaf of a case that is among those looked at, with every case
 	// before it; -1 if there is none.
 	Holding(ctx context.Context, now time.Time) (cases []Case, newest int64, err error)

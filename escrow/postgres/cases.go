@@ -344,7 +344,7 @@ func (d *Disclosing) Holding(ctx context.Context, now time.Time) (cases []disclo
 		if err := c.QueryRow(ctx, `SELECT coalesce(max(recorded_leaf), -1) FROM cases`).Scan(&newest); err != nil {
 			return err
 		}
-		cases, err = readCases(ctx, c, `WHERE c.state IN ('recorded', 'authorised') AND c.expires > $1 OR c.state = 'released'`, now.UTC())
+		cases, err = readCases(ctx, c, `WHERE c.state IN ('recorded', 'authorised', 'lost') AND c.expires > $1 OR c.state = 'released'`, now.UTC())
 		return err
 	})
 	return cases, newest, err

@@ -21,7 +21,8 @@ import (
 // Check compares every case, decision, bundle and refusal with its leaf in the
 // log, every leaf with its row, and every hash and the newest checkpoint with
 // the leaves (invariants I7 and I8). It is nil or [ErrDamaged], whose cause
-// names the first leaf that is wrong.
+// names the first leaf that is wrong. A leaf that [Disclosing.Restore] recorded
+// as lost needs no row: [Disclosing.Lost] names it.
 //
 // It finds a row that was deleted, changed or taken back to an older version. It
 // does NOT find that the database as a whole is older than what was published:
@@ -38,7 +39,11 @@ func (d *Disclosing) Check(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		hashes, err := checkLeaves(ctx, tx, rows)
+		lost, err := lostLeaves(ctx, tx)
+		if err != nil {
+			return err
+		}
+		hashes, err := checkLeaves(ctx, tx, rows, lost)
 		if err != nil {
 			return err
 		}
@@ -145,8 +150,21 @@ func clone(index *int64) *int64 {
 	return &i
 }
 
+// lostLeaves are those that may be without a row, or with a row that lacks its
+// package.
+func lostLeaves(ctx context.Context, tx pgx.Tx) (map[int64]bool, error) {
+	rows, err := tx.Query(ctx, `SELECT leaf FROM lost_leaves`)
+	if err != nil {
+		return nil, err
+	}
+	lost := make(map[int64]bool)
+	var leaf int64
+	_, err = pgx.ForEachRow(rows, []any{&leaf}, func() error { lost[leaf] = true; return nil })
+	return lost, err
+}
+
 // checkLeaves compares the leaves with the rows and returns the record hashes.
-func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf) ([]tlog.Hash, error) {
+func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf, lost map[int64]bool) ([]tlog.Hash, error) {
 	rows, err := tx.Query(ctx, `SELECT index, leaf FROM log_leaves ORDER BY index`)
 	if err != nil {
 		return nil, err
@@ -164,6 +182,14 @@ func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf) ([]t
 			return damaged("leaf %d is not one", index)
 		}
 		row, ok := want[index]
+		if lost[index] {
+			if !ok {
+				return nil
+			}
+			if row.Kind == proof.KindReleased && row.Package == "" {
+				row.Package = have.Package
+			}
+		}
 		if !ok {
 			return damaged("leaf %d (%s) has no row", index, have.Kind)
 		}

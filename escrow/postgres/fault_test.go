@@ -306,6 +306,23 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 				},
 			}
 		},
+		"Restore": func() write {
+			c := file(t, d, 1)
+			f := futureOf(t, d)
+			f.add(t, approvedLeaf(&c, "bar"))
+			f.add(t, leafOf(&c, proof.KindAuthorised))
+			grew := leaves(2)
+			return write{
+				try: func(ctx context.Context) error { return d.Restore(ctx, f.from, f.leaves(t, f.from), nil) },
+				once: func(t *testing.T) {
+					grew(t)
+					got, err := d.Case(ctx, c.ID)
+					must(err)
+					is(t, "state", got.State, disclose.Interrupted)
+					is(t, "authorised", got.AuthorisedLeaf, f.from+1)
+				},
+			}
+		},
 		"Apply":        decision(2, 1),
 		"Apply/quorum": decision(1, 2),
 		"SaveCheckpoint": func() write {

@@ -36,6 +36,7 @@ GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_disclosing;
 GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_disclosing;
 GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_disclosing;
 GRANT SELECT (n, size, root, signed), INSERT (n, size, root, signed) ON log_checkpoints TO penname_disclosing;
+GRANT SELECT (leaf), INSERT (leaf) ON lost_leaves TO penname_disclosing;
 
 -- Cases: a row moves forward, everything about it is appended.
 GRANT SELECT (leaf, bundle, endorsements), INSERT (leaf, bundle, endorsements) ON bundles TO penname_disclosing;
@@ -56,6 +57,7 @@ GRANT SELECT (label, salt, day, cleared, leaf, version), UPDATE (leaf, version) 
 GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;
 GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_keeping;
 GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_keeping;
+GRANT SELECT (leaf) ON lost_leaves TO penname_keeping;
 
 -- The custodians' message board: appended to.
 GRANT SELECT (plan_hash, plan), INSERT (plan_hash, plan) ON ceremonies TO penname_disclosing;

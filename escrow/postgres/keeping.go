@@ -199,9 +199,14 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 			erased = done
 			return refused(ctx, err)
 		}
-		index, err := translog.Sequence(ctx, log, leaf)
+		index, err := lostErasure(ctx, tx, leaf.Commitment)
 		if err != nil {
-			return err
+			return refused(ctx, err)
+		}
+		if index < 0 { // not carried out before, in what a restored backup lacked
+			if index, err = translog.Sequence(ctx, log, leaf); err != nil {
+				return err
+			}
 		}
 		b := &pgx.Batch{}
 		// Every copy of the half that was ever made is under this version or an

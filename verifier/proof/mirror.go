@@ -16,10 +16,10 @@ import (
 
 // MirrorReport says what a run of [Log.Mirror] did.
 type MirrorReport struct {
-	Size   int64  // leaves in the mirror, all verified
-	Root   string // of the tree, base64
-	Before int64  // leaves that were in the mirror before
-	Mended int64  // tiles that were there and wrong, and were fetched again
+	Size   int64  `json:"size"`   // leaves in the mirror, all verified
+	Root   string `json:"root"`   // of the tree, base64
+	Before int64  `json:"before"` // leaves that were in the mirror before
+	Mended int64  `json:"mended"` // tiles that were there and wrong, and were fetched again
 }
 
 // Directory returns a reader of a mirror, or of any log in the C2SP tlog-tiles

@@ -25,18 +25,59 @@ func pathEscape(s string) string { return url.PathEscape(s) }
 
 // log is `escrow log`: what anyone can check.
 func (p *program) log() *cobra.Command {
-	return group("log", "Check the public log yourself", p.logAudit(), p.logNotices())
+	return group("log", "Check the public log yourself", p.logAudit(), p.logNotices(), p.logMirror())
 }
 
-// auditFlags are what both commands need to trust anything.
+// trustFlags are what every command here needs to trust anything.
+type trustFlags struct{ bundles []string }
+
+func (f *trustFlags) add(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.bundles, "bundle", nil, "bundle of rules that you trust, the newest first; can be given again for older ones")
+}
+
+// trust returns the log that the newest bundle names, and the bundles by hash.
+func (p *program) trust(f trustFlags) (*proof.Log, map[string]*policy.Bundle, error) {
+	if len(f.bundles) == 0 {
+		return nil, nil, usageError{errors.New("--bundle is needed: the rules, witnesses and custodians that you trust")}
+	}
+	byHash := make(map[string]*policy.Bundle)
+	var newest *policy.Bundle
+	for _, name := range f.bundles {
+		b, err := p.readBundle(name)
+		if err != nil {
+			return nil, nil, err
+		}
+		byHash[b.Hash()] = b
+		if newest == nil {
+			newest = b
+		}
+	}
+	if p.server == "" {
+		p.server = newest.Registrar
+	}
+	log, err := newest.TrustedLog()
+	return log, byHash, err
+}
+
+// tiles reads the log from a mirror, or from the server if there is none.
+func (p *program) tiles(mirror string) (torchwood.TileReader, error) {
+	if mirror != "" {
+		return proof.Directory(mirror)
+	}
+	return proof.Fetch(strings.TrimRight(p.server, "/") + "/log")
+}
+
+// auditFlags are what an audit takes.
 type auditFlags struct {
-	bundles     []string
+	trustFlags
+	mirror      string
 	since, save string
 	at          string
 }
 
 func (f *auditFlags) add(c *cobra.Command) {
-	c.Flags().StringArrayVar(&f.bundles, "bundle", nil, "bundle of rules that you trust, the newest first; can be given again for older ones")
+	f.trustFlags.add(c)
+	c.Flags().StringVar(&f.mirror, "mirror", "", "folder of a mirror to read instead of the server")
 	c.Flags().StringVar(&f.since, "since", "", "checkpoint that an earlier audit saved: the log must contain it")
 	c.Flags().StringVar(&f.save, "save", "", "file to save the checkpoint to, for --since next time")
 	c.Flags().StringVar(&f.at, "at", "", "time to judge overdue notices at, RFC 3339 (default now)")
@@ -44,29 +85,11 @@ func (f *auditFlags) add(c *cobra.Command) {
 
 // audit reads the whole log and checks everything.
 func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, proof.Statistics, error) {
-	if len(f.bundles) == 0 {
-		return nil, proof.Statistics{}, usageError{errors.New("--bundle is needed: the rules, witnesses and custodians that you trust")}
-	}
-	byHash := make(map[string]*policy.Bundle)
-	var newest *policy.Bundle
-	for _, name := range f.bundles {
-		b, err := p.readBundle(name)
-		if err != nil {
-			return nil, proof.Statistics{}, err
-		}
-		byHash[b.Hash()] = b
-		if newest == nil {
-			newest = b
-		}
-	}
-	log, err := newest.TrustedLog()
+	log, byHash, err := p.trust(f.trustFlags)
 	if err != nil {
 		return nil, proof.Statistics{}, err
 	}
-	if p.server == "" {
-		p.server = newest.Registrar
-	}
-	tiles, err := proof.Fetch(strings.TrimRight(p.server, "/") + "/log")
+	tiles, err := p.tiles(f.mirror)
 	if err != nil {
 		return nil, proof.Statistics{}, err
 	}
@@ -145,6 +168,37 @@ func explained(err error) error {
 	return err
 }
 
+func (p *program) logMirror() *cobra.Command {
+	var f trustFlags
+	c := leaf("mirror DIR", "Keep a verified copy of the public log that outlives its operator, and bring it up to date",
+		"escrow log mirror /srv/mirror --bundle bundle.json --server https://penname.example", cobra.ExactArgs(1),
+		func(ctx context.Context, args []string) error {
+			log, _, err := p.trust(f)
+			if err != nil {
+				return err
+			}
+			tiles, err := p.tiles("")
+			if err != nil {
+				return err
+			}
+			r, err := log.Mirror(ctx, tiles, args[0], func(done, size int64) {
+				if !p.json && done < size {
+					fmt.Fprintf(p.Stderr, "%d of %d leaves\n", done, size)
+				}
+			})
+			if err != nil {
+				return explained(err)
+			}
+			text := fmt.Sprintf("%d leaves verified, %d of them new\nroot %s", r.Size, r.Size-r.Before, r.Root)
+			if r.Mended > 0 {
+				text += fmt.Sprintf("\n%d files were wrong on this disk and were fetched again", r.Mended)
+			}
+			return p.print(r, text)
+		})
+	f.add(c)
+	return c
+}
+
 func (p *program) logNotices() *cobra.Command {
 	var f auditFlags
 	var name, platform string
@@ -161,7 +215,7 @@ func (p *program) logNotices() *cobra.Command {
 			if err != nil {
 				return explained(err)
 			}
-			found, secret, err := p.concerns(ctx, report, name, platform)
+			found, secret, err := p.concerns(ctx, report, f.mirror, name, platform)
 			if err != nil {
 				return err
 			}
@@ -180,8 +234,8 @@ func (p *program) logNotices() *cobra.Command {
 // concerns returns the recorded warrants, opened by a notice, that name the pen
 // name, and how many released ones are still secret. The pen name is compared
 // on this machine.
-func (p *program) concerns(ctx context.Context, report *proof.Report, name, platform string) (found []int64, secret int64, err error) {
-	tiles, err := proof.Fetch(strings.TrimRight(p.server, "/") + "/log")
+func (p *program) concerns(ctx context.Context, report *proof.Report, mirror, name, platform string) (found []int64, secret int64, err error) {
+	tiles, err := p.tiles(mirror)
 	if err != nil {
 		return nil, 0, err
 	}

@@ -1,0 +1,329 @@
+package postgres
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// future is the public log after a backup was taken: it begins with what the
+// backup has.
+type future struct {
+	d    *Disclosing
+	from int64
+	log  *translogtest.Memory
+}
+
+func futureOf(t testing.TB, d *Disclosing) *future {
+	t.Helper()
+	size, err := d.Size(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &future{d: d, from: size, log: new(translogtest.Memory)}
+	have, err := d.Leaves(t.Context(), 0, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, raw := range have {
+		leaf, err := proof.ParseLeaf(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.add(t, leaf)
+	}
+	return f
+}
+
+func (f *future) add(t testing.TB, leaf proof.Leaf) (index int64) {
+	t.Helper()
+	err := f.log.Update(t.Context(), func(tx translog.Tx) (err error) {
+		index, err = translog.Sequence(t.Context(), tx, leaf)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return index
+}
+
+func (f *future) leaves(t testing.TB, from int64) [][]byte {
+	t.Helper()
+	size, _ := f.log.Size(t.Context())
+	leaves, err := f.log.Leaves(t.Context(), from, size)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return leaves
+}
+
+func (f *future) restore(t testing.TB, bundles map[string][]byte) {
+	t.Helper()
+	if err := f.d.Restore(t.Context(), f.from, f.leaves(t, f.from), bundles); err != nil {
+		t.Fatal(err, cause(err))
+	}
+}
+
+func approvedLeaf(c *disclose.Case, custodian string) proof.Leaf {
+	l := leafOf(c, proof.KindApproved)
+	l.Custodian, l.Commitment = custodian, hex.EncodeToString(random(32))
+	return l
+}
+
+func releasedLeaf(c *disclose.Case) proof.Leaf {
+	l := leafOf(c, proof.KindReleased)
+	l.Package = hex.EncodeToString(random(32))
+	return l
+}
+
+func noticedLeaf(c *disclose.Case) proof.Leaf {
+	l := leafOf(c, proof.KindNoticed)
+	l.Salt = hex.EncodeToString(c.Salt[:])
+	return l
+}
+
+// readable files a case whose warrant can be read again.
+func readable(t testing.TB, d *Disclosing, quorum int) disclose.Case {
+	t.Helper()
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, leaf := newCase(quorum)
+	digest := strings.Repeat("ab", 32)
+	c.Submission.Warrant, err = policy.SignWarrant(jose.JSONWebKey{Key: key, KeyID: "court", Algorithm: "EdDSA"}, policy.Warrant{
+		ID: "w", Kind: policy.Production, Authority: "court", Jurisdiction: "GB", FileNumber: "7 O 1/26", LegalBasis: "§ 1",
+		OffenceClass: "threats-to-kill", Offence: "a threat", MaxPenaltyMonths: 60, Grounds: "g", Necessity: "n", Proportionality: "p",
+		Targets:   []policy.Target{{Pseudonym: assignment(t).Pseudonym, Platform: "town-square", Evidence: digest}},
+		Requester: policy.Requester{Name: "n", Organisation: "police", DeliveryKey: "pendk1.AAAA"}, Fields: []string{"name"},
+		Deadline: policy.TenDays, Secrecy: policy.Secrecy{Ends: day, Reason: "r"}, Bundle: digest, Audience: "https://penname.example",
+		IssuedAt: day, Expiry: day.AddDate(0, 1, 0),
+	})
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	c.WarrantHash = sha256.Sum256([]byte(c.Submission.Warrant))
+	leaf.Commitment = proof.Commit(c.Salt, "warrant", []byte(c.Submission.Warrant))
+	if c, err = d.File(t.Context(), c, leaf); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	return c
+}
+
+// I7: after a restored backup was brought back to the public log, every leaf has
+// its row or is named as lost, and a case that moved on in the lost part does
+// not move again.
+func TestI7WhatABackupLostIsNamed(t *testing.T) {
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	ctx := t.Context()
+	if err := d.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+		t.Fatal(err)
+	}
+	untouched, approved, opened, authorised, released := file(t, d, 2), file(t, d, 2), readable(t, d, 1), file(t, d, 1), readable(t, d, 1)
+	told, unreadable := readable(t, d, 1), file(t, d, 1)
+	apply(t, d, authorised.ID, approve("bar"))
+	for _, c := range []disclose.Case{released, unreadable} {
+		apply(t, d, c.ID, approve("bar"))
+		apply(t, d, c.ID, release)
+	}
+	consistent(t, d)
+
+	f := futureOf(t, d)
+	old, rules := []byte(`{"a":1}`), []byte(`{"a":2}`)
+	f.add(t, bundleLeaf(old))
+	f.add(t, bundleLeaf(rules))
+	f.add(t, approvedLeaf(&approved, "bar"))
+	for _, c := range []disclose.Case{opened, told} {
+		f.add(t, approvedLeaf(&c, "bar"))
+		f.add(t, leafOf(&c, proof.KindAuthorised))
+		f.add(t, releasedLeaf(&c))
+	}
+	f.add(t, noticedLeaf(&told))
+	f.add(t, releasedLeaf(&authorised))
+	f.add(t, approvedLeaf(&released, "late"))
+	f.add(t, noticedLeaf(&released))
+	f.add(t, noticedLeaf(&unreadable))
+	f.add(t, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
+	gone, leaf := newCase(1)
+	gone.RecordedLeaf = f.add(t, leaf)
+	f.add(t, approvedLeaf(&gone, "bar"))
+	f.restore(t, map[string][]byte{hashOf(rules): rules})
+	consistent(t, d)
+	if size, _ := f.log.Size(ctx); value[int64](t, admin, `SELECT count(*) FROM log_leaves`) != size {
+		t.Error("not all leaves are back")
+	}
+	if now, _, err := d.Current(ctx); err != nil || string(now) != string(rules) {
+		t.Errorf("the rules in force are %q, %v", now, err)
+	}
+
+	for name, w := range map[string]struct {
+		c       disclose.Case
+		state   disclose.State
+		notices int
+	}{
+		"untouched": {untouched, disclose.Recorded, 0}, "approved": {approved, disclose.Interrupted, 0}, "opened": {opened, disclose.Interrupted, 0},
+		"authorised": {authorised, disclose.Interrupted, 0}, "released": {released, disclose.Noticed, 1}, "told": {told, disclose.Noticed, 1},
+		"unreadable": {unreadable, disclose.Released, 0},
+	} {
+		got, err := d.Case(ctx, w.c.ID)
+		if err != nil || got.State != w.state || len(got.Notices) != w.notices {
+			t.Errorf("%s: %s with %d notices, %v", name, got.State, len(got.Notices), err)
+		}
+	}
+	named := map[string]int{}
+	lost, err := d.Lost(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range lost {
+		named[fmt.Sprint(l.Kind, " ", l.Case, l.CaseState)]++
+	}
+	for want, n := range map[string]int{
+		"bundle ": 1, "refused ": 1, "recorded ": 1, "approved ": 1,
+		"approved " + approved.ID + "lost": 1, "approved " + opened.ID + "lost": 1, "authorised " + opened.ID + "lost": 1, "released " + opened.ID + "lost": 1,
+		"released " + authorised.ID + "lost": 1, "approved " + released.ID + "noticed": 1, "noticed " + unreadable.ID + "released": 1,
+		"approved " + told.ID + "noticed": 1, "authorised " + told.ID + "noticed": 1, "released " + told.ID + "noticed": 1,
+	} {
+		if named[want] != n {
+			t.Errorf("%q is named %d times", want, named[want])
+		}
+		delete(named, want)
+	}
+	if len(named) > 0 {
+		t.Errorf("named as well: %v", named)
+	}
+	refuseTheOldState(t, admin, d, approved, opened, untouched)
+}
+
+// refuseTheOldState tries what would open a case twice, past the registrar.
+func refuseTheOldState(t *testing.T, admin string, d *Disclosing, approved, opened, untouched disclose.Case) {
+	t.Helper()
+	for _, c := range []disclose.Case{approved, opened} {
+		for _, change := range []func(*disclose.Case) ([]disclose.Entry, error){approve("bar"), approve("ombudsman"), release} {
+			if _, err := d.Apply(t.Context(), c.ID, change); err == nil {
+				t.Errorf("a case moved on from its old state")
+			}
+		}
+	}
+	dsn := as(t, admin, "penname_disclosing")
+	for statement, want := range map[string]string{
+		`INSERT INTO lost_leaves (leaf) VALUES (` + fmt.Sprint(untouched.RecordedLeaf) + `)`:              "lost_leaves_later",
+		`UPDATE cases SET state = 'lost' WHERE id = '` + untouched.ID + `'`:                               "cases_lost",
+		`UPDATE cases SET state = 'recorded' WHERE id = '` + approved.ID + `'`:                            "cases_transition",
+		`UPDATE cases SET state = 'authorised', authorised_leaf = 1 WHERE id = '` + approved.ID + `'`:     "cases_transition",
+		`UPDATE cases SET released_leaf = NULL WHERE id = '` + opened.ID + `'`:                            "cases_fixed",
+		`UPDATE cases SET state = 'noticed', noticed_leaf = 1 WHERE id = '` + approved.ID + `'`:           "cases_state_has_leaf",
+		`INSERT INTO approvals VALUES ('` + opened.ID + `', 'ombudsman', true, 's', 1)`:                   "approvals_case_state",
+		`UPDATE cases SET package = 'x' WHERE id = '` + opened.ID + `'`:                                   "cases_state_has_leaf",
+		`UPDATE cases SET state = 'noticed', noticed_leaf = released_leaf WHERE id = '` + opened.ID + `'`: "cases_leaf_order",
+		`UPDATE cases SET state = 'released', package = 'x' WHERE id = '` + opened.ID + `'`:               "cases_transition",
+		`UPDATE cases SET authorised_leaf = 1, released_leaf = 2 WHERE id = '` + opened.ID + `'`:          "cases_fixed",
+		`UPDATE cases SET state = 'declined', authorised_leaf = NULL WHERE id = '` + opened.ID + `'`:      "cases_fixed",
+		`UPDATE cases SET state = 'declined' WHERE id = '` + approved.ID + `'`:                            "cases_transition",
+	} {
+		if state, name := sqlState(try(t, dsn, statement)); state != "23514" || name != want {
+			t.Errorf("%s: %s %s, want %s", statement, state, name, want)
+		}
+	}
+	for _, statement := range []string{`DELETE FROM lost_leaves`, `UPDATE lost_leaves SET leaf = 0`, `TRUNCATE lost_leaves`} {
+		if state, _ := sqlState(try(t, dsn, statement)); state != "42501" {
+			t.Errorf("%s: %s", statement, state)
+		}
+		if state, name := sqlState(try(t, admin, statement)); state != "23514" || name != "append_only" {
+			t.Errorf("%s as its owner: %s %s", statement, state, name)
+		}
+	}
+	// The notice is still owed, and served once.
+	c := apply(t, d, opened.ID, notice("pen1qqqqqqqqqqqqqqqqqqqqqqqqqq"))
+	if c.State != disclose.Noticed || len(c.Notices) != 1 || c.Package != nil {
+		t.Errorf("%s, %d notices", c.State, len(c.Notices))
+	}
+	consistent(t, d)
+}
+
+// Leaves that are there are not appended again, and others in their place are a
+// fork.
+func TestRestoreTwice(t *testing.T) {
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	c := file(t, d, 2)
+	f := futureOf(t, d)
+	f.add(t, approvedLeaf(&c, "bar"))
+	f.add(t, approvedLeaf(&c, "ombudsman"))
+	for range 2 {
+		f.restore(t, nil)
+	}
+	consistent(t, d)
+	other := f.leaves(t, f.from)[1:]
+	wantErr(t, "other leaves", d.Restore(t.Context(), f.from, other, nil), translog.ErrFork)
+	wantErr(t, "beyond the end", d.Restore(t.Context(), f.from+7, other, nil), translog.ErrFork)
+	wantErr(t, "no leaf", d.Restore(t.Context(), f.from+2, [][]byte{[]byte("{}")}, nil), proof.ErrLeaf)
+	if n := value[int](t, admin, `SELECT count(*) FROM lost_leaves`); n != 2 {
+		t.Errorf("%d leaves are lost", n)
+	}
+}
+
+// A record that was erased after the backup, and came back with it, is erased
+// again by the next round of the keeping side, under the leaf that is public.
+func TestD08ErasedAfterTheBackup(t *testing.T) {
+	h := newHouse(t, 2)
+	label, other, unasked := h.enrol(t).Person.Label, h.enrol(t).Person.Label, h.enrol(t).Person.Label
+	receipt, pending := h.ask(t, label), h.ask(t, other)
+	f := futureOf(t, h.d)
+	c, recorded := newCase(1)
+	c.RecordedLeaf = f.add(t, recorded)
+	index := f.add(t, proof.Leaf{Version: 1, Kind: proof.KindErased, Day: "2026-11-21", Commitment: proof.Commit(receipt.Salt, "erasure", []byte(label))})
+	f.add(t, proof.Leaf{Version: 1, Kind: proof.KindErased, Day: "2026-11-21", Commitment: proof.Commit([32]byte(random(32)), "erasure", []byte(unasked))})
+	f.restore(t, nil)
+	consistent(t, h.d)
+	if h.rows(t)[label] == "" {
+		t.Fatal("control: it is not back")
+	}
+	var k keep.Erasures = h.k
+	if cleared, err := k.Cleared(t.Context()); err != nil || len(cleared) != 1 || cleared[0].Label != label {
+		t.Fatalf("cleared: %d, %v", len(cleared), err)
+	}
+	for want := 1; want >= 0; want-- {
+		if n, err := h.keeper().Erase(t.Context()); n != want || err != nil {
+			t.Fatalf("%d, %v, %s", n, err, cause(err))
+		}
+	}
+	if rows := h.rows(t); rows[label] != "" || rows[other] == "" || rows[unasked] == "" {
+		t.Error("the wrong records were erased")
+	}
+	if got := value[int64](t, h.admin, `SELECT leaf FROM erasures WHERE label = $1`, label); got != index {
+		t.Errorf("erased under leaf %d, not %d", got, index)
+	}
+	if size, _ := h.d.Size(t.Context()); size != f.from+3 {
+		t.Errorf("%d leaves: one record is erased twice in the log", size)
+	}
+	// Who was not erased is erased by a leaf of their own.
+	h.clear(t, pending.Label)
+	if n, err := h.keeper().Erase(t.Context()); n != 1 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	consistent(t, h.d)
+	if _, err := h.keeper().Work(context.Background()); err != nil {
+		t.Fatal(err, cause(err))
+	}
+}
+
+func hashOf(b []byte) string {
+	h := sha256.Sum256(b)
+	return hex.EncodeToString(h[:])
+}
