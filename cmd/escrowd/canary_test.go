@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -10,12 +11,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/vault"
 )
 
 // TestPrivacyCanary plays the whole story on a real Vault, with PostgreSQL
@@ -53,6 +56,21 @@ func TestPrivacyCanary(t *testing.T) {
 		}
 		report(t, name, []byte(text), needles)
 	}
+	searchFolders(t, tb, needles)
+	for name, body := range refusedBodies(t, tb) {
+		report(t, name, []byte(body), needles)
+	}
+	// The search finds what is there: planted in a file, in each encoding.
+	for _, n := range needles {
+		if !contains([]byte("before "+string(n)+" after"), needles) {
+			t.Errorf("the search would not find %q", n)
+		}
+	}
+}
+
+// searchFolders searches every file of PostgreSQL, of Vault and of those outside.
+func searchFolders(t *testing.T, tb *testbed, needles [][]byte) {
+	t.Helper()
 	for name, dir := range map[string]string{
 		"PostgreSQL's files": tb.database, "Vault's storage": tb.vault.Storage, "what outsiders keep": tb.dir,
 	} {
@@ -66,15 +84,6 @@ func TestPrivacyCanary(t *testing.T) {
 			t.Fatalf("%s: %v", name, err)
 		}
 		report(t, name, b, needles)
-	}
-	for name, body := range refusedBodies(t, tb) {
-		report(t, name, []byte(body), needles)
-	}
-	// The search finds what is there: planted in a file, in each encoding.
-	for _, n := range needles {
-		if !contains([]byte("before "+string(n)+" after"), needles) {
-			t.Errorf("the search would not find %q", n)
-		}
 	}
 }
 
@@ -224,4 +233,165 @@ func TestPrivacyCanaryInStatistics(t *testing.T) {
 			t.Errorf("%s answers %d", path, a.StatusCode)
 		}
 	}
+}
+
+// TestPrivacyCanaryAfterErasure plays the story, has a person delete herself and
+// searches everything again: for the identities in clear, and for her record as
+// it was stored, sealed fields and both halves.
+//
+// What is promised of the stored bytes: the row is blanked at once; the table's
+// files hold nothing of it once the operator has run VACUUM FULL records and a
+// checkpoint has passed; of a plain VACUUM, PostgreSQL does not promise that it
+// overwrites what it frees. The write-ahead log keeps the row until its segments are reused, and an archive of
+// it for as long as the archive: that is a backup, and opens for nobody, since
+// the version of the key that the first half is under was destroyed.
+func TestPrivacyCanaryAfterErasure(t *testing.T) {
+	if os.Getenv("DATABASE_URL") != "" {
+		t.Skip("another server's files cannot be read")
+	}
+	logs := &syncBuffer{}
+	tb, err := startTestbed(t.Context(), devOptions{listen: "127.0.0.1:0", vault: true, logOutput: logs, progress: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	var printed strings.Builder
+	if err := playStory(t.Context(), tb, &printed); err != nil {
+		t.Fatalf("%v\n%s", err, printed.String())
+	}
+	db, err := pgx.Connect(t.Context(), tb.dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close(t.Context()) //nolint:errcheck // a test's connection
+	do := func(statement string) {
+		t.Helper()
+		if _, err := db.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stored := storedRecords(t, db)
+	do(`CHECKPOINT`)
+	everyRecord := piecesOf(stored)
+	if table, wal := filesWith(t, tb.database, everyRecord); table == 0 || wal == 0 {
+		t.Fatalf("the search finds stored records in %d files of tables and %d of the log", table, wal)
+	}
+
+	deletes(t, tb, sandbox.People()[0].Name)
+
+	var label string
+	if err := db.QueryRow(t.Context(), `SELECT label FROM penname.records WHERE erased IS NOT NULL`).Scan(&label); err != nil {
+		t.Fatal(err)
+	}
+	erased := stored[label]
+	if _, err := tb.service.disclosing.keys.UnwrapHalf(t.Context(), label, erased.FirstHalf); !errors.Is(err, vault.ErrArchived) {
+		t.Errorf("the first half that backups keep: %v", err)
+	}
+	do(`VACUUM FULL penname.records`)
+	do(`CHECKPOINT`)
+	gone := piecesOf(map[string]storedRecord{label: erased})
+	table, wal := filesWith(t, tb.database, gone)
+	if table != 0 {
+		t.Errorf("%d files of PostgreSQL, other than its write-ahead log, hold a part of the erased record", table)
+	}
+	t.Logf("%d segments of the write-ahead log hold the erased record, sealed under a key that was destroyed", wal)
+	delete(stored, label)
+	if table, _ := filesWith(t, tb.database, piecesOf(stored)); table == 0 {
+		t.Error("the search does not find the records that are left either")
+	}
+
+	needles := encodings(canaries())
+	report(t, "the service's log", []byte(logs.String()), needles)
+	searchFolders(t, tb, needles)
+	for where, dir := range map[string]string{"Vault's storage": tb.vault.Storage, "what outsiders keep": tb.dir} {
+		searchFiles(t, where, dir, gone)
+	}
+	report(t, "the service's log", []byte(logs.String()), gone)
+}
+
+// deletes has a person delete themself, and carries it out.
+func deletes(t *testing.T, tb *testbed, name string) {
+	t.Helper()
+	st, b := &story{testbed: tb}, newBrowser()
+	for _, deed := range []func() error{
+		func() error { return st.comeBack(t.Context(), b, name) },
+		func() error { return b.open(t.Context(), tb.origin+"/me/delete") },
+		func() error { return b.press(t.Context(), "Delete my identity", nil) },
+		func() error { return b.shows(http.StatusOK, "It will be complete by") },
+		func() error { return tb.service.keep(t.Context()) },
+	} {
+		if err := deed(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// storedRecord is what the database has of a record.
+type storedRecord struct {
+	FirstHalf  string
+	SecondHalf []byte
+	Sealed     [][]byte
+}
+
+func storedRecords(t *testing.T, db *pgx.Conn) map[string]storedRecord {
+	t.Helper()
+	all := make(map[string]storedRecord)
+	rows, err := db.Query(t.Context(), `SELECT label, first_half, second_half, sealed FROM penname.records WHERE erased IS NULL`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var label string
+	var r storedRecord
+	if _, err := pgx.ForEachRow(rows, []any{&label, &r.FirstHalf, &r.SecondHalf, &r.Sealed}, func() error {
+		all[label] = r
+		r = storedRecord{}
+		return nil
+	}); err != nil || len(all) < 2 {
+		t.Fatalf("%d records: %v", len(all), err)
+	}
+	return all
+}
+
+// piecesOf cuts what is stored into pieces of 24 bytes: the log's pages and a
+// table's may part a longer one. Beginnings that all values share are left out.
+func piecesOf(records map[string]storedRecord) (pieces [][]byte) {
+	for _, r := range records {
+		for _, value := range append([][]byte{[]byte(r.FirstHalf)[len("vault:v1:"):], r.SecondHalf}, r.Sealed...) {
+			for piece := range slices.Chunk(value, 24) {
+				if len(piece) == 24 {
+					pieces = append(pieces, piece)
+				}
+			}
+		}
+	}
+	return pieces
+}
+
+// filesWith counts the files below dir that hold one of the pieces: tables and
+// all else, and segments of the write-ahead log.
+func filesWith(t *testing.T, dir string, pieces [][]byte) (table, wal int) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(name string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return nil //nolint:nilerr // files come and go while PostgreSQL runs
+		}
+		b, err := os.ReadFile(name)
+		if err != nil || !contains(b, pieces) {
+			return nil //nolint:nilerr // likewise
+		}
+		if filepath.Base(filepath.Dir(name)) == "pg_wal" {
+			wal++
+		} else {
+			table++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table, wal
 }
