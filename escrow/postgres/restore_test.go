@@ -185,6 +185,9 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 			t.Errorf("%s: %s with %d notices, %v", name, got.State, len(got.Notices), err)
 		}
 	}
+	if cases, _, err := d.Holding(ctx, day); err != nil || len(cases) != 5 { // all but the two that were noticed
+		t.Errorf("%d cases hold their targets, %v", len(cases), err)
+	}
 	named := map[string]int{}
 	lost, err := d.Lost(ctx)
 	if err != nil {
