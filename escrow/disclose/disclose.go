@@ -66,6 +66,8 @@ var (
 		"this registrar serves production and preservation warrants only")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
 		"this warrant keeps records from erasure and opens none: file a production warrant to open a name")
+	ErrNoticeFirst = refusal.New(refusal.Invalid, "warrant.notice_first_not_served",
+		"the rules want the person told before this is opened, which this registrar cannot do yet: it serves warrants under secrecy only")
 	ErrNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
 		"the person may still object: approve when the notice period is over")
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
@@ -152,8 +154,13 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	now := r.Now()
 	d := policy.Decide(s, b, now)
-	if d.Allowed && !d.Opens && d.Warrant.Kind != policy.Preservation {
+	switch {
+	case d.Allowed && !d.Opens && d.Warrant.Kind != policy.Preservation:
 		d.Allowed, d.Refusal = false, ErrKindNotServed
+	case d.Allowed && d.Opens && d.NoticePeriod > 0:
+		// The rules want the person told first. This registrar tells only
+		// afterwards, so it must not let the period run unheard.
+		d.Allowed, d.Refusal = false, ErrNoticeFirst
 	}
 	if d.Allowed {
 		if err := r.targetsHeld(ctx, d); err != nil {

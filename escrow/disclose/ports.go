@@ -46,7 +46,7 @@ type Case struct {
 	Approvals   []Approval
 
 	// Indices of the leaves in the public log; Recorded is always set, the
-	// others are 0 until the state is reached (leaf 0 is always a bundle).
+	// others are 0 until the state is reached (no case is recorded before a bundle is).
 	RecordedLeaf, AuthorisedLeaf, ReleasedLeaf, NoticedLeaf int64
 
 	Package []byte   // what the requester receives; nil before Released, and if it was lost

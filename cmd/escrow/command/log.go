@@ -83,15 +83,19 @@ func (f *auditFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.at, "at", "", "time to judge overdue notices at, RFC 3339 (default now)")
 }
 
+// maxAge is how old the witnesses' cosignatures on a served log may be. The
+// registrar has it cosigned every minute.
+const maxAge = 24 * time.Hour
+
 // audit reads the whole log and checks everything.
-func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, proof.Statistics, error) {
+func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error) {
 	log, byHash, err := p.trust(f.trustFlags)
 	if err != nil {
-		return nil, proof.Statistics{}, err
+		return nil, err
 	}
 	tiles, err := p.tiles(f.mirror)
 	if err != nil {
-		return nil, proof.Statistics{}, err
+		return nil, err
 	}
 	o := proof.AuditOptions{At: p.Now(), Rules: func(hash string) (proof.Rules, bool) {
 		b, ok := byHash[hash]
@@ -102,30 +106,33 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, proof
 	}}
 	if f.at != "" {
 		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
-			return nil, proof.Statistics{}, usageError{errors.New("--at takes a time like 2026-11-21T12:00:00Z")}
+			return nil, usageError{errors.New("--at takes a time like 2026-11-21T12:00:00Z")}
 		}
+	}
+	if f.at == "" && f.mirror == "" {
+		o.MaxAge = maxAge // a server that shows an old log hides what came since
 	}
 	if f.since != "" {
 		signed, err := p.readFile(f.since)
 		if err != nil {
-			return nil, proof.Statistics{}, err
+			return nil, err
 		}
 		trusted, err := log.OpenCheckpoint(signed)
 		if err != nil {
-			return nil, proof.Statistics{}, err
+			return nil, err
 		}
 		o.Trusted = &trusted
 	}
 	report, err := log.Audit(ctx, tiles, o)
 	if err != nil {
-		return report, report.Statistics, err
+		return report, err
 	}
 	if f.save != "" {
 		if err := os.WriteFile(f.save, report.Signed, 0o644); err != nil { //nolint:gosec // a public checkpoint
-			return nil, proof.Statistics{}, errFile.Because(err)
+			return nil, errFile.Because(err)
 		}
 	}
-	return report, report.Statistics, nil
+	return report, nil
 }
 
 func rulesOf(b *policy.Bundle) proof.Rules {
@@ -144,7 +151,7 @@ func (p *program) logAudit() *cobra.Command {
 	c := leaf("audit", "Check every entry, every hash and every case of the public log, and recompute the statistics",
 		"escrow log audit --bundle bundle.json --server https://penname.example --save checkpoint", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
-			report, _, err := p.audit(ctx, f)
+			report, err := p.audit(ctx, f)
 			if err != nil {
 				return explained(err)
 			}
@@ -211,7 +218,7 @@ func (p *program) logNotices() *cobra.Command {
 			if _, err := token.ParsePseudonym(name); err != nil {
 				return errPenName
 			}
-			report, _, err := p.audit(ctx, f)
+			report, err := p.audit(ctx, f)
 			if err != nil {
 				return explained(err)
 			}
