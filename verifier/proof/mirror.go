@@ -48,7 +48,7 @@ func Directory(dir string) (torchwood.TileReader, error) {
 // an [IndexError], [ErrFetch], and [ErrMirror] for dir. None changes the mirror.
 func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir string, progress func(done, size int64)) (MirrorReport, error) {
 	var r MirrorReport
-	if err := os.MkdirAll(dir, 0o755); err != nil { //nolint:gosec // what is public
+	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return r, ErrMirror.Because(err)
 	}
 	root, err := os.OpenRoot(dir)
@@ -230,7 +230,7 @@ func (m *mirror) write(name string, data []byte) error {
 		err = m.root.Rename(temporary, name)
 	}
 	if err != nil {
-		m.root.Remove(temporary)
+		m.root.Remove(temporary) //nolint:errcheck // a leftover is harmless
 		return ErrMirror.Because(err)
 	}
 	return nil
@@ -257,7 +257,7 @@ func (m *mirror) sweep() error {
 	}
 	for _, name := range old {
 		err = errors.Join(err, m.root.Remove(name))
-		m.root.Remove(path.Dir(name)) // only if it is empty
+		m.root.Remove(path.Dir(name)) // only if it is empty //nolint:errcheck // a leftover is harmless
 	}
 	if err != nil {
 		return ErrMirror.Because(err)
