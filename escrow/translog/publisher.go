@@ -163,6 +163,11 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 	// What readers will check is checked before it is kept: the quorum, the
 	// operators and the times of the cosignatures.
 	if _, err := p.log.OpenFresh(signed, p.now(), p.Timeout+proof.MaxSkew); err != nil {
+		// Another process may have had a larger tree cosigned meanwhile, and the
+		// witnesses then rightly refuse ours: this round was for a tree of the past.
+		if grown, serr := p.store.Size(ctx); serr == nil && grown > size && ctx.Err() == nil {
+			return p.publish(ctx)
+		}
 		return refuse(ErrQuorum.Because(err))
 	}
 	err = p.store.SaveCheckpoint(ctx, size, signed)

@@ -257,7 +257,7 @@ func (m *mirror) sweep() error {
 	}
 	for _, name := range old {
 		err = errors.Join(err, m.root.Remove(name))
-		m.root.Remove(path.Dir(name)) // only if it is empty //nolint:errcheck // a leftover is harmless
+		m.root.Remove(path.Dir(name)) //nolint:errcheck // only if it is empty
 	}
 	if err != nil {
 		return ErrMirror.Because(err)
