@@ -547,8 +547,9 @@ func TestD19SerialisationFailures(t *testing.T) {
 // D20: an exhausted pool is a refusal in bounded time, and a panic inside a
 // transaction gives its connection and its locks back.
 func TestD20PoolExhausted(t *testing.T) {
-	d := disclosing(t, database(t), Options{MaxConns: 1, Wait: 20 * time.Millisecond})
+	d := disclosing(t, database(t), Options{MaxConns: 1})
 	c := file(t, d, 2)
+	d.wait = 200 * time.Millisecond // only now: the first connection may take its time
 	_, err := d.Apply(t.Context(), c.ID, func(*disclose.Case) ([]disclose.Entry, error) {
 		_, err := d.Case(t.Context(), c.ID)
 		wantErr(t, "no free connection", err, ErrBusy)
