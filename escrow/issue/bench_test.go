@@ -24,8 +24,8 @@ import (
 	"github.com/penname/penname/verifier/identity"
 )
 
-// databunker is the figure in issue 3: people a second that a vault for
-// personal data created on the same kind of machine.
+// databunker is what Databunker, a vault for personal data, reached on the same
+// kind of machine: users created a second.
 const databunker = 885
 
 // BenchmarkEnrol is Enrol on a real Vault and a real PostgreSQL, by many callers
