@@ -161,7 +161,7 @@ func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosi
 // which only a loopback listener may do.
 func (s *service) Run(ctx context.Context, ln net.Listener, certificate *tls.Certificate) error {
 	srv := &http.Server{
-		Handler: s.web, ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelWarn),
+		Handler: s.web, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn), // its lines name people's addresses
 		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 	}
