@@ -19,7 +19,6 @@ import (
 
 	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/disclose"
-	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/web"
@@ -46,11 +45,7 @@ func ceremonyCommand() *cobra.Command {
 
 // withBoard opens the database as a registrar that has nothing but the board.
 func withBoard(ctx context.Context, dsnFile string, f func(*disclose.Registrar) error) error {
-	dsn, err := readSecret(dsnFile)
-	if err != nil {
-		return err
-	}
-	store, err := postgres.OpenDisclosing(ctx, dsn, postgres.Options{})
+	store, err := openDisclosing(ctx, dsnFile)
 	if err != nil {
 		return err
 	}

@@ -147,11 +147,7 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *disclos
 	if d.keys, err = vault.OpenDisclosing(ctx, c.Vault.config()); err != nil {
 		return nil, err
 	}
-	dsn, err := readSecret(c.Database)
-	if err != nil {
-		return nil, err
-	}
-	if d.store, err = postgres.OpenDisclosing(ctx, dsn, postgres.Options{}); err != nil {
+	if d.store, err = openDisclosing(ctx, c.Database); err != nil {
 		return nil, err
 	}
 	// The rules cannot change in the dark: what runs is what was endorsed and logged.
@@ -165,6 +161,15 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *disclos
 		return nil, err
 	}
 	return d, nil
+}
+
+// openDisclosing opens the database at the address in a secret file.
+func openDisclosing(ctx context.Context, dsnFile string) (*postgres.Disclosing, error) {
+	dsn, err := readSecret(dsnFile)
+	if err != nil {
+		return nil, err
+	}
+	return postgres.OpenDisclosing(ctx, dsn, postgres.Options{})
 }
 
 func (v vaultConfig) config() vault.Config {
@@ -219,11 +224,7 @@ func bundleCommand() *cobra.Command {
 			if err != nil {
 				return errConfig.Because(err)
 			}
-			disclosing, err := readSecret(dsn)
-			if err != nil {
-				return err
-			}
-			store, err := postgres.OpenDisclosing(cmd.Context(), disclosing, postgres.Options{})
+			store, err := openDisclosing(cmd.Context(), dsn)
 			if err != nil {
 				return err
 			}

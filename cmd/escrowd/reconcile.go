@@ -27,11 +27,7 @@ func reconcileCommand() *cobra.Command {
 			if from == "" || len(bundles) == 0 {
 				return usageError{fmt.Errorf("--from and --bundle are needed: a mirror of the log, and the rules that name its witnesses")}
 			}
-			disclosing, err := readSecret(dsn)
-			if err != nil {
-				return err
-			}
-			store, err := postgres.OpenDisclosing(cmd.Context(), disclosing, postgres.Options{})
+			store, err := openDisclosing(cmd.Context(), dsn)
 			if err != nil {
 				return err
 			}

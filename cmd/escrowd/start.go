@@ -10,7 +10,6 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
-	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/translog"
 )
 
@@ -95,11 +94,7 @@ func logCommand() *cobra.Command {
 		Use: "check", Short: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log", Args: cobra.NoArgs,
 		Example: "  escrowd log check --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			disclosing, err := readSecret(dsn)
-			if err != nil {
-				return err
-			}
-			store, err := postgres.OpenDisclosing(cmd.Context(), disclosing, postgres.Options{})
+			store, err := openDisclosing(cmd.Context(), dsn)
 			if err != nil {
 				return err
 			}

@@ -131,5 +131,5 @@ func (c *Ceremony) close(p *policy.CeremonyPlan, r *Registrar) (leaf *proof.Leaf
 		return nil, err
 	}
 	sum := sha256.Sum256(c.Transcript)
-	return &proof.Leaf{Version: 1, Kind: proof.KindCeremony, Day: day(r.Now()), Package: hex.EncodeToString(sum[:])}, nil
+	return &proof.Leaf{Version: 1, Kind: proof.KindCeremony, Day: proof.Day(r.Now()), Package: hex.EncodeToString(sum[:])}, nil
 }

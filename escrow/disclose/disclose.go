@@ -128,7 +128,7 @@ func (r *Registrar) Install(ctx context.Context, bundle []byte, endorsements []s
 		}
 	}
 	return r.Bundles.Install(ctx, bundle, endorsements, proof.Leaf{
-		Version: 1, Kind: proof.KindBundle, Day: day(r.Now()), Bundle: b.Hash(),
+		Version: 1, Kind: proof.KindBundle, Day: proof.Day(r.Now()), Bundle: b.Hash(),
 	})
 }
 
@@ -173,7 +173,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	if !d.Allowed {
 		err := r.Cases.Refuse(ctx, d.WarrantHash, proof.Leaf{
-			Version: 1, Kind: proof.KindRefused, Day: day(now), Code: d.Refusal.Code,
+			Version: 1, Kind: proof.KindRefused, Day: proof.Day(now), Code: d.Refusal.Code,
 		})
 		if err != nil {
 			return Case{}, d, err
@@ -194,7 +194,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		ApproveFrom: now.Add(d.NoticePeriod),
 	}
 	rand.Read(c.Salt[:])
-	c, err = r.Cases.File(ctx, c, recordedLeaf(c, d.Warrant, now))
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now)))
 	if err != nil {
 		return Case{}, d, err
 	}
@@ -219,21 +219,6 @@ func (r *Registrar) targetsHeld(ctx context.Context, d policy.Decision) error {
 		}
 	}
 	return nil
-}
-
-func recordedLeaf(c Case, w *policy.Warrant, now time.Time) proof.Leaf {
-	l := proof.Leaf{
-		Version: 1, Kind: proof.KindRecorded, Day: day(now),
-		Jurisdiction: w.Jurisdiction, OffenceClass: w.OffenceClass, WarrantKind: w.Kind,
-		Targets: len(w.Targets), SecrecyEnds: day(w.Secrecy.Ends), Bundle: c.Bundle,
-		Commitment: proof.Commit(c.Salt, "warrant", []byte(c.Submission.Warrant)),
-	}
-	for _, t := range w.Targets {
-		l.TargetCommitments = append(l.TargetCommitments,
-			proof.Commit(c.Salt, "target", []byte(t.Pseudonym), []byte(t.Platform)))
-	}
-	slices.Sort(l.TargetCommitments)
-	return l
 }
 
 // Status returns a case. Whoever knows the id may ask: it is 128 random bits.
@@ -412,7 +397,7 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 		return nil, ErrShares
 	}
 	leaf := proof.Leaf{
-		Version: 1, Kind: proof.KindApproved, Day: day(now), Case: &c.RecordedLeaf,
+		Version: 1, Kind: proof.KindApproved, Day: proof.Day(now), Case: &c.RecordedLeaf,
 		Custodian: a.Custodian, Commitment: proof.Commit(c.Salt, "approval", []byte(signed)),
 	}
 	if !approved {
@@ -426,7 +411,7 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 	case yes >= c.Quorum:
 		c.State = Authorised
 		entries = append(entries, Entry{Leaf: proof.Leaf{
-			Version: 1, Kind: proof.KindAuthorised, Day: day(now), Case: &c.RecordedLeaf,
+			Version: 1, Kind: proof.KindAuthorised, Day: proof.Day(now), Case: &c.RecordedLeaf,
 		}, Index: &c.AuthorisedLeaf})
 	case custodians-no < c.Quorum:
 		c.State = Declined
@@ -500,7 +485,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 		}
 		c.State, c.Package = Released, packed
 		return []Entry{{Leaf: proof.Leaf{
-			Version: 1, Kind: proof.KindReleased, Day: day(r.Now()), Case: &c.RecordedLeaf,
+			Version: 1, Kind: proof.KindReleased, Day: proof.Day(r.Now()), Case: &c.RecordedLeaf,
 			Package: hex.EncodeToString(hash[:]),
 		}, Index: &c.ReleasedLeaf}}, nil
 	})
@@ -606,7 +591,7 @@ func (r *Registrar) notice(c *Case) ([]Entry, error) {
 	}
 	c.Serve(w, r.Now().UTC().Truncate(24*time.Hour))
 	return []Entry{{Leaf: proof.Leaf{
-		Version: 1, Kind: proof.KindNoticed, Day: day(r.Now()), Case: &c.RecordedLeaf,
+		Version: 1, Kind: proof.KindNoticed, Day: proof.Day(r.Now()), Case: &c.RecordedLeaf,
 		Salt: hex.EncodeToString(c.Salt[:]),
 	}, Index: &c.NoticedLeaf}}, nil
 }
@@ -639,5 +624,3 @@ func newCaseID() string {
 	rand.Read(b[:]) // never fails (crypto/rand)
 	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
 }
-
-func day(t time.Time) string { return t.UTC().Format(time.DateOnly) }

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -225,8 +226,9 @@ func (p *program) reviewCase(ctx context.Context, c *Custodian, id string) (*rev
 	if len(f.Salt) != 32 {
 		return nil, errCaseMismatch
 	}
-	if err := matches(leaf, [32]byte(f.Salt), f.Submission.Warrant, d.Warrant, c.Bundle); err != nil {
-		return nil, err
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, d.Warrant, [32]byte(f.Salt), c.Bundle, leaf.Day).Marshal()
+	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
+		return nil, errCaseMismatch
 	}
 	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
 	// 3. Each sealed record is the one that the token committed to when it was issued.
@@ -254,21 +256,6 @@ func commits(t policy.OpenedTarget, fields map[string][]byte, commitment [32]byt
 
 func (r *review) found(format string, args ...any) {
 	r.Findings = append(r.Findings, fmt.Sprintf(format, args...))
-}
-
-// matches checks that the leaf commits to this warrant and its targets.
-func matches(leaf proof.Leaf, salt [32]byte, raw string, w *policy.Warrant, bundle string) error {
-	var targets []string
-	for _, t := range w.Targets {
-		targets = append(targets, proof.Commit(salt, "target", []byte(t.Pseudonym), []byte(t.Platform)))
-	}
-	slices.Sort(targets)
-	if leaf.Commitment != proof.Commit(salt, "warrant", []byte(raw)) || leaf.Bundle != bundle ||
-		!slices.Equal(leaf.TargetCommitments, targets) || leaf.Targets != len(targets) ||
-		leaf.SecrecyEnds != w.Secrecy.Ends.UTC().Format(time.DateOnly) {
-		return errCaseMismatch
-	}
-	return nil
 }
 
 func (p *program) custodianApprove(home *string) *cobra.Command {
