@@ -408,7 +408,7 @@ func TestProviderLogsNobody(t *testing.T) {
 	}
 	slog.New(slog.NewJSONHandler(&out, nil)).Info("enrolled", "identity", id, "flow", flow)
 	fmt.Fprintf(&out, "%v %+v %#v %s", id, id, id, flow)
-	for _, secret := range []string{"Hartley", "Lapwing", "1986", "school.example", flow.State, flow.CodeVerifier} {
+	for _, secret := range []string{"Hartley", "Lapwing", "1986-03-14", "school.example", flow.State, flow.CodeVerifier} {
 		if strings.Contains(out.String(), secret) {
 			t.Errorf("a log line holds %q", secret)
 		}
