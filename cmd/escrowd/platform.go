@@ -40,6 +40,7 @@ type platform struct {
 	mu       sync.Mutex
 	flows    map[string]flow            // by state
 	sessions map[string]*token.Token    // by cookie
+	renewals map[token.Pseudonym]string // refresh tokens
 	banned   map[token.Pseudonym]string // with the reason
 	posts    []post
 }
@@ -62,7 +63,7 @@ func (p *platform) connect(ctx context.Context, secret string) error {
 	}
 	p.oauth = oauth2.Config{
 		ClientID: p.id, ClientSecret: secret, Endpoint: provider.Endpoint(),
-		RedirectURL: p.origin + "/callback", Scopes: []string{oidc.ScopeOpenID},
+		RedirectURL: p.origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess},
 	}
 	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.id, Now: p.now, SupportedSigningAlgs: []string{"EdDSA", "ES256"}})
 	keys, err := token.ParseKeySet(p.issuerKeys)
@@ -74,7 +75,8 @@ func (p *platform) connect(ctx context.Context, secret string) error {
 		Keys:   token.StaticKeys(keys),
 		Status: token.NewHTTPStatusSource(p.issuer, token.StaticKeys(keys), http.DefaultClient, p.now),
 	}
-	p.flows, p.sessions, p.banned = map[string]flow{}, map[string]*token.Token{}, map[token.Pseudonym]string{}
+	p.flows, p.sessions = map[string]flow{}, map[string]*token.Token{}
+	p.renewals, p.banned = map[token.Pseudonym]string{}, map[token.Pseudonym]string{}
 	return nil
 }
 
@@ -117,7 +119,7 @@ func (p *platform) login(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *platform) callback(w http.ResponseWriter, r *http.Request) {
-	t, err := p.signIn(r)
+	t, renewal, err := p.signIn(r)
 	if err != nil {
 		http.Error(w, "sign-in failed: "+err.Error(), http.StatusBadRequest)
 		return
@@ -129,41 +131,62 @@ func (p *platform) callback(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cookie := rand.Text()
-	p.sessions[cookie] = t
+	p.sessions[cookie], p.renewals[t.Subject] = t, renewal
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // the sandbox has no TLS
 		Name: p.id, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 
-func (p *platform) signIn(r *http.Request) (*token.Token, error) {
+// signIn ends a sign-in and returns its token and refresh token.
+func (p *platform) signIn(r *http.Request) (t *token.Token, renewal string, err error) {
 	q := r.URL.Query()
 	p.mu.Lock()
 	f, ok := p.flows[q.Get("state")]
 	delete(p.flows, q.Get("state"))
 	p.mu.Unlock()
 	if !ok {
-		return nil, errors.New("unknown state")
+		return nil, "", errors.New("unknown state")
 	}
 	if code := q.Get("error"); code != "" {
-		return nil, errors.New("the person said no")
+		return nil, "", errors.New("the person said no")
 	}
 	tokens, err := p.oauth.Exchange(r.Context(), q.Get("code"), oauth2.VerifierOption(f.verifier))
 	if err != nil {
+		return nil, "", err
+	}
+	raw, ok := tokens.Extra("id_token").(string)
+	if !ok {
+		return nil, "", errors.New("no id_token")
+	}
+	checked, err := p.oidc.Verify(r.Context(), raw) // as any client would
+	if err != nil {
+		return nil, "", err
+	}
+	if checked.Nonce != f.nonce {
+		return nil, "", errors.New("wrong nonce")
+	}
+	t, err = p.offline.Verify(r.Context(), raw) // and again, offline
+	return t, tokens.RefreshToken, err
+}
+
+// renew gets a new token for a pen name that signed in before. Penname refuses
+// once the person has deleted themself. Call it with p.mu held.
+func (p *platform) renew(ctx context.Context, name token.Pseudonym) (*token.Token, error) {
+	tokens, err := p.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: p.renewals[name]}).Token()
+	if err != nil {
 		return nil, err
 	}
+	p.renewals[name] = tokens.RefreshToken
 	raw, ok := tokens.Extra("id_token").(string)
 	if !ok {
 		return nil, errors.New("no id_token")
 	}
-	checked, err := p.oidc.Verify(r.Context(), raw) // as any client would
-	if err != nil {
-		return nil, err
+	t, err := p.offline.Verify(ctx, raw)
+	if err == nil && t.Subject != name {
+		return nil, errors.New("the token is another's")
 	}
-	if checked.Nonce != f.nonce {
-		return nil, errors.New("wrong nonce")
-	}
-	return p.offline.Verify(r.Context(), raw) // and again, offline
+	return t, err
 }
 
 func (p *platform) post(w http.ResponseWriter, r *http.Request) {
@@ -176,8 +199,10 @@ func (p *platform) post(w http.ResponseWriter, r *http.Request) {
 	}
 	// A post needs a token that is valid now: otherwise it would be no evidence.
 	if _, err := p.offline.Verify(r.Context(), t.Raw); err != nil {
-		http.Error(w, "sign in again", http.StatusUnauthorized)
-		return
+		if t, err = p.renew(r.Context(), t.Subject); err != nil {
+			http.Error(w, "sign in again", http.StatusUnauthorized)
+			return
+		}
 	}
 	if reason, ok := p.banned[t.Subject]; ok {
 		http.Error(w, "this pen name is banned: "+reason, http.StatusForbidden)

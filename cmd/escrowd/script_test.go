@@ -33,7 +33,7 @@ import (
 // The words of the scripts:
 //
 //	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
-//	platform ID ban | evidence FILE                                about the newest post
+//	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
 //	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
 //	escrow …                                                       the program of everybody outside
 //	escrowd …                                                      the operator's program
@@ -279,6 +279,11 @@ func (s *scene) platform(ts *testscript.TestScript, args []string) error {
 	case "ban":
 		p.ban(about.Author, "threats")
 		return nil
+	case "renew":
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		_, err := p.renew(context.Background(), about.Author)
+		return err
 	case "evidence":
 		signed, err := p.evidence(about)
 		if err != nil {

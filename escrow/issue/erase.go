@@ -3,9 +3,11 @@ package issue
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/token"
 )
 
 // Receipt is what a person gets who asked to be deleted. With it, and with
@@ -40,8 +42,27 @@ type Erasures interface {
 // record: who comes back is the same person under the same pseudonyms, so that
 // a ban holds, with a record that is sealed afresh. Asking again returns the
 // same receipt.
-func (s *Issuer) Erase(ctx context.Context, p Person) (Receipt, error) {
+//
+// end is called for each pseudonym that p holds on the platforms, to end its
+// sign-ins there: now is the only time at which anybody knows whose they are.
+// It is called before the wish is written, so that a crash leaves none behind,
+// and after it, for a sign-in that came between the two.
+func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end func(context.Context, token.Pseudonym) error) (Receipt, error) {
+	endAll := func() error {
+		names, err := s.PenNames(ctx, p, platforms)
+		for _, n := range names {
+			err = errors.Join(err, end(ctx, n.Pseudonym))
+		}
+		return err
+	}
+	if err := endAll(); err != nil {
+		return Receipt{}, err
+	}
 	r := Receipt{Label: p.Label, Day: day(s.Now())}
 	rand.Read(r.Salt[:]) // never fails (crypto/rand)
-	return s.Erasures.Ask(ctx, r)
+	r, err := s.Erasures.Ask(ctx, r)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return r, endAll()
 }

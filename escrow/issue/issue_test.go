@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/token"
 )
 
 // newIssuer returns an issuer on a real PostgreSQL with the sandbox's keyring.
@@ -138,6 +140,54 @@ func TestIncompleteIdentityIsRefused(t *testing.T) {
 		if _, _, err := s.Enrol(t.Context(), id); !errors.Is(err, issue.ErrIncompleteIdentity) {
 			t.Errorf("%s: got %v", name, err)
 		}
+	}
+}
+
+// TestT50ErasureEndsTheSignIns: at every platform where the person has a pen name
+// and at no other, before the wish is written and again after it; when one cannot
+// be ended, nothing is erased and the person can ask again.
+func TestT50ErasureEndsTheSignIns(t *testing.T) {
+	s := newIssuer(t)
+	p, _, err := s.Enrol(t.Context(), zoe())
+	if err != nil {
+		t.Fatal(err)
+	}
+	platforms := []string{"town-square", "school-forum", "never-visited"}
+	var held []token.Pseudonym
+	for _, platform := range platforms[:2] {
+		name, _, err := s.Pseudonym(t.Context(), p, platform)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, name)
+	}
+	type end struct {
+		name  token.Pseudonym
+		asked bool
+	}
+	var ended []end
+	note := func(ctx context.Context, name token.Pseudonym) error {
+		asked, err := s.Erasures.Asked(ctx, p.Label)
+		ended = append(ended, end{name, asked})
+		return err
+	}
+	down := errors.New("down")
+	if _, err := s.Erase(t.Context(), p, platforms, func(context.Context, token.Pseudonym) error { return down }); !errors.Is(err, down) {
+		t.Fatalf("got %v", err)
+	}
+	if asked, err := s.Erasures.Asked(t.Context(), p.Label); asked || err != nil {
+		t.Fatalf("erased, with sign-ins left: %v", err)
+	}
+	receipt, err := s.Erase(t.Context(), p, platforms, note)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []end{{held[0], false}, {held[1], false}, {held[0], true}, {held[1], true}}
+	if !slices.Equal(ended, want) {
+		t.Errorf("ended %v, want %v", ended, want)
+	}
+	if again, err := s.Erase(t.Context(), p, platforms, note); err != nil || again != receipt {
+		t.Errorf("asked again: %v, %v", again, err)
 	}
 }
 

@@ -1,9 +1,11 @@
 package openid_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -788,14 +790,57 @@ func TestO30IssuerInEveryResponse(t *testing.T) {
 func TestT50Deactivated(t *testing.T) {
 	t.Run("T50/subject", func(t *testing.T) {
 		r := newRig(t)
-		got := r.tokens("scope", "openid offline_access")
-		r.takeAway(string(pseudonym(canary, r.square.ID)))
-		wantError(t, r.refresh(got["refresh_token"].(string)), 400, "invalid_grant")
-		if r.active(got["access_token"].(string)) {
-			t.Error("active")
+		got, code := r.tokens("scope", "openid offline_access"), r.code(r.square)
+		neighbour := r.post("/token", r.redemption(r.square, r.decide(r.open(r.request(r.square)), "approve", "Cookie", "person=neighbour").redirected(t).Get("code"))).json(t)
+		inactive := func() {
+			t.Helper()
+			wantError(t, r.refresh(got["refresh_token"].(string)), 400, "invalid_grant")
+			wantError(t, r.post("/token", r.redemption(r.square, code)), 400, "invalid_grant")
+			wantError(t, userinfo(r, got["access_token"].(string), "Bearer"), 401, "invalid_token")
+			for _, name := range []string{"access_token", "refresh_token"} {
+				if r.active(got[name].(string)) {
+					t.Error("the " + name + " is active")
+				}
+			}
+			if _, err := r.verifier(r.square, token.TypID).Verify(t.Context(), got["id_token"].(string)); refusal.Of(err) == nil || refusal.Of(err).Code != token.ErrInactive.Code {
+				t.Errorf("the status list does not show it: %v", err)
+			}
 		}
-		if _, err := r.verifier(r.square, token.TypID).Verify(t.Context(), got["id_token"].(string)); err == nil {
-			t.Error("the status list does not show it")
+		if !r.active(got["refresh_token"].(string)) {
+			t.Fatal("control: not active before")
+		}
+		if err := r.provider.End(t.Context(), pseudonym(canary, r.square.ID)); err != nil {
+			t.Fatal(err)
+		}
+		inactive()
+		if _, err := r.verifier(r.square, token.TypID).Verify(t.Context(), neighbour["id_token"].(string)); err != nil || !r.active(neighbour["access_token"].(string)) {
+			t.Errorf("somebody else's sign-in ended: %v", err)
+		}
+		// Who comes back has the same pen name, and nothing of before.
+		if again := r.tokens("scope", "openid offline_access"); !r.active(again["refresh_token"].(string)) {
+			t.Error("cannot come back")
+		}
+		inactive()
+	})
+	// A sign-in that the end overtakes: it was answered before, and is stored after.
+	t.Run("T50/subject, meanwhile", func(t *testing.T) {
+		r := newRig(t)
+		r.confirm = func(context.Context) error { return openid.ErrNotFound }
+		a := r.decide(r.open(r.request(r.square)), "approve")
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Location") != "" || strings.Contains(a.body, "code") {
+			t.Errorf("signed in: %d %s %s", a.status, a.header.Get("Location"), a.body)
+		}
+		if dump := r.memory.Dump(); !bytes.Contains(dump, []byte("grant ")) || bytes.Contains(dump, []byte("pen1")) {
+			t.Errorf("the grant was not stored and ended:\n%s", dump)
+		}
+	})
+	t.Run("T50/the store fails", func(t *testing.T) {
+		f := &flaky{}
+		r := newRig(t, func(r *rig) { f.Store = r.memory; r.store = f })
+		r.tokens("scope", "openid offline_access")
+		f.countdown = 1
+		if err := r.provider.End(t.Context(), pseudonym(canary, r.square.ID)); !errors.Is(err, errDown) {
+			t.Errorf("got %v", err)
 		}
 	})
 	t.Run("T50/platform", func(t *testing.T) {

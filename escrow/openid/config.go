@@ -33,10 +33,6 @@ type Config struct {
 	// nothing from then on. See [Fixed].
 	Platforms func(ctx context.Context, clientID string) (Platform, error)
 
-	// Active, optional, is asked whenever a token is renewed or introspected:
-	// false ends the grant. A person who deleted themself has no active pseudonym.
-	Active func(ctx context.Context, clientID string, p token.Pseudonym) (bool, error)
-
 	// ACRs are the assurance levels that the issuer can vouch for. Optional.
 	ACRs []string
 
@@ -97,6 +93,10 @@ type Subject struct {
 	Pseudonym  token.Pseudonym
 	Commitment [32]byte // token.Commit of the pseudonym's link
 	ACR        string
+
+	// Confirm, optional, is asked once more when the grant is stored: an error
+	// ends the grant. It closes the gap in which an [Provider.End] would miss it.
+	Confirm func(context.Context) error
 }
 
 // Outcome is the state of an interaction.

@@ -146,7 +146,6 @@ func (m manager) SessionByPushedAuthReqID(ctx context.Context, id string) (*goid
 // grantBody is one consent. Times that outlive the code are no finer than a day.
 type grantBody struct {
 	Platform   string `json:"platform"`
-	Pseudonym  string `json:"pseudonym"`
 	Commitment []byte `json:"commitment"`
 	ACR        string `json:"acr"`
 	Scope      string `json:"scope"`
@@ -182,10 +181,10 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		return m.end(ctx, id)
 	}
 	b := grantBody{
-		Platform: g.ClientID, Pseudonym: g.Subject, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Scope: g.Scopes,
+		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Scope: g.Scopes,
 		JKT: g.JWKThumbprint, Created: h.created, Family: h.family,
 	}
-	row := Row{Kind: KindGrant, ID: id, Version: h.version}
+	row := Row{Kind: KindGrant, ID: id, Holder: token.Pseudonym(g.Subject), Version: h.version}
 	switch {
 	case h.version == 0:
 		b.Created = now.UTC().Truncate(day).Unix()
@@ -225,7 +224,14 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		}
 		return errInvalidGrant
 	}
-	return err
+	if err != nil || h.version != 0 || h.subject.Confirm == nil {
+		return err
+	}
+	// Whoever was erased since the page asked finds this grant, or is found here.
+	if err := h.subject.Confirm(ctx); err != nil {
+		return m.p.outage(ctx, errors.Join(err, m.end(ctx, id)))
+	}
+	return nil
 }
 
 // end revokes a grant and thereby everything that was issued under it.
@@ -235,6 +241,15 @@ func (m manager) end(ctx context.Context, id [32]byte) error {
 	if errors.Is(err, ErrStale) { // by somebody else: just as well
 		return nil
 	}
+	return err
+}
+
+// End ends every grant of a pseudonym: its codes, refresh tokens and
+// introspection at once, its tokens in the status list within a minute. What is
+// granted afterwards counts.
+func (p *Provider) End(ctx context.Context, holder token.Pseudonym) error {
+	err := p.store.EndAll(ctx, holder)
+	p.lists.forget()
 	return err
 }
 
@@ -249,9 +264,9 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 		return nil, b, m.p.outage(ctx, errors.New("grant body"))
 	}
 	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family}
-	h.subject = Subject{token.Pseudonym(b.Pseudonym), [32]byte(b.Commitment), b.ACR}
+	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR}
 	g := &goidc.Grant{
-		ID: id, CreatedAt: int(b.Created), Subject: b.Pseudonym, ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
+		ID: id, CreatedAt: int(b.Created), Subject: string(row.Holder), ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
 		Store: map[string]any{heldKey: h},
 	}
 	if b.Code == nil {
@@ -267,35 +282,14 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 }
 
 // Grant implements [goidc.GrantManager]: for introspection and userinfo. Here a
-// platform or a person that is gone makes the token inactive.
+// platform that is gone makes the token inactive.
 func (m manager) Grant(ctx context.Context, id string) (*goidc.Grant, error) {
 	g, _, err := m.load(ctx, id)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := m.p.platform(ctx, g.ClientID); err != nil {
-		return nil, err
-	}
-	ok, err := m.active(ctx, g)
-	if err == nil && !ok {
-		err = goidc.ErrNotFound
-	}
+	_, err = m.p.platform(ctx, g.ClientID)
 	return g, err
-}
-
-// active asks whether the pseudonym is still in use, and ends the grant if not.
-func (m manager) active(ctx context.Context, g *goidc.Grant) (bool, error) {
-	if m.p.cfg.Active == nil {
-		return true, nil
-	}
-	ok, err := m.p.cfg.Active(ctx, g.ClientID, token.Pseudonym(g.Subject))
-	if err != nil {
-		return false, m.p.outage(ctx, err)
-	}
-	if !ok {
-		return false, m.end(ctx, hashOf("grant", g.ID))
-	}
-	return true, nil
 }
 
 // GrantByAuthCode implements [goidc.AuthManager]. A code that was redeemed is

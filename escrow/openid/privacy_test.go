@@ -164,6 +164,39 @@ func TestN01NoCommonValue(t *testing.T) {
 	}
 }
 
+// Promise 1 after an erasure: no row names a pen name whose grants were ended,
+// and the rows of two pen names have nothing in common.
+func TestN01NothingLinksWhatEnded(t *testing.T) {
+	r := newRig(t)
+	r.tokens("scope", "openid offline_access")
+	r.code(r.forum)
+	square, forum := pseudonym(canary, r.square.ID), pseudonym(canary, r.forum.ID)
+	if dump := r.memory.Dump(); !bytes.Contains(dump, []byte(square)) || !bytes.Contains(dump, []byte(forum)) {
+		t.Fatal("control: the grants do not name their holders")
+	}
+	for _, holder := range []token.Pseudonym{square, forum} {
+		if err := r.provider.End(t.Context(), holder); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ended := 0
+	for line := range bytes.Lines(r.memory.Dump()) {
+		if bytes.Contains(line, []byte("pen1")) {
+			t.Errorf("a pen name is left: %s", line)
+		}
+		if bytes.HasPrefix(line, []byte("grant")) {
+			ended++
+			// kind, id, expiry on the full hour: no more.
+			if fields := bytes.Fields(line); len(fields) != 6 || !bytes.HasSuffix(fields[3], []byte(":00:00")) {
+				t.Errorf("an ended grant tells more than when it is forgotten: %s", line)
+			}
+		}
+	}
+	if ended != 2 {
+		t.Errorf("%d ended grants", ended)
+	}
+}
+
 // Secrets are stored as hashes only, and no stored time is finer than needed.
 func TestStoreHoldsNoSecretAndNoTime(t *testing.T) {
 	r := newRig(t)
@@ -188,7 +221,7 @@ func TestStoreHoldsNoSecretAndNoTime(t *testing.T) {
 			if err := json.Unmarshal(line[i:], &body); err != nil {
 				t.Fatal(err)
 			}
-			if have := strings.Join(slices.Sorted(maps.Keys(body)), " "); have != "acr commitment created family platform pseudonym refresh scope" {
+			if have := strings.Join(slices.Sorted(maps.Keys(body)), " "); have != "acr commitment created family platform refresh scope" {
 				t.Errorf("a settled grant holds %s", have)
 			}
 			if int64(body["created"].(float64))%86400 != 0 {

@@ -52,11 +52,12 @@ type rig struct {
 	strict   openid.Platform // PAR and DPoP required
 
 	mu       sync.Mutex
-	gone     map[string]bool // platforms and pseudonyms that were taken away
+	gone     map[string]bool // platforms that were taken away
 	refused  []string
 	lastAsk  openid.SignInRequest
 	pageErr  error
 	instant  bool // answer without a page
+	confirm  func(context.Context) error
 	badActor *openid.Subject
 }
 
@@ -141,7 +142,6 @@ func buildRig(t testing.TB, issuer string, options ...func(*rig)) *rig {
 			}
 			return fixed(ctx, id)
 		},
-		Active: func(_ context.Context, _ string, p token.Pseudonym) (bool, error) { return !r.isGone(string(p)), nil },
 		Refused: func(_ context.Context, endpoint, code string) {
 			r.mu.Lock()
 			defer r.mu.Unlock()
@@ -173,7 +173,7 @@ func (r *rig) takeAway(id string) {
 func (r *rig) page(w http.ResponseWriter, req *http.Request, ask openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
 	r.mu.Lock()
 	r.lastAsk = ask
-	err, instant, bad := r.pageErr, r.instant, r.badActor
+	err, instant, bad, confirm := r.pageErr, r.instant, r.badActor, r.confirm
 	r.mu.Unlock()
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
@@ -183,7 +183,7 @@ func (r *rig) page(w http.ResponseWriter, req *http.Request, ask openid.SignInRe
 		person = c.Value
 	}
 	p := pseudonym(person, ask.Platform.ID)
-	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high"}
+	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Confirm: confirm}
 	if bad != nil {
 		s = *bad
 	}
@@ -460,6 +460,18 @@ func (f *flaky) Put(ctx context.Context, row openid.Row) error {
 		return errDown
 	}
 	err := f.Store.Put(ctx, row)
+	if fail {
+		return errDown
+	}
+	return err
+}
+
+func (f *flaky) EndAll(ctx context.Context, holder token.Pseudonym) error {
+	fail, late := f.fails()
+	if fail && !late {
+		return errDown
+	}
+	err := f.Store.EndAll(ctx, holder)
 	if fail {
 		return errDown
 	}

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // Kind says what a [Row] is.
@@ -20,15 +21,16 @@ const (
 // Row is one piece of protocol state.
 //
 // Nothing in a row is a secret that could be presented: handles (codes, refresh
-// tokens, request_uris, session ids) are stored as SHA-256 only. A grant's body
-// holds the pseudonym and the platform, never the person.
+// tokens, request_uris, session ids) are stored as SHA-256 only. A grant holds
+// the pseudonym and the platform, never the person.
 type Row struct {
 	Kind    Kind
-	ID      [32]byte  // SHA-256 of the handle, unique with Kind
-	Version int64     // as it was read; 0 if it was not stored yet
-	Body    []byte    // JSON; empty once Ended
-	Expires time.Time // UTC, on the full hour: from then on the row may be forgotten. Finer deadlines are in the body
-	Ended   bool      // answered, used up or revoked; no Put ever takes this back
+	ID      [32]byte        // SHA-256 of the handle, unique with Kind
+	Holder  token.Pseudonym // of a grant, set when it is inserted; empty once Ended
+	Version int64           // as it was read; 0 if it was not stored yet
+	Body    []byte          // JSON; empty once Ended
+	Expires time.Time       // UTC, on the full hour: from then on the row may be forgotten. Finer deadlines are in the body
+	Ended   bool            // answered, used up or revoked; no Put ever takes this back
 }
 
 // Refusals of a [Store].
@@ -47,11 +49,17 @@ var (
 //
 // Implemented by escrow/postgres; held to package openidtest's suite.
 type Store interface {
+	Rows
+	Entries
+}
+
+// Rows is the part of a [Store] that keeps sign-ins and grants.
+type Rows interface {
 	// Put writes a row under these guards:
 	//
 	//	Ended        ends the row whatever its stored version, or stores it as
-	//	             ended if it is new; the body is dropped, a stored expiry is
-	//	             kept. Exactly one caller ever gets nil, the others ErrStale.
+	//	             ended if it is new; body and holder are dropped, a stored expiry
+	//	             is kept. Exactly one caller ever gets nil, the others ErrStale.
 	//	Version 0    inserts (the stored version becomes 1), or ErrStale if there is one.
 	//	Version n    replaces body and expiry if the stored version is n and the
 	//	             row has not ended (the stored version becomes n+1), else ErrStale.
@@ -61,11 +69,18 @@ type Store interface {
 	// reads from the primary, never from a replica.
 	Get(ctx context.Context, kind Kind, id [32]byte) (Row, error)
 
+	// EndAll ends every grant of a holder, as Put would, in a transaction of its
+	// own. What it leaves in the rows tells of no two that they ended together.
+	EndAll(ctx context.Context, holder token.Pseudonym) error
+
 	// Use marks a key as used until expires (a full hour, UTC) or longer, and
 	// reports whether this call was the first. Proofs and client assertions are
 	// single-use by it, also across restarts.
 	Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error)
+}
 
+// Entries is the part of a [Store] that keeps the status lists.
+type Entries interface {
 	// Allocate gives the status list entry (list, index) to a grant until
 	// expires (a full hour, UTC) or longer, and reports false if it is taken,
 	// even by the same grant: "double allocation" is refused here.

@@ -232,6 +232,20 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			row.Body, row.Ended = nil, true
 			return row
 		}, 2),
+		"EndAll": func() write {
+			row := fresh()
+			row.Holder = pseudonym(t)
+			must(s.Put(ctx, row))
+			return write{
+				try: func(ctx context.Context) error { return s.EndAll(ctx, row.Holder) },
+				once: func(t *testing.T) {
+					got, err := s.Get(ctx, row.Kind, row.ID)
+					must(err)
+					is(t, "ended", got.Ended, true)
+					is(t, "version", got.Version, int64(2))
+				},
+			}
+		},
 		"Use": func() write {
 			key := [32]byte(random(32))
 			return write{

@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/token"
 )
 
 var _ openid.Store = (*Issuing)(nil)
@@ -23,18 +24,20 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 	if row.Body == nil || row.Ended {
 		args[2] = []byte{}
 	}
-	sql := `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
-		VALUES ($1, $2, 1, $3, $4, false, $5) ON CONFLICT DO NOTHING`
+	sql := `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer, holder)
+		VALUES ($1, $2, 1, $3, $4, false, $5, $6) ON CONFLICT DO NOTHING`
 	switch {
 	case row.Ended:
 		sql = `INSERT INTO openid_rows AS r (kind, id, version, body, expires, ended, writer)
 			VALUES ($1, $2, 1, $3, $4, true, $5)
-			ON CONFLICT (id, kind) DO UPDATE SET version = r.version + 1, body = '', ended = true, writer = excluded.writer
+			ON CONFLICT (id, kind) DO UPDATE SET version = r.version + 1, body = '', holder = '', ended = true, writer = excluded.writer
 			WHERE NOT r.ended`
 	case row.Version != 0:
 		sql = `UPDATE openid_rows SET version = version + 1, body = $3, expires = $4, writer = $5
 			WHERE kind = $1 AND id = $2 AND version = $6 AND NOT ended`
 		args = append(args, row.Version)
+	default:
+		args = append(args, string(row.Holder))
 	}
 	return s.settle(ctx, func(ctx context.Context, doubt bool) error {
 		n, err := s.exec(ctx, sql, args...)
@@ -64,8 +67,8 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
 	row := openid.Row{Kind: kind, ID: id}
 	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT version, body, expires, ended FROM openid_rows WHERE kind = $1 AND id = $2`,
-			string(kind), id[:]).Scan(&row.Version, &row.Body, &row.Expires, &row.Ended)
+		return c.QueryRow(ctx, `SELECT version, holder, body, expires, ended FROM openid_rows WHERE kind = $1 AND id = $2`,
+			string(kind), id[:]).Scan(&row.Version, (*string)(&row.Holder), &row.Body, &row.Expires, &row.Ended)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = openid.ErrNotFound
@@ -75,6 +78,17 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 	}
 	row.Expires = row.Expires.UTC()
 	return row, nil
+}
+
+// EndAll implements [openid.Store]. No two rows get the same writer, so that
+// those which ended together do not look it afterwards.
+func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym) error {
+	return s.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := s.exec(ctx, `
+			UPDATE openid_rows SET version = version + 1, body = '', holder = '', ended = true, writer = substr(sha256(id || $2), 1, 16)
+			WHERE holder = $1 AND holder <> ''`, string(holder), nonce())
+		return err
+	})
 }
 
 // Use implements [openid.Store], and web.Once on the issuing side.

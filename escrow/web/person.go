@@ -36,8 +36,8 @@ func (s *Server) personRoutes(e *echo.Echo) error {
 	s.OpenID.Refused = func(ctx context.Context, endpoint, code string) {
 		s.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
 	}
-	provider, err := openid.New(s.OpenID, s.OpenIDStore, s.authenticate)
-	if err != nil {
+	var err error
+	if s.provider, err = openid.New(s.OpenID, s.OpenIDStore, s.authenticate); err != nil {
 		return err
 	}
 	e.POST("/enrol", s.enrol)
@@ -46,7 +46,7 @@ func (s *Server) personRoutes(e *echo.Echo) error {
 	e.GET("/me/delete", s.askErasure)
 	e.POST("/me/delete", s.erase)
 	e.POST("/sign-out", s.signOut)
-	h := echo.WrapHandler(provider.Handler())
+	h := echo.WrapHandler(s.provider.Handler())
 	for _, path := range []string{
 		"/.well-known/openid-configuration", "/jwks", "/authorize", "/authorize/*", "/par", "/token",
 		"/userinfo", "/introspect", "/revoke", "/status/*",
@@ -142,15 +142,11 @@ func (s *Server) me(c echo.Context) error {
 		return err
 	}
 	ctx := c.Request().Context()
-	platforms := make([]string, len(s.Platforms))
-	for i, p := range s.Platforms {
-		platforms[i] = p.ID
-	}
-	names, err := s.Issuer.PenNames(ctx, who.Person, platforms)
+	names, err := s.Issuer.PenNames(ctx, who.Person, s.platformIDs())
 	if err != nil {
 		return err
 	}
-	notices, err := s.Issuer.Notices(ctx, who.Person, platforms)
+	notices, err := s.Issuer.Notices(ctx, who.Person, s.platformIDs())
 	if err != nil {
 		return err
 	}
@@ -159,6 +155,14 @@ func (s *Server) me(c echo.Context) error {
 		return c.JSON(http.StatusOK, page)
 	}
 	return s.pages.render(c.Response(), http.StatusOK, "me.html", page)
+}
+
+func (s *Server) platformIDs() []string {
+	ids := make([]string, len(s.Platforms))
+	for i, p := range s.Platforms {
+		ids[i] = p.ID
+	}
+	return ids
 }
 
 // who returns the person that is signed in. A session that is older than the
@@ -182,14 +186,16 @@ func (s *Server) askErasure(c echo.Context) error {
 	return s.pages.render(c.Response(), http.StatusOK, "delete.html", nil)
 }
 
-// erase writes the wish down and ends the session. The answer is the same, in
-// words and in time, whether or not an order holds the record.
+// erase writes the wish down and ends the sign-ins at platforms and the session.
+// The answer is the same, in words and in time, whether or not an order holds the
+// record. Who lost the answer asks again, for the same receipt: so this takes a
+// session that [Server.who] takes no more.
 func (s *Server) erase(c echo.Context) error {
-	who, err := s.who(c.Request())
-	if err != nil {
-		return err
+	who, ok := s.sessions.person(c.Request())
+	if !ok {
+		return errSignedOut
 	}
-	receipt, err := s.Issuer.Erase(c.Request().Context(), who.Person)
+	receipt, err := s.Issuer.Erase(c.Request().Context(), who.Person, s.platformIDs(), s.provider.End)
 	if err != nil {
 		return err
 	}
@@ -236,7 +242,10 @@ func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, req openid
 		if err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
-		return openid.Subject{Pseudonym: name, Commitment: commitment, ACR: who.ACR}, openid.Approved, nil
+		return openid.Subject{
+			Pseudonym: name, Commitment: commitment, ACR: who.ACR,
+			Confirm: func(context.Context) error { _, err := s.who(r); return err },
+		}, openid.Approved, nil
 	}
 	page.SignedIn = true
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})

@@ -72,6 +72,7 @@ type Platform struct{ ID, Name string }
 type Server struct {
 	Config
 	sessions sessions
+	provider *openid.Provider
 	pages    pages
 	handler  http.Handler
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/token"
 )
 
 // TestStore runs the conformance suite. Open is called once per subtest and may
@@ -26,6 +27,7 @@ func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
 		"an ended row stays ended":                       endedStays,
 		"a row can be ended before it is stored":         endUnstored,
 		"kinds do not share ids":                         kindsApart,
+		"a holder's grants end, and nobody else's":       endAll,
 		"of many writers of one version one wins":        raceReplace,
 		"of many callers one ends a row":                 raceEnd,
 		"of many users of a key one is first":            raceUse,
@@ -195,6 +197,58 @@ func kindsApart(t *testing.T, s openid.Store) {
 	}
 }
 
+func endAll(t *testing.T, s openid.Store) {
+	k, k2 := key(), key()
+	mine, err := token.NewPseudonym(k[:16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := token.NewPseudonym(k2[:16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := func(holder token.Pseudonym) openid.Row {
+		r := row(openid.KindGrant, key(), `{"n":1}`)
+		r.Holder = holder
+		put(t, s, r)
+		return get(t, s, r.Kind, r.ID)
+	}
+	first, used, theirs, nobodys := held(mine), held(mine), held(other), held("")
+	used.Body = []byte(`{"n":2}`)
+	put(t, s, used)
+	if got := get(t, s, openid.KindGrant, used.ID); got.Holder != mine || first.Holder != mine || theirs.Holder != other {
+		t.Fatal("a grant lost its holder")
+	}
+	l := list()
+	if ok, err := s.Allocate(t.Context(), l, 9, used.ID, expiry()); !ok || err != nil {
+		t.Fatalf("Allocate: %v, %v", ok, err)
+	}
+	for range 2 { // twice is no error
+		if err := s.EndAll(t.Context(), mine); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range [][32]byte{first.ID, used.ID} {
+		if got := get(t, s, openid.KindGrant, id); !got.Ended || len(got.Body) != 0 || got.Holder != "" || !got.Expires.Equal(expiry()) {
+			t.Fatalf("after the end: %+v", got)
+		}
+	}
+	again := get(t, s, openid.KindGrant, used.ID)
+	again.Ended, again.Body = false, []byte(`{"n":3}`)
+	wantErr(t, "Put after the end", s.Put(t.Context(), again), openid.ErrStale)
+	if got, err := s.Revoked(t.Context(), l); err != nil || !slices.Equal(got, []int{9}) {
+		t.Fatalf("revoked: %v, %v", got, err)
+	}
+	if err := s.EndAll(t.Context(), ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range []openid.Row{theirs, nobodys} {
+		if got := get(t, s, openid.KindGrant, r.ID); got.Ended {
+			t.Fatal("somebody else's grant ended")
+		}
+	}
+}
+
 func raceReplace(t *testing.T, s openid.Store) {
 	id := key()
 	if n := race(t, func() (bool, error) { return putRace(t.Context(), s, row(openid.KindGrant, id, `{}`)) }); n != 1 {
@@ -288,6 +342,9 @@ func cancelled(t *testing.T, s openid.Store) {
 	if _, err := s.Get(ctx, openid.KindGrant, id); err == nil || errors.Is(err, openid.ErrNotFound) {
 		t.Errorf("Get: %v", err)
 	}
+	if err := s.EndAll(ctx, "pen1x"); err == nil {
+		t.Error("EndAll: no error")
+	}
 	if first, err := s.Use(ctx, id, expiry()); first || err == nil {
 		t.Errorf("Use: %v, %v", first, err)
 	}
@@ -334,8 +391,11 @@ func (m *Memory) Put(ctx context.Context, r openid.Row) error {
 	case r.Ended && ok:
 		r.Expires = old.Expires
 	}
-	if r.Ended {
-		r.Body = nil
+	switch {
+	case r.Ended:
+		r.Body, r.Holder = nil, ""
+	case ok:
+		r.Holder = old.Holder
 	}
 	r.Version, r.Body = old.Version+1, bytes.Clone(r.Body)
 	m.rows[k] = r
@@ -355,6 +415,22 @@ func (m *Memory) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid
 	}
 	r.Body = bytes.Clone(r.Body)
 	return r, nil
+}
+
+// EndAll implements [openid.Store].
+func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, r := range m.rows {
+		if r.Holder == holder && holder != "" {
+			r.Version, r.Body, r.Holder, r.Ended = r.Version+1, nil, "", true
+			m.rows[k] = r
+		}
+	}
+	return nil
 }
 
 // Use implements [openid.Store].
@@ -407,7 +483,7 @@ func (m *Memory) Dump() []byte {
 	defer m.mu.Unlock()
 	var b bytes.Buffer
 	for k, r := range m.rows {
-		fmt.Fprintf(&b, "%s %x %v %s\n", k.kind, k.id, r.Expires, r.Body)
+		fmt.Fprintf(&b, "%s %x %v %s%s\n", k.kind, k.id, r.Expires, r.Holder, r.Body)
 	}
 	for k := range m.used {
 		fmt.Fprintf(&b, "%x\n", k)
