@@ -44,7 +44,7 @@ var mayImport = map[string][]string{
 
 	"escrow/sandbox":               {"escrow/keep", "verifier/refusal"},
 	"escrow/escrowtest":            {"escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
-	"escrow/openid/openidtest":     {"escrow/openid"},
+	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
 
 	"deploy":          {},
