@@ -15,7 +15,7 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle, day string) pro
 		Version: 1, Kind: proof.KindRecorded, Day: day,
 		Jurisdiction: w.Jurisdiction, OffenceClass: w.OffenceClass, WarrantKind: w.Kind,
 		Targets: len(w.Targets), SecrecyEnds: proof.Day(w.Secrecy.Ends), Bundle: bundle,
-		Commitment: proof.Commit(salt, "warrant", []byte(raw)),
+		Commitment: proof.Commit(salt, "warrant", []byte(raw)), SaltCommitment: proof.Commit(salt, "salt"),
 	}
 	for _, t := range w.Targets {
 		l.TargetCommitments = append(l.TargetCommitments,

@@ -20,6 +20,7 @@
 package disclose
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -29,6 +30,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
@@ -46,6 +48,8 @@ var (
 		"no rules are in force: install a bundle that the custodians endorsed")
 	ErrDataNotHeld = refusal.New(refusal.NotFound, "warrant.data_not_held",
 		"no record is held for one of the targets: check pen name and platform against the evidence")
+	ErrNotAsLogged = refusal.New(refusal.Denied, "warrant.not_as_logged",
+		"the case on file is not the one that the public log holds: nothing was disclosed, tell the custodians and check the database")
 	ErrCommitment = refusal.New(refusal.Denied, "warrant.commitment_mismatch",
 		"the record that is held is not the one that the token in the evidence commits to: nothing was disclosed, tell the custodians")
 	ErrNotLogged = refusal.New(refusal.NotYet, "warrant.not_logged",
@@ -84,7 +88,7 @@ var (
 		"the request is not signed by a custodian of the bundle in force")
 )
 
-// Registrar runs the disclosing side. All fields are required.
+// Registrar runs the disclosing side. All exported fields are required.
 type Registrar struct {
 	Keys       Keys
 	Cases      Cases
@@ -94,6 +98,8 @@ type Registrar struct {
 	Ceremonies Ceremonies
 	Log        Log
 	Now        func() time.Time
+
+	parsed atomic.Pointer[policy.Bundle] // the one in force when last looked at
 }
 
 // Install puts a bundle in force: only with the endorsement of as many of its
@@ -132,13 +138,22 @@ func (r *Registrar) Install(ctx context.Context, bundle []byte, endorsements []s
 	})
 }
 
-// Bundle returns the bundle in force.
+// Bundle returns the bundle in force. It asks the store each time, for another
+// process may have installed one, and parses what it has not parsed yet.
 func (r *Registrar) Bundle(ctx context.Context) (*policy.Bundle, error) {
 	raw, _, err := r.Bundles.Current(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return policy.ParseBundle(raw)
+	sum := sha256.Sum256(raw)
+	if b := r.parsed.Load(); b != nil && b.Hash() == hex.EncodeToString(sum[:]) {
+		return b, nil
+	}
+	b, err := policy.ParseBundle(raw)
+	if err == nil {
+		r.parsed.Store(b)
+	}
+	return b, err
 }
 
 // File decides on a warrant and, if the rules allow it, records it: the row and
@@ -240,17 +255,17 @@ func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, err
 	if err != nil {
 		return policy.CaseFile{}, err
 	}
-	leaf, err := r.logged(ctx, c.RecordedLeaf)
+	w, commitments, err := c.opened()
+	if err != nil {
+		return policy.CaseFile{}, err
+	}
+	leaf, err := r.recorded(ctx, c, w)
 	if err != nil {
 		return policy.CaseFile{}, err
 	}
 	f := policy.CaseFile{
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
 		Approvals: signedApprovals(c),
-	}
-	w, commitments, err := c.opened()
-	if err != nil {
-		return policy.CaseFile{}, err
 	}
 	if w.Kind != policy.Production {
 		return policy.CaseFile{}, ErrNothingToOpen
@@ -327,6 +342,30 @@ func (r *Registrar) logged(ctx context.Context, index int64) (policy.LoggedLeaf,
 		return policy.LoggedLeaf{}, ErrNotLogged.Because(err)
 	}
 	return policy.LoggedLeaf{Index: index, Bytes: leaf, Proof: p}, nil
+}
+
+// recorded returns the recorded leaf of a case, if it is cosigned and is of this
+// warrant: a case is believed for what the public log holds, not for its row.
+func (r *Registrar) recorded(ctx context.Context, c Case, w *policy.Warrant) (policy.LoggedLeaf, error) {
+	return r.loggedAs(ctx, c.RecordedLeaf, func(day string) proof.Leaf {
+		return policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, day)
+	})
+}
+
+// loggedAs is logged, for a leaf that must be the one that want makes.
+func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day string) proof.Leaf) (policy.LoggedLeaf, error) {
+	l, err := r.logged(ctx, index)
+	if err != nil {
+		return l, err
+	}
+	have, err := proof.ParseLeaf(l.Bytes)
+	if err != nil {
+		return policy.LoggedLeaf{}, ErrNotAsLogged.Because(err)
+	}
+	if expected, err := want(have.Day).Marshal(); err != nil || !bytes.Equal(expected, l.Bytes) {
+		return policy.LoggedLeaf{}, ErrNotAsLogged
+	}
+	return l, nil
 }
 
 // Decide records a custodian's signed approval or refusal of a case. With the
@@ -448,15 +487,17 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	if !r.Now().Before(c.Expires) {
 		return c, ErrExpired
 	}
-	authorised, err := r.logged(ctx, c.AuthorisedLeaf)
-	if err != nil {
-		return c, err
-	}
-	recorded, err := r.logged(ctx, c.RecordedLeaf)
-	if err != nil {
-		return c, err
-	}
 	w, commitments, err := c.opened()
+	if err != nil {
+		return c, err
+	}
+	authorised, err := r.loggedAs(ctx, c.AuthorisedLeaf, func(day string) proof.Leaf {
+		return proof.Leaf{Version: 1, Kind: proof.KindAuthorised, Day: day, Case: &c.RecordedLeaf}
+	})
+	if err != nil {
+		return c, err
+	}
+	recorded, err := r.recorded(ctx, c, w)
 	if err != nil {
 		return c, err
 	}
@@ -480,12 +521,16 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	}
 	hash := sha256.Sum256(packed)
 	return r.Cases.Apply(ctx, c.ID, func(c *Case) ([]Entry, error) {
-		if c.State != Authorised {
+		now := r.Now()
+		switch {
+		case c.State != Authorised:
 			return nil, nil // another process was first: its package stands
+		case !now.Before(c.Expires):
+			return nil, ErrExpired // while the package was made
 		}
 		c.State, c.Package = Released, packed
 		return []Entry{{Leaf: proof.Leaf{
-			Version: 1, Kind: proof.KindReleased, Day: proof.Day(r.Now()), Case: &c.RecordedLeaf,
+			Version: 1, Kind: proof.KindReleased, Day: proof.Day(now), Case: &c.RecordedLeaf,
 			Package: hex.EncodeToString(hash[:]),
 		}, Index: &c.ReleasedLeaf}}, nil
 	})

@@ -97,7 +97,8 @@ type Keys interface {
 // neither.
 type Cases interface {
 	// File stores c and appends leaf. If a case with that Authority and
-	// WarrantID is on file it is returned as it is, and nothing is appended.
+	// WarrantID is on file it is returned as it is, and nothing is appended. It is
+	// policy.ErrWrongBundle if another bundle came into force since the decision.
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
 	// Refuse appends leaf, once for each warrant and refusal code.
 	Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error

@@ -14,7 +14,7 @@ import (
 // for: table letter and numbers.
 var rows = map[string][]int{
 	"T": upTo(56), "R": upTo(35), "C": upTo(24), "V": upTo(24), "D": upTo(20),
-	"F": {12, 13, 14, 15, 16, 23, 37, 38}, "I": {2, 10, 12, 13, 14, 22, 28},
+	"F": {12, 13, 14, 15, 16, 23, 37, 38}, "I": {2, 10, 12, 13, 14, 17, 22, 23, 28},
 }
 
 // notHere are the rows that do not apply to the design as built.

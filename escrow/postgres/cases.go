@@ -14,6 +14,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/token"
 )
@@ -98,6 +99,9 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 			c = have[0]
 			return nil
 		}
+		if err := decidedNow(ctx, tx, log, c.Bundle); err != nil {
+			return err
+		}
 		if c.RecordedLeaf, err = translog.Sequence(ctx, log, leaf); err != nil {
 			return err
 		}
@@ -113,6 +117,24 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 		return disclose.Case{}, err
 	}
 	return c, nil
+}
+
+// decidedNow checks, under the log's lock, that no bundle but this one is in
+// force: a leaf of a warrant behind that of a newer bundle would convict the log
+// for ever.
+func decidedNow(ctx context.Context, tx pgx.Tx, log *logTx, bundle string) error {
+	var index *int64
+	if err := tx.QueryRow(ctx, `SELECT max(leaf) FROM bundles`).Scan(&index); err != nil || index == nil {
+		return refused(ctx, err)
+	}
+	raw, err := log.Leaf(ctx, *index)
+	if err != nil {
+		return err
+	}
+	if l, err := proof.ParseLeaf(raw); err != nil || l.Bundle != bundle {
+		return policy.ErrWrongBundle.Because(err)
+	}
+	return nil
 }
 
 // Refuse implements [disclose.Cases].

@@ -285,7 +285,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			}}
 		},
 		"File": func() write {
-			c, leaf := newCase(2)
+			c, leaf := newCaseUnder(t, d, 2)
 			grew := leaves(1)
 			return write{
 				try: func(ctx context.Context) error { _, err := d.File(ctx, c, leaf); return err },

@@ -64,20 +64,36 @@ func newCase(quorum int) (disclose.Case, proof.Leaf) {
 	c := disclose.Case{
 		ID: seal.NewLabel(), WarrantHash: sha256.Sum256([]byte(warrant)), Authority: "court", WarrantID: hex.EncodeToString(random(8)),
 		Submission: policy.Submission{Warrant: warrant, Evidence: []string{"evidence"}},
-		Bundle:     hex.EncodeToString(random(32)), Salt: [32]byte(random(32)), Quorum: quorum, State: disclose.Recorded,
+		Bundle:     bundleLeaf([]byte("{}")).Bundle, Salt: [32]byte(random(32)), Quorum: quorum, State: disclose.Recorded,
 		SecrecyEnds: day.AddDate(0, 3, 0).Add(7 * time.Second), Expires: day.AddDate(0, 0, 10), ApproveFrom: day,
 	}
 	return c, proof.Leaf{
 		Version: 1, Kind: proof.KindRecorded, Day: "2026-11-21", Jurisdiction: "GB", OffenceClass: "threats-to-kill",
 		WarrantKind: "production", Targets: 1, SecrecyEnds: "2027-02-21", Bundle: c.Bundle,
 		Commitment:        proof.Commit(c.Salt, "warrant", []byte(warrant)),
+		SaltCommitment:    proof.Commit(c.Salt, "salt"),
 		TargetCommitments: []string{proof.Commit(c.Salt, "target", []byte("p"), []byte("q"))},
 	}
 }
 
-func file(t testing.TB, d *Disclosing, quorum int) disclose.Case {
+// newCaseUnder is newCase under the bundle in force.
+func newCaseUnder(t testing.TB, d *Disclosing, quorum int) (disclose.Case, proof.Leaf) {
 	t.Helper()
 	c, leaf := newCase(quorum)
+	raw, _, err := d.Current(t.Context())
+	switch {
+	case err == nil:
+		c.Bundle = bundleLeaf(raw).Bundle
+		leaf.Bundle = c.Bundle
+	case !errors.Is(err, disclose.ErrNoBundle):
+		t.Fatal(err)
+	}
+	return c, leaf
+}
+
+func file(t testing.TB, d *Disclosing, quorum int) disclose.Case {
+	t.Helper()
+	c, leaf := newCaseUnder(t, d, quorum)
 	c, err := d.File(t.Context(), c, leaf)
 	if err != nil {
 		t.Fatalf("%v: %v", err, cause(err))
@@ -365,6 +381,36 @@ func TestBundleInForceIsTheNewest(t *testing.T) {
 		t.Errorf("%d leaves, want 3, %v", n, err)
 	}
 	consistent(t, d)
+}
+
+// A warrant that was decided under a bundle while the next one came into force
+// has no leaf: behind the newer rules' it would convict the log for ever.
+func TestF26DecidedUnderRulesThatWereReplacedMeanwhile(t *testing.T) {
+	d, ctx := disclosing(t, database(t), Options{}), t.Context()
+	next := []byte(`{"next":1}`)
+	for _, install := range [][]byte{[]byte("{}"), next} {
+		if err := d.Install(ctx, install, nil, bundleLeaf(install)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, leaf := newCase(2) // under {}
+	_, err := d.File(ctx, c, leaf)
+	wantErr(t, "the rules of before", err, policy.ErrWrongBundle)
+	if n, err := d.Size(ctx); n != 2 || err != nil {
+		t.Errorf("%d leaves, want 2, %v", n, err)
+	}
+	c.Bundle, leaf.Bundle = bundleLeaf(next).Bundle, bundleLeaf(next).Bundle
+	filed, err := d.File(ctx, c, leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// What is on file already is found, whatever came into force since.
+	if err := d.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := d.File(ctx, c, leaf); err != nil || again.RecordedLeaf != filed.RecordedLeaf {
+		t.Errorf("leaf %d, want %d, %v", again.RecordedLeaf, filed.RecordedLeaf, err)
+	}
 }
 
 func TestApplyStoresAllOrNothing(t *testing.T) {

@@ -25,7 +25,7 @@ func TestSequenceRefusesLeavesOutOfOrder(t *testing.T) {
 	digest := strings.Repeat("a1", 32)
 	ref := func(i int64) *int64 { return &i }
 	recorded := proof.Leaf{Version: 1, Kind: proof.KindRecorded, Day: "2026-11-21", Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: "production",
-		Targets: 1, Bundle: digest, Commitment: digest, TargetCommitments: []string{digest}}
+		Targets: 1, Bundle: digest, Commitment: digest, SaltCommitment: digest, TargetCommitments: []string{digest}}
 	authorised := proof.Leaf{Version: 1, Kind: proof.KindAuthorised, Day: "2026-11-22", Case: ref(1)}
 	change := func(l proof.Leaf, f func(*proof.Leaf)) proof.Leaf { f(&l); return l }
 	for name, c := range map[string]struct {

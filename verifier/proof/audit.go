@@ -43,18 +43,19 @@ type Finding struct {
 
 // The codes of findings.
 const (
-	FindingMalformed   = "malformed"           // not a canonical leaf of this version
-	FindingDay         = "day_goes_back"       // dated before the leaf before it
-	FindingBundle      = "bundle_not_known"    // under a bundle that is not in force, or that the auditor does not have
-	FindingWord        = "word_not_in_bundle"  // an offence class or custodian that the bundle does not name
-	FindingCase        = "case_not_recorded"   // about a case that is not an earlier recorded warrant
-	FindingQuorum      = "quorum_not_met"      // authorised by too few distinct custodians
-	FindingOrder       = "out_of_order"        // released before authorised, noticed before released, or twice
-	FindingWithdrawn   = "case_withdrawn"      // authorised or released after the authority withdrew it
-	FindingReopened    = "decided_twice"       // a second authorisation of one case
-	FindingCeremony    = "ceremony_not_logged" // a bundle names a key ceremony whose transcript no earlier leaf holds
-	FindingErased      = "erased_twice"        // one record was erased by an earlier leaf
-	FindingSuperfluous = "not_a_production"    // approved or released though nothing was to be opened
+	FindingMalformed   = "malformed"            // not a canonical leaf of this version
+	FindingDay         = "day_goes_back"        // dated before the leaf before it
+	FindingBundle      = "bundle_not_known"     // under a bundle that is not in force, or that the auditor does not have
+	FindingWord        = "word_not_in_bundle"   // an offence class or custodian that the bundle does not name
+	FindingCase        = "case_not_recorded"    // about a case that is not an earlier recorded warrant
+	FindingQuorum      = "quorum_not_met"       // authorised by too few distinct custodians
+	FindingOrder       = "out_of_order"         // released before authorised, noticed before released, or twice
+	FindingWithdrawn   = "case_withdrawn"       // authorised or released after the authority withdrew it
+	FindingReopened    = "decided_twice"        // a second authorisation of one case
+	FindingCeremony    = "ceremony_not_logged"  // a bundle names a key ceremony whose transcript no earlier leaf holds
+	FindingErased      = "erased_twice"         // one record was erased by an earlier leaf
+	FindingSuperfluous = "not_a_production"     // authorised or released though nothing was to be opened
+	FindingSalt        = "notice_opens_nothing" // noticed with another salt than the one that opens the case's commitments
 )
 
 // Report is the result of an audit.

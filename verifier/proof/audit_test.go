@@ -55,6 +55,13 @@ func TestAuditOfACaseFromBundleToNotice(t *testing.T) {
 			t.Errorf("the report does not say %q:\n%s", want, r)
 		}
 	}
+	// An extension of a case does not put off its notice.
+	extension := third
+	extension.Day, extension.Case, extension.WarrantKind, extension.SecrecyEnds = "2026-03-08", &c, "extension", "2029-01-01"
+	w.add(extension)
+	if r, err := w.log.Audit(t.Context(), w.tiles(w.files()), options()); err != nil || !slices.Equal(r.Overdue, []int64{c}) {
+		t.Errorf("%s, %v", r, err)
+	}
 	early := options()
 	early.At = time.Date(2026, 4, 1, 23, 0, 0, 0, time.UTC) // the last day of secrecy
 	if r, err := w.log.Audit(t.Context(), w.tiles(w.files()), early); err != nil || r.Statistics.Overdue != 0 || r.Statistics.Unnoticed != 1 {
@@ -83,9 +90,11 @@ func TestAuditNamesTheFirstLeafThatBreaksARule(t *testing.T) {
 	class := recorded
 	class.OffenceClass = "criticism"
 	withdrawal := proof.Leaf{Version: 1, Kind: proof.KindRecorded, Day: "2026-01-05", Case: ref(1), Jurisdiction: "GB", OffenceClass: "stalking",
-		WarrantKind: "withdrawal", Bundle: hexA, Commitment: hexB}
+		WarrantKind: "withdrawal", Bundle: hexA, Commitment: hexB, SaltCommitment: saltC}
 	strayWithdrawal := withdrawal
 	strayWithdrawal.Case = ref(0)
+	otherSalt := noticed
+	otherSalt.Salt = hexB
 	preservation := recorded
 	preservation.WarrantKind = "preservation"
 	on := func(ls ...proof.Leaf) []proof.Leaf { // on case 1, in the order given
@@ -118,6 +127,7 @@ func TestAuditNamesTheFirstLeafThatBreaksARule(t *testing.T) {
 		"released twice":                             {on(bundle, recorded, approvedA, approvedC, authorised, released, released), 6, proof.FindingOrder},
 		"noticed before it was released":             {on(bundle, recorded, approvedA, approvedC, authorised, noticed), 5, proof.FindingOrder},
 		"noticed twice":                              {on(bundle, recorded, approvedA, approvedC, authorised, released, noticed, noticed), 7, proof.FindingOrder},
+		"noticed with a salt that opens nothing":     {on(bundle, recorded, approvedA, approvedC, authorised, released, otherSalt), 6, proof.FindingSalt},
 		"released after the court withdrew":          {on(bundle, recorded, approvedA, approvedC, authorised, withdrawal, released), 6, proof.FindingWithdrawn},
 		"authorised after the court withdrew":        {on(bundle, recorded, approvedA, approvedC, withdrawal, authorised), 5, proof.FindingWithdrawn},
 		"a withdrawal of no case":                    {on(bundle, strayWithdrawal), 1, proof.FindingCase},

@@ -61,6 +61,7 @@ type Leaf struct {
 	Bundle            string   `json:"bundle,omitempty"`             // hex SHA-256 of the bundle in force
 	Custodian         string   `json:"custodian,omitempty"`          // id of the custodian in the bundle
 	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant, of the signed approval or of the erased record
+	SaltCommitment    string   `json:"salt_commitment,omitempty"`    // [Commit] of nothing: which salt the case's notice must publish
 	TargetCommitments []string `json:"target_commitments,omitempty"` // [Commit] per target, sorted
 	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package, or of the ceremony's transcript
 	Salt              string   `json:"salt,omitempty"`               // hex, 32 bytes: opens the case's commitments
@@ -76,7 +77,7 @@ func fields(k Kind) map[string]bool {
 		// The case of a recorded leaf is the one that an extension or a
 		// withdrawal concerns.
 		return map[string]bool{"case": false, "jurisdiction": true, "offence_class": true, "warrant_kind": true,
-			"targets": false, "secrecy_ends": false, "bundle": true, "commitment": true, "target_commitments": false}
+			"targets": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false}
 	case KindRefused:
 		// No offence class: it would be the word of somebody who was refused.
 		return map[string]bool{"code": true, "jurisdiction": false, "warrant_kind": false, "bundle": false}
@@ -142,7 +143,7 @@ func (l Leaf) lint() error {
 		"case": l.Case != nil, "jurisdiction": l.Jurisdiction != "", "offence_class": l.OffenceClass != "",
 		"warrant_kind": l.WarrantKind != "", "targets": l.Targets != 0, "secrecy_ends": l.SecrecyEnds != "",
 		"code": l.Code != "", "bundle": l.Bundle != "", "custodian": l.Custodian != "", "commitment": l.Commitment != "",
-		"target_commitments": len(l.TargetCommitments) > 0, "package": l.Package != "", "salt": l.Salt != "",
+		"salt_commitment": l.SaltCommitment != "", "target_commitments": len(l.TargetCommitments) > 0, "package": l.Package != "", "salt": l.Salt != "",
 	}
 	for name, is := range present {
 		if must, may := allowed[name]; is && !may || !is && must {
@@ -155,7 +156,7 @@ func (l Leaf) lint() error {
 	}{
 		{"jurisdiction", l.Jurisdiction, jurisdiction}, {"offence_class", l.OffenceClass, word}, {"code", l.Code, word},
 		{"custodian", l.Custodian, word}, {"bundle", l.Bundle, digest}, {"commitment", l.Commitment, digest},
-		{"package", l.Package, digest}, {"salt", l.Salt, digest},
+		{"salt_commitment", l.SaltCommitment, digest}, {"package", l.Package, digest}, {"salt", l.Salt, digest},
 	} {
 		if f.value != "" && (!f.shape.MatchString(f.value) || f.shape != digest && (len(f.value) > maxWord || telling.MatchString(f.value))) {
 			return errors.New(f.name)
@@ -233,6 +234,7 @@ func ParseLeaf(b []byte) (Leaf, error) {
 // Commit returns the hex SHA-256 commitment to parts for one purpose:
 //
 //	"warrant"   the compact JWS of the warrant
+//	"salt"      nothing: an outsider, who has none of the rest, can check the salt
 //	"target"    pseudonym, platform
 //	"approval"  the compact JWS of the approval
 //	"erasure"   the label of the record; the person's receipt holds the salt
@@ -252,6 +254,14 @@ func Commit(salt [32]byte, purpose string, parts ...[]byte) string {
 		h.Write(p)
 	}
 	return hex.EncodeToString(h.Sum(nil))
+}
+
+// commitsTo reports whether salt, in hex, is the one that a recorded leaf
+// promised to publish: with another one, Concerns would say no to the very
+// persons who are concerned.
+func commitsTo(saltCommitment, salt string) bool {
+	b, err := hex.DecodeString(salt)
+	return err == nil && len(b) == 32 && Commit([32]byte(b), "salt") == saltCommitment
 }
 
 // Concerns reports whether the warrant of the recorded leaf named this

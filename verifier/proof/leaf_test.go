@@ -16,6 +16,8 @@ var (
 	hexA = strings.Repeat("a1", 32)
 	hexB = strings.Repeat("b2", 32)
 	hexC = strings.Repeat("c3", 32)
+
+	saltC = proof.Commit([32]byte(bytes.Repeat([]byte{0xc3}, 32)), "salt") // of hexC
 )
 
 func ref(i int64) *int64 { return &i }
@@ -26,7 +28,7 @@ func examples() []proof.Leaf {
 		{Version: 1, Kind: proof.KindBundle, Day: "2026-01-01", Bundle: hexA},
 		{Version: 1, Kind: proof.KindRefused, Day: "2026-01-02", Code: "warrant.unknown_authority"},
 		{Version: 1, Kind: proof.KindRecorded, Day: "2026-01-03", Jurisdiction: "GB-SCT", OffenceClass: "threats_to_kill", WarrantKind: "production",
-			Targets: 2, SecrecyEnds: "2026-02-03", Bundle: hexA, Commitment: hexB, TargetCommitments: []string{hexA, hexC}},
+			Targets: 2, SecrecyEnds: "2026-02-03", Bundle: hexA, Commitment: hexB, SaltCommitment: saltC, TargetCommitments: []string{hexA, hexC}},
 		{Version: 1, Kind: proof.KindApproved, Day: "2026-01-04", Case: ref(2), Custodian: "bar-council", Commitment: hexA},
 		{Version: 1, Kind: proof.KindDeclined, Day: "2026-01-04", Case: ref(2), Custodian: "press-council", Commitment: hexB, Code: "not_necessary"},
 		{Version: 1, Kind: proof.KindApproved, Day: "2026-01-05", Case: ref(2), Custodian: "ombudsman.example", Commitment: hexC},
@@ -51,7 +53,7 @@ func TestLeafOfEveryKindHasOneForm(t *testing.T) {
 		}
 	}
 	withdrawal := proof.Leaf{Version: 1, Kind: proof.KindRecorded, Day: "2026-01-03", Case: ref(1), Jurisdiction: "GB", OffenceClass: "stalking",
-		WarrantKind: "withdrawal", Bundle: hexA, Commitment: hexB}
+		WarrantKind: "withdrawal", Bundle: hexA, Commitment: hexB, SaltCommitment: saltC}
 	if _, err := withdrawal.Marshal(); err != nil {
 		t.Error("a withdrawal names no targets:", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io/fs"
 	"os"
@@ -45,7 +47,8 @@ func Directory(dir string) (torchwood.TileReader, error) {
 //
 // The refusals are those of [Log.OpenCheckpoint] for source, [ErrRollback] and
 // [ErrSplitView] if it does not contain what was mirrored before, [ErrTile] with
-// an [IndexError], [ErrFetch], and [ErrMirror] for dir. None changes the mirror.
+// an [IndexError], [ErrFetch], and [ErrMirror] for dir. None changes the mirror;
+// what was served instead is kept beside it, as evidence.
 func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir string, progress func(done, size int64)) (MirrorReport, error) {
 	var r MirrorReport
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -71,7 +74,7 @@ func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir strin
 			return r, ErrMirror.Because(err) // of another log, or damaged
 		}
 		if err := contains(ctx, source, c, &before); err != nil {
-			return r, err
+			return r, errors.Join(err, keepRefused(root, c, signed, err))
 		}
 		r.Before = before.N
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -94,6 +97,17 @@ func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir strin
 	}
 	r.Size, r.Root, r.Mended = c.N, c.Hash.String(), m.mended
 	return r, m.sweep()
+}
+
+// keepRefused writes a checkpoint that contradicts the mirror's into its folder,
+// under the hash of its tree, for the log could deny tomorrow what it signed
+// today. It does nothing about other refusals.
+func keepRefused(root *os.Root, c torchwood.Checkpoint, signed []byte, refused error) error {
+	if !errors.Is(refused, ErrRollback) && !errors.Is(refused, ErrSplitView) {
+		return nil
+	}
+	sum := sha256.Sum256([]byte(c.String()))
+	return (&mirror{root: root}).write("refused-"+hex.EncodeToString(sum[:8]), signed)
 }
 
 // mirrorGroup is how many leaves are fetched and verified together.

@@ -163,6 +163,7 @@ func TestMirrorRefuses(t *testing.T) {
 	text := strings.Replace(newWorld(t).grow(700).checkpoint(700).String(), origin, "other.example/log", 1)
 	stranger["checkpoint"].Data = must(note.Sign(&note.Note{Text: text}, must(note.NewSigner(skey))(t)))(t)
 	larger := newWorld(t).grow(900)
+	evidence := 0
 	for name, c := range map[string]struct {
 		source torchwood.TileReader
 		want   error
@@ -185,6 +186,16 @@ func TestMirrorRefuses(t *testing.T) {
 		if _, err := w.log.Audit(t.Context(), tiles, o); err != nil {
 			t.Errorf("%s: the mirror is damaged: %v", name, err)
 		}
+		// I23: what the log signed and the mirror contradicts is kept, once.
+		if errors.Is(c.want, proof.ErrRollback) || errors.Is(c.want, proof.ErrSplitView) {
+			if evidence++; !slices.Contains(slices.Collect(maps.Values(onDisk(t, dir))), string(must(c.source.ReadEndpoint(t.Context(), "checkpoint"))(t))) {
+				t.Errorf("I23 %s: the checkpoint is not kept", name)
+			}
+			_, _ = w.log.Mirror(t.Context(), c.source, dir, nil)
+		}
+	}
+	if n := len(onDisk(t, dir)) - len(kept); n != evidence {
+		t.Errorf("%d files besides the mirror, for %d pieces of evidence", n, evidence)
 	}
 
 	// A folder that is the mirror of another log, and a file.

@@ -69,7 +69,7 @@ type auditor struct {
 }
 
 type auditedCase struct {
-	warrantKind, day, secrecyEnds          string
+	warrantKind, day, secrecyEnds, salt    string
 	rules                                  Rules
 	approved                               map[string]bool
 	authorised, released, noticed, stopped bool
@@ -138,7 +138,7 @@ func (a *auditor) record(index int64, l Leaf, found func(string)) {
 	a.stats.Offences[l.OffenceClass]++
 	a.stats.Warrants[l.WarrantKind]++
 	a.stats.Targets += int64(l.Targets)
-	a.cases[index] = &auditedCase{warrantKind: l.WarrantKind, day: l.Day, secrecyEnds: l.SecrecyEnds,
+	a.cases[index] = &auditedCase{warrantKind: l.WarrantKind, day: l.Day, secrecyEnds: l.SecrecyEnds, salt: l.SaltCommitment,
 		rules: rules, approved: map[string]bool{}}
 	a.order = append(a.order, index)
 	if l.Case == nil {
@@ -150,8 +150,8 @@ func (a *auditor) record(index int64, l Leaf, found func(string)) {
 		found(FindingCase)
 	case l.WarrantKind == "withdrawal":
 		earlier.stopped = true
-	default: // extension
-		earlier.secrecyEnds = l.SecrecyEnds
+		// An extension keeps a record longer. It moves no end of secrecy, or a case
+		// could be extended for ever and its notice never be overdue.
 	}
 }
 
@@ -193,6 +193,9 @@ func (a *auditor) replay(c *auditedCase, l Leaf, found func(string)) {
 	case KindNoticed:
 		if !c.released || c.noticed {
 			found(FindingOrder)
+		}
+		if !commitsTo(c.salt, l.Salt) {
+			found(FindingSalt)
 		}
 		c.noticed = true
 	}
