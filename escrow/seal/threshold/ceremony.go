@@ -56,15 +56,13 @@ func (k kind) role() Role {
 // of custodians or another threshold, as a state that messages are added to:
 //
 //	commit    each dealer publishes the hash of their deal, so that nobody can
-//	          choose their part after they saw the others'. Gennaro, Jarecki,
-//	          Krawczyk, Rabin, "Secure Distributed Key Generation", J. Cryptology
-//	          2007, section 3 shows the bias of h that this prevents; in a
-//	          resharing it keeps the last to speak from cancelling a coefficient.
+//	          choose their part after they saw the others'; in a resharing, so
+//	          that the last to speak cannot cancel a coefficient.
 //	deal      each dealer j publishes Feldman commitments A_k = g^{a_k} to a
-//	          polynomial f_j of degree t-1 (Feldman 1987; Pedersen 1991), the
-//	          shares f_j(i) encrypted to the receivers, and proofs that they know
-//	          f_j(0) and the encryption's secret. In a resharing f_j(0) is their
-//	          old share, and A_0 must be their h_j (Desmedt, Jajodia 1997).
+//	          polynomial f_j of degree t-1, the shares f_j(i) encrypted to the
+//	          receivers, and proofs that they know f_j(0) and the encryption's
+//	          secret. In a resharing f_j(0) is their old share [DJ], which can be
+//	          verified [WWW]: A_0 must be their h_j.
 //	answer    each receiver confirms by proving that they know x_i, or complains
 //	          about one dealer by publishing the key that share was encrypted
 //	          with and a proof of equality of logarithms: anyone sees who lied.
@@ -73,10 +71,32 @@ func (k kind) role() Role {
 // stay, and nobody ever holds x.
 //
 // A fault ends the ceremony: it names the culprit, and the others plan another
-// without them. Unlike Gennaro et al. the honest do not finish on their own;
-// what a culprit can gain is to have the key drawn again, once, by being named.
+// without them. So the generation is joint Feldman sharing [F, P] with
+// commitments, encryption on a broadcast channel and "stop, kill and rewind".
+// [GJKR], section 3, shows how an attacker biases the key of joint Feldman, and
+// its appendix that none of the three prevents all of it: whoever opens last sees
+// h first, and can have it drawn again by cheating or falling silent, and is
+// named for it. Our remedy is that the named is left out of the next plan: t-1
+// colluding dealers choose among t uniform keys at most, which makes no attack on
+// TDH2 more than t times as likely to succeed. The honest do not finish on their
+// own, as they would in the protocol of [GJKR], section 4.
+//
 // Confidentiality holds while fewer than t receivers (and fewer than the old
 // threshold of dealers) collude.
+//
+//	[F]    P. Feldman, A Practical Scheme for Non-interactive Verifiable Secret
+//	       Sharing, FOCS 1987
+//	[P]    T. Pedersen, A Threshold Cryptosystem without a Trusted Party,
+//	       EUROCRYPT 1991
+//	[GJKR] R. Gennaro, S. Jarecki, H. Krawczyk, T. Rabin, Secure Distributed Key
+//	       Generation for Discrete-Log Based Cryptosystems, J. Cryptology 20(1),
+//	       51–83, 2007
+//	[DJ]   Y. Desmedt, S. Jajodia, Redistributing Secret Shares to New Access
+//	       Structures and Its Applications, ISSE-TR-97-01, George Mason
+//	       University, 1997
+//	[WWW]  T. Wong, C. Wang, J. Wing, Verifiable Secret Redistribution for Archive
+//	       Systems, IEEE Security in Storage Workshop 2002
+//	[CP]   D. Chaum, T. Pedersen, Wallet Databases with Observers, CRYPTO 1992
 //
 // Messages go over any public channel and can be replayed, delayed and
 // reordered within a round; every later message carries the hash of what its
@@ -576,7 +596,8 @@ func (c *Ceremony) proven(what string, point group.Element, p proof, context ...
 	return c.statement(what, point, r, context...).IsEqual(p.e)
 }
 
-// proveEqual shows log_g D = log_E K (Chaum, Pedersen 1992) for our D.
+// proveEqual shows log_g D = log_E K for our D: the proof of [CP], made
+// non-interactive.
 func (c *Ceremony) proveEqual(key CeremonyKey, base, shared group.Element, context []byte) proof {
 	x := key.secret("encryption-key")
 	s := key.secret("nonce", []byte("complaint"), c.id[:], bytesOf(base), bytesOf(shared), context)

@@ -59,7 +59,7 @@ func (s Share) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
 // LogValue hides the share.
 func (s Share) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
-// Encrypt encrypts m to the custodians under a label: "Encryption".
+// Encrypt encrypts m to the custodians under a label.
 func (pk PublicKey) Encrypt(rand io.Reader, m [32]byte, label []byte) (Ciphertext, error) {
 	if pk.h == nil {
 		return Ciphertext{}, ErrPublicKey
@@ -67,7 +67,6 @@ func (pk PublicKey) Encrypt(rand io.Reader, m [32]byte, label []byte) (Ciphertex
 	if len(label) > MaxLabel {
 		return Ciphertext{}, ErrCiphertext
 	}
-	// "choose r, s ∈ Z_q at random"
 	r, err := randomScalar(rand)
 	if err != nil {
 		return Ciphertext{}, err
@@ -80,11 +79,11 @@ func (pk PublicKey) Encrypt(rand io.Reader, m [32]byte, label []byte) (Ciphertex
 }
 
 func (pk PublicKey) encrypt(m [32]byte, label []byte, r, s group.Scalar) Ciphertext {
-	// "c = H1(h^r) ⊕ m, u = g^r, w = g^s, ū = ḡ^r, w̄ = ḡ^s"
+	// TDH2: r, s random in Z_q; c = H1(h^r) ⊕ m, u = g^r, w = g^s, ū = ḡ^r, w̄ = ḡ^s
 	ct := Ciphertext{label: slices.Clone(label), u: mulGen(r), uBar: gBarBase.mul(r)}
 	pad := h1(pk.base.mul(r))
 	subtle.XORBytes(ct.c[:], pad[:], m[:])
-	// "e = H2(c, L, u, w, ū, w̄), f = s + re"
+	// TDH2: e = H2(c, L, u, w, ū, w̄), f = s + re
 	ct.e = pk.h2(ct, mulGen(s), gBarBase.mul(s))
 	ct.f = curve.NewScalar().Mul(r, ct.e)
 	ct.f.Add(ct.f, s)
@@ -106,7 +105,7 @@ func (pk PublicKey) VerifyCiphertext(ct Ciphertext) error {
 	if ct.u == nil {
 		return ErrCiphertext
 	}
-	// "e = H2(c, L, u, w, ū, w̄), where w = g^f / u^e, w̄ = ḡ^f / ū^e"
+	// TDH2: e = H2(c, L, u, w, ū, w̄), where w = g^f / u^e, w̄ = ḡ^f / ū^e
 	w := sub(mulGen(ct.f), mul(ct.u, ct.e))
 	wBar := sub(gBarBase.mul(ct.f), mul(ct.uBar, ct.e))
 	if !pk.h2(ct, w, wBar).IsEqual(ct.e) {
@@ -115,9 +114,9 @@ func (pk PublicKey) VerifyCiphertext(ct Ciphertext) error {
 	return nil
 }
 
-// Decrypt makes the custodian's share of ct: "Decryption". It refuses a
-// ciphertext whose proof fails ("otherwise, output (i, ?)") and a key share that
-// is not pk's.
+// Decrypt makes the custodian's share of ct. It refuses a ciphertext whose proof
+// fails, for which the paper's server outputs (i, "?"), and a key share that is
+// not pk's.
 func (ks KeyShare) Decrypt(rand io.Reader, pk PublicKey, ct Ciphertext) (Share, error) {
 	if err := ks.Check(pk); err != nil {
 		return Share{}, err
@@ -126,8 +125,8 @@ func (ks KeyShare) Decrypt(rand io.Reader, pk PublicKey, ct Ciphertext) (Share, 
 		return Share{}, err
 	}
 	record := ct.digest()
-	// "choose s_i ∈ Z_q at random"; the key share and the ciphertext are
-	// hashed in, so a repeated seed cannot give x_i away.
+	// TDH2: s_i random in Z_q. The key share and the ciphertext are hashed in, so
+	// a repeated seed cannot give x_i away.
 	si, err := randomScalar(rand, []byte("share"), bytesOf(ks.x), record[:])
 	if err != nil {
 		return Share{}, err
@@ -139,7 +138,7 @@ func (ks KeyShare) decrypt(pk PublicKey, ct Ciphertext, si group.Scalar) Share {
 	s := Share{t: ks.t, n: ks.n, epoch: ks.epoch, set: ks.set, index: ks.index}
 	d := ct.digest()
 	copy(s.record[:], d[:])
-	// "u_i = u^{x_i}, û_i = u^{s_i}, ĥ_i = g^{s_i}, e_i = H4(u_i, û_i, ĥ_i), f_i = s_i + x_i e_i"
+	// TDH2: u_i = u^{x_i}, û_i = u^{s_i}, ĥ_i = g^{s_i}, e_i = H4(u_i, û_i, ĥ_i), f_i = s_i + x_i e_i
 	s.ui = mul(ct.u, ks.x)
 	s.ei = pk.h4(s, d, ct, mul(ct.u, si), mulGen(si))
 	s.fi = curve.NewScalar().Mul(ks.x, s.ei)
@@ -153,7 +152,7 @@ func (pk PublicKey) h4(s Share, record [32]byte, ct Ciphertext, uHat, hHat group
 }
 
 // VerifyShare checks the ciphertext and that s is its share by the custodian
-// whose index it carries: "Share verification". The refusal's cause names them.
+// whose index it carries. The refusal's cause names them.
 func (pk PublicKey) VerifyShare(ct Ciphertext, s Share) error {
 	if err := pk.VerifyCiphertext(ct); err != nil {
 		return err
@@ -171,7 +170,7 @@ func (pk PublicKey) verifyShare(ct Ciphertext, record [32]byte, s Share) error {
 	if !bytes.Equal(s.record[:], record[:16]) {
 		return blame(ErrOtherRecord, s.index)
 	}
-	// "e_i = H4(u_i, û_i, ĥ_i), where û_i = u^{f_i} / u_i^{e_i}, ĥ_i = g^{f_i} / h_i^{e_i}"
+	// TDH2: e_i = H4(u_i, û_i, ĥ_i), where û_i = u^{f_i} / u_i^{e_i}, ĥ_i = g^{f_i} / h_i^{e_i}
 	uHat := sub(mul(ct.u, s.fi), mul(s.ui, s.ei))
 	hHat := sub(mulGen(s.fi), mul(pk.hs[s.index-1], s.ei))
 	if !pk.h4(s, record, ct, uHat, hHat).IsEqual(s.ei) {
@@ -180,10 +179,9 @@ func (pk PublicKey) verifyShare(ct Ciphertext, record [32]byte, s Share) error {
 	return nil
 }
 
-// Combine opens ct with the shares of t or more different custodians:
-// "Combining shares". One bad share among them refuses all and the cause names
-// every culprit; the caller may go on without them. A wrong message is never
-// returned.
+// Combine opens ct with the shares of t or more different custodians. One bad
+// share among them refuses all and the cause names every culprit; the caller may
+// go on without them. A wrong message is never returned.
 func (pk PublicKey) Combine(ct Ciphertext, shares []Share) ([32]byte, error) {
 	if err := pk.VerifyCiphertext(ct); err != nil {
 		return [32]byte{}, err
@@ -214,7 +212,7 @@ func (pk PublicKey) Combine(ct Ciphertext, shares []Share) ([32]byte, error) {
 	if len(xs) < pk.t {
 		return [32]byte{}, ErrTooFewShares
 	}
-	// "m = H1(Π u_i^{λ_i}) ⊕ c"
+	// TDH2: m = H1(Π u_i^{λ_i}) ⊕ c
 	m := h1(interpolate(0, xs[:pk.t], ps[:pk.t]))
 	subtle.XORBytes(m[:], m[:], ct.c[:])
 	return m, nil

@@ -2,14 +2,15 @@
 // that is secure against chosen ciphertexts, on the group ristretto255.
 //
 //	V. Shoup, R. Gennaro, Securing Threshold Cryptosystems against Chosen
-//	Ciphertext Attack, J. Cryptology 15(2), 2002; "TDH2", section 5.
+//	Ciphertext Attack, J. Cryptology 15(2), 75–96, 2002: the scheme TDH2.
 //
 // A 32-byte message is encrypted to n custodians under a label that everybody
 // sees. Any t of them open it by one [Share] each; t-1 of them learn nothing. A
 // share is good for one ciphertext only, proves that it is right, and a wrong
 // one names its maker ([BlameError]).
 //
-// The paper's names, used in the code, and what they are here:
+// The paper's names, used in the code and in the equations beside it, and what
+// they are here:
 //
 //	G, q      ristretto255 (RFC 9496) and its order
 //	g         its generator
@@ -212,14 +213,14 @@ func checkThreshold(t, n int) error {
 	return nil
 }
 
-// Deal is the trusted dealer: "Key generation" of the paper. It makes the first
+// Deal is the trusted dealer of the paper's key generation. It makes the first
 // epoch (1) of a t-of-n key and forgets the secret. In production the key comes
 // from a [Ceremony], where no dealer exists.
 func Deal(rand io.Reader, t, n int) (PublicKey, []KeyShare, error) {
 	if err := checkThreshold(t, n); err != nil {
 		return PublicKey{}, nil, err
 	}
-	// "the dealer chooses a random point of degree k-1 over Z_q"
+	// F, of degree t-1 (the paper's k-1), with random coefficients; x = F(0)
 	f := make(polynomial, t)
 	for k := range f {
 		var err error

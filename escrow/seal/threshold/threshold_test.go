@@ -391,8 +391,8 @@ func TestZeroValuesAreRefused(t *testing.T) {
 	refused(t, err, ErrRandom)
 }
 
-// RFC 9496, A.2 and A.3 speak of such encodings: the identity, not reduced,
-// negative, not on the curve; and for scalars q and above.
+// RFC 9496, A.2, has such encodings: not reduced, negative, not on the curve. And
+// the identity, and for scalars (4.4) q and above.
 func TestNonCanonicalEncodings(t *testing.T) {
 	f := newFixture(t, 2, 3)
 	var identity, minusOne, high, q [32]byte

@@ -15,7 +15,7 @@ SQRT_M1 = pow(2, (P - 1) // 4, P)
 DOMAIN = b"penname/tdh2/v1/"
 
 
-def negative(x):  # RFC 9496, 4.1
+def negative(x):  # RFC 9496, 2.1
     return x % P & 1
 
 
@@ -138,7 +138,7 @@ def lagrange(xs, j):
     return num * pow(den, Q - 2, Q) % Q
 
 
-G = decode(bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76"))  # RFC 9496, 4.3.1
+G = decode(bytes.fromhex("e2f2ae0a6abc4e71a884a961c500515f58e30b6aa582dd8db6a65945e08d2d76"))  # RFC 9496, A.1
 U = expand(b"", DOMAIN + b"second-generator", 64)
 G_BAR = add(elligator(U[:32]), elligator(U[32:]))
 
