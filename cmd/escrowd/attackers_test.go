@@ -469,7 +469,8 @@ func takeEverything(t *testing.T) everything {
 	if len(e.rows) != len(i.people) {
 		t.Fatalf("%d records of %d people", len(e.rows), len(i.people))
 	}
-	if err := e.base.pk.UnmarshalText([]byte(tb.service.bundle.ThresholdKey)); err != nil {
+	var err error
+	if e.base.pk, err = threshold.ParsePublicKey(tb.service.bundle.ThresholdKey); err != nil {
 		t.Fatal(err)
 	}
 	for _, c := range custodians {

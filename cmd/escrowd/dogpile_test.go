@@ -110,8 +110,8 @@ func dogpile(t testing.TB, tb *testbed, accounts, posts int) (warrant, evidence 
 // issuerOf is the issuing side as the service has it.
 func issuerOf(t testing.TB, tb *testbed) *issue.Issuer {
 	t.Helper()
-	var custodians threshold.PublicKey
-	if err := custodians.UnmarshalText([]byte(tb.service.bundle.ThresholdKey)); err != nil {
+	custodians, err := threshold.ParsePublicKey(tb.service.bundle.ThresholdKey)
+	if err != nil {
 		t.Fatal(err)
 	}
 	i := tb.service.issuing

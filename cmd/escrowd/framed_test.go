@@ -44,8 +44,8 @@ func TestSwappedRecordFramesNobody(t *testing.T) {
 	if err := db.QueryRow(ctx, `SELECT label FROM penname.records`).Scan(&label); err != nil {
 		t.Fatal(err)
 	}
-	var pk threshold.PublicKey
-	if err := pk.UnmarshalText([]byte(tb.service.bundle.ThresholdKey)); err != nil {
+	pk, err := threshold.ParsePublicKey(tb.service.bundle.ThresholdKey)
+	if err != nil {
 		t.Fatal(err)
 	}
 	other, err := seal.Seal(ctx, label, map[string][]byte{

@@ -107,8 +107,8 @@ func newService(ctx context.Context, w wiring) (*service, error) {
 }
 
 func (s *service) wireIssuing(c *web.Config, i *issuingSide) error {
-	var custodians threshold.PublicKey
-	if err := custodians.UnmarshalText([]byte(s.bundle.ThresholdKey)); err != nil {
+	custodians, err := threshold.ParsePublicKey(s.bundle.ThresholdKey)
+	if err != nil {
 		return err
 	}
 	c.Issuer = &issue.Issuer{Keys: i.keys, Store: i.store, Erasures: i.store, Custodians: custodians, Now: s.now}

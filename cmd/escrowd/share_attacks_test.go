@@ -189,8 +189,8 @@ func (r *rogue) sealShare(t *testing.T, delivery string, edit func([]byte)) []by
 
 func (r *rogue) sealShareOf(t *testing.T, of, delivery string, edit func([]byte)) []byte {
 	t.Helper()
-	var pk threshold.PublicKey
-	if err := pk.UnmarshalText([]byte(r.tb.service.bundle.ThresholdKey)); err != nil {
+	pk, err := threshold.ParsePublicKey(r.tb.service.bundle.ThresholdKey)
+	if err != nil {
 		t.Fatal(err)
 	}
 	var ks threshold.KeyShare

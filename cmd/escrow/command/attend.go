@@ -339,8 +339,8 @@ func (a *attendee) secrets() (threshold.CeremonyKey, *threshold.KeyShare, error)
 	if err != nil || !slices.ContainsFunc(a.t.plan.Dealers, func(s policy.Seat) bool { return s.ID == a.who.ID }) {
 		return key, nil, err
 	}
-	var previous threshold.PublicKey
-	if err := previous.UnmarshalText([]byte(a.t.plan.Previous)); err != nil {
+	previous, err := threshold.ParsePublicKey(a.t.plan.Previous)
+	if err != nil {
 		return key, nil, err
 	}
 	old, err := a.who.share(a.program, previous)

@@ -49,7 +49,7 @@ func newTable(plan *policy.CeremonyPlan) (*table, error) {
 		p.Receivers = append(p.Receivers, r)
 	}
 	if plan.Previous != "" {
-		if err := p.Previous.UnmarshalText([]byte(plan.Previous)); err != nil {
+		if p.Previous, err = threshold.ParsePublicKey(plan.Previous); err != nil {
 			return nil, err
 		}
 	}

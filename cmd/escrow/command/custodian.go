@@ -280,8 +280,8 @@ func (p *program) custodianApprove(home *string) *cobra.Command {
 // shares makes one share for each target, readable by the requester alone and
 // bound to this warrant, record and custodian.
 func (p *program) shares(c *Custodian, r *review) ([]policy.EncryptedShare, error) {
-	var pk threshold.PublicKey
-	if err := pk.UnmarshalText([]byte(c.b.ThresholdKey)); err != nil {
+	pk, err := threshold.ParsePublicKey(c.b.ThresholdKey)
+	if err != nil {
 		return nil, err
 	}
 	ks, err := c.share(p, pk)

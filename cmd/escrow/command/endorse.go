@@ -72,8 +72,9 @@ func (p *program) custodianEndorse(home *string) *cobra.Command {
 // fits the custodians, it comes from the ceremony that the bundle names, that
 // ceremony moved the key that is in force, and we hold our share of it. It
 // returns the key.
-func (p *program) checkKey(c *Custodian, b *policy.Bundle, transcript string) (pk threshold.PublicKey, err error) {
-	if err := pk.UnmarshalText([]byte(b.ThresholdKey)); err != nil {
+func (p *program) checkKey(c *Custodian, b *policy.Bundle, transcript string) (threshold.PublicKey, error) {
+	pk, err := threshold.ParsePublicKey(b.ThresholdKey)
+	if err != nil {
 		return pk, err
 	}
 	if pk.Threshold() != b.Threshold || pk.N() != len(b.Custodians) {
@@ -149,8 +150,8 @@ func (p *program) checkCeremony(c *Custodian, b, before *policy.Bundle, file str
 	if before == nil {
 		return nil
 	}
-	var old threshold.PublicKey
-	if err := old.UnmarshalText([]byte(before.ThresholdKey)); err != nil {
+	old, err := threshold.ParsePublicKey(before.ThresholdKey)
+	if err != nil {
 		return err
 	}
 	// A resharing that keeps h takes the knowledge of t old shares: one who

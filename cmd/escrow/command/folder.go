@@ -377,7 +377,8 @@ func (f *folder) ceremonyKey(p *program) (k threshold.CeremonyKey, err error) {
 		return k, err
 	}
 	defer clear(raw)
-	return k, k.UnmarshalBinary(raw)
+	err = k.UnmarshalBinary(raw)
+	return k, err
 }
 
 // nextCeremonyKey is ceremonyKey, and makes one if there is none.

@@ -267,9 +267,10 @@ func (v *village) share(id string, b *policy.Bundle) (threshold.KeyShare, error)
 	return c.share(p, v.key(b))
 }
 
-func (v *village) key(b *policy.Bundle) (pk threshold.PublicKey) {
+func (v *village) key(b *policy.Bundle) threshold.PublicKey {
 	v.t.Helper()
-	if err := pk.UnmarshalText([]byte(b.ThresholdKey)); err != nil {
+	pk, err := threshold.ParsePublicKey(b.ThresholdKey)
+	if err != nil {
 		v.t.Fatal(err)
 	}
 	return pk

@@ -298,7 +298,7 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 		return opened{}, err
 	}
 	c := &court{private: private, bundle: b, warrant: warrantHash, approvals: approvals}
-	if err := c.key.UnmarshalText([]byte(b.ThresholdKey)); err != nil {
+	if c.key, err = threshold.ParsePublicKey(b.ThresholdKey); err != nil {
 		return opened{}, err
 	}
 	o := opened{Case: p.Case, Certificate: certificate{

@@ -125,14 +125,20 @@ func (pk PublicKey) MarshalText() ([]byte, error) {
 	return base64.RawURLEncoding.AppendEncode(nil, b), nil
 }
 
-// UnmarshalText accepts exactly what MarshalText returns.
-func (pk *PublicKey) UnmarshalText(text []byte) error {
-	b, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
-	// The decoder skips line breaks: a second encoding of one key.
-	if err != nil || !bytes.Equal(base64.RawURLEncoding.AppendEncode(nil, b), text) {
-		return ErrPublicKey
+// ParsePublicKey accepts exactly what MarshalText returns.
+func ParsePublicKey(text string) (pk PublicKey, err error) {
+	err = pk.UnmarshalBinary(fromText(text))
+	return pk, err
+}
+
+// fromText decodes base64url without padding, or returns nil, which parses as
+// nothing. The decoder skips line breaks: a second encoding of the same bytes.
+func fromText(text string) []byte {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
+	if err != nil || base64.RawURLEncoding.EncodeToString(b) != text {
+		return nil
 	}
-	return pk.UnmarshalBinary(b)
+	return b
 }
 
 func (pk PublicKey) keyShare(i int, x group.Scalar) KeyShare {

@@ -95,10 +95,9 @@ func (p Participant) MarshalText() ([]byte, error) {
 
 // UnmarshalText accepts exactly what MarshalText returns.
 func (p *Participant) UnmarshalText(text []byte) error {
-	b, err := base64.RawURLEncoding.Strict().AppendDecode(nil, text)
-	r := reader{b: b}
+	r := reader{b: fromText(string(text))}
 	q := r.participant()
-	if err != nil || !r.done() || !bytes.Equal(base64.RawURLEncoding.AppendEncode(nil, b), text) {
+	if !r.done() {
 		return ErrNotParticipant
 	}
 	*p = q
