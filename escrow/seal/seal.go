@@ -48,15 +48,14 @@ import (
 // Every way in which sealing and opening refuse, besides those of
 // escrow/seal/threshold, which pass through.
 var (
-	ErrLabel     = refusal.New(refusal.Invalid, "seal.bad_label", "A record label is 26 characters of lower-case base32; take it from the record or make one with NewLabel.")
-	ErrFields    = refusal.New(refusal.Invalid, "seal.bad_fields", "A record has 1 to 32 fields, named in a-z and _, of at most 4096 bytes each; leave out what is absent.")
-	ErrWrap      = refusal.New(refusal.Unavailable, "seal.not_wrapped", "The key service did not wrap the first half; nothing was sealed, try again.")
-	ErrRecord    = refusal.New(refusal.Invalid, "seal.bad_record", "The record's parts are malformed or belong to different records; fetch it again.")
-	ErrMoved     = refusal.New(refusal.Invalid, "seal.label_moved", "The sealed half was made for another record; the row was moved or the wrong record was asked for.")
-	ErrHalf      = refusal.New(refusal.Invalid, "seal.bad_first_half", "A first half is missing or not 32 bytes; ask the registrar for the halves of the fields that the warrant names.")
-	ErrWithheld  = refusal.New(refusal.Denied, "seal.field_withheld", "The record has this field but was delivered without it; ask for it by a warrant that names it.")
-	ErrDecrypt   = refusal.New(refusal.Invalid, "seal.decrypt_failed", "A field does not open: its halves or its bytes belong to another record or field, or were changed; fetch record and halves again.")
-	ErrFirstHalf = refusal.New(refusal.Invalid, "seal.bad_key", "The record key is 32 bytes; unwrap it again.")
+	ErrLabel    = refusal.New(refusal.Invalid, "seal.bad_label", "A record label is 26 characters of lower-case base32; take it from the record or make one with NewLabel.")
+	ErrFields   = refusal.New(refusal.Invalid, "seal.bad_fields", "A record has 1 to 32 fields, named in a-z and _, of at most 4096 bytes each; leave out what is absent.")
+	ErrWrap     = refusal.New(refusal.Unavailable, "seal.not_wrapped", "The key service did not wrap the first half; nothing was sealed, try again.")
+	ErrRecord   = refusal.New(refusal.Invalid, "seal.bad_record", "The record's parts are malformed or belong to different records; fetch it again.")
+	ErrMoved    = refusal.New(refusal.Invalid, "seal.label_moved", "The sealed half was made for another record; the row was moved or the wrong record was asked for.")
+	ErrHalf     = refusal.New(refusal.Invalid, "seal.bad_first_half", "A first half is missing or not 32 bytes; ask the registrar for the halves of the fields that the warrant names.")
+	ErrWithheld = refusal.New(refusal.Denied, "seal.field_withheld", "The record has this field but was delivered without it; ask for it by a warrant that names it.")
+	ErrDecrypt  = refusal.New(refusal.Invalid, "seal.decrypt_failed", "A field does not open: its halves or its bytes belong to another record or field, or were changed; fetch record and halves again.")
 )
 
 const (
@@ -117,7 +116,9 @@ func Seal(ctx context.Context, label string, fields map[string][]byte, custodian
 		return Record{}, err
 	}
 	for name, half := range FirstHalves(k1, label, slices.Collect(maps.Keys(fields))) {
-		if rec.Fields[name], err = sealField(half, k2, label, name, fields[name]); err != nil {
+		rec.Fields[name], err = sealField(half, k2, label, name, fields[name])
+		clear(half)
+		if err != nil {
 			return Record{}, err
 		}
 	}

@@ -152,7 +152,7 @@ func TestKeyGenerationWithoutADealer(t *testing.T) {
 	_, err = c.Next(outsider.key, nil)
 	refused(t, err, ErrNotParticipant)
 	for _, p := range parties {
-		if bytes.Contains(c.Transcript(), p.key.seed) {
+		if bytes.Contains(c.Transcript(), p.key.seed[:]) {
 			t.Fatal("a seed is in the transcript")
 		}
 	}

@@ -17,12 +17,14 @@ import (
 // So a participant who crashes and starts again from the transcript says the
 // same thing again, never another. Make one for each ceremony and destroy it
 // when the [KeyShare] is safe. It prints and logs as "[redacted]".
-type CeremonyKey struct{ seed []byte }
+type CeremonyKey struct {
+	seed *[32]byte // a pointer: in an unexported field of another type, fmt would print an array
+}
 
 // GenerateCeremonyKey reads 32 bytes.
 func GenerateCeremonyKey(rand io.Reader) (CeremonyKey, error) {
-	k := CeremonyKey{make([]byte, 32)}
-	if _, err := io.ReadFull(rand, k.seed); err != nil {
+	k := CeremonyKey{new([32]byte)}
+	if _, err := io.ReadFull(rand, k.seed[:]); err != nil {
 		return CeremonyKey{}, ErrRandom.Because(err)
 	}
 	return k, nil
@@ -30,10 +32,10 @@ func GenerateCeremonyKey(rand io.Reader) (CeremonyKey, error) {
 
 // MarshalBinary returns the secret: 'Y', version 1, 32 bytes.
 func (k CeremonyKey) MarshalBinary() ([]byte, error) {
-	if len(k.seed) != 32 {
+	if k.seed == nil {
 		return nil, ErrNotParticipant
 	}
-	return append([]byte{'Y', version}, k.seed...), nil
+	return append([]byte{'Y', version}, k.seed[:]...), nil
 }
 
 // UnmarshalBinary accepts exactly what MarshalBinary returns.
@@ -41,7 +43,8 @@ func (k *CeremonyKey) UnmarshalBinary(b []byte) error {
 	if len(b) != 34 || b[0] != 'Y' || b[1] != version {
 		return ErrNotParticipant
 	}
-	k.seed = bytes.Clone(b[2:])
+	seed := [32]byte(b[2:])
+	k.seed = &seed
 	return nil
 }
 
@@ -56,17 +59,17 @@ func (k CeremonyKey) LogValue() slog.Value { return slog.StringValue("[redacted]
 
 // secret derives a scalar for one purpose.
 func (k CeremonyKey) secret(purpose string, parts ...[]byte) group.Scalar {
-	return challenge("ceremony/secret/"+purpose, append([][]byte{k.seed}, parts...)...)
+	return challenge("ceremony/secret/"+purpose, append([][]byte{k.seed[:]}, parts...)...)
 }
 
 func (k CeremonyKey) signer() ed25519.PrivateKey {
-	seed := digest("ceremony/signing-key", k.seed)
+	seed := digest("ceremony/signing-key", k.seed[:])
 	return ed25519.NewKeyFromSeed(seed[:])
 }
 
 // Public is what the others need to know.
 func (k CeremonyKey) Public() Participant {
-	if len(k.seed) != 32 {
+	if k.seed == nil {
 		return Participant{}
 	}
 	return Participant{sign: k.signer().Public().(ed25519.PublicKey), enc: mulGen(k.secret("encryption-key"))}

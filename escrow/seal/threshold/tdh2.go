@@ -67,11 +67,13 @@ func (pk PublicKey) Encrypt(rand io.Reader, m [32]byte, label []byte) (Ciphertex
 	if len(label) > MaxLabel {
 		return Ciphertext{}, ErrCiphertext
 	}
-	r, err := randomScalar(rand)
+	// All that the challenge takes is hashed in, so that a source which repeats
+	// itself gives neither r away nor two messages one pad.
+	r, err := randomScalar(rand, []byte("r"), bytesOf(pk.h), m[:], label)
 	if err != nil {
 		return Ciphertext{}, err
 	}
-	s, err := randomScalar(rand)
+	s, err := randomScalar(rand, []byte("s"), bytesOf(pk.h), m[:], label)
 	if err != nil {
 		return Ciphertext{}, err
 	}

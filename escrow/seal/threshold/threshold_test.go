@@ -324,7 +324,11 @@ func TestC24SecretsDoNotPrint(t *testing.T) {
 		}
 		log.Write(j)
 	}
-	for name, secret := range map[string][]byte{"x_1": bytesOf(f.keys[0].x), "u_1": bytesOf(f.shares[0].ui), "seed": key.seed} {
+	// fmt does not ask the methods of unexported fields. (vet refuses %s here.)
+	for _, v := range []any{struct{ k KeyShare }{f.keys[0]}, struct{ s Share }{f.shares[0]}, struct{ k CeremonyKey }{key}} {
+		fmt.Fprintf(&log, "%v %+v %#v %d %x\n", v, v, v, v, v)
+	}
+	for name, secret := range map[string][]byte{"x_1": bytesOf(f.keys[0].x), "u_1": bytesOf(f.shares[0].ui), "seed": key.seed[:]} {
 		for _, enc := range []string{"%x", "%X", "%d", "%q"} {
 			if s := fmt.Sprintf(enc, secret[:8]); strings.Contains(log.String(), strings.Trim(s, "[]\"")) {
 				t.Errorf("%s is printed", name)
@@ -364,6 +368,36 @@ func TestI22EveryCulpritIsNamed(t *testing.T) {
 	refused(t, f.pk.VerifyShare(f.ct, set[3]), ErrShareProof, 4)
 	if err := f.pk.VerifyShare(f.ct, set[4]); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// stuck is a source of randomness that always says the same.
+type stuck struct{}
+
+func (stuck) Read(p []byte) (int, error) {
+	clear(p)
+	return len(p), nil
+}
+
+// From the randomness alone, r = s here, and f = s + re gives r to everybody who
+// reads the ciphertext; and two messages have the same pad.
+func TestStuckRandomnessDoesNotOpenCiphertexts(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	sealed := func(pk PublicKey, m byte, label string) Ciphertext {
+		ct, err := pk.Encrypt(stuck{}, [32]byte{m}, []byte(label))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := curve.NewScalar().Mul(ct.f, curve.NewScalar().Inv(curve.NewScalar().Add(integer(1), ct.e))); mulGen(r).IsEqual(ct.u) {
+			t.Fatal("the ciphertext gives r away")
+		}
+		return ct
+	}
+	one := sealed(f.pk, 1, "a")
+	for _, other := range []Ciphertext{sealed(f.pk, 2, "a"), sealed(f.pk, 1, "b"), sealed(newFixture(t, 2, 3).pk, 1, "a")} {
+		if one.u.IsEqual(other.u) {
+			t.Fatal("two ciphertexts with one r")
+		}
 	}
 }
 

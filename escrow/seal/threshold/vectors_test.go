@@ -241,7 +241,7 @@ func makeCeremonies(t *testing.T, r io.Reader) []ceremonyVector {
 		pk, keys := finish(t, parties)
 		v := ceremonyVector{Kind: kind, Transcript: parties[0].c.Transcript(), PublicKey: marshal(t, pk)}
 		for _, q := range parties {
-			v.Seeds = append(v.Seeds, q.key.seed)
+			v.Seeds = append(v.Seeds, q.key.seed[:])
 			if q.old != nil {
 				v.OldShares = append(v.OldShares, marshal(t, *q.old))
 			}
@@ -392,7 +392,7 @@ func checkCeremony(t *testing.T, v ceremonyVector) {
 		t.Fatal(err)
 	}
 	for i, b := range v.KeyShares {
-		key := CeremonyKey{v.Seeds[len(v.Seeds)-len(v.KeyShares)+i]}
+		key := CeremonyKey{(*[32]byte)(v.Seeds[len(v.Seeds)-len(v.KeyShares)+i])}
 		ks, err := c.KeyShare(key)
 		if err != nil || !bytes.Equal(marshal(t, ks), b) {
 			t.Fatal(err)
