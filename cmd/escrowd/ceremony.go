@@ -1,18 +1,15 @@
 package main
 
 import (
-	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -38,14 +35,17 @@ var (
 func ceremonyCommand() *cobra.Command {
 	var dsn string
 	c := &cobra.Command{Use: "ceremony", Short: "Host the custodians' key ceremonies: plan, message board, transcript"}
-	c.PersistentFlags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of role penname_disclosing")
-	c.AddCommand(ceremonyPlan(), ceremonyOpen(&dsn), ceremonyPublish(&dsn), ceremonyBundle(), ceremonyServe(&dsn))
+	databaseFlag(c, &dsn, "role penname_disclosing")
+	c.AddCommand(ceremonyPlan(), ceremonyOpen(), ceremonyPublish(), ceremonyBundle(), ceremonyServe())
 	return c
 }
 
 // withBoard opens the database as a registrar that has nothing but the board.
-func withBoard(ctx context.Context, dsnFile string, f func(*disclose.Registrar) error) error {
-	store, err := openDisclosing(ctx, dsnFile)
+func withBoard(cmd *cobra.Command, f func(*disclose.Registrar) error) error {
+	if err := command.Require(cmd, "database-file"); err != nil {
+		return err
+	}
+	store, err := openDisclosing(cmd.Context(), cmd.Flag("database-file").Value.String())
 	if err != nil {
 		return err
 	}
@@ -58,10 +58,13 @@ func ceremonyPlan() *cobra.Command {
 	var bundle, out string
 	var quorum int
 	c := &cobra.Command{
-		Use: "plan", Short: "Write a plan from the custodians' cards; its hash is what they compare", Args: cobra.NoArgs,
+		Use: "plan", Short: "Write a plan from the custodians' cards; its hash is what they compare",
 		Example: "  escrowd ceremony plan --threshold 2 --seat alba.json --seat bruno.json --seat chidi.json --out plan.json\n" +
 			"  escrowd ceremony plan --threshold 2 --seat bruno.json --seat chidi.json --seat dora.json --bundle bundle.json --dealer bruno.json --dealer chidi.json --out plan.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := command.Require(cmd, "threshold", "seat"); err != nil {
+				return err
+			}
 			p, err := newPlan(quorum, seats, bundle, dealers)
 			if err != nil {
 				return err
@@ -73,12 +76,12 @@ func ceremonyPlan() *cobra.Command {
 			if err := command.CheckPlan(p); err != nil {
 				return err
 			}
-			if err := os.WriteFile(out, raw, 0o644); err != nil { //nolint:gosec // nothing in a plan is secret
-				return errConfig.Because(err)
+			if err := command.WriteFile(out, raw); err != nil {
+				return err
 			}
 			sum := sha256.Sum256(raw)
-			fmt.Fprintf(cmd.OutOrStdout(), "plan %s\n", hex.EncodeToString(sum[:]))
-			return nil
+			hash := hex.EncodeToString(sum[:])
+			return say(cmd, map[string]string{"plan": hash, "file": out}, "plan %s", hash)
 		},
 	}
 	c.Flags().IntVar(&quorum, "threshold", 0, "how many custodians of the new set open together")
@@ -104,9 +107,9 @@ func newPlan(quorum int, seats []string, bundle string, dealers []string) (*poli
 	if bundle == "" {
 		return p, nil
 	}
-	raw, err := os.ReadFile(bundle)
+	raw, err := command.ReadFile(bundle)
 	if err != nil {
-		return nil, errConfig.Because(err)
+		return nil, err
 	}
 	b, err := policy.ParseBundle(raw)
 	if err != nil {
@@ -135,9 +138,9 @@ func newPlan(quorum int, seats []string, bundle string, dealers []string) (*poli
 }
 
 func readCard(name string) (s policy.Seat, err error) {
-	raw, err := os.ReadFile(name)
+	raw, err := command.ReadFile(name)
 	if err != nil {
-		return s, errConfig.Because(err)
+		return s, err
 	}
 	if err := json.Unmarshal(raw, &s); err != nil {
 		return s, errCard.Because(err)
@@ -149,45 +152,45 @@ func readCard(name string) (s policy.Seat, err error) {
 	return s, nil
 }
 
-func ceremonyOpen(dsn *string) *cobra.Command {
+func ceremonyOpen() *cobra.Command {
 	return &cobra.Command{
-		Use: "open PLAN", Short: "Let the participants of a plan use the message board", Args: exactly(1),
+		Use: "open PLAN", Short: "Let the participants of a plan use the message board", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony open plan.json --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			raw, err := os.ReadFile(args[0])
+			raw, err := command.ReadFile(args[0])
 			if err != nil {
-				return errConfig.Because(err)
-			}
-			return withBoard(cmd.Context(), *dsn, func(r *disclose.Registrar) error {
-				hash, err := r.OpenCeremony(cmd.Context(), raw)
-				if err == nil {
-					fmt.Fprintf(cmd.OutOrStdout(), "open: %s\n", hash)
-				}
 				return err
+			}
+			return withBoard(cmd, func(r *disclose.Registrar) error {
+				hash, err := r.OpenCeremony(cmd.Context(), raw)
+				if err != nil {
+					return err
+				}
+				return say(cmd, map[string]string{"plan": hash}, "open: %s", hash)
 			})
 		},
 	}
 }
 
-func ceremonyPublish(dsn *string) *cobra.Command {
+func ceremonyPublish() *cobra.Command {
 	var out string
 	c := &cobra.Command{
-		Use: "publish HASH", Short: "Close a ceremony that will not go on, with its transcript in the public log; a complete one is there already", Args: exactly(1),
+		Use: "publish HASH", Short: "Close a ceremony that will not go on, with its transcript in the public log; a complete one is there already", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony publish 3f29… --database-file /etc/penname/disclosing.dsn --out transcript.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withBoard(cmd.Context(), *dsn, func(r *disclose.Registrar) error {
+			return withBoard(cmd, func(r *disclose.Registrar) error {
 				c, err := r.PublishCeremony(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
 				if out != "" {
-					if err := os.WriteFile(out, c.Transcript, 0o644); err != nil { //nolint:gosec // nothing in a transcript is secret
-						return errConfig.Because(err)
+					if err := command.WriteFile(out, c.Transcript); err != nil {
+						return err
 					}
 				}
 				sum := sha256.Sum256(c.Transcript)
-				fmt.Fprintf(cmd.OutOrStdout(), "in the public log at entry %d: transcript %s\n", c.Leaf, hex.EncodeToString(sum[:]))
-				return nil
+				hash := hex.EncodeToString(sum[:])
+				return say(cmd, map[string]any{"entry": c.Leaf, "transcript": hash}, "in the public log at entry %d: transcript %s", c.Leaf, hash)
 			})
 		},
 	}
@@ -198,16 +201,16 @@ func ceremonyPublish(dsn *string) *cobra.Command {
 func ceremonyBundle() *cobra.Command {
 	var from, out string
 	c := &cobra.Command{
-		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before", Args: exactly(1),
+		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony bundle transcript.json --from bundle.json --out next.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			transcript, err := os.ReadFile(args[0])
+			transcript, err := command.ReadFile(args[0])
 			if err != nil {
-				return errConfig.Because(err)
+				return err
 			}
-			raw, err := os.ReadFile(from)
+			raw, err := command.ReadFile(from)
 			if err != nil {
-				return errConfig.Because(err)
+				return err
 			}
 			if _, err := policy.ParseBundle(raw); err != nil {
 				return err
@@ -222,11 +225,11 @@ func ceremonyBundle() *cobra.Command {
 			if raw, err = b.Marshal(); err != nil {
 				return err
 			}
-			if err := os.WriteFile(out, raw, 0o644); err != nil { //nolint:gosec // public
-				return errConfig.Because(err)
+			if err := command.WriteFile(out, raw); err != nil {
+				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "written: now the custodians in force endorse it")
-			return nil
+			sum := sha256.Sum256(raw)
+			return say(cmd, map[string]string{"bundle": hex.EncodeToString(sum[:]), "file": out}, "written: now the custodians in force endorse %s", out)
 		},
 	}
 	c.Flags().StringVar(&from, "from", "bundle.json", "the bundle in force")
@@ -253,10 +256,10 @@ func boardHandler(origin string, store disclose.Ceremonies, now func() time.Time
 	return web.New(web.Config{Origin: origin, Log: log, Now: now, Registrar: &disclose.Registrar{Ceremonies: store, Now: now}})
 }
 
-func ceremonyServe(dsn *string) *cobra.Command {
+func ceremonyServe() *cobra.Command {
 	var listen, cert, key string
 	c := &cobra.Command{
-		Use: "serve", Short: "Serve the message board alone: for the first ceremony, whose key the first bundle names", Args: cobra.NoArgs,
+		Use: "serve", Short: "Serve the message board alone: for the first ceremony, whose key the first bundle names",
 		Example: "  escrowd ceremony serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var config *tls.Config
@@ -267,7 +270,7 @@ func ceremonyServe(dsn *string) *cobra.Command {
 				}
 				config = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}
 			}
-			return withBoard(cmd.Context(), *dsn, func(r *disclose.Registrar) error {
+			return withBoard(cmd, func(r *disclose.Registrar) error {
 				ln, err := net.Listen("tcp", listen)
 				if err != nil {
 					return err
@@ -281,7 +284,9 @@ func ceremonyServe(dsn *string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				fmt.Fprintln(cmd.OutOrStdout(), "message board at "+origin)
+				if err := say(cmd, map[string]string{"address": origin}, "message board at %s", origin); err != nil {
+					return err
+				}
 				return command.Serve(cmd.Context(), ln, h)
 			})
 		},

@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -11,12 +14,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penname/penname/escrow/translog"
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
@@ -26,7 +30,7 @@ func serveCommand() *cobra.Command {
 	var file string
 	var check bool
 	c := &cobra.Command{
-		Use: "serve", Short: "Run the service from its configuration file", Args: cobra.NoArgs,
+		Use: "serve", Short: "Run the service from its configuration file",
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := readConfig(file)
@@ -44,8 +48,7 @@ func serveCommand() *cobra.Command {
 			}
 			defer s.Close()
 			if check {
-				fmt.Fprintln(cmd.OutOrStdout(), "the configuration holds: database, Vault, identity provider and bundle answer as they must")
-				return nil
+				return say(cmd, map[string]bool{"holds": true}, "the configuration holds: database, Vault, identity provider and bundle answer as they must")
 			}
 			certificate, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
 			if err != nil {
@@ -66,9 +69,9 @@ func serveCommand() *cobra.Command {
 // open makes the service that the configuration describes. Every doubt refuses.
 func (c *config) open(ctx context.Context, logs io.Writer) (_ *service, err error) {
 	w := wiring{log: slog.New(slog.NewJSONHandler(logs, nil)), now: time.Now, origin: c.Origin}
-	raw, err := os.ReadFile(c.Bundle)
+	raw, err := command.ReadFile(c.Bundle)
 	if err != nil {
-		return nil, errConfig.Because(err)
+		return nil, err
 	}
 	if w.bundle, err = policy.ParseBundle(raw); err != nil {
 		return nil, err
@@ -192,9 +195,12 @@ func (s *service) Close() {
 func migrateCommand() *cobra.Command {
 	var dsn string
 	c := &cobra.Command{
-		Use: "migrate", Short: "Bring the database to this version's schema and grants", Args: cobra.NoArgs,
+		Use: "migrate", Short: "Bring the database to this version's schema and grants",
 		Example: "  escrowd migrate --database-file /root/owner.dsn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := command.Require(cmd, "database-file"); err != nil {
+				return err
+			}
 			admin, err := readSecret(dsn)
 			if err != nil {
 				return err
@@ -202,27 +208,29 @@ func migrateCommand() *cobra.Command {
 			if err := postgres.Migrate(cmd.Context(), admin); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "the schema is up to date")
-			return nil
+			return say(cmd, map[string]bool{"up_to_date": true}, "the schema is up to date")
 		},
 	}
-	c.Flags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of the database's owner")
+	databaseFlag(c, &dsn, "the database's owner")
 	return c
 }
 
 func bundleCommand() *cobra.Command {
 	var dsn string
 	install := &cobra.Command{
-		Use: "install BUNDLE ENDORSEMENTS", Short: "Put endorsed rules in force, with a leaf in the public log", Args: exactly(2),
+		Use: "install BUNDLE ENDORSEMENTS", Short: "Put endorsed rules in force, with a leaf in the public log", Args: cobra.ExactArgs(2),
 		Example: "  escrowd bundle install bundle.json endorsements.txt --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			bundle, err := os.ReadFile(args[0])
-			if err != nil {
-				return errConfig.Because(err)
+			if err := command.Require(cmd, "database-file"); err != nil {
+				return err
 			}
-			endorsements, err := os.ReadFile(args[1])
+			bundle, err := command.ReadFile(args[0])
 			if err != nil {
-				return errConfig.Because(err)
+				return err
+			}
+			endorsements, err := command.ReadFile(args[1])
+			if err != nil {
+				return err
 			}
 			store, err := openDisclosing(cmd.Context(), dsn)
 			if err != nil {
@@ -233,41 +241,37 @@ func bundleCommand() *cobra.Command {
 			if err := r.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), "the rules are in force and in the public log: restart escrowd serve with the same file")
-			return nil
+			sum := sha256.Sum256(bundle)
+			hash := hex.EncodeToString(sum[:])
+			return say(cmd, map[string]string{"bundle": hash}, "the rules %s are in force and in the public log: restart escrowd serve with the same file", hash)
 		},
 	}
-	install.Flags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of role penname_disclosing")
+	databaseFlag(install, &dsn, "role penname_disclosing")
 	c := &cobra.Command{Use: "bundle", Short: "Put endorsed rules in force"}
 	c.AddCommand(install)
 	return c
-}
-
-func exactly(n int) cobra.PositionalArgs {
-	return func(c *cobra.Command, args []string) error {
-		if err := cobra.ExactArgs(n)(c, args); err != nil {
-			return usageError{err}
-		}
-		return nil
-	}
 }
 
 func vaultCommand() *cobra.Command {
 	var admin vault.Admin
 	var tokenFile string
 	bootstrap := &cobra.Command{
-		Use: "bootstrap", Short: "Prepare Vault: keys, policies and AppRoles; prints what it changed", Args: cobra.NoArgs,
+		Use: "bootstrap", Short: "Prepare Vault: keys, policies and AppRoles; prints what it changed",
 		Example: "  escrowd vault bootstrap --address https://vault.example:8200 --token-file /root/vault-token",
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if err := command.Require(cmd, "address", "token-file"); err != nil {
+				return err
+			}
 			if admin.Token, err = readSecret(tokenFile); err != nil {
 				return err
 			}
 			changes, err := vault.Bootstrap(cmd.Context(), admin)
-			for _, line := range changes {
-				fmt.Fprintln(cmd.OutOrStdout(), line)
-			}
+			text := strings.Join(changes, "\n")
 			if err == nil && len(changes) == 0 {
-				fmt.Fprintln(cmd.OutOrStdout(), "nothing to change")
+				text = "nothing to change"
+			}
+			if len(text) > 0 { // what was done is said even if the rest failed
+				err = errors.Join(err, say(cmd, map[string][]string{"changes": append([]string{}, changes...)}, "%s", text))
 			}
 			return err
 		},
@@ -276,15 +280,14 @@ func vaultCommand() *cobra.Command {
 	bootstrap.Flags().StringVar(&admin.CAFile, "ca-file", "", "certificate authority of Vault, PEM")
 	bootstrap.Flags().StringVar(&tokenFile, "token-file", "", "file (mode 0600) with an administrator's token; no service keeps one")
 	build := &cobra.Command{
-		Use: "build", Short: "Build the Vault of the sandbox and the tests, if it is missing; prints where it is", Args: cobra.NoArgs,
+		Use: "build", Short: "Build the Vault of the sandbox and the tests, if it is missing; prints where it is",
 		Example: "  escrowd vault build",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			binary, err := sandbox.VaultBinary(cmd.Context(), cmd.ErrOrStderr())
+			binary, err := sandbox.VaultBinary(cmd.Context(), progress(cmd))
 			if err != nil {
 				return err
 			}
-			fmt.Fprintln(cmd.OutOrStdout(), binary)
-			return nil
+			return say(cmd, map[string]string{"binary": binary}, "%s", binary)
 		},
 	}
 	c := &cobra.Command{Use: "vault", Short: "Prepare Vault"}
@@ -297,7 +300,7 @@ func devCommand() *cobra.Command {
 	var once bool
 	var logFile string
 	c := &cobra.Command{
-		Use: "dev", Short: "Start a complete sandbox on loopback and play the story against it", Args: cobra.NoArgs,
+		Use: "dev", Short: "Start a complete sandbox on loopback and play the story against it",
 		Example: "  escrowd dev\n  escrowd dev --once\n  escrowd dev --vault",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.logOutput, o.progress = io.Discard, cmd.ErrOrStderr()

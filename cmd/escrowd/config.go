@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,12 +17,15 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 // The refusals to start. Each names the setting; none repeats a value.
 var (
+	errConfigFile = refusal.New(refusal.Invalid, "config.no_file",
+		"the configuration file cannot be read: name it with --config, and let the service's user read it; deploy/escrowd.toml is a complete one")
 	errConfig = refusal.New(refusal.Invalid, "config.unreadable",
 		"the configuration cannot be read as TOML: see deploy/escrowd.toml for a complete one")
 	errConfigKey = refusal.New(refusal.Invalid, "config.unknown_key",
@@ -30,8 +34,6 @@ var (
 		"origin, identity provider and Vault must be https addresses: plain http is for the sandbox only")
 	errConfigMissing = refusal.New(refusal.Invalid, "config.missing",
 		"a required setting is missing: see deploy/escrowd.toml for a complete configuration")
-	errConfigMode = refusal.New(refusal.Denied, "config.secret_readable_by_others",
-		"a secret file can be read by other users: chmod 600 it, and replace the secret if it may have leaked")
 	errConfigSecret = refusal.New(refusal.Invalid, "config.bad_secret_file",
 		"a secret file does not hold what the setting needs: see deploy/escrowd.toml for each one's form")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
@@ -106,59 +108,61 @@ type platformConfig struct {
 func readConfig(name string) (*config, error) {
 	raw, err := os.ReadFile(name)
 	if err != nil {
-		return nil, errConfig.Because(err)
+		return nil, errConfigFile.Because(err)
 	}
 	var c config
 	d := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
 		var unknown *toml.StrictMissingError
 		if errors.As(err, &unknown) {
-			return nil, errConfigKey.Because(fmt.Errorf("line %d", firstLine(unknown)))
+			row, _ := unknown.Errors[0].Position()
+			return nil, errConfigKey.Because(fmt.Errorf("line %d: %s", row, strings.Join(unknown.Errors[0].Key(), ".")))
 		}
 		return nil, errConfig.Because(err)
 	}
 	return &c, c.check()
 }
 
-func firstLine(e *toml.StrictMissingError) int {
-	row, _ := e.Errors[0].Position()
-	return row
-}
-
 func (c *config) check() error {
 	required := map[string]string{"origin": c.Origin, "listen": c.Listen, "bundle": c.Bundle, "tls_cert": c.TLSCert, "tls_key": c.TLSKey}
-	addresses := []string{c.Origin}
+	addresses := map[string]string{"origin": c.Origin}
 	if c.Issue == nil && c.Disclose == nil && c.Keep == nil {
 		return errConfigMissing.Because(errors.New("neither [issue] nor [disclose] nor [keep]"))
 	}
 	if k := c.Keep; k != nil {
 		required["keep.database_file"] = k.Database
 		k.Vault.require("keep.vault", required)
-		addresses = append(addresses, k.Vault.Address)
+		addresses["keep.vault.address"] = k.Vault.Address
 	}
 	if i := c.Issue; i != nil {
 		required["issue.database_file"], required["issue.cookie_key_file"] = i.Database, i.CookieKey
 		required["issue.identity_provider.client_id"] = i.IdentityProvider.ClientID
 		i.Vault.require("issue.vault", required)
-		addresses = append(addresses, i.Vault.Address, i.IdentityProvider.Issuer)
-		if len(i.TokenKeys) == 0 || len(i.IdentityProvider.ACRValues) == 0 {
-			return errConfigMissing.Because(errors.New("issue.token_keys or issue.identity_provider.acr_values"))
+		addresses["issue.vault.address"], addresses["issue.identity_provider.issuer"] = i.Vault.Address, i.IdentityProvider.Issuer
+		if len(i.TokenKeys) == 0 {
+			required["issue.token_keys"] = ""
 		}
+		required["issue.identity_provider.acr_values"] = strings.Join(i.IdentityProvider.ACRValues, " ")
 	}
 	if d := c.Disclose; d != nil {
 		required["disclose.database_file"], required["disclose.log_key_file"] = d.Database, d.LogKey
 		d.Vault.require("disclose.vault", required)
-		addresses = append(addresses, d.Vault.Address)
+		addresses["disclose.vault.address"] = d.Vault.Address
 	}
+	var missing []string
 	for key, value := range required {
 		if value == "" {
-			return errConfigMissing.Because(errors.New(key))
+			missing = append(missing, key)
 		}
 	}
-	for _, a := range addresses {
+	if len(missing) > 0 {
+		slices.Sort(missing)
+		return errConfigMissing.Because(errors.New(strings.Join(missing, ", ")))
+	}
+	for key, a := range addresses {
 		u, err := url.Parse(a)
 		if err != nil || u.Scheme != "https" || u.Host == "" {
-			return errConfigOrigin
+			return errConfigOrigin.Because(errors.New(key))
 		}
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
@@ -173,18 +177,8 @@ func (v vaultConfig) require(section string, required map[string]string) {
 
 // readSecret reads a secret file, which nobody else may read.
 func readSecret(name string) (string, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return "", errConfigSecret.Because(err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return "", errConfigMode.Because(errors.New(name))
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return "", errConfigSecret.Because(err)
-	}
-	return strings.TrimSpace(string(b)), nil
+	b, err := secretfile.Read(name)
+	return strings.TrimSpace(string(b)), err
 }
 
 func readCookieKey(name string) (key [32]byte, err error) {
@@ -222,11 +216,11 @@ func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
 	for _, p := range c.Platforms {
 		sum, err := hex.DecodeString(p.SecretSHA256)
 		if err != nil || len(sum) != 32 || p.ID == "" || p.Name == "" || b.Platform(p.ID) == nil {
-			return nil, errConfigPlatform
+			return nil, errConfigPlatform.Because(errors.New(p.ID))
 		}
 		for _, r := range p.RedirectURIs {
 			if !strings.HasPrefix(r, "https://") {
-				return nil, errConfigPlatform
+				return nil, errConfigPlatform.Because(errors.New(p.ID + ": redirect_uris"))
 			}
 		}
 		all = append(all, openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, SecretHash: [32]byte(sum)})

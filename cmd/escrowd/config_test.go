@@ -1,13 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -62,7 +62,7 @@ func TestConfigurationRefused(t *testing.T) {
 }
 
 func TestX08SecretFileReadableByOthersRefused(t *testing.T) {
-	if _, err := readSecret(write(t, "cookie.key", strings.Repeat("ab", 32), 0o644)); !errConfigMode.Is(refusalOf(err)) {
+	if _, err := readSecret(write(t, "cookie.key", strings.Repeat("ab", 32), 0o644)); !secretfile.ErrMode.Is(refusalOf(err)) {
 		t.Fatalf("got %v", err)
 	}
 	if _, err := readCookieKey(write(t, "cookie.key", strings.Repeat("ab", 32), 0o600)); err != nil {
@@ -103,19 +103,6 @@ func TestX10SandboxOnlyOnLoopback(t *testing.T) {
 		}
 		if e := refusal.Of(err); e == nil || !strings.HasPrefix(e.Code, "sandbox.") {
 			t.Errorf("%s: got %v", address, err)
-		}
-	}
-}
-
-func TestUnknownCommandAndFlagExitWith2(t *testing.T) {
-	for _, args := range [][]string{{"serve", "--confg", "x"}, {"no-such"}, {"bundle", "install", "one"}} {
-		root := newRoot()
-		var out bytes.Buffer
-		root.SetErr(&out)
-		root.SetOut(&out)
-		root.SetArgs(args)
-		if code := exitCode(root, root.Execute()); code != 2 {
-			t.Errorf("%v: exit code %d: %s", args, code, out.String())
 		}
 	}
 }

@@ -21,7 +21,7 @@ import (
 )
 
 // typed answers the question for a passphrase as the custodian at the terminal.
-func typed(home string) ([]byte, error) {
+func typed(_ context.Context, home string, _ bool) ([]byte, error) {
 	pass, err := os.ReadFile(passphraseFile(home))
 	return bytes.TrimRight(pass, "\n"), err
 }
@@ -30,7 +30,7 @@ func typed(home string) ([]byte, error) {
 // and their passphrase.
 func secretOf(t testing.TB, home, name string) []byte {
 	t.Helper()
-	pass, err := typed(home)
+	pass, err := typed(context.Background(), home, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -56,22 +56,3 @@ func (s *scene) half(*testscript.TestScript, []string) error {
 	}
 	return err
 }
-
-// logHolds KIND COMMITMENT looks for that leaf in the public log.
-func (s *scene) logHolds(_ *testscript.TestScript, args []string) error {
-	ctx := context.Background()
-	size, err := s.service.disclosing.store.Size(ctx)
-	if err != nil {
-		return err
-	}
-	leaves, err := s.service.disclosing.store.Leaves(ctx, 0, size)
-	if err != nil {
-		return err
-	}
-	for _, leaf := range leaves {
-		if text := string(leaf); strings.Contains(text, `"kind":"`+args[0]+`"`) && strings.Contains(text, `"commitment":"`+args[1]+`"`) {
-			return nil
-		}
-	}
-	return errors.New("the log has no such leaf")
-}

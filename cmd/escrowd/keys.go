@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/vault"
@@ -33,9 +33,8 @@ func (c *keepConfig) open(ctx context.Context) (_ *keepingSide, err error) {
 
 func keysCommand() *cobra.Command {
 	var file string
-	var asJSON bool
 	rotate := &cobra.Command{
-		Use: "rotate", Short: "Move every record to a new version of the record key, and destroy the older ones", Args: cobra.NoArgs,
+		Use: "rotate", Short: "Move every record to a new version of the record key, and destroy the older ones",
 		Long:    "Moves every record to a new version of the record key while the service runs, and destroys\nthe older versions. Interrupted, it continues where it stopped when it is run again.\nThe keys of pen names and fingerprints never rotate: it would rename everybody.",
 		Example: "  escrowd keys rotate --config /etc/penname/escrowd.toml\n  escrowd keys rotate --config /etc/penname/escrowd.toml --json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -51,44 +50,25 @@ func keysCommand() *cobra.Command {
 				return err
 			}
 			defer k.store.Close()
-			return rotate(cmd.Context(), k, time.Now, asJSON, cmd.OutOrStdout(), cmd.ErrOrStderr())
+			return rotate(cmd.Context(), k, time.Now, command.AsJSON(cmd), cmd.OutOrStdout(), progress(cmd))
 		},
 	}
 	rotate.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file; its section [keep] is used")
-	rotate.Flags().BoolVar(&asJSON, "json", false, "print the result, and each step before it, as one JSON object a line")
 	c := &cobra.Command{Use: "keys", Short: "Rotate the record key"}
 	c.AddCommand(rotate)
 	return c
 }
 
-// rotate runs a rotation and prints how it goes: a line for each step on errs,
-// and the result on out.
-func rotate(ctx context.Context, k *keepingSide, now func() time.Time, asJSON bool, out, errs io.Writer) error {
+// rotate runs a rotation. It says each step on steps, and the result on out.
+func rotate(ctx context.Context, k *keepingSide, now func() time.Time, asJSON bool, out, steps io.Writer) error {
 	start := time.Now()
 	keeper := &keep.Keeper{Keys: k.keys, Past: k.store, Rotations: k.store, Erasures: k.store, Now: now, Progress: func(r keep.Rotation, step string) {
-		if !asJSON {
-			fmt.Fprintf(errs, "version %d  %-7s %8d records  %s\n", r.Version, r.State, r.Records, step)
-			return
-		}
-		printJSON(errs, struct {
-			keep.Rotation
-			Step string `json:"step"`
-		}{r, step})
+		fmt.Fprintf(steps, "version %d  %-7s %8d records  %s\n", r.Version, r.State, r.Records, step)
 	}}
 	r, err := keeper.Rotate(ctx)
 	if err != nil {
 		return err
 	}
-	if asJSON {
-		printJSON(out, r)
-		return nil
-	}
-	fmt.Fprintf(out, "all records are under version %d, which is the only one that exists: %d moved in %.1f s\n", r.Version, r.Records, time.Since(start).Seconds())
-	return nil
-}
-
-func printJSON(w io.Writer, v any) {
-	if b, err := json.Marshal(v); err == nil {
-		fmt.Fprintf(w, "%s\n", b)
-	}
+	return command.Print(out, asJSON, r, fmt.Sprintf("all records are under version %d, which is the only one that exists: %d moved in %.1f s",
+		r.Version, r.Records, time.Since(start).Seconds()))
 }

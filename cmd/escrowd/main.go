@@ -12,56 +12,59 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/cmd/escrow/command"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends it at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run runs the program and returns its exit code; see [command.Execute].
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	root := newRoot()
-	root.SetContext(ctx)
-	os.Exit(exitCode(root, root.Execute()))
+	root.SetOut(out)
+	root.SetErr(errs)
+	return command.Execute(ctx, root, args)
 }
 
 func newRoot() *cobra.Command {
 	root := &cobra.Command{
 		Use: "escrowd", Short: "Pseudonyms that are unlinkable, and open only under a logged warrant",
-		Example:       "  escrowd dev\n  escrowd serve --config /etc/penname/escrowd.toml",
-		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+		Long: "escrowd is the Penname service, and what its operator does beside it.\n\n" +
+			"Exit codes: 0 done; 1 refused or failed, with a code and how to mend it; 2 wrong\n" +
+			"usage; 130 interrupted.",
+		Example: "  escrowd dev\n  escrowd serve --config /etc/penname/escrowd.toml",
+		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), ceremonyCommand(), devCommand())
 	return root
 }
 
-// usageError makes the exit code 2.
-type usageError struct{ error }
+// say prints v under --json, else the text.
+func say(cmd *cobra.Command, v any, format string, args ...any) error {
+	return command.Print(cmd.OutOrStdout(), command.AsJSON(cmd), v, fmt.Sprintf(format, args...))
+}
 
-// exitCode prints one line that says how to mend it. Causes are for the
-// operator, who is who runs this program: they are printed too.
-func exitCode(root *cobra.Command, err error) int {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return 0
+// progress is where long work says how far it is: to a person at a terminal, and
+// to nobody else.
+func progress(cmd *cobra.Command) io.Writer {
+	if command.Terminal(cmd.ErrOrStderr()) && !command.AsJSON(cmd) {
+		return cmd.ErrOrStderr()
 	}
-	line := err.Error()
-	if e := refusal.Of(err); e != nil && e.Unwrap() != nil {
-		line += " (" + e.Unwrap().Error() + ")"
-	}
-	fmt.Fprintln(root.ErrOrStderr(), "escrowd: "+line)
-	var usage usageError
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
-		return 2
-	}
-	return 1
+	return io.Discard
+}
+
+// databaseFlag is the flag that names the file with a DSN. It is needed.
+func databaseFlag(c *cobra.Command, dsn *string, role string) {
+	c.PersistentFlags().StringVar(dsn, "database-file", "", "file (mode 0600) with the DSN of "+role)
 }

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/translog"
@@ -18,36 +18,39 @@ func reconcileCommand() *cobra.Command {
 	var dsn, from string
 	var bundles []string
 	c := &cobra.Command{
-		Use: "reconcile", Short: "Bring a database that was restored to an older backup back to the public log, from a mirror of it", Args: cobra.NoArgs,
+		Use: "reconcile", Short: "Bring a database that was restored to an older backup back to the public log, from a mirror of it",
 		Long: "Append what the public log has and a restored database lacks, from a mirror that `escrow log mirror` keeps.\n\n" +
 			"Stop the service first. Cases that moved on after the backup are closed, and what cannot be known any more\n" +
 			"is recorded as lost and named. It can be interrupted, and run again.",
 		Example: "  escrowd log reconcile --from /srv/mirror --bundle bundle.json --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if from == "" || len(bundles) == 0 {
-				return usageError{fmt.Errorf("--from and --bundle are needed: a mirror of the log, and the rules that name its witnesses")}
+			if err := command.Require(cmd, "from", "bundle", "database-file"); err != nil {
+				return err
 			}
 			store, err := openDisclosing(cmd.Context(), dsn)
 			if err != nil {
 				return err
 			}
 			defer store.Close()
-			r, err := reconcile(cmd.Context(), store, from, bundles, cmd.ErrOrStderr())
+			r, err := reconcile(cmd.Context(), store, from, bundles, progress(cmd))
 			if err != nil {
 				return err
-			}
-			if r.Before >= r.Size {
-				fmt.Fprintf(cmd.OutOrStdout(), "the database has every leaf of the mirror, %d of %d: nothing to append\n", r.Size, r.Before)
-			} else {
-				fmt.Fprintf(cmd.OutOrStdout(), "the database had %d leaves and has %d now, as the witnesses cosigned them\n", r.Before, r.Size)
 			}
 			if err := store.Check(cmd.Context()); err != nil {
 				return err
 			}
-			return reportLost(cmd.Context(), store, cmd.OutOrStdout())
+			lost, err := store.Lost(cmd.Context())
+			if err != nil {
+				return err
+			}
+			text := fmt.Sprintf("the database had %d leaves and has %d now, as the witnesses cosigned them\n", r.Before, r.Size)
+			if r.Before >= r.Size {
+				text = fmt.Sprintf("the database has every leaf of the mirror, %d of %d: nothing to append\n", r.Size, r.Before)
+			}
+			return say(cmd, map[string]any{"before": r.Before, "size": r.Size, "lost": jsonOf(lost)}, "%s", text+lostText(lost))
 		},
 	}
-	c.Flags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of role penname_disclosing")
+	databaseFlag(c, &dsn, "role penname_disclosing")
 	c.Flags().StringVar(&from, "from", "", "folder with a mirror of the log, no older than what the witnesses have seen")
 	c.Flags().StringArrayVar(&bundles, "bundle", nil, "bundle of rules, the newest first; can be given again for older ones")
 	return c
@@ -57,9 +60,9 @@ func reconcile(ctx context.Context, store *postgres.Disclosing, from string, bun
 	have := make(map[string][]byte)
 	var newest *policy.Bundle
 	for _, name := range bundles {
-		raw, err := os.ReadFile(name)
+		raw, err := command.ReadFile(name)
 		if err != nil {
-			return r, errConfig.Because(err)
+			return r, err
 		}
 		b, err := policy.ParseBundle(raw)
 		if err != nil {
@@ -80,21 +83,25 @@ func reconcile(ctx context.Context, store *postgres.Disclosing, from string, bun
 		func(done, size int64) { fmt.Fprintf(progress, "%d of %d leaves\n", done, size) })
 }
 
-// reportLost names every leaf that has no row any more, and what follows.
-func reportLost(ctx context.Context, store *postgres.Disclosing, out io.Writer) error {
-	lost, err := store.Lost(ctx)
-	if err != nil {
-		return err
-	}
+// lostText names every leaf that has no row any more, and what follows.
+func lostText(lost []postgres.Lost) string {
 	if len(lost) == 0 {
-		fmt.Fprintln(out, "every row has its leaf, and every leaf its row")
-		return nil
+		return "every row has its leaf, and every leaf its row"
 	}
-	fmt.Fprintf(out, "every row has its leaf, and every leaf its row, but for %d that a restored backup did not have:\n", len(lost))
+	text := fmt.Sprintf("every row has its leaf, and every leaf its row, but for %d that a restored backup did not have:\n", len(lost))
 	for _, l := range lost {
-		fmt.Fprintf(out, "  leaf %d  %s  %-10s %s\n", l.Leaf, l.Day, l.Kind, consequence(l))
+		text += fmt.Sprintf("  leaf %d  %s  %-10s %s\n", l.Leaf, l.Day, l.Kind, consequence(l))
 	}
-	return nil
+	return text
+}
+
+// jsonOf is what lostText says, for programs.
+func jsonOf(lost []postgres.Lost) []map[string]any {
+	all := []map[string]any{}
+	for _, l := range lost {
+		all = append(all, map[string]any{"leaf": l.Leaf, "day": l.Day, "kind": l.Kind, "case": l.Case, "consequence": consequence(l)})
+	}
+	return all
 }
 
 // consequence says what is to be done about a leaf whose row is lost.

@@ -67,13 +67,8 @@ func psql(b *testing.B, tb *testbed, sql string) string {
 func (t *testbed) reshare(b *testing.B) error {
 	ctx := b.Context()
 	operator := func(args ...string) (string, error) {
-		root := newRoot()
 		var out strings.Builder
-		root.SetArgs(args)
-		root.SetOut(&out)
-		root.SetErr(&out)
-		root.SetContext(ctx)
-		if exitCode(root, root.Execute()) != 0 {
+		if run(ctx, args, &out, &out) != 0 {
 			return "", errors.New(out.String())
 		}
 		return strings.TrimSpace(out.String()), nil

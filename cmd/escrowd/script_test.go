@@ -45,7 +45,6 @@ import (
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          the newest record's row, as a backup has it
 //	half opens                                                     asks the key service for that row's half
-//	log erased COMMITMENT                                          looks for the leaf
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
 
@@ -84,11 +83,11 @@ func walkthroughs(t *testing.T, vault bool) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"person": wrap((*scene).person), "platform": wrap((*scene).platform), "draft": wrap((*scene).draft),
-			"escrow": run((*scene).escrowProgram), "escrowd": run((*scene).escrowdProgram), "capture": capture,
+			"escrow": program((*scene).escrowProgram), "escrowd": program((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
 			"database": wrap((*scene).database), "vault": wrap((*scene).vaultWord), "start": wrap((*scene).start), "mirror": wrap((*scene).mirror),
 			"rules": wrap((*scene).rules), "leaks": leaks,
-			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater), "log": wrap((*scene).logHolds),
+			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater),
 		},
 	})
 }
@@ -138,8 +137,8 @@ func wrap(f func(*scene, *testscript.TestScript, []string) error) func(*testscri
 	}
 }
 
-// run makes a word that is a program: it prints, and its exit code decides.
-func run(f func(s *scene, ts *testscript.TestScript, args []string) int) func(*testscript.TestScript, bool, []string) {
+// program makes a word that is a program: it prints, and its exit code decides.
+func program(f func(s *scene, ts *testscript.TestScript, args []string) int) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, neg bool, args []string) {
 		code := f(sceneOf(ts), ts, args)
 		if neg && code != 1 {
@@ -160,11 +159,7 @@ func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
 }
 
 func (s *scene) escrowdProgram(ts *testscript.TestScript, args []string) int {
-	root := newRoot()
-	root.SetArgs(inFolder(ts, args))
-	root.SetOut(ts.Stdout())
-	root.SetErr(ts.Stderr())
-	return exitCode(root, root.Execute())
+	return run(context.Background(), inFolder(ts, args), ts.Stdout(), ts.Stderr())
 }
 
 // inFolder makes the names of files that exist, or end in an extension,

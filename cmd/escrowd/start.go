@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
@@ -91,9 +92,12 @@ func (g guarded) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte,
 func logCommand() *cobra.Command {
 	var dsn string
 	check := &cobra.Command{
-		Use: "check", Short: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log", Args: cobra.NoArgs,
+		Use: "check", Short: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log",
 		Example: "  escrowd log check --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := command.Require(cmd, "database-file"); err != nil {
+				return err
+			}
 			store, err := openDisclosing(cmd.Context(), dsn)
 			if err != nil {
 				return err
@@ -102,10 +106,14 @@ func logCommand() *cobra.Command {
 			if err := store.Check(cmd.Context()); err != nil {
 				return err
 			}
-			return reportLost(cmd.Context(), store, cmd.OutOrStdout())
+			lost, err := store.Lost(cmd.Context())
+			if err != nil {
+				return err
+			}
+			return say(cmd, map[string]any{"lost": jsonOf(lost)}, "%s", lostText(lost))
 		},
 	}
-	check.Flags().StringVar(&dsn, "database-file", "", "file (mode 0600) with the DSN of role penname_disclosing")
+	databaseFlag(check, &dsn, "role penname_disclosing")
 	c := &cobra.Command{Use: "log", Short: "Check the public log against the database, and bring an old backup back to it"}
 	c.AddCommand(check, reconcileCommand())
 	return c

@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"verifier/proof":    {"verifier/refusal"},
 	"policy":            {"verifier/proof", "verifier/refusal", "verifier/token"},
 
+	"escrow/secretfile":     {"verifier/refusal"},
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -37,7 +38,7 @@ var mayImport = map[string][]string{
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
 	"escrow/openid":         {"verifier/refusal", "verifier/token"},
-	"escrow/vault":          {"deploy", "escrow/keep", "verifier/refusal"},
+	"escrow/vault":          {"deploy", "escrow/keep", "escrow/secretfile", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
@@ -51,9 +52,9 @@ var mayImport = map[string][]string{
 	"deploy/postgres": {},
 
 	"cmd/escrow":         {"cmd/escrow/command"},
-	"cmd/escrow/command": {"escrow/seal", "escrow/seal/threshold", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/escrow/command": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrow/command", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
-		"escrow/seal", "escrow/seal/threshold", "escrow/translog", "escrow/vault", "escrow/web", "policy",
+		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
 		"verifier/identity", "verifier/refusal", "verifier/token"},
 }
 

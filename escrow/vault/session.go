@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -16,6 +15,8 @@ import (
 	"time"
 
 	"github.com/hashicorp/vault/api"
+
+	"github.com/penname/penname/escrow/secretfile"
 )
 
 // endpoint is one Vault address. It follows no redirect, uses no proxy, reads
@@ -186,20 +187,14 @@ func newSession(ctx context.Context, c Config, side Side) (*session, error) {
 	return s, err
 }
 
-// readSecret reads a file that only its owner can read.
+// readSecret reads a file that only its owner can read, and that holds one word.
 func readSecret(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", ErrSecretFile.Because(errors.Unwrap(err)) // without the path
-	}
-	defer f.Close()
-	info, err := f.Stat() // of the open file: no other can be put in its place
-	if err != nil || info.Mode().Type() != 0 || info.Mode().Perm()&^fs.FileMode(0o600) != 0 {
-		return "", ErrSecretFile
-	}
-	text, err := io.ReadAll(io.LimitReader(f, 4096))
+	text, err := secretfile.Read(path)
 	secret := strings.TrimSpace(string(text))
-	if err != nil || secret == "" || strings.ContainsAny(secret, " \t\r\n") {
+	switch {
+	case err != nil:
+		return "", ErrSecretFile.Because(err)
+	case secret == "" || strings.ContainsAny(secret, " \t\r\n"):
 		return "", ErrSecretFile
 	}
 	return secret, nil

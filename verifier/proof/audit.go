@@ -33,6 +33,8 @@ type AuditOptions struct {
 	// Trusted is a checkpoint that the auditor kept from an earlier audit, or
 	// nil. The log must contain it.
 	Trusted *torchwood.Checkpoint
+	// Progress, if not nil, is told now and then how many leaves are verified.
+	Progress func(done, size int64)
 }
 
 // Finding is a leaf that breaks a rule, in a log that is otherwise authentic.
@@ -141,6 +143,9 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 	for index, leaf := range client.AllEntries(ctx, r.Checkpoint.Tree, 0) {
 		a.add(index, leaf)
 		r.Leaves = index + 1
+		if o.Progress != nil && r.Leaves%mirrorGroup == 0 {
+			o.Progress(r.Leaves, r.Checkpoint.N)
+		}
 	}
 	a.report(r)
 	switch err := client.Err(); {

@@ -59,7 +59,7 @@ func (p *program) custodianCeremony(home *string) *cobra.Command {
 	c := leaf("ceremony PLAN", "Make the custodians' key together, or move it to another set of custodians, each on their own machine",
 		"escrow custodian ceremony plan.json --agree 3f29…", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			if o.every < time.Second {
-				return usageError{errors.New("--every is at least 1s")}
+				return UsageError("--every is at least 1s")
 			}
 			raw, err := p.readFile(args[0])
 			if err != nil {
@@ -69,7 +69,7 @@ func (p *program) custodianCeremony(home *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			c, err := p.openHome(*home)
+			c, err := p.openHome(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -93,7 +93,7 @@ func (p *program) attend(c *Custodian, plan *policy.CeremonyPlan, raw []byte, ag
 		return nil, err
 	}
 	a := &attendee{program: p, who: c, t: t, name: "ceremony-" + plan.Hash()[:16] + ".state", state: attendance{Plan: raw}}
-	b, err := c.read(p, a.name)
+	b, err := c.read(a.name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := a.sit(agree); err != nil {
@@ -150,7 +150,9 @@ func (a *attendee) sit(agree string) error {
 	case plan.Hash():
 		return nil
 	case "":
-		fmt.Fprint(a.Stderr, displayable(describe(plan)))
+		if !a.json {
+			fmt.Fprint(a.Stderr, displayable(describe(plan)))
+		}
 		return errNotAgreed
 	}
 	return errAgreedOther
@@ -158,7 +160,7 @@ func (a *attendee) sit(agree string) error {
 
 // holdsKey reports whether ceremony.key is that of our seat in this plan.
 func (a *attendee) holdsKey() (bool, error) {
-	key, err := a.who.ceremonyKey(a.program)
+	key, err := a.who.ceremonyKey()
 	if errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
@@ -223,7 +225,7 @@ func (a *attendee) run(ctx context.Context, o ceremonyOptions) error {
 		if !a.state.Done {
 			err := a.turn(ctx)
 			if errors.Is(err, errServer) && !o.once { // it may be back the next time
-				fmt.Fprintln(a.Stderr, err)
+				a.progress("%s\n", problemOf(err).Error())
 			} else if err != nil {
 				return err
 			}
@@ -235,17 +237,17 @@ func (a *attendee) run(ctx context.Context, o ceremonyOptions) error {
 			return a.finish()
 		}
 		if o.once {
-			return a.print(a.status(), a.progress())
+			return a.print(a.status(), a.rounds())
 		}
-		if now := a.progress(); now != shown && !a.json {
+		if now := a.rounds(); now != shown {
 			shown = now
-			fmt.Fprint(a.Stdout, now)
+			a.progress("%s", now)
 		}
 		timer := time.NewTimer(o.every)
 		select {
 		case <-ctx.Done():
 			timer.Stop()
-			return a.print(a.status(), "stopped: run the command again to go on")
+			return ctx.Err()
 		case <-timer.C:
 		}
 	}
@@ -335,7 +337,7 @@ func (a *attendee) holds(list []string, raw string) bool {
 
 // secrets are the key of this ceremony and, for a dealer, the share to move.
 func (a *attendee) secrets() (threshold.CeremonyKey, *threshold.KeyShare, error) {
-	key, err := a.who.ceremonyKey(a.program)
+	key, err := a.who.ceremonyKey()
 	if err != nil || !slices.ContainsFunc(a.t.plan.Dealers, func(s policy.Seat) bool { return s.ID == a.who.ID }) {
 		return key, nil, err
 	}
@@ -343,7 +345,7 @@ func (a *attendee) secrets() (threshold.CeremonyKey, *threshold.KeyShare, error)
 	if err != nil {
 		return key, nil, err
 	}
-	old, err := a.who.share(a.program, previous)
+	old, err := a.who.share(previous)
 	return key, &old, err
 }
 
@@ -362,7 +364,7 @@ func (a *attendee) finish() error {
 		if err := a.who.put(transcriptFile(hashOf(transcript)), transcript); err != nil {
 			return err
 		}
-		key, err := a.who.ceremonyKey(a.program)
+		key, err := a.who.ceremonyKey()
 		if err != nil {
 			return err
 		}
@@ -371,7 +373,7 @@ func (a *attendee) finish() error {
 			if err != nil {
 				return err
 			}
-			if err := a.who.adopt(a.program, share); err != nil {
+			if err := a.who.adopt(share); err != nil {
 				return err
 			}
 		}
@@ -408,8 +410,9 @@ func (a *attendee) failed() error {
 	if err := a.who.put(name, transcript); err != nil {
 		return err
 	}
-	fmt.Fprintln(a.Stderr, "evidence: "+a.who.path(name))
-	return a.t.failure()
+	said := problemOf(a.t.failure())
+	said.Evidence = a.who.path(name)
+	return said
 }
 
 // ceremonyStatus is what --json prints.
@@ -428,8 +431,8 @@ func (a *attendee) status() ceremonyStatus {
 	return ceremonyStatus{Plan: a.t.plan.Hash(), State: "waiting", Round: round, WaitingFor: idsOf(missing)}
 }
 
-// progress is one line a round, and who we wait for.
-func (a *attendee) progress() string {
+// rounds is one line a round, and who we wait for.
+func (a *attendee) rounds() string {
 	var s strings.Builder
 	for _, round := range policy.CeremonyRounds() {
 		fmt.Fprintf(&s, "%-7s", round)

@@ -138,8 +138,8 @@ func sayAs(t testing.TB, key jose.JSONWebKey, m policy.CeremonyMessage) string {
 // cheater is a participant with a changed program: all that is in their folder.
 func (v *village) cheater(id, file string) (jose.JSONWebKey, threshold.CeremonyKey, *table) {
 	v.t.Helper()
-	c, p := v.open(id)
-	key, err := c.ceremonyKey(p)
+	c := v.open(id)
+	key, err := c.ceremonyKey()
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -305,12 +305,12 @@ func TestI22TwoTranscriptsNameWhoSaidTwoThings(t *testing.T) {
 	}
 	var files []string
 	for _, id := range []string{"alba", "chidi"} {
-		c, p := v.open(id)
+		c := v.open(id)
 		names, err := filepath.Glob(v.path(id, "ceremony-*.state"))
 		if err != nil || len(names) != 1 {
 			t.Fatal(names, err)
 		}
-		raw, err := c.read(p, filepath.Base(names[0]))
+		raw, err := c.read(filepath.Base(names[0]))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -589,8 +589,8 @@ func (v *village) killedAt(f *faults, b *policy.Bundle, ct threshold.Ciphertext,
 		v.ok(id, "endorse", bundle)
 	}
 	bruno("endorse", bundle)
-	c, p := v.open("bruno")
-	shares, err := c.shares(p)
+	c := v.open("bruno")
+	shares, err := c.shares()
 	if err != nil || len(shares) != 1 || shares[shareFile].Check(v.key(next)) != nil {
 		v.t.Fatalf("%s: not exactly one share: %d, %v", where, len(shares), err)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -21,7 +20,7 @@ var (
 	errServer = refusal.New(refusal.Unavailable, "server.unreachable",
 		"the registrar did not answer, or not with what this program understands: check --server and try again")
 	errInsecure = refusal.New(refusal.Invalid, "server.insecure",
-		"--server must be an https address (http only for a sandbox on this machine)")
+		"--server must be an https address such as https://penname.example (http only for a sandbox on this machine)")
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
@@ -37,6 +36,8 @@ type problem struct {
 	Culprits  []string `json:"culprits,omitempty"` // ids of the participants at fault
 	Approvals *int     `json:"approvals,omitempty"`
 	Quorum    *int     `json:"quorum,omitempty"`
+	Cause     string   `json:"cause,omitempty"`    // of a failure on this machine
+	Evidence  string   `json:"evidence,omitempty"` // file that proves it
 }
 
 func (p *problem) Error() string {
@@ -47,15 +48,24 @@ func (p *problem) Error() string {
 	if len(p.Rules) > 0 {
 		s += " (rule " + strings.Join(p.Rules, ", ") + ")"
 	}
-	return displayable(s)
+	if p.Cause != "" {
+		s += " (" + p.Cause + ")"
+	}
+	if p.Evidence != "" {
+		s += " Evidence: " + p.Evidence
+	}
+	return displayable(strings.ReplaceAll(s, "\n", " "))
 }
 
 // call sends one request. in is nil for GET; key, if not nil, signs the request
 // as a custodian (DPoP, RFC 9449).
 func (p *program) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
+	if p.server == "" {
+		return UsageError("--server is needed: the address of the registrar, for example https://penname.example")
+	}
 	base, err := url.Parse(p.server)
 	if err != nil || base.Host == "" {
-		return usageError{errors.New("--server is needed: the address of the registrar")}
+		return errInsecure
 	}
 	host := base.Hostname()
 	if base.Scheme != "https" && !(base.Scheme == "http" && (host == "127.0.0.1" || host == "::1" || host == "localhost")) {

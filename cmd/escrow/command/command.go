@@ -1,25 +1,18 @@
 // Package command is the escrow program as a value, so that the sandbox and the
 // walkthroughs run the very code that users run.
 //
-// Exit codes: 0 done; 1 refused or failed, with one line that says the code and
-// how to mend it; 2 wrong usage.
+// What both programs have in common, such as their exit codes, is [Execute].
 package command
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
-	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
-
-	"github.com/penname/penname/verifier/refusal"
 )
 
 // Env is all that the program takes from its surroundings.
@@ -28,15 +21,16 @@ type Env struct {
 	Stdout, Stderr io.Writer
 	Now            func() time.Time
 	HTTP           *http.Client
+	Terminal       bool // a person reads Stderr as it is written
 	// Passphrase asks the person at the terminal for that of a custodian's
-	// folder, without showing it.
-	Passphrase func(home string) ([]byte, error)
+	// folder, or for a new one, without showing it. It ends with ctx.
+	Passphrase func(ctx context.Context, home string, fresh bool) ([]byte, error)
 }
 
 // System is the environment of a real process.
 func System() Env {
 	return Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: terminal,
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: terminal, Terminal: Terminal(os.Stderr),
 		HTTP: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a registrar that redirects is not followed anywhere
 		}},
@@ -46,14 +40,11 @@ func System() Env {
 // program is one run.
 type program struct {
 	Env
-	json           bool
+	json           bool // set when a command runs
 	server         string
 	passphraseFile string
 	disk           disk // nil: the file system
 }
-
-// usageError makes the exit code 2.
-type usageError struct{ error }
 
 // Run runs the program with args, without the program's name, and returns the
 // exit code. It never panics on bad input and never calls os.Exit.
@@ -64,20 +55,10 @@ func Run(ctx context.Context, args []string, env Env) int {
 
 func (p *program) run(ctx context.Context, args []string) int {
 	root := p.root()
-	root.SetArgs(args)
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
-		return 0
-	}
-	p.fail(err)
-	var usage usageError
-	if errors.As(err, &usage) || strings.HasPrefix(err.Error(), "unknown command") {
-		return 2
-	}
-	return 1
+	return Execute(ctx, root, args)
 }
 
 func (p *program) root() *cobra.Command {
@@ -86,14 +67,13 @@ func (p *program) root() *cobra.Command {
 		Short: "Courts, custodians and auditors of a Penname service",
 		Long: "escrow is for everybody outside a Penname service.\n\n" +
 			"A court signs and files warrants, custodians check them on their own machines and\n" +
-			"release shares, and anyone audits the public log.",
-		Example:       "  escrow log audit --bundle bundle.json --server https://penname.example",
-		SilenceErrors: true, SilenceUsage: true,
-		Args: cobra.NoArgs,
-		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
+			"release shares, and anyone audits the public log.\n\n" +
+			"Exit codes: 0 done; 1 refused or failed, with a code and how to mend it; 2 wrong\n" +
+			"usage; 130 interrupted.",
+		Example:          "  escrow log audit --bundle bundle.json --server https://penname.example",
+		PersistentPreRun: func(c *cobra.Command, _ []string) { p.json = AsJSON(c) },
+		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.PersistentFlags().BoolVar(&p.json, "json", false, "print JSON instead of text")
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
 	root.AddCommand(p.warrant(), p.custodian(), p.log(), p.key())
 	return root
@@ -102,21 +82,13 @@ func (p *program) root() *cobra.Command {
 // leaf makes a command that runs.
 func leaf(use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
 	return &cobra.Command{
-		Use: use, Short: short, Example: "  " + example,
-		Args: func(c *cobra.Command, a []string) error {
-			if err := args(c, a); err != nil {
-				return usageError{fmt.Errorf("%w; for example: %s", err, example)}
-			}
-			return nil
-		},
+		Use: use, Short: short, Example: "  " + example, Args: args,
 		RunE: func(c *cobra.Command, a []string) error { return run(c.Context(), a) },
 	}
 }
 
 func group(use, short string, sub ...*cobra.Command) *cobra.Command {
-	c := &cobra.Command{Use: use, Short: short, Args: cobra.NoArgs, RunE: func(c *cobra.Command, _ []string) error {
-		return usageError{fmt.Errorf("say which: %s --help lists them", c.CommandPath())}
-	}}
+	c := &cobra.Command{Use: use, Short: short}
 	c.AddCommand(sub...)
 	return c
 }
@@ -125,47 +97,18 @@ func group(use, short string, sub ...*cobra.Command) *cobra.Command {
 func require(flags ...[2]string) error {
 	for _, f := range flags {
 		if f[1] == "" {
-			return usageError{fmt.Errorf("--%s is needed", f[0])}
+			return UsageError("--%s is needed", f[0])
 		}
 	}
 	return nil
 }
 
-// fail prints one line, or one JSON object.
-func (p *program) fail(err error) {
-	var said *problem
-	switch e := refusal.Of(err); {
-	case errors.As(err, &said):
-		if p.json {
-			json.NewEncoder(p.Stderr).Encode(said) //nolint:errcheck // nothing is left to tell it to
-			return
-		}
-		fmt.Fprintf(p.Stderr, "escrow: %s\n", said.Error())
-	case p.json && e != nil:
-		json.NewEncoder(p.Stderr).Encode(problem{Code: e.Code, Title: e.Mend}) //nolint:errcheck // likewise
-	default:
-		fmt.Fprintf(p.Stderr, "escrow: %s\n", displayable(err.Error()))
-	}
-}
-
 // print writes v as JSON under --json, else the text.
-func (p *program) print(v any, text string) error {
-	if p.json {
-		e := json.NewEncoder(p.Stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(v)
-	}
-	_, err := fmt.Fprintln(p.Stdout, strings.TrimRight(text, "\n"))
-	return err
-}
+func (p *program) print(v any, text string) error { return Print(p.Stdout, p.json, v, text) }
 
-// displayable replaces control characters and direction marks: text from
-// elsewhere must not move the cursor or turn a sentence round (ATTACKS X18, L24).
-func displayable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
+// progress says to a person at a terminal how far long work is.
+func (p *program) progress(format string, args ...any) {
+	if p.Terminal && !p.json {
+		fmt.Fprintf(p.Stderr, format, args...)
+	}
 }

@@ -63,7 +63,7 @@ type Custodian struct {
 	b   *policy.Bundle
 }
 
-func (p *program) openHome(dir string) (*Custodian, error) {
+func (p *program) openHome(ctx context.Context, dir string) (*Custodian, error) {
 	raw, err := p.readFile(filepath.Join(dir, "custodian.json"))
 	if err != nil {
 		return nil, errHome.Because(err)
@@ -72,10 +72,10 @@ func (p *program) openHome(dir string) (*Custodian, error) {
 	if err := json.Unmarshal(raw, c); err != nil || c.ID == "" {
 		return nil, errHome.Because(err)
 	}
-	if c.folder, err = p.unlock(dir); err != nil {
+	if c.folder, err = p.unlock(ctx, dir); err != nil {
 		return nil, err
 	}
-	if c.key, err = c.jwk(p, signingFile); err != nil {
+	if c.key, err = c.jwk(signingFile); err != nil {
 		return nil, err
 	}
 	if p.server == "" {
@@ -118,9 +118,10 @@ func (p *program) custodian() *cobra.Command {
 	c := group("custodian", "Check cases on your own machine and release shares",
 		p.custodianList(&home), p.custodianReview(&home), p.custodianApprove(&home), p.custodianRefuse(&home),
 		p.custodianEndorse(&home), p.custodianWitness(&home),
-		p.custodianInit(&home), p.custodianCard(&home), p.custodianCeremony(&home))
+		p.custodianInit(&home), p.custodianPassphrase(&home), p.custodianCard(&home), p.custodianCeremony(&home))
 	config, _ := os.UserConfigDir()
 	c.PersistentFlags().StringVar(&home, "home", filepath.Join(config, "escrow"), "the custodian's folder")
+	c.MarkPersistentFlagDirname("home") //nolint:errcheck // it exists
 	c.PersistentFlags().StringVar(&p.passphraseFile, "passphrase-file", "", "file (mode 0600) with the folder's passphrase; else it is asked for")
 	return c
 }
@@ -128,7 +129,7 @@ func (p *program) custodian() *cobra.Command {
 func (p *program) custodianList(home *string) *cobra.Command {
 	return leaf("list", "List the cases that wait for custodians", "escrow custodian list", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
-			c, err := p.openHome(*home)
+			c, err := p.openHome(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -162,7 +163,7 @@ type review struct {
 func (p *program) custodianReview(home *string) *cobra.Command {
 	return leaf("review CASE", "Check a case: rules, signatures, evidence, the public log and the sealed records",
 		"escrow custodian review CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			c, err := p.openHome(*home)
+			c, err := p.openHome(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -261,7 +262,7 @@ func (r *review) found(format string, args ...any) {
 func (p *program) custodianApprove(home *string) *cobra.Command {
 	return leaf("approve CASE", "Check a case as review does, then release a share for each target, encrypted to the requester",
 		"escrow custodian approve CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			c, err := p.openHome(*home)
+			c, err := p.openHome(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -284,7 +285,7 @@ func (p *program) shares(c *Custodian, r *review) ([]policy.EncryptedShare, erro
 	if err != nil {
 		return nil, err
 	}
-	ks, err := c.share(p, pk)
+	ks, err := c.share(pk)
 	if err != nil {
 		return nil, err
 	}
@@ -333,7 +334,7 @@ func (p *program) custodianRefuse(home *string) *cobra.Command {
 			if !slices.Contains(policy.DeclineReasons, reason) {
 				return errReason
 			}
-			c, err := p.openHome(*home)
+			c, err := p.openHome(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -352,6 +353,7 @@ func (p *program) custodianRefuse(home *string) *cobra.Command {
 			return p.send(ctx, c, r, policy.Decline, reason, nil)
 		})
 	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(policy.DeclineReasons, ", "))
+	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(policy.DeclineReasons, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
 	return c
 }
 

@@ -29,8 +29,8 @@ var (
 func (p *program) custodianEndorse(home *string) *cobra.Command {
 	var transcript string
 	c := leaf("endorse BUNDLE", "Endorse a bundle of rules, and from now on accept cases under it only",
-		"escrow custodian endorse bundle.json", cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-			c, err := p.openHome(*home)
+		"escrow custodian endorse bundle.json", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			c, err := p.openHome(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -59,7 +59,7 @@ func (p *program) custodianEndorse(home *string) *cobra.Command {
 			if err := c.save(); err != nil {
 				return err
 			}
-			if err := c.prune(p, pk); err != nil {
+			if err := c.prune(pk); err != nil {
 				return err
 			}
 			return p.print(map[string]string{"endorsement": signed, "bundle": b.Hash()}, signed)
@@ -95,7 +95,7 @@ func (p *program) checkKey(c *Custodian, b *policy.Bundle, transcript string) (t
 		return pk, errKeyFromNowhere
 	}
 	if b.Custodian(c.ID) != nil {
-		_, err = c.share(p, pk)
+		_, err = c.share(pk)
 	}
 	return pk, err
 }

@@ -18,27 +18,25 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 var (
-	errFile = refusal.New(refusal.Invalid, "file.unreadable",
-		"a file that was named cannot be read: check the path")
-	errMode = refusal.New(refusal.Denied, "file.readable_by_others",
-		"a secret key file can be read by other users: chmod 600 it, and think about whether the key leaked")
+	errFile  = secretfile.ErrUnreadable
+	errWrite = refusal.New(refusal.Invalid, "file.unwritable",
+		"a file that was named cannot be written: check its folder, its rights and the space on the disk")
 	errKeyFile = refusal.New(refusal.Invalid, "file.not_a_key",
 		"the file does not hold a secret key of the kind that is needed: make one with escrow key new or escrow warrant keygen")
 	errExists = refusal.New(refusal.Conflict, "file.exists",
-		"the file exists, and a key is never overwritten: name another file")
+		"what was named exists, and a key is never overwritten: name another file or folder")
 )
 
 // maxFile bounds every file that is read: a warrant, evidence, a bundle.
 const maxFile = 16 << 20
 
-func (p *program) readFile(name string) ([]byte, error) {
-	if name == "-" {
-		return io.ReadAll(io.LimitReader(p.Stdin, maxFile))
-	}
+// ReadFile reads a file that is no secret. Its refusal's cause names it.
+func ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, errFile.Because(err)
@@ -51,36 +49,40 @@ func (p *program) readFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// readSecret refuses a file that group or others can read.
-func (p *program) readSecret(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, errFile.Because(err)
+// WriteFile writes a file that is no secret. Its refusal's cause names it.
+func WriteFile(name string, b []byte) error {
+	if err := os.WriteFile(name, b, 0o644); err != nil { //nolint:gosec // plans, bundles, transcripts and checkpoints are public
+		return errWrite.Because(err)
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, errMode
+	return nil
+}
+
+// readFile is ReadFile with - for the standard input.
+func (p *program) readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(p.Stdin, maxFile))
 	}
-	return p.readFile(name)
+	return ReadFile(name)
 }
 
 // writeSecret creates a file that only its owner reads, and overwrites nothing.
 func writeSecret(name string, b []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
-		return errExists
+		return errExists.Because(err)
 	}
 	if err != nil {
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	return nil
 }
 
 func (p *program) readJWK(name string) (jose.JSONWebKey, error) {
-	b, err := p.readSecret(name)
+	b, err := secretfile.Read(name)
 	if err != nil {
 		return jose.JSONWebKey{}, err
 	}
@@ -96,7 +98,7 @@ func parseJWK(b []byte) (jose.JSONWebKey, error) {
 }
 
 func (p *program) readDelivery(name string) (seal.DeliveryPrivate, error) {
-	b, err := p.readSecret(name)
+	b, err := secretfile.Read(name)
 	if err != nil {
 		return seal.DeliveryPrivate{}, err
 	}

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -30,6 +31,8 @@ var (
 		"a passphrase is needed: run the command at a terminal, or name a file (mode 0600) with --passphrase-file")
 	errWeakPassphrase = refusal.New(refusal.Invalid, "custodian.weak_passphrase",
 		"the passphrase has fewer than 12 characters: take several random words")
+	errOpenHome = refusal.New(refusal.Denied, "custodian.home_open",
+		"the custodian's folder can be looked into by other users: chmod 700 it, and replace the keys if they may have leaked")
 	errTwoPassphrases = refusal.New(refusal.Invalid, "custodian.passphrases_differ",
 		"the two passphrases differ: nothing was made, try again")
 	errSecret = refusal.New(refusal.Invalid, "custodian.bad_secret",
@@ -78,21 +81,21 @@ func checkFolder(dir string) error {
 	case !info.IsDir():
 		return errHome
 	case info.Mode().Perm()&0o077 != 0:
-		return errMode
+		return errOpenHome.Because(errors.New(dir))
 	}
 	return nil
 }
 
 // unlock asks for the passphrase and opens the folder's identity.
-func (p *program) unlock(dir string) (*folder, error) {
+func (p *program) unlock(ctx context.Context, dir string) (*folder, error) {
 	if err := checkFolder(dir); err != nil {
 		return nil, err
 	}
-	sealed, err := p.readSecret(filepath.Join(dir, identityFile))
+	sealed, err := secretfile.Read(filepath.Join(dir, identityFile))
 	if err != nil {
 		return nil, err
 	}
-	pass, err := p.passphrase(dir)
+	pass, err := p.passphrase(ctx, dir, p.passphraseFile, false)
 	if err != nil {
 		return nil, err
 	}
@@ -122,14 +125,12 @@ func (p *program) diskOf() disk {
 
 // passphrase comes from a file or from the terminal: never from the command
 // line or the environment, which other processes can read.
-func (p *program) passphrase(dir string) ([]byte, error) {
-	var pass []byte
-	var err error
-	if p.passphraseFile != "" {
-		pass, err = p.readSecret(p.passphraseFile)
+func (p *program) passphrase(ctx context.Context, dir, file string, fresh bool) (pass []byte, err error) {
+	if file != "" {
+		pass, err = secretfile.Read(file)
 		pass = trimNewline(pass)
 	} else if p.Passphrase != nil {
-		pass, err = p.Passphrase(dir)
+		pass, err = p.Passphrase(ctx, dir, fresh)
 	}
 	if err == nil && len(pass) == 0 {
 		err = errNoPassphrase
@@ -137,20 +138,67 @@ func (p *program) passphrase(dir string) ([]byte, error) {
 	return pass, err
 }
 
+// freshPassphrase is one that shall protect a folder. Typed, it is asked for
+// twice.
+func (p *program) freshPassphrase(ctx context.Context, dir, file string) ([]byte, error) {
+	pass, err := p.passphrase(ctx, dir, file, true)
+	if err != nil {
+		return nil, err
+	}
+	if len(pass) < minPassphrase {
+		return nil, errWeakPassphrase
+	}
+	if file == "" {
+		again, err := p.passphrase(ctx, dir, file, true)
+		if err != nil {
+			return nil, err
+		}
+		defer clear(again)
+		if !bytes.Equal(pass, again) {
+			return nil, errTwoPassphrases
+		}
+	}
+	return pass, nil
+}
+
 // terminal asks the person for a passphrase without showing it.
-func terminal(dir string) ([]byte, error) {
+func terminal(ctx context.Context, dir string, fresh bool) ([]byte, error) {
 	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
 	if err != nil {
 		return nil, errNoPassphrase.Because(err)
 	}
 	defer tty.Close()
-	fmt.Fprintf(tty, "Passphrase of %s: ", displayable(dir))
-	pass, err := term.ReadPassword(int(tty.Fd()))
-	fmt.Fprintln(tty)
+	fd := int(tty.Fd())
+	before, err := term.GetState(fd)
 	if err != nil {
 		return nil, errNoPassphrase.Because(err)
 	}
-	return pass, nil
+	question := "Passphrase of "
+	if fresh {
+		question = "New passphrase of "
+	}
+	fmt.Fprintf(tty, "%s%s: ", question, displayable(dir))
+	type answer struct {
+		pass []byte
+		err  error
+	}
+	typed := make(chan answer, 1)
+	go func() {
+		pass, err := term.ReadPassword(fd)
+		typed <- answer{pass, err}
+	}()
+	select {
+	case <-ctx.Done(): // Ctrl-C: what is read then goes nowhere, and the program ends
+		term.Restore(fd, before) //nolint:errcheck // nothing can be done about it
+		fmt.Fprintln(tty)
+		return nil, ctx.Err()
+	case a := <-typed:
+		fmt.Fprintln(tty)
+		if a.err != nil {
+			return nil, errNoPassphrase.Because(a.err)
+		}
+		return a.pass, nil
+	}
 }
 
 func decrypt(sealed []byte, id age.Identity) ([]byte, error) {
@@ -178,8 +226,8 @@ func encrypt(to age.Recipient, b []byte) ([]byte, error) {
 func (f *folder) path(name string) string { return filepath.Join(f.dir, name) }
 
 // read decrypts a secret, and refuses one that others can read.
-func (f *folder) read(p *program, name string) ([]byte, error) {
-	sealed, err := p.readSecret(f.path(name))
+func (f *folder) read(name string) ([]byte, error) {
+	sealed, err := secretfile.Read(f.path(name))
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +242,7 @@ func (f *folder) read(p *program, name string) ([]byte, error) {
 func (f *folder) create(name string, secret []byte) error {
 	sealed, err := encrypt(f.id.Recipient(), secret)
 	if err != nil {
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	return f.fresh(name, sealed)
 }
@@ -225,7 +273,7 @@ func (f *folder) next(name string, b []byte) (string, error) {
 func (f *folder) replace(name string, secret []byte) error {
 	sealed, err := encrypt(f.id.Recipient(), secret)
 	if err != nil {
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	return f.put(name, sealed)
 }
@@ -239,8 +287,8 @@ func (f *folder) put(name string, b []byte) error {
 	return f.disk.Rename(next, f.path(name))
 }
 
-func (f *folder) jwk(p *program, name string) (jose.JSONWebKey, error) {
-	b, err := f.read(p, name)
+func (f *folder) jwk(name string) (jose.JSONWebKey, error) {
+	b, err := f.read(name)
 	if err != nil {
 		return jose.JSONWebKey{}, err
 	}
@@ -250,7 +298,7 @@ func (f *folder) jwk(p *program, name string) (jose.JSONWebKey, error) {
 
 // shares returns the key shares in the folder, by file. There can be more than
 // one: that of the key in force, and those of ceremonies whose bundle is not.
-func (f *folder) shares(p *program) (map[string]threshold.KeyShare, error) {
+func (f *folder) shares() (map[string]threshold.KeyShare, error) {
 	names, err := filepath.Glob(f.path(shareFile + "*"))
 	if err != nil {
 		return nil, errHome.Because(err)
@@ -261,7 +309,7 @@ func (f *folder) shares(p *program) (map[string]threshold.KeyShare, error) {
 		if strings.HasSuffix(name, ".new") {
 			continue // of a crash: it has no name yet
 		}
-		raw, err := f.read(p, name)
+		raw, err := f.read(name)
 		if err != nil {
 			return nil, err
 		}
@@ -278,8 +326,8 @@ func (f *folder) shares(p *program) (map[string]threshold.KeyShare, error) {
 
 // share returns the one share of pk. Whichever share lies in share.key: what is
 // active is what the endorsed bundle says, so there is exactly one.
-func (f *folder) share(p *program, pk threshold.PublicKey) (threshold.KeyShare, error) {
-	all, err := f.shares(p)
+func (f *folder) share(pk threshold.PublicKey) (threshold.KeyShare, error) {
+	all, err := f.shares()
 	if err != nil {
 		return threshold.KeyShare{}, err
 	}
@@ -297,13 +345,13 @@ func (f *folder) share(p *program, pk threshold.PublicKey) (threshold.KeyShare, 
 
 // adopt puts a new share into share.key. The older one keeps a name, because it
 // is in force until a bundle with the new key is.
-func (f *folder) adopt(p *program, ks threshold.KeyShare) error {
+func (f *folder) adopt(ks threshold.KeyShare) error {
 	raw, err := ks.MarshalBinary()
 	if err != nil {
 		return err
 	}
 	defer clear(raw)
-	all, err := f.shares(p)
+	all, err := f.shares()
 	if err != nil {
 		return err
 	}
@@ -340,8 +388,8 @@ func equalShares(a, b threshold.KeyShare) bool {
 // prune destroys every share that a bundle with pk makes obsolete (package
 // threshold: "destroying old shares is a duty"). A newer share, whose bundle is
 // still to come, stays.
-func (f *folder) prune(p *program, pk threshold.PublicKey) error {
-	all, err := f.shares(p)
+func (f *folder) prune(pk threshold.PublicKey) error {
+	all, err := f.shares()
 	if err != nil {
 		return err
 	}
@@ -371,8 +419,8 @@ func (f *folder) prune(p *program, pk threshold.PublicKey) error {
 
 // ceremonyKey returns the key for the next ceremony; fs.ErrNotExist: there is
 // none.
-func (f *folder) ceremonyKey(p *program) (k threshold.CeremonyKey, err error) {
-	raw, err := f.read(p, ceremonyFile)
+func (f *folder) ceremonyKey() (k threshold.CeremonyKey, err error) {
+	raw, err := f.read(ceremonyFile)
 	if err != nil {
 		return k, err
 	}
@@ -382,8 +430,8 @@ func (f *folder) ceremonyKey(p *program) (k threshold.CeremonyKey, err error) {
 }
 
 // nextCeremonyKey is ceremonyKey, and makes one if there is none.
-func (f *folder) nextCeremonyKey(p *program) (threshold.CeremonyKey, error) {
-	k, err := f.ceremonyKey(p)
+func (f *folder) nextCeremonyKey() (threshold.CeremonyKey, error) {
+	k, err := f.ceremonyKey()
 	if !errors.Is(err, fs.ErrNotExist) {
 		return k, err
 	}
@@ -405,7 +453,7 @@ func (osDisk) Create(name string, b []byte) error { return writeSecret(name, b) 
 
 func (osDisk) Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	return syncDir(to)
 }
@@ -415,7 +463,7 @@ func (osDisk) Link(from, to string) error {
 	case errors.Is(err, fs.ErrExist):
 		return errExists
 	case err != nil:
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	return syncDir(to)
 }
@@ -425,7 +473,7 @@ func (osDisk) Remove(name string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	return syncDir(name)
 }
@@ -433,11 +481,11 @@ func (osDisk) Remove(name string) error {
 func syncDir(name string) error {
 	d, err := os.Open(filepath.Dir(name))
 	if err != nil {
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	defer d.Close()
 	if err := d.Sync(); err != nil {
-		return errFile.Because(err)
+		return errWrite.Because(err)
 	}
 	return nil
 }
@@ -452,14 +500,14 @@ func (p *program) custodianInit(home *string) *cobra.Command {
 	var o initOptions
 	c := leaf("init", "Make a custodian's folder, its keys encrypted with a passphrase, and print the public parts for a plan and a bundle",
 		"escrow custodian init --id alba --name 'Alba Ferrand' --organisation 'Bar Association' --home alba --server https://penname.example > alba.json",
-		cobra.NoArgs, func(_ context.Context, _ []string) error {
+		cobra.NoArgs, func(ctx context.Context, _ []string) error {
 			if err := require([2]string{"id", o.id}, [2]string{"name", o.name}, [2]string{"organisation", o.organisation}); err != nil {
 				return err
 			}
-			if o.workFactor < 1 || o.workFactor > 22 { // what age opens again
-				return usageError{errors.New("--work-factor is between 1 and 22")}
+			if err := checkWorkFactor(o.workFactor); err != nil {
+				return err
 			}
-			c, err := p.makeFolder(*home, o)
+			c, err := p.makeFolder(ctx, *home, o)
 			if err != nil {
 				return err
 			}
@@ -468,38 +516,28 @@ func (p *program) custodianInit(home *string) *cobra.Command {
 	c.Flags().StringVar(&o.id, "id", "", "short name in the bundle and the public log, for example alba")
 	c.Flags().StringVar(&o.name, "name", "", "name of the person or body")
 	c.Flags().StringVar(&o.organisation, "organisation", "", "organisation that answers for it; no two custodians are of one")
-	c.Flags().IntVar(&o.workFactor, "work-factor", 18, "scrypt's cost, as a power of two; 18 takes about a second")
+	addWorkFactor(c, &o.workFactor)
 	return c
 }
 
 // makeFolder makes everything beside the place and then moves it there: a crash
 // leaves no half of a folder.
-func (p *program) makeFolder(home string, o initOptions) (*Custodian, error) {
-	pass, err := p.passphrase(home)
+func (p *program) makeFolder(ctx context.Context, home string, o initOptions) (*Custodian, error) {
+	if exists(home) && !emptyDir(home) {
+		return nil, errExists.Because(errors.New(home)) // before anybody types a passphrase for it
+	}
+	pass, err := p.freshPassphrase(ctx, home, p.passphraseFile)
 	if err != nil {
 		return nil, err
 	}
 	defer clear(pass)
-	if len(pass) < minPassphrase {
-		return nil, errWeakPassphrase
-	}
-	if p.passphraseFile == "" { // typed: once more
-		again, err := p.passphrase(home)
-		if err != nil {
-			return nil, err
-		}
-		defer clear(again)
-		if !bytes.Equal(pass, again) {
-			return nil, errTwoPassphrases
-		}
-	}
 	home = filepath.Clean(home)
 	if err := os.MkdirAll(filepath.Dir(home), 0o700); err != nil {
-		return nil, errFile.Because(err)
+		return nil, errWrite.Because(err)
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(home), ".penname-") // mode 0700
 	if err != nil {
-		return nil, errFile.Because(err)
+		return nil, errWrite.Because(err)
 	}
 	defer os.RemoveAll(dir) // moved away if all went well
 	c := &Custodian{ID: o.id, Name: o.name, Organisation: o.organisation, Server: p.server}
@@ -523,9 +561,9 @@ func (p *program) makeFolder(home string, o initOptions) (*Custodian, error) {
 	// Replaces an empty directory, and nothing else (rename(2)).
 	if err := os.Rename(dir, home); err != nil {
 		if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrInvalid) || exists(home) {
-			return nil, errExists
+			return nil, errExists.Because(errors.New(home))
 		}
-		return nil, errFile.Because(err)
+		return nil, errWrite.Because(err)
 	}
 	c.dir = home
 	return c, syncDir(home)
@@ -536,11 +574,26 @@ func exists(name string) bool {
 	return err == nil
 }
 
+func emptyDir(name string) bool {
+	inside, err := os.ReadDir(name)
+	return err == nil && len(inside) == 0
+}
+
 func newFolder(dir string, pass []byte, workFactor int, d disk) (*folder, error) {
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
-		return nil, errFile.Because(err)
+		return nil, errWrite.Because(err)
 	}
+	sealed, err := sealIdentity(id, pass, workFactor)
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{dir: dir, id: id, disk: d}
+	return f, f.fresh(identityFile, sealed)
+}
+
+// sealIdentity is identity.age.
+func sealIdentity(id *age.X25519Identity, pass []byte, workFactor int) ([]byte, error) {
 	to, err := age.NewScryptRecipient(string(pass))
 	if err != nil {
 		return nil, errNoPassphrase
@@ -548,16 +601,62 @@ func newFolder(dir string, pass []byte, workFactor int, d disk) (*folder, error)
 	to.SetWorkFactor(workFactor)
 	sealed, err := encrypt(to, []byte(id.String()))
 	if err != nil {
-		return nil, errFile.Because(err)
+		return nil, errWrite.Because(err)
 	}
-	f := &folder{dir: dir, id: id, disk: d}
-	return f, f.fresh(identityFile, sealed)
+	return sealed, nil
+}
+
+func (p *program) custodianPassphrase(home *string) *cobra.Command {
+	var file string
+	var workFactor int
+	c := leaf("passphrase", "Change the passphrase of a custodian's folder", "escrow custodian passphrase --home alba", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			if err := checkWorkFactor(workFactor); err != nil {
+				return err
+			}
+			f, err := p.unlock(ctx, *home)
+			if err != nil {
+				return err
+			}
+			pass, err := p.freshPassphrase(ctx, *home, file)
+			if err != nil {
+				return err
+			}
+			defer clear(pass)
+			sealed, err := sealIdentity(f.id, pass, workFactor)
+			if err != nil {
+				return err
+			}
+			if err := f.put(identityFile, sealed); err != nil {
+				return err
+			}
+			return p.print(map[string]string{"home": *home}, "the folder opens with the new passphrase, and with no other")
+		})
+	c.Long = "Changes the passphrase of a custodian's folder, in one step: a crash leaves the old\n" +
+		"one or the new one. The keys stay the same, so a copy of the folder that was made\n" +
+		"before still opens with the old passphrase: destroy copies. If somebody may have\n" +
+		"both, a new passphrase is not enough: make a new folder, and let a ceremony move\n" +
+		"the share to it."
+	c.Flags().StringVar(&file, "new-passphrase-file", "", "file (mode 0600) with the new passphrase; else it is asked for, twice")
+	addWorkFactor(c, &workFactor)
+	return c
+}
+
+func checkWorkFactor(n int) error {
+	if n < 1 || n > 22 { // what age opens again
+		return UsageError("--work-factor is between 1 and 22")
+	}
+	return nil
+}
+
+func addWorkFactor(c *cobra.Command, n *int) {
+	c.Flags().IntVar(n, "work-factor", 18, "scrypt's cost, as a power of two; 18 takes about a second")
 }
 
 func (p *program) custodianCard(home *string) *cobra.Command {
 	return leaf("card", "Print the public parts for a plan and a bundle, with a fresh key for the next ceremony",
-		"escrow custodian card > alba.json", cobra.NoArgs, func(_ context.Context, _ []string) error {
-			c, err := p.openHome(*home)
+		"escrow custodian card > alba.json", cobra.NoArgs, func(ctx context.Context, _ []string) error {
+			c, err := p.openHome(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -567,7 +666,7 @@ func (p *program) custodianCard(home *string) *cobra.Command {
 
 // printCard prints a policy.Seat as JSON, always: it goes into a file.
 func (p *program) printCard(c *Custodian) error {
-	key, err := c.nextCeremonyKey(p)
+	key, err := c.nextCeremonyKey()
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -20,9 +21,9 @@ import (
 
 func TestFolderHasNoSecretInClear(t *testing.T) {
 	v := newVillage(t, "alba")
-	c, p := v.open("alba")
+	c := v.open("alba")
 	for _, name := range []string{signingFile, ceremonyFile} {
-		secret, err := c.read(p, name)
+		secret, err := c.read(name)
 		if err != nil || len(secret) < 32 {
 			t.Fatal(name, err)
 		}
@@ -75,7 +76,7 @@ func TestBadFolder(t *testing.T) {
 		"wrong passphrase":           {nil, "correct horse batterz", "custodian.wrong_passphrase"},
 		"passphrase with a space":    {nil, passphrase + " ", "custodian.wrong_passphrase"},
 		"no passphrase":              {nil, "", "custodian.no_passphrase"},
-		"folder open to others":      {chmod(".", 0o755), passphrase, "file.readable_by_others"},
+		"folder open to others":      {chmod(".", 0o755), passphrase, "custodian.home_open"},
 		"identity readable by group": {chmod(identityFile, 0o640), passphrase, "file.readable_by_others"},
 		"key readable by all":        {chmod(signingFile, 0o604), passphrase, "file.readable_by_others"},
 		"identity changed": {func(v *village) {
@@ -90,8 +91,8 @@ func TestBadFolder(t *testing.T) {
 			v.write("alba", signingFile, b[:len(b)-1])
 		}, passphrase, "custodian.bad_secret"},
 		"key in clear": {func(v *village) {
-			c, p := v.open("alba")
-			b, err := c.read(p, signingFile)
+			c := v.open("alba")
+			b, err := c.read(signingFile)
 			if err != nil {
 				v.t.Fatal(err)
 			}
@@ -110,7 +111,7 @@ func TestBadFolder(t *testing.T) {
 			for _, args := range [][]string{{"card"}, {"list"}} {
 				var errs bytes.Buffer
 				p := &program{Env: Env{Stdout: &errs, Stderr: &errs, HTTP: &http.Client{Transport: v.board}, Now: time.Now,
-					Passphrase: func(string) ([]byte, error) { return []byte(c.pass), nil }}}
+					Passphrase: func(context.Context, string, bool) ([]byte, error) { return []byte(c.pass), nil }}}
 				code := p.run(t.Context(), slices.Concat([]string{"custodian"}, args, []string{"--home", v.path("alba")}))
 				if code != 1 || !strings.Contains(errs.String(), c.code+":") {
 					t.Errorf("%v: %d %s", args, code, errs.String())
@@ -151,7 +152,7 @@ func TestPassphraseFile(t *testing.T) {
 			t.Fatal(err)
 		}
 		var out bytes.Buffer
-		p := &program{Env: Env{Stdout: &out, Stderr: &out, Passphrase: func(string) ([]byte, error) {
+		p := &program{Env: Env{Stdout: &out, Stderr: &out, Passphrase: func(context.Context, string, bool) ([]byte, error) {
 			t.Error("asked although there is a file")
 			return nil, errors.New("no")
 		}}}
@@ -189,7 +190,7 @@ func TestInitOverwritesNothing(t *testing.T) {
 	}
 	init := func(pass ...string) string {
 		var errs bytes.Buffer
-		p := &program{Env: Env{Stdout: &errs, Stderr: &errs, Passphrase: func(string) ([]byte, error) {
+		p := &program{Env: Env{Stdout: &errs, Stderr: &errs, Passphrase: func(context.Context, string, bool) ([]byte, error) {
 			next := pass[0]
 			pass = append(pass[1:], next)
 			return []byte(next), nil

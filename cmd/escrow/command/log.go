@@ -2,10 +2,11 @@ package command
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
+	"regexp"
 	"strings"
 	"time"
 
@@ -18,14 +19,22 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-var errPenName = refusal.New(refusal.Invalid, "log.bad_pen_name",
-	"the pen name is not whole: copy it again, it begins with pen1 and its last six characters are a checksum")
+var (
+	errPenName = refusal.New(refusal.Invalid, "log.bad_pen_name",
+		"the pen name is not whole: copy it again, it begins with pen1 and its last six characters are a checksum")
+	errReceipt = refusal.New(refusal.Invalid, "log.bad_receipt",
+		"the file is no whole receipt of a deletion: save the page that showed it, or copy its lines Label and Salt")
+	errReceiptFalse = refusal.New(refusal.Denied, "log.false_receipt",
+		"the receipt's commitment is not that of its label and salt: it was copied wrongly, or no entry of the log can ever match it; keep it and complain")
+	errNotErased = refusal.New(refusal.NotYet, "log.not_erased",
+		"the log shows no such deletion: it takes some minutes, and may take a month; the law can require a record to be kept for longer")
+)
 
 func pathEscape(s string) string { return url.PathEscape(s) }
 
 // log is `escrow log`: what anyone can check.
 func (p *program) log() *cobra.Command {
-	return group("log", "Check the public log yourself", p.logAudit(), p.logNotices(), p.logMirror())
+	return group("log", "Check the public log yourself", p.logAudit(), p.logNotices(), p.logReceipt(), p.logMirror())
 }
 
 // trustFlags are what every command here needs to trust anything.
@@ -38,7 +47,7 @@ func (f *trustFlags) add(c *cobra.Command) {
 // trust returns the log that the newest bundle names, and the bundles by hash.
 func (p *program) trust(f trustFlags) (*proof.Log, map[string]*policy.Bundle, error) {
 	if len(f.bundles) == 0 {
-		return nil, nil, usageError{errors.New("--bundle is needed: the rules, witnesses and custodians that you trust")}
+		return nil, nil, UsageError("--bundle is needed: the rules, witnesses and custodians that you trust")
 	}
 	byHash := make(map[string]*policy.Bundle)
 	var newest *policy.Bundle
@@ -97,7 +106,7 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 	if err != nil {
 		return nil, err
 	}
-	o := proof.AuditOptions{At: p.Now(), Rules: func(hash string) (proof.Rules, bool) {
+	o := proof.AuditOptions{At: p.Now(), Progress: p.leaves, Rules: func(hash string) (proof.Rules, bool) {
 		b, ok := byHash[hash]
 		if !ok {
 			return proof.Rules{}, false
@@ -106,7 +115,7 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 	}}
 	if f.at != "" {
 		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
-			return nil, usageError{errors.New("--at takes a time like 2026-11-21T12:00:00Z")}
+			return nil, UsageError("--at takes a time like 2026-11-21T12:00:00Z")
 		}
 	}
 	if f.at == "" && f.mirror == "" {
@@ -128,8 +137,8 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 		return report, err
 	}
 	if f.save != "" {
-		if err := os.WriteFile(f.save, report.Signed, 0o644); err != nil { //nolint:gosec // a public checkpoint
-			return nil, errFile.Because(err)
+		if err := WriteFile(f.save, report.Signed); err != nil {
+			return nil, err
 		}
 	}
 	return report, nil
@@ -188,11 +197,7 @@ func (p *program) logMirror() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r, err := log.Mirror(ctx, tiles, args[0], func(done, size int64) {
-				if !p.json && done < size {
-					fmt.Fprintf(p.Stderr, "%d of %d leaves\n", done, size)
-				}
-			})
+			r, err := log.Mirror(ctx, tiles, args[0], p.leaves)
 			if err != nil {
 				return explained(err)
 			}
@@ -202,6 +207,72 @@ func (p *program) logMirror() *cobra.Command {
 			}
 			return p.print(r, text)
 		})
+	f.add(c)
+	return c
+}
+
+func (p *program) leaves(done, size int64) { p.progress("%d of %d leaves\n", done, size) }
+
+// receiptPart finds one part of the receipt of an erasure in the page that
+// showed it: its text, as it is copied, or the page itself, as it is saved.
+func receiptPart(text, name, form string) string {
+	if m := regexp.MustCompile(`\b` + name + `:?\s*(` + form + `)\b`).FindStringSubmatch(text); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// receipt returns what the leaf of an erasure must hold, recomputed from the
+// label and the salt of a receipt.
+func receipt(page []byte) (commitment string, err error) {
+	text := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(page), "")
+	salt, err := hex.DecodeString(receiptPart(text, "Salt", "[0-9a-f]{64}"))
+	label := receiptPart(text, "Label", "[a-z2-7]{26}")
+	if err != nil || len(salt) != 32 || label == "" {
+		return "", errReceipt
+	}
+	commitment = proof.Commit([32]byte(salt), "erasure", []byte(label))
+	if shown := receiptPart(text, "Commitment", "[0-9a-f]{64}"); shown != "" && shown != commitment {
+		return "", errReceiptFalse
+	}
+	return commitment, nil
+}
+
+func (p *program) logReceipt() *cobra.Command {
+	var f auditFlags
+	c := leaf("receipt FILE", "Check with the receipt of a deletion that it was carried out, on your own machine",
+		"escrow log receipt receipt.txt --bundle bundle.json", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			page, err := p.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			commitment, err := receipt(page)
+			if err != nil {
+				return err
+			}
+			report, err := p.audit(ctx, f)
+			if err != nil {
+				return explained(err)
+			}
+			at, day := int64(-1), ""
+			err = p.entries(ctx, report, f.mirror, func(index int64, l proof.Leaf) {
+				if l.Kind == proof.KindErased && l.Commitment == commitment {
+					at, day = index, l.Day
+				}
+			})
+			switch {
+			case err != nil:
+				return err
+			case at < 0:
+				return errNotErased
+			}
+			return p.print(map[string]any{"entry": at, "day": day, "commitment": commitment},
+				fmt.Sprintf("the record was erased on %s: log entry %d says so, cosigned by a quorum of witnesses", day, at))
+		})
+	c.Long = "Checks with the receipt of a deletion that it was carried out.\n\n" +
+		"FILE is the page that showed the receipt, saved, or its lines Label and Salt,\n" +
+		"copied; - is standard input. The whole log is audited; the receipt does not leave\n" +
+		"this machine."
 	f.add(c)
 	return c
 }
@@ -238,25 +309,36 @@ func (p *program) logNotices() *cobra.Command {
 	return c
 }
 
+// entries hands every leaf that was audited to each, in order.
+func (p *program) entries(ctx context.Context, report *proof.Report, mirror string, each func(index int64, l proof.Leaf)) error {
+	tiles, err := p.tiles(mirror)
+	if err != nil {
+		return err
+	}
+	client, err := torchwood.NewClient(tiles)
+	if err != nil {
+		return err
+	}
+	for index, raw := range client.AllEntries(ctx, report.Checkpoint.Tree, 0) {
+		l, err := proof.ParseLeaf(raw)
+		if err != nil {
+			return err
+		}
+		each(index, l)
+	}
+	if err := client.Err(); err != nil {
+		return proof.ErrFetch.Because(err)
+	}
+	return nil
+}
+
 // concerns returns the recorded warrants, opened by a notice, that name the pen
 // name, and how many released ones are still secret. The pen name is compared
 // on this machine.
 func (p *program) concerns(ctx context.Context, report *proof.Report, mirror, name, platform string) (found []int64, secret int64, err error) {
-	tiles, err := p.tiles(mirror)
-	if err != nil {
-		return nil, 0, err
-	}
-	client, err := torchwood.NewClient(tiles)
-	if err != nil {
-		return nil, 0, err
-	}
 	found = []int64{}
 	recorded := make(map[int64]proof.Leaf)
-	for index, raw := range client.AllEntries(ctx, report.Checkpoint.Tree, 0) {
-		l, err := proof.ParseLeaf(raw)
-		if err != nil {
-			return nil, 0, err
-		}
+	err = p.entries(ctx, report, mirror, func(index int64, l proof.Leaf) {
 		switch l.Kind {
 		case proof.KindRecorded:
 			recorded[index] = l
@@ -266,6 +348,6 @@ func (p *program) concerns(ctx context.Context, report *proof.Report, mirror, na
 			}
 			delete(recorded, *l.Case)
 		}
-	}
-	return found, report.Statistics.Unnoticed, client.Err()
+	})
+	return found, report.Statistics.Unnoticed, err
 }

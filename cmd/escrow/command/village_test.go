@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
@@ -61,7 +62,7 @@ func (v *village) run(id string, faults *faults, args ...string) result {
 	var out, errs bytes.Buffer
 	p := &program{Env: Env{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: func() time.Time { return time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC) },
-		HTTP: &http.Client{Transport: v.board}, Passphrase: func(string) ([]byte, error) { return []byte(passphrase), nil },
+		HTTP: &http.Client{Transport: v.board}, Passphrase: func(context.Context, string, bool) ([]byte, error) { return []byte(passphrase), nil },
 	}}
 	if faults != nil {
 		p.HTTP, p.disk = &http.Client{Transport: faultyNetwork{v.board, faults}}, faultyDisk{faults}
@@ -250,21 +251,21 @@ func (v *village) read(file string) []byte {
 }
 
 // open unlocks a folder as its custodian does.
-func (v *village) open(id string) (*Custodian, *program) {
+func (v *village) open(id string) *Custodian {
 	v.t.Helper()
-	p := &program{Env: Env{Passphrase: func(string) ([]byte, error) { return []byte(passphrase), nil }}, disk: plainDisk{}}
-	c, err := p.openHome(v.path(id))
+	p := &program{Env: Env{Passphrase: func(context.Context, string, bool) ([]byte, error) { return []byte(passphrase), nil }}, disk: plainDisk{}}
+	c, err := p.openHome(v.t.Context(), v.path(id))
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	return c, p
+	return c
 }
 
 // share is the share in a folder under the key of b.
 func (v *village) share(id string, b *policy.Bundle) (threshold.KeyShare, error) {
 	v.t.Helper()
-	c, p := v.open(id)
-	return c.share(p, v.key(b))
+	c := v.open(id)
+	return c.share(v.key(b))
 }
 
 func (v *village) key(b *policy.Bundle) threshold.PublicKey {

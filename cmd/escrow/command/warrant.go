@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -83,8 +82,8 @@ func (p *program) warrantSign() *cobra.Command {
 				return err
 			}
 			if out != "" {
-				if err := os.WriteFile(out, []byte(signed), 0o644); err != nil { //nolint:gosec // a warrant is served, not secret to its owner
-					return errFile.Because(err)
+				if err := WriteFile(out, []byte(signed)); err != nil {
+					return err
 				}
 			}
 			return p.print(map[string]string{"warrant": signed}, signed)

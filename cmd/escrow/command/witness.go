@@ -30,7 +30,7 @@ func (p *program) custodianWitness(home *string) *cobra.Command {
 	var listen string
 	c := leaf("witness", "Cosign the public log's checkpoints: an HTTP server that the registrar asks",
 		"escrow custodian witness --listen 127.0.0.1:8470", cobra.NoArgs, func(ctx context.Context, _ []string) error {
-			h, done, err := p.openWitness(*home)
+			h, done, err := p.openWitness(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -53,11 +53,11 @@ func (p *program) witnessInit(home *string) *cobra.Command {
 	var w witnessConfig
 	c := leaf("init", "Make the folder's witness, and print its verifier key for the bundle",
 		"escrow custodian witness init --name alba.witness.example --log-origin penname.example/log --log-vkey 'penname.example/log+…'",
-		cobra.NoArgs, func(context.Context, []string) error {
+		cobra.NoArgs, func(ctx context.Context, _ []string) error {
 			if err := require([2]string{"name", w.Name}, [2]string{"log-origin", w.Origin}, [2]string{"log-vkey", w.VKey}); err != nil {
 				return err
 			}
-			f, err := p.unlock(*home)
+			f, err := p.unlock(ctx, *home)
 			if err != nil {
 				return err
 			}
@@ -104,11 +104,11 @@ func (p *program) makeWitness(f *folder, w witnessConfig) (vkey string, err erro
 func OpenWitness(dir, passphraseFile string, now func() time.Time) (h http.Handler, done func() error, err error) {
 	p := &program{Env: System(), passphraseFile: passphraseFile}
 	p.Now = now
-	return p.openWitness(dir)
+	return p.openWitness(context.Background(), dir)
 }
 
-func (p *program) openWitness(dir string) (*proof.Witness, func() error, error) {
-	f, err := p.unlock(dir)
+func (p *program) openWitness(ctx context.Context, dir string) (*proof.Witness, func() error, error) {
+	f, err := p.unlock(ctx, dir)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -124,7 +124,7 @@ func (p *program) startWitness(f *folder) (*proof.Witness, func() error, error) 
 	if err := json.Unmarshal(raw, &meta); err != nil {
 		return nil, nil, errWitness.Because(err)
 	}
-	seed, err := f.read(p, witnessFile)
+	seed, err := f.read(witnessFile)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -1,0 +1,330 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"filippo.io/age"
+	"github.com/spf13/cobra"
+)
+
+// TestExitCodes: what the program says to whoever calls it wrongly, names what
+// is not there, or finds nobody: one line, and a code that a script can trust.
+func TestExitCodes(t *testing.T) {
+	here := t.TempDir()
+	file := func(name string, mode os.FileMode) string {
+		name = filepath.Join(here, name)
+		if err := os.WriteFile(name, []byte("{}"), mode); err != nil {
+			t.Fatal(err)
+		}
+		return name
+	}
+	open, shut := file("open", 0o644), file("shut", 0o600)
+	broken := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "<html>\n<h1>Bad gateway</h1>", http.StatusBadGateway)
+	}))
+	defer broken.Close()
+	down := httptest.NewServer(nil)
+	down.Close()
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"nosuch", 2, `there is no command "escrow nosuch"`},
+		{"warant", 2, "did you mean escrow warrant?"},
+		{"warrant nosuch", 2, "escrow warrant --help explains file, keygen, open, sign, status"},
+		{"warrant", 2, "say which: escrow warrant --help explains"},
+		{"custodian nosuch", 2, `there is no command "escrow custodian nosuch"`},
+		{"custodian witness nosuch", 2, `there is no command "escrow custodian witness nosuch"`},
+		{"log nosuch", 2, "audit, mirror, notices, receipt"},
+		{"key nosuch", 2, "new"},
+		{"help nosuch", 2, `there is no command "escrow nosuch"`},
+		{"help warrant nosuch", 2, `there is no command "escrow warrant nosuch"`},
+		{"completion nosuch", 2, "bash, fish, powershell, zsh"},
+		{"log audit --nosuch", 2, "unknown flag: --nosuch: escrow log audit --help lists the flags"},
+		{"log audit x", 2, "the usage is escrow log audit [flags]; for example: escrow log audit --bundle"},
+		{"warrant keygen", 2, "the usage is escrow warrant keygen FILE [flags]; for example: escrow warrant keygen requester.key"},
+		{"warrant sign x", 2, "--key is needed"},
+		{"warrant status x", 2, "--server is needed"},
+		{"log audit", 2, "--bundle is needed"},
+		{"log receipt x", 1, "(open x: no such file or directory)"},
+		{"warrant keygen " + shut, 1, "file.exists: "},
+		{"warrant keygen " + here + "/none/key", 1, "file.unwritable: "},
+		{"warrant sign x --key " + here + "/none", 1, "file.unreadable: "},
+		{"warrant sign x --key " + open, 1, "file.readable_by_others: "},
+		{"warrant sign x --key " + here, 1, here + " is not a file)"},
+		{"warrant sign x --key " + shut, 1, "file.not_a_key: "},
+		{"log audit --bundle " + here, 1, "is a directory)"},
+		{"log audit --bundle " + open, 1, "bundle."},
+		{"warrant status x --server nonsense", 1, "server.insecure: "},
+		{"warrant status x --server http://example.org", 1, "server.insecure: "},
+		{"warrant status x --server " + down.URL, 1, "connection refused)"},
+		{"warrant status x --server " + broken.URL, 1, "(status 502 without a problem document)"},
+		{"custodian list --home " + here + "/none", 1, "custodian.bad_home: "},
+		{"custodian passphrase --home " + here + "/none", 1, "custodian.bad_home: "},
+		{"custodian passphrase --work-factor 23", 2, "--work-factor is between"},
+		{"", 0, ""}, {"--version", 0, ""}, {"help warrant", 0, ""}, {"completion fish", 0, ""}, {"log audit --help", 0, ""},
+	} {
+		for _, asJSON := range []bool{false, true} {
+			args := strings.Fields(c.args)
+			if asJSON {
+				args = append(args, "--json")
+			}
+			checkRun(t, args, c.code, c.says, asJSON)
+		}
+	}
+}
+
+func checkRun(t *testing.T, args []string, want int, says string, asJSON bool) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	env := System()
+	env.Stdin, env.Stdout, env.Stderr = strings.NewReader(""), &out, &errs
+	code := Run(t.Context(), args, env)
+	switch {
+	case code != want:
+		t.Errorf("%v: exit code %d, not %d: %s", args, code, want, errs.String())
+		return
+	case code == 0 && (out.Len() == 0 || errs.Len() > 0), code != 0 && out.Len() > 0:
+		t.Errorf("%v: exit code %d, with %q on standard output and %q on standard error", args, code, out.String(), errs.String())
+	case code == 0:
+		return
+	}
+	said := errs.String()
+	if strings.Count(said, "\n") != 1 {
+		t.Errorf("%v: not one line: %s", args, said)
+	}
+	if asJSON {
+		var p problem
+		if err := json.Unmarshal(errs.Bytes(), &p); err != nil || p.Code == "" || p.Title == "" {
+			t.Errorf("%v: no JSON: %s", args, said)
+		}
+		said = "escrow: " + p.Error()
+	}
+	if !strings.HasPrefix(said, "escrow: ") || !strings.Contains(said, says) {
+		t.Errorf("%v: %s does not say %q", args, said, says)
+	}
+}
+
+// Ctrl-C while a passphrase is asked for, or while the registrar is slow: 130,
+// as a shell says it.
+func TestInterrupted(t *testing.T) {
+	v := newVillage(t, "alba")
+	ctx, cancel := context.WithCancel(t.Context())
+	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { cancel() }))
+	defer slow.Close()
+	for _, args := range [][]string{
+		{"warrant", "status", "x", "--server", slow.URL}, // the first one cancels
+		{"custodian", "card", "--home", v.path("alba")},
+	} {
+		var errs bytes.Buffer
+		env := System()
+		env.Stdout, env.Stderr = &errs, &errs
+		env.Passphrase = func(ctx context.Context, _ string, _ bool) ([]byte, error) {
+			<-ctx.Done()
+			return nil, ctx.Err()
+		}
+		if code := Run(ctx, args, env); code != 130 || !strings.HasPrefix(errs.String(), "escrow: interrupted: ") {
+			t.Errorf("%v: %d %s", args, code, errs.String())
+		}
+	}
+}
+
+// TestHelp: every command says what it does and shows an example of its own.
+func TestHelp(t *testing.T) {
+	n := 0
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if n++; c.Short == "" || len(c.Commands()) == 0 && !strings.HasPrefix(c.Example, "  "+c.CommandPath()) {
+			t.Errorf("%s: no short text, or no example of its own", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk((&program{}).root())
+	if n < 20 {
+		t.Errorf("only %d commands were looked at", n)
+	}
+}
+
+// The shell offers files where a command takes one, and the reasons to decline.
+func TestCompletion(t *testing.T) {
+	complete := func(args ...string) string {
+		var out, errs bytes.Buffer
+		p := &program{Env: Env{Stdout: &out, Stderr: &errs}}
+		if code := p.run(t.Context(), append([]string{"__complete"}, args...)); code != 0 {
+			t.Fatal(errs.String())
+		}
+		return out.String()
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"custodian", "refuse", "x", "--reason", "dis"}, "disproportionate\n"},
+		{[]string{"log", ""}, "receipt\t"},
+		{[]string{"warrant", "file", ""}, ":0\n"},   // files
+		{[]string{"warrant", "status", ""}, ":4\n"}, // none
+		{[]string{"custodian", "list", "--home", ""}, ":16\n"},
+	} {
+		if said := complete(c.args...); !strings.Contains(said, c.want) {
+			t.Errorf("%v: %q", c.args, said)
+		}
+	}
+}
+
+// Progress is for a person who watches: in a file or a pipe it would be noise.
+func TestProgressOnlyAtATerminal(t *testing.T) {
+	for _, c := range []struct{ terminal, json, want bool }{{false, false, false}, {true, false, true}, {true, true, false}} {
+		var errs bytes.Buffer
+		p := &program{Env: Env{Stderr: &errs, Terminal: c.terminal}, json: c.json}
+		p.leaves(1, 2)
+		if (errs.Len() > 0) != c.want {
+			t.Errorf("%+v: %q", c, errs.String())
+		}
+	}
+	if Terminal(&bytes.Buffer{}) {
+		t.Error("a buffer is no terminal")
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	if Terminal(null) {
+		t.Error("/dev/null is no terminal")
+	}
+}
+
+// TestChangePassphrase: the new one opens the folder and the old one does not;
+// whatever is refused or fails changes nothing.
+func TestChangePassphrase(t *testing.T) {
+	const next = "a lamp in the northern window"
+	v := newVillage(t, "alba")
+	file := func(name, pass string) string {
+		if err := os.WriteFile(v.path(name), []byte(pass+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return v.path(name)
+	}
+	oldFile, newFile := file("old.txt", passphrase), file("new.txt", next)
+	change := func(d disk, args ...string) result {
+		var out, errs bytes.Buffer
+		p := &program{Env: Env{Stdout: &out, Stderr: &errs}, disk: d}
+		code := p.run(t.Context(), append([]string{"custodian", "passphrase", "--home", v.path("alba"), "--work-factor", "1"}, args...))
+		return result{out.String(), errs.String(), code}
+	}
+	before := v.files("alba")
+	for code, args := range map[string][]string{
+		"custodian.wrong_passphrase": {"--passphrase-file", newFile, "--new-passphrase-file", newFile},
+		"custodian.weak_passphrase":  {"--passphrase-file", oldFile, "--new-passphrase-file", file("short.txt", "short")},
+		"custodian.no_passphrase":    {"--passphrase-file", oldFile, "--new-passphrase-file", file("empty.txt", "")},
+		"file.unreadable":            {"--passphrase-file", oldFile, "--new-passphrase-file", v.path("none")},
+	} {
+		if r := change(nil, args...); r.code != 1 || !strings.Contains(r.errs, code+":") {
+			t.Errorf("%s: %d %s", code, r.code, r.errs)
+		}
+	}
+	good := []string{"--passphrase-file", oldFile, "--new-passphrase-file", newFile}
+	if r := change(brokenDisk{plainDisk{}}, good...); r.code != 1 {
+		t.Errorf("the disk is full: %d %s", r.code, r.errs)
+	}
+	if err := os.Remove(v.path("alba", identityFile+".new")); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	if !maps.Equal(before, v.files("alba")) {
+		t.Fatal("what was refused changed the folder")
+	}
+
+	if r := change(nil, good...); r.code != 0 {
+		t.Fatal(r.errs)
+	}
+	after := v.files("alba")
+	for name := range after {
+		if before[name] == "" {
+			t.Errorf("%s is left behind", name)
+		}
+		if (after[name] == before[name]) == (name == identityFile) {
+			t.Errorf("%s: only %s changes", name, identityFile)
+		}
+	}
+	info, err := os.Stat(v.path("alba", identityFile))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Error(info.Mode(), err)
+	}
+	for pass, want := range map[string]bool{passphrase: false, next: true} {
+		by, err := age.NewScryptIdentity(pass)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := decrypt(v.read(v.path("alba", identityFile)), by); (err == nil) != want {
+			t.Errorf("%q opens it: %v", pass, err == nil)
+		}
+	}
+}
+
+// brokenDisk writes new files and puts none in its place.
+type brokenDisk struct{ disk }
+
+func (brokenDisk) Rename(string, string) error { return errWrite }
+
+// Typed, a new passphrase is asked for twice, as such.
+func TestChangePassphraseTyped(t *testing.T) {
+	v := newVillage(t, "alba")
+	var asked []bool
+	typed := []string{passphrase, "new words here", "other words here"}
+	var errs bytes.Buffer
+	p := &program{Env: Env{Stdout: &errs, Stderr: &errs, Now: time.Now, Passphrase: func(_ context.Context, _ string, fresh bool) ([]byte, error) {
+		asked = append(asked, fresh)
+		return []byte(typed[len(asked)-1]), nil
+	}}}
+	code := p.run(t.Context(), []string{"custodian", "passphrase", "--home", v.path("alba"), "--work-factor", "1"})
+	if code != 1 || !strings.Contains(errs.String(), "custodian.passphrases_differ") || len(asked) != 3 || asked[0] || !asked[1] || !asked[2] {
+		t.Error(code, errs.String(), asked)
+	}
+}
+
+func TestReceiptIsFoundInThePage(t *testing.T) {
+	const (
+		label      = "abcdefghijklmnopqrstuvwxya"
+		salt       = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
+		commitment = "a6a24b5f0d1f9e4a0e8e4c4e3a4c5f1f0f9d3c6b1b8a9c7d6e5f4a3b2c1d0e9f"
+	)
+	want, err := receipt([]byte("Label " + label + "\nSalt " + salt + "\n"))
+	if err != nil || len(want) != 64 {
+		t.Fatal(want, err)
+	}
+	for _, page := range []string{
+		"Commitment\n" + want + "\nLabel\n" + label + "\nSalt\n" + salt,
+		"Salt: " + salt + "\r\nLabel: " + label,
+		"<dl>\n<dt>Commitment</dt><dd><code>" + want + "</code></dd>\n<dt>Label</dt><dd><code>" + label + "</code></dd>\n<dt>Salt</dt><dd><code>" + salt + "</code></dd>\n</dl>",
+	} {
+		if got, err := receipt([]byte(page)); err != nil || got != want {
+			t.Errorf("%q: %s %v", page, got, err)
+		}
+	}
+	for page, want := range map[string]error{
+		"": errReceipt, "Label " + label: errReceipt, "Salt " + salt: errReceipt,
+		"Label " + label + " Salt " + salt[1:]:                           errReceipt,
+		"Label " + label + " Salt " + salt + "0":                         errReceipt,
+		"Label " + strings.ToUpper(label) + " Salt " + salt:              errReceipt,
+		"Commitment " + commitment + " Label " + label + " Salt " + salt: errReceiptFalse,
+		"Commitment " + want + " Label b" + label[1:] + " Salt " + salt:  errReceiptFalse,
+	} {
+		if _, err := receipt([]byte(page)); !errors.Is(err, want) {
+			t.Errorf("%q: %v", page, err)
+		}
+	}
+}

@@ -1,0 +1,51 @@
+// Package secretfile reads files that hold a secret: keys, passphrases, the
+// addresses of databases. Both programs and the key service's client read theirs
+// here, so none is laxer than another.
+package secretfile
+
+import (
+	"errors"
+	"io"
+	"os"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// The refusals. Their cause names the file.
+var (
+	ErrUnreadable = refusal.New(refusal.Invalid, "file.unreadable",
+		"a file that was named cannot be read: check the path and its rights")
+	ErrMode = refusal.New(refusal.Denied, "file.readable_by_others",
+		"a secret file can be read by other users: chmod 600 it, and replace the secret if it may have leaked")
+)
+
+// maxSize is in bytes: a share of a key, the longest of them, has some hundreds.
+const maxSize = 1 << 20
+
+// Read returns what is in the file called name, which group and others must
+// have no right to: not to read it, nor to put something else in. A pipe, which
+// a shell makes for <(command), is such a file; a folder and a device are not.
+// Who owns the file is not checked.
+func Read(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, ErrUnreadable.Because(err)
+	}
+	defer f.Close()
+	info, err := f.Stat() // of the open file: no other can be put in its place
+	if err != nil {
+		return nil, ErrUnreadable.Because(err)
+	}
+	if !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe {
+		return nil, ErrUnreadable.Because(errors.New(name + " is not a file"))
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, ErrMode.Because(errors.New(name))
+	}
+	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil || len(b) > maxSize {
+		clear(b)
+		return nil, ErrUnreadable.Because(errors.Join(err, errors.New(name)))
+	}
+	return b, nil
+}

@@ -1,0 +1,71 @@
+package secretfile_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penname/penname/escrow/secretfile"
+)
+
+func TestOnlyTheOwnerMayReadIt(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(name, []byte("secret\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for mode, want := range map[os.FileMode]error{
+		0o600: nil, 0o400: nil, 0o700: nil,
+		0o640: secretfile.ErrMode, 0o604: secretfile.ErrMode, 0o620: secretfile.ErrMode, 0o602: secretfile.ErrMode, 0o666: secretfile.ErrMode,
+	} {
+		if err := os.Chmod(name, mode); err != nil {
+			t.Fatal(err)
+		}
+		switch b, err := secretfile.Read(name); {
+		case !errors.Is(err, want):
+			t.Errorf("%o: %v", mode, err)
+		case err == nil && string(b) != "secret\n":
+			t.Errorf("%o: %q", mode, b)
+		case err != nil && len(b) > 0:
+			t.Errorf("%o: refused, and read all the same", mode)
+		}
+	}
+}
+
+func TestWhatIsNoFile(t *testing.T) {
+	dir := t.TempDir()
+	big := filepath.Join(dir, "big")
+	if err := os.WriteFile(big, make([]byte, 1<<20+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"", dir, filepath.Join(dir, "missing"), "/dev/null", big} {
+		b, err := secretfile.Read(name)
+		if !errors.Is(err, secretfile.ErrUnreadable) || len(b) > 0 {
+			t.Errorf("%q: %v", name, err)
+		}
+		if cause := errors.Unwrap(err); cause == nil || !strings.Contains(cause.Error(), name) {
+			t.Errorf("%q: the cause does not name the file: %v", name, cause)
+		}
+	}
+}
+
+// A passphrase can come from a password manager, as --passphrase-file <(pass …).
+func TestPipe(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if _, err := w.WriteString("secret"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	name := fmt.Sprintf("/dev/fd/%d", r.Fd())
+	if b, err := secretfile.Read(name); err != nil || string(b) != "secret" {
+		t.Fatal(string(b), err)
+	}
+}
