@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"sync"
 	"time"
 
@@ -118,14 +117,9 @@ func (s *service) wireIssuing(c *web.Config, i *issuingSide) error {
 		return err
 	}
 	c.OpenID = openid.Config{Issuer: s.origin, Keys: i.tokenKeys, Platforms: platforms, Now: s.now}
-	c.FormTargets = []string{i.provider}
+	c.Provider, c.Custodians, c.Quorum = i.provider, s.bundle.Custodians, s.bundle.Threshold
 	for _, p := range i.platforms {
 		c.Platforms = append(c.Platforms, web.Platform{ID: p.ID, Name: p.Name})
-		for _, r := range p.RedirectURIs {
-			if u, err := url.Parse(r); err == nil {
-				c.FormTargets = append(c.FormTargets, u.Scheme+"://"+u.Host)
-			}
-		}
 	}
 	return nil
 }

@@ -446,7 +446,10 @@ func (s *story) notify(ctx context.Context) error {
 	if err := s.comeBack(ctx, s.troll, s.who.Name); err != nil {
 		return err
 	}
-	if err := s.troll.shows(http.StatusOK, "Your pen name on town-square was opened"); err != nil {
+	if err := s.troll.shows(http.StatusOK, "Your pen name on Town Square was opened"); err != nil {
+		return err
+	}
+	if err := s.troll.shows(http.StatusOK, "Thornley County Court, file TC 118"); err != nil {
 		return err
 	}
 	return s.troll.shows(http.StatusOK, "Thornley Police")

@@ -65,7 +65,7 @@ type Approval struct {
 type Notice struct {
 	Pseudonym  token.Pseudonym
 	Platform   string
-	Authority  string
+	Authority  string // its id; its name in the bundle that decided, once stored
 	FileNumber string
 	LegalBasis string
 	Requester  string

@@ -290,10 +290,13 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case) error {
 			c.ID, string(c.State), c.AuthorisedLeaf, c.ReleasedLeaf, c.NoticedLeaf, c.Package, string(before.State))
 	}
 	for _, n := range c.Notices[kept:] {
+		// A person reads it: the court by its name, as the bundle that decided has it.
 		b.Queue(`
 			INSERT INTO notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-			c.ID, string(n.Pseudonym), n.Platform, n.Authority, n.FileNumber, n.LegalBasis, n.Requester, n.Fields, n.Leaf, n.Day.UTC().Truncate(24*time.Hour))
+			VALUES ($1, $2, $3, coalesce((
+			  SELECT a ->> 'name' FROM bundles, json_array_elements(convert_from(bundle, 'UTF8')::json -> 'authorities') a
+			  WHERE sha256(bundle) = decode($11, 'hex') AND a ->> 'id' = $4 LIMIT 1), $4), $5, $6, $7, $8, $9, $10)`,
+			c.ID, string(n.Pseudonym), n.Platform, n.Authority, n.FileNumber, n.LegalBasis, n.Requester, n.Fields, n.Leaf, n.Day.UTC().Truncate(24*time.Hour), c.Bundle)
 	}
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }

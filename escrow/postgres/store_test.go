@@ -340,6 +340,34 @@ func TestCaseGoesItsWay(t *testing.T) {
 	consistent(t, d)
 }
 
+// A person is told the court's name, as the bundle has it that decided.
+func TestNoticeNamesTheCourt(t *testing.T) {
+	admin := database(t)
+	s, d := issuing(t, admin, Options{}), disclosing(t, admin, Options{})
+	install := func(name string) string {
+		t.Helper()
+		bundle := []byte(`{"authorities":[{"id":"assizes","name":"Assizes"},{"id":"court","name":"` + name + `"}]}`)
+		if err := d.Install(t.Context(), bundle, nil, bundleLeaf(bundle)); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		return bundleLeaf(bundle).Bundle
+	}
+	c, leaf := newCase(1)
+	c.Bundle = install("Thornley County Court")
+	leaf.Bundle = c.Bundle
+	if _, err := d.File(t.Context(), c, leaf); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	install("The Court Formerly Known As Thornley")
+	p := pseudonym(t)
+	apply(t, d, c.ID, approve("ombudsman"))
+	apply(t, d, c.ID, release)
+	apply(t, d, c.ID, notice(p))
+	if n, err := s.Notices(t.Context(), []token.Pseudonym{p}); err != nil || len(n) != 1 || n[0].Authority != "Thornley County Court" {
+		t.Errorf("Notices: %v, %+v", err, n)
+	}
+}
+
 func TestRefusalIsLoggedOncePerCode(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	leaf := proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.unknown_authority"}

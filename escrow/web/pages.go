@@ -30,6 +30,7 @@ func newPages() (pages, error) {
 			s = strings.TrimSuffix(s, ".")
 			return strings.ToUpper(s[:1]) + s[1:] + "."
 		},
+		"startsWith": strings.HasPrefix,
 	}).ParseFS(pageFiles, "pages/*.html")
 	return pages{templates: t, css: css}, err
 }

@@ -58,7 +58,9 @@ func (s *Server) personRoutes(e *echo.Echo) error {
 
 func (s *Server) home(c echo.Context) error {
 	_, in := s.sessions.person(c.Request())
-	return s.pages.render(c.Response(), http.StatusOK, "home.html", map[string]any{"SignedIn": in, "Platforms": s.Platforms})
+	return s.pages.render(c.Response(), http.StatusOK, "home.html", map[string]any{
+		"SignedIn": in, "Platforms": s.Platforms, "Custodians": s.Custodians, "Quorum": s.Quorum,
+	})
 }
 
 // interaction is the address of a sign-in at a platform that waits for the
@@ -134,6 +136,9 @@ type mePage struct {
 	Welcome  string          `json:"-"`
 	PenNames []issue.PenName `json:"pen_names"`
 	Notices  []issue.Notice  `json:"notices"`
+
+	Names  map[string]string `json:"-"` // of platforms, by id
+	Origin string            `json:"-"`
 }
 
 func (s *Server) me(c echo.Context) error {
@@ -150,7 +155,10 @@ func (s *Server) me(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	page := mePage{Welcome: c.QueryParam("welcome"), PenNames: names, Notices: notices}
+	page := mePage{Welcome: c.QueryParam("welcome"), PenNames: names, Notices: notices, Names: map[string]string{}, Origin: s.Origin}
+	for _, p := range s.Platforms {
+		page.Names[p.ID] = p.Name
+	}
 	if c.Request().Header.Get("Accept") == echo.MIMEApplicationJSON {
 		return c.JSON(http.StatusOK, page)
 	}
@@ -217,12 +225,14 @@ type consentPage struct {
 	Platform string
 	PenName  string // empty: none here yet
 	SignedIn bool
+	Offline  bool // the platform asks to stay signed in
 }
 
 // authenticate is package openid's question: who is this, for that platform?
 // It answers with a pseudonym, or renders the page that asks the person.
 func (s *Server) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
-	page := consentPage{Action: req.Action, Platform: req.Platform.Name}
+	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Offline: req.Offline}
+	w.Header().Set("Content-Security-Policy", s.contentPolicy(req.Platform.RedirectURIs))
 	who, err := s.who(r)
 	if err != nil && !errors.Is(err, errSignedOut) {
 		return openid.Subject{}, openid.Pending, err

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
 )
 
@@ -53,8 +55,10 @@ type Config struct {
 	CookieKey    [32]byte // seals session cookies (AES-256-GCM)
 	Once         Once
 	Platforms    []Platform
-	FormTargets  []string      // origins that a form may lead to: the identity provider's and the platforms'
-	OpenID       openid.Config // Authenticate is set by New
+	Provider     string             // origin of the identity provider, to which a form leads
+	Custodians   []policy.Custodian // who they are, for the first page,
+	Quorum       int                // and how many must agree
+	OpenID       openid.Config      // Authenticate is set by New
 	OpenIDStore  openid.Store
 
 	// OnErase is called after somebody asked to be deleted. It must not wait for
@@ -139,9 +143,7 @@ func filingLimit() echo.MiddlewareFunc {
 func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		h.Set("Content-Security-Policy",
-			"default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self' "+
-				strings.Join(s.FormTargets, " "))
+		h.Set("Content-Security-Policy", s.contentPolicy(nil))
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // the identity provider must not learn the platform (ATTACKS N10)
 		h.Set("Cache-Control", "no-store")
@@ -151,6 +153,32 @@ func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		return next(c)
 	}
+}
+
+// contentPolicy says what a page may load and where its forms may lead: here, to
+// the identity provider, and to where a platform is answered. Browsers hold the
+// redirect after a form to it, too. A source can be an origin, but not an IPv6
+// address, and an app's own scheme only as a whole (CSP Level 3, 2.3.1).
+func (s *Server) contentPolicy(redirectURIs []string) string {
+	targets := []string{"'self'"}
+	if s.Provider != "" {
+		targets = append(targets, s.Provider)
+	}
+	for _, uri := range redirectURIs {
+		u, err := url.Parse(uri)
+		switch {
+		case err != nil:
+		case u.Host == "" || strings.Contains(u.Host, "["):
+			targets = append(targets, u.Scheme+":")
+		case u.Scheme == "http" && u.Port() == "": // a native app's: any port
+			targets = append(targets, "http://"+u.Host+":*")
+		default:
+			targets = append(targets, u.Scheme+"://"+u.Host)
+		}
+	}
+	slices.Sort(targets)
+	return "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action " +
+		strings.Join(slices.Compact(targets), " ")
 }
 
 // accessLog writes one line a request: method, route, status, time. Never the
