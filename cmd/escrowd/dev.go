@@ -51,6 +51,7 @@ type testbed struct {
 	school   *platform
 	service  *service
 
+	postgres *sandbox.Postgres
 	dsn      string               // PostgreSQL's administrator
 	database string               // folder of PostgreSQL's files, empty if it was there before
 	vault    *sandbox.VaultServer // nil with the local keyring
@@ -180,7 +181,7 @@ func (t *testbed) wire(ctx, run context.Context, o devOptions) (w *world, err er
 	if err != nil {
 		return nil, err
 	}
-	t.dsn, t.database = pg.DSN, pg.Dir
+	t.postgres, t.dsn, t.database = pg, pg.DSN, pg.Dir
 	t.closers = append(t.closers, pg.Stop)
 	i, d, k := &issuingSide{}, &disclosingSide{}, &keepingSide{}
 	if err := t.openStores(ctx, i, d, k); err != nil {

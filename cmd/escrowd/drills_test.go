@@ -17,17 +17,27 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 // database is what an operator, or somebody with the superuser's password, does:
-// backup FILE, restore FILE, or alter SQL past every trigger.
+// backup FILE, restore FILE, alter SQL past every trigger, or swap, which puts the
+// neighbour where the newest person was. A power cut and its end are stop, start.
 func (s *scene) database(ts *testscript.TestScript, args []string) error {
 	switch args[0] {
+	case "stop":
+		return s.postgres.Kill()
+	case "start":
+		return s.postgres.Restart(context.Background())
+	case "swap":
+		return s.swap(context.Background())
 	case "backup":
 		out, err := exec.Command("pg_dump", "--schema", "penname", "--dbname", s.dsn).Output()
 		if err != nil {
@@ -52,6 +62,69 @@ func (s *scene) database(ts *testscript.TestScript, args []string) error {
 		return err
 	}
 	return fmt.Errorf("unknown deed %q", args[0])
+}
+
+// swap is what an operator can do who has the database's superuser and every key
+// that encrypts: the one record that there is becomes the neighbour's, freshly
+// and correctly sealed under the same label. The tokens were issued before.
+func (s *scene) swap(ctx context.Context) error {
+	label, err := s.psql(`SELECT label FROM records WHERE erased IS NULL ORDER BY label LIMIT 1`)
+	if err != nil {
+		return err
+	}
+	pk, err := threshold.ParsePublicKey(s.service.bundle.ThresholdKey)
+	if err != nil {
+		return err
+	}
+	n := sandbox.People()[testPeople["neighbour"]]
+	other, err := seal.Seal(ctx, label, map[string][]byte{
+		"name": []byte(n.Name), "birthdate": []byte(n.Birthdate), "address": []byte(n.Address), "email": []byte(n.Email),
+	}, pk, s.service.issuing.keys.WrapHalf)
+	if err != nil {
+		return err
+	}
+	var names, sealed []string
+	for name, field := range other.Fields {
+		names, sealed = append(names, name), append(sealed, fmt.Sprintf(`'\x%x'::bytea`, field))
+	}
+	_, err = s.psql(fmt.Sprintf(`UPDATE records SET first_half = '%s', second_half = '\x%x', fields = '{%s}', sealed = ARRAY[%s] WHERE label = '%s'`,
+		other.FirstHalf, other.SecondHalf, strings.Join(names, ","), strings.Join(sealed, ","), label))
+	return err
+}
+
+// keyOutage is a key service that can be out of reach.
+type keyOutage struct {
+	disclose.Keys
+	down atomic.Bool
+}
+
+func (k *keyOutage) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
+	if k.down.Load() {
+		return nil, vault.ErrUnavailable
+	}
+	return k.Keys.UnwrapHalf(ctx, label, wrapped)
+}
+
+func (k *keyOutage) OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error) {
+	if k.down.Load() {
+		return nil, vault.ErrUnavailable
+	}
+	return k.Keys.OpenLink(ctx, pseudonym, wrapped)
+}
+
+// keyService down | up: a real Vault is sealed and unsealed; the local keyring,
+// which is in this process, is out of reach.
+func (s *scene) keyService(_ *testscript.TestScript, args []string) error {
+	down := args[0] == "down"
+	if s.vault == nil {
+		s.keys.down.Store(down)
+		return nil
+	}
+	if !down {
+		return s.vault.Unseal(context.Background())
+	}
+	_, err := vaultCall(context.Background(), s.vault, http.MethodPost, "sys/seal", nil)
+	return err
 }
 
 // mirror is what somebody does to a mirror of the log: tamper DIR flips one bit

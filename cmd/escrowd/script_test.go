@@ -34,11 +34,13 @@ import (
 //
 //	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
 //	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
+//	platform ID steal FILE                                         evidence with the other platform's token
 //	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
 //	escrow …                                                       the program of everybody outside
 //	escrowd …                                                      the operator's program
 //	capture NAME REGEXP                                            keeps what was just printed
-//	database backup FILE | restore FILE | alter SQL   start         the operator's database
+//	database backup FILE | restore FILE | alter SQL | swap   start  the operator's database
+//	database stop | start      key-service down | up               a power cut, a sealed Vault, and their ends
 //	mirror tamper DIR | stranger DIR                               a mirror of the log in bad hands
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
@@ -57,10 +59,12 @@ func walkthroughs(t *testing.T, vault bool) {
 		Setup: func(e *testscript.Env) error {
 			s := &scene{t: t, people: map[string]*browser{}, logs: &syncBuffer{}}
 			var err error
-			s.testbed, err = startTestbed(context.Background(), devOptions{listen: "127.0.0.1:0", vault: vault, logOutput: s.logs, progress: io.Discard})
+			s.testbed, err = startTestbed(context.Background(), devOptions{listen: "127.0.0.1:0", vault: vault, logOutput: s.logs, progress: io.Discard, people: everybody})
 			if err != nil {
 				return err
 			}
+			s.keys = &keyOutage{Keys: s.service.registrar.Keys}
+			s.service.registrar.Keys = s.keys
 			e.Defer(func() {
 				if err := s.Close(); err != nil {
 					t.Error(err)
@@ -86,7 +90,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"escrow": program((*scene).escrowProgram), "escrowd": program((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
 			"database": wrap((*scene).database), "vault": wrap((*scene).vaultWord), "start": wrap((*scene).start), "mirror": wrap((*scene).mirror),
-			"rules": wrap((*scene).rules), "leaks": leaks,
+			"rules": wrap((*scene).rules), "leaks": leaks, "key-service": wrap((*scene).keyService),
 			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater),
 		},
 	})
@@ -99,6 +103,7 @@ type scene struct {
 	people map[string]*browser
 	logs   *syncBuffer
 	backup backup
+	keys   *keyOutage // of the disclosing side
 }
 
 type sceneKey struct{}
@@ -183,11 +188,16 @@ func capture(ts *testscript.TestScript, _ bool, args []string) {
 	ts.Setenv(args[0], m[1])
 }
 
-var testPeople = map[string]int{"jo": 0, "troll": 1, "mp": 2, "neighbour": 3, "nobody": 4}
+var testPeople = map[string]int{"jo": 0, "troll": 1, "mp": 2, "neighbour": 3, "nobody": 4, "double": 5}
+
+// everybody are the people of the scripts: the sandbox's, and a second account
+// of the troll, whose provider writes his name otherwise.
+var everybody = append(sandbox.People(), sandbox.Person{Subject: "sandbox-9b20e7d1", Role: "the troll again", Name: "DEXTER CRALLOW",
+	Birthdate: sandbox.People()[1].Birthdate, Address: sandbox.People()[1].Address, Email: "dc@mail.example", ACR: sandbox.ACRVerified})
 
 func (s *scene) person(ts *testscript.TestScript, args []string) error {
 	ctx := context.Background()
-	who := sandbox.People()[testPeople[strings.TrimRight(args[0], "'23")]] // jo' and jo2 are jo on other devices
+	who := everybody[testPeople[strings.TrimRight(args[0], "'234")]] // jo' and jo2 are jo on other devices
 	b := s.people[args[0]]
 	if b == nil {
 		b = newBrowser()
@@ -285,6 +295,17 @@ func (s *scene) platform(ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		ts.Setenv("PEN_NAME", string(about.Author))
+		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
+	case "steal":
+		other, err := s.town.last()
+		if err != nil {
+			return err
+		}
+		about.token = other.token
+		signed, err := p.evidence(about)
+		if err != nil {
+			return err
+		}
 		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
 	case "token":
 		return os.WriteFile(ts.MkAbs(args[2]), payload(about.token.Raw), 0o600)

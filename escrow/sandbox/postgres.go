@@ -32,8 +32,17 @@ type Postgres struct {
 	DSN string // a superuser's connection URL
 	Dir string // holds data/ and postgres.log; empty for a server that was there before
 
-	stop func() error
+	kill, stop func() error
+	restart    func(context.Context) error
 }
+
+// Kill ends the server as a power cut does. A server from DATABASE_URL is left
+// alone, which is an error.
+func (p *Postgres) Kill() error { return p.kill() }
+
+// Restart starts the server again after Kill, on what is left and at the same
+// address.
+func (p *Postgres) Restart(ctx context.Context) error { return p.restart(ctx) }
 
 // Stop shuts the server down without waiting for its clients, and removes what
 // StartPostgres created outside the directory it was given. A server from
@@ -56,7 +65,10 @@ func (p *Postgres) Stop() error { return p.stop() }
 // nobody; if that user cannot reach dir, dir is treated as "".
 func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgres, error) {
 	if dsn := os.Getenv("DATABASE_URL"); dsn != "" {
-		return &Postgres{DSN: dsn, stop: func() error { return nil }}, nil
+		notOurs := func() error {
+			return ErrPostgres.Because(errors.New("the server from DATABASE_URL is not ours to kill"))
+		}
+		return &Postgres{DSN: dsn, kill: notOurs, restart: func(context.Context) error { return notOurs() }, stop: func() error { return nil }}, nil
 	}
 	bin, err := postgresBinaries(ctx)
 	if err != nil {
@@ -80,7 +92,8 @@ func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgr
 		if err = c.start(ctx, port); err == nil {
 			dsn := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", password),
 				Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Path: "/postgres", RawQuery: "sslmode=disable"}
-			return &Postgres{DSN: dsn.String(), Dir: c.dir, stop: sync.OnceValue(c.stop)}, nil
+			return &Postgres{DSN: dsn.String(), Dir: c.dir, kill: c.kill, stop: sync.OnceValue(c.stop),
+				restart: func(ctx context.Context) error { return c.start(ctx, port) }}, nil
 		}
 		if !errors.Is(err, errPortTaken) {
 			break
@@ -225,10 +238,16 @@ func (c *cluster) start(ctx context.Context, port int) error {
 		return err
 	}
 	c.server = server
-	if c.temporary {
+	if c.temporary && c.reaper == nil {
 		c.reaper, err = reap(c.dir, cmd.Process.Pid)
 	}
 	return err
+}
+
+func (c *cluster) kill() error {
+	c.server.signal(syscall.SIGQUIT) // immediate shutdown: nothing is flushed, the next start recovers
+	<-c.server.done
+	return nil
 }
 
 func (c *cluster) stop() error {
