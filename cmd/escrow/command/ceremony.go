@@ -119,7 +119,7 @@ func (t *table) add(raw string) error {
 func (t *table) take(raw string, m *policy.CeremonyMessage) error {
 	speakers := t.plan.Speakers(m.Round)
 	seat := speakers[slices.IndexFunc(speakers, func(s policy.Seat) bool { return s.ID == m.Sender })]
-	round, _, index, err := threshold.Envelope(m.Body)
+	round, index, err := threshold.Envelope(m.Body)
 	if err != nil || round != m.Round || index != seat.Index {
 		// Their signature is around what is none of their messages.
 		return t.blame(raw, threshold.ErrMessage, m.Sender)

@@ -3,7 +3,6 @@ package threshold
 import (
 	"bytes"
 	"crypto/ed25519"
-	"encoding/binary"
 	"errors"
 	"math/bits"
 	"slices"
@@ -13,8 +12,8 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// Refusals of a ceremony. Those with a culprit carry a [*BlameError]; the signed
-// message that proves it is the last one of the transcript.
+// Refusals of a ceremony. Those with a culprit carry a [*BlameError]; the message
+// that [Ceremony.Add] refused is signed, and proves it with those before.
 var (
 	ErrPlan           = refusal.New(refusal.Invalid, "custodian.bad_plan", "The ceremony's plan is malformed, seats somebody twice, or does not name exactly the old threshold of dealers; plan again.")
 	ErrNotParticipant = refusal.New(refusal.Invalid, "custodian.not_a_participant", "The ceremony key is malformed or has no seat in this ceremony; use the key whose public part is in the plan.")
@@ -28,7 +27,6 @@ var (
 	ErrDealtShare     = refusal.New(refusal.Invalid, "custodian.bad_dealt_share", "A complaint proves that a dealer sent a share that does not fit their commitments; plan again without them.")
 	ErrComplaint      = refusal.New(refusal.Invalid, "custodian.false_complaint", "A receiver complained about a share that is right; plan again without them.")
 	ErrConfirm        = refusal.New(refusal.Invalid, "custodian.bad_confirmation", "A receiver's confirmation is malformed or does not prove that they hold their share; plan again without them.")
-	ErrTranscript     = refusal.New(refusal.Invalid, "custodian.bad_transcript", "The transcript is malformed or not in canonical order; fetch it again.")
 )
 
 // A message is 'M', version 1, kind, ceremony (32), sender (1), body, Ed25519
@@ -103,13 +101,12 @@ func (k kind) role() Role {
 // sender has heard. Nobody can cancel (ATTACKS C22): there is no such message.
 // A Ceremony is not safe for concurrent use.
 type Ceremony struct {
-	plan     Plan
-	id       [32]byte
-	said     [3]map[int][]byte // by round and sender
-	deals    map[int]deal
-	pk       PublicKey // set when all deals are in
-	fault    error
-	evidence []byte // the message that proves the fault
+	plan  Plan
+	id    [32]byte
+	said  [3]map[int][]byte // by round and sender
+	deals map[int]deal
+	pk    PublicKey // set when all deals are in
+	fault error
 }
 
 // deal is the parsed core of a deal message.
@@ -139,37 +136,13 @@ func NewCeremony(p Plan) (*Ceremony, error) {
 	return c, nil
 }
 
-// ID names the ceremony: its plan's ID.
-func (c *Ceremony) ID() [32]byte { return c.id }
-
-// Plan returns what was agreed.
-func (c *Ceremony) Plan() Plan { return c.plan }
-
-// Waiting names the round ("commit", "deal", "answer") and the participants who
-// are still to be heard in it; nothing when the ceremony is complete.
-func (c *Ceremony) Waiting() (round string, role Role, missing []int) {
-	for r, name := range rounds() {
-		if missing = c.missing(r); len(missing) > 0 {
-			return name, kind(r + 1).role(), missing
-		}
-	}
-	return "", "", nil
-}
-
-func rounds() []string { return []string{"commit", "deal", "answer"} }
+// speakers of a round.
+func (c *Ceremony) speakers(round int) []Dealer { return c.plan.seats(kind(round + 1).role()) }
 
 func (c *Ceremony) missing(round int) (out []int) {
-	if round < 2 {
-		for _, d := range c.plan.dealers() {
-			if c.said[round][d.Index] == nil {
-				out = append(out, d.Index)
-			}
-		}
-		return out
-	}
-	for i := range c.plan.Receivers {
-		if c.said[round][i+1] == nil {
-			out = append(out, i+1)
+	for _, s := range c.speakers(round) {
+		if c.said[round][s.Index] == nil {
+			out = append(out, s.Index)
 		}
 	}
 	return out
@@ -186,8 +159,8 @@ func (c *Ceremony) heard(round int) [32]byte {
 
 // messages of a round in the senders' order.
 func (c *Ceremony) messages(round int) (out [][]byte) {
-	for i := range MaxCustodians + 1 {
-		if m := c.said[round][i]; m != nil {
+	for _, s := range c.speakers(round) {
+		if m := c.said[round][s.Index]; m != nil {
 			out = append(out, m)
 		}
 	}
@@ -196,21 +169,16 @@ func (c *Ceremony) messages(round int) (out [][]byte) {
 
 // sender is the participant who has the seat, or nil.
 func (c *Ceremony) sender(role Role, index int) *Participant {
-	if role == RoleDealer {
-		for _, d := range c.plan.dealers() {
-			if d.Index == index {
-				return &d.Participant
-			}
+	for _, s := range c.plan.seats(role) {
+		if s.Index == index {
+			return &s.Participant
 		}
-	} else if index >= 1 && index <= len(c.plan.Receivers) {
-		return &c.plan.Receivers[index-1]
 	}
 	return nil
 }
 
 func (c *Ceremony) sign(key CeremonyKey, k kind, index int, body []byte) []byte {
-	m := append(append([]byte{'M', version, byte(k)}, c.id[:]...), byte(index))
-	m = append(m, body...)
+	m := slices.Concat([]byte{'M', version, byte(k)}, c.id[:], []byte{byte(index)}, body)
 	return append(m, ed25519.Sign(key.signer(), signed(m))...)
 }
 
@@ -240,7 +208,8 @@ func (c *Ceremony) Add(m []byte) error {
 	if old := c.said[k.round()][index]; bytes.Equal(old, m) {
 		return nil
 	} else if old != nil {
-		return c.fail(m, blameAs(k.role(), ErrEquivocation, index))
+		c.fault = blameAs(k.role(), ErrEquivocation, index)
+		return c.fault
 	}
 	for r := range k.round() {
 		if len(c.missing(r)) > 0 {
@@ -248,9 +217,8 @@ func (c *Ceremony) Add(m []byte) error {
 		}
 	}
 	err := c.take(k, index, m[head:len(m)-tail])
-	var b *BlameError
-	if errors.As(err, &b) {
-		return c.fail(m, err)
+	if b := (*BlameError)(nil); errors.As(err, &b) {
+		c.fault = err
 	}
 	if err != nil {
 		return err
@@ -259,26 +227,19 @@ func (c *Ceremony) Add(m []byte) error {
 	if k == kindDeal && len(c.missing(1)) == 0 {
 		// After the commitments only all dealers together can make this fail,
 		// and then there is nobody left to tell.
-		if c.pk, err = c.publicKey(); err != nil {
-			c.fault = err
-		}
+		c.pk, c.fault = c.publicKey()
 	}
-	return err
+	return c.fault
 }
 
-func (c *Ceremony) fail(m []byte, err error) error {
-	c.fault, c.evidence = err, m
-	return err
-}
-
-// Envelope reads in which round and from which seat a message says it is. It
-// checks nothing else: compare it with who delivered the message, and [Ceremony.Add] it.
-func Envelope(m []byte) (round string, role Role, index int, err error) {
+// Envelope reads in which round ("commit", "deal", "answer") and from which index
+// a message says it is. It checks nothing else: compare it with who delivered the
+// message, and [Ceremony.Add] it.
+func Envelope(m []byte) (round string, index int, err error) {
 	if len(m) < 36 || m[0] != 'M' || m[1] != version || kind(m[2]) < kindCommit || kind(m[2]) > kindComplaint {
-		return "", "", 0, ErrMessage
+		return "", 0, ErrMessage
 	}
-	k := kind(m[2])
-	return rounds()[k.round()], k.role(), int(m[35]), nil
+	return [...]string{"commit", "deal", "answer"}[kind(m[2]).round()], int(m[35]), nil
 }
 
 // take checks a signed body.
@@ -397,7 +358,7 @@ func evaluate(as []group.Element, i int) group.Element {
 func (c *Ceremony) weights() ([]int, []group.Scalar) {
 	var xs []int
 	var ws []group.Scalar
-	for _, d := range c.plan.dealers() {
+	for _, d := range c.plan.seats(RoleDealer) {
 		xs, ws = append(xs, d.Index), append(ws, integer(1))
 	}
 	if c.plan.resharing() {
@@ -432,8 +393,10 @@ func (c *Ceremony) Result() (PublicKey, error) {
 	if c.fault != nil {
 		return PublicKey{}, c.fault
 	}
-	if _, role, missing := c.Waiting(); len(missing) > 0 {
-		return PublicKey{}, blameAs(role, ErrWaiting, missing...)
+	for r := range c.said {
+		if missing := c.missing(r); len(missing) > 0 {
+			return PublicKey{}, blameAs(kind(r+1).role(), ErrWaiting, missing...)
+		}
 	}
 	return c.pk, nil
 }
@@ -475,9 +438,9 @@ func (c *Ceremony) seat(role Role, key CeremonyKey) int {
 	if p.enc == nil {
 		return 0
 	}
-	for i := range MaxCustodians + 1 {
-		if q := c.sender(role, i); q != nil && p.sign.Equal(q.sign) && p.enc.IsEqual(q.enc) {
-			return i
+	for _, s := range c.plan.seats(role) {
+		if p.sign.Equal(s.sign) && p.enc.IsEqual(s.enc) {
+			return s.Index
 		}
 	}
 	return 0
@@ -485,8 +448,8 @@ func (c *Ceremony) seat(role Role, key CeremonyKey) int {
 
 // Next makes the message that the holder of key owes now, adds it, and returns
 // it to be published; nil when nothing is owed until others have spoken. old is
-// the dealer's present key share in a resharing, otherwise nil. Keep the
-// transcript before publishing; after a crash go on from it.
+// the dealer's present key share in a resharing, otherwise nil. Keep all that was
+// heard, and the message, before publishing it; after a crash Add them again first.
 //
 // A complaint ends the ceremony: it is returned, and Result names the dealer.
 func (c *Ceremony) Next(key CeremonyKey, old *KeyShare) ([]byte, error) {
@@ -553,9 +516,7 @@ func (c *Ceremony) dealOf(key CeremonyKey, index int, f polynomial) deal {
 	for _, a := range f {
 		d.encoded = append(d.encoded, bytesOf(mulGen(a))...)
 	}
-	d.encoded = append(d.encoded, bytesOf(d.e)...)
-	d.encoded = append(d.encoded, c.prove(key, "dealt secret", f[0], who).encode()...)
-	d.encoded = append(d.encoded, c.prove(key, "dealt key", e, who).encode()...)
+	d.encoded = slices.Concat(d.encoded, bytesOf(d.e), c.prove(key, "dealt secret", f[0], who).encode(), c.prove(key, "dealt key", e, who).encode())
 	for i, to := range c.plan.Receivers {
 		z := curve.NewScalar().Add(f.at(i+1), c.pad(d.e, index, i+1, mul(to.enc, e)))
 		d.encoded = append(d.encoded, bytesOf(z)...)
@@ -570,9 +531,8 @@ func (c *Ceremony) answer(key CeremonyKey, index int) []byte {
 		p := c.prove(key, "holds", x, []byte{byte(index)}, heard[:])
 		return c.sign(key, kindConfirm, index, append(heard[:], p.encode()...))
 	}
-	body := append(append(heard[:], byte(bad)), bytesOf(shared)...)
 	p := c.proveEqual(key, c.deals[bad].e, shared, []byte{byte(index), byte(bad)})
-	return c.sign(key, kindComplaint, index, append(body, p.encode()...))
+	return c.sign(key, kindComplaint, index, slices.Concat(heard[:], []byte{byte(bad)}, bytesOf(shared), p.encode()))
 }
 
 func (p proof) encode() []byte { return append(bytesOf(p.e), bytesOf(p.f)...) }
@@ -614,69 +574,4 @@ func (c *Ceremony) provenEqual(d, base, shared group.Element, p proof, context [
 	r1 := sub(mulGen(p.f), mul(d, p.e))
 	r2 := sub(mul(base, p.f), mul(shared, p.e))
 	return c.equality(d, base, shared, r1, r2, context).IsEqual(p.e)
-}
-
-// Transcript is the plan and every message, for anyone to check with
-// [ParseTranscript]: 'T', version 1, then the plan, the messages by round and
-// sender, and the message that proves a fault, each with its length (4 bytes
-// big-endian) in front.
-func (c *Ceremony) Transcript() []byte {
-	parts := [][]byte{c.plan.encode()}
-	for r := range c.said {
-		parts = append(parts, c.messages(r)...)
-	}
-	if c.evidence != nil {
-		parts = append(parts, c.evidence)
-	}
-	return append([]byte{'T', version}, frame(parts...)...)
-}
-
-// ParseTranscript checks every message again. What it proves is in
-// [Ceremony.Result]: the key, who is waited for, or whose fault it was. It
-// accepts exactly what Transcript returns.
-func ParseTranscript(b []byte) (*Ceremony, error) {
-	r := reader{b: b}
-	if h := r.take(2); h[0] != 'T' || h[1] != version {
-		return nil, ErrTranscript
-	}
-	next := func() []byte {
-		n := binary.BigEndian.Uint32(r.take(4))
-		return r.take(min(int(n), len(r.b)+1)) // never allocates what was only announced
-	}
-	var p Plan
-	if err := p.UnmarshalBinary(next()); err != nil {
-		return nil, err
-	}
-	c, err := NewCeremony(p)
-	if err != nil {
-		return nil, err
-	}
-	for len(r.b) > 0 && !r.bad {
-		if err := c.Add(next()); err != nil && c.fault == nil {
-			return nil, err
-		}
-	}
-	if r.bad || !slices.Equal(c.Transcript(), b) {
-		return nil, ErrTranscript
-	}
-	return c, nil
-}
-
-// Merge adds what another participant has heard, in any state. It finds the
-// participant who told us and them different things.
-func (c *Ceremony) Merge(other *Ceremony) error {
-	if other.id != c.id {
-		return ErrMessage
-	}
-	for r := range other.said {
-		for _, m := range other.messages(r) {
-			if err := c.Add(m); err != nil {
-				return err
-			}
-		}
-	}
-	if other.evidence != nil {
-		return c.Add(other.evidence)
-	}
-	return nil
 }

@@ -68,16 +68,39 @@ func resharing(t tester, pk PublicKey, old []KeyShare, k, n int) []*party {
 	return parties
 }
 
+// said is every message that c has heard, by round and sender.
+func said(c *Ceremony) (out [][]byte) {
+	for r := range c.said {
+		out = append(out, c.messages(r)...)
+	}
+	return out
+}
+
+// replay is what an outsider, or a participant after a crash, makes of messages.
+func replay(t tester, p Plan, messages [][]byte) *Ceremony {
+	c, err := NewCeremony(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range messages {
+		if err := c.Add(m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return c
+}
+
 // run lets everybody speak until nobody has anything to say. A culprit's bend
 // changes what they say to others; what they then think themselves is ignored.
-// It returns the first refusal that an honest participant met.
-func run(parties []*party, culprit *party, bend func(m []byte) []byte) error {
+// It returns the first refusal that an honest participant met, and the message
+// that was refused.
+func run(parties []*party, culprit *party, bend func(m []byte) []byte) (evidence []byte, err error) {
 	for spoke := true; spoke; {
 		spoke = false
 		for _, p := range parties {
 			m, err := p.c.Next(p.key, p.old)
 			if err != nil && p != culprit {
-				return err
+				return nil, err
 			}
 			if m == nil {
 				continue
@@ -91,16 +114,16 @@ func run(parties []*party, culprit *party, bend func(m []byte) []byte) error {
 					continue
 				}
 				if err := q.c.Add(m); err != nil && q != culprit {
-					return err
+					return m, err
 				}
 			}
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func finish(t tester, parties []*party) (PublicKey, []KeyShare) {
-	if err := run(parties, nil, nil); err != nil {
+	if _, err := run(parties, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	pk, err := parties[0].c.Result()
@@ -109,7 +132,7 @@ func finish(t tester, parties []*party) (PublicKey, []KeyShare) {
 	}
 	var keys []KeyShare
 	for _, p := range parties {
-		if again, err := p.c.Result(); err != nil || !again.Equal(pk) {
+		if again, err := p.c.Result(); err != nil || again.set != pk.set {
 			t.Fatal("views differ", err)
 		}
 		if p.c.seat(RoleReceiver, p.key) == 0 {
@@ -138,12 +161,9 @@ func TestKeyGenerationWithoutADealer(t *testing.T) {
 	opens(t, pk, ct, release(t, pk, keys[1:], ct))
 	_, err := pk.Combine(ct, release(t, pk, keys[:1], ct))
 	refused(t, err, ErrTooFewShares)
-	// An outsider learns the key from the transcript alone, and no secret.
-	c, err := ParseTranscript(parties[0].c.Transcript())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if again, err := c.Result(); err != nil || !again.Equal(pk) {
+	// An outsider learns the key from the messages alone, and no secret.
+	c := replay(t, parties[0].c.plan, said(parties[0].c))
+	if again, err := c.Result(); err != nil || again.set != pk.set {
 		t.Fatal(err)
 	}
 	outsider := newParties(t, 1)[0]
@@ -152,8 +172,8 @@ func TestKeyGenerationWithoutADealer(t *testing.T) {
 	_, err = c.Next(outsider.key, nil)
 	refused(t, err, ErrNotParticipant)
 	for _, p := range parties {
-		if bytes.Contains(c.Transcript(), p.key.seed[:]) {
-			t.Fatal("a seed is in the transcript")
+		if bytes.Contains(bytes.Join(said(c), nil), p.key.seed[:]) {
+			t.Fatal("a seed is in a message")
 		}
 	}
 }
@@ -207,7 +227,7 @@ func TestResharingToAnOverlappingSet(t *testing.T) {
 	opens(t, pk, f.ct, release(t, pk, keys[1:], f.ct))
 }
 
-// A participant who crashes anywhere goes on from the transcript and says the
+// A participant who crashes anywhere goes on from what they had heard and says the
 // same thing; messages may come again and, within a round, in any order.
 func TestCeremonyResumes(t *testing.T) {
 	t.Parallel()
@@ -217,10 +237,7 @@ func TestCeremonyResumes(t *testing.T) {
 		for len(all) < 9 {
 			i := rapid.IntRange(0, 2).Draw(t, "speaker")
 			p := parties[i]
-			restored, err := ParseTranscript(p.c.Transcript())
-			if err != nil {
-				t.Fatal(err)
-			}
+			restored := replay(t, p.c.plan, said(p.c))
 			m, err := p.c.Next(p.key, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -286,8 +303,9 @@ func dealing(t *testing.T, p, honest *party, index int, change func(deal []byte)
 	}
 }
 
-// wantVerdict checks that the transcript convicts whom the participants blame.
-func wantVerdict(t *testing.T, c *Ceremony, want *refusal.Error, role Role, index int) {
+// wantVerdict checks that what c has heard and the message that it refused convict
+// whom the participants blame, before everybody.
+func wantVerdict(t *testing.T, c *Ceremony, evidence []byte, want *refusal.Error, role Role, index int) {
 	t.Helper()
 	_, err := c.Result()
 	refused(t, err, want, index)
@@ -295,16 +313,11 @@ func wantVerdict(t *testing.T, c *Ceremony, want *refusal.Error, role Role, inde
 	if errors.As(err, &b); b.Role != role {
 		t.Fatalf("blames the %s", b.Role)
 	}
-	again, err := ParseTranscript(c.Transcript())
-	if err != nil {
-		t.Fatal(err)
-	}
+	again := replay(t, c.plan, said(c))
+	refused(t, again.Add(evidence), want, index)
+	refused(t, again.Add(evidence), want, index) // it stays so
 	_, err = again.Result()
 	refused(t, err, want, index)
-	if !bytes.Equal(again.Transcript(), c.Transcript()) {
-		t.Fatal("the transcript changed")
-	}
-	refused(t, again.Add(c.evidence), want, index) // it stays so
 	_, err = again.KeyShare(CeremonyKey{})
 	refused(t, err, want, index)
 }
@@ -315,17 +328,16 @@ func TestC23DealerDealsAWrongShare(t *testing.T) {
 	parties := resharing(t, f.pk, f.keys[:2], 2, 3)
 	culprit, victim, other := parties[1], parties[3], parties[2]
 	bend := dealing(t, culprit, other, 2, func(b []byte) { b[lastPad(2, 2)] ^= 1 })
-	refused(t, run(parties, culprit, bend), ErrDealtShare, 2)
-	if kind(victim.c.evidence[2]) != kindComplaint {
+	evidence, err := run(parties, culprit, bend)
+	refused(t, err, ErrDealtShare, 2)
+	if kind(evidence[2]) != kindComplaint {
 		t.Fatal("no complaint")
 	}
-	wantVerdict(t, victim.c, ErrDealtShare, RoleDealer, 2)
-	_, err := victim.c.Next(victim.key, nil)
+	wantVerdict(t, victim.c, evidence, ErrDealtShare, RoleDealer, 2)
+	_, err = victim.c.Next(victim.key, nil)
 	refused(t, err, ErrDealtShare, 2)
-	if err := other.c.Add(victim.c.evidence); err == nil {
-		t.Fatal("the complaint convinces nobody else")
-	}
-	wantVerdict(t, other.c, ErrDealtShare, RoleDealer, 2)
+	refused(t, other.c.Add(evidence), ErrDealtShare, 2) // it convinces the others
+	wantVerdict(t, other.c, evidence, ErrDealtShare, RoleDealer, 2)
 }
 
 func TestI22CeremonyNamesTheCulprit(t *testing.T) {
@@ -361,9 +373,10 @@ func TestI22CeremonyNamesTheCulprit(t *testing.T) {
 			parties := generation(t, 2, 3)
 			culprit := parties[c.index-1]
 			bend := c.bend(t, culprit, parties[c.index%3])
-			refused(t, run(parties, culprit, bend), c.want, c.index)
+			evidence, err := run(parties, culprit, bend)
+			refused(t, err, c.want, c.index)
 			judge := slices.IndexFunc(parties, func(p *party) bool { return p != culprit && p.c.fault != nil })
-			wantVerdict(t, parties[judge].c, c.want, c.role, c.index)
+			wantVerdict(t, parties[judge].c, evidence, c.want, c.role, c.index)
 		})
 	}
 }
@@ -388,7 +401,7 @@ func TestI22DealerWithoutTheirOldShare(t *testing.T) {
 	f := newFixture(t, 2, 3)
 	parties := resharing(t, f.pk, f.keys[:2], 2, 3)
 	culprit := parties[1]
-	*culprit.old = KeyShare{t: 2, n: 3, epoch: 1, set: culprit.old.set, index: 2, x: integer(99)}
+	culprit.old.x = integer(99)
 	if _, err := parties[0].c.Next(parties[0].key, parties[0].old); err != nil {
 		t.Fatal(err)
 	}
@@ -405,12 +418,13 @@ func TestI22DealerWithoutTheirOldShare(t *testing.T) {
 	}
 	heard := judge.heard(1)
 	body := append(heard[:], d.encoded...)
-	refused(t, parties[0].c.Add(c.sign(culprit.key, kindDeal, 2, body)), ErrDeal, 2)
-	wantVerdict(t, parties[0].c, ErrDeal, RoleDealer, 2)
+	evidence := c.sign(culprit.key, kindDeal, 2, body)
+	refused(t, judge.Add(evidence), ErrDeal, 2)
+	wantVerdict(t, judge, evidence, ErrDeal, RoleDealer, 2)
 }
 
 // If all dealers together cancel the leading coefficient, the key would open with
-// fewer than t. There is no key then, and whoever reads the transcript sees why.
+// fewer than t. There is no key then, and whoever reads the messages sees why.
 func TestAllDealersTogetherCannotLowerTheThreshold(t *testing.T) {
 	parties := generation(t, 2, 2)
 	c := parties[0].c
@@ -428,10 +442,14 @@ func TestAllDealersTogetherCannotLowerTheThreshold(t *testing.T) {
 		err = c.Add(c.sign(p.key, kindDeal, i+1, append(heard[:], c.dealOf(p.key, i+1, fs[i]).encoded...)))
 	}
 	refused(t, err, ErrPublicKey)
-	again, err := ParseTranscript(c.Transcript())
-	if err != nil {
-		t.Fatal(err)
+	again, err := NewCeremony(c.plan)
+	for _, m := range said(c) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = again.Add(m)
 	}
+	refused(t, err, ErrPublicKey)
 	_, err = again.Result()
 	refused(t, err, ErrPublicKey)
 	heard := c.heard(2)
@@ -478,8 +496,9 @@ func TestI22FalseComplaint(t *testing.T) {
 			liar, judge := parties[1], parties[2]
 			heard := liar.c.heard(2)
 			body := append(append(heard[:], 1), lie(liar.c, liar, liar.c.deals[1])...)
-			refused(t, judge.c.Add(liar.c.sign(liar.key, kindComplaint, 2, body)), ErrComplaint, 2)
-			wantVerdict(t, judge.c, ErrComplaint, RoleReceiver, 2)
+			evidence := liar.c.sign(liar.key, kindComplaint, 2, body)
+			refused(t, judge.c.Add(evidence), ErrComplaint, 2)
+			wantVerdict(t, judge.c, evidence, ErrComplaint, RoleReceiver, 2)
 		})
 	}
 }
@@ -507,13 +526,18 @@ func TestI22Equivocation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := b.c.Transcript()
+	before := said(b.c)
 	refused(t, b.c.Add(m), ErrForked) // noticed, nobody blamed yet, nothing changed
-	if !bytes.Equal(before, b.c.Transcript()) {
+	if !slices.EqualFunc(before, said(b.c), bytes.Equal) {
 		t.Fatal("changed")
 	}
-	refused(t, b.c.Merge(a.c), ErrEquivocation, 3)
-	wantVerdict(t, b.c, ErrEquivocation, RoleDealer, 3)
+	for _, m := range said(a.c) { // what another has heard finds who said two things
+		if err = b.c.Add(m); err != nil {
+			break
+		}
+	}
+	refused(t, err, ErrEquivocation, 3)
+	wantVerdict(t, b.c, one, ErrEquivocation, RoleDealer, 3)
 }
 
 // C22: what nobody signed, what another ceremony signed, and what comes too
@@ -525,7 +549,7 @@ func TestC22NobodyCancelsACeremony(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	before := c.Transcript()
+	before := said(c)
 	foreign, err := others[0].c.Next(others[0].key, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -542,10 +566,9 @@ func TestC22NobodyCancelsACeremony(t *testing.T) {
 		refused(t, c.Add(b), ErrMessage)
 	}
 	refused(t, c.Add(p.c.sign(p.key, kindDeal, 1, nil)), ErrOrder)
-	if !bytes.Equal(before, c.Transcript()) {
+	if !slices.EqualFunc(before, said(c), bytes.Equal) {
 		t.Fatal("the ceremony changed")
 	}
-	refused(t, c.Merge(others[0].c), ErrMessage)
 	_, err = c.Result()
 	refused(t, err, ErrWaiting, 1, 2, 3)
 	if err := c.Add(m); err != nil {
@@ -553,9 +576,6 @@ func TestC22NobodyCancelsACeremony(t *testing.T) {
 	}
 	_, err = c.Result()
 	refused(t, err, ErrWaiting, 2, 3)
-	if round, role, missing := c.Waiting(); round != "commit" || role != RoleDealer || !slices.Equal(missing, []int{2, 3}) {
-		t.Fatal(round, role, missing)
-	}
 	_, err = c.KeyShare(p.key)
 	refused(t, err, ErrWaiting)
 }
@@ -582,7 +602,7 @@ func TestBadPlans(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, err := NewCeremony(p)
 			refused(t, err, ErrPlan)
-			_, err = p.MarshalBinary()
+			_, err = p.ID()
 			refused(t, err, ErrPlan)
 		})
 	}

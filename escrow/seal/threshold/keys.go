@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"log/slog"
+	"slices"
 
 	"github.com/cloudflare/circl/group"
 )
@@ -68,9 +69,6 @@ func (pk PublicKey) Epoch() int { return int(pk.epoch) }
 func (pk PublicKey) Same(other PublicKey) bool {
 	return pk.h != nil && other.h != nil && pk.h.IsEqual(other.h)
 }
-
-// Equal reports whether both are the same set in the same epoch.
-func (pk PublicKey) Equal(other PublicKey) bool { return pk.h != nil && pk.set == other.set }
 
 // String names the key without printing it.
 func (pk PublicKey) String() string {
@@ -141,26 +139,48 @@ func fromText(text string) []byte {
 	return b
 }
 
-func (pk PublicKey) keyShare(i int, x group.Scalar) KeyShare {
-	return KeyShare{t: pk.t, n: len(pk.hs), epoch: pk.epoch, set: pk.set, index: i, x: x}
+// member is one custodian of one set in one epoch: whose a share is.
+type member struct {
+	t, n  int
+	epoch uint32
+	set   [16]byte
+	index int
 }
+
+// Index is the custodian's number, 1 to n.
+func (m member) Index() int { return m.index }
+
+// Epoch is the epoch of the custodians' public key.
+func (m member) Epoch() int { return int(m.epoch) }
+
+func (m member) encode(kind byte) []byte {
+	return slices.Concat(header(kind, m.t, m.n, m.epoch), m.set[:], []byte{byte(m.index)})
+}
+
+// redacted is embedded in what is secret, which prints and logs as "[redacted]".
+type redacted struct{}
+
+// String hides the secret.
+func (redacted) String() string { return "[redacted]" }
+
+// Format hides the secret from every verb.
+func (redacted) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
+
+// LogValue hides the secret.
+func (redacted) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // KeyShare is x_i, what one custodian keeps secret, with the set, threshold and
 // epoch that it belongs to. It prints and logs as "[redacted]"; only
 // MarshalBinary shows it.
 type KeyShare struct {
-	t, n  int
-	epoch uint32
-	set   [16]byte
-	index int
-	x     group.Scalar
+	redacted
+	member
+	x group.Scalar
 }
 
-// Index is the custodian's number, 1 to n.
-func (ks KeyShare) Index() int { return ks.index }
-
-// Epoch is the epoch of the public key that the share belongs to.
-func (ks KeyShare) Epoch() int { return int(ks.epoch) }
+func (pk PublicKey) keyShare(i int, x group.Scalar) KeyShare {
+	return KeyShare{member: member{pk.t, len(pk.hs), pk.epoch, pk.set, i}, x: x}
+}
 
 // Check refuses a share that is not pk's: of another epoch, another set, or
 // not the x_i of h_i, which is a custodian's proof that the dealer cheated.
@@ -168,7 +188,7 @@ func (ks KeyShare) Check(pk PublicKey) error {
 	if ks.x == nil {
 		return ErrKeyShare
 	}
-	if err := pk.owns(ks.t, ks.n, ks.epoch, ks.set, ks.index); err != nil {
+	if err := pk.owns(ks.member); err != nil {
 		return err
 	}
 	if !mulGen(ks.x).IsEqual(pk.hs[ks.index-1]) {
@@ -178,30 +198,21 @@ func (ks KeyShare) Check(pk PublicKey) error {
 }
 
 // owns refuses whatever says that it is of another set, epoch or threshold.
-func (pk PublicKey) owns(t, n int, epoch uint32, set [16]byte, index int) error {
+func (pk PublicKey) owns(m member) error {
 	switch {
 	case pk.h == nil:
 		return ErrPublicKey
-	case index < 1 || index > len(pk.hs):
+	case m.index < 1 || m.index > len(pk.hs):
 		// "x = 0": interpolation at the secret's own place would return
 		// whatever the attacker puts there (ATTACKS C01).
-		return blame(ErrIndex, index)
-	case epoch != pk.epoch:
-		return blame(ErrEpoch, index)
-	case t != pk.t || n != len(pk.hs) || set != pk.set:
-		return blame(ErrForeign, index)
+		return blame(ErrIndex, m.index)
+	case m.epoch != pk.epoch:
+		return blame(ErrEpoch, m.index)
+	case m.t != pk.t || m.n != len(pk.hs) || m.set != pk.set:
+		return blame(ErrForeign, m.index)
 	}
 	return nil
 }
-
-// String hides the secret.
-func (ks KeyShare) String() string { return "[redacted]" }
-
-// Format hides the secret from every verb.
-func (ks KeyShare) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[redacted]") }
-
-// LogValue hides the secret.
-func (ks KeyShare) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // MarshalBinary returns the secret: 'K', version 1, t, n, epoch (4), set (16),
 // index (1), x_i (32, little-endian, RFC 9496).
@@ -209,19 +220,14 @@ func (ks KeyShare) MarshalBinary() ([]byte, error) {
 	if ks.x == nil {
 		return nil, ErrKeyShare
 	}
-	b := append(header('K', ks.t, ks.n, ks.epoch), ks.set[:]...)
-	return append(append(b, byte(ks.index)), bytesOf(ks.x)...), nil
+	return append(ks.encode('K'), bytesOf(ks.x)...), nil
 }
 
 // UnmarshalBinary accepts exactly what MarshalBinary returns.
 func (ks *KeyShare) UnmarshalBinary(b []byte) error {
 	r := reader{b: b}
-	var k KeyShare
-	k.t, k.n, k.epoch = r.header('K')
-	r.fill(k.set[:])
-	k.index = int(r.byte())
-	k.x = r.scalar()
-	if !r.done() || checkThreshold(k.t, k.n) != nil || k.epoch == 0 || k.index < 1 || k.index > k.n || k.x.IsZero() {
+	k := KeyShare{member: r.member('K'), x: r.scalar()}
+	if !r.done() || k.index < 1 || k.index > k.n || k.x.IsZero() {
 		return ErrKeyShare
 	}
 	*ks = k
@@ -261,6 +267,15 @@ func (r *reader) header(kind byte) (t, n int, epoch uint32) {
 		return 0, 0, 0
 	}
 	return int(h[2]), int(h[3]), binary.BigEndian.Uint32(h[4:])
+}
+
+// member refuses what no set can be. The index is for the caller to check.
+func (r *reader) member(kind byte) (m member) {
+	m.t, m.n, m.epoch = r.header(kind)
+	r.fill(m.set[:])
+	m.index = int(r.byte())
+	r.bad = r.bad || checkThreshold(m.t, m.n) != nil || m.epoch == 0
+	return m
 }
 
 // element refuses the identity and any encoding but the canonical one.

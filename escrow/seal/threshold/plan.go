@@ -5,25 +5,24 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/binary"
-	"fmt"
 	"io"
-	"log/slog"
 
 	"github.com/cloudflare/circl/group"
 )
 
 // CeremonyKey is a participant's secret for one ceremony: a seed from which
 // their signing key, encryption key and every secret of their messages follow.
-// So a participant who crashes and starts again from the transcript says the
-// same thing again, never another. Make one for each ceremony and destroy it
+// So a participant who crashes and starts again from what they had heard says
+// the same thing again, never another. Make one for each ceremony and destroy it
 // when the [KeyShare] is safe. It prints and logs as "[redacted]".
 type CeremonyKey struct {
+	redacted
 	seed *[32]byte // a pointer: in an unexported field of another type, fmt would print an array
 }
 
 // GenerateCeremonyKey reads 32 bytes.
 func GenerateCeremonyKey(rand io.Reader) (CeremonyKey, error) {
-	k := CeremonyKey{new([32]byte)}
+	k := CeremonyKey{seed: new([32]byte)}
 	if _, err := io.ReadFull(rand, k.seed[:]); err != nil {
 		return CeremonyKey{}, ErrRandom.Because(err)
 	}
@@ -47,15 +46,6 @@ func (k *CeremonyKey) UnmarshalBinary(b []byte) error {
 	k.seed = &seed
 	return nil
 }
-
-// String hides the secret.
-func (k CeremonyKey) String() string { return "[redacted]" }
-
-// Format hides the secret from every verb.
-func (k CeremonyKey) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[redacted]") }
-
-// LogValue hides the secret.
-func (k CeremonyKey) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // secret derives a scalar for one purpose.
 func (k CeremonyKey) secret(purpose string, parts ...[]byte) group.Scalar {
@@ -132,9 +122,9 @@ func (p Plan) resharing() bool { return p.Previous.h != nil }
 
 func (p Plan) epoch() uint32 { return p.Previous.epoch + 1 }
 
-// dealers are everybody in a key generation.
-func (p Plan) dealers() []Dealer {
-	if p.resharing() {
+// seats are those of a role, by rising index. In a key generation everybody deals.
+func (p Plan) seats(role Role) []Dealer {
+	if role == RoleDealer && p.resharing() {
 		return p.Dealers
 	}
 	out := make([]Dealer, len(p.Receivers))
@@ -177,6 +167,10 @@ func (p Plan) ID() ([32]byte, error) {
 	return digest("ceremony/plan", p.encode()), nil
 }
 
+// encode returns 'N', version 1, nonce (32), threshold and number of receivers (a
+// byte each), the receivers (64 each), the previous key's length (2 bytes
+// big-endian, 0 for a key generation) and the key, the number of dealers (1), and
+// each dealer's index (1) and keys (64).
 func (p Plan) encode() []byte {
 	b := append([]byte{'N', version}, p.Nonce[:]...)
 	b = append(b, byte(p.Threshold), byte(len(p.Receivers)))
@@ -193,45 +187,4 @@ func (p Plan) encode() []byte {
 		b = append(append(b, byte(d.Index)), d.encode()...)
 	}
 	return b
-}
-
-// MarshalBinary returns 'N', version 1, nonce (32), threshold and number of
-// receivers (a byte each), the receivers (64 each), the previous key's length (2
-// bytes big-endian, 0 for a key generation) and the key, the number of dealers
-// (1), and each dealer's index (1) and keys (64).
-func (p Plan) MarshalBinary() ([]byte, error) {
-	if err := p.check(); err != nil {
-		return nil, err
-	}
-	return p.encode(), nil
-}
-
-// UnmarshalBinary accepts exactly what MarshalBinary returns.
-func (p *Plan) UnmarshalBinary(b []byte) error {
-	r := reader{b: b}
-	var q Plan
-	if h := r.take(2); h[0] != 'N' || h[1] != version {
-		return ErrPlan
-	}
-	r.fill(q.Nonce[:])
-	q.Threshold = int(r.byte())
-	for range r.byte() {
-		q.Receivers = append(q.Receivers, r.participant())
-	}
-	if prev := r.take(int(binary.BigEndian.Uint16(r.take(2)))); len(prev) > 0 && !r.bad {
-		if err := q.Previous.UnmarshalBinary(prev); err != nil {
-			return err
-		}
-	}
-	for range r.byte() {
-		q.Dealers = append(q.Dealers, Dealer{int(r.byte()), r.participant()})
-	}
-	if !r.done() {
-		return ErrPlan
-	}
-	if err := q.check(); err != nil {
-		return err
-	}
-	*p = q
-	return nil
 }

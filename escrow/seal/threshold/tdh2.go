@@ -5,9 +5,7 @@ import (
 	"crypto/subtle"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 
 	"github.com/cloudflare/circl/group"
@@ -33,31 +31,15 @@ func (ct Ciphertext) Label() []byte { return slices.Clone(ct.label) }
 
 // Share is a decryption share, the paper's (i, u_i, e_i, f_i), with the set,
 // threshold, epoch and ciphertext that it is good for. It can be published only
-// to those who may read the message.
+// to those who may read the message: t of them are the message (ATTACKS C24). So
+// it prints and logs as "[redacted]".
 type Share struct {
-	t, n   int
-	epoch  uint32
-	set    [16]byte
-	index  int
+	redacted
+	member
 	record [16]byte // names the ciphertext, label included
 	ui     group.Element
 	ei, fi group.Scalar
 }
-
-// Index is the custodian who made the share, 1 to n.
-func (s Share) Index() int { return s.index }
-
-// Epoch is the epoch of the key share that it was made with.
-func (s Share) Epoch() int { return int(s.epoch) }
-
-// String hides the share: t of them are the message (ATTACKS C24).
-func (s Share) String() string { return "[redacted]" }
-
-// Format hides the share from every verb.
-func (s Share) Format(f fmt.State, _ rune) { fmt.Fprint(f, "[redacted]") }
-
-// LogValue hides the share.
-func (s Share) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // Encrypt encrypts m to the custodians under a label.
 func (pk PublicKey) Encrypt(rand io.Reader, m [32]byte, label []byte) (Ciphertext, error) {
@@ -137,7 +119,7 @@ func (ks KeyShare) Decrypt(rand io.Reader, pk PublicKey, ct Ciphertext) (Share, 
 }
 
 func (ks KeyShare) decrypt(pk PublicKey, ct Ciphertext, si group.Scalar) Share {
-	s := Share{t: ks.t, n: ks.n, epoch: ks.epoch, set: ks.set, index: ks.index}
+	s := Share{member: ks.member}
 	d := ct.digest()
 	copy(s.record[:], d[:])
 	// TDH2: u_i = u^{x_i}, û_i = u^{s_i}, ĥ_i = g^{s_i}, e_i = H4(u_i, û_i, ĥ_i), f_i = s_i + x_i e_i
@@ -166,7 +148,7 @@ func (pk PublicKey) verifyShare(ct Ciphertext, record [32]byte, s Share) error {
 	if s.ui == nil {
 		return ErrShare
 	}
-	if err := pk.owns(s.t, s.n, s.epoch, s.set, s.index); err != nil {
+	if err := pk.owns(s.member); err != nil {
 		return err
 	}
 	if !bytes.Equal(s.record[:], record[:16]) {
@@ -225,9 +207,7 @@ func (ct Ciphertext) digest() [32]byte { return digest("ciphertext", ct.encode()
 
 func (ct Ciphertext) encode() []byte {
 	b := binary.BigEndian.AppendUint16([]byte{'C', version}, uint16(len(ct.label)))
-	b = append(append(b, ct.label...), ct.c[:]...)
-	b = append(append(b, bytesOf(ct.u)...), bytesOf(ct.uBar)...)
-	return append(append(b, bytesOf(ct.e)...), bytesOf(ct.f)...)
+	return slices.Concat(b, ct.label, ct.c[:], bytesOf(ct.u), bytesOf(ct.uBar), bytesOf(ct.e), bytesOf(ct.f))
 }
 
 // MarshalBinary returns 'C', version 1, the label's length (2 bytes big-endian),
@@ -265,24 +245,18 @@ func (s Share) MarshalBinary() ([]byte, error) {
 	if s.ui == nil {
 		return nil, ErrShare
 	}
-	b := append(header('S', s.t, s.n, s.epoch), s.set[:]...)
-	b = append(append(b, byte(s.index)), s.record[:]...)
-	b = append(append(b, bytesOf(s.ui)...), bytesOf(s.ei)...)
-	return append(b, bytesOf(s.fi)...), nil
+	return slices.Concat(s.encode('S'), s.record[:], bytesOf(s.ui), bytesOf(s.ei), bytesOf(s.fi)), nil
 }
 
 // UnmarshalBinary accepts exactly what MarshalBinary returns. It does not check
 // the proof, which needs key and ciphertext: see [PublicKey.VerifyShare].
 func (s *Share) UnmarshalBinary(b []byte) error {
 	r := reader{b: b}
-	var k Share
-	k.t, k.n, k.epoch = r.header('S')
-	r.fill(k.set[:])
-	k.index = int(r.byte())
+	k := Share{member: r.member('S')}
 	r.fill(k.record[:])
 	k.ui = r.element()
 	k.ei, k.fi = r.scalar(), r.scalar()
-	if !r.done() || checkThreshold(k.t, k.n) != nil || k.epoch == 0 {
+	if !r.done() {
 		return ErrShare
 	}
 	if k.index < 1 || k.index > k.n {

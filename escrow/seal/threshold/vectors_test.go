@@ -2,12 +2,15 @@ package threshold
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"slices"
@@ -239,7 +242,7 @@ func makeCeremonies(t *testing.T, r io.Reader) []ceremonyVector {
 			}
 		}
 		pk, keys := finish(t, parties)
-		v := ceremonyVector{Kind: kind, Transcript: parties[0].c.Transcript(), PublicKey: marshal(t, pk)}
+		v := ceremonyVector{Kind: kind, Transcript: transcript(parties[0].c), PublicKey: marshal(t, pk)}
 		for _, q := range parties {
 			v.Seeds = append(v.Seeds, q.key.seed[:])
 			if q.old != nil {
@@ -268,6 +271,12 @@ func makeCeremonies(t *testing.T, r io.Reader) []ceremonyVector {
 	parties[0].old, parties[1].old = &keys[0], &keys[2]
 	record("resharing", Plan{Nonce: nonce, Threshold: 3, Receivers: seats[2:], Previous: pk, Dealers: []Dealer{{1, seats[0]}, {3, seats[1]}}}, parties)
 	return out
+}
+
+// transcript is 'T', version 1, then the plan and the messages by round and
+// sender, each with its length in front.
+func transcript(c *Ceremony) []byte {
+	return append([]byte{'T', version}, frame(append([][]byte{c.plan.encode()}, said(c)...)...)...)
 }
 
 func TestVectors(t *testing.T) {
@@ -303,9 +312,11 @@ func TestVectors(t *testing.T) {
 	for _, r := range v.Refused {
 		t.Run(r.Why, func(t *testing.T) { checkRefused(t, r) })
 	}
-	for _, c := range v.Ceremonies {
-		checkCeremony(t, c)
+	previous, err := checkCeremony(t, v.Ceremonies[0], PublicKey{}).Result()
+	if err != nil {
+		t.Fatal(err)
 	}
+	checkCeremony(t, v.Ceremonies[1], previous)
 }
 
 func checkKeyVector(t *testing.T, k keyVector) {
@@ -382,22 +393,35 @@ func checkRefused(t *testing.T, r refusedVector) {
 	}
 }
 
-func checkCeremony(t *testing.T, v ceremonyVector) {
-	c, err := ParseTranscript(v.Transcript)
-	if err != nil {
-		t.Fatal(err)
+// checkCeremony makes the plan of the seeds and replays the transcript.
+func checkCeremony(t tester, v ceremonyVector, previous PublicKey) *Ceremony {
+	var parts [][]byte
+	for b := v.Transcript[2:]; len(b) > 0; {
+		n := 4 + binary.BigEndian.Uint32(b)
+		parts, b = append(parts, b[4:n]), b[n:]
 	}
+	p := Plan{Nonce: [32]byte(parts[0][2:]), Threshold: int(v.PublicKey[2]), Previous: previous}
+	var keys []CeremonyKey
+	for i, seed := range v.Seeds {
+		key := CeremonyKey{seed: (*[32]byte)(seed)}
+		if i < len(v.OldShares) {
+			p.Dealers = append(p.Dealers, Dealer{int(v.OldShares[i][24]), key.Public()})
+			continue
+		}
+		keys, p.Receivers = append(keys, key), append(p.Receivers, key.Public())
+	}
+	c := replay(t, p, parts[1:])
 	pk, err := c.Result()
-	if err != nil || !bytes.Equal(marshal(t, pk), v.PublicKey) {
+	if err != nil || !bytes.Equal(marshal(t, pk), v.PublicKey) || !bytes.Equal(transcript(c), v.Transcript) {
 		t.Fatal(err)
 	}
-	for i, b := range v.KeyShares {
-		key := CeremonyKey{(*[32]byte)(v.Seeds[len(v.Seeds)-len(v.KeyShares)+i])}
+	for i, key := range keys {
 		ks, err := c.KeyShare(key)
-		if err != nil || !bytes.Equal(marshal(t, ks), b) {
+		if err != nil || !bytes.Equal(marshal(t, ks), v.KeyShares[i]) {
 			t.Fatal(err)
 		}
 	}
+	return c
 }
 
 // An implementation that shares no line with ours, in another language, opens
@@ -472,34 +496,63 @@ func FuzzShare(f *testing.F) {
 	canonical[Share](f, func(v vectors) []hexBytes { return v.Keys[0].Ciphertexts[0].Shares })
 }
 
-func FuzzPlan(f *testing.F) {
-	canonical[Plan](f, func(v vectors) (out []hexBytes) {
-		for _, c := range v.Ceremonies {
-			n := binary.BigEndian.Uint32(c.Transcript[2:])
-			out = append(out, c.Transcript[6:6+n])
+func FuzzParticipant(f *testing.F) {
+	for _, k := range []CeremonyKey{{seed: &[32]byte{}}, {seed: &[32]byte{1}}} {
+		text, err := k.Public().MarshalText()
+		if err != nil {
+			f.Fatal(err)
 		}
-		return out
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		var p Participant
+		if p.UnmarshalText(text) != nil {
+			return
+		}
+		if again, err := p.MarshalText(); err != nil || !bytes.Equal(again, text) {
+			t.Fatalf("%q parses and marshals to %q", text, again)
+		}
 	})
 }
 
-func FuzzTranscript(f *testing.F) {
-	fuzzSeeds(f, func(v vectors) (out []hexBytes) {
-		for _, c := range v.Ceremonies {
-			out = append(out, c.Transcript)
+// Whatever a participant signs, and whenever: nobody but themself is blamed for
+// it, and an honest ceremony is not ended by what is only too early.
+func FuzzSignedMessage(f *testing.F) {
+	b, err := os.ReadFile(vectorFile)
+	if err != nil {
+		f.Fatal(err)
+	}
+	var v vectors
+	if err := json.Unmarshal(b, &v); err != nil {
+		f.Fatal(err)
+	}
+	whole := checkCeremony(f, v.Ceremonies[0], PublicKey{})
+	all := said(whole)
+	var before [4]*Ceremony // a ceremony before each of its rounds, and after the last
+	for r := range before {
+		before[r] = replay(f, whole.plan, all[:3*r])
+	}
+	for i, m := range all {
+		f.Add(uint8(i/3), m[2], m[36:len(m)-ed25519.SignatureSize])
+	}
+	f.Add(uint8(2), uint8(kindComplaint), append(bytes.Clone(all[6][36:68]), make([]byte, 1+32+64)...))
+	key := CeremonyKey{seed: (*[32]byte)(v.Ceremonies[0].Seeds[0])}
+	f.Fuzz(func(t *testing.T, state, k uint8, body []byte) {
+		from := before[state%4]
+		c := *from
+		c.deals = maps.Clone(from.deals)
+		for r := range c.said {
+			c.said[r] = maps.Clone(from.said[r])
 		}
-		return out
-	})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := ParseTranscript(b)
-		if err != nil {
-			if refusal.Of(err) == nil {
-				t.Fatalf("not a refusal: %v", err)
+		err := c.Add(c.sign(key, kind(k), 1, body))
+		var blamed *BlameError
+		switch {
+		case errors.As(err, &blamed):
+			if !slices.Equal(blamed.Indices, []int{1}) {
+				t.Fatalf("%v", err)
 			}
-			return
+		case err != nil && (refusal.Of(err) == nil || c.fault != nil):
+			t.Fatalf("%v", err)
 		}
-		if !bytes.Equal(c.Transcript(), b) {
-			t.Fatal("not canonical")
-		}
-		c.Result()
 	})
 }
