@@ -1,7 +1,12 @@
 # Commands that stay stable; README says what each is for.
 SHELL := /bin/bash
+.SHELLFLAGS := -eo pipefail -c
 GO ?= go
 LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+
+# Where setup puts a Node.js if this machine's is too old for the tests.
+NODE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penname/node-22
+export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 
 .PHONY: demo test check bench build setup
 
@@ -18,7 +23,7 @@ test: setup
 
 # What the tests stand on: PostgreSQL, Node.js and Vault, each only if missing.
 setup:
-	@.ci/setup
+	@.ci/setup $(NODE) >&2
 
 # Formatting, vet, linters, import graph, tidiness.
 check:
@@ -29,7 +34,7 @@ check:
 	$(GO) run $(LINT) run ./...
 
 # One line a figure: name, value, unit, ratio, aim. JSON=1 prints them as JSON.
-bench:
+bench: setup
 	@$(GO) test -run '^$$' -bench . -benchtime $(or $(BENCHTIME),1s) $(or $(PKG),./...) | $(GO) run ./.ci/figures $(if $(JSON),-json)
 
 build:

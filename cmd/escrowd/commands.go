@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/tls"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -37,6 +36,10 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			certificate, err := c.certificate()
+			if err != nil {
+				return err
+			}
 			if c.Issue != nil && !check {
 				if err := overwriteFreed(); err != nil {
 					return err
@@ -48,21 +51,18 @@ func serveCommand() *cobra.Command {
 			}
 			defer s.Close()
 			if check {
-				return say(cmd, map[string]bool{"holds": true}, "the configuration holds: database, Vault, identity provider and bundle answer as they must")
-			}
-			certificate, err := tls.LoadX509KeyPair(c.TLSCert, c.TLSKey)
-			if err != nil {
-				return errConfigSecret.Because(err)
+				return say(cmd, map[string]bool{"holds": true}, "the configuration holds: certificate, bundle, and what else of database, Vault and identity provider this process needs answer as they must")
 			}
 			ln, err := net.Listen("tcp", c.Listen)
 			if err != nil {
-				return err
+				return errListen.Because(err)
 			}
-			return s.Run(cmd.Context(), ln, &certificate)
+			s.log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
+			return s.Run(cmd.Context(), ln, certificate)
 		},
 	}
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
-	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and stop")
+	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and stop; spends a wrapped secret id")
 	return c
 }
 
@@ -108,7 +108,7 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if i.cookieKey, err = readCookieKey(c.CookieKey); err != nil {
 		return nil, err
 	}
-	if i.tokenKeys, err = readTokenKeys(c.TokenKeys); err != nil {
+	if i.tokenKeys, err = readTokenKeys(c.TokenKeys, b); err != nil {
 		return nil, err
 	}
 	if i.platforms, err = c.platforms(b); err != nil {
@@ -157,7 +157,7 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *disclos
 	r := disclose.Registrar{Bundles: d.store}
 	inForce, err := r.Bundle(ctx)
 	if err == nil && inForce.Hash() != b.Hash() {
-		err = errConfigBundle
+		err = errConfigRules.Because(errors.New("in force is " + inForce.Hash()))
 	}
 	if err != nil {
 		d.store.Close()

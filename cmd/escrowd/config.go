@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/tls"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -16,6 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
@@ -36,10 +39,18 @@ var (
 		"a required setting is missing: see deploy/escrowd.toml for a complete configuration")
 	errConfigSecret = refusal.New(refusal.Invalid, "config.bad_secret_file",
 		"a secret file does not hold what the setting needs: see deploy/escrowd.toml for each one's form")
+	errConfigTLS = refusal.New(refusal.Invalid, "config.bad_certificate",
+		"tls_cert and tls_key must be a PEM certificate, with its chain, and its key: renew or correct them")
+	errListen = refusal.New(refusal.Unavailable, "config.cannot_listen",
+		"the address in listen cannot be used: stop what listens there, or name another")
+	errConfigTokenKey = refusal.New(refusal.Invalid, "config.token_key_not_in_bundle",
+		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
 		"a platform needs an id, a name, https redirect URIs and the hex SHA-256 of a random secret, and must be in the bundle")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
-		"the bundle does not name this service: its registrar, issuer and issuer keys must be the configured ones")
+		"the bundle does not name this service: its registrar, and on the issuing side its issuer, must be the configured origin")
+	errConfigRules = refusal.New(refusal.Invalid, "config.bundle_not_in_force",
+		"the bundle file is not what the custodians endorsed and the public log holds: name the file that was installed, or install this one with escrowd bundle install")
 )
 
 // config is the one configuration file of `escrowd serve`, in TOML. A side that
@@ -193,7 +204,13 @@ func readCookieKey(name string) (key [32]byte, err error) {
 	return [32]byte(b), nil
 }
 
-func readTokenKeys(files []tokenKey) ([]openid.Key, error) {
+// readTokenKeys checks that every key is in the bundle: evidence is verified
+// with what the custodians endorsed, not with what the service publishes.
+func readTokenKeys(files []tokenKey, b *policy.Bundle) ([]openid.Key, error) {
+	var endorsed jose.JSONWebKeySet
+	if err := json.Unmarshal(b.IssuerKeys, &endorsed); err != nil {
+		return nil, errConfigTokenKey.Because(err)
+	}
 	var keys []openid.Key
 	for _, f := range files {
 		s, err := readSecret(f.File)
@@ -204,9 +221,39 @@ func readTokenKeys(files []tokenKey) ([]openid.Key, error) {
 		if err := json.Unmarshal([]byte(s), &k); err != nil || k.IsPublic() || !k.Valid() {
 			return nil, errConfigSecret.Because(errors.New("token_keys: a secret JWK"))
 		}
+		if !slices.ContainsFunc(endorsed.Key(k.KeyID), func(e jose.JSONWebKey) bool { return samePublic(e, k.Public()) }) {
+			return nil, errConfigTokenKey.Because(errors.New(f.File))
+		}
 		keys = append(keys, openid.Key{JWK: k, NotBefore: f.NotBefore, NotAfter: f.NotAfter})
 	}
 	return keys, nil
+}
+
+func samePublic(a, b jose.JSONWebKey) bool {
+	x, errX := a.Thumbprint(crypto.SHA256)
+	y, errY := b.Thumbprint(crypto.SHA256)
+	return errX == nil && errY == nil && bytes.Equal(x, y)
+}
+
+// certificate reads what the service shows to who connects. It refuses one that
+// is over, which no client would accept.
+func (c *config) certificate() (*tls.Certificate, error) {
+	key, err := readSecret(c.TLSKey)
+	if err != nil {
+		return nil, err
+	}
+	chain, err := command.ReadFile(c.TLSCert)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := tls.X509KeyPair(chain, []byte(key))
+	if err != nil {
+		return nil, errConfigTLS // the cause could quote the key
+	}
+	if end := pair.Leaf.NotAfter; time.Now().After(end) {
+		return nil, errConfigTLS.Because(errors.New("it ended on " + end.UTC().Format(time.DateOnly)))
+	}
+	return &pair, nil
 }
 
 // platforms checks that every platform is in the bundle: otherwise its evidence

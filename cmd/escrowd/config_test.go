@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
@@ -70,6 +73,44 @@ func TestX08SecretFileReadableByOthersRefused(t *testing.T) {
 	}
 	if _, err := readCookieKey(write(t, "cookie.key", "short", 0o600)); !errConfigSecret.Is(refusalOf(err)) {
 		t.Fatalf("got %v", err)
+	}
+}
+
+// TestTokenKeyMustBeEndorsed: a token that is signed with a key of which the
+// bundle knows nothing is evidence of nothing.
+func TestTokenKeyMustBeEndorsed(t *testing.T) {
+	var files []tokenKey
+	var all jose.JSONWebKeySet
+	for _, name := range []string{"today.jwk", "tomorrow.jwk"} {
+		file := filepath.Join(t.TempDir(), name)
+		k, err := writeKey(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		files, all.Keys = append(files, tokenKey{File: file}), append(all.Keys, k.Public())
+	}
+	impostor, err := command.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	impostor.KeyID = all.Keys[1].KeyID
+	for name, c := range map[string]struct {
+		endorsed []jose.JSONWebKey
+		want     *refusal.Error
+	}{
+		"both":                          {all.Keys, nil},
+		"only that of today":            {all.Keys[:1], errConfigTokenKey},
+		"none":                          {nil, errConfigTokenKey},
+		"another under tomorrow's name": {[]jose.JSONWebKey{all.Keys[0], impostor.Public()}, errConfigTokenKey},
+	} {
+		raw, err := json.Marshal(jose.JSONWebKeySet{Keys: c.endorsed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := readTokenKeys(files, &policy.Bundle{IssuerKeys: raw})
+		if c.want == nil && (err != nil || len(keys) != 2) || c.want != nil && !c.want.Is(refusalOf(err)) {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
 	}
 }
 

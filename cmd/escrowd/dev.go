@@ -330,6 +330,9 @@ func (t *testbed) makeParties(ctx, run context.Context, w *world, i *issuingSide
 	if d.signer, err = translog.NewSigner(skey); err != nil {
 		return err
 	}
+	if err := os.WriteFile(t.path("log.key"), []byte(skey+"\n"), 0o600); err != nil {
+		return err
+	}
 	b := policy.Bundle{
 		Version: 1, Registrar: t.origin, Issuer: t.origin, IssuerKeys: issuerKeys,
 		Log:       policy.Log{Origin: logOrigin, VKey: vkey, Quorum: quorum},

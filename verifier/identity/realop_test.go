@@ -83,6 +83,9 @@ func startRealOP(t *testing.T) string {
 	if err != nil {
 		unavailable(t, "install Node.js to run the test against oidc-provider: ", err)
 	}
+	if exec.Command(node, "-e", "process.exit(typeof URL.parse === 'function' ? 0 : 1)").Run() != nil {
+		unavailable(t, "this Node.js is too old for oidc-provider, which asks for version 22: make setup installs one")
+	}
 	npm, err := exec.LookPath("npm")
 	if err != nil {
 		unavailable(t, "install npm to run the test against oidc-provider: ", err)
