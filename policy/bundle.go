@@ -465,6 +465,10 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 		if c.Index < 1 || c.Index > n || indices[c.Index] || organisations[fold(c.Organisation)] {
 			return ErrBundleCustodians
 		}
+		// I3: nobody approves what they signed themselves.
+		if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return fold(a.Name) == fold(c.Name) || fold(a.Name) == fold(c.Organisation) }) {
+			return ErrBundleCustodians
+		}
 		indices[c.Index], organisations[fold(c.Organisation)] = true, true
 		key, err := parseKey(c.Key)
 		if err != nil {

@@ -63,6 +63,7 @@ func TestBundleRefused(t *testing.T) {
 			b.Custodians[0].Organisation = " law  SOCIETY "
 			b.Custodians[1].Organisation = "Law Society"
 		}, ErrBundleCustodians},
+		{"I3 a custodian that is an authority", func(b *Bundle) { b.Custodians[0].Organisation = " " + strings.ToUpper(b.Authorities[0].Name) }, ErrBundleCustodians},
 		{"witness quorum 0", func(b *Bundle) { b.Log.Quorum = 0 }, ErrBundleWitnesses},
 		{"witness quorum above operators", func(b *Bundle) { b.Log.Quorum = 3 }, ErrBundleWitnesses},
 		{"one witness operator twice", func(b *Bundle) { b.Log.Witnesses[0].Operator, b.Log.Quorum = "press council", 1 }, ErrBundleWitnesses},

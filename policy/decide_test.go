@@ -341,7 +341,7 @@ func TestL24BidiAndHomoglyphs(t *testing.T) {
 	for name, text := range map[string]string{
 		"right-to-left override": "a\u202eb", "isolate": "a\u2066b", "mark": "a\u200fb", "zero width space": "a\u200bb", "soft hyphen": "a\u00adb",
 		"line separator": "a\u2028b", "escape": "a\x1b[2Jb", "carriage return": "a\rb", "tag": "a\U000e0041b", "private use": "a\ue000b",
-		"Cyrillic а in a Latin word": "thre\u0430t", "Greek ο in a Latin word": "c\u03bfurt",
+		"an accent spelt apart": "Pre\u0301fecture", "Cyrillic а in a Latin word": "thre\u0430t", "Greek ο in a Latin word": "c\u03bfurt",
 	} {
 		t.Run(name, func(t *testing.T) {
 			wantRefused(t, w.decide(t, func(v *Warrant) { v.Grounds = text }), ErrMalformed)

@@ -42,7 +42,7 @@ var (
 	ErrBundleOrigin     = refusal.New(refusal.Invalid, "bundle.bad_origin", "Registrar and issuer must be https origins (http only on loopback), and the log needs an origin and a key.")
 	ErrBundleWitnesses  = refusal.New(refusal.Invalid, "bundle.weak_witness_quorum", "The witness quorum must be at least 1 and at most the number of distinct witness operators and keys.")
 	ErrBundleThreshold  = refusal.New(refusal.Invalid, "bundle.weak_threshold", "At least 2 custodians must be needed, and no more than there are.")
-	ErrBundleCustodians = refusal.New(refusal.Invalid, "bundle.custodians", "Custodians must be distinct organisations that hold the share indices 1 to n, each once.")
+	ErrBundleCustodians = refusal.New(refusal.Invalid, "bundle.custodians", "Custodians must be distinct organisations, none of them an authority, that hold the share indices 1 to n, each once.")
 	ErrBundleKey        = refusal.New(refusal.Invalid, "bundle.bad_key", "Keys must be public Ed25519 or P-256 JWKs with a kid, and authorities' keys must say from when until when they are valid.")
 	ErrBundleSharedKey  = refusal.New(refusal.Invalid, "bundle.shared_key", "One key may belong to one party only: nobody signs in two roles.")
 	ErrBundleAuthority  = refusal.New(refusal.Invalid, "bundle.authority", "An authority needs a kind, an ISO 3166 jurisdiction and the listed offence classes it is competent for.")

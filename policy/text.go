@@ -6,6 +6,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 var (
@@ -28,9 +30,10 @@ func word(s string) bool {
 // displayable reports whether s can be shown to a custodian without showing
 // something else than what it is: at most max characters, no controls but line
 // feed, nothing invisible or bidirectional, no word that mixes scripts which
-// look alike.
+// look alike, no second spelling of an accent (NFC): a name would be another one
+// for the rules that compare it.
 func displayable(s string, max int) bool {
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > max {
+	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > max || !norm.NFC.IsNormalString(s) {
 		return false
 	}
 	for _, r := range s {

@@ -5,11 +5,15 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // liar is a registrar that changes a case file on its way to a custodian.
@@ -61,5 +65,69 @@ func TestCustodianCatchesALyingRegistrar(t *testing.T) {
 				t.Fatalf("exit %d: %s", code, errs.String())
 			}
 		})
+	}
+}
+
+// TestCustodianWaitsThoughTheRegistrarDoesNot: a registrar records a warrant whose
+// person must be told first, and shows it to custodians at once. They count the
+// days themselves, from the day in the public log.
+func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
+	tb := startForTest(t)
+	ctx := t.Context()
+	st := filedCase(t, tb)
+	name, err := st.draft("told-first.json", st.threat, st.evidence, "threats-to-life", "Threats to kill", 120)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var draft map[string]any
+	if err := json.Unmarshal(raw, &draft); err != nil {
+		t.Fatal(err)
+	}
+	draft["secrecy"] = map[string]any{"ends": tb.clock.Now().UTC().Truncate(24 * time.Hour), "reason": ""}
+	if raw, err = json.Marshal(draft); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	signed, err := st.sign(ctx, name, "court.jwk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := st.refused(ctx, "warrant.notice_first_not_served", "warrant", "file", signed, "--evidence", st.evidence, "--server", tb.origin); err != nil {
+		t.Fatal(err)
+	}
+	warrant, err := os.ReadFile(signed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	evidence, err := os.ReadFile(st.evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := policy.Submission{Warrant: strings.TrimSpace(string(warrant)), Evidence: []string{strings.TrimSpace(string(evidence))}}
+	now := tb.clock.Now()
+	d := policy.Decide(s, tb.service.bundle, now)
+	c := disclose.Case{
+		ID: strings.Repeat("a", 26), WarrantHash: d.WarrantHash, Authority: d.Warrant.Authority, WarrantID: d.Warrant.ID, Submission: s,
+		Bundle: tb.service.bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,
+		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
+	}
+	if _, err := tb.service.registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now))); err != nil {
+		t.Fatal(err)
+	}
+	for _, days := range []int{0, 10} { // the tenth day after that of the leaf is not over yet
+		tb.clock.Advance(time.Duration(days) * 24 * time.Hour)
+		if err := st.refused(ctx, "custodian.notice_period", tb.asCustodian("alba", "approve", c.ID)...); err != nil {
+			t.Errorf("after %d days: %v", days, err)
+		}
+	}
+	tb.clock.Advance(24 * time.Hour)
+	if said, code := tb.escrow(ctx, tb.asCustodian("alba", "approve", c.ID)...); code != 0 {
+		t.Error(said)
 	}
 }

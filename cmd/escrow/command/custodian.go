@@ -35,6 +35,8 @@ var (
 		"what the registrar shows is not what the public log recorded: do not approve, and tell the other custodians")
 	errRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
 		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
+	errNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
+		"the rules give the person time to object, counted from the public log: approve when the notice period is over")
 	errReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 		"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 )
@@ -158,6 +160,7 @@ type review struct {
 
 	file       policy.CaseFile // what the registrar showed
 	checkpoint int64           // size of the cosigned tree that holds the leaf
+	from       time.Time       // when the notice period is over
 }
 
 func (p *program) custodianReview(home *string) *cobra.Command {
@@ -224,6 +227,13 @@ func (p *program) reviewCase(ctx context.Context, c *Custodian, id string) (*rev
 		return nil, err
 	}
 	r.checkpoint = checkpoint.N
+	if d.NoticePeriod > 0 {
+		day, err := time.Parse(time.DateOnly, leaf.Day)
+		if err != nil {
+			return nil, errCaseMismatch
+		}
+		r.from = day.AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
+	}
 	if len(f.Salt) != 32 {
 		return nil, errCaseMismatch
 	}
@@ -269,6 +279,9 @@ func (p *program) custodianApprove(home *string) *cobra.Command {
 			r, err := p.reviewCase(ctx, c, args[0])
 			if err != nil {
 				return err
+			}
+			if p.Now().Before(r.from) {
+				return errNoticePeriod
 			}
 			shares, err := p.shares(c, r)
 			if err != nil {

@@ -133,6 +133,10 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 		o.Trusted = &trusted
 	}
 	report, err := log.Audit(ctx, tiles, o)
+	if f.since != "" && (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) {
+		// The log could deny tomorrow what it signed today.
+		err = errors.Join(err, WriteFile(f.since+".refused", report.Signed))
+	}
 	if err != nil {
 		return report, err
 	}

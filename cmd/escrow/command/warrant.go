@@ -292,9 +292,12 @@ func openDelivery(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPriv
 		return opened{}, errPackage.Because(decision.Refusal)
 	}
 	w, warrantHash := decision.Warrant, decision.WarrantHash
-	approvals, names, err := verifiedApprovals(d.Approvals, p.Case, b, warrantHash)
+	approvals, names, err := verifiedApprovals(d.Approvals, p, b, warrantHash)
 	if err != nil {
 		return opened{}, err
+	}
+	if len(approvals) < decision.Quorum {
+		return opened{}, errPackage // the rules wanted more than the key needs
 	}
 	c := &court{private: private, bundle: b, warrant: warrantHash, approvals: approvals}
 	if c.key, err = threshold.ParsePublicKey(b.ThresholdKey); err != nil {
@@ -355,7 +358,7 @@ func checkLeaf(log *proof.Log, l policy.LoggedLeaf, kind proof.Kind, recorded in
 	return parsed, nil
 }
 
-func verifiedApprovals(all []string, id string, b *policy.Bundle, warrantHash [32]byte) ([]*policy.Approval, []string, error) {
+func verifiedApprovals(all []string, p policy.Package, b *policy.Bundle, warrantHash [32]byte) ([]*policy.Approval, []string, error) {
 	var approvals []*policy.Approval
 	var names []string
 	for _, signed := range all {
@@ -363,7 +366,7 @@ func verifiedApprovals(all []string, id string, b *policy.Bundle, warrantHash [3
 		if err != nil {
 			return nil, nil, err
 		}
-		if a.Case != id || a.WarrantHash != hex.EncodeToString(warrantHash[:]) || slices.Contains(names, a.Custodian) {
+		if a.Case != p.Case || a.LeafIndex != p.Recorded.Index || a.WarrantHash != hex.EncodeToString(warrantHash[:]) || slices.Contains(names, a.Custodian) {
 			return nil, nil, errPackage
 		}
 		approvals, names = append(approvals, a), append(names, a.Custodian)
