@@ -979,6 +979,37 @@ func TestT46SingleUse(t *testing.T) {
 	expectPass(t, v, forged(edKey("issuer"), edHeader(), late))
 }
 
+// TestT46ThiefCannotUseItUp: who holds a stolen token but not its key must not
+// spend it; before, the token was used up before the proof was looked at.
+func TestT46ThiefCannotUseItUp(t *testing.T) {
+	v := apiVerifier(t)
+	v.SingleUse = NewMemoryReplayGuard(10, v.Now)
+	guard := v.Middleware
+	access := boundToken(t)
+	theirs, err := SignDPoP(privateJWK(edKey("thief"), ""), http.MethodPost, apiURL, access, "", noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, r := range map[string]*http.Request{
+		ErrBoundTokenAsBearer.Code: apiRequest("Bearer " + access),
+		ErrProofMissing.Code:       apiRequest("DPoP " + access),
+		ErrProofOtherKey.Code:      apiRequest("DPoP "+access, theirs),
+	} {
+		if code, _ := serve(t, guard, r); code != want {
+			t.Errorf("got %s, want %s", code, want)
+		}
+	}
+	for _, want := range []string{"", ErrReplayed.Code} {
+		proof, err := SignDPoP(privateJWK(edKey("holder"), ""), http.MethodPost, apiURL, access, "", noon)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, _ := serve(t, guard, apiRequest("DPoP "+access, proof)); code != want {
+			t.Errorf("its owner: %q, want %q", code, want)
+		}
+	}
+}
+
 // TestT47EveryLength: go-oidc's ancestors accepted a token cut to 80 characters.
 func TestT47EveryLength(t *testing.T) {
 	v := newVerifier(t)

@@ -6,12 +6,19 @@
 // if tokens carry a status, for a list that says nothing about which token is
 // looked up.
 //
-//	v := &token.Verifier{
+//	keys := token.HTTPKeySource("https://penname.example/jwks", nil, time.Now)
+//	v := &token.Verifier{ // make one and share it: it keeps keys and lists
 //		Issuer:   "https://penname.example",
 //		Audience: "town-square", // this platform's client_id
-//		Keys:     token.HTTPKeySource("https://penname.example/jwks", nil, time.Now),
+//		Keys:     keys,
+//		Status:   token.NewHTTPStatusSource("https://penname.example", keys, nil, time.Now),
+//		Leeway:   time.Minute,
 //	}
 //	t, err := v.Verify(ctx, idToken) // t.Subject is "pen1…"
+//
+// After a sign-in compare t.Nonce with the one that you sent. An API that takes
+// access tokens sets Typ to [TypAccess] and wraps its handler in
+// [Verifier.Middleware].
 //
 // # The token
 //

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -40,8 +41,16 @@ func published(key jose.JSONWebKey) *token.KeySet {
 	return keys
 }
 
-// issued is what the issuer does: it signs claims. jkt binds the token to a key.
+// issued is what the issuer does. jkt binds the token to a key.
 func issued(typ jose.ContentType, jkt string) string {
+	if jkt == "" {
+		return signedClaims(typ, nil)
+	}
+	return signedClaims(typ, map[string]any{"cnf": map[string]string{"jkt": jkt}})
+}
+
+// signedClaims signs the usual claims and more.
+func signedClaims(typ jose.ContentType, more map[string]any) string {
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: exampleKey("issuer-1")}, (&jose.SignerOptions{}).WithType(typ))
 	if err != nil {
 		panic(err)
@@ -52,9 +61,7 @@ func issued(typ jose.ContentType, jkt string) string {
 		"iss": "https://penname.example", "aud": "town-square", "sub": name, "jti": "1", "acr": "urn:penname:proofed",
 		"iat": now().Unix(), "exp": now().Add(5 * time.Minute).Unix(), "penname_commitment": base64.RawURLEncoding.EncodeToString(link[:]),
 	}
-	if jkt != "" {
-		claims["cnf"] = map[string]string{"jkt": jkt}
-	}
+	maps.Copy(claims, more)
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		panic(err)
@@ -97,24 +104,55 @@ func Example() {
 	// true invalid_token.bad_audience: The token is not for this platform alone; sign in to this platform.
 }
 
-// Keys come from the issuer's jwks_uri and are kept.
+// What a platform runs: keys and the list of withdrawn tokens come from the
+// issuer and are kept, so that no call is made for a single token.
 func ExampleHTTPKeySource() {
-	jwks := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	issuer := exampleIssuer()
+	defer issuer.Close()
+
+	keys := token.HTTPKeySource(issuer.URL+"/jwks", nil, now)
+	v := &token.Verifier{
+		Issuer:   issuer.URL,
+		Audience: "town-square",
+		Keys:     keys,
+		Status:   token.NewHTTPStatusSource(issuer.URL, keys, nil, now),
+		Now:      now,
+	}
+	for _, index := range []int{17, 4711} {
+		t, err := v.Verify(context.Background(), signedClaims("JWT", map[string]any{
+			"iss":    issuer.URL,
+			"status": map[string]any{"status_list": map[string]any{"uri": issuer.URL + "/status/0", "idx": index}},
+		}))
+		if err != nil {
+			fmt.Println(err)
+			continue
+		}
+		fmt.Println(t.Subject)
+	}
+	// Output:
+	// pen1wd5hsar9v4hzqcnew3jhxt3w9c6g9klg
+	// invalid_token.inactive: The token was withdrawn by its issuer; sign in again.
+}
+
+// exampleIssuer publishes a key and a list in which token 4711 is withdrawn.
+func exampleIssuer() *httptest.Server {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/jwks", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/jwk-set+json")
 		public := exampleKey("issuer-1")
 		json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{public.Public()}})
-	}))
-	defer jwks.Close()
-
-	v := &token.Verifier{
-		Issuer:   "https://penname.example",
-		Audience: "town-square",
-		Keys:     token.HTTPKeySource(jwks.URL, nil, now),
-		Now:      now,
-	}
-	t, err := v.Verify(context.Background(), issued("JWT", ""))
-	fmt.Println(t.Subject, err)
-	// Output: pen1wd5hsar9v4hzqcnew3jhxt3w9c6g9klg <nil>
+	})
+	mux.HandleFunc("/status/0", func(w http.ResponseWriter, r *http.Request) {
+		list := token.StatusList{URI: "http://" + r.Host + "/status/0", IssuedAt: now(), Expiry: now().Add(time.Hour), Bits: make([]byte, 1<<14)}
+		list.Withdraw(4711)
+		raw, err := token.SignStatusList(exampleKey("issuer-1"), list)
+		if err != nil {
+			panic(err)
+		}
+		w.Header().Set("Content-Type", "application/statuslist+jwt")
+		fmt.Fprint(w, raw)
+	})
+	return httptest.NewServer(mux)
 }
 
 // An API takes access tokens that are bound to a key, each with a proof.

@@ -6,6 +6,8 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
+	neturl "net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -24,6 +26,7 @@ var (
 	errTooLarge = errors.New("the answer is too large")
 	errType     = errors.New("the answer has another media type")
 	errRecently = errors.New("the last attempt failed a moment ago")
+	errPlain    = errors.New("keys are fetched over https only")
 	errRedirect = errors.New("the server redirects to another origin or too often")
 )
 
@@ -32,7 +35,9 @@ var (
 // the issuer cannot be reached. A token with an unknown kid makes it ask again,
 // at most once a minute, so that a rotation is seen at once and a flood of
 // unknown kids is not passed on. At most 64 KiB are read; redirects are not
-// followed. A nil client means one with a timeout of 10 seconds; now is the clock.
+// followed. Plain http is refused but for a loopback address: who can change the
+// answer can sign in as anybody. A nil client means one with a timeout of 10
+// seconds; now is the clock. Make one source and share it.
 func HTTPKeySource(url string, client *http.Client, now func() time.Time) func(context.Context) (*KeySet, error) {
 	s := &keySource{url: url, client: httpClient(client, 0), now: now, busy: make(chan struct{}, 1)}
 	return func(ctx context.Context) (*KeySet, error) { return s.get(ctx, keysFresh) }
@@ -52,7 +57,9 @@ type keySource struct {
 }
 
 // get returns a set that is younger than fresh, or the last one if there was an
-// attempt within keysInterval or the attempt fails within keysStale.
+// attempt within keysInterval or the attempt fails within keysStale. While one
+// caller asks, the others go on with the last one: a slow issuer holds up nobody
+// but who has a token with an unknown kid.
 func (s *keySource) get(ctx context.Context, fresh time.Duration) (*KeySet, error) {
 	if set, err := s.cached(fresh); set != nil || err != nil {
 		return set, err
@@ -60,8 +67,16 @@ func (s *keySource) get(ctx context.Context, fresh time.Duration) (*KeySet, erro
 	select {
 	case s.busy <- struct{}{}:
 		defer func() { <-s.busy }()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	default:
+		if set, _ := s.cached(keysStale); set != nil && fresh > 0 {
+			return set, nil
+		}
+		select {
+		case s.busy <- struct{}{}:
+			defer func() { <-s.busy }()
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
 	}
 	if set, err := s.cached(fresh); set != nil || err != nil { // fetched while we waited
 		return set, err
@@ -99,6 +114,9 @@ func (s *keySource) cached(fresh time.Duration) (*KeySet, error) {
 }
 
 func (s *keySource) fetch(ctx context.Context) (*KeySet, error) {
+	if u, err := neturl.Parse(s.url); err != nil || u.Scheme != "https" && !loopback(u.Hostname()) {
+		return nil, errPlain
+	}
 	body, err := fetch(ctx, s.client, s.url, maxKeySet, "application/jwk-set+json", "application/json")
 	if err != nil {
 		return nil, err
@@ -109,6 +127,13 @@ func (s *keySource) fetch(ctx context.Context) (*KeySet, error) {
 	}
 	set.refresh = func(ctx context.Context) (*KeySet, error) { return s.get(ctx, 0) }
 	return set, nil
+}
+
+// loopback reports whether host is an address of this machine. A name, localhost
+// too, is not: a resolver decides where it leads.
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
 }
 
 // httpClient copies c with a timeout and at most that many redirects, none of

@@ -157,6 +157,51 @@ func TestHTTPKeySourceFailures(t *testing.T) {
 	})
 }
 
+// TestSlowIssuerHoldsUpNobody: while one caller waits for newer keys, the others
+// go on with those they have. Before, all of them waited.
+func TestSlowIssuerHoldsUpNobody(t *testing.T) {
+	s := newKeyServer(t, edJWK(edKey("issuer"), "ed"))
+	v, raw := s.verifier(t), forged(edKey("issuer"), edHeader(), goodClaims())
+	expectPass(t, v, raw)
+	s.pass(keysFresh)
+	asked, answer := make(chan bool), make(chan bool)
+	s.answer.Store(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked <- true
+		<-answer
+		http.NotFound(w, r)
+	}))
+	var wg sync.WaitGroup
+	wg.Go(func() { expectPass(t, v, raw) })
+	<-asked
+	// Whoever waits on a context that has ended gets nothing: this one does not wait.
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := v.Verify(ended, raw); err != nil {
+		t.Errorf("held up: %v", err)
+	}
+	close(answer)
+	wg.Wait()
+	s.expectHits(t, 2)
+}
+
+// TestKeysOverPlainHTTP: whoever can change the keys on their way can sign in as
+// anybody, so nothing is asked for.
+func TestKeysOverPlainHTTP(t *testing.T) {
+	client := &http.Client{Transport: roundTrip(func(*http.Request) (*http.Response, error) {
+		t.Error("the keys were asked for")
+		return nil, errors.New("unreachable")
+	})}
+	for _, url := range []string{"http://penname.example/jwks", "http://localhost/jwks", "http://127.0.0.1.evil.example/jwks", "ftp://penname.example/jwks"} {
+		v := newVerifier(t)
+		v.Keys = HTTPKeySource(url, client, v.Now)
+		expect(t, v, forged(edKey("issuer"), edHeader(), goodClaims()), ErrKeysUnavailable)
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
 // opaque signs as a key does that cannot be taken out of its store.
 type opaque struct {
 	key  jose.JSONWebKey

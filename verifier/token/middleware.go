@@ -26,7 +26,11 @@ func FromContext(ctx context.Context) (*Token, bool) {
 // [FromContext] returns. It reads one Authorization header, of scheme Bearer
 // (RFC 6750) or DPoP with one DPoP header (RFC 9449, section 7.1). A token that is
 // bound to a key is refused as Bearer, and a token that is not bound as DPoP.
-// Nothing is read from the query or the body.
+// Nothing is read from the query or the body. An API sets v.Typ to [TypAccess].
+//
+// A proof is for the URL as the client spells it: v.Origin and the path of the
+// request. So Middleware goes outside of [http.StripPrefix]; behind a proxy that
+// cuts off a part of the path, v.Origin ends with that part.
 //
 // Everything else is answered with 401, or 503 when keys or replays cannot be
 // checked, a WWW-Authenticate header and a problem document (RFC 9457) whose
@@ -69,7 +73,7 @@ func (v *Verifier) authenticate(r *http.Request, replay ReplayGuard) (*Token, er
 	if !isDPoP && !strings.EqualFold(scheme, "Bearer") {
 		return nil, errNoToken
 	}
-	t, err := v.Verify(r.Context(), raw)
+	t, err := v.check(r.Context(), raw)
 	if err != nil {
 		return nil, err
 	}
@@ -82,6 +86,10 @@ func (v *Verifier) authenticate(r *http.Request, replay ReplayGuard) (*Token, er
 		if err := v.checkProof(r, t, replay); err != nil {
 			return nil, err
 		}
+	}
+	// Last: who stole a token and lacks its key must not use it up.
+	if err := v.useUp(r.Context(), t); err != nil {
+		return nil, err
 	}
 	return t, nil
 }

@@ -42,6 +42,7 @@ var (
 
 	ErrKeysUnavailable   = refusal.New(unavailable, "token.keys_unavailable", "The issuer's keys cannot be read now; try again later.")
 	ErrReplayUnavailable = refusal.New(unavailable, "token.replay_unavailable", "Whether this was used before cannot be established now; try again later.")
+	ErrNoStatusSource    = refusal.New(unavailable, "token.no_status_source", "The token carries a status and the verifier has no source for it; its operator must set Status, see NewHTTPStatusSource.")
 	ErrMisconfigured     = refusal.New(unavailable, "token.misconfigured", "The verifier lacks Issuer, Audience, Keys or (for DPoP) Origin; its operator must set them.")
 	ErrCannotSign        = refusal.New(invalid, "token.cannot_sign", "The key cannot sign; use an Ed25519 or P-256 private key.")
 	ErrStatusListInvalid = refusal.New(invalid, "token.bad_status_list", "The status list lacks its URI or a time, or is too large; mend it before signing.")

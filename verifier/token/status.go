@@ -227,12 +227,14 @@ func (s *HTTPStatusSource) Withdrawn(ctx context.Context, uri string, index int)
 	}
 	now := s.now()
 	if !now.Before(c.until) {
-		c.list, c.until = nil, now.Add(statusRetry)
+		c.list = nil
 		list, err := s.fetch(ctx, uri, now)
-		if ctx.Err() != nil { // the caller's haste says nothing about the server
-			c.until = now
-		}
-		if err != nil {
+		switch {
+		case ctx.Err() != nil: // the caller's haste says nothing about the server
+			return false, ErrStatusUnknown.Because(ctx.Err())
+		case err != nil:
+			// From now, not from then: who waited meanwhile must not wait for a slow server, too.
+			c.until = s.now().Add(statusRetry)
 			return false, ErrStatusUnknown.Because(err)
 		}
 		c.list, c.until = list, list.keepUntil(now)

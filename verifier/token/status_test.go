@@ -192,7 +192,7 @@ func TestT51StatusClaim(t *testing.T) {
 	expectPass(t, v, status(object{"status_list": object{"idx": 1, "uri": listURI}}))
 	expect(t, v, status(object{"status_list": object{"idx": 13, "uri": listURI}}), ErrInactive)
 	t.Run("T51 status without a source", func(t *testing.T) {
-		expect(t, newVerifier(t), forged(edKey("issuer"), edHeader(), withStatus(1)), ErrStatusUnknown)
+		expect(t, newVerifier(t), forged(edKey("issuer"), edHeader(), withStatus(1)), ErrNoStatusSource)
 	})
 }
 
@@ -312,6 +312,29 @@ func TestHTTPStatusSourceAsksOnce(t *testing.T) {
 	wg.Wait()
 	if n := s.hits.Load(); n != 1 {
 		t.Errorf("%d requests for one list", n)
+	}
+}
+
+// TestT51SlowStatusServer: a server that takes ten seconds to fail costs one
+// caller those ten seconds. Before, each who waited went on to wait for it, too.
+func TestT51SlowStatusServer(t *testing.T) {
+	s := newListServer(t)
+	source := s.source(t)
+	s.serve(func(w http.ResponseWriter, _ *http.Request) {
+		s.now = s.now.Add(statusRetry)
+		http.Error(w, "", http.StatusGatewayTimeout)
+	})
+	for range 3 {
+		_, err := source.Withdrawn(t.Context(), s.uri(), 0)
+		expectRefusal(t, err, ErrStatusUnknown)
+	}
+	if n := s.hits.Load(); n != 1 {
+		t.Errorf("%d requests to a server that just failed", n)
+	}
+	s.serve(s.list(goodList()))
+	s.now = s.now.Add(statusRetry)
+	if _, err := source.Withdrawn(t.Context(), s.uri(), 0); err != nil {
+		t.Errorf("later: %v", err)
 	}
 }
 

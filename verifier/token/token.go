@@ -26,9 +26,10 @@ type Verifier struct {
 	Issuer string
 	// Audience is this platform's client_id. A token for this and another platform is refused.
 	Audience string
-	// Keys returns the issuer's keys: HTTPKeySource, or StaticKeys for a platform that is offline.
+	// Keys returns the issuer's keys: HTTPKeySource, which follows their rotation, or
+	// StaticKeys for a program that is offline and gets them in another way.
 	Keys func(context.Context) (*KeySet, error)
-	// Typ is the one type of token expected, TypID if empty.
+	// Typ is the one type of token expected: TypID, also if empty, for a sign-in; TypAccess for an API.
 	Typ string
 	// Now is the clock, time.Now if nil.
 	Now func() time.Time
@@ -36,7 +37,8 @@ type Verifier struct {
 	Leeway time.Duration
 	// MaxAge is how long after iat a token is accepted, DefaultMaxAge if zero.
 	MaxAge time.Duration
-	// Status says whether a token was withdrawn. Nil: a token must carry no status. Otherwise it must carry one.
+	// Status says whether a token was withdrawn: NewHTTPStatusSource. Penname's tokens
+	// carry a status, and are refused without a source: nil is for an issuer that sets none.
 	Status StatusSource
 	// SingleUse, if set, accepts each token once, by its jti.
 	SingleUse ReplayGuard
@@ -74,6 +76,7 @@ type Token struct {
 }
 
 // StaticKeys returns a source that always gives the same keys, for [Verifier.Keys].
+// Tokens that are signed with a key that came later are refused with [ErrUnknownKid].
 func StaticKeys(s *KeySet) func(context.Context) (*KeySet, error) {
 	return func(context.Context) (*KeySet, error) { return s, nil }
 }
@@ -88,6 +91,18 @@ func StaticKeys(s *KeySet) func(context.Context) (*KeySet, error) {
 //
 // When keys or status cannot be had, nothing is accepted.
 func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
+	t, err := v.check(ctx, raw)
+	if err == nil {
+		err = v.useUp(ctx, t)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return t, nil
+}
+
+// check is Verify without the single use.
+func (v *Verifier) check(ctx context.Context, raw string) (*Token, error) {
 	if v.Issuer == "" || v.Audience == "" || v.Keys == nil {
 		return nil, ErrMisconfigured
 	}
@@ -113,12 +128,14 @@ func (v *Verifier) Verify(ctx context.Context, raw string) (*Token, error) {
 	if err := v.checkStatus(ctx, t); err != nil {
 		return nil, err
 	}
-	if v.SingleUse != nil {
-		if err := useOnce(ctx, v.SingleUse, ErrReplayed, t.Expiry.Add(v.Leeway), t.Issuer, t.ID); err != nil {
-			return nil, err
-		}
-	}
 	return t, nil
+}
+
+func (v *Verifier) useUp(ctx context.Context, t *Token) error {
+	if v.SingleUse == nil {
+		return nil
+	}
+	return useOnce(ctx, v.SingleUse, ErrReplayed, t.Expiry.Add(v.Leeway), t.Issuer, t.ID)
 }
 
 func (v *Verifier) now() time.Time {
@@ -141,7 +158,10 @@ func (v *Verifier) checkStatus(ctx context.Context, t *Token) error {
 	if v.Status == nil && t.StatusURI == "" {
 		return nil
 	}
-	if v.Status == nil || t.StatusURI == "" { // an absent claim is a rejection
+	if v.Status == nil {
+		return ErrNoStatusSource
+	}
+	if t.StatusURI == "" { // an absent claim is a rejection
 		return ErrStatusUnknown
 	}
 	withdrawn, err := v.Status.Withdrawn(ctx, t.StatusURI, t.StatusIndex)
