@@ -156,9 +156,20 @@ func TestH11CrossSitePostRefused(t *testing.T) {
 		"null origin":    func(r *http.Request) { r.Header.Set("Origin", "null") },
 	} {
 		for _, path := range []string{"/enrol", "/sign-out", "/authorize/x", "/v1/warrants"} {
-			if a := send(t, "POST", tb.origin+path, "application/x-www-form-urlencoded", "", edit); a.StatusCode != http.StatusForbidden {
-				t.Errorf("%s with %s: %d", path, name, a.StatusCode)
+			a := send(t, "POST", tb.origin+path, "application/x-www-form-urlencoded", "", edit)
+			if a.StatusCode != http.StatusForbidden || a.code(t) != "server.cross_site" || a.Header.Get("Cache-Control") != "no-store" {
+				t.Errorf("%s with %s: %d %s", path, name, a.StatusCode, a.body)
 			}
+		}
+		// A platform's page may post what it could also link to. It is a question
+		// to the person, never their answer.
+		request := url.Values{
+			"client_id": {tb.town.id}, "redirect_uri": {tb.town.origin + "/callback"}, "response_type": {"code"}, "scope": {"openid"},
+			"code_challenge": {strings.Repeat("A", 43)}, "code_challenge_method": {"S256"}, "decision": {"allow"},
+		}
+		a := send(t, "POST", tb.origin+"/authorize", "application/x-www-form-urlencoded", request.Encode(), edit)
+		if a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Prove my identity") {
+			t.Errorf("an authorization request with %s: %d %s", name, a.StatusCode, a.body)
 		}
 	}
 }

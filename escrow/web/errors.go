@@ -18,6 +18,8 @@ var (
 		"too many requests from this address: wait a second and try again")
 	errNoRoute = refusal.New(refusal.NotFound, "server.no_such_page",
 		"there is nothing at this address: check it for a typing mistake")
+	errCrossSite = refusal.New(refusal.Denied, "server.cross_site",
+		"another site sent this request: open the page here and press the button yourself")
 	errMethod = refusal.New(refusal.Invalid, "server.method_not_allowed",
 		"this address does not take that method")
 	errBody = refusal.New(refusal.Invalid, "server.malformed_body",

@@ -101,7 +101,7 @@ func New(c Config) (*Server, error) {
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.security, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: false, LogErrorFunc: s.logPanic,
-	}), middleware.BodyLimit(maxBody), s.accessLog)
+	}), middleware.BodyLimit(maxBody), s.accessLog, sameSite())
 
 	e.GET("/healthz", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
 	e.GET("/style.css", s.pages.style)
@@ -117,11 +117,26 @@ func New(c Config) (*Server, error) {
 			s.apiRoutes(e)
 		}
 	}
-	// Cross-site requests that change something are refused (ATTACKS H11). The
-	// OpenID endpoints for platforms are not browser requests and pass: they
-	// carry neither Origin nor Sec-Fetch-Site.
-	s.handler = http.NewCrossOriginProtection().Handler(e)
+	s.handler = e
 	return s, nil
+}
+
+// sameSite refuses cross-site requests that change something (ATTACKS H11). The
+// OpenID endpoints for platforms are not browser requests and pass: they carry
+// neither Origin nor Sec-Fetch-Site. OpenID Connect Core, 3.1.2.1: a platform's
+// page may post an authorization request, which package openid never takes for
+// the person's answer.
+func sameSite() echo.MiddlewareFunc {
+	protection := http.NewCrossOriginProtection()
+	protection.AddInsecureBypassPattern("POST /authorize")
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			if protection.Check(c.Request()) != nil {
+				return errCrossSite
+			}
+			return next(c)
+		}
+	}
 }
 
 // ServeHTTP implements http.Handler.

@@ -19,6 +19,7 @@ import (
 const (
 	maxKeys         = 100
 	refetchInterval = time.Minute
+	keysFresh       = time.Hour // a key that the provider withdrew is accepted for no longer
 )
 
 // allowedAlgs are the asymmetric signatures of RFC 7518 and RFC 8037. What the
@@ -39,6 +40,7 @@ type keySet struct {
 
 	mu        sync.Mutex
 	keys      []jose.JSONWebKey
+	fetched   time.Time // when keys were
 	refetched time.Time // the last fetch that a token caused
 }
 
@@ -56,18 +58,23 @@ func (s *keySet) verify(ctx context.Context, raw string) (payload []byte, typ st
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if payload, err := verifyWith(s.keys, jws); err == nil {
+	now := s.now()
+	stale := now.Sub(s.fetched).Abs() >= keysFresh
+	if payload, err := verifyWith(s.keys, jws); err == nil && !stale {
 		return payload, typ, nil
 	}
 	// OpenID Connect Core, 10.1.1: an unfamiliar kid means that keys were
 	// rotated, and the set is fetched again. Anybody can send an unfamiliar
 	// kid, so it is fetched at most once in refetchInterval.
-	if now := s.now(); s.refetched.IsZero() || now.Sub(s.refetched).Abs() >= refetchInterval {
+	switch {
+	case s.refetched.IsZero() || now.Sub(s.refetched).Abs() >= refetchInterval:
 		s.refetched = now
 		// One impatient caller must not use up the fetch of all.
 		if err := s.fetch(context.WithoutCancel(ctx)); err != nil {
 			return nil, "", err
 		}
+	case stale:
+		return nil, "", ErrUnavailable.Because(errors.New("the key set is too old, and could not be fetched a moment ago"))
 	}
 	payload, err = verifyWith(s.keys, jws)
 	return payload, typ, err
@@ -151,7 +158,7 @@ func (s *keySet) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.keys = keys
+	s.keys, s.fetched = keys, s.now()
 	return nil
 }
 
