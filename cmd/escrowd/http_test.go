@@ -220,6 +220,16 @@ func TestR13R17CallbackBelongsToOneBrowserOnce(t *testing.T) {
 	if callback == nil {
 		t.Fatal("no callback")
 	}
+	// A link to a made-up callback, which the browser follows with its cookies,
+	// does not end the sign-in that waits.
+	forged := *callback
+	forged.RawQuery = "code=x&state=" + strings.Repeat("x", 43)
+	if err := b.open(t.Context(), forged.String()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.shows(http.StatusBadRequest, "proofing_failed.bad_state"); err != nil {
+		t.Fatal(err)
+	}
 	stranger := newBrowser()
 	if err := stranger.open(t.Context(), callback.String()); err != nil {
 		t.Fatal(err)

@@ -115,6 +115,7 @@ func (p *platform) login(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	p.flows[state] = f
 	p.mu.Unlock()
+	p.setCookie(w, p.id+"-state", state)
 	http.Redirect(w, r, p.oauth.AuthCodeURL(state, oidc.Nonce(f.nonce), oauth2.S256ChallengeOption(f.verifier)), http.StatusSeeOther)
 }
 
@@ -132,15 +133,24 @@ func (p *platform) callback(w http.ResponseWriter, r *http.Request) {
 	}
 	cookie := rand.Text()
 	p.sessions[cookie], p.renewals[t.Subject] = t, renewal
-	http.SetCookie(w, &http.Cookie{ //nolint:gosec // the sandbox has no TLS
-		Name: p.id, Value: cookie, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
-	})
+	p.setCookie(w, p.id, cookie)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (p *platform) setCookie(w http.ResponseWriter, name, value string) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // the sandbox has no TLS
+		Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
 }
 
 // signIn ends a sign-in and returns its token and refresh token.
 func (p *platform) signIn(r *http.Request) (t *token.Token, renewal string, err error) {
 	q := r.URL.Query()
+	// RFC 9700, 2.1: a sign-in ends in the browser in which it began. Without this,
+	// a link can sign somebody in as another.
+	if c, err := r.Cookie(p.id + "-state"); err != nil || c.Value != q.Get("state") {
+		return nil, "", errors.New("unknown state")
+	}
 	p.mu.Lock()
 	f, ok := p.flows[q.Get("state")]
 	delete(p.flows, q.Get("state"))

@@ -89,7 +89,6 @@ func (s *Server) enrolled(c echo.Context) error {
 	if !s.sessions.get(c.Request(), "flow", &f) {
 		return errFlow
 	}
-	s.sessions.clear(c.Response(), "flow")
 	if !s.Now().Before(f.Expires) {
 		return errFlowExpired
 	}
@@ -100,6 +99,7 @@ func (s *Server) enrolled(c echo.Context) error {
 	if query.Get("state") != f.Flow.State {
 		return errFlow // before the state is used up: a forged callback must not end the real one
 	}
+	s.sessions.clear(c.Response(), "flow")
 	first, err := s.Once.Use(ctx, sha256.Sum256([]byte("flow\x00"+f.Flow.State)), nextHour(f.Expires))
 	if err != nil {
 		return err
