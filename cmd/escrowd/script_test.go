@@ -244,6 +244,14 @@ func (s *scene) person(ts *testscript.TestScript, args []string) error {
 		}
 		fmt.Fprintln(ts.Stdout(), text(b.page.root))
 		return s.service.keep(ctx)
+	case "signs-out-everywhere":
+		if err := b.open(ctx, s.origin+"/me"); err != nil {
+			return err
+		}
+		if err := b.press(ctx, "Sign out everywhere", nil); err != nil {
+			return err
+		}
+		return b.shows(200, "Your sign-ins at all platforms have ended")
 	case "opens":
 		return b.open(ctx, args[2])
 	case "sees":

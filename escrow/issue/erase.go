@@ -43,19 +43,10 @@ type Erasures interface {
 // a ban holds, with a record that is sealed afresh. Asking again returns the
 // same receipt.
 //
-// end is called for each pseudonym that p holds on the platforms, to end its
-// sign-ins there: now is the only time at which anybody knows whose they are.
-// It is called before the wish is written, so that a crash leaves none behind,
-// and after it, for a sign-in that came between the two.
+// The sign-ins end before the wish is written, so that a crash leaves none
+// behind, and again after it, for one that came between the two.
 func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end func(context.Context, token.Pseudonym) error) (Receipt, error) {
-	endAll := func() error {
-		names, err := s.PenNames(ctx, p, platforms)
-		for _, n := range names {
-			err = errors.Join(err, end(ctx, n.Pseudonym))
-		}
-		return err
-	}
-	if err := endAll(); err != nil {
+	if err := s.EndSignIns(ctx, p, platforms, end); err != nil {
 		return Receipt{}, err
 	}
 	r := Receipt{Label: p.Label, Day: day(s.Now())}
@@ -64,5 +55,16 @@ func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end fu
 	if err != nil {
 		return Receipt{}, err
 	}
-	return r, endAll()
+	return r, s.EndSignIns(ctx, p, platforms, end)
+}
+
+// EndSignIns calls end for each pseudonym that p holds on the platforms, one
+// after the other. It takes the person to be there: nobody else knows which
+// pseudonyms are theirs.
+func (s *Issuer) EndSignIns(ctx context.Context, p Person, platforms []string, end func(context.Context, token.Pseudonym) error) error {
+	names, err := s.PenNames(ctx, p, platforms)
+	for _, n := range names {
+		err = errors.Join(err, end(ctx, n.Pseudonym))
+	}
+	return err
 }

@@ -35,8 +35,9 @@ func everyPage(t *testing.T) map[string]string {
 		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"SignedIn": false},
 		"consent.html": consentPage{Platform: "Town Square"}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x"},
 		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
-		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
-		"delete.html":     nil, "deleted.html": issue.Receipt{Label: "x"},
+		"me.html noticed":               mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
+		"me.html signed out everywhere": mePage{Welcome: "out", PenNames: mine, Names: names},
+		"delete.html":                   nil, "deleted.html": issue.Receipt{Label: "x"},
 		"refused.html": problem{Title: errNoRoute.Mend, Code: errNoRoute.Code}, "refused.html signed out": problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
 		"refused.html platform": problem{Title: "x", Code: "openid.redirect_uri"},
 	} {

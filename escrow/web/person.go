@@ -45,6 +45,7 @@ func (s *Server) personRoutes(e *echo.Echo) error {
 	e.GET("/me", s.me)
 	e.GET("/me/delete", s.askErasure)
 	e.POST("/me/delete", s.erase)
+	e.POST("/me/sign-out-everywhere", s.signOutEverywhere)
 	e.POST("/sign-out", s.signOut)
 	h := echo.WrapHandler(s.provider.Handler())
 	for _, path := range []string{
@@ -212,6 +213,19 @@ func (s *Server) erase(c echo.Context) error {
 		s.OnErase()
 	}
 	return s.pages.render(c.Response(), http.StatusOK, "deleted.html", receipt)
+}
+
+// signOutEverywhere ends the sign-ins at platforms, for who lost a device: what is
+// on it cannot renew them any more.
+func (s *Server) signOutEverywhere(c echo.Context) error {
+	who, err := s.who(c.Request())
+	if err != nil {
+		return err
+	}
+	if err := s.Issuer.EndSignIns(c.Request().Context(), who.Person, s.platformIDs(), s.provider.End); err != nil {
+		return err
+	}
+	return c.Redirect(http.StatusSeeOther, "/me?welcome=out")
 }
 
 func (s *Server) signOut(c echo.Context) error {

@@ -1,7 +1,8 @@
 // Package web is the edge: pages for the person, the JSON API for courts and
 // custodians, and the one table from refusals to HTTP. No Echo type leaves it.
 //
-//	person     GET /  POST /enrol  GET /enrol/callback  GET /me  GET, POST /me/delete  POST /sign-out
+//	person     GET /  POST /enrol  GET /enrol/callback  GET /me  GET, POST /me/delete
+//	           POST /me/sign-out-everywhere  POST /sign-out
 //	platform   the OpenID provider (package openid), consent page included
 //	court      POST /v1/warrants  GET /v1/warrants/{case}  GET /v1/warrants/{case}/package
 //	custodian  GET /v1/cases  GET /v1/cases/{case}  POST /v1/cases/{case}/decisions
