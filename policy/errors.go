@@ -6,6 +6,7 @@ import "github.com/penname/penname/verifier/refusal"
 var (
 	ErrTooLarge         = refusal.New(refusal.Invalid, "warrant.too_large", "The document is larger than any warrant can be; send the compact JWS only.")
 	ErrUnsigned         = refusal.New(refusal.Unauthenticated, "warrant.unsigned", "The warrant must be a compact JWS, signed with EdDSA or ES256 by the issuing authority.")
+	ErrDraft            = refusal.New(refusal.Invalid, "warrant.bad_draft", "The draft is not the JSON of a warrant: correct what stands at the place named here; `escrow warrant sign --help` shows a whole one.")
 	ErrMalformed        = refusal.New(refusal.Invalid, "warrant.malformed", "The warrant is not canonical JSON of the published form; make it with `escrow warrant sign`.")
 	ErrUnknownAuthority = refusal.New(refusal.Unauthenticated, "warrant.unknown_authority", "The issuing authority is not in the bundle in force; only courts and authorities named there can sign.")
 	ErrSignerKey        = refusal.New(refusal.Unauthenticated, "warrant.signer_key_not_valid", "The key that signed is not one of the authority's, or was not valid when it signed.")

@@ -4,8 +4,10 @@ import (
 	"crypto"
 	"encoding/base64"
 	"errors"
+	"fmt"
 
 	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/penname/penname/verifier/proof"
 )
@@ -40,6 +42,19 @@ func (b *Bundle) HasCustodianKey(thumbprint string) bool {
 	return false
 }
 
+// place says where in a draft an error is, and nothing of what stands there.
+func place(err error) error {
+	var meaning *jsonv2.SemanticError
+	if errors.As(err, &meaning) && meaning.JSONPointer != "" {
+		return fmt.Errorf("at %s, byte %d", meaning.JSONPointer, meaning.ByteOffset)
+	}
+	var form *jsontext.SyntacticError
+	if errors.As(err, &form) {
+		return fmt.Errorf("at byte %d", form.ByteOffset)
+	}
+	return errors.New("not a JSON object")
+}
+
 // ParseDraft reads an unsigned warrant as a person writes it: any order and
 // spacing, and what the signing program fills in may be left out. A field that
 // does not exist is an error.
@@ -49,7 +64,7 @@ func ParseDraft(b []byte) (*Warrant, error) {
 	}
 	var w Warrant
 	if err := jsonv2.Unmarshal(b, &w, jsonv2.RejectUnknownMembers(true)); err != nil {
-		return nil, ErrMalformed.Because(errors.New("not the JSON object of a warrant"))
+		return nil, ErrDraft.Because(place(err))
 	}
 	return &w, nil
 }

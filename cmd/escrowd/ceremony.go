@@ -273,7 +273,7 @@ func ceremonyServe() *cobra.Command {
 			return withBoard(cmd, func(r *disclose.Registrar) error {
 				ln, err := net.Listen("tcp", listen)
 				if err != nil {
-					return err
+					return errListen.Because(err)
 				}
 				scheme := "http"
 				if config != nil {

@@ -324,6 +324,7 @@ func devCommand() *cobra.Command {
 
 func runSandbox(ctx context.Context, o devOptions, once bool, out io.Writer) (err error) {
 	start := time.Now()
+	o.behind = storyTime
 	t, err := startTestbed(ctx, o)
 	if err != nil {
 		return err
@@ -333,14 +334,20 @@ func runSandbox(ctx context.Context, o devOptions, once bool, out io.Writer) (er
 			err = cerr
 		}
 	}()
-	fmt.Fprintf(out, "Penname sandbox: PostgreSQL, an identity provider, two platforms, three custodians (started in %.1f s)\nFirst key halves: %s\n\n",
+	fmt.Fprintf(out, "Penname sandbox: PostgreSQL, an identity provider, two platforms, three custodians (started in %.1f s)\nKey service: %s\n\n",
 		time.Since(start).Seconds(), t.keyName)
-	if err := playStory(ctx, t, out); err != nil || once {
-		if err == nil {
-			fmt.Fprintf(out, "\nEvery step held (%.1f s in all).\n", time.Since(start).Seconds())
-		}
+	s := newStory(t, out)
+	if err := s.play(ctx); err != nil {
 		return err
 	}
+	if once {
+		fmt.Fprintf(out, "\nEvery step held (%.1f s in all).\n", time.Since(start).Seconds())
+		return nil
+	}
+	if err := s.file(ctx); err != nil { // another warrant, for who tries next
+		return err
+	}
+	chidi := t.path("custodians", "chidi")
 	fmt.Fprintf(out, `
 Every step held. The sandbox stays up; stop it with Ctrl-C.
   Penname            %s
@@ -348,10 +355,12 @@ Every step held. The sandbox stays up; stop it with Ctrl-C.
   School Forum       %s
   identity provider  %s
 Three things to try next:
-  1. open %s and sign in as one of the test people
-  2. go run ./cmd/escrow log audit --bundle %s --server %s
-  3. go run ./cmd/escrow custodian list --home %s --passphrase-file %s
-`, t.origin, t.town.origin, t.school.origin, t.identity, t.town.origin, t.path("bundle.json"), t.origin, t.path("custodians", "chidi"), passphraseFile(t.path("custodians", "chidi")))
+  1. open %s in a browser and sign in as one of the test people
+  2. audit the public log yourself:
+     go run ./cmd/escrow log audit --bundle %s --server %s
+  3. be the custodian Chidi: a second warrant waits. Check it, then approve or refuse it:
+     go run ./cmd/escrow custodian review %s --home %s --passphrase-file %s
+`, t.origin, t.town.origin, t.school.origin, t.identity, t.town.origin, t.path("bundle.json"), t.origin, s.caseID, chidi, passphraseFile(chidi))
 	<-ctx.Done()
 	return nil
 }

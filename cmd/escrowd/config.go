@@ -42,7 +42,7 @@ var (
 	errConfigTLS = refusal.New(refusal.Invalid, "config.bad_certificate",
 		"tls_cert and tls_key must be a PEM certificate, with its chain, and its key: renew or correct them")
 	errListen = refusal.New(refusal.Unavailable, "config.cannot_listen",
-		"the address in listen cannot be used: stop what listens there, or name another")
+		"the address to listen on cannot be used: stop what listens there, or name another")
 	errConfigTokenKey = refusal.New(refusal.Invalid, "config.token_key_not_in_bundle",
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",

@@ -99,6 +99,7 @@ type devOptions struct {
 	progress  io.Writer
 	postgres  []string         // further settings of PostgreSQL
 	people    []sandbox.Person // of the identity provider; nil for the sandbox's
+	behind    time.Duration    // how far the clock is behind when it starts
 }
 
 // startTestbed starts everything; Close stops it.
@@ -107,6 +108,7 @@ func startTestbed(ctx context.Context, o devOptions) (_ *testbed, err error) {
 		return nil, err
 	}
 	t := &testbed{clock: &clock{}, witness: map[string]*outage{}, log: slog.New(slog.NewJSONHandler(o.logOutput, nil))}
+	t.clock.Advance(-o.behind)
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	t.cancel = cancel
 	t.group, run = errgroup.WithContext(run)
@@ -160,7 +162,7 @@ type world struct {
 func (t *testbed) listen(address string) (net.Listener, string, error) {
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, "", err
+		return nil, "", errListen.Because(err)
 	}
 	return ln, "http://" + ln.Addr().String(), nil
 }

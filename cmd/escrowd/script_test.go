@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -459,5 +460,37 @@ func TestStory(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestThreeThingsToTry: what the sandbox says to try next works as it stands
+// there, with the program that it names and this machine's clock.
+func TestThreeThingsToTry(t *testing.T) {
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	out, w := io.Pipe()
+	done := make(chan int, 1)
+	go func() {
+		done <- run(ctx, []string{"dev"}, w, os.Stderr)
+		w.Close()
+	}()
+	lines, tried := bufio.NewScanner(out), 0
+	for tried < 2 && lines.Scan() {
+		line, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), "go run ./cmd/escrow ")
+		if !ok {
+			continue
+		}
+		tried++
+		var said bytes.Buffer
+		env := command.System()
+		env.Stdout, env.Stderr = &said, &said
+		if code := command.Run(ctx, strings.Fields(line), env); code != 0 {
+			t.Errorf("%s: exit code %d: %s", line, code, said.String())
+		}
+	}
+	stop()
+	go io.Copy(io.Discard, out) //nolint:errcheck // ends with the sandbox
+	if code := <-done; code != 0 || tried != 2 {
+		t.Errorf("exit code %d, and %d things to try", code, tried)
 	}
 }

@@ -328,3 +328,46 @@ func TestReceiptIsFoundInThePage(t *testing.T) {
 		}
 	}
 }
+
+// The draft that the help of escrow warrant sign shows is one, and what is
+// signed to a file is not printed as well.
+func TestExampleDraftIsSigned(t *testing.T) {
+	dir := t.TempDir()
+	key, out := filepath.Join(dir, "court.jwk"), filepath.Join(dir, "warrant.jws")
+	k, err := NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := k.MarshalJSON()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeSecret(key, raw); err != nil {
+		t.Fatal(err)
+	}
+	sign := func(draft string, args ...string) result {
+		var said, errs bytes.Buffer
+		p := &program{Env: Env{Stdin: strings.NewReader(draft), Stdout: &said, Stderr: &errs, Now: time.Now}}
+		code := p.run(t.Context(), append([]string{"warrant", "sign", "-", "--key", key}, args...))
+		return result{said.String(), errs.String(), code}
+	}
+	if r := sign(exampleDraft); r.code != 0 || strings.Count(r.out, ".") != 2 {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	r := sign(exampleDraft, "--out", out)
+	signed, err := os.ReadFile(out)
+	if err != nil || r.code != 0 || strings.Contains(r.out, string(signed)) || !strings.HasPrefix(r.out, "signed: "+out) {
+		t.Errorf("%d %s%s %v", r.code, r.out, r.errs, err)
+	}
+	for _, c := range []struct{ old, new, says string }{
+		{`"kind"`, `"knid"`, "(at /knid, byte 4"},
+		{`"2027-01-21T00:00:00Z"`, `"21 January"`, "(at /secrecy/ends, byte "},
+		{`"fields": ["name"]`, `"fields": "name"`, "(at /fields, byte "},
+		{`},`, `}`, "(at byte "},
+		{`"authority": "county-court"`, `"authority": ""`, "(bad id or authority)"},
+	} {
+		if r := sign(strings.Replace(exampleDraft, c.old, c.new, 1)); r.code != 1 || !strings.Contains(r.errs, "warrant.bad_draft: ") || !strings.Contains(r.errs, c.says) {
+			t.Errorf("%s: %d %s", c.new, r.code, r.errs)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -54,6 +55,20 @@ func (p *program) warrantKeygen() *cobra.Command {
 		})
 }
 
+const exampleDraft = `{
+  "kind": "production", "authority": "county-court", "jurisdiction": "GB",
+  "file_number": "TC 118 of 2026", "legal_basis": "Investigatory Powers Act 2016, Part 3",
+  "offence_class": "threats-to-life", "offence": "Threats to kill", "max_penalty_months": 120,
+  "grounds": "The post in evidence, made under the pen name.",
+  "necessity": "No other way to find its author is known.",
+  "proportionality": "One pen name, and only who holds it.",
+  "targets": [{"pseudonym": "pen1…", "platform": "town-square", "evidence": "db708c87…"}],
+  "requester": {"name": "DS R. Amari", "organisation": "Thornley Police", "delivery_key": "pendk1.…"},
+  "fields": ["name"], "deadline": "ten_days", "audience": "https://penname.example",
+  "secrecy": {"ends": "2027-01-21T00:00:00Z", "reason": "The suspect could destroy evidence."}
+}
+`
+
 func (p *program) warrantSign() *cobra.Command {
 	var key, bundle, out string
 	c := leaf("sign DRAFT", "Sign a warrant: the draft is JSON, - is standard input",
@@ -78,6 +93,9 @@ func (p *program) warrantSign() *cobra.Command {
 				return err
 			}
 			signed, err := policy.SignWarrant(k, *w)
+			if errors.Is(err, policy.ErrMalformed) {
+				err = policy.ErrDraft.Because(errors.Unwrap(err))
+			}
 			if err != nil {
 				return err
 			}
@@ -86,11 +104,21 @@ func (p *program) warrantSign() *cobra.Command {
 					return err
 				}
 			}
-			return p.print(map[string]string{"warrant": signed}, signed)
+			text := signed
+			if out != "" {
+				text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s --evidence … --server …",
+					out, displayable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), out)
+			}
+			return p.print(map[string]string{"warrant": signed}, text)
 		})
+	c.Long = "Signs a warrant. The draft is JSON; - is standard input. What the bundle calls\n" +
+		"things has to be used for authority, offence class, platform and fields. This one\n" +
+		"asks for the name behind one pen name; id, times and the bundle's hash are filled in:\n\n" + exampleDraft +
+		"\nevidence is the SHA-256 of the file that the platform gave: sha256sum threats.jws.\n" +
+		"delivery_key is what escrow warrant keygen printed for the requester."
 	c.Flags().StringVar(&key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash")
-	c.Flags().StringVar(&out, "out", "", "file to write the signed warrant to, as well as printing it")
+	c.Flags().StringVar(&out, "out", "", "file to write the signed warrant to, instead of printing it")
 	return c
 }
 

@@ -15,8 +15,12 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-var errWitness = refusal.New(refusal.Invalid, "custodian.bad_witness",
-	"the folder has no complete witness: make one with escrow custodian witness init")
+var (
+	errWitness = refusal.New(refusal.Invalid, "custodian.bad_witness",
+		"the folder has no complete witness: make one with escrow custodian witness init")
+	errListen = refusal.New(refusal.Unavailable, "custodian.cannot_listen",
+		"the address to listen on cannot be used: stop what listens there, or name another with --listen")
+)
 
 // witnessConfig is witness.json in a custodian's folder. The cosigning key is
 // in witness.key, encrypted; what was seen is in witness-state.
@@ -37,7 +41,7 @@ func (p *program) custodianWitness(home *string) *cobra.Command {
 			defer done() //nolint:errcheck // a lock
 			ln, err := net.Listen("tcp", listen)
 			if err != nil {
-				return err
+				return errListen.Because(err)
 			}
 			if err := p.print(map[string]string{"address": "http://" + ln.Addr().String()}, "witness at http://"+ln.Addr().String()); err != nil {
 				return err
