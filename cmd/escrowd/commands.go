@@ -104,7 +104,7 @@ func (c *config) open(ctx context.Context, logs io.Writer) (_ *service, err erro
 }
 
 func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle) (_ *issuingSide, err error) {
-	i := &issuingSide{provider: c.IdentityProvider.Issuer}
+	i := &issuingSide{}
 	if i.cookieKey, err = readCookieKey(c.CookieKey); err != nil {
 		return nil, err
 	}

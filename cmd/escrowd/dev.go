@@ -293,7 +293,7 @@ func (t *testbed) startIdentityProvider(ctx, run context.Context, o devOptions, 
 	if err != nil {
 		return err
 	}
-	t.identity, i.provider = origin, origin
+	t.identity = origin
 	people := o.people
 	if people == nil {
 		people = sandbox.People()

@@ -174,6 +174,30 @@ func TestH11CrossSitePostRefused(t *testing.T) {
 	}
 }
 
+// TestH10FormsLeadToTheIdentityProvider: the policy of the pages lets the browser
+// go where the button leads, and to no platform but the one that asks.
+func TestH10FormsLeadToTheIdentityProvider(t *testing.T) {
+	tb := startForTest(t)
+	b := newBrowser()
+	if err := b.open(t.Context(), tb.town.origin); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.press(t.Context(), "Sign in with Penname", nil); err != nil {
+		t.Fatal(err)
+	}
+	policy := func(address string) string {
+		_, targets, _ := strings.Cut(send(t, "GET", address, "", "").Header.Get("Content-Security-Policy"), "form-action ")
+		return targets
+	}
+	if got, want := policy(tb.origin), "'self' "+tb.identity; got != want {
+		t.Errorf("the first page: %s, want %s", got, want)
+	}
+	got := policy(b.page.url.String())
+	if !strings.Contains(got, tb.identity) || !strings.Contains(got, tb.town.origin) || strings.Contains(got, tb.school.origin) {
+		t.Errorf("the page of a sign-in: %s", got)
+	}
+}
+
 // TestH14NoOpenRedirect: after the proof of identity a person returns to a
 // sign-in that waits, or to their own page, and nowhere else.
 func TestH14NoOpenRedirect(t *testing.T) {

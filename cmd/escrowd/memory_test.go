@@ -69,7 +69,7 @@ func issuingProcess() error {
 	if err != nil {
 		return err
 	}
-	i := &issuingSide{provider: c.Identity, tokenKeys: []openid.Key{{JWK: c.TokenKey}}}
+	i := &issuingSide{tokenKeys: []openid.Key{{JWK: c.TokenKey}}}
 	rand.Read(i.cookieKey[:])
 	w := wiring{log: slog.New(slog.NewJSONHandler(os.Stderr, nil)), now: time.Now, origin: c.Origin, issuing: i}
 	if w.bundle, err = policy.ParseBundle(c.Bundle); err != nil {

@@ -48,7 +48,6 @@ type issuingSide struct {
 	store        *postgres.Issuing
 	keys         issuingKeys
 	relyingParty *identity.RelyingParty
-	provider     string // the identity provider's origin
 	cookieKey    [32]byte
 	tokenKeys    []openid.Key
 	platforms    []openid.Platform
@@ -117,7 +116,7 @@ func (s *service) wireIssuing(c *web.Config, i *issuingSide) error {
 		return err
 	}
 	c.OpenID = openid.Config{Issuer: s.origin, Keys: i.tokenKeys, Platforms: platforms, Now: s.now}
-	c.Provider, c.Custodians, c.Quorum = i.provider, s.bundle.Custodians, s.bundle.Threshold
+	c.Custodians, c.Quorum = s.bundle.Custodians, s.bundle.Threshold
 	for _, p := range i.platforms {
 		c.Platforms = append(c.Platforms, web.Platform{ID: p.ID, Name: p.Name})
 	}

@@ -171,7 +171,7 @@ func TestContrast(t *testing.T) {
 // A page's forms lead to the identity provider and to the one platform it is
 // about: neither are others named, nor is an app locked out.
 func TestH10FormsLeadOnlyWhereTheyMust(t *testing.T) {
-	s := &Server{Config: Config{Provider: "https://id.example"}}
+	s := &Server{identity: "https://id.example"}
 	for want, uris := range map[string][]string{
 		"'self' https://id.example":                                        nil,
 		"'self' https://id.example https://square.example":                 {"https://square.example/a?b=1", "https://square.example/c"},

@@ -40,6 +40,7 @@ func (s *Server) personRoutes(e *echo.Echo) error {
 	if s.provider, err = openid.New(s.OpenID, s.OpenIDStore, s.authenticate); err != nil {
 		return err
 	}
+	s.identity = s.RelyingParty.Origin()
 	e.POST("/enrol", s.enrol)
 	e.GET("/enrol/callback", s.enrolled)
 	e.GET("/me", s.me)

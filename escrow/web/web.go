@@ -56,7 +56,6 @@ type Config struct {
 	CookieKey    [32]byte // seals session cookies (AES-256-GCM)
 	Once         Once
 	Platforms    []Platform
-	Provider     string             // origin of the identity provider, to which a form leads
 	Custodians   []policy.Custodian // who they are, for the first page,
 	Quorum       int                // and how many must agree
 	OpenID       openid.Config      // Authenticate is set by New
@@ -78,6 +77,7 @@ type Server struct {
 	Config
 	sessions sessions
 	provider *openid.Provider
+	identity string // origin of the identity provider, to which a form leads
 	pages    pages
 	handler  http.Handler
 }
@@ -177,8 +177,8 @@ func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 // address, and an app's own scheme only as a whole (CSP Level 3, 2.3.1).
 func (s *Server) contentPolicy(redirectURIs []string) string {
 	targets := []string{"'self'"}
-	if s.Provider != "" {
-		targets = append(targets, s.Provider)
+	if s.identity != "" {
+		targets = append(targets, s.identity)
 	}
 	for _, uri := range redirectURIs {
 		u, err := url.Parse(uri)

@@ -356,3 +356,17 @@ func FuzzIDTokenClaims(f *testing.F) {
 		}
 	})
 }
+
+// TestOriginIsWhereTheBrowserGoes: a policy that named the issuer, which can have
+// a path or another host, shut the identity provider out.
+func TestOriginIsWhereTheBrowserGoes(t *testing.T) {
+	rp := newOP(t).party(t)
+	_, begun := rp.Begin()
+	if !strings.HasPrefix(begun, rp.Origin()+"/") {
+		t.Errorf("%s is not where %s leads", rp.Origin(), begun)
+	}
+	rp.oauth.Endpoint.AuthURL = "https://login.example:8443/realms/main/auth?tenant=1"
+	if got := rp.Origin(); got != "https://login.example:8443" {
+		t.Errorf("got %s", got)
+	}
+}

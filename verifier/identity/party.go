@@ -225,6 +225,16 @@ func (rp *RelyingParty) Disable() { rp.disabled.Store(true) }
 // Close closes idle connections to the provider.
 func (rp *RelyingParty) Close() { rp.client.CloseIdleConnections() }
 
+// Origin returns scheme://host of where [RelyingParty.Begin] sends the browser,
+// for a policy that says where forms may lead. It can be another than the issuer's.
+func (rp *RelyingParty) Origin() string {
+	u, err := url.Parse(rp.oauth.Endpoint.AuthURL)
+	if err != nil { // it was checked
+		return ""
+	}
+	return u.Scheme + "://" + u.Host
+}
+
 // Begin starts a sign-in. It returns the flow to keep and the URL to send the
 // browser to. State, nonce and verifier are 256 bits of crypto/rand each.
 func (rp *RelyingParty) Begin() (Flow, string) {
