@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -251,4 +252,105 @@ func (v *VaultFixture) Decrypts(t testing.TB) (calls int) {
 		}
 	}
 	return calls
+}
+
+// Accessors lists those of the tokens that the AppRoles gave out.
+func (v *VaultFixture) Accessors(t testing.TB) (found []string) {
+	t.Helper()
+	all, _ := v.Must(t, "LIST", "auth/token/accessors", nil)["keys"].([]any)
+	for _, accessor := range all {
+		status, token := v.Do(t, v.RootToken, http.MethodPost, "auth/token/lookup-accessor", map[string]any{"accessor": accessor})
+		if status == http.StatusOK && token["data"].(map[string]any)["path"] == "auth/approle/login" {
+			found = append(found, fmt.Sprint(accessor))
+		}
+	}
+	return found
+}
+
+// Revoke revokes every token that the AppRoles gave out.
+func (v *VaultFixture) Revoke(t testing.TB) {
+	t.Helper()
+	for _, accessor := range v.Accessors(t) {
+		v.Must(t, http.MethodPost, "auth/token/revoke-accessor", map[string]any{"accessor": accessor})
+	}
+}
+
+// FillAudit leaves Vault with one audit device, a file on a full disk. free
+// makes room and puts the device of before back.
+func (v *VaultFixture) FillAudit(t testing.TB) (free func()) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "audit.log")
+	if err := os.Symlink("/dev/full", file); err != nil {
+		t.Fatal(err)
+	}
+	v.Must(t, http.MethodPut, "sys/audit/only", map[string]any{"type": "file", "options": map[string]string{"file_path": file, "mode": "0000", "skip_test": "true"}})
+	v.Do(t, v.RootToken, http.MethodDelete, "sys/audit/file", nil) // done, and the answer cannot be logged
+	if status, _ := v.Do(t, v.RootToken, http.MethodGet, "sys/mounts", nil); status != http.StatusInternalServerError {
+		t.Fatalf("with no audit device that takes anything: status %d", status)
+	}
+	return func() {
+		t.Helper()
+		if err := os.Remove(file); err != nil { // Vault opens it again after a failed write
+			t.Fatal(err)
+		}
+		v.onlyFileAudit(t)
+	}
+}
+
+// BlockAudit leaves Vault with one audit device, a socket whose reader does not
+// read and whose buffer is full. free reads, and puts the device of before back.
+func (v *VaultFixture) BlockAudit(t testing.TB) (free func()) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "audit.sock")
+	listener, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	read := make(chan struct{})
+	drain := sync.OnceFunc(func() { close(read) })
+	t.Cleanup(func() {
+		listener.Close()
+		drain()
+	})
+	go func() {
+		for {
+			conn, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				<-read
+				io.Copy(io.Discard, conn)
+			}()
+		}
+	}()
+	v.Must(t, http.MethodPut, "sys/audit/only", map[string]any{"type": "socket", "options": map[string]string{"address": path, "socket_type": "unix", "write_timeout": "10m"}})
+	v.Must(t, http.MethodDelete, "sys/audit/file", nil)
+	for { // until Vault answers no more
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.Address+"/v1/sys/mounts", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("X-Vault-Token", v.RootToken)
+		resp, err := http.DefaultTransport.RoundTrip(req)
+		cancel()
+		if err != nil {
+			break
+		}
+		resp.Body.Close()
+	}
+	return func() {
+		t.Helper()
+		drain()
+		v.onlyFileAudit(t)
+	}
+}
+
+// onlyFileAudit puts the audit device back that the server started with.
+func (v *VaultFixture) onlyFileAudit(t testing.TB) {
+	t.Helper()
+	v.Must(t, http.MethodPut, "sys/audit/file", map[string]any{"type": "file", "options": map[string]string{"file_path": v.Audit, "mode": "0600"}})
+	v.Must(t, http.MethodDelete, "sys/audit/only", nil)
 }
