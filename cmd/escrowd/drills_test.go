@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,8 +11,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -24,6 +27,7 @@ import (
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -215,11 +219,16 @@ func decrypts(t *testing.T, v *sandbox.VaultServer) (n int) {
 // reconciles with the public log: no first half was decrypted before the case
 // was authorised, and never more often than the registrar tried (F12, F13, F14,
 // F16).
+//
+// Vault itself is sealed, its audit device blocked or full, the token revoked:
+// the proxy in front of it says when. Only what Vault does not do on demand is
+// made up there: a standby, an answer that is lost.
 func TestI2DecryptsReconcile(t *testing.T) {
 	tb := startVaultForTest(t)
+	v := &escrowtest.VaultFixture{VaultServer: tb.vault, Admin: vault.Admin{Address: tb.vault.Address, Token: tb.vault.RootToken}}
 	proxy := escrowtest.NewProxy(t, tb.vault.Address)
 	c := sideConfig(t, tb, vault.SideDisclosing)
-	c.Address, c.Timeout = proxy.URL, 2e9
+	c.Address, c.Timeout = proxy.URL, 2*time.Second
 	keys, err := vault.OpenDisclosing(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
@@ -228,16 +237,54 @@ func TestI2DecryptsReconcile(t *testing.T) {
 	const decrypt = "/v1/penname-transit/decrypt/penname-record"
 	authorised := 0
 	var tried atomic.Int64 // by the registrar, at the proxy
-	for name, fault := range map[string]escrowtest.Fault{
-		"F12 sealed":                 escrowtest.Status(http.StatusServiceUnavailable, `{"errors":["Vault is sealed"]}`),
-		"F12 standby":                escrowtest.Status(http.StatusTooManyRequests, `{}`),
-		"F12 internal error":         escrowtest.Status(http.StatusInternalServerError, `{"errors":["internal error"]}`),
-		"F12 slow":                   proxy.Hang,
-		"F12 not JSON":               escrowtest.Status(http.StatusOK, `<html>`),
-		"F13 reply lost":             escrowtest.CutAfter,
-		"F13 reply cut":              escrowtest.Truncate,
-		"F14 audit device blocked":   escrowtest.Status(http.StatusInternalServerError, `{"errors":["1 error occurred: no audit backend succeeded in logging the response"]}`),
-		"F16 token revoked for good": escrowtest.Status(http.StatusForbidden, `{"errors":["permission denied"]}`),
+	none := func() {}
+	// drill returns the fault, and what waits until it is there and returns how to
+	// mend it.
+	type drill func() (fails escrowtest.Fault, happened func() (mend func()))
+	made := func(f escrowtest.Fault) drill {
+		return func() (escrowtest.Fault, func() func()) { return f, func() func() { return none } }
+	}
+	// real does something to Vault when the first half is asked for, and passes
+	// the request on.
+	real := func(do func() (mend func())) drill {
+		return func() (escrowtest.Fault, func() func()) {
+			mend := sync.OnceValue(do)
+			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				mend()
+				next.ServeHTTP(w, r)
+			}, mend
+		}
+	}
+	letIn := func(cidrs ...string) {
+		admin := v.Admin
+		admin.BoundCIDRs = cidrs
+		if _, err := vault.Bootstrap(t.Context(), admin); err != nil {
+			t.Error(err)
+		}
+	}
+	for name, fault := range map[string]drill{
+		"F12 sealed": real(func() func() {
+			v.Must(t, http.MethodPut, "sys/seal", nil)
+			return func() {
+				if err := v.Unseal(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}),
+		"F12 standby":              made(escrowtest.Status(http.StatusTooManyRequests, `{}`)),
+		"F12 internal error":       made(escrowtest.Status(http.StatusInternalServerError, `{"errors":["internal error"]}`)),
+		"F12 slow":                 made(proxy.Hang),
+		"F12 not JSON":             made(escrowtest.Status(http.StatusOK, `<html>`)),
+		"F13 reply lost":           made(escrowtest.CutAfter),
+		"F13 reply cut":            made(escrowtest.Truncate),
+		"F14 audit device blocked": real(func() func() { return v.BlockAudit(t) }),
+		"F14 audit device full":    real(func() func() { return v.FillAudit(t) }),
+		"F16 token revoked":        real(func() func() { v.Revoke(t); return none }), // the side logs in again
+		"F16 token revoked for good": real(func() func() {
+			letIn("192.0.2.0/24")
+			v.Revoke(t)
+			return func() { letIn() }
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			proxy.Break(nil)
@@ -249,18 +296,25 @@ func TestI2DecryptsReconcile(t *testing.T) {
 			if n := decrypts(t, tb.vault); n > int(tried.Load()) {
 				t.Fatalf("%d decrypts before the case is authorised", n-int(tried.Load()))
 			}
-			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried.Add(1); fault(w, r, next) })
+			fails, happened := fault()
+			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried.Add(1); fails(w, r, next) })
 			for _, verb := range []string{"review", "approve"} {
 				tb.escrow(t.Context(), tb.asCustodian("bruno", verb, st.caseID)...)
 			}
 			authorised++
-			said, code := tb.escrow(t.Context(), "warrant", "status", st.caseID, "--server", tb.origin)
-			if code != 0 || !strings.Contains(said, "authorised") {
-				t.Fatalf("the case is not authorised: %s", said)
+			mend := happened()
+			state := "authorised"
+			if name == "F16 token revoked" {
+				state = "released"
 			}
-			if said, code := tb.escrow(t.Context(), st.openArgs()...); code != 1 || strings.Contains(said, st.who.Name) {
+			said, code := tb.escrow(t.Context(), "warrant", "status", st.caseID, "--server", tb.origin)
+			if code != 0 || !strings.Contains(said, state) {
+				t.Fatalf("the case is not %s: %s", state, said)
+			}
+			if said, code := tb.escrow(t.Context(), st.openArgs()...); state == "authorised" && (code != 1 || strings.Contains(said, st.who.Name)) {
 				t.Fatalf("exit %d: %s", code, said)
 			}
+			mend()
 			proxy.BreakPath(decrypt, func(w http.ResponseWriter, r *http.Request, next http.Handler) { tried.Add(1); next.ServeHTTP(w, r) })
 			if err := st.openPackage(t.Context()); err != nil {
 				t.Fatal(err)
@@ -273,5 +327,112 @@ func TestI2DecryptsReconcile(t *testing.T) {
 	proxy.Break(nil)
 	if got := leaves(t, tb); got["authorised"] != int64(authorised) || got["released"] != int64(authorised) {
 		t.Errorf("the log has %v, for %d cases", got, authorised)
+	}
+	if _, err := checkVaultAudit(t.Context(), tb.service.disclosing.store, tb.vault.Audit); err != nil {
+		t.Errorf("Vault's audit file does not agree with the log: %v (%v)", err, errors.Unwrap(err))
+	}
+}
+
+// TestI2VaultIsASecondWitness: somebody who holds the disclosing side's rights
+// opens a first half past the registrar. The log knows nothing of it; Vault does.
+func TestI2VaultIsASecondWitness(t *testing.T) {
+	tb := startVaultForTest(t)
+	store := tb.service.disclosing.store
+	check := func(when string, want error) {
+		t.Helper()
+		if _, err := checkVaultAudit(t.Context(), store, tb.vault.Audit); !errors.Is(err, want) {
+			t.Errorf("%s: %v (%v), want %v", when, err, errors.Unwrap(err), want)
+		}
+	}
+	check("nothing was opened", nil)
+	st := filedCase(t, tb)
+	st.who = sandbox.People()[1]
+	records := readRecords(t, tb.dsn)
+	if len(records) != 1 {
+		t.Fatalf("%d records", len(records))
+	}
+	open := func(r seal.Record) {
+		t.Helper()
+		if _, err := tb.service.disclosing.keys.UnwrapHalf(t.Context(), r.Label, r.FirstHalf); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"alba", "bruno"} {
+		if err := st.approve(t.Context(), name); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.openPackage(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("a case was opened", nil)
+	open(records[0]) // as when an answer is lost: the log says what it is for
+	check("and opened again", nil)
+	whole, err := os.ReadFile(tb.vault.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// A file that does not have it is not whole.
+	part := write(t, "part.log", "", 0o600)
+	if _, err := checkVaultAudit(t.Context(), store, part); !errors.Is(err, vault.ErrAuditFile) {
+		t.Errorf("an empty file: %v", err)
+	}
+	if err := st.visit(t.Context(), newBrowser(), tb.town, sandbox.People()[0].Name); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range readRecords(t, tb.dsn) {
+		if r.Label != records[0].Label {
+			open(r)
+		}
+	}
+	check("a record that no court asked for", errUnlogged)
+	// The same by Vault's administrator, of a record that a court asked for.
+	if err := os.WriteFile(tb.vault.Audit, whole, 0o600); err != nil { //nolint:gosec // Vault's own, put back
+		t.Fatal(err)
+	}
+	check("put back", nil)
+	v := &escrowtest.VaultFixture{VaultServer: tb.vault}
+	v.Must(t, http.MethodPost, "penname-transit/decrypt/penname-record", map[string]any{
+		"ciphertext": records[0].FirstHalf, "context": base64.StdEncoding.EncodeToString([]byte(records[0].Label))})
+	check("another token", errUnlogged)
+}
+
+// I2, by the day: what is opened before it is authorised is found, although it
+// was authorised later.
+func TestI2NoDecryptBeforeItsCase(t *testing.T) {
+	at := func(text string) time.Time {
+		day, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return day
+	}
+	index := func(i int64) *int64 { return &i }
+	log := []proof.Leaf{
+		{Kind: proof.KindBundle, Day: "2026-03-01"},
+		{Kind: proof.KindRecorded, Day: "2026-03-02", Targets: 2},
+		{Kind: proof.KindAuthorised, Day: "2026-03-03", Case: index(1)},
+		{Kind: proof.KindReleased, Day: "2026-03-03", Case: index(1)},
+		{Kind: proof.KindRecorded, Day: "2026-03-04", Targets: 1},
+		{Kind: proof.KindAuthorised, Day: "2026-03-05", Case: index(4)},
+	}
+	a, b, c := "hmac-sha256:a", "hmac-sha256:b", "hmac-sha256:c"
+	for name, test := range map[string]struct {
+		opened   []vault.Opened
+		exported int
+		want     error
+	}{
+		"each after its case":              {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-05T10:00:00Z"), Record: c}}},
+		"the last is still to come":        {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}},
+		"again and again":                  {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: b}}},
+		"Vault's clock is behind":          {opened: []vault.Opened{{At: at("2026-03-02T23:58:00Z"), Record: a}, {At: at("2026-03-02T23:58:00Z"), Record: b}}},
+		"before the case":                  {opened: []vault.Opened{{At: at("2026-03-02T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, want: errUnlogged},
+		"a third before its case":          {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: c}}, want: errUnlogged},
+		"one that was released is missing": {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}}, want: vault.ErrAuditFile},
+		"the key was exported":             {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, exported: 1, want: errUnlogged},
+	} {
+		if err := secondWitness(log, test.opened, test.exported); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v (%v), want %v", name, err, errors.Unwrap(err), test.want)
+		}
 	}
 }

@@ -90,10 +90,14 @@ func (g guarded) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte,
 }
 
 func logCommand() *cobra.Command {
-	var dsn string
+	var dsn, audit string
 	check := &cobra.Command{
 		Use: "check", Short: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log",
-		Example: "  escrowd log check --database-file /etc/penname/disclosing.dsn",
+		Long: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log.\n" +
+			"With --vault-audit also what Vault wrote down itself: no first half was opened that no authorised case\n" +
+			"accounts for.",
+		Example: "  escrowd log check --database-file /etc/penname/disclosing.dsn\n" +
+			"  escrowd log check --database-file /etc/penname/disclosing.dsn --vault-audit /var/log/vault/audit.log",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := command.Require(cmd, "database-file"); err != nil {
 				return err
@@ -110,9 +114,17 @@ func logCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return say(cmd, map[string]any{"lost": jsonOf(lost)}, "%s", lostText(lost))
+			if audit == "" {
+				return say(cmd, map[string]any{"lost": jsonOf(lost)}, "%s", lostText(lost))
+			}
+			opened, err := checkVaultAudit(cmd.Context(), store, audit)
+			if err != nil {
+				return err
+			}
+			return say(cmd, map[string]any{"lost": jsonOf(lost), "opened": opened}, "Vault opened %d first halves, and the log authorised each of them\n%s", opened, lostText(lost))
 		},
 	}
+	check.Flags().StringVar(&audit, "vault-audit", "", "the file of one audit device of Vault, whole")
 	databaseFlag(check, &dsn, "role penname_disclosing")
 	c := &cobra.Command{Use: "log", Short: "Check the public log against the database, and bring an old backup back to it"}
 	c.AddCommand(check, reconcileCommand())

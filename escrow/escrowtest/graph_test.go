@@ -55,7 +55,7 @@ var mayImport = map[string][]string{
 	"cmd/escrow/command": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrow/command", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
 		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
-		"verifier/identity", "verifier/refusal", "verifier/token"},
+		"verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 }
 
 // belongsTo says which packages may import a module that is not ours.

@@ -1,0 +1,101 @@
+package vault_test
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/vault"
+)
+
+// The audit file of a real Vault says what was opened, of which record, and by
+// whom: in a batch and alone, with some items failing, and past our code.
+func TestI2ReadAudit(t *testing.T) {
+	v := escrowtest.OwnVault(t)
+	issuing, disclosing := v.Sides(t)
+	half, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := issuing.WrapHalf(t.Context(), "other", []byte("half"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := 0
+	added := func(what string, want, records, strangers, exports int) {
+		t.Helper()
+		f, err := os.Open(v.Audit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		opened, exported, err := vault.ReadAudit(f)
+		if err != nil {
+			t.Fatal(err, errors.Unwrap(err))
+		}
+		different, foreign := map[string]bool{}, 0
+		for _, o := range opened[seen:] {
+			different[o.Record] = true
+			if o.Stranger {
+				foreign++
+			}
+		}
+		if n := len(opened) - seen; n != want || len(different) != records || foreign != strangers || exported != exports {
+			t.Errorf("%s: %d opened, of %d records, %d by strangers, %d exports; want %d, %d, %d, %d",
+				what, n, len(different), foreign, exported, want, records, strangers, exports)
+		}
+		seen = len(opened)
+	}
+	unwrap := func(label, wrapped string) {
+		t.Helper()
+		if _, err := disclosing.UnwrapHalf(t.Context(), label, wrapped); err != nil {
+			t.Fatal(err)
+		}
+	}
+	added("sealed", 0, 0, 0, 0)
+	unwrap("label", half)
+	unwrap("label", half)
+	unwrap("other", other)
+	added("opened", 3, 2, 0, 0)
+
+	const decrypt = mount + "decrypt/penname-record"
+	good := map[string]any{"ciphertext": half, "context": b64("label")}
+	wrong := map[string]any{"ciphertext": half, "context": b64("wrong")}
+	v.Do(t, v.Token(t, vault.SideDisclosing), http.MethodPost, decrypt, map[string]any{"batch_input": []any{good, wrong}})
+	added("in a batch that hides which item failed", 2, 2, 0, 0)
+	v.Do(t, v.RootToken, http.MethodPost, decrypt, wrong)
+	v.Do(t, v.Token(t, vault.SideIssuing), http.MethodPost, decrypt, good)
+	v.Do(t, v.RootToken, http.MethodGet, mount+"backup/penname-record", nil)
+	added("what Vault refused", 0, 0, 0, 0)
+	v.Must(t, http.MethodPost, decrypt, good)
+	added("by root", 1, 1, 1, 0)
+	v.Must(t, http.MethodPost, "sys/remount", map[string]any{"from": "penname-transit", "to": "elsewhere"})
+	for {
+		if status, _ := v.Do(t, v.RootToken, http.MethodPost, "elsewhere/decrypt/penname-record", good); status == http.StatusOK {
+			break
+		}
+	}
+	added("in a mount that was moved", 1, 1, 1, 0)
+	v.Must(t, http.MethodPost, "elsewhere/keys/penname-record/config", map[string]any{"exportable": true, "allow_plaintext_backup": true})
+	v.Must(t, http.MethodGet, "elsewhere/export/encryption-key/penname-record/latest", nil)
+	v.Must(t, http.MethodGet, "elsewhere/backup/penname-record", nil)
+	added("the key itself", 0, 0, 0, 2)
+
+	raw := filepath.Join(t.TempDir(), "raw.log")
+	v.Must(t, http.MethodPut, "sys/audit/raw", map[string]any{"type": "file", "options": map[string]string{"file_path": raw, "log_raw": "true"}})
+	v.Must(t, http.MethodPost, "elsewhere/decrypt/penname-record", good)
+	text, err := os.ReadFile(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = vault.ReadAudit(strings.NewReader(string(text)))
+	wantRefusal(t, err, vault.ErrAuditFile, "in clear")
+	for _, junk := range []string{"{", "[]", "{}", "not json", `{"type":"request"}`} {
+		_, _, err := vault.ReadAudit(strings.NewReader(junk))
+		wantRefusal(t, err, vault.ErrAuditFile, "not an entry")
+	}
+}
