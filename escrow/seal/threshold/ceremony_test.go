@@ -2,8 +2,10 @@ package threshold
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"math"
 	"slices"
 	"testing"
 
@@ -336,6 +338,9 @@ func TestC23DealerDealsAWrongShare(t *testing.T) {
 	wantVerdict(t, victim.c, evidence, ErrDealtShare, RoleDealer, 2)
 	_, err = victim.c.Next(victim.key, nil)
 	refused(t, err, ErrDealtShare, 2)
+	body := evidence[36 : len(evidence)-ed25519.SignatureSize]
+	longer := victim.c.sign(victim.key, kindComplaint, 2, append(bytes.Clone(body), 0))
+	refused(t, replay(t, other.c.plan, said(other.c)).Add(longer), ErrComplaint, 2)
 	refused(t, other.c.Add(evidence), ErrDealtShare, 2) // it convinces the others
 	wantVerdict(t, other.c, evidence, ErrDealtShare, RoleDealer, 2)
 }
@@ -401,11 +406,13 @@ func TestI22DealerWithoutTheirOldShare(t *testing.T) {
 	f := newFixture(t, 2, 3)
 	parties := resharing(t, f.pk, f.keys[:2], 2, 3)
 	culprit := parties[1]
+	_, err := culprit.c.Next(culprit.key, parties[0].old) // another custodian's
+	refused(t, err, ErrKeyShare)
 	culprit.old.x = integer(99)
 	if _, err := parties[0].c.Next(parties[0].key, parties[0].old); err != nil {
 		t.Fatal(err)
 	}
-	_, err := culprit.c.Next(culprit.key, culprit.old) // our own program does not send it
+	_, err = culprit.c.Next(culprit.key, culprit.old) // our own program does not send it
 	refused(t, err, ErrKeyShare, 2)
 	_, err = culprit.c.Next(culprit.key, nil)
 	refused(t, err, ErrKeyShare)
@@ -483,20 +490,22 @@ func TestI22FalseComplaint(t *testing.T) {
 	for name, lie := range map[string]func(c *Ceremony, liar *party, d deal) []byte{
 		"about a right share": func(c *Ceremony, liar *party, d deal) []byte {
 			shared := mul(d.e, liar.key.secret("encryption-key"))
-			return append(bytesOf(shared), c.proveEqual(liar.key, d.e, shared, []byte{2, 1}).encode()...)
+			return slices.Concat([]byte{1}, bytesOf(shared), c.proveEqual(liar.key, d.e, shared, []byte{2, 1}).encode())
 		},
 		"with another key": func(c *Ceremony, liar *party, d deal) []byte {
 			shared := mulGen(integer(5))
-			return append(bytesOf(shared), c.proveEqual(liar.key, d.e, shared, []byte{2, 1}).encode()...)
+			return slices.Concat([]byte{1}, bytesOf(shared), c.proveEqual(liar.key, d.e, shared, []byte{2, 1}).encode())
 		},
-		"cut short": func(c *Ceremony, liar *party, d deal) []byte { return nil },
+		"about nobody": func(c *Ceremony, liar *party, d deal) []byte {
+			return slices.Concat([]byte{9}, bytesOf(d.e), c.proveEqual(liar.key, d.e, d.e, []byte{2, 9}).encode())
+		},
+		"cut short": func(*Ceremony, *party, deal) []byte { return []byte{1} },
 	} {
 		t.Run(name, func(t *testing.T) {
 			parties := untilAnswers(t)
 			liar, judge := parties[1], parties[2]
 			heard := liar.c.heard(2)
-			body := append(append(heard[:], 1), lie(liar.c, liar, liar.c.deals[1])...)
-			evidence := liar.c.sign(liar.key, kindComplaint, 2, body)
+			evidence := liar.c.sign(liar.key, kindComplaint, 2, append(heard[:], lie(liar.c, liar, liar.c.deals[1])...))
 			refused(t, judge.c.Add(evidence), ErrComplaint, 2)
 			wantVerdict(t, judge.c, evidence, ErrComplaint, RoleReceiver, 2)
 		})
@@ -556,7 +565,7 @@ func TestC22NobodyCancelsACeremony(t *testing.T) {
 	}
 	stranger := append([]byte{'M', version, byte(kindCommit)}, c.id[:]...)
 	stranger = append(append(stranger, 1), make([]byte, 32+64)...)
-	bad := [][]byte{nil, m[:10], foreign, stranger, p.c.sign(p.key, 9, 1, nil), p.c.sign(p.key, kindCommit, 2, make([]byte, 32)), p.c.sign(p.key, kindCommit, 0, nil), p.c.sign(p.key, kindCommit, 200, nil)}
+	bad := [][]byte{nil, m[:10], foreign, stranger, p.c.sign(p.key, 0, 1, nil), p.c.sign(p.key, 9, 1, nil), p.c.sign(p.key, kindCommit, 2, make([]byte, 32)), p.c.sign(p.key, kindCommit, 0, nil), p.c.sign(p.key, kindCommit, 200, nil)}
 	for i := range m {
 		flipped := bytes.Clone(m)
 		flipped[i] ^= 1
@@ -580,6 +589,43 @@ func TestC22NobodyCancelsACeremony(t *testing.T) {
 	refused(t, err, ErrWaiting)
 }
 
+// A ceremony that failed is planned again with the same keys: nothing that was
+// said in the first fits the second, and nobody says the same commitment twice.
+func TestReplayIntoAnotherCeremonyOfTheSameKeys(t *testing.T) {
+	parties := generation(t, 2, 3)
+	first := parties[0].c
+	if _, err := run(parties, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	join(t, first.plan, parties)
+	for _, m := range said(first) {
+		refused(t, parties[1].c.Add(m), ErrMessage)
+	}
+	m, err := parties[0].c.Next(parties[0].key, nil)
+	if err != nil || bytes.Contains(m, first.body(0, 1)) {
+		t.Fatal("the same commitment", err)
+	}
+}
+
+// Who has one of a seat's two keys does not speak for it.
+func TestSeatNeedsBothKeys(t *testing.T) {
+	parties := newParties(t, 3)
+	a, b, c := parties[0].key.Public(), parties[1].key.Public(), parties[2].key.Public()
+	join(t, Plan{Threshold: 2, Receivers: []Participant{{a.sign, b.enc}, {b.sign, a.enc}, c}}, parties)
+	for _, p := range parties[:2] {
+		_, err := p.c.Next(p.key, nil)
+		refused(t, err, ErrNotParticipant)
+	}
+}
+
+func TestI22CommitmentOfAnotherLength(t *testing.T) {
+	parties := generation(t, 2, 3)
+	p, judge := parties[0], parties[1].c
+	m := p.c.sign(p.key, kindCommit, 1, make([]byte, 33))
+	refused(t, judge.Add(m), ErrDeal, 1)
+	wantVerdict(t, judge, m, ErrDeal, RoleDealer, 1)
+}
+
 func TestBadPlans(t *testing.T) {
 	f := newFixture(t, 2, 3)
 	var seats []Participant
@@ -587,8 +633,11 @@ func TestBadPlans(t *testing.T) {
 		seats = append(seats, p.key.Public())
 	}
 	d := func(i, seat int) Dealer { return Dealer{i, seats[seat]} }
+	last := f.pk
+	last.epoch = math.MaxUint32
 	for name, p := range map[string]Plan{
 		"C05 one custodian in two seats": {Threshold: 2, Receivers: []Participant{seats[0], seats[1], seats[0]}},
+		"C05 one signing key twice":      {Threshold: 2, Receivers: []Participant{seats[0], seats[1], {seats[0].sign, seats[2].enc}}},
 		"C05 one encryption key twice":   {Threshold: 2, Receivers: []Participant{seats[0], seats[1], {seats[2].sign, seats[0].enc}}},
 		"C05 one custodian deals twice":  {Threshold: 2, Receivers: seats, Previous: f.pk, Dealers: []Dealer{d(1, 0), d(2, 0)}},
 		"C05 one old share deals twice":  {Threshold: 2, Receivers: seats, Previous: f.pk, Dealers: []Dealer{d(1, 0), d(1, 1)}},
@@ -597,6 +646,8 @@ func TestBadPlans(t *testing.T) {
 		"C03 a dealer of no old seat":    {Threshold: 2, Receivers: seats, Previous: f.pk, Dealers: []Dealer{d(1, 0), d(4, 1)}},
 		"dealers out of order":           {Threshold: 2, Receivers: seats, Previous: f.pk, Dealers: []Dealer{d(2, 0), d(1, 1)}},
 		"dealers in a generation":        {Threshold: 2, Receivers: seats, Dealers: []Dealer{d(1, 0), d(2, 1)}},
+		"an empty dealer":                {Threshold: 2, Receivers: seats, Previous: f.pk, Dealers: []Dealer{d(1, 0), {Index: 2}}},
+		"no epoch left":                  {Threshold: 2, Receivers: seats, Previous: last, Dealers: []Dealer{d(1, 0), d(2, 1)}},
 		"an empty seat":                  {Threshold: 2, Receivers: []Participant{seats[0], {}}},
 	} {
 		t.Run(name, func(t *testing.T) {

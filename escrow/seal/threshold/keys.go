@@ -1,7 +1,6 @@
 package threshold
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
@@ -223,11 +222,12 @@ func (ks KeyShare) MarshalBinary() ([]byte, error) {
 	return append(ks.encode('K'), bytesOf(ks.x)...), nil
 }
 
-// UnmarshalBinary accepts exactly what MarshalBinary returns.
+// UnmarshalBinary accepts exactly what MarshalBinary returns. It does not check
+// x_i, which needs the public key: see [KeyShare.Check].
 func (ks *KeyShare) UnmarshalBinary(b []byte) error {
 	r := reader{b: b}
 	k := KeyShare{member: r.member('K'), x: r.scalar()}
-	if !r.done() || k.index < 1 || k.index > k.n || k.x.IsZero() {
+	if !r.done() || k.index < 1 || k.index > k.n {
 		return ErrKeyShare
 	}
 	*ks = k
@@ -262,26 +262,26 @@ func (r *reader) byte() byte      { return r.take(1)[0] }
 
 func (r *reader) header(kind byte) (t, n int, epoch uint32) {
 	h := r.take(8)
-	r.bad = r.bad || h[0] != kind || h[1] != version || h[3] > MaxCustodians
+	r.bad = r.bad || h[0] != kind || h[1] != version
 	if r.bad {
 		return 0, 0, 0
 	}
 	return int(h[2]), int(h[3]), binary.BigEndian.Uint32(h[4:])
 }
 
-// member refuses what no set can be. The index is for the caller to check.
+// member does not check the set: see [PublicKey.owns].
 func (r *reader) member(kind byte) (m member) {
 	m.t, m.n, m.epoch = r.header(kind)
 	r.fill(m.set[:])
 	m.index = int(r.byte())
-	r.bad = r.bad || checkThreshold(m.t, m.n) != nil || m.epoch == 0
 	return m
 }
 
-// element refuses the identity and any encoding but the canonical one.
+// element refuses the identity, and circl any encoding but the canonical one (RFC
+// 9496, 4.3.1).
 func (r *reader) element() group.Element {
 	p, e := r.take(elementSize), curve.NewElement()
-	if r.bad || e.UnmarshalBinary(p) != nil || e.IsIdentity() || !bytes.Equal(bytesOf(e), p) {
+	if r.bad || e.UnmarshalBinary(p) != nil || e.IsIdentity() {
 		r.bad = true
 		return curve.Generator()
 	}

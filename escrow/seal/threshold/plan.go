@@ -140,18 +140,18 @@ func (p Plan) check() error {
 	}
 	seen := map[string]bool{} // one custodian in two seats (ATTACKS C05)
 	for _, r := range p.Receivers {
-		if r.enc == nil || len(r.sign) != ed25519.PublicKeySize || seen[string(r.sign)] || seen[string(bytesOf(r.enc))] {
+		if r.enc == nil || seen[string(r.sign)] || seen[string(bytesOf(r.enc))] {
 			return ErrPlan
 		}
 		seen[string(r.sign)], seen[string(bytesOf(r.enc))] = true, true
 	}
-	if !p.resharing() && len(p.Dealers) != 0 || p.resharing() && (len(p.Dealers) != p.Previous.t || p.Previous.epoch+1 == 0) {
+	if p.resharing() && (len(p.Dealers) != p.Previous.t || p.Previous.epoch+1 == 0) {
 		return ErrPlan
 	}
 	clear(seen) // a dealer may be a receiver too
-	last := 0
+	last := 0   // and N is 0 in a key generation: there are no dealers
 	for _, d := range p.Dealers {
-		if d.enc == nil || len(d.sign) != ed25519.PublicKeySize || seen[string(d.sign)] || d.Index <= last || d.Index > p.Previous.N() {
+		if d.enc == nil || seen[string(d.sign)] || d.Index <= last || d.Index > p.Previous.N() {
 			return ErrPlan
 		}
 		seen[string(d.sign)], last = true, d.Index

@@ -114,9 +114,10 @@ func marshal(t tester, v interface{ MarshalBinary() ([]byte, error) }) []byte {
 func TestC01ShareAtZero(t *testing.T) {
 	f := newFixture(t, 2, 3)
 	b := marshal(t, f.shares[0])
-	b[24] = 0
-	var s Share
-	refused(t, s.UnmarshalBinary(b), ErrIndex)
+	for _, b[24] = range []byte{0, 4} {
+		var s Share
+		refused(t, s.UnmarshalBinary(b), ErrIndex)
+	}
 	// In memory too: at x = 0 a plain interpolation returns the attacker's bytes.
 	forged := f.shares[0]
 	forged.index = 0
@@ -125,6 +126,11 @@ func TestC01ShareAtZero(t *testing.T) {
 	forged.index = 4
 	_, err = f.pk.Combine(f.ct, []Share{forged, f.shares[1]})
 	refused(t, err, ErrIndex, 4)
+	k := marshal(t, f.keys[0])
+	for _, k[24] = range []byte{0, 4} {
+		var ks KeyShare
+		refused(t, ks.UnmarshalBinary(k), ErrKeyShare)
+	}
 }
 
 func TestC02TooFewShares(t *testing.T) {
@@ -242,6 +248,11 @@ func TestC09C23DealerDealsInconsistentShares(t *testing.T) {
 	bad.h = mulGen(integer(42))
 	var pk PublicKey
 	refused(t, pk.UnmarshalBinary(bad.encode()), ErrPublicKey)
+	// h = 1: everybody opens. h_1 = 1: everybody is custodian 1.
+	for _, p := range []polynomial{{integer(0), integer(5)}, {integer(5), curve.NewScalar().Neg(integer(5))}} {
+		_, err := newPublicKey(2, 1, mulGen(p[0]), []group.Element{mulGen(p.at(1)), mulGen(p.at(2))})
+		refused(t, err, ErrPublicKey)
+	}
 	// A custodian who got another x_i than the public h_i says so at once.
 	ks := f.keys[1]
 	ks.x = integer(42)
@@ -354,6 +365,8 @@ func TestI13LabelAndKeyAreBound(t *testing.T) {
 	refused(t, err, ErrCiphertext)
 	_, err = f.pk.Combine(moved, f.shares)
 	refused(t, err, ErrCiphertext)
+	// Nor does the share of a custodian whose program does not check.
+	refused(t, f.pk.VerifyShare(moved, f.keys[0].decrypt(f.pk, moved, integer(7))), ErrCiphertext)
 	refused(t, g.pk.VerifyCiphertext(f.ct), ErrCiphertext)
 	b := marshal(t, f.ct)
 	for bit := range len(b) * 8 {
@@ -409,6 +422,26 @@ func TestStuckRandomnessDoesNotOpenCiphertexts(t *testing.T) {
 	}
 }
 
+// Who knows the randomness would know s_i, and so x_i; and who sees one s_i in two
+// shares has x_i without it.
+func TestStuckRandomnessDoesNotGiveAKeyShareAway(t *testing.T) {
+	f := newFixture(t, 2, 3)
+	var seen []group.Element
+	for _, ct := range []Ciphertext{f.ct, encrypt(t, f.pk, label)} {
+		for i, ks := range f.keys {
+			s, err := ks.Decrypt(stuck{}, f.pk, ct)
+			if err != nil {
+				t.Fatal(err)
+			}
+			hHat := sub(mulGen(s.fi), mul(f.pk.hs[i], s.ei)) // g^{s_i}
+			if slices.ContainsFunc(seen, hHat.IsEqual) {
+				t.Fatal("one s_i in two shares")
+			}
+			seen = append(seen, hHat)
+		}
+	}
+}
+
 func TestZeroValuesAreRefused(t *testing.T) {
 	f := newFixture(t, 2, 3)
 	var pk PublicKey
@@ -425,11 +458,15 @@ func TestZeroValuesAreRefused(t *testing.T) {
 	}
 	_, err = f.pk.Encrypt(rand.Reader, message, make([]byte, MaxLabel+1))
 	refused(t, err, ErrCiphertext)
+	var long Ciphertext
+	refused(t, long.UnmarshalBinary(marshal(t, f.pk.encrypt(message, make([]byte, MaxLabel+1), integer(3), integer(4)))), ErrCiphertext)
 	_, _, err = Deal(strings.NewReader("short"), 2, 3)
 	refused(t, err, ErrRandom)
 	_, err = f.pk.Encrypt(strings.NewReader("short"), message, label)
 	refused(t, err, ErrRandom)
 	_, err = f.keys[0].Decrypt(strings.NewReader("short"), f.pk, f.ct)
+	refused(t, err, ErrRandom)
+	_, err = GenerateCeremonyKey(strings.NewReader("short"))
 	refused(t, err, ErrRandom)
 }
 
@@ -445,7 +482,16 @@ func TestNonCanonicalEncodings(t *testing.T) {
 	copy(q[:], []byte{0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14})
 	q[31] = 0x10
 	one := [32]byte{1} // 1 is negative: not an encoding
-	for _, e := range [][32]byte{identity, minusOne, high, one} {
+	bad := [][32]byte{identity, high, one}
+	for ; minusOne[0] != 0; minusOne[0]++ { // up to 2^255-1
+		bad = append(bad, minusOne)
+	}
+	for _, hi := range f.pk.hs {
+		top := [32]byte(bytesOf(hi))
+		top[31] |= 0x80
+		bad = append(bad, top)
+	}
+	for _, e := range bad {
 		b := marshal(t, f.pk)
 		copy(b[8:], e[:])
 		var pk PublicKey
