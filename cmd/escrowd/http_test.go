@@ -185,6 +185,11 @@ func TestH10FormsLeadToTheIdentityProvider(t *testing.T) {
 	if err := b.press(t.Context(), "Sign in with Penname", nil); err != nil {
 		t.Fatal(err)
 	}
+	for path, mediaType := range map[string]string{"/style.css": "text/css; charset=utf-8", "/icon.svg": "image/svg+xml"} {
+		if a := send(t, "GET", tb.origin+path, "", ""); a.StatusCode != http.StatusOK || a.Header.Get("Content-Type") != mediaType {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.Header.Get("Content-Type"))
+		}
+	}
 	policy := func(address string) string {
 		_, targets, _ := strings.Cut(send(t, "GET", address, "", "").Header.Get("Content-Security-Policy"), "form-action ")
 		return targets

@@ -14,16 +14,9 @@ import (
 //go:embed pages
 var pageFiles embed.FS
 
-type pages struct {
-	templates *template.Template
-	css       []byte
-}
+type pages struct{ templates *template.Template }
 
 func newPages() (pages, error) {
-	css, err := pageFiles.ReadFile("pages/style.css")
-	if err != nil {
-		return pages{}, err
-	}
 	t, err := template.New("").Funcs(template.FuncMap{
 		"day": func(t time.Time) string { return t.UTC().Format("2 January 2006") },
 		"sentence": func(s string) string {
@@ -32,7 +25,7 @@ func newPages() (pages, error) {
 		},
 		"startsWith": strings.HasPrefix,
 	}).ParseFS(pageFiles, "pages/*.html")
-	return pages{templates: t, css: css}, err
+	return pages{t}, err
 }
 
 // render writes a whole page or nothing: half a page is never sent.
@@ -47,7 +40,14 @@ func (p pages) render(w http.ResponseWriter, status int, name string, data any) 
 	return err
 }
 
-func (p pages) style(c echo.Context) error {
-	c.Response().Header().Set("Cache-Control", "public, max-age=3600")
-	return c.Blob(http.StatusOK, "text/css; charset=utf-8", p.css)
+// asset serves the file of the pages that has the route's name.
+func asset(mediaType string) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		b, err := pageFiles.ReadFile("pages" + c.Path())
+		if err != nil {
+			return err
+		}
+		c.Response().Header().Set("Cache-Control", "public, max-age=3600")
+		return c.Blob(http.StatusOK, mediaType, b)
+	}
 }

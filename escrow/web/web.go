@@ -105,7 +105,8 @@ func New(c Config) (*Server, error) {
 	}), middleware.BodyLimit(maxBody), s.accessLog, sameSite())
 
 	e.GET("/healthz", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
-	e.GET("/style.css", s.pages.style)
+	e.GET("/style.css", asset("text/css; charset=utf-8"))
+	e.GET("/icon.svg", asset("image/svg+xml"))
 	e.GET("/", s.home)
 	if c.Issuer != nil {
 		if err := s.personRoutes(e); err != nil {
