@@ -51,7 +51,8 @@ type MemoryReplayGuard struct {
 
 // NewMemoryReplayGuard returns a guard that remembers at most max ids, about 150
 // bytes each. When it is full of ids whose time has not come it answers with
-// [ErrReplayUnavailable] rather than forget one.
+// [ErrReplayUnavailable] rather than forget one: limit the requests of one
+// pseudonym, or whoever holds one token can fill it for all.
 func NewMemoryReplayGuard(max int, now func() time.Time) *MemoryReplayGuard {
 	return &MemoryReplayGuard{max: max, now: now, used: map[[32]byte]struct{}{}}
 }
