@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -157,6 +158,7 @@ type review struct {
 	Case     string          `json:"case"`
 	Findings []string        `json:"findings"`
 	Warrant  *policy.Warrant `json:"warrant"`
+	Posts    []post          `json:"posts"` // by target
 
 	file       policy.CaseFile // what the registrar showed
 	checkpoint int64           // size of the cosigned tree that holds the leaf
@@ -180,16 +182,55 @@ func (p *program) custodianReview(home *string) *cobra.Command {
 
 func (r *review) String() string {
 	w := r.Warrant
-	s := fmt.Sprintf("case %s\n%s of %s, file %s\noffence: %s (%s), at most %d months\ngrounds: %s\nnecessity: %s\nproportionality: %s\nasked for: %s, by %s\n",
-		r.Case, w.Kind, w.Authority, w.FileNumber, w.Offence, w.OffenceClass, w.MaxPenaltyMonths,
-		w.Grounds, w.Necessity, w.Proportionality, strings.Join(w.Fields, ", "), w.Requester.Organisation)
-	for _, t := range w.Targets {
+	s := fmt.Sprintf("case %s\n%s of %s (%s), file %s\nlegal basis: %s\noffence: %s (%s), at most %d months\ngrounds: %s\nnecessity: %s\nproportionality: %s\nasked for: %s, by %s, %s\nsecret until %s: %s\n",
+		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, w.LegalBasis, w.Offence, w.OffenceClass, w.MaxPenaltyMonths,
+		w.Grounds, w.Necessity, w.Proportionality, strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation,
+		w.Secrecy.Ends.UTC().Format(time.DateOnly), w.Secrecy.Reason)
+	for i, t := range w.Targets {
 		s += fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform)
+		if i < len(r.Posts) {
+			p := r.Posts[i]
+			s += fmt.Sprintf("  for the post %s of %s, sha256 %s\n", p.URL, p.At.Format(time.RFC3339), p.SHA256)
+		}
 	}
 	for _, f := range r.Findings {
 		s += "✓ " + f + "\n"
 	}
 	return displayable(s)
+}
+
+// post is what a target's evidence is about: where a custodian can read it, and
+// what it has to hash to.
+type post struct {
+	URL    string    `json:"url"`
+	SHA256 string    `json:"sha256"` // hex, as sha256sum prints it
+	At     time.Time `json:"at"`
+}
+
+// posts reads evidence that policy.Decide has verified.
+func posts(w *policy.Warrant, evidence []string) (all []post) {
+	for _, t := range w.Targets {
+		for _, signed := range evidence {
+			if digest := policy.Hash(signed); hex.EncodeToString(digest[:]) != t.Evidence {
+				continue
+			}
+			_, payload, _ := strings.Cut(signed, ".")
+			payload, _, _ = strings.Cut(payload, ".")
+			raw, _ := base64.RawURLEncoding.DecodeString(payload) // verified: it is the payload of a JWS
+			var e struct {
+				Post struct {
+					URL    string `json:"url"`
+					SHA256 string `json:"sha256"`
+					At     int64  `json:"at"`
+				} `json:"post"`
+			}
+			json.Unmarshal(raw, &e) //nolint:errcheck // verified
+			sum, _ := base64.RawURLEncoding.DecodeString(e.Post.SHA256) // likewise
+			all = append(all, post{e.Post.URL, hex.EncodeToString(sum), time.Unix(e.Post.At, 0).UTC()})
+			break
+		}
+	}
+	return all
 }
 
 // reviewCase is promise 3 and promise 8 on the custodian's own machine: it
@@ -210,7 +251,7 @@ func (p *program) reviewCase(ctx context.Context, c *Custodian, id string) (*rev
 	if !d.Allowed {
 		return nil, &problem{Code: d.Refusal.Code, Title: d.Refusal.Mend, Rules: d.Rules}
 	}
-	r := &review{Case: f.Case, Warrant: d.Warrant, file: f}
+	r := &review{Case: f.Case, Warrant: d.Warrant, Posts: posts(d.Warrant, f.Submission.Evidence), file: f}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
 	// 2. The public log holds it, under a quorum of witnesses.

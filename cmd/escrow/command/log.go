@@ -5,8 +5,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,6 +24,8 @@ import (
 var (
 	errPenName = refusal.New(refusal.Invalid, "log.bad_pen_name",
 		"the pen name is not whole: copy it again, it begins with pen1 and its last six characters are a checksum")
+	errPlatform = refusal.New(refusal.Invalid, "log.unknown_platform",
+		"no bundle that was named knows a platform of that id, so the log could never show a notice: copy the id from your page of pen names")
 	errReceipt = refusal.New(refusal.Invalid, "log.bad_receipt",
 		"the file is no whole receipt of a deletion: save the page that showed it, or copy its lines Label and Salt")
 	errReceiptFalse = refusal.New(refusal.Denied, "log.false_receipt",
@@ -173,7 +177,7 @@ func (p *program) logAudit() *cobra.Command {
 				Root       string           `json:"root"`
 				Overdue    []int64          `json:"overdue"`
 				Statistics proof.Statistics `json:"statistics"`
-			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), report.Overdue, report.Statistics}, report.String())
+			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), append([]int64{}, report.Overdue...), report.Statistics}, report.String())
 		})
 	f.add(c)
 	return c
@@ -292,6 +296,11 @@ func (p *program) logNotices() *cobra.Command {
 			}
 			if _, err := token.ParsePseudonym(name); err != nil {
 				return errPenName
+			}
+			if _, known, err := p.trust(f.trustFlags); err != nil {
+				return err
+			} else if !slices.ContainsFunc(slices.Collect(maps.Values(known)), func(b *policy.Bundle) bool { return b.Platform(platform) != nil }) {
+				return errPlatform
 			}
 			report, err := p.audit(ctx, f)
 			if err != nil {
