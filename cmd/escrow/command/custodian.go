@@ -224,7 +224,7 @@ func posts(w *policy.Warrant, evidence []string) (all []post) {
 					At     int64  `json:"at"`
 				} `json:"post"`
 			}
-			json.Unmarshal(raw, &e) //nolint:errcheck // verified
+			json.Unmarshal(raw, &e)                                     //nolint:errcheck // verified
 			sum, _ := base64.RawURLEncoding.DecodeString(e.Post.SHA256) // likewise
 			all = append(all, post{e.Post.URL, hex.EncodeToString(sum), time.Unix(e.Post.At, 0).UTC()})
 			break

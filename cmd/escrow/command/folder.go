@@ -175,7 +175,7 @@ func terminal(ctx context.Context, dir string, fresh bool) ([]byte, error) {
 	}
 	question := "Passphrase of "
 	if fresh {
-		question = "New passphrase of "
+		question = "New passphrase, asked for twice, of "
 	}
 	fmt.Fprintf(tty, "%s%s: ", question, displayable(dir))
 	type answer struct {
