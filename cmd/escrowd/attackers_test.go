@@ -21,6 +21,7 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/vault"
@@ -308,18 +309,15 @@ func readRecords(t *testing.T, dsn string) (all []seal.Record) {
 		return nil
 	}
 	defer conn.Close(context.Background()) //nolint:errcheck // only read from
-	rows, err := conn.Query(t.Context(), `SELECT label, first_half, second_half, fields, sealed FROM penname.records`)
+	rows, err := conn.Query(t.Context(), `SELECT label, first_half, second_half, sealed FROM penname.records`)
 	if err != nil {
 		return nil
 	}
-	var names []string
-	var sealed [][]byte
+	var sealed []byte
 	var r seal.Record
-	_, err = pgx.ForEachRow(rows, []any{&r.Label, &r.FirstHalf, &r.SecondHalf, &names, &sealed}, func() error {
-		c := seal.Record{Label: r.Label, FirstHalf: r.FirstHalf, SecondHalf: slices.Clone(r.SecondHalf), Fields: map[string][]byte{}}
-		for i, n := range names {
-			c.Fields[n] = sealed[i]
-		}
+	_, err = pgx.ForEachRow(rows, []any{&r.Label, &r.FirstHalf, &r.SecondHalf, &sealed}, func() error {
+		c := seal.Record{Label: r.Label, FirstHalf: r.FirstHalf, SecondHalf: slices.Clone(r.SecondHalf)}
+		c.Fields, _ = postgres.UnpackFields(slices.Clone(sealed))
 		all = append(all, c)
 		return nil
 	})

@@ -334,7 +334,7 @@ func deletes(t *testing.T, tb *testbed, name string) {
 type storedRecord struct {
 	FirstHalf  string
 	SecondHalf []byte
-	Sealed     [][]byte
+	Sealed     []byte
 }
 
 func storedRecords(t *testing.T, db *pgx.Conn) map[string]storedRecord {
@@ -360,7 +360,7 @@ func storedRecords(t *testing.T, db *pgx.Conn) map[string]storedRecord {
 // table's may part a longer one. Beginnings that all values share are left out.
 func piecesOf(records map[string]storedRecord) (pieces [][]byte) {
 	for _, r := range records {
-		for _, value := range append([][]byte{[]byte(r.FirstHalf)[len("vault:v1:"):], r.SecondHalf}, r.Sealed...) {
+		for _, value := range [][]byte{[]byte(r.FirstHalf)[len("vault:v1:"):], r.SecondHalf, r.Sealed} {
 			for piece := range slices.Chunk(value, 24) {
 				if len(piece) == 24 {
 					pieces = append(pieces, piece)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
@@ -87,12 +88,8 @@ func (s *scene) swap(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var names, sealed []string
-	for name, field := range other.Fields {
-		names, sealed = append(names, name), append(sealed, fmt.Sprintf(`'\x%x'::bytea`, field))
-	}
-	_, err = s.psql(fmt.Sprintf(`UPDATE records SET first_half = '%s', second_half = '\x%x', fields = '{%s}', sealed = ARRAY[%s] WHERE label = '%s'`,
-		other.FirstHalf, other.SecondHalf, strings.Join(names, ","), strings.Join(sealed, ","), label))
+	_, err = s.psql(fmt.Sprintf(`UPDATE records SET first_half = '%s', second_half = '\x%x', sealed = '\x%x' WHERE label = '%s'`,
+		other.FirstHalf, other.SecondHalf, postgres.PackFields(other.Fields), label))
 	return err
 }
 

@@ -42,8 +42,8 @@ func (s *scene) record(_ *testscript.TestScript, args []string) (err error) {
 	if s.backup.firstHalf, err = s.psql(`SELECT first_half FROM records WHERE label = '` + s.backup.label + `'`); err != nil {
 		return err
 	}
-	s.backup.insert, err = s.psql(`SELECT format('INSERT INTO records (label, first_half, second_half, fields, sealed, day) VALUES (%L, %L, %L, %L, %L, %L)',
-		label, first_half, second_half, fields, sealed, day) FROM records WHERE label = '` + s.backup.label + `'`)
+	s.backup.insert, err = s.psql(`SELECT format('INSERT INTO records (label, first_half, second_half, sealed, day) VALUES (%L, %L, %L, %L, %L)',
+		label, first_half, second_half, sealed, day) FROM records WHERE label = '` + s.backup.label + `'`)
 	return err
 }
 

@@ -24,8 +24,8 @@ func BenchmarkReshare(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer tb.Close()
-			psql(b, tb, fmt.Sprintf(`INSERT INTO penname.records (label, first_half, second_half, fields, sealed, day)
-				SELECT lpad(translate(n::text, '0123456789', 'abcdefghij'), 26, 'z'), 'local:v1:x', decode(repeat('ab', 230), 'hex'), ARRAY['name'], ARRAY[decode(repeat('cd', 92), 'hex')], '2026-01-01'
+			psql(b, tb, fmt.Sprintf(`INSERT INTO penname.records (label, first_half, second_half, sealed, day)
+				SELECT lpad(translate(n::text, '0123456789', 'abcdefghij'), 26, 'z'), 'local:v1:x', decode(repeat('ab', 230), 'hex'), decode('046e616d655c' || repeat('cd', 92), 'hex'), '2026-01-01'
 				FROM generate_series(1, %d) n`, records))
 			const where = `SELECT count(*), min(xmin::text::bigint), max(xmin::text::bigint), sum(hashtext(ctid::text || label)::bigint) FROM penname.records`
 			before := psql(b, tb, where)

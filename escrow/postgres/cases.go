@@ -323,13 +323,12 @@ func (d *Disclosing) Link(ctx context.Context, p token.Pseudonym, platform strin
 
 // Record implements [disclose.Records].
 func (d *Disclosing) Record(ctx context.Context, label string) (seal.Record, error) {
-	r := seal.Record{Label: label, Fields: make(map[string][]byte)}
-	var names []string
-	var sealed [][]byte
+	r := seal.Record{Label: label}
+	var sealed []byte
 	var erased bool
 	err := d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT first_half, second_half, fields, sealed, erased IS NOT NULL FROM records WHERE label = $1`, label).
-			Scan(&r.FirstHalf, &r.SecondHalf, &names, &sealed, &erased)
+		return c.QueryRow(ctx, `SELECT first_half, second_half, sealed, erased IS NOT NULL FROM records WHERE label = $1`, label).
+			Scan(&r.FirstHalf, &r.SecondHalf, &sealed, &erased)
 	})
 	switch {
 	case errors.Is(err, pgx.ErrNoRows):
@@ -340,8 +339,9 @@ func (d *Disclosing) Record(ctx context.Context, label string) (seal.Record, err
 	if err != nil {
 		return seal.Record{}, err
 	}
-	for i, name := range names {
-		r.Fields[name] = sealed[i]
+	var whole bool
+	if r.Fields, whole = UnpackFields(sealed); !whole {
+		return seal.Record{}, ErrDamaged
 	}
 	return r, nil
 }

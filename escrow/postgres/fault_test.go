@@ -15,6 +15,7 @@ import (
 
 	"filippo.io/torchwood"
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
@@ -170,6 +171,39 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 		row.Version, row.Body = 1, []byte(`{"a":2}`)
 		return row
 	}
+	enrol := func(n int) func() write {
+		return func() write {
+			es := make([]issue.Enrolment, n)
+			for i := range es {
+				es[i] = enrolment()
+			}
+			return write{
+				try: func(ctx context.Context) error {
+					errs := make([]error, n)
+					var wg sync.WaitGroup
+					for i, e := range es {
+						wg.Go(func() {
+							p, first, err := s.Enrol(ctx, e)
+							if errs[i] = err; err == nil && (p != e.Person || !first) {
+								errs[i] = fmt.Errorf("another person, or not the first: %v", first)
+							}
+						})
+					}
+					wg.Wait()
+					return errors.Join(errs...)
+				},
+				once: func(t *testing.T) {
+					for _, e := range es {
+						p, err := s.Person(ctx, e.Fingerprint, e.Birth)
+						must(err)
+						is(t, "person", p, e.Person)
+						_, err = d.Record(ctx, p.Label)
+						must(err)
+					}
+				},
+			}
+		}
+	}
 	decision := func(quorum int, n int64) func() write {
 		return func() write {
 			c := file(t, d, quorum)
@@ -193,27 +227,8 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 		}
 	}
 	return map[string]func() write{
-		"Enrol": func() write {
-			e := enrolment()
-			tries := 0
-			return write{
-				try: func(ctx context.Context) error {
-					tries++
-					p, first, err := s.Enrol(ctx, e)
-					if err == nil && (p != e.Person || !first) {
-						return fmt.Errorf("another person, or not the first: %v", first)
-					}
-					return err
-				},
-				once: func(t *testing.T) {
-					p, err := s.Person(ctx, e.Fingerprint, e.Birth)
-					must(err)
-					is(t, "person", p, e.Person)
-					_, err = d.Record(ctx, p.Label)
-					must(err)
-				},
-			}
-		},
+		"Enrol":          enrol(1),
+		"Enrol/together": enrol(5), // the first goes alone, the others share the next
 		"Assign": func() write {
 			a := assignment(t)
 			return write{

@@ -8,7 +8,7 @@ GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, pe
 GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_disclosing;
 
 -- The issuing side writes sealed fields and links, and never reads them.
-GRANT INSERT (label, first_half, second_half, fields, sealed, day) ON records TO penname_issuing;
+GRANT INSERT (label, first_half, second_half, sealed, day) ON records TO penname_issuing;
 GRANT INSERT (id, label, digest, fingerprint, likeness, birth, day) ON persons TO penname_issuing;
 GRANT SELECT (id, label, digest, fingerprint, birth) ON persons TO penname_issuing;
 GRANT INSERT (pseudonym, platform, link, commitment, day) ON pseudonyms TO penname_issuing;
@@ -25,7 +25,7 @@ GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON op
 GRANT SELECT (list, index, grant_id, expires), INSERT (list, index, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
 
 -- The disclosing side reads records and links, and nothing of a person.
-GRANT SELECT (label, first_half, second_half, fields, sealed, erased) ON records TO penname_disclosing;
+GRANT SELECT (label, first_half, second_half, sealed, erased) ON records TO penname_disclosing;
 GRANT SELECT (label, salt, cleared, leaf), UPDATE (cleared) ON erasures TO penname_disclosing;
 GRANT SELECT (pseudonym, platform, link, commitment) ON pseudonyms TO penname_disclosing;
 
@@ -49,7 +49,7 @@ GRANT SELECT (warrant_hash, code, leaf), INSERT (warrant_hash, code, leaf) ON re
 
 -- The keeping side moves first halves to a newer key and erases what was asked
 -- to be. It reads no sealed field and no link, and appends one kind of leaf.
-GRANT SELECT (label, first_half, erased), UPDATE (first_half, second_half, fields, sealed, erased) ON records TO penname_keeping;
+GRANT SELECT (label, first_half, erased), UPDATE (first_half, second_half, sealed, erased) ON records TO penname_keeping;
 GRANT SELECT (version, state, position, records, day), INSERT (version, state, day), UPDATE (state, position, records) ON rotations TO penname_keeping;
 GRANT EXECUTE ON FUNCTION close_rotation(integer) TO penname_keeping;
 GRANT EXECUTE ON FUNCTION key_version(text) TO penname_keeping;

@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"maps"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/penname/penname/escrow/batch"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/verifier/token"
 )
@@ -19,65 +21,113 @@ var (
 	_ issue.Erasures = (*Issuing)(nil)
 )
 
-// Enrol implements [issue.Store]: one statement, which stores both rows or
-// none. Who comes second waits for the first, and finds its row.
+// Enrol implements [issue.Store]. Who comes second waits for the first, and
+// finds its row. From the first statement on the caller's cancellation counts no
+// more, because the truth is owed.
 func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person, first bool, err error) {
-	fields := slices.Sorted(maps.Keys(e.Record.Fields))
-	sealed := make([][]byte, len(fields))
-	for i, name := range fields {
-		sealed[i] = e.Record.Fields[name]
+	if err := ctx.Err(); err != nil {
+		return issue.Person{}, false, refused(ctx, err)
 	}
-	insert := func(ctx context.Context, person string) (bool, error) {
-		n, err := s.exec(ctx, `
-			WITH person AS (`+person+` RETURNING label)
-			INSERT INTO records (label, first_half, second_half, fields, sealed, day)
-			SELECT label, $7, $8, $9, $10, $6 FROM person`,
-			e.Person.ID[:], e.Person.Label, e.Fingerprint, e.Likeness, e.Birth, e.Day.UTC(),
-			e.Record.FirstHalf, e.Record.SecondHalf, fields, sealed, e.Person.Digest[:])
-		if constraint(err) == "records_key_version" {
-			err = issue.ErrOlderKey.Because(err)
-		}
-		return n == 1, err
+	stored, err := s.enrolments.Do(context.WithoutCancel(ctx), e)
+	if err != nil {
+		return issue.Person{}, false, err
+	}
+	if stored[0] {
+		return e.Person, true, nil
+	}
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	p, err = s.Person(ctx, e.Fingerprint, e.Birth)
+	if errors.Is(err, issue.ErrPersonUnknown) {
+		err = issue.ErrAlreadyEnrolled // then the conflict was the likeness
+	}
+	// The row is ours if the answer to an earlier attempt was lost.
+	if first = p == e.Person; err != nil || first {
+		return p, first, err
+	}
+	if again, err := s.Asked(ctx, p.Label); err != nil || !again {
+		return p, false, err
 	}
 	err = s.settle(ctx, func(ctx context.Context, _ bool) error {
-		stored, err := insert(ctx, `
-			  INSERT INTO persons (id, label, fingerprint, likeness, birth, day, digest)
-			  VALUES ($1, $2, $3, $4, $5, $6, $11) ON CONFLICT DO NOTHING`)
-		if err != nil {
-			return err
-		}
-		if stored {
-			p, first = e.Person, true
-			return nil
-		}
-		p, err = s.person(ctx, e.Fingerprint, e.Birth)
-		if errors.Is(err, issue.ErrPersonUnknown) {
-			return issue.ErrAlreadyEnrolled // then the conflict was the likeness
-		}
-		if err != nil {
-			return err
-		}
-		// The row is ours if the answer to an earlier attempt was lost.
-		if first = p == e.Person; first {
-			return nil
-		}
-		if again, err := s.Asked(ctx, p.Label); err != nil || !again {
-			return err
-		}
-		_, err = insert(ctx, `
-			  UPDATE persons SET label = $2, digest = $11
-			  WHERE fingerprint = $3 AND $1::bytea IS NOT NULL AND $4::bytea IS NOT NULL AND birth = $5
-			    AND EXISTS (SELECT FROM erasures e WHERE e.label = persons.label)`)
-		if err != nil {
-			return err
-		}
-		p, err = s.person(ctx, e.Fingerprint, e.Birth) // whose record it is, of those who came at once
+		_, err := s.insert(ctx, sameAgain, e)
 		return err
 	})
 	if err != nil {
 		return issue.Person{}, false, err
 	}
-	return p, first, nil
+	p, err = s.Person(ctx, e.Fingerprint, e.Birth) // whose record it is, of those who came at once
+	return p, false, err
+}
+
+// enrolTogether stores those who come at once by one statement: both rows of
+// each, or none. It says true if all are new, and else everybody looks for
+// themself. What the server refuses it refuses for all, without saying because
+// of whom: then each goes alone.
+func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]batch.Result[bool], error) {
+	var n int64
+	err := s.settle(ctx, func(ctx context.Context, _ bool) (err error) {
+		n, err = s.insert(ctx, newPersons, es...)
+		return err
+	})
+	results := make([]batch.Result[bool], len(es))
+	var f *fault
+	switch {
+	case err == nil:
+		for i := range results {
+			results[i].Out = n == int64(len(es))
+		}
+		return results, nil
+	case len(es) == 1 || !errors.Is(err, ErrTooLarge) && (!errors.As(err, &f) || f.state == ""):
+		return nil, err
+	}
+	var wg sync.WaitGroup
+	for i := range es {
+		wg.Go(func() {
+			alone, err := s.enrolTogether(ctx, es[i:i+1])
+			if results[i].Err = err; err == nil {
+				results[i] = alone[0]
+			}
+		})
+	}
+	wg.Wait()
+	return results, nil
+}
+
+// Whose the records are: new persons, or one who asked to be deleted and is back.
+const (
+	newPersons = `
+		INSERT INTO persons (id, label, fingerprint, likeness, birth, day, digest)
+		SELECT id, label, fingerprint, likeness, birth, day, digest FROM e ON CONFLICT DO NOTHING`
+	sameAgain = `
+		UPDATE persons SET label = e.label, digest = e.digest FROM e
+		WHERE persons.fingerprint = e.fingerprint AND persons.birth = e.birth
+		  AND EXISTS (SELECT FROM erasures WHERE erasures.label = persons.label)`
+)
+
+// insert stores persons and their records and returns how many it stored.
+func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolment) (int64, error) {
+	// In one order everywhere, or two statements wait for each other.
+	es = slices.SortedFunc(slices.Values(es), func(a, b issue.Enrolment) int { return bytes.Compare(a.Fingerprint, b.Fingerprint) })
+	var ids, prints, likes, births, digests, seconds, sealed [][]byte
+	var labels, firsts []string
+	var days []time.Time
+	for _, e := range es {
+		labels, ids, digests = append(labels, e.Person.Label), append(ids, e.Person.ID[:]), append(digests, e.Person.Digest[:])
+		prints, likes, births = append(prints, e.Fingerprint), append(likes, e.Likeness), append(births, e.Birth)
+		firsts, seconds, sealed = append(firsts, e.Record.FirstHalf), append(seconds, e.Record.SecondHalf), append(sealed, PackFields(e.Record.Fields))
+		days = append(days, e.Day.UTC())
+	}
+	n, err := s.exec(ctx, `
+		WITH e AS (SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[], $8::bytea[], $9::bytea[], $10::date[])
+		  e (label, id, digest, fingerprint, likeness, birth, first_half, second_half, sealed, day)),
+		person AS (`+persons+` RETURNING persons.label)
+		INSERT INTO records (label, first_half, second_half, sealed, day)
+		SELECT label, first_half, second_half, sealed, day FROM e JOIN person USING (label)`,
+		labels, ids, digests, prints, likes, births, firsts, seconds, sealed, days)
+	if constraint(err) == "records_key_version" {
+		err = issue.ErrOlderKey.Because(err)
+	}
+	return n, err
 }
 
 // Ask implements [issue.Erasures].
@@ -107,24 +157,49 @@ func (s *Issuing) Asked(ctx context.Context, label string) (asked bool, err erro
 
 // Person implements [issue.Store].
 func (s *Issuing) Person(ctx context.Context, fingerprint, birth []byte) (issue.Person, error) {
-	return s.person(ctx, fingerprint, birth)
-}
-
-func (s *Issuing) person(ctx context.Context, fingerprint, birth []byte) (p issue.Person, err error) {
-	var id, digest, stored []byte
-	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT id, label, digest, birth FROM persons WHERE fingerprint = $1`, fingerprint).Scan(&id, &p.Label, &digest, &stored)
-	})
+	found, err := s.lookups.Do(ctx, fingerprint)
 	switch {
-	case errors.Is(err, pgx.ErrNoRows):
-		return issue.Person{}, issue.ErrPersonUnknown
 	case err != nil:
-		return issue.Person{}, err
-	case !bytes.Equal(stored, birth):
+		return issue.Person{}, refused(ctx, err)
+	case found[0] == nil:
+		return issue.Person{}, issue.ErrPersonUnknown
+	case !bytes.Equal(found[0].birth, birth):
 		return issue.Person{}, issue.ErrRecycledSubject
 	}
-	p.ID, p.Digest = [16]byte(id), [32]byte(digest)
-	return p, nil
+	return found[0].Person, nil
+}
+
+// stored is a row of persons, as far as this side reads it.
+type stored struct {
+	issue.Person
+	birth []byte
+}
+
+// lookUp returns the persons with these fingerprints, nil where there is none.
+func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]batch.Result[*stored], error) {
+	ctx, cancel := detached(ctx)
+	defer cancel()
+	found := make(map[string]*stored)
+	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `SELECT fingerprint, id, label, digest, birth FROM persons WHERE fingerprint = ANY ($1::bytea[])`, fingerprints)
+		if err != nil {
+			return err
+		}
+		var fingerprint, id, label, digest, birth []byte
+		_, err = pgx.ForEachRow(rows, []any{&fingerprint, &id, &label, &digest, &birth}, func() error {
+			found[string(fingerprint)] = &stored{issue.Person{ID: [16]byte(id), Label: string(label), Digest: [32]byte(digest)}, birth}
+			return nil
+		})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	results := make([]batch.Result[*stored], len(fingerprints))
+	for i, fingerprint := range fingerprints {
+		results[i].Out = found[string(fingerprint)]
+	}
+	return results, nil
 }
 
 // Assign implements [issue.Store].

@@ -217,7 +217,7 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 			  (SELECT key_version(first_half) FROM records WHERE label = $1),
 			  (SELECT max(version) FROM rotations))
 			WHERE label = $1`, e.Label, index)
-		b.Queue(`UPDATE records SET first_half = '', second_half = '', fields = '{}', sealed = '{}', erased = $2 WHERE label = $1 AND erased IS NULL`,
+		b.Queue(`UPDATE records SET first_half = '', second_half = '', sealed = '', erased = $2 WHERE label = $1 AND erased IS NULL`,
 			e.Label, leaf.Day)
 		erased = true
 		return refused(ctx, tx.SendBatch(ctx, b).Close())
@@ -232,7 +232,7 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 func (k *Keeping) Again(ctx context.Context) error {
 	return k.settle(ctx, func(ctx context.Context, _ bool) error {
 		_, err := k.exec(ctx, `
-			UPDATE records r SET first_half = '', second_half = '', fields = '{}', sealed = '{}', erased = e.day
+			UPDATE records r SET first_half = '', second_half = '', sealed = '', erased = e.day
 			FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL AND r.erased IS NULL`)
 		return err
 	})

@@ -418,7 +418,7 @@ func TestF38KilledAtEveryMessageOfAnErasure(t *testing.T) {
 	n := new(network)
 	k := keeping(t, h.admin, Options{Dial: n.dial, MaxConns: 2})
 	half := func(label string) bool {
-		gone := one[bool](t, h.conn, `SELECT erased IS NOT NULL AND cardinality(sealed) = 0 AND first_half = '' AND second_half = '' FROM records WHERE label = $1`, label)
+		gone := one[bool](t, h.conn, `SELECT erased IS NOT NULL AND sealed = '' AND first_half = '' AND second_half = '' FROM records WHERE label = $1`, label)
 		logged := one[bool](t, h.conn, `SELECT leaf IS NOT NULL FROM erasures WHERE label = $1`, label)
 		if gone != logged {
 			t.Fatalf("half an erasure: gone %v, logged %v", gone, logged)
@@ -477,7 +477,7 @@ func TestAHoldThatComesAtTheLastMoment(t *testing.T) {
 	if cases, _, err := h.d.Holding(t.Context(), day); err != nil || len(cases) != 1 {
 		t.Fatalf("holding %d, %v", len(cases), err)
 	}
-	blank := `UPDATE records SET first_half = '', second_half = '', fields = '{}', sealed = '{}', erased = '2026-11-21' WHERE label = '` + label + `'`
+	blank := `UPDATE records SET first_half = '', second_half = '', sealed = '', erased = '2026-11-21' WHERE label = '` + label + `'`
 	for _, dsn := range []string{h.admin, as(t, h.admin, "penname_keeping")} {
 		if state, name := sqlState(try(t, dsn, blank)); state != "23514" || name != "records_held" {
 			t.Errorf("blanked without a leaf: %s %s", state, name)
@@ -503,7 +503,7 @@ func TestD08ErasedRowComesBack(t *testing.T) {
 	}
 	file(t, h.d, 1)
 	sql(t, h.admin, `ALTER TABLE records DISABLE TRIGGER no_change;
-		UPDATE records r SET first_half = s.first_half, second_half = s.second_half, fields = s.fields, sealed = s.sealed, erased = NULL FROM saved s WHERE r.label = s.label;
+		UPDATE records r SET first_half = s.first_half, second_half = s.second_half, sealed = s.sealed, erased = NULL FROM saved s WHERE r.label = s.label;
 		ALTER TABLE records ENABLE TRIGGER no_change; DROP TABLE saved`)
 	wantErr(t, "an erased row is back", h.d.Check(t.Context()), ErrDamaged)
 	if _, err := h.open.UnwrapHalf(t.Context(), label, h.rows(t)[label]); err == nil {
@@ -568,7 +568,7 @@ func TestD04KeepingSide(t *testing.T) {
 	h := newHouse(t, 1)
 	dsn := as(t, h.admin, "penname_keeping")
 	for _, statement := range []string{
-		`SELECT sealed FROM records`, `SELECT second_half FROM records`, `SELECT fields FROM records`, `SELECT day FROM records`, `TABLE records`,
+		`SELECT sealed FROM records`, `SELECT second_half FROM records`, `SELECT day FROM records`, `TABLE records`,
 		`SELECT 1 FROM persons`, `SELECT 1 FROM pseudonyms`, `SELECT 1 FROM cases`, `SELECT 1 FROM approvals`, `SELECT 1 FROM notices`,
 		`SELECT 1 FROM openid_rows`, `SELECT 1 FROM bundles`, `DELETE FROM records`, `INSERT INTO records (label) VALUES ('x')`,
 		`UPDATE records SET label = 'x'`, `UPDATE erasures SET cleared = 1`, `INSERT INTO erasures (label) VALUES ('x')`, `DELETE FROM erasures`,
@@ -582,7 +582,7 @@ func TestD04KeepingSide(t *testing.T) {
 	for statement, name := range map[string]string{
 		`INSERT INTO log_leaves (index, leaf) VALUES (0, '{"v":1,"kind":"approved","day":"2026-11-21"}')`: "log_leaves_keeping",
 		`UPDATE records SET first_half = 'vault:v1:AAAA'`:                                                 "append_only",
-		`UPDATE records SET first_half = 'vault:v2:AAAA', sealed = '{a,b,c,d}'`:                           "append_only",
+		`UPDATE records SET first_half = 'vault:v2:AAAA', sealed = 'abcd'`:                                "append_only",
 		`UPDATE records SET erased = '2026-11-21'`:                                                        "records_held",
 		`INSERT INTO rotations (version, state, day) VALUES (2, 'done', '2026-11-21')`:                    "rotations_transition",
 	} {

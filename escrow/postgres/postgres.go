@@ -34,6 +34,8 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
+	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -102,7 +104,11 @@ type db struct {
 
 // Issuing is the database as the issuing side may use it. It is safe for
 // concurrent use.
-type Issuing struct{ db }
+type Issuing struct {
+	db
+	enrolments batch.Coalescer[issue.Enrolment, bool] // true: stored, as a new person
+	lookups    batch.Coalescer[[]byte, *stored]       // by fingerprint
+}
 
 // Disclosing is the database as the disclosing side may use it. It is safe for
 // concurrent use.
@@ -115,7 +121,9 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Issuing{d}, nil
+	s := &Issuing{db: d}
+	s.enrolments.Send, s.lookups.Send = s.enrolTogether, s.lookUp
+	return s, nil
 }
 
 // OpenDisclosing is [OpenIssuing] for penname_disclosing.

@@ -234,6 +234,82 @@ func TestEnrolRaceGivesOnePerson(t *testing.T) {
 	}
 }
 
+// One statement carries many, and what is wrong with one of them is nobody
+// else's. R24: who comes through two accounts at once is one person.
+func TestEnrolTogether(t *testing.T) {
+	admin := database(t)
+	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
+	known := enrolment()
+	if _, _, err := s.Enrol(ctx, known); err != nil {
+		t.Fatal(err)
+	}
+	sql(t, admin, `INSERT INTO rotations (version, state, day) VALUES (2, 'moving', '2026-11-21'); SELECT close_rotation(2)`)
+	fresh := func(change func(e *issue.Enrolment)) issue.Enrolment {
+		e := enrolment()
+		e.Record.FirstHalf = "vault:v2:AAAA"
+		change(&e)
+		return e
+	}
+	good := fresh(func(*issue.Enrolment) {})
+	all := []struct {
+		what   string
+		e      issue.Enrolment
+		stored bool
+		err    error
+	}{
+		{"older key", fresh(func(e *issue.Enrolment) { e.Record.FirstHalf = "vault:v1:AAAA" }), false, issue.ErrOlderKey},
+		{"over the limit of a message", fresh(func(e *issue.Enrolment) { e.Record.Fields["name"] = make([]byte, 17<<20) }), false, ErrTooLarge},
+		{"over the limit of a row", fresh(func(e *issue.Enrolment) { e.Record.Fields["name"] = make([]byte, 2<<20) }), false, ErrRefused},
+		{"no field", fresh(func(e *issue.Enrolment) { e.Record.Fields = nil }), false, ErrRefused},
+		{"bad text", fresh(func(e *issue.Enrolment) { e.Record.FirstHalf += "\x00" }), false, ErrText},
+		{"known", fresh(func(e *issue.Enrolment) { e.Fingerprint, e.Birth = known.Fingerprint, known.Birth }), false, nil},
+		{"good", fresh(func(*issue.Enrolment) {}), true, nil},
+		{"one account", good, true, nil}, // of these two, one
+		{"another account", fresh(func(e *issue.Enrolment) { e.Likeness = good.Likeness }), true, nil},
+	}
+	var es []issue.Enrolment
+	for _, one := range all {
+		es = append(es, one.e)
+	}
+	results, err := s.enrolTogether(ctx, es)
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	one, other := len(all)-2, len(all)-1
+	if results[one].Out == results[other].Out {
+		t.Errorf("one human through two accounts: %v, %v", results[one], results[other])
+	}
+	all[one].stored, all[other].stored = results[one].Out, results[other].Out
+	for i, want := range all {
+		if got := results[i]; got.Out != want.stored || !errors.Is(got.Err, want.err) {
+			t.Errorf("%s: stored %v, %v: %v", want.what, got.Out, got.Err, cause(got.Err))
+		}
+		if _, err := d.Record(ctx, want.e.Person.Label); (err == nil) != want.stored {
+			t.Errorf("%s: record: %v", want.what, err)
+		}
+	}
+	if n := value[int](t, admin, `SELECT count(*) FROM persons JOIN records USING (label)`); n != 3 {
+		t.Errorf("%d persons, want 3", n)
+	}
+}
+
+// Sealed fields come back as they went in, or not at all.
+func TestPackedFields(t *testing.T) {
+	for _, fields := range []map[string][]byte{
+		{}, {"name": []byte("x")}, {"name": random(92), "birthdate": {}, "address": random(127), "email": random(128), "a": random(70000)},
+	} {
+		b := PackFields(fields)
+		if got, whole := UnpackFields(b); !whole || !reflect.DeepEqual(got, fields) {
+			t.Errorf("%d fields came back as %d, %v", len(fields), len(got), whole)
+		}
+		for n := range min(len(b), 300) {
+			if got, whole := UnpackFields(b[:n]); whole && len(got) == len(fields) {
+				t.Errorf("%d of %d bytes are whole", n, len(b))
+			}
+		}
+	}
+}
+
 func TestPseudonymIsAssignedForLife(t *testing.T) {
 	s, ctx := issuing(t, database(t), Options{}), t.Context()
 	a := assignment(t)

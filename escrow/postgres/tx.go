@@ -237,6 +237,10 @@ func tooLarge(args []any) bool {
 			for _, b := range v {
 				n += len(b)
 			}
+		case []string:
+			for _, s := range v {
+				n += len(s)
+			}
 		}
 	}
 	return n > limit

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/penname/penname/escrow/batch"
 	"github.com/penname/penname/escrow/keep"
 )
 
@@ -38,7 +39,7 @@ func (k *Keeping) Rotate(ctx context.Context) error {
 func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, error) {
 	out := make([]string, 0, len(halves))
 	for len(halves) > 0 {
-		n := min(batchSize, len(halves))
+		n := min(batch.Size, len(halves))
 		items := make([]openItem, n)
 		for i, h := range halves[:n] {
 			if h.Label == "" || len(h.Label) > maxLabel || h.Wrapped == "" || len(h.Wrapped) > 2*maxValue {

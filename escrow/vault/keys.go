@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/penname/penname/escrow/batch"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -14,16 +15,16 @@ import (
 // opens, and its token may not. It is safe for concurrent use.
 type Issuing struct {
 	*session
-	half, link  coalescer[sealItem, string]
-	fingerprint coalescer[macItem, []byte]
-	pseudonym   coalescer[macItem, []byte]
+	half, link  batch.Coalescer[sealItem, string]
+	fingerprint batch.Coalescer[macItem, []byte]
+	pseudonym   batch.Coalescer[macItem, []byte]
 }
 
 // Disclosing is the side that opens. It has no method that encrypts, and its
 // token may not. It is safe for concurrent use.
 type Disclosing struct {
 	*session
-	half, link coalescer[openItem, []byte]
+	half, link batch.Coalescer[openItem, []byte]
 }
 
 // Items of a batch, as Transit takes them. Values are base64 text: Vault's
@@ -57,8 +58,8 @@ func OpenIssuing(ctx context.Context, c Config) (*Issuing, error) {
 		return nil, err
 	}
 	k := &Issuing{session: s}
-	k.half.send, k.link.send = s.encrypt(keyRecord), s.encrypt(keyLink)
-	k.fingerprint.send, k.pseudonym.send = s.hmac(keyFingerprint), s.hmac(keyPseudonym)
+	k.half.Send, k.link.Send = s.encrypt(keyRecord), s.encrypt(keyLink)
+	k.fingerprint.Send, k.pseudonym.Send = s.hmac(keyFingerprint), s.hmac(keyPseudonym)
 	if err := k.Verify(ctx); err != nil {
 		return nil, err
 	}
@@ -73,7 +74,7 @@ func OpenDisclosing(ctx context.Context, c Config) (*Disclosing, error) {
 		return nil, err
 	}
 	k := &Disclosing{session: s}
-	k.half.send, k.link.send = s.decrypt(keyRecord), s.decrypt(keyLink)
+	k.half.Send, k.link.Send = s.decrypt(keyRecord), s.decrypt(keyLink)
 	if err := k.Verify(ctx); err != nil {
 		return nil, err
 	}
@@ -95,7 +96,7 @@ func (k *Issuing) WrapLink(ctx context.Context, pseudonym string, link []byte) (
 // MAC returns one HMAC-SHA-256 of 32 bytes for each input, under the key of
 // the purpose: "fingerprint" or "pseudonym".
 func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error) {
-	c := map[string]*coalescer[macItem, []byte]{"fingerprint": &k.fingerprint, "pseudonym": &k.pseudonym}[purpose]
+	c := map[string]*batch.Coalescer[macItem, []byte]{"fingerprint": &k.fingerprint, "pseudonym": &k.pseudonym}[purpose]
 	if c == nil {
 		return nil, ErrInput
 	}
@@ -106,7 +107,7 @@ func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([]
 		}
 		items[i].Input = base64.StdEncoding.EncodeToString(input)
 	}
-	return c.do(ctx, items...)
+	return together(ctx, c, items...)
 }
 
 // UnwrapHalf opens what WrapHalf made for the same label.
@@ -119,25 +120,34 @@ func (k *Disclosing) OpenLink(ctx context.Context, pseudonym, wrapped string) ([
 	return unwrap(ctx, &k.link, pseudonym, wrapped)
 }
 
-func wrap(ctx context.Context, c *coalescer[sealItem, string], label string, value []byte) (string, error) {
+// together sends the items with those of concurrent calls.
+func together[In, Out any](ctx context.Context, c *batch.Coalescer[In, Out], items ...In) ([]Out, error) {
+	outs, err := c.Do(ctx, items...)
+	if err != nil && refusal.Of(err) == nil {
+		err = ErrUnavailable.Because(err)
+	}
+	return outs, err
+}
+
+func wrap(ctx context.Context, c *batch.Coalescer[sealItem, string], label string, value []byte) (string, error) {
 	if label == "" || len(label) > maxLabel || len(value) == 0 || len(value) > maxValue {
 		return "", ErrInput
 	}
-	out, err := c.do(ctx, sealItem{base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString([]byte(label))})
+	out, err := together(ctx, c, sealItem{base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString([]byte(label))})
 	if err != nil {
 		return "", err
 	}
 	return out[0], nil
 }
 
-func unwrap(ctx context.Context, c *coalescer[openItem, []byte], label, wrapped string) ([]byte, error) {
+func unwrap(ctx context.Context, c *batch.Coalescer[openItem, []byte], label, wrapped string) ([]byte, error) {
 	if label == "" || len(label) > maxLabel || wrapped == "" || len(wrapped) > 2*maxValue {
 		return nil, ErrInput
 	}
 	if !wellFormed(wrapped) {
 		return nil, ErrDecryptFailed
 	}
-	out, err := c.do(ctx, openItem{wrapped, base64.StdEncoding.EncodeToString([]byte(label))})
+	out, err := together(ctx, c, openItem{wrapped, base64.StdEncoding.EncodeToString([]byte(label))})
 	if err != nil {
 		return nil, err
 	}
@@ -171,57 +181,57 @@ func (s *session) batch(ctx context.Context, path string, body map[string]any, n
 	return &answer, nil
 }
 
-func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]result[string], error) {
-	return func(ctx context.Context, items []sealItem) ([]result[string], error) {
+func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]batch.Result[string], error) {
+	return func(ctx context.Context, items []sealItem) ([]batch.Result[string], error) {
 		answer, err := s.batch(ctx, "encrypt/"+key, map[string]any{"batch_input": items}, len(items))
 		if err != nil {
 			return nil, err
 		}
-		results := make([]result[string], len(items))
+		results := make([]batch.Result[string], len(items))
 		for i, r := range answer.Data.Results {
-			if results[i].out = r.Ciphertext; r.Error != "" || !wellFormed(r.Ciphertext) {
-				results[i] = result[string]{err: errBadResponse}
+			if results[i].Out = r.Ciphertext; r.Error != "" || !wellFormed(r.Ciphertext) {
+				results[i] = batch.Result[string]{Err: errBadResponse}
 			}
 		}
 		return results, nil
 	}
 }
 
-func (s *session) decrypt(key string) func(context.Context, []openItem) ([]result[[]byte], error) {
-	return func(ctx context.Context, items []openItem) ([]result[[]byte], error) {
+func (s *session) decrypt(key string) func(context.Context, []openItem) ([]batch.Result[[]byte], error) {
+	return func(ctx context.Context, items []openItem) ([]batch.Result[[]byte], error) {
 		answer, err := s.batch(ctx, "decrypt/"+key, map[string]any{"batch_input": items}, len(items))
 		if err != nil {
 			return nil, err
 		}
-		results := make([]result[[]byte], len(items))
+		results := make([]batch.Result[[]byte], len(items))
 		for i, r := range answer.Data.Results {
-			results[i].out, err = base64.StdEncoding.Strict().DecodeString(r.Plaintext)
+			results[i].Out, err = base64.StdEncoding.Strict().DecodeString(r.Plaintext)
 			switch {
 			case strings.Contains(r.Error, "disallowed by policy (too old)"): // keysutil.ErrTooOld: the text is its only mark
-				results[i] = result[[]byte]{err: ErrArchived}
+				results[i] = batch.Result[[]byte]{Err: ErrArchived}
 			case r.Error != "":
-				results[i] = result[[]byte]{err: ErrDecryptFailed}
-			case err != nil || len(results[i].out) == 0: // nothing empty is ever wrapped
-				results[i] = result[[]byte]{err: errBadResponse}
+				results[i] = batch.Result[[]byte]{Err: ErrDecryptFailed}
+			case err != nil || len(results[i].Out) == 0: // nothing empty is ever wrapped
+				results[i] = batch.Result[[]byte]{Err: errBadResponse}
 			}
 		}
 		return results, nil
 	}
 }
 
-func (s *session) hmac(key string) func(context.Context, []macItem) ([]result[[]byte], error) {
-	return func(ctx context.Context, items []macItem) ([]result[[]byte], error) {
+func (s *session) hmac(key string) func(context.Context, []macItem) ([]batch.Result[[]byte], error) {
+	return func(ctx context.Context, items []macItem) ([]batch.Result[[]byte], error) {
 		body := map[string]any{"batch_input": items, "key_version": "1"} // the policy allows this version alone
 		answer, err := s.batch(ctx, "hmac/"+key, body, len(items))
 		if err != nil {
 			return nil, err
 		}
-		results := make([]result[[]byte], len(items))
+		results := make([]batch.Result[[]byte], len(items))
 		for i, r := range answer.Data.Results {
 			text, ok := strings.CutPrefix(r.HMAC, "vault:v1:")
-			results[i].out, err = base64.StdEncoding.Strict().DecodeString(text)
-			if r.Error != "" || !ok || err != nil || len(results[i].out) != 32 {
-				results[i] = result[[]byte]{err: errBadResponse}
+			results[i].Out, err = base64.StdEncoding.Strict().DecodeString(text)
+			if r.Error != "" || !ok || err != nil || len(results[i].Out) != 32 {
+				results[i] = batch.Result[[]byte]{Err: errBadResponse}
 			}
 		}
 		return results, nil

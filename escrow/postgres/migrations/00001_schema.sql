@@ -8,10 +8,8 @@ CREATE TABLE records (
   label       text COLLATE "C" PRIMARY KEY CHECK (label ~ '^[a-z2-7]{26}$'),
   first_half  text    NOT NULL CHECK (octet_length(first_half) BETWEEN 1 AND 1024),
   second_half bytea   NOT NULL CHECK (octet_length(second_half) BETWEEN 1 AND 4096),
-  fields      text[]  NOT NULL CHECK (cardinality(fields) BETWEEN 1 AND 64),
-  sealed      bytea[] NOT NULL CHECK (cardinality(sealed) = cardinality(fields)),
-  day         date    NOT NULL CHECK (isfinite(day)),
-  CHECK (pg_column_size(sealed) <= 1048576)
+  sealed      bytea   NOT NULL CHECK (octet_length(sealed) BETWEEN 1 AND 1048576), -- all fields with their names
+  day         date    NOT NULL CHECK (isfinite(day))
 );
 
 -- The fingerprint is a MAC, so it is a random key too. id and label are 128

@@ -57,13 +57,13 @@ END $$;
 CREATE FUNCTION enters() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 BEGIN
   LOCK TABLE rotations IN ROW SHARE MODE;
-  IF key_version(NEW.first_half) < (SELECT max(version) FROM rotations WHERE state <> 'moving') THEN
+  IF EXISTS (SELECT FROM entered WHERE key_version(first_half) < (SELECT max(version) FROM rotations WHERE state <> 'moving')) THEN
     RAISE EXCEPTION 'older key' USING ERRCODE = 'check_violation', CONSTRAINT = 'records_key_version';
   END IF;
-  RETURN NEW;
+  RETURN NULL;
 END $$;
 -- +goose StatementEnd
-CREATE TRIGGER enters BEFORE INSERT ON records FOR EACH ROW EXECUTE FUNCTION enters();
+CREATE TRIGGER enters AFTER INSERT ON records REFERENCING NEW TABLE AS entered FOR EACH STATEMENT EXECUTE FUNCTION enters();
 
 -- -------------------------------------------------------------- erasures --
 
@@ -98,10 +98,10 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON erasures EXECUTE FUNCTION never();
 -- What stays of an erased record is its label and the day.
 ALTER TABLE records ADD COLUMN erased date CHECK (isfinite(erased));
 ALTER TABLE records
-  DROP CONSTRAINT records_first_half_check, DROP CONSTRAINT records_second_half_check, DROP CONSTRAINT records_fields_check,
+  DROP CONSTRAINT records_first_half_check, DROP CONSTRAINT records_second_half_check, DROP CONSTRAINT records_sealed_check,
   ADD CONSTRAINT records_whole CHECK (
-    erased IS NULL AND octet_length(first_half) BETWEEN 1 AND 1024 AND octet_length(second_half) BETWEEN 1 AND 4096 AND cardinality(fields) BETWEEN 1 AND 64
-    OR erased IS NOT NULL AND first_half = '' AND second_half = '' AND cardinality(fields) = 0);
+    erased IS NULL AND octet_length(first_half) BETWEEN 1 AND 1024 AND octet_length(second_half) BETWEEN 1 AND 4096 AND octet_length(sealed) BETWEEN 1 AND 1048576
+    OR erased IS NOT NULL AND first_half = '' AND second_half = '' AND sealed = '');
 
 -- A record changes in two ways only: its first half moves to a newer key, or it
 -- is erased, which needs the wish, the leaf and the word of the disclosing side
@@ -113,7 +113,7 @@ BEGIN
   IF OLD.erased IS NOT NULL OR (NEW.label, NEW.day) <> (OLD.label, OLD.day) THEN
     RAISE EXCEPTION 'append-only' USING ERRCODE = 'check_violation', CONSTRAINT = 'append_only';
   ELSIF NEW.erased IS NULL THEN
-    IF (NEW.second_half, NEW.fields, NEW.sealed) IS DISTINCT FROM (OLD.second_half, OLD.fields, OLD.sealed)
+    IF (NEW.second_half, NEW.sealed) IS DISTINCT FROM (OLD.second_half, OLD.sealed)
        OR key_version(NEW.first_half) <= key_version(OLD.first_half) THEN
       RAISE EXCEPTION 'append-only' USING ERRCODE = 'check_violation', CONSTRAINT = 'append_only';
     END IF;

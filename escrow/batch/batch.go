@@ -1,0 +1,127 @@
+// Package batch turns concurrent calls of one kind into few: one request to the
+// key service, one statement in the database. Both adapters need it, and none
+// imports another.
+package batch
+
+import (
+	"context"
+	"errors"
+	"sync"
+)
+
+// flights is how many batches of one kind are under way at once. The second
+// leaves only for a crowd: a batch costs the server as much as ten or twenty of
+// its items. It is there so that one slow answer does not stop everybody.
+const (
+	flights = 2
+	crowd   = 16
+)
+
+// Size bounds the items of one batch, so that one call stays far below the
+// server's limits and the caller's deadline.
+const Size = 256
+
+// Coalescer carries the calls of one kind. A call that finds none under way
+// leaves at once and alone; calls that arrive meanwhile leave together, when it
+// lands or when they are a crowd. Set Send before the first call.
+type Coalescer[In, Out any] struct {
+	// Send carries one batch, within a deadline of its own. It returns one
+	// result for each item, in order, or an error for the whole batch.
+	Send func(ctx context.Context, items []In) ([]Result[Out], error)
+
+	mu     sync.Mutex
+	queue  []*request[In, Out]
+	flying int
+}
+
+// Result is what became of one item.
+type Result[Out any] struct {
+	Out Out
+	Err error
+}
+
+type request[In, Out any] struct {
+	ctx   context.Context
+	items []In
+	outs  []Out
+	err   error
+	done  chan struct{}
+}
+
+var errResults = errors.New("batch: not one result for each item")
+
+// Do returns the results of all items, or the first error among them. When ctx
+// ends before the batch is back, Do returns its error and the batch goes on:
+// its other items belong to others.
+func (c *Coalescer[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if len(items) == 0 {
+		return nil, nil
+	}
+	r := &request[In, Out]{ctx: ctx, items: items, done: make(chan struct{})}
+	c.mu.Lock()
+	c.queue = append(c.queue, r)
+	if c.flying == 0 || c.flying < flights && len(c.queue) >= crowd {
+		c.flying++
+		go c.fly()
+	}
+	c.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.outs, r.err
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// fly sends batches until the queue is empty.
+func (c *Coalescer[In, Out]) fly() {
+	for {
+		aboard, items := c.board()
+		if len(aboard) == 0 {
+			return
+		}
+		results, err := c.Send(context.Background(), items)
+		if err == nil && len(results) != len(items) {
+			err = errResults
+		}
+		for _, r := range aboard {
+			if r.err = err; err == nil {
+				for _, res := range results[:len(r.items)] {
+					if res.Err != nil {
+						r.outs, r.err = nil, res.Err
+						break
+					}
+					r.outs = append(r.outs, res.Out)
+				}
+				results = results[len(r.items):]
+			}
+			close(r.done)
+		}
+	}
+}
+
+// board takes the next batch from the queue, without those who have left. It
+// gives the flight back when there is none, or too few for a second.
+func (c *Coalescer[In, Out]) board() (aboard []*request[In, Out], items []In) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for len(c.queue) > 0 && (c.flying == 1 || len(c.queue) >= crowd || len(items) > 0) {
+		r := c.queue[0]
+		if len(items) > 0 && len(items)+len(r.items) > Size {
+			break
+		}
+		c.queue[0] = nil
+		c.queue = c.queue[1:]
+		if r.ctx.Err() != nil {
+			continue
+		}
+		aboard, items = append(aboard, r), append(items, r.items...)
+	}
+	if len(aboard) == 0 {
+		c.flying--
+	}
+	return aboard, items
+}

@@ -1,0 +1,145 @@
+package batch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var errOdd = errors.New("an odd number")
+
+// doubler answers after a second with twice each number, and refuses odd ones.
+func doubler(batches *[]int) *Coalescer[int, int] {
+	var c Coalescer[int, int]
+	c.Send = func(_ context.Context, items []int) ([]Result[int], error) {
+		c.mu.Lock()
+		*batches = append(*batches, len(items))
+		c.mu.Unlock()
+		time.Sleep(time.Second)
+		results := make([]Result[int], len(items))
+		for i, n := range items {
+			if results[i].Out = 2 * n; n%2 == 1 {
+				results[i] = Result[int]{Err: errOdd}
+			}
+		}
+		return results, nil
+	}
+	return &c
+}
+
+func TestCoalescerAddsNoLatencyWhenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches []int
+		c := doubler(&batches)
+		for range 3 {
+			began := time.Now()
+			if out, err := c.Do(t.Context(), 2); err != nil || out[0] != 4 || time.Since(began) != time.Second {
+				t.Errorf("%v, %v after %v", out, err, time.Since(began))
+			}
+		}
+		if fmt.Sprint(batches) != "[1 1 1]" {
+			t.Errorf("batches of %v", batches)
+		}
+	})
+}
+
+func TestCoalescerMergesWhatArrivesMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches []int
+		c := doubler(&batches)
+		var good, bad atomic.Int32
+		for i := range 1000 {
+			go func() {
+				out, err := c.Do(t.Context(), 4*i, 4*i+i%2) // every second call has a bad item
+				switch {
+				case i%2 == 1 && errors.Is(err, errOdd) && out == nil:
+					bad.Add(1)
+				case i%2 == 0 && err == nil && len(out) == 2 && out[0] == 8*i && out[1] == 8*i:
+					good.Add(1)
+				}
+			}()
+			// The first leaves alone; then a few wait for it, and a crowd does not.
+			if want := map[int]string{0: "[2]", crowd - 1: "[2]", crowd: "[2 32]"}[i]; want != "" {
+				synctest.Wait()
+				c.mu.Lock()
+				if fmt.Sprint(batches) != want {
+					t.Errorf("batches of %v after %d calls, want %s", batches, i+1, want)
+				}
+				c.mu.Unlock()
+			}
+		}
+		time.Sleep(time.Minute)
+		if good.Load() != 500 || bad.Load() != 500 {
+			t.Errorf("%d good and %d refused, want 500 and 500", good.Load(), bad.Load())
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if len(batches) != flights+8 { // 1998 items in batches of 256
+			t.Errorf("batches of %v", batches)
+		}
+		if c.flying != 0 || len(c.queue) != 0 {
+			t.Errorf("%d flying, %d waiting at the end", c.flying, len(c.queue))
+		}
+	})
+}
+
+func TestCoalescerLeavesThoseWhoGaveUpBehind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches []int
+		c := doubler(&batches)
+		go c.Do(t.Context(), 2)
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if _, err := c.Do(ctx, 2, 2, 2); !errors.Is(err, context.DeadlineExceeded) { // waits for a flight
+			t.Errorf("got %v", err)
+		}
+		if out, err := c.Do(t.Context(), 4); err != nil || out[0] != 8 {
+			t.Errorf("%v, %v", out, err)
+		}
+		c.mu.Lock()
+		if fmt.Sprint(batches) != "[1 1]" {
+			t.Errorf("batches of %v: the call that gave up was sent", batches)
+		}
+		c.mu.Unlock()
+		// Giving up in flight does not take the others along.
+		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		c.mu.Lock()
+		c.flying = 1 // none leaves yet
+		c.mu.Unlock()
+		results := make(chan error, 2)
+		go func() { _, err := c.Do(ctx, 2); results <- err }()
+		go func() { _, err := c.Do(t.Context(), 6); results <- err }()
+		synctest.Wait()
+		go c.fly()
+		if first, second := <-results, <-results; !errors.Is(first, context.DeadlineExceeded) || second != nil {
+			t.Errorf("%v, then %v", first, second)
+		}
+	})
+}
+
+func TestV08WholeBatchFailsForEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for name, send := range map[string]func(context.Context, []int) ([]Result[int], error){
+			"an error": func(_ context.Context, items []int) ([]Result[int], error) { return nil, errOdd },
+			"a result too few": func(_ context.Context, items []int) ([]Result[int], error) {
+				return make([]Result[int], len(items)-1), nil
+			},
+			"one too many": func(_ context.Context, items []int) ([]Result[int], error) {
+				return make([]Result[int], len(items)+1), nil
+			},
+		} {
+			c := Coalescer[int, int]{Send: send}
+			for range 3 {
+				if out, err := c.Do(t.Context(), 1, 2); err == nil || out != nil {
+					t.Errorf("%s: %v, %v", name, out, err)
+				}
+			}
+		}
+	})
+}
