@@ -151,12 +151,12 @@ func checkTime(w *Warrant, b *Bundle, at time.Time) error {
 
 // checkReasons: Regulation (EU) 2023/1543, Art. 5(2) and (5): the order is
 // necessary and proportionate and says on what grounds.
-func checkReasons(w *Warrant, _ *Bundle, _ time.Time) error {
+func checkReasons(w *Warrant, b *Bundle, _ time.Time) error {
 	if (w.Kind == Extension || w.Kind == Withdrawal) && w.Earlier == "" || w.Kind == Preservation && w.Earlier != "" {
 		return ErrEarlier
 	}
 	if w.Kind == Withdrawal {
-		if blank(w.FileNumber, w.Grounds) {
+		if blank(w.FileNumber, w.Grounds) || b.OffenceClass(w.OffenceClass) == nil { // the class is in the leaf
 			return ErrReasons
 		}
 		return nil

@@ -429,7 +429,7 @@ func TestKinds(t *testing.T) {
 		}
 	}
 	v, _ := w.production(t)
-	v = Warrant{ID: v.ID, Kind: Withdrawal, Earlier: digest("x"), Authority: v.Authority, Jurisdiction: "GB", FileNumber: "T1", Grounds: "Issued in error.",
+	v = Warrant{ID: v.ID, Kind: Withdrawal, Earlier: digest("x"), Authority: v.Authority, Jurisdiction: "GB", FileNumber: "T1", OffenceClass: v.OffenceClass, Grounds: "Issued in error.",
 		Bundle: v.Bundle, Audience: v.Audience, IssuedAt: v.IssuedAt, Expiry: v.Expiry}
 	d := Decide(Submission{sign(t, w.court, v), nil}, w.bundle, now)
 	if !d.Allowed || d.Opens || len(d.Tokens) != 0 {
@@ -437,6 +437,8 @@ func TestKinds(t *testing.T) {
 	}
 	_, evidence := w.production(t)
 	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, now), ErrEvidenceMismatch)
+	v.OffenceClass = "" // the public log could not hold it
+	wantRefused(t, Decide(Submission{sign(t, w.court, v), nil}, w.bundle, now), ErrReasons)
 }
 
 func TestNoticeBeforeOpeningWithoutSecrecy(t *testing.T) {

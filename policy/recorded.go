@@ -17,6 +17,9 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle, day string) pro
 		Targets: len(w.Targets), SecrecyEnds: proof.Day(w.Secrecy.Ends), Bundle: bundle,
 		Commitment: proof.Commit(salt, "warrant", []byte(raw)), SaltCommitment: proof.Commit(salt, "salt"),
 	}
+	if w.Kind == Withdrawal {
+		l.SecrecyEnds = "" // of the warrant that it ends
+	}
 	for _, t := range w.Targets {
 		l.TargetCommitments = append(l.TargetCommitments,
 			proof.Commit(salt, "target", []byte(t.Pseudonym), []byte(t.Platform)))

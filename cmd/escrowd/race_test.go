@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 
@@ -94,5 +95,68 @@ func TestF25DoubleFiling(t *testing.T) {
 	}
 	if got := leaves(t, tb)["recorded"]; got != 1 {
 		t.Fatalf("%d recorded leaves", got)
+	}
+}
+
+// withdraw signs the withdrawal of the story's warrant and files it.
+func (s *story) withdraw(t *testing.T) (string, int) {
+	t.Helper()
+	stop := strings.TrimSuffix(s.warrant, ".jws") + "-stop.jws"
+	said, code := s.escrow(t.Context(), "warrant", "withdraw", s.warrant, "--grounds", "Issued in error.",
+		"--key", s.path("court.jwk"), "--bundle", s.path("bundle.json"), "--out", stop)
+	if code != 0 {
+		t.Error(said)
+	}
+	return s.escrow(t.Context(), "warrant", "file", stop, "--server", s.origin)
+}
+
+// TestF28WithdrawalRacesWithRelease: the court withdraws while the key service is
+// being asked, and at the same moment as the last approval. Either it is too
+// late, or nothing is ever released (I17).
+func TestF28WithdrawalRacesWithRelease(t *testing.T) {
+	tb := startForTest(t)
+	ctx := t.Context()
+	st := filedCase(t, tb)
+	honest := tb.service.registrar.Keys
+	tb.service.registrar.Keys = watchedKeys{honest, func() error {
+		if said, code := st.withdraw(t); code != 0 {
+			t.Error(said)
+		}
+		return nil
+	}}
+	for _, id := range []string{"alba", "bruno"} {
+		if err := st.approve(ctx, id); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := st.refused(ctx, "warrant.withdrawn", st.openArgs()...); err != nil {
+		t.Error(err)
+	}
+	tb.service.registrar.Keys = honest
+	released := int64(0)
+	for range 6 {
+		if err := st.file(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := st.approve(ctx, "alba"); err != nil {
+			t.Fatal(err)
+		}
+		var said string
+		var code int
+		var wg sync.WaitGroup
+		wg.Go(func() { said, code = st.withdraw(t) })
+		wg.Go(func() { tb.escrow(ctx, tb.asCustodian("bruno", "approve", st.caseID)...) }) // refused or not: the log tells
+		wg.Wait()
+		opened, opens := tb.escrow(ctx, st.openArgs()...)
+		switch {
+		case code == 0 && opens == 1 && strings.Contains(opened, "warrant.withdrawn"):
+		case code == 1 && strings.Contains(said, "warrant.too_late") && opens == 0:
+			released++
+		default:
+			t.Errorf("withdrawn: exit %d, %s; opened: exit %d, %s", code, said, opens, opened)
+		}
+	}
+	if got := leaves(t, tb); got["released"] != released || got["recorded"] != 7+7-released {
+		t.Errorf("%d released, and the log has %v", released, got)
 	}
 }

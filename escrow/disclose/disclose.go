@@ -67,7 +67,13 @@ var (
 	ErrInterrupted = refusal.New(refusal.Denied, "warrant.interrupted",
 		"what became of this case after a backup was lost with the database, so that nothing more can come of it: the court must issue a new warrant")
 	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
-		"this registrar serves production and preservation warrants only")
+		"this registrar serves production and preservation warrants, and withdrawals of them")
+	ErrNoEarlier = refusal.New(refusal.NotFound, "warrant.earlier_unknown",
+		"no warrant with that hash by this authority is on file: a court withdraws what it has filed itself")
+	ErrTooLate = refusal.New(refusal.Conflict, "warrant.too_late",
+		"the warrant to be withdrawn was released, declined or withdrawn before: there is nothing left to stop")
+	ErrWithdrawn = refusal.New(refusal.Denied, "warrant.withdrawn",
+		"the court has withdrawn this warrant: nothing is released any more")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
 		"this warrant keeps records from erasure and opens none: file a production warrant to open a name")
 	ErrNoticeFirst = refusal.New(refusal.Invalid, "warrant.notice_first_not_served",
@@ -170,7 +176,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	now := r.Now()
 	d := policy.Decide(s, b, now)
 	switch {
-	case d.Allowed && !d.Opens && d.Warrant.Kind != policy.Preservation:
+	case d.Allowed && d.Warrant.Kind == policy.Extension:
 		d.Allowed, d.Refusal = false, ErrKindNotServed
 	case d.Allowed && d.Opens && d.NoticePeriod > 0:
 		// The rules want the person told first. This registrar tells only
@@ -187,13 +193,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		}
 	}
 	if !d.Allowed {
-		err := r.Cases.Refuse(ctx, d.WarrantHash, proof.Leaf{
-			Version: 1, Kind: proof.KindRefused, Day: proof.Day(now), Code: d.Refusal.Code,
-		})
-		if err != nil {
-			return Case{}, d, err
-		}
-		return Case{}, d, d.Refusal
+		return Case{}, d, r.refuse(ctx, d, now)
 	}
 	c := Case{
 		ID:          newCaseID(),
@@ -209,7 +209,15 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		ApproveFrom: now.Add(d.NoticePeriod),
 	}
 	rand.Read(c.Salt[:])
+	if d.Warrant.Kind == policy.Withdrawal {
+		c.Earlier = new([32]byte)
+		hex.Decode(c.Earlier[:], []byte(d.Warrant.Earlier)) //nolint:errcheck // Decide has
+	}
 	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now)))
+	if errors.Is(err, ErrNoEarlier) || errors.Is(err, ErrTooLate) {
+		d.Allowed, d.Refusal = false, refusal.Of(err)
+		return Case{}, d, r.refuse(ctx, d, now)
+	}
 	if err != nil {
 		return Case{}, d, err
 	}
@@ -220,6 +228,28 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		return c, d, ErrNotLogged.Because(err)
 	}
 	return c, d, nil
+}
+
+// refuse logs why a submission is refused, and returns that.
+func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time) error {
+	err := r.Cases.Refuse(ctx, d.WarrantHash, proof.Leaf{
+		Version: 1, Kind: proof.KindRefused, Day: proof.Day(now), Code: d.Refusal.Code,
+	})
+	if err != nil {
+		return err
+	}
+	return d.Refusal
+}
+
+// Withdraw ends the case, as its court says (I17): only what is not released can
+// be stopped, and what is stopped is never released.
+func (c *Case) Withdraw() error {
+	w, err := policy.ParseUnverified(c.Submission.Warrant)
+	if c.State != Recorded && c.State != Authorised || err == nil && w.Kind == policy.Withdrawal {
+		return ErrTooLate
+	}
+	c.State = Withdrawn
+	return nil
 }
 
 // targetsHeld checks that the record of every target exists, is the one that
@@ -267,8 +297,11 @@ func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, err
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
 		Approvals: signedApprovals(c),
 	}
-	if w.Kind != policy.Production {
+	switch {
+	case w.Kind != policy.Production:
 		return policy.CaseFile{}, ErrNothingToOpen
+	case c.State == Withdrawn:
+		return policy.CaseFile{}, ErrWithdrawn
 	}
 	for i, t := range w.Targets {
 		opened, _, err := r.openTarget(ctx, t, commitments[i])
@@ -413,6 +446,8 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 		}
 	case c.State == Interrupted:
 		return nil, ErrInterrupted
+	case c.State == Withdrawn:
+		return nil, ErrWithdrawn
 	case c.State != Recorded:
 		return nil, ErrCaseClosed
 	case !now.Before(c.Expires):
@@ -585,8 +620,11 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 			return policy.Delivery{}, err
 		}
 	}
+	if c.State == Withdrawn { // perhaps while it was being released
+		return policy.Delivery{}, ErrWithdrawn
+	}
 	if c.ReleasedLeaf == 0 {
-		return policy.Delivery{}, ErrCaseClosed // withdrawn while it was being released
+		return policy.Delivery{}, ErrCaseClosed
 	}
 	if c.Package == nil {
 		return policy.Delivery{}, ErrInterrupted // and noticed since

@@ -14,6 +14,7 @@ import (
 //
 //	recorded → authorised → released → noticed
 //	recorded → declined
+//	recorded, authorised → withdrawn
 //	recorded, authorised → lost → noticed
 type State string
 
@@ -24,6 +25,7 @@ const (
 	Released   State = "released"   // the package exists, encrypted to the requester
 	Noticed    State = "noticed"    // secrecy ended and the persons concerned were told
 	Declined   State = "declined"   // so many custodians declined that no quorum can be reached
+	Withdrawn  State = "withdrawn"  // its court took it back before it was released
 	// Interrupted: the log says that more became of it than a backup that was
 	// restored knows. It goes on with nothing but the notice, if it was released.
 	Interrupted State = "lost"
@@ -48,6 +50,9 @@ type Case struct {
 	// Indices of the leaves in the public log; Recorded is always set, the
 	// others are 0 until the state is reached (no case is recorded before a bundle is).
 	RecordedLeaf, AuthorisedLeaf, ReleasedLeaf, NoticedLeaf int64
+
+	// Earlier is set only to file a withdrawal: policy.Hash of what it ends.
+	Earlier *[32]byte
 
 	Package []byte   // what the requester receives; nil before Released, and if it was lost
 	Notices []Notice // set when Noticed
@@ -99,6 +104,10 @@ type Cases interface {
 	// File stores c and appends leaf. If a case with that Authority and
 	// WarrantID is on file it is returned as it is, and nothing is appended. It is
 	// policy.ErrWrongBundle if another bundle came into force since the decision.
+	//
+	// With c.Earlier it locks the case of that warrant, which must be of the same
+	// Authority (else ErrNoEarlier), ends it by Case.Withdraw, and leaf concerns it:
+	// all in the same transaction, so that it comes before or after a release.
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
 	// Refuse appends leaf, once for each warrant and refusal code.
 	Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error

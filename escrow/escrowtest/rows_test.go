@@ -19,7 +19,6 @@ var rows = map[string][]int{
 
 // notHere are the rows that do not apply to the design as built.
 var notHere = map[string]string{
-	"C12": "withdrawal is refused as a kind that is not served, so nothing can be withdrawn before or after the threshold",
 	"C15": "custodians sign with keys in their own folders; no custodian approves by WebAuthn",
 	"C19": "custodians get no wrapping token; the services' own are V11",
 }

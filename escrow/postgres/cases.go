@@ -87,6 +87,13 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 		return disclose.Case{}, ErrTooLarge
 	}
 	err = d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		var earlier []disclose.Case
+		if c.Earlier != nil { // a case before the log, as Apply locks them
+			var err error
+			if earlier, err = readCases(ctx, tx, `WHERE c.authority = $1 AND c.warrant_hash = $2 FOR UPDATE OF c`, c.Authority, c.Earlier[:]); err != nil {
+				return refused(ctx, err)
+			}
+		}
 		log := newLogTx(tx)
 		if _, err := log.LockSize(ctx); err != nil {
 			return err
@@ -102,6 +109,12 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 		if err := decidedNow(ctx, tx, log, c.Bundle); err != nil {
 			return err
 		}
+		if c.Earlier != nil {
+			if len(earlier) != 1 {
+				return disclose.ErrNoEarlier
+			}
+			leaf.Case = &earlier[0].RecordedLeaf
+		}
 		if c.RecordedLeaf, err = translog.Sequence(ctx, log, leaf); err != nil {
 			return err
 		}
@@ -111,7 +124,14 @@ func (d *Disclosing) File(ctx context.Context, c disclose.Case, leaf proof.Leaf)
 			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
 			c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf)
-		return refused(ctx, err)
+		if err != nil || c.Earlier == nil {
+			return refused(ctx, err)
+		}
+		stopped := earlier[0]
+		if err := stopped.Withdraw(); err != nil {
+			return err
+		}
+		return storeCase(ctx, tx, earlier[0], stopped)
 	})
 	if err != nil {
 		return disclose.Case{}, err

@@ -312,6 +312,20 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 				},
 			}
 		},
+		"File/withdrawal": func() write {
+			stopped := file(t, d, 2)
+			c, leaf := withdrawalOf(t, d, stopped)
+			grew := leaves(1)
+			return write{
+				try: func(ctx context.Context) error { _, err := d.File(ctx, c, leaf); return err },
+				once: func(t *testing.T) {
+					grew(t)
+					got, err := d.Case(ctx, stopped.ID)
+					must(err)
+					is(t, "state", got.State, disclose.Withdrawn)
+				},
+			}
+		},
 		"Refuse": func() write {
 			hash := [32]byte(random(32))
 			grew := leaves(1)

@@ -124,6 +124,22 @@ func readable(t testing.TB, d *Disclosing, quorum int) disclose.Case {
 	return c
 }
 
+// A withdrawal that a backup lost still counts: the case it ended is not open
+// again.
+func TestL16WithdrawalThatABackupLost(t *testing.T) {
+	d := disclosing(t, database(t), Options{})
+	c := file(t, d, 2)
+	f := futureOf(t, d)
+	_, leaf := withdrawalOf(t, d, c)
+	leaf.Case = &c.RecordedLeaf
+	f.add(t, leaf)
+	f.restore(t, nil)
+	if got, err := d.Case(t.Context(), c.ID); err != nil || got.State != disclose.Interrupted {
+		t.Errorf("%s, %v", got.State, err)
+	}
+	consistent(t, d)
+}
+
 // I7: after a restored backup was brought back to the public log, every leaf has
 // its row or is named as lost, and a case that moved on in the lost part does
 // not move again.

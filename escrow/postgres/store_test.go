@@ -517,6 +517,74 @@ func TestF26DecidedUnderRulesThatWereReplacedMeanwhile(t *testing.T) {
 	}
 }
 
+// withdrawalOf is the withdrawal of a case by its court, and its leaf.
+func withdrawalOf(t testing.TB, d *Disclosing, c disclose.Case) (disclose.Case, proof.Leaf) {
+	t.Helper()
+	stop, leaf := newCaseUnder(t, d, 2)
+	stop.Earlier = &c.WarrantHash
+	leaf.WarrantKind, leaf.Targets, leaf.TargetCommitments, leaf.SecrecyEnds = policy.Withdrawal, 0, nil, ""
+	return stop, leaf
+}
+
+// C12 and L16: what its court withdraws before the release is over; what comes
+// from another court, or too late, changes nothing.
+func TestC12WithdrawnBeforeAndAfterTheThreshold(t *testing.T) {
+	admin := database(t)
+	d, ctx := disclosing(t, admin, Options{}), t.Context()
+	recorded, authorised, released := file(t, d, 2), file(t, d, 1), file(t, d, 1)
+	apply(t, d, authorised.ID, approve("bar"))
+	apply(t, d, released.ID, approve("bar"))
+	apply(t, d, released.ID, release)
+	for name, c := range map[string]struct {
+		of   disclose.Case
+		edit func(*disclose.Case)
+		want error
+		now  disclose.State
+	}{
+		"L16 by another court":      {recorded, func(c *disclose.Case) { c.Authority = "other-court" }, disclose.ErrNoEarlier, disclose.Recorded},
+		"L16 of an unknown warrant": {recorded, func(c *disclose.Case) { c.Earlier = &[32]byte{1} }, disclose.ErrNoEarlier, disclose.Recorded},
+		"L16 after the release":     {released, func(*disclose.Case) {}, disclose.ErrTooLate, disclose.Released},
+	} {
+		stop, leaf := withdrawalOf(t, d, c.of)
+		c.edit(&stop)
+		before := value[int](t, admin, `SELECT count(*) FROM log_leaves`)
+		_, err := d.File(ctx, stop, leaf)
+		wantErr(t, name, err, c.want)
+		if got, err := d.Case(ctx, c.of.ID); err != nil || got.State != c.now || value[int](t, admin, `SELECT count(*) FROM log_leaves`) != before {
+			t.Errorf("%s: %s, %v", name, got.State, err)
+		}
+	}
+	for name, c := range map[string]disclose.Case{"C12 before the threshold": recorded, "C12 after it": authorised} {
+		stop, leaf := withdrawalOf(t, d, c)
+		filed, err := d.File(ctx, stop, leaf)
+		if err != nil {
+			t.Fatalf("%s: %v: %v", name, err, cause(err))
+		}
+		if again, err := d.File(ctx, stop, leaf); err != nil || again.RecordedLeaf != filed.RecordedLeaf {
+			t.Errorf("%s: filed again: %v", name, err)
+		}
+		raw, err := d.Leaves(ctx, filed.RecordedLeaf, filed.RecordedLeaf+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if l, err := proof.ParseLeaf(raw[0]); err != nil || l.Case == nil || *l.Case != c.RecordedLeaf {
+			t.Errorf("%s: the leaf concerns another case, %v", name, err)
+		}
+		if got, err := d.Case(ctx, c.ID); err != nil || got.State != disclose.Withdrawn {
+			t.Errorf("%s: %s, %v", name, got.State, err)
+		}
+		_, err = d.Apply(ctx, c.ID, release)
+		wantErr(t, name+": released", err, ErrRefused)
+	}
+	if cases, _, err := d.Holding(ctx, day); err != nil || len(cases) != 3 { // the released one and the withdrawals, which name nobody
+		t.Errorf("%d cases hold, %v", len(cases), err)
+	}
+	if err := try(t, admin, `UPDATE penname.cases SET state = 'withdrawn' WHERE id = '`+file(t, d, 1).ID+`'`); err == nil {
+		t.Error("D05: withdrawn without a withdrawal")
+	}
+	consistent(t, d)
+}
+
 func TestApplyStoresAllOrNothing(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	c := file(t, d, 2)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/seal"
@@ -34,7 +35,7 @@ var (
 // warrant is `escrow warrant`: what a court and a requester do.
 func (p *program) warrant() *cobra.Command {
 	return group("warrant", "Sign, file, follow and open warrants",
-		p.warrantKeygen(), p.warrantSign(), p.warrantFile(), p.warrantStatus(), p.warrantOpen())
+		p.warrantKeygen(), p.warrantSign(), p.warrantWithdraw(), p.warrantFile(), p.warrantStatus(), p.warrantOpen())
 }
 
 func (p *program) warrantKeygen() *cobra.Command {
@@ -69,15 +70,86 @@ const exampleDraft = `{
 }
 `
 
+// signFlags are what signing a warrant takes.
+type signFlags struct{ key, bundle, out string }
+
+func (f *signFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
+	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash")
+	c.Flags().StringVar(&f.out, "out", "", "file to write the signed warrant to, instead of printing it")
+}
+
+// sign completes a warrant, signs it and prints it.
+func (p *program) sign(k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
+	if err := p.complete(w, f.bundle); err != nil {
+		return err
+	}
+	signed, err := policy.SignWarrant(k, *w)
+	if errors.Is(err, policy.ErrMalformed) {
+		err = policy.ErrDraft.Because(errors.Unwrap(err))
+	}
+	if err != nil {
+		return err
+	}
+	text := signed
+	if f.out != "" {
+		if err := WriteFile(f.out, []byte(signed)); err != nil {
+			return err
+		}
+		evidence := " --evidence …"
+		if w.Kind == policy.Withdrawal {
+			evidence = ""
+		}
+		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
+			f.out, displayable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out, evidence)
+	}
+	return p.print(map[string]string{"warrant": signed}, text)
+}
+
+// warrantWithdraw repeats of the earlier warrant what tells which one it is, and
+// no word about whom it named.
+func (p *program) warrantWithdraw() *cobra.Command {
+	var f signFlags
+	var grounds string
+	c := leaf("withdraw WARRANT", "Sign that a warrant of your own is withdrawn; file it as any warrant, before the other is released",
+		"escrow warrant withdraw warrant.jws --grounds 'The complaint was withdrawn.' --key court.jwk --bundle bundle.json --out stop.jws",
+		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+			if err := require([2]string{"key", f.key}, [2]string{"grounds", grounds}); err != nil {
+				return err
+			}
+			k, err := p.readJWK(f.key)
+			if err != nil {
+				return err
+			}
+			b, err := p.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			raw := strings.TrimSpace(string(b))
+			earlier, err := policy.ParseUnverified(raw)
+			if err != nil {
+				return err
+			}
+			hash := policy.Hash(raw)
+			return p.sign(k, f, &policy.Warrant{
+				Kind: policy.Withdrawal, Earlier: hex.EncodeToString(hash[:]), Authority: earlier.Authority, Jurisdiction: earlier.Jurisdiction,
+				FileNumber: earlier.FileNumber, OffenceClass: earlier.OffenceClass, Grounds: grounds, Audience: earlier.Audience, Secrecy: earlier.Secrecy,
+			})
+		})
+	f.add(c)
+	c.Flags().StringVar(&grounds, "grounds", "", "why it is withdrawn")
+	return c
+}
+
 func (p *program) warrantSign() *cobra.Command {
-	var key, bundle, out string
+	var f signFlags
 	c := leaf("sign DRAFT", "Sign a warrant: the draft is JSON, - is standard input",
 		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws",
 		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-			if err := require([2]string{"key", key}); err != nil {
+			if err := require([2]string{"key", f.key}); err != nil {
 				return err
 			}
-			k, err := p.readJWK(key)
+			k, err := p.readJWK(f.key)
 			if err != nil {
 				return err
 			}
@@ -89,36 +161,14 @@ func (p *program) warrantSign() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := p.complete(w, bundle); err != nil {
-				return err
-			}
-			signed, err := policy.SignWarrant(k, *w)
-			if errors.Is(err, policy.ErrMalformed) {
-				err = policy.ErrDraft.Because(errors.Unwrap(err))
-			}
-			if err != nil {
-				return err
-			}
-			if out != "" {
-				if err := WriteFile(out, []byte(signed)); err != nil {
-					return err
-				}
-			}
-			text := signed
-			if out != "" {
-				text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s --evidence … --server …",
-					out, displayable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), out)
-			}
-			return p.print(map[string]string{"warrant": signed}, text)
+			return p.sign(k, f, w)
 		})
 	c.Long = "Signs a warrant. The draft is JSON; - is standard input. What the bundle calls\n" +
 		"things has to be used for authority, offence class, platform and fields. This one\n" +
 		"asks for the name behind one pen name; id, times and the bundle's hash are filled in:\n\n" + exampleDraft +
 		"\nevidence is the SHA-256 of the file that the platform gave: sha256sum threats.jws.\n" +
 		"delivery_key is what escrow warrant keygen printed for the requester."
-	c.Flags().StringVar(&key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
-	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash")
-	c.Flags().StringVar(&out, "out", "", "file to write the signed warrant to, instead of printing it")
+	f.add(c)
 	return c
 }
 
