@@ -201,38 +201,24 @@ func ceremonyPublish() *cobra.Command {
 func ceremonyBundle() *cobra.Command {
 	var from, out string
 	c := &cobra.Command{
-		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before", Args: cobra.ExactArgs(1),
+		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before or as drafted", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony bundle transcript.json --from bundle.json --out next.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			transcript, err := command.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
-			raw, err := command.ReadFile(from)
+			b, err := readDraft(from)
 			if err != nil {
 				return err
 			}
-			if _, err := policy.ParseBundle(raw); err != nil {
+			if err := seatCustodians(b, transcript); err != nil {
 				return err
 			}
-			var b policy.Bundle
-			if err := json.Unmarshal(raw, &b); err != nil {
-				return errConfig.Because(err)
-			}
-			if err := seatCustodians(&b, transcript); err != nil {
-				return err
-			}
-			if raw, err = b.Marshal(); err != nil {
-				return err
-			}
-			if err := command.WriteFile(out, raw); err != nil {
-				return err
-			}
-			sum := sha256.Sum256(raw)
-			return say(cmd, map[string]string{"bundle": hex.EncodeToString(sum[:]), "file": out}, "written: now the custodians in force endorse %s", out)
+			return writeBundle(cmd, b, out)
 		},
 	}
-	c.Flags().StringVar(&from, "from", "bundle.json", "the bundle in force")
+	c.Flags().StringVar(&from, "from", "bundle.json", "the bundle in force; for the first one a draft, without custodians, threshold and key")
 	c.Flags().StringVar(&out, "out", "next.json", "file to write")
 	return c
 }

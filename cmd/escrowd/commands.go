@@ -247,8 +247,8 @@ func bundleCommand() *cobra.Command {
 		},
 	}
 	databaseFlag(install, &dsn, "role penname_disclosing")
-	c := &cobra.Command{Use: "bundle", Short: "Put endorsed rules in force"}
-	c.AddCommand(install)
+	c := &cobra.Command{Use: "bundle", Short: "Write new rules, and put endorsed ones in force"}
+	c.AddCommand(bundleWrite(), install)
 	return c
 }
 

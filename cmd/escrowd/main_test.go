@@ -29,10 +29,10 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"nosuch", 2, `there is no command "escrowd nosuch"`},
 		{"srve", 2, "did you mean escrowd serve?"},
-		{"bundle nosuch", 2, `there is no command "escrowd bundle nosuch": escrowd bundle --help explains install`},
-		{"bundle", 2, "say which: escrowd bundle --help explains install"},
+		{"bundle nosuch", 2, `there is no command "escrowd bundle nosuch": escrowd bundle --help explains install, write`},
+		{"bundle", 2, "say which: escrowd bundle --help explains install, write"},
 		{"vault nosuch", 2, "bootstrap, build"},
-		{"log nosuch", 2, "check, reconcile"},
+		{"log nosuch", 2, "check, keygen, reconcile"},
 		{"keys nosuch", 2, "rotate"},
 		{"ceremony nosuch", 2, "bundle, open, plan, publish, serve"},
 		{"help nosuch", 2, `there is no command "escrowd nosuch"`},

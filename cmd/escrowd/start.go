@@ -127,6 +127,6 @@ func logCommand() *cobra.Command {
 	check.Flags().StringVar(&audit, "vault-audit", "", "the file of one audit device of Vault, whole")
 	databaseFlag(check, &dsn, "role penname_disclosing")
 	c := &cobra.Command{Use: "log", Short: "Check the public log against the database, and bring an old backup back to it"}
-	c.AddCommand(check, reconcileCommand())
+	c.AddCommand(check, reconcileCommand(), logKeygen())
 	return c
 }

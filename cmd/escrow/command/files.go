@@ -65,8 +65,8 @@ func (p *program) readFile(name string) ([]byte, error) {
 	return ReadFile(name)
 }
 
-// writeSecret creates a file that only its owner reads, and overwrites nothing.
-func writeSecret(name string, b []byte) error {
+// WriteSecret creates a file that only its owner reads, and overwrites nothing.
+func WriteSecret(name string, b []byte) error {
 	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if errors.Is(err, fs.ErrExist) {
 		return errExists.Because(err)
@@ -137,7 +137,7 @@ func (p *program) key() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := writeSecret(args[0], append(b, '\n')); err != nil {
+				if err := WriteSecret(args[0], append(b, '\n')); err != nil {
 					return err
 				}
 				public, err := k.Public().MarshalJSON()

@@ -449,7 +449,7 @@ func (f *folder) nextCeremonyKey() (threshold.CeremonyKey, error) {
 // osDisk is the file system. Each change is synced with its directory.
 type osDisk struct{}
 
-func (osDisk) Create(name string, b []byte) error { return writeSecret(name, b) }
+func (osDisk) Create(name string, b []byte) error { return WriteSecret(name, b) }
 
 func (osDisk) Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {

@@ -342,7 +342,7 @@ func TestExampleDraftIsSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := writeSecret(key, raw); err != nil {
+	if err := WriteSecret(key, raw); err != nil {
 		t.Fatal(err)
 	}
 	sign := func(draft string, args ...string) result {

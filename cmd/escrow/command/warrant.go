@@ -49,7 +49,7 @@ func (p *program) warrantKeygen() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := writeSecret(args[0], []byte(secret+"\n")); err != nil {
+			if err := WriteSecret(args[0], []byte(secret+"\n")); err != nil {
 				return err
 			}
 			return p.print(map[string]string{"delivery_key": k.Public()}, k.Public())
