@@ -19,6 +19,9 @@
 // ciphertext that opens as two identities. With C in the record, and the record
 // named by [Record.Digest], a record can be opened as one identity only.
 //
+// testdata/record.json is a record that an independent implementation sealed,
+// testdata/make_record.py.
+//
 // Trusted: nobody alone. Who controls the key service has K1 and not K2; t
 // custodians have K2 and not K1; who controls the database has neither, and can
 // withhold or delete but not move, swap or alter. Who seals sees the identity

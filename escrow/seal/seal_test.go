@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -466,4 +467,58 @@ func ExampleSeal() {
 	// Output:
 	// custodian.too_few_shares
 	// 1 field: Tom Troll
+}
+
+// A record that another implementation sealed opens to the same bytes, and what
+// no honest program would put under the seal opens to nothing.
+func TestRecordOfAnotherImplementation(t *testing.T) {
+	b, err := os.ReadFile("testdata/record.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var v struct {
+		K1          []byte            `json:"k1"`
+		PublicKey   []byte            `json:"public_key"`
+		Shares      [][]byte          `json:"shares"`
+		Record      seal.Record       `json:"record"`
+		Digest      string            `json:"digest"`
+		FirstHalves map[string][]byte `json:"first_halves"`
+		Opens       map[string][]byte `json:"opens"`
+	}
+	if err := json.Unmarshal(b, &v); err != nil {
+		t.Fatal(err)
+	}
+	var pk threshold.PublicKey
+	if err := pk.UnmarshalBinary(v.PublicKey); err != nil {
+		t.Fatal(err)
+	}
+	shares := make([]threshold.Share, len(v.Shares))
+	for i, s := range v.Shares {
+		if err := shares[i].UnmarshalBinary(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, err := v.Record.Digest(); err != nil || hex.EncodeToString(d[:]) != v.Digest {
+		t.Errorf("digest %x, %v", d, err)
+	}
+	halves := seal.FirstHalves(v.K1, v.Record.Label, names(v.Record.Fields))
+	if len(v.Opens) != 4 || !maps.EqualFunc(halves, v.FirstHalves, bytes.Equal) {
+		t.Fatal("other first halves")
+	}
+	for name, half := range halves {
+		got, err := seal.Open(v.Record, map[string][]byte{name: half}, pk, shares)
+		if want, ok := v.Opens[name]; !ok {
+			refused(t, err, seal.ErrDecrypt)
+		} else if err != nil || !bytes.Equal(got[name], want) {
+			t.Errorf("%s opens as %q, %v", name, got[name], err)
+		}
+		_, err = seal.Open(v.Record, map[string][]byte{name: half[:31]}, pk, shares)
+		refused(t, err, seal.ErrHalf)
+	}
+	if seal.FirstHalves(v.K1, "no label", []string{"name"})["name"] != nil {
+		t.Error("a half for what is no label")
+	}
+	v.Record.Label = "no label"
+	_, err = v.Record.Digest()
+	refused(t, err, seal.ErrRecord)
 }
