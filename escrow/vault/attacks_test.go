@@ -126,6 +126,20 @@ func TestV01RefusesToStartWithOneRightTooMany(t *testing.T) {
 				v.Must(t, "POST", role, map[string]any{"token_policies": []string{string(side)}, "token_no_default_policy": true})
 			})
 		}
+		for name, change := range map[string]map[string]any{
+			"a token of a month":         {"token_ttl": "720h", "token_max_ttl": "720h"},
+			"a token of half an hour":    {"token_ttl": "30m"},
+			"a token renewed for ever":   {"token_period": "10m"},
+			"a token that is not stored": {"token_type": "batch"},
+		} {
+			t.Run(string(side)+"/"+name, func(t *testing.T) {
+				v.Must(t, "POST", role, change)
+				wantRefusal(t, open(t, v, side), vault.ErrTooBroad, "the token")
+				if _, err := vault.Bootstrap(t.Context(), v.Admin); err != nil {
+					t.Error(err)
+				}
+			})
+		}
 		if err := open(t, v, side); err != nil {
 			t.Errorf("put back, it starts: %v (%v)", err, errors.Unwrap(err))
 		}
@@ -844,6 +858,9 @@ func TestV20RootTokenIsRefused(t *testing.T) {
 	t.Setenv("VAULT_PROXY_ADDR", "http://127.0.0.1:1")
 	t.Setenv("HTTP_PROXY", "http://127.0.0.1:1")
 	t.Setenv("VAULT_CLIENT_TIMEOUT", "1ns")
+	t.Setenv("VAULT_WRAP_TTL", "5m") // would leave every answer in Vault, wrapped
+	t.Setenv("VAULT_MAX_RETRIES", "5")
+	t.Setenv("VAULT_RATE_LIMIT", "0.0001:1")
 	proxy.Break(nil)
 	if _, err := vault.OpenIssuing(t.Context(), config); err != nil {
 		t.Errorf("the environment had an effect: %v (%v)", err, errors.Unwrap(err))
@@ -852,6 +869,15 @@ func TestV20RootTokenIsRefused(t *testing.T) {
 		if r.Header.Get("X-Evil") != "" || r.Header.Get("X-Vault-Namespace") != "" {
 			t.Errorf("%s carries a header from the environment", r.URL.Path)
 		}
+	}
+	for name, value := range map[string]string{"VAULT_CACERT": "/missing", "VAULT_CLIENT_TIMEOUT": "soon", "VAULT_HEADERS": `{"X-Secret":`} {
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, value)
+			_, err := vault.OpenIssuing(t.Context(), config)
+			wantRefusal(t, err, vault.ErrEnvironment, "")
+			_, err = vault.Bootstrap(t.Context(), v.Admin)
+			wantRefusal(t, err, vault.ErrEnvironment, "")
+		})
 	}
 }
 
@@ -994,6 +1020,12 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 	again()
 	v.Must(t, "POST", mount+"config/keys", map[string]any{"disable_upsert": false})
 	again("forbade implicit creation of keys")
+	// A mount that has values written in clear, and hands headers through (V16, V23).
+	v.Must(t, "POST", "sys/mounts/penname-transit/tune", map[string]any{"audit_non_hmac_response_keys": []string{"plaintext"}, "audit_non_hmac_request_keys": []string{"context"}})
+	v.Must(t, "POST", "sys/auth/approle/tune", map[string]any{"audit_non_hmac_request_keys": []string{"secret_id"}, "passthrough_request_headers": []string{"X-Any"}})
+	again("emptied audit_non_hmac_request_keys of sys/mounts/penname-transit", "emptied audit_non_hmac_response_keys of sys/mounts/penname-transit",
+		"emptied audit_non_hmac_request_keys of sys/auth/approle", "emptied passthrough_request_headers of sys/auth/approle")
+	again()
 	v.Must(t, "POST", "sys/policies/acl/penname-issuing", map[string]any{"policy": `path "*" { capabilities = ["read"] }`})
 	again("wrote the policy penname-issuing")
 	v.Must(t, "POST", "auth/approle/role/penname-disclosing", map[string]any{"token_ttl": "23h", "token_num_uses": 7})
@@ -1010,6 +1042,18 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 	v.Admin.BoundCIDRs = []string{"192.0.2.0/24"}
 	again("wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing", "wrote the AppRole penname-keeping")
 	wantRefusal(t, open(t, v, vault.SideIssuing), vault.ErrLogin, "")
+
+	// Something else in the place of the mount.
+	v.Must(t, "DELETE", "sys/auth/approle", nil)
+	v.Must(t, "POST", "sys/auth/approle", map[string]any{"type": "userpass"})
+	_, err := vault.Bootstrap(t.Context(), v.Admin)
+	wantRefusal(t, err, vault.ErrBootstrap, "userpass")
+	v.Must(t, "DELETE", "sys/auth/approle", nil)
+	v.Must(t, "POST", "sys/auth/approle", map[string]any{"type": "approle"})
+	v.Admin.BoundCIDRs = nil
+	if _, err := vault.Bootstrap(t.Context(), v.Admin); err != nil {
+		t.Fatal(err)
+	}
 
 	for _, token := range []string{"", "wrong", token} {
 		admin := v.Admin

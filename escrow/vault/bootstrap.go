@@ -38,6 +38,11 @@ const (
 	secretIDTTL = "2160h" // ninety days: a secret id is renewed every quarter
 )
 
+func seconds(d string) int64 {
+	life, _ := time.ParseDuration(d)
+	return int64(life / time.Second)
+}
+
 // Bootstrap makes Vault ready for all sides: the Transit mount without
 // implicit key creation, the four keys, the three policies of
 // deploy/vault-policies and the three AppRoles. It changes only what is missing
@@ -94,13 +99,41 @@ func failedStep(err error) error {
 	return ErrBootstrap.Because(err)
 }
 
-func (b *bootstrap) mounts(ctx context.Context) error {
-	found, err := b.read(ctx, "sys/mounts/"+mount, nil)
-	if err == nil && !found {
-		err = b.write(ctx, "mounted transit at "+mount, "sys/mounts/"+mount, map[string]any{
-			"type": "transit", "description": "Penname: halves of sealed identities, pen names"})
+// mount enables an engine or auth method, of that type and no other, and takes
+// back what would write its values in clear into the audit device or hand
+// headers through.
+func (b *bootstrap) mount(ctx context.Context, path, kind, done string) error {
+	var have struct {
+		Data struct {
+			Type   string
+			Config map[string]any
+		}
 	}
-	if err != nil {
+	found, err := b.read(ctx, path, &have)
+	switch {
+	case err != nil:
+		return err
+	case !found:
+		return b.write(ctx, done, path, map[string]any{"type": kind, "description": "Penname"})
+	case have.Data.Type != kind:
+		return ErrBootstrap.Because(fmt.Errorf("%s is of the type %s, not %s", path, have.Data.Type, kind))
+	}
+	for _, list := range []string{"audit_non_hmac_request_keys", "audit_non_hmac_response_keys", "passthrough_request_headers", "allowed_response_headers"} {
+		if have.Data.Config[list] == nil {
+			continue
+		}
+		if err := b.write(ctx, "emptied "+list+" of "+path, path+"/tune", map[string]any{list: []string{}}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (b *bootstrap) mounts(ctx context.Context) error {
+	if err := b.mount(ctx, "sys/mounts/"+mount, "transit", "mounted transit at "+mount); err != nil {
+		return err
+	}
+	if err := b.mount(ctx, "sys/auth/approle", "approle", "enabled the auth method approle"); err != nil {
 		return err
 	}
 	var config struct {
@@ -116,11 +149,7 @@ func (b *bootstrap) mounts(ctx context.Context) error {
 			return err
 		}
 	}
-	found, err = b.read(ctx, "sys/auth/approle", nil)
-	if err == nil && !found {
-		err = b.write(ctx, "enabled the auth method approle", "sys/auth/approle", map[string]any{"type": "approle"})
-	}
-	return err
+	return nil
 }
 
 func (b *bootstrap) keys(ctx context.Context) error {
@@ -193,7 +222,6 @@ type role struct {
 }
 
 func (b *bootstrap) roles(ctx context.Context) error {
-	seconds := func(d string) int64 { life, _ := time.ParseDuration(d); return int64(life / time.Second) }
 	for _, side := range allSides {
 		var have struct{ Data role }
 		found, err := b.read(ctx, rolePath(side), &have)

@@ -58,11 +58,13 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 	}
 	client, err := api.NewClient(&api.Config{Address: address, DisableRedirects: true, Timeout: timeout, HttpClient: wire})
 	if err != nil {
-		return nil, ErrAddress.Because(err)
+		return nil, ErrEnvironment // the address is good; the cause could quote a header
 	}
-	// NewClient has read these three from the environment.
+	// NewClient has read these three from the environment, and would read
+	// VAULT_WRAP_TTL at every request.
 	client.ClearToken()
 	client.ClearNamespace()
+	client.SetWrappingLookupFunc(func(string, string) string { return "" })
 	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
 	return &endpoint{client, wire, timeout}, nil
 }
@@ -244,7 +246,8 @@ func (s *session) bearer(ctx context.Context, refused string) (string, error) {
 	now := s.now()
 	switch {
 	case s.token == "" || s.token == refused || !now.Before(s.ends):
-		return s.token, s.login(ctx)
+		err := s.login(ctx)
+		return s.token, err
 	case now.Before(s.renewAt):
 		return s.token, nil
 	}

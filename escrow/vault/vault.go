@@ -58,11 +58,12 @@ var (
 	ErrCA          = refusal.New(refusal.Invalid, "vault.ca_file", "Give a readable PEM file with the certificate authority of Vault.")
 	ErrSkipVerify  = refusal.New(refusal.Invalid, "vault.skip_verify", "Unset VAULT_SKIP_VERIFY: the certificate of Vault is always verified.")
 	ErrEnvToken    = refusal.New(refusal.Invalid, "vault.token_in_environment", "Unset VAULT_TOKEN: a service logs in by AppRole and holds no other token.")
+	ErrEnvironment = refusal.New(refusal.Invalid, "vault.environment", "Unset the VAULT_ variables of the environment: one of them cannot be read, and none is used.")
 	ErrSecretFile  = refusal.New(refusal.Invalid, "vault.secret_id_file", "Give a file, readable by its owner only (mode 0600), that holds one secret id or one wrapping token.")
 	ErrWrapUsed    = refusal.New(refusal.Denied, "vault.wrap_used", "The wrapping token is spent, expired or of another role: if you did not spend it, somebody else has the secret id; revoke it and investigate.")
 	ErrLogin       = refusal.New(refusal.Unauthenticated, "vault.login", "Vault did not accept the role id and secret id: make a new secret id for this role.")
 	ErrRootToken   = refusal.New(refusal.Invalid, "vault.root_token", "The role's token has the policy root: run escrowd vault bootstrap and use its role.")
-	ErrTooBroad    = refusal.New(refusal.Invalid, "vault.too_broad", "The role may do more than its side needs: run escrowd vault bootstrap, and attach no other policy.")
+	ErrTooBroad    = refusal.New(refusal.Invalid, "vault.too_broad", "The role may do more than its side needs, or for longer: run escrowd vault bootstrap, and attach no other policy.")
 	ErrTooNarrow   = refusal.New(refusal.Invalid, "vault.too_narrow", "The role may do less than its side needs: run escrowd vault bootstrap.")
 	ErrUnsafeKey   = refusal.New(refusal.Invalid, "vault.unsafe_key", "A Transit key is missing, or its type or flags are not those that bootstrap gives: no person may be sealed with it.")
 	ErrBootstrap   = refusal.New(refusal.Unavailable, "vault.bootstrap", "Vault did not carry out a step of the bootstrap: check the token's rights and run it again, it continues where it stopped.")
@@ -100,7 +101,7 @@ const DefaultTimeout = 5 * time.Second
 
 // Config says where Vault is and how one side logs in. Everything comes from
 // here: the VAULT_ variables of the environment have no effect, except that
-// VAULT_SKIP_VERIFY and VAULT_TOKEN stop the start.
+// VAULT_SKIP_VERIFY, VAULT_TOKEN and one that cannot be read stop the start.
 type Config struct {
 	Address      string        // https://host:port, or http:// on a loopback address
 	CAFile       string        // PEM; empty for the system's authorities

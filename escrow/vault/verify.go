@@ -174,14 +174,17 @@ func (s *session) ask(ctx context.Context, method, path string, body, out any) e
 	return err
 }
 
-// verifyToken: one policy, ours, and nothing by way of an identity.
+// verifyToken: one policy, ours, and nothing by way of an identity; and a token
+// that ends when those of bootstrap do, and can be revoked.
 func (s *session) verifyToken(ctx context.Context) error {
 	var token struct {
 		Data struct {
 			Policies         []string
 			IdentityPolicies []string `json:"identity_policies"`
-			Renewable        bool
+			Type             string
 			TTL              int64
+			CreationTTL      int64 `json:"creation_ttl"`
+			Period           int64
 		}
 	}
 	if err := s.ask(ctx, http.MethodGet, "auth/token/lookup-self", nil, &token); err != nil {
@@ -195,8 +198,10 @@ func (s *session) verifyToken(ctx context.Context) error {
 		return ErrTooNarrow.Because(errors.New("the policy " + string(s.side) + " is not attached"))
 	case len(policies) > 1:
 		return ErrTooBroad.Because(fmt.Errorf("policies %s", strings.Join(policies, ", ")))
-	case token.Data.TTL <= 0:
-		return ErrTooBroad.Because(errors.New("the token has no end"))
+	case token.Data.TTL <= 0 || token.Data.CreationTTL > seconds(tokenTTL) || token.Data.Period != 0:
+		return ErrTooBroad.Because(errors.New("the token ends late, or never"))
+	case token.Data.Type != "service":
+		return ErrTooBroad.Because(errors.New("the token cannot be revoked"))
 	}
 	return nil
 }
