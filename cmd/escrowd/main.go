@@ -2,9 +2,9 @@
 //
 //	escrowd serve    runs it from one strict configuration file
 //	escrowd migrate  brings the database to this version's schema
-//	escrowd bundle   puts endorsed rules in force
+//	escrowd bundle   writes new rules, and puts endorsed ones in force
 //	escrowd vault    prepares Vault
-//	escrowd log      checks the public log against the database
+//	escrowd log      makes the key of the public log, and checks the database against it
 //	escrowd keys     rotates the record key
 //	escrowd ceremony hosts the custodians' key ceremonies
 //	escrowd dev      is a complete sandbox in one process, on loopback only

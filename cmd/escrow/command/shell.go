@@ -45,6 +45,8 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return UsageError("%w: %s --help lists the flags", err, c.CommandPath())
 	})
+	// A group of commands runs only to say that it is none.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", `{{if and .Runnable (not (index .Annotations "group"))}}`, 1))
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd(args...)
 	for _, c := range root.Commands() {
@@ -104,7 +106,7 @@ func strict(c *cobra.Command) {
 		c.RunE = func(c *cobra.Command, _ []string) error {
 			return UsageError("say which: %s", subcommands(c))
 		}
-		c.Example = c.Commands()[0].Example
+		c.Example, c.Annotations = c.Commands()[0].Example, map[string]string{"group": "yes"}
 	}
 	c.Args = expect(c, args)
 	if c.ValidArgsFunction == nil && !takesFiles(c) {
