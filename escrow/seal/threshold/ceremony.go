@@ -362,7 +362,7 @@ func (c *Ceremony) weights() ([]int, []group.Scalar) {
 		xs, ws = append(xs, d.Index), append(ws, integer(1))
 	}
 	if c.plan.resharing() {
-		ws = lagrange(0, xs)
+		ws = lagrange(xs)
 	}
 	return xs, ws
 }

@@ -31,22 +31,27 @@ func newPublicKey(t int, epoch uint32, h group.Element, hs []group.Element) (Pub
 	if epoch == 0 || h.IsIdentity() {
 		return PublicKey{}, ErrPublicKey
 	}
-	// A dealer, or a forger of keys, who deals shares of different secrets is
-	// found here (ATTACKS C09, C23): h, h_1 … h_{t-1} fix F in the exponent,
-	// and every other h_i must lie on it.
-	xs, ps := []int{0}, []group.Element{h}
-	for i := 1; i < t; i++ {
-		xs, ps = append(xs, i), append(ps, hs[i-1])
+	if slices.ContainsFunc(hs, group.Element.IsIdentity) {
+		return PublicKey{}, ErrPublicKey
 	}
-	for i, hi := range hs {
-		if hi.IsIdentity() || (i+1 >= t && !interpolate(i+1, xs, ps).IsEqual(hi)) {
+	// A dealer, or a forger of keys, who deals shares of different secrets is
+	// found here (ATTACKS C09, C23): h, h_1 … h_n are F(0) … F(n) in the exponent,
+	// so if F has degree t-1 at most, its t-th differences vanish.
+	diff := append([]group.Element{h}, hs...)
+	for k := range t {
+		// And not less: a 2-of-3 key that says 3-of-3 would open with two.
+		if k == t-1 && diff[0].IsIdentity() {
 			return PublicKey{}, ErrPublicKey
 		}
+		for i := range diff[1:] {
+			diff[i] = sub(diff[i+1], diff[i])
+		}
+		diff = diff[:len(diff)-1]
 	}
-	// And F must have degree t-1, not less: a 2-of-3 key that says 3-of-3 would
-	// open with two.
-	if interpolate(t-1, xs[:t-1], ps[:t-1]).IsEqual(hs[t-2]) {
-		return PublicKey{}, ErrPublicKey
+	for _, d := range diff {
+		if !d.IsIdentity() {
+			return PublicKey{}, ErrPublicKey
+		}
 	}
 	d := digest("set", pk.encode())
 	copy(pk.set[:], d[:])

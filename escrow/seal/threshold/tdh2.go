@@ -197,7 +197,7 @@ func (pk PublicKey) Combine(ct Ciphertext, shares []Share) ([32]byte, error) {
 		return [32]byte{}, ErrTooFewShares
 	}
 	// TDH2: m = H1(Π u_i^{λ_i}) ⊕ c
-	m := h1(interpolate(0, xs[:pk.t], ps[:pk.t]))
+	m := h1(interpolate(xs[:pk.t], ps[:pk.t]))
 	subtle.XORBytes(m[:], m[:], ct.c[:])
 	return m, nil
 }

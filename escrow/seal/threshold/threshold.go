@@ -100,8 +100,8 @@ func blameAs(role Role, err *refusal.Error, indices ...int) error {
 	return err.Because(&BlameError{Indices: slices.Compact(indices), Role: role})
 }
 
-// MaxCustodians bounds n. Checking a public key costs (n-t+1)·t
-// multiplications, so a key from outside cannot cost more than 0.1 s.
+// MaxCustodians bounds n, and so what a key from outside costs: at most 4096
+// additions.
 const MaxCustodians = 64
 
 const (
@@ -167,9 +167,9 @@ func bytesOf(v interface{ MarshalBinary() ([]byte, error) }) []byte {
 	return b
 }
 
-// lagrange returns the coefficients λ_j such that F(at) = Σ λ_j F(xs_j) for
-// every F of degree below len(xs). The indices are public.
-func lagrange(at int, xs []int) []group.Scalar {
+// lagrange returns the coefficients λ_j such that F(0) = Σ λ_j F(xs_j) for every F
+// of degree below len(xs). The indices are public.
+func lagrange(xs []int) []group.Scalar {
 	out := make([]group.Scalar, len(xs))
 	for j, xj := range xs {
 		num, den := integer(1), integer(1)
@@ -177,18 +177,18 @@ func lagrange(at int, xs []int) []group.Scalar {
 			if m == j {
 				continue
 			}
-			num.Mul(num, curve.NewScalar().Sub(integer(at), integer(xm)))
-			den.Mul(den, curve.NewScalar().Sub(integer(xj), integer(xm)))
+			num.Mul(num, integer(xm))
+			den.Mul(den, curve.NewScalar().Sub(integer(xm), integer(xj)))
 		}
 		out[j] = num.Mul(num, curve.NewScalar().Inv(den))
 	}
 	return out
 }
 
-// interpolate returns Σ λ_j P_j, the value "in the exponent" at the place at.
-func interpolate(at int, xs []int, ps []group.Element) group.Element {
+// interpolate returns Σ λ_j P_j, which is F(0) "in the exponent".
+func interpolate(xs []int, ps []group.Element) group.Element {
 	sum := curve.Identity()
-	for j, l := range lagrange(at, xs) {
+	for j, l := range lagrange(xs) {
 		sum.Add(sum, mul(ps[j], l))
 	}
 	return sum

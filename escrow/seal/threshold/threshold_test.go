@@ -543,7 +543,7 @@ func TestAnyTOfNOpensAndNoFewer(t *testing.T) {
 			for _, s := range order[:k-1] {
 				xs, ps = append(xs, s.index), append(ps, s.ui)
 			}
-			m := h1(interpolate(0, xs, ps))
+			m := h1(interpolate(xs, ps))
 			for i := range m {
 				m[i] ^= f.ct.c[i]
 			}

@@ -438,17 +438,20 @@ func TestVectorsIndependently(t *testing.T) {
 	}
 }
 
-// fuzzSeeds adds everything of the vectors that kind names.
-func fuzzSeeds(f *testing.F, pick func(vectors) []hexBytes) {
+func readVectors(t tester) (v vectors) {
 	b, err := os.ReadFile(vectorFile)
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	var v vectors
 	if err := json.Unmarshal(b, &v); err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	seeds := pick(v)
+	return v
+}
+
+// fuzzSeeds adds everything of the vectors that kind names.
+func fuzzSeeds(f *testing.F, pick func(vectors) []hexBytes) {
+	seeds := pick(readVectors(f))
 	if len(seeds) == 0 {
 		f.Fatal("no seeds")
 	}
@@ -518,14 +521,7 @@ func FuzzParticipant(f *testing.F) {
 // Whatever a participant signs, and whenever: nobody but themself is blamed for
 // it, and an honest ceremony is not ended by what is only too early.
 func FuzzSignedMessage(f *testing.F) {
-	b, err := os.ReadFile(vectorFile)
-	if err != nil {
-		f.Fatal(err)
-	}
-	var v vectors
-	if err := json.Unmarshal(b, &v); err != nil {
-		f.Fatal(err)
-	}
+	v := readVectors(f)
 	whole := checkCeremony(f, v.Ceremonies[0], PublicKey{})
 	all := said(whole)
 	var before [4]*Ceremony // a ceremony before each of its rounds, and after the last
