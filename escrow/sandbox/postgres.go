@@ -92,8 +92,8 @@ func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgr
 		if err = c.start(ctx, port); err == nil {
 			dsn := url.URL{Scheme: "postgres", User: url.UserPassword("postgres", password),
 				Host: net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), Path: "/postgres", RawQuery: "sslmode=disable"}
-			return &Postgres{DSN: dsn.String(), Dir: c.dir, kill: c.kill, stop: sync.OnceValue(c.stop),
-				restart: func(ctx context.Context) error { return c.start(ctx, port) }}, nil
+			return &Postgres{DSN: dsn.String(), Dir: c.dir, stop: sync.OnceValue(c.stop),
+				kill: func() error { return c.kill(port) }, restart: func(ctx context.Context) error { return c.start(ctx, port) }}, nil
 		}
 		if !errors.Is(err, errPortTaken) {
 			break
@@ -114,6 +114,7 @@ type cluster struct {
 	as        *syscall.Credential // nil: ourselves
 	server    *process
 	reaper    io.Closer // nil, or closing it lets the reaper go
+	port      *os.File  // nil, or holds the port since the server was killed
 }
 
 // place decides as whom and where the server runs, and makes the directory.
@@ -244,10 +245,23 @@ func (c *cluster) start(ctx context.Context, port int) error {
 	return err
 }
 
-func (c *cluster) kill() error {
+// kill keeps the port, for whoever took it meanwhile would keep the server from
+// coming back. A socket that is bound and does not listen refuses every
+// connection, and lets a server bind beside it that sets SO_REUSEADDR, as
+// PostgreSQL does.
+func (c *cluster) kill(port int) error {
 	c.server.signal(syscall.SIGQUIT) // immediate shutdown: nothing is flushed, the next start recovers
 	<-c.server.done
-	return nil
+	if c.port != nil {
+		return nil
+	}
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	c.port = os.NewFile(uintptr(fd), "port")
+	return errors.Join(syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1),
+		syscall.Bind(fd, &syscall.SockaddrInet4{Port: port, Addr: [4]byte{127, 0, 0, 1}}))
 }
 
 func (c *cluster) stop() error {
@@ -264,6 +278,9 @@ func (c *cluster) stop() error {
 func (c *cluster) discard() {
 	if c.reaper != nil {
 		c.reaper.Close()
+	}
+	if c.port != nil {
+		c.port.Close()
 	}
 	if c.temporary {
 		os.RemoveAll(c.dir)
