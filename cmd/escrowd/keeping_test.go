@@ -36,7 +36,7 @@ func (s *scene) record(_ *testscript.TestScript, args []string) (err error) {
 		_, err = s.psql(`DELETE FROM records WHERE label = '` + s.backup.label + `'; ` + s.backup.insert)
 		return err
 	}
-	if s.backup.label, err = s.psql(`SELECT label FROM records WHERE erased IS NULL ORDER BY label LIMIT 1`); err != nil {
+	if s.backup.label, err = s.psql(`SELECT label FROM records WHERE erased IS NULL AND label <> '` + s.backup.label + `' ORDER BY label LIMIT 1`); err != nil {
 		return err
 	}
 	if s.backup.firstHalf, err = s.psql(`SELECT first_half FROM records WHERE label = '` + s.backup.label + `'`); err != nil {

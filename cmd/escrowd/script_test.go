@@ -46,7 +46,7 @@ import (
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
 //	keys rotate                                                    what escrowd keys rotate does
-//	record keep | restore                                          the newest record's row, as a backup has it
+//	record keep | restore                                          a record's row, as a backup has it; kept again, that of another record
 //	half opens                                                     asks the key service for that row's half
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
@@ -77,6 +77,9 @@ func walkthroughs(t *testing.T, vault bool) {
 				"BRUNO": s.path("custodians", "bruno"), "CHIDI": s.path("custodians", "chidi"),
 			} {
 				e.Setenv(name, value)
+			}
+			if vault {
+				e.Setenv("VAULT_AUDIT_FILE", s.vault.Audit)
 			}
 			return nil
 		},
