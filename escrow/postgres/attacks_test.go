@@ -161,6 +161,9 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 	if _, _, err := s.Enrol(t.Context(), enrolment()); err != nil {
 		t.Fatal(err)
 	}
+	if _, err := s.Assign(t.Context(), assignment(t)); err != nil {
+		t.Fatal(err)
+	}
 	for _, statement := range []string{
 		`UPDATE log_leaves SET leaf = 'x'`, `DELETE FROM log_leaves`, `TRUNCATE log_leaves CASCADE`,
 		`UPDATE log_hashes SET hash = hash`, `DELETE FROM log_hashes`, `TRUNCATE log_hashes`,
@@ -168,7 +171,7 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 		`UPDATE bundles SET bundle = 'x'`, `DELETE FROM bundles`,
 		`UPDATE approvals SET approved = true`, `DELETE FROM approvals`,
 		`UPDATE notices SET day = day`, `DELETE FROM notices`,
-		`DELETE FROM cases`, `TRUNCATE cases CASCADE`, `TRUNCATE persons CASCADE`, `TRUNCATE pseudonyms`,
+		`DELETE FROM cases`, `DELETE FROM records`, `DELETE FROM persons`, `DELETE FROM pseudonyms`, `TRUNCATE cases CASCADE`, `TRUNCATE persons CASCADE`, `TRUNCATE pseudonyms`,
 		`UPDATE persons SET day = day + 1`, `UPDATE records SET sealed = substr(sealed, 2)`,
 	} {
 		err := try(t, admin, statement)

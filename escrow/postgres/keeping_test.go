@@ -483,6 +483,11 @@ func TestAHoldThatComesAtTheLastMoment(t *testing.T) {
 			t.Errorf("blanked without a leaf: %s %s", state, name)
 		}
 	}
+	// The keeping side names a leaf that no case lies in front of.
+	earlier := `UPDATE erasures SET leaf = 0, version = 1 WHERE label = '` + label + `'; ` + blank
+	if state, name := sqlState(try(t, as(t, h.admin, "penname_keeping"), earlier)); state != "23514" || name != "erasures_leaf" {
+		t.Errorf("blanked with an earlier leaf: %s %s", state, name)
+	}
 	h.clear(t, label)
 	if n, err := h.keeper().Erase(t.Context()); n != 1 || err != nil {
 		t.Fatalf("%d, %v", n, err)
@@ -552,8 +557,15 @@ func TestWhoComesBackIsTheSamePerson(t *testing.T) {
 			t.Errorf("link of one record: %q, %v", link, err)
 		}
 	}
-	if state, _ := sqlState(try(t, as(t, h.admin, "penname_issuing"), `UPDATE persons SET label = 'aaaaaaaaaaaaaaaaaaaaaaaaaa' WHERE label = '`+back.Person.Label+`'`)); state != "23514" {
-		t.Errorf("a person was given another record without a wish: %s", state)
+	give := func(label string) (state, name string) {
+		return sqlState(try(t, as(t, h.admin, "penname_issuing"), `UPDATE persons SET label = '`+label+`' WHERE label = '`+back.Person.Label+`'`))
+	}
+	if state, name := give("aaaaaaaaaaaaaaaaaaaaaaaaaa"); state != "23514" || name != "append_only" {
+		t.Errorf("a person was given another record without a wish: %s %s", state, name)
+	}
+	h.ask(t, back.Person.Label)
+	if state, name := give(h.enrol(t).Person.Label); state != "23514" || name != "append_only" {
+		t.Errorf("a person was given somebody else's record: %s %s", state, name)
 	}
 }
 

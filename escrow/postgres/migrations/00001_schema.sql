@@ -185,13 +185,15 @@ BEGIN
   FOREACH t IN ARRAY ARRAY['log_leaves', 'log_hashes', 'log_checkpoints', 'log_lock', 'bundles', 'approvals', 'notices', 'refusals', 'cases', 'records', 'persons', 'pseudonyms'] LOOP
     EXECUTE format('CREATE TRIGGER no_truncate BEFORE TRUNCATE ON %I EXECUTE FUNCTION never()', t);
   END LOOP;
+  FOREACH t IN ARRAY ARRAY['cases', 'records', 'persons', 'pseudonyms'] LOOP
+    EXECUTE format('CREATE TRIGGER no_delete BEFORE DELETE ON %I FOR EACH ROW EXECUTE FUNCTION never()', t);
+  END LOOP;
   -- mix() writes rows again as they are.
   FOREACH t IN ARRAY ARRAY['records', 'persons', 'pseudonyms'] LOOP
     EXECUTE format('CREATE TRIGGER no_change BEFORE UPDATE ON %I FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION never()', t);
   END LOOP;
 END $$;
 -- +goose StatementEnd
-CREATE TRIGGER no_delete BEFORE DELETE ON cases FOR EACH ROW EXECUTE FUNCTION never();
 
 -- +goose StatementBegin
 CREATE FUNCTION next_leaf() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$

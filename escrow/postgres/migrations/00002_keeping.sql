@@ -81,12 +81,18 @@ CREATE TABLE erasures (
   CHECK (leaf IS NULL OR cleared IS NOT NULL)
 );
 
+-- A leaf that was there before could lie in front of a case that holds the
+-- record: it comes in one transaction with the erasure, or is of one that a
+-- backup lost (lost_leaves).
 -- +goose StatementBegin
-CREATE FUNCTION erasure_moves() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+CREATE FUNCTION erasure_moves() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 BEGIN
   IF TG_OP = 'INSERT' AND (NEW.cleared IS NOT NULL OR NEW.leaf IS NOT NULL)
      OR TG_OP = 'UPDATE' AND (NEW.label <> OLD.label OR NEW.salt <> OLD.salt OR NEW.day <> OLD.day OR OLD.leaf IS NOT NULL) THEN
     RAISE EXCEPTION 'fixed' USING ERRCODE = 'check_violation', CONSTRAINT = 'erasures_fixed';
+  ELSIF NEW.leaf IS NOT NULL AND NOT EXISTS (SELECT FROM log_leaves WHERE index = NEW.leaf AND xmin = pg_current_xact_id()::xid)
+     AND NOT EXISTS (SELECT FROM lost_leaves WHERE leaf = NEW.leaf) THEN
+    RAISE EXCEPTION 'earlier' USING ERRCODE = 'check_violation', CONSTRAINT = 'erasures_leaf';
   END IF;
   RETURN NEW;
 END $$;
@@ -127,12 +133,13 @@ END $$;
 DROP TRIGGER no_change ON records;
 CREATE TRIGGER no_change BEFORE UPDATE ON records FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION record_changes();
 
--- Who deleted themself and comes back is the same person, with another record.
+-- Who deleted themself and comes back is the same person, with another record:
+-- one that is stored after this, and so nobody else's.
 -- +goose StatementBegin
-CREATE FUNCTION person_changes() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
+CREATE FUNCTION person_changes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 BEGIN
   IF (NEW.id, NEW.fingerprint, NEW.likeness, NEW.birth, NEW.day) IS DISTINCT FROM (OLD.id, OLD.fingerprint, OLD.likeness, OLD.birth, OLD.day)
-     OR NOT EXISTS (SELECT FROM erasures WHERE label = OLD.label) THEN
+     OR NOT EXISTS (SELECT FROM erasures WHERE label = OLD.label) OR EXISTS (SELECT FROM records WHERE label = NEW.label) THEN
     RAISE EXCEPTION 'append-only' USING ERRCODE = 'check_violation', CONSTRAINT = 'append_only';
   END IF;
   RETURN NEW;
