@@ -197,20 +197,3 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 		t.Error("a row that ended names somebody")
 	}
 }
-
-// A grant from before schema 5 can be ended with its holder's others.
-func TestMigrationFindsTheHolders(t *testing.T) {
-	admin := database(t)
-	up, err := migrations.ReadFile("migrations/00005_holders.sql")
-	if err != nil {
-		t.Fatal(err)
-	}
-	sql(t, admin, `ALTER TABLE openid_rows DROP COLUMN holder;
-		INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer) VALUES
-		('grant',   sha256('1'), 1, '{"platform":"town-square","pseudonym":"pen1x"}', '2026-11-21T12:00Z', false, substr(sha256('1'), 1, 16)),
-		('grant',   sha256('2'), 2, '',                                               '2026-11-21T12:00Z', true,  substr(sha256('2'), 1, 16)),
-		('session', sha256('3'), 1, '{"platform":"town-square"}',                     '2026-11-21T12:00Z', false, substr(sha256('3'), 1, 16));`+string(up))
-	if got := value[string](t, admin, `SELECT string_agg(kind || ':' || holder, ' ' ORDER BY writer = substr(sha256('2'), 1, 16), kind) FROM openid_rows`); got != "grant:pen1x session: grant:" {
-		t.Errorf("got %q", got)
-	}
-}

@@ -76,7 +76,7 @@ CREATE TABLE cases (
   bundle          text   NOT NULL CHECK (octet_length(bundle) <= 64),
   salt            bytea  NOT NULL CHECK (octet_length(salt) = 32),
   quorum          int    NOT NULL CHECK (quorum >= 1),
-  state           text   NOT NULL CHECK (state IN ('recorded', 'authorised', 'released', 'noticed', 'declined')),
+  state           text   NOT NULL CHECK (state IN ('recorded', 'authorised', 'released', 'noticed', 'declined', 'lost', 'withdrawn')),
   secrecy_ends    timestamptz NOT NULL CHECK (isfinite(secrecy_ends)),
   expires         timestamptz NOT NULL CHECK (isfinite(expires)),
   approve_from    timestamptz NOT NULL CHECK (isfinite(approve_from)),
@@ -90,10 +90,12 @@ CREATE TABLE cases (
   -- Log before reveal (ATTACKS, lesson 1): a state is reached with its leaf,
   -- and the leaves of a case stand in the order of its states.
   CONSTRAINT cases_state_has_leaf CHECK (
-    (authorised_leaf IS NOT NULL) = (state IN ('authorised', 'released', 'noticed')) AND
-    (released_leaf   IS NOT NULL) = (state IN ('released', 'noticed')) AND
-    (noticed_leaf    IS NOT NULL) = (state = 'noticed') AND
-    (package         IS NOT NULL) = (state IN ('released', 'noticed'))),
+    (state IN ('lost', 'withdrawn') OR
+      (authorised_leaf IS NOT NULL) = (state IN ('authorised', 'released', 'noticed')) AND
+      (released_leaf   IS NOT NULL) = (state IN ('released', 'noticed'))) AND
+    (released_leaf IS NULL OR authorised_leaf IS NOT NULL AND state <> 'withdrawn') AND
+    (noticed_leaf  IS NOT NULL) = (state = 'noticed') AND
+    (state = 'noticed' OR (package IS NOT NULL) = (state = 'released'))),
   CONSTRAINT cases_leaf_order CHECK (
     authorised_leaf > recorded_leaf AND released_leaf > authorised_leaf AND noticed_leaf > released_leaf)
 );
@@ -134,10 +136,13 @@ CREATE TABLE refusals (
 -- ---------------------------------------------------------------- openid --
 -- Protocol state, forgotten when it expires. writer is the random number of
 -- the write that made the row what it is: who lost an answer looks for it.
+-- holder is whose a grant is, so that all of them can be ended when their person
+-- is erased; a row that has ended names nobody.
 
 CREATE TABLE openid_rows (
   kind    text    NOT NULL CHECK (kind IN ('session', 'grant')),
   id      bytea   NOT NULL CHECK (octet_length(id) = 32),
+  holder  text    NOT NULL DEFAULT '' CHECK (octet_length(holder) <= 128 AND (holder = '' OR kind = 'grant' AND NOT ended)),
   version bigint  NOT NULL CHECK (version >= 1),
   body    bytea   NOT NULL CHECK (octet_length(body) <= 1048576 AND (NOT ended OR body = '')),
   expires timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('hour', expires, 'UTC')),
@@ -145,6 +150,7 @@ CREATE TABLE openid_rows (
   writer  bytea   NOT NULL CHECK (octet_length(writer) = 16),
   PRIMARY KEY (id, kind)
 );
+CREATE INDEX openid_rows_by_holder ON openid_rows (holder) WHERE holder <> '';
 CREATE TABLE openid_used (
   key     bytea PRIMARY KEY CHECK (octet_length(key) = 32),
   expires timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('hour', expires, 'UTC')),
@@ -224,8 +230,37 @@ END $$;
 -- +goose StatementEnd
 CREATE TRIGGER next_checkpoint BEFORE INSERT ON log_checkpoints FOR EACH ROW EXECUTE FUNCTION next_checkpoint();
 
+-- What a restored backup did not have. The leaf is of the public log and was
+-- appended again from a mirror; the row that it was written with is lost, wholly
+-- or in part. Every leaf has its row or is in here (I7).
+CREATE TABLE lost_leaves (
+  leaf bigint PRIMARY KEY REFERENCES log_leaves
+);
+CREATE TRIGGER append_only BEFORE UPDATE OR DELETE ON lost_leaves FOR EACH ROW EXECUTE FUNCTION never();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON lost_leaves EXECUTE FUNCTION never();
+
+-- It comes in one transaction with its leaf: what once had a row is never
+-- declared lost.
+-- +goose StatementBegin
+CREATE FUNCTION lost_with_its_leaf() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM log_leaves WHERE index = NEW.leaf AND xmin = pg_current_xact_id()::xid) THEN
+    RAISE EXCEPTION 'later' USING ERRCODE = 'check_violation', CONSTRAINT = 'lost_leaves_later';
+  END IF;
+  RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER with_its_leaf BEFORE INSERT ON lost_leaves FOR EACH ROW EXECUTE FUNCTION lost_with_its_leaf();
+
 -- Invariants I3 and I8: the state moves along its arrows only, and to
 -- authorised only with the approvals of a quorum of distinct custodians.
+--
+-- A case that moved on in what was lost is closed: nobody approves it a second
+-- time, and nothing is released from it. What stays owed is the notice, if it was
+-- released. A case that was noticed has no package if that is lost.
+--
+-- A court takes back what it ordered: the case ends, before it was released, in
+-- the transaction of the withdrawal's leaf.
 -- +goose StatementBegin
 CREATE FUNCTION case_moves() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
 BEGIN
@@ -240,15 +275,31 @@ BEGIN
      IS DISTINCT FROM
      (OLD.id, OLD.warrant_hash, OLD.authority, OLD.warrant_id, OLD.submission, OLD.bundle, OLD.salt, OLD.quorum,
       OLD.secrecy_ends, OLD.expires, OLD.approve_from, OLD.recorded_leaf)
-     OR OLD.authorised_leaf <> NEW.authorised_leaf OR OLD.released_leaf <> NEW.released_leaf
-     OR OLD.noticed_leaf <> NEW.noticed_leaf OR OLD.package <> NEW.package THEN
+     OR coalesce(OLD.authorised_leaf, NEW.authorised_leaf) IS DISTINCT FROM NEW.authorised_leaf
+     OR coalesce(OLD.released_leaf, NEW.released_leaf) IS DISTINCT FROM NEW.released_leaf
+     OR coalesce(OLD.noticed_leaf, NEW.noticed_leaf) IS DISTINCT FROM NEW.noticed_leaf
+     OR coalesce(OLD.package, NEW.package) IS DISTINCT FROM NEW.package THEN
     RAISE EXCEPTION 'fixed' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_fixed';
   END IF;
-  IF (OLD.state, NEW.state) NOT IN (('recorded', 'authorised'), ('recorded', 'declined'), ('authorised', 'released'), ('released', 'noticed')) THEN
+  IF (OLD.state, NEW.state) NOT IN (('recorded', 'authorised'), ('recorded', 'declined'), ('authorised', 'released'), ('released', 'noticed'),
+     ('recorded', 'lost'), ('authorised', 'lost'), ('lost', 'lost'), ('lost', 'noticed'),
+     ('recorded', 'withdrawn'), ('authorised', 'withdrawn')) THEN
     RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_transition';
   END IF;
   IF NEW.state = 'authorised' AND NEW.quorum > (SELECT count(*) FROM approvals WHERE case_id = NEW.id AND approved) THEN
     RAISE EXCEPTION 'quorum' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_quorum';
+  END IF;
+  -- Only what is lost closes a case so.
+  IF NEW.state = 'lost' AND NOT EXISTS (SELECT FROM lost_leaves l JOIN log_leaves g ON g.index = l.leaf
+     WHERE convert_from(g.leaf, 'UTF8')::json ->> 'case' = NEW.recorded_leaf::text) THEN
+    RAISE EXCEPTION 'lost' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_lost';
+  END IF;
+  -- And only its withdrawal, which is the newest leaf, withdraws it.
+  IF NEW.state = 'withdrawn' AND OLD.state <> 'withdrawn' AND NOT EXISTS (SELECT FROM log_leaves g
+     WHERE g.index = (SELECT max(index) FROM log_leaves)
+       AND convert_from(g.leaf, 'UTF8')::json ->> 'warrant_kind' = 'withdrawal'
+       AND convert_from(g.leaf, 'UTF8')::json ->> 'case' = NEW.recorded_leaf::text) THEN
+    RAISE EXCEPTION 'withdrawn' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_withdrawn';
   END IF;
   RETURN NEW;
 END $$;
