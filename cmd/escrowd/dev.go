@@ -204,11 +204,12 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 	if err := postgres.Migrate(ctx, t.dsn); err != nil {
 		return err
 	}
+	patient := postgres.Options{Wait: 30 * time.Second} // the machine may be compiling
 	issuing, err := postgres.Login(ctx, t.dsn, "penname_issuing")
 	if err != nil {
 		return err
 	}
-	if i.store, err = postgres.OpenIssuing(ctx, issuing, postgres.Options{}); err != nil {
+	if i.store, err = postgres.OpenIssuing(ctx, issuing, patient); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, func() error { i.store.Close(); return nil })
@@ -219,7 +220,7 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 	if err := os.WriteFile(t.path("disclosing.dsn"), []byte(disclosing), 0o600); err != nil {
 		return err
 	}
-	if d.store, err = postgres.OpenDisclosing(ctx, disclosing, postgres.Options{}); err != nil {
+	if d.store, err = postgres.OpenDisclosing(ctx, disclosing, patient); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, func() error { d.store.Close(); return nil })
@@ -227,7 +228,7 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 	if err != nil {
 		return err
 	}
-	if k.store, err = postgres.OpenKeeping(ctx, keeping, postgres.Options{}); err != nil {
+	if k.store, err = postgres.OpenKeeping(ctx, keeping, patient); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, func() error { k.store.Close(); return nil })
