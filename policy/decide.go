@@ -38,6 +38,7 @@ type Decision struct {
 	Warrant     *Warrant       // set once the authority's signature is verified, refused or not
 	Authority   *Authority     // who signed it
 	Tokens      []*token.Token // when allowed: for each target, the token in its evidence
+	Posts       []token.Post   // and the post
 
 	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
@@ -76,7 +77,7 @@ func Decide(s Submission, b *Bundle, at time.Time) Decision {
 			return d.refuse(err)
 		}
 	}
-	tokens, err := b.verifyEvidence(w, s.Evidence)
+	tokens, posts, err := b.verifyEvidence(w, s.Evidence)
 	if err != nil {
 		return d.refuse(err)
 	}
@@ -90,7 +91,7 @@ func Decide(s Submission, b *Bundle, at time.Time) Decision {
 	if err := d.judge(b); err != nil {
 		return d.refuse(err)
 	}
-	d.Allowed, d.Tokens, d.Opens = true, tokens, w.opens()
+	d.Allowed, d.Tokens, d.Posts, d.Opens = true, tokens, posts, w.opens()
 	return d
 }
 
@@ -198,64 +199,65 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	return nil
 }
 
-// verifyEvidence checks every piece and returns the first token of each target.
+// verifyEvidence checks every piece and returns the first token of each target,
+// and its post.
 // Evidence that no target names is refused too: nobody needs it here.
-func (b *Bundle) verifyEvidence(w *Warrant, evidence []string) ([]*token.Token, error) {
+func (b *Bundle) verifyEvidence(w *Warrant, evidence []string) ([]*token.Token, []token.Post, error) {
 	named := 0
 	for _, t := range w.Targets {
 		named += 1 + len(t.Further)
 	}
 	if named > maxEvidence || len(evidence) > maxEvidence {
-		return nil, ErrBadEvidence.Because(errors.New("too many pieces"))
+		return nil, nil, ErrBadEvidence.Because(errors.New("too many pieces"))
 	}
 	if len(evidence) < named {
-		return nil, ErrNoEvidence
+		return nil, nil, ErrNoEvidence
 	}
 	pieces := make(map[string]string, len(evidence))
 	for _, raw := range evidence {
 		if len(raw) > maxEvidenceBytes {
-			return nil, ErrBadEvidence.Because(errors.New("a piece is too large"))
+			return nil, nil, ErrBadEvidence.Because(errors.New("a piece is too large"))
 		}
 		sum := sha256.Sum256([]byte(raw))
 		pieces[hex.EncodeToString(sum[:])] = raw
 	}
 	if len(pieces) != named || len(evidence) != named {
-		return nil, ErrEvidenceMismatch
+		return nil, nil, ErrEvidenceMismatch
 	}
-	tokens := make([]*token.Token, len(w.Targets))
+	tokens, posts := make([]*token.Token, len(w.Targets)), make([]token.Post, len(w.Targets))
 	for i, t := range w.Targets {
 		for j, digest := range append([]string{t.Evidence}, t.Further...) {
 			raw, ok := pieces[digest]
 			if !ok {
-				return nil, ErrEvidenceMismatch
+				return nil, nil, ErrEvidenceMismatch
 			}
 			delete(pieces, digest) // one piece speaks for one post of one target
-			tok, err := b.verifyPiece(raw, t, w.IssuedAt)
+			tok, post, err := b.verifyPiece(raw, t, w.IssuedAt)
 			if err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			if j == 0 {
-				tokens[i] = tok
+				tokens[i], posts[i] = tok, post
 			} else if tok.Commitment != tokens[i].Commitment {
-				return nil, ErrEvidenceMismatch // which record would be opened?
+				return nil, nil, ErrEvidenceMismatch // which record would be opened?
 			}
 		}
 	}
-	return tokens, nil
+	return tokens, posts, nil
 }
 
-func (b *Bundle) verifyPiece(raw string, t Target, issued time.Time) (*token.Token, error) {
+func (b *Bundle) verifyPiece(raw string, t Target, issued time.Time) (*token.Token, token.Post, error) {
 	e, tok, err := token.VerifyEvidence(raw, b.Issuer, b.issuerKeys, b.platforms[t.Platform])
 	if err != nil {
-		return nil, ErrBadEvidence.Because(err)
+		return nil, token.Post{}, ErrBadEvidence.Because(err)
 	}
 	if tok.Subject != t.Pseudonym || e.Platform != t.Platform || tok.Audience != t.Platform {
-		return nil, ErrEvidenceMismatch
+		return nil, token.Post{}, ErrEvidenceMismatch
 	}
 	if e.Post.At.After(issued.Add(clockSkew)) {
-		return nil, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
+		return nil, token.Post{}, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
 	}
-	return tok, nil
+	return tok, e.Post, nil
 }
 
 // checkRequester: an answer must have an address that only the requester can

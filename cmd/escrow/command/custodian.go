@@ -3,7 +3,6 @@ package command
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -207,28 +206,9 @@ type post struct {
 	At     time.Time `json:"at"`
 }
 
-// posts reads evidence that policy.Decide has verified.
-func posts(w *policy.Warrant, evidence []string) (all []post) {
-	for _, t := range w.Targets {
-		for _, signed := range evidence {
-			if digest := policy.Hash(signed); hex.EncodeToString(digest[:]) != t.Evidence {
-				continue
-			}
-			_, payload, _ := strings.Cut(signed, ".")
-			payload, _, _ = strings.Cut(payload, ".")
-			raw, _ := base64.RawURLEncoding.DecodeString(payload) // verified: it is the payload of a JWS
-			var e struct {
-				Post struct {
-					URL    string `json:"url"`
-					SHA256 string `json:"sha256"`
-					At     int64  `json:"at"`
-				} `json:"post"`
-			}
-			json.Unmarshal(raw, &e)                                     //nolint:errcheck // verified
-			sum, _ := base64.RawURLEncoding.DecodeString(e.Post.SHA256) // likewise
-			all = append(all, post{e.Post.URL, hex.EncodeToString(sum), time.Unix(e.Post.At, 0).UTC()})
-			break
-		}
+func posts(of []token.Post) (all []post) {
+	for _, p := range of {
+		all = append(all, post{p.URL, hex.EncodeToString(p.Digest[:]), p.At})
 	}
 	return all
 }
@@ -251,7 +231,7 @@ func (p *program) reviewCase(ctx context.Context, c *Custodian, id string) (*rev
 	if !d.Allowed {
 		return nil, &problem{Code: d.Refusal.Code, Title: d.Refusal.Mend, Rules: d.Rules}
 	}
-	r := &review{Case: f.Case, Warrant: d.Warrant, Posts: posts(d.Warrant, f.Submission.Evidence), file: f}
+	r := &review{Case: f.Case, Warrant: d.Warrant, Posts: posts(d.Posts), file: f}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
 	// 2. The public log holds it, under a quorum of witnesses.
