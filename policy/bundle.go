@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -264,7 +265,7 @@ func (b *Bundle) checkOrigins() error {
 // be; http is for a sandbox on the loopback interface.
 func origin(s string, path bool) bool {
 	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.String() != s || !displayable(s, 200) {
+	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.String() != s || !document.Displayable(s, 200) {
 		return false
 	}
 	if u.Path != "" && (!path || strings.HasSuffix(u.Path, "/")) {
@@ -289,7 +290,7 @@ func (b *Bundle) checkOffences() error {
 	}
 	seen := make(map[string]bool)
 	for _, c := range b.OffenceClasses {
-		if seen[c.ID] || !word(c.ID) || blank(c.Title) || !displayable(c.Title, 200) {
+		if seen[c.ID] || !word(c.ID) || document.Blank(c.Title) || !document.Displayable(c.Title, 200) {
 			return ErrBundleOffences
 		}
 		seen[c.ID] = true
@@ -320,20 +321,20 @@ func subset(part, whole []string) bool {
 // the same public key are duplicates" (C2SP tlog-policy).
 func (b *Bundle) checkWitnesses() error {
 	logKey, ok := vkey(b.Log.VKey)
-	if !ok || blank(b.Log.Origin) || !displayable(b.Log.Origin, 200) {
+	if !ok || document.Blank(b.Log.Origin) || !document.Displayable(b.Log.Origin, 200) {
 		return ErrBundleOrigin
 	}
 	keys := map[string]bool{logKey: true}
 	operators := make(map[string]bool)
 	for _, w := range b.Log.Witnesses {
 		key, ok := vkey(w.VKey)
-		if !ok || keys[key] || operators[fold(w.Operator)] || blank(w.Name, w.Operator) || !displayable(w.Name, 200) || !displayable(w.Operator, 200) {
+		if !ok || keys[key] || operators[document.Fold(w.Operator)] || document.Blank(w.Name, w.Operator) || !document.Displayable(w.Name, 200) || !document.Displayable(w.Operator, 200) {
 			return ErrBundleWitnesses
 		}
 		if w.URL != "" && !origin(w.URL, true) {
 			return ErrBundleWitnesses
 		}
-		keys[key], operators[fold(w.Operator)] = true, true
+		keys[key], operators[document.Fold(w.Operator)] = true, true
 	}
 	if b.Log.Quorum < 1 || b.Log.Quorum > len(operators) {
 		return ErrBundleWitnesses
@@ -407,8 +408,8 @@ func (b *Bundle) compilePlatforms(owners keyOwners) (err error) {
 }
 
 func named(id string, names ...string) bool {
-	return idPattern.MatchString(id) && !blank(names...) &&
-		!slices.ContainsFunc(names, func(s string) bool { return !displayable(s, 200) || strings.Contains(s, "\n") })
+	return idPattern.MatchString(id) && !document.Blank(names...) &&
+		!slices.ContainsFunc(names, func(s string) bool { return !document.Displayable(s, 200) || strings.Contains(s, "\n") })
 }
 
 func (b *Bundle) compileAuthorities(owners keyOwners) error {
@@ -462,14 +463,16 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 		}
 		// x = 0 would hand over the key itself; one organisation twice would
 		// count as two.
-		if c.Index < 1 || c.Index > n || indices[c.Index] || organisations[fold(c.Organisation)] {
+		if c.Index < 1 || c.Index > n || indices[c.Index] || organisations[document.Fold(c.Organisation)] {
 			return ErrBundleCustodians
 		}
 		// I3: nobody approves what they signed themselves.
-		if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return fold(a.Name) == fold(c.Name) || fold(a.Name) == fold(c.Organisation) }) {
+		if slices.ContainsFunc(b.Authorities, func(a Authority) bool {
+			return document.Fold(a.Name) == document.Fold(c.Name) || document.Fold(a.Name) == document.Fold(c.Organisation)
+		}) {
 			return ErrBundleCustodians
 		}
-		indices[c.Index], organisations[fold(c.Organisation)] = true, true
+		indices[c.Index], organisations[document.Fold(c.Organisation)] = true, true
 		key, err := parseKey(c.Key)
 		if err != nil {
 			return ErrBundleKey.Because(err)
@@ -478,7 +481,7 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 			return err
 		}
 		b.custodians[c.ID] = key
-		b.names = append(b.names, fold(c.Name), fold(c.Organisation))
+		b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
 	}
 	return nil
 }

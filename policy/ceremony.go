@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -148,10 +149,10 @@ func (p *CeremonyPlan) compile() error {
 			err = owners.add(key)
 		}
 		// "Threshold = distinct authorities" (ATTACKS, lesson 5).
-		if err != nil || !word(s.ID) || !named(s.ID, s.Name, s.Organisation) || organisations[fold(s.Organisation)] || len(s.Ceremony) != 86 {
+		if err != nil || !word(s.ID) || !named(s.ID, s.Name, s.Organisation) || organisations[document.Fold(s.Organisation)] || len(s.Ceremony) != 86 {
 			return errors.New("a seat's id, name, organisation or key")
 		}
-		organisations[fold(s.Organisation)] = true
+		organisations[document.Fold(s.Organisation)] = true
 		p.keys[s.ID], seats[s.ID] = key, s
 		return nil
 	}

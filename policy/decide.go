@@ -15,6 +15,7 @@ import (
 
 	cedar "github.com/cedar-policy/cedar-go"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -157,12 +158,12 @@ func checkReasons(w *Warrant, b *Bundle, _ time.Time) error {
 		return ErrEarlier
 	}
 	if w.Kind == Withdrawal {
-		if blank(w.FileNumber, w.Grounds) || b.OffenceClass(w.OffenceClass) == nil { // the class is in the leaf
+		if document.Blank(w.FileNumber, w.Grounds) || b.OffenceClass(w.OffenceClass) == nil { // the class is in the leaf
 			return ErrReasons
 		}
 		return nil
 	}
-	if blank(w.FileNumber, w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality) {
+	if document.Blank(w.FileNumber, w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality) {
 		return ErrReasons
 	}
 	if w.Deadline != TenDays && w.Deadline != EightHours {
@@ -263,7 +264,7 @@ func (b *Bundle) verifyPiece(raw string, t Target, issued time.Time) (*token.Tok
 // checkRequester: an answer must have an address that only the requester can
 // read.
 func checkRequester(w *Warrant, _ *Bundle, _ time.Time) error {
-	if w.Kind == Production && (blank(w.Requester.Name, w.Requester.Organisation) || !deliveryKey(w.Requester.DeliveryKey)) {
+	if w.Kind == Production && (document.Blank(w.Requester.Name, w.Requester.Organisation) || !deliveryKey(w.Requester.DeliveryKey)) {
 		return ErrDeliveryKey
 	}
 	if w.Kind != Production && w.Requester.DeliveryKey != "" {
@@ -302,7 +303,7 @@ func checkSecrecy(w *Warrant, b *Bundle, _ time.Time) error {
 		return nil
 	}
 	days := secrecyDays(w)
-	if !plausible(w.Secrecy.Ends) || days > int64(b.MaxSecrecyDays) || days > 0 && blank(w.Secrecy.Reason) {
+	if !plausible(w.Secrecy.Ends) || days > int64(b.MaxSecrecyDays) || days > 0 && document.Blank(w.Secrecy.Reason) {
 		return ErrSecrecy
 	}
 	return nil
@@ -364,7 +365,7 @@ func (b *Bundle) request(w *Warrant, a *Authority) (cedar.Request, cedar.EntityM
 	authority := cedar.Entity{
 		UID: cedar.NewEntityUID("Authority", cedar.String(a.ID)),
 		Attributes: cedar.NewRecord(cedar.RecordMap{
-			"name":            cedar.String(fold(a.Name)),
+			"name":            cedar.String(document.Fold(a.Name)),
 			"kind":            cedar.String(a.Kind),
 			"jurisdiction":    cedar.String(a.Jurisdiction),
 			"offence_classes": set(a.OffenceClasses),
@@ -394,8 +395,8 @@ func (b *Bundle) request(w *Warrant, a *Authority) (cedar.Request, cedar.EntityM
 			"targets":            cedar.Long(len(w.Targets)),
 			"secrecy_days":       cedar.Long(secrecyDays(w)),
 			"requester": cedar.NewRecord(cedar.RecordMap{
-				"name":         cedar.String(fold(w.Requester.Name)),
-				"organisation": cedar.String(fold(w.Requester.Organisation)),
+				"name":         cedar.String(document.Fold(w.Requester.Name)),
+				"organisation": cedar.String(document.Fold(w.Requester.Organisation)),
 			}),
 			"custodians": set(b.names),
 		}),

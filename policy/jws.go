@@ -184,9 +184,9 @@ func canonical(v any) ([]byte, error) {
 	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
 }
 
-// document is a payload that knows its own normal form: times in UTC and whole
+// normaliser is a payload that knows its own normal form: times in UTC and whole
 // seconds, lists never null.
-type document[T any] interface {
+type normaliser[T any] interface {
 	*T
 	normalise()
 }
@@ -194,7 +194,7 @@ type document[T any] interface {
 // parse reads canonical JSON. Unknown, duplicate or differently cased members,
 // null, other escapes, white space, invalid UTF-8 and trailing bytes all change
 // the bytes when they are written again, so one comparison refuses them all.
-func parse[T any, P document[T]](b []byte) (*T, error) {
+func parse[T any, P normaliser[T]](b []byte) (*T, error) {
 	v := new(T)
 	if err := json.Unmarshal(b, v); err != nil {
 		return nil, errors.New("not JSON of the published form")
@@ -207,7 +207,7 @@ func parse[T any, P document[T]](b []byte) (*T, error) {
 	return v, nil
 }
 
-func marshal[T any, P document[T]](v T) ([]byte, error) {
+func marshal[T any, P normaliser[T]](v T) ([]byte, error) {
 	P(&v).normalise()
 	return canonical(v)
 }

@@ -11,10 +11,11 @@ import (
 	"strings"
 
 	cedar "github.com/cedar-policy/cedar-go"
+	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
-	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
+	"github.com/penname/penname/verifier/document"
 )
 
 //go:embed rules/*.cedar
@@ -118,7 +119,7 @@ func compileRules(files map[string]string, n int) (ruleSet, error) {
 
 // printable is displayable for a whole file, tabs included.
 func printable(text string) bool {
-	return displayable(strings.ReplaceAll(text, "\t", " "), maxRuleBytes)
+	return document.Displayable(strings.ReplaceAll(text, "\t", " "), maxRuleBytes)
 }
 
 func newValidator() (*validate.Validator, error) {
@@ -137,7 +138,7 @@ func newRule(p *cedar.Policy, n int) (rule, error) {
 	r := rule{policy: p}
 	annotations := p.Annotations()
 	r.id, r.title = string(annotations["id"]), string(annotations["title"])
-	if !ruleIDPattern.MatchString(r.id) || len(r.id) > 64 || blank(r.title) {
+	if !ruleIDPattern.MatchString(r.id) || len(r.id) > 64 || document.Blank(r.title) {
 		return r, errors.New("a rule has no usable @id or no @title")
 	}
 	want := 2

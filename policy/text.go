@@ -2,12 +2,7 @@ package policy
 
 import (
 	"regexp"
-	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
-
-	"golang.org/x/text/unicode/norm"
 )
 
 var (
@@ -26,52 +21,6 @@ var (
 func word(s string) bool {
 	return len(s) <= 64 && wordPattern.MatchString(s) && !tellingPattern.MatchString(s)
 }
-
-// displayable reports whether s can be shown to a custodian without showing
-// something else than what it is: at most max characters, no controls but line
-// feed, nothing invisible or bidirectional, no word that mixes scripts which
-// look alike, no second spelling of an accent (NFC): a name would be another one
-// for the rules that compare it.
-func displayable(s string, max int) bool {
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > max || !norm.NFC.IsNormalString(s) {
-		return false
-	}
-	for _, r := range s {
-		if r != '\n' && !unicode.IsGraphic(r) {
-			return false
-		}
-	}
-	for word := range strings.FieldsFuncSeq(s, func(r rune) bool { return !unicode.IsLetter(r) }) {
-		if scripts(word) > 1 {
-			return false
-		}
-	}
-	return true
-}
-
-// scripts counts which of the three scripts that share letter shapes occur.
-func scripts(word string) int {
-	n := 0
-	for _, script := range []*unicode.RangeTable{unicode.Latin, unicode.Cyrillic, unicode.Greek} {
-		if strings.ContainsFunc(word, func(r rune) bool { return unicode.Is(script, r) }) {
-			n++
-		}
-	}
-	return n
-}
-
-// blank reports whether any text has nothing to read in it.
-func blank(texts ...string) bool {
-	for _, s := range texts {
-		if strings.TrimSpace(s) == "" {
-			return true
-		}
-	}
-	return false
-}
-
-// fold makes two spellings of one name equal: case and spacing do not count.
-func fold(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
 
 // seconds is the normal form of a time in a document.
 func seconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }

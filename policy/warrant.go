@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -155,7 +156,7 @@ func (w *Warrant) wellFormed() error {
 		return errors.New("issue and expiry must be dated")
 	case w.Earlier != "" && !hashPattern.MatchString(w.Earlier), w.Bundle != "" && !hashPattern.MatchString(w.Bundle):
 		return errors.New("not a hash")
-	case !displayable(w.Requester.DeliveryKey, 4000):
+	case !document.Displayable(w.Requester.DeliveryKey, 4000):
 		return errors.New("delivery key is not displayable")
 	case !jurisdictionPattern.MatchString(w.Jurisdiction):
 		return errors.New("jurisdiction is not an ISO 3166 code")
@@ -168,12 +169,12 @@ func (w *Warrant) wellFormed() error {
 		short = append(append(short, string(t.Pseudonym), t.Platform, t.Evidence), t.Further...)
 	}
 	for _, s := range short {
-		if !displayable(s, 200) || strings.Contains(s, "\n") {
+		if !document.Displayable(s, 200) || strings.Contains(s, "\n") {
 			return errors.New("a short text is too long or not displayable")
 		}
 	}
 	for _, s := range []string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason} {
-		if !displayable(s, 4000) {
+		if !document.Displayable(s, 4000) {
 			return errors.New("a text is too long or not displayable")
 		}
 	}

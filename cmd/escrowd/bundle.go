@@ -9,7 +9,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
@@ -22,7 +23,7 @@ var errDraft = refusal.New(refusal.Invalid, "bundle.bad_draft",
 // it leaves out of rules, offence classes and fields is filled in with those
 // that this version comes with.
 func readDraft(name string) (*policy.Bundle, error) {
-	raw, err := command.ReadFile(name)
+	raw, err := shell.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +54,7 @@ func writeBundle(cmd *cobra.Command, b *policy.Bundle, out string) error {
 	if err != nil {
 		return err
 	}
-	if err := command.WriteFile(out, raw); err != nil {
+	if err := shell.WriteFile(out, raw); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(raw)
@@ -87,14 +88,14 @@ func logKeygen() *cobra.Command {
 		Use: "keygen FILE", Short: "Make the key that signs the public log, and print its verifier key for the bundle", Args: cobra.ExactArgs(1),
 		Example: "  escrowd log keygen /etc/penname/log.key --origin penname.example/log",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := command.Require(cmd, "origin"); err != nil {
+			if err := shell.Require(cmd, "origin"); err != nil {
 				return err
 			}
 			secret, vkey, err := translog.NewKey(origin)
 			if err != nil {
 				return err
 			}
-			if err := command.WriteSecret(args[0], []byte(secret+"\n")); err != nil {
+			if err := secretfile.Create(args[0], []byte(secret+"\n")); err != nil {
 				return err
 			}
 			return say(cmd, map[string]string{"origin": origin, "vkey": vkey}, "%s", vkey)

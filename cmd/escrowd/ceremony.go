@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal/threshold"
@@ -42,7 +43,7 @@ func ceremonyCommand() *cobra.Command {
 
 // withBoard opens the database as a registrar that has nothing but the board.
 func withBoard(cmd *cobra.Command, f func(*disclose.Registrar) error) error {
-	if err := command.Require(cmd, "database-file"); err != nil {
+	if err := shell.Require(cmd, "database-file"); err != nil {
 		return err
 	}
 	store, err := openDisclosing(cmd.Context(), cmd.Flag("database-file").Value.String())
@@ -62,7 +63,7 @@ func ceremonyPlan() *cobra.Command {
 		Example: "  escrowd ceremony plan --threshold 2 --seat alba.json --seat bruno.json --seat chidi.json --out plan.json\n" +
 			"  escrowd ceremony plan --threshold 2 --seat bruno.json --seat chidi.json --seat dora.json --bundle bundle.json --dealer bruno.json --dealer chidi.json --out plan.json",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := command.Require(cmd, "threshold", "seat"); err != nil {
+			if err := shell.Require(cmd, "threshold", "seat"); err != nil {
 				return err
 			}
 			p, err := newPlan(quorum, seats, bundle, dealers)
@@ -76,7 +77,7 @@ func ceremonyPlan() *cobra.Command {
 			if err := command.CheckPlan(p); err != nil {
 				return err
 			}
-			if err := command.WriteFile(out, raw); err != nil {
+			if err := shell.WriteFile(out, raw); err != nil {
 				return err
 			}
 			sum := sha256.Sum256(raw)
@@ -107,7 +108,7 @@ func newPlan(quorum int, seats []string, bundle string, dealers []string) (*poli
 	if bundle == "" {
 		return p, nil
 	}
-	raw, err := command.ReadFile(bundle)
+	raw, err := shell.ReadFile(bundle)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func newPlan(quorum int, seats []string, bundle string, dealers []string) (*poli
 }
 
 func readCard(name string) (s policy.Seat, err error) {
-	raw, err := command.ReadFile(name)
+	raw, err := shell.ReadFile(name)
 	if err != nil {
 		return s, err
 	}
@@ -157,7 +158,7 @@ func ceremonyOpen() *cobra.Command {
 		Use: "open PLAN", Short: "Let the participants of a plan use the message board", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony open plan.json --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			raw, err := command.ReadFile(args[0])
+			raw, err := shell.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
@@ -184,7 +185,7 @@ func ceremonyPublish() *cobra.Command {
 					return err
 				}
 				if out != "" {
-					if err := command.WriteFile(out, c.Transcript); err != nil {
+					if err := shell.WriteFile(out, c.Transcript); err != nil {
 						return err
 					}
 				}
@@ -204,7 +205,7 @@ func ceremonyBundle() *cobra.Command {
 		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before or as drafted", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony bundle transcript.json --from bundle.json --out next.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			transcript, err := command.ReadFile(args[0])
+			transcript, err := shell.ReadFile(args[0])
 			if err != nil {
 				return err
 			}

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
@@ -69,7 +69,7 @@ func serveCommand() *cobra.Command {
 // open makes the service that the configuration describes. Every doubt refuses.
 func (c *config) open(ctx context.Context, logs io.Writer) (_ *service, err error) {
 	w := wiring{log: slog.New(slog.NewJSONHandler(logs, nil)), now: time.Now, origin: c.Origin}
-	raw, err := command.ReadFile(c.Bundle)
+	raw, err := shell.ReadFile(c.Bundle)
 	if err != nil {
 		return nil, err
 	}
@@ -198,7 +198,7 @@ func migrateCommand() *cobra.Command {
 		Use: "migrate", Short: "Bring the database to this version's schema and grants",
 		Example: "  escrowd migrate --database-file /root/owner.dsn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := command.Require(cmd, "database-file"); err != nil {
+			if err := shell.Require(cmd, "database-file"); err != nil {
 				return err
 			}
 			admin, err := readSecret(dsn)
@@ -221,14 +221,14 @@ func bundleCommand() *cobra.Command {
 		Use: "install BUNDLE ENDORSEMENTS", Short: "Put endorsed rules in force, with a leaf in the public log", Args: cobra.ExactArgs(2),
 		Example: "  escrowd bundle install bundle.json endorsements.txt --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := command.Require(cmd, "database-file"); err != nil {
+			if err := shell.Require(cmd, "database-file"); err != nil {
 				return err
 			}
-			bundle, err := command.ReadFile(args[0])
+			bundle, err := shell.ReadFile(args[0])
 			if err != nil {
 				return err
 			}
-			endorsements, err := command.ReadFile(args[1])
+			endorsements, err := shell.ReadFile(args[1])
 			if err != nil {
 				return err
 			}
@@ -259,7 +259,7 @@ func vaultCommand() *cobra.Command {
 		Use: "bootstrap", Short: "Prepare Vault: keys, policies and AppRoles; prints what it changed",
 		Example: "  escrowd vault bootstrap --address https://vault.example:8200 --token-file /root/vault-token",
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if err := command.Require(cmd, "address", "token-file"); err != nil {
+			if err := shell.Require(cmd, "address", "token-file"); err != nil {
 				return err
 			}
 			if admin.Token, err = readSecret(tokenFile); err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/pelletier/go-toml/v2"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
@@ -242,7 +242,7 @@ func (c *config) certificate() (*tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	chain, err := command.ReadFile(c.TLSCert)
+	chain, err := shell.ReadFile(c.TLSCert)
 	if err != nil {
 		return nil, err
 	}

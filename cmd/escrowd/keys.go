@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/vault"
@@ -50,7 +50,7 @@ func keysCommand() *cobra.Command {
 				return err
 			}
 			defer k.store.Close()
-			return rotate(cmd.Context(), k, time.Now, command.AsJSON(cmd), cmd.OutOrStdout(), progress(cmd))
+			return rotate(cmd.Context(), k, time.Now, shell.AsJSON(cmd), cmd.OutOrStdout(), progress(cmd))
 		},
 	}
 	rotate.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file; its section [keep] is used")
@@ -69,6 +69,6 @@ func rotate(ctx context.Context, k *keepingSide, now func() time.Time, asJSON bo
 	if err != nil {
 		return err
 	}
-	return command.Print(out, asJSON, r, fmt.Sprintf("all records are under version %d, which is the only one that exists: %d moved in %.1f s",
+	return shell.Print(out, asJSON, r, fmt.Sprintf("all records are under version %d, which is the only one that exists: %d moved in %.1f s",
 		r.Version, r.Records, time.Since(start).Seconds()))
 }

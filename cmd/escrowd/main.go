@@ -20,7 +20,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
 )
 
 func main() {
@@ -29,12 +29,12 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run runs the program and returns its exit code; see [command.Execute].
+// run runs the program and returns its exit code; see [shell.Execute].
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	root := newRoot()
 	root.SetOut(out)
 	root.SetErr(errs)
-	return command.Execute(ctx, root, args)
+	return shell.Execute(ctx, root, args)
 }
 
 func newRoot() *cobra.Command {
@@ -52,13 +52,13 @@ func newRoot() *cobra.Command {
 
 // say prints v under --json, else the text.
 func say(cmd *cobra.Command, v any, format string, args ...any) error {
-	return command.Print(cmd.OutOrStdout(), command.AsJSON(cmd), v, fmt.Sprintf(format, args...))
+	return shell.Print(cmd.OutOrStdout(), shell.AsJSON(cmd), v, fmt.Sprintf(format, args...))
 }
 
 // progress is where long work says how far it is: to a person at a terminal, and
 // to nobody else.
 func progress(cmd *cobra.Command) io.Writer {
-	if command.Terminal(cmd.ErrOrStderr()) && !command.AsJSON(cmd) {
+	if shell.Terminal(cmd.ErrOrStderr()) && !shell.AsJSON(cmd) {
 		return cmd.ErrOrStderr()
 	}
 	return io.Discard

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/translog"
@@ -24,7 +24,7 @@ func reconcileCommand() *cobra.Command {
 			"is recorded as lost and named. It can be interrupted, and run again.",
 		Example: "  escrowd log reconcile --from /srv/mirror --bundle bundle.json --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := command.Require(cmd, "from", "bundle", "database-file"); err != nil {
+			if err := shell.Require(cmd, "from", "bundle", "database-file"); err != nil {
 				return err
 			}
 			store, err := openDisclosing(cmd.Context(), dsn)
@@ -60,7 +60,7 @@ func reconcile(ctx context.Context, store *postgres.Disclosing, from string, bun
 	have := make(map[string][]byte)
 	var newest *policy.Bundle
 	for _, name := range bundles {
-		raw, err := command.ReadFile(name)
+		raw, err := shell.ReadFile(name)
 		if err != nil {
 			return r, err
 		}

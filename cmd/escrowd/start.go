@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
@@ -99,7 +99,7 @@ func logCommand() *cobra.Command {
 		Example: "  escrowd log check --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd log check --database-file /etc/penname/disclosing.dsn --vault-audit /var/log/vault/audit.log",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := command.Require(cmd, "database-file"); err != nil {
+			if err := shell.Require(cmd, "database-file"); err != nil {
 				return err
 			}
 			store, err := openDisclosing(cmd.Context(), dsn)

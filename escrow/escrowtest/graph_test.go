@@ -25,12 +25,14 @@ const module = "github.com/penname/penname/"
 // never imports another adapter.
 var mayImport = map[string][]string{
 	"verifier/refusal":  {},
+	"verifier/document": {},
 	"verifier/token":    {"verifier/refusal"},
 	"verifier/identity": {"verifier/refusal"},
 	"verifier/proof":    {"verifier/refusal"},
-	"policy":            {"verifier/proof", "verifier/refusal", "verifier/token"},
+	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
+	"escrow/registrar":      {"verifier/document", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -52,9 +54,10 @@ var mayImport = map[string][]string{
 	"deploy":          {},
 	"deploy/postgres": {},
 
+	"cmd/shell":          {"escrow/registrar", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow":         {"cmd/escrow/command"},
-	"cmd/escrow/command": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"cmd/escrowd": {"cmd/escrow/command", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
+	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/escrowd": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
 		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
 		"verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 }
@@ -66,7 +69,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "cmd/escrowd"}, // the sandbox's platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "cmd/escrowd"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "cmd/escrow/command", "cmd/escrowd"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "cmd/escrow/command", "cmd/escrowd"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
@@ -75,14 +78,14 @@ var belongsTo = map[string][]string{
 	"golang.org/x/time":                          {"escrow/web"},
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
 	"github.com/pelletier/go-toml/v2":            {"cmd/escrowd"},
-	"github.com/spf13/cobra":                     {"cmd/escrow/command", "cmd/escrowd"},
+	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
 	"filippo.io/torchwood":                       {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
 	"filippo.io/age":                             {"cmd/escrow/command"},
-	"golang.org/x/term":                          {"cmd/escrow/command"},
+	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"cmd/escrowd"},
 	"golang.org/x/sync":                          {"cmd/escrowd"},
-	"golang.org/x/text":                          {"escrow/issue", "policy"},
+	"golang.org/x/text":                          {"escrow/issue", "verifier/document"},
 }
 
 // TestImportGraph holds the house against its plan. It parses the sources in

@@ -14,13 +14,14 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // network is one that breaks once, at a chosen message of the client.

@@ -1,4 +1,4 @@
-// Package secretfile reads files that hold a secret: keys, passphrases, the
+// Package secretfile reads and creates files that hold a secret: keys, passphrases, the
 // addresses of databases. Both programs and the key service's client read theirs
 // here, so none is laxer than another.
 package secretfile
@@ -6,6 +6,7 @@ package secretfile
 import (
 	"errors"
 	"io"
+	"io/fs"
 	"os"
 
 	"github.com/penname/penname/verifier/refusal"
@@ -17,6 +18,10 @@ var (
 		"a file that was named cannot be read: check the path and its rights")
 	ErrMode = refusal.New(refusal.Denied, "file.readable_by_others",
 		"a secret file can be read by other users: chmod 600 it, and replace the secret if it may have leaked")
+	ErrUnwritable = refusal.New(refusal.Invalid, "file.unwritable",
+		"a file that was named cannot be written: check its folder, its rights and the space on the disk")
+	ErrExists = refusal.New(refusal.Conflict, "file.exists",
+		"what was named exists, and a key is never overwritten: name another file or folder")
 )
 
 // maxSize is in bytes: a share of a key, the longest of them, has some hundreds.
@@ -48,4 +53,20 @@ func Read(name string) ([]byte, error) {
 		return nil, ErrUnreadable.Because(errors.Join(err, errors.New(name)))
 	}
 	return b, nil
+}
+
+// Create makes a file that only its owner reads, and overwrites nothing.
+func Create(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return ErrExists.Because(err)
+	}
+	if err != nil {
+		return ErrUnwritable.Because(err)
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return ErrUnwritable.Because(err)
+	}
+	return nil
 }

@@ -15,9 +15,10 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 // WitnessClient says where a witness is.

@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
 	"github.com/penname/penname/verifier/proof"
-	"golang.org/x/mod/sumdb/note"
 )
 
 const origin = "log.example/penname"

@@ -9,9 +9,10 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 // Publisher publishes one log. It is safe for concurrent use; several

@@ -5,8 +5,9 @@ import (
 	"errors"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 // Reconciliation is what [Reconcile] did.

@@ -17,9 +17,10 @@ import (
 	"errors"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // The refusals of this package.

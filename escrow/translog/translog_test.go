@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 type proofTiles = torchwood.TileReader

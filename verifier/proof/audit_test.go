@@ -14,8 +14,9 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"pgregory.net/rapid"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 var custodians = []string{"bar-council", "press-council", "ombudsman.example"}

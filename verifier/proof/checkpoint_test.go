@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 // A threshold counts distinct authorities, not items: one compromised party

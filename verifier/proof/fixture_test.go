@@ -16,9 +16,10 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 const origin = "log.example/penname"

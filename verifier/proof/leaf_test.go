@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/penname/penname/verifier/proof"
 	"pgregory.net/rapid"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 var (

@@ -13,9 +13,10 @@ import (
 	"testing/fstest"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 // counting is a source that can fail after a number of tiles.

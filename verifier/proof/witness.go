@@ -16,8 +16,9 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/refusal"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // maxRequest bounds an add-checkpoint request in bytes: 63 proof lines and a

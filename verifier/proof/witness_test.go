@@ -17,10 +17,11 @@ import (
 	"time"
 
 	"filippo.io/torchwood"
-	"github.com/penname/penname/verifier/proof"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 func newWitness(t testing.TB, w *world, s proof.WitnessStore) *proof.Witness {

@@ -12,8 +12,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -59,7 +62,7 @@ func (p *program) custodianCeremony(home *string) *cobra.Command {
 	c := leaf("ceremony PLAN", "Make the custodians' key together, or move it to another set of custodians, each on their own machine",
 		"escrow custodian ceremony plan.json --agree 3f29…", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			if o.every < time.Second {
-				return UsageError("--every is at least 1s")
+				return shell.UsageError("--every is at least 1s")
 			}
 			raw, err := p.readFile(args[0])
 			if err != nil {
@@ -151,7 +154,7 @@ func (a *attendee) sit(agree string) error {
 		return nil
 	case "":
 		if !a.json {
-			fmt.Fprint(a.Stderr, displayable(describe(plan)))
+			fmt.Fprint(a.Stderr, document.Printable(describe(plan)))
 		}
 		return errNotAgreed
 	}
@@ -224,8 +227,8 @@ func (a *attendee) run(ctx context.Context, o ceremonyOptions) error {
 	for shown := ""; ; {
 		if !a.state.Done {
 			err := a.turn(ctx)
-			if errors.Is(err, errServer) && !o.once { // it may be back the next time
-				a.progress("%s\n", problemOf(err).Error())
+			if errors.Is(err, registrar.ErrUnreachable) && !o.once { // it may be back the next time
+				a.progress("%s\n", shell.ProblemOf(err).Error())
 			} else if err != nil {
 				return err
 			}
@@ -291,7 +294,7 @@ func (a *attendee) exchange(ctx context.Context) error {
 			continue
 		}
 		if err := a.call(ctx, "POST", path, nil, map[string]string{"message": mine}, &board); err != nil {
-			var said *problem
+			var said *registrar.Problem
 			if errors.As(err, &said) && said.Code == "ceremony.closed" && a.t.fault != nil {
 				return nil // it is over for all
 			}
@@ -410,7 +413,7 @@ func (a *attendee) failed() error {
 	if err := a.who.put(name, transcript); err != nil {
 		return err
 	}
-	said := problemOf(a.t.failure())
+	said := shell.ProblemOf(a.t.failure())
 	said.Evidence = a.who.path(name)
 	return said
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
@@ -138,7 +139,7 @@ func (t *table) take(raw string, m *policy.CeremonyMessage) error {
 	case errors.Is(err, threshold.ErrForked):
 		// Somebody told us and them two things, and we cannot see who: comparing
 		// the two transcripts can (escrow custodian ceremony verify A B).
-		return &problem{Code: threshold.ErrForked.Code, Title: threshold.ErrForked.Mend + " It is " + m.Sender + "."}
+		return &registrar.Problem{Code: threshold.ErrForked.Code, Title: threshold.ErrForked.Mend + " It is " + m.Sender + "."}
 	}
 	t.fault = err
 	return err
@@ -173,7 +174,7 @@ func (t *table) failure() error {
 	if e == nil || len(t.culprits) == 0 {
 		return t.fault
 	}
-	out := &problem{Code: e.Code, Title: e.Mend + " At fault: "}
+	out := &registrar.Problem{Code: e.Code, Title: e.Mend + " At fault: "}
 	var names []string
 	for _, s := range t.culprits {
 		out.Culprits = append(out.Culprits, s.ID)
@@ -262,7 +263,7 @@ func (t *table) result() (threshold.PublicKey, error) {
 		return threshold.PublicKey{}, t.failure()
 	}
 	if round, missing := t.waiting(); round != "" {
-		return threshold.PublicKey{}, &problem{Code: threshold.ErrWaiting.Code,
+		return threshold.PublicKey{}, &registrar.Problem{Code: threshold.ErrWaiting.Code,
 			Title: fmt.Sprintf("Participants are still to be heard: %s (%s).", strings.Join(idsOf(missing), ", "), round)}
 	}
 	return t.c.Result()

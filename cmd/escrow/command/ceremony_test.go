@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
 )
@@ -192,7 +193,7 @@ func TestC23DealerOfAWrongShareIsNamed(t *testing.T) {
 	// Alba's own share is right: she does not know yet.
 	v.ok("alba", "ceremony", file, "--once")
 	r := v.run("chidi", nil, "ceremony", file, "--once", "--json")
-	var said problem
+	var said registrar.Problem
 	if err := json.Unmarshal([]byte(r.errs[strings.Index(r.errs, "{"):]), &said); err != nil || r.code != 1 ||
 		said.Code != "custodian.bad_dealt_share" || !slices.Equal(said.Culprits, []string{"bruno"}) {
 		t.Fatalf("%d %s", r.code, r.errs)

@@ -12,7 +12,11 @@ import (
 	"os"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/registrar"
 )
 
 // Env is all that the program takes from its surroundings.
@@ -30,7 +34,7 @@ type Env struct {
 // System is the environment of a real process.
 func System() Env {
 	return Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: terminal, Terminal: Terminal(os.Stderr),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: terminal, Terminal: shell.Terminal(os.Stderr),
 		HTTP: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a registrar that redirects is not followed anywhere
 		}},
@@ -58,7 +62,7 @@ func (p *program) run(ctx context.Context, args []string) int {
 	root.SetIn(p.Stdin)
 	root.SetOut(p.Stdout)
 	root.SetErr(p.Stderr)
-	return Execute(ctx, root, args)
+	return shell.Execute(ctx, root, args)
 }
 
 func (p *program) root() *cobra.Command {
@@ -71,7 +75,7 @@ func (p *program) root() *cobra.Command {
 			"Exit codes: 0 done; 1 refused or failed, with a code and how to mend it; 2 wrong\n" +
 			"usage; 130 interrupted.",
 		Example:          "  escrow log audit --bundle bundle.json --server https://penname.example",
-		PersistentPreRun: func(c *cobra.Command, _ []string) { p.json = AsJSON(c) },
+		PersistentPreRun: func(c *cobra.Command, _ []string) { p.json = shell.AsJSON(c) },
 		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
@@ -97,18 +101,27 @@ func group(use, short string, sub ...*cobra.Command) *cobra.Command {
 func require(flags ...[2]string) error {
 	for _, f := range flags {
 		if f[1] == "" {
-			return UsageError("--%s is needed", f[0])
+			return shell.UsageError("--%s is needed", f[0])
 		}
 	}
 	return nil
 }
 
 // print writes v as JSON under --json, else the text.
-func (p *program) print(v any, text string) error { return Print(p.Stdout, p.json, v, text) }
+func (p *program) print(v any, text string) error { return shell.Print(p.Stdout, p.json, v, text) }
 
 // progress says to a person at a terminal how far long work is.
 func (p *program) progress(format string, args ...any) {
 	if p.Terminal && !p.json {
 		fmt.Fprintf(p.Stderr, format, args...)
 	}
+}
+
+// call asks the registrar: see [registrar.Client.Call].
+func (p *program) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
+	if p.server == "" {
+		return shell.UsageError("--server is needed: the address of the registrar, for example https://penname.example")
+	}
+	c := &registrar.Client{Server: p.server, HTTP: p.HTTP, Now: p.Now}
+	return c.Call(ctx, method, path, key, in, out)
 }

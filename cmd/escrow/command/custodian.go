@@ -18,9 +18,11 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -195,7 +197,7 @@ func (r *review) String() string {
 	for _, f := range r.Findings {
 		s += "✓ " + f + "\n"
 	}
-	return displayable(s)
+	return document.Printable(s)
 }
 
 // post is what a target's evidence is about: where a custodian can read it, and
@@ -229,7 +231,7 @@ func (p *program) reviewCase(ctx context.Context, c *Custodian, id string) (*rev
 	// 1. The rules, decided again here.
 	d := policy.Decide(f.Submission, c.b, p.Now())
 	if !d.Allowed {
-		return nil, &problem{Code: d.Refusal.Code, Title: d.Refusal.Mend, Rules: d.Rules}
+		return nil, &registrar.Problem{Code: d.Refusal.Code, Title: d.Refusal.Mend, Rules: d.Rules}
 	}
 	r := &review{Case: f.Case, Warrant: d.Warrant, Posts: posts(d.Posts), file: f}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))

@@ -7,78 +7,30 @@ import (
 	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"path/filepath"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 var (
-	errFile  = secretfile.ErrUnreadable
-	errWrite = refusal.New(refusal.Invalid, "file.unwritable",
-		"a file that was named cannot be written: check its folder, its rights and the space on the disk")
 	errKeyFile = refusal.New(refusal.Invalid, "file.not_a_key",
 		"the file does not hold a secret key of the kind that is needed: make one with escrow key new or escrow warrant keygen")
-	errExists = refusal.New(refusal.Conflict, "file.exists",
-		"what was named exists, and a key is never overwritten: name another file or folder")
 )
 
-// maxFile bounds every file that is read: a warrant, evidence, a bundle.
-const maxFile = 16 << 20
-
-// ReadFile reads a file that is no secret. Its refusal's cause names it.
-func ReadFile(name string) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, errFile.Because(err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxFile))
-	if err != nil {
-		return nil, errFile.Because(err)
-	}
-	return b, nil
-}
-
-// WriteFile writes a file that is no secret. Its refusal's cause names it.
-func WriteFile(name string, b []byte) error {
-	if err := os.WriteFile(name, b, 0o644); err != nil { //nolint:gosec // plans, bundles, transcripts and checkpoints are public
-		return errWrite.Because(err)
-	}
-	return nil
-}
-
-// readFile is ReadFile with - for the standard input.
+// readFile is [shell.ReadFile] with - for the standard input.
 func (p *program) readFile(name string) ([]byte, error) {
 	if name == "-" {
-		return io.ReadAll(io.LimitReader(p.Stdin, maxFile))
+		return io.ReadAll(io.LimitReader(p.Stdin, shell.MaxFile))
 	}
-	return ReadFile(name)
-}
-
-// WriteSecret creates a file that only its owner reads, and overwrites nothing.
-func WriteSecret(name string, b []byte) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return errExists.Because(err)
-	}
-	if err != nil {
-		return errWrite.Because(err)
-	}
-	_, err = f.Write(b)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errWrite.Because(err)
-	}
-	return nil
+	return shell.ReadFile(name)
 }
 
 func (p *program) readJWK(name string) (jose.JSONWebKey, error) {
@@ -137,7 +89,7 @@ func (p *program) key() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := WriteSecret(args[0], append(b, '\n')); err != nil {
+				if err := secretfile.Create(args[0], append(b, '\n')); err != nil {
 					return err
 				}
 				public, err := k.Public().MarshalJSON()

@@ -18,9 +18,11 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -177,7 +179,7 @@ func terminal(ctx context.Context, dir string, fresh bool) ([]byte, error) {
 	if fresh {
 		question = "New passphrase, asked for twice, of "
 	}
-	fmt.Fprintf(tty, "%s%s: ", question, displayable(dir))
+	fmt.Fprintf(tty, "%s%s: ", question, document.Printable(dir))
 	type answer struct {
 		pass []byte
 		err  error
@@ -206,7 +208,7 @@ func decrypt(sealed []byte, id age.Identity) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return io.ReadAll(io.LimitReader(r, maxFile))
+	return io.ReadAll(io.LimitReader(r, shell.MaxFile))
 }
 
 func encrypt(to age.Recipient, b []byte) ([]byte, error) {
@@ -242,7 +244,7 @@ func (f *folder) read(name string) ([]byte, error) {
 func (f *folder) create(name string, secret []byte) error {
 	sealed, err := encrypt(f.id.Recipient(), secret)
 	if err != nil {
-		return errWrite.Because(err)
+		return secretfile.ErrUnwritable.Because(err)
 	}
 	return f.fresh(name, sealed)
 }
@@ -273,7 +275,7 @@ func (f *folder) next(name string, b []byte) (string, error) {
 func (f *folder) replace(name string, secret []byte) error {
 	sealed, err := encrypt(f.id.Recipient(), secret)
 	if err != nil {
-		return errWrite.Because(err)
+		return secretfile.ErrUnwritable.Because(err)
 	}
 	return f.put(name, sealed)
 }
@@ -449,11 +451,11 @@ func (f *folder) nextCeremonyKey() (threshold.CeremonyKey, error) {
 // osDisk is the file system. Each change is synced with its directory.
 type osDisk struct{}
 
-func (osDisk) Create(name string, b []byte) error { return WriteSecret(name, b) }
+func (osDisk) Create(name string, b []byte) error { return secretfile.Create(name, b) }
 
 func (osDisk) Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
-		return errWrite.Because(err)
+		return secretfile.ErrUnwritable.Because(err)
 	}
 	return syncDir(to)
 }
@@ -461,9 +463,9 @@ func (osDisk) Rename(from, to string) error {
 func (osDisk) Link(from, to string) error {
 	switch err := os.Link(from, to); {
 	case errors.Is(err, fs.ErrExist):
-		return errExists
+		return secretfile.ErrExists
 	case err != nil:
-		return errWrite.Because(err)
+		return secretfile.ErrUnwritable.Because(err)
 	}
 	return syncDir(to)
 }
@@ -473,7 +475,7 @@ func (osDisk) Remove(name string) error {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
 	case err != nil:
-		return errWrite.Because(err)
+		return secretfile.ErrUnwritable.Because(err)
 	}
 	return syncDir(name)
 }
@@ -481,11 +483,11 @@ func (osDisk) Remove(name string) error {
 func syncDir(name string) error {
 	d, err := os.Open(filepath.Dir(name))
 	if err != nil {
-		return errWrite.Because(err)
+		return secretfile.ErrUnwritable.Because(err)
 	}
 	defer d.Close()
 	if err := d.Sync(); err != nil {
-		return errWrite.Because(err)
+		return secretfile.ErrUnwritable.Because(err)
 	}
 	return nil
 }
@@ -524,7 +526,7 @@ func (p *program) custodianInit(home *string) *cobra.Command {
 // leaves no half of a folder.
 func (p *program) makeFolder(ctx context.Context, home string, o initOptions) (*Custodian, error) {
 	if exists(home) && !emptyDir(home) {
-		return nil, errExists.Because(errors.New(home)) // before anybody types a passphrase for it
+		return nil, secretfile.ErrExists.Because(errors.New(home)) // before anybody types a passphrase for it
 	}
 	pass, err := p.freshPassphrase(ctx, home, p.passphraseFile)
 	if err != nil {
@@ -533,11 +535,11 @@ func (p *program) makeFolder(ctx context.Context, home string, o initOptions) (*
 	defer clear(pass)
 	home = filepath.Clean(home)
 	if err := os.MkdirAll(filepath.Dir(home), 0o700); err != nil {
-		return nil, errWrite.Because(err)
+		return nil, secretfile.ErrUnwritable.Because(err)
 	}
 	dir, err := os.MkdirTemp(filepath.Dir(home), ".penname-") // mode 0700
 	if err != nil {
-		return nil, errWrite.Because(err)
+		return nil, secretfile.ErrUnwritable.Because(err)
 	}
 	defer os.RemoveAll(dir) // moved away if all went well
 	c := &Custodian{ID: o.id, Name: o.name, Organisation: o.organisation, Server: p.server}
@@ -561,9 +563,9 @@ func (p *program) makeFolder(ctx context.Context, home string, o initOptions) (*
 	// Replaces an empty directory, and nothing else (rename(2)).
 	if err := os.Rename(dir, home); err != nil {
 		if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrInvalid) || exists(home) {
-			return nil, errExists.Because(errors.New(home))
+			return nil, secretfile.ErrExists.Because(errors.New(home))
 		}
-		return nil, errWrite.Because(err)
+		return nil, secretfile.ErrUnwritable.Because(err)
 	}
 	c.dir = home
 	return c, syncDir(home)
@@ -582,7 +584,7 @@ func emptyDir(name string) bool {
 func newFolder(dir string, pass []byte, workFactor int, d disk) (*folder, error) {
 	id, err := age.GenerateX25519Identity()
 	if err != nil {
-		return nil, errWrite.Because(err)
+		return nil, secretfile.ErrUnwritable.Because(err)
 	}
 	sealed, err := sealIdentity(id, pass, workFactor)
 	if err != nil {
@@ -601,7 +603,7 @@ func sealIdentity(id *age.X25519Identity, pass []byte, workFactor int) ([]byte, 
 	to.SetWorkFactor(workFactor)
 	sealed, err := encrypt(to, []byte(id.String()))
 	if err != nil {
-		return nil, errWrite.Because(err)
+		return nil, secretfile.ErrUnwritable.Because(err)
 	}
 	return sealed, nil
 }
@@ -644,7 +646,7 @@ func (p *program) custodianPassphrase(home *string) *cobra.Command {
 
 func checkWorkFactor(n int) error {
 	if n < 1 || n > 22 { // what age opens again
-		return UsageError("--work-factor is between 1 and 22")
+		return shell.UsageError("--work-factor is between 1 and 22")
 	}
 	return nil
 }

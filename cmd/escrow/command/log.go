@@ -15,6 +15,8 @@ import (
 	"filippo.io/torchwood"
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
@@ -51,7 +53,7 @@ func (f *trustFlags) add(c *cobra.Command) {
 // trust returns the log that the newest bundle names, and the bundles by hash.
 func (p *program) trust(f trustFlags) (*proof.Log, map[string]*policy.Bundle, error) {
 	if len(f.bundles) == 0 {
-		return nil, nil, UsageError("--bundle is needed: the rules, witnesses and custodians that you trust")
+		return nil, nil, shell.UsageError("--bundle is needed: the rules, witnesses and custodians that you trust")
 	}
 	byHash := make(map[string]*policy.Bundle)
 	var newest *policy.Bundle
@@ -119,7 +121,7 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 	}}
 	if f.at != "" {
 		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
-			return nil, UsageError("--at takes a time like 2026-11-21T12:00:00Z")
+			return nil, shell.UsageError("--at takes a time like 2026-11-21T12:00:00Z")
 		}
 	}
 	if f.at == "" && f.mirror == "" {
@@ -139,13 +141,13 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 	report, err := log.Audit(ctx, tiles, o)
 	if f.since != "" && (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) {
 		// The log could deny tomorrow what it signed today.
-		err = errors.Join(err, WriteFile(f.since+".refused", report.Signed))
+		err = errors.Join(err, shell.WriteFile(f.since+".refused", report.Signed))
 	}
 	if err != nil {
 		return report, err
 	}
 	if f.save != "" {
-		if err := WriteFile(f.save, report.Signed); err != nil {
+		if err := shell.WriteFile(f.save, report.Signed); err != nil {
 			return nil, err
 		}
 	}
@@ -187,7 +189,7 @@ func (p *program) logAudit() *cobra.Command {
 func explained(err error) error {
 	var at *proof.IndexError
 	if e := refusal.Of(err); e != nil && errors.As(err, &at) {
-		return &problem{Code: e.Code, Title: fmt.Sprintf("%s (first wrong entry: %d)", e.Mend, at.Index)}
+		return &registrar.Problem{Code: e.Code, Title: fmt.Sprintf("%s (first wrong entry: %d)", e.Mend, at.Index)}
 	}
 	return err
 }

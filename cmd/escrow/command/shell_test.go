@@ -16,6 +16,10 @@ import (
 
 	"filippo.io/age"
 	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/secretfile"
 )
 
 // TestExitCodes: what the program says to whoever calls it wrongly, names what
@@ -106,7 +110,7 @@ func checkRun(t *testing.T, args []string, want int, says string, asJSON bool) {
 		t.Errorf("%v: not one line: %s", args, said)
 	}
 	if asJSON {
-		var p problem
+		var p registrar.Problem
 		if err := json.Unmarshal(errs.Bytes(), &p); err != nil || p.Code == "" || p.Title == "" {
 			t.Errorf("%v: no JSON: %s", args, said)
 		}
@@ -195,7 +199,7 @@ func TestProgressOnlyAtATerminal(t *testing.T) {
 			t.Errorf("%+v: %q", c, errs.String())
 		}
 	}
-	if Terminal(&bytes.Buffer{}) {
+	if shell.Terminal(&bytes.Buffer{}) {
 		t.Error("a buffer is no terminal")
 	}
 	null, err := os.Open(os.DevNull)
@@ -203,7 +207,7 @@ func TestProgressOnlyAtATerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer null.Close()
-	if Terminal(null) {
+	if shell.Terminal(null) {
 		t.Error("/dev/null is no terminal")
 	}
 }
@@ -278,7 +282,7 @@ func TestChangePassphrase(t *testing.T) {
 // brokenDisk writes new files and puts none in its place.
 type brokenDisk struct{ disk }
 
-func (brokenDisk) Rename(string, string) error { return errWrite }
+func (brokenDisk) Rename(string, string) error { return secretfile.ErrUnwritable }
 
 // Typed, a new passphrase is asked for twice, as such.
 func TestChangePassphraseTyped(t *testing.T) {
@@ -342,7 +346,7 @@ func TestExampleDraftIsSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := WriteSecret(key, raw); err != nil {
+	if err := secretfile.Create(key, raw); err != nil {
 		t.Fatal(err)
 	}
 	sign := func(draft string, args ...string) result {

@@ -22,7 +22,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -328,7 +330,7 @@ func (v *village) files(id string) map[string]string {
 }
 
 func codeOf(err error) string {
-	var said *problem
+	var said *registrar.Problem
 	if errors.As(err, &said) {
 		return said.Code
 	}
@@ -430,14 +432,14 @@ type plainDisk struct{}
 
 func (plainDisk) Create(name string, b []byte) error {
 	if exists(name) {
-		return errExists
+		return secretfile.ErrExists
 	}
 	return os.WriteFile(name, b, 0o600)
 }
 func (plainDisk) Rename(from, to string) error { return os.Rename(from, to) }
 func (plainDisk) Link(from, to string) error {
 	if exists(to) {
-		return errExists
+		return secretfile.ErrExists
 	}
 	return os.Link(from, to)
 }

@@ -16,9 +16,13 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -49,7 +53,7 @@ func (p *program) warrantKeygen() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := WriteSecret(args[0], []byte(secret+"\n")); err != nil {
+			if err := secretfile.Create(args[0], []byte(secret+"\n")); err != nil {
 				return err
 			}
 			return p.print(map[string]string{"delivery_key": k.Public()}, k.Public())
@@ -93,7 +97,7 @@ func (p *program) sign(k jose.JSONWebKey, f signFlags, w *policy.Warrant) error 
 	}
 	text := signed
 	if f.out != "" {
-		if err := WriteFile(f.out, []byte(signed)); err != nil {
+		if err := shell.WriteFile(f.out, []byte(signed)); err != nil {
 			return err
 		}
 		evidence := " --evidence …"
@@ -101,7 +105,7 @@ func (p *program) sign(k jose.JSONWebKey, f signFlags, w *policy.Warrant) error 
 			evidence = ""
 		}
 		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
-			f.out, displayable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out, evidence)
+			f.out, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out, evidence)
 	}
 	return p.print(map[string]string{"warrant": signed}, text)
 }
@@ -318,7 +322,7 @@ func (o opened) String() string {
 	for _, t := range o.Targets {
 		fmt.Fprintf(&s, "%s on %s is\n", t.PenName, t.Platform)
 		for _, name := range slices.Sorted(maps.Keys(t.Identity)) {
-			fmt.Fprintf(&s, "  %-12s %s\n", name, displayable(t.Identity[name]))
+			fmt.Fprintf(&s, "  %-12s %s\n", name, document.Printable(t.Identity[name]))
 		}
 	}
 	c := o.Certificate
@@ -465,7 +469,7 @@ func (c *court) openTarget(t policy.PackageTarget, index int) (map[string][]byte
 		shares = append(shares, share)
 	}
 	if len(shares) < c.bundle.Threshold && len(c.culprits) > 0 {
-		return nil, &problem{Code: errBadShare.Code, Title: errBadShare.Mend + ": " + strings.Join(c.culprits, ", ")}
+		return nil, &registrar.Problem{Code: errBadShare.Code, Title: errBadShare.Mend + ": " + strings.Join(c.culprits, ", ")}
 	}
 	raw, err := c.private.Open(seal.HalvesInfo(c.warrant, t.Label), t.Halves)
 	if err != nil {

@@ -11,9 +11,10 @@ import (
 	"testing"
 
 	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/verifier/proof"
-	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Update runs f in one transaction, which commits if f returns nil.

@@ -8,8 +8,9 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/penname/penname/escrow/translog"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/escrow/translog"
 )
 
 // Memory is a log in memory. The zero value is empty and ready for use.

@@ -1,4 +1,6 @@
-package command
+// Package shell is what the programs have in common: their exit codes, how they
+// say what went wrong, --json, help, and the files that arguments name.
+package shell
 
 import (
 	"context"
@@ -10,11 +12,11 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
-	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -65,13 +67,13 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	if err == nil {
 		return Done
 	}
-	said, code := problemOf(err), Failed
+	said, code := ProblemOf(err), Failed
 	var usage usageError
 	switch {
 	case errors.As(err, &usage):
 		code = Usage
 	case ctx.Err() != nil:
-		said, code = &problem{Code: "interrupted", Title: "stopped before it was done: run the command again to go on"}, Interrupted
+		said, code = &registrar.Problem{Code: "interrupted", Title: "stopped before it was done: run the command again to go on"}, Interrupted
 	}
 	if slices.Contains(args, "--json") || AsJSON(root) {
 		json.NewEncoder(root.ErrOrStderr()).Encode(said) //nolint:errcheck // nothing is left to tell it to
@@ -202,35 +204,24 @@ func Terminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// problemOf is err as it is printed.
-func problemOf(err error) *problem {
-	var said *problem
+// ProblemOf is err as it is printed.
+func ProblemOf(err error) *registrar.Problem {
+	var said *registrar.Problem
 	if errors.As(err, &said) {
 		return said
 	}
 	var usage usageError
 	if errors.As(err, &usage) {
-		return &problem{Code: "usage", Title: err.Error()}
+		return &registrar.Problem{Code: "usage", Title: err.Error()}
 	}
 	e := refusal.Of(err)
 	if e == nil {
-		return &problem{Code: "failed", Title: err.Error()}
+		return &registrar.Problem{Code: "failed", Title: err.Error()}
 	}
-	said = &problem{Code: e.Code, Title: e.Mend}
+	said = &registrar.Problem{Code: e.Code, Title: e.Mend}
 	// A cause holds no secret and names nobody: a service writes it to its log.
 	if cause := e.Unwrap(); cause != nil {
 		said.Cause = strings.Join(strings.Fields(cause.Error()), " ")
 	}
 	return said
-}
-
-// displayable replaces control characters and direction marks: text from
-// elsewhere must not move the cursor or turn a sentence round (ATTACKS X18, L24).
-func displayable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)) {
-			return '\uFFFD'
-		}
-		return r
-	}, s)
 }
