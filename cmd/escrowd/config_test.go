@@ -9,9 +9,9 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -89,7 +89,7 @@ func TestTokenKeyMustBeEndorsed(t *testing.T) {
 		}
 		files, all.Keys = append(files, tokenKey{File: file}), append(all.Keys, k.Public())
 	}
-	impostor, err := command.NewKey()
+	impostor, err := document.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,6 +30,7 @@ import (
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 )
 
@@ -311,7 +312,7 @@ func (t *testbed) startIdentityProvider(ctx, run context.Context, o devOptions, 
 // makeParties makes the keys of everybody outside the service and the bundle
 // that names them.
 func (t *testbed) makeParties(ctx, run context.Context, w *world, i *issuingSide, d *disclosingSide) error {
-	tokenKey, err := command.NewKey()
+	tokenKey, err := document.NewKey()
 	if err != nil {
 		return err
 	}
@@ -409,7 +410,7 @@ func (t *testbed) makeCourts(b *policy.Bundle) error {
 }
 
 func (t *testbed) makePlatform(run context.Context, b *policy.Bundle, id, name string, issuerKeys []byte, w *world, i *issuingSide) (*platform, error) {
-	key, err := command.NewKey()
+	key, err := document.NewKey()
 	if err != nil {
 		return nil, err
 	}
@@ -446,7 +447,7 @@ func (t *testbed) installBundle(ctx context.Context, raw []byte) error {
 }
 
 func writeKey(name string) (jose.JSONWebKey, error) {
-	k, err := command.NewKey()
+	k, err := document.NewKey()
 	if err != nil {
 		return k, err
 	}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -365,7 +365,7 @@ func TestH12CookiesAreSealed(t *testing.T) {
 // TestCustodianRequests: a proof is for one request, by a custodian's key.
 func TestCustodianRequests(t *testing.T) {
 	tb := startForTest(t)
-	key, err := command.NewKey()
+	key, err := document.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,12 +23,12 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 )
 
@@ -140,7 +140,7 @@ func startIssuer(t *testing.T, tb *testbed) *issuer {
 	if c.Bundle, err = os.ReadFile(tb.path("bundle.json")); err != nil {
 		t.Fatal(err)
 	}
-	if c.TokenKey, err = command.NewKey(); err != nil {
+	if c.TokenKey, err = document.NewKey(); err != nil {
 		t.Fatal(err)
 	}
 	config, err := json.Marshal(c)

@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"escrow/registrar":      {"verifier/document", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
-	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
@@ -59,7 +59,7 @@ var mayImport = map[string][]string{
 	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
 		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
-		"verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+		"verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 }
 
 // belongsTo says which packages may import a module that is not ours.
@@ -69,7 +69,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "cmd/escrowd"}, // the sandbox's platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "cmd/escrowd"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "cmd/escrow/command", "cmd/escrowd"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "cmd/escrow/command", "cmd/escrowd"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},

@@ -2,10 +2,6 @@ package command
 
 import (
 	"context"
-	"crypto"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -17,6 +13,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -64,24 +61,12 @@ func trimNewline(b []byte) []byte {
 	return b
 }
 
-// NewKey makes an Ed25519 signing key whose kid is its thumbprint (RFC 7638).
-func NewKey() (jose.JSONWebKey, error) {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return jose.JSONWebKey{}, err
-	}
-	k := jose.JSONWebKey{Key: private, Algorithm: string(jose.EdDSA), Use: "sig"}
-	sum, err := k.Thumbprint(crypto.SHA256)
-	k.KeyID = base64.RawURLEncoding.EncodeToString(sum)
-	return k, err
-}
-
 // key is `escrow key`: signing keys of courts, custodians and platforms.
 func (p *program) key() *cobra.Command {
 	return group("key", "Make signing keys",
 		leaf("new FILE", "Make a signing key, and print its public part for the bundle", "escrow key new court.jwk",
 			cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-				k, err := NewKey()
+				k, err := document.NewKey()
 				if err != nil {
 					return err
 				}

@@ -546,7 +546,7 @@ func (p *program) makeFolder(ctx context.Context, home string, o initOptions) (*
 	if c.folder, err = newFolder(dir, pass, o.workFactor, p.diskOf()); err != nil {
 		return nil, err
 	}
-	if c.key, err = NewKey(); err != nil {
+	if c.key, err = document.NewKey(); err != nil {
 		return nil, err
 	}
 	raw, err := c.key.MarshalJSON()

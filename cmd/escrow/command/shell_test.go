@@ -20,6 +20,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/verifier/document"
 )
 
 // TestExitCodes: what the program says to whoever calls it wrongly, names what
@@ -338,7 +339,7 @@ func TestReceiptIsFoundInThePage(t *testing.T) {
 func TestExampleDraftIsSigned(t *testing.T) {
 	dir := t.TempDir()
 	key, out := filepath.Join(dir, "court.jwk"), filepath.Join(dir, "warrant.jws")
-	k, err := NewKey()
+	k, err := document.NewKey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -221,7 +222,7 @@ func (v *village) party(name string) *jose.JSONWebKey {
 		v.keys = map[string]*jose.JSONWebKey{}
 	}
 	if _, ok := v.keys[name]; !ok {
-		k, err := NewKey()
+		k, err := document.NewKey()
 		if err != nil {
 			v.t.Fatal(err)
 		}
