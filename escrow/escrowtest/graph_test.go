@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"escrow/registrar":      {"verifier/document", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
-	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
