@@ -15,8 +15,9 @@ import (
 	"github.com/go-jose/go-jose/v4/json"
 )
 
+// Limits of a JWK Set.
 const (
-	maxKeySet = 64 << 10 // bytes
+	MaxKeySet = 64 << 10 // bytes
 	maxKeys   = 64
 )
 
@@ -76,7 +77,7 @@ type jwk struct {
 //
 // ParseKeySet does not check where the set comes from.
 func ParseKeySet(jwks []byte) (KeySet, error) {
-	if len(jwks) > maxKeySet || CheckJSON(jwks) != nil {
+	if len(jwks) > MaxKeySet || CheckJSON(jwks) != nil {
 		return nil, BadKeySet
 	}
 	var set struct {
