@@ -501,7 +501,7 @@ func startVaultForTest(t *testing.T) *world.World {
 	return tb
 }
 
-// search takes the memory of the issuing process, after its minute's forgetting,
+// search takes the memory of the issuing process, after what it does every minute,
 // and searches it for everything that an attacker could use.
 func (e everything) search(t *testing.T, i *issuer) *haul {
 	t.Helper()
@@ -511,19 +511,19 @@ func (e everything) search(t *testing.T, i *issuer) *haul {
 			needles = append(needles, encodings([]string{s, strings.ToLower(s)})...)
 		}
 	}
-	// That the search finds what is there: before the forgetting, it does.
+	// That the search finds what is there: before that, it does.
 	before := i.memory(t).count(needles)
 	if before == 0 {
 		t.Error("the search finds nothing right after the enrolment: it does not work")
 	}
 	c := &haul{}
 	for range 5 { // a connection that closes is garbage only when its goroutines have ended
-		i.forget(t)
+		i.dropFreedMemory(t)
 		if c.image = i.memory(t); c.image.count(needles) == 0 {
 			break
 		}
 	}
-	t.Logf("finds of identities in the issuing process: %d right after the enrolment, %d after forgetting", before, c.image.count(needles))
+	t.Logf("finds of identities in the issuing process: %d right after the enrolment, %d a minute later", before, c.image.count(needles))
 	for _, n := range needles {
 		for _, text := range c.image.around(n) {
 			c.identities = append(c.identities, text)

@@ -23,34 +23,7 @@ import (
 func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 	tb := startForTest(t)
 	ctx := t.Context()
-	var nonce [32]byte
-	rand.Read(nonce[:])
-	plan := &policy.CeremonyPlan{Version: 1, Nonce: hex.EncodeToString(nonce[:]), Threshold: 2}
-	keys := map[string]jose.JSONWebKey{}
-	for i, c := range world.Custodians {
-		said, code := tb.Escrow(ctx, tb.AsCustodian(c.ID, "card")...)
-		if code != 0 {
-			t.Fatal(said)
-		}
-		var s policy.Seat
-		if err := json.Unmarshal([]byte(said), &s); err != nil {
-			t.Fatal(err)
-		}
-		s.Index = i + 1
-		plan.Receivers = append(plan.Receivers, s)
-		var key jose.JSONWebKey
-		if err := json.Unmarshal(secretOf(t, tb.Path("custodians", c.ID), "signing.jwk"), &key); err != nil {
-			t.Fatal(err)
-		}
-		keys[c.ID] = key
-	}
-	raw, err := plan.Marshal()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if plan, err = policy.ParseCeremonyPlan(raw); err != nil {
-		t.Fatal(err)
-	}
+	plan, raw, keys := planOfAll(t, tb)
 	address := tb.Origin + "/v1/ceremonies/" + plan.Hash() + "/messages"
 	message := func(key, sender, round, about string, body []byte) string {
 		t.Helper()
@@ -129,7 +102,48 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 	if said, code := tb.Escrow(ctx, "custodian", "ceremony", "verify", name); code != 1 || !strings.Contains(said, "still to be heard: bruno, chidi (agree)") {
 		t.Error(said)
 	}
-	// A bundle that names what is not in the log does not come into force.
+	refusesUnloggedCeremony(t, tb, keys)
+}
+
+// planOfAll is a plan of all custodians, with their signing keys.
+func planOfAll(t *testing.T, tb *world.World) (plan *policy.CeremonyPlan, raw []byte, keys map[string]jose.JSONWebKey) {
+	t.Helper()
+	var nonce [32]byte
+	rand.Read(nonce[:])
+	plan = &policy.CeremonyPlan{Version: 1, Nonce: hex.EncodeToString(nonce[:]), Threshold: 2}
+	keys = map[string]jose.JSONWebKey{}
+	for i, c := range world.Custodians {
+		said, code := tb.Escrow(t.Context(), tb.AsCustodian(c.ID, "card")...)
+		if code != 0 {
+			t.Fatal(said)
+		}
+		var s policy.Seat
+		if err := json.Unmarshal([]byte(said), &s); err != nil {
+			t.Fatal(err)
+		}
+		s.Index = i + 1
+		plan.Receivers = append(plan.Receivers, s)
+		var key jose.JSONWebKey
+		if err := json.Unmarshal(secretOf(t, tb.Path("custodians", c.ID), "signing.jwk"), &key); err != nil {
+			t.Fatal(err)
+		}
+		keys[c.ID] = key
+	}
+	raw, err := plan.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan, err = policy.ParseCeremonyPlan(raw); err != nil {
+		t.Fatal(err)
+	}
+	return plan, raw, keys
+}
+
+// refusesUnloggedCeremony: a bundle that names what is not in the log does not
+// come into force, whoever endorses it.
+func refusesUnloggedCeremony(t *testing.T, tb *world.World, keys map[string]jose.JSONWebKey) {
+	t.Helper()
+	ctx := t.Context()
 	b, err := tb.Service.Registrar.Bundle(ctx)
 	if err != nil {
 		t.Fatal(err)

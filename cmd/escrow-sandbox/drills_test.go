@@ -211,6 +211,60 @@ func decrypts(t *testing.T, v *sandbox.VaultServer) (n int) {
 	return n
 }
 
+// drill returns the fault, and what waits until it is there and returns how to
+// mend it.
+type drill func() (fails escrowtest.Fault, happened func() (mend func()))
+
+// drillsOf is every way to break the way to Vault, by its name in the catalogue.
+func drillsOf(t *testing.T, v *escrowtest.VaultFixture, proxy *escrowtest.Proxy) map[string]drill {
+	none := func() {}
+	made := func(f escrowtest.Fault) drill {
+		return func() (escrowtest.Fault, func() func()) { return f, func() func() { return none } }
+	}
+	// real does something to Vault when the first half is asked for, and passes
+	// the request on.
+	real := func(do func() (mend func())) drill {
+		return func() (escrowtest.Fault, func() func()) {
+			mend := sync.OnceValue(do)
+			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+				mend()
+				next.ServeHTTP(w, r)
+			}, mend
+		}
+	}
+	letIn := func(cidrs ...string) {
+		admin := v.Admin
+		admin.BoundCIDRs = cidrs
+		if _, err := vault.Bootstrap(t.Context(), admin); err != nil {
+			t.Error(err)
+		}
+	}
+	return map[string]drill{
+		"F12 sealed": real(func() func() {
+			v.Must(t, http.MethodPut, "sys/seal", nil)
+			return func() {
+				if err := v.Unseal(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}),
+		"F12 standby":              made(escrowtest.Status(http.StatusTooManyRequests, `{}`)),
+		"F12 internal error":       made(escrowtest.Status(http.StatusInternalServerError, `{"errors":["internal error"]}`)),
+		"F12 slow":                 made(proxy.Hang),
+		"F12 not JSON":             made(escrowtest.Status(http.StatusOK, `<html>`)),
+		"F13 reply lost":           made(escrowtest.CutAfter),
+		"F13 reply cut":            made(escrowtest.Truncate),
+		"F14 audit device blocked": real(func() func() { return v.BlockAudit(t) }),
+		"F14 audit device full":    real(func() func() { return v.FillAudit(t) }),
+		"F16 token revoked":        real(func() func() { v.Revoke(t); return none }), // the side logs in again
+		"F16 token revoked for good": real(func() func() {
+			letIn("192.0.2.0/24")
+			v.Revoke(t)
+			return func() { letIn() }
+		}),
+	}
+}
+
 // TestI2DecryptsReconcile breaks the registrar's way to Vault at the moment of
 // the release, in every way. The case stays authorised and nothing is handed
 // out; once Vault is back the same case opens. Vault's own audit file then
@@ -235,55 +289,7 @@ func TestI2DecryptsReconcile(t *testing.T) {
 	const decrypt = "/v1/penname-transit/decrypt/penname-record"
 	authorised := 0
 	var tried atomic.Int64 // by the registrar, at the proxy
-	none := func() {}
-	// drill returns the fault, and what waits until it is there and returns how to
-	// mend it.
-	type drill func() (fails escrowtest.Fault, happened func() (mend func()))
-	made := func(f escrowtest.Fault) drill {
-		return func() (escrowtest.Fault, func() func()) { return f, func() func() { return none } }
-	}
-	// real does something to Vault when the first half is asked for, and passes
-	// the request on.
-	real := func(do func() (mend func())) drill {
-		return func() (escrowtest.Fault, func() func()) {
-			mend := sync.OnceValue(do)
-			return func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-				mend()
-				next.ServeHTTP(w, r)
-			}, mend
-		}
-	}
-	letIn := func(cidrs ...string) {
-		admin := v.Admin
-		admin.BoundCIDRs = cidrs
-		if _, err := vault.Bootstrap(t.Context(), admin); err != nil {
-			t.Error(err)
-		}
-	}
-	for name, fault := range map[string]drill{
-		"F12 sealed": real(func() func() {
-			v.Must(t, http.MethodPut, "sys/seal", nil)
-			return func() {
-				if err := v.Unseal(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}),
-		"F12 standby":              made(escrowtest.Status(http.StatusTooManyRequests, `{}`)),
-		"F12 internal error":       made(escrowtest.Status(http.StatusInternalServerError, `{"errors":["internal error"]}`)),
-		"F12 slow":                 made(proxy.Hang),
-		"F12 not JSON":             made(escrowtest.Status(http.StatusOK, `<html>`)),
-		"F13 reply lost":           made(escrowtest.CutAfter),
-		"F13 reply cut":            made(escrowtest.Truncate),
-		"F14 audit device blocked": real(func() func() { return v.BlockAudit(t) }),
-		"F14 audit device full":    real(func() func() { return v.FillAudit(t) }),
-		"F16 token revoked":        real(func() func() { v.Revoke(t); return none }), // the side logs in again
-		"F16 token revoked for good": real(func() func() {
-			letIn("192.0.2.0/24")
-			v.Revoke(t)
-			return func() { letIn() }
-		}),
-	} {
+	for name, fault := range drillsOf(t, v, proxy) {
 		t.Run(name, func(t *testing.T) {
 			proxy.Break(nil)
 			st := filedCase(t, tb)

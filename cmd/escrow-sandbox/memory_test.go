@@ -99,7 +99,7 @@ func issuingProcess() error {
 	go func() {
 		for range usr {
 			s.DropFreedMemory(ctx) //nolint:errcheck // it cannot fail
-			fmt.Println("forgot")
+			fmt.Println("dropped")
 		}
 	}()
 	fmt.Println("ready")
@@ -216,13 +216,13 @@ func (i *issuer) enrol(t *testing.T) {
 	}
 }
 
-// forget has the child do what it does every minute.
-func (i *issuer) forget(t *testing.T) {
+// dropFreedMemory has the child do what it does every minute.
+func (i *issuer) dropFreedMemory(t *testing.T) {
 	t.Helper()
 	if err := i.cmd.Process.Signal(syscall.SIGUSR1); err != nil {
 		t.Fatal(err)
 	}
-	if line, err := i.out.ReadString('\n'); err != nil || line != "forgot\n" {
+	if line, err := i.out.ReadString('\n'); err != nil || line != "dropped\n" {
 		t.Fatalf("the issuing process said %q: %v", line, err)
 	}
 }

@@ -27,7 +27,7 @@ import (
 )
 
 // operator is a configuration file of the disclosing and the keeping side, with
-// all that it names, against a testbed's PostgreSQL and real Vault.
+// all that it names, against a world's PostgreSQL and real Vault.
 type operator struct {
 	t      *testing.T
 	config string

@@ -102,7 +102,7 @@ func walkthroughs(t *testing.T, vault bool) {
 	})
 }
 
-// scene is a testbed with the people of one script.
+// scene is a world with the people of one script.
 type scene struct {
 	*world.World
 	t      *testing.T

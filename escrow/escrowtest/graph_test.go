@@ -67,7 +67,7 @@ var mayImport = map[string][]string{
 	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd":        {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
-		"escrow/translog", "escrow/vault", "policy", "verifier/refusal"},
+		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal"},
 	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
 }
 

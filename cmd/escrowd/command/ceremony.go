@@ -9,7 +9,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/netip"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -20,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -277,7 +277,7 @@ func ceremonyServe() *cobra.Command {
 // boardTLS is the certificate that the board is served with, nil on a loopback
 // address without one.
 func boardTLS(listen, cert, key string) (*tls.Config, error) {
-	if cert == "" && loopback(listen) {
+	if host, _, err := net.SplitHostPort(listen); cert == "" && err == nil && document.Localhost(host) {
 		return nil, nil
 	}
 	pair, err := tls.LoadX509KeyPair(cert, key)
@@ -285,14 +285,4 @@ func boardTLS(listen, cert, key string) (*tls.Config, error) {
 		return nil, service.ErrSecretFile.Because(errors.New("--tls-cert and --tls-key: only loopback goes without"))
 	}
 	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{pair}}, nil
-}
-
-// loopback reports whether the host of a host and port is on this machine.
-func loopback(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return false
-	}
-	ip, err := netip.ParseAddr(host)
-	return host == "localhost" || err == nil && ip.Unmap().IsLoopback() // RFC 6761, 6.3
 }
