@@ -1,7 +1,9 @@
 package command
 
 import (
+	"fmt"
 	"log/slog"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -13,6 +15,7 @@ func serveCommand() *cobra.Command {
 	var check bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the service from its configuration file",
+		Long:    "Run the service from its configuration file. Beside serving it does by itself, each side its part:\n\n" + jobs(),
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := service.ReadConfig(file)
@@ -47,4 +50,14 @@ func serveCommand() *cobra.Command {
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
 	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and stop; spends a wrapped secret id")
 	return c
+}
+
+// jobs is what the service does by itself, one line each.
+func jobs() string {
+	var text strings.Builder
+	for _, j := range service.Jobs {
+		every := strings.TrimSuffix(strings.TrimSuffix(j.Every.String(), "0s"), "0m")
+		fmt.Fprintf(&text, "  %-9s every %s: %s\n", j.Name, every, j.What)
+	}
+	return text.String()
 }
