@@ -125,7 +125,7 @@ func TestDecideIsPure(t *testing.T) {
 }
 
 // fuzzDocument checks that what parses is written again with the same bytes.
-func fuzzDocument[T any, P document[T]](f *testing.F, seeds ...T) {
+func fuzzDocument[T any, P normaliser[T]](f *testing.F, seeds ...T) {
 	n := 0
 	for _, s := range seeds {
 		b, err := marshal[T, P](s)
