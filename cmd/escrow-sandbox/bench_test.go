@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/seal"
@@ -211,7 +211,7 @@ func approveBy(s *world.Case, n int) func(context.Context) error {
 }
 
 func decryptionsAlone(b *testing.B) float64 {
-	pk, shares, err := threshold.Deal(rand.Reader, world.Quorum, len(world.Custodians))
+	pk, shares, err := escrowtest.ThresholdKey(world.Quorum, len(world.Custodians))
 	if err != nil {
 		b.Fatal(err)
 	}
