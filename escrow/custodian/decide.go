@@ -14,8 +14,6 @@ import (
 
 // Why a decision is not signed.
 var (
-	ErrNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
-		"the rules give the person time to object, counted from the public log: approve when the notice period is over")
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 		"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 	errNotReviewed = refusal.New(refusal.Denied, "custodian.not_reviewed",
@@ -24,13 +22,13 @@ var (
 
 // Approve signs the custodian's approval of a case that they reviewed, with one
 // share for each target, encrypted to the requester. Before the notice period is
-// over it is [ErrNoticePeriod]; without a share, [ErrNoShare].
+// over it is [policy.ErrNoticePeriod]; without a share, [ErrNoShare].
 func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) {
 	if r.rules == nil {
 		return "", errNotReviewed
 	}
 	if at.Before(r.from) {
-		return "", ErrNoticePeriod
+		return "", policy.ErrNoticePeriod
 	}
 	shares, err := c.shares(r)
 	if err != nil {

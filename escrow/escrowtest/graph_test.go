@@ -25,9 +25,9 @@ const module = "github.com/penname/penname/"
 // never imports another adapter.
 var mayImport = map[string][]string{
 	"verifier/refusal":  {},
-	"verifier/document": {},
-	"verifier/token":    {"verifier/refusal"},
-	"verifier/identity": {"verifier/refusal"},
+	"verifier/document": {"verifier/refusal"},
+	"verifier/token":    {"verifier/document", "verifier/refusal"},
+	"verifier/identity": {"verifier/document", "verifier/refusal"},
 	"verifier/proof":    {"verifier/refusal"},
 	"verifier/opening":  {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -35,7 +35,7 @@ var mayImport = map[string][]string{
 	"escrow/secretfile":     {"verifier/refusal"},
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
-	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
+	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
@@ -47,12 +47,12 @@ var mayImport = map[string][]string{
 	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
 	"escrow/openid":    {"verifier/refusal", "verifier/token"},
 	"escrow/batch":     {}, // what both adapters do with concurrent calls, since none imports the other
-	"escrow/vault":     {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/refusal"},
+	"escrow/vault":     {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/batch", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
-		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
-	"escrow/sandbox":               {"escrow/keep", "verifier/refusal"},
+	"escrow/sandbox":               {"escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/escrowtest":            {"escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},

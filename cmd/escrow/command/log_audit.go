@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
-	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -47,7 +46,7 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 		if !ok {
 			return proof.Rules{}, false
 		}
-		return rulesOf(b), true
+		return b.AuditRules(), true
 	}}
 	if f.at != "" {
 		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
@@ -82,17 +81,6 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 		}
 	}
 	return report, nil
-}
-
-func rulesOf(b *policy.Bundle) proof.Rules {
-	r := proof.Rules{Threshold: b.Threshold, Ceremony: b.Ceremony}
-	for _, c := range b.Custodians {
-		r.Custodians = append(r.Custodians, c.ID)
-	}
-	for _, o := range b.OffenceClasses {
-		r.OffenceClasses = append(r.OffenceClasses, o.ID)
-	}
-	return r
 }
 
 func logAudit(p *program) *cobra.Command {
