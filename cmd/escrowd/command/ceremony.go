@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
@@ -73,7 +73,7 @@ func ceremonyPlan() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := command.CheckPlan(p); err != nil {
+			if err := ceremony.CheckPlan(p); err != nil {
 				return err
 			}
 			if err := shell.WriteFile(out, raw); err != nil {
@@ -225,7 +225,7 @@ func ceremonyBundle() *cobra.Command {
 
 // seatCustodians puts the outcome of a ceremony into a bundle.
 func seatCustodians(b *policy.Bundle, transcript []byte) error {
-	plan, key, err := command.CeremonyResult(transcript)
+	plan, key, err := ceremony.Result(transcript)
 	if err != nil {
 		return err
 	}
