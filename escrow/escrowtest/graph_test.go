@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"verifier/refusal":  {},
 	"verifier/document": {},
 	"verifier/token":    {"verifier/refusal"},
-	"verifier/identity": {"verifier/refusal"},
+	"verifier/identity": {"verifier/refusal", "verifier/token"},
 	"verifier/proof":    {"verifier/refusal"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 

@@ -137,7 +137,7 @@ func TestIncompleteIdentityIsRefused(t *testing.T) {
 	} {
 		id := zoe()
 		cut(&id)
-		if _, _, err := s.Enrol(t.Context(), id); !errors.Is(err, issue.ErrIncompleteIdentity) {
+		if _, _, err := s.Enrol(t.Context(), id); !errors.Is(err, identity.ErrMissingClaim) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

@@ -23,9 +23,10 @@ var (
 // Refusals of one callback. Nothing is stored, and the flow must begin again.
 var (
 	ErrMalformed    = refusal.New(refusal.Invalid, "proofing_failed.malformed", "the identity provider's answer is not one well-formed code response; start again")
-	ErrBadState     = refusal.New(refusal.Invalid, "proofing_failed.bad_state", "the answer does not belong to a sign-in begun in this browser; start again from our page")
+	ErrBadState     = refusal.New(refusal.Invalid, "proofing_failed.bad_state", "this answer belongs to no sign-in that began in this browser: start again from the first page")
 	ErrMixup        = refusal.New(refusal.Invalid, "proofing_failed.mixup", "the answer names another identity provider, or none, where ours must be named; start again")
-	ErrExpired      = refusal.New(refusal.Invalid, "proofing_failed.expired", "too much time passed since the sign-in began; start again")
+	ErrExpired      = refusal.New(refusal.Invalid, "proofing_failed.expired", "the sign-in took longer than ten minutes: start again from the first page")
+	ErrUsed         = refusal.New(refusal.Conflict, "proofing_failed.already_used", "this answer of the identity provider was used before: start again from the first page")
 	ErrDeclined     = refusal.New(refusal.Invalid, "proofing_failed.declined", "the identity provider reported that the sign-in was declined or failed; start again")
 	ErrPKCEFailed   = refusal.New(refusal.Invalid, "proofing_failed.pkce_failed", "the identity provider would not exchange this code for the flow of this browser; start again")
 	ErrBadSignature = refusal.New(refusal.Invalid, "proofing_failed.bad_signature", "the id token is not signed by a current key of the identity provider; start again")
@@ -35,7 +36,7 @@ var (
 	ErrBadNonce     = refusal.New(refusal.Invalid, "proofing_failed.bad_nonce", "the id token does not belong to this sign-in; start again")
 	ErrBadHash      = refusal.New(refusal.Invalid, "proofing_failed.bad_hash", "the id token does not belong to the code or access token beside it; start again")
 	ErrBadTime      = refusal.New(refusal.Invalid, "proofing_failed.bad_time", "the id token is expired, or the clocks differ by more than five minutes; ask the operators to set them")
-	ErrMissingClaim = refusal.New(refusal.Invalid, "proofing_failed.missing_claim", "the identity provider left out something that proves who you are; release your name to us and start again")
+	ErrMissingClaim = refusal.New(refusal.Invalid, "proofing_failed.missing_claim", "the identity provider left out something that proves who you are: release your name and date of birth to us, or use an account that has both verified")
 	ErrSubMismatch  = refusal.New(refusal.Invalid, "proofing_failed.sub_mismatch", "UserInfo speaks of another person than the id token; start again")
 	ErrAssurance    = refusal.New(refusal.Invalid, "proofing_failed.insufficient_assurance", "the identity provider did not verify you to the level that we require; sign in with its stronger method")
 )
