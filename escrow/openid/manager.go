@@ -393,7 +393,7 @@ func (m manager) consumeJTI(ctx context.Context, jti string) error {
 	if x.proof != nil && x.proof.ID == jti {
 		scope = "proof\x00" + x.proof.JKT
 	}
-	first, err := m.p.store.Use(ctx, hashOf("jti\x00"+scope, jti), hour(m.p.now().Add(2*proofLifetime)))
+	first, err := m.p.store.Use(ctx, hashOf("jti\x00"+scope, jti), m.p.now().Add(2*proofLifetime))
 	if err != nil {
 		return m.p.outage(ctx, err)
 	}
