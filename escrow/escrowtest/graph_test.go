@@ -32,7 +32,7 @@ var mayImport = map[string][]string{
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
-	"escrow/registrar":      {"verifier/document", "verifier/refusal", "verifier/token"}, // the wire
+	"escrow/registrar":      {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},

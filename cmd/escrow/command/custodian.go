@@ -137,9 +137,7 @@ func (p *program) custodianList(home *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var out struct {
-				Cases []status `json:"cases"`
-			}
+			var out registrar.Cases
 			if err := p.call(ctx, "GET", "/v1/cases", &c.key, nil, &out); err != nil {
 				return err
 			}
@@ -355,7 +353,7 @@ func (p *program) send(ctx context.Context, c *Custodian, r *review, decision, r
 	if err != nil {
 		return err
 	}
-	var st status
+	var st registrar.CaseStatus
 	in := map[string]string{"decision": signed}
 	if err := p.call(ctx, "POST", "/v1/cases/"+pathEscape(r.Case)+"/decisions", &c.key, in, &st); err != nil {
 		return err
