@@ -20,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -240,7 +241,11 @@ func seatCustodians(b *policy.Bundle, transcript []byte) error {
 
 // boardHandler serves the message board alone, before there is a bundle.
 func boardHandler(origin string, store disclose.Ceremonies, now func() time.Time, log *slog.Logger) (http.Handler, error) {
-	return web.New(web.Config{Origin: origin, Log: log, Now: now, Registrar: &disclose.Registrar{Ceremonies: store, Now: now}})
+	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: now})
+	if err == nil {
+		court.MountBoard(edge, &disclose.Registrar{Ceremonies: store, Now: now})
+	}
+	return edge, err
 }
 
 func ceremonyServe() *cobra.Command {

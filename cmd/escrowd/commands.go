@@ -22,7 +22,6 @@ import (
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/identity"
 )
 
 func serveCommand() *cobra.Command {
@@ -114,19 +113,7 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if i.platforms, err = c.platforms(b); err != nil {
 		return nil, err
 	}
-	secret := ""
-	if c.IdentityProvider.ClientSecret != "" {
-		if secret, err = readSecret(c.IdentityProvider.ClientSecret); err != nil {
-			return nil, err
-		}
-	}
-	i.relyingParty, err = identity.NewRelyingParty(ctx, identity.Provider{
-		Issuer: c.IdentityProvider.Issuer, ClientID: c.IdentityProvider.ClientID, ClientSecret: secret,
-		RedirectURL: origin + "/enrol/callback", Scopes: c.IdentityProvider.Scopes, ACRValues: c.IdentityProvider.ACRValues,
-	}, time.Now)
-	if err != nil {
-		return nil, err
-	}
+	i.statusLists = c.StatusLists
 	if i.keys, err = vault.OpenIssuing(ctx, c.Vault.config()); err != nil {
 		return nil, err
 	}
@@ -134,8 +121,18 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if err != nil {
 		return nil, err
 	}
-	i.store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{})
-	return i, err
+	if i.store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{}); err != nil {
+		return nil, err
+	}
+	for _, p := range c.IdentityProviders {
+		one, err := p.provider(ctx, origin, i.store)
+		if err != nil {
+			i.store.Close()
+			return nil, err
+		}
+		i.providers = append(i.providers, one)
+	}
+	return i, nil
 }
 
 func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *disclosingSide, err error) {

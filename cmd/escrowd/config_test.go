@@ -40,7 +40,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"X01 unknown key", `listen   =`, `listn   =`, errConfigKey},
 		{"X01 unknown key in a section", `cookie_key_file =`, `cookie_key =`, errConfigKey},
 		{"X10 the sandbox's keyring cannot be configured", `[disclose.vault]`, "[disclose.keyring]", errConfigKey},
-		{"X10 nor its people", `[issue.identity_provider]`, "[issue.sandbox]\n[issue.identity_provider]", errConfigKey},
+		{"X10 nor its people", `[[issue.identity_providers]]`, "[issue.sandbox]\n[[issue.identity_providers]]", errConfigKey},
 		{"X11 http origin", `"https://penname.example"`, `"http://penname.example"`, errConfigOrigin},
 		{"X11 http origin on loopback", `"https://penname.example"`, `"http://127.0.0.1:8080"`, errConfigOrigin},
 		{"X11 http identity provider", `"https://identity.example"`, `"http://identity.example"`, errConfigOrigin},

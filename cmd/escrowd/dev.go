@@ -29,6 +29,7 @@ import (
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
@@ -300,13 +301,17 @@ func (t *testbed) startIdentityProvider(ctx, run context.Context, o devOptions, 
 	if people == nil {
 		people = sandbox.People()
 	}
-	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: t.origin + "/enrol/callback"}
+	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: t.origin + person.CallbackPath("sandbox")}
 	t.serve(run, ln, sandbox.NewProvider(origin, client, people, t.clock.Now).Handler())
-	i.relyingParty, err = identity.NewRelyingParty(ctx, identity.Provider{
+	party, err := identity.NewRelyingParty(ctx, identity.Provider{
 		Issuer: origin, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
-		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, AllowLoopback: true,
+		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, SingleUse: i.store, AllowLoopback: true,
 	}, t.clock.Now)
-	return err
+	if err != nil {
+		return err
+	}
+	i.providers = append(i.providers, person.Provider{ID: "sandbox", Name: "Sandbox Identity", ACRs: []string{sandbox.ACRVerified}, Proving: party})
+	return nil
 }
 
 // makeParties makes the keys of everybody outside the service and the bundle

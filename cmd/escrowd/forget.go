@@ -46,7 +46,9 @@ func overwriteFreed() error {
 func (s *service) forget(context.Context) error {
 	var keys []any
 	if s.issuing != nil {
-		s.issuing.relyingParty.Close()
+		for _, p := range s.issuing.providers {
+			p.Close()
+		}
 		keys = append(keys, s.issuing.keys)
 	}
 	if s.disclosing != nil {

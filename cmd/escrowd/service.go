@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
@@ -21,8 +20,9 @@ import (
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/escrow/web/court"
+	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -45,12 +45,13 @@ type keepingSide struct {
 }
 
 type issuingSide struct {
-	store        *postgres.Issuing
-	keys         issuingKeys
-	relyingParty *identity.RelyingParty
-	cookieKey    [32]byte
-	tokenKeys    []openid.Key
-	platforms    []openid.Platform
+	store       *postgres.Issuing
+	keys        issuingKeys
+	providers   []person.Provider
+	cookieKey   [32]byte
+	tokenKeys   []openid.Key
+	statusLists int // 0: one
+	platforms   []openid.Platform
 }
 
 type disclosingSide struct {
@@ -75,55 +76,50 @@ func newService(ctx context.Context, w wiring) (*service, error) {
 		return nil, err
 	}
 	s := &service{wiring: w, wishes: make(chan struct{}, 1)}
-	c := web.Config{Origin: w.origin, Log: w.log, Now: w.now, OnErase: func() {
-		select {
-		case s.wishes <- struct{}{}:
-		default: // one is under way to be seen
-		}
-	}}
+	var err error
+	if s.web, err = web.New(web.Config{Origin: w.origin, Log: w.log, Now: w.now}); err != nil {
+		return nil, err
+	}
 	if i := w.issuing; i != nil {
-		if err := s.wireIssuing(&c, i); err != nil {
+		if err := s.wireIssuing(i); err != nil {
 			return nil, err
 		}
 	}
 	if d := w.disclosing; d != nil {
-		if err := s.wireDisclosing(ctx, &c, d); err != nil {
+		if err := s.wireDisclosing(ctx, d); err != nil {
 			return nil, err
 		}
 	}
 	if k := w.keeping; k != nil {
 		s.keeper = &keep.Keeper{Keys: k.keys, Past: k.store, Rotations: k.store, Erasures: k.store, Now: s.now, Progress: s.logRotation}
 	}
-	var err error
-	if s.web, err = web.New(c); err == nil && s.publisher != nil {
-		err = s.agree(ctx)
-	}
-	if err != nil {
-		return nil, err
+	if s.publisher != nil {
+		if err := s.agree(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func (s *service) wireIssuing(c *web.Config, i *issuingSide) error {
+func (s *service) wireIssuing(i *issuingSide) error {
 	custodians, err := threshold.ParsePublicKey(s.bundle.ThresholdKey)
 	if err != nil {
 		return err
 	}
-	c.Issuer = &issue.Issuer{Keys: i.keys, Store: i.store, Erasures: i.store, Custodians: custodians, Now: s.now}
-	c.RelyingParty, c.CookieKey, c.Once, c.OpenIDStore = i.relyingParty, i.cookieKey, i.store, i.store
-	platforms, err := openid.Fixed(i.platforms...)
-	if err != nil {
-		return err
-	}
-	c.OpenID = openid.Config{Issuer: s.origin, Keys: i.tokenKeys, Platforms: platforms, Now: s.now}
-	c.Custodians, c.Quorum = s.bundle.Custodians, s.bundle.Threshold
-	for _, p := range i.platforms {
-		c.Platforms = append(c.Platforms, web.Platform{ID: p.ID, Name: p.Name})
-	}
-	return nil
+	return person.Mount(s.web, person.Config{
+		Issuer:    &issue.Issuer{Keys: i.keys, Store: i.store, Erasures: i.store, Custodians: custodians, Now: s.now},
+		Providers: i.providers, CookieKey: i.cookieKey, Platforms: i.platforms, Custodians: s.bundle.Custodians, Quorum: s.bundle.Threshold,
+		TokenKeys: i.tokenKeys, StatusLists: i.statusLists, Store: i.store,
+		OnErase: func() {
+			select {
+			case s.wishes <- struct{}{}:
+			default: // one is under way to be seen
+			}
+		},
+	})
 }
 
-func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosingSide) error {
+func (s *service) wireDisclosing(ctx context.Context, d *disclosingSide) error {
 	log, err := s.bundle.TrustedLog()
 	if err != nil {
 		return err
@@ -143,38 +139,15 @@ func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosi
 	s.registrar = &disclose.Registrar{
 		Keys: guarded{d.keys, d.store}, Cases: d.store, Records: d.store, Erasures: d.store, Bundles: d.store, Ceremonies: d.store, Log: s.publisher, Now: s.now,
 	}
-	c.Registrar, c.LogTiles = s.registrar, s.publisher.Handler()
-	if c.Once == nil {
-		c.Once = d.store
-	}
+	court.Mount(s.web, court.Config{Registrar: s.registrar, SingleUse: d.store, LogTiles: s.publisher.Handler()})
 	return nil
 }
 
 // Run serves until ctx ends, then drains. A nil certificate means plain HTTP,
 // which only a loopback listener may do.
 func (s *service) Run(ctx context.Context, ln net.Listener, certificate *tls.Certificate) error {
-	srv := &http.Server{
-		Handler: s.web, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn), // its lines name people's addresses
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-	}
-	if certificate != nil {
-		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}}
-		ln = tls.NewListener(ln, srv.TLSConfig)
-	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		return srv.Shutdown(drain)
-	})
+	g.Go(func() error { return s.web.Serve(ctx, ln, certificate) })
 	g.Go(func() error { s.every(ctx, time.Minute, nil, s.heartbeat); return nil })
 	g.Go(func() error { s.every(ctx, time.Minute, s.wishes, s.keep); return nil })
 	g.Go(func() error { s.every(ctx, time.Minute, nil, s.forget); return nil })

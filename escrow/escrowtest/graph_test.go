@@ -44,7 +44,9 @@ var mayImport = map[string][]string{
 	"escrow/vault":          {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/batch", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/web":        {"escrow/registrar", "verifier/refusal"}, // the edge; what it serves comes in from
+	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/token"},
+	"escrow/web/person": {"escrow/issue", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal"},
 
 	"escrow/sandbox":               {"escrow/keep", "verifier/refusal"},
 	"escrow/escrowtest":            {"escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
@@ -58,7 +60,7 @@ var mayImport = map[string][]string{
 	"cmd/escrow":         {"cmd/escrow/command"},
 	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
-		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
+		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy",
 		"verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 }
 
@@ -84,7 +86,7 @@ var belongsTo = map[string][]string{
 	"filippo.io/age":                             {"cmd/escrow/command"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"cmd/escrowd"},
-	"golang.org/x/sync":                          {"cmd/escrowd"},
+	"golang.org/x/sync":                          {"escrow/web", "cmd/escrowd"},
 	"golang.org/x/text":                          {"escrow/issue", "verifier/document"},
 }
 
