@@ -348,13 +348,17 @@ func (p providerConfig) provider(ctx context.Context, origin string, used token.
 			return one, err
 		}
 	}
-	party, err := identity.NewRelyingParty(ctx, identity.Provider{
-		Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: secret, RedirectURL: origin + person.CallbackPath(p.ID), Scopes: p.Scopes,
-		ACRValues: p.ACRValues, AMRValues: p.AMRValues, TrustFrameworks: p.TrustFrameworks, MaxAge: time.Duration(p.MaxAgeMinutes) * time.Minute,
-		SingleUse: used,
-	}, time.Now)
+	party, err := identity.NewRelyingParty(ctx, p.demands(origin, secret, used), time.Now)
 	if e := refusal.Of(err); e != nil {
 		return one, e.Because(errors.Join(errors.New(p.ID), e.Unwrap())) // which of them
 	}
 	return person.Provider{ID: p.ID, Name: p.Name, ACRs: p.ACRValues, Proving: party}, nil
+}
+
+func (p providerConfig) demands(origin, secret string, used token.ReplayGuard) identity.Provider {
+	return identity.Provider{
+		Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: secret, RedirectURL: origin + person.CallbackPath(p.ID), Scopes: p.Scopes,
+		ACRValues: p.ACRValues, AMRValues: p.AMRValues, TrustFrameworks: p.TrustFrameworks, MaxAge: time.Duration(p.MaxAgeMinutes) * time.Minute,
+		SingleUse: used,
+	}
 }

@@ -73,7 +73,6 @@ type Platform struct {
 	Native       bool              // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
 	RequirePAR   bool              // refuse authorization requests that were not pushed (RFC 9126)
 	RequireDPoP  bool              // refuse to issue tokens that are not bound to a key (RFC 9449)
-	Personas     int               // how many pen names a person may have here; passed on to the sign-in page
 }
 
 // SignInRequest is what the sign-in page gets to know.
