@@ -221,8 +221,8 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 	swapped := strings.Split(sign(t, w.court, other), ".")
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	b64 := base64.RawURLEncoding.EncodeToString
-	spaced := signBytes(t, w.court, warrantFormat.typ, []byte(strings.Replace(string(payload), ":", ": ", 1)))
-	duplicate := signBytes(t, w.court, warrantFormat.typ, []byte(strings.Replace(string(payload), `{"audience"`, `{"id":"x","audience"`, 1)))
+	spaced := signBytes(t, w.court, warrantFormat.Types[0], []byte(strings.Replace(string(payload), ":", ": ", 1)))
+	duplicate := signBytes(t, w.court, warrantFormat.Types[0], []byte(strings.Replace(string(payload), `{"audience"`, `{"id":"x","audience"`, 1)))
 	for _, row := range []struct {
 		name, raw string
 		want      *refusal.Error
@@ -236,7 +236,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 		{"white space, signed", spaced, ErrMalformed},
 		{"duplicate member, signed", duplicate, ErrMalformed},
 		{"leading space", " " + signed, ErrMalformed},
-		{"another document's typ", signBytes(t, w.court, approvalFormat.typ, payload), ErrMalformed},
+		{"another document's typ", signBytes(t, w.court, approvalFormat.Types[0], payload), ErrMalformed},
 		{"jwk in the header", b64([]byte(`{"alg":"EdDSA","jwk":{},"kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 		{"crit in the header", b64([]byte(`{"alg":"EdDSA","crit":["x"],"kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 		{"header in another order", b64([]byte(`{"kid":"court","alg":"EdDSA","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
@@ -250,7 +250,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 func TestL07PayloadParseErrorIsNotVerified(t *testing.T) {
 	w := newWorld(t)
 	for _, payload := range []string{"", "null", "[]", `"x"`, "{}", `{"id":1}`, "\xff", strings.Repeat("[", 20000)} {
-		d := Decide(Submission{signBytes(t, w.court, warrantFormat.typ, []byte(payload)), nil}, w.bundle, now)
+		d := Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(payload)), nil}, w.bundle, now)
 		wantRefused(t, d, ErrMalformed)
 		if d.Warrant != nil {
 			t.Fatal("a warrant from a payload that does not parse")
@@ -368,7 +368,7 @@ func TestL25TimestampWithoutZone(t *testing.T) {
 		if bad == string(payload) {
 			t.Fatal("nothing was replaced")
 		}
-		wantRefused(t, Decide(Submission{signBytes(t, w.court, warrantFormat.typ, []byte(bad)), evidence}, w.bundle, now), ErrMalformed)
+		wantRefused(t, Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(bad)), evidence}, w.bundle, now), ErrMalformed)
 	}
 }
 

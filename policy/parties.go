@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"crypto"
-	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -34,8 +32,7 @@ func (b *Bundle) TrustedLog() (*proof.Log, error) {
 // is that of a custodian's signing key.
 func (b *Bundle) HasCustodianKey(thumbprint string) bool {
 	for _, key := range b.custodians {
-		sum, err := key.Thumbprint(crypto.SHA256)
-		if err == nil && base64.RawURLEncoding.EncodeToString(sum) == thumbprint {
+		if print, err := key.Thumbprint(); err == nil && print == thumbprint {
 			return true
 		}
 	}
@@ -59,7 +56,7 @@ func place(err error) error {
 // spacing, and what the signing program fills in may be left out. A field that
 // does not exist is an error.
 func ParseDraft(b []byte) (*Warrant, error) {
-	if len(b) > warrantFormat.max {
+	if len(b) > warrantFormat.MaxBytes {
 		return nil, ErrTooLarge
 	}
 	var w Warrant

@@ -99,7 +99,7 @@ func SignWarrant(key jose.JSONWebKey, w Warrant) (string, error) {
 	if err != nil {
 		return "", ErrMalformed.Because(errors.New("cannot be encoded"))
 	}
-	return warrantFormat.sign(key, payload)
+	return warrantFormat.Sign(key, payload)
 }
 
 // ParseUnverified reads a warrant for display. It does NOT check the signature:
@@ -112,19 +112,15 @@ func ParseUnverified(raw string) (*Warrant, error) {
 // Hash is the SHA-256 of the compact JWS, by which a warrant is logged.
 func Hash(raw string) [32]byte { return sha256.Sum256([]byte(raw)) }
 
-func openWarrant(raw string) (*envelope, *Warrant, error) {
-	e, err := warrantFormat.open(raw)
+func openWarrant(raw string) (*document.Signed, *Warrant, error) {
+	signed, w, err := open[Warrant](warrantFormat, raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := parse[Warrant](e.payload)
-	if err == nil {
-		err = w.wellFormed()
-	}
-	if err != nil {
+	if err := w.wellFormed(); err != nil {
 		return nil, nil, ErrMalformed.Because(err)
 	}
-	return e, w, nil
+	return signed, w, nil
 }
 
 func (w *Warrant) normalise() {

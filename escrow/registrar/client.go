@@ -14,6 +14,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -101,11 +102,7 @@ func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.J
 // no answer, or one that is not understood, is [ErrUnreachable].
 func (c *Client) Call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
-	if err != nil || base.Host == "" {
-		return ErrInsecure
-	}
-	host := base.Hostname()
-	if base.Scheme != "https" && !(base.Scheme == "http" && (host == "127.0.0.1" || host == "::1" || host == "localhost")) {
+	if err != nil || !document.Secure(base, document.Localhost) {
 		return ErrInsecure
 	}
 	address := strings.TrimRight(c.Server, "/") + path

@@ -26,11 +26,11 @@
 package vault
 
 import (
-	"net"
 	"net/url"
 	"os"
 	"time"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -123,12 +123,7 @@ func (c *Config) check() error {
 
 func checkAddress(address string) error {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
-		return ErrAddress
-	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := ip != nil && ip.IsLoopback() // not "localhost": a name can resolve elsewhere
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
+	if err != nil || !document.Secure(u, document.Loopback) || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
 		return ErrAddress
 	}
 	return nil
