@@ -195,8 +195,8 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
 	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
 		var err error
-		if h.id, err = m.p.allocate(ctx, id); err == nil {
-			h.access, err = m.p.allocate(ctx, id)
+		if h.id, err = m.p.lists.allocate(ctx, id); err == nil {
+			h.access, err = m.p.lists.allocate(ctx, id)
 		}
 		if err != nil {
 			return m.p.outage(ctx, err)

@@ -31,7 +31,7 @@ type Provider struct {
 	keys         keyring
 	library      http.Handler
 	discovery    []byte
-	lists        lists
+	lists        *lists
 }
 
 // New returns a provider, or [ErrConfig].
@@ -43,12 +43,11 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if p.now == nil {
 		p.now = time.Now
 	}
-	p.lists.n = max(cfg.StatusLists, 1)
-	p.lists.made = make([]madeList, p.lists.n)
 	var err error
 	if p.keys, err = newKeyring(cfg.Keys, p.now()); err != nil {
 		return nil, err
 	}
+	p.lists = &lists{issuer: cfg.Issuer, entries: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
 	current, _ := p.keys.current(p.now())
 	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))
 	if err != nil {
@@ -75,7 +74,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		}
 		acrs = append(acrs, provider.WithACRs(supported[0], supported[1:]...))
 	}
-	return provider.New(p.cfg.Issuer, m, p.jwks, append(acrs,
+	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.set(p.now()) }, append(acrs,
 		// FAPI 2.0: client assertions name the issuer alone as audience; of a pushed
 		// request only the pushed parameters count. Its validation is left out, since
 		// it forbids client secrets.
@@ -292,6 +291,6 @@ func (p *Provider) claims(h *held, s status) map[string]any {
 	now := p.now()
 	return map[string]any{
 		"iat": now.Unix(), "exp": now.Add(tokenLifetime).Unix(),
-		"acr": h.subject.ACR, "penname_commitment": encode(h.subject.Commitment[:]), "status": p.claim(s),
+		"acr": h.subject.ACR, "penname_commitment": encode(h.subject.Commitment[:]), "status": p.lists.claim(s),
 	}
 }

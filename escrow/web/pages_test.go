@@ -71,4 +71,3 @@ func TestH10FormsLeadOnlyWhereTheyMust(t *testing.T) {
 		}
 	}
 }
-

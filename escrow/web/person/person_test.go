@@ -18,7 +18,6 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/identity"
 )
@@ -46,7 +45,7 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	custodians, _, err := threshold.Deal(rand.Reader, 2, 3)
+	custodians, _, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
