@@ -22,6 +22,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
@@ -101,14 +102,14 @@ type keyOutage struct {
 
 func (k *keyOutage) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
 	if k.down.Load() {
-		return nil, vault.ErrUnavailable
+		return nil, keep.ErrUnavailable
 	}
 	return k.Keys.UnwrapHalf(ctx, label, wrapped)
 }
 
 func (k *keyOutage) OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error) {
 	if k.down.Load() {
-		return nil, vault.ErrUnavailable
+		return nil, keep.ErrUnavailable
 	}
 	return k.Keys.OpenLink(ctx, pseudonym, wrapped)
 }

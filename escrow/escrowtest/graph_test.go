@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/witness":        {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"escrow/witness", "verifier/proof", "verifier/refusal"},
-	"escrow/openid":         {"verifier/refusal", "verifier/token"},
+	"escrow/openid":         {"verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/batch":          {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":          {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/batch", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",

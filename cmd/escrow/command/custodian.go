@@ -37,8 +37,6 @@ var (
 		"what the registrar shows is not what the public log recorded: do not approve, and tell the other custodians")
 	errRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
 		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
-	errNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
-		"the rules give the person time to object, counted from the public log: approve when the notice period is over")
 	errReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 		"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 )
@@ -302,7 +300,7 @@ func (p *program) custodianApprove(home *string) *cobra.Command {
 				return err
 			}
 			if p.Now().Before(r.from) {
-				return errNoticePeriod
+				return policy.ErrNoticePeriod
 			}
 			shares, err := p.shares(c, r)
 			if err != nil {

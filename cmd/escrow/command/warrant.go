@@ -100,9 +100,9 @@ func (p *program) sign(k jose.JSONWebKey, f signFlags, w *policy.Warrant) error 
 		if err := shell.WriteFile(f.out, []byte(signed)); err != nil {
 			return err
 		}
-		evidence := " --evidence …"
-		if w.Kind == policy.Withdrawal {
-			evidence = ""
+		evidence := ""
+		if policy.KindOf(w.Kind).Targets {
+			evidence = " --evidence …"
 		}
 		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
 			f.out, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out, evidence)

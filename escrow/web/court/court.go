@@ -107,7 +107,7 @@ func (s *side) custodian(next web.Handler) web.Handler {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		proofs := r.Header.Values("DPoP")
 		if len(proofs) != 1 { // RFC 9449, 4.3: not more than one DPoP header
-			return disclose.ErrUnknownCustodian
+			return policy.ErrUnknownCustodian
 		}
 		p, err := token.VerifyDPoP(proofs[0], token.DPoPWant{
 			Method: r.Method, URL: s.edge.Origin + r.URL.Path, Now: s.edge.Now(), MaxAge: time.Minute,
@@ -120,7 +120,7 @@ func (s *side) custodian(next web.Handler) web.Handler {
 			return err
 		}
 		if !b.HasCustodianKey(p.JKT) {
-			return disclose.ErrUnknownCustodian
+			return policy.ErrUnknownCustodian
 		}
 		first, err := s.SingleUse.Use(r.Context(), sha256.Sum256([]byte("dpop\x00"+p.JKT+"\x00"+p.ID)), s.edge.Now().Add(2*time.Minute))
 		if err != nil {
