@@ -32,6 +32,8 @@ type Provider struct {
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
+	answers
+	checks
 }
 
 // New returns a provider, or [ErrConfig].
@@ -49,6 +51,7 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	}
 	p.lists = &lists{issuer: cfg.Issuer, entries: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
 	current, _ := p.keys.current(p.now())
+	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
 	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))
 	if err != nil {
 		return nil, ErrConfig.Because(err)
@@ -208,7 +211,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	case outcome == Approved && !subject.valid():
 		p.showError(w, r, ErrSubject)
 		return goidc.StatusPending, nil
-	case outcome == Approved && p.otherThanHinted(as, subject):
+	case outcome == Approved && otherThanHinted(as, subject):
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
 	case outcome == Approved:
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
@@ -239,7 +242,7 @@ func (s Subject) valid() bool {
 // otherThanHinted: OpenID Connect Core, 3.1.2.1, id_token_hint: "If the End-User
 // identified by the ID Token is … logged in as a result of the request … the
 // Authorization Server returns a positive response; otherwise, it MUST return an error".
-func (p *Provider) otherThanHinted(as *goidc.AuthnSession, s Subject) bool {
+func otherThanHinted(as *goidc.AuthnSession, s Subject) bool {
 	hint, given := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
 	return given && hint != string(s.Pseudonym)
 }
