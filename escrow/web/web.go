@@ -1,6 +1,5 @@
-// Package web is the edge of the service: listener, limits, security headers,
-// the access log, the frame of the pages, and the one table from refusals to
-// HTTP. What is served stands in packages of its own, each with only its side's
+// Package web is the edge of the service: limits, security headers, the access
+// log, the frame of the pages, and the one table from refusals to HTTP. What is served stands in packages of its own, each with only its side's
 // ports:
 //
 //	web/person   the pages for people, and the OpenID provider for platforms
@@ -11,11 +10,7 @@
 package web
 
 import (
-	"context"
-	"crypto/tls"
-	"errors"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,7 +19,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/time/rate"
 )
 
@@ -112,34 +106,6 @@ func (s *Server) Limited(h Handler) Handler {
 
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
-
-// Serve answers on ln until ctx ends, then drains. A nil certificate means plain
-// HTTP, which only a loopback listener may do.
-func (s *Server) Serve(ctx context.Context, ln net.Listener, certificate *tls.Certificate) error {
-	srv := &http.Server{
-		Handler: s, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn), // its lines name people's addresses
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
-		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
-	}
-	if certificate != nil {
-		srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}}
-		ln = tls.NewListener(ln, srv.TLSConfig)
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error {
-		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
-			return err
-		}
-		return nil
-	})
-	g.Go(func() error {
-		<-ctx.Done()
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-		defer cancel()
-		return srv.Shutdown(drain)
-	})
-	return g.Wait()
-}
 
 // sameSite refuses cross-site requests that change something (ATTACKS H11). The
 // OpenID endpoints for platforms are not browser requests and pass: they carry

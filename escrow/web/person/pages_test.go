@@ -140,7 +140,7 @@ func TestPagesAreAccessible(t *testing.T) {
 }
 
 // What a cookie is where there is TLS; what it withstands is tested over HTTP, in
-// cmd/escrowd.
+// cmd/escrow-sandbox.
 func TestH12CookieFlags(t *testing.T) {
 	s, err := newSessions([32]byte{1}, "https://penname.example", time.Now)
 	if err != nil {
