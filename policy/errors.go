@@ -13,7 +13,7 @@ var (
 	ErrBadSignature     = refusal.New(refusal.Unauthenticated, "warrant.bad_signature", "The signature does not match these bytes; send the document exactly as it was signed.")
 	ErrWrongAudience    = refusal.New(refusal.Denied, "warrant.wrong_audience", "The warrant is addressed to another registrar.")
 	ErrWrongBundle      = refusal.New(refusal.Denied, "warrant.wrong_bundle", "The warrant was made under other rules than those in force; sign it again with the current bundle.")
-	ErrUnknownKind      = refusal.New(refusal.Invalid, "warrant.unknown_kind", "The kind must be production, preservation, extension or withdrawal.")
+	ErrUnknownKind      = refusal.New(refusal.Invalid, "warrant.unknown_kind", "The kind must be "+kindNames()+".")
 	ErrNotYetValid      = refusal.New(refusal.Denied, "warrant.not_yet_valid", "The warrant is dated in the future; check the clock of whoever signed it.")
 	ErrExpired          = refusal.New(refusal.Denied, "warrant.expired", "The warrant has expired; ask the authority for a new one.")
 	ErrValidity         = refusal.New(refusal.Invalid, "warrant.validity_too_long", "The warrant must expire after it was issued, and within the days that the bundle allows.")

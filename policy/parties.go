@@ -28,6 +28,18 @@ func (b *Bundle) TrustedLog() (*proof.Log, error) {
 	return proof.NewLog(b.Log.Origin, b.Log.VKey, keys, b.Log.Quorum)
 }
 
+// AuditRules returns what an auditor of the log must know of the bundle.
+func (b *Bundle) AuditRules() proof.Rules {
+	r := proof.Rules{Threshold: b.Threshold, Ceremony: b.Ceremony}
+	for _, c := range b.Custodians {
+		r.Custodians = append(r.Custodians, c.ID)
+	}
+	for _, o := range b.OffenceClasses {
+		r.OffenceClasses = append(r.OffenceClasses, o.ID)
+	}
+	return r
+}
+
 // HasCustodianKey reports whether the RFC 7638 thumbprint (SHA-256, base64url)
 // is that of a custodian's signing key.
 func (b *Bundle) HasCustodianKey(thumbprint string) bool {

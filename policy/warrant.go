@@ -12,15 +12,6 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-// The kinds of warrant. Regulation (EU) 2023/1543, Art. 3(1), (2): production
-// and preservation; Art. 11: extension of a preservation.
-const (
-	Production   = "production"   // opens: custodians may release shares
-	Preservation = "preservation" // keeps a record from erasure
-	Extension    = "extension"    // keeps it longer
-	Withdrawal   = "withdrawal"   // stops an earlier warrant
-)
-
 // The deadline classes of Regulation (EU) 2023/1543, Art. 10.
 const (
 	TenDays    = "ten_days"
@@ -176,6 +167,3 @@ func (w *Warrant) wellFormed() error {
 	}
 	return nil
 }
-
-// opens reports whether custodians may release shares for this kind.
-func (w *Warrant) opens() bool { return w.Kind == Production }

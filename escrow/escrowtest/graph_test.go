@@ -32,13 +32,14 @@ var mayImport = map[string][]string{
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
-	"escrow/registrar":      {"verifier/document", "verifier/refusal", "verifier/token"}, // the wire
+	"escrow/registrar":      {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
-	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
+	"escrow/witness":        {"verifier/proof", "verifier/refusal"},
+	"escrow/translog":       {"escrow/witness", "verifier/proof", "verifier/refusal"},
 	"escrow/openid":         {"verifier/refusal", "verifier/token"},
 	"escrow/batch":          {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":          {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
@@ -56,7 +57,7 @@ var mayImport = map[string][]string{
 
 	"cmd/shell":          {"escrow/registrar", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow":         {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
 		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
 		"verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -79,8 +80,8 @@ var belongsTo = map[string][]string{
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
 	"github.com/pelletier/go-toml/v2":            {"cmd/escrowd"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd"},
-	"golang.org/x/mod":                           {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
-	"filippo.io/torchwood":                       {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
+	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
+	"filippo.io/torchwood":                       {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
 	"filippo.io/age":                             {"cmd/escrow/command"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"cmd/escrowd"},

@@ -299,10 +299,7 @@ func (k *Keeper) Erase(ctx context.Context) (erased int, err error) {
 	}
 	var failed error
 	for _, e := range cleared {
-		done, err := k.Erasures.Erase(ctx, e, proof.Leaf{
-			Version: 1, Kind: proof.KindErased, Day: proof.Day(k.Now()),
-			Commitment: proof.Commit(e.Salt, "erasure", []byte(e.Label)),
-		})
+		done, err := k.Erasures.Erase(ctx, e, proof.ErasedLeaf(k.Now(), e.Salt, e.Label))
 		switch {
 		case err != nil:
 			failed = err
