@@ -51,14 +51,13 @@ type Format struct {
 // SignatureAlgorithms are those of our own documents (RFC 8037; RFC 7518, 3.4).
 var SignatureAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256}
 
-// Refuse is the format's refusal of a fault.
+// Refuse is the format's refusal of a [Fault]; of any other error, that of
+// Malformed.
 func (f *Format) Refuse(fault error) *refusal.Error {
-	var is Fault
-	if !errors.As(fault, &is) {
-		is = Malformed
-	}
-	if r, ok := f.Refusals[is]; ok {
-		return r
+	if is, ok := fault.(Fault); ok {
+		if r, ok := f.Refusals[is]; ok {
+			return r
+		}
 	}
 	return f.Refusals[Malformed]
 }
