@@ -14,7 +14,7 @@ export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 # make demo ONCE=1   exit after the story: 0 only if every step held
 # make demo VAULT=1  the same on a real Vault (built once, about 5 minutes)
 demo:
-	@$(GO) run ./cmd/escrowd dev $(if $(ONCE),--once) $(if $(VAULT),--vault)
+	@$(GO) run ./cmd/escrow-sandbox $(if $(ONCE),--once) $(if $(VAULT),--vault)
 
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup

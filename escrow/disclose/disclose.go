@@ -58,8 +58,6 @@ var (
 		"not enough custodians have approved yet: ask for the status to see how many")
 	ErrDeclined = refusal.New(refusal.Denied, "warrant.declined",
 		"so many custodians declined that this warrant cannot be opened: the log holds their reasons")
-	ErrExpired = refusal.New(refusal.Denied, "warrant.expired",
-		"the warrant expired before it was released: the court must issue a new one")
 	ErrWarrantID = refusal.New(refusal.Conflict, "warrant.id_used",
 		"the authority has filed another document under this warrant id: a new warrant needs a new id")
 	ErrDataErased = refusal.New(refusal.NotFound, "warrant.data_erased",
@@ -78,8 +76,6 @@ var (
 		"this warrant keeps records from erasure and opens none: file a production warrant to open a name")
 	ErrNoticeFirst = refusal.New(refusal.Invalid, "warrant.notice_first_not_served",
 		"the rules want the person told before this is opened, which this registrar cannot do yet: it serves warrants under secrecy only")
-	ErrNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
-		"the person may still object: approve when the notice period is over")
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
 	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
@@ -90,8 +86,6 @@ var (
 		"the approval is for another case, warrant, bundle or leaf: review the case again and sign what it shows")
 	ErrShares = refusal.New(refusal.Invalid, "custodian.shares_incomplete",
 		"an approval carries exactly one share for each target of the warrant")
-	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown",
-		"the request is not signed by a custodian of the bundle in force")
 )
 
 // Registrar runs the disclosing side. All exported fields are required.
@@ -451,12 +445,12 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 	case c.State != Recorded:
 		return nil, ErrCaseClosed
 	case !now.Before(c.Expires):
-		return nil, ErrExpired
+		return nil, policy.ErrExpired
 	}
 	approved := a.Decision == policy.Approve
 	switch {
 	case approved && now.Before(c.ApproveFrom):
-		return nil, ErrNoticePeriod
+		return nil, policy.ErrNoticePeriod
 	case !approved && !slices.Contains(policy.DeclineReasons, a.Reason):
 		return nil, ErrReason
 	}
@@ -520,7 +514,7 @@ func (c *Case) Votes() (yes, no int) {
 // before the AUTHORISED leaf is under a cosigned checkpoint.
 func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	if !r.Now().Before(c.Expires) {
-		return c, ErrExpired
+		return c, policy.ErrExpired
 	}
 	w, commitments, err := c.opened()
 	if err != nil {
@@ -561,7 +555,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 		case c.State != Authorised:
 			return nil, nil // another process was first: its package stands
 		case !now.Before(c.Expires):
-			return nil, ErrExpired // while the package was made
+			return nil, policy.ErrExpired // while the package was made
 		}
 		c.State, c.Package = Released, packed
 		return []Entry{{Leaf: proof.Leaf{
@@ -608,7 +602,7 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 			return policy.Delivery{}, ErrNothingToOpen
 		}
 		if !r.Now().Before(c.Expires) {
-			return policy.Delivery{}, ErrExpired
+			return policy.Delivery{}, policy.ErrExpired
 		}
 		return policy.Delivery{}, ErrQuorumNotMet
 	case Declined:

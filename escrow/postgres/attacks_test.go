@@ -19,6 +19,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
@@ -300,7 +301,7 @@ func TestD07MovedRow(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
 	encrypt, decrypt, _ := sandbox.NewKeyring([32]byte(random(32)))
-	pk, shares, err := threshold.Deal(rand.Reader, 2, 3)
+	pk, shares, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,10 +43,10 @@ func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, err
 		items := make([]openItem, n)
 		for i, h := range halves[:n] {
 			if h.Label == "" || len(h.Label) > maxLabel || h.Wrapped == "" || len(h.Wrapped) > 2*maxValue {
-				return nil, ErrInput
+				return nil, keep.ErrInput
 			}
 			if !wellFormed(h.Wrapped) {
-				return nil, ErrDecryptFailed
+				return nil, keep.ErrDecryptFailed
 			}
 			items[i] = openItem{h.Wrapped, base64.StdEncoding.EncodeToString([]byte(h.Label))}
 		}
@@ -57,9 +57,9 @@ func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, err
 		for _, r := range answer.Data.Results {
 			switch {
 			case strings.Contains(r.Error, "disallowed by policy (too old)"):
-				return nil, ErrArchived
+				return nil, keep.ErrArchived
 			case r.Error != "":
-				return nil, ErrDecryptFailed
+				return nil, keep.ErrDecryptFailed
 			case !wellFormed(r.Ciphertext):
 				return nil, errBadResponse
 			}
@@ -78,7 +78,7 @@ func (k *Keeping) Retire(ctx context.Context, oldest int) error {
 		return err
 	}
 	if oldest > f.LatestVersion {
-		return ErrInput
+		return keep.ErrInput
 	}
 	key := mount + "/keys/" + keyRecord
 	if f.MinDecryption < oldest || f.MinEncryption < oldest {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -98,12 +99,12 @@ func (k *Issuing) WrapLink(ctx context.Context, pseudonym string, link []byte) (
 func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error) {
 	c := map[string]*batch.Coalescer[macItem, []byte]{"fingerprint": &k.fingerprint, "pseudonym": &k.pseudonym}[purpose]
 	if c == nil {
-		return nil, ErrInput
+		return nil, keep.ErrInput
 	}
 	items := make([]macItem, len(inputs))
 	for i, input := range inputs {
 		if len(input) == 0 || len(input) > maxValue {
-			return nil, ErrInput
+			return nil, keep.ErrInput
 		}
 		items[i].Input = base64.StdEncoding.EncodeToString(input)
 	}
@@ -124,14 +125,14 @@ func (k *Disclosing) OpenLink(ctx context.Context, pseudonym, wrapped string) ([
 func together[In, Out any](ctx context.Context, c *batch.Coalescer[In, Out], items ...In) ([]Out, error) {
 	outs, err := c.Do(ctx, items...)
 	if err != nil && refusal.Of(err) == nil {
-		err = ErrUnavailable.Because(err)
+		err = keep.ErrUnavailable.Because(err)
 	}
 	return outs, err
 }
 
 func wrap(ctx context.Context, c *batch.Coalescer[sealItem, string], label string, value []byte) (string, error) {
 	if label == "" || len(label) > maxLabel || len(value) == 0 || len(value) > maxValue {
-		return "", ErrInput
+		return "", keep.ErrInput
 	}
 	out, err := together(ctx, c, sealItem{base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString([]byte(label))})
 	if err != nil {
@@ -142,10 +143,10 @@ func wrap(ctx context.Context, c *batch.Coalescer[sealItem, string], label strin
 
 func unwrap(ctx context.Context, c *batch.Coalescer[openItem, []byte], label, wrapped string) ([]byte, error) {
 	if label == "" || len(label) > maxLabel || wrapped == "" || len(wrapped) > 2*maxValue {
-		return nil, ErrInput
+		return nil, keep.ErrInput
 	}
 	if !wellFormed(wrapped) {
-		return nil, ErrDecryptFailed
+		return nil, keep.ErrDecryptFailed
 	}
 	out, err := together(ctx, c, openItem{wrapped, base64.StdEncoding.EncodeToString([]byte(label))})
 	if err != nil {
@@ -208,9 +209,9 @@ func (s *session) decrypt(key string) func(context.Context, []openItem) ([]batch
 			results[i].Out, err = base64.StdEncoding.Strict().DecodeString(r.Plaintext)
 			switch {
 			case strings.Contains(r.Error, "disallowed by policy (too old)"): // keysutil.ErrTooOld: the text is its only mark
-				results[i] = batch.Result[[]byte]{Err: ErrArchived}
+				results[i] = batch.Result[[]byte]{Err: keep.ErrArchived}
 			case r.Error != "":
-				results[i] = batch.Result[[]byte]{Err: ErrDecryptFailed}
+				results[i] = batch.Result[[]byte]{Err: keep.ErrDecryptFailed}
 			case err != nil || len(results[i].Out) == 0: // nothing empty is ever wrapped
 				results[i] = batch.Result[[]byte]{Err: errBadResponse}
 			}

@@ -190,7 +190,7 @@ func TestH10FormsLeadOnlyWhereTheyMust(t *testing.T) {
 }
 
 // What a cookie is where there is TLS; what it withstands is tested over HTTP, in
-// cmd/escrowd.
+// cmd/escrow-sandbox.
 func TestH12CookieFlags(t *testing.T) {
 	s, err := newSessions([32]byte{1}, true, time.Now)
 	if err != nil {
