@@ -16,17 +16,20 @@ const (
 
 // Approval is a custodian's signed answer to one warrant in one case. It is
 // bound to the case, the warrant, the bundle, the warrant's leaf in the public
-// log and the checkpoint in which the custodian saw that leaf.
+// log and the checkpoint in which the custodian saw that leaf. A case is judged
+// under the bundle of its day; who answers is a custodian of the bundle that is
+// in force when they sign.
 type Approval struct {
 	Case           string           `json:"case"`
-	Custodian      string           `json:"custodian"`       // id in the bundle
-	WarrantHash    string           `json:"warrant_hash"`    // hex SHA-256 of the warrant's JWS
-	Bundle         string           `json:"bundle"`          // hex SHA-256
-	LeafIndex      int64            `json:"leaf_index"`      // of the case's "recorded" leaf
-	CheckpointSize int64            `json:"checkpoint_size"` // of the cosigned checkpoint that contains it
-	Decision       string           `json:"decision"`        // Approve or Decline
-	Reason         string           `json:"reason"`          // one of DeclineReasons, for the public log; "" when approving
-	Shares         []EncryptedShare `json:"shares"`          // by rising Target; none when declining
+	Custodian      string           `json:"custodian"`          // id in the bundle
+	WarrantHash    string           `json:"warrant_hash"`       // hex SHA-256 of the warrant's JWS
+	Bundle         string           `json:"bundle"`             // hex SHA-256 of the bundle of the case
+	InForce        string           `json:"in_force,omitempty"` // hex SHA-256 of the bundle in force when it was signed; absent if that is Bundle
+	LeafIndex      int64            `json:"leaf_index"`         // of the case's "recorded" leaf
+	CheckpointSize int64            `json:"checkpoint_size"`    // of the cosigned checkpoint that contains it
+	Decision       string           `json:"decision"`           // Approve or Decline
+	Reason         string           `json:"reason"`             // one of DeclineReasons, for the public log; "" when approving
+	Shares         []EncryptedShare `json:"shares"`             // by rising Target; none when declining
 	At             time.Time        `json:"at"`
 }
 
@@ -48,10 +51,33 @@ func SignApproval(key jose.JSONWebKey, a Approval) (string, error) {
 	return approvalFormat.Sign(key, payload)
 }
 
-// VerifyApproval checks that raw is signed by a custodian of b, under b, over a
-// warrant that was in the log. The caller checks that Case, WarrantHash and
-// LeafIndex are the ones it asked about, and that there are enough custodians.
-func VerifyApproval(raw string, b *Bundle) (*Approval, error) {
+// Signers returns the hash of the bundle whose custodian signs.
+func (a *Approval) Signers() string {
+	if a.InForce != "" {
+		return a.InForce
+	}
+	return a.Bundle
+}
+
+// Bundles returns the bundle with that hex SHA-256.
+type Bundles func(hash string) (*Bundle, error)
+
+// Only returns b and no other bundle.
+func Only(b *Bundle) Bundles {
+	return func(hash string) (*Bundle, error) {
+		if hash != b.hash {
+			return nil, ErrApprovalBundle
+		}
+		return b, nil
+	}
+}
+
+// VerifyApproval checks that raw is signed by a custodian of the bundle that it
+// names as in force, over a warrant that was in the log. signers returns that
+// bundle if the caller accepts answers under it, and its refusal is returned. The
+// caller checks that Case, WarrantHash, Bundle and LeafIndex are the ones it asked
+// about, and that there are enough custodians.
+func VerifyApproval(raw string, signers Bundles) (*Approval, error) {
 	signed, a, err := open[Approval](approvalFormat, raw)
 	if err != nil {
 		return nil, err
@@ -59,11 +85,12 @@ func VerifyApproval(raw string, b *Bundle) (*Approval, error) {
 	if err := a.wellFormed(); err != nil {
 		return nil, ErrApprovalMalformed.Because(err)
 	}
-	if err := b.verifyCustodian(signed, a.Custodian, ErrUnknownCustodian); err != nil {
+	b, err := signers(a.Signers())
+	if err != nil {
 		return nil, err
 	}
-	if a.Bundle != b.hash {
-		return nil, ErrApprovalBundle
+	if err := b.verifyCustodian(signed, a.Custodian, ErrUnknownCustodian); err != nil {
+		return nil, err
 	}
 	if a.LeafIndex >= a.CheckpointSize {
 		return nil, ErrApprovalUnlogged
@@ -85,6 +112,8 @@ func (a *Approval) wellFormed() error {
 		return errors.New("bad case or custodian")
 	case !hashPattern.MatchString(a.WarrantHash), !hashPattern.MatchString(a.Bundle):
 		return errors.New("not a hash")
+	case a.InForce != "" && (!hashPattern.MatchString(a.InForce) || a.InForce == a.Bundle):
+		return errors.New("the bundle in force is no other one")
 	case a.LeafIndex < 0, !plausible(a.At):
 		return errors.New("bad leaf index or time")
 	case a.Decision == Approve && (len(a.Shares) == 0 || a.Reason != ""), a.Decision == Decline && (len(a.Shares) > 0 || !slices.Contains(DeclineReasons, a.Reason)):
@@ -111,7 +140,8 @@ type endorsement struct {
 
 func (e *endorsement) normalise() { e.At = seconds(e.At) }
 
-// SignEndorsement returns a custodian's JWS over the hex hash of a bundle.
+// SignEndorsement returns a custodian's JWS over the hex hash of a bundle. The
+// hash covers the bundle's place in its log.
 func SignEndorsement(key jose.JSONWebKey, custodianID, bundleHash string, at time.Time) (string, error) {
 	if !idPattern.MatchString(custodianID) || !hashPattern.MatchString(bundleHash) || !plausible(at) {
 		return "", ErrBadEndorsement
@@ -121,20 +151,6 @@ func SignEndorsement(key jose.JSONWebKey, custodianID, bundleHash string, at tim
 		return "", ErrBadEndorsement.Because(errors.New("cannot be encoded"))
 	}
 	return endorsementFormat.Sign(key, payload)
-}
-
-// VerifyEndorsements checks that at least Threshold distinct custodians of b
-// endorse b itself. It does not show that b may follow the bundle before it:
-// that is [Bundle.VerifySuccessor].
-func (b *Bundle) VerifyEndorsements(endorsements []string) error {
-	return b.endorses(b.hash, endorsements)
-}
-
-// VerifySuccessor checks that at least Threshold distinct custodians of b, the
-// bundle in force, endorse next. Without it, a stranger could bring a bundle
-// together with its own custodians.
-func (b *Bundle) VerifySuccessor(next *Bundle, endorsements []string) error {
-	return b.endorses(next.hash, endorsements)
 }
 
 // endorses counts custodians, not signatures; custodians are distinct

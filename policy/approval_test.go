@@ -22,7 +22,7 @@ func TestApproval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := VerifyApproval(raw, w.bundle)
+	a, err := VerifyApproval(raw, Only(w.bundle))
 	if err != nil || a.Case != "k3x" || len(a.Shares) != 2 || !a.At.Equal(now) {
 		t.Fatal(a, err)
 	}
@@ -31,7 +31,7 @@ func TestApproval(t *testing.T) {
 	if raw, err = SignApproval(w.custodians[0], decline); err != nil {
 		t.Fatal(err)
 	}
-	if a, err = VerifyApproval(raw, w.bundle); err != nil || a.Reason != "disproportionate" || len(a.Shares) != 0 {
+	if a, err = VerifyApproval(raw, Only(w.bundle)); err != nil || a.Reason != "disproportionate" || len(a.Shares) != 0 {
 		t.Fatal(a, err)
 	}
 }
@@ -72,7 +72,7 @@ func TestApprovalRefused(t *testing.T) {
 				t.Fatal(err)
 			}
 			raw := signBytes(t, w.custodians[0], approvalFormat.Types[0], payload)
-			got, err := VerifyApproval(raw, w.bundle)
+			got, err := VerifyApproval(raw, Only(w.bundle))
 			if got != nil || refusal.Of(err) == nil || refusal.Of(err).Code != row.want.Code {
 				t.Fatal(err, "want", row.want.Code)
 			}
@@ -100,7 +100,7 @@ func TestC10ApprovalMovedToAnotherCase(t *testing.T) {
 		if moved == string(payload) {
 			t.Fatal("nothing moved")
 		}
-		_, err := VerifyApproval(parts[0]+"."+base64.RawURLEncoding.EncodeToString([]byte(moved))+"."+parts[2], w.bundle)
+		_, err := VerifyApproval(parts[0]+"."+base64.RawURLEncoding.EncodeToString([]byte(moved))+"."+parts[2], Only(w.bundle))
 		if refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalSignature.Code {
 			t.Fatal(err)
 		}
@@ -117,7 +117,7 @@ func TestC14RevokedCustodian(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := VerifyApproval(raw, next.bundle); refusal.Of(err) == nil || refusal.Of(err).Code != ErrUnknownCustodian.Code {
+	if _, err := VerifyApproval(raw, Only(next.bundle)); refusal.Of(err) == nil || refusal.Of(err).Code != ErrUnknownCustodian.Code {
 		t.Fatal(err)
 	}
 }
@@ -135,7 +135,7 @@ func TestT43CrossDocument(t *testing.T) {
 		}
 	}
 	for name, raw := range map[string]string{"warrant": warrant, "endorsement": endorsed, "evidence": evidence[0]} {
-		if _, err := VerifyApproval(raw, w.bundle); refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalMalformed.Code {
+		if _, err := VerifyApproval(raw, Only(w.bundle)); refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalMalformed.Code {
 			t.Error(name, "as an approval:", err)
 		}
 	}

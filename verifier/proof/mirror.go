@@ -73,7 +73,7 @@ func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir strin
 		if err != nil {
 			return r, ErrMirror.Because(err) // of another log, or damaged
 		}
-		if err := contains(ctx, source, c, &before); err != nil {
+		if err := Extends(ctx, source, before, c); err != nil {
 			return r, errors.Join(err, keepRefused(root, c, signed, err))
 		}
 		r.Before = before.N
