@@ -29,15 +29,15 @@ var mayImport = map[string][]string{
 	"verifier/token":    {"verifier/document", "verifier/refusal"},
 	"verifier/identity": {"verifier/document", "verifier/refusal"},
 	"verifier/proof":    {"verifier/refusal"},
-	"verifier/opening":  {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"verifier/opening":  {"escrow/seal", "policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
-	"escrow/registrar":      {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // the wire
+	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/disclose":       {"escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
 	"escrow/custodian": {"escrow/seal", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
@@ -63,7 +63,7 @@ var mayImport = map[string][]string{
 	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow": {"cmd/escrow/command"},
 	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
-		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
+		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
 		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
 		"verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -76,7 +76,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "cmd/escrowd"}, // the sandbox's platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "cmd/escrowd"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},

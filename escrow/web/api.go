@@ -169,7 +169,7 @@ func (s *Server) reviewCase(c echo.Context) error {
 
 func (s *Server) decideCase(c echo.Context) error {
 	var in struct {
-		Decision string `json:"decision"` // the signed approval or refusal, policy.SignApproval
+		Decision string `json:"decision"` // the signed approval or refusal, opening.SignApproval
 	}
 	if err := body(c, &in); err != nil {
 		return err
