@@ -21,7 +21,7 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// The exit codes of both programs.
+// The exit codes of the programs.
 const (
 	Done        = 0
 	Failed      = 1 // refused or failed: one line says the code, why and how to mend it
@@ -203,6 +203,15 @@ func Print(w io.Writer, asJSON bool, v any, text string) error {
 func Terminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Progress is where long work says how far it is: to a person at a terminal, and
+// to nobody else.
+func Progress(c *cobra.Command) io.Writer {
+	if Terminal(c.ErrOrStderr()) && !AsJSON(c) {
+		return c.ErrOrStderr()
+	}
+	return io.Discard
 }
 
 // ProblemOf is err as it is printed.
