@@ -48,7 +48,6 @@ var programs = world.Programs{
 		return escrow.Run(ctx, args, env)
 	},
 	Escrowd: escrowd.Run,
-	Witness: escrow.OpenWitness,
 }
 
 func newRoot() *cobra.Command {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -228,6 +229,13 @@ func ProblemOf(err error) *registrar.Problem {
 		return &registrar.Problem{Code: "failed", Title: err.Error()}
 	}
 	said = &registrar.Problem{Code: e.Code, Title: e.Mend}
+	var failure *ceremony.Failure
+	if errors.As(err, &failure) {
+		said.Title, said.Culprits, said.Evidence = failure.Text, ceremony.IDs(failure.Culprits), failure.Evidence
+	}
+	if len(said.Culprits) > 0 {
+		return said // the transcript says more than a cause
+	}
 	// A cause holds no secret and names nobody: a service writes it to its log.
 	if cause := e.Unwrap(); cause != nil {
 		said.Cause = strings.Join(strings.Fields(cause.Error()), " ")

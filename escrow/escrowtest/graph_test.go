@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"verifier/token":    {"verifier/document", "verifier/refusal"},
 	"verifier/identity": {"verifier/document", "verifier/refusal"},
 	"verifier/proof":    {"verifier/refusal"},
+	"verifier/opening":  {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
@@ -38,11 +39,15 @@ var mayImport = map[string][]string{
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
-	"escrow/witness":        {"verifier/proof", "verifier/refusal"},
-	"escrow/translog":       {"escrow/witness", "verifier/proof", "verifier/refusal"},
-	"escrow/openid":         {"verifier/refusal", "verifier/token"},
-	"escrow/batch":          {}, // what both adapters do with concurrent calls, since none imports the other
-	"escrow/vault":          {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
+	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
+	"escrow/custodian": {"escrow/seal", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
+		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
+	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
+	"escrow/openid":    {"verifier/refusal", "verifier/token"},
+	"escrow/batch":     {}, // what both adapters do with concurrent calls, since none imports the other
+	"escrow/vault":     {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/batch", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
@@ -53,7 +58,7 @@ var mayImport = map[string][]string{
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
 	"escrow/sandbox": {"escrow/keep", "verifier/document", "verifier/refusal"},
-	"escrow/sandbox/world": {"escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
+	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
 		"policy", "verifier/document", "verifier/identity", "verifier/token"},
 	"escrow/escrowtest":            {"escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
@@ -62,11 +67,12 @@ var mayImport = map[string][]string{
 	"deploy":          {},
 	"deploy/postgres": {},
 
-	"cmd/shell":          {"escrow/registrar", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
-	"cmd/escrow":         {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"cmd/escrowd":        {"cmd/escrowd/command"},
-	"cmd/escrowd/command": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
+	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
+	"cmd/escrow": {"cmd/escrow/command"},
+	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
+		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/escrowd": {"cmd/escrowd/command"},
+	"cmd/escrowd/command": {"cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
 		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal"},
 	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
 }
@@ -78,7 +84,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world"}, // the sandbox's platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "cmd/escrow/command"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command", "escrow/service", "escrow/sandbox/world"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
@@ -90,7 +96,7 @@ var belongsTo = map[string][]string{
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
-	"filippo.io/age":                             {"cmd/escrow/command"},
+	"filippo.io/age":                             {"escrow/custodian"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world"},
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},
@@ -151,7 +157,8 @@ func TestImportGraph(t *testing.T) {
 func TestOutsidersContainNoServer(t *testing.T) {
 	graph := imports(t)
 	server := []string{"escrow/issue", "escrow/disclose", "escrow/translog", "escrow/openid", "escrow/vault", "escrow/postgres", "escrow/web", "escrow/sandbox"}
-	for _, from := range []string{"cmd/escrow", "policy", "escrow/seal", "verifier/token", "verifier/identity", "verifier/proof"} {
+	for _, from := range []string{"cmd/escrow", "policy", "escrow/registrar", "escrow/seal", "escrow/seal/ceremony", "escrow/custodian", "escrow/requester", "escrow/witness",
+		"verifier/token", "verifier/identity", "verifier/proof", "verifier/opening"} {
 		reached := reachable(graph, from)
 		for _, s := range server {
 			if reached[s] {
@@ -175,7 +182,7 @@ func TestDaemonContainsNoSandbox(t *testing.T) {
 		t.Fatal("the walk is broken")
 	}
 	for pkg := range reached {
-		if strings.HasPrefix(pkg, "escrow/sandbox") || pkg == "escrow/escrowtest" || strings.HasPrefix(pkg, "cmd/escrow-sandbox") || pkg == "cmd/escrow" {
+		if strings.HasPrefix(pkg, "escrow/sandbox") || pkg == "escrow/escrowtest" || pkg == "cmd/escrow" || pkg == "cmd/escrow/command" || pkg == "cmd/escrow-sandbox" {
 			t.Errorf("cmd/escrowd reaches %s", pkg)
 		}
 		if slices.Contains(graph[pkg], "github.com/fergusstrange/embedded-postgres") {

@@ -86,6 +86,19 @@ func (c *Client) Say(ctx context.Context, plan, message string) (Board, error) {
 	return ask[Board](ctx, c, http.MethodPost, Fill(PathMessages, plan), nil, Message{message})
 }
 
+// Board returns a function that puts a signed message on the board of a ceremony,
+// unless it is empty, and returns all messages that are there.
+func (c *Client) Board(plan string) func(ctx context.Context, message string) ([]string, error) {
+	return func(ctx context.Context, message string) ([]string, error) {
+		if message == "" {
+			b, err := c.CeremonyMessages(ctx, plan)
+			return b.Messages, err
+		}
+		b, err := c.Say(ctx, plan, message)
+		return b.Messages, err
+	}
+}
+
 // Transcript fetches the transcript of a ceremony that is over, byte for byte
 // what was hashed into the log.
 func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, error) {
@@ -93,14 +106,14 @@ func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, 
 }
 
 func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.JSONWebKey, in any) (out T, err error) {
-	err = c.Call(ctx, method, path, key, in, &out)
+	err = c.call(ctx, method, path, key, in, &out)
 	return out, err
 }
 
-// Call sends one request. in is nil for GET; key, if not nil, signs the request
+// call sends one request. in is nil for GET; key, if not nil, signs the request
 // as a custodian (DPoP, RFC 9449). A refusal of the registrar is a [*Problem];
 // no answer, or one that is not understood, is [ErrUnreachable].
-func (c *Client) Call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
+func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
 	if err != nil || !document.Secure(base, document.Localhost) {
 		return ErrInsecure

@@ -13,9 +13,9 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
@@ -73,7 +73,7 @@ func ceremonyPlan() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := command.CheckPlan(p); err != nil {
+			if err := ceremony.CheckPlan(p); err != nil {
 				return err
 			}
 			if err := shell.WriteFile(out, raw); err != nil {
@@ -188,8 +188,7 @@ func ceremonyPublish() *cobra.Command {
 						return err
 					}
 				}
-				sum := sha256.Sum256(c.Transcript)
-				hash := hex.EncodeToString(sum[:])
+				hash := ceremony.Hash(c.Transcript)
 				return say(cmd, map[string]any{"entry": c.Leaf, "transcript": hash}, "in the public log at entry %d: transcript %s", c.Leaf, hash)
 			})
 		},
@@ -225,12 +224,11 @@ func ceremonyBundle() *cobra.Command {
 
 // seatCustodians puts the outcome of a ceremony into a bundle.
 func seatCustodians(b *policy.Bundle, transcript []byte) error {
-	plan, key, err := command.CeremonyResult(transcript)
+	plan, key, err := ceremony.Result(transcript)
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(transcript)
-	b.Threshold, b.ThresholdKey, b.Ceremony, b.Custodians = plan.Threshold, key, hex.EncodeToString(sum[:]), nil
+	b.Threshold, b.ThresholdKey, b.Ceremony, b.Custodians = plan.Threshold, key, ceremony.Hash(transcript), nil
 	for _, s := range plan.Receivers {
 		b.Custodians = append(b.Custodians, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key})
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
@@ -85,7 +86,7 @@ func (f *founding) startWitness(ctx context.Context, c policy.Custodian) (w poli
 		return w, err
 	}
 	home := f.Path("custodians", c.ID)
-	h, done, err := f.programs.Witness(home, PassphraseFile(home), f.Clock.Now)
+	h, done, err := custodian.OpenWitness(home, PassphraseFile(home), f.Clock.Now)
 	if err != nil {
 		return w, err
 	}

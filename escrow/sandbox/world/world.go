@@ -52,9 +52,6 @@ type Programs struct {
 	Escrow func(ctx context.Context, args []string, now func() time.Time, out, errs io.Writer) int
 	// Escrowd is the operator's program.
 	Escrowd func(ctx context.Context, args []string, out, errs io.Writer) int
-	// Witness opens the witness in a custodian's folder as an HTTP handler. done
-	// releases its state.
-	Witness func(home, passphraseFile string, now func() time.Time) (h http.Handler, done func() error, err error)
 }
 
 // Options say how a world is made.

@@ -1,7 +1,6 @@
-package command
+package custodian
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -10,19 +9,16 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
@@ -30,8 +26,8 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// village is a few custodians with their folders, and a message board.
-type village struct {
+// circle is a few custodians with their folders, and a message board.
+type circle struct {
 	t     testing.TB
 	dir   string
 	board *board
@@ -40,63 +36,124 @@ type village struct {
 
 const passphrase = "correct horse battery"
 
-func newVillage(t testing.TB, ids ...string) *village {
+func newCircle(t testing.TB, ids ...string) *circle {
 	t.Helper()
-	v := &village{t: t, dir: t.TempDir(), board: &board{said: map[string][]string{}}}
+	v := &circle{t: t, dir: t.TempDir(), board: &board{said: map[string][]string{}}}
 	for _, id := range ids {
-		v.ok(id, "init", "--id", id, "--name", "N "+id, "--organisation", "O "+id, "--work-factor", "1", "--server", "http://127.0.0.1:1")
+		c, err := v.home(id, nil).Create(t.Context(), Identity{ID: id, Name: "N " + id, Organisation: "O " + id, Server: "http://127.0.0.1:1"}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Card(); err != nil { // makes the key for the first ceremony
+			t.Fatal(err)
+		}
 	}
 	return v
 }
 
-func (v *village) path(parts ...string) string {
+func (v *circle) path(parts ...string) string {
 	return filepath.Join(append([]string{v.dir}, parts...)...)
 }
 
-// result is what a run of the program printed, and its exit code.
-type result struct {
-	out, errs string
-	code      int
+// typed is a person who types that passphrase.
+func typed(pass string) Passphrase {
+	return func(context.Context, string, bool) ([]byte, error) { return []byte(pass), nil }
 }
 
-// run runs `escrow custodian` in a custodian's folder. faults, if not nil, are
-// what their machine and their network do.
-func (v *village) run(id string, faults *faults, args ...string) result {
-	var out, errs bytes.Buffer
-	p := &program{Env: Env{
-		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs, Now: func() time.Time { return time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC) },
-		HTTP: &http.Client{Transport: v.board}, Passphrase: func(context.Context, string, bool) ([]byte, error) { return []byte(passphrase), nil },
-	}}
+// home is a custodian's folder. faults, if not nil, are what their disk does.
+func (v *circle) home(id string, faults *faults) Home {
+	h := Home{Dir: v.path(id), Passphrase: typed(passphrase), disk: plainDisk{}}
 	if faults != nil {
-		p.HTTP, p.disk = &http.Client{Transport: faultyNetwork{v.board, faults}}, faultyDisk{faults}
-	} else {
-		p.disk = plainDisk{}
+		h.disk = faultyDisk{faults}
 	}
-	code := p.run(v.t.Context(), slices.Concat([]string{"custodian"}, args, []string{"--home", v.path(id)}))
-	return result{out.String(), errs.String(), code}
+	return h
 }
 
-func (v *village) ok(id string, args ...string) string {
+// try lets a custodian's program do in a ceremony what can be done now. faults, if
+// not nil, are what their disk and their network do.
+func (v *circle) try(id string, faults *faults, file, agreed string) (CeremonyStatus, error) {
 	v.t.Helper()
-	r := v.run(id, nil, args...)
-	if r.code != 0 {
-		v.t.Fatalf("%s %v: %s%s", id, args, r.out, r.errs)
+	plan, err := policy.ParseCeremonyPlan(v.read(file))
+	if err != nil {
+		v.t.Fatal(err)
 	}
-	return r.out
+	c, err := v.home(id, faults).Open(v.t.Context())
+	if err != nil {
+		return CeremonyStatus{}, err
+	}
+	p, err := c.Join(plan, agreed)
+	if err != nil {
+		return CeremonyStatus{}, err
+	}
+	return p.Run(v.t.Context(), v.board.of(plan.Hash(), faults), 0, nil)
 }
 
-func (v *village) refused(code, id string, args ...string) string {
+// turn is try, without faults and refusals.
+func (v *circle) turn(id, file, agreed string) CeremonyStatus {
 	v.t.Helper()
-	r := v.run(id, nil, args...)
-	if r.code != 1 || !strings.Contains(r.errs, code+":") {
-		v.t.Fatalf("%s %v: not %s but %d: %s%s", id, args, code, r.code, r.out, r.errs)
+	s, err := v.try(id, nil, file, agreed)
+	if err != nil {
+		v.t.Fatal(id, err)
 	}
-	return r.errs
+	return s
 }
 
-func (v *village) card(id string, index int) (s policy.Seat) {
+// refused is try, refused with that code. It returns what the refusal says.
+func (v *circle) refused(code, id, file, agreed string) string {
 	v.t.Helper()
-	if err := json.Unmarshal([]byte(v.ok(id, "card")), &s); err != nil {
+	_, err := v.try(id, nil, file, agreed)
+	return v.expect(code, err)
+}
+
+// refusedTranscript verifies transcripts of one ceremony, the files, and is
+// refused with that code. It returns what the refusal says.
+func (v *circle) refusedTranscript(code string, files ...string) string {
+	v.t.Helper()
+	var all [][]byte
+	for _, name := range files {
+		all = append(all, v.read(name))
+	}
+	view, err := ceremony.VerifyTranscript(all[0], all[1:]...)
+	if err == nil {
+		_, err = view.Result()
+	}
+	return v.expect(code, err)
+}
+
+func (v *circle) expect(code string, err error) string {
+	v.t.Helper()
+	if codeOf(err) != code {
+		v.t.Fatalf("not %s but %v", code, err)
+	}
+	return err.Error()
+}
+
+// tryEndorse endorses a bundle's file, with a transcript's if that is not "".
+func (v *circle) tryEndorse(id string, faults *faults, bundle, transcript string) error {
+	v.t.Helper()
+	c, err := v.home(id, faults).Open(v.t.Context())
+	if err != nil {
+		return err
+	}
+	var raw []byte
+	if transcript != "" {
+		raw = v.read(transcript)
+	}
+	_, err = c.Endorse(v.read(bundle), raw, time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC))
+	return err
+}
+
+func (v *circle) endorse(id, bundle, transcript string) {
+	v.t.Helper()
+	if err := v.tryEndorse(id, nil, bundle, transcript); err != nil {
+		v.t.Fatal(id, err)
+	}
+}
+
+func (v *circle) card(id string, index int) policy.Seat {
+	v.t.Helper()
+	s, err := v.open(id).Card()
+	if err != nil {
 		v.t.Fatal(err)
 	}
 	s.Index = index
@@ -105,7 +162,7 @@ func (v *village) card(id string, index int) (s policy.Seat) {
 
 // plan writes a plan and returns its file and hash. dealers are ids with their
 // index in b.
-func (v *village) plan(quorum int, b *policy.Bundle, dealers []string, receivers ...string) (file, hash string) {
+func (v *circle) plan(quorum int, b *policy.Bundle, dealers []string, receivers ...string) (file, hash string) {
 	v.t.Helper()
 	var nonce [32]byte
 	rand.Read(nonce[:])
@@ -122,13 +179,13 @@ func (v *village) plan(quorum int, b *policy.Bundle, dealers []string, receivers
 	return v.writePlan(&p)
 }
 
-func (v *village) writePlan(p *policy.CeremonyPlan) (file, hash string) {
+func (v *circle) writePlan(p *policy.CeremonyPlan) (file, hash string) {
 	v.t.Helper()
 	raw, err := p.Marshal()
 	if err != nil {
 		v.t.Fatal(err, errors.Unwrap(err))
 	}
-	hash = hashOf(raw)
+	hash = ceremony.Hash(raw)
 	file = v.path("plan-" + hash[:8] + ".json")
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		v.t.Fatal(err)
@@ -137,17 +194,13 @@ func (v *village) writePlan(p *policy.CeremonyPlan) (file, hash string) {
 }
 
 // hold lets the participants take turns until all of them are done, and returns
-// what the last printed.
-func (v *village) hold(file, hash string, ids ...string) (last ceremonyStatus) {
+// what the last was told.
+func (v *circle) hold(file, hash string, ids ...string) (last CeremonyStatus) {
 	v.t.Helper()
 	for range 6 {
 		done := 0
 		for _, id := range ids {
-			last = ceremonyStatus{}
-			if err := json.Unmarshal([]byte(v.ok(id, "ceremony", file, "--agree", hash, "--once", "--json")), &last); err != nil {
-				v.t.Fatal(err)
-			}
-			if last.State == "complete" {
+			if last = v.turn(id, file, hash); last.State == "complete" {
 				done++
 			}
 		}
@@ -160,21 +213,21 @@ func (v *village) hold(file, hash string, ids ...string) (last ceremonyStatus) {
 }
 
 // bundle is a bundle of the outcome of a ceremony.
-func (v *village) bundle(transcript []byte) (file string, b *policy.Bundle) {
+func (v *circle) bundle(transcript []byte) (file string, b *policy.Bundle) {
 	v.t.Helper()
-	plan, key, err := CeremonyResult(transcript)
+	plan, key, err := ceremony.Result(transcript)
 	if err != nil {
 		v.t.Fatal(err)
 	}
 	return v.writeBundle(func(b *policy.Bundle) {
-		b.Threshold, b.ThresholdKey, b.Ceremony = plan.Threshold, key, hashOf(transcript)
+		b.Threshold, b.ThresholdKey, b.Ceremony = plan.Threshold, key, ceremony.Hash(transcript)
 		for _, s := range plan.Receivers {
 			b.Custodians = append(b.Custodians, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key})
 		}
 	})
 }
 
-func (v *village) writeBundle(change func(*policy.Bundle)) (file string, b *policy.Bundle) {
+func (v *circle) writeBundle(change func(*policy.Bundle)) (file string, b *policy.Bundle) {
 	v.t.Helper()
 	jwks := func(name string) json.RawMessage {
 		raw, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{v.party(name).Public()}})
@@ -217,7 +270,7 @@ func (v *village) writeBundle(change func(*policy.Bundle)) (file string, b *poli
 	return file, b
 }
 
-func (v *village) party(name string) *jose.JSONWebKey {
+func (v *circle) party(name string) *jose.JSONWebKey {
 	if v.keys == nil {
 		v.keys = map[string]*jose.JSONWebKey{}
 	}
@@ -231,20 +284,20 @@ func (v *village) party(name string) *jose.JSONWebKey {
 	return v.keys[name]
 }
 
-// settled is a village whose custodians have made a key and endorsed its bundle.
-func settled(t testing.TB, quorum int, ids []string, others ...string) (*village, *policy.Bundle) {
+// settled is a circle whose custodians have made a key and endorsed its bundle.
+func settled(t testing.TB, quorum int, ids []string, others ...string) (*circle, *policy.Bundle) {
 	t.Helper()
-	v := newVillage(t, slices.Concat(ids, others)...)
+	v := newCircle(t, slices.Concat(ids, others)...)
 	file, hash := v.plan(quorum, nil, nil, ids...)
 	s := v.hold(file, hash, ids...)
 	bundle, b := v.bundle(v.read(s.File))
 	for _, id := range ids {
-		v.ok(id, "endorse", bundle)
+		v.endorse(id, bundle, "")
 	}
 	return v, b
 }
 
-func (v *village) read(file string) []byte {
+func (v *circle) read(file string) []byte {
 	v.t.Helper()
 	b, err := os.ReadFile(file)
 	if err != nil {
@@ -254,10 +307,9 @@ func (v *village) read(file string) []byte {
 }
 
 // open unlocks a folder as its custodian does.
-func (v *village) open(id string) *Custodian {
+func (v *circle) open(id string) *Custodian {
 	v.t.Helper()
-	p := &program{Env: Env{Passphrase: func(context.Context, string, bool) ([]byte, error) { return []byte(passphrase), nil }}, disk: plainDisk{}}
-	c, err := p.openHome(v.t.Context(), v.path(id))
+	c, err := v.home(id, nil).Open(v.t.Context())
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -265,13 +317,12 @@ func (v *village) open(id string) *Custodian {
 }
 
 // share is the share in a folder under the key of b.
-func (v *village) share(id string, b *policy.Bundle) (threshold.KeyShare, error) {
+func (v *circle) share(id string, b *policy.Bundle) (threshold.KeyShare, error) {
 	v.t.Helper()
-	c := v.open(id)
-	return c.share(v.key(b))
+	return v.open(id).folder.share(v.key(b))
 }
 
-func (v *village) key(b *policy.Bundle) threshold.PublicKey {
+func (v *circle) key(b *policy.Bundle) threshold.PublicKey {
 	v.t.Helper()
 	pk, err := threshold.ParsePublicKey(b.ThresholdKey)
 	if err != nil {
@@ -281,7 +332,7 @@ func (v *village) key(b *policy.Bundle) threshold.PublicKey {
 }
 
 // opens combines the shares of some custodians under the key of b.
-func (v *village) opens(b *policy.Bundle, ct threshold.Ciphertext, want [32]byte, ids ...string) error {
+func (v *circle) opens(b *policy.Bundle, ct threshold.Ciphertext, want [32]byte, ids ...string) error {
 	v.t.Helper()
 	pk := v.key(b)
 	var shares []threshold.Share
@@ -303,7 +354,7 @@ func (v *village) opens(b *policy.Bundle, ct threshold.Ciphertext, want [32]byte
 	return err
 }
 
-func (v *village) seal(b *policy.Bundle) (threshold.Ciphertext, [32]byte) {
+func (v *circle) seal(b *policy.Bundle) (threshold.Ciphertext, [32]byte) {
 	v.t.Helper()
 	var m [32]byte
 	rand.Read(m[:])
@@ -315,7 +366,7 @@ func (v *village) seal(b *policy.Bundle) (threshold.Ciphertext, [32]byte) {
 }
 
 // files are the names of a folder, with their content.
-func (v *village) files(id string) map[string]string {
+func (v *circle) files(id string) map[string]string {
 	v.t.Helper()
 	out := map[string]string{}
 	err := filepath.WalkDir(v.path(id), func(name string, d fs.DirEntry, err error) error {
@@ -331,10 +382,6 @@ func (v *village) files(id string) map[string]string {
 }
 
 func codeOf(err error) string {
-	var said *registrar.Problem
-	if errors.As(err, &said) {
-		return said.Code
-	}
 	if e := refusal.Of(err); e != nil {
 		return e.Code
 	}
@@ -348,30 +395,25 @@ type board struct {
 	edit func(messages []string) []string
 }
 
-// RoundTrip implements http.RoundTripper.
-func (b *board) RoundTrip(r *http.Request) (*http.Response, error) {
-	plan := strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, "/v1/ceremonies/"), "/messages")
-	status := http.StatusOK
-	if r.Method == http.MethodPost {
-		var in struct{ Message string }
-		if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+// of is the board of one ceremony. faults, if not nil, are what the network does.
+func (b *board) of(plan string, faults *faults) Board {
+	return func(_ context.Context, message string) (messages []string, err error) {
+		exchange := func() error {
+			if message != "" {
+				b.said[plan] = append(b.said[plan], message)
+			}
+			messages = slices.Clone(b.said[plan])
+			if b.edit != nil {
+				messages = b.edit(messages)
+			}
+			return nil
+		}
+		err = faults.do(exchange)
+		if err != nil {
 			return nil, err
 		}
-		status = http.StatusCreated
-		b.said[plan] = append(b.said[plan], in.Message)
+		return messages, nil
 	}
-	messages := slices.Clone(b.said[plan])
-	if b.edit != nil {
-		messages = b.edit(messages)
-	}
-	if messages == nil {
-		messages = []string{}
-	}
-	raw, err := json.Marshal(map[string]any{"messages": messages})
-	if err != nil {
-		return nil, err
-	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: io.NopCloser(bytes.NewReader(raw)), Request: r}, nil
 }
 
 // faults cut the power at the nth thing that is done to disk or network: before
@@ -386,6 +428,9 @@ type faults struct {
 var errPower = errors.New("power cut")
 
 func (f *faults) do(what func() error) error {
+	if f == nil {
+		return what()
+	}
 	if f.off {
 		return errPower
 	}
@@ -413,19 +458,6 @@ func (d faultyDisk) Link(from, to string) error {
 }
 func (d faultyDisk) Remove(name string) error {
 	return d.do(func() error { return plainDisk{}.Remove(name) })
-}
-
-type faultyNetwork struct {
-	http.RoundTripper
-	*faults
-}
-
-func (n faultyNetwork) RoundTrip(r *http.Request) (res *http.Response, err error) {
-	err = n.do(func() error { res, err = n.RoundTripper.RoundTrip(r); return err })
-	if err != nil {
-		return nil, err
-	}
-	return res, nil
 }
 
 // plainDisk is the file system without waiting for it.

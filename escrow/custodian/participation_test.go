@@ -1,4 +1,4 @@
-package command
+package custodian
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/escrow/escrowtest"
-	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
 )
@@ -24,19 +24,17 @@ import (
 var three = []string{"alba", "bruno", "chidi"}
 
 func TestCustodiansMakeAKeyWithoutADealer(t *testing.T) {
-	v := newVillage(t, three...)
+	v := newCircle(t, three...)
 	file, hash := v.plan(2, nil, nil, three...)
 	// Nobody takes part by accident, or in another plan than they compared.
-	if said := v.refused("custodian.plan_not_agreed", "alba", "ceremony", file, "--once"); !strings.Contains(said, hash) || !strings.Contains(said, "3  chidi, N chidi, O chidi") {
-		t.Fatal(said)
-	}
-	v.refused("custodian.agreed_other_plan", "alba", "ceremony", file, "--once", "--agree", strings.Repeat("0", 64))
+	v.refused("custodian.plan_not_agreed", "alba", file, "")
+	v.refused("custodian.agreed_other_plan", "alba", file, strings.Repeat("0", 64))
 	if len(v.board.said[hash]) != 0 {
 		t.Fatal("something was said")
 	}
-	v.ok("alba", "ceremony", file, "--agree", hash, "--once")
+	v.turn("alba", file, hash)
 	// Alone she waits, and once agreed she is not asked again.
-	if said := v.ok("alba", "ceremony", file, "--once"); !strings.Contains(said, "waiting for bruno, chidi (agree)") {
+	if said := v.turn("alba", file, "").String(); !strings.Contains(said, "waiting for bruno, chidi (agree)") {
 		t.Fatal(said)
 	}
 	s := v.hold(file, hash, three...)
@@ -54,12 +52,12 @@ func TestCustodiansMakeAKeyWithoutADealer(t *testing.T) {
 	if len(transcripts) != 1 {
 		t.Fatal("the participants have different transcripts")
 	}
-	if said := v.ok("alba", "ceremony", "verify", s.File, "--json"); !strings.Contains(said, s.ThresholdKey) || !strings.Contains(said, s.Transcript) {
-		t.Fatal(said)
+	if _, key, err := ceremony.Result(v.read(s.File)); err != nil || key != s.ThresholdKey || ceremony.Hash(v.read(s.File)) != s.Transcript {
+		t.Fatal(key, err)
 	}
 	// Again, it says the same, and nothing is made or said twice.
 	before, said := v.files("chidi"), len(v.board.said[hash])
-	if v.ok("chidi", "ceremony", file, "--once") == "" || said != 12 || len(v.board.said[hash]) != said || !maps.Equal(before, v.files("chidi")) {
+	if v.turn("chidi", file, "").State != "complete" || said != 12 || len(v.board.said[hash]) != said || !maps.Equal(before, v.files("chidi")) {
 		t.Fatal("running it again changed something")
 	}
 	bundle, b := v.bundle(v.read(s.File))
@@ -70,32 +68,32 @@ func TestCustodiansMakeAKeyWithoutADealer(t *testing.T) {
 	if err := v.opens(b, ct, m, "chidi"); !errors.Is(err, threshold.ErrTooFewShares) {
 		t.Fatal(err)
 	}
-	v.ok("alba", "endorse", bundle)
+	v.endorse("alba", bundle, "")
 	// Who guards a key does not make another beside it: what is sealed would
 	// stay closed.
 	again, hash := v.plan(2, nil, nil, three...)
-	v.refused("custodian.plan_of_another_key", "alba", "ceremony", again, "--once", "--agree", hash)
+	v.refused("custodian.plan_of_another_key", "alba", again, hash)
 }
 
 // Messages come in any order, again and again; what is not from this ceremony is
 // refused with a code and changes nothing.
 func TestCeremonyOverABadBoard(t *testing.T) {
-	v := newVillage(t, three...)
+	v := newCircle(t, three...)
 	v.board.edit = func(m []string) []string {
 		m = slices.Concat(m, m)
 		rand.Shuffle(len(m), func(i, j int) { m[i], m[j] = m[j], m[i] })
 		return m
 	}
 	old, oldHash := v.plan(2, nil, nil, three...)
-	v.ok("alba", "ceremony", old, "--agree", oldHash, "--once") // never finished
+	v.turn("alba", old, oldHash) // never finished
 	file, hash := v.plan(2, nil, nil, three...)
 	v.hold(file, hash, three...)
 
-	v = newVillage(t, three...)
+	v = newCircle(t, three...)
 	first, firstHash := v.plan(2, nil, nil, three...)
-	v.ok("alba", "ceremony", first, "--agree", firstHash, "--once")
+	v.turn("alba", first, firstHash)
 	file, hash = v.plan(2, nil, nil, three...)
-	v.ok("alba", "ceremony", file, "--agree", hash, "--once")
+	v.turn("alba", file, hash)
 	good := v.board.said[hash][0]
 	for name, c := range map[string]struct {
 		show []string
@@ -109,7 +107,7 @@ func TestCeremonyOverABadBoard(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			before := v.files("alba")
 			v.board.edit = func(m []string) []string { return append(m, c.show...) }
-			v.refused(c.code, "alba", "ceremony", file, "--once")
+			v.refused(c.code, "alba", file, "")
 			if !maps.Equal(before, v.files("alba")) {
 				t.Error("something changed")
 			}
@@ -117,10 +115,10 @@ func TestCeremonyOverABadBoard(t *testing.T) {
 	}
 	// A board that hides what was said only holds things up: nobody forgets.
 	v.board.edit = nil
-	v.ok("bruno", "ceremony", file, "--agree", hash, "--once")
-	v.ok("alba", "ceremony", file, "--once")
+	v.turn("bruno", file, hash)
+	v.turn("alba", file, "")
 	v.board.edit = func([]string) []string { return nil }
-	if said := v.ok("alba", "ceremony", file, "--once"); !strings.Contains(said, "agree   alba ✓ bruno ✓ chidi …") {
+	if said := v.turn("alba", file, "").String(); !strings.Contains(said, "agree   alba ✓ bruno ✓ chidi …") {
 		t.Fatal(said)
 	}
 	v.board.edit = nil
@@ -137,10 +135,10 @@ func sayAs(t testing.TB, key jose.JSONWebKey, m policy.CeremonyMessage) string {
 }
 
 // cheater is a participant with a changed program: all that is in their folder.
-func (v *village) cheater(id, file string) (jose.JSONWebKey, threshold.CeremonyKey, *table) {
+func (v *circle) cheater(id, file string) (jose.JSONWebKey, threshold.CeremonyKey, *ceremony.View) {
 	v.t.Helper()
 	c := v.open(id)
-	key, err := c.ceremonyKey()
+	key, err := c.folder.ceremonyKey()
 	if err != nil {
 		v.t.Fatal(err)
 	}
@@ -148,32 +146,32 @@ func (v *village) cheater(id, file string) (jose.JSONWebKey, threshold.CeremonyK
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	t, err := newTable(plan)
+	t, err := ceremony.NewView(plan)
 	if err != nil {
 		v.t.Fatal(err)
 	}
-	if err := t.addAll(v.board.said[plan.Hash()]); err != nil {
+	if err := t.AddAll(v.board.said[plan.Hash()]); err != nil {
 		v.t.Fatal(err)
 	}
 	return c.key, key, t
 }
 
 // post puts a message on the board, whatever it is.
-func (v *village) post(hash, raw string) { v.board.said[hash] = append(v.board.said[hash], raw) }
+func (v *circle) post(hash, raw string) { v.board.said[hash] = append(v.board.said[hash], raw) }
 
 // Bruno sends Chidi a share that does not fit. Chidi's program finds it, proves
 // it, and everybody who reads the transcript names Bruno.
 func TestC23DealerOfAWrongShareIsNamed(t *testing.T) {
-	v := newVillage(t, three...)
+	v := newCircle(t, three...)
 	file, hash := v.plan(2, nil, nil, three...)
 	for _, id := range three {
-		v.ok(id, "ceremony", file, "--agree", hash, "--once")
+		v.turn(id, file, hash)
 	}
 	for _, id := range []string{"alba", "chidi"} { // both commit
-		v.ok(id, "ceremony", file, "--once")
+		v.turn(id, file, "")
 	}
 	sign, key, tb := v.cheater("bruno", file)
-	cheat, err := escrowtest.NewCheatingDealer(key, tb.c, 3, 2)
+	cheat, err := escrowtest.NewCheatingDealer(key, tb.Scheme(), 3, 2)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,24 +180,23 @@ func TestC23DealerOfAWrongShareIsNamed(t *testing.T) {
 	}
 	say(policy.RoundCommit, cheat.Commit)
 	for _, id := range []string{"alba", "chidi"} { // both deal
-		v.ok(id, "ceremony", file, "--once")
+		v.turn(id, file, "")
 	}
 	_, _, tb = v.cheater("bruno", file)
-	other, err := tb.open(tb.said[[2]string{policy.RoundDeal, "alba"}])
+	other, err := tb.Verify(tb.Message(policy.RoundDeal, "alba"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	say(policy.RoundDeal, cheat.Deal(other.Body))
 	// Alba's own share is right: she does not know yet.
-	v.ok("alba", "ceremony", file, "--once")
-	r := v.run("chidi", nil, "ceremony", file, "--once", "--json")
-	var said registrar.Problem
-	if err := json.Unmarshal([]byte(r.errs[strings.Index(r.errs, "{"):]), &said); err != nil || r.code != 1 ||
-		said.Code != "custodian.bad_dealt_share" || !slices.Equal(said.Culprits, []string{"bruno"}) {
-		t.Fatalf("%d %s", r.code, r.errs)
+	v.turn("alba", file, "")
+	_, err = v.try("chidi", nil, file, "")
+	var failure *ceremony.Failure
+	if !errors.As(err, &failure) || codeOf(err) != "custodian.bad_dealt_share" || !slices.Equal(ceremony.IDs(failure.Culprits), []string{"bruno"}) {
+		t.Fatal(err)
 	}
 	// The complaint is on the board, and convinces Alba.
-	if errs := v.refused("custodian.bad_dealt_share", "alba", "ceremony", file, "--once"); !strings.Contains(errs, "bruno (O bruno)") {
+	if errs := v.refused("custodian.bad_dealt_share", "alba", file, ""); !strings.Contains(errs, "bruno (O bruno)") {
 		t.Fatal(errs)
 	}
 	for _, id := range []string{"alba", "chidi"} {
@@ -210,7 +207,7 @@ func TestC23DealerOfAWrongShareIsNamed(t *testing.T) {
 		if err != nil || len(evidence) != 1 {
 			t.Fatal(evidence, err)
 		}
-		if errs := v.refused("custodian.bad_dealt_share", "alba", "ceremony", "verify", evidence[0]); !strings.Contains(errs, "bruno (O bruno)") {
+		if errs := v.refusedTranscript("custodian.bad_dealt_share", evidence[0]); !strings.Contains(errs, "bruno (O bruno)") {
 			t.Fatal(errs)
 		}
 		// Nobody can turn the evidence against somebody else.
@@ -218,8 +215,9 @@ func TestC23DealerOfAWrongShareIsNamed(t *testing.T) {
 		for range 50 {
 			forged := slices.Clone(raw)
 			forged[rand.IntN(len(forged))] ^= 1 << rand.IntN(7)
-			if tb, err := verifyTranscript(forged); err == nil && len(tb.culprits) == 1 && tb.culprits[0].ID != "bruno" {
-				t.Fatal("a changed transcript blames", tb.culprits[0].ID)
+			tb, err := ceremony.VerifyTranscript(forged)
+			if err == nil && errors.As(tb.Failure(), &failure) && len(failure.Culprits) == 1 && failure.Culprits[0].ID != "bruno" {
+				t.Fatal("a changed transcript blames", failure.Culprits[0].ID)
 			}
 		}
 	}
@@ -232,41 +230,41 @@ func TestC23DealerOfAWrongShareIsNamed(t *testing.T) {
 func TestI22CulpritIsNamedBySomethingTheySigned(t *testing.T) {
 	for name, c := range map[string]struct {
 		round string
-		body  func(t *testing.T, honest string, v *village, hash string) []byte
+		body  func(t *testing.T, honest string, v *circle, hash string) []byte
 		code  string
 		after bool // the honest message stands as well
 	}{
-		"says nothing that is a message": {policy.RoundCommit, func(*testing.T, string, *village, string) []byte { return []byte("rubbish") }, "custodian.bad_message", false},
-		"takes another's message for their own": {policy.RoundCommit, func(t *testing.T, _ string, v *village, hash string) []byte {
+		"says nothing that is a message": {policy.RoundCommit, func(*testing.T, string, *circle, string) []byte { return []byte("rubbish") }, "custodian.bad_message", false},
+		"takes another's message for their own": {policy.RoundCommit, func(t *testing.T, _ string, v *circle, hash string) []byte {
 			_, _, tb := v.cheater("alba", v.path("plan-"+hash[:8]+".json"))
-			m, err := tb.open(tb.said[[2]string{policy.RoundCommit, "alba"}])
+			m, err := tb.Verify(tb.Message(policy.RoundCommit, "alba"))
 			if err != nil {
 				t.Fatal(err)
 			}
 			return m.Body
 		}, "custodian.bad_message", false},
-		"says two things": {policy.RoundCommit, func(*testing.T, string, *village, string) []byte { return []byte("something else") }, "custodian.equivocation", true},
+		"says two things": {policy.RoundCommit, func(*testing.T, string, *circle, string) []byte { return []byte("something else") }, "custodian.equivocation", true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVillage(t, three...)
+			v := newCircle(t, three...)
 			file, hash := v.plan(2, nil, nil, three...)
 			for _, id := range three {
-				v.ok(id, "ceremony", file, "--agree", hash, "--once")
+				v.turn(id, file, hash)
 			}
-			v.ok("alba", "ceremony", file, "--once")
+			v.turn("alba", file, "")
 			if c.after {
-				v.ok("bruno", "ceremony", file, "--once")
+				v.turn("bruno", file, "")
 			}
 			sign, _, _ := v.cheater("bruno", file)
 			v.post(hash, sayAs(t, sign, policy.CeremonyMessage{Plan: hash, Round: c.round, Sender: "bruno", Body: c.body(t, "", v, hash)}))
-			if errs := v.refused(c.code, "alba", "ceremony", file, "--once"); !strings.Contains(errs, "At fault: bruno (O bruno)") {
+			if errs := v.refused(c.code, "alba", file, ""); !strings.Contains(errs, "At fault: bruno (O bruno)") {
 				t.Fatal(errs)
 			}
 			if !c.after {
 				return
 			}
 			// Bruno's own program sees that somebody else speaks with his key.
-			v.refused("custodian.spoke_elsewhere", "bruno", "ceremony", file, "--once")
+			v.refused("custodian.spoke_elsewhere", "bruno", file, "")
 		})
 	}
 }
@@ -274,22 +272,22 @@ func TestI22CulpritIsNamedBySomethingTheySigned(t *testing.T) {
 // A registrar who works with Bruno shows Alba and Chidi two commitments of his.
 // Each alone cannot know; their transcripts together name him.
 func TestI22TwoTranscriptsNameWhoSaidTwoThings(t *testing.T) {
-	v := newVillage(t, three...)
+	v := newCircle(t, three...)
 	file, hash := v.plan(2, nil, nil, three...)
 	for _, id := range three {
-		v.ok(id, "ceremony", file, "--agree", hash, "--once")
+		v.turn(id, file, hash)
 	}
-	v.ok("bruno", "ceremony", file, "--once")
+	v.turn("bruno", file, "")
 	sign, key, _ := v.cheater("bruno", file)
 	honest := v.board.said[hash][len(v.board.said[hash])-1]
 	// His second commitment is well formed, too: his key signs any 32 bytes.
 	_, _, tb := v.cheater("alba", file)
-	m, err := tb.open(honest)
+	m, err := tb.Verify(honest)
 	if err != nil {
 		t.Fatal(err)
 	}
 	second := sayAs(t, sign, policy.CeremonyMessage{Plan: hash, Round: policy.RoundCommit, Sender: "bruno", Body: escrowtest.OtherCommitment(key, m.Body)})
-	v.ok("alba", "ceremony", file, "--once")
+	v.turn("alba", file, "")
 	v.board.edit = func(messages []string) []string { // what Chidi is shown
 		for i, s := range messages {
 			if s == honest {
@@ -299,7 +297,7 @@ func TestI22TwoTranscriptsNameWhoSaidTwoThings(t *testing.T) {
 		return messages
 	}
 	// Alba has dealt on top of another commitment than Chidi sees.
-	errs := v.refused("custodian.ceremony_forked", "chidi", "ceremony", file, "--once")
+	errs := v.refused("custodian.ceremony_forked", "chidi", file, "")
 	v.board.edit = nil
 	if strings.Contains(errs, "At fault") {
 		t.Fatal("blames before it knows:", errs)
@@ -311,11 +309,11 @@ func TestI22TwoTranscriptsNameWhoSaidTwoThings(t *testing.T) {
 		if err != nil || len(names) != 1 {
 			t.Fatal(names, err)
 		}
-		raw, err := c.read(filepath.Base(names[0]))
+		raw, err := c.folder.read(filepath.Base(names[0]))
 		if err != nil {
 			t.Fatal(err)
 		}
-		var st attendance
+		var st participationState
 		if err := json.Unmarshal(raw, &st); err != nil {
 			t.Fatal(err)
 		}
@@ -323,14 +321,14 @@ func TestI22TwoTranscriptsNameWhoSaidTwoThings(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tb, err := newTable(plan)
+		tb, err := ceremony.NewView(plan)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := tb.addAll(st.Messages); err != nil {
+		if err := tb.AddAll(st.Messages); err != nil {
 			t.Fatal(err)
 		}
-		transcript, err := tb.transcript()
+		transcript, err := tb.Transcript()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -339,7 +337,7 @@ func TestI22TwoTranscriptsNameWhoSaidTwoThings(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if errs := v.refused("custodian.equivocation", "alba", "ceremony", "verify", files[0], files[1]); !strings.Contains(errs, "At fault: bruno (O bruno)") {
+	if errs := v.refusedTranscript("custodian.equivocation", files[0], files[1]); !strings.Contains(errs, "At fault: bruno (O bruno)") {
 		t.Fatal(errs)
 	}
 }
@@ -368,10 +366,10 @@ func TestC07OldShareAfterResharing(t *testing.T) {
 	if !exists(v.path("bruno", "share.key.epoch-1")) {
 		t.Fatal("the old share is not kept")
 	}
-	v.ok("bruno", "endorse", bundle)
-	v.ok("chidi", "endorse", bundle)
-	v.ok("dora", "endorse", bundle, "--transcript", s.File)
-	v.ok("emil", "endorse", bundle)
+	v.endorse("bruno", bundle, "")
+	v.endorse("chidi", bundle, "")
+	v.endorse("dora", bundle, s.File)
+	v.endorse("emil", bundle, "")
 	// Records are not touched; nobody ever held the key.
 	if err := v.opens(next, ct, m, "dora", "chidi", "emil"); err != nil {
 		t.Fatal(err)
@@ -397,7 +395,7 @@ func TestC07OldShareAfterResharing(t *testing.T) {
 		}
 	}
 	// Alba, who is not in the new bundle, keeps no share once she endorses it.
-	v.ok("alba", "endorse", bundle, "--transcript", s.File)
+	v.endorse("alba", bundle, s.File)
 	if exists(v.path("alba", shareFile)) {
 		t.Error("a replaced custodian keeps a share")
 	}
@@ -424,7 +422,7 @@ func TestEndorseChecksWhereTheKeyComesFrom(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A key that three others made.
-	w := newVillage(t, three...)
+	w := newCircle(t, three...)
 	planFile, hash := w.plan(2, nil, nil, three...)
 	foreign := w.hold(planFile, hash, three...)
 	// The right key, moved to a set with Dora.
@@ -440,7 +438,7 @@ func TestEndorseChecksWhereTheKeyComesFrom(t *testing.T) {
 		"a transcript we do not have":  {bundleOf(b, func(n *policy.Bundle) { n.Ceremony = strings.Repeat("ab", 32) }), "", "custodian.no_transcript"},
 		"another transcript":           {bundleOf(next, func(n *policy.Bundle) {}), foreign.File, "custodian.no_transcript"},
 		"a key that others made": {bundleOf(b, func(n *policy.Bundle) {
-			plan, key, err := CeremonyResult(v.read(foreign.File))
+			plan, key, err := ceremony.Result(v.read(foreign.File))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -459,11 +457,7 @@ func TestEndorseChecksWhereTheKeyComesFrom(t *testing.T) {
 		"another threshold": {bundleOf(next, func(n *policy.Bundle) { n.Threshold = 3 }), "", "custodian.other_seats"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := []string{"endorse", c.file}
-			if c.transcript != "" {
-				args = append(args, "--transcript", c.transcript)
-			}
-			v.refused(c.code, "alba", args...)
+			v.expect(c.code, v.tryEndorse("alba", nil, c.file, c.transcript))
 			if !maps.Equal(before, v.files("alba")) {
 				t.Error("something changed")
 			}
@@ -471,7 +465,7 @@ func TestEndorseChecksWhereTheKeyComesFrom(t *testing.T) {
 	}
 	// Other rules with the key in force are endorsed while a new share waits for
 	// its bundle; both shares stay.
-	v.ok("alba", "endorse", bundleOf(b, func(n *policy.Bundle) { n.MaxTargets = 5 }))
+	v.endorse("alba", bundleOf(b, func(n *policy.Bundle) { n.MaxTargets = 5 }), "")
 	for _, n := range []*policy.Bundle{b, next} {
 		if _, err := v.share("alba", n); err != nil {
 			t.Error(err)
@@ -481,7 +475,7 @@ func TestEndorseChecksWhereTheKeyComesFrom(t *testing.T) {
 	// is not joined.
 	for name, change := range map[string]func(*policy.CeremonyPlan){
 		"another key": func(p *policy.CeremonyPlan) {
-			_, key, err := CeremonyResult(v.read(foreign.File))
+			_, key, err := ceremony.Result(v.read(foreign.File))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -494,7 +488,7 @@ func TestEndorseChecksWhereTheKeyComesFrom(t *testing.T) {
 		change(&p)
 		file, hash := v.writePlan(&p)
 		t.Run(name, func(t *testing.T) {
-			v.refused("custodian.plan_of_another_key", "alba", "ceremony", file, "--once", "--agree", hash)
+			v.refused("custodian.plan_of_another_key", "alba", file, hash)
 		})
 	}
 }
@@ -542,38 +536,40 @@ func TestF37KillDuringResharing(t *testing.T) {
 
 // killedAt plays one resharing with one power cut at Bruno's, and reports
 // whether it came to that.
-func (v *village) killedAt(f *faults, b *policy.Bundle, ct threshold.Ciphertext, m [32]byte, file, hash string, others []string) bool {
+func (v *circle) killedAt(f *faults, b *policy.Bundle, ct threshold.Ciphertext, m [32]byte, file, hash string, others []string) bool {
 	v.t.Helper()
 	where := fmt.Sprintf("cut at %d, after: %v", f.at, f.after)
-	args := []string{"ceremony", file, "--agree", hash, "--once", "--json"}
-	bruno := func(args ...string) result {
-		r := v.run("bruno", f, args...)
+	var s CeremonyStatus
+	takeTurn := func(f *faults) (err error) { s, err = v.try("bruno", f, file, hash); return err }
+	bruno := func(act func(*faults) error) {
+		v.t.Helper()
+		err := act(f)
 		if f.off { // the machine comes back
-			if err := v.opens(b, ct, m, "bruno", "chidi"); err != nil && args[0] == "ceremony" {
-				v.t.Fatalf("%s: what is sealed does not open: %v", where, err)
-			}
-			r = v.run("bruno", nil, args...)
+			err = act(nil)
 		}
-		if r.code != 0 {
-			v.t.Fatalf("%s: %v: %s", where, args, r.errs)
+		if err != nil {
+			v.t.Fatalf("%s: %v", where, err)
 		}
-		return r
 	}
-	var s ceremonyStatus
 	for turn := 0; turn < 6 && s.State != "complete"; turn++ {
 		for _, id := range others {
-			v.ok(id, args...)
+			v.turn(id, file, hash)
 		}
-		s = ceremonyStatus{}
-		if err := json.Unmarshal([]byte(bruno(args...).out), &s); err != nil {
-			v.t.Fatal(err)
-		}
+		bruno(func(f *faults) error {
+			err := takeTurn(f)
+			if f != nil && f.off {
+				if err := v.opens(b, ct, m, "bruno", "chidi"); err != nil {
+					v.t.Fatalf("%s: what is sealed does not open: %v", where, err)
+				}
+			}
+			return err
+		})
 	}
 	if s.State != "complete" {
 		v.t.Fatalf("%s: not finished: %+v", where, s)
 	}
 	for _, id := range others {
-		v.ok(id, args...)
+		v.turn(id, file, hash)
 	}
 	bodies := map[string]string{}
 	for _, raw := range v.board.said[hash] {
@@ -587,11 +583,11 @@ func (v *village) killedAt(f *faults, b *policy.Bundle, ct threshold.Ciphertext,
 	}
 	bundle, next := v.bundle(v.read(s.File))
 	for _, id := range others {
-		v.ok(id, "endorse", bundle)
+		v.endorse(id, bundle, "")
 	}
-	bruno("endorse", bundle)
+	bruno(func(f *faults) error { return v.tryEndorse("bruno", f, bundle, "") })
 	c := v.open("bruno")
-	shares, err := c.shares()
+	shares, err := c.folder.shares()
 	if err != nil || len(shares) != 1 || shares[shareFile].Check(v.key(next)) != nil {
 		v.t.Fatalf("%s: not exactly one share: %d, %v", where, len(shares), err)
 	}
@@ -605,7 +601,7 @@ func (v *village) killedAt(f *faults, b *policy.Bundle, ct threshold.Ciphertext,
 }
 
 func TestTranscriptIsStrict(t *testing.T) {
-	v := newVillage(t, three...)
+	v := newCircle(t, three...)
 	file, hash := v.plan(2, nil, nil, three...)
 	s := v.hold(file, hash, three...)
 	raw := v.read(s.File)
@@ -642,6 +638,6 @@ func TestTranscriptIsStrict(t *testing.T) {
 		if err := os.WriteFile(name, c.raw, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		v.refused(c.code, "alba", "ceremony", "verify", name)
+		v.refusedTranscript(c.code, name)
 	}
 }

@@ -1,0 +1,36 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+func custodianList(h *home) *cobra.Command {
+	return leaf("list", "List the cases that wait for custodians", "escrow custodian list", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			c, err := h.open(ctx)
+			if err != nil {
+				return err
+			}
+			r, err := h.registrar()
+			if err != nil {
+				return err
+			}
+			out, err := r.Cases(ctx, c.Key())
+			if err != nil {
+				return err
+			}
+			var text strings.Builder
+			for _, s := range out.Cases {
+				fmt.Fprintf(&text, "%s  %d of %d approved, expires %s\n", s.Case, s.Approvals, s.Quorum, s.Expires.UTC().Format(time.DateOnly))
+			}
+			if len(out.Cases) == 0 {
+				text.WriteString("nothing waits for you")
+			}
+			return h.print(out, text.String())
+		})
+}
