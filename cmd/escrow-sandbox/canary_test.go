@@ -122,7 +122,7 @@ func refusedBodies(t *testing.T, tb *world.World) map[string]string {
 		bodies[method+" "+strings.Split(path, "?")[0]] = string(b) + headers.String()
 	}
 	jsonBody := fmt.Sprintf(`{"warrant":%q,"evidence":[%q]}`, who.Name, who.Email)
-	for _, path := range []string{"/enrol/callback?", "/me?", "/authorize?", "/userinfo?", "/v1/cases?", "/v1/warrants/none?",
+	for _, path := range []string{"/enrol/callback/sandbox?", "/me?", "/authorize?", "/userinfo?", "/v1/cases?", "/v1/warrants/none?",
 		"/v1/warrants/none/package?", "/v1/cases/none?", "/status/none?", "/log/none?", "/nowhere?"} {
 		send(http.MethodGet, path+q, "", "")
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
@@ -92,7 +93,7 @@ func TestBadRequests(t *testing.T) {
 		{"custodian without proof, one case", "GET", "/v1/cases/none", "", "", 401, "custodian.unknown"},
 		{"custodian without proof, decision", "POST", "/v1/cases/none/decisions", j, `{"decision":"x"}`, 401, "custodian.unknown"},
 		{"not signed in", "GET", "/me", "", "", 401, "session.signed_out"},
-		{"R12 callback without a flow", "GET", "/enrol/callback?code=x&state=y", "", "", 400, "proofing_failed.bad_state"},
+		{"R12 callback without a flow", "GET", "/enrol/callback/sandbox?code=x&state=y", "", "", 400, "proofing_failed.bad_state"},
 		{"H13 encoded dots", "GET", "/log/%2e%2e/v1/bundle", "", "", 404, ""},
 		{"H13 double slash", "GET", "//v1//bundle", "", "", 404, ""},
 		{"H13 backslash", "GET", `/log/..%5cv1`, "", "", 404, ""},
@@ -236,7 +237,7 @@ func TestR13R17CallbackBelongsToOneBrowserOnce(t *testing.T) {
 	b := world.NewBrowser()
 	var callback *url.URL
 	b.Client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
-		if r.URL.Path == "/enrol/callback" {
+		if r.URL.Path == person.CallbackPath("sandbox") {
 			callback = r.URL
 			return http.ErrUseLastResponse
 		}
@@ -351,7 +352,7 @@ func TestH12CookiesAreSealed(t *testing.T) {
 		}
 	}
 	flowName := strings.TrimSuffix(cookie.Name, "session") + "flow"
-	a := send(t, "GET", tb.Origin+"/enrol/callback?code=x&state=y", "", "", func(r *http.Request) {
+	a := send(t, "GET", tb.Origin+"/enrol/callback/sandbox?code=x&state=y", "", "", func(r *http.Request) {
 		r.AddCookie(&http.Cookie{Name: flowName, Value: cookie.Value})
 	})
 	if a.StatusCode != http.StatusBadRequest {

@@ -29,6 +29,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
@@ -83,13 +84,14 @@ func issuingProcess() error {
 	if i.Keys, err = vault.OpenIssuing(ctx, vault.Config{Address: c.VaultAddress, RoleID: c.VaultRole, SecretIDFile: c.VaultSecretFile}); err != nil {
 		return err
 	}
-	i.RelyingParty, err = identity.NewRelyingParty(ctx, identity.Provider{
-		Issuer: c.Identity, ClientID: "penname", ClientSecret: c.Secret, RedirectURL: c.Origin + "/enrol/callback",
-		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, AllowLoopback: true,
+	party, err := identity.NewRelyingParty(ctx, identity.Provider{
+		Issuer: c.Identity, ClientID: "penname", ClientSecret: c.Secret, RedirectURL: c.Origin + person.CallbackPath("sandbox"),
+		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, SingleUse: i.Store, AllowLoopback: true,
 	}, time.Now)
 	if err != nil {
 		return err
 	}
+	i.Providers = []person.Provider{{ID: "sandbox", ACRs: []string{sandbox.ACRVerified}, Proving: party}}
 	s, err := service.New(ctx, w)
 	if err != nil {
 		return err
@@ -133,7 +135,7 @@ func startIssuer(t *testing.T, tb *world.World) *issuer {
 	c := childConfig{Origin: i.origin, Secret: rand.Text(), VaultAddress: side.Address, VaultRole: side.RoleID, VaultSecretFile: side.SecretIDFile}
 	provider := httptest.NewUnstartedServer(nil)
 	c.Identity = "http://" + provider.Listener.Addr().String()
-	provider.Config.Handler = sandbox.NewProvider(c.Identity, sandbox.Client{ID: "penname", Secret: c.Secret, RedirectURI: i.origin + "/enrol/callback"}, i.people, time.Now).Handler()
+	provider.Config.Handler = sandbox.NewProvider(c.Identity, sandbox.Client{ID: "penname", Secret: c.Secret, RedirectURI: i.origin + person.CallbackPath("sandbox")}, i.people, time.Now).Handler()
 	provider.Start()
 	t.Cleanup(provider.Close)
 	if c.Database, err = postgres.Login(t.Context(), tb.Postgres.DSN, "penname_issuing"); err != nil {

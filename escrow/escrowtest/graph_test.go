@@ -27,7 +27,7 @@ var mayImport = map[string][]string{
 	"verifier/refusal":  {},
 	"verifier/document": {"verifier/refusal"},
 	"verifier/token":    {"verifier/document", "verifier/refusal"},
-	"verifier/identity": {"verifier/document", "verifier/refusal"},
+	"verifier/identity": {"verifier/document", "verifier/refusal", "verifier/token"},
 	"verifier/proof":    {"verifier/refusal"},
 	"verifier/opening":  {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -45,21 +45,23 @@ var mayImport = map[string][]string{
 	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
-	"escrow/openid":    {"verifier/refusal", "verifier/token"},
+	"escrow/openid":    {"verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/batch":     {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":     {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/batch", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/web":        {"escrow/registrar", "verifier/refusal"}, // the edge; what it serves comes in from
+	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/token"},
+	"escrow/web/person": {"escrow/issue", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal"},
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
 	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/threshold", "escrow/secretfile",
-		"escrow/translog", "escrow/vault", "escrow/web", "policy", "verifier/identity", "verifier/proof", "verifier/refusal"},
+		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
 	"escrow/sandbox": {"escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
-		"policy", "verifier/document", "verifier/identity", "verifier/token"},
+		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
 	"escrow/escrowtest":            {"escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
@@ -84,7 +86,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world"}, // the sandbox's platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command", "escrow/service", "escrow/sandbox/world"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},

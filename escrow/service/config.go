@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"context"
 	"crypto"
 	"crypto/tls"
 	"encoding/hex"
@@ -20,8 +21,11 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // The refusals to start. Each names the setting; none repeats a value.
@@ -47,7 +51,9 @@ var (
 	errConfigTokenKey = refusal.New(refusal.Invalid, "config.token_key_not_in_bundle",
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
-		"a platform needs an id, a name, https redirect URIs and the hex SHA-256 of a random secret, and must be in the bundle")
+		"a platform needs an id, a name, https redirect URIs and exactly one of secret_sha256 (hex, of a random secret), jwks_file (public keys, Ed25519 or P-256) and native, and must be in the bundle")
+	errConfigStatusLists = refusal.New(refusal.Invalid, "config.bad_status_lists",
+		"issue.status_lists must be between 1 and 64: one list carries about 50 sign-ins a second")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
 		"the bundle does not name this service: its registrar, and on the issuing side its issuer, must be the configured origin")
 	errConfigRules = refusal.New(refusal.Invalid, "config.bundle_not_in_force",
@@ -74,12 +80,13 @@ type keepConfig struct {
 }
 
 type issueConfig struct {
-	Database         string           `toml:"database_file"` // file with the DSN of role penname_issuing
-	CookieKey        string           `toml:"cookie_key_file"`
-	TokenKeys        []tokenKey       `toml:"token_keys"`
-	Vault            vaultConfig      `toml:"vault"`
-	IdentityProvider providerConfig   `toml:"identity_provider"`
-	Platforms        []platformConfig `toml:"platforms"`
+	Database          string           `toml:"database_file"` // file with the DSN of role penname_issuing
+	CookieKey         string           `toml:"cookie_key_file"`
+	TokenKeys         []tokenKey       `toml:"token_keys"`
+	Vault             vaultConfig      `toml:"vault"`
+	IdentityProviders []providerConfig `toml:"identity_providers"`
+	StatusLists       int              `toml:"status_lists"`
+	Platforms         []platformConfig `toml:"platforms"`
 }
 
 type tokenKey struct {
@@ -101,19 +108,32 @@ type vaultConfig struct {
 	SecretIDFile string `toml:"secret_id_file"`
 }
 
+// providerConfig is one identity provider: identity.Provider says what the
+// settings demand of it.
 type providerConfig struct {
-	Issuer       string   `toml:"issuer"`
-	ClientID     string   `toml:"client_id"`
-	ClientSecret string   `toml:"client_secret_file"`
-	ACRValues    []string `toml:"acr_values"`
-	Scopes       []string `toml:"scopes"`
+	ID              string   `toml:"id"`   // of its redirect URL: person.CallbackPath
+	Name            string   `toml:"name"` // on the button, if there are several
+	Issuer          string   `toml:"issuer"`
+	ClientID        string   `toml:"client_id"`
+	ClientSecret    string   `toml:"client_secret_file"` // none: a public client
+	Scopes          []string `toml:"scopes"`
+	ACRValues       []string `toml:"acr_values"`
+	AMRValues       []string `toml:"amr_values"`
+	TrustFrameworks []string `toml:"trust_frameworks"`
+	MaxAgeMinutes   int      `toml:"max_age_minutes"`
 }
 
+// platformConfig is one platform. Exactly one of SecretSHA256, JWKSFile and
+// Native says how it authenticates.
 type platformConfig struct {
 	ID           string   `toml:"id"`
 	Name         string   `toml:"name"`
 	RedirectURIs []string `toml:"redirect_uris"`
 	SecretSHA256 string   `toml:"secret_sha256"`
+	JWKSFile     string   `toml:"jwks_file"`
+	Native       bool     `toml:"native"`
+	RequirePAR   bool     `toml:"require_par"`
+	RequireDPoP  bool     `toml:"require_dpop"`
 }
 
 // ReadConfig reads and checks the file. It opens no connection. Its refusals
@@ -149,13 +169,23 @@ func (c *Config) check() error {
 	}
 	if i := c.Issue; i != nil {
 		required["issue.database_file"], required["issue.cookie_key_file"] = i.Database, i.CookieKey
-		required["issue.identity_provider.client_id"] = i.IdentityProvider.ClientID
 		i.Vault.require("issue.vault", required)
-		addresses["issue.vault.address"], addresses["issue.identity_provider.issuer"] = i.Vault.Address, i.IdentityProvider.Issuer
+		addresses["issue.vault.address"] = i.Vault.Address
 		if len(i.TokenKeys) == 0 {
 			required["issue.token_keys"] = ""
 		}
-		required["issue.identity_provider.acr_values"] = strings.Join(i.IdentityProvider.ACRValues, " ")
+		if len(i.IdentityProviders) == 0 {
+			required["issue.identity_providers"] = ""
+		}
+		for n, p := range i.IdentityProviders {
+			section := fmt.Sprintf("issue.identity_providers[%d]", n)
+			required[section+".id"], required[section+".client_id"] = p.ID, p.ClientID
+			required[section+".acr_values"] = strings.Join(p.ACRValues, " ") // the level that tokens name
+			addresses[section+".issuer"] = p.Issuer
+		}
+		if i.StatusLists < 0 || i.StatusLists > maxStatusLists {
+			return errConfigStatusLists
+		}
 	}
 	if d := c.Disclose; d != nil {
 		required["disclose.database_file"], required["disclose.log_key_file"] = d.Database, d.LogKey
@@ -261,21 +291,79 @@ func (c *Config) Certificate() (*tls.Certificate, error) {
 	return &pair, nil
 }
 
+// maxStatusLists bounds what a node holds of signed lists, 128 KiB each.
+const maxStatusLists = 64
+
 // platforms checks that every platform is in the bundle: otherwise its evidence
 // could not be verified by anybody.
 func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
 	var all []openid.Platform
 	for _, p := range c.Platforms {
-		sum, err := hex.DecodeString(p.SecretSHA256)
-		if err != nil || len(sum) != 32 || p.ID == "" || p.Name == "" || b.Platform(p.ID) == nil {
-			return nil, errConfigPlatform.Because(errors.New(p.ID))
+		one, err := p.platform()
+		if err != nil {
+			return nil, errConfigPlatform.Because(fmt.Errorf("%s: %w", p.ID, err))
 		}
-		for _, r := range p.RedirectURIs {
-			if !strings.HasPrefix(r, "https://") {
-				return nil, errConfigPlatform.Because(errors.New(p.ID + ": redirect_uris"))
-			}
+		if b.Platform(p.ID) == nil {
+			return nil, errConfigPlatform.Because(errors.New(p.ID + ": not in the bundle"))
 		}
-		all = append(all, openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, SecretHash: [32]byte(sum)})
+		all = append(all, one)
+	}
+	if _, err := openid.Fixed(all...); err != nil {
+		return nil, errConfigPlatform.Because(errors.New("an id twice"))
 	}
 	return all, nil
+}
+
+func (p platformConfig) platform() (openid.Platform, error) {
+	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP}
+	if p.SecretSHA256 != "" {
+		sum, err := hex.DecodeString(p.SecretSHA256)
+		if err != nil || len(sum) != len(one.SecretHash) {
+			return one, errors.New("secret_sha256")
+		}
+		one.SecretHash = [32]byte(sum)
+	}
+	if p.JWKSFile != "" {
+		raw, err := os.ReadFile(p.JWKSFile)
+		if err != nil {
+			return one, err
+		}
+		var set jose.JSONWebKeySet
+		if err := json.Unmarshal(raw, &set); err != nil || len(set.Keys) == 0 {
+			return one, errors.New("jwks_file")
+		}
+		one.JWKS = set.Keys
+	}
+	if p.Name == "" {
+		return one, errors.New("name")
+	}
+	// Plain http to this machine is for apps; openid refuses it to any other.
+	if !p.Native && slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
+		return one, errors.New("redirect_uris")
+	}
+	_, err := openid.Fixed(one)
+	return one, err
+}
+
+// provider opens the relying party of one identity provider.
+func (p providerConfig) provider(ctx context.Context, origin string, used token.ReplayGuard) (one person.Provider, err error) {
+	secret := ""
+	if p.ClientSecret != "" {
+		if secret, err = secretfile.ReadText(p.ClientSecret); err != nil {
+			return one, err
+		}
+	}
+	party, err := identity.NewRelyingParty(ctx, p.demands(origin, secret, used), time.Now)
+	if e := refusal.Of(err); e != nil {
+		return one, e.Because(errors.Join(errors.New(p.ID), e.Unwrap())) // which of them
+	}
+	return person.Provider{ID: p.ID, Name: p.Name, ACRs: p.ACRValues, Proving: party}, nil
+}
+
+func (p providerConfig) demands(origin, secret string, used token.ReplayGuard) identity.Provider {
+	return identity.Provider{
+		Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: secret, RedirectURL: origin + person.CallbackPath(p.ID), Scopes: p.Scopes,
+		ACRValues: p.ACRValues, AMRValues: p.AMRValues, TrustFrameworks: p.TrustFrameworks, MaxAge: time.Duration(p.MaxAgeMinutes) * time.Minute,
+		SingleUse: used,
+	}
 }

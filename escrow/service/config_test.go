@@ -22,7 +22,7 @@ func sample(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.ReplaceAll(string(raw), "…", "0b9d2a34-role")
+	return strings.ReplaceAll(string(raw), `"…"`, `"`+strings.Repeat("0b9d2a34", 8)+`"`)
 }
 
 func TestDocumentedConfigurationIsComplete(t *testing.T) {
@@ -40,7 +40,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"X01 unknown key", `listen   =`, `listn   =`, errConfigKey},
 		{"X01 unknown key in a section", `cookie_key_file =`, `cookie_key =`, errConfigKey},
 		{"X10 the sandbox's keyring cannot be configured", `[disclose.vault]`, "[disclose.keyring]", errConfigKey},
-		{"X10 nor its people", `[issue.identity_provider]`, "[issue.sandbox]\n[issue.identity_provider]", errConfigKey},
+		{"X10 nor its people", `[[issue.identity_providers]]`, "[issue.sandbox]\n[[issue.identity_providers]]", errConfigKey},
 		{"X11 http origin", `"https://penname.example"`, `"http://penname.example"`, errConfigOrigin},
 		{"X11 http origin on loopback", `"https://penname.example"`, `"http://127.0.0.1:8080"`, errConfigOrigin},
 		{"X11 http identity provider", `"https://identity.example"`, `"http://identity.example"`, errConfigOrigin},
@@ -48,6 +48,13 @@ func TestConfigurationRefused(t *testing.T) {
 		{"no TLS", `tls_key  = "/etc/penname/tls.key"`, "", errConfigMissing},
 		{"no bundle", `bundle   = "/etc/penname/bundle.json"`, "", errConfigMissing},
 		{"no assurance level", `acr_values         = ["http://eidas.europa.eu/LoA/substantial"]`, "", errConfigMissing},
+		{"X01 the table of a single provider", `[[issue.identity_providers]]`, "[issue.identity_provider]", errConfigKey},
+		{"an identity provider without an id", `id                 = "bank"`, "", errConfigMissing},
+		{"X11 http for the second identity provider", `"https://bank.example"`, `"http://bank.example"`, errConfigOrigin},
+		{"no assurance level of the second", `acr_values         = ["urn:bank:verified"]`, "", errConfigMissing},
+		{"too many status lists", `status_lists    = 4`, `status_lists = 65`, errConfigStatusLists},
+		{"fewer than one status list", `status_lists    = 4`, `status_lists = -1`, errConfigStatusLists},
+		{"personas, which nothing implements", `native        = true`, "native = true\npersonas = 2", errConfigKey},
 		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
 		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
 	} {

@@ -46,7 +46,9 @@ func OverwriteFreed() error {
 func (s *Service) DropFreedMemory(context.Context) error {
 	var keys []any
 	if s.Issuing != nil {
-		s.Issuing.RelyingParty.Close()
+		for _, p := range s.Issuing.Providers {
+			p.Close()
+		}
 		keys = append(keys, s.Issuing.Keys)
 	}
 	if s.Disclosing != nil {

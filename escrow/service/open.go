@@ -13,7 +13,6 @@ import (
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/identity"
 )
 
 // Open makes the service that the configuration describes, which logs JSON to
@@ -73,19 +72,7 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if i.Platforms, err = c.platforms(b); err != nil {
 		return nil, err
 	}
-	secret := ""
-	if c.IdentityProvider.ClientSecret != "" {
-		if secret, err = secretfile.ReadText(c.IdentityProvider.ClientSecret); err != nil {
-			return nil, err
-		}
-	}
-	i.RelyingParty, err = identity.NewRelyingParty(ctx, identity.Provider{
-		Issuer: c.IdentityProvider.Issuer, ClientID: c.IdentityProvider.ClientID, ClientSecret: secret,
-		RedirectURL: origin + "/enrol/callback", Scopes: c.IdentityProvider.Scopes, ACRValues: c.IdentityProvider.ACRValues,
-	}, time.Now)
-	if err != nil {
-		return nil, err
-	}
+	i.StatusLists = c.StatusLists
 	if i.Keys, err = vault.OpenIssuing(ctx, c.Vault.config()); err != nil {
 		return nil, err
 	}
@@ -93,8 +80,18 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if err != nil {
 		return nil, err
 	}
-	i.Store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{})
-	return i, err
+	if i.Store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{}); err != nil {
+		return nil, err
+	}
+	for _, p := range c.IdentityProviders {
+		one, err := p.provider(ctx, origin, i.Store)
+		if err != nil {
+			i.Store.Close()
+			return nil, err
+		}
+		i.Providers = append(i.Providers, one)
+	}
+	return i, nil
 }
 
 func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclosing, err error) {

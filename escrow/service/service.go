@@ -21,8 +21,9 @@ import (
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/escrow/web/court"
+	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/identity"
 )
 
 // Parts is what a service is made of, whoever supplies it: the configuration
@@ -40,12 +41,13 @@ type Parts struct {
 
 // Issuing is what the issuing side stands on.
 type Issuing struct {
-	Store        *postgres.Issuing
-	Keys         IssuingKeys
-	RelyingParty *identity.RelyingParty
-	CookieKey    [32]byte
-	TokenKeys    []openid.Key
-	Platforms    []openid.Platform
+	Store       *postgres.Issuing
+	Keys        IssuingKeys
+	Providers   []person.Provider
+	CookieKey   [32]byte
+	TokenKeys   []openid.Key
+	StatusLists int // 0: one
+	Platforms   []openid.Platform
 }
 
 // Disclosing is what the disclosing side stands on.
@@ -98,55 +100,50 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{Parts: p, erasureAsked: make(chan struct{}, 1)}
-	c := web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, OnErase: func() {
-		select {
-		case s.erasureAsked <- struct{}{}:
-		default: // the job has yet to look, and will see this one too
-		}
-	}}
+	var err error
+	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now}); err != nil {
+		return nil, err
+	}
 	if i := p.Issuing; i != nil {
-		if err := s.wireIssuing(&c, i); err != nil {
+		if err := s.wireIssuing(i); err != nil {
 			return nil, err
 		}
 	}
 	if d := p.Disclosing; d != nil {
-		if err := s.wireDisclosing(ctx, &c, d); err != nil {
+		if err := s.wireDisclosing(ctx, d); err != nil {
 			return nil, err
 		}
 	}
 	if k := p.Keeping; k != nil {
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
-	var err error
-	if s.web, err = web.New(c); err == nil && s.publisher != nil {
-		err = s.refuseOlderLog(ctx)
-	}
-	if err != nil {
-		return nil, err
+	if s.publisher != nil {
+		if err := s.refuseOlderLog(ctx); err != nil {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
-func (s *Service) wireIssuing(c *web.Config, i *Issuing) error {
+func (s *Service) wireIssuing(i *Issuing) error {
 	custodians, err := threshold.ParsePublicKey(s.Bundle.ThresholdKey)
 	if err != nil {
 		return err
 	}
-	c.Issuer = &issue.Issuer{Keys: i.Keys, Store: i.Store, Erasures: i.Store, Custodians: custodians, Now: s.Now}
-	c.RelyingParty, c.CookieKey, c.Once, c.OpenIDStore = i.RelyingParty, i.CookieKey, i.Store, i.Store
-	platforms, err := openid.Fixed(i.Platforms...)
-	if err != nil {
-		return err
-	}
-	c.OpenID = openid.Config{Issuer: s.Origin, Keys: i.TokenKeys, Platforms: platforms, Now: s.Now}
-	c.Custodians, c.Quorum = s.Bundle.Custodians, s.Bundle.Threshold
-	for _, p := range i.Platforms {
-		c.Platforms = append(c.Platforms, web.Platform{ID: p.ID, Name: p.Name})
-	}
-	return nil
+	return person.Mount(s.web, person.Config{
+		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Erasures: i.Store, Custodians: custodians, Now: s.Now},
+		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Custodians: s.Bundle.Custodians, Quorum: s.Bundle.Threshold,
+		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
+		OnErase: func() {
+			select {
+			case s.erasureAsked <- struct{}{}:
+			default: // the job has yet to look, and will see this one too
+			}
+		},
+	})
 }
 
-func (s *Service) wireDisclosing(ctx context.Context, c *web.Config, d *Disclosing) error {
+func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	log, err := s.Bundle.TrustedLog()
 	if err != nil {
 		return err
@@ -166,17 +163,19 @@ func (s *Service) wireDisclosing(ctx context.Context, c *web.Config, d *Disclosi
 	s.Registrar = &disclose.Registrar{
 		Keys: rollbackCheckedKeys{d.Keys, d.Store}, Cases: d.Store, Records: d.Store, Erasures: d.Store, Bundles: d.Store, Ceremonies: d.Store, Log: s.publisher, Now: s.Now,
 	}
-	c.Registrar, c.LogTiles = s.Registrar, s.publisher.Handler()
-	if c.Once == nil {
-		c.Once = d.Store
-	}
+	court.Mount(s.web, court.Config{Registrar: s.Registrar, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
 	return nil
 }
 
 // NewMessageBoard is the custodians' message board alone, for the first key
 // ceremony: there is no service yet, which needs a bundle, which needs the key.
 func NewMessageBoard(origin string, store disclose.Ceremonies, log *slog.Logger, now func() time.Time) (http.Handler, error) {
-	return web.New(web.Config{Origin: origin, Log: log, Now: now, Registrar: &disclose.Registrar{Ceremonies: store, Now: now}})
+	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: now})
+	if err != nil {
+		return nil, err
+	}
+	court.MountBoard(edge, &disclose.Registrar{Ceremonies: store, Now: now})
+	return edge, nil
 }
 
 // Run serves on ln and does the regular jobs until ctx ends, then drains. A nil

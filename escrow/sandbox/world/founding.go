@@ -22,6 +22,7 @@ import (
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
@@ -182,18 +183,22 @@ func (f *founding) startIdentityProvider(ctx context.Context, o Options) (err er
 	if people == nil {
 		people = sandbox.People()
 	}
-	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + "/enrol/callback"}
+	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + person.CallbackPath("sandbox")}
 	f.Identity, err = f.serve(func(origin string) (http.Handler, error) {
 		return sandbox.NewProvider(origin, client, people, f.Clock.Now).Handler(), nil
 	})
 	if err != nil {
 		return err
 	}
-	f.issuing.RelyingParty, err = identity.NewRelyingParty(ctx, identity.Provider{
+	party, err := identity.NewRelyingParty(ctx, identity.Provider{
 		Issuer: f.Identity, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
-		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, AllowLoopback: true,
+		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, SingleUse: f.issuing.Store, AllowLoopback: true,
 	}, f.Clock.Now)
-	return err
+	if err != nil {
+		return err
+	}
+	f.issuing.Providers = append(f.issuing.Providers, person.Provider{ID: "sandbox", Name: "Sandbox Identity", ACRs: []string{sandbox.ACRVerified}, Proving: party})
+	return nil
 }
 
 // makeKeys makes the service's own keys, and the draft of a bundle that names

@@ -1,4 +1,4 @@
-package web
+package person
 
 import (
 	"crypto/aes"
@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
@@ -14,7 +15,6 @@ import (
 
 const (
 	sessionLife = 30 * time.Minute
-	flowLife    = 10 * time.Minute
 	freshFor    = 2 * time.Minute // a proof of identity this old is still "now"
 )
 
@@ -26,13 +26,13 @@ type sessions struct {
 	now    func() time.Time
 }
 
-func newSessions(key [32]byte, secure bool, now func() time.Time) (sessions, error) {
+func newSessions(key [32]byte, origin string, now func() time.Time) (sessions, error) {
 	block, err := aes.NewCipher(key[:])
 	if err != nil {
 		return sessions{}, err
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return sessions{aead: aead, secure: secure, now: now}, err
+	return sessions{aead: aead, secure: strings.HasPrefix(origin, "https:"), now: now}, err
 }
 
 // session is who is signed in.
@@ -47,7 +47,6 @@ type session struct {
 type flow struct {
 	Flow        identity.Flow `json:"f"`
 	Interaction string        `json:"i,omitempty"` // sign-in at a platform to return to
-	Expires     time.Time     `json:"e"`
 }
 
 func (s sessions) name(kind string) string {
