@@ -21,16 +21,17 @@ test: setup
 	$(GO) vet ./...
 	$(GO) test -timeout 30m ./... ./.ci/figures
 
-# What the tests stand on: PostgreSQL, Node.js and Vault, each only if missing.
+# What the tests stand on: PostgreSQL, Node.js, spin and Vault, each only if missing.
 setup:
 	@.ci/setup $(NODE) >&2
 
-# Formatting, vet, linters, import graph, tidiness.
+# Formatting, vet, linters, import graph, tidiness, the model of the gate.
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run TestImportGraph ./escrow/escrowtest
+	CI=true $(GO) test -count=1 -run TestModelOfTheGate ./escrow/disclose
 	$(GO) run $(LINT) run ./...
 
 # One line a figure: name, value, unit, ratio, aim. JSON=1 prints them as JSON.
