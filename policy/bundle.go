@@ -468,8 +468,9 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 	return nil
 }
 
-// verifyCustodian checks that a document is signed by the custodian with this id.
-func (b *Bundle) verifyCustodian(signed *document.Signed, id string, unknown *refusal.Error) error {
+// VerifyCustodian checks that a document is signed by the custodian with this id;
+// if there is none with that id and key, it is unknown.
+func (b *Bundle) VerifyCustodian(signed *document.Signed, id string, unknown *refusal.Error) error {
 	key, ok := b.custodians[id]
 	if !ok || key.KeyID != signed.KeyID {
 		return unknown

@@ -134,7 +134,7 @@ func (p *CeremonyPlan) compile() error {
 	}
 	p.keys = make(map[string]*document.Key)
 	owners, organisations, seats := make(keyOwners), make(map[string]bool), make(map[string]Seat)
-	sit := func(s Seat) error {
+	take := func(s Seat) error {
 		if have, ok := seats[s.ID]; ok { // a dealer who stays, in the same chair
 			have.Index = s.Index
 			if !same(have, s) {
@@ -156,7 +156,7 @@ func (p *CeremonyPlan) compile() error {
 	}
 	ids := make(map[string]bool)
 	for i, s := range p.Receivers {
-		if err := sit(s); err != nil || s.Index != i+1 || ids[s.ID] {
+		if err := take(s); err != nil || s.Index != i+1 || ids[s.ID] {
 			return errors.Join(errors.New("receivers"), err)
 		}
 		ids[s.ID] = true
@@ -164,7 +164,7 @@ func (p *CeremonyPlan) compile() error {
 	clear(ids)
 	last := 0
 	for _, s := range p.Dealers {
-		if err := sit(s); err != nil || s.Index <= last || ids[s.ID] {
+		if err := take(s); err != nil || s.Index <= last || ids[s.ID] {
 			return errors.Join(errors.New("dealers"), err)
 		}
 		ids[s.ID], last = true, s.Index

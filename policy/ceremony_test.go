@@ -108,7 +108,7 @@ func TestCeremonyMessageIsBoundToPlanRoundAndSender(t *testing.T) {
 	raw := say(t, key("alba"), good)
 	approval := func() string {
 		f := *ceremonyFormat
-		f.Types = approvalFormat.Types
+		f.Types = []string{"penname-approval+jwt"}
 		payload, err := marshal(good)
 		if err != nil {
 			t.Fatal(err)

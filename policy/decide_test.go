@@ -237,7 +237,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 		{"white space, signed", spaced, ErrMalformed},
 		{"duplicate member, signed", duplicate, ErrMalformed},
 		{"leading space", " " + signed, ErrMalformed},
-		{"another document's typ", signBytes(t, w.court, approvalFormat.Types[0], payload), ErrMalformed},
+		{"another document's typ", signBytes(t, w.court, "penname-approval+jwt", payload), ErrMalformed},
 		{"jwk in the header", b64([]byte(`{"alg":"EdDSA","jwk":{},"kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 		{"crit in the header", b64([]byte(`{"alg":"EdDSA","crit":["x"],"kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 		{"header in another order", b64([]byte(`{"kid":"court","alg":"EdDSA","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},

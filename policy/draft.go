@@ -1,18 +1,16 @@
 package policy
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"time"
 )
 
-// Complete fills in what a draft may leave out: a random id, the time of issue,
-// which is at, an expiry 30 days later, and the hash of the bundle b that it is
-// made under. b may be nil, then the draft has to name its bundle itself.
-func (w *Warrant) Complete(b *Bundle, at time.Time) {
+// Complete fills in what a draft may leave out: an id, from 16 random bytes, the
+// time of issue, which is at, an expiry 30 days later, and the hash of the bundle
+// b that it is made under. b may be nil, then the draft has to name its bundle
+// itself.
+func (w *Warrant) Complete(b *Bundle, id [16]byte, at time.Time) {
 	if w.ID == "" {
-		var id [16]byte
-		rand.Read(id[:])
 		w.ID = hex.EncodeToString(id[:])
 	}
 	if w.IssuedAt.IsZero() {

@@ -56,16 +56,10 @@ var (
 	ErrBadEndorsement   = refusal.New(refusal.Unauthenticated, "bundle.bad_endorsement", "An endorsement is not a custodian's signature over this bundle.")
 )
 
-// Why a custodian's answer is refused.
+// Why a custodian is not heard, or not yet.
 var (
-	ErrApprovalTooLarge  = refusal.New(refusal.Invalid, "custodian.too_large", "The approval is larger than 4 MiB.")
-	ErrApprovalUnsigned  = refusal.New(refusal.Unauthenticated, "custodian.unsigned", "The approval must be a compact JWS, signed with EdDSA or ES256 by a custodian.")
-	ErrApprovalMalformed = refusal.New(refusal.Invalid, "custodian.malformed", "The approval is not canonical JSON of the published form; make it with `escrow custodian approve`.")
-	ErrUnknownCustodian  = refusal.New(refusal.Unauthenticated, "custodian.unknown", "No custodian of the bundle in force has signed this.")
-	ErrApprovalSignature = refusal.New(refusal.Unauthenticated, "custodian.bad_signature", "The signature is not the named custodian's over these bytes.")
-	ErrApprovalBundle    = refusal.New(refusal.Denied, "custodian.wrong_bundle", "The approval was given under another bundle.")
-	ErrNoticePeriod      = refusal.New(refusal.NotYet, "custodian.notice_period", "The rules give the person time to object, counted from the public log; approve when the notice period is over.")
-	ErrApprovalUnlogged  = refusal.New(refusal.Denied, "custodian.not_logged", "The approval must name a checkpoint that contains the warrant's leaf.")
+	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown", "No custodian of the bundle in force has signed this.")
+	ErrNoticePeriod     = refusal.New(refusal.NotYet, "custodian.notice_period", "The rules give the person time to object, counted from the public log; approve when the notice period is over.")
 )
 
 // ErrKey says that a private key cannot sign documents.

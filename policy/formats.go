@@ -9,7 +9,6 @@ import (
 // make a second document with the same signature.
 var (
 	warrantFormat     = format("penname-warrant+jwt", 1<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature)
-	approvalFormat    = format("penname-approval+jwt", 4<<20, ErrApprovalTooLarge, ErrApprovalUnsigned, ErrApprovalMalformed, ErrApprovalSignature)
 	endorsementFormat = format("penname-endorsement+jwt", 4<<10, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement)
 	ceremonyFormat    = format("penname-ceremony+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
 )

@@ -107,20 +107,12 @@ func (b *Bundle) IsNext(previous *Bundle) error {
 	return ErrNotNext.Because(fmt.Errorf("expected is number %d with %s", want.Number, after))
 }
 
-// Stopped looks for a stop of a case in the bundles that came into force after
-// its own, from b, which is in force, backward; an error of of is returned. It is [ErrStopped] if one of them names the case's
-// recorded leaf or its authority.
-func (b *Bundle) Stopped(caseBundle string, leaf int64, authority string, of Bundles) error {
-	for b.hash != caseBundle {
+// Stopped is [ErrStopped] if a bundle that came into force after a case was
+// recorded names the case, by its recorded leaf, or its authority.
+func Stopped(later []*Bundle, leaf int64, authority string) error {
+	for _, b := range later {
 		if slices.ContainsFunc(b.Stops, func(s Stop) bool { return s.Authority == authority || s.Case != nil && *s.Case == leaf }) {
 			return ErrStopped
-		}
-		if b.Predecessor == "" {
-			return nil // nothing before version 2 stops anything
-		}
-		var err error
-		if b, err = of(b.Predecessor); err != nil {
-			return err
 		}
 	}
 	return nil

@@ -158,11 +158,6 @@ func FuzzWarrantPayload(f *testing.F) {
 	fuzzDocument(f, v, Warrant{}, Warrant{Kind: Withdrawal, Grounds: "<&>\u00e9\n\"\\"})
 }
 
-func FuzzApprovalPayload(f *testing.F) {
-	w := newWorld(f)
-	fuzzDocument(f, w.approval(), Approval{Decision: Decline, Reason: "disproportionate"})
-}
-
 func FuzzEndorsementPayload(f *testing.F) {
 	fuzzDocument(f, endorsement{now, digest("x"), "custodian-1"})
 }

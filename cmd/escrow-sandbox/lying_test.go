@@ -13,11 +13,12 @@ import (
 	escrow "github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/proof"
 )
 
 // liar is a registrar that changes a case file on its way to a custodian.
-type liar func(*policy.CaseFile)
+type liar func(*opening.CaseFile)
 
 func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 	res, err := http.DefaultTransport.RoundTrip(r)
@@ -25,7 +26,7 @@ func (l liar) RoundTrip(r *http.Request) (*http.Response, error) {
 		return res, err
 	}
 	defer res.Body.Close()
-	var f policy.CaseFile
+	var f opening.CaseFile
 	if err := json.NewDecoder(res.Body).Decode(&f); err != nil {
 		return nil, err
 	}
@@ -45,15 +46,15 @@ func TestCustodianCatchesALyingRegistrar(t *testing.T) {
 		lie  liar
 		code string
 	}{
-		"honest":                  {func(*policy.CaseFile) {}, ""},
-		"another case's leaf":     {func(f *policy.CaseFile) { f.Leaf = other.Leaf }, "custodian.case_mismatch"},
-		"another salt":            {func(f *policy.CaseFile) { f.Salt = other.Salt }, "custodian.case_mismatch"},
-		"no salt":                 {func(f *policy.CaseFile) { f.Salt = nil }, "custodian.case_mismatch"},
-		"another warrant":         {func(f *policy.CaseFile) { f.Submission = other.Submission }, "custodian.case_mismatch"},
-		"one target left out":     {func(f *policy.CaseFile) { f.Targets = nil }, "custodian.case_mismatch"},
-		"another record's label":  {func(f *policy.CaseFile) { f.Targets[0].Label = strings.Repeat("a", 26) }, "custodian.record_mismatch"},
-		"another second half":     {func(f *policy.CaseFile) { f.Targets[0].SecondHalf[9] ^= 1 }, "custodian.record_mismatch"},
-		"a proof of another leaf": {func(f *policy.CaseFile) { f.Leaf.Proof = other.Leaf.Proof }, "package.not_logged"},
+		"honest":                  {func(*opening.CaseFile) {}, ""},
+		"another case's leaf":     {func(f *opening.CaseFile) { f.Leaf = other.Leaf }, "custodian.case_mismatch"},
+		"another salt":            {func(f *opening.CaseFile) { f.Salt = other.Salt }, "custodian.case_mismatch"},
+		"no salt":                 {func(f *opening.CaseFile) { f.Salt = nil }, "custodian.case_mismatch"},
+		"another warrant":         {func(f *opening.CaseFile) { f.Submission = other.Submission }, "custodian.case_mismatch"},
+		"one target left out":     {func(f *opening.CaseFile) { f.Targets = nil }, "custodian.case_mismatch"},
+		"another record's label":  {func(f *opening.CaseFile) { f.Targets[0].Label = strings.Repeat("a", 26) }, "custodian.record_mismatch"},
+		"another second half":     {func(f *opening.CaseFile) { f.Targets[0].SecondHalf[9] ^= 1 }, "custodian.record_mismatch"},
+		"a proof of another leaf": {func(f *opening.CaseFile) { f.Leaf.Proof = other.Leaf.Proof }, "package.not_logged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, errs strings.Builder

@@ -15,6 +15,7 @@ import (
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -25,7 +26,7 @@ type rogue struct {
 	tb   *world.World
 	id   string
 	key  jose.JSONWebKey
-	file policy.CaseFile // of the case it looks at
+	file opening.CaseFile // of the case it looks at
 }
 
 func newRogue(t *testing.T, tb *world.World, id, caseID string) *rogue {
@@ -55,18 +56,18 @@ func (r *rogue) send(method, path, body string) answer {
 }
 
 // approval is a correct one, but for its shares, which are junk.
-func (r *rogue) approval() policy.Approval {
+func (r *rogue) approval() opening.Approval {
 	hash := policy.Hash(r.file.Submission.Warrant)
-	return policy.Approval{
+	return opening.Approval{
 		Case: r.file.Case, Custodian: r.id, WarrantHash: hex.EncodeToString(hash[:]), Bundle: r.file.Bundle,
-		LeafIndex: r.file.Leaf.Index, CheckpointSize: r.file.Leaf.Index + 1, Decision: policy.Approve,
-		Shares: []policy.EncryptedShare{{Target: 0, Ciphertext: []byte(strings.Repeat("junk", 300))}}, At: r.tb.Clock.Now(),
+		LeafIndex: r.file.Leaf.Index, CheckpointSize: r.file.Leaf.Index + 1, Decision: opening.Approve,
+		Shares: []opening.EncryptedShare{{Target: 0, Ciphertext: []byte(strings.Repeat("junk", 300))}}, At: r.tb.Clock.Now(),
 	}
 }
 
-func (r *rogue) decide(caseID string, a policy.Approval) answer {
+func (r *rogue) decide(caseID string, a opening.Approval) answer {
 	r.t.Helper()
-	signed, err := policy.SignApproval(r.key, a)
+	signed, err := opening.SignApproval(r.key, a)
 	if err != nil {
 		r.t.Fatal(err)
 	}
@@ -99,16 +100,16 @@ func TestRogueApprovals(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		to   string
-		edit func(*policy.Approval)
+		edit func(*opening.Approval)
 		code string
 	}{
-		{"C10 replayed on another case", second, func(*policy.Approval) {}, "custodian.wrong_case"},
-		{"C08 names another case than its own warrant's", second, func(a *policy.Approval) { a.Case = second }, "custodian.wrong_case"},
-		{"C13 names another leaf", st.ID, func(a *policy.Approval) { a.LeafIndex--; a.CheckpointSize-- }, "custodian.wrong_case"},
-		{"C13 dated before the leaf was witnessed", st.ID, func(a *policy.Approval) { a.CheckpointSize = a.LeafIndex }, "custodian.not_logged"},
-		{"C07 under another bundle", st.ID, func(a *policy.Approval) { a.Bundle = strings.Repeat("ab", 32) }, "custodian.wrong_bundle"},
-		{"C05 in another custodian's name", st.ID, func(a *policy.Approval) { a.Custodian = "bruno" }, "custodian.unknown"},
-		{"C06 for a target that is not in the warrant", st.ID, func(a *policy.Approval) { a.Shares[0].Target = 1 }, "custodian.shares_incomplete"},
+		{"C10 replayed on another case", second, func(*opening.Approval) {}, "custodian.wrong_case"},
+		{"C08 names another case than its own warrant's", second, func(a *opening.Approval) { a.Case = second }, "custodian.wrong_case"},
+		{"C13 names another leaf", st.ID, func(a *opening.Approval) { a.LeafIndex--; a.CheckpointSize-- }, "custodian.wrong_case"},
+		{"C13 dated before the leaf was witnessed", st.ID, func(a *opening.Approval) { a.CheckpointSize = a.LeafIndex }, "custodian.not_logged"},
+		{"C07 under another bundle", st.ID, func(a *opening.Approval) { a.Bundle = strings.Repeat("ab", 32) }, "custodian.wrong_bundle"},
+		{"C05 in another custodian's name", st.ID, func(a *opening.Approval) { a.Custodian = "bruno" }, "custodian.unknown"},
+		{"C06 for a target that is not in the warrant", st.ID, func(a *opening.Approval) { a.Shares[0].Target = 1 }, "custodian.shares_incomplete"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := r.approval()

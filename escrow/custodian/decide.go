@@ -9,6 +9,7 @@ import (
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -34,7 +35,7 @@ func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) 
 	if err != nil {
 		return "", err
 	}
-	return c.sign(r, policy.Approval{Decision: policy.Approve, Shares: shares, At: at})
+	return c.sign(r, opening.Approval{Decision: opening.Approve, Shares: shares, At: at})
 }
 
 // Decline signs the custodian's refusal of a case, reviewed or not. The reason
@@ -44,20 +45,20 @@ func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed stri
 	if !slices.Contains(policy.DeclineReasons, reason) {
 		return "", ErrReason
 	}
-	return c.sign(r, policy.Approval{Decision: policy.Decline, Reason: reason, At: at})
+	return c.sign(r, opening.Approval{Decision: opening.Decline, Reason: reason, At: at})
 }
 
 // sign completes a decision with what it is about.
-func (c *Custodian) sign(r *Review, a policy.Approval) (string, error) {
+func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 	hash := policy.Hash(r.file.Submission.Warrant)
 	a.Case, a.Custodian, a.WarrantHash, a.Bundle = r.Case, c.ID, hex.EncodeToString(hash[:]), c.Bundle
 	a.LeafIndex, a.CheckpointSize = r.file.Leaf.Index, r.checkpoint
-	return policy.SignApproval(c.key, a)
+	return opening.SignApproval(c.key, a)
 }
 
 // shares makes one share for each target, readable by the requester alone and
 // bound to this warrant, record and custodian.
-func (c *Custodian) shares(r *Review) ([]policy.EncryptedShare, error) {
+func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
 	pk, err := threshold.ParsePublicKey(r.rules.ThresholdKey)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func (c *Custodian) shares(r *Review) ([]policy.EncryptedShare, error) {
 		return nil, err
 	}
 	warrantHash := policy.Hash(r.file.Submission.Warrant)
-	var out []policy.EncryptedShare
+	var out []opening.EncryptedShare
 	for i, t := range r.file.Targets {
 		share, err := seal.DecryptShare(t.Label, t.SecondHalf, pk, ks)
 		if err != nil {
@@ -82,7 +83,7 @@ func (c *Custodian) shares(r *Review) ([]policy.EncryptedShare, error) {
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, policy.EncryptedShare{Target: i, Ciphertext: sealed})
+		out = append(out, opening.EncryptedShare{Target: i, Ciphertext: sealed})
 	}
 	return out, nil
 }

@@ -1,7 +1,6 @@
 package custodian
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -598,46 +597,4 @@ func (v *circle) killedAt(f *faults, b *policy.Bundle, ct threshold.Ciphertext, 
 		v.t.Fatalf("%s: the ceremony's key is kept", where)
 	}
 	return f.off
-}
-
-func TestTranscriptIsStrict(t *testing.T) {
-	v := newCircle(t, three...)
-	file, hash := v.plan(2, nil, nil, three...)
-	s := v.hold(file, hash, three...)
-	raw := v.read(s.File)
-	plan, messages, err := policy.ParseCeremonyTranscript(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	write := func(messages []string) []byte {
-		b, err := plan.Transcript(func(string, string) string { return "" }, messages...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	if !bytes.Equal(write(messages), raw) {
-		t.Fatal("not its own transcript")
-	}
-	swapped := slices.Clone(messages)
-	swapped[0], swapped[1] = swapped[1], swapped[0]
-	early := slices.Clone(messages)
-	early[0], early[4] = early[4], early[0]
-	for name, c := range map[string]struct {
-		raw  []byte
-		code string
-	}{
-		"in another order":     {write(swapped), "ceremony.bad_transcript"},
-		"a round too early":    {write(early), "ceremony.bad_transcript"},
-		"a message twice":      {write(append(slices.Clone(messages), messages[0])), "ceremony.bad_transcript"},
-		"the last one missing": {write(messages[:len(messages)-1]), "custodian.ceremony_waiting"},
-		"truncated":            {raw[:len(raw)-1], "ceremony.bad_transcript"},
-		"nothing":              {nil, "ceremony.bad_transcript"},
-	} {
-		name := v.path(strings.ReplaceAll(name, " ", "-") + ".json")
-		if err := os.WriteFile(name, c.raw, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		v.refusedTranscript(c.code, name)
-	}
 }

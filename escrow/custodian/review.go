@@ -36,7 +36,7 @@ type Review struct {
 	Warrant  *policy.Warrant `json:"warrant"`
 	Posts    []Post          `json:"posts"` // by target
 
-	file       policy.CaseFile // what the registrar showed
+	file       opening.CaseFile // what the registrar showed
 	rules      *policy.Bundle
 	checkpoint int64     // size of the cosigned tree that holds the leaf
 	from       time.Time // when the notice period is over
@@ -74,7 +74,7 @@ func (r *Review) String() string {
 // SECURITY.md have it. It trusts the registrar for nothing. The refusals are
 // [ErrOtherBundle], a [*RulesError], [ErrCaseMismatch],
 // [opening.ErrRecordMismatch] and those of package proof.
-func (c *Custodian) Review(f policy.CaseFile, at time.Time) (*Review, error) {
+func (c *Custodian) Review(f opening.CaseFile, at time.Time) (*Review, error) {
 	rules, err := c.Rules()
 	if err != nil {
 		return nil, err
@@ -144,7 +144,7 @@ func (r *Review) checkLog(d policy.Decision) error {
 
 // Unreviewed is a case of which nothing was checked: one may decline what does
 // not even pass review.
-func (c *Custodian) Unreviewed(f policy.CaseFile) (*Review, error) {
+func (c *Custodian) Unreviewed(f opening.CaseFile) (*Review, error) {
 	w, err := policy.ParseUnverified(f.Submission.Warrant)
 	if err != nil {
 		return nil, err

@@ -35,6 +35,7 @@ import (
 
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -274,33 +275,33 @@ func (r *Registrar) Pending(ctx context.Context) ([]Case, error) {
 // Review opens the links of a case for a custodian, who must be able to check
 // that each record is the one that the token committed to. It is refused until
 // the warrant's leaf is under a cosigned checkpoint.
-func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, error) {
+func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, error) {
 	c, err := r.Cases.Case(ctx, id)
 	if err != nil {
-		return policy.CaseFile{}, err
+		return opening.CaseFile{}, err
 	}
 	w, commitments, err := c.opened()
 	if err != nil {
-		return policy.CaseFile{}, err
+		return opening.CaseFile{}, err
 	}
 	leaf, err := r.recorded(ctx, c, w)
 	if err != nil {
-		return policy.CaseFile{}, err
+		return opening.CaseFile{}, err
 	}
-	f := policy.CaseFile{
+	f := opening.CaseFile{
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
 		Approvals: signedApprovals(c),
 	}
 	switch {
 	case w.Kind != policy.Production:
-		return policy.CaseFile{}, ErrNothingToOpen
+		return opening.CaseFile{}, ErrNothingToOpen
 	case c.State == Withdrawn:
-		return policy.CaseFile{}, ErrWithdrawn
+		return opening.CaseFile{}, ErrWithdrawn
 	}
 	for i, t := range w.Targets {
 		opened, _, err := r.openTarget(ctx, t, commitments[i])
 		if err != nil {
-			return policy.CaseFile{}, err
+			return opening.CaseFile{}, err
 		}
 		f.Targets = append(f.Targets, opened)
 	}
@@ -340,57 +341,57 @@ func (r *Registrar) openLink(ctx context.Context, t policy.Target, commitment [3
 }
 
 // openTarget opens the link of a target and reads its record.
-func (r *Registrar) openTarget(ctx context.Context, t policy.Target, commitment [32]byte) (policy.OpenedTarget, seal.Record, error) {
+func (r *Registrar) openTarget(ctx context.Context, t policy.Target, commitment [32]byte) (opening.OpenedTarget, seal.Record, error) {
 	salt, digest, label, err := r.openLink(ctx, t, commitment)
 	if err != nil {
-		return policy.OpenedTarget{}, seal.Record{}, err
+		return opening.OpenedTarget{}, seal.Record{}, err
 	}
 	record, err := r.Records.Record(ctx, label)
 	if err != nil {
-		return policy.OpenedTarget{}, seal.Record{}, err
+		return opening.OpenedTarget{}, seal.Record{}, err
 	}
 	// The stored record is byte for byte what was sealed at enrolment.
 	if now, err := record.Digest(); err != nil || now != digest {
-		return policy.OpenedTarget{}, seal.Record{}, ErrCommitment
+		return opening.OpenedTarget{}, seal.Record{}, ErrCommitment
 	}
-	return policy.OpenedTarget{
+	return opening.OpenedTarget{
 		Pseudonym: t.Pseudonym, Platform: t.Platform,
 		Label: label, LinkSalt: salt[:], SecondHalf: record.SecondHalf, Withheld: record.Named(nil).Withheld,
 	}, record, nil
 }
 
 // logged returns a leaf with its proof, once it is cosigned.
-func (r *Registrar) logged(ctx context.Context, index int64) (policy.LoggedLeaf, error) {
+func (r *Registrar) logged(ctx context.Context, index int64) (opening.LoggedLeaf, error) {
 	if err := r.Log.Await(ctx, index); err != nil {
-		return policy.LoggedLeaf{}, ErrNotLogged.Because(err)
+		return opening.LoggedLeaf{}, ErrNotLogged.Because(err)
 	}
 	leaf, p, err := r.Log.Prove(ctx, index)
 	if err != nil {
-		return policy.LoggedLeaf{}, ErrNotLogged.Because(err)
+		return opening.LoggedLeaf{}, ErrNotLogged.Because(err)
 	}
-	return policy.LoggedLeaf{Index: index, Bytes: leaf, Proof: p}, nil
+	return opening.LoggedLeaf{Index: index, Bytes: leaf, Proof: p}, nil
 }
 
 // recorded returns the recorded leaf of a case, if it is cosigned and is of this
 // warrant: a case is believed for what the public log holds, not for its row.
-func (r *Registrar) recorded(ctx context.Context, c Case, w *policy.Warrant) (policy.LoggedLeaf, error) {
+func (r *Registrar) recorded(ctx context.Context, c Case, w *policy.Warrant) (opening.LoggedLeaf, error) {
 	return r.loggedAs(ctx, c.RecordedLeaf, func(day string) proof.Leaf {
 		return policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, day)
 	})
 }
 
 // loggedAs is logged, for a leaf that must be the one that want makes.
-func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day string) proof.Leaf) (policy.LoggedLeaf, error) {
+func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day string) proof.Leaf) (opening.LoggedLeaf, error) {
 	l, err := r.logged(ctx, index)
 	if err != nil {
 		return l, err
 	}
 	have, err := proof.ParseLeaf(l.Bytes)
 	if err != nil {
-		return policy.LoggedLeaf{}, ErrNotAsLogged.Because(err)
+		return opening.LoggedLeaf{}, ErrNotAsLogged.Because(err)
 	}
 	if expected, err := want(have.Day).Marshal(); err != nil || !bytes.Equal(expected, l.Bytes) {
-		return policy.LoggedLeaf{}, ErrNotAsLogged
+		return opening.LoggedLeaf{}, ErrNotAsLogged
 	}
 	return l, nil
 }
@@ -404,7 +405,7 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	a, err := policy.VerifyApproval(signed, b)
+	a, err := opening.VerifyApproval(signed, b)
 	if err != nil {
 		return Case{}, err
 	}
@@ -424,7 +425,7 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 }
 
 // decide is the transition of one approval: pure, under the case's lock.
-func (c *Case) decide(a *policy.Approval, signed string, custodians int, now time.Time) ([]Entry, error) {
+func (c *Case) decide(a *opening.Approval, signed string, custodians int, now time.Time) ([]Entry, error) {
 	switch {
 	case a.Case != c.ID, a.WarrantHash != hex.EncodeToString(c.WarrantHash[:]),
 		a.Bundle != c.Bundle, a.LeafIndex != c.RecordedLeaf:
@@ -435,7 +436,7 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 	case c.State == Authorised || c.State == Released:
 		// Not needed for the quorum any more, but for a requester who finds that
 		// one of its shares is wrong.
-		if a.Decision != policy.Approve {
+		if a.Decision != opening.Approve {
 			return nil, ErrCaseClosed
 		}
 	case c.State == Interrupted:
@@ -447,7 +448,7 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 	case !now.Before(c.Expires):
 		return nil, policy.ErrExpired
 	}
-	approved := a.Decision == policy.Approve
+	approved := a.Decision == opening.Approve
 	switch {
 	case approved && now.Before(c.ApproveFrom):
 		return nil, policy.ErrNoticePeriod
@@ -487,7 +488,7 @@ func (c *Case) decide(a *policy.Approval, signed string, custodians int, now tim
 	return entries, nil
 }
 
-func sharesComplete(a *policy.Approval, targets int) bool {
+func sharesComplete(a *opening.Approval, targets int) bool {
 	seen := make(map[int]bool)
 	for _, s := range a.Shares {
 		if s.Target < 0 || s.Target >= targets || seen[s.Target] || len(s.Ciphertext) == 0 {
@@ -533,7 +534,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	if w.Kind != policy.Production {
 		return c, ErrNothingToOpen
 	}
-	p := policy.Package{
+	p := opening.Package{
 		Version: 1, Case: c.ID, Submission: c.Submission, Salt: c.Salt[:],
 		Recorded: recorded, Authorised: authorised,
 	}
@@ -567,22 +568,22 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 
 // packTarget re-encrypts the first halves of the fields that the warrant names,
 // and of no other, to the requester. The clear half lives in this function only.
-func (r *Registrar) packTarget(ctx context.Context, c Case, w *policy.Warrant, t policy.Target, commitment [32]byte) (policy.PackageTarget, error) {
+func (r *Registrar) packTarget(ctx context.Context, c Case, w *policy.Warrant, t policy.Target, commitment [32]byte) (opening.PackageTarget, error) {
 	opened, record, err := r.openTarget(ctx, t, commitment)
 	if err != nil {
-		return policy.PackageTarget{}, err
+		return opening.PackageTarget{}, err
 	}
 	half, err := r.Keys.UnwrapHalf(ctx, record.Label, record.FirstHalf)
 	if err != nil {
-		return policy.PackageTarget{}, err
+		return opening.PackageTarget{}, err
 	}
 	defer clear(half)
 	named := record.Named(w.Fields)
 	opened.Withheld = named.Withheld
-	pt := policy.PackageTarget{OpenedTarget: opened, Fields: named.Fields}
+	pt := opening.PackageTarget{OpenedTarget: opened, Fields: named.Fields}
 	clearHalves, err := json.Marshal(seal.FirstHalves(half, record.Label, w.Fields))
 	if err != nil {
-		return policy.PackageTarget{}, err
+		return opening.PackageTarget{}, err
 	}
 	defer clear(clearHalves)
 	pt.Halves, err = seal.SealTo(w.Requester.DeliveryKey, seal.HalvesInfo(c.WarrantHash, record.Label), clearHalves)
@@ -591,43 +592,43 @@ func (r *Registrar) packTarget(ctx context.Context, c Case, w *policy.Warrant, t
 
 // Deliver hands the package over: only a released one, and only once the
 // RELEASED leaf, which holds its hash, is under a cosigned checkpoint.
-func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, error) {
+func (r *Registrar) Deliver(ctx context.Context, id string) (opening.Delivery, error) {
 	c, err := r.Cases.Case(ctx, id)
 	if err != nil {
-		return policy.Delivery{}, err
+		return opening.Delivery{}, err
 	}
 	switch c.State {
 	case Recorded:
 		if !c.opens() {
-			return policy.Delivery{}, ErrNothingToOpen
+			return opening.Delivery{}, ErrNothingToOpen
 		}
 		if !r.Now().Before(c.Expires) {
-			return policy.Delivery{}, policy.ErrExpired
+			return opening.Delivery{}, policy.ErrExpired
 		}
-		return policy.Delivery{}, ErrQuorumNotMet
+		return opening.Delivery{}, ErrQuorumNotMet
 	case Declined:
-		return policy.Delivery{}, ErrDeclined
+		return opening.Delivery{}, ErrDeclined
 	case Interrupted:
-		return policy.Delivery{}, ErrInterrupted
+		return opening.Delivery{}, ErrInterrupted
 	case Authorised:
 		if c, err = r.release(ctx, c); err != nil {
-			return policy.Delivery{}, err
+			return opening.Delivery{}, err
 		}
 	}
 	if c.State == Withdrawn { // perhaps while it was being released
-		return policy.Delivery{}, ErrWithdrawn
+		return opening.Delivery{}, ErrWithdrawn
 	}
 	if c.ReleasedLeaf == 0 {
-		return policy.Delivery{}, ErrCaseClosed
+		return opening.Delivery{}, ErrCaseClosed
 	}
 	if c.Package == nil {
-		return policy.Delivery{}, ErrInterrupted // and noticed since
+		return opening.Delivery{}, ErrInterrupted // and noticed since
 	}
 	leaf, err := r.logged(ctx, c.ReleasedLeaf)
 	if err != nil {
-		return policy.Delivery{}, err
+		return opening.Delivery{}, err
 	}
-	return policy.Delivery{Package: c.Package, Released: leaf, Approvals: signedApprovals(c)}, nil
+	return opening.Delivery{Package: c.Package, Released: leaf, Approvals: signedApprovals(c)}, nil
 }
 
 // Notify tells the persons concerned by every released case whose secrecy has

@@ -62,7 +62,7 @@ type Case struct {
 type Approval struct {
 	Custodian string
 	Approved  bool
-	Signed    string // the JWS, policy.VerifyApproval
+	Signed    string // the JWS, opening.VerifyApproval
 	Leaf      int64
 }
 

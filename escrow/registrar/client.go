@@ -15,6 +15,7 @@ import (
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -50,8 +51,8 @@ func (c *Client) Status(ctx context.Context, id string) (CaseStatus, error) {
 
 // Package fetches what a requester opens. It is encrypted to them; nothing of it
 // is checked here.
-func (c *Client) Package(ctx context.Context, id string) (policy.Delivery, error) {
-	return ask[policy.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
+func (c *Client) Package(ctx context.Context, id string) (opening.Delivery, error) {
+	return ask[opening.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
 // Cases lists the cases that wait for custodians. key is a custodian's.
@@ -61,8 +62,8 @@ func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey) (Cases, error) 
 
 // CaseFile fetches what a custodian judges. Nothing of it is checked here. key
 // is a custodian's.
-func (c *Client) CaseFile(ctx context.Context, key jose.JSONWebKey, id string) (policy.CaseFile, error) {
-	return ask[policy.CaseFile](ctx, c, http.MethodGet, Fill(PathCase, id), &key, nil)
+func (c *Client) CaseFile(ctx context.Context, key jose.JSONWebKey, id string) (opening.CaseFile, error) {
+	return ask[opening.CaseFile](ctx, c, http.MethodGet, Fill(PathCase, id), &key, nil)
 }
 
 // Decide sends a custodian's signed answer in a case. key is that custodian's.

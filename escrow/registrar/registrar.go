@@ -89,7 +89,7 @@ type Cases struct {
 	Cases []CaseStatus `json:"cases"`
 }
 
-// Decision carries a custodian's signed answer: policy.SignApproval.
+// Decision carries a custodian's signed answer: opening.SignApproval.
 type Decision struct {
 	Decision string `json:"decision"`
 }

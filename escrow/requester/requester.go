@@ -100,7 +100,7 @@ func (o Opened) String() string {
 // nothing. A share that is wrong names the custodian who signed for it, in the
 // certificate; the others are enough if they are a quorum of the key, else it is
 // a [*SharesError].
-func Open(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
+func Open(d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
 	lawful, err := opening.Verify(d, b)
 	if err != nil {
 		return Opened{}, err
@@ -136,7 +136,7 @@ type opener struct {
 }
 
 // target opens one sealed identity.
-func (o *opener) target(t policy.PackageTarget, index int) (map[string][]byte, error) {
+func (o *opener) target(t opening.PackageTarget, index int) (map[string][]byte, error) {
 	var shares []threshold.Share
 	for _, a := range o.Approvals {
 		share, err := o.share(a, t, index)
@@ -162,9 +162,9 @@ func (o *opener) target(t policy.PackageTarget, index int) (map[string][]byte, e
 
 // share decrypts and checks the share of one custodian for one target: made
 // with that custodian's part of the key, for this record.
-func (o *opener) share(a *policy.Approval, t policy.PackageTarget, index int) (threshold.Share, error) {
+func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int) (threshold.Share, error) {
 	var share threshold.Share
-	i := slices.IndexFunc(a.Shares, func(s policy.EncryptedShare) bool { return s.Target == index })
+	i := slices.IndexFunc(a.Shares, func(s opening.EncryptedShare) bool { return s.Target == index })
 	if i < 0 {
 		return share, opening.ErrPackage
 	}

@@ -3,6 +3,9 @@
 // local keyring in the place of Vault. None of it guards anything real, and none
 // of it is reachable from another machine: a production configuration that
 // names a part of it is refused.
+//
+// Package world puts them together. They are apart from it because the tests of
+// the adapters, which the world is made of, stand on them too.
 package sandbox
 
 // Assurance levels of the sandbox's identity provider, as acr values.

@@ -41,10 +41,10 @@ var (
 // Opening is a lawful opening, with all that was checked.
 type Opening struct {
 	Certificate Certificate
-	Package     policy.Package
+	Package     Package
 	Warrant     *policy.Warrant
-	WarrantHash [32]byte           // SHA-256 of the warrant's JWS
-	Approvals   []*policy.Approval // of distinct custodians, at least the quorum
+	WarrantHash [32]byte    // SHA-256 of the warrant's JWS
+	Approvals   []*Approval // of distinct custodians, at least the quorum
 }
 
 // Certificate says what was checked, against which public record. Hashes are hex
@@ -79,7 +79,7 @@ func (c Certificate) String() string {
 // Not checked: that the shares in the approvals are right, which takes the
 // requester's key, and that b was in force, which [policy.Bundle] and the log
 // say.
-func Verify(d policy.Delivery, b *policy.Bundle) (*Opening, error) {
+func Verify(d Delivery, b *policy.Bundle) (*Opening, error) {
 	o := &Opening{}
 	if err := json.Unmarshal(d.Package, &o.Package); err != nil {
 		return nil, ErrPackage.Because(err)
@@ -120,7 +120,7 @@ func Verify(d policy.Delivery, b *policy.Bundle) (*Opening, error) {
 
 // verifyLog checks that the public log holds the warrant, the decision of the
 // custodians and the release of this very package.
-func (o *Opening) verifyLog(d policy.Delivery, b *policy.Bundle) error {
+func (o *Opening) verifyLog(d Delivery, b *policy.Bundle) error {
 	p := o.Package
 	log, err := b.TrustedLog()
 	if err != nil {
@@ -154,7 +154,7 @@ func (o *Opening) verifyLog(d policy.Delivery, b *policy.Bundle) error {
 func (o *Opening) verifyApprovals(all []string, b *policy.Bundle) error {
 	names := []string{}
 	for _, signed := range all {
-		a, err := policy.VerifyApproval(signed, b)
+		a, err := VerifyApproval(signed, b)
 		if err != nil {
 			return err
 		}
@@ -170,13 +170,13 @@ func (o *Opening) verifyApprovals(all []string, b *policy.Bundle) error {
 // CheckRecorded verifies the leaf that records a warrant: its kind, and its proof
 // under the quorum of witnesses. It returns the size of the cosigned tree that
 // holds it. What does not fit is [ErrNotLogged].
-func CheckRecorded(log *proof.Log, l policy.LoggedLeaf) (leaf proof.Leaf, size int64, err error) {
+func CheckRecorded(log *proof.Log, l LoggedLeaf) (leaf proof.Leaf, size int64, err error) {
 	return checkLeaf(log, l, proof.KindRecorded, nil)
 }
 
 // checkLeaf verifies a leaf's kind, its proof and, if recorded is not nil, that it
 // is about the warrant recorded at that index.
-func checkLeaf(log *proof.Log, l policy.LoggedLeaf, kind proof.Kind, recorded *int64) (leaf proof.Leaf, size int64, err error) {
+func checkLeaf(log *proof.Log, l LoggedLeaf, kind proof.Kind, recorded *int64) (leaf proof.Leaf, size int64, err error) {
 	leaf, err = proof.ParseLeaf(l.Bytes)
 	if err != nil {
 		return proof.Leaf{}, 0, err
@@ -194,7 +194,7 @@ func checkLeaf(log *proof.Log, l policy.LoggedLeaf, kind proof.Kind, recorded *i
 // Commits recomputes the commitment of a token from what the registrar shows: the
 // digest of the sealed record, with its fields handed over or hashed one by one,
 // the label and the salt.
-func Commits(t policy.OpenedTarget, fields map[string][]byte, commitment [32]byte) bool {
+func Commits(t OpenedTarget, fields map[string][]byte, commitment [32]byte) bool {
 	digest, err := seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: fields, Withheld: t.Withheld}.Digest()
 	return err == nil && len(t.LinkSalt) == 32 &&
 		token.Commit(t.Pseudonym, seal.Reference(t.Label, digest), [32]byte(t.LinkSalt)) == commitment

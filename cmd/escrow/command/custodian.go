@@ -10,7 +10,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/registrar"
-	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 )
 
 // home is how the commands of `escrow custodian` find and open a folder.
@@ -51,17 +51,17 @@ func (h *home) open(ctx context.Context) (*custodian.Custodian, error) {
 
 // fetch unlocks the folder and asks the registrar for a case, once it is sure
 // which rules the custodian has endorsed.
-func (h *home) fetch(ctx context.Context, id string) (*custodian.Custodian, *registrar.Client, policy.CaseFile, error) {
+func (h *home) fetch(ctx context.Context, id string) (*custodian.Custodian, *registrar.Client, opening.CaseFile, error) {
 	c, err := h.open(ctx)
 	if err != nil {
-		return nil, nil, policy.CaseFile{}, err
+		return nil, nil, opening.CaseFile{}, err
 	}
 	if _, err := c.Rules(); err != nil {
-		return nil, nil, policy.CaseFile{}, err
+		return nil, nil, opening.CaseFile{}, err
 	}
 	r, err := h.registrar()
 	if err != nil {
-		return nil, nil, policy.CaseFile{}, err
+		return nil, nil, opening.CaseFile{}, err
 	}
 	f, err := r.CaseFile(ctx, c.Key(), id)
 	return c, r, f, err

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"time"
@@ -47,7 +48,9 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 			return err
 		}
 	}
-	w.Complete(b, p.Now())
+	var id [16]byte
+	rand.Read(id[:])
+	w.Complete(b, id, p.Now())
 	signed, err := policy.SignWarrant(k, *w)
 	if errors.Is(err, policy.ErrMalformed) {
 		err = policy.ErrDraft.Because(errors.Unwrap(err))

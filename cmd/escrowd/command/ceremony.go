@@ -188,8 +188,7 @@ func ceremonyPublish() *cobra.Command {
 						return err
 					}
 				}
-				sum := sha256.Sum256(c.Transcript)
-				hash := hex.EncodeToString(sum[:])
+				hash := ceremony.Hash(c.Transcript)
 				return say(cmd, map[string]any{"entry": c.Leaf, "transcript": hash}, "in the public log at entry %d: transcript %s", c.Leaf, hash)
 			})
 		},
@@ -229,8 +228,7 @@ func seatCustodians(b *policy.Bundle, transcript []byte) error {
 	if err != nil {
 		return err
 	}
-	sum := sha256.Sum256(transcript)
-	b.Threshold, b.ThresholdKey, b.Ceremony, b.Custodians = plan.Threshold, key, hex.EncodeToString(sum[:]), nil
+	b.Threshold, b.ThresholdKey, b.Ceremony, b.Custodians = plan.Threshold, key, ceremony.Hash(transcript), nil
 	for _, s := range plan.Receivers {
 		b.Custodians = append(b.Custodians, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key})
 	}

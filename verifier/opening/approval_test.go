@@ -1,15 +1,83 @@
-package policy
+package opening
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
+
+// world is the bundle of the saved delivery, with custodians whose keys we have.
+type world struct {
+	bundle     *policy.Bundle
+	custodians []jose.JSONWebKey
+}
+
+var now = time.Date(2026, 11, 28, 15, 0, 0, 0, time.UTC)
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	draft := *saved(t)
+	w := &world{}
+	for i := range draft.Custodians {
+		k, err := document.NewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		public, err := k.Public().MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		draft.Custodians[i].ID, draft.Custodians[i].Key = fmt.Sprint("custodian-", i+1), public
+		w.custodians = append(w.custodians, k)
+	}
+	w.bundle = parsed(t, draft)
+	return w
+}
+
+// saved is the bundle of the saved delivery, as a draft.
+func saved(t testing.TB) *policy.Bundle {
+	t.Helper()
+	raw, err := os.ReadFile("testdata/bundle.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft := new(policy.Bundle)
+	if err := json.Unmarshal(raw, draft); err != nil {
+		t.Fatal(err)
+	}
+	return draft
+}
+
+func parsed(t testing.TB, draft policy.Bundle) *policy.Bundle {
+	t.Helper()
+	raw, err := draft.Marshal()
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
+	return hex.EncodeToString(sum[:])
+}
 
 func (w *world) approval() Approval {
 	return Approval{Case: "k3x", Custodian: "custodian-1", WarrantHash: digest("w"), Bundle: w.bundle.Hash(), LeafIndex: 7, CheckpointSize: 8,
@@ -22,7 +90,7 @@ func TestApproval(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	a, err := VerifyApproval(raw, Only(w.bundle))
+	a, err := VerifyApproval(raw, w.bundle)
 	if err != nil || a.Case != "k3x" || len(a.Shares) != 2 || !a.At.Equal(now) {
 		t.Fatal(a, err)
 	}
@@ -31,7 +99,7 @@ func TestApproval(t *testing.T) {
 	if raw, err = SignApproval(w.custodians[0], decline); err != nil {
 		t.Fatal(err)
 	}
-	if a, err = VerifyApproval(raw, Only(w.bundle)); err != nil || a.Reason != "disproportionate" || len(a.Shares) != 0 {
+	if a, err = VerifyApproval(raw, w.bundle); err != nil || a.Reason != "disproportionate" || len(a.Shares) != 0 {
 		t.Fatal(a, err)
 	}
 }
@@ -43,8 +111,8 @@ func TestApprovalRefused(t *testing.T) {
 		change func(*Approval)
 		want   *refusal.Error
 	}{
-		{"C05 under another's name", func(a *Approval) { a.Custodian = "custodian-2" }, ErrUnknownCustodian},
-		{"a stranger's", func(a *Approval) { a.Custodian = "crown-court" }, ErrUnknownCustodian},
+		{"C05 under another's name", func(a *Approval) { a.Custodian = "custodian-2" }, policy.ErrUnknownCustodian},
+		{"a stranger's", func(a *Approval) { a.Custodian = "crown-court" }, policy.ErrUnknownCustodian},
 		{"C07 another bundle", func(a *Approval) { a.Bundle = digest("old") }, ErrApprovalBundle},
 		{"C13 the leaf is not in the checkpoint", func(a *Approval) { a.CheckpointSize = 7 }, ErrApprovalUnlogged},
 		{"C13 no checkpoint", func(a *Approval) { a.CheckpointSize = 0 }, ErrApprovalUnlogged},
@@ -67,12 +135,15 @@ func TestApprovalRefused(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			a := w.approval()
 			row.change(&a)
-			payload, err := marshal(a)
+			payload, err := a.marshal()
 			if err != nil {
 				t.Fatal(err)
 			}
-			raw := signBytes(t, w.custodians[0], approvalFormat.Types[0], payload)
-			got, err := VerifyApproval(raw, Only(w.bundle))
+			raw, err := approvalFormat.Sign(w.custodians[0], payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := VerifyApproval(raw, w.bundle)
 			if got != nil || refusal.Of(err) == nil || refusal.Of(err).Code != row.want.Code {
 				t.Fatal(err, "want", row.want.Code)
 			}
@@ -100,7 +171,7 @@ func TestC10ApprovalMovedToAnotherCase(t *testing.T) {
 		if moved == string(payload) {
 			t.Fatal("nothing moved")
 		}
-		_, err := VerifyApproval(parts[0]+"."+base64.RawURLEncoding.EncodeToString([]byte(moved))+"."+parts[2], Only(w.bundle))
+		_, err := VerifyApproval(parts[0]+"."+base64.RawURLEncoding.EncodeToString([]byte(moved))+"."+parts[2], w.bundle)
 		if refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalSignature.Code {
 			t.Fatal(err)
 		}
@@ -111,13 +182,13 @@ func TestC10ApprovalMovedToAnotherCase(t *testing.T) {
 func TestC14RevokedCustodian(t *testing.T) {
 	w := newWorld(t)
 	a := w.approval()
-	next := newWorld(t, func(b *Bundle) { b.Custodians[0].Key = public(t, key("alice-2")) })
+	next := newWorld(t) // has other keys
 	a.Bundle = next.bundle.Hash()
 	raw, err := SignApproval(w.custodians[0], a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := VerifyApproval(raw, Only(next.bundle)); refusal.Of(err) == nil || refusal.Of(err).Code != ErrUnknownCustodian.Code {
+	if _, err := VerifyApproval(raw, next.bundle); refusal.Of(err) == nil || refusal.Of(err).Code != policy.ErrUnknownCustodian.Code {
 		t.Fatal(err)
 	}
 }
@@ -125,36 +196,42 @@ func TestC14RevokedCustodian(t *testing.T) {
 // T43: no document passes in another's slot.
 func TestT43CrossDocument(t *testing.T) {
 	w := newWorld(t)
-	v, evidence := w.production(t)
-	approval, _ := SignApproval(w.custodians[0], w.approval())
-	endorsed, _ := SignEndorsement(w.custodians[0], "custodian-1", w.bundle.Hash(), now)
-	warrant := sign(t, w.court, v)
-	for name, raw := range map[string]string{"approval": approval, "endorsement": endorsed, "evidence": evidence[0]} {
-		if d := Decide(Submission{raw, evidence}, w.bundle, now); d.Allowed || d.Refusal.Code != ErrMalformed.Code {
-			t.Error(name, "as a warrant:", d.Refusal)
-		}
+	d, _ := delivery(t)
+	endorsed, err := policy.SignEndorsement(w.custodians[0], "custodian-1", w.bundle.Hash(), now)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for name, raw := range map[string]string{"warrant": warrant, "endorsement": endorsed, "evidence": evidence[0]} {
-		if _, err := VerifyApproval(raw, Only(w.bundle)); refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalMalformed.Code {
+	p := contents(t, d)
+	for name, raw := range map[string]string{"warrant": p.Submission.Warrant, "endorsement": endorsed, "evidence": p.Submission.Evidence[0]} {
+		if _, err := VerifyApproval(raw, w.bundle); refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalMalformed.Code {
 			t.Error(name, "as an approval:", err)
 		}
 	}
+	if d := policy.Decide(policy.Submission{Warrant: d.Approvals[0], Evidence: p.Submission.Evidence}, w.bundle, now); d.Allowed || d.Refusal.Code != policy.ErrMalformed.Code {
+		t.Error("an approval as a warrant:", d.Refusal)
+	}
 }
 
-func TestSigningKeyMustBeUsable(t *testing.T) {
-	w := newWorld(t)
-	v, _ := w.production(t)
-	nameless := w.court
-	nameless.KeyID = ""
-	symmetric := w.court
-	symmetric.Key = []byte("0123456789abcdef0123456789abcdef")
-	for name, k := range map[string]jose.JSONWebKey{"public": w.court.Public(), "nameless": nameless, "symmetric": symmetric} {
-		if _, err := SignWarrant(k, v); refusal.Of(err) == nil || refusal.Of(err).Code != ErrKey.Code {
-			t.Error(name, err)
+// FuzzApprovalPayload checks that what parses is written again with the same
+// bytes.
+func FuzzApprovalPayload(f *testing.F) {
+	w := newWorld(f)
+	for _, a := range []Approval{w.approval(), {Decision: Decline, Reason: "disproportionate"}} {
+		b, err := a.marshal()
+		if err != nil {
+			f.Fatal(err)
 		}
+		f.Add(b)
+		f.Add([]byte(strings.Replace(string(b), ":", ": ", 1)))
 	}
-	v.ID = ""
-	if _, err := SignWarrant(w.court, v); refusal.Of(err) == nil || refusal.Of(err).Code != ErrMalformed.Code {
-		t.Error(err)
-	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		a := new(Approval)
+		if err := approvalFormat.Read(b, a, a.marshal); err != nil {
+			return
+		}
+		again, err := a.marshal()
+		if err != nil || string(again) != string(b) {
+			t.Fatalf("%q is written as %q, %v", b, again, err)
+		}
+	})
 }

@@ -1,17 +1,20 @@
-package policy
+package opening
 
-import "github.com/penname/penname/verifier/token"
+import (
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/token"
+)
 
 // CaseFile is everything a custodian needs to decide for itself. It is JSON on
 // the wire; byte slices are standard base64.
 type CaseFile struct {
-	Case       string         `json:"case"`
-	Submission Submission     `json:"submission"`
-	Bundle     string         `json:"bundle"` // hash, hex
-	Salt       []byte         `json:"salt"`   // 32 bytes: opens the commitments of the leaf
-	Leaf       LoggedLeaf     `json:"leaf"`   // the recorded warrant in the public log
-	Targets    []OpenedTarget `json:"targets"`
-	Approvals  []string       `json:"approvals"` // signed approvals so far, see VerifyApproval
+	Case       string            `json:"case"`
+	Submission policy.Submission `json:"submission"`
+	Bundle     string            `json:"bundle"` // hash, hex
+	Salt       []byte            `json:"salt"`   // 32 bytes: opens the commitments of the leaf
+	Leaf       LoggedLeaf        `json:"leaf"`   // the recorded warrant in the public log
+	Targets    []OpenedTarget    `json:"targets"`
+	Approvals  []string          `json:"approvals"` // signed approvals so far, see VerifyApproval
 }
 
 // LoggedLeaf is a leaf with its c2sp.org/tlog-proof.
@@ -40,13 +43,13 @@ type OpenedTarget struct {
 // released leaf. Nobody but the holder of the warrant's delivery key can open
 // it: not the registrar that made it, nor the custodians.
 type Package struct {
-	Version    int             `json:"v"`
-	Case       string          `json:"case"`
-	Submission Submission      `json:"submission"` // warrant and evidence, as filed
-	Salt       []byte          `json:"salt"`
-	Targets    []PackageTarget `json:"targets"`
-	Recorded   LoggedLeaf      `json:"recorded"`   // certificate for the court file
-	Authorised LoggedLeaf      `json:"authorised"` // likewise
+	Version    int               `json:"v"`
+	Case       string            `json:"case"`
+	Submission policy.Submission `json:"submission"` // warrant and evidence, as filed
+	Salt       []byte            `json:"salt"`
+	Targets    []PackageTarget   `json:"targets"`
+	Recorded   LoggedLeaf        `json:"recorded"`   // certificate for the court file
+	Authorised LoggedLeaf        `json:"authorised"` // likewise
 }
 
 // PackageTarget is one sealed identity, cut down to the fields of the warrant.

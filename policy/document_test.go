@@ -1,0 +1,39 @@
+package policy
+
+import (
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// T43: no document passes in another's slot.
+func TestT43CrossDocument(t *testing.T) {
+	w := newWorld(t)
+	_, evidence := w.production(t)
+	endorsed, _ := SignEndorsement(w.custodians[0], "custodian-1", w.bundle.Hash(), now)
+	for name, raw := range map[string]string{"endorsement": endorsed, "evidence": evidence[0]} {
+		if d := Decide(Submission{raw, evidence}, w.bundle, now); d.Allowed || d.Refusal.Code != ErrMalformed.Code {
+			t.Error(name, "as a warrant:", d.Refusal)
+		}
+	}
+}
+
+func TestSigningKeyMustBeUsable(t *testing.T) {
+	w := newWorld(t)
+	v, _ := w.production(t)
+	nameless := w.court
+	nameless.KeyID = ""
+	symmetric := w.court
+	symmetric.Key = []byte("0123456789abcdef0123456789abcdef")
+	for name, k := range map[string]jose.JSONWebKey{"public": w.court.Public(), "nameless": nameless, "symmetric": symmetric} {
+		if _, err := SignWarrant(k, v); refusal.Of(err) == nil || refusal.Of(err).Code != ErrKey.Code {
+			t.Error(name, err)
+		}
+	}
+	v.ID = ""
+	if _, err := SignWarrant(w.court, v); refusal.Of(err) == nil || refusal.Of(err).Code != ErrMalformed.Code {
+		t.Error(err)
+	}
+}
