@@ -116,7 +116,7 @@ func newLargeWarrant(t testing.TB, s *Issuing, keys *vault.Issuing, n int) *larg
 	t.Helper()
 	w := &largeWarrant{now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
 	court, issuer, square := signingKey(t, "court"), signingKey(t, "issuer"), signingKey(t, "square")
-	pk, _, err := threshold.Deal(rand.Reader, 2, 3)
+	pk, _, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
