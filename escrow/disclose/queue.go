@@ -32,6 +32,16 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 	return time.Time{}, false
 }
 
+// Holds reports whether a case keeps the records of its targets from erasure at
+// now ([Erasures]).
+func (c *Case) Holds(now time.Time) bool {
+	switch c.State {
+	case Recorded, Authorised, Lost:
+		return now.Before(c.Expires)
+	}
+	return c.State == Released
+}
+
 // Summary is what a list says of a case: no target, and nothing that is large.
 type Summary struct {
 	ID                 string

@@ -49,6 +49,7 @@ var mayImport = map[string][]string{
 
 	"escrow/sandbox":               {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/escrowtest":            {"escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/disclose/disclosetest": {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
 
