@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -345,4 +346,42 @@ func TestD08ErasedAfterTheBackup(t *testing.T) {
 func hashOf(b []byte) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:])
+}
+
+// A case that expired in what a backup lost is expired again, with its leaf; it
+// is not lost, and it does not expire twice.
+func TestExpiredInWhatABackupLost(t *testing.T) {
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	recorded, authorised, approved := file(t, d, 1), file(t, d, 1), file(t, d, 1)
+	apply(t, d, authorised.ID, approve("bar"))
+	f := futureOf(t, d)
+	f.add(t, approvedLeaf(&approved, "bar"))
+	f.add(t, leafOf(&approved, proof.KindAuthorised))
+	at := map[string]int64{}
+	for _, c := range []disclose.Case{recorded, authorised, approved} {
+		at[c.ID] = f.add(t, proof.ExpiredLeaf(day, c.RecordedLeaf))
+	}
+	f.restore(t, nil)
+	consistent(t, d)
+	for id, leaf := range at {
+		if got, err := d.Cases.Case(t.Context(), id); err != nil || got.State != disclose.Expired || got.ExpiredLeaf != leaf {
+			t.Errorf("%s with leaf %d, want %d, %v", got.State, got.ExpiredLeaf, leaf, err)
+		}
+	}
+	if lost, err := d.Lost(t.Context()); err != nil || len(lost) != 2 || lost[0].CaseState != disclose.Expired {
+		t.Errorf("lost %+v, %v", lost, err)
+	}
+	r := &disclose.Registrar{Cases: d.Cases, Now: func() time.Time { return day.AddDate(1, 0, 0) }}
+	if n, err := r.Expire(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d expired twice, %v", n, err)
+	}
+	last := file(t, d, 1)
+	if n, err := r.Expire(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d expired, %v", n, err)
+	}
+	if got, err := d.Cases.Case(t.Context(), last.ID); err != nil || got.State != disclose.Expired {
+		t.Errorf("%s, %v", got.State, err)
+	}
+	consistent(t, d)
 }
