@@ -364,7 +364,7 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 		return err
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
-	return errors.Join(s.Service.ServeNotices(context.Background()), s.Service.CarryOutErasures(context.Background()))
+	return errors.Join(s.Service.ServeCases(context.Background()), s.Service.CarryOutErasures(context.Background()))
 }
 
 // dumpWord writes everything that the database holds, rows in stored order.

@@ -34,7 +34,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -107,13 +107,21 @@ type db struct {
 // concurrent use.
 type Issuing struct {
 	db
-	enrolments batch.Coalescer[issue.Enrolment, bool] // true: stored, as a new person
-	lookups    batch.Coalescer[[]byte, *stored]       // by fingerprint
+	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
+	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 }
 
-// Disclosing is the database as the disclosing side may use it. It is safe for
-// concurrent use.
-type Disclosing struct{ db }
+// Disclosing is the database as the disclosing side may use it, one store for
+// each noun. It is safe for concurrent use.
+type Disclosing struct {
+	db
+	Cases      Cases
+	Records    Records
+	Erasures   Erasures
+	Bundles    Bundles
+	Ceremonies Ceremonies
+	Log        Log
+}
 
 // OpenIssuing connects as penname_issuing and refuses a server, a role or a
 // schema that it must not run with: see the refusals of this package.
@@ -133,7 +141,10 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 	if err != nil {
 		return nil, err
 	}
-	return &Disclosing{d}, nil
+	s := &Disclosing{db: d}
+	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db}, Erasures{&s.db}
+	s.Bundles, s.Ceremonies, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Log{&s.db}
+	return s, nil
 }
 
 // Close waits for running calls and closes the connections.

@@ -77,13 +77,15 @@ type rollbackCheckedKeys struct {
 	past keep.Past
 }
 
-// UnwrapHalf implements disclose.Keys.
-func (k rollbackCheckedKeys) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
-	half, err := k.DisclosingKeys.UnwrapHalf(ctx, label, wrapped)
+// UnwrapHalves implements disclose.Keys.
+func (k rollbackCheckedKeys) UnwrapHalves(ctx context.Context, wrapped []disclose.Wrapped) ([][]byte, error) {
+	halves, err := k.DisclosingKeys.UnwrapHalves(ctx, wrapped)
 	older := keep.Current(ctx, k.DisclosingKeys, k.past)
 	if older == nil || err != nil && !errors.Is(older, keep.ErrRollback) {
-		return half, err
+		return halves, err
 	}
-	clear(half)
+	for _, half := range halves {
+		clear(half)
+	}
 	return nil, older
 }

@@ -85,6 +85,7 @@ func (p *Parts) Close() {
 type Service struct {
 	Parts
 	Registrar *disclose.Registrar // nil unless this process discloses
+	Board     *disclose.Board     // likewise
 
 	web          *web.Server
 	publisher    *translog.Publisher
@@ -154,27 +155,29 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
 		}
 	}
-	if s.publisher, err = translog.New(ctx, d.Store, d.Signer, log, witnesses, s.Now); err != nil {
+	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnesses, s.Now); err != nil {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
 		s.Log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.Registrar = &disclose.Registrar{
-		Keys: rollbackCheckedKeys{d.Keys, d.Store}, Cases: d.Store, Records: d.Store, Erasures: d.Store, Bundles: d.Store, Ceremonies: d.Store, Log: s.publisher, Now: s.Now,
+		Keys: rollbackCheckedKeys{d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
+		Rules: &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now},
 	}
-	court.Mount(s.web, court.Config{Registrar: s.Registrar, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
+	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
+	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
 	return nil
 }
 
 // NewMessageBoard is the custodians' message board alone, for the first key
 // ceremony: there is no service yet, which needs a bundle, which needs the key.
-func NewMessageBoard(origin string, store disclose.Ceremonies, log *slog.Logger, now func() time.Time) (http.Handler, error) {
-	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: now})
+func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (http.Handler, error) {
+	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: board.Now})
 	if err != nil {
 		return nil, err
 	}
-	court.MountBoard(edge, &disclose.Registrar{Ceremonies: store, Now: now})
+	court.MountBoard(edge, board)
 	return edge, nil
 }
 

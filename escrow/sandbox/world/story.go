@@ -293,7 +293,7 @@ func (s *Story) notify(ctx context.Context) error {
 		return err
 	}
 	s.Clock.Advance(StoryTime)
-	if err := s.Service.ServeNotices(ctx); err != nil {
+	if err := s.Service.ServeCases(ctx); err != nil {
 		return err
 	}
 	if err := s.troll.Enrol(ctx, s.Origin, s.Author.Name); err != nil {

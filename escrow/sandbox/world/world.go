@@ -215,5 +215,5 @@ func (w *World) InstallBundle(ctx context.Context, raw []byte) error {
 		}
 		endorsements = append(endorsements, said)
 	}
-	return w.Service.Registrar.Install(ctx, raw, endorsements)
+	return w.Service.Registrar.Rules.Install(ctx, raw, endorsements)
 }
