@@ -321,10 +321,12 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case) error {
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }
 
-// Link implements [disclose.Records].
+// Link implements [disclose.Records]. Link and Record are read at a glance: what a
+// token commits to was confirmed before the token was issued, the case that asks
+// was read before, and what is packed is stored before it is handed over.
 func (d *Disclosing) Link(ctx context.Context, p token.Pseudonym, platform string, commitment [32]byte) (link string, err error) {
 	var same bool
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `
 			SELECT link, commitment = $3 FROM pseudonyms WHERE pseudonym = $1 AND platform = $2
 			ORDER BY commitment = $3 DESC LIMIT 1`, string(p), platform, commitment[:]).Scan(&link, &same)
@@ -346,7 +348,7 @@ func (d *Disclosing) Record(ctx context.Context, label string) (seal.Record, err
 	r := seal.Record{Label: label}
 	var sealed []byte
 	var erased bool
-	err := d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT first_half, second_half, sealed, erased IS NOT NULL FROM records WHERE label = $1`, label).
 			Scan(&r.FirstHalf, &r.SecondHalf, &sealed, &erased)
 	})

@@ -35,8 +35,8 @@ func StartPair(ctx context.Context, settings ...string) (_ *Pair, err error) {
 	}
 	// PostgreSQL, runtime-config-replication: synchronous_standby_names names the
 	// standby by the application_name of its connection.
-	first := &cluster{bin: bin, settings: append([]string{"synchronous_standby_names=standby", "synchronous_commit=on"}, settings...)}
-	second := &cluster{bin: bin, settings: []string{"wal_retrieve_retry_interval=50ms"}}
+	first := &cluster{bin: bin, settings: append([]string{"synchronous_standby_names=standby", "synchronous_commit=on"}, settings...), accepts: "connections"}
+	second := &cluster{bin: bin, settings: []string{"wal_retrieve_retry_interval=50ms"}, accepts: "read-only connections"}
 	var password string
 	for _, c := range []*cluster{first, second} {
 		if err := c.place(""); err != nil {
