@@ -63,7 +63,7 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 	if a := say(message("alba", "alba", policy.RoundAgree, plan.Hash(), nil)); a.code(t) != "ceremony.none" || a.StatusCode != 404 {
 		t.Fatal("before the operator opened it:", a.body)
 	}
-	if _, err := tb.service.registrar.OpenCeremony(ctx, raw); err != nil {
+	if _, err := tb.service.board.Open(ctx, raw); err != nil {
 		t.Fatal(err)
 	}
 	if a := say(message("alba", "alba", policy.RoundAgree, plan.Hash(), nil)); a.StatusCode != http.StatusCreated {
@@ -113,7 +113,7 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 	// The operator closes it; nothing is said after that, and a second closing
 	// changes nothing.
 	for range 2 {
-		if _, err := tb.service.registrar.PublishCeremony(ctx, plan.Hash()); err != nil {
+		if _, err := tb.service.board.Publish(ctx, plan.Hash()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,7 +129,7 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 		t.Error(said)
 	}
 	// A bundle that names what is not in the log does not come into force.
-	b, err := tb.service.registrar.Bundle(ctx)
+	b, err := tb.service.registrar.Rules.Current(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 		}
 		endorsements = append(endorsements, e)
 	}
-	if err := tb.service.registrar.Install(ctx, []byte(changed), endorsements); err == nil || !strings.HasPrefix(err.Error(), "bundle.ceremony_not_logged") {
+	if err := tb.service.registrar.Rules.Install(ctx, []byte(changed), endorsements); err == nil || !strings.HasPrefix(err.Error(), "bundle.ceremony_not_logged") {
 		t.Error(err)
 	}
 }

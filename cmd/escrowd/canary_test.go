@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/vault"
 )
@@ -288,7 +289,7 @@ func TestPrivacyCanaryAfterErasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	erased := stored[label]
-	if _, err := tb.service.disclosing.keys.UnwrapHalf(t.Context(), label, erased.FirstHalf); !errors.Is(err, vault.ErrArchived) {
+	if _, err := escrowtest.UnwrapHalf(t.Context(), tb.service.disclosing.keys, label, erased.FirstHalf); !errors.Is(err, vault.ErrArchived) {
 		t.Errorf("the first half that backups keep: %v", err)
 	}
 	do(`VACUUM FULL penname.records`)

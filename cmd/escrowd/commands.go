@@ -154,8 +154,8 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *disclos
 		return nil, err
 	}
 	// The rules cannot change in the dark: what runs is what was endorsed and logged.
-	r := disclose.Registrar{Bundles: d.store}
-	inForce, err := r.Bundle(ctx)
+	rules := disclose.Rules{Bundles: d.store.Bundles}
+	inForce, err := rules.Current(ctx)
 	if err == nil && inForce.Hash() != b.Hash() {
 		err = errConfigRules.Because(errors.New("in force is " + inForce.Hash()))
 	}
@@ -237,8 +237,8 @@ func bundleCommand() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			r := disclose.Registrar{Bundles: store, Ceremonies: store, Now: time.Now}
-			if err := r.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
+			rules := disclose.Rules{Bundles: store.Bundles, Ceremonies: store.Ceremonies, Now: time.Now}
+			if err := rules.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
 				return err
 			}
 			sum := sha256.Sum256(bundle)

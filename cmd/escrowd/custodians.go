@@ -111,8 +111,8 @@ func (t *testbed) holdCeremony(ctx, run context.Context, plan policy.CeremonyPla
 		return nil, err
 	}
 	t.serve(run, ln, h)
-	r := &disclose.Registrar{Ceremonies: board, Now: t.clock.Now}
-	hash, err := r.OpenCeremony(ctx, raw)
+	b := &disclose.Board{Ceremonies: board, Now: t.clock.Now}
+	hash, err := b.Open(ctx, raw)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +126,7 @@ func (t *testbed) holdCeremony(ctx, run context.Context, plan policy.CeremonyPla
 			}
 		}
 	}
-	held, err := r.Ceremonies.Ceremony(ctx, hash)
+	held, err := b.Ceremony(ctx, hash)
 	if err == nil && held.Transcript == nil {
 		err = errors.New("the custodians did not finish")
 	}

@@ -124,7 +124,7 @@ func (s *scene) cheater(ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	held, err := s.service.registrar.Ceremonies.Ceremony(ctx, plan.Hash())
+	held, err := s.service.board.Ceremony(ctx, plan.Hash())
 	if err != nil {
 		return err
 	}
@@ -178,6 +178,6 @@ func (s *scene) cheater(ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.service.registrar.Say(ctx, plan.Hash(), signed)
+	_, err = s.service.board.Say(ctx, plan.Hash(), signed)
 	return err
 }

@@ -344,7 +344,7 @@ func (t *testbed) makeParties(ctx, run context.Context, w *world, i *issuingSide
 		Fields: []string{"name", "birthdate", "address", "email"}, OffenceClasses: offenceClasses(),
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
-	if err := t.makeCustodians(ctx, run, &b, d.store); err != nil {
+	if err := t.makeCustodians(ctx, run, &b, d.store.Ceremonies); err != nil {
 		return err
 	}
 	if err := t.makeCourts(&b); err != nil {
@@ -443,7 +443,7 @@ func (t *testbed) installBundle(ctx context.Context, raw []byte) error {
 		}
 		endorsements = append(endorsements, strings.TrimSpace(out))
 	}
-	return t.service.registrar.Install(ctx, raw, endorsements)
+	return t.service.registrar.Rules.Install(ctx, raw, endorsements)
 }
 
 func writeKey(name string) (jose.JSONWebKey, error) {

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/penname/penname/escrow/escrowtest"
 )
 
 // backup is a record's row as an old copy of the database has it.
@@ -50,7 +52,7 @@ func (s *scene) record(_ *testscript.TestScript, args []string) (err error) {
 // half opens asks the key service, with the disclosing side's own rights, for
 // the first half that the backup holds.
 func (s *scene) half(*testscript.TestScript, []string) error {
-	half, err := s.service.disclosing.keys.UnwrapHalf(context.Background(), s.backup.label, s.backup.firstHalf)
+	half, err := escrowtest.UnwrapHalf(context.Background(), s.service.disclosing.keys, s.backup.label, s.backup.firstHalf)
 	if err == nil && len(half) != 32 {
 		err = errors.New("not a half")
 	}

@@ -22,11 +22,11 @@ type watchedKeys struct {
 	ask func() error
 }
 
-func (k watchedKeys) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
+func (k watchedKeys) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
 	if err := k.ask(); err != nil {
 		return nil, err
 	}
-	return k.Keys.UnwrapHalf(ctx, label, wrapped)
+	return k.Keys.UnwrapHalves(ctx, halves)
 }
 
 // TestI2ARowIsNoWarrant: who controls the database writes into an authorised
@@ -46,7 +46,7 @@ func TestI2ARowIsNoWarrant(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := tb.service.registrar.Status(ctx, st.caseID)
+	c, err := tb.service.registrar.Cases.Case(ctx, st.caseID)
 	if err != nil || c.State != disclose.Authorised || asked.Load() != 1 {
 		t.Fatalf("%s, asked %d times, %v", c.State, asked.Load(), err)
 	}

@@ -64,6 +64,7 @@ type service struct {
 	wiring
 	web       *web.Server
 	registrar *disclose.Registrar
+	board     *disclose.Board
 	publisher *translog.Publisher
 	keeper    *keep.Keeper
 	wishes    chan struct{} // somebody asked to be deleted
@@ -134,16 +135,18 @@ func (s *service) wireDisclosing(ctx context.Context, c *web.Config, d *disclosi
 			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
 		}
 	}
-	if s.publisher, err = translog.New(ctx, d.store, d.signer, log, witnesses, s.now); err != nil {
+	if s.publisher, err = translog.New(ctx, d.store.Log, d.signer, log, witnesses, s.now); err != nil {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
 		s.log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.registrar = &disclose.Registrar{
-		Keys: guarded{d.keys, d.store}, Cases: d.store, Records: d.store, Erasures: d.store, Bundles: d.store, Ceremonies: d.store, Log: s.publisher, Now: s.now,
+		Keys: guarded{d.keys, d.store}, Cases: d.store.Cases, Records: d.store.Records, Erasures: d.store.Erasures, Log: s.publisher, Now: s.now,
+		Rules: &disclose.Rules{Bundles: d.store.Bundles, Ceremonies: d.store.Ceremonies, Now: s.now},
 	}
-	c.Registrar, c.LogTiles = s.registrar, s.publisher.Handler()
+	s.board = &disclose.Board{Ceremonies: d.store.Ceremonies, Now: s.now}
+	c.Board, c.Registrar, c.LogTiles = s.board, s.registrar, s.publisher.Handler()
 	if c.Once == nil {
 		c.Once = d.store
 	}
@@ -205,14 +208,16 @@ func (s *service) every(ctx context.Context, interval time.Duration, call <-chan
 	}
 }
 
-// heartbeat keeps the log's checkpoint fresh and serves the notices that are due.
+// heartbeat serves the notices that are due, ends the cases that ran out, and
+// keeps the log's checkpoint fresh.
 func (s *service) heartbeat(ctx context.Context) error {
 	if s.registrar == nil {
 		return nil
 	}
 	_, nerr := s.registrar.Notify(ctx)
+	_, xerr := s.registrar.Expire(ctx)
 	_, perr := s.publisher.Publish(ctx)
-	return errors.Join(nerr, perr)
+	return errors.Join(nerr, xerr, perr)
 }
 
 // keep carries out the wishes to be deleted that no case stands against, each
@@ -244,8 +249,12 @@ func (s *service) logRotation(r keep.Rotation, step string) {
 // tidy puts the rows of people and pen names into an order that tells nothing
 // of when they came, and forgets protocol state that has expired.
 func (s *service) tidy(ctx context.Context) error {
-	if s.issuing == nil {
-		return nil
+	var err error
+	if s.issuing != nil {
+		err = errors.Join(s.issuing.store.Shuffle(ctx), s.issuing.store.DeleteExpired(ctx, s.now()))
 	}
-	return errors.Join(s.issuing.store.Shuffle(ctx), s.issuing.store.Forget(ctx, s.now()))
+	if s.disclosing != nil {
+		err = errors.Join(err, s.disclosing.store.DeleteExpired(ctx, s.now()))
+	}
+	return err
 }

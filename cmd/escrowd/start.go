@@ -78,14 +78,16 @@ type guarded struct {
 	past keep.Past
 }
 
-// UnwrapHalf implements disclose.Keys.
-func (g guarded) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
-	half, err := g.disclosingKeys.UnwrapHalf(ctx, label, wrapped)
+// UnwrapHalves implements disclose.Keys.
+func (g guarded) UnwrapHalves(ctx context.Context, wrapped []disclose.Wrapped) ([][]byte, error) {
+	halves, err := g.disclosingKeys.UnwrapHalves(ctx, wrapped)
 	older := keep.Current(ctx, g.disclosingKeys, g.past)
 	if older == nil || err != nil && !errors.Is(older, keep.ErrRollback) {
-		return half, err
+		return halves, err
 	}
-	clear(half)
+	for _, half := range halves {
+		clear(half)
+	}
 	return nil, older
 }
 

@@ -40,14 +40,14 @@ var mayImport = map[string][]string{
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
 	"escrow/openid":         {"verifier/refusal", "verifier/token"},
-	"escrow/batch":          {}, // what both adapters do with concurrent calls, since none imports the other
-	"escrow/vault":          {"deploy", "escrow/batch", "escrow/keep", "escrow/secretfile", "verifier/refusal"},
-	"escrow/postgres": {"deploy/postgres", "escrow/batch", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
+	"escrow/coalesce":       {}, // what both adapters do with concurrent calls, since none imports the other
+	"escrow/vault":          {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/refusal"},
+	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
-	"escrow/sandbox":               {"escrow/keep", "verifier/refusal"},
-	"escrow/escrowtest":            {"escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/sandbox":               {"escrow/disclose", "escrow/keep", "verifier/refusal"},
+	"escrow/escrowtest":            {"escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/refusal"
@@ -26,7 +27,7 @@ func (v *VaultFixture) Keeping(t testing.TB) *vault.Keeping {
 // TestKeeping is the conformance suite of the keeping side of a key service,
 // whose other two sides share its keys. It uses up versions of the record key,
 // which must be at its first.
-func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing DisclosingKeys, keeping keep.Keys) {
+func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing disclose.Keys, keeping keep.Keys) {
 	ctx := t.Context()
 	versions := func(oldest, newest int) {
 		t.Helper()
@@ -42,7 +43,7 @@ func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing DisclosingKeys, k
 	}
 	opens := func(label, half string, want []byte) {
 		t.Helper()
-		if got, err := disclosing.UnwrapHalf(ctx, label, half); err != nil || !bytes.Equal(got, want) {
+		if got, err := UnwrapHalf(ctx, disclosing, label, half); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("%s: %x, %v", label, got, err)
 		}
 	}
@@ -97,14 +98,14 @@ func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing DisclosingKeys, k
 	versions(2, 2)
 	t.Run("D08 an old half does not open at all", func(t *testing.T) {
 		for _, h := range old {
-			if got, err := disclosing.UnwrapHalf(ctx, h.Label, h.Wrapped); err == nil {
+			if got, err := UnwrapHalf(ctx, disclosing, h.Label, h.Wrapped); err == nil {
 				t.Fatalf("opened %x", got)
 			}
 			if _, err := keeping.Rewrap(ctx, []keep.Half{h}); err == nil {
 				t.Fatal("an old half was moved")
 			}
 		}
-		_, err := disclosing.UnwrapHalf(ctx, old[0].Label, old[0].Wrapped)
+		_, err := UnwrapHalf(ctx, disclosing, old[0].Label, old[0].Wrapped)
 		refused(t, err, refusal.Invalid, "keys.archived", old[0].Wrapped)
 	})
 	for i, h := range old[:3] {
@@ -118,11 +119,11 @@ func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing DisclosingKeys, k
 	if again, err := issuing.MAC(ctx, "pseudonym", []byte("person")); err != nil || !bytes.Equal(again[0], macs[0]) {
 		t.Error("a pen name changed:", err)
 	}
-	if got, err := disclosing.OpenLink(ctx, "pen1a", link); err != nil || string(got) != "link" {
+	if got, err := OpenLink(ctx, disclosing, "pen1a", link); err != nil || string(got) != "link" {
 		t.Error("a link was lost:", err)
 	}
 	if _, ok := any(keeping).(interface {
-		UnwrapHalf(context.Context, string, string) ([]byte, error)
+		UnwrapHalves(context.Context, []disclose.Wrapped) ([][]byte, error)
 	}); ok {
 		t.Error("the keeping side can open a half")
 	}

@@ -78,20 +78,21 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 		return err
 	}
 
-	var recorded, authorised, released, noticed *int64
+	var recorded, authorised, released, expired, noticed *int64
 	var bundle, salt, submission, digest []byte
-	var text string
-	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, noticed_leaf, bundle, salt, submission, sha256(package) FROM cases`,
-		[]any{&recorded, &authorised, &released, &noticed, &text, &salt, &submission, &digest}, func() error {
+	var text, kind string
+	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, bundle, kind, salt, submission, sha256(package) FROM cases`,
+		[]any{&recorded, &authorised, &released, &expired, &noticed, &text, &kind, &salt, &submission, &digest}, func() error {
 			var s policy.Submission
 			if err := json.Unmarshal(submission, &s); err != nil {
 				return damaged("leaf %d: the submission of its case is not one", *recorded)
 			}
 			opened := proof.Commit([32]byte(salt), "warrant", []byte(s.Warrant))
 			return errors.Join(
-				add(recorded, proof.Leaf{Kind: proof.KindRecorded, Bundle: text, Commitment: opened}),
+				add(recorded, proof.Leaf{Kind: proof.KindRecorded, WarrantKind: kind, Bundle: text, Commitment: opened}),
 				add(authorised, proof.Leaf{Kind: proof.KindAuthorised, Case: clone(recorded)}),
 				add(released, proof.Leaf{Kind: proof.KindReleased, Case: clone(recorded), Package: hex.EncodeToString(digest)}),
+				add(expired, proof.Leaf{Kind: proof.KindExpired, Case: clone(recorded)}),
 				add(noticed, proof.Leaf{Kind: proof.KindNoticed, Case: clone(recorded), Salt: hex.EncodeToString(salt)}))
 		})
 	if err != nil {
@@ -194,7 +195,7 @@ func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf, lost
 			return damaged("leaf %d (%s) has no row", index, have.Kind)
 		}
 		if have.Kind != row.Kind || caseOf(have) != caseOf(row) || have.Bundle != row.Bundle || have.Commitment != row.Commitment ||
-			have.Custodian != row.Custodian || have.Package != row.Package || have.Salt != row.Salt ||
+			have.Custodian != row.Custodian || have.WarrantKind != row.WarrantKind || have.Package != row.Package || have.Salt != row.Salt ||
 			row.Kind == proof.KindRefused && have.Code != row.Code {
 			return damaged("leaf %d (%s) and its row differ", index, have.Kind)
 		}

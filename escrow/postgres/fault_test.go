@@ -95,11 +95,11 @@ func (c *cutConn) Write(b []byte) (int, error) {
 // checkpoint is an unsigned one of the log as it is.
 func checkpoint(t testing.TB, d *Disclosing) (size int64, signed []byte) {
 	t.Helper()
-	size, err := d.Size(t.Context())
+	size, err := d.Log.Size(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return d.ReadHashes(t.Context(), ids) }))
+	root, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return d.Log.ReadHashes(t.Context(), ids) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func checkpoint(t testing.TB, d *Disclosing) (size int64, signed []byte) {
 func saveCheckpoint(t testing.TB, d *Disclosing) {
 	t.Helper()
 	size, signed := checkpoint(t, d)
-	if err := d.SaveCheckpoint(t.Context(), size, signed); err != nil {
+	if err := d.Log.SaveCheckpoint(t.Context(), size, signed); err != nil {
 		t.Fatal(err, cause(err))
 	}
 }
@@ -139,11 +139,11 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 	}
 	// leaves checks that the log grew by n since now.
 	leaves := func(n int64) func(t *testing.T) {
-		before, err := d.Size(ctx)
+		before, err := d.Log.Size(ctx)
 		must(err)
 		return func(t *testing.T) {
 			t.Helper()
-			after, err := d.Size(ctx)
+			after, err := d.Log.Size(ctx)
 			must(err)
 			is(t, "leaves appended", after-before, n)
 		}
@@ -198,7 +198,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 						p, err := s.Person(ctx, e.Fingerprint, e.Birth)
 						must(err)
 						is(t, "person", p, e.Person)
-						_, err = d.Record(ctx, p.Label)
+						_, err = oneRecord(ctx, d, p.Label)
 						must(err)
 					}
 				},
@@ -211,7 +211,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			grew := leaves(n)
 			return write{
 				try: func(ctx context.Context) error {
-					got, err := d.Apply(ctx, c.ID, approve("ombudsman"))
+					got, err := d.Cases.Apply(ctx, c.ID, approve("ombudsman"))
 					if err == nil && len(got.Approvals) != 1 {
 						return fmt.Errorf("%d approvals returned", len(got.Approvals))
 					}
@@ -219,7 +219,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 				},
 				once: func(t *testing.T) {
 					grew(t)
-					got, err := d.Case(ctx, c.ID)
+					got, err := d.Cases.Case(ctx, c.ID)
 					must(err)
 					is(t, "approvals", len(got.Approvals), 1)
 					is(t, "authorised", got.State == disclose.Authorised, quorum == 1)
@@ -304,10 +304,10 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			c, leaf := newCaseUnder(t, d, 2)
 			grew := leaves(1)
 			return write{
-				try: func(ctx context.Context) error { _, err := d.File(ctx, c, leaf); return err },
+				try: func(ctx context.Context) error { _, err := d.Cases.File(ctx, c, leaf); return err },
 				once: func(t *testing.T) {
 					grew(t)
-					got, err := d.Case(ctx, c.ID)
+					got, err := d.Cases.Case(ctx, c.ID)
 					must(err)
 					is(t, "salt", got.Salt, c.Salt)
 				},
@@ -318,10 +318,10 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			c, leaf := withdrawalOf(t, d, stopped)
 			grew := leaves(1)
 			return write{
-				try: func(ctx context.Context) error { _, err := d.File(ctx, c, leaf); return err },
+				try: func(ctx context.Context) error { _, err := d.Cases.File(ctx, c, leaf); return err },
 				once: func(t *testing.T) {
 					grew(t)
-					got, err := d.Case(ctx, stopped.ID)
+					got, err := d.Cases.Case(ctx, stopped.ID)
 					must(err)
 					is(t, "state", got.State, disclose.Withdrawn)
 				},
@@ -332,7 +332,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			grew := leaves(1)
 			return write{
 				try: func(ctx context.Context) error {
-					return d.Refuse(ctx, hash, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
+					return d.Cases.Refuse(ctx, hash, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
 				},
 				once: grew,
 			}
@@ -341,10 +341,10 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			bundle := []byte(fmt.Sprintf(`{"a":"%x"}`, random(8)))
 			grew := leaves(1)
 			return write{
-				try: func(ctx context.Context) error { return d.Install(ctx, bundle, nil, bundleLeaf(bundle)) },
+				try: func(ctx context.Context) error { return d.Bundles.Install(ctx, bundle, nil, bundleLeaf(bundle)) },
 				once: func(t *testing.T) {
 					grew(t)
-					got, _, err := d.Current(ctx)
+					got, _, err := d.Bundles.Current(ctx)
 					must(err)
 					is(t, "bundle", string(got), string(bundle))
 				},
@@ -360,9 +360,9 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 				try: func(ctx context.Context) error { return d.Restore(ctx, f.from, f.leaves(t, f.from), nil) },
 				once: func(t *testing.T) {
 					grew(t)
-					got, err := d.Case(ctx, c.ID)
+					got, err := d.Cases.Case(ctx, c.ID)
 					must(err)
-					is(t, "state", got.State, disclose.Interrupted)
+					is(t, "state", got.State, disclose.Lost)
 					is(t, "authorised", got.AuthorisedLeaf, f.from+1)
 				},
 			}
@@ -374,7 +374,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			size, signed := checkpoint(t, d)
 			rows := value[int](t, admin, `SELECT count(*) FROM log_checkpoints`)
 			return write{
-				try: func(ctx context.Context) error { return d.SaveCheckpoint(ctx, size, signed) },
+				try: func(ctx context.Context) error { return d.Log.SaveCheckpoint(ctx, size, signed) },
 				once: func(t *testing.T) {
 					is(t, "checkpoints", value[int](t, admin, `SELECT count(*) FROM log_checkpoints`), rows+1)
 				},
@@ -572,17 +572,17 @@ func TestD19SerialisationFailures(t *testing.T) {
 		END $$;
 		CREATE TRIGGER storm BEFORE INSERT ON approvals FOR EACH ROW EXECUTE FUNCTION storm()`)
 	got := apply(t, d, c.ID, approve("ombudsman"))
-	if n, err := d.Size(t.Context()); n != 2 || err != nil || len(got.Approvals) != 1 {
+	if n, err := d.Log.Size(t.Context()); n != 2 || err != nil || len(got.Approvals) != 1 {
 		t.Errorf("after four failures: %d leaves, %d approvals, %v", n, len(got.Approvals), err)
 	}
 	sql(t, admin, `ALTER SEQUENCE storm RESTART MINVALUE -100000 START -100000`)
 	before := value[int](t, admin, `SELECT nextval('storm')`)
-	_, err := d.Apply(t.Context(), c.ID, approve("bar"))
+	_, err := d.Cases.Apply(t.Context(), c.ID, approve("bar"))
 	wantErr(t, "an endless storm", err, ErrBusy)
 	if n := value[int](t, admin, `SELECT nextval('storm')`) - before - 1; n != 8 {
 		t.Errorf("%d attempts, want 8", n)
 	}
-	if n, err := d.Size(t.Context()); n != 2 || err != nil {
+	if n, err := d.Log.Size(t.Context()); n != 2 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 	consistent(t, d)
@@ -594,11 +594,11 @@ func TestD20PoolExhausted(t *testing.T) {
 	d := disclosing(t, database(t), Options{MaxConns: 1})
 	c := file(t, d, 2)
 	d.wait = 200 * time.Millisecond // only now: the first connection may take its time
-	_, err := d.Apply(t.Context(), c.ID, func(*disclose.Case) ([]disclose.Entry, error) {
-		_, err := d.Case(t.Context(), c.ID)
+	_, err := d.Cases.Apply(t.Context(), c.ID, func(disclose.Case) (disclose.Change, error) {
+		_, err := d.Cases.Case(t.Context(), c.ID)
 		wantErr(t, "no free connection", err, ErrBusy)
-		wantErr(t, "no free connection", d.Refuse(t.Context(), c.WarrantHash, leafOf(&c, proof.KindRefused)), ErrBusy)
-		return nil, errDecided
+		wantErr(t, "no free connection", d.Cases.Refuse(t.Context(), c.WarrantHash, leafOf(&c, proof.KindRefused)), ErrBusy)
+		return disclose.Change{}, errDecided
 	})
 	wantErr(t, "Apply", err, errDecided)
 
@@ -608,7 +608,7 @@ func TestD20PoolExhausted(t *testing.T) {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		d.Apply(t.Context(), c.ID, func(*disclose.Case) ([]disclose.Entry, error) { panic("in a pipeline") })
+		d.Cases.Apply(t.Context(), c.ID, func(disclose.Case) (disclose.Change, error) { panic("in a pipeline") })
 	}()
 	d.wait = 5 * time.Second
 	apply(t, d, c.ID, approve("ombudsman"))

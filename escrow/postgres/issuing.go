@@ -11,7 +11,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/verifier/token"
 )
@@ -63,14 +63,14 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 // each, or none. It says true if all are new, and else everybody looks for
 // themself. What the server refuses it refuses for all, without saying because
 // of whom: then each goes alone.
-func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]batch.Result[bool], error) {
+func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]coalesce.Result[bool], error) {
 	var n int64
 	err := s.settle(ctx, func(ctx context.Context, _ bool) (err error) {
 		n, err = s.insert(ctx, newPersons, es...)
 		return err
 	})
-	results := make([]batch.Result[bool], len(es))
-	var f *fault
+	results := make([]coalesce.Result[bool], len(es))
+	var f *serverError
 	switch {
 	case err == nil:
 		for i := range results {
@@ -177,7 +177,7 @@ type stored struct {
 }
 
 // lookUp returns the persons with these fingerprints, nil where there is none.
-func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]batch.Result[*stored], error) {
+func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]coalesce.Result[*stored], error) {
 	ctx, cancel := s.detached(ctx)
 	defer cancel()
 	found := make(map[string]*stored)
@@ -199,7 +199,7 @@ func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]batch.Re
 	if err != nil {
 		return nil, err
 	}
-	results := make([]batch.Result[*stored], len(fingerprints))
+	results := make([]coalesce.Result[*stored], len(fingerprints))
 	for i, fingerprint := range fingerprints {
 		results[i].Out = found[string(fingerprint)]
 	}

@@ -125,7 +125,7 @@ func (d *db) CheckSchema(ctx context.Context) error {
 	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
 	})
-	var f *fault
+	var f *serverError
 	switch {
 	case errors.As(err, &f) && (f.state == "42P01" || f.state == "42501"): // no such table, or nothing granted yet
 		return ErrSchemaOlder.Because(f)

@@ -150,17 +150,17 @@ func (s *Issuing) Revoked(ctx context.Context, list int) (indexes []int, err err
 	return indexes, err
 }
 
-// Forget deletes the protocol state that expired before now.
-func (s *Issuing) Forget(ctx context.Context, now time.Time) error {
-	return s.forget(ctx, now, "openid_entries", "openid_used", "openid_rows")
+// DeleteExpired deletes the protocol state that expired before now.
+func (s *Issuing) DeleteExpired(ctx context.Context, now time.Time) error {
+	return s.deleteExpired(ctx, now, "openid_entries", "openid_used", "openid_rows")
 }
 
-// Forget deletes the used keys that expired before now.
-func (d *Disclosing) Forget(ctx context.Context, now time.Time) error {
-	return d.forget(ctx, now, "requests_used")
+// DeleteExpired deletes the used keys that expired before now.
+func (d *Disclosing) DeleteExpired(ctx context.Context, now time.Time) error {
+	return d.deleteExpired(ctx, now, "requests_used")
 }
 
-func (d *db) forget(ctx context.Context, now time.Time, tables ...string) error {
+func (d *db) deleteExpired(ctx context.Context, now time.Time, tables ...string) error {
 	for _, table := range tables {
 		if err := d.settle(ctx, func(ctx context.Context, _ bool) error {
 			_, err := d.exec(ctx, `DELETE FROM `+table+` WHERE expires < $1`, now.UTC())

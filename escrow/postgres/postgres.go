@@ -35,7 +35,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -100,20 +100,28 @@ const (
 type db struct {
 	pool         *pgxpool.Pool
 	wait, commit time.Duration // Options
-	barriers     *batch.Coalescer[struct{}, struct{}]
+	barriers     *coalesce.Group[struct{}, struct{}]
 }
 
 // Issuing is the database as the issuing side may use it. It is safe for
 // concurrent use.
 type Issuing struct {
 	db
-	enrolments batch.Coalescer[issue.Enrolment, bool] // true: stored, as a new person
-	lookups    batch.Coalescer[[]byte, *stored]       // by fingerprint
+	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
+	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 }
 
-// Disclosing is the database as the disclosing side may use it. It is safe for
-// concurrent use.
-type Disclosing struct{ db }
+// Disclosing is the database as the disclosing side may use it, one store for
+// each noun. It is safe for concurrent use.
+type Disclosing struct {
+	db
+	Cases      Cases
+	Records    Records
+	Erasures   Erasures
+	Bundles    Bundles
+	Ceremonies Ceremonies
+	Log        Log
+}
 
 // OpenIssuing connects as penname_issuing and refuses a server, a role or a
 // schema that it must not run with: see the refusals of this package.
@@ -133,7 +141,10 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 	if err != nil {
 		return nil, err
 	}
-	return &Disclosing{d}, nil
+	s := &Disclosing{db: d}
+	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db}, Erasures{&s.db}
+	s.Bundles, s.Ceremonies, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Log{&s.db}
+	return s, nil
 }
 
 // Close waits for running calls and closes the connections.
@@ -173,7 +184,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	if err != nil {
 		return db{}, ErrDSN
 	}
-	d := db{pool: pool, wait: o.Wait, commit: o.Commit, barriers: &batch.Coalescer[struct{}, struct{}]{}}
+	d := db{pool: pool, wait: o.Wait, commit: o.Commit, barriers: &coalesce.Group[struct{}, struct{}]{}}
 	d.barriers.Send = d.emit
 	if err := d.check(ctx, role); err != nil {
 		pool.Close()

@@ -153,7 +153,7 @@ func (d *Disclosing) update(ctx context.Context, f func(translog.Tx) error) erro
 func TestLogConforms(t *testing.T) {
 	translogtest.TestStore(t, func(t *testing.T) (translog.Store, translogtest.Update) {
 		d := disclosing(t, database(t), Options{})
-		return d, d.update
+		return d.Log, d.update
 	})
 }
 

@@ -8,7 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
 )
 
 // What can be seen is not yet safe. Where a synchronous standby is configured, a
@@ -44,10 +44,10 @@ func (d *db) confirm(ctx context.Context) error {
 
 // emit is one barrier. Unlike a COMMIT that stores something it may be given up
 // and repeated: it is confirmed or worth nothing.
-func (d *db) emit(ctx context.Context, waiting []struct{}) ([]batch.Result[struct{}], error) {
+func (d *db) emit(ctx context.Context, waiting []struct{}) ([]coalesce.Result[struct{}], error) {
 	ctx, cancel := context.WithTimeout(ctx, d.commit)
 	defer cancel()
-	return make([]batch.Result[struct{}], len(waiting)), d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	return make([]coalesce.Result[struct{}], len(waiting)), d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		_, err := c.Exec(ctx, barrier)
 		if err == nil && givenUp(c) {
 			err = errGivenUp

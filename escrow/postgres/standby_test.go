@@ -161,7 +161,7 @@ func (p *pair) everyWrite(t *testing.T) map[string]func() write {
 		r := issue.Receipt{Label: enrolled().Person.Label, Salt: [32]byte(random(32)), Day: day}
 		_, err := p.issuing.Ask(t.Context(), r)
 		must(err)
-		must(p.disclosing.Clear(t.Context(), []string{r.Label}, 1<<40))
+		must(p.disclosing.Erasures.Clear(t.Context(), []string{r.Label}, 1<<40))
 		return write{
 			try: func(ctx context.Context) error {
 				erased, err := p.keeping.Erase(ctx, keep.Erasure{Label: r.Label, Salt: r.Salt}, proof.Leaf{Version: 1, Kind: proof.KindErased, Day: "2026-11-21", Commitment: r.Commitment()})
@@ -171,7 +171,7 @@ func (p *pair) everyWrite(t *testing.T) map[string]func() write {
 				return err
 			},
 			once: func(t *testing.T) {
-				_, err := p.disclosing.Record(t.Context(), r.Label)
+				_, err := oneRecord(t.Context(), p.disclosing, r.Label)
 				wantErr(t, "the record", err, disclose.ErrDataErased)
 			},
 		}
@@ -180,9 +180,9 @@ func (p *pair) everyWrite(t *testing.T) map[string]func() write {
 		plan := random(40)
 		hash := fmt.Sprintf("%x", sha256.Sum256(plan))
 		return write{
-			try: func(ctx context.Context) error { return p.disclosing.OpenCeremony(ctx, plan) },
+			try: func(ctx context.Context) error { return p.disclosing.Ceremonies.Open(ctx, plan) },
 			once: func(t *testing.T) {
-				if _, err := p.disclosing.Ceremony(t.Context(), hash); err != nil {
+				if _, err := p.disclosing.Ceremonies.Ceremony(t.Context(), hash); err != nil {
 					t.Error(err)
 				}
 			},
@@ -192,7 +192,7 @@ func (p *pair) everyWrite(t *testing.T) map[string]func() write {
 		id := openCeremony(t, p.disclosing)
 		return write{
 			try: func(ctx context.Context) error {
-				_, err := p.disclosing.ApplyCeremony(ctx, id, func(c *disclose.Ceremony) (*proof.Leaf, error) {
+				_, err := p.disclosing.Ceremonies.Apply(ctx, id, func(c *disclose.Ceremony) (*proof.Leaf, error) {
 					if len(c.Said) > 0 {
 						return nil, nil
 					}
@@ -201,7 +201,7 @@ func (p *pair) everyWrite(t *testing.T) map[string]func() write {
 				return err
 			},
 			once: func(t *testing.T) {
-				if c, err := p.disclosing.Ceremony(t.Context(), id); err != nil || len(c.Said) != 1 {
+				if c, err := p.disclosing.Ceremonies.Ceremony(t.Context(), id); err != nil || len(c.Said) != 1 {
 					t.Errorf("%d messages, %v", len(c.Said), err)
 				}
 			},
@@ -216,7 +216,7 @@ func TestFoundB1NothingIsShownThatNoStandbyHolds(t *testing.T) {
 	p := newPair(t)
 	s, d, k := p.issuing, p.disclosing, p.keeping
 	e, c := enrolment(), file(t, d, 1)
-	if err := d.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := d.Bundles.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	id := openCeremony(t, d)
@@ -224,20 +224,24 @@ func TestFoundB1NothingIsShownThatNoStandbyHolds(t *testing.T) {
 	p.Cut()
 	_, _, err := s.Enrol(t.Context(), e)
 	inDoubt(t, "enrol", err)
-	_, err = d.Apply(t.Context(), c.ID, approve("ombudsman"))
+	_, err = d.Cases.Apply(t.Context(), c.ID, approve("ombudsman"))
 	inDoubt(t, "approve", err)
 	reads := map[string]func(ctx context.Context) error{
-		"a person, who is signed in":         func(ctx context.Context) error { _, err := s.Person(ctx, e.Fingerprint, e.Birth); return err },
-		"notices":                            func(ctx context.Context) error { _, err := s.Notices(ctx, nil); return err },
-		"a status list":                      func(ctx context.Context) error { _, err := s.Revoked(ctx, 0); return err },
-		"a case, of which a name is opened":  func(ctx context.Context) error { _, err := d.Case(ctx, c.ID); return err },
-		"cases that wait":                    func(ctx context.Context) error { _, err := d.List(ctx, disclose.Authorised); return err },
-		"the rules":                          func(ctx context.Context) error { _, _, err := d.Current(ctx); return err },
-		"the log, to be cosigned":            func(ctx context.Context) error { _, err := d.Size(ctx); return err },
-		"its checkpoint":                     func(ctx context.Context) error { _, _, err := d.Checkpoint(ctx); return err },
-		"the message board":                  func(ctx context.Context) error { _, err := d.Ceremony(ctx, id); return err },
+		"a person, who is signed in":        func(ctx context.Context) error { _, err := s.Person(ctx, e.Fingerprint, e.Birth); return err },
+		"notices":                           func(ctx context.Context) error { _, err := s.Notices(ctx, nil); return err },
+		"a status list":                     func(ctx context.Context) error { _, err := s.Revoked(ctx, 0); return err },
+		"a case, of which a name is opened": func(ctx context.Context) error { _, err := d.Cases.Case(ctx, c.ID); return err },
+		"a package":                         func(ctx context.Context) error { _, err := d.Cases.Package(ctx, c.ID); return err },
+		"cases that wait": func(ctx context.Context) error {
+			_, err := d.Cases.List(ctx, disclose.ForCustodians, day, disclose.Cursor{}, 10)
+			return err
+		},
+		"the rules":                          func(ctx context.Context) error { _, _, err := d.Bundles.Current(ctx); return err },
+		"the log, to be cosigned":            func(ctx context.Context) error { _, err := d.Log.Size(ctx); return err },
+		"its checkpoint":                     func(ctx context.Context) error { _, _, err := d.Log.Checkpoint(ctx); return err },
+		"the message board":                  func(ctx context.Context) error { _, err := d.Ceremonies.Ceremony(ctx, id); return err },
 		"records moved, keys are to destroy": func(ctx context.Context) error { _, err := k.Older(ctx, keep.Rotation{Version: 1}, 1); return err },
-		"wishes that are cleared":            func(ctx context.Context) error { _, err := k.Cleared(ctx); return err },
+		"wishes that are cleared":            func(ctx context.Context) error { _, err := k.Cleared(ctx, "", 10); return err },
 	}
 	for name, read := range reads {
 		t.Run(name, func(t *testing.T) { inDoubt(t, name, read(t.Context())) })
@@ -287,16 +291,16 @@ func TestFoundB1AcknowledgedSurvivesTheFailover(t *testing.T) {
 	lost, _, again := life(func(err error) { t.Helper(); inDoubt(t, "a life", err) })
 	late, leaf := newCaseUnder(t, d, 1)
 	for range 2 {
-		_, err := d.File(ctx, late, leaf)
+		_, err := d.Cases.File(ctx, late, leaf)
 		inDoubt(t, "file", err)
-		_, err = d.Apply(ctx, opened.ID, notice(holder.Pseudonym))
-		if constraint(err) == "" { // the second is refused by the schema: it was noticed
+		_, err = d.Cases.Apply(ctx, opened.ID, notice(holder.Pseudonym))
+		if !errors.Is(err, disclose.ErrCaseClosed) { // the second: it was noticed
 			inDoubt(t, "notice", err)
 		}
-		if _, err = d.Apply(ctx, waiting.ID, approve("ombudsman")); !errors.Is(err, errDecided) {
+		if _, err = d.Cases.Apply(ctx, waiting.ID, approve("ombudsman")); !errors.Is(err, errDecided) {
 			inDoubt(t, "approve", err)
 		}
-		_, err = d.Case(ctx, waiting.ID)
+		_, err = d.Cases.Case(ctx, waiting.ID)
 		inDoubt(t, "a look at the case", err)
 	}
 	p.failOver(t)
@@ -310,10 +314,13 @@ func TestFoundB1AcknowledgedSurvivesTheFailover(t *testing.T) {
 	if row, err := s.Get(ctx, grant.Kind, grant.ID); err != nil || row.Version != 1 {
 		t.Errorf("an acknowledged grant is lost: %v", err)
 	}
-	if c, err := d.Case(ctx, opened.ID); err != nil || c.State != disclose.Released || c.Package == nil {
+	if c, err := d.Cases.Case(ctx, opened.ID); err != nil || c.State != disclose.Released {
 		t.Errorf("a released case is %q: %v", c.State, err)
 	}
-	if size, _, err := d.Checkpoint(ctx); err != nil || size != 5 {
+	if pack, err := d.Cases.Package(ctx, opened.ID); err != nil || len(pack) == 0 {
+		t.Errorf("its package is lost: %v", err)
+	}
+	if size, _, err := d.Log.Checkpoint(ctx); err != nil || size != 5 {
 		t.Errorf("the published log has %d leaves: %v", size, err)
 	}
 	if _, first, err := s.Enrol(ctx, lost); err != nil || !first {
@@ -321,7 +328,7 @@ func TestFoundB1AcknowledgedSurvivesTheFailover(t *testing.T) {
 	}
 	must(s.Put(ctx, again))
 	apply(t, d, waiting.ID, approve("ombudsman"))
-	if c, err := d.File(ctx, late, leaf); err != nil || c.Salt != late.Salt {
+	if c, err := d.Cases.File(ctx, late, leaf); err != nil || c.Salt != late.Salt {
 		t.Error(err, cause(err))
 	}
 	consistent(t, d)

@@ -45,7 +45,7 @@ func body(c echo.Context, v any) error {
 
 // bundle is byte for byte what was endorsed: its hash is its address.
 func (s *Server) bundle(c echo.Context) error {
-	raw, endorsements, err := s.Registrar.Bundles.Current(c.Request().Context())
+	raw, endorsements, err := s.Registrar.Rules.Bundles.Current(c.Request().Context())
 	if err != nil {
 		return err
 	}
@@ -67,10 +67,9 @@ type CaseStatus struct {
 	Rules      []string       `json:"rules,omitempty"`
 }
 
-func statusOf(c disclose.Case) CaseStatus {
-	yes, no := c.Votes()
+func statusOf(c disclose.Summary) CaseStatus {
 	return CaseStatus{
-		Case: c.ID, State: c.State, Approvals: yes, Declined: no, Quorum: c.Quorum, Leaf: c.RecordedLeaf,
+		Case: c.ID, State: c.State, Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum, Leaf: c.Leaf,
 		Bundle: c.Bundle, SecrecyEnd: c.SecrecyEnds, Expires: c.Expires,
 	}
 }
@@ -84,7 +83,7 @@ func (s *Server) fileWarrant(c echo.Context) error {
 	if err != nil {
 		return withFacts{error: err, rules: decision.Rules}
 	}
-	st := statusOf(filed)
+	st := statusOf(filed.Summary())
 	st.Rules = decision.Rules
 	return c.JSON(http.StatusCreated, st)
 }
@@ -102,8 +101,7 @@ func (s *Server) warrantPackage(c echo.Context) error {
 	d, err := s.Registrar.Deliver(ctx, c.Param("case"))
 	if errors.Is(err, disclose.ErrQuorumNotMet) {
 		if found, serr := s.Registrar.Status(ctx, c.Param("case")); serr == nil {
-			yes, _ := found.Votes()
-			return withFacts{error: err, approvals: &yes, quorum: &found.Quorum}
+			return withFacts{error: err, approvals: &found.Approved, quorum: &found.Quorum}
 		}
 	}
 	if err != nil {
@@ -129,7 +127,7 @@ func (s *Server) custodian(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return err
 		}
-		b, err := s.Registrar.Bundle(r.Context())
+		b, err := s.Registrar.Rules.Current(r.Context())
 		if err != nil {
 			return err
 		}
@@ -148,15 +146,19 @@ func (s *Server) custodian(next echo.HandlerFunc) echo.HandlerFunc {
 }
 
 func (s *Server) pendingCases(c echo.Context) error {
-	pending, err := s.Registrar.Pending(c.Request().Context())
+	var from disclose.Cursor
+	if err := from.UnmarshalText([]byte(c.QueryParam("from"))); err != nil {
+		return err
+	}
+	waiting, next, err := s.Registrar.Waiting(c.Request().Context(), from)
 	if err != nil {
 		return err
 	}
-	list := make([]CaseStatus, len(pending))
-	for i, p := range pending {
+	list := make([]CaseStatus, len(waiting))
+	for i, p := range waiting {
 		list[i] = statusOf(p)
 	}
-	return c.JSON(http.StatusOK, map[string]any{"cases": list})
+	return c.JSON(http.StatusOK, map[string]any{"cases": list, "next": next}) // next is empty on the last page
 }
 
 func (s *Server) reviewCase(c echo.Context) error {
@@ -178,5 +180,5 @@ func (s *Server) decideCase(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, statusOf(decided))
+	return c.JSON(http.StatusOK, statusOf(decided.Summary()))
 }

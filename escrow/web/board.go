@@ -33,7 +33,7 @@ func boardOf(c disclose.Ceremony) Board {
 }
 
 func (s *Server) ceremonyMessages(c echo.Context) error {
-	found, err := s.Registrar.Ceremonies.Ceremony(c.Request().Context(), c.Param("plan"))
+	found, err := s.Board.Ceremony(c.Request().Context(), c.Param("plan"))
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *Server) ceremonySay(c echo.Context) error {
 	if err := body(c, &in); err != nil {
 		return err
 	}
-	found, err := s.Registrar.Say(c.Request().Context(), c.Param("plan"), in.Message)
+	found, err := s.Board.Say(c.Request().Context(), c.Param("plan"), in.Message)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (s *Server) ceremonySay(c echo.Context) error {
 
 // ceremonyTranscript is byte for byte what was hashed into the log.
 func (s *Server) ceremonyTranscript(c echo.Context) error {
-	found, err := s.Registrar.Ceremonies.Ceremony(c.Request().Context(), c.Param("plan"))
+	found, err := s.Board.Ceremony(c.Request().Context(), c.Param("plan"))
 	if err != nil {
 		return err
 	}

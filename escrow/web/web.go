@@ -44,7 +44,7 @@ type Once interface {
 // nextHour rounds up, so that what is stored does not tell when somebody was here.
 func nextHour(t time.Time) time.Time { return t.UTC().Add(time.Hour - 1).Truncate(time.Hour) }
 
-// Config is what a server is made of. A nil Issuer or Registrar leaves that
+// Config is what a server is made of. A nil Issuer, Board or Registrar leaves that
 // side out: the two can run as separate processes.
 type Config struct {
 	Origin string // scheme://host[:port], as people and platforms see it
@@ -65,8 +65,9 @@ type Config struct {
 	// it to happen: how long that takes would tell of a hold.
 	OnErase func()
 
+	Board     *disclose.Board // the message board, which works before there is a bundle
 	Registrar *disclose.Registrar
-	LogTiles  http.Handler // translog.Publisher.Handler; nil: only the message board, before the first bundle
+	LogTiles  http.Handler // translog.Publisher.Handler
 }
 
 // Platform is a relying party as the pages show it.
@@ -113,11 +114,11 @@ func New(c Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	if c.Registrar != nil {
+	if c.Board != nil {
 		s.boardRoutes(e)
-		if c.LogTiles != nil {
-			s.apiRoutes(e)
-		}
+	}
+	if c.Registrar != nil {
+		s.apiRoutes(e)
 	}
 	s.handler = e
 	return s, nil

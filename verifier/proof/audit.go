@@ -51,8 +51,9 @@ const (
 	FindingWord        = "word_not_in_bundle"   // an offence class or custodian that the bundle does not name
 	FindingCase        = "case_not_recorded"    // about a case that is not an earlier recorded warrant
 	FindingQuorum      = "quorum_not_met"       // authorised by too few distinct custodians
-	FindingOrder       = "out_of_order"         // released before authorised, noticed before released, or twice
+	FindingOrder       = "out_of_order"         // released before authorised, noticed before released, expired after released, or twice
 	FindingWithdrawn   = "case_withdrawn"       // authorised or released after the authority withdrew it
+	FindingExpired     = "case_expired"         // authorised or released after its warrant ran out
 	FindingReopened    = "decided_twice"        // a second authorisation of one case
 	FindingCeremony    = "ceremony_not_logged"  // a bundle names a key ceremony whose transcript no earlier leaf holds
 	FindingErased      = "erased_twice"         // one record was erased by an earlier leaf

@@ -9,26 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
-)
-
-// Kind says what a leaf records.
-type Kind string
-
-// The kinds, in the order of a case.
-const (
-	KindBundle     Kind = "bundle"     // the rules in force from here on
-	KindRecorded   Kind = "recorded"   // a warrant was accepted: this opens a case
-	KindRefused    Kind = "refused"    // a warrant was not accepted
-	KindApproved   Kind = "approved"   // one custodian agreed
-	KindDeclined   Kind = "declined"   // one custodian did not agree, or no longer does
-	KindAuthorised Kind = "authorised" // the quorum of custodians was reached
-	KindReleased   Kind = "released"   // the sealed package was made available
-	KindNoticed    Kind = "noticed"    // the persons concerned were told; the commitments are opened
-	KindErased     Kind = "erased"     // a person deleted a sealed record: of no case
-	KindCeremony   Kind = "ceremony"   // custodians made or moved their key together: of no case
 )
 
 const (
@@ -42,8 +24,8 @@ const (
 	dayLayout = time.DateOnly
 )
 
-// Leaf is one entry of the public log. What it may hold depends on its kind;
-// see [Leaf.Marshal]. There is no field for text: each value is a number, a
+// Leaf is one entry of the public log: make it with the constructor of its kind.
+// What it may hold depends on the kind; see [Leaf.Marshal]. There is no field for text: each value is a number, a
 // digest, a day or a word of a small vocabulary, so that no person, pseudonym
 // or platform fits in. Words are checked for shape here and against the
 // bundle's vocabulary by [Log.Audit].
@@ -54,7 +36,7 @@ type Leaf struct {
 	Case              *int64   `json:"case,omitempty"`               // index of the case's recorded leaf
 	Jurisdiction      string   `json:"jurisdiction,omitempty"`       // ISO 3166-1 alpha-2 or 3166-2: "GB", "GB-SCT"
 	OffenceClass      string   `json:"offence_class,omitempty"`      // a word of the bundle: "threats-to-kill"
-	WarrantKind       string   `json:"warrant_kind,omitempty"`       // production, preservation, extension, withdrawal
+	WarrantKind       string   `json:"warrant_kind,omitempty"`       // [Production] …
 	Targets           int      `json:"targets,omitempty"`            // number of pseudonyms the warrant names
 	SecrecyEnds       string   `json:"secrecy_ends,omitempty"`       // UTC day; absent: no secrecy
 	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"
@@ -65,39 +47,6 @@ type Leaf struct {
 	TargetCommitments []string `json:"target_commitments,omitempty"` // [Commit] per target, sorted
 	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package, or of the ceremony's transcript
 	Salt              string   `json:"salt,omitempty"`               // hex, 32 bytes: opens the case's commitments
-}
-
-// fields says what a kind must (true) and may (false) carry beside version,
-// kind and day; anything else is refused.
-func fields(k Kind) map[string]bool {
-	switch k {
-	case KindBundle:
-		return map[string]bool{"bundle": true}
-	case KindRecorded:
-		// The case of a recorded leaf is the one that an extension or a
-		// withdrawal concerns.
-		return map[string]bool{"case": false, "jurisdiction": true, "offence_class": true, "warrant_kind": true,
-			"targets": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false}
-	case KindRefused:
-		// No offence class: it would be the word of somebody who was refused.
-		return map[string]bool{"code": true, "jurisdiction": false, "warrant_kind": false, "bundle": false}
-	case KindApproved:
-		return map[string]bool{"case": true, "custodian": true, "commitment": true}
-	case KindDeclined:
-		return map[string]bool{"case": true, "custodian": true, "commitment": true, "code": true}
-	case KindAuthorised:
-		return map[string]bool{"case": true}
-	case KindReleased:
-		return map[string]bool{"case": true, "package": true}
-	case KindNoticed:
-		return map[string]bool{"case": true, "salt": true}
-	case KindErased:
-		// Only who holds the receipt knows which record it was.
-		return map[string]bool{"commitment": true}
-	case KindCeremony:
-		return map[string]bool{"package": true}
-	}
-	return nil
 }
 
 var (
@@ -132,8 +81,8 @@ func (l Leaf) Marshal() ([]byte, error) {
 
 // lint checks every field. Its errors name a field and never a value.
 func (l Leaf) lint() error {
-	allowed := fields(l.Kind)
-	if l.Version != 1 || allowed == nil {
+	kind, known := kinds[l.Kind]
+	if l.Version != 1 || !known {
 		return errors.New("version or kind")
 	}
 	if !isDay(l.Day) {
@@ -146,7 +95,7 @@ func (l Leaf) lint() error {
 		"salt_commitment": l.SaltCommitment != "", "target_commitments": len(l.TargetCommitments) > 0, "package": l.Package != "", "salt": l.Salt != "",
 	}
 	for name, is := range present {
-		if must, may := allowed[name]; is && !may || !is && must {
+		if must, may := kind.fields[name]; is && !may || !is && must {
 			return errors.New(name + " in this kind")
 		}
 	}
@@ -168,28 +117,24 @@ func (l Leaf) lint() error {
 	if strings.Trim(l.Salt, "0") == "" && l.Salt != "" {
 		return errors.New("salt")
 	}
+	if l.WarrantKind != "" && WarrantKindOf(l.WarrantKind).Name == "" {
+		return errors.New("warrant_kind")
+	}
 	if l.Kind == KindRecorded {
 		return l.lintRecorded()
-	}
-	return l.lintWarrantKind()
-}
-
-func (l Leaf) lintWarrantKind() error {
-	if l.WarrantKind != "" && !slices.Contains([]string{"production", "preservation", "extension", "withdrawal"}, l.WarrantKind) {
-		return errors.New("warrant_kind")
 	}
 	return nil
 }
 
 func (l Leaf) lintRecorded() error {
-	if l.Case != nil && l.WarrantKind != "extension" && l.WarrantKind != "withdrawal" {
+	kind := WarrantKindOf(l.WarrantKind)
+	if l.Case != nil && !kind.Earlier {
 		return errors.New("case in this kind of warrant")
 	}
 	if l.SecrecyEnds != "" && !isDay(l.SecrecyEnds) {
 		return errors.New("secrecy_ends")
 	}
-	// A withdrawal names no targets, every other warrant at least one.
-	if l.Targets != len(l.TargetCommitments) || (l.Targets == 0) != (l.WarrantKind == "withdrawal") {
+	if l.Targets != len(l.TargetCommitments) || (l.Targets > 0) != kind.Targets {
 		return errors.New("targets")
 	}
 	for i, c := range l.TargetCommitments {
@@ -198,7 +143,7 @@ func (l Leaf) lintRecorded() error {
 			return errors.New("target_commitments")
 		}
 	}
-	return l.lintWarrantKind()
+	return nil
 }
 
 func isDay(s string) bool {

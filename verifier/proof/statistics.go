@@ -18,7 +18,8 @@ type Statistics struct {
 	Offences      map[string]int64 `json:"offence_classes"` // of recorded warrants
 	Warrants      map[string]int64 `json:"warrant_kinds"`   // of recorded warrants
 	Targets       int64            `json:"targets"`         // pseudonyms named in recorded warrants
-	Open          int64            `json:"open"`            // production cases neither released nor withdrawn
+	Open          int64            `json:"open"`            // cases that may be opened and are neither released, withdrawn nor expired
+	Expired       int64            `json:"expired"`         // cases whose warrant ran out before anything was released
 	Unnoticed     int64            `json:"unnoticed"`       // released cases whose persons were not told yet
 	Overdue       int64            `json:"overdue"`         // of those, past the end of secrecy
 	Erased        int64            `json:"erased"`          // records that persons deleted
@@ -48,8 +49,8 @@ func (s Statistics) String() string {
 	line("warrants", s.Warrants)
 	fmt.Fprintf(&b, "%-12s%d records, on the wish of the person\n", "erased", s.Erased)
 	fmt.Fprintf(&b, "%-12s%d of the custodians' key\n", "ceremonies", s.Ceremonies)
-	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d unnoticed, %d overdue, median %.1f days\n",
-		"cases", s.Targets, s.Open, s.Unnoticed, s.Overdue, s.MedianDays)
+	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d expired, %d unnoticed, %d overdue, median %.1f days\n",
+		"cases", s.Targets, s.Open, s.Expired, s.Unnoticed, s.Overdue, s.MedianDays)
 	return b.String()
 }
 
@@ -60,6 +61,7 @@ type auditor struct {
 	findings []Finding
 	cases    map[int64]*auditedCase
 	order    []int64 // indexes of the cases
+	index    int64   // of the leaf being replayed
 	bundle   string  // in force
 	day      string  // of the leaf before
 	days     []float64
@@ -69,10 +71,11 @@ type auditor struct {
 }
 
 type auditedCase struct {
-	warrantKind, day, secrecyEnds, salt    string
-	rules                                  Rules
-	approved                               map[string]bool
-	authorised, released, noticed, stopped bool
+	kind                                            WarrantKind
+	day, secrecyEnds, salt                          string
+	rules                                           Rules
+	approved                                        map[string]bool
+	authorised, released, noticed, stopped, expired bool
 }
 
 func newAuditor(o AuditOptions) *auditor {
@@ -84,121 +87,159 @@ func newAuditor(o AuditOptions) *auditor {
 
 // add replays one authenticated leaf.
 func (a *auditor) add(index int64, b []byte) {
-	found := func(code string) { a.findings = append(a.findings, Finding{index, code}) }
+	a.index = index
 	l, err := ParseLeaf(b)
 	if err != nil {
-		found(FindingMalformed)
+		a.found(FindingMalformed)
 		return
 	}
 	if l.Day < a.day {
-		found(FindingDay)
+		a.found(FindingDay)
 	}
 	a.day = l.Day
 	a.stats.ByKind[l.Kind]++
-	switch l.Kind {
-	case KindBundle:
-		a.bundle = l.Bundle
-		// Whose key a bundle names was public before the bundle.
-		if rules, ok := a.o.Rules(l.Bundle); ok && rules.Ceremony != "" && !a.ceremonies[rules.Ceremony] {
-			found(FindingCeremony)
-		}
-	case KindCeremony:
-		a.ceremonies[l.Package] = true
-		a.stats.Ceremonies++
-	case KindRefused:
-		a.stats.Refusals[l.Code]++
-	case KindErased:
-		if a.erased[l.Commitment] {
-			found(FindingErased)
-		}
-		a.erased[l.Commitment] = true
-		a.stats.Erased++
-	case KindRecorded:
-		a.record(index, l, found)
-	default:
-		c := a.cases[*l.Case] // the linter saw to it that there is one
-		if c == nil {
-			found(FindingCase)
+	kinds[l.Kind].replay(a, l) // the linter saw to it that there is a row
+}
+
+func (a *auditor) found(code string) { a.findings = append(a.findings, Finding{a.index, code}) }
+
+// ofCase replays a leaf of a kind that must name a recorded case.
+func ofCase(replay func(*auditor, *auditedCase, Leaf)) func(*auditor, Leaf) {
+	return func(a *auditor, l Leaf) {
+		if l.Case == nil || a.cases[*l.Case] == nil {
+			a.found(FindingCase)
 			return
 		}
-		a.replay(c, l, found)
+		replay(a, a.cases[*l.Case], l)
 	}
 }
 
-func (a *auditor) record(index int64, l Leaf, found func(string)) {
+func (a *auditor) addBundle(l Leaf) {
+	a.bundle = l.Bundle
+	// Whose key a bundle names was public before the bundle.
+	if rules, ok := a.o.Rules(l.Bundle); ok && rules.Ceremony != "" && !a.ceremonies[rules.Ceremony] {
+		a.found(FindingCeremony)
+	}
+}
+
+func (a *auditor) addCeremony(l Leaf) {
+	a.ceremonies[l.Package] = true
+	a.stats.Ceremonies++
+}
+
+func (a *auditor) addRefused(l Leaf) { a.stats.Refusals[l.Code]++ }
+
+func (a *auditor) addErased(l Leaf) {
+	if a.erased[l.Commitment] {
+		a.found(FindingErased)
+	}
+	a.erased[l.Commitment] = true
+	a.stats.Erased++
+}
+
+func (a *auditor) addRecorded(l Leaf) {
 	rules, ok := a.o.Rules(l.Bundle)
 	if !ok || rules.Threshold < 1 || l.Bundle != a.bundle {
 		// "A custodian refuses a warrant under any other bundle."
-		found(FindingBundle)
+		a.found(FindingBundle)
 	}
 	if rules.OffenceClasses != nil && !slices.Contains(rules.OffenceClasses, l.OffenceClass) {
-		found(FindingWord)
+		a.found(FindingWord)
 	}
 	a.stats.Jurisdictions[l.Jurisdiction]++
 	a.stats.Offences[l.OffenceClass]++
 	a.stats.Warrants[l.WarrantKind]++
 	a.stats.Targets += int64(l.Targets)
-	a.cases[index] = &auditedCase{warrantKind: l.WarrantKind, day: l.Day, secrecyEnds: l.SecrecyEnds, salt: l.SaltCommitment,
+	c := &auditedCase{kind: WarrantKindOf(l.WarrantKind), day: l.Day, secrecyEnds: l.SecrecyEnds, salt: l.SaltCommitment,
 		rules: rules, approved: map[string]bool{}}
-	a.order = append(a.order, index)
-	if l.Case == nil {
-		return
+	if l.Case != nil {
+		switch earlier := a.cases[*l.Case]; {
+		case earlier == nil:
+			a.found(FindingCase)
+		case c.kind.Stops:
+			earlier.stopped = true
+			// An extension keeps a record longer. It moves no end of secrecy, or a case
+			// could be extended for ever and its notice never be overdue.
+		}
 	}
-	earlier := a.cases[*l.Case]
-	switch {
-	case earlier == nil || *l.Case == index:
-		found(FindingCase)
-	case l.WarrantKind == "withdrawal":
-		earlier.stopped = true
-		// An extension keeps a record longer. It moves no end of secrecy, or a case
-		// could be extended for ever and its notice never be overdue.
+	a.cases[a.index] = c
+	a.order = append(a.order, a.index)
+}
+
+// addApproved and addDeclined: a custodian counts once, by the last decision
+// before the authorisation.
+func (a *auditor) addApproved(c *auditedCase, l Leaf) {
+	if a.knows(c, l.Custodian) {
+		c.approved[l.Custodian] = true
 	}
 }
 
-// replay applies a leaf to its case. A custodian counts once, by the last
-// decision before the authorisation.
-func (a *auditor) replay(c *auditedCase, l Leaf, found func(string)) {
-	if c.warrantKind != "production" && (l.Kind == KindAuthorised || l.Kind == KindReleased) {
-		found(FindingSuperfluous)
+func (a *auditor) addDeclined(c *auditedCase, l Leaf) {
+	if a.knows(c, l.Custodian) {
+		delete(c.approved, l.Custodian)
+		a.stats.Declines[l.Code]++
 	}
-	if c.stopped && (l.Kind == KindAuthorised || l.Kind == KindReleased) {
-		found(FindingWithdrawn)
+}
+
+func (a *auditor) knows(c *auditedCase, custodian string) bool {
+	known := c.rules.Custodians == nil || slices.Contains(c.rules.Custodians, custodian)
+	if !known {
+		a.found(FindingWord)
 	}
-	switch l.Kind {
-	case KindApproved, KindDeclined:
-		if c.rules.Custodians != nil && !slices.Contains(c.rules.Custodians, l.Custodian) {
-			found(FindingWord)
-			return
-		}
-		if l.Kind == KindApproved {
-			c.approved[l.Custodian] = true
-		} else {
-			delete(c.approved, l.Custodian)
-			a.stats.Declines[l.Code]++
-		}
-	case KindAuthorised:
-		if c.authorised {
-			found(FindingReopened)
-		}
-		if len(c.approved) < max(1, c.rules.Threshold) {
-			found(FindingQuorum)
-		}
-		c.authorised = true
-	case KindReleased:
-		if !c.authorised || c.released {
-			found(FindingOrder)
-		}
-		c.released = true
-		a.days = append(a.days, daysBetween(c.day, l.Day))
-	case KindNoticed:
-		if !c.released || c.noticed {
-			found(FindingOrder)
-		}
-		if !commitsTo(c.salt, l.Salt) {
-			found(FindingSalt)
-		}
-		c.noticed = true
+	return known
+}
+
+func (a *auditor) addAuthorised(c *auditedCase, _ Leaf) {
+	a.mayOpen(c)
+	if c.authorised {
+		a.found(FindingReopened)
 	}
+	if len(c.approved) < max(1, c.rules.Threshold) {
+		a.found(FindingQuorum)
+	}
+	c.authorised = true
+}
+
+func (a *auditor) addReleased(c *auditedCase, l Leaf) {
+	a.mayOpen(c)
+	if !c.authorised || c.released {
+		a.found(FindingOrder)
+	}
+	c.released = true
+	a.days = append(a.days, daysBetween(c.day, l.Day))
+}
+
+// mayOpen finds what stands against authorising or releasing a case at all.
+func (a *auditor) mayOpen(c *auditedCase) {
+	if !c.kind.Opens {
+		a.found(FindingSuperfluous)
+	}
+	if c.stopped {
+		a.found(FindingWithdrawn)
+	}
+	if c.expired {
+		a.found(FindingExpired)
+	}
+}
+
+func (a *auditor) addNoticed(c *auditedCase, l Leaf) {
+	if !c.released || c.noticed {
+		a.found(FindingOrder)
+	}
+	if !commitsTo(c.salt, l.Salt) {
+		a.found(FindingSalt)
+	}
+	c.noticed = true
+}
+
+// addExpired: what was released never expires, and nothing expires twice.
+func (a *auditor) addExpired(c *auditedCase, _ Leaf) {
+	if c.released || c.expired {
+		a.found(FindingOrder)
+		return
+	}
+	c.expired = true
+	a.stats.Expired++
 }
 
 func (a *auditor) report(r *Report) {
@@ -211,7 +252,7 @@ func (a *auditor) report(r *Report) {
 				a.stats.Overdue++
 				r.Overdue = append(r.Overdue, index)
 			}
-		case c.warrantKind == "production" && !c.released && !c.stopped:
+		case c.kind.Opens && !c.released && !c.stopped && !c.expired:
 			a.stats.Open++
 		}
 	}

@@ -1,0 +1,38 @@
+package proof
+
+// The kinds of warrant. Regulation (EU) 2023/1543, Art. 3(1), (2): production
+// and preservation; Art. 11: extension of a preservation.
+const (
+	Production   = "production"   // opens: custodians may release shares
+	Preservation = "preservation" // keeps a record from erasure
+	Extension    = "extension"    // keeps it longer
+	Withdrawal   = "withdrawal"   // stops an earlier warrant
+)
+
+// WarrantKind is what the log and its auditors must know of a kind of warrant.
+// Package policy says the rest of it.
+type WarrantKind struct {
+	Name    string // empty: there is no such kind
+	Opens   bool   // names may be opened; only a case of such a kind is authorised and released
+	Targets bool   // names at least one pseudonym; a kind without names none
+	Earlier bool   // is about an earlier warrant, whose case its leaf may name; no other leaf does
+	Stops   bool   // ends that case
+}
+
+var warrantKinds = []WarrantKind{
+	{Name: Production, Opens: true, Targets: true},
+	{Name: Preservation, Targets: true},
+	{Name: Extension, Targets: true, Earlier: true},
+	{Name: Withdrawal, Earlier: true, Stops: true},
+}
+
+// WarrantKindOf returns the kind of that name, or the zero WarrantKind, which
+// opens nothing, if there is none.
+func WarrantKindOf(name string) WarrantKind {
+	for _, k := range warrantKinds {
+		if k.Name == name {
+			return k
+		}
+	}
+	return WarrantKind{}
+}
