@@ -45,25 +45,21 @@ func SignApproval(key jose.JSONWebKey, a Approval) (string, error) {
 	if err != nil {
 		return "", ErrApprovalMalformed.Because(errors.New("cannot be encoded"))
 	}
-	return approvalFormat.sign(key, payload)
+	return approvalFormat.Sign(key, payload)
 }
 
 // VerifyApproval checks that raw is signed by a custodian of b, under b, over a
 // warrant that was in the log. The caller checks that Case, WarrantHash and
 // LeafIndex are the ones it asked about, and that there are enough custodians.
 func VerifyApproval(raw string, b *Bundle) (*Approval, error) {
-	e, err := approvalFormat.open(raw)
+	signed, a, err := open[Approval](approvalFormat, raw)
 	if err != nil {
 		return nil, err
 	}
-	a, err := parse[Approval](e.payload)
-	if err == nil {
-		err = a.wellFormed()
-	}
-	if err != nil {
+	if err := a.wellFormed(); err != nil {
 		return nil, ErrApprovalMalformed.Because(err)
 	}
-	if err := b.verifyCustodian(e, a.Custodian, ErrUnknownCustodian); err != nil {
+	if err := b.verifyCustodian(signed, a.Custodian, ErrUnknownCustodian); err != nil {
 		return nil, err
 	}
 	if a.Bundle != b.hash {
@@ -124,7 +120,7 @@ func SignEndorsement(key jose.JSONWebKey, custodianID, bundleHash string, at tim
 	if err != nil {
 		return "", ErrBadEndorsement.Because(errors.New("cannot be encoded"))
 	}
-	return endorsementFormat.sign(key, payload)
+	return endorsementFormat.Sign(key, payload)
 }
 
 // VerifyEndorsements checks that at least Threshold distinct custodians of b
@@ -147,15 +143,11 @@ func (b *Bundle) VerifySuccessor(next *Bundle, endorsements []string) error {
 func (b *Bundle) endorses(hash string, endorsements []string) error {
 	seen := make(map[string]bool)
 	for _, raw := range endorsements {
-		e, err := endorsementFormat.open(raw)
+		signed, said, err := open[endorsement](endorsementFormat, raw)
 		if err != nil {
 			return err
 		}
-		said, err := parse[endorsement](e.payload)
-		if err != nil {
-			return ErrBadEndorsement.Because(err)
-		}
-		if err := b.verifyCustodian(e, said.Custodian, ErrBadEndorsement); err != nil {
+		if err := b.verifyCustodian(signed, said.Custodian, ErrBadEndorsement); err != nil {
 			return err
 		}
 		if hash == "" || said.Bundle != hash || !plausible(said.At) {

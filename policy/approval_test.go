@@ -71,7 +71,7 @@ func TestApprovalRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			raw := signBytes(t, w.custodians[0], approvalFormat.typ, payload)
+			raw := signBytes(t, w.custodians[0], approvalFormat.Types[0], payload)
 			got, err := VerifyApproval(raw, w.bundle)
 			if got != nil || refusal.Of(err) == nil || refusal.Of(err).Code != row.want.Code {
 				t.Fatal(err, "want", row.want.Code)

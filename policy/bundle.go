@@ -2,19 +2,14 @@ package policy
 
 import (
 	"bytes"
-	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"net/netip"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
-
-	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -57,7 +52,7 @@ type Bundle struct {
 	issuerKeys  *token.KeySet
 	platforms   map[string]*token.KeySet
 	authorities map[string]signers
-	custodians  map[string]jose.JSONWebKey
+	custodians  map[string]*document.Key
 	names       []string // custodians' names and organisations, folded
 }
 
@@ -129,7 +124,7 @@ type signers struct {
 }
 
 type signer struct {
-	jose.JSONWebKey
+	*document.Key
 	from, until time.Time
 }
 
@@ -261,20 +256,8 @@ func (b *Bundle) checkOrigins() error {
 	return nil
 }
 
-// origin reports whether s is an https origin, with a path only where one may
-// be; http is for a sandbox on the loopback interface.
-func origin(s string, path bool) bool {
-	u, err := url.Parse(s)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.String() != s || !document.Displayable(s, 200) {
-		return false
-	}
-	if u.Path != "" && (!path || strings.HasSuffix(u.Path, "/")) {
-		return false
-	}
-	addr, err := netip.ParseAddr(u.Hostname())
-	loopback := u.Hostname() == "localhost" || err == nil && addr.IsLoopback()
-	return u.Scheme == "https" || u.Scheme == "http" && loopback
-}
+// origin: plain http is for a sandbox on this machine.
+func origin(s string, path bool) bool { return document.Origin(s, path, document.Localhost) }
 
 func (b *Bundle) checkLimits() error {
 	between := func(n, low, high int) bool { return low <= n && n <= high }
@@ -359,15 +342,15 @@ func vkey(s string) (string, bool) {
 // approve their own request.
 type keyOwners map[string]bool
 
-func (o keyOwners) add(key jose.JSONWebKey) error {
-	print, err := key.Thumbprint(crypto.SHA256) // RFC 7638
+func (o keyOwners) add(key *document.Key) error {
+	print, err := key.Thumbprint()
 	if err != nil {
-		return ErrBundleKey.Because(errors.New("no thumbprint"))
+		return ErrBundleKey.Because(err)
 	}
-	if o[string(print)] {
+	if o[print] {
 		return ErrBundleSharedKey
 	}
-	o[string(print)] = true
+	o[print] = true
 	return nil
 }
 
@@ -376,15 +359,8 @@ func (o keyOwners) addSet(jwks json.RawMessage) (*token.KeySet, error) {
 	if err != nil {
 		return nil, ErrBundleKey.Because(err)
 	}
-	var keys jose.JSONWebKeySet
-	if err := json.Unmarshal(jwks, &keys); err != nil || len(keys.Keys) == 0 {
-		return nil, ErrBundleKey.Because(errors.New("not a JWKS with keys"))
-	}
-	for _, key := range keys.Keys {
-		if !key.IsPublic() {
-			return nil, ErrBundleKey.Because(errors.New("a private key"))
-		}
-		if err := o.add(key); err != nil {
+	for i := range set.Keys {
+		if err := o.add(&set.Keys[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -429,7 +405,7 @@ func (b *Bundle) compileAuthorities(owners keyOwners) error {
 		}
 		s := signers{a, make(map[string]signer)}
 		for _, k := range a.Keys {
-			key, err := parseKey(k.JWK)
+			key, err := document.ParseSigner(k.JWK)
 			if err != nil {
 				return ErrBundleKey.Because(err)
 			}
@@ -455,7 +431,7 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 	if b.Threshold < 2 || b.Threshold > n || n > 255 {
 		return ErrBundleThreshold
 	}
-	b.custodians = make(map[string]jose.JSONWebKey)
+	b.custodians = make(map[string]*document.Key)
 	indices, organisations := make(map[int]bool), make(map[string]bool)
 	for _, c := range b.Custodians {
 		if _, dup := b.custodians[c.ID]; dup || !word(c.ID) || !named(c.ID, c.Name, c.Organisation) {
@@ -473,7 +449,7 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 			return ErrBundleCustodians
 		}
 		indices[c.Index], organisations[document.Fold(c.Organisation)] = true, true
-		key, err := parseKey(c.Key)
+		key, err := document.ParseSigner(c.Key)
 		if err != nil {
 			return ErrBundleKey.Because(err)
 		}
@@ -486,11 +462,11 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 	return nil
 }
 
-// verifyCustodian checks that e is signed by the custodian with this id.
-func (b *Bundle) verifyCustodian(e *envelope, id string, unknown *refusal.Error) error {
+// verifyCustodian checks that a document is signed by the custodian with this id.
+func (b *Bundle) verifyCustodian(signed *document.Signed, id string, unknown *refusal.Error) error {
 	key, ok := b.custodians[id]
-	if !ok || key.KeyID != e.kid {
+	if !ok || key.KeyID != signed.KeyID {
 		return unknown
 	}
-	return e.verify(key)
+	return signed.Verify(key.Public)
 }

@@ -312,7 +312,7 @@ func TestEndorsements(t *testing.T) {
 	})
 	// A bundle that was not parsed has no address, and nothing said of no address counts.
 	payload, _ := marshal(endorsement{At: now, Custodian: "custodian-1"})
-	nothing := []string{signBytes(t, w.custodians[0], endorsementFormat.typ, payload)}
+	nothing := []string{signBytes(t, w.custodians[0], endorsementFormat.Types[0], payload)}
 	if err := w.bundle.VerifySuccessor(w.draft(t), nothing); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
 		t.Fatal(err)
 	}

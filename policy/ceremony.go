@@ -39,7 +39,7 @@ type CeremonyPlan struct {
 
 	raw  []byte
 	hash string
-	keys map[string]jose.JSONWebKey
+	keys map[string]*document.Key
 }
 
 // Seat is one participant, with their index in the old set (dealers) or the new
@@ -89,8 +89,6 @@ const (
 	maxTranscript = 8 << 20
 )
 
-var ceremonyFormat = format{"penname-ceremony+jwt", 16 << 10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender}
-
 // ParseCeremonyPlan reads and checks a plan: its form and its seats, not the
 // keys of threshold in it. It keeps a copy of b.
 func ParseCeremonyPlan(b []byte) (*CeremonyPlan, error) {
@@ -134,7 +132,7 @@ func (p *CeremonyPlan) compile() error {
 	if n := len(p.Receivers); p.Threshold < 2 || p.Threshold > n || n > maxSeats || len(p.Dealers) > maxSeats {
 		return errors.New("threshold or number of seats")
 	}
-	p.keys = make(map[string]jose.JSONWebKey)
+	p.keys = make(map[string]*document.Key)
 	owners, organisations, seats := make(keyOwners), make(map[string]bool), make(map[string]Seat)
 	sit := func(s Seat) error {
 		if have, ok := seats[s.ID]; ok { // a dealer who stays, in the same chair
@@ -144,7 +142,7 @@ func (p *CeremonyPlan) compile() error {
 			}
 			return nil
 		}
-		key, err := parseKey(s.Key)
+		key, err := document.ParseSigner(s.Key)
 		if err == nil {
 			err = owners.add(key)
 		}
@@ -208,29 +206,25 @@ func SignCeremonyMessage(key jose.JSONWebKey, m CeremonyMessage) (string, error)
 	if err != nil {
 		return "", ErrCeremonyMessage.Because(errors.New("cannot be encoded"))
 	}
-	return ceremonyFormat.sign(key, payload)
+	return ceremonyFormat.Sign(key, payload)
 }
 
 // VerifyMessage checks that raw is of this plan and signed by a participant who
 // speaks in its round. Whether it is their turn, and whether the body holds, is
 // not checked.
 func (p *CeremonyPlan) VerifyMessage(raw string) (*CeremonyMessage, error) {
-	e, err := ceremonyFormat.open(raw)
+	signed, m, err := open[CeremonyMessage](ceremonyFormat, raw)
 	if err != nil {
 		return nil, err
-	}
-	m, err := parse[CeremonyMessage](e.payload)
-	if err != nil {
-		return nil, ErrCeremonyMessage.Because(err)
 	}
 	if m.Plan != p.hash {
 		return nil, ErrCeremonyOther
 	}
 	key, ok := p.keys[m.Sender]
-	if !ok || key.KeyID != e.kid || !slices.ContainsFunc(p.Speakers(m.Round), func(s Seat) bool { return s.ID == m.Sender }) {
+	if !ok || key.KeyID != signed.KeyID || !slices.ContainsFunc(p.Speakers(m.Round), func(s Seat) bool { return s.ID == m.Sender }) {
 		return nil, ErrCeremonySender
 	}
-	if err := e.verify(key); err != nil {
+	if err := signed.Verify(key.Public); err != nil {
 		return nil, err
 	}
 	if (m.Round == RoundAgree) != (len(m.Body) == 0) {

@@ -107,13 +107,13 @@ func TestCeremonyMessageIsBoundToPlanRoundAndSender(t *testing.T) {
 	with := func(f func(*CeremonyMessage)) CeremonyMessage { m := good; f(&m); return m }
 	raw := say(t, key("alba"), good)
 	approval := func() string {
-		f := ceremonyFormat
-		f.typ = approvalFormat.typ
+		f := *ceremonyFormat
+		f.Types = approvalFormat.Types
 		payload, err := marshal(good)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := f.sign(key("alba"), payload)
+		s, err := f.Sign(key("alba"), payload)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,16 +1,11 @@
 package policy
 
 import (
-	"crypto/ecdh"
-	"crypto/hpke"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"errors"
-	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
@@ -92,7 +87,7 @@ func Decide(s Submission, b *Bundle, at time.Time) Decision {
 	if err := d.judge(b); err != nil {
 		return d.refuse(err)
 	}
-	d.Allowed, d.Tokens, d.Posts, d.Opens = true, tokens, posts, w.opens()
+	d.Allowed, d.Tokens, d.Posts, d.Opens = true, tokens, posts, KindOf(w.Kind).Opens
 	return d
 }
 
@@ -106,7 +101,7 @@ func (d Decision) refuse(err error) Decision {
 // stolen key can be dated back, but no further than MaxValidityDays, because the
 // warrant would have expired.
 func (b *Bundle) authenticate(raw string) (*Warrant, *Authority, error) {
-	e, w, err := openWarrant(raw)
+	signed, w, err := openWarrant(raw)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -114,11 +109,11 @@ func (b *Bundle) authenticate(raw string) (*Warrant, *Authority, error) {
 	if !ok {
 		return nil, nil, ErrUnknownAuthority
 	}
-	key, ok := a.keys[e.kid]
+	key, ok := a.keys[signed.KeyID]
 	if !ok {
 		return nil, nil, ErrSignerKey
 	}
-	if err := e.verify(key.JSONWebKey); err != nil {
+	if err := signed.Verify(key.Public); err != nil {
 		return nil, nil, err
 	}
 	if w.IssuedAt.Before(key.from) || !w.IssuedAt.Before(key.until) {
@@ -133,7 +128,7 @@ func checkAddressed(w *Warrant, b *Bundle, _ time.Time) error {
 		return ErrWrongAudience
 	case w.Bundle != b.hash:
 		return ErrWrongBundle
-	case !slices.Contains([]string{Production, Preservation, Extension, Withdrawal}, w.Kind):
+	case KindOf(w.Kind).Name == "":
 		return ErrUnknownKind
 	}
 	return nil
@@ -151,20 +146,16 @@ func checkTime(w *Warrant, b *Bundle, at time.Time) error {
 	return nil
 }
 
-// checkReasons: Regulation (EU) 2023/1543, Art. 5(2) and (5): the order is
-// necessary and proportionate and says on what grounds.
 func checkReasons(w *Warrant, b *Bundle, _ time.Time) error {
-	if (w.Kind == Extension || w.Kind == Withdrawal) && w.Earlier == "" || w.Kind == Preservation && w.Earlier != "" {
+	kind := KindOf(w.Kind)
+	if kind.Earlier && w.Earlier == "" || !kind.Earlier && !kind.Follows && w.Earlier != "" {
 		return ErrEarlier
 	}
-	if w.Kind == Withdrawal {
-		if document.Blank(w.FileNumber, w.Grounds) || b.OffenceClass(w.OffenceClass) == nil { // the class is in the leaf
-			return ErrReasons
-		}
-		return nil
-	}
-	if document.Blank(w.FileNumber, w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality) {
+	if !kind.reasons(w, b) {
 		return ErrReasons
+	}
+	if kind.Clock == ClockNone {
+		return nil
 	}
 	if w.Deadline != TenDays && w.Deadline != EightHours {
 		return ErrDeadline
@@ -178,7 +169,7 @@ func checkReasons(w *Warrant, b *Bundle, _ time.Time) error {
 }
 
 func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
-	if (len(w.Targets) == 0) != (w.Kind == Withdrawal) {
+	if (len(w.Targets) > 0) != KindOf(w.Kind).Targets {
 		return ErrNoTargets
 	}
 	if len(w.Targets) > b.MaxTargets {
@@ -264,42 +255,21 @@ func (b *Bundle) verifyPiece(raw string, t Target, issued time.Time) (*token.Tok
 // checkRequester: an answer must have an address that only the requester can
 // read.
 func checkRequester(w *Warrant, _ *Bundle, _ time.Time) error {
-	if w.Kind == Production && (document.Blank(w.Requester.Name, w.Requester.Organisation) || !deliveryKey(w.Requester.DeliveryKey)) {
-		return ErrDeliveryKey
+	if !KindOf(w.Kind).Opens {
+		if w.Requester.DeliveryKey != "" {
+			return ErrDeliveryKey
+		}
+		return nil
 	}
-	if w.Kind != Production && w.Requester.DeliveryKey != "" {
+	_, err := document.ParseDeliveryKey(w.Requester.DeliveryKey)
+	if err != nil || document.Blank(w.Requester.Name, w.Requester.Organisation) {
 		return ErrDeliveryKey
 	}
 	return nil
 }
 
-// deliveryKey reports whether s is "pendk1." and the base64url of an HPKE public
-// key for the hybrid KEM MLKEM768-X25519, with no part of it degenerate.
-func deliveryKey(s string) bool {
-	text, ok := strings.CutPrefix(s, "pendk1.")
-	b, err := base64.RawURLEncoding.Strict().DecodeString(text)
-	if !ok || err != nil || base64.RawURLEncoding.EncodeToString(b) != text {
-		return false
-	}
-	if _, err := hpke.MLKEM768X25519().NewPublicKey(b); err != nil {
-		return false
-	}
-	point, err := ecdh.X25519().NewPublicKey(b[len(b)-32:])
-	if err != nil {
-		return false
-	}
-	// RFC 7748, 6.1: a point of small order gives the all-zero secret with every
-	// scalar, which ECDH reports. The scalar is a constant, so this stays pure.
-	scalar, err := ecdh.X25519().NewPrivateKey(slices.Repeat([]byte{1}, 32))
-	if err != nil {
-		return false
-	}
-	_, err = scalar.ECDH(point)
-	return err == nil
-}
-
 func checkSecrecy(w *Warrant, b *Bundle, _ time.Time) error {
-	if w.Kind == Withdrawal {
+	if KindOf(w.Kind).Clock == ClockNone {
 		return nil
 	}
 	days := secrecyDays(w)
@@ -319,7 +289,7 @@ func secrecyDays(w *Warrant) int64 {
 }
 
 func checkFields(w *Warrant, b *Bundle, _ time.Time) error {
-	if (len(w.Fields) > 0) != (w.Kind == Production) || !distinctWords(w.Fields) || !subset(w.Fields, b.Fields) {
+	if (len(w.Fields) > 0) != KindOf(w.Kind).Opens || !distinctWords(w.Fields) || !subset(w.Fields, b.Fields) {
 		return ErrFields
 	}
 	return nil
@@ -409,28 +379,4 @@ func set(words []string) cedar.Set {
 		values[i] = cedar.String(w)
 	}
 	return cedar.NewSet(values...)
-}
-
-// Explain puts a decision into lines for a person. It holds nothing of the case
-// but what the rules say of themselves.
-func Explain(d Decision) []string {
-	if !d.Allowed && d.Refusal == nil {
-		return []string{"Not decided."}
-	}
-	var lines []string
-	if d.Allowed {
-		lines = append(lines, fmt.Sprintf("Allowed. %d custodians must approve.", d.Quorum))
-		if d.NoticePeriod > 0 {
-			lines = append(lines, fmt.Sprintf("They must wait %d days after it is on the public log.", d.NoticePeriod/day))
-		}
-		if !d.Opens {
-			lines = append(lines, "Nothing is opened.")
-		}
-	} else {
-		lines = append(lines, fmt.Sprintf("Refused (%s). %s", d.Refusal.Code, d.Refusal.Mend))
-	}
-	for i, id := range d.Rules {
-		lines = append(lines, fmt.Sprintf("Rule %s: %s.", id, d.Titles[i]))
-	}
-	return lines
 }

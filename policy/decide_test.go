@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -221,8 +222,8 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 	swapped := strings.Split(sign(t, w.court, other), ".")
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
 	b64 := base64.RawURLEncoding.EncodeToString
-	spaced := signBytes(t, w.court, warrantFormat.typ, []byte(strings.Replace(string(payload), ":", ": ", 1)))
-	duplicate := signBytes(t, w.court, warrantFormat.typ, []byte(strings.Replace(string(payload), `{"audience"`, `{"id":"x","audience"`, 1)))
+	spaced := signBytes(t, w.court, warrantFormat.Types[0], []byte(strings.Replace(string(payload), ":", ": ", 1)))
+	duplicate := signBytes(t, w.court, warrantFormat.Types[0], []byte(strings.Replace(string(payload), `{"audience"`, `{"id":"x","audience"`, 1)))
 	for _, row := range []struct {
 		name, raw string
 		want      *refusal.Error
@@ -236,7 +237,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 		{"white space, signed", spaced, ErrMalformed},
 		{"duplicate member, signed", duplicate, ErrMalformed},
 		{"leading space", " " + signed, ErrMalformed},
-		{"another document's typ", signBytes(t, w.court, approvalFormat.typ, payload), ErrMalformed},
+		{"another document's typ", signBytes(t, w.court, approvalFormat.Types[0], payload), ErrMalformed},
 		{"jwk in the header", b64([]byte(`{"alg":"EdDSA","jwk":{},"kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 		{"crit in the header", b64([]byte(`{"alg":"EdDSA","crit":["x"],"kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 		{"header in another order", b64([]byte(`{"kid":"court","alg":"EdDSA","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
@@ -250,7 +251,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 func TestL07PayloadParseErrorIsNotVerified(t *testing.T) {
 	w := newWorld(t)
 	for _, payload := range []string{"", "null", "[]", `"x"`, "{}", `{"id":1}`, "\xff", strings.Repeat("[", 20000)} {
-		d := Decide(Submission{signBytes(t, w.court, warrantFormat.typ, []byte(payload)), nil}, w.bundle, now)
+		d := Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(payload)), nil}, w.bundle, now)
 		wantRefused(t, d, ErrMalformed)
 		if d.Warrant != nil {
 			t.Fatal("a warrant from a payload that does not parse")
@@ -368,7 +369,7 @@ func TestL25TimestampWithoutZone(t *testing.T) {
 		if bad == string(payload) {
 			t.Fatal("nothing was replaced")
 		}
-		wantRefused(t, Decide(Submission{signBytes(t, w.court, warrantFormat.typ, []byte(bad)), evidence}, w.bundle, now), ErrMalformed)
+		wantRefused(t, Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(bad)), evidence}, w.bundle, now), ErrMalformed)
 	}
 }
 
@@ -447,7 +448,7 @@ func TestNoticeBeforeOpeningWithoutSecrecy(t *testing.T) {
 	if !d.Allowed || d.NoticePeriod != 10*day || !slices.Equal(d.Rules, []string{"production-after-notice"}) {
 		t.Fatalf("%+v", d)
 	}
-	if lines := Explain(d); !strings.Contains(strings.Join(lines, "\n"), "wait 10 days") {
+	if lines := explain(d); !strings.Contains(strings.Join(lines, "\n"), "wait 10 days") {
 		t.Fatal(lines)
 	}
 }
@@ -548,7 +549,7 @@ func TestES256Warrant(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	w := newWorld(t)
-	got := strings.Join(Explain(w.decide(t, func(v *Warrant) {
+	got := strings.Join(explain(w.decide(t, func(v *Warrant) {
 		v.OffenceClass, v.Kind, v.Fields, v.Requester.DeliveryKey = "insult_or_criticism", Preservation, nil, ""
 	})), "\n")
 	want := "Refused (warrant.refused_by_rule). A rule of the bundle forbids this warrant; the decision names the rule.\n" +
@@ -556,10 +557,10 @@ func TestExplain(t *testing.T) {
 	if got != want {
 		t.Fatalf("%s", got)
 	}
-	if got := Explain(w.decide(t)); got[0] != "Allowed. 2 custodians must approve." {
+	if got := explain(w.decide(t)); got[0] != "Allowed. 2 custodians must approve." {
 		t.Fatal(got)
 	}
-	if got := Explain(Decision{}); len(got) != 1 || got[0] != "Not decided." {
+	if got := explain(Decision{}); len(got) != 1 || got[0] != "Not decided." {
 		t.Fatal(got)
 	}
 }
@@ -579,4 +580,28 @@ func TestDecideConcurrently(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// explain puts a decision into lines for a person. It holds nothing of the case
+// but what the rules say of themselves.
+func explain(d Decision) []string {
+	if !d.Allowed && d.Refusal == nil {
+		return []string{"Not decided."}
+	}
+	var lines []string
+	if d.Allowed {
+		lines = append(lines, fmt.Sprintf("Allowed. %d custodians must approve.", d.Quorum))
+		if d.NoticePeriod > 0 {
+			lines = append(lines, fmt.Sprintf("They must wait %d days after it is on the public log.", d.NoticePeriod/day))
+		}
+		if !d.Opens {
+			lines = append(lines, "Nothing is opened.")
+		}
+	} else {
+		lines = append(lines, fmt.Sprintf("Refused (%s). %s", d.Refusal.Code, d.Refusal.Mend))
+	}
+	for i, id := range d.Rules {
+		lines = append(lines, fmt.Sprintf("Rule %s: %s.", id, d.Titles[i]))
+	}
+	return lines
 }

@@ -183,14 +183,14 @@ func sign(t testing.TB, k jose.JSONWebKey, v Warrant) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return signBytes(t, k, warrantFormat.typ, payload)
+	return signBytes(t, k, warrantFormat.Types[0], payload)
 }
 
 func signBytes(t testing.TB, k jose.JSONWebKey, typ string, payload []byte) string {
-	f := warrantFormat
-	f.typ = typ
-	f.max = 64 << 20
-	raw, err := f.sign(k, payload)
+	f := *warrantFormat
+	f.Types = []string{typ}
+	f.MaxBytes = 64 << 20
+	raw, err := f.Sign(k, payload)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"crypto"
-	"encoding/base64"
 	"errors"
 	"fmt"
 
@@ -30,12 +28,23 @@ func (b *Bundle) TrustedLog() (*proof.Log, error) {
 	return proof.NewLog(b.Log.Origin, b.Log.VKey, keys, b.Log.Quorum)
 }
 
+// AuditRules returns what an auditor of the log must know of the bundle.
+func (b *Bundle) AuditRules() proof.Rules {
+	r := proof.Rules{Threshold: b.Threshold, Ceremony: b.Ceremony}
+	for _, c := range b.Custodians {
+		r.Custodians = append(r.Custodians, c.ID)
+	}
+	for _, o := range b.OffenceClasses {
+		r.OffenceClasses = append(r.OffenceClasses, o.ID)
+	}
+	return r
+}
+
 // HasCustodianKey reports whether the RFC 7638 thumbprint (SHA-256, base64url)
 // is that of a custodian's signing key.
 func (b *Bundle) HasCustodianKey(thumbprint string) bool {
 	for _, key := range b.custodians {
-		sum, err := key.Thumbprint(crypto.SHA256)
-		if err == nil && base64.RawURLEncoding.EncodeToString(sum) == thumbprint {
+		if print, err := key.Thumbprint(); err == nil && print == thumbprint {
 			return true
 		}
 	}
@@ -59,7 +68,7 @@ func place(err error) error {
 // spacing, and what the signing program fills in may be left out. A field that
 // does not exist is an error.
 func ParseDraft(b []byte) (*Warrant, error) {
-	if len(b) > warrantFormat.max {
+	if len(b) > warrantFormat.MaxBytes {
 		return nil, ErrTooLarge
 	}
 	var w Warrant

@@ -1,7 +1,7 @@
 package policy
 
 import (
-	"slices"
+	"time"
 
 	"github.com/penname/penname/verifier/proof"
 )
@@ -11,19 +11,15 @@ import (
 // it and custodians compute it again, so that they cannot disagree about a word.
 // bundle is the hash it was decided under, day that of the leaf (proof.Day).
 func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle, day string) proof.Leaf {
-	l := proof.Leaf{
-		Version: 1, Kind: proof.KindRecorded, Day: day,
+	f := proof.Facets{
 		Jurisdiction: w.Jurisdiction, OffenceClass: w.OffenceClass, WarrantKind: w.Kind,
-		Targets: len(w.Targets), SecrecyEnds: proof.Day(w.Secrecy.Ends), Bundle: bundle,
-		Commitment: proof.Commit(salt, "warrant", []byte(raw)), SaltCommitment: proof.Commit(salt, "salt"),
+		Bundle: bundle, Salt: salt, Warrant: raw,
 	}
-	if w.Kind == Withdrawal {
-		l.SecrecyEnds = "" // of the warrant that it ends
+	if KindOf(w.Kind).Clock != ClockNone {
+		f.SecrecyEnds = w.Secrecy.Ends
 	}
 	for _, t := range w.Targets {
-		l.TargetCommitments = append(l.TargetCommitments,
-			proof.Commit(salt, "target", []byte(t.Pseudonym), []byte(t.Platform)))
+		f.Targets = append(f.Targets, proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform})
 	}
-	slices.Sort(l.TargetCommitments)
-	return l
+	return proof.RecordedLeaf(time.Time{}, f).On(day)
 }

@@ -12,15 +12,6 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-// The kinds of warrant. Regulation (EU) 2023/1543, Art. 3(1), (2): production
-// and preservation; Art. 11: extension of a preservation.
-const (
-	Production   = "production"   // opens: custodians may release shares
-	Preservation = "preservation" // keeps a record from erasure
-	Extension    = "extension"    // keeps it longer
-	Withdrawal   = "withdrawal"   // stops an earlier warrant
-)
-
 // The deadline classes of Regulation (EU) 2023/1543, Art. 10.
 const (
 	TenDays    = "ten_days"
@@ -99,7 +90,7 @@ func SignWarrant(key jose.JSONWebKey, w Warrant) (string, error) {
 	if err != nil {
 		return "", ErrMalformed.Because(errors.New("cannot be encoded"))
 	}
-	return warrantFormat.sign(key, payload)
+	return warrantFormat.Sign(key, payload)
 }
 
 // ParseUnverified reads a warrant for display. It does NOT check the signature:
@@ -112,19 +103,15 @@ func ParseUnverified(raw string) (*Warrant, error) {
 // Hash is the SHA-256 of the compact JWS, by which a warrant is logged.
 func Hash(raw string) [32]byte { return sha256.Sum256([]byte(raw)) }
 
-func openWarrant(raw string) (*envelope, *Warrant, error) {
-	e, err := warrantFormat.open(raw)
+func openWarrant(raw string) (*document.Signed, *Warrant, error) {
+	signed, w, err := open[Warrant](warrantFormat, raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := parse[Warrant](e.payload)
-	if err == nil {
-		err = w.wellFormed()
-	}
-	if err != nil {
+	if err := w.wellFormed(); err != nil {
 		return nil, nil, ErrMalformed.Because(err)
 	}
-	return e, w, nil
+	return signed, w, nil
 }
 
 func (w *Warrant) normalise() {
@@ -180,6 +167,3 @@ func (w *Warrant) wellFormed() error {
 	}
 	return nil
 }
-
-// opens reports whether custodians may release shares for this kind.
-func (w *Warrant) opens() bool { return w.Kind == Production }

@@ -6,7 +6,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -609,7 +608,7 @@ func TestSecurityDocumentShowsTheAttackers(t *testing.T) {
 // TestTheAttackersToolsWork: carving finds a sealed field in a memory image that
 // holds one, so that "opens nothing" is not a broken tool's answer.
 func TestTheAttackersToolsWork(t *testing.T) {
-	pk, shares, err := threshold.Deal(rand.Reader, quorum, len(custodians))
+	pk, shares, err := escrowtest.ThresholdKey(quorum, len(custodians))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
@@ -210,7 +210,7 @@ func (s *story) firstOf(n int) func(context.Context) error {
 }
 
 func decryptionsAlone(b *testing.B) float64 {
-	pk, shares, err := threshold.Deal(rand.Reader, quorum, len(custodians))
+	pk, shares, err := escrowtest.ThresholdKey(quorum, len(custodians))
 	if err != nil {
 		b.Fatal(err)
 	}

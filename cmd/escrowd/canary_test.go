@@ -18,8 +18,8 @@ import (
 	"github.com/jackc/pgx/v5"
 
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/sandbox"
-	"github.com/penname/penname/escrow/vault"
 )
 
 // TestPrivacyCanary is I12. It plays the whole story on a real Vault, with PostgreSQL
@@ -289,7 +289,7 @@ func TestPrivacyCanaryAfterErasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	erased := stored[label]
-	if _, err := escrowtest.UnwrapHalf(t.Context(), tb.service.disclosing.keys, label, erased.FirstHalf); !errors.Is(err, vault.ErrArchived) {
+	if _, err := escrowtest.UnwrapHalf(t.Context(), tb.service.disclosing.keys, label, erased.FirstHalf); !errors.Is(err, keep.ErrArchived) {
 		t.Errorf("the first half that backups keep: %v", err)
 	}
 	do(`VACUUM FULL penname.records`)

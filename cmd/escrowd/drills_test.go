@@ -22,6 +22,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
@@ -101,14 +102,14 @@ type keyOutage struct {
 
 func (k *keyOutage) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
 	if k.down.Load() {
-		return nil, vault.ErrUnavailable
+		return nil, keep.ErrUnavailable
 	}
 	return k.Keys.UnwrapHalves(ctx, halves)
 }
 
 func (k *keyOutage) OpenLinks(ctx context.Context, links []disclose.Wrapped) ([][]byte, error) {
 	if k.down.Load() {
-		return nil, vault.ErrUnavailable
+		return nil, keep.ErrUnavailable
 	}
 	return k.Keys.OpenLinks(ctx, links)
 }

@@ -190,6 +190,10 @@ func TestH10FormsLeadToTheIdentityProvider(t *testing.T) {
 			t.Errorf("%s: %d %s", path, a.StatusCode, a.Header.Get("Content-Type"))
 		}
 	}
+	// N10: the identity provider learns from no referrer where somebody signs in.
+	if got := send(t, "GET", b.page.url.String(), "", "").Header.Get("Referrer-Policy"); got != "no-referrer" {
+		t.Errorf("the page of a sign-in has the referrer policy %q", got)
+	}
 	policy := func(address string) string {
 		_, targets, _ := strings.Cut(send(t, "GET", address, "", "").Header.Get("Content-Security-Policy"), "form-action ")
 		return targets

@@ -70,7 +70,7 @@ var Life = []Transition{
 	{Event: Withdraw, From: []State{Recorded, Authorised}, To: Withdrawn, Else: map[State]error{"": ErrTooLate}},
 	{Event: Release, From: []State{Authorised}, To: Released, Leaf: proof.KindReleased,
 		Index: func(c *Case) *int64 { return &c.ReleasedLeaf },
-		Else:  map[State]error{Recorded: ErrQuorumNotMet, Declined: ErrDeclined, Withdrawn: ErrWithdrawn, Expired: ErrExpired, Lost: ErrLost, "": ErrCaseClosed}},
+		Else:  map[State]error{Recorded: ErrQuorumNotMet, Declined: ErrDeclined, Withdrawn: ErrWithdrawn, Expired: policy.ErrExpired, Lost: ErrLost, "": ErrCaseClosed}},
 	// A case that was lost expires only by a leaf that says so.
 	{Event: Expire, From: []State{Recorded, Authorised, Lost}, To: Expired, Leaf: proof.KindExpired,
 		Index: func(c *Case) *int64 { return &c.ExpiredLeaf }, Else: map[State]error{"": ErrCaseClosed}},
@@ -81,7 +81,7 @@ var Life = []Transition{
 }
 
 // notOpen is what a custodian is told who decides too late.
-var notOpen = map[State]error{Withdrawn: ErrWithdrawn, Expired: ErrExpired, Lost: ErrLost, "": ErrCaseClosed}
+var notOpen = map[State]error{Withdrawn: ErrWithdrawn, Expired: policy.ErrExpired, Lost: ErrLost, "": ErrCaseClosed}
 
 // May returns the row of [Life] by which the event happens to a case in that
 // state, or the refusal that it gives.
@@ -257,9 +257,9 @@ func (c Case) decide(a *policy.Approval, signed string, custodians int, now time
 	case refused != nil:
 		return Change{}, refused
 	case c.State == Recorded && !now.Before(c.Expires):
-		return Change{}, ErrExpired
+		return Change{}, policy.ErrExpired
 	case approved && now.Before(c.ApproveFrom):
-		return Change{}, ErrNoticePeriod
+		return Change{}, policy.ErrNoticePeriod
 	case !approved && !slices.Contains(policy.DeclineReasons, a.Reason):
 		return Change{}, ErrReason
 	}
@@ -267,7 +267,7 @@ func (c Case) decide(a *policy.Approval, signed string, custodians int, now time
 	switch {
 	case err != nil:
 		return Change{}, err
-	case w.Kind != policy.Production:
+	case !policy.KindOf(w.Kind).Opens:
 		return Change{}, ErrNothingToOpen
 	case approved && !sharesComplete(a, len(w.Targets)):
 		return Change{}, ErrShares
@@ -310,7 +310,7 @@ func sharesComplete(a *policy.Approval, targets int) bool {
 
 // Withdraw returns the case as its court's withdrawal leaves it, or ErrTooLate.
 func (c Case) Withdraw() (Case, error) {
-	if c.Kind == policy.Withdrawal {
+	if policy.KindOf(c.Kind).Stops {
 		return c, ErrTooLate
 	}
 	return c.After(Change{Steps: []Step{{Event: Withdraw}}})

@@ -19,15 +19,15 @@ const (
 )
 
 // Due reports whether a case is in the queue at now, and what puts it in its
-// place there. A withdrawal does not run out: it was carried out when it came.
+// place there. What has no clock does not run out: it was carried out when it came.
 func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 	switch q {
 	case ForCustodians:
-		return c.Expires, c.State == Recorded && c.Kind == policy.Production && now.Before(c.Expires) && !now.Before(c.ApproveFrom)
+		return c.Expires, c.State == Recorded && policy.KindOf(c.Kind).Opens && now.Before(c.Expires) && !now.Before(c.ApproveFrom)
 	case ForNotice:
 		return c.SecrecyEnds, (c.State == Released || c.State == Lost) && c.ReleasedLeaf != 0 && !now.Before(c.SecrecyEnds)
 	case ForExpiry:
-		return c.Expires, (c.State == Recorded || c.State == Authorised) && c.Kind != policy.Withdrawal && !now.Before(c.Expires)
+		return c.Expires, (c.State == Recorded || c.State == Authorised) && policy.KindOf(c.Kind).Clock != policy.ClockNone && !now.Before(c.Expires)
 	}
 	return time.Time{}, false
 }

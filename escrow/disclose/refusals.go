@@ -20,8 +20,6 @@ var (
 		"not enough custodians have approved yet: ask for the status to see how many")
 	ErrDeclined = refusal.New(refusal.Denied, "warrant.declined",
 		"so many custodians declined that this warrant cannot be opened: the log holds their reasons")
-	ErrExpired = refusal.New(refusal.Denied, "warrant.expired",
-		"the warrant expired before it was released: the court must issue a new one")
 	ErrWarrantID = refusal.New(refusal.Conflict, "warrant.id_used",
 		"the authority has filed another document under this warrant id: a new warrant needs a new id")
 	ErrDataErased = refusal.New(refusal.NotFound, "warrant.data_erased",
@@ -40,8 +38,6 @@ var (
 		"this warrant keeps records from erasure and opens none: file a production warrant to open a name")
 	ErrNoticeFirst = refusal.New(refusal.Invalid, "warrant.notice_first_not_served",
 		"the rules want the person told before this is opened, which this registrar cannot do yet: it serves warrants under secrecy only")
-	ErrNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
-		"the person may still object: approve when the notice period is over")
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
 	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
@@ -52,8 +48,6 @@ var (
 		"the approval is for another case, warrant, bundle or leaf: review the case again and sign what it shows")
 	ErrShares = refusal.New(refusal.Invalid, "custodian.shares_incomplete",
 		"an approval carries exactly one share for each target of the warrant")
-	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown",
-		"the request is not signed by a custodian of the bundle in force")
 	ErrCursor = refusal.New(refusal.Invalid, "list.bad_place",
 		"that is no place in the list: go on from the one that the last answer named, or begin again")
 )

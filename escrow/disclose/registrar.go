@@ -68,7 +68,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	now := r.Now()
 	d := policy.Decide(s, b, now)
 	switch {
-	case d.Allowed && d.Warrant.Kind == policy.Extension:
+	case d.Allowed && !policy.KindOf(d.Warrant.Kind).Served:
 		d.Allowed, d.Refusal = false, ErrKindNotServed
 	case d.Allowed && d.Opens && d.NoticePeriod > 0:
 		// The rules want the person told first. This registrar tells only
@@ -106,7 +106,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		ApproveFrom: now.Add(d.NoticePeriod),
 	}
 	rand.Read(c.Salt[:])
-	if d.Warrant.Kind == policy.Withdrawal {
+	if policy.KindOf(d.Warrant.Kind).Stops {
 		c.Earlier = new([32]byte)
 		hex.Decode(c.Earlier[:], []byte(d.Warrant.Earlier)) //nolint:errcheck // Decide has
 	}
@@ -177,7 +177,7 @@ func (r *Registrar) Review(ctx context.Context, id string) (policy.CaseFile, err
 	switch {
 	case err != nil:
 		return policy.CaseFile{}, err
-	case c.Warrant.Kind != policy.Production:
+	case !policy.KindOf(c.Warrant.Kind).Opens:
 		return policy.CaseFile{}, ErrNothingToOpen
 	case c.State == Withdrawn:
 		return policy.CaseFile{}, ErrWithdrawn
@@ -286,7 +286,7 @@ func (a *Approval) counts() error {
 // before the AUTHORISED leaf is under a cosigned checkpoint.
 func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	if !r.Now().Before(c.Expires) {
-		return c, ErrExpired
+		return c, policy.ErrExpired
 	}
 	targets, err := c.targets()
 	if err != nil {
@@ -302,7 +302,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 	if p.Recorded, err = r.recorded(ctx, c); err != nil {
 		return c, err
 	}
-	if c.Warrant.Kind != policy.Production {
+	if !policy.KindOf(c.Warrant.Kind).Opens {
 		return c, ErrNothingToOpen
 	}
 	opened, err := r.openTargets(ctx, targets)
@@ -329,7 +329,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 		case refused != nil:
 			return Change{}, refused
 		case !now.Before(c.Expires):
-			return Change{}, ErrExpired // while the package was made
+			return Change{}, policy.ErrExpired // while the package was made
 		}
 		return Change{Package: packed, Steps: []Step{{Release, proof.ReleasedLeaf(now, c.RecordedLeaf, hash)}}}, nil
 	})
@@ -388,10 +388,10 @@ func (r *Registrar) Deliver(ctx context.Context, id string) (policy.Delivery, er
 	}
 	_, refused := c.State.May(Release)
 	switch {
-	case (c.State == Recorded || c.State == Expired) && c.Kind != policy.Production:
+	case (c.State == Recorded || c.State == Expired) && !policy.KindOf(c.Kind).Opens:
 		return policy.Delivery{}, ErrNothingToOpen
 	case c.State == Recorded && !r.Now().Before(c.Expires):
-		return policy.Delivery{}, ErrExpired
+		return policy.Delivery{}, policy.ErrExpired
 	case c.State == Authorised:
 		if c, err = r.release(ctx, c); err != nil {
 			return policy.Delivery{}, err

@@ -25,28 +25,29 @@ const module = "github.com/penname/penname/"
 // never imports another adapter.
 var mayImport = map[string][]string{
 	"verifier/refusal":  {},
-	"verifier/document": {},
-	"verifier/token":    {"verifier/refusal"},
-	"verifier/identity": {"verifier/refusal"},
+	"verifier/document": {"verifier/refusal"},
+	"verifier/token":    {"verifier/document", "verifier/refusal"},
+	"verifier/identity": {"verifier/document", "verifier/refusal"},
 	"verifier/proof":    {"verifier/refusal"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
-	"escrow/registrar":      {"verifier/document", "verifier/refusal", "verifier/token"}, // the wire
+	"escrow/registrar":      {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
-	"escrow/seal":           {"escrow/seal/threshold", "verifier/refusal"},
+	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
-	"escrow/translog":       {"verifier/proof", "verifier/refusal"},
+	"escrow/witness":        {"verifier/proof", "verifier/refusal"},
+	"escrow/translog":       {"escrow/witness", "verifier/proof", "verifier/refusal"},
 	"escrow/openid":         {"verifier/refusal", "verifier/token"},
 	"escrow/coalesce":       {}, // what both adapters do with concurrent calls, since none imports the other
-	"escrow/vault":          {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/refusal"},
+	"escrow/vault":          {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
-		"policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
-	"escrow/sandbox":               {"escrow/disclose", "escrow/keep", "verifier/refusal"},
+	"escrow/sandbox":               {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/escrowtest":            {"escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
@@ -56,7 +57,7 @@ var mayImport = map[string][]string{
 
 	"cmd/shell":          {"escrow/registrar", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow":         {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
 		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
 		"verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -79,8 +80,8 @@ var belongsTo = map[string][]string{
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
 	"github.com/pelletier/go-toml/v2":            {"cmd/escrowd"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd"},
-	"golang.org/x/mod":                           {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
-	"filippo.io/torchwood":                       {"verifier/proof", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
+	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
+	"filippo.io/torchwood":                       {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
 	"filippo.io/age":                             {"cmd/escrow/command"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"cmd/escrowd"},

@@ -19,7 +19,6 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/identity"
 )
@@ -104,7 +103,7 @@ func newWorld(b *testing.B) *world {
 	store, err := postgres.OpenIssuing(b.Context(), login, postgres.Options{})
 	check(err)
 	b.Cleanup(store.Close)
-	custodians, _, err := threshold.Deal(rand.Reader, 2, 3)
+	custodians, _, err := escrowtest.ThresholdKey(2, 3)
 	check(err)
 	config, err := pgxpool.ParseConfig(dsn)
 	check(err)

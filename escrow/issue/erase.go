@@ -26,7 +26,7 @@ type Receipt struct {
 func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
 
 // Commitment is what the leaf of the erasure carries.
-func (r Receipt) Commitment() string { return proof.Commit(r.Salt, "erasure", []byte(r.Label)) }
+func (r Receipt) Commitment() string { return proof.ErasedLeaf(r.Day, r.Salt, r.Label).Commitment }
 
 // Erasures is where the wishes to be deleted are kept. This side writes them
 // down; whether and when they are carried out it does not learn.

@@ -37,8 +37,6 @@ var (
 		"this person is enrolled through another identity provider: sign in with the one that was used first")
 	ErrRecycledSubject = refusal.New(refusal.Denied, "proofing_failed.sub_recycled",
 		"the identity provider gave this account to another person: the enrolment is held for review, contact the operator")
-	ErrIncompleteIdentity = refusal.New(refusal.Invalid, "proofing_failed.missing_claim",
-		"the identity provider did not assert a name and a date of birth: use an account that has both verified")
 	ErrOlderKey = refusal.New(refusal.Unavailable, "keys.retired",
 		"the key was retired while the identity was sealed under it: try again")
 	ErrErased = refusal.New(refusal.Unauthenticated, "session.erased",
@@ -159,7 +157,7 @@ type Issuer struct {
 // pseudonyms. Nothing is stored if any step fails.
 func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
 	if id.Name.Reveal() == "" || id.Birthdate.Reveal() == "" {
-		return Person{}, false, ErrIncompleteIdentity
+		return Person{}, false, identity.ErrMissingClaim
 	}
 	macs, err := s.Keys.MAC(ctx, PurposeFingerprint, macInputs(id)...)
 	if err != nil {

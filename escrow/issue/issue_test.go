@@ -2,7 +2,6 @@ package issue_test
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"slices"
 	"sync"
@@ -13,7 +12,6 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 )
@@ -34,7 +32,7 @@ func newIssuer(t *testing.T) *issue.Issuer {
 		t.Fatal(err)
 	}
 	t.Cleanup(store.Close)
-	pk, _, err := threshold.Deal(rand.Reader, 2, 3)
+	pk, _, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,7 +135,7 @@ func TestIncompleteIdentityIsRefused(t *testing.T) {
 	} {
 		id := zoe()
 		cut(&id)
-		if _, _, err := s.Enrol(t.Context(), id); !errors.Is(err, issue.ErrIncompleteIdentity) {
+		if _, _, err := s.Enrol(t.Context(), id); !errors.Is(err, identity.ErrMissingClaim) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}

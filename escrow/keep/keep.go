@@ -49,6 +49,22 @@ var (
 		"the key service is older than the rotations in the database, as after the restore of an old snapshot: restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
 )
 
+// What every side of a key service refuses. They stand here for all three ports,
+// so that nobody can tell Vault from the keyring that takes its place by how they
+// refuse.
+var (
+	// ErrUnavailable: no answer, or none that makes sense. The service may have
+	// done the work.
+	ErrUnavailable = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave no answer: nothing was disclosed; try again later.")
+	// ErrInput: the caller's arguments are outside the limits.
+	ErrInput = refusal.New(refusal.Invalid, "keys.bad_input", "Give a label and a value that are neither empty nor over the limit, and a known purpose.")
+	// ErrDecryptFailed: another label, another key, or an altered value. Which
+	// of them is not said.
+	ErrDecryptFailed = refusal.New(refusal.Invalid, "keys.decrypt_failed", "The value does not open under this label: it was altered, moved, or made by another key.")
+	// ErrArchived: the version of the key that wrapped this may no longer open.
+	ErrArchived = refusal.New(refusal.Invalid, "keys.archived", "The key version of this value is below min_decryption_version: rewrap it from a backup, or lower the bound in Vault.")
+)
+
 // Half is a wrapped first half and the label that it is bound to.
 type Half struct{ Label, Wrapped string }
 

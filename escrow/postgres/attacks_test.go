@@ -287,7 +287,7 @@ func TestD07MovedRow(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
 	encrypt, decrypt, _ := sandbox.NewKeyring([32]byte(random(32)))
-	pk, shares, err := threshold.Deal(rand.Reader, 2, 3)
+	pk, shares, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,14 +2,13 @@ package postgres
 
 import (
 	"context"
-	"crypto/rand"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
 )
@@ -58,7 +57,7 @@ func BenchmarkEnrol(b *testing.B) {
 // indexes: really sealed, with four fields and with the two that are required.
 func BenchmarkBytesPerPerson(b *testing.B) {
 	keys, _, _ := sandbox.NewKeyring([32]byte(random(32)))
-	pk, _, err := threshold.Deal(rand.Reader, 2, 3)
+	pk, _, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		b.Fatal(err)
 	}

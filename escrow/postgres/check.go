@@ -7,7 +7,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strconv"
+	"reflect"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -55,6 +56,9 @@ func damaged(format string, args ...any) error {
 	return ErrDamaged.Because(fmt.Errorf(format, args...))
 }
 
+// undated: a row does not tell the day of its leaf.
+var undated time.Time
+
 // rowsByLeaf returns, for each leaf that a row points to, what the row says must
 // be in it.
 func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
@@ -87,13 +91,14 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 			if err := json.Unmarshal(submission, &s); err != nil {
 				return damaged("leaf %d: the submission of its case is not one", *recorded)
 			}
-			opened := proof.Commit([32]byte(salt), "warrant", []byte(s.Warrant))
+			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{})
+			packed.Package = hex.EncodeToString(digest) // none if the package is lost
 			return errors.Join(
-				add(recorded, proof.Leaf{Kind: proof.KindRecorded, WarrantKind: kind, Bundle: text, Commitment: opened}),
-				add(authorised, proof.Leaf{Kind: proof.KindAuthorised, Case: clone(recorded)}),
-				add(released, proof.Leaf{Kind: proof.KindReleased, Case: clone(recorded), Package: hex.EncodeToString(digest)}),
-				add(expired, proof.Leaf{Kind: proof.KindExpired, Case: clone(recorded)}),
-				add(noticed, proof.Leaf{Kind: proof.KindNoticed, Case: clone(recorded), Salt: hex.EncodeToString(salt)}))
+				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
+				add(authorised, proof.AuthorisedLeaf(undated, *recorded)),
+				add(released, packed),
+				add(expired, proof.ExpiredLeaf(undated, *recorded)),
+				add(noticed, proof.NoticedLeaf(undated, *recorded, [32]byte(salt))))
 		})
 	if err != nil {
 		return nil, err
@@ -104,31 +109,30 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	var approved bool
 	err = each(`SELECT a.leaf, a.custodian, a.approved, a.signed, c.recorded_leaf, c.salt FROM approvals a JOIN cases c ON c.id = a.case_id`,
 		[]any{&leaf, &custodian, &approved, &signed, &recorded, &salt}, func() error {
-			l := proof.Leaf{Kind: proof.KindDeclined, Case: clone(recorded), Custodian: custodian,
-				Commitment: proof.Commit([32]byte(salt), "approval", []byte(signed))}
-			if approved {
-				l.Kind = proof.KindApproved
+			code := ""
+			if !approved {
+				code = "declined" // the row does not tell why
 			}
-			return add(&leaf, l)
+			return add(&leaf, proof.DecidedLeaf(undated, *recorded, custodian, code, [32]byte(salt), []byte(signed)))
 		})
 	if err != nil {
 		return nil, err
 	}
 	err = each(`SELECT leaf, sha256(transcript) FROM ceremony_transcripts`, []any{&leaf, &digest}, func() error {
-		return add(&leaf, proof.Leaf{Kind: proof.KindCeremony, Package: hex.EncodeToString(digest)})
+		return add(&leaf, proof.CeremonyLeaf(undated, [32]byte(digest)))
 	})
 	if err != nil {
 		return nil, err
 	}
 	err = each(`SELECT leaf, bundle FROM bundles`, []any{&leaf, &bundle}, func() error {
 		h := sha256.Sum256(bundle)
-		return add(&leaf, proof.Leaf{Kind: proof.KindBundle, Bundle: hex.EncodeToString(h[:])})
+		return add(&leaf, proof.BundleLeaf(undated, hex.EncodeToString(h[:])))
 	})
 	if err != nil {
 		return nil, err
 	}
 	err = each(`SELECT leaf, label, salt FROM erasures WHERE leaf IS NOT NULL`, []any{&leaf, &text, &salt}, func() error {
-		return add(&leaf, proof.Leaf{Kind: proof.KindErased, Commitment: proof.Commit([32]byte(salt), "erasure", []byte(text))})
+		return add(&leaf, proof.ErasedLeaf(undated, [32]byte(salt), text))
 	})
 	if err != nil {
 		return nil, err
@@ -141,14 +145,9 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 		return nil, err
 	}
 	err = each(`SELECT leaf, code FROM refusals`, []any{&leaf, &text}, func() error {
-		return add(&leaf, proof.Leaf{Kind: proof.KindRefused, Code: text})
+		return add(&leaf, proof.RefusedLeaf(undated, text))
 	})
 	return want, err
-}
-
-func clone(index *int64) *int64 {
-	i := *index
-	return &i
 }
 
 // lostLeaves are those that may be without a row, or with a row that lacks its
@@ -194,9 +193,7 @@ func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf, lost
 		if !ok {
 			return damaged("leaf %d (%s) has no row", index, have.Kind)
 		}
-		if have.Kind != row.Kind || caseOf(have) != caseOf(row) || have.Bundle != row.Bundle || have.Commitment != row.Commitment ||
-			have.Custodian != row.Custodian || have.WarrantKind != row.WarrantKind || have.Package != row.Package || have.Salt != row.Salt ||
-			row.Kind == proof.KindRefused && have.Code != row.Code {
+		if !fits(row, have) {
 			return damaged("leaf %d (%s) and its row differ", index, have.Kind)
 		}
 		delete(want, index)
@@ -211,11 +208,19 @@ func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf, lost
 	return hashes, nil
 }
 
-func caseOf(l proof.Leaf) string {
-	if l.Case == nil || l.Kind == proof.KindRecorded { // there it is the case that is extended
-		return ""
+// fits reports whether have is the leaf that its row makes. What a row does not
+// tell is taken from the leaf: the day, why a custodian declined, and of a
+// warrant the facets, which are in the commitment to it.
+func fits(row, have proof.Leaf) bool {
+	row = row.On(have.Day)
+	switch row.Kind {
+	case proof.KindDeclined:
+		row.Code = have.Code
+	case proof.KindRecorded:
+		row.Case, row.Jurisdiction, row.OffenceClass = have.Case, have.Jurisdiction, have.OffenceClass
+		row.SecrecyEnds, row.Targets, row.TargetCommitments = have.SecrecyEnds, have.Targets, have.TargetCommitments
 	}
-	return strconv.FormatInt(*l.Case, 10)
+	return reflect.DeepEqual(row, have)
 }
 
 // checkHashes compares the stored hashes and the newest checkpoint with the

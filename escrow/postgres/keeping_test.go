@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
@@ -16,7 +15,6 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/sandbox"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
@@ -290,7 +288,7 @@ func TestF37ConnectionLostAtEveryMessageOfARotation(t *testing.T) {
 // Two rotations at once are one; and people enrol all the while.
 func TestRotationWhileServing(t *testing.T) {
 	h := newHouse(t, 20)
-	pk, _, err := threshold.Deal(rand.Reader, 2, 3)
+	pk, _, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ import (
 
 	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -198,8 +199,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 func private(c *pgx.ConnConfig) bool {
 	hosts := append([]*pgconn.FallbackConfig{{Host: c.Host, TLSConfig: c.TLSConfig}}, c.Fallbacks...)
 	for _, h := range hosts {
-		ip := net.ParseIP(h.Host)
-		local := strings.HasPrefix(h.Host, "/") || strings.HasPrefix(h.Host, "@") || h.Host == "localhost" || ip != nil && ip.IsLoopback()
+		local := strings.HasPrefix(h.Host, "/") || strings.HasPrefix(h.Host, "@") || document.Localhost(h.Host)
 		// pgx verifies the name itself for verify-full only; for verify-ca it
 		// sets InsecureSkipVerify and checks the chain.
 		if !local && (h.TLSConfig == nil || h.TLSConfig.InsecureSkipVerify || h.TLSConfig.ServerName == "") {

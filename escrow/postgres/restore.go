@@ -117,7 +117,7 @@ func clearAgain(ctx context.Context, tx pgx.Tx, index int64, leaf proof.Leaf) er
 	var label, erased string
 	var salt []byte
 	_, err = pgx.ForEachRow(rows, []any{&label, &salt}, func() error {
-		if proof.Commit([32]byte(salt), "erasure", []byte(label)) == leaf.Commitment {
+		if fits(proof.ErasedLeaf(undated, [32]byte(salt), label), leaf) {
 			erased = label
 		}
 		return nil

@@ -13,6 +13,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -36,16 +38,71 @@ type Client struct {
 	Now    func() time.Time
 }
 
+// FileWarrant files a warrant with its evidence.
+func (c *Client) FileWarrant(ctx context.Context, s policy.Submission) (CaseStatus, error) {
+	return ask[CaseStatus](ctx, c, http.MethodPost, PathWarrants, nil, s)
+}
+
+// Status says where a case stands.
+func (c *Client) Status(ctx context.Context, id string) (CaseStatus, error) {
+	return ask[CaseStatus](ctx, c, http.MethodGet, Fill(PathWarrant, id), nil, nil)
+}
+
+// Package fetches what a requester opens. It is encrypted to them; nothing of it
+// is checked here.
+func (c *Client) Package(ctx context.Context, id string) (policy.Delivery, error) {
+	return ask[policy.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
+}
+
+// Cases lists the cases that wait for custodians. key is a custodian's.
+func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey) (Cases, error) {
+	return ask[Cases](ctx, c, http.MethodGet, PathCases, &key, nil)
+}
+
+// CaseFile fetches what a custodian judges. Nothing of it is checked here. key
+// is a custodian's.
+func (c *Client) CaseFile(ctx context.Context, key jose.JSONWebKey, id string) (policy.CaseFile, error) {
+	return ask[policy.CaseFile](ctx, c, http.MethodGet, Fill(PathCase, id), &key, nil)
+}
+
+// Decide sends a custodian's signed answer in a case. key is that custodian's.
+func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, id, decision string) (CaseStatus, error) {
+	return ask[CaseStatus](ctx, c, http.MethodPost, Fill(PathDecisions, id), &key, Decision{decision})
+}
+
+// Bundle fetches the bundle in force. Nothing of it is checked here.
+func (c *Client) Bundle(ctx context.Context) (Bundle, error) {
+	return ask[Bundle](ctx, c, http.MethodGet, PathBundle, nil, nil)
+}
+
+// CeremonyMessages fetches what was said in the ceremony of a plan, given by its
+// hash. The board is trusted for nothing: each message is signed.
+func (c *Client) CeremonyMessages(ctx context.Context, plan string) (Board, error) {
+	return ask[Board](ctx, c, http.MethodGet, Fill(PathMessages, plan), nil, nil)
+}
+
+// Say puts a signed message on the board of a ceremony, and returns the board.
+func (c *Client) Say(ctx context.Context, plan, message string) (Board, error) {
+	return ask[Board](ctx, c, http.MethodPost, Fill(PathMessages, plan), nil, Message{message})
+}
+
+// Transcript fetches the transcript of a ceremony that is over, byte for byte
+// what was hashed into the log.
+func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, error) {
+	return ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathTranscript, plan), nil, nil)
+}
+
+func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.JSONWebKey, in any) (out T, err error) {
+	err = c.Call(ctx, method, path, key, in, &out)
+	return out, err
+}
+
 // Call sends one request. in is nil for GET; key, if not nil, signs the request
 // as a custodian (DPoP, RFC 9449). A refusal of the registrar is a [*Problem];
 // no answer, or one that is not understood, is [ErrUnreachable].
 func (c *Client) Call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
-	if err != nil || base.Host == "" {
-		return ErrInsecure
-	}
-	host := base.Hostname()
-	if base.Scheme != "https" && !(base.Scheme == "http" && (host == "127.0.0.1" || host == "::1" || host == "localhost")) {
+	if err != nil || !document.Secure(base, document.Localhost) {
 		return ErrInsecure
 	}
 	address := strings.TrimRight(c.Server, "/") + path
@@ -86,6 +143,7 @@ func (c *Client) Call(ctx context.Context, method, path string, key *jose.JSONWe
 		if json.Unmarshal(b, said) != nil || said.Code == "" {
 			return ErrUnreachable.Because(fmt.Errorf("status %d without a problem document", res.StatusCode))
 		}
+		said.Type = "" // says again what the code says
 		return said
 	}
 	if res.StatusCode >= 300 {

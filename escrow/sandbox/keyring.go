@@ -16,16 +16,6 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/keep"
-	"github.com/penname/penname/verifier/refusal"
-)
-
-// Refusals of the sandbox keyring carry the codes of escrow/vault, because the
-// callers and the conformance suite must not tell the two apart.
-var (
-	errKeyInput      = refusal.New(refusal.Invalid, "keys.bad_input", "Give a label and a value that are neither empty nor over the limit, and a known purpose.")
-	errDecryptFailed = refusal.New(refusal.Invalid, "keys.decrypt_failed", "The value does not open under this label: it was altered, moved, or made by another key.")
-	errKeysStopped   = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave no answer: nothing was disclosed; try again later.")
-	errKeyArchived   = refusal.New(refusal.Invalid, "keys.archived", "The key version of this value is below min_decryption_version: rewrap it from a backup, or lower the bound in Vault.")
 )
 
 // wrapped is the form of every value of the sandbox keyring, so that one found
@@ -53,9 +43,9 @@ func (r *ring) record(version int) (v int, secret [32]byte, err error) {
 	secret, ok := r.versions[version]
 	switch {
 	case version < r.oldest:
-		err = errKeyArchived
+		err = keep.ErrArchived
 	case !ok:
-		err = errDecryptFailed
+		err = keep.ErrDecryptFailed
 	}
 	return version, secret, err
 }
@@ -123,16 +113,16 @@ func (k *IssuingKeyring) WrapLink(ctx context.Context, pseudonym string, link []
 // the purpose: "fingerprint" or "pseudonym".
 func (k *IssuingKeyring) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error) {
 	if ctx.Err() != nil {
-		return nil, errKeysStopped.Because(ctx.Err())
+		return nil, keep.ErrUnavailable.Because(ctx.Err())
 	}
 	if purpose != "fingerprint" && purpose != "pseudonym" {
-		return nil, errKeyInput
+		return nil, keep.ErrInput
 	}
 	key := derive(&k.ring.secret, purpose, "")
 	sums := make([][]byte, len(inputs))
 	for i, input := range inputs {
 		if len(input) == 0 || len(input) > maxKeyValue {
-			return nil, errKeyInput
+			return nil, keep.ErrInput
 		}
 		mac := hmac.New(sha256.New, key)
 		mac.Write(input)
@@ -189,10 +179,10 @@ func sealer(secret *[32]byte, purpose, label string) (cipher.AEAD, error) {
 
 func wrap(ctx context.Context, r *ring, purpose, label string, value []byte) (string, error) {
 	if ctx.Err() != nil {
-		return "", errKeysStopped.Because(ctx.Err())
+		return "", keep.ErrUnavailable.Because(ctx.Err())
 	}
 	if label == "" || len(label) > maxKeyLabel || len(value) == 0 || len(value) > maxKeyValue {
-		return "", errKeyInput
+		return "", keep.ErrInput
 	}
 	version, secret := 1, r.secret
 	if purpose == "record" {
@@ -203,29 +193,29 @@ func wrap(ctx context.Context, r *ring, purpose, label string, value []byte) (st
 	}
 	aead, err := sealer(&secret, purpose, label)
 	if err != nil {
-		return "", errKeysStopped.Because(err)
+		return "", keep.ErrUnavailable.Because(err)
 	}
 	return fmt.Sprint("sandbox:v", version, ":") + base64.StdEncoding.EncodeToString(aead.Seal(nil, nil, value, []byte(label))), nil
 }
 
 func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, error) {
 	if ctx.Err() != nil {
-		return nil, errKeysStopped.Because(ctx.Err())
+		return nil, keep.ErrUnavailable.Because(ctx.Err())
 	}
 	if label == "" || len(label) > maxKeyLabel || text == "" || len(text) > 2*maxKeyValue {
-		return nil, errKeyInput
+		return nil, keep.ErrInput
 	}
 	m := wrapped.FindStringSubmatch(text)
 	if m == nil {
-		return nil, errDecryptFailed
+		return nil, keep.ErrDecryptFailed
 	}
 	sealed, err := base64.StdEncoding.Strict().DecodeString(m[2])
 	if err != nil {
-		return nil, errDecryptFailed
+		return nil, keep.ErrDecryptFailed
 	}
 	version, err := strconv.Atoi(m[1])
 	if err != nil {
-		return nil, errDecryptFailed
+		return nil, keep.ErrDecryptFailed
 	}
 	secret := r.secret
 	if purpose == "record" {
@@ -233,15 +223,15 @@ func unwrap(ctx context.Context, r *ring, purpose, label, text string) ([]byte, 
 			return nil, err
 		}
 	} else if version != 1 {
-		return nil, errDecryptFailed
+		return nil, keep.ErrDecryptFailed
 	}
 	aead, err := sealer(&secret, purpose, label)
 	if err != nil {
-		return nil, errKeysStopped.Because(err)
+		return nil, keep.ErrUnavailable.Because(err)
 	}
 	value, err := aead.Open(nil, nil, sealed, []byte(label))
 	if err != nil {
-		return nil, errDecryptFailed
+		return nil, keep.ErrDecryptFailed
 	}
 	return value, nil
 }
@@ -263,7 +253,7 @@ func (k *KeepingKeyring) Versions(ctx context.Context) (oldest, newest int, err 
 
 func (r *ring) bounds(ctx context.Context) (oldest, newest int, err error) {
 	if ctx.Err() != nil {
-		return 0, 0, errKeysStopped.Because(ctx.Err())
+		return 0, 0, keep.ErrUnavailable.Because(ctx.Err())
 	}
 	r.mu.RLock()
 	defer r.mu.RUnlock()
@@ -274,7 +264,7 @@ func (r *ring) bounds(ctx context.Context) (oldest, newest int, err error) {
 // nothing that was there before.
 func (k *KeepingKeyring) Rotate(ctx context.Context) error {
 	if ctx.Err() != nil {
-		return errKeysStopped.Because(ctx.Err())
+		return keep.ErrUnavailable.Because(ctx.Err())
 	}
 	k.ring.mu.Lock()
 	defer k.ring.mu.Unlock()
@@ -303,12 +293,12 @@ func (k *KeepingKeyring) Rewrap(ctx context.Context, halves []keep.Half) ([]stri
 // Retire implements keep.Keys.
 func (k *KeepingKeyring) Retire(ctx context.Context, oldest int) error {
 	if ctx.Err() != nil {
-		return errKeysStopped.Because(ctx.Err())
+		return keep.ErrUnavailable.Because(ctx.Err())
 	}
 	k.ring.mu.Lock()
 	defer k.ring.mu.Unlock()
 	if oldest > k.ring.newest {
-		return errKeyInput
+		return keep.ErrInput
 	}
 	for v := k.ring.oldest; v < oldest; v++ {
 		delete(k.ring.versions, v)

@@ -22,6 +22,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -37,10 +38,7 @@ func RequireLoopback(addr string) error {
 	if err != nil {
 		return ErrNotLoopback.Because(err)
 	}
-	if host == "localhost" { // RFC 6761, 6.3
-		return nil
-	}
-	if ip, err := netip.ParseAddr(host); err != nil || !ip.Unmap().IsLoopback() {
+	if !document.Localhost(host) {
 		return ErrNotLoopback
 	}
 	return nil

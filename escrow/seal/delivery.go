@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -25,13 +26,10 @@ var (
 // It is hybrid: it holds while either ML-KEM-768 or X25519 does. Base mode does
 // not authenticate the sender; a custodian's approval is signed around it.
 func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
-	return hpke.MLKEM768X25519(), hpke.HKDFSHA256(), hpke.AES256GCM()
+	return document.DeliveryKEM(), hpke.HKDFSHA256(), hpke.AES256GCM()
 }
 
-const (
-	publicPrefix  = "pendk1."
-	privatePrefix = "pendsk1."
-)
+const privatePrefix = "pendsk1."
 
 // DeliveryPrivate is a requester's secret key, to which shares and first halves
 // are delivered. It prints and logs as "[redacted]".
@@ -49,9 +47,10 @@ func GenerateDeliveryKey() (DeliveryPrivate, error) {
 
 // ParseDeliveryKey accepts exactly what [DeliveryPrivate.Reveal] returns.
 func ParseDeliveryKey(text string) (DeliveryPrivate, error) {
-	b, err := decodeKey(privatePrefix, text)
-	if err != nil {
-		return DeliveryPrivate{}, err
+	enc, ok := strings.CutPrefix(text, privatePrefix)
+	b, err := document.DecodeBase64(enc)
+	if !ok || err != nil {
+		return DeliveryPrivate{}, ErrDeliveryKey
 	}
 	kem, _, _ := suite()
 	k, err := kem.NewPrivateKey(b)
@@ -76,7 +75,7 @@ func (d DeliveryPrivate) Public() string {
 	if d.k == nil {
 		return ""
 	}
-	return publicPrefix + base64.RawURLEncoding.EncodeToString(d.k.PublicKey().Bytes())
+	return document.DeliveryKeyPrefix + base64.RawURLEncoding.EncodeToString(d.k.PublicKey().Bytes())
 }
 
 // Reveal is the secret key for a key file: "pendsk1." and 32 bytes in base64url.
@@ -140,23 +139,9 @@ func HalvesInfo(warrant [32]byte, label string) []byte {
 }
 
 func parsePublic(text string) (hpke.PublicKey, error) {
-	b, err := decodeKey(publicPrefix, text)
+	pub, err := document.ParseDeliveryKey(text)
 	if err != nil {
-		return nil, err
-	}
-	kem, _, _ := suite()
-	pub, err := kem.NewPublicKey(b)
-	if err != nil || publicPrefix+base64.RawURLEncoding.EncodeToString(pub.Bytes()) != text {
 		return nil, ErrDeliveryKey
 	}
 	return pub, nil
-}
-
-func decodeKey(prefix, text string) ([]byte, error) {
-	enc, ok := strings.CutPrefix(text, prefix)
-	b, err := base64.RawURLEncoding.Strict().DecodeString(enc)
-	if !ok || err != nil {
-		return nil, ErrDeliveryKey
-	}
-	return b, nil
 }

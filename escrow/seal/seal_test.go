@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/refusal"
@@ -42,7 +43,7 @@ type house struct {
 }
 
 func newHouse(t tester) *house {
-	pk, keys, err := threshold.Deal(rand.Reader, 2, 3)
+	pk, keys, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -446,7 +447,7 @@ func TestSealedPersonIsUnderAKilobyte(t *testing.T) {
 }
 
 func ExampleSeal() {
-	custodians, keys, _ := threshold.Deal(rand.Reader, 2, 3)
+	custodians, keys, _ := escrowtest.ThresholdKey(2, 3)
 	var vault []byte // stands for the key service
 	rec, _ := seal.Seal(context.Background(), seal.NewLabel(), map[string][]byte{"name": []byte("Tom Troll"), "email": []byte("tom@example.org")}, custodians,
 		func(_ context.Context, _ string, k1 []byte) (string, error) {

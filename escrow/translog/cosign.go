@@ -18,6 +18,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/penname/penname/escrow/witness"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -31,15 +32,15 @@ type WitnessClient struct {
 // maxAnswer bounds the answer of a witness in bytes: "one or more" lines.
 const maxAnswer = 16 << 10
 
-// witness asks one witness.
-type witness struct {
+// cosigner asks one witness.
+type cosigner struct {
 	url      string
 	verifier *torchwood.CosignatureVerifier
 	http     *http.Client
 	size     atomic.Int64 // what it last told us that it has seen; a guess
 }
 
-func newWitness(c WitnessClient, log *proof.Log) (*witness, error) {
+func newCosigner(c WitnessClient, log *proof.Log) (*cosigner, error) {
 	verifier, err := torchwood.NewCosignatureVerifier(c.VKey)
 	if err != nil {
 		return nil, ErrConfig.Because(err)
@@ -55,7 +56,7 @@ func newWitness(c WitnessClient, log *proof.Log) (*witness, error) {
 	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 		return nil, ErrConfig.Because(errors.New("the URL of a witness is not an http or https prefix"))
 	}
-	w := &witness{url: u.JoinPath("add-checkpoint").String(), verifier: verifier, http: c.HTTP}
+	w := &cosigner{url: u.JoinPath("add-checkpoint").String(), verifier: verifier, http: c.HTTP}
 	if w.http == nil {
 		w.http = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	}
@@ -65,7 +66,7 @@ func newWitness(c WitnessClient, log *proof.Log) (*witness, error) {
 // cosign returns the witness's verified signature line on the checkpoint. It
 // starts at the size that the witness last named, or at from, and follows its
 // answers a few times: another process may be publishing too.
-func (w *witness) cosign(ctx context.Context, from int64, c torchwood.Checkpoint, signed []byte, p *Publisher) ([]byte, error) {
+func (w *cosigner) cosign(ctx context.Context, from int64, c torchwood.Checkpoint, signed []byte, p *Publisher) ([]byte, error) {
 	old := w.size.Load()
 	if old == 0 {
 		old = from
@@ -78,7 +79,7 @@ func (w *witness) cosign(ctx context.Context, from int64, c torchwood.Checkpoint
 				return nil, ErrStore.Because(err)
 			}
 		}
-		status, answer, err := w.post(ctx, proof.FormatRequest(old, path, signed))
+		status, answer, err := w.post(ctx, witness.FormatRequest(old, path, signed))
 		if err != nil {
 			return nil, err
 		}
@@ -113,7 +114,7 @@ func (w *witness) cosign(ctx context.Context, from int64, c torchwood.Checkpoint
 	return nil, errors.New("witness keeps naming other sizes")
 }
 
-func (w *witness) post(ctx context.Context, body []byte) (status int, answer []byte, err error) {
+func (w *cosigner) post(ctx context.Context, body []byte) (status int, answer []byte, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, w.url, bytes.NewReader(body))
 	if err != nil {
 		return 0, nil, err
@@ -138,7 +139,7 @@ func (w *witness) post(ctx context.Context, body []byte) (status int, answer []b
 // pick returns the line of the answer that is this witness's cosignature on c.
 // "The client MUST ignore any cosignatures from unknown keys", and to us every
 // other key is unknown here.
-func (w *witness) pick(answer []byte, c torchwood.Checkpoint, now time.Time) ([]byte, error) {
+func (w *cosigner) pick(answer []byte, c torchwood.Checkpoint, now time.Time) ([]byte, error) {
 	n, err := note.Open(append([]byte(c.String()+"\n"), answer...), note.VerifierList(w.verifier))
 	if err != nil || n.Text != c.String() || len(n.Sigs) != 1 {
 		return nil, errors.New("witness answered without its cosignature on this checkpoint")

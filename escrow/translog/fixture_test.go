@@ -18,6 +18,7 @@ import (
 
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/escrow/witness"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -37,7 +38,7 @@ func must[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// witnessState is a proof.WitnessStore in memory, which a test can set back.
+// witnessState is a witness.Store in memory, which a test can set back.
 type witnessState struct {
 	mu    sync.Mutex
 	state []byte
@@ -54,17 +55,17 @@ func (s *witnessState) Swap(_ context.Context, old, new []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if !bytes.Equal(s.state, old) {
-		return proof.ErrWitnessed
+		return witness.ErrChanged
 	}
 	s.state = new
 	return nil
 }
 
-func (s *witnessState) Keep(context.Context, proof.Evidence) error { s.kept++; return nil }
+func (s *witnessState) Keep(context.Context, witness.Evidence) error { s.kept++; return nil }
 
 // post is a real witness behind a real server, with a way to misbehave.
 type post struct {
-	*proof.Witness
+	*witness.Witness
 	state *witnessState
 	url   string
 	bad   atomic.Pointer[func(http.ResponseWriter, *http.Request, http.Handler)]
@@ -108,7 +109,7 @@ func newWorld(t testing.TB) *world {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p.Witness = must(proof.NewWitness(t.Context(), fmt.Sprintf("witness.example/%d", i), key, origin, vkey, p.state, clock))(t)
+		p.Witness = must(witness.New(t.Context(), fmt.Sprintf("witness.example/%d", i), key, origin, vkey, p.state, clock))(t)
 		srv := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 			p.asked.Add(1)
 			if bad := p.bad.Load(); bad != nil {

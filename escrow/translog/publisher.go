@@ -32,7 +32,7 @@ type Publisher struct {
 	store     Store
 	signer    note.Signer
 	log       *proof.Log
-	witnesses []*witness
+	witnesses []*cosigner
 	now       func() time.Time
 
 	round chan struct{} // holds one token: one round at a time
@@ -51,11 +51,11 @@ func New(ctx context.Context, store Store, signer note.Signer, log *proof.Log, w
 	p := &Publisher{Timeout: 5 * time.Second, Grace: 250 * time.Millisecond,
 		store: store, signer: signer, log: log, now: now, round: make(chan struct{}, 1)}
 	for _, c := range witnesses {
-		w, err := newWitness(c, log)
+		w, err := newCosigner(c, log)
 		if err != nil {
 			return nil, err
 		}
-		if slices.ContainsFunc(p.witnesses, func(other *witness) bool { return other.verifier.KeyHash() == w.verifier.KeyHash() }) {
+		if slices.ContainsFunc(p.witnesses, func(other *cosigner) bool { return other.verifier.KeyHash() == w.verifier.KeyHash() }) {
 			return nil, ErrConfig.Because(errors.New("a witness is listed twice"))
 		}
 		p.witnesses = append(p.witnesses, w)
@@ -219,7 +219,7 @@ func (p *Publisher) gather(ctx context.Context, from int64, c torchwood.Checkpoi
 	return all
 }
 
-func (p *Publisher) report(w *witness, err error) {
+func (p *Publisher) report(w *cosigner, err error) {
 	if err != nil && p.OnWitness != nil {
 		p.OnWitness(w.verifier.Name(), err)
 	}

@@ -11,14 +11,10 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 )
 
-// Tiles reads the published part of the log straight from the store, in the
-// C2SP tlog-tiles layout: for [proof.Log.Audit] without HTTP. Leaves behind the
-// cosigned checkpoint do not exist for it.
-func Tiles(store Store) torchwood.TileReader { return tiles{store} }
-
+// tiles reads the published part of the log straight from the store, in the
+// C2SP tlog-tiles layout. Leaves behind the cosigned checkpoint do not exist for
+// it.
 type tiles struct{ store Store }
-
-func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
 
 func (t tiles) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
 	if path != "checkpoint" {

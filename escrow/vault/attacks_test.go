@@ -30,6 +30,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -333,7 +334,7 @@ func TestV06VersionBelowMinimumIsArchived(t *testing.T) {
 	}
 	v.Must(t, "POST", mount+"keys/penname-record/config", map[string]any{"min_decryption_version": 2})
 	_, err = escrowtest.UnwrapHalf(t.Context(), disclosing, "label", old)
-	wantRefusal(t, err, vault.ErrArchived, "")
+	wantRefusal(t, err, keep.ErrArchived, "")
 	if half, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", fresh); err != nil || string(half) != "half" {
 		t.Errorf("the version that is allowed opens: %q, %v", half, err)
 	}
@@ -379,16 +380,16 @@ func TestV08PartialFailureIsNotSuccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	for body, want := range map[string]*refusal.Error{
-		`{"data":{"batch_results":[]}}`: vault.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":"aGFsZg=="},{"plaintext":"aGFsZg=="}]}}`:   vault.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":""}]}}`:                                    vault.ErrUnavailable,
-		`{"data":{"batch_results":[{}]}}`:                                                  vault.ErrUnavailable,
-		`{"data":{"batch_results":[null]}}`:                                                vault.ErrUnavailable,
-		`{"data":{"plaintext":"aGFsZg=="}}`:                                                vault.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":"aGFsZg"}]}}`:                              vault.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":"aGFsZg==","error":"x"}]}}`:                vault.ErrDecryptFailed,
-		`{"data":{"batch_results":[{"ciphertext":"vault:v1:aGFsZg==","hmac":"vault:v1:"}]`: vault.ErrUnavailable,
-		`[]`: vault.ErrUnavailable, ``: vault.ErrUnavailable, `null`: vault.ErrUnavailable,
+		`{"data":{"batch_results":[]}}`: keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"plaintext":"aGFsZg=="},{"plaintext":"aGFsZg=="}]}}`:   keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"plaintext":""}]}}`:                                    keep.ErrUnavailable,
+		`{"data":{"batch_results":[{}]}}`:                                                  keep.ErrUnavailable,
+		`{"data":{"batch_results":[null]}}`:                                                keep.ErrUnavailable,
+		`{"data":{"plaintext":"aGFsZg=="}}`:                                                keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"plaintext":"aGFsZg"}]}}`:                              keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"plaintext":"aGFsZg==","error":"x"}]}}`:                keep.ErrDecryptFailed,
+		`{"data":{"batch_results":[{"ciphertext":"vault:v1:aGFsZg==","hmac":"vault:v1:"}]`: keep.ErrUnavailable,
+		`[]`: keep.ErrUnavailable, ``: keep.ErrUnavailable, `null`: keep.ErrUnavailable,
 	} {
 		for _, status := range []int{200, 400} {
 			proxy.Break(escrowtest.Status(status, body))
@@ -405,9 +406,9 @@ func TestV08PartialFailureIsNotSuccess(t *testing.T) {
 	} {
 		proxy.Break(escrowtest.Status(200, body))
 		_, err := wrapping.WrapHalf(t.Context(), "label", []byte("half"))
-		wantRefusal(t, err, vault.ErrUnavailable, "")
+		wantRefusal(t, err, keep.ErrUnavailable, "")
 		_, err = wrapping.MAC(t.Context(), "pseudonym", []byte("person"))
-		wantRefusal(t, err, vault.ErrUnavailable, "")
+		wantRefusal(t, err, keep.ErrUnavailable, "")
 	}
 }
 
@@ -576,7 +577,7 @@ func TestV13TokenExpiresMidCase(t *testing.T) {
 	}
 	clock.advance(6 * time.Minute)
 	_, err = escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
-	wantRefusal(t, err, vault.ErrUnavailable, "")
+	wantRefusal(t, err, keep.ErrUnavailable, "")
 }
 
 type clock struct {
@@ -714,10 +715,10 @@ func TestV17WrongAuthorityOrNoVerification(t *testing.T) {
 	config.Address = server.URL
 
 	_, err = vault.OpenIssuing(t.Context(), config) // the system's authorities do not know it
-	wantRefusal(t, err, vault.ErrUnavailable, "certificate")
+	wantRefusal(t, err, keep.ErrUnavailable, "certificate")
 	config.CAFile = caFile(t, selfSigned(t))
 	_, err = vault.OpenIssuing(t.Context(), config)
-	wantRefusal(t, err, vault.ErrUnavailable, "certificate")
+	wantRefusal(t, err, keep.ErrUnavailable, "certificate")
 	if reached != 0 {
 		t.Errorf("%d requests reached a server that is not verified", reached)
 	}
@@ -813,13 +814,13 @@ func TestV19SealedAndStandby(t *testing.T) {
 	}
 	v.Must(t, "PUT", "sys/seal", nil)
 	_, err = escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
-	wantRefusal(t, err, vault.ErrUnavailable, "503")
+	wantRefusal(t, err, keep.ErrUnavailable, "503")
 	_, err = issuing.MAC(t.Context(), "pseudonym", []byte("person"))
-	wantRefusal(t, err, vault.ErrUnavailable, "503")
+	wantRefusal(t, err, keep.ErrUnavailable, "503")
 	_, err = vault.OpenIssuing(t.Context(), vault.Config{Address: v.Address, RoleID: "role", SecretIDFile: escrowtest.SecretFile(t, "secret")})
-	wantRefusal(t, err, vault.ErrUnavailable, "503")
+	wantRefusal(t, err, keep.ErrUnavailable, "503")
 	_, err = vault.Bootstrap(t.Context(), v.Admin)
-	wantRefusal(t, err, vault.ErrUnavailable, "503")
+	wantRefusal(t, err, keep.ErrUnavailable, "503")
 	if err := v.Unseal(t.Context()); err != nil {
 		t.Fatal(err)
 	}

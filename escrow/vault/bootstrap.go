@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/deploy"
+	"github.com/penname/penname/escrow/keep"
 )
 
 // Admin is who may set Vault up: a person with a token of their own, once. No
@@ -93,7 +94,7 @@ func (b *bootstrap) write(ctx context.Context, change, path string, body any) er
 
 // failedStep keeps a refusal that says how to mend it; Vault's 400 says nothing.
 func failedStep(err error) error {
-	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRedirect) {
+	if errors.Is(err, keep.ErrUnavailable) || errors.Is(err, ErrRedirect) {
 		return err
 	}
 	return ErrBootstrap.Because(err)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/vault"
 )
 
@@ -78,7 +79,7 @@ func TestF12VaultBrokenAtTheDecryption(t *testing.T) {
 			before := v.Decrypts(t)
 			proxy.BreakPath("/v1/penname-transit/decrypt/penname-record", c.fault)
 			got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
-			wantRefusal(t, err, vault.ErrUnavailable, "")
+			wantRefusal(t, err, keep.ErrUnavailable, "")
 			if got != nil {
 				t.Error("an error and a half")
 			}
@@ -111,7 +112,7 @@ func TestF12VaultGoneAtStart(t *testing.T) {
 		for _, fault := range []escrowtest.Fault{escrowtest.Status(503, `{}`), escrowtest.CutBefore, escrowtest.CutAfter, escrowtest.Truncate, proxy.Hang} {
 			proxy.BreakPath("/v1/"+path, fault)
 			issuing, err := vault.OpenIssuing(t.Context(), config)
-			if wantRefusal(t, err, vault.ErrUnavailable, ""); issuing != nil {
+			if wantRefusal(t, err, keep.ErrUnavailable, ""); issuing != nil {
 				t.Errorf("%s broken: a side that was not verified", path)
 			}
 		}
@@ -173,15 +174,15 @@ func TestF14AuditDevice(t *testing.T) {
 			cause := map[string]string{"blocked": "deadline", "full": "500"}[name]
 			free := stop(v, t)
 			got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
-			if wantRefusal(t, err, vault.ErrUnavailable, cause); got != nil {
+			if wantRefusal(t, err, keep.ErrUnavailable, cause); got != nil {
 				t.Error("an error and a half")
 			}
 			_, err = issuing.WrapHalf(t.Context(), "label", []byte("half"))
-			wantRefusal(t, err, vault.ErrUnavailable, cause)
+			wantRefusal(t, err, keep.ErrUnavailable, cause)
 			_, err = issuing.MAC(t.Context(), "pseudonym", []byte("person"))
-			wantRefusal(t, err, vault.ErrUnavailable, cause)
+			wantRefusal(t, err, keep.ErrUnavailable, cause)
 			_, err = vault.OpenDisclosing(t.Context(), dconfig)
-			wantRefusal(t, err, vault.ErrUnavailable, cause)
+			wantRefusal(t, err, keep.ErrUnavailable, cause)
 			if n := v.Decrypts(t); n != 0 {
 				t.Errorf("%d decrypts that Vault logged", n)
 			}

@@ -70,7 +70,7 @@ func (k *Keeping) Retire(ctx context.Context, oldest int) error {
 		return err
 	}
 	if oldest > f.LatestVersion {
-		return ErrInput
+		return keep.ErrInput
 	}
 	key := mount + "/keys/" + keyRecord
 	if f.MinDecryption < oldest || f.MinEncryption < oldest {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -101,12 +102,12 @@ func (k *Issuing) WrapLink(ctx context.Context, pseudonym string, link []byte) (
 func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error) {
 	c := map[string]*coalesce.Group[macItem, []byte]{"fingerprint": &k.fingerprint, "pseudonym": &k.pseudonym}[purpose]
 	if c == nil {
-		return nil, ErrInput
+		return nil, keep.ErrInput
 	}
 	items := make([]macItem, len(inputs))
 	for i, input := range inputs {
 		if len(input) == 0 || len(input) > maxValue {
-			return nil, ErrInput
+			return nil, keep.ErrInput
 		}
 		items[i].Input = base64.StdEncoding.EncodeToString(input)
 	}
@@ -140,14 +141,14 @@ func wipe(values [][]byte) {
 func together[In, Out any](ctx context.Context, c *coalesce.Group[In, Out], items ...In) ([]Out, error) {
 	outs, err := c.Do(ctx, items...)
 	if err != nil && refusal.Of(err) == nil {
-		err = ErrUnavailable.Because(err)
+		err = keep.ErrUnavailable.Because(err)
 	}
 	return outs, err
 }
 
 func wrap(ctx context.Context, c *coalesce.Group[sealItem, string], label string, value []byte) (string, error) {
 	if label == "" || len(label) > maxLabel || len(value) == 0 || len(value) > maxValue {
-		return "", ErrInput
+		return "", keep.ErrInput
 	}
 	out, err := together(ctx, c, sealItem{base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString([]byte(label))})
 	if err != nil {
@@ -159,10 +160,10 @@ func wrap(ctx context.Context, c *coalesce.Group[sealItem, string], label string
 // newOpenItem is what Transit takes to open or rewrap a value.
 func newOpenItem(name, text string) (openItem, error) {
 	if name == "" || len(name) > maxLabel || text == "" || len(text) > 2*maxValue {
-		return openItem{}, ErrInput
+		return openItem{}, keep.ErrInput
 	}
 	if !wellFormed(text) {
-		return openItem{}, ErrDecryptFailed
+		return openItem{}, keep.ErrDecryptFailed
 	}
 	return openItem{text, base64.StdEncoding.EncodeToString([]byte(name))}, nil
 }
@@ -170,7 +171,7 @@ func newOpenItem(name, text string) (openItem, error) {
 // open decrypts values in their order, up to the first that does not open.
 func (s *session) open(ctx context.Context, key string, values []disclose.Wrapped) (opened [][]byte, err error) {
 	if ctx.Err() != nil {
-		return nil, ErrUnavailable.Because(ctx.Err())
+		return nil, keep.ErrUnavailable.Because(ctx.Err())
 	}
 	var items []openItem
 	var unfit error
@@ -201,9 +202,9 @@ func (s *session) open(ctx context.Context, key string, values []disclose.Wrappe
 func (r batchResult) failed() error {
 	switch {
 	case strings.Contains(r.Error, "disallowed by policy (too old)"): // keysutil.ErrTooOld: the text is its only mark
-		return ErrArchived
+		return keep.ErrArchived
 	case r.Error != "":
-		return ErrDecryptFailed
+		return keep.ErrDecryptFailed
 	}
 	return nil
 }

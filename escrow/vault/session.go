@@ -16,6 +16,7 @@ import (
 
 	"github.com/hashicorp/vault/api"
 
+	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/secretfile"
 )
 
@@ -95,7 +96,7 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 	}
 	if body != nil {
 		if err := req.SetJSONBody(body); err != nil {
-			return ErrInput
+			return keep.ErrInput
 		}
 	}
 	//nolint:staticcheck // the methods above it drop the body of a 400, which says which item of a batch failed
@@ -104,7 +105,7 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 		if ctx.Err() != nil {
 			err = ctx.Err()
 		}
-		return ErrUnavailable.Because(transportError(err))
+		return keep.ErrUnavailable.Because(transportError(err))
 	}
 	defer resp.Body.Close()
 	failed := &statusError{resp.StatusCode, method, path}
@@ -114,7 +115,7 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 	case code == http.StatusOK || code == http.StatusBadRequest:
 		if out != nil {
 			if err := json.NewDecoder(io.LimitReader(resp.Body, maxResponse)).Decode(out); err != nil {
-				return ErrUnavailable.Because(errors.New("the answer was cut off or is not JSON"))
+				return keep.ErrUnavailable.Because(errors.New("the answer was cut off or is not JSON"))
 			}
 		}
 		if code == http.StatusOK {
@@ -130,7 +131,7 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 	}
 	// 429 standby or over quota, 472 and 473 standby of a cluster, 500 and above
 	// sealed or broken.
-	return ErrUnavailable.Because(failed)
+	return keep.ErrUnavailable.Because(failed)
 }
 
 // transportError keeps the kind of a network error and drops its text.
@@ -228,7 +229,7 @@ func (s *session) unwrap(ctx context.Context, token string) (string, error) {
 		return "", ErrWrapUsed.Because(status)
 	}
 	if err == nil && unwrapped.Data.SecretID == "" {
-		return "", ErrUnavailable
+		return "", keep.ErrUnavailable
 	}
 	return unwrapped.Data.SecretID, err
 }
@@ -241,7 +242,7 @@ func (s *session) bearer(ctx context.Context, refused string) (string, error) {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
-		return "", ErrUnavailable.Because(ctx.Err())
+		return "", keep.ErrUnavailable.Because(ctx.Err())
 	}
 	now := s.now()
 	switch {
@@ -284,7 +285,7 @@ func (s *session) login(ctx context.Context) error {
 	case errors.As(err, &status) && (status.status == http.StatusBadRequest || status.status == http.StatusForbidden):
 		return ErrLogin.Because(status)
 	case errors.As(err, &status) && status.status == http.StatusNotFound:
-		return ErrUnavailable.Because(status)
+		return keep.ErrUnavailable.Because(status)
 	case err != nil:
 		return err
 	case in.Auth.ClientToken == "" || in.life() <= 0: // a token without an end is not one of bootstrap's
@@ -321,7 +322,7 @@ func (s *session) Close(ctx context.Context) error {
 	case s.turn <- struct{}{}:
 		defer func() { <-s.turn }()
 	case <-ctx.Done():
-		return ErrUnavailable.Because(ctx.Err())
+		return keep.ErrUnavailable.Because(ctx.Err())
 	}
 	token := s.token
 	s.token = ""

@@ -26,30 +26,24 @@
 package vault
 
 import (
-	"net"
+	"errors"
 	"net/url"
 	"os"
 	"time"
 
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// Refusals of a call.
+// Refusals of a call, besides those of every key service: keep.ErrUnavailable
+// when Vault is sealed, in standby, overloaded, slow, gone, or answered something
+// that is not an answer; keep.ErrInput, keep.ErrDecryptFailed and keep.ErrArchived.
 var (
-	// ErrUnavailable: Vault is sealed, in standby, overloaded, slow, gone, or
-	// answered something that is not an answer. It may have done the work.
-	ErrUnavailable = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave no answer: nothing was disclosed; try again later.")
 	// ErrRedirect: Vault, or something in its place, pointed to another host.
 	ErrRedirect = refusal.New(refusal.Unavailable, "keys.redirect_refused", "The key service redirected the call, which is never followed: configure the address of the active Vault node.")
 	// ErrDenied: the role may not do this, even with a fresh token.
 	ErrDenied = refusal.New(refusal.Denied, "keys.denied", "Vault refused the call: give the role the policy of deploy/vault-policies, no more and no less.")
-	// ErrInput: the caller's arguments are outside the limits.
-	ErrInput = refusal.New(refusal.Invalid, "keys.bad_input", "Give a label and a value that are neither empty nor over the limit, and a known purpose.")
-	// ErrDecryptFailed: another label, another key, or an altered value. Which
-	// of them is not said.
-	ErrDecryptFailed = refusal.New(refusal.Invalid, "keys.decrypt_failed", "The value does not open under this label: it was altered, moved, or made by another key.")
-	// ErrArchived: the version of the key that wrapped this may no longer open.
-	ErrArchived = refusal.New(refusal.Invalid, "keys.archived", "The key version of this value is below min_decryption_version: rewrap it from a backup, or lower the bound in Vault.")
 )
 
 // Refusals to start.
@@ -67,8 +61,9 @@ var (
 	ErrTooNarrow   = refusal.New(refusal.Invalid, "vault.too_narrow", "The role may do less than its side needs: run escrowd vault bootstrap.")
 	ErrUnsafeKey   = refusal.New(refusal.Invalid, "vault.unsafe_key", "A Transit key is missing, or its type or flags are not those that bootstrap gives: no person may be sealed with it.")
 	ErrBootstrap   = refusal.New(refusal.Unavailable, "vault.bootstrap", "Vault did not carry out a step of the bootstrap: check the token's rights and run it again, it continues where it stopped.")
-	errBadResponse = refusal.New(refusal.Unavailable, "keys.unavailable", "The key service gave an answer that does not fit the question: nothing was disclosed; try again later.")
 )
+
+var errBadResponse = keep.ErrUnavailable.Because(errors.New("the answer does not fit the question"))
 
 // Side is one of the three roles.
 type Side string
@@ -123,12 +118,7 @@ func (c *Config) check() error {
 
 func checkAddress(address string) error {
 	u, err := url.Parse(address)
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
-		return ErrAddress
-	}
-	ip := net.ParseIP(u.Hostname())
-	loopback := ip != nil && ip.IsLoopback() // not "localhost": a name can resolve elsewhere
-	if u.Scheme != "https" && (u.Scheme != "http" || !loopback) {
+	if err != nil || !document.Secure(u, document.Loopback) || u.User != nil || u.RawQuery != "" || u.Fragment != "" || (u.Path != "" && u.Path != "/") {
 		return ErrAddress
 	}
 	return nil

@@ -30,7 +30,7 @@ func (s *session) flags(ctx context.Context) (keyFlags, error) {
 func (s *session) must(err error) error {
 	var status *statusError
 	if errors.As(err, &status) && !errors.Is(err, ErrDenied) && !errors.Is(err, ErrRedirect) {
-		return ErrUnavailable.Because(status)
+		return keep.ErrUnavailable.Because(status)
 	}
 	return err
 }

@@ -119,7 +119,7 @@ func (s *Server) custodian(next echo.HandlerFunc) echo.HandlerFunc {
 		r := c.Request()
 		proofs := r.Header.Values("DPoP")
 		if len(proofs) != 1 { // RFC 9449, 4.3: not more than one DPoP header
-			return disclose.ErrUnknownCustodian
+			return policy.ErrUnknownCustodian
 		}
 		p, err := token.VerifyDPoP(proofs[0], token.DPoPWant{
 			Method: r.Method, URL: s.Origin + r.URL.Path, Now: s.Now(), MaxAge: time.Minute,
@@ -132,7 +132,7 @@ func (s *Server) custodian(next echo.HandlerFunc) echo.HandlerFunc {
 			return err
 		}
 		if !b.HasCustodianKey(p.JKT) {
-			return disclose.ErrUnknownCustodian
+			return policy.ErrUnknownCustodian
 		}
 		first, err := s.Once.Use(r.Context(), sha256.Sum256([]byte("dpop\x00"+p.JKT+"\x00"+p.ID)), nextHour(s.Now().Add(2*time.Minute)))
 		if err != nil {

@@ -19,12 +19,8 @@ import (
 var (
 	errSignedOut = refusal.New(refusal.Unauthenticated, "session.signed_out",
 		"you are not signed in, or were for more than half an hour: prove your identity again, your pen names stay the same")
-	errFlow = refusal.New(refusal.Invalid, "proofing_failed.bad_state",
-		"this answer belongs to no sign-in that began in this browser: start again from the first page")
 	errFlowUsed = refusal.New(refusal.Conflict, "proofing_failed.already_used",
 		"this answer of the identity provider was used before: start again from the first page")
-	errFlowExpired = refusal.New(refusal.Invalid, "proofing_failed.expired",
-		"the sign-in took longer than ten minutes: start again from the first page")
 )
 
 func (s *Server) personRoutes(e *echo.Echo) error {
@@ -89,17 +85,17 @@ func (s *Server) enrolled(c echo.Context) error {
 	ctx := c.Request().Context()
 	var f flow
 	if !s.sessions.get(c.Request(), "flow", &f) {
-		return errFlow
+		return identity.ErrBadState
 	}
 	if !s.Now().Before(f.Expires) {
-		return errFlowExpired
+		return identity.ErrExpired
 	}
 	query, err := identity.Callback(c.Request())
 	if err != nil {
 		return err
 	}
 	if query.Get("state") != f.Flow.State {
-		return errFlow // before the state is used up: a forged callback must not end the real one
+		return identity.ErrBadState // before the state is used up: a forged callback must not end the real one
 	}
 	s.sessions.clear(c.Response(), "flow")
 	first, err := s.Once.Use(ctx, sha256.Sum256([]byte("flow\x00"+f.Flow.State)), nextHour(f.Expires))

@@ -35,7 +35,7 @@ var (
 	ErrBadNonce     = refusal.New(refusal.Invalid, "proofing_failed.bad_nonce", "the id token does not belong to this sign-in; start again")
 	ErrBadHash      = refusal.New(refusal.Invalid, "proofing_failed.bad_hash", "the id token does not belong to the code or access token beside it; start again")
 	ErrBadTime      = refusal.New(refusal.Invalid, "proofing_failed.bad_time", "the id token is expired, or the clocks differ by more than five minutes; ask the operators to set them")
-	ErrMissingClaim = refusal.New(refusal.Invalid, "proofing_failed.missing_claim", "the identity provider left out something that proves who you are; release your name to us and start again")
+	ErrMissingClaim = refusal.New(refusal.Invalid, "proofing_failed.missing_claim", "the identity provider left out something that proves who you are; release your verified name and date of birth to us and start again")
 	ErrSubMismatch  = refusal.New(refusal.Invalid, "proofing_failed.sub_mismatch", "UserInfo speaks of another person than the id token; start again")
 	ErrAssurance    = refusal.New(refusal.Invalid, "proofing_failed.insufficient_assurance", "the identity provider did not verify you to the level that we require; sign in with its stronger method")
 )

@@ -15,6 +15,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -117,10 +118,7 @@ func public(addr netip.Addr) bool {
 // http or https. The address itself is judged when it is dialled.
 func checkURL(raw string, loopback bool) error {
 	u, err := url.Parse(raw)
-	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Opaque != "" {
-		return ErrSSRFRefused
-	}
-	if u.Scheme != "https" && !(loopback && u.Scheme == "http") {
+	if err != nil || u.User != nil || u.Fragment != "" || u.Opaque != "" || !document.Secure(u, func(string) bool { return loopback }) {
 		return ErrSSRFRefused
 	}
 	return nil

@@ -70,6 +70,28 @@ func TestAuditOfACaseFromBundleToNotice(t *testing.T) {
 	}
 }
 
+// What ran out is not open any more, whether custodians had approved it or not.
+func TestAuditCountsWhatExpired(t *testing.T) {
+	x := examples()
+	w := newWorld(t)
+	w.add(x[0])
+	approved := w.add(x[2])
+	w.add(at(x[3], "2026-01-04", approved), at(x[5], "2026-01-05", approved), at(x[6], "2026-01-05", approved))
+	waiting, open := w.add(x[2].On("2026-01-06")), w.add(x[2].On("2026-01-06"))
+	w.add(proof.ExpiredLeaf(noon, approved), proof.ExpiredLeaf(noon, waiting))
+	r, err := w.log.Audit(t.Context(), w.tiles(w.files()), options())
+	if s := r.Statistics; err != nil || s.Open != 1 || s.Expired != 2 || s.ByKind[proof.KindExpired] != 2 || s.Overdue != 0 {
+		t.Fatalf("%v\n%s", err, r)
+	}
+	if !strings.Contains(r.String(), "1 open, 2 expired, 0 unnoticed") {
+		t.Errorf("%s", r)
+	}
+	w.add(proof.ExpiredLeaf(noon, open))
+	if r, err := w.log.Audit(t.Context(), w.tiles(w.files()), options()); err != nil || r.Statistics.Open != 0 || r.Statistics.Expired != 3 {
+		t.Fatalf("%v\n%s", err, r)
+	}
+}
+
 // at moves a leaf to another day and case.
 func at(l proof.Leaf, day string, c int64) proof.Leaf {
 	l.Day, l.Case = day, &c
@@ -94,6 +116,7 @@ func TestAuditNamesTheFirstLeafThatBreaksARule(t *testing.T) {
 		WarrantKind: "withdrawal", Bundle: hexA, Commitment: hexB, SaltCommitment: saltC}
 	strayWithdrawal := withdrawal
 	strayWithdrawal.Case = ref(0)
+	expired := proof.ExpiredLeaf(noon, 1)
 	otherSalt := noticed
 	otherSalt.Salt = hexB
 	preservation := recorded
@@ -131,6 +154,11 @@ func TestAuditNamesTheFirstLeafThatBreaksARule(t *testing.T) {
 		"noticed with a salt that opens nothing":     {on(bundle, recorded, approvedA, approvedC, authorised, released, otherSalt), 6, proof.FindingSalt},
 		"released after the court withdrew":          {on(bundle, recorded, approvedA, approvedC, authorised, withdrawal, released), 6, proof.FindingWithdrawn},
 		"authorised after the court withdrew":        {on(bundle, recorded, approvedA, approvedC, withdrawal, authorised), 5, proof.FindingWithdrawn},
+		"authorised after its warrant ran out":       {on(bundle, recorded, approvedA, approvedC, expired, authorised), 5, proof.FindingExpired},
+		"released after its warrant ran out":         {on(bundle, recorded, approvedA, approvedC, authorised, expired, released), 6, proof.FindingExpired},
+		"expired after it was released":              {on(bundle, recorded, approvedA, approvedC, authorised, released, expired), 6, proof.FindingOrder},
+		"expired twice":                              {on(bundle, recorded, expired, expired), 3, proof.FindingOrder},
+		"expired that was never recorded":            {on(bundle, x[1], expired), 2, proof.FindingCase},
 		"a withdrawal of no case":                    {on(bundle, strayWithdrawal), 1, proof.FindingCase},
 		"a preservation order that opened something": {on(bundle, preservation, approvedA, approvedC, authorised), 4, proof.FindingSuperfluous},
 	} {

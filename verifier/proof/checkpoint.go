@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	// maxCheckpoint bounds what is parsed, in bytes: [note.Open] stops at 100
+	// MaxCheckpoint bounds what is parsed, in bytes: [note.Open] stops at 100
 	// signatures, which fit.
-	maxCheckpoint = 64 << 10
+	MaxCheckpoint = 64 << 10
 	// MaxSkew is how far a witness's clock may run ahead of ours.
 	MaxSkew = 5 * time.Minute
 )
@@ -158,7 +158,7 @@ func (l *Log) open(signed []byte) (torchwood.Checkpoint, *note.Note, error) {
 	if l == nil || l.policy == nil {
 		return refuse(ErrPolicy) // not made by NewLog
 	}
-	if len(signed) > maxCheckpoint {
+	if len(signed) > MaxCheckpoint {
 		return refuse(ErrMalformed)
 	}
 	c, n, err := torchwood.VerifyCheckpoint(signed, l.policy)
@@ -240,7 +240,7 @@ func Consistency(older, newer torchwood.Checkpoint, proof tlog.TreeProof) error 
 func (l *Log) VerifyProof(leaf, proof []byte) (index int64, c torchwood.Checkpoint, err error) {
 	head, signed, ok := strings.Cut(string(proof), "\n\n")
 	lines := strings.Split(head, "\n")
-	if !ok || len(lines) < 2 || len(lines) > 2+63 || len(proof) > maxCheckpoint+8<<10 {
+	if !ok || len(lines) < 2 || len(lines) > 2+63 || len(proof) > MaxCheckpoint+8<<10 {
 		return 0, c, ErrMalformed
 	}
 	number, _ := strings.CutPrefix(lines[1], "index ")
@@ -271,11 +271,11 @@ func (l *Log) VerifyProof(leaf, proof []byte) (index int64, c torchwood.Checkpoi
 // by its key, of one size and different roots. It returns nil if they convict
 // it. Cosignatures do not matter: the log alone answers for what it signs.
 func VerifySplitView(origin, logVKey string, first, second []byte) error {
-	a, err := openLog(origin, logVKey, first)
+	a, err := OpenUncosigned(origin, logVKey, first)
 	if err != nil {
 		return err
 	}
-	b, err := openLog(origin, logVKey, second)
+	b, err := OpenUncosigned(origin, logVKey, second)
 	if err != nil {
 		return err
 	}
@@ -285,13 +285,16 @@ func VerifySplitView(origin, logVKey string, first, second []byte) error {
 	return nil
 }
 
-// openLog verifies the log's own signature only.
-func openLog(origin, logVKey string, signed []byte) (torchwood.Checkpoint, error) {
+// OpenUncosigned verifies the log's own signature on a checkpoint and no
+// cosignature: it shows what the log says, not that others have seen the same.
+// It is [ErrPolicy] if logVKey is no verifier key, [ErrMalformed], [ErrLog] or
+// [ErrSignature].
+func OpenUncosigned(origin, logVKey string, signed []byte) (torchwood.Checkpoint, error) {
 	key, err := note.NewVerifier(logVKey)
 	if err != nil {
 		return torchwood.Checkpoint{}, ErrPolicy.Because(err)
 	}
-	if len(signed) > maxCheckpoint {
+	if len(signed) > MaxCheckpoint {
 		return torchwood.Checkpoint{}, ErrMalformed
 	}
 	c, n, err := torchwood.VerifyCheckpoint(signed,

@@ -2,15 +2,12 @@ package proof_test
 
 import (
 	"bytes"
-	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/fstest"
 	"time"
@@ -190,48 +187,8 @@ func (w *world) tiles(fs fstest.MapFS) torchwood.TileReader {
 	return must(torchwood.NewTileFS(fs))(w.t)
 }
 
-// store is a WitnessStore in memory with a switch for faults.
-type store struct {
-	mu         sync.Mutex
-	state      []byte
-	evidence   []proof.Evidence
-	fault      string // "", "fails", "fails but persisted"
-	beforeSwap func()
-}
-
-var errFault = errors.New("injected fault")
-
-func (s *store) Load(context.Context) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.state, nil
-}
-
-func (s *store) Swap(_ context.Context, old, new []byte) error {
-	if s.beforeSwap != nil {
-		s.beforeSwap()
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if string(s.state) != string(old) {
-		return proof.ErrWitnessed
-	}
-	if s.fault == "fails" {
-		return errFault
-	}
-	s.state = new
-	if s.fault != "" {
-		return errFault
-	}
-	return nil
-}
-
-func (s *store) Keep(_ context.Context, e proof.Evidence) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.fault != "" {
-		return errFault
-	}
-	s.evidence = append(s.evidence, e)
-	return nil
+func flip(b []byte, bit int) []byte {
+	b = bytes.Clone(b)
+	b[bit/8] ^= 1 << (bit % 8)
+	return b
 }

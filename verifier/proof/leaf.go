@@ -36,7 +36,7 @@ type Leaf struct {
 	Case              *int64   `json:"case,omitempty"`               // index of the case's recorded leaf
 	Jurisdiction      string   `json:"jurisdiction,omitempty"`       // ISO 3166-1 alpha-2 or 3166-2: "GB", "GB-SCT"
 	OffenceClass      string   `json:"offence_class,omitempty"`      // a word of the bundle: "threats-to-kill"
-	WarrantKind       string   `json:"warrant_kind,omitempty"`       // [Production] …
+	WarrantKind       string   `json:"warrant_kind,omitempty"`       // the name of a [WarrantKind]
 	Targets           int      `json:"targets,omitempty"`            // number of pseudonyms the warrant names
 	SecrecyEnds       string   `json:"secrecy_ends,omitempty"`       // UTC day; absent: no secrecy
 	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"

@@ -65,6 +65,7 @@ func TestLeafOfEveryKindHasOneForm(t *testing.T) {
 func TestM31LeafThatCouldCarryAPersonIsRefused(t *testing.T) {
 	base := examples()
 	recorded, refused, approved, declined, noticed := base[2], base[1], base[3], base[4], base[8]
+	expired := proof.ExpiredLeaf(noon, 2)
 	set := func(l proof.Leaf, f func(*proof.Leaf)) proof.Leaf { f(&l); return l }
 	for name, l := range map[string]proof.Leaf{
 		"M31 a name as offence class":        set(recorded, func(l *proof.Leaf) { l.OffenceClass = "Jo Bloggs" }),
@@ -100,6 +101,9 @@ func TestM31LeafThatCouldCarryAPersonIsRefused(t *testing.T) {
 		"M31 custodian of a refused":         set(refused, func(l *proof.Leaf) { l.Custodian = "bar-council" }),
 		"M31 commitment of a refused":        set(refused, func(l *proof.Leaf) { l.Commitment = hexA }),
 		"M31 salt before the notice":         set(recorded, func(l *proof.Leaf) { l.Salt = hexA }),
+		"M31 why it expired":                 set(expired, func(l *proof.Leaf) { l.Code = "never_approved" }),
+		"M31 the salt of what expired":       set(expired, func(l *proof.Leaf) { l.Salt = hexA }),
+		"M31 expired is no case":             set(expired, func(l *proof.Leaf) { l.Case = nil }),
 		"M32 a notice with the zero salt":    set(noticed, func(l *proof.Leaf) { l.Salt = strings.Repeat("0", 64) }),
 		"M32 a commitment made without salt": set(approved, func(l *proof.Leaf) { l.Commitment = proof.Commit([32]byte{}, "approval", []byte("x")) }),
 	} {

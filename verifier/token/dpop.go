@@ -1,7 +1,6 @@
 package token
 
 import (
-	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	_ "crypto/sha256" // for crypto.SHA256 in thumbprints
@@ -14,13 +13,13 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 // DefaultProofMaxAge is how old a DPoP proof may be, or how far in the future,
 // if nothing else is said. RFC 9449, section 11.1: "seconds or minutes".
 const DefaultProofMaxAge = time.Minute
-
-const typDPoP = "dpop+jwt"
 
 // DPoPWant is the request that a proof must be for.
 type DPoPWant struct {
@@ -66,7 +65,7 @@ func SignDPoP(key jose.JSONWebKey, method, url, accessToken, nonce string, now t
 	if err != nil {
 		return "", ErrCannotSign.Because(err)
 	}
-	return sign(key, typDPoP, true, payload)
+	return proofFormat.Sign(key, payload)
 }
 
 // VerifyDPoP checks a proof by the twelve steps of RFC 9449, section 4.3, but for
@@ -120,38 +119,31 @@ func (p *proof) isFor(accessToken, boundTo, jkt string) error {
 
 // openDPoP does steps 2 to 7: everything that does not depend on the request.
 func openDPoP(raw string) (*proof, *DPoPProof, error) {
-	j, err := parse(raw, maxToken, proofArea, true, typDPoP)
+	signed, err := proofFormat.Open(raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	if j.jwk == nil {
-		return nil, nil, ErrProofKey
-	}
-	// parseKey refuses private and symmetric keys (step 7), small and false points.
-	key, _, err := parseKey(j.jwk)
-	if err != nil || key.alg != j.alg || !key.signs {
-		return nil, nil, ErrProofKey
-	}
-	if err := j.verify(key.public, proofArea); err != nil {
-		return nil, nil, err
-	}
-	p, err := parseProof(j.payload)
+	// Private and symmetric keys (step 7), small and false points are refused.
+	key, err := signed.VerifyEmbedded()
 	if err != nil {
 		return nil, nil, err
 	}
-	thumbprint, err := (&jose.JSONWebKey{Key: key.public}).Thumbprint(crypto.SHA256)
+	p, err := parseProof(signed.Payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	thumbprint, err := key.Thumbprint()
 	if err != nil {
 		return nil, nil, ErrProofKey
 	}
 	return p, &DPoPProof{
-		JKT:      base64.RawURLEncoding.EncodeToString(thumbprint),
+		JKT:      thumbprint,
 		ID:       p.JTI,
 		IssuedAt: time.Unix(p.IAT, 0).UTC(),
 	}, nil
 }
 
-// parseProof reads a payload that is strict JSON already. Other claims are
-// allowed (RFC 9449, 4.2: "MAY contain other JOSE Header Parameters or claims").
+// parseProof reads a payload. Other claims are allowed (RFC 9449, 4.2: "MAY contain other JOSE Header Parameters or claims").
 func parseProof(payload []byte) (*proof, error) {
 	var c struct {
 		JTI   *string         `json:"jti"`
@@ -161,8 +153,8 @@ func parseProof(payload []byte) (*proof, error) {
 		ATH   string          `json:"ath"`
 		Nonce string          `json:"nonce"`
 	}
-	if json.Unmarshal(payload, &c) != nil {
-		return nil, ErrProofMalformed
+	if err := proofFormat.Read(payload, &c, nil); err != nil {
+		return nil, err
 	}
 	switch {
 	case c.JTI == nil || *c.JTI == "" || len(*c.JTI) > 256:
@@ -172,7 +164,7 @@ func parseProof(payload []byte) (*proof, error) {
 	case c.HTU == nil:
 		return nil, ErrProofURL
 	}
-	iat, ok := numericDate(c.IAT)
+	iat, ok := document.NumericDate(c.IAT)
 	if !ok {
 		return nil, ErrProofIat
 	}

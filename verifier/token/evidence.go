@@ -1,7 +1,6 @@
 package token
 
 import (
-	"bytes"
 	"context"
 	"encoding/base64"
 	"net/url"
@@ -9,12 +8,12 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 const (
-	typEvidence = "penname-evidence+jwt"
-	maxEvidence = 64 << 10 // bytes, compact
-	maxPostURL  = 2 << 10  // bytes
+	maxPostURL = 2 << 10 // bytes
 
 	// evidenceLeeway is the difference of clocks forgiven between issuer, platform and author.
 	evidenceLeeway = time.Minute
@@ -70,14 +69,7 @@ func SignEvidence(key jose.JSONWebKey, e Evidence) (string, error) {
 	if _, err := parseEvidence(payload); err != nil {
 		return "", err
 	}
-	raw, err := sign(key, typEvidence, false, payload)
-	if err != nil {
-		return "", err
-	}
-	if len(raw) > maxEvidence {
-		return "", ErrEvidenceTooLarge
-	}
-	return raw, nil
+	return evidenceFormat.Sign(key, payload)
 }
 
 func (e Evidence) marshal() ([]byte, error) {
@@ -94,24 +86,32 @@ func (e Evidence) marshal() ([]byte, error) {
 // other way: unknown members, another order or spelling.
 func parseEvidence(payload []byte) (*Evidence, error) {
 	var p evidence
-	if checkJSON(payload) != nil || json.Unmarshal(payload, &p) != nil {
-		return nil, ErrEvidenceMalformed
+	var e *Evidence
+	err := evidenceFormat.Read(payload, &p, func() (_ []byte, err error) {
+		if e, err = p.evidence(); err != nil {
+			return nil, err
+		}
+		return e.marshal()
+	})
+	if err != nil {
+		return nil, err
 	}
-	digest, err := decodeBase64(p.Post.SHA256)
+	return e, nil
+}
+
+func (p *evidence) evidence() (*Evidence, error) {
+	digest, err := document.DecodeBase64(p.Post.SHA256)
 	if err != nil || len(digest) != 32 || p.Iss == "" || p.Token == "" || len(p.Post.URL) > maxPostURL {
 		return nil, ErrEvidenceMalformed
 	}
 	if u, err := url.Parse(p.Post.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
 		return nil, ErrEvidenceMalformed
 	}
-	if p.Post.At <= 0 || p.Iat < p.Post.At || p.Iat > lastSecond {
+	if p.Post.At <= 0 || p.Iat < p.Post.At || p.Iat > document.LastSecond {
 		return nil, ErrEvidenceMalformed
 	}
 	e := &Evidence{Platform: p.Iss, Token: p.Token, Proof: p.Proof, At: time.Unix(p.Iat, 0).UTC()}
 	e.Post = Post{URL: p.Post.URL, Digest: [32]byte(digest), At: time.Unix(p.Post.At, 0).UTC()}
-	if again, err := e.marshal(); err != nil || !bytes.Equal(again, payload) {
-		return nil, ErrEvidenceMalformed
-	}
 	return e, nil
 }
 
@@ -128,22 +128,22 @@ func parseEvidence(payload []byte) (*Evidence, error) {
 // of today.
 func VerifyEvidence(raw, issuer string, issuerKeys, platformKeys *KeySet) (*Evidence, *Token, error) {
 	ctx := context.Background() // key sets that refresh are for live tokens
-	j, err := parse(raw, maxEvidence, evidenceArea, false, typEvidence)
+	signed, err := evidenceFormat.Open(raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := platformKeys.static().open(ctx, j, evidenceArea)
+	key, err := platformKeys.static().verify(ctx, evidenceFormat, signed)
 	if err != nil {
 		return nil, nil, err
 	}
-	e, err := parseEvidence(j.payload)
+	e, err := parseEvidence(signed.Payload)
 	if err != nil {
 		return nil, nil, err
 	}
-	if !key.inForce(e.At) {
+	if !key.InForce(e.At) {
 		return nil, nil, ErrEvidenceKey
 	}
-	inner, err := parse(e.Token, maxToken, tokenArea, false, "jwt", "", TypAccess)
+	inner, err := eitherFormat.Open(e.Token)
 	if err != nil {
 		return nil, nil, ErrEvidenceToken.Because(err)
 	}
@@ -174,12 +174,4 @@ func (e *Evidence) checkProof(t *Token) error {
 		return ErrEvidenceProof
 	}
 	return nil
-}
-
-// static is s without refresh, and an empty set for nil.
-func (s *KeySet) static() *KeySet {
-	if s == nil {
-		return &KeySet{}
-	}
-	return &KeySet{keys: s.keys}
 }

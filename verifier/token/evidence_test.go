@@ -110,7 +110,7 @@ func TestEvidenceAttacks(t *testing.T) {
 		"no token":                       {func(e *Evidence) { e.Token = "" }, ErrEvidenceMalformed},
 		"no time":                        {func(e *Evidence) { e.Post.At = time.Time{} }, ErrEvidenceMalformed},
 		"a time before 1970":             {func(e *Evidence) { e.Post.At = time.Unix(-1, 0) }, ErrEvidenceMalformed},
-		"a token that fills the bundle":  {func(e *Evidence) { e.Token = strings.Repeat("x", maxEvidence) }, ErrEvidenceTooLarge},
+		"a token that fills the bundle":  {func(e *Evidence) { e.Token = strings.Repeat("x", evidenceFormat.MaxBytes) }, ErrEvidenceTooLarge},
 		"a token larger than any can be": {func(e *Evidence) { e.Token = strings.Repeat("x", maxToken+1) }, ErrEvidenceToken},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -150,7 +150,7 @@ func TestEvidenceEnvelope(t *testing.T) {
 		"alg none":              {sign(object{"alg": "none"}), ErrEvidenceSignature},
 		"crit":                  {sign(object{"crit": []string{"x"}}), ErrEvidenceMalformed},
 		"typ of a token":        {sign(object{"typ": "JWT"}), ErrEvidenceTyp},
-		"too large":             {strings.Repeat("x", maxEvidence+1), ErrEvidenceTooLarge},
+		"too large":             {strings.Repeat("x", evidenceFormat.MaxBytes+1), ErrEvidenceTooLarge},
 		"empty":                 {"", ErrEvidenceMalformed},
 		"an extra member":       {compact(key, marshal(header), strings.TrimSuffix(payload, "}")+`,"x":1}`), ErrEvidenceMalformed},
 		"white space":           {compact(key, marshal(header), strings.Replace(payload, ",", ", ", 1)), ErrEvidenceMalformed},

@@ -6,12 +6,13 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"net/netip"
 	neturl "net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 const (
@@ -114,10 +115,10 @@ func (s *keySource) cached(fresh time.Duration) (*KeySet, error) {
 }
 
 func (s *keySource) fetch(ctx context.Context) (*KeySet, error) {
-	if u, err := neturl.Parse(s.url); err != nil || u.Scheme != "https" && !loopback(u.Hostname()) {
+	if u, err := neturl.Parse(s.url); err != nil || !document.Secure(u, document.Loopback) {
 		return nil, errPlain
 	}
-	body, err := fetch(ctx, s.client, s.url, maxKeySet, "application/jwk-set+json", "application/json")
+	body, err := fetch(ctx, s.client, s.url, document.MaxKeySet, "application/jwk-set+json", "application/json")
 	if err != nil {
 		return nil, err
 	}
@@ -127,13 +128,6 @@ func (s *keySource) fetch(ctx context.Context) (*KeySet, error) {
 	}
 	set.refresh = func(ctx context.Context) (*KeySet, error) { return s.get(ctx, 0) }
 	return set, nil
-}
-
-// loopback reports whether host is an address of this machine. A name, localhost
-// too, is not: a resolver decides where it leads.
-func loopback(host string) bool {
-	a, err := netip.ParseAddr(host)
-	return err == nil && a.IsLoopback()
 }
 
 // httpClient copies c with a timeout and at most that many redirects, none of

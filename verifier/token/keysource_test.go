@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 // keyServer publishes a key set; its clock is the test's.
@@ -106,7 +108,7 @@ func TestHTTPKeySourceFailures(t *testing.T) {
 	for name, answer := range map[string]http.HandlerFunc{
 		"not found":      http.NotFound,
 		"redirect":       func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/other", http.StatusFound) },
-		"too large":      text("application/json", strings.Repeat(" ", maxKeySet+1)),
+		"too large":      text("application/json", strings.Repeat(" ", document.MaxKeySet+1)),
 		"other type":     text("text/html", string(jwks(edJWK(edKey("issuer"), "ed")))),
 		"weak set":       text("application/json", `{"keys":[{"kty":"oct","k":""}]}`),
 		"not a set":      text("application/json", `[]`),

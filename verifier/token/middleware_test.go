@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -112,12 +113,18 @@ func TestOneEventAndNothingOfTheRequest(t *testing.T) {
 // WWW-Authenticate, which are written with %q.
 func TestTextsAreFitForHeaders(t *testing.T) {
 	seen := map[string]bool{}
-	all := slices.Concat(tokenArea[:], proofArea[:], evidenceArea[:], []*refusal.Error{
+	all := []*refusal.Error{
 		ErrBadKeySet, ErrBadKey, ErrWeakKey, ErrMissingExp, ErrBadExp, ErrExpired, ErrBadIat, ErrNotYetValid, ErrBadAudience, ErrBadIssuer, ErrBadSubject,
 		ErrMissingClaim, ErrReplayed, ErrInactive, ErrStatusUnknown, ErrBadPseudonym, ErrKeysUnavailable, ErrReplayUnavailable, ErrMisconfigured, ErrCannotSign,
 		ErrStatusListInvalid, ErrProofMissing, ErrProofMalformed, ErrProofID, ErrProofMethod, ErrProofURL, ErrProofIat, ErrProofAth, ErrProofOtherKey,
 		ErrProofReplayed, ErrProofNonce, ErrBoundTokenAsBearer, ErrTokenNotBound, ErrEvidenceToken, ErrEvidenceProof, errNoToken,
-	})
+		ErrKeyNotValidAt,
+	}
+	for _, f := range []*document.Format{idFormat, accessFormat, eitherFormat, statusFormat, proofFormat, evidenceFormat} {
+		for fault := document.Malformed; fault <= document.CannotSign; fault++ {
+			all = append(all, f.Refuse(fault))
+		}
+	}
 	for _, e := range all {
 		if e == nil {
 			t.Fatal("a fault has no refusal")

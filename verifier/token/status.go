@@ -15,10 +15,11 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 const (
-	typStatusList  = "statuslist+jwt"
 	maxStatusToken = 4 << 20 // bytes, compact
 	maxStatusList  = 4 << 20 // bytes, decompressed: 33,554,432 tokens
 	maxLists       = 256     // lists kept by one HTTPStatusSource
@@ -108,7 +109,7 @@ func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
 	if err != nil {
 		return "", ErrCannotSign.Because(err)
 	}
-	return sign(key, typStatusList, false, payload)
+	return statusFormat.Sign(key, payload)
 }
 
 // VerifyStatusList checks a Status List Token by section 8.3: typ, signature with
@@ -116,19 +117,19 @@ func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
 // lists of more than one bit a token, without exp, over 4 MiB, or decompressing
 // to more than 4 MiB. Every error is [ErrStatusUnknown].
 func VerifyStatusList(ctx context.Context, raw, uri string, keys *KeySet, now time.Time) (*StatusList, error) {
-	j, err := parse(raw, maxStatusToken, tokenArea, false, typStatusList)
+	signed, err := statusFormat.Open(raw)
 	if err != nil {
 		return nil, ErrStatusUnknown.Because(err)
 	}
-	key, err := keys.open(ctx, j, tokenArea)
+	key, err := keys.verify(ctx, statusFormat, signed)
 	if err != nil {
 		return nil, ErrStatusUnknown.Because(err)
 	}
-	l, err := parseStatusList(j.payload)
+	l, err := parseStatusList(signed.Payload)
 	if err != nil {
 		return nil, ErrStatusUnknown.Because(err)
 	}
-	if l.URI != uri || l.IssuedAt.After(now.Add(statusLeeway)) || !now.Before(l.Expiry) || !key.inForce(l.IssuedAt) {
+	if l.URI != uri || l.IssuedAt.After(now.Add(statusLeeway)) || !now.Before(l.Expiry) || !key.InForce(l.IssuedAt) {
 		return nil, ErrStatusUnknown
 	}
 	return l, nil
@@ -136,7 +137,7 @@ func VerifyStatusList(ctx context.Context, raw, uri string, keys *KeySet, now ti
 
 var errStatusList = errors.New("not a status list of one bit a token with iat and exp")
 
-// parseStatusList reads a payload that is strict JSON already.
+// parseStatusList reads a payload.
 func parseStatusList(payload []byte) (*StatusList, error) {
 	var c struct {
 		Sub        string          `json:"sub"`
@@ -145,24 +146,24 @@ func parseStatusList(payload []byte) (*StatusList, error) {
 		TTL        json.RawMessage `json:"ttl"`
 		StatusList statusList      `json:"status_list"`
 	}
-	if json.Unmarshal(payload, &c) != nil || c.StatusList.Bits != 1 {
+	if statusFormat.Read(payload, &c, nil) != nil || c.StatusList.Bits != 1 {
 		return nil, errStatusList
 	}
 	l := &StatusList{URI: c.Sub}
 	var okIat, okExp bool
-	l.IssuedAt, okIat = numericDate(c.Iat)
-	l.Expiry, okExp = numericDate(c.Exp)
+	l.IssuedAt, okIat = document.NumericDate(c.Iat)
+	l.Expiry, okExp = document.NumericDate(c.Exp)
 	if !okIat || !okExp {
 		return nil, errStatusList
 	}
 	if c.TTL != nil { // "The value of the claim MUST be a positive number"
-		ttl, ok := numericDate(c.TTL)
+		ttl, ok := document.NumericDate(c.TTL)
 		if !ok || ttl.Unix() <= 0 || ttl.Unix() > 1<<32 {
 			return nil, errStatusList
 		}
 		l.TTL = time.Duration(ttl.Unix()) * time.Second
 	}
-	compressed, err := decodeBase64(c.StatusList.Lst)
+	compressed, err := document.DecodeBase64(c.StatusList.Lst)
 	if err != nil {
 		return nil, errStatusList
 	}
@@ -283,7 +284,7 @@ func (s *HTTPStatusSource) fetch(ctx context.Context, uri string, now time.Time)
 	if err != nil {
 		return nil, err
 	}
-	body, err := fetch(ctx, s.client, uri, maxStatusToken, "application/"+typStatusList)
+	body, err := fetch(ctx, s.client, uri, maxStatusToken, "application/"+statusFormat.Types[0])
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 // The types of token that a [Verifier] can expect, as the typ of the header.
@@ -106,13 +108,13 @@ func (v *Verifier) check(ctx context.Context, raw string) (*Token, error) {
 	if v.Issuer == "" || v.Audience == "" || v.Keys == nil {
 		return nil, ErrMisconfigured
 	}
-	typs := []string{"jwt", ""}
+	format := idFormat
 	if v.Typ == TypAccess {
-		typs = []string{TypAccess}
+		format = accessFormat
 	} else if v.Typ != "" && v.Typ != TypID {
 		return nil, ErrMisconfigured
 	}
-	j, err := parse(raw, maxToken, tokenArea, false, typs...)
+	signed, err := format.Open(raw)
 	if err != nil {
 		return nil, err
 	}
@@ -121,7 +123,7 @@ func (v *Verifier) check(ctx context.Context, raw string) (*Token, error) {
 		return nil, ErrKeysUnavailable.Because(err)
 	}
 	r := rules{issuer: v.Issuer, audience: v.Audience, at: v.now(), leeway: v.Leeway, maxAge: v.maxAge()}
-	t, err := r.open(ctx, j, keys)
+	t, err := r.open(ctx, signed, keys)
 	if err != nil {
 		return nil, err
 	}
@@ -206,20 +208,20 @@ type claims struct {
 	Events json.RawMessage `json:"events"` // marks a logout token (OpenID Connect Back-Channel Logout, 2.4)
 }
 
-// open verifies j with keys and reads its claims.
-func (r rules) open(ctx context.Context, j *jws, keys *KeySet) (*Token, error) {
-	key, err := keys.open(ctx, j, tokenArea)
+// open verifies a token with keys and reads its claims.
+func (r rules) open(ctx context.Context, signed *document.Signed, keys *KeySet) (*Token, error) {
+	key, err := keys.verify(ctx, idFormat, signed)
 	if err != nil {
 		return nil, err
 	}
 	var c claims
-	if json.Unmarshal(j.payload, &c) != nil {
-		return nil, ErrMalformed
+	if err := idFormat.Read(signed.Payload, &c, nil); err != nil {
+		return nil, err
 	}
 	if c.Events != nil {
 		return nil, ErrWrongTyp
 	}
-	t := &Token{Issuer: r.issuer, Audience: r.audience, Raw: j.raw}
+	t := &Token{Issuer: r.issuer, Audience: r.audience, Raw: signed.Raw}
 	if c.Iss == nil || *c.Iss != r.issuer {
 		return nil, ErrBadIssuer
 	}
@@ -229,7 +231,7 @@ func (r rules) open(ctx context.Context, j *jws, keys *KeySet) (*Token, error) {
 	if err := r.readTimes(&c, t); err != nil {
 		return nil, err
 	}
-	if !key.inForce(t.IssuedAt) {
+	if !key.InForce(t.IssuedAt) {
 		return nil, ErrKeyNotValidAt
 	}
 	if c.Sub == nil {
@@ -264,10 +266,10 @@ func (r rules) readTimes(c *claims, t *Token) error {
 	if c.Exp == nil {
 		return ErrMissingExp
 	}
-	if t.Expiry, ok = numericDate(c.Exp); !ok {
+	if t.Expiry, ok = document.NumericDate(c.Exp); !ok {
 		return ErrBadExp
 	}
-	if t.IssuedAt, ok = numericDate(c.Iat); !ok || t.IssuedAt.After(r.at.Add(r.leeway)) {
+	if t.IssuedAt, ok = document.NumericDate(c.Iat); !ok || t.IssuedAt.After(r.at.Add(r.leeway)) {
 		return ErrBadIat
 	}
 	// "The 'exp' claim identifies the expiration time on or after which the JWT MUST NOT be accepted"
@@ -281,7 +283,7 @@ func (r rules) readTimes(c *claims, t *Token) error {
 		return ErrBadExp
 	}
 	if c.Nbf != nil {
-		if nbf, ok := numericDate(c.Nbf); !ok || nbf.After(r.at.Add(r.leeway)) {
+		if nbf, ok := document.NumericDate(c.Nbf); !ok || nbf.After(r.at.Add(r.leeway)) {
 			return ErrNotYetValid
 		}
 	}
@@ -293,7 +295,7 @@ func (c *claims) readRest(t *Token) error {
 	if c.Jti == nil || *c.Jti == "" || c.Acr == nil || *c.Acr == "" || c.Commitment == nil {
 		return ErrMissingClaim
 	}
-	commitment, err := decodeBase64(*c.Commitment)
+	commitment, err := document.DecodeBase64(*c.Commitment)
 	if err != nil || len(commitment) != len(t.Commitment) {
 		return ErrMissingClaim
 	}
@@ -323,6 +325,6 @@ var null = []byte("null")
 
 // isThumbprint reports whether s is the base64url of 32 bytes (RFC 9449, 6.1).
 func isThumbprint(s string) bool {
-	b, err := decodeBase64(s)
+	b, err := document.DecodeBase64(s)
 	return err == nil && len(b) == 32
 }

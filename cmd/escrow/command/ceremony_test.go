@@ -415,7 +415,7 @@ func TestEndorseChecksWhereTheKeyComesFrom(t *testing.T) {
 		})
 		return file
 	}
-	dealt, _, err := threshold.Deal(cryptoRand{}, 2, 3)
+	dealt, _, err := escrowtest.ThresholdKey(2, 3)
 	if err != nil {
 		t.Fatal(err)
 	}

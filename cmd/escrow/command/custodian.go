@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -21,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/witness"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
@@ -37,8 +37,6 @@ var (
 		"what the registrar shows is not what the public log recorded: do not approve, and tell the other custodians")
 	errRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
 		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
-	errNoticePeriod = refusal.New(refusal.NotYet, "custodian.notice_period",
-		"the rules give the person time to object, counted from the public log: approve when the notice period is over")
 	errReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 		"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 )
@@ -137,9 +135,7 @@ func (p *program) custodianList(home *string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var out struct {
-				Cases []status `json:"cases"`
-			}
+			var out registrar.Cases
 			if err := p.call(ctx, "GET", "/v1/cases", &c.key, nil, &out); err != nil {
 				return err
 			}
@@ -304,7 +300,7 @@ func (p *program) custodianApprove(home *string) *cobra.Command {
 				return err
 			}
 			if p.Now().Before(r.from) {
-				return errNoticePeriod
+				return policy.ErrNoticePeriod
 			}
 			shares, err := p.shares(c, r)
 			if err != nil {
@@ -355,7 +351,7 @@ func (p *program) send(ctx context.Context, c *Custodian, r *review, decision, r
 	if err != nil {
 		return err
 	}
-	var st status
+	var st registrar.CaseStatus
 	in := map[string]string{"decision": signed}
 	if err := p.call(ctx, "POST", "/v1/cases/"+pathEscape(r.Case)+"/decisions", &c.key, in, &st); err != nil {
 		return err
@@ -393,17 +389,7 @@ func (p *program) custodianRefuse(home *string) *cobra.Command {
 	return c
 }
 
-// Serve serves h until ctx ends.
+// Serve is [witness.Serve].
 func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := &http.Server{Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second, MaxHeaderBytes: 32 << 10}
-	stop := context.AfterFunc(ctx, func() {
-		shut, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		srv.Shutdown(shut) //nolint:errcheck // Serve returns what matters
-	})
-	defer stop()
-	if err := srv.Serve(ln); err != http.ErrServerClosed {
-		return err
-	}
-	return nil
+	return witness.Serve(ctx, ln, h)
 }

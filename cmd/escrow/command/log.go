@@ -117,7 +117,7 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 		if !ok {
 			return proof.Rules{}, false
 		}
-		return rulesOf(b), true
+		return b.AuditRules(), true
 	}}
 	if f.at != "" {
 		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
@@ -152,17 +152,6 @@ func (p *program) audit(ctx context.Context, f auditFlags) (*proof.Report, error
 		}
 	}
 	return report, nil
-}
-
-func rulesOf(b *policy.Bundle) proof.Rules {
-	r := proof.Rules{Threshold: b.Threshold, Ceremony: b.Ceremony}
-	for _, c := range b.Custodians {
-		r.Custodians = append(r.Custodians, c.ID)
-	}
-	for _, o := range b.OffenceClasses {
-		r.OffenceClasses = append(r.OffenceClasses, o.ID)
-	}
-	return r
 }
 
 func (p *program) logAudit() *cobra.Command {

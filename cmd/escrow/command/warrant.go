@@ -100,9 +100,9 @@ func (p *program) sign(k jose.JSONWebKey, f signFlags, w *policy.Warrant) error 
 		if err := shell.WriteFile(f.out, []byte(signed)); err != nil {
 			return err
 		}
-		evidence := " --evidence …"
-		if w.Kind == policy.Withdrawal {
-			evidence = ""
+		evidence := ""
+		if policy.KindOf(w.Kind).Targets {
+			evidence = " --evidence …"
 		}
 		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
 			f.out, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out, evidence)
@@ -199,29 +199,6 @@ func (p *program) complete(w *policy.Warrant, bundle string) error {
 	return nil
 }
 
-// status is the registrar's answer about a case; web.CaseStatus on its side.
-type status struct {
-	Case       string    `json:"case"`
-	State      string    `json:"state"`
-	Approvals  int       `json:"approvals"`
-	Declined   int       `json:"declined"`
-	Quorum     int       `json:"quorum"`
-	Leaf       int64     `json:"leaf"`
-	Bundle     string    `json:"bundle"`
-	SecrecyEnd time.Time `json:"secrecy_ends"`
-	Expires    time.Time `json:"expires"`
-	Rules      []string  `json:"rules,omitempty"`
-}
-
-func (s status) String() string {
-	line := fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum)
-	if s.Declined > 0 {
-		line += fmt.Sprintf(", %d declined", s.Declined)
-	}
-	return line + fmt.Sprintf("\npublic log entry %d; secret until %s; expires %s",
-		s.Leaf, s.SecrecyEnd.UTC().Format(time.DateOnly), s.Expires.UTC().Format(time.DateOnly))
-}
-
 func (p *program) warrantFile() *cobra.Command {
 	var evidence []string
 	c := leaf("file WARRANT", "File a signed warrant with the registrar",
@@ -239,7 +216,7 @@ func (p *program) warrantFile() *cobra.Command {
 				}
 				s.Evidence = append(s.Evidence, strings.Fields(string(e))...)
 			}
-			var st status
+			var st registrar.CaseStatus
 			if err := p.call(ctx, "POST", "/v1/warrants", nil, s, &st); err != nil {
 				return err
 			}
@@ -252,7 +229,7 @@ func (p *program) warrantFile() *cobra.Command {
 func (p *program) warrantStatus() *cobra.Command {
 	return leaf("status CASE", "Say where a case stands", "escrow warrant status CASE --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			var st status
+			var st registrar.CaseStatus
 			if err := p.call(ctx, "GET", "/v1/warrants/"+pathEscape(args[0]), nil, nil, &st); err != nil {
 				return err
 			}

@@ -11,7 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/escrow/witness"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -46,7 +46,7 @@ func (p *program) custodianWitness(home *string) *cobra.Command {
 			if err := p.print(map[string]string{"address": "http://" + ln.Addr().String()}, "witness at http://"+ln.Addr().String()); err != nil {
 				return err
 			}
-			return Serve(ctx, ln, h)
+			return witness.Serve(ctx, ln, h)
 		})
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to listen on; put TLS in front of any that is not loopback")
 	c.AddCommand(p.witnessInit(home))
@@ -92,7 +92,7 @@ func (p *program) makeWitness(f *folder, w witnessConfig) (vkey string, err erro
 	if err := f.fresh("witness.json", meta); err != nil {
 		return "", err
 	}
-	if err := proof.InitWitnessFiles(f.path("witness-state")); err != nil {
+	if err := witness.InitFiles(f.path("witness-state")); err != nil {
 		return "", err
 	}
 	made, done, err := p.startWitness(f)
@@ -111,7 +111,7 @@ func OpenWitness(dir, passphraseFile string, now func() time.Time) (h http.Handl
 	return p.openWitness(context.Background(), dir)
 }
 
-func (p *program) openWitness(ctx context.Context, dir string) (*proof.Witness, func() error, error) {
+func (p *program) openWitness(ctx context.Context, dir string) (*witness.Witness, func() error, error) {
 	f, err := p.unlock(ctx, dir)
 	if err != nil {
 		return nil, nil, err
@@ -119,7 +119,7 @@ func (p *program) openWitness(ctx context.Context, dir string) (*proof.Witness, 
 	return p.startWitness(f)
 }
 
-func (p *program) startWitness(f *folder) (*proof.Witness, func() error, error) {
+func (p *program) startWitness(f *folder) (*witness.Witness, func() error, error) {
 	raw, err := p.readFile(f.path("witness.json"))
 	if err != nil {
 		return nil, nil, errWitness.Because(err)
@@ -135,11 +135,11 @@ func (p *program) startWitness(f *folder) (*proof.Witness, func() error, error) 
 	if len(seed) != ed25519.SeedSize {
 		return nil, nil, errWitness
 	}
-	files, err := proof.OpenWitnessFiles(filepath.Join(f.dir, "witness-state"))
+	files, err := witness.OpenFiles(filepath.Join(f.dir, "witness-state"))
 	if err != nil {
 		return nil, nil, err
 	}
-	w, err := proof.NewWitness(context.Background(), meta.Name, ed25519.NewKeyFromSeed(seed), meta.Origin, meta.VKey, files, p.Now)
+	w, err := witness.New(context.Background(), meta.Name, ed25519.NewKeyFromSeed(seed), meta.Origin, meta.VKey, files, p.Now)
 	if err != nil {
 		files.Close() // the first error says more
 		return nil, nil, err

@@ -102,7 +102,7 @@ func BenchmarkReshare(b *testing.B) {
 func BenchmarkParsePublicKey(b *testing.B) {
 	for _, c := range []struct{ t, n int }{{2, 3}, {8, 15}, {32, 64}} {
 		b.Run(fmt.Sprintf("%d-of-%d", c.t, c.n), func(b *testing.B) {
-			pk, _, err := Deal(rand.Reader, c.t, c.n)
+			pk, _, err := trustedDeal(rand.Reader, c.t, c.n)
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -212,35 +212,3 @@ func checkThreshold(t, n int) error {
 	}
 	return nil
 }
-
-// Deal is the trusted dealer of the paper's key generation. It makes the first
-// epoch (1) of a t-of-n key and forgets the secret. In production the key comes
-// from a [Ceremony], where no dealer exists.
-func Deal(rand io.Reader, t, n int) (PublicKey, []KeyShare, error) {
-	if err := checkThreshold(t, n); err != nil {
-		return PublicKey{}, nil, err
-	}
-	// F, of degree t-1 (the paper's k-1), with random coefficients; x = F(0)
-	f := make(polynomial, t)
-	for k := range f {
-		var err error
-		if f[k], err = randomScalar(rand); err != nil {
-			return PublicKey{}, nil, err
-		}
-	}
-	xs := make([]group.Scalar, n)
-	hs := make([]group.Element, n)
-	for i := range n {
-		xs[i] = f.at(i + 1) // never F(0): indices start at 1
-		hs[i] = mulGen(xs[i])
-	}
-	pk, err := newPublicKey(t, 1, mulGen(f[0]), hs)
-	if err != nil {
-		return PublicKey{}, nil, err
-	}
-	shares := make([]KeyShare, n)
-	for i := range shares {
-		shares[i] = pk.keyShare(i+1, xs[i])
-	}
-	return pk, shares, nil
-}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"go/parser"
 	"go/token"
+	"io"
 	"log/slog"
 	mrand "math/rand/v2"
 	"os"
@@ -45,6 +46,38 @@ type tester interface {
 	Fatalf(string, ...any)
 }
 
+// trustedDeal is the trusted dealer of the paper's key generation. It makes the first
+// epoch (1) of a t-of-n key and forgets the secret. A key for use comes from a
+// [Ceremony], where no dealer exists.
+func trustedDeal(rand io.Reader, t, n int) (PublicKey, []KeyShare, error) {
+	if err := checkThreshold(t, n); err != nil {
+		return PublicKey{}, nil, err
+	}
+	// F, of degree t-1 (the paper's k-1), with random coefficients; x = F(0)
+	f := make(polynomial, t)
+	for k := range f {
+		var err error
+		if f[k], err = randomScalar(rand); err != nil {
+			return PublicKey{}, nil, err
+		}
+	}
+	xs := make([]group.Scalar, n)
+	hs := make([]group.Element, n)
+	for i := range n {
+		xs[i] = f.at(i + 1) // never F(0): indices start at 1
+		hs[i] = mulGen(xs[i])
+	}
+	pk, err := newPublicKey(t, 1, mulGen(f[0]), hs)
+	if err != nil {
+		return PublicKey{}, nil, err
+	}
+	shares := make([]KeyShare, n)
+	for i := range shares {
+		shares[i] = pk.keyShare(i+1, xs[i])
+	}
+	return pk, shares, nil
+}
+
 // fixture is a dealt key, a ciphertext and every custodian's share of it.
 type fixture struct {
 	pk     PublicKey
@@ -54,7 +87,7 @@ type fixture struct {
 }
 
 func newFixture(t tester, k, n int) fixture {
-	pk, keys, err := Deal(rand.Reader, k, n)
+	pk, keys, err := trustedDeal(rand.Reader, k, n)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,7 +314,7 @@ func TestC16CombinerNeverReturnsAWrongMessage(t *testing.T) {
 
 func TestC17BadThresholds(t *testing.T) {
 	for _, c := range []struct{ t, n int }{{0, 3}, {1, 3}, {4, 3}, {-1, 3}, {2, 1}, {2, 0}, {2, -2}, {2, MaxCustodians + 1}} {
-		_, _, err := Deal(rand.Reader, c.t, c.n)
+		_, _, err := trustedDeal(rand.Reader, c.t, c.n)
 		refused(t, err, ErrThreshold)
 		_, err = NewCeremony(Plan{Threshold: c.t, Receivers: make([]Participant, max(c.n, 0))})
 		refused(t, err, ErrThreshold)
@@ -460,7 +493,7 @@ func TestZeroValuesAreRefused(t *testing.T) {
 	refused(t, err, ErrCiphertext)
 	var long Ciphertext
 	refused(t, long.UnmarshalBinary(marshal(t, f.pk.encrypt(message, make([]byte, MaxLabel+1), integer(3), integer(4)))), ErrCiphertext)
-	_, _, err = Deal(strings.NewReader("short"), 2, 3)
+	_, _, err = trustedDeal(strings.NewReader("short"), 2, 3)
 	refused(t, err, ErrRandom)
 	_, err = f.pk.Encrypt(strings.NewReader("short"), message, label)
 	refused(t, err, ErrRandom)

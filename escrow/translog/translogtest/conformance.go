@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -46,7 +47,7 @@ func TestStore(t *testing.T, open Open) {
 
 // Leaf returns the n'th of an endless sequence of valid leaves.
 func Leaf(n int) proof.Leaf {
-	return proof.Leaf{Version: 1, Kind: proof.KindBundle, Day: "2026-11-21", Bundle: fmt.Sprintf("%064x", n)}
+	return proof.BundleLeaf(time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC), fmt.Sprintf("%064x", n))
 }
 
 // Append appends the leaves [from, to) of [Leaf], one transaction each.

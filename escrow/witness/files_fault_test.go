@@ -1,4 +1,4 @@
-package proof
+package witness
 
 import (
 	"errors"
@@ -14,10 +14,10 @@ func TestF04FailedSyncStopsTheWitness(t *testing.T) {
 	for name, failAt := range map[string]int{"F04 of the file": 1, "F04 of the directory": 2} {
 		t.Run(name, func(t *testing.T) {
 			dir := filepath.Join(t.TempDir(), "witness")
-			if err := InitWitnessFiles(dir); err != nil {
+			if err := InitFiles(dir); err != nil {
 				t.Fatal(err)
 			}
-			w, err := OpenWitnessFiles(dir)
+			w, err := OpenFiles(dir)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -41,7 +41,7 @@ func TestF04FailedSyncStopsTheWitness(t *testing.T) {
 			if err := w.Close(); err != nil {
 				t.Fatal(err)
 			}
-			if w, err = OpenWitnessFiles(dir); err != nil {
+			if w, err = OpenFiles(dir); err != nil {
 				t.Fatal("does not start again:", err)
 			}
 			// The old or the new state, nothing else.

@@ -1,4 +1,14 @@
-package proof
+// Package witness is a cosigning witness with its state: whoever runs one on
+// their own machine keeps the operator of a log from showing two histories.
+//
+//	Witness       cosigns what only adds to what it has seen: C2SP tlog-witness
+//	Files         what it has seen, in a directory that survives a power cut
+//	Serve         the HTTP server around it
+//	FormatRequest the other side: what a log sends
+//
+// Who trusts a log checks the cosignatures with package proof, under a quorum of
+// witnesses that they trust.
+package witness
 
 import (
 	"bytes"
@@ -18,31 +28,41 @@ import (
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
+)
+
+// The refusals of a witness, beside those of package proof. None carries a byte
+// of what was refused.
+var (
+	ErrState      = refusal.New(refusal.Unavailable, "witness.state", "The witness's state cannot be read or written safely: it signs nothing until an operator has looked at it.")
+	ErrChanged    = refusal.New(refusal.Conflict, "witness.state_changed", "The witness has seen another size of the log than the request assumes: start from the size that it names.")
+	ErrUnknownLog = refusal.New(refusal.NotFound, "witness.unknown_log", "This witness does not follow that log: send the checkpoint of the log that it was set up for.")
+	ErrRequest    = refusal.New(refusal.Invalid, "witness.bad_request", "This is not an add-checkpoint request in the form of C2SP tlog-witness.")
 )
 
 // maxRequest bounds an add-checkpoint request in bytes: 63 proof lines and a
 // checkpoint fit.
-const maxRequest = maxCheckpoint + 8<<10
+const maxRequest = proof.MaxCheckpoint + 8<<10
 
-// WitnessStore keeps what one witness has seen of one log. It is safe for
+// Store keeps what one witness has seen of one log. It is safe for
 // concurrent use.
 //
 //   - Load returns the newest checkpoint that was cosigned, as the log signed
 //     it, or nil if there was none yet.
 //   - Swap durably replaces old by new in one atomic step, or is
-//     [ErrWitnessed] and changes nothing if old is not what is stored. When it
+//     [ErrChanged] and changes nothing if old is not what is stored. When it
 //     returns nil, new survives a crash.
 //   - Keep durably stores evidence of misbehaviour. The same evidence again
 //     is no error.
-type WitnessStore interface {
+type Store interface {
 	Load(ctx context.Context) ([]byte, error)
 	Swap(ctx context.Context, old, new []byte) error
 	Keep(ctx context.Context, e Evidence) error
 }
 
 // Evidence is two checkpoints of one size and different roots, both signed by
-// the log: see [VerifySplitView].
+// the log: see [proof.VerifySplitView].
 type Evidence struct {
 	First  string `json:"first"`
 	Second string `json:"second"`
@@ -66,31 +86,31 @@ func (e Evidence) Marshal() []byte {
 // refuse to cosign.
 type Witness struct {
 	// Alarm, if not nil, is told of what an operator must look at:
-	// [ErrSplitView] and [ErrWitness]. Set it before the first request.
+	// [proof.ErrSplitView] and [ErrState]. Set it before the first request.
 	Alarm func(error)
 
 	origin, logVKey string
 	signer          *torchwood.CosignatureSigner
 	key             ed25519.PrivateKey
-	store           WitnessStore
+	store           Store
 	now             func() time.Time
 }
 
-// NewWitness returns a witness with the given name for the log with that
-// origin and key. It is [ErrPolicy] if name, origin or keys cannot be told
-// apart, and [ErrWitness] if the stored state is not a checkpoint of this log:
+// New returns a witness with the given name for the log with that
+// origin and key. It is [proof.ErrPolicy] if name, origin or keys cannot be told
+// apart, and [ErrState] if the stored state is not a checkpoint of this log:
 // a witness that forgot what it saw must not sign.
-func NewWitness(ctx context.Context, name string, key ed25519.PrivateKey, origin, logVKey string, store WitnessStore, now func() time.Time) (*Witness, error) {
+func New(ctx context.Context, name string, key ed25519.PrivateKey, origin, logVKey string, store Store, now func() time.Time) (*Witness, error) {
 	if len(key) != ed25519.PrivateKeySize {
-		return nil, ErrPolicy.Because(errors.New("witness key is not Ed25519"))
+		return nil, proof.ErrPolicy.Because(errors.New("witness key is not Ed25519"))
 	}
 	signer, err := torchwood.NewCosignatureSigner(name, key)
 	if err != nil {
-		return nil, ErrPolicy.Because(err)
+		return nil, proof.ErrPolicy.Because(err)
 	}
 	// The trust policy of one witness refuses what no policy can accept:
 	// a witness with the name or the key of the log.
-	if _, err := NewLog(origin, logVKey, []WitnessKey{{Name: name, Operator: name, VKey: signer.Verifier().String()}}, 1); err != nil {
+	if _, err := proof.NewLog(origin, logVKey, []proof.WitnessKey{{Name: name, Operator: name, VKey: signer.Verifier().String()}}, 1); err != nil {
 		return nil, err
 	}
 	w := &Witness{origin: origin, logVKey: logVKey, signer: signer, key: key, store: store, now: now}
@@ -113,15 +133,15 @@ func (w *Witness) Seen(ctx context.Context) (tlog.Tree, error) {
 func (w *Witness) load(ctx context.Context) ([]byte, torchwood.Checkpoint, error) {
 	stored, err := w.store.Load(ctx)
 	if err != nil {
-		return nil, torchwood.Checkpoint{}, ErrWitness.Because(err)
+		return nil, torchwood.Checkpoint{}, ErrState.Because(err)
 	}
 	if stored == nil {
 		empty, err := tlog.TreeHash(0, nil)
 		return nil, torchwood.Checkpoint{Origin: w.origin, Tree: tlog.Tree{Hash: empty}}, err
 	}
-	c, err := openLog(w.origin, w.logVKey, stored)
+	c, err := proof.OpenUncosigned(w.origin, w.logVKey, stored)
 	if err != nil {
-		return nil, torchwood.Checkpoint{}, ErrWitness.Because(err)
+		return nil, torchwood.Checkpoint{}, ErrState.Because(err)
 	}
 	return stored, c, nil
 }
@@ -133,11 +153,11 @@ func (e *conflictError) Error() string { return "the witness knows another size"
 
 // AddCheckpoint handles the body of an add-checkpoint request and returns the
 // cosignature line. The refusals are [ErrRequest], [ErrUnknownLog],
-// [ErrSignature] and [ErrLog] (the log did not sign), [ErrBadProof],
-// [ErrSplitView] (evidence was kept), [ErrWitnessed] (old is not the size that
-// we know) and [ErrWitness].
+// [proof.ErrSignature] and [proof.ErrLog] (the log did not sign), [proof.ErrBadProof],
+// [proof.ErrSplitView] (evidence was kept), [ErrChanged] (old is not the size that
+// we know) and [ErrState].
 func (w *Witness) AddCheckpoint(ctx context.Context, body []byte) ([]byte, error) {
-	old, proof, signed, err := parseRequest(body)
+	old, path, signed, err := parseRequest(body)
 	if err != nil {
 		return nil, err
 	}
@@ -149,8 +169,8 @@ func (w *Witness) AddCheckpoint(ctx context.Context, body []byte) ([]byte, error
 	}
 	// "it MUST ignore signatures from unknown keys": ours is one of them, a
 	// line that claims to be our own cosignature changes nothing.
-	c, err := openLog(w.origin, w.logVKey, signed)
-	if errors.Is(err, ErrMalformed) {
+	c, err := proof.OpenUncosigned(w.origin, w.logVKey, signed)
+	if errors.Is(err, proof.ErrMalformed) {
 		return nil, ErrRequest.Because(err)
 	} else if err != nil {
 		return nil, err
@@ -167,32 +187,32 @@ func (w *Witness) AddCheckpoint(ctx context.Context, body []byte) ([]byte, error
 		// "the witness MAY log the request [...] as it might be proof of log
 		// misbehavior": two roots at one size are, whatever old says.
 		if err := w.store.Keep(ctx, Evidence{First: string(stored), Second: string(signed)}); err != nil {
-			return nil, ErrWitness.Because(err)
+			return nil, ErrState.Because(err)
 		}
-		return nil, ErrSplitView
+		return nil, proof.ErrSplitView
 	}
 	// "The witness MUST check that the old size matches the size of the latest
 	// checkpoint it cosigned"
 	if old != known.N {
-		return nil, ErrWitnessed.Because(&conflictError{known.N})
+		return nil, ErrChanged.Because(&conflictError{known.N})
 	}
-	if err := checkAdds(known, c, proof); err != nil {
+	if err := checkAdds(known, c, path); err != nil {
 		return nil, err
 	}
 	return w.persistAndSign(ctx, stored, known, c, signed)
 }
 
-// checkAdds is [Consistency] with the special cases of tlog-witness.
-func checkAdds(known, c torchwood.Checkpoint, proof tlog.TreeProof) error {
+// checkAdds is [proof.Consistency] with the special cases of tlog-witness.
+func checkAdds(known, c torchwood.Checkpoint, path tlog.TreeProof) error {
 	empty, err := tlog.TreeHash(0, nil)
 	if err != nil {
 		return err
 	}
 	if c.N == 0 && c.Hash != empty {
-		return ErrBadProof
+		return proof.ErrBadProof
 	}
 	// "The proof MUST be empty if the old size is zero."
-	return Consistency(known, c, proof)
+	return proof.Consistency(known, c, path)
 }
 
 // persistAndSign stores first: "The witness MUST persist the new checkpoint
@@ -201,14 +221,14 @@ func checkAdds(known, c torchwood.Checkpoint, proof tlog.TreeProof) error {
 func (w *Witness) persistAndSign(ctx context.Context, stored []byte, known, c torchwood.Checkpoint, signed []byte) ([]byte, error) {
 	if stored == nil || c.Tree != known.Tree {
 		err := w.store.Swap(ctx, stored, signed)
-		if errors.Is(err, ErrWitnessed) {
+		if errors.Is(err, ErrChanged) {
 			_, known, err := w.load(ctx)
 			if err != nil {
 				return nil, err
 			}
-			return nil, ErrWitnessed.Because(&conflictError{known.N})
+			return nil, ErrChanged.Because(&conflictError{known.N})
 		} else if err != nil {
-			return nil, ErrWitness.Because(err)
+			return nil, ErrState.Because(err)
 		}
 	}
 	return w.cosign(c)
@@ -220,7 +240,7 @@ func (w *Witness) persistAndSign(ctx context.Context, stored []byte, known, c to
 func (w *Witness) cosign(c torchwood.Checkpoint) ([]byte, error) {
 	t := w.now().Unix()
 	if t <= 0 {
-		return nil, ErrWitness.Because(errors.New("the clock is before 1970"))
+		return nil, ErrState.Because(errors.New("the clock is before 1970"))
 	}
 	sig := binary.BigEndian.AppendUint32(nil, w.signer.KeyHash())
 	sig = binary.BigEndian.AppendUint64(sig, uint64(t))
@@ -230,15 +250,15 @@ func (w *Witness) cosign(c torchwood.Checkpoint) ([]byte, error) {
 
 // FormatRequest returns the body of an add-checkpoint request: what
 // [Witness.AddCheckpoint] parses.
-func FormatRequest(old int64, proof tlog.TreeProof, signed []byte) []byte {
+func FormatRequest(old int64, path tlog.TreeProof, signed []byte) []byte {
 	b := fmt.Appendf(nil, "old %d\n", old)
-	for _, h := range proof {
+	for _, h := range path {
 		b = fmt.Appendf(b, "%s\n", h)
 	}
 	return append(append(b, '\n'), signed...)
 }
 
-func parseRequest(body []byte) (old int64, proof tlog.TreeProof, signed []byte, err error) {
+func parseRequest(body []byte) (old int64, path tlog.TreeProof, signed []byte, err error) {
 	head, signed, ok := bytes.Cut(body, []byte("\n\n"))
 	if !ok || len(body) > maxRequest {
 		return 0, nil, nil, ErrRequest
@@ -257,14 +277,14 @@ func parseRequest(body []byte) (old int64, proof tlog.TreeProof, signed []byte, 
 		if err != nil {
 			return 0, nil, nil, ErrRequest
 		}
-		proof = append(proof, h)
+		path = append(path, h)
 	}
 	// One form only: this settles "no leading zeroes", signs, a missing "old"
 	// and second spellings of a hash.
-	if !bytes.Equal(FormatRequest(old, proof, signed), body) || old < 0 {
+	if !bytes.Equal(FormatRequest(old, path, signed), body) || old < 0 {
 		return 0, nil, nil, ErrRequest
 	}
-	return old, proof, signed, nil
+	return old, path, signed, nil
 }
 
 // ServeHTTP implements C2SP tlog-witness, add-checkpoint. The bodies of its
@@ -286,7 +306,7 @@ func (w *Witness) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	cosignature, err := w.AddCheckpoint(r.Context(), body)
 	if err != nil {
-		if w.Alarm != nil && (errors.Is(err, ErrSplitView) || errors.Is(err, ErrWitness)) {
+		if w.Alarm != nil && (errors.Is(err, proof.ErrSplitView) || errors.Is(err, ErrState)) {
 			w.Alarm(err)
 		}
 		refuseRequest(rw, err)
@@ -310,14 +330,14 @@ func refuseRequest(rw http.ResponseWriter, err error) {
 		status int
 	}{
 		{ErrRequest, http.StatusBadRequest}, {ErrUnknownLog, http.StatusNotFound},
-		{ErrSignature, http.StatusForbidden}, {ErrLog, http.StatusForbidden},
-		{ErrBadProof, http.StatusUnprocessableEntity}, {ErrSplitView, http.StatusUnprocessableEntity},
+		{proof.ErrSignature, http.StatusForbidden}, {proof.ErrLog, http.StatusForbidden},
+		{proof.ErrBadProof, http.StatusUnprocessableEntity}, {proof.ErrSplitView, http.StatusUnprocessableEntity},
 	} {
 		if errors.Is(err, s.err) {
 			status = s.status
 		}
 	}
-	text := ErrWitness.Error()
+	text := ErrState.Error()
 	if e := refusal.Of(err); e != nil {
 		text = e.Error()
 	}

@@ -1,4 +1,4 @@
-package proof
+package witness
 
 import (
 	"bytes"
@@ -17,7 +17,7 @@ const (
 	stateHeader = "penname witness state v1\n" // so that a truncated file is not "nothing seen yet"
 )
 
-// WitnessFiles is a [WitnessStore] in a directory:
+// Files is a [Store] in a directory:
 //
 //	checkpoint           the newest checkpoint, under a header line
 //	split-view-*.json    evidence
@@ -25,7 +25,7 @@ const (
 //
 // Every file is written aside, synced and renamed, and the directory is
 // synced: what was promised survives a power cut.
-type WitnessFiles struct {
+type Files struct {
 	dir  string
 	lock *os.File
 	sync func(*os.File) error // (*os.File).Sync, or what a test puts in its place
@@ -34,37 +34,37 @@ type WitnessFiles struct {
 	broken error // the first failed write: what is on disk is in doubt until the next start
 }
 
-// InitWitnessFiles makes the directory of a witness that has seen nothing. It
-// refuses with [ErrWitness] if there is one: a witness starts from zero only
+// InitFiles makes the directory of a witness that has seen nothing. It
+// refuses with [ErrState] if there is one: a witness starts from zero only
 // once, or it would sign a second history.
-func InitWitnessFiles(dir string) error {
+func InitFiles(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return ErrWitness.Because(err)
+		return ErrState.Because(err)
 	}
 	if _, err := os.Lstat(filepath.Join(dir, stateName)); !errors.Is(err, fs.ErrNotExist) {
-		return ErrWitness.Because(fs.ErrExist)
+		return ErrState.Because(fs.ErrExist)
 	}
-	w := &WitnessFiles{dir: dir, sync: (*os.File).Sync}
+	w := &Files{dir: dir, sync: (*os.File).Sync}
 	if err := w.write(stateName, []byte(stateHeader)); err != nil {
-		return ErrWitness.Because(err)
+		return ErrState.Because(err)
 	}
 	return nil
 }
 
-// OpenWitnessFiles opens the directory that [InitWitnessFiles] made and locks
-// it against other processes until Close. It is [ErrWitness] if the state is
+// OpenFiles opens the directory that [InitFiles] made and locks
+// it against other processes until Close. It is [ErrState] if the state is
 // missing: a lost state is restored, never begun anew.
-func OpenWitnessFiles(dir string) (*WitnessFiles, error) {
-	w := &WitnessFiles{dir: dir, sync: (*os.File).Sync}
+func OpenFiles(dir string) (*Files, error) {
+	w := &Files{dir: dir, sync: (*os.File).Sync}
 	if _, err := w.read(); err != nil {
-		return nil, ErrWitness.Because(err) // before anything is created
+		return nil, ErrState.Because(err) // before anything is created
 	}
 	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return nil, ErrWitness.Because(err)
+		return nil, ErrState.Because(err)
 	}
 	if err := lockFile(f); err != nil {
-		return nil, ErrWitness.Because(errors.Join(err, f.Close()))
+		return nil, ErrState.Because(errors.Join(err, f.Close()))
 	}
 	w.lock = f
 	// What is read may be in the cache only, after a failed sync: write it
@@ -74,22 +74,22 @@ func OpenWitnessFiles(dir string) (*WitnessFiles, error) {
 		err = w.write(stateName, append([]byte(stateHeader), state...))
 	}
 	if err != nil {
-		return nil, ErrWitness.Because(errors.Join(err, f.Close()))
+		return nil, ErrState.Because(errors.Join(err, f.Close()))
 	}
 	return w, nil
 }
 
 // Close releases the lock.
-func (w *WitnessFiles) Close() error { return w.lock.Close() }
+func (w *Files) Close() error { return w.lock.Close() }
 
-// Load implements [WitnessStore].
-func (w *WitnessFiles) Load(context.Context) ([]byte, error) {
+// Load implements [Store].
+func (w *Files) Load(context.Context) ([]byte, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.read()
 }
 
-func (w *WitnessFiles) read() ([]byte, error) {
+func (w *Files) read() ([]byte, error) {
 	if w.broken != nil {
 		return nil, w.broken
 	}
@@ -107,8 +107,8 @@ func (w *WitnessFiles) read() ([]byte, error) {
 	return state, nil
 }
 
-// Swap implements [WitnessStore].
-func (w *WitnessFiles) Swap(_ context.Context, old, new []byte) error {
+// Swap implements [Store].
+func (w *Files) Swap(_ context.Context, old, new []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	stored, err := w.read()
@@ -116,14 +116,14 @@ func (w *WitnessFiles) Swap(_ context.Context, old, new []byte) error {
 		return err
 	}
 	if !bytes.Equal(stored, old) {
-		return ErrWitnessed
+		return ErrChanged
 	}
 	return w.write(stateName, append([]byte(stateHeader), new...))
 }
 
-// Keep implements [WitnessStore]. The name is the digest of the evidence, so
+// Keep implements [Store]. The name is the digest of the evidence, so
 // that repeating a request does not fill the disk.
-func (w *WitnessFiles) Keep(_ context.Context, e Evidence) error {
+func (w *Files) Keep(_ context.Context, e Evidence) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	b := e.Marshal()
@@ -134,14 +134,14 @@ func (w *WitnessFiles) Keep(_ context.Context, e Evidence) error {
 // write replaces a file so that after a crash there is the old or the new one.
 // After a failure nothing is read or written any more: a sync that failed once
 // and then succeeds proves nothing.
-func (w *WitnessFiles) write(name string, b []byte) error {
+func (w *Files) write(name string, b []byte) error {
 	if w.broken == nil {
 		w.broken = w.replace(name, b)
 	}
 	return w.broken
 }
 
-func (w *WitnessFiles) replace(name string, b []byte) error {
+func (w *Files) replace(name string, b []byte) error {
 	f, err := os.CreateTemp(w.dir, "tmp-*")
 	if err != nil {
 		return err

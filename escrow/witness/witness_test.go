@@ -1,4 +1,4 @@
-package proof_test
+package witness_test
 
 import (
 	"bytes"
@@ -21,12 +21,13 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
+	"github.com/penname/penname/escrow/witness"
 	"github.com/penname/penname/verifier/proof"
 )
 
-func newWitness(t testing.TB, w *world, s proof.WitnessStore) *proof.Witness {
+func newWitness(t testing.TB, w *world, s witness.Store) *witness.Witness {
 	t.Helper()
-	return must(proof.NewWitness(t.Context(), w.names[0], w.keys[0], origin, w.vkey, s, clock))(t)
+	return must(witness.New(t.Context(), w.names[0], w.keys[0], origin, w.vkey, s, clock))(t)
 }
 
 // request is an add-checkpoint body from old to n, with the right proof.
@@ -36,7 +37,7 @@ func (w *world) request(old, n int64) string {
 	if 0 < old && old < n {
 		path = must(tlog.ProveTree(n, old, w.HashReader()))(w.t)
 	}
-	return string(proof.FormatRequest(old, path, w.cosigned(n)))
+	return string(witness.FormatRequest(old, path, w.signed(n)))
 }
 
 func post(h http.Handler, body string) *httptest.ResponseRecorder {
@@ -48,14 +49,14 @@ func post(h http.Handler, body string) *httptest.ResponseRecorder {
 func TestWitnessCosignsWhatOnlyGrows(t *testing.T) {
 	w := newWorld(t).grow(9)
 	s := &store{}
-	witness := newWitness(t, w, s)
+	alba := newWitness(t, w, s)
 	for _, step := range [][2]int64{{0, 3}, {3, 3}, {3, 7}, {7, 9}} {
-		r := post(witness, w.request(step[0], step[1]))
+		r := post(alba, w.request(step[0], step[1]))
 		if r.Code != http.StatusOK {
 			t.Fatalf("%v: %d %s", step, r.Code, r.Body)
 		}
 		// The line verifies under torchwood, and is all that is answered (M18).
-		v := must(torchwood.NewCosignatureVerifier(witness.VKey()))(t)
+		v := must(torchwood.NewCosignatureVerifier(alba.VKey()))(t)
 		n, err := note.Open(append([]byte(w.checkpoint(step[1]).String()+"\n"), r.Body.Bytes()...), note.VerifierList(v))
 		if err != nil || len(n.Sigs) != 1 || len(n.UnverifiedSigs) != 0 {
 			t.Fatalf("%v: %v", step, err)
@@ -63,7 +64,7 @@ func TestWitnessCosignsWhatOnlyGrows(t *testing.T) {
 		if at, err := torchwood.CosignatureTimestamp(n.Sigs[0]); err != nil || at != noon.Unix() {
 			t.Errorf("cosigned at %d, %v", at, err)
 		}
-		if seen, err := witness.Seen(t.Context()); err != nil || seen != w.checkpoint(step[1]).Tree {
+		if seen, err := alba.Seen(t.Context()); err != nil || seen != w.checkpoint(step[1]).Tree {
 			t.Errorf("%v: seen %v, %v", step, seen, err)
 		}
 	}
@@ -72,14 +73,14 @@ func TestWitnessCosignsWhatOnlyGrows(t *testing.T) {
 func TestWitnessAttacks(t *testing.T) {
 	w := newWorld(t).grow(12)
 	fork := newWorld(t).grow(4)
-	fork.add(bundleLeaf(99))
+	fork.add("another leaf")
 	fork.grow(12)
-	skey, _ := logKey(t, origin, 7)
+	skey, _ := logKey(origin, 7)
 	impostor := must(note.NewSigner(skey))(t)
 	text := w.checkpoint(9).String()
 	byImpostor := must(note.Sign(&note.Note{Text: text}, impostor))(t)
 	good := w.request(5, 9)
-	signed := string(w.cosigned(9))
+	signed := string(w.signed(9))
 	path := must(tlog.ProveTree(9, 5, w.HashReader()))(t)
 	hash := path[0].String()
 	// A line with the log's name and key hash that it did not make.
@@ -90,9 +91,8 @@ func TestWitnessAttacks(t *testing.T) {
 	other := strings.ReplaceAll(good, origin, "log.example/elsewhere")
 	extended := text + "extension\n"
 	req := func(old int64, path tlog.TreeProof, signed []byte) string {
-		return string(proof.FormatRequest(old, path, signed))
+		return string(witness.FormatRequest(old, path, signed))
 	}
-	emptyRoot := must(tlog.TreeHash(0, nil))(t)
 	unclean := torchwood.Checkpoint{Origin: origin, Tree: tlog.Tree{N: 9, Hash: w.checkpoint(9).Hash}}.String()
 	last := strings.LastIndex(unclean, "=")
 	unclean = unclean[:last-1] + string(unclean[last-1]+1) + unclean[last:] // the same 32 bytes, spelt otherwise
@@ -105,18 +105,18 @@ func TestWitnessAttacks(t *testing.T) {
 		"M02 signed by another key":             {req(5, path, byImpostor), 403, ""},
 		"M02 not signed":                        {req(5, path, []byte(text+"\n"+forged)), 403, ""},
 		"M03 forged line before the good one":   {req(5, path, []byte(text+"\n"+forged+line)), 403, ""},
-		"M04 old above size":                    {req(10, nil, w.cosigned(9)), 400, ""},
+		"M04 old above size":                    {req(10, nil, w.signed(9)), 400, ""},
 		"M05 old too small":                     {w.request(4, 9), 409, "5\n"},
 		"M05 old 0":                             {w.request(0, 9), 409, "5\n"},
 		"M05 old too large":                     {w.request(6, 9), 409, "5\n"},
 		"M06 same size, other root":             {fork.request(5, 5), 422, ""},
 		"M06 same size, other root, stale old":  {fork.request(0, 5), 422, ""},
-		"M07 no proof":                          {req(5, nil, w.cosigned(9)), 422, ""},
-		"M07 garbage proof":                     {req(5, make(tlog.TreeProof, len(path)), w.cosigned(9)), 422, ""},
-		"M07 proof of another step":             {req(5, must(tlog.ProveTree(9, 6, w.HashReader()))(t), w.cosigned(9)), 422, ""},
+		"M07 no proof":                          {req(5, nil, w.signed(9)), 422, ""},
+		"M07 garbage proof":                     {req(5, make(tlog.TreeProof, len(path)), w.signed(9)), 422, ""},
+		"M07 proof of another step":             {req(5, must(tlog.ProveTree(9, 6, w.HashReader()))(t), w.signed(9)), 422, ""},
 		"M07 proof of a fork":                   {fork.request(5, 9), 422, ""},
-		"M07 proof for the same size":           {req(5, path, w.cosigned(5)), 422, ""},
-		"M10 64 proof lines":                    {req(5, make(tlog.TreeProof, 64), w.cosigned(9)), 400, ""},
+		"M07 proof for the same size":           {req(5, path, w.signed(5)), 422, ""},
+		"M10 64 proof lines":                    {req(5, make(tlog.TreeProof, 64), w.signed(9)), 400, ""},
 		"M11 leading zero":                      {strings.Replace(good, "old 5", "old 05", 1), 400, ""},
 		"M11 plus sign":                         {strings.Replace(good, "old 5", "old +5", 1), 400, ""},
 		"M11 minus sign":                        {strings.Replace(good, "old 5", "old -5", 1), 400, ""},
@@ -138,7 +138,7 @@ func TestWitnessAttacks(t *testing.T) {
 		"M35 a body of a megabyte":              {good + strings.Repeat("— someone.example AAAAAAAA\n", 40000), 413, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := &store{state: w.cosigned(5)}
+			s := &store{state: w.signed(5)}
 			r := post(newWitness(t, w, s), c.body)
 			if r.Code != c.status || c.want != "" && r.Body.String() != c.want {
 				t.Errorf("%d %s", r.Code, r.Body)
@@ -149,7 +149,7 @@ func TestWitnessAttacks(t *testing.T) {
 			if strings.Contains(r.Body.String(), "— "+w.names[0]) {
 				t.Error("a refusal carries a cosignature")
 			}
-			if !bytes.Equal(s.state, w.cosigned(5)) {
+			if !bytes.Equal(s.state, w.signed(5)) {
 				t.Error("a refused request changed the state")
 			}
 			if wantEvidence := strings.HasPrefix(name, "M06"); wantEvidence != (len(s.evidence) == 1) {
@@ -157,11 +157,20 @@ func TestWitnessAttacks(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWitnessRefusesWhatCannotBeFirst(t *testing.T) {
+	w := newWorld(t).grow(12)
+	path := must(tlog.ProveTree(9, 5, w.HashReader()))(t)
+	emptyRoot := must(tlog.TreeHash(0, nil))(t)
+	req := func(old int64, path tlog.TreeProof, signed []byte) string {
+		return string(witness.FormatRequest(old, path, signed))
+	}
 	for name, c := range map[string]struct {
 		body   string
 		status int
 	}{
-		"M08 old 0 with a proof":        {req(0, path, w.cosigned(9)), 422},
+		"M08 old 0 with a proof":        {req(0, path, w.signed(9)), 422},
 		"M09 size 0, non-empty root":    {req(0, nil, w.sign(torchwood.Checkpoint{Origin: origin, Tree: tlog.Tree{Hash: tlog.Hash{1}}}.String())), 422},
 		"the empty log may be cosigned": {req(0, nil, w.sign(torchwood.Checkpoint{Origin: origin, Tree: tlog.Tree{Hash: emptyRoot}}.String())), 200},
 	} {
@@ -171,12 +180,16 @@ func TestWitnessAttacks(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestWitnessTakesOneKindOfRequest(t *testing.T) {
+	w := newWorld(t).grow(9)
 	for _, c := range []struct {
 		method, path string
 		status       int
 	}{{"GET", "/add-checkpoint", 405}, {"POST", "/", 404}, {"POST", "/add-checkpoint/", 404}} {
 		r := httptest.NewRecorder()
-		newWitness(t, w, &store{}).ServeHTTP(r, httptest.NewRequest(c.method, c.path, strings.NewReader(good)))
+		newWitness(t, w, &store{}).ServeHTTP(r, httptest.NewRequest(c.method, c.path, strings.NewReader(w.request(5, 9))))
 		if r.Code != c.status {
 			t.Errorf("%s %s: %d", c.method, c.path, r.Code)
 		}
@@ -187,12 +200,12 @@ func TestWitnessAttacks(t *testing.T) {
 func TestM14ForgedWitnessLineDoesNotPoisonTheState(t *testing.T) {
 	w := newWorld(t).grow(9)
 	s := &store{}
-	witness := newWitness(t, w, s)
-	forgedLine := "— " + w.names[0] + " " + base64.StdEncoding.EncodeToString(append(keyHash(t, witness.VKey()), make([]byte, 72)...)) + "\n"
-	if r := post(witness, w.request(0, 5)+forgedLine); r.Code != http.StatusOK || strings.Contains(r.Body.String(), strings.Fields(forgedLine)[2]) {
+	alba := newWitness(t, w, s)
+	forgedLine := "— " + w.names[0] + " " + base64.StdEncoding.EncodeToString(append(keyHash(t, alba.VKey()), make([]byte, 72)...)) + "\n"
+	if r := post(alba, w.request(0, 5)+forgedLine); r.Code != http.StatusOK || strings.Contains(r.Body.String(), strings.Fields(forgedLine)[2]) {
 		t.Fatalf("%d %s", r.Code, r.Body)
 	}
-	if r := post(witness, w.request(5, 9)); r.Code != http.StatusOK {
+	if r := post(alba, w.request(5, 9)); r.Code != http.StatusOK {
 		t.Errorf("the state is poisoned: %d %s", r.Code, r.Body)
 	}
 	newWitness(t, w, s) // and it starts again
@@ -209,18 +222,18 @@ func keyHash(t testing.TB, vkey string) []byte {
 // before one for N+K was stored must not roll it back.
 func TestM15RaceBetweenTwoSizes(t *testing.T) {
 	w := newWorld(t).grow(9)
-	s := &store{state: w.cosigned(3)}
-	witness := newWitness(t, w, s)
+	s := &store{state: w.signed(3)}
+	alba := newWitness(t, w, s)
 	s.beforeSwap = func() {
 		s.beforeSwap = nil // the small request is checked; the large one overtakes it
-		if r := post(witness, w.request(3, 9)); r.Code != http.StatusOK {
+		if r := post(alba, w.request(3, 9)); r.Code != http.StatusOK {
 			t.Errorf("overtaking: %d", r.Code)
 		}
 	}
-	if r := post(witness, w.request(3, 5)); r.Code != http.StatusConflict || r.Body.String() != "9\n" {
+	if r := post(alba, w.request(3, 5)); r.Code != http.StatusConflict || r.Body.String() != "9\n" {
 		t.Errorf("%d %q", r.Code, r.Body)
 	}
-	if seen, err := witness.Seen(t.Context()); err != nil || seen.N != 9 {
+	if seen, err := alba.Seen(t.Context()); err != nil || seen.N != 9 {
 		t.Errorf("rolled back to %d, %v", seen.N, err)
 	}
 }
@@ -233,14 +246,14 @@ func TestM15ManyRequestsAtOnceNeverShrinkTheState(t *testing.T) {
 			requests = append(requests, w.request(old, n))
 		}
 	}
-	witness := newWitness(t, w, &store{})
+	alba := newWitness(t, w, &store{})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
 			var largest int64
 			for _, r := range requests {
-				post(witness, r)
-				seen, err := witness.Seen(context.Background())
+				post(alba, r)
+				seen, err := alba.Seen(context.Background())
 				if err != nil || seen.N < largest {
 					t.Errorf("shrank from %d to %d, %v", largest, seen.N, err)
 				}
@@ -256,19 +269,19 @@ func TestM15ManyRequestsAtOnceNeverShrinkTheState(t *testing.T) {
 func TestWitnessCosignsOneHistoryOnly(t *testing.T) {
 	a := newWorld(t).grow(20)
 	b := newWorld(t).grow(7)
-	b.add(bundleLeaf(99))
+	b.add("another leaf")
 	b.grow(20)
 	rapid.Check(t, func(rt *rapid.T) {
-		witness := newWitness(t, a, &store{})
+		alba := newWitness(t, a, &store{})
 		var signedA, signedB, largest int64 // largest sizes beyond the common 7
 		for range rapid.IntRange(1, 30).Draw(rt, "requests") {
 			w := rapid.SampledFrom([]*world{a, b}).Draw(rt, "history")
 			n := rapid.Int64Range(1, 20).Draw(rt, "size")
 			old := rapid.Int64Range(0, n).Draw(rt, "old")
-			if seen, err := witness.Seen(t.Context()); err == nil && seen.N <= n && rapid.Bool().Draw(rt, "old as known") {
+			if seen, err := alba.Seen(t.Context()); err == nil && seen.N <= n && rapid.Bool().Draw(rt, "old as known") {
 				old = seen.N
 			}
-			if post(witness, w.request(old, n)).Code != http.StatusOK {
+			if post(alba, w.request(old, n)).Code != http.StatusOK {
 				continue
 			}
 			if n < largest {
@@ -290,14 +303,14 @@ func TestWitnessCosignsOneHistoryOnly(t *testing.T) {
 func TestM24SplitViewIsKeptAndRaisesTheAlarm(t *testing.T) {
 	w := newWorld(t).grow(5)
 	fork := newWorld(t).grow(4)
-	fork.add(bundleLeaf(99))
+	fork.add("another leaf")
 	s := &store{}
-	witness := newWitness(t, w, s)
+	alba := newWitness(t, w, s)
 	var alarms []error
-	witness.Alarm = func(err error) { alarms = append(alarms, err) }
-	post(witness, w.request(0, 5))
-	post(witness, w.request(3, 5)) // stale, no alarm
-	post(witness, fork.request(5, 5))
+	alba.Alarm = func(err error) { alarms = append(alarms, err) }
+	post(alba, w.request(0, 5))
+	post(alba, w.request(3, 5)) // stale, no alarm
+	post(alba, fork.request(5, 5))
 	if len(alarms) != 1 || !errors.Is(alarms[0], proof.ErrSplitView) || len(s.evidence) != 1 {
 		t.Fatalf("%d alarms, %d pieces of evidence", len(alarms), len(s.evidence))
 	}
@@ -307,7 +320,7 @@ func TestM24SplitViewIsKeptAndRaisesTheAlarm(t *testing.T) {
 	}
 	// Evidence that cannot be kept is a failure, not a quiet refusal.
 	s.fault = "fails"
-	if r := post(witness, fork.request(5, 5)); r.Code != http.StatusServiceUnavailable {
+	if r := post(alba, fork.request(5, 5)); r.Code != http.StatusServiceUnavailable {
 		t.Errorf("%d", r.Code)
 	}
 }
@@ -328,7 +341,7 @@ func TestM16WitnessThatCannotBeToldFromTheLog(t *testing.T) {
 		"a witness key as the log's": {w.names[0], w.keys[0], w.witnesses[1].VKey},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := proof.NewWitness(t.Context(), c.name, c.key, origin, c.vkey, &store{}, clock); !errors.Is(err, proof.ErrPolicy) {
+			if _, err := witness.New(t.Context(), c.name, c.key, origin, c.vkey, &store{}, clock); !errors.Is(err, proof.ErrPolicy) {
 				t.Error(err)
 			}
 		})
@@ -338,8 +351,8 @@ func TestM16WitnessThatCannotBeToldFromTheLog(t *testing.T) {
 func TestM17WitnessWithoutAClockDoesNotSign(t *testing.T) {
 	w := newWorld(t).grow(2)
 	for _, at := range []time.Time{time.Unix(0, 0), time.Unix(-1, 0), {}} {
-		witness := must(proof.NewWitness(t.Context(), w.names[0], w.keys[0], origin, w.vkey, &store{}, func() time.Time { return at }))(t)
-		if r := post(witness, w.request(0, 2)); r.Code != http.StatusServiceUnavailable {
+		alba := must(witness.New(t.Context(), w.names[0], w.keys[0], origin, w.vkey, &store{}, func() time.Time { return at }))(t)
+		if r := post(alba, w.request(0, 2)); r.Code != http.StatusServiceUnavailable {
 			t.Errorf("%v: %d %s", at, r.Code, r.Body)
 		}
 	}
@@ -355,21 +368,21 @@ func TestF18WitnessStateFaults(t *testing.T) {
 		after int
 	}{{"fails", http.StatusOK}, {"fails but persisted", http.StatusConflict}} {
 		t.Run("F18 write "+c.fault, func(t *testing.T) {
-			s := &store{state: w.cosigned(5), fault: c.fault}
-			witness := newWitness(t, w, s)
-			if r := post(witness, w.request(5, 9)); r.Code != http.StatusServiceUnavailable || strings.Contains(r.Body.String(), "— ") {
+			s := &store{state: w.signed(5), fault: c.fault}
+			alba := newWitness(t, w, s)
+			if r := post(alba, w.request(5, 9)); r.Code != http.StatusServiceUnavailable || strings.Contains(r.Body.String(), "— ") {
 				t.Fatalf("%d %s", r.Code, r.Body)
 			}
 			s.fault = ""
-			witness = newWitness(t, w, s) // the process starts again
-			r := post(witness, w.request(5, 9))
+			alba = newWitness(t, w, s) // the process starts again
+			r := post(alba, w.request(5, 9))
 			if r.Code != c.after {
 				t.Fatalf("%d %s", r.Code, r.Body)
 			}
-			if r.Code == http.StatusConflict && (r.Body.String() != "9\n" || post(witness, w.request(9, 9)).Code != http.StatusOK) {
+			if r.Code == http.StatusConflict && (r.Body.String() != "9\n" || post(alba, w.request(9, 9)).Code != http.StatusOK) {
 				t.Errorf("does not recover: %s", r.Body)
 			}
-			if r := post(witness, w.request(0, 3)); r.Code != http.StatusConflict {
+			if r := post(alba, w.request(0, 3)); r.Code != http.StatusConflict {
 				t.Errorf("signed a smaller tree: %d", r.Code)
 			}
 		})
@@ -377,11 +390,11 @@ func TestF18WitnessStateFaults(t *testing.T) {
 	for name, state := range map[string][]byte{
 		"F18 garbage":             []byte("garbage"),
 		"F18 empty":               {},
-		"F18 one bit":             flip(w.cosigned(5), 100),
-		"F18 another log's state": must(note.Sign(&note.Note{Text: w.checkpoint(5).String()}, must(note.NewSigner(first(logKey(t, origin, 7))))(t)))(t),
+		"F18 one bit":             flip(w.signed(5), 100),
+		"F18 another log's state": must(note.Sign(&note.Note{Text: w.checkpoint(5).String()}, must(note.NewSigner(first(logKey(origin, 7))))(t)))(t),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := proof.NewWitness(t.Context(), w.names[0], w.keys[0], origin, w.vkey, &store{state: state}, clock); !errors.Is(err, proof.ErrWitness) {
+			if _, err := witness.New(t.Context(), w.names[0], w.keys[0], origin, w.vkey, &store{state: state}, clock); !errors.Is(err, witness.ErrState) {
 				t.Error(err)
 			}
 		})
@@ -399,16 +412,16 @@ func flip(b []byte, bit int) []byte {
 func TestWitnessFiles(t *testing.T) {
 	w := newWorld(t).grow(9)
 	fork := newWorld(t).grow(4)
-	fork.add(bundleLeaf(99))
-	open := func(t *testing.T, dir string) *proof.WitnessFiles {
+	fork.add("another leaf")
+	open := func(t *testing.T, dir string) *witness.Files {
 		t.Helper()
-		f := must(proof.OpenWitnessFiles(dir))(t)
+		f := must(witness.OpenFiles(dir))(t)
 		t.Cleanup(func() { _ = f.Close() })
 		return f
 	}
 	fresh := func(t *testing.T) string {
 		dir := filepath.Join(t.TempDir(), "witness")
-		if err := proof.InitWitnessFiles(dir); err != nil {
+		if err := witness.InitFiles(dir); err != nil {
 			t.Fatal(err)
 		}
 		return dir
@@ -422,12 +435,12 @@ func TestWitnessFiles(t *testing.T) {
 		if err := f.Close(); err != nil {
 			t.Fatal(err)
 		}
-		witness := newWitness(t, w, open(t, dir))
-		if r := post(witness, w.request(0, 3)); r.Code != http.StatusConflict || r.Body.String() != "5\n" {
+		alba := newWitness(t, w, open(t, dir))
+		if r := post(alba, w.request(0, 3)); r.Code != http.StatusConflict || r.Body.String() != "5\n" {
 			t.Errorf("forgot: %d %s", r.Code, r.Body)
 		}
 		for range 3 { // once, however often it is shown
-			post(witness, fork.request(5, 5))
+			post(alba, fork.request(5, 5))
 		}
 		kept := must(filepath.Glob(filepath.Join(dir, "split-view-*.json")))(t)
 		if len(kept) != 1 {
@@ -445,16 +458,16 @@ func TestWitnessFiles(t *testing.T) {
 		if err := os.Remove(filepath.Join(dir, "checkpoint")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := proof.OpenWitnessFiles(dir); !errors.Is(err, proof.ErrWitness) {
+		if _, err := witness.OpenFiles(dir); !errors.Is(err, witness.ErrState) {
 			t.Error(err)
 		}
-		if _, err := proof.OpenWitnessFiles(filepath.Join(dir, "absent")); !errors.Is(err, proof.ErrWitness) {
+		if _, err := witness.OpenFiles(filepath.Join(dir, "absent")); !errors.Is(err, witness.ErrState) {
 			t.Error(err)
 		}
 	})
 	t.Run("F19 an existing state is not overwritten", func(t *testing.T) {
 		dir := fresh(t)
-		if err := proof.InitWitnessFiles(dir); !errors.Is(err, proof.ErrWitness) {
+		if err := witness.InitFiles(dir); !errors.Is(err, witness.ErrState) {
 			t.Error(err)
 		}
 	})
@@ -463,14 +476,14 @@ func TestWitnessFiles(t *testing.T) {
 		if err := os.Truncate(filepath.Join(dir, "checkpoint"), 0); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := proof.OpenWitnessFiles(dir); !errors.Is(err, proof.ErrWitness) {
+		if _, err := witness.OpenFiles(dir); !errors.Is(err, witness.ErrState) {
 			t.Error(err)
 		}
 	})
 	t.Run("X06 a second process is locked out", func(t *testing.T) {
 		dir := fresh(t)
 		open(t, dir)
-		if _, err := proof.OpenWitnessFiles(dir); !errors.Is(err, proof.ErrWitness) {
+		if _, err := witness.OpenFiles(dir); !errors.Is(err, witness.ErrState) {
 			t.Error(err)
 		}
 	})
@@ -488,8 +501,8 @@ func TestWitnessFiles(t *testing.T) {
 	})
 }
 
-// testStore is the conformance suite of proof.WitnessStore.
-func testStore(t *testing.T, s proof.WitnessStore) {
+// testStore is the conformance suite of witness.Store.
+func testStore(t *testing.T, s witness.Store) {
 	t.Helper()
 	ctx := t.Context()
 	expect := func(want []byte) {
@@ -499,7 +512,7 @@ func testStore(t *testing.T, s proof.WitnessStore) {
 		}
 	}
 	expect(nil)
-	if err := s.Swap(ctx, []byte("x"), []byte("a")); !errors.Is(err, proof.ErrWitnessed) {
+	if err := s.Swap(ctx, []byte("x"), []byte("a")); !errors.Is(err, witness.ErrChanged) {
 		t.Fatal(err)
 	}
 	expect(nil)
@@ -508,7 +521,7 @@ func testStore(t *testing.T, s proof.WitnessStore) {
 			t.Fatal(err)
 		}
 		expect([]byte(step[1]))
-		if err := s.Swap(ctx, []byte(step[0]), []byte("z")); !errors.Is(err, proof.ErrWitnessed) {
+		if err := s.Swap(ctx, []byte(step[0]), []byte("z")); !errors.Is(err, witness.ErrChanged) {
 			t.Fatal(err)
 		}
 	}
@@ -521,7 +534,7 @@ func testStore(t *testing.T, s proof.WitnessStore) {
 				mu.Lock()
 				won++
 				mu.Unlock()
-			} else if !errors.Is(err, proof.ErrWitnessed) {
+			} else if !errors.Is(err, witness.ErrChanged) {
 				t.Error(err)
 			}
 		})
@@ -531,7 +544,7 @@ func testStore(t *testing.T, s proof.WitnessStore) {
 		t.Errorf("%d of 8 racing swaps won", won)
 	}
 	for range 2 {
-		if err := s.Keep(ctx, proof.Evidence{First: "a", Second: "b"}); err != nil {
+		if err := s.Keep(ctx, witness.Evidence{First: "a", Second: "b"}); err != nil {
 			t.Error(err)
 		}
 	}

@@ -1,0 +1,155 @@
+// Package registrar is the wire between the disclosing side and everybody
+// outside it: addresses, documents and the client that outsiders use. The server
+// in escrow/web speaks the same types, so that neither side can drift.
+//
+//	who        what                                    client
+//	court      POST /v1/warrants                       FileWarrant
+//	           GET  /v1/warrants/{case}                Status
+//	requester  GET  /v1/warrants/{case}/package        Package
+//	custodian  GET  /v1/cases                          Cases
+//	           GET  /v1/cases/{case}                   CaseFile
+//	           POST /v1/cases/{case}/decisions         Decide
+//	           GET  /v1/ceremonies/{plan}/messages     CeremonyMessages
+//	           POST /v1/ceremonies/{plan}/messages     Say
+//	anyone     GET  /v1/ceremonies/{plan}/transcript   Transcript
+//	           GET  /v1/bundle                         Bundle
+//	           GET  /log/…                             see package proof
+//
+// A custodian's requests for cases carry a DPoP proof (RFC 9449, 4.2) by the key
+// that the bundle names. A refusal is a [Problem].
+package registrar
+
+import (
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/verifier/document"
+)
+
+// The addresses, as patterns: a router takes them as they are, and [Fill] makes
+// one address of a pattern.
+const (
+	PathBundle     = "/v1/bundle"
+	PathWarrants   = "/v1/warrants"
+	PathWarrant    = "/v1/warrants/:case"
+	PathPackage    = "/v1/warrants/:case/package"
+	PathCases      = "/v1/cases"
+	PathCase       = "/v1/cases/:case"
+	PathDecisions  = "/v1/cases/:case/decisions"
+	PathMessages   = "/v1/ceremonies/:plan/messages"
+	PathTranscript = "/v1/ceremonies/:plan/transcript"
+	PathLog        = "/log" // the public log, c2sp.org/tlog-tiles
+)
+
+// The names of what varies in the patterns.
+const (
+	ParamCase = "case" // id of a case
+	ParamPlan = "plan" // hex SHA-256 of a ceremony's plan
+)
+
+// Fill puts a value into the one place of a pattern that varies, escaped.
+func Fill(pattern, value string) string {
+	before, rest, _ := strings.Cut(pattern, ":")
+	_, after, more := strings.Cut(rest, "/")
+	if more {
+		after = "/" + after
+	}
+	return before + url.PathEscape(value) + after
+}
+
+// CaseStatus is where a case stands. It names no target. It answers the filing
+// of a warrant, the question for its status and a decision.
+type CaseStatus struct {
+	Case       string    `json:"case"`
+	State      string    `json:"state"`     // "recorded", "released", …: disclose.State
+	Approvals  int       `json:"approvals"` // custodians who approved
+	Declined   int       `json:"declined"`  // custodians who declined
+	Quorum     int       `json:"quorum"`    // approvals that it takes
+	Leaf       int64     `json:"leaf"`      // index of the recorded warrant in the public log
+	Bundle     string    `json:"bundle"`    // hash of the rules that it was decided under, hex
+	SecrecyEnd time.Time `json:"secrecy_ends"`
+	Expires    time.Time `json:"expires"`
+	Rules      []string  `json:"rules,omitempty"` // ids of the policies that allowed it; only when it was filed
+}
+
+// String is for a person at a terminal.
+func (s CaseStatus) String() string {
+	line := fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum)
+	if s.Declined > 0 {
+		line += fmt.Sprintf(", %d declined", s.Declined)
+	}
+	return line + fmt.Sprintf("\npublic log entry %d; secret until %s; expires %s",
+		s.Leaf, s.SecrecyEnd.UTC().Format(time.DateOnly), s.Expires.UTC().Format(time.DateOnly))
+}
+
+// Cases are those that wait for custodians.
+type Cases struct {
+	Cases []CaseStatus `json:"cases"`
+}
+
+// Decision carries a custodian's signed answer: policy.SignApproval.
+type Decision struct {
+	Decision string `json:"decision"`
+}
+
+// Bundle is the bundle in force, byte for byte what was endorsed: its hash is
+// its address.
+type Bundle struct {
+	Bundle       []byte   `json:"bundle"`       // policy.ParseBundle reads it; base64 on the wire
+	Endorsements []string `json:"endorsements"` // policy.SignEndorsement
+}
+
+// Message is what one participant says in a ceremony:
+// policy.SignCeremonyMessage.
+type Message struct {
+	Message string `json:"message"`
+}
+
+// Board is what was said in a ceremony, in the order in which it came.
+type Board struct {
+	Messages []string `json:"messages"`
+	Closed   bool     `json:"closed"` // the transcript is in the public log
+}
+
+// Problem is a refusal, RFC 9457. The registrar fills in the first block, with
+// constants only; the program that prints it adds what it found on its own
+// machine.
+type Problem struct {
+	Code      string   `json:"code"`
+	Title     string   `json:"title"`
+	Status    int      `json:"status,omitempty"`
+	Type      string   `json:"type,omitempty"`  // ProblemType of the code
+	Rules     []string `json:"rules,omitempty"` // ids of the policies that refused
+	Approvals *int     `json:"approvals,omitempty"`
+	Quorum    *int     `json:"quorum,omitempty"`
+
+	Culprits []string `json:"culprits,omitempty"` // ids of the custodians at fault
+	Cause    string   `json:"cause,omitempty"`    // of a failure on this machine
+	Evidence string   `json:"evidence,omitempty"` // file that proves it
+}
+
+// ProblemType is the URI of a refusal's code (RFC 9457, 3.1.1).
+func ProblemType(code string) string { return "urn:penname:problem:" + code }
+
+// ProblemMediaType is that of a refusal (RFC 9457, 3).
+const ProblemMediaType = "application/problem+json"
+
+// Error is the refusal in one line for a terminal.
+func (p *Problem) Error() string {
+	s := p.Code + ": " + p.Title
+	if p.Approvals != nil && p.Quorum != nil {
+		s = fmt.Sprintf("%s: quorum not met: %d of %d. %s", p.Code, *p.Approvals, *p.Quorum, p.Title)
+	}
+	if len(p.Rules) > 0 {
+		s += " (rule " + strings.Join(p.Rules, ", ") + ")"
+	}
+	if p.Cause != "" {
+		s += " (" + p.Cause + ")"
+	}
+	if p.Evidence != "" {
+		s += " Evidence: " + p.Evidence
+	}
+	return document.Printable(strings.ReplaceAll(s, "\n", " "))
+}

@@ -1,0 +1,105 @@
+package policy
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"pgregory.net/rapid"
+
+	"github.com/penname/penname/verifier/proof"
+)
+
+// Each row is whole and fits what the log knows of the kind and what the rules
+// call it.
+func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
+	var s schema.Schema
+	if err := s.UnmarshalCedar(vocabulary); err != nil {
+		t.Fatal(err)
+	}
+	if len(kinds) == 0 || len(s.AST().Actions) != len(kinds) {
+		t.Errorf("%d kinds, %d actions in the vocabulary", len(kinds), len(s.AST().Actions))
+	}
+	for i, k := range kinds {
+		if k.Name == "" || k.WarrantKind != proof.WarrantKindOf(k.Name) {
+			t.Errorf("row %d: the log does not know the kind", i)
+			continue
+		}
+		if KindOf(k.Name).Name != k.Name || slices.ContainsFunc(kinds[:i], func(o Kind) bool { return o.Name == k.Name }) {
+			t.Errorf("%s: two rows", k.Name)
+		}
+		if k.reasons == nil {
+			t.Errorf("%s: no reasons have to be stated", k.Name)
+		}
+		if k.Opens != (k.Clock == ClockOpen) {
+			t.Errorf("%s: opens %v, and its clock is %v", k.Name, k.Opens, k.Clock)
+		}
+		if k.Opens && !k.Targets || k.Stops && !k.Earlier || k.Stops && k.Opens || k.Earlier && k.Follows {
+			t.Errorf("%s: %+v", k.Name, k)
+		}
+		if !strings.Contains(ErrUnknownKind.Mend, k.Name) {
+			t.Errorf("%s: the refusal of an unknown kind does not name it", k.Name)
+		}
+	}
+	if ErrUnknownKind.Mend != "The kind must be production, preservation, extension or withdrawal." {
+		t.Errorf("%s", ErrUnknownKind.Mend)
+	}
+}
+
+// What is not a row opens nothing, whatever else it says.
+func TestAnUnknownKindOfWarrantIsRefusedAndNeverPanics(t *testing.T) {
+	w := newWorld(t)
+	rapid.Check(t, func(rt *rapid.T) {
+		name := rapid.StringMatching(`[a-z]{0,20}`).Filter(func(s string) bool { return KindOf(s).Name == "" }).Draw(rt, "kind")
+		wantRefused(t, w.decide(t, func(v *Warrant) { v.Kind = name }), ErrUnknownKind)
+		v, _ := w.production(t)
+		v.Kind = name
+		if b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), "2026-11-21").Marshal(); err == nil {
+			rt.Fatalf("the log holds %s", b)
+		}
+		if k := KindOf(name); k.Opens || k.Served {
+			rt.Fatalf("%+v", k)
+		}
+	})
+}
+
+// The leaf of each kind of warrant passes the linter, and shows secrecy and
+// targets as its row says.
+func TestRecordedLeafOfEveryKind(t *testing.T) {
+	w := newWorld(t)
+	for _, k := range kinds {
+		v, _ := w.production(t)
+		v.Kind = k.Name
+		if !k.Targets {
+			v.Targets = nil
+		}
+		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), "2026-11-21").Marshal()
+		if err != nil {
+			t.Fatalf("%s: %v", k.Name, err)
+		}
+		l, err := proof.ParseLeaf(b)
+		if err != nil || l.WarrantKind != k.Name || (l.Targets > 0) != k.Targets || (l.SecrecyEnds != "") != (k.Clock != ClockNone) {
+			t.Errorf("%s: %s, %v", k.Name, b, err)
+		}
+	}
+}
+
+func TestAuditRulesAreThoseOfTheBundle(t *testing.T) {
+	w := newWorld(t)
+	r := w.bundle.AuditRules()
+	if r.Threshold != w.bundle.Threshold || r.Ceremony != w.bundle.Ceremony ||
+		len(r.Custodians) != len(w.bundle.Custodians) || len(r.OffenceClasses) != len(w.bundle.OffenceClasses) {
+		t.Fatalf("%+v", r)
+	}
+	for i, c := range w.bundle.Custodians {
+		if r.Custodians[i] != c.ID {
+			t.Errorf("%q, want %q", r.Custodians[i], c.ID)
+		}
+	}
+	for i, o := range w.bundle.OffenceClasses {
+		if r.OffenceClasses[i] != o.ID {
+			t.Errorf("%q, want %q", r.OffenceClasses[i], o.ID)
+		}
+	}
+}

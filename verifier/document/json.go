@@ -1,0 +1,166 @@
+package document
+
+import (
+	"bytes"
+	"encoding/base64"
+	stdjson "encoding/json"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/go-jose/go-jose/v4/json" // case-sensitive, unlike encoding/json
+)
+
+// maxDepth is how deep JSON objects and arrays may be nested.
+const maxDepth = 16
+
+var base64url = base64.RawURLEncoding.Strict()
+
+// DecodeBase64 decodes base64url strictly: no padding, no line breaks (which
+// encoding/base64 skips silently), unused bits zero, not empty (RFC 7515, 2). The
+// error is [Malformed].
+func DecodeBase64(s string) ([]byte, error) {
+	if s == "" || strings.ContainsAny(s, "\r\n") {
+		return nil, Malformed
+	}
+	b, err := base64url.DecodeString(s)
+	if err != nil {
+		return nil, Malformed
+	}
+	return b, nil
+}
+
+// Canonical encodes v as RFC 8785 does: members sorted, no white space, no
+// needless escapes. Every number in our formats is an integer, and member names
+// are ASCII. U+2028 and U+2029, which encoding/json escapes and RFC 8785 does
+// not, are refused in every text by [Displayable].
+func Canonical(v any) ([]byte, error) {
+	b, err := stdjson.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	dec := stdjson.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	var tree any
+	if err := dec.Decode(&tree); err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	enc := stdjson.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(tree); err != nil {
+		return nil, err
+	}
+	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+}
+
+// CheckJSON checks that b is one JSON object in UTF-8 (RFC 8725, section 3.7),
+// without duplicate members (RFC 7515, section 4), lone surrogates or more than
+// 16 levels. The error is [Malformed] or [TooComplex].
+func CheckJSON(b []byte) error {
+	if !utf8.Valid(b) || !stdjson.Valid(b) || loneSurrogate(b) || bytes.TrimLeft(b, " \t\r\n")[0] != '{' {
+		return Malformed
+	}
+	// From here on b is a JSON object, so that only brackets, commas and strings matter.
+	var open []map[string]bool // names so far of each open object, nil for an array
+	name := false              // the next string is a member's name
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '{':
+			open, name = append(open, map[string]bool{}), true
+		case '[':
+			open, name = append(open, nil), false
+		case '}', ']':
+			open, name = open[:len(open)-1], false
+		case ',':
+			name = open[len(open)-1] != nil
+		case '"':
+			end := stringEnd(b, i)
+			if name {
+				s, names := unquote(b[i:end]), open[len(open)-1]
+				if names[s] {
+					return Malformed
+				}
+				names[s], name = true, false
+			}
+			i = end - 1
+		}
+		if len(open) > maxDepth {
+			return TooComplex
+		}
+	}
+	return nil
+}
+
+// stringEnd is the index after the string that begins at b[i].
+func stringEnd(b []byte, i int) int {
+	for i++; b[i] != '"'; i++ {
+		if b[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
+// unquote decodes a string of valid JSON: "sub" and "s\u0075b" are one name.
+func unquote(quoted []byte) (s string) {
+	if bytes.IndexByte(quoted, '\\') < 0 {
+		return string(quoted[1 : len(quoted)-1])
+	}
+	_ = json.Unmarshal(quoted, &s) // cannot fail
+	return s
+}
+
+// loneSurrogate reports whether an escape sequence in b is half a UTF-16 pair,
+// which Go's decoders would replace silently.
+func loneSurrogate(b []byte) bool {
+	for i := 0; i < len(b); i++ {
+		if b[i] != '\\' {
+			continue
+		}
+		i++
+		switch u, ok := escape(b, i); {
+		case !ok || u < 0xd800 || u > 0xdfff:
+			continue
+		case u >= 0xdc00:
+			return true
+		}
+		if low, ok := escape(b, i+6); !ok || b[i+5] != '\\' || low < 0xdc00 || low > 0xdfff {
+			return true
+		}
+		i += 10
+	}
+	return false
+}
+
+// escape reads uXXXX at b[i:].
+func escape(b []byte, i int) (u uint32, ok bool) {
+	if i+5 > len(b) || b[i] != 'u' {
+		return 0, false
+	}
+	for _, c := range b[i+1 : i+5] {
+		switch {
+		case '0' <= c && c <= '9':
+			u = u<<4 | uint32(c-'0')
+		case 'a' <= c|0x20 && c|0x20 <= 'f':
+			u = u<<4 | uint32(c|0x20-'a'+10)
+		default:
+			return 0, false
+		}
+	}
+	return u, true
+}
+
+// LastSecond is the end of the year 9999.
+const LastSecond = 253402300799
+
+// NumericDate reads a NumericDate (RFC 7519, section 2): a JSON number of
+// seconds, perhaps with a fraction, which is cut off. Nothing before 1970 or
+// after the year 9999 is a time here.
+func NumericDate(raw json.RawMessage) (time.Time, bool) {
+	var seconds float64
+	if len(raw) == 0 || raw[0] < '0' || raw[0] > '9' || json.Unmarshal(raw, &seconds) != nil || seconds > LastSecond {
+		return time.Time{}, false
+	}
+	return time.Unix(int64(seconds), 0).UTC(), true
+}

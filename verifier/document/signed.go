@@ -1,0 +1,323 @@
+package document
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"math/big"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json" // case-sensitive, unlike encoding/json
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// maxHeader is the size of a decoded header, in bytes.
+const maxHeader = 2 << 10
+
+// Format is one kind of signed document: a JWS in compact serialization (RFC
+// 7515, 3.1). RFC 8725, 3.11 and 3.12: each kind has a typ of its own, so that
+// no document passes for another.
+type Format struct {
+	// Types are the values of typ that are accepted, in lower case and without
+	// "application/"; "" stands for an absent typ. Sign writes the first.
+	Types []string
+	// MaxBytes is the size of the compact serialization.
+	MaxBytes int
+	// Algorithms are those that are verified. RFC 8725, 3.1: "Libraries MUST
+	// enable the caller to specify a supported set of algorithms".
+	Algorithms []jose.SignatureAlgorithm
+	// EmbeddedKey says that the header must bring its key (DPoP) and no kid.
+	// Anywhere else such a header is refused.
+	EmbeddedKey bool
+	// ExactHeader refuses a header that is not, byte for byte, what Sign writes:
+	// alg, kid and typ.
+	ExactHeader bool
+	// ExactPayload refuses a payload that is not, byte for byte, what its writer
+	// would write; see Read.
+	ExactPayload bool
+	// Refusals give each fault its refusal in this kind; what is not named is
+	// refused as Malformed, which must be.
+	Refusals map[Fault]*refusal.Error
+}
+
+// SignatureAlgorithms are those of our own documents (RFC 8037; RFC 7518, 3.4).
+var SignatureAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256}
+
+// Refuse is the format's refusal of a fault.
+func (f *Format) Refuse(fault error) *refusal.Error {
+	var is Fault
+	if !errors.As(fault, &is) {
+		is = Malformed
+	}
+	if r, ok := f.Refusals[is]; ok {
+		return r
+	}
+	return f.Refusals[Malformed]
+}
+
+// Signed is a document whose form and header are checked. Its signature is not,
+// until [Signed.Verify] says so.
+type Signed struct {
+	Raw       string // as received
+	Algorithm jose.SignatureAlgorithm
+	KeyID     string
+	HasKeyID  bool
+	Payload   []byte // the signer's word only after Verify
+
+	format    *Format
+	jwk       json.RawMessage // only where the format embeds a key
+	signature []byte
+}
+
+// header lists every parameter that is looked at. Pointers and raw messages tell
+// absence from emptiness; types are checked by hand so that each has its fault.
+type header struct {
+	Alg  json.RawMessage `json:"alg"`
+	Typ  *string         `json:"typ"`
+	Cty  *string         `json:"cty"`
+	Kid  *string         `json:"kid"`
+	Crit json.RawMessage `json:"crit"`
+	B64  json.RawMessage `json:"b64"`
+	JWK  json.RawMessage `json:"jwk"`
+	JKU  json.RawMessage `json:"jku"`
+	X5C  json.RawMessage `json:"x5c"`
+	X5U  json.RawMessage `json:"x5u"`
+}
+
+// Open takes raw apart and checks its size, form and header, not its signature.
+// It returns a refusal of the format.
+func (f *Format) Open(raw string) (*Signed, error) {
+	d, err := f.open(raw)
+	if err != nil {
+		return nil, f.Refuse(err)
+	}
+	return d, nil
+}
+
+func (f *Format) open(raw string) (*Signed, error) {
+	if len(raw) > f.MaxBytes {
+		return nil, TooLarge
+	}
+	parts := strings.SplitN(raw, ".", 4)
+	if len(parts) != 3 {
+		return nil, Unsigned
+	}
+	if base64.RawURLEncoding.DecodedLen(len(parts[0])) > maxHeader {
+		return nil, TooComplex
+	}
+	head, err := DecodeBase64(parts[0])
+	if err != nil {
+		return nil, err
+	}
+	d := &Signed{Raw: raw, format: f}
+	if err := d.readHeader(head); err != nil {
+		return nil, err
+	}
+	if parts[2] == "" {
+		return nil, Unsigned
+	}
+	if d.Payload, err = DecodeBase64(parts[1]); err != nil {
+		return nil, err
+	}
+	// A signature of the wrong length is a bad signature, not a malformed document.
+	if d.signature, err = DecodeBase64(parts[2]); err != nil {
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Signed) readHeader(head []byte) error {
+	if err := CheckJSON(head); err != nil {
+		return err
+	}
+	var h header
+	if json.Unmarshal(head, &h) != nil {
+		return Malformed
+	}
+	// RFC 7515, 4.1.11: "If any of the listed extension Header Parameters are not
+	// understood and supported by the recipient, then the JWS is invalid." None is.
+	if h.Crit != nil || h.B64 != nil {
+		return UnsupportedCrit
+	}
+	var alg string
+	if json.Unmarshal(h.Alg, &alg) != nil || !slices.Contains(d.format.Algorithms, jose.SignatureAlgorithm(alg)) {
+		return AlgNotAllowed
+	}
+	d.Algorithm = jose.SignatureAlgorithm(alg)
+	// RFC 8725, 3.10: "blindly following a 'jku' or 'x5u' header … could result in
+	// server-side request forgery". Nothing that a header says about keys is followed.
+	if h.JKU != nil || h.X5C != nil || h.X5U != nil || h.JWK != nil && !d.format.EmbeddedKey {
+		return UntrustedKey
+	}
+	// RFC 8725, 3.11: explicit typing. RFC 7515, 4.1.9: "application/" may be left
+	// out, and media types are compared without regard to case.
+	typ := ""
+	if h.Typ != nil {
+		typ = strings.TrimPrefix(strings.ToLower(*h.Typ), "application/")
+	}
+	if !slices.Contains(d.format.Types, typ) || h.Typ != nil && *h.Typ == "" {
+		return WrongType
+	}
+	if h.Cty != nil { // RFC 7519, 5.2: set for nested JWTs only, which are not accepted
+		return Malformed
+	}
+	if h.Kid != nil {
+		d.KeyID, d.HasKeyID = *h.Kid, true
+	}
+	if d.format.ExactHeader && !(keyID.MatchString(d.KeyID) && string(head) == d.format.header(d.Algorithm, d.KeyID)) {
+		return Malformed
+	}
+	d.jwk = h.JWK
+	return nil
+}
+
+// keyID keeps a kid free of anything that JSON would have to escape.
+var keyID = regexp.MustCompile(`^[A-Za-z0-9._:=-]{1,128}$`)
+
+// header is the one header of an ExactHeader format.
+func (f *Format) header(alg jose.SignatureAlgorithm, kid string) string {
+	return `{"alg":"` + string(alg) + `","kid":"` + kid + `","typ":"` + f.Types[0] + `"}`
+}
+
+// Verify checks the signature over the very bytes that were received. public is
+// an ed25519.PublicKey or a *ecdsa.PublicKey.
+func (d *Signed) Verify(public any) error {
+	input := []byte(d.Raw[:strings.LastIndexByte(d.Raw, '.')]) // RFC 7515, 5.2, step 8
+	if algorithmOf(public) != d.Algorithm || !verify(public, input, d.signature) {
+		return d.format.Refuse(BadSignature)
+	}
+	return nil
+}
+
+func verify(public any, input, signature []byte) bool {
+	switch k := public.(type) {
+	case ed25519.PublicKey: // RFC 8037, 3.1
+		return ed25519.Verify(k, input, signature)
+	case *ecdsa.PublicKey: // RFC 7518, 3.4: r and s, 32 bytes each
+		if len(signature) != 64 {
+			return false
+		}
+		r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
+		digest := sha256.Sum256(input)
+		return ecdsa.Verify(k, digest[:], r, s)
+	}
+	return false
+}
+
+// VerifyEmbedded checks the signature with the key that the header brought, and
+// returns that key. It refuses a key that [ParseKey] does.
+func (d *Signed) VerifyEmbedded() (*Key, error) {
+	if d.jwk == nil {
+		return nil, d.format.Refuse(UntrustedKey)
+	}
+	key, err := ParseKey(d.jwk)
+	if err == nil && (key.Algorithm != d.Algorithm || !key.signs) {
+		err = AlgKeyMismatch
+	}
+	if err != nil {
+		return nil, d.format.Refuse(UntrustedKey).Because(err)
+	}
+	if err := d.Verify(key.Public); err != nil {
+		return nil, err
+	}
+	return key, nil
+}
+
+// Read decodes a payload of the format into v. It refuses what [CheckJSON] does,
+// and with ExactPayload everything that write, called after it, would write in
+// another way: unknown, repeated and reordered members, null, other escapes, white
+// space, invalid UTF-8 and trailing bytes. Unknown members pass otherwise.
+//
+// It returns a refusal of the format.
+func (f *Format) Read(payload []byte, v any, write func() ([]byte, error)) error {
+	if f.ExactPayload {
+		if err := ReadExactly(payload, v, write); err != nil {
+			return f.Refuse(Malformed).Because(err)
+		}
+		return nil
+	}
+	if err := CheckJSON(payload); err != nil {
+		return f.Refuse(err)
+	}
+	if json.Unmarshal(payload, v) != nil {
+		return f.Refuse(Malformed)
+	}
+	return nil
+}
+
+// ReadExactly decodes b into v and refuses it unless write, called after it, gives
+// the same bytes.
+func ReadExactly(b []byte, v any, write func() ([]byte, error)) error {
+	if json.Unmarshal(b, v) != nil {
+		return errors.New("not JSON of the published form")
+	}
+	if again, err := write(); err != nil || !bytes.Equal(again, b) {
+		return errors.New("not canonical")
+	}
+	return nil
+}
+
+// Sign makes the compact serialization of payload with a private key, or a
+// [jose.OpaqueSigner] in its place. It refuses what Open would.
+func (f *Format) Sign(key jose.JSONWebKey, payload []byte) (string, error) {
+	alg := algorithmOf(key.Key)
+	if !slices.Contains(f.Algorithms, alg) || key.IsPublic() || f.ExactHeader && !keyID.MatchString(key.KeyID) {
+		return "", f.Refuse(CannotSign)
+	}
+	var signingKey any = key
+	if f.EmbeddedKey {
+		signingKey = key.Key // without kid, use and certificates: only what RFC 7638 hashes
+	}
+	opts := (&jose.SignerOptions{EmbedJWK: f.EmbeddedKey}).WithType(jose.ContentType(f.Types[0]))
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: signingKey}, opts)
+	if err != nil {
+		return "", f.Refuse(CannotSign).Because(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		return "", f.Refuse(CannotSign).Because(err)
+	}
+	raw, err := signed.CompactSerialize()
+	if err != nil {
+		return "", f.Refuse(CannotSign).Because(err)
+	}
+	if len(raw) > f.MaxBytes {
+		return "", f.Refuse(TooLarge)
+	}
+	return raw, nil
+}
+
+// algorithmOf is the one algorithm that a key may be used with, or "".
+func algorithmOf(key any) jose.SignatureAlgorithm {
+	switch k := key.(type) {
+	case ed25519.PublicKey:
+		if len(k) == ed25519.PublicKeySize {
+			return jose.EdDSA
+		}
+	case ed25519.PrivateKey:
+		if len(k) == ed25519.PrivateKeySize {
+			return jose.EdDSA
+		}
+	case *ecdsa.PublicKey:
+		if k.Curve == elliptic.P256() {
+			return jose.ES256
+		}
+	case *ecdsa.PrivateKey:
+		return algorithmOf(&k.PublicKey)
+	case jose.OpaqueSigner:
+		for _, alg := range k.Algs() {
+			if slices.Contains(SignatureAlgorithms, alg) {
+				return alg
+			}
+		}
+	}
+	return ""
+}

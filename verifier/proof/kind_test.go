@@ -1,0 +1,130 @@
+package proof
+
+import (
+	"bytes"
+	"encoding/hex"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	evening = time.Date(2026, 3, 4, 23, 30, 0, 0, time.FixedZone("west", -5*3600)) // the 5th in UTC
+	salt1   = [32]byte{1}
+)
+
+// constructed is one leaf of each kind, from its constructor.
+func constructed() []Leaf {
+	return []Leaf{
+		BundleLeaf(evening, hex.EncodeToString(salt1[:])),
+		RecordedLeaf(evening, Facets{Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: Production, SecrecyEnds: evening.AddDate(0, 1, 0),
+			Bundle: hex.EncodeToString(salt1[:]), Salt: salt1, Warrant: "a.b.c", Targets: []Target{{"p", "x"}, {"q", "x"}, {"r", "y"}}}),
+		RefusedLeaf(evening, "warrant.expired"),
+		DecidedLeaf(evening, 1, "bar-council", "", salt1, []byte("yes")),
+		DecidedLeaf(evening, 1, "press-council", "declined.recused", salt1, []byte("no")),
+		AuthorisedLeaf(evening, 1),
+		ReleasedLeaf(evening, 1, salt1),
+		NoticedLeaf(evening, 1, salt1),
+		ExpiredLeaf(evening, 1),
+		ErasedLeaf(evening, salt1, "mfrggzdfmztwq2lk"),
+		CeremonyLeaf(evening, salt1),
+	}
+}
+
+func TestEveryKindOfLeafHasARowAndAConstructor(t *testing.T) {
+	made := make(map[Kind]bool)
+	for _, l := range constructed() {
+		made[l.Kind] = true
+		if l.Day != "2026-03-05" {
+			t.Errorf("%s: %s is not the UTC day", l.Kind, l.Day)
+		}
+		b, err := l.Marshal()
+		if err != nil {
+			t.Errorf("%s: the linter refuses what the constructor makes: %v", l.Kind, err)
+			continue
+		}
+		back, err := ParseLeaf(b)
+		if err != nil {
+			t.Errorf("%s: %v", l.Kind, err)
+		}
+		if again, err := back.Marshal(); err != nil || !bytes.Equal(again, b) {
+			t.Errorf("%s: %s, want %s", l.Kind, again, b)
+		}
+		if moved, err := l.On("2026-04-01").Marshal(); err != nil || !bytes.Equal(moved, bytes.Replace(b, []byte("2026-03-05"), []byte("2026-04-01"), 1)) {
+			t.Errorf("%s: %s, %v", l.Kind, moved, err)
+		}
+	}
+	declared := kindConstants(t)
+	for _, k := range declared {
+		if !made[k] {
+			t.Errorf("%s has no constructor that is tried here", k)
+		}
+		if row, ok := kinds[k]; !ok || len(row.fields) == 0 || row.replay == nil {
+			t.Errorf("%s has no whole row: its leaf would not be written, counted or judged", k)
+		}
+	}
+	if len(declared) != len(kinds) || len(made) != len(kinds) {
+		t.Errorf("%d constants, %d rows, %d constructed", len(declared), len(kinds), len(made))
+	}
+}
+
+// kindConstants reads the constants of type Kind from the source: a kind that
+// somebody declares and forgets is found here.
+func kindConstants(t *testing.T) (declared []Kind) {
+	f, err := parser.ParseFile(token.NewFileSet(), "kind.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ast.Inspect(f, func(n ast.Node) bool {
+		v, ok := n.(*ast.ValueSpec)
+		if !ok {
+			return true
+		}
+		if typ, ok := v.Type.(*ast.Ident); ok && typ.Name == "Kind" {
+			declared = append(declared, Kind(strings.Trim(v.Values[0].(*ast.BasicLit).Value, `"`)))
+		}
+		return true
+	})
+	return declared
+}
+
+// No leaf that parses makes an auditor panic: neither alone nor after any other.
+func TestNoLeafOfAnyKindPanicsAnAuditor(t *testing.T) {
+	known := func(string) (Rules, bool) { return Rules{Threshold: 1}, true }
+	for _, first := range constructed() {
+		for _, second := range constructed() {
+			a := newAuditor(AuditOptions{Rules: known, At: evening})
+			for i, l := range []Leaf{first, second, second} {
+				b, err := l.Marshal()
+				if err != nil {
+					t.Fatal(err)
+				}
+				a.add(int64(i), b)
+			}
+			var r Report
+			a.report(&r)
+			if n := r.Statistics.ByKind[second.Kind]; n < 2 {
+				t.Errorf("%s after %s is counted %d times", second.Kind, first.Kind, n)
+			}
+		}
+	}
+}
+
+// A new kind of warrant that the auditor does not know is a finding.
+func TestAnUnknownKindOfWarrantIsAFinding(t *testing.T) {
+	b, err := constructed()[1].Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAuditor(AuditOptions{Rules: func(string) (Rules, bool) { return Rules{Threshold: 1}, true }, At: evening})
+	a.add(0, bytes.Replace(b, []byte(`"production"`), []byte(`"confiscation"`), 1))
+	if len(a.findings) != 1 || a.findings[0].Code != FindingMalformed {
+		t.Errorf("%+v", a.findings)
+	}
+	if k := WarrantKindOf("confiscation"); k != (WarrantKind{}) {
+		t.Errorf("%+v", k)
+	}
+}
