@@ -54,6 +54,7 @@ type testbed struct {
 
 	postgres *sandbox.Postgres
 	dsn      string               // PostgreSQL's administrator
+	stores   postgres.Options     // how the sides open it
 	database string               // folder of PostgreSQL's files, empty if it was there before
 	vault    *sandbox.VaultServer // nil with the local keyring
 	witness  map[string]*outage   // by custodian
@@ -98,9 +99,11 @@ type devOptions struct {
 	vault     bool
 	logOutput io.Writer
 	progress  io.Writer
-	postgres  []string         // further settings of PostgreSQL
-	people    []sandbox.Person // of the identity provider; nil for the sandbox's
-	behind    time.Duration    // how far the clock is behind when it starts
+	postgres  []string          // further settings of PostgreSQL
+	server    *sandbox.Postgres // instead of one of its own
+	stores    postgres.Options  // how the sides open it
+	people    []sandbox.Person  // of the identity provider; nil for the sandbox's
+	behind    time.Duration     // how far the clock is behind when it starts
 }
 
 // startTestbed starts everything; Close stops it.
@@ -180,9 +183,14 @@ func (t *testbed) wire(ctx, run context.Context, o devOptions) (w *world, err er
 	}
 	w.wiring = wiring{log: t.log, now: t.clock.Now, origin: t.origin}
 
-	pg, err := sandbox.StartPostgres(ctx, "", o.postgres...)
-	if err != nil {
-		return nil, err
+	pg := o.server
+	if pg == nil {
+		if pg, err = sandbox.StartPostgres(ctx, "", o.postgres...); err != nil {
+			return nil, err
+		}
+	}
+	if t.stores = o.stores; t.stores.Wait == 0 {
+		t.stores.Wait = 30 * time.Second // the machine may be compiling
 	}
 	t.postgres, t.dsn, t.database = pg, pg.DSN, pg.Dir
 	t.closers = append(t.closers, pg.Stop)
@@ -205,12 +213,11 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 	if err := postgres.Migrate(ctx, t.dsn); err != nil {
 		return err
 	}
-	patient := postgres.Options{Wait: 30 * time.Second} // the machine may be compiling
 	issuing, err := postgres.Login(ctx, t.dsn, "penname_issuing")
 	if err != nil {
 		return err
 	}
-	if i.store, err = postgres.OpenIssuing(ctx, issuing, patient); err != nil {
+	if i.store, err = postgres.OpenIssuing(ctx, issuing, t.stores); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, func() error { i.store.Close(); return nil })
@@ -221,7 +228,7 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 	if err := os.WriteFile(t.path("disclosing.dsn"), []byte(disclosing), 0o600); err != nil {
 		return err
 	}
-	if d.store, err = postgres.OpenDisclosing(ctx, disclosing, patient); err != nil {
+	if d.store, err = postgres.OpenDisclosing(ctx, disclosing, t.stores); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, func() error { d.store.Close(); return nil })
@@ -229,7 +236,7 @@ func (t *testbed) openStores(ctx context.Context, i *issuingSide, d *disclosingS
 	if err != nil {
 		return err
 	}
-	if k.store, err = postgres.OpenKeeping(ctx, keeping, patient); err != nil {
+	if k.store, err = postgres.OpenKeeping(ctx, keeping, t.stores); err != nil {
 		return err
 	}
 	t.closers = append(t.closers, func() error { k.store.Close(); return nil })

@@ -42,6 +42,7 @@ import (
 //	capture NAME REGEXP                                            keeps what was just printed
 //	database backup FILE | restore FILE | alter SQL | swap   start  the operator's database
 //	database stop | start      key-service down | up               a power cut, a sealed Vault, and their ends
+//	standby cut | back | promote                                   a synchronous standby, in the script that has one
 //	mirror tamper DIR | stranger DIR                               a mirror of the log in bad hands
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
@@ -60,8 +61,14 @@ func walkthroughs(t *testing.T, vault bool) {
 		Setup: func(e *testscript.Env) error {
 			s := &scene{t: t, people: map[string]*browser{}, logs: &syncBuffer{}}
 			var err error
-			s.testbed, err = startTestbed(context.Background(), devOptions{listen: "127.0.0.1:0", vault: vault, logOutput: s.logs, progress: io.Discard, people: everybody})
-			if err != nil {
+			o := devOptions{listen: "127.0.0.1:0", vault: vault, logOutput: s.logs, progress: io.Discard, people: everybody}
+			if strings.HasSuffix(e.WorkDir, "a-standby-holds-it") {
+				if s.pair, err = startPair(e); err != nil {
+					return err
+				}
+				o.server, o.stores = s.pair.Primary, s.pair.options()
+			}
+			if s.testbed, err = startTestbed(context.Background(), o); err != nil {
 				return err
 			}
 			s.keys = &keyOutage{Keys: s.service.registrar.Keys}
@@ -95,7 +102,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"witness": wrap((*scene).setWitness), "clock": wrap((*scene).moveClock), "dump": wrap((*scene).dump),
 			"database": wrap((*scene).database), "vault": wrap((*scene).vaultWord), "start": wrap((*scene).start), "mirror": wrap((*scene).mirror),
 			"rules": wrap((*scene).rules), "leaks": leaks, "key-service": wrap((*scene).keyService),
-			"keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater),
+			"standby": wrap((*scene).standby), "keys": wrap((*scene).keysWord), "record": wrap((*scene).record), "half": wrap((*scene).half), "cheater": wrap((*scene).cheater),
 		},
 	})
 }
@@ -108,6 +115,7 @@ type scene struct {
 	logs   *syncBuffer
 	backup backup
 	keys   *keyOutage // of the disclosing side
+	pair   *pair      // nil: one server
 }
 
 type sceneKey struct{}
