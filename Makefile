@@ -14,23 +14,24 @@ export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 # make demo ONCE=1   exit after the story: 0 only if every step held
 # make demo VAULT=1  the same on a real Vault (built once, about 5 minutes)
 demo:
-	@$(GO) run ./cmd/escrowd dev $(if $(ONCE),--once) $(if $(VAULT),--vault)
+	@$(GO) run ./cmd/escrow-sandbox $(if $(ONCE),--once) $(if $(VAULT),--vault)
 
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup
 	$(GO) vet ./...
 	$(GO) test -timeout 30m ./... ./.ci/figures
 
-# What the tests stand on: PostgreSQL, Node.js and Vault, each only if missing.
+# What the tests stand on: PostgreSQL, Node.js, spin and Vault, each only if missing.
 setup:
 	@.ci/setup $(NODE) >&2
 
-# Formatting, vet, linters, import graph, tidiness.
+# Formatting, vet, linters, import graph, tidiness, the model of the gate.
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
 	$(GO) vet ./...
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run TestImportGraph ./escrow/escrowtest
+	CI=true $(GO) test -count=1 -run TestModelOfTheGate ./escrow/disclose
 	$(GO) run $(LINT) run ./...
 
 # One line a figure: name, value, unit, ratio, aim. JSON=1 prints them as JSON.

@@ -2,10 +2,9 @@ package policy
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
-	"encoding/json"
-	"strings"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 // CommitmentsUnverified returns, for each target of w, what the token in its
@@ -25,24 +24,14 @@ func CommitmentsUnverified(s Submission, w *Warrant) ([][32]byte, error) {
 		var claims struct {
 			Commitment string `json:"penname_commitment"`
 		}
-		if !payload(pieces[t.Evidence], &evidence) || !payload(evidence.Token, &claims) {
+		if !document.ReadUnverified(pieces[t.Evidence], &evidence) || !document.ReadUnverified(evidence.Token, &claims) {
 			return nil, ErrBadEvidence
 		}
-		b, err := base64.RawURLEncoding.Strict().DecodeString(claims.Commitment)
+		b, err := document.DecodeBase64(claims.Commitment)
 		if err != nil || len(b) != 32 {
 			return nil, ErrBadEvidence
 		}
 		commitments[i] = [32]byte(b)
 	}
 	return commitments, nil
-}
-
-// payload decodes the payload of a compact JWS, without looking at the rest.
-func payload(jws string, into any) bool {
-	parts := strings.Split(jws, ".")
-	if len(parts) != 3 {
-		return false
-	}
-	b, err := base64.RawURLEncoding.DecodeString(parts[1])
-	return err == nil && json.Unmarshal(b, into) == nil
 }

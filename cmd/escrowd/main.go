@@ -1,70 +1,18 @@
-// Command escrowd is the Penname service.
-//
-//	escrowd serve    runs it from one strict configuration file
-//	escrowd migrate  brings the database to this version's schema
-//	escrowd bundle   writes new rules, and puts endorsed ones in force
-//	escrowd vault    prepares Vault
-//	escrowd log      makes the key of the public log, and checks the database against it
-//	escrowd keys     rotates the record key
-//	escrowd ceremony hosts the custodians' key ceremonies
-//	escrowd dev      is a complete sandbox in one process, on loopback only
+// Command escrowd is the Penname service, and what its operator does beside it.
+// It contains no line of the sandbox: that is escrow-sandbox.
 package main
 
 import (
 	"context"
-	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"syscall"
 
-	"github.com/spf13/cobra"
-
-	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/cmd/escrowd/command"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
-	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
-}
-
-// run runs the program and returns its exit code; see [shell.Execute].
-func run(ctx context.Context, args []string, out, errs io.Writer) int {
-	root := newRoot()
-	root.SetOut(out)
-	root.SetErr(errs)
-	return shell.Execute(ctx, root, args)
-}
-
-func newRoot() *cobra.Command {
-	root := &cobra.Command{
-		Use: "escrowd", Short: "Pseudonyms that are unlinkable, and open only under a logged warrant",
-		Long: "escrowd is the Penname service, and what its operator does beside it.\n\n" +
-			"Exit codes: 0 done; 1 refused or failed, with a code and how to mend it; 2 wrong\n" +
-			"usage; 130 interrupted.",
-		Example: "  escrowd dev\n  escrowd serve --config /etc/penname/escrowd.toml",
-		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
-	}
-	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), ceremonyCommand(), devCommand())
-	return root
-}
-
-// say prints v under --json, else the text.
-func say(cmd *cobra.Command, v any, format string, args ...any) error {
-	return shell.Print(cmd.OutOrStdout(), shell.AsJSON(cmd), v, fmt.Sprintf(format, args...))
-}
-
-// progress is where long work says how far it is: to a person at a terminal, and
-// to nobody else.
-func progress(cmd *cobra.Command) io.Writer {
-	if shell.Terminal(cmd.ErrOrStderr()) && !shell.AsJSON(cmd) {
-		return cmd.ErrOrStderr()
-	}
-	return io.Discard
-}
-
-// databaseFlag is the flag that names the file with a DSN. It is needed.
-func databaseFlag(c *cobra.Command, dsn *string, role string) {
-	c.PersistentFlags().StringVar(dsn, "database-file", "", "file (mode 0600) with the DSN of "+role)
+	os.Exit(command.Run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }

@@ -17,10 +17,11 @@ import (
 	"golang.org/x/term"
 
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// The exit codes of both programs.
+// The exit codes of the programs.
 const (
 	Done        = 0
 	Failed      = 1 // refused or failed: one line says the code, why and how to mend it
@@ -204,6 +205,15 @@ func Terminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
+// Progress is where long work says how far it is: to a person at a terminal, and
+// to nobody else.
+func Progress(c *cobra.Command) io.Writer {
+	if Terminal(c.ErrOrStderr()) && !AsJSON(c) {
+		return c.ErrOrStderr()
+	}
+	return io.Discard
+}
+
 // ProblemOf is err as it is printed.
 func ProblemOf(err error) *registrar.Problem {
 	var said *registrar.Problem
@@ -219,6 +229,13 @@ func ProblemOf(err error) *registrar.Problem {
 		return &registrar.Problem{Code: "failed", Title: err.Error()}
 	}
 	said = &registrar.Problem{Code: e.Code, Title: e.Mend}
+	var failure *ceremony.Failure
+	if errors.As(err, &failure) {
+		said.Title, said.Culprits, said.Evidence = failure.Text, ceremony.IDs(failure.Culprits), failure.Evidence
+	}
+	if len(said.Culprits) > 0 {
+		return said // the transcript says more than a cause
+	}
 	// A cause holds no secret and names nobody: a service writes it to its log.
 	if cause := e.Unwrap(); cause != nil {
 		said.Cause = strings.Join(strings.Fields(cause.Error()), " ")

@@ -32,6 +32,16 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 	return time.Time{}, false
 }
 
+// Holds reports whether a case keeps the records of its targets from erasure at
+// now ([Erasures]).
+func (c *Case) Holds(now time.Time) bool {
+	switch c.State {
+	case Recorded, Authorised, Lost:
+		return now.Before(c.Expires)
+	}
+	return c.State == Released
+}
+
 // Summary is what a list says of a case: no target, and nothing that is large.
 type Summary struct {
 	ID                 string
@@ -69,16 +79,16 @@ func (q Queue) After(s Summary) Cursor {
 	return Cursor{s.Expires, s.Leaf}
 }
 
-// MarshalText writes "1790000000.17": the second (Unix time) and the leaf; the
-// beginning is empty.
-func (c Cursor) MarshalText() ([]byte, error) {
+// String is "1790000000.17": the second (Unix time) and the leaf; the beginning is
+// empty.
+func (c Cursor) String() string {
 	if c == (Cursor{}) {
-		return nil, nil
+		return ""
 	}
-	return fmt.Appendf(nil, "%d.%d", c.Due.Unix(), c.Leaf), nil
+	return fmt.Sprintf("%d.%d", c.Due.Unix(), c.Leaf)
 }
 
-// UnmarshalText accepts exactly what MarshalText writes, or is ErrCursor.
+// UnmarshalText accepts exactly what String returns, or is ErrCursor.
 func (c *Cursor) UnmarshalText(text []byte) error {
 	*c = Cursor{}
 	if len(text) == 0 {

@@ -27,8 +27,9 @@ var mayImport = map[string][]string{
 	"verifier/refusal":  {},
 	"verifier/document": {"verifier/refusal"},
 	"verifier/token":    {"verifier/document", "verifier/refusal"},
-	"verifier/identity": {"verifier/document", "verifier/refusal"},
+	"verifier/identity": {"verifier/document", "verifier/refusal", "verifier/token"},
 	"verifier/proof":    {"verifier/refusal"},
+	"verifier/opening":  {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
@@ -38,39 +39,55 @@ var mayImport = map[string][]string{
 	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
-	"escrow/witness":        {"verifier/proof", "verifier/refusal"},
-	"escrow/translog":       {"escrow/witness", "verifier/proof", "verifier/refusal"},
-	"escrow/openid":         {"verifier/refusal", "verifier/token"},
-	"escrow/coalesce":       {}, // what both adapters do with concurrent calls, since none imports the other
-	"escrow/vault":          {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
+	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
+	"escrow/custodian": {"escrow/seal", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
+		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
+	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
+	"escrow/openid":    {"verifier/document", "verifier/refusal", "verifier/token"},
+	"escrow/coalesce":  {}, // what both adapters do with concurrent calls, since none imports the other
+	"escrow/vault":     {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"escrow/web": {"escrow/disclose", "escrow/issue", "escrow/openid", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/web":        {"escrow/registrar", "verifier/refusal"}, // the edge; what it serves comes in from
+	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/token"},
+	"escrow/web/person": {"escrow/issue", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal"},
 
-	"escrow/sandbox":               {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
+	// The composition: the sides of the service put together, from a configuration or by the sandbox.
+	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/threshold", "escrow/secretfile",
+		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+
+	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
+	"escrow/sandbox": {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
+	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
+		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
 	"escrow/escrowtest":            {"escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/disclose/disclosetest": {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
 
 	"deploy":          {},
 	"deploy/postgres": {},
 
-	"cmd/shell":          {"escrow/registrar", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
-	"cmd/escrow":         {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/registrar", "verifier/document", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness", "policy", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"cmd/escrowd": {"cmd/escrow/command", "cmd/shell", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/sandbox",
-		"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "escrow/translog", "escrow/vault", "escrow/web", "policy",
-		"verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
+	"cmd/escrow": {"cmd/escrow/command"},
+	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
+		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"cmd/escrowd": {"cmd/escrowd/command"},
+	"cmd/escrowd/command": {"cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
+		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal"},
+	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
 }
 
 // belongsTo says which packages may import a module that is not ours.
 var belongsTo = map[string][]string{
 	"github.com/cedar-policy/cedar-go":           {"policy"},
 	"github.com/cloudflare/circl":                {"escrow/seal/threshold"},
-	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "cmd/escrowd"}, // the sandbox's platforms are relying parties too
-	"golang.org/x/oauth2":                        {"verifier/identity", "cmd/escrowd"},
+	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world"}, // the sandbox's platforms are relying parties too
+	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "cmd/escrow/command", "cmd/escrowd"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
@@ -78,14 +95,14 @@ var belongsTo = map[string][]string{
 	"github.com/labstack/echo/v4":                {"escrow/web"},
 	"golang.org/x/time":                          {"escrow/web"},
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
-	"github.com/pelletier/go-toml/v2":            {"cmd/escrowd"},
-	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd"},
-	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "cmd/escrowd"},
+	"github.com/pelletier/go-toml/v2":            {"escrow/service"},
+	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
+	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
-	"filippo.io/age":                             {"cmd/escrow/command"},
+	"filippo.io/age":                             {"escrow/custodian"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
-	"golang.org/x/net":                           {"cmd/escrowd"},
-	"golang.org/x/sync":                          {"cmd/escrowd"},
+	"golang.org/x/net":                           {"escrow/sandbox/world"},
+	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},
 	"golang.org/x/text":                          {"escrow/issue", "verifier/document"},
 }
 
@@ -143,18 +160,9 @@ func TestImportGraph(t *testing.T) {
 func TestOutsidersContainNoServer(t *testing.T) {
 	graph := imports(t)
 	server := []string{"escrow/issue", "escrow/disclose", "escrow/translog", "escrow/openid", "escrow/vault", "escrow/postgres", "escrow/web", "escrow/sandbox"}
-	for _, from := range []string{"cmd/escrow", "policy", "escrow/seal", "verifier/token", "verifier/identity", "verifier/proof"} {
-		reached := map[string]bool{}
-		var walk func(string)
-		walk = func(pkg string) {
-			for _, imp := range graph[pkg] {
-				if ours, ok := strings.CutPrefix(imp, module); ok && !reached[ours] {
-					reached[ours] = true
-					walk(ours)
-				}
-			}
-		}
-		walk(from)
+	for _, from := range []string{"cmd/escrow", "policy", "escrow/registrar", "escrow/seal", "escrow/seal/ceremony", "escrow/custodian", "escrow/requester", "escrow/witness",
+		"verifier/token", "verifier/identity", "verifier/proof", "verifier/opening"} {
+		reached := reachable(graph, from)
 		for _, s := range server {
 			if reached[s] {
 				t.Errorf("%s reaches %s", from, s)
@@ -166,6 +174,40 @@ func TestOutsidersContainNoServer(t *testing.T) {
 			t.Errorf("%s imports %s: the separation of powers is a wall", pair[0], pair[1])
 		}
 	}
+}
+
+// TestDaemonContainsNoSandbox: nothing of the sandbox is in the program that
+// serves real people, nor any program of those outside.
+func TestDaemonContainsNoSandbox(t *testing.T) {
+	graph := imports(t)
+	reached := reachable(graph, "cmd/escrowd")
+	if !reached["escrow/service"] || !reachable(graph, "cmd/escrow-sandbox")["escrow/sandbox"] {
+		t.Fatal("the walk is broken")
+	}
+	for pkg := range reached {
+		if strings.HasPrefix(pkg, "escrow/sandbox") || pkg == "escrow/escrowtest" || strings.HasPrefix(pkg, "cmd/escrow-sandbox") || pkg == "cmd/escrow" {
+			t.Errorf("cmd/escrowd reaches %s", pkg)
+		}
+		if slices.Contains(graph[pkg], "github.com/fergusstrange/embedded-postgres") {
+			t.Errorf("cmd/escrowd reaches an embedded PostgreSQL through %s", pkg)
+		}
+	}
+}
+
+// reachable returns every package of ours that one imports, directly or not.
+func reachable(graph map[string][]string, from string) map[string]bool {
+	reached := map[string]bool{}
+	var walk func(string)
+	walk = func(pkg string) {
+		for _, imp := range graph[pkg] {
+			if ours, ok := strings.CutPrefix(imp, module); ok && !reached[ours] {
+				reached[ours] = true
+				walk(ours)
+			}
+		}
+	}
+	walk(from)
+	return reached
 }
 
 func moduleOf(imp string) string {

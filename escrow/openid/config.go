@@ -3,7 +3,6 @@ package openid
 import (
 	"context"
 	"net/http"
-	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -73,7 +73,6 @@ type Platform struct {
 	Native       bool              // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
 	RequirePAR   bool              // refuse authorization requests that were not pushed (RFC 9126)
 	RequireDPoP  bool              // refuse to issue tokens that are not bound to a key (RFC 9449)
-	Personas     int               // how many pen names a person may have here; passed on to the sign-in page
 }
 
 // SignInRequest is what the sign-in page gets to know.
@@ -155,19 +154,10 @@ var (
 
 // check refuses a configuration with [ErrConfig].
 func (c *Config) check() error {
-	u, err := url.Parse(c.Issuer)
-	if err != nil || u.Host == "" || c.Issuer != u.Scheme+"://"+u.Host || c.Issuer != strings.ToLower(c.Issuer) ||
-		u.Scheme != "https" && (u.Scheme != "http" || !loopback(u)) || c.Platforms == nil || c.StatusLists < 0 {
+	if !document.Origin(c.Issuer, false, document.Loopback) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil || c.StatusLists < 0 {
 		return ErrConfig
 	}
 	return nil
-}
-
-// loopback reports whether the host is a loopback address. A name, localhost
-// too, is not: a resolver decides where it leads.
-func loopback(u *url.URL) bool {
-	a, err := netip.ParseAddr(u.Hostname())
-	return err == nil && a.IsLoopback()
 }
 
 // Fixed returns a lookup for platforms that do not change while the program
@@ -221,11 +211,9 @@ func (p Platform) registrable(uri string) bool {
 		return false
 	}
 	switch {
-	case u.Scheme == "https":
-		return u.Hostname() != ""
-	case u.Scheme == "http":
+	case u.Scheme == "https" || u.Scheme == "http":
 		// RFC 8252, 8.3: "The use of localhost is NOT RECOMMENDED", so addresses only.
-		return loopback(u)
+		return u.Hostname() != "" && document.Secure(u, document.Loopback)
 	default:
 		// RFC 8252, 7.1: private-use schemes are reverse domain names.
 		return p.Native && strings.Contains(u.Scheme, ".")

@@ -14,12 +14,33 @@
 // error or row of its store can tell more. Whatever else a platform sends along
 // (login_hint, claims, any unknown parameter) is dropped unread.
 //
-// # The flow
+// # A sign-in, and where it turns back
 //
-//	/authorize        checked here, then the library starts a session and calls [Authenticate]
-//	/authorize/{id}   every later request of the sign-in page, until it is answered
-//	/token            the code, or a refresh token, becomes tokens
-//	/status/{n}       which tokens were revoked: fetched whole, so nobody learns which one is meant
+// The library calls the sign-in page, which is the server's around it (package
+// web/person), through the one hook [Authenticate]:
+//
+//	browser   →  /authorize               checked here; the library opens a session
+//	library   →  Provider.ask             its one policy
+//	          →  Authenticate             web/person: who is this, and do they agree?
+//	browser   ←  consent page             Pending: the session is stored, the page waits
+//
+//	browser   →  /enrol                   if nobody is signed in: web/person leads to an
+//	          →  identity provider        identity provider and back, verifier/identity
+//	          →  /enrol/callback/…        judges the answer, issue knows the person
+//
+//	browser   →  /authorize/{id}          every later request of this sign-in, until it is
+//	library   →  Provider.ask             answered, goes the same way as the first
+//	          →  Authenticate             Approved, with a [Subject] from issue.Pseudonym
+//	library   →  manager.SaveGrant        stores the grant, then asks Subject.Confirm:
+//	                                      did they delete themself meanwhile?
+//	browser   ←  the platform, with a code
+//
+//	platform  →  /token                   the code, or a refresh token, becomes tokens
+//	          →  /status/{n}              which tokens were revoked: fetched whole, so
+//	                                      nobody learns which one is meant
+//
+// That is all that turns back, but for two notices: Config.ErrorPage, what to show
+// a person, and Config.Refused, what to write to the log.
 //
 // # Single use
 //
@@ -28,7 +49,7 @@
 //	session         ending its row: one caller wins
 //	code            replacing the grant's row, from the version that was read
 //	refresh token   the same, and a token that comes twice ends the grant
-//	proof, assertion   Store.Use
+//	proof, assertion   the Store's ReplayGuard of package verifier/token
 //
 // Ending a grant revokes all that was issued under it: refresh tokens and
 // introspection at once, the status list within a minute.

@@ -1,7 +1,6 @@
 package openid
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -150,6 +149,3 @@ func (p *Provider) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "public, max-age=300")
 	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
 }
-
-// jwks is the library's view of the keys.
-func (p *Provider) jwks(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.set(p.now()) }

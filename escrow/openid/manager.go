@@ -80,7 +80,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	row := Row{Kind: KindSession, ID: hashOf("session", as.ID), Version: h.version, Expires: hour(expires)}
 	if as.Status != goidc.StatusPending {
 		row.Ended = true
-		err := m.p.put(ctx, row)
+		err := m.put(ctx, row)
 		if errors.Is(err, ErrStale) && as.Status == goidc.StatusFailure {
 			return nil
 		}
@@ -102,7 +102,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 		return nil
 	}
 	row.Body = body
-	if err := m.p.put(ctx, row); !errors.Is(err, ErrStale) || h.version == 0 {
+	if err := m.put(ctx, row); !errors.Is(err, ErrStale) || h.version == 0 {
 		return err
 	}
 	return nil // the same page in another tab was faster; if the session has ended, the next request finds that
@@ -110,7 +110,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 
 // Session implements [goidc.AuthManager].
 func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, error) {
-	row, err := m.p.get(ctx, KindSession, hashOf("session", id))
+	row, err := m.get(ctx, KindSession, hashOf("session", id))
 	if err != nil {
 		return nil, err
 	}
@@ -195,11 +195,11 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
 	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
 		var err error
-		if h.id, err = m.p.allocate(ctx, id); err == nil {
-			h.access, err = m.p.allocate(ctx, id)
+		if h.id, err = m.p.lists.allocate(ctx, id); err == nil {
+			h.access, err = m.p.lists.allocate(ctx, id)
 		}
 		if err != nil {
-			return m.p.outage(ctx, err)
+			return outage(ctx, err)
 		}
 		row.Expires = hour(now.Add(tokenLifetime + time.Hour))
 		if g.RefreshToken != "" {
@@ -207,14 +207,14 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 			row.Expires = hour(b.refreshUntil().Add(tokenLifetime))
 		}
 	default: // the library has no other reason to save a grant
-		return m.p.outage(ctx, errors.New("grant saved without a reason"))
+		return outage(ctx, errors.New("grant saved without a reason"))
 	}
 	body, err := json.Marshal(b)
 	if err != nil {
 		return err
 	}
 	row.Body = body
-	err = m.p.put(ctx, row)
+	err = m.put(ctx, row)
 	if errors.Is(err, ErrStale) {
 		// RFC 9700, 4.14.2: whoever came second with one refresh token (or code)
 		// shows that two parties hold it, so "the authorization server … MUST
@@ -229,14 +229,14 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 	}
 	// Whoever was erased since the page asked finds this grant, or is found here.
 	if err := h.subject.Confirm(ctx); err != nil {
-		return m.p.outage(ctx, errors.Join(err, m.end(ctx, id)))
+		return outage(ctx, errors.Join(err, m.end(ctx, id)))
 	}
 	return nil
 }
 
 // end revokes a grant and thereby everything that was issued under it.
 func (m manager) end(ctx context.Context, id [32]byte) error {
-	err := m.p.put(ctx, Row{Kind: KindGrant, ID: id, Ended: true, Expires: hour(m.p.now().Add(tokenLifetime + time.Hour))})
+	err := m.put(ctx, Row{Kind: KindGrant, ID: id, Ended: true, Expires: hour(m.p.now().Add(tokenLifetime + time.Hour))})
 	m.p.lists.forget()
 	if errors.Is(err, ErrStale) { // by somebody else: just as well
 		return nil
@@ -256,12 +256,12 @@ func (p *Provider) End(ctx context.Context, holder token.Pseudonym) error {
 // load reads a grant that has not ended.
 func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, error) {
 	var b grantBody
-	row, err := m.p.get(ctx, KindGrant, hashOf("grant", id))
+	row, err := m.get(ctx, KindGrant, hashOf("grant", id))
 	if err != nil {
 		return nil, b, err
 	}
 	if err := json.Unmarshal(row.Body, &b); err != nil || len(b.Commitment) != 32 {
-		return nil, b, m.p.outage(ctx, errors.New("grant body"))
+		return nil, b, outage(ctx, errors.New("grant body"))
 	}
 	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family}
 	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR}
@@ -330,7 +330,7 @@ func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Gr
 		// RFC 9700, 4.14.2: "the authorization server … will revoke the active refresh token".
 		if x.endpoint == "/token" {
 			if err := m.end(ctx, hashOf("grant", g.ID)); err != nil {
-				return nil, m.p.outage(ctx, err)
+				return nil, outage(ctx, err)
 			}
 		}
 		return nil, goidc.ErrNotFound
@@ -393,9 +393,9 @@ func (m manager) consumeJTI(ctx context.Context, jti string) error {
 	if x.proof != nil && x.proof.ID == jti {
 		scope = "proof\x00" + x.proof.JKT
 	}
-	first, err := m.p.store.Use(ctx, hashOf("jti\x00"+scope, jti), hour(m.p.now().Add(2*proofLifetime)))
+	first, err := m.p.store.Use(ctx, hashOf("jti\x00"+scope, jti), m.p.now().Add(2*proofLifetime))
 	if err != nil {
-		return m.p.outage(ctx, err)
+		return outage(ctx, err)
 	}
 	if !first {
 		return errReplayed
@@ -405,28 +405,28 @@ func (m manager) consumeJTI(ctx context.Context, jti string) error {
 
 // put and get note a failing store in the exchange, because the library reports
 // some failures as the client's fault, and turn ErrNotFound into the library's.
-func (p *Provider) put(ctx context.Context, row Row) error {
-	err := p.store.Put(ctx, row)
+func (m manager) put(ctx context.Context, row Row) error {
+	err := m.p.store.Put(ctx, row)
 	if err != nil && !errors.Is(err, ErrStale) {
-		return p.outage(ctx, err)
+		return outage(ctx, err)
 	}
 	return err
 }
 
-func (p *Provider) get(ctx context.Context, kind Kind, id [32]byte) (Row, error) {
-	row, err := p.store.Get(ctx, kind, id)
+func (m manager) get(ctx context.Context, kind Kind, id [32]byte) (Row, error) {
+	row, err := m.p.store.Get(ctx, kind, id)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && row.Ended:
 		return Row{}, goidc.ErrNotFound
 	case err != nil:
-		return Row{}, p.outage(ctx, err)
+		return Row{}, outage(ctx, err)
 	}
 	return row, nil
 }
 
 // outage records that the answer must be "try again later", whatever the library
 // makes of the error.
-func (p *Provider) outage(ctx context.Context, err error) error {
+func outage(ctx context.Context, err error) error {
 	exchangeOf(ctx).outage = err
 	return err
 }
@@ -441,9 +441,9 @@ func (p *Provider) platform(ctx context.Context, id string) (Platform, error) {
 	case errors.Is(err, ErrUnknownPlatform):
 		return Platform{}, goidc.ErrNotFound
 	case err != nil:
-		return Platform{}, p.outage(ctx, err)
+		return Platform{}, outage(ctx, err)
 	case pl.ID != id || pl.check() != nil:
-		return Platform{}, p.outage(ctx, ErrBadPlatform)
+		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil
 }

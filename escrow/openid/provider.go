@@ -31,7 +31,9 @@ type Provider struct {
 	keys         keyring
 	library      http.Handler
 	discovery    []byte
-	lists        lists
+	lists        *lists
+	answers
+	checks
 }
 
 // New returns a provider, or [ErrConfig].
@@ -43,13 +45,13 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if p.now == nil {
 		p.now = time.Now
 	}
-	p.lists.n = max(cfg.StatusLists, 1)
-	p.lists.made = make([]madeList, p.lists.n)
 	var err error
 	if p.keys, err = newKeyring(cfg.Keys, p.now()); err != nil {
 		return nil, err
 	}
+	p.lists = &lists{issuer: cfg.Issuer, entries: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
 	current, _ := p.keys.current(p.now())
+	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
 	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))
 	if err != nil {
 		return nil, ErrConfig.Because(err)
@@ -75,7 +77,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		}
 		acrs = append(acrs, provider.WithACRs(supported[0], supported[1:]...))
 	}
-	return provider.New(p.cfg.Issuer, m, p.jwks, append(acrs,
+	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.set(p.now()) }, append(acrs,
 		// FAPI 2.0: client assertions name the issuer alone as audience; of a pushed
 		// request only the pushed parameters count. Its validation is left out, since
 		// it forbids client secrets.
@@ -209,7 +211,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	case outcome == Approved && !subject.valid():
 		p.showError(w, r, ErrSubject)
 		return goidc.StatusPending, nil
-	case outcome == Approved && p.otherThanHinted(as, subject):
+	case outcome == Approved && otherThanHinted(as, subject):
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
 	case outcome == Approved:
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
@@ -240,7 +242,7 @@ func (s Subject) valid() bool {
 // otherThanHinted: OpenID Connect Core, 3.1.2.1, id_token_hint: "If the End-User
 // identified by the ID Token is … logged in as a result of the request … the
 // Authorization Server returns a positive response; otherwise, it MUST return an error".
-func (p *Provider) otherThanHinted(as *goidc.AuthnSession, s Subject) bool {
+func otherThanHinted(as *goidc.AuthnSession, s Subject) bool {
 	hint, given := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
 	return given && hint != string(s.Pseudonym)
 }
@@ -292,6 +294,6 @@ func (p *Provider) claims(h *held, s status) map[string]any {
 	now := p.now()
 	return map[string]any{
 		"iat": now.Unix(), "exp": now.Add(tokenLifetime).Unix(),
-		"acr": h.subject.ACR, "penname_commitment": encode(h.subject.Commitment[:]), "status": p.claim(s),
+		"acr": h.subject.ACR, "penname_commitment": encode(h.subject.Commitment[:]), "status": p.lists.claim(s),
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
@@ -181,15 +182,22 @@ var requestParams = []string{
 	"prompt", "max_age", "id_token_hint", "dpop_jkt",
 }
 
+// checks are the provider's own, which come before the library's.
+type checks struct {
+	cfg  *Config
+	keys keyring
+	now  func() time.Time
+}
+
 // copyRequest copies the parameters that are used.
-func (p *Provider) copyRequest(to, from url.Values) {
+func (k checks) copyRequest(to, from url.Values) {
 	for _, name := range requestParams {
 		if v := from.Get(name); v != "" {
 			to.Set(name, v)
 		}
 	}
 	// OpenID Connect Core, 3.1.2.1: acr_values are a wish; the library refuses what it does not know.
-	unknown := func(acr string) bool { return !slices.Contains(p.cfg.ACRs, acr) }
+	unknown := func(acr string) bool { return !slices.Contains(k.cfg.ACRs, acr) }
 	if acrs := slices.DeleteFunc(strings.Fields(from.Get("acr_values")), unknown); len(acrs) > 0 {
 		to.Set("acr_values", strings.Join(acrs, " "))
 	}
@@ -276,7 +284,7 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 }
 
 // checkAPI returns the error that a request deserves before the library sees it, or "".
-func (p *Provider) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
+func (k checks) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 	if r.URL.RawQuery != "" { // RFC 6749, 2.3.1: secrets "MUST NOT be included in the request URI"
 		return goidc.ErrorCodeInvalidRequest
 	}
@@ -285,12 +293,12 @@ func (p *Provider) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 		return goidc.ErrorCodeInvalidRequest
 	}
 	if x.endpoint == userinfoPath {
-		return p.checkUserinfo(r, x)
+		return k.checkUserinfo(r, x)
 	}
-	if code := p.checkClient(r, x); code != "" {
+	if code := k.checkClient(r, x); code != "" {
 		return code
 	}
-	if code := p.checkProof(r, x, ""); code != "" {
+	if code := k.checkProof(r, x, ""); code != "" {
 		return code
 	}
 	switch {
@@ -306,9 +314,9 @@ func (p *Provider) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 				form.Set(name, v)
 			}
 		}
-		p.copyRequest(form, r.PostForm)
+		k.copyRequest(form, r.PostForm)
 		r.PostForm = form
-	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !p.keys.dated(r.PostForm.Get("token")):
+	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.dated(r.PostForm.Get("token")):
 		r.PostForm.Set("token", "-") // after the client was authenticated, the answer is "inactive"
 	}
 	return ""
@@ -317,7 +325,7 @@ func (p *Provider) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 var clientParams = []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"}
 
 // checkClient notes how the platform authenticates and refuses what is ambiguous.
-func (p *Provider) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
+func (k checks) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
 	id, secret, basic := r.BasicAuth()
 	if basic {
 		// RFC 6749, 2.3.1: both are form-encoded first; the library does not decode them.
@@ -352,7 +360,7 @@ func (p *Provider) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
 			Subject  string          `json:"sub"`
 		}
 		parts := strings.Split(assertion, ".")
-		if len(parts) != 3 || !decodePart(parts[1], &c) || string(c.Audience) != quote(p.cfg.Issuer) || c.Subject != c.Issuer {
+		if len(parts) != 3 || !decodePart(parts[1], &c) || string(c.Audience) != quote(k.cfg.Issuer) || c.Subject != c.Issuer {
 			return goidc.ErrorCodeInvalidClient
 		}
 		x.clientID = c.Issuer
@@ -362,14 +370,14 @@ func (p *Provider) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
 
 // checkProof verifies a DPoP proof but for its replay (RFC 9449, 4.3). Without a
 // proof the library decides whether one was due.
-func (p *Provider) checkProof(r *http.Request, x *exchange, accessToken string) goidc.ErrorCode {
+func (k checks) checkProof(r *http.Request, x *exchange, accessToken string) goidc.ErrorCode {
 	switch proofs := r.Header.Values("DPoP"); {
 	case len(proofs) > 1: // "There is not more than one DPoP HTTP request header field." The library would see none.
 		return invalidProof
 	case len(proofs) == 1:
 		var err error
 		x.proof, err = token.VerifyDPoP(proofs[0], token.DPoPWant{
-			Method: r.Method, URL: p.cfg.Issuer + r.URL.Path, AccessToken: accessToken, Now: p.now(), MaxAge: proofLifetime,
+			Method: r.Method, URL: k.cfg.Issuer + r.URL.Path, AccessToken: accessToken, Now: k.now(), MaxAge: proofLifetime,
 		})
 		if err != nil {
 			return invalidProof
@@ -379,7 +387,7 @@ func (p *Provider) checkProof(r *http.Request, x *exchange, accessToken string) 
 }
 
 // checkUserinfo holds the token to its scheme: the library takes any (attack P25).
-func (p *Provider) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
+func (k checks) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
 	auth := r.Header.Values("Authorization")
 	if len(auth) != 1 {
 		return goidc.ErrorCodeInvalidToken
@@ -391,14 +399,14 @@ func (p *Provider) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
 		} `json:"cnf"`
 	}
 	parts := strings.Split(raw, ".")
-	if len(parts) != 3 || !decodePart(parts[1], &c) || !p.keys.dated(raw) {
+	if len(parts) != 3 || !decodePart(parts[1], &c) || !k.keys.dated(raw) {
 		return goidc.ErrorCodeInvalidToken
 	}
 	// RFC 9449, 7.1: the scheme is DPoP for a bound token, and only for such a one.
 	if bound := c.Confirmation.JKT != ""; bound != strings.EqualFold(scheme, "DPoP") || !bound && !strings.EqualFold(scheme, "Bearer") {
 		return goidc.ErrorCodeInvalidToken
 	}
-	return p.checkProof(r, x, raw)
+	return k.checkProof(r, x, raw)
 }
 
 // orElse is the refusal to show when a lookup failed: unavailable if that was not

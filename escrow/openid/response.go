@@ -62,11 +62,14 @@ func (b *buffer) Header() http.Header         { return b.header }
 func (b *buffer) WriteHeader(status int)      { b.status = status }
 func (b *buffer) Write(p []byte) (int, error) { return b.body.Write(p) }
 
+// answers is how the provider says no.
+type answers struct{ cfg *Config }
+
 // answer passes the library's answer on. Errors are reduced to a code of ours, so
 // that no text of the library's leaves.
-func (p *Provider) answer(w http.ResponseWriter, r *http.Request, x *exchange, held *buffer) {
+func (a answers) answer(w http.ResponseWriter, r *http.Request, x *exchange, held *buffer) {
 	if x.outage != nil {
-		p.apiError(w, r, unavailable)
+		a.apiError(w, r, unavailable)
 		return
 	}
 	if held.status < http.StatusBadRequest {
@@ -85,11 +88,11 @@ func (p *Provider) answer(w http.ResponseWriter, r *http.Request, x *exchange, h
 	}
 	code := translate(x.endpoint, e)
 	if code == inactive {
-		p.refused(r, string(goidc.ErrorCodeAccessDenied))
+		a.refused(r, string(goidc.ErrorCodeAccessDenied))
 		writeAPI(w, http.StatusOK, map[string]any{"active": false})
 		return
 	}
-	p.apiError(w, r, code)
+	a.apiError(w, r, code)
 }
 
 // translate corrects the library's choice of error codes.
@@ -115,8 +118,8 @@ func translate(endpoint string, e goidc.Error) goidc.ErrorCode {
 }
 
 // apiError answers with an error (RFC 6749, 5.2).
-func (p *Provider) apiError(w http.ResponseWriter, r *http.Request, code goidc.ErrorCode) {
-	p.refused(r, string(code))
+func (a answers) apiError(w http.ResponseWriter, r *http.Request, code goidc.ErrorCode) {
+	a.refused(r, string(code))
 	status, ok := errorStatus[code]
 	if !ok {
 		status = http.StatusBadRequest
@@ -151,15 +154,15 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 }
 
 // redirectError sends an error back to a platform whose redirect URI was checked.
-func (p *Provider) redirectError(w http.ResponseWriter, r *http.Request, params url.Values, code goidc.ErrorCode) {
-	p.refused(r, string(code))
-	back := url.Values{"error": {string(code)}, "error_description": {errorTexts[code]}, "iss": {p.cfg.Issuer}}
+func (a answers) redirectError(w http.ResponseWriter, r *http.Request, params url.Values, code goidc.ErrorCode) {
+	a.refused(r, string(code))
+	back := url.Values{"error": {string(code)}, "error_description": {errorTexts[code]}, "iss": {a.cfg.Issuer}}
 	if state := params.Get("state"); state != "" {
 		back.Set("state", state)
 	}
 	u, err := url.Parse(params.Get("redirect_uri"))
 	if err != nil { // it was compared with a valid one
-		p.showError(w, r, ErrRedirectURI)
+		a.showError(w, r, ErrRedirectURI)
 		return
 	}
 	query := u.Query()
@@ -172,30 +175,30 @@ func (p *Provider) redirectError(w http.ResponseWriter, r *http.Request, params 
 }
 
 // renderError is the library's way to show what cannot be sent to the platform.
-func (p *Provider) renderError(w http.ResponseWriter, r *http.Request, err error) error {
+func (a answers) renderError(w http.ResponseWriter, r *http.Request, err error) error {
 	var e goidc.Error
 	x := exchangeOf(r.Context())
 	switch {
 	case x.outage != nil:
-		p.showError(w, r, ErrUnavailable.Because(x.outage))
+		a.showError(w, r, ErrUnavailable.Because(x.outage))
 	case r.PathValue("id") != "" || r.PathValue("callback") != "":
-		p.showError(w, r, ErrNotFound)
+		a.showError(w, r, ErrNotFound)
 	case strings.HasPrefix(r.URL.Query().Get("request_uri"), parPrefix):
-		p.showError(w, r, ErrRequestURI)
+		a.showError(w, r, ErrRequestURI)
 	case errors.As(err, &e) && e.Code != goidc.ErrorCodeInternalError:
-		p.showError(w, r, ErrRequest)
+		a.showError(w, r, ErrRequest)
 	default:
-		p.showError(w, r, ErrUnavailable)
+		a.showError(w, r, ErrUnavailable)
 	}
 	return nil
 }
 
 // showError shows a refusal to the person.
-func (p *Provider) showError(w http.ResponseWriter, r *http.Request, e *refusal.Error) {
-	p.refused(r, e.Code)
+func (a answers) showError(w http.ResponseWriter, r *http.Request, e *refusal.Error) {
+	a.refused(r, e.Code)
 	w.Header().Set("Cache-Control", "no-store")
-	if p.cfg.ErrorPage != nil {
-		p.cfg.ErrorPage(w, r, e)
+	if a.cfg.ErrorPage != nil {
+		a.cfg.ErrorPage(w, r, e)
 		return
 	}
 	status := http.StatusBadRequest
@@ -206,13 +209,13 @@ func (p *Provider) showError(w http.ResponseWriter, r *http.Request, e *refusal.
 }
 
 // refused reports a refusal to the operator.
-func (p *Provider) refused(r *http.Request, code string) {
-	if p.cfg.Refused != nil {
+func (a answers) refused(r *http.Request, code string) {
+	if a.cfg.Refused != nil {
 		endpoint := exchangeOf(r.Context()).endpoint
 		if endpoint == "" {
 			endpoint = "/status"
 		}
-		p.cfg.Refused(r.Context(), endpoint, code)
+		a.cfg.Refused(r.Context(), endpoint, code)
 	}
 }
 

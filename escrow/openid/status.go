@@ -28,15 +28,15 @@ type status struct{ list, index int }
 //
 // draft-ietf-oauth-status-list, 13.2: "double allocation" must not happen: the
 // store refuses it, and without an entry nothing is issued.
-func (p *Provider) allocate(ctx context.Context, grant [32]byte) (status, error) {
-	expires := hour(p.now().Add(tokenLifetime + leeway))
+func (l *lists) allocate(ctx context.Context, grant [32]byte) (status, error) {
+	expires := hour(l.now().Add(tokenLifetime + leeway))
 	for range statusAttempts {
-		n, err := rand.Int(rand.Reader, big.NewInt(int64(p.lists.n)*statusEntries))
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(l.made))*statusEntries))
 		if err != nil {
 			return status{}, err
 		}
 		s := status{int(n.Int64() / statusEntries), int(n.Int64() % statusEntries)}
-		ok, err := p.store.Allocate(ctx, s.list, s.index, grant, expires)
+		ok, err := l.entries.Allocate(ctx, s.list, s.index, grant, expires)
 		if err != nil {
 			return status{}, err
 		}
@@ -48,19 +48,21 @@ func (p *Provider) allocate(ctx context.Context, grant [32]byte) (status, error)
 }
 
 // claim returns the status claim of a token (draft-ietf-oauth-status-list, 6.1).
-func (p *Provider) claim(s status) map[string]any {
-	return map[string]any{"status_list": map[string]any{"idx": s.index, "uri": p.statusURI(s.list)}}
+func (l *lists) claim(s status) map[string]any {
+	return map[string]any{"status_list": map[string]any{"idx": s.index, "uri": l.uri(s.list)}}
 }
 
-func (p *Provider) statusURI(list int) string {
-	return p.cfg.Issuer + "/status/" + strconv.Itoa(list)
-}
+func (l *lists) uri(list int) string { return l.issuer + "/status/" + strconv.Itoa(list) }
 
-// lists caches the signed lists.
+// lists are the status lists: it allocates their entries and caches them signed.
 type lists struct {
-	n    int
+	issuer  string
+	entries Entries
+	keys    keyring
+	now     func() time.Time
+
 	mu   sync.Mutex
-	made []madeList
+	made []madeList // as many as there are lists
 }
 
 type madeList struct {
@@ -79,11 +81,11 @@ func (l *lists) forget() {
 // issuer which token they check.
 func (p *Provider) serveStatus(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(r.PathValue("list"))
-	if err != nil || n < 0 || n >= p.lists.n || strconv.Itoa(n) != r.PathValue("list") {
+	if err != nil || n < 0 || n >= len(p.lists.made) || strconv.Itoa(n) != r.PathValue("list") {
 		http.NotFound(w, r)
 		return
 	}
-	signed, err := p.statusList(r.Context(), n)
+	signed, err := p.lists.signed(r.Context(), n)
 	if err != nil {
 		p.refused(r, ErrUnavailable.Code)
 		http.Error(w, ErrUnavailable.Mend, http.StatusServiceUnavailable)
@@ -94,19 +96,19 @@ func (p *Provider) serveStatus(w http.ResponseWriter, r *http.Request) {
 	_, _ = w.Write([]byte(signed)) // the client is gone: nothing to do
 }
 
-// statusList signs a list, or returns the one signed a moment ago.
-func (p *Provider) statusList(ctx context.Context, n int) (string, error) {
-	p.lists.mu.Lock()
-	defer p.lists.mu.Unlock()
-	now, made := p.now(), &p.lists.made[n]
+// signed signs a list, or returns the one signed a moment ago.
+func (l *lists) signed(ctx context.Context, n int) (string, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now, made := l.now(), &l.made[n]
 	if age := now.Sub(made.at); made.signed != "" && age >= 0 && age < statusFresh {
 		return made.signed, nil
 	}
-	revoked, err := p.store.Revoked(ctx, n)
+	revoked, err := l.entries.Revoked(ctx, n)
 	if err != nil {
 		return "", err
 	}
-	key, ok := p.keys.current(now)
+	key, ok := l.keys.current(now)
 	if !ok {
 		return "", ErrUnavailable
 	}
@@ -116,7 +118,7 @@ func (p *Provider) statusList(ctx context.Context, n int) (string, error) {
 	if issued.Before(key.NotBefore) {
 		issued = key.NotBefore
 	}
-	list := token.StatusList{URI: p.statusURI(n), IssuedAt: issued, Expiry: issued.Add(statusExpiry), TTL: statusTTL, Bits: make([]byte, statusEntries/8)}
+	list := token.StatusList{URI: l.uri(n), IssuedAt: issued, Expiry: issued.Add(statusExpiry), TTL: statusTTL, Bits: make([]byte, statusEntries/8)}
 	for _, index := range revoked {
 		list.Withdraw(index)
 	}

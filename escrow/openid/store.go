@@ -73,10 +73,9 @@ type Rows interface {
 	// own. What it leaves in the rows tells of no two that they ended together.
 	EndAll(ctx context.Context, holder token.Pseudonym) error
 
-	// Use marks a key as used until expires (a full hour, UTC) or longer, and
-	// reports whether this call was the first. Proofs and client assertions are
-	// single-use by it, also across restarts.
-	Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error)
+	// Use makes proofs and client assertions single-use, also across restarts. It
+	// stores no time finer than the full hour: round up.
+	token.ReplayGuard
 }
 
 // Entries is the part of a [Store] that keeps the status lists.

@@ -93,14 +93,14 @@ func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym) error {
 	})
 }
 
-// Use implements [openid.Store], and web.Once on the issuing side.
+// Use implements [token.ReplayGuard].
 func (s *Issuing) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
 	return s.use(ctx, "openid_used", key, expires)
 }
 
-// Use implements web.Once on the disclosing side: custodians' requests are
-// single-use, too. The keys are in a table of their own, because neither side
-// reads or fills the other's.
+// Use implements [token.ReplayGuard]: custodians' requests are single-use, too.
+// The keys are in a table of their own, because neither side reads or fills the
+// other's.
 func (d *Disclosing) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
 	return d.use(ctx, "requests_used", key, expires)
 }
@@ -109,7 +109,7 @@ func (d *db) use(ctx context.Context, table string, key [32]byte, expires time.T
 	writer := nonce()
 	err = d.settle(ctx, func(ctx context.Context, doubt bool) error {
 		n, err := d.exec(ctx, `INSERT INTO `+table+` (key, expires, writer) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`,
-			key[:], expires.UTC(), writer)
+			key[:], expires.UTC().Add(time.Hour-1).Truncate(time.Hour), writer) // not when somebody was here
 		if first = n == 1; err != nil || first || !doubt {
 			return err
 		}

@@ -54,9 +54,14 @@ func (c *Client) Package(ctx context.Context, id string) (policy.Delivery, error
 	return ask[policy.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
-// Cases lists the cases that wait for custodians. key is a custodian's.
-func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey) (Cases, error) {
-	return ask[Cases](ctx, c, http.MethodGet, PathCases, &key, nil)
+// Cases lists the cases that wait for custodians, from the place in the list that
+// [Cases].Next of the page before named; "" is the beginning. key is a custodian's.
+func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey, from string) (Cases, error) {
+	path := PathCases
+	if from != "" {
+		path += "?" + url.Values{ParamFrom: {from}}.Encode()
+	}
+	return ask[Cases](ctx, c, http.MethodGet, path, &key, nil)
 }
 
 // CaseFile fetches what a custodian judges. Nothing of it is checked here. key
@@ -86,6 +91,19 @@ func (c *Client) Say(ctx context.Context, plan, message string) (Board, error) {
 	return ask[Board](ctx, c, http.MethodPost, Fill(PathMessages, plan), nil, Message{message})
 }
 
+// Board returns a function that puts a signed message on the board of a ceremony,
+// unless it is empty, and returns all messages that are there.
+func (c *Client) Board(plan string) func(ctx context.Context, message string) ([]string, error) {
+	return func(ctx context.Context, message string) ([]string, error) {
+		if message == "" {
+			b, err := c.CeremonyMessages(ctx, plan)
+			return b.Messages, err
+		}
+		b, err := c.Say(ctx, plan, message)
+		return b.Messages, err
+	}
+}
+
 // Transcript fetches the transcript of a ceremony that is over, byte for byte
 // what was hashed into the log.
 func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, error) {
@@ -93,14 +111,14 @@ func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, 
 }
 
 func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.JSONWebKey, in any) (out T, err error) {
-	err = c.Call(ctx, method, path, key, in, &out)
+	err = c.call(ctx, method, path, key, in, &out)
 	return out, err
 }
 
-// Call sends one request. in is nil for GET; key, if not nil, signs the request
+// call sends one request. in is nil for GET; key, if not nil, signs the request
 // as a custodian (DPoP, RFC 9449). A refusal of the registrar is a [*Problem];
 // no answer, or one that is not understood, is [ErrUnreachable].
-func (c *Client) Call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
+func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
 	if err != nil || !document.Secure(base, document.Localhost) {
 		return ErrInsecure
@@ -123,7 +141,8 @@ func (c *Client) Call(ctx context.Context, method, path string, key *jose.JSONWe
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if key != nil {
-		proof, err := token.SignDPoP(*key, method, address, "", "", c.Now())
+		htu, _, _ := strings.Cut(address, "?") // RFC 9449, 4.2: "without query and fragment parts"
+		proof, err := token.SignDPoP(*key, method, htu, "", "", c.Now())
 		if err != nil {
 			return err
 		}

@@ -64,12 +64,6 @@ func ParseDeliveryKey(text string) (DeliveryPrivate, error) {
 	return d, nil
 }
 
-// CheckDeliveryKey refuses a public key that [SealTo] could not use.
-func CheckDeliveryKey(public string) error {
-	_, err := parsePublic(public)
-	return err
-}
-
 // Public is the key for the warrant: "pendk1." and 1216 bytes in base64url.
 func (d DeliveryPrivate) Public() string {
 	if d.k == nil {

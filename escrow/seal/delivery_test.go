@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -115,11 +116,10 @@ func TestDeliveryKeysAreCanonical(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := seal.CheckDeliveryKey(d.Public()); err != nil {
+	if _, err := seal.SealTo(d.Public(), nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"", "pendk1.", d.Public()[:100], d.Public() + "A", d.Public() + "\n", " " + d.Public(), strings.Replace(d.Public(), "pendk1.", "pendk2.", 1), text} {
-		refused(t, seal.CheckDeliveryKey(bad), seal.ErrDeliveryKey)
 		_, err := seal.SealTo(bad, nil, nil)
 		refused(t, err, seal.ErrDeliveryKey)
 	}
@@ -176,7 +176,7 @@ func FuzzDeliveryKey(f *testing.F) {
 		} else if refusal.Of(err) == nil {
 			t.Fatal(err)
 		}
-		if seal.CheckDeliveryKey(s) == nil {
+		if _, err := document.ParseDeliveryKey(s); err == nil {
 			if _, err := seal.SealTo(s, nil, nil); err != nil {
 				t.Fatal(err)
 			}

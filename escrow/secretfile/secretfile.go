@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -53,6 +54,13 @@ func Read(name string) ([]byte, error) {
 		return nil, ErrUnreadable.Because(errors.Join(err, errors.New(name)))
 	}
 	return b, nil
+}
+
+// ReadText is [Read] without the space around what the file holds, such as the
+// newline at the end of an address or a token.
+func ReadText(name string) (string, error) {
+	b, err := Read(name)
+	return strings.TrimSpace(string(b)), err
 }
 
 // Create makes a file that only its owner reads, and overwrites nothing.

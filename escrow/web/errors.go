@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -69,27 +70,31 @@ func status(e *refusal.Error) int {
 	return http.StatusInternalServerError
 }
 
-// problem is RFC 9457 with our code. Every text in it is a constant.
-type problem struct {
-	Type   string   `json:"type"`
-	Title  string   `json:"title"`
-	Status int      `json:"status"`
-	Code   string   `json:"code"`
-	Rules  []string `json:"rules,omitempty"` // ids of the policies that refused
-
-	// Where a quorum is being collected.
-	Approvals *int `json:"approvals,omitempty"`
-	Quorum    *int `json:"quorum,omitempty"`
+// WithFacts is a refusal with the public facts of a case.
+type WithFacts struct {
+	Err               error    // the refusal
+	Rules             []string // ids of the policies that refused
+	Approvals, Quorum *int     // where a quorum is being collected
 }
 
-// withFacts lets a handler add the public facts of a case to its refusal.
-type withFacts struct {
-	error
-	rules             []string
-	approvals, quorum *int
+// Error is the refusal's.
+func (w WithFacts) Error() string { return w.Err.Error() }
+
+// Unwrap returns the refusal.
+func (w WithFacts) Unwrap() error { return w.Err }
+
+// problem is what a client is told of a refusal. Every text in it is a constant.
+func problem(e *refusal.Error) registrar.Problem {
+	return registrar.Problem{Type: registrar.ProblemType(e.Code), Title: e.Mend, Status: status(e), Code: e.Code}
 }
 
-func (w withFacts) Unwrap() error { return w.error }
+// ShowRefusal writes the page of a refusal. It does not log it.
+func (s *Server) ShowRefusal(w http.ResponseWriter, e *refusal.Error) {
+	p := problem(e)
+	if err := s.Render(w, p.Status, "refused.html", p); err != nil {
+		s.Log.Error("could not write a refusal", slog.Any("cause", err))
+	}
+}
 
 // refuse is the one error handler. The cause goes to the log, a constant to the
 // client.
@@ -98,37 +103,33 @@ func (s *Server) refuse(err error, c echo.Context) {
 		return
 	}
 	e := asRefusal(err)
-	code := status(e)
+	p := problem(e)
 	attrs := []slog.Attr{slog.String("code", e.Code), slog.String("kind", e.Kind.String()), slog.String("route", c.Path())}
 	level := slog.LevelWarn
-	if code >= http.StatusInternalServerError {
+	if p.Status >= http.StatusInternalServerError {
 		level = slog.LevelError
 	}
 	if cause := errors.Unwrap(e); cause != nil {
 		attrs = append(attrs, slog.Any("cause", cause))
 	}
 	s.Log.LogAttrs(c.Request().Context(), level, "refused", attrs...)
-	p := problem{Type: "urn:penname:problem:" + e.Code, Title: e.Mend, Status: code, Code: e.Code}
-	var facts withFacts
+	var facts WithFacts
 	if errors.As(err, &facts) {
-		p.Rules, p.Approvals, p.Quorum = facts.rules, facts.approvals, facts.quorum
+		p.Rules, p.Approvals, p.Quorum = facts.Rules, facts.Approvals, facts.Quorum
 	}
-	if code == http.StatusServiceUnavailable || code == http.StatusTooManyRequests {
-		c.Response().Header().Set("Retry-After", "1")
+	w := c.Response()
+	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
 	}
-	var werr error
 	switch {
 	case c.Request().Method == http.MethodHead:
-		werr = c.NoContent(code)
+		w.WriteHeader(p.Status)
 	case strings.Contains(c.Request().Header.Get("Accept"), "text/html"):
-		werr = s.pages.render(c.Response(), code, "refused.html", p)
+		s.ShowRefusal(w, e)
 	default:
-		c.Response().Header().Set(echo.HeaderContentType, "application/problem+json")
-		c.Response().WriteHeader(code)
-		werr = c.JSON(code, p)
-	}
-	if werr != nil {
-		s.Log.Error("could not write a refusal", slog.Any("cause", werr))
+		if err := writeJSON(w, p.Status, registrar.ProblemMediaType, p); err != nil {
+			s.Log.Error("could not write a refusal", slog.Any("cause", err))
+		}
 	}
 }
 

@@ -1,17 +1,15 @@
-// Package web is the edge: pages for the person, the JSON API for courts and
-// custodians, and the one table from refusals to HTTP. No Echo type leaves it.
+// Package web is the edge of the service: limits, security headers, the access
+// log, the frame of the pages, and the one table from refusals to HTTP. What is served stands in packages of its own, each with only its side's
+// ports:
 //
-//	person     GET /  POST /enrol  GET /enrol/callback  GET /me  GET, POST /me/delete
-//	           POST /me/sign-out-everywhere  POST /sign-out
-//	platform   the OpenID provider (package openid), consent page included
-//	court      POST /v1/warrants  GET /v1/warrants/{case}  GET /v1/warrants/{case}/package
-//	custodian  GET /v1/cases  GET /v1/cases/{case}  POST /v1/cases/{case}/decisions
-//	           GET and POST /v1/ceremonies/{plan}/messages
-//	anyone     GET /v1/bundle  GET /v1/ceremonies/{plan}/transcript  GET /log/checkpoint  GET /log/tile/…  GET /healthz
+//	web/person   the pages for people, and the OpenID provider for platforms
+//	web/court    the API for courts, requesters, custodians and auditors
+//
+// They speak net/http and return refusals; no type of the router leaves this
+// package.
 package web
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"net/url"
@@ -22,81 +20,44 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 	"golang.org/x/time/rate"
-
-	"github.com/penname/penname/escrow/disclose"
-	"github.com/penname/penname/escrow/issue"
-	"github.com/penname/penname/escrow/openid"
-	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/identity"
 )
 
 // maxBody is what the largest request needs that Penname is sized for: a warrant
 // against 600 pen names with 5,000 posts, some 2 KB of evidence each.
 const maxBody = "16M"
 
-// Once makes a value single use across processes and restarts.
-type Once interface {
-	// Use returns true to exactly one caller for a key; the key may be
-	// forgotten after expires, a full hour.
-	Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error)
-}
-
-// nextHour rounds up, so that what is stored does not tell when somebody was here.
-func nextHour(t time.Time) time.Time { return t.UTC().Add(time.Hour - 1).Truncate(time.Hour) }
-
-// Config is what a server is made of. A nil Issuer, Board or Registrar leaves that
-// side out: the two can run as separate processes.
+// Config is what every server needs.
 type Config struct {
 	Origin string // scheme://host[:port], as people and platforms see it
 	Log    *slog.Logger
 	Now    func() time.Time
-
-	Issuer       *issue.Issuer
-	RelyingParty *identity.RelyingParty
-	CookieKey    [32]byte // seals session cookies (AES-256-GCM)
-	Once         Once
-	Platforms    []Platform
-	Custodians   []policy.Custodian // who they are, for the first page,
-	Quorum       int                // and how many must agree
-	OpenID       openid.Config      // Authenticate is set by New
-	OpenIDStore  openid.Store
-
-	// OnErase is called after somebody asked to be deleted. It must not wait for
-	// it to happen: how long that takes would tell of a hold.
-	OnErase func()
-
-	Board     *disclose.Board // the message board, which works before there is a bundle
-	Registrar *disclose.Registrar
-	LogTiles  http.Handler // translog.Publisher.Handler
 }
 
-// Platform is a relying party as the pages show it.
-type Platform struct{ ID, Name string }
+// Handler answers a request or returns why not: the edge then logs the refusal
+// and says it to the client, as page or problem document. An error that is no
+// refusal is an internal one, and its text is for the log alone.
+type Handler func(w http.ResponseWriter, r *http.Request) error
 
-// Server is the HTTP edge.
+// Server is the HTTP edge. It is set up in one goroutine, then it serves.
 type Server struct {
 	Config
-	sessions sessions
-	provider *openid.Provider
-	identity string // origin of the identity provider, to which a form leads
-	pages    pages
-	handler  http.Handler
+	secure bool // there is TLS, here or before us
+	router *echo.Echo
+	pages  pages
+	forms  []string // origins to which a form leads
 }
 
-// New assembles the routes.
+// New returns a server with the frame of the pages and nothing behind it.
 func New(c Config) (*Server, error) {
 	origin, err := url.Parse(c.Origin)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Config: c}
-	if s.sessions, err = newSessions(c.CookieKey, origin.Scheme == "https", c.Now); err != nil {
-		return nil, err
-	}
+	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New()}
 	if s.pages, err = newPages(); err != nil {
 		return nil, err
 	}
-	e := echo.New()
+	e := s.router
 	e.HideBanner, e.HidePort = true, true
 	// No proxy header is trusted: the address is the connection's (ATTACKS H08).
 	e.IPExtractor = echo.ExtractIPDirect()
@@ -104,25 +65,47 @@ func New(c Config) (*Server, error) {
 	e.Use(s.security, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: false, LogErrorFunc: s.logPanic,
 	}), middleware.BodyLimit(maxBody), s.accessLog, sameSite())
-
-	e.GET("/healthz", func(c echo.Context) error { return c.NoContent(http.StatusNoContent) })
-	e.GET("/style.css", asset("text/css; charset=utf-8"))
-	e.GET("/icon.svg", asset("image/svg+xml"))
-	e.GET("/", s.home)
-	if c.Issuer != nil {
-		if err := s.personRoutes(e); err != nil {
-			return nil, err
-		}
-	}
-	if c.Board != nil {
-		s.boardRoutes(e)
-	}
-	if c.Registrar != nil {
-		s.apiRoutes(e)
-	}
-	s.handler = e
+	s.Handle(http.MethodGet, "/healthz", func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	})
+	s.Handle(http.MethodGet, "/style.css", asset("text/css; charset=utf-8"))
+	s.Handle(http.MethodGet, "/icon.svg", asset("image/svg+xml"))
 	return s, nil
 }
+
+// Handle serves the addresses of a pattern, "/v1/cases/:case", whose parts the
+// handler reads with r.PathValue("case").
+func (s *Server) Handle(method, pattern string, h Handler) {
+	s.router.Add(method, pattern, func(c echo.Context) error {
+		r := c.Request()
+		for _, name := range c.ParamNames() {
+			r.SetPathValue(name, c.Param(name))
+		}
+		return h(c.Response(), r)
+	})
+}
+
+// Mount serves a path with every method. A path that ends in "/*" stands for all
+// below it.
+func (s *Server) Mount(path string, h http.Handler) { s.router.Any(path, echo.WrapHandler(h)) }
+
+// Limited holds one address to a handful of filings a second: a refusal is
+// logged for ever, so refusals must cost the sender more than the log.
+func (s *Server) Limited(h Handler) Handler {
+	store := middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{
+		Rate: rate.Limit(20), Burst: 40, ExpiresIn: time.Minute,
+	})
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if ok, err := store.Allow(s.router.IPExtractor(r)); err != nil || !ok {
+			return errTooMany
+		}
+		return h(w, r)
+	}
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
 
 // sameSite refuses cross-site requests that change something (ATTACKS H11). The
 // OpenID endpoints for platforms are not browser requests and pass: they carry
@@ -142,46 +125,38 @@ func sameSite() echo.MiddlewareFunc {
 	}
 }
 
-// ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }
-
-// filingLimit holds one address to a handful of filings a second: a refusal is
-// logged for ever, so refusals must cost the sender more than the log.
-func filingLimit() echo.MiddlewareFunc {
-	return middleware.RateLimiterWithConfig(middleware.RateLimiterConfig{
-		Store: middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{
-			Rate: rate.Limit(20), Burst: 40, ExpiresIn: time.Minute,
-		}),
-		IdentifierExtractor: func(c echo.Context) (string, error) { return c.RealIP(), nil },
-		DenyHandler:         func(echo.Context, string, error) error { return errTooMany },
-	})
-}
-
 // security sets the headers of every answer and refuses what no client sends.
 func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		h.Set("Content-Security-Policy", s.contentPolicy(nil))
+		s.AllowForms(c.Response())
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // the identity provider must not learn the platform (ATTACKS N10)
 		h.Set("Cache-Control", "no-store")
 		h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		if s.sessions.secure {
+		if s.secure {
 			h.Set("Strict-Transport-Security", "max-age=63072000")
 		}
 		return next(c)
 	}
 }
 
+// FormsLeadTo names the origins to which the forms of any page may lead: those
+// of the identity providers.
+func (s *Server) FormsLeadTo(origins ...string) { s.forms = append(s.forms, origins...) }
+
+// AllowForms lets the forms of this answer lead to the redirect URIs of one
+// platform as well. Browsers hold the redirect after a form to it, too.
+func (s *Server) AllowForms(w http.ResponseWriter, redirectURIs ...string) {
+	w.Header().Set("Content-Security-Policy", contentPolicy(s.forms, redirectURIs))
+}
+
 // contentPolicy says what a page may load and where its forms may lead: here, to
-// the identity provider, and to where a platform is answered. Browsers hold the
-// redirect after a form to it, too. A source can be an origin, but not an IPv6
-// address, and an app's own scheme only as a whole (CSP Level 3, 2.3.1).
-func (s *Server) contentPolicy(redirectURIs []string) string {
-	targets := []string{"'self'"}
-	if s.identity != "" {
-		targets = append(targets, s.identity)
-	}
+// some origins, and to where a platform is answered. A source can be an origin,
+// but not an IPv6 address, and an app's own scheme only as a whole (CSP Level 3,
+// 2.3.1).
+func contentPolicy(origins, redirectURIs []string) string {
+	targets := append([]string{"'self'"}, origins...)
 	for _, uri := range redirectURIs {
 		u, err := url.Parse(uri)
 		switch {

@@ -65,14 +65,13 @@ type jwk struct {
 }
 
 // ParseKeySet reads a JWK Set of at most 64 KiB and 64 keys, strictly. It refuses
-// the whole set, with [BadKeySet], [BadKey], [WeakKey] or
-// [AlgKeyMismatch], when one key is
-// symmetric, private, weak (RSA under 2048 bits or with an exponent under 65537,
-// an Ed25519 point of small order), off its curve or at odds with its alg, when
-// two keys share a kid, or when one of several keys has no kid.
+// the whole set, with [BadKeySet], [BadKey], [WeakKey] or [AlgKeyMismatch], when
+// one key is symmetric, private, weak (RSA under 2048 bits or with an exponent
+// under 65537, an Ed25519 point of small order), off its curve or at odds with its
+// alg, when two keys share a kid, or when one of several keys has no kid.
 //
-// Keys of other types and SignatureAlgorithms (RSA, P-384) may be in the set for other
-// readers; a token that names one is refused. The optional members nbf and exp of
+// Keys of other types and algorithms (RSA, P-384) may be in the set for other
+// readers; a document that names one is refused. The optional members nbf and exp of
 // a key, in seconds since 1970, bound the times of issue that it can vouch for.
 //
 // ParseKeySet does not check where the set comes from.

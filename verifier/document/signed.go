@@ -51,14 +51,13 @@ type Format struct {
 // SignatureAlgorithms are those of our own documents (RFC 8037; RFC 7518, 3.4).
 var SignatureAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256}
 
-// Refuse is the format's refusal of a fault.
+// Refuse is the format's refusal of a [Fault]; of any other error, that of
+// Malformed.
 func (f *Format) Refuse(fault error) *refusal.Error {
-	var is Fault
-	if !errors.As(fault, &is) {
-		is = Malformed
-	}
-	if r, ok := f.Refusals[is]; ok {
-		return r
+	if is, ok := fault.(Fault); ok {
+		if r, ok := f.Refusals[is]; ok {
+			return r
+		}
 	}
 	return f.Refusals[Malformed]
 }
@@ -263,6 +262,17 @@ func ReadExactly(b []byte, v any, write func() ([]byte, error)) error {
 		return errors.New("not canonical")
 	}
 	return nil
+}
+
+// ReadUnverified decodes the payload of a compact JWS and checks nothing else:
+// not its kind, nor who signed it. It is for what was verified before.
+func ReadUnverified(raw string, v any) bool {
+	parts := strings.SplitN(raw, ".", 4)
+	if len(parts) != 3 {
+		return false
+	}
+	payload, err := DecodeBase64(parts[1])
+	return err == nil && json.Unmarshal(payload, v) == nil
 }
 
 // Sign makes the compact serialization of payload with a private key, or a

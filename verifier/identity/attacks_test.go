@@ -9,6 +9,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -22,6 +23,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // Rows R01 to R35 of the attack catalogue: one test each, against a provider
@@ -724,6 +726,46 @@ func TestR17CallbackReplayed(t *testing.T) {
 	if passed != 1 {
 		t.Errorf("%d of %d parallel replays passed", passed, cap(results))
 	}
+}
+
+// With a memory it is we who refuse the second time, before the provider is
+// asked; and what is refused for its state or issuer does not spend the flow.
+func TestR17CallbackReplayedIsRemembered(t *testing.T) {
+	op := newOP(t)
+	rp := op.party(t, func(p *Provider) { p.SingleUse = token.NewMemoryReplayGuard(10, op.now) })
+	f, authURL := rp.Begin()
+	q := op.authorize(authURL)
+	for name, want := range map[string]*refusal.Error{"state": ErrBadState, "iss": ErrMixup} {
+		forged := maps.Clone(q)
+		forged[name] = []string{"x"}
+		id, err := rp.Finish(t.Context(), f, forged)
+		refused(t, id, err, want)
+	}
+	results := make(chan error, 8)
+	for range cap(results) {
+		go func() { _, err := rp.Finish(t.Context(), f, q); results <- err }()
+	}
+	passed := 0
+	for range cap(results) {
+		if err := <-results; err == nil {
+			passed++
+		} else {
+			refused(t, Identity{}, err, ErrUsed)
+		}
+	}
+	if passed != 1 || op.tokenHits.Load() != 1 {
+		t.Errorf("%d of %d parallel replays passed, the provider was asked %d times", passed, cap(results), op.tokenHits.Load())
+	}
+	// A sign-in that the person declined is over, too.
+	f, authURL = rp.Begin()
+	q = op.authorize(authURL)
+	declined := maps.Clone(q)
+	declined.Del("code")
+	declined.Set("error", "access_denied")
+	id, err := rp.Finish(t.Context(), f, declined)
+	refused(t, id, err, ErrDeclined)
+	id, err = rp.Finish(t.Context(), f, q)
+	refused(t, id, err, ErrUsed)
 }
 
 func TestR18TooLate(t *testing.T) {

@@ -60,24 +60,30 @@ var authorisationErrors = []string{
 	"unmet_authentication_requirements", "unsupported_response_type",
 }
 
-// checkCallback returns the code of an answer that belongs to the flow f.
-func (rp *RelyingParty) checkCallback(f Flow, q url.Values) (code string, err error) {
+// checkCallback refuses an answer that does not belong to the flow f, or comes
+// too late for it.
+func (rp *RelyingParty) checkCallback(f Flow, q url.Values) error {
 	if err := checkParameters(q); err != nil {
-		return "", err
+		return err
 	}
 	// A flow without its secrets would match an answer without them.
 	if f.State == "" || f.Nonce == "" || f.CodeVerifier == "" || !same(f.State, q.Get("state")) {
-		return "", ErrBadState
+		return ErrBadState
 	}
 	// RFC 9207, 2.4: the client MUST compare iss with the issuer that the flow
 	// was begun with, and reject an answer without it from a server that
 	// announces it.
 	if f.Issuer != rp.provider.Issuer || (q.Has("iss") && q.Get("iss") != f.Issuer) || (rp.issExpected && !q.Has("iss")) {
-		return "", ErrMixup
+		return ErrMixup
 	}
 	if age := rp.now().Sub(f.Started); age < -skew || age > FlowTTL {
-		return "", ErrExpired
+		return ErrExpired
 	}
+	return nil
+}
+
+// codeOf returns the code of an answer that was checked.
+func codeOf(q url.Values) (string, error) {
 	if q.Has("error") {
 		if e := q.Get("error"); slices.Contains(authorisationErrors, e) {
 			return "", ErrDeclined.Because(errors.New(e))

@@ -13,8 +13,10 @@
 // leads to. Fetched: discovery, keys, token, UserInfo; never anything that an
 // answer points to.
 //
-// Not checked here, and the caller's duty: that a state is used once, that the
-// flow comes from the same browser, and that an identity is not enrolled twice.
+// Not checked here, and the caller's duty: that the flow comes from the same
+// browser, that an answer came to the redirect URL of the provider that gave it,
+// and that an identity is not enrolled twice. That a state is used once needs a
+// memory: [Provider.SingleUse].
 package identity
 
 import (

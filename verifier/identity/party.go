@@ -2,6 +2,7 @@ package identity
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -17,17 +18,20 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/oauth2"
+
+	"github.com/penname/penname/verifier/token"
 )
 
-// FlowTTL is how long a person may take at the identity provider.
-const FlowTTL = 15 * time.Minute
+// FlowTTL is how long a person may take at the identity provider: the life of a
+// [Flow], of the cookie that holds it, and of what is remembered of its use.
+const FlowTTL = 10 * time.Minute
 
 // Provider is the configuration of one identity provider.
 type Provider struct {
 	Issuer       string // exactly as the provider names itself
 	ClientID     string
 	ClientSecret string // empty for a public client
-	RedirectURL  string // exactly as registered; never taken from a request
+	RedirectURL  string // exactly as registered, and no other provider's; never taken from a request
 
 	// Scopes beside openid. "profile" is required; "address" and "email" may be
 	// added. They decide which fields an Identity can have. Nil is "profile" alone.
@@ -38,6 +42,10 @@ type Provider struct {
 	AMRValues       []string      // the id token's amr holds all of these
 	MaxAge          time.Duration // auth_time is not older; zero: no such demand
 	TrustFrameworks []string      // the claims come from verified_claims under one of these
+
+	// SingleUse lets a flow's state be used once, on all nodes and across
+	// restarts. Nil: that is the caller's duty.
+	SingleUse token.ReplayGuard
 
 	// AllowLoopback is for the sandbox: http is allowed, and no other address
 	// than loopback is reachable.
@@ -281,26 +289,34 @@ func (rp *RelyingParty) claimsRequest() string {
 	return string(request)
 }
 
-// Finish checks the provider's answer to f and returns who signed in. Every
-// error is a refusal; on any of them nothing was stored and f is spent.
+// Finish checks the provider's answer to f and returns who signed in. It is the
+// one place that judges an answer. Every error is a refusal; none stores anything
+// about a person. [ErrBadState], [ErrMixup] and [ErrExpired] leave f unspent: who
+// sends somebody a forged link does not end the sign-in that waits.
 func (rp *RelyingParty) Finish(ctx context.Context, f Flow, callback url.Values) (Identity, error) {
 	if rp.disabled.Load() {
 		return Identity{}, ErrDisabled
 	}
-	code, err := rp.checkCallback(f, callback)
+	if err := rp.checkCallback(f, callback); err != nil {
+		return Identity{}, err
+	}
+	if err := rp.spend(ctx, f); err != nil {
+		return Identity{}, err
+	}
+	code, err := codeOf(callback)
 	if err != nil {
 		return Identity{}, err
 	}
 	ctx = oidc.ClientContext(ctx, rp.client)
-	token, err := rp.exchange(ctx, f, code)
+	tokens, err := rp.exchange(ctx, f, code)
 	if err != nil {
 		return Identity{}, err
 	}
-	claims, err := rp.verifyIDToken(ctx, f, code, token)
+	claims, err := rp.verifyIDToken(ctx, f, code, tokens)
 	if err != nil {
 		return Identity{}, err
 	}
-	person, err := rp.person(ctx, claims, token)
+	person, err := rp.person(ctx, claims, tokens)
 	if err != nil {
 		return Identity{}, err
 	}
@@ -310,9 +326,21 @@ func (rp *RelyingParty) Finish(ctx context.Context, f Flow, callback url.Values)
 	return rp.identity(claims, person)
 }
 
+// spend uses the flow's state up.
+func (rp *RelyingParty) spend(ctx context.Context, f Flow) error {
+	if rp.provider.SingleUse == nil {
+		return nil
+	}
+	first, err := rp.provider.SingleUse.Use(ctx, sha256.Sum256([]byte("flow\x00"+f.State)), f.Started.Add(FlowTTL))
+	if err == nil && !first {
+		err = ErrUsed
+	}
+	return err
+}
+
 // exchange redeems the code. A refresh token in the answer is dropped.
 func (rp *RelyingParty) exchange(ctx context.Context, f Flow, code string) (*oauth2.Token, error) {
-	token, err := rp.oauth.Exchange(ctx, code, oauth2.VerifierOption(f.CodeVerifier))
+	tokens, err := rp.oauth.Exchange(ctx, code, oauth2.VerifierOption(f.CodeVerifier))
 	var answer *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &answer) && answer.ErrorCode == "invalid_grant":
@@ -321,15 +349,15 @@ func (rp *RelyingParty) exchange(ctx context.Context, f Flow, code string) (*oau
 		return nil, ErrUnavailable.Because(fmt.Errorf("token endpoint: status %d", answer.Response.StatusCode))
 	case err != nil:
 		return nil, failedOr(err, ErrMalformed)
-	case !strings.EqualFold(token.TokenType, "Bearer"): // RFC 6749, 5.1: case insensitive
+	case !strings.EqualFold(tokens.TokenType, "Bearer"): // RFC 6749, 5.1: case insensitive
 		return nil, ErrMalformed.Because(errors.New("token type"))
 	}
-	return token, nil
+	return tokens, nil
 }
 
 // person collects the claims about the person from the id token and, if
 // something is missing there, from UserInfo.
-func (rp *RelyingParty) person(ctx context.Context, c *idClaims, token *oauth2.Token) (personClaims, error) {
+func (rp *RelyingParty) person(ctx context.Context, c *idClaims, tokens *oauth2.Token) (personClaims, error) {
 	person, verified := c.personClaims, c.Verified
 	assured := len(rp.provider.TrustFrameworks) > 0
 	var err error
@@ -339,7 +367,7 @@ func (rp *RelyingParty) person(ctx context.Context, c *idClaims, token *oauth2.T
 		}
 	}
 	if person.lacks(rp.scopes) && rp.oidc.UserInfoEndpoint() != "" {
-		more, err := rp.userInfo(ctx, c.Subject, token)
+		more, err := rp.userInfo(ctx, c.Subject, tokens)
 		if err != nil {
 			return personClaims{}, err
 		}
@@ -356,8 +384,8 @@ func (rp *RelyingParty) person(ctx context.Context, c *idClaims, token *oauth2.T
 	return person, nil
 }
 
-func (rp *RelyingParty) userInfo(ctx context.Context, subject string, token *oauth2.Token) (userInfo, error) {
-	answer, err := rp.oidc.UserInfo(ctx, oauth2.StaticTokenSource(token))
+func (rp *RelyingParty) userInfo(ctx context.Context, subject string, tokens *oauth2.Token) (userInfo, error) {
+	answer, err := rp.oidc.UserInfo(ctx, oauth2.StaticTokenSource(tokens))
 	if err != nil {
 		return userInfo{}, failedOr(err, ErrUnavailable)
 	}

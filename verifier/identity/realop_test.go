@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/penname/penname/verifier/token"
 )
 
 const realOP = "testdata/oidc-provider"
@@ -236,4 +238,36 @@ func TestRealProvider(t *testing.T) {
 			t.Error("more than name and birthdate was kept")
 		}
 	})
+}
+
+// TestR14TwoRealProviders: people come by either, and an answer of one is never
+// taken for the other's, whichever of the two is sent it.
+func TestR14TwoRealProviders(t *testing.T) {
+	var parties [2]*RelyingParty
+	used := token.NewMemoryReplayGuard(100, time.Now)
+	for i := range parties {
+		var err error
+		parties[i], err = NewRelyingParty(t.Context(), Provider{Issuer: startRealOP(t), ClientID: "penname-ES256", ClientSecret: "a secret: with % and + in it",
+			RedirectURL: ourRedirect, ACRValues: []string{ourACR}, SingleUse: used, AllowLoopback: true}, time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(parties[i].Close)
+	}
+	for i, mine := range parties {
+		other := parties[1-i]
+		begun, authURL := mine.Begin()
+		answer := browse(t, authURL, "alice")
+		_, otherURL := other.Begin()
+		foreign := browse(t, otherURL, "alice")
+		foreign.Set("state", begun.State) // what an attacker can do who runs the other provider
+		id, err := mine.Finish(t.Context(), begun, foreign)
+		refused(t, id, err, ErrMixup)
+		id, err = other.Finish(t.Context(), begun, answer)
+		refused(t, id, err, ErrMixup)
+		id, err = mine.Finish(t.Context(), begun, answer)
+		accepted(t, id, err)
+		id, err = mine.Finish(t.Context(), begun, answer)
+		refused(t, id, err, ErrUsed)
+	}
 }

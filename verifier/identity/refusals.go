@@ -23,9 +23,10 @@ var (
 // Refusals of one callback. Nothing is stored, and the flow must begin again.
 var (
 	ErrMalformed    = refusal.New(refusal.Invalid, "proofing_failed.malformed", "the identity provider's answer is not one well-formed code response; start again")
-	ErrBadState     = refusal.New(refusal.Invalid, "proofing_failed.bad_state", "the answer does not belong to a sign-in begun in this browser; start again from our page")
+	ErrBadState     = refusal.New(refusal.Invalid, "proofing_failed.bad_state", "this answer belongs to no sign-in that began in this browser: start again from the first page")
 	ErrMixup        = refusal.New(refusal.Invalid, "proofing_failed.mixup", "the answer names another identity provider, or none, where ours must be named; start again")
-	ErrExpired      = refusal.New(refusal.Invalid, "proofing_failed.expired", "too much time passed since the sign-in began; start again")
+	ErrExpired      = refusal.New(refusal.Invalid, "proofing_failed.expired", "the sign-in took longer than ten minutes: start again from the first page")
+	ErrUsed         = refusal.New(refusal.Conflict, "proofing_failed.already_used", "this answer of the identity provider was used before: start again from the first page")
 	ErrDeclined     = refusal.New(refusal.Invalid, "proofing_failed.declined", "the identity provider reported that the sign-in was declined or failed; start again")
 	ErrPKCEFailed   = refusal.New(refusal.Invalid, "proofing_failed.pkce_failed", "the identity provider would not exchange this code for the flow of this browser; start again")
 	ErrBadSignature = refusal.New(refusal.Invalid, "proofing_failed.bad_signature", "the id token is not signed by a current key of the identity provider; start again")

@@ -124,34 +124,40 @@ func TestSignDPoPIsVerified(t *testing.T) {
 }
 
 // TestP01Proofs sends each row of table P through the middleware.
+// proofRow is one proof that comes with a bound token.
+type proofRow struct {
+	name string
+	auth string
+	dpop []string
+	want *refusal.Error
+}
+
 func TestP01Proofs(t *testing.T) {
-	access := boundToken(t)
+	for _, row := range proofRows(t, boundToken(t)) {
+		t.Run(row.name, func(t *testing.T) {
+			code, w := serve(t, apiVerifier(t).Middleware, apiRequest(row.auth, row.dpop...))
+			want := ""
+			if row.want != nil {
+				want = row.want.Code
+				if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || !strings.HasPrefix(challenge, `DPoP algs="EdDSA ES256", error="invalid_dpop_proof"`) {
+					t.Errorf("got %d, %s", w.Code, challenge)
+				}
+			}
+			if code != want {
+				t.Errorf("got %q, want %q", code, want)
+			}
+		})
+	}
+}
+
+func proofRows(t *testing.T, access string) []proofRow {
 	key := edKey("holder")
 	good := forged(key, proofHeader(), proofClaims(access))
 	claim := func(changes object) string { return forged(key, proofHeader(), with(proofClaims(access), changes)) }
 	head := func(changes object) string { return forged(key, with(proofHeader(), changes), proofClaims(access)) }
-	rsaProof := func(alg string) string {
-		k, err := rsa.GenerateKey(rand.Reader, 2048)
-		if err != nil {
-			t.Fatal(err)
-		}
-		h := object{"alg": alg, "typ": "dpop+jwt", "jwk": object{"kty": "RSA", "n": b64(k.N.Bytes()), "e": "AQAB"}}
-		input := b64([]byte(marshal(h))) + "." + b64([]byte(marshal(proofClaims(access))))
-		sum := sha256.Sum256([]byte(input))
-		sig, err := rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, sum[:])
-		if err != nil {
-			t.Fatal(err)
-		}
-		return input + "." + b64(sig)
-	}
 	at := func(d time.Duration) int64 { return noon.Add(d).Unix() }
 	dpop := "DPoP " + access
-	rows := []struct {
-		name string
-		auth string
-		dpop []string
-		want *refusal.Error
-	}{
+	return []proofRow{
 		{"P01 two DPoP headers", dpop, []string{good, good}, ErrProofMalformed},
 		{"P01 two in one header", dpop, []string{good + ", " + good}, ErrProofMalformed},
 		{"P02 not a JWT", dpop, []string{"proof"}, ErrProofMalformed},
@@ -163,8 +169,8 @@ func TestP01Proofs(t *testing.T) {
 		{"P04 typ wrong", dpop, []string{head(object{"typ": "JWT"})}, ErrProofTyp},
 		{"P05 alg missing", dpop, []string{head(object{"alg": nil})}, ErrProofAlg},
 		{"P06 alg none", dpop, []string{head(object{"alg": "none"})}, ErrProofAlg},
-		{"P07 RS256", dpop, []string{rsaProof("RS256")}, ErrProofAlg},
-		{"P07 RSA key under EdDSA", dpop, []string{rsaProof("EdDSA")}, ErrProofKey},
+		{"P07 RS256", dpop, []string{rsaProof(t, access, "RS256")}, ErrProofAlg},
+		{"P07 RSA key under EdDSA", dpop, []string{rsaProof(t, access, "EdDSA")}, ErrProofKey},
 		{"P08 HS256", dpop, []string{head(object{"alg": "HS256", "jwk": object{"kty": "oct", "k": b64(key)}})}, ErrProofAlg},
 		{"P08 symmetric key", dpop, []string{head(object{"jwk": object{"kty": "oct", "k": b64(key)}})}, ErrProofKey},
 		{"P09 jwk missing", dpop, []string{head(object{"jwk": nil})}, ErrProofKey},
@@ -214,48 +220,55 @@ func TestP01Proofs(t *testing.T) {
 		{"P31 ID token as proof", dpop, []string{forged(edKey("issuer"), edHeader(), goodClaims())}, ErrProofTyp},
 		{"P31 the access token as proof", dpop, []string{access}, ErrProofTyp},
 	}
-	for _, row := range rows {
-		t.Run(row.name, func(t *testing.T) {
-			code, w := serve(t, apiVerifier(t).Middleware, apiRequest(row.auth, row.dpop...))
-			want := ""
-			if row.want != nil {
-				want = row.want.Code
-				if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || !strings.HasPrefix(challenge, `DPoP algs="EdDSA ES256", error="invalid_dpop_proof"`) {
-					t.Errorf("got %d, %s", w.Code, challenge)
-				}
-			}
-			if code != want {
-				t.Errorf("got %q, want %q", code, want)
-			}
-		})
+}
+
+// rsaProof is signed with RSA, and says to be signed with alg.
+func rsaProof(t *testing.T, access, alg string) string {
+	k, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Run("P24 an unbound token as DPoP", func(t *testing.T) {
-		plain := forged(edKey("issuer"), with(edHeader(), object{"typ": "at+jwt"}), goodClaims())
-		code, _ := serve(t, apiVerifier(t).Middleware, apiRequest("DPoP "+plain, forged(key, proofHeader(), proofClaims(plain))))
-		if code != ErrTokenNotBound.Code {
-			t.Errorf("got %q", code)
-		}
-	})
-	t.Run("P27 header names in capitals", func(t *testing.T) {
-		server := httptest.NewServer(apiVerifier(t).Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })))
-		defer server.Close()
-		r, _ := http.NewRequest("POST", server.URL+"/posts", nil)
-		r.Header["AUTHORIZATION"], r.Header["DPOP"] = []string{"dpop " + access}, []string{good}
-		resp, err := server.Client().Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if resp.Body.Close(); resp.StatusCode != 204 {
-			t.Errorf("got %d", resp.StatusCode)
-		}
-	})
-	t.Run("P14 no origin configured", func(t *testing.T) { // a Host header is the client's word
-		v := apiVerifier(t)
-		v.Origin = ""
-		if code, w := serve(t, v.Middleware, apiRequest(dpop, good)); code != ErrMisconfigured.Code || w.Code != 503 {
-			t.Errorf("got %q, %d", code, w.Code)
-		}
-	})
+	h := object{"alg": alg, "typ": "dpop+jwt", "jwk": object{"kty": "RSA", "n": b64(k.N.Bytes()), "e": "AQAB"}}
+	input := b64([]byte(marshal(h))) + "." + b64([]byte(marshal(proofClaims(access))))
+	sum := sha256.Sum256([]byte(input))
+	sig, err := rsa.SignPKCS1v15(rand.Reader, k, crypto.SHA256, sum[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return input + "." + b64(sig)
+}
+
+func TestP24UnboundTokenAsDPoP(t *testing.T) {
+	plain := forged(edKey("issuer"), with(edHeader(), object{"typ": "at+jwt"}), goodClaims())
+	code, _ := serve(t, apiVerifier(t).Middleware, apiRequest("DPoP "+plain, forged(edKey("holder"), proofHeader(), proofClaims(plain))))
+	if code != ErrTokenNotBound.Code {
+		t.Errorf("got %q", code)
+	}
+}
+
+func TestP27HeaderNamesInCapitals(t *testing.T) {
+	access := boundToken(t)
+	server := httptest.NewServer(apiVerifier(t).Middleware(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) })))
+	defer server.Close()
+	r, _ := http.NewRequest("POST", server.URL+"/posts", nil)
+	r.Header["AUTHORIZATION"], r.Header["DPOP"] = []string{"dpop " + access}, []string{forged(edKey("holder"), proofHeader(), proofClaims(access))}
+	resp, err := server.Client().Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.Body.Close(); resp.StatusCode != 204 {
+		t.Errorf("got %d", resp.StatusCode)
+	}
+}
+
+// TestP14NoOriginConfigured: a Host header is the client's word.
+func TestP14NoOriginConfigured(t *testing.T) {
+	access := boundToken(t)
+	v := apiVerifier(t)
+	v.Origin = ""
+	if code, w := serve(t, v.Middleware, apiRequest("DPoP "+access, forged(edKey("holder"), proofHeader(), proofClaims(access)))); code != ErrMisconfigured.Code || w.Code != 503 {
+		t.Errorf("got %q, %d", code, w.Code)
+	}
 }
 
 func TestP23ProofReplayed(t *testing.T) {

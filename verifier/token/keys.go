@@ -10,7 +10,7 @@ import (
 // KeySet is a parsed JWK Set (RFC 7517, section 5) of public keys. It is
 // immutable and safe for concurrent use.
 type KeySet struct {
-	Keys    document.KeySet
+	Keys    document.KeySet                        // not to be changed
 	refresh func(context.Context) (*KeySet, error) // set by HTTPKeySource
 }
 

@@ -15,7 +15,7 @@ import (
 // Use records id until the given time, and reports whether it was not recorded
 // before: of concurrent calls with one id exactly one reports true, on all nodes
 // and across restarts. If that cannot be established, it returns an error, and
-// the token or proof is refused. It keeps no id after its time.
+// the token or proof is refused. It forgets an id after its time, never before.
 type ReplayGuard interface {
 	Use(ctx context.Context, id [32]byte, until time.Time) (first bool, err error)
 }

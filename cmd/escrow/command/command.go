@@ -6,17 +6,22 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/requester"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Env is all that the program takes from its surroundings.
@@ -41,31 +46,24 @@ func System() Env {
 	}
 }
 
-// program is one run.
+// program is one run: its surroundings and what the global flags say.
 type program struct {
 	Env
-	json           bool // set when a command runs
-	server         string
-	passphraseFile string
-	disk           disk // nil: the file system
+	json   bool   // set when a command runs
+	server string // address of the registrar
 }
 
 // Run runs the program with args, without the program's name, and returns the
 // exit code. It never panics on bad input and never calls os.Exit.
 func Run(ctx context.Context, args []string, env Env) int {
-	p := &program{Env: env}
-	return p.run(ctx, args)
-}
-
-func (p *program) run(ctx context.Context, args []string) int {
-	root := p.root()
-	root.SetIn(p.Stdin)
-	root.SetOut(p.Stdout)
-	root.SetErr(p.Stderr)
+	root := newRoot(&program{Env: env})
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
 	return shell.Execute(ctx, root, args)
 }
 
-func (p *program) root() *cobra.Command {
+func newRoot(p *program) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "escrow",
 		Short: "Courts, custodians and auditors of a Penname service",
@@ -79,7 +77,7 @@ func (p *program) root() *cobra.Command {
 		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
-	root.AddCommand(p.warrant(), p.custodian(), p.log(), p.key())
+	root.AddCommand(warrant(p), custodians(p), log(p), key(p))
 	return root
 }
 
@@ -87,7 +85,7 @@ func (p *program) root() *cobra.Command {
 func leaf(use, short, example string, args cobra.PositionalArgs, run func(ctx context.Context, args []string) error) *cobra.Command {
 	return &cobra.Command{
 		Use: use, Short: short, Example: "  " + example, Args: args,
-		RunE: func(c *cobra.Command, a []string) error { return run(c.Context(), a) },
+		RunE: func(c *cobra.Command, a []string) error { return explained(run(c.Context(), a)) },
 	}
 }
 
@@ -117,11 +115,43 @@ func (p *program) progress(format string, args ...any) {
 	}
 }
 
-// call asks the registrar: see [registrar.Client.Call].
-func (p *program) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
+// registrar is the client for the registrar that --server names.
+func (p *program) registrar() (*registrar.Client, error) {
 	if p.server == "" {
-		return shell.UsageError("--server is needed: the address of the registrar, for example https://penname.example")
+		return nil, shell.UsageError("--server is needed: the address of the registrar, for example https://penname.example")
 	}
-	c := &registrar.Client{Server: p.server, HTTP: p.HTTP, Now: p.Now}
-	return c.Call(ctx, method, path, key, in, out)
+	return &registrar.Client{Server: p.server, HTTP: p.HTTP, Now: p.Now}, nil
+}
+
+// readFile is [shell.ReadFile] with - for the standard input.
+func (p *program) readFile(name string) ([]byte, error) {
+	if name == "-" {
+		return io.ReadAll(io.LimitReader(p.Stdin, shell.MaxFile))
+	}
+	return shell.ReadFile(name)
+}
+
+func (p *program) readBundle(name string) (*policy.Bundle, error) {
+	raw, err := p.readFile(name)
+	if err != nil {
+		return nil, err
+	}
+	return policy.ParseBundle(raw)
+}
+
+// explained adds to a refusal the public facts that a person needs: rules,
+// custodians by name, the first wrong entry of the log.
+func explained(err error) error {
+	var rules *custodian.RulesError
+	var shares *requester.SharesError
+	var at *proof.IndexError
+	switch e := refusal.Of(err); {
+	case errors.As(err, &rules):
+		return &registrar.Problem{Code: rules.Refusal.Code, Title: rules.Refusal.Mend, Rules: rules.Rules}
+	case errors.As(err, &shares):
+		return &registrar.Problem{Code: requester.ErrBadShare.Code, Title: shares.Text()}
+	case e != nil && errors.As(err, &at):
+		return &registrar.Problem{Code: e.Code, Title: fmt.Sprintf("%s (first wrong entry: %d)", e.Mend, at.Index)}
+	}
+	return err
 }

@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
-	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -14,7 +12,6 @@ import (
 	"testing"
 	"time"
 
-	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
@@ -52,7 +49,7 @@ func TestExitCodes(t *testing.T) {
 		{"warrant", 2, "say which: escrow warrant --help explains"},
 		{"custodian nosuch", 2, `there is no command "escrow custodian nosuch"`},
 		{"custodian witness nosuch", 2, `there is no command "escrow custodian witness nosuch"`},
-		{"log nosuch", 2, "audit, mirror, notices, receipt"},
+		{"log nosuch", 2, "audit, mirror, notices, receipt, split"},
 		{"key nosuch", 2, "new"},
 		{"help nosuch", 2, `there is no command "escrow nosuch"`},
 		{"help warrant nosuch", 2, `there is no command "escrow warrant nosuch"`},
@@ -76,6 +73,9 @@ func TestExitCodes(t *testing.T) {
 		{"warrant status x --server http://example.org", 1, "server.insecure: "},
 		{"warrant status x --server " + down.URL, 1, "connection refused)"},
 		{"warrant status x --server " + broken.URL, 1, "(status 502 without a problem document)"},
+		{"log split a b", 2, "--bundle is needed"},
+		{"log split a --bundle b", 2, "the usage is escrow log split A B [flags]; for example: escrow log split alba.checkpoint"},
+		{"log split a b --bundle " + here + "/none", 1, "file.unreadable: "},
 		{"custodian list --home " + here + "/none", 1, "custodian.bad_home: "},
 		{"custodian passphrase --home " + here + "/none", 1, "custodian.bad_home: "},
 		{"custodian passphrase --work-factor 23", 2, "--work-factor is between"},
@@ -125,13 +125,13 @@ func checkRun(t *testing.T, args []string, want int, says string, asJSON bool) {
 // Ctrl-C while a passphrase is asked for, or while the registrar is slow: 130,
 // as a shell says it.
 func TestInterrupted(t *testing.T) {
-	v := newVillage(t, "alba")
+	home := newHome(t, "alba")
 	ctx, cancel := context.WithCancel(t.Context())
 	slow := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { cancel() }))
 	defer slow.Close()
 	for _, args := range [][]string{
 		{"warrant", "status", "x", "--server", slow.URL}, // the first one cancels
-		{"custodian", "card", "--home", v.path("alba")},
+		{"custodian", "card", "--home", home},
 	} {
 		var errs bytes.Buffer
 		env := System()
@@ -158,7 +158,7 @@ func TestHelp(t *testing.T) {
 			walk(sub)
 		}
 	}
-	walk((&program{}).root())
+	walk(newRoot(&program{}))
 	if n < 20 {
 		t.Errorf("only %d commands were looked at", n)
 	}
@@ -168,8 +168,7 @@ func TestHelp(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	complete := func(args ...string) string {
 		var out, errs bytes.Buffer
-		p := &program{Env: Env{Stdout: &out, Stderr: &errs}}
-		if code := p.run(t.Context(), append([]string{"__complete"}, args...)); code != 0 {
+		if code := Run(t.Context(), append([]string{"__complete"}, args...), Env{Stdout: &out, Stderr: &errs}); code != 0 {
 			t.Fatal(errs.String())
 		}
 		return out.String()
@@ -180,6 +179,7 @@ func TestCompletion(t *testing.T) {
 	}{
 		{[]string{"custodian", "refuse", "x", "--reason", "dis"}, "disproportionate\n"},
 		{[]string{"log", ""}, "receipt\t"},
+		{[]string{"log", "split", ""}, ":0\n"},      // files
 		{[]string{"warrant", "file", ""}, ":0\n"},   // files
 		{[]string{"warrant", "status", ""}, ":4\n"}, // none
 		{[]string{"custodian", "list", "--home", ""}, ":16\n"},
@@ -213,124 +213,19 @@ func TestProgressOnlyAtATerminal(t *testing.T) {
 	}
 }
 
-// TestChangePassphrase: the new one opens the folder and the old one does not;
-// whatever is refused or fails changes nothing.
-func TestChangePassphrase(t *testing.T) {
-	const next = "a lamp in the northern window"
-	v := newVillage(t, "alba")
-	file := func(name, pass string) string {
-		if err := os.WriteFile(v.path(name), []byte(pass+"\n"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return v.path(name)
-	}
-	oldFile, newFile := file("old.txt", passphrase), file("new.txt", next)
-	change := func(d disk, args ...string) result {
-		var out, errs bytes.Buffer
-		p := &program{Env: Env{Stdout: &out, Stderr: &errs}, disk: d}
-		code := p.run(t.Context(), append([]string{"custodian", "passphrase", "--home", v.path("alba"), "--work-factor", "1"}, args...))
-		return result{out.String(), errs.String(), code}
-	}
-	before := v.files("alba")
-	for code, args := range map[string][]string{
-		"custodian.wrong_passphrase": {"--passphrase-file", newFile, "--new-passphrase-file", newFile},
-		"custodian.weak_passphrase":  {"--passphrase-file", oldFile, "--new-passphrase-file", file("short.txt", "short")},
-		"custodian.no_passphrase":    {"--passphrase-file", oldFile, "--new-passphrase-file", file("empty.txt", "")},
-		"file.unreadable":            {"--passphrase-file", oldFile, "--new-passphrase-file", v.path("none")},
-	} {
-		if r := change(nil, args...); r.code != 1 || !strings.Contains(r.errs, code+":") {
-			t.Errorf("%s: %d %s", code, r.code, r.errs)
-		}
-	}
-	good := []string{"--passphrase-file", oldFile, "--new-passphrase-file", newFile}
-	if r := change(brokenDisk{plainDisk{}}, good...); r.code != 1 {
-		t.Errorf("the disk is full: %d %s", r.code, r.errs)
-	}
-	if err := os.Remove(v.path("alba", identityFile+".new")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		t.Fatal(err)
-	}
-	if !maps.Equal(before, v.files("alba")) {
-		t.Fatal("what was refused changed the folder")
-	}
-
-	if r := change(nil, good...); r.code != 0 {
-		t.Fatal(r.errs)
-	}
-	after := v.files("alba")
-	for name := range after {
-		if before[name] == "" {
-			t.Errorf("%s is left behind", name)
-		}
-		if (after[name] == before[name]) == (name == identityFile) {
-			t.Errorf("%s: only %s changes", name, identityFile)
-		}
-	}
-	info, err := os.Stat(v.path("alba", identityFile))
-	if err != nil || info.Mode().Perm() != 0o600 {
-		t.Error(info.Mode(), err)
-	}
-	for pass, want := range map[string]bool{passphrase: false, next: true} {
-		by, err := age.NewScryptIdentity(pass)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := decrypt(v.read(v.path("alba", identityFile)), by); (err == nil) != want {
-			t.Errorf("%q opens it: %v", pass, err == nil)
-		}
-	}
-}
-
-// brokenDisk writes new files and puts none in its place.
-type brokenDisk struct{ disk }
-
-func (brokenDisk) Rename(string, string) error { return secretfile.ErrUnwritable }
-
 // Typed, a new passphrase is asked for twice, as such.
 func TestChangePassphraseTyped(t *testing.T) {
-	v := newVillage(t, "alba")
+	home := newHome(t, "alba")
 	var asked []bool
 	typed := []string{passphrase, "new words here", "other words here"}
 	var errs bytes.Buffer
-	p := &program{Env: Env{Stdout: &errs, Stderr: &errs, Now: time.Now, Passphrase: func(_ context.Context, _ string, fresh bool) ([]byte, error) {
+	env := Env{Stdout: &errs, Stderr: &errs, Now: time.Now, Passphrase: func(_ context.Context, _ string, fresh bool) ([]byte, error) {
 		asked = append(asked, fresh)
 		return []byte(typed[len(asked)-1]), nil
-	}}}
-	code := p.run(t.Context(), []string{"custodian", "passphrase", "--home", v.path("alba"), "--work-factor", "1"})
+	}}
+	code := Run(t.Context(), []string{"custodian", "passphrase", "--home", home, "--work-factor", "1"}, env)
 	if code != 1 || !strings.Contains(errs.String(), "custodian.passphrases_differ") || len(asked) != 3 || asked[0] || !asked[1] || !asked[2] {
 		t.Error(code, errs.String(), asked)
-	}
-}
-
-func TestReceiptIsFoundInThePage(t *testing.T) {
-	const (
-		label      = "abcdefghijklmnopqrstuvwxya"
-		salt       = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
-		commitment = "a6a24b5f0d1f9e4a0e8e4c4e3a4c5f1f0f9d3c6b1b8a9c7d6e5f4a3b2c1d0e9f"
-	)
-	want, err := receipt([]byte("Label " + label + "\nSalt " + salt + "\n"))
-	if err != nil || len(want) != 64 {
-		t.Fatal(want, err)
-	}
-	for _, page := range []string{
-		"Commitment\n" + want + "\nLabel\n" + label + "\nSalt\n" + salt,
-		"Salt: " + salt + "\r\nLabel: " + label,
-		"<dl>\n<dt>Commitment</dt><dd><code>" + want + "</code></dd>\n<dt>Label</dt><dd><code>" + label + "</code></dd>\n<dt>Salt</dt><dd><code>" + salt + "</code></dd>\n</dl>",
-	} {
-		if got, err := receipt([]byte(page)); err != nil || got != want {
-			t.Errorf("%q: %s %v", page, got, err)
-		}
-	}
-	for page, want := range map[string]error{
-		"": errReceipt, "Label " + label: errReceipt, "Salt " + salt: errReceipt,
-		"Label " + label + " Salt " + salt[1:]:                           errReceipt,
-		"Label " + label + " Salt " + salt + "0":                         errReceipt,
-		"Label " + strings.ToUpper(label) + " Salt " + salt:              errReceipt,
-		"Commitment " + commitment + " Label " + label + " Salt " + salt: errReceiptFalse,
-		"Commitment " + want + " Label b" + label[1:] + " Salt " + salt:  errReceiptFalse,
-	} {
-		if _, err := receipt([]byte(page)); !errors.Is(err, want) {
-			t.Errorf("%q: %v", page, err)
-		}
 	}
 }
 
@@ -352,8 +247,8 @@ func TestExampleDraftIsSigned(t *testing.T) {
 	}
 	sign := func(draft string, args ...string) result {
 		var said, errs bytes.Buffer
-		p := &program{Env: Env{Stdin: strings.NewReader(draft), Stdout: &said, Stderr: &errs, Now: time.Now}}
-		code := p.run(t.Context(), append([]string{"warrant", "sign", "-", "--key", key}, args...))
+		env := Env{Stdin: strings.NewReader(draft), Stdout: &said, Stderr: &errs, Now: time.Now}
+		code := Run(t.Context(), append([]string{"warrant", "sign", "-", "--key", key}, args...), env)
 		return result{said.String(), errs.String(), code}
 	}
 	if r := sign(exampleDraft); r.code != 0 || strings.Count(r.out, ".") != 2 {

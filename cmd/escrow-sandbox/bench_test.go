@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
+)
+
+// BenchmarkService is the whole service over HTTP: browsers, identity provider,
+// platforms, custodians, witnesses, PostgreSQL and the key service share the
+// machine with it. Beside each figure stands a limit of the same run.
+func BenchmarkService(b *testing.B) {
+	for _, keys := range []string{"keyring", "vault"} {
+		b.Run(keys, func(b *testing.B) {
+			tb, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: crowd()})
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer tb.Close()
+			st := &world.Case{World: tb}
+			b.Run("enrolments", func(b *testing.B) { benchmarkEnrolments(b, st) })
+			b.Run("sign-ins", func(b *testing.B) { benchmarkSignIns(b, st) })
+			b.Run("disclosures", func(b *testing.B) { benchmarkDisclosures(b, st) })
+		})
+	}
+}
+
+const enrolling = 20_000 // people at the identity provider, besides the sandbox's
+
+func crowd() []sandbox.Person {
+	people := sandbox.People()
+	for n := range enrolling {
+		people = append(people, sandbox.Person{Subject: fmt.Sprint("crowd-", n), Name: fmt.Sprint("One of Many ", n), Birthdate: "1990-01-01",
+			Address: "12 High Street\nAmbridge\nAM1 1AA", Email: "many@mail.example", ACR: sandbox.ACRVerified})
+	}
+	return people
+}
+
+var nextPerson atomic.Int64
+
+// signUpNext enrols the next of the crowd, past the page with all their names. It
+// returns a browser that is signed in.
+func signUpNext(ctx context.Context, w *world.World) (*world.Browser, error) {
+	n := nextPerson.Add(1)
+	if n > enrolling {
+		return nil, errors.New("the identity provider has no more people")
+	}
+	b := world.NewBrowser()
+	var at *url.URL
+	b.Client.CheckRedirect = func(r *http.Request, _ []*http.Request) error {
+		if r.URL.Path == "/authorize" && strings.HasPrefix(r.URL.String(), w.Identity) {
+			at = r.URL
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}
+	if err := b.Open(ctx, w.Origin); err != nil {
+		return nil, err
+	}
+	if err := b.Press(ctx, "Prove my identity", nil); err != nil {
+		return nil, err
+	}
+	if at == nil {
+		return nil, errors.New("not sent to the identity provider")
+	}
+	form := url.Values{"person": {fmt.Sprint("crowd-", n-1)}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if err := b.Do(req); err != nil {
+		return nil, err
+	}
+	return b, b.Shows(http.StatusOK, "Welcome")
+}
+
+// bareHTTP is how many exchanges of n requests each with a handler that does
+// nothing are made a second, by as many callers.
+func bareHTTP(callers, n int) float64 {
+	nothing := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, 2000)) }))
+	defer nothing.Close()
+	return perSecond(callers, callers*20, func() error {
+		for range n {
+			res, err := http.Get(nothing.URL)
+			if err != nil {
+				return err
+			}
+			io.Copy(io.Discard, res.Body)
+			res.Body.Close()
+		}
+		return nil
+	})
+}
+
+// perSecond does f n times from many callers.
+func perSecond(callers, n int, f func() error) float64 {
+	began := time.Now()
+	var left atomic.Int64
+	var wg sync.WaitGroup
+	left.Store(int64(n))
+	for range callers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := f(); err != nil {
+					panic(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(n) / time.Since(began).Seconds()
+}
+
+func measure(b *testing.B, unit string, limit float64, callers int, f func() error) {
+	b.ResetTimer()
+	rate := perSecond(callers, b.N, func() error {
+		if err := f(); err != nil && !b.Failed() {
+			b.Error(err)
+		}
+		return nil
+	})
+	b.ReportMetric(rate, unit)
+	b.ReportMetric(limit, "~limit/s")
+	b.ReportMetric(rate/limit, "ratio")
+}
+
+// Beside it: the same number of HTTP requests, seven, with nothing behind them.
+func benchmarkEnrolments(b *testing.B, s *world.Case) {
+	measure(b, "enrolments/s", bareHTTP(16, 7), 16, func() error {
+		_, err := signUpNext(context.Background(), s.World)
+		return err
+	})
+}
+
+// A sign-in is a platform's page, the request, the person's consent, the code,
+// the platform's redemption and its check of the token. Beside it: seven bare
+// HTTP requests.
+func benchmarkSignIns(b *testing.B, s *world.Case) {
+	const callers = 16
+	browsers := make(chan *world.Browser, callers)
+	for range callers {
+		who, err := signUpNext(b.Context(), s.World)
+		if err != nil {
+			b.Fatal(err)
+		}
+		browsers <- who
+	}
+	measure(b, "sign-ins/s", bareHTTP(callers, 7), callers, func() error {
+		who := <-browsers
+		defer func() { browsers <- who }()
+		login, err := http.NewRequest(http.MethodPost, s.Town.Origin+"/login", nil)
+		if err != nil {
+			return err
+		}
+		if err := who.Do(login); err != nil {
+			return err
+		}
+		if err := who.Press(context.Background(), "Sign in to "+s.Town.Name, nil); err != nil {
+			return err
+		}
+		return who.Shows(http.StatusOK, "You are signed in as pen1")
+	})
+}
+
+// A disclosure is a warrant that is signed, filed, reviewed and approved by two
+// custodians and opened, each step by the escrow program and in the public log
+// under cosigned checkpoints. Beside it: its threshold decryption alone.
+func benchmarkDisclosures(b *testing.B, s *world.Case) {
+	who, err := signUpNext(b.Context(), s.World)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := who.Visit(b.Context(), s.Town, ""); err != nil {
+		b.Fatal(err)
+	}
+	if s.Post, err = who.Say(b.Context(), s.Town, "I will come for you tonight."); err != nil {
+		b.Fatal(err)
+	}
+	if s.Evidence, err = s.SaveEvidence("evidence-threat.jws", s.Post); err != nil {
+		b.Fatal(err)
+	}
+	s.Author = sandbox.Person{Name: "One of Many", Birthdate: "1990-01-01", Email: "many@mail.example"}
+	measure(b, "disclosures/s", decryptionsAlone(b), 1, func() error {
+		for _, step := range []func(context.Context) error{s.File, approveBy(s, 0), approveBy(s, 1), s.Open} {
+			if err := step(context.Background()); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+func approveBy(s *world.Case, n int) func(context.Context) error {
+	return func(ctx context.Context) error { return s.Approve(ctx, world.Custodians[n].ID) }
+}
+
+func decryptionsAlone(b *testing.B) float64 {
+	pk, shares, err := escrowtest.ThresholdKey(world.Quorum, len(world.Custodians))
+	if err != nil {
+		b.Fatal(err)
+	}
+	var k1 []byte
+	label := seal.NewLabel()
+	rec, err := seal.Seal(b.Context(), label, map[string][]byte{"name": []byte("One of Many")}, pk, func(_ context.Context, _ string, k []byte) (string, error) {
+		k1 = append(k1, k...)
+		return "wrapped", nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return perSecond(1, 100, func() error {
+		var made []threshold.Share
+		for _, share := range shares[:world.Quorum] {
+			s, err := seal.DecryptShare(label, rec.SecondHalf, pk, share)
+			if err != nil {
+				return err
+			}
+			made = append(made, s)
+		}
+		_, err := seal.Open(rec, seal.FirstHalves(k1, label, []string{"name"}), pk, made)
+		return err
+	})
+}

@@ -1,0 +1,170 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/token"
+)
+
+// TestDogpile opens every account of a dogpile with one warrant: many pen
+// names, several posts each, one decision, one release. BenchmarkDogpile has
+// the size that Penname is made for, 600 accounts and 5,000 posts.
+func TestDogpile(t *testing.T) {
+	tb := startForTest(t)
+	playDogpile(t, tb, 12, 60)
+}
+
+func playDogpile(t testing.TB, tb *world.World, accounts, posts int) {
+	t.Helper()
+	ctx := t.Context()
+	warrant, evidence := dogpile(t, tb, accounts, posts)
+	said, code := tb.Escrow(ctx, "warrant", "file", warrant, "--evidence", evidence, "--server", tb.Origin, "--json")
+	if code != 0 {
+		t.Fatal(said)
+	}
+	var filed struct{ Case string }
+	if err := json.Unmarshal([]byte(said), &filed); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range world.Custodians[:world.Quorum] {
+		if said, code := tb.Escrow(ctx, tb.AsCustodian(c.ID, "approve", filed.Case)...); code != 0 {
+			t.Fatal(said)
+		}
+	}
+	said, code = tb.Escrow(ctx, "warrant", "open", filed.Case, "--key", tb.Path("requester.key"), "--bundle", tb.Path("bundle.json"), "--server", tb.Origin)
+	if code != 0 {
+		t.Fatal(said)
+	}
+	for i := range accounts {
+		if want := fmt.Sprintf("Piler Number %d\n", i); !strings.Contains(said, want) {
+			t.Fatalf("account %d was not opened to its own name", i)
+		}
+	}
+}
+
+// dogpile enrols people, lets each post, and writes the warrant and the file of
+// evidence against them all. The tokens are signed as the OpenID provider signs
+// them; the sign-ins themselves are played elsewhere.
+func dogpile(t testing.TB, tb *world.World, accounts, posts int) (warrant, evidence string) {
+	t.Helper()
+	ctx := t.Context()
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: tb.Service.Issuing.TokenKeys[0].JWK}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	issuer := issuerOf(t, tb)
+	var all []string
+	var targets []policy.Target
+	now := tb.Clock.Now()
+	for i := range accounts {
+		person, _, err := issuer.Enrol(ctx, identity.Identity{
+			Issuer: identity.Private(tb.Identity), Subject: identity.Private(fmt.Sprintf("piler-%d", i)),
+			Name: identity.Private(fmt.Sprintf("Piler Number %d", i)), Birthdate: "1990-01-01", Address: "Nowhere", ACR: "high",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, commitment, err := issuer.Pseudonym(ctx, person, tb.Town.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw := signedToken(t, signer, map[string]any{
+			"iss": tb.Origin, "sub": name, "aud": tb.Town.ID, "jti": fmt.Sprint("jti-", i), "acr": "high",
+			"iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(),
+			"penname_commitment": base64.RawURLEncoding.EncodeToString(commitment[:]),
+		})
+		target := policy.Target{Pseudonym: name, Platform: tb.Town.ID}
+		for n := i; n < posts; n += accounts {
+			signed, err := token.SignEvidence(tb.Town.EvidenceKey, token.Evidence{Platform: tb.Town.ID, Token: raw, Post: token.Post{
+				URL: fmt.Sprintf("%s/posts/%d", tb.Town.Origin, n), Digest: sha256.Sum256(fmt.Append(nil, "threat ", n)), At: now,
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			digest := sha256.Sum256([]byte(signed))
+			if all = append(all, signed); target.Evidence == "" {
+				target.Evidence = hex.EncodeToString(digest[:])
+			} else {
+				target.Further = append(target.Further, hex.EncodeToString(digest[:]))
+			}
+		}
+		targets = append(targets, target)
+	}
+	return dogpileWarrant(t, tb, targets), writeIn(t, tb, "evidence-dogpile.txt", strings.Join(all, "\n"))
+}
+
+// issuerOf is the issuing side as the service has it.
+func issuerOf(t testing.TB, tb *world.World) *issue.Issuer {
+	t.Helper()
+	custodians, err := threshold.ParsePublicKey(tb.Service.Bundle.ThresholdKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := tb.Service.Issuing
+	return &issue.Issuer{Keys: i.Keys, Store: i.Store, Erasures: i.Store, Custodians: custodians, Now: tb.Clock.Now}
+}
+
+func dogpileWarrant(t testing.TB, tb *world.World, targets []policy.Target) string {
+	t.Helper()
+	delivery, err := os.ReadFile(tb.Path("requester.pub"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, err := json.Marshal(policy.Warrant{
+		Kind: policy.Production, Authority: "county-court", Jurisdiction: "GB", FileNumber: "TC 119", LegalBasis: "Investigatory Powers Act 2016, Part 3",
+		OffenceClass: "threats-to-life", Offence: "Threats to kill", MaxPenaltyMonths: 120, Grounds: "The posts in evidence.",
+		Necessity: "No other way is known.", Proportionality: "Only who holds the pen names.", Targets: targets,
+		Requester: policy.Requester{Name: "DS R. Amari", Organisation: "Thornley Police", DeliveryKey: string(delivery)},
+		Fields:    []string{"name"}, Deadline: policy.TenDays, Audience: tb.Origin,
+		Secrecy: policy.Secrecy{Ends: tb.Clock.Now().AddDate(0, 2, 0).UTC().Truncate(24 * time.Hour), Reason: "The suspects could destroy evidence."},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	st := &world.Case{World: tb}
+	signed, err := st.Sign(t.Context(), writeIn(t, tb, "dogpile.json", string(draft)), "court.jwk")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed
+}
+
+func signedToken(t testing.TB, signer jose.Signer, claims map[string]any) string {
+	t.Helper()
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func writeIn(t testing.TB, tb *world.World, name, content string) string {
+	t.Helper()
+	if err := os.WriteFile(tb.Path(name), []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return tb.Path(name)
+}

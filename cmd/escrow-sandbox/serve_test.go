@@ -1,0 +1,200 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"os"
+	"strings"
+	"testing"
+
+	escrowd "github.com/penname/penname/cmd/escrowd/command"
+
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/policy"
+)
+
+// operator is a configuration file of the disclosing and the keeping side, with
+// all that it names, against a world's PostgreSQL and real Vault.
+type operator struct {
+	t      *testing.T
+	config string
+	client *http.Client // trusts the certificate
+}
+
+func newOperator(t *testing.T) *operator {
+	tb, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: true, Log: &syncBuffer{}, Progress: os.Stderr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	target, err := url.Parse(tb.Vault.Address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	behindTLS := httptest.NewTLSServer(httputil.NewSingleHostReverseProxy(target))
+	t.Cleanup(behindTLS.Close)
+	ca := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: behindTLS.Certificate().Raw})
+	key, err := x509.MarshalPKCS8PrivateKey(behindTLS.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := &operator{t: t, client: behindTLS.Client()}
+	certificate := write(t, "tls.crt", string(ca), 0o644)
+	o.config = write(t, "escrowd.toml", fmt.Sprintf(`origin = "https://penname.example"
+listen = "127.0.0.1:0"
+tls_cert = %q
+tls_key = %q
+bundle = %q
+[disclose]
+database_file = %q
+log_key_file = %q
+%s
+[keep]
+database_file = %q
+%s`, certificate, write(t, "tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600),
+		o.rules(tb), tb.Path("disclosing.dsn"), tb.Path("log.key"), vaultSection(t, tb, "disclose", vault.SideDisclosing, behindTLS.URL, certificate),
+		o.login(tb, "penname_keeping"), vaultSection(t, tb, "keep", vault.SideKeeping, behindTLS.URL, certificate)), 0o644)
+	return o
+}
+
+func vaultSection(t *testing.T, tb *world.World, section string, side vault.Side, address, ca string) string {
+	c := sideConfig(t, tb, side)
+	return fmt.Sprintf("[%s.Vault]\naddress = %q\nca_file = %q\nrole_id = %q\nsecret_id_file = %q\n", section, address, ca, c.RoleID, c.SecretIDFile)
+}
+
+func (o *operator) login(tb *world.World, role string) string {
+	dsn, err := postgres.Login(o.t.Context(), tb.Postgres.DSN, role)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	return write(o.t, role+".dsn", dsn, 0o600)
+}
+
+// rules puts a bundle in force that names an https address, and returns its file.
+func (o *operator) rules(tb *world.World) string {
+	before, err := os.ReadFile(tb.Path("bundle.json"))
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	var b policy.Bundle
+	if err := json.Unmarshal(before, &b); err != nil {
+		o.t.Fatal(err)
+	}
+	b.Registrar, b.Issuer = "https://penname.example", "https://penname.example"
+	raw, err := b.Marshal()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if err := os.WriteFile(tb.Path("bundle.json"), raw, 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	if err := tb.InstallBundle(o.t.Context(), raw); err != nil {
+		o.t.Fatal(err)
+	}
+	return tb.Path("bundle.json")
+}
+
+// with is a run of escrowd serve with one thing of the configuration changed.
+func (o *operator) with(old, new string, args ...string) (out, errs string, code int) {
+	o.t.Helper()
+	raw, err := os.ReadFile(o.config)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	if !strings.Contains(string(raw), old) {
+		o.t.Fatalf("the configuration has no %q", old)
+	}
+	file := write(o.t, "changed.toml", strings.Replace(string(raw), old, new, 1), 0o644)
+	var stdout, stderr bytes.Buffer
+	code = escrowd.Run(o.t.Context(), append([]string{"serve", "--config", file}, args...), &stdout, &stderr)
+	return stdout.String(), stderr.String(), code
+}
+
+// TestServe starts the service as an operator does: from a configuration file,
+// over TLS, on a real Vault and PostgreSQL, until it is told to stop.
+func TestServe(t *testing.T) {
+	o := newOperator(t)
+	if out, errs, code := o.with("", "", "--check"); code != 0 || !strings.Contains(out, "the configuration holds") {
+		t.Fatal(code, out, errs)
+	}
+	other := httptest.NewTLSServer(nil)
+	defer other.Close()
+	busy, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer busy.Close()
+	for _, c := range []struct {
+		old, new, says string
+		args           []string
+	}{
+		{`tls_key = "`, `tls_key = "/none`, "file.unreadable: ", []string{"--check"}},
+		{`tls.crt"`, `tls.key"`, "file.unreadable: ", []string{"--check"}}, // another folder
+		{`log_key_file = "`, `log_key_file = "/none`, "file.unreadable: ", []string{"--check"}},
+		{`role_id = "`, `role_id = "0`, "vault.login: ", []string{"--check"}},
+		{`origin = "https://penname.example"`, `origin = "https://penname2.example"`, "config.other_bundle: ", []string{"--check"}},
+		{`penname_keeping.dsn`, `penname_none.dsn`, "file.unreadable: ", []string{"--check"}},
+		{"127.0.0.1:0", busy.Addr().String(), "config.cannot_listen: ", nil},
+	} {
+		out, errs, code := o.with(c.old, c.new, c.args...)
+		last := errs[strings.LastIndex(strings.TrimRight(errs, "\n"), "\n")+1:]
+		if code != 1 || out != "" || !strings.HasPrefix(last, "escrowd: "+c.says) {
+			t.Errorf("%s: %d %s%s", c.new, code, out, errs)
+		}
+	}
+
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	done := make(chan int, 1)
+	logs, w := io.Pipe()
+	go func() {
+		done <- escrowd.Run(ctx, []string{"serve", "--config", o.config}, w, w)
+		w.Close()
+	}()
+	address := ""
+	var said strings.Builder
+	lines := bufio.NewScanner(io.TeeReader(logs, &said))
+	for address == "" && lines.Scan() {
+		var line struct{ Msg, Address string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
+			address = line.Address
+		}
+	}
+	go io.Copy(io.Discard, logs) //nolint:errcheck // ends with the service
+	if address == "" {
+		t.Fatal(said.String())
+	}
+	transport := o.client.Transport.(*http.Transport).Clone()
+	transport.TLSClientConfig.ServerName = "example.com" // what httptest's certificate is for
+	client := &http.Client{Transport: transport}
+	res, err := client.Get("https://" + address + "/log/checkpoint")
+	if err != nil {
+		t.Fatal(err)
+	}
+	res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		t.Error("the checkpoint:", res.Status)
+	}
+	transport.CloseIdleConnections()
+	stop()
+	if code := <-done; code != 0 {
+		t.Errorf("stopped: exit code %d", code)
+	}
+}

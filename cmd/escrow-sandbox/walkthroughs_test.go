@@ -1,0 +1,436 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	escrowd "github.com/penname/penname/cmd/escrowd/command"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	escrow "github.com/penname/penname/cmd/escrow/command"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/policy"
+)
+
+// TestWalkthroughs plays testdata/*.txtar: one script for each promise of
+// SECURITY.md, under its name, and the whole story. Each runs against a world
+// of its own, over HTTP, with the local keyring; TestWalkthroughsVault plays
+// the same scripts on a real Vault.
+//
+// The words of the scripts:
+//
+//	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
+//	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
+//	platform ID steal FILE                                         evidence with the other platform's token
+//	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
+//	escrow …                                                       the program of everybody outside
+//	escrowd …                                                      the operator's program
+//	capture NAME REGEXP                                            keeps what was just printed
+//	database backup FILE | restore FILE | alter SQL | swap   start  the operator's database
+//	database stop | start      key-service down | up               a power cut, a sealed Vault, and their ends
+//	standby cut | back | promote                                   a synchronous standby, in the script that has one
+//	mirror tamper DIR | stranger DIR                               a mirror of the log in bad hands
+//	witness ID down | up      clock DAYS      dump FILE            what happens around them
+//	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
+//	keys rotate                                                    what escrowd keys rotate does
+//	record keep | restore                                          a record's row, as a backup has it; kept again, that of another record
+//	half opens                                                     asks the key service for that row's half
+//	cheater ID PLAN                                                a custodian whose program deals wrong shares
+func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
+
+// TestWalkthroughsVault is TestWalkthroughs with the first halves in Vault.
+func TestWalkthroughsVault(t *testing.T) { walkthroughs(t, true) }
+
+func walkthroughs(t *testing.T, vault bool) {
+	testscript.Run(t, testscript.Params{
+		Dir: "testdata",
+		Setup: func(e *testscript.Env) error {
+			s := &scene{t: t, people: map[string]*world.Browser{}, logs: &syncBuffer{}}
+			var err error
+			o := world.Options{Listen: "127.0.0.1:0", Vault: vault, Log: s.logs, Progress: io.Discard, People: everybody}
+			if strings.HasSuffix(e.WorkDir, "a-standby-holds-it") {
+				if s.pair, err = startPair(e); err != nil {
+					return err
+				}
+				o.Server, o.Stores = s.pair.Primary, s.pair.options()
+			}
+			if s.World, err = world.Start(context.Background(), programs, o); err != nil {
+				return err
+			}
+			s.keys = &keyOutage{Keys: s.Service.Registrar.Keys}
+			s.Service.Registrar.Keys = s.keys
+			e.Defer(func() {
+				if err := s.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+			e.Values[sceneKey{}] = s
+			for name, value := range map[string]string{
+				"SERVER": s.Origin, "DIR": s.Dir, "BUNDLE": s.Path("bundle.json"), "ALBA": s.Path("custodians", "alba"),
+				"BRUNO": s.Path("custodians", "bruno"), "CHIDI": s.Path("custodians", "chidi"),
+			} {
+				e.Setenv(name, value)
+			}
+			if vault {
+				e.Setenv("VAULT_AUDIT_FILE", s.Vault.Audit)
+			}
+			return nil
+		},
+		Condition: func(c string) (bool, error) {
+			if c != "vault" {
+				return false, errors.New("unknown condition " + c)
+			}
+			return vault, nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"person": wrap(personWord), "platform": wrap(platformWord), "draft": wrap(draftWord),
+			"escrow": program((*scene).escrowProgram), "escrowd": program((*scene).escrowdProgram), "capture": capture,
+			"witness": wrap(witnessWord), "clock": wrap(clockWord), "dump": wrap(dumpWord),
+			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
+			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
+			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
+		},
+	})
+}
+
+// scene is a world with the people of one script.
+type scene struct {
+	*world.World
+	t      *testing.T
+	people map[string]*world.Browser
+	logs   *syncBuffer
+	backup backup
+	keys   *keyOutage // of the disclosing side
+	pair   *pair      // nil: one server
+}
+
+type sceneKey struct{}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func sceneOf(ts *testscript.TestScript) *scene { return ts.Value(sceneKey{}).(*scene) }
+
+// wrap makes a word of the scripts that can be negated.
+func wrap(f func(*scene, *testscript.TestScript, []string) error) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		err := f(sceneOf(ts), ts, args)
+		switch {
+		case err != nil && !neg:
+			ts.Fatalf("%v", err)
+		case err == nil && neg:
+			ts.Fatalf("it was expected to fail")
+		case err != nil:
+			fmt.Fprintln(ts.Stderr(), err)
+		}
+	}
+}
+
+// program makes a word that is a program: it prints, and its exit code decides.
+func program(f func(s *scene, ts *testscript.TestScript, args []string) int) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, neg bool, args []string) {
+		code := f(sceneOf(ts), ts, args)
+		if neg && code != 1 {
+			ts.Fatalf("exit code %d, where a refusal (1) was expected", code)
+		}
+		if !neg && code != 0 {
+			ts.Fatalf("exit code %d", code)
+		}
+	}
+}
+
+func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
+	// As in any process, a relative path is below the script's folder.
+	env := escrow.System()
+	env.Stdin, env.Stdout, env.Stderr, env.Now = strings.NewReader(""), ts.Stdout(), ts.Stderr(), s.Clock.Now
+	env.Passphrase = typed
+	return escrow.Run(context.Background(), inFolder(ts, args), env)
+}
+
+func (s *scene) escrowdProgram(ts *testscript.TestScript, args []string) int {
+	return escrowd.Run(context.Background(), inFolder(ts, args), ts.Stdout(), ts.Stderr())
+}
+
+// inFolder makes the names of files that exist, or end in an extension,
+// absolute: the scripts share one process.
+func inFolder(ts *testscript.TestScript, args []string) []string {
+	out := make([]string, len(args))
+	for i, a := range args {
+		out[i] = a
+		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && (ext == ".json" || ext == ".jws" || ext == ".key" || ext == ".jwk" || ext == ".txt") {
+			out[i] = ts.MkAbs(a)
+		}
+	}
+	return out
+}
+
+func capture(ts *testscript.TestScript, _ bool, args []string) {
+	m := regexp.MustCompile(args[1]).FindStringSubmatch(ts.ReadFile("stdout"))
+	if len(m) != 2 {
+		ts.Fatalf("nothing to capture for %s", args[1])
+	}
+	ts.Setenv(args[0], m[1])
+}
+
+var testPeople = map[string]int{"jo": 0, "troll": 1, "mp": 2, "neighbour": 3, "nobody": 4, "double": 5}
+
+// everybody are the people of the scripts: the sandbox's, and a second account
+// of the troll, whose provider writes his name otherwise.
+var everybody = append(sandbox.People(), sandbox.Person{Subject: "sandbox-9b20e7d1", Role: "the troll again", Name: "DEXTER CRALLOW",
+	Birthdate: sandbox.People()[1].Birthdate, Address: sandbox.People()[1].Address, Email: "dc@mail.example", ACR: sandbox.ACRVerified})
+
+func personWord(s *scene, ts *testscript.TestScript, args []string) error {
+	ctx := context.Background()
+	who := everybody[testPeople[strings.TrimRight(args[0], "'234")]] // jo' and jo2 are jo on other devices
+	b := s.people[args[0]]
+	if b == nil {
+		b = world.NewBrowser()
+		s.people[args[0]] = b
+	}
+	switch args[1] {
+	case "enrol":
+		if err := b.Enrol(ctx, s.Origin, who.Name); err != nil {
+			return err
+		}
+		return b.Shows(200, "Welcome")
+	case "visit":
+		if err := b.Visit(ctx, s.platformOf(args[2]), who.Name); err != nil {
+			return err
+		}
+		return b.Shows(200, "You are signed in as pen1")
+	case "post":
+		_, err := b.Say(ctx, s.platformOn(b), args[2])
+		return err
+	case "returns":
+		if err := b.Enrol(ctx, s.Origin, who.Name); err != nil {
+			return err
+		}
+		return b.Shows(200, "You are the same person as before")
+	case "deletes":
+		if err := b.Open(ctx, s.Origin+"/me/delete"); err != nil {
+			return err
+		}
+		if err := b.Press(ctx, "Delete my identity", nil); err != nil {
+			return err
+		}
+		if err := b.Shows(200, "It will be complete by"); err != nil {
+			return err
+		}
+		fmt.Fprintln(ts.Stdout(), b.Page.Text())
+		return s.Service.CarryOutErasures(ctx)
+	case "signs-out-everywhere":
+		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+			return err
+		}
+		if err := b.Press(ctx, "Sign out everywhere", nil); err != nil {
+			return err
+		}
+		return b.Shows(200, "Your sign-ins at all platforms have ended")
+	case "opens":
+		return b.Open(ctx, args[2])
+	case "sees":
+		return b.Shows(b.Page.Status, args[2])
+	case "pen-name":
+		m := regexp.MustCompile(`pen1[0-9a-z]+`).FindString(b.Page.Body)
+		if m == "" {
+			return fmt.Errorf("no pen name on the page")
+		}
+		ts.Setenv(args[2], m)
+		return nil
+	}
+	return fmt.Errorf("unknown deed %q", args[1])
+}
+
+func (s *scene) platformOf(id string) *world.Platform {
+	if id == s.School.ID {
+		return s.School
+	}
+	return s.Town
+}
+
+func (s *scene) platformOn(b *world.Browser) *world.Platform {
+	u, err := url.Parse(s.School.Origin)
+	if err == nil && b.Page.URL.Host == u.Host {
+		return s.School
+	}
+	return s.Town
+}
+
+func platformWord(s *scene, ts *testscript.TestScript, args []string) error {
+	p := s.platformOf(args[0])
+	about, err := p.Last()
+	if err != nil {
+		return err
+	}
+	switch args[1] {
+	case "ban":
+		p.Ban(about.Author, "threats")
+		return nil
+	case "renew":
+		return p.Renew(context.Background(), about.Author)
+	case "evidence":
+		signed, err := p.Evidence(about)
+		if err != nil {
+			return err
+		}
+		ts.Setenv("PEN_NAME", string(about.Author))
+		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
+	case "steal":
+		other, err := s.Town.Last()
+		if err != nil {
+			return err
+		}
+		about.Token = other.Token
+		signed, err := p.Evidence(about)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
+	case "token":
+		return os.WriteFile(ts.MkAbs(args[2]), about.Claims(), 0o600)
+	}
+	return fmt.Errorf("unknown deed %q", args[1])
+}
+
+// draft FILE EVIDENCE CLASS MONTHS [FIELD…] is about the newest post on Town Square.
+func draftWord(s *scene, ts *testscript.TestScript, args []string) error {
+	about, err := s.Town.Last()
+	if err != nil {
+		return err
+	}
+	months, err := strconv.Atoi(args[3])
+	if err != nil {
+		return err
+	}
+	kind := policy.Production
+	if class, ok := strings.CutPrefix(args[2], "preserve:"); ok {
+		kind, args[2] = policy.Preservation, class
+	}
+	name := "draft-" + filepath.Base(args[0])
+	written, err := s.Draft(name, about, ts.MkAbs(args[1]), args[2], "An offence of this class", months)
+	if err != nil {
+		return err
+	}
+	raw, err := os.ReadFile(written)
+	if err != nil {
+		return err
+	}
+	if fields := args[4:]; len(fields) > 0 || kind == policy.Preservation {
+		var w map[string]any
+		if err := json.Unmarshal(raw, &w); err != nil {
+			return err
+		}
+		w["fields"], w["kind"] = fields, kind
+		if kind == policy.Preservation {
+			delete(w["requester"].(map[string]any), "delivery_key")
+		}
+		if raw, err = json.Marshal(w); err != nil {
+			return err
+		}
+	}
+	return os.WriteFile(ts.MkAbs(args[0]), raw, 0o600)
+}
+
+func witnessWord(s *scene, _ *testscript.TestScript, args []string) error {
+	s.Witnesses[args[0]].Down.Store(args[1] == "down")
+	return nil
+}
+
+func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
+	days, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
+	return errors.Join(s.Service.ServeCases(context.Background()), s.Service.CarryOutErasures(context.Background()))
+}
+
+// dumpWord writes everything that the database holds, rows in stored order.
+func dumpWord(s *scene, ts *testscript.TestScript, args []string) error {
+	if err := s.Service.ShuffleRows(context.Background()); err != nil {
+		return err
+	}
+	out, err := exec.Command("pg_dump", "--inserts", "--dbname", s.Postgres.DSN).Output()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
+}
+
+// rules OUT without FILE writes a bundle that lacks a file of rules.
+func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
+	raw, err := os.ReadFile(s.Path("bundle.json"))
+	if err != nil {
+		return err
+	}
+	var b policy.Bundle
+	if err := json.Unmarshal(raw, &b); err != nil {
+		return err
+	}
+	if _, ok := b.Policies[args[2]]; !ok {
+		return fmt.Errorf("no rules %q", args[2])
+	}
+	delete(b.Policies, args[2])
+	if raw, err = b.Marshal(); err != nil {
+		return err
+	}
+	return os.WriteFile(ts.MkAbs(args[0]), raw, 0o600)
+}
+
+// leaks fails if a file, or everything printed and logged so far, holds a field
+// of any test person; `! leaks` is how a script ends.
+func leaks(ts *testscript.TestScript, neg bool, args []string) {
+	s := sceneOf(ts)
+	searched := []string{s.logs.String(), ts.ReadFile("stderr")}
+	for _, name := range args {
+		searched = append(searched, ts.ReadFile(name))
+	}
+	found := false
+	for _, text := range searched {
+		for _, secret := range canaries() {
+			found = found || strings.Contains(text, secret)
+		}
+	}
+	if found == neg {
+		ts.Fatalf("identities found: %v", found)
+	}
+}
+
+// canaries are the values that went in and must come out nowhere.
+func canaries() []string {
+	var all []string
+	for _, p := range sandbox.People() {
+		all = append(all, p.Name, p.Birthdate, p.Email, p.Subject, strings.Split(p.Address, "\n")[0])
+	}
+	return all
+}

@@ -1,0 +1,104 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// auditFlags are what an audit takes.
+type auditFlags struct {
+	trustFlags
+	mirror      string
+	since, save string
+	at          string
+}
+
+func (f *auditFlags) add(c *cobra.Command) {
+	f.trustFlags.add(c)
+	c.Flags().StringVar(&f.mirror, "mirror", "", "folder of a mirror to read instead of the server")
+	c.Flags().StringVar(&f.since, "since", "", "checkpoint that an earlier audit saved: the log must contain it")
+	c.Flags().StringVar(&f.save, "save", "", "file to save the checkpoint to, for --since next time")
+	c.Flags().StringVar(&f.at, "at", "", "time to judge overdue notices at, RFC 3339 (default now)")
+}
+
+// maxAge is how old the witnesses' cosignatures on a served log may be. The
+// registrar has it cosigned every minute.
+const maxAge = 24 * time.Hour
+
+// audit reads the whole log and checks everything.
+func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error) {
+	log, byHash, err := f.load(p)
+	if err != nil {
+		return nil, err
+	}
+	source, err := tiles(p, f.mirror)
+	if err != nil {
+		return nil, err
+	}
+	o := proof.AuditOptions{At: p.Now(), Progress: p.leaves, Rules: func(hash string) (proof.Rules, bool) {
+		b, ok := byHash[hash]
+		if !ok {
+			return proof.Rules{}, false
+		}
+		return b.AuditRules(), true
+	}}
+	if f.at != "" {
+		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
+			return nil, shell.UsageError("--at takes a time like 2026-11-21T12:00:00Z")
+		}
+	}
+	if f.at == "" && f.mirror == "" {
+		o.MaxAge = maxAge // a server that shows an old log hides what came since
+	}
+	if f.since != "" {
+		signed, err := p.readFile(f.since)
+		if err != nil {
+			return nil, err
+		}
+		trusted, err := log.OpenCheckpoint(signed)
+		if err != nil {
+			return nil, err
+		}
+		o.Trusted = &trusted
+	}
+	report, err := log.Audit(ctx, source, o)
+	if f.since != "" && (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) {
+		// The log could deny tomorrow what it signed today.
+		err = errors.Join(err, shell.WriteFile(f.since+".refused", report.Signed))
+	}
+	if err != nil {
+		return report, err
+	}
+	if f.save != "" {
+		if err := shell.WriteFile(f.save, report.Signed); err != nil {
+			return nil, err
+		}
+	}
+	return report, nil
+}
+
+func logAudit(p *program) *cobra.Command {
+	var f auditFlags
+	c := leaf("audit", "Check every entry, every hash and every case of the public log, and recompute the statistics",
+		"escrow log audit --bundle bundle.json --server https://penname.example --save checkpoint", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			report, err := audit(ctx, p, f)
+			if err != nil {
+				return err
+			}
+			return p.print(struct {
+				Size       int64            `json:"size"`
+				Root       string           `json:"root"`
+				Overdue    []int64          `json:"overdue"`
+				Statistics proof.Statistics `json:"statistics"`
+			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), append([]int64{}, report.Overdue...), report.Statistics}, report.String())
+		})
+	f.add(c)
+	return c
+}

@@ -1,0 +1,64 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+var (
+	errPenName = refusal.New(refusal.Invalid, "log.bad_pen_name",
+		"the pen name is not whole: copy it again, it begins with pen1 and its last six characters are a checksum")
+	errPlatform = refusal.New(refusal.Invalid, "log.unknown_platform",
+		"no bundle that was named knows a platform of that id, so the log could never show a notice: copy the id from your page of pen names")
+)
+
+func logNotices(p *program) *cobra.Command {
+	var f auditFlags
+	var name, platform string
+	c := leaf("notices", "Check that no served notice concerns a pen name of yours, on your own machine",
+		"escrow log notices --pen-name pen1… --platform town-square --bundle bundle.json", cobra.NoArgs,
+		func(ctx context.Context, _ []string) error {
+			if err := require([2]string{"pen-name", name}, [2]string{"platform", platform}); err != nil {
+				return err
+			}
+			if _, err := token.ParsePseudonym(name); err != nil {
+				return errPenName
+			}
+			if _, known, err := f.load(p); err != nil {
+				return err
+			} else if !slices.ContainsFunc(slices.Collect(maps.Values(known)), func(b *policy.Bundle) bool { return b.Platform(platform) != nil }) {
+				return errPlatform
+			}
+			report, err := audit(ctx, p, f)
+			if err != nil {
+				return err
+			}
+			source, err := tiles(p, f.mirror)
+			if err != nil {
+				return err
+			}
+			found, err := proof.FindNotices(ctx, source, report.Checkpoint.Tree, name, platform)
+			if err != nil {
+				return err
+			}
+			secret := report.Statistics.Unnoticed
+			text := fmt.Sprintf("no served notice concerns this pen name; %d cases are still secret", secret)
+			if len(found) > 0 {
+				text = fmt.Sprintf("this pen name was opened: the warrant is at log entry %v; %d cases are still secret", found, secret)
+			}
+			return p.print(map[string]any{"opened_at": found, "still_secret": secret}, text)
+		})
+	f.add(c)
+	c.Flags().StringVar(&name, "pen-name", "", "your pen name; it does not leave this machine")
+	c.Flags().StringVar(&platform, "platform", "", "the platform's id, as your page of pen names shows it")
+	return c
+}

@@ -1,0 +1,60 @@
+package command
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// splitFinding is what --json prints of two checkpoints that show no split view.
+type splitFinding struct {
+	SplitView bool      `json:"split_view"`
+	Sizes     [2]int64  `json:"sizes"`
+	Roots     [2]string `json:"roots"`
+}
+
+func logSplit(p *program) *cobra.Command {
+	var bundle string
+	c := leaf("split A B", "Compare two checkpoints that two observers kept: has the log signed two histories?",
+		"escrow log split alba.checkpoint bruno.checkpoint --bundle bundle.json", cobra.ExactArgs(2),
+		func(_ context.Context, args []string) error {
+			if err := require([2]string{"bundle", bundle}); err != nil {
+				return err
+			}
+			b, err := p.readBundle(bundle)
+			if err != nil {
+				return err
+			}
+			var signed [2][]byte
+			var f splitFinding
+			for i, name := range args {
+				if signed[i], err = p.readFile(name); err != nil {
+					return err
+				}
+				checkpoint, err := proof.OpenUncosigned(b.Log.Origin, b.Log.VKey, signed[i])
+				if err != nil {
+					return err
+				}
+				f.Sizes[i], f.Roots[i] = checkpoint.N, checkpoint.Hash.String()
+			}
+			switch {
+			case proof.VerifySplitView(b.Log.Origin, b.Log.VKey, signed[0], signed[1]) == nil:
+				return &registrar.Problem{Code: proof.ErrSplitView.Code,
+					Title: fmt.Sprintf("%s (two trees of %d leaves: root %s and root %s)", proof.ErrSplitView.Mend, f.Sizes[0], f.Roots[0], f.Roots[1])}
+			case f.Sizes[0] == f.Sizes[1]:
+				return p.print(f, fmt.Sprintf("no split view: both are the tree of %d leaves with root %s", f.Sizes[0], f.Roots[0]))
+			}
+			return p.print(f, fmt.Sprintf("these two show no split view: one tree has %d leaves, the other %d\n"+
+				"Next: escrow log audit --since with the smaller one checks that the log still contains it.", f.Sizes[0], f.Sizes[1]))
+		})
+	c.Long = "Compares two checkpoints of the public log that two observers kept.\n\n" +
+		"Two of one size with different roots, both signed by the log, prove that it showed\n" +
+		"two histories: the exit code is 1, and the files are the proof. Cosignatures of\n" +
+		"witnesses do not matter; the log alone answers for what it signs."
+	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that names the log and its key")
+	return c
+}

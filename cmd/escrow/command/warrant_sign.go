@@ -1,0 +1,102 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+)
+
+const exampleDraft = `{
+  "kind": "production", "authority": "county-court", "jurisdiction": "GB",
+  "file_number": "TC 118 of 2026", "legal_basis": "Investigatory Powers Act 2016, Part 3",
+  "offence_class": "threats-to-life", "offence": "Threats to kill", "max_penalty_months": 120,
+  "grounds": "The post in evidence, made under the pen name.",
+  "necessity": "No other way to find its author is known.",
+  "proportionality": "One pen name, and only who holds it.",
+  "targets": [{"pseudonym": "pen1…", "platform": "town-square", "evidence": "db708c87…"}],
+  "requester": {"name": "DS R. Amari", "organisation": "Thornley Police", "delivery_key": "pendk1.…"},
+  "fields": ["name"], "deadline": "ten_days", "audience": "https://penname.example",
+  "secrecy": {"ends": "2027-01-21T00:00:00Z", "reason": "The suspect could destroy evidence."}
+}
+`
+
+// signFlags are what signing a warrant takes.
+type signFlags struct{ key, bundle, out string }
+
+func (f *signFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&f.key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
+	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash")
+	c.Flags().StringVar(&f.out, "out", "", "file to write the signed warrant to, instead of printing it")
+}
+
+// sign completes a warrant, signs it and prints it.
+func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
+	var b *policy.Bundle
+	if f.bundle != "" {
+		var err error
+		if b, err = p.readBundle(f.bundle); err != nil {
+			return err
+		}
+	}
+	w.Complete(b, p.Now())
+	signed, err := policy.SignWarrant(k, *w)
+	if errors.Is(err, policy.ErrMalformed) {
+		err = policy.ErrDraft.Because(errors.Unwrap(err))
+	}
+	if err != nil {
+		return err
+	}
+	text := signed
+	if f.out != "" {
+		if err := shell.WriteFile(f.out, []byte(signed)); err != nil {
+			return err
+		}
+		evidence := ""
+		if policy.KindOf(w.Kind).Targets {
+			evidence = " --evidence …"
+		}
+		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
+			f.out, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out, evidence)
+	}
+	return p.print(map[string]string{"warrant": signed}, text)
+}
+
+func warrantSign(p *program) *cobra.Command {
+	var f signFlags
+	c := leaf("sign DRAFT", "Sign a warrant: the draft is JSON, - is standard input",
+		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws",
+		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+			if err := require([2]string{"key", f.key}); err != nil {
+				return err
+			}
+			k, err := secretfile.ReadKey(f.key)
+			if err != nil {
+				return err
+			}
+			b, err := p.readFile(args[0])
+			if err != nil {
+				return err
+			}
+			w, err := policy.ParseDraft(b)
+			if err != nil {
+				return err
+			}
+			return sign(p, k, f, w)
+		})
+	c.Long = "Signs a warrant. The draft is JSON; - is standard input. What the bundle calls\n" +
+		"things has to be used for authority, offence class, platform and fields. This one\n" +
+		"asks for the name behind one pen name; id, times and the bundle's hash are filled in:\n\n" + exampleDraft +
+		"\nevidence is the SHA-256 of the file that the platform gave: sha256sum threats.jws.\n" +
+		"delivery_key is what escrow warrant keygen printed for the requester."
+	f.add(c)
+	return c
+}

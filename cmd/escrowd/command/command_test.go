@@ -1,0 +1,169 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+)
+
+// TestExitCodes: what the operator's program says to whoever calls it wrongly,
+// or names what is not there: one line, and a code that a script can trust.
+func TestExitCodes(t *testing.T) {
+	here := t.TempDir()
+	good, open := filepath.Join(here, "owner.dsn"), filepath.Join(here, "open.dsn")
+	for name, mode := range map[string]os.FileMode{good: 0o600, open: 0o644} {
+		if err := os.WriteFile(name, []byte("postgres://nobody@127.0.0.1:1/x?connect_timeout=1"), mode); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		args string
+		code int
+		says string
+	}{
+		{"nosuch", 2, `there is no command "escrowd nosuch"`},
+		{"srve", 2, "did you mean escrowd serve?"},
+		{"bundle nosuch", 2, `there is no command "escrowd bundle nosuch": escrowd bundle --help explains install, write`},
+		{"bundle", 2, "say which: escrowd bundle --help explains install, write"},
+		{"vault nosuch", 2, "escrowd vault --help explains bootstrap"},
+		{"vault build", 2, `there is no command "escrowd vault build"`},
+		{"dev", 2, `there is no command "escrowd dev"`},
+		{"log nosuch", 2, "check, keygen, reconcile"},
+		{"keys nosuch", 2, "rotate"},
+		{"ceremony nosuch", 2, "bundle, open, plan, publish, serve"},
+		{"help nosuch", 2, `there is no command "escrowd nosuch"`},
+		{"help bundle nosuch", 2, `there is no command "escrowd bundle nosuch"`},
+		{"completion nosuch", 2, "bash, fish, powershell, zsh"},
+		{"completion", 2, "say which"},
+		{"serve --confg x", 2, "unknown flag: --confg: escrowd serve --help lists the flags"},
+		{"serve now", 2, "the usage is escrowd serve [flags]; for example: escrowd serve --config"},
+		{"bundle install one", 2, "the usage is escrowd bundle install BUNDLE ENDORSEMENTS"},
+		{"bundle install a b", 2, "--database-file is needed"},
+		{"migrate", 2, "--database-file is needed"},
+		{"log check", 2, "--database-file is needed"},
+		{"log reconcile", 2, "--from is needed"},
+		{"log reconcile --from x --bundle y", 2, "--database-file is needed"},
+		{"vault bootstrap", 2, "--address is needed"},
+		{"ceremony plan", 2, "--threshold is needed"},
+		{"ceremony publish 3f29", 2, "--database-file is needed"},
+		{"ceremony serve", 2, "--database-file is needed"},
+		{"ceremony serve --listen localhost:0", 2, "--database-file is needed"},
+		{"ceremony serve --listen 0.0.0.0:0", 1, "config.bad_secret_file: "},
+		{"ceremony serve --listen :0 --tls-cert none --tls-key none", 1, "config.bad_secret_file: "},
+		{"migrate --database-file " + here + "/none", 1, "file.unreadable: "},
+		{"migrate --database-file " + open, 1, "file.readable_by_others: "},
+		{"migrate --database-file " + good, 1, "escrowd: "},
+		{"bundle install /none y --database-file " + good, 1, "(open /none: no such file or directory)"},
+		{"ceremony bundle /none", 1, "(open /none: no such file or directory)"},
+		{"serve --config /none", 1, "config.no_file: "},
+		{"serve --config " + here, 1, "config.no_file: "},
+		{"keys rotate --config /none", 1, "config.no_file: "},
+		{"", 0, ""}, {"--version", 0, ""}, {"help bundle", 0, ""}, {"completion bash", 0, ""}, {"bundle --help", 0, ""},
+	} {
+		for _, json := range []bool{false, true} {
+			args := strings.Fields(c.args)
+			if json {
+				args = append(args, "--json")
+			}
+			checkRun(t, args, c.code, c.says, json)
+		}
+	}
+}
+
+func checkRun(t *testing.T, args []string, want int, says string, asJSON bool) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	code := Run(t.Context(), args, &out, &errs)
+	if code != want {
+		t.Errorf("%v: exit code %d, not %d: %s", args, code, want, errs.String())
+		return
+	}
+	if (code == 0) != (errs.Len() == 0) || (code != 0) != (out.Len() == 0) {
+		t.Errorf("%v: exit code %d, with %q on standard output and %q on standard error", args, code, out.String(), errs.String())
+	}
+	if code == 0 {
+		return
+	}
+	if strings.Count(errs.String(), "\n") != 1 {
+		t.Errorf("%v: not one line: %s", args, errs.String())
+	}
+	said := errs.String()
+	if asJSON {
+		var p struct{ Code, Title, Cause string }
+		if err := json.Unmarshal(errs.Bytes(), &p); err != nil || p.Code == "" || p.Title == "" {
+			t.Errorf("%v: no JSON: %s", args, said)
+		}
+		said = "escrowd: " + p.Code + ": " + p.Title + " (" + p.Cause + ")"
+	}
+	if !strings.Contains(said, says) {
+		t.Errorf("%v: %s does not say %q", args, said, says)
+	}
+}
+
+// An interrupted command was not done: 130, as a shell says it.
+func TestInterrupted(t *testing.T) {
+	dsn := filepath.Join(t.TempDir(), "dsn")
+	if err := os.WriteFile(dsn, []byte("postgres://nobody@127.0.0.1:1/x"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out, errs bytes.Buffer
+	if code := Run(ctx, []string{"migrate", "--database-file", dsn}, &out, &errs); code != 130 || !strings.Contains(errs.String(), "escrowd: interrupted: ") {
+		t.Errorf("%d: %s", code, errs.String())
+	}
+}
+
+// TestHelp: every command says what it does and shows an example that it takes.
+func TestHelp(t *testing.T) {
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		if c.Short == "" || len(c.Commands()) == 0 && !strings.HasPrefix(c.Example, "  "+c.CommandPath()) {
+			t.Errorf("%s: no short text, or no example of its own", c.CommandPath())
+		}
+		for _, sub := range c.Commands() {
+			walk(sub)
+		}
+	}
+	walk(newRoot())
+}
+
+// TestUnit: what the unit starts is a command of this version, and systemd finds
+// little that the service may do beyond its work.
+func TestUnit(t *testing.T) {
+	unit := filepath.Join("..", "..", "..", "deploy", "systemd", "escrowd.service")
+	raw, err := os.ReadFile(unit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	started := 0
+	for line := range strings.Lines(string(raw)) {
+		args, ok := strings.CutPrefix(strings.TrimSpace(line), "ExecStart=/usr/local/bin/escrowd ")
+		if !ok {
+			continue
+		}
+		started++
+		c, rest, err := newRoot().Find(strings.Fields(args))
+		if err != nil || !c.Runnable() || c.ParseFlags(rest) != nil {
+			t.Errorf("%s: %v", line, err)
+		}
+		if strings.Contains(args, "--check") {
+			t.Error("--check spends a wrapped secret id before the service can")
+		}
+	}
+	if started != 1 {
+		t.Errorf("%d programs are started", started)
+	}
+	if analyze, err := exec.LookPath("systemd-analyze"); err == nil {
+		if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil {
+			t.Errorf("exposed by more than 2.0 of 10: %v\n%s", err, out)
+		}
+	}
+}

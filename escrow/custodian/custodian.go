@@ -1,0 +1,267 @@
+// Package custodian is what a custodian of the threshold key does on their own
+// machine. It trusts the registrar for nothing.
+//
+//	Home           where a custodian's folder is, and how to open it
+//	Custodian      the folder, unlocked
+//	Review         a case, checked: the rules, the public log, the sealed records
+//	Approve        one share for each target, encrypted to the requester, signed
+//	Decline        a signed refusal
+//	Endorse        a bundle of rules, with where its key comes from
+//	Participation  a seat in a ceremony that makes or moves the key
+//	Witness        the folder's cosigning witness
+//
+// The folder is a directory of mode 0700:
+//
+//	custodian.json  who they are, and the bundle they endorsed
+//	bundle.json     that bundle
+//	identity.age    opens the other secrets; itself encrypted with the passphrase
+//	signing.jwk     signs approvals, endorsements and messages of ceremonies
+//	share.key       their share of the threshold key; share.key.epoch-N an
+//	                older one, until a bundle with the newer key is endorsed
+//	ceremony.key    for the next ceremony; destroyed when its share is safe
+//	ceremony-….state, transcript-….json  what was said in a ceremony
+//	witness.key     cosigns checkpoints, with witness.json and witness-state
+//
+// A crash at any point leaves a folder that opens, with a share of the key that
+// is in force; running the same thing again finishes it.
+package custodian
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Why a folder is not opened or made.
+var (
+	ErrHome = refusal.New(refusal.Invalid, "custodian.bad_home",
+		"the custodian's folder is not there or incomplete: make one with escrow custodian init")
+	ErrOpenHome = refusal.New(refusal.Denied, "custodian.home_open",
+		"the custodian's folder can be looked into by other users: chmod 700 it, and replace the keys if they may have leaked")
+	ErrPassphrase = refusal.New(refusal.Unauthenticated, "custodian.wrong_passphrase",
+		"the passphrase does not open this folder, or identity.age was changed: nothing was done, try again")
+	ErrNoPassphrase = refusal.New(refusal.Invalid, "custodian.no_passphrase",
+		"a passphrase is needed: run the command at a terminal, or name a file (mode 0600) with --passphrase-file")
+	ErrWeakPassphrase = refusal.New(refusal.Invalid, "custodian.weak_passphrase",
+		"the passphrase has fewer than 12 characters: take several random words")
+	ErrSecret = refusal.New(refusal.Invalid, "custodian.bad_secret",
+		"a secret file does not open with this folder's identity: it was changed or is of another folder; restore it from its backup")
+	ErrNoShare = refusal.New(refusal.NotFound, "custodian.no_share",
+		"the folder holds no share of the custodians' key: take part in a ceremony first")
+	ErrOtherBundle = refusal.New(refusal.Denied, "custodian.other_bundle",
+		"the case was decided under rules that this custodian has not endorsed: read the new bundle, and endorse it or decline")
+)
+
+// MinPassphrase is how long a passphrase has to be, in bytes. scrypt makes each
+// guess cost a second; a passphrase of one word still falls.
+const MinPassphrase = 12
+
+// DefaultWorkFactor is scrypt's cost as a power of two: about a second a guess.
+// MaxWorkFactor is what age still opens.
+const (
+	DefaultWorkFactor = 18
+	MaxWorkFactor     = 22
+)
+
+// Passphrase returns the passphrase of the folder dir, or, if fresh, a new one
+// for it, which a person types twice. The caller wipes it.
+type Passphrase func(ctx context.Context, dir string, fresh bool) ([]byte, error)
+
+// PassphraseFile reads the passphrase from a file that only its owner can read;
+// a line break at its end is not part of it. Never take one from the command line
+// or the environment, which other processes can read.
+func PassphraseFile(name string) Passphrase {
+	return func(context.Context, string, bool) ([]byte, error) {
+		pass, err := secretfile.Read(name)
+		if n := len(pass); n > 0 && pass[n-1] == '\n' {
+			pass = pass[:n-1]
+		}
+		return pass, err
+	}
+}
+
+// Home is where a custodian's folder is and how it is opened.
+type Home struct {
+	Dir        string
+	Passphrase Passphrase
+
+	disk disk // nil: the file system
+}
+
+// Identity is who a custodian is: the public part of their folder, in
+// custodian.json.
+type Identity struct {
+	ID           string `json:"custodian"` // in the bundle and the public log
+	Name         string `json:"name"`
+	Organisation string `json:"organisation"`
+	Server       string `json:"server,omitempty"` // origin of the registrar that they serve
+	Bundle       string `json:"bundle"`           // hash of the bundle that was endorsed last, hex
+}
+
+// Custodian is a custodian's folder, unlocked. It is not safe for concurrent use.
+type Custodian struct {
+	Identity
+
+	folder *folder
+	key    jose.JSONWebKey
+}
+
+// Open unlocks the folder. The refusals are [ErrHome], [ErrOpenHome],
+// [ErrPassphrase], [ErrSecret] and those of package secretfile.
+func (h Home) Open(ctx context.Context) (*Custodian, error) {
+	raw, err := readFile(filepath.Join(h.Dir, identityName))
+	if err != nil {
+		return nil, ErrHome.Because(err)
+	}
+	c := &Custodian{}
+	if err := json.Unmarshal(raw, &c.Identity); err != nil || c.ID == "" {
+		return nil, ErrHome.Because(err)
+	}
+	if c.folder, err = h.unlock(ctx); err != nil {
+		return nil, err
+	}
+	c.key, err = c.folder.jwk(signingFile)
+	return c, err
+}
+
+// Create makes a folder for who, with fresh keys and a fresh passphrase, beside
+// its place and then moves it there: a crash leaves no half of a folder. Nothing
+// is overwritten ([secretfile.ErrExists]). workFactor is scrypt's, from 1 to
+// [MaxWorkFactor].
+func (h Home) Create(ctx context.Context, who Identity, workFactor int) (*Custodian, error) {
+	if exists(h.Dir) && !emptyDir(h.Dir) {
+		return nil, secretfile.ErrExists.Because(errors.New(h.Dir)) // before anybody types a passphrase for it
+	}
+	pass, err := freshPassphrase(ctx, h.Passphrase, h.Dir)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(pass)
+	home := filepath.Clean(h.Dir)
+	if err := os.MkdirAll(filepath.Dir(home), 0o700); err != nil {
+		return nil, secretfile.ErrUnwritable.Because(err)
+	}
+	dir, err := os.MkdirTemp(filepath.Dir(home), ".penname-") // mode 0700
+	if err != nil {
+		return nil, secretfile.ErrUnwritable.Because(err)
+	}
+	defer os.RemoveAll(dir) // moved away if all went well
+	c := &Custodian{Identity: who}
+	if c.folder, err = newFolder(dir, pass, workFactor, h.diskOf()); err != nil {
+		return nil, err
+	}
+	if c.key, err = document.NewKey(); err != nil {
+		return nil, err
+	}
+	raw, err := c.key.MarshalJSON()
+	if err != nil {
+		return nil, err
+	}
+	defer clear(raw)
+	if err := c.folder.create(signingFile, raw); err != nil {
+		return nil, err
+	}
+	if err := c.save(); err != nil {
+		return nil, err
+	}
+	// Replaces an empty directory, and nothing else (rename(2)).
+	if err := os.Rename(dir, home); err != nil {
+		if errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrInvalid) || exists(home) {
+			return nil, secretfile.ErrExists.Because(errors.New(home))
+		}
+		return nil, secretfile.ErrUnwritable.Because(err)
+	}
+	c.folder.dir = home
+	return c, syncDir(home)
+}
+
+// ChangePassphrase replaces the passphrase in one step. The keys stay the same: a
+// copy of the folder that was made before still opens with the old one.
+func (h Home) ChangePassphrase(ctx context.Context, next Passphrase, workFactor int) error {
+	f, err := h.unlock(ctx)
+	if err != nil {
+		return err
+	}
+	pass, err := freshPassphrase(ctx, next, h.Dir)
+	if err != nil {
+		return err
+	}
+	defer clear(pass)
+	sealed, err := sealIdentity(f.id, pass, workFactor)
+	if err != nil {
+		return err
+	}
+	return f.put(identityFile, sealed)
+}
+
+// freshPassphrase is one that shall protect a folder.
+func freshPassphrase(ctx context.Context, ask Passphrase, dir string) ([]byte, error) {
+	pass, err := ask(ctx, dir, true)
+	switch {
+	case err != nil:
+		return nil, err
+	case len(pass) == 0:
+		return nil, ErrNoPassphrase
+	case len(pass) < MinPassphrase:
+		return nil, ErrWeakPassphrase
+	}
+	return pass, nil
+}
+
+// save writes custodian.json.
+func (c *Custodian) save() error {
+	meta, err := json.MarshalIndent(c.Identity, "", "  ")
+	if err != nil {
+		return err
+	}
+	return c.folder.put(identityName, meta)
+}
+
+// Key is the custodian's secret signing key: it also signs their requests to the
+// registrar.
+func (c *Custodian) Key() jose.JSONWebKey { return c.key }
+
+// Card returns the public parts for a plan and a bundle, with the key for the
+// next ceremony, which it makes if there is none. Its index is 0: the operator
+// gives seats.
+func (c *Custodian) Card() (s policy.Seat, err error) {
+	key, err := c.folder.nextCeremonyKey()
+	if err != nil {
+		return s, err
+	}
+	s = policy.Seat{ID: c.ID, Name: c.Name, Organisation: c.Organisation}
+	if s.Key, err = c.key.Public().MarshalJSON(); err != nil {
+		return s, err
+	}
+	text, err := key.Public().MarshalText()
+	s.Ceremony = string(text)
+	return s, err
+}
+
+// Rules returns the custodian's own copy of the bundle that they endorsed last:
+// only a case under exactly this one is looked at. It is [ErrOtherBundle] if the
+// copy is not that bundle.
+func (c *Custodian) Rules() (*policy.Bundle, error) {
+	raw, err := c.folder.open(bundleFile)
+	if err != nil {
+		return nil, err
+	}
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
+		return nil, err
+	}
+	if b.Hash() != c.Bundle {
+		return nil, ErrOtherBundle
+	}
+	return b, nil
+}

@@ -1,0 +1,192 @@
+// Package requester is what a requester, the police force or the court that a
+// package is delivered to, does on their own machine.
+//
+//	CreateKey  a delivery key, whose public part goes into the warrant
+//	ReadKey    that key again
+//	Open       a delivery: checked as an appeal court would check it, then opened
+//
+// Whether an opening was lawful is package verifier/opening's to say; this one
+// adds what takes the secret key.
+package requester
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// ErrBadShare is the refusal of a package whose shares are too often wrong. It
+// comes as a [SharesError].
+var ErrBadShare = refusal.New(refusal.Denied, "package.bad_share",
+	"too few shares are right to open this; keep the package as evidence against whoever signed for a wrong one, and ask another custodian")
+
+// SharesError is [ErrBadShare] with the custodians who signed for a wrong share,
+// each with the code of what is wrong: "alba (custodian.bad_share)".
+type SharesError struct{ Custodians []string }
+
+// Error returns code and sentence.
+func (e *SharesError) Error() string { return ErrBadShare.Code + ": " + e.Text() }
+
+// Text returns the sentence, with the custodians' names.
+func (e *SharesError) Text() string {
+	return ErrBadShare.Mend + ": " + strings.Join(e.Custodians, ", ")
+}
+
+// Unwrap returns [ErrBadShare].
+func (e *SharesError) Unwrap() error { return ErrBadShare }
+
+// CreateKey makes a delivery key in a new file that only its owner reads, and
+// returns its public part for warrants.
+func CreateKey(file string) (public string, err error) {
+	k, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		return "", err
+	}
+	secret, err := k.Reveal()
+	if err != nil {
+		return "", err
+	}
+	return k.Public(), secretfile.Create(file, []byte(secret+"\n"))
+}
+
+// ReadKey reads a delivery key from its file.
+func ReadKey(file string) (seal.DeliveryPrivate, error) {
+	b, err := secretfile.Read(file)
+	if err != nil {
+		return seal.DeliveryPrivate{}, err
+	}
+	defer clear(b)
+	return seal.ParseDeliveryKey(strings.TrimSuffix(string(b), "\n"))
+}
+
+// Opened is what the requester learns, with the certificate for the court file.
+type Opened struct {
+	Case        string              `json:"case"`
+	Targets     []OpenedTarget      `json:"targets"` // in the order of the warrant
+	Certificate opening.Certificate `json:"certificate"`
+}
+
+// OpenedTarget is who enrolled under a pen name. It does not say who typed.
+type OpenedTarget struct {
+	PenName  string            `json:"pen_name"`
+	Platform string            `json:"platform"`
+	Identity map[string]string `json:"identity"` // by field of the warrant
+}
+
+// String is for a person at a terminal.
+func (o Opened) String() string {
+	var s strings.Builder
+	for _, t := range o.Targets {
+		fmt.Fprintf(&s, "%s on %s is\n", t.PenName, t.Platform)
+		for _, name := range slices.Sorted(maps.Keys(t.Identity)) {
+			fmt.Fprintf(&s, "  %-12s %s\n", name, document.Printable(t.Identity[name]))
+		}
+	}
+	fmt.Fprintf(&s, "certificate\n  case         %s\n%s", o.Case, o.Certificate)
+	return s.String()
+}
+
+// Open checks a delivery as [opening.Verify] does, and opens it. Any doubt opens
+// nothing. A share that is wrong names the custodian who signed for it, in the
+// certificate; the others are enough if they are a quorum of the key, else it is
+// a [*SharesError].
+func Open(d policy.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
+	lawful, err := opening.Verify(d, b)
+	if err != nil {
+		return Opened{}, err
+	}
+	o := &opener{Opening: lawful, private: private, bundle: b}
+	if o.key, err = threshold.ParsePublicKey(b.ThresholdKey); err != nil {
+		return Opened{}, err
+	}
+	opened := Opened{Case: lawful.Package.Case}
+	for i, t := range lawful.Package.Targets {
+		fields, err := o.target(t, i)
+		if err != nil {
+			return Opened{}, err
+		}
+		id := OpenedTarget{PenName: string(t.Pseudonym), Platform: t.Platform, Identity: make(map[string]string)}
+		for name, value := range fields {
+			id.Identity[name] = string(value)
+		}
+		opened.Targets = append(opened.Targets, id)
+	}
+	opened.Certificate = lawful.Certificate
+	opened.Certificate.BadShares = o.culprits
+	return opened, nil
+}
+
+// opener is a lawful opening with what it takes to read it.
+type opener struct {
+	*opening.Opening
+	private  seal.DeliveryPrivate
+	bundle   *policy.Bundle
+	key      threshold.PublicKey
+	culprits []string // custodians whose shares were wrong, with the code
+}
+
+// target opens one sealed identity.
+func (o *opener) target(t policy.PackageTarget, index int) (map[string][]byte, error) {
+	var shares []threshold.Share
+	for _, a := range o.Approvals {
+		share, err := o.share(a, t, index)
+		if err != nil {
+			o.blame(a.Custodian, err)
+			continue
+		}
+		shares = append(shares, share)
+	}
+	if len(shares) < o.bundle.Threshold && len(o.culprits) > 0 {
+		return nil, &SharesError{o.culprits}
+	}
+	raw, err := o.private.Open(seal.HalvesInfo(o.WarrantHash, t.Label), t.Halves)
+	if err != nil {
+		return nil, err
+	}
+	halves := make(map[string][]byte)
+	if err := json.Unmarshal(raw, &halves); err != nil {
+		return nil, opening.ErrPackage // the cause could quote a half
+	}
+	return seal.Open(seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: t.Fields, Withheld: t.Withheld}, halves, o.key, shares)
+}
+
+// share decrypts and checks the share of one custodian for one target: made
+// with that custodian's part of the key, for this record.
+func (o *opener) share(a *policy.Approval, t policy.PackageTarget, index int) (threshold.Share, error) {
+	var share threshold.Share
+	i := slices.IndexFunc(a.Shares, func(s policy.EncryptedShare) bool { return s.Target == index })
+	if i < 0 {
+		return share, opening.ErrPackage
+	}
+	raw, err := o.private.Open(seal.ShareInfo(o.WarrantHash, t.Label, a.Custodian), a.Shares[i].Ciphertext)
+	if err != nil {
+		return share, err
+	}
+	if err := share.UnmarshalBinary(raw); err != nil {
+		return share, err
+	}
+	if share.Index() != o.bundle.Custodian(a.Custodian).Index {
+		return share, threshold.ErrForeign // somebody else's share under this signature
+	}
+	return share, seal.VerifyShare(t.Label, t.SecondHalf, o.key, share)
+}
+
+func (o *opener) blame(custodian string, err error) {
+	code := "unknown"
+	if e := refusal.Of(err); e != nil {
+		code = e.Code
+	}
+	if who := custodian + " (" + code + ")"; !slices.Contains(o.culprits, who) {
+		o.culprits = append(o.culprits, who)
+	}
+}

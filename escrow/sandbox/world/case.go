@@ -1,0 +1,136 @@
+package world
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/policy"
+)
+
+// Case is a warrant against the author of a post, and what becomes of it.
+type Case struct {
+	*World
+	Post     Post           // the post in evidence
+	Evidence string         // file with the evidence
+	Warrant  string         // file with the court's order
+	ID       string         // once it is filed
+	Author   sandbox.Person // whose name it opens
+}
+
+// SaveEvidence writes Town Square's evidence about a post to a file below Dir.
+func (w *World) SaveEvidence(name string, about Post) (string, error) {
+	signed, err := w.Town.Evidence(about)
+	if err != nil {
+		return "", err
+	}
+	return w.Path(name), os.WriteFile(w.Path(name), []byte(signed), 0o600)
+}
+
+// Draft writes a warrant about a post on Town Square to a file below Dir, as a
+// court clerk would. months is the maximum penalty.
+func (w *World) Draft(name string, about Post, evidence, offence, description string, months int) (string, error) {
+	signed, err := os.ReadFile(evidence)
+	if err != nil {
+		return "", err
+	}
+	delivery, err := os.ReadFile(w.Path("requester.pub"))
+	if err != nil {
+		return "", err
+	}
+	digest := sha256.Sum256(signed)
+	warrant := map[string]any{
+		"kind": policy.Production, "authority": "county-court", "jurisdiction": "GB", "file_number": "TC 118 of " + w.Clock.Now().Format("2006"),
+		"legal_basis": "Investigatory Powers Act 2016, Part 3", "offence_class": offence, "offence": description, "max_penalty_months": months,
+		"grounds": "The post in evidence, made under the pen name.", "necessity": "No other way to find its author is known.",
+		"proportionality": "One pen name, and only who holds it.",
+		"targets":         []map[string]any{{"pseudonym": about.Author, "platform": w.Town.ID, "evidence": hex.EncodeToString(digest[:])}},
+		"requester":       map[string]any{"name": "DS R. Amari", "organisation": "Thornley Police", "delivery_key": string(delivery)},
+		"fields":          []string{"name"}, "deadline": policy.TenDays, "audience": w.Origin,
+		"secrecy": map[string]any{"ends": w.Clock.Now().AddDate(0, 2, 0).UTC().Truncate(24 * time.Hour), "reason": "The suspect could destroy evidence."},
+	}
+	b, err := json.Marshal(warrant)
+	if err != nil {
+		return "", err
+	}
+	return w.Path(name), os.WriteFile(w.Path(name), b, 0o600)
+}
+
+// Sign signs a draft with a court's key, a file below Dir.
+func (w *World) Sign(ctx context.Context, draft, key string) (string, error) {
+	out := strings.TrimSuffix(draft, ".json") + ".jws"
+	_, err := w.do(ctx, "warrant", "sign", draft, "--key", w.Path(key), "--bundle", w.Path("bundle.json"), "--out", out)
+	return out, err
+}
+
+// Refused runs the escrow program and fails unless it exits 1 with that text.
+func (w *World) Refused(ctx context.Context, want string, args ...string) error {
+	said, code := w.Escrow(ctx, args...)
+	switch {
+	case code == 0:
+		return errors.New("it was not refused")
+	case code != 1 || !strings.Contains(said, want):
+		return fmt.Errorf("refused otherwise than with %q (exit %d): %s", want, code, said)
+	}
+	return nil
+}
+
+// File drafts, signs and files the warrant: threats to life, for the name.
+func (c *Case) File(ctx context.Context) error {
+	draft, err := c.Draft("warrant.json", c.Post, c.Evidence, "threats-to-life", "Threats to kill", 120)
+	if err != nil {
+		return err
+	}
+	if c.Warrant, err = c.Sign(ctx, draft, "court.jwk"); err != nil {
+		return err
+	}
+	said, err := c.do(ctx, "warrant", "file", c.Warrant, "--evidence", c.Evidence, "--server", c.Origin, "--json")
+	if err != nil {
+		return err
+	}
+	var st struct{ Case, State string }
+	if err := json.Unmarshal([]byte(said), &st); err != nil {
+		return err
+	}
+	if c.ID = st.Case; st.State != "recorded" {
+		return errors.New("the case is " + st.State)
+	}
+	return nil
+}
+
+// OpenArgs are the arguments of `escrow warrant open` for the officer who asked.
+func (c *Case) OpenArgs() []string {
+	return []string{"warrant", "open", c.ID, "--key", c.Path("requester.key"), "--bundle", c.Path("bundle.json"), "--server", c.Origin}
+}
+
+// Approve has a custodian review the case and approve it.
+func (c *Case) Approve(ctx context.Context, custodian string) error {
+	for _, verb := range []string{"review", "approve"} {
+		if _, err := c.do(ctx, c.AsCustodian(custodian, verb, c.ID)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Open opens the released package: to the author's name, and to no more.
+func (c *Case) Open(ctx context.Context) error {
+	said, err := c.do(ctx, c.OpenArgs()...)
+	if err != nil {
+		return err
+	}
+	if !strings.Contains(said, c.Author.Name) {
+		return errors.New("the package opens, but not to its author's name")
+	}
+	if strings.Contains(said, c.Author.Birthdate) || strings.Contains(said, c.Author.Email) {
+		return errors.New("the package opens to more than the warrant names")
+	}
+	return nil
+}

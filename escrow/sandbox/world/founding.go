@@ -1,0 +1,324 @@
+package world
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/service"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web/person"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
+)
+
+// founding is a world while it is made, with what only the start needs.
+type founding struct {
+	*World
+	issuing    service.Issuing
+	disclosing service.Disclosing
+	keeping    service.Keeping
+	draft      policy.Bundle     // without custodians and key, until their ceremony
+	secrets    map[string]string // of the platforms
+}
+
+// found makes the world's service, and returns the listener that it is to serve.
+func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err error) {
+	if ln, f.Origin, err = listen(o.Listen); err != nil {
+		return nil, err
+	}
+	if f.Postgres = o.Server; o.Server == nil {
+		if f.Postgres, err = sandbox.StartPostgres(ctx, "", o.Postgres...); err != nil {
+			return nil, err
+		}
+	}
+	f.onClose(f.Postgres.Stop)
+	if o.Stores.Wait == 0 {
+		o.Stores.Wait = 30 * time.Second // the machine may be compiling
+	}
+	if err := f.openStores(ctx, o.Stores); err != nil {
+		return nil, err
+	}
+	if err := f.startKeyService(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := f.startIdentityProvider(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := f.makeKeys(); err != nil {
+		return nil, err
+	}
+	if err := f.makeCourts(); err != nil {
+		return nil, err
+	}
+	for _, p := range []struct {
+		into     **Platform
+		id, name string
+	}{{&f.Town, "town-square", "Town Square"}, {&f.School, "school-forum", "School Forum"}} {
+		if *p.into, err = f.makePlatform(p.id, p.name); err != nil {
+			return nil, err
+		}
+	}
+	raw, err := f.makeCustodians(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
+		return nil, err
+	}
+	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b,
+		Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping})
+	if err != nil {
+		return nil, err
+	}
+	return ln, f.InstallBundle(ctx, raw)
+}
+
+// openStores migrates the database and opens it as each side.
+func (f *founding) openStores(ctx context.Context, o postgres.Options) (err error) {
+	if err := postgres.Migrate(ctx, f.Postgres.DSN); err != nil {
+		return err
+	}
+	// Closed after what uses them, and before the database stops.
+	f.onClose(func() error {
+		(&service.Parts{Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping}).Close()
+		return nil
+	})
+	dsn, err := postgres.Login(ctx, f.Postgres.DSN, "penname_issuing")
+	if err != nil {
+		return err
+	}
+	if f.issuing.Store, err = postgres.OpenIssuing(ctx, dsn, o); err != nil {
+		return err
+	}
+	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_disclosing"); err != nil {
+		return err
+	}
+	if err := os.WriteFile(f.Path("disclosing.dsn"), []byte(dsn), 0o600); err != nil {
+		return err
+	}
+	if f.disclosing.Store, err = postgres.OpenDisclosing(ctx, dsn, o); err != nil {
+		return err
+	}
+	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_keeping"); err != nil {
+		return err
+	}
+	f.keeping.Store, err = postgres.OpenKeeping(ctx, dsn, o)
+	return err
+}
+
+// startKeyService starts the local keyring, which is there at once, or a real
+// Vault.
+func (f *founding) startKeyService(ctx context.Context, o Options) error {
+	if !o.Vault {
+		issuing, disclosing, keeping := sandbox.NewKeyring(sandbox.NewSecret())
+		f.KeyService = issuing.String()
+		f.issuing.Keys, f.disclosing.Keys, f.keeping.Keys = issuing, disclosing, keeping
+		return nil
+	}
+	v, err := sandbox.StartVault(ctx, "", o.Progress)
+	if err != nil {
+		return err
+	}
+	f.Vault, f.KeyService = v, "HashiCorp Vault at "+v.Address
+	f.onClose(v.Stop)
+	if _, err := vault.Bootstrap(ctx, f.vaultAdmin()); err != nil {
+		return err
+	}
+	return f.OpenVault(ctx, &f.issuing, &f.disclosing, &f.keeping)
+}
+
+func (w *World) vaultAdmin() vault.Admin {
+	return vault.Admin{Address: w.Vault.Address, Token: w.Vault.RootToken}
+}
+
+// OpenVault logs every side in to the world's Vault, each with a secret id of
+// its own.
+func (w *World) OpenVault(ctx context.Context, i *service.Issuing, d *service.Disclosing, k *service.Keeping) error {
+	login := func(side vault.Side) (vault.Config, error) {
+		c, err := vault.NewCredentials(ctx, w.vaultAdmin(), side, time.Minute)
+		if err != nil {
+			return vault.Config{}, err
+		}
+		file := w.Path(string(side) + ".secret-id")
+		return vault.Config{Address: w.Vault.Address, RoleID: c.RoleID, SecretIDFile: file}, os.WriteFile(file, []byte(c.Secret), 0o600)
+	}
+	issuing, err := login(vault.SideIssuing)
+	if err != nil {
+		return err
+	}
+	if i.Keys, err = vault.OpenIssuing(ctx, issuing); err != nil {
+		return err
+	}
+	disclosing, err := login(vault.SideDisclosing)
+	if err != nil {
+		return err
+	}
+	if d.Keys, err = vault.OpenDisclosing(ctx, disclosing); err != nil {
+		return err
+	}
+	keeping, err := login(vault.SideKeeping)
+	if err != nil {
+		return err
+	}
+	k.Keys, err = vault.OpenKeeping(ctx, keeping)
+	return err
+}
+
+func (f *founding) startIdentityProvider(ctx context.Context, o Options) (err error) {
+	people := o.People
+	if people == nil {
+		people = sandbox.People()
+	}
+	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + person.CallbackPath("sandbox")}
+	f.Identity, err = f.serve(func(origin string) (http.Handler, error) {
+		return sandbox.NewProvider(origin, client, people, f.Clock.Now).Handler(), nil
+	})
+	if err != nil {
+		return err
+	}
+	party, err := identity.NewRelyingParty(ctx, identity.Provider{
+		Issuer: f.Identity, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
+		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, SingleUse: f.issuing.Store, AllowLoopback: true,
+	}, f.Clock.Now)
+	if err != nil {
+		return err
+	}
+	f.issuing.Providers = append(f.issuing.Providers, person.Provider{ID: "sandbox", Name: "Sandbox Identity", ACRs: []string{sandbox.ACRVerified}, Proving: party})
+	return nil
+}
+
+// makeKeys makes the service's own keys, and the draft of a bundle that names
+// them.
+func (f *founding) makeKeys() error {
+	tokenKey, err := document.NewKey()
+	if err != nil {
+		return err
+	}
+	issuerKeys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{tokenKey.Public()}})
+	if err != nil {
+		return err
+	}
+	rand.Read(f.issuing.CookieKey[:]) // never fails (crypto/rand)
+	f.issuing.TokenKeys = []openid.Key{{JWK: tokenKey}}
+	u, err := url.Parse(f.Origin)
+	if err != nil {
+		return err
+	}
+	logOrigin := u.Host + "/log"
+	skey, vkey, err := translog.NewKey(logOrigin)
+	if err != nil {
+		return err
+	}
+	if f.disclosing.Signer, err = translog.NewSigner(skey); err != nil {
+		return err
+	}
+	f.draft = policy.Bundle{
+		Version: 1, Registrar: f.Origin, Issuer: f.Origin, IssuerKeys: issuerKeys,
+		Log:      policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
+		Policies: policy.DefaultRules(),
+		Fields:   []string{"name", "birthdate", "address", "email"}, OffenceClasses: offenceClasses(),
+		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
+	}
+	return os.WriteFile(f.Path("log.key"), []byte(skey+"\n"), 0o600)
+}
+
+func offenceClasses() []policy.OffenceClass {
+	identify := []string{"name", "birthdate", "address"}
+	return []policy.OffenceClass{
+		{ID: "threats-to-life", Title: "Threats to kill or to cause serious harm", MinPenaltyMonths: 36, Fields: identify, Emergency: true},
+		{ID: "stalking", Title: "Stalking and serious harassment", MinPenaltyMonths: 36, Fields: identify},
+		{ID: "criticism", Title: "Criticism, insult or unwelcome opinion", Speech: true},
+	}
+}
+
+// makeCourts makes a court that is in the bundle, one that is not, and the
+// police's delivery key.
+func (f *founding) makeCourts() error {
+	key, err := writeKey(f.Path("court.jwk"))
+	if err != nil {
+		return err
+	}
+	if _, err := writeKey(f.Path("unknown-court.jwk")); err != nil {
+		return err
+	}
+	public, err := key.Public().MarshalJSON()
+	if err != nil {
+		return err
+	}
+	now := f.Clock.Now()
+	f.draft.Authorities = []policy.Authority{{
+		ID: "county-court", Name: "Thornley County Court", Kind: "court", Jurisdiction: "GB",
+		Keys:           []policy.Key{{JWK: public, From: now.AddDate(0, -1, 0).UTC().Truncate(time.Second), Until: now.AddDate(2, 0, 0).UTC().Truncate(time.Second)}},
+		OffenceClasses: []string{"threats-to-life", "stalking", "criticism"},
+	}}
+	delivery, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		return err
+	}
+	secret, err := delivery.Reveal()
+	if err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(f.Path("requester.key"), []byte(secret), 0o600),
+		os.WriteFile(f.Path("requester.pub"), []byte(delivery.Public()), 0o600))
+}
+
+func writeKey(name string) (jose.JSONWebKey, error) {
+	k, err := document.NewKey()
+	if err != nil {
+		return k, err
+	}
+	b, err := k.MarshalJSON()
+	if err != nil {
+		return k, err
+	}
+	return k, os.WriteFile(name, b, 0o600)
+}
+
+func (f *founding) makePlatform(id, name string) (*Platform, error) {
+	key, err := document.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
+	if err != nil {
+		return nil, err
+	}
+	p := &Platform{ID: id, Name: name, EvidenceKey: key, issuer: f.Origin, issuerKeys: f.draft.IssuerKeys, now: f.Clock.Now}
+	if p.Origin, err = f.serve(func(string) (http.Handler, error) { return p.handler(), nil }); err != nil {
+		return nil, err
+	}
+	f.draft.Platforms = append(f.draft.Platforms, policy.Platform{ID: id, Name: name, Keys: keys})
+	f.secrets[id] = rand.Text()
+	f.issuing.Platforms = append(f.issuing.Platforms, openid.Platform{
+		ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"}, SecretHash: sha256.Sum256([]byte(f.secrets[id])),
+	})
+	return p, nil
+}
+
+// operate runs the operator's program, which has to succeed.
+func (f *founding) operate(ctx context.Context, args ...string) error {
+	var out, errs strings.Builder
+	if f.programs.Escrowd(ctx, args, &out, &errs) != 0 {
+		return errors.New(strings.TrimSpace(errs.String()))
+	}
+	return nil
+}

@@ -1,0 +1,262 @@
+package world
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
+	"golang.org/x/oauth2"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+//go:embed platform.html
+var platformFiles embed.FS
+
+var platformPage = template.Must(template.ParseFS(platformFiles, "platform.html"))
+
+// Platform is a relying party: a small forum that signs people in with an
+// off-the-shelf OpenID Connect client and checks every token again, offline, with
+// verifier/token. It knows nobody's name.
+type Platform struct {
+	ID, Name, Origin string
+	EvidenceKey      jose.JSONWebKey // signs evidence about its posts
+
+	issuer     string
+	issuerKeys []byte // JWKS, taken once
+	now        func() time.Time
+	oauth      oauth2.Config
+	oidc       *oidc.IDTokenVerifier
+	offline    *token.Verifier
+
+	mu       sync.Mutex
+	flows    map[string]flow            // by state
+	sessions map[string]*token.Token    // by cookie
+	renewals map[token.Pseudonym]string // refresh tokens
+	banned   map[token.Pseudonym]string // with the reason
+	posts    []Post
+}
+
+type flow struct{ nonce, verifier string }
+
+// Post is a post, with the token under which it was made.
+type Post struct {
+	Author token.Pseudonym
+	Text   string
+	URL    string
+	At     time.Time
+	Token  *token.Token
+}
+
+// connect discovers Penname as any OpenID Connect client does.
+func (p *Platform) connect(ctx context.Context, secret string) error {
+	provider, err := oidc.NewProvider(ctx, p.issuer)
+	if err != nil {
+		return err
+	}
+	p.oauth = oauth2.Config{
+		ClientID: p.ID, ClientSecret: secret, Endpoint: provider.Endpoint(),
+		RedirectURL: p.Origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess},
+	}
+	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.now, SupportedSigningAlgs: []string{"EdDSA", "ES256"}})
+	keys, err := token.ParseKeySet(p.issuerKeys)
+	if err != nil {
+		return err
+	}
+	p.offline = &token.Verifier{
+		Issuer: p.issuer, Audience: p.ID, Now: p.now, Leeway: time.Minute,
+		Keys:   token.StaticKeys(keys),
+		Status: token.NewHTTPStatusSource(p.issuer, token.StaticKeys(keys), http.DefaultClient, p.now),
+	}
+	p.flows, p.sessions = map[string]flow{}, map[string]*token.Token{}
+	p.renewals, p.banned = map[token.Pseudonym]string{}, map[token.Pseudonym]string{}
+	return nil
+}
+
+func (p *Platform) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", p.home)
+	mux.HandleFunc("POST /login", p.login)
+	mux.HandleFunc("GET /callback", p.callback)
+	mux.HandleFunc("POST /posts", p.publish)
+	return http.NewCrossOriginProtection().Handler(mux)
+}
+
+func (p *Platform) home(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	view := struct {
+		Name  string
+		Me    *token.Token
+		Posts []Post
+	}{p.Name, p.session(r), p.posts}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	platformPage.Execute(w, view) //nolint:errcheck // the reader went away
+}
+
+func (p *Platform) session(r *http.Request) *token.Token {
+	c, err := r.Cookie(p.ID)
+	if err != nil {
+		return nil
+	}
+	return p.sessions[c.Value]
+}
+
+func (p *Platform) login(w http.ResponseWriter, r *http.Request) {
+	f := flow{nonce: rand.Text(), verifier: oauth2.GenerateVerifier()}
+	state := rand.Text()
+	p.mu.Lock()
+	p.flows[state] = f
+	p.mu.Unlock()
+	p.setCookie(w, p.ID+"-state", state)
+	http.Redirect(w, r, p.oauth.AuthCodeURL(state, oidc.Nonce(f.nonce), oauth2.S256ChallengeOption(f.verifier)), http.StatusSeeOther)
+}
+
+func (p *Platform) callback(w http.ResponseWriter, r *http.Request) {
+	t, renewal, err := p.signIn(r)
+	if err != nil {
+		http.Error(w, "sign-in failed: "+err.Error(), http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if reason, ok := p.banned[t.Subject]; ok {
+		http.Error(w, "this pen name is banned: "+reason, http.StatusForbidden)
+		return
+	}
+	cookie := rand.Text()
+	p.sessions[cookie], p.renewals[t.Subject] = t, renewal
+	p.setCookie(w, p.ID, cookie)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+func (p *Platform) setCookie(w http.ResponseWriter, name, value string) {
+	http.SetCookie(w, &http.Cookie{ //nolint:gosec // the sandbox has no TLS
+		Name: name, Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode,
+	})
+}
+
+// signIn ends a sign-in and returns its token and refresh token.
+func (p *Platform) signIn(r *http.Request) (t *token.Token, renewal string, err error) {
+	q := r.URL.Query()
+	// RFC 9700, 2.1: a sign-in ends in the browser in which it began. Without this,
+	// a link can sign somebody in as another.
+	if c, err := r.Cookie(p.ID + "-state"); err != nil || c.Value != q.Get("state") {
+		return nil, "", errors.New("unknown state")
+	}
+	p.mu.Lock()
+	f, ok := p.flows[q.Get("state")]
+	delete(p.flows, q.Get("state"))
+	p.mu.Unlock()
+	if !ok {
+		return nil, "", errors.New("unknown state")
+	}
+	if code := q.Get("error"); code != "" {
+		return nil, "", errors.New("the person said no")
+	}
+	tokens, err := p.oauth.Exchange(r.Context(), q.Get("code"), oauth2.VerifierOption(f.verifier))
+	if err != nil {
+		return nil, "", err
+	}
+	raw, ok := tokens.Extra("id_token").(string)
+	if !ok {
+		return nil, "", errors.New("no id_token")
+	}
+	checked, err := p.oidc.Verify(r.Context(), raw) // as any client would
+	if err != nil {
+		return nil, "", err
+	}
+	if checked.Nonce != f.nonce {
+		return nil, "", errors.New("wrong nonce")
+	}
+	t, err = p.offline.Verify(r.Context(), raw) // and again, offline
+	return t, tokens.RefreshToken, err
+}
+
+// Renew gets a new token for a pen name that signed in before. Penname refuses
+// once the person has deleted themself.
+func (p *Platform) Renew(ctx context.Context, name token.Pseudonym) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	_, err := p.renew(ctx, name)
+	return err
+}
+
+// renew is Renew with p.mu held.
+func (p *Platform) renew(ctx context.Context, name token.Pseudonym) (*token.Token, error) {
+	tokens, err := p.oauth.TokenSource(ctx, &oauth2.Token{RefreshToken: p.renewals[name]}).Token()
+	if err != nil {
+		return nil, err
+	}
+	p.renewals[name] = tokens.RefreshToken
+	raw, ok := tokens.Extra("id_token").(string)
+	if !ok {
+		return nil, errors.New("no id_token")
+	}
+	t, err := p.offline.Verify(ctx, raw)
+	if err == nil && t.Subject != name {
+		return nil, errors.New("the token is another's")
+	}
+	return t, err
+}
+
+func (p *Platform) publish(w http.ResponseWriter, r *http.Request) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	t := p.session(r)
+	if t == nil {
+		http.Error(w, "sign in first", http.StatusUnauthorized)
+		return
+	}
+	// A post needs a token that is valid now: otherwise it would be no evidence.
+	if _, err := p.offline.Verify(r.Context(), t.Raw); err != nil {
+		if t, err = p.renew(r.Context(), t.Subject); err != nil {
+			http.Error(w, "sign in again", http.StatusUnauthorized)
+			return
+		}
+	}
+	if reason, ok := p.banned[t.Subject]; ok {
+		http.Error(w, "this pen name is banned: "+reason, http.StatusForbidden)
+		return
+	}
+	p.posts = append(p.posts, Post{
+		Author: t.Subject, Text: r.PostFormValue("text"), At: p.now(), Token: t,
+		URL: fmt.Sprintf("%s/posts/%d", p.Origin, len(p.posts)+1),
+	})
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// Ban holds for life: a person has one pen name here.
+func (p *Platform) Ban(name token.Pseudonym, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.banned[name] = reason
+}
+
+// Last returns the newest post.
+func (p *Platform) Last() (Post, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.posts) == 0 {
+		return Post{}, errors.New(p.Name + " has no post")
+	}
+	return p.posts[len(p.posts)-1], nil
+}
+
+// Evidence signs what a court needs of a post: the token as it was presented,
+// and the post's digest, address and time.
+func (p *Platform) Evidence(about Post) (string, error) {
+	return token.SignEvidence(p.EvidenceKey, token.Evidence{
+		Platform: p.ID, Token: about.Token.Raw,
+		Post: token.Post{URL: about.URL, Digest: sha256.Sum256([]byte(about.Text)), At: about.At},
+	})
+}

@@ -1,0 +1,222 @@
+package world
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/service"
+	"github.com/penname/penname/policy"
+)
+
+// World is everything that runs. What is in Dir is what the parties outside the
+// service hold: keys, bundle, folders.
+type World struct {
+	Dir      string
+	Log      *slog.Logger
+	Clock    *Clock
+	Origin   string // of Penname
+	Identity string // origin of the identity provider
+	Town     *Platform
+	School   *Platform
+	Service  *service.Service
+
+	KeyService string // which one holds the first halves, for people
+	Postgres   *sandbox.Postgres
+	Vault      *sandbox.VaultServer // nil with the local keyring
+	Witnesses  map[string]*Outage   // by custodian
+
+	programs Programs
+	group    *errgroup.Group
+	serving  func(net.Listener, http.Handler)
+	cancel   context.CancelFunc
+	closers  []func() error
+}
+
+// Programs are the programs that the world's parties use. Escrow and Escrowd
+// take arguments without the program's name and return the exit code.
+type Programs struct {
+	// Escrow is the program of everybody outside the service.
+	Escrow func(ctx context.Context, args []string, now func() time.Time, out, errs io.Writer) int
+	// Escrowd is the operator's program.
+	Escrowd func(ctx context.Context, args []string, out, errs io.Writer) int
+}
+
+// Options say how a world is made.
+type Options struct {
+	Listen   string            // host:port of the service, loopback, checked
+	Vault    bool              // a real Vault in the place of the local keyring
+	Log      io.Writer         // of the service
+	Progress io.Writer         // told what takes long
+	Postgres []string          // further settings of PostgreSQL
+	Server   *sandbox.Postgres // instead of a PostgreSQL of its own
+	Stores   postgres.Options  // how the sides open it
+	People   []sandbox.Person  // of the identity provider; nil for the sandbox's
+	Behind   time.Duration     // how far the clock is behind when it starts
+}
+
+// Custodians are those of the world: three organisations, Quorum of which must
+// agree.
+var Custodians = []policy.Custodian{
+	{ID: "alba", Name: "Alba Ferrand", Organisation: "Bar Association", Index: 1},
+	{ID: "bruno", Name: "Bruno Keller", Organisation: "Data Protection Authority", Index: 2},
+	{ID: "chidi", Name: "Chidi Eze", Organisation: "Press Council", Index: 3},
+}
+
+// Quorum is how many custodians open together.
+const Quorum = 2
+
+// Clock can be moved: the end of secrecy is months away.
+type Clock struct{ ahead atomic.Int64 }
+
+// Now is this machine's time, moved.
+func (c *Clock) Now() time.Time { return time.Now().Add(time.Duration(c.ahead.Load())) }
+
+// Advance moves the clock; a negative d moves it back.
+func (c *Clock) Advance(d time.Duration) { c.ahead.Add(int64(d)) }
+
+// Outage is a handler that can be down: what happens when witnesses are is part
+// of the walkthroughs.
+type Outage struct {
+	http.Handler
+	Down atomic.Bool
+}
+
+// ServeHTTP implements http.Handler.
+func (o *Outage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if o.Down.Load() {
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	}
+	o.Handler.ServeHTTP(w, r)
+}
+
+// Start makes a world and runs it until Close. ctx bounds the start only. An
+// address that is not loopback is refused with [sandbox.ErrNotLoopback].
+func Start(ctx context.Context, programs Programs, o Options) (_ *World, err error) {
+	if err := sandbox.RequireLoopback(o.Listen); err != nil {
+		return nil, err
+	}
+	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: slog.New(slog.NewJSONHandler(o.Log, nil))}
+	w.Clock.Advance(-o.Behind)
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	w.cancel = cancel
+	w.group, run = errgroup.WithContext(run)
+	w.serving = func(ln net.Listener, h http.Handler) {
+		w.group.Go(func() error { return service.Serve(run, ln, h) })
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, w.Close())
+		}
+	}()
+	if w.Dir, err = os.MkdirTemp("", "penname-sandbox-"); err != nil {
+		return nil, err
+	}
+	w.onClose(func() error { return os.RemoveAll(w.Dir) })
+	f := &founding{World: w, secrets: map[string]string{}}
+	ln, err := f.found(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	w.group.Go(func() error { return w.Service.Run(run, ln, nil) })
+	for _, p := range []*Platform{w.Town, w.School} {
+		if err := p.connect(ctx, f.secrets[p.ID]); err != nil {
+			return nil, err
+		}
+	}
+	return w, nil
+}
+
+// Close stops the service first, then what it stands on.
+func (w *World) Close() error {
+	w.cancel()
+	err := w.group.Wait()
+	for _, c := range slices.Backward(w.closers) {
+		err = errors.Join(err, c())
+	}
+	return err
+}
+
+func (w *World) onClose(f func() error) { w.closers = append(w.closers, f) }
+
+// serve runs a handler of the world's surroundings on a loopback port, and
+// returns its origin. h is made once the origin is known.
+func (w *World) serve(h func(origin string) (http.Handler, error)) (origin string, err error) {
+	ln, origin, err := listen("127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	handler, err := h(origin)
+	if err != nil {
+		ln.Close() // the first error says more
+		return "", err
+	}
+	w.serving(ln, handler)
+	return origin, nil
+}
+
+func listen(address string) (net.Listener, string, error) {
+	ln, err := service.Listen(address)
+	if err != nil {
+		return nil, "", err
+	}
+	return ln, "http://" + ln.Addr().String(), nil
+}
+
+// Path is a file below Dir.
+func (w *World) Path(parts ...string) string {
+	return filepath.Join(append([]string{w.Dir}, parts...)...)
+}
+
+// AsCustodian are the arguments of `escrow custodian` in a custodian's name.
+func (w *World) AsCustodian(id string, args ...string) []string {
+	return slices.Concat([]string{"custodian"}, args, []string{
+		"--home", w.Path("custodians", id), "--passphrase-file", PassphraseFile(w.Path("custodians", id))})
+}
+
+// Escrow runs the escrow program as its users do, and returns what it printed:
+// standard output if it succeeded, standard error if not.
+func (w *World) Escrow(ctx context.Context, args ...string) (said string, code int) {
+	var out, errs strings.Builder
+	if code := w.programs.Escrow(ctx, args, w.Clock.Now, &out, &errs); code != 0 {
+		return strings.TrimSpace(errs.String()), code
+	}
+	return strings.TrimSpace(out.String()), 0
+}
+
+// do is Escrow, which has to succeed.
+func (w *World) do(ctx context.Context, args ...string) (string, error) {
+	said, code := w.Escrow(ctx, args...)
+	if code != 0 {
+		return "", errors.New(said)
+	}
+	return said, nil
+}
+
+// InstallBundle has every custodian endorse the rules in Dir/bundle.json, which
+// raw are, on their own side, and puts them in force.
+func (w *World) InstallBundle(ctx context.Context, raw []byte) error {
+	var endorsements []string
+	for _, c := range Custodians {
+		said, err := w.do(ctx, w.AsCustodian(c.ID, "endorse", w.Path("bundle.json"))...)
+		if err != nil {
+			return err
+		}
+		endorsements = append(endorsements, said)
+	}
+	return w.Service.Registrar.Rules.Install(ctx, raw, endorsements)
+}

@@ -1,0 +1,146 @@
+package service
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// sample returns the documented configuration, with the dots filled in.
+func sample(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile("../../deploy/escrowd.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.ReplaceAll(string(raw), `"…"`, `"`+strings.Repeat("0b9d2a34", 8)+`"`)
+}
+
+func TestDocumentedConfigurationIsComplete(t *testing.T) {
+	if _, err := ReadConfig(write(t, "escrowd.toml", sample(t), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestConfigurationRefused changes one thing of a good configuration at a time.
+func TestConfigurationRefused(t *testing.T) {
+	for _, c := range []struct {
+		name, old, new string
+		want           *refusal.Error
+	}{
+		{"X01 unknown key", `listen   =`, `listn   =`, errConfigKey},
+		{"X01 unknown key in a section", `cookie_key_file =`, `cookie_key =`, errConfigKey},
+		{"X10 the sandbox's keyring cannot be configured", `[disclose.vault]`, "[disclose.keyring]", errConfigKey},
+		{"X10 nor its people", `[[issue.identity_providers]]`, "[issue.sandbox]\n[[issue.identity_providers]]", errConfigKey},
+		{"X11 http origin", `"https://penname.example"`, `"http://penname.example"`, errConfigOrigin},
+		{"X11 http origin on loopback", `"https://penname.example"`, `"http://127.0.0.1:8080"`, errConfigOrigin},
+		{"X11 http identity provider", `"https://identity.example"`, `"http://identity.example"`, errConfigOrigin},
+		{"X11 http Vault", `"https://vault.example:8200"`, `"http://127.0.0.1:8200"`, errConfigOrigin},
+		{"no TLS", `tls_key  = "/etc/penname/tls.key"`, "", errConfigMissing},
+		{"no bundle", `bundle   = "/etc/penname/bundle.json"`, "", errConfigMissing},
+		{"no assurance level", `acr_values         = ["http://eidas.europa.eu/LoA/substantial"]`, "", errConfigMissing},
+		{"X01 the table of a single provider", `[[issue.identity_providers]]`, "[issue.identity_provider]", errConfigKey},
+		{"an identity provider without an id", `id                 = "bank"`, "", errConfigMissing},
+		{"X11 http for the second identity provider", `"https://bank.example"`, `"http://bank.example"`, errConfigOrigin},
+		{"no assurance level of the second", `acr_values         = ["urn:bank:verified"]`, "", errConfigMissing},
+		{"too many status lists", `status_lists    = 4`, `status_lists = 65`, errConfigStatusLists},
+		{"fewer than one status list", `status_lists    = 4`, `status_lists = -1`, errConfigStatusLists},
+		{"personas, which nothing implements", `native        = true`, "native = true\npersonas = 2", errConfigKey},
+		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
+		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			good := sample(t)
+			if !strings.Contains(good, c.old) {
+				t.Fatalf("the sample has no %q", c.old)
+			}
+			_, err := ReadConfig(write(t, "escrowd.toml", strings.Replace(good, c.old, c.new, 1), 0o644))
+			if !c.want.Is(refusalOf(err)) {
+				t.Fatalf("got %v, want %s", err, c.want.Code)
+			}
+		})
+	}
+}
+
+func TestX08SecretFileReadableByOthersRefused(t *testing.T) {
+	if _, err := secretfile.ReadText(write(t, "cookie.key", strings.Repeat("ab", 32), 0o644)); !secretfile.ErrMode.Is(refusalOf(err)) {
+		t.Fatalf("got %v", err)
+	}
+	if _, err := readCookieKey(write(t, "cookie.key", strings.Repeat("ab", 32), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := readCookieKey(write(t, "cookie.key", "short", 0o600)); !ErrSecretFile.Is(refusalOf(err)) {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// TestTokenKeyMustBeEndorsed: a token that is signed with a key of which the
+// bundle knows nothing is evidence of nothing.
+func TestTokenKeyMustBeEndorsed(t *testing.T) {
+	var files []tokenKey
+	var all jose.JSONWebKeySet
+	for _, name := range []string{"today.jwk", "tomorrow.jwk"} {
+		file := filepath.Join(t.TempDir(), name)
+		k, err := document.NewKey()
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := k.MarshalJSON()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		files, all.Keys = append(files, tokenKey{File: file}), append(all.Keys, k.Public())
+	}
+	impostor, err := document.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	impostor.KeyID = all.Keys[1].KeyID
+	for name, c := range map[string]struct {
+		endorsed []jose.JSONWebKey
+		want     *refusal.Error
+	}{
+		"both":                          {all.Keys, nil},
+		"only that of today":            {all.Keys[:1], errConfigTokenKey},
+		"none":                          {nil, errConfigTokenKey},
+		"another under tomorrow's name": {[]jose.JSONWebKey{all.Keys[0], impostor.Public()}, errConfigTokenKey},
+	} {
+		raw, err := json.Marshal(jose.JSONWebKeySet{Keys: c.endorsed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keys, err := readTokenKeys(files, &policy.Bundle{IssuerKeys: raw})
+		if c.want == nil && (err != nil || len(keys) != 2) || c.want != nil && !c.want.Is(refusalOf(err)) {
+			t.Errorf("%s: %d keys, %v", name, len(keys), err)
+		}
+	}
+}
+
+func write(t *testing.T, name, content string, mode os.FileMode) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(file, []byte(content), mode); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// refusalOf is refusal.Of with a type that Is accepts.
+func refusalOf(err error) error {
+	if e := refusal.Of(err); e != nil {
+		return e
+	}
+	return nil
+}

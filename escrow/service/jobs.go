@@ -1,0 +1,113 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"time"
+
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// A Job is what a service does by itself, again and again.
+type Job struct {
+	Name  string // as the service's log has it
+	Every time.Duration
+	What  string // for operators: one line
+	Do    func(*Service, context.Context) error
+
+	atOnce func(*Service) <-chan struct{} // nil, or asks for the job before its time
+}
+
+// Jobs is everything that a service does by itself. Each side does its part of a
+// job; what a process has no side for, it leaves to another process.
+var Jobs = []Job{
+	{Name: "cases", Every: time.Minute, Do: (*Service).ServeCases,
+		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
+	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
+		What: "carries out the erasures that were asked for and that no case holds"},
+	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
+		What: "overwrites what memory still holds of identities that are sealed"},
+	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
+		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
+}
+
+// repeat does a job now and then again after each interval, or when it is asked
+// for, until ctx ends. A job that fails is logged and tried again: it never ends
+// the service.
+func (s *Service) repeat(ctx context.Context, j Job) {
+	t := time.NewTicker(j.Every)
+	defer t.Stop()
+	var atOnce <-chan struct{}
+	if j.atOnce != nil {
+		atOnce = j.atOnce(s)
+	}
+	for {
+		if err := j.Do(s, ctx); err != nil && ctx.Err() == nil {
+			attrs := []any{slog.String("job", j.Name), slog.Any("cause", err)}
+			if e := refusal.Of(err); e != nil {
+				attrs = append(attrs, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
+			}
+			s.Log.Error("a regular job failed and will be tried again", attrs...)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		case <-atOnce:
+		}
+	}
+}
+
+// ServeCases serves the notices that are due, ends the cases that ran out, and
+// keeps the log's checkpoint fresh.
+func (s *Service) ServeCases(ctx context.Context) error {
+	if s.Registrar == nil {
+		return nil
+	}
+	_, nerr := s.Registrar.Notify(ctx)
+	_, xerr := s.Registrar.Expire(ctx)
+	_, perr := s.publisher.Publish(ctx)
+	return errors.Join(nerr, xerr, perr)
+}
+
+// CarryOutErasures erases what people asked to have erased and no case stands
+// against, each side its part. What is held is looked at again every minute: the
+// end of a hold completes it.
+func (s *Service) CarryOutErasures(ctx context.Context) error {
+	s.erasing.Lock()
+	defer s.erasing.Unlock()
+	var err error
+	if s.Registrar != nil {
+		_, err = s.Registrar.Clear(ctx)
+	}
+	if s.keeper == nil {
+		return err
+	}
+	erased, kerr := s.keeper.Work(ctx)
+	if erased > 0 && s.publisher != nil {
+		_, perr := s.publisher.Publish(ctx)
+		err = errors.Join(err, perr)
+	}
+	return errors.Join(err, kerr)
+}
+
+func (s *Service) logRotation(r keep.Rotation, step string) {
+	s.Log.Info("rotation of the record key", slog.String("step", step), slog.Int("version", r.Version),
+		slog.String("state", string(r.State)), slog.Int64("records", r.Records))
+}
+
+// ShuffleRows puts the rows of people and pen names into an order that tells
+// nothing of when they came, and drops what expired: state of sign-ins, and which
+// requests of custodians were used.
+func (s *Service) ShuffleRows(ctx context.Context) error {
+	var err error
+	if s.Issuing != nil {
+		err = errors.Join(s.Issuing.Store.Shuffle(ctx), s.Issuing.Store.DeleteExpired(ctx, s.Now()))
+	}
+	if s.Disclosing != nil {
+		err = errors.Join(err, s.Disclosing.Store.DeleteExpired(ctx, s.Now()))
+	}
+	return err
+}

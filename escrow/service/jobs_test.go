@@ -1,0 +1,74 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// TestJobs: every row is whole, and says what a person can tell from the others.
+func TestJobs(t *testing.T) {
+	seen := map[string]bool{}
+	for _, j := range Jobs {
+		if j.Name == "" || seen[j.Name] || j.Every <= 0 || j.What == "" || j.Do == nil {
+			t.Errorf("%+v", j)
+		}
+		seen[j.Name] = true
+	}
+}
+
+// TestJobOfNoSide: a process without a side leaves that side's part to another.
+func TestJobOfNoSide(t *testing.T) {
+	s := &Service{}
+	for _, j := range Jobs {
+		if err := j.Do(s, t.Context()); err != nil {
+			t.Errorf("%s: %v", j.Name, err)
+		}
+	}
+}
+
+// TestJobIsRepeated: a job runs at once, after each interval and when it is asked
+// for. One that fails is named in the log, by its code, and tried again.
+func TestJobIsRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logs bytes.Buffer
+		s := &Service{Parts: Parts{Log: slog.New(slog.NewJSONHandler(&logs, nil))}, erasureAsked: make(chan struct{}, 1)}
+		down := refusal.New(refusal.Unavailable, "test.down", "wait")
+		n := 0
+		j := Job{Name: "counting", Every: time.Minute, Do: func(*Service, context.Context) error {
+			if n++; n == 1 {
+				return down.Because(errors.New("the first time"))
+			}
+			return nil
+		}, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked }}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { s.repeat(ctx, j); close(ended) }()
+		for _, want := range []int{1, 2, 3} {
+			synctest.Wait()
+			if n != want {
+				t.Errorf("done %d times, not %d", n, want)
+			}
+			<-time.After(time.Minute)
+		}
+		synctest.Wait()
+		s.erasureAsked <- struct{}{}
+		synctest.Wait()
+		if n != 5 {
+			t.Errorf("asked for, and done %d times, not 5", n)
+		}
+		stop()
+		<-ended
+		line := logs.String()
+		if strings.Count(line, "\n") != 1 || !strings.Contains(line, `"job":"counting"`) || !strings.Contains(line, `"code":"test.down"`) || !strings.Contains(line, `"because":"the first time"`) {
+			t.Error(line)
+		}
+	})
+}

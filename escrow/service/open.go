@@ -1,0 +1,153 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log/slog"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/policy"
+)
+
+// Open makes the service that the configuration describes, which logs JSON to
+// logs. Every doubt refuses. The service is closed with Close.
+func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
+	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin}
+	raw, err := readPublic(c.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	if p.Bundle, err = policy.ParseBundle(raw); err != nil {
+		return nil, err
+	}
+	if p.Bundle.Registrar != c.Origin || c.Issue != nil && p.Bundle.Issuer != c.Origin {
+		return nil, errConfigBundle
+	}
+	defer func() {
+		if err != nil {
+			p.Close()
+		}
+	}()
+	if c.Issue != nil {
+		if p.Issuing, err = c.Issue.open(ctx, c.Origin, p.Bundle); err != nil {
+			return nil, err
+		}
+	}
+	if c.Disclose != nil {
+		if p.Disclosing, err = c.Disclose.open(ctx, p.Bundle); err != nil {
+			return nil, err
+		}
+	}
+	if c.Keep != nil {
+		if p.Keeping, err = c.Keep.open(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return New(ctx, p)
+}
+
+// OpenKeeping opens the keeping side alone, for a rotation beside the service.
+// Its store is to be closed.
+func (c *Config) OpenKeeping(ctx context.Context) (*Keeping, error) {
+	if c.Keep == nil {
+		return nil, errConfigMissing.Because(errors.New("[keep]"))
+	}
+	return c.Keep.open(ctx)
+}
+
+func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle) (_ *Issuing, err error) {
+	i := &Issuing{}
+	if i.CookieKey, err = readCookieKey(c.CookieKey); err != nil {
+		return nil, err
+	}
+	if i.TokenKeys, err = readTokenKeys(c.TokenKeys, b); err != nil {
+		return nil, err
+	}
+	if i.Platforms, err = c.platforms(b); err != nil {
+		return nil, err
+	}
+	i.StatusLists = c.StatusLists
+	if i.Keys, err = vault.OpenIssuing(ctx, c.Vault.config()); err != nil {
+		return nil, err
+	}
+	dsn, err := secretfile.ReadText(c.Database)
+	if err != nil {
+		return nil, err
+	}
+	if i.Store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{}); err != nil {
+		return nil, err
+	}
+	for _, p := range c.IdentityProviders {
+		one, err := p.provider(ctx, origin, i.Store)
+		if err != nil {
+			i.Store.Close()
+			return nil, err
+		}
+		i.Providers = append(i.Providers, one)
+	}
+	return i, nil
+}
+
+func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclosing, err error) {
+	d := &Disclosing{}
+	skey, err := secretfile.ReadText(c.LogKey)
+	if err != nil {
+		return nil, err
+	}
+	if d.Signer, err = translog.NewSigner(skey); err != nil {
+		return nil, ErrSecretFile // the cause could quote the key
+	}
+	if d.Keys, err = vault.OpenDisclosing(ctx, c.Vault.config()); err != nil {
+		return nil, err
+	}
+	if d.Store, err = OpenDisclosingStore(ctx, c.Database); err != nil {
+		return nil, err
+	}
+	// The rules cannot change in the dark: what runs is what was endorsed and logged.
+	rules := disclose.Rules{Bundles: d.Store.Bundles}
+	inForce, err := rules.Current(ctx)
+	if err == nil && inForce.Hash() != b.Hash() {
+		err = errConfigRules.Because(errors.New("in force is " + inForce.Hash()))
+	}
+	if err != nil {
+		d.Store.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (c *keepConfig) open(ctx context.Context) (_ *Keeping, err error) {
+	k := &Keeping{}
+	if k.Keys, err = vault.OpenKeeping(ctx, c.Vault.config()); err != nil {
+		return nil, err
+	}
+	dsn, err := secretfile.ReadText(c.Database)
+	if err != nil {
+		return nil, err
+	}
+	k.Store, err = postgres.OpenKeeping(ctx, dsn, postgres.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// OpenDisclosingStore opens the database as role penname_disclosing, at the address in
+// a secret file. It is to be closed.
+func OpenDisclosingStore(ctx context.Context, dsnFile string) (*postgres.Disclosing, error) {
+	dsn, err := secretfile.ReadText(dsnFile)
+	if err != nil {
+		return nil, err
+	}
+	return postgres.OpenDisclosing(ctx, dsn, postgres.Options{})
+}
+
+func (v vaultConfig) config() vault.Config {
+	return vault.Config{Address: v.Address, CAFile: v.CAFile, RoleID: v.RoleID, SecretIDFile: v.SecretIDFile}
+}

@@ -1,0 +1,229 @@
+package service
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/escrow/web/court"
+	"github.com/penname/penname/escrow/web/person"
+	"github.com/penname/penname/policy"
+)
+
+// Parts is what a service is made of, whoever supplies it: the configuration
+// file in production, and the sandbox.
+type Parts struct {
+	Log    *slog.Logger
+	Now    func() time.Time
+	Origin string         // https://…, as people and platforms see it
+	Bundle *policy.Bundle // the rules in force
+
+	Issuing    *Issuing    // nil: this process does not issue
+	Disclosing *Disclosing // nil: this process does not disclose
+	Keeping    *Keeping    // nil: this process does not keep
+}
+
+// Issuing is what the issuing side stands on.
+type Issuing struct {
+	Store       *postgres.Issuing
+	Keys        IssuingKeys
+	Providers   []person.Provider
+	CookieKey   [32]byte
+	TokenKeys   []openid.Key
+	StatusLists int // 0: one
+	Platforms   []openid.Platform
+}
+
+// Disclosing is what the disclosing side stands on.
+type Disclosing struct {
+	Store  *postgres.Disclosing
+	Keys   DisclosingKeys
+	Signer note.Signer // of the public log
+}
+
+// Keeping is what the keeping side stands on.
+type Keeping struct {
+	Store *postgres.Keeping
+	Keys  keep.Keys
+}
+
+// Keeper is the keeping side at work. progress is told each step of a rotation.
+func (k *Keeping) Keeper(now func() time.Time, progress func(r keep.Rotation, step string)) *keep.Keeper {
+	return &keep.Keeper{Keys: k.Keys, Past: k.Store, Rotations: k.Store, Erasures: k.Store, Now: now, Progress: progress}
+}
+
+// Close closes the connections to the database.
+func (p *Parts) Close() {
+	if p.Issuing != nil && p.Issuing.Store != nil {
+		p.Issuing.Store.Close()
+	}
+	if p.Disclosing != nil && p.Disclosing.Store != nil {
+		p.Disclosing.Store.Close()
+	}
+	if p.Keeping != nil && p.Keeping.Store != nil {
+		p.Keeping.Store.Close()
+	}
+}
+
+// Service is a Penname that can run, or one or two sides of it.
+type Service struct {
+	Parts
+	Registrar *disclose.Registrar // nil unless this process discloses
+	Board     *disclose.Board     // likewise
+
+	web          *web.Server
+	publisher    *translog.Publisher
+	keeper       *keep.Keeper
+	erasureAsked chan struct{} // somebody asked to be deleted
+	erasing      sync.Mutex
+}
+
+// New puts a service together. It refuses parts that stand on an older state
+// than what was published or seen: see checks.go.
+func New(ctx context.Context, p Parts) (*Service, error) {
+	if err := p.refuseOlderKeys(ctx); err != nil {
+		return nil, err
+	}
+	s := &Service{Parts: p, erasureAsked: make(chan struct{}, 1)}
+	var err error
+	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now}); err != nil {
+		return nil, err
+	}
+	if i := p.Issuing; i != nil {
+		if err := s.wireIssuing(i); err != nil {
+			return nil, err
+		}
+	}
+	if d := p.Disclosing; d != nil {
+		if err := s.wireDisclosing(ctx, d); err != nil {
+			return nil, err
+		}
+	}
+	if k := p.Keeping; k != nil {
+		s.keeper = k.Keeper(s.Now, s.logRotation)
+	}
+	if s.publisher != nil {
+		if err := s.refuseOlderLog(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+func (s *Service) wireIssuing(i *Issuing) error {
+	custodians, err := threshold.ParsePublicKey(s.Bundle.ThresholdKey)
+	if err != nil {
+		return err
+	}
+	return person.Mount(s.web, person.Config{
+		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Erasures: i.Store, Custodians: custodians, Now: s.Now},
+		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Custodians: s.Bundle.Custodians, Quorum: s.Bundle.Threshold,
+		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
+		OnErase: func() {
+			select {
+			case s.erasureAsked <- struct{}{}:
+			default: // the job has yet to look, and will see this one too
+			}
+		},
+	})
+}
+
+func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
+	log, err := s.Bundle.TrustedLog()
+	if err != nil {
+		return err
+	}
+	var witnesses []translog.WitnessClient
+	for _, w := range s.Bundle.Log.Witnesses {
+		if w.URL != "" {
+			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
+		}
+	}
+	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnesses, s.Now); err != nil {
+		return err
+	}
+	s.publisher.OnWitness = func(witness string, err error) {
+		s.Log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
+	}
+	s.Registrar = &disclose.Registrar{
+		Keys: rollbackCheckedKeys{d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
+		Rules: &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now},
+	}
+	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
+	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
+	return nil
+}
+
+// NewMessageBoard is the custodians' message board alone, for the first key
+// ceremony: there is no service yet, which needs a bundle, which needs the key.
+func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (http.Handler, error) {
+	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: board.Now})
+	if err != nil {
+		return nil, err
+	}
+	court.MountBoard(edge, board)
+	return edge, nil
+}
+
+// Run serves on ln and does the regular jobs until ctx ends, then drains. A nil
+// certificate means plain HTTP, which only a loopback listener may do.
+func (s *Service) Run(ctx context.Context, ln net.Listener, certificate *tls.Certificate) error {
+	if certificate != nil {
+		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}})
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return Serve(ctx, ln, s.web) })
+	for _, j := range Jobs {
+		g.Go(func() error { s.repeat(ctx, j); return nil })
+	}
+	return g.Wait()
+}
+
+// Listen opens a TCP address, host:port. It fails with ErrListen.
+func Listen(address string) (net.Listener, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, ErrListen.Because(err)
+	}
+	return ln, nil
+}
+
+// Serve serves h on ln until ctx ends, then lets what is under way finish within
+// ten seconds. It is the one HTTP server of the service and of the sandbox.
+func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
+	srv := &http.Server{
+		Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn), // its lines name people's addresses
+		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	})
+	g.Go(func() error {
+		<-ctx.Done()
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+		defer cancel()
+		return srv.Shutdown(drain)
+	})
+	return g.Wait()
+}

@@ -1,0 +1,99 @@
+package service
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// ErrUnlogged is returned when Vault opened what the public log did not authorise.
+var ErrUnlogged = refusal.New(refusal.Denied, "log.opened_unlogged",
+	"Vault opened a first half that no authorised case accounts for: revoke the disclosing side's secret ids, tell the custodians, and find out who held them")
+
+// CheckVaultAudit holds Vault's own record, the file of an audit device, against
+// the public log (ATTACKS I2, F13): what Vault opened, the log must have
+// authorised, and what was released Vault must have opened. It returns how many
+// first halves Vault opened. It fails with [ErrUnlogged], or with
+// [vault.ErrAuditFile] if the file is not whole.
+func CheckVaultAudit(ctx context.Context, store *postgres.Disclosing, file string) (int, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, vault.ErrAuditFile.Because(err)
+	}
+	defer f.Close()
+	opened, exported, err := vault.ReadAudit(f)
+	if err != nil {
+		return 0, err
+	}
+	size, err := store.Log.Size(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var leaves []proof.Leaf
+	for from := int64(0); from < size; from = int64(len(leaves)) {
+		raw, err := store.Log.Leaves(ctx, from, min(from+1000, size))
+		if err != nil {
+			return 0, err
+		}
+		for _, b := range raw {
+			leaf, err := proof.ParseLeaf(b)
+			if err != nil {
+				return 0, err
+			}
+			leaves = append(leaves, leaf)
+		}
+	}
+	return len(opened), compareAudit(leaves, opened, exported)
+}
+
+// clockSkew is how far Vault's clock may be behind ours at midnight.
+const clockSkew = 5 * time.Minute
+
+// compareAudit compares. The log names days and no records, Vault's audit file
+// names no records either, but tells them apart: up to each day, Vault opened
+// no more records than the cases authorised by then have targets. A call that
+// was repeated because its answer was lost opens the same record again.
+func compareAudit(leaves []proof.Leaf, opened []vault.Opened, exported int) error {
+	if exported > 0 {
+		return ErrUnlogged.Because(fmt.Errorf("the record key was exported or backed up %d times", exported))
+	}
+	authorised := make(map[string]int) // targets, by day
+	released := 0
+	for _, l := range leaves {
+		if l.Case == nil || *l.Case < 0 || *l.Case >= int64(len(leaves)) {
+			continue
+		}
+		switch targets := leaves[*l.Case].Targets; l.Kind {
+		case proof.KindAuthorised:
+			authorised[l.Day] += targets
+		case proof.KindReleased:
+			released += targets
+		}
+	}
+	records := make(map[string]bool)
+	for _, o := range opened {
+		if o.Stranger {
+			return ErrUnlogged.Because(fmt.Errorf("at %s, with another token than the disclosing side's", o.At.UTC().Format(time.RFC3339)))
+		}
+		records[o.Record] = true
+		allowed, today := 0, proof.Day(o.At.Add(clockSkew))
+		for day, targets := range authorised {
+			if day <= today {
+				allowed += targets
+			}
+		}
+		if len(records) > allowed {
+			return ErrUnlogged.Because(fmt.Errorf("by %s: %d records, where the log has authorised %d", o.At.UTC().Format(time.RFC3339), len(records), allowed))
+		}
+	}
+	if len(opened) < released {
+		return vault.ErrAuditFile.Because(fmt.Errorf("it shows %d first halves, where %d were released: it is not whole", len(opened), released))
+	}
+	return nil
+}

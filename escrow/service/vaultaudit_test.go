@@ -1,0 +1,50 @@
+package service
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// I2, by the day: what is opened before it is authorised is found, although it
+// was authorised later.
+func TestI2NoDecryptBeforeItsCase(t *testing.T) {
+	at := func(text string) time.Time {
+		day, err := time.Parse(time.RFC3339, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return day
+	}
+	index := func(i int64) *int64 { return &i }
+	log := []proof.Leaf{
+		{Kind: proof.KindBundle, Day: "2026-03-01"},
+		{Kind: proof.KindRecorded, Day: "2026-03-02", Targets: 2},
+		{Kind: proof.KindAuthorised, Day: "2026-03-03", Case: index(1)},
+		{Kind: proof.KindReleased, Day: "2026-03-03", Case: index(1)},
+		{Kind: proof.KindRecorded, Day: "2026-03-04", Targets: 1},
+		{Kind: proof.KindAuthorised, Day: "2026-03-05", Case: index(4)},
+	}
+	a, b, c := "hmac-sha256:a", "hmac-sha256:b", "hmac-sha256:c"
+	for name, test := range map[string]struct {
+		opened   []vault.Opened
+		exported int
+		want     error
+	}{
+		"each after its case":              {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-05T10:00:00Z"), Record: c}}},
+		"the last is still to come":        {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}},
+		"again and again":                  {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: b}}},
+		"Vault's clock is behind":          {opened: []vault.Opened{{At: at("2026-03-02T23:58:00Z"), Record: a}, {At: at("2026-03-02T23:58:00Z"), Record: b}}},
+		"before the case":                  {opened: []vault.Opened{{At: at("2026-03-02T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, want: ErrUnlogged},
+		"a third before its case":          {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: c}}, want: ErrUnlogged},
+		"one that was released is missing": {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}}, want: vault.ErrAuditFile},
+		"the key was exported":             {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, exported: 1, want: ErrUnlogged},
+	} {
+		if err := compareAudit(log, test.opened, test.exported); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v (%v), want %v", name, err, errors.Unwrap(err), test.want)
+		}
+	}
+}

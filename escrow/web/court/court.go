@@ -1,0 +1,169 @@
+// Package court is the disclosing side over HTTP: what package registrar
+// describes, for courts, requesters, custodians and whoever reads the public log.
+package court
+
+import (
+	"crypto/sha256"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/token"
+)
+
+// Config is what the disclosing side is served with. All fields are required.
+type Config struct {
+	Registrar *disclose.Registrar
+	Board     *disclose.Board
+	SingleUse token.ReplayGuard // custodians' requests are single-use
+	LogTiles  http.Handler      // translog.Publisher.Handler
+}
+
+// side is the disclosing side behind an edge.
+type side struct {
+	Config
+	edge *web.Server
+}
+
+// Mount serves the disclosing side, the message board included.
+func Mount(edge *web.Server, c Config) {
+	s := &side{Config: c, edge: edge}
+	edge.Handle(http.MethodGet, registrar.PathBundle, s.bundle)
+	edge.Handle(http.MethodPost, registrar.PathWarrants, edge.Limited(s.fileWarrant))
+	edge.Handle(http.MethodGet, registrar.PathWarrant, s.warrantStatus)
+	edge.Handle(http.MethodGet, registrar.PathPackage, s.warrantPackage)
+	edge.Handle(http.MethodGet, registrar.PathCases, s.custodian(s.waitingCases))
+	edge.Handle(http.MethodGet, registrar.PathCase, s.custodian(s.reviewCase))
+	edge.Handle(http.MethodPost, registrar.PathDecisions, s.custodian(s.decideCase))
+	edge.Handle(http.MethodGet, registrar.PathLog+"/*", func(w http.ResponseWriter, r *http.Request) error {
+		http.StripPrefix(registrar.PathLog, s.LogTiles).ServeHTTP(w, r)
+		return nil
+	})
+	MountBoard(edge, c.Board)
+}
+
+// bundle is byte for byte what was endorsed: its hash is its address.
+func (s *side) bundle(w http.ResponseWriter, r *http.Request) error {
+	raw, endorsements, err := s.Registrar.Rules.Bundles.Current(r.Context())
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, registrar.Bundle{Bundle: raw, Endorsements: endorsements})
+}
+
+func statusOf(c disclose.Summary) registrar.CaseStatus {
+	return registrar.CaseStatus{
+		Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum, Leaf: c.Leaf,
+		Bundle: c.Bundle, SecrecyEnd: c.SecrecyEnds, Expires: c.Expires,
+	}
+}
+
+func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
+	var sub policy.Submission
+	if err := web.ReadJSON(r, &sub); err != nil {
+		return err
+	}
+	filed, decision, err := s.Registrar.File(r.Context(), sub)
+	if err != nil {
+		return web.WithFacts{Err: err, Rules: decision.Rules}
+	}
+	st := statusOf(filed.Summary())
+	st.Rules = decision.Rules
+	return web.WriteJSON(w, http.StatusCreated, st)
+}
+
+func (s *side) warrantStatus(w http.ResponseWriter, r *http.Request) error {
+	found, err := s.Registrar.Status(r.Context(), r.PathValue(registrar.ParamCase))
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, statusOf(found))
+}
+
+func (s *side) warrantPackage(w http.ResponseWriter, r *http.Request) error {
+	ctx := r.Context()
+	d, err := s.Registrar.Deliver(ctx, r.PathValue(registrar.ParamCase))
+	if errors.Is(err, disclose.ErrQuorumNotMet) {
+		if found, serr := s.Registrar.Status(ctx, r.PathValue(registrar.ParamCase)); serr == nil {
+			return web.WithFacts{Err: err, Approvals: &found.Approved, Quorum: &found.Quorum}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, d)
+}
+
+// custodian lets only a custodian of the bundle in force pass: the request
+// carries a DPoP proof (RFC 9449, 4.2) by the key that the bundle names. A
+// proof is for one request: method, address and time are signed, its id is
+// used up.
+func (s *side) custodian(next web.Handler) web.Handler {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		proofs := r.Header.Values("DPoP")
+		if len(proofs) != 1 { // RFC 9449, 4.3: not more than one DPoP header
+			return policy.ErrUnknownCustodian
+		}
+		p, err := token.VerifyDPoP(proofs[0], token.DPoPWant{
+			Method: r.Method, URL: s.edge.Origin + r.URL.Path, Now: s.edge.Now(), MaxAge: time.Minute,
+		})
+		if err != nil {
+			return err
+		}
+		b, err := s.Registrar.Rules.Current(r.Context())
+		if err != nil {
+			return err
+		}
+		if !b.HasCustodianKey(p.JKT) {
+			return policy.ErrUnknownCustodian
+		}
+		first, err := s.SingleUse.Use(r.Context(), sha256.Sum256([]byte("dpop\x00"+p.JKT+"\x00"+p.ID)), s.edge.Now().Add(2*time.Minute))
+		if err != nil {
+			return err
+		}
+		if !first {
+			return token.ErrProofReplayed
+		}
+		return next(w, r)
+	}
+}
+
+func (s *side) waitingCases(w http.ResponseWriter, r *http.Request) error {
+	var from disclose.Cursor
+	if err := from.UnmarshalText([]byte(r.URL.Query().Get(registrar.ParamFrom))); err != nil {
+		return err
+	}
+	waiting, next, err := s.Registrar.Waiting(r.Context(), from)
+	if err != nil {
+		return err
+	}
+	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(waiting)), Next: next.String()}
+	for i, c := range waiting {
+		list.Cases[i] = statusOf(c)
+	}
+	return web.WriteJSON(w, http.StatusOK, list)
+}
+
+func (s *side) reviewCase(w http.ResponseWriter, r *http.Request) error {
+	f, err := s.Registrar.Review(r.Context(), r.PathValue(registrar.ParamCase))
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, f)
+}
+
+func (s *side) decideCase(w http.ResponseWriter, r *http.Request) error {
+	var in registrar.Decision
+	if err := web.ReadJSON(r, &in); err != nil {
+		return err
+	}
+	decided, err := s.Registrar.Decide(r.Context(), r.PathValue(registrar.ParamCase), in.Decision)
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, statusOf(decided.Summary()))
+}

@@ -1,0 +1,195 @@
+package person
+
+import (
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/html"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/openid/openidtest"
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+)
+
+// everyPage renders each page in each of its states, with these identity
+// providers.
+func everyPage(t *testing.T, providers ...Provider) map[string]string {
+	t.Helper()
+	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := newSide(edge, Config{Providers: providers, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := map[string]string{"town-square": "Town Square"}
+	mine := []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square"}}
+	home := func(in bool) map[string]any {
+		return map[string]any{"SignedIn": in, "Platforms": []openid.Platform{{ID: "town-square", Name: "Town Square"}},
+			"Custodians": []policy.Custodian{{Organisation: "Bar Association"}}, "Quorum": 2}
+	}
+	rendered := map[string]string{}
+	for state, data := range map[string]any{
+		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"SignedIn": false},
+		"consent.html": consentPage{Platform: "Town Square"}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x"},
+		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
+		"me.html noticed":               mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
+		"me.html signed out everywhere": mePage{Welcome: "out", PenNames: mine, Names: names},
+		"delete.html":                   nil, "deleted.html": issue.Receipt{Label: "x"},
+		"refused.html": registrar.Problem{Title: errProvider.Mend, Code: errProvider.Code}, "refused.html signed out": registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
+		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
+	} {
+		w := httptest.NewRecorder()
+		name, _, _ := strings.Cut(state, " ")
+		if err := s.edge.Render(w, 200, name, data); err != nil {
+			t.Fatal(err)
+		}
+		rendered[state] = w.Body.String()
+	}
+	return rendered
+}
+
+// What a program can tell of WCAG 2.2, level AA, and that the pages keep to the
+// policy that forbids scripts and styles of their own.
+func TestPagesAreAccessible(t *testing.T) {
+	attr := func(n *html.Node, key string) string {
+		for _, a := range n.Attr {
+			if a.Key == key {
+				return a.Val
+			}
+		}
+		return ""
+	}
+	text := func(n *html.Node) (s string) {
+		for d := range n.Descendants() {
+			if d.Type == html.TextNode {
+				s += d.Data
+			}
+		}
+		return strings.TrimSpace(s)
+	}
+	one, other := Provider{ID: "one", Proving: nowhere{}}, Provider{ID: "two", Name: "Two & Co", Proving: nowhere{}}
+	pages := everyPage(t, one)
+	one.Name = "One"
+	for state, page := range everyPage(t, one, other) {
+		pages[state+", two providers"] = page
+	}
+	for state, page := range pages {
+		root, err := html.Parse(strings.NewReader(page))
+		if err != nil {
+			t.Fatal(err)
+		}
+		count, ids, level, focusable := map[string]int{}, map[string]bool{}, 0, 0
+		for n := range root.Descendants() {
+			if n.Type != html.ElementNode {
+				continue
+			}
+			count[n.Data]++
+			bad := ""
+			switch id := attr(n, "id"); {
+			case id != "" && ids[id]:
+				bad = "4.1.2: the id is there twice"
+			case attr(n, "style") != "" || n.Data == "script" || n.Data == "style" || attr(n, "autofocus") != "":
+				bad = "forbidden here"
+			case n.Data == "html" && attr(n, "lang") != "en":
+				bad = "3.1.1: language"
+			case (n.Data == "title" || n.Data == "button" || n.Data == "a" || n.Data == "h1" || n.Data == "h2" || n.Data == "h3") && text(n) == "":
+				bad = "2.4.6, 4.1.2: without words"
+			case n.Data == "svg" && attr(n, "aria-hidden") != "true":
+				bad = "1.1.1: a picture that is not said in words beside it"
+			case n.Data == "form" && attr(n, "method") != "post":
+				bad = "H21: a form that changes something by GET"
+			case n.Data == "input" && attr(n, "type") != "hidden":
+				bad = "3.3.2: a field without a label"
+			case regexp.MustCompile(`^h[1-6]$`).MatchString(n.Data):
+				if next := int(n.Data[1] - '0'); next > level+1 {
+					bad = "1.3.1: a level of headings is left out"
+				} else {
+					level = next
+				}
+			}
+			if n.Data == "a" || n.Data == "button" {
+				if focusable++; focusable == 1 && attr(n, "href") != "#main" {
+					bad = "2.4.1: the first stop is not the way past the header"
+				}
+			}
+			ids[attr(n, "id")] = true
+			if bad != "" {
+				t.Errorf("%s: <%s>: %s", state, n.Data, bad)
+			}
+		}
+		for name, want := range map[string]int{"title": 1, "h1": 1, "main": 1, "header": 1, "footer": 1, "nav": 1} {
+			if count[name] != want {
+				t.Errorf("%s: %d <%s>", state, count[name], name)
+			}
+		}
+		if !ids["main"] {
+			t.Errorf("%s: the way past the header leads nowhere", state)
+		}
+	}
+}
+
+// What a cookie is where there is TLS; what it withstands is tested over HTTP, in
+// cmd/escrow-sandbox.
+func TestH12CookieFlags(t *testing.T) {
+	s, err := newSessions([32]byte{1}, "https://penname.example", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, set := range map[string]func(w http.ResponseWriter) error{
+		"set":   func(w http.ResponseWriter) error { return s.set(w, "session", sessionLife, session{}) },
+		"clear": func(w http.ResponseWriter) error { s.clear(w, "session"); return nil },
+	} {
+		w := httptest.NewRecorder()
+		if err := set(w); err != nil {
+			t.Fatal(err)
+		}
+		c := w.Result().Cookies()[0]
+		if c.Name != "__Host-penname-session" || !c.Secure || !c.HttpOnly || c.Path != "/" || c.Domain != "" || c.SameSite != http.SameSiteLaxMode {
+			t.Errorf("%s: %+v", name, c)
+		}
+	}
+}
+
+// nowhere is a provider that no page of a test begins at.
+type nowhere struct{ Proving }
+
+func (nowhere) Origin() string { return "https://id.example" }
+
+func tokenKeys(t *testing.T) []openid.Key {
+	t.Helper()
+	k, err := document.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []openid.Key{{JWK: k}}
+}
+
+// With one provider there is nothing to choose; of several each has its name.
+func TestProvidersAreChosenByName(t *testing.T) {
+	alone := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})
+	both := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}}, Provider{ID: "two", Name: "Two & Co", Proving: nowhere{}})
+	for _, page := range []string{"home.html", "consent.html", "refused.html signed out"} {
+		if strings.Count(alone[page], "<button>Prove my identity</button>") != 1 || strings.Contains(alone[page], "with One") {
+			t.Errorf("%s with one provider: %s", page, alone[page])
+		}
+		for _, button := range []string{"<button>Prove my identity with One</button>", "<button>Prove my identity with Two &amp; Co</button>"} {
+			if strings.Count(both[page], button) != 1 {
+				t.Errorf("%s with two: no %s", page, button)
+			}
+		}
+	}
+	if page := "refused.html"; strings.Contains(both[page], "Prove my identity") {
+		t.Errorf("%s: a button that does not mend it", page)
+	}
+}

@@ -1,0 +1,153 @@
+// Package person is the issuing side over HTTP: the pages for people, and the
+// OpenID provider through which platforms get pen names.
+//
+//	GET  /                         what this is, and where to begin
+//	POST /enrol                    to the identity provider that the person chose
+//	GET  /enrol/callback/:provider back from it
+//	GET  /me                       one's pen names, and what was disclosed
+//	GET, POST /me/delete   POST /me/sign-out-everywhere   POST /sign-out
+//
+// The rest is the protocol of package openid, whose text draws how a sign-in goes
+// from the platform to here, to the identity provider and back.
+//
+// # A proof of identity
+//
+//	enrol     begins at a provider and seals the flow into a cookie of the browser
+//	          (identity.FlowTTL is the life of both)
+//	enrolled  hands flow and answer to that provider's Finish, which alone judges
+//	          them: state, issuer, age, single use
+//	          then the identity becomes a person, and the person is signed in here
+package person
+
+import (
+	"context"
+	"embed"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+//go:embed pages
+var pageFiles embed.FS
+
+// Config is what the issuing side is served with. All fields are required unless
+// said otherwise.
+type Config struct {
+	Issuer     *issue.Issuer
+	Providers  []Provider         // of identities, at least one: people may come by any
+	CookieKey  [32]byte           // seals session cookies (AES-256-GCM)
+	Platforms  []openid.Platform  // that people may sign in to
+	Custodians []policy.Custodian // who they are, for the first page,
+	Quorum     int                // and how many must agree
+
+	TokenKeys   []openid.Key // that sign tokens
+	StatusLists int          // see openid.Config; 0 is 1
+	Store       openid.Store
+
+	// OnErase, optional, is called after somebody asked to be deleted. It must not
+	// wait for it to happen: how long that takes would tell of a hold.
+	OnErase func()
+}
+
+// side is the issuing side behind an edge.
+type side struct {
+	Config
+	edge     *web.Server
+	sessions sessions
+	openid   *openid.Provider
+}
+
+// Mount serves the issuing side. It refuses platforms, keys and identity
+// providers that are not sound.
+func Mount(edge *web.Server, c Config) error {
+	s, err := newSide(edge, c)
+	if err != nil {
+		return err
+	}
+	edge.Handle(http.MethodGet, "/", s.home)
+	edge.Handle(http.MethodPost, "/enrol", s.enrol)
+	edge.Handle(http.MethodGet, CallbackPath(":provider"), s.enrolled)
+	edge.Handle(http.MethodGet, "/me", s.me)
+	edge.Handle(http.MethodGet, "/me/delete", s.askErasure)
+	edge.Handle(http.MethodPost, "/me/delete", s.erase)
+	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", s.signOutEverywhere)
+	edge.Handle(http.MethodPost, "/sign-out", s.signOut)
+	for _, path := range []string{
+		"/.well-known/openid-configuration", "/jwks", "/authorize", "/authorize/*", "/par", "/token",
+		"/userinfo", "/introspect", "/revoke", "/status/*",
+	} {
+		edge.Mount(path, s.openid.Handler())
+	}
+	return nil
+}
+
+func newSide(edge *web.Server, c Config) (*side, error) {
+	if err := checkProviders(c.Providers); err != nil {
+		return nil, err
+	}
+	s := &side{Config: c, edge: edge}
+	for _, p := range c.Providers {
+		edge.FormsLeadTo(p.Origin())
+	}
+	if err := edge.AddPages(pageFiles, template.FuncMap{"providers": func() []Provider { return c.Providers }}); err != nil {
+		return nil, err
+	}
+	var err error
+	if s.sessions, err = newSessions(c.CookieKey, edge.Origin, edge.Now); err != nil {
+		return nil, err
+	}
+	s.openid, err = s.newOpenID()
+	return s, err
+}
+
+// newOpenID is the OpenID provider whose sign-in page is [side.authenticate].
+func (s *side) newOpenID() (*openid.Provider, error) {
+	platforms, err := openid.Fixed(s.Platforms...)
+	if err != nil {
+		return nil, err
+	}
+	return openid.New(openid.Config{
+		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: platforms, StatusLists: s.StatusLists, Now: s.edge.Now,
+		ACRs:      s.acrs(),
+		ErrorPage: func(w http.ResponseWriter, _ *http.Request, e *refusal.Error) { s.edge.ShowRefusal(w, e) },
+		Refused: func(ctx context.Context, endpoint, code string) {
+			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
+		},
+	}, s.Store, s.authenticate)
+}
+
+func (s *side) home(w http.ResponseWriter, r *http.Request) error {
+	_, in := s.sessions.person(r)
+	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
+		"SignedIn": in, "Platforms": s.Platforms, "Custodians": s.Custodians, "Quorum": s.Quorum,
+	})
+}
+
+// acrs are the assurance levels that a token can name: those that the identity
+// providers are held to.
+func (s *side) acrs() []string {
+	var all []string
+	for _, p := range s.Providers {
+		for _, acr := range p.ACRs {
+			if !slices.Contains(all, acr) {
+				all = append(all, acr)
+			}
+		}
+	}
+	return all
+}
+
+func (s *side) platformIDs() []string {
+	ids := make([]string, len(s.Platforms))
+	for i, p := range s.Platforms {
+		ids[i] = p.ID
+	}
+	return ids
+}

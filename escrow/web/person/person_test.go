@@ -1,0 +1,247 @@
+package person
+
+import (
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/verifier/identity"
+)
+
+// service is the issuing side on loopback, with a PostgreSQL and two identity
+// providers that know the same people.
+type service struct {
+	t         *testing.T
+	origin    string
+	providers map[string]string // origins, by id
+}
+
+func newService(t *testing.T) *service {
+	t.Helper()
+	admin := escrowtest.Postgres(t)
+	if err := postgres.Migrate(t.Context(), admin); err != nil {
+		t.Fatal(err)
+	}
+	dsn, err := postgres.Login(t.Context(), admin, "penname_issuing")
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := postgres.OpenIssuing(t.Context(), dsn, postgres.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(store.Close)
+	custodians, _, err := escrowtest.ThresholdKey(2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
+	srv := httptest.NewUnstartedServer(nil)
+	s := &service{t: t, origin: "http://" + srv.Listener.Addr().String(), providers: map[string]string{}}
+	edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Mount(edge, Config{
+		Issuer:    &issue.Issuer{Keys: keys, Store: store, Erasures: store, Custodians: custodians, Now: time.Now},
+		Providers: []Provider{s.provider(store, "post", "Post Office"), s.provider(store, "bank", "Bank & Co")},
+		Platforms: []openid.Platform{{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}},
+		CookieKey: [32]byte{1}, TokenKeys: tokenKeys(t), Store: store,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	srv.Config.Handler = edge
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return s
+}
+
+// provider starts an identity provider and registers at it.
+func (s *service) provider(store *postgres.Issuing, id, name string) Provider {
+	s.t.Helper()
+	srv := httptest.NewUnstartedServer(nil)
+	s.providers[id] = "http://" + srv.Listener.Addr().String()
+	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: s.origin + CallbackPath(id)}
+	srv.Config.Handler = sandbox.NewProvider(s.providers[id], client, sandbox.People(), time.Now).Handler()
+	srv.Start()
+	s.t.Cleanup(srv.Close)
+	party, err := identity.NewRelyingParty(s.t.Context(), identity.Provider{
+		Issuer: s.providers[id], ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
+		ACRValues: []string{sandbox.ACRVerified}, SingleUse: store, AllowLoopback: true,
+	}, time.Now)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return Provider{ID: id, Name: name, ACRs: []string{sandbox.ACRVerified}, Proving: party}
+}
+
+// browser is a person's; it stops before each callback.
+type browser struct {
+	*service
+	client *http.Client
+}
+
+func (s *service) browser() *browser {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &browser{s, &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
+		if strings.HasPrefix(r.URL.Path, CallbackPath("")) {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}}
+}
+
+// do returns the answer, with where it came from, and its body.
+func (b *browser) do(method, address string, form url.Values) (*http.Response, string) {
+	b.t.Helper()
+	req, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form.Encode()))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if form != nil {
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	res, err := b.client.Do(req)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return res, string(body)
+}
+
+// prove goes to a provider and signs in there as the n-th of its people. It
+// returns where the provider sends the browser back to.
+func (b *browser) prove(provider string, n int) *url.URL {
+	b.t.Helper()
+	there, _ := b.do("POST", b.origin+"/enrol", url.Values{"provider": {provider}})
+	if !strings.HasPrefix(there.Request.URL.String(), b.providers[provider]+"/") {
+		b.t.Fatalf("%s led to %s", provider, there.Request.URL.Host)
+	}
+	back, body := b.do("POST", there.Request.URL.String(), url.Values{"person": {sandbox.People()[n].Subject}})
+	callback, err := back.Location()
+	if err != nil || callback.Path != CallbackPath(provider) {
+		b.t.Fatalf("%s: %s", back.Status, body)
+	}
+	return callback
+}
+
+// refused fails unless the address answers with that refusal.
+func (b *browser) refused(address *url.URL, status int, code string) {
+	b.t.Helper()
+	res, body := b.do("GET", address.String(), nil)
+	var p struct{ Code string }
+	if err := json.Unmarshal([]byte(body), &p); err != nil || res.StatusCode != status || p.Code != code {
+		b.t.Errorf("%d %s, want %d %s", res.StatusCode, body, status, code)
+	}
+}
+
+// welcomed fails unless the address leads to one's own page, with that greeting.
+func (b *browser) welcomed(address *url.URL, greeting string) {
+	b.t.Helper()
+	res, body := b.do("GET", address.String(), nil)
+	if res.StatusCode != http.StatusOK || res.Request.URL.Path != "/me" || !strings.Contains(body, greeting) {
+		b.t.Errorf("%s: %s %s", res.Request.URL.Path, res.Status, body)
+	}
+}
+
+// TestPeopleComeByEither: each provider makes people; one human stays one person,
+// whichever they come by.
+func TestPeopleComeByEither(t *testing.T) {
+	s := newService(t)
+	b := s.browser()
+	home, body := b.do("GET", s.origin, nil)
+	for id, name := range map[string]string{"post": "Prove my identity with Post Office", "bank": "Prove my identity with Bank &amp; Co"} {
+		if !strings.Contains(body, name) || !strings.Contains(home.Header.Get("Content-Security-Policy"), " "+s.providers[id]) {
+			t.Errorf("%s: %s\n%s", id, home.Header.Get("Content-Security-Policy"), body)
+		}
+	}
+	const jo, mp = 0, 2
+	b.welcomed(b.prove("post", jo), "Welcome. Your identity was verified")
+	b.refused(s.browser().prove("bank", mp), http.StatusBadRequest, "proofing_failed.bad_state") // another browser's
+
+	other := s.browser()
+	other.welcomed(other.prove("bank", mp), "Welcome. Your identity was verified")
+	again := s.browser()
+	again.welcomed(again.prove("post", jo), "You are the same person as before")
+	again.refused(again.prove("bank", jo), http.StatusConflict, "proofing_failed.already_enrolled")
+	again.refused(again.prove("post", mp), http.StatusConflict, "proofing_failed.already_enrolled")
+
+	for _, id := range []string{"", "Post", "none"} {
+		res, body := b.do("POST", s.origin+"/enrol", url.Values{"provider": {id}})
+		if res.StatusCode != http.StatusNotFound || !strings.Contains(body, errProvider.Code) {
+			t.Errorf("%q: %s %s", id, res.Status, body)
+		}
+	}
+}
+
+// TestR14MixUpOfProviders: an answer of one provider is not taken for the other's,
+// and whoever tries that does not end the sign-in that waits.
+func TestR14MixUpOfProviders(t *testing.T) {
+	s := newService(t)
+	b, attacker := s.browser(), s.browser()
+	foreign := attacker.prove("bank", 1)
+	genuine := b.prove("post", 0)
+	edit := func(u *url.URL, path string, query map[string]string) *url.URL {
+		changed, q := *u, u.Query()
+		changed.Path = path
+		for name, value := range query {
+			if q.Set(name, value); value == "" {
+				q.Del(name)
+			}
+		}
+		changed.RawQuery = q.Encode()
+		return &changed
+	}
+	state := map[string]string{"state": genuine.Query().Get("state")}
+	anonymous := map[string]string{"state": state["state"], "iss": ""}
+	for _, mixed := range []*url.URL{
+		edit(genuine, CallbackPath("bank"), nil),       // the honest code, for the other to redeem
+		edit(genuine, CallbackPath("bank"), anonymous), // from a provider that does not name itself
+		edit(foreign, CallbackPath("bank"), state),     // the attacker's code, at its own address
+		edit(foreign, CallbackPath("post"), state),     // and at ours, which names its maker
+		edit(foreign, CallbackPath("post"), anonymous), // or hides it
+		edit(genuine, CallbackPath("post"), anonymous), // ours always names itself
+	} {
+		b.refused(mixed, http.StatusBadRequest, "proofing_failed.mixup")
+	}
+	b.refused(foreign, http.StatusBadRequest, "proofing_failed.bad_state")
+	b.welcomed(genuine, "Welcome. Your identity was verified")
+}
+
+func TestProvidersNeedIDsAndNames(t *testing.T) {
+	one, two := Provider{ID: "one", Name: "One"}, Provider{ID: "two", Name: "Two"}
+	for name, bad := range map[string][]Provider{
+		"none": {}, "without an id": {{Name: "One"}}, "an id that is a path": {{ID: "a/b", Name: "One"}}, "dots": {{ID: "..", Name: "One"}},
+		"an id twice": {one, one}, "two, one without a name": {one, {ID: "two"}},
+	} {
+		if err := checkProviders(bad); !errProviders.Is(err) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	for _, good := range [][]Provider{{one, two}, {{ID: "one"}}} {
+		if err := checkProviders(good); err != nil {
+			t.Error(err)
+		}
+	}
+}

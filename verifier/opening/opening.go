@@ -1,0 +1,201 @@
+// Package opening answers the question of an appeal court: was this opening
+// lawful? It needs no network, no key and no word of anybody who took part: only
+// the delivery, as the registrar handed it over and anybody may have saved it,
+// and the bundle of rules that the court trusts.
+//
+//	Verify         the warrant was in the public log before anything was opened; the
+//	               rules allowed it; a quorum of custodians signed for it; each sealed
+//	               record is the one that its token committed to
+//	CheckRecorded  the first of these alone, for a custodian before they approve
+//	Commits        one target: is this the record that the token was issued for?
+//
+// What the sealed fields say is not its business: that takes the requester's key,
+// see escrow/requester.
+package opening
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// Why an opening is not accepted, beside what the rules and the proofs say.
+var (
+	ErrPackage = refusal.New(refusal.Invalid, "package.malformed",
+		"the package is not what the public log recorded: keep it, do not use it, and tell the custodians")
+	ErrNotLogged = refusal.New(refusal.Denied, "package.not_logged",
+		"the package has no proof in the public log under this bundle: do not use it, and tell the custodians")
+	ErrRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
+		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
+)
+
+// Opening is a lawful opening, with all that was checked.
+type Opening struct {
+	Certificate Certificate
+	Package     policy.Package
+	Warrant     *policy.Warrant
+	WarrantHash [32]byte           // SHA-256 of the warrant's JWS
+	Approvals   []*policy.Approval // of distinct custodians, at least the quorum
+}
+
+// Certificate says what was checked, against which public record. Hashes are hex
+// SHA-256, positions are indices in the log.
+type Certificate struct {
+	Warrant    string   `json:"warrant_sha256"`
+	Package    string   `json:"package_sha256"`
+	Bundle     string   `json:"bundle_sha256"`
+	Log        string   `json:"log"` // origin
+	Recorded   int64    `json:"recorded"`
+	Authorised int64    `json:"authorised"`
+	Released   int64    `json:"released"`
+	Custodians []string `json:"custodians"`           // who approved
+	BadShares  []string `json:"bad_shares,omitempty"` // custodians who signed for a share that is wrong
+}
+
+// String is for a person, without the case's id.
+func (c Certificate) String() string {
+	s := fmt.Sprintf("  warrant      sha256 %s\n  package      sha256 %s\n  rules        sha256 %s\n"+
+		"  public log   %s: recorded at %d, authorised at %d, released at %d\n  custodians   %s\n",
+		c.Warrant, c.Package, c.Bundle, c.Log, c.Recorded, c.Authorised, c.Released, strings.Join(c.Custodians, ", "))
+	if len(c.BadShares) > 0 {
+		s += fmt.Sprintf("  wrong shares %s\n", strings.Join(c.BadShares, ", "))
+	}
+	return s
+}
+
+// Verify checks a delivery against the log, the rules and the custodians of the
+// bundle. Any doubt is a refusal: [ErrPackage], [ErrNotLogged],
+// [ErrRecordMismatch], or one of packages policy and proof.
+//
+// Not checked: that the shares in the approvals are right, which takes the
+// requester's key, and that b was in force, which [policy.Bundle] and the log
+// say.
+func Verify(d policy.Delivery, b *policy.Bundle) (*Opening, error) {
+	o := &Opening{}
+	if err := json.Unmarshal(d.Package, &o.Package); err != nil {
+		return nil, ErrPackage.Because(err)
+	}
+	if err := o.verifyLog(d, b); err != nil {
+		return nil, err
+	}
+	// Decided once more, as of when it was issued: it may have expired by now.
+	unverified, err := policy.ParseUnverified(o.Package.Submission.Warrant)
+	if err != nil {
+		return nil, err
+	}
+	decision := policy.Decide(o.Package.Submission, b, unverified.IssuedAt)
+	if !decision.Allowed || !decision.Opens {
+		return nil, ErrPackage.Because(decision.Refusal)
+	}
+	o.Warrant, o.WarrantHash = decision.Warrant, decision.WarrantHash
+	o.Certificate.Warrant = hex.EncodeToString(o.WarrantHash[:])
+	if err := o.verifyApprovals(d.Approvals, b); err != nil {
+		return nil, err
+	}
+	if len(o.Approvals) < decision.Quorum {
+		return nil, ErrPackage // the rules wanted more than the key needs
+	}
+	if len(o.Package.Targets) != len(o.Warrant.Targets) {
+		return nil, ErrPackage
+	}
+	for i, t := range o.Package.Targets {
+		if t.Pseudonym != o.Warrant.Targets[i].Pseudonym || t.Platform != o.Warrant.Targets[i].Platform {
+			return nil, ErrPackage
+		}
+		if !Commits(t.OpenedTarget, t.Fields, decision.Tokens[i].Commitment) {
+			return nil, ErrRecordMismatch
+		}
+	}
+	return o, nil
+}
+
+// verifyLog checks that the public log holds the warrant, the decision of the
+// custodians and the release of this very package.
+func (o *Opening) verifyLog(d policy.Delivery, b *policy.Bundle) error {
+	p := o.Package
+	log, err := b.TrustedLog()
+	if err != nil {
+		return err
+	}
+	hash := sha256.Sum256(d.Package)
+	released, _, err := checkLeaf(log, d.Released, proof.KindReleased, &p.Recorded.Index)
+	if err != nil {
+		return err
+	}
+	if released.Package != hex.EncodeToString(hash[:]) {
+		return ErrNotLogged
+	}
+	if _, _, err := checkLeaf(log, p.Authorised, proof.KindAuthorised, &p.Recorded.Index); err != nil {
+		return err
+	}
+	recorded, _, err := CheckRecorded(log, p.Recorded)
+	if err != nil {
+		return err
+	}
+	if len(p.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(p.Salt), "warrant", []byte(p.Submission.Warrant)) {
+		return ErrNotLogged
+	}
+	o.Certificate = Certificate{Package: released.Package, Bundle: b.Hash(), Log: log.Origin,
+		Recorded: p.Recorded.Index, Authorised: p.Authorised.Index, Released: d.Released.Index}
+	return nil
+}
+
+// verifyApprovals checks each approval: signed by a custodian of b, over this
+// warrant in this case, and one for each.
+func (o *Opening) verifyApprovals(all []string, b *policy.Bundle) error {
+	names := []string{}
+	for _, signed := range all {
+		a, err := policy.VerifyApproval(signed, b)
+		if err != nil {
+			return err
+		}
+		if a.Case != o.Package.Case || a.LeafIndex != o.Package.Recorded.Index || a.WarrantHash != o.Certificate.Warrant || slices.Contains(names, a.Custodian) {
+			return ErrPackage
+		}
+		o.Approvals, names = append(o.Approvals, a), append(names, a.Custodian)
+	}
+	o.Certificate.Custodians = names
+	return nil
+}
+
+// CheckRecorded verifies the leaf that records a warrant: its kind, and its proof
+// under the quorum of witnesses. It returns the size of the cosigned tree that
+// holds it. What does not fit is [ErrNotLogged].
+func CheckRecorded(log *proof.Log, l policy.LoggedLeaf) (leaf proof.Leaf, size int64, err error) {
+	return checkLeaf(log, l, proof.KindRecorded, nil)
+}
+
+// checkLeaf verifies a leaf's kind, its proof and, if recorded is not nil, that it
+// is about the warrant recorded at that index.
+func checkLeaf(log *proof.Log, l policy.LoggedLeaf, kind proof.Kind, recorded *int64) (leaf proof.Leaf, size int64, err error) {
+	leaf, err = proof.ParseLeaf(l.Bytes)
+	if err != nil {
+		return proof.Leaf{}, 0, err
+	}
+	index, checkpoint, err := log.VerifyProof(l.Bytes, l.Proof)
+	if err != nil {
+		return proof.Leaf{}, 0, ErrNotLogged.Because(err)
+	}
+	if index != l.Index || leaf.Kind != kind || recorded != nil && (leaf.Case == nil || *leaf.Case != *recorded) {
+		return proof.Leaf{}, 0, ErrNotLogged
+	}
+	return leaf, checkpoint.N, nil
+}
+
+// Commits recomputes the commitment of a token from what the registrar shows: the
+// digest of the sealed record, with its fields handed over or hashed one by one,
+// the label and the salt.
+func Commits(t policy.OpenedTarget, fields map[string][]byte, commitment [32]byte) bool {
+	digest, err := seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: fields, Withheld: t.Withheld}.Digest()
+	return err == nil && len(t.LinkSalt) == 32 &&
+		token.Commit(t.Pseudonym, seal.Reference(t.Label, digest), [32]byte(t.LinkSalt)) == commitment
+}

@@ -1,0 +1,101 @@
+package proof
+
+import (
+	"context"
+	"encoding/hex"
+	"regexp"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Why the log does not show what somebody looks for.
+var (
+	ErrReceipt = refusal.New(refusal.Invalid, "log.bad_receipt",
+		"the file is no whole receipt of a deletion: save the page that showed it, or copy its lines Label and Salt")
+	ErrFalseReceipt = refusal.New(refusal.Denied, "log.false_receipt",
+		"the receipt's commitment is not that of its label and salt: it was copied wrongly, or no entry of the log can ever match it; keep it and complain")
+	ErrNotErased = refusal.New(refusal.NotYet, "log.not_erased",
+		"the log shows no such deletion: it takes some minutes, and may take a month; the law can require a record to be kept for longer")
+)
+
+// ParseReceipt returns what the leaf of an erasure must hold, recomputed from the
+// label and the salt of a receipt: the page that showed it, saved, or its text,
+// copied. It is [ErrReceipt] if a part is missing, and [ErrFalseReceipt] if the
+// commitment that the page shows is another.
+func ParseReceipt(page []byte) (commitment string, err error) {
+	text := regexp.MustCompile(`<[^>]*>`).ReplaceAllString(string(page), "")
+	salt, err := hex.DecodeString(receiptPart(text, "Salt", "[0-9a-f]{64}"))
+	label := receiptPart(text, "Label", "[a-z2-7]{26}")
+	if err != nil || len(salt) != 32 || label == "" {
+		return "", ErrReceipt
+	}
+	commitment = Commit([32]byte(salt), "erasure", []byte(label))
+	if shown := receiptPart(text, "Commitment", "[0-9a-f]{64}"); shown != "" && shown != commitment {
+		return "", ErrFalseReceipt
+	}
+	return commitment, nil
+}
+
+func receiptPart(text, name, form string) string {
+	if m := regexp.MustCompile(`\b` + name + `:?\s*(` + form + `)\b`).FindStringSubmatch(text); m != nil {
+		return m[1]
+	}
+	return ""
+}
+
+// FindErasure returns the index and the day of the erasure with that commitment
+// in a tree that was audited, or [ErrNotErased].
+func FindErasure(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, commitment string) (index int64, day string, err error) {
+	index = -1
+	err = eachLeaf(ctx, tiles, tree, func(i int64, l Leaf) {
+		if l.Kind == KindErased && l.Commitment == commitment {
+			index, day = i, l.Day
+		}
+	})
+	if err == nil && index < 0 {
+		err = ErrNotErased
+	}
+	return index, day, err
+}
+
+// FindNotices returns the indices of the recorded warrants in a tree that was
+// audited which a served notice shows to name a pen name on a platform. The pen
+// name is compared on this machine. A case that is still secret does not show.
+func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, penName, platform string) ([]int64, error) {
+	found := []int64{}
+	recorded := make(map[int64]Leaf)
+	err := eachLeaf(ctx, tiles, tree, func(index int64, l Leaf) {
+		switch l.Kind {
+		case KindRecorded:
+			recorded[index] = l
+		case KindNoticed:
+			if Concerns(recorded[*l.Case], l, penName, platform) {
+				found = append(found, *l.Case)
+			}
+			delete(recorded, *l.Case)
+		}
+	})
+	return found, err
+}
+
+// eachLeaf hands every leaf of an audited tree to each, in order.
+func eachLeaf(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, each func(index int64, l Leaf)) error {
+	client, err := torchwood.NewClient(tiles)
+	if err != nil {
+		return err
+	}
+	for index, raw := range client.AllEntries(ctx, tree, 0) {
+		l, err := ParseLeaf(raw)
+		if err != nil {
+			return err
+		}
+		each(index, l)
+	}
+	if err := client.Err(); err != nil {
+		return ErrFetch.Because(err)
+	}
+	return nil
+}
