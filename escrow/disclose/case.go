@@ -252,9 +252,10 @@ func (c Case) decide(a *opening.Approval, signed string, custodians int, now tim
 	case a.Case != c.ID, a.WarrantHash != hex.EncodeToString(c.WarrantHash[:]),
 		a.Bundle != c.Bundle, a.LeafIndex != c.RecordedLeaf:
 		return Change{}, ErrWrongCase
-	// Threshold = distinct authorities (ATTACKS C05): one custodian counts once.
-	case slices.ContainsFunc(c.Approvals, func(have Approval) bool { return have.Custodian == a.Custodian }):
-		return Change{}, ErrDecided
+	// Threshold = distinct authorities (ATTACKS C05): one custodian counts once. A
+	// repeat changes nothing: Decide answers with what is stored.
+	case c.decisionOf(a.Custodian) != nil:
+		return Change{}, nil
 	case refused != nil:
 		return Change{}, refused
 	case c.State == Recorded && !now.Before(c.Expires):
@@ -287,6 +288,15 @@ func (c Case) decide(a *opening.Approval, signed string, custodians int, now tim
 		ch.Steps = append(ch.Steps, Step{Event: Fail})
 	}
 	return ch, nil
+}
+
+// decisionOf is what that custodian has decided, or nil.
+func (c *Case) decisionOf(custodian string) *Approval {
+	i := slices.IndexFunc(c.Approvals, func(a Approval) bool { return a.Custodian == custodian })
+	if i < 0 {
+		return nil
+	}
+	return &c.Approvals[i]
 }
 
 func sharesComplete(a *opening.Approval, targets int) bool {

@@ -41,7 +41,7 @@ var (
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
 	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
-		"this custodian has decided on this case: a decision counts once")
+		"this custodian has approved this case, and a decision counts once: it cannot be declined any more")
 	ErrCaseClosed = refusal.New(refusal.Conflict, "custodian.case_not_open",
 		"the case is not waiting for custodians any more")
 	ErrWrongCase = refusal.New(refusal.Denied, "custodian.wrong_case",

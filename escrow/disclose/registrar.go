@@ -241,6 +241,10 @@ func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day str
 // last approval of the quorum the case is authorised in the same transaction,
 // and the package is made. If making the package fails the case stays
 // authorised, the decision stands, and Deliver tries again.
+//
+// Who decides the same again, having lost the answer, gets the case with the
+// decision that is stored; who decides otherwise is told which one stands
+// ([ErrDecided]).
 func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error) {
 	b, err := r.Rules.Current(ctx)
 	if err != nil {
@@ -257,12 +261,26 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
+	// Read in a transaction that was committed: what is said to be stored is.
+	if stored := c.decisionOf(a.Custodian); stored.Approved != (a.Decision == opening.Approve) {
+		return Case{}, stored.counts()
+	}
 	if c.State == Authorised {
 		if released, err := r.release(ctx, c); err == nil {
 			return released, nil
 		}
 	}
 	return c, nil
+}
+
+// counts is ErrDecided, in the words of the decision that stands.
+func (a *Approval) counts() error {
+	if a.Approved {
+		return ErrDecided
+	}
+	declined := *ErrDecided
+	declined.Mend = "this custodian has declined this case, and a decision counts once: it cannot be approved any more"
+	return &declined
 }
 
 // release makes the package of an authorised case. Vault is asked for nothing

@@ -28,9 +28,9 @@ import (
 // It finds a row that was deleted, changed or taken back to an older version. It
 // does NOT find that the database as a whole is older than what was published:
 // that is for the publisher, who asks the witnesses. It reads everything from
-// one snapshot: minutes for millions of leaves, and 32 bytes of memory for each.
+// one snapshot, at a glance: minutes for millions of leaves, and 32 bytes of memory for each.
 func (d *Disclosing) Check(ctx context.Context) error {
-	return d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	return d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 		if err != nil {
 			return err

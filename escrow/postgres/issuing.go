@@ -35,7 +35,7 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 	if stored[0] {
 		return e.Person, true, nil
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := s.detached(ctx)
 	defer cancel()
 	p, err = s.Person(ctx, e.Fingerprint, e.Birth)
 	if errors.Is(err, issue.ErrPersonUnknown) {
@@ -149,7 +149,8 @@ func (s *Issuing) Ask(ctx context.Context, r issue.Receipt) (issue.Receipt, erro
 
 // Asked implements [issue.Erasures].
 func (s *Issuing) Asked(ctx context.Context, label string) (asked bool, err error) {
-	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	// At a glance: "yes" refuses, and what is not there needs no standby.
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM erasures WHERE label = $1)`, label).Scan(&asked)
 	})
 	return asked, err
@@ -177,10 +178,10 @@ type stored struct {
 
 // lookUp returns the persons with these fingerprints, nil where there is none.
 func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]coalesce.Result[*stored], error) {
-	ctx, cancel := detached(ctx)
+	ctx, cancel := s.detached(ctx)
 	defer cancel()
 	found := make(map[string]*stored)
-	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error { // confirmed below, unless there is nothing
 		rows, err := c.Query(ctx, `SELECT fingerprint, id, label, digest, birth FROM persons WHERE fingerprint = ANY ($1::bytea[])`, fingerprints)
 		if err != nil {
 			return err
@@ -192,6 +193,9 @@ func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]coalesce
 		})
 		return err
 	})
+	if err == nil && len(found) > 0 {
+		err = s.confirm(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -217,9 +221,11 @@ func (s *Issuing) Assign(ctx context.Context, a issue.Assignment) ([32]byte, err
 	return a.Commitment, nil
 }
 
-// Assigned implements [issue.Store].
+// Assigned implements [issue.Store]. At a glance: whoever issues something for a
+// pseudonym stores a grant after this, and its COMMIT covers what was read here.
+// The page that only shows it shows what is derived again after a failover.
 func (s *Issuing) Assigned(ctx context.Context, candidates []token.Pseudonym) (names []issue.PenName, err error) {
-	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT p.pseudonym, p.platform, p.day, p.commitment
 			FROM unnest($1::text[]) WITH ORDINALITY asked (pseudonym, place) JOIN pseudonyms p USING (pseudonym)

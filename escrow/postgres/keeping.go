@@ -41,7 +41,7 @@ func (k *Keeping) Begin(ctx context.Context, version int) (r keep.Rotation, rele
 		return r, nil, err
 	}
 	release = func() {
-		end, cancel := detached(ctx)
+		end, cancel := k.detached(ctx)
 		defer cancel()
 		if _, err := held.Exec(end, `SELECT pg_advisory_unlock($1)`, int64(lock)); err != nil {
 			held.Conn().Close(end) // the lock goes with the session

@@ -63,10 +63,12 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 	})
 }
 
-// Get implements [openid.Store].
+// Get implements [openid.Store]. At a glance: what is issued on the strength of a row
+// comes after a Put, whose COMMIT covers the read; a handle that finds a row was
+// given out after the row was confirmed; and a row that has ended refuses.
 func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
 	row := openid.Row{Kind: kind, ID: id}
-	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT version, holder, body, expires, ended FROM openid_rows WHERE kind = $1 AND id = $2`,
 			string(kind), id[:]).Scan(&row.Version, (*string)(&row.Holder), &row.Body, &row.Expires, &row.Ended)
 	})

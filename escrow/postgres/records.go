@@ -10,7 +10,9 @@ import (
 	"github.com/penname/penname/escrow/seal"
 )
 
-// Records implements [disclose.Records].
+// Records implements [disclose.Records]. It reads at a glance: what a token commits to
+// was confirmed before the token was issued, the case that asks was read before,
+// and what is packed is stored before it is handed over.
 type Records struct{ db *db }
 
 var _ disclose.Records = Records{}
@@ -68,9 +70,9 @@ func (s Records) Records(ctx context.Context, labels []string) ([]seal.Record, e
 		FROM unnest($1::text[]) WITH ORDINALITY a (label, place) LEFT JOIN records r USING (label) ORDER BY a.place`, labels)
 }
 
-// readWhile reads rows up to the first that row refuses, and returns that refusal.
+// readWhile reads rows, at a glance, up to the first that row refuses, and returns that refusal.
 func readWhile[T any](ctx context.Context, d *db, dest []any, row func() (T, error), sql string, args ...any) (all []T, refusal error) {
-	err := d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		all, refusal = nil, nil // the connection may have been lost
 		rows, err := c.Query(ctx, sql, args...)
 		if err != nil {

@@ -116,7 +116,7 @@ func (d *db) settle(ctx context.Context, once func(ctx context.Context, doubt bo
 		if f.unknown && !doubt {
 			doubt = true
 			var cancel context.CancelFunc
-			ctx, cancel = detached(ctx)
+			ctx, cancel = d.detached(ctx)
 			defer cancel()
 		}
 		if n == attempts || !f.again() || !pause(ctx, n) {
@@ -142,8 +142,8 @@ func pause(ctx context.Context, n int) bool {
 
 // detached is ctx without its cancellation and with the deadline of a COMMIT:
 // never cancel a COMMIT (ATTACKS, lesson 4).
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+func (d *db) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d.commit)
 }
 
 // lost marks an error after which the server may have committed: any but an
@@ -173,11 +173,14 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 		if err != nil {
 			return refused(ctx, err)
 		}
-		err = f(ctx, tx, doubt)
+		if err = f(ctx, tx, doubt); err == nil {
+			_, err = tx.Exec(ctx, barrier) // or the COMMIT of what found everything done waits for nobody
+			err = refused(ctx, err)
+		}
 		if err == nil {
 			err = ctx.Err()
 		}
-		end, cancel := detached(ctx)
+		end, cancel := d.detached(ctx)
 		defer cancel()
 		if err != nil {
 			tx.Rollback(end) //nolint:errcheck // the first error says more
@@ -186,7 +189,7 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 			}
 			return err
 		}
-		if err = tx.Commit(end); err == nil {
+		if err = tx.Commit(end); err == nil && !givenUp(conn) {
 			return nil
 		}
 		if unknown := lost(err); unknown != nil {
@@ -197,8 +200,19 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 }
 
 // exec runs one statement as a transaction of its own and returns how many rows
-// it changed. It is for use inside settle.
+// it changed. If that is none, because another attempt or another caller was
+// first, a standby holds what they wrote. It is for use inside settle.
 func (d *db) exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	n, err := d.execAlone(ctx, sql, args...)
+	if err == nil && n == 0 {
+		if err := d.confirm(ctx); err != nil {
+			return 0, ErrUnknown.Because(err)
+		}
+	}
+	return n, err
+}
+
+func (d *db) execAlone(ctx context.Context, sql string, args ...any) (int64, error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {
 		return 0, err
@@ -210,10 +224,10 @@ func (d *db) exec(ctx context.Context, sql string, args ...any) (int64, error) {
 	if tooLarge(args) {
 		return 0, ErrTooLarge
 	}
-	end, cancel := detached(ctx)
+	end, cancel := d.detached(ctx)
 	defer cancel()
 	tag, err := conn.Exec(end, sql, args...)
-	if err == nil {
+	if err == nil && !givenUp(conn) {
 		return tag.RowsAffected(), nil
 	}
 	if unknown := lost(err); unknown != nil {
@@ -246,8 +260,17 @@ func tooLarge(args []any) bool {
 	return n > limit
 }
 
-// read runs f, which only reads, again if the connection was lost.
+// read is [db.glance], and what it found is held by a standby.
 func (d *db) read(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
+	if err := d.glance(ctx, f); err != nil {
+		return err // also pgx.ErrNoRows: nothing was found
+	}
+	return d.confirm(ctx)
+}
+
+// glance runs f, which only reads, again if the connection was lost. What it finds
+// may be gone after a failover: each caller says why that does not matter.
+func (d *db) glance(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
 	return d.settle(ctx, func(ctx context.Context, _ bool) error {
 		conn, err := d.acquire(ctx)
 		if err != nil {

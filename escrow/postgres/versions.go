@@ -16,7 +16,8 @@ var (
 
 // UsedVersions implements [keep.Past]. The rotations say it, which move forward only
 // and are never deleted: "done" is written after the older versions were
-// destroyed, and a record is counted as moved after its version was made.
+// destroyed, and a record is counted as moved after its version was made. At a
+// glance: it serves only to refuse a key service that is older.
 func (d *db) UsedVersions(ctx context.Context) (oldest, newest int, err error) {
 	return d.usedVersions(ctx, `false`)
 }
@@ -28,7 +29,7 @@ func (k *Keeping) UsedVersions(ctx context.Context) (oldest, newest int, err err
 }
 
 func (d *db) usedVersions(ctx context.Context, inUse string) (oldest, newest int, err error) {
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `
 			SELECT coalesce(max(version) FILTER (WHERE state = 'done'), 1),
 			       coalesce(max(version) FILTER (WHERE state <> 'moving' OR records > 0 OR `+inUse+`), 1) FROM rotations`).Scan(&oldest, &newest)

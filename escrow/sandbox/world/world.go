@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
@@ -56,13 +57,15 @@ type Programs struct {
 
 // Options say how a world is made.
 type Options struct {
-	Listen   string           // host:port of the service, loopback, checked
-	Vault    bool             // a real Vault in the place of the local keyring
-	Log      io.Writer        // of the service
-	Progress io.Writer        // told what takes long
-	Postgres []string         // further settings of PostgreSQL
-	People   []sandbox.Person // of the identity provider; nil for the sandbox's
-	Behind   time.Duration    // how far the clock is behind when it starts
+	Listen   string            // host:port of the service, loopback, checked
+	Vault    bool              // a real Vault in the place of the local keyring
+	Log      io.Writer         // of the service
+	Progress io.Writer         // told what takes long
+	Postgres []string          // further settings of PostgreSQL
+	Server   *sandbox.Postgres // instead of a PostgreSQL of its own
+	Stores   postgres.Options  // how the sides open it
+	People   []sandbox.Person  // of the identity provider; nil for the sandbox's
+	Behind   time.Duration     // how far the clock is behind when it starts
 }
 
 // Custodians are those of the world: three organisations, Quorum of which must
