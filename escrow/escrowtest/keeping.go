@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/issue"
+
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/vault"
@@ -27,7 +29,7 @@ func (v *VaultFixture) Keeping(t testing.TB) *vault.Keeping {
 // TestKeeping is the conformance suite of the keeping side of a key service,
 // whose other two sides share its keys. It uses up versions of the record key,
 // which must be at its first.
-func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing disclose.Keys, keeping keep.Keys) {
+func TestKeeping(t *testing.T, issuing issue.Keys, disclosing disclose.Keys, keeping keep.Keys) {
 	k := &keepingSuite{t, issuing, disclosing, keeping}
 	k.versions(1, 1)
 	var old []keep.Half
@@ -62,7 +64,7 @@ func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing disclose.Keys, ke
 // keepingSuite is the three sides of one key service.
 type keepingSuite struct {
 	*testing.T
-	issuing    IssuingKeys
+	issuing    issue.Keys
 	disclosing disclose.Keys
 	keeping    keep.Keys
 }

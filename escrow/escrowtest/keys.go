@@ -9,17 +9,11 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/penname/penname/escrow/issue"
+
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/verifier/refusal"
 )
-
-// IssuingKeys is issue.Keys, repeated so that the tests inside that package can
-// use this one.
-type IssuingKeys interface {
-	WrapHalf(ctx context.Context, label string, half []byte) (string, error)
-	WrapLink(ctx context.Context, pseudonym string, link []byte) (string, error)
-	MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error)
-}
 
 // UnwrapHalf opens one first half.
 func UnwrapHalf(ctx context.Context, k disclose.Keys, label, wrapped string) ([]byte, error) {
@@ -41,7 +35,7 @@ func OpenLink(ctx context.Context, k disclose.Keys, pseudonym, wrapped string) (
 
 // TestKeys is the conformance suite of the key service: both sides of one
 // implementation, which must share their keys.
-func TestKeys(t *testing.T, newIssuing func(*testing.T) IssuingKeys, newDisclosing func(*testing.T) disclose.Keys) {
+func TestKeys(t *testing.T, newIssuing func(*testing.T) issue.Keys, newDisclosing func(*testing.T) disclose.Keys) {
 	k := keysSuite{newIssuing(t), newDisclosing(t)}
 	t.Run("RoundTrip", k.roundTrip)
 	t.Run("V05WrongLabelOrPseudonym", k.wrongLabel)
@@ -58,7 +52,7 @@ func TestKeys(t *testing.T, newIssuing func(*testing.T) IssuingKeys, newDisclosi
 }
 
 type keysSuite struct {
-	issuing    IssuingKeys
+	issuing    issue.Keys
 	disclosing disclose.Keys
 }
 

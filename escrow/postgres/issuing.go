@@ -17,8 +17,7 @@ import (
 )
 
 var (
-	_ issue.Store    = (*Issuing)(nil)
-	_ issue.Erasures = (*Issuing)(nil)
+	_ issue.Store = (*Issuing)(nil)
 )
 
 // Enrol implements [issue.Store]. Who comes second waits for the first, and
@@ -130,7 +129,7 @@ func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolm
 	return n, err
 }
 
-// Ask implements [issue.Erasures].
+// Ask implements [issue.Store].
 func (s *Issuing) Ask(ctx context.Context, r issue.Receipt) (issue.Receipt, error) {
 	err := s.settle(ctx, func(ctx context.Context, _ bool) error {
 		n, err := s.exec(ctx, `INSERT INTO erasures (label, salt, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, r.Label, r.Salt[:], r.Day.UTC())
@@ -147,7 +146,7 @@ func (s *Issuing) Ask(ctx context.Context, r issue.Receipt) (issue.Receipt, erro
 	return r, err
 }
 
-// Asked implements [issue.Erasures].
+// Asked implements [issue.Store].
 func (s *Issuing) Asked(ctx context.Context, label string) (asked bool, err error) {
 	// At a glance: "yes" refuses, and what is not there needs no standby.
 	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {

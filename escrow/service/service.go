@@ -132,7 +132,7 @@ func (s *Service) wireIssuing(i *Issuing) error {
 		return err
 	}
 	return person.Mount(s.web, person.Config{
-		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Erasures: i.Store, Custodians: custodians, Now: s.Now},
+		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: custodians, Now: s.Now},
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Custodians: s.Bundle.Custodians, Quorum: s.Bundle.Threshold,
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
 		OnErase: func() {
