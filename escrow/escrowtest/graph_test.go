@@ -222,20 +222,14 @@ func moduleOf(imp string) string {
 // imports returns what the sources of each package import, tests left out.
 func imports(t *testing.T) map[string][]string {
 	t.Helper()
-	root, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for !exists(filepath.Join(root, "go.mod")) {
-		root = filepath.Dir(root)
-	}
+	root := moduleRoot(t)
 	sets := make(map[string]map[string]bool)
-	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
 		if d.IsDir() {
-			if base := d.Name(); strings.HasPrefix(base, ".") || base == "testdata" || base == "node_modules" || name != root && exists(filepath.Join(name, "go.mod")) {
+			if skipped(root, name, d) {
 				return fs.SkipDir
 			}
 			return nil

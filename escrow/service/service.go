@@ -41,8 +41,11 @@ type Parts struct {
 
 // Issuing is what the issuing side stands on.
 type Issuing struct {
-	Store       *postgres.Issuing
-	Keys        IssuingKeys
+	Store *postgres.Issuing
+	Keys  interface { // its work, and which versions of the record key there are
+		issue.Keys
+		keep.Versions
+	}
 	Providers   []person.Provider
 	CookieKey   [32]byte
 	TokenKeys   []openid.Key
@@ -52,8 +55,11 @@ type Issuing struct {
 
 // Disclosing is what the disclosing side stands on.
 type Disclosing struct {
-	Store  *postgres.Disclosing
-	Keys   DisclosingKeys
+	Store *postgres.Disclosing
+	Keys  interface { // likewise
+		disclose.Keys
+		keep.Versions
+	}
 	Signer note.Signer // of the public log
 }
 
@@ -162,7 +168,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 		s.Log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.Registrar = &disclose.Registrar{
-		Keys: rollbackCheckedKeys{d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
+		Keys: rollbackCheckedKeys{d.Keys, d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
 		Rules: &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now},
 	}
 	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}

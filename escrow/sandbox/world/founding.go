@@ -58,7 +58,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	if err := f.startKeyService(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := f.startIdentityProvider(ctx, o); err != nil {
+	if err := f.startIdentityProviders(ctx, o); err != nil {
 		return nil, err
 	}
 	if err := f.makeKeys(); err != nil {
@@ -182,27 +182,35 @@ func (w *World) OpenVault(ctx context.Context, i *service.Issuing, d *service.Di
 	return err
 }
 
-func (f *founding) startIdentityProvider(ctx context.Context, o Options) (err error) {
+func (f *founding) startIdentityProviders(ctx context.Context, o Options) (err error) {
 	people := o.People
 	if people == nil {
 		people = sandbox.People()
 	}
-	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + person.CallbackPath("sandbox")}
-	f.Identity, err = f.serve(func(origin string) (http.Handler, error) {
+	if f.Identity, err = f.startIdentityProvider(ctx, "sandbox", "Sandbox Identity", people); err != nil {
+		return err
+	}
+	f.SecondIdentity, err = f.startIdentityProvider(ctx, "registry", "Sandbox Registry", people)
+	return err
+}
+
+func (f *founding) startIdentityProvider(ctx context.Context, id, name string, people []sandbox.Person) (issuer string, err error) {
+	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + person.CallbackPath(id)}
+	issuer, err = f.serve(func(origin string) (http.Handler, error) {
 		return sandbox.NewProvider(origin, client, people, f.Clock.Now).Handler(), nil
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	party, err := identity.NewRelyingParty(ctx, identity.Provider{
-		Issuer: f.Identity, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
+		Issuer: issuer, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
 		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, SingleUse: f.issuing.Store, AllowLoopback: true,
 	}, f.Clock.Now)
 	if err != nil {
-		return err
+		return "", err
 	}
-	f.issuing.Providers = append(f.issuing.Providers, person.Provider{ID: "sandbox", Name: "Sandbox Identity", ACRs: []string{sandbox.ACRVerified}, Proving: party})
-	return nil
+	f.issuing.Providers = append(f.issuing.Providers, person.Provider{ID: id, Name: name, ACRs: []string{sandbox.ACRVerified}, Proving: party})
+	return issuer, nil
 }
 
 // makeKeys makes the service's own keys, and the draft of a bundle that names

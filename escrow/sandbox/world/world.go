@@ -25,14 +25,15 @@ import (
 // World is everything that runs. What is in Dir is what the parties outside the
 // service hold: keys, bundle, folders.
 type World struct {
-	Dir      string
-	Log      *slog.Logger
-	Clock    *Clock
-	Origin   string // of Penname
-	Identity string // origin of the identity provider
-	Town     *Platform
-	School   *Platform
-	Service  *service.Service
+	Dir            string
+	Log            *slog.Logger
+	Clock          *Clock
+	Origin         string // of Penname
+	Identity       string // origin of the identity provider that people come by
+	SecondIdentity string // of another one, which knows the same people
+	Town           *Platform
+	School         *Platform
+	Service        *service.Service
 
 	KeyService string // which one holds the first halves, for people
 	Postgres   *sandbox.Postgres
