@@ -63,7 +63,7 @@ func TestClientSpeaksTheWire(t *testing.T) {
 		}},
 		{"GET /v1/warrants/x%2Fy", "", false, func() error { _, err := c.Status(ctx, "x/y"); return err }},
 		{"GET /v1/warrants/x/package", "", false, func() error { _, err := c.Package(ctx, "x"); return err }},
-		{"GET /v1/cases", "", true, func() error { _, err := c.Cases(ctx, key); return err }},
+		{"GET /v1/cases", "", true, func() error { _, err := c.Cases(ctx, key, ""); return err }},
 		{"GET /v1/cases/x", "", true, func() error { _, err := c.CaseFile(ctx, key, "x"); return err }},
 		{"POST /v1/cases/x/decisions", `{"decision":"d"}`, true, func() error { _, err := c.Decide(ctx, key, "x", "d"); return err }},
 		{"GET /v1/bundle", "", false, func() error { _, err := c.Bundle(ctx); return err }},
