@@ -111,11 +111,11 @@ func TestDecide(t *testing.T) {
 		"declined, one can still": {declines, func(*Case, *opening.Approval) {}, nil, []Event{Decline}},
 		"declined, none can": {declines, func(c *Case, _ *opening.Approval) { c.Approvals[0].Approved = false }, nil,
 			[]Event{Decline, Fail}},
-		"another case":    {approves, func(_ *Case, a *opening.Approval) { a.Case = "x" }, ErrWrongCase, nil},
-		"another warrant": {approves, func(c *Case, _ *opening.Approval) { c.WarrantHash[0]++ }, ErrWrongCase, nil},
-		"other rules":     {approves, func(c *Case, _ *opening.Approval) { c.Bundle = "x" }, ErrWrongCase, nil},
-		"another leaf":    {approves, func(_ *Case, a *opening.Approval) { a.LeafIndex++ }, ErrWrongCase, nil},
-		"twice":           {approves, func(_ *Case, a *opening.Approval) { a.Custodian = "a" }, ErrDecided, nil},
+		"another case":                 {approves, func(_ *Case, a *opening.Approval) { a.Case = "x" }, ErrWrongCase, nil},
+		"another warrant":              {approves, func(c *Case, _ *opening.Approval) { c.WarrantHash[0]++ }, ErrWrongCase, nil},
+		"other rules":                  {approves, func(c *Case, _ *opening.Approval) { c.Bundle = "x" }, ErrWrongCase, nil},
+		"another leaf":                 {approves, func(_ *Case, a *opening.Approval) { a.LeafIndex++ }, ErrWrongCase, nil},
+		"twice, which changes nothing": {approves, func(_ *Case, a *opening.Approval) { a.Custodian = "a" }, nil, nil},
 		"expired a second ago, and nobody has said so": {approves, func(c *Case, _ *opening.Approval) { c.Expires = now }, policy.ErrExpired, nil},
 		"expired":               {approves, func(c *Case, _ *opening.Approval) { c.State = Expired }, policy.ErrExpired, nil},
 		"withdrawn":             {approves, func(c *Case, _ *opening.Approval) { c.State = Withdrawn }, ErrWithdrawn, nil},
@@ -135,7 +135,7 @@ func TestDecide(t *testing.T) {
 			it, a := open, c.a
 			it.Approvals = []Approval{open.Approvals[0]}
 			c.edit(&it, &a)
-			change, err := it.decide(&a, "signed", 3, now)
+			change, err := it.decide(&a, "signed", []*policy.Bundle{{Custodians: []policy.Custodian{{ID: "a"}, {ID: "b"}, {ID: "c"}}}}, now)
 			if !errors.Is(err, c.want) || len(change.Steps) != len(c.does) {
 				t.Fatalf("%d steps, %v", len(change.Steps), err)
 			}
