@@ -1,6 +1,8 @@
 package custodian
 
 import (
+	"crypto"
+	"encoding/base64"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -23,9 +25,10 @@ var (
 
 // Approve signs the custodian's approval of a case that they reviewed, with one
 // share for each target, encrypted to the requester. Before the notice period is
-// over it is [policy.ErrNoticePeriod]; without a share, [ErrNoShare].
+// over it is [policy.ErrNoticePeriod]; without a share, [ErrNoShare]; for who is
+// not a custodian of the bundle in force, [ErrNotInForce].
 func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) {
-	if r.rules == nil {
+	if r.unreviewed {
 		return "", errNotReviewed
 	}
 	if at.Before(r.from) {
@@ -40,7 +43,8 @@ func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) 
 
 // Decline signs the custodian's refusal of a case, reviewed or not. The reason
 // goes into the public log: one of [policy.DeclineReasons], else it is
-// [ErrReason].
+// [ErrReason]. For who is not a custodian of the bundle in force it is
+// [ErrNotInForce].
 func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed string, err error) {
 	if !slices.Contains(policy.DeclineReasons, reason) {
 		return "", ErrReason
@@ -50,16 +54,30 @@ func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed stri
 
 // sign completes a decision with what it is about.
 func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
+	print, err := c.key.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", err
+	}
+	if !r.inForce().HasCustodianKey(base64.RawURLEncoding.EncodeToString(print)) {
+		return "", ErrNotInForce
+	}
 	hash := policy.Hash(r.file.Submission.Warrant)
-	a.Case, a.Custodian, a.WarrantHash, a.Bundle = r.Case, c.ID, hex.EncodeToString(hash[:]), c.Bundle
+	a.Case, a.Custodian, a.WarrantHash, a.Bundle = r.Case, c.ID, hex.EncodeToString(hash[:]), r.file.Bundle
+	if inForce := r.inForce().Hash(); inForce != a.Bundle {
+		a.InForce = inForce
+	}
 	a.LeafIndex, a.CheckpointSize = r.file.Leaf.Index, r.checkpoint
 	return opening.SignApproval(c.key, a)
 }
 
+// inForce is the bundle whose custodian signs.
+func (r *Review) inForce() *policy.Bundle { return r.since[len(r.since)-1] }
+
 // shares makes one share for each target, readable by the requester alone and
-// bound to this warrant, record and custodian.
+// bound to this warrant, record and custodian. They are of the key in force: a
+// resharing has moved it since the record was sealed, and it opens all the same.
 func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
-	pk, err := threshold.ParsePublicKey(r.rules.ThresholdKey)
+	pk, err := threshold.ParsePublicKey(r.inForce().ThresholdKey)
 	if err != nil {
 		return nil, err
 	}

@@ -37,7 +37,8 @@ type Review struct {
 	Posts    []Post          `json:"posts"` // by target
 
 	file       opening.CaseFile // what the registrar showed
-	rules      *policy.Bundle
+	since      []*policy.Bundle // from that of the case to the one in force
+	unreviewed bool
 	checkpoint int64     // size of the cosigned tree that holds the leaf
 	from       time.Time // when the notice period is over
 }
@@ -70,24 +71,26 @@ func (r *Review) String() string {
 	return document.Printable(s)
 }
 
-// Review checks a case, as the registrar shows it, on the custodian's own machine, as promises 3 and 8 of
-// SECURITY.md have it. It trusts the registrar for nothing. The refusals are
-// [ErrOtherBundle], a [*RulesError], [ErrCaseMismatch],
+// Review checks a case, as the registrar shows it, on the custodian's own machine,
+// as promises 3 and 8 of SECURITY.md have it. It trusts the registrar for nothing.
+// since are the bundles from that of the case to the one in force
+// ([rules.History.Since]): the case is judged by the first, whatever came after,
+// unless a later one stops it. The refusals are [ErrOtherBundle],
+// a [*RulesError], [policy.ErrStopped], [ErrCaseMismatch],
 // [opening.ErrRecordMismatch] and those of package proof.
-func (c *Custodian) Review(f opening.CaseFile, at time.Time) (*Review, error) {
-	rules, err := c.Rules()
-	if err != nil {
-		return nil, err
-	}
-	if f.Bundle != c.Bundle {
+func (c *Custodian) Review(f opening.CaseFile, since []*policy.Bundle, at time.Time) (*Review, error) {
+	if len(since) == 0 || f.Bundle != since[0].Hash() {
 		return nil, ErrOtherBundle
 	}
 	// 1. The rules, decided again here.
-	d := policy.Decide(f.Submission, rules, at)
+	d := policy.Decide(f.Submission, since[0], at)
 	if !d.Allowed {
 		return nil, &RulesError{d.Refusal, d.Rules}
 	}
-	r := &Review{Case: f.Case, Warrant: d.Warrant, file: f, rules: rules}
+	if err := policy.Stopped(since[1:], f.Leaf.Index, d.Warrant.Authority); err != nil {
+		return nil, err
+	}
+	r := &Review{Case: f.Case, Warrant: d.Warrant, file: f, since: since}
 	for _, p := range d.Posts {
 		r.Posts = append(r.Posts, Post{p.URL, hex.EncodeToString(p.Digest[:]), p.At})
 	}
@@ -116,11 +119,11 @@ func (c *Custodian) Review(f opening.CaseFile, at time.Time) (*Review, error) {
 // when on it may be approved.
 func (r *Review) checkLog(d policy.Decision) error {
 	f := r.file
-	log, err := r.rules.TrustedLog()
+	logs, err := opening.Logs(r.since...)
 	if err != nil {
 		return err
 	}
-	leaf, size, err := opening.CheckRecorded(log, f.Leaf)
+	leaf, size, err := opening.CheckRecorded(logs, f.Leaf)
 	if err != nil {
 		return err
 	}
@@ -135,21 +138,24 @@ func (r *Review) checkLog(d policy.Decision) error {
 	if len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, d.Warrant, [32]byte(f.Salt), r.rules.Hash(), leaf.Day).Marshal()
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, d.Warrant, [32]byte(f.Salt), f.Bundle, r.since[0].LeafQuorum(d.Quorum, leaf.Quorum), leaf.Day).Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
 	return nil
 }
 
-// Unreviewed is a case of which nothing was checked: one may decline what does
-// not even pass review.
-func (c *Custodian) Unreviewed(f opening.CaseFile) (*Review, error) {
+// Unreviewed is a case of which nothing was checked but whose rules it is under:
+// one may decline what does not even pass review.
+func (c *Custodian) Unreviewed(f opening.CaseFile, since []*policy.Bundle) (*Review, error) {
+	if len(since) == 0 || f.Bundle != since[0].Hash() {
+		return nil, ErrOtherBundle
+	}
 	w, err := policy.ParseUnverified(f.Submission.Warrant)
 	if err != nil {
 		return nil, err
 	}
-	return &Review{Case: f.Case, Warrant: w, file: f, checkpoint: f.Leaf.Index + 1}, nil
+	return &Review{Case: f.Case, Warrant: w, file: f, since: since, checkpoint: f.Leaf.Index + 1, unreviewed: true}, nil
 }
 
 func (r *Review) found(format string, args ...any) {

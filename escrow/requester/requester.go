@@ -96,17 +96,17 @@ func (o Opened) String() string {
 	return s.String()
 }
 
-// Open checks a delivery as [opening.Verify] does, and opens it. Any doubt opens
-// nothing. A share that is wrong names the custodian who signed for it, in the
+// Open checks a delivery as [opening.Verify] does, by the bundles since the day of
+// the case, and opens it. Any doubt opens nothing. A share that is wrong names the custodian who signed for it, in the
 // certificate; the others are enough if they are a quorum of the key, else it is
 // a [*SharesError].
-func Open(d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
-	lawful, err := opening.Verify(d, b)
+func Open(d opening.Delivery, private seal.DeliveryPrivate, since ...*policy.Bundle) (Opened, error) {
+	lawful, err := opening.Verify(d, since...)
 	if err != nil {
 		return Opened{}, err
 	}
-	o := &opener{Opening: lawful, private: private, bundle: b}
-	if o.key, err = threshold.ParsePublicKey(b.ThresholdKey); err != nil {
+	o := &opener{Opening: lawful, private: private}
+	if o.key, err = threshold.ParsePublicKey(lawful.Key); err != nil {
 		return Opened{}, err
 	}
 	opened := Opened{Case: lawful.Package.Case}
@@ -130,7 +130,6 @@ func Open(d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (O
 type opener struct {
 	*opening.Opening
 	private  seal.DeliveryPrivate
-	bundle   *policy.Bundle
 	key      threshold.PublicKey
 	culprits []string // custodians whose shares were wrong, with the code
 }
@@ -146,7 +145,7 @@ func (o *opener) target(t opening.PackageTarget, index int) (map[string][]byte, 
 		}
 		shares = append(shares, share)
 	}
-	if len(shares) < o.bundle.Threshold && len(o.culprits) > 0 {
+	if len(shares) < o.key.Threshold() && len(o.culprits) > 0 {
 		return nil, &SharesError{o.culprits}
 	}
 	raw, err := o.private.Open(seal.HalvesInfo(o.WarrantHash, t.Label), t.Halves)
@@ -175,7 +174,7 @@ func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int) 
 	if err := share.UnmarshalBinary(raw); err != nil {
 		return share, err
 	}
-	if share.Index() != o.bundle.Custodian(a.Custodian).Index {
+	if share.Index() != o.Signers[a.Signers()].Custodian(a.Custodian).Index {
 		return share, threshold.ErrForeign // somebody else's share under this signature
 	}
 	return share, seal.VerifyShare(t.Label, t.SecondHalf, o.key, share)

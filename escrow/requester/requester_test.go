@@ -35,7 +35,7 @@ func TestAnotherKeyOpensNothing(t *testing.T) {
 	if err := json.Unmarshal(read("../../verifier/opening/testdata/delivery.json"), &d); err != nil {
 		t.Fatal(err)
 	}
-	opened, err := requester.Open(d, rules, private)
+	opened, err := requester.Open(d, private, rules)
 	var shares *requester.SharesError
 	if !errors.As(err, &shares) || len(shares.Custodians) != 2 || len(opened.Targets) != 0 || refusal.Of(err).Code != "package.bad_share" {
 		t.Fatal(err)

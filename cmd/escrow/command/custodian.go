@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -10,7 +11,9 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // home is how the commands of `escrow custodian` find and open a folder.
@@ -49,22 +52,40 @@ func (h *home) open(ctx context.Context) (*custodian.Custodian, error) {
 	return c, err
 }
 
-// fetch unlocks the folder and asks the registrar for a case, once it is sure
-// which rules the custodian has endorsed.
-func (h *home) fetch(ctx context.Context, id string) (*custodian.Custodian, *registrar.Client, opening.CaseFile, error) {
-	c, err := h.open(ctx)
+// inForce asks the public log which rules are in force, beginning with those in the
+// folder.
+func (h *home) inForce(ctx context.Context, c *custodian.Custodian) (*rules.History, *policy.Bundle, error) {
+	if _, err := h.registrar(); err != nil {
+		return nil, nil, err
+	}
+	source, err := tiles(h.program, "")
 	if err != nil {
-		return nil, nil, opening.CaseFile{}, err
+		return nil, nil, err
 	}
-	if _, err := c.Rules(); err != nil {
-		return nil, nil, opening.CaseFile{}, err
+	return c.Follow(ctx, source, h.fetchBundle, h.Now(), maxAge)
+}
+
+// fetch unlocks the folder, asks the public log which rules are in force, and the
+// registrar for a case. since are the bundles from that of the case on.
+func (h *home) fetch(ctx context.Context, id string) (c *custodian.Custodian, r *registrar.Client, f opening.CaseFile, since []*policy.Bundle, err error) {
+	if c, err = h.open(ctx); err != nil {
+		return nil, nil, f, nil, err
 	}
-	r, err := h.registrar()
+	if r, err = h.registrar(); err != nil {
+		return nil, nil, f, nil, err
+	}
+	history, _, err := h.inForce(ctx, c)
 	if err != nil {
-		return nil, nil, opening.CaseFile{}, err
+		return nil, nil, f, nil, err
 	}
-	f, err := r.CaseFile(ctx, c.Key(), id)
-	return c, r, f, err
+	if f, err = r.CaseFile(ctx, c.Key(), id); err != nil {
+		return nil, nil, f, nil, err
+	}
+	since, err = history.Since(ctx, f.Bundle)
+	if errors.Is(err, rules.ErrNotInLog) {
+		err = custodian.ErrOtherBundle
+	}
+	return c, r, f, since, err
 }
 
 // decide sends a signed decision, and prints the case as it stands then.

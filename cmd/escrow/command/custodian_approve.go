@@ -9,11 +9,11 @@ import (
 func custodianApprove(h *home) *cobra.Command {
 	return leaf("approve CASE", "Check a case as review does, then release a share for each target, encrypted to the requester",
 		"escrow custodian approve CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			c, client, f, err := h.fetch(ctx, args[0])
+			c, client, f, since, err := h.fetch(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			r, err := c.Review(f, h.Now())
+			r, err := c.Review(f, since, h.Now())
 			if err != nil {
 				return err
 			}

@@ -18,11 +18,11 @@ func custodianRefuse(h *home) *cobra.Command {
 			if !slices.Contains(policy.DeclineReasons, reason) {
 				return custodian.ErrReason // before anybody types a passphrase
 			}
-			c, client, f, err := h.fetch(ctx, args[0])
+			c, client, f, since, err := h.fetch(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			r, err := c.Unreviewed(f)
+			r, err := c.Unreviewed(f, since)
 			if err != nil {
 				return err
 			}

@@ -9,11 +9,11 @@ import (
 func custodianReview(h *home) *cobra.Command {
 	return leaf("review CASE", "Check a case: rules, signatures, evidence, the public log and the sealed records",
 		"escrow custodian review CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			c, _, f, err := h.fetch(ctx, args[0])
+			c, _, f, since, err := h.fetch(ctx, args[0])
 			if err != nil {
 				return err
 			}
-			r, err := c.Review(f, h.Now())
+			r, err := c.Review(f, since, h.Now())
 			if err != nil {
 				return err
 			}

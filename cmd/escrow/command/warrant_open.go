@@ -2,10 +2,14 @@ package command
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/requester"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/rules"
 )
 
 func warrantOpen(p *program) *cobra.Command {
@@ -32,13 +36,35 @@ func warrantOpen(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o, err := requester.Open(d, b, private)
+			since, err := p.since(ctx, d, b)
+			if err != nil {
+				return err
+			}
+			o, err := requester.Open(d, private, since...)
 			if err != nil {
 				return err
 			}
 			return p.print(o, o.String())
 		})
 	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
-	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules in force, whose log and custodians are trusted")
+	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that you trust, in force now or on the day of the case: the public log leads from it to the others")
 	return c
+}
+
+// since returns the bundle of the case that a delivery is of, and those after it,
+// from the public log.
+func (p *program) since(ctx context.Context, d opening.Delivery, trusted *policy.Bundle) ([]*policy.Bundle, error) {
+	hash, err := opening.CaseBundle(d)
+	if err != nil {
+		return nil, err
+	}
+	h, _, err := p.follow(ctx, trusted, "", maxAge)
+	if err != nil {
+		return nil, err
+	}
+	since, err := h.Since(ctx, hash)
+	if errors.Is(err, rules.ErrNotInLog) {
+		err = opening.ErrNotLogged
+	}
+	return since, err
 }

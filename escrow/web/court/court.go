@@ -3,6 +3,7 @@
 package court
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"net/http"
@@ -33,6 +34,8 @@ type side struct {
 func Mount(edge *web.Server, c Config) {
 	s := &side{Config: c, edge: edge}
 	edge.Handle(http.MethodGet, registrar.PathBundle, s.bundle)
+	edge.Handle(http.MethodGet, registrar.PathBundles, s.bundleByHash)
+	edge.Handle(http.MethodGet, registrar.PathEndorsed, s.endorsements)
 	edge.Handle(http.MethodPost, registrar.PathWarrants, edge.Limited(s.fileWarrant))
 	edge.Handle(http.MethodGet, registrar.PathWarrant, s.warrantStatus)
 	edge.Handle(http.MethodGet, registrar.PathPackage, s.warrantPackage)
@@ -53,6 +56,29 @@ func (s *side) bundle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, registrar.Bundle{Bundle: raw, Endorsements: endorsements})
+}
+
+// bundleByHash serves the bytes whose hash is the address: they never change.
+func (s *side) bundleByHash(w http.ResponseWriter, r *http.Request) error {
+	hash := r.PathValue(registrar.ParamHash)
+	raw, _, err := s.Registrar.Rules.Bundles.Bundle(r.Context(), hash)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("ETag", `"`+hash+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(raw)) // answers If-None-Match
+	return nil
+}
+
+func (s *side) endorsements(w http.ResponseWriter, r *http.Request) error {
+	_, endorsements, err := s.Registrar.Rules.Bundles.Bundle(r.Context(), r.PathValue(registrar.ParamHash))
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, registrar.Endorsements{Endorsements: endorsements})
 }
 
 func statusOf(c disclose.Summary) registrar.CaseStatus {
@@ -114,7 +140,7 @@ func (s *side) custodian(next web.Handler) web.Handler {
 		if err != nil {
 			return err
 		}
-		b, err := s.Registrar.Rules.Current(r.Context())
+		b, err := s.Registrar.Rules.InForce(r.Context())
 		if err != nil {
 			return err
 		}
