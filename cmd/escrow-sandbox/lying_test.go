@@ -118,7 +118,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,
 		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
 	}
-	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now))); err != nil {
+	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now))); err != nil {
 		t.Fatal(err)
 	}
 	for _, days := range []int{0, 10} { // the tenth day after that of the leaf is not over yet

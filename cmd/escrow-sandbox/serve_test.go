@@ -98,6 +98,7 @@ func (o *operator) rules(tb *world.World) string {
 		o.t.Fatal(err)
 	}
 	b.Registrar, b.Issuer = "https://penname.example", "https://penname.example"
+	b.Succeed(tb.Service.Bundle)
 	raw, err := b.Marshal()
 	if err != nil {
 		o.t.Fatal(err)

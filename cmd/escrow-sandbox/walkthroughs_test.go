@@ -387,7 +387,8 @@ func dumpWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
 }
 
-// rules OUT without FILE writes a bundle that lacks a file of rules.
+// rules OUT without FILE writes a bundle that lacks a file of rules, to follow the
+// one in force.
 func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 	raw, err := os.ReadFile(s.Path("bundle.json"))
 	if err != nil {
@@ -401,6 +402,7 @@ func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return fmt.Errorf("no rules %q", args[2])
 	}
 	delete(b.Policies, args[2])
+	b.Succeed(s.Service.Bundle)
 	if raw, err = b.Marshal(); err != nil {
 		return err
 	}

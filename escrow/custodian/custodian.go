@@ -327,5 +327,8 @@ func (c *Custodian) adopt(inForce *policy.Bundle) error {
 	if err != nil {
 		return err
 	}
+	if _, err := c.folder.share(pk); err != nil && inForce.Custodian(c.ID) != nil {
+		return nil // a share is missing, and nothing is thrown away until it is found
+	}
 	return c.folder.prune(pk)
 }

@@ -105,7 +105,8 @@ type Bundles interface {
 	// Install stores the bundle with its endorsements and appends leaf, in one
 	// transaction, and makes it the one in force. The bundle that is in force
 	// already is left alone. It is policy.ErrNotNext if another one than that with
-	// the hash after is in force, or any if after is empty.
+	// the hash after is in force (any, if that is empty), or if this bundle was in
+	// force before.
 	Install(ctx context.Context, bundle []byte, endorsements []string, leaf proof.Leaf, after string) error
 	// Current returns the bundle in force with its endorsements, or ErrNoBundle.
 	Current(ctx context.Context) (bundle []byte, endorsements []string, err error)

@@ -40,10 +40,16 @@ func (s Bundles) Install(ctx context.Context, bundle []byte, endorsements []stri
 			return nil
 		}
 		// Under the log's lock: of two that follow one bundle, the first wins.
-		switch hash, err := inForceHash(ctx, tx); {
-		case err != nil:
+		hash, err := inForceHash(ctx, tx)
+		if err != nil {
 			return err
-		case hash != after:
+		}
+		var before bool
+		err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM bundles WHERE bundle = $1)`, bundle).Scan(&before)
+		switch {
+		case err != nil:
+			return refused(ctx, err)
+		case before, hash != after:
 			return policy.ErrNotNext
 		}
 		index, err := translog.Sequence(ctx, log, leaf)
@@ -55,9 +61,10 @@ func (s Bundles) Install(ctx context.Context, bundle []byte, endorsements []stri
 	})
 }
 
-// History implements [disclose.Bundles].
+// History implements [disclose.Bundles]. It only glances: what is in force counts
+// only as the public log says, and is compared again by whoever appends under it.
 func (s Bundles) History(ctx context.Context) (hashes []string, err error) {
-	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = s.db.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, bundlesSQL+`ORDER BY b.leaf`)
 		if err != nil {
 			return err

@@ -148,7 +148,7 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 	admin := database(t)
 	d := disclosing(t, admin, Options{})
 	ctx := t.Context()
-	if err := d.Bundles.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := install(ctx, d, []byte("{}"), nil); err != nil {
 		t.Fatal(err)
 	}
 	untouched, approved, opened, authorised, released := file(t, d, 2), file(t, d, 2), readable(t, d, 1), file(t, d, 1), readable(t, d, 1)

@@ -210,7 +210,7 @@ func rulesOfBefore(t *testing.T, s Store) {
 func rulesFollowOneAnother(t *testing.T, s Store) {
 	hashes := installed(t, s, "{}", `{"next":1}`)
 	for name, x := range map[string]struct{ bundle, after string }{
-		"an older one again": {"{}", ""}, "an older one as the newest": {"{}", hashes[0]}, "a rival": {`{"next":2}`, hashes[0]},
+		"an older one again": {"{}", ""}, "an older one after the newest": {"{}", hashes[1]}, "a rival": {`{"next":2}`, hashes[0]},
 	} {
 		sum := sha256.Sum256([]byte(x.bundle))
 		err := s.Install(t.Context(), []byte(x.bundle), nil, proof.BundleLeaf(Day, hex.EncodeToString(sum[:])), x.after)

@@ -258,11 +258,11 @@ func (m *Memory) Install(_ context.Context, raw []byte, endorsements []string, l
 	defer m.mu.Unlock()
 	sum := sha256.Sum256(raw)
 	b := bundle{hex.EncodeToString(sum[:]), raw, endorsements}
-	switch m.inForce().hash {
-	case b.hash:
+	before := slices.ContainsFunc(m.bundles, func(o bundle) bool { return o.hash == b.hash })
+	switch hash := m.inForce().hash; {
+	case hash == b.hash:
 		return nil
-	case after:
-	default:
+	case before, hash != after:
 		return policy.ErrNotNext
 	}
 	_, err := m.append(leaf)
