@@ -76,12 +76,21 @@ func withdrawalReasons(w *Warrant, b *Bundle) bool {
 	return !document.Blank(w.FileNumber, w.Grounds) && b.OffenceClass(w.OffenceClass) != nil
 }
 
+// KindNames returns the names of the kinds of which is holds, in the order of the
+// table.
+func KindNames(is func(Kind) bool) []string {
+	var names []string
+	for _, k := range kinds {
+		if is(k) {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
 // kindNames is for people: "production, preservation, extension or withdrawal".
 func kindNames() string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = k.Name
-	}
+	names := KindNames(func(Kind) bool { return true })
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }
