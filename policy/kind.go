@@ -19,13 +19,14 @@ const (
 type Clock int
 
 const (
-	// ClockNone: it takes effect when it is recorded. It has no deadline and no
-	// secrecy.
+	// ClockNone is of a kind that takes effect when it is recorded. It has no
+	// deadline and no secrecy.
 	ClockNone Clock = iota
-	// ClockHold: until it expires, no record that it names is erased.
+	// ClockHold keeps every record that the warrant names from erasure until it
+	// expires.
 	ClockHold
-	// ClockOpen: until it expires, names may be opened; what was opened is told to
-	// the persons when secrecy ends.
+	// ClockOpen lets names be opened until the warrant expires. The persons are told
+	// of what was opened when secrecy ends.
 	ClockOpen
 )
 
