@@ -41,7 +41,7 @@ var mayImport = map[string][]string{
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
 	"escrow/custodian": {"escrow/seal", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
-		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal"},
 	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},

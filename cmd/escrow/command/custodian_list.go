@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 func custodianList(h *home) *cobra.Command {
@@ -31,6 +33,6 @@ func custodianList(h *home) *cobra.Command {
 			if len(out.Cases) == 0 {
 				text.WriteString("nothing waits for you")
 			}
-			return h.print(out, text.String())
+			return h.print(out, document.Printable(text.String()))
 		})
 }
