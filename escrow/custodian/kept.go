@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"reflect"
@@ -113,16 +114,20 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 	if err != nil {
 		return err
 	}
+	var twice error
 	for _, old := range before {
-		same := old.Shown.Case == k.Shown.Case
 		switch {
-		case same && (old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex):
-			return ErrNotAsReviewed.Because(errors.New("kept in " + reviewFile(r.Case)))
-		case same && !reflect.DeepEqual(old.Shown, k.Shown) && exists(c.folder.path(decisionFile(r.Case))):
-			return ErrNotAsReviewed.Because(errors.New("kept in " + reviewFile(r.Case)))
-		case !same && old.Shown.Warrant == k.Shown.Warrant:
-			return ErrWarrantTwice.Because(errors.New(old.Shown.Case))
+		case old.Shown.Case != k.Shown.Case:
+			if old.Shown.Warrant == k.Shown.Warrant {
+				twice = ErrWarrantTwice.Because(errors.New(old.Shown.Case))
+			}
+		case old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex,
+			!reflect.DeepEqual(old.Shown, k.Shown) && exists(c.folder.path(decisionFile(r.Case))):
+			return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s elsewhere", reviewFile(r.Case), decisionFile(r.Case)))
 		}
+	}
+	if twice != nil {
+		return twice
 	}
 	raw, err := json.Marshal(k)
 	if err != nil {
