@@ -124,9 +124,18 @@ func (c *Client) Board(plan string) func(ctx context.Context, message string) ([
 }
 
 // Transcript fetches the transcript of a ceremony that is over, byte for byte
-// what was hashed into the log.
+// what was hashed into the log. That of another plan is [ErrOtherAnswer]; what was
+// said is for package ceremony to check.
 func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, error) {
-	return ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathTranscript, plan), nil, nil)
+	raw, err := ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathTranscript, plan), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	said, _, err := policy.ParseCeremonyTranscript(raw)
+	if err == nil && said.Hash() != plan {
+		err = ErrOtherAnswer
+	}
+	return raw, err
 }
 
 func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.JSONWebKey, in any) (out T, err error) {

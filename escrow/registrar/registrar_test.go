@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -48,6 +49,7 @@ func TestClientSpeaksTheWire(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	transcript, plan := transcript(t)
 	var asked, body, proof string
 	id := "x"
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -58,6 +60,10 @@ func TestClientSpeaksTheWire(t *testing.T) {
 			}
 		}
 		asked, body, proof = r.Method+" "+r.URL.EscapedPath(), string(in), r.Header.Get("DPoP")
+		if strings.HasSuffix(r.URL.Path, "/transcript") {
+			w.Write(transcript) //nolint:errcheck // the client sees it
+			return
+		}
 		fmt.Fprintf(w, `{"messages":["m"],"case":%q,"warrant":%q,"bundle":%q}`, id, digest("w"), digest("b"))
 	}))
 	defer srv.Close()
@@ -80,7 +86,7 @@ func TestClientSpeaksTheWire(t *testing.T) {
 		{"GET /v1/bundle", "", false, func() error { _, err := c.Bundle(ctx); return err }},
 		{"GET /v1/ceremonies/p/messages", "", false, func() error { _, err := c.Board("p")(ctx, ""); return err }},
 		{"POST /v1/ceremonies/p/messages", `{"message":"m"}`, false, func() error { _, err := c.Board("p")(ctx, "m"); return err }},
-		{"GET /v1/ceremonies/p/transcript", "", false, func() error { _, err := c.Transcript(ctx, "p"); return err }},
+		{"GET /v1/ceremonies/" + plan + "/transcript", "", false, func() error { _, err := c.Transcript(ctx, plan); return err }},
 	} {
 		if err := call.do(); err != nil || asked != call.asks || body != call.says || (proof != "") != call.custodian {
 			t.Errorf("%s: asked %s with %s, signed %v, %v", call.asks, asked, body, proof != "", err)
@@ -91,6 +97,36 @@ func TestClientSpeaksTheWire(t *testing.T) {
 				t.Errorf("%s: %v", call.asks, err)
 			}
 		}
+	}
+}
+
+// transcript is that of a ceremony, with the hash of its plan.
+func transcript(t *testing.T) (raw []byte, plan string) {
+	t.Helper()
+	raw, err := os.ReadFile("../seal/ceremony/testdata/transcript.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, _, err := policy.ParseCeremonyTranscript(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw, p.Hash()
+}
+
+// A transcript is that of the plan that was asked for, byte for byte, or refused.
+func TestFoundO1TranscriptOfAnotherPlan(t *testing.T) {
+	raw, plan := transcript(t)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Write(raw) //nolint:errcheck // the client sees it
+	}))
+	defer srv.Close()
+	c := &registrar.Client{Server: srv.URL, HTTP: srv.Client(), Now: time.Now}
+	if got, err := c.Transcript(t.Context(), plan); err != nil || string(got) != strings.TrimSpace(string(raw)) {
+		t.Error(err)
+	}
+	if _, err := c.Transcript(t.Context(), digest("another plan")); !errors.Is(err, registrar.ErrOtherAnswer) {
+		t.Error(err)
 	}
 }
 
