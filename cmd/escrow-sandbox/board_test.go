@@ -37,7 +37,7 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 	if a := say(message("alba", "alba", policy.RoundAgree, plan.Hash(), nil)); a.code(t) != "ceremony.none" || a.StatusCode != 404 {
 		t.Fatal("before the operator opened it:", a.body)
 	}
-	if _, err := tb.Service.Registrar.OpenCeremony(ctx, raw); err != nil {
+	if _, err := tb.Service.Board.Open(ctx, raw); err != nil {
 		t.Fatal(err)
 	}
 	if a := say(message("alba", "alba", policy.RoundAgree, plan.Hash(), nil)); a.StatusCode != http.StatusCreated {
@@ -87,7 +87,7 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 	// The operator closes it; nothing is said after that, and a second closing
 	// changes nothing.
 	for range 2 {
-		if _, err := tb.Service.Registrar.PublishCeremony(ctx, plan.Hash()); err != nil {
+		if _, err := tb.Service.Board.Publish(ctx, plan.Hash()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -144,7 +144,7 @@ func planOfAll(t *testing.T, tb *world.World) (plan *policy.CeremonyPlan, raw []
 func refusesUnloggedCeremony(t *testing.T, tb *world.World, keys map[string]jose.JSONWebKey) {
 	t.Helper()
 	ctx := t.Context()
-	b, err := tb.Service.Registrar.Bundle(ctx)
+	b, err := tb.Service.Registrar.Rules.Current(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +165,7 @@ func refusesUnloggedCeremony(t *testing.T, tb *world.World, keys map[string]jose
 		}
 		endorsements = append(endorsements, e)
 	}
-	if err := tb.Service.Registrar.Install(ctx, []byte(changed), endorsements); err == nil || !strings.HasPrefix(err.Error(), "bundle.ceremony_not_logged") {
+	if err := tb.Service.Registrar.Rules.Install(ctx, []byte(changed), endorsements); err == nil || !strings.HasPrefix(err.Error(), "bundle.ceremony_not_logged") {
 		t.Error(err)
 	}
 }

@@ -17,6 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
@@ -289,7 +290,7 @@ func TestPrivacyCanaryAfterErasure(t *testing.T) {
 		t.Fatal(err)
 	}
 	erased := stored[label]
-	if _, err := tb.Service.Disclosing.Keys.UnwrapHalf(t.Context(), label, erased.FirstHalf); !errors.Is(err, keep.ErrArchived) {
+	if _, err := escrowtest.UnwrapHalf(t.Context(), tb.Service.Disclosing.Keys, label, erased.FirstHalf); !errors.Is(err, keep.ErrArchived) {
 		t.Errorf("the first half that backups keep: %v", err)
 	}
 	do(`VACUUM FULL penname.records`)

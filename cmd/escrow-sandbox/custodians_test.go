@@ -125,7 +125,7 @@ func cheaterWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	held, err := s.Service.Registrar.Ceremonies.Ceremony(ctx, plan.Hash())
+	held, err := s.Service.Board.Ceremony(ctx, plan.Hash())
 	if err != nil {
 		return err
 	}
@@ -179,6 +179,6 @@ func cheaterWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.Service.Registrar.Say(ctx, plan.Hash(), signed)
+	_, err = s.Service.Board.Say(ctx, plan.Hash(), signed)
 	return err
 }

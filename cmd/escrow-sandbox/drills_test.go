@@ -101,18 +101,18 @@ type keyOutage struct {
 	down atomic.Bool
 }
 
-func (k *keyOutage) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
+func (k *keyOutage) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
 	if k.down.Load() {
 		return nil, keep.ErrUnavailable
 	}
-	return k.Keys.UnwrapHalf(ctx, label, wrapped)
+	return k.Keys.UnwrapHalves(ctx, halves)
 }
 
-func (k *keyOutage) OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error) {
+func (k *keyOutage) OpenLinks(ctx context.Context, links []disclose.Wrapped) ([][]byte, error) {
 	if k.down.Load() {
 		return nil, keep.ErrUnavailable
 	}
-	return k.Keys.OpenLink(ctx, pseudonym, wrapped)
+	return k.Keys.OpenLinks(ctx, links)
 }
 
 // keyService down | up: a real Vault is sealed and unsealed; the local keyring,
@@ -358,7 +358,7 @@ func TestI2VaultIsASecondWitness(t *testing.T) {
 	}
 	open := func(r seal.Record) {
 		t.Helper()
-		if _, err := tb.Service.Disclosing.Keys.UnwrapHalf(t.Context(), r.Label, r.FirstHalf); err != nil {
+		if _, err := escrowtest.UnwrapHalf(t.Context(), tb.Service.Disclosing.Keys, r.Label, r.FirstHalf); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
+	"github.com/penname/penname/escrow/escrowtest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -52,7 +53,7 @@ func recordWord(s *scene, _ *testscript.TestScript, args []string) (err error) {
 // half opens asks the key service, with the disclosing side's own rights, for
 // the first half that the backup holds.
 func halfWord(s *scene, _ *testscript.TestScript, _ []string) error {
-	half, err := s.Service.Disclosing.Keys.UnwrapHalf(context.Background(), s.backup.label, s.backup.firstHalf)
+	half, err := escrowtest.UnwrapHalf(context.Background(), s.Service.Disclosing.Keys, s.backup.label, s.backup.firstHalf)
 	if err == nil && len(half) != 32 {
 		err = errors.New("not a half")
 	}

@@ -22,11 +22,11 @@ type watchedKeys struct {
 	ask func() error
 }
 
-func (k watchedKeys) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
+func (k watchedKeys) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
 	if err := k.ask(); err != nil {
 		return nil, err
 	}
-	return k.Keys.UnwrapHalf(ctx, label, wrapped)
+	return k.Keys.UnwrapHalves(ctx, halves)
 }
 
 // TestI2ARowIsNoWarrant: who controls the database writes into an authorised
@@ -46,7 +46,7 @@ func TestI2ARowIsNoWarrant(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	c, err := tb.Service.Registrar.Status(ctx, st.ID)
+	c, err := tb.Service.Registrar.Cases.Case(ctx, st.ID)
 	if err != nil || c.State != disclose.Authorised || asked.Load() != 1 {
 		t.Fatalf("%s, asked %d times, %v", c.State, asked.Load(), err)
 	}
@@ -128,7 +128,7 @@ func TestI17ExpiryWinsOverRelease(t *testing.T) {
 	if err := st.Refused(ctx, "warrant.expired", st.OpenArgs()...); err != nil {
 		t.Error(err)
 	}
-	if err := tb.Service.ServeNotices(ctx); err != nil {
+	if err := tb.Service.ServeCases(ctx); err != nil {
 		t.Fatal(err)
 	}
 	if got := leaves(t, tb); got["authorised"] != 1 || got["released"] != 0 {

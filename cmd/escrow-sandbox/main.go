@@ -113,14 +113,14 @@ Every step held. The sandbox stays up; stop it with Ctrl-C.
   Penname            %s
   Town Square        %s
   School Forum       %s
-  identity provider  %s
+  identity providers %s, %s
 Three things to try next:
   1. open %s in a browser and sign in as one of the test people
   2. audit the public log yourself:
      go run ./cmd/escrow log audit --bundle %s --server %s
   3. be the custodian Chidi: a second warrant waits. Check it, then approve or refuse it:
      go run ./cmd/escrow custodian review %s --home %s --passphrase-file %s
-`, w.Origin, w.Town.Origin, w.School.Origin, w.Identity, w.Town.Origin, w.Path("bundle.json"), w.Origin, s.ID, chidi, world.PassphraseFile(chidi))
+`, w.Origin, w.Town.Origin, w.School.Origin, w.Identity, w.SecondIdentity, w.Town.Origin, w.Path("bundle.json"), w.Origin, s.ID, chidi, world.PassphraseFile(chidi))
 	<-ctx.Done()
 	return nil
 }

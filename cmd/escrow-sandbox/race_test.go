@@ -66,7 +66,7 @@ func TestF27LastApprovalRace(t *testing.T) {
 		}
 	}
 	wg.Wait()
-	if err := tb.Service.ServeNotices(t.Context()); err != nil {
+	if err := tb.Service.ServeCases(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	st.Author = sandbox.People()[1]

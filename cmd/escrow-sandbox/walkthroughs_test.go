@@ -45,6 +45,7 @@ import (
 //	capture NAME REGEXP                                            keeps what was just printed
 //	database backup FILE | restore FILE | alter SQL | swap   start  the operator's database
 //	database stop | start      key-service down | up               a power cut, a sealed Vault, and their ends
+//	standby cut | back | promote                                   a synchronous standby, in the script that has one
 //	mirror tamper DIR | stranger DIR                               a mirror of the log in bad hands
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
@@ -64,8 +65,14 @@ func walkthroughs(t *testing.T, vault bool) {
 		Setup: func(e *testscript.Env) error {
 			s := &scene{t: t, people: map[string]*world.Browser{}, logs: &syncBuffer{}}
 			var err error
-			s.World, err = world.Start(context.Background(), programs, world.Options{Listen: "127.0.0.1:0", Vault: vault, Log: s.logs, Progress: io.Discard, People: everybody})
-			if err != nil {
+			o := world.Options{Listen: "127.0.0.1:0", Vault: vault, Log: s.logs, Progress: io.Discard, People: everybody}
+			if strings.HasSuffix(e.WorkDir, "a-standby-holds-it") {
+				if s.pair, err = startPair(e); err != nil {
+					return err
+				}
+				o.Server, o.Stores = s.pair.Primary, s.pair.options()
+			}
+			if s.World, err = world.Start(context.Background(), programs, o); err != nil {
 				return err
 			}
 			s.keys = &keyOutage{Keys: s.Service.Registrar.Keys}
@@ -99,7 +106,8 @@ func walkthroughs(t *testing.T, vault bool) {
 			"witness": wrap(witnessWord), "clock": wrap(clockWord), "dump": wrap(dumpWord),
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
-			"keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord), "registrar": wrap(registrarWord),
+			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
+			"registrar": wrap(registrarWord),
 		},
 	})
 }
@@ -113,6 +121,7 @@ type scene struct {
 	backup backup
 	keys   *keyOutage // of the disclosing side
 	lie    liar       // nil: the registrar is honest
+	pair   *pair      // nil: one server
 }
 
 type sceneKey struct{}
@@ -370,7 +379,7 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 		return err
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
-	return errors.Join(s.Service.ServeNotices(context.Background()), s.Service.CarryOutErasures(context.Background()))
+	return errors.Join(s.Service.ServeCases(context.Background()), s.Service.CarryOutErasures(context.Background()))
 }
 
 // dumpWord writes everything that the database holds, rows in stored order.

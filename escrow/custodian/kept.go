@@ -14,7 +14,6 @@ import (
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
-	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -183,7 +182,8 @@ func (f *folder) kept(name string) (*kept, error) {
 // Reviewed checks a case again, as the registrar shows it now, before it is
 // decided on: it is [ErrNotReviewed] without a review within 30 days, and
 // [ErrNotAsReviewed] unless all that identifies the case is what the folder kept
-// then. The other refusals are those of [Custodian.Review].
+// then. A log that shows two trees of one size is proof.ErrSplitView. The other
+// refusals are those of [Custodian.Review].
 func (c *Custodian) Reviewed(id string, f opening.CaseFile, at time.Time) (*Review, error) {
 	r, err := c.check(id, f, at)
 	if err != nil {
@@ -199,11 +199,9 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, at time.Time) (*Revi
 		return nil, ErrNotReviewed
 	case !reflect.DeepEqual(k.Shown, r.shown):
 		return nil, ErrNotAsReviewed
-	case k.Tree.Size == r.tree.Size && k.Tree.Root != r.tree.Root:
-		return nil, proof.ErrSplitView
 	}
 	r.kept = k
-	return r, nil
+	return r, k.Tree.Contradicts(r.tree)
 }
 
 // Decision returns the answer that this folder has signed in a case, to be sent

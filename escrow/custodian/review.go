@@ -10,7 +10,6 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
-	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -40,7 +39,7 @@ type Review struct {
 
 	file   opening.CaseFile // what the registrar showed
 	rules  *policy.Bundle
-	leaf   proof.Leaf   // the case's, recorded
+	day    string       // of the case's recorded leaf, YYYY-MM-DD
 	tree   opening.Tree // cosigned, holds the leaf
 	from   time.Time    // when the notice period is over
 	failed error        // of the check
@@ -137,13 +136,15 @@ func (r *Review) checkLog() error {
 	if err != nil {
 		return err
 	}
-	if r.leaf, r.tree, err = opening.CheckRecorded(log, f.Leaf); err != nil {
+	leaf, tree, err := opening.CheckRecorded(log, f.Leaf)
+	if err != nil {
 		return err
 	}
+	r.day, r.tree = leaf.Day, tree
 	if len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), r.rules.Hash(), r.leaf.Day).Marshal()
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), r.rules.Hash(), r.day).Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
@@ -165,7 +166,7 @@ func (r *Review) judge(at time.Time) error {
 	r.found("every target has evidence signed by its platform, with the token as presented")
 	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
 	if d.NoticePeriod > 0 {
-		day, err := time.Parse(time.DateOnly, r.leaf.Day)
+		day, err := time.Parse(time.DateOnly, r.day)
 		if err != nil {
 			return ErrCaseMismatch
 		}

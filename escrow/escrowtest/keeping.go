@@ -7,6 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/issue"
+
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/refusal"
@@ -26,7 +29,7 @@ func (v *VaultFixture) Keeping(t testing.TB) *vault.Keeping {
 // TestKeeping is the conformance suite of the keeping side of a key service,
 // whose other two sides share its keys. It uses up versions of the record key,
 // which must be at its first.
-func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing DisclosingKeys, keeping keep.Keys) {
+func TestKeeping(t *testing.T, issuing issue.Keys, disclosing disclose.Keys, keeping keep.Keys) {
 	k := &keepingSuite{t, issuing, disclosing, keeping}
 	k.versions(1, 1)
 	var old []keep.Half
@@ -51,7 +54,7 @@ func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing DisclosingKeys, k
 	if again, err := issuing.MAC(ctx, "pseudonym", []byte("person")); err != nil || !bytes.Equal(again[0], macs[0]) {
 		t.Error("a pen name changed:", err)
 	}
-	if got, err := disclosing.OpenLink(ctx, "pen1a", link); err != nil || string(got) != "link" {
+	if got, err := OpenLink(ctx, disclosing, "pen1a", link); err != nil || string(got) != "link" {
 		t.Error("a link was lost:", err)
 	}
 	k.bounded(old)
@@ -61,8 +64,8 @@ func TestKeeping(t *testing.T, issuing IssuingKeys, disclosing DisclosingKeys, k
 // keepingSuite is the three sides of one key service.
 type keepingSuite struct {
 	*testing.T
-	issuing    IssuingKeys
-	disclosing DisclosingKeys
+	issuing    issue.Keys
+	disclosing disclose.Keys
 	keeping    keep.Keys
 }
 
@@ -89,7 +92,7 @@ func (k *keepingSuite) wrap(label, half string) string {
 
 func (k *keepingSuite) opens(label, half, want string) {
 	k.Helper()
-	if got, err := k.disclosing.UnwrapHalf(k.Context(), label, half); err != nil || string(got) != want {
+	if got, err := UnwrapHalf(k.Context(), k.disclosing, label, half); err != nil || string(got) != want {
 		k.Fatalf("%s: %x, %v", label, got, err)
 	}
 }
@@ -139,14 +142,14 @@ func (k *keepingSuite) retired(old []keep.Half) {
 	k.Run("D08 an old half does not open at all", func(t *testing.T) {
 		ctx := t.Context()
 		for _, h := range old {
-			if got, err := k.disclosing.UnwrapHalf(ctx, h.Label, h.Wrapped); err == nil {
+			if got, err := UnwrapHalf(ctx, k.disclosing, h.Label, h.Wrapped); err == nil {
 				t.Fatalf("opened %x", got)
 			}
 			if _, err := k.keeping.Rewrap(ctx, []keep.Half{h}); err == nil {
 				t.Fatal("an old half was moved")
 			}
 		}
-		_, err := k.disclosing.UnwrapHalf(ctx, old[0].Label, old[0].Wrapped)
+		_, err := UnwrapHalf(ctx, k.disclosing, old[0].Label, old[0].Wrapped)
 		refused(t, err, refusal.Invalid, "keys.archived", old[0].Wrapped)
 	})
 }
@@ -155,7 +158,7 @@ func (k *keepingSuite) retired(old []keep.Half) {
 // caller who gave up.
 func (k *keepingSuite) bounded(old []keep.Half) {
 	if _, ok := any(k.keeping).(interface {
-		UnwrapHalf(context.Context, string, string) ([]byte, error)
+		UnwrapHalves(context.Context, []disclose.Wrapped) ([][]byte, error)
 	}); ok {
 		k.Error("the keeping side can open a half")
 	}

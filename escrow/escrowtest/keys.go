@@ -9,26 +9,33 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/penname/penname/escrow/issue"
+
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// IssuingKeys is issue.Keys, repeated so that the tests inside that package can
-// use this one.
-type IssuingKeys interface {
-	WrapHalf(ctx context.Context, label string, half []byte) (string, error)
-	WrapLink(ctx context.Context, pseudonym string, link []byte) (string, error)
-	MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error)
+// UnwrapHalf opens one first half.
+func UnwrapHalf(ctx context.Context, k disclose.Keys, label, wrapped string) ([]byte, error) {
+	halves, err := k.UnwrapHalves(ctx, []disclose.Wrapped{{Name: label, Text: wrapped}})
+	if err != nil {
+		return nil, err
+	}
+	return halves[0], nil
 }
 
-// DisclosingKeys is disclose.Keys.
-type DisclosingKeys interface {
-	UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error)
-	OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error)
+// OpenLink opens one link.
+func OpenLink(ctx context.Context, k disclose.Keys, pseudonym, wrapped string) ([]byte, error) {
+	links, err := k.OpenLinks(ctx, []disclose.Wrapped{{Name: pseudonym, Text: wrapped}})
+	if err != nil {
+		return nil, err
+	}
+	return links[0], nil
 }
 
 // TestKeys is the conformance suite of the key service: both sides of one
 // implementation, which must share their keys.
-func TestKeys(t *testing.T, newIssuing func(*testing.T) IssuingKeys, newDisclosing func(*testing.T) DisclosingKeys) {
+func TestKeys(t *testing.T, newIssuing func(*testing.T) issue.Keys, newDisclosing func(*testing.T) disclose.Keys) {
 	k := keysSuite{newIssuing(t), newDisclosing(t)}
 	t.Run("RoundTrip", k.roundTrip)
 	t.Run("V05WrongLabelOrPseudonym", k.wrongLabel)
@@ -40,12 +47,13 @@ func TestKeys(t *testing.T, newIssuing func(*testing.T) IssuingKeys, newDisclosi
 	t.Run("BadInput", k.badInput)
 	t.Run("SidesHaveNoMethodOfTheOther", k.sides)
 	t.Run("V08ConcurrentCallsAndOneBadAmongThem", k.concurrent)
+	t.Run("ManyAtATime", k.many)
 	t.Run("ContextCancelled", k.cancelled)
 }
 
 type keysSuite struct {
-	issuing    IssuingKeys
-	disclosing DisclosingKeys
+	issuing    issue.Keys
+	disclosing disclose.Keys
 }
 
 // refused checks kind and code, and that neither text nor cause tells a secret.
@@ -71,14 +79,14 @@ func (k keysSuite) roundTrip(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := k.disclosing.UnwrapHalf(t.Context(), label, half); err != nil || !bytes.Equal(got, value) {
+			if got, err := UnwrapHalf(t.Context(), k.disclosing, label, half); err != nil || !bytes.Equal(got, value) {
 				t.Fatalf("UnwrapHalf: %d bytes, %v", len(got), err)
 			}
 			link, err := k.issuing.WrapLink(t.Context(), label, value)
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got, err := k.disclosing.OpenLink(t.Context(), label, link); err != nil || !bytes.Equal(got, value) {
+			if got, err := OpenLink(t.Context(), k.disclosing, label, link); err != nil || !bytes.Equal(got, value) {
 				t.Fatalf("OpenLink: %d bytes, %v", len(got), err)
 			}
 		}
@@ -99,9 +107,9 @@ func (k keysSuite) wrongLabel(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrong := range []string{"label-b", "label-", "label-aa", "LABEL-A", "label-a ", "label-a\x00", "pen1a\x00", "pen1b", "PEN1A"} {
-		_, err := k.disclosing.UnwrapHalf(t.Context(), wrong, half)
+		_, err := UnwrapHalf(t.Context(), k.disclosing, wrong, half)
 		refused(t, err, refusal.Invalid, "keys.decrypt_failed", wrong, half, "secret-half")
-		_, err = k.disclosing.OpenLink(t.Context(), wrong, link)
+		_, err = OpenLink(t.Context(), k.disclosing, wrong, link)
 		refused(t, err, refusal.Invalid, "keys.decrypt_failed", wrong, link, "secret-link")
 	}
 }
@@ -115,9 +123,9 @@ func (k keysSuite) anotherKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = k.disclosing.OpenLink(t.Context(), "same", half)
+	_, err = OpenLink(t.Context(), k.disclosing, "same", half)
 	refused(t, err, refusal.Invalid, "keys.decrypt_failed", half, "secret-half")
-	_, err = k.disclosing.UnwrapHalf(t.Context(), "same", link)
+	_, err = UnwrapHalf(t.Context(), k.disclosing, "same", link)
 	refused(t, err, refusal.Invalid, "keys.decrypt_failed", link, "secret-link")
 }
 
@@ -138,9 +146,9 @@ func (k keysSuite) junk(t *testing.T) {
 		strings.Replace(good, ":v1:", ":V1:", 1), strings.ToUpper(good), good + ":" + good, good + "\n", "\n" + good, good + "\x00", good + "=",
 		"vault:v1:" + strings.Repeat("A", 1<<16), strings.Repeat("x", 1<<16), `{"ciphertext":"` + good + `"}`,
 	} {
-		_, err := k.disclosing.UnwrapHalf(t.Context(), "label", junk)
+		_, err := UnwrapHalf(t.Context(), k.disclosing, "label", junk)
 		refused(t, err, refusal.Invalid, "keys.decrypt_failed", body, "secret-half")
-		_, err = k.disclosing.OpenLink(t.Context(), "label", junk)
+		_, err = OpenLink(t.Context(), k.disclosing, "label", junk)
 		refused(t, err, refusal.Invalid, "keys.decrypt_failed", body, "secret-half")
 	}
 }
@@ -161,7 +169,7 @@ func (k keysSuite) damaged(t *testing.T) {
 		}
 	}
 	for _, value := range damaged {
-		got, err := k.disclosing.UnwrapHalf(t.Context(), "label", value)
+		got, err := UnwrapHalf(t.Context(), k.disclosing, "label", value)
 		if err == nil {
 			t.Fatalf("opened %q from a damaged value: two texts open the same half", got)
 		}
@@ -239,13 +247,13 @@ func (k keysSuite) badInput(t *testing.T) {
 		"big half":        func() error { _, err := k.issuing.WrapHalf(t.Context(), "label", make([]byte, 64<<10+1)); return err },
 		"no pseudonym":    func() error { _, err := k.issuing.WrapLink(t.Context(), "", []byte("link")); return err },
 		"no link":         func() error { _, err := k.issuing.WrapLink(t.Context(), "pen1", nil); return err },
-		"unwrap no label": func() error { _, err := k.disclosing.UnwrapHalf(t.Context(), "", good); return err },
-		"unwrap nothing":  func() error { _, err := k.disclosing.UnwrapHalf(t.Context(), "label", ""); return err },
+		"unwrap no label": func() error { _, err := UnwrapHalf(t.Context(), k.disclosing, "", good); return err },
+		"unwrap nothing":  func() error { _, err := UnwrapHalf(t.Context(), k.disclosing, "label", ""); return err },
 		"unwrap too much": func() error {
-			_, err := k.disclosing.UnwrapHalf(t.Context(), "label", strings.Repeat("x", 1<<18))
+			_, err := UnwrapHalf(t.Context(), k.disclosing, "label", strings.Repeat("x", 1<<18))
 			return err
 		},
-		"open long label":  func() error { _, err := k.disclosing.OpenLink(t.Context(), long, good); return err },
+		"open long label":  func() error { _, err := OpenLink(t.Context(), k.disclosing, long, good); return err },
 		"unknown purpose":  func() error { _, err := k.issuing.MAC(t.Context(), "record", []byte("a")); return err },
 		"no purpose":       func() error { _, err := k.issuing.MAC(t.Context(), "", []byte("a")); return err },
 		"empty MAC input":  func() error { _, err := k.issuing.MAC(t.Context(), "pseudonym", []byte("a"), nil); return err },
@@ -258,12 +266,12 @@ func (k keysSuite) badInput(t *testing.T) {
 
 func (k keysSuite) sides(t *testing.T) {
 	if _, ok := k.issuing.(interface {
-		UnwrapHalf(context.Context, string, string) ([]byte, error)
+		UnwrapHalves(context.Context, []disclose.Wrapped) ([][]byte, error)
 	}); ok {
 		t.Error("the issuing side can open a half")
 	}
 	if _, ok := k.issuing.(interface {
-		OpenLink(context.Context, string, string) ([]byte, error)
+		OpenLinks(context.Context, []disclose.Wrapped) ([][]byte, error)
 	}); ok {
 		t.Error("the issuing side can open a link")
 	}
@@ -290,13 +298,13 @@ func (k keysSuite) concurrent(t *testing.T) {
 				return
 			}
 			if i%7 == 0 { // this one fails, and it alone
-				_, err := k.disclosing.UnwrapHalf(t.Context(), label+"x", half)
+				_, err := UnwrapHalf(t.Context(), k.disclosing, label+"x", half)
 				if r := refusal.Of(err); r == nil || r.Code != "keys.decrypt_failed" {
 					t.Errorf("a wrong label among others: %v", err)
 				}
 				return
 			}
-			if got, err := k.disclosing.UnwrapHalf(t.Context(), label, half); err != nil || !bytes.Equal(got, value) {
+			if got, err := UnwrapHalf(t.Context(), k.disclosing, label, half); err != nil || !bytes.Equal(got, value) {
 				t.Errorf("label %d opened %q, %v", i, got, err)
 			}
 			sums, err := k.issuing.MAC(t.Context(), "fingerprint", value, []byte("same"))
@@ -306,6 +314,59 @@ func (k keysSuite) concurrent(t *testing.T) {
 		})
 	}
 	wg.Wait()
+}
+
+// many opens more values than one call of a service takes. One that does not open
+// among them hides no other link, and leaves no half in clear.
+func (k keysSuite) many(t *testing.T) {
+	const n, bad = 1200, 1100
+	var halves, links []disclose.Wrapped
+	for i := range n {
+		name := fmt.Sprint("name-", i)
+		half, err := k.issuing.WrapHalf(t.Context(), name, []byte(name+" half"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		link, err := k.issuing.WrapLink(t.Context(), name, []byte(name+" link"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		halves, links = append(halves, disclose.Wrapped{Name: name, Text: half}), append(links, disclose.Wrapped{Name: name, Text: link})
+	}
+	for what, c := range map[string]struct {
+		open   func(context.Context, []disclose.Wrapped) ([][]byte, error)
+		values []disclose.Wrapped
+		suffix string
+		before int // opened before the one that does not
+	}{
+		"halves": {k.disclosing.UnwrapHalves, halves, " half", 0},
+		"links":  {k.disclosing.OpenLinks, links, " link", bad},
+	} {
+		opened, err := c.open(t.Context(), c.values)
+		if err != nil || len(opened) != n {
+			t.Fatalf("%s: %d opened, %v", what, len(opened), err)
+		}
+		for i, v := range opened {
+			if string(v) != c.values[i].Name+c.suffix {
+				t.Fatalf("%s: %d is out of order", what, i)
+			}
+		}
+		for code, wrong := range map[string]disclose.Wrapped{
+			"keys.decrypt_failed": {Name: "another name", Text: c.values[bad].Text},
+			"keys.bad_input":      {Name: "", Text: c.values[bad].Text},
+		} {
+			values := append([]disclose.Wrapped(nil), c.values...)
+			values[bad] = wrong
+			opened, err = c.open(t.Context(), values)
+			refused(t, err, refusal.Invalid, code, wrong.Text)
+			if len(opened) != c.before {
+				t.Errorf("%s: %d opened before the one that does not", what, len(opened))
+			}
+		}
+		if none, err := c.open(t.Context(), nil); err != nil || len(none) != 0 {
+			t.Errorf("%s: none: %d, %v", what, len(none), err)
+		}
+	}
 }
 
 func (k keysSuite) cancelled(t *testing.T) {
@@ -321,8 +382,8 @@ func (k keysSuite) cancelled(t *testing.T) {
 	refused(t, err, refusal.Unavailable, "keys.unavailable")
 	_, err = k.issuing.MAC(ctx, "pseudonym", []byte("a"))
 	refused(t, err, refusal.Unavailable, "keys.unavailable")
-	_, err = k.disclosing.UnwrapHalf(ctx, "label", good)
+	_, err = UnwrapHalf(ctx, k.disclosing, "label", good)
 	refused(t, err, refusal.Unavailable, "keys.unavailable")
-	_, err = k.disclosing.OpenLink(ctx, "label", good)
+	_, err = OpenLink(ctx, k.disclosing, "label", good)
 	refused(t, err, refusal.Unavailable, "keys.unavailable")
 }

@@ -3,20 +3,23 @@ package escrowtest_test
 import (
 	"testing"
 
+	"github.com/penname/penname/escrow/issue"
+
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 )
 
 func TestSandboxKeyringConforms(t *testing.T) {
 	issuing, disclosing, _ := sandbox.NewKeyring(sandbox.NewSecret())
-	escrowtest.TestKeys(t, func(*testing.T) escrowtest.IssuingKeys { return issuing },
-		func(*testing.T) escrowtest.DisclosingKeys { return disclosing })
+	escrowtest.TestKeys(t, func(*testing.T) issue.Keys { return issuing },
+		func(*testing.T) disclose.Keys { return disclosing })
 }
 
 func TestVaultConforms(t *testing.T) {
 	issuing, disclosing := escrowtest.Vault(t).Sides(t)
-	escrowtest.TestKeys(t, func(*testing.T) escrowtest.IssuingKeys { return issuing },
-		func(*testing.T) escrowtest.DisclosingKeys { return disclosing })
+	escrowtest.TestKeys(t, func(*testing.T) issue.Keys { return issuing },
+		func(*testing.T) disclose.Keys { return disclosing })
 }
 
 func TestSandboxKeyringKeeps(t *testing.T) {

@@ -28,16 +28,6 @@ func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
 // Commitment is what the leaf of the erasure carries.
 func (r Receipt) Commitment() string { return proof.ErasedLeaf(r.Day, r.Salt, r.Label).Commitment }
 
-// Erasures is where the wishes to be deleted are kept. This side writes them
-// down; whether and when they are carried out it does not learn.
-type Erasures interface {
-	// Ask stores r, unless the erasure of that label was asked for: then it
-	// changes nothing. It returns the receipt that is stored.
-	Ask(ctx context.Context, r Receipt) (Receipt, error)
-	// Asked reports whether the erasure of that label was asked for.
-	Asked(ctx context.Context, label string) (bool, error)
-}
-
 // Erase asks that the sealed record of p be erased. From here on p has no
 // record: who comes back is the same person under the same pseudonyms, so that
 // a ban holds, with a record that is sealed afresh. Asking again returns the
@@ -51,7 +41,7 @@ func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end fu
 	}
 	r := Receipt{Label: p.Label, Day: day(s.Now())}
 	rand.Read(r.Salt[:]) // never fails (crypto/rand)
-	r, err := s.Erasures.Ask(ctx, r)
+	r, err := s.Store.Ask(ctx, r)
 	if err != nil {
 		return Receipt{}, err
 	}

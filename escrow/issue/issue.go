@@ -120,7 +120,8 @@ type Notice struct {
 
 // Store is where people and pseudonyms are kept. Every method is one
 // transaction; what it returned without error survives a crash. It cannot read
-// back a sealed field or a link.
+// back a sealed field or a link. Requests to be deleted are written down here;
+// whether and when they are carried out this side does not learn.
 type Store interface {
 	// Enrol stores e with its record, unless the fingerprint is known: then it
 	// stores nothing and returns the person that is there, whose id stays and
@@ -141,13 +142,18 @@ type Store interface {
 	Assigned(ctx context.Context, candidates []token.Pseudonym) ([]PenName, error)
 	// Notices returns the notices served on any of the pseudonyms.
 	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
+
+	// Ask stores r, unless the erasure of that label was asked for: then it
+	// changes nothing. It returns the receipt that is stored.
+	Ask(ctx context.Context, r Receipt) (Receipt, error)
+	// Asked reports whether the erasure of that label was asked for.
+	Asked(ctx context.Context, label string) (bool, error)
 }
 
 // Issuer enrols people and gives them pseudonyms. All fields are required.
 type Issuer struct {
 	Keys       Keys
 	Store      Store
-	Erasures   Erasures
 	Custodians threshold.PublicKey // whose threshold key the second half is encrypted to
 	Now        func() time.Time
 }
@@ -167,7 +173,7 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 	switch p, err = s.Store.Person(ctx, macs[0], macs[2]); {
 	case err == nil:
 		// Who deleted themself comes back as the same person, freshly sealed.
-		if asked, err := s.Erasures.Asked(ctx, p.Label); err != nil || !asked {
+		if asked, err := s.Store.Asked(ctx, p.Label); err != nil || !asked {
 			return p, false, err
 		}
 	case refusal.Of(err) == nil || !ErrPersonUnknown.Is(refusal.Of(err)):
@@ -231,7 +237,7 @@ func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (toke
 		Day:        day(s.Now()),
 	}
 	// A session on another device outlives the record: no pen name without one.
-	if asked, err := s.Erasures.Asked(ctx, p.Label); err != nil || asked {
+	if asked, err := s.Store.Asked(ctx, p.Label); err != nil || asked {
 		if err == nil {
 			err = ErrErased
 		}

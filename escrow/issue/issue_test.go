@@ -37,7 +37,7 @@ func newIssuer(t *testing.T) *issue.Issuer {
 		t.Fatal(err)
 	}
 	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
-	return &issue.Issuer{Keys: keys, Store: store, Erasures: store, Custodians: pk, Now: time.Now}
+	return &issue.Issuer{Keys: keys, Store: store, Custodians: pk, Now: time.Now}
 }
 
 func zoe() identity.Identity {
@@ -165,7 +165,7 @@ func TestT50ErasureEndsTheSignIns(t *testing.T) {
 	}
 	var ended []end
 	note := func(ctx context.Context, name token.Pseudonym) error {
-		asked, err := s.Erasures.Asked(ctx, p.Label)
+		asked, err := s.Store.Asked(ctx, p.Label)
 		ended = append(ended, end{name, asked})
 		return err
 	}
@@ -173,7 +173,7 @@ func TestT50ErasureEndsTheSignIns(t *testing.T) {
 	if _, err := s.Erase(t.Context(), p, platforms, func(context.Context, token.Pseudonym) error { return down }); !errors.Is(err, down) {
 		t.Fatalf("got %v", err)
 	}
-	if asked, err := s.Erasures.Asked(t.Context(), p.Label); asked || err != nil {
+	if asked, err := s.Store.Asked(t.Context(), p.Label); asked || err != nil {
 		t.Fatalf("erased, with sign-ins left: %v", err)
 	}
 	receipt, err := s.Erase(t.Context(), p, platforms, note)

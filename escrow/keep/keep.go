@@ -89,11 +89,11 @@ type Versions interface {
 	Versions(ctx context.Context) (oldest, newest int, err error)
 }
 
-// Past is what the database saw of the record key.
+// Past is what the database knows of the record key.
 type Past interface {
-	// Seen returns the version below which every one was destroyed, and the
-	// newest that was in use; 1 where there was no rotation.
-	Seen(ctx context.Context) (oldest, newest int, err error)
+	// UsedVersions returns the version below which every one was destroyed, and
+	// the newest that was in use; 1 where there was no rotation.
+	UsedVersions(ctx context.Context) (oldest, newest int, err error)
 }
 
 // Current refuses, with ErrRollback, a key service that was taken back behind what
@@ -103,7 +103,7 @@ type Past interface {
 // somebody made a second time by hand, under which nothing opens.
 func Current(ctx context.Context, keys Versions, past Past) error {
 	// In this order: what is seen first is there when the key service is asked.
-	oldest, newest, err := past.Seen(ctx)
+	oldest, newest, err := past.UsedVersions(ctx)
 	if err != nil {
 		return err
 	}
@@ -135,10 +135,10 @@ type Rotation struct {
 	Records  int64  `json:"records"` // rewrapped so far
 }
 
-// Erasure is a wish that was cleared: see package disclose, Clear.
+// Erasure is a request to be deleted that was cleared: see package disclose, Clear.
 type Erasure struct {
 	Label string
-	Salt  [32]byte // opens the commitment in the log, for who has the receipt
+	Salt  [32]byte // opens the commitment in the log, for whoever has the receipt
 }
 
 // Rotations is where rotations are kept. What returned without error survives
@@ -161,13 +161,14 @@ type Rotations interface {
 	Finish(ctx context.Context, r Rotation) (Rotation, error)
 }
 
-// Erasures is where the wishes to be deleted are kept.
+// Erasures is where the requests to be deleted are kept.
 type Erasures interface {
-	// Cleared returns wishes that can be carried out, at most 1000.
-	Cleared(ctx context.Context) ([]Erasure, error)
+	// Cleared returns requests that can be carried out, in the order of their
+	// labels, behind that label, at most n.
+	Cleared(ctx context.Context, after string, n int) ([]Erasure, error)
 	// Erase blanks the record and appends the leaf in one transaction, unless it
 	// is done already. erased is false if a case was recorded since the
-	// clearing: nothing happened, and the wish has to be cleared again.
+	// clearing: nothing happened, and the request has to be cleared again.
 	Erase(ctx context.Context, e Erasure, leaf proof.Leaf) (erased bool, err error)
 	// Again blanks the records that came back, from a backup, although the log
 	// says that they were erased.
@@ -287,27 +288,34 @@ func (k *Keeper) progress(r Rotation, step string) {
 	}
 }
 
-// Erase carries out every wish that is cleared and returns how many. One that
-// fails is tried again by the next call.
-func (k *Keeper) Erase(ctx context.Context) (erased int, err error) {
+// erasuresAtOnce is how many requests are read at a time.
+const erasuresAtOnce = 1000
+
+// Erase carries out every request that is cleared and returns how many. One that
+// fails is tried again by the next call, and keeps no other from its turn.
+func (k *Keeper) Erase(ctx context.Context) (erased int, failed error) {
 	if err := k.Erasures.Again(ctx); err != nil {
 		return 0, err
 	}
-	cleared, err := k.Erasures.Cleared(ctx)
-	if err != nil {
-		return 0, err
-	}
-	var failed error
-	for _, e := range cleared {
-		done, err := k.Erasures.Erase(ctx, e, proof.ErasedLeaf(k.Now(), e.Salt, e.Label))
-		switch {
-		case err != nil:
-			failed = err
-		case done:
-			erased++
+	for after := ""; ; {
+		cleared, err := k.Erasures.Cleared(ctx, after, erasuresAtOnce)
+		if err != nil {
+			return erased, err
+		}
+		for _, e := range cleared {
+			done, err := k.Erasures.Erase(ctx, e, proof.ErasedLeaf(k.Now(), e.Salt, e.Label))
+			switch {
+			case err != nil:
+				failed = err
+			case done:
+				erased++
+			}
+			after = e.Label
+		}
+		if len(cleared) < erasuresAtOnce {
+			return erased, failed
 		}
 	}
-	return erased, failed
 }
 
 // Work carries out what is cleared, and rotates if a copy of an erased record

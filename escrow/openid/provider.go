@@ -49,7 +49,7 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if p.keys, err = newKeyring(cfg.Keys, p.now()); err != nil {
 		return nil, err
 	}
-	p.lists = &lists{issuer: cfg.Issuer, entries: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
+	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
 	current, _ := p.keys.current(p.now())
 	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
 	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))

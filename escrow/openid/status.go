@@ -36,7 +36,7 @@ func (l *lists) allocate(ctx context.Context, grant [32]byte) (status, error) {
 			return status{}, err
 		}
 		s := status{int(n.Int64() / statusEntries), int(n.Int64() % statusEntries)}
-		ok, err := l.entries.Allocate(ctx, s.list, s.index, grant, expires)
+		ok, err := l.store.Allocate(ctx, s.list, s.index, grant, expires)
 		if err != nil {
 			return status{}, err
 		}
@@ -56,10 +56,10 @@ func (l *lists) uri(list int) string { return l.issuer + "/status/" + strconv.It
 
 // lists are the status lists: it allocates their entries and caches them signed.
 type lists struct {
-	issuer  string
-	entries Entries
-	keys    keyring
-	now     func() time.Time
+	issuer string
+	store  Store
+	keys   keyring
+	now    func() time.Time
 
 	mu   sync.Mutex
 	made []madeList // as many as there are lists
@@ -104,7 +104,7 @@ func (l *lists) signed(ctx context.Context, n int) (string, error) {
 	if age := now.Sub(made.at); made.signed != "" && age >= 0 && age < statusFresh {
 		return made.signed, nil
 	}
-	revoked, err := l.entries.Revoked(ctx, n)
+	revoked, err := l.store.Revoked(ctx, n)
 	if err != nil {
 		return "", err
 	}

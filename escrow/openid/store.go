@@ -49,12 +49,6 @@ var (
 //
 // Implemented by escrow/postgres; held to package openidtest's suite.
 type Store interface {
-	Rows
-	Entries
-}
-
-// Rows is the part of a [Store] that keeps sign-ins and grants.
-type Rows interface {
 	// Put writes a row under these guards:
 	//
 	//	Ended        ends the row whatever its stored version, or stores it as
@@ -76,10 +70,7 @@ type Rows interface {
 	// Use makes proofs and client assertions single-use, also across restarts. It
 	// stores no time finer than the full hour: round up.
 	token.ReplayGuard
-}
 
-// Entries is the part of a [Store] that keeps the status lists.
-type Entries interface {
 	// Allocate gives the status list entry (list, index) to a grant until
 	// expires (a full hour, UTC) or longer, and reports false if it is taken,
 	// even by the same grant: "double allocation" is refused here.

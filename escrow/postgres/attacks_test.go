@@ -29,17 +29,6 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-// Rows of ATTACKS.md, table D, that have no test of their own here.
-var notApplicable = map[string]string{
-	"D10": "there is no cursor: lists are bounded and take no position from a caller",
-}
-
-func TestNotApplicable(t *testing.T) {
-	for row, reason := range notApplicable {
-		t.Logf("%s does not apply: %s", row, reason)
-	}
-}
-
 func sqlState(err error) (state, constraint string) {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
@@ -62,19 +51,19 @@ func TestD01Metacharacters(t *testing.T) {
 		if _, err := s.Assign(ctx, a); err != nil {
 			t.Fatal(err)
 		}
-		if link, err := d.Link(ctx, a.Pseudonym, text, a.Commitment); err != nil || link != text {
+		if link, err := oneLink(ctx, d, a.Pseudonym, text, a.Commitment); err != nil || link != text {
 			t.Errorf("%q came back as %q, %v", text, link, err)
 		}
-		_, err := d.Case(ctx, text)
+		_, err := d.Cases.Case(ctx, text)
 		wantErr(t, "a hostile id", err, disclose.ErrNoCase)
 		if names, err := s.Assigned(ctx, []token.Pseudonym{token.Pseudonym(text)}); err != nil || len(names) != 0 {
 			t.Errorf("%q: %v", text, err)
 		}
 		c, leaf := newCase(1)
 		c.WarrantID, c.Authority, c.Submission.Evidence = text, text, []string{text}
-		if c, err := d.File(ctx, c, leaf); err != nil {
+		if c, err := d.Cases.File(ctx, c, leaf); err != nil {
 			t.Error(err)
-		} else if got, err := d.Case(ctx, c.ID); err != nil || got.WarrantID != text || got.Submission.Evidence[0] != text {
+		} else if got, err := d.Cases.Case(ctx, c.ID); err != nil || got.WarrantID != text || got.Submission.Evidence[0] != text {
 			t.Errorf("%q came back as %q, %v", text, got.WarrantID, err)
 		}
 	}
@@ -99,9 +88,9 @@ func TestD02TooLarge(t *testing.T) {
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
 	c, leaf := newCase(1)
 	c.Submission.Warrant = strings.Repeat("a", maxSubmission)
-	_, err := d.File(ctx, c, leaf)
+	_, err := d.Cases.File(ctx, c, leaf)
 	wantErr(t, "submission", err, ErrTooLarge)
-	wantErr(t, "bundle", d.Install(ctx, make([]byte, maxBundle+1), nil, bundleLeaf(nil)), ErrTooLarge)
+	wantErr(t, "bundle", d.Bundles.Install(ctx, make([]byte, maxBundle+1), nil, bundleLeaf(nil)), ErrTooLarge)
 	e := enrolment()
 	e.Record.Fields["name"] = make([]byte, 17<<20)
 	_, _, err = s.Enrol(ctx, e)
@@ -110,13 +99,13 @@ func TestD02TooLarge(t *testing.T) {
 	_, _, err = s.Enrol(ctx, e)
 	wantErr(t, "record", err, ErrRefused)
 	filed := file(t, d, 1)
-	_, err = d.Apply(ctx, filed.ID, func(c *disclose.Case) ([]disclose.Entry, error) {
-		entries, err := approve("bar")(c)
-		c.Approvals[0].Signed = strings.Repeat("a", maxSubmission+1)
-		return entries, err
+	_, err = d.Cases.Apply(ctx, filed.ID, func(c disclose.Case) (disclose.Change, error) {
+		change, err := approve("bar")(c)
+		change.Approval.Signed = strings.Repeat("a", maxSubmission+1)
+		return change, err
 	})
 	wantErr(t, "approval", err, ErrTooLarge)
-	if n, err := d.Size(ctx); n != 1 || err != nil {
+	if n, err := d.Log.Size(ctx); n != 1 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 	if n := value[int](t, admin, `SELECT count(*) FROM persons`); n != 0 {
@@ -156,7 +145,7 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 	apply(t, d, c.ID, approve("bar"))
 	apply(t, d, c.ID, release)
 	apply(t, d, c.ID, notice(pseudonym(t)))
-	if err := d.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := d.Bundles.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Enrol(t.Context(), enrolment()); err != nil {
@@ -222,24 +211,21 @@ func TestD05IllegalTransitions(t *testing.T) {
 	at := map[disclose.State]disclose.Case{}
 	for _, steps := range []int{0, 2, 3, 4} {
 		c := file(t, d, 2)
-		changes := []func(*disclose.Case) ([]disclose.Entry, error){approve("ombudsman"), approve("bar"), release, notice(pseudonym(t))}
+		changes := []func(disclose.Case) (disclose.Change, error){approve("ombudsman"), approve("bar"), release, notice(pseudonym(t))}
 		for _, change := range changes[:steps] {
 			c = apply(t, d, c.ID, change)
 		}
 		at[c.State] = c
 	}
 	c := file(t, d, 2)
-	at[disclose.Declined] = apply(t, d, c.ID, func(c *disclose.Case) ([]disclose.Entry, error) {
-		entries, err := approve("bar")(c)
-		c.Approvals[0].Approved, entries[0].Leaf.Kind, entries[0].Leaf.Code = false, "declined", "custodian.not_convinced"
-		c.State = disclose.Declined
-		return entries, err
-	})
+	at[disclose.Declined] = apply(t, d, c.ID, decline("bar"))
+	c = file(t, d, 2)
+	at[disclose.Expired] = apply(t, d, c.ID, expire)
 	spare := value[int64](t, admin, `SELECT max(index) FROM log_leaves`)
 	conn := connect(t, as(t, admin, "penname_disclosing"))
 	legal := map[disclose.State][]string{disclose.Recorded: {"declined"}, disclose.Authorised: {"released"}, disclose.Released: {"noticed"}}
 	for from, c := range at {
-		for _, to := range []string{"recorded", "authorised", "released", "noticed", "declined", "open", ""} {
+		for _, to := range []string{"recorded", "authorised", "released", "noticed", "declined", "expired", "open", ""} {
 			for _, leaves := range []string{"", `, authorised_leaf = $2`, `, authorised_leaf = coalesce(authorised_leaf, $2), released_leaf = $2, package = 'x'`,
 				`, noticed_leaf = $2`, `, package = 'other'`, `, authorised_leaf = NULL`} {
 				if slices.Contains(legal[from], to) && !strings.Contains(leaves, "other") && (from == disclose.Recorded || !strings.Contains(leaves, "NULL")) {
@@ -282,16 +268,16 @@ func TestD06Duplicates(t *testing.T) {
 		}
 	}
 	c, leaf := newCase(1)
-	if _, err := d.File(t.Context(), c, leaf); err != nil {
+	if _, err := d.Cases.File(t.Context(), c, leaf); err != nil {
 		t.Fatal(err)
 	}
 	c.WarrantID = "another" // the same bytes as another warrant cannot be; the constraint is mapped
-	_, err := d.File(t.Context(), c, leaf)
+	_, err := d.Cases.File(t.Context(), c, leaf)
 	wantErr(t, "duplicate", err, ErrRefused)
 	if constraint(err) == "" || strings.Contains(fmt.Sprint(err, cause(err)), c.ID) {
 		t.Errorf("the cause names no constraint, or quotes the row: %v", cause(err))
 	}
-	if n, err := d.Size(t.Context()); n != 1 || err != nil {
+	if n, err := d.Log.Size(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 }
@@ -316,11 +302,11 @@ func TestD07MovedRow(t *testing.T) {
 		}
 	}
 	open := func(label string) (string, error) {
-		r, err := d.Record(ctx, label)
+		r, err := oneRecord(ctx, d, label)
 		if err != nil {
 			t.Fatal(err)
 		}
-		half, err := decrypt.UnwrapHalf(ctx, label, r.FirstHalf)
+		half, err := escrowtest.UnwrapHalf(ctx, decrypt, label, r.FirstHalf)
 		if err != nil {
 			return "", err
 		}
@@ -401,7 +387,7 @@ func TestD08D09ChangedBehindOurBack(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			admin := database(t)
 			d := disclosing(t, admin, Options{})
-			if err := d.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+			if err := d.Bundles.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
 				t.Fatal(err)
 			}
 			c := file(t, d, 2)
@@ -410,7 +396,7 @@ func TestD08D09ChangedBehindOurBack(t *testing.T) {
 			apply(t, d, c.ID, release)
 			refusalLeaf := leafOf(&c, "refused")
 			refusalLeaf.Case, refusalLeaf.Code = nil, "warrant.expired"
-			if err := d.Refuse(t.Context(), [32]byte{1}, refusalLeaf); err != nil {
+			if err := d.Cases.Refuse(t.Context(), [32]byte{1}, refusalLeaf); err != nil {
 				t.Fatal(err)
 			}
 			file(t, d, 3)
@@ -433,16 +419,16 @@ func TestD11BadText(t *testing.T) {
 		a.Platform = text
 		_, err := s.Assign(ctx, a)
 		wantErr(t, fmt.Sprintf("platform %q", text), err, ErrText)
-		_, err = d.Link(ctx, a.Pseudonym, text, a.Commitment)
+		_, err = oneLink(ctx, d, a.Pseudonym, text, a.Commitment)
 		wantErr(t, fmt.Sprintf("look-up of %q", text), err, ErrText)
-		_, err = d.Case(ctx, text)
+		_, err = d.Cases.Case(ctx, text)
 		wantErr(t, fmt.Sprintf("case %q", text), err, ErrText)
 		c, leaf := newCase(1)
 		c.WarrantID = text
-		_, err = d.File(ctx, c, leaf)
+		_, err = d.Cases.File(ctx, c, leaf)
 		wantErr(t, fmt.Sprintf("warrant id %q", text), err, ErrText)
 	}
-	if n, err := d.Size(ctx); n != 0 || err != nil {
+	if n, err := d.Log.Size(ctx); n != 0 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 }
@@ -684,13 +670,13 @@ func TestD18ServerLog(t *testing.T) {
 	wantErr(t, "too long", err, ErrRefused)
 	c, leaf := newCase(1)
 	c.Submission.Warrant, c.Authority = canary, canary
-	if _, err := d.File(ctx, c, leaf); err != nil {
+	if _, err := d.Cases.File(ctx, c, leaf); err != nil {
 		t.Fatal(err)
 	}
 	c.WarrantID = "x" // refused by a UNIQUE, whose DETAIL quotes the key
-	_, err = d.File(ctx, c, leaf)
+	_, err = d.Cases.File(ctx, c, leaf)
 	wantErr(t, "duplicate", err, ErrRefused)
-	_, err = d.Link(ctx, token.Pseudonym(canary), canary, a.Commitment)
+	_, err = oneLink(ctx, d, token.Pseudonym(canary), canary, a.Commitment)
 	wantErr(t, "look-up", err, disclose.ErrDataNotHeld)
 
 	log, err := os.ReadFile(filepath.Join(server.Dir, "postgres.log"))
@@ -721,13 +707,13 @@ func TestErrorsCarryNoData(t *testing.T) {
 	a := assignment(t)
 	a.Platform, a.Link = canary, strings.Repeat(canary, 1000)
 	_, err1 := s.Assign(t.Context(), a)
-	_, err2 := d.Link(t.Context(), token.Pseudonym(canary), canary+"\x00", a.Commitment)
+	_, err2 := oneLink(t.Context(), d, token.Pseudonym(canary), canary+"\x00", a.Commitment)
 	ctx, cancel := context.WithTimeout(t.Context(), -time.Second)
 	defer cancel()
 	_, err3 := s.Assign(ctx, a)
 	c, leaf := newCase(1)
 	c.Bundle, c.Submission = strings.Repeat(canary, 10), policy.Submission{Warrant: canary}
-	_, err4 := d.File(t.Context(), c, leaf)
+	_, err4 := d.Cases.File(t.Context(), c, leaf)
 	for i, err := range []error{err1, err2, err3, err4} {
 		if refusal.Of(err) == nil || strings.Contains(err.Error()+cause(err), canary) {
 			t.Errorf("%d: %v: %v", i, err, cause(err))

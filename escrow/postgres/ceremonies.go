@@ -14,24 +14,27 @@ import (
 	"github.com/penname/penname/verifier/proof"
 )
 
-var _ disclose.Ceremonies = (*Disclosing)(nil)
+// Ceremonies implements [disclose.Ceremonies].
+type Ceremonies struct{ db *db }
 
-// OpenCeremony implements [disclose.Ceremonies].
-func (d *Disclosing) OpenCeremony(ctx context.Context, plan []byte) error {
+var _ disclose.Ceremonies = Ceremonies{}
+
+// Open implements [disclose.Ceremonies].
+func (s Ceremonies) Open(ctx context.Context, plan []byte) error {
 	hash := sha256.Sum256(plan)
-	return d.settle(ctx, func(ctx context.Context, _ bool) error {
-		_, err := d.exec(ctx, `INSERT INTO ceremonies (plan_hash, plan) VALUES ($1, $2) ON CONFLICT DO NOTHING`, hash[:], plan)
+	return s.db.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := s.db.exec(ctx, `INSERT INTO ceremonies (plan_hash, plan) VALUES ($1, $2) ON CONFLICT DO NOTHING`, hash[:], plan)
 		return err
 	})
 }
 
 // Ceremony implements [disclose.Ceremonies].
-func (d *Disclosing) Ceremony(ctx context.Context, plan string) (c disclose.Ceremony, err error) {
+func (s Ceremonies) Ceremony(ctx context.Context, plan string) (c disclose.Ceremony, err error) {
 	hash, err := hex.DecodeString(plan)
 	if err != nil {
 		return c, disclose.ErrNoCeremony
 	}
-	err = d.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
+	err = s.db.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) (err error) {
 		c, err = readCeremony(ctx, conn, hash)
 		return err
 	})
@@ -57,15 +60,15 @@ func readCeremony(ctx context.Context, q querier, hash []byte) (c disclose.Cerem
 	return c, err
 }
 
-// ApplyCeremony implements [disclose.Ceremonies]. The log's lock is its lock
+// Apply implements [disclose.Ceremonies]. The log's lock is its lock
 // too: messages of ceremonies are rare.
-func (d *Disclosing) ApplyCeremony(ctx context.Context, plan string, change func(*disclose.Ceremony) (*proof.Leaf, error)) (c disclose.Ceremony, err error) {
+func (s Ceremonies) Apply(ctx context.Context, plan string, change func(*disclose.Ceremony) (*proof.Leaf, error)) (c disclose.Ceremony, err error) {
 	hash, err := hex.DecodeString(plan)
 	if err != nil {
 		return c, disclose.ErrNoCeremony
 	}
 	var wanted []disclose.Said // what an attempt whose answer was lost had to say
-	err = d.transact(ctx, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
+	err = s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
 		log := newLogTx(tx)
 		if _, err := log.LockSize(ctx); err != nil {
 			return err
@@ -101,13 +104,13 @@ func (d *Disclosing) ApplyCeremony(ctx context.Context, plan string, change func
 	return c, err
 }
 
-// CeremonyLogged implements [disclose.Ceremonies].
-func (d *Disclosing) CeremonyLogged(ctx context.Context, transcript string) (logged bool, err error) {
+// Logged implements [disclose.Ceremonies].
+func (s Ceremonies) Logged(ctx context.Context, transcript string) (logged bool, err error) {
 	hash, err := hex.DecodeString(transcript)
 	if err != nil {
 		return false, nil
 	}
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM ceremony_transcripts WHERE sha256(transcript) = $1)`, hash).Scan(&logged)
 	})
 	return logged, err

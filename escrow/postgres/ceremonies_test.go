@@ -17,7 +17,7 @@ func openCeremony(t testing.TB, d *Disclosing) string {
 	t.Helper()
 	plan := random(100)
 	for range 2 { // again changes nothing
-		if err := d.OpenCeremony(t.Context(), plan); err != nil {
+		if err := d.Ceremonies.Open(t.Context(), plan); err != nil {
 			t.Fatal(err, cause(err))
 		}
 	}
@@ -44,46 +44,46 @@ func TestCeremonyIsAppendedToAndClosedWithItsLeaf(t *testing.T) {
 	ctx := t.Context()
 	id := openCeremony(t, d)
 	for i, who := range []string{"alba", "bruno"} {
-		c, err := d.ApplyCeremony(ctx, id, speak("agree", who))
+		c, err := d.Ceremonies.Apply(ctx, id, speak("agree", who))
 		if err != nil || len(c.Said) != i+1 {
 			t.Fatal(err, cause(err))
 		}
 	}
 	// One participant, one round, one message: the database holds it too.
-	_, err := d.ApplyCeremony(ctx, id, speak("agree", "alba"))
+	_, err := d.Ceremonies.Apply(ctx, id, speak("agree", "alba"))
 	wantErr(t, "twice", err, ErrRefused)
-	_, err = d.ApplyCeremony(ctx, id, speak("abort", "alba"))
+	_, err = d.Ceremonies.Apply(ctx, id, speak("abort", "alba"))
 	wantErr(t, "no such round", err, ErrRefused)
 	sum := sha256.Sum256([]byte("all of it"))
-	if logged, err := d.CeremonyLogged(ctx, hex.EncodeToString(sum[:])); err != nil || logged {
+	if logged, err := d.Ceremonies.Logged(ctx, hex.EncodeToString(sum[:])); err != nil || logged {
 		t.Fatal("logged before it was", err)
 	}
 	// What change refuses leaves nothing.
-	_, err = d.ApplyCeremony(ctx, id, func(c *disclose.Ceremony) (*proof.Leaf, error) {
+	_, err = d.Ceremonies.Apply(ctx, id, func(c *disclose.Ceremony) (*proof.Leaf, error) {
 		speak("commit", "alba")(c)
 		return nil, disclose.ErrCeremonyOrder
 	})
 	wantErr(t, "refused", err, disclose.ErrCeremonyOrder)
-	c, err := d.ApplyCeremony(ctx, id, closeCeremony)
+	c, err := d.Ceremonies.Apply(ctx, id, closeCeremony)
 	if err != nil || c.Leaf != 0 {
 		t.Fatal(err, cause(err))
 	}
-	again, err := d.Ceremony(ctx, id)
+	again, err := d.Ceremonies.Ceremony(ctx, id)
 	if err != nil || len(again.Said) != 2 || again.Said[1].Signed != "agree bruno" || string(again.Transcript) != "all of it" {
 		t.Fatalf("%+v, %v", again, err)
 	}
-	if logged, err := d.CeremonyLogged(ctx, hex.EncodeToString(sum[:])); err != nil || !logged {
+	if logged, err := d.Ceremonies.Logged(ctx, hex.EncodeToString(sum[:])); err != nil || !logged {
 		t.Fatal("not logged", err)
 	}
-	_, err = d.ApplyCeremony(ctx, id, speak("commit", "alba"))
+	_, err = d.Ceremonies.Apply(ctx, id, speak("commit", "alba"))
 	wantErr(t, "after the end", err, ErrRefused)
 	if err := d.Check(ctx); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	for _, bad := range []string{"", "zz", hex.EncodeToString(random(32))} {
-		_, err := d.Ceremony(ctx, bad)
+		_, err := d.Ceremonies.Ceremony(ctx, bad)
 		wantErr(t, "no such plan", err, disclose.ErrNoCeremony)
-		_, err = d.ApplyCeremony(ctx, bad, closeCeremony)
+		_, err = d.Ceremonies.Apply(ctx, bad, closeCeremony)
 		wantErr(t, "no such plan", err, disclose.ErrNoCeremony)
 	}
 }
@@ -98,7 +98,7 @@ func TestC05OneParticipantSpeaksOnceHoweverOftenAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range 8 {
 		wg.Go(func() {
-			_, err := d.ApplyCeremony(context.WithoutCancel(t.Context()), id, func(c *disclose.Ceremony) (*proof.Leaf, error) {
+			_, err := d.Ceremonies.Apply(context.WithoutCancel(t.Context()), id, func(c *disclose.Ceremony) (*proof.Leaf, error) {
 				for _, s := range c.Said {
 					if s.Sender == "alba" {
 						return nil, disclose.ErrCeremonySaid
@@ -117,7 +117,7 @@ func TestC05OneParticipantSpeaksOnceHoweverOftenAtOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if c, err := d.Ceremony(t.Context(), id); err != nil || len(c.Said) != 1 || stored != 1 {
+	if c, err := d.Ceremonies.Ceremony(t.Context(), id); err != nil || len(c.Said) != 1 || stored != 1 {
 		t.Fatal(stored, len(c.Said), err)
 	}
 }

@@ -28,9 +28,9 @@ import (
 // It finds a row that was deleted, changed or taken back to an older version. It
 // does NOT find that the database as a whole is older than what was published:
 // that is for the publisher, who asks the witnesses. It reads everything from
-// one snapshot: minutes for millions of leaves, and 32 bytes of memory for each.
+// one snapshot, at a glance: minutes for millions of leaves, and 32 bytes of memory for each.
 func (d *Disclosing) Check(ctx context.Context) error {
-	return d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	return d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 		if err != nil {
 			return err
@@ -82,11 +82,11 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 		return err
 	}
 
-	var recorded, authorised, released, noticed *int64
+	var recorded, authorised, released, expired, noticed *int64
 	var bundle, salt, submission, digest []byte
-	var text string
-	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, noticed_leaf, bundle, salt, submission, sha256(package) FROM cases`,
-		[]any{&recorded, &authorised, &released, &noticed, &text, &salt, &submission, &digest}, func() error {
+	var text, kind string
+	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, bundle, kind, salt, submission, sha256(package) FROM cases`,
+		[]any{&recorded, &authorised, &released, &expired, &noticed, &text, &kind, &salt, &submission, &digest}, func() error {
 			var s policy.Submission
 			if err := json.Unmarshal(submission, &s); err != nil {
 				return damaged("leaf %d: the submission of its case is not one", *recorded)
@@ -94,9 +94,10 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{})
 			packed.Package = hex.EncodeToString(digest) // none if the package is lost
 			return errors.Join(
-				add(recorded, proof.RecordedLeaf(undated, proof.Facets{Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
+				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
 				add(authorised, proof.AuthorisedLeaf(undated, *recorded)),
 				add(released, packed),
+				add(expired, proof.ExpiredLeaf(undated, *recorded)),
 				add(noticed, proof.NoticedLeaf(undated, *recorded, [32]byte(salt))))
 		})
 	if err != nil {
@@ -216,7 +217,7 @@ func fits(row, have proof.Leaf) bool {
 	case proof.KindDeclined:
 		row.Code = have.Code
 	case proof.KindRecorded:
-		row.Case, row.Jurisdiction, row.OffenceClass, row.WarrantKind = have.Case, have.Jurisdiction, have.OffenceClass, have.WarrantKind
+		row.Case, row.Jurisdiction, row.OffenceClass = have.Case, have.Jurisdiction, have.OffenceClass
 		row.SecrecyEnds, row.Targets, row.TargetCommitments = have.SecrecyEnds, have.Targets, have.TargetCommitments
 	}
 	return reflect.DeepEqual(row, have)

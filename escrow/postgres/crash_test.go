@@ -74,7 +74,7 @@ func TestF06KilledServer(t *testing.T) {
 					mu.Unlock()
 				}
 				c, leaf := newCase(1)
-				_, err2 := d.File(t.Context(), c, leaf)
+				_, err2 := d.Cases.File(t.Context(), c, leaf)
 				if err2 == nil {
 					mu.Lock()
 					if cases = append(cases, c.ID); len(cases) == 50 {
@@ -112,12 +112,12 @@ func TestF06KilledServer(t *testing.T) {
 		if p, err := s.Person(t.Context(), e.Fingerprint, e.Birth); err != nil || p != e.Person {
 			t.Errorf("an acknowledged person is lost: %v", err)
 		}
-		if _, err := d.Record(t.Context(), e.Person.Label); err != nil {
+		if _, err := oneRecord(t.Context(), d, e.Person.Label); err != nil {
 			t.Errorf("an acknowledged record is lost: %v", err)
 		}
 	}
 	for _, id := range cases {
-		if _, err := d.Case(t.Context(), id); err != nil {
+		if _, err := d.Cases.Case(t.Context(), id); err != nil {
 			t.Errorf("an acknowledged case is lost: %v", err)
 		}
 	}
@@ -144,17 +144,17 @@ func TestF06KilledBackends(t *testing.T) {
 		if _, first, err := s.Enrol(t.Context(), e); err != nil && refusal.Of(err).Kind != refusal.Unavailable || err == nil && !first {
 			t.Errorf("enrol: %v, %v: %v", first, err, cause(err))
 		}
-		if _, err := d.Apply(t.Context(), c.ID, approve("custodian-"+strconv.Itoa(i))); err != nil && refusal.Of(err).Kind != refusal.Unavailable {
+		if _, err := d.Cases.Apply(t.Context(), c.ID, approve("custodian-"+strconv.Itoa(i))); err != nil && refusal.Of(err).Kind != refusal.Unavailable {
 			t.Errorf("apply: %v: %v", err, cause(err))
 		}
 	}
 	cancel()
 	wg.Wait()
-	got, err := d.Case(t.Context(), c.ID)
+	got, err := d.Cases.Case(t.Context(), c.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if n, err := d.Size(t.Context()); err != nil || int(n) != 1+len(got.Approvals) {
+	if n, err := d.Log.Size(t.Context()); err != nil || int(n) != 1+len(got.Approvals) {
 		t.Errorf("%d leaves, %d approvals, %v", n, len(got.Approvals), err)
 	}
 	consistent(t, d)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"reflect"
 	"slices"
@@ -95,11 +96,11 @@ func (c *cutConn) Write(b []byte) (int, error) {
 // checkpoint is an unsigned one of the log as it is.
 func checkpoint(t testing.TB, d *Disclosing) (size int64, signed []byte) {
 	t.Helper()
-	size, err := d.Size(t.Context())
+	size, err := d.Log.Size(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	root, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return d.ReadHashes(t.Context(), ids) }))
+	root, err := tlog.TreeHash(size, tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) { return d.Log.ReadHashes(t.Context(), ids) }))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +111,7 @@ func checkpoint(t testing.TB, d *Disclosing) (size int64, signed []byte) {
 func saveCheckpoint(t testing.TB, d *Disclosing) {
 	t.Helper()
 	size, signed := checkpoint(t, d)
-	if err := d.SaveCheckpoint(t.Context(), size, signed); err != nil {
+	if err := d.Log.SaveCheckpoint(t.Context(), size, signed); err != nil {
 		t.Fatal(err, cause(err))
 	}
 }
@@ -122,111 +123,130 @@ type write struct {
 	once func(t *testing.T)
 }
 
-// writes returns every write of both stores, on new keys.
+// allWrites makes every write of both stores, each on new keys.
+type allWrites struct {
+	*testing.T
+	admin string
+	s     *Issuing
+	d     *Disclosing
+}
+
 func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]func() write {
-	ctx := context.Background()
-	must := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err, cause(err))
-		}
+	w := allWrites{t, admin, s, d}
+	all := w.ofPeople()
+	maps.Copy(all, w.ofSessions())
+	maps.Copy(all, w.ofCases())
+	maps.Copy(all, w.ofLog())
+	return all
+}
+
+func (w allWrites) must(err error) {
+	w.Helper()
+	if err != nil {
+		w.Fatal(err, cause(err))
 	}
-	is := func(t *testing.T, what string, got, want any) {
-		t.Helper()
-		if !reflect.DeepEqual(got, want) {
-			t.Errorf("%s: %v, want %v", what, got, want)
-		}
+}
+
+func is(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s: %v, want %v", what, got, want)
 	}
-	// leaves checks that the log grew by n since now.
-	leaves := func(n int64) func(t *testing.T) {
-		before, err := d.Size(ctx)
+}
+
+// leaves checks that the log grew by n since now.
+func (w allWrites) leaves(n int64) func(t *testing.T) {
+	d, ctx, must := w.d, context.Background(), w.must
+	before, err := d.Log.Size(ctx)
+	must(err)
+	return func(t *testing.T) {
+		t.Helper()
+		after, err := d.Log.Size(ctx)
 		must(err)
-		return func(t *testing.T) {
-			t.Helper()
-			after, err := d.Size(ctx)
-			must(err)
-			is(t, "leaves appended", after-before, n)
+		is(t, "leaves appended", after-before, n)
+	}
+}
+
+func (w allWrites) put(prepare func() openid.Row, version int64) func() write {
+	s, ctx, must := w.s, context.Background(), w.must
+	return func() write {
+		row := prepare()
+		return write{
+			try: func(ctx context.Context) error { return s.Put(ctx, row) },
+			once: func(t *testing.T) {
+				got, err := s.Get(ctx, row.Kind, row.ID)
+				must(err)
+				is(t, "version", got.Version, version)
+				is(t, "body", string(got.Body), string(row.Body))
+				is(t, "ended", got.Ended, row.Ended)
+			},
 		}
 	}
-	put := func(prepare func() openid.Row, version int64) func() write {
-		return func() write {
-			row := prepare()
-			return write{
-				try: func(ctx context.Context) error { return s.Put(ctx, row) },
-				once: func(t *testing.T) {
-					got, err := s.Get(ctx, row.Kind, row.ID)
+}
+
+func (w allWrites) enrol(n int) func() write {
+	s, d, ctx, must := w.s, w.d, context.Background(), w.must
+	return func() write {
+		es := make([]issue.Enrolment, n)
+		for i := range es {
+			es[i] = enrolment()
+		}
+		return write{
+			try: func(ctx context.Context) error {
+				errs := make([]error, n)
+				var wg sync.WaitGroup
+				for i, e := range es {
+					wg.Go(func() {
+						p, first, err := s.Enrol(ctx, e)
+						if errs[i] = err; err == nil && (p != e.Person || !first) {
+							errs[i] = fmt.Errorf("another person, or not the first: %v", first)
+						}
+					})
+				}
+				wg.Wait()
+				return errors.Join(errs...)
+			},
+			once: func(t *testing.T) {
+				for _, e := range es {
+					p, err := s.Person(ctx, e.Fingerprint, e.Birth)
 					must(err)
-					is(t, "version", got.Version, version)
-					is(t, "body", string(got.Body), string(row.Body))
-					is(t, "ended", got.Ended, row.Ended)
-				},
-			}
-		}
-	}
-	fresh := func() openid.Row {
-		return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
-	}
-	stored := func() openid.Row {
-		row := fresh()
-		must(s.Put(ctx, row))
-		row.Version, row.Body = 1, []byte(`{"a":2}`)
-		return row
-	}
-	enrol := func(n int) func() write {
-		return func() write {
-			es := make([]issue.Enrolment, n)
-			for i := range es {
-				es[i] = enrolment()
-			}
-			return write{
-				try: func(ctx context.Context) error {
-					errs := make([]error, n)
-					var wg sync.WaitGroup
-					for i, e := range es {
-						wg.Go(func() {
-							p, first, err := s.Enrol(ctx, e)
-							if errs[i] = err; err == nil && (p != e.Person || !first) {
-								errs[i] = fmt.Errorf("another person, or not the first: %v", first)
-							}
-						})
-					}
-					wg.Wait()
-					return errors.Join(errs...)
-				},
-				once: func(t *testing.T) {
-					for _, e := range es {
-						p, err := s.Person(ctx, e.Fingerprint, e.Birth)
-						must(err)
-						is(t, "person", p, e.Person)
-						_, err = d.Record(ctx, p.Label)
-						must(err)
-					}
-				},
-			}
-		}
-	}
-	decision := func(quorum int, n int64) func() write {
-		return func() write {
-			c := file(t, d, quorum)
-			grew := leaves(n)
-			return write{
-				try: func(ctx context.Context) error {
-					got, err := d.Apply(ctx, c.ID, approve("ombudsman"))
-					if err == nil && len(got.Approvals) != 1 {
-						return fmt.Errorf("%d approvals returned", len(got.Approvals))
-					}
-					return err
-				},
-				once: func(t *testing.T) {
-					grew(t)
-					got, err := d.Case(ctx, c.ID)
+					is(t, "person", p, e.Person)
+					_, err = oneRecord(ctx, d, p.Label)
 					must(err)
-					is(t, "approvals", len(got.Approvals), 1)
-					is(t, "authorised", got.State == disclose.Authorised, quorum == 1)
-				},
-			}
+				}
+			},
 		}
 	}
+}
+
+// decision is an approval in a case of that quorum, which appends n leaves.
+func (w allWrites) decision(quorum int, n int64) func() write {
+	t, d, ctx, must, leaves := w.T, w.d, context.Background(), w.must, w.leaves
+	return func() write {
+		c := file(t, d, quorum)
+		grew := leaves(n)
+		return write{
+			try: func(ctx context.Context) error {
+				got, err := d.Cases.Apply(ctx, c.ID, approve("ombudsman"))
+				if err == nil && len(got.Approvals) != 1 {
+					return fmt.Errorf("%d approvals returned", len(got.Approvals))
+				}
+				return err
+			},
+			once: func(t *testing.T) {
+				grew(t)
+				got, err := d.Cases.Case(ctx, c.ID)
+				must(err)
+				is(t, "approvals", len(got.Approvals), 1)
+				is(t, "authorised", got.State == disclose.Authorised, quorum == 1)
+			},
+		}
+	}
+}
+
+// ofPeople are the writes of enrolment.
+func (w allWrites) ofPeople() map[string]func() write {
+	t, admin, s, ctx, must, enrol := w.T, w.admin, w.s, context.Background(), w.must, w.enrol
 	return map[string]func() write{
 		"Enrol":          enrol(1),
 		"Enrol/together": enrol(5), // the first goes alone, the others share the next
@@ -241,6 +261,28 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 				},
 			}
 		},
+		"Shuffle": func() write {
+			n := value[int](t, admin, `SELECT count(*) FROM persons`)
+			return write{try: s.Shuffle, once: func(t *testing.T) {
+				is(t, "persons", value[int](t, admin, `SELECT count(*) FROM persons`), n)
+			}}
+		},
+	}
+}
+
+// ofSessions are the writes of the OpenID provider.
+func (w allWrites) ofSessions() map[string]func() write {
+	t, s, ctx, must, put := w.T, w.s, context.Background(), w.must, w.put
+	fresh := func() openid.Row {
+		return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
+	}
+	stored := func() openid.Row {
+		row := fresh()
+		must(s.Put(ctx, row))
+		row.Version, row.Body = 1, []byte(`{"a":2}`)
+		return row
+	}
+	return map[string]func() write{
 		"Put/insert":  put(fresh, 1),
 		"Put/replace": put(stored, 2),
 		"Put/end": put(func() openid.Row {
@@ -294,20 +336,21 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 				},
 			}
 		},
-		"Shuffle": func() write {
-			n := value[int](t, admin, `SELECT count(*) FROM persons`)
-			return write{try: s.Shuffle, once: func(t *testing.T) {
-				is(t, "persons", value[int](t, admin, `SELECT count(*) FROM persons`), n)
-			}}
-		},
+	}
+}
+
+// ofCases are the writes of cases.
+func (w allWrites) ofCases() map[string]func() write {
+	t, d, ctx, must, leaves, decision := w.T, w.d, context.Background(), w.must, w.leaves, w.decision
+	return map[string]func() write{
 		"File": func() write {
 			c, leaf := newCaseUnder(t, d, 2)
 			grew := leaves(1)
 			return write{
-				try: func(ctx context.Context) error { _, err := d.File(ctx, c, leaf); return err },
+				try: func(ctx context.Context) error { _, err := d.Cases.File(ctx, c, leaf); return err },
 				once: func(t *testing.T) {
 					grew(t)
-					got, err := d.Case(ctx, c.ID)
+					got, err := d.Cases.Case(ctx, c.ID)
 					must(err)
 					is(t, "salt", got.Salt, c.Salt)
 				},
@@ -318,10 +361,10 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			c, leaf := withdrawalOf(t, d, stopped)
 			grew := leaves(1)
 			return write{
-				try: func(ctx context.Context) error { _, err := d.File(ctx, c, leaf); return err },
+				try: func(ctx context.Context) error { _, err := d.Cases.File(ctx, c, leaf); return err },
 				once: func(t *testing.T) {
 					grew(t)
-					got, err := d.Case(ctx, stopped.ID)
+					got, err := d.Cases.Case(ctx, stopped.ID)
 					must(err)
 					is(t, "state", got.State, disclose.Withdrawn)
 				},
@@ -332,19 +375,28 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 			grew := leaves(1)
 			return write{
 				try: func(ctx context.Context) error {
-					return d.Refuse(ctx, hash, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
+					return d.Cases.Refuse(ctx, hash, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
 				},
 				once: grew,
 			}
 		},
+		"Apply":        decision(2, 1),
+		"Apply/quorum": decision(1, 2),
+	}
+}
+
+// ofLog are the writes of rules and of the log.
+func (w allWrites) ofLog() map[string]func() write {
+	t, admin, d, ctx, must, leaves := w.T, w.admin, w.d, context.Background(), w.must, w.leaves
+	return map[string]func() write{
 		"Install": func() write {
 			bundle := []byte(fmt.Sprintf(`{"a":"%x"}`, random(8)))
 			grew := leaves(1)
 			return write{
-				try: func(ctx context.Context) error { return d.Install(ctx, bundle, nil, bundleLeaf(bundle)) },
+				try: func(ctx context.Context) error { return d.Bundles.Install(ctx, bundle, nil, bundleLeaf(bundle)) },
 				once: func(t *testing.T) {
 					grew(t)
-					got, _, err := d.Current(ctx)
+					got, _, err := d.Bundles.Current(ctx)
 					must(err)
 					is(t, "bundle", string(got), string(bundle))
 				},
@@ -360,21 +412,19 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 				try: func(ctx context.Context) error { return d.Restore(ctx, f.from, f.leaves(t, f.from), nil) },
 				once: func(t *testing.T) {
 					grew(t)
-					got, err := d.Case(ctx, c.ID)
+					got, err := d.Cases.Case(ctx, c.ID)
 					must(err)
-					is(t, "state", got.State, disclose.Interrupted)
+					is(t, "state", got.State, disclose.Lost)
 					is(t, "authorised", got.AuthorisedLeaf, f.from+1)
 				},
 			}
 		},
-		"Apply":        decision(2, 1),
-		"Apply/quorum": decision(1, 2),
 		"SaveCheckpoint": func() write {
 			file(t, d, 1)
 			size, signed := checkpoint(t, d)
 			rows := value[int](t, admin, `SELECT count(*) FROM log_checkpoints`)
 			return write{
-				try: func(ctx context.Context) error { return d.SaveCheckpoint(ctx, size, signed) },
+				try: func(ctx context.Context) error { return d.Log.SaveCheckpoint(ctx, size, signed) },
 				once: func(t *testing.T) {
 					is(t, "checkpoints", value[int](t, admin, `SELECT count(*) FROM log_checkpoints`), rows+1)
 				},
@@ -572,17 +622,17 @@ func TestD19SerialisationFailures(t *testing.T) {
 		END $$;
 		CREATE TRIGGER storm BEFORE INSERT ON approvals FOR EACH ROW EXECUTE FUNCTION storm()`)
 	got := apply(t, d, c.ID, approve("ombudsman"))
-	if n, err := d.Size(t.Context()); n != 2 || err != nil || len(got.Approvals) != 1 {
+	if n, err := d.Log.Size(t.Context()); n != 2 || err != nil || len(got.Approvals) != 1 {
 		t.Errorf("after four failures: %d leaves, %d approvals, %v", n, len(got.Approvals), err)
 	}
 	sql(t, admin, `ALTER SEQUENCE storm RESTART MINVALUE -100000 START -100000`)
 	before := value[int](t, admin, `SELECT nextval('storm')`)
-	_, err := d.Apply(t.Context(), c.ID, approve("bar"))
+	_, err := d.Cases.Apply(t.Context(), c.ID, approve("bar"))
 	wantErr(t, "an endless storm", err, ErrBusy)
 	if n := value[int](t, admin, `SELECT nextval('storm')`) - before - 1; n != 8 {
 		t.Errorf("%d attempts, want 8", n)
 	}
-	if n, err := d.Size(t.Context()); n != 2 || err != nil {
+	if n, err := d.Log.Size(t.Context()); n != 2 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 	consistent(t, d)
@@ -594,11 +644,11 @@ func TestD20PoolExhausted(t *testing.T) {
 	d := disclosing(t, database(t), Options{MaxConns: 1})
 	c := file(t, d, 2)
 	d.wait = 200 * time.Millisecond // only now: the first connection may take its time
-	_, err := d.Apply(t.Context(), c.ID, func(*disclose.Case) ([]disclose.Entry, error) {
-		_, err := d.Case(t.Context(), c.ID)
+	_, err := d.Cases.Apply(t.Context(), c.ID, func(disclose.Case) (disclose.Change, error) {
+		_, err := d.Cases.Case(t.Context(), c.ID)
 		wantErr(t, "no free connection", err, ErrBusy)
-		wantErr(t, "no free connection", d.Refuse(t.Context(), c.WarrantHash, leafOf(&c, proof.KindRefused)), ErrBusy)
-		return nil, errDecided
+		wantErr(t, "no free connection", d.Cases.Refuse(t.Context(), c.WarrantHash, leafOf(&c, proof.KindRefused)), ErrBusy)
+		return disclose.Change{}, errDecided
 	})
 	wantErr(t, "Apply", err, errDecided)
 
@@ -608,7 +658,7 @@ func TestD20PoolExhausted(t *testing.T) {
 				t.Error("the panic was swallowed")
 			}
 		}()
-		d.Apply(t.Context(), c.ID, func(*disclose.Case) ([]disclose.Entry, error) { panic("in a pipeline") })
+		d.Cases.Apply(t.Context(), c.ID, func(disclose.Case) (disclose.Change, error) { panic("in a pipeline") })
 	}()
 	d.wait = 5 * time.Second
 	apply(t, d, c.ID, approve("ombudsman"))

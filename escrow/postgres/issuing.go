@@ -11,14 +11,13 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/verifier/token"
 )
 
 var (
-	_ issue.Store    = (*Issuing)(nil)
-	_ issue.Erasures = (*Issuing)(nil)
+	_ issue.Store = (*Issuing)(nil)
 )
 
 // Enrol implements [issue.Store]. Who comes second waits for the first, and
@@ -35,7 +34,7 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 	if stored[0] {
 		return e.Person, true, nil
 	}
-	ctx, cancel := detached(ctx)
+	ctx, cancel := s.detached(ctx)
 	defer cancel()
 	p, err = s.Person(ctx, e.Fingerprint, e.Birth)
 	if errors.Is(err, issue.ErrPersonUnknown) {
@@ -63,14 +62,14 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 // each, or none. It says true if all are new, and else everybody looks for
 // themself. What the server refuses it refuses for all, without saying because
 // of whom: then each goes alone.
-func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]batch.Result[bool], error) {
+func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]coalesce.Result[bool], error) {
 	var n int64
 	err := s.settle(ctx, func(ctx context.Context, _ bool) (err error) {
 		n, err = s.insert(ctx, newPersons, es...)
 		return err
 	})
-	results := make([]batch.Result[bool], len(es))
-	var f *fault
+	results := make([]coalesce.Result[bool], len(es))
+	var f *serverError
 	switch {
 	case err == nil:
 		for i := range results {
@@ -130,7 +129,7 @@ func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolm
 	return n, err
 }
 
-// Ask implements [issue.Erasures].
+// Ask implements [issue.Store].
 func (s *Issuing) Ask(ctx context.Context, r issue.Receipt) (issue.Receipt, error) {
 	err := s.settle(ctx, func(ctx context.Context, _ bool) error {
 		n, err := s.exec(ctx, `INSERT INTO erasures (label, salt, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, r.Label, r.Salt[:], r.Day.UTC())
@@ -147,9 +146,10 @@ func (s *Issuing) Ask(ctx context.Context, r issue.Receipt) (issue.Receipt, erro
 	return r, err
 }
 
-// Asked implements [issue.Erasures].
+// Asked implements [issue.Store].
 func (s *Issuing) Asked(ctx context.Context, label string) (asked bool, err error) {
-	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	// At a glance: "yes" refuses, and what is not there needs no standby.
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM erasures WHERE label = $1)`, label).Scan(&asked)
 	})
 	return asked, err
@@ -176,11 +176,11 @@ type stored struct {
 }
 
 // lookUp returns the persons with these fingerprints, nil where there is none.
-func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]batch.Result[*stored], error) {
-	ctx, cancel := detached(ctx)
+func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]coalesce.Result[*stored], error) {
+	ctx, cancel := s.detached(ctx)
 	defer cancel()
 	found := make(map[string]*stored)
-	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error { // confirmed below, unless there is nothing
 		rows, err := c.Query(ctx, `SELECT fingerprint, id, label, digest, birth FROM persons WHERE fingerprint = ANY ($1::bytea[])`, fingerprints)
 		if err != nil {
 			return err
@@ -192,10 +192,13 @@ func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]batch.Re
 		})
 		return err
 	})
+	if err == nil && len(found) > 0 {
+		err = s.confirm(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	results := make([]batch.Result[*stored], len(fingerprints))
+	results := make([]coalesce.Result[*stored], len(fingerprints))
 	for i, fingerprint := range fingerprints {
 		results[i].Out = found[string(fingerprint)]
 	}
@@ -217,9 +220,11 @@ func (s *Issuing) Assign(ctx context.Context, a issue.Assignment) ([32]byte, err
 	return a.Commitment, nil
 }
 
-// Assigned implements [issue.Store].
+// Assigned implements [issue.Store]. At a glance: whoever issues something for a
+// pseudonym stores a grant after this, and its COMMIT covers what was read here.
+// The page that only shows it shows what is derived again after a failover.
 func (s *Issuing) Assigned(ctx context.Context, candidates []token.Pseudonym) (names []issue.PenName, err error) {
-	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT p.pseudonym, p.platform, p.day, p.commitment
 			FROM unnest($1::text[]) WITH ORDINALITY asked (pseudonym, place) JOIN pseudonyms p USING (pseudonym)

@@ -41,7 +41,7 @@ func (k *Keeping) Begin(ctx context.Context, version int) (r keep.Rotation, rele
 		return r, nil, err
 	}
 	release = func() {
-		end, cancel := detached(ctx)
+		end, cancel := k.detached(ctx)
 		defer cancel()
 		if _, err := held.Exec(end, `SELECT pg_advisory_unlock($1)`, int64(lock)); err != nil {
 			held.Conn().Close(end) // the lock goes with the session
@@ -167,9 +167,9 @@ func (k *Keeping) Finish(ctx context.Context, r keep.Rotation) (keep.Rotation, e
 }
 
 // Cleared implements [keep.Erasures].
-func (k *Keeping) Cleared(ctx context.Context) (cleared []keep.Erasure, err error) {
+func (k *Keeping) Cleared(ctx context.Context, after string, n int) (cleared []keep.Erasure, err error) {
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL AND cleared IS NOT NULL ORDER BY label LIMIT $1`, maxList)
+		rows, err := c.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL AND cleared IS NOT NULL AND label > $1 ORDER BY label LIMIT $2`, after, n)
 		if err != nil {
 			return err
 		}

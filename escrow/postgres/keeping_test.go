@@ -77,7 +77,7 @@ func (h *house) keeper() *keep.Keeper {
 	return &keep.Keeper{Keys: h.keys, Past: h.k, Rotations: h.k, Erasures: h.k, Now: func() time.Time { return day }, Batch: 4}
 }
 
-// ask is a person's wish.
+// ask is a person's request.
 func (h *house) ask(t testing.TB, label string) issue.Receipt {
 	t.Helper()
 	r, err := h.s.Ask(t.Context(), issue.Receipt{Label: label, Salt: [32]byte(random(32)), Day: day})
@@ -89,9 +89,9 @@ func (h *house) ask(t testing.TB, label string) issue.Receipt {
 
 func (h *house) clear(t testing.TB, label string) {
 	t.Helper()
-	_, newest, err := h.d.Holding(t.Context(), day)
+	newest, err := h.d.Erasures.Newest(t.Context())
 	if err == nil {
-		err = h.d.Clear(t.Context(), []string{label}, newest)
+		err = h.d.Erasures.Clear(t.Context(), []string{label}, newest)
 	}
 	if err != nil {
 		t.Fatal(err, cause(err))
@@ -132,7 +132,7 @@ func (h *house) whole(t testing.TB) {
 		if rows[label] == "" {
 			continue // erased
 		}
-		if got, err := h.open.UnwrapHalf(t.Context(), label, rows[label]); err != nil || !bytes.Equal(got, want) {
+		if got, err := escrowtest.UnwrapHalf(t.Context(), h.open, label, rows[label]); err != nil || !bytes.Equal(got, want) {
 			t.Fatalf("a record was lost: %v", err)
 		}
 	}
@@ -292,7 +292,7 @@ func TestRotationWhileServing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer := &issue.Issuer{Keys: h.wrap, Store: h.s, Erasures: h.s, Custodians: pk, Now: func() time.Time { return day }}
+	issuer := &issue.Issuer{Keys: h.wrap, Store: h.s, Custodians: pk, Now: func() time.Time { return day }}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for i := range 4 {
@@ -321,7 +321,7 @@ func TestRotationWhileServing(t *testing.T) {
 	wg.Wait()
 	h.whole(t)
 	for label, half := range h.rows(t) {
-		if got, err := h.open.UnwrapHalf(t.Context(), label, half); err != nil || len(got) != 32 {
+		if got, err := escrowtest.UnwrapHalf(t.Context(), h.open, label, half); err != nil || len(got) != 32 {
 			t.Fatalf("who enrolled during a rotation is lost: %v", err)
 		}
 	}
@@ -387,7 +387,7 @@ func TestI28NoCopyOfAnErasedRecordOpens(t *testing.T) {
 	versions := map[string]bool{}
 	for _, half := range backups {
 		versions[half[:11]] = true
-		if got, err := h.open.UnwrapHalf(t.Context(), victim, half); err == nil {
+		if got, err := escrowtest.UnwrapHalf(t.Context(), h.open, victim, half); err == nil {
 			t.Errorf("a copy opens: %x", got)
 		}
 	}
@@ -396,11 +396,11 @@ func TestI28NoCopyOfAnErasedRecordOpens(t *testing.T) {
 	}
 	h.whole(t)
 	want := proof.Leaf{Version: 1, Kind: proof.KindErased, Day: "2026-11-21", Commitment: receipt.Commitment()}
-	size, err := h.d.Size(t.Context())
+	size, err := h.d.Log.Size(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	leaves, err := h.d.Leaves(t.Context(), size-1, size)
+	leaves, err := h.d.Log.Leaves(t.Context(), size-1, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -470,10 +470,10 @@ func TestAHoldThatComesAtTheLastMoment(t *testing.T) {
 	if n, err := h.keeper().Erase(t.Context()); n != 0 || err != nil {
 		t.Fatalf("erased in the face of a new case: %d, %v", n, err)
 	}
-	if pending, err := h.d.Pending(t.Context()); err != nil || len(pending) != 1 {
+	if pending, err := h.d.Erasures.Pending(t.Context()); err != nil || len(pending) != 1 {
 		t.Fatalf("pending %v, %v", pending, err)
 	}
-	if cases, _, err := h.d.Holding(t.Context(), day); err != nil || len(cases) != 1 {
+	if cases, err := h.d.Erasures.Holding(t.Context(), day, -1, 100); err != nil || len(cases) != 1 {
 		t.Fatalf("holding %d, %v", len(cases), err)
 	}
 	blank := `UPDATE records SET first_half = '', second_half = '', sealed = '', erased = '2026-11-21' WHERE label = '` + label + `'`
@@ -510,7 +510,7 @@ func TestD08ErasedRowComesBack(t *testing.T) {
 		UPDATE records r SET first_half = s.first_half, second_half = s.second_half, sealed = s.sealed, erased = NULL FROM saved s WHERE r.label = s.label;
 		ALTER TABLE records ENABLE TRIGGER no_change; DROP TABLE saved`)
 	wantErr(t, "an erased row is back", h.d.Check(t.Context()), ErrDamaged)
-	if _, err := h.open.UnwrapHalf(t.Context(), label, h.rows(t)[label]); err == nil {
+	if _, err := escrowtest.UnwrapHalf(t.Context(), h.open, label, h.rows(t)[label]); err == nil {
 		t.Fatal("it opens")
 	}
 	if _, err := h.keeper().Rotate(t.Context()); err != nil { // it does not stand in the way
@@ -535,7 +535,7 @@ func TestWhoComesBackIsTheSamePerson(t *testing.T) {
 	}
 	receipt := h.ask(t, e.Person.Label)
 	if again := h.ask(t, e.Person.Label); again != receipt {
-		t.Error("a second wish has another receipt")
+		t.Error("a second request has another receipt")
 	}
 	back := enrolment()
 	back.Fingerprint, back.Likeness, back.Birth = e.Fingerprint, e.Likeness, e.Birth
@@ -544,7 +544,7 @@ func TestWhoComesBackIsTheSamePerson(t *testing.T) {
 		t.Fatalf("%+v, %v, %v %v", p, first, err, cause(err))
 	}
 	if again, _, err := h.s.Enrol(ctx, enrolmentLike(back)); err != nil || again != p {
-		t.Fatalf("without a wish the record stays: %v", err)
+		t.Fatalf("without a request the record stays: %v", err)
 	}
 	b := a
 	b.Commitment, b.Link = [32]byte(random(32)), "vault:v1:second"
@@ -552,7 +552,7 @@ func TestWhoComesBackIsTheSamePerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, want := range []issue.Assignment{a, b} {
-		if link, err := h.d.Link(ctx, want.Pseudonym, want.Platform, want.Commitment); err != nil || link != want.Link {
+		if link, err := oneLink(ctx, h.d, want.Pseudonym, want.Platform, want.Commitment); err != nil || link != want.Link {
 			t.Errorf("link of one record: %q, %v", link, err)
 		}
 	}
@@ -560,7 +560,7 @@ func TestWhoComesBackIsTheSamePerson(t *testing.T) {
 		return sqlState(try(t, as(t, h.admin, "penname_issuing"), `UPDATE persons SET label = '`+label+`' WHERE label = '`+back.Person.Label+`'`))
 	}
 	if state, name := give("aaaaaaaaaaaaaaaaaaaaaaaaaa"); state != "23514" || name != "append_only" {
-		t.Errorf("a person was given another record without a wish: %s %s", state, name)
+		t.Errorf("a person was given another record without a request: %s %s", state, name)
 	}
 	h.ask(t, back.Person.Label)
 	if state, name := give(h.enrol(t).Person.Label); state != "23514" || name != "append_only" {

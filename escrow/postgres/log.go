@@ -13,9 +13,12 @@ import (
 )
 
 var (
-	_ translog.Store = (*Disclosing)(nil)
+	_ translog.Store = Log{}
 	_ translog.Tx    = (*logTx)(nil)
 )
+
+// Log implements [translog.Store].
+type Log struct{ db *db }
 
 // logTx is the log inside a transaction. Once it holds the lock nobody else
 // appends, so it remembers the size and what it wrote and read.
@@ -138,15 +141,17 @@ func readHashes(ctx context.Context, q querier, ids []int64) ([]tlog.Hash, error
 	return hashes, err
 }
 
-// Size implements [translog.Store].
-func (d *Disclosing) Size(ctx context.Context) (size int64, err error) {
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error { return c.QueryRow(ctx, sizeSQL).Scan(&size) })
+// Size implements [translog.Store]. Size and Checkpoint are confirmed, so that nobody
+// cosigns or is shown what a failover would take back; leaves and hashes are asked
+// for below one of them, and need no standby of their own.
+func (s Log) Size(ctx context.Context) (size int64, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error { return c.QueryRow(ctx, sizeSQL).Scan(&size) })
 	return size, err
 }
 
 // ReadHashes implements [translog.Store].
-func (d *Disclosing) ReadHashes(ctx context.Context, ids []int64) (hashes []tlog.Hash, err error) {
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+func (s Log) ReadHashes(ctx context.Context, ids []int64) (hashes []tlog.Hash, err error) {
+	err = s.db.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
 		hashes, err = readHashes(ctx, c, ids)
 		return err
 	})
@@ -154,11 +159,11 @@ func (d *Disclosing) ReadHashes(ctx context.Context, ids []int64) (hashes []tlog
 }
 
 // Leaves implements [translog.Store].
-func (d *Disclosing) Leaves(ctx context.Context, from, to int64) (leaves [][]byte, err error) {
+func (s Log) Leaves(ctx context.Context, from, to int64) (leaves [][]byte, err error) {
 	if from < 0 || to < from {
 		return nil, translog.ErrNoLeaf
 	}
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = s.db.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `SELECT leaf FROM log_leaves WHERE index >= $1 AND index < $2 ORDER BY index`, from, to)
 		if err != nil {
 			return err
@@ -177,12 +182,12 @@ func (d *Disclosing) Leaves(ctx context.Context, from, to int64) (leaves [][]byt
 
 // SaveCheckpoint implements [translog.Store]. What it replaces stays in the
 // table, as evidence.
-func (d *Disclosing) SaveCheckpoint(ctx context.Context, size int64, signed []byte) error {
+func (s Log) SaveCheckpoint(ctx context.Context, size int64, signed []byte) error {
 	head, err := translog.Head(signed)
 	if err != nil {
 		return err
 	}
-	err = d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+	err = s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		if _, err := newLogTx(tx).LockSize(ctx); err != nil {
 			return err
 		}
@@ -204,8 +209,8 @@ func (d *Disclosing) SaveCheckpoint(ctx context.Context, size int64, signed []by
 }
 
 // Checkpoint implements [translog.Store].
-func (d *Disclosing) Checkpoint(ctx context.Context) (size int64, signed []byte, err error) {
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+func (s Log) Checkpoint(ctx context.Context) (size int64, signed []byte, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
 		_, size, signed, err = lastCheckpoint(ctx, c)
 		return err
 	})

@@ -47,7 +47,7 @@ func Login(ctx context.Context, adminDSN, role string) (string, error) {
 		ALTER ROLE `+pgx.Identifier{role}.Sanitize()+` PASSWORD '`+password+`'; COMMIT`)
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) {
-		return "", ErrMigrate.Because(&fault{state: pg.Code})
+		return "", ErrMigrate.Because(&serverError{state: pg.Code})
 	} else if err != nil {
 		return "", ErrUnavailable
 	}

@@ -122,10 +122,10 @@ func (d *db) CheckSchema(ctx context.Context) error {
 	if _, err := fmt.Sscanf(slices.Max(sources), "migrations/%d_", &want); err != nil {
 		return ErrSchemaOlder.Because(err)
 	}
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT coalesce(max(version_id), 0) FROM goose_db_version WHERE is_applied`).Scan(&have)
 	})
-	var f *fault
+	var f *serverError
 	switch {
 	case errors.As(err, &f) && (f.state == "42P01" || f.state == "42501"): // no such table, or nothing granted yet
 		return ErrSchemaOlder.Because(f)
@@ -180,7 +180,7 @@ func (d *db) checkGrants(ctx context.Context, role string) error {
 		return ErrRole.Because(err)
 	}
 	var have []string
-	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			WITH tables AS (SELECT oid, relname FROM pg_class
 			  WHERE relnamespace = 'penname'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f'))

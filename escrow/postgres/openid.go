@@ -63,10 +63,12 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 	})
 }
 
-// Get implements [openid.Store].
+// Get implements [openid.Store]. At a glance: what is issued on the strength of a row
+// comes after a Put, whose COMMIT covers the read; a handle that finds a row was
+// given out after the row was confirmed; and a row that has ended refuses.
 func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
 	row := openid.Row{Kind: kind, ID: id}
-	err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		return c.QueryRow(ctx, `SELECT version, holder, body, expires, ended FROM openid_rows WHERE kind = $1 AND id = $2`,
 			string(kind), id[:]).Scan(&row.Version, (*string)(&row.Holder), &row.Body, &row.Expires, &row.Ended)
 	})
@@ -148,17 +150,17 @@ func (s *Issuing) Revoked(ctx context.Context, list int) (indexes []int, err err
 	return indexes, err
 }
 
-// Forget deletes the protocol state that expired before now.
-func (s *Issuing) Forget(ctx context.Context, now time.Time) error {
-	return s.forget(ctx, now, "openid_entries", "openid_used", "openid_rows")
+// DeleteExpired deletes the protocol state that expired before now.
+func (s *Issuing) DeleteExpired(ctx context.Context, now time.Time) error {
+	return s.deleteExpired(ctx, now, "openid_entries", "openid_used", "openid_rows")
 }
 
-// Forget deletes the used keys that expired before now.
-func (d *Disclosing) Forget(ctx context.Context, now time.Time) error {
-	return d.forget(ctx, now, "requests_used")
+// DeleteExpired deletes the used keys that expired before now.
+func (d *Disclosing) DeleteExpired(ctx context.Context, now time.Time) error {
+	return d.deleteExpired(ctx, now, "requests_used")
 }
 
-func (d *db) forget(ctx context.Context, now time.Time, tables ...string) error {
+func (d *db) deleteExpired(ctx context.Context, now time.Time, tables ...string) error {
 	for _, table := range tables {
 		if err := d.settle(ctx, func(ctx context.Context, _ bool) error {
 			_, err := d.exec(ctx, `DELETE FROM `+table+` WHERE expires < $1`, now.UTC())

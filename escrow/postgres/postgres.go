@@ -14,7 +14,8 @@
 // can be repeated, and is: the second attempt waits for the first if it is
 // still under way, and finds what it did by its key (fingerprint, pseudonym,
 // warrant hash, index and bytes of a leaf). If that is impossible, the error is
-// [ErrUnknown] and repeating the call is safe.
+// [ErrUnknown] and repeating the call is safe. What such an attempt left behind is
+// acknowledged or shown to nobody before a standby holds it: see confirm.
 //
 // Trusted for: keeping what was acknowledged, and the sides apart. Who controls
 // the database can delete and roll back; the log's witnesses and
@@ -34,7 +35,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -84,36 +85,44 @@ var (
 type Options struct {
 	MaxConns int32         // of the pool; 0: 16
 	Wait     time.Duration // for a free connection, after which it is ErrBusy; 0: 5 s
+	Commit   time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 15 s
 	// Dial replaces the network, for tests of what a broken one does.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
-// Limits in seconds. There is no statement_timeout: it would also cancel a
-// COMMIT that waits for the standby, which then is visible and can be lost
-// (ATTACKS, lesson 4).
+// Limits. There is no statement_timeout: it would also cancel a COMMIT that waits
+// for the standby, which then is visible and can be lost (ATTACKS, lesson 4).
 const (
-	commitTimeout = 15 * time.Second
-	lockTimeout   = "10s"
-	idleTimeout   = "30s"
+	lockTimeout = "10s"
+	idleTimeout = "30s"
 )
 
 // db is a pool that passed the checks at the start.
 type db struct {
-	pool *pgxpool.Pool
-	wait time.Duration
+	pool         *pgxpool.Pool
+	wait, commit time.Duration // Options
+	barriers     *coalesce.Group[struct{}, struct{}]
 }
 
 // Issuing is the database as the issuing side may use it. It is safe for
 // concurrent use.
 type Issuing struct {
 	db
-	enrolments batch.Coalescer[issue.Enrolment, bool] // true: stored, as a new person
-	lookups    batch.Coalescer[[]byte, *stored]       // by fingerprint
+	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
+	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 }
 
-// Disclosing is the database as the disclosing side may use it. It is safe for
-// concurrent use.
-type Disclosing struct{ db }
+// Disclosing is the database as the disclosing side may use it, one store for
+// each noun. It is safe for concurrent use.
+type Disclosing struct {
+	db
+	Cases      Cases
+	Records    Records
+	Erasures   Erasures
+	Bundles    Bundles
+	Ceremonies Ceremonies
+	Log        Log
+}
 
 // OpenIssuing connects as penname_issuing and refuses a server, a role or a
 // schema that it must not run with: see the refusals of this package.
@@ -133,7 +142,10 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 	if err != nil {
 		return nil, err
 	}
-	return &Disclosing{d}, nil
+	s := &Disclosing{db: d}
+	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db}, Erasures{&s.db}
+	s.Bundles, s.Ceremonies, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Log{&s.db}
+	return s, nil
 }
 
 // Close waits for running calls and closes the connections.
@@ -149,6 +161,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 		return db{}, ErrTLS
 	}
 	c.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement // D01: never the simple protocol
+	c.OnNotice, cfg.AfterConnect = noteGivenUp, pin
 	c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite
 	for name, value := range map[string]string{
 		"search_path": schema, "application_name": role, "timezone": "UTC",
@@ -165,11 +178,15 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	if o.Wait == 0 {
 		o.Wait = 5 * time.Second
 	}
+	if o.Commit == 0 {
+		o.Commit = 15 * time.Second
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return db{}, ErrDSN
 	}
-	d := db{pool: pool, wait: o.Wait}
+	d := db{pool: pool, wait: o.Wait, commit: o.Commit, barriers: &coalesce.Group[struct{}, struct{}]{}}
+	d.barriers.Send = d.emit
 	if err := d.check(ctx, role); err != nil {
 		pool.Close()
 		return db{}, err
@@ -198,7 +215,7 @@ func (d *db) check(ctx context.Context, role string) error {
 	var version int
 	var super, read bool
 	var wrong []string
-	err := d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error { // it can only refuse
 		return c.QueryRow(ctx, `
 			SELECT current_user, current_setting('server_version_num')::int,
 			  (SELECT rolsuper OR rolcreaterole OR rolcreatedb OR rolreplication OR rolbypassrls
@@ -208,7 +225,7 @@ func (d *db) check(ctx context.Context, role string) error {
 			  ARRAY(SELECT name FROM (VALUES
 			    ('fsync', current_setting('fsync') = 'on'),
 			    ('full_page_writes', current_setting('full_page_writes') = 'on'),
-			    ('synchronous_commit', current_setting('synchronous_commit') <> 'off'),
+			    ('synchronous_commit', (SELECT reset_val IN ('on', 'remote_apply') FROM pg_settings WHERE name = 'synchronous_commit')), -- before pin
 			    ('track_commit_timestamp', current_setting('track_commit_timestamp') = 'off'),
 			    ('log_parameter_max_length', current_setting('log_parameter_max_length') = '0'),
 			    ('log_parameter_max_length_on_error', current_setting('log_parameter_max_length_on_error') = '0'),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
 	"github.com/penname/penname/escrow/sandbox"
@@ -153,7 +154,19 @@ func (d *Disclosing) update(ctx context.Context, f func(translog.Tx) error) erro
 func TestLogConforms(t *testing.T) {
 	translogtest.TestStore(t, func(t *testing.T) (translog.Store, translogtest.Update) {
 		d := disclosing(t, database(t), Options{})
-		return d, d.update
+		return d.Log, d.update
+	})
+}
+
+func TestCasesConform(t *testing.T) {
+	disclosetest.TestCases(t, func(t *testing.T) disclosetest.Store {
+		d := disclosing(t, database(t), Options{})
+		return struct {
+			Cases
+			Bundles
+			Erasures
+			Log
+		}{d.Cases, d.Bundles, d.Erasures, d.Log}
 	})
 }
 

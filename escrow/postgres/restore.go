@@ -3,14 +3,12 @@ package postgres
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/translog"
-	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -30,9 +28,9 @@ type Lost struct {
 // already are left alone; other ones in their place are [translog.ErrFork].
 //
 //   - Rules come into force again if bundles, by hex SHA-256, has them.
-//   - A notice is served again, if the backup has the case.
-//   - A case that the backup has, and that moved on, becomes [disclose.Interrupted].
-//   - A wish to be deleted that was carried out is cleared, so that the keeping
+//   - A notice is served again, and a case expires again, if the backup has it.
+//   - A case that the backup has, and that moved on, becomes [disclose.Lost].
+//   - A request to be deleted that was carried out is cleared, so that the keeping
 //     side carries it out again.
 //   - Everything else is recorded as lost.
 func (d *Disclosing) Restore(ctx context.Context, from int64, leaves [][]byte, bundles map[string][]byte) error {
@@ -85,52 +83,31 @@ func restoreRow(ctx context.Context, tx pgx.Tx, index int64, leaf proof.Leaf, bu
 			c = &have[0]
 		}
 	}
-	if c != nil && leaf.Kind == proof.KindNoticed && c.ReleasedLeaf != 0 {
-		served, err := serveAgain(ctx, tx, *c, index, leaf)
-		if err != nil || served {
+	var change disclose.Change
+	whole := false // as if there were no case
+	if c != nil {
+		change, whole = c.Restore(leaf)
+	}
+	if !whole {
+		if _, err := tx.Exec(ctx, `INSERT INTO lost_leaves (leaf) VALUES ($1)`, index); err != nil {
 			return err
 		}
-	}
-	if _, err := tx.Exec(ctx, `INSERT INTO lost_leaves (leaf) VALUES ($1)`, index); err != nil {
-		return err
 	}
 	switch {
 	case leaf.Kind == proof.KindErased:
 		return clearAgain(ctx, tx, index, leaf)
-	case c == nil || c.State != disclose.Recorded && c.State != disclose.Authorised && c.State != disclose.Interrupted:
-		// Lost with its case, or nothing can come of it any more.
+	case c == nil:
 		return nil
 	}
-	switch leaf.Kind {
-	case proof.KindAuthorised:
-		c.AuthorisedLeaf = index
-	case proof.KindReleased:
-		c.ReleasedLeaf = index
+	after, err := c.After(change, index)
+	if err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, `UPDATE cases SET state = 'lost', authorised_leaf = nullif($2::bigint, 0), released_leaf = nullif($3::bigint, 0) WHERE id = $1`,
-		c.ID, c.AuthorisedLeaf, c.ReleasedLeaf)
-	return err
+	return storeCase(ctx, tx, *c, after, change)
 }
 
-// serveAgain restores a notice, which follows from the warrant: the person goes
-// on being told. It is false if the warrant on file cannot be read.
-func serveAgain(ctx context.Context, tx pgx.Tx, c disclose.Case, index int64, leaf proof.Leaf) (bool, error) {
-	w, err := policy.ParseUnverified(c.Submission.Warrant)
-	if err != nil {
-		return false, nil //nolint:nilerr // then it is lost
-	}
-	day, err := time.Parse(time.DateOnly, leaf.Day)
-	if err != nil {
-		return false, err
-	}
-	before := c
-	c.NoticedLeaf = index
-	c.Serve(w, day)
-	return true, storeCase(ctx, tx, before, c)
-}
-
-// clearAgain finds the wish that a leaf says was carried out. Its commitment
-// opens for one record only. Without the wish, which the backup may be older
+// clearAgain finds the request that a leaf says was carried out. Its commitment
+// opens for one record only. Without the request, which the backup may be older
 // than, nobody knows the record; its key was destroyed after it was erased.
 func clearAgain(ctx context.Context, tx pgx.Tx, index int64, leaf proof.Leaf) error {
 	rows, err := tx.Query(ctx, `SELECT label, salt FROM erasures WHERE leaf IS NULL`)
@@ -153,7 +130,7 @@ func clearAgain(ctx context.Context, tx pgx.Tx, index int64, leaf proof.Leaf) er
 	return err
 }
 
-// lostErasure returns the leaf that says that the wish was carried out before
+// lostErasure returns the leaf that says that the request was carried out before
 // the database was restored; -1 if there is none.
 func lostErasure(ctx context.Context, tx pgx.Tx, commitment string) (int64, error) {
 	index := int64(-1)

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -30,12 +31,12 @@ type future struct {
 
 func futureOf(t testing.TB, d *Disclosing) *future {
 	t.Helper()
-	size, err := d.Size(t.Context())
+	size, err := d.Log.Size(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	f := &future{d: d, from: size, log: new(translogtest.Memory)}
-	have, err := d.Leaves(t.Context(), 0, size)
+	have, err := d.Log.Leaves(t.Context(), 0, size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +119,7 @@ func readable(t testing.TB, d *Disclosing, quorum int) disclose.Case {
 	}
 	c.WarrantHash = sha256.Sum256([]byte(c.Submission.Warrant))
 	leaf.Commitment = proof.Commit(c.Salt, "warrant", []byte(c.Submission.Warrant))
-	if c, err = d.File(t.Context(), c, leaf); err != nil {
+	if c, err = d.Cases.File(t.Context(), c, leaf); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	return c
@@ -134,7 +135,7 @@ func TestL16WithdrawalThatABackupLost(t *testing.T) {
 	leaf.Case = &c.RecordedLeaf
 	f.add(t, leaf)
 	f.restore(t, nil)
-	if got, err := d.Case(t.Context(), c.ID); err != nil || got.State != disclose.Interrupted {
+	if got, err := d.Cases.Case(t.Context(), c.ID); err != nil || got.State != disclose.Lost {
 		t.Errorf("%s, %v", got.State, err)
 	}
 	consistent(t, d)
@@ -147,7 +148,7 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 	admin := database(t)
 	d := disclosing(t, admin, Options{})
 	ctx := t.Context()
-	if err := d.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := d.Bundles.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
 		t.Fatal(err)
 	}
 	untouched, approved, opened, authorised, released := file(t, d, 2), file(t, d, 2), readable(t, d, 1), file(t, d, 1), readable(t, d, 1)
@@ -183,7 +184,7 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 	if size, _ := f.log.Size(ctx); value[int64](t, admin, `SELECT count(*) FROM log_leaves`) != size {
 		t.Error("not all leaves are back")
 	}
-	if now, _, err := d.Current(ctx); err != nil || string(now) != string(rules) {
+	if now, _, err := d.Bundles.Current(ctx); err != nil || string(now) != string(rules) {
 		t.Errorf("the rules in force are %q, %v", now, err)
 	}
 
@@ -192,16 +193,16 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 		state   disclose.State
 		notices int
 	}{
-		"untouched": {untouched, disclose.Recorded, 0}, "approved": {approved, disclose.Interrupted, 0}, "opened": {opened, disclose.Interrupted, 0},
-		"authorised": {authorised, disclose.Interrupted, 0}, "released": {released, disclose.Noticed, 1}, "told": {told, disclose.Noticed, 1},
+		"untouched": {untouched, disclose.Recorded, 0}, "approved": {approved, disclose.Lost, 0}, "opened": {opened, disclose.Lost, 0},
+		"authorised": {authorised, disclose.Lost, 0}, "released": {released, disclose.Noticed, 1}, "told": {told, disclose.Noticed, 1},
 		"unreadable": {unreadable, disclose.Released, 0},
 	} {
-		got, err := d.Case(ctx, w.c.ID)
-		if err != nil || got.State != w.state || len(got.Notices) != w.notices {
-			t.Errorf("%s: %s with %d notices, %v", name, got.State, len(got.Notices), err)
+		got, err := d.Cases.Case(ctx, w.c.ID)
+		if err != nil || got.State != w.state || notices(t, admin, got) != w.notices {
+			t.Errorf("%s: %s with %d notices, %v", name, got.State, notices(t, admin, got), err)
 		}
 	}
-	if cases, _, err := d.Holding(ctx, day); err != nil || len(cases) != 5 { // all but the two that were noticed
+	if cases, err := d.Erasures.Holding(ctx, day, -1, 100); err != nil || len(cases) != 5 { // all but the two that were noticed
 		t.Errorf("%d cases hold their targets, %v", len(cases), err)
 	}
 	named := map[string]int{}
@@ -233,8 +234,8 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 func refuseTheOldState(t *testing.T, admin string, d *Disclosing, approved, opened, untouched disclose.Case) {
 	t.Helper()
 	for _, c := range []disclose.Case{approved, opened} {
-		for _, change := range []func(*disclose.Case) ([]disclose.Entry, error){approve("bar"), approve("ombudsman"), release} {
-			if _, err := d.Apply(t.Context(), c.ID, change); err == nil {
+		for _, change := range []func(disclose.Case) (disclose.Change, error){approve("bar"), approve("ombudsman"), release} {
+			if _, err := d.Cases.Apply(t.Context(), c.ID, change); err == nil {
 				t.Errorf("a case moved on from its old state")
 			}
 		}
@@ -269,8 +270,8 @@ func refuseTheOldState(t *testing.T, admin string, d *Disclosing, approved, open
 	}
 	// The notice is still owed, and served once.
 	c := apply(t, d, opened.ID, notice("pen1qqqqqqqqqqqqqqqqqqqqqqqqqq"))
-	if c.State != disclose.Noticed || len(c.Notices) != 1 || c.Package != nil {
-		t.Errorf("%s, %d notices", c.State, len(c.Notices))
+	if pack, err := d.Cases.Package(t.Context(), c.ID); c.State != disclose.Noticed || notices(t, admin, c) != 1 || pack != nil || err != nil {
+		t.Errorf("%s, %d notices, %v", c.State, notices(t, admin, c), err)
 	}
 	consistent(t, d)
 }
@@ -314,7 +315,7 @@ func TestD08ErasedAfterTheBackup(t *testing.T) {
 		t.Fatal("control: it is not back")
 	}
 	var k keep.Erasures = h.k
-	if cleared, err := k.Cleared(t.Context()); err != nil || len(cleared) != 1 || cleared[0].Label != label {
+	if cleared, err := k.Cleared(t.Context(), "", 10); err != nil || len(cleared) != 1 || cleared[0].Label != label {
 		t.Fatalf("cleared: %d, %v", len(cleared), err)
 	}
 	for want := 1; want >= 0; want-- {
@@ -328,7 +329,7 @@ func TestD08ErasedAfterTheBackup(t *testing.T) {
 	if got := value[int64](t, h.admin, `SELECT leaf FROM erasures WHERE label = $1`, label); got != index {
 		t.Errorf("erased under leaf %d, not %d", got, index)
 	}
-	if size, _ := h.d.Size(t.Context()); size != f.from+3 {
+	if size, _ := h.d.Log.Size(t.Context()); size != f.from+3 {
 		t.Errorf("%d leaves: one record is erased twice in the log", size)
 	}
 	// Who was not erased is erased by a leaf of their own.
@@ -345,4 +346,42 @@ func TestD08ErasedAfterTheBackup(t *testing.T) {
 func hashOf(b []byte) string {
 	h := sha256.Sum256(b)
 	return hex.EncodeToString(h[:])
+}
+
+// A case that expired in what a backup lost is expired again, with its leaf; it
+// is not lost, and it does not expire twice.
+func TestExpiredInWhatABackupLost(t *testing.T) {
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	recorded, authorised, approved := file(t, d, 1), file(t, d, 1), file(t, d, 1)
+	apply(t, d, authorised.ID, approve("bar"))
+	f := futureOf(t, d)
+	f.add(t, approvedLeaf(&approved, "bar"))
+	f.add(t, leafOf(&approved, proof.KindAuthorised))
+	at := map[string]int64{}
+	for _, c := range []disclose.Case{recorded, authorised, approved} {
+		at[c.ID] = f.add(t, proof.ExpiredLeaf(day, c.RecordedLeaf))
+	}
+	f.restore(t, nil)
+	consistent(t, d)
+	for id, leaf := range at {
+		if got, err := d.Cases.Case(t.Context(), id); err != nil || got.State != disclose.Expired || got.ExpiredLeaf != leaf {
+			t.Errorf("%s with leaf %d, want %d, %v", got.State, got.ExpiredLeaf, leaf, err)
+		}
+	}
+	if lost, err := d.Lost(t.Context()); err != nil || len(lost) != 2 || lost[0].CaseState != disclose.Expired {
+		t.Errorf("lost %+v, %v", lost, err)
+	}
+	r := &disclose.Registrar{Cases: d.Cases, Now: func() time.Time { return day.AddDate(1, 0, 0) }}
+	if n, err := r.Expire(t.Context()); n != 0 || err != nil {
+		t.Errorf("%d expired twice, %v", n, err)
+	}
+	last := file(t, d, 1)
+	if n, err := r.Expire(t.Context()); n != 1 || err != nil {
+		t.Errorf("%d expired, %v", n, err)
+	}
+	if got, err := d.Cases.Case(t.Context(), last.ID); err != nil || got.State != disclose.Expired {
+		t.Errorf("%s, %v", got.State, err)
+	}
+	consistent(t, d)
 }

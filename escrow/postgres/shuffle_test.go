@@ -153,7 +153,7 @@ func TestShuffleWhileServing(t *testing.T) {
 				if _, err := s.Assign(ctx, a); err != nil {
 					t.Error(err, cause(err))
 				}
-				if _, err := d.Record(ctx, e.Person.Label); err != nil {
+				if _, err := oneRecord(ctx, d, e.Person.Label); err != nil {
 					t.Error(err, cause(err))
 				}
 				if names, err := s.Assigned(ctx, []token.Pseudonym{a.Pseudonym}); err != nil || len(names) != 1 {

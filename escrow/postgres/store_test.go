@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
@@ -64,7 +65,7 @@ func newCase(quorum int) (disclose.Case, proof.Leaf) {
 	c := disclose.Case{
 		ID: seal.NewLabel(), WarrantHash: sha256.Sum256([]byte(warrant)), Authority: "court", WarrantID: hex.EncodeToString(random(8)),
 		Submission: policy.Submission{Warrant: warrant, Evidence: []string{"evidence"}},
-		Bundle:     bundleLeaf([]byte("{}")).Bundle, Salt: [32]byte(random(32)), Quorum: quorum, State: disclose.Recorded,
+		Bundle:     bundleLeaf([]byte("{}")).Bundle, Salt: [32]byte(random(32)), Quorum: quorum, State: disclose.Recorded, Kind: policy.Production,
 		SecrecyEnds: day.AddDate(0, 3, 0).Add(7 * time.Second), Expires: day.AddDate(0, 0, 10), ApproveFrom: day,
 	}
 	return c, proof.Leaf{
@@ -80,7 +81,7 @@ func newCase(quorum int) (disclose.Case, proof.Leaf) {
 func newCaseUnder(t testing.TB, d *Disclosing, quorum int) (disclose.Case, proof.Leaf) {
 	t.Helper()
 	c, leaf := newCase(quorum)
-	raw, _, err := d.Current(t.Context())
+	raw, _, err := d.Bundles.Current(t.Context())
 	switch {
 	case err == nil:
 		c.Bundle = bundleLeaf(raw).Bundle
@@ -94,7 +95,7 @@ func newCaseUnder(t testing.TB, d *Disclosing, quorum int) (disclose.Case, proof
 func file(t testing.TB, d *Disclosing, quorum int) disclose.Case {
 	t.Helper()
 	c, leaf := newCaseUnder(t, d, quorum)
-	c, err := d.File(t.Context(), c, leaf)
+	c, err := d.Cases.File(t.Context(), c, leaf)
 	if err != nil {
 		t.Fatalf("%v: %v", err, cause(err))
 	}
@@ -104,21 +105,34 @@ func file(t testing.TB, d *Disclosing, quorum int) disclose.Case {
 var errDecided = errors.New("decided already")
 
 // approve is what Registrar.Decide does: not idempotent by itself.
-func approve(custodian string) func(c *disclose.Case) ([]disclose.Entry, error) {
-	return func(c *disclose.Case) ([]disclose.Entry, error) {
+func approve(custodian string) func(c disclose.Case) (disclose.Change, error) {
+	return func(c disclose.Case) (disclose.Change, error) {
 		if slices.ContainsFunc(c.Approvals, func(a disclose.Approval) bool { return a.Custodian == custodian }) {
-			return nil, errDecided
+			return disclose.Change{}, errDecided
 		}
 		signed := "signed by " + custodian
-		c.Approvals = append(c.Approvals, disclose.Approval{Custodian: custodian, Approved: true, Signed: signed})
-		entries := []disclose.Entry{{Leaf: proof.Leaf{Version: 1, Kind: proof.KindApproved, Day: "2026-11-21", Case: &c.RecordedLeaf,
-			Custodian: custodian, Commitment: proof.Commit(c.Salt, "approval", []byte(signed))},
-			Index: &c.Approvals[len(c.Approvals)-1].Leaf}}
-		if yes, _ := c.Votes(); yes >= c.Quorum {
-			c.State = disclose.Authorised
-			entries = append(entries, disclose.Entry{Leaf: leafOf(c, proof.KindAuthorised), Index: &c.AuthorisedLeaf})
+		change := disclose.Change{
+			Approval: &disclose.Approval{Custodian: custodian, Approved: true, Signed: signed},
+			Steps:    []disclose.Step{{Event: disclose.Approve, Leaf: proof.DecidedLeaf(day, c.RecordedLeaf, custodian, "", c.Salt, []byte(signed))}},
 		}
-		return entries, nil
+		if yes, _ := c.Votes(); c.State == disclose.Recorded && yes+1 >= c.Quorum {
+			change.Steps = append(change.Steps, disclose.Step{Event: disclose.Authorise, Leaf: leafOf(&c, proof.KindAuthorised)})
+		}
+		return change, nil
+	}
+}
+
+// decline is the refusal that leaves no quorum.
+func decline(custodian string) func(c disclose.Case) (disclose.Change, error) {
+	return func(c disclose.Case) (disclose.Change, error) {
+		signed := "signed by " + custodian
+		return disclose.Change{
+			Approval: &disclose.Approval{Custodian: custodian, Signed: signed},
+			Steps: []disclose.Step{
+				{Event: disclose.Decline, Leaf: proof.DecidedLeaf(day, c.RecordedLeaf, custodian, "custodian.not_convinced", c.Salt, []byte(signed))},
+				{Event: disclose.Fail},
+			},
+		}, nil
 	}
 }
 
@@ -126,27 +140,52 @@ func leafOf(c *disclose.Case, kind proof.Kind) proof.Leaf {
 	return proof.Leaf{Version: 1, Kind: kind, Day: "2026-11-21", Case: &c.RecordedLeaf}
 }
 
-func release(c *disclose.Case) ([]disclose.Entry, error) {
-	c.State, c.Package = disclose.Released, []byte("package "+c.ID)
-	l := leafOf(c, proof.KindReleased)
-	l.Package = fmt.Sprintf("%x", sha256.Sum256(c.Package))
-	return []disclose.Entry{{Leaf: l, Index: &c.ReleasedLeaf}}, nil
+func release(c disclose.Case) (disclose.Change, error) {
+	pack := []byte("package " + c.ID)
+	return disclose.Change{Package: pack, Steps: []disclose.Step{
+		{Event: disclose.Release, Leaf: proof.ReleasedLeaf(day, c.RecordedLeaf, sha256.Sum256(pack))}}}, nil
 }
 
-func notice(p token.Pseudonym) func(c *disclose.Case) ([]disclose.Entry, error) {
-	return func(c *disclose.Case) ([]disclose.Entry, error) {
-		c.State = disclose.Noticed
-		c.Notices = append(c.Notices, disclose.Notice{Pseudonym: p, Platform: "town-square", Authority: "court", FileNumber: "7 O 1/26",
-			LegalBasis: "§ 1", Requester: "police", Fields: []string{"name"}, Leaf: c.RecordedLeaf, Day: day})
-		l := leafOf(c, proof.KindNoticed)
-		l.Salt = hex.EncodeToString(c.Salt[:])
-		return []disclose.Entry{{Leaf: l, Index: &c.NoticedLeaf}}, nil
+func expire(c disclose.Case) (disclose.Change, error) {
+	return disclose.Change{Steps: []disclose.Step{{Event: disclose.Expire, Leaf: proof.ExpiredLeaf(day, c.RecordedLeaf)}}}, nil
+}
+
+func notice(p token.Pseudonym) func(c disclose.Case) (disclose.Change, error) {
+	return func(c disclose.Case) (disclose.Change, error) {
+		return disclose.Change{
+			Notice: &disclose.Notice{To: []policy.Target{{Pseudonym: p, Platform: "town-square"}}, Authority: "court", FileNumber: "7 O 1/26",
+				LegalBasis: "§ 1", Requester: "police", Fields: []string{"name"}, Leaf: c.RecordedLeaf, Day: day},
+			Steps: []disclose.Step{{Event: disclose.Notify, Leaf: proof.NoticedLeaf(day, c.RecordedLeaf, c.Salt)}},
+		}, nil
 	}
 }
 
-func apply(t testing.TB, d *Disclosing, id string, change func(*disclose.Case) ([]disclose.Entry, error)) disclose.Case {
+// oneRecord and oneLink read one of what is read many at a time.
+func oneRecord(ctx context.Context, d *Disclosing, label string) (r seal.Record, err error) {
+	records, err := d.Records.Records(ctx, []string{label})
+	if err != nil {
+		return r, err
+	}
+	return records[0], nil
+}
+
+func oneLink(ctx context.Context, d *Disclosing, p token.Pseudonym, platform string, commitment [32]byte) (string, error) {
+	links, err := d.Records.Links(ctx, []disclose.Target{{Pseudonym: p, Platform: platform, Commitment: commitment}})
+	if err != nil {
+		return "", err
+	}
+	return links[0], nil
+}
+
+// notices is how many persons were told of a case.
+func notices(t testing.TB, admin string, c disclose.Case) int {
 	t.Helper()
-	c, err := d.Apply(t.Context(), id, change)
+	return value[int](t, admin, `SELECT count(*) FROM notices WHERE case_id = $1`, c.ID)
+}
+
+func apply(t testing.TB, d *Disclosing, id string, change func(disclose.Case) (disclose.Change, error)) disclose.Case {
+	t.Helper()
+	c, err := d.Cases.Apply(t.Context(), id, change)
 	if err != nil {
 		t.Fatalf("%v: %v", err, cause(err))
 	}
@@ -284,7 +323,7 @@ func TestEnrolTogether(t *testing.T) {
 		if got := results[i]; got.Out != want.stored || !errors.Is(got.Err, want.err) {
 			t.Errorf("%s: stored %v, %v: %v", want.what, got.Out, got.Err, cause(got.Err))
 		}
-		if _, err := d.Record(ctx, want.e.Person.Label); (err == nil) != want.stored {
+		if _, err := oneRecord(ctx, d, want.e.Person.Label); (err == nil) != want.stored {
 			t.Errorf("%s: record: %v", want.what, err)
 		}
 	}
@@ -346,48 +385,48 @@ func TestRecordsAndLinksAreReadByTheOtherSide(t *testing.T) {
 	if _, err := s.Assign(ctx, a); err != nil {
 		t.Fatal(err)
 	}
-	if r, err := d.Record(ctx, e.Person.Label); err != nil || !reflect.DeepEqual(r, e.Record) {
+	if r, err := oneRecord(ctx, d, e.Person.Label); err != nil || !reflect.DeepEqual(r, e.Record) {
 		t.Errorf("Record: %v", err)
 	}
-	if link, err := d.Link(ctx, a.Pseudonym, a.Platform, a.Commitment); err != nil || link != a.Link {
+	if link, err := oneLink(ctx, d, a.Pseudonym, a.Platform, a.Commitment); err != nil || link != a.Link {
 		t.Errorf("Link: %v", err)
 	}
-	_, err := d.Record(ctx, seal.NewLabel())
+	_, err := oneRecord(ctx, d, seal.NewLabel())
 	wantErr(t, "unknown record", err, disclose.ErrDataNotHeld)
-	_, err = d.Link(ctx, a.Pseudonym, "school-forum", a.Commitment)
+	_, err = oneLink(ctx, d, a.Pseudonym, "school-forum", a.Commitment)
 	wantErr(t, "another platform", err, disclose.ErrDataNotHeld)
-	_, err = d.Link(ctx, pseudonym(t), a.Platform, a.Commitment)
+	_, err = oneLink(ctx, d, pseudonym(t), a.Platform, a.Commitment)
 	wantErr(t, "unknown pseudonym", err, disclose.ErrDataNotHeld)
 }
 
 func TestCaseGoesItsWay(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
-	_, err := d.Case(ctx, seal.NewLabel())
+	_, err := d.Cases.Case(ctx, seal.NewLabel())
 	wantErr(t, "unknown case", err, disclose.ErrNoCase)
-	_, err = d.Apply(ctx, seal.NewLabel(), approve("ombudsman"))
+	_, err = d.Cases.Apply(ctx, seal.NewLabel(), approve("ombudsman"))
 	wantErr(t, "Apply to an unknown case", err, disclose.ErrNoCase)
 
 	first := file(t, d, 2)
 	c, leaf := newCase(2)
-	filed, err := d.File(ctx, c, leaf)
+	filed, err := d.Cases.File(ctx, c, leaf)
 	if err != nil || filed.RecordedLeaf != 1 {
 		t.Fatalf("File: %v, leaf %d", err, filed.RecordedLeaf)
 	}
 	same := c
 	same.ID, same.Salt, same.WarrantHash = seal.NewLabel(), [32]byte{1}, [32]byte{2} // another signature of the same warrant
-	if again, err := d.File(ctx, same, leaf); err != nil || !reflect.DeepEqual(again, filed) {
+	if again, err := d.Cases.File(ctx, same, leaf); err != nil || !reflect.DeepEqual(again, filed) {
 		t.Errorf("filed again: %v\n%+v\n%+v", err, again, filed)
 	}
-	if read, err := d.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, filed) {
+	if read, err := d.Cases.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, filed) {
 		t.Errorf("Case: %v\n%+v\n%+v", err, read, filed)
 	}
-	if list, err := d.List(ctx, disclose.Recorded); err != nil || len(list) != 2 || list[0].ID != first.ID || list[1].ID != c.ID {
+	if list, err := d.Cases.List(ctx, disclose.ForCustodians, day, disclose.Cursor{}, 10); err != nil || len(list) != 2 || list[0].ID != first.ID || list[1].ID != c.ID {
 		t.Errorf("List: %v, %d", err, len(list))
 	}
 
 	one := apply(t, d, c.ID, approve("ombudsman"))
-	_, err = d.Apply(ctx, c.ID, approve("ombudsman"))
+	_, err = d.Cases.Apply(ctx, c.ID, approve("ombudsman"))
 	wantErr(t, "twice the same custodian", err, errDecided)
 	two := apply(t, d, c.ID, approve("bar"))
 	if one.State != disclose.Recorded || two.State != disclose.Authorised || two.Approvals[0].Leaf != 2 || two.Approvals[1].Leaf != 3 || two.AuthorisedLeaf != 4 {
@@ -402,7 +441,7 @@ func TestCaseGoesItsWay(t *testing.T) {
 	if released.ReleasedLeaf != 5 || noticed.NoticedLeaf != 6 {
 		t.Errorf("leaves: %d, %d", released.ReleasedLeaf, noticed.NoticedLeaf)
 	}
-	if read, err := d.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, noticed) {
+	if read, err := d.Cases.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, noticed) {
 		t.Errorf("Case at its end: %v\n%+v\n%+v", err, read, noticed)
 	}
 	want := []issue.Notice{{Pseudonym: p, Platform: "town-square", Authority: "court", FileNumber: "7 O 1/26", LegalBasis: "§ 1",
@@ -423,7 +462,7 @@ func TestNoticeNamesTheCourt(t *testing.T) {
 	install := func(name string) string {
 		t.Helper()
 		bundle := []byte(`{"authorities":[{"id":"assizes","name":"Assizes"},{"id":"court","name":"` + name + `"}]}`)
-		if err := d.Install(t.Context(), bundle, nil, bundleLeaf(bundle)); err != nil {
+		if err := d.Bundles.Install(t.Context(), bundle, nil, bundleLeaf(bundle)); err != nil {
 			t.Fatal(err, cause(err))
 		}
 		return bundleLeaf(bundle).Bundle
@@ -431,7 +470,7 @@ func TestNoticeNamesTheCourt(t *testing.T) {
 	c, leaf := newCase(1)
 	c.Bundle = install("Thornley County Court")
 	leaf.Bundle = c.Bundle
-	if _, err := d.File(t.Context(), c, leaf); err != nil {
+	if _, err := d.Cases.File(t.Context(), c, leaf); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	install("The Court Formerly Known As Thornley")
@@ -448,16 +487,16 @@ func TestRefusalIsLoggedOncePerCode(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	leaf := proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.unknown_authority"}
 	for range 3 {
-		if err := d.Refuse(ctx, [32]byte{1}, leaf); err != nil {
+		if err := d.Cases.Refuse(ctx, [32]byte{1}, leaf); err != nil {
 			t.Fatal(err)
 		}
 	}
 	other := leaf
 	other.Code = "warrant.expired"
-	if err := errors.Join(d.Refuse(ctx, [32]byte{1}, other), d.Refuse(ctx, [32]byte{2}, leaf)); err != nil {
+	if err := errors.Join(d.Cases.Refuse(ctx, [32]byte{1}, other), d.Cases.Refuse(ctx, [32]byte{2}, leaf)); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := d.Size(ctx); n != 3 || err != nil {
+	if n, err := d.Log.Size(ctx); n != 3 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 	consistent(t, d)
@@ -469,19 +508,19 @@ func bundleLeaf(bundle []byte) proof.Leaf {
 
 func TestBundleInForceIsTheNewest(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
-	_, _, err := d.Current(ctx)
+	_, _, err := d.Bundles.Current(ctx)
 	wantErr(t, "no bundle", err, disclose.ErrNoBundle)
 	a, b := []byte(`{"a":1}`), []byte(`{"b":2}`)
 	for i, install := range [][]byte{a, a, b, b, a} {
-		if err := d.Install(ctx, install, []string{"e1", "e2"}, bundleLeaf(install)); err != nil {
+		if err := d.Bundles.Install(ctx, install, []string{"e1", "e2"}, bundleLeaf(install)); err != nil {
 			t.Fatal(err)
 		}
-		got, endorsements, err := d.Current(ctx)
+		got, endorsements, err := d.Bundles.Current(ctx)
 		if err != nil || !bytes.Equal(got, install) || !slices.Equal(endorsements, []string{"e1", "e2"}) {
 			t.Errorf("install %d: %v, %s", i, err, got)
 		}
 	}
-	if n, err := d.Size(ctx); n != 3 || err != nil {
+	if n, err := d.Log.Size(ctx); n != 3 || err != nil {
 		t.Errorf("%d leaves, want 3, %v", n, err)
 	}
 	consistent(t, d)
@@ -493,26 +532,26 @@ func TestF26DecidedUnderRulesThatWereReplacedMeanwhile(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	next := []byte(`{"next":1}`)
 	for _, install := range [][]byte{[]byte("{}"), next} {
-		if err := d.Install(ctx, install, nil, bundleLeaf(install)); err != nil {
+		if err := d.Bundles.Install(ctx, install, nil, bundleLeaf(install)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	c, leaf := newCase(2) // under {}
-	_, err := d.File(ctx, c, leaf)
+	_, err := d.Cases.File(ctx, c, leaf)
 	wantErr(t, "the rules of before", err, policy.ErrWrongBundle)
-	if n, err := d.Size(ctx); n != 2 || err != nil {
+	if n, err := d.Log.Size(ctx); n != 2 || err != nil {
 		t.Errorf("%d leaves, want 2, %v", n, err)
 	}
 	c.Bundle, leaf.Bundle = bundleLeaf(next).Bundle, bundleLeaf(next).Bundle
-	filed, err := d.File(ctx, c, leaf)
+	filed, err := d.Cases.File(ctx, c, leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
 	// What is on file already is found, whatever came into force since.
-	if err := d.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := d.Bundles.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
 		t.Fatal(err)
 	}
-	if again, err := d.File(ctx, c, leaf); err != nil || again.RecordedLeaf != filed.RecordedLeaf {
+	if again, err := d.Cases.File(ctx, c, leaf); err != nil || again.RecordedLeaf != filed.RecordedLeaf {
 		t.Errorf("leaf %d, want %d, %v", again.RecordedLeaf, filed.RecordedLeaf, err)
 	}
 }
@@ -521,7 +560,7 @@ func TestF26DecidedUnderRulesThatWereReplacedMeanwhile(t *testing.T) {
 func withdrawalOf(t testing.TB, d *Disclosing, c disclose.Case) (disclose.Case, proof.Leaf) {
 	t.Helper()
 	stop, leaf := newCaseUnder(t, d, 2)
-	stop.Earlier = &c.WarrantHash
+	stop.Kind, stop.Earlier = policy.Withdrawal, &c.WarrantHash
 	leaf.WarrantKind, leaf.Targets, leaf.TargetCommitments, leaf.SecrecyEnds = policy.Withdrawal, 0, nil, ""
 	return stop, leaf
 }
@@ -548,35 +587,39 @@ func TestC12WithdrawnBeforeAndAfterTheThreshold(t *testing.T) {
 		stop, leaf := withdrawalOf(t, d, c.of)
 		c.edit(&stop)
 		before := value[int](t, admin, `SELECT count(*) FROM log_leaves`)
-		_, err := d.File(ctx, stop, leaf)
+		_, err := d.Cases.File(ctx, stop, leaf)
 		wantErr(t, name, err, c.want)
-		if got, err := d.Case(ctx, c.of.ID); err != nil || got.State != c.now || value[int](t, admin, `SELECT count(*) FROM log_leaves`) != before {
+		if got, err := d.Cases.Case(ctx, c.of.ID); err != nil || got.State != c.now || value[int](t, admin, `SELECT count(*) FROM log_leaves`) != before {
 			t.Errorf("%s: %s, %v", name, got.State, err)
 		}
 	}
 	for name, c := range map[string]disclose.Case{"C12 before the threshold": recorded, "C12 after it": authorised} {
 		stop, leaf := withdrawalOf(t, d, c)
-		filed, err := d.File(ctx, stop, leaf)
+		filed, err := d.Cases.File(ctx, stop, leaf)
 		if err != nil {
 			t.Fatalf("%s: %v: %v", name, err, cause(err))
 		}
-		if again, err := d.File(ctx, stop, leaf); err != nil || again.RecordedLeaf != filed.RecordedLeaf {
+		if again, err := d.Cases.File(ctx, stop, leaf); err != nil || again.RecordedLeaf != filed.RecordedLeaf {
 			t.Errorf("%s: filed again: %v", name, err)
 		}
-		raw, err := d.Leaves(ctx, filed.RecordedLeaf, filed.RecordedLeaf+1)
+		raw, err := d.Log.Leaves(ctx, filed.RecordedLeaf, filed.RecordedLeaf+1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if l, err := proof.ParseLeaf(raw[0]); err != nil || l.Case == nil || *l.Case != c.RecordedLeaf {
 			t.Errorf("%s: the leaf concerns another case, %v", name, err)
 		}
-		if got, err := d.Case(ctx, c.ID); err != nil || got.State != disclose.Withdrawn {
+		if got, err := d.Cases.Case(ctx, c.ID); err != nil || got.State != disclose.Withdrawn {
 			t.Errorf("%s: %s, %v", name, got.State, err)
 		}
-		_, err = d.Apply(ctx, c.ID, release)
-		wantErr(t, name+": released", err, ErrRefused)
+		_, err = d.Cases.Apply(ctx, c.ID, release)
+		wantErr(t, name+": released", err, disclose.ErrWithdrawn)
+		past := try(t, admin, `UPDATE penname.cases SET state = 'released', package = 'x' WHERE id = '`+c.ID+`'`)
+		if _, constraint := sqlState(past); constraint != "cases_transition" {
+			t.Errorf("%s: released past the registrar: %v", name, past)
+		}
 	}
-	if cases, _, err := d.Holding(ctx, day); err != nil || len(cases) != 3 { // the released one and the withdrawals, which name nobody
+	if cases, err := d.Erasures.Holding(ctx, day, -1, 100); err != nil || len(cases) != 3 { // the released one and the withdrawals, which name nobody
 		t.Errorf("%d cases hold, %v", len(cases), err)
 	}
 	if err := try(t, admin, `UPDATE penname.cases SET state = 'withdrawn' WHERE id = '`+file(t, d, 1).ID+`'`); err == nil {
@@ -586,44 +629,46 @@ func TestC12WithdrawnBeforeAndAfterTheThreshold(t *testing.T) {
 }
 
 func TestApplyStoresAllOrNothing(t *testing.T) {
-	d, ctx := disclosing(t, database(t), Options{}), t.Context()
+	admin := database(t)
+	d, ctx := disclosing(t, admin, Options{}), t.Context()
 	c := file(t, d, 2)
 	stop := errors.New("stop")
-	for what, change := range map[string]func(*disclose.Case) ([]disclose.Entry, error){
-		"its own error": func(c *disclose.Case) ([]disclose.Entry, error) {
-			c.State, c.Approvals = disclose.Declined, append(c.Approvals, disclose.Approval{Custodian: "x"})
-			return nil, stop
+	for what, change := range map[string]func(disclose.Case) (disclose.Change, error){
+		"its own error": func(c disclose.Case) (disclose.Change, error) {
+			change, _ := decline("x")(c)
+			return change, stop
 		},
-		"a leaf that is none": func(c *disclose.Case) ([]disclose.Entry, error) {
-			c.State = disclose.Declined
-			return []disclose.Entry{{Leaf: leafOf(c, proof.KindApproved)}}, nil
+		"a leaf that is none": func(c disclose.Case) (disclose.Change, error) {
+			return disclose.Change{Steps: []disclose.Step{{Event: disclose.Approve, Leaf: leafOf(&c, proof.KindApproved)}}}, nil
 		},
-		"an approval without a leaf": func(c *disclose.Case) ([]disclose.Entry, error) {
-			c.Approvals = append(c.Approvals, disclose.Approval{Custodian: "x", Signed: "y", Leaf: 99})
-			return nil, nil
+		"an approval without a leaf": func(c disclose.Case) (disclose.Change, error) {
+			change, err := approve("x")(c)
+			change.Steps[0].Leaf = proof.Leaf{}
+			return change, err
 		},
-		"fewer approvals than the quorum": func(c *disclose.Case) ([]disclose.Entry, error) {
-			c.State = disclose.Authorised
-			return []disclose.Entry{{Leaf: leafOf(c, proof.KindAuthorised), Index: &c.AuthorisedLeaf}}, nil
+		"another step's leaf": func(c disclose.Case) (disclose.Change, error) {
+			change, err := approve("x")(c)
+			change.Steps[0].Leaf = leafOf(&c, proof.KindAuthorised)
+			return change, err
+		},
+		"fewer approvals than the quorum": func(c disclose.Case) (disclose.Change, error) {
+			return disclose.Change{Steps: []disclose.Step{{Event: disclose.Authorise, Leaf: leafOf(&c, proof.KindAuthorised)}}}, nil
 		},
 		"a state skipped": release,
-		"another quorum": func(c *disclose.Case) ([]disclose.Entry, error) {
-			c.Quorum = 1
-			return approve("x")(c)
-		},
-		"another salt": func(c *disclose.Case) ([]disclose.Entry, error) {
-			c.Salt[0]++
-			return approve("x")(c)
-		},
 	} {
-		if _, err := d.Apply(ctx, c.ID, change); err == nil || what == "its own error" && err != stop {
+		if _, err := d.Cases.Apply(ctx, c.ID, change); err == nil || what == "its own error" && err != stop {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	if read, err := d.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, c) {
+	for _, statement := range []string{`UPDATE cases SET quorum = 1`, `UPDATE cases SET salt = sha256(salt)`, `UPDATE cases SET kind = 'preservation'`} {
+		if _, name := sqlState(try(t, admin, statement)); name != "cases_fixed" {
+			t.Errorf("%s: %q", statement, name)
+		}
+	}
+	if read, err := d.Cases.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, c) {
 		t.Errorf("the case changed: %v", err)
 	}
-	if n, err := d.Size(ctx); n != 1 || err != nil {
+	if n, err := d.Log.Size(ctx); n != 1 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 }
@@ -637,9 +682,9 @@ func TestF27QuorumIsReachedExactlyOnce(t *testing.T) {
 	authorised := 0
 	for i := range 12 {
 		wg.Go(func() {
-			got, err := d.Apply(t.Context(), c.ID, func(c *disclose.Case) ([]disclose.Entry, error) {
+			got, err := d.Cases.Apply(t.Context(), c.ID, func(c disclose.Case) (disclose.Change, error) {
 				if c.State != disclose.Recorded {
-					return nil, disclose.ErrCaseClosed
+					return disclose.Change{}, disclose.ErrCaseClosed
 				}
 				return approve("custodian-" + string('a'+rune(i%6)))(c)
 			})
@@ -656,7 +701,7 @@ func TestF27QuorumIsReachedExactlyOnce(t *testing.T) {
 	if authorised != 1 {
 		t.Errorf("authorised %d times", authorised)
 	}
-	if n, err := d.Size(t.Context()); n != 4 || err != nil { // recorded, approved, approved, authorised
+	if n, err := d.Log.Size(t.Context()); n != 4 || err != nil { // recorded, approved, approved, authorised
 		t.Errorf("%d leaves, %v", n, err)
 	}
 	consistent(t, d)
@@ -672,7 +717,7 @@ func TestF26OneWarrantIsOneCase(t *testing.T) {
 		wg.Go(func() {
 			mine := c
 			mine.ID = seal.NewLabel()
-			got, err := d.File(t.Context(), mine, leaf)
+			got, err := d.Cases.File(t.Context(), mine, leaf)
 			if err != nil {
 				t.Error(err)
 			}
@@ -683,7 +728,7 @@ func TestF26OneWarrantIsOneCase(t *testing.T) {
 	if slices.Sort(ids); ids[0] != ids[len(ids)-1] {
 		t.Error("one warrant became two cases")
 	}
-	if n, err := d.Size(t.Context()); n != 1 || err != nil {
+	if n, err := d.Log.Size(t.Context()); n != 1 || err != nil {
 		t.Errorf("%d leaves, %v", n, err)
 	}
 }

@@ -14,16 +14,16 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// fault is what is kept of a driver's error: no message, no detail and no
+// serverError is what is kept of a driver's error: no message, no detail and no
 // parameter, because those quote rows.
-type fault struct {
+type serverError struct {
 	state      string // SQLSTATE, or empty if the server did not answer
 	constraint string
 	unknown    bool // it may have been committed
 	cause      error
 }
 
-func (f *fault) Error() string {
+func (f *serverError) Error() string {
 	switch {
 	case f.state == "":
 		return "connection to the database"
@@ -33,14 +33,14 @@ func (f *fault) Error() string {
 	return "SQLSTATE " + f.state + ", constraint " + f.constraint
 }
 
-func (f *fault) Unwrap() error { return f.cause }
+func (f *serverError) Unwrap() error { return f.cause }
 
 // again reports whether the same call may succeed if repeated at once.
-func (f *fault) again() bool {
+func (f *serverError) again() bool {
 	return f.unknown || f.state == "40001" || f.state == "40P01" || f.state == "" && f.cause == nil
 }
 
-// refused turns a driver's error into a refusal that carries a [fault]. Errors
+// refused turns a driver's error into a refusal that carries a [serverError]. Errors
 // of others pass as they are.
 func refused(ctx context.Context, err error) error {
 	if err == nil || refusal.Of(err) != nil {
@@ -51,9 +51,9 @@ func refused(ctx context.Context, err error) error {
 	}
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return ErrUnavailable.Because(&fault{cause: ctx.Err()})
+		return ErrUnavailable.Because(&serverError{cause: ctx.Err()})
 	}
-	f := &fault{state: pg.Code, constraint: pg.ConstraintName}
+	f := &serverError{state: pg.Code, constraint: pg.ConstraintName}
 	switch {
 	case pg.Code == "42501":
 		return ErrForbidden.Because(f)
@@ -73,7 +73,7 @@ func refused(ctx context.Context, err error) error {
 
 // constraint returns the name of the constraint that err broke, or "".
 func constraint(err error) string {
-	var f *fault
+	var f *serverError
 	if errors.As(err, &f) {
 		return f.constraint
 	}
@@ -93,9 +93,9 @@ func (d *db) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	case errors.As(err, &not), errors.As(err, &connect) && strings.Contains(connect.Error(), "read only connection"):
 		return nil, ErrStandby
 	case ctx.Err() != nil:
-		return nil, ErrUnavailable.Because(&fault{cause: ctx.Err()})
+		return nil, ErrUnavailable.Because(&serverError{cause: ctx.Err()})
 	case bounded.Err() != nil:
-		return nil, ErrBusy.Because(&fault{cause: bounded.Err()})
+		return nil, ErrBusy.Because(&serverError{cause: bounded.Err()})
 	}
 	return nil, refused(ctx, err)
 }
@@ -109,14 +109,14 @@ func (d *db) settle(ctx context.Context, once func(ctx context.Context, doubt bo
 	doubt := false
 	for n := 1; ; n++ {
 		err := once(ctx, doubt)
-		var f *fault
+		var f *serverError
 		if err == nil || !errors.As(err, &f) {
 			return err
 		}
 		if f.unknown && !doubt {
 			doubt = true
 			var cancel context.CancelFunc
-			ctx, cancel = detached(ctx)
+			ctx, cancel = d.detached(ctx)
 			defer cancel()
 		}
 		if n == attempts || !f.again() || !pause(ctx, n) {
@@ -142,8 +142,8 @@ func pause(ctx context.Context, n int) bool {
 
 // detached is ctx without its cancellation and with the deadline of a COMMIT:
 // never cancel a COMMIT (ATTACKS, lesson 4).
-func detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+func (d *db) detached(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.WithoutCancel(ctx), d.commit)
 }
 
 // lost marks an error after which the server may have committed: any but an
@@ -155,7 +155,7 @@ func lost(err error) error {
 	if errors.As(err, &pg) && pg.Severity == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) {
 		return nil
 	}
-	return ErrUnavailable.Because(&fault{unknown: true})
+	return ErrUnavailable.Because(&serverError{unknown: true})
 }
 
 // transact runs f in a transaction and commits. f may run several times; doubt
@@ -173,20 +173,23 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 		if err != nil {
 			return refused(ctx, err)
 		}
-		err = f(ctx, tx, doubt)
+		if err = f(ctx, tx, doubt); err == nil {
+			_, err = tx.Exec(ctx, barrier) // or the COMMIT of what found everything done waits for nobody
+			err = refused(ctx, err)
+		}
 		if err == nil {
 			err = ctx.Err()
 		}
-		end, cancel := detached(ctx)
+		end, cancel := d.detached(ctx)
 		defer cancel()
 		if err != nil {
 			tx.Rollback(end) //nolint:errcheck // the first error says more
 			if ctx.Err() != nil && refusal.Of(err) == nil {
-				return ErrUnavailable.Because(&fault{cause: ctx.Err()})
+				return ErrUnavailable.Because(&serverError{cause: ctx.Err()})
 			}
 			return err
 		}
-		if err = tx.Commit(end); err == nil {
+		if err = tx.Commit(end); err == nil && !givenUp(conn) {
 			return nil
 		}
 		if unknown := lost(err); unknown != nil {
@@ -197,23 +200,34 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 }
 
 // exec runs one statement as a transaction of its own and returns how many rows
-// it changed. It is for use inside settle.
+// it changed. If that is none, because another attempt or another caller was
+// first, a standby holds what they wrote. It is for use inside settle.
 func (d *db) exec(ctx context.Context, sql string, args ...any) (int64, error) {
+	n, err := d.execAlone(ctx, sql, args...)
+	if err == nil && n == 0 {
+		if err := d.confirm(ctx); err != nil {
+			return 0, ErrUnknown.Because(err)
+		}
+	}
+	return n, err
+}
+
+func (d *db) execAlone(ctx context.Context, sql string, args ...any) (int64, error) {
 	conn, err := d.acquire(ctx)
 	if err != nil {
 		return 0, err
 	}
 	defer conn.Release()
 	if err := ctx.Err(); err != nil {
-		return 0, ErrUnavailable.Because(&fault{cause: err})
+		return 0, ErrUnavailable.Because(&serverError{cause: err})
 	}
 	if tooLarge(args) {
 		return 0, ErrTooLarge
 	}
-	end, cancel := detached(ctx)
+	end, cancel := d.detached(ctx)
 	defer cancel()
 	tag, err := conn.Exec(end, sql, args...)
-	if err == nil {
+	if err == nil && !givenUp(conn) {
 		return tag.RowsAffected(), nil
 	}
 	if unknown := lost(err); unknown != nil {
@@ -246,8 +260,17 @@ func tooLarge(args []any) bool {
 	return n > limit
 }
 
-// read runs f, which only reads, again if the connection was lost.
+// read is [db.glance], and what it found is held by a standby.
 func (d *db) read(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
+	if err := d.glance(ctx, f); err != nil {
+		return err // also pgx.ErrNoRows: nothing was found
+	}
+	return d.confirm(ctx)
+}
+
+// glance runs f, which only reads, again if the connection was lost. What it finds
+// may be gone after a failover: each caller says why that does not matter.
+func (d *db) glance(ctx context.Context, f func(ctx context.Context, c *pgxpool.Conn) error) error {
 	return d.settle(ctx, func(ctx context.Context, _ bool) error {
 		conn, err := d.acquire(ctx)
 		if err != nil {

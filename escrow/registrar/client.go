@@ -68,9 +68,14 @@ func (c *Client) Package(ctx context.Context, id string) (opening.Delivery, erro
 	return ask[opening.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
-// Cases lists the cases that wait for custodians. key is a custodian's.
-func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey) (Cases, error) {
-	return ask[Cases](ctx, c, http.MethodGet, PathCases, &key, nil)
+// Cases lists the cases that wait for custodians, from the place in the list that
+// [Cases].Next of the page before named; "" is the beginning. key is a custodian's.
+func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey, from string) (Cases, error) {
+	path := PathCases
+	if from != "" {
+		path += "?" + url.Values{ParamFrom: {from}}.Encode()
+	}
+	return ask[Cases](ctx, c, http.MethodGet, path, &key, nil)
 }
 
 // CaseFile fetches what a custodian judges. Nothing of it is checked here, for
@@ -169,7 +174,8 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if key != nil {
-		proof, err := token.SignDPoP(*key, method, address, "", "", c.Now())
+		htu, _, _ := strings.Cut(address, "?") // RFC 9449, 4.2: "without query and fragment parts"
+		proof, err := token.SignDPoP(*key, method, htu, "", "", c.Now())
 		if err != nil {
 			return err
 		}

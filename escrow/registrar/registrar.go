@@ -47,6 +47,7 @@ const (
 const (
 	ParamCase = "case" // id of a case
 	ParamPlan = "plan" // hex SHA-256 of a ceremony's plan
+	ParamFrom = "from" // in the query of PathCases: Cases.Next of the page before
 )
 
 // Fill puts a value into the one place of a pattern that varies, escaped.
@@ -85,9 +86,11 @@ func (s CaseStatus) String() string {
 		s.Leaf, s.SecrecyEnd.UTC().Format(time.DateOnly), s.Expires.UTC().Format(time.DateOnly))
 }
 
-// Cases are those that wait for custodians.
+// Cases is a page of those that wait for custodians, the one that expires first
+// first.
 type Cases struct {
 	Cases []CaseStatus `json:"cases"`
+	Next  string       `json:"next,omitempty"` // where the next page begins; empty on the last one
 }
 
 // Decision carries a custodian's signed answer: opening.SignApproval.

@@ -80,7 +80,7 @@ func TestClientSpeaksTheWire(t *testing.T) {
 		}},
 		{"GET /v1/warrants/x%2Fy", "", false, func() error { id = "x/y"; _, err := c.Status(ctx, id); id = "x"; return err }},
 		{"GET /v1/warrants/x/package", "", false, func() error { _, err := c.Package(ctx, "x"); return err }},
-		{"GET /v1/cases", "", true, func() error { _, err := c.Cases(ctx, key); return err }},
+		{"GET /v1/cases", "", true, func() error { _, err := c.Cases(ctx, key, ""); return err }},
 		{"GET /v1/cases/x", "", true, func() error { _, err := c.CaseFile(ctx, key, "x"); return err }},
 		{"POST /v1/cases/x/decisions", `{"decision":"` + signed + `"}`, true, func() error { _, err := c.Decide(ctx, key, signed); return err }},
 		{"GET /v1/bundle", "", false, func() error { _, err := c.Bundle(ctx); return err }},

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"sync"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/keep"
 )
 
@@ -73,8 +74,8 @@ type DisclosingKeyring struct{ ring *ring }
 type KeepingKeyring struct{ ring *ring }
 
 // NewKeyring makes the sides of a sandbox keyring from one secret of 32 bytes.
-// Nothing is written anywhere: what was wrapped opens again only for who has
-// the same secret and, after a rotation, in this process alone.
+// Nothing is written anywhere: what was wrapped opens again with the same secret
+// only and, after a rotation, in this process alone.
 func NewKeyring(secret [32]byte) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring) {
 	r := &ring{secret: secret, versions: map[int][32]byte{1: secret}, oldest: 1, newest: 1}
 	return &IssuingKeyring{r}, &DisclosingKeyring{r}, &KeepingKeyring{r}
@@ -130,14 +131,32 @@ func (k *IssuingKeyring) MAC(ctx context.Context, purpose string, inputs ...[]by
 	return sums, nil
 }
 
-// UnwrapHalf opens what WrapHalf made for the same label.
-func (k *DisclosingKeyring) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
-	return unwrap(ctx, k.ring, "record", label, wrapped)
+// UnwrapHalves implements [disclose.Keys].
+func (k *DisclosingKeyring) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
+	opened, err := k.open(ctx, "record", halves)
+	if err != nil {
+		for _, half := range opened {
+			clear(half)
+		}
+		return nil, err
+	}
+	return opened, nil
 }
 
-// OpenLink opens what WrapLink made for the same pseudonym.
-func (k *DisclosingKeyring) OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error) {
-	return unwrap(ctx, k.ring, "link", pseudonym, wrapped)
+// OpenLinks implements [disclose.Keys].
+func (k *DisclosingKeyring) OpenLinks(ctx context.Context, links []disclose.Wrapped) ([][]byte, error) {
+	return k.open(ctx, "link", links)
+}
+
+func (k *DisclosingKeyring) open(ctx context.Context, purpose string, values []disclose.Wrapped) (opened [][]byte, err error) {
+	for _, v := range values {
+		value, err := unwrap(ctx, k.ring, purpose, v.Name, v.Text)
+		if err != nil {
+			return opened, err
+		}
+		opened = append(opened, value)
+	}
+	return opened, nil
 }
 
 // derive returns the key for one purpose and one label (RFC 5869), as Vault's

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 )
 
@@ -27,11 +28,11 @@ func TestKeyringSurvivesARestartOnlyWithItsSecret(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, again, _ := sandbox.NewKeyring(secret)
-	if half, err := again.UnwrapHalf(t.Context(), "label", wrapped); err != nil || string(half) != "half" {
+	if half, err := escrowtest.UnwrapHalf(t.Context(), again, "label", wrapped); err != nil || string(half) != "half" {
 		t.Errorf("same secret: %q, %v", half, err)
 	}
 	_, other, _ := sandbox.NewKeyring(sandbox.NewSecret())
-	if half, err := other.UnwrapHalf(t.Context(), "label", wrapped); err == nil {
+	if half, err := escrowtest.UnwrapHalf(t.Context(), other, "label", wrapped); err == nil {
 		t.Errorf("another secret opened %q", half)
 	}
 }

@@ -74,7 +74,7 @@ func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgr
 	if err != nil {
 		return nil, ErrPostgres.Because(err)
 	}
-	c := cluster{bin: bin, settings: settings}
+	c := &cluster{bin: bin, settings: settings, accepts: "connections"}
 	if err := c.place(dir); err != nil {
 		return nil, ErrPostgres.Because(err)
 	}
@@ -83,6 +83,13 @@ func StartPostgres(ctx context.Context, dir string, settings ...string) (*Postgr
 		c.discard()
 		return nil, ErrPostgres.Because(err)
 	}
+	return c.serve(ctx, password)
+}
+
+// serve starts the server on a port from the system, and discards the cluster
+// if it does not start.
+func (c *cluster) serve(ctx context.Context, password string) (*Postgres, error) {
+	var err error
 	// Another process can take the free port before postgres does: try again.
 	for range 5 {
 		var port int
@@ -110,6 +117,7 @@ type cluster struct {
 	bin       string // directory of initdb and postgres
 	dir       string
 	settings  []string
+	accepts   string              // how its log says that it is ready
 	temporary bool                // dir is ours to remove
 	as        *syscall.Credential // nil: ourselves
 	server    *process
@@ -228,7 +236,7 @@ func (c *cluster) start(ctx context.Context, port int) error {
 	cmd := exec.Command(filepath.Join(c.bin, "postgres"), args...)
 	cmd.Dir, cmd.Env = "/", postgresEnv()
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: c.as, Setpgid: true, Pdeathsig: syscall.SIGQUIT} // SIGQUIT: immediate shutdown
-	server, err := run(cmd, filepath.Join(c.dir, "postgres.log"), "database system is ready to accept connections")
+	server, err := run(cmd, filepath.Join(c.dir, "postgres.log"), "database system is ready to accept "+c.accepts)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"sync"
 
 	"github.com/penname/penname/escrow/disclose"
-	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/translog"
 )
@@ -39,20 +38,6 @@ func (s *Service) refuseOlderLog(ctx context.Context) error {
 	return nil
 }
 
-// IssuingKeys is what the issuing side asks of the key service: its work, and
-// which versions of the record key there are.
-type IssuingKeys interface {
-	issue.Keys
-	keep.Versions
-}
-
-// DisclosingKeys is what the disclosing side asks of the key service: its work,
-// and which versions of the record key there are.
-type DisclosingKeys interface {
-	disclose.Keys
-	keep.Versions
-}
-
 // refuseOlderKeys refuses to start with a key service that was taken back behind
 // what the database saw, as a restored snapshot is.
 func (p *Parts) refuseOlderKeys(ctx context.Context) error {
@@ -73,17 +58,20 @@ func (p *Parts) refuseOlderKeys(ctx context.Context) error {
 // was taken back while the service ran. It asks afterwards: what was asked
 // before could be taken back in between.
 type rollbackCheckedKeys struct {
-	DisclosingKeys
-	past keep.Past
+	disclose.Keys
+	versions keep.Versions
+	past     keep.Past
 }
 
-// UnwrapHalf implements disclose.Keys.
-func (k rollbackCheckedKeys) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
-	half, err := k.DisclosingKeys.UnwrapHalf(ctx, label, wrapped)
-	older := keep.Current(ctx, k.DisclosingKeys, k.past)
+// UnwrapHalves implements disclose.Keys.
+func (k rollbackCheckedKeys) UnwrapHalves(ctx context.Context, wrapped []disclose.Wrapped) ([][]byte, error) {
+	halves, err := k.Keys.UnwrapHalves(ctx, wrapped)
+	older := keep.Current(ctx, k.versions, k.past)
 	if older == nil || err != nil && !errors.Is(older, keep.ErrRollback) {
-		return half, err
+		return halves, err
 	}
-	clear(half)
+	for _, half := range halves {
+		clear(half)
+	}
 	return nil, older
 }

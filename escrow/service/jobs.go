@@ -23,8 +23,8 @@ type Job struct {
 // Jobs is everything that a service does by itself. Each side does its part of a
 // job; what a process has no side for, it leaves to another process.
 var Jobs = []Job{
-	{Name: "notices", Every: time.Minute, Do: (*Service).ServeNotices,
-		What: "serves the notices that are due, and publishes a fresh checkpoint of the log"},
+	{Name: "cases", Every: time.Minute, Do: (*Service).ServeCases,
+		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
 	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
 		What: "carries out the erasures that were asked for and that no case holds"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
@@ -60,15 +60,16 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 	}
 }
 
-// ServeNotices serves the notices that are due and keeps the log's checkpoint
-// fresh.
-func (s *Service) ServeNotices(ctx context.Context) error {
+// ServeCases serves the notices that are due, ends the cases that ran out, and
+// keeps the log's checkpoint fresh.
+func (s *Service) ServeCases(ctx context.Context) error {
 	if s.Registrar == nil {
 		return nil
 	}
 	_, nerr := s.Registrar.Notify(ctx)
+	_, xerr := s.Registrar.Expire(ctx)
 	_, perr := s.publisher.Publish(ctx)
-	return errors.Join(nerr, perr)
+	return errors.Join(nerr, xerr, perr)
 }
 
 // CarryOutErasures erases what people asked to have erased and no case stands
@@ -98,10 +99,15 @@ func (s *Service) logRotation(r keep.Rotation, step string) {
 }
 
 // ShuffleRows puts the rows of people and pen names into an order that tells
-// nothing of when they came, and drops state of sign-ins that has expired.
+// nothing of when they came, and drops what expired: state of sign-ins, and which
+// requests of custodians were used.
 func (s *Service) ShuffleRows(ctx context.Context) error {
-	if s.Issuing == nil {
-		return nil
+	var err error
+	if s.Issuing != nil {
+		err = errors.Join(s.Issuing.Store.Shuffle(ctx), s.Issuing.Store.DeleteExpired(ctx, s.Now()))
 	}
-	return errors.Join(s.Issuing.Store.Shuffle(ctx), s.Issuing.Store.Forget(ctx, s.Now()))
+	if s.Disclosing != nil {
+		err = errors.Join(err, s.Disclosing.Store.DeleteExpired(ctx, s.Now()))
+	}
+	return err
 }

@@ -110,8 +110,8 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclos
 		return nil, err
 	}
 	// The rules cannot change in the dark: what runs is what was endorsed and logged.
-	r := disclose.Registrar{Bundles: d.Store}
-	inForce, err := r.Bundle(ctx)
+	rules := disclose.Rules{Bundles: d.Store.Bundles}
+	inForce, err := rules.Current(ctx)
 	if err == nil && inForce.Hash() != b.Hash() {
 		err = errConfigRules.Because(errors.New("in force is " + inForce.Hash()))
 	}

@@ -41,8 +41,11 @@ type Parts struct {
 
 // Issuing is what the issuing side stands on.
 type Issuing struct {
-	Store       *postgres.Issuing
-	Keys        IssuingKeys
+	Store *postgres.Issuing
+	Keys  interface { // its work, and which versions of the record key there are
+		issue.Keys
+		keep.Versions
+	}
 	Providers   []person.Provider
 	CookieKey   [32]byte
 	TokenKeys   []openid.Key
@@ -52,8 +55,11 @@ type Issuing struct {
 
 // Disclosing is what the disclosing side stands on.
 type Disclosing struct {
-	Store  *postgres.Disclosing
-	Keys   DisclosingKeys
+	Store *postgres.Disclosing
+	Keys  interface { // likewise
+		disclose.Keys
+		keep.Versions
+	}
 	Signer note.Signer // of the public log
 }
 
@@ -85,6 +91,7 @@ func (p *Parts) Close() {
 type Service struct {
 	Parts
 	Registrar *disclose.Registrar // nil unless this process discloses
+	Board     *disclose.Board     // likewise
 
 	web          *web.Server
 	publisher    *translog.Publisher
@@ -131,7 +138,7 @@ func (s *Service) wireIssuing(i *Issuing) error {
 		return err
 	}
 	return person.Mount(s.web, person.Config{
-		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Erasures: i.Store, Custodians: custodians, Now: s.Now},
+		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: custodians, Now: s.Now},
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Custodians: s.Bundle.Custodians, Quorum: s.Bundle.Threshold,
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
 		OnErase: func() {
@@ -154,27 +161,29 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
 		}
 	}
-	if s.publisher, err = translog.New(ctx, d.Store, d.Signer, log, witnesses, s.Now); err != nil {
+	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnesses, s.Now); err != nil {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
 		s.Log.Warn("a witness did not cosign", slog.String("witness", witness), slog.Any("cause", err))
 	}
 	s.Registrar = &disclose.Registrar{
-		Keys: rollbackCheckedKeys{d.Keys, d.Store}, Cases: d.Store, Records: d.Store, Erasures: d.Store, Bundles: d.Store, Ceremonies: d.Store, Log: s.publisher, Now: s.Now,
+		Keys: rollbackCheckedKeys{d.Keys, d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
+		Rules: &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now},
 	}
-	court.Mount(s.web, court.Config{Registrar: s.Registrar, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
+	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
+	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
 	return nil
 }
 
 // NewMessageBoard is the custodians' message board alone, for the first key
 // ceremony: there is no service yet, which needs a bundle, which needs the key.
-func NewMessageBoard(origin string, store disclose.Ceremonies, log *slog.Logger, now func() time.Time) (http.Handler, error) {
-	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: now})
+func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (http.Handler, error) {
+	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: board.Now})
 	if err != nil {
 		return nil, err
 	}
-	court.MountBoard(edge, &disclose.Registrar{Ceremonies: store, Now: now})
+	court.MountBoard(edge, board)
 	return edge, nil
 }
 

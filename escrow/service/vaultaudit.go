@@ -31,13 +31,13 @@ func CheckVaultAudit(ctx context.Context, store *postgres.Disclosing, file strin
 	if err != nil {
 		return 0, err
 	}
-	size, err := store.Size(ctx)
+	size, err := store.Log.Size(ctx)
 	if err != nil {
 		return 0, err
 	}
 	var leaves []proof.Leaf
 	for from := int64(0); from < size; from = int64(len(leaves)) {
-		raw, err := store.Leaves(ctx, from, min(from+1000, size))
+		raw, err := store.Log.Leaves(ctx, from, min(from+1000, size))
 		if err != nil {
 			return 0, err
 		}

@@ -324,7 +324,7 @@ func TestV06VersionBelowMinimumIsArchived(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrapped := range []string{old, fresh} {
-		if half, err := disclosing.UnwrapHalf(t.Context(), "label", wrapped); err != nil || string(half) != "half" {
+		if half, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", wrapped); err != nil || string(half) != "half" {
 			t.Errorf("after a rotation both versions open: %q, %v", half, err)
 		}
 	}
@@ -333,9 +333,9 @@ func TestV06VersionBelowMinimumIsArchived(t *testing.T) {
 		t.Error(err)
 	}
 	v.Must(t, "POST", mount+"keys/penname-record/config", map[string]any{"min_decryption_version": 2})
-	_, err = disclosing.UnwrapHalf(t.Context(), "label", old)
+	_, err = escrowtest.UnwrapHalf(t.Context(), disclosing, "label", old)
 	wantRefusal(t, err, keep.ErrArchived, "")
-	if half, err := disclosing.UnwrapHalf(t.Context(), "label", fresh); err != nil || string(half) != "half" {
+	if half, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", fresh); err != nil || string(half) != "half" {
 		t.Errorf("the version that is allowed opens: %q, %v", half, err)
 	}
 }
@@ -393,7 +393,7 @@ func TestV08PartialFailureIsNotSuccess(t *testing.T) {
 	} {
 		for _, status := range []int{200, 400} {
 			proxy.Break(escrowtest.Status(status, body))
-			got, err := disclosing.UnwrapHalf(t.Context(), "label", half)
+			got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
 			if wantRefusal(t, err, want, ""); got != nil {
 				t.Errorf("status %d with %q: an error and a half", status, body)
 			}
@@ -556,7 +556,7 @@ func TestV13TokenExpiresMidCase(t *testing.T) {
 		{14 * time.Minute, 2, 2},
 	} {
 		clock.advance(step.after)
-		if got, err := disclosing.UnwrapHalf(t.Context(), "label", half); err != nil || string(got) != "half" {
+		if got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err != nil || string(got) != "half" {
 			t.Fatalf("after %v: %q, %v", step.after, got, err)
 		}
 		if l, r := count("auth/approle/login"), count("auth/token/renew-self"); l != step.logins || r != step.renews {
@@ -572,11 +572,11 @@ func TestV13TokenExpiresMidCase(t *testing.T) {
 		next.ServeHTTP(w, r)
 	})
 	clock.advance(15 * time.Minute)
-	if got, err := disclosing.UnwrapHalf(t.Context(), "label", half); err != nil || string(got) != "half" {
+	if got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err != nil || string(got) != "half" {
 		t.Errorf("the token is good for five more minutes: %q, %v", got, err)
 	}
 	clock.advance(6 * time.Minute)
-	_, err = disclosing.UnwrapHalf(t.Context(), "label", half)
+	_, err = escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
 	wantRefusal(t, err, keep.ErrUnavailable, "")
 }
 
@@ -657,13 +657,13 @@ func TestV16NothingInClearInAuditLogOrStorage(t *testing.T) {
 	if _, err := issuing.MAC(t.Context(), "fingerprint", []byte(canary)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := disclosing.UnwrapHalf(t.Context(), label, half); err != nil {
+	if _, err := escrowtest.UnwrapHalf(t.Context(), disclosing, label, half); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := disclosing.OpenLink(t.Context(), pseudonym, link); err != nil {
+	if _, err := escrowtest.OpenLink(t.Context(), disclosing, pseudonym, link); err != nil {
 		t.Fatal(err)
 	}
-	disclosing.UnwrapHalf(t.Context(), "wrong", half) // a failure is audited as well
+	escrowtest.UnwrapHalf(t.Context(), disclosing, "wrong", half) // a failure is audited as well
 	var needles []string
 	for _, secret := range []string{canary, label, pseudonym, string(sums[0])} {
 		needles = append(needles, secret)
@@ -791,7 +791,7 @@ func TestV18RedirectToAnotherHostIsNotFollowed(t *testing.T) {
 	for _, status := range []int{301, 302, 303, 307, 308} {
 		for _, place := range []string{other.URL, proxy.URL + "/elsewhere"} {
 			proxy.Break(escrowtest.Redirect(status, place))
-			_, err := disclosing.UnwrapHalf(t.Context(), "label", half)
+			_, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
 			wantRefusal(t, err, vault.ErrRedirect, "")
 			if refusal.Of(err).Kind != refusal.Unavailable {
 				t.Errorf("status %d: kind %v", status, refusal.Of(err).Kind)
@@ -813,7 +813,7 @@ func TestV19SealedAndStandby(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.Must(t, "PUT", "sys/seal", nil)
-	_, err = disclosing.UnwrapHalf(t.Context(), "label", half)
+	_, err = escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
 	wantRefusal(t, err, keep.ErrUnavailable, "503")
 	_, err = issuing.MAC(t.Context(), "pseudonym", []byte("person"))
 	wantRefusal(t, err, keep.ErrUnavailable, "503")
@@ -824,7 +824,7 @@ func TestV19SealedAndStandby(t *testing.T) {
 	if err := v.Unseal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := disclosing.UnwrapHalf(t.Context(), "label", half); err != nil || string(got) != "half" {
+	if got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err != nil || string(got) != "half" {
 		t.Errorf("unsealed again: %q, %v", got, err)
 	}
 	// 429 standby or over quota, 472 and 473 disaster recovery and performance

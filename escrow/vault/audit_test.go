@@ -52,7 +52,7 @@ func TestI2ReadAudit(t *testing.T) {
 	}
 	unwrap := func(label, wrapped string) {
 		t.Helper()
-		if _, err := disclosing.UnwrapHalf(t.Context(), label, wrapped); err != nil {
+		if _, err := escrowtest.UnwrapHalf(t.Context(), disclosing, label, wrapped); err != nil {
 			t.Fatal(err)
 		}
 	}

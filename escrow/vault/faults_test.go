@@ -78,7 +78,7 @@ func TestF12VaultBrokenAtTheDecryption(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			before := v.Decrypts(t)
 			proxy.BreakPath("/v1/penname-transit/decrypt/penname-record", c.fault)
-			got, err := disclosing.UnwrapHalf(t.Context(), "label", half)
+			got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
 			wantRefusal(t, err, keep.ErrUnavailable, "")
 			if got != nil {
 				t.Error("an error and a half")
@@ -92,7 +92,7 @@ func TestF12VaultBrokenAtTheDecryption(t *testing.T) {
 				t.Errorf("Vault decrypted %d times, want %d", n, c.decrypts)
 			}
 			proxy.Break(nil)
-			if got, err := disclosing.UnwrapHalf(t.Context(), "label", half); err != nil || string(got) != "half" {
+			if got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err != nil || string(got) != "half" {
 				t.Errorf("after the fault: %q, %v", got, err)
 			}
 			// The audit file counts the lost one as well: one release, two decrypts.
@@ -138,7 +138,7 @@ func TestF13LostRepliesAreCountedInTheAuditFile(t *testing.T) {
 		if i%2 == 0 {
 			proxy.BreakPath("/v1/penname-transit/decrypt/penname-record", escrowtest.CutAfter)
 		}
-		if _, err := disclosing.UnwrapHalf(t.Context(), "label", half); err == nil {
+		if _, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err == nil {
 			received++
 		}
 	}
@@ -173,7 +173,7 @@ func TestF14AuditDevice(t *testing.T) {
 			}
 			cause := map[string]string{"blocked": "deadline", "full": "500"}[name]
 			free := stop(v, t)
-			got, err := disclosing.UnwrapHalf(t.Context(), "label", half)
+			got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
 			if wantRefusal(t, err, keep.ErrUnavailable, cause); got != nil {
 				t.Error("an error and a half")
 			}
@@ -187,7 +187,7 @@ func TestF14AuditDevice(t *testing.T) {
 				t.Errorf("%d decrypts that Vault logged", n)
 			}
 			free()
-			if got, err := disclosing.UnwrapHalf(t.Context(), "label", half); err != nil || string(got) != "half" {
+			if got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err != nil || string(got) != "half" {
 				t.Errorf("the device takes entries again: %q, %v", got, err)
 			}
 			if n := v.Decrypts(t); n != 1 {
@@ -228,14 +228,14 @@ func TestF16TokenRevokedAtEachStep(t *testing.T) {
 			return err
 		}},
 		{"UnwrapHalf", func(ctx context.Context) error {
-			got, err := disclosing.UnwrapHalf(ctx, "label", half)
+			got, err := escrowtest.UnwrapHalf(ctx, disclosing, "label", half)
 			if err == nil && !bytes.Equal(got, []byte("half")) {
 				t.Errorf("opened %q", got)
 			}
 			return err
 		}},
 		{"OpenLink", func(ctx context.Context) error {
-			_, err := disclosing.OpenLink(ctx, "pen1", link)
+			_, err := escrowtest.OpenLink(ctx, disclosing, "pen1", link)
 			return err
 		}},
 		{"Verify issuing", issuing.Verify},
@@ -295,7 +295,7 @@ func TestF16TokenEndsEarly(t *testing.T) {
 	opens := func(when string) {
 		t.Helper()
 		before := v.Decrypts(t)
-		if got, err := disclosing.UnwrapHalf(t.Context(), "label", half); err != nil || string(got) != "half" {
+		if got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err != nil || string(got) != "half" {
 			t.Errorf("%s: %q, %v (%v)", when, got, err, errors.Unwrap(err))
 		}
 		if n := v.Decrypts(t) - before; n != 1 {
@@ -317,7 +317,7 @@ func TestF16TokenEndsEarly(t *testing.T) {
 	}
 	v.Revoke(t)
 	for range 2 {
-		got, err := disclosing.UnwrapHalf(t.Context(), "label", half)
+		got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half)
 		if wantRefusal(t, err, vault.ErrLogin, ""); got != nil {
 			t.Error("an error and a half")
 		}

@@ -2,11 +2,10 @@ package vault
 
 import (
 	"context"
-	"encoding/base64"
 	"net/http"
-	"strings"
+	"slices"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
 	"github.com/penname/penname/escrow/keep"
 )
 
@@ -35,37 +34,30 @@ func (k *Keeping) Rotate(ctx context.Context) error {
 	return k.must(k.call(ctx, http.MethodPost, mount+"/keys/"+keyRecord+"/rotate", map[string]any{}, nil))
 }
 
-// Rewrap implements [keep.Keys]: one batch for each 256 halves.
+// Rewrap implements [keep.Keys].
 func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, error) {
-	out := make([]string, 0, len(halves))
-	for len(halves) > 0 {
-		n := min(batch.Size, len(halves))
-		items := make([]openItem, n)
-		for i, h := range halves[:n] {
-			if h.Label == "" || len(h.Label) > maxLabel || h.Wrapped == "" || len(h.Wrapped) > 2*maxValue {
-				return nil, keep.ErrInput
-			}
-			if !wellFormed(h.Wrapped) {
-				return nil, keep.ErrDecryptFailed
-			}
-			items[i] = openItem{h.Wrapped, base64.StdEncoding.EncodeToString([]byte(h.Label))}
+	items := make([]openItem, len(halves))
+	for i, h := range halves {
+		var err error
+		if items[i], err = newOpenItem(h.Label, h.Wrapped); err != nil {
+			return nil, err
 		}
-		answer, err := k.batch(ctx, "rewrap/"+keyRecord, map[string]any{"batch_input": items}, n)
+	}
+	out := make([]string, 0, len(halves))
+	for part := range slices.Chunk(items, coalesce.MaxItems) {
+		answer, err := k.batch(ctx, "rewrap/"+keyRecord, map[string]any{"batch_input": part}, len(part))
 		if err != nil {
 			return nil, err
 		}
 		for _, r := range answer.Data.Results {
-			switch {
-			case strings.Contains(r.Error, "disallowed by policy (too old)"):
-				return nil, keep.ErrArchived
-			case r.Error != "":
-				return nil, keep.ErrDecryptFailed
-			case !wellFormed(r.Ciphertext):
+			if err := r.failed(); err != nil {
+				return nil, err
+			}
+			if !wellFormed(r.Ciphertext) {
 				return nil, errBadResponse
 			}
 			out = append(out, r.Ciphertext)
 		}
-		halves = halves[n:]
 	}
 	return out, nil
 }

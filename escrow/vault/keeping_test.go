@@ -150,7 +150,7 @@ func TestF16KeepingAtEachStep(t *testing.T) {
 				if err := s.call(); err != nil {
 					t.Fatalf("again: %v (%v)", err, errors.Unwrap(err))
 				}
-				if got, err := disclosing.UnwrapHalf(t.Context(), "label", half); err != nil || string(got) != "half" {
+				if got, err := escrowtest.UnwrapHalf(t.Context(), disclosing, "label", half); err != nil || string(got) != "half" {
 					t.Fatalf("the half was lost: %q, %v", got, err)
 				}
 			})

@@ -5,9 +5,11 @@ import (
 	"encoding/base64"
 	"net/http"
 	"regexp"
+	"slices"
 	"strings"
 
-	"github.com/penname/penname/escrow/batch"
+	"github.com/penname/penname/escrow/coalesce"
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -16,17 +18,20 @@ import (
 // opens, and its token may not. It is safe for concurrent use.
 type Issuing struct {
 	*session
-	half, link  batch.Coalescer[sealItem, string]
-	fingerprint batch.Coalescer[macItem, []byte]
-	pseudonym   batch.Coalescer[macItem, []byte]
+	half, link  coalesce.Group[sealItem, string]
+	fingerprint coalesce.Group[macItem, []byte]
+	pseudonym   coalesce.Group[macItem, []byte]
 }
 
 // Disclosing is the side that opens. It has no method that encrypts, and its
 // token may not. It is safe for concurrent use.
-type Disclosing struct {
-	*session
-	half, link batch.Coalescer[openItem, []byte]
-}
+type Disclosing struct{ *session }
+
+var _ disclose.Keys = (*Disclosing)(nil)
+
+// maxBatch is how many values one call opens: Vault takes 32 MiB and this time
+// is far below the caller's deadline.
+const maxBatch = 1000
 
 // Items of a batch, as Transit takes them. Values are base64 text: Vault's
 // audit device hashes strings and nothing else.
@@ -42,11 +47,10 @@ type (
 	macItem struct {
 		Input string `json:"input"`
 	}
+	batchResult struct{ Ciphertext, Plaintext, HMAC, Error string }
 	batchAnswer struct {
 		Data struct {
-			Results []struct {
-				Ciphertext, Plaintext, HMAC, Error string
-			} `json:"batch_results"`
+			Results []batchResult `json:"batch_results"`
 		}
 	}
 )
@@ -74,8 +78,7 @@ func OpenDisclosing(ctx context.Context, c Config) (*Disclosing, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &Disclosing{session: s}
-	k.half.Send, k.link.Send = s.decrypt(keyRecord), s.decrypt(keyLink)
+	k := &Disclosing{s}
 	if err := k.Verify(ctx); err != nil {
 		return nil, err
 	}
@@ -97,7 +100,7 @@ func (k *Issuing) WrapLink(ctx context.Context, pseudonym string, link []byte) (
 // MAC returns one HMAC-SHA-256 of 32 bytes for each input, under the key of
 // the purpose: "fingerprint" or "pseudonym".
 func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([][]byte, error) {
-	c := map[string]*batch.Coalescer[macItem, []byte]{"fingerprint": &k.fingerprint, "pseudonym": &k.pseudonym}[purpose]
+	c := map[string]*coalesce.Group[macItem, []byte]{"fingerprint": &k.fingerprint, "pseudonym": &k.pseudonym}[purpose]
 	if c == nil {
 		return nil, keep.ErrInput
 	}
@@ -111,18 +114,31 @@ func (k *Issuing) MAC(ctx context.Context, purpose string, inputs ...[]byte) ([]
 	return together(ctx, c, items...)
 }
 
-// UnwrapHalf opens what WrapHalf made for the same label.
-func (k *Disclosing) UnwrapHalf(ctx context.Context, label, wrapped string) ([]byte, error) {
-	return unwrap(ctx, &k.half, label, wrapped)
+// UnwrapHalves implements [disclose.Keys]. It opens what WrapHalf made for the
+// same labels.
+func (k *Disclosing) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped) ([][]byte, error) {
+	opened, err := k.open(ctx, keyRecord, halves)
+	if err != nil {
+		wipe(opened)
+		return nil, err
+	}
+	return opened, nil
 }
 
-// OpenLink opens what WrapLink made for the same pseudonym.
-func (k *Disclosing) OpenLink(ctx context.Context, pseudonym, wrapped string) ([]byte, error) {
-	return unwrap(ctx, &k.link, pseudonym, wrapped)
+// OpenLinks implements [disclose.Keys]. It opens what WrapLink made for the same
+// pseudonyms.
+func (k *Disclosing) OpenLinks(ctx context.Context, links []disclose.Wrapped) ([][]byte, error) {
+	return k.open(ctx, keyLink, links)
+}
+
+func wipe(values [][]byte) {
+	for _, v := range values {
+		clear(v)
+	}
 }
 
 // together sends the items with those of concurrent calls.
-func together[In, Out any](ctx context.Context, c *batch.Coalescer[In, Out], items ...In) ([]Out, error) {
+func together[In, Out any](ctx context.Context, c *coalesce.Group[In, Out], items ...In) ([]Out, error) {
 	outs, err := c.Do(ctx, items...)
 	if err != nil && refusal.Of(err) == nil {
 		err = keep.ErrUnavailable.Because(err)
@@ -130,7 +146,7 @@ func together[In, Out any](ctx context.Context, c *batch.Coalescer[In, Out], ite
 	return outs, err
 }
 
-func wrap(ctx context.Context, c *batch.Coalescer[sealItem, string], label string, value []byte) (string, error) {
+func wrap(ctx context.Context, c *coalesce.Group[sealItem, string], label string, value []byte) (string, error) {
 	if label == "" || len(label) > maxLabel || len(value) == 0 || len(value) > maxValue {
 		return "", keep.ErrInput
 	}
@@ -141,18 +157,67 @@ func wrap(ctx context.Context, c *batch.Coalescer[sealItem, string], label strin
 	return out[0], nil
 }
 
-func unwrap(ctx context.Context, c *batch.Coalescer[openItem, []byte], label, wrapped string) ([]byte, error) {
-	if label == "" || len(label) > maxLabel || wrapped == "" || len(wrapped) > 2*maxValue {
-		return nil, keep.ErrInput
+// newOpenItem is what Transit takes to open or rewrap a value.
+func newOpenItem(name, text string) (openItem, error) {
+	if name == "" || len(name) > maxLabel || text == "" || len(text) > 2*maxValue {
+		return openItem{}, keep.ErrInput
 	}
-	if !wellFormed(wrapped) {
-		return nil, keep.ErrDecryptFailed
+	if !wellFormed(text) {
+		return openItem{}, keep.ErrDecryptFailed
 	}
-	out, err := together(ctx, c, openItem{wrapped, base64.StdEncoding.EncodeToString([]byte(label))})
-	if err != nil {
+	return openItem{text, base64.StdEncoding.EncodeToString([]byte(name))}, nil
+}
+
+// open decrypts values in their order, up to the first that does not open.
+func (s *session) open(ctx context.Context, key string, values []disclose.Wrapped) (opened [][]byte, err error) {
+	if ctx.Err() != nil {
+		return nil, keep.ErrUnavailable.Because(ctx.Err())
+	}
+	var items []openItem
+	var unfit error
+	for _, v := range values {
+		var item openItem
+		if item, unfit = newOpenItem(v.Name, v.Text); unfit != nil {
+			break
+		}
+		items = append(items, item)
+	}
+	for part := range slices.Chunk(items, maxBatch) {
+		answer, err := s.batch(ctx, "decrypt/"+key, map[string]any{"batch_input": part}, len(part))
+		if err != nil {
+			return opened, err
+		}
+		for _, r := range answer.Data.Results {
+			value, err := r.opened()
+			if err != nil {
+				return opened, err
+			}
+			opened = append(opened, value)
+		}
+	}
+	return opened, unfit
+}
+
+// failed is what became of one item of a batch that opens or rewraps.
+func (r batchResult) failed() error {
+	switch {
+	case strings.Contains(r.Error, "disallowed by policy (too old)"): // keysutil.ErrTooOld: the text is its only mark
+		return keep.ErrArchived
+	case r.Error != "":
+		return keep.ErrDecryptFailed
+	}
+	return nil
+}
+
+func (r batchResult) opened() ([]byte, error) {
+	if err := r.failed(); err != nil {
 		return nil, err
 	}
-	return out[0], nil
+	value, err := base64.StdEncoding.Strict().DecodeString(r.Plaintext)
+	if err != nil || len(value) == 0 { // nothing empty is ever wrapped
+		return nil, errBadResponse
+	}
+	return value, nil
 }
 
 // ciphertext is Transit's form, with no second way to write the same value:
@@ -182,57 +247,35 @@ func (s *session) batch(ctx context.Context, path string, body map[string]any, n
 	return &answer, nil
 }
 
-func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]batch.Result[string], error) {
-	return func(ctx context.Context, items []sealItem) ([]batch.Result[string], error) {
+func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]coalesce.Result[string], error) {
+	return func(ctx context.Context, items []sealItem) ([]coalesce.Result[string], error) {
 		answer, err := s.batch(ctx, "encrypt/"+key, map[string]any{"batch_input": items}, len(items))
 		if err != nil {
 			return nil, err
 		}
-		results := make([]batch.Result[string], len(items))
+		results := make([]coalesce.Result[string], len(items))
 		for i, r := range answer.Data.Results {
 			if results[i].Out = r.Ciphertext; r.Error != "" || !wellFormed(r.Ciphertext) {
-				results[i] = batch.Result[string]{Err: errBadResponse}
+				results[i] = coalesce.Result[string]{Err: errBadResponse}
 			}
 		}
 		return results, nil
 	}
 }
 
-func (s *session) decrypt(key string) func(context.Context, []openItem) ([]batch.Result[[]byte], error) {
-	return func(ctx context.Context, items []openItem) ([]batch.Result[[]byte], error) {
-		answer, err := s.batch(ctx, "decrypt/"+key, map[string]any{"batch_input": items}, len(items))
-		if err != nil {
-			return nil, err
-		}
-		results := make([]batch.Result[[]byte], len(items))
-		for i, r := range answer.Data.Results {
-			results[i].Out, err = base64.StdEncoding.Strict().DecodeString(r.Plaintext)
-			switch {
-			case strings.Contains(r.Error, "disallowed by policy (too old)"): // keysutil.ErrTooOld: the text is its only mark
-				results[i] = batch.Result[[]byte]{Err: keep.ErrArchived}
-			case r.Error != "":
-				results[i] = batch.Result[[]byte]{Err: keep.ErrDecryptFailed}
-			case err != nil || len(results[i].Out) == 0: // nothing empty is ever wrapped
-				results[i] = batch.Result[[]byte]{Err: errBadResponse}
-			}
-		}
-		return results, nil
-	}
-}
-
-func (s *session) hmac(key string) func(context.Context, []macItem) ([]batch.Result[[]byte], error) {
-	return func(ctx context.Context, items []macItem) ([]batch.Result[[]byte], error) {
+func (s *session) hmac(key string) func(context.Context, []macItem) ([]coalesce.Result[[]byte], error) {
+	return func(ctx context.Context, items []macItem) ([]coalesce.Result[[]byte], error) {
 		body := map[string]any{"batch_input": items, "key_version": "1"} // the policy allows this version alone
 		answer, err := s.batch(ctx, "hmac/"+key, body, len(items))
 		if err != nil {
 			return nil, err
 		}
-		results := make([]batch.Result[[]byte], len(items))
+		results := make([]coalesce.Result[[]byte], len(items))
 		for i, r := range answer.Data.Results {
 			text, ok := strings.CutPrefix(r.HMAC, "vault:v1:")
 			results[i].Out, err = base64.StdEncoding.Strict().DecodeString(text)
 			if r.Error != "" || !ok || err != nil || len(results[i].Out) != 32 {
-				results[i] = batch.Result[[]byte]{Err: errBadResponse}
+				results[i] = coalesce.Result[[]byte]{Err: errBadResponse}
 			}
 		}
 		return results, nil

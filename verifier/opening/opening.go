@@ -198,6 +198,15 @@ type Tree struct {
 	Root [32]byte // RFC 6962, 2.1
 }
 
+// Contradicts is [proof.ErrSplitView] if the log has signed t and another tree of
+// the same size. Trees of two sizes say nothing about each other without a proof.
+func (t Tree) Contradicts(other Tree) error {
+	if t.Size == other.Size && t.Root != other.Root {
+		return proof.ErrSplitView
+	}
+	return nil
+}
+
 // CheckRecorded verifies the leaf that records a warrant: its kind, and its proof
 // under the quorum of witnesses. It returns the cosigned tree that holds it. What
 // does not fit is [ErrNotLogged].

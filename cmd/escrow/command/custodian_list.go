@@ -12,7 +12,8 @@ import (
 )
 
 func custodianList(h *home) *cobra.Command {
-	return leaf("list", "List the cases that wait for custodians", "escrow custodian list", cobra.NoArgs,
+	var from string
+	cmd := leaf("list", "List the cases that wait for custodians, the one that expires first first", "escrow custodian list", cobra.NoArgs,
 		func(ctx context.Context, _ []string) error {
 			c, err := h.open(ctx)
 			if err != nil {
@@ -22,7 +23,7 @@ func custodianList(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			out, err := r.Cases(ctx, c.Key())
+			out, err := r.Cases(ctx, c.Key(), from)
 			if err != nil {
 				return err
 			}
@@ -33,6 +34,11 @@ func custodianList(h *home) *cobra.Command {
 			if len(out.Cases) == 0 {
 				text.WriteString("nothing waits for you")
 			}
+			if out.Next != "" {
+				fmt.Fprintf(&text, "more wait: escrow custodian list --from %s\n", out.Next)
+			}
 			return h.print(out, document.Printable(text.String()))
 		})
+	cmd.Flags().StringVar(&from, "from", "", "go on where the page before ended, which named the place")
+	return cmd
 }

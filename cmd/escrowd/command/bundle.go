@@ -112,8 +112,8 @@ func bundleInstall() *cobra.Command {
 				return err
 			}
 			defer store.Close()
-			r := disclose.Registrar{Bundles: store, Ceremonies: store, Now: time.Now}
-			if err := r.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
+			rules := disclose.Rules{Bundles: store.Bundles, Ceremonies: store.Ceremonies, Now: time.Now}
+			if err := rules.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
 				return err
 			}
 			sum := sha256.Sum256(bundle)

@@ -40,8 +40,8 @@ func ceremonyCommand() *cobra.Command {
 	return c
 }
 
-// withBoard opens the database as a registrar that has nothing but the board.
-func withBoard(cmd *cobra.Command, f func(*disclose.Registrar) error) error {
+// withBoard opens the message board in the database.
+func withBoard(cmd *cobra.Command, f func(*disclose.Board) error) error {
 	if err := shell.Require(cmd, "database-file"); err != nil {
 		return err
 	}
@@ -50,7 +50,7 @@ func withBoard(cmd *cobra.Command, f func(*disclose.Registrar) error) error {
 		return err
 	}
 	defer store.Close()
-	return f(&disclose.Registrar{Ceremonies: store, Now: time.Now})
+	return f(&disclose.Board{Ceremonies: store.Ceremonies, Now: time.Now})
 }
 
 func ceremonyPlan() *cobra.Command {
@@ -161,8 +161,8 @@ func ceremonyOpen() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withBoard(cmd, func(r *disclose.Registrar) error {
-				hash, err := r.OpenCeremony(cmd.Context(), raw)
+			return withBoard(cmd, func(b *disclose.Board) error {
+				hash, err := b.Open(cmd.Context(), raw)
 				if err != nil {
 					return err
 				}
@@ -178,8 +178,8 @@ func ceremonyPublish() *cobra.Command {
 		Use: "publish HASH", Short: "Close a ceremony that will not go on, with its transcript in the public log; a complete one is there already", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony publish 3f29… --database-file /etc/penname/disclosing.dsn --out transcript.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return withBoard(cmd, func(r *disclose.Registrar) error {
-				c, err := r.PublishCeremony(cmd.Context(), args[0])
+			return withBoard(cmd, func(b *disclose.Board) error {
+				c, err := b.Publish(cmd.Context(), args[0])
 				if err != nil {
 					return err
 				}
@@ -245,7 +245,7 @@ func ceremonyServe() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return withBoard(cmd, func(r *disclose.Registrar) error {
+			return withBoard(cmd, func(b *disclose.Board) error {
 				ln, err := service.Listen(listen)
 				if err != nil {
 					return err
@@ -255,7 +255,7 @@ func ceremonyServe() *cobra.Command {
 					ln, scheme = tls.NewListener(ln, config), "https"
 				}
 				origin := scheme + "://" + ln.Addr().String()
-				h, err := service.NewMessageBoard(origin, r.Ceremonies, slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)), time.Now)
+				h, err := service.NewMessageBoard(origin, b, slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)))
 				if err != nil {
 					return err
 				}

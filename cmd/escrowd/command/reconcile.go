@@ -77,7 +77,7 @@ func reconcile(ctx context.Context, store *postgres.Disclosing, from string, bun
 	if err != nil {
 		return r, err
 	}
-	return translog.Reconcile(ctx, log, from, store, func(bundle string) bool { return have[bundle] != nil },
+	return translog.Reconcile(ctx, log, from, store.Log, func(bundle string) bool { return have[bundle] != nil },
 		func(ctx context.Context, at int64, leaves [][]byte) error {
 			return store.Restore(ctx, at, leaves, have)
 		},
@@ -108,7 +108,7 @@ func lostJSON(lost []postgres.Lost) []map[string]any {
 // consequence says what is to be done about a leaf whose row is lost.
 func consequence(l postgres.Lost) string {
 	switch {
-	case l.CaseState == disclose.Interrupted:
+	case l.CaseState == disclose.Lost:
 		return fmt.Sprintf("case %s is closed: the court must file a new warrant", l.Case)
 	case l.Case != "":
 		return fmt.Sprintf("case %s is %s and stays so", l.Case, l.CaseState)

@@ -110,15 +110,14 @@ func (f *founding) holdCeremony(ctx context.Context, plan policy.CeremonyPlan) (
 	if err := os.WriteFile(f.Path("plan.json"), raw, 0o600); err != nil {
 		return nil, err
 	}
-	board := f.disclosing.Store
+	board := &disclose.Board{Ceremonies: f.disclosing.Store.Ceremonies, Now: f.Clock.Now}
 	address, err := f.serve(func(origin string) (http.Handler, error) {
-		return service.NewMessageBoard(origin, board, f.Log, f.Clock.Now)
+		return service.NewMessageBoard(origin, board, f.Log)
 	})
 	if err != nil {
 		return nil, err
 	}
-	r := &disclose.Registrar{Ceremonies: board, Now: f.Clock.Now}
-	hash, err := r.OpenCeremony(ctx, raw)
+	hash, err := board.Open(ctx, raw)
 	if err != nil {
 		return nil, err
 	}

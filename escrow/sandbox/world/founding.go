@@ -43,17 +43,22 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	if ln, f.Origin, err = listen(o.Listen); err != nil {
 		return nil, err
 	}
-	if f.Postgres, err = sandbox.StartPostgres(ctx, "", o.Postgres...); err != nil {
-		return nil, err
+	if f.Postgres = o.Server; o.Server == nil {
+		if f.Postgres, err = sandbox.StartPostgres(ctx, "", o.Postgres...); err != nil {
+			return nil, err
+		}
 	}
 	f.onClose(f.Postgres.Stop)
-	if err := f.openStores(ctx); err != nil {
+	if o.Stores.Wait == 0 {
+		o.Stores.Wait = 30 * time.Second // the machine may be compiling
+	}
+	if err := f.openStores(ctx, o.Stores); err != nil {
 		return nil, err
 	}
 	if err := f.startKeyService(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := f.startIdentityProvider(ctx, o); err != nil {
+	if err := f.startIdentityProviders(ctx, o); err != nil {
 		return nil, err
 	}
 	if err := f.makeKeys(); err != nil {
@@ -87,7 +92,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 }
 
 // openStores migrates the database and opens it as each side.
-func (f *founding) openStores(ctx context.Context) (err error) {
+func (f *founding) openStores(ctx context.Context, o postgres.Options) (err error) {
 	if err := postgres.Migrate(ctx, f.Postgres.DSN); err != nil {
 		return err
 	}
@@ -96,12 +101,11 @@ func (f *founding) openStores(ctx context.Context) (err error) {
 		(&service.Parts{Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping}).Close()
 		return nil
 	})
-	patient := postgres.Options{Wait: 30 * time.Second} // the machine may be compiling
 	dsn, err := postgres.Login(ctx, f.Postgres.DSN, "penname_issuing")
 	if err != nil {
 		return err
 	}
-	if f.issuing.Store, err = postgres.OpenIssuing(ctx, dsn, patient); err != nil {
+	if f.issuing.Store, err = postgres.OpenIssuing(ctx, dsn, o); err != nil {
 		return err
 	}
 	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_disclosing"); err != nil {
@@ -110,13 +114,13 @@ func (f *founding) openStores(ctx context.Context) (err error) {
 	if err := os.WriteFile(f.Path("disclosing.dsn"), []byte(dsn), 0o600); err != nil {
 		return err
 	}
-	if f.disclosing.Store, err = postgres.OpenDisclosing(ctx, dsn, patient); err != nil {
+	if f.disclosing.Store, err = postgres.OpenDisclosing(ctx, dsn, o); err != nil {
 		return err
 	}
 	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_keeping"); err != nil {
 		return err
 	}
-	f.keeping.Store, err = postgres.OpenKeeping(ctx, dsn, patient)
+	f.keeping.Store, err = postgres.OpenKeeping(ctx, dsn, o)
 	return err
 }
 
@@ -178,27 +182,35 @@ func (w *World) OpenVault(ctx context.Context, i *service.Issuing, d *service.Di
 	return err
 }
 
-func (f *founding) startIdentityProvider(ctx context.Context, o Options) (err error) {
+func (f *founding) startIdentityProviders(ctx context.Context, o Options) (err error) {
 	people := o.People
 	if people == nil {
 		people = sandbox.People()
 	}
-	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + person.CallbackPath("sandbox")}
-	f.Identity, err = f.serve(func(origin string) (http.Handler, error) {
+	if f.Identity, err = f.startIdentityProvider(ctx, "sandbox", "Sandbox Identity", people); err != nil {
+		return err
+	}
+	f.SecondIdentity, err = f.startIdentityProvider(ctx, "registry", "Sandbox Registry", people)
+	return err
+}
+
+func (f *founding) startIdentityProvider(ctx context.Context, id, name string, people []sandbox.Person) (issuer string, err error) {
+	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + person.CallbackPath(id)}
+	issuer, err = f.serve(func(origin string) (http.Handler, error) {
 		return sandbox.NewProvider(origin, client, people, f.Clock.Now).Handler(), nil
 	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	party, err := identity.NewRelyingParty(ctx, identity.Provider{
-		Issuer: f.Identity, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
+		Issuer: issuer, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
 		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, SingleUse: f.issuing.Store, AllowLoopback: true,
 	}, f.Clock.Now)
 	if err != nil {
-		return err
+		return "", err
 	}
-	f.issuing.Providers = append(f.issuing.Providers, person.Provider{ID: "sandbox", Name: "Sandbox Identity", ACRs: []string{sandbox.ACRVerified}, Proving: party})
-	return nil
+	f.issuing.Providers = append(f.issuing.Providers, person.Provider{ID: id, Name: name, ACRs: []string{sandbox.ACRVerified}, Proving: party})
+	return issuer, nil
 }
 
 // makeKeys makes the service's own keys, and the draft of a bundle that names

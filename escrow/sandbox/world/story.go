@@ -218,7 +218,7 @@ func (s *Story) firstApproval(ctx context.Context) error {
 		return err
 	}
 	// The same custodian again still counts once.
-	if err := s.Refused(ctx, "custodian.already_decided", s.AsCustodian("alba", "approve", s.ID)...); err != nil {
+	if err := s.Approve(ctx, "alba"); err != nil {
 		return err
 	}
 	return s.Refused(ctx, "1 of 2", s.OpenArgs()...)
@@ -293,7 +293,7 @@ func (s *Story) notify(ctx context.Context) error {
 		return err
 	}
 	s.Clock.Advance(StoryTime)
-	if err := s.Service.ServeNotices(ctx); err != nil {
+	if err := s.Service.ServeCases(ctx); err != nil {
 		return err
 	}
 	if err := s.troll.Enrol(ctx, s.Origin, s.Author.Name); err != nil {

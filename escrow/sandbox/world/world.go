@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
@@ -24,14 +25,15 @@ import (
 // World is everything that runs. What is in Dir is what the parties outside the
 // service hold: keys, bundle, folders.
 type World struct {
-	Dir      string
-	Log      *slog.Logger
-	Clock    *Clock
-	Origin   string // of Penname
-	Identity string // origin of the identity provider
-	Town     *Platform
-	School   *Platform
-	Service  *service.Service
+	Dir            string
+	Log            *slog.Logger
+	Clock          *Clock
+	Origin         string // of Penname
+	Identity       string // origin of the identity provider that people come by
+	SecondIdentity string // of another one, which knows the same people
+	Town           *Platform
+	School         *Platform
+	Service        *service.Service
 
 	KeyService string // which one holds the first halves, for people
 	Postgres   *sandbox.Postgres
@@ -56,13 +58,15 @@ type Programs struct {
 
 // Options say how a world is made.
 type Options struct {
-	Listen   string           // host:port of the service, loopback, checked
-	Vault    bool             // a real Vault in the place of the local keyring
-	Log      io.Writer        // of the service
-	Progress io.Writer        // told what takes long
-	Postgres []string         // further settings of PostgreSQL
-	People   []sandbox.Person // of the identity provider; nil for the sandbox's
-	Behind   time.Duration    // how far the clock is behind when it starts
+	Listen   string            // host:port of the service, loopback, checked
+	Vault    bool              // a real Vault in the place of the local keyring
+	Log      io.Writer         // of the service
+	Progress io.Writer         // told what takes long
+	Postgres []string          // further settings of PostgreSQL
+	Server   *sandbox.Postgres // instead of a PostgreSQL of its own
+	Stores   postgres.Options  // how the sides open it
+	People   []sandbox.Person  // of the identity provider; nil for the sandbox's
+	Behind   time.Duration     // how far the clock is behind when it starts
 }
 
 // Custodians are those of the world: three organisations, Quorum of which must
@@ -215,5 +219,5 @@ func (w *World) InstallBundle(ctx context.Context, raw []byte) error {
 		}
 		endorsements = append(endorsements, said)
 	}
-	return w.Service.Registrar.Install(ctx, raw, endorsements)
+	return w.Service.Registrar.Rules.Install(ctx, raw, endorsements)
 }

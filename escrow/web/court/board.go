@@ -9,14 +9,14 @@ import (
 )
 
 // board is the custodians' message board.
-type board struct{ registrar *disclose.Registrar }
+type board struct{ *disclose.Board }
 
 // MountBoard serves the custodians' message board. It needs no log-in: what is
 // read is public, and what is written is signed by a participant of a plan that
 // the operator opened. It works before there is a bundle: the first ceremony
-// makes the key that the first bundle names. Of r it needs Ceremonies and Now.
-func MountBoard(edge *web.Server, r *disclose.Registrar) {
-	b := board{r}
+// makes the key that the first bundle names.
+func MountBoard(edge *web.Server, d *disclose.Board) {
+	b := board{d}
 	edge.Handle(http.MethodGet, registrar.PathMessages, b.messages)
 	edge.Handle(http.MethodPost, registrar.PathMessages, edge.Limited(b.say))
 	edge.Handle(http.MethodGet, registrar.PathTranscript, b.transcript)
@@ -31,7 +31,7 @@ func boardOf(c disclose.Ceremony) registrar.Board {
 }
 
 func (b board) messages(w http.ResponseWriter, r *http.Request) error {
-	found, err := b.registrar.Ceremonies.Ceremony(r.Context(), r.PathValue(registrar.ParamPlan))
+	found, err := b.Ceremony(r.Context(), r.PathValue(registrar.ParamPlan))
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (b board) say(w http.ResponseWriter, r *http.Request) error {
 	if err := web.ReadJSON(r, &in); err != nil {
 		return err
 	}
-	found, err := b.registrar.Say(r.Context(), r.PathValue(registrar.ParamPlan), in.Message)
+	found, err := b.Say(r.Context(), r.PathValue(registrar.ParamPlan), in.Message)
 	if err != nil {
 		return err
 	}
@@ -52,7 +52,7 @@ func (b board) say(w http.ResponseWriter, r *http.Request) error {
 
 // transcript is byte for byte what was hashed into the log.
 func (b board) transcript(w http.ResponseWriter, r *http.Request) error {
-	found, err := b.registrar.Ceremonies.Ceremony(r.Context(), r.PathValue(registrar.ParamPlan))
+	found, err := b.Ceremony(r.Context(), r.PathValue(registrar.ParamPlan))
 	if err != nil {
 		return err
 	}

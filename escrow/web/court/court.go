@@ -19,6 +19,7 @@ import (
 // Config is what the disclosing side is served with. All fields are required.
 type Config struct {
 	Registrar *disclose.Registrar
+	Board     *disclose.Board
 	SingleUse token.ReplayGuard // custodians' requests are single-use
 	LogTiles  http.Handler      // translog.Publisher.Handler
 }
@@ -36,29 +37,28 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodPost, registrar.PathWarrants, edge.Limited(s.fileWarrant))
 	edge.Handle(http.MethodGet, registrar.PathWarrant, s.warrantStatus)
 	edge.Handle(http.MethodGet, registrar.PathPackage, s.warrantPackage)
-	edge.Handle(http.MethodGet, registrar.PathCases, s.custodian(s.pendingCases))
+	edge.Handle(http.MethodGet, registrar.PathCases, s.custodian(s.waitingCases))
 	edge.Handle(http.MethodGet, registrar.PathCase, s.custodian(s.reviewCase))
 	edge.Handle(http.MethodPost, registrar.PathDecisions, s.custodian(s.decideCase))
 	edge.Handle(http.MethodGet, registrar.PathLog+"/*", func(w http.ResponseWriter, r *http.Request) error {
 		http.StripPrefix(registrar.PathLog, s.LogTiles).ServeHTTP(w, r)
 		return nil
 	})
-	MountBoard(edge, c.Registrar)
+	MountBoard(edge, c.Board)
 }
 
 // bundle is byte for byte what was endorsed: its hash is its address.
 func (s *side) bundle(w http.ResponseWriter, r *http.Request) error {
-	raw, endorsements, err := s.Registrar.Bundles.Current(r.Context())
+	raw, endorsements, err := s.Registrar.Rules.Bundles.Current(r.Context())
 	if err != nil {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, registrar.Bundle{Bundle: raw, Endorsements: endorsements})
 }
 
-func statusOf(c disclose.Case) registrar.CaseStatus {
-	yes, no := c.Votes()
+func statusOf(c disclose.Summary) registrar.CaseStatus {
 	return registrar.CaseStatus{
-		Case: c.ID, State: string(c.State), Approvals: yes, Declined: no, Quorum: c.Quorum, Leaf: c.RecordedLeaf,
+		Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum, Leaf: c.Leaf,
 		Bundle: c.Bundle, SecrecyEnd: c.SecrecyEnds, Expires: c.Expires,
 	}
 }
@@ -66,7 +66,7 @@ func statusOf(c disclose.Case) registrar.CaseStatus {
 // answerOf is statusOf for who knows the warrant: the answer names it, so that it is
 // to their question.
 func answerOf(c disclose.Case) registrar.CaseStatus {
-	st := statusOf(c)
+	st := statusOf(c.Summary())
 	st.Warrant = hex.EncodeToString(c.WarrantHash[:])
 	return st
 }
@@ -98,8 +98,7 @@ func (s *side) warrantPackage(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.Registrar.Deliver(ctx, r.PathValue(registrar.ParamCase))
 	if errors.Is(err, disclose.ErrQuorumNotMet) {
 		if found, serr := s.Registrar.Status(ctx, r.PathValue(registrar.ParamCase)); serr == nil {
-			yes, _ := found.Votes()
-			return web.WithFacts{Err: err, Approvals: &yes, Quorum: &found.Quorum}
+			return web.WithFacts{Err: err, Approvals: &found.Approved, Quorum: &found.Quorum}
 		}
 	}
 	if err != nil {
@@ -124,7 +123,7 @@ func (s *side) custodian(next web.Handler) web.Handler {
 		if err != nil {
 			return err
 		}
-		b, err := s.Registrar.Bundle(r.Context())
+		b, err := s.Registrar.Rules.Current(r.Context())
 		if err != nil {
 			return err
 		}
@@ -142,14 +141,18 @@ func (s *side) custodian(next web.Handler) web.Handler {
 	}
 }
 
-func (s *side) pendingCases(w http.ResponseWriter, r *http.Request) error {
-	pending, err := s.Registrar.Pending(r.Context())
+func (s *side) waitingCases(w http.ResponseWriter, r *http.Request) error {
+	var from disclose.Cursor
+	if err := from.UnmarshalText([]byte(r.URL.Query().Get(registrar.ParamFrom))); err != nil {
+		return err
+	}
+	waiting, next, err := s.Registrar.Waiting(r.Context(), from)
 	if err != nil {
 		return err
 	}
-	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(pending))}
-	for i, p := range pending {
-		list.Cases[i] = statusOf(p)
+	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(waiting)), Next: next.String()}
+	for i, c := range waiting {
+		list.Cases[i] = statusOf(c)
 	}
 	return web.WriteJSON(w, http.StatusOK, list)
 }

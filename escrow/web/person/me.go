@@ -52,7 +52,7 @@ func (s *side) who(r *http.Request) (session, error) {
 	if !ok {
 		return session{}, errSignedOut
 	}
-	asked, err := s.Issuer.Erasures.Asked(r.Context(), v.Person.Label)
+	asked, err := s.Issuer.Store.Asked(r.Context(), v.Person.Label)
 	if err == nil && asked {
 		err = errSignedOut
 	}

@@ -57,7 +57,7 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	if err := Mount(edge, Config{
-		Issuer:    &issue.Issuer{Keys: keys, Store: store, Erasures: store, Custodians: custodians, Now: time.Now},
+		Issuer:    &issue.Issuer{Keys: keys, Store: store, Custodians: custodians, Now: time.Now},
 		Providers: []Provider{s.provider(store, "post", "Post Office"), s.provider(store, "bank", "Bank & Co")},
 		Platforms: []openid.Platform{{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}},
 		CookieKey: [32]byte{1}, TokenKeys: tokenKeys(t), Store: store,

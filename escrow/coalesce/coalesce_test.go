@@ -1,4 +1,4 @@
-package batch
+package coalesce
 
 import (
 	"context"
@@ -13,8 +13,8 @@ import (
 var errOdd = errors.New("an odd number")
 
 // doubler answers after a second with twice each number, and refuses odd ones.
-func doubler(batches *[]int) *Coalescer[int, int] {
-	var c Coalescer[int, int]
+func doubler(batches *[]int) *Group[int, int] {
+	var c Group[int, int]
 	c.Send = func(_ context.Context, items []int) ([]Result[int], error) {
 		c.mu.Lock()
 		*batches = append(*batches, len(items))
@@ -31,7 +31,7 @@ func doubler(batches *[]int) *Coalescer[int, int] {
 	return &c
 }
 
-func TestCoalescerAddsNoLatencyWhenIdle(t *testing.T) {
+func TestGroupAddsNoLatencyWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var batches []int
 		c := doubler(&batches)
@@ -47,7 +47,7 @@ func TestCoalescerAddsNoLatencyWhenIdle(t *testing.T) {
 	})
 }
 
-func TestCoalescerMergesWhatArrivesMeanwhile(t *testing.T) {
+func TestGroupMergesWhatArrivesMeanwhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var batches []int
 		c := doubler(&batches)
@@ -87,7 +87,7 @@ func TestCoalescerMergesWhatArrivesMeanwhile(t *testing.T) {
 	})
 }
 
-func TestCoalescerLeavesThoseWhoGaveUpBehind(t *testing.T) {
+func TestGroupLeavesThoseWhoGaveUpBehind(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var batches []int
 		c := doubler(&batches)
@@ -134,7 +134,7 @@ func TestV08WholeBatchFailsForEverybody(t *testing.T) {
 				return make([]Result[int], len(items)+1), nil
 			},
 		} {
-			c := Coalescer[int, int]{Send: send}
+			c := Group[int, int]{Send: send}
 			for range 3 {
 				if out, err := c.Do(t.Context(), 1, 2); err == nil || out != nil {
 					t.Errorf("%s: %v, %v", name, out, err)

@@ -3,8 +3,8 @@ package disclose
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/hex"
 	"slices"
+	"time"
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
@@ -41,36 +41,48 @@ type Said struct {
 	Signed        string // policy.SignCeremonyMessage
 }
 
-// Ceremonies is the append-only board.
+// Ceremonies is where ceremonies are kept, append-only.
 type Ceremonies interface {
-	// OpenCeremony stores a plan; again, it changes nothing.
-	OpenCeremony(ctx context.Context, plan []byte) error
+	// Open stores a plan; again, it changes nothing.
+	Open(ctx context.Context, plan []byte) error
 	// Ceremony returns the one whose plan has that hex SHA-256, or ErrNoCeremony.
 	Ceremony(ctx context.Context, plan string) (Ceremony, error)
-	// ApplyCeremony locks the ceremony, lets change append to Said or set
-	// Transcript, and stores that; a transcript together with its leaf, in one
-	// transaction. If change fails nothing is stored and its error returned.
-	ApplyCeremony(ctx context.Context, plan string, change func(*Ceremony) (*proof.Leaf, error)) (Ceremony, error)
-	// CeremonyLogged reports whether the transcript with that hex SHA-256 has a
-	// leaf.
-	CeremonyLogged(ctx context.Context, transcript string) (bool, error)
+	// Apply locks the ceremony, lets change append to Said or set Transcript, and
+	// stores that; a transcript together with its leaf, in one transaction. If
+	// change fails nothing is stored and its error returned.
+	Apply(ctx context.Context, plan string, change func(*Ceremony) (*proof.Leaf, error)) (Ceremony, error)
+	// Logged reports whether the transcript with that hex SHA-256 has a leaf.
+	Logged(ctx context.Context, transcript string) (bool, error)
 }
 
-// OpenCeremony lets the participants of a plan use the board, and returns the
+// Board is the custodians' message board. It works before there is a bundle: the
+// first ceremony makes the key that the first bundle names.
+type Board struct {
+	Ceremonies Ceremonies
+	Now        func() time.Time
+}
+
+// Open lets the participants of a plan use the board, and returns the
 // plan's hash. The operator decides: a board for everybody would be a dump.
-func (r *Registrar) OpenCeremony(ctx context.Context, plan []byte) (string, error) {
+func (b *Board) Open(ctx context.Context, plan []byte) (string, error) {
 	p, err := policy.ParseCeremonyPlan(plan)
 	if err != nil {
 		return "", err
 	}
-	return p.Hash(), r.Ceremonies.OpenCeremony(ctx, plan)
+	return p.Hash(), b.Ceremonies.Open(ctx, plan)
+}
+
+// Ceremony returns what was said in the one whose plan has that hex SHA-256, or
+// ErrNoCeremony.
+func (b *Board) Ceremony(ctx context.Context, plan string) (Ceremony, error) {
+	return b.Ceremonies.Ceremony(ctx, plan)
 }
 
 // Say stores a participant's message, once for each round and in the order of
 // rounds. So a board holds at most four messages of 16 KiB from each. With the
 // last one the transcript is complete, and its hash goes into the public log.
-func (r *Registrar) Say(ctx context.Context, plan, signed string) (Ceremony, error) {
-	now, err := r.Ceremonies.Ceremony(ctx, plan)
+func (b *Board) Say(ctx context.Context, plan, signed string) (Ceremony, error) {
+	now, err := b.Ceremonies.Ceremony(ctx, plan)
 	if err != nil {
 		return Ceremony{}, err
 	}
@@ -82,7 +94,7 @@ func (r *Registrar) Say(ctx context.Context, plan, signed string) (Ceremony, err
 	if err != nil {
 		return Ceremony{}, err
 	}
-	return r.Ceremonies.ApplyCeremony(ctx, plan, func(c *Ceremony) (*proof.Leaf, error) {
+	return b.Ceremonies.Apply(ctx, plan, func(c *Ceremony) (*proof.Leaf, error) {
 		switch round, missing := p.Missing(c.said); {
 		case c.Transcript != nil:
 			return nil, ErrCeremonyClosed
@@ -95,15 +107,15 @@ func (r *Registrar) Say(ctx context.Context, plan, signed string) (Ceremony, err
 		if round, _ := p.Missing(c.said); round != "" {
 			return nil, nil
 		}
-		return c.close(p, r)
+		return c.close(p, b.Now())
 	})
 }
 
-// PublishCeremony closes a ceremony that will not go on, because somebody
+// Publish closes a ceremony that will not go on, because somebody
 // cheated or stays away, and puts what was said into the public log, so that
 // everybody can see whose fault it was. A complete one is in the log already.
-func (r *Registrar) PublishCeremony(ctx context.Context, plan string) (Ceremony, error) {
-	return r.Ceremonies.ApplyCeremony(ctx, plan, func(c *Ceremony) (*proof.Leaf, error) {
+func (b *Board) Publish(ctx context.Context, plan string) (Ceremony, error) {
+	return b.Ceremonies.Apply(ctx, plan, func(c *Ceremony) (*proof.Leaf, error) {
 		if c.Transcript != nil {
 			return nil, nil
 		}
@@ -111,7 +123,7 @@ func (r *Registrar) PublishCeremony(ctx context.Context, plan string) (Ceremony,
 		if err != nil {
 			return nil, err
 		}
-		return c.close(p, r)
+		return c.close(p, b.Now())
 	})
 }
 
@@ -126,10 +138,10 @@ func (c *Ceremony) message(round, sender string) string {
 	return ""
 }
 
-func (c *Ceremony) close(p *policy.CeremonyPlan, r *Registrar) (leaf *proof.Leaf, err error) {
+func (c *Ceremony) close(p *policy.CeremonyPlan, now time.Time) (leaf *proof.Leaf, err error) {
 	if c.Transcript, err = p.Transcript(c.message); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(c.Transcript)
-	return &proof.Leaf{Version: 1, Kind: proof.KindCeremony, Day: proof.Day(r.Now()), Package: hex.EncodeToString(sum[:])}, nil
+	l := proof.CeremonyLeaf(now, sha256.Sum256(c.Transcript))
+	return &l, nil
 }

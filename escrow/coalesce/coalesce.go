@@ -1,7 +1,7 @@
-// Package batch turns concurrent calls of one kind into few: one request to the
+// Package coalesce turns concurrent calls of one kind into few: one request to the
 // key service, one statement in the database. Both adapters need it, and none
 // imports another.
-package batch
+package coalesce
 
 import (
 	"context"
@@ -17,14 +17,14 @@ const (
 	crowd   = 16
 )
 
-// Size bounds the items of one batch, so that one call stays far below the
+// MaxItems bounds the items of one batch, so that one call stays far below the
 // server's limits and the caller's deadline.
-const Size = 256
+const MaxItems = 256
 
-// Coalescer carries the calls of one kind. A call that finds none under way
+// Group carries the calls of one kind. A call that finds none under way
 // leaves at once and alone; calls that arrive meanwhile leave together, when it
 // lands or when they are a crowd. Set Send before the first call.
-type Coalescer[In, Out any] struct {
+type Group[In, Out any] struct {
 	// Send carries one batch, within a deadline of its own. It returns one
 	// result for each item, in order, or an error for the whole batch.
 	Send func(ctx context.Context, items []In) ([]Result[Out], error)
@@ -48,12 +48,12 @@ type request[In, Out any] struct {
 	done  chan struct{}
 }
 
-var errResults = errors.New("batch: not one result for each item")
+var errResults = errors.New("coalesce: not one result for each item")
 
 // Do returns the results of all items, or the first error among them. When ctx
 // ends before the batch is back, Do returns its error and the batch goes on:
 // its other items belong to others.
-func (c *Coalescer[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
+func (c *Group[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -77,7 +77,7 @@ func (c *Coalescer[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error)
 }
 
 // fly sends batches until the queue is empty.
-func (c *Coalescer[In, Out]) fly() {
+func (c *Group[In, Out]) fly() {
 	for {
 		aboard, items := c.board()
 		if len(aboard) == 0 {
@@ -105,12 +105,12 @@ func (c *Coalescer[In, Out]) fly() {
 
 // board takes the next batch from the queue, without those who have left. It
 // gives the flight back when there is none, or too few for a second.
-func (c *Coalescer[In, Out]) board() (aboard []*request[In, Out], items []In) {
+func (c *Group[In, Out]) board() (aboard []*request[In, Out], items []In) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for len(c.queue) > 0 && (c.flying == 1 || len(c.queue) >= crowd || len(items) > 0) {
 		r := c.queue[0]
-		if len(items) > 0 && len(items)+len(r.items) > Size {
+		if len(items) > 0 && len(items)+len(r.items) > MaxItems {
 			break
 		}
 		c.queue[0] = nil

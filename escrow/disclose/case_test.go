@@ -1,0 +1,206 @@
+package disclose
+
+import (
+	"encoding/hex"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/verifier/opening"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// TestLife is the life of a case written a second time: what each event does in
+// each state. A new state or event needs a row here.
+func TestLife(t *testing.T) {
+	type does map[State]any // where it leads, or the refusal
+	told := policy.ErrExpired
+	closed, tooLate := ErrCaseClosed, ErrTooLate
+	for event, want := range map[Event]does{
+		Approve: {Recorded: Recorded, Authorised: Authorised, Released: Released, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn, Expired: told, Lost: ErrLost},
+		Decline: {Recorded: Recorded, Authorised: closed, Released: closed, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn, Expired: told, Lost: ErrLost},
+		Authorise: {Recorded: Authorised, Authorised: closed, Released: closed, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn,
+			Expired: told, Lost: ErrLost},
+		Fail: {Recorded: Declined, Authorised: closed, Released: closed, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn, Expired: told, Lost: ErrLost},
+		Withdraw: {Recorded: Withdrawn, Authorised: Withdrawn, Released: tooLate, Noticed: tooLate, Declined: tooLate, Withdrawn: tooLate,
+			Expired: tooLate, Lost: tooLate},
+		Release: {Recorded: ErrQuorumNotMet, Authorised: Released, Released: closed, Noticed: closed, Declined: ErrDeclined, Withdrawn: ErrWithdrawn,
+			Expired: told, Lost: ErrLost},
+		Expire: {Recorded: Expired, Authorised: Expired, Released: closed, Noticed: closed, Declined: closed, Withdrawn: closed, Expired: closed, Lost: Expired},
+		Notify: {Recorded: closed, Authorised: closed, Released: Noticed, Noticed: closed, Declined: closed, Withdrawn: closed, Expired: closed, Lost: Noticed},
+		Lose:   {Recorded: Lost, Authorised: Lost, Released: closed, Noticed: closed, Declined: closed, Withdrawn: closed, Expired: closed, Lost: Lost},
+	} {
+		for _, state := range States {
+			row, err := state.May(event)
+			switch w := want[state].(type) {
+			case State:
+				if to := row.To; err != nil || to != w && (to != "" || state != w) {
+					t.Errorf("%s in %s leads to %q, %v; want %s", event, state, to, err, w)
+				}
+			case error:
+				if !errors.Is(err, w) {
+					t.Errorf("%s in %s: %v, want %v", event, state, err, w)
+				}
+			default:
+				t.Errorf("%s in %s is not in the table of this test", event, state)
+			}
+		}
+	}
+	for _, row := range Life {
+		if len(row.From) == 0 || row.Else[""] == nil {
+			t.Errorf("%s: a row needs states that it starts from, and a refusal for the others", row.Event)
+		}
+	}
+}
+
+// TestAfter: a change is taken whole or not at all, and each leaf is kept where
+// it belongs.
+func TestAfter(t *testing.T) {
+	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	recorded := Case{State: Recorded, RecordedLeaf: 7, Salt: [32]byte{1}, Quorum: 1}
+	approval := &Approval{Custodian: "bar", Approved: true, Signed: "s"}
+	approve := Step{Approve, proof.DecidedLeaf(now, 7, "bar", "", recorded.Salt, []byte("s"))}
+	authorise := Step{Authorise, proof.AuthorisedLeaf(now, 7)}
+	got, err := recorded.After(Change{Steps: []Step{approve, authorise}, Approval: approval}, 8, 9)
+	if err != nil || got.State != Authorised || got.AuthorisedLeaf != 9 || len(got.Approvals) != 1 || got.Approvals[0].Leaf != 8 {
+		t.Fatalf("%+v, %v", got, err)
+	}
+	if recorded.State != Recorded || len(recorded.Approvals) != 0 {
+		t.Error("the case before has changed")
+	}
+	for name, c := range map[string]struct {
+		change  Change
+		indices []int64
+		want    error
+	}{
+		"no leaf":              {Change{Steps: []Step{{Event: Authorise}}}, nil, errStep},
+		"another leaf":         {Change{Steps: []Step{{Authorise, approve.Leaf}}}, []int64{8}, errStep},
+		"no index":             {Change{Steps: []Step{authorise}}, nil, errStep},
+		"the second not legal": {Change{Steps: []Step{authorise, authorise}}, []int64{8, 9}, ErrCaseClosed},
+	} {
+		if _, err := recorded.After(c.change, c.indices...); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestDecide is what an approval or a refusal does, or why it does nothing.
+func TestDecide(t *testing.T) {
+	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	open := Case{
+		ID: "case", WarrantHash: [32]byte{1}, Bundle: "rules", Salt: [32]byte{2}, Kind: policy.Production, Quorum: 2, State: Recorded, RecordedLeaf: 7,
+		Warrant: &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 2)}, Expires: now.Add(time.Hour), ApproveFrom: now,
+		Approvals: []Approval{{Custodian: "a", Approved: true}},
+	}
+	shares := []opening.EncryptedShare{{Target: 0, Ciphertext: []byte("x")}, {Target: 1, Ciphertext: []byte("x")}}
+	hash := [32]byte{1}
+	approves := opening.Approval{Case: "case", Custodian: "b", WarrantHash: hex.EncodeToString(hash[:]), Bundle: "rules", LeafIndex: 7, Decision: opening.Approve, Shares: shares}
+	declines := approves
+	declines.Decision, declines.Reason, declines.Shares = opening.Decline, policy.DeclineReasons[0], nil
+	for name, c := range map[string]struct {
+		a    opening.Approval
+		edit func(*Case, *opening.Approval)
+		want error
+		does []Event
+	}{
+		"the quorum":              {approves, func(*Case, *opening.Approval) {}, nil, []Event{Approve, Authorise}},
+		"not the quorum yet":      {approves, func(c *Case, _ *opening.Approval) { c.Quorum = 3 }, nil, []Event{Approve}},
+		"steps in late":           {approves, func(c *Case, _ *opening.Approval) { c.State = Released }, nil, []Event{Approve}},
+		"declined, one can still": {declines, func(*Case, *opening.Approval) {}, nil, []Event{Decline}},
+		"declined, none can": {declines, func(c *Case, _ *opening.Approval) { c.Approvals[0].Approved = false }, nil,
+			[]Event{Decline, Fail}},
+		"another case":    {approves, func(_ *Case, a *opening.Approval) { a.Case = "x" }, ErrWrongCase, nil},
+		"another warrant": {approves, func(c *Case, _ *opening.Approval) { c.WarrantHash[0]++ }, ErrWrongCase, nil},
+		"other rules":     {approves, func(c *Case, _ *opening.Approval) { c.Bundle = "x" }, ErrWrongCase, nil},
+		"another leaf":    {approves, func(_ *Case, a *opening.Approval) { a.LeafIndex++ }, ErrWrongCase, nil},
+		"twice":           {approves, func(_ *Case, a *opening.Approval) { a.Custodian = "a" }, ErrDecided, nil},
+		"expired a second ago, and nobody has said so": {approves, func(c *Case, _ *opening.Approval) { c.Expires = now }, policy.ErrExpired, nil},
+		"expired":               {approves, func(c *Case, _ *opening.Approval) { c.State = Expired }, policy.ErrExpired, nil},
+		"withdrawn":             {approves, func(c *Case, _ *opening.Approval) { c.State = Withdrawn }, ErrWithdrawn, nil},
+		"lost":                  {declines, func(c *Case, _ *opening.Approval) { c.State = Lost }, ErrLost, nil},
+		"declined after quorum": {declines, func(c *Case, _ *opening.Approval) { c.State = Authorised }, ErrCaseClosed, nil},
+		"in the notice period":  {approves, func(c *Case, _ *opening.Approval) { c.ApproveFrom = now.Add(1) }, policy.ErrNoticePeriod, nil},
+		"no listed reason":      {declines, func(_ *Case, a *opening.Approval) { a.Reason = "x" }, ErrReason, nil},
+		"an unreadable case":    {approves, func(c *Case, _ *opening.Approval) { c.Warrant = nil }, ErrNotAsLogged, nil},
+		"a preservation":        {approves, func(c *Case, _ *opening.Approval) { c.Warrant = &policy.Warrant{Kind: policy.Preservation} }, ErrNothingToOpen, nil},
+		"a share is missing":    {approves, func(_ *Case, a *opening.Approval) { a.Shares = a.Shares[:1] }, ErrShares, nil},
+		"a share twice":         {approves, func(_ *Case, a *opening.Approval) { a.Shares = []opening.EncryptedShare{shares[0], shares[0]} }, ErrShares, nil},
+		"a share too many": {approves, func(c *Case, _ *opening.Approval) {
+			c.Warrant = &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}
+		}, ErrShares, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			it, a := open, c.a
+			it.Approvals = []Approval{open.Approvals[0]}
+			c.edit(&it, &a)
+			change, err := it.decide(&a, "signed", 3, now)
+			if !errors.Is(err, c.want) || len(change.Steps) != len(c.does) {
+				t.Fatalf("%d steps, %v", len(change.Steps), err)
+			}
+			for i, step := range change.Steps {
+				if step.Event != c.does[i] {
+					t.Errorf("step %d: %s", i, step.Event)
+				}
+			}
+			if err == nil {
+				if _, err := it.After(change, 8, 9); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+}
+
+// TestRestore is what a leaf does that comes back to a backup, in every state.
+func TestRestore(t *testing.T) {
+	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+	leaves := map[string]proof.Leaf{
+		"approved":   proof.DecidedLeaf(now, 7, "bar", "", [32]byte{1}, []byte("s")),
+		"authorised": proof.AuthorisedLeaf(now, 7), "released": proof.ReleasedLeaf(now, 7, [32]byte{1}),
+		"noticed": proof.NoticedLeaf(now, 7, [32]byte{1}), "expired": proof.ExpiredLeaf(now, 7),
+	}
+	for _, state := range States {
+		for name, leaf := range leaves {
+			for _, released := range []int64{0, 9} {
+				c := Case{State: state, RecordedLeaf: 7, ReleasedLeaf: released, Warrant: &policy.Warrant{}}
+				want, whole := Lost, false
+				switch {
+				case name == "noticed" && released != 0 && (state == Released || state == Lost):
+					want, whole = Noticed, true
+				case name == "expired" && released == 0 && (state == Recorded || state == Authorised || state == Lost):
+					want, whole = Expired, true
+				case state != Recorded && state != Authorised && state != Lost:
+					want = state // nothing can come of it any more
+				}
+				change, is := c.Restore(leaf)
+				after, err := c.After(change, 12)
+				if err != nil || after.State != want || is != whole || whole != (change.Notice != nil || name == "expired" && whole) {
+					t.Errorf("%s in %s, released %d: %s, whole %v, %v; want %s", name, state, released, after.State, is, err, want)
+				}
+				if name == "authorised" && want == Lost && after.AuthorisedLeaf != 12 {
+					t.Errorf("in %s the leaf that authorised it is forgotten", state)
+				}
+			}
+		}
+	}
+	unreadable := Case{State: Released, RecordedLeaf: 7, ReleasedLeaf: 9}
+	if change, whole := unreadable.Restore(leaves["noticed"]); whole || len(change.Steps) != 0 {
+		t.Error("a notice is served from a warrant that cannot be read")
+	}
+}
+
+func TestD10ForgedCursor(t *testing.T) {
+	for _, c := range []Cursor{{}, {Due: time.Unix(1790000000, 0).UTC(), Leaf: 17}, {Due: time.Unix(-1, 0).UTC()}} {
+		var back Cursor
+		if err := back.UnmarshalText([]byte(c.String())); err != nil || back != c {
+			t.Errorf("%v came back as %v, %v", c, back, err)
+		}
+	}
+	for _, text := range []string{"x", "1", "1.", ".1", "1.2.3", "1.2 ", " 1.2", "01.2", "+1.2", "1.-02", "1e3.2", "1.2\x00", "1.2; DROP TABLE cases", "99999999999999999999.1"} {
+		if err := new(Cursor).UnmarshalText([]byte(text)); !errors.Is(err, ErrCursor) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -1,0 +1,408 @@
+package disclosetest
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// Store is what the suite is about: cases, what holds erasures up, the rules in
+// force, and the log that all of them append to.
+type Store interface {
+	disclose.Cases
+	disclose.Bundles
+	Newest(ctx context.Context) (int64, error)
+	Holding(ctx context.Context, now time.Time, after int64, n int) ([]disclose.Case, error)
+	Size(ctx context.Context) (int64, error)
+	Leaves(ctx context.Context, from, to int64) ([][]byte, error)
+}
+
+// Day is the day on which the cases of the suite are filed.
+var Day = time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
+
+// TestCases is the suite. Each store that open returns is empty.
+func TestCases(t *testing.T, open func(*testing.T) Store) {
+	for name, test := range map[string]func(*testing.T, Store){
+		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Withdrawal": withdrawal,
+		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
+		"One after the other": oneAfterTheOther, "Queues": queues,
+	} {
+		t.Run(name, func(t *testing.T) { test(t, open(t)) })
+	}
+}
+
+// NewCase is a warrant of that kind that nobody filed yet, for a quorum of one,
+// and its leaf.
+func NewCase(kind string) (disclose.Case, proof.Leaf) {
+	var random [64]byte
+	rand.Read(random[:]) // never fails (crypto/rand)
+	warrant := hex.EncodeToString(random[:32])
+	sum := sha256.Sum256([]byte("{}"))
+	c := disclose.Case{
+		ID: seal.NewLabel(), WarrantHash: sha256.Sum256([]byte(warrant)), Authority: "court", WarrantID: warrant[:16], Kind: kind,
+		Submission: policy.Submission{Warrant: warrant, Evidence: []string{"evidence"}},
+		Bundle:     hex.EncodeToString(sum[:]), Salt: [32]byte(random[32:]), Quorum: 1, State: disclose.Recorded,
+		SecrecyEnds: Day.AddDate(0, 3, 0), Expires: Day.AddDate(0, 0, 10), ApproveFrom: Day,
+	}
+	f := proof.Facets{Jurisdiction: "GB", OffenceClass: "threats-to-kill", WarrantKind: kind, SecrecyEnds: c.SecrecyEnds,
+		Bundle: c.Bundle, Salt: c.Salt, Warrant: warrant}
+	if proof.WarrantKindOf(kind).Targets {
+		f.Targets = []proof.Target{{Pseudonym: "p", Platform: "q"}}
+	}
+	return c, proof.RecordedLeaf(Day, f)
+}
+
+// Approve is one custodian's approval, which is the quorum.
+func Approve(c disclose.Case) (disclose.Change, error) {
+	return disclose.Change{
+		Approval: &disclose.Approval{Custodian: "bar", Approved: true, Signed: "signed"},
+		Steps: []disclose.Step{
+			{Event: disclose.Approve, Leaf: proof.DecidedLeaf(Day, c.RecordedLeaf, "bar", "", c.Salt, []byte("signed"))},
+			{Event: disclose.Authorise, Leaf: proof.AuthorisedLeaf(Day, c.RecordedLeaf)},
+		},
+	}, nil
+}
+
+// Decline is one custodian's refusal, after which there is no quorum.
+func Decline(c disclose.Case) (disclose.Change, error) {
+	return disclose.Change{
+		Approval: &disclose.Approval{Custodian: "bar", Signed: "signed"},
+		Steps: []disclose.Step{
+			{Event: disclose.Decline, Leaf: proof.DecidedLeaf(Day, c.RecordedLeaf, "bar", "declined.other", c.Salt, []byte("signed"))},
+			{Event: disclose.Fail},
+		},
+	}, nil
+}
+
+// Release makes a package.
+func Release(c disclose.Case) (disclose.Change, error) {
+	pack := []byte("package of " + c.ID)
+	return disclose.Change{Package: pack, Steps: []disclose.Step{
+		{Event: disclose.Release, Leaf: proof.ReleasedLeaf(Day, c.RecordedLeaf, sha256.Sum256(pack))}}}, nil
+}
+
+// Notify tells one person.
+func Notify(c disclose.Case) (disclose.Change, error) {
+	return disclose.Change{
+		Notice: &disclose.Notice{To: []policy.Target{{Pseudonym: "pen1qqqqqqqqqqqqqqqqqqqqqqqqqq", Platform: "town-square"}}, Authority: "court",
+			FileNumber: "1", LegalBasis: "1", Requester: "police", Fields: []string{"name"}, Leaf: c.RecordedLeaf, Day: Day},
+		Steps: []disclose.Step{{Event: disclose.Notify, Leaf: proof.NoticedLeaf(Day, c.RecordedLeaf, c.Salt)}},
+	}, nil
+}
+
+// Expire ends a case.
+func Expire(c disclose.Case) (disclose.Change, error) {
+	return disclose.Change{Steps: []disclose.Step{{Event: disclose.Expire, Leaf: proof.ExpiredLeaf(Day, c.RecordedLeaf)}}}, nil
+}
+
+func must[T any](t *testing.T) func(T, error) T {
+	return func(v T, err error) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err, errors.Unwrap(err))
+		}
+		return v
+	}
+}
+
+// file files a case and takes it through changes.
+func file(t *testing.T, s Store, c disclose.Case, leaf proof.Leaf, changes ...func(disclose.Case) (disclose.Change, error)) disclose.Case {
+	t.Helper()
+	c = must[disclose.Case](t)(s.File(t.Context(), c, leaf))
+	for _, change := range changes {
+		c = must[disclose.Case](t)(s.Apply(t.Context(), c.ID, change))
+	}
+	return c
+}
+
+func filedOnce(t *testing.T, s Store) {
+	c, leaf := NewCase(policy.Production)
+	filed := file(t, s, c, leaf)
+	if got := must[disclose.Case](t)(s.Case(t.Context(), c.ID)); !reflect.DeepEqual(got, filed) || got.Kind != policy.Production {
+		t.Errorf("read as\n%+v, filed as\n%+v", got, filed)
+	}
+	again := c
+	again.ID, again.WarrantHash, again.Salt = seal.NewLabel(), [32]byte{1}, [32]byte{2} // another signature of the same warrant
+	if got := file(t, s, again, leaf); !reflect.DeepEqual(got, filed) {
+		t.Errorf("filed again as %+v", got)
+	}
+	other, otherLeaf := NewCase(policy.Preservation)
+	if got := file(t, s, other, otherLeaf); got.RecordedLeaf != filed.RecordedLeaf+1 || got.Kind != policy.Preservation {
+		t.Errorf("the next leaf is %d, of a %s", got.RecordedLeaf, got.Kind)
+	}
+	if newest := must[int64](t)(s.Newest(t.Context())); newest != filed.RecordedLeaf+1 {
+		t.Errorf("the newest case is %d", newest)
+	}
+}
+
+func unknown(t *testing.T, s Store) {
+	ctx, id := t.Context(), seal.NewLabel()
+	_, err1 := s.Case(ctx, id)
+	_, err2 := s.Summary(ctx, id)
+	_, err3 := s.Package(ctx, id)
+	_, err4 := s.Apply(ctx, id, Approve)
+	for i, err := range []error{err1, err2, err3, err4} {
+		if !errors.Is(err, disclose.ErrNoCase) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	if newest, err := s.Newest(ctx); newest != -1 || err != nil {
+		t.Errorf("newest of none: %d, %v", newest, err)
+	}
+	if _, _, err := s.Current(ctx); !errors.Is(err, disclose.ErrNoBundle) {
+		t.Errorf("no rules: %v", err)
+	}
+}
+
+func rulesOfBefore(t *testing.T, s Store) {
+	for _, rules := range []string{"{}", `{"next":1}`} {
+		sum := sha256.Sum256([]byte(rules))
+		if err := s.Install(t.Context(), []byte(rules), []string{"e"}, proof.BundleLeaf(Day, hex.EncodeToString(sum[:]))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, leaf := NewCase(policy.Production) // under {}
+	if _, err := s.File(t.Context(), c, leaf); !errors.Is(err, policy.ErrWrongBundle) {
+		t.Errorf("decided under the rules of before: %v", err)
+	}
+	if n := must[int64](t)(s.Size(t.Context())); n != 2 {
+		t.Errorf("%d leaves", n)
+	}
+}
+
+func withdrawal(t *testing.T, s Store) {
+	stop := func(c disclose.Case) (disclose.Case, proof.Leaf) {
+		w, leaf := NewCase(policy.Withdrawal)
+		w.Earlier = &c.WarrantHash
+		return w, leaf
+	}
+	c, leaf := NewCase(policy.Production)
+	recorded := file(t, s, c, leaf)
+	c, leaf = NewCase(policy.Production)
+	released := file(t, s, c, leaf, Approve, Release)
+	size := must[int64](t)(s.Size(t.Context()))
+	for name, x := range map[string]struct {
+		of   disclose.Case
+		edit func(*disclose.Case)
+		want error
+	}{
+		"another court's":   {recorded, func(c *disclose.Case) { c.Authority = "other" }, disclose.ErrNoEarlier},
+		"unknown":           {recorded, func(c *disclose.Case) { c.Earlier = &[32]byte{1} }, disclose.ErrNoEarlier},
+		"after its release": {released, func(*disclose.Case) {}, disclose.ErrTooLate},
+	} {
+		w, leaf := stop(x.of)
+		x.edit(&w)
+		if _, err := s.File(t.Context(), w, leaf); !errors.Is(err, x.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := must[disclose.Case](t)(s.Case(t.Context(), x.of.ID)); got.State != x.of.State || must[int64](t)(s.Size(t.Context())) != size {
+			t.Errorf("%s: %s", name, got.State)
+		}
+	}
+	w, leaf := stop(recorded)
+	filed := file(t, s, w, leaf)
+	if got := must[disclose.Case](t)(s.Case(t.Context(), recorded.ID)); got.State != disclose.Withdrawn {
+		t.Errorf("withdrawn: %s", got.State)
+	}
+	raw := must[[][]byte](t)(s.Leaves(t.Context(), filed.RecordedLeaf, filed.RecordedLeaf+1))
+	if l := must[proof.Leaf](t)(proof.ParseLeaf(raw[0])); l.Case == nil || *l.Case != recorded.RecordedLeaf {
+		t.Errorf("the leaf concerns %v", l.Case)
+	}
+}
+
+func refusedOnce(t *testing.T, s Store) {
+	for _, r := range []struct {
+		hash byte
+		code string
+		size int64
+	}{{1, "warrant.a", 1}, {1, "warrant.a", 1}, {1, "warrant.b", 2}, {2, "warrant.a", 3}} {
+		if err := s.Refuse(t.Context(), [32]byte{r.hash}, proof.RefusedLeaf(Day, r.code)); err != nil {
+			t.Fatal(err)
+		}
+		if n := must[int64](t)(s.Size(t.Context())); n != r.size {
+			t.Errorf("%d leaves, want %d", n, r.size)
+		}
+	}
+}
+
+func goesItsWay(t *testing.T, s Store) {
+	c, leaf := NewCase(policy.Production)
+	c = file(t, s, c, leaf)
+	for i, step := range []struct {
+		change func(disclose.Case) (disclose.Change, error)
+		state  disclose.State
+		leaves [4]int64 // authorised, released, expired, noticed
+	}{
+		{Approve, disclose.Authorised, [4]int64{2}}, {Release, disclose.Released, [4]int64{2, 3}}, {Notify, disclose.Noticed, [4]int64{2, 3, 0, 4}},
+	} {
+		got := must[disclose.Case](t)(s.Apply(t.Context(), c.ID, step.change))
+		if got.State != step.state || [4]int64{got.AuthorisedLeaf, got.ReleasedLeaf, got.ExpiredLeaf, got.NoticedLeaf} != step.leaves {
+			t.Errorf("step %d: %+v", i, got)
+		}
+		if read := must[disclose.Case](t)(s.Case(t.Context(), c.ID)); !reflect.DeepEqual(read, got) {
+			t.Errorf("step %d: read as\n%+v, returned as\n%+v", i, read, got)
+		}
+		if sum := must[disclose.Summary](t)(s.Summary(t.Context(), c.ID)); sum != got.Summary() || sum.Approved != 1 {
+			t.Errorf("step %d: summary %+v", i, sum)
+		}
+		want := ""
+		if got.ReleasedLeaf != 0 {
+			want = "package of " + c.ID
+		}
+		if pack := must[[]byte](t)(s.Package(t.Context(), c.ID)); string(pack) != want {
+			t.Errorf("step %d: package %q", i, pack)
+		}
+	}
+	if n := must[int64](t)(s.Size(t.Context())); n != 5 {
+		t.Errorf("%d leaves", n)
+	}
+}
+
+func allOrNothing(t *testing.T, s Store) {
+	c, leaf := NewCase(policy.Production)
+	c = file(t, s, c, leaf)
+	stop := errors.New("stop")
+	for name, change := range map[string]func(disclose.Case) (disclose.Change, error){
+		"its own error":   func(c disclose.Case) (disclose.Change, error) { ch, _ := Approve(c); return ch, stop },
+		"a state skipped": Release,
+		"the second step": func(c disclose.Case) (disclose.Change, error) {
+			ch, _ := Approve(c)
+			ch.Steps[1].Event = disclose.Release
+			return ch, nil
+		},
+		"a leaf that is none": func(c disclose.Case) (disclose.Change, error) {
+			ch, _ := Approve(c)
+			ch.Steps[1].Leaf.Salt = "x"
+			return ch, nil
+		},
+	} {
+		if _, err := s.Apply(t.Context(), c.ID, change); err == nil || name == "its own error" && err != stop {
+			t.Errorf("%s: %v", name, err)
+		}
+		if got := must[disclose.Case](t)(s.Case(t.Context(), c.ID)); !reflect.DeepEqual(got, c) || must[int64](t)(s.Size(t.Context())) != 1 {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+func oneAfterTheOther(t *testing.T, s Store) {
+	c, leaf := NewCase(policy.Production)
+	c = file(t, s, c, leaf)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	done := 0
+	for range 6 {
+		wg.Go(func() {
+			_, err := s.Apply(t.Context(), c.ID, func(c disclose.Case) (disclose.Change, error) {
+				if _, err := c.State.May(disclose.Authorise); err != nil {
+					return disclose.Change{}, err
+				}
+				return Approve(c)
+			})
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				done++
+			case !errors.Is(err, disclose.ErrCaseClosed):
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := must[int64](t)(s.Size(t.Context())); done != 1 || n != 3 {
+		t.Errorf("authorised %d times, %d leaves", done, n)
+	}
+}
+
+// queues holds every list against [disclose.Queue.Due] and [disclose.Case.Holds],
+// with cases of every kind and state, in pages.
+func queues(t *testing.T, s Store) {
+	var ids []string
+	for _, kind := range []string{policy.Production, policy.Preservation, policy.Withdrawal} {
+		for _, changes := range [][]func(disclose.Case) (disclose.Change, error){
+			{}, {Approve}, {Decline}, {Approve, Release}, {Approve, Release, Notify}, {Expire}, {Approve, Expire},
+		} {
+			for days := range 3 {
+				c, leaf := NewCase(kind)
+				c.Expires, c.SecrecyEnds, c.ApproveFrom = Day.AddDate(0, 0, 9-2*days), Day.AddDate(0, 0, 3*days), Day.AddDate(0, 0, days)
+				if kind == policy.Withdrawal {
+					earlier, of := NewCase(policy.Production)
+					file(t, s, earlier, of)
+					c.Earlier, ids = &earlier.WarrantHash, append(ids, earlier.ID)
+				}
+				ids = append(ids, file(t, s, c, leaf, changes...).ID)
+			}
+		}
+	}
+	all := make([]disclose.Case, len(ids)) // in the order of their recorded leaves
+	for i, id := range ids {
+		all[i] = must[disclose.Case](t)(s.Case(t.Context(), id))
+	}
+	for _, now := range []time.Time{Day.Add(-time.Hour), Day, Day.AddDate(0, 0, 5), Day.AddDate(0, 0, 6), Day.AddDate(1, 0, 0)} {
+		for _, q := range []disclose.Queue{disclose.ForCustodians, disclose.ForNotice, disclose.ForExpiry} {
+			listed(t, s, all, q, now)
+		}
+		var want, got []string
+		for _, c := range all {
+			if c.Holds(now) {
+				want = append(want, c.ID)
+			}
+		}
+		for after, more := int64(-1), true; more; {
+			page := must[[]disclose.Case](t)(s.Holding(t.Context(), now, after, 5))
+			for _, c := range page {
+				got, after = append(got, c.ID), c.RecordedLeaf
+			}
+			more = len(page) == 5
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %d cases hold, want %d", now, len(got), len(want))
+		}
+	}
+}
+
+// listed checks one queue at one time, in pages of four.
+func listed(t *testing.T, s Store, all []disclose.Case, q disclose.Queue, now time.Time) {
+	t.Helper()
+	var want, got []disclose.Summary
+	for _, c := range all {
+		if _, in := q.Due(c, now); in {
+			want = append(want, c.Summary())
+		}
+	}
+	slices.SortStableFunc(want, func(a, b disclose.Summary) int {
+		return cmp.Or(q.After(a).Due.Compare(q.After(b).Due), cmp.Compare(a.Leaf, b.Leaf))
+	})
+	for from, more := (disclose.Cursor{}), true; more; {
+		page := must[[]disclose.Summary](t)(s.List(t.Context(), q, now, from, 4))
+		for _, c := range page {
+			got, from = append(got, c), q.After(c)
+		}
+		more = len(page) == 4
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("queue %d at %s: %s, want %s", q, now, brief(got), brief(want))
+	}
+}
+
+func brief(list []disclose.Summary) (text string) {
+	for _, s := range list {
+		text += fmt.Sprintf("%d %s %s, ", s.Leaf, s.Kind, s.State)
+	}
+	return text
+}

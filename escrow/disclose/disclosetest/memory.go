@@ -1,0 +1,293 @@
+// Package disclosetest is a store of cases in memory and the suite that every
+// store of cases passes.
+package disclosetest
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// ErrNoLeaf: the log is shorter.
+var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
+
+// Memory implements [disclose.Cases], [disclose.Bundles] and [disclose.Log], and
+// of [disclose.Erasures] what asks about cases. Its log is a list, cosigned by
+// nobody. The zero Memory is empty; it is safe for concurrent use.
+type Memory struct {
+	mu           sync.Mutex
+	cases        []disclose.Case // in the order of their recorded leaves
+	packages     map[string][]byte
+	notices      map[string]disclose.Notice
+	refusals     map[string]bool
+	leaves       [][]byte
+	bundle       []byte
+	endorsements []string
+}
+
+var (
+	_ disclose.Cases   = (*Memory)(nil)
+	_ disclose.Bundles = (*Memory)(nil)
+	_ disclose.Log     = (*Memory)(nil)
+)
+
+func (m *Memory) append(leaf proof.Leaf) (int64, error) {
+	raw, err := leaf.Marshal()
+	if err == nil {
+		m.leaves = append(m.leaves, raw)
+	}
+	return int64(len(m.leaves)) - 1, err
+}
+
+// find returns the place of a case; the mutex is held.
+func (m *Memory) find(same func(disclose.Case) bool) (*disclose.Case, bool) {
+	i := slices.IndexFunc(m.cases, same)
+	if i < 0 {
+		return nil, false
+	}
+	return &m.cases[i], true
+}
+
+func withID(id string) func(disclose.Case) bool {
+	return func(c disclose.Case) bool { return c.ID == id }
+}
+
+// File implements [disclose.Cases].
+func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disclose.Case, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if have, ok := m.find(func(o disclose.Case) bool { return o.Authority == c.Authority && o.WarrantID == c.WarrantID }); ok {
+		return *have, nil
+	}
+	if sum := sha256.Sum256(m.bundle); m.bundle != nil && hex.EncodeToString(sum[:]) != c.Bundle {
+		return disclose.Case{}, policy.ErrWrongBundle
+	}
+	var earlier *disclose.Case
+	var stopped disclose.Case
+	if c.Earlier != nil {
+		var ok bool
+		var err error
+		earlier, ok = m.find(func(o disclose.Case) bool { return o.Authority == c.Authority && o.WarrantHash == *c.Earlier })
+		if !ok {
+			return disclose.Case{}, disclose.ErrNoEarlier
+		}
+		if stopped, err = earlier.Withdraw(); err != nil {
+			return disclose.Case{}, err
+		}
+		leaf.Case = &earlier.RecordedLeaf
+	}
+	index, err := m.append(leaf)
+	if err != nil {
+		return disclose.Case{}, err
+	}
+	if earlier != nil {
+		*earlier = stopped
+	}
+	c.Kind, c.RecordedLeaf = leaf.WarrantKind, index
+	stored := c
+	stored.Earlier = nil
+	m.cases = append(m.cases, stored)
+	return c, nil
+}
+
+// Refuse implements [disclose.Cases].
+func (m *Memory) Refuse(_ context.Context, warrantHash [32]byte, leaf proof.Leaf) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := string(warrantHash[:]) + leaf.Code
+	if m.refusals[key] {
+		return nil
+	}
+	if m.refusals == nil {
+		m.refusals = make(map[string]bool)
+	}
+	m.refusals[key] = true
+	_, err := m.append(leaf)
+	return err
+}
+
+// Case implements [disclose.Cases].
+func (m *Memory) Case(_ context.Context, id string) (disclose.Case, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.find(withID(id))
+	if !ok {
+		return disclose.Case{}, disclose.ErrNoCase
+	}
+	return *c, nil
+}
+
+// Summary implements [disclose.Cases].
+func (m *Memory) Summary(ctx context.Context, id string) (disclose.Summary, error) {
+	c, err := m.Case(ctx, id)
+	if err != nil {
+		return disclose.Summary{}, err
+	}
+	return c.Summary(), nil
+}
+
+// Package implements [disclose.Cases].
+func (m *Memory) Package(ctx context.Context, id string) ([]byte, error) {
+	if _, err := m.Case(ctx, id); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.packages[id], nil
+}
+
+// Notice returns what the persons concerned by a case were told.
+func (m *Memory) Notice(id string) (disclose.Notice, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n, ok := m.notices[id]
+	return n, ok
+}
+
+// List implements [disclose.Cases].
+func (m *Memory) List(_ context.Context, q disclose.Queue, now time.Time, after disclose.Cursor, n int) (page []disclose.Summary, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	behind := func(a, b disclose.Cursor) int {
+		return cmp.Or(a.Due.Compare(b.Due), cmp.Compare(a.Leaf, b.Leaf))
+	}
+	for _, c := range m.cases {
+		if s := c.Summary(); behind(q.After(s), after) > 0 {
+			if _, in := q.Due(c, now); in {
+				page = append(page, s)
+			}
+		}
+	}
+	slices.SortFunc(page, func(a, b disclose.Summary) int { return behind(q.After(a), q.After(b)) })
+	return page[:min(n, len(page))], nil
+}
+
+// Apply implements [disclose.Cases].
+func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) (disclose.Change, error)) (disclose.Case, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.find(withID(id))
+	if !ok {
+		return disclose.Case{}, disclose.ErrNoCase
+	}
+	change, err := decide(*c)
+	if err != nil {
+		return disclose.Case{}, err
+	}
+	before := len(m.leaves)
+	var indices []int64
+	for _, step := range change.Steps {
+		if step.Leaf.Kind == "" {
+			continue
+		}
+		index, err := m.append(step.Leaf)
+		if err != nil {
+			m.leaves = m.leaves[:before]
+			return disclose.Case{}, err
+		}
+		indices = append(indices, index)
+	}
+	after, err := c.After(change, indices...)
+	if err != nil {
+		m.leaves = m.leaves[:before]
+		return disclose.Case{}, err
+	}
+	if m.packages == nil {
+		m.packages, m.notices = make(map[string][]byte), make(map[string]disclose.Notice)
+	}
+	if change.Package != nil {
+		m.packages[id] = change.Package
+	}
+	if change.Notice != nil {
+		m.notices[id] = *change.Notice
+	}
+	*c = after
+	return after, nil
+}
+
+// Newest is that of [disclose.Erasures].
+func (m *Memory) Newest(context.Context) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if len(m.cases) == 0 {
+		return -1, nil
+	}
+	return m.cases[len(m.cases)-1].RecordedLeaf, nil
+}
+
+// Holding is that of [disclose.Erasures].
+func (m *Memory) Holding(_ context.Context, now time.Time, after int64, n int) (held []disclose.Case, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.cases {
+		if c.RecordedLeaf > after && c.Holds(now) && len(held) < n {
+			held = append(held, c)
+		}
+	}
+	return held, nil
+}
+
+// Install implements [disclose.Bundles].
+func (m *Memory) Install(_ context.Context, bundle []byte, endorsements []string, leaf proof.Leaf) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bundle != nil && string(m.bundle) == string(bundle) {
+		return nil
+	}
+	_, err := m.append(leaf)
+	if err == nil {
+		m.bundle, m.endorsements = bundle, endorsements
+	}
+	return err
+}
+
+// Current implements [disclose.Bundles].
+func (m *Memory) Current(context.Context) (bundle []byte, endorsements []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.bundle == nil {
+		return nil, nil, disclose.ErrNoBundle
+	}
+	return m.bundle, m.endorsements, nil
+}
+
+// Leaves returns the leaves of the log from one index to another.
+func (m *Memory) Leaves(_ context.Context, from, to int64) ([][]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if from < 0 || to < from || to > int64(len(m.leaves)) {
+		return nil, ErrNoLeaf
+	}
+	return m.leaves[from:to], nil
+}
+
+// Size returns how many leaves the log has.
+func (m *Memory) Size(context.Context) (int64, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return int64(len(m.leaves)), nil
+}
+
+// Await implements [disclose.Log].
+func (m *Memory) Await(ctx context.Context, index int64) error {
+	_, err := m.Leaves(ctx, index, index+1)
+	return err
+}
+
+// Prove implements [disclose.Log]. The proof is empty.
+func (m *Memory) Prove(ctx context.Context, index int64) (leaf, proof []byte, err error) {
+	leaves, err := m.Leaves(ctx, index, index+1)
+	if err != nil {
+		return nil, nil, err
+	}
+	return leaves[0], nil, nil
+}

@@ -1,0 +1,68 @@
+package disclose
+
+import "context"
+
+// holdersAtOnce is how many cases that hold records are read at a time.
+const holdersAtOnce = 50
+
+// Clear looks at every request to be deleted and clears those that no case
+// stands against: no preservation order that has not expired, and no production
+// case that is open. It returns how many it cleared. What is cleared is erased by
+// package keep, unless another case was recorded meanwhile: then it is looked
+// at again.
+//
+// A request that is held is left as it is, without a trace: nobody is tipped off.
+// It is looked at again at every call, and so carried out when the last hold
+// ends. A link that does not open holds everything: in doubt nothing is erased.
+func (r *Registrar) Clear(ctx context.Context) (cleared int, err error) {
+	pending, err := r.Erasures.Pending(ctx)
+	if err != nil || len(pending) == 0 {
+		return 0, err
+	}
+	// First: a case that comes from now on is looked at, and not counted.
+	newest, err := r.Erasures.Newest(ctx)
+	if err != nil {
+		return 0, err
+	}
+	held, err := r.held(ctx)
+	if err != nil {
+		return 0, err
+	}
+	var free []string
+	for _, label := range pending {
+		if !held[label] {
+			free = append(free, label)
+		}
+	}
+	if len(free) == 0 {
+		return 0, nil
+	}
+	return len(free), r.Erasures.Clear(ctx, free, newest)
+}
+
+// held returns the labels of all records that a case holds now.
+func (r *Registrar) held(ctx context.Context) (map[string]bool, error) {
+	held := make(map[string]bool)
+	for after := int64(-1); ; {
+		cases, err := r.Erasures.Holding(ctx, r.Now(), after, holdersAtOnce)
+		if err != nil || len(cases) == 0 {
+			return held, err
+		}
+		var targets []Target
+		for _, c := range cases {
+			of, err := c.targets()
+			if err != nil {
+				return nil, err
+			}
+			targets = append(targets, of...)
+		}
+		links, err := r.openLinks(ctx, targets)
+		if err != nil {
+			return nil, err
+		}
+		for _, l := range links {
+			held[l.label] = true
+		}
+		after = cases[len(cases)-1].RecordedLeaf
+	}
+}

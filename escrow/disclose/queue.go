@@ -1,0 +1,103 @@
+package disclose
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/penname/penname/policy"
+)
+
+// Queue is what cases wait for. Each is in the order in which they are due, so
+// that what cannot wait never stands behind what can.
+type Queue int
+
+// The queues.
+const (
+	ForCustodians Queue = iota // to be decided now: due when the warrant expires
+	ForNotice                  // secrecy is over: due since then
+	ForExpiry                  // the warrant has run out: due since then
+)
+
+// Due reports whether a case is in the queue at now, and what puts it in its
+// place there. What has no clock does not run out: it was carried out when it came.
+func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
+	switch q {
+	case ForCustodians:
+		return c.Expires, c.State == Recorded && policy.KindOf(c.Kind).Opens && now.Before(c.Expires) && !now.Before(c.ApproveFrom)
+	case ForNotice:
+		return c.SecrecyEnds, (c.State == Released || c.State == Lost) && c.ReleasedLeaf != 0 && !now.Before(c.SecrecyEnds)
+	case ForExpiry:
+		return c.Expires, (c.State == Recorded || c.State == Authorised) && policy.KindOf(c.Kind).Clock != policy.ClockNone && !now.Before(c.Expires)
+	}
+	return time.Time{}, false
+}
+
+// Holds reports whether a case keeps the records of its targets from erasure at
+// now ([Erasures]).
+func (c *Case) Holds(now time.Time) bool {
+	switch c.State {
+	case Recorded, Authorised, Lost:
+		return now.Before(c.Expires)
+	}
+	return c.State == Released
+}
+
+// Summary is what a list says of a case: no target, and nothing that is large.
+type Summary struct {
+	ID                 string
+	Kind               string // of the warrant
+	State              State
+	Quorum             int
+	Approved, Declined int    // by distinct custodians
+	Leaf               int64  // of the recorded warrant
+	Bundle             string // hash of the bundle it was decided under
+	SecrecyEnds        time.Time
+	Expires            time.Time
+}
+
+// Summary returns the summary of a case.
+func (c *Case) Summary() Summary {
+	yes, no := c.Votes()
+	return Summary{
+		ID: c.ID, Kind: c.Kind, State: c.State, Quorum: c.Quorum, Approved: yes, Declined: no, Leaf: c.RecordedLeaf,
+		Bundle: c.Bundle, SecrecyEnds: c.SecrecyEnds, Expires: c.Expires,
+	}
+}
+
+// Cursor is a place in a queue: behind the case that is due then, with that
+// recorded leaf. The zero Cursor is the beginning.
+type Cursor struct {
+	Due  time.Time
+	Leaf int64
+}
+
+// After is the place behind a case.
+func (q Queue) After(s Summary) Cursor {
+	if q == ForNotice {
+		return Cursor{s.SecrecyEnds, s.Leaf}
+	}
+	return Cursor{s.Expires, s.Leaf}
+}
+
+// String is "1790000000.17": the second (Unix time) and the leaf; the beginning is
+// empty.
+func (c Cursor) String() string {
+	if c == (Cursor{}) {
+		return ""
+	}
+	return fmt.Sprintf("%d.%d", c.Due.Unix(), c.Leaf)
+}
+
+// UnmarshalText accepts exactly what String returns, or is ErrCursor.
+func (c *Cursor) UnmarshalText(text []byte) error {
+	*c = Cursor{}
+	if len(text) == 0 {
+		return nil
+	}
+	var unix, leaf int64
+	if _, err := fmt.Sscanf(string(text), "%d.%d", &unix, &leaf); err != nil || fmt.Sprintf("%d.%d", unix, leaf) != string(text) {
+		return ErrCursor
+	}
+	*c = Cursor{time.Unix(unix, 0).UTC(), leaf}
+	return nil
+}

@@ -1,0 +1,53 @@
+package disclose
+
+import "github.com/penname/penname/verifier/refusal"
+
+// The refusals of this package. Stores return them too.
+var (
+	ErrNoCase = refusal.New(refusal.NotFound, "warrant.no_case",
+		"there is no case with that id: use the id that filing the warrant printed")
+	ErrNoBundle = refusal.New(refusal.Unavailable, "bundle.none_in_force",
+		"no rules are in force: install a bundle that the custodians endorsed")
+	ErrDataNotHeld = refusal.New(refusal.NotFound, "warrant.data_not_held",
+		"no record is held for one of the targets: check pen name and platform against the evidence")
+	ErrNotAsLogged = refusal.New(refusal.Denied, "warrant.not_as_logged",
+		"the case on file is not the one that the public log holds: nothing was disclosed, tell the custodians and check the database")
+	ErrCommitment = refusal.New(refusal.Denied, "warrant.commitment_mismatch",
+		"the record that is held is not the one that the token in the evidence commits to: nothing was disclosed, tell the custodians")
+	ErrNotLogged = refusal.New(refusal.NotYet, "warrant.not_logged",
+		"the warrant is on file but no quorum of witnesses has cosigned its leaf yet: try again")
+	ErrQuorumNotMet = refusal.New(refusal.NotYet, "warrant.quorum_not_met",
+		"not enough custodians have approved yet: ask for the status to see how many")
+	ErrDeclined = refusal.New(refusal.Denied, "warrant.declined",
+		"so many custodians declined that this warrant cannot be opened: the log holds their reasons")
+	ErrWarrantID = refusal.New(refusal.Conflict, "warrant.id_used",
+		"the authority has filed another document under this warrant id: a new warrant needs a new id")
+	ErrDataErased = refusal.New(refusal.NotFound, "warrant.data_erased",
+		"the person deleted the record of one of the targets before this warrant: there is nothing left to open")
+	ErrLost = refusal.New(refusal.Denied, "warrant.interrupted",
+		"what became of this case after a backup was lost with the database, so that nothing more can come of it: the court must issue a new warrant")
+	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
+		"this registrar serves production and preservation warrants, and withdrawals of them")
+	ErrNoEarlier = refusal.New(refusal.NotFound, "warrant.earlier_unknown",
+		"no warrant with that hash by this authority is on file: a court withdraws what it has filed itself")
+	ErrTooLate = refusal.New(refusal.Conflict, "warrant.too_late",
+		"the warrant to be withdrawn was released, declined, withdrawn or expired before: there is nothing left to stop")
+	ErrWithdrawn = refusal.New(refusal.Denied, "warrant.withdrawn",
+		"the court has withdrawn this warrant: nothing is released any more")
+	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
+		"this warrant keeps records from erasure and opens none: file a production warrant to open a name")
+	ErrNoticeFirst = refusal.New(refusal.Invalid, "warrant.notice_first_not_served",
+		"the rules want the person told before this is opened, which this registrar cannot do yet: it serves warrants under secrecy only")
+	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
+		"the reason for declining must be one of the published list")
+	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
+		"this custodian has approved this case, and a decision counts once: it cannot be declined any more")
+	ErrCaseClosed = refusal.New(refusal.Conflict, "custodian.case_not_open",
+		"the case is not waiting for custodians any more")
+	ErrWrongCase = refusal.New(refusal.Denied, "custodian.wrong_case",
+		"the approval is for another case, warrant, bundle or leaf: review the case again and sign what it shows")
+	ErrShares = refusal.New(refusal.Invalid, "custodian.shares_incomplete",
+		"an approval carries exactly one share for each target of the warrant")
+	ErrCursor = refusal.New(refusal.Invalid, "list.bad_place",
+		"that is no place in the list: go on from the one that the last answer named, or begin again")
+)

@@ -1,0 +1,461 @@
+// Package disclose is the disclosing side of Penname, the registrar: it records
+// warrants, collects what custodians decide, and relays a sealed package to the
+// requester.
+//
+// It can only decrypt its own half of a key, and never sees an identity: the
+// custodians' halves arrive encrypted to the requester, and its own half leaves
+// encrypted to the requester.
+//
+// The order is the product, and each step is refused without the one before
+// (DESIGN section 2, promise 3):
+//
+//	File      decide → row and leaf RECORDED in one transaction → cosigned checkpoint
+//	Review    only then may a custodian see the case
+//	Approve   signed approval → row and leaf; with the quorum also leaf AUTHORISED
+//	release   AUTHORISED under a cosigned checkpoint → first half from Vault →
+//	          re-encrypted to the requester → package and leaf RELEASED
+//	Deliver   RELEASED under a cosigned checkpoint → handed over
+//	Expire    the warrant ran out before that → leaf EXPIRED
+//	Clear     a person wants to be deleted, and no case holds the record → erased by package keep
+//	Notify    secrecy over → notice and leaf NOTICED, with the salt that opens the commitments
+package disclose
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Registrar runs the disclosing side. All fields are required.
+type Registrar struct {
+	Keys     Keys
+	Cases    Cases
+	Records  Records
+	Erasures Erasures
+	Rules    *Rules
+	Log      Log
+	Now      func() time.Time
+}
+
+// pageSize is how many cases one answer lists, and how many a job looks at at a
+// time.
+const pageSize = 1000
+
+// File decides on a warrant and, if the rules allow it, records it: the row and
+// the leaf in one transaction, under a cosigned checkpoint before it returns.
+// Filing a warrant again returns the same case. A refusal is logged too.
+//
+// If the warrant is on file but could not be cosigned, the case is returned
+// together with ErrNotLogged: nothing can be opened, and File can be repeated.
+func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy.Decision, error) {
+	b, err := r.Rules.Current(ctx)
+	if err != nil {
+		return Case{}, policy.Decision{}, err
+	}
+	now := r.Now()
+	d := policy.Decide(s, b, now)
+	switch {
+	case d.Allowed && !policy.KindOf(d.Warrant.Kind).Served:
+		d.Allowed, d.Refusal = false, ErrKindNotServed
+	case d.Allowed && d.Opens && d.NoticePeriod > 0:
+		// The rules want the person told first. This registrar tells only
+		// afterwards, so it must not let the period run unheard.
+		d.Allowed, d.Refusal = false, ErrNoticeFirst
+	}
+	// Links are opened of a warrant that the rules allow, before it is in the log:
+	// a link says which record and nothing of whom, and without it nobody could
+	// tell the court that the record is gone. No half is opened.
+	if d.Allowed {
+		if _, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d))); err != nil {
+			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
+				d.Allowed, d.Refusal = false, refused
+			} else {
+				return Case{}, d, err
+			}
+		}
+	}
+	if !d.Allowed {
+		return Case{}, d, r.refuse(ctx, d, now)
+	}
+	c := Case{
+		ID:          newCaseID(),
+		WarrantHash: d.WarrantHash,
+		Authority:   d.Warrant.Authority,
+		WarrantID:   d.Warrant.ID,
+		Kind:        d.Warrant.Kind,
+		Submission:  s,
+		Warrant:     d.Warrant,
+		Bundle:      b.Hash(),
+		Quorum:      d.Quorum,
+		State:       Recorded,
+		SecrecyEnds: d.Warrant.Secrecy.Ends,
+		Expires:     d.Warrant.Expiry,
+		ApproveFrom: now.Add(d.NoticePeriod),
+	}
+	rand.Read(c.Salt[:])
+	if policy.KindOf(d.Warrant.Kind).Stops {
+		c.Earlier = new([32]byte)
+		hex.Decode(c.Earlier[:], []byte(d.Warrant.Earlier)) //nolint:errcheck // Decide has
+	}
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now)))
+	if errors.Is(err, ErrNoEarlier) || errors.Is(err, ErrTooLate) {
+		d.Allowed, d.Refusal = false, refusal.Of(err)
+		return Case{}, d, r.refuse(ctx, d, now)
+	}
+	if err != nil {
+		return Case{}, d, err
+	}
+	if c.WarrantHash != d.WarrantHash {
+		return Case{}, d, ErrWarrantID
+	}
+	if err := r.Log.Await(ctx, c.RecordedLeaf); err != nil {
+		return c, d, ErrNotLogged.Because(err)
+	}
+	return c, d, nil
+}
+
+// refuse logs why a submission is refused, and returns that.
+func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time) error {
+	err := r.Cases.Refuse(ctx, d.WarrantHash, proof.RefusedLeaf(now, d.Refusal.Code))
+	if err != nil {
+		return err
+	}
+	return d.Refusal
+}
+
+func commitmentsOf(d policy.Decision) [][32]byte {
+	commitments := make([][32]byte, len(d.Warrant.Targets))
+	for i := range commitments {
+		commitments[i] = d.Tokens[i].Commitment
+	}
+	return commitments
+}
+
+// Status says where a case stands. Whoever knows the id may ask: it is 128
+// random bits.
+func (r *Registrar) Status(ctx context.Context, id string) (Summary, error) {
+	return r.Cases.Summary(ctx, id)
+}
+
+// Waiting returns cases that custodians may decide on now, the one that expires
+// first first, from a place in the list on, and where the next page begins; that
+// is the zero Cursor behind the last page.
+func (r *Registrar) Waiting(ctx context.Context, from Cursor) (page []Summary, next Cursor, err error) {
+	page, err = r.Cases.List(ctx, ForCustodians, r.Now(), from, pageSize)
+	if len(page) == pageSize {
+		next = ForCustodians.After(page[pageSize-1])
+	}
+	return page, next, err
+}
+
+// Review opens the links of a case for a custodian, who must be able to check
+// that each record is the one that the token committed to. It is refused until
+// the warrant's leaf is under a cosigned checkpoint.
+func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, error) {
+	c, err := r.Cases.Case(ctx, id)
+	if err != nil {
+		return opening.CaseFile{}, err
+	}
+	targets, err := c.targets()
+	if err != nil {
+		return opening.CaseFile{}, err
+	}
+	leaf, err := r.recorded(ctx, c)
+	switch {
+	case err != nil:
+		return opening.CaseFile{}, err
+	case !policy.KindOf(c.Warrant.Kind).Opens:
+		return opening.CaseFile{}, ErrNothingToOpen
+	case c.State == Withdrawn:
+		return opening.CaseFile{}, ErrWithdrawn
+	}
+	opened, err := r.openTargets(ctx, targets)
+	if err != nil {
+		return opening.CaseFile{}, err
+	}
+	f := opening.CaseFile{
+		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
+		Approvals: c.signedApprovals(),
+	}
+	for _, t := range opened {
+		f.Targets = append(f.Targets, t.OpenedTarget)
+	}
+	return f, nil
+}
+
+// logged returns a leaf with its proof, once it is cosigned.
+func (r *Registrar) logged(ctx context.Context, index int64) (opening.LoggedLeaf, error) {
+	if err := r.Log.Await(ctx, index); err != nil {
+		return opening.LoggedLeaf{}, ErrNotLogged.Because(err)
+	}
+	leaf, p, err := r.Log.Prove(ctx, index)
+	if err != nil {
+		return opening.LoggedLeaf{}, ErrNotLogged.Because(err)
+	}
+	return opening.LoggedLeaf{Index: index, Bytes: leaf, Proof: p}, nil
+}
+
+// recorded returns the recorded leaf of a case, if it is cosigned and is of this
+// warrant: a case is believed for what the public log holds, not for its row.
+func (r *Registrar) recorded(ctx context.Context, c Case) (opening.LoggedLeaf, error) {
+	w, err := c.warrant()
+	if err != nil {
+		return opening.LoggedLeaf{}, err
+	}
+	return r.loggedAs(ctx, c.RecordedLeaf, func(day string) proof.Leaf {
+		return policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, day)
+	})
+}
+
+// loggedAs is logged, for a leaf that must be the one that want makes.
+func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day string) proof.Leaf) (opening.LoggedLeaf, error) {
+	l, err := r.logged(ctx, index)
+	if err != nil {
+		return l, err
+	}
+	have, err := proof.ParseLeaf(l.Bytes)
+	if err != nil {
+		return opening.LoggedLeaf{}, ErrNotAsLogged.Because(err)
+	}
+	if expected, err := want(have.Day).Marshal(); err != nil || !bytes.Equal(expected, l.Bytes) {
+		return opening.LoggedLeaf{}, ErrNotAsLogged
+	}
+	return l, nil
+}
+
+// Decide records a custodian's signed approval or refusal of a case. With the
+// last approval of the quorum the case is authorised in the same transaction,
+// and the package is made. If making the package fails the case stays
+// authorised, the decision stands, and Deliver tries again.
+//
+// Who decides the same again, having lost the answer, gets the case with the
+// decision that is stored; who decides otherwise is told which one stands
+// ([ErrDecided]).
+func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error) {
+	b, err := r.Rules.Current(ctx)
+	if err != nil {
+		return Case{}, err
+	}
+	a, err := opening.VerifyApproval(signed, b)
+	if err != nil {
+		return Case{}, err
+	}
+	now := r.Now()
+	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) {
+		return c.decide(a, signed, len(b.Custodians), now)
+	})
+	if err != nil {
+		return Case{}, err
+	}
+	// Read in a transaction that was committed: what is said to be stored is.
+	if stored := c.decisionOf(a.Custodian); stored.Approved != (a.Decision == opening.Approve) {
+		return Case{}, stored.counts()
+	}
+	if c.State == Authorised {
+		if released, err := r.release(ctx, c); err == nil {
+			return released, nil
+		}
+	}
+	return c, nil
+}
+
+// counts is ErrDecided, in the words of the decision that stands.
+func (a *Approval) counts() error {
+	if a.Approved {
+		return ErrDecided
+	}
+	declined := *ErrDecided
+	declined.Mend = "this custodian has declined this case, and a decision counts once: it cannot be approved any more"
+	return &declined
+}
+
+// release makes the package of an authorised case. Vault is asked for nothing
+// before the AUTHORISED leaf is under a cosigned checkpoint.
+func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
+	if !r.Now().Before(c.Expires) {
+		return c, policy.ErrExpired
+	}
+	targets, err := c.targets()
+	if err != nil {
+		return c, err
+	}
+	p := opening.Package{Version: 1, Case: c.ID, Submission: c.Submission, Salt: c.Salt[:]}
+	p.Authorised, err = r.loggedAs(ctx, c.AuthorisedLeaf, func(day string) proof.Leaf {
+		return proof.AuthorisedLeaf(time.Time{}, c.RecordedLeaf).On(day)
+	})
+	if err != nil {
+		return c, err
+	}
+	if p.Recorded, err = r.recorded(ctx, c); err != nil {
+		return c, err
+	}
+	if !policy.KindOf(c.Warrant.Kind).Opens {
+		return c, ErrNothingToOpen
+	}
+	opened, err := r.openTargets(ctx, targets)
+	if err != nil {
+		return c, err
+	}
+	for part := range slices.Chunk(opened, halvesAtOnce) {
+		packed, err := r.pack(ctx, c, part)
+		if err != nil {
+			return c, err
+		}
+		p.Targets = append(p.Targets, packed...)
+	}
+	packed, err := json.Marshal(p)
+	if err != nil {
+		return c, err
+	}
+	hash := sha256.Sum256(packed)
+	return r.Cases.Apply(ctx, c.ID, func(c Case) (Change, error) {
+		now := r.Now()
+		switch _, refused := c.State.May(Release); {
+		case c.State == Released || c.State == Noticed:
+			return Change{}, nil // another process was first: its package stands
+		case refused != nil:
+			return Change{}, refused
+		case !now.Before(c.Expires):
+			return Change{}, policy.ErrExpired // while the package was made
+		}
+		return Change{Package: packed, Steps: []Step{{Release, proof.ReleasedLeaf(now, c.RecordedLeaf, hash)}}}, nil
+	})
+}
+
+// halvesAtOnce is how many clear halves there are at a time.
+const halvesAtOnce = 300
+
+// pack re-encrypts the first halves of the fields that the warrant names, and of
+// no other, to the requester. Clear halves live in this function only, each
+// until it is encrypted.
+func (r *Registrar) pack(ctx context.Context, c Case, targets []openedTarget) (packed []opening.PackageTarget, err error) {
+	wrapped := make([]Wrapped, len(targets))
+	for i, t := range targets {
+		wrapped[i] = Wrapped{t.Label, t.record.FirstHalf}
+	}
+	halves, err := r.Keys.UnwrapHalves(ctx, wrapped)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		for _, half := range halves {
+			clear(half)
+		}
+	}()
+	for i, t := range targets {
+		named := t.record.Named(c.Warrant.Fields)
+		p := opening.PackageTarget{OpenedTarget: t.OpenedTarget, Fields: named.Fields}
+		p.Withheld = named.Withheld
+		if p.Halves, err = sealHalves(c, t.Label, halves[i]); err != nil {
+			return nil, err
+		}
+		packed = append(packed, p)
+	}
+	return packed, nil
+}
+
+// sealHalves encrypts what a first half gives for the fields of the warrant to
+// the requester, and clears the half.
+func sealHalves(c Case, label string, half []byte) ([]byte, error) {
+	defer clear(half)
+	clearHalves, err := json.Marshal(seal.FirstHalves(half, label, c.Warrant.Fields))
+	if err != nil {
+		return nil, err
+	}
+	defer clear(clearHalves)
+	return seal.SealTo(c.Warrant.Requester.DeliveryKey, seal.HalvesInfo(c.WarrantHash, label), clearHalves)
+}
+
+// Deliver hands the package over: only a released one, and only once the
+// RELEASED leaf, which holds its hash, is under a cosigned checkpoint.
+func (r *Registrar) Deliver(ctx context.Context, id string) (opening.Delivery, error) {
+	c, err := r.Cases.Case(ctx, id)
+	if err != nil {
+		return opening.Delivery{}, err
+	}
+	_, refused := c.State.May(Release)
+	switch {
+	case (c.State == Recorded || c.State == Expired) && !policy.KindOf(c.Kind).Opens:
+		return opening.Delivery{}, ErrNothingToOpen
+	case c.State == Recorded && !r.Now().Before(c.Expires):
+		return opening.Delivery{}, policy.ErrExpired
+	case c.State == Authorised:
+		if c, err = r.release(ctx, c); err != nil {
+			return opening.Delivery{}, err
+		}
+	case refused != nil && c.State != Released && c.State != Noticed:
+		return opening.Delivery{}, refused
+	}
+	packed, err := r.Cases.Package(ctx, id)
+	if err != nil {
+		return opening.Delivery{}, err
+	}
+	if packed == nil {
+		return opening.Delivery{}, ErrLost // and noticed since
+	}
+	leaf, err := r.logged(ctx, c.ReleasedLeaf)
+	if err != nil {
+		return opening.Delivery{}, err
+	}
+	return opening.Delivery{Package: packed, Released: leaf, Approvals: c.signedApprovals()}, nil
+}
+
+// Notify tells the persons concerned by every released case whose secrecy has
+// ended, and publishes the salt that opens the commitments of the case. It
+// returns how many cases it closed. A case that fails is left for the next run;
+// the audit of the log shows it as overdue.
+func (r *Registrar) Notify(ctx context.Context) (noticed int, err error) {
+	return r.serve(ctx, ForNotice, Case.notify)
+}
+
+// Expire ends every case whose warrant ran out before it was released, and every
+// hold that is over, with a leaf. It returns how many it ended. A case that fails
+// is left for the next run.
+func (r *Registrar) Expire(ctx context.Context) (expired int, err error) {
+	return r.serve(ctx, ForExpiry, Case.expire)
+}
+
+// serve applies a change to every case in a queue. One that fails does not keep
+// the others from their turn.
+func (r *Registrar) serve(ctx context.Context, q Queue, change func(Case, time.Time) (Change, error)) (served int, failed error) {
+	now := r.Now()
+	for from := (Cursor{}); ; {
+		page, err := r.Cases.List(ctx, q, now, from, pageSize)
+		if err != nil {
+			return served, err
+		}
+		for _, due := range page {
+			_, err := r.Cases.Apply(ctx, due.ID, func(c Case) (Change, error) { return change(c, now) })
+			switch {
+			case err == nil:
+				served++
+			case !errors.Is(err, ErrCaseClosed): // else another process was first
+				failed = err
+			}
+			from = q.After(due)
+		}
+		if len(page) < pageSize {
+			return served, failed
+		}
+	}
+}
+
+func newCaseID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails (crypto/rand)
+	return strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(b[:]))
+}

@@ -1,0 +1,124 @@
+package disclose_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/disclose/disclosetest"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var errBroken = refusal.New(refusal.Unavailable, "test.broken", "broken")
+
+// broken is a store in which one case cannot be changed.
+type broken struct {
+	*disclosetest.Memory
+	id string
+}
+
+func (b broken) Apply(ctx context.Context, id string, decide func(disclose.Case) (disclose.Change, error)) (disclose.Case, error) {
+	if id == b.id {
+		return disclose.Case{}, errBroken
+	}
+	return b.Memory.Apply(ctx, id, decide)
+}
+
+// TestExpireAndNotifyServeEverybody: more cases than a page holds, the first of
+// which fails: it comes again, and keeps nobody else from their turn.
+func TestExpireAndNotifyServeEverybody(t *testing.T) {
+	const n = 2100
+	for name, c := range map[string]struct {
+		changes []func(disclose.Case) (disclose.Change, error)
+		serve   func(*disclose.Registrar) (int, error)
+		state   disclose.State
+	}{
+		"expire": {nil, func(r *disclose.Registrar) (int, error) { return r.Expire(t.Context()) }, disclose.Expired},
+		"notify": {[]func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release},
+			func(r *disclose.Registrar) (int, error) { return r.Notify(t.Context()) }, disclose.Noticed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := broken{Memory: new(disclosetest.Memory)}
+			now := disclosetest.Day
+			for i := range n {
+				filed, leaf := disclosetest.NewCase(policy.Production)
+				filed.Warrant = &policy.Warrant{Targets: []policy.Target{{Pseudonym: "p", Platform: "q"}}}
+				if _, err := store.File(t.Context(), filed, leaf); err != nil {
+					t.Fatal(err)
+				}
+				for _, change := range c.changes {
+					if _, err := store.Apply(t.Context(), filed.ID, change); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if i == 0 {
+					store.id = filed.ID
+				}
+			}
+			r := &disclose.Registrar{Cases: store, Now: func() time.Time { return now }}
+			if served, err := c.serve(r); served != 0 || err != nil {
+				t.Fatalf("before the time: %d, %v", served, err)
+			}
+			now = now.AddDate(0, 4, 0)
+			if served, err := c.serve(r); served != n-1 || !errors.Is(err, errBroken) {
+				t.Fatalf("%d served, %v", served, err)
+			}
+			failed := store.id
+			store.id = ""
+			r.Cases = store
+			if served, err := c.serve(r); served != 1 || err != nil {
+				t.Fatalf("%d served again, %v", served, err)
+			}
+			if got, err := store.Case(t.Context(), failed); err != nil || got.State != c.state {
+				t.Errorf("%s, %v", got.State, err)
+			}
+			if served, err := c.serve(r); served != 0 || err != nil {
+				t.Errorf("%d served twice, %v", served, err)
+			}
+		})
+	}
+}
+
+// TestDeliverRefuses is what a requester is told in each state, by the registrar
+// that has nothing but its cases.
+func TestDeliverRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		kind    string
+		changes []func(disclose.Case) (disclose.Change, error)
+		days    int // after it was filed
+		want    error
+	}{
+		"recorded":              {policy.Production, nil, 1, disclose.ErrQuorumNotMet},
+		"recorded, ran out":     {policy.Production, nil, 10, policy.ErrExpired},
+		"expired":               {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Expire}, 10, policy.ErrExpired},
+		"authorised, expired":   {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Expire}, 10, policy.ErrExpired},
+		"authorised, ran out":   {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve}, 10, policy.ErrExpired},
+		"declined":              {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Decline}, 1, disclose.ErrDeclined},
+		"preservation":          {policy.Preservation, nil, 1, disclose.ErrNothingToOpen},
+		"preservation, is over": {policy.Preservation, []func(disclose.Case) (disclose.Change, error){disclosetest.Expire}, 10, disclose.ErrNothingToOpen},
+		"released":              {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release}, 1, nil},
+		"noticed": {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release,
+			disclosetest.Notify}, 100, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := new(disclosetest.Memory)
+			filed, leaf := disclosetest.NewCase(c.kind)
+			if _, err := store.File(t.Context(), filed, leaf); err != nil {
+				t.Fatal(err)
+			}
+			for _, change := range c.changes {
+				if _, err := store.Apply(t.Context(), filed.ID, change); err != nil {
+					t.Fatal(err)
+				}
+			}
+			r := &disclose.Registrar{Cases: store, Log: store, Now: func() time.Time { return disclosetest.Day.AddDate(0, 0, c.days) }}
+			d, err := r.Deliver(t.Context(), filed.ID)
+			if !errors.Is(err, c.want) || (err == nil) != (string(d.Package) == "package of "+filed.ID) {
+				t.Errorf("%q, %v", d.Package, err)
+			}
+		})
+	}
+}

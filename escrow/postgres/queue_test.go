@@ -1,0 +1,113 @@
+package postgres
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+)
+
+// fill writes n cases past triggers and log, all in one state; they expire and
+// their secrecy ends after that many days.
+func fill(t testing.TB, admin string, n int, state disclose.State, days int) {
+	t.Helper()
+	conn := connect(t, admin)
+	for _, statement := range []string{`SET search_path = penname`, `SET session_replication_role = replica`} {
+		if _, err := conn.Exec(t.Context(), statement); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(is bool, leaf string) string {
+		if is {
+			return leaf
+		}
+		return `NULL::bigint`
+	}
+	released := state == disclose.Released || state == disclose.Noticed
+	_, err := conn.Exec(t.Context(), `
+		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from,
+		  recorded_leaf, authorised_leaf, released_leaf, noticed_leaf, package)
+		SELECT substr(translate(md5(k) || md5(k), '0189', 'ghij'), 1, 26), sha256(k::bytea), 'court', k, 'production', '{}', '', sha256(k::bytea), 2, $1, $2, $2, $3,
+		  -10 * i, `+at(released, `-10 * i + 1`)+`, `+at(released, `-10 * i + 2`)+`, `+at(state == disclose.Noticed, `-10 * i + 3`)+`,
+		  CASE WHEN $1 = 'released' THEN 'x'::bytea END
+		FROM (SELECT i + coalesce((SELECT count(*) FROM cases), 0) AS i FROM generate_series(1, $4::int) i) n, LATERAL (SELECT 'case ' || i) k (k)`,
+		string(state), day.AddDate(0, 0, days), day, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Exec(t.Context(), `ANALYZE cases`); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func onFile() int {
+	if testing.Short() {
+		return 4000
+	}
+	return 100_000
+}
+
+// What cannot wait stands in front, however many cases are on file: lists used to
+// end after the thousand oldest, and the newest was never shown and never served.
+func TestNothingStarvesBehindAHundredThousandCases(t *testing.T) {
+	admin := database(t)
+	d := disclosing(t, admin, Options{})
+	now := day.Add(time.Hour)
+	r := &disclose.Registrar{Cases: d.Cases, Now: func() time.Time { return now }}
+	fill(t, admin, onFile()/2, disclose.Recorded, 30)
+	fill(t, admin, onFile()/2, disclose.Released, 400)
+
+	urgent, leaf := newCase(1)
+	urgent.Expires = day.Add(8 * time.Hour)
+	if _, err := d.Cases.File(t.Context(), urgent, leaf); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	seen := 0
+	for from, page := (disclose.Cursor{}), 0; ; page++ {
+		waiting, next, err := r.Waiting(t.Context(), from)
+		if err != nil {
+			t.Fatal(err, cause(err))
+		}
+		if page == 0 && (waiting[0].ID != urgent.ID || waiting[1].ID == urgent.ID) {
+			t.Fatalf("the case of eight hours is not the first of %d", len(waiting))
+		}
+		seen += len(waiting)
+		if from = next; next == (disclose.Cursor{}) {
+			break
+		}
+	}
+	if seen != onFile()/2+1 {
+		t.Errorf("%d cases on all pages, want %d", seen, onFile()/2+1)
+	}
+
+	due := readable(t, d, 1)
+	apply(t, d, due.ID, approve("bar"))
+	apply(t, d, due.ID, release)
+	now = day.AddDate(0, 4, 0)
+	if n, err := r.Notify(t.Context()); n != 1 || err != nil {
+		t.Fatalf("%d noticed, %v", n, err)
+	}
+	if got, err := d.Cases.Case(t.Context(), due.ID); err != nil || got.State != disclose.Noticed || notices(t, admin, due) != 1 {
+		t.Errorf("%s, %v", got.State, err)
+	}
+}
+
+// BenchmarkList lists the same fifty cases that wait, among those on file.
+func BenchmarkList(b *testing.B) {
+	for _, n := range []int{100, 100_000} {
+		b.Run(fmt.Sprint(n, " cases on file"), func(b *testing.B) {
+			admin := database(b)
+			d := disclosing(b, admin, Options{})
+			fill(b, admin, 50, disclose.Recorded, 30)
+			fill(b, admin, n/2, disclose.Noticed, 400)
+			fill(b, admin, n/2-50, disclose.Released, 400)
+			r := &disclose.Registrar{Cases: d.Cases, Now: func() time.Time { return day.Add(time.Hour) }}
+			for b.Loop() {
+				if waiting, _, err := r.Waiting(b.Context(), disclose.Cursor{}); err != nil || len(waiting) != 50 {
+					b.Fatal(len(waiting), err, cause(err))
+				}
+			}
+		})
+	}
+}
