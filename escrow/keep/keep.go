@@ -20,7 +20,7 @@
 // worth nothing, for any record. Back up continuously (an archive of the
 // write-ahead log restores to now), and take a base backup after each rotation.
 //
-// Trusted for: keeping. Who controls this side can destroy every record by
+// Trusted for: keeping. Whoever controls this side can destroy every record by
 // destroying a key version too early, and learns nothing. Not covered: a backup
 // of the key service itself that is older than the rotation opens what a
 // database backup of the same age holds; keep the two apart, and the first no
@@ -212,7 +212,7 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 		return Rotation{}, err
 	}
 	defer release()
-	// Asked again: who held the rotation before us may have made the version.
+	// Asked again: another process may have made the version before we got the rotation.
 	if _, newest, err = k.Keys.Versions(ctx); err != nil {
 		return r, err
 	}

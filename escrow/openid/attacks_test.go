@@ -816,7 +816,7 @@ func TestT50Deactivated(t *testing.T) {
 		if _, err := r.verifier(r.square, token.TypID).Verify(t.Context(), neighbour["id_token"].(string)); err != nil || !r.active(neighbour["access_token"].(string)) {
 			t.Errorf("somebody else's sign-in ended: %v", err)
 		}
-		// Who comes back has the same pen name, and nothing of before.
+		// Whoever comes back has the same pen name, and nothing of before.
 		if again := r.tokens("scope", "openid offline_access"); !r.active(again["refresh_token"].(string)) {
 			t.Error("cannot come back")
 		}
