@@ -494,7 +494,7 @@ func TestO16RequestURI(t *testing.T) {
 	wantError(t, r.post("/par", r.request(r.square, "client_secret", secret, "request_uri", uri)), 400, "invalid_request")
 	wantError(t, r.post("/par", r.request(r.square, "client_secret", "wrong")), 401, "invalid_client")
 
-	// A pushed request that was never opened is no interaction.
+	// A pushed request that was never opened is not an interaction.
 	unopened := push()
 	if a := r.decide("/authorize/"+strings.TrimPrefix(unopened, "urn:ietf:params:oauth:request_uri:"), "approve"); a.header.Get("Location") != "" {
 		t.Error("O16: an interaction began without the browser's request")

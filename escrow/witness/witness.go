@@ -32,8 +32,8 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// The refusals of a witness, beside those of package proof. None carries a byte
-// of what was refused.
+// The refusals of a witness, beside those of package proof. None repeats what was
+// refused.
 var (
 	ErrState      = refusal.New(refusal.Unavailable, "witness.state", "The witness's state cannot be read or written safely: it signs nothing until an operator has looked at it.")
 	ErrChanged    = refusal.New(refusal.Conflict, "witness.state_changed", "The witness has seen another size of the log than the request assumes: start from the size that it names.")
