@@ -174,7 +174,7 @@ type Board func(ctx context.Context, message string) (messages []string, err err
 // Run takes turns until the key is made, somebody is at fault, or ctx ends. every
 // is how often it looks for messages; at zero it does what can be done now and
 // returns. progress is told whom we wait for when that changes, and why the
-// registrar could not be reached, which is no reason to stop.
+// registrar could not be reached, which does not stop it.
 //
 // When the key is made, the share is safe and only then the key that could make
 // it again destroyed. When somebody is at fault it is a [*ceremony.Failure] that
