@@ -32,6 +32,7 @@ type circle struct {
 	dir   string
 	board *board
 	keys  map[string]*jose.JSONWebKey // of the bundle's other parties
+	since []*policy.Bundle            // of the case that is shown
 }
 
 const passphrase = "correct horse battery"

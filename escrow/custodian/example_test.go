@@ -50,7 +50,7 @@ func ExampleHome_Create() {
 }
 
 // A case is reviewed under the rules of its day, with nothing but the file that the
-// registrar showed. Gerd is no custodian of these rules, so he can look only.
+// registrar showed. Gerd is no custodian of these rules, so he can only look.
 func ExampleCustodian_Review() {
 	dir, err := os.MkdirTemp("", "custodian")
 	if err != nil {
@@ -77,7 +77,7 @@ func ExampleCustodian_Review() {
 		fmt.Println(err)
 		return
 	}
-	review, err := gerd.Review(file, []*policy.Bundle{rules}, day)
+	review, err := gerd.Review(file.Case, file, []*policy.Bundle{rules}, day)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -48,7 +48,7 @@ const (
 // Approval is a custodian's signed answer to one warrant in one case. It is
 // bound to the case, the warrant, the bundle, the warrant's leaf in the public
 // log and the checkpoint in which the custodian saw that leaf. A case is judged
-// under the bundle of its day; who answers is a custodian of the bundle that is
+// under the bundle of its day; a custodian who answers is one of the bundle that is
 // in force when they sign.
 type Approval struct {
 	Case           string           `json:"case"`
@@ -96,17 +96,9 @@ func (a *Approval) Signers() string {
 // WarrantHash, Bundle and LeafIndex are the ones it asked about, and that there
 // are enough custodians.
 func VerifyApproval(raw string, signers ...*policy.Bundle) (*Approval, error) {
-	signed, err := approvalFormat.Open(raw)
+	a, signed, err := parseApproval(raw)
 	if err != nil {
 		return nil, err
-	}
-	a := new(Approval)
-	if err := approvalFormat.Read(signed.Payload, a, a.marshal); err != nil {
-		return nil, err
-	}
-	a.normalise()
-	if err := a.wellFormed(); err != nil {
-		return nil, ErrApprovalMalformed.Because(err)
 	}
 	i := slices.IndexFunc(signers, func(b *policy.Bundle) bool { return b.Hash() == a.Signers() })
 	if i < 0 {
@@ -119,6 +111,29 @@ func VerifyApproval(raw string, signers ...*policy.Bundle) (*Approval, error) {
 		return nil, ErrApprovalUnlogged
 	}
 	return a, nil
+}
+
+// ParseApprovalUnverified reads an approval without asking who signed it: for
+// whoever signed it, or was sent it back.
+func ParseApprovalUnverified(raw string) (*Approval, error) {
+	a, _, err := parseApproval(raw)
+	return a, err
+}
+
+func parseApproval(raw string) (*Approval, *document.Signed, error) {
+	signed, err := approvalFormat.Open(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := new(Approval)
+	if err := approvalFormat.Read(signed.Payload, a, a.marshal); err != nil {
+		return nil, nil, err
+	}
+	a.normalise()
+	if err := a.wellFormed(); err != nil {
+		return nil, nil, ErrApprovalMalformed.Because(err)
+	}
+	return a, signed, nil
 }
 
 // normalise gives times in UTC and whole seconds, and lists that are never null.

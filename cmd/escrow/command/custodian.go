@@ -65,36 +65,71 @@ func (h *home) inForce(ctx context.Context, c *custodian.Custodian) (*rules.Hist
 	return c.Follow(ctx, source, h.fetchBundle, h.Now(), maxAge)
 }
 
-// fetch unlocks the folder, asks the public log which rules are in force, and the
-// registrar for a case. since are the bundles from that of the case on.
-func (h *home) fetch(ctx context.Context, id string) (c *custodian.Custodian, r *registrar.Client, f opening.CaseFile, since []*policy.Bundle, err error) {
-	if c, err = h.open(ctx); err != nil {
-		return nil, nil, f, nil, err
+// seat is a custodian whose folder is unlocked, who has read in the public log
+// which rules are in force, with the client for their registrar.
+type seat struct {
+	*custodian.Custodian
+	client  *registrar.Client
+	history *rules.History
+	inForce *policy.Bundle
+}
+
+func (h *home) seat(ctx context.Context) (s seat, err error) {
+	if s.Custodian, err = h.open(ctx); err != nil {
+		return s, err
 	}
-	if r, err = h.registrar(); err != nil {
-		return nil, nil, f, nil, err
+	if s.client, err = h.registrar(); err != nil {
+		return s, err
 	}
-	history, _, err := h.inForce(ctx, c)
-	if err != nil {
-		return nil, nil, f, nil, err
+	s.history, s.inForce, err = h.inForce(ctx, s.Custodian)
+	return s, err
+}
+
+// fetch asks the registrar for a case. since are the bundles from that of the case
+// to the one in force.
+func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since []*policy.Bundle, err error) {
+	if f, err = s.client.CaseFile(ctx, s.Key(), id); err != nil {
+		return f, nil, err
 	}
-	if f, err = r.CaseFile(ctx, c.Key(), id); err != nil {
-		return nil, nil, f, nil, err
-	}
-	since, err = history.Since(ctx, f.Bundle)
+	since, err = s.history.Since(ctx, f.Bundle)
 	if errors.Is(err, rules.ErrNotInLog) {
 		err = custodian.ErrOtherBundle
 	}
-	return c, r, f, since, err
+	return f, since, err
 }
 
-// decide sends a signed decision, and prints the case as it stands then.
-func (h *home) decide(ctx context.Context, c *custodian.Custodian, r *registrar.Client, about *custodian.Review, signed string) error {
-	st, err := r.Decide(ctx, c.Key(), about.Case, signed)
+// answer gives a custodian's answer in a case: the one that the folder has signed
+// already, or what sign makes of the case as it was reviewed. It prints the case as
+// it stands then.
+func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(*custodian.Custodian, *custodian.Review) (string, error)) error {
+	c, err := h.seat(ctx)
 	if err != nil {
 		return err
 	}
-	return h.print(st, about.String()+st.String())
+	signed, err := c.Decision(id, decision, reason, c.inForce)
+	if err != nil {
+		return err
+	}
+	about := ""
+	if signed == "" {
+		f, since, err := c.fetch(ctx, id)
+		if err != nil {
+			return err
+		}
+		r, err := c.Reviewed(id, f, since, h.Now())
+		if err != nil {
+			return err
+		}
+		if signed, err = sign(c.Custodian, r); err != nil {
+			return err
+		}
+		about = r.String()
+	}
+	st, err := c.client.Decide(ctx, c.Key(), signed)
+	if err != nil {
+		return err
+	}
+	return h.print(st, about+st.String())
 }
 
 func checkWorkFactor(n int) error {

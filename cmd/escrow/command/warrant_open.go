@@ -40,7 +40,7 @@ func warrantOpen(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o, err := requester.Open(d, private, since...)
+			o, err := requester.Open(args[0], d, private, since...)
 			if err != nil {
 				return err
 			}
