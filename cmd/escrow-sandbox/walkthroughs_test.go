@@ -379,7 +379,8 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 		return err
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
-	return errors.Join(s.Service.ServeCases(context.Background()), s.Service.CarryOutErasures(context.Background()))
+	ctx := context.Background()
+	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx))
 }
 
 // dumpWord writes everything that the database holds, rows in stored order.

@@ -38,9 +38,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"time"
 
-	"filippo.io/torchwood"
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/escrow/seal/threshold"
@@ -48,7 +46,6 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
-	"github.com/penname/penname/verifier/rules"
 )
 
 // Why a folder is not opened or made.
@@ -290,28 +287,23 @@ func (c *Custodian) trust(b *policy.Bundle, followed bool) error {
 	return c.folder.put(bundleFile, raw)
 }
 
-// Follow asks the public log which rules are in force, beginning with those in
-// the folder, and returns the bundles that it holds and the one in force. tiles
-// reads the log, fetch gets bundles; neither is believed. What is new is kept, and
-// only now are shares destroyed that a bundle in force makes obsolete. The
-// refusals are [ErrNoRules] and those of [rules.History.Follow].
-func (c *Custodian) Follow(ctx context.Context, tiles torchwood.TileReader, fetch rules.Fetch, now time.Time, maxAge time.Duration) (*rules.History, *policy.Bundle, error) {
+// Follow asks the public log which rules are in force: follow leads from the bundle
+// in the folder to the one in force (rules.History.Follow), and its refusal is
+// returned. What is new is kept, and only now are shares destroyed that a bundle in
+// force makes obsolete. Without a bundle to begin with it is [ErrNoRules].
+func (c *Custodian) Follow(follow func(from *policy.Bundle) (inForce *policy.Bundle, err error)) (*policy.Bundle, error) {
 	known, err := c.rules()
 	if err == nil && known == nil {
 		err = ErrNoRules
 	}
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	h, err := rules.New(known, tiles, fetch)
+	inForce, err := follow(known)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	inForce, err := h.Follow(ctx, now, maxAge)
-	if err != nil {
-		return nil, nil, err
-	}
-	return h, inForce, c.adopt(inForce)
+	return inForce, c.adopt(inForce)
 }
 
 // adopt keeps the bundle that the public log shows to be in force, and destroys

@@ -10,7 +10,6 @@ import (
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
-	"github.com/penname/penname/verifier/rules"
 )
 
 // Why a bundle is not endorsed.
@@ -40,7 +39,7 @@ func (c *Custodian) Endorse(bundle, transcript []byte, inForce *policy.Bundle, a
 	}
 	switch {
 	case inForce == nil && c.Followed:
-		return "", rules.ErrUnknown
+		return "", policy.ErrNotNext.Because(errors.New("it is not known which one is in force"))
 	case inForce != nil && inForce.Hash() != b.Hash():
 		if err := b.IsNext(inForce); err != nil {
 			return "", err

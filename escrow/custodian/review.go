@@ -83,7 +83,7 @@ func (r *Review) String() string {
 // machine, as promises 3 and 8 of SECURITY.md have it, and keeps in the folder
 // what was shown: only that can be decided on. It trusts the registrar for
 // nothing. since are the bundles from that of the case to the one in force
-// ([rules.History.Since]): the case is judged by the first, whatever came after,
+// (rules.History.Since): the case is judged by the first, whatever came after,
 // unless a later one stops it.
 //
 // A case that the public log holds and that does not pass comes with its refusal,

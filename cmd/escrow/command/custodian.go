@@ -54,15 +54,15 @@ func (h *home) open(ctx context.Context) (*custodian.Custodian, error) {
 
 // inForce asks the public log which rules are in force, beginning with those in the
 // folder.
-func (h *home) inForce(ctx context.Context, c *custodian.Custodian) (*rules.History, *policy.Bundle, error) {
+func (h *home) inForce(ctx context.Context, c *custodian.Custodian) (history *rules.History, inForce *policy.Bundle, err error) {
 	if _, err := h.registrar(); err != nil {
 		return nil, nil, err
 	}
-	source, err := tiles(h.program, "")
-	if err != nil {
-		return nil, nil, err
-	}
-	return c.Follow(ctx, source, h.fetchBundle, h.Now(), maxAge)
+	inForce, err = c.Follow(func(from *policy.Bundle) (b *policy.Bundle, err error) {
+		history, b, err = h.follow(ctx, from, "", maxAge)
+		return b, err
+	})
+	return history, inForce, err
 }
 
 // seat is a custodian whose folder is unlocked, who has read in the public log
