@@ -71,8 +71,9 @@ type Config struct {
 	TLSKey  string `toml:"tls_key"`
 	Bundle  string `toml:"bundle"`
 
-	// Where a process that does not disclose reads the public log; empty: at the
-	// bundle's registrar. And for how long it acts without hearing from it.
+	// Where a process that does not disclose reads the public log, https://…/log;
+	// empty: at the bundle's registrar. And for how long it acts without hearing
+	// from it.
 	PublicLog          string `toml:"public_log"`
 	RulesMaxAgeMinutes int    `toml:"rules_max_age_minutes"` // 0: RulesMaxAge
 

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
@@ -29,6 +30,9 @@ func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err erro
 	}
 	if c.Disclose == nil {
 		if p.PublicLog, err = c.publicLog(p.Bundle); err != nil {
+			return nil, err
+		}
+		if err := p.refuseOtherRules(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -71,10 +75,12 @@ func (c *Config) rulesMaxAge() time.Duration {
 	return cmp.Or(time.Duration(c.RulesMaxAgeMinutes)*time.Minute, RulesMaxAge)
 }
 
-// publicLog is where a process that does not disclose follows the log.
+// publicLog is where a process that does not disclose follows the log, and gets
+// bundles, which are served beside it.
 func (c *Config) publicLog(b *policy.Bundle) (PublicLog, error) {
-	tiles, err := proof.Fetch(cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog))
-	client := &registrar.Client{Server: b.Registrar, HTTP: &http.Client{Timeout: time.Minute}, Now: time.Now}
+	address := cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog)
+	tiles, err := proof.Fetch(address)
+	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: &http.Client{Timeout: time.Minute}, Now: time.Now}
 	return PublicLog{Tiles: tiles, Bundles: client.BundleByHash}, err
 }
 

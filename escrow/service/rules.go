@@ -1,6 +1,7 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -146,30 +147,41 @@ func (i *Issuing) fits(b *policy.Bundle) error {
 	return nil
 }
 
-// refuseOtherRules follows the public log once before the service serves. It
-// refuses to start under a bundle that the log does not hold, or not as the newest
-// (FOUND A1). If that cannot be told now, the service starts and does nothing that
-// needs rules until it can.
-func (s *Service) refuseOtherRules(ctx context.Context) error {
-	err := s.rules.follow(ctx)
-	var inForce *policy.Bundle
-	if err == nil {
-		inForce, err = s.rules.InForce()
+// open returns the history of the public log that the parts are to follow.
+func (p *Parts) open() (*rules.History, error) {
+	var err error
+	if p.history == nil {
+		p.history, err = rules.New(p.Bundle, p.PublicLog.Tiles, p.PublicLog.Bundles)
 	}
+	return p.history, err
+}
+
+// refuseOtherRules follows the public log, before anything is done under the bundle
+// that the process was given. It refuses one that the log does not hold, or not as
+// the newest (FOUND A1). If that cannot be told now it refuses nothing: the service
+// starts, and does nothing that needs rules until it can.
+func (p *Parts) refuseOtherRules(ctx context.Context) error {
+	history, err := p.open()
+	if err != nil {
+		return err
+	}
+	inForce, err := history.Follow(ctx, p.Now(), p.rulesMaxAge())
 	switch e := refusal.Of(err); {
 	case errors.Is(err, rules.ErrNotInLog):
 		return errConfigRules.Because(err)
 	case e != nil && e.Kind == refusal.Unavailable:
-		s.Log.Warn("started, and stopped until the rules in force are known", slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
+		p.Log.Warn("stopped until the rules in force are known", slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
 		return nil
 	case err != nil:
 		return err
 	}
-	if err := s.rules.history.Is(inForce, s.Bundle.Hash()); err != nil {
+	if err := history.Is(inForce, p.Bundle.Hash()); err != nil {
 		return errConfigRules.Because(err)
 	}
 	return nil
 }
+
+func (p *Parts) rulesMaxAge() time.Duration { return cmp.Or(p.RulesMaxAge, RulesMaxAge) }
 
 // FollowRules takes a bundle that came into force, without a restart.
 func (s *Service) FollowRules(ctx context.Context) error {

@@ -1,7 +1,6 @@
 package service
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -24,6 +23,7 @@ import (
 	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
 )
 
@@ -41,6 +41,8 @@ type Parts struct {
 	Issuing    *Issuing    // nil: this process does not issue
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
+
+	history *rules.History // of the public log, from Bundle on; nil: not opened yet
 }
 
 // Issuing is what the issuing side stands on.
@@ -127,11 +129,11 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		}
 		s.PublicLog = PublicLog{Tiles: translog.Tiles(d.Store.Log), Bundles: d.Store.Bundles.Bundle}
 	}
-	history, err := rules.New(p.Bundle, s.PublicLog.Tiles, s.PublicLog.Bundles)
+	history, err := s.open()
 	if err != nil {
 		return nil, err
 	}
-	s.rules = &rulesInForce{history: history, maxAge: cmp.Or(p.RulesMaxAge, RulesMaxAge), now: p.Now, adopt: s.adopt}
+	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt}
 	if k := p.Keeping; k != nil {
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
@@ -140,7 +142,13 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 			return nil, err
 		}
 	}
-	return s, s.refuseOtherRules(ctx)
+	if err := s.refuseOtherRules(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.rules.follow(ctx); err != nil && refusal.Of(err).Kind != refusal.Unavailable {
+		return nil, err
+	}
+	return s, nil
 }
 
 func (s *Service) wireIssuing(i *Issuing) error {
