@@ -35,11 +35,13 @@ type rulesInForce struct {
 	maxAge  time.Duration
 	now     func() time.Time
 	adopt   func(ctx context.Context, b *policy.Bundle) error // makes the sides work under b
+	look    func(ctx context.Context) error                   // publishes, and follows
 
 	following sync.Mutex // one at a time
 	mu        sync.Mutex
-	adopted   string // hash
-	refused   error  // for a reason that time does not mend; nil
+	adopted   string    // hash
+	refused   error     // for a reason that time does not mend; nil
+	looked    time.Time // when a request last looked
 }
 
 // follow reads what is new in the public log. When it cannot be told which rules
@@ -64,8 +66,40 @@ func (r *rulesInForce) follow(ctx context.Context) error {
 	return err
 }
 
-// InForce returns the bundle in force, or why nothing may be done.
+// InForce returns the bundle in force, or why nothing may be done. After a machine
+// slept, or a clock was set, it looks before it refuses.
 func (r *rulesInForce) InForce() (*policy.Bundle, error) {
+	b, err := r.known()
+	if e := refusal.Of(err); e == nil || e.Kind != refusal.Unavailable || !r.due() {
+		return b, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	if err := r.look(ctx); err != nil {
+		return nil, err
+	}
+	return r.known()
+}
+
+// lookTime is how long a request waits for the log, and lookAgain how often one
+// does.
+const (
+	lookTime  = 5 * time.Second
+	lookAgain = 10 * time.Second
+)
+
+func (r *rulesInForce) due() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.now(); now.Sub(r.looked).Abs() >= lookAgain {
+		r.looked = now
+		return true
+	}
+	return false
+}
+
+// known is InForce without looking.
+func (r *rulesInForce) known() (*policy.Bundle, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.refused != nil {
@@ -74,20 +108,27 @@ func (r *rulesInForce) InForce() (*policy.Bundle, error) {
 	return r.history.InForce(r.now(), r.maxAge)
 }
 
+// look publishes the log, where this process does, and follows it.
+func (s *Service) look(ctx context.Context) error {
+	if s.publisher != nil {
+		if _, err := s.publisher.Publish(ctx); err != nil {
+			return rules.ErrUnknown.Because(err)
+		}
+	}
+	return s.rules.follow(ctx)
+}
+
 // logged is disclose.Rules.Logged: the database may know of a newer bundle a
 // moment before the log shows it.
 func (s *Service) logged(ctx context.Context, hash string) (*policy.Bundle, error) {
-	b, err := s.rules.InForce()
+	b, err := s.rules.known()
 	if err == nil && b.Hash() == hash {
 		return b, nil
 	}
-	if _, err := s.publisher.Publish(ctx); err != nil {
-		return nil, rules.ErrUnknown.Because(err)
-	}
-	if err := s.rules.follow(ctx); err != nil {
+	if err := s.look(ctx); err != nil {
 		return nil, err
 	}
-	if b, err = s.rules.InForce(); err == nil && b.Hash() != hash {
+	if b, err = s.rules.known(); err == nil && b.Hash() != hash {
 		err = rules.ErrUnknown.Because(errors.New("the database has other rules in force than the public log"))
 	}
 	return b, err
@@ -185,6 +226,9 @@ func (p *Parts) rulesMaxAge() time.Duration { return cmp.Or(p.RulesMaxAge, Rules
 
 // FollowRules takes a bundle that came into force, without a restart.
 func (s *Service) FollowRules(ctx context.Context) error {
+	if s.rules == nil {
+		return nil // a process of no side
+	}
 	return s.rules.follow(ctx)
 }
 
