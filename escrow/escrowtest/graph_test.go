@@ -77,7 +77,7 @@ var mayImport = map[string][]string{
 		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
-		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal"},
+		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal", "verifier/rules"},
 	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
 }
 
