@@ -29,8 +29,9 @@ var (
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
-// evidence is some 20 MB.
-const maxAnswer = 64 << 20
+// evidence is some 20 MB, a case file names 10,000 pieces and 900 targets with
+// their fields.
+var maxAnswer = document.Bounds{Bytes: 64 << 20, Values: 200_000, Text: 64 << 20}
 
 // Client asks a registrar. All fields are required.
 type Client struct {
@@ -154,7 +155,7 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrUnreachable.Because(err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	b, err := io.ReadAll(maxAnswer.Reader(res.Body))
 	if err != nil {
 		return ErrUnreachable.Because(err)
 	}
