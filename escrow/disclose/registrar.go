@@ -40,7 +40,7 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// Registrar runs the disclosing side. All fields are required.
+// Registrar runs the disclosing side. All fields but the last are required.
 type Registrar struct {
 	Keys     Keys
 	Cases    Cases
@@ -49,6 +49,10 @@ type Registrar struct {
 	Rules    *Rules
 	Log      Log
 	Now      func() time.Time
+
+	// Unrecorded, if not nil, is told the code of each filing that was refused and
+	// left no leaf, because no authority of the bundle signed it.
+	Unrecorded func(code string)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
@@ -57,7 +61,8 @@ const pageSize = 1000
 
 // File decides on a warrant and, if the rules allow it, records it: the row and
 // the leaf in one transaction, under a cosigned checkpoint before it returns.
-// Filing a warrant again returns the same case. A refusal is logged too.
+// Filing a warrant again returns the same case. A refusal of what an authority of
+// the bundle signed is logged too, once for each warrant and code.
 //
 // If the warrant is on file but could not be cosigned, the case is returned
 // together with ErrNotLogged: nothing can be opened, and File can be repeated.
@@ -128,9 +133,17 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	return c, d, nil
 }
 
-// refuse logs why a submission is refused, and returns that.
+// refuse logs why a warrant is refused, and returns that. What is no warrant,
+// because no authority of the bundle signed it, is only counted: or anybody could
+// write into the public log.
 func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time) error {
-	err := r.Cases.Refuse(ctx, d.WarrantHash, proof.RefusedLeaf(now, d.Refusal.Code))
+	if d.Warrant == nil {
+		if r.Unrecorded != nil {
+			r.Unrecorded(d.Refusal.Code)
+		}
+		return d.Refusal
+	}
+	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code))
 	if err != nil {
 		return err
 	}
