@@ -1,10 +1,14 @@
 package disclose_test
 
 import (
+	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"maps"
@@ -18,6 +22,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
@@ -151,6 +156,117 @@ func TestFoundK1StrangersWriteNoLeaf(t *testing.T) {
 	}
 	if !maps.Equal(r.filed, want) {
 		t.Errorf("counted %v, not %v", r.filed, want)
+	}
+}
+
+// A delivery is one ciphertext to the requester's key, for that case. It used to be
+// JSON, in clear to whoever knew the id.
+func TestFoundK2ADeliveryIsOneCiphertext(t *testing.T) {
+	key, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := new(disclosetest.Memory)
+	r := &disclose.Registrar{Cases: store, Log: store, Now: func() time.Time { return disclosetest.Day }}
+	filed, leaf := disclosetest.NewCase(policy.Production)
+	filed.Warrant = warrantOf(filed, key)
+	if _, err := store.File(t.Context(), filed, leaf); err != nil {
+		t.Fatal(err)
+	}
+	apply := func(change func(disclose.Case) (disclose.Change, error)) {
+		t.Helper()
+		if _, err := store.Apply(t.Context(), filed.ID, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deliver := func() []byte {
+		t.Helper()
+		sealed, err := r.Deliver(t.Context(), filed.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sealed
+	}
+	apply(disclosetest.Approve)
+	apply(disclosetest.Release)
+	before := deliver()
+	for _, text := range []string{filed.ID, "approvals", "signed", "package", "DS R. Amari", "secret grounds"} {
+		if bytes.Contains(before, []byte(text)) {
+			t.Errorf("%q is in clear", text)
+		}
+	}
+	if _, err := other.Open(seal.DeliveryInfo(filed.ID), before); err == nil {
+		t.Error("another key opens it")
+	}
+	if _, err := key.Open(seal.DeliveryInfo("another case"), before); err == nil {
+		t.Error("it opens as that of another case")
+	}
+
+	// Who approves after the release is in the next delivery. The package, whose
+	// hash the log holds, stays as it was, and the length says nothing.
+	apply(func(c disclose.Case) (disclose.Change, error) {
+		signed := strings.Repeat("late", 100)
+		return disclose.Change{Approval: &disclose.Approval{Custodian: "press", Approved: true, Signed: signed},
+			Steps: []disclose.Step{{Event: disclose.Approve, Leaf: proof.DecidedLeaf(disclosetest.Day, c.RecordedLeaf, "press", "", c.Salt, []byte(signed))}}}, nil
+	})
+	after := deliver()
+	first, second := unsealed(t, key, filed.ID, before), unsealed(t, key, filed.ID, after)
+	if len(first.Approvals) != 1 || len(second.Approvals) != 2 || !bytes.Equal(first.Package, second.Package) || len(before) != len(after) {
+		t.Errorf("%d and %d approvals, %d and %d bytes", len(first.Approvals), len(second.Approvals), len(before), len(after))
+	}
+	released, err := proof.ParseLeaf(second.Released.Bytes)
+	if sum := sha256.Sum256(second.Package); err != nil || released.Package != hex.EncodeToString(sum[:]) {
+		t.Error("the log does not hold the package as it was handed over:", err)
+	}
+}
+
+// swapped is a store whose rows name another requester, or hold another package.
+type swapped struct {
+	*disclosetest.Memory
+	warrant *policy.Warrant
+	pack    []byte
+}
+
+func (s swapped) Case(ctx context.Context, id string) (disclose.Case, error) {
+	c, err := s.Memory.Case(ctx, id)
+	c.Warrant = s.warrant
+	return c, err
+}
+
+func (s swapped) Package(context.Context, string) ([]byte, error) { return s.pack, nil }
+
+// To whom a delivery is sealed, and what, the log says and not the row.
+func TestFoundK2ARowDoesNotSayToWhom(t *testing.T) {
+	key, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := new(disclosetest.Memory)
+	filed, leaf := disclosetest.NewCase(policy.Production)
+	filed.Warrant = warrantOf(filed, key)
+	if _, err := store.File(t.Context(), filed, leaf); err != nil {
+		t.Fatal(err)
+	}
+	for _, change := range []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release} {
+		if _, err := store.Apply(t.Context(), filed.ID, change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mine := *filed.Warrant
+	mine.Jurisdiction = "FR"
+	for name, s := range map[string]swapped{
+		"another warrant": {store, &mine, []byte("package of " + filed.ID)},
+		"no warrant":      {store, nil, []byte("package of " + filed.ID)},
+		"another package": {store, filed.Warrant, []byte("package of another")},
+	} {
+		r := &disclose.Registrar{Cases: s, Log: store, Now: func() time.Time { return disclosetest.Day }}
+		if sealed, err := r.Deliver(t.Context(), filed.ID); !errors.Is(err, disclose.ErrNotAsLogged) || sealed != nil {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

@@ -393,38 +393,64 @@ func sealHalves(c Case, label string, half []byte) ([]byte, error) {
 	return seal.SealTo(c.Warrant.Requester.DeliveryKey, seal.HalvesInfo(c.WarrantHash, label), clearHalves)
 }
 
-// Deliver hands the package over: only a released one, and only once the
-// RELEASED leaf, which holds its hash, is under a cosigned checkpoint.
-func (r *Registrar) Deliver(ctx context.Context, id string) (opening.Delivery, error) {
+// Deliver hands an [opening.Delivery] over, as JSON in one ciphertext to the
+// warrant's delivery key: only of a released case, and only once the RELEASED leaf,
+// which holds the hash of the package, is under a cosigned checkpoint. Whoever knows
+// the id may ask: without the key they learn the state of the case, not even what
+// kind of warrant it is.
+func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 	c, err := r.Cases.Case(ctx, id)
 	if err != nil {
-		return opening.Delivery{}, err
+		return nil, err
 	}
 	_, refused := c.State.May(Release)
 	switch {
-	case (c.State == Recorded || c.State == Expired) && !policy.KindOf(c.Kind).Opens:
-		return opening.Delivery{}, ErrNothingToOpen
 	case c.State == Recorded && !r.Now().Before(c.Expires):
-		return opening.Delivery{}, policy.ErrExpired
+		return nil, policy.ErrExpired
 	case c.State == Authorised:
 		if c, err = r.release(ctx, c); err != nil {
-			return opening.Delivery{}, err
+			return nil, err
 		}
 	case refused != nil && c.State != Released && c.State != Noticed:
-		return opening.Delivery{}, refused
+		return nil, refused
 	}
 	packed, err := r.Cases.Package(ctx, id)
 	if err != nil {
-		return opening.Delivery{}, err
+		return nil, err
 	}
 	if packed == nil {
-		return opening.Delivery{}, ErrLost // and noticed since
+		return nil, ErrLost // and noticed since
 	}
-	leaf, err := r.logged(ctx, c.ReleasedLeaf)
+	// To whom it goes is in the warrant that the log holds, not in the row.
+	if _, err := r.recorded(ctx, c); err != nil {
+		return nil, err
+	}
+	d := opening.Delivery{Package: packed, Approvals: c.signedApprovals()}
+	hash := sha256.Sum256(packed)
+	d.Released, err = r.loggedAs(ctx, c.ReleasedLeaf, func(day string) proof.Leaf {
+		return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash).On(day)
+	})
 	if err != nil {
-		return opening.Delivery{}, err
+		return nil, err
 	}
-	return opening.Delivery{Package: packed, Released: leaf, Approvals: c.signedApprovals()}, nil
+	return sealDelivery(c, d)
+}
+
+// deliveryUnit is what the length of a delivery is a multiple of: those of most
+// cases are of one length, whatever is in them.
+const deliveryUnit = 64 << 10
+
+// sealDelivery encrypts a delivery to the requester, filled up with spaces, which
+// JSON allows.
+func sealDelivery(c Case, d opening.Delivery) ([]byte, error) {
+	clearText, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	if over := len(clearText) % deliveryUnit; over > 0 {
+		clearText = append(clearText, bytes.Repeat([]byte(" "), deliveryUnit-over)...)
+	}
+	return seal.SealTo(c.Warrant.Requester.DeliveryKey, seal.DeliveryInfo(c.ID), clearText)
 }
 
 // Notify tells the persons concerned by every released case whose secrecy has
