@@ -65,11 +65,11 @@ func Fill(pattern, value string) string {
 // knows the id of a case learns its state and how many custodians decided. The
 // filing of a warrant and custodians are answered with more.
 type CaseStatus struct {
-	Case       string    `json:"case"`
-	State      string    `json:"state"`     // "recorded", "released", …: disclose.State
-	Approvals  int       `json:"approvals"` // custodians who approved
-	Declined   int       `json:"declined"`  // custodians who declined
-	Quorum     int       `json:"quorum"`    // approvals that it takes
+	Case      string `json:"case"`
+	State     string `json:"state"`     // "recorded", "released", …: disclose.State
+	Approvals int    `json:"approvals"` // custodians who approved
+	Declined  int    `json:"declined"`  // custodians who declined
+	Quorum    int    `json:"quorum"`    // approvals that it takes
 
 	// For whoever filed it, and for custodians.
 	Leaf       int64     `json:"leaf,omitempty"`   // index of the recorded warrant in the public log, never 0
