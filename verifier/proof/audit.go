@@ -66,8 +66,9 @@ const (
 // Report is the result of an audit.
 type Report struct {
 	Checkpoint torchwood.Checkpoint
-	Signed     []byte // the checkpoint as served: keep it as Trusted for the next audit, and as evidence
-	Leaves     int64  // how many leaves were verified
+	Signed     []byte    // the checkpoint as served: keep it as Trusted for the next audit, and as evidence
+	Cosigned   time.Time // when a quorum had cosigned it last: so old is what the report says
+	Leaves     int64     // how many leaves were verified
 	Findings   []Finding
 	Statistics Statistics // recomputed from the verified leaves
 	Overdue    []int64    // cases whose secrecy ended before At and whose persons were not told
@@ -131,8 +132,11 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 	if r.Checkpoint, err = l.OpenCheckpoint(r.Signed); err != nil {
 		return r, err
 	}
-	if o.At, err = l.compare(ctx, tiles, r.Signed, o); err != nil {
+	if err := l.compare(ctx, tiles, r, o); err != nil {
 		return r, err
+	}
+	if r.Cosigned.Before(o.At) {
+		o.At = r.Cosigned
 	}
 	a := newAuditor(o)
 	client, err := torchwood.NewClient(tiles)
@@ -156,31 +160,28 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 	return r, r.verdict()
 }
 
-// compare judges a log by its age and against what the auditor trusts, and returns
-// the time at which the rest of it can be judged. Evidence against the log comes
-// before its age.
-func (l *Log) compare(ctx context.Context, tiles torchwood.TileReader, signed []byte, o AuditOptions) (time.Time, error) {
-	shown, err := l.openKept(signed)
+// compare judges a log by its age and against what the auditor trusts. Evidence
+// against the log comes before its age.
+func (l *Log) compare(ctx context.Context, tiles torchwood.TileReader, r *Report, o AuditOptions) error {
+	shown, err := l.openKept(r.Signed)
 	if err != nil {
-		return o.At, err
+		return err
 	}
+	r.Cosigned = shown.last
 	facts := error(&SeenError{Shown: shown.seen()})
 	if o.Trusted != nil {
-		if err = l.follows(ctx, tiles, o.Trusted, signed); errors.Is(err, ErrOlder) {
+		if err = l.follows(ctx, tiles, o.Trusted, r.Signed); errors.Is(err, ErrOlder) {
 			facts = errors.Unwrap(err)
 		} else if err != nil {
-			return o.At, err
+			return err
 		}
 	}
 	if o.MaxAge > 0 {
-		if _, stale := l.OpenFresh(signed, o.At, o.MaxAge); stale != nil {
-			return o.At, ErrStale.Because(facts)
+		if _, stale := l.OpenFresh(r.Signed, o.At, o.MaxAge); stale != nil {
+			return ErrStale.Because(facts)
 		}
 	}
-	if shown.last.Before(o.At) {
-		return shown.last, err
-	}
-	return o.At, err
+	return err
 }
 
 // verdict is what the findings come to. One that accuses comes before one that
@@ -261,10 +262,13 @@ func firstDifference(hashes, entries []byte, width int) (int, bool) {
 	return width - 1, len(entries) > 0 || len(hashes) > 0
 }
 
+// Seen is the tree that the report is about.
+func (r *Report) Seen() Seen { return Seen{r.Checkpoint.N, r.Cosigned} }
+
 // String returns the report in a few lines for a terminal.
 func (r *Report) String() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "checkpoint  %s, %d leaves\nverified    %d leaves\nfindings    %d\n", r.Checkpoint.Origin, r.Checkpoint.N, r.Leaves, len(r.Findings))
+	fmt.Fprintf(&b, "checkpoint  %s, %v\nverified    %d leaves\nfindings    %d\n", r.Checkpoint.Origin, r.Seen(), r.Leaves, len(r.Findings))
 	for _, f := range r.Findings[:min(len(r.Findings), 20)] {
 		fmt.Fprintf(&b, "  leaf %d: %s\n", f.Index, f.Code)
 	}
