@@ -108,8 +108,13 @@ func (l *Log) followsMirror(ctx context.Context, source torchwood.TileReader, ro
 		return err
 	}
 	own, oerr := torchwood.NewTileFS(root.FS())
-	if oerr == nil && errors.Is(l.follows(ctx, own, signed, kept), ErrSplitView) {
-		return ErrSplitView.Because(errors.Unwrap(err))
+	if oerr != nil {
+		return err
+	}
+	var seen, reversed *SeenError
+	if split := l.follows(ctx, own, signed, kept); errors.Is(split, ErrSplitView) && errors.As(split, &reversed) && errors.As(err, &seen) {
+		seen.Divergence = reversed.Divergence
+		return ErrSplitView.Because(seen)
 	}
 	return err
 }
@@ -124,8 +129,9 @@ func keepRefused(root *os.Root, c torchwood.Checkpoint, signed []byte, refused e
 	}
 	sum := sha256.Sum256([]byte(c.String()))
 	name := "refused-" + hex.EncodeToString(sum[:8])
+	err := seen.Keep(name, signed, (&mirror{root: root}).write)
 	seen.Kept = path.Join(root.Name(), name)
-	return (&mirror{root: root}).write(name, signed)
+	return err
 }
 
 // mirrorGroup is how many leaves are fetched and verified together.

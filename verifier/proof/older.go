@@ -2,6 +2,7 @@ package proof
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
 )
 
 // Seen is a tree that the log has signed.
@@ -32,6 +34,65 @@ type SeenError struct {
 	Shown Seen
 	Known *Seen  // nil: nothing
 	Kept  string // file with the checkpoint that was shown, if that is evidence
+
+	// Divergence is the rest of the evidence of a split view between trees of two
+	// sizes; nil if the two checkpoints are all of it.
+	Divergence *Divergence
+}
+
+// Divergence shows that the larger of two trees does not contain the smaller: its
+// first leaves, as many as those of the smaller tree, have another root.
+type Divergence struct {
+	Root tlog.Hash      `json:"root"` // of those leaves
+	Path tlog.TreeProof `json:"path"` // consistency proof from there to the larger tree, RFC 6962, 2.1.2
+}
+
+// Verify returns nil if two checkpoints with d convict the log: both are signed by
+// its key, and the larger tree does not contain the smaller. Otherwise it is
+// [ErrBadProof], or as [OpenUncosigned] refuses.
+func (d Divergence) Verify(origin, logVKey string, first, second []byte) error {
+	a, err := OpenUncosigned(origin, logVKey, first)
+	if err != nil {
+		return err
+	}
+	b, err := OpenUncosigned(origin, logVKey, second)
+	if err != nil {
+		return err
+	}
+	if a.N > b.N {
+		a, b = b, a
+	}
+	if a.N == b.N || a.Hash == d.Root || tlog.CheckTree(d.Path, b.N, b.Hash, a.N, d.Root) != nil {
+		return ErrBadProof
+	}
+	return nil
+}
+
+// diverges returns the divergence of the larger tree, whose tiles are given, from
+// the smaller.
+func diverges(ctx context.Context, tiles torchwood.TileReader, smaller, larger tlog.Tree) (*Divergence, error) {
+	hashes := torchwood.TileHashReaderWithContext(ctx, larger, tiles)
+	root, err := tlog.TreeHash(smaller.N, hashes)
+	if err != nil {
+		return nil, err
+	}
+	path, err := tlog.ProveTree(larger.N, smaller.N, hashes)
+	return &Divergence{root, path}, err
+}
+
+// Keep writes a checkpoint that is evidence, and what belongs to it beside it, by
+// write, and says where.
+func (e *SeenError) Keep(file string, signed []byte, write func(name string, b []byte) error) error {
+	e.Kept = file
+	err := write(file, signed)
+	if e.Divergence == nil || err != nil {
+		return err
+	}
+	b, err := json.Marshal(e.Divergence)
+	if err != nil {
+		return err
+	}
+	return write(file+".divergence", append(b, '\n'))
 }
 
 func (e *SeenError) Error() string {
@@ -104,6 +165,12 @@ func (l *Log) follows(ctx context.Context, tiles torchwood.TileReader, known, sh
 		return ErrRollback.Because(seen)
 	case errors.Is(err, ErrOlder):
 		return ErrOlder.Because(seen)
+	case errors.Is(err, ErrSplitView) && k.N < s.N:
+		var derr error
+		if seen.Divergence, derr = diverges(ctx, tiles, k.Tree, s.Tree); derr != nil {
+			return ErrFetch.Because(derr) // and say nothing without the evidence
+		}
+		return ErrSplitView.Because(seen)
 	case errors.Is(err, ErrSplitView):
 		return ErrSplitView.Because(seen)
 	}

@@ -1,6 +1,7 @@
 package proof_test
 
 import (
+	"encoding/json"
 	"errors"
 	"os"
 	"slices"
@@ -100,6 +101,9 @@ func TestFoundJ3AMirrorKeepsEvidenceOnly(t *testing.T) {
 	fork := newWorld(t)
 	fork.add(bundleLeaf(999))
 	fork.grow(250)
+	grown := newWorld(t)
+	grown.add(bundleLeaf(999))
+	grown.grow(350)
 	for name, c := range map[string]struct {
 		source fstest.MapFS
 		want   error
@@ -108,6 +112,7 @@ func TestFoundJ3AMirrorKeepsEvidenceOnly(t *testing.T) {
 		"an older source":                       {smaller.files(), proof.ErrOlder, false},
 		"cosigned smaller after it was larger":  {again, proof.ErrRollback, true},
 		"an older source, of another history":   {fork.files(), proof.ErrSplitView, true},
+		"a larger one, of another history":      {grown.files(), proof.ErrSplitView, true},
 		"as it was":                             {w.files(), nil, false},
 		"a mirror of the time before witnesses": {w.files(), nil, false},
 	} {
@@ -134,8 +139,24 @@ func TestFoundJ3AMirrorKeepsEvidenceOnly(t *testing.T) {
 			if !errors.As(err, &seen) {
 				t.Fatal(err)
 			}
-			if b, err := os.ReadFile(seen.Kept); err != nil || !slices.Equal(b, c.source["checkpoint"].Data) {
+			shown, err := os.ReadFile(seen.Kept)
+			if err != nil || !slices.Equal(shown, c.source["checkpoint"].Data) {
 				t.Errorf("%s: %v", seen.Kept, err)
+			}
+			if c.want != proof.ErrSplitView {
+				return
+			}
+			// It convicts the log before anybody, and no other checkpoint.
+			raw, err := os.ReadFile(seen.Kept + ".divergence")
+			var d proof.Divergence
+			if err == nil {
+				err = json.Unmarshal(raw, &d)
+			}
+			if err != nil || d.Verify(origin, w.vkey, []byte(before["checkpoint"]), shown) != nil {
+				t.Errorf("the evidence does not convict: %v", err)
+			}
+			if err := d.Verify(origin, w.vkey, []byte(before["checkpoint"]), w.cosigned(250)); !errors.Is(err, proof.ErrBadProof) {
+				t.Errorf("it convicts an honest log: %v", err)
 			}
 		})
 	}

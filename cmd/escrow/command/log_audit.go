@@ -65,8 +65,7 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 	var seen *proof.SeenError
 	if (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) && errors.As(err, &seen) {
 		// The log could deny tomorrow what it signed today.
-		seen.Kept = f.since + ".refused"
-		err = errors.Join(err, shell.WriteFile(seen.Kept, report.Signed))
+		err = errors.Join(err, seen.Keep(f.since+".refused", report.Signed, shell.WriteFile))
 	}
 	if err != nil {
 		return report, err
