@@ -14,6 +14,7 @@ import (
 
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // signingLog is a log with two witnesses that cosign whatever they are shown, and
@@ -79,7 +80,12 @@ func (l *signingLog) write(name string, b []byte) string {
 // checkpoint writes the checkpoint of a tree, cosigned now.
 func (l *signingLog) checkpoint(name string, size int64, root byte) string {
 	l.t.Helper()
-	c := torchwood.Checkpoint{Origin: l.signers[0].Name(), Tree: tlog.Tree{N: size, Hash: tlog.Hash{root}}}
+	return l.tree(name, size, tlog.Hash{root})
+}
+
+func (l *signingLog) tree(name string, size int64, root tlog.Hash) string {
+	l.t.Helper()
+	c := torchwood.Checkpoint{Origin: l.signers[0].Name(), Tree: tlog.Tree{N: size, Hash: root}}
 	b, err := note.Sign(&note.Note{Text: c.String()}, l.signers...)
 	if err != nil {
 		l.t.Fatal(err)
@@ -121,5 +127,34 @@ func TestFoundJ3AuditSinceAnOlderMirror(t *testing.T) {
 				t.Errorf("%q: %v", said.Evidence, err)
 			}
 		})
+	}
+}
+
+// Two checkpoints of different sizes convict the log with what an audit or a mirror
+// kept beside them, and not without, nor an honest one.
+func TestFoundJ3DivergenceConvicts(t *testing.T) {
+	l := newSigningLog(t)
+	first, second := tlog.RecordHash([]byte("first")), tlog.RecordHash([]byte("second"))
+	one, honest, two := l.checkpoint("one", 1, 7), l.tree("honest", 1, first), l.tree("two", 2, tlog.NodeHash(first, second))
+	b, err := json.Marshal(proof.Divergence{Root: first, Path: tlog.TreeProof{second}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept := l.write("two.divergence", b)
+	for name, c := range map[string]struct {
+		args []string
+		code int
+		says string
+	}{
+		"with the divergence": {[]string{one, two, "--divergence", kept}, 1, "proof.split_view: "},
+		"the other way round": {[]string{two, one, "--divergence", kept}, 1, "the tree of 2 leaves does not contain that of 1"},
+		"without it":          {[]string{one, two}, 0, "show no split view"},
+		"an honest log":       {[]string{honest, two, "--divergence", kept}, 0, "show no split view"},
+		"no divergence":       {[]string{one, two, "--divergence", one}, 1, "proof.bad_proof: "},
+	} {
+		r := run(t, nil, append([]string{"log", "split", "--bundle", l.bundle}, c.args...)...)
+		if r.code != c.code || !strings.Contains(r.out+r.errs, c.says) {
+			t.Errorf("%s: %d %s%s", name, r.code, r.out, r.errs)
+		}
 	}
 }
