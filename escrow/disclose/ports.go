@@ -84,11 +84,11 @@ type Records interface {
 }
 
 // Erasures is what the disclosing side does about requests to be deleted: it says
-// which of them no case stands against. A hold is no row anywhere, because a row
-// would say which record a pen name belongs to.
+// which of them no case prevents. A hold has no row of its own, because a row would
+// say which record a pen name belongs to.
 type Erasures interface {
-	// Pending returns the labels that were asked to be erased and neither are,
-	// nor are cleared up to the newest case.
+	// Pending returns the labels of the records that are to be erased, are not
+	// erased yet, and are not cleared up to the newest case.
 	Pending(ctx context.Context) (labels []string, err error)
 	// Newest returns the recorded leaf of the newest case; -1 if there is none.
 	Newest(ctx context.Context) (int64, error)

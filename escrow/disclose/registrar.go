@@ -82,8 +82,8 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		d.Allowed, d.Refusal = false, ErrNoticeFirst
 	}
 	// Links are opened of a warrant that the rules allow, before it is in the log:
-	// a link says which record and nothing of whom, and without it nobody could
-	// tell the court that the record is gone. No half is opened.
+	// a link says which record it is, not whose. Without it nobody could tell the
+	// court that the record is gone. No half is opened.
 	if d.Allowed {
 		if _, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d))); err != nil {
 			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
@@ -255,9 +255,9 @@ func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day str
 // and the package is made. If making the package fails the case stays
 // authorised, the decision stands, and Deliver tries again.
 //
-// Who decides the same again, having lost the answer, gets the case with the
-// decision that is stored; who decides otherwise is told which one stands
-// ([ErrDecided]).
+// A custodian who decides the same again, because the answer was lost, gets the
+// case with the decision that is stored. One who decides otherwise is told which
+// decision stands ([ErrDecided]).
 func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error) {
 	b, err := r.Rules.Current(ctx)
 	if err != nil {

@@ -559,7 +559,7 @@ func TestD15UnsafeSettings(t *testing.T) {
 	}
 }
 
-// D16: a server that takes no writes is no place to decide.
+// D16: nothing is decided on a server that takes no writes.
 func TestD16Standby(t *testing.T) {
 	admin := database(t)
 	dsn := as(t, admin, "penname_disclosing")

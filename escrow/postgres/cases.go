@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -236,12 +237,18 @@ func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql, id s
 // queueSQL is [disclose.Queue.Due] with its order. $1 is now, ($2, $3) the
 // place; each has a partial index (cases_for_…).
 var queueSQL = map[disclose.Queue]string{
-	disclose.ForCustodians: `WHERE c.state = ` + recorded + ` AND c.kind = '` + policy.Production + `' AND c.expires > $1 AND c.approve_from <= $1
+	disclose.ForCustodians: `WHERE c.state = ` + recorded + ` AND c.kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Opens }) + ` AND c.expires > $1 AND c.approve_from <= $1
 	  AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
 	disclose.ForNotice: `WHERE c.state IN ` + mayBeTold + ` AND c.released_leaf IS NOT NULL AND c.secrecy_ends <= $1
 	  AND (c.secrecy_ends, c.recorded_leaf) > ($2, $3) ORDER BY c.secrecy_ends, c.recorded_leaf LIMIT $4`,
-	disclose.ForExpiry: `WHERE c.state IN ` + mayBeClosed + ` AND c.kind <> '` + policy.Withdrawal + `' AND c.expires <= $1
+	disclose.ForExpiry: `WHERE c.state IN ` + mayBeClosed + ` AND c.kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + ` AND c.expires <= $1
 	  AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+}
+
+// kindsSQL is the list of the kinds of which is holds: ('production'). An index
+// serves a queue if its condition on kind holds for each of them.
+func kindsSQL(is func(policy.Kind) bool) string {
+	return `('` + strings.Join(policy.KindNames(is), `', '`) + `')`
 }
 
 // List implements [disclose.Cases].

@@ -4,7 +4,7 @@
 -- All: the version of the schema.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing, penname_keeping;
 
--- Those who use the record key: which versions of it were in use, and which exist no more.
+-- Those who use the record key: which versions of it were in use, and which no longer exist.
 GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_disclosing;
 
 -- The issuing side writes sealed fields and links, and never reads them.

@@ -274,7 +274,7 @@ func TestEnrolRaceGivesOnePerson(t *testing.T) {
 }
 
 // One statement carries many, and what is wrong with one of them is nobody
-// else's. R24: who comes through two accounts at once is one person.
+// else's. R24: somebody who comes through two accounts at once is one person.
 func TestEnrolTogether(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()

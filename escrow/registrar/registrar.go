@@ -72,8 +72,9 @@ type CaseStatus struct {
 	Quorum    int    `json:"quorum"`    // approvals that it takes
 
 	// For whoever filed it, and for custodians.
-	Leaf       int64     `json:"leaf,omitempty"`   // index of the recorded warrant in the public log, never 0
-	Bundle     string    `json:"bundle,omitempty"` // hash of the rules that it was decided under, hex
+	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only for who sent it, or an answer to it
+	Leaf       int64     `json:"leaf,omitempty"`    // index of the recorded warrant in the public log, never 0
+	Bundle     string    `json:"bundle,omitempty"`  // hash of the rules that it was decided under, hex
 	SecrecyEnd time.Time `json:"secrecy_ends,omitzero"`
 	Expires    time.Time `json:"expires,omitzero"`
 	Rules      []string  `json:"rules,omitempty"` // ids of the policies that allowed it; only when it was filed
@@ -81,7 +82,7 @@ type CaseStatus struct {
 
 // String is for a person at a terminal.
 func (s CaseStatus) String() string {
-	line := fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum)
+	line := document.Printable(fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum))
 	if s.Declined > 0 {
 		line += fmt.Sprintf(", %d declined", s.Declined)
 	}

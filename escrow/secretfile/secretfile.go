@@ -31,7 +31,7 @@ const maxSize = 1 << 20
 // Read returns what is in the file called name, which group and others must
 // have no right to: not to read it, nor to put something else in. A pipe, which
 // a shell makes for <(command), is such a file; a folder and a device are not.
-// Who owns the file is not checked.
+// It does not check who owns the file.
 func Read(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

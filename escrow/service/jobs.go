@@ -139,8 +139,8 @@ func (s *Service) logRotation(r keep.Rotation, step string) {
 		slog.String("state", string(r.State)), slog.Int64("records", r.Records))
 }
 
-// ShuffleRows puts the rows of people and pen names into an order that tells
-// nothing of when they came, and drops what expired: state of sign-ins, and which
+// ShuffleRows puts the rows of people and pen names into an order that does
+// not tell when they came, and drops what expired: state of sign-ins, and which
 // requests of custodians were used.
 func (s *Service) ShuffleRows(ctx context.Context) error {
 	var err error

@@ -6,9 +6,9 @@
 // checkpoints that carry the quorum; what depends on a leaf waits in
 // [Publisher.Await].
 //
-// Trusted for: nothing that an outsider cannot check. Who controls this
-// package can stop the log or fork it, and a fork needs a quorum of dishonest
-// witnesses too; verifier/proof finds both.
+// Trusted for: nothing that an outsider cannot check. Whoever controls this
+// package can stop the log, or fork it with the help of dishonest witnesses
+// (package proof says how many); verifier/proof finds both.
 package translog
 
 import (

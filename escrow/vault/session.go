@@ -21,7 +21,7 @@ import (
 )
 
 // endpoint is one Vault address. It follows no redirect, uses no proxy, reads
-// nothing from the environment and retries nothing: who calls decides.
+// nothing from the environment and retries nothing: that is for the caller.
 type endpoint struct {
 	client  *api.Client
 	http    *http.Client // client's
@@ -53,7 +53,7 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 16,
 			// No IdleConnTimeout: its timer, stopped, keeps a closed connection and its
-			// buffer alive. Who runs a side calls CloseIdle now and then.
+			// buffer alive. Whoever runs a side calls CloseIdle now and then.
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -18,8 +18,8 @@
 //
 // Trusted: Vault's storage and its administrators hold one of two halves; with
 // the database they open nothing. Not checked here: that Vault's audit device
-// is on (its role would need sudo to see it): [ReadAudit] reads its file, for
-// who compares it with the log's leaves.
+// is on (its role would need sudo to see it). [ReadAudit] reads its file, to be
+// compared with the log's leaves.
 //
 // Whatever goes wrong between here and Vault is a refusal, and a refusal never
 // carries a label, a value or Vault's own text.

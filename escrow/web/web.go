@@ -34,8 +34,8 @@ type Config struct {
 }
 
 // Handler answers a request or returns why not: the edge then logs the refusal
-// and says it to the client, as page or problem document. An error that is no
-// refusal is an internal one, and its text is for the log alone.
+// and says it to the client, as page or problem document. An error that is not
+// a refusal is internal: its text goes to the log only.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
 // Server is the HTTP edge. It is set up in one goroutine, then it serves.

@@ -72,7 +72,7 @@ type Delivery struct {
 	Released LoggedLeaf `json:"released"`
 
 	// The custodians' approvals, signed, with the shares encrypted to the
-	// delivery key. There can be more than the quorum: who approves later steps
-	// in for one whose share is wrong.
+	// delivery key. There can be more than the quorum: one who approves later
+	// steps in for one whose share is wrong.
 	Approvals []string `json:"approvals"`
 }

@@ -291,7 +291,7 @@ func VerifySplitView(origin, logVKey string, first, second []byte) error {
 
 // OpenUncosigned verifies the log's own signature on a checkpoint and no
 // cosignature: it shows what the log says, not that others have seen the same.
-// It is [ErrPolicy] if logVKey is no verifier key, [ErrMalformed], [ErrLog] or
+// It is [ErrPolicy] if logVKey is not a verifier key, [ErrMalformed], [ErrLog] or
 // [ErrSignature].
 func OpenUncosigned(origin, logVKey string, signed []byte) (torchwood.Checkpoint, error) {
 	key, err := note.NewVerifier(logVKey)

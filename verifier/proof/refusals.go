@@ -6,7 +6,7 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// The refusals of this package. None carries a byte of what was refused.
+// The refusals of this package. None repeats what was refused.
 var (
 	ErrLeaf      = refusal.New(refusal.Invalid, "leaf.malformed", "The leaf is not in the canonical form of its kind: build it with Leaf.Marshal and only the fields that its kind allows.")
 	ErrLeafSize  = refusal.New(refusal.Invalid, "leaf.too_large", "The leaf is larger than the log takes: name fewer targets in one warrant.")

@@ -17,7 +17,7 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// ErrNoLeaf: the log is shorter.
+// ErrNoLeaf says that the log is shorter.
 var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
 
 // Memory implements [disclose.Cases], [disclose.Bundles] and [disclose.Log], and
