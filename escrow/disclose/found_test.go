@@ -291,3 +291,34 @@ func TestFoundK1OneLeafForAWarrantAndCode(t *testing.T) {
 		t.Errorf("counted %v", r.filed)
 	}
 }
+
+// BenchmarkDeliver seals a package of the size that 600 targets with 5,000 posts in
+// evidence have, 20 MB.
+func BenchmarkDeliver(b *testing.B) {
+	key, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		b.Fatal(err)
+	}
+	store := new(disclosetest.Memory)
+	filed, leaf := disclosetest.NewCase(policy.Production)
+	filed.Warrant = warrantOf(filed, key)
+	if _, err := store.File(b.Context(), filed, leaf); err != nil {
+		b.Fatal(err)
+	}
+	pack := bytes.Repeat([]byte("x"), 20<<20)
+	release := func(c disclose.Case) (disclose.Change, error) {
+		return disclose.Change{Package: pack, Steps: []disclose.Step{
+			{Event: disclose.Release, Leaf: proof.ReleasedLeaf(disclosetest.Day, c.RecordedLeaf, sha256.Sum256(pack))}}}, nil
+	}
+	for _, change := range []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, release} {
+		if _, err := store.Apply(b.Context(), filed.ID, change); err != nil {
+			b.Fatal(err)
+		}
+	}
+	r := &disclose.Registrar{Cases: store, Log: store, Now: func() time.Time { return disclosetest.Day }}
+	for b.Loop() {
+		if _, err := r.Deliver(b.Context(), filed.ID); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
