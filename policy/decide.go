@@ -351,6 +351,10 @@ func (b *Bundle) request(w *Warrant, a *Authority) (cedar.Request, cedar.EntityM
 			"fields":             set(class.Fields),
 		}),
 	}
+	entities := cedar.EntityMap{authority.UID: authority, offence.UID: offence}
+	for uid, action := range words().Actions { // with their groups, for "action in"
+		entities[uid] = action.Entity
+	}
 	return cedar.Request{
 		Principal: authority.UID,
 		Action:    cedar.NewEntityUID("Action", cedar.String(w.Kind)),
@@ -370,7 +374,7 @@ func (b *Bundle) request(w *Warrant, a *Authority) (cedar.Request, cedar.EntityM
 			}),
 			"custodians": set(b.names),
 		}),
-	}, cedar.EntityMap{authority.UID: authority, offence.UID: offence}
+	}, entities
 }
 
 func set(words []string) cedar.Set {

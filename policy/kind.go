@@ -19,13 +19,14 @@ const (
 type Clock int
 
 const (
-	// ClockNone: it takes effect when it is recorded. It has no deadline and no
-	// secrecy.
+	// ClockNone is of a kind that takes effect when it is recorded. It has no
+	// deadline and no secrecy.
 	ClockNone Clock = iota
-	// ClockHold: until it expires, no record that it names is erased.
+	// ClockHold keeps every record that the warrant names from erasure until it
+	// expires.
 	ClockHold
-	// ClockOpen: until it expires, names may be opened; what was opened is told to
-	// the persons when secrecy ends.
+	// ClockOpen lets names be opened until the warrant expires. The persons are told
+	// of what was opened when secrecy ends.
 	ClockOpen
 )
 
@@ -76,12 +77,21 @@ func withdrawalReasons(w *Warrant, b *Bundle) bool {
 	return !document.Blank(w.FileNumber, w.Grounds) && b.OffenceClass(w.OffenceClass) != nil
 }
 
+// KindNames returns the names of the kinds of which is holds, in the order of the
+// table.
+func KindNames(is func(Kind) bool) []string {
+	var names []string
+	for _, k := range kinds {
+		if is(k) {
+			names = append(names, k.Name)
+		}
+	}
+	return names
+}
+
 // kindNames is for people: "production, preservation, extension or withdrawal".
 func kindNames() string {
-	names := make([]string, len(kinds))
-	for i, k := range kinds {
-		names[i] = k.Name
-	}
+	names := KindNames(func(Kind) bool { return true })
 	last := len(names) - 1
 	return strings.Join(names[:last], ", ") + " or " + names[last]
 }

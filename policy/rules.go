@@ -9,10 +9,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	cedar "github.com/cedar-policy/cedar-go"
 	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
 	"github.com/cedar-policy/cedar-go/x/exp/schema"
+	"github.com/cedar-policy/cedar-go/x/exp/schema/resolved"
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
 	"github.com/penname/penname/verifier/document"
@@ -84,10 +86,7 @@ func compileRules(files map[string]string, n int) (ruleSet, error) {
 	if len(files) == 0 || len(files) > maxRuleFiles {
 		return nil, errors.New("no rule files, or too many")
 	}
-	validator, err := newValidator()
-	if err != nil {
-		return nil, err
-	}
+	validator := validate.New(words())
 	var rs ruleSet
 	seen := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
@@ -122,17 +121,18 @@ func printable(text string) bool {
 	return document.Displayable(strings.ReplaceAll(text, "\t", " "), maxRuleBytes)
 }
 
-func newValidator() (*validate.Validator, error) {
+// words is the vocabulary, read once.
+var words = sync.OnceValue(func() *resolved.Schema {
 	var s schema.Schema
-	if err := s.UnmarshalCedar(vocabulary); err != nil {
-		return nil, err
+	err := s.UnmarshalCedar(vocabulary)
+	if err == nil {
+		var read *resolved.Schema
+		if read, err = s.Resolve(); err == nil {
+			return read
+		}
 	}
-	resolved, err := s.Resolve()
-	if err != nil {
-		return nil, err
-	}
-	return validate.New(resolved), nil
-}
+	panic("policy: embedded vocabulary: " + err.Error()) // cannot happen: every test of a bundle reads it
+})
 
 func newRule(p *cedar.Policy, n int) (rule, error) {
 	r := rule{policy: p}

@@ -104,7 +104,7 @@ func play(ctx context.Context, o world.Options, once bool, out io.Writer) (err e
 		fmt.Fprintf(out, "\nEvery step held (%.1f s in all).\n", time.Since(start).Seconds())
 		return nil
 	}
-	if err := s.File(ctx); err != nil { // another warrant, for who tries next
+	if err := s.File(ctx); err != nil { // another warrant, for whoever tries the sandbox next
 		return err
 	}
 	chidi := w.Path("custodians", "chidi")

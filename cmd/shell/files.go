@@ -10,7 +10,7 @@ import (
 // MaxFile bounds every file that is read: a warrant, evidence, a bundle. Bytes.
 const MaxFile = 16 << 20
 
-// ReadFile reads a file that is no secret. Its refusal's cause names it.
+// ReadFile reads a file that is not secret. Its refusal's cause names it.
 func ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -24,7 +24,7 @@ func ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// WriteFile writes a file that is no secret. Its refusal's cause names it.
+// WriteFile writes a file that is not secret. Its refusal's cause names it.
 func WriteFile(name string, b []byte) error {
 	if err := os.WriteFile(name, b, 0o644); err != nil { //nolint:gosec // plans, bundles, transcripts and checkpoints are public
 		return secretfile.ErrUnwritable.Because(err)

@@ -119,7 +119,7 @@ func (c *Custodian) checkCeremony(b, before *policy.Bundle, transcript []byte) (
 		return ErrOtherSeats
 	}
 	for _, s := range plan.Receivers {
-		// Who holds the share is who signs as the custodian.
+		// The one who holds the share signs as the custodian.
 		if got := b.Custodian(s.ID); got == nil || got.Index != s.Index || got.Organisation != s.Organisation || !bytes.Equal(got.Key, s.Key) {
 			return ErrOtherSeats
 		}

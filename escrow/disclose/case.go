@@ -61,7 +61,7 @@ type Transition struct {
 // these rows only, here, in the database (trigger case_moves) and when a backup
 // is restored. The tests of package postgres hold the database to it.
 var Life = []Transition{
-	// Who decides late may still step in for a custodian whose share is wrong.
+	// A custodian who decides late may still step in for one whose share is wrong.
 	{Event: Approve, From: []State{Recorded, Authorised, Released}, Leaf: proof.KindApproved, Else: notOpen},
 	{Event: Decline, From: []State{Recorded}, Leaf: proof.KindDeclined, Else: notOpen},
 	{Event: Authorise, From: []State{Recorded}, To: Authorised, Leaf: proof.KindAuthorised,

@@ -115,7 +115,7 @@ func TestDecide(t *testing.T) {
 		"another warrant": {approves, func(c *Case, _ *opening.Approval) { c.WarrantHash[0]++ }, ErrWrongCase, nil},
 		"other rules":     {approves, func(c *Case, _ *opening.Approval) { c.Bundle = "x" }, ErrWrongCase, nil},
 		"another leaf":    {approves, func(_ *Case, a *opening.Approval) { a.LeafIndex++ }, ErrWrongCase, nil},
-		"twice":           {approves, func(_ *Case, a *opening.Approval) { a.Custodian = "a" }, ErrDecided, nil},
+		"twice":           {approves, func(_ *Case, a *opening.Approval) { a.Custodian = "a" }, nil, nil}, // TestFoundB1ADecisionAgainIsTheStoredOne
 		"expired a second ago, and nobody has said so": {approves, func(c *Case, _ *opening.Approval) { c.Expires = now }, policy.ErrExpired, nil},
 		"expired":               {approves, func(c *Case, _ *opening.Approval) { c.State = Expired }, policy.ErrExpired, nil},
 		"withdrawn":             {approves, func(c *Case, _ *opening.Approval) { c.State = Withdrawn }, ErrWithdrawn, nil},

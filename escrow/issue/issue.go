@@ -169,7 +169,7 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 	// The common return first: recovery costs no seal.
 	switch p, err = s.Store.Person(ctx, macs[0], macs[2]); {
 	case err == nil:
-		// Who deleted themself comes back as the same person, freshly sealed.
+		// Somebody who deleted themself comes back as the same person, freshly sealed.
 		if asked, err := s.Store.Asked(ctx, p.Label); err != nil || !asked {
 			return p, false, err
 		}

@@ -3,8 +3,10 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -166,15 +168,16 @@ func decidedNow(ctx context.Context, tx pgx.Tx, bundle string) error {
 }
 
 // Refuse implements [disclose.Cases].
-func (s Cases) Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error {
+func (s Cases) Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error {
+	warrant := sha256.Sum256([]byte(authority + "\x00" + warrantID)) // neither holds a zero byte
 	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		log := newLogTx(tx)
 		if _, err := log.LockSize(ctx); err != nil {
 			return err
 		}
 		var logged bool
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM refusals WHERE warrant_hash = $1 AND code = $2)`,
-			warrantHash[:], leaf.Code).Scan(&logged)
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM refusals WHERE warrant = $1 AND code = $2)`,
+			warrant[:], leaf.Code).Scan(&logged)
 		if err != nil || logged {
 			return refused(ctx, err)
 		}
@@ -182,7 +185,7 @@ func (s Cases) Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO refusals (warrant_hash, code, leaf) VALUES ($1, $2, $3)`, warrantHash[:], leaf.Code, index)
+		_, err = tx.Exec(ctx, `INSERT INTO refusals (warrant, code, leaf) VALUES ($1, $2, $3)`, warrant[:], leaf.Code, index)
 		return refused(ctx, err)
 	})
 }
@@ -234,12 +237,18 @@ func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql, id s
 // queueSQL is [disclose.Queue.Due] with its order. $1 is now, ($2, $3) the
 // place; each has a partial index (cases_for_…).
 var queueSQL = map[disclose.Queue]string{
-	disclose.ForCustodians: `WHERE c.state = ` + recorded + ` AND c.kind = '` + policy.Production + `' AND c.expires > $1 AND c.approve_from <= $1
+	disclose.ForCustodians: `WHERE c.state = ` + recorded + ` AND c.kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Opens }) + ` AND c.expires > $1 AND c.approve_from <= $1
 	  AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
 	disclose.ForNotice: `WHERE c.state IN ` + mayBeTold + ` AND c.released_leaf IS NOT NULL AND c.secrecy_ends <= $1
 	  AND (c.secrecy_ends, c.recorded_leaf) > ($2, $3) ORDER BY c.secrecy_ends, c.recorded_leaf LIMIT $4`,
-	disclose.ForExpiry: `WHERE c.state IN ` + mayBeClosed + ` AND c.kind <> '` + policy.Withdrawal + `' AND c.expires <= $1
+	disclose.ForExpiry: `WHERE c.state IN ` + mayBeClosed + ` AND c.kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + ` AND c.expires <= $1
 	  AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+}
+
+// kindsSQL is the list of the kinds of which is holds: ('production'). An index
+// serves a queue if its condition on kind holds for each of them.
+func kindsSQL(is func(policy.Kind) bool) string {
+	return `('` + strings.Join(policy.KindNames(is), `', '`) + `')`
 }
 
 // List implements [disclose.Cases].

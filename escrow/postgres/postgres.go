@@ -15,9 +15,9 @@
 // still under way, and finds what it did by its key (fingerprint, pseudonym,
 // warrant hash, index and bytes of a leaf). If that is impossible, the error is
 // [ErrUnknown] and repeating the call is safe. What such an attempt left behind is
-// acknowledged or shown to nobody before a standby holds it: see confirm.
+// not acknowledged or shown to anybody before a standby holds it: see confirm.
 //
-// Trusted for: keeping what was acknowledged, and the sides apart. Who controls
+// Trusted for: keeping what was acknowledged, and the sides apart. Whoever controls
 // the database can delete and roll back; the log's witnesses and
 // [Disclosing.Check] find that. It opens nothing: what is sealed stays sealed.
 // The write-ahead log holds rows in the order of their making, as no table

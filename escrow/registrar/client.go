@@ -3,9 +3,11 @@ package registrar
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -26,6 +28,8 @@ var (
 		"the registrar did not answer, or not with what this program understands: check --server and try again")
 	ErrInsecure = refusal.New(refusal.Invalid, "server.insecure",
 		"--server must be an https address such as https://penname.example (http only for a sandbox on this machine)")
+	ErrOtherAnswer = refusal.New(refusal.Conflict, "server.other_answer",
+		"the registrar answered about something else than was asked: what was sent may have been accepted, so ask again for its status")
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
@@ -40,20 +44,30 @@ type Client struct {
 	Now    func() time.Time
 }
 
-// FileWarrant files a warrant with its evidence.
+// FileWarrant files a warrant with its evidence. An answer about another warrant is
+// [ErrOtherAnswer].
 func (c *Client) FileWarrant(ctx context.Context, s policy.Submission) (CaseStatus, error) {
-	return ask[CaseStatus](ctx, c, http.MethodPost, PathWarrants, nil, s)
+	st, err := ask[CaseStatus](ctx, c, http.MethodPost, PathWarrants, nil, s)
+	if hash := policy.Hash(s.Warrant); err == nil && (st.Case == "" || st.Warrant != hex.EncodeToString(hash[:])) {
+		return CaseStatus{}, ErrOtherAnswer
+	}
+	return st, err
 }
 
-// Status says where a case stands.
+// Status says where a case stands. An answer about another case is
+// [ErrOtherAnswer]; what it says of this one is the registrar's word alone.
 func (c *Client) Status(ctx context.Context, id string) (CaseStatus, error) {
-	return ask[CaseStatus](ctx, c, http.MethodGet, Fill(PathWarrant, id), nil, nil)
+	st, err := ask[CaseStatus](ctx, c, http.MethodGet, Fill(PathWarrant, id), nil, nil)
+	if err == nil && st.Case != id {
+		return CaseStatus{}, ErrOtherAnswer
+	}
+	return st, err
 }
 
-// Package fetches what a requester opens. It is encrypted to them; nothing of it
-// is checked here.
-func (c *Client) Package(ctx context.Context, id string) (opening.Delivery, error) {
-	return ask[opening.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
+// Package fetches what a requester opens: one ciphertext to them. Nothing of it is
+// checked here, for package requester opens that of one case only.
+func (c *Client) Package(ctx context.Context, id string) ([]byte, error) {
+	return ask[[]byte](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
 // Cases lists the cases that wait for custodians, from the place in the list that
@@ -66,15 +80,25 @@ func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey, from string) (C
 	return ask[Cases](ctx, c, http.MethodGet, path, &key, nil)
 }
 
-// CaseFile fetches what a custodian judges. Nothing of it is checked here. key
-// is a custodian's.
+// CaseFile fetches what a custodian judges. Nothing of it is checked here, for
+// package custodian trusts no client. key is a custodian's.
 func (c *Client) CaseFile(ctx context.Context, key jose.JSONWebKey, id string) (opening.CaseFile, error) {
 	return ask[opening.CaseFile](ctx, c, http.MethodGet, Fill(PathCase, id), &key, nil)
 }
 
-// Decide sends a custodian's signed answer in a case. key is that custodian's.
-func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, id, decision string) (CaseStatus, error) {
-	return ask[CaseStatus](ctx, c, http.MethodPost, Fill(PathDecisions, id), &key, Decision{decision})
+// Decide sends a custodian's signed answer, in the case that it names. key is that
+// custodian's. An acknowledgement for another case, warrant, leaf or bundle is
+// [ErrOtherAnswer].
+func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, decision string) (CaseStatus, error) {
+	a, err := opening.ParseApprovalUnverified(decision)
+	if err != nil {
+		return CaseStatus{}, err
+	}
+	st, err := ask[CaseStatus](ctx, c, http.MethodPost, Fill(PathDecisions, a.Case), &key, Decision{decision})
+	if err == nil && (st.Case != a.Case || st.Warrant != a.WarrantHash || st.Leaf != a.LeafIndex || st.Bundle != a.Bundle) {
+		return CaseStatus{}, ErrOtherAnswer
+	}
+	return st, err
 }
 
 // Bundle fetches the bundle in force. Nothing of it is checked here.
@@ -107,9 +131,18 @@ func (c *Client) Board(plan string) func(ctx context.Context, message string) ([
 }
 
 // Transcript fetches the transcript of a ceremony that is over, byte for byte
-// what was hashed into the log.
+// what was hashed into the log. That of another plan is [ErrOtherAnswer]; what was
+// said is for package ceremony to check.
 func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, error) {
-	return ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathTranscript, plan), nil, nil)
+	raw, err := ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathTranscript, plan), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	said, _, err := policy.ParseCeremonyTranscript(raw)
+	if err == nil && said.Hash() != plan {
+		err = ErrOtherAnswer
+	}
+	return raw, err
 }
 
 func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.JSONWebKey, in any) (out T, err error) {
@@ -118,7 +151,8 @@ func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.J
 }
 
 // call sends one request. in is nil for GET; key, if not nil, signs the request
-// as a custodian (DPoP, RFC 9449). A refusal of the registrar is a [*Problem];
+// as a custodian (DPoP, RFC 9449). out is what the JSON of the answer is read into,
+// or a *[]byte for an answer that is none. A refusal of the registrar is a [*Problem];
 // no answer, or one that is not understood, is [ErrUnreachable].
 func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
@@ -155,7 +189,12 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrUnreachable.Because(err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(maxAnswer.Reader(res.Body))
+	sealed, isSealed := out.(*[]byte)
+	bounds := maxAnswer
+	if isSealed {
+		bounds.Values, bounds.Text = math.MaxInt, math.MaxInt // no JSON
+	}
+	b, err := io.ReadAll(bounds.Reader(res.Body))
 	if err != nil {
 		return ErrUnreachable.Because(err)
 	}
@@ -169,6 +208,10 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 	}
 	if res.StatusCode >= 300 {
 		return ErrUnreachable.Because(fmt.Errorf("status %d", res.StatusCode))
+	}
+	if isSealed {
+		*sealed = b
+		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return ErrUnreachable.Because(err)

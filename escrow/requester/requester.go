@@ -3,6 +3,7 @@
 //
 //	CreateKey  a delivery key, whose public part goes into the warrant
 //	ReadKey    that key again
+//	Unseal     what the registrar answered, which is a ciphertext to that key
 //	Open       a delivery: checked as an appeal court would check it, then opened
 //
 // Whether an opening was lawful is package verifier/opening's to say; this one
@@ -25,10 +26,21 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
+// Why a delivery is not opened, beside what package opening says.
+var (
+	ErrWrongKey = refusal.New(refusal.Denied, "requester.wrong_key",
+		"the warrant names another delivery key than the one in this file: nothing was opened, name the key that was made for this warrant")
+	ErrOtherCase = refusal.New(refusal.Conflict, "package.other_case",
+		"the registrar answered with the package of another case: nothing was opened, ask it again")
+	// ErrSealed is of an answer that this key does not open. Why, nobody can tell.
+	ErrSealed = refusal.New(refusal.Invalid, "package.not_for_this_key",
+		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again")
+)
+
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
 // comes as a [SharesError].
 var ErrBadShare = refusal.New(refusal.Denied, "package.bad_share",
-	"too few shares are right to open this; keep the package as evidence against whoever signed for a wrong one, and ask another custodian")
+	"too few shares are right to open this; keep the package and the key, which prove who signed for a wrong one, and ask another custodian")
 
 // SharesError is [ErrBadShare] with the custodians who signed for a wrong share,
 // each with the code of what is wrong: "alba (custodian.bad_share)".
@@ -69,6 +81,19 @@ func ReadKey(file string) (seal.DeliveryPrivate, error) {
 	return seal.ParseDeliveryKey(strings.TrimSuffix(string(b), "\n"))
 }
 
+// Unseal decrypts what the registrar sent in the case id, or is [ErrSealed]. The
+// delivery is what to save for the court file; nothing of it is checked here.
+func Unseal(id string, sealed []byte, private seal.DeliveryPrivate) (d opening.Delivery, err error) {
+	raw, err := private.Open(seal.DeliveryInfo(id), sealed)
+	if err != nil {
+		return d, ErrSealed.Because(err)
+	}
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return d, opening.ErrPackage.Because(err)
+	}
+	return d, nil
+}
+
 // Opened is what the requester learns, with the certificate for the court file.
 type Opened struct {
 	Case        string              `json:"case"`
@@ -96,14 +121,21 @@ func (o Opened) String() string {
 	return s.String()
 }
 
-// Open checks a delivery as [opening.Verify] does, and opens it. Any doubt opens
-// nothing. A share that is wrong names the custodian who signed for it, in the
-// certificate; the others are enough if they are a quorum of the key, else it is
-// a [*SharesError].
-func Open(d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
+// Open checks the delivery of the case id as [opening.Verify] does, and opens it.
+// Any doubt opens nothing: that of another case is [ErrOtherCase], and a key that
+// the warrant does not name [ErrWrongKey]. With the right key a share that does not
+// open, or whose proof is wrong, was signed like that: it names the custodian who
+// did, in the certificate. The others are enough if they are a quorum of the key,
+// else it is a [*SharesError].
+func Open(id string, d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
 	lawful, err := opening.Verify(d, b)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Opened{}, err
+	case lawful.Package.Case != id:
+		return Opened{}, ErrOtherCase
+	case lawful.Warrant.Requester.DeliveryKey != private.Public():
+		return Opened{}, ErrWrongKey
 	}
 	o := &opener{Opening: lawful, private: private, bundle: b}
 	if o.key, err = threshold.ParsePublicKey(b.ThresholdKey); err != nil {

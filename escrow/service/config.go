@@ -218,7 +218,7 @@ func (v vaultConfig) require(section string, required map[string]string) {
 	required[section+".address"], required[section+".role_id"], required[section+".secret_id_file"] = v.Address, v.RoleID, v.SecretIDFile
 }
 
-// readPublic reads a file that is no secret.
+// readPublic reads a file that is not secret.
 func readPublic(name string) ([]byte, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 )
 
 // endpoint is one Vault address. It follows no redirect, uses no proxy, reads
-// nothing from the environment and retries nothing: who calls decides.
+// nothing from the environment and retries nothing: that is for the caller.
 type endpoint struct {
 	client  *api.Client
 	http    *http.Client // client's
@@ -53,7 +53,7 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 16,
 			// No IdleConnTimeout: its timer, stopped, keeps a closed connection and its
-			// buffer alive. Who runs a side calls CloseIdle now and then.
+			// buffer alive. Whoever runs a side calls CloseIdle now and then.
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -203,8 +203,8 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// unwrap spends a wrapping token. It can be spent once: if it is spent already,
-// somebody else has the secret id. That it was made for our role is checked
+// unwrap spends a wrapping token. It can be spent once: if it is spent already, a
+// start of ours that failed did it, or somebody else has the secret id. That it was made for our role is checked
 // before, so nobody can hand us a secret of theirs.
 func (s *session) unwrap(ctx context.Context, token string) (string, error) {
 	var lookup struct {

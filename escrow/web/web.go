@@ -33,8 +33,8 @@ type Config struct {
 }
 
 // Handler answers a request or returns why not: the edge then logs the refusal
-// and says it to the client, as page or problem document. An error that is no
-// refusal is an internal one, and its text is for the log alone.
+// and says it to the client, as page or problem document. An error that is not
+// a refusal is internal: its text goes to the log only.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
 // Server is the HTTP edge. It is set up in one goroutine, then it serves.
@@ -104,8 +104,8 @@ func (s *Server) Mount(path string, limit document.Bounds, h http.Handler) {
 // route with every method, "* /pattern".
 func (s *Server) Limits() map[string]document.Bounds { return maps.Clone(s.limits) }
 
-// Limited holds one address to a handful of filings a second: a refusal is
-// logged for ever, so refusals must cost the sender more than the log.
+// Limited holds one address to a handful of filings a second: each costs the
+// checking of signatures, and a refused warrant a leaf in the log.
 func (s *Server) Limited(h Handler) Handler {
 	store := middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{
 		Rate: rate.Limit(20), Burst: 40, ExpiresIn: time.Minute,

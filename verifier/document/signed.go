@@ -54,10 +54,9 @@ var SignatureAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256}
 // Refuse is the format's refusal of a [Fault]; of any other error, that of
 // Malformed.
 func (f *Format) Refuse(fault error) *refusal.Error {
-	if is, ok := fault.(Fault); ok {
-		if r, ok := f.Refusals[is]; ok {
-			return r
-		}
+	var is Fault
+	if errors.As(fault, &is) && f.Refusals[is] != nil {
+		return f.Refusals[is]
 	}
 	return f.Refusals[Malformed]
 }

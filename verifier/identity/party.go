@@ -290,8 +290,8 @@ func (rp *RelyingParty) claimsRequest() string {
 
 // Finish checks the provider's answer to f and returns who signed in. It is the
 // one place that judges an answer. Every error is a refusal; none stores anything
-// about a person. [ErrBadState], [ErrMixup] and [ErrExpired] leave f unspent: who
-// sends somebody a forged link does not end the sign-in that waits.
+// about a person. [ErrBadState], [ErrMixup] and [ErrExpired] leave f unspent: a
+// forged link that somebody is sent does not end the sign-in that waits.
 func (rp *RelyingParty) Finish(ctx context.Context, f Flow, callback url.Values) (Identity, error) {
 	if rp.disabled.Load() {
 		return Identity{}, ErrDisabled

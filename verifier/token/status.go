@@ -234,7 +234,7 @@ func (s *HTTPStatusSource) Withdrawn(ctx context.Context, uri string, index int)
 		case ctx.Err() != nil: // the caller's haste says nothing about the server
 			return false, ErrStatusUnknown.Because(ctx.Err())
 		case err != nil:
-			// From now, not from then: who waited meanwhile must not wait for a slow server, too.
+			// From now, not from then: a caller who waited meanwhile must not wait for a slow server as well.
 			c.until = s.now().Add(statusRetry)
 			return false, ErrStatusUnknown.Because(err)
 		}

@@ -226,11 +226,13 @@ func withdrawal(t *testing.T, s Store) {
 
 func refusedOnce(t *testing.T, s Store) {
 	for _, r := range []struct {
-		hash byte
-		code string
-		size int64
-	}{{1, "warrant.a", 1}, {1, "warrant.a", 1}, {1, "warrant.b", 2}, {2, "warrant.a", 3}} {
-		if err := s.Refuse(t.Context(), [32]byte{r.hash}, proof.RefusedLeaf(Day, r.code)); err != nil {
+		authority, warrant, code string
+		size                     int64
+	}{
+		{"court", "1", "warrant.a", 1}, {"court", "1", "warrant.a", 1}, {"court", "1", "warrant.b", 2}, {"court", "2", "warrant.a", 3},
+		{"other", "1", "warrant.a", 4}, {"other", "1", "warrant.a", 4}, {"cour", "t1", "warrant.a", 5},
+	} {
+		if err := s.Refuse(t.Context(), r.authority, r.warrant, proof.RefusedLeaf(Day, r.code)); err != nil {
 			t.Fatal(err)
 		}
 		if n := must[int64](t)(s.Size(t.Context())); n != r.size {
@@ -280,17 +282,17 @@ func allOrNothing(t *testing.T, s Store) {
 		"its own error":   func(c disclose.Case) (disclose.Change, error) { ch, _ := Approve(c); return ch, stop },
 		"a state skipped": Release,
 		"the second step": func(c disclose.Case) (disclose.Change, error) {
-			ch, _ := Approve(c)
+			ch, err := Approve(c)
 			ch.Steps[1].Event = disclose.Release
-			return ch, nil
+			return ch, err
 		},
 		"a leaf that is none": func(c disclose.Case) (disclose.Change, error) {
-			ch, _ := Approve(c)
+			ch, err := Approve(c)
 			ch.Steps[1].Leaf.Salt = "x"
-			return ch, nil
+			return ch, err
 		},
 	} {
-		if _, err := s.Apply(t.Context(), c.ID, change); err == nil || name == "its own error" && err != stop {
+		if _, err := s.Apply(t.Context(), c.ID, change); err == nil || name == "its own error" && !errors.Is(err, stop) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if got := must[disclose.Case](t)(s.Case(t.Context(), c.ID)); !reflect.DeepEqual(got, c) || must[int64](t)(s.Size(t.Context())) != 1 {
