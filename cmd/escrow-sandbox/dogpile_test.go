@@ -42,8 +42,10 @@ func playDogpile(t testing.TB, tb *world.World, accounts, posts int) {
 		t.Fatal(err)
 	}
 	for _, c := range world.Custodians[:world.Quorum] {
-		if said, code := tb.Escrow(ctx, tb.AsCustodian(c.ID, "approve", filed.Case)...); code != 0 {
-			t.Fatal(said)
+		for _, verb := range []string{"review", "approve"} {
+			if said, code := tb.Escrow(ctx, tb.AsCustodian(c.ID, verb, filed.Case)...); code != 0 {
+				t.Fatal(said)
+			}
 		}
 	}
 	said, code = tb.Escrow(ctx, "warrant", "open", filed.Case, "--key", tb.Path("requester.key"), "--bundle", tb.Path("bundle.json"), "--server", tb.Origin)

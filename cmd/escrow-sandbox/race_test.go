@@ -56,6 +56,11 @@ func TestF27LastApprovalRace(t *testing.T) {
 	st := filedCase(t, tb)
 	var wg sync.WaitGroup
 	for _, c := range world.Custodians {
+		if said, code := tb.Escrow(t.Context(), tb.AsCustodian(c.ID, "review", st.ID)...); code != 0 {
+			t.Fatal(said)
+		}
+	}
+	for _, c := range world.Custodians {
 		for range 3 {
 			wg.Go(func() { tb.Escrow(t.Context(), tb.AsCustodian(c.ID, "approve", st.ID)...) }) // most are refused: the log tells
 		}
@@ -142,8 +147,10 @@ func TestF28WithdrawalRacesWithRelease(t *testing.T) {
 		if err := st.Approve(ctx, "alba"); err != nil {
 			t.Fatal(err)
 		}
-		var said string
-		var code int
+		said, code := tb.Escrow(ctx, tb.AsCustodian("bruno", "review", st.ID)...)
+		if code != 0 {
+			t.Fatal(said)
+		}
 		var wg sync.WaitGroup
 		wg.Go(func() { said, code = withdraw(t, st) })
 		wg.Go(func() { tb.Escrow(ctx, tb.AsCustodian("bruno", "approve", st.ID)...) }) // refused or not: the log tells

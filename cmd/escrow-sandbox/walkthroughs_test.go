@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -50,6 +51,7 @@ import (
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          a record's row, as a backup has it; kept again, that of another record
+//	registrar shows CASE as CASE | relabels CASE as CASE | honest   a registrar that answers with another case
 //	half opens                                                     asks the key service for that row's half
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
@@ -105,6 +107,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
+			"registrar": wrap(registrarWord),
 		},
 	})
 }
@@ -117,6 +120,7 @@ type scene struct {
 	logs   *syncBuffer
 	backup backup
 	keys   *keyOutage // of the disclosing side
+	lie    liar       // nil: the registrar is honest
 	pair   *pair      // nil: one server
 }
 
@@ -174,6 +178,9 @@ func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
 	env := escrow.System()
 	env.Stdin, env.Stdout, env.Stderr, env.Now = strings.NewReader(""), ts.Stdout(), ts.Stderr(), s.Clock.Now
 	env.Passphrase = typed
+	if s.lie != nil {
+		env.HTTP = &http.Client{Transport: s.lie}
+	}
 	return escrow.Run(context.Background(), inFolder(ts, args), env)
 }
 

@@ -3,7 +3,8 @@
 //
 //	Home           where a custodian's folder is, and how to open it
 //	Custodian      the folder, unlocked
-//	Review         a case, checked: the rules, the public log, the sealed records
+//	Review         a case, checked: the rules, the public log, the sealed records;
+//	               what was shown is kept, and nothing else is signed
 //	Approve        one share for each target, encrypted to the requester, signed
 //	Decline        a signed refusal
 //	Endorse        a bundle of rules, with where its key comes from
@@ -20,6 +21,8 @@
 //	                older one, until a bundle with the newer key is endorsed
 //	ceremony.key    for the next ceremony; destroyed when its share is safe
 //	ceremony-….state, transcript-….json  what was said in a ceremony
+//	review-…        what was shown of a case; decision-… what they signed in it.
+//	                Both go a year after the warrant expired
 //	witness.key     cosigns checkpoints, with witness.json and witness-state
 //
 // A crash at any point leaves a folder that opens, with a share of the key that

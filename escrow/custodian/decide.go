@@ -1,34 +1,37 @@
 package custodian
 
 import (
-	"encoding/hex"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// Why a decision is not signed.
-var (
-	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
-		"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
-	errNotReviewed = refusal.New(refusal.Denied, "custodian.not_reviewed",
-		"the case was not reviewed: only what passes review can be approved")
-)
+// ErrReason is the refusal of a reason that is not on the list.
+var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
+	"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 
 // Approve signs the custodian's approval of a case that they reviewed, with one
-// share for each target, encrypted to the requester. Before the notice period is
-// over it is [policy.ErrNoticePeriod]; without a share, [ErrNoShare].
+// share for each target, encrypted to the requester. It is the refusal of the
+// first check that the case did not pass, [ErrNotAsReviewed] if that was another
+// when it was reviewed, before the notice period is over [policy.ErrNoticePeriod],
+// and without a share [ErrNoShare].
 func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) {
-	if r.rules == nil {
-		return "", errNotReviewed
-	}
-	if at.Before(r.from) {
+	switch {
+	case r.kept == nil:
+		return "", ErrNotReviewed
+	case r.failed != nil:
+		return "", r.failed
+	case r.kept.Failed != "":
+		return "", ErrNotAsReviewed
+	case at.Before(r.from):
 		return "", policy.ErrNoticePeriod
 	}
 	shares, err := c.shares(r)
@@ -38,22 +41,38 @@ func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) 
 	return c.sign(r, opening.Approval{Decision: opening.Approve, Shares: shares, At: at})
 }
 
-// Decline signs the custodian's refusal of a case, reviewed or not. The reason
-// goes into the public log: one of [policy.DeclineReasons], else it is
-// [ErrReason].
+// Decline signs the custodian's refusal of a case that they reviewed, whether it
+// passed or not. The reason goes into the public log: one of
+// [policy.DeclineReasons], else it is [ErrReason].
 func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed string, err error) {
-	if !slices.Contains(policy.DeclineReasons, reason) {
+	switch {
+	case !slices.Contains(policy.DeclineReasons, reason):
 		return "", ErrReason
+	case r.kept == nil:
+		return "", ErrNotReviewed
 	}
 	return c.sign(r, opening.Approval{Decision: opening.Decline, Reason: reason, At: at})
 }
 
-// sign completes a decision with what it is about.
+// sign completes a decision with what the folder kept, and keeps it before anybody
+// gets it: a case is answered once. Two programs that answer at once give the
+// answer of the first.
 func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
-	hash := policy.Hash(r.file.Submission.Warrant)
-	a.Case, a.Custodian, a.WarrantHash, a.Bundle = r.Case, c.ID, hex.EncodeToString(hash[:]), c.Bundle
-	a.LeafIndex, a.CheckpointSize = r.file.Leaf.Index, r.checkpoint
-	return opening.SignApproval(c.key, a)
+	shown := r.kept.Shown
+	a.Case, a.Custodian, a.WarrantHash, a.Bundle = shown.Case, c.ID, shown.Warrant, shown.Bundle
+	a.LeafIndex, a.CheckpointSize = shown.LeafIndex, r.kept.Tree.Size
+	signed, err := opening.SignApproval(c.key, a)
+	if err != nil {
+		return "", err
+	}
+	if err := c.folder.create(decisionFile(r.Case), []byte(signed)); err != nil && !errors.Is(err, secretfile.ErrExists) {
+		return "", err
+	}
+	signed, err = c.Decision(r.Case, a.Decision, a.Reason)
+	if err == nil && signed == "" { // another program is writing its own
+		err = secretfile.ErrUnwritable
+	}
+	return signed, err
 }
 
 // shares makes one share for each target, readable by the requester alone and

@@ -75,7 +75,7 @@ func ExampleCustodian_Review() {
 		fmt.Println(err)
 		return
 	}
-	review, err := gerd.Review(file, day)
+	review, err := gerd.Review(file.Case, file, day)
 	if err != nil {
 		fmt.Println(err)
 		return

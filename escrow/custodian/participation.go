@@ -21,13 +21,13 @@ var (
 	ErrNotAgreed = refusal.New(refusal.Denied, "custodian.plan_not_agreed",
 		"the participants of this plan will hold the key together: compare its hash with the other participants by telephone, then run the command again with --agree and the hash")
 	ErrAgreedOther = refusal.New(refusal.Denied, "custodian.agreed_other_plan",
-		"the hash that was agreed on is not this plan's: somebody was given another plan, do not go on")
+		"the hash that was agreed on is not this plan's: compare the hash again letter by letter, and if it stays so, compare the plans before anybody goes on")
 	ErrNotSeated = refusal.New(refusal.Denied, "custodian.not_seated",
 		"the plan does not seat this folder with its own keys: send the operator a new card (escrow custodian card) and plan again")
 	ErrPlanKey = refusal.New(refusal.Denied, "custodian.plan_of_another_key",
-		"the plan does not start from the key of the bundle that this folder has endorsed, or seats others in place of its custodians: do not take part")
+		"the plan does not start from the key of the bundle that this folder endorsed last, or seats others in place of its custodians: endorse the bundle in force if this folder lacks it, else do not take part")
 	ErrSpokeElsewhere = refusal.New(refusal.Conflict, "custodian.spoke_elsewhere",
-		"something else was said in this custodian's name: a copy of the folder is in use, or the keys were stolen; stop, and plan again with new keys")
+		"something else was said with this custodian's key than this folder remembers: it was restored from an older copy, another copy is in use, or the key was stolen; stop, and plan again with new keys")
 )
 
 // Participation is a custodian in one ceremony, with all that they have heard.

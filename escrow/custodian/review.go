@@ -15,7 +15,7 @@ import (
 
 // ErrCaseMismatch is the refusal of a case that is not the one in the public log.
 var ErrCaseMismatch = refusal.New(refusal.Denied, "custodian.case_mismatch",
-	"what the registrar shows is not what the public log recorded: do not approve, and tell the other custodians")
+	"what the registrar shows is not what the entry of the public log that it names holds: nothing was signed, and no honest custodian releases a share for it; ask again, and compare with another custodian if it stays so")
 
 // RulesError is a refusal by the rules, with the ids of the policies that refused.
 type RulesError struct {
@@ -34,12 +34,17 @@ type Review struct {
 	Case     string          `json:"case"`
 	Findings []string        `json:"findings"` // what was checked and holds, in sentences
 	Warrant  *policy.Warrant `json:"warrant"`
-	Posts    []Post          `json:"posts"` // by target
+	Posts    []Post          `json:"posts"`            // by target
+	Failed   string          `json:"failed,omitempty"` // code of the first check that did not pass
 
-	file       opening.CaseFile // what the registrar showed
-	rules      *policy.Bundle
-	checkpoint int64     // size of the cosigned tree that holds the leaf
-	from       time.Time // when the notice period is over
+	file   opening.CaseFile // what the registrar showed
+	rules  *policy.Bundle
+	day    string       // of the case's recorded leaf, YYYY-MM-DD
+	tree   opening.Tree // cosigned, holds the leaf
+	from   time.Time    // when the notice period is over
+	failed error        // of the check
+	shown  shown
+	kept   *kept // the folder's record of the review
 }
 
 // Post is what a target's evidence is about: where a custodian can read it, and
@@ -67,89 +72,117 @@ func (r *Review) String() string {
 	for _, f := range r.Findings {
 		s += "✓ " + f + "\n"
 	}
+	if r.Failed != "" {
+		s += "✗ " + r.Failed + "\n"
+	}
 	return document.Printable(s)
 }
 
-// Review checks a case, as the registrar shows it, on the custodian's own machine, as promises 3 and 8 of
-// SECURITY.md have it. It trusts the registrar for nothing. The refusals are
-// [ErrOtherBundle], a [*RulesError], [ErrCaseMismatch],
-// [opening.ErrRecordMismatch] and those of package proof.
-func (c *Custodian) Review(f opening.CaseFile, at time.Time) (*Review, error) {
-	rules, err := c.Rules()
+// Review checks the case id, as the registrar shows it, on the custodian's own
+// machine, as promises 3 and 8 of SECURITY.md have it, and keeps in the folder
+// what was shown: only that can be decided on. It trusts the registrar for
+// nothing.
+//
+// A case that the public log holds and that does not pass comes with its refusal,
+// a [*RulesError], [ErrCaseMismatch] or [opening.ErrRecordMismatch]: it can be
+// declined. Without a verified leaf there is no review and nothing to decline:
+// [ErrOtherCase], [ErrOtherBundle], [ErrCaseMismatch], [opening.ErrNotLogged] or
+// one of package proof. What contradicts an earlier review is [ErrNotAsReviewed]
+// or [ErrWarrantTwice].
+func (c *Custodian) Review(id string, f opening.CaseFile, at time.Time) (*Review, error) {
+	r, err := c.check(id, f, at)
 	if err != nil {
 		return nil, err
 	}
-	if f.Bundle != c.Bundle {
-		return nil, ErrOtherBundle
-	}
-	// 1. The rules, decided again here.
-	d := policy.Decide(f.Submission, rules, at)
-	if !d.Allowed {
-		return nil, &RulesError{d.Refusal, d.Rules}
-	}
-	r := &Review{Case: f.Case, Warrant: d.Warrant, file: f, rules: rules}
-	for _, p := range d.Posts {
-		r.Posts = append(r.Posts, Post{p.URL, hex.EncodeToString(p.Digest[:]), p.At})
-	}
-	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
-	r.found("every target has evidence signed by its platform, with the token as presented")
-	// 2. The public log holds it, under a quorum of witnesses.
-	if err := r.checkLog(d); err != nil {
+	if err := c.keep(r, at); err != nil {
 		return nil, err
 	}
-	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
-	// 3. Each sealed record is the one that the token committed to when it was issued.
-	if len(f.Targets) != len(d.Warrant.Targets) {
-		return nil, ErrCaseMismatch
+	return r, r.failed
+}
+
+// check makes a review of a case that the public log holds.
+func (c *Custodian) check(id string, f opening.CaseFile, at time.Time) (*Review, error) {
+	rules, err := c.Rules()
+	switch {
+	case err != nil:
+		return nil, err
+	case f.Case != id:
+		return nil, ErrOtherCase
+	case f.Bundle != c.Bundle:
+		return nil, ErrOtherBundle
 	}
-	for i, t := range f.Targets {
-		want := d.Warrant.Targets[i]
-		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || !opening.Commits(t, nil, d.Tokens[i].Commitment) {
-			return nil, opening.ErrRecordMismatch
-		}
+	w, err := policy.ParseUnverified(f.Submission.Warrant)
+	if err != nil {
+		return nil, err
 	}
-	r.found("each sealed record is the one that the token committed to: nobody is framed")
+	r := &Review{Case: id, Warrant: w, file: f, rules: rules}
+	if err := r.checkLog(); err != nil {
+		return nil, err
+	}
+	if r.shown, err = shownIn(f, w.Requester.DeliveryKey); err != nil {
+		return nil, err
+	}
+	if r.failed = r.judge(at); r.failed != nil {
+		r.Failed = refusal.Of(r.failed).Code
+	}
 	return r, nil
 }
 
-// checkLog checks that the public log recorded this very warrant, and notes from
-// when on it may be approved.
-func (r *Review) checkLog(d policy.Decision) error {
+// checkLog checks that the public log recorded this very warrant, under a quorum
+// of witnesses.
+func (r *Review) checkLog() error {
 	f := r.file
 	log, err := r.rules.TrustedLog()
 	if err != nil {
 		return err
 	}
-	leaf, size, err := opening.CheckRecorded(log, f.Leaf)
+	leaf, tree, err := opening.CheckRecorded(log, f.Leaf)
 	if err != nil {
 		return err
 	}
-	r.checkpoint = size
-	if d.NoticePeriod > 0 {
-		day, err := time.Parse(time.DateOnly, leaf.Day)
-		if err != nil {
-			return ErrCaseMismatch
-		}
-		r.from = day.AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
-	}
+	r.day, r.tree = leaf.Day, tree
 	if len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, d.Warrant, [32]byte(f.Salt), r.rules.Hash(), leaf.Day).Marshal()
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), r.rules.Hash(), r.day).Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
 	return nil
 }
 
-// Unreviewed is a case of which nothing was checked: one may decline what does
-// not even pass review.
-func (c *Custodian) Unreviewed(f opening.CaseFile) (*Review, error) {
-	w, err := policy.ParseUnverified(f.Submission.Warrant)
-	if err != nil {
-		return nil, err
+// judge decides by the rules, again here, and holds each sealed record against
+// what its token committed to when it was issued.
+func (r *Review) judge(at time.Time) error {
+	f := r.file
+	d := policy.Decide(f.Submission, r.rules, at)
+	if !d.Allowed {
+		return &RulesError{d.Refusal, d.Rules}
 	}
-	return &Review{Case: f.Case, Warrant: w, file: f, checkpoint: f.Leaf.Index + 1}, nil
+	for _, p := range d.Posts {
+		r.Posts = append(r.Posts, Post{p.URL, hex.EncodeToString(p.Digest[:]), p.At})
+	}
+	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
+	r.found("every target has evidence signed by its platform, with the token as presented")
+	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
+	if d.NoticePeriod > 0 {
+		day, err := time.Parse(time.DateOnly, r.day)
+		if err != nil {
+			return ErrCaseMismatch
+		}
+		r.from = day.AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
+	}
+	if len(f.Targets) != len(d.Warrant.Targets) {
+		return ErrCaseMismatch
+	}
+	for i, t := range f.Targets {
+		want := d.Warrant.Targets[i]
+		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || !opening.Commits(t, nil, d.Tokens[i].Commitment) {
+			return opening.ErrRecordMismatch
+		}
+	}
+	r.found("each sealed record is the one that the token committed to: nobody is framed")
+	return nil
 }
 
 func (r *Review) found(format string, args ...any) {

@@ -3,6 +3,7 @@ package registrar
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -26,6 +27,8 @@ var (
 		"the registrar did not answer, or not with what this program understands: check --server and try again")
 	ErrInsecure = refusal.New(refusal.Invalid, "server.insecure",
 		"--server must be an https address such as https://penname.example (http only for a sandbox on this machine)")
+	ErrOtherAnswer = refusal.New(refusal.Conflict, "server.other_answer",
+		"the registrar answered about something else than was asked: what was sent may have been accepted, so ask again for its status")
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
@@ -39,18 +42,28 @@ type Client struct {
 	Now    func() time.Time
 }
 
-// FileWarrant files a warrant with its evidence.
+// FileWarrant files a warrant with its evidence. An answer about another warrant is
+// [ErrOtherAnswer].
 func (c *Client) FileWarrant(ctx context.Context, s policy.Submission) (CaseStatus, error) {
-	return ask[CaseStatus](ctx, c, http.MethodPost, PathWarrants, nil, s)
+	st, err := ask[CaseStatus](ctx, c, http.MethodPost, PathWarrants, nil, s)
+	if hash := policy.Hash(s.Warrant); err == nil && (st.Case == "" || st.Warrant != hex.EncodeToString(hash[:])) {
+		return CaseStatus{}, ErrOtherAnswer
+	}
+	return st, err
 }
 
-// Status says where a case stands.
+// Status says where a case stands. An answer about another case is
+// [ErrOtherAnswer]; what it says of this one is the registrar's word alone.
 func (c *Client) Status(ctx context.Context, id string) (CaseStatus, error) {
-	return ask[CaseStatus](ctx, c, http.MethodGet, Fill(PathWarrant, id), nil, nil)
+	st, err := ask[CaseStatus](ctx, c, http.MethodGet, Fill(PathWarrant, id), nil, nil)
+	if err == nil && st.Case != id {
+		return CaseStatus{}, ErrOtherAnswer
+	}
+	return st, err
 }
 
 // Package fetches what a requester opens. It is encrypted to them; nothing of it
-// is checked here.
+// is checked here, for package requester opens that of one case only.
 func (c *Client) Package(ctx context.Context, id string) (opening.Delivery, error) {
 	return ask[opening.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
@@ -65,15 +78,25 @@ func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey, from string) (C
 	return ask[Cases](ctx, c, http.MethodGet, path, &key, nil)
 }
 
-// CaseFile fetches what a custodian judges. Nothing of it is checked here. key
-// is a custodian's.
+// CaseFile fetches what a custodian judges. Nothing of it is checked here, for
+// package custodian trusts no client. key is a custodian's.
 func (c *Client) CaseFile(ctx context.Context, key jose.JSONWebKey, id string) (opening.CaseFile, error) {
 	return ask[opening.CaseFile](ctx, c, http.MethodGet, Fill(PathCase, id), &key, nil)
 }
 
-// Decide sends a custodian's signed answer in a case. key is that custodian's.
-func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, id, decision string) (CaseStatus, error) {
-	return ask[CaseStatus](ctx, c, http.MethodPost, Fill(PathDecisions, id), &key, Decision{decision})
+// Decide sends a custodian's signed answer, in the case that it names. key is that
+// custodian's. An acknowledgement for another case, warrant, leaf or bundle is
+// [ErrOtherAnswer].
+func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, decision string) (CaseStatus, error) {
+	a, err := opening.ParseApprovalUnverified(decision)
+	if err != nil {
+		return CaseStatus{}, err
+	}
+	st, err := ask[CaseStatus](ctx, c, http.MethodPost, Fill(PathDecisions, a.Case), &key, Decision{decision})
+	if err == nil && (st.Case != a.Case || st.Warrant != a.WarrantHash || st.Leaf != a.LeafIndex || st.Bundle != a.Bundle) {
+		return CaseStatus{}, ErrOtherAnswer
+	}
+	return st, err
 }
 
 // Bundle fetches the bundle in force. Nothing of it is checked here.
@@ -106,9 +129,18 @@ func (c *Client) Board(plan string) func(ctx context.Context, message string) ([
 }
 
 // Transcript fetches the transcript of a ceremony that is over, byte for byte
-// what was hashed into the log.
+// what was hashed into the log. That of another plan is [ErrOtherAnswer]; what was
+// said is for package ceremony to check.
 func (c *Client) Transcript(ctx context.Context, plan string) (json.RawMessage, error) {
-	return ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathTranscript, plan), nil, nil)
+	raw, err := ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathTranscript, plan), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	said, _, err := policy.ParseCeremonyTranscript(raw)
+	if err == nil && said.Hash() != plan {
+		err = ErrOtherAnswer
+	}
+	return raw, err
 }
 
 func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.JSONWebKey, in any) (out T, err error) {

@@ -64,12 +64,13 @@ func Fill(pattern, value string) string {
 // of a warrant, the question for its status and a decision.
 type CaseStatus struct {
 	Case       string    `json:"case"`
-	State      string    `json:"state"`     // "recorded", "released", …: disclose.State
-	Approvals  int       `json:"approvals"` // custodians who approved
-	Declined   int       `json:"declined"`  // custodians who declined
-	Quorum     int       `json:"quorum"`    // approvals that it takes
-	Leaf       int64     `json:"leaf"`      // index of the recorded warrant in the public log
-	Bundle     string    `json:"bundle"`    // hash of the rules that it was decided under, hex
+	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only for who sent it, or an answer to it
+	State      string    `json:"state"`             // "recorded", "released", …: disclose.State
+	Approvals  int       `json:"approvals"`         // custodians who approved
+	Declined   int       `json:"declined"`          // custodians who declined
+	Quorum     int       `json:"quorum"`            // approvals that it takes
+	Leaf       int64     `json:"leaf"`              // index of the recorded warrant in the public log
+	Bundle     string    `json:"bundle"`            // hash of the rules that it was decided under, hex
 	SecrecyEnd time.Time `json:"secrecy_ends"`
 	Expires    time.Time `json:"expires"`
 	Rules      []string  `json:"rules,omitempty"` // ids of the policies that allowed it; only when it was filed
@@ -77,7 +78,7 @@ type CaseStatus struct {
 
 // String is for a person at a terminal.
 func (s CaseStatus) String() string {
-	line := fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum)
+	line := document.Printable(fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum))
 	if s.Declined > 0 {
 		line += fmt.Sprintf(", %d declined", s.Declined)
 	}

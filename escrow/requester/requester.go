@@ -25,10 +25,18 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
+// Why a delivery is not opened, beside what package opening says.
+var (
+	ErrWrongKey = refusal.New(refusal.Denied, "requester.wrong_key",
+		"the warrant names another delivery key than the one in this file: nothing was opened, name the key that was made for this warrant")
+	ErrOtherCase = refusal.New(refusal.Conflict, "package.other_case",
+		"the registrar answered with the package of another case: nothing was opened, ask it again")
+)
+
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
 // comes as a [SharesError].
 var ErrBadShare = refusal.New(refusal.Denied, "package.bad_share",
-	"too few shares are right to open this; keep the package as evidence against whoever signed for a wrong one, and ask another custodian")
+	"too few shares are right to open this; keep the package and the key, which prove who signed for a wrong one, and ask another custodian")
 
 // SharesError is [ErrBadShare] with the custodians who signed for a wrong share,
 // each with the code of what is wrong: "alba (custodian.bad_share)".
@@ -96,14 +104,21 @@ func (o Opened) String() string {
 	return s.String()
 }
 
-// Open checks a delivery as [opening.Verify] does, and opens it. Any doubt opens
-// nothing. A share that is wrong names the custodian who signed for it, in the
-// certificate; the others are enough if they are a quorum of the key, else it is
-// a [*SharesError].
-func Open(d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
+// Open checks the delivery of the case id as [opening.Verify] does, and opens it.
+// Any doubt opens nothing: that of another case is [ErrOtherCase], and a key that
+// the warrant does not name [ErrWrongKey]. With the right key a share that does not
+// open, or whose proof is wrong, was signed like that: it names the custodian who
+// did, in the certificate. The others are enough if they are a quorum of the key,
+// else it is a [*SharesError].
+func Open(id string, d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
 	lawful, err := opening.Verify(d, b)
-	if err != nil {
+	switch {
+	case err != nil:
 		return Opened{}, err
+	case lawful.Package.Case != id:
+		return Opened{}, ErrOtherCase
+	case lawful.Warrant.Requester.DeliveryKey != private.Public():
+		return Opened{}, ErrWrongKey
 	}
 	o := &opener{Opening: lawful, private: private, bundle: b}
 	if o.key, err = threshold.ParsePublicKey(b.ThresholdKey); err != nil {

@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"errors"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/penname/penname/escrow/requester"
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
@@ -35,9 +37,76 @@ func TestAnotherKeyOpensNothing(t *testing.T) {
 	if err := json.Unmarshal(read("../../verifier/opening/testdata/delivery.json"), &d); err != nil {
 		t.Fatal(err)
 	}
-	opened, err := requester.Open(d, rules, private)
-	var shares *requester.SharesError
-	if !errors.As(err, &shares) || len(shares.Custodians) != 2 || len(opened.Targets) != 0 || refusal.Of(err).Code != "package.bad_share" {
+	if opened, err := requester.Open(caseID, d, rules, private); !errors.Is(err, requester.ErrWrongKey) || len(opened.Targets) != 0 {
 		t.Fatal(err)
+	}
+}
+
+const caseID = "ayajv7klfmjqqaymngz2coqv4m" // of the saved delivery
+
+// An innocent mistake is called by its name, and no custodian is.
+func TestFoundJ1NobodyIsBlamedForAMistake(t *testing.T) {
+	var saved opening.Delivery
+	if err := json.Unmarshal(read("../../verifier/opening/testdata/delivery.json"), &saved); err != nil {
+		t.Fatal(err)
+	}
+	of := read("../../verifier/opening/testdata/bundle.json")
+	var draft policy.Bundle
+	if err := json.Unmarshal(of, &draft); err != nil {
+		t.Fatal(err)
+	}
+	draft.MaxTargets++
+	newer, err := draft.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	right := strings.TrimSpace(string(read("testdata/requester.key")))
+	wrong, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := wrong.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		id, key string
+		bundle  []byte
+		cut     int
+		want    string
+	}{
+		"today's bundle after the rules changed": {caseID, right, newer, 0, "package.other_rules"},
+		"another warrant's key file":             {caseID, stranger, of, 0, "requester.wrong_key"},
+		"the package of another case":            {"k3x", right, of, 0, "package.other_case"},
+		"a package cut short":                    {caseID, right, of, 100, "package.malformed"},
+		"as it was handed over":                  {caseID, right, of, 0, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			rules, err := policy.ParseBundle(c.bundle)
+			if err != nil {
+				t.Fatal(err)
+			}
+			private, err := seal.ParseDeliveryKey(c.key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			d := saved
+			d.Package = d.Package[:len(d.Package)-c.cut]
+			opened, err := requester.Open(c.id, d, rules, private)
+			if c.want == "" {
+				if err != nil || len(opened.Targets) != 1 || len(opened.Certificate.BadShares) != 0 {
+					t.Fatal(err)
+				}
+				return
+			}
+			if refusal.Of(err) == nil || refusal.Of(err).Code != c.want || len(opened.Targets) != 0 {
+				t.Fatal(err)
+			}
+			for _, culprit := range append([]string{"custodian"}, opened.Certificate.Custodians...) {
+				if strings.Contains(err.Error(), culprit) {
+					t.Errorf("%q names a culprit", err)
+				}
+			}
+		})
 	}
 }

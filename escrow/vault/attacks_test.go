@@ -21,6 +21,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -381,14 +382,16 @@ func TestV08PartialFailureIsNotSuccess(t *testing.T) {
 	}
 	for body, want := range map[string]*refusal.Error{
 		`{"data":{"batch_results":[]}}`: keep.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":"aGFsZg=="},{"plaintext":"aGFsZg=="}]}}`:   keep.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":""}]}}`:                                    keep.ErrUnavailable,
-		`{"data":{"batch_results":[{}]}}`:                                                  keep.ErrUnavailable,
-		`{"data":{"batch_results":[null]}}`:                                                keep.ErrUnavailable,
-		`{"data":{"plaintext":"aGFsZg=="}}`:                                                keep.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":"aGFsZg"}]}}`:                              keep.ErrUnavailable,
-		`{"data":{"batch_results":[{"plaintext":"aGFsZg==","error":"x"}]}}`:                keep.ErrDecryptFailed,
-		`{"data":{"batch_results":[{"ciphertext":"vault:v1:aGFsZg==","hmac":"vault:v1:"}]`: keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"plaintext":"aGFsZg=="},{"plaintext":"aGFsZg=="}]}}`:    keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"plaintext":""}]}}`:                                     keep.ErrUnavailable,
+		`{"data":{"batch_results":[{}]}}`:                                                   keep.ErrUnavailable,
+		`{"data":{"batch_results":[null]}}`:                                                 keep.ErrUnavailable,
+		`{"data":{"plaintext":"aGFsZg=="}}`:                                                 keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"plaintext":"aGFsZg"}]}}`:                               keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"reference":"0","plaintext":"aGFsZg==","error":"x"}]}}`: keep.ErrDecryptFailed,
+		`{"data":{"batch_results":[{"reference":"0","plaintext":"aGFsZg"}]}}`:               keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"reference":"0"}]}}`:                                    keep.ErrUnavailable,
+		`{"data":{"batch_results":[{"ciphertext":"vault:v1:aGFsZg==","hmac":"vault:v1:"}]`:  keep.ErrUnavailable,
 		`[]`: keep.ErrUnavailable, ``: keep.ErrUnavailable, `null`: keep.ErrUnavailable,
 	} {
 		for _, status := range []int{200, 400} {
@@ -404,11 +407,58 @@ func TestV08PartialFailureIsNotSuccess(t *testing.T) {
 		`{"data":{"batch_results":[{"ciphertext":"aGFsZg=="}]}}`, `{"data":{"batch_results":[{"hmac":"vault:v1:aGFsZg=="}]}}`,
 		`{"data":{"batch_results":[{"hmac":"vault:v2:` + b64(strings.Repeat("x", 32)) + `"}]}}`,
 	} {
-		proxy.Break(escrowtest.Status(200, body))
+		proxy.Break(escrowtest.Status(200, strings.Replace(body, "[{", `[{"reference":"0",`, 1)))
 		_, err := wrapping.WrapHalf(t.Context(), "label", []byte("half"))
 		wantRefusal(t, err, keep.ErrUnavailable, "")
 		_, err = wrapping.MAC(t.Context(), "pseudonym", []byte("person"))
 		wantRefusal(t, err, keep.ErrUnavailable, "")
+	}
+}
+
+// Results in another order than their items are nobody's: two people would have
+// got each other's pen name. So is one without a reference.
+func TestFoundO1BatchResultsOfOthers(t *testing.T) {
+	v := escrowtest.Vault(t)
+	proxy := escrowtest.NewProxy(t, v.Address)
+	config := v.Config(t, vault.SideIssuing)
+	config.Address = proxy.URL
+	issuing, err := vault.OpenIssuing(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	macs := func() ([][]byte, error) {
+		return issuing.MAC(t.Context(), "pseudonym", []byte("one person"), []byte("another"))
+	}
+	honest, err := macs()
+	if err != nil || len(honest) != 2 {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func([]map[string]any){
+		"in another order":   func(results []map[string]any) { slices.Reverse(results) },
+		"the same one twice": func(results []map[string]any) { results[1] = results[0] },
+		"no reference":       func(results []map[string]any) { delete(results[0], "reference") },
+	} {
+		proxy.BreakPath("/v1/"+mount+"hmac/penname-pseudonym", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			r.Header.Set("Accept-Encoding", "identity")
+			answer := httptest.NewRecorder()
+			next.ServeHTTP(answer, r)
+			var body struct {
+				Data struct {
+					Results []map[string]any `json:"batch_results"`
+				} `json:"data"`
+			}
+			if err := json.Unmarshal(answer.Body.Bytes(), &body); err != nil || len(body.Data.Results) != 2 {
+				t.Error(name, err)
+				return
+			}
+			change(body.Data.Results)
+			json.NewEncoder(w).Encode(body) //nolint:errcheck // the client sees it
+		})
+		if got, err := macs(); got != nil {
+			t.Errorf("%s: believed, %v", name, err)
+		} else {
+			wantRefusal(t, err, keep.ErrUnavailable, "")
+		}
 	}
 }
 

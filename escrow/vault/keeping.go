@@ -45,11 +45,11 @@ func (k *Keeping) Rewrap(ctx context.Context, halves []keep.Half) ([]string, err
 	}
 	out := make([]string, 0, len(halves))
 	for part := range slices.Chunk(items, coalesce.MaxItems) {
-		answer, err := k.batch(ctx, "rewrap/"+keyRecord, map[string]any{"batch_input": part}, len(part))
+		results, err := sendBatch(ctx, k.session, "rewrap/"+keyRecord, part, map[string]any{})
 		if err != nil {
 			return nil, err
 		}
-		for _, r := range answer.Data.Results {
+		for _, r := range results {
 			if err := r.failed(); err != nil {
 				return nil, err
 			}

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/penname/penname/escrow/coalesce"
@@ -36,18 +37,24 @@ const maxBatch = 1000
 // Items of a batch, as Transit takes them. Values are base64 text: Vault's
 // audit device hashes strings and nothing else.
 type (
+	place struct {
+		Reference string `json:"reference"` // comes back with the result
+	}
 	sealItem struct {
+		place
 		Plaintext string `json:"plaintext"`
 		Context   string `json:"context"`
 	}
 	openItem struct {
+		place
 		Ciphertext string `json:"ciphertext"`
 		Context    string `json:"context"`
 	}
 	macItem struct {
+		place
 		Input string `json:"input"`
 	}
-	batchResult struct{ Ciphertext, Plaintext, HMAC, Error string }
+	batchResult struct{ Reference, Ciphertext, Plaintext, HMAC, Error string }
 	batchAnswer struct {
 		Data struct {
 			Results []batchResult `json:"batch_results"`
@@ -150,7 +157,7 @@ func wrap(ctx context.Context, c *coalesce.Group[sealItem, string], label string
 	if label == "" || len(label) > maxLabel || len(value) == 0 || len(value) > maxValue {
 		return "", keep.ErrInput
 	}
-	out, err := together(ctx, c, sealItem{base64.StdEncoding.EncodeToString(value), base64.StdEncoding.EncodeToString([]byte(label))})
+	out, err := together(ctx, c, sealItem{Plaintext: base64.StdEncoding.EncodeToString(value), Context: base64.StdEncoding.EncodeToString([]byte(label))})
 	if err != nil {
 		return "", err
 	}
@@ -165,7 +172,7 @@ func newOpenItem(name, text string) (openItem, error) {
 	if !wellFormed(text) {
 		return openItem{}, keep.ErrDecryptFailed
 	}
-	return openItem{text, base64.StdEncoding.EncodeToString([]byte(name))}, nil
+	return openItem{Ciphertext: text, Context: base64.StdEncoding.EncodeToString([]byte(name))}, nil
 }
 
 // open decrypts values in their order, up to the first that does not open.
@@ -183,11 +190,11 @@ func (s *session) open(ctx context.Context, key string, values []disclose.Wrappe
 		items = append(items, item)
 	}
 	for part := range slices.Chunk(items, maxBatch) {
-		answer, err := s.batch(ctx, "decrypt/"+key, map[string]any{"batch_input": part}, len(part))
+		results, err := sendBatch(ctx, s, "decrypt/"+key, part, map[string]any{})
 		if err != nil {
 			return opened, err
 		}
-		for _, r := range answer.Data.Results {
+		for _, r := range results {
 			value, err := r.opened()
 			if err != nil {
 				return opened, err
@@ -233,28 +240,44 @@ func wellFormed(wrapped string) bool {
 	return err == nil
 }
 
-// batch sends items and returns one answer for each. Status 400 with results
-// says that one item or more failed; the others of the same batch are good.
-func (s *session) batch(ctx context.Context, path string, body map[string]any, n int) (*batchAnswer, error) {
+func (p *place) put(i int) { p.Reference = strconv.Itoa(i) }
+
+// sendBatch sends items in a body with what else it needs, and returns one result
+// for each: that of its own reference, in its own place, or none is believed.
+// Status 400 with results says that one item or more failed; the others of the
+// same batch are good.
+func sendBatch[T any, P interface {
+	*T
+	put(int)
+}](ctx context.Context, s *session, path string, items []T, body map[string]any) ([]batchResult, error) {
+	for i := range items {
+		P(&items[i]).put(i)
+	}
+	body["batch_input"] = items
 	var answer batchAnswer
 	err := s.call(ctx, http.MethodPost, mount+"/"+path, body, &answer)
 	if refusal.Of(err) != nil {
 		return nil, err
 	}
-	if len(answer.Data.Results) != n { // status 404, or 400 for the request as a whole, among others
+	if len(answer.Data.Results) != len(items) { // status 404, or 400 for the request as a whole, among others
 		return nil, errBadResponse.Because(err)
 	}
-	return &answer, nil
+	for i, r := range answer.Data.Results {
+		if r.Reference != strconv.Itoa(i) {
+			return nil, errBadResponse
+		}
+	}
+	return answer.Data.Results, nil
 }
 
 func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]coalesce.Result[string], error) {
 	return func(ctx context.Context, items []sealItem) ([]coalesce.Result[string], error) {
-		answer, err := s.batch(ctx, "encrypt/"+key, map[string]any{"batch_input": items}, len(items))
+		sealed, err := sendBatch(ctx, s, "encrypt/"+key, items, map[string]any{})
 		if err != nil {
 			return nil, err
 		}
 		results := make([]coalesce.Result[string], len(items))
-		for i, r := range answer.Data.Results {
+		for i, r := range sealed {
 			if results[i].Out = r.Ciphertext; r.Error != "" || !wellFormed(r.Ciphertext) {
 				results[i] = coalesce.Result[string]{Err: errBadResponse}
 			}
@@ -265,13 +288,12 @@ func (s *session) encrypt(key string) func(context.Context, []sealItem) ([]coale
 
 func (s *session) hmac(key string) func(context.Context, []macItem) ([]coalesce.Result[[]byte], error) {
 	return func(ctx context.Context, items []macItem) ([]coalesce.Result[[]byte], error) {
-		body := map[string]any{"batch_input": items, "key_version": "1"} // the policy allows this version alone
-		answer, err := s.batch(ctx, "hmac/"+key, body, len(items))
+		macs, err := sendBatch(ctx, s, "hmac/"+key, items, map[string]any{"key_version": "1"}) // the policy allows this version alone
 		if err != nil {
 			return nil, err
 		}
 		results := make([]coalesce.Result[[]byte], len(items))
-		for i, r := range answer.Data.Results {
+		for i, r := range macs {
 			text, ok := strings.CutPrefix(r.HMAC, "vault:v1:")
 			results[i].Out, err = base64.StdEncoding.Strict().DecodeString(text)
 			if r.Error != "" || !ok || err != nil || len(results[i].Out) != 32 {

@@ -83,17 +83,9 @@ func SignApproval(key jose.JSONWebKey, a Approval) (string, error) {
 // warrant that was in the log. The caller checks that Case, WarrantHash and
 // LeafIndex are the ones it asked about, and that there are enough custodians.
 func VerifyApproval(raw string, b *policy.Bundle) (*Approval, error) {
-	signed, err := approvalFormat.Open(raw)
+	a, signed, err := parseApproval(raw)
 	if err != nil {
 		return nil, err
-	}
-	a := new(Approval)
-	if err := approvalFormat.Read(signed.Payload, a, a.marshal); err != nil {
-		return nil, err
-	}
-	a.normalise()
-	if err := a.wellFormed(); err != nil {
-		return nil, ErrApprovalMalformed.Because(err)
 	}
 	if err := b.VerifyCustodian(signed, a.Custodian, policy.ErrUnknownCustodian); err != nil {
 		return nil, err
@@ -105,6 +97,29 @@ func VerifyApproval(raw string, b *policy.Bundle) (*Approval, error) {
 		return nil, ErrApprovalUnlogged
 	}
 	return a, nil
+}
+
+// ParseApprovalUnverified reads an approval without asking who signed it: for
+// whoever signed it, or was sent it back.
+func ParseApprovalUnverified(raw string) (*Approval, error) {
+	a, _, err := parseApproval(raw)
+	return a, err
+}
+
+func parseApproval(raw string) (*Approval, *document.Signed, error) {
+	signed, err := approvalFormat.Open(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := new(Approval)
+	if err := approvalFormat.Read(signed.Payload, a, a.marshal); err != nil {
+		return nil, nil, err
+	}
+	a.normalise()
+	if err := a.wellFormed(); err != nil {
+		return nil, nil, ErrApprovalMalformed.Because(err)
+	}
+	return a, signed, nil
 }
 
 // normalise gives times in UTC and whole seconds, and lists that are never null.

@@ -50,5 +50,5 @@ func ExampleVerify() {
 	// lawful: production of county-court, TC 118 of 2026
 	// approved by alba and bruno
 	// recorded before authorised before released: true
-	// package.malformed: the package is not what the public log recorded: keep it, do not use it, and tell the custodians
+	// package.malformed: the package is cut short, or its parts do not belong together: nothing was opened, fetch it again and keep this one if it stays so
 }

@@ -17,6 +17,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -31,9 +32,13 @@ import (
 // Why an opening is not accepted, beside what the rules and the proofs say.
 var (
 	ErrPackage = refusal.New(refusal.Invalid, "package.malformed",
-		"the package is not what the public log recorded: keep it, do not use it, and tell the custodians")
+		"the package is cut short, or its parts do not belong together: nothing was opened, fetch it again and keep this one if it stays so")
+	ErrOtherRules = refusal.New(refusal.Denied, "package.other_rules",
+		"the case was recorded under other rules than those of this bundle, which is no fault: fetch the bundle whose hash is named here")
+	ErrUnlawful = refusal.New(refusal.Denied, "package.unlawful",
+		"the public log holds this release, and the rules of its day do not allow its warrant: nothing was opened, keep the package as evidence and tell the court")
 	ErrNotLogged = refusal.New(refusal.Denied, "package.not_logged",
-		"the package has no proof in the public log under this bundle: do not use it, and tell the custodians")
+		"nothing proves to this bundle that the public log holds this: nothing was opened or signed, and without that entry no honest custodian releases a share; fetch it again, and compare the bundle")
 	ErrRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
 		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
 )
@@ -73,8 +78,9 @@ func (c Certificate) String() string {
 }
 
 // Verify checks a delivery against the log, the rules and the custodians of the
-// bundle. Any doubt is a refusal: [ErrPackage], [ErrNotLogged],
-// [ErrRecordMismatch], or one of packages policy and proof.
+// bundle. Any doubt is a refusal: [ErrPackage], [ErrOtherRules],
+// [ErrNotLogged], [ErrUnlawful], [ErrRecordMismatch], or one of packages policy
+// and proof. None of them names a culprit.
 //
 // Not checked: that the shares in the approvals are right, which takes the
 // requester's key, and that b was in force, which [policy.Bundle] and the log
@@ -83,6 +89,9 @@ func Verify(d Delivery, b *policy.Bundle) (*Opening, error) {
 	o := &Opening{}
 	if err := json.Unmarshal(d.Package, &o.Package); err != nil {
 		return nil, ErrPackage.Because(err)
+	}
+	if err := underRules(o.Package.Recorded, b); err != nil {
+		return nil, err
 	}
 	if err := o.verifyLog(d, b); err != nil {
 		return nil, err
@@ -93,8 +102,11 @@ func Verify(d Delivery, b *policy.Bundle) (*Opening, error) {
 		return nil, err
 	}
 	decision := policy.Decide(o.Package.Submission, b, unverified.IssuedAt)
-	if !decision.Allowed || !decision.Opens {
-		return nil, ErrPackage.Because(decision.Refusal)
+	switch {
+	case !decision.Allowed:
+		return nil, ErrUnlawful.Because(decision.Refusal)
+	case !decision.Opens:
+		return nil, ErrUnlawful
 	}
 	o.Warrant, o.WarrantHash = decision.Warrant, decision.WarrantHash
 	o.Certificate.Warrant = hex.EncodeToString(o.WarrantHash[:])
@@ -116,6 +128,19 @@ func Verify(d Delivery, b *policy.Bundle) (*Opening, error) {
 		}
 	}
 	return o, nil
+}
+
+// underRules looks whether a case was recorded under b, before anything is held
+// against it: today's bundle and an older case are both right.
+func underRules(recorded LoggedLeaf, b *policy.Bundle) error {
+	leaf, err := proof.ParseLeaf(recorded.Bytes)
+	switch {
+	case err != nil:
+		return ErrPackage.Because(err)
+	case leaf.Bundle != "" && leaf.Bundle != b.Hash():
+		return ErrOtherRules.Because(errors.New(leaf.Bundle))
+	}
+	return nil
 }
 
 // verifyLog checks that the public log holds the warrant, the decision of the
@@ -167,28 +192,43 @@ func (o *Opening) verifyApprovals(all []string, b *policy.Bundle) error {
 	return nil
 }
 
+// Tree is the state of the log under a cosigned checkpoint.
+type Tree struct {
+	Size int64    // leaves
+	Root [32]byte // RFC 6962, 2.1
+}
+
+// Contradicts is [proof.ErrSplitView] if the log has signed t and another tree of
+// the same size. Trees of two sizes say nothing about each other without a proof.
+func (t Tree) Contradicts(other Tree) error {
+	if t.Size == other.Size && t.Root != other.Root {
+		return proof.ErrSplitView
+	}
+	return nil
+}
+
 // CheckRecorded verifies the leaf that records a warrant: its kind, and its proof
-// under the quorum of witnesses. It returns the size of the cosigned tree that
-// holds it. What does not fit is [ErrNotLogged].
-func CheckRecorded(log *proof.Log, l LoggedLeaf) (leaf proof.Leaf, size int64, err error) {
+// under the quorum of witnesses. It returns the cosigned tree that holds it. What
+// does not fit is [ErrNotLogged].
+func CheckRecorded(log *proof.Log, l LoggedLeaf) (proof.Leaf, Tree, error) {
 	return checkLeaf(log, l, proof.KindRecorded, nil)
 }
 
 // checkLeaf verifies a leaf's kind, its proof and, if recorded is not nil, that it
 // is about the warrant recorded at that index.
-func checkLeaf(log *proof.Log, l LoggedLeaf, kind proof.Kind, recorded *int64) (leaf proof.Leaf, size int64, err error) {
-	leaf, err = proof.ParseLeaf(l.Bytes)
+func checkLeaf(log *proof.Log, l LoggedLeaf, kind proof.Kind, recorded *int64) (proof.Leaf, Tree, error) {
+	leaf, err := proof.ParseLeaf(l.Bytes)
 	if err != nil {
-		return proof.Leaf{}, 0, err
+		return proof.Leaf{}, Tree{}, err
 	}
 	index, checkpoint, err := log.VerifyProof(l.Bytes, l.Proof)
 	if err != nil {
-		return proof.Leaf{}, 0, ErrNotLogged.Because(err)
+		return proof.Leaf{}, Tree{}, ErrNotLogged.Because(err)
 	}
 	if index != l.Index || leaf.Kind != kind || recorded != nil && (leaf.Case == nil || *leaf.Case != *recorded) {
-		return proof.Leaf{}, 0, ErrNotLogged
+		return proof.Leaf{}, Tree{}, ErrNotLogged
 	}
-	return leaf, checkpoint.N, nil
+	return leaf, Tree{checkpoint.N, checkpoint.Hash}, nil
 }
 
 // Commits recomputes the commitment of a token from what the registrar shows: the

@@ -63,8 +63,9 @@ func TestWhatIsNotLawful(t *testing.T) {
 		"one custodian twice":              {func(d *Delivery, _ **policy.Bundle) { d.Approvals = []string{d.Approvals[0], d.Approvals[0]} }, ErrPackage},
 		"nobody":                           {func(d *Delivery, _ **policy.Bundle) { d.Approvals = nil }, ErrPackage},
 		"a stranger in a custodian's name": {func(d *Delivery, _ **policy.Bundle) { d.Approvals[1] = forged }, policy.ErrUnknownCustodian},
-		"other rules":                      {func(_ *Delivery, b **policy.Bundle) { *b = parsed(t, other) }, ErrPackage},
-		"other custodians":                 {func(_ *Delivery, b **policy.Bundle) { *b = newWorld(t).bundle }, ErrPackage},
+		"other rules":                      {func(_ *Delivery, b **policy.Bundle) { *b = parsed(t, other) }, ErrOtherRules},
+		"other custodians":                 {func(_ *Delivery, b **policy.Bundle) { *b = newWorld(t).bundle }, ErrOtherRules},
+		"cut short":                        {func(d *Delivery, _ **policy.Bundle) { d.Package = d.Package[:len(d.Package)/2] }, ErrPackage},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d, b := delivery(t)

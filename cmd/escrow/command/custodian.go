@@ -10,7 +10,6 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/registrar"
-	"github.com/penname/penname/verifier/opening"
 )
 
 // home is how the commands of `escrow custodian` find and open a folder.
@@ -49,31 +48,52 @@ func (h *home) open(ctx context.Context) (*custodian.Custodian, error) {
 	return c, err
 }
 
-// fetch unlocks the folder and asks the registrar for a case, once it is sure
-// which rules the custodian has endorsed.
-func (h *home) fetch(ctx context.Context, id string) (*custodian.Custodian, *registrar.Client, opening.CaseFile, error) {
+// seat unlocks the folder of a custodian who is sure which rules they endorsed,
+// with the client for their registrar.
+func (h *home) seat(ctx context.Context) (*custodian.Custodian, *registrar.Client, error) {
 	c, err := h.open(ctx)
 	if err != nil {
-		return nil, nil, opening.CaseFile{}, err
+		return nil, nil, err
 	}
 	if _, err := c.Rules(); err != nil {
-		return nil, nil, opening.CaseFile{}, err
+		return nil, nil, err
 	}
 	r, err := h.registrar()
-	if err != nil {
-		return nil, nil, opening.CaseFile{}, err
-	}
-	f, err := r.CaseFile(ctx, c.Key(), id)
-	return c, r, f, err
+	return c, r, err
 }
 
-// decide sends a signed decision, and prints the case as it stands then.
-func (h *home) decide(ctx context.Context, c *custodian.Custodian, r *registrar.Client, about *custodian.Review, signed string) error {
-	st, err := r.Decide(ctx, c.Key(), about.Case, signed)
+// answer gives a custodian's answer in a case: the one that the folder has signed
+// already, or what sign makes of the case as it was reviewed. It prints the case as
+// it stands then.
+func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(*custodian.Custodian, *custodian.Review) (string, error)) error {
+	c, client, err := h.seat(ctx)
 	if err != nil {
 		return err
 	}
-	return h.print(st, about.String()+st.String())
+	signed, err := c.Decision(id, decision, reason)
+	if err != nil {
+		return err
+	}
+	about := ""
+	if signed == "" {
+		f, err := client.CaseFile(ctx, c.Key(), id)
+		if err != nil {
+			return err
+		}
+		r, err := c.Reviewed(id, f, h.Now())
+		if err != nil {
+			return err
+		}
+		if signed, err = sign(c, r); err != nil {
+			return err
+		}
+		about = r.String()
+	}
+	st, err := client.Decide(ctx, c.Key(), signed)
+	if err != nil {
+		return err
+	}
+	return h.print(st, about+st.String())
 }
 
 func checkWorkFactor(n int) error {

@@ -4,23 +4,16 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/custodian"
+	"github.com/penname/penname/verifier/opening"
 )
 
 func custodianApprove(h *home) *cobra.Command {
-	return leaf("approve CASE", "Check a case as review does, then release a share for each target, encrypted to the requester",
+	return leaf("approve CASE", "Release a share for each target of a case that you reviewed, encrypted to the requester",
 		"escrow custodian approve CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			c, client, f, err := h.fetch(ctx, args[0])
-			if err != nil {
-				return err
-			}
-			r, err := c.Review(f, h.Now())
-			if err != nil {
-				return err
-			}
-			signed, err := c.Approve(r, h.Now())
-			if err != nil {
-				return err
-			}
-			return h.decide(ctx, c, client, r, signed)
+			return h.answer(ctx, args[0], opening.Approve, "", func(c *custodian.Custodian, r *custodian.Review) (string, error) {
+				return c.Approve(r, h.Now())
+			})
 		})
 }

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 func custodianList(h *home) *cobra.Command {
@@ -35,7 +37,7 @@ func custodianList(h *home) *cobra.Command {
 			if out.Next != "" {
 				fmt.Fprintf(&text, "more wait: escrow custodian list --from %s\n", out.Next)
 			}
-			return h.print(out, text.String())
+			return h.print(out, document.Printable(text.String()))
 		})
 	cmd.Flags().StringVar(&from, "from", "", "go on where the page before ended, which named the place")
 	return cmd

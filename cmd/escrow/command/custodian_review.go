@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 )
@@ -9,14 +10,18 @@ import (
 func custodianReview(h *home) *cobra.Command {
 	return leaf("review CASE", "Check a case: rules, signatures, evidence, the public log and the sealed records",
 		"escrow custodian review CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			c, _, f, err := h.fetch(ctx, args[0])
+			c, client, err := h.seat(ctx)
 			if err != nil {
 				return err
 			}
-			r, err := c.Review(f, h.Now())
+			f, err := client.CaseFile(ctx, c.Key(), args[0])
 			if err != nil {
 				return err
 			}
-			return h.print(r, r.String())
+			r, failed := c.Review(args[0], f, h.Now())
+			if r == nil {
+				return failed
+			}
+			return errors.Join(h.print(r, r.String()), failed)
 		})
 }

@@ -32,7 +32,7 @@ func warrantOpen(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o, err := requester.Open(d, b, private)
+			o, err := requester.Open(args[0], d, b, private)
 			if err != nil {
 				return err
 			}

@@ -4,6 +4,7 @@ package court
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"time"
@@ -62,6 +63,14 @@ func statusOf(c disclose.Summary) registrar.CaseStatus {
 	}
 }
 
+// answerOf is statusOf for who knows the warrant: the answer names it, so that it is
+// to their question.
+func answerOf(c disclose.Case) registrar.CaseStatus {
+	st := statusOf(c.Summary())
+	st.Warrant = hex.EncodeToString(c.WarrantHash[:])
+	return st
+}
+
 func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	var sub policy.Submission
 	if err := web.ReadJSON(r, &sub); err != nil {
@@ -71,7 +80,7 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return web.WithFacts{Err: err, Rules: decision.Rules}
 	}
-	st := statusOf(filed.Summary())
+	st := answerOf(filed)
 	st.Rules = decision.Rules
 	return web.WriteJSON(w, http.StatusCreated, st)
 }
@@ -165,5 +174,5 @@ func (s *side) decideCase(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, statusOf(decided.Summary()))
+	return web.WriteJSON(w, http.StatusOK, answerOf(decided))
 }

@@ -1,0 +1,227 @@
+package custodian
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Why a case is not decided on.
+var (
+	ErrNotReviewed = refusal.New(refusal.Denied, "custodian.not_reviewed",
+		"this folder has not reviewed the case within 30 days, so nothing was signed: review it first with escrow custodian review CASE")
+	ErrNotAsReviewed = refusal.New(refusal.Conflict, "custodian.not_what_was_reviewed",
+		"the registrar shows something else than when this folder reviewed the case: nothing was signed or sent; ask it again, and read the case again before you decide")
+	ErrOtherCase = refusal.New(refusal.Conflict, "custodian.other_case",
+		"the registrar answered with another case than the one that was asked for: nothing was kept or signed; ask it again")
+	ErrWarrantTwice = refusal.New(refusal.Conflict, "custodian.warrant_of_another_case",
+		"this folder has reviewed the same warrant as another case: nothing was kept or signed; answer there, or the court files a new warrant if that case was lost")
+	ErrSignedOtherwise = refusal.New(refusal.Conflict, "custodian.signed_otherwise",
+		"this folder has signed another answer in this case, which counts once: nothing was sent; give that answer again if it may not have arrived")
+)
+
+// How long a review counts, because a person signs what they remember, and how
+// long the folder keeps its record after the warrant expired.
+const (
+	reviewCounts = 30 * 24 * time.Hour
+	recordStays  = 365 * 24 * time.Hour
+)
+
+// kept is what the folder keeps of a review: what was shown, when, under which
+// tree of the log, and which check failed. It is the custodian's record, and
+// nothing else is signed.
+type kept struct {
+	Shown   shown     `json:"shown"`
+	At      time.Time `json:"at"`
+	Expires time.Time `json:"expires"` // the warrant
+	Failed  string    `json:"failed"`  // code of the check that did not pass, or ""
+
+	// Where the leaf was verified. Proof holds the signed checkpoint.
+	Tree  opening.Tree `json:"tree"`
+	Proof []byte       `json:"proof"`
+}
+
+// shown is what identifies a case as it was shown. Digests are hex SHA-256.
+type shown struct {
+	Case        string        `json:"case"`
+	Warrant     string        `json:"warrant"` // digest of the JWS
+	Bundle      string        `json:"bundle"`
+	LeafIndex   int64         `json:"leaf_index"`
+	Leaf        []byte        `json:"leaf"` // its commitments open with the salt that was shown
+	Evidence    []string      `json:"evidence"`
+	Targets     []shownTarget `json:"targets"`
+	DeliveryKey string        `json:"delivery_key"`
+}
+
+// shownTarget is an opened target: a share is made for its label and second half.
+type shownTarget struct {
+	Label      string `json:"label"`
+	SecondHalf string `json:"second_half"` // digest
+	Record     string `json:"record"`      // digest of all that was opened: pen name, platform, salt and fields
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}
+
+// shownIn is what f shows.
+func shownIn(f opening.CaseFile, deliveryKey string) (shown, error) {
+	warrant := policy.Hash(f.Submission.Warrant)
+	s := shown{
+		Case: f.Case, Warrant: hex.EncodeToString(warrant[:]), Bundle: f.Bundle,
+		LeafIndex: f.Leaf.Index, Leaf: f.Leaf.Bytes, DeliveryKey: deliveryKey,
+	}
+	for _, e := range f.Submission.Evidence {
+		s.Evidence = append(s.Evidence, digest([]byte(e)))
+	}
+	for _, t := range f.Targets {
+		whole, err := json.Marshal(t)
+		if err != nil {
+			return shown{}, err
+		}
+		s.Targets = append(s.Targets, shownTarget{t.Label, digest(t.SecondHalf), digest(whole)})
+	}
+	return s, nil
+}
+
+// The files of a case: what was shown, which a later review of the same case
+// replaces, and what was signed, which nothing replaces. An id is hashed, because
+// it is the registrar's text.
+func reviewFile(id string) string   { return reviewPrefix + digest([]byte(id))[:32] }
+func decisionFile(id string) string { return "decision-" + digest([]byte(id))[:32] }
+
+const reviewPrefix = "review-"
+
+// keep writes a review into the folder. It refuses a case that this folder knows
+// with another warrant, and a warrant that it knows as another case: one of the
+// two was shown in the place of the other.
+func (c *Custodian) keep(r *Review, at time.Time) error {
+	k := kept{Shown: r.shown, At: at, Expires: r.Warrant.Expiry, Failed: r.Failed, Tree: r.tree, Proof: r.file.Leaf.Proof}
+	before, err := c.keptReviews(at)
+	if err != nil {
+		return err
+	}
+	var twice error
+	for _, old := range before {
+		switch {
+		case old.Shown.Case != k.Shown.Case:
+			if old.Shown.Warrant == k.Shown.Warrant {
+				twice = ErrWarrantTwice.Because(errors.New(old.Shown.Case))
+			}
+		case old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex,
+			!reflect.DeepEqual(old.Shown, k.Shown) && exists(c.folder.path(decisionFile(r.Case))):
+			return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s elsewhere", reviewFile(r.Case), decisionFile(r.Case)))
+		}
+	}
+	if twice != nil {
+		return twice
+	}
+	raw, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	r.kept = &k
+	return c.folder.replace(reviewFile(r.Case), raw)
+}
+
+// keptReviews reads what the folder keeps, and drops what it need not keep any
+// longer.
+func (c *Custodian) keptReviews(at time.Time) ([]kept, error) {
+	names, err := filepath.Glob(c.folder.path(reviewPrefix + "*"))
+	if err != nil {
+		return nil, ErrHome.Because(err)
+	}
+	var all []kept
+	for _, full := range names {
+		name := filepath.Base(full)
+		if strings.HasSuffix(name, ".new") {
+			continue // of a crash: it has no name yet
+		}
+		k, err := c.folder.kept(name)
+		if err != nil {
+			return nil, err
+		}
+		if at.Before(k.Expires.Add(recordStays)) {
+			all = append(all, *k)
+			continue
+		}
+		for _, old := range []string{decisionFile(k.Shown.Case), name} {
+			if err := c.folder.disk.Remove(c.folder.path(old)); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
+}
+
+// kept reads one kept review; fs.ErrNotExist: there is none.
+func (f *folder) kept(name string) (*kept, error) {
+	raw, err := f.read(name)
+	if err != nil {
+		return nil, err
+	}
+	k := &kept{}
+	if err := json.Unmarshal(raw, k); err != nil {
+		return nil, ErrSecret
+	}
+	return k, nil
+}
+
+// Reviewed checks a case again, as the registrar shows it now, before it is
+// decided on: it is [ErrNotReviewed] without a review within 30 days, and
+// [ErrNotAsReviewed] unless all that identifies the case is what the folder kept
+// then. A log that shows two trees of one size is proof.ErrSplitView. The other
+// refusals are those of [Custodian.Review].
+func (c *Custodian) Reviewed(id string, f opening.CaseFile, at time.Time) (*Review, error) {
+	r, err := c.check(id, f, at)
+	if err != nil {
+		return nil, err
+	}
+	k, err := c.folder.kept(reviewFile(id))
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, ErrNotReviewed
+	case err != nil:
+		return nil, err
+	case at.After(k.At.Add(reviewCounts)):
+		return nil, ErrNotReviewed
+	case !reflect.DeepEqual(k.Shown, r.shown):
+		return nil, ErrNotAsReviewed
+	}
+	r.kept = k
+	return r, k.Tree.Contradicts(r.tree)
+}
+
+// Decision returns the answer that this folder has signed in a case, to be sent
+// again byte for byte: a lost acknowledgement changes nothing. It is "" if there
+// is none, and [ErrSignedOtherwise] if it is not the decision and the reason that
+// were asked for.
+func (c *Custodian) Decision(id, decision, reason string) (signed string, err error) {
+	raw, err := c.folder.read(decisionFile(id))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	a, err := opening.ParseApprovalUnverified(string(raw))
+	switch {
+	case err != nil || a.Case != id:
+		return "", ErrSecret
+	case a.Decision != decision || a.Reason != reason:
+		return "", ErrSignedOtherwise
+	}
+	return string(raw), nil
+}
