@@ -64,7 +64,7 @@ func Fill(pattern, value string) string {
 // of a warrant, the question for its status and a decision.
 type CaseStatus struct {
 	Case       string    `json:"case"`
-	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only for who sent it, or an answer to it
+	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only in the answer to somebody who sent it, or a decision on it
 	State      string    `json:"state"`             // "recorded", "released", …: disclose.State
 	Approvals  int       `json:"approvals"`         // custodians who approved
 	Declined   int       `json:"declined"`          // custodians who declined
