@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -62,10 +63,10 @@ func (c *Client) Status(ctx context.Context, id string) (CaseStatus, error) {
 	return st, err
 }
 
-// Package fetches what a requester opens. It is encrypted to them; nothing of it
-// is checked here, for package requester opens that of one case only.
-func (c *Client) Package(ctx context.Context, id string) (opening.Delivery, error) {
-	return ask[opening.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
+// Package fetches what a requester opens: one ciphertext to them. Nothing of it is
+// checked here, for package requester opens that of one case only.
+func (c *Client) Package(ctx context.Context, id string) ([]byte, error) {
+	return ask[[]byte](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
 // Cases lists the cases that wait for custodians, from the place in the list that
@@ -149,7 +150,8 @@ func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.J
 }
 
 // call sends one request. in is nil for GET; key, if not nil, signs the request
-// as a custodian (DPoP, RFC 9449). A refusal of the registrar is a [*Problem];
+// as a custodian (DPoP, RFC 9449). out is what the JSON of the answer is read into,
+// or a *[]byte for an answer that is none. A refusal of the registrar is a [*Problem];
 // no answer, or one that is not understood, is [ErrUnreachable].
 func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
@@ -186,9 +188,12 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrUnreachable.Because(err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
 	if err != nil {
 		return ErrUnreachable.Because(err)
+	}
+	if len(b) > maxAnswer {
+		return ErrUnreachable.Because(errors.New("the answer is too large"))
 	}
 	if res.StatusCode >= 400 {
 		said := &Problem{}
@@ -200,6 +205,10 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 	}
 	if res.StatusCode >= 300 {
 		return ErrUnreachable.Because(fmt.Errorf("status %d", res.StatusCode))
+	}
+	if sealed, ok := out.(*[]byte); ok {
+		*sealed = b
+		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return ErrUnreachable.Because(err)

@@ -203,8 +203,8 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// unwrap spends a wrapping token. It can be spent once: if it is spent already,
-// somebody else has the secret id. That it was made for our role is checked
+// unwrap spends a wrapping token. It can be spent once: if it is spent already, a
+// start of ours that failed did it, or somebody else has the secret id. That it was made for our role is checked
 // before, so nobody can hand us a secret of theirs.
 func (s *session) unwrap(ctx context.Context, token string) (string, error) {
 	var lookup struct {

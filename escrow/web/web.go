@@ -90,8 +90,8 @@ func (s *Server) Handle(method, pattern string, h Handler) {
 // below it.
 func (s *Server) Mount(path string, h http.Handler) { s.router.Any(path, echo.WrapHandler(h)) }
 
-// Limited holds one address to a handful of filings a second: a refusal is
-// logged for ever, so refusals must cost the sender more than the log.
+// Limited holds one address to a handful of filings a second: each costs the
+// checking of signatures, and a refused warrant a leaf in the log.
 func (s *Server) Limited(h Handler) Handler {
 	store := middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{
 		Rate: rate.Limit(20), Burst: 40, ExpiresIn: time.Minute,
