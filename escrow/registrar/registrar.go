@@ -61,8 +61,8 @@ func Fill(pattern, value string) string {
 	return before + url.PathEscape(value) + after
 }
 
-// CaseStatus is where a case stands. It names nothing of the warrant: somebody
-// who only knows the id of a case learns its state and how many custodians decided. The
+// CaseStatus is where a case stands. It names nothing of the warrant: whoever
+// knows only the id of a case learns its state and how many custodians decided. The
 // filing of a warrant and custodians are answered with more.
 type CaseStatus struct {
 	Case      string `json:"case"`
