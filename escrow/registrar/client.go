@@ -5,9 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,8 +33,9 @@ var (
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
-// evidence is some 20 MB.
-const maxAnswer = 64 << 20
+// evidence is some 20 MB, a case file names 10,000 pieces and 900 targets with
+// their fields.
+var maxAnswer = document.Bounds{Bytes: 64 << 20, Values: 200_000, Text: 64 << 20}
 
 // Client asks a registrar. All fields are required.
 type Client struct {
@@ -188,12 +189,14 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrUnreachable.Because(err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	sealed, isSealed := out.(*[]byte)
+	bounds := maxAnswer
+	if isSealed {
+		bounds.Values, bounds.Text = math.MaxInt, math.MaxInt // no JSON
+	}
+	b, err := io.ReadAll(bounds.Reader(res.Body))
 	if err != nil {
 		return ErrUnreachable.Because(err)
-	}
-	if len(b) > maxAnswer {
-		return ErrUnreachable.Because(errors.New("the answer is too large"))
 	}
 	if res.StatusCode >= 400 {
 		said := &Problem{}
@@ -206,7 +209,7 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 	if res.StatusCode >= 300 {
 		return ErrUnreachable.Because(fmt.Errorf("status %d", res.StatusCode))
 	}
-	if sealed, ok := out.(*[]byte); ok {
+	if isSealed {
 		*sealed = b
 		return nil
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -23,6 +24,15 @@ type Config struct {
 	SingleUse token.ReplayGuard // custodians' requests are single-use
 	LogTiles  http.Handler      // translog.Publisher.Handler
 }
+
+// What the routes take. The formats are narrower, so that what is a little too
+// much gets the refusal that says which part is.
+var (
+	// A warrant against 600 pen names with 5,000 posts, some 2 KB of evidence each.
+	filing   = document.Bounds{Bytes: 16 << 20, Values: 20_000, Text: 2 << 20}
+	decision = document.Bounds{Bytes: 4<<20 + 16<<10, Values: 16, Text: 4<<20 + 8<<10} // shares of 900 targets
+	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
+)
 
 // side is the disclosing side behind an edge.
 type side struct {
@@ -39,14 +49,14 @@ const deliveries = 2
 // Mount serves the disclosing side, the message board included.
 func Mount(edge *web.Server, c Config) {
 	s := &side{Config: c, edge: edge, delivering: make(chan struct{}, deliveries)}
-	edge.Handle(http.MethodGet, registrar.PathBundle, s.bundle)
-	edge.Handle(http.MethodPost, registrar.PathWarrants, edge.Limited(s.fileWarrant))
-	edge.Handle(http.MethodGet, registrar.PathWarrant, s.warrantStatus)
-	edge.Handle(http.MethodGet, registrar.PathPackage, s.warrantPackage)
-	edge.Handle(http.MethodGet, registrar.PathCases, s.custodian(s.waitingCases))
-	edge.Handle(http.MethodGet, registrar.PathCase, s.custodian(s.reviewCase))
-	edge.Handle(http.MethodPost, registrar.PathDecisions, s.custodian(s.decideCase))
-	edge.Handle(http.MethodGet, registrar.PathLog+"/*", func(w http.ResponseWriter, r *http.Request) error {
+	edge.Handle(http.MethodGet, registrar.PathBundle, web.NoBody, s.bundle)
+	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, edge.Limited(s.fileWarrant))
+	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, s.warrantStatus)
+	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, s.warrantPackage)
+	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, s.custodian(s.waitingCases))
+	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, s.custodian(edge.Weighing(s.reviewCase)))
+	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, s.custodian(s.decideCase))
+	edge.Handle(http.MethodGet, registrar.PathLog+"/*", web.NoBody, func(w http.ResponseWriter, r *http.Request) error {
 		http.StripPrefix(registrar.PathLog, s.LogTiles).ServeHTTP(w, r)
 		return nil
 	})
