@@ -61,8 +61,8 @@ func Fill(pattern, value string) string {
 	return before + url.PathEscape(value) + after
 }
 
-// CaseStatus is where a case stands. It names nothing of the warrant: who only
-// knows the id of a case learns its state and how many custodians decided. The
+// CaseStatus is where a case stands. It names nothing of the warrant: whoever
+// knows only the id of a case learns its state and how many custodians decided. The
 // filing of a warrant and custodians are answered with more.
 type CaseStatus struct {
 	Case      string `json:"case"`
@@ -72,7 +72,7 @@ type CaseStatus struct {
 	Quorum    int    `json:"quorum"`    // approvals that it takes
 
 	// For whoever filed it, and for custodians.
-	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only for who sent it, or an answer to it
+	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only in the answer to somebody who sent it, or a decision on it
 	Leaf       int64     `json:"leaf,omitempty"`    // index of the recorded warrant in the public log, never 0
 	Bundle     string    `json:"bundle,omitempty"`  // hash of the rules that it was decided under, hex
 	SecrecyEnd time.Time `json:"secrecy_ends,omitzero"`

@@ -21,8 +21,8 @@ import (
 var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
 
 // Memory implements [disclose.Cases], [disclose.Bundles] and [disclose.Log], and
-// of [disclose.Erasures] what asks about cases. Its log is a list, cosigned by
-// nobody. The zero Memory is empty; it is safe for concurrent use.
+// of [disclose.Erasures] what asks about cases. Its log is a list without
+// cosignatures. The zero Memory is empty; it is safe for concurrent use.
 type Memory struct {
 	mu           sync.Mutex
 	cases        []disclose.Case // in the order of their recorded leaves

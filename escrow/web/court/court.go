@@ -84,8 +84,8 @@ func statusOf(c disclose.Summary) registrar.CaseStatus {
 	return st
 }
 
-// answerOf is statusOf for who knows the warrant: the answer names it, so that it is
-// to their question.
+// answerOf is statusOf for somebody who knows the warrant. The answer names it, so
+// that they can tell that it answers their question.
 func answerOf(c disclose.Case) registrar.CaseStatus {
 	st := statusOf(c.Summary())
 	st.Warrant = hex.EncodeToString(c.WarrantHash[:])
