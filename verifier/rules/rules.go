@@ -87,7 +87,7 @@ func New(trusted *policy.Bundle, tiles torchwood.TileReader, bundles Fetch) (*Hi
 func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duration) (*policy.Bundle, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	signed, err := h.tiles.ReadEndpoint(ctx, "checkpoint")
+	signed, err := h.checkpoint(ctx)
 	if err != nil {
 		return nil, ErrUnknown.Because(err)
 	}
@@ -114,6 +114,16 @@ func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duratio
 		return nil, ErrNotInLog
 	}
 	return candidates[len(candidates)-1], nil
+}
+
+// checkpointTime is how long a checkpoint is waited for: readers of tiles ask again
+// for minutes.
+const checkpointTime = 15 * time.Second
+
+func (h *History) checkpoint(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointTime)
+	defer cancel()
+	return h.tiles.ReadEndpoint(ctx, "checkpoint")
 }
 
 // copy is h without its lock, to be changed.
