@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 		Use: "escrow-sandbox", Short: "A complete Penname on loopback, with everybody around it",
 		Long: "escrow-sandbox starts a complete Penname on loopback, with test people, two platforms,\n" +
 			"a court and three custodians, plays the story against it and stays up, to be tried.\n\n" +
-			"Exit codes: 0 done; 1 a step of the story did not hold, or what failed, with a code and\n" +
+			"Exit codes: 0 done; 1 a step of the story did not hold, or something failed, with a code and\n" +
 			"how to mend it; 2 wrong usage; 130 interrupted.",
 		Example: "  escrow-sandbox\n  escrow-sandbox --once\n  escrow-sandbox --vault",
 		RunE: func(cmd *cobra.Command, _ []string) error {

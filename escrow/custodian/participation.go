@@ -19,7 +19,7 @@ import (
 // Why a custodian takes no part in a ceremony, or no further part.
 var (
 	ErrNotAgreed = refusal.New(refusal.Denied, "custodian.plan_not_agreed",
-		"who is in this plan will hold the key together: compare its hash with the other participants by telephone, then run the command again with --agree and the hash")
+		"the participants of this plan will hold the key together: compare its hash with the other participants by telephone, then run the command again with --agree and the hash")
 	ErrAgreedOther = refusal.New(refusal.Denied, "custodian.agreed_other_plan",
 		"the hash that was agreed on is not this plan's: compare the hash again letter by letter, and if it stays so, compare the plans before anybody goes on")
 	ErrNotSeated = refusal.New(refusal.Denied, "custodian.not_seated",

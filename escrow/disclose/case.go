@@ -177,7 +177,7 @@ func (c Case) After(ch Change, indices ...int64) (Case, error) {
 			return c, errStep
 		}
 		if s.Leaf.Kind != "" {
-			c.keep(s.Leaf.Kind, indices[0], ch.Approval)
+			c.setLeaf(s.Leaf.Kind, indices[0], ch.Approval)
 			indices = indices[1:]
 		}
 		if row.To != "" {
@@ -187,8 +187,8 @@ func (c Case) After(ch Change, indices ...int64) (Case, error) {
 	return c, nil
 }
 
-// keep writes down where a leaf of the case is.
-func (c *Case) keep(kind proof.Kind, index int64, a *Approval) {
+// setLeaf writes down where a leaf of the case is.
+func (c *Case) setLeaf(kind proof.Kind, index int64, a *Approval) {
 	if a != nil && (kind == proof.KindApproved || kind == proof.KindDeclined) {
 		c.Approvals = append(slices.Clip(c.Approvals), Approval{a.Custodian, a.Approved, a.Signed, index, a.Bundle})
 	}

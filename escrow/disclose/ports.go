@@ -41,8 +41,9 @@ type Cases interface {
 	// Authority (else ErrNoEarlier), ends it by Case.Withdraw, and leaf concerns it:
 	// all in the same transaction, so that it comes before or after a release.
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
-	// Refuse appends leaf, once for each warrant and refusal code.
-	Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error
+	// Refuse appends leaf, once for each warrant, which is an id of an authority,
+	// and refusal code.
+	Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error
 	// Case returns one case, or ErrNoCase.
 	Case(ctx context.Context, id string) (Case, error)
 	// Summary returns the summary of one case, or ErrNoCase.

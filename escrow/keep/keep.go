@@ -46,7 +46,7 @@ var (
 	ErrVersion = refusal.New(refusal.Unavailable, "keys.version",
 		"the key service is at another version than the rotation in the database: restore both to one moment before anything is destroyed")
 	ErrRollback = refusal.New(refusal.Unavailable, "keys.rollback",
-		"the key service is older than the rotations in the database, as after the restore of an old snapshot: restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
+		"the key service lacks key versions that the database saw, or has some that were destroyed, as after the restore of an old snapshot, or as another one: check its address, and restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
 )
 
 // What every side of a key service refuses. They stand here for all three ports,

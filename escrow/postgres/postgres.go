@@ -70,7 +70,7 @@ var (
 	ErrUnknown = refusal.New(refusal.Unavailable, "database.outcome_unknown",
 		"the database went away while it stored this: repeat the request, which has no double effect")
 	ErrForbidden = refusal.New(refusal.Unavailable, "database.forbidden",
-		"the database refused this to this side: nothing was stored, tell the operator")
+		"the database does not let this side do this: nothing was stored, tell the operator")
 	ErrRefused = refusal.New(refusal.Conflict, "database.rule",
 		"the database holds a rule against this change: nothing was stored")
 	ErrText = refusal.New(refusal.Invalid, "database.text",

@@ -487,13 +487,13 @@ func TestRefusalIsLoggedOncePerCode(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	leaf := proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.unknown_authority"}
 	for range 3 {
-		if err := d.Cases.Refuse(ctx, [32]byte{1}, leaf); err != nil {
+		if err := d.Cases.Refuse(ctx, "court", "1", leaf); err != nil {
 			t.Fatal(err)
 		}
 	}
 	other := leaf
 	other.Code = "warrant.expired"
-	if err := errors.Join(d.Cases.Refuse(ctx, [32]byte{1}, other), d.Cases.Refuse(ctx, [32]byte{2}, leaf)); err != nil {
+	if err := errors.Join(d.Cases.Refuse(ctx, "court", "1", other), d.Cases.Refuse(ctx, "court", "2", leaf)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := d.Log.Size(ctx); n != 3 || err != nil {

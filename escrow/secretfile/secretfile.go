@@ -22,7 +22,7 @@ var (
 	ErrUnwritable = refusal.New(refusal.Invalid, "file.unwritable",
 		"a file that was named cannot be written: check its folder, its rights and the space on the disk")
 	ErrExists = refusal.New(refusal.Conflict, "file.exists",
-		"what was named exists, and a key is never overwritten: name another file or folder")
+		"what was named exists, and nothing is overwritten: name another file or folder")
 )
 
 // maxSize is in bytes: a share of a key, the longest of them, has some hundreds.

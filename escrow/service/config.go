@@ -292,7 +292,7 @@ func samePublic(a, b jose.JSONWebKey) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// Certificate reads the certificate and its key. It refuses one that is over,
+// Certificate reads the certificate and its key. It refuses one that has expired,
 // which no client would accept.
 func (c *Config) Certificate() (*tls.Certificate, error) {
 	key, err := secretfile.ReadText(c.TLSKey)

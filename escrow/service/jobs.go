@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
@@ -29,6 +30,8 @@ var Jobs = []Job{
 		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
 		What: "carries out the erasures that were asked for and that no case holds"},
+	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
+		What: "says in its log how many filings were refused that no authority of the bundle signed"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
 		What: "overwrites what memory still holds of identities that are sealed"},
 	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
@@ -94,6 +97,44 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 		err = errors.Join(err, s.Publish(ctx))
 	}
 	return errors.Join(err, kerr)
+}
+
+// LogUnrecorded writes one line with the number of filings since the last that
+// were refused and left no leaf, by code. The codes are constants: a request
+// chooses none.
+func (s *Service) LogUnrecorded(ctx context.Context) error {
+	attrs := []slog.Attr{}
+	for code, n := range s.unrecorded.take() {
+		attrs = append(attrs, slog.Int64(code, n))
+	}
+	if len(attrs) > 0 {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "filings refused without a record", attrs...)
+	}
+	return nil
+}
+
+// counter counts by code. It is safe for concurrent use.
+type counter struct {
+	mu     sync.Mutex
+	counts map[string]int64
+}
+
+func (c *counter) add(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts == nil {
+		c.counts = make(map[string]int64)
+	}
+	c.counts[code]++
+}
+
+// take returns the counts and begins again.
+func (c *counter) take() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	c.counts = nil
+	return counts
 }
 
 func (s *Service) logRotation(r keep.Rotation, step string) {

@@ -138,7 +138,7 @@ func (h *History) read(ctx context.Context, older torchwood.Checkpoint) error {
 		switch err := proof.Extends(ctx, h.tiles, older, h.tree); {
 		case errors.Is(err, proof.ErrSplitView):
 			return err
-		case errors.Is(err, proof.ErrRollback):
+		case errors.Is(err, proof.ErrOlder):
 			return ErrUnknown.Because(errors.New("what is shown is older than what was shown before"))
 		case err != nil:
 			return ErrUnknown.Because(err)

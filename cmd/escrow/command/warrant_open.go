@@ -2,18 +2,20 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/requester"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/rules"
 )
 
 func warrantOpen(p *program) *cobra.Command {
-	var key, bundle string
+	var key, bundle, save string
 	c := leaf("open CASE", "Fetch the package of a case, check every proof and open it with the requester's key",
 		"escrow warrant open CASE --key requester.key --bundle bundle.json --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
@@ -32,9 +34,18 @@ func warrantOpen(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			d, err := r.Package(ctx, args[0])
+			sealed, err := r.Package(ctx, args[0])
 			if err != nil {
 				return err
+			}
+			d, err := requester.Unseal(args[0], sealed, private)
+			if err != nil {
+				return err
+			}
+			if save != "" {
+				if err := saveDelivery(save, d); err != nil {
+					return err
+				}
 			}
 			since, err := p.since(ctx, d, b)
 			if err != nil {
@@ -47,8 +58,19 @@ func warrantOpen(p *program) *cobra.Command {
 			return p.print(o, o.String())
 		})
 	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
+	c.Flags().StringVar(&save, "save", "", "file to save the delivery to, mode 0600: with the bundle an appeal court checks it without asking anybody")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that you trust, in force now or on the day of the case: the public log leads from it to the others")
 	return c
+}
+
+// saveDelivery writes a delivery as verifier/opening reads it. It names a pen name
+// and whoever asked, so only its owner reads it.
+func saveDelivery(file string, d opening.Delivery) error {
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return secretfile.Create(file, append(b, '\n'))
 }
 
 // since returns the bundle of the case that a delivery is of, and those after it,

@@ -320,7 +320,7 @@ func (v *View) Result() (threshold.PublicKey, error) {
 	}
 	if round, missing := v.Waiting(); round != "" {
 		return threshold.PublicKey{}, &Failure{Refusal: threshold.ErrWaiting,
-			Text: fmt.Sprintf("Participants are still to be heard: %s (%s).", strings.Join(IDs(missing), ", "), round)}
+			Text: fmt.Sprintf("Some participants have not spoken yet: %s (%s).", strings.Join(IDs(missing), ", "), round)}
 	}
 	return v.scheme.Result()
 }

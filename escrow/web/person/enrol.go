@@ -84,6 +84,9 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.Rules(); err != nil {
 		return err
 	}
+	if e := refusal.Of(r.ParseForm()); e != nil {
+		return e
+	}
 	p, err := s.provider(r.FormValue("provider"))
 	if err != nil {
 		return err
