@@ -115,6 +115,9 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 		if err := decidedNow(ctx, tx, c.Bundle); err != nil {
 			return err
 		}
+		if err := dailyNumber(ctx, tx, c, leaf.Day); err != nil {
+			return err
+		}
 		if c.Earlier != nil {
 			if len(earlier) != 1 {
 				return disclose.ErrNoEarlier
@@ -163,6 +166,29 @@ func decidedNow(ctx context.Context, tx pgx.Tx, bundle string) error {
 	}
 	if l, err := proof.ParseLeaf(raw); err != nil || l.Bundle != bundle {
 		return policy.ErrWrongBundle.Because(err)
+	}
+	return nil
+}
+
+// dailyNumber checks, under the log's lock, that the authority has not had its
+// number of warrants recorded on that day. The day is the leaf's, so that anybody
+// counts the same.
+func dailyNumber(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) error {
+	if c.Daily == 0 || policy.KindOf(c.Kind).Stops {
+		return nil
+	}
+	var raw []byte
+	err := tx.QueryRow(ctx, `
+		SELECT g.leaf FROM cases c JOIN log_leaves g ON g.index = c.recorded_leaf
+		WHERE c.authority = $1 AND c.kind <> 'withdrawal' ORDER BY c.recorded_leaf DESC OFFSET $2 LIMIT 1`, c.Authority, c.Daily-1).Scan(&raw)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return refused(ctx, err)
+	}
+	if l, err := proof.ParseLeaf(raw); err != nil || l.Day == day {
+		return disclose.ErrDailyNumber.Because(err)
 	}
 	return nil
 }
