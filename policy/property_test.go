@@ -163,15 +163,24 @@ func FuzzEndorsementPayload(f *testing.F) {
 	fuzzDocument(f, endorsement{now, digest("x"), "custodian-1"})
 }
 
+// FuzzBundle: one bundle has one spelling, in every version of the format.
 func FuzzBundle(f *testing.F) {
-	w := newWorld(f, func(b *Bundle) { // one rule: most of the text of the others is prose
+	oneRule := func(b *Bundle) { // most of the text of the others is prose
 		b.Policies = map[string]string{"one.cedar": `@id("one") @title("One") @quorum("2") @notice_days("0") permit (principal, action, resource);`}
-	})
-	raw, err := w.bundle.Marshal()
-	if err != nil {
-		f.Fatal(err)
 	}
-	f.Add(raw)
+	w := newWorld(f, oneRule)
+	first := newWorld(f, func(b *Bundle) { oneRule(b); b.Succeed(nil) })
+	leaf := int64(3)
+	stops := first.after(f, func(b *Bundle) { b.Stops = []Stop{{Case: &leaf}, {Authority: "crown-court"}} })
+	for _, b := range []*Bundle{w.bundle, first.bundle, first.after(f), stops} {
+		raw, err := b.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+		f.Add([]byte(strings.Replace(string(raw), `"version":2`, `"version":1`, 1)))
+		f.Add([]byte(strings.Replace(string(raw), `"threshold":`, `"stops":[],"threshold":`, 1)))
+	}
 	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		bundle, err := ParseBundle(b)
 		if err != nil {
@@ -181,6 +190,9 @@ func FuzzBundle(f *testing.F) {
 		again, err := bundle.Marshal()
 		if err != nil || string(again) != string(b) {
 			t.Fatalf("%q is written as %q, %v", b, again, err)
+		}
+		if (bundle.Version == 1) != (bundle.Number == 0) || (bundle.Number > 1) != (bundle.Predecessor != "") {
+			t.Fatalf("number %d after %q in version %d", bundle.Number, bundle.Predecessor, bundle.Version)
 		}
 	})
 }
