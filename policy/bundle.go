@@ -96,6 +96,11 @@ type Authority struct {
 	Jurisdiction   string   `json:"jurisdiction"` // ISO 3166
 	Keys           []Key    `json:"keys"`
 	OffenceClasses []string `json:"offence_classes"` // what it is competent for
+
+	// Since version 2: how many of its warrants are recorded in a day (UTC), 1 to
+	// 10,000; withdrawals do not count. An authority whose key is stolen, or who
+	// is in haste, is stopped there and not by the custodians' patience.
+	DailyWarrants int `json:"daily_warrants,omitempty"`
 }
 
 // Key is an authority's public key and when it may sign. A revoked key is left

@@ -1,5 +1,8 @@
 package policy
 
+// DefaultDailyWarrants is the daily number of an authority whose draft names none.
+const DefaultDailyWarrants = 100
+
 // DefaultFields is what a sealed identity can hold (verifier/identity).
 func DefaultFields() []string { return []string{"name", "birthdate", "address", "email"} }
 

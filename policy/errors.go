@@ -48,7 +48,7 @@ var (
 	ErrBundleSharedKey  = refusal.New(refusal.Invalid, "bundle.shared_key", "One key may belong to one party only: nobody signs in two roles.")
 	ErrBundleAuthority  = refusal.New(refusal.Invalid, "bundle.authority", "An authority needs a kind, an ISO 3166 jurisdiction and the listed offence classes it is competent for.")
 	ErrBundleOffences   = refusal.New(refusal.Invalid, "bundle.offence_classes", "Offence classes need a title, a minimum maximum penalty of at least one month, and fields from the bundle's list.")
-	ErrBundleLimits     = refusal.New(refusal.Invalid, "bundle.limits", "Targets must be limited to 1 to 900, secrecy to 1 to 1096 days, validity to 1 to 90 days.")
+	ErrBundleLimits     = refusal.New(refusal.Invalid, "bundle.limits", "Targets must be limited to 1 to 900, secrecy to 1 to 1096 days, validity to 1 to 90 days, and the warrants of each authority to 1 to 10,000 a day.")
 	ErrBundleRules      = refusal.New(refusal.Invalid, "bundle.rules", "Every rule must compile, use the published vocabulary, and carry a unique @id and a @title; a permit also @quorum and @notice_days.")
 	ErrNotEndorsed      = refusal.New(refusal.Denied, "bundle.not_endorsed", "Too few distinct custodians have endorsed this bundle.")
 	ErrNotNext          = refusal.New(refusal.Conflict, "bundle.not_next", "The bundle does not follow the one in force: it must name that one's hash and the next number. Write it with `escrowd bundle write --after`, and let the custodians endorse what was written.")

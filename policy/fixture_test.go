@@ -78,8 +78,8 @@ func (w *world) draft(t testing.TB) *Bundle {
 		}},
 		Platforms: []Platform{{square, "Town Square", jwks(t, w.square)}, {forum, "School Forum", jwks(t, w.wiki)}},
 		Authorities: []Authority{
-			{"crown-court", "Crown Court", "court", "GB", []Key{{public(t, w.court), from, until}}, classes},
-			{"prosecutor", "Public Prosecutor", "public_prosecutor", "GB", []Key{{public(t, w.prosecutor), from, until}}, []string{"threat_to_life"}},
+			{"crown-court", "Crown Court", "court", "GB", []Key{{public(t, w.court), from, until}}, classes, 0},
+			{"prosecutor", "Public Prosecutor", "public_prosecutor", "GB", []Key{{public(t, w.prosecutor), from, until}}, []string{"threat_to_life"}, 0},
 		},
 		OffenceClasses: DefaultOffenceClasses(), Fields: DefaultFields(),
 		Threshold: 2, ThresholdKey: base64.RawURLEncoding.EncodeToString(make([]byte, 40)), Policies: DefaultRules(),

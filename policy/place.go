@@ -6,6 +6,10 @@ import (
 	"slices"
 )
 
+// maxDailyWarrants is of one authority. No limit is no answer: it is what the
+// theft of its key costs at most before somebody stops it.
+const maxDailyWarrants = 10_000
+
 // CurrentVersion is the version of the format in which new bundles are written.
 const CurrentVersion = 2
 
@@ -36,6 +40,9 @@ func (b *Bundle) checkPlaceless() error {
 	if b.Number != 0 || b.Predecessor != "" || len(b.Stops) > 0 {
 		return ErrBundleMalformed.Because(errors.New("version 1 has neither number nor predecessor nor stops"))
 	}
+	if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return a.DailyWarrants != 0 }) {
+		return ErrBundleMalformed.Because(errors.New("version 1 has no daily numbers"))
+	}
 	return nil
 }
 
@@ -51,6 +58,9 @@ func (b *Bundle) checkPlaced() error {
 			return ErrBundleMalformed.Because(errors.New("a stop names one case or one authority, once"))
 		}
 	}
+	if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return a.DailyWarrants < 1 || a.DailyWarrants > maxDailyWarrants }) {
+		return ErrBundleLimits.Because(errors.New("each authority has a daily number of warrants"))
+	}
 	return nil
 }
 
@@ -62,9 +72,16 @@ func (s Stop) same(t Stop) bool {
 func (b *Bundle) place() int { return max(1, b.Number) }
 
 // Succeed makes a draft the one that comes after previous, or the first of its
-// log if that is nil, in the current version of the format.
+// log if that is nil, in the current version of the format. An authority without
+// a daily number gets [DefaultDailyWarrants].
 func (b *Bundle) Succeed(previous *Bundle) {
 	b.Version, b.Number, b.Predecessor = CurrentVersion, 1, ""
+	b.Authorities = slices.Clone(b.Authorities) // a draft begins as a copy of what is in force
+	for i := range b.Authorities {
+		if b.Authorities[i].DailyWarrants == 0 {
+			b.Authorities[i].DailyWarrants = DefaultDailyWarrants
+		}
+	}
 	if previous != nil {
 		b.Number, b.Predecessor = previous.place()+1, previous.hash
 	}

@@ -72,16 +72,19 @@ func TestAPlaceThatIsNone(t *testing.T) {
 	first := newWorld(t, func(b *Bundle) { b.Succeed(nil) })
 	leaf, other := int64(7), int64(-1)
 	for name, change := range map[string]func(*Bundle){
-		"no number":                  func(b *Bundle) { b.Number = 0 },
-		"a negative number":          func(b *Bundle) { b.Number = -1 },
-		"number 1 with predecessor":  func(b *Bundle) { b.Number = 1 },
-		"number 2 without":           func(b *Bundle) { b.Predecessor = "" },
-		"no hash":                    func(b *Bundle) { b.Predecessor = "yesterday's" },
-		"version 3":                  func(b *Bundle) { b.Version = 3 },
-		"version 0":                  func(b *Bundle) { b.Version = 0 },
-		"version 1 with a number":    func(b *Bundle) { b.Version = 1 },
-		"version 1 with a stop":      func(b *Bundle) { b.Version, b.Number, b.Predecessor, b.Stops = 1, 0, "", []Stop{{Case: &leaf}} },
-		"a first one that stops":     func(b *Bundle) { b.Succeed(nil); b.Stops = []Stop{{Case: &leaf}} },
+		"no number":                 func(b *Bundle) { b.Number = 0 },
+		"a negative number":         func(b *Bundle) { b.Number = -1 },
+		"number 1 with predecessor": func(b *Bundle) { b.Number = 1 },
+		"number 2 without":          func(b *Bundle) { b.Predecessor = "" },
+		"no hash":                   func(b *Bundle) { b.Predecessor = "yesterday's" },
+		"version 3":                 func(b *Bundle) { b.Version = 3 },
+		"version 0":                 func(b *Bundle) { b.Version = 0 },
+		"version 1 with a number":   func(b *Bundle) { b.Version = 1 },
+		"version 1 with a stop":     func(b *Bundle) { b.Version, b.Number, b.Predecessor, b.Stops = 1, 0, "", []Stop{{Case: &leaf}} },
+		"a first one that stops":    func(b *Bundle) { b.Succeed(nil); b.Stops = []Stop{{Case: &leaf}} },
+		"version 1 with a daily number": func(b *Bundle) {
+			b.Version, b.Number, b.Predecessor, b.Authorities[0].DailyWarrants = 1, 0, "", 5
+		},
 		"a stop of nothing":          func(b *Bundle) { b.Stops = []Stop{{}} },
 		"a stop of two things":       func(b *Bundle) { b.Stops = []Stop{{Case: &leaf, Authority: "crown-court"}} },
 		"a stop of no leaf":          func(b *Bundle) { b.Stops = []Stop{{Case: &other}} },
@@ -154,5 +157,23 @@ func TestUnknownMembersOfABundleAreRefused(t *testing.T) {
 	}
 	if _, err := ParseBundle(more); !errors.Is(err, ErrBundleMalformed) {
 		t.Error(err)
+	}
+}
+
+// R3: since version 2 every authority has a daily number; no limit is none.
+func TestFoundR3EveryAuthorityHasADailyNumber(t *testing.T) {
+	for number, want := range map[int]error{-1: ErrBundleLimits, 0: ErrBundleLimits, 1: nil, maxDailyWarrants: nil, maxDailyWarrants + 1: ErrBundleLimits} {
+		draft := newWorld(t).draft(t)
+		draft.Succeed(nil)
+		draft.Authorities[1].DailyWarrants = number
+		if _, err := draft.Marshal(); !errors.Is(err, want) {
+			t.Errorf("%d: %v", number, err)
+		}
+	}
+	before := newWorld(t).bundle
+	draft := *before
+	draft.Succeed(before)
+	if before.Authorities[0].DailyWarrants != 0 || draft.Authorities[0].DailyWarrants != DefaultDailyWarrants {
+		t.Error("a draft changes the bundle that it follows, or has no number")
 	}
 }

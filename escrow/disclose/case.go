@@ -123,6 +123,9 @@ type Case struct {
 
 	// Earlier is set only to file a withdrawal: policy.Hash of what it ends.
 	Earlier *[32]byte
+	// Daily is set only to file a warrant: how many of that authority are recorded
+	// in a day (UTC), policy.Authority.DailyWarrants. 0: its bundle names no number.
+	Daily int
 }
 
 // Approval is one custodian's signed decision on a case.

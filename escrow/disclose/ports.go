@@ -35,7 +35,9 @@ type Cases interface {
 	// File stores c and appends leaf, whose kind of warrant is that of the case.
 	// If a case with that Authority and WarrantID is on file it is returned as it
 	// is, and nothing is appended. It is policy.ErrWrongBundle if another bundle
-	// came into force since the decision.
+	// came into force since the decision, and ErrDailyNumber if Case.Daily cases of
+	// that Authority have a recorded leaf of the day of leaf already; withdrawals are
+	// neither counted nor held to it.
 	//
 	// With c.Earlier it locks the case of that warrant, which must be of the same
 	// Authority (else ErrNoEarlier), ends it by Case.Withdraw, and leaf concerns it:

@@ -36,6 +36,8 @@ var (
 		"no warrant with that hash by this authority is on file: a court withdraws what it has filed itself")
 	ErrTooLate = refusal.New(refusal.Conflict, "warrant.too_late",
 		"the warrant to be withdrawn was released, declined, withdrawn or expired before: there is nothing left to stop")
+	ErrDailyNumber = refusal.New(refusal.NotYet, "warrant.daily_number",
+		"as many warrants of this authority were recorded today as the rules allow: file it again after midnight UTC")
 	ErrWithdrawn = refusal.New(refusal.Denied, "warrant.withdrawn",
 		"the court has withdrawn this warrant: nothing is released any more")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",

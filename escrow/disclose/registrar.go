@@ -110,6 +110,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		SecrecyEnds: d.Warrant.Secrecy.Ends,
 		Expires:     d.Warrant.Expiry,
 		ApproveFrom: now.Add(d.NoticePeriod),
+		Daily:       d.Authority.DailyWarrants,
 	}
 	rand.Read(c.Salt[:])
 	if policy.KindOf(d.Warrant.Kind).Stops {
@@ -117,7 +118,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		hex.Decode(c.Earlier[:], []byte(d.Warrant.Earlier)) //nolint:errcheck // Decide has
 	}
 	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now)))
-	if errors.Is(err, ErrNoEarlier) || errors.Is(err, ErrTooLate) {
+	if errors.Is(err, ErrNoEarlier) || errors.Is(err, ErrTooLate) || errors.Is(err, ErrDailyNumber) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
 	}

@@ -17,6 +17,8 @@ var public = map[string]string{
 	"cmd/escrowd/command/ceremony.go WriteFile": "plans and transcripts, which are in the public log",
 	"cmd/escrowd/command/bundle.go WriteFile":   "bundles, which everybody is served",
 	"verifier/proof/mirror.go MkdirAll":         "the mirror of the public log, to be served",
+	"verifier/rules/mirror.go MkdirAll":         "bundles of the log, which everybody is served",
+	"verifier/rules/mirror.go WriteFile":        "likewise",
 	"verifier/proof/mirror.go OpenFile":         "likewise",
 	"escrow/sandbox/binaries.go MkdirAll":       "programs of the sandbox, for the user that runs the database",
 	"escrow/sandbox/vaultserver.go MkdirAll":    "likewise",

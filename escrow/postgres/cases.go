@@ -119,6 +119,9 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 		case hash != "" && hash != c.Bundle:
 			return policy.ErrWrongBundle
 		}
+		if err := dailyNumber(ctx, tx, c, leaf.Day); err != nil {
+			return err
+		}
 		if c.Earlier != nil {
 			if len(earlier) != 1 {
 				return disclose.ErrNoEarlier
@@ -151,6 +154,29 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 		c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, c.Kind, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
 		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf)
 	return refused(ctx, err)
+}
+
+// dailyNumber checks, under the log's lock, that the authority has not had its
+// number of warrants recorded on that day. The day is the leaf's, so that anybody
+// counts the same.
+func dailyNumber(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) error {
+	if c.Daily == 0 || policy.KindOf(c.Kind).Stops {
+		return nil
+	}
+	var raw []byte
+	err := tx.QueryRow(ctx, `
+		SELECT g.leaf FROM cases c JOIN log_leaves g ON g.index = c.recorded_leaf
+		WHERE c.authority = $1 AND c.kind <> 'withdrawal' ORDER BY c.recorded_leaf DESC OFFSET $2 LIMIT 1`, c.Authority, c.Daily-1).Scan(&raw)
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return refused(ctx, err)
+	}
+	if l, err := proof.ParseLeaf(raw); err != nil || l.Day == day {
+		return disclose.ErrDailyNumber.Because(err)
+	}
+	return nil
 }
 
 // Refuse implements [disclose.Cases].

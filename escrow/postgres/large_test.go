@@ -112,7 +112,7 @@ type court struct {
 	now                 time.Time
 }
 
-func newCourt(t testing.TB) *court {
+func newCourt(t testing.TB, changes ...func(*policy.Bundle)) *court {
 	t.Helper()
 	w := &court{key: signingKey(t, "court"), issuer: signingKey(t, "issuer"), square: signingKey(t, "square"),
 		now: time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)}
@@ -144,6 +144,9 @@ func newCourt(t testing.TB) *court {
 		k := signingKey(t, fmt.Sprint("custodian-", i+1))
 		w.custodians = append(w.custodians, k)
 		b.Custodians = append(b.Custodians, policy.Custodian{ID: k.KeyID, Name: k.KeyID, Organisation: k.KeyID, Index: i + 1, Key: jsonOf(t, k.Public())})
+	}
+	for _, change := range changes {
+		change(b)
 	}
 	if w.raw, err = b.Marshal(); err != nil {
 		t.Fatal(err, cause(err))

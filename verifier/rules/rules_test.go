@@ -122,7 +122,9 @@ func TestALyingServer(t *testing.T) {
 	}
 }
 
-func placeless(b *policy.Bundle) { b.Version, b.Number, b.Predecessor = 1, 0, "" }
+func placeless(b *policy.Bundle) {
+	b.Version, b.Number, b.Predecessor, b.Authorities[0].DailyWarrants = 1, 0, "", 0
+}
 
 // A1: what stands in no leaf is not in force, whatever the file says.
 func TestFoundA1ABundleThatIsInNoLeaf(t *testing.T) {

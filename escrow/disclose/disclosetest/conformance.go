@@ -38,7 +38,7 @@ var Day = time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 // TestCases is the suite. Each store that open returns is empty.
 func TestCases(t *testing.T, open func(*testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
-		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Rules follow one another": rulesFollowOneAnother, "Decided under rules of before": decidedUnderRulesOfBefore, "Withdrawal": withdrawal,
+		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Rules follow one another": rulesFollowOneAnother, "Decided under rules of before": decidedUnderRulesOfBefore, "Withdrawal": withdrawal, "Daily number": dailyNumber,
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
 		"One after the other": oneAfterTheOther, "Queues": queues,
 	} {
@@ -293,6 +293,58 @@ func withdrawal(t *testing.T, s Store) {
 	if l := must[proof.Leaf](t)(proof.ParseLeaf(raw[0])); l.Case == nil || *l.Case != recorded.RecordedLeaf {
 		t.Errorf("the leaf concerns %v", l.Case)
 	}
+}
+
+// dailyNumber: of warrants filed at the same moment exactly the number of the day
+// is recorded, for each authority and day anew. What is on file is found again,
+// and a court can always withdraw.
+func dailyNumber(t *testing.T, s Store) {
+	const daily = 3
+	under := func(authority, kind, day string) (disclose.Case, proof.Leaf) {
+		c, leaf := NewCase(kind)
+		c.Authority, c.Daily, leaf.Day = authority, daily, day
+		return c, leaf
+	}
+	days := []string{Day.Format(time.DateOnly), Day.AddDate(0, 0, 1).Format(time.DateOnly)}
+	var first disclose.Case
+	for _, day := range days {
+		for _, authority := range []string{"court", "other"} {
+			var wg sync.WaitGroup
+			var mu sync.Mutex
+			recorded, refused := 0, 0
+			for range 3 * daily {
+				wg.Go(func() {
+					c, leaf := under(authority, policy.Production, day)
+					c, err := s.File(context.WithoutCancel(t.Context()), c, leaf)
+					mu.Lock()
+					defer mu.Unlock()
+					switch {
+					case err == nil:
+						recorded++
+						first = c
+					case errors.Is(err, disclose.ErrDailyNumber):
+						refused++
+					default:
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+			if recorded != daily || refused != 2*daily {
+				t.Errorf("%s, %s: %d recorded, %d refused", authority, day, recorded, refused)
+			}
+		}
+	}
+	if n := must[int64](t)(s.Size(t.Context())); n != 4*daily {
+		t.Errorf("%d leaves", n)
+	}
+	_, leaf := under(first.Authority, policy.Production, days[1])
+	if again, err := s.File(t.Context(), first, leaf); err != nil || again.ID != first.ID {
+		t.Errorf("filed again: %v", err)
+	}
+	w, leaf := under(first.Authority, policy.Withdrawal, days[1])
+	w.Earlier = &first.WarrantHash
+	file(t, s, w, leaf)
 }
 
 func refusedOnce(t *testing.T, s Store) {

@@ -76,6 +76,15 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 	if hash := m.inForce().hash; hash != "" && hash != c.Bundle {
 		return disclose.Case{}, policy.ErrWrongBundle
 	}
+	today := 0
+	for _, o := range m.cases {
+		if l, err := proof.ParseLeaf(m.leaves[o.RecordedLeaf]); err == nil && l.Day == leaf.Day && o.Authority == c.Authority && !policy.KindOf(o.Kind).Stops {
+			today++
+		}
+	}
+	if c.Daily > 0 && today >= c.Daily && !policy.KindOf(leaf.WarrantKind).Stops {
+		return disclose.Case{}, disclose.ErrDailyNumber
+	}
 	var earlier *disclose.Case
 	var stopped disclose.Case
 	if c.Earlier != nil {
