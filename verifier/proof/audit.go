@@ -63,7 +63,7 @@ const (
 	FindingBundle      = "bundle_not_in_force"  // recorded under another bundle than the one in force
 	FindingRepeated    = "bundle_repeated"      // a bundle that was in force before came into force again
 	FindingNotNext     = "bundle_not_next"      // a bundle came into force in another place than the one that it names
-	FindingNotEndorsed = "bundle_not_endorsed"  // a bundle came into force that the custodians before it did not endorse
+	FindingNotEndorsed = "bundle_not_endorsed"  // no endorsements that verify were served with a bundle. It accuses nobody: who carries them can change them
 	FindingUnavailable = "bundle_not_available" // the auditor could not get a bundle. It accuses nobody: see [ErrIncomplete]
 	FindingWord        = "word_not_in_bundle"   // an offence class or custodian that the bundle does not name
 	FindingCase        = "case_not_recorded"    // about a case that is not an earlier recorded warrant
@@ -135,7 +135,7 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 // [SeenError] as their cause, [ErrTile] if something that was read does not hash to
 // the checkpoint, [ErrAudit] if the report has findings, and, if it has none that
 // accuse, [ErrNewer] for leaves that this program cannot read and [ErrIncomplete]
-// for a bundle that could not be had. The cause of the last four is an
+// for a bundle, or its endorsements, that could not be had. The cause of the last four is an
 // [IndexError] with the first index.
 func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOptions) (*Report, error) {
 	r := &Report{}
@@ -204,7 +204,7 @@ func (l *Log) compare(ctx context.Context, tiles torchwood.TileReader, r *Report
 // verdict is what the findings come to. One that accuses comes before one that
 // does not.
 func (r *Report) verdict() (verdict error) {
-	accusesNobody := map[string]*refusal.Error{FindingNewer: ErrNewer, FindingUnavailable: ErrIncomplete}
+	accusesNobody := map[string]*refusal.Error{FindingNewer: ErrNewer, FindingUnavailable: ErrIncomplete, FindingNotEndorsed: ErrIncomplete}
 	for _, f := range r.Findings {
 		at := &IndexError{Index: f.Index, Cause: errors.New(f.Code)}
 		said, ok := accusesNobody[f.Code]

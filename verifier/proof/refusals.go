@@ -26,7 +26,7 @@ var (
 	ErrFetch      = refusal.New(refusal.Unavailable, "proof.unreachable", "The log could not be read: try again, or use a mirror.")
 	ErrAudit      = refusal.New(refusal.Denied, "proof.audit_failed", "The log is authentic but records something that the rules forbid: the report names the indexes.")
 	ErrMirror     = refusal.New(refusal.Conflict, "proof.mirror", "The folder is not a mirror of this log, or cannot be read or written: name an empty folder or the mirror of this log.")
-	ErrIncomplete = refusal.New(refusal.Unavailable, "proof.audit_incomplete", "The log is authentic and nothing in it was found to break a rule, but some rules could not be had, so that what was done under them is not judged: give their bundle with --bundle, or try again.")
+	ErrIncomplete = refusal.New(refusal.Unavailable, "proof.audit_incomplete", "The log is authentic and nothing in it was found to break a rule, but some rules, or endorsements of them that verify, could not be had, so that what was done under them is not judged: give their bundle with --bundle, or try again.")
 )
 
 // IndexError names the first index of the log that is wrong. It is the cause

@@ -256,7 +256,10 @@ func TestFoundO2AndJ2AnAuditJudgesBundles(t *testing.T) {
 			third := w.bundle(second, nil)
 			w.endorsements[third.Hash()] = nil
 			w.log(third)
-		}, proof.FindingNotEndorsed, proof.ErrAudit},
+		}, proof.FindingNotEndorsed, proof.ErrIncomplete},
+		"J endorsements changed on their way": {func(w *world, _, second *policy.Bundle) {
+			w.endorsements[second.Hash()][0] += "x"
+		}, proof.FindingNotEndorsed, proof.ErrIncomplete},
 		"J2 one that cannot be had":       {func(w *world, first, _ *policy.Bundle) { delete(w.bundles, first.Hash()) }, proof.FindingUnavailable, proof.ErrIncomplete},
 		"J2 one that has other bytes":     {func(w *world, first, second *policy.Bundle) { w.bundles[first.Hash()] = w.bundles[second.Hash()] }, proof.FindingUnavailable, proof.ErrIncomplete},
 		"a crime beside a missing bundle": {func(w *world, first, second *policy.Bundle) { delete(w.bundles, first.Hash()); w.log(second) }, proof.FindingRepeated, proof.ErrAudit},

@@ -184,8 +184,10 @@ func explained(err error) error {
 		return &registrar.Problem{Code: requester.ErrBadShare.Code, Title: shares.Text()}
 	case e != nil && errors.As(err, &seen):
 		return &registrar.Problem{Code: e.Code, Title: e.Mend, Cause: seen.Error(), Evidence: seen.Kept}
-	case e != nil && errors.As(err, &at):
+	case errors.Is(err, proof.ErrTile) && errors.As(err, &at):
 		return &registrar.Problem{Code: e.Code, Title: fmt.Sprintf("%s (first wrong entry: %d)", e.Mend, at.Index)}
+	case e != nil && errors.As(err, &at): // a finding, whose code says what it is
+		return &registrar.Problem{Code: e.Code, Title: fmt.Sprintf("%s (first wrong entry: %d, %v)", e.Mend, at.Index, at.Cause)}
 	}
 	return err
 }

@@ -46,8 +46,8 @@ func custodianEndorse(h *home) *cobra.Command {
 			}
 			return h.print(map[string]string{"endorsement": signed, "bundle": ceremony.Hash(raw)}, signed)
 		})
-	c.Long = "Endorses a bundle of rules. It must follow the one that the public log shows to be in\n" +
-		"force; until it is in force itself, you go on under the older one. Who has not seen\n" +
+	c.Long = "Endorses a bundle of rules. It is the one that the public log shows to be in force, or\n" +
+		"follows it; until it is in force itself, you go on under the older one. Who has not seen\n" +
 		"any rules in force yet, at the founding or as a new custodian, begins with this bundle."
 	c.Flags().StringVar(&transcriptFile, "transcript", "", "transcript of the ceremony that the bundle names; default is the one in the folder")
 	return c
