@@ -99,7 +99,7 @@ func TestMessageBoardStoresOnlyWhatParticipantsSigned(t *testing.T) {
 	if err := os.WriteFile(name, []byte(a.body), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if said, code := tb.Escrow(ctx, "custodian", "ceremony", "verify", name); code != 1 || !strings.Contains(said, "still to be heard: bruno, chidi (agree)") {
+	if said, code := tb.Escrow(ctx, "custodian", "ceremony", "verify", name); code != 1 || !strings.Contains(said, "have not spoken yet: bruno, chidi (agree)") {
 		t.Error(said)
 	}
 	refusesUnloggedCeremony(t, tb, keys)
