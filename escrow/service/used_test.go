@@ -55,7 +55,7 @@ func TestFoundR4EachSideAloneForgetsUsedValues(t *testing.T) {
 		if !use(over, now.Add(-2*time.Hour)) || !use(live, now.Add(time.Minute)) || use(over, now) {
 			t.Errorf("%s: a value is not used up", name)
 		}
-		if err := hourly(s, t.Context()); err != nil {
+		if err := hourly(t.Context(), s); err != nil {
 			t.Fatal(name, err)
 		}
 		if !use(over, now.Add(-2*time.Hour)) {
@@ -68,7 +68,7 @@ func TestFoundR4EachSideAloneForgetsUsedValues(t *testing.T) {
 }
 
 // hourly does every job of a service that comes once an hour.
-func hourly(s *Service, ctx context.Context) error {
+func hourly(ctx context.Context, s *Service) error {
 	for _, j := range Jobs {
 		if j.Every == time.Hour {
 			if err := j.Do(s, ctx); err != nil {
