@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"filippo.io/age"
 	"github.com/go-jose/go-jose/v4"
@@ -298,4 +299,19 @@ func sealIdentity(id *age.X25519Identity, pass []byte, workFactor int) ([]byte, 
 		return nil, secretfile.ErrUnwritable.Because(err)
 	}
 	return sealed, nil
+}
+
+// files are the names in the folder that begin with prefix. One that a crash left
+// unfinished has no name yet.
+func (f *folder) files(prefix string) (names []string, err error) {
+	all, err := filepath.Glob(f.path(prefix + "*"))
+	if err != nil {
+		return nil, ErrHome.Because(err)
+	}
+	for _, full := range all {
+		if name := filepath.Base(full); !strings.HasSuffix(name, ".new") {
+			names = append(names, name)
+		}
+	}
+	return names, nil
 }

@@ -8,10 +8,8 @@ import (
 	"fmt"
 	"io/fs"
 	"maps"
-	"path/filepath"
 	"reflect"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/penname/penname/policy"
@@ -109,16 +107,12 @@ func decisions(id string) string { return "decision-" + digest([]byte(id))[:32] 
 
 // signedIn returns what the folder has signed in a case, by file.
 func (c *Custodian) signedIn(id string) (map[string]string, error) {
-	names, err := filepath.Glob(c.folder.path(decisions(id) + "*"))
+	names, err := c.folder.files(decisions(id))
 	if err != nil {
-		return nil, ErrHome.Because(err)
+		return nil, err
 	}
 	all := make(map[string]string)
-	for _, full := range names {
-		name := filepath.Base(full)
-		if strings.HasSuffix(name, ".new") {
-			continue // of a crash: it has no name yet
-		}
+	for _, name := range names {
 		raw, err := c.folder.read(name)
 		if err != nil {
 			return nil, err
@@ -169,16 +163,12 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 // keptReviews reads what the folder keeps, and drops what it need not keep any
 // longer.
 func (c *Custodian) keptReviews(at time.Time) ([]kept, error) {
-	names, err := filepath.Glob(c.folder.path(reviewPrefix + "*"))
+	names, err := c.folder.files(reviewPrefix)
 	if err != nil {
-		return nil, ErrHome.Because(err)
+		return nil, err
 	}
 	var all []kept
-	for _, full := range names {
-		name := filepath.Base(full)
-		if strings.HasSuffix(name, ".new") {
-			continue // of a crash: it has no name yet
-		}
+	for _, name := range names {
 		k, err := c.folder.kept(name)
 		if err != nil {
 			return nil, err

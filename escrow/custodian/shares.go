@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
-	"strings"
 
 	"github.com/penname/penname/escrow/seal/threshold"
 )
@@ -15,16 +13,12 @@ import (
 // shares returns the key shares in the folder, by file. There can be more than
 // one: that of the key in force, and those of ceremonies whose bundle is not.
 func (f *folder) shares() (map[string]threshold.KeyShare, error) {
-	names, err := filepath.Glob(f.path(shareFile + "*"))
+	names, err := f.files(shareFile)
 	if err != nil {
-		return nil, ErrHome.Because(err)
+		return nil, err
 	}
 	out := make(map[string]threshold.KeyShare)
-	for _, full := range names {
-		name := filepath.Base(full)
-		if strings.HasSuffix(name, ".new") {
-			continue // of a crash: it has no name yet
-		}
+	for _, name := range names {
 		raw, err := f.read(name)
 		if err != nil {
 			return nil, err
