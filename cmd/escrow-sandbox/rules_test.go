@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -94,6 +95,24 @@ func TestFoundA1SidesFollowTheLog(t *testing.T) {
 	tb.Clock.Advance(time.Minute)
 	if a := home(); a.StatusCode != http.StatusOK {
 		t.Error(a.StatusCode, a.body)
+	}
+}
+
+// TestRequestsAfterSleep: the first requests after a machine slept wait for one look
+// at the log, and none of them is refused.
+func TestRequestsAfterSleep(t *testing.T) {
+	tb := startForTest(t)
+	for range 3 {
+		tb.Clock.Advance(11 * time.Minute)
+		var all sync.WaitGroup
+		for range 8 {
+			all.Go(func() {
+				if a := send(t, http.MethodGet, tb.Origin+"/", "", ""); a.StatusCode != http.StatusOK {
+					t.Error(a.StatusCode, a.body)
+				}
+			})
+		}
+		all.Wait()
 	}
 }
 

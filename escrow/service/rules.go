@@ -38,10 +38,11 @@ type rulesInForce struct {
 	look    func(ctx context.Context) error                   // publishes, and follows
 
 	following sync.Mutex // one at a time
+	looking   sync.Mutex // one request at a time; the others wait for what it finds
+	looked    time.Time  // when a request last looked
 	mu        sync.Mutex
-	adopted   string    // hash
-	refused   error     // for a reason that time does not mend; nil
-	looked    time.Time // when a request last looked
+	adopted   string // hash
+	refused   error  // for a reason that time does not mend; nil
 }
 
 // follow reads what is new in the public log. When it cannot be told which rules
@@ -57,7 +58,7 @@ func (r *rulesInForce) follow(ctx context.Context) error {
 			r.adopted = b.Hash()
 		}
 	}
-	if e := refusal.Of(err); e != nil && e.Kind == refusal.Unavailable {
+	if inDoubt(err) {
 		return err
 	}
 	r.mu.Lock()
@@ -70,9 +71,15 @@ func (r *rulesInForce) follow(ctx context.Context) error {
 // slept, or a clock was set, it looks before it refuses.
 func (r *rulesInForce) InForce() (*policy.Bundle, error) {
 	b, err := r.known()
-	if e := refusal.Of(err); e == nil || e.Kind != refusal.Unavailable || !r.due() {
+	if !inDoubt(err) {
 		return b, err
 	}
+	r.looking.Lock()
+	defer r.looking.Unlock()
+	if b, err = r.known(); !inDoubt(err) || r.now().Sub(r.looked).Abs() < lookAgain {
+		return b, err
+	}
+	r.looked = r.now()
 	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
 	defer cancel()
 	if err := r.look(ctx); err != nil {
@@ -88,14 +95,10 @@ const (
 	lookAgain = 10 * time.Second
 )
 
-func (r *rulesInForce) due() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if now := r.now(); now.Sub(r.looked).Abs() >= lookAgain {
-		r.looked = now
-		return true
-	}
-	return false
+// inDoubt tells whether the rules were known and are so no more.
+func inDoubt(err error) bool {
+	e := refusal.Of(err)
+	return e != nil && e.Kind == refusal.Unavailable
 }
 
 // known is InForce without looking.
