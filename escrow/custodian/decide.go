@@ -19,7 +19,8 @@ var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 	"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 
 // Approve signs the custodian's approval of a case that they reviewed, with one
-// share for each target, encrypted to the requester. It is the refusal of the
+// share for each target and compartment that is to be opened, encrypted to the
+// requester. It is the refusal of the
 // first check that the case did not pass, [ErrNotAsReviewed] if that was another
 // when it was reviewed, before the notice period is over [policy.ErrNoticePeriod],
 // and without a share [ErrNoShare].
@@ -75,8 +76,9 @@ func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 	return signed, err
 }
 
-// shares makes one share for each target, readable by the requester alone and
-// bound to this warrant, record and custodian.
+// shares makes one share for each target and each compartment that holds a field
+// which the warrant names, and no other: readable by the requester alone and bound
+// to this warrant, record, compartment and custodian.
 func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
 	pk, err := threshold.ParsePublicKey(r.rules.ThresholdKey)
 	if err != nil {
@@ -89,20 +91,22 @@ func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
 	warrantHash := policy.Hash(r.file.Submission.Warrant)
 	var out []opening.EncryptedShare
 	for i, t := range r.file.Targets {
-		share, err := seal.DecryptShare(t.Label, t.SecondHalf, pk, ks)
-		if err != nil {
-			return nil, err
+		for _, compartment := range t.Needed(r.Warrant.Fields) {
+			share, err := t.DecryptShare(t.Label, compartment, pk, ks)
+			if err != nil {
+				return nil, err
+			}
+			clearShare, err := share.MarshalBinary()
+			if err != nil {
+				return nil, err
+			}
+			sealed, err := seal.SealTo(r.Warrant.Requester.DeliveryKey, seal.ShareInfo(warrantHash, t.Label, compartment, c.ID), clearShare)
+			clear(clearShare)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, opening.EncryptedShare{Target: i, Compartment: compartment, Ciphertext: sealed})
 		}
-		clearShare, err := share.MarshalBinary()
-		if err != nil {
-			return nil, err
-		}
-		sealed, err := seal.SealTo(r.Warrant.Requester.DeliveryKey, seal.ShareInfo(warrantHash, t.Label, c.ID), clearShare)
-		clear(clearShare)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, opening.EncryptedShare{Target: i, Ciphertext: sealed})
 	}
 	return out, nil
 }

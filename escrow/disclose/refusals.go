@@ -47,7 +47,7 @@ var (
 	ErrWrongCase = refusal.New(refusal.Denied, "custodian.wrong_case",
 		"the approval is for another case, warrant, bundle or leaf: review the case again and sign what it shows")
 	ErrShares = refusal.New(refusal.Invalid, "custodian.shares_incomplete",
-		"an approval carries exactly one share for each target of the warrant")
+		"an approval carries exactly one share for each target of the warrant and each compartment that holds a field it names")
 	ErrCursor = refusal.New(refusal.Invalid, "list.bad_place",
 		"the list has no such place: go on from the place that the last answer named, or begin again")
 )

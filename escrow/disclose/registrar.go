@@ -84,8 +84,13 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	// Links are opened of a warrant that the rules allow, before it is in the log:
 	// a link says which record it is, not whose. Without it nobody could tell the
 	// court that the record is gone. No half is opened.
+	var compartments [][]string
 	if d.Allowed {
-		if _, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d))); err != nil {
+		opened, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d)))
+		for _, t := range opened {
+			compartments = append(compartments, t.record.Needed(d.Warrant.Fields))
+		}
+		if err != nil {
 			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
 				d.Allowed, d.Refusal = false, refused
 			} else {
@@ -110,6 +115,8 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		SecrecyEnds: d.Warrant.Secrecy.Ends,
 		Expires:     d.Warrant.Expiry,
 		ApproveFrom: now.Add(d.NoticePeriod),
+
+		Compartments: compartments,
 	}
 	rand.Read(c.Salt[:])
 	if policy.KindOf(d.Warrant.Kind).Stops {

@@ -114,7 +114,7 @@ func newWorld(b *testing.B) *world {
 	b.Cleanup(w.pool.Close)
 	_, err = w.pool.Exec(b.Context(), `CREATE TABLE bare (label text PRIMARY KEY, row bytea NOT NULL)`)
 	check(err)
-	w.issuer = &issue.Issuer{Keys: keys, Store: store, Custodians: custodians, Now: time.Now}
+	w.issuer = &issue.Issuer{Keys: keys, Store: store, Custodians: seal.Custodians{Key: custodians}, Now: time.Now}
 	return w
 }
 

@@ -25,7 +25,6 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -154,7 +153,7 @@ type Store interface {
 type Issuer struct {
 	Keys       Keys
 	Store      Store
-	Custodians threshold.PublicKey // whose threshold key the second half is encrypted to
+	Custodians seal.Custodians // whose threshold key the second halves are encrypted to
 	Now        func() time.Time
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 )
@@ -37,7 +38,7 @@ func newIssuer(t *testing.T) *issue.Issuer {
 		t.Fatal(err)
 	}
 	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
-	return &issue.Issuer{Keys: keys, Store: store, Custodians: pk, Now: time.Now}
+	return &issue.Issuer{Keys: keys, Store: store, Custodians: seal.Custodians{Key: pk}, Now: time.Now}
 }
 
 func zoe() identity.Identity {

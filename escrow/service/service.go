@@ -18,6 +18,7 @@ import (
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/web"
@@ -139,7 +140,7 @@ func (s *Service) wireIssuing(i *Issuing) error {
 		return err
 	}
 	return person.Mount(s.web, person.Config{
-		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: custodians, Now: s.Now},
+		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: seal.Custodians{Key: custodians, Compartments: s.Bundle.FieldsByCompartment()}, Now: s.Now},
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Custodians: s.Bundle.Custodians, Quorum: s.Bundle.Threshold,
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
 		OnErase: func() {
