@@ -90,13 +90,13 @@ func TestBundleRefused(t *testing.T) {
 		{"speech that is an emergency", func(b *Bundle) { b.OffenceClasses[0].Speech = true }, ErrBundleOffences},
 		{"offence with a field that no record holds", func(b *Bundle) { b.OffenceClasses[0].Fields = []string{"password"} }, ErrBundleOffences},
 		{"no fields", func(b *Bundle) { b.Fields = nil }, ErrBundleOffences},
-		{"Q a field in no compartment", func(b *Bundle) { b.Compartments[0].Fields = []string{"name"} }, ErrBundleCompartments},
-		{"Q a field in two", func(b *Bundle) { b.Compartments[0].Fields = []string{"name", "birthdate", "email"} }, ErrBundleCompartments},
-		{"Q a field that no record holds", func(b *Bundle) { b.Compartments[0].Fields = []string{"name", "birthdate", "password"} }, ErrBundleCompartments},
-		{"Q a compartment twice", func(b *Bundle) { b.Compartments[1].ID = b.Compartments[0].ID }, ErrBundleCompartments},
-		{"Q a compartment of nothing", func(b *Bundle) { b.Compartments = append(b.Compartments, Compartment{ID: "more"}) }, ErrBundleCompartments},
-		{"Q a compartment with a dot", func(b *Bundle) { b.Compartments[0].ID = "identity.x" }, ErrBundleCompartments},
-		{"Q a compartment without a name", func(b *Bundle) { b.Compartments[0].ID = "" }, ErrBundleCompartments},
+		{"Q a field in no compartment", inCompartments(func(b *Bundle) { b.Compartments[0].Fields = []string{"name"} }), ErrBundleCompartments},
+		{"Q a field in two", inCompartments(func(b *Bundle) { b.Compartments[0].Fields = []string{"name", "birthdate", "email"} }), ErrBundleCompartments},
+		{"Q a field that no record holds", inCompartments(func(b *Bundle) { b.Compartments[0].Fields = []string{"name", "birthdate", "password"} }), ErrBundleCompartments},
+		{"Q a compartment twice", inCompartments(func(b *Bundle) { b.Compartments[1].ID = b.Compartments[0].ID }), ErrBundleCompartments},
+		{"Q a compartment of nothing", inCompartments(func(b *Bundle) { b.Compartments = append(b.Compartments, Compartment{ID: "more"}) }), ErrBundleCompartments},
+		{"Q a compartment with a dot", inCompartments(func(b *Bundle) { b.Compartments[0].ID = "identity.x" }), ErrBundleCompartments},
+		{"Q a compartment without a name", inCompartments(func(b *Bundle) { b.Compartments[0].ID = "" }), ErrBundleCompartments},
 		{"authority without key", func(b *Bundle) { b.Authorities[0].Keys = nil }, ErrBundleKey},
 		{"key without period", func(b *Bundle) { b.Authorities[0].Keys[0].Until = time.Time{} }, ErrBundleKey},
 		{"private key", func(b *Bundle) { b.Authorities[0].Keys[0].JWK = encode(t, w.court) }, ErrBundleKey},
@@ -293,7 +293,7 @@ func TestEndorsements(t *testing.T) {
 		{"T43 a warrant in its place", []string{alice, sign(t, w.court, Warrant{})}, ErrBadEndorsement},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := w.bundle.VerifyEndorsements(row.list)
+			err := w.bundle.Follows(nil, row.list)
 			if row.want == nil && err != nil || row.want != nil && (refusal.Of(err) == nil || refusal.Of(err).Code != row.want.Code) {
 				t.Fatal(err)
 			}
@@ -306,24 +306,51 @@ func TestEndorsements(t *testing.T) {
 			}
 		})
 		own := []string{endorse(key("usurper0"), "custodian-1", coup.bundle.Hash()), endorse(key("usurper1"), "custodian-2", coup.bundle.Hash())}
-		if err := coup.bundle.VerifyEndorsements(own); err != nil {
+		if err := coup.bundle.Follows(nil, own); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.bundle.VerifySuccessor(coup.bundle, own); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
+		if err := coup.bundle.Follows(w.bundle, own); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
 			t.Fatal("usurpers replaced the custodians:", err)
 		}
 		lawful := []string{endorse(w.custodians[0], "custodian-1", coup.bundle.Hash()), endorse(w.custodians[2], "custodian-3", coup.bundle.Hash())}
-		if err := w.bundle.VerifySuccessor(coup.bundle, lawful); err != nil {
+		if err := coup.bundle.Follows(w.bundle, lawful); err != nil {
 			t.Fatal(err)
 		}
 	})
 	// A bundle that was not parsed has no address, and nothing said of no address counts.
 	payload, _ := marshal(endorsement{At: now, Custodian: "custodian-1"})
 	nothing := []string{signBytes(t, w.custodians[0], endorsementFormat.Types[0], payload)}
-	if err := w.bundle.VerifySuccessor(w.draft(t), nothing); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
+	if err := w.draft(t).Follows(w.bundle, nothing); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
 		t.Fatal(err)
 	}
-	if err := new(Bundle).VerifyEndorsements(nil); refusal.Of(err) == nil {
+	if err := new(Bundle).Follows(nil, nil); refusal.Of(err) == nil {
 		t.Fatal("an empty bundle is endorsed by nobody, and that is enough")
+	}
+}
+
+// inCompartments changes a bundle that has compartments, which those of version 1
+// have not.
+func inCompartments(change func(*Bundle)) func(*Bundle) {
+	return func(b *Bundle) {
+		b.Succeed(nil)
+		b.Compartments = DefaultCompartments()
+		change(b)
+	}
+}
+
+func TestCompartmentsOfABundle(t *testing.T) {
+	b := newWorld(t).draft(t)
+	inCompartments(func(*Bundle) {})(b)
+	raw, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := ParseBundle(raw)
+	if by := parsed.FieldsByCompartment(); err != nil || len(by) != 2 || len(by["contact"]) != 2 {
+		t.Fatal(by, err)
+	}
+	b.Version, b.Number = 1, 0
+	if _, err := b.Marshal(); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBundleMalformed.Code {
+		t.Fatal("a bundle of version 1 with compartments:", err)
 	}
 }

@@ -81,7 +81,7 @@ func (w *world) draft(t testing.TB) *Bundle {
 			{"crown-court", "Crown Court", "court", "GB", []Key{{public(t, w.court), from, until}}, classes},
 			{"prosecutor", "Public Prosecutor", "public_prosecutor", "GB", []Key{{public(t, w.prosecutor), from, until}}, []string{"threat_to_life"}},
 		},
-		OffenceClasses: DefaultOffenceClasses(), Fields: DefaultFields(), Compartments: DefaultCompartments(),
+		OffenceClasses: DefaultOffenceClasses(), Fields: DefaultFields(),
 		Threshold: 2, ThresholdKey: base64.RawURLEncoding.EncodeToString(make([]byte, 40)), Policies: DefaultRules(),
 		MaxTargets: 600, MaxSecrecyDays: 365, MaxValidityDays: 30,
 	}

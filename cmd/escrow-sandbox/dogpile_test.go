@@ -119,7 +119,7 @@ func issuerOf(t testing.TB, tb *world.World) *issue.Issuer {
 		t.Fatal(err)
 	}
 	i := tb.Service.Issuing
-	return &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: seal.Custodians{Key: custodians}, Now: tb.Clock.Now}
+	return &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: tb.Clock.Now}
 }
 
 func dogpileWarrant(t testing.TB, tb *world.World, targets []policy.Target) string {

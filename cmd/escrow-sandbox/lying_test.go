@@ -280,11 +280,11 @@ func TestFoundA2DeclineSignsWhatWasVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := tb.Service.Bundle.TrustedLog()
+	logs, err := opening.Logs(tb.Service.Bundle)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, tree, err := opening.CheckRecorded(log, f.Leaf)
+	_, tree, err := opening.CheckRecorded(logs, f.Leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +384,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,
 		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
 	}
-	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now))); err != nil {
+	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now))); err != nil {
 		t.Fatal(err)
 	}
 	if said, code := tb.Escrow(ctx, tb.AsCustodian("alba", "review", c.ID)...); code != 0 {

@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -22,6 +23,25 @@ func ReadFile(name string) ([]byte, error) {
 		return nil, secretfile.ErrUnreadable.Because(err)
 	}
 	return b, nil
+}
+
+// WritePrivate writes a file with a person in it, in place of one of that name.
+// From its creation only its owner reads it. Its refusal's cause names it.
+func WritePrivate(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	if info, serr := f.Stat(); serr == nil && info.Mode().IsRegular() {
+		err = errors.Join(f.Chmod(0o600), f.Truncate(0)) // one that was there: before anything is in it
+	}
+	if err == nil {
+		_, err = f.Write(b)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	return nil
 }
 
 // WriteFile writes a file that is not secret. Its refusal's cause names it.

@@ -77,7 +77,7 @@ func newRig(t *testing.T) *rig {
 	now := func() time.Time { return today }
 	r.Registrar = &disclose.Registrar{Cases: r.store, Log: r.store, Now: now, Rules: &disclose.Rules{Bundles: r.store, Now: now},
 		Unrecorded: func(code string) { r.filed[code]++ }}
-	if err := r.store.Install(t.Context(), raw, nil, proof.BundleLeaf(today, r.bundle.Hash())); err != nil {
+	if err := r.store.Install(t.Context(), raw, nil, proof.BundleLeaf(today, r.bundle.Hash()), ""); err != nil {
 		t.Fatal(err)
 	}
 	return r

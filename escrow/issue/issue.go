@@ -18,13 +18,10 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
-
 	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -153,7 +150,7 @@ type Store interface {
 type Issuer struct {
 	Keys       Keys
 	Store      Store
-	Custodians seal.Custodians // whose threshold key the second halves are encrypted to
+	Custodians func() (seal.Custodians, error) // whom the second halves are encrypted to: by the rules in force, or why those are not known
 	Now        func() time.Time
 }
 
@@ -187,8 +184,12 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 }
 
 func (s *Issuer) seal(ctx context.Context, id identity.Identity, macs [][]byte) (Person, bool, error) {
+	custodians, err := s.Custodians()
+	if err != nil {
+		return Person{}, false, err
+	}
 	label := seal.NewLabel()
-	record, err := seal.Seal(ctx, label, id.Fields(), s.Custodians, s.Keys.WrapHalf)
+	record, err := seal.Seal(ctx, label, id.Fields(), custodians, s.Keys.WrapHalf)
 	if err != nil {
 		return Person{}, false, err
 	}
@@ -318,11 +319,10 @@ func nameInput(p Person, platform string) []byte {
 }
 
 // macInputs are fingerprint, likeness and birth, in this order. The name is
-// compared as a reader would: composed (NFC), case folded, spaces joined, so
-// that one human does not become two by another spelling of the same letters
-// (ATTACKS R24).
+// compared as a reader would, by [document.Fold], so that one human does not
+// become two by another spelling of the same letters (ATTACKS R24).
 func macInputs(id identity.Identity) [][]byte {
-	name := strings.Join(strings.Fields(cases.Fold().String(norm.NFC.String(id.Name.Reveal()))), " ")
+	name := document.Fold(id.Name.Reveal())
 	iss, sub, born := id.Issuer.Reveal(), id.Subject.Reveal(), id.Birthdate.Reveal()
 	return [][]byte{
 		lengthPrefixed("fingerprint", iss, sub),

@@ -293,7 +293,7 @@ func TestRotationWhileServing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer := &issue.Issuer{Keys: h.wrap, Store: h.s, Custodians: seal.Custodians{Key: pk}, Now: func() time.Time { return day }}
+	issuer := &issue.Issuer{Keys: h.wrap, Store: h.s, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: pk}, nil }, Now: func() time.Time { return day }}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for i := range 4 {

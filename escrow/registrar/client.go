@@ -5,9 +5,9 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -33,8 +33,9 @@ var (
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
-// evidence is some 20 MB.
-const maxAnswer = 64 << 20
+// evidence is some 20 MB, a case file names 10,000 pieces and 900 targets with
+// their fields.
+var maxAnswer = document.Bounds{Bytes: 64 << 20, Values: 200_000, Text: 64 << 20}
 
 // Client asks a registrar. All fields are required.
 type Client struct {
@@ -103,6 +104,18 @@ func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, decision strin
 // Bundle fetches the bundle in force. Nothing of it is checked here.
 func (c *Client) Bundle(ctx context.Context) (Bundle, error) {
 	return ask[Bundle](ctx, c, http.MethodGet, PathBundle, nil, nil)
+}
+
+// BundleByHash fetches any bundle that was ever in force, byte for byte, with its
+// endorsements. Nothing of it is checked here, not even the hash: it is for
+// package verifier/rules.
+func (c *Client) BundleByHash(ctx context.Context, hash string) (bundle []byte, endorsements []string, err error) {
+	raw, err := ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathBundles, hash), nil, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := ask[Endorsements](ctx, c, http.MethodGet, Fill(PathEndorsed, hash), nil, nil)
+	return raw, e.Endorsements, err
 }
 
 // CeremonyMessages fetches what was said in the ceremony of a plan, given by its
@@ -188,12 +201,14 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrUnreachable.Because(err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+	sealed, isSealed := out.(*[]byte)
+	bounds := maxAnswer
+	if isSealed {
+		bounds.Values, bounds.Text = math.MaxInt, math.MaxInt // no JSON
+	}
+	b, err := io.ReadAll(bounds.Reader(res.Body))
 	if err != nil {
 		return ErrUnreachable.Because(err)
-	}
-	if len(b) > maxAnswer {
-		return ErrUnreachable.Because(errors.New("the answer is too large"))
 	}
 	if res.StatusCode >= 400 {
 		said := &Problem{}
@@ -206,7 +221,7 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 	if res.StatusCode >= 300 {
 		return ErrUnreachable.Because(fmt.Errorf("status %d", res.StatusCode))
 	}
-	if sealed, ok := out.(*[]byte); ok {
+	if isSealed {
 		*sealed = b
 		return nil
 	}

@@ -53,8 +53,8 @@ const maxRequest = proof.MaxCheckpoint + 8<<10
 //   - Swap durably replaces old by new in one atomic step, or is
 //     [ErrChanged] and changes nothing if old is not what is stored. When it
 //     returns nil, new survives a crash.
-//   - Keep durably stores evidence of misbehaviour. The same evidence again
-//     is no error.
+//   - Keep durably stores evidence of misbehaviour. It is not an error
+//     to keep the same evidence again.
 type Store interface {
 	Load(ctx context.Context) ([]byte, error)
 	Swap(ctx context.Context, old, new []byte) error

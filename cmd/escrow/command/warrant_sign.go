@@ -60,7 +60,7 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 	}
 	text := signed
 	if f.out != "" {
-		if err := shell.WriteFile(f.out, []byte(signed)); err != nil {
+		if err := shell.WritePrivate(f.out, []byte(signed)); err != nil {
 			return err
 		}
 		evidence := ""

@@ -3,6 +3,7 @@
 package court
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,6 +14,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -23,6 +25,15 @@ type Config struct {
 	SingleUse token.ReplayGuard // custodians' requests are single-use
 	LogTiles  http.Handler      // translog.Publisher.Handler
 }
+
+// What the routes take. The formats are narrower, so that what is a little too
+// much gets the refusal that says which part is.
+var (
+	// A warrant against 600 pen names with 5,000 posts, some 2 KB of evidence each.
+	filing   = document.Bounds{Bytes: 16 << 20, Values: 20_000, Text: 2 << 20}
+	decision = document.Bounds{Bytes: 4<<20 + 16<<10, Values: 16, Text: 4<<20 + 8<<10} // shares of 900 targets
+	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
+)
 
 // side is the disclosing side behind an edge.
 type side struct {
@@ -39,14 +50,16 @@ const deliveries = 2
 // Mount serves the disclosing side, the message board included.
 func Mount(edge *web.Server, c Config) {
 	s := &side{Config: c, edge: edge, delivering: make(chan struct{}, deliveries)}
-	edge.Handle(http.MethodGet, registrar.PathBundle, s.bundle)
-	edge.Handle(http.MethodPost, registrar.PathWarrants, edge.Limited(s.fileWarrant))
-	edge.Handle(http.MethodGet, registrar.PathWarrant, s.warrantStatus)
-	edge.Handle(http.MethodGet, registrar.PathPackage, s.warrantPackage)
-	edge.Handle(http.MethodGet, registrar.PathCases, s.custodian(s.waitingCases))
-	edge.Handle(http.MethodGet, registrar.PathCase, s.custodian(s.reviewCase))
-	edge.Handle(http.MethodPost, registrar.PathDecisions, s.custodian(s.decideCase))
-	edge.Handle(http.MethodGet, registrar.PathLog+"/*", func(w http.ResponseWriter, r *http.Request) error {
+	edge.Handle(http.MethodGet, registrar.PathBundle, web.NoBody, s.bundle)
+	edge.Handle(http.MethodGet, registrar.PathBundles, web.NoBody, s.bundleByHash)
+	edge.Handle(http.MethodGet, registrar.PathEndorsed, web.NoBody, s.endorsements)
+	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, edge.Limited(s.fileWarrant))
+	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, s.warrantStatus)
+	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, s.warrantPackage)
+	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, s.custodian(s.waitingCases))
+	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, s.custodian(edge.Weighing(s.reviewCase)))
+	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, s.custodian(s.decideCase))
+	edge.Handle(http.MethodGet, registrar.PathLog+"/*", web.NoBody, func(w http.ResponseWriter, r *http.Request) error {
 		http.StripPrefix(registrar.PathLog, s.LogTiles).ServeHTTP(w, r)
 		return nil
 	})
@@ -60,6 +73,29 @@ func (s *side) bundle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, registrar.Bundle{Bundle: raw, Endorsements: endorsements})
+}
+
+// bundleByHash serves the bytes whose hash is the address: they never change.
+func (s *side) bundleByHash(w http.ResponseWriter, r *http.Request) error {
+	hash := r.PathValue(registrar.ParamHash)
+	raw, _, err := s.Registrar.Rules.Bundles.Bundle(r.Context(), hash)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("ETag", `"`+hash+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(raw)) // answers If-None-Match
+	return nil
+}
+
+func (s *side) endorsements(w http.ResponseWriter, r *http.Request) error {
+	_, endorsements, err := s.Registrar.Rules.Bundles.Bundle(r.Context(), r.PathValue(registrar.ParamHash))
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, registrar.Endorsements{Endorsements: endorsements})
 }
 
 // countsOf is what whoever knows the id of a case may learn.
@@ -142,7 +178,7 @@ func (s *side) custodian(next web.Handler) web.Handler {
 		if err != nil {
 			return err
 		}
-		b, err := s.Registrar.Rules.Current(r.Context())
+		b, err := s.Registrar.Rules.InForce(r.Context())
 		if err != nil {
 			return err
 		}

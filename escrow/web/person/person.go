@@ -40,12 +40,14 @@ var pageFiles embed.FS
 // Config is what the issuing side is served with. All fields are required unless
 // said otherwise.
 type Config struct {
-	Issuer     *issue.Issuer
-	Providers  []Provider         // of identities, at least one: people may come by any
-	CookieKey  [32]byte           // seals session cookies (AES-256-GCM)
-	Platforms  []openid.Platform  // that people may sign in to
-	Custodians []policy.Custodian // who they are, for the first page,
-	Quorum     int                // and how many must agree
+	Issuer    *issue.Issuer
+	Providers []Provider        // of identities, at least one: people may come by any
+	CookieKey [32]byte          // seals session cookies (AES-256-GCM)
+	Platforms []openid.Platform // that people may sign in to
+
+	// Rules returns the bundle in force, whose custodians the first page shows, or
+	// why it is not known: then nobody is enrolled or signed in.
+	Rules func() (*policy.Bundle, error)
 
 	TokenKeys   []openid.Key // that sign tokens
 	StatusLists int          // see openid.Config; 0 is 1
@@ -71,19 +73,19 @@ func Mount(edge *web.Server, c Config) error {
 	if err != nil {
 		return err
 	}
-	edge.Handle(http.MethodGet, "/", s.home)
-	edge.Handle(http.MethodPost, "/enrol", s.enrol)
-	edge.Handle(http.MethodGet, CallbackPath(":provider"), s.enrolled)
-	edge.Handle(http.MethodGet, "/me", s.me)
-	edge.Handle(http.MethodGet, "/me/delete", s.askErasure)
-	edge.Handle(http.MethodPost, "/me/delete", s.erase)
-	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", s.signOutEverywhere)
-	edge.Handle(http.MethodPost, "/sign-out", s.signOut)
+	edge.Handle(http.MethodGet, "/", web.NoBody, s.home)
+	edge.Handle(http.MethodPost, "/enrol", web.Form, s.enrol)
+	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, s.enrolled)
+	edge.Handle(http.MethodGet, "/me", web.NoBody, s.me)
+	edge.Handle(http.MethodGet, "/me/delete", web.NoBody, s.askErasure)
+	edge.Handle(http.MethodPost, "/me/delete", web.Form, s.erase)
+	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, s.signOutEverywhere)
+	edge.Handle(http.MethodPost, "/sign-out", web.Form, s.signOut)
 	for _, path := range []string{
 		"/.well-known/openid-configuration", "/jwks", "/authorize", "/authorize/*", "/par", "/token",
 		"/userinfo", "/introspect", "/revoke", "/status/*",
 	} {
-		edge.Mount(path, s.openid.Handler())
+		edge.Mount(path, web.Form, s.openid.Handler())
 	}
 	return nil
 }
@@ -124,9 +126,13 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 }
 
 func (s *side) home(w http.ResponseWriter, r *http.Request) error {
+	rules, err := s.Rules()
+	if err != nil {
+		return err
+	}
 	_, in := s.sessions.person(r)
 	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": in, "Platforms": s.Platforms, "Custodians": s.Custodians, "Quorum": s.Quorum,
+		"SignedIn": in, "Platforms": s.Platforms, "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
 }
 
