@@ -90,6 +90,9 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		for _, t := range opened {
 			compartments = append(compartments, t.record.Needed(d.Warrant.Fields))
 		}
+		if err == nil && d.Opens && len(slices.Concat(compartments...)) == 0 {
+			err = ErrDataNotHeld // nobody gave any of these fields: there is nothing to release
+		}
 		if err != nil {
 			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
 				d.Allowed, d.Refusal = false, refused
