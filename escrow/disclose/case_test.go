@@ -131,7 +131,7 @@ func TestDecide(t *testing.T) {
 		"a share twice":         {approves, func(_ *Case, a *opening.Approval) { a.Shares = []opening.EncryptedShare{shares[0], shares[0]} }, ErrShares, nil},
 		"shares of compartments": {approves, func(c *Case, a *opening.Approval) {
 			c.Compartments, a.Shares = [][]string{{"contact", "identity"}, {"identity"}}, compartmentShares("0 contact", "0 identity", "1 identity")
-		}, nil, nil},
+		}, nil, []Event{Approve, Authorise}},
 		"a share of another compartment": {approves, func(c *Case, a *opening.Approval) {
 			c.Compartments, a.Shares = [][]string{{"identity"}, {"identity"}}, compartmentShares("0 contact", "1 identity")
 		}, ErrShares, nil},
