@@ -257,6 +257,9 @@ func TestFoundO1ReviewGetsOld(t *testing.T) {
 		t.Fatal(said)
 	}
 	tb.Clock.Advance(30*24*time.Hour + time.Second)
+	if err := tb.Service.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if said, code := custodianSays(t, tb, p, "alba", "refuse", st.ID, "--reason", policy.DeclineReasons[0]); code != 1 || !strings.Contains(said, "custodian.not_reviewed") || len(p.sent) != 0 {
 		t.Errorf("exit %d: %s", code, said)
 	}
@@ -392,11 +395,17 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	}
 	for _, days := range []int{0, 10} { // the tenth day after that of the leaf is not over yet
 		tb.Clock.Advance(time.Duration(days) * 24 * time.Hour)
+		if err := tb.Service.Publish(ctx); err != nil {
+			t.Fatal(err)
+		}
 		if err := st.Refused(ctx, "custodian.notice_period", tb.AsCustodian("alba", "approve", c.ID)...); err != nil {
 			t.Errorf("after %d days: %v", days, err)
 		}
 	}
 	tb.Clock.Advance(24 * time.Hour)
+	if err := tb.Service.Publish(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if said, code := tb.Escrow(ctx, tb.AsCustodian("alba", "approve", c.ID)...); code != 0 {
 		t.Error(said)
 	}

@@ -73,8 +73,7 @@ func (s *Service) ServeCases(ctx context.Context) error {
 	}
 	_, nerr := s.Registrar.Notify(ctx)
 	_, xerr := s.Registrar.Expire(ctx)
-	_, perr := s.publisher.Publish(ctx)
-	return errors.Join(nerr, xerr, perr)
+	return errors.Join(nerr, xerr, s.Publish(ctx))
 }
 
 // CarryOutErasures erases what people asked to have erased and no case stands
@@ -95,8 +94,7 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	}
 	erased, kerr := s.keeper.Work(ctx)
 	if erased > 0 && s.publisher != nil {
-		_, perr := s.publisher.Publish(ctx)
-		err = errors.Join(err, perr)
+		err = errors.Join(err, s.Publish(ctx))
 	}
 	return errors.Join(err, kerr)
 }

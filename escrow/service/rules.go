@@ -112,11 +112,17 @@ func (r *rulesInForce) known() (*policy.Bundle, error) {
 // look publishes the log, where this process does, and follows it.
 func (s *Service) look(ctx context.Context) error {
 	if s.publisher != nil {
-		if _, err := s.publisher.Publish(ctx); err != nil {
+		if err := s.Publish(ctx); err != nil {
 			return rules.ErrUnknown.Because(err)
 		}
 	}
 	return s.rules.follow(ctx)
+}
+
+// Publish has the log cosigned as it is now. It is for a process that discloses.
+func (s *Service) Publish(ctx context.Context) error {
+	_, err := s.publisher.Publish(ctx)
+	return err
 }
 
 // logged is disclose.Rules.Logged: the database may know of a newer bundle a
@@ -145,21 +151,21 @@ func (s *Service) custodians() (seal.Custodians, error) {
 	return seal.Custodians{Key: key, Compartments: b.FieldsByCompartment()}, err
 }
 
-// adopt makes each side work under a bundle that came into force.
+// adopt makes each side work under a bundle that came into force. The one that the
+// process was given was checked with its configuration.
 func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
+	if b.Registrar != s.Bundle.Registrar || b.Issuer != s.Bundle.Issuer {
+		return errConfigBundle
+	}
 	if i := s.Issuing; i != nil {
-		if b.Issuer != s.Origin {
-			return errConfigBundle
-		}
-		if err := i.fits(b); err != nil {
-			return err
-		}
 		if _, err := threshold.ParsePublicKey(b.ThresholdKey); err != nil {
 			return err
 		}
-	}
-	if b.Registrar != s.Origin {
-		return errConfigBundle
+		if b.Hash() != s.Bundle.Hash() {
+			if err := i.fits(b); err != nil {
+				return err
+			}
+		}
 	}
 	if s.publisher != nil {
 		log, err := b.TrustedLog()

@@ -219,7 +219,7 @@ func (r *Report) verdict() (verdict error) {
 }
 
 // Extends checks that the tree of c, which tiles serves, adds to that of trusted.
-// Both were opened before. It is [ErrRollback], [ErrSplitView], [ErrTile] or
+// Both were opened before. It is [ErrOlder], [ErrSplitView], [ErrTile] or
 // [ErrFetch].
 func Extends(ctx context.Context, tiles torchwood.TileReader, trusted, c torchwood.Checkpoint) error {
 	var path tlog.TreeProof

@@ -87,7 +87,7 @@ func New(trusted *policy.Bundle, tiles torchwood.TileReader, bundles Fetch) (*Hi
 func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duration) (*policy.Bundle, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	signed, err := h.tiles.ReadEndpoint(ctx, "checkpoint")
+	signed, err := h.checkpoint(ctx)
 	if err != nil {
 		return nil, ErrUnknown.Because(err)
 	}
@@ -116,6 +116,16 @@ func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duratio
 	return candidates[len(candidates)-1], nil
 }
 
+// checkpointTime is how long a checkpoint is waited for: readers of tiles ask again
+// for minutes.
+const checkpointTime = 15 * time.Second
+
+func (h *History) checkpoint(ctx context.Context) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkpointTime)
+	defer cancel()
+	return h.tiles.ReadEndpoint(ctx, "checkpoint")
+}
+
 // copy is h without its lock, to be changed.
 func (h *History) copy() *History {
 	return &History{trusted: h.trusted, tiles: h.tiles, bundles: h.bundles, tree: h.tree, cosigned: h.cosigned, log: h.log, entries: slices.Clone(h.entries), begin: h.begin}
@@ -128,7 +138,7 @@ func (h *History) read(ctx context.Context, older torchwood.Checkpoint) error {
 		switch err := proof.Extends(ctx, h.tiles, older, h.tree); {
 		case errors.Is(err, proof.ErrSplitView):
 			return err
-		case errors.Is(err, proof.ErrRollback):
+		case errors.Is(err, proof.ErrOlder):
 			return ErrUnknown.Because(errors.New("what is shown is older than what was shown before"))
 		case err != nil:
 			return ErrUnknown.Because(err)

@@ -181,6 +181,7 @@ func TestALogThatChangesItsStory(t *testing.T) {
 		}
 	}
 	elsewhere.others(300)
+	h.tiles = elsewhere
 	if _, err := h.Follow(t.Context(), noon, maxAge); !errors.Is(err, proof.ErrSplitView) {
 		t.Error(err)
 	}

@@ -20,7 +20,8 @@ END $$;
 -- +goose StatementEnd
 CREATE TRIGGER decided_once BEFORE INSERT ON approvals FOR EACH ROW EXECUTE FUNCTION decided_once();
 
--- Threshold = distinct authorities (ATTACKS, lesson 5).
+-- Threshold = distinct authorities (ATTACKS, lesson 5). Triggers run in the order of
+-- their names: this one after moves.
 -- +goose StatementBegin
 CREATE FUNCTION distinct_quorum() RETURNS trigger LANGUAGE plpgsql SET search_path = penname, pg_temp AS $$
 BEGIN
@@ -30,4 +31,4 @@ BEGIN
   RETURN NEW;
 END $$;
 -- +goose StatementEnd
-CREATE TRIGGER distinct_quorum BEFORE UPDATE ON cases FOR EACH ROW WHEN (NEW.state = 'authorised') EXECUTE FUNCTION distinct_quorum();
+CREATE TRIGGER quorum_is_distinct BEFORE UPDATE ON cases FOR EACH ROW WHEN (NEW.state = 'authorised') EXECUTE FUNCTION distinct_quorum();
