@@ -41,8 +41,9 @@ type Bundle struct {
 	Platforms  []Platform      `json:"platforms"`
 
 	Authorities    []Authority    `json:"authorities"`
-	OffenceClasses []OffenceClass `json:"offence_classes"` // closed list
-	Fields         []string       `json:"fields"`          // closed list of what a record holds
+	OffenceClasses []OffenceClass `json:"offence_classes"`        // closed list
+	Fields         []string       `json:"fields"`                 // closed list of what a record holds
+	Compartments   []Compartment  `json:"compartments,omitempty"` // of Fields; none: one of all, as in version 1
 
 	Custodians   []Custodian       `json:"custodians"`
 	Threshold    int               `json:"threshold"`          // t: custodians needed to open, at least 2
@@ -237,7 +238,7 @@ func some[T any](all []T) []T {
 func (b *Bundle) compile() error {
 	owners := make(keyOwners)
 	for _, step := range []func() error{
-		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkWitnesses,
+		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkCompartments, b.checkWitnesses,
 		func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileAuthorities(owners) },
 		func() error { return b.compileCustodians(owners) },

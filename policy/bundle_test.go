@@ -90,6 +90,13 @@ func TestBundleRefused(t *testing.T) {
 		{"speech that is an emergency", func(b *Bundle) { b.OffenceClasses[0].Speech = true }, ErrBundleOffences},
 		{"offence with a field that no record holds", func(b *Bundle) { b.OffenceClasses[0].Fields = []string{"password"} }, ErrBundleOffences},
 		{"no fields", func(b *Bundle) { b.Fields = nil }, ErrBundleOffences},
+		{"Q a field in no compartment", inCompartments(func(b *Bundle) { b.Compartments[0].Fields = []string{"name"} }), ErrBundleCompartments},
+		{"Q a field in two", inCompartments(func(b *Bundle) { b.Compartments[0].Fields = []string{"name", "birthdate", "email"} }), ErrBundleCompartments},
+		{"Q a field that no record holds", inCompartments(func(b *Bundle) { b.Compartments[0].Fields = []string{"name", "birthdate", "password"} }), ErrBundleCompartments},
+		{"Q a compartment twice", inCompartments(func(b *Bundle) { b.Compartments[1].ID = b.Compartments[0].ID }), ErrBundleCompartments},
+		{"Q a compartment of nothing", inCompartments(func(b *Bundle) { b.Compartments = append(b.Compartments, Compartment{ID: "more"}) }), ErrBundleCompartments},
+		{"Q a compartment with a dot", inCompartments(func(b *Bundle) { b.Compartments[0].ID = "identity.x" }), ErrBundleCompartments},
+		{"Q a compartment without a name", inCompartments(func(b *Bundle) { b.Compartments[0].ID = "" }), ErrBundleCompartments},
 		{"authority without key", func(b *Bundle) { b.Authorities[0].Keys = nil }, ErrBundleKey},
 		{"key without period", func(b *Bundle) { b.Authorities[0].Keys[0].Until = time.Time{} }, ErrBundleKey},
 		{"private key", func(b *Bundle) { b.Authorities[0].Keys[0].JWK = encode(t, w.court) }, ErrBundleKey},
@@ -318,5 +325,32 @@ func TestEndorsements(t *testing.T) {
 	}
 	if err := new(Bundle).Follows(nil, nil); refusal.Of(err) == nil {
 		t.Fatal("an empty bundle is endorsed by nobody, and that is enough")
+	}
+}
+
+// inCompartments changes a bundle that has compartments, which those of version 1
+// have not.
+func inCompartments(change func(*Bundle)) func(*Bundle) {
+	return func(b *Bundle) {
+		b.Succeed(nil)
+		b.Compartments = DefaultCompartments()
+		change(b)
+	}
+}
+
+func TestCompartmentsOfABundle(t *testing.T) {
+	b := newWorld(t).draft(t)
+	inCompartments(func(*Bundle) {})(b)
+	raw, err := b.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := ParseBundle(raw)
+	if by := parsed.FieldsByCompartment(); err != nil || len(by) != 2 || len(by["contact"]) != 2 {
+		t.Fatal(by, err)
+	}
+	b.Version, b.Number = 1, 0
+	if _, err := b.Marshal(); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBundleMalformed.Code {
+		t.Fatal("a bundle of version 1 with compartments:", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
@@ -82,7 +83,7 @@ func (l loot) attack(t *testing.T) []string {
 		}
 	}
 	for _, r := range records {
-		second := l.combine(r.SecondHalf)
+		second := l.combine(nameHalf(r))
 		for _, first := range l.unwrap(t, tokens, r.Label, r.FirstHalf) {
 			names = append(names, openAny(r, first, second)...)
 		}
@@ -96,12 +97,15 @@ func (l loot) attack(t *testing.T) []string {
 		// The halves of other records.
 		for _, other := range records {
 			if other.Label != r.Label {
-				names = append(names, openAny(r, make([]byte, 32), l.combine(other.SecondHalf))...)
+				names = append(names, openAny(r, make([]byte, 32), l.combine(nameHalf(other)))...)
 			}
 		}
 	}
 	return append(names, l.carve(t, tokens)...)
 }
+
+// nameHalf is the second half that the name is under.
+func nameHalf(r seal.Record) []byte { return r.SecondHalves["identity"] }
 
 // combine returns what the shares make of a second half, and the zero half.
 func (l loot) combine(secondHalf []byte) (all [][32]byte) {
@@ -112,7 +116,7 @@ func (l loot) combine(secondHalf []byte) (all [][32]byte) {
 	}
 	var shares []threshold.Share
 	for _, ks := range l.shares {
-		s, err := seal.DecryptShare(string(ct.Label()), secondHalf, l.pk, ks)
+		s, err := ks.Decrypt(rand.Reader, l.pk, ct)
 		if err == nil {
 			shares = append(shares, s)
 		}
@@ -227,7 +231,10 @@ func (l loot) carve(t *testing.T, tokens []string) (names []string) {
 		if ct.UnmarshalBinary(second) != nil {
 			continue
 		}
-		label := string(ct.Label())
+		label, compartment, _ := strings.Cut(string(ct.Label()), ".")
+		if compartment != "identity" {
+			continue
+		}
 		seconds := l.combine(second)
 		for _, wrapped := range l.memory.halves {
 			for _, first := range l.unwrap(t, tokens, label, wrapped) {
@@ -243,7 +250,7 @@ func (l loot) carve(t *testing.T, tokens []string) (names []string) {
 // find opens the name of a record whose sealed fields lie somewhere in the image:
 // each begins with the commitment C to its key (package seal).
 func (c *haul) find(label string, k1 []byte, k2 [32]byte) (names []string) {
-	_, commitment := fieldKey(label, k1, k2)
+	_, commitment, _ := fieldKey(label, k1, k2)
 	for _, region := range c.image {
 		if at := bytes.Index(region, commitment); at >= 0 {
 			for n := 32 + 12 + 64 + 16; at+n <= len(region) && n < 1024; n += 64 {
@@ -268,21 +275,28 @@ func openAny(r seal.Record, k1 []byte, seconds [][32]byte) (names []string) {
 
 // fieldKey and openName are package seal's format, written a second time from
 // its documentation: an attacker does not stop at what our code refuses.
-func fieldKey(label string, k1 []byte, k2 [32]byte) (key, commitment []byte) {
-	var info []byte
-	for _, part := range []string{"penname/seal/v1", label, "name"} {
-		info = append(binary.BigEndian.AppendUint16(info, uint16(len(part))), part...)
+func fieldKey(label string, k1 []byte, k2 [32]byte) (key, commitment, aad []byte) {
+	frame := func(parts ...string) (b []byte) {
+		for _, part := range parts {
+			b = append(binary.BigEndian.AppendUint16(b, uint16(len(part))), part...)
+		}
+		return b
 	}
 	half := seal.FirstHalves(k1, label, []string{"name"})["name"]
-	out, err := hkdf.Key(sha256.New, slices.Concat(half, k2[:]), nil, string(info), 64)
+	second, err := hkdf.Key(sha256.New, k2[:], nil, string(frame("penname/second-half/v2", label, "identity", "name")), 32)
 	if err != nil {
 		panic(err)
 	}
-	return out[:32], out[32:]
+	aad = frame("penname/seal/v2", label, "name")
+	out, err := hkdf.Key(sha256.New, slices.Concat(half, second), nil, string(aad), 64)
+	if err != nil {
+		panic(err)
+	}
+	return out[:32], out[32:], aad
 }
 
 func openName(label string, k1 []byte, k2 [32]byte, sealed []byte) (string, bool) {
-	key, _ := fieldKey(label, k1, k2)
+	key, _, aad := fieldKey(label, k1, k2)
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		panic(err)
@@ -290,10 +304,6 @@ func openName(label string, k1 []byte, k2 [32]byte, sealed []byte) (string, bool
 	gcm, err := cipher.NewGCM(block)
 	if err != nil || len(sealed) < 32+12+16 {
 		return "", false
-	}
-	var aad []byte
-	for _, part := range []string{"penname/seal/v1", label, "name"} {
-		aad = append(binary.BigEndian.AppendUint16(aad, uint16(len(part))), part...)
 	}
 	plain, err := gcm.Open(nil, sealed[32:44], sealed[44:], aad)
 	if err != nil {
@@ -313,10 +323,11 @@ func readRecords(t *testing.T, dsn string) (all []seal.Record) {
 	if err != nil {
 		return nil
 	}
-	var sealed []byte
+	var sealed, second []byte
 	var r seal.Record
-	_, err = pgx.ForEachRow(rows, []any{&r.Label, &r.FirstHalf, &r.SecondHalf, &sealed}, func() error {
-		c := seal.Record{Label: r.Label, FirstHalf: r.FirstHalf, SecondHalf: slices.Clone(r.SecondHalf)}
+	_, err = pgx.ForEachRow(rows, []any{&r.Label, &r.FirstHalf, &second, &sealed}, func() error {
+		c := seal.Record{Label: r.Label, FirstHalf: r.FirstHalf}
+		c.Custody, _ = seal.UnpackCustody(r.Label, slices.Clone(second))
 		c.Fields, _ = postgres.UnpackFields(slices.Clone(sealed))
 		all = append(all, c)
 		return nil
@@ -531,7 +542,7 @@ func (e everything) search(t *testing.T, i *issuer) *haul {
 	}
 	full := e.of([capabilities]bool{vaultAdmin: true, allShares: true})
 	for _, r := range e.rows {
-		k1, k2 := full.unwrap(t, full.tokens, r.Label, r.FirstHalf), full.combine(r.SecondHalf)
+		k1, k2 := full.unwrap(t, full.tokens, r.Label, r.FirstHalf), full.combine(nameHalf(r))
 		if len(k1) != 1 || len(k2) < 2 {
 			t.Fatal("the keys to search for are not known")
 		}
@@ -550,12 +561,13 @@ func (e everything) search(t *testing.T, i *issuer) *haul {
 	return c
 }
 
-// A second half begins with its magic, its version and the length of its label.
-const secondHalfMark = "C\x01\x00\x1a"
+// A second half begins with its magic, its version and the length of its label: that
+// of the record, a dot and the compartment.
+const secondHalfMark = "C\x01\x00"
 
 // secondHalves returns what looks like a second half with a whole label.
 func (m image) secondHalves() (all [][]byte) {
-	const size = 4 + 26 + 160
+	const size = 4 + 26 + len(".identity") + 160
 	for _, region := range m {
 		for at := 0; ; at++ {
 			j := bytes.Index(region[at:], []byte(secondHalfMark))
@@ -614,7 +626,7 @@ func TestTheAttackersToolsWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	var k1 []byte
-	r, err := seal.Seal(t.Context(), seal.NewLabel(), map[string][]byte{"name": []byte("Nobody Atall")}, pk,
+	r, err := seal.Seal(t.Context(), seal.NewLabel(), map[string][]byte{"name": []byte("Nobody Atall")}, seal.Custodians{Key: pk, Compartments: map[string][]string{"identity": {"name"}}},
 		func(_ context.Context, _ string, half []byte) (string, error) {
 			k1 = slices.Clone(half)
 			return "vault:v1:x", nil
@@ -622,12 +634,12 @@ func TestTheAttackersToolsWork(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := loot{pk: pk, shares: shares, memory: &haul{image: image{slices.Concat([]byte("before"), r.Fields["name"], r.SecondHalf, []byte("after"))}}}
-	if seconds := l.memory.image.secondHalves(); len(seconds) != 1 || !bytes.Equal(seconds[0], r.SecondHalf) {
+	l := loot{pk: pk, shares: shares, memory: &haul{image: image{slices.Concat([]byte("before"), r.Fields["name"], nameHalf(r), []byte("after"))}}}
+	if seconds := l.memory.image.secondHalves(); len(seconds) != 1 || !bytes.Equal(seconds[0], nameHalf(r)) {
 		t.Fatal("a second half is not recognised in memory")
 	}
 	found := ""
-	for _, k2 := range l.combine(r.SecondHalf) {
+	for _, k2 := range l.combine(nameHalf(r)) {
 		for _, name := range l.memory.find(r.Label, k1, k2) {
 			found = name
 		}
@@ -635,7 +647,7 @@ func TestTheAttackersToolsWork(t *testing.T) {
 	if found != "Nobody Atall" {
 		t.Errorf("carved %q", found)
 	}
-	if names := openAny(r, k1, l.combine(r.SecondHalf)); len(names) == 0 || names[0] != "Nobody Atall" {
+	if names := openAny(r, k1, l.combine(nameHalf(r))); len(names) == 0 || names[0] != "Nobody Atall" {
 		t.Errorf("opened %q", names)
 	}
 }

@@ -217,7 +217,7 @@ func decryptionsAlone(b *testing.B) float64 {
 	}
 	var k1 []byte
 	label := seal.NewLabel()
-	rec, err := seal.Seal(b.Context(), label, map[string][]byte{"name": []byte("One of Many")}, pk, func(_ context.Context, _ string, k []byte) (string, error) {
+	rec, err := seal.Seal(b.Context(), label, map[string][]byte{"name": []byte("One of Many")}, seal.Custodians{Key: pk, Compartments: map[string][]string{"identity": {"name"}}}, func(_ context.Context, _ string, k []byte) (string, error) {
 		k1 = append(k1, k...)
 		return "wrapped", nil
 	})
@@ -225,13 +225,13 @@ func decryptionsAlone(b *testing.B) float64 {
 		b.Fatal(err)
 	}
 	return perSecond(1, 100, func() error {
-		var made []threshold.Share
+		made := make(map[string][]threshold.Share)
 		for _, share := range shares[:world.Quorum] {
-			s, err := seal.DecryptShare(label, rec.SecondHalf, pk, share)
+			s, err := rec.DecryptShare(label, "identity", pk, share)
 			if err != nil {
 				return err
 			}
-			made = append(made, s)
+			made["identity"] = append(made["identity"], s)
 		}
 		_, err := seal.Open(rec, seal.FirstHalves(k1, label, []string{"name"}), pk, made)
 		return err

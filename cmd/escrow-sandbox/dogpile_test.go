@@ -15,6 +15,7 @@ import (
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
@@ -118,7 +119,7 @@ func issuerOf(t testing.TB, tb *world.World) *issue.Issuer {
 		t.Fatal(err)
 	}
 	i := tb.Service.Issuing
-	return &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: func() (threshold.PublicKey, error) { return custodians, nil }, Now: tb.Clock.Now}
+	return &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: tb.Clock.Now}
 }
 
 func dogpileWarrant(t testing.TB, tb *world.World, targets []policy.Target) string {

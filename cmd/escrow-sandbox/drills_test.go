@@ -86,12 +86,16 @@ func (s *scene) swap(ctx context.Context) error {
 	n := sandbox.People()[testPeople["neighbour"]]
 	other, err := seal.Seal(ctx, label, map[string][]byte{
 		"name": []byte(n.Name), "birthdate": []byte(n.Birthdate), "address": []byte(n.Address), "email": []byte(n.Email),
-	}, pk, s.Service.Issuing.Keys.WrapHalf)
+	}, seal.Custodians{Key: pk, Compartments: s.Service.Bundle.FieldsByCompartment()}, s.Service.Issuing.Keys.WrapHalf)
+	if err != nil {
+		return err
+	}
+	second, err := other.Pack(label)
 	if err != nil {
 		return err
 	}
 	_, err = s.psql(fmt.Sprintf(`UPDATE records SET first_half = '%s', second_half = '\x%x', sealed = '\x%x' WHERE label = '%s'`,
-		other.FirstHalf, other.SecondHalf, postgres.PackFields(other.Fields), label))
+		other.FirstHalf, second, postgres.PackFields(other.Fields), label))
 	return err
 }
 

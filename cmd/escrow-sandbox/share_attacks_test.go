@@ -55,13 +55,22 @@ func (r *rogue) send(method, path, body string) answer {
 	return send(r.t, method, r.tb.Origin+path, contentType, body, withHeader("DPoP", proof))
 }
 
+// compartment is the one that the warrant's fields are in.
+func (r *rogue) compartment() string {
+	w, err := policy.ParseUnverified(r.file.Submission.Warrant)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.file.Targets[0].Needed(w.Fields)[0]
+}
+
 // approval is a correct one, but for its shares, which are junk.
 func (r *rogue) approval() opening.Approval {
 	hash := policy.Hash(r.file.Submission.Warrant)
 	return opening.Approval{
 		Case: r.file.Case, Custodian: r.id, WarrantHash: hex.EncodeToString(hash[:]), Bundle: r.file.Bundle,
 		LeafIndex: r.file.Leaf.Index, CheckpointSize: r.file.Leaf.Index + 1, Decision: opening.Approve,
-		Shares: []opening.EncryptedShare{{Target: 0, Ciphertext: []byte(strings.Repeat("junk", 300))}}, At: r.tb.Clock.Now(),
+		Shares: []opening.EncryptedShare{{Target: 0, Compartment: r.compartment(), Ciphertext: []byte(strings.Repeat("junk", 300))}}, At: r.tb.Clock.Now(),
 	}
 }
 
@@ -200,7 +209,8 @@ func (r *rogue) sealShareOf(t *testing.T, of, delivery string, edit func([]byte)
 		t.Fatal(err)
 	}
 	target := r.file.Targets[0]
-	share, err := seal.DecryptShare(target.Label, target.SecondHalf, pk, ks)
+	compartment := r.compartment()
+	share, err := target.DecryptShare(target.Label, compartment, pk, ks)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +219,7 @@ func (r *rogue) sealShareOf(t *testing.T, of, delivery string, edit func([]byte)
 		t.Fatal(err)
 	}
 	edit(raw)
-	sealed, err := seal.SealTo(delivery, seal.ShareInfo(policy.Hash(r.file.Submission.Warrant), target.Label, r.id), raw)
+	sealed, err := seal.SealTo(delivery, seal.ShareInfo(policy.Hash(r.file.Submission.Warrant), target.Label, compartment, r.id), raw)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,8 @@ var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 	"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 
 // Approve signs the custodian's approval of a case that they reviewed, with one
-// share for each target, encrypted to the requester. It is the refusal of the
+// share for each target and compartment that is to be opened, encrypted to the
+// requester. It is the refusal of the
 // first check that the case did not pass, [ErrNotAsReviewed] if that was another
 // when it was reviewed, before the notice period is over [policy.ErrNoticePeriod],
 // without a share [ErrNoShare], and for somebody who is not a custodian of the
@@ -93,9 +94,10 @@ func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 // inForce is the bundle whose custodian signs.
 func (r *Review) inForce() *policy.Bundle { return r.since[len(r.since)-1] }
 
-// shares makes one share for each target, readable by the requester alone and
-// bound to this warrant, record and custodian. They are of the key in force: a
-// resharing may have moved it since the record was sealed, and it opens all the
+// shares makes one share for each target and each compartment that holds a field
+// which the warrant names, and no other: readable by the requester alone and bound
+// to this warrant, record, compartment and custodian. They are of the key in force:
+// a resharing may have moved it since the record was sealed, and it opens all the
 // same.
 func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
 	pk, err := threshold.ParsePublicKey(r.inForce().ThresholdKey)
@@ -109,20 +111,22 @@ func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
 	warrantHash := policy.Hash(r.file.Submission.Warrant)
 	var out []opening.EncryptedShare
 	for i, t := range r.file.Targets {
-		share, err := seal.DecryptShare(t.Label, t.SecondHalf, pk, ks)
-		if err != nil {
-			return nil, err
+		for _, compartment := range t.Needed(r.Warrant.Fields) {
+			share, err := t.DecryptShare(t.Label, compartment, pk, ks)
+			if err != nil {
+				return nil, err
+			}
+			clearShare, err := share.MarshalBinary()
+			if err != nil {
+				return nil, err
+			}
+			sealed, err := seal.SealTo(r.Warrant.Requester.DeliveryKey, seal.ShareInfo(warrantHash, t.Label, compartment, c.ID), clearShare)
+			clear(clearShare)
+			if err != nil {
+				return nil, err
+			}
+			out = append(out, opening.EncryptedShare{Target: i, Compartment: compartment, Ciphertext: sealed})
 		}
-		clearShare, err := share.MarshalBinary()
-		if err != nil {
-			return nil, err
-		}
-		sealed, err := seal.SealTo(r.Warrant.Requester.DeliveryKey, seal.ShareInfo(warrantHash, t.Label, c.ID), clearShare)
-		clear(clearShare)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, opening.EncryptedShare{Target: i, Ciphertext: sealed})
 	}
 	return out, nil
 }

@@ -64,11 +64,11 @@ type shown struct {
 	DeliveryKey string        `json:"delivery_key"`
 }
 
-// shownTarget is an opened target: a share is made for its label and second half.
+// shownTarget is an opened target: shares are made for its label and second halves.
 type shownTarget struct {
 	Label      string `json:"label"`
-	SecondHalf string `json:"second_half"` // digest
-	Record     string `json:"record"`      // digest of all that was opened: pen name, platform, salt and fields
+	SecondHalf string `json:"second_half"` // digest, of a record of version 1
+	Record     string `json:"record"`      // digest of all that was opened: pen name, platform, salt, second halves and fields
 }
 
 func digest(b []byte) string {

@@ -69,6 +69,9 @@ func (r *Review) String() string {
 			p := r.Posts[i]
 			s += fmt.Sprintf("  for the post %s of %s, sha256 %s\n", p.URL, p.At.Format(time.RFC3339), p.SHA256)
 		}
+		if i < len(r.file.Targets) {
+			s += opens(r.file.Targets[i], w.Fields)
+		}
 	}
 	for _, f := range r.Findings {
 		s += "✓ " + f + "\n"
@@ -77,6 +80,28 @@ func (r *Review) String() string {
 		s += "✗ " + r.Failed + "\n"
 	}
 	return document.Printable(s)
+}
+
+// opens says which compartments of a record a custodian's shares open, and for
+// which fields of the warrant; "" for a record of version 1, which has none.
+func opens(t opening.OpenedTarget, fields []string) string {
+	if t.Version == 0 {
+		return ""
+	}
+	var parts []string
+	for _, compartment := range t.Needed(fields) {
+		var asked []string
+		for _, field := range fields {
+			if t.Compartments[field] == compartment {
+				asked = append(asked, field)
+			}
+		}
+		parts = append(parts, fmt.Sprintf("the compartment %s, for %s", compartment, strings.Join(asked, ", ")))
+	}
+	if len(parts) == 0 {
+		parts = []string{"nothing: the record holds none of these fields"}
+	}
+	return "  opens: " + strings.Join(parts, "; ") + "\n"
 }
 
 // Review checks the case id, as the registrar shows it, on the custodian's own

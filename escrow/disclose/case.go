@@ -117,6 +117,12 @@ type Case struct {
 	ApproveFrom time.Time // end of the notice period: no custodian's approval counts before
 	Approvals   []Approval
 
+	// Compartments are those of each target's record that the fields of the warrant
+	// are in (seal.Custody.Needed), settled when the case was filed: an approval brings
+	// a share for each of them and no other. nil: one share for each target, in cases
+	// from before there were compartments.
+	Compartments [][]string
+
 	// Indices of the leaves in the public log; Recorded is always set, the
 	// others are 0 until the state is reached (no case is recorded before a bundle is).
 	RecordedLeaf, AuthorisedLeaf, ReleasedLeaf, ExpiredLeaf, NoticedLeaf int64
@@ -313,7 +319,7 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 		return Change{}, err
 	case !policy.KindOf(w.Kind).Opens:
 		return Change{}, ErrNothingToOpen
-	case approved && !sharesComplete(a, len(w.Targets)):
+	case approved && !c.sharesComplete(a, len(w.Targets)):
 		return Change{}, ErrShares
 	}
 	code := ""
@@ -343,15 +349,31 @@ func (c *Case) decisionOf(custodian string, since []*policy.Bundle) *Approval {
 	return &a
 }
 
-func sharesComplete(a *opening.Approval, targets int) bool {
-	shared := make(map[int]bool)
+// sharesComplete reports whether an approval brings exactly the shares that are
+// needed.
+func (c *Case) sharesComplete(a *opening.Approval, targets int) bool {
+	type place struct {
+		target      int
+		compartment string
+	}
+	missing := make(map[place]bool)
+	for i := range targets {
+		needed := []string{""}
+		if i < len(c.Compartments) {
+			needed = c.Compartments[i]
+		}
+		for _, compartment := range needed {
+			missing[place{i, compartment}] = true
+		}
+	}
 	for _, s := range a.Shares {
-		if s.Target < 0 || s.Target >= targets || shared[s.Target] || len(s.Ciphertext) == 0 {
+		at := place{s.Target, s.Compartment}
+		if !missing[at] || len(s.Ciphertext) == 0 {
 			return false
 		}
-		shared[s.Target] = true
+		delete(missing, at)
 	}
-	return len(shared) == targets
+	return len(missing) == 0
 }
 
 // Withdraw returns the case as its court's withdrawal leaves it, or ErrTooLate.

@@ -3,6 +3,8 @@ package disclose
 import (
 	"encoding/hex"
 	"errors"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -127,6 +129,19 @@ func TestDecide(t *testing.T) {
 		"a preservation":        {approves, func(c *Case, _ *opening.Approval) { c.Warrant = &policy.Warrant{Kind: policy.Preservation} }, ErrNothingToOpen, nil},
 		"a share is missing":    {approves, func(_ *Case, a *opening.Approval) { a.Shares = a.Shares[:1] }, ErrShares, nil},
 		"a share twice":         {approves, func(_ *Case, a *opening.Approval) { a.Shares = []opening.EncryptedShare{shares[0], shares[0]} }, ErrShares, nil},
+		"shares of compartments": {approves, func(c *Case, a *opening.Approval) {
+			c.Compartments, a.Shares = [][]string{{"contact", "identity"}, {"identity"}}, compartmentShares("0 contact", "0 identity", "1 identity")
+		}, nil, []Event{Approve, Authorise}},
+		"a share of another compartment": {approves, func(c *Case, a *opening.Approval) {
+			c.Compartments, a.Shares = [][]string{{"identity"}, {"identity"}}, compartmentShares("0 contact", "1 identity")
+		}, ErrShares, nil},
+		"a compartment too many": {approves, func(c *Case, a *opening.Approval) {
+			c.Compartments, a.Shares = [][]string{{"identity"}, {"identity"}}, compartmentShares("0 contact", "0 identity", "1 identity")
+		}, ErrShares, nil},
+		"a compartment is missing": {approves, func(c *Case, a *opening.Approval) {
+			c.Compartments, a.Shares = [][]string{{"contact", "identity"}, {"identity"}}, compartmentShares("0 identity", "1 identity")
+		}, ErrShares, nil},
+		"shares of no compartment": {approves, func(c *Case, _ *opening.Approval) { c.Compartments = [][]string{{"identity"}, {"identity"}} }, ErrShares, nil},
 		"a share too many": {approves, func(c *Case, _ *opening.Approval) {
 			c.Warrant = &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}
 		}, ErrShares, nil},
@@ -203,4 +218,14 @@ func TestD10ForgedCursor(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
+}
+
+// compartmentShares are shares for "target compartment".
+func compartmentShares(places ...string) (all []opening.EncryptedShare) {
+	for _, place := range places {
+		target, compartment, _ := strings.Cut(place, " ")
+		n, _ := strconv.Atoi(target)
+		all = append(all, opening.EncryptedShare{Target: n, Compartment: compartment, Ciphertext: []byte("x")})
+	}
+	return all
 }

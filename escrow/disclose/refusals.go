@@ -13,7 +13,7 @@ var (
 	ErrRulesChanged = refusal.New(refusal.Conflict, "rules.changed",
 		"new rules came into force at this moment: try again")
 	ErrDataNotHeld = refusal.New(refusal.NotFound, "warrant.data_not_held",
-		"no record is held for one of the targets: check pen name and platform against the evidence")
+		"no record is held for one of the targets, or none holds a field that the warrant names: check pen name and platform against the evidence")
 	ErrNotAsLogged = refusal.New(refusal.Denied, "warrant.not_as_logged",
 		"the case on file is not the one that the public log holds: nothing was disclosed, tell the custodians and check the database")
 	ErrCommitment = refusal.New(refusal.Denied, "warrant.commitment_mismatch",
@@ -53,7 +53,7 @@ var (
 	ErrWrongCase = refusal.New(refusal.Denied, "custodian.wrong_case",
 		"the approval is for another case, warrant, bundle or leaf: review the case again and sign what it shows")
 	ErrShares = refusal.New(refusal.Invalid, "custodian.shares_incomplete",
-		"an approval carries exactly one share for each target of the warrant")
+		"an approval carries exactly one share for each target of the warrant and each compartment that holds a field it names")
 	ErrCursor = refusal.New(refusal.Invalid, "list.bad_place",
 		"the list has no such place: go on from the place that the last answer named, or begin again")
 )

@@ -84,8 +84,16 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	// Links are opened of a warrant that the rules allow, before it is in the log:
 	// a link says which record it is, not whose. Without it nobody could tell the
 	// court that the record is gone. No half is opened.
+	var compartments [][]string
 	if d.Allowed {
-		if _, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d))); err != nil {
+		opened, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d)))
+		for _, t := range opened {
+			compartments = append(compartments, t.record.Needed(d.Warrant.Fields))
+		}
+		if err == nil && d.Opens && len(slices.Concat(compartments...)) == 0 {
+			err = ErrDataNotHeld // nobody gave any of these fields: there is nothing to release
+		}
+		if err != nil {
 			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
 				d.Allowed, d.Refusal = false, refused
 			} else {
@@ -111,6 +119,8 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		Expires:     d.Warrant.Expiry,
 		ApproveFrom: now.Add(d.NoticePeriod),
 		Daily:       d.Authority.DailyWarrants,
+
+		Compartments: compartments,
 	}
 	rand.Read(c.Salt[:])
 	if policy.KindOf(d.Warrant.Kind).Stops {

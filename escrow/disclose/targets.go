@@ -69,7 +69,7 @@ func (r *Registrar) openTargets(ctx context.Context, targets []Target) ([]opened
 		}
 		opened[i] = openedTarget{opening.OpenedTarget{
 			Pseudonym: targets[i].Pseudonym, Platform: targets[i].Platform,
-			Label: record.Label, LinkSalt: links[i].salt[:], SecondHalf: record.SecondHalf, Withheld: record.Named(nil).Withheld,
+			Label: record.Label, LinkSalt: links[i].salt[:], Custody: record.Custody, Withheld: record.Named(nil).Withheld,
 		}, record}
 	}
 	if err != nil {

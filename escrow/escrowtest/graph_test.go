@@ -37,7 +37,7 @@ var mayImport = map[string][]string{
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
-	"escrow/issue":          {"escrow/seal", "escrow/seal/threshold", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/issue":          {"escrow/seal", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
@@ -56,7 +56,7 @@ var mayImport = map[string][]string{
 	"escrow/web/person": {"escrow/issue", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal"},
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
-	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal/threshold", "escrow/secretfile",
+	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",
 		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.

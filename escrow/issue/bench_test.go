@@ -19,7 +19,6 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/identity"
 )
@@ -115,7 +114,7 @@ func newWorld(b *testing.B) *world {
 	b.Cleanup(w.pool.Close)
 	_, err = w.pool.Exec(b.Context(), `CREATE TABLE bare (label text PRIMARY KEY, row bytea NOT NULL)`)
 	check(err)
-	w.issuer = &issue.Issuer{Keys: keys, Store: store, Custodians: func() (threshold.PublicKey, error) { return custodians, nil }, Now: time.Now}
+	w.issuer = &issue.Issuer{Keys: keys, Store: store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: time.Now}
 	return w
 }
 
@@ -194,7 +193,7 @@ func (w *world) sealAlone(b *testing.B) func(int) int {
 	}
 }
 
-func custodiansOf(b testing.TB, i *issue.Issuer) threshold.PublicKey {
+func custodiansOf(b testing.TB, i *issue.Issuer) seal.Custodians {
 	b.Helper()
 	pk, err := i.Custodians()
 	if err != nil {

@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
@@ -151,7 +150,7 @@ type Store interface {
 type Issuer struct {
 	Keys       Keys
 	Store      Store
-	Custodians func() (threshold.PublicKey, error) // whose threshold key the second half is encrypted to: that of the rules in force, or why those are not known
+	Custodians func() (seal.Custodians, error) // whom the second halves are encrypted to: by the rules in force, or why those are not known
 	Now        func() time.Time
 }
 

@@ -3,7 +3,6 @@ package postgres
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -291,10 +290,11 @@ func TestD07MovedRow(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	custodians := seal.Custodians{Key: pk, Compartments: map[string][]string{"identity": {"name"}}}
 	people := []issue.Enrolment{enrolment(), enrolment()}
 	for i, name := range []string{"Jo Teacher", "A Troll"} {
 		e := &people[i]
-		if e.Record, err = seal.Seal(ctx, e.Person.Label, map[string][]byte{"name": []byte(name)}, pk, encrypt.WrapHalf); err != nil {
+		if e.Record, err = seal.Seal(ctx, e.Person.Label, map[string][]byte{"name": []byte(name)}, custodians, encrypt.WrapHalf); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := s.Enrol(ctx, *e); err != nil {
@@ -310,17 +310,13 @@ func TestD07MovedRow(t *testing.T) {
 		if err != nil {
 			return "", err
 		}
-		var ct threshold.Ciphertext
-		if err := ct.UnmarshalBinary(r.SecondHalf); err != nil {
-			return "", err
-		}
-		var released []threshold.Share
+		released := make(map[string][]threshold.Share)
 		for _, ks := range shares[:2] {
-			share, err := ks.Decrypt(rand.Reader, pk, ct)
+			share, err := r.DecryptShare(label, "identity", pk, ks)
 			if err != nil {
 				return "", err
 			}
-			released = append(released, share)
+			released["identity"] = append(released["identity"], share)
 		}
 		got, err := seal.Open(r, seal.FirstHalves(half, label, []string{"name"}), pk, released)
 		return string(got["name"]), err

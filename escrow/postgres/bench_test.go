@@ -72,7 +72,7 @@ func BenchmarkBytesPerPerson(b *testing.B) {
 			const people = 1000
 			for range people {
 				e := enrolment()
-				if e.Record, err = seal.Seal(b.Context(), e.Person.Label, fields, pk, keys.WrapHalf); err != nil {
+				if e.Record, err = seal.Seal(b.Context(), e.Person.Label, fields, seal.Custodians{Key: pk}, keys.WrapHalf); err != nil {
 					b.Fatal(err)
 				}
 				if _, _, err := s.Enrol(b.Context(), e); err != nil {

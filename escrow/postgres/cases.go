@@ -44,7 +44,7 @@ const (
 const caseSQL = `
 	SELECT c.id, c.warrant_hash, c.authority, c.warrant_id, c.kind, c.submission, c.bundle, c.salt, c.quorum, c.state,
 	  c.secrecy_ends, c.expires, c.approve_from, c.recorded_leaf, coalesce(c.authorised_leaf, 0), coalesce(c.released_leaf, 0),
-	  coalesce(c.expired_leaf, 0), coalesce(c.noticed_leaf, 0),
+	  coalesce(c.expired_leaf, 0), coalesce(c.noticed_leaf, 0), c.compartments,
 	  (SELECT json_agg(json_build_object('Custodian', a.custodian, 'Approved', a.approved, 'Signed', a.signed, 'Leaf', a.leaf, 'Bundle', coalesce(a.bundle, c.bundle))
 	     ORDER BY a.leaf) FROM approvals a WHERE a.case_id = c.id)
 	FROM cases c `
@@ -52,9 +52,9 @@ const caseSQL = `
 // scanCase reads a case and parses its warrant, here and nowhere else. One that
 // cannot be parsed is left out: a case is believed for what the public log holds.
 func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
-	var hash, submission, salt, approvals []byte
+	var hash, submission, salt, approvals, compartments []byte
 	err = row.Scan(&c.ID, &hash, &c.Authority, &c.WarrantID, &c.Kind, &submission, &c.Bundle, &salt, &c.Quorum, (*string)(&c.State),
-		&c.SecrecyEnds, &c.Expires, &c.ApproveFrom, &c.RecordedLeaf, &c.AuthorisedLeaf, &c.ReleasedLeaf, &c.ExpiredLeaf, &c.NoticedLeaf, &approvals)
+		&c.SecrecyEnds, &c.Expires, &c.ApproveFrom, &c.RecordedLeaf, &c.AuthorisedLeaf, &c.ReleasedLeaf, &c.ExpiredLeaf, &c.NoticedLeaf, &compartments, &approvals)
 	if err != nil {
 		return c, err
 	}
@@ -66,6 +66,11 @@ func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
 	}
 	if w, err := policy.ParseUnverified(c.Submission.Warrant); err == nil {
 		c.Warrant = w
+	}
+	if compartments != nil {
+		if err := json.Unmarshal(compartments, &c.Compartments); err != nil {
+			return c, err
+		}
 	}
 	if approvals != nil {
 		err = json.Unmarshal(approvals, &c.Approvals)
@@ -147,12 +152,16 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 }
 
 func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []byte) error {
-	_, err := tx.Exec(ctx, `
+	compartments, err := json.Marshal(c.Compartments)
+	if err != nil {
+		return ErrText.Because(err)
+	}
+	_, err = tx.Exec(ctx, `
 		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state,
-		  secrecy_ends, expires, approve_from, recorded_leaf)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		  secrecy_ends, expires, approve_from, recorded_leaf, compartments)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json)`,
 		c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, c.Kind, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
-		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf)
+		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments)
 	return refused(ctx, err)
 }
 

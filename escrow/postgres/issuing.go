@@ -113,7 +113,11 @@ func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolm
 	for _, e := range es {
 		labels, ids, digests = append(labels, e.Person.Label), append(ids, e.Person.ID[:]), append(digests, e.Person.Digest[:])
 		prints, likes, births = append(prints, e.Fingerprint), append(likes, e.Likeness), append(births, e.Birth)
-		firsts, seconds, sealed = append(firsts, e.Record.FirstHalf), append(seconds, e.Record.SecondHalf), append(sealed, PackFields(e.Record.Fields))
+		second, err := e.Record.Pack(e.Person.Label)
+		if err != nil {
+			return 0, err
+		}
+		firsts, seconds, sealed = append(firsts, e.Record.FirstHalf), append(seconds, second), append(sealed, PackFields(e.Record.Fields))
 		days = append(days, e.Day.UTC())
 	}
 	n, err := s.exec(ctx, `

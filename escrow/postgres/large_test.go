@@ -201,7 +201,7 @@ func (w *court) target(t testing.TB, s *Issuing, keys *vault.Issuing) (target po
 	label = e.Person.Label
 	fields := map[string][]byte{"name": []byte("Jo Teacher"), "birthdate": []byte("1988-02-29")}
 	var err error
-	if e.Record, err = seal.Seal(t.Context(), label, fields, w.public, keys.WrapHalf); err != nil {
+	if e.Record, err = seal.Seal(t.Context(), label, fields, seal.Custodians{Key: w.public}, keys.WrapHalf); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	if e.Person.Digest, err = e.Record.Digest(); err != nil {

@@ -61,10 +61,11 @@ func (s Records) Records(ctx context.Context, labels []string) ([]seal.Record, e
 			return seal.Record{}, disclose.ErrDataErased
 		}
 		fields, whole := UnpackFields(sealed)
-		if !whole {
+		custody, also := seal.UnpackCustody(label, secondHalf)
+		if !whole || !also {
 			return seal.Record{}, ErrDamaged
 		}
-		return seal.Record{Label: label, FirstHalf: *firstHalf, SecondHalf: secondHalf, Fields: fields}, nil
+		return seal.Record{Label: label, FirstHalf: *firstHalf, Custody: custody, Fields: fields}, nil
 	}, `
 		SELECT a.label, r.first_half, r.second_half, r.sealed, r.erased IS NOT NULL
 		FROM unnest($1::text[]) WITH ORDINALITY a (label, place) LEFT JOIN records r USING (label) ORDER BY a.place`, labels)

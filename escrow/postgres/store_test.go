@@ -37,7 +37,7 @@ func enrolment() issue.Enrolment {
 		Person:      issue.Person{ID: [16]byte(random(16)), Label: label, Digest: [32]byte(random(32))},
 		Fingerprint: random(32), Likeness: random(32), Birth: random(32),
 		Record: seal.Record{
-			Label: label, FirstHalf: "vault:v1:" + hex.EncodeToString(random(60)), SecondHalf: random(230),
+			Label: label, FirstHalf: "vault:v1:" + hex.EncodeToString(random(60)), Custody: seal.Custody{SecondHalf: append([]byte("C"), random(229)...)},
 			Fields: map[string][]byte{"name": random(92), "birthdate": random(92), "address": random(156), "email": random(92)},
 		},
 		Day: day,

@@ -43,7 +43,8 @@ var ErrBadShare = refusal.New(refusal.Denied, "package.bad_share",
 	"too few shares are right to open this; keep the package and the key, which prove who signed for a wrong one, and ask another custodian")
 
 // SharesError is [ErrBadShare] with the custodians who signed for a wrong share,
-// each with the code of what is wrong: "alba (custodian.bad_share)".
+// each with the code of what is wrong, and the compartment that it is about: "alba
+// (custodian.bad_share) for contact".
 type SharesError struct{ Custodians []string }
 
 // Error returns code and sentence.
@@ -169,17 +170,19 @@ type opener struct {
 
 // target opens one sealed identity.
 func (o *opener) target(t opening.PackageTarget, index int) (map[string][]byte, error) {
-	var shares []threshold.Share
-	for _, a := range o.Approvals {
-		share, err := o.share(a, t, index)
-		if err != nil {
-			o.blame(a.Custodian, err)
-			continue
+	shares := make(map[string][]threshold.Share)
+	for _, compartment := range t.Needed(o.Warrant.Fields) {
+		for _, a := range o.Approvals {
+			share, err := o.share(a, t, index, compartment)
+			if err != nil {
+				o.blame(a.Custodian, compartment, err)
+				continue
+			}
+			shares[compartment] = append(shares[compartment], share)
 		}
-		shares = append(shares, share)
-	}
-	if len(shares) < o.key.Threshold() && len(o.culprits) > 0 {
-		return nil, &SharesError{o.culprits}
+		if len(shares[compartment]) < o.key.Threshold() && len(o.culprits) > 0 {
+			return nil, &SharesError{o.culprits}
+		}
 	}
 	raw, err := o.private.Open(seal.HalvesInfo(o.WarrantHash, t.Label), t.Halves)
 	if err != nil {
@@ -189,18 +192,18 @@ func (o *opener) target(t opening.PackageTarget, index int) (map[string][]byte, 
 	if err := json.Unmarshal(raw, &halves); err != nil {
 		return nil, opening.ErrPackage // the cause could quote a half
 	}
-	return seal.Open(seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: t.Fields, Withheld: t.Withheld}, halves, o.key, shares)
+	return seal.Open(t.Record(t.Fields), halves, o.key, shares)
 }
 
-// share decrypts and checks the share of one custodian for one target: made
-// with that custodian's part of the key, for this record.
-func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int) (threshold.Share, error) {
+// share decrypts and checks the share of one custodian for one compartment of one
+// target: made with that custodian's part of the key, for this record.
+func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int, compartment string) (threshold.Share, error) {
 	var share threshold.Share
-	i := slices.IndexFunc(a.Shares, func(s opening.EncryptedShare) bool { return s.Target == index })
+	i := slices.IndexFunc(a.Shares, func(s opening.EncryptedShare) bool { return s.Target == index && s.Compartment == compartment })
 	if i < 0 {
 		return share, opening.ErrPackage
 	}
-	raw, err := o.private.Open(seal.ShareInfo(o.WarrantHash, t.Label, a.Custodian), a.Shares[i].Ciphertext)
+	raw, err := o.private.Open(seal.ShareInfo(o.WarrantHash, t.Label, compartment, a.Custodian), a.Shares[i].Ciphertext)
 	if err != nil {
 		return share, err
 	}
@@ -210,15 +213,19 @@ func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int) 
 	if share.Index() != o.Signers[a.Signers()].Custodian(a.Custodian).Index {
 		return share, threshold.ErrForeign // somebody else's share under this signature
 	}
-	return share, seal.VerifyShare(t.Label, t.SecondHalf, o.key, share)
+	return share, t.VerifyShare(t.Label, compartment, o.key, share)
 }
 
-func (o *opener) blame(custodian string, err error) {
+func (o *opener) blame(custodian, compartment string, err error) {
 	code := "unknown"
 	if e := refusal.Of(err); e != nil {
 		code = e.Code
 	}
-	if who := custodian + " (" + code + ")"; !slices.Contains(o.culprits, who) {
+	who := custodian + " (" + code + ")"
+	if compartment != "" {
+		who += " for " + compartment
+	}
+	if !slices.Contains(o.culprits, who) {
 		o.culprits = append(o.culprits, who)
 	}
 }

@@ -122,9 +122,13 @@ func (d DeliveryPrivate) Open(info, ct []byte) ([]byte, error) {
 }
 
 // ShareInfo binds a delivered share to the warrant (SHA-256 of its JWS), the
-// record and the custodian who made it.
-func ShareInfo(warrant [32]byte, label, custodian string) []byte {
-	return frame("penname/share/v1", string(warrant[:]), label, custodian)
+// record, the compartment and the custodian who made it. A record of version 1 has
+// no compartments: then it is "".
+func ShareInfo(warrant [32]byte, label, compartment, custodian string) []byte {
+	if compartment == "" {
+		return frame("penname/share/v1", string(warrant[:]), label, custodian)
+	}
+	return frame("penname/share/v2", string(warrant[:]), label, compartment, custodian)
 }
 
 // HalvesInfo binds delivered first halves to the warrant and the record.

@@ -24,7 +24,7 @@ func newDelivery(t tester) seal.DeliveryPrivate {
 
 func TestDelivery(t *testing.T) {
 	d := newDelivery(t)
-	info := seal.ShareInfo([32]byte{1}, seal.NewLabel(), "ombudsman")
+	info := seal.ShareInfo([32]byte{1}, seal.NewLabel(), "identity", "ombudsman")
 	ct, err := seal.SealTo(d.Public(), info, []byte("a share"))
 	if err != nil {
 		t.Fatal(err)
@@ -63,17 +63,19 @@ func TestI13DeliveryIsBoundToItsPurpose(t *testing.T) {
 	d := newDelivery(t)
 	w, x := [32]byte{1}, [32]byte{2}
 	infos := map[string][]byte{
-		"a share":           seal.ShareInfo(w, "record", "a"),
-		"another custodian": seal.ShareInfo(w, "record", "b"),
-		"another record":    seal.ShareInfo(w, "other", "a"),
-		"another warrant":   seal.ShareInfo(x, "record", "a"),
-		"parts flow over":   seal.ShareInfo(w, "recor", "da"),
-		"halves":            seal.HalvesInfo(w, "record"),
-		"a delivery":        seal.DeliveryInfo("case"),
-		"delivery, case":    seal.DeliveryInfo("other"),
-		"halves, warrant":   seal.HalvesInfo(x, "record"),
-		"halves, record":    seal.HalvesInfo(w, "other"),
-		"nothing in info":   nil,
+		"a share":             seal.ShareInfo(w, "record", "identity", "a"),
+		"another custodian":   seal.ShareInfo(w, "record", "identity", "b"),
+		"another record":      seal.ShareInfo(w, "other", "identity", "a"),
+		"another warrant":     seal.ShareInfo(x, "record", "identity", "a"),
+		"another compartment": seal.ShareInfo(w, "record", "contact", "a"),
+		"parts flow over":     seal.ShareInfo(w, "recor", "didentity", "a"),
+		"of version 1":        seal.ShareInfo(w, "record", "", "a"),
+		"halves":              seal.HalvesInfo(w, "record"),
+		"a delivery":          seal.DeliveryInfo("case"),
+		"delivery, case":      seal.DeliveryInfo("other"),
+		"halves, warrant":     seal.HalvesInfo(x, "record"),
+		"halves, record":      seal.HalvesInfo(w, "other"),
+		"nothing in info":     nil,
 	}
 	for sent, info := range infos {
 		ct, err := seal.SealTo(d.Public(), info, []byte("secret"))

@@ -4,23 +4,30 @@
 // # The envelope
 //
 //	K1  ← 32 random bytes, wrapped by the key service (Vault), context = label
-//	K2  ← 32 random bytes, TDH2 to the custodians, label = label
+//	K2c ← 32 random bytes for each compartment c of fields, TDH2 to the custodians, label = label ‖ "." ‖ c
 //	K1f = HKDF-SHA-256(K1, info = frame("penname/first-half/v1", label, field))
-//	K   ‖ C = HKDF-SHA-256(K1f ‖ K2, info = frame("penname/seal/v1", label, field)), 32 + 32 bytes
-//	field sealed = C ‖ nonce ‖ AES-256-GCM(K, pad(value), aad = frame("penname/seal/v1", label, field))
+//	K2f = HKDF-SHA-256(K2c, info = frame("penname/second-half/v2", label, c, field))
+//	K   ‖ C = HKDF-SHA-256(K1f ‖ K2f, info = frame("penname/seal/v2", label, field)), 32 + 32 bytes
+//	field sealed = C ‖ nonce ‖ AES-256-GCM(K, pad(value), aad = frame("penname/seal/v2", label, field))
 //	pad(value)   = length (2 bytes big-endian) ‖ value ‖ zeros up to a multiple of 64 bytes
 //	frame(parts) = each part with its length, 2 bytes big-endian, in front
 //
-// There is one K1 a record and one key a field: the registrar hands out K1f of
-// the fields that a warrant names ([FirstHalves]), so that the custodians' half
-// together with them opens those fields and no other.
+// There is one K1 a record and one key a field. The registrar hands out K1f of
+// the fields that a warrant names ([FirstHalves]), and the custodians shares of the
+// compartments that these are in ([Custody.Needed]): with them those fields open
+// and no other. A share of one compartment is worth nothing for another, whatever
+// the key service gives out later.
+//
+// A record of version 1 has one second half for all its fields: its TDH2 label is
+// the record's, K2f is K2, and "penname/seal/v1" stands in the place of v2. Such
+// records open for ever; none is sealed again on its own.
 //
 // C commits to the key: AES-GCM alone lets whoever chooses both keys make one
 // ciphertext that opens as two identities. With C in the record, and the record
 // named by [Record.Digest], a record can be opened as one identity only.
 //
-// testdata/record.json is a record that an independent implementation sealed,
-// testdata/make_record.py.
+// testdata/record.json and record2.json are records that an independent
+// implementation sealed, testdata/make_record.py.
 //
 // Trusted: nobody alone. Whoever controls the key service has K1 and not K2; t
 // custodians have K2 and not K1; whoever controls the database has neither, and can
@@ -62,7 +69,6 @@ var (
 )
 
 const (
-	sealInfo  = "penname/seal/v1"
 	halfInfo  = "penname/first-half/v1"
 	keySize   = 32
 	block     = 64   // a value's length shows only in steps of this
@@ -79,11 +85,11 @@ var (
 // Record is a sealed identity as it is stored, or as much of it as is handed to
 // a requester ([Record.Named]).
 type Record struct {
-	Label      string            `json:"label"`
-	FirstHalf  string            `json:"first_half"`         // K1 wrapped, opaque text of the key service; changes when it rewraps
-	SecondHalf []byte            `json:"second_half"`        // threshold.Ciphertext of K2
-	Fields     map[string][]byte `json:"fields"`             // sealed, by field name
-	Withheld   map[string][]byte `json:"withheld,omitempty"` // SHA-256 of the sealed fields that were not handed over
+	Label     string `json:"label"`
+	FirstHalf string `json:"first_half"` // K1 wrapped, opaque text of the key service; changes when it rewraps
+	Custody
+	Fields   map[string][]byte `json:"fields"`             // sealed, by field name
+	Withheld map[string][]byte `json:"withheld,omitempty"` // SHA-256 of the sealed fields that were not handed over
 }
 
 // NewLabel returns a fresh record label: 16 random bytes in lower-case base32
@@ -97,7 +103,7 @@ func NewLabel() string {
 // Seal encrypts fields (by name, absent ones left out) to the key service and
 // the custodians. wrap is the key service's encryption with the label as its
 // context; k1 is overwritten when it returns and must not be kept.
-func Seal(ctx context.Context, label string, fields map[string][]byte, custodians threshold.PublicKey, wrap func(ctx context.Context, label string, k1 []byte) (string, error)) (Record, error) {
+func Seal(ctx context.Context, label string, fields map[string][]byte, custodians Custodians, wrap func(ctx context.Context, label string, k1 []byte) (string, error)) (Record, error) {
 	if !labelRE.MatchString(label) {
 		return Record{}, ErrLabel
 	}
@@ -106,20 +112,16 @@ func Seal(ctx context.Context, label string, fields map[string][]byte, custodian
 	}
 	k1 := make([]byte, keySize)
 	defer clear(k1)
-	var k2 [keySize]byte
-	defer clear(k2[:])
 	rand.Read(k1) // crypto/rand.Read never returns an error
-	rand.Read(k2[:])
-	ct, err := custodians.Encrypt(rand.Reader, k2, []byte(label))
+	rec := Record{Label: label, Fields: make(map[string][]byte, len(fields))}
+	custody, k2s, err := custodians.custody(label, slices.Collect(maps.Keys(fields)))
 	if err != nil {
 		return Record{}, err
 	}
-	rec := Record{Label: label, Fields: make(map[string][]byte, len(fields))}
-	if rec.SecondHalf, err = ct.MarshalBinary(); err != nil {
-		return Record{}, err
-	}
+	defer clearHalves(k2s)
+	rec.Custody = custody
 	for name, half := range FirstHalves(k1, label, slices.Collect(maps.Keys(fields))) {
-		rec.Fields[name], err = sealField(half, k2, label, name, fields[name])
+		rec.Fields[name], err = rec.sealField(half, k2s, name, fields[name])
 		clear(half)
 		if err != nil {
 			return Record{}, err
@@ -153,57 +155,27 @@ func FirstHalves(k1 []byte, label string, fields []string) map[string][]byte {
 	return out
 }
 
-// DecryptShare is the custodian's step: it refuses a second half that was
-// sealed for another record than label, then makes the share.
-func DecryptShare(label string, secondHalf []byte, pk threshold.PublicKey, ks threshold.KeyShare) (threshold.Share, error) {
-	ct, err := parseSecondHalf(label, secondHalf)
-	if err != nil {
-		return threshold.Share{}, err
-	}
-	return ks.Decrypt(rand.Reader, pk, ct)
-}
-
-// VerifyShare is the registrar's or requester's check of one custodian's share
-// for the record; the refusal's cause names the culprit.
-func VerifyShare(label string, secondHalf []byte, pk threshold.PublicKey, s threshold.Share) error {
-	ct, err := parseSecondHalf(label, secondHalf)
-	if err != nil {
-		return err
-	}
-	return pk.VerifyShare(ct, s)
-}
-
-func parseSecondHalf(label string, secondHalf []byte) (threshold.Ciphertext, error) {
-	var ct threshold.Ciphertext
-	if !labelRE.MatchString(label) {
-		return ct, ErrLabel
-	}
-	if err := ct.UnmarshalBinary(secondHalf); err != nil {
-		return ct, err
-	}
-	if string(ct.Label()) != label {
-		return ct, ErrMoved
-	}
-	return ct, nil
-}
-
-// Open decrypts the fields that halves names, with the shares of t custodians.
-// Everything opens or nothing is returned. A field that the record never had is
-// absent from the result; compare [Record.Digest] with the token's commitment to
-// know that it was not removed.
-func Open(rec Record, halves map[string][]byte, pk threshold.PublicKey, shares []threshold.Share) (map[string][]byte, error) {
-	ct, err := parseSecondHalf(rec.Label, rec.SecondHalf)
-	if err != nil {
-		return nil, err
-	}
+// Open decrypts the fields that halves names, with the shares of t custodians for
+// each compartment that these are in. Everything opens or nothing is returned. A
+// field that the record never had is absent from the result; compare
+// [Record.Digest] with the token's commitment to know that it was not removed.
+func Open(rec Record, halves map[string][]byte, pk threshold.PublicKey, shares map[string][]threshold.Share) (map[string][]byte, error) {
 	if len(halves) == 0 {
 		return nil, ErrHalf
 	}
-	k2, err := pk.Combine(ct, shares)
-	if err != nil {
-		return nil, err
+	k2s := make(map[string][]byte)
+	defer clearHalves(k2s)
+	for _, compartment := range rec.Needed(slices.Collect(maps.Keys(halves))) {
+		ct, err := rec.Custody.parse(rec.Label, compartment)
+		if err != nil {
+			return nil, err
+		}
+		k2, err := pk.Combine(ct, shares[compartment])
+		if err != nil {
+			return nil, err
+		}
+		k2s[compartment] = k2[:]
 	}
-	defer clear(k2[:])
 	out := make(map[string][]byte, len(halves))
 	for _, name := range slices.Sorted(maps.Keys(halves)) {
 		sealed, ok := rec.Fields[name]
@@ -213,7 +185,8 @@ func Open(rec Record, halves map[string][]byte, pk threshold.PublicKey, shares [
 		if !ok {
 			continue
 		}
-		if out[name], err = openField(halves[name], k2, rec.Label, name, sealed); err != nil {
+		var err error
+		if out[name], err = rec.openField(halves[name], k2s, name, sealed); err != nil {
 			return nil, err
 		}
 	}
@@ -224,7 +197,7 @@ func Open(rec Record, halves map[string][]byte, pk threshold.PublicKey, shares [
 // the others it keeps the hash, so that its digest stays the same. The wrapped
 // first half is left out: a requester gets [FirstHalves].
 func (r Record) Named(fields []string) Record {
-	n := Record{Label: r.Label, SecondHalf: r.SecondHalf, Fields: map[string][]byte{}, Withheld: maps.Clone(r.Withheld)}
+	n := Record{Label: r.Label, Custody: r.Custody, Fields: map[string][]byte{}, Withheld: maps.Clone(r.Withheld)}
 	for name, sealed := range r.Fields {
 		if slices.Contains(fields, name) {
 			n.Fields[name] = sealed
@@ -239,13 +212,44 @@ func (r Record) Named(fields []string) Record {
 	return n
 }
 
-// Digest names what was sealed: label, second half and every sealed field. It
-// is the same for a [Record.Named] part and after the key service rewrapped the
-// first half. A commitment to it at issuance is what keeps anybody from putting
-// another person under a pseudonym later.
+// Digest names what was sealed: version, label, every second half with its
+// compartment, every sealed field with its compartment, and the place of
+// [Custody.PersonKey]. It is the same for a [Record.Named] part and after the key
+// service rewrapped the first half. A commitment to it at issuance is what keeps
+// anybody from putting another person under a pseudonym later.
+//
+//	version 1: SHA-256(frame("penname/record/v1", label, H(second half), name, H(field), …))
+//	version 2: SHA-256(frame("penname/record/v2", label, person key,
+//	             frame(compartment, H(second half), …), frame(name, compartment, H(field), …)))
+//
+// H is SHA-256; compartments and names are in order of their bytes.
 func (r Record) Digest() ([32]byte, error) {
-	second := sha256.Sum256(r.SecondHalf)
-	parts := []string{"penname/record/v1", r.Label, string(second[:])}
+	hashes, err := r.hashes()
+	if err != nil {
+		return [32]byte{}, err
+	}
+	if r.Version == 0 {
+		second := sha256.Sum256(r.SecondHalf)
+		parts := []string{"penname/record/v1", r.Label, string(second[:])}
+		for _, name := range slices.Sorted(maps.Keys(hashes)) {
+			parts = append(parts, name, string(hashes[name]))
+		}
+		return sha256.Sum256(frame(parts...)), nil
+	}
+	var seconds, fields []string
+	for _, c := range slices.Sorted(maps.Keys(r.SecondHalves)) {
+		second := sha256.Sum256(r.SecondHalves[c])
+		seconds = append(seconds, c, string(second[:]))
+	}
+	for _, name := range slices.Sorted(maps.Keys(hashes)) {
+		fields = append(fields, name, r.Compartments[name], string(hashes[name]))
+	}
+	return sha256.Sum256(frame("penname/record/v2", r.Label, string(r.PersonKey), string(frame(seconds...)), string(frame(fields...)))), nil
+}
+
+// hashes returns the SHA-256 of every sealed field, handed over or not, of a
+// record whose parts belong together.
+func (r Record) hashes() (map[string][]byte, error) {
 	hashes := maps.Clone(r.Withheld)
 	if hashes == nil {
 		hashes = map[string][]byte{}
@@ -253,20 +257,19 @@ func (r Record) Digest() ([32]byte, error) {
 	for name, sealed := range r.Fields {
 		h := sha256.Sum256(sealed)
 		if old, ok := hashes[name]; ok && !bytes.Equal(old, h[:]) {
-			return [32]byte{}, ErrRecord
+			return nil, ErrRecord
 		}
 		hashes[name] = h[:]
 	}
 	if !labelRE.MatchString(r.Label) || len(hashes) == 0 || len(hashes) > maxFields {
-		return [32]byte{}, ErrRecord
+		return nil, ErrRecord
 	}
-	for _, name := range slices.Sorted(maps.Keys(hashes)) {
-		if !fieldRE.MatchString(name) || len(hashes[name]) != sha256.Size {
-			return [32]byte{}, ErrRecord
+	for name, hash := range hashes {
+		if !fieldRE.MatchString(name) || len(hash) != sha256.Size {
+			return nil, ErrRecord
 		}
-		parts = append(parts, name, string(hashes[name]))
 	}
-	return sha256.Sum256(frame(parts...)), nil
+	return hashes, r.Custody.check(hashes)
 }
 
 // Reference is how a commitment names a sealed identity: the label and the hex
@@ -275,53 +278,65 @@ func Reference(label string, digest [32]byte) string {
 	return label + "." + hex.EncodeToString(digest[:])
 }
 
-// fieldKey derives the field's AEAD and the commitment C to its key.
-func fieldKey(half []byte, k2 [keySize]byte, label, field string) (cipher.AEAD, []byte, error) {
-	secret := slices.Concat(half, k2[:])
-	defer clear(secret)
-	out, err := hkdf.Key(sha256.New, secret, nil, string(frame(sealInfo, label, field)), keySize+commit)
+// fieldKey derives the field's AEAD, the commitment C to its key, and the
+// associated data.
+func (r Record) fieldKey(half []byte, k2s map[string][]byte, field string) (cipher.AEAD, []byte, []byte, error) {
+	second, info, err := r.Custody.fieldHalf(k2s, r.Label, field)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
+	}
+	defer clear(second)
+	secret, aad := slices.Concat(half, second), frame(info, r.Label, field)
+	defer clear(secret)
+	out, err := hkdf.Key(sha256.New, secret, nil, string(aad), keySize+commit)
+	if err != nil {
+		return nil, nil, nil, err
 	}
 	defer clear(out[:keySize])
 	b, err := aes.NewCipher(out[:keySize])
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	// SP 800-38D, 8.2.2: a random 96-bit nonce, in front. The key is used once.
 	aead, err := cipher.NewGCMWithRandomNonce(b)
-	return aead, out[keySize:], err
+	return aead, out[keySize:], aad, err
 }
 
-func sealField(half []byte, k2 [keySize]byte, label, field string, value []byte) ([]byte, error) {
+func (r Record) sealField(half []byte, k2s map[string][]byte, field string, value []byte) ([]byte, error) {
 	if len(value) > maxValue {
 		return nil, ErrFields
 	}
-	aead, c, err := fieldKey(half, k2, label, field)
+	aead, c, aad, err := r.fieldKey(half, k2s, field)
 	if err != nil {
 		return nil, ErrFields.Because(err)
 	}
 	plain := pad(value)
 	defer clear(plain)
-	return aead.Seal(c, nil, plain, frame(sealInfo, label, field)), nil
+	return aead.Seal(c, nil, plain, aad), nil
 }
 
-func openField(half []byte, k2 [keySize]byte, label, field string, sealed []byte) ([]byte, error) {
+func (r Record) openField(half []byte, k2s map[string][]byte, field string, sealed []byte) ([]byte, error) {
 	if len(half) != keySize {
 		return nil, ErrHalf
 	}
-	aead, c, err := fieldKey(half, k2, label, field)
+	aead, c, aad, err := r.fieldKey(half, k2s, field)
 	if err != nil {
 		return nil, ErrDecrypt.Because(err)
 	}
 	if len(sealed) < commit || subtle.ConstantTimeCompare(c, sealed[:commit]) != 1 {
 		return nil, ErrDecrypt
 	}
-	plain, err := aead.Open(nil, nil, sealed[commit:], frame(sealInfo, label, field))
+	plain, err := aead.Open(nil, nil, sealed[commit:], aad)
 	if err != nil {
 		return nil, ErrDecrypt.Because(err)
 	}
 	return unpad(plain)
+}
+
+func clearHalves(halves map[string][]byte) {
+	for _, half := range halves {
+		clear(half)
+	}
 }
 
 func pad(value []byte) []byte {

@@ -2,6 +2,7 @@ package seal_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -36,11 +37,27 @@ var person = map[string][]byte{
 	"email":     []byte("tom@example.org"),
 }
 
-// house is a set of custodians and a key service that remembers each K1.
+// compartments are those of person.
+var compartments = map[string][]string{"identity": {"name", "birthdate"}, "contact": {"address", "email"}}
+
+// house is a set of custodians and a key service that remembers each K1. It seals
+// in the current version, or in version 1 if it has no compartments.
 type house struct {
-	pk   threshold.PublicKey
-	keys []threshold.KeyShare
-	k1   map[string][]byte
+	pk           threshold.PublicKey
+	keys         []threshold.KeyShare
+	k1           map[string][]byte
+	compartments map[string][]string
+}
+
+// versions runs a test on records of both versions.
+func versions(t *testing.T, test func(*testing.T, *house)) {
+	for name, compartments := range map[string]map[string][]string{"version 1": nil, "version 2": compartments} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t)
+			h.compartments = compartments
+			test(t, h)
+		})
+	}
 }
 
 func newHouse(t tester) *house {
@@ -48,7 +65,7 @@ func newHouse(t tester) *house {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &house{pk, keys, map[string][]byte{}}
+	return &house{pk, keys, map[string][]byte{}, compartments}
 }
 
 func (h *house) wrap(_ context.Context, label string, k1 []byte) (string, error) {
@@ -57,24 +74,32 @@ func (h *house) wrap(_ context.Context, label string, k1 []byte) (string, error)
 }
 
 func (h *house) seal(t tester, fields map[string][]byte) seal.Record {
-	rec, err := seal.Seal(context.Background(), seal.NewLabel(), fields, h.pk, h.wrap)
+	rec, err := seal.Seal(context.Background(), seal.NewLabel(), fields, seal.Custodians{Key: h.pk, Compartments: h.compartments}, h.wrap)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return rec
 }
 
-func (h *house) shares(t tester, rec seal.Record, n int) []threshold.Share {
-	var out []threshold.Share
-	for _, ks := range h.keys[:n] {
-		s, err := seal.DecryptShare(rec.Label, rec.SecondHalf, h.pk, ks)
-		if err != nil {
-			t.Fatal(err)
+// shares are those of n custodians for every compartment.
+func (h *house) shares(t tester, rec seal.Record, n int) map[string][]threshold.Share {
+	return h.sharesFor(t, rec, n, slices.Collect(maps.Keys(rec.Compartments))...)
+}
+
+// sharesFor are those for the compartments of the fields.
+func (h *house) sharesFor(t tester, rec seal.Record, n int, fields ...string) map[string][]threshold.Share {
+	out := map[string][]threshold.Share{}
+	for _, c := range rec.Needed(fields) {
+		for _, ks := range h.keys[:n] {
+			s, err := rec.DecryptShare(rec.Label, c, h.pk, ks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := rec.VerifyShare(rec.Label, c, h.pk, s); err != nil {
+				t.Fatal(err)
+			}
+			out[c] = append(out[c], s)
 		}
-		if err := seal.VerifyShare(rec.Label, rec.SecondHalf, h.pk, s); err != nil {
-			t.Fatal(err)
-		}
-		out = append(out, s)
 	}
 	return out
 }
@@ -96,8 +121,17 @@ func TestSealAndOpen(t *testing.T) {
 		fields := rapid.MapOfN(rapid.StringMatching(`[a-z][a-z_]{0,10}`), rapid.SliceOfN(rapid.Byte(), 0, 300), 1, 6).Draw(t, "fields")
 		named := rapid.SliceOfDistinct(rapid.SampledFrom(names(fields)), rapid.ID).Filter(func(s []string) bool { return len(s) > 0 }).Draw(t, "named")
 		h := newHouse(t)
+		h.compartments = map[string][]string{}
+		for _, f := range names(fields) {
+			if c := rapid.SampledFrom([]string{"", "a", "b", "c"}).Draw(t, "compartment"); c != "" || len(h.compartments) > 0 {
+				c = cmp.Or(c, "a")
+				h.compartments[c] = append(h.compartments[c], f)
+			} else {
+				break // of version 1
+			}
+		}
 		rec := h.seal(t, fields)
-		got, err := seal.Open(rec.Named(named), h.halves(rec, named...), h.pk, h.shares(t, rec, 2))
+		got, err := seal.Open(rec.Named(named), h.halves(rec, named...), h.pk, h.sharesFor(t, rec, 2, named...))
 		if err != nil || len(got) != len(named) {
 			t.Fatalf("%d fields, %v", len(got), err)
 		}
@@ -109,8 +143,9 @@ func TestSealAndOpen(t *testing.T) {
 	})
 }
 
-func TestHalvesAloneOpenNothing(t *testing.T) {
-	h := newHouse(t)
+func TestHalvesAloneOpenNothing(t *testing.T) { versions(t, testHalvesAloneOpenNothing) }
+
+func testHalvesAloneOpenNothing(t *testing.T, h *house) {
 	rec := h.seal(t, person)
 	all := h.halves(rec, names(person)...)
 	// t-1 custodians with the key service.
@@ -134,7 +169,10 @@ func TestHalvesAloneOpenNothing(t *testing.T) {
 }
 
 func TestI13FieldNotNamedCannotBeOpened(t *testing.T) {
-	h := newHouse(t)
+	versions(t, testI13FieldNotNamedCannotBeOpened)
+}
+
+func testI13FieldNotNamedCannotBeOpened(t *testing.T, h *house) {
 	rec := h.seal(t, person)
 	shares := h.shares(t, rec, 3)
 	half := h.halves(rec, "name")
@@ -165,48 +203,69 @@ func TestI13FieldNotNamedCannotBeOpened(t *testing.T) {
 }
 
 // I13: a swapped row, or any part of one, fails.
-func TestI13SwappedRows(t *testing.T) {
-	h := newHouse(t)
+func TestI13SwappedRows(t *testing.T) { versions(t, testI13SwappedRows) }
+
+func testI13SwappedRows(t *testing.T, h *house) {
 	a, b := h.seal(t, person), h.seal(t, map[string][]byte{"name": []byte("Jo Teacher")})
+	c := a.Needed([]string{"name"})[0]
 	swap := func(change func(r *seal.Record)) seal.Record {
 		r := a
-		r.Fields = maps.Clone(a.Fields)
+		r.Fields, r.SecondHalves = maps.Clone(a.Fields), maps.Clone(a.SecondHalves)
 		change(&r)
 		return r
 	}
-	for name, c := range map[string]struct {
+	for name, row := range map[string]struct {
 		rec  seal.Record
 		want *refusal.Error
 	}{
 		"label moved":           {swap(func(r *seal.Record) { r.Label = b.Label }), seal.ErrMoved},
-		"second half moved":     {swap(func(r *seal.Record) { r.SecondHalf = b.SecondHalf }), seal.ErrMoved},
-		"label and half moved":  {swap(func(r *seal.Record) { r.Label, r.SecondHalf = b.Label, b.SecondHalf }), threshold.ErrOtherRecord},
+		"second half moved":     {swap(func(r *seal.Record) { setHalf(r, c, half(b, c)) }), seal.ErrMoved},
+		"label and half moved":  {swap(func(r *seal.Record) { r.Label = b.Label; setHalf(r, c, half(b, c)) }), threshold.ErrOtherRecord},
 		"field moved":           {swap(func(r *seal.Record) { r.Fields["name"] = b.Fields["name"] }), seal.ErrDecrypt},
-		"second half truncated": {swap(func(r *seal.Record) { r.SecondHalf = r.SecondHalf[:80] }), threshold.ErrCiphertext},
+		"second half truncated": {swap(func(r *seal.Record) { setHalf(r, c, half(a, c)[:80]) }), threshold.ErrCiphertext},
 		"field truncated":       {swap(func(r *seal.Record) { r.Fields["name"] = r.Fields["name"][:20] }), seal.ErrDecrypt},
 		"no label":              {swap(func(r *seal.Record) { r.Label = "" }), seal.ErrLabel},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := seal.Open(c.rec, h.halves(a, "name"), h.pk, h.shares(t, a, 2))
-			refused(t, err, c.want)
+			_, err := seal.Open(row.rec, h.halves(a, "name"), h.pk, h.shares(t, a, 2))
+			refused(t, err, row.want)
 		})
 	}
 	// The key service unwrapped another record's K1.
 	_, err := seal.Open(a, h.halves(b, "name"), h.pk, h.shares(t, a, 2))
 	refused(t, err, seal.ErrDecrypt)
 	// A custodian asked for one record does not open another in its place.
-	_, err = seal.DecryptShare(a.Label, b.SecondHalf, h.pk, h.keys[0])
+	_, err = b.DecryptShare(a.Label, c, h.pk, h.keys[0])
 	refused(t, err, seal.ErrMoved)
-	refused(t, seal.VerifyShare(a.Label, b.SecondHalf, h.pk, h.shares(t, b, 1)[0]), seal.ErrMoved)
-	refused(t, seal.VerifyShare(a.Label, a.SecondHalf, h.pk, h.shares(t, b, 1)[0]), threshold.ErrOtherRecord)
+	refused(t, b.VerifyShare(a.Label, c, h.pk, h.shares(t, b, 1)[c][0]), seal.ErrMoved)
+	refused(t, a.VerifyShare(a.Label, c, h.pk, h.shares(t, b, 1)[c][0]), threshold.ErrOtherRecord)
+}
+
+func half(r seal.Record, compartment string) []byte {
+	if compartment == "" {
+		return r.SecondHalf
+	}
+	return r.SecondHalves[compartment]
+}
+
+func setHalf(r *seal.Record, compartment string, to []byte) {
+	if compartment == "" {
+		r.SecondHalf = to
+		return
+	}
+	r.SecondHalves = maps.Clone(r.SecondHalves)
+	r.SecondHalves[compartment] = to
 }
 
 // C08: a share for another record, through the envelope. C07: of an old epoch is
 // in escrow/seal/threshold.
-func TestC08ShareForAnotherRecord(t *testing.T) {
-	h := newHouse(t)
+func TestC08ShareForAnotherRecord(t *testing.T) { versions(t, testC08ShareForAnotherRecord) }
+
+func testC08ShareForAnotherRecord(t *testing.T, h *house) {
 	a, b := h.seal(t, person), h.seal(t, person)
-	_, err := seal.Open(a, h.halves(a, "name"), h.pk, []threshold.Share{h.shares(t, a, 1)[0], h.shares(t, b, 2)[1]})
+	c := a.Needed([]string{"name"})[0]
+	mixed := map[string][]threshold.Share{c: {h.shares(t, a, 1)[c][0], h.shares(t, b, 2)[c][1]}}
+	_, err := seal.Open(a, h.halves(a, "name"), h.pk, mixed)
 	refused(t, err, threshold.ErrOtherRecord)
 	var blamed *threshold.BlameError
 	if !errors.As(err, &blamed) || !slices.Equal(blamed.Indices, []int{2}) {
@@ -217,9 +276,13 @@ func TestC08ShareForAnotherRecord(t *testing.T) {
 // C16: somebody who can write the database seals another K2 under the same
 // label. Every share proof holds; the field's key commitment does not.
 func TestC16AnotherSecondHalfUnderTheSameLabel(t *testing.T) {
-	h := newHouse(t)
+	versions(t, testC16AnotherSecondHalfUnderTheSameLabel)
+}
+
+func testC16AnotherSecondHalfUnderTheSameLabel(t *testing.T, h *house) {
 	rec := h.seal(t, person)
-	ct, err := h.pk.Encrypt(rand.Reader, [32]byte{1}, []byte(rec.Label))
+	c := rec.Needed([]string{"name"})[0]
+	ct, err := h.pk.Encrypt(rand.Reader, [32]byte{1}, []byte(strings.TrimSuffix(rec.Label+"."+c, ".")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,9 +290,11 @@ func TestC16AnotherSecondHalfUnderTheSameLabel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if rec.SecondHalf, err = ct.MarshalBinary(); err != nil {
+	other, err := ct.MarshalBinary()
+	if err != nil {
 		t.Fatal(err)
 	}
+	setHalf(&rec, c, other)
 	_, err = seal.Open(rec, h.halves(rec, "name"), h.pk, h.shares(t, rec, 2))
 	refused(t, err, seal.ErrDecrypt)
 	if after, err := rec.Digest(); err != nil || after == before {
@@ -237,10 +302,11 @@ func TestC16AnotherSecondHalfUnderTheSameLabel(t *testing.T) {
 	}
 }
 
-func TestEachByteFlippedOpensNothing(t *testing.T) {
-	h := newHouse(t)
+func TestEachByteFlippedOpensNothing(t *testing.T) { versions(t, testEachByteFlippedOpensNothing) }
+
+func testEachByteFlippedOpensNothing(t *testing.T, h *house) {
 	rec := h.seal(t, map[string][]byte{"name": person["name"]})
-	shares, half := h.shares(t, rec, 2), h.halves(rec, "name")
+	shares, halves, c := h.shares(t, rec, 2), h.halves(rec, "name"), rec.Needed([]string{"name"})[0]
 	digest, err := rec.Digest()
 	if err != nil {
 		t.Fatal(err)
@@ -262,26 +328,27 @@ func TestEachByteFlippedOpensNothing(t *testing.T) {
 		for i := range rec.Label {
 			r := rec
 			r.Label = string(flip([]byte(rec.Label), i, by))
-			try("label", i, r, half)
+			try("label", i, r, halves)
 		}
-		for i := range rec.SecondHalf {
+		for i := range half(rec, c) {
 			r := rec
-			r.SecondHalf = flip(rec.SecondHalf, i, by)
-			try("second half", i, r, half)
+			setHalf(&r, c, flip(half(rec, c), i, by))
+			try("second half", i, r, halves)
 		}
 		for i := range rec.Fields["name"] {
 			r := rec
 			r.Fields = map[string][]byte{"name": flip(rec.Fields["name"], i, by)}
-			try("field", i, r, half)
+			try("field", i, r, halves)
 		}
-		for i := range half["name"] {
-			try("half", i, rec, map[string][]byte{"name": flip(half["name"], i, by)})
+		for i := range halves["name"] {
+			try("half", i, rec, map[string][]byte{"name": flip(halves["name"], i, by)})
 		}
 	}
 }
 
-func TestDigestNamesWhatWasSealed(t *testing.T) {
-	h := newHouse(t)
+func TestDigestNamesWhatWasSealed(t *testing.T) { versions(t, testDigestNamesWhatWasSealed) }
+
+func testDigestNamesWhatWasSealed(t *testing.T, h *house) {
 	rec := h.seal(t, person)
 	want, err := rec.Digest()
 	if err != nil {
@@ -301,8 +368,9 @@ func TestDigestNamesWhatWasSealed(t *testing.T) {
 	same(rewrapped)
 	// Leaving a field out, as if the person had never given it, shows.
 	without := rec
-	without.Fields = maps.Clone(rec.Fields)
+	without.Fields, without.Compartments = maps.Clone(rec.Fields), maps.Clone(rec.Compartments)
 	delete(without.Fields, "email")
+	delete(without.Compartments, "email")
 	if d, err := without.Digest(); err != nil || d == want {
 		t.Fatal("a removed field does not show", err)
 	}
@@ -350,22 +418,27 @@ func TestSealRefuses(t *testing.T) {
 		pk     threshold.PublicKey
 		wrap   func(context.Context, string, []byte) (string, error)
 		want   *refusal.Error
+
+		compartments map[string][]string
 	}{
-		"empty label":       {"", person, h.pk, h.wrap, seal.ErrLabel},
-		"upper case label":  {strings.ToUpper(ok), person, h.pk, h.wrap, seal.ErrLabel},
-		"second encoding":   {ok[:25] + "b", person, h.pk, h.wrap, seal.ErrLabel},
-		"label and newline": {ok + "\n", person, h.pk, h.wrap, seal.ErrLabel},
-		"no fields":         {ok, nil, h.pk, h.wrap, seal.ErrFields},
-		"too many fields":   {ok, manyFields(33), h.pk, h.wrap, seal.ErrFields},
-		"field name":        {ok, map[string][]byte{"Name": nil}, h.pk, h.wrap, seal.ErrFields},
-		"field too long":    {ok, map[string][]byte{"name": make([]byte, 4097)}, h.pk, h.wrap, seal.ErrFields},
-		"no custodians":     {ok, person, threshold.PublicKey{}, h.wrap, threshold.ErrPublicKey},
-		"key service down":  {ok, person, h.pk, down, seal.ErrWrap},
+		"empty label":       {"", person, h.pk, h.wrap, seal.ErrLabel, nil},
+		"upper case label":  {strings.ToUpper(ok), person, h.pk, h.wrap, seal.ErrLabel, nil},
+		"second encoding":   {ok[:25] + "b", person, h.pk, h.wrap, seal.ErrLabel, nil},
+		"label and newline": {ok + "\n", person, h.pk, h.wrap, seal.ErrLabel, nil},
+		"no fields":         {ok, nil, h.pk, h.wrap, seal.ErrFields, nil},
+		"too many fields":   {ok, manyFields(33), h.pk, h.wrap, seal.ErrFields, nil},
+		"field name":        {ok, map[string][]byte{"Name": nil}, h.pk, h.wrap, seal.ErrFields, nil},
+		"field too long":    {ok, map[string][]byte{"name": make([]byte, 4097)}, h.pk, h.wrap, seal.ErrFields, nil},
+		"no custodians":     {ok, person, threshold.PublicKey{}, h.wrap, threshold.ErrPublicKey, nil},
+		"key service down":  {ok, person, h.pk, down, seal.ErrWrap, nil},
+		"no place":          {ok, person, h.pk, h.wrap, seal.ErrCompartment, map[string][]string{"identity": {"name", "birthdate"}}},
+		"two places":        {ok, person, h.pk, h.wrap, seal.ErrCompartment, map[string][]string{"identity": {"name", "birthdate", "email"}, "contact": {"address", "email"}}},
+		"no name":           {ok, person, h.pk, h.wrap, seal.ErrCompartment, map[string][]string{"Identity": {"name", "birthdate", "address", "email"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			rec, err := seal.Seal(t.Context(), c.label, c.fields, c.pk, c.wrap)
+			rec, err := seal.Seal(t.Context(), c.label, c.fields, seal.Custodians{Key: c.pk, Compartments: c.compartments}, c.wrap)
 			refused(t, err, c.want)
-			if rec.Label != "" || rec.Fields != nil || rec.SecondHalf != nil {
+			if rec.Label != "" || rec.Fields != nil || rec.SecondHalf != nil || rec.SecondHalves != nil {
 				t.Fatal("part of a record came out")
 			}
 		})
@@ -385,7 +458,7 @@ func TestSealRefuses(t *testing.T) {
 func TestFirstHalfIsNotKept(t *testing.T) {
 	h := newHouse(t)
 	var kept []byte
-	if _, err := seal.Seal(t.Context(), seal.NewLabel(), person, h.pk, func(_ context.Context, _ string, k1 []byte) (string, error) {
+	if _, err := seal.Seal(t.Context(), seal.NewLabel(), person, seal.Custodians{Key: h.pk}, func(_ context.Context, _ string, k1 []byte) (string, error) {
 		kept = k1
 		return "wrapped", nil
 	}); err != nil {
@@ -428,8 +501,12 @@ func FuzzOpen(f *testing.F) {
 	})
 }
 
-func sizeOf(rec seal.Record) int {
-	n := len(rec.Label) + len(rec.FirstHalf) + len(rec.SecondHalf)
+func sizeOf(t tester, rec seal.Record) int {
+	second, err := rec.Pack(rec.Label)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := len(rec.Label) + len(rec.FirstHalf) + len(second)
 	for f, b := range rec.Fields {
 		n += len(f) + len(b)
 	}
@@ -441,14 +518,15 @@ func TestSealedPersonIsUnderAKilobyte(t *testing.T) {
 	rec := h.seal(t, person)
 	// Vault's text for 32 bytes: "vault:v1:" and 60 bytes in base64.
 	rec.FirstHalf = "vault:v1:" + strings.Repeat("A", 80)
-	t.Logf("%d bytes a sealed person: four fields, both halves, label and names", sizeOf(rec))
-	if sizeOf(rec) > 1000 {
-		t.Fatal(sizeOf(rec))
+	t.Logf("%d bytes a sealed person: four fields, both halves, label and names", sizeOf(t, rec))
+	if sizeOf(t, rec) > 866+200*(len(compartments)-1) {
+		t.Fatal(sizeOf(t, rec))
 	}
 }
 
 func ExampleSeal() {
-	custodians, keys, _ := escrowtest.ThresholdKey(2, 3)
+	key, keys, _ := escrowtest.ThresholdKey(2, 3)
+	custodians := seal.Custodians{Key: key, Compartments: map[string][]string{"identity": {"name"}, "contact": {"email"}}}
 	var vault []byte // stands for the key service
 	rec, _ := seal.Seal(context.Background(), seal.NewLabel(), map[string][]byte{"name": []byte("Tom Troll"), "email": []byte("tom@example.org")}, custodians,
 		func(_ context.Context, _ string, k1 []byte) (string, error) {
@@ -456,52 +534,95 @@ func ExampleSeal() {
 			return "vault:v1:…", nil
 		})
 
-	// A warrant names the field "name": two custodians release a share, the
-	// registrar the first half of that field.
-	a, _ := seal.DecryptShare(rec.Label, rec.SecondHalf, custodians, keys[0])
-	b, _ := seal.DecryptShare(rec.Label, rec.SecondHalf, custodians, keys[2])
+	// A warrant names the field "name": two custodians release a share of its
+	// compartment, the registrar the first half of that field.
+	fmt.Println(rec.Needed([]string{"name"}))
+	a, _ := rec.DecryptShare(rec.Label, "identity", key, keys[0])
+	b, _ := rec.DecryptShare(rec.Label, "identity", key, keys[2])
 	halves := seal.FirstHalves(vault, rec.Label, []string{"name"})
 
-	_, err := seal.Open(rec.Named([]string{"name"}), halves, custodians, []threshold.Share{a})
+	_, err := seal.Open(rec.Named([]string{"name"}), halves, key, map[string][]threshold.Share{"identity": {a}})
 	fmt.Println(refusal.Of(err).Code)
-	fields, _ := seal.Open(rec.Named([]string{"name"}), halves, custodians, []threshold.Share{a, b})
+	fields, _ := seal.Open(rec.Named([]string{"name"}), halves, key, map[string][]threshold.Share{"identity": {a, b}})
 	fmt.Printf("%d field: %s\n", len(fields), fields["name"])
 	// Output:
+	// [identity]
 	// custodian.too_few_shares
 	// 1 field: Tom Troll
 }
 
 // A record that another implementation sealed opens to the same bytes, and what
-// no honest program would put under the seal opens to nothing.
+// no honest program would put under the seal opens to nothing. The first is one
+// that was sealed before there were compartments.
 func TestRecordOfAnotherImplementation(t *testing.T) {
-	b, err := os.ReadFile("testdata/record.json")
+	for _, file := range []string{"testdata/record.json", "testdata/record2.json"} {
+		t.Run(file, func(t *testing.T) { readVector(t, file).check(t) })
+	}
+}
+
+type recordVector struct {
+	K1          []byte            `json:"k1"`
+	PublicKey   []byte            `json:"public_key"`
+	Shares      [][]byte          `json:"shares"`
+	KeyShares   [][]byte          `json:"key_shares"`
+	Packed      []byte            `json:"packed"`
+	Record      seal.Record       `json:"record"`
+	Digest      string            `json:"digest"`
+	FirstHalves map[string][]byte `json:"first_halves"`
+	Opens       map[string][]byte `json:"opens"`
+}
+
+func readVector(t *testing.T, file string) (v recordVector) {
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
-	}
-	var v struct {
-		K1          []byte            `json:"k1"`
-		PublicKey   []byte            `json:"public_key"`
-		Shares      [][]byte          `json:"shares"`
-		Record      seal.Record       `json:"record"`
-		Digest      string            `json:"digest"`
-		FirstHalves map[string][]byte `json:"first_halves"`
-		Opens       map[string][]byte `json:"opens"`
 	}
 	if err := json.Unmarshal(b, &v); err != nil {
 		t.Fatal(err)
 	}
+	return v
+}
+
+// released are the shares of the vector, given or made with its key shares.
+func (v recordVector) released(t *testing.T, pk threshold.PublicKey) map[string][]threshold.Share {
+	out := map[string][]threshold.Share{}
+	for _, b := range v.Shares {
+		var s threshold.Share
+		if err := s.UnmarshalBinary(b); err != nil {
+			t.Fatal(err)
+		}
+		out[""] = append(out[""], s)
+	}
+	for _, b := range v.KeyShares {
+		var ks threshold.KeyShare
+		if err := ks.UnmarshalBinary(b); err != nil {
+			t.Fatal(err)
+		}
+		for c := range v.Record.SecondHalves {
+			s, err := v.Record.DecryptShare(v.Record.Label, c, pk, ks)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out[c] = append(out[c], s)
+		}
+	}
+	return out
+}
+
+func (v recordVector) check(t *testing.T) {
 	var pk threshold.PublicKey
 	if err := pk.UnmarshalBinary(v.PublicKey); err != nil {
 		t.Fatal(err)
 	}
-	shares := make([]threshold.Share, len(v.Shares))
-	for i, s := range v.Shares {
-		if err := shares[i].UnmarshalBinary(s); err != nil {
-			t.Fatal(err)
-		}
-	}
+	shares := v.released(t, pk)
 	if d, err := v.Record.Digest(); err != nil || hex.EncodeToString(d[:]) != v.Digest {
 		t.Errorf("digest %x, %v", d, err)
+	}
+	if v.Packed == nil {
+		v.Packed = v.Record.SecondHalf // as it was stored before
+	}
+	if packed, err := v.Record.Pack(v.Record.Label); err != nil || !bytes.Equal(packed, v.Packed) {
+		t.Errorf("packed as %x, %v", packed, err)
 	}
 	halves := seal.FirstHalves(v.K1, v.Record.Label, names(v.Record.Fields))
 	if len(v.Opens) != 4 || !maps.EqualFunc(halves, v.FirstHalves, bytes.Equal) {
@@ -521,6 +642,6 @@ func TestRecordOfAnotherImplementation(t *testing.T) {
 		t.Error("a half for what is no label")
 	}
 	v.Record.Label = "no label"
-	_, err = v.Record.Digest()
+	_, err := v.Record.Digest()
 	refused(t, err, seal.ErrRecord)
 }

@@ -10,6 +10,7 @@ import (
 
 	"filippo.io/torchwood"
 
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
@@ -143,13 +144,14 @@ func (s *Service) logged(ctx context.Context, hash string) (*policy.Bundle, erro
 	return b, err
 }
 
-// custodians is the key that what is sealed now opens with.
-func (s *Service) custodians() (threshold.PublicKey, error) {
+// custodians are those to whom what is sealed now is encrypted.
+func (s *Service) custodians() (seal.Custodians, error) {
 	b, err := s.rules.InForce()
 	if err != nil {
-		return threshold.PublicKey{}, err
+		return seal.Custodians{}, err
 	}
-	return threshold.ParsePublicKey(b.ThresholdKey)
+	key, err := threshold.ParsePublicKey(b.ThresholdKey)
+	return seal.Custodians{Key: key, Compartments: b.FieldsByCompartment()}, err
 }
 
 // adopt makes each side work under a bundle that came into force. The one that the

@@ -1,6 +1,7 @@
 package opening
 
 import (
+	"cmp"
 	"errors"
 	"regexp"
 	"slices"
@@ -34,9 +35,10 @@ var approvalFormat = &document.Format{
 }
 
 var (
-	casePattern      = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$`)
-	custodianPattern = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?$`)
-	hashPattern      = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	casePattern        = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$`)
+	custodianPattern   = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9._-]{0,126}[a-z0-9])?$`)
+	compartmentPattern = regexp.MustCompile(`^[a-z][a-z_]{0,31}$`) // as package seal has it
+	hashPattern        = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // What a custodian answers.
@@ -60,14 +62,20 @@ type Approval struct {
 	CheckpointSize int64            `json:"checkpoint_size"`    // of the cosigned checkpoint that contains it
 	Decision       string           `json:"decision"`           // Approve or Decline
 	Reason         string           `json:"reason"`             // one of policy.DeclineReasons, for the public log; "" when approving
-	Shares         []EncryptedShare `json:"shares"`             // by rising Target; none when declining
+	Shares         []EncryptedShare `json:"shares"`             // by rising Target, then Compartment; none when declining
 	At             time.Time        `json:"at"`
 }
 
 // EncryptedShare is a decryption share, sealed to the requester.
 type EncryptedShare struct {
-	Target     int    `json:"target"`     // index into the warrant's targets
-	Ciphertext []byte `json:"ciphertext"` // HPKE, at most 16 KiB
+	Target      int    `json:"target"`                // index into the warrant's targets
+	Compartment string `json:"compartment,omitempty"` // of the target's record; absent for a record of version 1
+	Ciphertext  []byte `json:"ciphertext"`            // HPKE, at most 16 KiB
+}
+
+// compare orders shares by target, then compartment.
+func (s EncryptedShare) compare(other EncryptedShare) int {
+	return cmp.Or(cmp.Compare(s.Target, other.Target), cmp.Compare(s.Compartment, other.Compartment))
 }
 
 // SignApproval returns the compact JWS of a.
@@ -169,12 +177,11 @@ func (a *Approval) wellFormed() error {
 	case a.Decision != Approve && a.Decision != Decline:
 		return errors.New("neither approve nor decline")
 	}
-	last := -1
-	for _, s := range a.Shares {
-		if s.Target <= last || len(s.Ciphertext) == 0 || len(s.Ciphertext) > 16<<10 {
-			return errors.New("shares are not one for each target, in order and of bounded size")
+	for i, s := range a.Shares {
+		if s.Target < 0 || i > 0 && a.Shares[i-1].compare(s) >= 0 || len(s.Ciphertext) == 0 || len(s.Ciphertext) > 16<<10 ||
+			s.Compartment != "" && !compartmentPattern.MatchString(s.Compartment) {
+			return errors.New("shares are not one for each target and compartment, in order and of bounded size")
 		}
-		last = s.Target
 	}
 	return nil
 }

@@ -82,7 +82,7 @@ func digest(s string) string {
 
 func (w *world) approval() Approval {
 	return Approval{Case: "k3x", Custodian: "custodian-1", WarrantHash: digest("w"), Bundle: w.bundle.Hash(), LeafIndex: 7, CheckpointSize: 8,
-		Decision: Approve, Shares: []EncryptedShare{{0, []byte("sealed")}, {1, []byte("sealed")}}, At: now}
+		Decision: Approve, Shares: []EncryptedShare{{0, "", []byte("sealed")}, {1, "", []byte("sealed")}}, At: now}
 }
 
 func TestApproval(t *testing.T) {

@@ -1,6 +1,7 @@
 package opening
 
 import (
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/token"
 )
@@ -28,15 +29,21 @@ type LoggedLeaf struct {
 // commitment in the token of the evidence was made of. The order is that of
 // Warrant.Targets.
 type OpenedTarget struct {
-	Pseudonym  token.Pseudonym `json:"pseudonym"`
-	Platform   string          `json:"platform"`
-	Label      string          `json:"label"`       // of the sealed record
-	LinkSalt   []byte          `json:"link_salt"`   // 32 bytes, see token.Commit
-	SecondHalf []byte          `json:"second_half"` // threshold ciphertext under the label
+	Pseudonym    token.Pseudonym `json:"pseudonym"`
+	Platform     string          `json:"platform"`
+	Label        string          `json:"label"`     // of the sealed record
+	LinkSalt     []byte          `json:"link_salt"` // 32 bytes, see token.Commit
+	seal.Custody                 // second halves, and which of them opens which field
 
 	// SHA-256 of the sealed fields that are not handed over, by name: with the
 	// rest they give the digest that the commitment is to (seal.Record.Digest).
 	Withheld map[string][]byte `json:"withheld"`
+}
+
+// Record is the target's sealed record, as far as it was shown, with the sealed
+// fields that were handed over.
+func (t OpenedTarget) Record(fields map[string][]byte) seal.Record {
+	return seal.Record{Label: t.Label, Custody: t.Custody, Fields: fields, Withheld: t.Withheld}
 }
 
 // Package is what the registrar makes when a case is released. Its SHA-256 is in

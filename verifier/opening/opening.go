@@ -297,7 +297,7 @@ func checkLeaf(logs []*proof.Log, l LoggedLeaf, kind proof.Kind, recorded *int64
 // digest of the sealed record, with its fields handed over or hashed one by one,
 // the label and the salt.
 func Commits(t OpenedTarget, fields map[string][]byte, commitment [32]byte) bool {
-	digest, err := seal.Record{Label: t.Label, SecondHalf: t.SecondHalf, Fields: fields, Withheld: t.Withheld}.Digest()
+	digest, err := t.Record(fields).Digest()
 	return err == nil && len(t.LinkSalt) == 32 &&
 		token.Commit(t.Pseudonym, seal.Reference(t.Label, digest), [32]byte(t.LinkSalt)) == commitment
 }

@@ -44,7 +44,7 @@ func TestWhatIsNotLawful(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged, err := SignApproval(stranger, Approval{Case: p.Case, Custodian: b.Custodians[2].ID, WarrantHash: digest(p.Submission.Warrant), Bundle: b.Hash(),
-		LeafIndex: p.Recorded.Index, CheckpointSize: p.Recorded.Index + 1, Decision: Approve, Shares: []EncryptedShare{{0, []byte("x")}}, At: now})
+		LeafIndex: p.Recorded.Index, CheckpointSize: p.Recorded.Index + 1, Decision: Approve, Shares: []EncryptedShare{{0, "", []byte("x")}}, At: now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ func bundleCommand() *cobra.Command {
 }
 
 // readDraft reads a bundle as a person edits it, in any order and spacing. What
-// it leaves out of rules, offence classes and fields is filled in with those
+// it leaves out of rules, offence classes and fields with their compartments is filled in with those
 // that this version comes with.
 func readDraft(name string) (*policy.Bundle, error) {
 	raw, err := shell.ReadFile(name)
@@ -50,8 +50,8 @@ func readDraft(name string) (*policy.Bundle, error) {
 	if len(b.OffenceClasses) == 0 {
 		b.OffenceClasses = policy.DefaultOffenceClasses()
 	}
-	if len(b.Fields) == 0 {
-		b.Fields = policy.DefaultFields()
+	if len(b.Fields) == 0 && len(b.Compartments) == 0 {
+		b.Fields, b.Compartments = policy.DefaultFields(), policy.DefaultCompartments()
 	}
 	return b, nil
 }

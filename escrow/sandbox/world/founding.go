@@ -247,7 +247,7 @@ func (f *founding) makeKeys() error {
 		Registrar: f.Origin, Issuer: f.Origin, IssuerKeys: issuerKeys,
 		Log:      policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
 		Policies: policy.DefaultRules(),
-		Fields:   []string{"name", "birthdate", "address", "email"}, OffenceClasses: offenceClasses(),
+		Fields:   policy.DefaultFields(), Compartments: policy.DefaultCompartments(), OffenceClasses: offenceClasses(),
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
 	return os.WriteFile(f.Path("log.key"), []byte(skey+"\n"), 0o600)

@@ -206,8 +206,13 @@ func (pk PublicKey) Combine(ct Ciphertext, shares []Share) ([32]byte, error) {
 func (ct Ciphertext) digest() [32]byte { return digest("ciphertext", ct.encode()) }
 
 func (ct Ciphertext) encode() []byte {
-	b := binary.BigEndian.AppendUint16([]byte{'C', version}, uint16(len(ct.label)))
-	return slices.Concat(b, ct.label, ct.c[:], bytesOf(ct.u), bytesOf(ct.uBar), bytesOf(ct.e), bytesOf(ct.f))
+	return slices.Concat(CiphertextPrefix(ct.label), ct.c[:], bytesOf(ct.u), bytesOf(ct.uBar), bytesOf(ct.e), bytesOf(ct.f))
+}
+
+// CiphertextPrefix is what a marshalled ciphertext with that label begins with:
+// who has the label elsewhere need not store it.
+func CiphertextPrefix(label []byte) []byte {
+	return append(binary.BigEndian.AppendUint16([]byte{'C', version}, uint16(len(label))), label...)
 }
 
 // MarshalBinary returns 'C', version 1, the label's length (2 bytes big-endian),
