@@ -27,7 +27,8 @@ func newIssuer(t *testing.T) *issue.Issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := postgres.OpenIssuing(t.Context(), dsn, postgres.Options{})
+	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
+	store, err := postgres.OpenIssuing(t.Context(), dsn, postgres.Options{RowKey: issue.RowKey(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,6 @@ func newIssuer(t *testing.T) *issue.Issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
 	return &issue.Issuer{Keys: keys, Store: store, Custodians: pk, Now: time.Now}
 }
 

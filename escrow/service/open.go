@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/translog"
@@ -80,7 +81,7 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if err != nil {
 		return nil, err
 	}
-	if i.Store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{}); err != nil {
+	if i.Store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{RowKey: issue.RowKey(i.Keys)}); err != nil {
 		return nil, err
 	}
 	for _, p := range c.IdentityProviders {
@@ -106,7 +107,11 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclos
 	if d.Keys, err = vault.OpenDisclosing(ctx, c.Vault.config()); err != nil {
 		return nil, err
 	}
-	if d.Store, err = OpenDisclosingStore(ctx, c.Database); err != nil {
+	dsn, err := secretfile.ReadText(c.Database)
+	if err != nil {
+		return nil, err
+	}
+	if d.Store, err = postgres.OpenDisclosing(ctx, dsn, postgres.Options{RowKey: disclose.RowKey(d.Keys)}); err != nil {
 		return nil, err
 	}
 	// The rules cannot change in the dark: what runs is what was endorsed and logged.
@@ -139,7 +144,7 @@ func (c *keepConfig) open(ctx context.Context) (_ *Keeping, err error) {
 }
 
 // OpenDisclosingStore opens the database as role penname_disclosing, at the address in
-// a secret file. It is to be closed.
+// a secret file, for who reads no links. It is to be closed.
 func OpenDisclosingStore(ctx context.Context, dsnFile string) (*postgres.Disclosing, error) {
 	dsn, err := secretfile.ReadText(dsnFile)
 	if err != nil {

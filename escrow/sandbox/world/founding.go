@@ -15,6 +15,8 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
@@ -52,10 +54,10 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	if o.Stores.Wait == 0 {
 		o.Stores.Wait = 30 * time.Second // the machine may be compiling
 	}
-	if err := f.openStores(ctx, o.Stores); err != nil {
+	if err := f.startKeyService(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := f.startKeyService(ctx, o); err != nil {
+	if err := f.openStores(ctx, o.Stores); err != nil {
 		return nil, err
 	}
 	if err := f.startIdentityProviders(ctx, o); err != nil {
@@ -105,6 +107,7 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 	if err != nil {
 		return err
 	}
+	o.RowKey = issue.RowKey(f.issuing.Keys)
 	if f.issuing.Store, err = postgres.OpenIssuing(ctx, dsn, o); err != nil {
 		return err
 	}
@@ -114,6 +117,7 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 	if err := os.WriteFile(f.Path("disclosing.dsn"), []byte(dsn), 0o600); err != nil {
 		return err
 	}
+	o.RowKey = disclose.RowKey(f.disclosing.Keys)
 	if f.disclosing.Store, err = postgres.OpenDisclosing(ctx, dsn, o); err != nil {
 		return err
 	}
