@@ -1,11 +1,13 @@
 package person
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 var errSignedOut = refusal.New(refusal.Unauthenticated, "session.signed_out",
@@ -75,7 +77,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return errSignedOut
 	}
-	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.platformIDs(), s.openid.End)
+	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.platformIDs(), s.end(r))
 	if err != nil {
 		return err
 	}
@@ -86,6 +88,15 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	return s.edge.Render(w, http.StatusOK, "deleted.html", receipt)
 }
 
+// end is how the sign-ins at platforms end: each platform learns it at its own moment,
+// unless the person chose that all learn it at once.
+func (s *side) end(r *http.Request) func(context.Context, token.Pseudonym) error {
+	if r.PostFormValue("when") == "now" {
+		return s.openid.End
+	}
+	return s.openid.EndQuietly
+}
+
 // signOutEverywhere ends the sign-ins at platforms, for who lost a device: what is
 // on it cannot renew them any more.
 func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
@@ -93,7 +104,7 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Issuer.EndSignIns(r.Context(), who.Person, s.platformIDs(), s.openid.End); err != nil {
+	if err := s.Issuer.EndSignIns(r.Context(), who.Person, s.platformIDs(), s.end(r)); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/me?welcome=out", http.StatusSeeOther)
