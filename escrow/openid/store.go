@@ -82,7 +82,7 @@ type Store interface {
 	Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error)
 
 	// Revoked returns, in ascending order, the indexes of a list whose grant has
-	// ended, or whose Ends is not after now. It may leave out those that have expired.
+	// ended, or whose Ends is not after now, but for those that have expired.
 	Revoked(ctx context.Context, list int, now time.Time) ([]int, error)
 }
 

@@ -213,7 +213,7 @@ func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes
 		indexes = nil // the connection may have been lost
 		rows, err := c.Query(ctx, `
 			SELECT e.slot, e.place FROM openid_entries e JOIN openid_rows r ON r.id = e.grant_id AND r.kind = 'grant'
-			WHERE (r.ended OR r.ends IS NOT NULL) AND (r.ended OR r.ends <= $1)`, now.UTC())
+			WHERE (r.ended OR r.ends IS NOT NULL) AND (r.ended OR r.ends <= $1) AND e.expires > $1`, now.UTC())
 		if err != nil {
 			return err
 		}

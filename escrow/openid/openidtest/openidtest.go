@@ -410,7 +410,7 @@ type Memory struct {
 	mu      sync.Mutex
 	rows    map[rowKey]openid.Row
 	used    map[[32]byte]bool
-	entries map[entry][32]byte
+	entries map[entry]allocated
 }
 
 type rowKey struct {
@@ -420,9 +420,14 @@ type rowKey struct {
 
 type entry struct{ list, index int }
 
+type allocated struct {
+	grant   [32]byte
+	expires time.Time
+}
+
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry][32]byte{}}
+	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry]allocated{}}
 }
 
 // Put implements [openid.Store].
@@ -511,7 +516,7 @@ func (m *Memory) Use(ctx context.Context, key [32]byte, _ time.Time) (bool, erro
 }
 
 // Allocate implements [openid.Store].
-func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, _ time.Time) (bool, error) {
+func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -520,7 +525,7 @@ func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, 
 	if _, taken := m.entries[entry{list, index}]; taken {
 		return false, nil
 	}
-	m.entries[entry{list, index}] = grant
+	m.entries[entry{list, index}] = allocated{grant, expires}
 	return true, nil
 }
 
@@ -532,9 +537,9 @@ func (m *Memory) Revoked(ctx context.Context, list int, now time.Time) ([]int, e
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var indexes []int
-	for e, grant := range m.entries {
-		r := m.rows[rowKey{openid.KindGrant, grant}]
-		if e.list == list && (r.Ended || !r.Ends.IsZero() && !now.Before(r.Ends)) {
+	for e, a := range m.entries {
+		r := m.rows[rowKey{openid.KindGrant, a.grant}]
+		if e.list == list && now.Before(a.expires) && (r.Ended || !r.Ends.IsZero() && !now.Before(r.Ends)) {
 			indexes = append(indexes, e.index)
 		}
 	}
