@@ -13,6 +13,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/verifier/token"
 )
 
 // A RowKey gives the key under which rows of pen names and sign-ins are hidden:
@@ -108,13 +111,62 @@ func (s *Issuing) openRows(ctx context.Context, source RowKey) error {
 		return errors.Join(ErrRowKey, err)
 	}
 	s.rows = newRowKey(key)
-	if left != "" {
-		return nil
+	if left == "" {
+		err = s.settle(ctx, func(ctx context.Context, _ bool) error {
+			_, err := s.exec(ctx, `INSERT INTO row_key (wrapped) VALUES ($1) ON CONFLICT DO NOTHING`, leave)
+			return err
+		})
 	}
-	return s.settle(ctx, func(ctx context.Context, _ bool) error {
-		_, err := s.exec(ctx, `INSERT INTO row_key (wrapped) VALUES ($1) ON CONFLICT DO NOTHING`, leave)
+	if err != nil {
 		return err
-	})
+	}
+	return s.hideNamed(ctx)
+}
+
+// namedAtOnce is how many pen names are hidden at a time.
+const namedAtOnce = 1000
+
+// hideNamed hides the pen names of a database that was made before rows were hidden.
+func (s *Issuing) hideNamed(ctx context.Context) error {
+	for {
+		var named []issue.PenName
+		if err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+			rows, err := c.Query(ctx, `SELECT pseudonym, platform, commitment FROM pseudonyms_named ORDER BY pseudonym, commitment LIMIT $1`, namedAtOnce)
+			if err != nil {
+				return err
+			}
+			named, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n issue.PenName, err error) {
+				var commitment []byte
+				err = row.Scan((*string)(&n.Pseudonym), &n.Platform, &commitment)
+				copy(n.Commitment[:], commitment)
+				return n, err
+			})
+			return err
+		}); err != nil || len(named) == 0 {
+			return err
+		}
+		var names []string
+		var commitments, handles, hidden [][]byte
+		for i, n := range named {
+			there, err := s.Assigned(ctx, []token.Pseudonym{n.Pseudonym}) // from an earlier page
+			if err != nil {
+				return err
+			}
+			at := len(there)
+			for before := i - 1; before >= 0 && named[before].Pseudonym == n.Pseudonym; before-- {
+				at++
+			}
+			handle := s.rows.place(string(n.Pseudonym), at)
+			names, commitments, handles = append(names, string(n.Pseudonym)), append(commitments, n.Commitment[:]), append(handles, handle)
+			hidden = append(hidden, s.rows.lock(handle, name{n.Commitment, n.Platform}.pack(), nameBlock))
+		}
+		if err := s.settle(ctx, func(ctx context.Context, _ bool) error {
+			_, err := s.exec(ctx, `SELECT hide($1::text[], $2::bytea[], $3::bytea[], $4::bytea[])`, names, commitments, handles, hidden)
+			return err
+		}); err != nil {
+			return err
+		}
+	}
 }
 
 // sharedRows is the key on the disclosing side, which gets it when it first needs it:

@@ -36,7 +36,7 @@ BEGIN ATOMIC
   WITH gone AS (
     DELETE FROM pseudonyms_named p USING unnest(names, commitments, handles, hidden) h (name, commitment, handle, hidden)
     WHERE p.pseudonym = h.name AND p.commitment = h.commitment RETURNING h.handle, p.link, h.hidden, p.day)
-  INSERT INTO pseudonyms (handle, link, hidden, day) SELECT g.handle, g.link, g.hidden, g.day FROM gone g ORDER BY g.handle ON CONFLICT DO NOTHING;
+  INSERT INTO pseudonyms (handle, link, hidden, day) SELECT g.handle, g.link, g.hidden, g.day FROM gone g ORDER BY g.handle;
 END;
 -- +goose StatementEnd
 
