@@ -23,7 +23,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
@@ -82,7 +81,7 @@ func issuingProcess() error {
 	if i.Keys, err = vault.OpenIssuing(ctx, vault.Config{Address: c.VaultAddress, RoleID: c.VaultRole, SecretIDFile: c.VaultSecretFile}); err != nil {
 		return err
 	}
-	if i.Store, err = postgres.OpenIssuing(ctx, c.Database, postgres.Options{RowKey: issue.RowKey(i.Keys)}); err != nil {
+	if err := i.OpenStore(ctx, c.Database, postgres.Options{}); err != nil {
 		return err
 	}
 	party, err := identity.NewRelyingParty(ctx, identity.Provider{

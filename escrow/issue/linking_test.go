@@ -545,3 +545,31 @@ func TestRenewalTellsPlatformsThatRenew(t *testing.T) {
 		t.Errorf("%d of %d: a refresh token outlives the end", right, played)
 	}
 }
+
+// N07: who has a copy of the database, and an account and a name in mind, cannot find
+// out whether that person is enrolled: nothing in it is computed of them without a key
+// of the key service.
+func TestN07CopyTellsNotWhoIsEnrolled(t *testing.T) {
+	tb := newTable(t)
+	from := tb.walPosition()
+	tb.sit(func(*player) {})
+	id := tb.players[0].id
+	iss, sub, name, born := id.Issuer.Reveal(), id.Subject.Reveal(), id.Name.Reveal(), id.Birthdate.Reveal()
+	var guesses [][]byte
+	for _, text := range []string{name, strings.ToLower(name), iss + sub, iss + " " + sub, sub, name + born, born} {
+		sum := sha256.Sum256([]byte(text))
+		guesses = append(guesses, sum[:], []byte(hex.EncodeToString(sum[:])))
+	}
+	guesses = append(guesses, []byte(name), []byte(born), []byte(iss))
+	logical, physical, wal := tb.copies(from)
+	for what, copied := range map[string][]byte{"logical": logical, "physical": physical, "write-ahead log": wal} {
+		for i, guess := range guesses {
+			if bytes.Contains(copied, guess) {
+				t.Errorf("%s: guess %d is in the copy", what, i)
+			}
+		}
+		if stored := tb.players[0].person.ID[:]; !bytes.Contains(copied, stored) && !bytes.Contains(copied, []byte(hex.EncodeToString(stored))) {
+			t.Errorf("%s: the person is not in the copy, so this saw nothing", what)
+		}
+	}
+}

@@ -108,7 +108,7 @@ func (s *Issuing) openRows(ctx context.Context, source RowKey) error {
 	}
 	key, leave, err := source(ctx, rowsName, left)
 	if err != nil || key == [32]byte{} {
-		return errors.Join(ErrRowKey, err)
+		return ErrRowKey.Because(err)
 	}
 	s.rows = newRowKey(key)
 	if left == "" {

@@ -81,7 +81,7 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if err != nil {
 		return nil, err
 	}
-	if i.Store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{RowKey: issue.RowKey(i.Keys)}); err != nil {
+	if err = i.OpenStore(ctx, dsn, postgres.Options{}); err != nil {
 		return nil, err
 	}
 	for _, p := range c.IdentityProviders {
@@ -111,7 +111,7 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclos
 	if err != nil {
 		return nil, err
 	}
-	if d.Store, err = postgres.OpenDisclosing(ctx, dsn, postgres.Options{RowKey: disclose.RowKey(d.Keys)}); err != nil {
+	if err = d.OpenStore(ctx, dsn, postgres.Options{}); err != nil {
 		return nil, err
 	}
 	// The rules cannot change in the dark: what runs is what was endorsed and logged.
@@ -141,6 +141,20 @@ func (c *keepConfig) open(ctx context.Context) (_ *Keeping, err error) {
 		return nil, err
 	}
 	return k, nil
+}
+
+// OpenStore opens the database of the issuing side, which has its keys.
+func (i *Issuing) OpenStore(ctx context.Context, dsn string, o postgres.Options) (err error) {
+	o.RowKey = issue.RowKey(i.Keys)
+	i.Store, err = postgres.OpenIssuing(ctx, dsn, o)
+	return err
+}
+
+// OpenStore opens the database of the disclosing side, which has its keys.
+func (d *Disclosing) OpenStore(ctx context.Context, dsn string, o postgres.Options) (err error) {
+	o.RowKey = disclose.RowKey(d.Keys)
+	d.Store, err = postgres.OpenDisclosing(ctx, dsn, o)
+	return err
 }
 
 // OpenDisclosingStore opens the database as role penname_disclosing, at the address in

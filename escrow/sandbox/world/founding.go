@@ -15,8 +15,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/penname/penname/escrow/disclose"
-	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
@@ -107,8 +105,7 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 	if err != nil {
 		return err
 	}
-	o.RowKey = issue.RowKey(f.issuing.Keys)
-	if f.issuing.Store, err = postgres.OpenIssuing(ctx, dsn, o); err != nil {
+	if err := f.issuing.OpenStore(ctx, dsn, o); err != nil {
 		return err
 	}
 	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_disclosing"); err != nil {
@@ -117,8 +114,7 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 	if err := os.WriteFile(f.Path("disclosing.dsn"), []byte(dsn), 0o600); err != nil {
 		return err
 	}
-	o.RowKey = disclose.RowKey(f.disclosing.Keys)
-	if f.disclosing.Store, err = postgres.OpenDisclosing(ctx, dsn, o); err != nil {
+	if err := f.disclosing.OpenStore(ctx, dsn, o); err != nil {
 		return err
 	}
 	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_keeping"); err != nil {

@@ -1,13 +1,11 @@
 package person
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/refusal"
-	"github.com/penname/penname/verifier/token"
 )
 
 var errSignedOut = refusal.New(refusal.Unauthenticated, "session.signed_out",
@@ -90,7 +88,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 
 // end is how the sign-ins at platforms end: each platform learns it at its own moment,
 // unless the person chose that all learn it at once.
-func (s *side) end(r *http.Request) func(context.Context, token.Pseudonym) error {
+func (s *side) end(r *http.Request) issue.End {
 	if r.PostFormValue("when") == "now" {
 		return s.openid.End
 	}
