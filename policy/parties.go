@@ -51,7 +51,7 @@ func (b *Bundle) HasCustodianKey(thumbprint string) bool {
 	return false
 }
 
-// place says where in a draft an error is, and nothing of what stands there.
+// place says where in a draft an error is, and does not repeat what stands there.
 func place(err error) error {
 	var meaning *jsonv2.SemanticError
 	if errors.As(err, &meaning) && meaning.JSONPointer != "" {

@@ -91,7 +91,7 @@ func compileRules(files map[string]string, n int) (ruleSet, error) {
 	seen := make(map[string]bool)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		text := files[name]
-		if !ruleFilePattern.MatchString(name) || len(text) > maxRuleBytes || !printable(text) {
+		if !ruleFilePattern.MatchString(name) || len(text) > maxRuleBytes || !displayableFile(text) {
 			return nil, errors.New("a rule file has a bad name, is too long or is not plain text")
 		}
 		policies, err := cedar.NewPolicyListFromBytes(name, []byte(text))
@@ -116,8 +116,8 @@ func compileRules(files map[string]string, n int) (ruleSet, error) {
 	return rs, nil
 }
 
-// printable is displayable for a whole file, tabs included.
-func printable(text string) bool {
+// displayableFile is document.Displayable for a whole file, tabs included.
+func displayableFile(text string) bool {
 	return document.Displayable(strings.ReplaceAll(text, "\t", " "), maxRuleBytes)
 }
 

@@ -10,7 +10,7 @@
 //
 // The sizes of the programs and the number of direct dependencies are measured
 // here. Figures fails if a benchmark did; an aim that is missed is shown, and
-// left to who reads it: the machine may be busy.
+// left to the reader: the machine may be busy.
 package main
 
 import (

@@ -141,7 +141,7 @@ func TestH08ForwardedForDoesNotEvadeTheLimit(t *testing.T) {
 
 func TestH09ForwardedHostIgnored(t *testing.T) {
 	tb := startForTest(t)
-	a := send(t, "POST", tb.Origin+"/enrol", "application/x-www-form-urlencoded", "", func(r *http.Request) {
+	a := send(t, "POST", tb.Origin+"/enrol", "application/x-www-form-urlencoded", "provider=sandbox", func(r *http.Request) {
 		r.Header.Set("X-Forwarded-Host", "evil.example")
 		r.Header.Set("X-Forwarded-Proto", "https")
 		r.Header.Set("Forwarded", "host=evil.example;proto=https")

@@ -29,7 +29,7 @@ func (k watchedKeys) UnwrapHalves(ctx context.Context, halves []disclose.Wrapped
 	return k.Keys.UnwrapHalves(ctx, halves)
 }
 
-// TestI2ARowIsNoWarrant: who controls the database writes into an authorised
+// TestI2ARowIsNoWarrant: whoever controls the database writes into an authorised
 // case what a court never signed, or says that another leaf authorised it. The
 // registrar used to ask the key service for a first half on the word of the row,
 // and to encrypt it to the attacker.

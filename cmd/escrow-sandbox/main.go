@@ -58,7 +58,7 @@ func newRoot() *cobra.Command {
 		Use: "escrow-sandbox", Short: "A complete Penname on loopback, with everybody around it",
 		Long: "escrow-sandbox starts a complete Penname on loopback, with test people, two platforms,\n" +
 			"a court and three custodians, plays the story against it and stays up, to be tried.\n\n" +
-			"Exit codes: 0 done; 1 a step of the story did not hold, or what failed, with a code and\n" +
+			"Exit codes: 0 done; 1 a step of the story did not hold, or something failed, with a code and\n" +
 			"how to mend it; 2 wrong usage; 130 interrupted.",
 		Example: "  escrow-sandbox\n  escrow-sandbox --once\n  escrow-sandbox --vault",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -104,7 +104,7 @@ func play(ctx context.Context, o world.Options, once bool, out io.Writer) (err e
 		fmt.Fprintf(out, "\nEvery step held (%.1f s in all).\n", time.Since(start).Seconds())
 		return nil
 	}
-	if err := s.File(ctx); err != nil { // another warrant, for who tries next
+	if err := s.File(ctx); err != nil { // another warrant, for whoever tries the sandbox next
 		return err
 	}
 	chidi := w.Path("custodians", "chidi")

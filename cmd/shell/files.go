@@ -1,6 +1,7 @@
 package shell
 
 import (
+	"errors"
 	"io"
 	"os"
 
@@ -10,7 +11,7 @@ import (
 // MaxFile bounds every file that is read: a warrant, evidence, a bundle. Bytes.
 const MaxFile = 16 << 20
 
-// ReadFile reads a file that is no secret. Its refusal's cause names it.
+// ReadFile reads a file that is not secret. Its refusal's cause names it.
 func ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -24,7 +25,26 @@ func ReadFile(name string) ([]byte, error) {
 	return b, nil
 }
 
-// WriteFile writes a file that is no secret. Its refusal's cause names it.
+// WritePrivate writes a file with a person in it, in place of one of that name.
+// From its creation only its owner reads it. Its refusal's cause names it.
+func WritePrivate(name string, b []byte) error {
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE, 0o600)
+	if err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	if info, serr := f.Stat(); serr == nil && info.Mode().IsRegular() {
+		err = errors.Join(f.Chmod(0o600), f.Truncate(0)) // one that was there: before anything is in it
+	}
+	if err == nil {
+		_, err = f.Write(b)
+	}
+	if err = errors.Join(err, f.Close()); err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	return nil
+}
+
+// WriteFile writes a file that is not secret. Its refusal's cause names it.
 func WriteFile(name string, b []byte) error {
 	if err := os.WriteFile(name, b, 0o644); err != nil { //nolint:gosec // plans, bundles, transcripts and checkpoints are public
 		return secretfile.ErrUnwritable.Because(err)

@@ -48,8 +48,8 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		return UsageError("%w: %s --help lists the flags", err, c.CommandPath())
 	})
-	// A group of commands runs only to say that it is none, which its help does
-	// not show. (A usage template would do it too, and cost 2.2 MiB of binary.)
+	// A group of commands runs only to say that no command was named. Its help
+	// does not show that form. (A usage template would do it too, and cost 2.2 MiB of binary.)
 	help := root.HelpFunc()
 	root.SetHelpFunc(func(c *cobra.Command, args []string) {
 		if c.Annotations["group"] != "" {

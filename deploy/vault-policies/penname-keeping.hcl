@@ -1,6 +1,6 @@
 # The keeping side of Penname makes a new version of the record key, moves what
 # is wrapped to it, and destroys the versions before it. It cannot encrypt,
-# decrypt or compute anything, and reads no key. Who holds it can destroy every
+# decrypt or compute anything, and reads no key. Whoever holds it can destroy every
 # record, and read none.
 #
 # escrowd reads back what these lines amount to at every start

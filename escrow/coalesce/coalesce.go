@@ -9,29 +9,29 @@ import (
 	"sync"
 )
 
-// flights is how many batches of one kind are under way at once. The second
-// leaves only for a crowd: a batch costs the server as much as ten or twenty of
-// its items. It is there so that one slow answer does not stop everybody.
+// At most maxBatches of one kind are under way at once. The second starts only if
+// enough calls wait: a batch costs the server as much as ten or twenty of its
+// items. It is there so that one slow answer does not stop everybody.
 const (
-	flights = 2
-	crowd   = 16
+	maxBatches = 2
+	enough     = 16
 )
 
 // MaxItems bounds the items of one batch, so that one call stays far below the
 // server's limits and the caller's deadline.
 const MaxItems = 256
 
-// Group carries the calls of one kind. A call that finds none under way
-// leaves at once and alone; calls that arrive meanwhile leave together, when it
-// lands or when they are a crowd. Set Send before the first call.
+// Group carries the calls of one kind. A call that finds none under way is sent at
+// once and alone. Calls that arrive meanwhile are sent together, when it is answered
+// or when they are enough. Set Send before the first call.
 type Group[In, Out any] struct {
 	// Send carries one batch, within a deadline of its own. It returns one
 	// result for each item, in order, or an error for the whole batch.
 	Send func(ctx context.Context, items []In) ([]Result[Out], error)
 
-	mu     sync.Mutex
-	queue  []*request[In, Out]
-	flying int
+	mu       sync.Mutex
+	queue    []*request[In, Out]
+	underWay int // batches
 }
 
 // Result is what became of one item.
@@ -51,7 +51,7 @@ type request[In, Out any] struct {
 var errResults = errors.New("coalesce: not one result for each item")
 
 // Do returns the results of all items, or the first error among them. When ctx
-// ends before the batch is back, Do returns its error and the batch goes on:
+// ends before the batch is answered, Do returns its error and the batch goes on:
 // its other items belong to others.
 func (c *Group[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
 	if err := ctx.Err(); err != nil {
@@ -63,9 +63,9 @@ func (c *Group[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
 	r := &request[In, Out]{ctx: ctx, items: items, done: make(chan struct{})}
 	c.mu.Lock()
 	c.queue = append(c.queue, r)
-	if c.flying == 0 || c.flying < flights && len(c.queue) >= crowd {
-		c.flying++
-		go c.fly()
+	if c.underWay == 0 || c.underWay < maxBatches && len(c.queue) >= enough {
+		c.underWay++
+		go c.sendAll()
 	}
 	c.mu.Unlock()
 	select {
@@ -76,18 +76,18 @@ func (c *Group[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
 	}
 }
 
-// fly sends batches until the queue is empty.
-func (c *Group[In, Out]) fly() {
+// sendAll sends batches until the queue is empty.
+func (c *Group[In, Out]) sendAll() {
 	for {
-		aboard, items := c.board()
-		if len(aboard) == 0 {
+		batch, items := c.next()
+		if len(batch) == 0 {
 			return
 		}
 		results, err := c.Send(context.Background(), items)
 		if err == nil && len(results) != len(items) {
 			err = errResults
 		}
-		for _, r := range aboard {
+		for _, r := range batch {
 			if r.err = err; err == nil {
 				for _, res := range results[:len(r.items)] {
 					if res.Err != nil {
@@ -103,12 +103,12 @@ func (c *Group[In, Out]) fly() {
 	}
 }
 
-// board takes the next batch from the queue, without those who have left. It
-// gives the flight back when there is none, or too few for a second.
-func (c *Group[In, Out]) board() (aboard []*request[In, Out], items []In) {
+// next takes the next batch from the queue, without the callers who have left. If
+// there is none, or too few for a second batch, it is empty and counts no longer.
+func (c *Group[In, Out]) next() (batch []*request[In, Out], items []In) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for len(c.queue) > 0 && (c.flying == 1 || len(c.queue) >= crowd || len(items) > 0) {
+	for len(c.queue) > 0 && (c.underWay == 1 || len(c.queue) >= enough || len(items) > 0) {
 		r := c.queue[0]
 		if len(items) > 0 && len(items)+len(r.items) > MaxItems {
 			break
@@ -118,10 +118,10 @@ func (c *Group[In, Out]) board() (aboard []*request[In, Out], items []In) {
 		if r.ctx.Err() != nil {
 			continue
 		}
-		aboard, items = append(aboard, r), append(items, r.items...)
+		batch, items = append(batch, r), append(items, r.items...)
 	}
-	if len(aboard) == 0 {
-		c.flying--
+	if len(batch) == 0 {
+		c.underWay--
 	}
-	return aboard, items
+	return batch, items
 }

@@ -62,8 +62,8 @@ func TestGroupMergesWhatArrivesMeanwhile(t *testing.T) {
 					good.Add(1)
 				}
 			}()
-			// The first leaves alone; then a few wait for it, and a crowd does not.
-			if want := map[int]string{0: "[2]", crowd - 1: "[2]", crowd: "[2 32]"}[i]; want != "" {
+			// The first is sent alone; then a few wait for it, and enough do not.
+			if want := map[int]string{0: "[2]", enough - 1: "[2]", enough: "[2 32]"}[i]; want != "" {
 				synctest.Wait()
 				c.mu.Lock()
 				if fmt.Sprint(batches) != want {
@@ -78,11 +78,11 @@ func TestGroupMergesWhatArrivesMeanwhile(t *testing.T) {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if len(batches) != flights+8 { // 1998 items in batches of 256
+		if len(batches) != maxBatches+8 { // 1998 items in batches of 256
 			t.Errorf("batches of %v", batches)
 		}
-		if c.flying != 0 || len(c.queue) != 0 {
-			t.Errorf("%d flying, %d waiting at the end", c.flying, len(c.queue))
+		if c.underWay != 0 || len(c.queue) != 0 {
+			t.Errorf("%d under way, %d waiting at the end", c.underWay, len(c.queue))
 		}
 	})
 }
@@ -110,13 +110,13 @@ func TestGroupLeavesThoseWhoGaveUpBehind(t *testing.T) {
 		ctx, cancel = context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		c.mu.Lock()
-		c.flying = 1 // none leaves yet
+		c.underWay = 1 // none is sent yet
 		c.mu.Unlock()
 		results := make(chan error, 2)
 		go func() { _, err := c.Do(ctx, 2); results <- err }()
 		go func() { _, err := c.Do(t.Context(), 6); results <- err }()
 		synctest.Wait()
-		go c.fly()
+		go c.sendAll()
 		if first, second := <-results, <-results; !errors.Is(first, context.DeadlineExceeded) || second != nil {
 			t.Errorf("%v, then %v", first, second)
 		}

@@ -17,7 +17,7 @@ var (
 	ErrKeyFromNowhere = refusal.New(refusal.Denied, "custodian.key_from_nowhere",
 		"the bundle changes the custodians' key and names no ceremony that made it: do not endorse it")
 	ErrOtherKey = refusal.New(refusal.Denied, "custodian.other_key",
-		"what is sealed now would not open under the bundle's key: it must be the key in force, moved by a resharing")
+		"identities that are sealed today would not open under the bundle's key: it must be the key in force, moved by a resharing")
 	ErrOtherSeats = refusal.New(refusal.Denied, "custodian.other_seats",
 		"the bundle's custodians, threshold or key are not those of its ceremony: somebody else would hold a share, do not endorse it")
 	ErrNoTranscript = refusal.New(refusal.NotFound, "custodian.no_transcript",
@@ -119,7 +119,7 @@ func (c *Custodian) checkCeremony(b, before *policy.Bundle, transcript []byte) (
 		return ErrOtherSeats
 	}
 	for _, s := range plan.Receivers {
-		// Who holds the share is who signs as the custodian.
+		// The one who holds the share signs as the custodian.
 		if got := b.Custodian(s.ID); got == nil || got.Index != s.Index || got.Organisation != s.Organisation || !bytes.Equal(got.Key, s.Key) {
 			return ErrOtherSeats
 		}

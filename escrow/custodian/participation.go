@@ -19,7 +19,7 @@ import (
 // Why a custodian takes no part in a ceremony, or no further part.
 var (
 	ErrNotAgreed = refusal.New(refusal.Denied, "custodian.plan_not_agreed",
-		"who is in this plan will hold the key together: compare its hash with the other participants by telephone, then run the command again with --agree and the hash")
+		"the participants of this plan will hold the key together: compare its hash with the other participants by telephone, then run the command again with --agree and the hash")
 	ErrAgreedOther = refusal.New(refusal.Denied, "custodian.agreed_other_plan",
 		"the hash that was agreed on is not this plan's: compare the hash again letter by letter, and if it stays so, compare the plans before anybody goes on")
 	ErrNotSeated = refusal.New(refusal.Denied, "custodian.not_seated",
@@ -174,7 +174,7 @@ type Board func(ctx context.Context, message string) (messages []string, err err
 // Run takes turns until the key is made, somebody is at fault, or ctx ends. every
 // is how often it looks for messages; at zero it does what can be done now and
 // returns. progress is told whom we wait for when that changes, and why the
-// registrar could not be reached, which is no reason to stop.
+// registrar could not be reached, which does not stop it.
 //
 // When the key is made, the share is safe and only then the key that could make
 // it again destroyed. When somebody is at fault it is a [*ceremony.Failure] that

@@ -68,7 +68,7 @@ func TestCustodiansMakeAKeyWithoutADealer(t *testing.T) {
 		t.Fatal(err)
 	}
 	v.endorse("alba", bundle, "")
-	// Who guards a key does not make another beside it: what is sealed would
+	// A custodian who guards a key does not make another one beside it: what is sealed would
 	// stay closed.
 	again, hash := v.plan(2, nil, nil, three...)
 	v.refused("custodian.plan_of_another_key", "alba", again, hash)

@@ -16,9 +16,9 @@ var (
 	ErrNoCeremony = refusal.New(refusal.NotFound, "ceremony.none",
 		"no ceremony with that plan is open here: the operator opens it with `escrowd ceremony open`")
 	ErrCeremonyOrder = refusal.New(refusal.NotYet, "ceremony.out_of_order",
-		"somebody is still to speak in an earlier round: nothing was stored, send it again when they have")
+		"somebody has not spoken yet in an earlier round: nothing was stored, send it again when they have")
 	ErrCeremonySaid = refusal.New(refusal.Conflict, "ceremony.already_said",
-		"the participant has spoken in this round: nothing was stored, and nobody says two things")
+		"the participant has spoken in this round already: nothing was stored, because nobody may say two things in one round")
 	ErrCeremonyClosed = refusal.New(refusal.Conflict, "ceremony.closed",
 		"the transcript of this ceremony is in the public log: plan another one")
 	ErrCeremonyNotLogged = refusal.New(refusal.NotYet, "bundle.ceremony_not_logged",

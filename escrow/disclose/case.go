@@ -61,7 +61,7 @@ type Transition struct {
 // these rows only, here, in the database (trigger case_moves) and when a backup
 // is restored. The tests of package postgres hold the database to it.
 var Life = []Transition{
-	// Who decides late may still step in for a custodian whose share is wrong.
+	// A custodian who decides late may still step in for one whose share is wrong.
 	{Event: Approve, From: []State{Recorded, Authorised, Released}, Leaf: proof.KindApproved, Else: notOpen},
 	{Event: Decline, From: []State{Recorded}, Leaf: proof.KindDeclined, Else: notOpen},
 	{Event: Authorise, From: []State{Recorded}, To: Authorised, Leaf: proof.KindAuthorised,
@@ -175,7 +175,7 @@ func (c Case) After(ch Change, indices ...int64) (Case, error) {
 			return c, errStep
 		}
 		if s.Leaf.Kind != "" {
-			c.keep(s.Leaf.Kind, indices[0], ch.Approval)
+			c.setLeaf(s.Leaf.Kind, indices[0], ch.Approval)
 			indices = indices[1:]
 		}
 		if row.To != "" {
@@ -185,8 +185,8 @@ func (c Case) After(ch Change, indices ...int64) (Case, error) {
 	return c, nil
 }
 
-// keep writes down where a leaf of the case is.
-func (c *Case) keep(kind proof.Kind, index int64, a *Approval) {
+// setLeaf writes down where a leaf of the case is.
+func (c *Case) setLeaf(kind proof.Kind, index int64, a *Approval) {
 	if a != nil && (kind == proof.KindApproved || kind == proof.KindDeclined) {
 		c.Approvals = append(slices.Clip(c.Approvals), Approval{a.Custodian, a.Approved, a.Signed, index})
 	}

@@ -42,8 +42,9 @@ type Cases interface {
 	// Authority (else ErrNoEarlier), ends it by Case.Withdraw, and leaf concerns it:
 	// all in the same transaction, so that it comes before or after a release.
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
-	// Refuse appends leaf, once for each warrant and refusal code.
-	Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error
+	// Refuse appends leaf, once for each warrant, which is an id of an authority,
+	// and refusal code.
+	Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error
 	// Case returns one case, or ErrNoCase.
 	Case(ctx context.Context, id string) (Case, error)
 	// Summary returns the summary of one case, or ErrNoCase.
@@ -83,11 +84,11 @@ type Records interface {
 }
 
 // Erasures is what the disclosing side does about requests to be deleted: it says
-// which of them no case stands against. A hold is no row anywhere, because a row
-// would say which record a pen name belongs to.
+// which of them no case prevents. A hold has no row of its own, because a row would
+// say which record a pen name belongs to.
 type Erasures interface {
-	// Pending returns the labels that were asked to be erased and neither are,
-	// nor are cleared up to the newest case.
+	// Pending returns the labels of the records that are to be erased, are not
+	// erased yet, and are not cleared up to the newest case.
 	Pending(ctx context.Context) (labels []string, err error)
 	// Newest returns the recorded leaf of the newest case; -1 if there is none.
 	Newest(ctx context.Context) (int64, error)

@@ -25,7 +25,7 @@ var (
 	ErrDataErased = refusal.New(refusal.NotFound, "warrant.data_erased",
 		"the person deleted the record of one of the targets before this warrant: there is nothing left to open")
 	ErrLost = refusal.New(refusal.Denied, "warrant.interrupted",
-		"what became of this case after a backup was lost with the database, so that nothing more can come of it: the court must issue a new warrant")
+		"part of this case was lost with the database, so nothing more can be done with it: the court must issue a new warrant")
 	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
 		"this registrar serves production and preservation warrants, and withdrawals of them")
 	ErrNoEarlier = refusal.New(refusal.NotFound, "warrant.earlier_unknown",
@@ -49,5 +49,5 @@ var (
 	ErrShares = refusal.New(refusal.Invalid, "custodian.shares_incomplete",
 		"an approval carries exactly one share for each target of the warrant")
 	ErrCursor = refusal.New(refusal.Invalid, "list.bad_place",
-		"that is no place in the list: go on from the one that the last answer named, or begin again")
+		"the list has no such place: go on from the place that the last answer named, or begin again")
 )

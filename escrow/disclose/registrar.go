@@ -40,7 +40,7 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// Registrar runs the disclosing side. All fields are required.
+// Registrar runs the disclosing side. All fields but the last are required.
 type Registrar struct {
 	Keys     Keys
 	Cases    Cases
@@ -49,6 +49,10 @@ type Registrar struct {
 	Rules    *Rules
 	Log      Log
 	Now      func() time.Time
+
+	// Unrecorded, if not nil, is told the code of each filing that was refused and
+	// left no leaf, because no authority of the bundle signed it.
+	Unrecorded func(code string)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
@@ -57,7 +61,8 @@ const pageSize = 1000
 
 // File decides on a warrant and, if the rules allow it, records it: the row and
 // the leaf in one transaction, under a cosigned checkpoint before it returns.
-// Filing a warrant again returns the same case. A refusal is logged too.
+// Filing a warrant again returns the same case. A refusal of what an authority of
+// the bundle signed is logged too, once for each warrant and code.
 //
 // If the warrant is on file but could not be cosigned, the case is returned
 // together with ErrNotLogged: nothing can be opened, and File can be repeated.
@@ -77,8 +82,8 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		d.Allowed, d.Refusal = false, ErrNoticeFirst
 	}
 	// Links are opened of a warrant that the rules allow, before it is in the log:
-	// a link says which record and nothing of whom, and without it nobody could
-	// tell the court that the record is gone. No half is opened.
+	// a link says which record it is, not whose. Without it nobody could tell the
+	// court that the record is gone. No half is opened.
 	if d.Allowed {
 		if _, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d))); err != nil {
 			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
@@ -128,9 +133,17 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	return c, d, nil
 }
 
-// refuse logs why a submission is refused, and returns that.
+// refuse logs why a warrant is refused, and returns that. What is no warrant,
+// because no authority of the bundle signed it, is only counted: or anybody could
+// write into the public log.
 func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time) error {
-	err := r.Cases.Refuse(ctx, d.WarrantHash, proof.RefusedLeaf(now, d.Refusal.Code))
+	if d.Warrant == nil {
+		if r.Unrecorded != nil {
+			r.Unrecorded(d.Refusal.Code)
+		}
+		return d.Refusal
+	}
+	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code))
 	if err != nil {
 		return err
 	}
@@ -242,9 +255,9 @@ func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day str
 // and the package is made. If making the package fails the case stays
 // authorised, the decision stands, and Deliver tries again.
 //
-// Who decides the same again, having lost the answer, gets the case with the
-// decision that is stored; who decides otherwise is told which one stands
-// ([ErrDecided]).
+// A custodian who decides the same again, because the answer was lost, gets the
+// case with the decision that is stored. One who decides otherwise is told which
+// decision stands ([ErrDecided]).
 func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error) {
 	b, err := r.Rules.Current(ctx)
 	if err != nil {
@@ -380,38 +393,64 @@ func sealHalves(c Case, label string, half []byte) ([]byte, error) {
 	return seal.SealTo(c.Warrant.Requester.DeliveryKey, seal.HalvesInfo(c.WarrantHash, label), clearHalves)
 }
 
-// Deliver hands the package over: only a released one, and only once the
-// RELEASED leaf, which holds its hash, is under a cosigned checkpoint.
-func (r *Registrar) Deliver(ctx context.Context, id string) (opening.Delivery, error) {
+// Deliver hands an [opening.Delivery] over, as JSON in one ciphertext to the
+// warrant's delivery key: only of a released case, and only once the RELEASED leaf,
+// which holds the hash of the package, is under a cosigned checkpoint. Whoever knows
+// the id may ask: without the key they learn the state of the case, not even what
+// kind of warrant it is.
+func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 	c, err := r.Cases.Case(ctx, id)
 	if err != nil {
-		return opening.Delivery{}, err
+		return nil, err
 	}
 	_, refused := c.State.May(Release)
 	switch {
-	case (c.State == Recorded || c.State == Expired) && !policy.KindOf(c.Kind).Opens:
-		return opening.Delivery{}, ErrNothingToOpen
 	case c.State == Recorded && !r.Now().Before(c.Expires):
-		return opening.Delivery{}, policy.ErrExpired
+		return nil, policy.ErrExpired
 	case c.State == Authorised:
 		if c, err = r.release(ctx, c); err != nil {
-			return opening.Delivery{}, err
+			return nil, err
 		}
 	case refused != nil && c.State != Released && c.State != Noticed:
-		return opening.Delivery{}, refused
+		return nil, refused
 	}
 	packed, err := r.Cases.Package(ctx, id)
 	if err != nil {
-		return opening.Delivery{}, err
+		return nil, err
 	}
 	if packed == nil {
-		return opening.Delivery{}, ErrLost // and noticed since
+		return nil, ErrLost // and noticed since
 	}
-	leaf, err := r.logged(ctx, c.ReleasedLeaf)
+	// To whom it goes is in the warrant that the log holds, not in the row.
+	if _, err := r.recorded(ctx, c); err != nil {
+		return nil, err
+	}
+	d := opening.Delivery{Package: packed, Approvals: c.signedApprovals()}
+	hash := sha256.Sum256(packed)
+	d.Released, err = r.loggedAs(ctx, c.ReleasedLeaf, func(day string) proof.Leaf {
+		return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash).On(day)
+	})
 	if err != nil {
-		return opening.Delivery{}, err
+		return nil, err
 	}
-	return opening.Delivery{Package: packed, Released: leaf, Approvals: c.signedApprovals()}, nil
+	return sealDelivery(c, d)
+}
+
+// deliveryUnit is what the length of a delivery is a multiple of: those of most
+// cases are of one length, whatever is in them.
+const deliveryUnit = 64 << 10
+
+// sealDelivery encrypts a delivery to the requester, filled up with spaces, which
+// JSON allows.
+func sealDelivery(c Case, d opening.Delivery) ([]byte, error) {
+	clearText, err := json.Marshal(d)
+	if err != nil {
+		return nil, err
+	}
+	if over := len(clearText) % deliveryUnit; over > 0 {
+		clearText = append(clearText, bytes.Repeat([]byte(" "), deliveryUnit-over)...)
+	}
+	return seal.SealTo(c.Warrant.Requester.DeliveryKey, seal.DeliveryInfo(c.ID), clearText)
 }
 
 // Notify tells the persons concerned by every released case whose secrecy has

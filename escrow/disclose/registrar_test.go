@@ -2,13 +2,16 @@ package disclose_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -85,6 +88,10 @@ func TestExpireAndNotifyServeEverybody(t *testing.T) {
 // TestDeliverRefuses is what a requester is told in each state, by the registrar
 // that has nothing but its cases.
 func TestDeliverRefuses(t *testing.T) {
+	key, err := seal.GenerateDeliveryKey()
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		kind    string
 		changes []func(disclose.Case) (disclose.Change, error)
@@ -97,8 +104,8 @@ func TestDeliverRefuses(t *testing.T) {
 		"authorised, expired":   {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Expire}, 10, policy.ErrExpired},
 		"authorised, ran out":   {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve}, 10, policy.ErrExpired},
 		"declined":              {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Decline}, 1, disclose.ErrDeclined},
-		"preservation":          {policy.Preservation, nil, 1, disclose.ErrNothingToOpen},
-		"preservation, is over": {policy.Preservation, []func(disclose.Case) (disclose.Change, error){disclosetest.Expire}, 10, disclose.ErrNothingToOpen},
+		"preservation":          {policy.Preservation, nil, 1, disclose.ErrQuorumNotMet}, // K2: as any other case
+		"preservation, is over": {policy.Preservation, []func(disclose.Case) (disclose.Change, error){disclosetest.Expire}, 10, policy.ErrExpired},
 		"released":              {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release}, 1, nil},
 		"noticed": {policy.Production, []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release,
 			disclosetest.Notify}, 100, nil},
@@ -106,6 +113,7 @@ func TestDeliverRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			store := new(disclosetest.Memory)
 			filed, leaf := disclosetest.NewCase(c.kind)
+			filed.Warrant = warrantOf(filed, key)
 			if _, err := store.File(t.Context(), filed, leaf); err != nil {
 				t.Fatal(err)
 			}
@@ -115,10 +123,36 @@ func TestDeliverRefuses(t *testing.T) {
 				}
 			}
 			r := &disclose.Registrar{Cases: store, Log: store, Now: func() time.Time { return disclosetest.Day.AddDate(0, 0, c.days) }}
-			d, err := r.Deliver(t.Context(), filed.ID)
-			if !errors.Is(err, c.want) || (err == nil) != (string(d.Package) == "package of "+filed.ID) {
-				t.Errorf("%q, %v", d.Package, err)
+			sealed, err := r.Deliver(t.Context(), filed.ID)
+			if !errors.Is(err, c.want) || (err == nil) != (string(unsealed(t, key, filed.ID, sealed).Package) == "package of "+filed.ID) {
+				t.Error(err)
 			}
 		})
 	}
+}
+
+// warrantOf is the warrant of a case of disclosetest, which the police asked for.
+func warrantOf(c disclose.Case, key seal.DeliveryPrivate) *policy.Warrant {
+	w := &policy.Warrant{Kind: c.Kind, Jurisdiction: "GB", OffenceClass: "threats-to-kill", Secrecy: policy.Secrecy{Ends: c.SecrecyEnds},
+		Requester: policy.Requester{Name: "DS R. Amari", DeliveryKey: key.Public()}, Grounds: "secret grounds"}
+	if policy.KindOf(c.Kind).Targets {
+		w.Targets = []policy.Target{{Pseudonym: "p", Platform: "q"}}
+	}
+	return w
+}
+
+// unsealed is what that key opens of a delivery in a case; of nothing, nothing.
+func unsealed(t *testing.T, key seal.DeliveryPrivate, id string, sealed []byte) (d opening.Delivery) {
+	t.Helper()
+	if sealed == nil {
+		return d
+	}
+	raw, err := key.Open(seal.DeliveryInfo(id), sealed)
+	if err == nil {
+		err = json.Unmarshal(raw, &d)
+	}
+	if err != nil {
+		t.Error(err)
+	}
+	return d
 }

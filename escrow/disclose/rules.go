@@ -12,7 +12,7 @@ import (
 	"github.com/penname/penname/verifier/proof"
 )
 
-// Rules is the bundle in force. Who only reads it needs nothing but Bundles.
+// Rules is the bundle in force. Whoever only reads it needs nothing but Bundles.
 type Rules struct {
 	Bundles    Bundles
 	Ceremonies Ceremonies // whose transcripts a bundle may name

@@ -327,7 +327,7 @@ func (v *VaultFixture) BlockAudit(t testing.TB) (free func()) {
 	}()
 	v.Must(t, http.MethodPut, "sys/audit/only", map[string]any{"type": "socket", "options": map[string]string{"address": path, "socket_type": "unix", "write_timeout": "10m"}})
 	v.Must(t, http.MethodDelete, "sys/audit/file", nil)
-	for silent := 0; silent < 2; { // until Vault answers no more, and was not just slow
+	for silent := 0; silent < 2; { // until Vault no longer answers, and was not just slow
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.Address+"/v1/sys/mounts", nil)
 		if err != nil {

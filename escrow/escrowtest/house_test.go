@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// The maxima of the house. Who needs more splits a package or a function; the
+// The maxima of the house. Whoever needs more splits a package or a function; the
 // composition roots put everything together and are free of the first.
 const (
 	maxImports    = 9   // of ours, by one package

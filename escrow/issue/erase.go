@@ -32,8 +32,8 @@ func (r Receipt) Commitment() string { return proof.ErasedLeaf(r.Day, r.Salt, r.
 type End func(ctx context.Context, name token.Pseudonym) error
 
 // Erase asks that the sealed record of p be erased. From here on p has no
-// record: who comes back is the same person under the same pseudonyms, so that
-// a ban holds, with a record that is sealed afresh. Asking again returns the
+// record. If p comes back they are the same person under the same pseudonyms, so
+// that a ban holds, with a record that is sealed afresh. Asking again returns the
 // same receipt.
 //
 // The sign-ins end before the wish is written, so that a crash leaves none

@@ -18,14 +18,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
-	"strings"
 	"time"
-
-	"golang.org/x/text/cases"
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -173,7 +170,7 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 	// The common return first: recovery costs no seal.
 	switch p, err = s.Store.Person(ctx, macs[0], macs[2]); {
 	case err == nil:
-		// Who deleted themself comes back as the same person, freshly sealed.
+		// Somebody who deleted themself comes back as the same person, freshly sealed.
 		if asked, err := s.Store.Asked(ctx, p.Label); err != nil || !asked {
 			return p, false, err
 		}
@@ -345,11 +342,10 @@ func nameInput(p Person, platform string) []byte {
 }
 
 // macInputs are fingerprint, likeness and birth, in this order. The name is
-// compared as a reader would: composed (NFC), case folded, spaces joined, so
-// that one human does not become two by another spelling of the same letters
-// (ATTACKS R24).
+// compared as a reader would, by [document.Fold], so that one human does not
+// become two by another spelling of the same letters (ATTACKS R24).
 func macInputs(id identity.Identity) [][]byte {
-	name := strings.Join(strings.Fields(cases.Fold().String(norm.NFC.String(id.Name.Reveal()))), " ")
+	name := document.Fold(id.Name.Reveal())
 	iss, sub, born := id.Issuer.Reveal(), id.Subject.Reveal(), id.Birthdate.Reveal()
 	return [][]byte{
 		lengthPrefixed("fingerprint", iss, sub),

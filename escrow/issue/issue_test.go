@@ -70,6 +70,19 @@ func TestR24SecondEnrolmentOfTheSamePerson(t *testing.T) {
 			t.Errorf("%s: got %v", name, err)
 		}
 	}
+	// S1: folding one letter of a Greek name gives two that compose again.
+	greek := zoe()
+	greek.Subject, greek.Name = "sub-3", "\u0390ris"
+	if _, _, err := s.Enrol(t.Context(), greek); err != nil {
+		t.Fatal(err)
+	}
+	for _, spelling := range []identity.Private{"\u1fd3RIS", "\u0399\u0308\u0301ris", "\u03ca\u0301RIS"} {
+		other := greek
+		other.Subject, other.Name = "sub-4", spelling
+		if _, _, err := s.Enrol(t.Context(), other); !errors.Is(err, issue.ErrAlreadyEnrolled) {
+			t.Errorf("%+q: got %v", spelling.Reveal(), err)
+		}
+	}
 	// Somebody else born the same day is not.
 	another := zoe()
 	another.Subject, another.Name = "sub-2", "Zo\u00eb Berg"

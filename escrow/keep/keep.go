@@ -13,14 +13,14 @@
 //
 // Erasure is a rotation that leaves records behind. A blanked row alone would
 // come back with the next backup; but the first half in that backup is under a
-// version of the key that exists no more, so that the backup, today's keys and
+// version of the key that no longer exists, so that the backup, today's keys and
 // all custodians together do not open it (ATTACKS I28).
 //
 // The price: a backup of the database that is older than the last rotation is
 // worth nothing, for any record. Back up continuously (an archive of the
 // write-ahead log restores to now), and take a base backup after each rotation.
 //
-// Trusted for: keeping. Who controls this side can destroy every record by
+// Trusted for: keeping. Whoever controls this side can destroy every record by
 // destroying a key version too early, and learns nothing. Not covered: a backup
 // of the key service itself that is older than the rotation opens what a
 // database backup of the same age holds; keep the two apart, and the first no
@@ -46,7 +46,7 @@ var (
 	ErrVersion = refusal.New(refusal.Unavailable, "keys.version",
 		"the key service is at another version than the rotation in the database: restore both to one moment before anything is destroyed")
 	ErrRollback = refusal.New(refusal.Unavailable, "keys.rollback",
-		"the key service is older than the rotations in the database, as after the restore of an old snapshot: restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
+		"the key service lacks key versions that the database saw, or has some that were destroyed, as after the restore of an old snapshot, or as another one: check its address, and restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
 )
 
 // What every side of a key service refuses. They stand here for all three ports,
@@ -124,7 +124,7 @@ type State string
 const (
 	Moving State = "moving" // records are rewrapped; new ones may still come in under an older version
 	Closed State = "closed" // none come in; what came meanwhile is rewrapped
-	Done   State = "done"   // the older versions exist no more
+	Done   State = "done"   // the older versions no longer exist
 )
 
 // Rotation moves all records to a version of the key.
@@ -212,7 +212,7 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 		return Rotation{}, err
 	}
 	defer release()
-	// Asked again: who held the rotation before us may have made the version.
+	// Asked again: another process may have made the version before we got the rotation.
 	if _, newest, err = k.Keys.Versions(ctx); err != nil {
 		return r, err
 	}
@@ -239,7 +239,7 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 	}
 	// Nothing can be left behind: no half below r.Version comes in, and the pass
 	// just made went over all there are. Finish says so once more; Retire first,
-	// because "done" means that the old versions exist no more.
+	// because "done" means that the old versions no longer exist.
 	if left, err := k.Rotations.Older(ctx, Rotation{Version: r.Version}, 1); err != nil || len(left) > 0 {
 		return r, errors.Join(err, behind(left))
 	}
@@ -249,7 +249,7 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 	if r, err = k.Rotations.Finish(ctx, r); err != nil {
 		return r, err
 	}
-	k.progress(r, "the older versions exist no more")
+	k.progress(r, "the older versions no longer exist")
 	return r, nil
 }
 

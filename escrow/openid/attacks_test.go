@@ -494,7 +494,7 @@ func TestO16RequestURI(t *testing.T) {
 	wantError(t, r.post("/par", r.request(r.square, "client_secret", secret, "request_uri", uri)), 400, "invalid_request")
 	wantError(t, r.post("/par", r.request(r.square, "client_secret", "wrong")), 401, "invalid_client")
 
-	// A pushed request that was never opened is no interaction.
+	// A pushed request that was never opened is not an interaction.
 	unopened := push()
 	if a := r.decide("/authorize/"+strings.TrimPrefix(unopened, "urn:ietf:params:oauth:request_uri:"), "approve"); a.header.Get("Location") != "" {
 		t.Error("O16: an interaction began without the browser's request")
@@ -816,7 +816,7 @@ func TestT50Deactivated(t *testing.T) {
 		if _, err := r.verifier(r.square, token.TypID).Verify(t.Context(), neighbour["id_token"].(string)); err != nil || !r.active(neighbour["access_token"].(string)) {
 			t.Errorf("somebody else's sign-in ended: %v", err)
 		}
-		// Who comes back has the same pen name, and nothing of before.
+		// Whoever comes back has the same pen name, and nothing of before.
 		if again := r.tokens("scope", "openid offline_access"); !r.active(again["refresh_token"].(string)) {
 			t.Error("cannot come back")
 		}

@@ -16,8 +16,8 @@
 //
 // # A sign-in, and where it turns back
 //
-// The library calls the sign-in page, which is the server's around it (package
-// web/person), through the one hook [Authenticate]:
+// The library calls the sign-in page through one hook, [Authenticate]. The page
+// belongs to the server around it (package web/person):
 //
 //	browser   →  /authorize               checked here; the library opens a session
 //	library   →  Provider.ask             its one policy
@@ -39,7 +39,7 @@
 //	          →  /status/{n}              which tokens were revoked: fetched whole, so
 //	                                      nobody learns which one is meant
 //
-// That is all that turns back, but for two notices: Config.ErrorPage, what to show
+// Nothing else turns back, except for two notices: Config.ErrorPage, what to show
 // a person, and Config.Refused, what to write to the log.
 //
 // # Single use

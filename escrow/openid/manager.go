@@ -238,7 +238,7 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 // end revokes a grant and thereby everything that was issued under it.
 func (m manager) end(ctx context.Context, id [32]byte) error {
 	err := m.put(ctx, Row{Kind: KindGrant, ID: id, Ended: true, Expires: hour(m.p.now().Add(tokenLifetime + time.Hour))})
-	m.p.lists.forget()
+	m.p.lists.invalidate()
 	if errors.Is(err, ErrStale) { // by somebody else: just as well
 		return nil
 	}
@@ -250,7 +250,7 @@ func (m manager) end(ctx context.Context, id [32]byte) error {
 // granted afterwards counts.
 func (p *Provider) End(ctx context.Context, holder token.Pseudonym) error {
 	err := p.store.EndAll(ctx, holder)
-	p.lists.forget()
+	p.lists.invalidate()
 	return err
 }
 

@@ -82,6 +82,16 @@ type exchange struct {
 	outage       error            // the store or another port failed
 }
 
+// parseForm reads a form. A body that the server around could not take is an
+// outage, not the sender's fault.
+func (x *exchange) parseForm(r *http.Request) error {
+	err := r.ParseForm()
+	if e := refusal.Of(err); e != nil && e.Kind == refusal.Unavailable {
+		x.outage = e
+	}
+	return err
+}
+
 type exchangeKey struct{}
 
 func exchangeOf(ctx context.Context) *exchange {
@@ -105,8 +115,8 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	raw := r.URL.RawQuery
 	if r.Method == http.MethodPost {
 		r.Body = http.MaxBytesReader(w, r.Body, maxRequest)
-		if mediaType(r) != formType || r.URL.RawQuery != "" || r.ParseForm() != nil {
-			p.showError(w, r, ErrRequest)
+		if mediaType(r) != formType || r.URL.RawQuery != "" || x.parseForm(r) != nil {
+			p.showError(w, r, x.orElse(ErrRequest))
 			return
 		}
 		raw = r.PostForm.Encode()
@@ -289,7 +299,7 @@ func (k checks) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 		return goidc.ErrorCodeInvalidRequest
 	}
 	if r.Method == http.MethodPost && (mediaType(r) != formType && (x.endpoint != userinfoPath || mediaType(r) != "") ||
-		r.ParseForm() != nil || repeated(r.PostForm)) {
+		x.parseForm(r) != nil || repeated(r.PostForm)) {
 		return goidc.ErrorCodeInvalidRequest
 	}
 	if x.endpoint == userinfoPath {

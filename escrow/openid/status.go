@@ -70,8 +70,9 @@ type madeList struct {
 	at     time.Time
 }
 
-// forget makes a revocation visible at once, on this node.
-func (l *lists) forget() {
+// invalidate drops the lists that were made, so that a revocation is visible at once
+// on this node.
+func (l *lists) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	clear(l.made)

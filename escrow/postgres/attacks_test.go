@@ -396,7 +396,7 @@ func TestD08D09ChangedBehindOurBack(t *testing.T) {
 			apply(t, d, c.ID, release)
 			refusalLeaf := leafOf(&c, "refused")
 			refusalLeaf.Case, refusalLeaf.Code = nil, "warrant.expired"
-			if err := d.Cases.Refuse(t.Context(), [32]byte{1}, refusalLeaf); err != nil {
+			if err := d.Cases.Refuse(t.Context(), c.Authority, c.WarrantID, refusalLeaf); err != nil {
 				t.Fatal(err)
 			}
 			file(t, d, 3)
@@ -559,7 +559,7 @@ func TestD15UnsafeSettings(t *testing.T) {
 	}
 }
 
-// D16: a server that takes no writes is no place to decide.
+// D16: nothing is decided on a server that takes no writes.
 func TestD16Standby(t *testing.T) {
 	admin := database(t)
 	dsn := as(t, admin, "penname_disclosing")

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"strings"
@@ -167,15 +168,16 @@ func decidedNow(ctx context.Context, tx pgx.Tx, bundle string) error {
 }
 
 // Refuse implements [disclose.Cases].
-func (s Cases) Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf) error {
+func (s Cases) Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error {
+	warrant := sha256.Sum256([]byte(authority + "\x00" + warrantID)) // neither holds a zero byte
 	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		log := newLogTx(tx)
 		if _, err := log.LockSize(ctx); err != nil {
 			return err
 		}
 		var logged bool
-		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM refusals WHERE warrant_hash = $1 AND code = $2)`,
-			warrantHash[:], leaf.Code).Scan(&logged)
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM refusals WHERE warrant = $1 AND code = $2)`,
+			warrant[:], leaf.Code).Scan(&logged)
 		if err != nil || logged {
 			return refused(ctx, err)
 		}
@@ -183,7 +185,7 @@ func (s Cases) Refuse(ctx context.Context, warrantHash [32]byte, leaf proof.Leaf
 		if err != nil {
 			return err
 		}
-		_, err = tx.Exec(ctx, `INSERT INTO refusals (warrant_hash, code, leaf) VALUES ($1, $2, $3)`, warrantHash[:], leaf.Code, index)
+		_, err = tx.Exec(ctx, `INSERT INTO refusals (warrant, code, leaf) VALUES ($1, $2, $3)`, warrant[:], leaf.Code, index)
 		return refused(ctx, err)
 	})
 }

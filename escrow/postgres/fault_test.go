@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"maps"
@@ -384,11 +385,11 @@ func (w allWrites) ofCases() map[string]func() write {
 			}
 		},
 		"Refuse": func() write {
-			hash := [32]byte(random(32))
+			id := hex.EncodeToString(random(16))
 			grew := leaves(1)
 			return write{
 				try: func(ctx context.Context) error {
-					return d.Cases.Refuse(ctx, hash, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
+					return d.Cases.Refuse(ctx, "court", id, proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.expired"})
 				},
 				once: grew,
 			}
@@ -660,7 +661,7 @@ func TestD20PoolExhausted(t *testing.T) {
 	_, err := d.Cases.Apply(t.Context(), c.ID, func(disclose.Case) (disclose.Change, error) {
 		_, err := d.Cases.Case(t.Context(), c.ID)
 		wantErr(t, "no free connection", err, ErrBusy)
-		wantErr(t, "no free connection", d.Cases.Refuse(t.Context(), c.WarrantHash, leafOf(&c, proof.KindRefused)), ErrBusy)
+		wantErr(t, "no free connection", d.Cases.Refuse(t.Context(), c.Authority, c.WarrantID, leafOf(&c, proof.KindRefused)), ErrBusy)
 		return disclose.Change{}, errDecided
 	})
 	wantErr(t, "Apply", err, errDecided)

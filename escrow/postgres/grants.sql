@@ -4,7 +4,7 @@
 -- All: the version of the schema.
 GRANT SELECT (version_id, is_applied) ON goose_db_version TO penname_issuing, penname_disclosing, penname_keeping;
 
--- Those who use the record key: which versions of it were in use, and which exist no more.
+-- Those who use the record key: which versions of it were in use, and which no longer exist.
 GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_disclosing;
 
 -- The issuing side writes sealed fields and links, and never reads them.
@@ -49,7 +49,7 @@ GRANT INSERT (id, warrant_hash, authority, warrant_id, kind, submission, bundle,
 GRANT UPDATE (state, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package) ON cases TO penname_disclosing;
 GRANT SELECT (case_id, custodian, approved, signed, leaf), INSERT (case_id, custodian, approved, signed, leaf) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_disclosing;
-GRANT SELECT (warrant_hash, code, leaf), INSERT (warrant_hash, code, leaf) ON refusals TO penname_disclosing;
+GRANT SELECT (warrant, code, leaf), INSERT (warrant, code, leaf) ON refusals TO penname_disclosing;
 
 -- The keeping side moves first halves to a newer key and erases what was asked
 -- to be. It reads no sealed field and no link, and appends one kind of leaf.

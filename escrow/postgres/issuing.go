@@ -23,9 +23,9 @@ var (
 	_ issue.Store = (*Issuing)(nil)
 )
 
-// Enrol implements [issue.Store]. Who comes second waits for the first, and
-// finds its row. From the first statement on the caller's cancellation counts no
-// more, because the truth is owed.
+// Enrol implements [issue.Store]. The second of two calls waits for the first,
+// and finds its row. From the first statement on the caller's cancellation no longer
+// counts, because the caller must learn what happened.
 func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person, first bool, err error) {
 	if err := ctx.Err(); err != nil {
 		return issue.Person{}, false, refused(ctx, err)
@@ -63,8 +63,8 @@ func (s *Issuing) Enrol(ctx context.Context, e issue.Enrolment) (p issue.Person,
 
 // enrolTogether stores those who come at once by one statement: both rows of
 // each, or none. It says true if all are new, and else everybody looks for
-// themself. What the server refuses it refuses for all, without saying because
-// of whom: then each goes alone.
+// themself. If the server refuses the statement, it does not say whose row was
+// the reason: then each goes alone.
 func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]coalesce.Result[bool], error) {
 	var n int64
 	err := s.settle(ctx, func(ctx context.Context, _ bool) (err error) {

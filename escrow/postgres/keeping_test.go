@@ -527,7 +527,7 @@ func TestD08ErasedRowComesBack(t *testing.T) {
 	consistent(t, h.d)
 }
 
-// Who deletes themself and comes back is the same person, so that a ban holds.
+// Somebody who deletes themself and comes back is the same person, so that a ban holds.
 func TestWhoComesBackIsTheSamePerson(t *testing.T) {
 	h, ctx := newHouse(t, 0), t.Context()
 	e := h.enrol(t)

@@ -15,9 +15,9 @@
 // still under way, and finds what it did by its key (fingerprint, pseudonym,
 // warrant hash, index and bytes of a leaf). If that is impossible, the error is
 // [ErrUnknown] and repeating the call is safe. What such an attempt left behind is
-// acknowledged or shown to nobody before a standby holds it: see confirm.
+// not acknowledged or shown to anybody before a standby holds it: see confirm.
 //
-// Trusted for: keeping what was acknowledged, and the sides apart. Who controls
+// Trusted for: keeping what was acknowledged, and the sides apart. Whoever controls
 // the database can delete and roll back; the log's witnesses and
 // [Disclosing.Check] find that. It opens nothing: what is sealed stays sealed.
 // Rows of pen names and sign-ins say nothing of whose they are without a key that
@@ -73,7 +73,7 @@ var (
 	ErrUnknown = refusal.New(refusal.Unavailable, "database.outcome_unknown",
 		"the database went away while it stored this: repeat the request, which has no double effect")
 	ErrForbidden = refusal.New(refusal.Unavailable, "database.forbidden",
-		"the database refused this to this side: nothing was stored, tell the operator")
+		"the database does not let this side do this: nothing was stored, tell the operator")
 	ErrRefused = refusal.New(refusal.Conflict, "database.rule",
 		"the database holds a rule against this change: nothing was stored")
 	ErrText = refusal.New(refusal.Invalid, "database.text",

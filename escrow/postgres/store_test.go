@@ -274,7 +274,7 @@ func TestEnrolRaceGivesOnePerson(t *testing.T) {
 }
 
 // One statement carries many, and what is wrong with one of them is nobody
-// else's. R24: who comes through two accounts at once is one person.
+// else's. R24: somebody who comes through two accounts at once is one person.
 func TestEnrolTogether(t *testing.T) {
 	admin := database(t)
 	s, d, ctx := issuing(t, admin, Options{}), disclosing(t, admin, Options{}), t.Context()
@@ -487,13 +487,13 @@ func TestRefusalIsLoggedOncePerCode(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	leaf := proof.Leaf{Version: 1, Kind: proof.KindRefused, Day: "2026-11-21", Code: "warrant.unknown_authority"}
 	for range 3 {
-		if err := d.Cases.Refuse(ctx, [32]byte{1}, leaf); err != nil {
+		if err := d.Cases.Refuse(ctx, "court", "1", leaf); err != nil {
 			t.Fatal(err)
 		}
 	}
 	other := leaf
 	other.Code = "warrant.expired"
-	if err := errors.Join(d.Cases.Refuse(ctx, [32]byte{1}, other), d.Cases.Refuse(ctx, [32]byte{2}, leaf)); err != nil {
+	if err := errors.Join(d.Cases.Refuse(ctx, "court", "1", other), d.Cases.Refuse(ctx, "court", "2", leaf)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := d.Log.Size(ctx); n != 3 || err != nil {

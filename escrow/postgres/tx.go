@@ -102,8 +102,8 @@ func (d *db) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 
 // settle repeats once, which must be idempotent, while the server asks for it
 // or its answer is lost. once is told by doubt whether an earlier attempt may
-// have been committed; from then on the caller's cancellation counts no more,
-// because the truth is owed.
+// have been committed; from then on the caller's cancellation no longer counts,
+// because the caller must learn what happened.
 func (d *db) settle(ctx context.Context, once func(ctx context.Context, doubt bool) error) error {
 	const attempts = 8
 	doubt := false
@@ -147,8 +147,8 @@ func (d *db) detached(ctx context.Context) (context.Context, context.CancelFunc)
 }
 
 // lost marks an error after which the server may have committed: any but an
-// ERROR, which is the server saying that it did not. pgconn.SafeToRetry is no
-// guide: it is true for a COMMIT that was sent when the connection broke
+// ERROR, which is the server saying that it did not. pgconn.SafeToRetry does not
+// help: it is true for a COMMIT that was sent when the connection broke
 // (TestF07LostAtEveryMessage).
 func lost(err error) error {
 	var pg *pgconn.PgError

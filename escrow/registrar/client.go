@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -32,8 +33,9 @@ var (
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
-// evidence is some 20 MB.
-const maxAnswer = 64 << 20
+// evidence is some 20 MB, a case file names 10,000 pieces and 900 targets with
+// their fields.
+var maxAnswer = document.Bounds{Bytes: 64 << 20, Values: 200_000, Text: 64 << 20}
 
 // Client asks a registrar. All fields are required.
 type Client struct {
@@ -62,10 +64,10 @@ func (c *Client) Status(ctx context.Context, id string) (CaseStatus, error) {
 	return st, err
 }
 
-// Package fetches what a requester opens. It is encrypted to them; nothing of it
-// is checked here, for package requester opens that of one case only.
-func (c *Client) Package(ctx context.Context, id string) (opening.Delivery, error) {
-	return ask[opening.Delivery](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
+// Package fetches what a requester opens: one ciphertext to them. Nothing of it is
+// checked here, for package requester opens that of one case only.
+func (c *Client) Package(ctx context.Context, id string) ([]byte, error) {
+	return ask[[]byte](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
 // Cases lists the cases that wait for custodians, from the place in the list that
@@ -149,7 +151,8 @@ func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.J
 }
 
 // call sends one request. in is nil for GET; key, if not nil, signs the request
-// as a custodian (DPoP, RFC 9449). A refusal of the registrar is a [*Problem];
+// as a custodian (DPoP, RFC 9449). out is what the JSON of the answer is read into,
+// or a *[]byte for an answer that is none. A refusal of the registrar is a [*Problem];
 // no answer, or one that is not understood, is [ErrUnreachable].
 func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
@@ -186,7 +189,12 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrUnreachable.Because(err)
 	}
 	defer res.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
+	sealed, isSealed := out.(*[]byte)
+	bounds := maxAnswer
+	if isSealed {
+		bounds.Values, bounds.Text = math.MaxInt, math.MaxInt // no JSON
+	}
+	b, err := io.ReadAll(bounds.Reader(res.Body))
 	if err != nil {
 		return ErrUnreachable.Because(err)
 	}
@@ -200,6 +208,10 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 	}
 	if res.StatusCode >= 300 {
 		return ErrUnreachable.Because(fmt.Errorf("status %d", res.StatusCode))
+	}
+	if isSealed {
+		*sealed = b
+		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
 		return ErrUnreachable.Because(err)

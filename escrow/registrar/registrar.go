@@ -5,7 +5,7 @@
 //	who        what                                    client
 //	court      POST /v1/warrants                       FileWarrant
 //	           GET  /v1/warrants/{case}                Status
-//	requester  GET  /v1/warrants/{case}/package        Package
+//	requester  GET  /v1/warrants/{case}/package        Package, one ciphertext to them
 //	custodian  GET  /v1/cases                          Cases
 //	           GET  /v1/cases/{case}                   CaseFile
 //	           POST /v1/cases/{case}/decisions         Decide
@@ -16,7 +16,8 @@
 //	           GET  /log/…                             see package proof
 //
 // A custodian's requests for cases carry a DPoP proof (RFC 9449, 4.2) by the key
-// that the bundle names. A refusal is a [Problem].
+// that the bundle names. A refusal is a [Problem], and all else is JSON but the
+// package, which is bytes.
 package registrar
 
 import (
@@ -60,19 +61,22 @@ func Fill(pattern, value string) string {
 	return before + url.PathEscape(value) + after
 }
 
-// CaseStatus is where a case stands. It names no target. It answers the filing
-// of a warrant, the question for its status and a decision.
+// CaseStatus is where a case stands. It names nothing of the warrant: whoever
+// knows only the id of a case learns its state and how many custodians decided. The
+// filing of a warrant and custodians are answered with more.
 type CaseStatus struct {
-	Case       string    `json:"case"`
-	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only for who sent it, or an answer to it
-	State      string    `json:"state"`             // "recorded", "released", …: disclose.State
-	Approvals  int       `json:"approvals"`         // custodians who approved
-	Declined   int       `json:"declined"`          // custodians who declined
-	Quorum     int       `json:"quorum"`            // approvals that it takes
-	Leaf       int64     `json:"leaf"`              // index of the recorded warrant in the public log
-	Bundle     string    `json:"bundle"`            // hash of the rules that it was decided under, hex
-	SecrecyEnd time.Time `json:"secrecy_ends"`
-	Expires    time.Time `json:"expires"`
+	Case      string `json:"case"`
+	State     string `json:"state"`     // "recorded", "released", …: disclose.State
+	Approvals int    `json:"approvals"` // custodians who approved
+	Declined  int    `json:"declined"`  // custodians who declined
+	Quorum    int    `json:"quorum"`    // approvals that it takes
+
+	// For whoever filed it, and for custodians.
+	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only in the answer to somebody who sent it, or a decision on it
+	Leaf       int64     `json:"leaf,omitempty"`    // index of the recorded warrant in the public log, never 0
+	Bundle     string    `json:"bundle,omitempty"`  // hash of the rules that it was decided under, hex
+	SecrecyEnd time.Time `json:"secrecy_ends,omitzero"`
+	Expires    time.Time `json:"expires,omitzero"`
 	Rules      []string  `json:"rules,omitempty"` // ids of the policies that allowed it; only when it was filed
 }
 
@@ -81,6 +85,9 @@ func (s CaseStatus) String() string {
 	line := document.Printable(fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum))
 	if s.Declined > 0 {
 		line += fmt.Sprintf(", %d declined", s.Declined)
+	}
+	if s.Leaf == 0 {
+		return line
 	}
 	return line + fmt.Sprintf("\npublic log entry %d; secret until %s; expires %s",
 		s.Leaf, s.SecrecyEnd.UTC().Format(time.DateOnly), s.Expires.UTC().Format(time.DateOnly))

@@ -186,7 +186,7 @@ func TestFoundO1AnswerToAnotherQuestion(t *testing.T) {
 	}
 }
 
-// What is no answer of a registrar is told apart from a refusal.
+// An answer that is not a registrar's is told apart from a refusal.
 func TestClientRefusals(t *testing.T) {
 	answer := func(status int, body string) error {
 		srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

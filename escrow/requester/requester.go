@@ -3,6 +3,7 @@
 //
 //	CreateKey  a delivery key, whose public part goes into the warrant
 //	ReadKey    that key again
+//	Unseal     what the registrar answered, which is a ciphertext to that key
 //	Open       a delivery: checked as an appeal court would check it, then opened
 //
 // Whether an opening was lawful is package verifier/opening's to say; this one
@@ -31,6 +32,9 @@ var (
 		"the warrant names another delivery key than the one in this file: nothing was opened, name the key that was made for this warrant")
 	ErrOtherCase = refusal.New(refusal.Conflict, "package.other_case",
 		"the registrar answered with the package of another case: nothing was opened, ask it again")
+	// ErrSealed is of an answer that this key does not open. Why, nobody can tell.
+	ErrSealed = refusal.New(refusal.Invalid, "package.not_for_this_key",
+		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again")
 )
 
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
@@ -75,6 +79,19 @@ func ReadKey(file string) (seal.DeliveryPrivate, error) {
 	}
 	defer clear(b)
 	return seal.ParseDeliveryKey(strings.TrimSuffix(string(b), "\n"))
+}
+
+// Unseal decrypts what the registrar sent in the case id, or is [ErrSealed]. The
+// delivery is what to save for the court file; nothing of it is checked here.
+func Unseal(id string, sealed []byte, private seal.DeliveryPrivate) (d opening.Delivery, err error) {
+	raw, err := private.Open(seal.DeliveryInfo(id), sealed)
+	if err != nil {
+		return d, ErrSealed.Because(err)
+	}
+	if err := json.Unmarshal(raw, &d); err != nil {
+		return d, opening.ErrPackage.Because(err)
+	}
+	return d, nil
 }
 
 // Opened is what the requester learns, with the certificate for the court file.

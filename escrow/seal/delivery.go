@@ -93,8 +93,8 @@ func (d DeliveryPrivate) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[redacted]
 // LogValue hides the secret.
 func (d DeliveryPrivate) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
-// SealTo encrypts plaintext to a public delivery key. info is what the package
-// is for: [ShareInfo] or [HalvesInfo].
+// SealTo encrypts plaintext to a public delivery key. info is what it is for:
+// [ShareInfo], [HalvesInfo] or [DeliveryInfo].
 func SealTo(delivery string, info, plaintext []byte) ([]byte, error) {
 	pub, err := parsePublic(delivery)
 	if err != nil {
@@ -108,7 +108,7 @@ func SealTo(delivery string, info, plaintext []byte) ([]byte, error) {
 	return ct, nil
 }
 
-// Open decrypts a package that was sealed to this key with the same info.
+// Open decrypts what was sealed to this key with the same info.
 func (d DeliveryPrivate) Open(info, ct []byte) ([]byte, error) {
 	if d.k == nil {
 		return nil, ErrDeliveryKey
@@ -131,6 +131,10 @@ func ShareInfo(warrant [32]byte, label, custodian string) []byte {
 func HalvesInfo(warrant [32]byte, label string) []byte {
 	return frame("penname/halves/v1", string(warrant[:]), label)
 }
+
+// DeliveryInfo binds a whole delivery to the case in which it was asked for. It
+// does not name the warrant: who opens it learns that from what is inside.
+func DeliveryInfo(caseID string) []byte { return frame("penname/delivery/v1", caseID) }
 
 func parsePublic(text string) (hpke.PublicKey, error) {
 	pub, err := document.ParseDeliveryKey(text)

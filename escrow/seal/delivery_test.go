@@ -68,6 +68,8 @@ func TestI13DeliveryIsBoundToItsPurpose(t *testing.T) {
 		"another warrant":   seal.ShareInfo(x, "record", "a"),
 		"parts flow over":   seal.ShareInfo(w, "recor", "da"),
 		"halves":            seal.HalvesInfo(w, "record"),
+		"a delivery":        seal.DeliveryInfo("case"),
+		"delivery, case":    seal.DeliveryInfo("other"),
 		"halves, warrant":   seal.HalvesInfo(x, "record"),
 		"halves, record":    seal.HalvesInfo(w, "other"),
 		"nothing in info":   nil,

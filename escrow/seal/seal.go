@@ -22,9 +22,9 @@
 // testdata/record.json is a record that an independent implementation sealed,
 // testdata/make_record.py.
 //
-// Trusted: nobody alone. Who controls the key service has K1 and not K2; t
-// custodians have K2 and not K1; who controls the database has neither, and can
-// withhold or delete but not move, swap or alter. Who seals sees the identity
+// Trusted: nobody alone. Whoever controls the key service has K1 and not K2; t
+// custodians have K2 and not K1; whoever controls the database has neither, and can
+// withhold or delete but not move, swap or alter. Whoever seals sees the identity
 // while sealing it.
 package seal
 

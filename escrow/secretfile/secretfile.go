@@ -22,7 +22,7 @@ var (
 	ErrUnwritable = refusal.New(refusal.Invalid, "file.unwritable",
 		"a file that was named cannot be written: check its folder, its rights and the space on the disk")
 	ErrExists = refusal.New(refusal.Conflict, "file.exists",
-		"what was named exists, and a key is never overwritten: name another file or folder")
+		"what was named exists, and nothing is overwritten: name another file or folder")
 )
 
 // maxSize is in bytes: a share of a key, the longest of them, has some hundreds.
@@ -31,7 +31,7 @@ const maxSize = 1 << 20
 // Read returns what is in the file called name, which group and others must
 // have no right to: not to read it, nor to put something else in. A pipe, which
 // a shell makes for <(command), is such a file; a folder and a device are not.
-// Who owns the file is not checked.
+// It does not check who owns the file.
 func Read(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {

@@ -218,7 +218,7 @@ func (v vaultConfig) require(section string, required map[string]string) {
 	required[section+".address"], required[section+".role_id"], required[section+".secret_id_file"] = v.Address, v.RoleID, v.SecretIDFile
 }
 
-// readPublic reads a file that is no secret.
+// readPublic reads a file that is not secret.
 func readPublic(name string) ([]byte, error) {
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -270,7 +270,7 @@ func samePublic(a, b jose.JSONWebKey) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// Certificate reads the certificate and its key. It refuses one that is over,
+// Certificate reads the certificate and its key. It refuses one that has expired,
 // which no client would accept.
 func (c *Config) Certificate() (*tls.Certificate, error) {
 	key, err := secretfile.ReadText(c.TLSKey)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
@@ -27,6 +28,8 @@ var Jobs = []Job{
 		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
 	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
 		What: "carries out the erasures that were asked for and that no case holds"},
+	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
+		What: "says in its log how many filings were refused that no authority of the bundle signed"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
 		What: "overwrites what memory still holds of identities that are sealed"},
 	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
@@ -93,13 +96,51 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	return errors.Join(err, kerr)
 }
 
+// LogUnrecorded writes one line with the number of filings since the last that
+// were refused and left no leaf, by code. The codes are constants: a request
+// chooses none.
+func (s *Service) LogUnrecorded(ctx context.Context) error {
+	attrs := []slog.Attr{}
+	for code, n := range s.unrecorded.take() {
+		attrs = append(attrs, slog.Int64(code, n))
+	}
+	if len(attrs) > 0 {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, "filings refused without a record", attrs...)
+	}
+	return nil
+}
+
+// counter counts by code. It is safe for concurrent use.
+type counter struct {
+	mu     sync.Mutex
+	counts map[string]int64
+}
+
+func (c *counter) add(code string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.counts == nil {
+		c.counts = make(map[string]int64)
+	}
+	c.counts[code]++
+}
+
+// take returns the counts and begins again.
+func (c *counter) take() map[string]int64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	counts := c.counts
+	c.counts = nil
+	return counts
+}
+
 func (s *Service) logRotation(r keep.Rotation, step string) {
 	s.Log.Info("rotation of the record key", slog.String("step", step), slog.Int("version", r.Version),
 		slog.String("state", string(r.State)), slog.Int64("records", r.Records))
 }
 
-// ShuffleRows puts the rows of people and pen names into an order that tells
-// nothing of when they came, and drops what expired: state of sign-ins, and which
+// ShuffleRows puts the rows of people and pen names into an order that does
+// not tell when they came, and drops what expired: state of sign-ins, and which
 // requests of custodians were used.
 func (s *Service) ShuffleRows(ctx context.Context) error {
 	var err error

@@ -72,3 +72,22 @@ func TestJobIsRepeated(t *testing.T) {
 		}
 	})
 }
+
+// TestFoundK1UnrecordedFilingsAreCounted: one line a minute, by code, and none if
+// there is nothing to say.
+func TestFoundK1UnrecordedFilingsAreCounted(t *testing.T) {
+	var logs bytes.Buffer
+	s := &Service{Parts: Parts{Log: slog.New(slog.NewJSONHandler(&logs, nil))}}
+	for _, code := range []string{"warrant.unsigned", "warrant.bad_signature", "warrant.unsigned"} {
+		s.unrecorded.add(code)
+	}
+	for range 2 {
+		if err := s.LogUnrecorded(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	line := logs.String()
+	if strings.Count(line, "\n") != 1 || !strings.Contains(line, `"warrant.unsigned":2`) || !strings.Contains(line, `"warrant.bad_signature":1`) {
+		t.Error(line)
+	}
+}

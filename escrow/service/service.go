@@ -98,6 +98,7 @@ type Service struct {
 	keeper       *keep.Keeper
 	erasureAsked chan struct{} // somebody asked to be deleted
 	erasing      sync.Mutex
+	unrecorded   counter // filings that left no leaf
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -169,7 +170,8 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	}
 	s.Registrar = &disclose.Registrar{
 		Keys: rollbackCheckedKeys{d.Keys, d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
-		Rules: &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now},
+		Rules:      &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now},
+		Unrecorded: s.unrecorded.add,
 	}
 	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
 	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})

@@ -14,7 +14,7 @@ import (
 
 // ErrUnlogged is returned when Vault opened what the public log did not authorise.
 var ErrUnlogged = refusal.New(refusal.Denied, "log.opened_unlogged",
-	"Vault opened a first half that no authorised case accounts for: revoke the disclosing side's secret ids, tell the custodians, and find out who held them")
+	"Vault opened a first half that no authorised case in this database accounts for: if the database was restored to an older backup, reconcile it first and check again; else revoke the disclosing side's secret ids, tell the custodians, and find out who held them")
 
 // CheckVaultAudit holds Vault's own record, the file of an audit device, against
 // the public log (ATTACKS I2, F13): what Vault opened, the log must have

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -98,7 +99,7 @@ func (w *cosigner) cosign(ctx context.Context, from int64, c torchwood.Checkpoin
 				return nil, errors.New("witness answered 409 without a size")
 			}
 			if size > c.N {
-				return nil, ErrRollback
+				return nil, ErrRollback.Because(fmt.Errorf("witness %s names %d leaves, where there are %d", w.verifier.Name(), size, c.N))
 			}
 			if size < w.size.Load() {
 				p.report(w, ErrForgot)
@@ -106,7 +107,7 @@ func (w *cosigner) cosign(ctx context.Context, from int64, c torchwood.Checkpoin
 			w.size.Store(size)
 			old = size
 		case http.StatusUnprocessableEntity:
-			return nil, ErrFork
+			return nil, ErrFork.Because(fmt.Errorf("witness %s answers that this tree does not add to the one it cosigned", w.verifier.Name()))
 		default:
 			return nil, fmt.Errorf("witness answered %d", status)
 		}
@@ -130,7 +131,7 @@ func (w *cosigner) post(ctx context.Context, body []byte) (status int, answer []
 	if len(answer) > maxAnswer {
 		return 0, nil, errors.New("witness answered with too much")
 	}
-	if resp.StatusCode == http.StatusConflict && resp.Header.Get("Content-Type") != "text/x.tlog.size" {
+	if mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type")); resp.StatusCode == http.StatusConflict && mediaType != "text/x.tlog.size" {
 		answer = nil // only this type carries a size; some witnesses say 409 for a fork
 	}
 	return resp.StatusCode, answer, nil

@@ -22,11 +22,11 @@ type Publisher struct {
 	// still waits for the other witnesses once the quorum is there.
 	Timeout, Grace time.Duration
 	// OnWitness, if not nil, is told of each witness that did not cosign, by
-	// the name of its key, for the operator's log. Three errors are alarms:
-	// [ErrRollback], the witness says it has seen a larger log than ours;
-	// [ErrFork], or another one; [ErrForgot], it names a smaller size than
-	// before, so its state was lost. Set it before the first use; it is called
-	// concurrently.
+	// the name of its key, for the operator's log. Three errors are for an operator
+	// to look at: [ErrRollback], the witness says it has seen a larger log than
+	// ours; [ErrFork], or another one; [ErrForgot], it names a smaller size than
+	// before. All three are the witness's word: it signs none of them. Set it before
+	// the first use; it is called concurrently.
 	OnWitness func(witness string, err error)
 
 	store     Store

@@ -32,7 +32,8 @@ const restoreBatch = torchwood.TileWidth
 // force in what is missing, the newest must be had, so that no older ones are.
 //
 // It is [ErrFork] if the store has leaves that the mirror does not, [ErrRules] if
-// the newest rules are missing, and otherwise as [proof.Log.OpenCheckpoint] and
+// the newest rules are missing, [proof.ErrNewer] for a leaf that this program cannot
+// read, and otherwise as [proof.Log.OpenCheckpoint] and
 // [proof.Log.Audit] refuse, or as restore does.
 func Reconcile(ctx context.Context, log *proof.Log, dir string, store Store, has func(bundle string) bool,
 	restore func(ctx context.Context, from int64, leaves [][]byte) error, progress func(done, size int64)) (r Reconciliation, err error) {
@@ -110,7 +111,7 @@ func readMissing(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 	for index, raw := range client.AllEntries(ctx, tree, from) {
 		leaf, err := proof.ParseLeaf(raw)
 		if err != nil {
-			return "", proof.ErrTile.Because(&proof.IndexError{Index: index, Cause: err})
+			return "", proof.ErrNewer.Because(&proof.IndexError{Index: index, Cause: err}) // it hashes to the checkpoint
 		}
 		if leaf.Kind == proof.KindBundle {
 			bundle = leaf.Bundle

@@ -6,9 +6,9 @@
 // checkpoints that carry the quorum; what depends on a leaf waits in
 // [Publisher.Await].
 //
-// Trusted for: nothing that an outsider cannot check. Who controls this
-// package can stop the log or fork it, and a fork needs a quorum of dishonest
-// witnesses too; verifier/proof finds both.
+// Trusted for: nothing that an outsider cannot check. Whoever controls this
+// package can stop the log, or fork it with the help of dishonest witnesses
+// (package proof says how many); verifier/proof finds both.
 package translog
 
 import (
@@ -28,10 +28,10 @@ var (
 	ErrConfig   = refusal.New(refusal.Invalid, "log.config", "The log's configuration does not fit together: signing key, origin, witnesses and the saved checkpoint must agree with the bundle.")
 	ErrOrder    = refusal.New(refusal.Conflict, "log.order", "The leaf does not fit behind the ones before it: its day must not go back and its case must be a recorded warrant.")
 	ErrStore    = refusal.New(refusal.Unavailable, "log.store", "The log's storage is unavailable or in doubt: nothing was published; try again.")
-	ErrRollback = refusal.New(refusal.Conflict, "log.rollback", "The log's storage is older than what was already published: never publish from it; restore a newer backup, or run escrowd log reconcile with a mirror.")
-	ErrFork     = refusal.New(refusal.Conflict, "log.fork", "The log's storage disagrees with what was already published: stop and restore it; never publish from it.")
+	ErrRollback = refusal.New(refusal.Conflict, "log.rollback", "The log's storage holds less than what was published, or than a witness says that it cosigned: never publish from it; restore a newer backup, or run escrowd log reconcile with a mirror.")
+	ErrFork     = refusal.New(refusal.Conflict, "log.fork", "The log's storage disagrees with what was published, or a witness says that it does: stop, and compare it with a mirror; never publish from it.")
 	ErrQuorum   = refusal.New(refusal.Unavailable, "log.quorum_not_met", "Too few witnesses have cosigned: nothing was published and nothing may be disclosed; try again.")
-	ErrForgot   = refusal.New(refusal.Conflict, "log.witness_forgot", "A witness names a smaller size than it has cosigned: its operator must find out how its state was lost.")
+	ErrForgot   = refusal.New(refusal.Conflict, "log.witness_forgot", "A witness names a smaller size than it did before: if its state was lost, its operator must find out how.")
 	ErrRules    = refusal.New(refusal.Conflict, "log.rules_missing", "The newest rules in the mirror are not among the bundles given: give the file with --bundle, so that no older rules come back into force.")
 	ErrNoLeaf   = refusal.New(refusal.NotFound, "log.no_leaf", "The log has no leaf at this index.")
 	ErrNotYet   = refusal.New(refusal.NotYet, "log.not_published", "The leaf is not yet under a cosigned checkpoint: wait for the next one.")

@@ -21,7 +21,7 @@ import (
 )
 
 // endpoint is one Vault address. It follows no redirect, uses no proxy, reads
-// nothing from the environment and retries nothing: who calls decides.
+// nothing from the environment and retries nothing: that is for the caller.
 type endpoint struct {
 	client  *api.Client
 	http    *http.Client // client's
@@ -53,7 +53,7 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 			ForceAttemptHTTP2:   true,
 			MaxIdleConnsPerHost: 16,
 			// No IdleConnTimeout: its timer, stopped, keeps a closed connection and its
-			// buffer alive. Who runs a side calls CloseIdle now and then.
+			// buffer alive. Whoever runs a side calls CloseIdle now and then.
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
@@ -203,8 +203,8 @@ func readSecret(path string) (string, error) {
 	return secret, nil
 }
 
-// unwrap spends a wrapping token. It can be spent once: if it is spent already,
-// somebody else has the secret id. That it was made for our role is checked
+// unwrap spends a wrapping token. It can be spent once: if it is spent already, a
+// start of ours that failed did it, or somebody else has the secret id. That it was made for our role is checked
 // before, so nobody can hand us a secret of theirs.
 func (s *session) unwrap(ctx context.Context, token string) (string, error) {
 	var lookup struct {
@@ -255,7 +255,7 @@ func (s *session) bearer(ctx context.Context, refused string) (string, error) {
 	var renewed authAnswer
 	err := s.do(ctx, s.token, http.MethodPost, "auth/token/renew-self", 0, map[string]any{}, &renewed)
 	if err == nil && renewed.life() > s.ttl/2 { // else it nears its maximum
-		s.hold(s.token, renewed.life())
+		s.setToken(s.token, renewed.life())
 		return s.token, nil
 	}
 	if err = s.login(ctx); err != nil {
@@ -273,7 +273,7 @@ type authAnswer struct {
 
 func (a *authAnswer) life() time.Duration { return time.Duration(a.Auth.LeaseDuration) * time.Second }
 
-func (s *session) hold(token string, life time.Duration) {
+func (s *session) setToken(token string, life time.Duration) {
 	s.token, s.renewAt, s.ends = token, s.now().Add(life*2/3), s.now().Add(life)
 }
 
@@ -292,7 +292,7 @@ func (s *session) login(ctx context.Context) error {
 		return ErrLogin
 	}
 	s.ttl = in.life()
-	s.hold(in.Auth.ClientToken, in.life())
+	s.setToken(in.Auth.ClientToken, in.life())
 	return nil
 }
 

@@ -18,8 +18,8 @@
 //
 // Trusted: Vault's storage and its administrators hold one of two halves; with
 // the database they open nothing. Not checked here: that Vault's audit device
-// is on (its role would need sudo to see it): [ReadAudit] reads its file, for
-// who compares it with the log's leaves.
+// is on (its role would need sudo to see it). [ReadAudit] reads its file, to be
+// compared with the log's leaves.
 //
 // Whatever goes wrong between here and Vault is a refusal, and a refusal never
 // carries a label, a value or Vault's own text.
@@ -54,7 +54,7 @@ var (
 	ErrEnvToken    = refusal.New(refusal.Invalid, "vault.token_in_environment", "Unset VAULT_TOKEN: a service logs in by AppRole and holds no other token.")
 	ErrEnvironment = refusal.New(refusal.Invalid, "vault.environment", "Unset the VAULT_ variables of the environment: one of them cannot be read, and none is used.")
 	ErrSecretFile  = refusal.New(refusal.Invalid, "vault.secret_id_file", "Give a file, readable by its owner only (mode 0600), that holds one secret id or one wrapping token.")
-	ErrWrapUsed    = refusal.New(refusal.Denied, "vault.wrap_used", "The wrapping token is spent, expired or of another role: if you did not spend it, somebody else has the secret id; revoke it and investigate.")
+	ErrWrapUsed    = refusal.New(refusal.Denied, "vault.wrap_used", "The wrapping token is spent, expired or of another role, and Vault does not say which: a start that failed after this one spends it too. Make a new secret id and revoke the old one; if no start of yours spent it, somebody else has had it: investigate.")
 	ErrLogin       = refusal.New(refusal.Unauthenticated, "vault.login", "Vault did not accept the role id and secret id: make a new secret id for this role.")
 	ErrRootToken   = refusal.New(refusal.Invalid, "vault.root_token", "The role's token has the policy root: run escrowd vault bootstrap and use its role.")
 	ErrTooBroad    = refusal.New(refusal.Invalid, "vault.too_broad", "The role may do more than its side needs, or for longer: run escrowd vault bootstrap, and attach no other policy.")

@@ -294,7 +294,7 @@ func (s *session) verifyCapabilities(ctx context.Context) error {
 	return nil
 }
 
-// verifyKeys: V04, a key that can leave Vault or vanish is no key to seal with.
+// verifyKeys: V04, a key that can leave Vault or vanish must not seal.
 func (s *session) verifyKeys(ctx context.Context) error {
 	for _, name := range keysOf(s.side) {
 		var key struct{ Data keyFlags }

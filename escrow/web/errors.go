@@ -26,7 +26,11 @@ var (
 	errBody = refusal.New(refusal.Invalid, "server.malformed_body",
 		"the body is not the JSON object that this address takes: no unknown or repeated field, nothing after it")
 	errTooLarge = refusal.New(refusal.Invalid, "server.body_too_large",
-		"the body is over 16 MB: split the targets over several warrants")
+		"the body is larger or has more parts than this address takes: split the targets over several warrants")
+	errParameters = refusal.New(refusal.Invalid, "server.too_many_parameters",
+		"the address or the form has more parameters than anything here takes: leave out what is not asked for")
+	errBusy = refusal.New(refusal.Unavailable, "server.busy",
+		"too much is being read at the moment, and nothing of this request was stored: try again in a second")
 	errMediaType = refusal.New(refusal.Invalid, "server.unsupported_media_type",
 		"send the body as application/json")
 )

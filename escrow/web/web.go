@@ -11,6 +11,7 @@ package web
 
 import (
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -20,11 +21,9 @@ import (
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 	"golang.org/x/time/rate"
-)
 
-// maxBody is what the largest request needs that Penname is sized for: a warrant
-// against 600 pen names with 5,000 posts, some 2 KB of evidence each.
-const maxBody = "16M"
+	"github.com/penname/penname/verifier/document"
+)
 
 // Config is what every server needs.
 type Config struct {
@@ -34,8 +33,8 @@ type Config struct {
 }
 
 // Handler answers a request or returns why not: the edge then logs the refusal
-// and says it to the client, as page or problem document. An error that is no
-// refusal is an internal one, and its text is for the log alone.
+// and says it to the client, as page or problem document. An error that is not
+// a refusal is internal: its text goes to the log only.
 type Handler func(w http.ResponseWriter, r *http.Request) error
 
 // Server is the HTTP edge. It is set up in one goroutine, then it serves.
@@ -43,8 +42,11 @@ type Server struct {
 	Config
 	secure bool // there is TLS, here or before us
 	router *echo.Echo
-	pages  pages
-	forms  []string // origins to which a form leads
+	limits map[string]document.Bounds // by method and pattern; "*" is any method
+
+	large, small *budget // of bodies in memory
+	pages        pages
+	forms        []string // origins to which a form leads
 }
 
 // New returns a server with the frame of the pages and nothing behind it.
@@ -53,7 +55,8 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New()}
+	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(),
+		limits: map[string]document.Bounds{}, large: newBudget(maxLarge), small: newBudget(maxSmall)}
 	if s.pages, err = newPages(); err != nil {
 		return nil, err
 	}
@@ -64,34 +67,45 @@ func New(c Config) (*Server, error) {
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.security, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: false, LogErrorFunc: s.logPanic,
-	}), middleware.BodyLimit(maxBody), s.accessLog, sameSite())
-	s.Handle(http.MethodGet, "/healthz", func(w http.ResponseWriter, _ *http.Request) error {
+	}), s.accessLog, sameSite())
+	s.Handle(http.MethodGet, "/healthz", NoBody, func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	})
-	s.Handle(http.MethodGet, "/style.css", asset("text/css; charset=utf-8"))
-	s.Handle(http.MethodGet, "/icon.svg", asset("image/svg+xml"))
+	s.Handle(http.MethodGet, "/style.css", NoBody, asset("text/css; charset=utf-8"))
+	s.Handle(http.MethodGet, "/icon.svg", NoBody, asset("image/svg+xml"))
 	return s, nil
 }
 
 // Handle serves the addresses of a pattern, "/v1/cases/:case", whose parts the
-// handler reads with r.PathValue("case").
-func (s *Server) Handle(method, pattern string, h Handler) {
+// handler reads with r.PathValue("case"). Of a body no more is read than limit
+// allows; without Values it is no JSON, but a form.
+func (s *Server) Handle(method, pattern string, limit document.Bounds, h Handler) {
+	s.limits[method+" "+pattern] = limit
 	s.router.Add(method, pattern, func(c echo.Context) error {
 		r := c.Request()
 		for _, name := range c.ParamNames() {
 			r.SetPathValue(name, c.Param(name))
 		}
-		return h(c.Response(), r)
+		return s.bounded(limit, r, func() error { return h(c.Response(), r) })
 	})
 }
 
-// Mount serves a path with every method. A path that ends in "/*" stands for all
-// below it.
-func (s *Server) Mount(path string, h http.Handler) { s.router.Any(path, echo.WrapHandler(h)) }
+// Mount serves a path with every method, as Handle does. A path that ends in "/*"
+// stands for all below it.
+func (s *Server) Mount(path string, limit document.Bounds, h http.Handler) {
+	s.limits["* "+path] = limit
+	s.router.Any(path, func(c echo.Context) error {
+		return s.bounded(limit, c.Request(), func() error { h.ServeHTTP(c.Response(), c.Request()); return nil })
+	})
+}
 
-// Limited holds one address to a handful of filings a second: a refusal is
-// logged for ever, so refusals must cost the sender more than the log.
+// Limits says how much of a body each route takes, by "GET /pattern" or, of a
+// route with every method, "* /pattern".
+func (s *Server) Limits() map[string]document.Bounds { return maps.Clone(s.limits) }
+
+// Limited holds one address to a handful of filings a second: each costs the
+// checking of signatures, and a refused warrant a leaf in the log.
 func (s *Server) Limited(h Handler) Handler {
 	store := middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{
 		Rate: rate.Limit(20), Burst: 40, ExpiresIn: time.Minute,

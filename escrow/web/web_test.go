@@ -55,7 +55,7 @@ func TestH17OnlyConstantsLeave(t *testing.T) {
 	var log strings.Builder
 	s := newEdge(t, &log)
 	got := ""
-	s.Handle("GET", "/v1/things/:thing", func(_ http.ResponseWriter, r *http.Request) error {
+	s.Handle("GET", "/v1/things/:thing", NoBody, func(_ http.ResponseWriter, r *http.Request) error {
 		got = r.PathValue("thing")
 		return errors.New("table things is broken")
 	})

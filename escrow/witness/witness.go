@@ -6,7 +6,7 @@
 //	Serve         the HTTP server around it
 //	FormatRequest the other side: what a log sends
 //
-// Who trusts a log checks the cosignatures with package proof, under a quorum of
+// Whoever trusts a log checks the cosignatures with package proof, under a quorum of
 // witnesses that they trust.
 package witness
 
@@ -32,8 +32,8 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// The refusals of a witness, beside those of package proof. None carries a byte
-// of what was refused.
+// The refusals of a witness, beside those of package proof. None repeats what was
+// refused.
 var (
 	ErrState      = refusal.New(refusal.Unavailable, "witness.state", "The witness's state cannot be read or written safely: it signs nothing until an operator has looked at it.")
 	ErrChanged    = refusal.New(refusal.Conflict, "witness.state_changed", "The witness has seen another size of the log than the request assumes: start from the size that it names.")
@@ -53,8 +53,8 @@ const maxRequest = proof.MaxCheckpoint + 8<<10
 //   - Swap durably replaces old by new in one atomic step, or is
 //     [ErrChanged] and changes nothing if old is not what is stored. When it
 //     returns nil, new survives a crash.
-//   - Keep durably stores evidence of misbehaviour. The same evidence again
-//     is no error.
+//   - Keep durably stores evidence of misbehaviour. It is not an error
+//     to keep the same evidence again.
 type Store interface {
 	Load(ctx context.Context) ([]byte, error)
 	Swap(ctx context.Context, old, new []byte) error
@@ -81,9 +81,9 @@ func (e Evidence) Marshal() []byte {
 // before it. It implements C2SP tlog-witness as an [http.Handler] for POST
 // /add-checkpoint.
 //
-// Trusted for: never cosigning two histories. Who controls a witness can
-// cosign a fork, which shows to nobody else only if a quorum does so, or
-// refuse to cosign.
+// Trusted for: never cosigning two histories. Whoever controls a witness can
+// cosign a fork, or refuse to cosign. Package proof says how many such witnesses
+// it takes to hide a fork.
 type Witness struct {
 	// Alarm, if not nil, is told of what an operator must look at:
 	// [proof.ErrSplitView] and [ErrState]. Set it before the first request.
@@ -124,7 +124,7 @@ func New(ctx context.Context, name string, key ed25519.PrivateKey, origin, logVK
 // type 0x04).
 func (w *Witness) VKey() string { return w.signer.Verifier().String() }
 
-// Seen returns the newest tree that the witness has cosigned; size 0 is none.
+// Seen returns the newest tree that the witness has cosigned; its size is 0 if there is none.
 func (w *Witness) Seen(ctx context.Context) (tlog.Tree, error) {
 	_, c, err := w.load(ctx)
 	return c.Tree, err

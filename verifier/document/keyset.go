@@ -110,7 +110,7 @@ func ParseKey(raw []byte) (*Key, error) {
 		return nil, BadKey
 	}
 	if j.Kty == "oct" {
-		// A published secret is no secret; a short one is not even that.
+		// A secret that was published is not secret; a short one is not even that.
 		if secret, err := decodeRaw(j.K); err != nil || len(secret) < 32 {
 			return nil, WeakKey
 		}

@@ -5,6 +5,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -51,8 +52,36 @@ func Blank(texts ...string) bool {
 	return false
 }
 
-// Fold makes two spellings of one name equal: case and spacing do not count.
-func Fold(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+// Fold makes spellings of one name equal: case, spacing, composed or decomposed
+// accents, width and ligatures, and what is invisible do not count. It is the
+// canonical form by which people, parties and organisations are compared.
+//
+// The Unicode Standard 17.0, 3.13, D147, "identifier caseless match":
+// toNFKC_Casefold(NFD(X)); and spaces joined as RFC 8266, 2.1 does. Folding can
+// undo a composition and composing can undo a folding, so both are repeated until
+// nothing changes (RFC 8266, 2.3): Fold(Fold(s)) is Fold(s).
+func Fold(s string) string {
+	for range 8 { // no character needs more than three
+		lower := strings.ToLower(visible(norm.NFD.String(s))) // the Cherokee capitals that package cases exchanges with the small ones
+		folded := strings.Join(strings.Fields(norm.NFKC.String(cases.Fold().String(lower))), " ")
+		if folded == s {
+			break
+		}
+		s = folded
+	}
+	return s
+}
+
+// visible drops what has no width and no meaning of its own, as NFKC_Casefold
+// does: joiners, direction marks, soft hyphens, variation selectors.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Cf, unicode.Variation_Selector) {
+			return -1
+		}
+		return r
+	}, s)
+}
 
 // Printable replaces control characters and direction marks, line feeds left
 // out: text from elsewhere must not move the cursor or turn a sentence round

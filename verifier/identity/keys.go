@@ -38,10 +38,18 @@ type keySet struct {
 	client *http.Client
 	now    func() time.Time
 
-	mu        sync.Mutex
+	fetching  sync.Mutex // held while asking the provider
+	mu        sync.Mutex // guards the rest, and is held for no longer than it takes to look
 	keys      []jose.JSONWebKey
 	fetched   time.Time // when keys were
 	refetched time.Time // the last fetch that a token caused
+}
+
+// current returns the keys, and whether they are too old to believe.
+func (s *keySet) current() (keys []jose.JSONWebKey, stale bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.keys, s.now().Sub(s.fetched).Abs() >= keysFresh
 }
 
 // verify returns the payload and the typ header of a token that a current key
@@ -56,28 +64,52 @@ func (s *keySet) verify(ctx context.Context, raw string) (payload []byte, typ st
 			return nil, "", ErrWrongType
 		}
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	now := s.now()
-	stale := now.Sub(s.fetched).Abs() >= keysFresh
-	if payload, err := verifyWith(s.keys, jws); err == nil && !stale {
+	if payload, ok := s.verifyFresh(jws); ok {
 		return payload, typ, nil
 	}
 	// OpenID Connect Core, 10.1.1: an unfamiliar kid means that keys were
-	// rotated, and the set is fetched again. Anybody can send an unfamiliar
-	// kid, so it is fetched at most once in refetchInterval.
-	switch {
-	case s.refetched.IsZero() || now.Sub(s.refetched).Abs() >= refetchInterval:
-		s.refetched = now
+	// rotated, and the set is fetched again. One asks at a time: who has a token
+	// of a known key was answered above and does not wait.
+	s.fetching.Lock()
+	defer s.fetching.Unlock()
+	if payload, ok := s.verifyFresh(jws); ok { // fetched while we waited
+		return payload, typ, nil
+	}
+	if s.mayRefetch() {
 		// One impatient caller must not use up the fetch of all.
 		if err := s.fetch(context.WithoutCancel(ctx)); err != nil {
 			return nil, "", err
 		}
-	case stale:
+	}
+	keys, stale := s.current()
+	if stale {
 		return nil, "", ErrUnavailable.Because(errors.New("the key set is too old, and could not be fetched a moment ago"))
 	}
-	payload, err = verifyWith(s.keys, jws)
+	payload, err = verifyWith(keys, jws)
 	return payload, typ, err
+}
+
+// verifyFresh verifies with the keys that are known, if they are not too old.
+func (s *keySet) verifyFresh(jws *jose.JSONWebSignature) (payload []byte, ok bool) {
+	keys, stale := s.current()
+	if stale {
+		return nil, false
+	}
+	payload, err := verifyWith(keys, jws)
+	return payload, err == nil
+}
+
+// mayRefetch reports whether a token may cause a fetch now, and notes it. Anybody
+// can send an unfamiliar kid, so it is once in refetchInterval.
+func (s *keySet) mayRefetch() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := s.now()
+	if !s.refetched.IsZero() && now.Sub(s.refetched).Abs() < refetchInterval {
+		return false
+	}
+	s.refetched = now
+	return true
 }
 
 // signature is the oidc.KeySet of one call. go-oidc calls it once and loses
@@ -135,8 +167,7 @@ func fits(k jose.JSONWebKey, alg jose.SignatureAlgorithm) bool {
 	return false
 }
 
-// fetch replaces the keys by what the provider publishes now. The caller holds
-// s.mu, or is the only one that knows s.
+// fetch replaces the keys by what the provider publishes now.
 func (s *keySet) fetch(ctx context.Context) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, s.url, nil)
 	if err != nil {
@@ -158,6 +189,8 @@ func (s *keySet) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.keys, s.fetched = keys, s.now()
 	return nil
 }

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -291,8 +290,8 @@ func (rp *RelyingParty) claimsRequest() string {
 
 // Finish checks the provider's answer to f and returns who signed in. It is the
 // one place that judges an answer. Every error is a refusal; none stores anything
-// about a person. [ErrBadState], [ErrMixup] and [ErrExpired] leave f unspent: who
-// sends somebody a forged link does not end the sign-in that waits.
+// about a person. [ErrBadState], [ErrMixup] and [ErrExpired] leave f unspent: a
+// forged link that somebody is sent does not end the sign-in that waits.
 func (rp *RelyingParty) Finish(ctx context.Context, f Flow, callback url.Values) (Identity, error) {
 	if rp.disabled.Load() {
 		return Identity{}, ErrDisabled
@@ -405,8 +404,20 @@ func (rp *RelyingParty) userInfo(ctx context.Context, subject string, tokens *oa
 	return info, nil
 }
 
-// birthdate is OpenID Connect Core, 5.1: YYYY-MM-DD, 0000-MM-DD or YYYY.
-var birthdate = regexp.MustCompile(`^[0-9]{4}(-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01]))?$`)
+// isBirthdate: OpenID Connect Core, 5.1: "YYYY-MM-DD format. The year MAY be 0000,
+// indicating that it is omitted. To represent only the year, YYYY format is
+// allowed." The day must be one of the calendar, no later than today anywhere on
+// Earth (UTC+14), and in 1900 or after: the oldest person alive was born in 1909,
+// so an older date is a slip or a placeholder.
+func isBirthdate(s string, now time.Time) bool {
+	layout := time.DateOnly
+	if len(s) == len("2006") {
+		layout = "2006"
+	}
+	born, err := time.Parse(layout, s)
+	omitted := layout == time.DateOnly && born.Year() == 0
+	return err == nil && !born.After(now.UTC().Add(14*time.Hour)) && (omitted || born.Year() >= 1900)
+}
 
 // identity keeps of the claims what the scopes asked for, and drops the rest.
 func (rp *RelyingParty) identity(c *idClaims, p personClaims) (Identity, error) {
@@ -422,7 +433,7 @@ func (rp *RelyingParty) identity(c *idClaims, p personClaims) (Identity, error) 
 		id.ACR = c.ACR
 	}
 	if p.Birthdate != nil && *p.Birthdate != "" {
-		if !birthdate.MatchString(*p.Birthdate) {
+		if !isBirthdate(*p.Birthdate, rp.now()) {
 			return Identity{}, ErrMalformed.Because(errors.New("birthdate"))
 		}
 		id.Birthdate = Private(*p.Birthdate)

@@ -50,7 +50,7 @@ func newClient(lim limits, loopback bool, resolver *net.Resolver) *http.Client {
 			MaxResponseHeaderBytes: 32 << 10,
 			MaxIdleConnsPerHost:    4,
 			// No IdleConnTimeout: its timer, stopped, keeps a closed connection and its
-			// buffer alive. Who runs a relying party calls Close now and then.
+			// buffer alive. Whoever runs a relying party calls Close now and then.
 		}},
 	}
 }

@@ -39,9 +39,12 @@ type OpenedTarget struct {
 	Withheld map[string][]byte `json:"withheld"`
 }
 
-// Package is what the registrar hands to the requester. Its SHA-256 is in the
-// released leaf. Nobody but the holder of the warrant's delivery key can open
-// it: not the registrar that made it, nor the custodians.
+// Package is what the registrar makes when a case is released. Its SHA-256 is in
+// the released leaf, so it holds everything that was settled by then: warrant and
+// evidence, the sealed records, the registrar's halves, and the proofs that the
+// warrant was recorded and authorised. Nobody but the holder of the warrant's
+// delivery key can open what is sealed in it: not the registrar that made it, nor
+// the custodians.
 type Package struct {
 	Version    int               `json:"v"`
 	Case       string            `json:"case"`
@@ -59,14 +62,17 @@ type PackageTarget struct {
 	Halves []byte            `json:"halves"` // first halves by field, as JSON, encrypted to the delivery key
 }
 
-// Delivery is the answer to a requester: the package as it was hashed, the
-// proof that its hash is in the public log, and the custodians' approvals.
+// Delivery is what a requester has when they have decrypted the registrar's
+// answer, and what they save for the court file: the package as it was hashed, and
+// what cannot be under that hash, because it came later. The released leaf proves
+// itself by the log, each approval by its custodian's signature over the warrant;
+// with every time that a delivery is asked for, it has the approvals given so far.
 type Delivery struct {
 	Package  []byte     `json:"package"`
 	Released LoggedLeaf `json:"released"`
 
 	// The custodians' approvals, signed, with the shares encrypted to the
-	// delivery key. There can be more than the quorum: who approves later steps
-	// in for one whose share is wrong.
+	// delivery key. There can be more than the quorum: one who approves later
+	// steps in for one whose share is wrong.
 	Approvals []string `json:"approvals"`
 }

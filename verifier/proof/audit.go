@@ -26,13 +26,14 @@ type AuditOptions struct {
 	// Rules returns the rules of the bundle with that hex SHA-256, and whether
 	// the auditor has it. A case under a bundle that is not known is a finding.
 	Rules func(bundle string) (Rules, bool)
-	// At is the time that overdue notices and freshness are judged at.
+	// At is the time that overdue notices and freshness are judged at. What a log
+	// that was cosigned earlier does not show yet is not held against it.
 	At time.Time
 	// MaxAge is how old the quorum's cosignatures may be; 0 is any age.
 	MaxAge time.Duration
-	// Trusted is a checkpoint that the auditor kept from an earlier audit, or
-	// nil. The log must contain it.
-	Trusted *torchwood.Checkpoint
+	// Trusted is a checkpoint that the auditor kept from an earlier audit
+	// ([Report].Signed), or nil. The log must contain it.
+	Trusted []byte
 	// Progress, if not nil, is told now and then how many leaves are verified.
 	Progress func(done, size int64)
 }
@@ -46,6 +47,7 @@ type Finding struct {
 // The codes of findings.
 const (
 	FindingMalformed   = "malformed"            // not a canonical leaf of this version
+	FindingNewer       = "leaf_not_understood"  // of a version or kind that this program does not know. It accuses nobody: see [ErrNewer]
 	FindingDay         = "day_goes_back"        // dated before the leaf before it
 	FindingBundle      = "bundle_not_known"     // under a bundle that is not in force, or that the auditor does not have
 	FindingWord        = "word_not_in_bundle"   // an offence class or custodian that the bundle does not name
@@ -64,8 +66,9 @@ const (
 // Report is the result of an audit.
 type Report struct {
 	Checkpoint torchwood.Checkpoint
-	Signed     []byte // the checkpoint as served: keep it as Trusted for the next audit, and as evidence
-	Leaves     int64  // how many leaves were verified
+	Signed     []byte    // the checkpoint as served: keep it as Trusted for the next audit, and as evidence
+	Cosigned   time.Time // when a quorum had cosigned it last: so old is what the report says
+	Leaves     int64     // how many leaves were verified
 	Findings   []Finding
 	Statistics Statistics // recomputed from the verified leaves
 	Overdue    []int64    // cases whose secrecy ended before At and whose persons were not told
@@ -112,10 +115,11 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 //
 // The report is never nil and counts what was verified before a refusal. The
 // refusals are those of [Log.OpenCheckpoint] and [Log.OpenFresh], further
-// [ErrFetch], [ErrRollback] and [ErrSplitView] against Trusted, [ErrTile] if
-// something served does not hash to the checkpoint, and [ErrAudit] if the
-// report has findings. The cause of the last two is an [IndexError] with the
-// first index that is wrong.
+// [ErrFetch], [ErrOlder], [ErrRollback] and [ErrSplitView] against Trusted, with a
+// [SeenError] as their cause, [ErrTile] if something that was read does not hash to
+// the checkpoint, [ErrAudit] if the report has findings, and [ErrNewer] if it has
+// none but leaves that this program cannot read. The cause of the last three is an
+// [IndexError] with the first index.
 func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOptions) (*Report, error) {
 	r := &Report{}
 	if o.Rules == nil || o.At.IsZero() {
@@ -125,16 +129,14 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 	if r.Signed, err = tiles.ReadEndpoint(ctx, "checkpoint"); err != nil {
 		return r, ErrFetch.Because(err)
 	}
-	if o.MaxAge > 0 {
-		r.Checkpoint, err = l.OpenFresh(r.Signed, o.At, o.MaxAge)
-	} else {
-		r.Checkpoint, err = l.OpenCheckpoint(r.Signed)
-	}
-	if err != nil {
+	if r.Checkpoint, err = l.OpenCheckpoint(r.Signed); err != nil {
 		return r, err
 	}
-	if err := contains(ctx, tiles, r.Checkpoint, o.Trusted); err != nil {
+	if err := l.compare(ctx, tiles, r, o); err != nil {
 		return r, err
+	}
+	if r.Cosigned.Before(o.At) {
+		o.At = r.Cosigned
 	}
 	a := newAuditor(o)
 	client, err := torchwood.NewClient(tiles)
@@ -154,18 +156,51 @@ func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOpti
 		return r, ErrFetch.Because(ctx.Err())
 	case err != nil || r.Leaves != r.Checkpoint.N:
 		return r, locate(ctx, tiles, r.Checkpoint.Tree, r.Leaves, err)
-	case len(r.Findings) > 0:
-		first := r.Findings[0]
-		return r, ErrAudit.Because(&IndexError{Index: first.Index, Cause: errors.New(first.Code)})
 	}
-	return r, nil
+	return r, r.verdict()
+}
+
+// compare judges a log by its age and against what the auditor trusts. Evidence
+// against the log comes before its age.
+func (l *Log) compare(ctx context.Context, tiles torchwood.TileReader, r *Report, o AuditOptions) error {
+	shown, err := l.openKept(r.Signed)
+	if err != nil {
+		return err
+	}
+	r.Cosigned = shown.last
+	facts := error(&SeenError{Shown: shown.seen()})
+	if o.Trusted != nil {
+		if err = l.follows(ctx, tiles, o.Trusted, r.Signed); errors.Is(err, ErrOlder) {
+			facts = errors.Unwrap(err)
+		} else if err != nil {
+			return err
+		}
+	}
+	if o.MaxAge > 0 {
+		if _, stale := l.OpenFresh(r.Signed, o.At, o.MaxAge); stale != nil {
+			return ErrStale.Because(facts)
+		}
+	}
+	return err
+}
+
+// verdict is what the findings come to. One that accuses comes before one that
+// does not.
+func (r *Report) verdict() (verdict error) {
+	for _, f := range r.Findings {
+		at := &IndexError{Index: f.Index, Cause: errors.New(f.Code)}
+		if f.Code != FindingNewer {
+			return ErrAudit.Because(at)
+		}
+		if verdict == nil {
+			verdict = ErrNewer.Because(at)
+		}
+	}
+	return verdict
 }
 
 // contains checks that the tree of c adds to the trusted one.
-func contains(ctx context.Context, tiles torchwood.TileReader, c torchwood.Checkpoint, trusted *torchwood.Checkpoint) error {
-	if trusted == nil {
-		return nil
-	}
+func contains(ctx context.Context, tiles torchwood.TileReader, c, trusted torchwood.Checkpoint) error {
 	var path tlog.TreeProof
 	if 0 < trusted.N && trusted.N < c.N {
 		var err error
@@ -174,7 +209,7 @@ func contains(ctx context.Context, tiles torchwood.TileReader, c torchwood.Check
 			return locate(ctx, tiles, c.Tree, 0, err)
 		}
 	}
-	err := Consistency(*trusted, c, path)
+	err := Consistency(trusted, c, path)
 	if errors.Is(err, ErrBadProof) {
 		// The proof was made from authenticated tiles, so it is not the proof
 		// that is wrong: the log signed a tree that does not contain the other.
@@ -227,10 +262,13 @@ func firstDifference(hashes, entries []byte, width int) (int, bool) {
 	return width - 1, len(entries) > 0 || len(hashes) > 0
 }
 
+// Seen is the tree that the report is about.
+func (r *Report) Seen() Seen { return Seen{r.Checkpoint.N, r.Cosigned} }
+
 // String returns the report in a few lines for a terminal.
 func (r *Report) String() string {
 	var b bytes.Buffer
-	fmt.Fprintf(&b, "checkpoint  %s, %d leaves\nverified    %d leaves\nfindings    %d\n", r.Checkpoint.Origin, r.Checkpoint.N, r.Leaves, len(r.Findings))
+	fmt.Fprintf(&b, "checkpoint  %s, %v\nverified    %d leaves\nfindings    %d\n", r.Checkpoint.Origin, r.Seen(), r.Leaves, len(r.Findings))
 	for _, f := range r.Findings[:min(len(r.Findings), 20)] {
 		fmt.Fprintf(&b, "  leaf %d: %s\n", f.Index, f.Code)
 	}

@@ -198,19 +198,22 @@ func TestAuditAgainstWhatWasSeenBefore(t *testing.T) {
 	elsewhere := w.checkpoint(200)
 	elsewhere.Origin = "log.example/elsewhere"
 	for name, c := range map[string]struct {
-		trusted torchwood.Checkpoint
+		trusted []byte
 		want    error
 	}{
-		"an older checkpoint of it":        {w.checkpoint(250), nil},
-		"the same checkpoint":              {w.checkpoint(300), nil},
-		"M23 a larger one":                 {larger.checkpoint(301), proof.ErrRollback},
-		"M24 another of the same size":     {fork.checkpoint(300), proof.ErrSplitView},
-		"M24 an older one of another tree": {fork.checkpoint(250), proof.ErrSplitView},
-		"M22 of another log":               {elsewhere, proof.ErrLog},
+		"an older checkpoint of it":        {w.cosigned(250, 0, 1), nil},
+		"the same checkpoint":              {w.cosigned(300, 0, 1), nil},
+		"M23 a larger one":                 {larger.cosigned(301, 0, 1), proof.ErrOlder},
+		"M23 a larger one, of long before": {larger.cosignedAt(301, noon.Add(-time.Hour), 0, 1), proof.ErrRollback},
+		"M24 another of the same size":     {fork.cosigned(300, 0, 1), proof.ErrSplitView},
+		"M24 an older one of another tree": {fork.cosigned(250, 0, 1), proof.ErrSplitView},
+		"M22 of another log":               {w.sign(elsewhere.String()), proof.ErrLog},
+		"of witnesses of before":           {w.cosigned(250), nil},
+		"one bit changed":                  {flip(w.cosigned(250, 0, 1), 8*100), proof.ErrSignature},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := options()
-			o.Trusted = &c.trusted
+			o.Trusted = c.trusted
 			if _, err := w.log.Audit(t.Context(), w.tiles(w.files()), o); !errors.Is(err, c.want) {
 				t.Error(err)
 			}

@@ -135,7 +135,7 @@ func (p timedPolicy) Check(origin string, sigs []note.Signature) error {
 // It does NOT check that the checkpoint is recent, or consistent with others:
 // see [Log.OpenFresh] and [Consistency].
 func (l *Log) OpenCheckpoint(signed []byte) (torchwood.Checkpoint, error) {
-	c, _, err := l.open(signed)
+	c, _, err := l.open(signed, true)
 	return c, err
 }
 
@@ -143,7 +143,7 @@ func (l *Log) OpenCheckpoint(signed []byte) (torchwood.Checkpoint, error) {
 // maxAge before now and not in the future: it is [ErrStale] for a log that
 // shows an old tree (a freeze).
 func (l *Log) OpenFresh(signed []byte, now time.Time, maxAge time.Duration) (torchwood.Checkpoint, error) {
-	c, n, err := l.open(signed)
+	c, n, err := l.open(signed, true)
 	if err != nil {
 		return torchwood.Checkpoint{}, err
 	}
@@ -153,15 +153,19 @@ func (l *Log) OpenFresh(signed []byte, now time.Time, maxAge time.Duration) (tor
 	return c, nil
 }
 
-func (l *Log) open(signed []byte) (torchwood.Checkpoint, *note.Note, error) {
+func (l *Log) open(signed []byte, cosigned bool) (torchwood.Checkpoint, *note.Note, error) {
 	refuse := func(err error) (torchwood.Checkpoint, *note.Note, error) { return torchwood.Checkpoint{}, nil, err }
 	if l == nil || l.policy == nil {
 		return refuse(ErrPolicy) // not made by NewLog
 	}
+	policy := l.policy
+	if !cosigned {
+		policy = l.signed
+	}
 	if len(signed) > MaxCheckpoint {
 		return refuse(ErrMalformed)
 	}
-	c, n, err := torchwood.VerifyCheckpoint(signed, l.policy)
+	c, n, err := torchwood.VerifyCheckpoint(signed, policy)
 	var bad *note.InvalidSignatureError
 	var unverified *note.UnverifiedNoteError
 	switch {
@@ -211,15 +215,15 @@ func pathLength(index, size int64) int {
 }
 
 // Consistency checks that newer, with proof, only adds to older. Both must
-// have been opened. It is [ErrRollback] if newer is smaller, [ErrSplitView]
-// if they are of one size but differ, and [ErrBadProof] if the proof does not
-// show it; only the first two accuse the log.
+// have been opened. It is [ErrOlder] if newer is smaller, [ErrSplitView] if they are
+// of one size but differ, and [ErrBadProof] if the proof does not show it; only a
+// split view accuses the log.
 func Consistency(older, newer torchwood.Checkpoint, proof tlog.TreeProof) error {
 	switch {
 	case older.Origin != newer.Origin:
 		return ErrLog
 	case newer.N < older.N:
-		return ErrRollback
+		return ErrOlder
 	case newer.N == older.N && newer.Hash != older.Hash:
 		return ErrSplitView
 	case newer.N == older.N || older.N == 0:
@@ -287,7 +291,7 @@ func VerifySplitView(origin, logVKey string, first, second []byte) error {
 
 // OpenUncosigned verifies the log's own signature on a checkpoint and no
 // cosignature: it shows what the log says, not that others have seen the same.
-// It is [ErrPolicy] if logVKey is no verifier key, [ErrMalformed], [ErrLog] or
+// It is [ErrPolicy] if logVKey is not a verifier key, [ErrMalformed], [ErrLog] or
 // [ErrSignature].
 func OpenUncosigned(origin, logVKey string, signed []byte) (torchwood.Checkpoint, error) {
 	key, err := note.NewVerifier(logVKey)

@@ -261,7 +261,7 @@ func TestConsistency(t *testing.T) {
 		"grows":                      {w.checkpoint(4), w.checkpoint(9), prove(w, 9, 4), nil},
 		"same":                       {w.checkpoint(4), w.checkpoint(4), nil, nil},
 		"from nothing":               {empty, w.checkpoint(9), nil, nil},
-		"M23 smaller than last seen": {w.checkpoint(9), w.checkpoint(4), prove(w, 9, 4), proof.ErrRollback},
+		"M23 smaller than last seen": {w.checkpoint(9), w.checkpoint(4), prove(w, 9, 4), proof.ErrOlder},
 		"M24 two roots at one size":  {w.checkpoint(9), fork.checkpoint(9), nil, proof.ErrSplitView},
 		"M07 proof of the fork":      {w.checkpoint(5), fork.checkpoint(9), prove(fork, 9, 5), proof.ErrBadProof},
 		"M07 no proof":               {w.checkpoint(4), w.checkpoint(9), nil, proof.ErrBadProof},

@@ -1,12 +1,13 @@
 // Package proof answers "did this really happen?": the leaves of the public
-// log, its checkpoints, proofs, an audit of everything, and the witness that a
-// custodian runs. It contains no line of the server.
+// log, its checkpoints, proofs, an audit of everything, and a mirror. It contains
+// no line of the server.
 //
 // The log is a Merkle tree as in RFC 6962, served as C2SP tlog-tiles under
 // C2SP tlog-checkpoints. A checkpoint counts if the log signed it and a quorum
 // of witnesses, run by distinct operators, cosigned it (C2SP
-// tlog-cosignature): then no two readers can be shown two histories unless
-// that many operators lie together.
+// tlog-cosignature). Two readers can be shown two histories only if every witness
+// that two quorums have in common is dishonest or forgot: with n witnesses and a
+// quorum of q that takes 2q - n of them, so one of 3 if the quorum is 2.
 //
 //	log, err := proof.NewLog(origin, logKey, witnesses, 2)
 //	checkpoint, err := log.OpenCheckpoint(signed)       // one checkpoint

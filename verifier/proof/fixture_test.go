@@ -145,10 +145,16 @@ func cosignature(t testing.TB, name string, key ed25519.PrivateKey, at uint64, t
 // witnesses at noon.
 func (w *world) cosigned(n int64, by ...int) []byte {
 	w.t.Helper()
+	return w.cosignedAt(n, noon, by...)
+}
+
+// cosignedAt is cosigned at another time.
+func (w *world) cosignedAt(n int64, at time.Time, by ...int) []byte {
+	w.t.Helper()
 	text := w.checkpoint(n).String()
 	signed := w.sign(text)
 	for _, i := range by {
-		signed = append(signed, cosignature(w.t, w.names[i], w.keys[i], uint64(noon.Unix()), text)...)
+		signed = append(signed, cosignature(w.t, w.names[i], w.keys[i], uint64(at.Unix()), text)...)
 	}
 	return signed
 }

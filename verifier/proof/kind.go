@@ -55,8 +55,8 @@ var kinds = map[Kind]leafKind{
 	KindCeremony: {map[string]bool{"package": true}, (*auditor).addCeremony},
 }
 
-// The constructors cut a time to its UTC day. Who knows only the day, because it
-// compares a leaf with what stands in a database, passes any time and calls
+// The constructors cut a time to its UTC day. A caller that knows only the
+// day, because it compares a leaf with a database, passes any time and calls
 // [Leaf.On].
 
 func newLeaf(at time.Time, k Kind) Leaf { return Leaf{Version: 1, Kind: k, Day: Day(at)} }

@@ -176,6 +176,20 @@ func ParseLeaf(b []byte) (Leaf, error) {
 	return l, nil
 }
 
+// newer reports whether bytes that are no leaf of this version say that they are of
+// a later one, or of a kind that came later.
+func newer(b []byte) bool {
+	var says struct {
+		Version int  `json:"v"`
+		Kind    Kind `json:"kind"`
+	}
+	if len(b) > MaxLeaf || json.Unmarshal(b, &says) != nil {
+		return false
+	}
+	_, known := kinds[says.Kind]
+	return says.Version > 1 || says.Version == 1 && says.Kind != "" && !known
+}
+
 // Commit returns the hex SHA-256 commitment to parts for one purpose:
 //
 //	"warrant"   the compact JWS of the warrant

@@ -45,10 +45,11 @@ func Directory(dir string) (torchwood.TileReader, error) {
 // last, each file in one step, so that a copy which is interrupted stays a
 // mirror of what it was.
 //
-// The refusals are those of [Log.OpenCheckpoint] for source, [ErrRollback] and
-// [ErrSplitView] if it does not contain what was mirrored before, [ErrTile] with
-// an [IndexError], [ErrFetch], and [ErrMirror] for dir. None changes the mirror;
-// what was served instead is kept beside it, as evidence.
+// The refusals are those of [Log.OpenCheckpoint] for source, [ErrOlder],
+// [ErrRollback] and [ErrSplitView] if it does not contain what was mirrored before,
+// with a [SeenError] as their cause, [ErrTile] with an [IndexError], [ErrFetch], and
+// [ErrMirror] for dir. None changes the mirror; the checkpoint that [ErrRollback] or
+// [ErrSplitView] is about is kept beside it, as evidence.
 func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir string, progress func(done, size int64)) (MirrorReport, error) {
 	var r MirrorReport
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -69,11 +70,11 @@ func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir strin
 	}
 	kept, err := root.ReadFile("checkpoint")
 	if err == nil {
-		before, err := l.OpenCheckpoint(kept)
+		before, err := l.openKept(kept)
 		if err != nil {
 			return r, ErrMirror.Because(err) // of another log, or damaged
 		}
-		if err := contains(ctx, source, c, &before); err != nil {
+		if err := l.followsMirror(ctx, source, root, kept, signed); err != nil {
 			return r, errors.Join(err, keepRefused(root, c, signed, err))
 		}
 		r.Before = before.N
@@ -99,15 +100,38 @@ func (l *Log) Mirror(ctx context.Context, source torchwood.TileReader, dir strin
 	return r, m.sweep()
 }
 
-// keepRefused writes a checkpoint that contradicts the mirror's into its folder,
-// under the hash of its tree, for the log could deny tomorrow what it signed
-// today. It does nothing about other refusals.
+// followsMirror is follows, for what a mirror's source shows. An older tree can be
+// of another history: that the mirror's own tiles tell, unless they are damaged.
+func (l *Log) followsMirror(ctx context.Context, source torchwood.TileReader, root *os.Root, kept, signed []byte) error {
+	err := l.follows(ctx, source, kept, signed)
+	if !errors.Is(err, ErrOlder) {
+		return err
+	}
+	own, oerr := torchwood.NewTileFS(root.FS())
+	if oerr != nil {
+		return err
+	}
+	var seen, reversed *SeenError
+	if split := l.follows(ctx, own, signed, kept); errors.Is(split, ErrSplitView) && errors.As(split, &reversed) && errors.As(err, &seen) {
+		seen.Divergence = reversed.Divergence
+		return ErrSplitView.Because(seen)
+	}
+	return err
+}
+
+// keepRefused writes a checkpoint that is evidence against the log into the
+// mirror's folder, under the hash of its tree, for the log could deny tomorrow what
+// it signed today, and says where. It does nothing about other refusals.
 func keepRefused(root *os.Root, c torchwood.Checkpoint, signed []byte, refused error) error {
-	if !errors.Is(refused, ErrRollback) && !errors.Is(refused, ErrSplitView) {
+	var seen *SeenError
+	if !errors.Is(refused, ErrRollback) && !errors.Is(refused, ErrSplitView) || !errors.As(refused, &seen) {
 		return nil
 	}
 	sum := sha256.Sum256([]byte(c.String()))
-	return (&mirror{root: root}).write("refused-"+hex.EncodeToString(sum[:8]), signed)
+	name := "refused-" + hex.EncodeToString(sum[:8])
+	err := seen.Keep(name, signed, (&mirror{root: root}).write)
+	seen.Kept = path.Join(root.Name(), name)
+	return err
 }
 
 // mirrorGroup is how many leaves are fetched and verified together.

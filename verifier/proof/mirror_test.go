@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/note"
@@ -164,17 +165,23 @@ func TestMirrorRefuses(t *testing.T) {
 	text := strings.Replace(newWorld(t).grow(700).checkpoint(700).String(), origin, "other.example/log", 1)
 	stranger["checkpoint"].Data = must(note.Sign(&note.Note{Text: text}, must(note.NewSigner(skey))(t)))(t)
 	larger := newWorld(t).grow(900)
+	again, reversed := smaller.files(), newWorld(t)
+	again["checkpoint"].Data = smaller.cosignedAt(599, noon.Add(11*time.Minute), 0, 1)
+	reversed.add(bundleLeaf(7))
+	reversed.grow(500)
 	evidence := 0
 	for name, c := range map[string]struct {
 		source torchwood.TileReader
 		want   error
 	}{
-		"shrank":      {w.tiles(smaller.files()), proof.ErrRollback},
-		"forked":      {w.tiles(other.files()), proof.ErrSplitView},
-		"no quorum":   {w.tiles(unsigned), proof.ErrQuorum},
-		"another log": {w.tiles(stranger), proof.ErrLog},
-		"no log":      {w.tiles(fstest.MapFS{}), proof.ErrFetch},
-		"cut":         {&counting{TileReader: w.tiles(larger.files()), limit: 3}, proof.ErrFetch},
+		"older":                   {w.tiles(smaller.files()), proof.ErrOlder},
+		"shrank":                  {w.tiles(again), proof.ErrRollback},
+		"shrank, another history": {w.tiles(reversed.files()), proof.ErrSplitView},
+		"forked":                  {w.tiles(other.files()), proof.ErrSplitView},
+		"no quorum":               {w.tiles(unsigned), proof.ErrQuorum},
+		"another log":             {w.tiles(stranger), proof.ErrLog},
+		"no log":                  {w.tiles(fstest.MapFS{}), proof.ErrFetch},
+		"cut":                     {&counting{TileReader: w.tiles(larger.files()), limit: 3}, proof.ErrFetch},
 	} {
 		if _, err := w.log.Mirror(t.Context(), c.source, dir, nil); !errors.Is(err, c.want) {
 			t.Errorf("%s: %v", name, err)
@@ -193,6 +200,9 @@ func TestMirrorRefuses(t *testing.T) {
 				t.Errorf("I23 %s: the checkpoint is not kept", name)
 			}
 			_, _ = w.log.Mirror(t.Context(), c.source, dir, nil)
+		}
+		if errors.Is(c.want, proof.ErrSplitView) { // of two sizes: its divergence is evidence too
+			evidence++
 		}
 	}
 	if n := len(onDisk(t, dir)) - len(kept); n != evidence {

@@ -14,11 +14,11 @@ import (
 // Why the log does not show what somebody looks for.
 var (
 	ErrReceipt = refusal.New(refusal.Invalid, "log.bad_receipt",
-		"the file is no whole receipt of a deletion: save the page that showed it, or copy its lines Label and Salt")
+		"the file is not a whole receipt of a deletion: save the page that showed it, or copy its lines Label and Salt")
 	ErrFalseReceipt = refusal.New(refusal.Denied, "log.false_receipt",
 		"the receipt's commitment is not that of its label and salt: it was copied wrongly, or no entry of the log can ever match it; keep it and complain")
 	ErrNotErased = refusal.New(refusal.NotYet, "log.not_erased",
-		"the log shows no such deletion: it takes some minutes, and may take a month; the law can require a record to be kept for longer")
+		"what was read of the log shows no such deletion: it takes some minutes, and may take a month; the law can require a record to be kept for longer")
 )
 
 // ParseReceipt returns what the leaf of an erasure must hold, recomputed from the

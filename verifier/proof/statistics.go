@@ -90,7 +90,11 @@ func (a *auditor) add(index int64, b []byte) {
 	a.index = index
 	l, err := ParseLeaf(b)
 	if err != nil {
-		a.found(FindingMalformed)
+		code := FindingMalformed
+		if newer(b) {
+			code = FindingNewer
+		}
+		a.found(code)
 		return
 	}
 	if l.Day < a.day {

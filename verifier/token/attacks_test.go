@@ -904,8 +904,8 @@ func TestT46SingleUse(t *testing.T) {
 	expectPass(t, v, forged(edKey("issuer"), edHeader(), late))
 }
 
-// TestT46ThiefCannotUseItUp: who holds a stolen token but not its key must not
-// spend it; before, the token was used up before the proof was looked at.
+// TestT46ThiefCannotUseItUp: a thief who lacks the token's key must not spend
+// it; before, the token was used up before the proof was looked at.
 func TestT46ThiefCannotUseItUp(t *testing.T) {
 	v := apiVerifier(t)
 	v.SingleUse = NewMemoryReplayGuard(10, v.Now)

@@ -36,7 +36,7 @@ var (
 // the issuer cannot be reached. A token with an unknown kid makes it ask again,
 // at most once a minute, so that a rotation is seen at once and a flood of
 // unknown kids is not passed on. At most 64 KiB are read; redirects are not
-// followed. Plain http is refused but for a loopback address: who can change the
+// followed. Plain http is refused except for a loopback address: whoever can change the
 // answer can sign in as anybody. A nil client means one with a timeout of 10
 // seconds; now is the clock. Make one source and share it.
 func HTTPKeySource(url string, client *http.Client, now func() time.Time) func(context.Context) (*KeySet, error) {

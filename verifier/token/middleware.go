@@ -87,7 +87,7 @@ func (v *Verifier) authenticate(r *http.Request, replay ReplayGuard) (*Token, er
 			return nil, err
 		}
 	}
-	// Last: who stole a token and lacks its key must not use it up.
+	// Last: a thief who has a token without its key must not use it up.
 	if err := v.useUp(r.Context(), t); err != nil {
 		return nil, err
 	}

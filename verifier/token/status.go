@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -195,15 +196,23 @@ type HTTPStatusSource struct {
 
 // cachedList is one list and when to ask for it again.
 type cachedList struct {
-	busy  chan struct{} // held while fetching; guards the rest
+	busy  chan struct{} // held while fetching; guards list and until
 	list  *StatusList
-	until time.Time // of list, or of the memory that there is none
+	until time.Time                // of list, or of the memory that there is none
+	last  atomic.Pointer[lastList] // for the others while one fetches
+}
+
+// lastList is a list that may have had its time, while one asks for the next.
+type lastList struct {
+	*StatusList
+	until time.Time // when to answer from it no more, however slow the server
 }
 
 // NewHTTPStatusSource returns a source for lists under origin (scheme://host of
 // the issuer, or of where it publishes lists), signed with keys. It follows at
 // most 3 redirects within the origin, reads at most 4 MiB, keeps a list for its
-// ttl (5 minutes if it names none, an hour at most) but never beyond its exp, and
+// ttl (5 minutes if it names none, an hour at most), and for the 10 seconds that a
+// caller may take to ask for the next one, but never beyond its exp, and
 // after a failure waits 10 seconds before it asks again. A nil client means one with a timeout of
 // 10 seconds; now is the clock.
 func NewHTTPStatusSource(origin string, keys func(context.Context) (*KeySet, error), client *http.Client, now func() time.Time) *HTTPStatusSource {
@@ -223,8 +232,16 @@ func (s *HTTPStatusSource) Withdrawn(ctx context.Context, uri string, index int)
 	select {
 	case c.busy <- struct{}{}:
 		defer func() { <-c.busy }()
-	case <-ctx.Done():
-		return false, ErrStatusUnknown.Because(ctx.Err())
+	default:
+		if last := c.last.Load(); last != nil && s.now().Before(last.until) {
+			return last.withdrawn(index)
+		}
+		select {
+		case c.busy <- struct{}{}:
+			defer func() { <-c.busy }()
+		case <-ctx.Done():
+			return false, ErrStatusUnknown.Because(ctx.Err())
+		}
 	}
 	now := s.now()
 	if !now.Before(c.until) {
@@ -234,16 +251,27 @@ func (s *HTTPStatusSource) Withdrawn(ctx context.Context, uri string, index int)
 		case ctx.Err() != nil: // the caller's haste says nothing about the server
 			return false, ErrStatusUnknown.Because(ctx.Err())
 		case err != nil:
-			// From now, not from then: who waited meanwhile must not wait for a slow server, too.
+			// From now, not from then: a caller who waited meanwhile must not wait for a slow server as well.
 			c.until = s.now().Add(statusRetry)
+			c.last.Store(nil)
 			return false, ErrStatusUnknown.Because(err)
 		}
 		c.list, c.until = list, list.keepUntil(now)
+		until := c.until.Add(fetchTimeout)
+		if list.Expiry.Before(until) {
+			until = list.Expiry
+		}
+		c.last.Store(&lastList{list, until})
 	}
 	if c.list == nil {
 		return false, ErrStatusUnknown.Because(errRecently)
 	}
-	withdrawn, ok := c.list.Withdrawn(index)
+	return c.list.withdrawn(index)
+}
+
+// withdrawn is Withdrawn with a refusal.
+func (l *StatusList) withdrawn(index int) (bool, error) {
+	withdrawn, ok := l.Withdrawn(index)
 	if !ok { // section 8.3: "out of bounds … the Referenced Token MUST be rejected"
 		return false, ErrStatusUnknown
 	}

@@ -438,3 +438,35 @@ func TestHTTPStatusSourceIsBounded(t *testing.T) {
 		t.Errorf("old entries are not given up: %v", err)
 	}
 }
+
+// S3: while one caller asks a slow server for the next list, the others answer from
+// the last one, for ten seconds and never beyond its exp.
+func TestFoundS3ASlowStatusServerHoldsUpNobodyElse(t *testing.T) {
+	s := newListServer(t)
+	source := s.source(t)
+	if withdrawn, err := source.Withdrawn(t.Context(), s.uri(), 13); err != nil || !withdrawn {
+		t.Fatal(withdrawn, err)
+	}
+	asked, answer, first := make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	list := s.list(goodList())
+	s.serve(func(w http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-answer
+		list(w, r)
+	})
+	s.now = s.now.Add(goodList().TTL)
+	go func() { _, err := source.Withdrawn(context.Background(), s.uri(), 13); first <- err }()
+	<-asked
+	if withdrawn, err := source.Withdrawn(t.Context(), s.uri(), 13); err != nil || !withdrawn || len(first) != 0 {
+		t.Errorf("beside a slow answer: %v, %v, after it: %v", withdrawn, err, len(first) != 0)
+	}
+	s.now = s.now.Add(fetchTimeout)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err := source.Withdrawn(ended, s.uri(), 13)
+	expectRefusal(t, err, ErrStatusUnknown)
+	close(answer)
+	if err := <-first; err != nil {
+		t.Error(err)
+	}
+}

@@ -140,16 +140,20 @@ func (p *program) readBundle(name string) (*policy.Bundle, error) {
 }
 
 // explained adds to a refusal the public facts that a person needs: rules,
-// custodians by name, the first wrong entry of the log.
+// custodians by name, the first wrong entry of the log, what was shown of it and
+// where that is kept.
 func explained(err error) error {
 	var rules *custodian.RulesError
 	var shares *requester.SharesError
 	var at *proof.IndexError
+	var seen *proof.SeenError
 	switch e := refusal.Of(err); {
 	case errors.As(err, &rules):
 		return &registrar.Problem{Code: rules.Refusal.Code, Title: rules.Refusal.Mend, Rules: rules.Rules}
 	case errors.As(err, &shares):
 		return &registrar.Problem{Code: requester.ErrBadShare.Code, Title: shares.Text()}
+	case e != nil && errors.As(err, &seen):
+		return &registrar.Problem{Code: e.Code, Title: e.Mend, Cause: seen.Error(), Evidence: seen.Kept}
 	case e != nil && errors.As(err, &at):
 		return &registrar.Problem{Code: e.Code, Title: fmt.Sprintf("%s (first wrong entry: %d)", e.Mend, at.Index)}
 	}

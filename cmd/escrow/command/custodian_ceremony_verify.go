@@ -11,7 +11,7 @@ import (
 )
 
 func custodianCeremonyVerify(p *program) *cobra.Command {
-	return leaf("verify TRANSCRIPT…", "Check a ceremony's transcript: the key that it made, or whose fault it was; of several, who told them different things",
+	return leaf("verify TRANSCRIPT…", "Check a ceremony's transcript: the key that it made, or who is at fault; given several, who said different things in them",
 		"escrow custodian ceremony verify transcript.json", cobra.MinimumNArgs(1), func(_ context.Context, args []string) error {
 			var all [][]byte
 			for _, name := range args {

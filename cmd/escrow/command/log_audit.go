@@ -57,20 +57,15 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 		o.MaxAge = maxAge // a server that shows an old log hides what came since
 	}
 	if f.since != "" {
-		signed, err := p.readFile(f.since)
-		if err != nil {
+		if o.Trusted, err = p.readFile(f.since); err != nil {
 			return nil, err
 		}
-		trusted, err := log.OpenCheckpoint(signed)
-		if err != nil {
-			return nil, err
-		}
-		o.Trusted = &trusted
 	}
 	report, err := log.Audit(ctx, source, o)
-	if f.since != "" && (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) {
+	var seen *proof.SeenError
+	if (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) && errors.As(err, &seen) {
 		// The log could deny tomorrow what it signed today.
-		err = errors.Join(err, shell.WriteFile(f.since+".refused", report.Signed))
+		err = errors.Join(err, seen.Keep(f.since+".refused", report.Signed, shell.WriteFile))
 	}
 	if err != nil {
 		return report, err

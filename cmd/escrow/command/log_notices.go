@@ -55,7 +55,9 @@ func logNotices(p *program) *cobra.Command {
 			if len(found) > 0 {
 				text = fmt.Sprintf("this pen name was opened: the warrant is at log entry %v; %d cases are still secret", found, secret)
 			}
-			return p.print(map[string]any{"opened_at": found, "still_secret": secret}, text)
+			// An old mirror knows nothing of what came since.
+			return p.print(map[string]any{"opened_at": found, "still_secret": secret, "cosigned": report.Cosigned.UTC()},
+				fmt.Sprintf("%s\nin the log of %v", text, report.Seen()))
 		})
 	f.add(c)
 	c.Flags().StringVar(&name, "pen-name", "", "your pen name; it does not leave this machine")

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,9 @@ func logReceipt(p *program) *cobra.Command {
 				return err
 			}
 			at, day, err := proof.FindErasure(ctx, source, report.Checkpoint.Tree, commitment)
+			if errors.Is(err, proof.ErrNotErased) {
+				return proof.ErrNotErased.Because(&proof.SeenError{Shown: report.Seen()})
+			}
 			if err != nil {
 				return err
 			}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 
 	"github.com/spf13/cobra"
@@ -18,7 +19,7 @@ type splitFinding struct {
 }
 
 func logSplit(p *program) *cobra.Command {
-	var bundle string
+	var bundle, divergence string
 	c := leaf("split A B", "Compare two checkpoints that two observers kept: has the log signed two histories?",
 		"escrow log split alba.checkpoint bruno.checkpoint --bundle bundle.json", cobra.ExactArgs(2),
 		func(_ context.Context, args []string) error {
@@ -41,7 +42,22 @@ func logSplit(p *program) *cobra.Command {
 				}
 				f.Sizes[i], f.Roots[i] = checkpoint.N, checkpoint.Hash.String()
 			}
+			convicted := false
+			if divergence != "" {
+				raw, err := p.readFile(divergence)
+				if err != nil {
+					return err
+				}
+				var d proof.Divergence
+				if err := json.Unmarshal(raw, &d); err != nil {
+					return proof.ErrBadProof
+				}
+				convicted = d.Verify(b.Log.Origin, b.Log.VKey, signed[0], signed[1]) == nil
+			}
 			switch {
+			case convicted:
+				return &registrar.Problem{Code: proof.ErrSplitView.Code,
+					Title: fmt.Sprintf("%s (the tree of %d leaves does not contain that of %d)", proof.ErrSplitView.Mend, max(f.Sizes[0], f.Sizes[1]), min(f.Sizes[0], f.Sizes[1]))}
 			case proof.VerifySplitView(b.Log.Origin, b.Log.VKey, signed[0], signed[1]) == nil:
 				return &registrar.Problem{Code: proof.ErrSplitView.Code,
 					Title: fmt.Sprintf("%s (two trees of %d leaves: root %s and root %s)", proof.ErrSplitView.Mend, f.Sizes[0], f.Roots[0], f.Roots[1])}
@@ -53,8 +69,10 @@ func logSplit(p *program) *cobra.Command {
 		})
 	c.Long = "Compares two checkpoints of the public log that two observers kept.\n\n" +
 		"Two of one size with different roots, both signed by the log, prove that it showed\n" +
-		"two histories: the exit code is 1, and the files are the proof. Cosignatures of\n" +
+		"two histories: the exit code is 1, and the files are the proof. Of two sizes that\n" +
+		"takes the divergence which an audit or a mirror kept. Cosignatures of\n" +
 		"witnesses do not matter; the log alone answers for what it signs."
+	c.Flags().StringVar(&divergence, "divergence", "", "file that an audit or a mirror kept beside a checkpoint: two of different sizes are compared by it")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that names the log and its key")
 	return c
 }

@@ -60,7 +60,7 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 	}
 	text := signed
 	if f.out != "" {
-		if err := shell.WriteFile(f.out, []byte(signed)); err != nil {
+		if err := shell.WritePrivate(f.out, []byte(signed)); err != nil {
 			return err
 		}
 		evidence := ""
@@ -95,8 +95,8 @@ func warrantSign(p *program) *cobra.Command {
 			}
 			return sign(p, k, f, w)
 		})
-	c.Long = "Signs a warrant. The draft is JSON; - is standard input. What the bundle calls\n" +
-		"things has to be used for authority, offence class, platform and fields. This one\n" +
+	c.Long = "Signs a warrant. The draft is JSON; - is standard input. Authority, offence\n" +
+		"class, platform and fields must be named as the bundle names them. This one\n" +
 		"asks for the name behind one pen name; id, times and the bundle's hash are filled in:\n\n" + exampleDraft +
 		"\nevidence is the SHA-256 of the file that the platform gave: sha256sum threats.jws.\n" +
 		"delivery_key is what escrow warrant keygen printed for the requester."

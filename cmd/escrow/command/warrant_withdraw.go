@@ -13,7 +13,7 @@ import (
 func warrantWithdraw(p *program) *cobra.Command {
 	var f signFlags
 	var grounds string
-	c := leaf("withdraw WARRANT", "Sign that a warrant of your own is withdrawn; file it as any warrant, before the other is released",
+	c := leaf("withdraw WARRANT", "Sign that a warrant of your own is withdrawn; file that like any warrant, before the earlier one is released",
 		"escrow warrant withdraw warrant.jws --grounds 'The complaint was withdrawn.' --key court.jwk --bundle bundle.json --out stop.jws",
 		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
 			if err := require([2]string{"key", f.key}, [2]string{"grounds", grounds}); err != nil {

@@ -20,8 +20,8 @@ func logCheck() *cobra.Command {
 	c := &cobra.Command{
 		Use: "check", Short: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log",
 		Long: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log.\n" +
-			"With --vault-audit also what Vault wrote down itself: no first half was opened that no authorised case\n" +
-			"accounts for.",
+			"With --vault-audit compare Vault's own audit file as well: it must show no more opened halves than the\n" +
+			"authorised cases account for.",
 		Example: "  escrowd log check --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd log check --database-file /etc/penname/disclosing.dsn --vault-audit /var/log/vault/audit.log",
 		RunE: func(cmd *cobra.Command, _ []string) error {

@@ -15,7 +15,7 @@ func serveCommand() *cobra.Command {
 	var check bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the service from its configuration file",
-		Long:    "Run the service from its configuration file. Beside serving it does by itself, each side its part:\n\n" + jobs(),
+		Long:    "Run the service from its configuration file. Besides serving, each side does its part of this by itself:\n\n" + jobs(),
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := service.ReadConfig(file)

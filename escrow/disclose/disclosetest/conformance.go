@@ -226,11 +226,13 @@ func withdrawal(t *testing.T, s Store) {
 
 func refusedOnce(t *testing.T, s Store) {
 	for _, r := range []struct {
-		hash byte
-		code string
-		size int64
-	}{{1, "warrant.a", 1}, {1, "warrant.a", 1}, {1, "warrant.b", 2}, {2, "warrant.a", 3}} {
-		if err := s.Refuse(t.Context(), [32]byte{r.hash}, proof.RefusedLeaf(Day, r.code)); err != nil {
+		authority, warrant, code string
+		size                     int64
+	}{
+		{"court", "1", "warrant.a", 1}, {"court", "1", "warrant.a", 1}, {"court", "1", "warrant.b", 2}, {"court", "2", "warrant.a", 3},
+		{"other", "1", "warrant.a", 4}, {"other", "1", "warrant.a", 4}, {"cour", "t1", "warrant.a", 5},
+	} {
+		if err := s.Refuse(t.Context(), r.authority, r.warrant, proof.RefusedLeaf(Day, r.code)); err != nil {
 			t.Fatal(err)
 		}
 		if n := must[int64](t)(s.Size(t.Context())); n != r.size {

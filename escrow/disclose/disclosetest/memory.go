@@ -21,14 +21,14 @@ import (
 var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
 
 // Memory implements [disclose.Cases], [disclose.Bundles] and [disclose.Log], and
-// of [disclose.Erasures] what asks about cases. Its log is a list, cosigned by
-// nobody. The zero Memory is empty; it is safe for concurrent use.
+// of [disclose.Erasures] what asks about cases. Its log is a list without
+// cosignatures. The zero Memory is empty; it is safe for concurrent use.
 type Memory struct {
 	mu           sync.Mutex
 	cases        []disclose.Case // in the order of their recorded leaves
 	packages     map[string][]byte
 	notices      map[string]disclose.Notice
-	refusals     map[string]bool
+	refusals     map[[3]string]bool // authority, warrant id, code
 	leaves       [][]byte
 	bundle       []byte
 	endorsements []string
@@ -100,15 +100,15 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 }
 
 // Refuse implements [disclose.Cases].
-func (m *Memory) Refuse(_ context.Context, warrantHash [32]byte, leaf proof.Leaf) error {
+func (m *Memory) Refuse(_ context.Context, authority, warrantID string, leaf proof.Leaf) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	key := string(warrantHash[:]) + leaf.Code
+	key := [3]string{authority, warrantID, leaf.Code}
 	if m.refusals[key] {
 		return nil
 	}
 	if m.refusals == nil {
-		m.refusals = make(map[string]bool)
+		m.refusals = make(map[[3]string]bool)
 	}
 	m.refusals[key] = true
 	_, err := m.append(leaf)

@@ -101,7 +101,7 @@ func race(t *testing.T, f func() (won bool, err error)) int {
 	return int(wins.Load())
 }
 
-// putRace is one racing Put: losing is no error.
+// putRace is one racing Put. It is not an error to lose.
 func putRace(ctx context.Context, s openid.Store, r openid.Row) (bool, error) {
 	err := s.Put(ctx, r)
 	if errors.Is(err, openid.ErrStale) {
@@ -224,7 +224,7 @@ func endAll(t *testing.T, s openid.Store) {
 	if ok, err := s.Allocate(t.Context(), l, 9, used.ID, expiry()); !ok || err != nil {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
-	for range 2 { // twice is no error
+	for range 2 { // ending twice is not an error
 		if err := s.EndAll(t.Context(), mine); err != nil {
 			t.Fatal(err)
 		}

@@ -3,8 +3,8 @@
 //
 //	CheckPlan         could this plan be followed?
 //	View              what one participant has seen, and what they say next
-//	VerifyTranscript  what everybody can see afterwards: the key, who is still to
-//	                  be heard, or whose fault it was that there is none
+//	VerifyTranscript  what everybody can see afterwards: the key, or who has not
+//	                  spoken yet, or who is at fault
 //	Result            the plan and the key of a complete transcript, for a bundle
 //
 // How the messages travel is not its business: a board that loses, repeats or
@@ -44,7 +44,7 @@ type View struct {
 
 	failure  error // ends the ceremony
 	culprits []policy.Seat
-	evidence string // the JWS that proves the failure, if it is none of said
+	evidence string // the JWS that proves the failure, if it is not in said
 }
 
 // place is where a message belongs: one participant says one thing in a round.
@@ -166,7 +166,7 @@ func (v *View) take(raw string, m *policy.CeremonyMessage) error {
 	seat := speakers[slices.IndexFunc(speakers, func(s policy.Seat) bool { return s.ID == m.Sender })]
 	round, index, err := threshold.Envelope(m.Body)
 	if err != nil || round != m.Round || index != seat.Index {
-		// Their signature is around what is none of their messages.
+		// They signed something that is not a message of theirs.
 		return v.blame(raw, threshold.ErrMessage, m.Sender)
 	}
 	err = v.scheme.Add(m.Body)
@@ -320,7 +320,7 @@ func (v *View) Result() (threshold.PublicKey, error) {
 	}
 	if round, missing := v.Waiting(); round != "" {
 		return threshold.PublicKey{}, &Failure{Refusal: threshold.ErrWaiting,
-			Text: fmt.Sprintf("Participants are still to be heard: %s (%s).", strings.Join(IDs(missing), ", "), round)}
+			Text: fmt.Sprintf("Some participants have not spoken yet: %s (%s).", strings.Join(IDs(missing), ", "), round)}
 	}
 	return v.scheme.Result()
 }

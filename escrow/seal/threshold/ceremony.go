@@ -19,7 +19,7 @@ var (
 	ErrNotParticipant = refusal.New(refusal.Invalid, "custodian.not_a_participant", "The ceremony key is malformed or has no seat in this ceremony; use the key whose public part is in the plan.")
 	ErrMessage        = refusal.New(refusal.Invalid, "custodian.bad_message", "The message is malformed, unsigned or of another ceremony; nothing was changed, fetch it again from its sender.")
 	ErrOrder          = refusal.New(refusal.NotYet, "custodian.out_of_order", "An earlier round is not complete; add the missing messages first.")
-	ErrWaiting        = refusal.New(refusal.NotYet, "custodian.ceremony_waiting", "Participants are still to be heard; the cause names them.")
+	ErrWaiting        = refusal.New(refusal.NotYet, "custodian.ceremony_waiting", "Some participants have not spoken yet; the cause names them.")
 	ErrForked         = refusal.New(refusal.Conflict, "custodian.ceremony_forked", "The sender has heard other messages than we have; add their transcript to find who said two things.")
 	ErrEquivocation   = refusal.New(refusal.Conflict, "custodian.equivocation", "A participant signed two different messages for one round; plan again without them.")
 	ErrDeal           = refusal.New(refusal.Invalid, "custodian.bad_deal", "A dealer's message is malformed, its proofs do not hold, or it is not of their old share; plan again without them.")

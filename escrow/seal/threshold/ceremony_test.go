@@ -607,7 +607,7 @@ func TestReplayIntoAnotherCeremonyOfTheSameKeys(t *testing.T) {
 	}
 }
 
-// Who has one of a seat's two keys does not speak for it.
+// Whoever has one of a seat's two keys does not speak for it.
 func TestSeatNeedsBothKeys(t *testing.T) {
 	parties := newParties(t, 3)
 	a, b, c := parties[0].key.Public(), parties[1].key.Public(), parties[2].key.Public()

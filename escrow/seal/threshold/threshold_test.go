@@ -455,7 +455,7 @@ func TestStuckRandomnessDoesNotOpenCiphertexts(t *testing.T) {
 	}
 }
 
-// Who knows the randomness would know s_i, and so x_i; and who sees one s_i in two
+// Whoever knows the randomness would know s_i, and so x_i; and who sees one s_i in two
 // shares has x_i without it.
 func TestStuckRandomnessDoesNotGiveAKeyShareAway(t *testing.T) {
 	f := newFixture(t, 2, 3)

@@ -81,6 +81,9 @@ var interaction = regexp.MustCompile(`^/authorize/[A-Za-z0-9_-]{16,128}$`)
 
 // enrol begins at the identity provider, whose callback ends in enrolled.
 func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
+	if e := refusal.Of(r.ParseForm()); e != nil {
+		return e
+	}
 	p, err := s.provider(r.FormValue("provider"))
 	if err != nil {
 		return err

@@ -46,7 +46,7 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 }
 
 // who returns the person that is signed in. A session that is older than the
-// person's wish to be deleted, on another device, is none.
+// person's request to be deleted, made on another device, does not count.
 func (s *side) who(r *http.Request) (session, error) {
 	v, ok := s.sessions.person(r)
 	if !ok {
@@ -66,10 +66,10 @@ func (s *side) askErasure(w http.ResponseWriter, r *http.Request) error {
 	return s.edge.Render(w, http.StatusOK, "delete.html", nil)
 }
 
-// erase writes the wish down and ends the sign-ins at platforms and the session.
+// erase records the request and ends the sign-ins at platforms and the session.
 // The answer is the same, in words and in time, whether or not an order holds the
-// record. Who lost the answer asks again, for the same receipt: so this takes a
-// session that [side.who] takes no more.
+// record. A person who lost the answer asks again and gets the same receipt: so this
+// accepts a session that [side.who] no longer accepts.
 func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	who, ok := s.sessions.person(r)
 	if !ok {
@@ -95,8 +95,8 @@ func (s *side) end(r *http.Request) issue.End {
 	return s.openid.EndQuietly
 }
 
-// signOutEverywhere ends the sign-ins at platforms, for who lost a device: what is
-// on it cannot renew them any more.
+// signOutEverywhere ends the sign-ins at platforms, for somebody who lost a device:
+// it can no longer renew them.
 func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	who, err := s.who(r)
 	if err != nil {

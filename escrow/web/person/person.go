@@ -71,19 +71,19 @@ func Mount(edge *web.Server, c Config) error {
 	if err != nil {
 		return err
 	}
-	edge.Handle(http.MethodGet, "/", s.home)
-	edge.Handle(http.MethodPost, "/enrol", s.enrol)
-	edge.Handle(http.MethodGet, CallbackPath(":provider"), s.enrolled)
-	edge.Handle(http.MethodGet, "/me", s.me)
-	edge.Handle(http.MethodGet, "/me/delete", s.askErasure)
-	edge.Handle(http.MethodPost, "/me/delete", s.erase)
-	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", s.signOutEverywhere)
-	edge.Handle(http.MethodPost, "/sign-out", s.signOut)
+	edge.Handle(http.MethodGet, "/", web.NoBody, s.home)
+	edge.Handle(http.MethodPost, "/enrol", web.Form, s.enrol)
+	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, s.enrolled)
+	edge.Handle(http.MethodGet, "/me", web.NoBody, s.me)
+	edge.Handle(http.MethodGet, "/me/delete", web.NoBody, s.askErasure)
+	edge.Handle(http.MethodPost, "/me/delete", web.Form, s.erase)
+	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, s.signOutEverywhere)
+	edge.Handle(http.MethodPost, "/sign-out", web.Form, s.signOut)
 	for _, path := range []string{
 		"/.well-known/openid-configuration", "/jwks", "/authorize", "/authorize/*", "/par", "/token",
 		"/userinfo", "/introspect", "/revoke", "/status/*",
 	} {
-		edge.Mount(path, s.openid.Handler())
+		edge.Mount(path, web.Form, s.openid.Handler())
 	}
 	return nil
 }
