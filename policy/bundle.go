@@ -18,13 +18,21 @@ import (
 
 // Bundle is everything that a decision depends on but the case itself: who may
 // sign, who must agree, which rules hold. Its address is the SHA-256 of its
-// bytes, which warrants and approvals name.
+// bytes, which warrants and approvals name. Those bytes say where it stands
+// among the bundles of its log, so that who endorses the hash endorses it for
+// that place and for no other: see [Bundle.Follows].
 //
 // Build one as a literal, [Bundle.Marshal] it, and read it back with
 // [ParseBundle]: only a parsed bundle decides anything. Do not change a parsed
 // one.
 type Bundle struct {
-	Version   int    `json:"version"`   // 1
+	Version int `json:"version"` // of this format: see versions
+
+	// Since version 2: the place in the log, and what the bundle ends.
+	Number      int    `json:"number,omitempty"`      // 1 for the first bundle of a log, then counting up
+	Predecessor string `json:"predecessor,omitempty"` // hex SHA-256 of the bundle before; none for number 1
+	Stops       []Stop `json:"stops,omitempty"`       // cases under earlier bundles that go no further
+
 	Registrar string `json:"registrar"` // origin, "https://penname.example": the audience of every warrant
 	Log       Log    `json:"log"`
 
@@ -224,7 +232,7 @@ func some[T any](all []T) []T {
 func (b *Bundle) compile() error {
 	owners := make(keyOwners)
 	for _, step := range []func() error{
-		b.checkOrigins, b.checkLimits, b.checkOffences, b.checkWitnesses,
+		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkWitnesses,
 		func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileAuthorities(owners) },
 		func() error { return b.compileCustodians(owners) },
@@ -244,8 +252,6 @@ func (b *Bundle) compile() error {
 func (b *Bundle) checkOrigins() error {
 	key, err := base64.RawURLEncoding.Strict().DecodeString(b.ThresholdKey)
 	switch {
-	case b.Version != 1:
-		return ErrBundleMalformed.Because(errors.New("unknown version"))
 	case b.Ceremony != "" && !hashPattern.MatchString(b.Ceremony):
 		return ErrBundleMalformed.Because(errors.New("ceremony is not a hash"))
 	case !origin(b.Registrar, false), !origin(b.Issuer, true):

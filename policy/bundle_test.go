@@ -286,7 +286,7 @@ func TestEndorsements(t *testing.T) {
 		{"T43 a warrant in its place", []string{alice, sign(t, w.court, Warrant{})}, ErrBadEndorsement},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			err := w.bundle.VerifyEndorsements(row.list)
+			err := w.bundle.Follows(nil, row.list)
 			if row.want == nil && err != nil || row.want != nil && (refusal.Of(err) == nil || refusal.Of(err).Code != row.want.Code) {
 				t.Fatal(err)
 			}
@@ -299,24 +299,24 @@ func TestEndorsements(t *testing.T) {
 			}
 		})
 		own := []string{endorse(key("usurper0"), "custodian-1", coup.bundle.Hash()), endorse(key("usurper1"), "custodian-2", coup.bundle.Hash())}
-		if err := coup.bundle.VerifyEndorsements(own); err != nil {
+		if err := coup.bundle.Follows(nil, own); err != nil {
 			t.Fatal(err)
 		}
-		if err := w.bundle.VerifySuccessor(coup.bundle, own); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
+		if err := coup.bundle.Follows(w.bundle, own); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
 			t.Fatal("usurpers replaced the custodians:", err)
 		}
 		lawful := []string{endorse(w.custodians[0], "custodian-1", coup.bundle.Hash()), endorse(w.custodians[2], "custodian-3", coup.bundle.Hash())}
-		if err := w.bundle.VerifySuccessor(coup.bundle, lawful); err != nil {
+		if err := coup.bundle.Follows(w.bundle, lawful); err != nil {
 			t.Fatal(err)
 		}
 	})
 	// A bundle that was not parsed has no address, and nothing said of no address counts.
 	payload, _ := marshal(endorsement{At: now, Custodian: "custodian-1"})
 	nothing := []string{signBytes(t, w.custodians[0], endorsementFormat.Types[0], payload)}
-	if err := w.bundle.VerifySuccessor(w.draft(t), nothing); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
+	if err := w.draft(t).Follows(w.bundle, nothing); refusal.Of(err) == nil || refusal.Of(err).Code != ErrBadEndorsement.Code {
 		t.Fatal(err)
 	}
-	if err := new(Bundle).VerifyEndorsements(nil); refusal.Of(err) == nil {
+	if err := new(Bundle).Follows(nil, nil); refusal.Of(err) == nil {
 		t.Fatal("an empty bundle is endorsed by nobody, and that is enough")
 	}
 }

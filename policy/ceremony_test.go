@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -212,7 +213,7 @@ func FuzzCeremonyMalleability(f *testing.F) {
 	}
 	f.Add(raw)
 	f.Add(transcript)
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		if p, err := ParseCeremonyPlan(b); err == nil {
 			p.raw = nil
 			if again, err := p.Marshal(); err != nil || !bytes.Equal(again, b) {

@@ -16,7 +16,8 @@ type endorsement struct {
 
 func (e *endorsement) normalise() { e.At = seconds(e.At) }
 
-// SignEndorsement returns a custodian's JWS over the hex hash of a bundle.
+// SignEndorsement returns a custodian's JWS over the hex hash of a bundle. The
+// hash covers the bundle's place in its log.
 func SignEndorsement(key jose.JSONWebKey, custodianID, bundleHash string, at time.Time) (string, error) {
 	if !idPattern.MatchString(custodianID) || !hashPattern.MatchString(bundleHash) || !plausible(at) {
 		return "", ErrBadEndorsement
@@ -26,20 +27,6 @@ func SignEndorsement(key jose.JSONWebKey, custodianID, bundleHash string, at tim
 		return "", ErrBadEndorsement.Because(errors.New("cannot be encoded"))
 	}
 	return endorsementFormat.Sign(key, payload)
-}
-
-// VerifyEndorsements checks that at least Threshold distinct custodians of b
-// endorse b itself. It does not show that b may follow the bundle before it:
-// that is [Bundle.VerifySuccessor].
-func (b *Bundle) VerifyEndorsements(endorsements []string) error {
-	return b.endorses(b.hash, endorsements)
-}
-
-// VerifySuccessor checks that at least Threshold distinct custodians of b, the
-// bundle in force, endorse next. Without it, a stranger could bring a bundle
-// together with its own custodians.
-func (b *Bundle) VerifySuccessor(next *Bundle, endorsements []string) error {
-	return b.endorses(next.hash, endorsements)
 }
 
 // endorses counts custodians, not signatures; custodians are distinct

@@ -51,6 +51,8 @@ var (
 	ErrBundleLimits     = refusal.New(refusal.Invalid, "bundle.limits", "Targets must be limited to 1 to 900, secrecy to 1 to 1096 days, validity to 1 to 90 days.")
 	ErrBundleRules      = refusal.New(refusal.Invalid, "bundle.rules", "Every rule must compile, use the published vocabulary, and carry a unique @id and a @title; a permit also @quorum and @notice_days.")
 	ErrNotEndorsed      = refusal.New(refusal.Denied, "bundle.not_endorsed", "Too few distinct custodians have endorsed this bundle.")
+	ErrNotNext          = refusal.New(refusal.Conflict, "bundle.not_next", "The bundle does not follow the one in force: it must name that one's hash and the next number. Write it with `escrowd bundle write --after`, and let the custodians endorse what was written.")
+	ErrStopped          = refusal.New(refusal.Denied, "warrant.stopped", "The custodians have stopped this case, or its authority, by newer rules: nothing is decided or released any more.")
 	ErrBadEndorsement   = refusal.New(refusal.Unauthenticated, "bundle.bad_endorsement", "An endorsement is not a custodian's signature over this bundle.")
 )
 

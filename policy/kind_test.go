@@ -56,7 +56,7 @@ func TestAnUnknownKindOfWarrantIsRefusedAndNeverPanics(t *testing.T) {
 		wantRefused(t, w.decide(t, func(v *Warrant) { v.Kind = name }), ErrUnknownKind)
 		v, _ := w.production(t)
 		v.Kind = name
-		if b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), "2026-11-21").Marshal(); err == nil {
+		if b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, "2026-11-21").Marshal(); err == nil {
 			rt.Fatalf("the log holds %s", b)
 		}
 		if k := KindOf(name); k.Opens || k.Served {
@@ -75,7 +75,7 @@ func TestRecordedLeafOfEveryKind(t *testing.T) {
 		if !k.Targets {
 			v.Targets = nil
 		}
-		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), "2026-11-21").Marshal()
+		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, "2026-11-21").Marshal()
 		if err != nil {
 			t.Fatalf("%s: %v", k.Name, err)
 		}

@@ -30,7 +30,12 @@ func (b *Bundle) TrustedLog() (*proof.Log, error) {
 
 // AuditRules returns what an auditor of the log must know of the bundle.
 func (b *Bundle) AuditRules() proof.Rules {
-	r := proof.Rules{Threshold: b.Threshold, Ceremony: b.Ceremony}
+	r := proof.Rules{Threshold: b.Threshold, Ceremony: b.Ceremony, Key: b.ThresholdKey, SaysQuorum: b.Version > 1}
+	for _, s := range b.Stops {
+		if s.Case != nil {
+			r.Stops = append(r.Stops, *s.Case)
+		}
+	}
 	for _, c := range b.Custodians {
 		r.Custodians = append(r.Custodians, c.ID)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/verifier/document"
 )
 
@@ -140,7 +141,7 @@ func fuzzDocument[T any, P normaliser[T]](f *testing.F, seeds ...T) {
 	if n == 0 {
 		f.Fatal("no seeds")
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		v, err := parse[T, P](b)
 		if err != nil {
 			return
@@ -162,14 +163,25 @@ func FuzzEndorsementPayload(f *testing.F) {
 	fuzzDocument(f, endorsement{now, digest("x"), "custodian-1"})
 }
 
+// FuzzBundle: one bundle has one spelling, in every version of the format.
 func FuzzBundle(f *testing.F) {
-	w := newWorld(f)
-	raw, err := w.bundle.Marshal()
-	if err != nil {
-		f.Fatal(err)
+	oneRule := func(b *Bundle) { // most of the text of the others is prose
+		b.Policies = map[string]string{"one.cedar": `@id("one") @title("One") @quorum("2") @notice_days("0") permit (principal, action, resource);`}
 	}
-	f.Add(raw)
-	f.Fuzz(func(t *testing.T, b []byte) {
+	w := newWorld(f, oneRule)
+	first := newWorld(f, func(b *Bundle) { oneRule(b); b.Succeed(nil) })
+	leaf := int64(3)
+	stops := first.after(f, func(b *Bundle) { b.Stops = []Stop{{Case: &leaf}, {Authority: "crown-court"}} })
+	for _, b := range []*Bundle{w.bundle, first.bundle, first.after(f), stops} {
+		raw, err := b.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(raw)
+		f.Add([]byte(strings.Replace(string(raw), `"version":2`, `"version":1`, 1)))
+		f.Add([]byte(strings.Replace(string(raw), `"threshold":`, `"stops":[],"threshold":`, 1)))
+	}
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		bundle, err := ParseBundle(b)
 		if err != nil {
 			return
@@ -178,6 +190,9 @@ func FuzzBundle(f *testing.F) {
 		again, err := bundle.Marshal()
 		if err != nil || string(again) != string(b) {
 			t.Fatalf("%q is written as %q, %v", b, again, err)
+		}
+		if (bundle.Version == 1) != (bundle.Number == 0) || (bundle.Number > 1) != (bundle.Predecessor != "") {
+			t.Fatalf("number %d after %q in version %d", bundle.Number, bundle.Predecessor, bundle.Version)
 		}
 	})
 }
@@ -188,7 +203,7 @@ func FuzzEnvelope(f *testing.F) {
 	v, _ := w.production(f)
 	f.Add(sign(f, w.court, v))
 	f.Add("..")
-	f.Fuzz(func(t *testing.T, raw string) {
+	fuzzing.Run(f, func(t *testing.T, raw string) {
 		signed, err := warrantFormat.Open(raw)
 		if err != nil {
 			return

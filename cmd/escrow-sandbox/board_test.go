@@ -148,12 +148,21 @@ func refusesUnloggedCeremony(t *testing.T, tb *world.World, keys map[string]jose
 	if err != nil {
 		t.Fatal(err)
 	}
-	fields, err := b.Marshal()
+	raw, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := strings.Replace(string(fields), b.Ceremony, strings.Repeat("ab", 32), 1)
-	next, err := policy.ParseBundle([]byte(changed))
+	var draft policy.Bundle
+	if err := json.Unmarshal(raw, &draft); err != nil {
+		t.Fatal(err)
+	}
+	draft.Ceremony = strings.Repeat("ab", 32)
+	draft.Succeed(b)
+	changed, err := draft.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	next, err := policy.ParseBundle(changed)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,7 +174,7 @@ func refusesUnloggedCeremony(t *testing.T, tb *world.World, keys map[string]jose
 		}
 		endorsements = append(endorsements, e)
 	}
-	if err := tb.Service.Registrar.Rules.Install(ctx, []byte(changed), endorsements); err == nil || !strings.HasPrefix(err.Error(), "bundle.ceremony_not_logged") {
+	if err := tb.Service.Registrar.Rules.Install(ctx, changed, endorsements); err == nil || !strings.HasPrefix(err.Error(), "bundle.ceremony_not_logged") {
 		t.Error(err)
 	}
 }

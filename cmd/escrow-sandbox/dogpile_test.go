@@ -118,7 +118,7 @@ func issuerOf(t testing.TB, tb *world.World) *issue.Issuer {
 		t.Fatal(err)
 	}
 	i := tb.Service.Issuing
-	return &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: custodians, Now: tb.Clock.Now}
+	return &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: func() (threshold.PublicKey, error) { return custodians, nil }, Now: tb.Clock.Now}
 }
 
 func dogpileWarrant(t testing.TB, tb *world.World, targets []policy.Target) string {

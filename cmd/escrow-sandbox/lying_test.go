@@ -257,6 +257,9 @@ func TestFoundO1ReviewGetsOld(t *testing.T) {
 		t.Fatal(said)
 	}
 	tb.Clock.Advance(30*24*time.Hour + time.Second)
+	if err := tb.Service.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	if said, code := custodianSays(t, tb, p, "alba", "refuse", st.ID, "--reason", policy.DeclineReasons[0]); code != 1 || !strings.Contains(said, "custodian.not_reviewed") || len(p.sent) != 0 {
 		t.Errorf("exit %d: %s", code, said)
 	}
@@ -280,11 +283,11 @@ func TestFoundA2DeclineSignsWhatWasVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	log, err := tb.Service.Bundle.TrustedLog()
+	logs, err := opening.Logs(tb.Service.Bundle)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, tree, err := opening.CheckRecorded(log, f.Leaf)
+	_, tree, err := opening.CheckRecorded(logs, f.Leaf)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -384,7 +387,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,
 		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
 	}
-	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now))); err != nil {
+	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now))); err != nil {
 		t.Fatal(err)
 	}
 	if said, code := tb.Escrow(ctx, tb.AsCustodian("alba", "review", c.ID)...); code != 0 {
@@ -392,11 +395,17 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	}
 	for _, days := range []int{0, 10} { // the tenth day after that of the leaf is not over yet
 		tb.Clock.Advance(time.Duration(days) * 24 * time.Hour)
+		if err := tb.Service.Publish(ctx); err != nil {
+			t.Fatal(err)
+		}
 		if err := st.Refused(ctx, "custodian.notice_period", tb.AsCustodian("alba", "approve", c.ID)...); err != nil {
 			t.Errorf("after %d days: %v", days, err)
 		}
 	}
 	tb.Clock.Advance(24 * time.Hour)
+	if err := tb.Service.Publish(ctx); err != nil {
+		t.Fatal(err)
+	}
 	if said, code := tb.Escrow(ctx, tb.AsCustodian("alba", "approve", c.ID)...); code != 0 {
 		t.Error(said)
 	}

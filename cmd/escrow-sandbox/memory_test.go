@@ -25,6 +25,7 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/service"
@@ -33,6 +34,7 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/proof"
 )
 
 // childEnv makes the test binary the issuing side of the service and nothing
@@ -53,6 +55,7 @@ func TestMain(m *testing.M) {
 // in it, and the test people of the binary's constants are not those who enrol.
 type childConfig struct {
 	Origin, Identity, Secret string
+	Log                      string // address of the public log
 	Database                 string
 	VaultAddress, VaultRole  string
 	VaultSecretFile          string
@@ -76,6 +79,9 @@ func issuingProcess() error {
 	rand.Read(i.CookieKey[:])
 	w := service.Parts{Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Now: time.Now, Origin: c.Origin, Issuing: i}
 	if w.Bundle, err = policy.ParseBundle(c.Bundle); err != nil {
+		return err
+	}
+	if w.PublicLog.Tiles, err = proof.Fetch(c.Log); err != nil {
 		return err
 	}
 	if i.Keys, err = vault.OpenIssuing(ctx, vault.Config{Address: c.VaultAddress, RoleID: c.VaultRole, SecretIDFile: c.VaultSecretFile}); err != nil {
@@ -132,7 +138,7 @@ func startIssuer(t *testing.T, tb *world.World) *issuer {
 		i.people = append(i.people, randomPerson())
 	}
 	side := sideConfig(t, tb, vault.SideIssuing)
-	c := childConfig{Origin: i.origin, Secret: rand.Text(), VaultAddress: side.Address, VaultRole: side.RoleID, VaultSecretFile: side.SecretIDFile}
+	c := childConfig{Origin: i.origin, Log: tb.Origin + registrar.PathLog, Secret: rand.Text(), VaultAddress: side.Address, VaultRole: side.RoleID, VaultSecretFile: side.SecretIDFile}
 	provider := httptest.NewUnstartedServer(nil)
 	c.Identity = "http://" + provider.Listener.Addr().String()
 	provider.Config.Handler = sandbox.NewProvider(c.Identity, sandbox.Client{ID: "penname", Secret: c.Secret, RedirectURI: i.origin + person.CallbackPath("sandbox")}, i.people, time.Now).Handler()

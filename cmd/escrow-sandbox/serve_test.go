@@ -20,6 +20,7 @@ import (
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
 
+	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/vault"
@@ -98,6 +99,11 @@ func (o *operator) rules(tb *world.World) string {
 		o.t.Fatal(err)
 	}
 	b.Registrar, b.Issuer = "https://penname.example", "https://penname.example"
+	inForce, err := policy.ParseBundle(before)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	b.Succeed(inForce)
 	raw, err := b.Marshal()
 	if err != nil {
 		o.t.Fatal(err)
@@ -196,5 +202,124 @@ func TestServe(t *testing.T) {
 	stop()
 	if code := <-done; code != 0 {
 		t.Errorf("stopped: exit code %d", code)
+	}
+}
+
+// publicLog serves a world's log over TLS, as another process sees it, and lets
+// this process trust the certificate.
+func publicLog(t *testing.T, tb *world.World) string {
+	t.Helper()
+	target, err := url.Parse(tb.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	direct := proxy.Director
+	proxy.Director = func(r *http.Request) { direct(r); r.Host = target.Host }
+	srv := httptest.NewTLSServer(proxy)
+	t.Cleanup(srv.Close)
+	system := http.DefaultTransport.(*http.Transport)
+	before := system.TLSClientConfig
+	system.TLSClientConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig
+	t.Cleanup(func() { system.TLSClientConfig = before })
+	return srv.URL + "/log"
+}
+
+// sideAlone is the configuration of a process with one section, which gets no
+// further than to its first secret.
+type sideAlone struct {
+	t              *testing.T
+	log, cert, key string
+}
+
+var sections = map[string]string{
+	"issue": `[issue]
+database_file = "/none"
+cookie_key_file = "/none"
+[[issue.token_keys]]
+file = "/none"
+[issue.vault]
+address = "https://vault.example"
+role_id = "r"
+secret_id_file = "/none"
+[[issue.identity_providers]]
+id = "one"
+issuer = "https://identity.example"
+client_id = "penname"
+acr_values = ["high"]
+`,
+	"keep": `[keep]
+database_file = "/none"
+[keep.vault]
+address = "https://vault.example"
+role_id = "r"
+secret_id_file = "/none"
+`,
+}
+
+// refuses runs serve --check and expects that refusal.
+func (s *sideAlone) refuses(section string, bundle []byte, log, code string) {
+	s.t.Helper()
+	config := write(s.t, section+".toml", fmt.Sprintf("origin = \"https://penname.example\"\nlisten = \"127.0.0.1:0\"\ntls_cert = %q\ntls_key = %q\nbundle = %q\npublic_log = %q\n%s",
+		s.cert, s.key, write(s.t, "bundle.json", string(bundle), 0o644), log, sections[section]), 0o644)
+	var out, errs bytes.Buffer
+	exit := escrowd.Run(s.t.Context(), []string{"serve", "--config", config, "--check"}, &out, &errs)
+	lines := strings.Split(strings.TrimSpace(errs.String()), "\n")
+	if exit != 1 || out.Len() > 0 || !strings.HasPrefix(lines[len(lines)-1], "escrowd: "+code+": ") {
+		s.t.Errorf("[%s]: not %s: %d %s%s", section, code, exit, out.String(), errs.String())
+	}
+}
+
+// TestFoundA1OneSideAlone: a process that only issues, or only keeps, accepts no
+// bundle but the one in force in the public log: not one that nobody endorsed, nor
+// one that was replaced. What it accepts gets as far as the first secret file.
+func TestFoundA1OneSideAlone(t *testing.T) {
+	tb := startForTest(t)
+	certificate := httptest.NewTLSServer(nil)
+	defer certificate.Close()
+	key, err := x509.MarshalPKCS8PrivateKey(certificate.TLS.Certificates[0].PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &sideAlone{t: t, log: publicLog(t, tb),
+		cert: write(t, "tls.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Certificate().Raw})), 0o644),
+		key:  write(t, "tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600)}
+	o := &operator{t: t}
+	rules := func() []byte {
+		t.Helper()
+		raw, err := os.ReadFile(o.rules(tb))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tb.Service.ServeCases(t.Context()); err != nil { // publishes
+			t.Fatal(err)
+		}
+		return raw
+	}
+	first := rules()
+	var draft policy.Bundle
+	if err := json.Unmarshal(first, &draft); err != nil {
+		t.Fatal(err)
+	}
+	stranger, _, err := escrowtest.ThresholdKey(2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := stranger.MarshalText()
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft.ThresholdKey = string(text)
+	forged, err := draft.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for section, secret := range map[string]string{"issue": "file.unreadable", "keep": "vault.secret_id_file"} {
+		s.refuses(section, first, s.log, secret)
+		s.refuses(section, forged, s.log, "config.bundle_not_in_force")
+	}
+	rules() // newer ones come into force
+	for section := range sections {
+		s.refuses(section, first, s.log, "config.bundle_not_in_force")
 	}
 }

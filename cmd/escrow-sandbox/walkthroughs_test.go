@@ -379,7 +379,8 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 		return err
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
-	return errors.Join(s.Service.ServeCases(context.Background()), s.Service.CarryOutErasures(context.Background()))
+	ctx := context.Background()
+	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx))
 }
 
 // dumpWord writes everything that the database holds, rows in stored order.
@@ -394,7 +395,8 @@ func dumpWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
 }
 
-// rules OUT without FILE writes a bundle that lacks a file of rules.
+// rules OUT without FILE writes a bundle that lacks a file of rules, to follow the
+// one in force.
 func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 	raw, err := os.ReadFile(s.Path("bundle.json"))
 	if err != nil {
@@ -408,6 +410,7 @@ func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return fmt.Errorf("no rules %q", args[2])
 	}
 	delete(b.Policies, args[2])
+	b.Succeed(s.Service.Bundle)
 	if raw, err = b.Marshal(); err != nil {
 		return err
 	}

@@ -32,6 +32,7 @@ type circle struct {
 	dir   string
 	board *board
 	keys  map[string]*jose.JSONWebKey // of the bundle's other parties
+	since []*policy.Bundle            // of the case that is shown
 }
 
 const passphrase = "correct horse battery"
@@ -139,7 +140,7 @@ func (v *circle) tryEndorse(id string, faults *faults, bundle, transcript string
 	if transcript != "" {
 		raw = v.read(transcript)
 	}
-	_, err = c.Endorse(v.read(bundle), raw, time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC))
+	_, err = c.Endorse(v.read(bundle), raw, nil, time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC))
 	return err
 }
 
@@ -148,6 +149,17 @@ func (v *circle) endorse(id, bundle, transcript string) {
 	if err := v.tryEndorse(id, nil, bundle, transcript); err != nil {
 		v.t.Fatal(id, err)
 	}
+}
+
+// comesIntoForce lets a custodian see a bundle in the public log. faults, if not
+// nil, are what their disk does.
+func (v *circle) comesIntoForce(id string, faults *faults, b *policy.Bundle) error {
+	v.t.Helper()
+	c, err := v.home(id, faults).Open(v.t.Context())
+	if err != nil {
+		return err
+	}
+	return c.adopt(b)
 }
 
 func (v *circle) card(id string, index int) policy.Seat {

@@ -3,6 +3,7 @@
 //
 //	Home           where a custodian's folder is, and how to open it
 //	Custodian      the folder, unlocked
+//	Follow         which rules are in force, from the public log itself
 //	Review         a case, checked: the rules, the public log, the sealed records;
 //	               what was shown is kept, and nothing else is signed
 //	Approve        one share for each target, encrypted to the requester, signed
@@ -13,12 +14,13 @@
 //
 // The folder is a directory of mode 0700:
 //
-//	custodian.json  who they are, and the bundle they endorsed
-//	bundle.json     that bundle
+//	custodian.json  who they are, and the bundle from which they follow the log
+//	bundle.json     that bundle: at first one that they endorsed, then the one
+//	                that the public log showed to be in force
 //	identity.age    opens the other secrets; itself encrypted with the passphrase
 //	signing.jwk     signs approvals, endorsements and messages of ceremonies
 //	share.key       their share of the threshold key; share.key.epoch-N an
-//	                older one, until a bundle with the newer key is endorsed
+//	                older one, until a bundle with the newer key is in force
 //	ceremony.key    for the next ceremony; destroyed when its share is safe
 //	ceremony-….state, transcript-….json  what was said in a ceremony
 //	review-…        what was shown of a case; decision-… what they signed in it.
@@ -39,6 +41,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -62,7 +65,11 @@ var (
 	ErrNoShare = refusal.New(refusal.NotFound, "custodian.no_share",
 		"the folder holds no share of the custodians' key: take part in a ceremony first")
 	ErrOtherBundle = refusal.New(refusal.Denied, "custodian.other_bundle",
-		"the case was decided under rules that this custodian has not endorsed: read the new bundle, and endorse it or decline")
+		"the case was decided under rules that the public log does not show to be or to have been in force: do not approve, and tell the other custodians")
+	ErrNotInForce = refusal.New(refusal.Denied, "custodian.not_in_force",
+		"you are not a custodian of the rules in force: who signs must be, whatever the rules of the case's day say")
+	ErrNoRules = refusal.New(refusal.NotFound, "custodian.no_rules",
+		"the folder holds no bundle to begin with: endorse the first one, or the one in force, which the operator gives you")
 )
 
 // MinPassphrase is how long a passphrase has to be, in bytes. scrypt makes each
@@ -108,7 +115,8 @@ type Identity struct {
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
 	Server       string `json:"server,omitempty"` // origin of the registrar that they serve
-	Bundle       string `json:"bundle"`           // hash of the bundle that was endorsed last, hex
+	Bundle       string `json:"bundle"`           // hash of bundle.json, hex
+	Followed     bool   `json:"followed"`         // that bundle was seen in the public log
 }
 
 // Custodian is a custodian's folder, unlocked. It is not safe for concurrent use.
@@ -251,20 +259,71 @@ func (c *Custodian) Card() (s policy.Seat, err error) {
 	return s, err
 }
 
-// Rules returns the custodian's own copy of the bundle that they endorsed last:
-// only a case under exactly this one is looked at. It is [ErrOtherBundle] if the
-// copy is not that bundle.
-func (c *Custodian) Rules() (*policy.Bundle, error) {
+// rules returns the bundle from which the custodian follows the log, or nil if they
+// have endorsed none yet.
+func (c *Custodian) rules() (*policy.Bundle, error) {
+	if c.Bundle == "" {
+		return nil, nil
+	}
 	raw, err := c.folder.open(bundleFile)
 	if err != nil {
 		return nil, err
 	}
-	b, err := policy.ParseBundle(raw)
+	return policy.ParseBundle(raw)
+}
+
+// trust makes b the bundle from which the custodian follows the log. A crash in
+// between leaves the older one in bundle.json, from which the log leads here
+// again.
+func (c *Custodian) trust(b *policy.Bundle, followed bool) error {
+	raw, err := b.Marshal()
+	if err != nil {
+		return err
+	}
+	c.Bundle, c.Followed = b.Hash(), followed
+	if err := c.save(); err != nil {
+		return err
+	}
+	return c.folder.put(bundleFile, raw)
+}
+
+// Follow asks the public log which rules are in force: follow leads from the bundle
+// in the folder to the one in force (rules.History.Follow), and its refusal is
+// returned. What is new is kept, and only now are shares destroyed that a bundle in
+// force makes obsolete. Without a bundle to begin with it is [ErrNoRules].
+func (c *Custodian) Follow(follow func(from *policy.Bundle) (inForce *policy.Bundle, err error)) (*policy.Bundle, error) {
+	known, err := c.rules()
+	if err == nil && known == nil {
+		err = ErrNoRules
+	}
 	if err != nil {
 		return nil, err
 	}
-	if b.Hash() != c.Bundle {
-		return nil, ErrOtherBundle
+	inForce, err := follow(known)
+	if err != nil {
+		return nil, err
 	}
-	return b, nil
+	return inForce, c.adopt(inForce)
+}
+
+// adopt keeps the bundle that the public log shows to be in force, and destroys
+// the shares that it makes obsolete.
+func (c *Custodian) adopt(inForce *policy.Bundle) error {
+	known, err := c.rules()
+	if err != nil {
+		return err
+	}
+	if known.Hash() != inForce.Hash() || !c.Followed {
+		if err := c.trust(inForce, true); err != nil {
+			return err
+		}
+	}
+	pk, err := threshold.ParsePublicKey(inForce.ThresholdKey)
+	if err != nil {
+		return err
+	}
+	if _, err := c.folder.share(pk); err != nil && inForce.Custodian(c.ID) != nil {
+		return nil // a share is missing, and nothing is thrown away until it is found
+	}
+	return c.folder.prune(pk)
 }

@@ -1,6 +1,8 @@
 package custodian
 
 import (
+	"crypto"
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -22,7 +24,8 @@ var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 // share for each target, encrypted to the requester. It is the refusal of the
 // first check that the case did not pass, [ErrNotAsReviewed] if that was another
 // when it was reviewed, before the notice period is over [policy.ErrNoticePeriod],
-// and without a share [ErrNoShare].
+// without a share [ErrNoShare], and for somebody who is not a custodian of the
+// bundle in force [ErrNotInForce].
 func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) {
 	switch {
 	case r.kept == nil:
@@ -43,7 +46,8 @@ func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) 
 
 // Decline signs the custodian's refusal of a case that they reviewed, whether it
 // passed or not. The reason goes into the public log: one of
-// [policy.DeclineReasons], else it is [ErrReason].
+// [policy.DeclineReasons], else it is [ErrReason]. For somebody who is not a
+// custodian of the bundle in force it is [ErrNotInForce].
 func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed string, err error) {
 	switch {
 	case !slices.Contains(policy.DeclineReasons, reason):
@@ -55,30 +59,46 @@ func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed stri
 }
 
 // sign completes a decision with what the folder kept, and keeps it before anybody
-// gets it: a case is answered once. Two programs that answer at once give the
+// gets it: a case is answered once while a bundle is in force. Two programs that answer at once give the
 // answer of the first.
 func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
+	print, err := c.key.Thumbprint(crypto.SHA256)
+	if err != nil {
+		return "", err
+	}
+	if !r.inForce().HasCustodianKey(base64.RawURLEncoding.EncodeToString(print)) {
+		return "", ErrNotInForce
+	}
 	shown := r.kept.Shown
 	a.Case, a.Custodian, a.WarrantHash, a.Bundle = shown.Case, c.ID, shown.Warrant, shown.Bundle
 	a.LeafIndex, a.CheckpointSize = shown.LeafIndex, r.kept.Tree.Size
+	inForce := r.inForce().Hash()
+	if inForce != a.Bundle {
+		a.InForce = inForce
+	}
 	signed, err := opening.SignApproval(c.key, a)
 	if err != nil {
 		return "", err
 	}
-	if err := c.folder.create(decisionFile(r.Case), []byte(signed)); err != nil && !errors.Is(err, secretfile.ErrExists) {
+	if err := c.folder.create(decisionFile(r.Case, inForce), []byte(signed)); err != nil && !errors.Is(err, secretfile.ErrExists) {
 		return "", err
 	}
-	signed, err = c.Decision(r.Case, a.Decision, a.Reason)
+	signed, err = c.Decision(r.Case, a.Decision, a.Reason, r.inForce())
 	if err == nil && signed == "" { // another program is writing its own
 		err = secretfile.ErrUnwritable
 	}
 	return signed, err
 }
 
+// inForce is the bundle whose custodian signs.
+func (r *Review) inForce() *policy.Bundle { return r.since[len(r.since)-1] }
+
 // shares makes one share for each target, readable by the requester alone and
-// bound to this warrant, record and custodian.
+// bound to this warrant, record and custodian. They are of the key in force: a
+// resharing may have moved it since the record was sealed, and it opens all the
+// same.
 func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
-	pk, err := threshold.ParsePublicKey(r.rules.ThresholdKey)
+	pk, err := threshold.ParsePublicKey(r.inForce().ThresholdKey)
 	if err != nil {
 		return nil, err
 	}

@@ -24,78 +24,67 @@ var (
 		"the transcript of the ceremony that the bundle names is not in the folder: fetch it from the registrar and give it with --transcript")
 )
 
-// Endorse checks a bundle and signs that the custodian stands behind it. From now
-// on they accept cases under it only, and shares that it makes obsolete are
-// destroyed. transcript is that of the ceremony which the bundle names; nil: the
-// one in the folder. Not checked: whether its rules are good, which takes a
-// person.
-func (c *Custodian) Endorse(bundle, transcript []byte, at time.Time) (endorsement string, err error) {
+// Endorse checks a bundle and signs that the custodian stands behind it, in the
+// place that it names: after inForce, which the public log shows to be in force
+// ([Custodian.Follow]); another place is [policy.ErrNotNext]. inForce is nil for
+// who has not followed the log yet, at the founding or as a new custodian: they
+// begin with this bundle. transcript is that of the ceremony which the bundle
+// names; nil: the one in the folder. The custodian goes on under the rules in
+// force until the log shows newer ones. Not checked: whether the rules are good,
+// which takes a person.
+func (c *Custodian) Endorse(bundle, transcript []byte, inForce *policy.Bundle, at time.Time) (endorsement string, err error) {
 	b, err := policy.ParseBundle(bundle)
 	if err != nil {
 		return "", err
 	}
-	pk, err := c.checkKey(b, transcript)
-	if err != nil {
+	switch {
+	case inForce == nil && c.Followed:
+		return "", policy.ErrNotNext.Because(errors.New("it is not known which one is in force"))
+	case inForce != nil && inForce.Hash() != b.Hash():
+		if err := b.IsNext(inForce); err != nil {
+			return "", err
+		}
+	}
+	if err := c.checkKey(b, transcript); err != nil {
 		return "", err
 	}
 	signed, err := policy.SignEndorsement(c.key, c.ID, b.Hash(), at)
-	if err != nil {
-		return "", err
+	if err != nil || inForce != nil {
+		return signed, err
 	}
-	c.Bundle = b.Hash()
-	// A crash between the two is found by their hash, and mended by endorsing
-	// again.
-	if err := c.folder.put(bundleFile, bundle); err != nil {
-		return "", err
-	}
-	if err := c.save(); err != nil {
-		return "", err
-	}
-	return signed, c.folder.prune(pk)
+	return signed, c.trust(b, false)
 }
 
 // checkKey looks at the custodians' key in a bundle before it is endorsed: it
 // fits the custodians, it comes from the ceremony that the bundle names, that
-// ceremony moved the key that is in force, and we hold our share of it. It
-// returns the key.
-func (c *Custodian) checkKey(b *policy.Bundle, transcript []byte) (threshold.PublicKey, error) {
+// ceremony moved the key that is in force, and we hold our share of it.
+func (c *Custodian) checkKey(b *policy.Bundle, transcript []byte) error {
 	pk, err := threshold.ParsePublicKey(b.ThresholdKey)
 	if err != nil {
-		return pk, err
+		return err
 	}
 	if pk.Threshold() != b.Threshold || pk.N() != len(b.Custodians) {
-		return pk, ErrOtherSeats
+		return ErrOtherSeats
 	}
-	before, err := c.before()
+	before, err := c.rules()
 	if err != nil {
-		return pk, err
+		return err
 	}
 	switch {
 	case before != nil && before.ThresholdKey == b.ThresholdKey && before.Ceremony == b.Ceremony:
-		// It was checked when we endorsed the bundle before.
+		// It was checked when we endorsed the bundle before, or by the custodians who did.
 	case b.Ceremony != "":
 		if err := c.checkCeremony(b, before, transcript); err != nil {
-			return pk, err
+			return err
 		}
 	case before != nil:
-		return pk, ErrKeyFromNowhere
+		return ErrKeyFromNowhere
 	}
 	if b.Custodian(c.ID) != nil {
-		_, err = c.folder.share(pk)
+		_, err := c.folder.share(pk)
+		return err
 	}
-	return pk, err
-}
-
-// before is the bundle that we endorsed last, or nil.
-func (c *Custodian) before() (*policy.Bundle, error) {
-	if c.Bundle == "" {
-		return nil, nil
-	}
-	raw, err := c.folder.open(bundleFile)
-	if err != nil {
-		return nil, err
-	}
-	return policy.ParseBundle(raw)
+	return nil
 }
 
 func (c *Custodian) checkCeremony(b, before *policy.Bundle, transcript []byte) (err error) {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/custodian"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 )
 
@@ -48,8 +49,8 @@ func ExampleHome_Create() {
 	// alba of Bar Association can take part in a ceremony: true
 }
 
-// A case is reviewed under the rules that were endorsed, with nothing but the file
-// that the registrar showed. Gerd holds no share, so he can decline only.
+// A case is reviewed under the rules of its day, with nothing but the file that the
+// registrar showed. Gerd is no custodian of these rules, so he can only look.
 func ExampleCustodian_Review() {
 	dir, err := os.MkdirTemp("", "custodian")
 	if err != nil {
@@ -66,7 +67,8 @@ func ExampleCustodian_Review() {
 		return
 	}
 	day := time.Date(2026, 11, 28, 15, 0, 0, 0, time.UTC)
-	if _, err := gerd.Endorse(read("../../verifier/opening/testdata/bundle.json"), read("../seal/ceremony/testdata/transcript.json"), day); err != nil {
+	rules, err := policy.ParseBundle(read("../../verifier/opening/testdata/bundle.json"))
+	if err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -75,7 +77,7 @@ func ExampleCustodian_Review() {
 		fmt.Println(err)
 		return
 	}
-	review, err := gerd.Review(file.Case, file, day)
+	review, err := gerd.Review(file.Case, file, []*policy.Bundle{rules}, day)
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -86,12 +88,12 @@ func ExampleCustodian_Review() {
 	_, err = gerd.Approve(review, day)
 	fmt.Println(err)
 	_, err = gerd.Decline(review, "disproportionate", day)
-	fmt.Println("declined:", err == nil)
+	fmt.Println(err)
 	// Output:
 	// the warrant is signed by county-court and the rules allow it (production-under-secrecy)
 	// every target has evidence signed by its platform, with the token as presented
 	// the public log recorded it at entry 11, cosigned by a quorum of witnesses
 	// each sealed record is the one that the token committed to: nobody is framed
 	// custodian.no_share: the folder holds no share of the custodians' key: take part in a ceremony first
-	// declined: true
+	// custodian.not_in_force: you are not a custodian of the rules in force: who signs must be, whatever the rules of the case's day say
 }

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -97,10 +99,34 @@ func shownIn(f opening.CaseFile, deliveryKey string) (shown, error) {
 }
 
 // The files of a case: what was shown, which a later review of the same case
-// replaces, and what was signed, which nothing replaces. An id is hashed, because
-// it is the registrar's text.
-func reviewFile(id string) string   { return reviewPrefix + digest([]byte(id))[:32] }
-func decisionFile(id string) string { return "decision-" + digest([]byte(id))[:32] }
+// replaces, and what was signed while a bundle was in force, which nothing
+// replaces. An id is hashed, because it is the registrar's text.
+func reviewFile(id string) string            { return reviewPrefix + digest([]byte(id))[:32] }
+func decisionFile(id, inForce string) string { return decisions(id) + inForce[:16] }
+
+// decisions begins the name of whatever was signed in a case.
+func decisions(id string) string { return "decision-" + digest([]byte(id))[:32] + "-" }
+
+// signedIn returns what the folder has signed in a case, by file.
+func (c *Custodian) signedIn(id string) (map[string]string, error) {
+	names, err := filepath.Glob(c.folder.path(decisions(id) + "*"))
+	if err != nil {
+		return nil, ErrHome.Because(err)
+	}
+	all := make(map[string]string)
+	for _, full := range names {
+		name := filepath.Base(full)
+		if strings.HasSuffix(name, ".new") {
+			continue // of a crash: it has no name yet
+		}
+		raw, err := c.folder.read(name)
+		if err != nil {
+			return nil, err
+		}
+		all[name] = string(raw)
+	}
+	return all, nil
+}
 
 const reviewPrefix = "review-"
 
@@ -113,6 +139,10 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 	if err != nil {
 		return err
 	}
+	signed, err := c.signedIn(r.Case)
+	if err != nil {
+		return err
+	}
 	var twice error
 	for _, old := range before {
 		switch {
@@ -121,8 +151,8 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 				twice = ErrWarrantTwice.Because(errors.New(old.Shown.Case))
 			}
 		case old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex,
-			!reflect.DeepEqual(old.Shown, k.Shown) && exists(c.folder.path(decisionFile(r.Case))):
-			return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s elsewhere", reviewFile(r.Case), decisionFile(r.Case)))
+			!reflect.DeepEqual(old.Shown, k.Shown) && len(signed) > 0:
+			return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s* elsewhere", reviewFile(r.Case), decisions(r.Case)))
 		}
 	}
 	if twice != nil {
@@ -157,7 +187,11 @@ func (c *Custodian) keptReviews(at time.Time) ([]kept, error) {
 			all = append(all, *k)
 			continue
 		}
-		for _, old := range []string{decisionFile(k.Shown.Case), name} {
+		signed, err := c.signedIn(k.Shown.Case)
+		if err != nil {
+			return nil, err
+		}
+		for _, old := range append(slices.Collect(maps.Keys(signed)), name) {
 			if err := c.folder.disk.Remove(c.folder.path(old)); err != nil {
 				return nil, err
 			}
@@ -184,8 +218,8 @@ func (f *folder) kept(name string) (*kept, error) {
 // [ErrNotAsReviewed] unless all that identifies the case is what the folder kept
 // then. A log that shows two trees of one size is proof.ErrSplitView. The other
 // refusals are those of [Custodian.Review].
-func (c *Custodian) Reviewed(id string, f opening.CaseFile, at time.Time) (*Review, error) {
-	r, err := c.check(id, f, at)
+func (c *Custodian) Reviewed(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time) (*Review, error) {
+	r, err := c.check(id, f, since, at)
 	if err != nil {
 		return nil, err
 	}
@@ -204,24 +238,25 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, at time.Time) (*Revi
 	return r, k.Tree.Contradicts(r.tree)
 }
 
-// Decision returns the answer that this folder has signed in a case, to be sent
-// again byte for byte: a lost acknowledgement changes nothing. It is "" if there
-// is none, and [ErrSignedOtherwise] if it is not the decision and the reason that
-// were asked for.
-func (c *Custodian) Decision(id, decision, reason string) (signed string, err error) {
-	raw, err := c.folder.read(decisionFile(id))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
-	}
+// Decision returns the answer that this folder has signed in a case while the
+// bundle inForce was, to be sent again byte for byte: a lost acknowledgement
+// changes nothing. It is "" if there is none, and [ErrSignedOtherwise] if it is not
+// the decision and the reason that were asked for, whatever was in force: under new
+// rules the same answer is signed again, by a custodian who may, and with a share
+// that fits.
+func (c *Custodian) Decision(id, decision, reason string, inForce *policy.Bundle) (signed string, err error) {
+	all, err := c.signedIn(id)
 	if err != nil {
 		return "", err
 	}
-	a, err := opening.ParseApprovalUnverified(string(raw))
-	switch {
-	case err != nil || a.Case != id:
-		return "", ErrSecret
-	case a.Decision != decision || a.Reason != reason:
-		return "", ErrSignedOtherwise
+	for _, raw := range all {
+		a, err := opening.ParseApprovalUnverified(raw)
+		switch {
+		case err != nil || a.Case != id:
+			return "", ErrSecret
+		case a.Decision != decision || a.Reason != reason:
+			return "", ErrSignedOtherwise
+		}
 	}
-	return string(raw), nil
+	return all[decisionFile(id, inForce.Hash())], nil
 }

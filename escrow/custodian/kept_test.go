@@ -3,7 +3,6 @@ package custodian
 import (
 	"encoding/json"
 	"errors"
-	"io/fs"
 	"maps"
 	"strings"
 	"testing"
@@ -15,15 +14,45 @@ import (
 
 var caseDay = time.Date(2026, 11, 28, 15, 0, 0, 0, time.UTC) // of testdata/case.json
 
-// reviewer is a custodian who holds no share and has endorsed the bundle of
-// testdata/case.json.
+// reviewer is a custodian who holds no share, in a seat of the bundle that came
+// into force after that of testdata/case.json.
 func reviewer(t testing.TB) (*circle, opening.CaseFile) {
 	t.Helper()
 	v := newCircle(t, "gerd")
-	if _, err := v.open("gerd").Endorse(v.read("../../verifier/opening/testdata/bundle.json"), v.read("../seal/ceremony/testdata/transcript.json"), caseDay); err != nil {
+	raw := v.read("../../verifier/opening/testdata/bundle.json")
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
 		t.Fatal(err)
 	}
+	v.since = []*policy.Bundle{b, v.seats("gerd", b, "chidi")}
 	return v, shownCase(v)
+}
+
+// seats is the bundle that follows b with a custodian in another's seat.
+func (v *circle) seats(id string, b *policy.Bundle, in string) *policy.Bundle {
+	v.t.Helper()
+	raw, err := b.Marshal()
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	var draft policy.Bundle
+	if err := json.Unmarshal(raw, &draft); err != nil {
+		v.t.Fatal(err)
+	}
+	draft.Succeed(b)
+	c := draft.Custodian(in)
+	c.ID = id
+	if c.Key, err = v.open(id).key.Public().MarshalJSON(); err != nil {
+		v.t.Fatal(err)
+	}
+	if raw, err = draft.Marshal(); err != nil {
+		v.t.Fatal(err, errors.Unwrap(err))
+	}
+	next, err := policy.ParseBundle(raw)
+	if err != nil {
+		v.t.Fatal(err)
+	}
+	return next
 }
 
 func shownCase(v *circle) (f opening.CaseFile) {
@@ -40,13 +69,13 @@ func (v *circle) declines(faults *faults, f opening.CaseFile) (signed string, er
 	if err != nil {
 		return "", err
 	}
-	if _, err := c.Review(f.Case, f, caseDay); err != nil {
+	if _, err := c.Review(f.Case, f, v.since, caseDay); err != nil {
 		return "", err
 	}
-	if signed, err := c.Decision(f.Case, opening.Decline, policy.DeclineReasons[0]); err != nil || signed != "" {
+	if signed, err := c.Decision(f.Case, opening.Decline, policy.DeclineReasons[0], v.since[len(v.since)-1]); err != nil || signed != "" {
 		return signed, err
 	}
-	r, err := c.Reviewed(f.Case, f, caseDay)
+	r, err := c.Reviewed(f.Case, f, v.since, caseDay)
 	if err != nil {
 		return "", err
 	}
@@ -101,7 +130,7 @@ func TestReviewIsKeptForItsTime(t *testing.T) {
 		}
 	}
 	c := v.open("gerd")
-	if again, err := c.Decision(f.Case, opening.Decline, policy.DeclineReasons[0]); len(kept) != 2 || err != nil || again != signed {
+	if again, err := c.Decision(f.Case, opening.Decline, policy.DeclineReasons[0], v.since[len(v.since)-1]); len(kept) != 2 || err != nil || again != signed {
 		t.Fatal(len(kept), err)
 	}
 	a, err := opening.ParseApprovalUnverified(signed)
@@ -128,7 +157,7 @@ func TestReviewIsKeptForItsTime(t *testing.T) {
 func TestKeptReviewIsTheFoldersOwn(t *testing.T) {
 	v, f := reviewer(t)
 	c := v.open("gerd")
-	if _, err := c.Review(f.Case, f, caseDay); err != nil {
+	if _, err := c.Review(f.Case, f, v.since, caseDay); err != nil {
 		t.Fatal(err)
 	}
 	name := reviewFile(f.Case)
@@ -153,10 +182,48 @@ func TestKeptReviewIsTheFoldersOwn(t *testing.T) {
 		if err := change(); err != nil {
 			t.Fatal(err)
 		}
-		_, err := v.open("gerd").Reviewed(f.Case, f, caseDay)
+		_, err := v.open("gerd").Reviewed(f.Case, f, v.since, caseDay)
 		v.expect(code, err)
 	}
-	if _, err := c.folder.read(decisionFile(f.Case)); !errors.Is(err, fs.ErrNotExist) {
+	if signed, err := c.signedIn(f.Case); len(signed) > 0 || err != nil {
 		t.Error("something was signed", err)
+	}
+}
+
+// J4: new rules end no case. The answer is signed again by a custodian who may,
+// and it is the same answer; the case is judged by the rules of its day.
+func TestFoundJ4TheSameAnswerUnderNewRules(t *testing.T) {
+	v, f := reviewer(t)
+	if _, err := v.declines(nil, f); err != nil {
+		t.Fatal(err)
+	}
+	first := v.since
+	v.since = append(v.since, v.seats("gerd", v.since[1], "gerd"))
+	again, err := v.declines(nil, f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, err := opening.VerifyApproval(again, v.since[2])
+	if err != nil || a.Bundle != f.Bundle || a.InForce != v.since[2].Hash() {
+		t.Fatalf("%+v, %v", a, err)
+	}
+	// It is for the rules in force then, and for no others.
+	if _, err := opening.VerifyApproval(again, first...); !errors.Is(err, opening.ErrApprovalBundle) {
+		t.Error(err)
+	}
+	c := v.open("gerd")
+	if _, err := c.Decision(f.Case, opening.Approve, "", v.since[2]); !errors.Is(err, ErrSignedOtherwise) {
+		t.Error("new rules make another answer possible:", err)
+	}
+	// Under rules that seat somebody else, or that stop the case, nothing is signed.
+	r, err := c.Reviewed(f.Case, f, v.since[:1], caseDay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Decline(r, policy.DeclineReasons[0], caseDay); !errors.Is(err, ErrNotInForce) {
+		t.Error(err)
+	}
+	if _, err := c.Review(f.Case, f, v.since[1:], caseDay); !errors.Is(err, ErrOtherBundle) {
+		t.Error("judged by other rules than those of its day:", err)
 	}
 }

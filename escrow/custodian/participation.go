@@ -97,7 +97,7 @@ func (p *Participation) checkPlan(agreed string) error {
 	case !ours:
 		return ErrNotSeated
 	}
-	before, err := c.before()
+	before, err := c.rules()
 	if err != nil {
 		return err
 	}

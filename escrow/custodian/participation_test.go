@@ -369,6 +369,18 @@ func TestC07OldShareAfterResharing(t *testing.T) {
 	v.endorse("chidi", bundle, "")
 	v.endorse("dora", bundle, s.File)
 	v.endorse("emil", bundle, "")
+	// And until it is in force: a rival could be first, and nothing would open.
+	if err := v.opens(b, ct, m, "bruno", "chidi"); err != nil {
+		t.Fatal("endorsed, and not in force yet:", err)
+	}
+	if _, err := v.share("alba", next); !errors.Is(err, threshold.ErrEpoch) {
+		t.Fatal(err)
+	}
+	for _, id := range []string{"alba", "bruno", "chidi", "dora", "emil"} {
+		if err := v.comesIntoForce(id, nil, next); err != nil {
+			t.Fatal(err)
+		}
+	}
 	// Records are not touched; nobody ever held the key.
 	if err := v.opens(next, ct, m, "dora", "chidi", "emil"); err != nil {
 		t.Fatal(err)
@@ -379,11 +391,7 @@ func TestC07OldShareAfterResharing(t *testing.T) {
 	if ct, m := v.seal(next); v.opens(next, ct, m, "bruno", "chidi", "dora") != nil {
 		t.Fatal("what is sealed now does not open")
 	}
-	// C07: the old share is of another epoch, for Alba who kept it and for Bruno
-	// who has destroyed it.
-	if _, err := v.share("alba", next); !errors.Is(err, threshold.ErrEpoch) {
-		t.Fatal(err)
-	}
+	// C07: the old share is of another epoch.
 	pk := v.key(next)
 	if _, err := old["alba"].Decrypt(cryptoRand{}, pk, ct); err == nil {
 		t.Fatal("it opens")
@@ -393,8 +401,7 @@ func TestC07OldShareAfterResharing(t *testing.T) {
 			t.Error("an old share is kept:", name)
 		}
 	}
-	// Alba, who is not in the new bundle, keeps no share once she endorses it.
-	v.endorse("alba", bundle, s.File)
+	// Alba, who is not in the new bundle, keeps no share once it is in force.
 	if exists(v.path("alba", shareFile)) {
 		t.Error("a replaced custodian keeps a share")
 	}
@@ -585,6 +592,12 @@ func (v *circle) killedAt(f *faults, b *policy.Bundle, ct threshold.Ciphertext, 
 		v.endorse(id, bundle, "")
 	}
 	bruno(func(f *faults) error { return v.tryEndorse("bruno", f, bundle, "") })
+	for _, id := range others {
+		if err := v.comesIntoForce(id, nil, next); err != nil {
+			v.t.Fatal(err)
+		}
+	}
+	bruno(func(f *faults) error { return v.comesIntoForce("bruno", f, next) })
 	c := v.open("bruno")
 	shares, err := c.folder.shares()
 	if err != nil || len(shares) != 1 || shares[shareFile].Check(v.key(next)) != nil {

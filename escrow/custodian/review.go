@@ -38,11 +38,12 @@ type Review struct {
 	Failed   string          `json:"failed,omitempty"` // code of the first check that did not pass
 
 	file   opening.CaseFile // what the registrar showed
-	rules  *policy.Bundle
-	day    string       // of the case's recorded leaf, YYYY-MM-DD
-	tree   opening.Tree // cosigned, holds the leaf
-	from   time.Time    // when the notice period is over
-	failed error        // of the check
+	since  []*policy.Bundle // from that of the case to the one in force
+	quorum int              // that the leaf says; 0: none
+	day    string           // of the case's recorded leaf, YYYY-MM-DD
+	tree   opening.Tree     // cosigned, holds the leaf
+	from   time.Time        // when the notice period is over
+	failed error            // of the check
 	shown  shown
 	kept   *kept // the folder's record of the review
 }
@@ -81,16 +82,19 @@ func (r *Review) String() string {
 // Review checks the case id, as the registrar shows it, on the custodian's own
 // machine, as promises 3 and 8 of SECURITY.md have it, and keeps in the folder
 // what was shown: only that can be decided on. It trusts the registrar for
-// nothing.
+// nothing. since are the bundles from that of the case to the one in force
+// (rules.History.Since): the case is judged by the first, whatever came after,
+// unless a later one stops it.
 //
 // A case that the public log holds and that does not pass comes with its refusal,
-// a [*RulesError], [ErrCaseMismatch] or [opening.ErrRecordMismatch]: it can be
+// a [*RulesError], [policy.ErrStopped], [ErrCaseMismatch] or
+// [opening.ErrRecordMismatch]: it can be
 // declined. Without a verified leaf there is no review and nothing to decline:
 // [ErrOtherCase], [ErrOtherBundle], [ErrCaseMismatch], [opening.ErrNotLogged] or
 // one of package proof. What contradicts an earlier review is [ErrNotAsReviewed]
 // or [ErrWarrantTwice].
-func (c *Custodian) Review(id string, f opening.CaseFile, at time.Time) (*Review, error) {
-	r, err := c.check(id, f, at)
+func (c *Custodian) Review(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time) (*Review, error) {
+	r, err := c.check(id, f, since, at)
 	if err != nil {
 		return nil, err
 	}
@@ -101,21 +105,18 @@ func (c *Custodian) Review(id string, f opening.CaseFile, at time.Time) (*Review
 }
 
 // check makes a review of a case that the public log holds.
-func (c *Custodian) check(id string, f opening.CaseFile, at time.Time) (*Review, error) {
-	rules, err := c.Rules()
+func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time) (*Review, error) {
 	switch {
-	case err != nil:
-		return nil, err
 	case f.Case != id:
 		return nil, ErrOtherCase
-	case f.Bundle != c.Bundle:
+	case len(since) == 0 || f.Bundle != since[0].Hash():
 		return nil, ErrOtherBundle
 	}
 	w, err := policy.ParseUnverified(f.Submission.Warrant)
 	if err != nil {
 		return nil, err
 	}
-	r := &Review{Case: id, Warrant: w, file: f, rules: rules}
+	r := &Review{Case: id, Warrant: w, file: f, since: since}
 	if err := r.checkLog(); err != nil {
 		return nil, err
 	}
@@ -132,19 +133,19 @@ func (c *Custodian) check(id string, f opening.CaseFile, at time.Time) (*Review,
 // of witnesses.
 func (r *Review) checkLog() error {
 	f := r.file
-	log, err := r.rules.TrustedLog()
+	logs, err := opening.Logs(r.since...)
 	if err != nil {
 		return err
 	}
-	leaf, tree, err := opening.CheckRecorded(log, f.Leaf)
+	leaf, tree, err := opening.CheckRecorded(logs, f.Leaf)
 	if err != nil {
 		return err
 	}
-	r.day, r.tree = leaf.Day, tree
+	r.day, r.quorum, r.tree = leaf.Day, leaf.Quorum, tree
 	if len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), r.rules.Hash(), r.day).Marshal()
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, r.day).Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
@@ -155,9 +156,16 @@ func (r *Review) checkLog() error {
 // what its token committed to when it was issued.
 func (r *Review) judge(at time.Time) error {
 	f := r.file
-	d := policy.Decide(f.Submission, r.rules, at)
+	d := policy.Decide(f.Submission, r.since[0], at)
 	if !d.Allowed {
 		return &RulesError{d.Refusal, d.Rules}
+	}
+	if err := policy.Stopped(r.since[1:], f.Leaf.Index, d.Warrant.Authority); err != nil {
+		return err
+	}
+	// An auditor holds the quorum against what the leaf says.
+	if policy.KindOf(d.Warrant.Kind).Opens && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
+		return ErrCaseMismatch
 	}
 	for _, p := range d.Posts {
 		r.Posts = append(r.Posts, Post{p.URL, hex.EncodeToString(p.Digest[:]), p.At})

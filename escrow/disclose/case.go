@@ -131,6 +131,7 @@ type Approval struct {
 	Approved  bool
 	Signed    string // the JWS, opening.VerifyApproval
 	Leaf      int64
+	Bundle    string // hash of the bundle in force then, whose custodian decided
 }
 
 // Notice is what the persons behind the pen names of a warrant are told.
@@ -148,6 +149,7 @@ type Notice struct {
 // Change is what becomes of a case in one transaction: steps by [Life], and what
 // they bring.
 type Change struct {
+	InForce  string // hash of the bundle under which this was decided; empty: it depends on none
 	Steps    []Step
 	Approval *Approval // of [Approve] and [Decline]; its Leaf is set when it is appended
 	Package  []byte    // of [Release]
@@ -188,7 +190,7 @@ func (c Case) After(ch Change, indices ...int64) (Case, error) {
 // setLeaf writes down where a leaf of the case is.
 func (c *Case) setLeaf(kind proof.Kind, index int64, a *Approval) {
 	if a != nil && (kind == proof.KindApproved || kind == proof.KindDeclined) {
-		c.Approvals = append(slices.Clip(c.Approvals), Approval{a.Custodian, a.Approved, a.Signed, index})
+		c.Approvals = append(slices.Clip(c.Approvals), Approval{a.Custodian, a.Approved, a.Signed, index, a.Bundle})
 	}
 	for _, row := range Life {
 		if row.Leaf == kind && row.Index != nil {
@@ -197,9 +199,10 @@ func (c *Case) setLeaf(kind proof.Kind, index int64, a *Approval) {
 	}
 }
 
-// Votes counts the approvals and the refusals of distinct custodians.
+// Votes counts the approvals and the refusals of distinct custodians, whatever
+// bundle they decided under.
 func (c *Case) Votes() (yes, no int) {
-	for _, a := range c.Approvals {
+	for _, a := range c.latest() {
 		if a.Approved {
 			yes++
 		} else {
@@ -207,6 +210,38 @@ func (c *Case) Votes() (yes, no int) {
 		}
 	}
 	return yes, no
+}
+
+// latest is what each custodian decided last.
+func (c *Case) latest() map[string]Approval {
+	decided := make(map[string]Approval)
+	for _, a := range c.Approvals {
+		decided[a.Custodian] = a
+	}
+	return decided
+}
+
+// votes counts the decisions that matter under the bundle in force, the last of
+// since: approvals whose shares open together with those of its custodians, and
+// refusals by its custodians.
+func (c *Case) votes(since []*policy.Bundle) (yes, no int) {
+	inForce := since[len(since)-1]
+	for who, a := range c.latest() {
+		switch {
+		case a.Approved && sameKey(since, a.Bundle, inForce):
+			yes++
+		case !a.Approved && inForce.Custodian(who) != nil:
+			no++
+		}
+	}
+	return yes, no
+}
+
+// sameKey reports whether shares that were made under a bundle open together with
+// those of another: a resharing keeps the key, and makes older shares useless.
+func sameKey(since []*policy.Bundle, hash string, other *policy.Bundle) bool {
+	i := slices.IndexFunc(since, func(b *policy.Bundle) bool { return b.Hash() == hash })
+	return i >= 0 && since[i].ThresholdKey == other.ThresholdKey
 }
 
 // warrant is that of the case. One that cannot be read is not the one that the
@@ -240,8 +275,10 @@ func targetsOf(w *policy.Warrant, commitments []policy.Committed) []Target {
 	return targets
 }
 
-// decide is what one signed approval does.
-func (c Case) decide(a *opening.Approval, signed string, custodians int, now time.Time) (Change, error) {
+// decide is what one signed approval does. since are the bundles from that of the
+// case to the one in force, whose custodian a is by.
+func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle, now time.Time) (Change, error) {
+	inForce := since[len(since)-1]
 	approved := a.Decision == opening.Approve
 	event := Decline
 	if approved {
@@ -254,12 +291,14 @@ func (c Case) decide(a *opening.Approval, signed string, custodians int, now tim
 		return Change{}, ErrWrongCase
 	// Threshold = distinct authorities (ATTACKS C05): one custodian counts once. A
 	// repeat changes nothing: Decide answers with what is stored.
-	case c.decisionOf(a.Custodian) != nil:
+	case c.decisionOf(a.Custodian, since) != nil:
 		return Change{}, nil
 	case refused != nil:
 		return Change{}, refused
 	case c.State == Recorded && !now.Before(c.Expires):
 		return Change{}, policy.ErrExpired
+	case policy.Stopped(since[1:], c.RecordedLeaf, c.Authority) != nil:
+		return Change{}, policy.ErrStopped
 	case approved && now.Before(c.ApproveFrom):
 		return Change{}, policy.ErrNoticePeriod
 	case !approved && !slices.Contains(policy.DeclineReasons, a.Reason):
@@ -279,24 +318,26 @@ func (c Case) decide(a *opening.Approval, signed string, custodians int, now tim
 		code = "declined." + a.Reason
 	}
 	leaf := proof.DecidedLeaf(now, c.RecordedLeaf, a.Custodian, code, c.Salt, []byte(signed))
-	ch := Change{Steps: []Step{{event, leaf}}, Approval: &Approval{Custodian: a.Custodian, Approved: approved, Signed: signed}}
-	switch yes, no := c.Votes(); {
+	ch := Change{InForce: inForce.Hash(), Steps: []Step{{event, leaf}},
+		Approval: &Approval{Custodian: a.Custodian, Approved: approved, Signed: signed, Bundle: inForce.Hash()}}
+	switch yes, no := c.votes(since); {
 	case c.State != Recorded:
 	case approved && yes+1 >= c.Quorum:
 		ch.Steps = append(ch.Steps, Step{Authorise, proof.AuthorisedLeaf(now, c.RecordedLeaf)})
-	case !approved && custodians-(no+1) < c.Quorum:
+	case !approved && len(inForce.Custodians)-(no+1) < c.Quorum:
 		ch.Steps = append(ch.Steps, Step{Event: Fail})
 	}
 	return ch, nil
 }
 
-// decisionOf is what that custodian has decided, or nil.
-func (c *Case) decisionOf(custodian string) *Approval {
-	i := slices.IndexFunc(c.Approvals, func(a Approval) bool { return a.Custodian == custodian })
-	if i < 0 {
+// decisionOf is what that custodian has decided, or nil. Who approved with a share
+// of a key that was moved since has not: what they gave opens nothing any more.
+func (c *Case) decisionOf(custodian string, since []*policy.Bundle) *Approval {
+	a, ok := c.latest()[custodian]
+	if !ok || a.Approved && !sameKey(since, a.Bundle, since[len(since)-1]) {
 		return nil
 	}
-	return &c.Approvals[i]
+	return &a
 }
 
 func sharesComplete(a *opening.Approval, targets int) bool {

@@ -75,9 +75,10 @@ func newRig(t *testing.T) *rig {
 		t.Fatal(err)
 	}
 	now := func() time.Time { return today }
-	r.Registrar = &disclose.Registrar{Cases: r.store, Log: r.store, Now: now, Rules: &disclose.Rules{Bundles: r.store, Now: now},
+	r.Registrar = &disclose.Registrar{Cases: r.store, Log: r.store, Now: now, Rules: &disclose.Rules{Bundles: r.store, Now: now,
+		Logged: func(context.Context, string) (*policy.Bundle, error) { return r.bundle, nil }},
 		Unrecorded: func(code string) { r.filed[code]++ }}
-	if err := r.store.Install(t.Context(), raw, nil, proof.BundleLeaf(today, r.bundle.Hash())); err != nil {
+	if err := r.store.Install(t.Context(), raw, nil, proof.BundleLeaf(today, r.bundle.Hash()), ""); err != nil {
 		t.Fatal(err)
 	}
 	return r

@@ -58,7 +58,8 @@ type Cases interface {
 	List(ctx context.Context, q Queue, now time.Time, after Cursor, n int) ([]Summary, error)
 	// Apply locks the case, appends the leaves of the change that decide returns,
 	// and stores what [Case.After] makes of it. An error of decide is returned as
-	// it is, and nothing is stored. Two concurrent calls for one case run one
+	// it is, and nothing is stored. It is ErrRulesChanged if another bundle than
+	// Change.InForce is in force when the leaves are appended. Two concurrent calls for one case run one
 	// after the other.
 	Apply(ctx context.Context, id string, decide func(Case) (Change, error)) (Case, error)
 }
@@ -100,14 +101,22 @@ type Erasures interface {
 	Clear(ctx context.Context, labels []string, newest int64) error
 }
 
-// Bundles is where the rules in force are kept.
+// Bundles is where the rules are kept, all that were ever in force.
 type Bundles interface {
 	// Install stores the bundle with its endorsements and appends leaf, in one
 	// transaction, and makes it the one in force. The bundle that is in force
-	// already is left alone.
-	Install(ctx context.Context, bundle []byte, endorsements []string, leaf proof.Leaf) error
+	// already is left alone. It is policy.ErrNotNext if another one than that with
+	// the hash after is in force (any, if that is empty), or if this bundle was in
+	// force before.
+	Install(ctx context.Context, bundle []byte, endorsements []string, leaf proof.Leaf, after string) error
 	// Current returns the bundle in force with its endorsements, or ErrNoBundle.
 	Current(ctx context.Context) (bundle []byte, endorsements []string, err error)
+	// History returns the hashes of all bundles in the order of their leaves: the
+	// last is in force.
+	History(ctx context.Context) ([]string, error)
+	// Bundle returns the bundle with that hash and its endorsements, or
+	// ErrUnknownBundle.
+	Bundle(ctx context.Context, hash string) (bundle []byte, endorsements []string, err error)
 }
 
 // Log is the public log as the registrar needs it: see translog.Publisher.

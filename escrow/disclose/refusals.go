@@ -8,6 +8,10 @@ var (
 		"there is no case with that id: use the id that filing the warrant printed")
 	ErrNoBundle = refusal.New(refusal.Unavailable, "bundle.none_in_force",
 		"no rules are in force: install a bundle that the custodians endorsed")
+	ErrUnknownBundle = refusal.New(refusal.NotFound, "bundle.unknown",
+		"no bundle with that hash was ever in force here: take the hash from a leaf of the public log")
+	ErrRulesChanged = refusal.New(refusal.Conflict, "rules.changed",
+		"new rules came into force at this moment: try again")
 	ErrDataNotHeld = refusal.New(refusal.NotFound, "warrant.data_not_held",
 		"no record is held for one of the targets: check pen name and platform against the evidence")
 	ErrNotAsLogged = refusal.New(refusal.Denied, "warrant.not_as_logged",

@@ -67,7 +67,7 @@ const pageSize = 1000
 // If the warrant is on file but could not be cosigned, the case is returned
 // together with ErrNotLogged: nothing can be opened, and File can be repeated.
 func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy.Decision, error) {
-	b, err := r.Rules.Current(ctx)
+	b, err := r.Rules.InForce(ctx)
 	if err != nil {
 		return Case{}, policy.Decision{}, err
 	}
@@ -116,7 +116,7 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		c.Earlier = new([32]byte)
 		hex.Decode(c.Earlier[:], []byte(d.Warrant.Earlier)) //nolint:errcheck // Decide has
 	}
-	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, proof.Day(now)))
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now)))
 	if errors.Is(err, ErrNoEarlier) || errors.Is(err, ErrTooLate) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
@@ -229,13 +229,17 @@ func (r *Registrar) recorded(ctx context.Context, c Case) (opening.LoggedLeaf, e
 	if err != nil {
 		return opening.LoggedLeaf{}, err
 	}
-	return r.loggedAs(ctx, c.RecordedLeaf, func(day string) proof.Leaf {
-		return policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, day)
+	return r.loggedAs(ctx, c.RecordedLeaf, func(have proof.Leaf) proof.Leaf {
+		quorum := c.Quorum
+		if have.Quorum == 0 {
+			quorum = 0 // of the first release; who checks a case under newer rules wants it
+		}
+		return policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.Day)
 	})
 }
 
 // loggedAs is logged, for a leaf that must be the one that want makes.
-func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day string) proof.Leaf) (opening.LoggedLeaf, error) {
+func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(have proof.Leaf) proof.Leaf) (opening.LoggedLeaf, error) {
 	l, err := r.logged(ctx, index)
 	if err != nil {
 		return l, err
@@ -244,7 +248,7 @@ func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day str
 	if err != nil {
 		return opening.LoggedLeaf{}, ErrNotAsLogged.Because(err)
 	}
-	if expected, err := want(have.Day).Marshal(); err != nil || !bytes.Equal(expected, l.Bytes) {
+	if expected, err := want(have).Marshal(); err != nil || !bytes.Equal(expected, l.Bytes) {
 		return opening.LoggedLeaf{}, ErrNotAsLogged
 	}
 	return l, nil
@@ -259,29 +263,41 @@ func (r *Registrar) loggedAs(ctx context.Context, index int64, want func(day str
 // case with the decision that is stored. One who decides otherwise is told which
 // decision stands ([ErrDecided]).
 func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error) {
-	b, err := r.Rules.Current(ctx)
+	c, err := under(func() (Case, error) { return r.decide(ctx, id, signed) })
 	if err != nil {
 		return Case{}, err
-	}
-	a, err := opening.VerifyApproval(signed, b)
-	if err != nil {
-		return Case{}, err
-	}
-	now := r.Now()
-	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) {
-		return c.decide(a, signed, len(b.Custodians), now)
-	})
-	if err != nil {
-		return Case{}, err
-	}
-	// Read in a transaction that was committed: what is said to be stored is.
-	if stored := c.decisionOf(a.Custodian); stored.Approved != (a.Decision == opening.Approve) {
-		return Case{}, stored.counts()
 	}
 	if c.State == Authorised {
 		if released, err := r.release(ctx, c); err == nil {
 			return released, nil
 		}
+	}
+	return c, nil
+}
+
+// decide is Decide without the release. Who may sign is checked here, and the
+// transaction that appends the leaf sees to it that this bundle is still in force.
+func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error) {
+	about, err := r.Cases.Summary(ctx, id)
+	if err != nil {
+		return Case{}, err
+	}
+	since, err := r.Rules.Since(ctx, about.Bundle)
+	if err != nil {
+		return Case{}, err
+	}
+	a, err := opening.VerifyApproval(signed, since[len(since)-1])
+	if err != nil {
+		return Case{}, err
+	}
+	now := r.Now()
+	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, now) })
+	if err != nil {
+		return Case{}, err
+	}
+	// Read in a transaction that was committed: what is said to be stored is.
+	if stored := c.decisionOf(a.Custodian, since); stored.Approved != (a.Decision == opening.Approve) {
+		return Case{}, stored.counts()
 	}
 	return c, nil
 }
@@ -299,16 +315,27 @@ func (a *Approval) counts() error {
 // release makes the package of an authorised case. Vault is asked for nothing
 // before the AUTHORISED leaf is under a cosigned checkpoint.
 func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
+	return under(func() (Case, error) { return r.releaseUnder(ctx, c) })
+}
+
+func (r *Registrar) releaseUnder(ctx context.Context, c Case) (Case, error) {
 	if !r.Now().Before(c.Expires) {
 		return c, policy.ErrExpired
+	}
+	since, err := r.Rules.Since(ctx, c.Bundle)
+	if err != nil {
+		return c, err
+	}
+	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority); err != nil {
+		return c, err
 	}
 	targets, err := c.targets()
 	if err != nil {
 		return c, err
 	}
 	p := opening.Package{Version: 1, Case: c.ID, Submission: c.Submission, Salt: c.Salt[:]}
-	p.Authorised, err = r.loggedAs(ctx, c.AuthorisedLeaf, func(day string) proof.Leaf {
-		return proof.AuthorisedLeaf(time.Time{}, c.RecordedLeaf).On(day)
+	p.Authorised, err = r.loggedAs(ctx, c.AuthorisedLeaf, func(have proof.Leaf) proof.Leaf {
+		return proof.AuthorisedLeaf(time.Time{}, c.RecordedLeaf).On(have.Day)
 	})
 	if err != nil {
 		return c, err
@@ -345,7 +372,7 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 		case !now.Before(c.Expires):
 			return Change{}, policy.ErrExpired // while the package was made
 		}
-		return Change{Package: packed, Steps: []Step{{Release, proof.ReleasedLeaf(now, c.RecordedLeaf, hash)}}}, nil
+		return Change{InForce: since[len(since)-1].Hash(), Package: packed, Steps: []Step{{Release, proof.ReleasedLeaf(now, c.RecordedLeaf, hash)}}}, nil
 	})
 }
 
@@ -427,8 +454,8 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 	}
 	d := opening.Delivery{Package: packed, Approvals: c.signedApprovals()}
 	hash := sha256.Sum256(packed)
-	d.Released, err = r.loggedAs(ctx, c.ReleasedLeaf, func(day string) proof.Leaf {
-		return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash).On(day)
+	d.Released, err = r.loggedAs(ctx, c.ReleasedLeaf, func(have proof.Leaf) proof.Leaf {
+		return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash).On(have.Day)
 	})
 	if err != nil {
 		return nil, err

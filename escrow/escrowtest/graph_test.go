@@ -30,6 +30,7 @@ var mayImport = map[string][]string{
 	"verifier/identity": {"verifier/document", "verifier/refusal", "verifier/token"},
 	"verifier/proof":    {"verifier/refusal"},
 	"verifier/opening":  {"escrow/seal", "policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"verifier/rules":    {"policy", "verifier/proof", "verifier/refusal"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
 	"escrow/secretfile":     {"verifier/refusal"},
@@ -55,14 +56,15 @@ var mayImport = map[string][]string{
 	"escrow/web/person": {"escrow/issue", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal"},
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
-	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/threshold", "escrow/secretfile",
-		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal/threshold", "escrow/secretfile",
+		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
 	"escrow/sandbox": {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
 	"escrow/escrowtest":            {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/escrowtest/fuzzing":    {},
 	"escrow/disclose/disclosetest": {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
 	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
@@ -73,10 +75,10 @@ var mayImport = map[string][]string{
 	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow": {"cmd/escrow/command"},
 	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
-		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
+		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
-		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal"},
+		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal", "verifier/rules"},
 	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
 }
 
@@ -98,7 +100,7 @@ var belongsTo = map[string][]string{
 	"github.com/pelletier/go-toml/v2":            {"escrow/service"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
-	"filippo.io/torchwood":                       {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
+	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
 	"filippo.io/age":                             {"escrow/custodian"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world"},

@@ -139,3 +139,31 @@ func skipped(root, name string, d fs.DirEntry) bool {
 	base := d.Name()
 	return strings.HasPrefix(base, ".") && name != root || base == "testdata" || base == "node_modules" || name != root && exists(filepath.Join(name, "go.mod"))
 }
+
+// S4: every fuzz target is held to a speed, by package fuzzing; some ran eight
+// inputs a minute.
+func TestFoundS4EveryFuzzTargetIsHeldToASpeed(t *testing.T) {
+	targets, held := 0, 0
+	eachFile(t, func(name string, files *token.FileSet, f *ast.File) {
+		ast.Inspect(f, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.FuncDecl:
+				if n.Recv == nil && strings.HasPrefix(n.Name.Name, "Fuzz") && strings.HasSuffix(name, "_test.go") {
+					targets++
+				}
+			case *ast.SelectorExpr:
+				x, _ := n.X.(*ast.Ident)
+				switch {
+				case n.Sel.Name == "Fuzz" && f.Name.Name != "fuzzing":
+					t.Errorf("%s: a target that is run by itself: fuzzing.Run holds it to a speed", files.Position(n.Pos()))
+				case n.Sel.Name == "Run" && x != nil && x.Name == "fuzzing":
+					held++
+				}
+			}
+			return true
+		})
+	})
+	if targets < 20 || held < 20 {
+		t.Errorf("%d targets, %d of them held: the check looks in the wrong place", targets, held)
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/verifier/identity"
 )
@@ -114,7 +115,7 @@ func newWorld(b *testing.B) *world {
 	b.Cleanup(w.pool.Close)
 	_, err = w.pool.Exec(b.Context(), `CREATE TABLE bare (label text PRIMARY KEY, row bytea NOT NULL)`)
 	check(err)
-	w.issuer = &issue.Issuer{Keys: keys, Store: store, Custodians: custodians, Now: time.Now}
+	w.issuer = &issue.Issuer{Keys: keys, Store: store, Custodians: func() (threshold.PublicKey, error) { return custodians, nil }, Now: time.Now}
 	return w
 }
 
@@ -164,7 +165,7 @@ func (w *world) vaultAlone(b *testing.B) func(int) int {
 // insertAlone stores one row of the size that an enrolment has, each in its own
 // transaction.
 func (w *world) insertAlone(b *testing.B) func(int) int {
-	record, err := seal.Seal(b.Context(), seal.NewLabel(), w.person().Fields(), w.issuer.Custodians, w.issuer.Keys.WrapHalf)
+	record, err := seal.Seal(b.Context(), seal.NewLabel(), w.person().Fields(), custodiansOf(b, w.issuer), w.issuer.Keys.WrapHalf)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -186,9 +187,18 @@ func (w *world) insertAlone(b *testing.B) func(int) int {
 func (w *world) sealAlone(b *testing.B) func(int) int {
 	wrap := func(context.Context, string, []byte) (string, error) { return "wrapped", nil }
 	return func(int) int {
-		if _, err := seal.Seal(context.Background(), seal.NewLabel(), w.person().Fields(), w.issuer.Custodians, wrap); err != nil {
+		if _, err := seal.Seal(context.Background(), seal.NewLabel(), w.person().Fields(), custodiansOf(b, w.issuer), wrap); err != nil {
 			b.Error(err)
 		}
 		return 1
 	}
+}
+
+func custodiansOf(b testing.TB, i *issue.Issuer) threshold.PublicKey {
+	b.Helper()
+	pk, err := i.Custodians()
+	if err != nil {
+		b.Fatal(err)
+	}
+	return pk
 }

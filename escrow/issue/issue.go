@@ -152,7 +152,7 @@ type Store interface {
 type Issuer struct {
 	Keys       Keys
 	Store      Store
-	Custodians threshold.PublicKey // whose threshold key the second half is encrypted to
+	Custodians func() (threshold.PublicKey, error) // whose threshold key the second half is encrypted to: that of the rules in force, or why those are not known
 	Now        func() time.Time
 }
 
@@ -186,8 +186,12 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 }
 
 func (s *Issuer) seal(ctx context.Context, id identity.Identity, macs [][]byte) (Person, bool, error) {
+	custodians, err := s.Custodians()
+	if err != nil {
+		return Person{}, false, err
+	}
 	label := seal.NewLabel()
-	record, err := seal.Seal(ctx, label, id.Fields(), s.Custodians, s.Keys.WrapHalf)
+	record, err := seal.Seal(ctx, label, id.Fields(), custodians, s.Keys.WrapHalf)
 	if err != nil {
 		return Person{}, false, err
 	}

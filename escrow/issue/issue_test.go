@@ -12,6 +12,7 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 )
@@ -37,7 +38,7 @@ func newIssuer(t *testing.T) *issue.Issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &issue.Issuer{Keys: keys, Store: store, Custodians: pk, Now: time.Now}
+	return &issue.Issuer{Keys: keys, Store: store, Custodians: func() (threshold.PublicKey, error) { return pk, nil }, Now: time.Now}
 }
 
 func zoe() identity.Identity {

@@ -30,6 +30,7 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 )
@@ -157,7 +158,7 @@ func newTable(t *testing.T) *table {
 	check(err)
 	custodians, _, err := escrowtest.ThresholdKey(2, 3)
 	check(err)
-	tb.issuer = &issue.Issuer{Keys: keys, Store: tb.store, Custodians: custodians, Now: func() time.Time { return tb.now }}
+	tb.issuer = &issue.Issuer{Keys: keys, Store: tb.store, Custodians: func() (threshold.PublicKey, error) { return custodians, nil }, Now: func() time.Time { return tb.now }}
 	for i, id := range []string{"town-square", "school-forum"} {
 		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHash: sha256.Sum256([]byte(clientSecret))}
 	}

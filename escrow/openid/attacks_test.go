@@ -16,6 +16,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/iotest"
 	"testing/synctest"
 	"time"
 
@@ -1282,5 +1283,21 @@ func TestPostedRequestIsNoAnswer(t *testing.T) {
 	r.open(r.request(r.square, "scope", "openid offline_access", "acr_values", "gold substantial high"))
 	if ask := r.lastAsk; !ask.Offline || !slices.Equal(ask.ACRs, []string{"substantial", "high"}) {
 		t.Errorf("%+v", ask)
+	}
+}
+
+// R1: where the server around has no room for a body, the platform is told to try
+// again later, and not that its request is wrong.
+func TestFoundR1NoRoomIsAnOutage(t *testing.T) {
+	r := newRig(t)
+	full := refusal.New(refusal.Unavailable, "test.full", "later")
+	for path, want := range map[string]string{"/token": "temporarily_unavailable", "/par": "temporarily_unavailable", "/authorize": "openid.unavailable"} {
+		req := httptest.NewRequest(http.MethodPost, path, iotest.ErrReader(full))
+		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		r.provider.Handler().ServeHTTP(w, req)
+		if w.Code != http.StatusServiceUnavailable || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d %s", path, w.Code, w.Body)
+		}
 	}
 }

@@ -90,7 +90,7 @@ func TestD02TooLarge(t *testing.T) {
 	c.Submission.Warrant = strings.Repeat("a", maxSubmission)
 	_, err := d.Cases.File(ctx, c, leaf)
 	wantErr(t, "submission", err, ErrTooLarge)
-	wantErr(t, "bundle", d.Bundles.Install(ctx, make([]byte, maxBundle+1), nil, bundleLeaf(nil)), ErrTooLarge)
+	wantErr(t, "bundle", d.Bundles.Install(ctx, make([]byte, maxBundle+1), nil, bundleLeaf(nil), ""), ErrTooLarge)
 	e := enrolment()
 	e.Record.Fields["name"] = make([]byte, 17<<20)
 	_, _, err = s.Enrol(ctx, e)
@@ -145,7 +145,7 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 	apply(t, d, c.ID, approve("bar"))
 	apply(t, d, c.ID, release)
 	apply(t, d, c.ID, notice(pseudonym(t)))
-	if err := d.Bundles.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := install(t.Context(), d, []byte("{}"), nil); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := s.Enrol(t.Context(), enrolment()); err != nil {
@@ -387,7 +387,7 @@ func TestD08D09ChangedBehindOurBack(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			admin := database(t)
 			d := disclosing(t, admin, Options{})
-			if err := d.Bundles.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+			if err := install(t.Context(), d, []byte("{}"), nil); err != nil {
 				t.Fatal(err)
 			}
 			c := file(t, d, 2)

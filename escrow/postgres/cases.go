@@ -45,7 +45,7 @@ const caseSQL = `
 	SELECT c.id, c.warrant_hash, c.authority, c.warrant_id, c.kind, c.submission, c.bundle, c.salt, c.quorum, c.state,
 	  c.secrecy_ends, c.expires, c.approve_from, c.recorded_leaf, coalesce(c.authorised_leaf, 0), coalesce(c.released_leaf, 0),
 	  coalesce(c.expired_leaf, 0), coalesce(c.noticed_leaf, 0),
-	  (SELECT json_agg(json_build_object('Custodian', a.custodian, 'Approved', a.approved, 'Signed', a.signed, 'Leaf', a.leaf)
+	  (SELECT json_agg(json_build_object('Custodian', a.custodian, 'Approved', a.approved, 'Signed', a.signed, 'Leaf', a.leaf, 'Bundle', coalesce(a.bundle, c.bundle))
 	     ORDER BY a.leaf) FROM approvals a WHERE a.case_id = c.id)
 	FROM cases c `
 
@@ -112,8 +112,12 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 			c = have[0]
 			return nil
 		}
-		if err := decidedNow(ctx, tx, c.Bundle); err != nil {
+		// A leaf of a warrant behind that of a newer bundle would convict the log for ever.
+		switch hash, err := inForceHash(ctx, tx); {
+		case err != nil:
 			return err
+		case hash != "" && hash != c.Bundle:
+			return policy.ErrWrongBundle
 		}
 		if c.Earlier != nil {
 			if len(earlier) != 1 {
@@ -149,24 +153,6 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 	return refused(ctx, err)
 }
 
-// decidedNow checks, under the log's lock, that no bundle but this one is in
-// force: a leaf of a warrant behind that of a newer bundle would convict the log
-// for ever.
-func decidedNow(ctx context.Context, tx pgx.Tx, bundle string) error {
-	var raw []byte
-	err := tx.QueryRow(ctx, `SELECT g.leaf FROM bundles b JOIN log_leaves g ON g.index = b.leaf ORDER BY b.leaf DESC LIMIT 1`).Scan(&raw)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
-	if err != nil {
-		return refused(ctx, err)
-	}
-	if l, err := proof.ParseLeaf(raw); err != nil || l.Bundle != bundle {
-		return policy.ErrWrongBundle.Because(err)
-	}
-	return nil
-}
-
 // Refuse implements [disclose.Cases].
 func (s Cases) Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error {
 	warrant := sha256.Sum256([]byte(authority + "\x00" + warrantID)) // neither holds a zero byte
@@ -200,10 +186,13 @@ func (s Cases) Package(ctx context.Context, id string) ([]byte, error) {
 	return readOne(ctx, s.db, pgx.RowTo[[]byte], `SELECT package FROM cases WHERE id = $1`, id)
 }
 
+// latest: of a custodian's decisions under one bundle after another, the last.
+const latest = `NOT EXISTS (SELECT FROM approvals l WHERE l.case_id = a.case_id AND l.custodian = a.custodian AND l.leaf > a.leaf)`
+
 const summarySQL = `
 	SELECT c.id, c.kind, c.state, c.quorum,
-	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND a.approved),
-	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT a.approved),
+	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND a.approved AND ` + latest + `),
+	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT a.approved AND ` + latest + `),
 	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires
 	FROM cases c `
 
@@ -283,6 +272,17 @@ func (s Cases) Apply(ctx context.Context, id string, decide func(disclose.Case) 
 		change, err := decide(c)
 		if err != nil {
 			return err
+		}
+		if change.InForce != "" {
+			if _, err := log.LockSize(ctx); err != nil {
+				return err
+			}
+			switch hash, err := inForceHash(ctx, tx); {
+			case err != nil:
+				return err
+			case hash != change.InForce:
+				return disclose.ErrRulesChanged
+			}
 		}
 		before := c
 		var indices []int64
@@ -364,8 +364,8 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change d
 		if len(a.Signed) > maxSubmission {
 			return ErrTooLarge
 		}
-		b.Queue(`INSERT INTO approvals (case_id, custodian, approved, signed, leaf) VALUES ($1, $2, $3, $4, $5)`,
-			c.ID, a.Custodian, a.Approved, a.Signed, a.Leaf)
+		b.Queue(`INSERT INTO approvals (case_id, custodian, approved, signed, leaf, bundle) VALUES ($1, $2, $3, $4, $5, nullif($6, ''))`,
+			c.ID, a.Custodian, a.Approved, a.Signed, a.Leaf, a.Bundle)
 	}
 	if c.State != before.State || c.AuthorisedLeaf != before.AuthorisedLeaf || c.ReleasedLeaf != before.ReleasedLeaf || change.Package != nil {
 		b.Queue(`

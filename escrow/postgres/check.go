@@ -85,8 +85,9 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	var recorded, authorised, released, expired, noticed *int64
 	var bundle, salt, submission, digest []byte
 	var text, kind string
-	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, bundle, kind, salt, submission, sha256(package) FROM cases`,
-		[]any{&recorded, &authorised, &released, &expired, &noticed, &text, &kind, &salt, &submission, &digest}, func() error {
+	var quorum int
+	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, bundle, kind, quorum, salt, submission, sha256(package) FROM cases`,
+		[]any{&recorded, &authorised, &released, &expired, &noticed, &text, &kind, &quorum, &salt, &submission, &digest}, func() error {
 			var s policy.Submission
 			if err := json.Unmarshal(submission, &s); err != nil {
 				return damaged("leaf %d: the submission of its case is not one", *recorded)
@@ -94,7 +95,7 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{})
 			packed.Package = hex.EncodeToString(digest) // none if the package is lost
 			return errors.Join(
-				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
+				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Quorum: quorum, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
 				add(authorised, proof.AuthorisedLeaf(undated, *recorded)),
 				add(released, packed),
 				add(expired, proof.ExpiredLeaf(undated, *recorded)),
@@ -217,6 +218,9 @@ func fits(row, have proof.Leaf) bool {
 	case proof.KindDeclined:
 		row.Code = have.Code
 	case proof.KindRecorded:
+		if have.Quorum == 0 {
+			row.Quorum = 0 // of the first release, or of a kind that opens nothing
+		}
 		row.Case, row.Jurisdiction, row.OffenceClass = have.Case, have.Jurisdiction, have.OffenceClass
 		row.SecrecyEnds, row.Targets, row.TargetCommitments = have.SecrecyEnds, have.Targets, have.TargetCommitments
 	}

@@ -407,7 +407,7 @@ func (w allWrites) ofLog() map[string]func() write {
 			bundle := []byte(fmt.Sprintf(`{"a":"%x"}`, random(8)))
 			grew := leaves(1)
 			return write{
-				try: func(ctx context.Context) error { return d.Bundles.Install(ctx, bundle, nil, bundleLeaf(bundle)) },
+				try: func(ctx context.Context) error { return install(ctx, d, bundle, nil) },
 				once: func(t *testing.T) {
 					grew(t)
 					got, _, err := d.Bundles.Current(ctx)

@@ -47,7 +47,7 @@ GRANT SELECT (leaf, bundle, endorsements), INSERT (leaf, bundle, endorsements) O
 GRANT SELECT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package) ON cases TO penname_disclosing;
 GRANT INSERT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf) ON cases TO penname_disclosing;
 GRANT UPDATE (state, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package) ON cases TO penname_disclosing;
-GRANT SELECT (case_id, custodian, approved, signed, leaf), INSERT (case_id, custodian, approved, signed, leaf) ON approvals TO penname_disclosing;
+GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle), INSERT (case_id, custodian, approved, signed, leaf, bundle) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_disclosing;
 GRANT SELECT (warrant, code, leaf), INSERT (warrant, code, leaf) ON refusals TO penname_disclosing;
 

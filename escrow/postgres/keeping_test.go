@@ -17,6 +17,7 @@ import (
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
@@ -294,7 +295,7 @@ func TestRotationWhileServing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer := &issue.Issuer{Keys: h.wrap, Store: h.s, Custodians: pk, Now: func() time.Time { return day }}
+	issuer := &issue.Issuer{Keys: h.wrap, Store: h.s, Custodians: func() (threshold.PublicKey, error) { return pk, nil }, Now: func() time.Time { return day }}
 	ctx, stop := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	for i := range 4 {

@@ -359,5 +359,6 @@ func TestLargeCaseTakesAHandfulOfRoundTrips(t *testing.T) {
 func largeRegistrar(d *Disclosing, keys disclose.Keys, w *court) *disclose.Registrar {
 	now := func() time.Time { return w.now }
 	return &disclose.Registrar{Keys: keys, Cases: d.Cases, Records: d.Records, Erasures: d.Erasures, Log: storedLog{d.Log.Leaves}, Now: now,
-		Rules: &disclose.Rules{Bundles: d.Bundles, Ceremonies: d.Ceremonies, Now: now}}
+		Rules: &disclose.Rules{Bundles: d.Bundles, Ceremonies: d.Ceremonies, Now: now,
+			Logged: func(context.Context, string) (*policy.Bundle, error) { return w.bundle, nil }}}
 }

@@ -50,7 +50,7 @@ func onFile() int {
 
 // What cannot wait stands in front, however many cases are on file: lists used to
 // end after the thousand oldest, and the newest was never shown and never served.
-func TestNothingStarvesBehindAHundredThousandCases(t *testing.T) {
+func TestFoundR2NothingStarvesBehindAHundredThousandCases(t *testing.T) {
 	admin := database(t)
 	d := disclosing(t, admin, Options{})
 	now := day.Add(time.Hour)

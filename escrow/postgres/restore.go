@@ -22,18 +22,22 @@ type Lost struct {
 	CaseState disclose.State `json:"state,omitempty"`     // of that case now
 }
 
+// BundlesByHash returns the bundle with that hex SHA-256 and what is known of its
+// endorsements; nil: it is not had.
+type BundlesByHash func(hash string) (bundle []byte, endorsements []string)
+
 // Restore appends published leaves, from index from on, of which a restored
 // backup does not have the rows, and what follows from each, in one transaction.
 // It is for [translog.Reconcile], which has verified them. Leaves that are there
 // already are left alone; other ones in their place are [translog.ErrFork].
 //
-//   - Rules come into force again if bundles, by hex SHA-256, has them.
+//   - Rules come into force again if bundles has them.
 //   - A notice is served again, and a case expires again, if the backup has it.
 //   - A case that the backup has, and that moved on, becomes [disclose.Lost].
 //   - A request to be deleted that was carried out is cleared, so that the keeping
 //     side carries it out again.
 //   - Everything else is recorded as lost.
-func (d *Disclosing) Restore(ctx context.Context, from int64, leaves [][]byte, bundles map[string][]byte) error {
+func (d *Disclosing) Restore(ctx context.Context, from int64, leaves [][]byte, bundles BundlesByHash) error {
 	return d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		log := newLogTx(tx)
 		size, err := log.LockSize(ctx)
@@ -68,10 +72,12 @@ func (d *Disclosing) Restore(ctx context.Context, from int64, leaves [][]byte, b
 }
 
 // restoreRow does what a leaf says as far as it can be known.
-func restoreRow(ctx context.Context, tx pgx.Tx, index int64, leaf proof.Leaf, bundles map[string][]byte) error {
-	if raw, ok := bundles[leaf.Bundle]; ok && leaf.Kind == proof.KindBundle {
-		_, err := tx.Exec(ctx, `INSERT INTO bundles (leaf, bundle, endorsements) VALUES ($1, $2, '{}')`, index, raw)
-		return err
+func restoreRow(ctx context.Context, tx pgx.Tx, index int64, leaf proof.Leaf, bundles BundlesByHash) error {
+	if leaf.Kind == proof.KindBundle {
+		if raw, endorsements := bundles(leaf.Bundle); raw != nil {
+			_, err := tx.Exec(ctx, `INSERT INTO bundles (leaf, bundle, endorsements) VALUES ($1, $2, $3)`, index, raw, append([]string{}, endorsements...))
+			return err
+		}
 	}
 	var c *disclose.Case
 	if leaf.Case != nil {

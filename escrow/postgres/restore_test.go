@@ -74,7 +74,7 @@ func (f *future) leaves(t testing.TB, from int64) [][]byte {
 
 func (f *future) restore(t testing.TB, bundles map[string][]byte) {
 	t.Helper()
-	if err := f.d.Restore(t.Context(), f.from, f.leaves(t, f.from), bundles); err != nil {
+	if err := f.d.Restore(t.Context(), f.from, f.leaves(t, f.from), func(hash string) ([]byte, []string) { return bundles[hash], []string{"of " + hash} }); err != nil {
 		t.Fatal(err, cause(err))
 	}
 }
@@ -148,7 +148,7 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 	admin := database(t)
 	d := disclosing(t, admin, Options{})
 	ctx := t.Context()
-	if err := d.Bundles.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := install(ctx, d, []byte("{}"), nil); err != nil {
 		t.Fatal(err)
 	}
 	untouched, approved, opened, authorised, released := file(t, d, 2), file(t, d, 2), readable(t, d, 1), file(t, d, 1), readable(t, d, 1)
@@ -184,8 +184,8 @@ func TestI7WhatABackupLostIsNamed(t *testing.T) {
 	if size, _ := f.log.Size(ctx); value[int64](t, admin, `SELECT count(*) FROM log_leaves`) != size {
 		t.Error("not all leaves are back")
 	}
-	if now, _, err := d.Bundles.Current(ctx); err != nil || string(now) != string(rules) {
-		t.Errorf("the rules in force are %q, %v", now, err)
+	if now, by, err := d.Bundles.Current(ctx); err != nil || string(now) != string(rules) || len(by) != 1 {
+		t.Errorf("the rules in force are %q, endorsed by %v, %v", now, by, err)
 	}
 
 	for name, w := range map[string]struct {

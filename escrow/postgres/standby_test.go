@@ -216,7 +216,7 @@ func TestFoundB1NothingIsShownThatNoStandbyHolds(t *testing.T) {
 	p := newPair(t)
 	s, d, k := p.issuing, p.disclosing, p.keeping
 	e, c := enrolment(), file(t, d, 1)
-	if err := d.Bundles.Install(t.Context(), []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := install(t.Context(), d, []byte("{}"), nil); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	id := openCeremony(t, d)

@@ -112,7 +112,7 @@ func approve(custodian string) func(c disclose.Case) (disclose.Change, error) {
 		}
 		signed := "signed by " + custodian
 		change := disclose.Change{
-			Approval: &disclose.Approval{Custodian: custodian, Approved: true, Signed: signed},
+			Approval: &disclose.Approval{Custodian: custodian, Approved: true, Signed: signed, Bundle: c.Bundle},
 			Steps:    []disclose.Step{{Event: disclose.Approve, Leaf: proof.DecidedLeaf(day, c.RecordedLeaf, custodian, "", c.Salt, []byte(signed))}},
 		}
 		if yes, _ := c.Votes(); c.State == disclose.Recorded && yes+1 >= c.Quorum {
@@ -127,7 +127,7 @@ func decline(custodian string) func(c disclose.Case) (disclose.Change, error) {
 	return func(c disclose.Case) (disclose.Change, error) {
 		signed := "signed by " + custodian
 		return disclose.Change{
-			Approval: &disclose.Approval{Custodian: custodian, Signed: signed},
+			Approval: &disclose.Approval{Custodian: custodian, Signed: signed, Bundle: c.Bundle},
 			Steps: []disclose.Step{
 				{Event: disclose.Decline, Leaf: proof.DecidedLeaf(day, c.RecordedLeaf, custodian, "custodian.not_convinced", c.Salt, []byte(signed))},
 				{Event: disclose.Fail},
@@ -459,21 +459,21 @@ func TestCaseGoesItsWay(t *testing.T) {
 func TestNoticeNamesTheCourt(t *testing.T) {
 	admin := database(t)
 	s, d := issuing(t, admin, Options{}), disclosing(t, admin, Options{})
-	install := func(name string) string {
+	rules := func(name string) string {
 		t.Helper()
 		bundle := []byte(`{"authorities":[{"id":"assizes","name":"Assizes"},{"id":"court","name":"` + name + `"}]}`)
-		if err := d.Bundles.Install(t.Context(), bundle, nil, bundleLeaf(bundle)); err != nil {
+		if err := install(t.Context(), d, bundle, nil); err != nil {
 			t.Fatal(err, cause(err))
 		}
 		return bundleLeaf(bundle).Bundle
 	}
 	c, leaf := newCase(1)
-	c.Bundle = install("Thornley County Court")
+	c.Bundle = rules("Thornley County Court")
 	leaf.Bundle = c.Bundle
 	if _, err := d.Cases.File(t.Context(), c, leaf); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	install("The Court Formerly Known As Thornley")
+	rules("The Court Formerly Known As Thornley")
 	p := pseudonym(t)
 	apply(t, d, c.ID, approve("ombudsman"))
 	apply(t, d, c.ID, release)
@@ -506,22 +506,37 @@ func bundleLeaf(bundle []byte) proof.Leaf {
 	return proof.Leaf{Version: 1, Kind: proof.KindBundle, Day: "2026-11-21", Bundle: fmt.Sprintf("%x", sha256.Sum256(bundle))}
 }
 
+// install puts a bundle in force after the one that is.
+func install(ctx context.Context, d *Disclosing, bundle []byte, endorsements []string) error {
+	hashes, err := d.Bundles.History(ctx)
+	if err != nil {
+		return err
+	}
+	after := ""
+	if len(hashes) > 0 {
+		after = hashes[len(hashes)-1]
+	}
+	return d.Bundles.Install(ctx, bundle, endorsements, bundleLeaf(bundle), after)
+}
+
 func TestBundleInForceIsTheNewest(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	_, _, err := d.Bundles.Current(ctx)
 	wantErr(t, "no bundle", err, disclose.ErrNoBundle)
 	a, b := []byte(`{"a":1}`), []byte(`{"b":2}`)
-	for i, install := range [][]byte{a, a, b, b, a} {
-		if err := d.Bundles.Install(ctx, install, []string{"e1", "e2"}, bundleLeaf(install)); err != nil {
+	for i, next := range [][]byte{a, a, b, b} {
+		if err := install(ctx, d, next, []string{"e1", "e2"}); err != nil {
 			t.Fatal(err)
 		}
 		got, endorsements, err := d.Bundles.Current(ctx)
-		if err != nil || !bytes.Equal(got, install) || !slices.Equal(endorsements, []string{"e1", "e2"}) {
+		if err != nil || !bytes.Equal(got, next) || !slices.Equal(endorsements, []string{"e1", "e2"}) {
 			t.Errorf("install %d: %v, %s", i, err, got)
 		}
 	}
-	if n, err := d.Log.Size(ctx); n != 3 || err != nil {
-		t.Errorf("%d leaves, want 3, %v", n, err)
+	// O2: what was replaced does not come back.
+	wantErr(t, "an older one", install(ctx, d, a, nil), policy.ErrNotNext)
+	if n, err := d.Log.Size(ctx); n != 2 || err != nil {
+		t.Errorf("%d leaves, want 2, %v", n, err)
 	}
 	consistent(t, d)
 }
@@ -531,8 +546,8 @@ func TestBundleInForceIsTheNewest(t *testing.T) {
 func TestF26DecidedUnderRulesThatWereReplacedMeanwhile(t *testing.T) {
 	d, ctx := disclosing(t, database(t), Options{}), t.Context()
 	next := []byte(`{"next":1}`)
-	for _, install := range [][]byte{[]byte("{}"), next} {
-		if err := d.Bundles.Install(ctx, install, nil, bundleLeaf(install)); err != nil {
+	for _, bundle := range [][]byte{[]byte("{}"), next} {
+		if err := install(ctx, d, bundle, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -548,7 +563,7 @@ func TestF26DecidedUnderRulesThatWereReplacedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	// What is on file already is found, whatever came into force since.
-	if err := d.Bundles.Install(ctx, []byte("{}"), nil, bundleLeaf([]byte("{}"))); err != nil {
+	if err := install(ctx, d, []byte(`{"next":2}`), nil); err != nil {
 		t.Fatal(err)
 	}
 	if again, err := d.Cases.File(ctx, c, leaf); err != nil || again.RecordedLeaf != filed.RecordedLeaf {

@@ -106,6 +106,18 @@ func (c *Client) Bundle(ctx context.Context) (Bundle, error) {
 	return ask[Bundle](ctx, c, http.MethodGet, PathBundle, nil, nil)
 }
 
+// BundleByHash fetches any bundle that was ever in force, byte for byte, with its
+// endorsements. Nothing of it is checked here, not even the hash: it is for
+// package verifier/rules.
+func (c *Client) BundleByHash(ctx context.Context, hash string) (bundle []byte, endorsements []string, err error) {
+	raw, err := ask[json.RawMessage](ctx, c, http.MethodGet, Fill(PathBundles, hash), nil, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	e, err := ask[Endorsements](ctx, c, http.MethodGet, Fill(PathEndorsed, hash), nil, nil)
+	return raw, e.Endorsements, err
+}
+
 // CeremonyMessages fetches what was said in the ceremony of a plan, given by its
 // hash. The board is trusted for nothing: each message is signed.
 func (c *Client) CeremonyMessages(ctx context.Context, plan string) (Board, error) {

@@ -13,6 +13,8 @@
 //	           POST /v1/ceremonies/{plan}/messages     Say
 //	anyone     GET  /v1/ceremonies/{plan}/transcript   Transcript
 //	           GET  /v1/bundle                         Bundle
+//	           GET  /v1/bundles/{hash}                 BundleByHash: the bytes that were endorsed
+//	           GET  /v1/bundles/{hash}/endorsements    and by whom
 //	           GET  /log/…                             see package proof
 //
 // A custodian's requests for cases carry a DPoP proof (RFC 9449, 4.2) by the key
@@ -33,6 +35,8 @@ import (
 // one address of a pattern.
 const (
 	PathBundle     = "/v1/bundle"
+	PathBundles    = "/v1/bundles/:hash"
+	PathEndorsed   = "/v1/bundles/:hash/endorsements"
 	PathWarrants   = "/v1/warrants"
 	PathWarrant    = "/v1/warrants/:case"
 	PathPackage    = "/v1/warrants/:case/package"
@@ -48,6 +52,7 @@ const (
 const (
 	ParamCase = "case" // id of a case
 	ParamPlan = "plan" // hex SHA-256 of a ceremony's plan
+	ParamHash = "hash" // hex SHA-256 of a bundle
 	ParamFrom = "from" // in the query of PathCases: Cases.Next of the page before
 )
 
@@ -109,6 +114,11 @@ type Decision struct {
 // its address.
 type Bundle struct {
 	Bundle       []byte   `json:"bundle"`       // policy.ParseBundle reads it; base64 on the wire
+	Endorsements []string `json:"endorsements"` // policy.SignEndorsement
+}
+
+// Endorsements are those with which a bundle came into force.
+type Endorsements struct {
 	Endorsements []string `json:"endorsements"` // policy.SignEndorsement
 }
 

@@ -38,7 +38,7 @@ func ExampleOpen() {
 		fmt.Println(err)
 		return
 	}
-	opened, err := requester.Open("ayajv7klfmjqqaymngz2coqv4m", d, rules, private)
+	opened, err := requester.Open("ayajv7klfmjqqaymngz2coqv4m", d, private, rules)
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -121,14 +121,15 @@ func (o Opened) String() string {
 	return s.String()
 }
 
-// Open checks the delivery of the case id as [opening.Verify] does, and opens it.
+// Open checks the delivery of the case id as [opening.Verify] does, by the bundles
+// since the day of the case, and opens it.
 // Any doubt opens nothing: that of another case is [ErrOtherCase], and a key that
 // the warrant does not name [ErrWrongKey]. With the right key a share that does not
 // open, or whose proof is wrong, was signed like that: it names the custodian who
 // did, in the certificate. The others are enough if they are a quorum of the key,
 // else it is a [*SharesError].
-func Open(id string, d opening.Delivery, b *policy.Bundle, private seal.DeliveryPrivate) (Opened, error) {
-	lawful, err := opening.Verify(d, b)
+func Open(id string, d opening.Delivery, private seal.DeliveryPrivate, since ...*policy.Bundle) (Opened, error) {
+	lawful, err := opening.Verify(d, since...)
 	switch {
 	case err != nil:
 		return Opened{}, err
@@ -137,8 +138,8 @@ func Open(id string, d opening.Delivery, b *policy.Bundle, private seal.Delivery
 	case lawful.Warrant.Requester.DeliveryKey != private.Public():
 		return Opened{}, ErrWrongKey
 	}
-	o := &opener{Opening: lawful, private: private, bundle: b}
-	if o.key, err = threshold.ParsePublicKey(b.ThresholdKey); err != nil {
+	o := &opener{Opening: lawful, private: private}
+	if o.key, err = threshold.ParsePublicKey(lawful.Key); err != nil {
 		return Opened{}, err
 	}
 	opened := Opened{Case: lawful.Package.Case}
@@ -162,7 +163,6 @@ func Open(id string, d opening.Delivery, b *policy.Bundle, private seal.Delivery
 type opener struct {
 	*opening.Opening
 	private  seal.DeliveryPrivate
-	bundle   *policy.Bundle
 	key      threshold.PublicKey
 	culprits []string // custodians whose shares were wrong, with the code
 }
@@ -178,7 +178,7 @@ func (o *opener) target(t opening.PackageTarget, index int) (map[string][]byte, 
 		}
 		shares = append(shares, share)
 	}
-	if len(shares) < o.bundle.Threshold && len(o.culprits) > 0 {
+	if len(shares) < o.key.Threshold() && len(o.culprits) > 0 {
 		return nil, &SharesError{o.culprits}
 	}
 	raw, err := o.private.Open(seal.HalvesInfo(o.WarrantHash, t.Label), t.Halves)
@@ -207,7 +207,7 @@ func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int) 
 	if err := share.UnmarshalBinary(raw); err != nil {
 		return share, err
 	}
-	if share.Index() != o.bundle.Custodian(a.Custodian).Index {
+	if share.Index() != o.Signers[a.Signers()].Custodian(a.Custodian).Index {
 		return share, threshold.ErrForeign // somebody else's share under this signature
 	}
 	return share, seal.VerifyShare(t.Label, t.SecondHalf, o.key, share)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -170,7 +171,7 @@ func FuzzDeliveryKey(f *testing.F) {
 	}
 	f.Add(text)
 	f.Add(d.Public())
-	f.Fuzz(func(t *testing.T, s string) {
+	fuzzing.Run(f, func(t *testing.T, s string) {
 		if k, err := seal.ParseDeliveryKey(s); err == nil {
 			if again, err := k.Reveal(); err != nil || again != s {
 				t.Fatal("a second encoding of a private key")

@@ -17,6 +17,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/verifier/refusal"
@@ -410,7 +411,7 @@ func FuzzOpen(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(named)
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		var r seal.Record
 		if json.Unmarshal(b, &r) != nil {
 			return

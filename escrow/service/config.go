@@ -56,6 +56,8 @@ var (
 		"issue.status_lists must be between 1 and 64: one list carries about 50 sign-ins a second")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
 		"the bundle does not name this service: its registrar, and on the issuing side its issuer, must be the configured origin")
+	errConfigRulesAge = refusal.New(refusal.Invalid, "config.bad_rules_max_age",
+		"rules_max_age_minutes must be between 1 and 1440: the public log is cosigned anew every minute")
 	errConfigRules = refusal.New(refusal.Invalid, "config.bundle_not_in_force",
 		"the bundle file is not what the custodians endorsed and the public log holds: name the file that was installed, or install this one with escrowd bundle install")
 )
@@ -68,6 +70,12 @@ type Config struct {
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
 	Bundle  string `toml:"bundle"`
+
+	// Where a process that does not disclose reads the public log, https://…/log;
+	// empty: at the bundle's registrar. And for how long it acts without hearing
+	// from it.
+	PublicLog          string `toml:"public_log"`
+	RulesMaxAgeMinutes int    `toml:"rules_max_age_minutes"` // 0: RulesMaxAge
 
 	Issue    *issueConfig    `toml:"issue"`
 	Disclose *discloseConfig `toml:"disclose"`
@@ -159,6 +167,9 @@ func ReadConfig(name string) (*Config, error) {
 func (c *Config) check() error {
 	required := map[string]string{"origin": c.Origin, "listen": c.Listen, "bundle": c.Bundle, "tls_cert": c.TLSCert, "tls_key": c.TLSKey}
 	addresses := map[string]string{"origin": c.Origin}
+	if c.PublicLog != "" {
+		addresses["public_log"] = c.PublicLog
+	}
 	if c.Issue == nil && c.Disclose == nil && c.Keep == nil {
 		return errConfigMissing.Because(errors.New("neither [issue] nor [disclose] nor [keep]"))
 	}
@@ -208,6 +219,9 @@ func (c *Config) check() error {
 			return errConfigOrigin.Because(errors.New(key))
 		}
 	}
+	if c.RulesMaxAgeMinutes < 0 || c.RulesMaxAgeMinutes > 24*60 {
+		return errConfigRulesAge
+	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return errConfigMissing.Because(errors.New("listen: host:port"))
 	}
@@ -242,10 +256,6 @@ func readCookieKey(name string) (key [32]byte, err error) {
 // readTokenKeys checks that every key is in the bundle: evidence is verified
 // with what the custodians endorsed, not with what the service publishes.
 func readTokenKeys(files []tokenKey, b *policy.Bundle) ([]openid.Key, error) {
-	var endorsed jose.JSONWebKeySet
-	if err := json.Unmarshal(b.IssuerKeys, &endorsed); err != nil {
-		return nil, errConfigTokenKey.Because(err)
-	}
 	var keys []openid.Key
 	for _, f := range files {
 		s, err := secretfile.ReadText(f.File)
@@ -256,12 +266,24 @@ func readTokenKeys(files []tokenKey, b *policy.Bundle) ([]openid.Key, error) {
 		if err := json.Unmarshal([]byte(s), &k); err != nil || k.IsPublic() || !k.Valid() {
 			return nil, ErrSecretFile.Because(errors.New("token_keys: a secret JWK"))
 		}
-		if !slices.ContainsFunc(endorsed.Key(k.KeyID), func(e jose.JSONWebKey) bool { return samePublic(e, k.Public()) }) {
-			return nil, errConfigTokenKey.Because(errors.New(f.File))
+		if err := endorsedKey(b, k); err != nil {
+			return nil, err
 		}
 		keys = append(keys, openid.Key{JWK: k, NotBefore: f.NotBefore, NotAfter: f.NotAfter})
 	}
 	return keys, nil
+}
+
+// endorsedKey checks that a token key is one of the bundle's issuer keys.
+func endorsedKey(b *policy.Bundle, k jose.JSONWebKey) error {
+	var endorsed jose.JSONWebKeySet
+	if err := json.Unmarshal(b.IssuerKeys, &endorsed); err != nil {
+		return errConfigTokenKey.Because(err)
+	}
+	if !slices.ContainsFunc(endorsed.Key(k.KeyID), func(e jose.JSONWebKey) bool { return samePublic(e, k.Public()) }) {
+		return errConfigTokenKey.Because(errors.New("kid " + k.KeyID))
+	}
+	return nil
 }
 
 func samePublic(a, b jose.JSONWebKey) bool {

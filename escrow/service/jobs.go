@@ -26,6 +26,8 @@ type Job struct {
 var Jobs = []Job{
 	{Name: "cases", Every: time.Minute, Do: (*Service).ServeCases,
 		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
+	{Name: "rules", Every: time.Minute, Do: (*Service).FollowRules,
+		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
 		What: "carries out the erasures that were asked for and that no case holds"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
@@ -71,8 +73,7 @@ func (s *Service) ServeCases(ctx context.Context) error {
 	}
 	_, nerr := s.Registrar.Notify(ctx)
 	_, xerr := s.Registrar.Expire(ctx)
-	_, perr := s.publisher.Publish(ctx)
-	return errors.Join(nerr, xerr, perr)
+	return errors.Join(nerr, xerr, s.Publish(ctx))
 }
 
 // CarryOutErasures erases what people asked to have erased and no case stands
@@ -88,10 +89,12 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	if s.keeper == nil {
 		return err
 	}
+	if rerr := s.RulesKnown(); rerr != nil {
+		return errors.Join(err, rerr)
+	}
 	erased, kerr := s.keeper.Work(ctx)
 	if erased > 0 && s.publisher != nil {
-		_, perr := s.publisher.Publish(ctx)
-		err = errors.Join(err, perr)
+		err = errors.Join(err, s.Publish(ctx))
 	}
 	return errors.Join(err, kerr)
 }

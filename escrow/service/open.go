@@ -1,34 +1,41 @@
 package service
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
 	"log/slog"
+	"net/http"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // Open makes the service that the configuration describes, which logs JSON to
 // logs. Every doubt refuses. The service is closed with Close.
 func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
-	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin}
-	raw, err := readPublic(c.Bundle)
-	if err != nil {
+	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge()}
+	if p.Bundle, err = c.readBundle(); err != nil {
 		return nil, err
 	}
-	if p.Bundle, err = policy.ParseBundle(raw); err != nil {
-		return nil, err
-	}
-	if p.Bundle.Registrar != c.Origin || c.Issue != nil && p.Bundle.Issuer != c.Origin {
-		return nil, errConfigBundle
+	if c.Disclose == nil {
+		if p.PublicLog, err = c.publicLog(p.Bundle); err != nil {
+			return nil, err
+		}
+		if err := p.refuseOtherRules(ctx); err != nil {
+			return nil, err
+		}
 	}
 	defer func() {
 		if err != nil {
@@ -53,11 +60,52 @@ func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err erro
 	return New(ctx, p)
 }
 
-// OpenKeeping opens the keeping side alone, for a rotation beside the service.
-// Its store is to be closed.
+func (c *Config) readBundle() (*policy.Bundle, error) {
+	raw, err := readPublic(c.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	b, err := policy.ParseBundle(raw)
+	if err == nil && (b.Registrar != c.Origin || c.Issue != nil && b.Issuer != c.Origin) {
+		err = errConfigBundle
+	}
+	return b, err
+}
+
+func (c *Config) rulesMaxAge() time.Duration {
+	return cmp.Or(time.Duration(c.RulesMaxAgeMinutes)*time.Minute, RulesMaxAge)
+}
+
+// publicLog is where a process that does not disclose follows the log, and gets
+// bundles, which are served beside it.
+func (c *Config) publicLog(b *policy.Bundle) (PublicLog, error) {
+	address := cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog)
+	tiles, err := proof.Fetch(address)
+	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: &http.Client{Timeout: time.Minute}, Now: time.Now}
+	return PublicLog{Tiles: tiles, Bundles: client.BundleByHash}, err
+}
+
+// OpenKeeping opens the keeping side alone, for a rotation beside the service,
+// which must be reached: nothing rotates under rules that are not in force. Its
+// store is to be closed.
 func (c *Config) OpenKeeping(ctx context.Context) (*Keeping, error) {
 	if c.Keep == nil {
 		return nil, errConfigMissing.Because(errors.New("[keep]"))
+	}
+	b, err := c.readBundle()
+	if err != nil {
+		return nil, err
+	}
+	log, err := c.publicLog(b)
+	if err != nil {
+		return nil, err
+	}
+	history, err := rules.New(b, log.Tiles, log.Bundles)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := history.Follow(ctx, time.Now(), c.rulesMaxAge()); err != nil {
+		return nil, err
 	}
 	return c.Keep.open(ctx)
 }
@@ -115,8 +163,9 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclos
 		return nil, err
 	}
 	// The rules cannot change in the dark: what runs is what was endorsed and logged.
-	rules := disclose.Rules{Bundles: d.Store.Bundles}
-	inForce, err := rules.Current(ctx)
+	// Their witnesses are asked before the log is followed.
+	stored := disclose.Rules{Bundles: d.Store.Bundles}
+	inForce, err := stored.Current(ctx)
 	if err == nil && inForce.Hash() != b.Hash() {
 		err = errConfigRules.Because(errors.New("in force is " + inForce.Hash()))
 	}

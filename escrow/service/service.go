@@ -18,12 +18,13 @@ import (
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
-	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // Parts is what a service is made of, whoever supplies it: the configuration
@@ -32,11 +33,16 @@ type Parts struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 	Origin string         // https://…, as people and platforms see it
-	Bundle *policy.Bundle // the rules in force
+	Bundle *policy.Bundle // where trust begins: the rules in force when the process starts
+
+	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
+	RulesMaxAge time.Duration // 0: RulesMaxAge
 
 	Issuing    *Issuing    // nil: this process does not issue
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
+
+	history *rules.History // of the public log, from Bundle on; nil: not opened yet
 }
 
 // Issuing is what the issuing side stands on.
@@ -94,6 +100,7 @@ type Service struct {
 	Board     *disclose.Board     // likewise
 
 	web          *web.Server
+	rules        *rulesInForce
 	publisher    *translog.Publisher
 	keeper       *keep.Keeper
 	erasureAsked chan struct{} // somebody asked to be deleted
@@ -121,7 +128,13 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		if err := s.wireDisclosing(ctx, d); err != nil {
 			return nil, err
 		}
+		s.PublicLog = PublicLog{Tiles: translog.Tiles(d.Store.Log), Bundles: d.Store.Bundles.Bundle}
 	}
+	history, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
 	if k := p.Keeping; k != nil {
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
@@ -130,17 +143,19 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 			return nil, err
 		}
 	}
+	if err := s.refuseOtherRules(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.rules.follow(ctx); err != nil && refusal.Of(err).Kind != refusal.Unavailable {
+		return nil, err
+	}
 	return s, nil
 }
 
 func (s *Service) wireIssuing(i *Issuing) error {
-	custodians, err := threshold.ParsePublicKey(s.Bundle.ThresholdKey)
-	if err != nil {
-		return err
-	}
 	return person.Mount(s.web, person.Config{
-		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: custodians, Now: s.Now},
-		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Custodians: s.Bundle.Custodians, Quorum: s.Bundle.Threshold,
+		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
+		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
 		OnErase: func() {
 			select {
@@ -156,13 +171,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	if err != nil {
 		return err
 	}
-	var witnesses []translog.WitnessClient
-	for _, w := range s.Bundle.Log.Witnesses {
-		if w.URL != "" {
-			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
-		}
-	}
-	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnesses, s.Now); err != nil {
+	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnessesOf(s.Bundle), s.Now); err != nil {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
@@ -170,12 +179,22 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	}
 	s.Registrar = &disclose.Registrar{
 		Keys: rollbackCheckedKeys{d.Keys, d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
-		Rules:      &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now},
+		Rules:      &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now, Logged: s.logged},
 		Unrecorded: s.unrecorded.add,
 	}
 	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
 	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
 	return nil
+}
+
+// witnessesOf are those that can be asked.
+func witnessesOf(b *policy.Bundle) (witnesses []translog.WitnessClient) {
+	for _, w := range b.Log.Witnesses {
+		if w.URL != "" {
+			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
+		}
+	}
+	return witnesses
 }
 
 // NewMessageBoard is the custodians' message board alone, for the first key

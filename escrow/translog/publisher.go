@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"filippo.io/torchwood"
@@ -29,13 +30,19 @@ type Publisher struct {
 	// the first use; it is called concurrently.
 	OnWitness func(witness string, err error)
 
-	store     Store
-	signer    note.Signer
-	log       *proof.Log
-	witnesses []*cosigner
-	now       func() time.Time
+	store  Store
+	signer note.Signer
+	now    func() time.Time
+
+	trusted atomic.Pointer[trusted]
 
 	round chan struct{} // holds one token: one round at a time
+}
+
+// trusted is the trust policy under which the log is published.
+type trusted struct {
+	*proof.Log
+	witnesses []*cosigner
 }
 
 // New returns a publisher that signs with signer and asks those witnesses,
@@ -45,23 +52,10 @@ type Publisher struct {
 // (another key or origin), and [ErrRollback] or [ErrFork] if the store is
 // older than what it published or disagrees with it.
 func New(ctx context.Context, store Store, signer note.Signer, log *proof.Log, witnesses []WitnessClient, now func() time.Time) (*Publisher, error) {
-	if signer.Name() != log.Origin || signer.KeyHash() != log.Key.KeyHash() {
-		return nil, ErrConfig.Because(errors.New("the signer is not the log's key"))
-	}
 	p := &Publisher{Timeout: 5 * time.Second, Grace: 250 * time.Millisecond,
-		store: store, signer: signer, log: log, now: now, round: make(chan struct{}, 1)}
-	for _, c := range witnesses {
-		w, err := newCosigner(c, log)
-		if err != nil {
-			return nil, err
-		}
-		if slices.ContainsFunc(p.witnesses, func(other *cosigner) bool { return other.verifier.KeyHash() == w.verifier.KeyHash() }) {
-			return nil, ErrConfig.Because(errors.New("a witness is listed twice"))
-		}
-		p.witnesses = append(p.witnesses, w)
-	}
-	if len(p.witnesses) < log.Quorum {
-		return nil, ErrConfig.Because(errors.New("fewer witnesses than the quorum"))
+		store: store, signer: signer, now: now, round: make(chan struct{}, 1)}
+	if err := p.Trust(log, witnesses); err != nil {
+		return nil, err
 	}
 	size, err := store.Size(ctx)
 	if err != nil {
@@ -69,6 +63,31 @@ func New(ctx context.Context, store Store, signer note.Signer, log *proof.Log, w
 	}
 	_, err = p.checkSaved(ctx, size)
 	return p, err
+}
+
+// Trust replaces the trust policy and the witnesses, while the publisher works: a
+// newer bundle names others. It is [ErrConfig] as [New] is, and changes nothing
+// then.
+func (p *Publisher) Trust(log *proof.Log, witnesses []WitnessClient) error {
+	if p.signer.Name() != log.Origin || p.signer.KeyHash() != log.Key.KeyHash() {
+		return ErrConfig.Because(errors.New("the signer is not the log's key"))
+	}
+	t := &trusted{Log: log}
+	for _, c := range witnesses {
+		w, err := newCosigner(c, log)
+		if err != nil {
+			return err
+		}
+		if slices.ContainsFunc(t.witnesses, func(other *cosigner) bool { return other.verifier.KeyHash() == w.verifier.KeyHash() }) {
+			return ErrConfig.Because(errors.New("a witness is listed twice"))
+		}
+		t.witnesses = append(t.witnesses, w)
+	}
+	if len(t.witnesses) < log.Quorum {
+		return ErrConfig.Because(errors.New("fewer witnesses than the quorum"))
+	}
+	p.trusted.Store(t)
+	return nil
 }
 
 // checkSaved returns the saved checkpoint, after checking that the store with
@@ -81,7 +100,7 @@ func (p *Publisher) checkSaved(ctx context.Context, size int64) (torchwood.Check
 	if signed == nil {
 		return torchwood.Checkpoint{}, nil
 	}
-	saved, err := p.log.OpenCheckpoint(signed)
+	saved, err := p.trusted.Load().OpenCheckpoint(signed)
 	if errors.Is(err, proof.ErrQuorum) {
 		// Signed by the log, and cosigned under an earlier policy perhaps: it
 		// binds us, though it proves nothing to others any more.
@@ -154,16 +173,17 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 	if err != nil {
 		return refuse(ErrStore.Because(err))
 	}
-	c := torchwood.Checkpoint{Origin: p.log.Origin, Tree: tlog.Tree{N: size, Hash: root}}
+	log := p.trusted.Load()
+	c := torchwood.Checkpoint{Origin: log.Origin, Tree: tlog.Tree{N: size, Hash: root}}
 	n := &note.Note{Text: c.String()}
 	signed, err := note.Sign(n, p.signer)
 	if err != nil {
 		return refuse(ErrConfig.Because(err))
 	}
-	signed = append(signed, p.gather(ctx, saved.N, c, signed)...)
+	signed = append(signed, p.gather(ctx, log, saved.N, c, signed)...)
 	// What readers will check is checked before it is kept: the quorum, the
 	// operators and the times of the cosignatures.
-	if _, err := p.log.OpenFresh(signed, p.now(), p.Timeout+proof.MaxSkew); err != nil {
+	if _, err := log.OpenFresh(signed, p.now(), p.Timeout+proof.MaxSkew); err != nil {
 		// Another process may have had a larger tree cosigned meanwhile, and the
 		// witnesses then rightly refuse ours: this round was for a tree of the past.
 		if grown, serr := p.store.Size(ctx); serr == nil && grown > size && ctx.Err() == nil {
@@ -189,12 +209,12 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 
 // gather asks all witnesses at once and returns the verified signature lines
 // that came back within Timeout, or within Grace after the quorum.
-func (p *Publisher) gather(ctx context.Context, from int64, c torchwood.Checkpoint, signed []byte) []byte {
+func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torchwood.Checkpoint, signed []byte) []byte {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
 	var wg sync.WaitGroup
-	lines := make(chan []byte, len(p.witnesses))
-	for _, w := range p.witnesses {
+	lines := make(chan []byte, len(log.witnesses))
+	for _, w := range log.witnesses {
 		wg.Go(func() {
 			line, err := w.cosign(ctx, from, c, signed, p)
 			p.report(w, err)
@@ -203,13 +223,13 @@ func (p *Publisher) gather(ctx context.Context, from int64, c torchwood.Checkpoi
 	}
 	var all []byte
 	cosigned := 0
-	for range p.witnesses {
+	for range log.witnesses {
 		line := <-lines
 		if line == nil {
 			continue
 		}
 		all = append(all, line...)
-		if cosigned++; cosigned == p.log.Quorum {
+		if cosigned++; cosigned == log.Quorum {
 			// The slowest witness does not set the pace, but it may catch up.
 			timer := time.AfterFunc(p.Grace, cancel)
 			defer timer.Stop()
@@ -263,7 +283,7 @@ func (p *Publisher) published(ctx context.Context, index int64) (bool, error) {
 	if signed == nil {
 		return false, nil
 	}
-	c, err := p.log.OpenCheckpoint(signed)
+	c, err := p.trusted.Load().OpenCheckpoint(signed)
 	if errors.Is(err, proof.ErrQuorum) {
 		return false, nil // cosigned under an earlier policy: ask again
 	} else if err != nil {
@@ -283,7 +303,7 @@ func (p *Publisher) Prove(ctx context.Context, index int64) (leaf, tlogProof []b
 	}
 	c := torchwood.Checkpoint{}
 	if signed != nil {
-		if c, err = p.log.OpenCheckpoint(signed); errors.Is(err, proof.ErrQuorum) {
+		if c, err = p.trusted.Load().OpenCheckpoint(signed); errors.Is(err, proof.ErrQuorum) {
 			return nil, nil, ErrNotYet.Because(err)
 		} else if err != nil {
 			return nil, nil, ErrConfig.Because(err)

@@ -87,6 +87,13 @@ func (t tiles) readEntries(ctx context.Context, from, to int64) ([]byte, error) 
 	return data, nil
 }
 
+// SaveTiles does nothing: the store has them.
+func (t tiles) SaveTiles([]tlog.Tile, [][]byte) {}
+
+// Tiles returns a reader of what is published in a store, as [Publisher.Handler]
+// serves it.
+func Tiles(store Store) torchwood.TileReader { return tiles{store} }
+
 // Handler serves the log as C2SP tlog-tiles: GET /checkpoint, /tile/<L>/<N>
 // and /tile/entries/<N>, without authentication. Tiles never change and may
 // be cached for ever.

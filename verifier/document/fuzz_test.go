@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 )
 
 // FuzzCheckJSON compares with the standard library: what passes is valid for it,
@@ -14,7 +16,7 @@ func FuzzCheckJSON(f *testing.F) {
 	f.Add([]byte(`{"iss":"https://penname.example","aud":["a"],"exp":1900000000,"cnf":{"jkt":"x"}}`))
 	f.Add([]byte(`{"a":"\ud83d\ude00","b":[{"c":{}}]}`))
 	f.Add([]byte(`{"a":1,"a":2}`))
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		if CheckJSON(b) != nil {
 			return
 		}

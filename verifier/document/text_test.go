@@ -70,7 +70,7 @@ func TestFoldIsCanonical(t *testing.T) {
 			}
 		}
 	})
-	for r := rune(0); r <= unicode.MaxRune; r++ {
+	for r := rune(0); r < 0x30000; r++ {
 		if s := Fold(string(r)); Fold(s) != s || Fold(norm.NFD.String(string(r))) != s {
 			t.Errorf("%+q", r)
 		}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -303,7 +304,7 @@ func FuzzCallback(f *testing.F) {
 	if code, err := check(url.Values{"code": {"a"}, "state": {"b"}, "iss": {"https://op.example"}}); err != nil || code != "a" {
 		f.Fatalf("the seed is refused: %v", err)
 	}
-	f.Fuzz(func(t *testing.T, query string) {
+	fuzzing.Run(f, func(t *testing.T, query string) {
 		req := httptest.NewRequest(http.MethodGet, "/callback", nil)
 		req.URL.RawQuery = query
 		q, err := Callback(req)
@@ -345,7 +346,7 @@ func FuzzIDTokenClaims(f *testing.F) {
 	f.Add([]byte(strings.Replace(good, `"penname"`, `["penname"]`, 1)))
 	f.Add([]byte(strings.Replace(good, `{`, `{"Sub":"b","sub":"c",`, 1)))
 	f.Add([]byte(`{"verified_claims":[{}]}`))
-	f.Fuzz(func(t *testing.T, payload []byte) {
+	fuzzing.Run(f, func(t *testing.T, payload []byte) {
 		c, err := check(payload)
 		if err != nil {
 			if refusal.Of(err) == nil {

@@ -47,17 +47,20 @@ const (
 
 // Approval is a custodian's signed answer to one warrant in one case. It is
 // bound to the case, the warrant, the bundle, the warrant's leaf in the public
-// log and the checkpoint in which the custodian saw that leaf.
+// log and the checkpoint in which the custodian saw that leaf. A case is judged
+// under the bundle of its day; a custodian who answers is one of the bundle that is
+// in force when they sign.
 type Approval struct {
 	Case           string           `json:"case"`
-	Custodian      string           `json:"custodian"`       // id in the bundle
-	WarrantHash    string           `json:"warrant_hash"`    // hex SHA-256 of the warrant's JWS
-	Bundle         string           `json:"bundle"`          // hex SHA-256
-	LeafIndex      int64            `json:"leaf_index"`      // of the case's "recorded" leaf
-	CheckpointSize int64            `json:"checkpoint_size"` // of the cosigned checkpoint that contains it
-	Decision       string           `json:"decision"`        // Approve or Decline
-	Reason         string           `json:"reason"`          // one of policy.DeclineReasons, for the public log; "" when approving
-	Shares         []EncryptedShare `json:"shares"`          // by rising Target; none when declining
+	Custodian      string           `json:"custodian"`          // id in the bundle
+	WarrantHash    string           `json:"warrant_hash"`       // hex SHA-256 of the warrant's JWS
+	Bundle         string           `json:"bundle"`             // hex SHA-256 of the bundle of the case
+	InForce        string           `json:"in_force,omitempty"` // hex SHA-256 of the bundle in force when it was signed; absent if that is Bundle
+	LeafIndex      int64            `json:"leaf_index"`         // of the case's "recorded" leaf
+	CheckpointSize int64            `json:"checkpoint_size"`    // of the cosigned checkpoint that contains it
+	Decision       string           `json:"decision"`           // Approve or Decline
+	Reason         string           `json:"reason"`             // one of policy.DeclineReasons, for the public log; "" when approving
+	Shares         []EncryptedShare `json:"shares"`             // by rising Target; none when declining
 	At             time.Time        `json:"at"`
 }
 
@@ -79,19 +82,30 @@ func SignApproval(key jose.JSONWebKey, a Approval) (string, error) {
 	return approvalFormat.Sign(key, payload)
 }
 
-// VerifyApproval checks that raw is signed by a custodian of b, under b, over a
-// warrant that was in the log. The caller checks that Case, WarrantHash and
-// LeafIndex are the ones it asked about, and that there are enough custodians.
-func VerifyApproval(raw string, b *policy.Bundle) (*Approval, error) {
+// Signers returns the hash of the bundle whose custodian signs.
+func (a *Approval) Signers() string {
+	if a.InForce != "" {
+		return a.InForce
+	}
+	return a.Bundle
+}
+
+// VerifyApproval checks that raw is signed by a custodian of the bundle that it
+// names as in force, over a warrant that was in the log. That bundle must be one
+// of signers, else it is [ErrApprovalBundle]. The caller checks that Case,
+// WarrantHash, Bundle and LeafIndex are the ones it asked about, and that there
+// are enough custodians.
+func VerifyApproval(raw string, signers ...*policy.Bundle) (*Approval, error) {
 	a, signed, err := parseApproval(raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.VerifyCustodian(signed, a.Custodian, policy.ErrUnknownCustodian); err != nil {
-		return nil, err
-	}
-	if a.Bundle != b.Hash() {
+	i := slices.IndexFunc(signers, func(b *policy.Bundle) bool { return b.Hash() == a.Signers() })
+	if i < 0 {
 		return nil, ErrApprovalBundle
+	}
+	if err := signers[i].VerifyCustodian(signed, a.Custodian, policy.ErrUnknownCustodian); err != nil {
+		return nil, err
 	}
 	if a.LeafIndex >= a.CheckpointSize {
 		return nil, ErrApprovalUnlogged
@@ -146,6 +160,8 @@ func (a *Approval) wellFormed() error {
 		return errors.New("bad case or custodian")
 	case !hashPattern.MatchString(a.WarrantHash), !hashPattern.MatchString(a.Bundle):
 		return errors.New("not a hash")
+	case a.InForce != "" && (!hashPattern.MatchString(a.InForce) || a.InForce == a.Bundle):
+		return errors.New("the bundle in force is no other one")
 	case a.LeafIndex < 0, a.At.Year() < 2000, a.At.Year() > 9999:
 		return errors.New("bad leaf index or time")
 	case a.Decision == Approve && (len(a.Shares) == 0 || a.Reason != ""), a.Decision == Decline && (len(a.Shares) > 0 || !slices.Contains(policy.DeclineReasons, a.Reason)):

@@ -14,6 +14,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -224,7 +225,7 @@ func FuzzApprovalPayload(f *testing.F) {
 		f.Add(b)
 		f.Add([]byte(strings.Replace(string(b), ":", ": ", 1)))
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		a := new(Approval)
 		if err := approvalFormat.Read(b, a, a.marshal); err != nil {
 			return

@@ -48,8 +48,13 @@ type Opening struct {
 	Certificate Certificate
 	Package     Package
 	Warrant     *policy.Warrant
-	WarrantHash [32]byte    // SHA-256 of the warrant's JWS
-	Approvals   []*Approval // of distinct custodians, at least the quorum
+	WarrantHash [32]byte // SHA-256 of the warrant's JWS
+
+	// Approvals are of distinct custodians, at least the quorum, whose shares open
+	// together: those under one key.
+	Approvals []*Approval
+	Signers   map[string]*policy.Bundle // whose custodian each of them is, by Approval.Signers
+	Key       string                    // policy.Bundle.ThresholdKey
 }
 
 // Certificate says what was checked, against which public record. Hashes are hex
@@ -77,23 +82,28 @@ func (c Certificate) String() string {
 	return s
 }
 
-// Verify checks a delivery against the log, the rules and the custodians of the
-// bundle. Any doubt is a refusal: [ErrPackage], [ErrOtherRules],
+// Verify checks a delivery against the log, the rules and the custodians of its
+// day. since are the bundle of the case and those that came into force after it,
+// in their order: the case is judged by the first, and a custodian of each may have
+// signed while it was in force. Any doubt is a refusal: [ErrPackage], [ErrOtherRules],
 // [ErrNotLogged], [ErrUnlawful], [ErrRecordMismatch], or one of packages policy
 // and proof. None of them names a culprit.
 //
 // Not checked: that the shares in the approvals are right, which takes the
-// requester's key, and that b was in force, which [policy.Bundle] and the log
-// say.
-func Verify(d Delivery, b *policy.Bundle) (*Opening, error) {
-	o := &Opening{}
+// requester's key; that the bundles were in force, which verifier/rules says; and
+// when exactly each custodian signed, which an audit of the whole log shows.
+func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
+	if len(since) == 0 {
+		return nil, ErrNotLogged
+	}
+	b, o := since[0], &Opening{}
 	if err := json.Unmarshal(d.Package, &o.Package); err != nil {
 		return nil, ErrPackage.Because(err)
 	}
 	if err := underRules(o.Package.Recorded, b); err != nil {
 		return nil, err
 	}
-	if err := o.verifyLog(d, b); err != nil {
+	if err := o.verifyLog(d, since); err != nil {
 		return nil, err
 	}
 	// Decided once more, as of when it was issued: it may have expired by now.
@@ -110,11 +120,8 @@ func Verify(d Delivery, b *policy.Bundle) (*Opening, error) {
 	}
 	o.Warrant, o.WarrantHash = decision.Warrant, decision.WarrantHash
 	o.Certificate.Warrant = hex.EncodeToString(o.WarrantHash[:])
-	if err := o.verifyApprovals(d.Approvals, b); err != nil {
+	if err := o.verifyApprovals(d.Approvals, since, decision.Quorum); err != nil {
 		return nil, err
-	}
-	if len(o.Approvals) < decision.Quorum {
-		return nil, ErrPackage // the rules wanted more than the key needs
 	}
 	if len(o.Package.Targets) != len(o.Warrant.Targets) {
 		return nil, ErrPackage
@@ -145,51 +152,99 @@ func underRules(recorded LoggedLeaf, b *policy.Bundle) error {
 
 // verifyLog checks that the public log holds the warrant, the decision of the
 // custodians and the release of this very package.
-func (o *Opening) verifyLog(d Delivery, b *policy.Bundle) error {
+func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
 	p := o.Package
-	log, err := b.TrustedLog()
+	logs, err := Logs(since...)
 	if err != nil {
 		return err
 	}
 	hash := sha256.Sum256(d.Package)
-	released, _, err := checkLeaf(log, d.Released, proof.KindReleased, &p.Recorded.Index)
+	released, _, err := checkLeaf(logs, d.Released, proof.KindReleased, &p.Recorded.Index)
 	if err != nil {
 		return err
 	}
 	if released.Package != hex.EncodeToString(hash[:]) {
 		return ErrNotLogged
 	}
-	if _, _, err := checkLeaf(log, p.Authorised, proof.KindAuthorised, &p.Recorded.Index); err != nil {
+	if _, _, err := checkLeaf(logs, p.Authorised, proof.KindAuthorised, &p.Recorded.Index); err != nil {
 		return err
 	}
-	recorded, _, err := CheckRecorded(log, p.Recorded)
+	recorded, _, err := CheckRecorded(logs, p.Recorded)
 	if err != nil {
 		return err
 	}
 	if len(p.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(p.Salt), "warrant", []byte(p.Submission.Warrant)) {
 		return ErrNotLogged
 	}
-	o.Certificate = Certificate{Package: released.Package, Bundle: b.Hash(), Log: log.Origin,
+	o.Certificate = Certificate{Package: released.Package, Bundle: since[0].Hash(), Log: logs[0].Origin,
 		Recorded: p.Recorded.Index, Authorised: p.Authorised.Index, Released: d.Released.Index}
 	return nil
 }
 
-// verifyApprovals checks each approval: signed by a custodian of b, over this
-// warrant in this case, and one for each.
-func (o *Opening) verifyApprovals(all []string, b *policy.Bundle) error {
-	names := []string{}
+// verifyApprovals checks each approval: signed by a custodian of one of the
+// bundles, over this warrant in this case, and one for each bundle and custodian.
+// It keeps those under a key for which there are enough.
+func (o *Opening) verifyApprovals(all []string, since []*policy.Bundle, quorum int) error {
+	o.Signers = make(map[string]*policy.Bundle)
+	for _, b := range since {
+		o.Signers[b.Hash()] = b
+	}
+	seen := make(map[[2]string]bool)
+	byKey := make(map[string][]*Approval) // the last of each custodian
 	for _, signed := range all {
-		a, err := VerifyApproval(signed, b)
+		a, err := VerifyApproval(signed, since...)
 		if err != nil {
 			return err
 		}
-		if a.Case != o.Package.Case || a.LeafIndex != o.Package.Recorded.Index || a.WarrantHash != o.Certificate.Warrant || slices.Contains(names, a.Custodian) {
+		who := [2]string{a.Custodian, a.Signers()}
+		if a.Case != o.Package.Case || a.LeafIndex != o.Package.Recorded.Index || a.WarrantHash != o.Certificate.Warrant || a.Bundle != since[0].Hash() || seen[who] {
 			return ErrPackage
 		}
-		o.Approvals, names = append(o.Approvals, a), append(names, a.Custodian)
+		seen[who] = true
+		key := o.Signers[a.Signers()].ThresholdKey
+		byKey[key] = append(slices.DeleteFunc(byKey[key], func(b *Approval) bool { return b.Custodian == a.Custodian }), a)
 	}
-	o.Certificate.Custodians = names
+	for _, b := range slices.Backward(since) {
+		if len(byKey[b.ThresholdKey]) >= quorum {
+			o.Approvals, o.Key = byKey[b.ThresholdKey], b.ThresholdKey
+			break
+		}
+	}
+	if o.Key == "" {
+		return ErrPackage // the rules wanted more than the key needs
+	}
+	o.Certificate.Custodians = []string{}
+	for _, a := range o.Approvals {
+		o.Certificate.Custodians = append(o.Certificate.Custodians, a.Custodian)
+	}
 	return nil
+}
+
+// CaseBundle returns the hash of the bundle that a delivery says its case was
+// decided under: to get the bundles for [Verify]. It verifies nothing.
+func CaseBundle(d Delivery) (string, error) {
+	var p Package
+	if err := json.Unmarshal(d.Package, &p); err != nil {
+		return "", ErrPackage.Because(err)
+	}
+	leaf, err := proof.ParseLeaf(p.Recorded.Bytes)
+	if err != nil {
+		return "", ErrPackage.Because(err)
+	}
+	return leaf.Bundle, nil
+}
+
+// Logs returns the log as each of the bundles trusts it: its witnesses can have
+// changed between one proof and another.
+func Logs(since ...*policy.Bundle) ([]*proof.Log, error) {
+	logs := make([]*proof.Log, len(since))
+	for i, b := range since {
+		var err error
+		if logs[i], err = b.TrustedLog(); err != nil {
+			return nil, err
+		}
+	}
+	return logs, nil
 }
 
 // Tree is the state of the log under a cosigned checkpoint.
@@ -208,27 +263,34 @@ func (t Tree) Contradicts(other Tree) error {
 }
 
 // CheckRecorded verifies the leaf that records a warrant: its kind, and its proof
-// under the quorum of witnesses. It returns the cosigned tree that holds it. What
-// does not fit is [ErrNotLogged].
-func CheckRecorded(log *proof.Log, l LoggedLeaf) (proof.Leaf, Tree, error) {
-	return checkLeaf(log, l, proof.KindRecorded, nil)
+// under the quorum of witnesses of one of the logs ([Logs]). It returns the
+// cosigned tree that holds it. What does not fit is [ErrNotLogged].
+func CheckRecorded(logs []*proof.Log, l LoggedLeaf) (proof.Leaf, Tree, error) {
+	return checkLeaf(logs, l, proof.KindRecorded, nil)
 }
 
 // checkLeaf verifies a leaf's kind, its proof and, if recorded is not nil, that it
 // is about the warrant recorded at that index.
-func checkLeaf(log *proof.Log, l LoggedLeaf, kind proof.Kind, recorded *int64) (proof.Leaf, Tree, error) {
+func checkLeaf(logs []*proof.Log, l LoggedLeaf, kind proof.Kind, recorded *int64) (proof.Leaf, Tree, error) {
 	leaf, err := proof.ParseLeaf(l.Bytes)
 	if err != nil {
 		return proof.Leaf{}, Tree{}, err
 	}
-	index, checkpoint, err := log.VerifyProof(l.Bytes, l.Proof)
+	index, tree := int64(0), Tree{}
+	for _, log := range logs {
+		at, checkpoint, refused := log.VerifyProof(l.Bytes, l.Proof)
+		index, tree, err = at, Tree{checkpoint.N, checkpoint.Hash}, refused
+		if err == nil {
+			break
+		}
+	}
 	if err != nil {
 		return proof.Leaf{}, Tree{}, ErrNotLogged.Because(err)
 	}
 	if index != l.Index || leaf.Kind != kind || recorded != nil && (leaf.Case == nil || *leaf.Case != *recorded) {
 		return proof.Leaf{}, Tree{}, ErrNotLogged
 	}
-	return leaf, Tree{checkpoint.N, checkpoint.Hash}, nil
+	return leaf, tree, nil
 }
 
 // Commits recomputes the commitment of a token from what the registrar shows: the

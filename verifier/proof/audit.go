@@ -11,6 +11,8 @@ import (
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Rules is what an auditor must know of a bundle to judge the cases under it.
@@ -19,12 +21,21 @@ type Rules struct {
 	Custodians     []string // their ids; nil: any id counts
 	OffenceClasses []string // the vocabulary; nil: any word
 	Ceremony       string   // hex SHA-256 of the transcript that made its threshold key; empty: none is claimed
+	Key            string   // the custodians' threshold key: only approvals under one key open together
+	SaysQuorum     bool     // the leaf of each case that may open names says the quorum that the rules want
+	Stops          []int64  // cases under earlier bundles that it ends
+
+	// Follows says what is wrong with this bundle's coming into force after the
+	// one with that hash, or as the first if that is empty: the code of a finding,
+	// or nothing. nil: that is not judged.
+	Follows func(previous string) (finding string)
 }
 
 // AuditOptions says against what a log is audited.
 type AuditOptions struct {
 	// Rules returns the rules of the bundle with that hex SHA-256, and whether
-	// the auditor has it. A case under a bundle that is not known is a finding.
+	// the auditor could get it. What was done under one that could not be had is
+	// not judged, and says so ([FindingUnavailable]).
 	Rules func(bundle string) (Rules, bool)
 	// At is the time that overdue notices and freshness are judged at. What a log
 	// that was cosigned earlier does not show yet is not held against it.
@@ -49,12 +60,17 @@ const (
 	FindingMalformed   = "malformed"            // not a canonical leaf of this version
 	FindingNewer       = "leaf_not_understood"  // of a version or kind that this program does not know. It accuses nobody: see [ErrNewer]
 	FindingDay         = "day_goes_back"        // dated before the leaf before it
-	FindingBundle      = "bundle_not_known"     // under a bundle that is not in force, or that the auditor does not have
+	FindingBundle      = "bundle_not_in_force"  // recorded under another bundle than the one in force
+	FindingRepeated    = "bundle_repeated"      // a bundle that was in force before came into force again
+	FindingNotNext     = "bundle_not_next"      // a bundle came into force in another place than the one that it names
+	FindingNotEndorsed = "bundle_not_endorsed"  // a bundle came into force that the custodians before it did not endorse
+	FindingUnavailable = "bundle_not_available" // the auditor could not get a bundle. It accuses nobody: see [ErrIncomplete]
 	FindingWord        = "word_not_in_bundle"   // an offence class or custodian that the bundle does not name
 	FindingCase        = "case_not_recorded"    // about a case that is not an earlier recorded warrant
-	FindingQuorum      = "quorum_not_met"       // authorised by too few distinct custodians
+	FindingQuorum      = "quorum_not_met"       // authorised by too few distinct custodians, or recorded for too few
 	FindingOrder       = "out_of_order"         // released before authorised, noticed before released, expired after released, or twice
 	FindingWithdrawn   = "case_withdrawn"       // authorised or released after the authority withdrew it
+	FindingStopped     = "case_stopped"         // authorised or released after newer rules stopped it
 	FindingExpired     = "case_expired"         // authorised or released after its warrant ran out
 	FindingReopened    = "decided_twice"        // a second authorisation of one case
 	FindingCeremony    = "ceremony_not_logged"  // a bundle names a key ceremony whose transcript no earlier leaf holds
@@ -117,8 +133,9 @@ func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 // refusals are those of [Log.OpenCheckpoint] and [Log.OpenFresh], further
 // [ErrFetch], [ErrOlder], [ErrRollback] and [ErrSplitView] against Trusted, with a
 // [SeenError] as their cause, [ErrTile] if something that was read does not hash to
-// the checkpoint, [ErrAudit] if the report has findings, and [ErrNewer] if it has
-// none but leaves that this program cannot read. The cause of the last three is an
+// the checkpoint, [ErrAudit] if the report has findings, and, if it has none that
+// accuse, [ErrNewer] for leaves that this program cannot read and [ErrIncomplete]
+// for a bundle that could not be had. The cause of the last four is an
 // [IndexError] with the first index.
 func (l *Log) Audit(ctx context.Context, tiles torchwood.TileReader, o AuditOptions) (*Report, error) {
 	r := &Report{}
@@ -187,20 +204,24 @@ func (l *Log) compare(ctx context.Context, tiles torchwood.TileReader, r *Report
 // verdict is what the findings come to. One that accuses comes before one that
 // does not.
 func (r *Report) verdict() (verdict error) {
+	accusesNobody := map[string]*refusal.Error{FindingNewer: ErrNewer, FindingUnavailable: ErrIncomplete}
 	for _, f := range r.Findings {
 		at := &IndexError{Index: f.Index, Cause: errors.New(f.Code)}
-		if f.Code != FindingNewer {
+		said, ok := accusesNobody[f.Code]
+		if !ok {
 			return ErrAudit.Because(at)
 		}
 		if verdict == nil {
-			verdict = ErrNewer.Because(at)
+			verdict = said.Because(at)
 		}
 	}
 	return verdict
 }
 
-// contains checks that the tree of c adds to the trusted one.
-func contains(ctx context.Context, tiles torchwood.TileReader, c, trusted torchwood.Checkpoint) error {
+// Extends checks that the tree of c, which tiles serves, adds to that of trusted.
+// Both were opened before. It is [ErrOlder], [ErrSplitView], [ErrTile] or
+// [ErrFetch].
+func Extends(ctx context.Context, tiles torchwood.TileReader, trusted, c torchwood.Checkpoint) error {
 	var path tlog.TreeProof
 	if 0 < trusted.N && trusted.N < c.N {
 		var err error

@@ -189,6 +189,120 @@ func TestAuditNamesTheFirstLeafThatBreaksARule(t *testing.T) {
 	})
 }
 
+// O3: the quorum that a rule wanted above the threshold stands in the leaf, and an
+// audit holds the authorisation against it. Leaves of the first release say none.
+func TestFoundO3TheQuorumOfARule(t *testing.T) {
+	recorded, approved := examples()[2], examples()[3]
+	by := func(custodian string) proof.Leaf {
+		l := at(approved, "2026-01-03", 1)
+		l.Custodian = custodian
+		return l
+	}
+	authorised := at(proof.AuthorisedLeaf(noon, 1), "2026-01-03", 1)
+	says := func(quorum int) proof.Leaf {
+		l := recorded
+		l.Quorum = quorum
+		return l
+	}
+	a, b, c := by(custodians[0]), by(custodians[1]), by(custodians[2])
+	for name, x := range map[string]struct {
+		leaves     []proof.Leaf
+		saysQuorum bool
+		index      int64
+		code       string // "": nothing is found
+	}{
+		"three of three":                           {[]proof.Leaf{bundleLeaf(1), says(3), a, b, c, authorised}, true, 0, ""},
+		"two of three":                             {[]proof.Leaf{bundleLeaf(1), says(3), a, b, authorised}, true, 4, proof.FindingQuorum},
+		"the threshold, from an old leaf":          {[]proof.Leaf{bundleLeaf(1), says(0), a, b, authorised}, false, 0, ""},
+		"less than the threshold, by the leaf":     {[]proof.Leaf{bundleLeaf(1), says(1), a, b, authorised}, true, 1, proof.FindingQuorum},
+		"no quorum where the rules want it said":   {[]proof.Leaf{bundleLeaf(1), says(0), a, b, authorised}, true, 1, proof.FindingQuorum},
+		"one custodian twice, for a quorum of two": {[]proof.Leaf{bundleLeaf(1), says(2), a, a, authorised}, true, 4, proof.FindingQuorum},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			for i, l := range x.leaves {
+				if l.Bundle != "" {
+					l.Bundle = bundleLeaf(1).Bundle
+				}
+				l.Day = "2026-11-20"
+				x.leaves[i] = l
+			}
+			w.add(x.leaves...)
+			o := options()
+			o.Rules = func(string) (proof.Rules, bool) {
+				r, _ := rules("")
+				r.SaysQuorum = x.saysQuorum
+				return r, true
+			}
+			r, err := w.log.Audit(t.Context(), w.tiles(w.files()), o)
+			if x.code == "" {
+				if err != nil {
+					t.Fatal(err, r)
+				}
+				return
+			}
+			if !errors.Is(err, proof.ErrAudit) || len(r.Findings) != 1 || r.Findings[0] != (proof.Finding{Index: x.index, Code: x.code}) {
+				t.Fatal(err, r.Findings)
+			}
+		})
+	}
+}
+
+// J4: whoever signs is a custodian of the bundle in force; approvals with shares of
+// a key that was moved since do not count with newer ones; what newer rules stop is
+// not opened.
+func TestFoundJ4AnAuditAcrossRules(t *testing.T) {
+	recorded, approved := examples()[2], examples()[3]
+	recorded.Bundle = bundleLeaf(1).Bundle
+	by := func(custodian string) proof.Leaf {
+		l := at(approved, "2026-11-20", 1)
+		l.Custodian = custodian
+		return l
+	}
+	authorised := at(proof.AuthorisedLeaf(noon, 1), "2026-11-20", 1)
+	a, b, c := by("alba"), by("bruno"), by("dora")
+	for name, x := range map[string]struct {
+		leaves []proof.Leaf
+		next   proof.Rules // of the second bundle
+		index  int64
+		code   string
+	}{
+		"another court, the same key": {[]proof.Leaf{bundleLeaf(1), recorded, a, bundleLeaf(2), b, authorised},
+			proof.Rules{Threshold: 2, Key: "k1", Custodians: []string{"alba", "bruno"}}, 0, ""},
+		"a moved key": {[]proof.Leaf{bundleLeaf(1), recorded, a, bundleLeaf(2), b, authorised},
+			proof.Rules{Threshold: 2, Key: "k2", Custodians: []string{"bruno", "dora"}}, 5, proof.FindingQuorum},
+		"two with the moved key": {[]proof.Leaf{bundleLeaf(1), recorded, a, bundleLeaf(2), b, c, authorised},
+			proof.Rules{Threshold: 2, Key: "k2", Custodians: []string{"bruno", "dora"}}, 0, ""},
+		"a custodian of before": {[]proof.Leaf{bundleLeaf(1), recorded, b, bundleLeaf(2), a, authorised},
+			proof.Rules{Threshold: 2, Key: "k1", Custodians: []string{"bruno", "dora"}}, 4, proof.FindingWord},
+		"a case that was stopped": {[]proof.Leaf{bundleLeaf(1), recorded, a, bundleLeaf(2), b, authorised},
+			proof.Rules{Threshold: 2, Key: "k1", Custodians: []string{"alba", "bruno"}, Stops: []int64{1}}, 5, proof.FindingStopped},
+		"rules that cannot be had accuse nobody": {[]proof.Leaf{bundleLeaf(1), recorded, a, bundleLeaf(2), b, authorised}, proof.Rules{}, 3, proof.FindingUnavailable},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			for i := range x.leaves {
+				x.leaves[i].Day = "2026-11-20"
+			}
+			w.add(x.leaves...)
+			o := options()
+			o.Rules = func(bundle string) (proof.Rules, bool) {
+				if bundle == bundleLeaf(2).Bundle {
+					return x.next, x.next.Threshold > 0
+				}
+				return proof.Rules{Threshold: 2, Key: "k1", Custodians: []string{"alba", "bruno", "chidi"}}, true
+			}
+			r, err := w.log.Audit(t.Context(), w.tiles(w.files()), o)
+			switch {
+			case x.code == "" && err != nil, x.code != "" && (err == nil || len(r.Findings) == 0 || r.Findings[0] != (proof.Finding{Index: x.index, Code: x.code})):
+				t.Fatal(err, r.Findings)
+			case x.code == proof.FindingUnavailable && (!errors.Is(err, proof.ErrIncomplete) || len(r.Findings) != 1):
+				t.Fatal(err, r.Findings)
+			}
+		})
+	}
+}
+
 func TestAuditAgainstWhatWasSeenBefore(t *testing.T) {
 	w := newWorld(t).grow(300)
 	fork := newWorld(t).grow(200)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -191,6 +192,31 @@ func (l *Log) open(signed []byte, cosigned bool) (torchwood.Checkpoint, *note.No
 		}
 	}
 	return c, n, nil
+}
+
+// CosignedAt returns the latest time since which a quorum has cosigned a
+// checkpoint, that is, how old its news are. It does not count what lies in the
+// future. The refusals are those of [Log.OpenCheckpoint] and [ErrStale].
+func (l *Log) CosignedAt(signed []byte, now time.Time) (time.Time, error) {
+	_, n, err := l.open(signed, true)
+	if err != nil {
+		return time.Time{}, err
+	}
+	var times []int64
+	for _, v := range l.witnesses {
+		latest := int64(0)
+		for _, s := range n.Sigs {
+			if t, err := torchwood.CosignatureTimestamp(s); s.Name == v.Name() && s.Hash == v.KeyHash() && err == nil && t <= now.Add(MaxSkew).Unix() {
+				latest = max(latest, t)
+			}
+		}
+		times = append(times, latest)
+	}
+	slices.Sort(times)
+	if at := times[len(times)-l.Quorum]; at > 0 {
+		return time.Unix(at, 0), nil
+	}
+	return time.Time{}, ErrStale
 }
 
 // Inclusion checks that proof leads from the leaf at index to the root of c,

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 	"pgregory.net/rapid"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -349,7 +350,7 @@ func FuzzVerifyProof(f *testing.F) {
 		f.Add(w.leaves[i], w.proof(i, 6))
 	}
 	root := w.checkpoint(6).Hash
-	f.Fuzz(func(t *testing.T, leaf, p []byte) {
+	fuzzing.Run(f, func(t *testing.T, leaf, p []byte) {
 		index, c, err := w.log.VerifyProof(leaf, p)
 		if err != nil {
 			return

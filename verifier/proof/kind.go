@@ -40,7 +40,7 @@ var kinds = map[Kind]leafKind{
 	// The case of a recorded leaf is the one that an extension or a withdrawal
 	// concerns.
 	KindRecorded: {map[string]bool{"case": false, "jurisdiction": true, "offence_class": true, "warrant_kind": true,
-		"targets": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
+		"targets": false, "quorum": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
 		(*auditor).addRecorded},
 	// No offence class: it would be the word of somebody who was refused.
 	KindRefused:    {map[string]bool{"code": true, "jurisdiction": false, "warrant_kind": false, "bundle": false}, (*auditor).addRefused},
@@ -84,6 +84,7 @@ func BundleLeaf(at time.Time, bundleHash string) Leaf {
 // commitment under Salt.
 type Facets struct {
 	Jurisdiction, OffenceClass, WarrantKind string
+	Quorum                                  int       // of a kind that opens names; 0: the leaf does not say
 	SecrecyEnds                             time.Time // cut to its UTC day; zero: no secrecy
 	Bundle                                  string    // hex SHA-256 of the bundle it was decided under
 	Salt                                    [32]byte  // of the case
@@ -99,7 +100,7 @@ type Target struct{ Pseudonym, Platform string }
 func RecordedLeaf(at time.Time, f Facets) Leaf {
 	l := newLeaf(at, KindRecorded)
 	l.Jurisdiction, l.OffenceClass, l.WarrantKind, l.Bundle = f.Jurisdiction, f.OffenceClass, f.WarrantKind, f.Bundle
-	l.Targets = len(f.Targets)
+	l.Targets, l.Quorum = len(f.Targets), f.Quorum
 	if !f.SecrecyEnds.IsZero() {
 		l.SecrecyEnds = Day(f.SecrecyEnds)
 	}

@@ -21,6 +21,7 @@ const (
 	MaxTargets = 900
 
 	maxWord   = 64
+	maxQuorum = 255 // a threshold key has no more shares
 	dayLayout = time.DateOnly
 )
 
@@ -38,6 +39,7 @@ type Leaf struct {
 	OffenceClass      string   `json:"offence_class,omitempty"`      // a word of the bundle: "threats-to-kill"
 	WarrantKind       string   `json:"warrant_kind,omitempty"`       // the name of a [WarrantKind]
 	Targets           int      `json:"targets,omitempty"`            // number of pseudonyms the warrant names
+	Quorum            int      `json:"quorum,omitempty"`             // distinct custodians that the rules want, of a kind that opens names; absent in leaves of the first release
 	SecrecyEnds       string   `json:"secrecy_ends,omitempty"`       // UTC day; absent: no secrecy
 	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"
 	Bundle            string   `json:"bundle,omitempty"`             // hex SHA-256 of the bundle in force
@@ -90,7 +92,7 @@ func (l Leaf) lint() error {
 	}
 	present := map[string]bool{
 		"case": l.Case != nil, "jurisdiction": l.Jurisdiction != "", "offence_class": l.OffenceClass != "",
-		"warrant_kind": l.WarrantKind != "", "targets": l.Targets != 0, "secrecy_ends": l.SecrecyEnds != "",
+		"warrant_kind": l.WarrantKind != "", "targets": l.Targets != 0, "quorum": l.Quorum != 0, "secrecy_ends": l.SecrecyEnds != "",
 		"code": l.Code != "", "bundle": l.Bundle != "", "custodian": l.Custodian != "", "commitment": l.Commitment != "",
 		"salt_commitment": l.SaltCommitment != "", "target_commitments": len(l.TargetCommitments) > 0, "package": l.Package != "", "salt": l.Salt != "",
 	}
@@ -130,6 +132,9 @@ func (l Leaf) lintRecorded() error {
 	kind := WarrantKindOf(l.WarrantKind)
 	if l.Case != nil && !kind.Earlier {
 		return errors.New("case in this kind of warrant")
+	}
+	if l.Quorum < 0 || l.Quorum > maxQuorum || l.Quorum > 0 && !kind.Opens {
+		return errors.New("quorum")
 	}
 	if l.SecrecyEnds != "" && !isDay(l.SecrecyEnds) {
 		return errors.New("secrecy_ends")

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -216,7 +217,7 @@ func FuzzLeaf(f *testing.F) {
 	if seeds == 0 {
 		f.Fatal("no seeds")
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		l, err := proof.ParseLeaf(b)
 		if err != nil {
 			return

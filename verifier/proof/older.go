@@ -157,7 +157,7 @@ func (l *Log) follows(ctx context.Context, tiles torchwood.TileReader, known, sh
 	if err != nil {
 		return err
 	}
-	err = contains(ctx, tiles, s.Checkpoint, k.Checkpoint)
+	err = Extends(ctx, tiles, k.Checkpoint, s.Checkpoint)
 	before := k.seen()
 	seen := &SeenError{Shown: s.seen(), Known: &before}
 	switch {

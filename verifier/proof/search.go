@@ -50,7 +50,7 @@ func receiptPart(text, name, form string) string {
 // in a tree that was audited, or [ErrNotErased].
 func FindErasure(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, commitment string) (index int64, day string, err error) {
 	index = -1
-	err = eachLeaf(ctx, tiles, tree, func(i int64, l Leaf) {
+	err = EachLeaf(ctx, tiles, tree, 0, func(i int64, l Leaf) {
 		if l.Kind == KindErased && l.Commitment == commitment {
 			index, day = i, l.Day
 		}
@@ -67,7 +67,7 @@ func FindErasure(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, penName, platform string) ([]int64, error) {
 	found := []int64{}
 	recorded := make(map[int64]Leaf)
-	err := eachLeaf(ctx, tiles, tree, func(index int64, l Leaf) {
+	err := EachLeaf(ctx, tiles, tree, 0, func(index int64, l Leaf) {
 		switch l.Kind {
 		case KindRecorded:
 			recorded[index] = l
@@ -81,21 +81,29 @@ func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 	return found, err
 }
 
-// eachLeaf hands every leaf of an audited tree to each, in order.
-func eachLeaf(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, each func(index int64, l Leaf)) error {
+// EachLeaf hands the leaves of a tree to each, in order, from an index on. Every
+// one is verified against the tree, which the caller has authenticated; one that
+// is not a leaf is [ErrLeaf], and what cannot be read or does not verify is
+// [ErrFetch] or [ErrTile].
+func EachLeaf(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, from int64, each func(index int64, l Leaf)) error {
 	client, err := torchwood.NewClient(tiles)
 	if err != nil {
-		return err
+		return ErrFetch.Because(err)
 	}
-	for index, raw := range client.AllEntries(ctx, tree, 0) {
+	next := from
+	for index, raw := range client.AllEntries(ctx, tree, from) {
 		l, err := ParseLeaf(raw)
 		if err != nil {
 			return err
 		}
 		each(index, l)
+		next = index + 1
 	}
-	if err := client.Err(); err != nil {
-		return ErrFetch.Because(err)
+	switch err := client.Err(); {
+	case ctx.Err() != nil:
+		return ErrFetch.Because(ctx.Err())
+	case err != nil || next != tree.N:
+		return locate(ctx, tiles, tree, next, err)
 	}
 	return nil
 }

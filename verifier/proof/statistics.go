@@ -60,10 +60,12 @@ type auditor struct {
 	stats    Statistics
 	findings []Finding
 	cases    map[int64]*auditedCase
-	order    []int64 // indexes of the cases
-	index    int64   // of the leaf being replayed
-	bundle   string  // in force
-	day      string  // of the leaf before
+	order    []int64         // indexes of the cases
+	index    int64           // of the leaf being replayed
+	bundle   string          // in force
+	rules    Rules           // of it; none if it could not be had
+	bundles  map[string]bool // that are or were in force
+	day      string          // of the leaf before
 	days     []float64
 	erased   map[string]bool // commitments
 
@@ -71,15 +73,15 @@ type auditor struct {
 }
 
 type auditedCase struct {
-	kind                                            WarrantKind
-	day, secrecyEnds, salt                          string
-	rules                                           Rules
-	approved                                        map[string]bool
-	authorised, released, noticed, stopped, expired bool
+	kind                                                   WarrantKind
+	day, secrecyEnds, salt                                 string
+	quorum                                                 int               // 0: not judged
+	approved                                               map[string]string // by custodian, under which threshold key
+	authorised, released, noticed, stopped, ended, expired bool
 }
 
 func newAuditor(o AuditOptions) *auditor {
-	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, ceremonies: map[string]bool{}, stats: Statistics{
+	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, ceremonies: map[string]bool{}, bundles: map[string]bool{}, stats: Statistics{
 		ByKind: map[Kind]int64{}, Refusals: map[string]int64{}, Declines: map[string]int64{},
 		Jurisdictions: map[string]int64{}, Offences: map[string]int64{}, Warrants: map[string]int64{},
 	}}
@@ -118,11 +120,31 @@ func ofCase(replay func(*auditor, *auditedCase, Leaf)) func(*auditor, Leaf) {
 	}
 }
 
+// addBundle: rules cannot return, and come into force only after those they name,
+// endorsed by the custodians of those.
 func (a *auditor) addBundle(l Leaf) {
-	a.bundle = l.Bundle
+	previous := a.bundle
+	rules, ok := a.o.Rules(l.Bundle)
+	a.bundle, a.rules = l.Bundle, rules
+	switch {
+	case a.bundles[l.Bundle]:
+		a.found(FindingRepeated)
+	case !ok:
+		a.found(FindingUnavailable)
+	case rules.Follows != nil:
+		if code := rules.Follows(previous); code != "" {
+			a.found(code)
+		}
+	}
+	a.bundles[l.Bundle] = true
 	// Whose key a bundle names was public before the bundle.
-	if rules, ok := a.o.Rules(l.Bundle); ok && rules.Ceremony != "" && !a.ceremonies[rules.Ceremony] {
+	if rules.Ceremony != "" && !a.ceremonies[rules.Ceremony] {
 		a.found(FindingCeremony)
+	}
+	for _, index := range rules.Stops {
+		if c := a.cases[index]; c != nil {
+			c.ended = true
+		}
 	}
 }
 
@@ -142,20 +164,24 @@ func (a *auditor) addErased(l Leaf) {
 }
 
 func (a *auditor) addRecorded(l Leaf) {
-	rules, ok := a.o.Rules(l.Bundle)
-	if !ok || rules.Threshold < 1 || l.Bundle != a.bundle {
+	c := &auditedCase{kind: WarrantKindOf(l.WarrantKind), day: l.Day, secrecyEnds: l.SecrecyEnds, salt: l.SaltCommitment,
+		quorum: max(1, l.Quorum), approved: map[string]string{}}
+	if l.Bundle != a.bundle {
 		// "A custodian refuses a warrant under any other bundle."
 		a.found(FindingBundle)
-	}
-	if rules.OffenceClasses != nil && !slices.Contains(rules.OffenceClasses, l.OffenceClass) {
-		a.found(FindingWord)
+	} else if rules := a.rules; rules.Threshold > 0 {
+		if rules.OffenceClasses != nil && !slices.Contains(rules.OffenceClasses, l.OffenceClass) {
+			a.found(FindingWord)
+		}
+		c.quorum = max(c.quorum, rules.Threshold)
+		if c.kind.Opens && l.Quorum < rules.Threshold && (l.Quorum > 0 || rules.SaysQuorum) {
+			a.found(FindingQuorum)
+		}
 	}
 	a.stats.Jurisdictions[l.Jurisdiction]++
 	a.stats.Offences[l.OffenceClass]++
 	a.stats.Warrants[l.WarrantKind]++
 	a.stats.Targets += int64(l.Targets)
-	c := &auditedCase{kind: WarrantKindOf(l.WarrantKind), day: l.Day, secrecyEnds: l.SecrecyEnds, salt: l.SaltCommitment,
-		rules: rules, approved: map[string]bool{}}
 	if l.Case != nil {
 		switch earlier := a.cases[*l.Case]; {
 		case earlier == nil:
@@ -170,23 +196,23 @@ func (a *auditor) addRecorded(l Leaf) {
 	a.order = append(a.order, a.index)
 }
 
-// addApproved and addDeclined: a custodian counts once, by the last decision
-// before the authorisation.
+// addApproved and addDeclined: a custodian of the bundle in force counts once, by
+// the last decision before the authorisation.
 func (a *auditor) addApproved(c *auditedCase, l Leaf) {
-	if a.knows(c, l.Custodian) {
-		c.approved[l.Custodian] = true
+	if a.knows(l.Custodian) {
+		c.approved[l.Custodian] = a.rules.Key
 	}
 }
 
 func (a *auditor) addDeclined(c *auditedCase, l Leaf) {
-	if a.knows(c, l.Custodian) {
+	if a.knows(l.Custodian) {
 		delete(c.approved, l.Custodian)
 		a.stats.Declines[l.Code]++
 	}
 }
 
-func (a *auditor) knows(c *auditedCase, custodian string) bool {
-	known := c.rules.Custodians == nil || slices.Contains(c.rules.Custodians, custodian)
+func (a *auditor) knows(custodian string) bool {
+	known := a.rules.Custodians == nil || slices.Contains(a.rules.Custodians, custodian)
 	if !known {
 		a.found(FindingWord)
 	}
@@ -198,7 +224,14 @@ func (a *auditor) addAuthorised(c *auditedCase, _ Leaf) {
 	if c.authorised {
 		a.found(FindingReopened)
 	}
-	if len(c.approved) < max(1, c.rules.Threshold) {
+	// Shares of a key that was moved since open nothing with those of the key now.
+	together := 0
+	for _, key := range c.approved {
+		if key == a.rules.Key || key == "" || a.rules.Key == "" { // rules that could not be had prove nothing
+			together++
+		}
+	}
+	if together < c.quorum {
 		a.found(FindingQuorum)
 	}
 	c.authorised = true
@@ -220,6 +253,9 @@ func (a *auditor) mayOpen(c *auditedCase) {
 	}
 	if c.stopped {
 		a.found(FindingWithdrawn)
+	}
+	if c.ended {
+		a.found(FindingStopped)
 	}
 	if c.expired {
 		a.found(FindingExpired)
@@ -256,7 +292,7 @@ func (a *auditor) report(r *Report) {
 				a.stats.Overdue++
 				r.Overdue = append(r.Overdue, index)
 			}
-		case c.kind.Opens && !c.released && !c.stopped && !c.expired:
+		case c.kind.Opens && !c.released && !c.stopped && !c.ended && !c.expired:
 			a.stats.Open++
 		}
 	}

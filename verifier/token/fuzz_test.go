@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 )
 
 // FuzzVerify: no input panics, every refusal is one of ours, and nothing that the
@@ -29,7 +31,7 @@ func FuzzVerify(f *testing.F) {
 	f.Add("..")
 	f.Add(`{"payload":"","signatures":[]}`)
 	v := newVerifier(f)
-	f.Fuzz(func(t *testing.T, raw string) {
+	fuzzing.Run(f, func(t *testing.T, raw string) {
 		tok, err := v.Verify(context.Background(), raw)
 		if err == nil && !signed[raw] {
 			// an ECDSA signature has a twin (r, n-s); everything before it must be the forge's
@@ -52,7 +54,7 @@ func FuzzClaims(f *testing.F) {
 	f.Add([]byte(`{"exp":1e10}`))
 	v := newVerifier(f)
 	header := marshal(edHeader())
-	f.Fuzz(func(t *testing.T, payload []byte) {
+	fuzzing.Run(f, func(t *testing.T, payload []byte) {
 		tok, err := v.Verify(context.Background(), compact(edKey("issuer"), header, string(payload)))
 		if err != nil {
 			if tok != nil || refusalCode(err) == "" {
@@ -82,7 +84,7 @@ func FuzzEvidence(f *testing.F) {
 			f.Fatalf("a seed is refused: %v", err)
 		}
 	}
-	f.Fuzz(func(t *testing.T, payload []byte) {
+	fuzzing.Run(f, func(t *testing.T, payload []byte) {
 		e, err := parseEvidence(payload)
 		if err != nil {
 			if e != nil || !errors.Is(err, ErrEvidenceMalformed) {
@@ -102,7 +104,7 @@ func FuzzEvidence(f *testing.F) {
 func FuzzProof(f *testing.F) {
 	f.Add([]byte(marshal(proofClaims("token"))))
 	f.Add([]byte(`{"jti":"1","htm":"GET","htu":"https://a.example","iat":1.9e9,"nonce":null,"x":[]}`))
-	f.Fuzz(func(t *testing.T, payload []byte) {
+	fuzzing.Run(f, func(t *testing.T, payload []byte) {
 		p, err := parseProof(payload)
 		if err != nil {
 			return
@@ -122,7 +124,7 @@ func FuzzProof(f *testing.F) {
 func FuzzStatusList(f *testing.F) {
 	f.Add([]byte(statusPayload(f, goodList())))
 	f.Add([]byte(`{"sub":"x","iat":1,"exp":2,"status_list":{"bits":1,"lst":"eJwDAAAAAAE"}}`))
-	f.Fuzz(func(t *testing.T, payload []byte) {
+	fuzzing.Run(f, func(t *testing.T, payload []byte) {
 		l, err := parseStatusList(payload)
 		if err != nil {
 			return

@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 )
 
 // Vectors from an independent implementation of BIP 350, written for them.
@@ -137,7 +139,7 @@ func FuzzPseudonym(f *testing.F) {
 	for _, v := range pseudonymVectors {
 		f.Add(v.text)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
+	fuzzing.Run(f, func(t *testing.T, s string) {
 		p, err := ParsePseudonym(s)
 		if err != nil {
 			return

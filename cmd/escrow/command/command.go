@@ -22,6 +22,7 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // Env is all that the program takes from its surroundings.
@@ -137,6 +138,35 @@ func (p *program) readBundle(name string) (*policy.Bundle, error) {
 		return nil, err
 	}
 	return policy.ParseBundle(raw)
+}
+
+// follow asks the public log which rules are in force, beginning with a bundle that
+// is trusted, and returns all bundles that it holds and the one in force. It reads
+// the log that the registrar serves, or a mirror.
+func (p *program) follow(ctx context.Context, trusted *policy.Bundle, mirror string, maxAge time.Duration) (*rules.History, *policy.Bundle, error) {
+	source, err := tiles(p, mirror)
+	if err != nil {
+		return nil, nil, err
+	}
+	fetch := rules.Fetch(p.fetchBundle)
+	if mirror != "" {
+		fetch = rules.FromMirror(mirror, fetch)
+	}
+	h, err := rules.New(trusted, source, fetch)
+	if err != nil {
+		return nil, nil, err
+	}
+	inForce, err := h.Follow(ctx, p.Now(), maxAge)
+	return h, inForce, err
+}
+
+// fetchBundle gets a bundle by its hash from the registrar.
+func (p *program) fetchBundle(ctx context.Context, hash string) ([]byte, []string, error) {
+	r, err := p.registrar()
+	if err != nil {
+		return nil, nil, err
+	}
+	return r.BundleByHash(ctx, hash)
 }
 
 // explained adds to a refusal the public facts that a person needs: rules,

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 
@@ -10,6 +11,9 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // home is how the commands of `escrow custodian` find and open a folder.
@@ -48,48 +52,80 @@ func (h *home) open(ctx context.Context) (*custodian.Custodian, error) {
 	return c, err
 }
 
-// seat unlocks the folder of a custodian who is sure which rules they endorsed,
-// with the client for their registrar.
-func (h *home) seat(ctx context.Context) (*custodian.Custodian, *registrar.Client, error) {
-	c, err := h.open(ctx)
-	if err != nil {
+// inForce asks the public log which rules are in force, beginning with those in the
+// folder.
+func (h *home) inForce(ctx context.Context, c *custodian.Custodian) (history *rules.History, inForce *policy.Bundle, err error) {
+	if _, err := h.registrar(); err != nil {
 		return nil, nil, err
 	}
-	if _, err := c.Rules(); err != nil {
-		return nil, nil, err
+	inForce, err = c.Follow(func(from *policy.Bundle) (b *policy.Bundle, err error) {
+		history, b, err = h.follow(ctx, from, "", maxAge)
+		return b, err
+	})
+	return history, inForce, err
+}
+
+// seat is a custodian whose folder is unlocked, who has read in the public log
+// which rules are in force, with the client for their registrar.
+type seat struct {
+	*custodian.Custodian
+	client  *registrar.Client
+	history *rules.History
+	inForce *policy.Bundle
+}
+
+func (h *home) seat(ctx context.Context) (s seat, err error) {
+	if s.Custodian, err = h.open(ctx); err != nil {
+		return s, err
 	}
-	r, err := h.registrar()
-	return c, r, err
+	if s.client, err = h.registrar(); err != nil {
+		return s, err
+	}
+	s.history, s.inForce, err = h.inForce(ctx, s.Custodian)
+	return s, err
+}
+
+// fetch asks the registrar for a case. since are the bundles from that of the case
+// to the one in force.
+func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since []*policy.Bundle, err error) {
+	if f, err = s.client.CaseFile(ctx, s.Key(), id); err != nil {
+		return f, nil, err
+	}
+	since, err = s.history.Since(ctx, f.Bundle)
+	if errors.Is(err, rules.ErrNotInLog) {
+		err = custodian.ErrOtherBundle
+	}
+	return f, since, err
 }
 
 // answer gives a custodian's answer in a case: the one that the folder has signed
 // already, or what sign makes of the case as it was reviewed. It prints the case as
 // it stands then.
 func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(*custodian.Custodian, *custodian.Review) (string, error)) error {
-	c, client, err := h.seat(ctx)
+	c, err := h.seat(ctx)
 	if err != nil {
 		return err
 	}
-	signed, err := c.Decision(id, decision, reason)
+	signed, err := c.Decision(id, decision, reason, c.inForce)
 	if err != nil {
 		return err
 	}
 	about := ""
 	if signed == "" {
-		f, err := client.CaseFile(ctx, c.Key(), id)
+		f, since, err := c.fetch(ctx, id)
 		if err != nil {
 			return err
 		}
-		r, err := c.Reviewed(id, f, h.Now())
+		r, err := c.Reviewed(id, f, since, h.Now())
 		if err != nil {
 			return err
 		}
-		if signed, err = sign(c, r); err != nil {
+		if signed, err = sign(c.Custodian, r); err != nil {
 			return err
 		}
 		about = r.String()
 	}
-	st, err := client.Decide(ctx, c.Key(), signed)
+	st, err := c.client.Decide(ctx, c.Key(), signed)
 	if err != nil {
 		return err
 	}

@@ -8,11 +8,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/custodian"
+	"github.com/penname/penname/escrow/seal/ceremony"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/rules"
 )
 
 func custodianEndorse(h *home) *cobra.Command {
 	var transcriptFile string
-	c := leaf("endorse BUNDLE", "Endorse a bundle of rules, and from now on accept cases under it only",
+	c := leaf("endorse BUNDLE", "Endorse a bundle of rules, for the place after those in force",
 		"escrow custodian endorse bundle.json", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			c, err := h.open(ctx)
 			if err != nil {
@@ -32,12 +36,32 @@ func custodianEndorse(h *home) *cobra.Command {
 					return err
 				}
 			}
-			signed, err := c.Endorse(raw, transcript, h.Now())
+			inForce, err := h.known(ctx, c)
 			if err != nil {
 				return err
 			}
-			return h.print(map[string]string{"endorsement": signed, "bundle": c.Bundle}, signed)
+			signed, err := c.Endorse(raw, transcript, inForce, h.Now())
+			if err != nil {
+				return err
+			}
+			return h.print(map[string]string{"endorsement": signed, "bundle": ceremony.Hash(raw)}, signed)
 		})
+	c.Long = "Endorses a bundle of rules. It must follow the one that the public log shows to be in\n" +
+		"force; until it is in force itself, you go on under the older one. Who has not seen\n" +
+		"any rules in force yet, at the founding or as a new custodian, begins with this bundle."
 	c.Flags().StringVar(&transcriptFile, "transcript", "", "transcript of the ceremony that the bundle names; default is the one in the folder")
 	return c
+}
+
+// known is the bundle in force; nil for who has not seen one in the public log yet:
+// before the first is installed there is no log to ask.
+func (h *home) known(ctx context.Context, c *custodian.Custodian) (*policy.Bundle, error) {
+	if c.Bundle == "" {
+		return nil, nil
+	}
+	_, inForce, err := h.inForce(ctx, c)
+	if e := refusal.Of(err); !c.Followed && e != nil && (e.Code == rules.ErrUnknown.Code || e.Code == rules.ErrNotInLog.Code) {
+		return nil, nil
+	}
+	return inForce, err
 }

@@ -21,32 +21,26 @@ func log(p *program) *cobra.Command {
 type trustFlags struct{ bundles []string }
 
 func (f *trustFlags) add(c *cobra.Command) {
-	c.Flags().StringArrayVar(&f.bundles, "bundle", nil, "bundle of rules that you trust, the newest first; can be given again for older ones")
+	c.Flags().StringArrayVar(&f.bundles, "bundle", nil, "bundle of rules that you trust; others are fetched by their hash, or can be given with it, the newest first")
 }
 
-// load returns the log that the newest bundle names, and the bundles by hash. That
-// bundle's registrar is the default of --server.
-func (f *trustFlags) load(p *program) (*proof.Log, map[string]*policy.Bundle, error) {
+// load returns the bundles, the newest first. That one's registrar is the default
+// of --server.
+func (f *trustFlags) load(p *program) ([]*policy.Bundle, error) {
 	if len(f.bundles) == 0 {
-		return nil, nil, shell.UsageError("--bundle is needed: the rules, witnesses and custodians that you trust")
+		return nil, shell.UsageError("--bundle is needed: the rules, witnesses and custodians that you trust")
 	}
-	byHash := make(map[string]*policy.Bundle)
-	var newest *policy.Bundle
-	for _, name := range f.bundles {
-		b, err := p.readBundle(name)
-		if err != nil {
-			return nil, nil, err
-		}
-		byHash[b.Hash()] = b
-		if newest == nil {
-			newest = b
+	all := make([]*policy.Bundle, len(f.bundles))
+	for i, name := range f.bundles {
+		var err error
+		if all[i], err = p.readBundle(name); err != nil {
+			return nil, err
 		}
 	}
 	if p.server == "" {
-		p.server = newest.Registrar
+		p.server = all[0].Registrar
 	}
-	log, err := newest.TrustedLog()
-	return log, byHash, err
+	return all, nil
 }
 
 // tiles reads the log from a mirror, or from the server if there is none.

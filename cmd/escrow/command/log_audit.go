@@ -8,7 +8,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // auditFlags are what an audit takes.
@@ -31,9 +33,10 @@ func (f *auditFlags) add(c *cobra.Command) {
 // registrar has it cosigned every minute.
 const maxAge = 24 * time.Hour
 
-// audit reads the whole log and checks everything.
+// audit reads the whole log and checks everything. It trusts the newest bundle that
+// it is given, which the log must hold; others are got by their hash.
 func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error) {
-	log, byHash, err := f.load(p)
+	bundles, err := f.load(p)
 	if err != nil {
 		return nil, err
 	}
@@ -41,12 +44,15 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 	if err != nil {
 		return nil, err
 	}
+	fetch := rules.Fetch(p.fetchBundle)
+	if f.mirror != "" {
+		fetch = rules.FromMirror(f.mirror, fetch)
+	}
+	judged := rules.NewBundles(fetch, bundles...).Audit(ctx)
+	held := false
 	o := proof.AuditOptions{At: p.Now(), Progress: p.leaves, Rules: func(hash string) (proof.Rules, bool) {
-		b, ok := byHash[hash]
-		if !ok {
-			return proof.Rules{}, false
-		}
-		return b.AuditRules(), true
+		held = held || hash == bundles[0].Hash()
+		return judged(hash)
 	}}
 	if f.at != "" {
 		if o.At, err = time.Parse(time.RFC3339, f.at); err != nil {
@@ -56,12 +62,19 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 	if f.at == "" && f.mirror == "" {
 		o.MaxAge = maxAge // a server that shows an old log hides what came since
 	}
+	log, err := p.logOf(ctx, bundles[0], f.mirror, o.MaxAge)
+	if err != nil {
+		return nil, err
+	}
 	if f.since != "" {
 		if o.Trusted, err = p.readFile(f.since); err != nil {
 			return nil, err
 		}
 	}
 	report, err := log.Audit(ctx, source, o)
+	if err == nil && !held {
+		err = rules.ErrNotInLog
+	}
 	var seen *proof.SeenError
 	if (errors.Is(err, proof.ErrRollback) || errors.Is(err, proof.ErrSplitView)) && errors.As(err, &seen) {
 		// The log could deny tomorrow what it signed today.
@@ -96,4 +109,30 @@ func logAudit(p *program) *cobra.Command {
 		})
 	f.add(c)
 	return c
+}
+
+// logOf returns the log under the policy of the bundle in force: its witnesses can
+// be others than those of the bundle that is trusted. If they are not, or if it
+// cannot be told, that one's policy has to do: the audit says what is wrong.
+func (p *program) logOf(ctx context.Context, trusted *policy.Bundle, mirror string, maxAge time.Duration) (*proof.Log, error) {
+	log, err := trusted.TrustedLog()
+	if err != nil {
+		return nil, err
+	}
+	source, err := tiles(p, mirror)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := source.ReadEndpoint(ctx, "checkpoint")
+	if err != nil {
+		return nil, proof.ErrFetch.Because(err)
+	}
+	if _, err := log.OpenCheckpoint(signed); !errors.Is(err, proof.ErrQuorum) {
+		return log, nil
+	}
+	h, _, err := p.follow(ctx, trusted, mirror, maxAge)
+	if err != nil {
+		return log, nil
+	}
+	return h.Log(), nil
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/verifier/rules"
 )
 
 func logMirror(p *program) *cobra.Command {
@@ -12,7 +14,11 @@ func logMirror(p *program) *cobra.Command {
 	c := leaf("mirror DIR", "Keep a verified copy of the public log that outlives its operator, and bring it up to date",
 		"escrow log mirror /srv/mirror --bundle bundle.json --server https://penname.example", cobra.ExactArgs(1),
 		func(ctx context.Context, args []string) error {
-			log, _, err := f.load(p)
+			bundles, err := f.load(p)
+			if err != nil {
+				return err
+			}
+			log, err := p.logOf(ctx, bundles[0], "", maxAge)
 			if err != nil {
 				return err
 			}
@@ -22,6 +28,9 @@ func logMirror(p *program) *cobra.Command {
 			}
 			r, err := log.Mirror(ctx, source, args[0], p.leaves)
 			if err != nil {
+				return err
+			}
+			if err := rules.Mirror(ctx, args[0], log, p.fetchBundle); err != nil {
 				return err
 			}
 			text := fmt.Sprintf("%d leaves verified, %d of them new\nroot %s", r.Size, r.Size-r.Before, r.Root)

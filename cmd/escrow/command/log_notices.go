@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"fmt"
-	"maps"
 	"slices"
 
 	"github.com/spf13/cobra"
@@ -33,9 +32,9 @@ func logNotices(p *program) *cobra.Command {
 			if _, err := token.ParsePseudonym(name); err != nil {
 				return errPenName
 			}
-			if _, known, err := f.load(p); err != nil {
+			if known, err := f.load(p); err != nil {
 				return err
-			} else if !slices.ContainsFunc(slices.Collect(maps.Values(known)), func(b *policy.Bundle) bool { return b.Platform(platform) != nil }) {
+			} else if !slices.ContainsFunc(known, func(b *policy.Bundle) bool { return b.Platform(platform) != nil }) {
 				return errPlatform
 			}
 			report, err := audit(ctx, p, f)

@@ -3,12 +3,15 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"errors"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/rules"
 )
 
 func warrantOpen(p *program) *cobra.Command {
@@ -44,7 +47,11 @@ func warrantOpen(p *program) *cobra.Command {
 					return err
 				}
 			}
-			o, err := requester.Open(args[0], d, b, private)
+			since, err := p.since(ctx, d, b)
+			if err != nil {
+				return err
+			}
+			o, err := requester.Open(args[0], d, private, since...)
 			if err != nil {
 				return err
 			}
@@ -52,7 +59,7 @@ func warrantOpen(p *program) *cobra.Command {
 		})
 	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
 	c.Flags().StringVar(&save, "save", "", "file to save the delivery to, mode 0600: with the bundle an appeal court checks it without asking anybody")
-	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules in force, whose log and custodians are trusted")
+	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that you trust, in force now or on the day of the case: the public log leads from it to the others")
 	return c
 }
 
@@ -64,4 +71,22 @@ func saveDelivery(file string, d opening.Delivery) error {
 		return err
 	}
 	return secretfile.Create(file, append(b, '\n'))
+}
+
+// since returns the bundle of the case that a delivery is of, and those after it,
+// from the public log.
+func (p *program) since(ctx context.Context, d opening.Delivery, trusted *policy.Bundle) ([]*policy.Bundle, error) {
+	hash, err := opening.CaseBundle(d)
+	if err != nil {
+		return nil, err
+	}
+	h, _, err := p.follow(ctx, trusted, "", maxAge)
+	if err != nil {
+		return nil, err
+	}
+	since, err := h.Since(ctx, hash)
+	if errors.Is(err, rules.ErrNotInLog) {
+		err = opening.ErrNotLogged
+	}
+	return since, err
 }

@@ -35,7 +35,7 @@ func readDraft(name string) (*policy.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &policy.Bundle{Version: 1}
+	b := &policy.Bundle{}
 	d := json.NewDecoder(bytes.NewReader(raw))
 	d.DisallowUnknownFields()
 	if err := d.Decode(b); err != nil {
@@ -56,6 +56,30 @@ func readDraft(name string) (*policy.Bundle, error) {
 	return b, nil
 }
 
+// succeed gives a draft its place: after the bundle in that file, or as the first of
+// its log if there is no file. A draft that names its predecessor stays there.
+func succeed(b *policy.Bundle, after string) error {
+	if after == "" {
+		if b.Version != policy.CurrentVersion || b.Predecessor == "" {
+			b.Succeed(nil)
+		}
+		return nil
+	}
+	raw, err := shell.ReadFile(after)
+	if err != nil {
+		return err
+	}
+	previous, err := policy.ParseBundle(raw)
+	if err == nil {
+		b.Succeed(previous)
+	}
+	return err
+}
+
+func afterFlag(c *cobra.Command, after *string) {
+	c.Flags().StringVar(after, "after", "", "the bundle in force, which the new one follows; without it, the first of a log")
+}
+
 // writeBundle writes the one form of a bundle that custodians can endorse.
 func writeBundle(cmd *cobra.Command, b *policy.Bundle, out string) error {
 	raw, err := b.Marshal()
@@ -71,21 +95,27 @@ func writeBundle(cmd *cobra.Command, b *policy.Bundle, out string) error {
 }
 
 func bundleWrite() *cobra.Command {
-	var out string
+	var after, out string
 	c := &cobra.Command{
 		Use: "write DRAFT", Short: "Check a draft of new rules and write it in the form that custodians endorse", Args: cobra.ExactArgs(1),
 		Long: "Checks a draft of new rules and writes it in the one form that has a hash.\n\n" +
-			"The draft is a copy of the bundle in force with what shall change. The first bundle,\n" +
-			"and one for other custodians, come from a ceremony: escrowd ceremony bundle.",
-		Example: "  escrowd bundle write draft.json --out next.json",
+			"The draft is a copy of the bundle in force with what shall change. --after names that\n" +
+			"bundle: the new one gets the next number and its hash, and can come into force after\n" +
+			"it and nowhere else. The first bundle, and one for other custodians, come from a\n" +
+			"ceremony: escrowd ceremony bundle.",
+		Example: "  escrowd bundle write draft.json --after bundle.json --out next.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := readDraft(args[0])
 			if err != nil {
 				return err
 			}
+			if err := succeed(b, after); err != nil {
+				return err
+			}
 			return writeBundle(cmd, b, out)
 		},
 	}
+	afterFlag(c, &after)
 	c.Flags().StringVar(&out, "out", "next.json", "file to write")
 	return c
 }
@@ -118,7 +148,7 @@ func bundleInstall() *cobra.Command {
 			}
 			sum := sha256.Sum256(bundle)
 			hash := hex.EncodeToString(sum[:])
-			return say(cmd, map[string]string{"bundle": hash}, "the rules %s are in force and in the public log: restart escrowd serve with the same file", hash)
+			return say(cmd, map[string]string{"bundle": hash}, "the rules %s are in force and in the public log: a running escrowd serve takes them within a minute; name this file in its configuration, for the next start", hash)
 		},
 	}
 	databaseFlag(c, &dsn, "role penname_disclosing")

@@ -198,7 +198,7 @@ func ceremonyPublish() *cobra.Command {
 }
 
 func ceremonyBundle() *cobra.Command {
-	var from, out string
+	var from, after, out string
 	c := &cobra.Command{
 		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before or as drafted", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony bundle transcript.json --from bundle.json --out next.json",
@@ -214,12 +214,29 @@ func ceremonyBundle() *cobra.Command {
 			if err := seatCustodians(b, transcript); err != nil {
 				return err
 			}
+			if whole(from) && after == "" {
+				after = from
+			}
+			if err := succeed(b, after); err != nil {
+				return err
+			}
 			return writeBundle(cmd, b, out)
 		},
 	}
 	c.Flags().StringVar(&from, "from", "bundle.json", "the bundle in force; for the first one a draft, without custodians, threshold and key")
+	afterFlag(c, &after)
 	c.Flags().StringVar(&out, "out", "next.json", "file to write")
 	return c
+}
+
+// whole reports whether a file holds a bundle as it was endorsed, and no draft.
+func whole(name string) bool {
+	raw, err := shell.ReadFile(name)
+	if err != nil {
+		return false
+	}
+	_, err = policy.ParseBundle(raw)
+	return err == nil
 }
 
 // seatCustodians puts the outcome of a ceremony into a bundle.

@@ -13,6 +13,7 @@ import (
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/rules"
 )
 
 func logReconcile() *cobra.Command {
@@ -77,9 +78,20 @@ func reconcile(ctx context.Context, store *postgres.Disclosing, from string, bun
 	if err != nil {
 		return r, err
 	}
-	return translog.Reconcile(ctx, log, from, store.Log, func(bundle string) bool { return have[bundle] != nil },
+	// A mirror keeps bundles with their endorsements, which those given do not have.
+	kept := rules.FromMirror(from, func(_ context.Context, hash string) ([]byte, []string, error) { return have[hash], nil, nil })
+	byHash := func(hash string) ([]byte, []string) {
+		b, err := rules.NewBundles(kept).Get(ctx, hash)
+		if err != nil {
+			return nil, nil
+		}
+		_, endorsements, _ := kept(ctx, hash) // whoever follows the log checks them
+		raw, _ := b.Marshal()                 // as it was parsed
+		return raw, endorsements
+	}
+	return translog.Reconcile(ctx, log, from, store.Log, func(bundle string) bool { raw, _ := byHash(bundle); return raw != nil },
 		func(ctx context.Context, at int64, leaves [][]byte) error {
-			return store.Restore(ctx, at, leaves, have)
+			return store.Restore(ctx, at, leaves, byHash)
 		},
 		func(done, size int64) { fmt.Fprintf(progress, "%d of %d leaves\n", done, size) })
 }

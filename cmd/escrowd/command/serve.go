@@ -37,6 +37,9 @@ func serveCommand() *cobra.Command {
 			}
 			defer s.Close()
 			if check {
+				if err := s.RulesKnown(); err != nil {
+					return err
+				}
 				return say(cmd, map[string]bool{"holds": true}, "the configuration holds: certificate, bundle, and what else of database, Vault and identity provider this process needs answer as they must")
 			}
 			ln, err := service.Listen(c.Listen)

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ var Day = time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 // TestCases is the suite. Each store that open returns is empty.
 func TestCases(t *testing.T, open func(*testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
-		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Withdrawal": withdrawal,
+		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Rules follow one another": rulesFollowOneAnother, "Decided under rules of before": decidedUnderRulesOfBefore, "Withdrawal": withdrawal,
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
 		"One after the other": oneAfterTheOther, "Queues": queues,
 	} {
@@ -69,7 +70,7 @@ func NewCase(kind string) (disclose.Case, proof.Leaf) {
 // Approve is one custodian's approval, which is the quorum.
 func Approve(c disclose.Case) (disclose.Change, error) {
 	return disclose.Change{
-		Approval: &disclose.Approval{Custodian: "bar", Approved: true, Signed: "signed"},
+		Approval: &disclose.Approval{Custodian: "bar", Approved: true, Signed: "signed", Bundle: c.Bundle},
 		Steps: []disclose.Step{
 			{Event: disclose.Approve, Leaf: proof.DecidedLeaf(Day, c.RecordedLeaf, "bar", "", c.Salt, []byte("signed"))},
 			{Event: disclose.Authorise, Leaf: proof.AuthorisedLeaf(Day, c.RecordedLeaf)},
@@ -80,7 +81,7 @@ func Approve(c disclose.Case) (disclose.Change, error) {
 // Decline is one custodian's refusal, after which there is no quorum.
 func Decline(c disclose.Case) (disclose.Change, error) {
 	return disclose.Change{
-		Approval: &disclose.Approval{Custodian: "bar", Signed: "signed"},
+		Approval: &disclose.Approval{Custodian: "bar", Signed: "signed", Bundle: c.Bundle},
 		Steps: []disclose.Step{
 			{Event: disclose.Decline, Leaf: proof.DecidedLeaf(Day, c.RecordedLeaf, "bar", "declined.other", c.Salt, []byte("signed"))},
 			{Event: disclose.Fail},
@@ -168,19 +169,89 @@ func unknown(t *testing.T, s Store) {
 	}
 }
 
-func rulesOfBefore(t *testing.T, s Store) {
-	for _, rules := range []string{"{}", `{"next":1}`} {
-		sum := sha256.Sum256([]byte(rules))
-		if err := s.Install(t.Context(), []byte(rules), []string{"e"}, proof.BundleLeaf(Day, hex.EncodeToString(sum[:]))); err != nil {
+// installed puts bundles in force, each after the one before, and returns their
+// hashes.
+func installed(t *testing.T, s Store, bundles ...string) (hashes []string) {
+	t.Helper()
+	after := ""
+	for _, b := range bundles {
+		sum := sha256.Sum256([]byte(b))
+		hash := hex.EncodeToString(sum[:])
+		if err := s.Install(t.Context(), []byte(b), []string{"of " + b}, proof.BundleLeaf(Day, hash), after); err != nil {
 			t.Fatal(err)
 		}
+		after, hashes = hash, append(hashes, hash)
 	}
+	return hashes
+}
+
+func rulesOfBefore(t *testing.T, s Store) {
+	hashes := installed(t, s, "{}", `{"next":1}`)
 	c, leaf := NewCase(policy.Production) // under {}
 	if _, err := s.File(t.Context(), c, leaf); !errors.Is(err, policy.ErrWrongBundle) {
 		t.Errorf("decided under the rules of before: %v", err)
 	}
 	if n := must[int64](t)(s.Size(t.Context())); n != 2 {
 		t.Errorf("%d leaves", n)
+	}
+	if have := must[[]string](t)(s.History(t.Context())); !slices.Equal(have, hashes) {
+		t.Errorf("%v, installed as %v", have, hashes)
+	}
+	raw, endorsements, err := s.Bundle(t.Context(), hashes[0])
+	if err != nil || string(raw) != "{}" || !slices.Equal(endorsements, []string{"of {}"}) {
+		t.Errorf("%s, %v, %v", raw, endorsements, err)
+	}
+	if _, _, err := s.Bundle(t.Context(), strings.Repeat("0", 64)); !errors.Is(err, disclose.ErrUnknownBundle) {
+		t.Error(err)
+	}
+}
+
+// O2: no bundle comes back, and of two that follow one the first wins.
+func rulesFollowOneAnother(t *testing.T, s Store) {
+	hashes := installed(t, s, "{}", `{"next":1}`)
+	for name, x := range map[string]struct{ bundle, after string }{
+		"an older one again": {"{}", ""}, "an older one after the newest": {"{}", hashes[1]}, "a rival": {`{"next":2}`, hashes[0]},
+	} {
+		sum := sha256.Sum256([]byte(x.bundle))
+		err := s.Install(t.Context(), []byte(x.bundle), nil, proof.BundleLeaf(Day, hex.EncodeToString(sum[:])), x.after)
+		if !errors.Is(err, policy.ErrNotNext) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// A repeat of the one in force, whose answer was lost, appends nothing.
+	if err := s.Install(t.Context(), []byte(`{"next":1}`), nil, proof.BundleLeaf(Day, hashes[1]), hashes[0]); err != nil {
+		t.Error(err)
+	}
+	if n := must[int64](t)(s.Size(t.Context())); n != 2 {
+		t.Errorf("%d leaves", n)
+	}
+}
+
+// What was decided under rules that newer ones replaced meanwhile is not stored.
+func decidedUnderRulesOfBefore(t *testing.T, s Store) {
+	first := installed(t, s, "{}")
+	c, leaf := NewCase(policy.Production)
+	c = file(t, s, c, leaf)
+	sum := sha256.Sum256([]byte(`{"next":1}`))
+	if err := s.Install(t.Context(), []byte(`{"next":1}`), nil, proof.BundleLeaf(Day, hex.EncodeToString(sum[:])), first[0]); err != nil {
+		t.Fatal(err)
+	}
+	under := func(hash string) func(disclose.Case) (disclose.Change, error) {
+		return func(c disclose.Case) (disclose.Change, error) {
+			change, err := Approve(c)
+			change.InForce, change.Approval.Bundle = hash, hash
+			return change, err
+		}
+	}
+	if _, err := s.Apply(t.Context(), c.ID, under(first[0])); !errors.Is(err, disclose.ErrRulesChanged) {
+		t.Errorf("by a custodian of before: %v", err)
+	}
+	if n := must[int64](t)(s.Size(t.Context())); n != 3 {
+		t.Errorf("%d leaves", n)
+	}
+	after := must[disclose.Case](t)(s.Apply(t.Context(), c.ID, under(hex.EncodeToString(sum[:]))))
+	if read := must[disclose.Case](t)(s.Case(t.Context(), c.ID)); after.State != disclose.Authorised || !reflect.DeepEqual(read, after) {
+		t.Errorf("read as\n%+v, returned as\n%+v", read, after)
 	}
 }
 

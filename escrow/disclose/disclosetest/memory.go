@@ -24,13 +24,18 @@ var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorte
 // of [disclose.Erasures] what asks about cases. Its log is a list without
 // cosignatures. The zero Memory is empty; it is safe for concurrent use.
 type Memory struct {
-	mu           sync.Mutex
-	cases        []disclose.Case // in the order of their recorded leaves
-	packages     map[string][]byte
-	notices      map[string]disclose.Notice
-	refusals     map[[3]string]bool // authority, warrant id, code
-	leaves       [][]byte
-	bundle       []byte
+	mu       sync.Mutex
+	cases    []disclose.Case // in the order of their recorded leaves
+	packages map[string][]byte
+	notices  map[string]disclose.Notice
+	refusals map[[3]string]bool // authority, warrant id, code
+	leaves   [][]byte
+	bundles  []bundle // the last is in force
+}
+
+type bundle struct {
+	hash         string
+	raw          []byte
 	endorsements []string
 }
 
@@ -68,7 +73,7 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 	if have, ok := m.find(func(o disclose.Case) bool { return o.Authority == c.Authority && o.WarrantID == c.WarrantID }); ok {
 		return *have, nil
 	}
-	if sum := sha256.Sum256(m.bundle); m.bundle != nil && hex.EncodeToString(sum[:]) != c.Bundle {
+	if hash := m.inForce().hash; hash != "" && hash != c.Bundle {
 		return disclose.Case{}, policy.ErrWrongBundle
 	}
 	var earlier *disclose.Case
@@ -183,6 +188,9 @@ func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) 
 	if err != nil {
 		return disclose.Case{}, err
 	}
+	if change.InForce != "" && change.InForce != m.inForce().hash {
+		return disclose.Case{}, disclose.ErrRulesChanged
+	}
 	before := len(m.leaves)
 	var indices []int64
 	for _, step := range change.Steps {
@@ -236,28 +244,65 @@ func (m *Memory) Holding(_ context.Context, now time.Time, after int64, n int) (
 	return held, nil
 }
 
+// inForce is the bundle in force; the mutex is held.
+func (m *Memory) inForce() bundle {
+	if len(m.bundles) == 0 {
+		return bundle{}
+	}
+	return m.bundles[len(m.bundles)-1]
+}
+
 // Install implements [disclose.Bundles].
-func (m *Memory) Install(_ context.Context, bundle []byte, endorsements []string, leaf proof.Leaf) error {
+func (m *Memory) Install(_ context.Context, raw []byte, endorsements []string, leaf proof.Leaf, after string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.bundle != nil && string(m.bundle) == string(bundle) {
+	sum := sha256.Sum256(raw)
+	b := bundle{hex.EncodeToString(sum[:]), raw, endorsements}
+	before := slices.ContainsFunc(m.bundles, func(o bundle) bool { return o.hash == b.hash })
+	switch hash := m.inForce().hash; {
+	case hash == b.hash:
 		return nil
+	case before, hash != after:
+		return policy.ErrNotNext
 	}
 	_, err := m.append(leaf)
 	if err == nil {
-		m.bundle, m.endorsements = bundle, endorsements
+		m.bundles = append(m.bundles, b)
 	}
 	return err
 }
 
 // Current implements [disclose.Bundles].
-func (m *Memory) Current(context.Context) (bundle []byte, endorsements []string, err error) {
+func (m *Memory) Current(context.Context) (raw []byte, endorsements []string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.bundle == nil {
+	b := m.inForce()
+	if b.hash == "" {
 		return nil, nil, disclose.ErrNoBundle
 	}
-	return m.bundle, m.endorsements, nil
+	return b.raw, b.endorsements, nil
+}
+
+// History implements [disclose.Bundles].
+func (m *Memory) History(context.Context) (hashes []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.bundles {
+		hashes = append(hashes, b.hash)
+	}
+	return hashes, nil
+}
+
+// Bundle implements [disclose.Bundles].
+func (m *Memory) Bundle(_ context.Context, hash string) (raw []byte, endorsements []string, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, b := range m.bundles {
+		if b.hash == hash {
+			return b.raw, b.endorsements, nil
+		}
+	}
+	return nil, nil, disclose.ErrUnknownBundle
 }
 
 // Leaves returns the leaves of the log from one index to another.

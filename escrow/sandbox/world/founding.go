@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
@@ -83,12 +84,16 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	if err != nil {
 		return nil, err
 	}
+	f.rules = &disclose.Rules{Bundles: f.disclosing.Store.Bundles, Ceremonies: f.disclosing.Store.Ceremonies, Now: f.Clock.Now}
+	if err := f.InstallBundle(ctx, raw); err != nil {
+		return nil, err
+	}
 	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b,
 		Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping})
 	if err != nil {
 		return nil, err
 	}
-	return ln, f.InstallBundle(ctx, raw)
+	return ln, nil
 }
 
 // openStores migrates the database and opens it as each side.
@@ -239,7 +244,7 @@ func (f *founding) makeKeys() error {
 		return err
 	}
 	f.draft = policy.Bundle{
-		Version: 1, Registrar: f.Origin, Issuer: f.Origin, IssuerKeys: issuerKeys,
+		Registrar: f.Origin, Issuer: f.Origin, IssuerKeys: issuerKeys,
 		Log:      policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
 		Policies: policy.DefaultRules(),
 		Fields:   []string{"name", "birthdate", "address", "email"}, OffenceClasses: offenceClasses(),

@@ -297,6 +297,9 @@ func (s *Story) notify(ctx context.Context) error {
 	if err := s.Service.ServeCases(ctx); err != nil {
 		return err
 	}
+	if err := s.Service.FollowRules(ctx); err != nil {
+		return err
+	}
 	if err := s.troll.Enrol(ctx, s.Origin, s.Author.Name); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/service"
@@ -41,6 +42,7 @@ type World struct {
 	Witnesses  map[string]*Outage   // by custodian
 
 	programs Programs
+	rules    *disclose.Rules // as the operator installs them
 	group    *errgroup.Group
 	serving  func(net.Listener, http.Handler)
 	cancel   context.CancelFunc
@@ -219,5 +221,5 @@ func (w *World) InstallBundle(ctx context.Context, raw []byte) error {
 		}
 		endorsements = append(endorsements, said)
 	}
-	return w.Service.Registrar.Rules.Install(ctx, raw, endorsements)
+	return w.rules.Install(ctx, raw, endorsements)
 }

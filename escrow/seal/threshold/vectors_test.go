@@ -18,6 +18,7 @@ import (
 
 	"github.com/cloudflare/circl/group"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -467,7 +468,7 @@ func canonical[T any, P interface {
 	MarshalBinary() ([]byte, error)
 }](f *testing.F, pick func(vectors) []hexBytes) {
 	fuzzSeeds(f, pick)
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		v := P(new(T))
 		if err := v.UnmarshalBinary(b); err != nil {
 			if refusal.Of(err) == nil {
@@ -507,7 +508,7 @@ func FuzzParticipant(f *testing.F) {
 		}
 		f.Add(text)
 	}
-	f.Fuzz(func(t *testing.T, text []byte) {
+	fuzzing.Run(f, func(t *testing.T, text []byte) {
 		var p Participant
 		if p.UnmarshalText(text) != nil {
 			return
@@ -533,7 +534,7 @@ func FuzzSignedMessage(f *testing.F) {
 	}
 	f.Add(uint8(2), uint8(kindComplaint), append(bytes.Clone(all[6][36:68]), make([]byte, 1+32+64)...))
 	key := CeremonyKey{seed: (*[32]byte)(v.Ceremonies[0].Seeds[0])}
-	f.Fuzz(func(t *testing.T, state, k uint8, body []byte) {
+	fuzzing.Run(f, func(t *testing.T, state, k uint8, body []byte) {
 		from := before[state%4]
 		c := *from
 		c.deals = maps.Clone(from.deals)

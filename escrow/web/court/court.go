@@ -3,6 +3,7 @@
 package court
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -50,6 +51,8 @@ const deliveries = 2
 func Mount(edge *web.Server, c Config) {
 	s := &side{Config: c, edge: edge, delivering: make(chan struct{}, deliveries)}
 	edge.Handle(http.MethodGet, registrar.PathBundle, web.NoBody, s.bundle)
+	edge.Handle(http.MethodGet, registrar.PathBundles, web.NoBody, s.bundleByHash)
+	edge.Handle(http.MethodGet, registrar.PathEndorsed, web.NoBody, s.endorsements)
 	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, edge.Limited(s.fileWarrant))
 	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, s.warrantStatus)
 	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, s.warrantPackage)
@@ -70,6 +73,29 @@ func (s *side) bundle(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return web.WriteJSON(w, http.StatusOK, registrar.Bundle{Bundle: raw, Endorsements: endorsements})
+}
+
+// bundleByHash serves the bytes whose hash is the address: they never change.
+func (s *side) bundleByHash(w http.ResponseWriter, r *http.Request) error {
+	hash := r.PathValue(registrar.ParamHash)
+	raw, _, err := s.Registrar.Rules.Bundles.Bundle(r.Context(), hash)
+	if err != nil {
+		return err
+	}
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age=31536000, immutable")
+	h.Set("ETag", `"`+hash+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(raw)) // answers If-None-Match
+	return nil
+}
+
+func (s *side) endorsements(w http.ResponseWriter, r *http.Request) error {
+	_, endorsements, err := s.Registrar.Rules.Bundles.Bundle(r.Context(), r.PathValue(registrar.ParamHash))
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, registrar.Endorsements{Endorsements: endorsements})
 }
 
 // countsOf is what whoever knows the id of a case may learn.
@@ -152,7 +178,7 @@ func (s *side) custodian(next web.Handler) web.Handler {
 		if err != nil {
 			return err
 		}
-		b, err := s.Registrar.Rules.Current(r.Context())
+		b, err := s.Registrar.Rules.InForce(r.Context())
 		if err != nil {
 			return err
 		}

@@ -81,6 +81,9 @@ var interaction = regexp.MustCompile(`^/authorize/[A-Za-z0-9_-]{16,128}$`)
 
 // enrol begins at the identity provider, whose callback ends in enrolled.
 func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.Rules(); err != nil {
+		return err
+	}
 	if e := refusal.Of(r.ParseForm()); e != nil {
 		return e
 	}
@@ -104,6 +107,9 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 // recovery ever after. A browser without a flow has the zero one, which belongs
 // to no answer.
 func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.Rules(); err != nil {
+		return err
+	}
 	p, err := s.provider(r.PathValue("provider"))
 	if err != nil {
 		return err

@@ -193,3 +193,38 @@ func TestProvidersAreChosenByName(t *testing.T) {
 		t.Errorf("%s: a button that does not mend it", page)
 	}
 }
+
+// R1: every route of the issuing side says what it takes of a body, and a form
+// or a query of many parameters is refused before it is taken apart.
+func TestFoundR1EveryRouteHasALimit(t *testing.T) {
+	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
+		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil }}); err != nil {
+		t.Fatal(err)
+	}
+	limits := edge.Limits()
+	if len(limits) < 20 {
+		t.Errorf("%d routes", len(limits))
+	}
+	for route, limit := range limits {
+		method, _, _ := strings.Cut(route, " ")
+		if limit.Bytes > 64<<10 || (limit.Bytes == 0) != (method == http.MethodGet) {
+			t.Errorf("%s takes %+v", route, limit)
+		}
+	}
+	many := strings.Repeat("a&", 1000)
+	for _, r := range []*http.Request{
+		httptest.NewRequest(http.MethodGet, "/authorize?"+many, nil), httptest.NewRequest(http.MethodGet, "/?"+many, nil),
+		httptest.NewRequest(http.MethodPost, "/enrol", strings.NewReader(many)), httptest.NewRequest(http.MethodPost, "/par", strings.NewReader(many)),
+		httptest.NewRequest(http.MethodPost, "/token", strings.NewReader("a="+strings.Repeat("a", 1<<20))),
+	} {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		w := httptest.NewRecorder()
+		if edge.ServeHTTP(w, r); w.Code != http.StatusBadRequest {
+			t.Errorf("%s: %d", r.URL.Path, w.Code)
+		}
+	}
+}

@@ -40,12 +40,14 @@ var pageFiles embed.FS
 // Config is what the issuing side is served with. All fields are required unless
 // said otherwise.
 type Config struct {
-	Issuer     *issue.Issuer
-	Providers  []Provider         // of identities, at least one: people may come by any
-	CookieKey  [32]byte           // seals session cookies (AES-256-GCM)
-	Platforms  []openid.Platform  // that people may sign in to
-	Custodians []policy.Custodian // who they are, for the first page,
-	Quorum     int                // and how many must agree
+	Issuer    *issue.Issuer
+	Providers []Provider        // of identities, at least one: people may come by any
+	CookieKey [32]byte          // seals session cookies (AES-256-GCM)
+	Platforms []openid.Platform // that people may sign in to
+
+	// Rules returns the bundle in force, whose custodians the first page shows, or
+	// why it is not known: then nobody is enrolled or signed in.
+	Rules func() (*policy.Bundle, error)
 
 	TokenKeys   []openid.Key // that sign tokens
 	StatusLists int          // see openid.Config; 0 is 1
@@ -124,9 +126,13 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 }
 
 func (s *side) home(w http.ResponseWriter, r *http.Request) error {
+	rules, err := s.Rules()
+	if err != nil {
+		return err
+	}
 	_, in := s.sessions.person(r)
 	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": in, "Platforms": s.Platforms, "Custodians": s.Custodians, "Quorum": s.Quorum,
+		"SignedIn": in, "Platforms": s.Platforms, "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
 }
 

@@ -18,7 +18,9 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/identity"
 )
 
@@ -57,10 +59,10 @@ func newService(t *testing.T) *service {
 		t.Fatal(err)
 	}
 	if err := Mount(edge, Config{
-		Issuer:    &issue.Issuer{Keys: keys, Store: store, Custodians: custodians, Now: time.Now},
+		Issuer:    &issue.Issuer{Keys: keys, Store: store, Custodians: func() (threshold.PublicKey, error) { return custodians, nil }, Now: time.Now},
 		Providers: []Provider{s.provider(store, "post", "Post Office"), s.provider(store, "bank", "Bank & Co")},
 		Platforms: []openid.Platform{{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}},
-		CookieKey: [32]byte{1}, TokenKeys: tokenKeys(t), Store: store,
+		CookieKey: [32]byte{1}, TokenKeys: tokenKeys(t), Store: store, Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
 	}); err != nil {
 		t.Fatal(err)
 	}

@@ -20,6 +20,9 @@ type consentPage struct {
 // authenticate is package openid's question: who is this, for that platform?
 // It answers with a pseudonym, or renders the page that asks the person.
 func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
+	if _, err := s.Rules(); err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
 	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Offline: req.Offline}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, err := s.who(r)

@@ -1,0 +1,245 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"filippo.io/torchwood"
+
+	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/rules"
+)
+
+// PublicLog is where a process follows the public log, if it does not publish it
+// itself. Nothing that is read there is believed.
+type PublicLog struct {
+	Tiles   torchwood.TileReader
+	Bundles rules.Fetch
+}
+
+// RulesMaxAge is how old the cosignatures may be by which a process knows which
+// rules are in force, unless the configuration says otherwise: a published log is
+// cosigned every minute.
+const RulesMaxAge = 10 * time.Minute
+
+// rulesInForce is what a process knows of the rules, from the public log and from
+// nothing else. The bundle that it was given is where trust begins.
+type rulesInForce struct {
+	history *rules.History
+	maxAge  time.Duration
+	now     func() time.Time
+	adopt   func(ctx context.Context, b *policy.Bundle) error // makes the sides work under b
+	look    func(ctx context.Context) error                   // publishes, and follows
+
+	following sync.Mutex // one at a time
+	mu        sync.Mutex
+	adopted   string    // hash
+	refused   error     // for a reason that time does not mend; nil
+	looked    time.Time // when a request last looked
+}
+
+// follow reads what is new in the public log. When it cannot be told which rules
+// are in force, those known go on until their cosignatures are too old; when the
+// log shows what must not be, or the sides cannot work under what is in force,
+// everything stops at once.
+func (r *rulesInForce) follow(ctx context.Context) error {
+	r.following.Lock()
+	defer r.following.Unlock()
+	b, err := r.history.Follow(ctx, r.now(), r.maxAge)
+	if err == nil && b.Hash() != r.adopted {
+		if err = r.adopt(ctx, b); err == nil {
+			r.adopted = b.Hash()
+		}
+	}
+	if e := refusal.Of(err); e != nil && e.Kind == refusal.Unavailable {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.refused = err
+	return err
+}
+
+// InForce returns the bundle in force, or why nothing may be done. After a machine
+// slept, or a clock was set, it looks before it refuses.
+func (r *rulesInForce) InForce() (*policy.Bundle, error) {
+	b, err := r.known()
+	if e := refusal.Of(err); e == nil || e.Kind != refusal.Unavailable || !r.due() {
+		return b, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lookTime)
+	defer cancel()
+	if err := r.look(ctx); err != nil {
+		return nil, err
+	}
+	return r.known()
+}
+
+// lookTime is how long a request waits for the log, and lookAgain how often one
+// does.
+const (
+	lookTime  = 5 * time.Second
+	lookAgain = 10 * time.Second
+)
+
+func (r *rulesInForce) due() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if now := r.now(); now.Sub(r.looked).Abs() >= lookAgain {
+		r.looked = now
+		return true
+	}
+	return false
+}
+
+// known is InForce without looking.
+func (r *rulesInForce) known() (*policy.Bundle, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.refused != nil {
+		return nil, r.refused
+	}
+	return r.history.InForce(r.now(), r.maxAge)
+}
+
+// look publishes the log, where this process does, and follows it.
+func (s *Service) look(ctx context.Context) error {
+	if s.publisher != nil {
+		if err := s.Publish(ctx); err != nil {
+			return rules.ErrUnknown.Because(err)
+		}
+	}
+	return s.rules.follow(ctx)
+}
+
+// Publish has the log cosigned as it is now. It is for a process that discloses.
+func (s *Service) Publish(ctx context.Context) error {
+	_, err := s.publisher.Publish(ctx)
+	return err
+}
+
+// logged is disclose.Rules.Logged: the database may know of a newer bundle a
+// moment before the log shows it.
+func (s *Service) logged(ctx context.Context, hash string) (*policy.Bundle, error) {
+	b, err := s.rules.known()
+	if err == nil && b.Hash() == hash {
+		return b, nil
+	}
+	if err := s.look(ctx); err != nil {
+		return nil, err
+	}
+	if b, err = s.rules.known(); err == nil && b.Hash() != hash {
+		err = rules.ErrUnknown.Because(errors.New("the database has other rules in force than the public log"))
+	}
+	return b, err
+}
+
+// custodians is the key that what is sealed now opens with.
+func (s *Service) custodians() (threshold.PublicKey, error) {
+	b, err := s.rules.InForce()
+	if err != nil {
+		return threshold.PublicKey{}, err
+	}
+	return threshold.ParsePublicKey(b.ThresholdKey)
+}
+
+// adopt makes each side work under a bundle that came into force. The one that the
+// process was given was checked with its configuration.
+func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
+	if b.Registrar != s.Bundle.Registrar || b.Issuer != s.Bundle.Issuer {
+		return errConfigBundle
+	}
+	if i := s.Issuing; i != nil {
+		if _, err := threshold.ParsePublicKey(b.ThresholdKey); err != nil {
+			return err
+		}
+		if b.Hash() != s.Bundle.Hash() {
+			if err := i.fits(b); err != nil {
+				return err
+			}
+		}
+	}
+	if s.publisher != nil {
+		log, err := b.TrustedLog()
+		if err != nil {
+			return err
+		}
+		if err := s.publisher.Trust(log, witnessesOf(b)); err != nil {
+			return err
+		}
+	}
+	s.Log.Info("rules in force", slog.String("bundle", b.Hash()), slog.Int("number", b.Number))
+	return nil
+}
+
+// fits checks that what is signed with the token keys, and who may sign in, is in
+// the bundle: otherwise nobody could verify evidence.
+func (i *Issuing) fits(b *policy.Bundle) error {
+	for _, k := range i.TokenKeys {
+		if err := endorsedKey(b, k.JWK); err != nil {
+			return err
+		}
+	}
+	for _, p := range i.Platforms {
+		if b.Platform(p.ID) == nil {
+			return errConfigPlatform.Because(errors.New(p.ID + ": not in the bundle"))
+		}
+	}
+	return nil
+}
+
+// open returns the history of the public log that the parts are to follow.
+func (p *Parts) open() (*rules.History, error) {
+	var err error
+	if p.history == nil {
+		p.history, err = rules.New(p.Bundle, p.PublicLog.Tiles, p.PublicLog.Bundles)
+	}
+	return p.history, err
+}
+
+// refuseOtherRules follows the public log, before anything is done under the bundle
+// that the process was given. It refuses one that the log does not hold, or not as
+// the newest (FOUND A1). If that cannot be told now it refuses nothing: the service
+// starts, and does nothing that needs rules until it can.
+func (p *Parts) refuseOtherRules(ctx context.Context) error {
+	history, err := p.open()
+	if err != nil {
+		return err
+	}
+	inForce, err := history.Follow(ctx, p.Now(), p.rulesMaxAge())
+	switch e := refusal.Of(err); {
+	case errors.Is(err, rules.ErrNotInLog):
+		return errConfigRules.Because(err)
+	case e != nil && e.Kind == refusal.Unavailable:
+		p.Log.Warn("stopped until the rules in force are known", slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
+		return nil
+	case err != nil:
+		return err
+	}
+	if err := history.Is(inForce, p.Bundle.Hash()); err != nil {
+		return errConfigRules.Because(err)
+	}
+	return nil
+}
+
+func (p *Parts) rulesMaxAge() time.Duration { return cmp.Or(p.RulesMaxAge, RulesMaxAge) }
+
+// FollowRules takes a bundle that came into force, without a restart.
+func (s *Service) FollowRules(ctx context.Context) error {
+	if s.rules == nil {
+		return nil // a process of no side
+	}
+	return s.rules.follow(ctx)
+}
+
+// RulesKnown returns nil if it is known which rules are in force.
+func (s *Service) RulesKnown() error {
+	_, err := s.rules.InForce()
+	return err
+}

@@ -1,0 +1,119 @@
+package policy
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// CurrentVersion is the version of the format in which new bundles are written.
+const CurrentVersion = 2
+
+// versions are all versions of the format, each with what it adds. A bundle is
+// read for ever as what it was when it was endorsed, so a version only ever adds
+// members: a new one is a row here and a check of its members.
+var versions = map[int]func(*Bundle) error{
+	1:              (*Bundle).checkPlaceless,
+	CurrentVersion: (*Bundle).checkPlaced,
+}
+
+// Stop ends cases under earlier bundles: the one that is named by its leaf, or
+// all of one authority. Exactly one of the two is set.
+type Stop struct {
+	Case      *int64 `json:"case,omitempty"`      // index of its recorded leaf in the public log
+	Authority string `json:"authority,omitempty"` // id
+}
+
+func (b *Bundle) checkPlace() error {
+	check, ok := versions[b.Version]
+	if !ok {
+		return ErrBundleMalformed.Because(errors.New("unknown version"))
+	}
+	return check(b)
+}
+
+func (b *Bundle) checkPlaceless() error {
+	if b.Number != 0 || b.Predecessor != "" || len(b.Stops) > 0 {
+		return ErrBundleMalformed.Because(errors.New("version 1 has neither number nor predecessor nor stops"))
+	}
+	return nil
+}
+
+func (b *Bundle) checkPlaced() error {
+	switch {
+	case b.Number < 1, (b.Number == 1) != (b.Predecessor == ""), b.Predecessor != "" && !hashPattern.MatchString(b.Predecessor):
+		return ErrBundleMalformed.Because(errors.New("a bundle has a number from 1 on, and each but number 1 the hash of its predecessor"))
+	case b.Number == 1 && len(b.Stops) > 0:
+		return ErrBundleMalformed.Because(errors.New("there is no case before the first bundle"))
+	}
+	for i, s := range b.Stops {
+		if (s.Case == nil) == (s.Authority == "") || s.Case != nil && *s.Case < 0 || s.Authority != "" && !idPattern.MatchString(s.Authority) || slices.ContainsFunc(b.Stops[:i], s.same) {
+			return ErrBundleMalformed.Because(errors.New("a stop names one case or one authority, once"))
+		}
+	}
+	return nil
+}
+
+func (s Stop) same(t Stop) bool {
+	return s.Authority == t.Authority && (s.Case == nil) == (t.Case == nil) && (s.Case == nil || *s.Case == *t.Case)
+}
+
+// place is the number of a bundle. One of version 1 has none and counts as 1.
+func (b *Bundle) place() int { return max(1, b.Number) }
+
+// Succeed makes a draft the one that comes after previous, or the first of its
+// log if that is nil, in the current version of the format.
+func (b *Bundle) Succeed(previous *Bundle) {
+	b.Version, b.Number, b.Predecessor = CurrentVersion, 1, ""
+	if previous != nil {
+		b.Number, b.Predecessor = previous.place()+1, previous.hash
+	}
+}
+
+// Follows checks that b may come into force after previous, or as the first
+// bundle of a log if previous is nil: it stands in that place, and at least
+// Threshold distinct custodians of previous endorse it there; a first bundle is
+// endorsed by its own. Without that, a stranger could bring a bundle together
+// with its own custodians.
+//
+// It is [ErrNotNext], whose cause says what is expected, [ErrNotEndorsed] or
+// [ErrBadEndorsement]. A bundle of version 1 names no place: it may only come
+// first or after another of version 1, and whoever reads a log must see to it
+// that it does not come twice.
+func (b *Bundle) Follows(previous *Bundle, endorsements []string) error {
+	if err := b.IsNext(previous); err != nil {
+		return err
+	}
+	if previous == nil {
+		previous = b
+	}
+	return previous.endorses(b.hash, endorsements)
+}
+
+// IsNext is [Bundle.Follows] without the endorsements.
+func (b *Bundle) IsNext(previous *Bundle) error {
+	want := Bundle{}
+	want.Succeed(previous)
+	switch {
+	case b.Number == want.Number && b.Predecessor == want.Predecessor:
+		return nil
+	case b.Version == 1 && (previous == nil || previous.Version == 1 && previous.hash != b.hash):
+		return nil
+	}
+	after := "no predecessor"
+	if previous != nil {
+		after = "predecessor " + want.Predecessor
+	}
+	return ErrNotNext.Because(fmt.Errorf("expected is number %d with %s", want.Number, after))
+}
+
+// Stopped is [ErrStopped] if a bundle that came into force after a case was
+// recorded names the case, by its recorded leaf, or its authority.
+func Stopped(later []*Bundle, leaf int64, authority string) error {
+	for _, b := range later {
+		if slices.ContainsFunc(b.Stops, func(s Stop) bool { return s.Authority == authority || s.Case != nil && *s.Case == leaf }) {
+			return ErrStopped
+		}
+	}
+	return nil
+}
