@@ -3,26 +3,35 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"time"
 
 	"github.com/penname/penname/verifier/document"
 )
 
+// Committed is what a token commits to, and when the token was issued: every sign-in
+// has a commitment of its own, see seal.Salt.
+type Committed struct {
+	Commitment [32]byte
+	Issued     time.Time
+}
+
 // CommitmentsUnverified returns, for each target of w, what the token in its
 // first piece of evidence commits to. It verifies nothing: it is for a
 // submission that [Decide] allowed before, whose keys may have gone since.
-func CommitmentsUnverified(s Submission, w *Warrant) ([][32]byte, error) {
+func CommitmentsUnverified(s Submission, w *Warrant) ([]Committed, error) {
 	pieces := make(map[string]string, len(s.Evidence))
 	for _, raw := range s.Evidence {
 		sum := sha256.Sum256([]byte(raw))
 		pieces[hex.EncodeToString(sum[:])] = raw
 	}
-	commitments := make([][32]byte, len(w.Targets))
+	commitments := make([]Committed, len(w.Targets))
 	for i, t := range w.Targets {
 		var evidence struct {
 			Token string `json:"token"`
 		}
 		var claims struct {
-			Commitment string `json:"penname_commitment"`
+			Commitment string  `json:"penname_commitment"`
+			Issued     float64 `json:"iat"` // NumericDate, RFC 7519, 2: may have a fraction
 		}
 		if !document.ReadUnverified(pieces[t.Evidence], &evidence) || !document.ReadUnverified(evidence.Token, &claims) {
 			return nil, ErrBadEvidence
@@ -31,7 +40,7 @@ func CommitmentsUnverified(s Submission, w *Warrant) ([][32]byte, error) {
 		if err != nil || len(b) != 32 {
 			return nil, ErrBadEvidence
 		}
-		commitments[i] = [32]byte(b)
+		commitments[i] = Committed{[32]byte(b), time.Unix(int64(claims.Issued), 0).UTC()}
 	}
 	return commitments, nil
 }

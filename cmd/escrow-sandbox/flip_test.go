@@ -30,7 +30,7 @@ func TestF23OneBitFlipped(t *testing.T) {
 		"second half":       `UPDATE records SET second_half = set_byte(second_half, 80, get_byte(second_half, 80) # 1)`,
 		"sealed field":      `UPDATE records SET sealed = set_byte(sealed, octet_length(sealed) - 1, get_byte(sealed, octet_length(sealed) - 1) # 1)`,
 		"commitment to key": `UPDATE records SET sealed = set_byte(sealed, 20, get_byte(sealed, 20) # 1)`,
-		"commitment":        `UPDATE pseudonyms SET commitment = set_byte(commitment, 0, get_byte(commitment, 0) # 1)`,
+		"commitment":        `UPDATE pseudonyms SET hidden = set_byte(hidden, 20, get_byte(hidden, 20) # 1)`,
 		"link":              `UPDATE pseudonyms SET link = overlay(link placing reverse(substr(link, 30, 8)) from 30)`,
 	} {
 		t.Run(name, func(t *testing.T) {

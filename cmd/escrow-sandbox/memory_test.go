@@ -84,10 +84,10 @@ func issuingProcess() error {
 	if w.PublicLog.Tiles, err = proof.Fetch(c.Log); err != nil {
 		return err
 	}
-	if i.Store, err = postgres.OpenIssuing(ctx, c.Database, postgres.Options{}); err != nil {
+	if i.Keys, err = vault.OpenIssuing(ctx, vault.Config{Address: c.VaultAddress, RoleID: c.VaultRole, SecretIDFile: c.VaultSecretFile}); err != nil {
 		return err
 	}
-	if i.Keys, err = vault.OpenIssuing(ctx, vault.Config{Address: c.VaultAddress, RoleID: c.VaultRole, SecretIDFile: c.VaultSecretFile}); err != nil {
+	if err := i.OpenStore(ctx, c.Database, postgres.Options{}); err != nil {
 		return err
 	}
 	party, err := identity.NewRelyingParty(ctx, identity.Provider{

@@ -276,7 +276,7 @@ func (c *Case) targets() ([]Target, error) {
 	return targetsOf(w, commitments), nil
 }
 
-func targetsOf(w *policy.Warrant, commitments [][32]byte) []Target {
+func targetsOf(w *policy.Warrant, commitments []policy.Committed) []Target {
 	targets := make([]Target, len(w.Targets))
 	for i, t := range w.Targets {
 		targets[i] = Target{t.Pseudonym, t.Platform, commitments[i]}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/token"
 )
@@ -22,9 +23,9 @@ type Keys interface {
 	// UnwrapHalves returns the 32-byte first half of each record. All or nothing:
 	// with an error it returns none, and has cleared what was opened.
 	UnwrapHalves(ctx context.Context, halves []Wrapped) ([][]byte, error)
-	// OpenLinks returns the links of pseudonyms: 32 bytes of salt, 32 bytes of
-	// record digest, then the record label. With an error it returns the links
-	// before the first that does not open, and why that one does not.
+	// OpenLinks returns the links of pseudonyms: 32 bytes of seed (seal.Salts), 32
+	// bytes of record digest, then the record label. With an error it returns the
+	// links before the first that does not open, and why that one does not.
 	OpenLinks(ctx context.Context, links []Wrapped) ([][]byte, error)
 }
 
@@ -68,19 +69,18 @@ type Cases interface {
 // Target is a pen name on a platform, and what the token in the evidence commits
 // to ([token.Commit]).
 type Target struct {
-	Pseudonym  token.Pseudonym
-	Platform   string
-	Commitment [32]byte
+	Pseudonym token.Pseudonym
+	Platform  string
+	policy.Committed
 }
 
 // Records is what the disclosing side may read of what the issuing side wrote.
 // Each method reads many rows at a time. With an error it returns what came
 // before the first that is missing, and why that one is.
 type Records interface {
-	// Links returns the sealed link of each target. It is ErrDataNotHeld if there
-	// is no such pseudonym there, and ErrCommitment if it has other commitments
-	// only.
-	Links(ctx context.Context, targets []Target) ([]string, error)
+	// Links returns the sealed links of each target: one for each record that its
+	// person had. It is ErrDataNotHeld if there is no such pseudonym there.
+	Links(ctx context.Context, targets []Target) ([][]string, error)
 	// Records returns sealed records by their labels, or ErrDataNotHeld, or
 	// ErrDataErased.
 	Records(ctx context.Context, labels []string) ([]seal.Record, error)

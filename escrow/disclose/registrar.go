@@ -161,10 +161,10 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 	return d.Refusal
 }
 
-func commitmentsOf(d policy.Decision) [][32]byte {
-	commitments := make([][32]byte, len(d.Warrant.Targets))
+func commitmentsOf(d policy.Decision) []policy.Committed {
+	commitments := make([]policy.Committed, len(d.Warrant.Targets))
 	for i := range commitments {
-		commitments[i] = d.Tokens[i].Commitment
+		commitments[i] = policy.Committed{Commitment: d.Tokens[i].Commitment, Issued: d.Tokens[i].IssuedAt}
 	}
 	return commitments
 }

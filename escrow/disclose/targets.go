@@ -15,30 +15,65 @@ type link struct {
 	label        string
 }
 
+// RowKey gives the key that hides whose the rows of the database are, from what the
+// issuing side left of it there, wrapped under name as a link.
+func RowKey(k Keys) func(ctx context.Context, name, left string) (key [32]byte, leave string, err error) {
+	return func(ctx context.Context, name, left string) (key [32]byte, leave string, err error) {
+		opened, err := k.OpenLinks(ctx, []Wrapped{{name, left}})
+		if err == nil && len(opened[0]) != len(key) {
+			err = ErrCommitment
+		}
+		if err == nil {
+			key = [32]byte(opened[0])
+		}
+		return key, "", err
+	}
+}
+
 // openLinks opens the links of targets and checks each against the commitment of
 // the token in the evidence. With an error it returns the links of the targets
 // before the one that the error is about.
 func (r *Registrar) openLinks(ctx context.Context, targets []Target) (links []link, err error) {
 	sealed, err := r.Records.Links(ctx, targets)
-	wrapped := make([]Wrapped, len(sealed))
-	for i, text := range sealed {
-		wrapped[i] = Wrapped{string(targets[i].Pseudonym), text}
+	var wrapped []Wrapped
+	for i, texts := range sealed {
+		for _, text := range texts {
+			wrapped = append(wrapped, Wrapped{string(targets[i].Pseudonym), text})
+		}
 	}
 	opened, unopened := r.Keys.OpenLinks(ctx, wrapped)
 	if unopened != nil {
 		err = unopened // it is about a target before that of the first error
 	}
-	for i, b := range opened {
-		if len(b) <= 64 {
+	for i, texts := range sealed {
+		if len(opened) < len(texts) {
+			break
+		}
+		l, ok := committed(targets[i], opened[:len(texts)])
+		if !ok {
 			return links, ErrCommitment
 		}
-		l := link{[32]byte(b[:32]), [32]byte(b[32:64]), string(b[64:])}
-		if t := targets[i]; token.Commit(t.Pseudonym, seal.Reference(l.label, l.digest), l.salt) != t.Commitment {
-			return links, ErrCommitment
-		}
-		links = append(links, l)
+		links, opened = append(links, l), opened[len(texts):]
 	}
 	return links, err
+}
+
+// committed returns the link that the token of t commits to, of those that its pen
+// name has, with the salt of the sign-in.
+func committed(t Target, opened [][]byte) (link, bool) {
+	for _, b := range opened {
+		if len(b) <= 64 {
+			continue
+		}
+		l := link{digest: [32]byte(b[32:64]), label: string(b[64:])}
+		record := seal.Reference(l.label, l.digest)
+		for l.salt = range seal.Salts([32]byte(b[:32]), t.Issued) {
+			if token.Commit(t.Pseudonym, record, l.salt) == t.Commitment {
+				return l, true
+			}
+		}
+	}
+	return link{}, false
 }
 
 // openedTarget is a target with its record, which is the one that the token in

@@ -100,7 +100,7 @@ func newWorld(b *testing.B) *world {
 	check(postgres.Migrate(b.Context(), dsn))
 	login, err := postgres.Login(b.Context(), dsn, "penname_issuing")
 	check(err)
-	store, err := postgres.OpenIssuing(b.Context(), login, postgres.Options{})
+	store, err := postgres.OpenIssuing(b.Context(), login, postgres.Options{RowKey: issue.RowKey(keys)})
 	check(err)
 	b.Cleanup(store.Close)
 	custodians, _, err := escrowtest.ThresholdKey(2, 3)

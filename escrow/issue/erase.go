@@ -28,6 +28,9 @@ func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
 // Commitment is what the leaf of the erasure carries.
 func (r Receipt) Commitment() string { return proof.ErasedLeaf(r.Day, r.Salt, r.Label).Commitment }
 
+// End ends the sign-ins of a pseudonym, see openid.Provider.
+type End func(ctx context.Context, name token.Pseudonym) error
+
 // Erase asks that the sealed record of p be erased. From here on p has no
 // record. If p comes back they are the same person under the same pseudonyms, so
 // that a ban holds, with a record that is sealed afresh. Asking again returns the
@@ -35,7 +38,7 @@ func (r Receipt) Commitment() string { return proof.ErasedLeaf(r.Day, r.Salt, r.
 //
 // The sign-ins end before the wish is written, so that a crash leaves none
 // behind, and again after it, for one that came between the two.
-func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end func(context.Context, token.Pseudonym) error) (Receipt, error) {
+func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end End) (Receipt, error) {
 	if err := s.EndSignIns(ctx, p, platforms, end); err != nil {
 		return Receipt{}, err
 	}
@@ -51,7 +54,7 @@ func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end fu
 // EndSignIns calls end for each pseudonym that p holds on the platforms, one
 // after the other. It takes the person to be there: nobody else knows which
 // pseudonyms are theirs.
-func (s *Issuer) EndSignIns(ctx context.Context, p Person, platforms []string, end func(context.Context, token.Pseudonym) error) error {
+func (s *Issuer) EndSignIns(ctx context.Context, p Person, platforms []string, end End) error {
 	names, err := s.PenNames(ctx, p, platforms)
 	for _, n := range names {
 		err = errors.Join(err, end(ctx, n.Pseudonym))

@@ -82,12 +82,13 @@ type Enrolment struct {
 	Day         time.Time // UTC midnight: no time finer than a day is stored
 }
 
-// Assignment is a pseudonym, its platform, its sealed link and its commitment.
+// Assignment is a pseudonym, its platform, its sealed link and a commitment to what
+// is in the link, which tells the links of one pseudonym apart.
 type Assignment struct {
 	Pseudonym  token.Pseudonym
 	Platform   string
 	Link       string   // opaque; see Keys.WrapLink
-	Commitment [32]byte // see token.Commit
+	Commitment [32]byte // token.Commit with the seed as its salt: no token carries it
 	Day        time.Time
 }
 
@@ -97,7 +98,7 @@ type PenName struct {
 	Platform  string          `json:"platform"`
 	Since     time.Time       `json:"since"` // day
 
-	Commitment [32]byte `json:"-"` // see token.Commit; another for each record that its person had
+	Commitment [32]byte `json:"-"` // see Assignment; another for each record that its person had
 }
 
 // Notice tells a person that a pen name of theirs was opened, by whom and under
@@ -207,19 +208,21 @@ func (s *Issuer) seal(ctx context.Context, id identity.Identity, macs [][]byte) 
 	return s.Store.Enrol(ctx, e)
 }
 
-// Pseudonym returns the person's pseudonym on a platform and the commitment
-// that every token for it carries: the same for life, or until the person
-// deletes themself and comes back.
+// Pseudonym returns the person's pseudonym on a platform, which is the same for
+// life, and the commitment that the tokens of this sign-in carry.
 //
 //	pseudonym  = bech32m("pen", HMAC(person ‖ platform ‖ persona)[:16])
-//	salt       = HMAC("salt" ‖ person ‖ platform ‖ persona ‖ label)
-//	commitment = token.Commit(pseudonym, reference of the sealed record, salt)
-//	link       = salt ‖ digest ‖ label of that record, sealed for the disclosing side
+//	seed       = HMAC("salt" ‖ person ‖ platform ‖ persona ‖ label)
+//	link       = seed ‖ digest ‖ label of the sealed record, sealed for the disclosing side
+//	commitment = token.Commit(pseudonym, reference of that record, seal.Salt(seed, day, random))
 //
 // The commitment is to what was sealed, not only to where it lies: whoever can
 // write the database cannot put another person under the pseudonym later. The
-// salt is derived, so that the one commitment of the record that the person has
-// now is known without a link that this side cannot open.
+// seed is derived, so that it is known without a link that this side cannot open.
+//
+// Everybody's commitment is another one at every sign-in, so that none shows that a
+// person moved, or was deleted and came back: what happens to all their pen names
+// at once would link them. One link opens them all.
 func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (token.Pseudonym, [32]byte, error) {
 	macs, err := s.Keys.MAC(ctx, PurposePseudonym, nameInput(p, platform), lengthPrefixed("salt", string(p.ID[:]), platform, persona, p.Label))
 	if err != nil {
@@ -229,13 +232,16 @@ func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (toke
 	if err != nil {
 		return "", [32]byte{}, err
 	}
-	salt := [32]byte(macs[1])
+	seed, record := [32]byte(macs[1]), seal.Reference(p.Label, p.Digest)
 	a := Assignment{
 		Pseudonym:  name,
 		Platform:   platform,
-		Commitment: token.Commit(name, seal.Reference(p.Label, p.Digest), salt),
+		Commitment: token.Commit(name, record, seed),
 		Day:        day(s.Now()),
 	}
+	var n [1]byte
+	rand.Read(n[:]) // never fails (crypto/rand)
+	commitment := token.Commit(name, record, seal.Salt(seed, s.Now(), n[0]))
 	// A session on another device outlives the record: no pen name without one.
 	if asked, err := s.Store.Asked(ctx, p.Label); err != nil || asked {
 		if err == nil {
@@ -249,13 +255,33 @@ func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (toke
 		return "", [32]byte{}, err
 	}
 	if slices.ContainsFunc(have, func(n PenName) bool { return n.Commitment == a.Commitment }) {
-		return name, a.Commitment, nil
+		return name, commitment, nil
 	}
-	if a.Link, err = s.Keys.WrapLink(ctx, string(name), slices.Concat(salt[:], p.Digest[:], []byte(p.Label))); err != nil {
+	if a.Link, err = s.Keys.WrapLink(ctx, string(name), slices.Concat(seed[:], p.Digest[:], []byte(p.Label))); err != nil {
 		return "", [32]byte{}, err
 	}
-	commitment, err := s.Store.Assign(ctx, a)
+	_, err = s.Store.Assign(ctx, a)
 	return name, commitment, err
+}
+
+// RowKey gives the key that hides whose the rows of the database are, and what to
+// leave there of it, wrapped under name, for the disclosing side, which opens links.
+//
+//	key = HMAC("rows") under the key that pen names are made with
+//
+// So it never rotates, needs no place of its own, and gives nobody more than they
+// had: who can make it can make every pen name.
+func RowKey(k Keys) func(ctx context.Context, name, left string) (key [32]byte, leave string, err error) {
+	return func(ctx context.Context, name, left string) (key [32]byte, leave string, err error) {
+		macs, err := k.MAC(ctx, PurposePseudonym, lengthPrefixed("rows"))
+		if err != nil {
+			return key, "", err
+		}
+		if key = [32]byte(macs[0]); left == "" {
+			leave, err = k.WrapLink(ctx, name, key[:])
+		}
+		return key, leave, err
+	}
 }
 
 // PenNames returns the pseudonyms that p holds on any of the platforms, each

@@ -52,7 +52,8 @@
 //	proof, assertion   the Store's ReplayGuard of package verifier/token
 //
 // Ending a grant revokes all that was issued under it: refresh tokens and
-// introspection at once, the status list within a minute.
+// introspection at once, the status list within a minute. Who leaves all platforms at
+// once does so without a sign: see [Provider.EndQuietly].
 //
 // # The library
 //

@@ -11,6 +11,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"math/big"
 	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
@@ -253,12 +254,36 @@ func (p *Provider) End(ctx context.Context, holder token.Pseudonym) error {
 	return err
 }
 
+// Who leaves all platforms at once does so at a moment of its own at each: after
+// every token that is out has expired, and within a day.
+const (
+	leavesAfter  = 2 * time.Hour // entries of the status list are kept for a full hour more
+	leavesWithin = 24 * time.Hour
+)
+
+// EndQuietly ends every grant of a pseudonym for whom has left all platforms at once.
+// Its codes and refresh tokens are refused from now on, because a thief may hold them.
+// What platforms can look up without a new token changes at a moment of its own; a
+// token that is out lives out its ten minutes, as all do, and no status list shows
+// anything. So nothing that is published, and nothing that a platform learns unless
+// it renews, happens to two pen names at once.
+func (p *Provider) EndQuietly(ctx context.Context, holder token.Pseudonym) error {
+	after, err := rand.Int(rand.Reader, big.NewInt(int64(leavesWithin-leavesAfter)))
+	if err != nil {
+		return err
+	}
+	return p.store.EndAt(ctx, holder, p.now().Add(leavesAfter+time.Duration(after.Int64())).Truncate(time.Second))
+}
+
 // load reads a grant that has not ended.
 func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, error) {
 	var b grantBody
 	row, err := m.get(ctx, KindGrant, hashOf("grant", id))
 	if err != nil {
 		return nil, b, err
+	}
+	if !row.Ends.IsZero() && (exchangeOf(ctx).endpoint == "/token" || !m.p.now().Before(row.Ends)) {
+		return nil, b, goidc.ErrNotFound // see EndQuietly
 	}
 	if err := json.Unmarshal(row.Body, &b); err != nil || len(b.Commitment) != 32 {
 		return nil, b, outage(ctx, errors.New("grant body"))

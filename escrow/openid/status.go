@@ -105,7 +105,7 @@ func (l *lists) signed(ctx context.Context, n int) (string, error) {
 	if age := now.Sub(made.at); made.signed != "" && age >= 0 && age < statusFresh {
 		return made.signed, nil
 	}
-	revoked, err := l.store.Revoked(ctx, n)
+	revoked, err := l.store.Revoked(ctx, n, now)
 	if err != nil {
 		return "", err
 	}

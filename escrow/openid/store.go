@@ -31,6 +31,7 @@ type Row struct {
 	Body    []byte          // JSON; empty once Ended
 	Expires time.Time       // UTC, on the full hour: from then on the row may be forgotten. Finer deadlines are in the body
 	Ended   bool            // answered, used up or revoked; no Put ever takes this back
+	Ends    time.Time       // UTC, of a grant: see Store.EndAt; zero if nobody asked. Put does not store it
 }
 
 // Refusals of a [Store].
@@ -67,6 +68,10 @@ type Store interface {
 	// own. What it leaves in the rows tells of no two that they ended together.
 	EndAll(ctx context.Context, holder token.Pseudonym) error
 
+	// EndAt sets Ends of every grant that a holder has now and that has none yet. Put
+	// keeps it.
+	EndAt(ctx context.Context, holder token.Pseudonym, at time.Time) error
+
 	// Use makes proofs and client assertions single-use, also across restarts. It
 	// stores no time finer than the full hour: round up.
 	token.ReplayGuard
@@ -77,8 +82,8 @@ type Store interface {
 	Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error)
 
 	// Revoked returns, in ascending order, the indexes of a list whose grant has
-	// ended. It may leave out those that have expired.
-	Revoked(ctx context.Context, list int) ([]int, error)
+	// ended, or whose Ends is not after now, but for those that have expired.
+	Revoked(ctx context.Context, list int, now time.Time) ([]int, error)
 }
 
 // hashOf is the only form in which a handle reaches a [Store]. The purpose keeps

@@ -50,7 +50,7 @@ func TestD01Metacharacters(t *testing.T) {
 		if _, err := s.Assign(ctx, a); err != nil {
 			t.Fatal(err)
 		}
-		if link, err := oneLink(ctx, d, a.Pseudonym, text, a.Commitment); err != nil || link != text {
+		if link, err := oneLink(ctx, d, a.Pseudonym, text); err != nil || link != text {
 			t.Errorf("%q came back as %q, %v", text, link, err)
 		}
 		_, err := d.Cases.Case(ctx, text)
@@ -71,7 +71,7 @@ func TestD01Metacharacters(t *testing.T) {
 // D01: an address cannot switch the driver to the simple protocol.
 func TestD01SimpleProtocolStaysOff(t *testing.T) {
 	dsn := as(t, database(t), "penname_issuing") + "&default_query_exec_mode=simple_protocol"
-	s, err := OpenIssuing(t.Context(), dsn, Options{})
+	s, err := OpenIssuing(t.Context(), dsn, Options{RowKey: rowKeyOfTests})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,11 +184,11 @@ func TestD04OtherSide(t *testing.T) {
 			`INSERT INTO notices (case_id) VALUES ('x')`, `SELECT 1 FROM refusals`,
 			`INSERT INTO records (label) VALUES ('x') RETURNING sealed`,
 			`COPY records TO STDOUT`, `CREATE TABLE x ()`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
-			`INSERT INTO pseudonyms (pseudonym) VALUES ('x') ON CONFLICT (pseudonym, commitment) DO UPDATE SET link = 'y'`,
+			`INSERT INTO pseudonyms (handle) VALUES ('x') ON CONFLICT (handle) DO UPDATE SET link = 'y'`, `SELECT link FROM pseudonyms_named`, `DELETE FROM pseudonyms_named`,
 		},
 		"penname_disclosing": {
 			`SELECT 1 FROM persons`, `SELECT id FROM persons`, `SELECT day FROM pseudonyms`, `SELECT day FROM records`,
-			`INSERT INTO persons (id) VALUES ('x')`, `INSERT INTO records (label) VALUES ('x')`, `INSERT INTO pseudonyms (pseudonym) VALUES ('x')`,
+			`INSERT INTO persons (id) VALUES ('x')`, `INSERT INTO records (label) VALUES ('x')`, `INSERT INTO pseudonyms (handle) VALUES ('x')`, `INSERT INTO row_key (wrapped) VALUES ('x')`, `SELECT 1 FROM pseudonyms_named`,
 			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT mix()`, `SELECT sort('persons')`,
 			`INSERT INTO cases (id, package) VALUES ('x', 'y')`, `UPDATE cases SET salt = 'x'`, `UPDATE cases SET quorum = 1`,
 			`UPDATE cases SET submission = 'x'`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
@@ -415,7 +415,7 @@ func TestD11BadText(t *testing.T) {
 		a.Platform = text
 		_, err := s.Assign(ctx, a)
 		wantErr(t, fmt.Sprintf("platform %q", text), err, ErrText)
-		_, err = oneLink(ctx, d, a.Pseudonym, text, a.Commitment)
+		_, err = oneLink(ctx, d, a.Pseudonym, text)
 		wantErr(t, fmt.Sprintf("look-up of %q", text), err, ErrText)
 		_, err = d.Cases.Case(ctx, text)
 		wantErr(t, fmt.Sprintf("case %q", text), err, ErrText)
@@ -484,16 +484,16 @@ func TestD13Schema(t *testing.T) {
 	dsn := as(t, admin, "penname_issuing")
 	s := issuing(t, admin, Options{})
 	sql(t, admin, `INSERT INTO goose_db_version (version_id, is_applied) VALUES (99999, true)`)
-	_, err := OpenIssuing(t.Context(), dsn, Options{})
+	_, err := OpenIssuing(t.Context(), dsn, Options{RowKey: rowKeyOfTests})
 	wantErr(t, "newer", err, ErrSchemaNewer)
 	wantErr(t, "newer, while running", s.CheckSchema(t.Context()), ErrSchemaNewer)
 	wantErr(t, "an old program migrates", Migrate(t.Context(), admin), ErrSchemaNewer)
 	sql(t, admin, `DELETE FROM goose_db_version WHERE version_id > 0`)
-	_, err = OpenIssuing(t.Context(), dsn, Options{})
+	_, err = OpenIssuing(t.Context(), dsn, Options{RowKey: rowKeyOfTests})
 	wantErr(t, "older", err, ErrSchemaOlder)
 
 	empty := emptyDatabase(t)
-	_, err = OpenIssuing(t.Context(), as(t, empty, "penname_issuing"), Options{})
+	_, err = OpenIssuing(t.Context(), as(t, empty, "penname_issuing"), Options{RowKey: rowKeyOfTests})
 	wantErr(t, "empty", err, ErrSchemaOlder)
 }
 
@@ -608,7 +608,7 @@ func TestD17TLS(t *testing.T) {
 // A role that may more than its side needs, or less, refuses the start.
 func TestWrongRole(t *testing.T) {
 	admin := database(t)
-	_, err := OpenIssuing(t.Context(), admin, Options{})
+	_, err := OpenIssuing(t.Context(), admin, Options{RowKey: rowKeyOfTests})
 	wantErr(t, "superuser", err, ErrRole)
 	_, err = OpenIssuing(t.Context(), as(t, admin, "penname_disclosing"), Options{})
 	wantErr(t, "the other side", err, ErrRole)
@@ -627,7 +627,7 @@ func TestWrongRole(t *testing.T) {
 		`CREATE TABLE extra (); GRANT SELECT ON extra TO PUBLIC; ALTER TABLE extra ADD x int`: `DROP TABLE extra`,
 	} {
 		sql(t, admin, grant)
-		_, err := OpenIssuing(t.Context(), dsn, Options{})
+		_, err := OpenIssuing(t.Context(), dsn, Options{RowKey: rowKeyOfTests})
 		wantErr(t, grant, err, ErrRole)
 		sql(t, admin, revoke)
 		issuing(t, admin, Options{}).Close()
@@ -661,7 +661,7 @@ func TestD18ServerLog(t *testing.T) {
 	a.Platform = canary + "\x00" // refused as text
 	_, err := s.Assign(ctx, a)
 	wantErr(t, "NUL", err, ErrText)
-	a.Platform = strings.Repeat(canary, 100) // refused by a CHECK, whose DETAIL quotes the row
+	a.Platform, a.Link = canary, strings.Repeat(canary, 100) // refused by a CHECK, whose DETAIL quotes the row
 	_, err = s.Assign(ctx, a)
 	wantErr(t, "too long", err, ErrRefused)
 	c, leaf := newCase(1)
@@ -672,7 +672,7 @@ func TestD18ServerLog(t *testing.T) {
 	c.WarrantID = "x" // refused by a UNIQUE, whose DETAIL quotes the key
 	_, err = d.Cases.File(ctx, c, leaf)
 	wantErr(t, "duplicate", err, ErrRefused)
-	_, err = oneLink(ctx, d, token.Pseudonym(canary), canary, a.Commitment)
+	_, err = oneLink(ctx, d, token.Pseudonym(canary), canary)
 	wantErr(t, "look-up", err, disclose.ErrDataNotHeld)
 
 	log, err := os.ReadFile(filepath.Join(server.Dir, "postgres.log"))
@@ -703,7 +703,7 @@ func TestErrorsCarryNoData(t *testing.T) {
 	a := assignment(t)
 	a.Platform, a.Link = canary, strings.Repeat(canary, 1000)
 	_, err1 := s.Assign(t.Context(), a)
-	_, err2 := oneLink(t.Context(), d, token.Pseudonym(canary), canary+"\x00", a.Commitment)
+	_, err2 := oneLink(t.Context(), d, token.Pseudonym(canary), canary+"\x00")
 	ctx, cancel := context.WithTimeout(t.Context(), -time.Second)
 	defer cancel()
 	_, err3 := s.Assign(ctx, a)

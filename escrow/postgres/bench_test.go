@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/base64"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -89,6 +90,29 @@ func BenchmarkBytesPerPerson(b *testing.B) {
 			b.ReportMetric(float64(n)/people/1024, "ratio") // to 1 KiB
 		})
 	}
+}
+
+// BenchmarkBytesPerPenName is what a pen name costs on disk, with the index: once,
+// because a sign-in adds nothing.
+func BenchmarkBytesPerPenName(b *testing.B) {
+	admin := database(b)
+	s := issuing(b, admin, Options{})
+	const names = 2000
+	for range names {
+		a := assignment(b)
+		a.Link = "vault:v1:" + base64.StdEncoding.EncodeToString(random(118)) // 90 bytes, as Vault wraps them
+		if _, err := s.Assign(b.Context(), a); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := s.Shuffle(b.Context()); err != nil {
+		b.Fatal(err)
+	}
+	n := value[int](b, admin, `SELECT pg_total_relation_size('pseudonyms')`)
+	for b.Loop() {
+	}
+	b.ReportMetric(float64(n)/names, "B/pen-name")
+	b.ReportMetric(float64(n)/names/1024, "ratio") // to 1 KiB
 }
 
 // BenchmarkAppend is the log alone: one leaf in a transaction, and a thousand.

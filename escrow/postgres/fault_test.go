@@ -291,6 +291,19 @@ func (w allWrites) ofSessions() map[string]func() write {
 			row.Body, row.Ended = nil, true
 			return row
 		}, 2),
+		"EndAt": func() write {
+			row := fresh()
+			row.Holder = pseudonym(t)
+			must(s.Put(ctx, row))
+			return write{
+				try: func(ctx context.Context) error { return s.EndAt(ctx, row.Holder, day) },
+				once: func(t *testing.T) {
+					got, err := s.Get(ctx, row.Kind, row.ID)
+					must(err)
+					is(t, "ends", got.Ends, day)
+				},
+			}
+		},
 		"EndAll": func() write {
 			row := fresh()
 			row.Holder = pseudonym(t)

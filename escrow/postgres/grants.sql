@@ -11,8 +11,11 @@ GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_
 GRANT INSERT (label, first_half, second_half, sealed, day) ON records TO penname_issuing;
 GRANT INSERT (id, label, digest, fingerprint, likeness, birth, day) ON persons TO penname_issuing;
 GRANT SELECT (id, label, digest, fingerprint, birth) ON persons TO penname_issuing;
-GRANT INSERT (pseudonym, platform, link, commitment, day) ON pseudonyms TO penname_issuing;
-GRANT SELECT (pseudonym, platform, commitment, day) ON pseudonyms TO penname_issuing;
+GRANT INSERT (handle, link, hidden, day) ON pseudonyms TO penname_issuing;
+GRANT SELECT (handle, hidden, day) ON pseudonyms TO penname_issuing;
+GRANT SELECT (pseudonym, platform, commitment) ON pseudonyms_named TO penname_issuing;
+GRANT EXECUTE ON FUNCTION hide(text[], bytea[], bytea[], bytea[]) TO penname_issuing;
+GRANT SELECT (wrapped), INSERT (wrapped) ON row_key TO penname_issuing;
 GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_issuing;
 GRANT INSERT (label, salt, day), SELECT (label, salt, day) ON erasures TO penname_issuing;
 GRANT UPDATE (label, digest) ON persons TO penname_issuing;
@@ -20,14 +23,15 @@ GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 
 -- Protocol state of the OpenID provider, which is on the issuing side.
-GRANT SELECT (kind, id, holder, version, body, expires, ended, writer), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
+GRANT SELECT (kind, id, holder, version, body, expires, ended, ends, writer), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, ends, writer), DELETE ON openid_rows TO penname_issuing;
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON openid_used TO penname_issuing;
-GRANT SELECT (list, index, grant_id, expires), INSERT (list, index, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
+GRANT SELECT (slot, place, grant_id, expires), INSERT (slot, place, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
 
 -- The disclosing side reads records and links, and nothing of a person.
 GRANT SELECT (label, first_half, second_half, sealed, erased) ON records TO penname_disclosing;
 GRANT SELECT (label, salt, cleared, leaf), UPDATE (cleared) ON erasures TO penname_disclosing;
-GRANT SELECT (pseudonym, platform, link, commitment) ON pseudonyms TO penname_disclosing;
+GRANT SELECT (handle, link, hidden) ON pseudonyms TO penname_disclosing;
+GRANT SELECT (wrapped) ON row_key TO penname_disclosing;
 
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON requests_used TO penname_disclosing;
 

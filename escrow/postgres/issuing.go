@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"regexp"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -211,40 +214,90 @@ func (s *Issuing) lookUp(ctx context.Context, fingerprints [][]byte) ([]coalesce
 
 // Assign implements [issue.Store].
 func (s *Issuing) Assign(ctx context.Context, a issue.Assignment) ([32]byte, error) {
-	err := s.settle(ctx, func(ctx context.Context, _ bool) error {
-		_, err := s.exec(ctx, `
-			INSERT INTO pseudonyms (pseudonym, platform, link, commitment, day)
-			VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
-			string(a.Pseudonym), a.Platform, a.Link, a.Commitment[:], a.Day.UTC())
+	switch {
+	case !storable(string(a.Pseudonym)), !storable(a.Platform):
+		return [32]byte{}, ErrText
+	case !nameSyntax.MatchString(string(a.Pseudonym)), a.Platform == "", len(a.Platform) > 255:
+		return [32]byte{}, ErrRefused
+	}
+	mine := name{a.Commitment, a.Platform}
+	for n := 0; ; n++ {
+		at, same := s.rows.place(string(a.Pseudonym), n), false
+		hidden := s.rows.lock(at, mine.pack(), nameBlock)
+		err := s.settle(ctx, func(ctx context.Context, _ bool) error {
+			stored, err := s.exec(ctx, `INSERT INTO pseudonyms (handle, link, hidden, day) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`, at, a.Link, hidden, a.Day.UTC())
+			if same = stored == 1; err != nil || same {
+				return err
+			}
+			there, err := s.namesAt(ctx, [][]byte{at}) // a record that the person had before, or this one
+			same = err == nil && len(there) == 1 && there[0].Commitment == a.Commitment
+			return err
+		})
+		if err != nil || same {
+			return a.Commitment, err
+		}
+	}
+}
+
+// nameSyntax is what a row of a pen name is made for.
+var nameSyntax = regexp.MustCompile(`^pen1[a-z0-9]{20,60}$`)
+
+// storable reports whether PostgreSQL would take text.
+func storable(text string) bool { return utf8.ValidString(text) && !strings.Contains(text, "\x00") }
+
+// namesAt opens those of the rows that exist, by their place among handles. What
+// it does not know is whose they are.
+func (s *Issuing) namesAt(ctx context.Context, handles [][]byte) (names map[int]issue.PenName, err error) {
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		names = make(map[int]issue.PenName)
+		rows, err := c.Query(ctx, `
+			SELECT asked.place - 1, p.hidden, p.day FROM unnest($1::bytea[]) WITH ORDINALITY asked (handle, place) JOIN pseudonyms p USING (handle)`, handles)
+		if err != nil {
+			return err
+		}
+		var at int
+		var hidden []byte
+		var day time.Time
+		_, err = pgx.ForEachRow(rows, []any{&at, &hidden, &day}, func() error {
+			n, err := s.rows.unlockName(handles[at], hidden)
+			names[at] = issue.PenName{Platform: n.platform, Since: day, Commitment: n.commitment}
+			return err
+		})
 		return err
 	})
-	if err != nil {
-		return [32]byte{}, err
-	}
-	return a.Commitment, nil
+	return names, err
 }
+
+// rowsAtOnce is how many rows of a pen name are asked for at a time: nearly all have one.
+const rowsAtOnce = 2
 
 // Assigned implements [issue.Store]. At a glance: whoever issues something for a
 // pseudonym stores a grant after this, and its COMMIT covers what was read here.
 // The page that only shows it shows what is derived again after a failover.
 func (s *Issuing) Assigned(ctx context.Context, candidates []token.Pseudonym) (names []issue.PenName, err error) {
-	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `
-			SELECT p.pseudonym, p.platform, p.day, p.commitment
-			FROM unnest($1::text[]) WITH ORDINALITY asked (pseudonym, place) JOIN pseudonyms p USING (pseudonym)
-			ORDER BY asked.place, p.day, p.commitment`, texts(candidates))
-		if err != nil {
-			return err
+	found := make([][]issue.PenName, len(candidates))
+	for first := 0; ; first += rowsAtOnce {
+		var handles [][]byte
+		var whose []int
+		for i, p := range candidates {
+			for n := first; n < first+rowsAtOnce && len(found[i]) == first; n++ {
+				handles, whose = append(handles, s.rows.place(string(p), n)), append(whose, i)
+			}
 		}
-		names, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n issue.PenName, err error) {
-			var commitment []byte
-			err = row.Scan((*string)(&n.Pseudonym), &n.Platform, &n.Since, &commitment)
-			copy(n.Commitment[:], commitment)
-			return n, err
-		})
-		return err
-	})
-	return names, err
+		if len(handles) == 0 {
+			return slices.Concat(found...), nil
+		}
+		there, err := s.namesAt(ctx, handles)
+		if err != nil {
+			return nil, err
+		}
+		for at := range handles {
+			if n, ok := there[at]; ok {
+				n.Pseudonym = candidates[whose[at]]
+				found[whose[at]] = append(found[whose[at]], n)
+			}
+		}
+	}
 }
 
 // Notices implements [issue.Store], in the order of the log.
@@ -279,7 +332,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 	if err := run(`SELECT mix()`); err != nil {
 		return err
 	}
-	for _, table := range []string{"records", "persons", "pseudonyms", "openid_rows", "openid_used", "openid_entries"} {
+	for _, table := range []string{"records", "persons", "pseudonyms", "erasures", "openid_rows", "openid_used", "openid_entries"} {
 		if err := run(`SELECT sort($1)`, table); err != nil {
 			return err
 		}

@@ -140,7 +140,7 @@ func (d *db) CheckSchema(ctx context.Context) error {
 }
 
 var (
-	grantLine  = regexp.MustCompile(`^GRANT (.+) ON (FUNCTION )?([a-z_]+)(\([a-z]*\))? TO ([a-z_, ]+);$`)
+	grantLine  = regexp.MustCompile(`^GRANT (.+) ON (FUNCTION )?([a-z_]+)(\([a-z\[\], ]*\))? TO ([a-z_, ]+);$`)
 	grantWhats = regexp.MustCompile(`([A-Z]+)(?: \(([a-z_, ]+)\))?(?:, |$)`)
 )
 

@@ -3,7 +3,11 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,15 +19,48 @@ import (
 
 var _ openid.Store = (*Issuing)(nil)
 
+// bodyBlock is what rows are padded to: sign-ins of all platforms look the same.
+const bodyBlock = 1024
+
+// rowID is the key of a row, and holderTag the holder of a grant, as they are stored.
+func (s *Issuing) rowID(kind openid.Kind, id [32]byte) []byte {
+	return s.rows.handle("openid", []byte(kind), id[:])
+}
+
+func (s *Issuing) holderTag(holder token.Pseudonym) string {
+	if holder == "" {
+		return ""
+	}
+	return hex.EncodeToString(s.rows.handle("holder", []byte(holder)))
+}
+
+// held is what the body of a row hides.
+type held struct {
+	Holder token.Pseudonym `json:"h,omitempty"`
+	Body   []byte          `json:"b"`
+}
+
+func (s *Issuing) lockBody(id []byte, row openid.Row) ([]byte, error) {
+	b, err := json.Marshal(held{row.Holder, row.Body})
+	if err != nil {
+		return nil, err
+	}
+	return s.rows.lock(id, b, bodyBlock), nil
+}
+
 // Put implements [openid.Store]. Each of the three guards is one statement; the
 // row keeps a random number of the write, so that after a lost answer exactly
 // the writer who won is told so.
 func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
-	writer := nonce()
-	args := []any{string(row.Kind), row.ID[:], row.Body, row.Expires.UTC(), writer}
-	if row.Body == nil || row.Ended {
-		args[2] = []byte{}
+	writer, id := nonce(), s.rowID(row.Kind, row.ID)
+	body := []byte{}
+	if !row.Ended {
+		var err error
+		if body, err = s.lockBody(id, row); err != nil {
+			return err
+		}
 	}
+	args := []any{string(row.Kind), id, body, row.Expires.UTC(), writer}
 	sql := `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer, holder)
 		VALUES ($1, $2, 1, $3, $4, false, $5, $6) ON CONFLICT DO NOTHING`
 	switch {
@@ -37,7 +74,7 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 			WHERE kind = $1 AND id = $2 AND version = $6 AND NOT ended`
 		args = append(args, row.Version)
 	default:
-		args = append(args, string(row.Holder))
+		args = append(args, s.holderTag(row.Holder))
 	}
 	return s.settle(ctx, func(ctx context.Context, doubt bool) error {
 		n, err := s.exec(ctx, sql, args...)
@@ -67,10 +104,12 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 // comes after a Put, whose COMMIT covers the read; a handle that finds a row was
 // given out after the row was confirmed; and a row that has ended refuses.
 func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
-	row := openid.Row{Kind: kind, ID: id}
+	row, at := openid.Row{Kind: kind, ID: id}, s.rowID(kind, id)
+	var body []byte
+	var ends *time.Time
 	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT version, holder, body, expires, ended FROM openid_rows WHERE kind = $1 AND id = $2`,
-			string(kind), id[:]).Scan(&row.Version, (*string)(&row.Holder), &row.Body, &row.Expires, &row.Ended)
+		return c.QueryRow(ctx, `SELECT version, body, expires, ended, ends FROM openid_rows WHERE kind = $1 AND id = $2`,
+			string(kind), at).Scan(&row.Version, &body, &row.Expires, &row.Ended, &ends)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = openid.ErrNotFound
@@ -79,6 +118,21 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 		return openid.Row{}, err
 	}
 	row.Expires = row.Expires.UTC()
+	if row.Ended {
+		return row, nil
+	}
+	if ends != nil {
+		row.Ends = ends.UTC()
+	}
+	b, err := s.rows.unlock(at, body)
+	if err != nil {
+		return openid.Row{}, err
+	}
+	var h held
+	if err := json.Unmarshal(b, &h); err != nil {
+		return openid.Row{}, ErrDamaged
+	}
+	row.Holder, row.Body = h.Holder, h.Body
 	return row, nil
 }
 
@@ -88,14 +142,22 @@ func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym) error {
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
 		_, err := s.exec(ctx, `
 			UPDATE openid_rows SET version = version + 1, body = '', holder = '', ended = true, writer = substr(sha256(id || $2), 1, 16)
-			WHERE holder = $1 AND holder <> ''`, string(holder), nonce())
+			WHERE holder = $1 AND holder <> ''`, s.holderTag(holder), nonce())
+		return err
+	})
+}
+
+// EndAt implements [openid.Store].
+func (s *Issuing) EndAt(ctx context.Context, holder token.Pseudonym, at time.Time) error {
+	return s.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := s.exec(ctx, `UPDATE openid_rows SET ends = $2 WHERE holder = $1 AND holder <> '' AND ends IS NULL`, s.holderTag(holder), at.UTC())
 		return err
 	})
 }
 
 // Use implements [token.ReplayGuard].
 func (s *Issuing) Use(ctx context.Context, key [32]byte, expires time.Time) (first bool, err error) {
-	return s.use(ctx, "openid_used", key, expires)
+	return s.use(ctx, "openid_used", [32]byte(s.rows.handle("used", key[:])), expires)
 }
 
 // Use implements [token.ReplayGuard]: custodians' requests are single-use, too.
@@ -120,33 +182,55 @@ func (d *db) use(ctx context.Context, table string, key [32]byte, expires time.T
 	return first && err == nil, err
 }
 
+// slot is where an entry of a status list is stored, and what it says sealed: list
+// and index are in tokens, which platforms hold.
+func (s *Issuing) slot(list, index int) (slot, place []byte) {
+	text := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(list)), uint64(index))
+	slot = s.rows.handle("entry", text)
+	return slot, s.rows.lock(slot, text, 1)
+}
+
 // Allocate implements [openid.Store].
 func (s *Issuing) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error) {
+	slot, place := s.slot(list, index)
+	id := s.rowID(openid.KindGrant, grant)
 	err = s.settle(ctx, func(ctx context.Context, doubt bool) error {
-		n, err := s.exec(ctx, `INSERT INTO openid_entries (list, index, grant_id, expires) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
-			list, index, grant[:], expires.UTC())
+		n, err := s.exec(ctx, `INSERT INTO openid_entries (slot, place, grant_id, expires) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING`,
+			slot, place, id, expires.UTC())
 		if ok = n == 1; err != nil || ok || !doubt {
 			return err
 		}
 		return s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-			return c.QueryRow(ctx, `SELECT grant_id = $3 FROM openid_entries WHERE list = $1 AND index = $2`, list, index, grant[:]).Scan(&ok)
+			return c.QueryRow(ctx, `SELECT grant_id = $2 FROM openid_entries WHERE slot = $1`, slot, id).Scan(&ok)
 		})
 	})
 	return ok && err == nil, err
 }
 
 // Revoked implements [openid.Store].
-func (s *Issuing) Revoked(ctx context.Context, list int) (indexes []int, err error) {
+func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes []int, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		indexes = nil // the connection may have been lost
 		rows, err := c.Query(ctx, `
-			SELECT e.index FROM openid_entries e JOIN openid_rows r ON r.id = e.grant_id AND r.kind = 'grant'
-			WHERE e.list = $1 AND r.ended ORDER BY e.index`, list)
+			SELECT e.slot, e.place FROM openid_entries e JOIN openid_rows r ON r.id = e.grant_id AND r.kind = 'grant'
+			WHERE (r.ended OR r.ends IS NOT NULL) AND (r.ended OR r.ends <= $1) AND e.expires > $1`, now.UTC())
 		if err != nil {
 			return err
 		}
-		indexes, err = pgx.CollectRows(rows, pgx.RowTo[int])
+		var slot, place []byte
+		_, err = pgx.ForEachRow(rows, []any{&slot, &place}, func() error {
+			text, err := s.rows.unlock(slot, place)
+			if err != nil || len(text) != 16 {
+				return ErrDamaged
+			}
+			if binary.BigEndian.Uint64(text) == uint64(list) {
+				indexes = append(indexes, int(binary.BigEndian.Uint64(text[8:])))
+			}
+			return nil
+		})
 		return err
 	})
+	slices.Sort(indexes)
 	return indexes, err
 }
 

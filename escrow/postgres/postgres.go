@@ -20,8 +20,9 @@
 // Trusted for: keeping what was acknowledged, and the sides apart. Whoever controls
 // the database can delete and roll back; the log's witnesses and
 // [Disclosing.Check] find that. It opens nothing: what is sealed stays sealed.
-// The write-ahead log holds rows in the order of their making, as no table
-// does: keep its archive encrypted and no longer than a restore needs.
+// Rows of pen names and sign-ins say nothing of whose they are without a key that
+// is not in the database (see [RowKey]): neither their order in a file nor the
+// write-ahead log links two of them to a name.
 package postgres
 
 import (
@@ -57,6 +58,8 @@ var (
 		"the database schema is older than this program, or not there: run the migration first")
 	ErrSchemaNewer = refusal.New(refusal.Invalid, "database.schema_newer",
 		"the database schema is newer than this program: run the current program")
+	ErrRowKey = refusal.New(refusal.Unavailable, "database.row_key",
+		"the key that hides whose a row is cannot be had: it comes from the key service, see whether that answers")
 	ErrMigrate = refusal.New(refusal.Unavailable, "database.migrate",
 		"the migration failed and what it began was rolled back: connect as an owner of the database who may create roles, and run it again")
 )
@@ -81,8 +84,10 @@ var (
 		"the request is larger than what is stored: split it")
 )
 
-// Options of the openers. The zero value is right for a service.
+// Options of the openers. The zero value is right for a service, but for the row
+// key: the issuing side needs one, and the disclosing side to read links.
 type Options struct {
+	RowKey   RowKey
 	MaxConns int32         // of the pool; 0: 16
 	Wait     time.Duration // for a free connection, after which it is ErrBusy; 0: 5 s
 	Commit   time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 15 s
@@ -108,6 +113,7 @@ type db struct {
 // concurrent use.
 type Issuing struct {
 	db
+	rows       rowKey
 	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
 }
@@ -132,6 +138,10 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		return nil, err
 	}
 	s := &Issuing{db: d}
+	if err := s.openRows(ctx, o.RowKey); err != nil {
+		s.Close()
+		return nil, err
+	}
 	s.enrolments.Send, s.lookups.Send = s.enrolTogether, s.lookUp
 	return s, nil
 }
@@ -143,7 +153,7 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 		return nil, err
 	}
 	s := &Disclosing{db: d}
-	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db}, Erasures{&s.db}
+	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db, &sharedRows{source: o.RowKey}}, Erasures{&s.db}
 	s.Bundles, s.Ceremonies, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Log{&s.db}
 	return s, nil
 }

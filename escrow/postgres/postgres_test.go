@@ -71,8 +71,14 @@ func as(t testing.TB, admin, role string) string {
 	return dsn
 }
 
+// rowKeyOfTests is a [RowKey] without a key service.
+func rowKeyOfTests(context.Context, string, string) ([32]byte, string, error) {
+	return [32]byte{1}, "wrapped", nil
+}
+
 func issuing(t testing.TB, admin string, o Options) *Issuing {
 	t.Helper()
+	o.RowKey = rowKeyOfTests
 	s, err := OpenIssuing(t.Context(), as(t, admin, "penname_issuing"), o)
 	if err != nil {
 		t.Fatalf("%v: %v", err, cause(err))
@@ -83,6 +89,7 @@ func issuing(t testing.TB, admin string, o Options) *Issuing {
 
 func disclosing(t testing.TB, admin string, o Options) *Disclosing {
 	t.Helper()
+	o.RowKey = rowKeyOfTests
 	d, err := OpenDisclosing(t.Context(), as(t, admin, "penname_disclosing"), o)
 	if err != nil {
 		t.Fatalf("%v: %v", err, cause(err))

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -13,35 +14,86 @@ import (
 // Records implements [disclose.Records]. It reads at a glance: what a token commits to
 // was confirmed before the token was issued, the case that asks was read before,
 // and what is packed is stored before it is handed over.
-type Records struct{ db *db }
+type Records struct {
+	db   *db
+	rows *sharedRows
+}
 
 var _ disclose.Records = Records{}
 
 // Links implements [disclose.Records].
-func (s Records) Links(ctx context.Context, targets []disclose.Target) ([]string, error) {
-	if len(targets) == 0 {
-		return nil, nil
-	}
-	pseudonyms, platforms, commitments := make([]string, len(targets)), make([]string, len(targets)), make([][]byte, len(targets))
-	for i, t := range targets {
-		pseudonyms[i], platforms[i], commitments[i] = string(t.Pseudonym), t.Platform, t.Commitment[:]
-	}
-	var link *string
-	var same *bool
-	return readWhile(ctx, s.db, []any{&link, &same}, func() (string, error) {
-		switch {
-		case link == nil:
-			return "", disclose.ErrDataNotHeld
-		case !*same:
-			return "", disclose.ErrCommitment
+func (s Records) Links(ctx context.Context, targets []disclose.Target) (links [][]string, err error) {
+	for _, t := range targets {
+		if !storable(string(t.Pseudonym)) || !storable(t.Platform) {
+			return nil, ErrText
 		}
-		return *link, nil
-	}, `
-		SELECT p.link, p.same FROM unnest($1::text[], $2::text[], $3::bytea[]) WITH ORDINALITY t (pseudonym, platform, commitment, place)
-		LEFT JOIN LATERAL (
-		  SELECT link, p.commitment = t.commitment AS same FROM pseudonyms p
-		  WHERE p.pseudonym = t.pseudonym AND p.platform = t.platform ORDER BY 2 DESC LIMIT 1) p ON true
-		ORDER BY t.place`, pseudonyms, platforms, commitments)
+	}
+	key, err := s.rows.get(ctx, s.db)
+	if err != nil {
+		return nil, err
+	}
+	links = make([][]string, len(targets))
+	seen := make([]int, len(targets)) // rows, those of other platforms too: there are none
+	for first := 0; ; first += rowsAtOnce {
+		var handles [][]byte
+		var whose []int
+		for i, t := range targets {
+			for n := first; n < first+rowsAtOnce && seen[i] == first; n++ {
+				handles, whose = append(handles, key.place(string(t.Pseudonym), n)), append(whose, i)
+			}
+		}
+		if len(handles) == 0 {
+			break
+		}
+		err := s.linksAt(ctx, handles, func(at int, link string, hidden []byte) error {
+			i := whose[at]
+			seen[i]++
+			n, err := key.unlockName(handles[at], hidden)
+			if err != nil {
+				return disclose.ErrCommitment // somebody changed the row
+			}
+			if n.platform == targets[i].Platform {
+				links[i] = append(links[i], link)
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if missing := slices.IndexFunc(links, func(l []string) bool { return l == nil }); missing >= 0 {
+		return links[:missing], disclose.ErrDataNotHeld
+	}
+	return links, nil
+}
+
+// linksAt reads those of the rows that exist.
+func (s Records) linksAt(ctx context.Context, handles [][]byte, row func(at int, link string, hidden []byte) error) error {
+	return s.db.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			SELECT asked.place - 1, p.link, p.hidden FROM unnest($1::bytea[]) WITH ORDINALITY asked (handle, place) JOIN pseudonyms p USING (handle)
+			ORDER BY asked.place`, handles)
+		if err != nil {
+			return err
+		}
+		type found struct {
+			at     int
+			link   string
+			hidden []byte
+		}
+		all, err := pgx.CollectRows(rows, func(r pgx.CollectableRow) (f found, err error) {
+			return f, r.Scan(&f.at, &f.link, &f.hidden)
+		})
+		if err != nil {
+			return err // the connection may have been lost: row was not called
+		}
+		for _, f := range all {
+			if err := row(f.at, f.link, f.hidden); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // Records implements [disclose.Records].

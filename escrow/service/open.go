@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
@@ -128,7 +129,7 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if err != nil {
 		return nil, err
 	}
-	if i.Store, err = postgres.OpenIssuing(ctx, dsn, postgres.Options{}); err != nil {
+	if err = i.OpenStore(ctx, dsn, postgres.Options{}); err != nil {
 		return nil, err
 	}
 	for _, p := range c.IdentityProviders {
@@ -154,7 +155,11 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclos
 	if d.Keys, err = vault.OpenDisclosing(ctx, c.Vault.config()); err != nil {
 		return nil, err
 	}
-	if d.Store, err = OpenDisclosingStore(ctx, c.Database); err != nil {
+	dsn, err := secretfile.ReadText(c.Database)
+	if err != nil {
+		return nil, err
+	}
+	if err = d.OpenStore(ctx, dsn, postgres.Options{}); err != nil {
 		return nil, err
 	}
 	// The rules cannot change in the dark: what runs is what was endorsed and logged.
@@ -187,8 +192,22 @@ func (c *keepConfig) open(ctx context.Context) (_ *Keeping, err error) {
 	return k, nil
 }
 
+// OpenStore opens the database of the issuing side, which has its keys.
+func (i *Issuing) OpenStore(ctx context.Context, dsn string, o postgres.Options) (err error) {
+	o.RowKey = issue.RowKey(i.Keys)
+	i.Store, err = postgres.OpenIssuing(ctx, dsn, o)
+	return err
+}
+
+// OpenStore opens the database of the disclosing side, which has its keys.
+func (d *Disclosing) OpenStore(ctx context.Context, dsn string, o postgres.Options) (err error) {
+	o.RowKey = disclose.RowKey(d.Keys)
+	d.Store, err = postgres.OpenDisclosing(ctx, dsn, o)
+	return err
+}
+
 // OpenDisclosingStore opens the database as role penname_disclosing, at the address in
-// a secret file. It is to be closed.
+// a secret file, for who reads no links. It is to be closed.
 func OpenDisclosingStore(ctx context.Context, dsnFile string) (*postgres.Disclosing, error) {
 	dsn, err := secretfile.ReadText(dsnFile)
 	if err != nil {

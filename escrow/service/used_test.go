@@ -6,7 +6,9 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -24,7 +26,8 @@ func TestFoundR4EachSideAloneForgetsUsedValues(t *testing.T) {
 		}
 		return dsn
 	}
-	issuing, err := postgres.OpenIssuing(t.Context(), login("penname_issuing"), postgres.Options{})
+	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
+	issuing, err := postgres.OpenIssuing(t.Context(), login("penname_issuing"), postgres.Options{RowKey: issue.RowKey(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,7 @@ func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
 		"a row can be ended before it is stored":         endUnstored,
 		"kinds do not share ids":                         kindsApart,
 		"a holder's grants end, and nobody else's":       endAll,
+		"grants end at their moment":                     endAt,
 		"of many writers of one version one wins":        raceReplace,
 		"of many callers one ends a row":                 raceEnd,
 		"of many users of a key one is first":            raceUse,
@@ -236,7 +237,7 @@ func endAll(t *testing.T, s openid.Store) {
 	again := get(t, s, openid.KindGrant, used.ID)
 	again.Ended, again.Body = false, []byte(`{"n":3}`)
 	wantErr(t, "Put after the end", s.Put(t.Context(), again), openid.ErrStale)
-	if got, err := s.Revoked(t.Context(), l); err != nil || !slices.Equal(got, []int{9}) {
+	if got, err := s.Revoked(t.Context(), l, time.Now()); err != nil || !slices.Equal(got, []int{9}) {
 		t.Fatalf("revoked: %v, %v", got, err)
 	}
 	if err := s.EndAll(t.Context(), ""); err != nil {
@@ -246,6 +247,54 @@ func endAll(t *testing.T, s openid.Store) {
 		if got := get(t, s, openid.KindGrant, r.ID); got.Ended {
 			t.Fatal("somebody else's grant ended")
 		}
+	}
+}
+
+// endAt: a grant that is to end keeps working, and being written, until its moment;
+// one that comes afterwards is left alone, and so is a moment that was set before.
+func endAt(t *testing.T, s openid.Store) {
+	k := key()
+	mine, err := token.NewPseudonym(k[:16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	held := func() openid.Row {
+		r := row(openid.KindGrant, key(), `{"n":1}`)
+		r.Holder = mine
+		put(t, s, r)
+		return get(t, s, r.Kind, r.ID)
+	}
+	first, l, at := held(), list(), time.Now().UTC().Truncate(time.Second)
+	if ok, err := s.Allocate(t.Context(), l, 9, first.ID, expiry()); !ok || err != nil {
+		t.Fatalf("Allocate: %v, %v", ok, err)
+	}
+	for _, moment := range []time.Time{at, at.Add(time.Hour)} {
+		if err := s.EndAt(t.Context(), mine, moment); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.EndAt(t.Context(), "", at); err != nil {
+		t.Fatal(err)
+	}
+	second := held()
+	first.Body = []byte(`{"n":2}`)
+	put(t, s, first)
+	if got := get(t, s, first.Kind, first.ID); got.Ended || !got.Ends.Equal(at) || got.Holder != mine || string(got.Body) != `{"n":2}` {
+		t.Fatalf("to end: %+v", got)
+	}
+	if got := get(t, s, second.Kind, second.ID); !got.Ends.IsZero() {
+		t.Fatalf("came afterwards: %+v", got)
+	}
+	for now, want := range map[time.Time]int{at.Add(-time.Second): 0, at: 1} {
+		if got, err := s.Revoked(t.Context(), l, now); err != nil || len(got) != want {
+			t.Fatalf("revoked at %v: %v, %v", now, got, err)
+		}
+	}
+	if err := s.EndAll(t.Context(), mine); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, s, first.Kind, first.ID); !got.Ended {
+		t.Fatalf("after the end: %+v", got)
 	}
 }
 
@@ -312,7 +361,7 @@ func revokeEntries(t *testing.T, s openid.Store) {
 	}
 	revoked := func() []int {
 		t.Helper()
-		got, err := s.Revoked(t.Context(), l)
+		got, err := s.Revoked(t.Context(), l, time.Now())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -351,7 +400,7 @@ func cancelled(t *testing.T, s openid.Store) {
 	if ok, err := s.Allocate(ctx, list(), 1, id, expiry()); ok || err == nil {
 		t.Errorf("Allocate: %v, %v", ok, err)
 	}
-	if _, err := s.Revoked(ctx, 1); err == nil {
+	if _, err := s.Revoked(ctx, 1, time.Now()); err == nil {
 		t.Error("Revoked: no error")
 	}
 }
@@ -361,7 +410,7 @@ type Memory struct {
 	mu      sync.Mutex
 	rows    map[rowKey]openid.Row
 	used    map[[32]byte]bool
-	entries map[entry][32]byte
+	entries map[entry]allocated
 }
 
 type rowKey struct {
@@ -371,9 +420,14 @@ type rowKey struct {
 
 type entry struct{ list, index int }
 
+type allocated struct {
+	grant   [32]byte
+	expires time.Time
+}
+
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry][32]byte{}}
+	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry]allocated{}}
 }
 
 // Put implements [openid.Store].
@@ -395,7 +449,7 @@ func (m *Memory) Put(ctx context.Context, r openid.Row) error {
 	case r.Ended:
 		r.Body, r.Holder = nil, ""
 	case ok:
-		r.Holder = old.Holder
+		r.Holder, r.Ends = old.Holder, old.Ends
 	}
 	r.Version, r.Body = old.Version+1, bytes.Clone(r.Body)
 	m.rows[k] = r
@@ -433,6 +487,22 @@ func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym) error {
 	return nil
 }
 
+// EndAt implements [openid.Store].
+func (m *Memory) EndAt(ctx context.Context, holder token.Pseudonym, at time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k, r := range m.rows {
+		if r.Holder == holder && holder != "" && r.Ends.IsZero() {
+			r.Ends = at.UTC()
+			m.rows[k] = r
+		}
+	}
+	return nil
+}
+
 // Use implements [openid.Store].
 func (m *Memory) Use(ctx context.Context, key [32]byte, _ time.Time) (bool, error) {
 	if err := ctx.Err(); err != nil {
@@ -446,7 +516,7 @@ func (m *Memory) Use(ctx context.Context, key [32]byte, _ time.Time) (bool, erro
 }
 
 // Allocate implements [openid.Store].
-func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, _ time.Time) (bool, error) {
+func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
@@ -455,20 +525,21 @@ func (m *Memory) Allocate(ctx context.Context, list, index int, grant [32]byte, 
 	if _, taken := m.entries[entry{list, index}]; taken {
 		return false, nil
 	}
-	m.entries[entry{list, index}] = grant
+	m.entries[entry{list, index}] = allocated{grant, expires}
 	return true, nil
 }
 
 // Revoked implements [openid.Store].
-func (m *Memory) Revoked(ctx context.Context, list int) ([]int, error) {
+func (m *Memory) Revoked(ctx context.Context, list int, now time.Time) ([]int, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	var indexes []int
-	for e, grant := range m.entries {
-		if e.list == list && m.rows[rowKey{openid.KindGrant, grant}].Ended {
+	for e, a := range m.entries {
+		r := m.rows[rowKey{openid.KindGrant, a.grant}]
+		if e.list == list && now.Before(a.expires) && (r.Ended || !r.Ends.IsZero() && !now.Before(r.Ends)) {
 			indexes = append(indexes, e.index)
 		}
 	}

@@ -53,10 +53,10 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	if o.Stores.Wait == 0 {
 		o.Stores.Wait = 30 * time.Second // the machine may be compiling
 	}
-	if err := f.openStores(ctx, o.Stores); err != nil {
+	if err := f.startKeyService(ctx, o); err != nil {
 		return nil, err
 	}
-	if err := f.startKeyService(ctx, o); err != nil {
+	if err := f.openStores(ctx, o.Stores); err != nil {
 		return nil, err
 	}
 	if err := f.startIdentityProviders(ctx, o); err != nil {
@@ -110,7 +110,7 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 	if err != nil {
 		return err
 	}
-	if f.issuing.Store, err = postgres.OpenIssuing(ctx, dsn, o); err != nil {
+	if err := f.issuing.OpenStore(ctx, dsn, o); err != nil {
 		return err
 	}
 	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_disclosing"); err != nil {
@@ -119,7 +119,7 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 	if err := os.WriteFile(f.Path("disclosing.dsn"), []byte(dsn), 0o600); err != nil {
 		return err
 	}
-	if f.disclosing.Store, err = postgres.OpenDisclosing(ctx, dsn, o); err != nil {
+	if err := f.disclosing.OpenStore(ctx, dsn, o); err != nil {
 		return err
 	}
 	if dsn, err = postgres.Login(ctx, f.Postgres.DSN, "penname_keeping"); err != nil {

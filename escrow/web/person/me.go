@@ -75,7 +75,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if !ok {
 		return errSignedOut
 	}
-	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.platformIDs(), s.openid.End)
+	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.platformIDs(), s.end(r))
 	if err != nil {
 		return err
 	}
@@ -86,6 +86,15 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	return s.edge.Render(w, http.StatusOK, "deleted.html", receipt)
 }
 
+// end is how the sign-ins at platforms end: each platform learns it at its own moment,
+// unless the person chose that all learn it at once.
+func (s *side) end(r *http.Request) issue.End {
+	if r.PostFormValue("when") == "now" {
+		return s.openid.End
+	}
+	return s.openid.EndQuietly
+}
+
 // signOutEverywhere ends the sign-ins at platforms, for somebody who lost a device:
 // it can no longer renew them.
 func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
@@ -93,7 +102,7 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Issuer.EndSignIns(r.Context(), who.Person, s.platformIDs(), s.openid.End); err != nil {
+	if err := s.Issuer.EndSignIns(r.Context(), who.Person, s.platformIDs(), s.end(r)); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/me?welcome=out", http.StatusSeeOther)

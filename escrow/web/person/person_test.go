@@ -42,7 +42,8 @@ func newService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store, err := postgres.OpenIssuing(t.Context(), dsn, postgres.Options{})
+	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
+	store, err := postgres.OpenIssuing(t.Context(), dsn, postgres.Options{RowKey: issue.RowKey(keys)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +52,6 @@ func newService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keys, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
 	srv := httptest.NewUnstartedServer(nil)
 	s := &service{t: t, origin: "http://" + srv.Listener.Addr().String(), providers: map[string]string{}}
 	edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: time.Now})

@@ -1,0 +1,39 @@
+package person
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/issue"
+)
+
+// TestFoundP2CookiesHaveOneLength: whatever the assurance level and the time, so that
+// who watches the line does not tell one person's visits by the length.
+func TestFoundP2CookiesHaveOneLength(t *testing.T) {
+	s, err := newSessions([32]byte{1}, "https://penname.example", time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lengths := map[int]bool{}
+	for _, v := range []session{
+		{Person: issue.Person{Label: strings.Repeat("a", 26)}, ACR: "high", Since: time.Unix(0, 0), Expires: time.Unix(1, 0)},
+		{Person: issue.Person{ID: [16]byte{255, 200}, Label: strings.Repeat("b", 26), Digest: [32]byte{100, 200}}, ACR: "https://id.example/assurance/substantial", Since: time.Unix(0, 123456789), Expires: time.Unix(1, 120)},
+	} {
+		w := httptest.NewRecorder()
+		if err := s.set(w, "session", time.Hour, v); err != nil {
+			t.Fatal(err)
+		}
+		lengths[len(w.Result().Cookies()[0].Value)] = true
+		r := httptest.NewRequest("GET", "/", nil)
+		r.AddCookie(w.Result().Cookies()[0])
+		var back session
+		if !s.get(r, "session", &back) || back.ACR != v.ACR {
+			t.Errorf("came back as %+v", back)
+		}
+	}
+	if len(lengths) != 1 {
+		t.Errorf("lengths %v", lengths)
+	}
+}
