@@ -105,7 +105,7 @@ func checksum(values []byte) uint32 {
 // Lengths are in bytes, as 32-bit big-endian numbers. The salt is 32 random bytes
 // that are kept with the link; without it the commitment says nothing.
 func Commit(p Pseudonym, recordLabel string, salt [32]byte) [32]byte {
-	msg := []byte("penname/link/v1")
+	msg := append(make([]byte, 0, 512), "penname/link/v1"...)
 	for _, part := range []string{string(p), recordLabel, string(salt[:])} {
 		msg = binary.BigEndian.AppendUint32(msg, uint32(len(part)))
 		msg = append(msg, part...)
