@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -20,7 +21,11 @@ var (
 	errNoRoute = refusal.New(refusal.NotFound, "server.no_such_page",
 		"there is nothing at this address: check it for a typing mistake")
 	errCrossSite = refusal.New(refusal.Denied, "server.cross_site",
-		"another site sent this request: open the page here and press the button yourself")
+		"another site sent this request, so nothing was done: open the page here and press the button yourself; if that does not help, the operator sets origin in the configuration to the address that the browser shows")
+	errTooSlow = refusal.New(refusal.Unavailable, "server.too_slow",
+		"the request came too slowly, 8 KiB a second at least and no pause over ten seconds, and nothing of it was stored: send it again over a faster line")
+	errTimedOut = refusal.New(refusal.Unavailable, "server.timed_out",
+		"something that this needs gave no answer in time: try again in a minute")
 	errMethod = refusal.New(refusal.Invalid, "server.method_not_allowed",
 		"this address does not take that method")
 	errBody = refusal.New(refusal.Invalid, "server.malformed_body",
@@ -40,6 +45,8 @@ func status(e *refusal.Error) int {
 	switch e.Code {
 	case errTooMany.Code:
 		return http.StatusTooManyRequests
+	case errTooSlow.Code:
+		return http.StatusRequestTimeout
 	case errMethod.Code:
 		return http.StatusMethodNotAllowed
 	case errTooLarge.Code:
@@ -126,9 +133,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 		w.Header().Set("Retry-After", "1")
 	}
 	switch {
-	case c.Request().Method == http.MethodHead:
-		w.WriteHeader(p.Status)
-	case strings.Contains(c.Request().Header.Get("Accept"), "text/html"):
+	case Accepts(c.Request().Header.Get("Accept"), "text/html"):
 		s.ShowRefusal(w, e)
 	default:
 		if err := writeJSON(w, p.Status, registrar.ProblemMediaType, p); err != nil {
@@ -140,6 +145,9 @@ func (s *Server) refuse(err error, c echo.Context) {
 func asRefusal(err error) *refusal.Error {
 	if e := refusal.Of(err); e != nil {
 		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return errTimedOut.Because(err)
 	}
 	var he *echo.HTTPError
 	if errors.As(err, &he) {

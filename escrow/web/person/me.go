@@ -39,7 +39,7 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	for _, p := range s.Platforms {
 		page.Names[p.ID] = p.Name
 	}
-	if r.Header.Get("Accept") == "application/json" {
+	if accept := r.Header.Get("Accept"); web.Accepts(accept, "application/json") && !web.Accepts(accept, "text/html") {
 		return web.WriteJSON(w, http.StatusOK, page)
 	}
 	return s.edge.Render(w, http.StatusOK, "me.html", page)

@@ -73,19 +73,21 @@ func Mount(edge *web.Server, c Config) error {
 	if err != nil {
 		return err
 	}
-	edge.Handle(http.MethodGet, "/", web.NoBody, s.home)
-	edge.Handle(http.MethodPost, "/enrol", web.Form, s.enrol)
-	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, s.enrolled)
-	edge.Handle(http.MethodGet, "/me", web.NoBody, s.me)
-	edge.Handle(http.MethodGet, "/me/delete", web.NoBody, s.askErasure)
-	edge.Handle(http.MethodPost, "/me/delete", web.Form, s.erase)
-	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, s.signOutEverywhere)
-	edge.Handle(http.MethodPost, "/sign-out", web.Form, s.signOut)
-	for _, path := range []string{
-		"/.well-known/openid-configuration", "/jwks", "/authorize", "/authorize/*", "/par", "/token",
-		"/userinfo", "/introspect", "/revoke", "/status/*",
+	edge.Handle(http.MethodGet, "/", web.NoBody, web.Rate{}, s.home)
+	edge.Handle(http.MethodPost, "/enrol", web.Form, edge.People(), s.enrol)
+	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, edge.People(), s.enrolled)
+	edge.Handle(http.MethodGet, "/me", web.NoBody, web.Rate{}, s.me)
+	edge.Handle(http.MethodGet, "/me/delete", web.NoBody, web.Rate{}, s.askErasure)
+	edge.Handle(http.MethodPost, "/me/delete", web.Form, edge.People(), s.erase)
+	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, edge.People(), s.signOutEverywhere)
+	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
+	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
+	for path, most := range map[string]web.Rate{
+		"/.well-known/openid-configuration": reading, "/jwks": reading, "/status/*": reading,
+		"/authorize": people, "/authorize/*": people,
+		"/par": platforms, "/token": platforms, "/userinfo": platforms, "/introspect": platforms, "/revoke": platforms,
 	} {
-		edge.Mount(path, web.Form, s.openid.Handler())
+		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
 	return nil
 }
