@@ -46,6 +46,10 @@ type Provider struct {
 	// restarts. Nil: that is the caller's duty.
 	SingleUse token.ReplayGuard
 
+	// Private are the addresses beyond the public internet at which the operator says
+	// that the provider is.
+	Private PrivateNetworks
+
 	// AllowLoopback is for the sandbox: http is allowed, and no other address
 	// than loopback is reachable.
 	AllowLoopback bool
@@ -104,7 +108,7 @@ func newRelyingParty(ctx context.Context, p Provider, now func() time.Time, lim 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p.AllowLoopback, resolver), scopes: map[string]bool{}}
+	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p.AllowLoopback, p.Private, resolver), scopes: map[string]bool{}}
 	for _, s := range p.Scopes {
 		rp.scopes[s] = true
 	}
