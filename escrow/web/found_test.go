@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -131,10 +130,27 @@ func TestFoundG1WhatNobodyReads(t *testing.T) {
 	}
 }
 
+func trust(t *testing.T, s *Server, proxies ...string) {
+	t.Helper()
+	parsed, err := ParseProxies(proxies)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Trust(parsed)
+}
+
+func TestFoundH1ProxiesAreAddresses(t *testing.T) {
+	for _, bad := range []string{"", "proxy.example", "0.0.0.0/0", "::/0", "10.0.0.0/33", "192.0.2.1:443", "::ffff:192.0.2.0/120", "https://192.0.2.1"} {
+		if _, err := ParseProxies([]string{bad}); !errors.Is(err, errProxies) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
+
 // H1: a proxy's word is taken from its address alone, from right to left.
 func TestFoundH1TrustedProxies(t *testing.T) {
 	s := newEdge(t, &strings.Builder{})
-	s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("2001:db8::/32")}
+	trust(t, s, "192.0.2.0/24", "2001:db8::/32")
 	xff, forwarded := "X-Forwarded-For", "Forwarded"
 	for name, c := range map[string]struct {
 		from   string
@@ -194,7 +210,7 @@ func TestFoundH1TrustedProxies(t *testing.T) {
 // sender two.
 func TestFoundH1EachSenderHasARate(t *testing.T) {
 	s := newEdge(t, &strings.Builder{})
-	s.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}
+	trust(t, s, "192.0.2.1")
 	s.Handle("POST", "/filing", Form, Filing, func(http.ResponseWriter, *http.Request) error { return nil })
 	send := func(peer, forwarded string) int {
 		r := httptest.NewRequest("POST", "/filing", nil)

@@ -17,6 +17,8 @@ import (
 var (
 	errProxy = refusal.New(refusal.Invalid, "server.untrusted_proxy",
 		"the request says on whose behalf it is sent, by X-Forwarded-For or Forwarded, and comes from an address that trusted_proxies does not name: the operator names the proxy there, anybody else leaves the header out")
+	errProxies = refusal.New(refusal.Invalid, "config.bad_trusted_proxies",
+		"trusted_proxies holds addresses and networks only, such as 192.0.2.7 or 10.1.0.0/24, and never one of everybody")
 	errForwarded = refusal.New(refusal.Invalid, "server.malformed_forwarded",
 		"the proxy's X-Forwarded-For or Forwarded does not say one address of the sender: have the proxy append the address of its connection, and pass on no header of the other kind")
 )
@@ -71,7 +73,11 @@ func (s *Server) Limited(r Rate, h Handler) Handler {
 // Routes with a rate count it first, or it would cost nothing to send.
 func (s *Server) forwarded(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		if !s.rated[c.Request().Method+" "+c.Path()] && !s.rated["* "+c.Path()] {
+		method := c.Request().Method
+		if method == http.MethodHead {
+			method = http.MethodGet
+		}
+		if !s.rated[method+" "+c.Path()] && !s.rated["* "+c.Path()] {
 			if _, err := s.sender(c.Request()); err != nil {
 				return err
 			}
@@ -132,7 +138,7 @@ func (s *Server) lastUntrusted(list []string) (netip.Addr, bool) {
 }
 
 func (s *Server) trusted(a netip.Addr) bool {
-	return slices.ContainsFunc(s.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(a) })
+	return slices.ContainsFunc(*s.proxies.Load(), func(p netip.Prefix) bool { return p.Contains(a) })
 }
 
 // parseAddress reads an address, with or without a port, an IPv6 one with or
@@ -183,6 +189,24 @@ func splitOutsideQuotes(text string, separator byte) []string {
 		}
 	}
 	return append(parts, text[from:])
+}
+
+// ParseProxies reads the addresses and networks of proxies. A name is refused: whoever
+// answers for it would be trusted. So is a network of everybody.
+func ParseProxies(texts []string) ([]netip.Prefix, error) {
+	var all []netip.Prefix
+	for _, text := range texts {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			a, aerr := netip.ParseAddr(text)
+			p, err = netip.PrefixFrom(a.WithZone(""), a.BitLen()), aerr
+		}
+		if err != nil || p.Bits() == 0 || p.Addr().Is4In6() {
+			return nil, errProxies
+		}
+		all = append(all, p.Masked())
+	}
+	return all, nil
 }
 
 // network is what one sender is known by: an IPv4 address, or the /64 of an IPv6

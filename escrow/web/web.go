@@ -19,6 +19,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -59,9 +60,10 @@ type Server struct {
 
 	large, small *budget // of bodies in memory
 	parts        parts
+	proxies      atomic.Pointer[[]netip.Prefix] // that are trusted
+	leads        atomic.Pointer[[]string]       // origins to which a form leads
 	line         line
 	pages        pages
-	forms        []string // origins to which a form leads
 }
 
 // New returns a server with the frame of the pages and nothing behind it.
@@ -73,6 +75,8 @@ func New(c Config) (*Server, error) {
 	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
 	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
 		rated: map[string]bool{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
+	s.Trust(c.TrustedProxies)
+	s.leads.Store(&[]string{})
 	if s.pages, err = newPages(); err != nil {
 		return nil, err
 	}
@@ -97,24 +101,19 @@ func New(c Config) (*Server, error) {
 // allows; without Values it is no JSON, but a form. What GET serves, HEAD does
 // (RFC 9110, 9.1). Each sender is held to a rate.
 func (s *Server) Handle(method, pattern string, limit document.Bounds, most Rate, h Handler) {
+	s.limits[method+" "+pattern], s.rated[method+" "+pattern] = limit, most != Rate{}
 	h = s.Limited(most, h)
-	for _, method := range withHead(method) {
-		s.limits[method+" "+pattern], s.rated[method+" "+pattern] = limit, most != Rate{}
-		s.router.Add(method, pattern, func(c echo.Context) error {
-			r := c.Request()
-			for _, name := range c.ParamNames() {
-				r.SetPathValue(name, c.Param(name))
-			}
-			return s.bounded(limit, r, func() error { return h(c.Response(), r) })
-		})
+	serve := func(c echo.Context) error {
+		r := c.Request()
+		for _, name := range c.ParamNames() {
+			r.SetPathValue(name, c.Param(name))
+		}
+		return s.bounded(limit, r, func() error { return h(c.Response(), r) })
 	}
-}
-
-func withHead(method string) []string {
+	s.router.Add(method, pattern, serve)
 	if method == http.MethodGet {
-		return []string{http.MethodGet, http.MethodHead}
+		s.router.Add(http.MethodHead, pattern, serve)
 	}
-	return []string{method}
 }
 
 // Mount serves a path with every method, as Handle does. A path that ends in "/*"
@@ -179,14 +178,29 @@ func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// FormsLeadTo names the origins to which the forms of any page may lead: those
-// of the identity providers.
-func (s *Server) FormsLeadTo(origins ...string) { s.forms = append(s.forms, origins...) }
+// FormsLeadTo names an origin to which the forms of any page may lead: that of an
+// identity provider. It can be called while the server serves.
+func (s *Server) FormsLeadTo(origin string) {
+	for {
+		before := s.leads.Load()
+		if slices.Contains(*before, origin) {
+			return
+		}
+		after := append(slices.Clone(*before), origin)
+		if s.leads.CompareAndSwap(before, &after) {
+			return
+		}
+	}
+}
+
+// Trust replaces the addresses of proxies whose word about the sender of a request is
+// taken. It can be called while the server serves.
+func (s *Server) Trust(proxies []netip.Prefix) { s.proxies.Store(&proxies) }
 
 // AllowForms lets the forms of this answer lead to the redirect URIs of one
 // platform as well. Browsers hold the redirect after a form to it, too.
 func (s *Server) AllowForms(w http.ResponseWriter, redirectURIs ...string) {
-	w.Header().Set("Content-Security-Policy", contentPolicy(s.forms, redirectURIs))
+	w.Header().Set("Content-Security-Policy", contentPolicy(*s.leads.Load(), redirectURIs))
 }
 
 // contentPolicy says what a page may load and where its forms may lead: here, to

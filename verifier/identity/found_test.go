@@ -123,3 +123,49 @@ func TestFoundL1ProviderOfAnUnknownAuthority(t *testing.T) {
 	_, err = NewRelyingParty(t.Context(), p, time.Now)
 	refused(t, Identity{}, err, ErrCertificate)
 }
+
+// L3: what a sign-in will need is tried before anybody signs in.
+func TestFoundL3CheckTriesLevelAndSecret(t *testing.T) {
+	for name, c := range map[string]struct {
+		edit []func(*Provider)
+		acrs []string
+		want error
+	}{
+		"as it must be":      {nil, []string{ourACR, "other"}, nil},
+		"no levels are said": {nil, nil, nil},
+		"another level":      {nil, []string{"other"}, ErrNoSuchLevel},
+		"another secret":     {[]func(*Provider){func(p *Provider) { p.ClientSecret = "wrong" }}, nil, ErrClient},
+	} {
+		op := newOP(t)
+		if op.discovery = set("acr_values_supported", c.acrs); c.acrs == nil {
+			op.discovery = drop("acr_values_supported")
+		}
+		if err := op.party(t, c.edit...).Check(t.Context()); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// G2: whether a provider answers is known as of a minute ago at most.
+func TestFoundG2Ready(t *testing.T) {
+	op := newOP(t)
+	rp := op.party(t)
+	if err := rp.Ready(t.Context()); err != nil || op.jwksHits.Load() != 1 {
+		t.Errorf("%v after %d requests", err, op.jwksHits.Load())
+	}
+	op.extra = func(w http.ResponseWriter, _ *http.Request) bool {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return true
+	}
+	op.offset.Add(int64(refetchInterval/time.Second) + 1)
+	for range 2 {
+		if err := rp.Ready(t.Context()); !errors.Is(err, ErrUnavailable) {
+			t.Error(err)
+		}
+	}
+	op.extra = nil
+	op.offset.Add(int64(retryInterval / time.Second))
+	if err := rp.Ready(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

@@ -47,7 +47,7 @@ type keySet struct {
 	keys      []jose.JSONWebKey
 	fetched   time.Time // when keys were
 	refetched time.Time // the last fetch that a token caused
-	outage    bool      // it failed because the provider could not be asked
+	failed    error     // why the last fetch failed; nil
 }
 
 // usable returns the keys that can be believed, or nil: fresh ones and, while the
@@ -56,7 +56,7 @@ type keySet struct {
 func (s *keySet) usable() []jose.JSONWebKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if age := s.now().Sub(s.fetched).Abs(); age >= keysKept || age >= keysFresh && !s.outage {
+	if age := s.now().Sub(s.fetched).Abs(); age >= keysKept || age >= keysFresh && !s.outage() {
 		return nil
 	}
 	return s.keys
@@ -101,13 +101,32 @@ func (s *keySet) verify(ctx context.Context, raw string) (payload []byte, typ st
 	return nil, "", err
 }
 
-// refetch is fetch, and remembers whether the provider could be asked.
+// refetch is fetch, and remembers why it failed.
 func (s *keySet) refetch(ctx context.Context) error {
 	err := s.fetch(ctx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e := refusal.Of(err)
-	s.outage = e != nil && e.Kind == refusal.Unavailable
+	s.failed = err
+	return err
+}
+
+// outage reports whether the last fetch failed because the provider could not be
+// asked. It is for who holds mu.
+func (s *keySet) outage() bool {
+	e := refusal.Of(s.failed)
+	return e != nil && e.Kind == refusal.Unavailable
+}
+
+// ready returns why the provider cannot be asked, as of a minute ago at most.
+func (s *keySet) ready(ctx context.Context) error {
+	s.fetching.Lock()
+	defer s.fetching.Unlock()
+	s.mu.Lock()
+	known, err := s.now().Sub(s.fetched).Abs() < refetchInterval, s.failed
+	s.mu.Unlock()
+	if (err != nil || !known) && s.mayRefetch() {
+		err = s.refetch(context.WithoutCancel(ctx))
+	}
 	return err
 }
 
@@ -131,7 +150,7 @@ func (s *keySet) mayRefetch() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, interval := s.now(), refetchInterval
-	if s.outage {
+	if s.outage() {
 		interval = retryInterval
 	}
 	if !s.refetched.IsZero() && now.Sub(s.refetched).Abs() < interval {

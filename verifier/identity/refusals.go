@@ -7,6 +7,8 @@ var (
 	ErrConfig         = refusal.New(refusal.Invalid, "identity.bad_config", "the identity provider's configuration is incomplete or unsafe; give issuer, client id, redirect URL, the scope profile and a required assurance, all over https")
 	ErrIssuerMismatch = refusal.New(refusal.Invalid, "proofing_failed.issuer_mismatch", "the identity provider names another issuer than the configured one; configure the issuer exactly as it names itself")
 	ErrNoPKCE         = refusal.New(refusal.Invalid, "proofing_failed.no_pkce", "the identity provider does not offer PKCE with S256; use one that does")
+	ErrClient         = refusal.New(refusal.Unavailable, "proofing_failed.bad_client", "the identity provider does not accept our client id and secret; the operator corrects client_id and client_secret_file")
+	ErrNoSuchLevel    = refusal.New(refusal.Invalid, "proofing_failed.no_such_level", "the identity provider does not have one of the demanded acr_values; configure levels that its discovery document names")
 	ErrBadDiscovery   = refusal.New(refusal.Invalid, "proofing_failed.bad_discovery", "the identity provider's discovery document or key set is not usable; ask its operator to mend it")
 )
 

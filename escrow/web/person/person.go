@@ -98,7 +98,11 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	}
 	s := &side{Config: c, edge: edge}
 	for _, p := range c.Providers {
-		edge.FormsLeadTo(p.Origin())
+		if p.Proving == nil {
+			edge.FormsLeadTo(p.Issuer)
+		} else {
+			edge.FormsLeadTo(p.Origin())
+		}
 	}
 	if err := edge.AddPages(pageFiles, template.FuncMap{"providers": func() []Provider { return c.Providers }}); err != nil {
 		return nil, err
