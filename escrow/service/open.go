@@ -17,6 +17,7 @@ import (
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/rules"
@@ -26,6 +27,10 @@ import (
 // logs. Every doubt refuses. The service is closed with Close.
 func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
 	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge()}
+	p.PerSender = float64(c.RequestsPerSender)
+	if p.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
+		return nil, err
+	}
 	if p.Bundle, err = c.readBundle(); err != nil {
 		return nil, err
 	}

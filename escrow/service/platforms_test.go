@@ -257,7 +257,10 @@ func TestEveryDemandOnAProviderIsConfigurable(t *testing.T) {
 	t.Cleanup(srv.Close)
 	begin := func(c providerConfig) url.Values {
 		c.Issuer = origin
-		demands := c.demands("https://penname.example", "secret", nil)
+		demands, err := c.demands("https://penname.example", "secret", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
 		demands.AllowLoopback = true
 		party, err := identity.NewRelyingParty(t.Context(), demands, time.Now)
 		if err != nil {

@@ -141,7 +141,7 @@ func trust(t *testing.T, s *Server, proxies ...string) {
 
 func TestFoundH1ProxiesAreAddresses(t *testing.T) {
 	for _, bad := range []string{"", "proxy.example", "0.0.0.0/0", "::/0", "10.0.0.0/33", "192.0.2.1:443", "::ffff:192.0.2.0/120", "https://192.0.2.1"} {
-		if _, err := ParseProxies([]string{bad}); !errors.Is(err, errProxies) {
+		if _, err := ParseProxies([]string{bad}); !errors.Is(err, ErrProxies) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}

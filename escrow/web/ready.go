@@ -72,7 +72,10 @@ func (r *readiness) add(part string, err error) {
 }
 
 // Beside marks the error of a part without which the others work.
-type Beside struct{ error }
+type Beside struct{ Err error }
+
+// Error is the error's.
+func (b Beside) Error() string { return b.Err.Error() }
 
 // Unwrap returns the error.
-func (b Beside) Unwrap() error { return b.error }
+func (b Beside) Unwrap() error { return b.Err }

@@ -17,7 +17,8 @@ import (
 var (
 	errProxy = refusal.New(refusal.Invalid, "server.untrusted_proxy",
 		"the request says on whose behalf it is sent, by X-Forwarded-For or Forwarded, and comes from an address that trusted_proxies does not name: the operator names the proxy there, anybody else leaves the header out")
-	errProxies = refusal.New(refusal.Invalid, "config.bad_trusted_proxies",
+	// ErrProxies is returned by [ParseProxies].
+	ErrProxies = refusal.New(refusal.Invalid, "config.bad_trusted_proxies",
 		"trusted_proxies holds addresses and networks only, such as 192.0.2.7 or 10.1.0.0/24, and never one of everybody")
 	errForwarded = refusal.New(refusal.Invalid, "server.malformed_forwarded",
 		"the proxy's X-Forwarded-For or Forwarded does not say one address of the sender: have the proxy append the address of its connection, and pass on no header of the other kind")
@@ -202,7 +203,7 @@ func ParseProxies(texts []string) ([]netip.Prefix, error) {
 			p, err = netip.PrefixFrom(a.WithZone(""), a.BitLen()), aerr
 		}
 		if err != nil || p.Bits() == 0 || p.Addr().Is4In6() {
-			return nil, errProxies
+			return nil, ErrProxies
 		}
 		all = append(all, p.Masked())
 	}

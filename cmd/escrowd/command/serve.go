@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -37,10 +38,10 @@ func serveCommand() *cobra.Command {
 			}
 			defer s.Close()
 			if check {
-				if err := s.RulesKnown(); err != nil {
+				if err := errors.Join(c.CheckAddress(cmd.Context(), certificate), s.Check(cmd.Context())); err != nil {
 					return err
 				}
-				return say(cmd, map[string]bool{"holds": true}, "the configuration holds: certificate, bundle, and what else of database, Vault and identity provider this process needs answer as they must")
+				return say(cmd, map[string]bool{"holds": true}, "the configuration holds: certificate, address, bundle, and what else of database, Vault and identity provider this process needs answer as they must")
 			}
 			ln, err := service.Listen(c.Listen)
 			if err != nil {
@@ -51,7 +52,7 @@ func serveCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
-	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and stop; spends a wrapped secret id")
+	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and what serving will need, and stop; spends a wrapped secret id")
 	return c
 }
 
