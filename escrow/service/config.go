@@ -24,6 +24,7 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -163,7 +164,7 @@ func ReadConfig(name string) (*Config, error) {
 		return nil, errConfigFile.Because(err)
 	}
 	var c Config
-	d := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
+	d := toml.NewDecoder(bytes.NewReader(document.Decoded(raw))).DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
 		var unknown *toml.StrictMissingError
 		if errors.As(err, &unknown) {
@@ -255,7 +256,7 @@ func readPublic(name string) ([]byte, error) {
 	if err != nil {
 		return nil, secretfile.ErrUnreadable.Because(err)
 	}
-	return b, nil
+	return document.Decoded(b), nil
 }
 
 func readCookieKey(name string) (key [32]byte, err error) {
@@ -363,7 +364,7 @@ func (p platformConfig) platform() (openid.Platform, error) {
 		one.SecretHash = [32]byte(sum)
 	}
 	if p.JWKSFile != "" {
-		raw, err := os.ReadFile(p.JWKSFile)
+		raw, err := readPublic(p.JWKSFile)
 		if err != nil {
 			return one, err
 		}

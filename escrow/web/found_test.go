@@ -151,6 +151,7 @@ func TestFoundH1ProxiesAreAddresses(t *testing.T) {
 func TestFoundH1TrustedProxies(t *testing.T) {
 	s := newEdge(t, &strings.Builder{})
 	trust(t, s, "192.0.2.0/24", "2001:db8::/32")
+	s.Handle("POST", "/filing", Form, Rate{1000, 1000}, func(http.ResponseWriter, *http.Request) error { return nil })
 	xff, forwarded := "X-Forwarded-For", "Forwarded"
 	for name, c := range map[string]struct {
 		from   string
@@ -184,7 +185,7 @@ func TestFoundH1TrustedProxies(t *testing.T) {
 		"more than are followed":       {"192.0.2.1:1", []string{xff, strings.Repeat("192.0.2.2, ", 20) + "192.0.2.3"}, errForwarded.Code},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := httptest.NewRequest("GET", "/healthz", nil)
+			r := httptest.NewRequest("POST", "/filing", nil)
 			r.RemoteAddr = c.from
 			for n := 0; n < len(c.header); n += 2 {
 				r.Header.Add(c.header[n], c.header[n+1])

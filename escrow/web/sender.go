@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
 	"golang.org/x/time/rate"
 
@@ -50,7 +49,8 @@ func (s *Server) People() Rate { return Rate{s.PerSender, int(10 * s.PerSender)}
 // sends for all its users.
 func (s *Server) Platforms() Rate { return Rate{10 * s.PerSender, int(20 * s.PerSender)} }
 
-// Limited holds each sender to a rate.
+// Limited holds each sender to a rate. It is where senders are told apart, and so
+// where a header about them that cannot be believed is refused.
 func (s *Server) Limited(r Rate, h Handler) Handler {
 	if r == (Rate{}) {
 		return h
@@ -67,23 +67,6 @@ func (s *Server) Limited(r Rate, h Handler) Handler {
 			return refused
 		}
 		return h(w, r)
-	}
-}
-
-// forwarded refuses a request whose header about its sender cannot be believed.
-// Routes with a rate count it first, or it would cost nothing to send.
-func (s *Server) forwarded(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		method := c.Request().Method
-		if method == http.MethodHead {
-			method = http.MethodGet
-		}
-		if !s.rated[method+" "+c.Path()] && !s.rated["* "+c.Path()] {
-			if _, err := s.sender(c.Request()); err != nil {
-				return err
-			}
-		}
-		return next(c)
 	}
 }
 

@@ -85,7 +85,7 @@ func New(c Config) (*Server, error) {
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.security, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: false, LogErrorFunc: s.logPanic,
-	}), s.accessLog, s.sameSite, s.forwarded)
+	}), s.accessLog, s.sameSite)
 	s.Handle(http.MethodGet, "/healthz", NoBody, Rate{}, func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(http.StatusNoContent) // the process lives; see /readyz for the rest
 		return nil

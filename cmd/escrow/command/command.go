@@ -20,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
@@ -127,7 +128,8 @@ func (p *program) registrar() (*registrar.Client, error) {
 // readFile is [shell.ReadFile] with - for the standard input.
 func (p *program) readFile(name string) ([]byte, error) {
 	if name == "-" {
-		return io.ReadAll(io.LimitReader(p.Stdin, shell.MaxFile))
+		b, err := io.ReadAll(io.LimitReader(p.Stdin, shell.MaxFile))
+		return document.Decoded(b), err
 	}
 	return shell.ReadFile(name)
 }
@@ -137,7 +139,8 @@ func (p *program) readBundle(name string) (*policy.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.ParseBundle(raw)
+	b, err := policy.ParseBundle(raw)
+	return b, shell.InFile(name, 0, err)
 }
 
 // follow asks the public log which rules are in force, beginning with a bundle that
