@@ -103,6 +103,7 @@ var belongsTo = map[string][]string{
 	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
 	"filippo.io/age":                             {"escrow/custodian"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
+	"golang.org/x/sys":                           {"cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world"},
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},
 	"golang.org/x/text":                          {"verifier/document"},

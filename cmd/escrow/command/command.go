@@ -36,12 +36,14 @@ type Env struct {
 	// Passphrase asks the person at the terminal for that of a custodian's
 	// folder, or for a new one, without showing it. It ends with ctx.
 	Passphrase func(ctx context.Context, home string, fresh bool) ([]byte, error)
+	Close      func() // optional: gives back what Passphrase took
 }
 
 // System is the environment of a real process.
 func System() Env {
+	t := &terminal{}
 	return Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: terminal, Terminal: shell.Terminal(os.Stderr),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: t.ask, Close: t.close, Terminal: shell.Terminal(os.Stderr),
 		HTTP: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse // a registrar that redirects is not followed anywhere
 		}},
@@ -58,6 +60,9 @@ type program struct {
 // Run runs the program with args, without the program's name, and returns the
 // exit code. It never panics on bad input and never calls os.Exit.
 func Run(ctx context.Context, args []string, env Env) int {
+	if env.Close != nil {
+		defer env.Close()
+	}
 	root := newRoot(&program{Env: env})
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
