@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
@@ -86,7 +85,7 @@ func (c *Config) rulesMaxAge() time.Duration {
 func (c *Config) publicLog(b *policy.Bundle) (PublicLog, error) {
 	address := cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog)
 	tiles, err := proof.Fetch(address)
-	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: &http.Client{Timeout: time.Minute}, Now: time.Now}
+	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: registrar.NewHTTP(), Now: time.Now}
 	return PublicLog{Tiles: tiles, Bundles: client.BundleByHash}, err
 }
 

@@ -44,9 +44,7 @@ func System() Env {
 	t := &terminal{}
 	return Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: t.ask, Close: t.close, Terminal: shell.Terminal(os.Stderr),
-		HTTP: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse // a registrar that redirects is not followed anywhere
-		}},
+		HTTP: registrar.NewHTTP(),
 	}
 }
 
@@ -127,7 +125,19 @@ func (p *program) registrar() (*registrar.Client, error) {
 	if p.server == "" {
 		return nil, shell.UsageError("--server is needed: the address of the registrar, for example https://penname.example")
 	}
-	return &registrar.Client{Server: p.server, HTTP: p.HTTP, Now: p.Now}, nil
+	return &registrar.Client{Server: p.server, HTTP: p.HTTP, Now: p.Now, Progress: p.sent()}, nil
+}
+
+// sent tells a person at a terminal how far a long upload is, each time that another
+// twentieth of it is gone.
+func (p *program) sent() func(sent, total int64) {
+	told := int64(0)
+	return func(sent, total int64) {
+		if twentieth := sent * 20 / total; total > 1<<20 && twentieth > told {
+			told = twentieth
+			p.progress("sent %.1f of %.1f MB\n", float64(sent)/1e6, float64(total)/1e6)
+		}
+	}
 }
 
 // readFile is [shell.ReadFile] with - for the standard input.
