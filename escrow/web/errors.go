@@ -15,7 +15,7 @@ import (
 
 var (
 	errInternal = refusal.New(refusal.Unavailable, "server.internal",
-		"something failed on our side and nothing was disclosed: try again, and tell the operator if it stays")
+		"something failed on our side: try again, and tell the operator if it stays")
 	errTooMany = refusal.New(refusal.NotYet, "server.too_many_requests",
 		"too many requests from this address: wait a second and try again")
 	errNoRoute = refusal.New(refusal.NotFound, "server.no_such_page",
@@ -31,7 +31,7 @@ var (
 	errBody = refusal.New(refusal.Invalid, "server.malformed_body",
 		"the body is not the JSON object that this address takes: no unknown or repeated field, nothing after it")
 	errTooLarge = refusal.New(refusal.Invalid, "server.body_too_large",
-		"the body is larger or has more parts than this address takes: split the targets over several warrants")
+		"the body is larger or has more parts than this address takes: send less, and a warrant with many targets as several")
 	errParameters = refusal.New(refusal.Invalid, "server.too_many_parameters",
 		"the address or the form has more parameters than anything here takes: leave out what is not asked for")
 	errBusy = refusal.New(refusal.Unavailable, "server.busy",
@@ -99,9 +99,18 @@ func problem(e *refusal.Error) registrar.Problem {
 	return registrar.Problem{Type: registrar.ProblemType(e.Code), Title: e.Mend, Status: status(e), Code: e.Code}
 }
 
-// ShowRefusal writes the page of a refusal. It does not log it.
-func (s *Server) ShowRefusal(w http.ResponseWriter, e *refusal.Error) {
+// ShowRefusal writes the page of a refusal of r. It does not log it.
+func (s *Server) ShowRefusal(w http.ResponseWriter, r *http.Request, e *refusal.Error) {
 	p := problem(e)
+	path := r.URL.Path
+	if strings.HasPrefix(path, "/authorize/") {
+		path = "/authorize/*"
+	}
+	p.Detail = s.detailOf(r.Method, path, e)
+	s.showProblem(w, p)
+}
+
+func (s *Server) showProblem(w http.ResponseWriter, p registrar.Problem) {
 	if err := s.Render(w, p.Status, "refused.html", p); err != nil {
 		s.Log.Error("could not write a refusal", slog.Any("cause", err))
 	}
@@ -115,6 +124,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	}
 	e := asRefusal(err)
 	p := problem(e)
+	p.Detail = s.detailOf(c.Request().Method, c.Path(), e)
 	attrs := []slog.Attr{slog.String("code", e.Code), slog.String("kind", e.Kind.String()), slog.String("route", c.Path())}
 	level := slog.LevelWarn
 	if p.Status >= http.StatusInternalServerError {
@@ -134,7 +144,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	}
 	switch {
 	case Accepts(c.Request().Header.Get("Accept"), "text/html"):
-		s.ShowRefusal(w, e)
+		s.showProblem(w, p)
 	default:
 		if err := writeJSON(w, p.Status, registrar.ProblemMediaType, p); err != nil {
 			s.Log.Error("could not write a refusal", slog.Any("cause", err))

@@ -60,6 +60,7 @@ type Server struct {
 
 	large, small *budget // of bodies in memory
 	parts        parts
+	undone       map[string]string              // what has not happened when a route refuses, by the same names
 	proxies      atomic.Pointer[[]netip.Prefix] // that are trusted
 	leads        atomic.Pointer[[]string]       // origins to which a form leads
 	line         line
@@ -74,7 +75,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
 	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
-		rated: map[string]bool{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
+		rated: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
 	if s.pages, err = newPages(); err != nil {

@@ -31,7 +31,6 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/refusal"
 )
 
 //go:embed pages
@@ -89,7 +88,21 @@ func Mount(edge *web.Server, c Config) error {
 	} {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
+	for route, text := range undone {
+		edge.Undone(route, text)
+	}
 	return nil
+}
+
+// undone is what a person is told has not happened when a page of theirs refuses.
+var undone = map[string]string{
+	"POST /enrol":                      "You are not signed in, and nothing about you was stored.",
+	"GET " + CallbackPath(":provider"): "You are not signed in. If this was your first time, you may have been enrolled or not: to begin again does no harm.",
+	"POST /me/delete":                  "Nothing was deleted: your record is as it was. Some of your sign-ins at platforms may have ended. You can ask again.",
+	"POST /me/sign-out-everywhere":     "Not all your sign-ins at platforms have ended. You can ask again.",
+	"POST /sign-out":                   "You are still signed in here.",
+	"* /authorize/*":                   "You are not signed in at the platform, and it has learned nothing new about you.",
+	"* /authorize":                     "You are not signed in at the platform, and it has learned nothing new about you.",
 }
 
 func newSide(edge *web.Server, c Config) (*side, error) {
@@ -124,7 +137,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: platforms, StatusLists: s.StatusLists, Now: s.edge.Now,
 		ACRs:      s.acrs(),
-		ErrorPage: func(w http.ResponseWriter, _ *http.Request, e *refusal.Error) { s.edge.ShowRefusal(w, e) },
+		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
 			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
 		},
