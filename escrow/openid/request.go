@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -80,6 +81,7 @@ type exchange struct {
 	code         string           // the new authorization code
 	family       string           // of the refresh token that was presented
 	outage       error            // the store or another port failed
+	down         bool             // so the page said already: see manager.put
 }
 
 // parseForm reads a form. A body that the server around could not take is an
@@ -267,8 +269,11 @@ func repeated(v url.Values) bool {
 const formType = "application/x-www-form-urlencoded"
 
 func mediaType(r *http.Request) string {
-	t, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	return strings.ToLower(strings.TrimSpace(t))
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return ""
+	}
+	return t
 }
 
 // api serves the endpoints that platforms call. Its own checks come first, the
