@@ -169,3 +169,31 @@ func TestFoundG2Ready(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// G3: a request that needs a frozen identity provider is answered within seconds.
+func TestFoundG3FrozenProvider(t *testing.T) {
+	op := newOP(t)
+	rp, err := NewRelyingParty(t.Context(), op.party(t).provider, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := make(chan struct{})
+	defer close(stop)
+	op.extra = func(_ http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path != "/token" {
+			return false
+		}
+		select {
+		case <-stop:
+		case <-r.Context().Done():
+		}
+		return true
+	}
+	began := time.Now()
+	_, err = op.enrol(t, rp)
+	took := time.Since(began)
+	if !errors.Is(err, ErrTimeout) || took > 5*time.Second {
+		t.Errorf("%v after %v", err, took)
+	}
+	t.Logf("figure: identity provider frozen: a request waited %v", took.Round(10*time.Millisecond))
+}
