@@ -111,7 +111,7 @@ func issuingProcess() error {
 		}
 	}()
 	fmt.Println("ready")
-	return s.Run(ctx, ln, nil)
+	return s.Run(ctx, ln, service.Machine{})
 }
 
 // issuer is a running child and the identity provider of its people.

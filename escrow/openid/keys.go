@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,6 +34,14 @@ func algorithm(key any) jose.SignatureAlgorithm {
 
 // keyring is the signing keys, newest first.
 type keyring []Key
+
+// keys are a provider's signing keys, which can be replaced while it serves.
+type keys struct{ ring atomic.Pointer[keyring] }
+
+func (k *keys) current(now time.Time) (Key, bool)              { return k.ring.Load().current(now) }
+func (k *keys) published(now time.Time) []Key                  { return k.ring.Load().published(now) }
+func (k *keys) set(now time.Time) (goidc.JSONWebKeySet, error) { return k.ring.Load().set(now) }
+func (k *keys) dated(raw string) bool                          { return k.ring.Load().dated(raw) }
 
 // newKeyring checks the keys and fills in their use and alg. It refuses with [ErrConfig].
 func newKeyring(keys []Key, now time.Time) (keyring, error) {
@@ -115,6 +124,22 @@ func (r keyring) dated(raw string) bool {
 	}
 	i := slices.IndexFunc(r, func(k Key) bool { return k.JWK.KeyID == header.Kid })
 	return i >= 0 && r[i].inForce(time.Unix(claims.IssuedAt, 0))
+}
+
+// SetKeys replaces the signing keys while the provider serves. Those that are still to
+// sign have the algorithm of those before, since platforms registered for it: anything
+// else is [ErrConfig], and nothing is replaced.
+func (p *Provider) SetKeys(all []Key) error {
+	ring, err := newKeyring(all, p.now())
+	if err != nil {
+		return err
+	}
+	if current, _ := ring.current(p.now()); current.JWK.Algorithm != p.algorithm {
+		return ErrConfig
+	}
+	p.keys.ring.Store(&ring)
+	p.lists.invalidate() // they are signed with a key that may be gone
+	return nil
 }
 
 // decodePart reads one segment of a compact JWS.

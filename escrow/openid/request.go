@@ -195,7 +195,7 @@ var requestParams = []string{
 // checks are the provider's own, which come before the library's.
 type checks struct {
 	cfg  *Config
-	keys keyring
+	keys *keys
 	now  func() time.Time
 }
 

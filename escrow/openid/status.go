@@ -58,7 +58,7 @@ func (l *lists) uri(list int) string { return l.issuer + "/status/" + strconv.It
 type lists struct {
 	issuer string
 	store  Store
-	keys   keyring
+	keys   *keys
 	now    func() time.Time
 
 	mu   sync.Mutex

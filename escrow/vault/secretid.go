@@ -164,12 +164,12 @@ func replace(file, secret string) (err error) {
 	return nil
 }
 
-// Reload takes the secret id that the file holds now. One that does not log in is
+// reload takes the secret id that the file holds now. One that does not log in is
 // refused, and the one before stays in use.
-func (s *session) Reload(ctx context.Context) error {
+func (s *session) reload(ctx context.Context) error {
 	secret, err := s.readSecret(ctx)
 	if err != nil {
-		return s.named(err)
+		return err
 	}
 	release, err := s.acquire(ctx)
 	if err != nil {
@@ -179,27 +179,22 @@ func (s *session) Reload(ctx context.Context) error {
 		err = s.loginWith(ctx, secret)
 	}
 	release()
-	if err == nil {
-		err = s.lookUp(ctx)
+	if err != nil {
+		return err
 	}
-	return s.named(err)
+	return s.lookUp(ctx)
 }
 
 // lookUp asks Vault for how long the secret id lives.
 func (s *session) lookUp(ctx context.Context) error {
-	release, err := s.acquire(ctx)
-	if err != nil {
-		return err
-	}
-	secret := s.secretID
-	release()
+	secret, _ := s.current()
 	var found struct {
 		Data struct {
 			Begins time.Time `json:"creation_time"`
 			Ends   time.Time `json:"expiration_time"`
 		}
 	}
-	err = s.call(ctx, http.MethodPost, rolePath(s.side)+"/secret-id/lookup", map[string]any{"secret_id": secret}, &found)
+	err := s.call(ctx, http.MethodPost, rolePath(s.side)+"/secret-id/lookup", map[string]any{"secret_id": secret}, &found)
 	var status *statusError
 	if errors.As(err, &status) && status.status == http.StatusNoContent {
 		return ErrLogin.Because(errors.New("the secret id is gone"))
@@ -211,64 +206,37 @@ func (s *session) lookUp(ctx context.Context) error {
 	if life.Ends.IsZero() {
 		life.Ends = never
 	}
-	if release, err = s.acquire(ctx); err != nil {
-		return err
-	}
-	defer release()
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
 	s.life = life
 	return nil
+}
+
+// current is the secret id in use, and how long it lives.
+func (s *session) current() (string, SecretID) {
+	s.turn <- struct{}{}
+	defer func() { <-s.turn }()
+	return s.secretID, s.life
 }
 
 func (s *session) renewed() bool {
 	return s.config.RenewerRoleID != "" || strings.HasSuffix(string(s.side), renewer)
 }
 
-// SecretIDs says when the side's secret id ends, and its renewer's if it has one, as
-// of the last call of Renew.
-func (s *session) SecretIDs() []SecretID {
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	if s.renewer == nil {
-		return []SecretID{s.life}
-	}
-	return []SecretID{s.life, *s.renewer}
-}
-
-// Renew asks Vault when the secret ids of the side and of its renewer end, and mints
-// new ones if half of their lives is over. The renewer is logged in meanwhile only.
-func (s *session) Renew(ctx context.Context) error {
-	if s.config.RenewerRoleID == "" {
-		return s.Reload(ctx)
-	}
-	r, err := newSession(ctx, s.config.renewer(), s.side.Renewer())
-	if err != nil {
-		return err
-	}
-	defer r.Close(ctx) //nolint:errcheck // its token ends by itself
-	if err := r.Verify(ctx); err != nil {
-		return r.named(err)
-	}
-	for _, of := range []*session{s, r} {
-		if err := r.renew(ctx, of); err != nil {
-			return of.named(err)
-		}
-	}
-	s.turn <- struct{}{}
-	defer func() { <-s.turn }()
-	s.renewer = &r.life
-	return nil
-}
-
 // renew has r, a renewer, mint a secret id of its side, or of itself, if one is due.
 func (r *session) renew(ctx context.Context, of *session) error {
-	if err := of.Reload(ctx); err != nil || !of.life.due(r.now()) {
+	if err := of.reload(ctx); err != nil {
 		return err
+	}
+	before, life := of.current()
+	if !life.due(r.now()) {
+		return nil
 	}
 	token, err := r.bearer(ctx, "")
 	if err != nil {
 		return err
 	}
-	before, minted := of.secretID, ""
+	minted := ""
 	err = of.locked(func(file string) error {
 		if text, err := secretfile.ReadText(file); err != nil || text != before {
 			return err // another process was faster
@@ -282,7 +250,7 @@ func (r *session) renew(ctx context.Context, of *session) error {
 		return err
 	}
 	// What the file holds logs in before the one before is destroyed.
-	if err := of.Reload(ctx); err != nil || minted == "" {
+	if err := of.reload(ctx); err != nil || minted == "" {
 		return err
 	}
 	return r.must(r.do(ctx, token, http.MethodPost, rolePath(of.side)+"/secret-id/destroy", 0, map[string]any{"secret_id": before}, nil))
@@ -299,4 +267,47 @@ func (r *session) mint(ctx context.Context, token string, side Side) (string, er
 		err = errBadResponse
 	}
 	return out.Data.SecretID, err
+}
+
+// Login is a side's log-in, which ends with its secret id. It is safe for concurrent
+// use.
+type Login struct{ s *session }
+
+// Login is how the side logs in.
+func (s *session) Login() *Login { return &Login{s} }
+
+// Reload takes the secret id that the side's file holds now. One that does not log in is
+// refused, and the one before stays in use.
+func (l *Login) Reload(ctx context.Context) error { return l.s.named(l.s.reload(ctx)) }
+
+// SecretIDs says when the side's secret id ends, and its renewer's if it has one, as
+// of the last call of Renew.
+func (l *Login) SecretIDs() []SecretID {
+	_, own := l.s.current()
+	if renewer := l.s.renewer.Load(); renewer != nil {
+		return []SecretID{own, *renewer}
+	}
+	return []SecretID{own}
+}
+
+// Renew asks Vault when the secret ids of the side and of its renewer end, and mints
+// new ones if half of their lives is over. The renewer is logged in meanwhile only.
+func (l *Login) Renew(ctx context.Context) error {
+	s := l.s
+	if s.config.RenewerRoleID == "" {
+		return l.Reload(ctx)
+	}
+	r, err := newSession(ctx, s.config.renewer(), s.side.Renewer())
+	if err != nil {
+		return err
+	}
+	defer r.Close(ctx) //nolint:errcheck // its token ends by itself
+	if err := r.Verify(ctx); err != nil {
+		return r.named(err)
+	}
+	err = errors.Join(s.named(r.renew(ctx, s)), r.named(r.renew(ctx, r)))
+	if _, life := r.current(); !life.Ends.IsZero() {
+		s.renewer.Store(&life)
+	}
+	return err
 }

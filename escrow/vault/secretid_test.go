@@ -120,7 +120,7 @@ func TestFoundC1SecretIDsAreRenewed(t *testing.T) {
 		var both sync.WaitGroup
 		for _, d := range sides {
 			both.Go(func() {
-				if err := d.Renew(t.Context()); err != nil {
+				if err := d.Login().Renew(t.Context()); err != nil {
 					t.Error(err, errors.Unwrap(err))
 				}
 			})
@@ -131,7 +131,7 @@ func TestFoundC1SecretIDsAreRenewed(t *testing.T) {
 			t.Fatal(err)
 		}
 		seen[string(now)] = true
-		for _, id := range sides[0].SecretIDs() {
+		for _, id := range sides[0].Login().SecretIDs() {
 			if !id.Renewed || time.Until(id.Ends) < life/4 {
 				t.Fatalf("%s ends in %s", id.Role, time.Until(id.Ends))
 			}
@@ -290,9 +290,9 @@ func TestFoundC3ASecretIDIsReplacedWhileTheServiceRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before := side.SecretIDs()[0]
+	before := side.Login().SecretIDs()[0]
 	put("00000000-0000-0000-0000-000000000000")
-	wantRefusal(t, side.Reload(t.Context()), vault.ErrLogin, "penname-issuing")
+	wantRefusal(t, side.Login().Reload(t.Context()), vault.ErrLogin, "penname-issuing")
 	if _, err := side.WrapHalf(t.Context(), "label", []byte("half")); err != nil {
 		t.Error(err)
 	}
@@ -301,10 +301,10 @@ func TestFoundC3ASecretIDIsReplacedWhileTheServiceRuns(t *testing.T) {
 		t.Fatal(err)
 	}
 	put(next.Secret)
-	if err := side.Reload(t.Context()); err != nil {
+	if err := side.Login().Reload(t.Context()); err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
-	if after := side.SecretIDs()[0]; !after.Begins.After(before.Begins) || after.Renewed {
+	if after := side.Login().SecretIDs()[0]; !after.Begins.After(before.Begins) || after.Renewed {
 		t.Errorf("%v, where %v was before", after, before)
 	}
 }

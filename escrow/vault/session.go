@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -156,11 +157,12 @@ type session struct {
 	side   Side
 	now    func() time.Time
 
+	renewer atomic.Pointer[SecretID] // its renewer's, as of Renew; nil: none
+
 	// turn guards what follows; a channel, so that waiting ends with the context.
 	turn     chan struct{}
 	secretID string
-	life     SecretID  // as of lookUp
-	renewer  *SecretID // as of Renew; nil: none
+	life     SecretID // as of lookUp
 	token    string
 	renewAt  time.Time // when two thirds of the token's life are over
 	ends     time.Time
@@ -195,10 +197,11 @@ func open(ctx context.Context, c Config, side Side) (*session, error) {
 	if err := s.Verify(ctx); err != nil {
 		return nil, s.named(err)
 	}
-	if err := s.Renew(ctx); err != nil {
+	l := s.Login()
+	if err := l.Renew(ctx); err != nil {
 		return nil, err
 	}
-	for _, id := range s.SecretIDs() {
+	for _, id := range l.SecretIDs() {
 		if left := id.Ends.Sub(s.now()); left < cmp.Or(c.MinLeft, 24*time.Hour) {
 			return nil, ErrEndsSoon.Because(fmt.Errorf("%s: on %s", id.Role, id.Ends.UTC().Format(time.RFC3339)))
 		}

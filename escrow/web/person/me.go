@@ -36,7 +36,7 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Names: map[string]string{}, Origin: s.edge.Origin}
-	for _, p := range s.Platforms {
+	for _, p := range *s.platforms.Load() {
 		page.Names[p.ID] = p.Name
 	}
 	if r.Header.Get("Accept") == "application/json" {

@@ -58,7 +58,7 @@ func newService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Mount(edge, Config{
+	if _, err := Mount(edge, Config{
 		Issuer:    &issue.Issuer{Keys: keys, Store: store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: time.Now},
 		Providers: []Provider{s.provider(store, "post", "Post Office"), s.provider(store, "bank", "Bank & Co")},
 		Platforms: []openid.Platform{{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}},
