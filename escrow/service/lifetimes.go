@@ -63,9 +63,8 @@ func (s *Service) WatchLifetimes(ctx context.Context) (err error) {
 	if s.config != nil {
 		s.reload(ctx, false)
 	}
-	now := s.Now()
 	for _, l := range s.Lifetimes() {
-		if l.Soon(now) {
+		if now := s.Now(); l.Soon(now) {
 			s.Log.Warn("ends soon", slog.String("what", l.What), slog.Time("ends", l.Ends), slog.Float64("days_left", l.DaysLeft(now)))
 		}
 	}

@@ -22,6 +22,7 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web/person"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -62,6 +63,7 @@ type live struct {
 	platforms   atomic.Pointer[[]openid.Platform]
 	tokenKeys   atomic.Pointer[[]openid.Key]
 	issuing     *person.Live
+	rules       func() (*policy.Bundle, error) // in force, to which platforms and token keys have to fit
 
 	mu      sync.Mutex          // one reload at a time
 	seen    *Config             // the last that could be read
@@ -107,7 +109,7 @@ func (s *Service) loadPlatforms(_ context.Context, c *Config) error {
 	if s.Issuing == nil || c.Issue == nil {
 		return nil
 	}
-	b, err := s.rules.InForce()
+	b, err := s.live.rules()
 	if err != nil {
 		return err
 	}
@@ -136,7 +138,7 @@ func (s *Service) loadTokenKeys(_ context.Context, c *Config) error {
 	if s.Issuing == nil || c.Issue == nil {
 		return nil
 	}
-	b, err := s.rules.InForce()
+	b, err := s.live.rules()
 	if err != nil {
 		return err
 	}

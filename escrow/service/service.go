@@ -146,6 +146,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		return nil, err
 	}
 	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
+	s.live.rules = s.rules.InForce
 	if k := p.Keeping; k != nil {
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
