@@ -270,10 +270,10 @@ func (s *Service) followFiles(ctx context.Context, m Machine) {
 		defer w.Close()
 		events, lost = w.Events, w.Errors
 	}
-	s.watch(w, s.config)
+	c := s.config
+	s.watch(w, c)
 	quiet := time.NewTimer(0) // what changed since the start
 	for {
-		everything := false
 		select {
 		case <-ctx.Done():
 			return
@@ -284,14 +284,15 @@ func (s *Service) followFiles(ctx context.Context, m Machine) {
 			quiet.Reset(settled)
 			continue
 		case <-quiet.C:
+			c = s.reload(ctx, false)
 		case <-m.Hangup:
-			everything = true
+			s.tell(m, Reloading)
+			c = s.reload(ctx, true)
+			s.tell(m, Ready)
 		}
-		s.tell(m, Reloading)
-		if s.watch(w, s.reload(ctx, everything)) {
+		if s.watch(w, c) {
 			quiet.Reset(settled) // what changed before its folder was watched
 		}
-		s.tell(m, Ready)
 	}
 }
 

@@ -42,7 +42,7 @@ type mintEntry struct {
 	Response struct {
 		Data struct {
 			SecretID string `json:"secret_id"`
-			TTL      int64  `json:"secret_id_ttl"` // seconds
+			TTL      any    `json:"secret_id_ttl"` // seconds; a hash where the answer was unwrapped
 		}
 	}
 }
@@ -99,7 +99,8 @@ func mintedFor(path string) (role Side, mints bool) {
 // add puts down what an entry says: that the secret id was minted, or logged in.
 func (u *UsedSecretID) add(e mintEntry, minted bool) {
 	if minted {
-		u.At, u.Life = e.Time, time.Duration(e.Response.Data.TTL)*time.Second
+		ttl, _ := e.Response.Data.TTL.(float64)
+		u.At, u.Life = e.Time, time.Duration(ttl)*time.Second
 		u.ByRenewer = slices.Equal(e.Auth.Policies, []string{string(u.Role.Renewer())}) || slices.Equal(e.Auth.Policies, []string{string(u.Role)})
 	} else {
 		u.LoggedIn = true
