@@ -318,6 +318,46 @@ func (w allWrites) ofSessions() map[string]func() write {
 				},
 			}
 		},
+		"BeginSession": func() write {
+			p, session := enrolment().Person, issue.NewSession("phone", day)
+			return write{
+				try: func(ctx context.Context) error {
+					_, err := s.BeginSession(ctx, p, session)
+					return err
+				},
+				once: func(t *testing.T) {
+					sessions, err := s.Sessions(ctx, p, day)
+					must(err)
+					is(t, "there", slices.ContainsFunc(sessions, func(o issue.Session) bool { return o.ID == session.ID }), true)
+				},
+			}
+		},
+		"EndSession": func() write {
+			p := enrolment().Person
+			session, err := s.BeginSession(ctx, p, issue.NewSession("", day))
+			must(err)
+			return write{
+				try: func(ctx context.Context) error { return s.EndSession(ctx, session) },
+				once: func(t *testing.T) {
+					live, err := s.Live(ctx, p, session)
+					must(err)
+					is(t, "live", live, false)
+				},
+			}
+		},
+		"EndSessions": func() write {
+			p := enrolment().Person
+			session, err := s.BeginSession(ctx, p, issue.NewSession("", day))
+			must(err)
+			return write{
+				try: func(ctx context.Context) error { return s.EndSessions(ctx, p) },
+				once: func(t *testing.T) {
+					live, err := s.Live(ctx, p, session)
+					must(err)
+					is(t, "live", live, false)
+				},
+			}
+		},
 		"Use": func() write {
 			key := [32]byte(random(32))
 			return write{
