@@ -236,7 +236,8 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	case outcome == Unasked:
 		return goidc.StatusFailure, goidc.NewError(consentRequired, "consent required")
 	case outcome == Pending:
-		as.ExpiresAt = int(p.now().Add(sessionLifetime).Unix()) // WCAG 2.2.1: whoever looks at the page again has as long again
+		// WCAG 2.2.1: whoever looks at the page again has as long again. By the library's clock, see Config.Now.
+		as.ExpiresAt = int(time.Now().Add(sessionLifetime).Unix())
 		return goidc.StatusPending, nil
 	default:
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeAccessDenied, "access denied")

@@ -136,6 +136,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 	w := allWrites{t, admin, s, d}
 	all := w.ofPeople()
 	maps.Copy(all, w.ofSessions())
+	maps.Copy(all, w.ofSignIns())
 	maps.Copy(all, w.ofCases())
 	maps.Copy(all, w.ofLog())
 	return all
@@ -271,8 +272,8 @@ func (w allWrites) ofPeople() map[string]func() write {
 	}
 }
 
-// ofSessions are the writes of the OpenID provider.
-func (w allWrites) ofSessions() map[string]func() write {
+// ofSignIns are the writes of the OpenID provider.
+func (w allWrites) ofSignIns() map[string]func() write {
 	t, s, ctx, must, put := w.T, w.s, context.Background(), w.must, w.put
 	fresh := func() openid.Row {
 		return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
@@ -318,6 +319,45 @@ func (w allWrites) ofSessions() map[string]func() write {
 				},
 			}
 		},
+		"Use": func() write {
+			key := [32]byte(random(32))
+			return write{
+				try: func(ctx context.Context) error {
+					if first, err := s.Use(ctx, key, day); err != nil || !first {
+						return errors.Join(err, errors.New("was not first"))
+					}
+					return nil
+				},
+				once: func(t *testing.T) {
+					first, err := s.Use(ctx, key, day)
+					must(err)
+					is(t, "first again", first, false)
+				},
+			}
+		},
+		"Allocate": func() write {
+			list, grant := int(random(1)[0])<<16|int(random(1)[0])<<8|int(random(1)[0]), [32]byte(random(32))
+			return write{
+				try: func(ctx context.Context) error {
+					if ok, err := s.Allocate(ctx, list, 1, grant, day); err != nil || !ok {
+						return errors.Join(err, errors.New("was taken"))
+					}
+					return nil
+				},
+				once: func(t *testing.T) {
+					ok, err := s.Allocate(ctx, list, 1, [32]byte(random(32)), day)
+					must(err)
+					is(t, "given again", ok, false)
+				},
+			}
+		},
+	}
+}
+
+// ofSessions are the writes of people's sessions.
+func (w allWrites) ofSessions() map[string]func() write {
+	s, ctx, must := w.s, context.Background(), w.must
+	return map[string]func() write{
 		"BeginSession": func() write {
 			p, session := enrolment().Person, issue.NewSession("phone", day)
 			return write{
@@ -355,38 +395,6 @@ func (w allWrites) ofSessions() map[string]func() write {
 					live, err := s.Live(ctx, p, session)
 					must(err)
 					is(t, "live", live, false)
-				},
-			}
-		},
-		"Use": func() write {
-			key := [32]byte(random(32))
-			return write{
-				try: func(ctx context.Context) error {
-					if first, err := s.Use(ctx, key, day); err != nil || !first {
-						return errors.Join(err, errors.New("was not first"))
-					}
-					return nil
-				},
-				once: func(t *testing.T) {
-					first, err := s.Use(ctx, key, day)
-					must(err)
-					is(t, "first again", first, false)
-				},
-			}
-		},
-		"Allocate": func() write {
-			list, grant := int(random(1)[0])<<16|int(random(1)[0])<<8|int(random(1)[0]), [32]byte(random(32))
-			return write{
-				try: func(ctx context.Context) error {
-					if ok, err := s.Allocate(ctx, list, 1, grant, day); err != nil || !ok {
-						return errors.Join(err, errors.New("was taken"))
-					}
-					return nil
-				},
-				once: func(t *testing.T) {
-					ok, err := s.Allocate(ctx, list, 1, [32]byte(random(32)), day)
-					must(err)
-					is(t, "given again", ok, false)
 				},
 			}
 		},
