@@ -421,6 +421,17 @@ func (y *year) thief(v *escrowtest.VaultFixture) {
 	}
 }
 
+// snapshot takes one of Vault by the operator's command.
+func (o *operator) snapshot(file, says string, want int, args ...string) {
+	o.t.Helper()
+	var out, errs bytes.Buffer
+	args = append([]string{"vault", "snapshot", file, "--address", o.world.Vault.Address, "--token-file",
+		write(o.t, "token", o.world.Vault.RootToken, 0o600), "--database-file", o.login(o.world, "penname_keeping")}, args...)
+	if code := escrowd.Run(o.t.Context(), args, &out, &errs); code != want || !strings.Contains(out.String()+errs.String(), says) {
+		o.t.Errorf("%d: %s%s", code, out.String(), errs.String())
+	}
+}
+
 // TestLossOfVault: everything that Vault had is lost. A snapshot that was taken by the
 // operator's command is restored into a new one: the MACs that make pen names and find
 // people again are the same, and what was sealed opens. While no fresh snapshot is known
@@ -457,17 +468,8 @@ func TestLossOfVault(t *testing.T) {
 		}
 	}
 	fresh(keep.ErrNoSnapshot)
-	folder := t.TempDir()
-	file := filepath.Join(folder, "vault.snap")
-	snapshot := func(says string, want int, args ...string) {
-		t.Helper()
-		var out, errs bytes.Buffer
-		args = append([]string{"vault", "snapshot", file, "--address", o.world.Vault.Address, "--token-file",
-			write(t, "token", o.world.Vault.RootToken, 0o600), "--database-file", o.login(o.world, "penname_keeping")}, args...)
-		if code := escrowd.Run(t.Context(), args, &out, &errs); code != want || !strings.Contains(out.String()+errs.String(), says) {
-			t.Errorf("%d: %s%s", code, out.String(), errs.String())
-		}
-	}
+	file := filepath.Join(t.TempDir(), "vault.snap")
+	snapshot := func(says string, want int, args ...string) { t.Helper(); o.snapshot(file, says, want, args...) }
 	snapshot("vault.snapshot: ", 1, "--token-file", write(t, "token", "hvs.none", 0o600))
 	if _, err := os.Stat(file); err == nil {
 		t.Error("half a snapshot was left")

@@ -35,13 +35,8 @@ func algorithm(key any) jose.SignatureAlgorithm {
 // keyring is the signing keys, newest first.
 type keyring []Key
 
-// keys are a provider's signing keys, which can be replaced while it serves.
-type keys struct{ ring atomic.Pointer[keyring] }
-
-func (k *keys) current(now time.Time) (Key, bool)              { return k.ring.Load().current(now) }
-func (k *keys) published(now time.Time) []Key                  { return k.ring.Load().published(now) }
-func (k *keys) set(now time.Time) (goidc.JSONWebKeySet, error) { return k.ring.Load().set(now) }
-func (k *keys) dated(raw string) bool                          { return k.ring.Load().dated(raw) }
+// keys are a provider's, which can be replaced while it serves.
+type keys = atomic.Pointer[keyring]
 
 // newKeyring checks the keys and fills in their use and alg. It refuses with [ErrConfig].
 func newKeyring(keys []Key, now time.Time) (keyring, error) {
@@ -137,9 +132,34 @@ func (p *Provider) SetKeys(all []Key) error {
 	if current, _ := ring.current(p.now()); current.JWK.Algorithm != p.algorithm {
 		return ErrConfig
 	}
-	p.keys.ring.Store(&ring)
+	p.keys.Store(&ring)
 	p.lists.invalidate() // they are signed with a key that may be gone
 	return nil
+}
+
+// subject returns whom an ID token of ours is about, if it was issued to that
+// platform. It may have expired: the caller takes it as a hint only.
+func (r keyring) subject(raw, issuer, platform string) (string, bool) {
+	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256})
+	if err != nil || !r.dated(raw) {
+		return "", false
+	}
+	header := jws.Signatures[0].Protected
+	i := slices.IndexFunc(r, func(k Key) bool { return k.JWK.KeyID == header.KeyID })
+	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
+	if i < 0 || typ != "" && !strings.EqualFold(typ, "JWT") { // an access token is of another type
+		return "", false
+	}
+	var c struct {
+		Issuer   string `json:"iss"`
+		Subject  string `json:"sub"`
+		Audience string `json:"aud"`
+	}
+	payload, err := jws.Verify(r[i].JWK.Public())
+	if err != nil || json.Unmarshal(payload, &c) != nil {
+		return "", false
+	}
+	return c.Subject, c.Issuer == issuer && c.Audience == platform && c.Subject != ""
 }
 
 // decodePart reads one segment of a compact JWS.
@@ -152,7 +172,7 @@ func decodePart(s string, v any) bool {
 // (nbf and exp, as in OpenID Federation 1.0, section 8.7), which verifier/token heeds.
 func (p *Provider) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	var keys []map[string]any
-	for _, k := range p.keys.published(p.now()) {
+	for _, k := range p.keys.Load().published(p.now()) {
 		public, err := k.JWK.Public().MarshalJSON()
 		if err != nil {
 			http.Error(w, "", http.StatusServiceUnavailable)

@@ -109,7 +109,7 @@ func (l *lists) signed(ctx context.Context, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key, ok := l.keys.current(now)
+	key, ok := l.keys.Load().current(now)
 	if !ok {
 		return "", ErrUnavailable
 	}
