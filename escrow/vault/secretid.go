@@ -105,33 +105,21 @@ func (s *session) unwrap(ctx context.Context, file, token string) (string, error
 }
 
 // locked calls do, with the file's name behind all symbolic links, while no other
-// process does the same. The lock is on the file that the name means: whoever
-// waited for one that was replaced waits again.
+// process does the same. The lock is on the folder: the file is replaced meanwhile.
 func (s *session) locked(do func(file string) error) error {
-	for {
-		file, err := filepath.EvalSymlinks(s.config.SecretIDFile)
-		if err != nil {
-			return ErrSecretFile.Because(err)
-		}
-		f, err := os.Open(file)
-		if err != nil {
-			return ErrSecretFile.Because(err)
-		}
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		held, herr := f.Stat()
-		now, nerr := os.Stat(file)
-		switch err = errors.Join(err, herr, nerr); {
-		case err != nil:
-			err = ErrSecretFile.Because(err)
-		case !os.SameFile(held, now):
-			f.Close()
-			continue
-		default:
-			err = do(file)
-		}
-		f.Close() // and the lock ends
-		return err
+	file, err := filepath.EvalSymlinks(s.config.SecretIDFile)
+	if err != nil {
+		return ErrSecretFile.Because(err)
 	}
+	folder, err := os.Open(filepath.Dir(file))
+	if err != nil {
+		return ErrSecretFile.Because(err)
+	}
+	defer folder.Close() // and the lock ends
+	if err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX); err != nil {
+		return ErrSecretFile.Because(err)
+	}
+	return do(file)
 }
 
 // replace puts a secret into a file that is there: after a power cut it holds one or

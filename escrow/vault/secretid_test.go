@@ -273,6 +273,27 @@ func TestFoundC2ProcessesShareAWrappedSecretID(t *testing.T) {
 	if err != nil || info.Mode() != 0o600 {
 		t.Errorf("%v, %v", info, err)
 	}
+
+	// One starts when another has spent the token and not put down what it got.
+	proxy := escrowtest.NewProxy(t, v.Address)
+	config = wrappedFile(t, v, vault.SideIssuing, time.Minute)
+	slow, second := config, make(chan error, 1)
+	slow.Address = proxy.URL
+	proxy.BreakPath("/v1/sys/wrapping/unwrap", func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		next.ServeHTTP(w, r)
+		go func() { second <- openSide(t, config, vault.SideIssuing) }()
+		select {
+		case err := <-second:
+			second <- err
+		case <-time.After(200 * time.Millisecond): // it waits
+		}
+	})
+	if err := openSide(t, slow, vault.SideIssuing); err != nil {
+		t.Error(err, errors.Unwrap(err))
+	}
+	if err := <-second; err != nil {
+		t.Error(err, errors.Unwrap(err))
+	}
 }
 
 // C3: a secret id that somebody replaces by hand is taken while the service runs; one
