@@ -92,6 +92,19 @@ func TestFoundC2TheDatabaseIsDownAtTheStart(t *testing.T) {
 	}
 }
 
+// TestVaultBootstrapBindsSides: the sides that are bound to addresses get a renewer, and
+// the same command again changes nothing.
+func TestVaultBootstrapBindsSides(t *testing.T) {
+	tb := startVaultForTest(t)
+	args := []string{"vault", "bootstrap", "--address", tb.Vault.Address, "--token-file", write(t, "token", tb.Vault.RootToken, 0o600), "--keeping-from", "127.0.0.1/32"}
+	for _, want := range []string{"wrote the AppRole penname-keeping\nwrote the AppRole penname-keeping-renewer\n", "nothing to change\n"} {
+		var out, errs bytes.Buffer
+		if code := escrowd.Run(t.Context(), args, &out, &errs); code != 0 || out.String() != want {
+			t.Errorf("%d: %q, not %q; %s", code, out.String(), want, errs.String())
+		}
+	}
+}
+
 // putCertificate replaces the certificate that is served, and returns its serial number.
 func (o *operator) putCertificate() *big.Int {
 	o.t.Helper()
@@ -442,7 +455,7 @@ func TestLossOfVault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	type state struct{ pseudonym, fingerprint, half string }
+	type state struct{ pseudonym, fingerprint string }
 	look := func(i *vault.Issuing) (s state) {
 		t.Helper()
 		for purpose, to := range map[string]*string{"pseudonym": &s.pseudonym, "fingerprint": &s.fingerprint} {
@@ -455,10 +468,6 @@ func TestLossOfVault(t *testing.T) {
 		return s
 	}
 	before := look(issuing)
-	sealed, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
-	if err != nil {
-		t.Fatal(err)
-	}
 
 	k := o.world.Service.Keeping
 	fresh := func(want error) {
@@ -486,7 +495,7 @@ func TestLossOfVault(t *testing.T) {
 	}
 	snapshot("with version 2 of the record key", 0)
 	fresh(nil)
-	sealed, err = issuing.WrapHalf(t.Context(), "label", []byte("half"))
+	sealed, err := issuing.WrapHalf(t.Context(), "label", []byte("half"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// ErrNoSnapshot: if the key service were lost now, every pen name and every record were
-// lost with it, or those since the last rotation.
+// ErrNoSnapshot says that if the key service were lost now, pen names and records were
+// lost with it.
 var ErrNoSnapshot = refusal.New(refusal.NotYet, "keys.no_fresh_snapshot",
 	"no fresh snapshot of the key service is known, and if it were lost now, pen names and records were lost for good: take one with escrowd vault snapshot, each week and after each rotation")
 

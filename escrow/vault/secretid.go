@@ -289,7 +289,7 @@ func (l *Login) Renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer r.Close(ctx) //nolint:errcheck // its token ends by itself
+	defer r.Close(ctx) // else its token ends by itself
 	if err := r.Verify(ctx); err != nil {
 		return r.named(err)
 	}
