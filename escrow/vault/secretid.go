@@ -217,9 +217,6 @@ func (r *session) renew(ctx context.Context, of *session) error {
 		return err
 	}
 	before, life := of.current()
-	if !life.due(r.now()) {
-		return nil
-	}
 	token, err := r.bearer(ctx, "")
 	if err != nil {
 		return err
@@ -229,12 +226,15 @@ func (r *session) renew(ctx context.Context, of *session) error {
 		if text, err := secretfile.ReadText(file); err != nil || text != before {
 			return err // another process was faster
 		}
+		if !life.due(r.now()) {
+			return replace(file, before) // that it can be is known long before it must be
+		}
 		if minted, err = r.mint(ctx, token, of.side); err != nil {
 			return err
 		}
 		return replace(file, minted)
 	})
-	if err != nil {
+	if err != nil || !life.due(r.now()) {
 		return err
 	}
 	// What the file holds logs in before the one before is destroyed.
