@@ -25,7 +25,7 @@ type Config struct {
 
 	// Keys are the signing keys: the current one, coming ones, and retired ones
 	// until their tokens have expired. Keys that are still to sign all use the
-	// algorithm of the current one; restart to change it.
+	// algorithm of the current one; restart to change it. See [Provider.SetKeys].
 	Keys []Key
 
 	// Platforms returns the platform with a client_id, or [ErrUnknownPlatform].

@@ -28,7 +28,8 @@ type Provider struct {
 	store        Store
 	authenticate Authenticate
 	now          func() time.Time
-	keys         keyring
+	keys         *keys
+	algorithm    string // of the keys
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
@@ -45,14 +46,17 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if p.now == nil {
 		p.now = time.Now
 	}
-	var err error
-	if p.keys, err = newKeyring(cfg.Keys, p.now()); err != nil {
+	ring, err := newKeyring(cfg.Keys, p.now())
+	if err != nil {
 		return nil, err
 	}
+	p.keys = new(keys)
+	p.keys.Store(&ring)
 	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
-	current, _ := p.keys.current(p.now())
+	current, _ := ring.current(p.now())
+	p.algorithm = current.JWK.Algorithm
 	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
-	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))
+	op, err := p.configure(jose.SignatureAlgorithm(p.algorithm))
 	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}
@@ -77,7 +81,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		}
 		acrs = append(acrs, provider.WithACRs(supported[0], supported[1:]...))
 	}
-	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.set(p.now()) }, append(acrs,
+	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.Load().set(p.now()) }, append(acrs,
 		// FAPI 2.0: client assertions name the issuer alone as audience; of a pushed
 		// request only the pushed parameters count. Its validation is left out, since
 		// it forbids client secrets.

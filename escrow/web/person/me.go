@@ -71,7 +71,7 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	}
 	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Names: map[string]string{}, Origin: s.edge.Origin,
 		Silent: map[string]silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
-	for _, p := range s.Platforms {
+	for _, p := range *s.platforms.Load() {
 		page.Names[p.ID] = p.Name
 	}
 	for _, a := range who.Allowed {

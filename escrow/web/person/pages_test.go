@@ -219,7 +219,7 @@ func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
+	if _, err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
 		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil }}); err != nil {
 		t.Fatal(err)
 	}
