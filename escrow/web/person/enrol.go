@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"regexp"
 
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -126,6 +128,10 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.sessions.clear(w, "flow")
 	person, first, err := s.Issuer.Enrol(r.Context(), id)
+	var held *issue.Held
+	if errors.As(err, &held) {
+		return web.WithFacts{Err: err, Reference: held.Reference, From: held.From}
+	}
 	if err != nil {
 		return err
 	}

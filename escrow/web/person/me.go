@@ -16,6 +16,7 @@ type mePage struct {
 	Welcome  string          `json:"-"`
 	PenNames []issue.PenName `json:"pen_names"`
 	Notices  []issue.Notice  `json:"notices"`
+	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
 
 	Names  map[string]string `json:"-"` // of platforms, by id
 	Origin string            `json:"-"`
@@ -35,7 +36,11 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Names: map[string]string{}, Origin: s.edge.Origin}
+	claims, err := s.Issuer.Acceptances(ctx, who.Person)
+	if err != nil {
+		return err
+	}
+	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin}
 	for _, p := range s.Platforms {
 		page.Names[p.ID] = p.Name
 	}
@@ -106,6 +111,19 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	http.Redirect(w, r, "/me?welcome=out", http.StatusSeeOther)
+	return nil
+}
+
+// object ends an acceptance by which somebody else would be recognised as this person.
+func (s *side) object(w http.ResponseWriter, r *http.Request) error {
+	who, err := s.who(r)
+	if err != nil {
+		return err
+	}
+	if err := s.Issuer.Object(r.Context(), who.Person, r.PostFormValue("reference")); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/me?welcome=objected", http.StatusSeeOther)
 	return nil
 }
 

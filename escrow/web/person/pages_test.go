@@ -47,6 +47,9 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html signed out everywhere": mePage{Welcome: "out", PenNames: mine, Names: names},
 		"delete.html":                   nil, "deleted.html": issue.Receipt{Label: "x"},
 		"refused.html": registrar.Problem{Title: errProvider.Mend, Code: errProvider.Code}, "refused.html signed out": registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
+		"refused.html held": registrar.Problem{Title: issue.ErrAlreadyEnrolled.Mend, Code: issue.ErrAlreadyEnrolled.Code, Reference: "abcdefghijkl", From: "2026-12-06"},
+		"me.html claimed":   mePage{Claims: []issue.Review{{Reference: "abcdefghijkl"}}}, "me.html objected": mePage{Welcome: "objected"},
+		"consent.html claimed":  consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
 		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
 		w := httptest.NewRecorder()

@@ -5,7 +5,7 @@
 //	POST /enrol                    to the identity provider that the person chose
 //	GET  /enrol/callback/:provider back from it
 //	GET  /me                       one's pen names, and what was disclosed
-//	GET, POST /me/delete   POST /me/sign-out-everywhere   POST /sign-out
+//	GET, POST /me/delete   POST /me/object   POST /me/sign-out-everywhere   POST /sign-out
 //
 // The rest is the protocol of package openid, whose text draws how a sign-in goes
 // from the platform to here, to the identity provider and back.
@@ -79,6 +79,7 @@ func Mount(edge *web.Server, c Config) error {
 	edge.Handle(http.MethodGet, "/me", web.NoBody, s.me)
 	edge.Handle(http.MethodGet, "/me/delete", web.NoBody, s.askErasure)
 	edge.Handle(http.MethodPost, "/me/delete", web.Form, s.erase)
+	edge.Handle(http.MethodPost, "/me/object", web.Form, s.object)
 	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, s.signOutEverywhere)
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, s.signOut)
 	for _, path := range []string{

@@ -15,6 +15,7 @@ type consentPage struct {
 	PenName  string // empty: none here yet
 	SignedIn bool
 	Offline  bool // the platform asks to stay signed in
+	Claimed  bool // somebody else would be recognised as this person
 }
 
 // authenticate is package openid's question: who is this, for that platform?
@@ -50,6 +51,11 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		}, openid.Approved, nil
 	}
 	page.SignedIn = true
+	claims, err := s.Issuer.Acceptances(r.Context(), who.Person)
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	page.Claimed = len(claims) > 0
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
