@@ -87,6 +87,10 @@ func (s *Issuer) held(ctx context.Context, id identity.Identity, m macs, why *re
 	case r.InForce:
 		return s.admit(ctx, id, m, mark, r, known)
 	case r.Reference == "":
+		// The decision may have been carried out a moment ago, in another browser.
+		if p, err := s.Store.Person(ctx, m.fingerprint, m.birth); err == nil {
+			return p, false, nil
+		}
 		if r, err = s.hold(ctx, id, m, mark, known); err != nil {
 			return Person{}, false, err
 		}

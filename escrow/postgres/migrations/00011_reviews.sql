@@ -7,12 +7,12 @@
 -- both keyed with the account, and of the provider, keyed with name and birth date.
 -- So no two persons have an equal one, and a copy shows no group of people. Of those
 -- who enrolled before there is none.
--- Of the persons with one likeness, all but the first came through a review.
+-- Of the persons with one likeness, all but the first came through a review; NULL: the first.
 ALTER TABLE persons
   ADD COLUMN marks    bytea CHECK (octet_length(marks) = 96),
-  ADD COLUMN reviewed boolean NOT NULL DEFAULT false,
+  ADD COLUMN reviewed boolean CHECK (reviewed),
   DROP CONSTRAINT persons_likeness_key;
-CREATE UNIQUE INDEX persons_likeness ON persons (likeness) WHERE NOT reviewed;
+CREATE UNIQUE INDEX persons_likeness ON persons (likeness) WHERE reviewed IS NULL;
 CREATE INDEX persons_likeness_reviewed ON persons (likeness) WHERE reviewed;
 
 -- Nothing of an identity, and no id of a person: mark and whose are MACs over them,
@@ -128,7 +128,7 @@ BEGIN ATOMIC
   SELECT p.id, true, p.marks FROM persons p WHERE p.fingerprint = f
   UNION ALL
   SELECT * FROM (SELECT DISTINCT ON (q.id) q.id, false, q.marks FROM (
-    SELECT a.id, a.marks FROM persons a WHERE a.likeness = l AND NOT a.reviewed
+    SELECT a.id, a.marks FROM persons a WHERE a.likeness = l AND a.reviewed IS NULL
     UNION ALL
     SELECT b.id, b.marks FROM persons b WHERE b.likeness = l AND b.reviewed) q
     WHERE NOT EXISTS (SELECT FROM persons c WHERE c.fingerprint = f)) alike;
@@ -154,7 +154,7 @@ BEGIN
   IF was = 'separated' THEN
     UPDATE persons SET fingerprint = nobody, birth = nobody WHERE fingerprint = f;
   END IF;
-  SELECT EXISTS (SELECT FROM persons WHERE likeness = l AND NOT reviewed AND fingerprint <> f) INTO taken;
+  SELECT EXISTS (SELECT FROM persons WHERE likeness = l AND reviewed IS NULL AND fingerprint <> f) OR NULL INTO taken;
   IF was = 'separated' THEN
     INSERT INTO persons (id, label, fingerprint, likeness, birth, marks, day, digest, reviewed) VALUES (new_id, new_label, f, l, b, k, d, new_digest, taken);
   ELSIF before IS NULL THEN
@@ -167,8 +167,8 @@ BEGIN
     RAISE EXCEPTION 'known' USING ERRCODE = 'check_violation', CONSTRAINT = 'reviews_known';
   END IF;
   -- Whoever is left with the likeness of before: one of them is the first now.
-  UPDATE persons SET reviewed = false WHERE fingerprint = (SELECT fingerprint FROM persons WHERE likeness = before AND reviewed ORDER BY fingerprint LIMIT 1)
-    AND NOT EXISTS (SELECT FROM persons WHERE likeness = before AND NOT reviewed);
+  UPDATE persons SET reviewed = NULL WHERE fingerprint = (SELECT fingerprint FROM persons WHERE likeness = before AND reviewed ORDER BY fingerprint LIMIT 1)
+    AND NOT EXISTS (SELECT FROM persons WHERE likeness = before AND reviewed IS NULL);
   RETURN was;
 END $$;
 -- +goose StatementEnd
