@@ -42,6 +42,8 @@ var (
 		"the key was retired while the identity was sealed under it: try again")
 	ErrErased = refusal.New(refusal.Unauthenticated, "session.erased",
 		"this person asked to be deleted: prove your identity again to come back, your pen names stay the same")
+	ErrDeleted = refusal.New(refusal.Conflict, "person.deleted",
+		"this person asked to be deleted: go on only to be sealed anew")
 	ErrPersonUnknown = refusal.New(refusal.NotFound, "person.unknown",
 		"nobody is enrolled under this session: enrol again, which keeps every pen name")
 )
@@ -167,6 +169,22 @@ type Store interface {
 	Ask(ctx context.Context, r Receipt) (Receipt, error)
 	// Asked reports whether the erasure of that label was asked for.
 	Asked(ctx context.Context, label string) (bool, error)
+
+	// BeginSession stores a new session of p, and returns it with its generation. A
+	// session lasts for a day at most: the store may forget it at the end of the next.
+	BeginSession(ctx context.Context, p Person, s Session) (Session, error)
+	// Sessions returns those of p's that began today or the day before and have not
+	// been ended, in the order of their beginning. Today is UTC midnight.
+	Sessions(ctx context.Context, p Person, today time.Time) ([]Session, error)
+	// Live reports whether s, a session of p, counts: neither it nor its generation
+	// has ended, and the erasure of p's label was not asked for. It asks the primary,
+	// so that an end counts everywhere as soon as it is stored.
+	Live(ctx context.Context, p Person, s Session) (bool, error)
+	// EndSession ends one session. To end it again is no error.
+	EndSession(ctx context.Context, s Session) error
+	// EndSessions ends the generation of sessions that p has now, with those that are
+	// being begun. What begins afterwards counts.
+	EndSessions(ctx context.Context, p Person) error
 }
 
 // Issuer enrols people and gives them pseudonyms. All fields are required.
@@ -180,8 +198,19 @@ type Issuer struct {
 // Enrol makes a verified identity a person. The same account again is the same
 // person (first is false): that is how somebody who lost a device keeps the
 // pseudonyms. Nothing is stored if any step fails. Whoever looks like somebody who is
-// enrolled is [Held].
+// enrolled is [Held]. Somebody who asked to be deleted is not sealed again without a
+// word: [ErrDeleted].
 func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
+	return s.enrol(ctx, id, false)
+}
+
+// Return is Enrol also for somebody who asked to be deleted and was told so: they come
+// back as the same person, freshly sealed.
+func (s *Issuer) Return(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
+	return s.enrol(ctx, id, true)
+}
+
+func (s *Issuer) enrol(ctx context.Context, id identity.Identity, returns bool) (p Person, first bool, err error) {
 	if id.Name.Reveal() == "" || id.Birthdate.Reveal() == "" {
 		return Person{}, false, identity.ErrMissingClaim
 	}
@@ -192,18 +221,20 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 	// The common return first: recovery costs no seal.
 	switch p, err = s.Store.Person(ctx, m.fingerprint, m.birth); {
 	case err == nil:
-		// Somebody who deleted themself comes back as the same person, freshly sealed.
-		if asked, err := s.Store.Asked(ctx, p.Label); err != nil || !asked {
+		switch asked, err := s.Store.Asked(ctx, p.Label); {
+		case err != nil || !asked:
 			return p, false, err
+		case !returns:
+			return Person{}, false, ErrDeleted
 		}
 	case errors.Is(err, ErrRecycledSubject):
-		return s.held(ctx, id, m, ErrRecycledSubject)
+		return s.held(ctx, id, m, ErrRecycledSubject, returns)
 	case !errors.Is(err, ErrPersonUnknown):
 		return Person{}, false, err
 	}
 	p, first, err = s.sealed(ctx, id, m, s.Store.Enrol)
 	if errors.Is(err, ErrAlreadyEnrolled) || errors.Is(err, ErrRecycledSubject) {
-		return s.held(ctx, id, m, refusal.Of(err))
+		return s.held(ctx, id, m, refusal.Of(err), returns)
 	}
 	return p, first, err
 }

@@ -84,10 +84,11 @@ func play(t *testing.T, game func(t *testing.T, leak bool) (right, played int)) 
 
 // player is somebody at the table, and what the platforms have of them.
 type player struct {
-	id     identity.Identity
-	person issue.Person
-	names  [2]token.Pseudonym
-	tokens [2][]signIn // of each platform, the newest last
+	id      identity.Identity
+	person  issue.Person
+	session issue.Session // here
+	names   [2]token.Pseudonym
+	tokens  [2][]signIn // of each platform, the newest last
 }
 
 // signIn is what a platform has of a sign-in.
@@ -194,7 +195,10 @@ func (tb *table) sit(then func(*player)) {
 func (tb *table) enrol(p *player) {
 	tb.Helper()
 	var err error
-	if p.person, _, err = tb.issuer.Enrol(tb.Context(), p.id); err != nil {
+	if p.person, _, err = tb.issuer.Return(tb.Context(), p.id); err != nil {
+		tb.Fatal(err)
+	}
+	if p.session, err = tb.store.BeginSession(tb.Context(), p.person, issue.NewSession("Jo's phone", tb.now)); err != nil {
 		tb.Fatal(err)
 	}
 }
@@ -247,9 +251,12 @@ func (tb *table) everybody(platform int) {
 	}
 }
 
-// leave ends the sign-ins of p at both platforms.
+// leave ends the sessions of p, and the sign-ins at both platforms.
 func (tb *table) leave(p *player, end func(context.Context, token.Pseudonym) error) {
 	tb.Helper()
+	if err := tb.store.EndSessions(tb.Context(), p.person); err != nil {
+		tb.Fatal(err)
+	}
 	for _, name := range p.names {
 		if err := end(tb.Context(), name); err != nil {
 			tb.Fatal(err)
@@ -407,7 +414,8 @@ func (p *player) known(t *testing.T, platform int) (values [][]byte) {
 			values = append(values, []byte(text), sum[:], []byte(hex.EncodeToString(sum[:])))
 		}
 	}
-	add(string(p.names[platform]))
+	add(string(p.names[platform]), p.session.Word)
+	values = append(values, p.session.ID[:], []byte(hex.EncodeToString(p.session.ID[:])))
 	for _, s := range p.tokens[platform] {
 		c := s.claims(t)
 		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant)
@@ -482,6 +490,9 @@ func TestFoundP3CopyOfTheDatabase(t *testing.T) {
 					})
 					k := tb.players[mrand.IntN(seated)]
 					if _, err := tb.issuer.Erase(t.Context(), k.person, []string{"town-square", "school-forum"}, tb.provider.EndQuietly); err != nil {
+						t.Fatal(err)
+					}
+					if err := tb.store.EndSession(t.Context(), k.session); err != nil {
 						t.Fatal(err)
 					}
 					tb.enrol(k)
