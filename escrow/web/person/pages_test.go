@@ -51,6 +51,9 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"refused.html not fresh": registrar.Problem{Title: errNotFresh.Mend, Code: errNotFresh.Code}, "refused.html no device": registrar.Problem{Title: errNoDevice.Mend, Code: errNoDevice.Code},
 		"delete.html": deletePage{}, "delete.html proven": deletePage{Proven: true}, "deleted.html": issue.Receipt{Label: "x"},
 		"refused.html": registrar.Problem{Title: errProvider.Mend, Code: errProvider.Code}, "refused.html signed out": registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
+		"refused.html held": registrar.Problem{Title: issue.ErrAlreadyEnrolled.Mend, Code: issue.ErrAlreadyEnrolled.Code, Reference: "abcdefghijkl", From: "2026-12-06"},
+		"me.html claimed":   mePage{Claims: []issue.Review{{Reference: "abcdefghijkl"}}}, "me.html objected": mePage{Welcome: "objected"},
+		"consent.html claimed":  consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
 		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
 		w := httptest.NewRecorder()
