@@ -7,7 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
@@ -15,7 +14,6 @@ import (
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/proof"
 )
 
 func reviewCommand() *cobra.Command {
@@ -29,9 +27,9 @@ func reviewCommand() *cobra.Command {
 			"in the public log, without a name.",
 	}
 	c.AddCommand(reviewList(&dsn), reviewShow(&dsn),
-		reviewDecide(&dsn, proof.Accepted, "accept", "Say that it is the person who is enrolled, with a new card or provider; seven days to object",
+		reviewDecide(&dsn, "accept", "Say that it is the person who is enrolled, with a new card or provider; seven days to object",
 			"it is the person who is enrolled: they can object until %[2]s, and keep their pen names"),
-		reviewDecide(&dsn, proof.Separated, "separate", "Say that these are two people who look alike",
+		reviewDecide(&dsn, "separate", "Say that these are two people who look alike",
 			"these are two people: the next proof of identity enrols the second"))
 	databaseFlag(c, &dsn, "role penname_disclosing")
 	return c
@@ -152,16 +150,17 @@ func reviewShow(dsn *string) *cobra.Command {
 	}
 }
 
-func reviewDecide(dsn *string, outcome, use, short, decided string) *cobra.Command {
+// reviewDecide is the command of an outcome, which has its name (package proof).
+func reviewDecide(dsn *string, outcome, short, decided string) *cobra.Command {
 	var keyFile, reviewer string
 	c := &cobra.Command{
-		Use: use + " REFERENCE", Short: short, Args: cobra.ExactArgs(1),
-		Example: "  escrowd review " + use + " k3v7q2nmd5xa --reviewer alma --key alma.jwk --database-file /etc/penname/disclosing.dsn",
+		Use: outcome + " REFERENCE", Short: short, Args: cobra.ExactArgs(1),
+		Example: "  escrowd review " + outcome + " k3v7q2nmd5xa --reviewer alma --key alma.jwk --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if err := shell.Require(cmd, "reviewer", "key"); err != nil {
 				return err
 			}
-			key, err := readReviewerKey(keyFile)
+			key, err := secretfile.ReadKey(keyFile)
 			if err != nil {
 				return err
 			}
@@ -188,15 +187,4 @@ func reviewDecide(dsn *string, outcome, use, short, decided string) *cobra.Comma
 	c.Flags().StringVar(&reviewer, "reviewer", "", "your id in the bundle in force")
 	c.Flags().StringVar(&keyFile, "key", "", "file (mode 0600) with your secret key, a JWK: escrow key new")
 	return c
-}
-
-func readReviewerKey(name string) (k jose.JSONWebKey, err error) {
-	s, err := secretfile.ReadText(name)
-	if err != nil {
-		return k, err
-	}
-	if err := json.Unmarshal([]byte(s), &k); err != nil || k.IsPublic() || !k.Valid() {
-		return k, policy.ErrKey
-	}
-	return k, nil
 }
