@@ -191,7 +191,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	if err != nil {
 		return goidc.StatusFailure, err
 	}
-	began := p.begin(as, exchangeOf(r.Context()).hint)
+	arrived := p.arrival(as, exchangeOf(r.Context()).hint)
 	prompts := strings.Fields(string(as.Prompt))
 	req := SignInRequest{
 		Platform: pl, SessionID: as.ID, Action: authorizePath + "/" + as.ID,
@@ -203,7 +203,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		ACRs: strings.Fields(as.ACRValues),
 	}
 	if as.MaxAuthnAgeSecs != nil {
-		req.Since = began.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
+		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
 	}
 	if req.Silent && !topLevel(r) {
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
@@ -248,20 +248,20 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	}
 }
 
-// begin returns when the browser first came with this request, and takes its hint.
-func (p *Provider) begin(as *goidc.AuthnSession, hint string) time.Time {
+// arrival returns when the browser first came with this request, and takes its hint.
+func (p *Provider) arrival(as *goidc.AuthnSession, hint string) time.Time {
 	h, ok := as.Store[heldKey].(*held)
 	if !ok {
 		h = &held{}
 		as.Store = map[string]any{heldKey: h}
 	}
-	if h.began == 0 {
-		h.began = p.now().UnixNano()
+	if h.arrived == 0 {
+		h.arrived = p.now().UnixNano()
 	}
 	if hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
 	}
-	return time.Unix(0, h.began)
+	return time.Unix(0, h.arrived)
 }
 
 // topLevel reports whether a browser says that its person sees the address of this

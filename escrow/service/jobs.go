@@ -30,6 +30,8 @@ var Jobs = []Job{
 		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
 		What: "carries out the erasures that were asked for and that no case holds"},
+	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
+		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
 		What: "says in its log how many filings were refused that no authority of the bundle signed"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
@@ -99,6 +101,19 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 		err = errors.Join(err, s.Publish(ctx))
 	}
 	return errors.Join(err, kerr)
+}
+
+// CarryOutReviews moves the reviews whose time has come, and publishes what that
+// recorded.
+func (s *Service) CarryOutReviews(ctx context.Context) error {
+	if s.Reviews == nil {
+		return nil
+	}
+	moved, err := s.Reviews.CarryOut(ctx)
+	if moved > 0 {
+		err = errors.Join(err, s.Publish(ctx))
+	}
+	return err
 }
 
 // LogUnrecorded writes one line with the number of filings since the last that

@@ -106,6 +106,7 @@ type Service struct {
 	Parts
 	Registrar *disclose.Registrar // nil unless this process discloses
 	Board     *disclose.Board     // likewise
+	Reviews   *disclose.Reviews   // likewise
 
 	web          *web.Server
 	live         live
@@ -197,6 +198,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 		Rules:      &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now, Logged: s.logged},
 		Unrecorded: s.unrecorded.add,
 	}
+	s.Reviews = &disclose.Reviews{List: d.Store.Reviews.List, Apply: d.Store.Reviews.Apply, InForce: s.Registrar.Rules.InForce, Now: s.Now}
 	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
 	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
 	return nil

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -74,11 +75,15 @@ func status(e *refusal.Error) int {
 	return http.StatusInternalServerError
 }
 
-// WithFacts is a refusal with the public facts of a case.
+// WithFacts is a refusal with the public facts of a case, or with what the person
+// needs to know of a review.
 type WithFacts struct {
 	Err               error    // the refusal
 	Rules             []string // ids of the policies that refused
 	Approvals, Quorum *int     // where a quorum is being collected
+
+	Reference string    // of the review of an enrolment
+	From      time.Time // UTC day from which it is not held; zero: not decided
 }
 
 // Error is the refusal's.
@@ -93,8 +98,9 @@ func problem(e *refusal.Error) registrar.Problem {
 }
 
 // ShowRefusal writes the page of a refusal. It does not log it.
-func (s *Server) ShowRefusal(w http.ResponseWriter, e *refusal.Error) {
-	p := problem(e)
+func (s *Server) ShowRefusal(w http.ResponseWriter, e *refusal.Error) { s.show(w, problem(e)) }
+
+func (s *Server) show(w http.ResponseWriter, p registrar.Problem) {
 	if err := s.Render(w, p.Status, "refused.html", p); err != nil {
 		s.Log.Error("could not write a refusal", slog.Any("cause", err))
 	}
@@ -119,7 +125,10 @@ func (s *Server) refuse(err error, c echo.Context) {
 	s.Log.LogAttrs(c.Request().Context(), level, "refused", attrs...)
 	var facts WithFacts
 	if errors.As(err, &facts) {
-		p.Rules, p.Approvals, p.Quorum = facts.Rules, facts.Approvals, facts.Quorum
+		p.Rules, p.Approvals, p.Quorum, p.Reference = facts.Rules, facts.Approvals, facts.Quorum, facts.Reference
+		if !facts.From.IsZero() {
+			p.From = facts.From.UTC().Format(time.DateOnly)
+		}
 	}
 	w := c.Response()
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {
@@ -129,7 +138,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	case c.Request().Method == http.MethodHead:
 		w.WriteHeader(p.Status)
 	case strings.Contains(c.Request().Header.Get("Accept"), "text/html"):
-		s.ShowRefusal(w, e)
+		s.show(w, p)
 	default:
 		if err := writeJSON(w, p.Status, registrar.ProblemMediaType, p); err != nil {
 			s.Log.Error("could not write a refusal", slog.Any("cause", err))

@@ -50,6 +50,8 @@ type lyingOP struct {
 	userinfo  func(map[string]any)
 	extra     func(http.ResponseWriter, *http.Request) bool // before everything
 	noPKCE    bool
+	// assertions: the client authenticates with one, which the test checks.
+	assertions bool
 
 	key     *ecdsa.PrivateKey
 	keys    []jose.JSONWebKey // published
@@ -183,7 +185,7 @@ func (op *lyingOP) answer(w http.ResponseWriter, m map[string]any, lie func(map[
 
 func (op *lyingOP) serveToken(w http.ResponseWriter, r *http.Request) {
 	id, secret, _ := r.BasicAuth()
-	if err := r.ParseForm(); err != nil || id != ourID || secret != ourSecret {
+	if err := r.ParseForm(); err != nil || !op.assertions && (id != ourID || secret != ourSecret) {
 		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
 		return
 	}

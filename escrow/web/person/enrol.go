@@ -8,6 +8,7 @@ import (
 	"regexp"
 
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -138,6 +139,10 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 		enrol = s.Issuer.Return
 	}
 	person, first, err := enrol(r.Context(), id)
+	var held *issue.Held
+	if errors.As(err, &held) {
+		return web.WithFacts{Err: err, Reference: held.Reference, From: held.From}
+	}
 	if errors.Is(err, issue.ErrDeleted) {
 		return s.edge.Render(w, http.StatusOK, "return.html", f)
 	}

@@ -28,6 +28,7 @@ type mePage struct {
 	Welcome  string          `json:"-"`
 	PenNames []issue.PenName `json:"pen_names"`
 	Notices  []issue.Notice  `json:"notices"`
+	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
 	Devices  []device        `json:"devices"`
 
 	Names  map[string]string `json:"-"` // of platforms, by id
@@ -39,10 +40,10 @@ type mePage struct {
 
 // device is one session of the person's, as they see it.
 type device struct {
-	ID   string `json:"id"` // of no use but to end it
-	Word string `json:"word"`
-	Day  string `json:"day"` // YYYY-MM-DD; no time that is finer is known of another device
-	This bool   `json:"this"`
+	ID   string    `json:"id"` // of no use but to end it
+	Word string    `json:"word"`
+	Day  time.Time `json:"day"` // UTC midnight: no time that is finer is known
+	This bool      `json:"this"`
 }
 
 // silent is what a platform can do on this device without asking; Used, if it did.
@@ -62,6 +63,10 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	claims, err := s.Issuer.Acceptances(ctx, who.Person)
+	if err != nil {
+		return err
+	}
 	devices, err := s.Issuer.Store.Sessions(ctx, who.Person, today(s.edge.Now()))
 	if err != nil {
 		return err
@@ -69,7 +74,8 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Silent: map[string]silent{}, Leaving: s.sessions.leaving(who, "/me/stay"), Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Names: map[string]string{}, Origin: s.edge.Origin}
+	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin,
+		Silent: map[string]silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
 	for _, p := range *s.platforms.Load() {
 		page.Names[p.ID] = p.Name
 	}
@@ -77,7 +83,7 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		page.Silent[a.Platform] = silent{Used: page.Silent[a.Platform].Used || a.Silent}
 	}
 	for _, d := range devices {
-		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day.Format(time.DateOnly), This: d.ID == who.ID})
+		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
 	}
 	if r.Header.Get("Accept") == "application/json" {
 		return web.WriteJSON(w, http.StatusOK, page)
@@ -203,6 +209,19 @@ func (s *side) signOutDevice(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	http.Redirect(w, r, "/me?welcome=device#devices", http.StatusSeeOther)
+	return nil
+}
+
+// object ends an acceptance by which somebody else would be recognised as this person.
+func (s *side) object(w http.ResponseWriter, r *http.Request) error {
+	who, err := s.who(r)
+	if err != nil {
+		return err
+	}
+	if err := s.Issuer.Object(r.Context(), who.Person, r.PostFormValue("reference")); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/me?welcome=objected", http.StatusSeeOther)
 	return nil
 }
 

@@ -6,7 +6,7 @@
 //	GET  /enrol/callback/:provider back from it
 //	GET  /me                       one's pen names, devices, and what was disclosed
 //	POST /me/stay                  stay signed in for another half hour
-//	GET, POST /me/delete
+//	GET, POST /me/delete   POST /me/object
 //	POST /sign-out   /me/sign-out-device   /me/sign-out-everywhere
 //
 // The rest is the protocol of package openid, whose text draws how a sign-in goes
@@ -104,6 +104,7 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodGet, deletePath, web.NoBody, s.askErasure)
 	edge.Handle(http.MethodPost, deletePath, web.Form, s.erase)
 	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, s.signOutDevice)
+	edge.Handle(http.MethodPost, "/me/object", web.Form, s.object)
 	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, s.signOutEverywhere)
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, s.signOut)
 	for _, path := range []string{

@@ -16,6 +16,7 @@ type consentPage struct {
 	SignedIn bool
 	Anew     bool // a proof of identity that there is does not do
 	Offline  bool // the platform asks to stay signed in
+	Claimed  bool // somebody else would be recognised as this person
 	Leaving  leaving
 }
 
@@ -51,6 +52,11 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.SignedIn, page.Leaving = true, s.sessions.leaving(who, req.Action)
+	claims, err := s.Issuer.Acceptances(r.Context(), who.Person)
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	page.Claimed = len(claims) > 0
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
