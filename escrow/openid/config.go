@@ -25,7 +25,7 @@ type Config struct {
 
 	// Keys are the signing keys: the current one, coming ones, and retired ones
 	// until their tokens have expired. Keys that are still to sign all use the
-	// algorithm of the current one; restart to change it.
+	// algorithm of the current one; restart to change it. See [Provider.SetKeys].
 	Keys []Key
 
 	// Platforms returns the platform with a client_id, or [ErrUnknownPlatform].
@@ -118,8 +118,8 @@ const (
 // Authenticate signs a person in and asks for consent. It is called for the
 // authorization request and for every request to SignInRequest.Action.
 //
-// Pending means that a page was written to w. After Approved or Denied nothing
-// may have been written to w: the provider redirects. On an error the provider
+// Pending means that a page was written to w. After any other outcome nothing may
+// have been written to w but cookies: the provider redirects. On an error the provider
 // shows it (a [refusal.Error] as it is, any other as unavailable) and the
 // interaction stays open. CSRF protection of the page is the callback's own.
 type Authenticate func(w http.ResponseWriter, r *http.Request, req SignInRequest) (Subject, Outcome, error)

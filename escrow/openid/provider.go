@@ -28,7 +28,8 @@ type Provider struct {
 	store        Store
 	authenticate Authenticate
 	now          func() time.Time
-	keys         keyring
+	keys         *keys
+	algorithm    string // of the keys
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
@@ -45,14 +46,17 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if p.now == nil {
 		p.now = time.Now
 	}
-	var err error
-	if p.keys, err = newKeyring(cfg.Keys, p.now()); err != nil {
+	ring, err := newKeyring(cfg.Keys, p.now())
+	if err != nil {
 		return nil, err
 	}
+	p.keys = new(keys)
+	p.keys.Store(&ring)
 	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
-	current, _ := p.keys.current(p.now())
+	current, _ := ring.current(p.now())
+	p.algorithm = current.JWK.Algorithm
 	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
-	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))
+	op, err := p.configure(jose.SignatureAlgorithm(p.algorithm))
 	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}
@@ -77,7 +81,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		}
 		acrs = append(acrs, provider.WithACRs(supported[0], supported[1:]...))
 	}
-	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.set(p.now()) }, append(acrs,
+	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.Load().set(p.now()) }, append(acrs,
 		// FAPI 2.0: client assertions name the issuer alone as audience; of a pushed
 		// request only the pushed parameters count. Its validation is left out, since
 		// it forbids client secrets.
@@ -187,7 +191,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	if err != nil {
 		return goidc.StatusFailure, err
 	}
-	began := p.begin(as, exchangeOf(r.Context()).hint)
+	arrived := p.arrival(as, exchangeOf(r.Context()).hint)
 	prompts := strings.Fields(string(as.Prompt))
 	req := SignInRequest{
 		Platform: pl, SessionID: as.ID, Action: authorizePath + "/" + as.ID,
@@ -199,7 +203,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		ACRs: strings.Fields(as.ACRValues),
 	}
 	if as.MaxAuthnAgeSecs != nil {
-		req.Since = began.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
+		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
 	}
 	if req.Silent && !topLevel(r) {
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
@@ -244,20 +248,20 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	}
 }
 
-// begin returns when the browser first came with this request, and takes its hint.
-func (p *Provider) begin(as *goidc.AuthnSession, hint string) time.Time {
+// arrival returns when the browser first came with this request, and takes its hint.
+func (p *Provider) arrival(as *goidc.AuthnSession, hint string) time.Time {
 	h, ok := as.Store[heldKey].(*held)
 	if !ok {
 		h = &held{}
 		as.Store = map[string]any{heldKey: h}
 	}
-	if h.began == 0 {
-		h.began = p.now().UnixNano()
+	if h.arrived == 0 {
+		h.arrived = p.now().UnixNano()
 	}
 	if hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
 	}
-	return time.Unix(0, h.began)
+	return time.Unix(0, h.arrived)
 }
 
 // topLevel reports whether a browser says that its person sees the address of this

@@ -197,7 +197,7 @@ var requestParams = []string{
 // checks are the provider's own, which come before the library's.
 type checks struct {
 	cfg  *Config
-	keys keyring
+	keys *keys
 	now  func() time.Time
 }
 
@@ -258,7 +258,7 @@ func (k checks) checkHint(x *exchange, v url.Values, platform string) goidc.Erro
 		return ""
 	}
 	var ok bool
-	if x.hint, ok = k.keys.subject(v.Get("id_token_hint"), k.cfg.Issuer, platform); !ok {
+	if x.hint, ok = k.keys.Load().subject(v.Get("id_token_hint"), k.cfg.Issuer, platform); !ok {
 		return goidc.ErrorCodeInvalidRequest
 	}
 	return ""
@@ -342,7 +342,7 @@ func (k checks) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 		}
 		k.copyRequest(form, r.PostForm)
 		r.PostForm = form
-	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.dated(r.PostForm.Get("token")):
+	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.Load().dated(r.PostForm.Get("token")):
 		r.PostForm.Set("token", "-") // after the client was authenticated, the answer is "inactive"
 	}
 	return ""
@@ -425,7 +425,7 @@ func (k checks) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
 		} `json:"cnf"`
 	}
 	parts := strings.Split(raw, ".")
-	if len(parts) != 3 || !decodePart(parts[1], &c) || !k.keys.dated(raw) {
+	if len(parts) != 3 || !decodePart(parts[1], &c) || !k.keys.Load().dated(raw) {
 		return goidc.ErrorCodeInvalidToken
 	}
 	// RFC 9449, 7.1: the scheme is DPoP for a bound token, and only for such a one.

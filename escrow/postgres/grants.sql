@@ -73,6 +73,7 @@ GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;
 GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_keeping;
 GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_keeping;
 GRANT SELECT (leaf) ON lost_leaves TO penname_keeping;
+GRANT SELECT (day, version), INSERT (day, version) ON snapshots TO penname_keeping;
 
 -- The custodians' message board: appended to.
 GRANT SELECT (plan_hash, plan), INSERT (plan_hash, plan) ON ceremonies TO penname_disclosing;

@@ -83,6 +83,8 @@ type Config struct {
 	Issue    *issueConfig    `toml:"issue"`
 	Disclose *discloseConfig `toml:"disclose"`
 	Keep     *keepConfig     `toml:"keep"`
+
+	file string // that it was read from
 }
 
 type keepConfig struct {
@@ -117,6 +119,12 @@ type vaultConfig struct {
 	CAFile       string `toml:"ca_file"`
 	RoleID       string `toml:"role_id"`
 	SecretIDFile string `toml:"secret_id_file"`
+
+	// Who mints the next secret id: vault.Config.
+	RenewerRoleID       string `toml:"renewer_role_id"`
+	RenewerSecretIDFile string `toml:"renewer_secret_id_file"`
+
+	MinLeft time.Duration `toml:"-"` // likewise; not a setting
 }
 
 // providerConfig is one identity provider: identity.Provider says what the
@@ -167,6 +175,7 @@ func ReadConfig(name string) (*Config, error) {
 		}
 		return nil, errConfig.Because(err)
 	}
+	c.file = name
 	return &c, c.check()
 }
 
@@ -240,6 +249,9 @@ func (c *Config) check() error {
 
 func (v vaultConfig) require(section string, required map[string]string) {
 	required[section+".address"], required[section+".role_id"], required[section+".secret_id_file"] = v.Address, v.RoleID, v.SecretIDFile
+	if v.RenewerRoleID+v.RenewerSecretIDFile != "" {
+		required[section+".renewer_role_id"], required[section+".renewer_secret_id_file"] = v.RenewerRoleID, v.RenewerSecretIDFile
+	}
 }
 
 // readPublic reads a file that is not secret.
@@ -310,9 +322,9 @@ func samePublic(a, b jose.JSONWebKey) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// Certificate reads the certificate and its key. It refuses one that has expired,
+// certificate reads the certificate and its key. It refuses one that has expired,
 // which no client would accept.
-func (c *Config) Certificate() (*tls.Certificate, error) {
+func (c *Config) certificate() (*tls.Certificate, error) {
 	key, err := secretfile.ReadText(c.TLSKey)
 	if err != nil {
 		return nil, err

@@ -36,6 +36,8 @@ var Jobs = []Job{
 		What: "says in its log how many filings were refused that no authority of the bundle signed"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
 		What: "overwrites what memory still holds of identities that are sealed"},
+	{Name: "lifetimes", Every: 6 * time.Hour, Do: (*Service).WatchLifetimes,
+		What: "renews the secret ids of Vault, and warns of what ends, is out of date or was not read again"},
 	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
 		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/escrow/web/person"
@@ -38,11 +39,15 @@ type Parts struct {
 	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
 	RulesMaxAge time.Duration // 0: RulesMaxAge
 
+	Certificate *tls.Certificate // of the listener; nil: plain HTTP, which only a loopback listener may do
+
 	Issuing    *Issuing    // nil: this process does not issue
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
 
-	history *rules.History // of the public log, from Bundle on; nil: not opened yet
+	config  *Config             // that they were made from, which is read again; nil: nothing is
+	digests map[string][32]byte // of what was read: see reload.go
+	history *rules.History      // of the public log, from Bundle on; nil: not opened yet
 }
 
 // Issuing is what the issuing side stands on.
@@ -52,6 +57,7 @@ type Issuing struct {
 		issue.Keys
 		keep.Versions
 	}
+	Login       *vault.Login // by which Keys is reached; nil: it is no Vault
 	Providers   []person.Provider
 	CookieKey   [32]byte
 	TokenKeys   []openid.Key
@@ -66,13 +72,15 @@ type Disclosing struct {
 		disclose.Keys
 		keep.Versions
 	}
-	Signer note.Signer // of the public log
+	Login  *vault.Login // likewise
+	Signer note.Signer  // of the public log
 }
 
 // Keeping is what the keeping side stands on.
 type Keeping struct {
 	Store *postgres.Keeping
 	Keys  keep.Keys
+	Login *vault.Login // likewise
 }
 
 // Keeper is the keeping side at work. progress is told each step of a rotation.
@@ -101,6 +109,7 @@ type Service struct {
 	Reviews   *disclose.Reviews   // likewise
 
 	web          *web.Server
+	live         live
 	rules        *rulesInForce
 	publisher    *translog.Publisher
 	keeper       *keep.Keeper
@@ -116,6 +125,8 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		return nil, err
 	}
 	s := &Service{Parts: p, erasureAsked: make(chan struct{}, 1)}
+	s.live.certificate.Store(p.Certificate)
+	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
 	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now}); err != nil {
 		return nil, err
@@ -136,6 +147,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		return nil, err
 	}
 	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
+	s.live.rules = s.rules.InForce
 	if k := p.Keeping; k != nil {
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
@@ -153,8 +165,10 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	return s, nil
 }
 
-func (s *Service) wireIssuing(i *Issuing) error {
-	return person.Mount(s.web, person.Config{
+func (s *Service) wireIssuing(i *Issuing) (err error) {
+	s.live.platforms.Store(&i.Platforms)
+	s.live.tokenKeys.Store(&i.TokenKeys)
+	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
@@ -165,6 +179,7 @@ func (s *Service) wireIssuing(i *Issuing) error {
 			}
 		},
 	})
+	return err
 }
 
 func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
@@ -210,17 +225,24 @@ func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (ht
 	return edge, nil
 }
 
-// Run serves on ln and does the regular jobs until ctx ends, then drains. A nil
-// certificate means plain HTTP, which only a loopback listener may do.
-func (s *Service) Run(ctx context.Context, ln net.Listener, certificate *tls.Certificate) error {
-	if certificate != nil {
-		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}})
+// Run serves on ln and does the regular jobs until ctx ends, then drains. What the
+// configuration names is read again when it changes: see reload.go.
+func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
+	if s.Certificate != nil {
+		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return s.live.certificate.Load(), nil
+		}})
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {
 		g.Go(func() error { s.repeat(ctx, j); return nil })
 	}
+	if s.config != nil {
+		g.Go(func() error { s.followFiles(ctx, m); return nil })
+	}
+	s.tell(m, Ready)
+	g.Go(func() error { <-ctx.Done(); s.tell(m, Stopping); return nil })
 	return g.Wait()
 }
 

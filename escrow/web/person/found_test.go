@@ -215,7 +215,7 @@ func TestFoundD1DevicesByTheirWords(t *testing.T) {
 	neighbour.follow(neighbour.proveWith(url.Values{"provider": {"post"}, "device": {"their tablet"}}, 2))
 	b := s.in("laptop")
 	page := b.shows("GET", s.origin+"/me", nil, http.StatusOK, "laptop</strong>", "this one", "old &lt;b&gt;phone&lt;/b&gt; ééé",
-		"A device without a word", "signed in on "+s.now().UTC().Format(time.DateOnly), "!their tablet", "!\u202e", "!"+strings.Repeat("é", 30))
+		"A device without a word", "signed in on "+s.now().UTC().Format("2 January 2006"), "!their tablet", "!\u202e", "!"+strings.Repeat("é", 30))
 	if clock := regexp.MustCompile(`\d\d?:\d\d|UTC|GMT`).FindString(page); clock != "" {
 		t.Errorf("a time of day: %s", clock)
 	}
@@ -426,12 +426,12 @@ func TestFoundE2SilentSignIn(t *testing.T) {
 	refused(s.browser(), "login_required", "pocket")
 	refused(b, "consent_required", "pocket")
 	name := b.allow("pocket", b.open("pocket"))["sub"]
-	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "On this device it can sign you in without asking you", "It has not done so yet")
+	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "it can sign you in on this device without asking you", "It has not done so yet")
 	back := silent(b, "pocket", "state", "s")
 	if got := b.redeem("pocket", back.Get("code")); got["sub"] != name || back.Get("state") != "s" {
 		t.Errorf("%v, want %v", got["sub"], name)
 	}
-	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "On this device it can sign you in without asking you", "!It has not done so yet", "It has done so")
+	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "it can sign you in on this device without asking you", "!It has not done so yet", "It has done so")
 	refused(b, "consent_required", "pocket", "scope", "openid offline_access")
 	refused(b, "consent_required", "purse")
 	refused(b, "login_required", "pocket", "max_age", "0")

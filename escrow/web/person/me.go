@@ -40,10 +40,10 @@ type mePage struct {
 
 // device is one session of the person's, as they see it.
 type device struct {
-	ID   string `json:"id"` // of no use but to end it
-	Word string `json:"word"`
-	Day  string `json:"day"` // YYYY-MM-DD; no time that is finer is known of another device
-	This bool   `json:"this"`
+	ID   string    `json:"id"` // of no use but to end it
+	Word string    `json:"word"`
+	Day  time.Time `json:"day"` // UTC midnight: no time that is finer is known
+	This bool      `json:"this"`
 }
 
 // silent is what a platform can do on this device without asking; Used, if it did.
@@ -74,15 +74,16 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Silent: map[string]silent{}, Leaving: s.sessions.leaving(who, "/me/stay"), Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin}
-	for _, p := range s.Platforms {
+	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin,
+		Silent: map[string]silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
+	for _, p := range *s.platforms.Load() {
 		page.Names[p.ID] = p.Name
 	}
 	for _, a := range who.Allowed {
 		page.Silent[a.Platform] = silent{Used: page.Silent[a.Platform].Used || a.Silent}
 	}
 	for _, d := range devices {
-		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day.Format(time.DateOnly), This: d.ID == who.ID})
+		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
 	}
 	if r.Header.Get("Accept") == "application/json" {
 		return web.WriteJSON(w, http.StatusOK, page)

@@ -45,7 +45,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"consent.html anew": consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
 		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
-		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: "2026-11-27"}},
+		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
 			Silent: map[string]silent{"town-square": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
 		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": flow{},
 		"refused.html not fresh": registrar.Problem{Title: errNotFresh.Mend, Code: errNotFresh.Code}, "refused.html no device": registrar.Problem{Title: errNoDevice.Mend, Code: errNoDevice.Code},
@@ -222,7 +222,7 @@ func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
+	if _, err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
 		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil }}); err != nil {
 		t.Fatal(err)
 	}

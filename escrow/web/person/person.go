@@ -36,6 +36,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
@@ -53,13 +54,13 @@ type Config struct {
 	Issuer    *issue.Issuer
 	Providers []Provider        // of identities, at least one: people may come by any
 	CookieKey [32]byte          // seals session cookies (AES-256-GCM)
-	Platforms []openid.Platform // that people may sign in to
+	Platforms []openid.Platform // that people may sign in to; see Live
 
 	// Rules returns the bundle in force, whose custodians the first page shows, or
 	// why it is not known: then nobody is enrolled or signed in.
 	Rules func() (*policy.Bundle, error)
 
-	TokenKeys   []openid.Key // that sign tokens
+	TokenKeys   []openid.Key // that sign tokens; see Live
 	StatusLists int          // see openid.Config; 0 is 1
 	Store       openid.Store
 
@@ -71,17 +72,29 @@ type Config struct {
 // side is the issuing side behind an edge.
 type side struct {
 	Config
-	edge     *web.Server
-	sessions sessions
-	openid   *openid.Provider
+	edge      *web.Server
+	sessions  sessions
+	openid    *openid.Provider
+	platforms atomic.Pointer[[]openid.Platform]
 }
+
+// Live is what can be replaced on the issuing side while it serves. What is refused
+// replaces nothing.
+type Live struct{ side *side }
+
+// SetPlatforms replaces the platforms that people may sign in to. It fails with
+// openid.ErrBadPlatform.
+func (l *Live) SetPlatforms(all []openid.Platform) error { return l.side.setPlatforms(all) }
+
+// SetTokenKeys replaces the keys that sign tokens: see [openid.Provider.SetKeys].
+func (l *Live) SetTokenKeys(all []openid.Key) error { return l.side.openid.SetKeys(all) }
 
 // Mount serves the issuing side. It refuses platforms, keys and identity
 // providers that are not sound.
-func Mount(edge *web.Server, c Config) error {
+func Mount(edge *web.Server, c Config) (*Live, error) {
 	s, err := newSide(edge, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	edge.Handle(http.MethodGet, "/", web.NoBody, s.home)
 	edge.Handle(http.MethodPost, "/enrol", web.Form, s.enrol)
@@ -100,7 +113,7 @@ func Mount(edge *web.Server, c Config) error {
 	} {
 		edge.Mount(path, web.Form, s.openid.Handler())
 	}
-	return nil
+	return &Live{s}, nil
 }
 
 func newSide(edge *web.Server, c Config) (*side, error) {
@@ -134,18 +147,35 @@ type proofForm struct {
 
 // newOpenID is the OpenID provider whose sign-in page is [side.authenticate].
 func (s *side) newOpenID() (*openid.Provider, error) {
-	platforms, err := openid.Fixed(s.Platforms...)
-	if err != nil {
+	if err := s.setPlatforms(s.Platforms); err != nil {
 		return nil, err
 	}
 	return openid.New(openid.Config{
-		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: platforms, StatusLists: s.StatusLists, Now: s.edge.Now,
+		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, StatusLists: s.StatusLists, Now: s.edge.Now,
 		ACRs:      s.acrs(),
 		ErrorPage: func(w http.ResponseWriter, _ *http.Request, e *refusal.Error) { s.edge.ShowRefusal(w, e) },
 		Refused: func(ctx context.Context, endpoint, code string) {
 			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
 		},
 	}, s.Store, s.authenticate)
+}
+
+func (s *side) setPlatforms(all []openid.Platform) error {
+	if _, err := openid.Fixed(all...); err != nil {
+		return err
+	}
+	s.platforms.Store(&all)
+	return nil
+}
+
+// platform is that of a client_id, at this moment.
+func (s *side) platform(_ context.Context, clientID string) (openid.Platform, error) {
+	for _, p := range *s.platforms.Load() {
+		if p.ID == clientID {
+			return p, nil
+		}
+	}
+	return openid.Platform{}, openid.ErrUnknownPlatform
 }
 
 func (s *side) home(w http.ResponseWriter, r *http.Request) error {
@@ -155,7 +185,7 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, err = s.who(r)
 	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": err == nil, "Platforms": s.Platforms, "Custodians": rules.Custodians, "Quorum": rules.Threshold,
+		"SignedIn": err == nil, "Platforms": *s.platforms.Load(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
 }
 
@@ -174,9 +204,9 @@ func (s *side) acrs() []string {
 }
 
 func (s *side) platformIDs() []string {
-	ids := make([]string, len(s.Platforms))
-	for i, p := range s.Platforms {
-		ids[i] = p.ID
+	var ids []string
+	for _, p := range *s.platforms.Load() {
+		ids = append(ids, p.ID)
 	}
 	return ids
 }

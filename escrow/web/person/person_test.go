@@ -77,7 +77,7 @@ func newService(t *testing.T) *service {
 	for _, server := range []*httptest.Server{srv, second} {
 		edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: s.now})
 		if err == nil {
-			err = Mount(edge, c)
+			_, err = Mount(edge, c)
 		}
 		if err != nil {
 			t.Fatal(err)
