@@ -34,12 +34,12 @@ func TestJobOfNoSide(t *testing.T) {
 	}
 }
 
-// TestJobIsRepeated: a job runs at once, after each interval and when it is asked
-// for. One that fails is named in the log, by its code, and tried again.
+// TestJobIsRepeated: a job runs at once and after each interval. One that fails is
+// named in the log, by its code, and tried again.
 func TestJobIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logs bytes.Buffer
-		s := &Service{Parts: Parts{Log: slog.New(slog.NewJSONHandler(&logs, nil))}, erasureAsked: make(chan struct{}, 1)}
+		s := &Service{Parts: Parts{Log: slog.New(slog.NewJSONHandler(&logs, nil))}}
 		down := refusal.New(refusal.Unavailable, "test.down", "wait")
 		n := 0
 		j := Job{Name: "counting", Every: time.Minute, Do: func(*Service, context.Context) error {
@@ -47,7 +47,7 @@ func TestJobIsRepeated(t *testing.T) {
 				return down.Because(errors.New("the first time"))
 			}
 			return nil
-		}, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked }}
+		}}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { s.repeat(ctx, j); close(ended) }()
@@ -59,10 +59,8 @@ func TestJobIsRepeated(t *testing.T) {
 			<-time.After(time.Minute)
 		}
 		synctest.Wait()
-		s.erasureAsked <- struct{}{}
-		synctest.Wait()
-		if n != 5 {
-			t.Errorf("asked for, and done %d times, not 5", n)
+		if n != 4 {
+			t.Errorf("done %d times, not 4", n)
 		}
 		stop()
 		<-ended

@@ -99,13 +99,12 @@ type Service struct {
 	Registrar *disclose.Registrar // nil unless this process discloses
 	Board     *disclose.Board     // likewise
 
-	web          *web.Server
-	rules        *rulesInForce
-	publisher    *translog.Publisher
-	keeper       *keep.Keeper
-	erasureAsked chan struct{} // somebody asked to be deleted
-	erasing      sync.Mutex
-	unrecorded   counter // filings that left no leaf
+	web        *web.Server
+	rules      *rulesInForce
+	publisher  *translog.Publisher
+	keeper     *keep.Keeper
+	erasing    sync.Mutex
+	unrecorded counter // filings that left no leaf
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -114,7 +113,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if err := p.refuseOlderKeys(ctx); err != nil {
 		return nil, err
 	}
-	s := &Service{Parts: p, erasureAsked: make(chan struct{}, 1)}
+	s := &Service{Parts: p}
 	var err error
 	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now}); err != nil {
 		return nil, err
@@ -157,12 +156,6 @@ func (s *Service) wireIssuing(i *Issuing) error {
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
-		OnErase: func() {
-			select {
-			case s.erasureAsked <- struct{}{}:
-			default: // the job has yet to look, and will see this one too
-			}
-		},
 	})
 }
 
