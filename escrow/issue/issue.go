@@ -158,7 +158,12 @@ type Issuer struct {
 // Enrol makes a verified identity a person. The same account again is the same
 // person (first is false): that is how somebody who lost a device keeps the
 // pseudonyms. Nothing is stored if any step fails.
-func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
+//
+// Of somebody who deleted themself and is back, the pseudonyms on the platforms lead
+// to the new record at once, all together. At the next sign-in at each platform the
+// database would otherwise get a row more than at others' sign-ins, which tells
+// platforms that help with a copy of it who was away.
+func (s *Issuer) Enrol(ctx context.Context, id identity.Identity, platforms ...string) (p Person, first bool, err error) {
 	if id.Name.Reveal() == "" || id.Birthdate.Reveal() == "" {
 		return Person{}, false, identity.ErrMissingClaim
 	}
@@ -181,7 +186,16 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 	if p, first, err = s.seal(ctx, id, macs); errors.Is(err, ErrOlderKey) {
 		p, first, err = s.seal(ctx, id, macs)
 	}
-	return p, first, err
+	if err != nil || first {
+		return p, first, err
+	}
+	names, err := s.PenNames(ctx, p, platforms)
+	for _, n := range names {
+		if err == nil {
+			_, _, err = s.Pseudonym(ctx, p, n.Platform)
+		}
+	}
+	return p, false, err
 }
 
 func (s *Issuer) seal(ctx context.Context, id identity.Identity, macs [][]byte) (Person, bool, error) {

@@ -125,7 +125,7 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.sessions.clear(w, "flow")
-	person, first, err := s.Issuer.Enrol(r.Context(), id)
+	person, first, err := s.Issuer.Enrol(r.Context(), id, s.platformIDs()...)
 	if err != nil {
 		return err
 	}
