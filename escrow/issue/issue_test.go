@@ -20,6 +20,7 @@ import (
 // newIssuer returns an issuer on a real PostgreSQL with the sandbox's keyring.
 func newIssuer(t *testing.T) *issue.Issuer {
 	t.Helper()
+	t.Parallel()
 	admin := escrowtest.Postgres(t)
 	if err := postgres.Migrate(t.Context(), admin); err != nil {
 		t.Fatal(err)

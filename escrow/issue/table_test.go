@@ -141,9 +141,9 @@ func (*desk) Origin() string { return "https://id.example" }
 
 const clientSecret = "q1w2e3r4t5y6u7i8o9p0-_aAsSdDfFgGhHjJkKlLzZx"
 
-func newTable(t *testing.T, leak bool) *table {
+func newTable(t *testing.T) *table {
 	t.Helper()
-	tb := &table{T: t, leak: leak, now: disclosetest.Day.Add(9 * time.Hour)}
+	tb := &table{T: t, now: disclosetest.Day.Add(9 * time.Hour)}
 	dsn := escrowtest.Postgres(t)
 	tb.check(postgres.Migrate(t.Context(), dsn))
 	login := func(role string) string {
