@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/verifier/token"
 )
 
 // server is one PostgreSQL for all tests of the package.
@@ -193,6 +195,45 @@ func pathOf(dsn string) string {
 		return ""
 	}
 	return u.Path
+}
+
+// Who leaves every platform at once leaves the rows of the grants as they are. What is
+// written tells neither which grants end nor when, and not even how many pen names.
+func TestN01LeftTogetherTellsOfNoGrant(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	var holders []token.Pseudonym
+	for n := range 2 {
+		holders = append(holders, pseudonym(t))
+		for range 2 {
+			row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: holders[n], Body: []byte("{}"), Expires: day.AddDate(0, 0, n)}
+			if err := s.Put(ctx, row); err != nil {
+				t.Fatal(err, cause(err))
+			}
+		}
+	}
+	grants := func() string {
+		return value[string](t, admin, `SELECT string_agg(xmin || ' ' || r::text, E'\n' ORDER BY id) FROM openid_rows r WHERE kind = 'grant'`)
+	}
+	before := grants()
+	for n, holder := range holders {
+		at := day.Add(time.Duration(n)*time.Hour + 1234567*time.Microsecond)
+		for range 2 { // a second wish changes nothing
+			if err := s.EndAt(ctx, holder, at, day.AddDate(0, 1, 0)); err != nil {
+				t.Fatal(err, cause(err))
+			}
+		}
+	}
+	if after := grants(); after != before {
+		t.Errorf("%s\nbecame\n%s", before, after)
+	}
+	if got := value[string](t, admin, `SELECT format('%s %s %s %s %s', count(*), count(DISTINCT writer), count(DISTINCT expires), count(DISTINCT octet_length(body)), max(holder))
+		FROM openid_rows WHERE kind = 'left'`); got != "4 4 1 1 " {
+		t.Errorf("rows, writers, expiries, lengths, holder: %s", got)
+	}
+	if n := value[int](t, admin, `SELECT count(*) FROM openid_rows l JOIN openid_rows g ON g.id = l.id AND g.kind = 'grant' WHERE l.kind = 'left'`); n != 0 {
+		t.Errorf("%d rows have the key of their grant", n)
+	}
 }
 
 // Grants that ended together do not look it: each row has a writer of its own,

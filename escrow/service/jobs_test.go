@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -67,6 +68,30 @@ func TestJobIsRepeated(t *testing.T) {
 		line := logs.String()
 		if strings.Count(line, "\n") != 1 || !strings.Contains(line, `"job":"counting"`) || !strings.Contains(line, `"code":"test.down"`) || !strings.Contains(line, `"because":"the first time"`) {
 			t.Error(line)
+		}
+	})
+}
+
+// TestN05ErasuresGoTogether: an erasure has a leaf in the public log. It comes with
+// those of the whole hour, counted from the start, whenever they were asked for.
+func TestN05ErasuresGoTogether(t *testing.T) {
+	at := slices.IndexFunc(Jobs, func(j Job) bool { return j.Name == "erasures" })
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var leaves []time.Duration
+		j := Jobs[at]
+		j.Do = func(*Service, context.Context) error {
+			leaves = append(leaves, time.Since(begun))
+			return nil
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { (&Service{}).repeat(ctx, j); close(ended) }()
+		<-time.After(3*time.Hour + time.Minute)
+		stop()
+		<-ended
+		if want := []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour}; !slices.Equal(leaves, want) {
+			t.Errorf("leaves after %v", leaves)
 		}
 	})
 }
