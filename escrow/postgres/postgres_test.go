@@ -258,3 +258,28 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 		t.Error("a row that ended names somebody")
 	}
 }
+
+// Sign-ins that were to end at a moment of their own when the database was brought to
+// version 10 have ended; the others go on.
+func TestMigrationEndsWhoLeft(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	var rows []openid.Row
+	for range 2 {
+		row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: pseudonym(t), Body: []byte("{}"), Expires: day}
+		if err := s.Put(ctx, row); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		rows = append(rows, row)
+	}
+	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 10;
+		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
+	if err := Migrate(ctx, admin); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	for i, row := range rows {
+		if got, err := s.Get(ctx, row.Kind, row.ID); err != nil || got.Ended != (i == 0) {
+			t.Errorf("%d: ended %v, %v", i, got.Ended, err)
+		}
+	}
+}
