@@ -243,6 +243,17 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		return b.Shows(200, "You are the same person as before")
+	case "comes-back":
+		if err := b.Enrol(ctx, s.Origin, who.Name); err != nil {
+			return err
+		}
+		if err := b.Shows(200, "You asked us to delete you"); err != nil {
+			return err
+		}
+		if err := b.ProveIdentity(ctx, who.Name); err != nil {
+			return err
+		}
+		return b.Shows(200, "You are the same person as before")
 	case "deletes":
 		if err := b.Open(ctx, s.Origin+"/me/delete"); err != nil {
 			return err

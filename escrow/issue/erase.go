@@ -51,6 +51,15 @@ func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end En
 	return r, s.EndSignIns(ctx, p, platforms, end)
 }
 
+// SignOutEverywhere ends all that p is signed in to: first the sessions here, so that
+// no device begins anything more, then the sign-ins at the platforms.
+func (s *Issuer) SignOutEverywhere(ctx context.Context, p Person, platforms []string, end End) error {
+	if err := s.Store.EndSessions(ctx, p); err != nil {
+		return err
+	}
+	return s.EndSignIns(ctx, p, platforms, end)
+}
+
 // EndSignIns calls end for each pseudonym that p holds on the platforms, one
 // after the other. It takes the person to be there: nobody else knows which
 // pseudonyms are theirs.

@@ -37,6 +37,8 @@ var (
 		"the key was retired while the identity was sealed under it: try again")
 	ErrErased = refusal.New(refusal.Unauthenticated, "session.erased",
 		"this person asked to be deleted: prove your identity again to come back, your pen names stay the same")
+	ErrDeleted = refusal.New(refusal.Conflict, "person.deleted",
+		"this person asked to be deleted: go on only to be sealed anew")
 	ErrPersonUnknown = refusal.New(refusal.NotFound, "person.unknown",
 		"nobody is enrolled under this session: enrol again, which keeps every pen name")
 )
@@ -145,6 +147,22 @@ type Store interface {
 	Ask(ctx context.Context, r Receipt) (Receipt, error)
 	// Asked reports whether the erasure of that label was asked for.
 	Asked(ctx context.Context, label string) (bool, error)
+
+	// BeginSession stores a new session of p, and returns it with its generation. A
+	// session lasts for a day at most: the store may forget it at the end of the next.
+	BeginSession(ctx context.Context, p Person, s Session) (Session, error)
+	// Sessions returns those of p's that began today or the day before and have not
+	// been ended, in the order of their beginning. Today is UTC midnight.
+	Sessions(ctx context.Context, p Person, today time.Time) ([]Session, error)
+	// Live reports whether s, a session of p, counts: neither it nor its generation
+	// has ended, and the erasure of p's label was not asked for. It asks the primary,
+	// so that an end counts everywhere as soon as it is stored.
+	Live(ctx context.Context, p Person, s Session) (bool, error)
+	// EndSession ends one session. To end it again is no error.
+	EndSession(ctx context.Context, s Session) error
+	// EndSessions ends the generation of sessions that p has now, with those that are
+	// being begun. What begins afterwards counts.
+	EndSessions(ctx context.Context, p Person) error
 }
 
 // Issuer enrols people and gives them pseudonyms. All fields are required.
@@ -157,13 +175,32 @@ type Issuer struct {
 
 // Enrol makes a verified identity a person. The same account again is the same
 // person (first is false): that is how somebody who lost a device keeps the
-// pseudonyms. Nothing is stored if any step fails.
+// pseudonyms. Nothing is stored if any step fails. Somebody who asked to be deleted
+// is not sealed again without a word: [ErrDeleted].
+func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
+	return s.enrol(ctx, id, false)
+}
+
+// Return is Enrol also for somebody who asked to be deleted and was told so: they come
+// back as the same person, freshly sealed.
 //
-// Of somebody who deleted themself and is back, the pseudonyms on the platforms lead
-// to the new record at once, all together. At the next sign-in at each platform the
-// database would otherwise get a row more than at others' sign-ins, which tells
-// platforms that help with a copy of it who was away.
-func (s *Issuer) Enrol(ctx context.Context, id identity.Identity, platforms ...string) (p Person, first bool, err error) {
+// Their pseudonyms on the platforms lead to the new record at once, all together. At
+// the next sign-in at each platform the database would otherwise get a row more than
+// at others' sign-ins, which tells platforms that help with a copy of it who was away.
+func (s *Issuer) Return(ctx context.Context, id identity.Identity, platforms []string) (p Person, first bool, err error) {
+	if p, first, err = s.enrol(ctx, id, true); err != nil || first {
+		return p, first, err
+	}
+	names, err := s.PenNames(ctx, p, platforms)
+	for _, n := range names {
+		if err == nil {
+			_, _, err = s.Pseudonym(ctx, p, n.Platform)
+		}
+	}
+	return p, false, err
+}
+
+func (s *Issuer) enrol(ctx context.Context, id identity.Identity, returns bool) (p Person, first bool, err error) {
 	if id.Name.Reveal() == "" || id.Birthdate.Reveal() == "" {
 		return Person{}, false, identity.ErrMissingClaim
 	}
@@ -174,9 +211,11 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity, platforms ...s
 	// The common return first: recovery costs no seal.
 	switch p, err = s.Store.Person(ctx, macs[0], macs[2]); {
 	case err == nil:
-		// Somebody who deleted themself comes back as the same person, freshly sealed.
-		if asked, err := s.Store.Asked(ctx, p.Label); err != nil || !asked {
+		switch asked, err := s.Store.Asked(ctx, p.Label); {
+		case err != nil || !asked:
 			return p, false, err
+		case !returns:
+			return Person{}, false, ErrDeleted
 		}
 	case refusal.Of(err) == nil || !ErrPersonUnknown.Is(refusal.Of(err)):
 		return Person{}, false, err
@@ -186,16 +225,7 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity, platforms ...s
 	if p, first, err = s.seal(ctx, id, macs); errors.Is(err, ErrOlderKey) {
 		p, first, err = s.seal(ctx, id, macs)
 	}
-	if err != nil || first {
-		return p, first, err
-	}
-	names, err := s.PenNames(ctx, p, platforms)
-	for _, n := range names {
-		if err == nil {
-			_, _, err = s.Pseudonym(ctx, p, n.Platform)
-		}
-	}
-	return p, false, err
+	return p, first, err
 }
 
 func (s *Issuer) seal(ctx context.Context, id identity.Identity, macs [][]byte) (Person, bool, error) {

@@ -224,7 +224,7 @@ func TestWhoComesBackGetsEveryLink(t *testing.T) {
 		}
 		return n
 	}
-	first, _, err := s.Enrol(t.Context(), zoe(), platforms...)
+	first, _, err := s.Enrol(t.Context(), zoe())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -240,7 +240,7 @@ func TestWhoComesBackGetsEveryLink(t *testing.T) {
 	if _, err := s.Erase(t.Context(), first, platforms, func(context.Context, token.Pseudonym) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
-	back, isFirst, err := s.Enrol(t.Context(), zoe(), platforms...)
+	back, isFirst, err := s.Return(t.Context(), zoe(), platforms)
 	if err != nil || isFirst || back.ID != first.ID || back.Label == first.Label {
 		t.Fatal(isFirst, err)
 	}

@@ -466,15 +466,15 @@ func (v *view) twoCopies() *features {
 		}
 	}
 	grants = grants[len(grants)-v.counted:]
-	now, made, names := map[string]string{}, []row{}, []row{}
+	now, made, others := map[string]string{}, []row{}, []row{}
 	for _, r := range v.after.rows {
 		now[r.table+r.key] = r.text
 		switch _, old := before[r.table+r.key]; {
 		case old:
 		case r.grant():
 			made = append(made, r)
-		case r.table == "pseudonyms":
-			names = append(names, r)
+		case r.table != "openid_rows":
+			others = append(others, r)
 		}
 	}
 	of := map[seat]float64{}
@@ -485,8 +485,8 @@ func (v *view) twoCopies() *features {
 	}
 	last := grants[len(grants)-1].xmin
 	for n, r := range made {
-		for _, name := range names {
-			if name.xmin > last && name.xmin < r.xmin {
+		for _, other := range others {
+			if other.xmin > last && other.xmin < r.xmin {
 				of[v.order[v.counted+n]] += 10
 			}
 		}

@@ -47,6 +47,7 @@ const seated = 8
 // player is somebody at the table, and what the platforms and the line have of them.
 type player struct {
 	id      identity.Identity
+	device  string // a word for it
 	cookies map[string]*http.Cookie
 	proved  time.Time
 	names   [2]token.Pseudonym
@@ -134,6 +135,7 @@ type desk struct {
 }
 
 func (*desk) Begin() (identity.Flow, string) { return identity.Flow{State: "s"}, "https://id.example/" }
+
 func (d *desk) Finish(context.Context, identity.Flow, url.Values) (identity.Identity, error) {
 	return d.who, nil
 }
@@ -208,7 +210,7 @@ func (tb *table) begin() {
 	tb.check(tb.admin.QueryRow(tb.Context(), `SELECT pg_current_wal_lsn()::text`).Scan(&tb.from))
 	for range seated {
 		tb.come++
-		tb.players = append(tb.players, &player{cookies: map[string]*http.Cookie{}, id: identity.Identity{
+		tb.players = append(tb.players, &player{device: fmt.Sprint("telephone of nobody but ", tb.come), cookies: map[string]*http.Cookie{}, id: identity.Identity{
 			Issuer: "https://id.example", Subject: identity.Private(fmt.Sprint(tb.come)), ACR: "high",
 			Name: identity.Private(fmt.Sprint("Jo Teacher ", tb.come)), Birthdate: "1988-02-29"}})
 	}
@@ -264,7 +266,8 @@ func (tb *table) press(p *player, path string, form url.Values) {
 func (tb *table) prove(p *player) {
 	tb.Helper()
 	tb.desk.who = p.id
-	tb.press(p, "/enrol", nil)
+	tb.desk.who.Proven = tb.now
+	tb.press(p, "/enrol", url.Values{"device": {p.device}, "return": {"yes"}})
 	if w := tb.call(p, http.MethodGet, "/enrol/callback/desk?state=s&code=c", nil); w.Code >= 400 {
 		tb.Fatal(w.Code, w.Body)
 	}
@@ -386,7 +389,7 @@ func (tb *table) known(p *player, platform int, salts [][32]byte) (values [][]by
 			values = append(values, []byte(text), sum[:], []byte(hex.EncodeToString(sum[:])))
 		}
 	}
-	add(string(p.names[platform]))
+	add(string(p.names[platform]), p.device)
 	for _, s := range p.signIns[platform] {
 		c := s.claims(tb.T)
 		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant)

@@ -82,9 +82,14 @@ type SignInRequest struct {
 	Action    string   // where the page's forms post to: a path that ends with SessionID
 	Answer    bool     // the request is such a post: only then may form fields be taken as the person's answer
 	Silent    bool     // prompt=none: no page may be shown, the outcome must not be pending
-	Fresh     bool     // prompt=login or max_age: the person must authenticate now
 	Offline   bool     // the platform asks to stay signed in (offline_access)
+	Scopes    string   // all that the platform asks for: what is consented to
 	ACRs      []string // assurance levels that the platform would like, best first
+
+	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
+	// for this interaction always does, however long the person reads afterwards.
+	Fresh bool      // prompt=login: no other
+	Since time.Time // max_age: no other that is not later than this; zero if not asked for
 }
 
 // Subject is all that the provider ever learns about a person.
@@ -92,6 +97,7 @@ type Subject struct {
 	Pseudonym  token.Pseudonym
 	Commitment [32]byte // token.Commit of the pseudonym's link
 	ACR        string
+	Proven     time.Time // when the person proved who they are; required where SignInRequest.Since is set, and then told
 
 	// Confirm, optional, is asked once more when the grant is stored: an error
 	// ends the grant. It closes the gap in which an [Provider.End] would miss it.
@@ -106,6 +112,7 @@ const (
 	Pending  Outcome = iota // a page was rendered and waits for an answer
 	Approved                // the Subject may be told to the platform
 	Denied                  // the person refused
+	Unasked                 // only if Silent: who is signed in would have to be asked for consent
 )
 
 // Authenticate signs a person in and asks for consent. It is called for the

@@ -117,6 +117,31 @@ func (r keyring) dated(raw string) bool {
 	return i >= 0 && r[i].inForce(time.Unix(claims.IssuedAt, 0))
 }
 
+// subject returns whom an ID token of ours is about, if it was issued to that
+// platform. It may have expired: the caller takes it as a hint only.
+func (r keyring) subject(raw, issuer, platform string) (string, bool) {
+	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256})
+	if err != nil || !r.dated(raw) {
+		return "", false
+	}
+	header := jws.Signatures[0].Protected
+	i := slices.IndexFunc(r, func(k Key) bool { return k.JWK.KeyID == header.KeyID })
+	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
+	if i < 0 || typ != "" && !strings.EqualFold(typ, "JWT") { // an access token is of another type
+		return "", false
+	}
+	var c struct {
+		Issuer   string `json:"iss"`
+		Subject  string `json:"sub"`
+		Audience string `json:"aud"`
+	}
+	payload, err := jws.Verify(r[i].JWK.Public())
+	if err != nil || json.Unmarshal(payload, &c) != nil {
+		return "", false
+	}
+	return c.Subject, c.Issuer == issuer && c.Audience == platform && c.Subject != ""
+}
+
 // decodePart reads one segment of a compact JWS.
 func decodePart(s string, v any) bool {
 	b, err := base64.RawURLEncoding.DecodeString(s)

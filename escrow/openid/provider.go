@@ -187,28 +187,38 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	if err != nil {
 		return goidc.StatusFailure, err
 	}
+	began := p.begin(as, exchangeOf(r.Context()).hint)
 	prompts := strings.Fields(string(as.Prompt))
 	req := SignInRequest{
 		Platform: pl, SessionID: as.ID, Action: authorizePath + "/" + as.ID,
 		Answer: r.Method == http.MethodPost, // authorization requests arrive here as GET, see authorize
 		Silent: slices.Contains(prompts, "none"),
-		Fresh:  slices.Contains(prompts, "login") || as.MaxAuthnAgeSecs != nil,
+		Fresh:  slices.Contains(prompts, "login"),
 		// RFC 9700, 4.14: a refresh token is part of what is consented to.
-		Offline: offline(as.Scopes),
-		ACRs:    strings.Fields(as.ACRValues),
+		Offline: offline(as.Scopes), Scopes: as.Scopes,
+		ACRs: strings.Fields(as.ACRValues),
+	}
+	if as.MaxAuthnAgeSecs != nil {
+		req.Since = began.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
+	}
+	if req.Silent && !topLevel(r) {
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
 	}
 	page := w
 	if req.Silent {
 		page = newBuffer() // OpenID Connect Core, 3.1.2.1, none: "MUST NOT display any authentication or consent user interface pages"
 	}
 	subject, outcome, err := p.authenticate(page, r, req)
+	if req.Silent && outcome == Approved {
+		w.Header()["Set-Cookie"] = page.Header()["Set-Cookie"]
+	}
 	switch {
 	case err != nil && req.Silent:
 		return goidc.StatusFailure, goidc.NewError("temporarily_unavailable", "temporarily unavailable")
 	case err != nil:
 		p.showError(w, r, refusalOf(err))
 		return goidc.StatusPending, nil
-	case outcome == Approved && !subject.valid():
+	case outcome == Approved && (!subject.valid() || subject.Proven.IsZero() && !req.Since.IsZero()):
 		p.showError(w, r, ErrSubject)
 		return goidc.StatusPending, nil
 	case outcome == Approved && otherThanHinted(as, subject):
@@ -217,17 +227,44 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
 		h := &held{subject: subject}
 		if as.MaxAuthnAgeSecs != nil { // OpenID Connect Core, 2: auth_time "When a max_age request is made"
-			h.authTime = p.now().Unix()
+			h.authTime = subject.Proven.Unix()
 		}
 		as.Store = map[string]any{heldKey: h}
 		return goidc.StatusSuccess, nil
 	case outcome == Pending && req.Silent:
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
+	case outcome == Unasked:
+		return goidc.StatusFailure, goidc.NewError(consentRequired, "consent required")
 	case outcome == Pending:
+		// WCAG 2.2.1: whoever looks at the page again has as long again. By the library's clock, see Config.Now.
+		as.ExpiresAt = int(time.Now().Add(sessionLifetime).Unix())
 		return goidc.StatusPending, nil
 	default:
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeAccessDenied, "access denied")
 	}
+}
+
+// begin returns when the browser first came with this request, and takes its hint.
+func (p *Provider) begin(as *goidc.AuthnSession, hint string) time.Time {
+	h, ok := as.Store[heldKey].(*held)
+	if !ok {
+		h = &held{}
+		as.Store = map[string]any{heldKey: h}
+	}
+	if h.began == 0 {
+		h.began = p.now().UnixNano()
+	}
+	if hint != "" {
+		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
+	}
+	return time.Unix(0, h.began)
+}
+
+// topLevel reports whether a browser says that its person sees the address of this
+// request: it is no frame, no picture and no script's (Fetch Metadata Request Headers).
+// A browser that does not say is asked with a page instead.
+func topLevel(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Dest") == "document" && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
 
 var acrSyntax = regexp.MustCompile(`^[!-~]+$`)
@@ -266,6 +303,9 @@ func (p *Provider) adoptHandle(ctx context.Context, as *goidc.AuthnSession, c *g
 		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
 	}
 	as.ID = as.PushedAuthReqID
+	if hint := exchangeOf(ctx).hint; hint != "" {
+		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
+	}
 	return nil
 }
 

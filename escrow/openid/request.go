@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -79,6 +80,7 @@ type exchange struct {
 	proof        *token.DPoPProof // verified, not yet checked for replay
 	code         string           // the new authorization code
 	family       string           // of the refresh token that was presented
+	hint         string           // the subject of an id_token_hint
 	outage       error            // the store or another port failed
 }
 
@@ -142,7 +144,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.showError(w, r, ErrRedirectURI)
 		return
 	default:
-		code := checkRequest(params)
+		code := cmp.Or(checkRequest(params), p.checkHint(x, params, pl.ID))
 		if pl.RequirePAR {
 			code = goidc.ErrorCodeInvalidRequest
 		}
@@ -189,7 +191,7 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 // ignore unrecognized request parameters"), so they cannot reach the store.
 var requestParams = []string{
 	"response_type", "response_mode", "scope", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
-	"prompt", "max_age", "id_token_hint", "dpop_jkt",
+	"prompt", "max_age", "dpop_jkt",
 }
 
 // checks are the provider's own, which come before the library's.
@@ -244,6 +246,20 @@ func checkRequest(v url.Values) goidc.ErrorCode {
 		return invalid
 	case v.Get("dpop_jkt") != "" && !sha256b64.MatchString(v.Get("dpop_jkt")):
 		return invalid
+	}
+	return ""
+}
+
+// checkHint takes the subject of an id_token_hint that was issued here to this
+// platform, however long ago: a hint says whom the platform expects, and is no
+// credential. The library refuses one that has expired (OpenID Connect Core, 3.1.2.1).
+func (k checks) checkHint(x *exchange, v url.Values, platform string) goidc.ErrorCode {
+	if !v.Has("id_token_hint") {
+		return ""
+	}
+	var ok bool
+	if x.hint, ok = k.keys.subject(v.Get("id_token_hint"), k.cfg.Issuer, platform); !ok {
+		return goidc.ErrorCodeInvalidRequest
 	}
 	return ""
 }
@@ -315,7 +331,7 @@ func (k checks) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 	case x.endpoint == "/par" && r.PostForm.Has("request_uri"): // RFC 9126, 2.1: "MUST NOT provide"
 		return goidc.ErrorCodeInvalidRequest
 	case x.endpoint == "/par":
-		if code := checkRequest(r.PostForm); code != "" {
+		if code := cmp.Or(checkRequest(r.PostForm), k.checkHint(x, r.PostForm, x.clientID)); code != "" {
 			return code
 		}
 		form := url.Values{}

@@ -189,7 +189,7 @@ func TestD04OtherSide(t *testing.T) {
 		"penname_disclosing": {
 			`SELECT 1 FROM persons`, `SELECT id FROM persons`, `SELECT day FROM pseudonyms`, `SELECT day FROM records`,
 			`INSERT INTO persons (id) VALUES ('x')`, `INSERT INTO records (label) VALUES ('x')`, `INSERT INTO pseudonyms (handle) VALUES ('x')`, `INSERT INTO row_key (wrapped) VALUES ('x')`, `SELECT 1 FROM pseudonyms_named`,
-			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT mix()`, `SELECT sort('persons')`,
+			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT 1 FROM sessions`, `SELECT mix()`, `SELECT sort('persons')`,
 			`INSERT INTO cases (id, package) VALUES ('x', 'y')`, `UPDATE cases SET salt = 'x'`, `UPDATE cases SET quorum = 1`,
 			`UPDATE cases SET submission = 'x'`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
 		},

@@ -22,6 +22,9 @@ GRANT UPDATE (label, digest) ON persons TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 
+-- Sessions of people, and their ends.
+GRANT SELECT (handle, hidden, expires), INSERT (handle, hidden, expires), DELETE ON sessions TO penname_issuing;
+
 -- Protocol state of the OpenID provider, which is on the issuing side.
 GRANT SELECT (kind, id, holder, version, body, expires, ended, writer), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON openid_used TO penname_issuing;

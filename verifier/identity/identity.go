@@ -37,6 +37,11 @@ type Identity struct {
 
 	ACR        string    // authentication context class of the sign-in
 	VerifiedAt time.Time // the day (UTC, midnight) of the sign-in
+
+	// Proven is when the person proved who they are: the provider's auth_time, by our
+	// clock. Zero if it does not say; after [RelyingParty.BeginAnew] it must. It is
+	// for the session alone: the moment would tell whose a row is.
+	Proven time.Time
 }
 
 // Fields returns what is to be sealed, by the field names that a warrant can

@@ -145,7 +145,21 @@ func (rp *RelyingParty) checkClaims(c *idClaims, typ string, f Flow) error {
 	if !same(f.Nonce, c.Nonce) {
 		return ErrBadNonce
 	}
+	if f.Fresh {
+		// The provider's clock on one side, ours on the other: so they need not agree.
+		if age, ok := c.proofAge(); !ok || age < -skew || age > rp.now().Sub(f.Started)+time.Second {
+			return ErrNotFresh
+		}
+	}
 	return rp.checkAssurance(c)
+}
+
+// proofAge is how long before it issued the token the provider says that the person
+// authenticated; false if it does not say.
+func (c *idClaims) proofAge() (time.Duration, bool) {
+	at, ok1 := instant(c.AuthTime)
+	issued, ok2 := instant(c.IssuedAt)
+	return issued.Sub(at), ok1 && ok2
 }
 
 // checkTimes requires a token that is valid now and was made for this flow.

@@ -278,7 +278,7 @@ func TestHonestProviderIsAccepted(t *testing.T) {
 	id, err := op.enrol(t, rp)
 	accepted(t, id, err)
 	want := Identity{Issuer: Private(op.URL), Subject: "alice", Name: "Alice Weathervane", Birthdate: "1980-02-29",
-		Address: "1 High Street\nAnytown", Email: "alice@mail.example", ACR: ourACR, VerifiedAt: time.Date(2027, 1, 15, 0, 0, 0, 0, time.UTC)}
+		Address: "1 High Street\nAnytown", Email: "alice@mail.example", ACR: ourACR, VerifiedAt: time.Date(2027, 1, 15, 0, 0, 0, 0, time.UTC), Proven: op.start}
 	if id != want {
 		t.Errorf("got %s %s %s %s %s %v", id.Name.Reveal(), id.Birthdate.Reveal(), id.Address.Reveal(), id.Email.Reveal(), id.ACR, id.VerifiedAt)
 	}

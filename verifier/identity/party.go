@@ -68,6 +68,7 @@ type Flow struct {
 	Nonce        string    `json:"nonce"`
 	CodeVerifier string    `json:"code_verifier"`
 	Started      time.Time `json:"started"`
+	Fresh        bool      `json:"fresh,omitempty"` // see BeginAnew
 }
 
 // Format writes "[flow]" for every verb and flag.
@@ -244,14 +245,27 @@ func (rp *RelyingParty) Origin() string {
 
 // Begin starts a sign-in. It returns the flow to keep and the URL to send the
 // browser to. State, nonce and verifier are 256 bits of crypto/rand each.
-func (rp *RelyingParty) Begin() (Flow, string) {
+func (rp *RelyingParty) Begin() (Flow, string) { return rp.begin(false) }
+
+// BeginAnew is [RelyingParty.Begin], and the provider must ask the person again,
+// even one who is signed in there: only a proof of identity that was made since then
+// passes, else [ErrNotFresh].
+//
+// OpenID Connect Core, 3.1.2.1: prompt=login "SHOULD prompt the End-User for
+// reauthentication"; only with max_age is auth_time REQUIRED, so both are sent.
+func (rp *RelyingParty) BeginAnew() (Flow, string) { return rp.begin(true) }
+
+func (rp *RelyingParty) begin(fresh bool) (Flow, string) {
 	f := Flow{Issuer: rp.provider.Issuer, State: oauth2.GenerateVerifier(), Nonce: oauth2.GenerateVerifier(),
-		CodeVerifier: oauth2.GenerateVerifier(), Started: rp.now()}
+		CodeVerifier: oauth2.GenerateVerifier(), Started: rp.now(), Fresh: fresh}
 	options := []oauth2.AuthCodeOption{oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.CodeVerifier)}
 	if len(rp.provider.ACRValues) > 0 {
 		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(rp.provider.ACRValues, " ")))
 	}
-	if rp.provider.MaxAge > 0 {
+	switch {
+	case fresh:
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
+	case rp.provider.MaxAge > 0:
 		options = append(options, oauth2.SetAuthURLParam("max_age", fmt.Sprint(int64(rp.provider.MaxAge/time.Second))))
 	}
 	if claims := rp.claimsRequest(); claims != "" {
@@ -427,6 +441,9 @@ func (rp *RelyingParty) identity(c *idClaims, p personClaims) (Identity, error) 
 	id := Identity{
 		Issuer: Private(c.Issuer), Subject: Private(c.Subject), Name: Private(*p.Name),
 		VerifiedAt: rp.now().UTC().Truncate(24 * time.Hour),
+	}
+	if age, ok := c.proofAge(); ok {
+		id.Proven = rp.now().Add(-max(age, 0))
 	}
 	// An acr is kept only if it is one of ours: any other text is the provider's.
 	if slices.Contains(rp.provider.ACRValues, c.ACR) {

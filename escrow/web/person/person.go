@@ -4,8 +4,10 @@
 //	GET  /                         what this is, and where to begin
 //	POST /enrol                    to the identity provider that the person chose
 //	GET  /enrol/callback/:provider back from it
-//	GET  /me                       one's pen names, and what was disclosed
-//	GET, POST /me/delete   POST /me/sign-out-everywhere   POST /sign-out
+//	GET  /me                       one's pen names, devices, and what was disclosed
+//	POST /me/stay                  stay signed in for another half hour
+//	GET, POST /me/delete
+//	POST /sign-out   /me/sign-out-device   /me/sign-out-everywhere
 //
 // The rest is the protocol of package openid, whose text draws how a sign-in goes
 // from the platform to here, to the identity provider and back.
@@ -17,6 +19,14 @@
 //	enrolled  hands flow and answer to that provider's Finish, which alone judges
 //	          them: state, issuer, age, single use
 //	          then the identity becomes a person, and the person is signed in here
+//
+// # Being signed in
+//
+// A session is a sealed cookie, and lasts half an hour from page to page, for twelve
+// hours at most. It counts while the database has no row that ends it: the person
+// signed out here, ended it from another device, signed out everywhere, or asked to be
+// deleted. A person may have any number of them; each browser has one. The database
+// cannot tell whose a row is, or when it was written: see package postgres.
 package person
 
 import (
@@ -73,8 +83,10 @@ func Mount(edge *web.Server, c Config) error {
 	edge.Handle(http.MethodPost, "/enrol", web.Form, s.enrol)
 	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, s.enrolled)
 	edge.Handle(http.MethodGet, "/me", web.NoBody, s.me)
-	edge.Handle(http.MethodGet, "/me/delete", web.NoBody, s.askErasure)
-	edge.Handle(http.MethodPost, "/me/delete", web.Form, s.erase)
+	edge.Handle(http.MethodPost, "/me/stay", web.Form, s.stay)
+	edge.Handle(http.MethodGet, deletePath, web.NoBody, s.askErasure)
+	edge.Handle(http.MethodPost, deletePath, web.Form, s.erase)
+	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, s.signOutDevice)
 	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, s.signOutEverywhere)
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, s.signOut)
 	for _, path := range []string{
@@ -94,7 +106,10 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	for _, p := range c.Providers {
 		edge.FormsLeadTo(p.Origin())
 	}
-	if err := edge.AddPages(pageFiles, template.FuncMap{"providers": func() []Provider { return c.Providers }}); err != nil {
+	if err := edge.AddPages(pageFiles, template.FuncMap{
+		"providers": func() []Provider { return c.Providers },
+		"toProve":   func(back string, anew, returns bool) proofForm { return proofForm{back, anew, returns} },
+	}); err != nil {
 		return nil, err
 	}
 	var err error
@@ -103,6 +118,13 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	}
 	s.openid, err = s.newOpenID()
 	return s, err
+}
+
+// proofForm is the form that leads to the identity providers.
+type proofForm struct {
+	Back    string // where to go on afterwards, see comesBack
+	Anew    bool   // the person must prove it again, though they may be signed in
+	Returns bool   // though they asked to be deleted
 }
 
 // newOpenID is the OpenID provider whose sign-in page is [side.authenticate].
@@ -126,9 +148,9 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	_, in := s.sessions.person(r)
+	_, err = s.who(r)
 	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": in, "Platforms": s.Platforms, "Custodians": rules.Custodians, "Quorum": rules.Threshold,
+		"SignedIn": err == nil, "Platforms": s.Platforms, "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
 }
 
