@@ -21,7 +21,7 @@ type Receipt struct {
 
 // By is the day until which the erasure is complete, unless the law requires
 // the record to be kept. Regulation (EU) 2016/679, Art. 12(3): "without undue
-// delay and in any event within one month". It takes minutes; the promise is
+// delay and in any event within one month". It takes an hour or two; the promise is
 // the same whether or not an order holds the record, of which nobody is told.
 func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
 

@@ -206,8 +206,21 @@ func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, fir
 
 // Return is Enrol also for somebody who asked to be deleted and was told so: they come
 // back as the same person, freshly sealed.
-func (s *Issuer) Return(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
-	return s.enrol(ctx, id, true)
+//
+// Their pseudonyms on the platforms lead to the new record at once, all together. At
+// the next sign-in at each platform the database would otherwise get a row more than
+// at others' sign-ins, which tells platforms that help with a copy of it who was away.
+func (s *Issuer) Return(ctx context.Context, id identity.Identity, platforms []string) (p Person, first bool, err error) {
+	if p, first, err = s.enrol(ctx, id, true); err != nil || first {
+		return p, first, err
+	}
+	names, err := s.PenNames(ctx, p, platforms)
+	for _, n := range names {
+		if err == nil {
+			_, _, err = s.Pseudonym(ctx, p, n.Platform)
+		}
+	}
+	return p, false, err
 }
 
 func (s *Issuer) enrol(ctx context.Context, id identity.Identity, returns bool) (p Person, first bool, err error) {

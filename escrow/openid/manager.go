@@ -259,7 +259,7 @@ func (p *Provider) End(ctx context.Context, holder token.Pseudonym) error {
 // Who leaves all platforms at once does so at a moment of its own at each: after
 // every token that is out has expired, and within a day.
 const (
-	leavesAfter  = 2 * time.Hour // entries of the status list are kept for a full hour more
+	leavesAfter  = 2 * time.Hour
 	leavesWithin = 24 * time.Hour
 )
 
@@ -274,7 +274,9 @@ func (p *Provider) EndQuietly(ctx context.Context, holder token.Pseudonym) error
 	if err != nil {
 		return err
 	}
-	return p.store.EndAt(ctx, holder, p.now().Add(leavesAfter+time.Duration(after.Int64())).Truncate(time.Second))
+	now := p.now()
+	return p.store.EndAt(ctx, holder, now.Add(leavesAfter+time.Duration(after.Int64())).Truncate(time.Second),
+		now.UTC().Truncate(day).Add(refreshLifetime+2*day)) // outlives every grant that there is
 }
 
 // load reads a grant that has not ended.

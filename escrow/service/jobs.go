@@ -17,8 +17,6 @@ type Job struct {
 	Every time.Duration
 	What  string // for operators: one line
 	Do    func(*Service, context.Context) error
-
-	atOnce func(*Service) <-chan struct{} // nil, or asks for the job before its time
 }
 
 // Jobs is everything that a service does by itself. Each side does its part of a
@@ -28,8 +26,8 @@ var Jobs = []Job{
 		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
 	{Name: "rules", Every: time.Minute, Do: (*Service).FollowRules,
 		What: "follows the public log, and works under a new bundle once it is in force there"},
-	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
-		What: "carries out the erasures that were asked for and that no case holds"},
+	{Name: "erasures", Every: time.Hour, Do: (*Service).CarryOutErasures,
+		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button"},
 	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
 		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
@@ -42,16 +40,11 @@ var Jobs = []Job{
 		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
 }
 
-// repeat does a job now and then again after each interval, or when it is asked
-// for, until ctx ends. A job that fails is logged and tried again: it never ends
-// the service.
+// repeat does a job now and then again after each interval, until ctx ends. A job
+// that fails is logged and tried again: it never ends the service.
 func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()
-	var atOnce <-chan struct{}
-	if j.atOnce != nil {
-		atOnce = j.atOnce(s)
-	}
 	for {
 		if err := j.Do(s, ctx); err != nil && ctx.Err() == nil {
 			attrs := []any{slog.String("job", j.Name), slog.Any("cause", err)}
@@ -64,7 +57,6 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-		case <-atOnce:
 		}
 	}
 }
@@ -81,7 +73,7 @@ func (s *Service) ServeCases(ctx context.Context) error {
 }
 
 // CarryOutErasures erases what people asked to have erased and no case stands
-// against, each side its part. What is held is looked at again every minute: the
+// against, each side its part. What is held is looked at again every time: the
 // end of a hold completes it.
 func (s *Service) CarryOutErasures(ctx context.Context) error {
 	s.erasing.Lock()

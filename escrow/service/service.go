@@ -108,14 +108,13 @@ type Service struct {
 	Board     *disclose.Board     // likewise
 	Reviews   *disclose.Reviews   // likewise
 
-	web          *web.Server
-	live         live
-	rules        *rulesInForce
-	publisher    *translog.Publisher
-	keeper       *keep.Keeper
-	erasureAsked chan struct{} // somebody asked to be deleted
-	erasing      sync.Mutex
-	unrecorded   counter // filings that left no leaf
+	web        *web.Server
+	live       live
+	rules      *rulesInForce
+	publisher  *translog.Publisher
+	keeper     *keep.Keeper
+	erasing    sync.Mutex
+	unrecorded counter // filings that left no leaf
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -124,7 +123,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if err := p.refuseOlderKeys(ctx); err != nil {
 		return nil, err
 	}
-	s := &Service{Parts: p, erasureAsked: make(chan struct{}, 1)}
+	s := &Service{Parts: p}
 	s.live.certificate.Store(p.Certificate)
 	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
@@ -172,12 +171,6 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
-		OnErase: func() {
-			select {
-			case s.erasureAsked <- struct{}{}:
-			default: // the job has yet to look, and will see this one too
-			}
-		},
 	})
 	return err
 }

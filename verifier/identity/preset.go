@@ -25,16 +25,15 @@ type peculiarities struct {
 
 // presets are the providers that have a name in the configuration.
 var presets = map[string]Provider{
-	// GOV.UK One Login, https://docs.sign-in.service.gov.uk/before-integrating/ and
-	// …/integrate-with-integration-environment/. Its integration environment has the
-	// issuer https://oidc.integration.account.gov.uk/.
+	// GOV.UK One Login, https://docs.sign-in.service.gov.uk/how-gov-uk-one-login-works.
+	// Its integration environment has the issuer https://oidc.integration.account.gov.uk/.
 	"gov-uk-one-login": {
 		Issuer: "https://oidc.account.gov.uk/", Scopes: []string{}, ACRValues: []string{"P2"},
 		own: peculiarities{unannouncedPKCE: true, coreIdentity: true},
 	},
 	// FranceConnect+, the part of FranceConnect v2 that gives the levels substantial
-	// and high, https://docs.partenaires.franceconnect.gouv.fr/fs/fs-technique/. Its
-	// integration environment has the issuer https://auth.integ01.dev-franceconnect.fr/api/v2.
+	// and high, https://docs.partenaires.franceconnect.gouv.fr/fs/fs-technique/fs-technique-endpoints/.
+	// Its integration environment has the issuer https://auth.integ01.dev-franceconnect.fr/api/v2.
 	"franceconnect": {
 		Issuer: "https://auth.franceconnect.gouv.fr/api/v2", Scopes: []string{"given_name", "family_name", "birthdate"},
 		ACRValues: []string{"eidas2", "eidas3"}, SignedUserInfo: true,

@@ -26,7 +26,7 @@ var providerShapes = []struct {
 	want              Identity       // name, birth date, address, email
 	refused           *refusal.Error // nil: accepted
 }{
-	{name: "FranceConnect", doc: "https://docs.partenaires.franceconnect.gouv.fr/fs/fs-technique/fs-technique-scope-fc/", scopes: []string{"given_name", "family_name", "birthdate"},
+	{name: "FranceConnect", doc: "https://github.com/proconnect-gouv/federation/blob/main/web/apps/doc-partners/content/fs/technique/technique-scope-fc.md", scopes: []string{"given_name", "family_name", "birthdate"},
 		userInfo: claims{"given_name": "Anouk Zélie", "family_name": "VERDELET", "birthdate": "1984-01-01", "gender": "female", "birthplace": "", "birthcountry": "99109", "preferred_username": "DE LA COMBE"},
 		want:     Identity{Name: "Anouk Zélie VERDELET", Birthdate: "1984-01-01"}},
 	{name: "itsme", doc: "https://belgianmobileid.github.io/doc/authentication/", scopes: []string{"profile", "address"},

@@ -136,7 +136,9 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	s.sessions.clear(w, "flow")
 	enrol := s.Issuer.Enrol
 	if f.Return {
-		enrol = s.Issuer.Return
+		enrol = func(ctx context.Context, id identity.Identity) (issue.Person, bool, error) {
+			return s.Issuer.Return(ctx, id, s.platformIDs())
+		}
 	}
 	person, first, err := enrol(r.Context(), id)
 	var held *issue.Held

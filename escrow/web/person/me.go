@@ -162,9 +162,6 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.sessions.clear(w, "session")
-	if s.OnErase != nil {
-		s.OnErase()
-	}
 	return s.edge.Render(w, http.StatusOK, "deleted.html", receipt)
 }
 

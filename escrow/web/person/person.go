@@ -63,10 +63,6 @@ type Config struct {
 	TokenKeys   []openid.Key // that sign tokens; see Live
 	StatusLists int          // see openid.Config; 0 is 1
 	Store       openid.Store
-
-	// OnErase, optional, is called after somebody asked to be deleted. It must not
-	// wait for it to happen: how long that takes would tell of a hold.
-	OnErase func()
 }
 
 // side is the issuing side behind an edge.
