@@ -4,9 +4,9 @@ package deploy
 
 import "embed"
 
-// VaultPolicies has one Vault policy for each side of the house:
-// vault-policies/penname-issuing.hcl, penname-disclosing.hcl and
-// penname-keeping.hcl.
+// VaultPolicies has one Vault policy for each side of the house, and one for each
+// side's renewer: vault-policies/penname-issuing.hcl, penname-disclosing.hcl,
+// penname-keeping.hcl and, likewise, penname-issuing-renewer.hcl.
 //
 // They do not lie in deploy/vault, because that is a module of its own (it
 // pins the Vault server), and a package cannot embed another module's files.

@@ -51,6 +51,10 @@ type Bundle struct {
 	Ceremony     string            `json:"ceremony,omitempty"` // hex SHA-256 of the transcript of the ceremony that made ThresholdKey
 	Policies     map[string]string `json:"policies"`           // file name to Cedar text
 
+	// Since version 2, and optional: who decides about enrolments that are held, two of
+	// them together. None: such enrolments stay held.
+	Reviewers []Reviewer `json:"reviewers,omitempty"`
+
 	MaxTargets      int `json:"max_targets"`       // per warrant, 1 to 900 (what a leaf of the log holds)
 	MaxSecrecyDays  int `json:"max_secrecy_days"`  // from issue, 1 to 1096
 	MaxValidityDays int `json:"max_validity_days"` // from issue to expiry, 1 to 90
@@ -62,6 +66,7 @@ type Bundle struct {
 	platforms   map[string]*token.KeySet
 	authorities map[string]signers
 	custodians  map[string]*document.Key
+	reviewers   map[string]*document.Key
 	names       []string // custodians' names and organisations, folded
 }
 
@@ -242,6 +247,7 @@ func (b *Bundle) compile() error {
 		func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileAuthorities(owners) },
 		func() error { return b.compileCustodians(owners) },
+		func() error { return b.compileReviewers(owners) },
 	} {
 		if err := step(); err != nil {
 			return err

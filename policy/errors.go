@@ -51,6 +51,7 @@ var (
 	ErrBundleCompartments = refusal.New(refusal.Invalid, "bundle.compartments", "Compartments need unique names of a to z and _, at most 32 characters, and hold each field of the bundle in exactly one.")
 	ErrBundleLimits       = refusal.New(refusal.Invalid, "bundle.limits", "Targets must be limited to 1 to 900, secrecy to 1 to 1096 days, validity to 1 to 90 days, and the warrants of each authority to 1 to 10,000 a day.")
 	ErrBundleRules        = refusal.New(refusal.Invalid, "bundle.rules", "Every rule must compile, use the published vocabulary, and carry a unique @id and a @title; a permit also @quorum and @notice_days.")
+	ErrBundleReviewers    = refusal.New(refusal.Invalid, "bundle.reviewers", "Reviewers must be at least two different people, or none, and none of them a custodian.")
 	ErrNotEndorsed        = refusal.New(refusal.Denied, "bundle.not_endorsed", "Too few distinct custodians have endorsed this bundle.")
 	ErrNotNext            = refusal.New(refusal.Conflict, "bundle.not_next", "The bundle does not follow the one in force: it must name that one's hash and the next number. Write it with `escrowd bundle write --after`, and let the custodians endorse what was written.")
 	ErrStopped            = refusal.New(refusal.Denied, "warrant.stopped", "The custodians have stopped this case, or its authority, by newer rules: nothing is decided or released any more.")
@@ -61,6 +62,12 @@ var (
 var (
 	ErrUnknownCustodian = refusal.New(refusal.Unauthenticated, "custodian.unknown", "No custodian of the bundle in force has signed this.")
 	ErrNoticePeriod     = refusal.New(refusal.NotYet, "custodian.notice_period", "The rules give the person time to object, counted from the public log; approve when the notice period is over.")
+)
+
+// Why the decision of a reviewer does not count.
+var (
+	ErrReview          = refusal.New(refusal.Invalid, "review.malformed", "The decision is not a reviewer's statement of the published form: make it with `escrowd review accept` or `escrowd review separate`.")
+	ErrUnknownReviewer = refusal.New(refusal.Unauthenticated, "review.unknown_reviewer", "No reviewer of the bundle in force has signed this, under this bundle: name the reviewer as the bundle does, and use their key.")
 )
 
 // ErrKey says that a private key cannot sign documents.

@@ -10,6 +10,7 @@ import (
 var (
 	warrantFormat     = format("penname-warrant+jwt", 1<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature)
 	endorsementFormat = format("penname-endorsement+jwt", 4<<10, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement)
+	reviewFormat      = format("penname-review+jwt", 4<<10, ErrReview, ErrReview, ErrReview, ErrUnknownReviewer)
 	ceremonyFormat    = format("penname-ceremony+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
 )
 

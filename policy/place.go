@@ -37,8 +37,8 @@ func (b *Bundle) checkPlace() error {
 }
 
 func (b *Bundle) checkPlaceless() error {
-	if b.Number != 0 || b.Predecessor != "" || len(b.Stops) > 0 || len(b.Compartments) > 0 {
-		return ErrBundleMalformed.Because(errors.New("version 1 has neither number nor predecessor nor stops nor compartments"))
+	if b.Number != 0 || b.Predecessor != "" || len(b.Stops) > 0 || len(b.Compartments) > 0 || len(b.Reviewers) > 0 {
+		return ErrBundleMalformed.Because(errors.New("version 1 has neither number nor predecessor nor stops nor compartments nor reviewers"))
 	}
 	if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return a.DailyWarrants != 0 }) {
 		return ErrBundleMalformed.Because(errors.New("version 1 has no daily numbers"))

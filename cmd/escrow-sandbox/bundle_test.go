@@ -51,7 +51,7 @@ func TestFirstBundle(t *testing.T) {
 	if err := json.Unmarshal(raw, &b); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"custodians", "threshold", "threshold_key", "ceremony", "policies", "fields", "version"} {
+	for _, name := range []string{"custodians", "threshold", "threshold_key", "ceremony", "policies", "fields", "compartments", "version"} {
 		delete(b, name)
 	}
 	b["log"].(map[string]any)["origin"], b["log"].(map[string]any)["vkey"] = "penname.example/log", vkey

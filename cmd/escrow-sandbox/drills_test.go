@@ -239,7 +239,7 @@ func drillsOf(t *testing.T, v *escrowtest.VaultFixture, proxy *escrowtest.Proxy)
 	}
 	letIn := func(cidrs ...string) {
 		admin := v.Admin
-		admin.BoundCIDRs = cidrs
+		admin.BoundCIDRs = escrowtest.From(cidrs...)
 		if _, err := vault.Bootstrap(t.Context(), admin); err != nil {
 			t.Error(err)
 		}

@@ -386,6 +386,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		ID: strings.Repeat("a", 26), WarrantHash: d.WarrantHash, Authority: d.Warrant.Authority, WarrantID: d.Warrant.ID, Submission: s,
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,
 		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
+		Compartments: [][]string{{"identity"}},
 	}
 	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now))); err != nil {
 		t.Fatal(err)

@@ -42,10 +42,14 @@ import (
 const childEnv = "PENNAME_TEST_ISSUING_PROCESS"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(childEnv) == "" {
+	child := issuingProcess
+	switch {
+	case os.Getenv(shortLivedEnv) != "":
+		child = shortLivedProcess
+	case os.Getenv(childEnv) == "":
 		os.Exit(m.Run())
 	}
-	if err := issuingProcess(); err != nil {
+	if err := child(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -111,7 +115,7 @@ func issuingProcess() error {
 		}
 	}()
 	fmt.Println("ready")
-	return s.Run(ctx, ln, nil)
+	return s.Run(ctx, ln, service.Machine{})
 }
 
 // issuer is a running child and the identity provider of its people.

@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
@@ -30,9 +31,11 @@ import (
 // operator is a configuration file of the disclosing and the keeping side, with
 // all that it names, against a world's PostgreSQL and real Vault.
 type operator struct {
-	t      *testing.T
-	config string
-	client *http.Client // trusts the certificate
+	t         *testing.T
+	world     *world.World
+	config    string
+	client    *http.Client          // trusts the certificate
+	secretIDs map[vault.Side]string // files, of sides and renewers
 }
 
 func newOperator(t *testing.T) *operator {
@@ -56,7 +59,7 @@ func newOperator(t *testing.T) *operator {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := &operator{t: t, client: behindTLS.Client()}
+	o := &operator{t: t, world: tb, client: behindTLS.Client(), secretIDs: map[vault.Side]string{}}
 	certificate := write(t, "tls.crt", string(ca), 0o644)
 	o.config = write(t, "escrowd.toml", fmt.Sprintf(`origin = "https://penname.example"
 listen = "127.0.0.1:0"
@@ -71,13 +74,14 @@ log_key_file = %q
 [keep]
 database_file = %q
 %s`, certificate, write(t, "tls.key", string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: key})), 0o600),
-		o.rules(tb), tb.Path("disclosing.dsn"), tb.Path("log.key"), vaultSection(t, tb, "disclose", vault.SideDisclosing, behindTLS.URL, certificate),
-		o.login(tb, "penname_keeping"), vaultSection(t, tb, "keep", vault.SideKeeping, behindTLS.URL, certificate)), 0o644)
+		o.rules(tb), tb.Path("disclosing.dsn"), tb.Path("log.key"), o.vaultSection("disclose", vault.SideDisclosing, behindTLS.URL, certificate),
+		o.login(tb, "penname_keeping"), o.vaultSection("keep", vault.SideKeeping, behindTLS.URL, certificate)), 0o644)
 	return o
 }
 
-func vaultSection(t *testing.T, tb *world.World, section string, side vault.Side, address, ca string) string {
-	c := sideConfig(t, tb, side)
+func (o *operator) vaultSection(section string, side vault.Side, address, ca string) string {
+	c := sideConfig(o.t, o.world, side)
+	o.secretIDs[side] = c.SecretIDFile
 	return fmt.Sprintf("[%s.Vault]\naddress = %q\nca_file = %q\nrole_id = %q\nsecret_id_file = %q\n", section, address, ca, c.RoleID, c.SecretIDFile)
 }
 
@@ -170,27 +174,7 @@ func TestServe(t *testing.T) {
 		}
 	}
 
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
-	done := make(chan int, 1)
-	logs, w := io.Pipe()
-	go func() {
-		done <- escrowd.Run(ctx, []string{"serve", "--config", o.config}, w, w)
-		w.Close()
-	}()
-	address := ""
-	var said strings.Builder
-	lines := bufio.NewScanner(io.TeeReader(logs, &said))
-	for address == "" && lines.Scan() {
-		var line struct{ Msg, Address string }
-		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
-			address = line.Address
-		}
-	}
-	go io.Copy(io.Discard, logs) //nolint:errcheck // ends with the service
-	if address == "" {
-		t.Fatal(said.String())
-	}
+	address, stop := o.serve(o.config)
 	transport := o.client.Transport.(*http.Transport).Clone()
 	transport.TLSClientConfig.ServerName = "example.com" // what httptest's certificate is for
 	client := &http.Client{Transport: transport}
@@ -203,10 +187,38 @@ func TestServe(t *testing.T) {
 		t.Error("the checkpoint:", res.Status)
 	}
 	transport.CloseIdleConnections()
-	stop()
-	if code := <-done; code != 0 {
+	if code := stop(); code != 0 {
 		t.Errorf("stopped: exit code %d", code)
 	}
+}
+
+// serve runs escrowd serve in this process and returns where it serves, and what stops
+// it and returns its exit code.
+func (o *operator) serve(config string) (address string, stop func() int) {
+	o.t.Helper()
+	ctx, cancel := context.WithCancel(o.t.Context())
+	done := make(chan int, 1)
+	logs, w := io.Pipe()
+	go func() {
+		done <- escrowd.Run(ctx, []string{"serve", "--config", config}, w, w)
+		w.Close()
+	}()
+	var said strings.Builder
+	lines := bufio.NewScanner(io.TeeReader(logs, &said))
+	for address == "" && lines.Scan() {
+		var line struct{ Msg, Address string }
+		if json.Unmarshal(lines.Bytes(), &line) == nil && line.Msg == "serving" {
+			address = line.Address
+		}
+	}
+	go io.Copy(io.Discard, logs) //nolint:errcheck // ends with the service
+	if address == "" {
+		cancel()
+		o.t.Fatal(said.String())
+	}
+	stop = sync.OnceValue(func() int { cancel(); return <-done })
+	o.t.Cleanup(func() { stop() })
+	return address, stop
 }
 
 // publicLog serves a world's log over TLS, as another process sees it, and lets

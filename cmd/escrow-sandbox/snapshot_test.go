@@ -37,12 +37,6 @@ func vaultCall(ctx context.Context, v *sandbox.VaultServer, method, path string,
 	return out, err
 }
 
-// restoreVault takes Vault back to a snapshot, and returns when it serves again.
-func restoreVault(ctx context.Context, v *sandbox.VaultServer, snapshot []byte) error {
-	_, err := vaultCall(ctx, v, http.MethodPost, "sys/storage/raft/snapshot-force", snapshot)
-	return errors.Join(err, v.Unseal(ctx))
-}
-
 // vaultWord is what the operator of Vault does: snapshot FILE, restore FILE,
 // broaden (the disclosing side may encrypt), bootstrap.
 func vaultWord(s *scene, ts *testscript.TestScript, args []string) error {
@@ -56,7 +50,7 @@ func vaultWord(s *scene, ts *testscript.TestScript, args []string) error {
 		if err != nil {
 			return err
 		}
-		return restoreVault(ctx, s.Vault, snapshot)
+		return s.Vault.Restore(ctx, snapshot, s.Vault)
 	case "broaden":
 		policy, err := deploy.VaultPolicies.ReadFile("vault-policies/" + string(vault.SideDisclosing) + ".hcl")
 		if err != nil {

@@ -37,6 +37,7 @@ import (
 // The words of the scripts:
 //
 //	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
+//	person NAME reference VARIABLE | objects                       an enrolment that is held
 //	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
 //	platform ID steal FILE                                         evidence with the other platform's token
 //	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
@@ -243,6 +244,17 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		return b.Shows(200, "You are the same person as before")
+	case "comes-back":
+		if err := b.Enrol(ctx, s.Origin, who.Name); err != nil {
+			return err
+		}
+		if err := b.Shows(200, "You asked us to delete you"); err != nil {
+			return err
+		}
+		if err := b.ProveIdentity(ctx, who.Name); err != nil {
+			return err
+		}
+		return b.Shows(200, "You are the same person as before")
 	case "deletes":
 		if err := b.Open(ctx, s.Origin+"/me/delete"); err != nil {
 			return err
@@ -263,6 +275,21 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		return b.Shows(200, "Your sign-ins at all platforms have ended")
+	case "objects":
+		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+			return err
+		}
+		if err := b.Press(ctx, "That is not me", nil); err != nil {
+			return err
+		}
+		return b.Shows(200, "You objected")
+	case "reference":
+		m := regexp.MustCompile(`Your reference</dt><dd><code>([a-z2-7]{12})<`).FindStringSubmatch(b.Page.Body)
+		if m == nil {
+			return errors.New("no reference on the page")
+		}
+		ts.Setenv(args[2], m[1])
+		return nil
 	case "opens":
 		return b.Open(ctx, args[2])
 	case "sees":
@@ -386,7 +413,7 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
 	ctx := context.Background()
-	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx))
+	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx))
 }
 
 // dumpWord writes everything that the database holds, rows in stored order.

@@ -20,6 +20,13 @@ path "penname-transit/decrypt/penname-link" {
 path "penname-transit/keys/penname-record" { capabilities = ["read"] }
 path "penname-transit/keys/penname-link" { capabilities = ["read"] }
 
+# When its secret id ends: of one that it knows already.
+path "auth/approle/role/penname-disclosing/secret-id/lookup" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "secret_id" = [] }
+  required_parameters = ["secret_id"]
+}
+
 # Its own token and its own rights, in place of the policy "default".
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }

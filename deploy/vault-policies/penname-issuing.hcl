@@ -38,6 +38,13 @@ path "penname-transit/keys/penname-link" { capabilities = ["read"] }
 path "penname-transit/keys/penname-fingerprint" { capabilities = ["read"] }
 path "penname-transit/keys/penname-pseudonym" { capabilities = ["read"] }
 
+# When its secret id ends: of one that it knows already.
+path "auth/approle/role/penname-issuing/secret-id/lookup" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "secret_id" = [] }
+  required_parameters = ["secret_id"]
+}
+
 # Its own token and its own rights, in place of the policy "default".
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }

@@ -33,6 +33,13 @@ path "penname-transit/keys/penname-record/trim" {
 # The flags of the key, never the key: checked at every start.
 path "penname-transit/keys/penname-record" { capabilities = ["read"] }
 
+# When its secret id ends: of one that it knows already.
+path "auth/approle/role/penname-keeping/secret-id/lookup" {
+  capabilities        = ["update"]
+  allowed_parameters  = { "secret_id" = [] }
+  required_parameters = ["secret_id"]
+}
+
 # Its own token and its own rights, in place of the policy "default".
 path "auth/token/lookup-self" { capabilities = ["read"] }
 path "auth/token/renew-self" { capabilities = ["update"] }

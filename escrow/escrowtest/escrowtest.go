@@ -137,6 +137,11 @@ func startVault(ctx context.Context) (*VaultFixture, error) {
 	return v, err
 }
 
+// From binds every side, and its renewer, to these addresses; none is anywhere.
+func From(cidrs ...string) map[vault.Side][]string {
+	return map[vault.Side][]string{vault.SideIssuing: cidrs, vault.SideDisclosing: cidrs, vault.SideKeeping: cidrs}
+}
+
 // Config returns how a side logs in, with a new secret id in a file of the
 // test's.
 func (v *VaultFixture) Config(t testing.TB, side vault.Side) vault.Config {
@@ -146,6 +151,14 @@ func (v *VaultFixture) Config(t testing.TB, side vault.Side) vault.Config {
 		t.Fatal(err)
 	}
 	return vault.Config{Address: v.Address, RoleID: c.RoleID, SecretIDFile: SecretFile(t, c.Secret)}
+}
+
+// Renewed is Config with a renewer, for a Vault whose sides are bound to addresses.
+func (v *VaultFixture) Renewed(t testing.TB, side vault.Side) vault.Config {
+	t.Helper()
+	c, renewer := v.Config(t, side), v.Config(t, side.Renewer())
+	c.RenewerRoleID, c.RenewerSecretIDFile = renewer.RoleID, renewer.SecretIDFile
+	return c
 }
 
 // Sides opens both sides and closes them at the end of the test.

@@ -98,14 +98,15 @@ var belongsTo = map[string][]string{
 	"golang.org/x/time":                          {"escrow/web"},
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
 	"github.com/pelletier/go-toml/v2":            {"escrow/service"},
+	"github.com/fsnotify/fsnotify":               {"escrow/service"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
 	"filippo.io/age":                             {"escrow/custodian"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
-	"golang.org/x/sys":                           {"cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world"},
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},
+	"golang.org/x/sys":                           {"cmd/escrow/command", "cmd/escrowd/command"},
 	"golang.org/x/text":                          {"verifier/document"},
 }
 

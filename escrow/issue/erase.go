@@ -22,7 +22,7 @@ type Receipt struct {
 
 // By is the day until which the erasure is complete, unless the law requires
 // the record to be kept. Regulation (EU) 2016/679, Art. 12(3): "without undue
-// delay and in any event within one month". It takes minutes; the promise is
+// delay and in any event within one month". It takes an hour or two; the promise is
 // the same whether or not an order holds the record, of which nobody is told.
 func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
 
@@ -58,6 +58,15 @@ func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end En
 // ErrRecorded is of an erasure that is recorded, and whose rest failed.
 var ErrRecorded = refusal.New(refusal.Unavailable, "person.deletion_recorded",
 	"your deletion is recorded, but not all your sign-ins at platforms could be ended: ask to be deleted once more, which ends them and shows your receipt")
+
+// SignOutEverywhere ends all that p is signed in to: first the sessions here, so that
+// no device begins anything more, then the sign-ins at the platforms.
+func (s *Issuer) SignOutEverywhere(ctx context.Context, p Person, platforms []string, end End) error {
+	if err := s.Store.EndSessions(ctx, p); err != nil {
+		return err
+	}
+	return s.EndSignIns(ctx, p, platforms, end)
+}
 
 // EndSignIns calls end for each pseudonym that p holds on the platforms, one
 // after the other. It takes the person to be there: nobody else knows which

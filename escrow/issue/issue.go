@@ -21,7 +21,6 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
-	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -30,13 +29,21 @@ import (
 // The refusals of this package. Stores return them too.
 var (
 	ErrAlreadyEnrolled = refusal.New(refusal.Conflict, "proofing_failed.already_enrolled",
-		"this person is enrolled through another identity provider: sign in with the one that was used first")
+		"somebody with your name and birth date is enrolled already, by another account: two people of the operator will find out whether it is you, and nothing is lost until then")
 	ErrRecycledSubject = refusal.New(refusal.Denied, "proofing_failed.sub_recycled",
-		"the identity provider gave this account to another person: the enrolment is held for review, contact the operator")
+		"this account belongs to somebody who is enrolled with another birth date: two people of the operator will find out whether it is you, and nothing is lost until then")
+	ErrAcceptanceWaits = refusal.New(refusal.Conflict, "proofing_failed.acceptance_waits",
+		"it was decided that you are the person who is enrolled already: come back when the time to object is over, your pen names stay the same")
+	ErrObjected = refusal.New(refusal.Conflict, "proofing_failed.acceptance_objected",
+		"the person who is enrolled says that it is not you: nothing of theirs is changed; contact the operator again, who can decide that you are two people")
+	ErrTooLate = refusal.New(refusal.Conflict, "review.too_late",
+		"there is nothing to object to under that reference: the time is over, or it was objected to already")
 	ErrOlderKey = refusal.New(refusal.Unavailable, "keys.retired",
 		"the key was retired while the identity was sealed under it: try again")
 	ErrErased = refusal.New(refusal.Unauthenticated, "session.erased",
 		"this person asked to be deleted: prove your identity again to come back, your pen names stay the same")
+	ErrDeleted = refusal.New(refusal.Conflict, "person.deleted",
+		"this person asked to be deleted: go on only to be sealed anew")
 	ErrPersonUnknown = refusal.New(refusal.NotFound, "person.unknown",
 		"nobody is enrolled under this session: enrol again, which keeps every pen name")
 )
@@ -72,12 +79,14 @@ type Person struct {
 }
 
 // Enrolment is what is stored of a person, next to the sealed record. The
-// three MACs are 32 bytes each, under a key that is not in the database.
+// MACs are 32 bytes each, under a key that is not in the database, and no two
+// persons have an equal one but namesakes.
 type Enrolment struct {
 	Person      Person
 	Fingerprint []byte // over issuer and subject: the same account is the same person
 	Likeness    []byte // over normalised name and birthdate: the same human through another account
 	Birth       []byte // over issuer, subject and birthdate: tells a recycled account
+	Marks       []byte // 96 bytes, three MACs that tell what agrees with somebody alike: name and year of birth, of the account; provider, of the likeness
 	Record      seal.Record
 	Day         time.Time // UTC midnight: no time finer than a day is stored
 }
@@ -140,11 +149,42 @@ type Store interface {
 	// Notices returns the notices served on any of the pseudonyms.
 	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
 
+	// Review returns what was stored by Hold under that mark, the zero value if
+	// nothing was or if the review is over.
+	Review(ctx context.Context, mark []byte) (Review, error)
+	// Alike returns who has that account, else the persons with that likeness.
+	Alike(ctx context.Context, fingerprint, likeness []byte) ([]Known, error)
+	// Hold stores h, unless a review with that mark exists, and returns what is stored.
+	Hold(ctx context.Context, h Hold) (Review, error)
+	// Admit carries a decision in force out, in one transaction, and ends its review:
+	// see Admission. It reports whether there was one.
+	Admit(ctx context.Context, a Admission) (bool, error)
+	// Acceptances returns those that wait, and were not objected to.
+	Acceptances(ctx context.Context, whose []byte) ([]Review, error)
+	// Object marks one of them, or is ErrTooLate.
+	Object(ctx context.Context, whose []byte, reference string) error
+
 	// Ask stores r, unless the erasure of that label was asked for: then it
 	// changes nothing. It returns the receipt that is stored.
 	Ask(ctx context.Context, r Receipt) (Receipt, error)
 	// Asked reports whether the erasure of that label was asked for.
 	Asked(ctx context.Context, label string) (bool, error)
+
+	// BeginSession stores a new session of p, and returns it with its generation. A
+	// session lasts for a day at most: the store may forget it at the end of the next.
+	BeginSession(ctx context.Context, p Person, s Session) (Session, error)
+	// Sessions returns those of p's that began today or the day before and have not
+	// been ended, in the order of their beginning. Today is UTC midnight.
+	Sessions(ctx context.Context, p Person, today time.Time) ([]Session, error)
+	// Live reports whether s, a session of p, counts: neither it nor its generation
+	// has ended, and the erasure of p's label was not asked for. It asks the primary,
+	// so that an end counts everywhere as soon as it is stored.
+	Live(ctx context.Context, p Person, s Session) (bool, error)
+	// EndSession ends one session. To end it again is no error.
+	EndSession(ctx context.Context, s Session) error
+	// EndSessions ends the generation of sessions that p has now, with those that are
+	// being begun. What begins afterwards counts.
+	EndSessions(ctx context.Context, p Person) error
 }
 
 // Issuer enrols people and gives them pseudonyms. All fields are required.
@@ -157,55 +197,93 @@ type Issuer struct {
 
 // Enrol makes a verified identity a person. The same account again is the same
 // person (first is false): that is how somebody who lost a device keeps the
-// pseudonyms. Nothing is stored if any step fails.
+// pseudonyms. Nothing is stored if any step fails. Whoever looks like somebody who is
+// enrolled is [Held]. Somebody who asked to be deleted is not sealed again without a
+// word: [ErrDeleted].
 func (s *Issuer) Enrol(ctx context.Context, id identity.Identity) (p Person, first bool, err error) {
+	return s.enrol(ctx, id, false)
+}
+
+// Return is Enrol also for somebody who asked to be deleted and was told so: they come
+// back as the same person, freshly sealed.
+//
+// Their pseudonyms on the platforms lead to the new record at once, all together. At
+// the next sign-in at each platform the database would otherwise get a row more than
+// at others' sign-ins, which tells platforms that help with a copy of it who was away.
+func (s *Issuer) Return(ctx context.Context, id identity.Identity, platforms []string) (p Person, first bool, err error) {
+	if p, first, err = s.enrol(ctx, id, true); err != nil || first {
+		return p, first, err
+	}
+	names, err := s.PenNames(ctx, p, platforms)
+	for _, n := range names {
+		if err == nil {
+			_, _, err = s.Pseudonym(ctx, p, n.Platform)
+		}
+	}
+	return p, false, err
+}
+
+func (s *Issuer) enrol(ctx context.Context, id identity.Identity, returns bool) (p Person, first bool, err error) {
 	if id.Name.Reveal() == "" || id.Birthdate.Reveal() == "" {
 		return Person{}, false, identity.ErrMissingClaim
 	}
-	macs, err := s.Keys.MAC(ctx, PurposeFingerprint, macInputs(id)...)
+	m, err := s.macs(ctx, id)
 	if err != nil {
 		return Person{}, false, err
 	}
 	// The common return first: recovery costs no seal.
-	switch p, err = s.Store.Person(ctx, macs[0], macs[2]); {
+	switch p, err = s.Store.Person(ctx, m.fingerprint, m.birth); {
 	case err == nil:
-		// Somebody who deleted themself comes back as the same person, freshly sealed.
-		if asked, err := s.Store.Asked(ctx, p.Label); err != nil || !asked {
+		switch asked, err := s.Store.Asked(ctx, p.Label); {
+		case err != nil || !asked:
 			return p, false, err
+		case !returns:
+			return Person{}, false, ErrDeleted
 		}
-	case refusal.Of(err) == nil || !ErrPersonUnknown.Is(refusal.Of(err)):
+	case errors.Is(err, ErrRecycledSubject):
+		return s.held(ctx, id, m, ErrRecycledSubject, returns)
+	case !errors.Is(err, ErrPersonUnknown):
 		return Person{}, false, err
 	}
-	// A key that is retired between the sealing and the storing costs a second
-	// sealing; a rotation comes by far too rarely for a third.
-	if p, first, err = s.seal(ctx, id, macs); errors.Is(err, ErrOlderKey) {
-		p, first, err = s.seal(ctx, id, macs)
+	p, first, err = s.sealed(ctx, id, m, s.Store.Enrol)
+	if errors.Is(err, ErrAlreadyEnrolled) || errors.Is(err, ErrRecycledSubject) {
+		return s.held(ctx, id, m, refusal.Of(err), returns)
 	}
 	return p, first, err
 }
 
-func (s *Issuer) seal(ctx context.Context, id identity.Identity, macs [][]byte) (Person, bool, error) {
+// sealed seals an identity and stores it. A key that is retired between the two costs
+// a second sealing; a rotation comes by far too rarely for a third.
+func (s *Issuer) sealed(ctx context.Context, id identity.Identity, m macs, store func(context.Context, Enrolment) (Person, bool, error)) (Person, bool, error) {
+	e, err := s.seal(ctx, id, m)
+	if err != nil {
+		return Person{}, false, err
+	}
+	p, first, err := store(ctx, e)
+	if !errors.Is(err, ErrOlderKey) {
+		return p, first, err
+	}
+	if e, err = s.seal(ctx, id, m); err != nil {
+		return Person{}, false, err
+	}
+	return store(ctx, e)
+}
+
+func (s *Issuer) seal(ctx context.Context, id identity.Identity, m macs) (e Enrolment, err error) {
 	custodians, err := s.Custodians()
 	if err != nil {
-		return Person{}, false, err
+		return e, err
 	}
-	label := seal.NewLabel()
-	record, err := seal.Seal(ctx, label, id.Fields(), custodians, s.Keys.WrapHalf)
-	if err != nil {
-		return Person{}, false, err
+	e = m.enrolment(day(s.Now()))
+	e.Person.Label = seal.NewLabel()
+	if e.Record, err = seal.Seal(ctx, e.Person.Label, id.Fields(), custodians, s.Keys.WrapHalf); err != nil {
+		return e, err
 	}
-	digest, err := record.Digest()
-	if err != nil {
-		return Person{}, false, err
-	}
-	e := Enrolment{
-		Person:      Person{Label: label, Digest: digest},
-		Fingerprint: macs[0], Likeness: macs[1], Birth: macs[2],
-		Record: record,
-		Day:    day(s.Now()),
+	if e.Person.Digest, err = e.Record.Digest(); err != nil {
+		return e, err
 	}
 	rand.Read(e.Person.ID[:]) // never fails (crypto/rand)
-	return s.Store.Enrol(ctx, e)
+	return e, nil
 }
 
 // Pseudonym returns the person's pseudonym on a platform, which is the same for
@@ -342,19 +420,6 @@ const persona = "\x00"
 
 func nameInput(p Person, platform string) []byte {
 	return lengthPrefixed(string(p.ID[:]), platform, persona)
-}
-
-// macInputs are fingerprint, likeness and birth, in this order. The name is
-// compared as a reader would, by [document.Fold], so that one human does not
-// become two by another spelling of the same letters (ATTACKS R24).
-func macInputs(id identity.Identity) [][]byte {
-	name := document.Fold(id.Name.Reveal())
-	iss, sub, born := id.Issuer.Reveal(), id.Subject.Reveal(), id.Birthdate.Reveal()
-	return [][]byte{
-		lengthPrefixed("fingerprint", iss, sub),
-		lengthPrefixed("likeness", name, born),
-		lengthPrefixed("birth", iss, sub, born),
-	}
 }
 
 // lengthPrefixed joins parts so that no two lists of parts give the same bytes.

@@ -20,6 +20,7 @@ import (
 // newIssuer returns an issuer on a real PostgreSQL with the sandbox's keyring.
 func newIssuer(t *testing.T) *issue.Issuer {
 	t.Helper()
+	t.Parallel()
 	admin := escrowtest.Postgres(t)
 	if err := postgres.Migrate(t.Context(), admin); err != nil {
 		t.Fatal(err)
@@ -200,6 +201,54 @@ func TestT50ErasureEndsTheSignIns(t *testing.T) {
 	}
 	if again, err := s.Erase(t.Context(), p, platforms, note); err != nil || again != receipt {
 		t.Errorf("asked again: %v, %v", again, err)
+	}
+}
+
+// TestWhoComesBackGetsEveryLink: on the platforms where they have a pen name, before
+// they sign in there, so that their next sign-in leaves no more than anybody's.
+func TestWhoComesBackGetsEveryLink(t *testing.T) {
+	s := newIssuer(t)
+	platforms := []string{"town-square", "school-forum", "never-visited"}
+	links := func(p issue.Person) (n int) {
+		t.Helper()
+		names, err := s.PenNames(t.Context(), p, platforms)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			rows, err := s.Store.Assigned(t.Context(), []token.Pseudonym{name.Pseudonym})
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += len(rows)
+		}
+		return n
+	}
+	first, _, err := s.Enrol(t.Context(), zoe())
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(p issue.Person) {
+		t.Helper()
+		for _, platform := range platforms[:2] {
+			if _, _, err := s.Pseudonym(t.Context(), p, platform); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	sign(first)
+	if _, err := s.Erase(t.Context(), first, platforms, func(context.Context, token.Pseudonym) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
+	back, isFirst, err := s.Return(t.Context(), zoe(), platforms)
+	if err != nil || isFirst || back.ID != first.ID || back.Label == first.Label {
+		t.Fatal(isFirst, err)
+	}
+	if n := links(back); n != 4 {
+		t.Errorf("%d links, not 2 for each of 2 pen names", n)
+	}
+	if sign(back); links(back) != 4 {
+		t.Errorf("a sign-in made a link more")
 	}
 }
 

@@ -574,9 +574,10 @@ func TestO19Prompt(t *testing.T) {
 	if !r.lastAsk.Fresh || r.lastAsk.Silent {
 		t.Errorf("%+v", r.lastAsk)
 	}
+	r.proven = time.Now()
 	got := r.tokens("max_age", "0")
 	claims := payload(t, got["id_token"].(string))
-	if !r.lastAsk.Fresh || claims["auth_time"] == nil {
+	if r.lastAsk.Since.IsZero() || claims["auth_time"] == nil {
 		t.Errorf("max_age: %+v %v", r.lastAsk, claims)
 	}
 	wantRedirect(t, r, r.get("/authorize?"+r.request(r.square, "max_age", "-1").Encode()), "invalid_request")
@@ -599,10 +600,12 @@ func TestO20IDTokenHint(t *testing.T) {
 		"none":         base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"none"}`)) + "." + parts[1] + ".",
 		"another aud":  r.post("/token", r.redemption(r.app, r.code(r.app), "client_secret", "")).json(t)["id_token"].(string),
 		"not a token":  "x",
+		"access token": r.tokens()["access_token"].(string),
 		"empty claims": parts[0] + ".e30." + parts[2],
 	} {
 		t.Run("O20/"+name, func(t *testing.T) {
-			wantPage(t, r.get("/authorize?"+r.request(r.square, "id_token_hint", bad).Encode()), openid.ErrRequest)
+			wantRedirect(t, r, r.get("/authorize?"+r.request(r.square, "id_token_hint", bad).Encode()), "invalid_request")
+			wantError(t, r.post("/par", r.request(r.square, "id_token_hint", bad, "client_secret", secret)), 400, "invalid_request")
 		})
 	}
 }
@@ -759,14 +762,14 @@ func TestO27NoRequestDataInErrors(t *testing.T) {
 	const script = `"><script>alert(1)</script>`
 	for _, params := range []url.Values{
 		r.request(r.square, "client_id", script), r.request(r.square, "redirect_uri", "https://x/"+script), r.request(r.square, "request_uri", script),
-		r.request(r.square, "id_token_hint", script), r.request(r.square, "error_hint", script, "redirect_uri", ""),
+		r.request(r.square, "error_hint", script, "redirect_uri", ""),
 	} {
 		a := r.get("/authorize?" + params.Encode())
 		if a.status < 400 || strings.Contains(a.body, "script") || a.header.Get("Content-Type") != "text/plain; charset=utf-8" {
 			t.Errorf("O27: %d %s", a.status, a.body)
 		}
 	}
-	for _, pairs := range [][]string{{"scope", script}, {"prompt", script}, {"response_type", script}, {"code_challenge", script}} {
+	for _, pairs := range [][]string{{"scope", script}, {"prompt", script}, {"response_type", script}, {"code_challenge", script}, {"id_token_hint", script}} {
 		if v := r.get("/authorize?" + r.request(r.square, pairs...).Encode()).redirected(t); strings.Contains(v.Get("error")+v.Get("error_description"), "script") {
 			t.Errorf("O27: %v", v)
 		}

@@ -25,7 +25,7 @@ type Config struct {
 
 	// Keys are the signing keys: the current one, coming ones, and retired ones
 	// until their tokens have expired. Keys that are still to sign all use the
-	// algorithm of the current one; restart to change it.
+	// algorithm of the current one; restart to change it. See [Provider.SetKeys].
 	Keys []Key
 
 	// Platforms returns the platform with a client_id, or [ErrUnknownPlatform].
@@ -82,9 +82,14 @@ type SignInRequest struct {
 	Action    string   // where the page's forms post to: a path that ends with SessionID
 	Answer    bool     // the request is such a post: only then may form fields be taken as the person's answer
 	Silent    bool     // prompt=none: no page may be shown, the outcome must not be pending
-	Fresh     bool     // prompt=login or max_age: the person must authenticate now
 	Offline   bool     // the platform asks to stay signed in (offline_access)
+	Scopes    string   // all that the platform asks for: what is consented to
 	ACRs      []string // assurance levels that the platform would like, best first
+
+	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
+	// for this interaction always does, however long the person reads afterwards.
+	Fresh bool      // prompt=login: no other
+	Since time.Time // max_age: no other that is not later than this; zero if not asked for
 }
 
 // Subject is all that the provider ever learns about a person.
@@ -92,6 +97,7 @@ type Subject struct {
 	Pseudonym  token.Pseudonym
 	Commitment [32]byte // token.Commit of the pseudonym's link
 	ACR        string
+	Proven     time.Time // when the person proved who they are; required where SignInRequest.Since is set, and then told
 
 	// Confirm, optional, is asked once more when the grant is stored: an error
 	// ends the grant. It closes the gap in which an [Provider.End] would miss it.
@@ -106,13 +112,14 @@ const (
 	Pending  Outcome = iota // a page was rendered and waits for an answer
 	Approved                // the Subject may be told to the platform
 	Denied                  // the person refused
+	Unasked                 // only if Silent: who is signed in would have to be asked for consent
 )
 
 // Authenticate signs a person in and asks for consent. It is called for the
 // authorization request and for every request to SignInRequest.Action.
 //
-// Pending means that a page was written to w. After Approved or Denied nothing
-// may have been written to w: the provider redirects. On an error the provider
+// Pending means that a page was written to w. After any other outcome nothing may
+// have been written to w but cookies: the provider redirects. On an error the provider
 // shows it (a [refusal.Error] as it is, any other as unavailable) and the
 // interaction stays open. CSRF protection of the page is the callback's own.
 type Authenticate func(w http.ResponseWriter, r *http.Request, req SignInRequest) (Subject, Outcome, error)

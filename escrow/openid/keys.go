@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,6 +34,9 @@ func algorithm(key any) jose.SignatureAlgorithm {
 
 // keyring is the signing keys, newest first.
 type keyring []Key
+
+// keys are a provider's, which can be replaced while it serves.
+type keys = atomic.Pointer[keyring]
 
 // newKeyring checks the keys and fills in their use and alg. It refuses with [ErrConfig].
 func newKeyring(keys []Key, now time.Time) (keyring, error) {
@@ -117,6 +121,47 @@ func (r keyring) dated(raw string) bool {
 	return i >= 0 && r[i].inForce(time.Unix(claims.IssuedAt, 0))
 }
 
+// SetKeys replaces the signing keys while the provider serves. Those that are still to
+// sign have the algorithm of those before, since platforms registered for it: anything
+// else is [ErrConfig], and nothing is replaced.
+func (p *Provider) SetKeys(all []Key) error {
+	ring, err := newKeyring(all, p.now())
+	if err != nil {
+		return err
+	}
+	if current, _ := ring.current(p.now()); current.JWK.Algorithm != p.algorithm {
+		return ErrConfig
+	}
+	p.keys.Store(&ring)
+	p.lists.invalidate() // they are signed with a key that may be gone
+	return nil
+}
+
+// subject returns whom an ID token of ours is about, if it was issued to that
+// platform. It may have expired: the caller takes it as a hint only.
+func (r keyring) subject(raw, issuer, platform string) (string, bool) {
+	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256})
+	if err != nil || !r.dated(raw) {
+		return "", false
+	}
+	header := jws.Signatures[0].Protected
+	i := slices.IndexFunc(r, func(k Key) bool { return k.JWK.KeyID == header.KeyID })
+	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
+	if i < 0 || typ != "" && !strings.EqualFold(typ, "JWT") { // an access token is of another type
+		return "", false
+	}
+	var c struct {
+		Issuer   string `json:"iss"`
+		Subject  string `json:"sub"`
+		Audience string `json:"aud"`
+	}
+	payload, err := jws.Verify(r[i].JWK.Public())
+	if err != nil || json.Unmarshal(payload, &c) != nil {
+		return "", false
+	}
+	return c.Subject, c.Issuer == issuer && c.Audience == platform && c.Subject != ""
+}
+
 // decodePart reads one segment of a compact JWS.
 func decodePart(s string, v any) bool {
 	b, err := base64.RawURLEncoding.DecodeString(s)
@@ -127,7 +172,7 @@ func decodePart(s string, v any) bool {
 // (nbf and exp, as in OpenID Federation 1.0, section 8.7), which verifier/token heeds.
 func (p *Provider) serveKeys(w http.ResponseWriter, _ *http.Request) {
 	var keys []map[string]any
-	for _, k := range p.keys.published(p.now()) {
+	for _, k := range p.keys.Load().published(p.now()) {
 		public, err := k.JWK.Public().MarshalJSON()
 		if err != nil {
 			http.Error(w, "", http.StatusServiceUnavailable)

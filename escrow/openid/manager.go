@@ -39,6 +39,7 @@ type held struct {
 	stored     []byte // the body as read
 	subject    Subject
 	authTime   int64 // 0 unless max_age was asked for
+	arrived    int64 // of a session: when the browser first came, in nanoseconds
 	redeemed   bool
 	rotating   bool // a refresh token was presented
 	created    int64
@@ -68,6 +69,7 @@ type sessionBody struct {
 	JKT         string `json:"jkt,omitempty"`
 	Hint        string `json:"hint,omitempty"` // pseudonym of an id_token_hint
 	Begun       bool   `json:"begun,omitempty"`
+	Arrived     int64  `json:"arrived,omitempty"`
 	Expires     int64  `json:"expires"`
 }
 
@@ -94,7 +96,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	body, err := json.Marshal(sessionBody{
 		Platform: as.ClientID, RedirectURI: as.RedirectURI, Scope: as.Scopes, State: as.State, Nonce: as.Nonce,
 		Challenge: as.CodeChallenge, Prompt: string(as.Prompt), MaxAge: as.MaxAuthnAgeSecs, ACRs: as.ACRValues,
-		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Begun: as.PolicyID != "", Expires: int64(as.ExpiresAt),
+		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
 	})
 	if err != nil {
 		return err
@@ -126,7 +128,7 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 			CodeChallenge: b.Challenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256, Prompt: goidc.PromptType(b.Prompt),
 			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs,
 		},
-		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body}},
+		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived}},
 	}
 	if b.Hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: b.Hint}
@@ -257,7 +259,7 @@ func (p *Provider) End(ctx context.Context, holder token.Pseudonym) error {
 // Who leaves all platforms at once does so at a moment of its own at each: after
 // every token that is out has expired, and within a day.
 const (
-	leavesAfter  = 2 * time.Hour // entries of the status list are kept for a full hour more
+	leavesAfter  = 2 * time.Hour
 	leavesWithin = 24 * time.Hour
 )
 
@@ -272,7 +274,9 @@ func (p *Provider) EndQuietly(ctx context.Context, holder token.Pseudonym) error
 	if err != nil {
 		return err
 	}
-	return p.store.EndAt(ctx, holder, p.now().Add(leavesAfter+time.Duration(after.Int64())).Truncate(time.Second))
+	now := p.now()
+	return p.store.EndAt(ctx, holder, now.Add(leavesAfter+time.Duration(after.Int64())).Truncate(time.Second),
+		now.UTC().Truncate(day).Add(refreshLifetime+2*day)) // outlives every grant that there is
 }
 
 // load reads a grant that has not ended.

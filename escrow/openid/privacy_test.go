@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/penname/penname/escrow/openid"
@@ -195,6 +196,38 @@ func TestN01NothingLinksWhatEnded(t *testing.T) {
 	if ended != 2 {
 		t.Errorf("%d ended grants", ended)
 	}
+}
+
+// N03 after signing out everywhere: the sign-in cannot be renewed from then on, no
+// status list ever shows it, and introspection does within a day.
+func TestN03QuietEndShowsInNoList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newLocalRig(t)
+		got := r.tokens("scope", "openid offline_access")
+		refresh := got["refresh_token"].(string)
+		list := func() any { return payload(t, r.get("/status/0").body)["status_list"].(map[string]any)["lst"] }
+		before := list()
+		if err := r.provider.EndQuietly(t.Context(), pseudonym(canary, r.square.ID)); err != nil {
+			t.Fatal(err)
+		}
+		wantError(t, r.refresh(refresh), 400, "invalid_grant")
+		if !r.active(refresh) || !r.active(got["access_token"].(string)) {
+			t.Error("introspection tells at once")
+		}
+		for range 25 * 6 {
+			if list() != before {
+				t.Fatal("the status list shows it")
+			}
+			<-time.After(10 * time.Minute)
+		}
+		if r.active(refresh) {
+			t.Error("active a day later")
+		}
+		again := r.tokens("scope", "openid offline_access") // what is granted afterwards counts
+		if r.refresh(again["refresh_token"].(string)).status != http.StatusOK {
+			t.Error("a later sign-in ended too")
+		}
+	})
 }
 
 // Secrets are stored as hashes only, and no stored time is finer than needed.

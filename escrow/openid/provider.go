@@ -28,7 +28,8 @@ type Provider struct {
 	store        Store
 	authenticate Authenticate
 	now          func() time.Time
-	keys         keyring
+	keys         *keys
+	algorithm    string // of the keys
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
@@ -45,14 +46,17 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if p.now == nil {
 		p.now = time.Now
 	}
-	var err error
-	if p.keys, err = newKeyring(cfg.Keys, p.now()); err != nil {
+	ring, err := newKeyring(cfg.Keys, p.now())
+	if err != nil {
 		return nil, err
 	}
+	p.keys = new(keys)
+	p.keys.Store(&ring)
 	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
-	current, _ := p.keys.current(p.now())
+	current, _ := ring.current(p.now())
+	p.algorithm = current.JWK.Algorithm
 	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
-	op, err := p.configure(jose.SignatureAlgorithm(current.JWK.Algorithm))
+	op, err := p.configure(jose.SignatureAlgorithm(p.algorithm))
 	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}
@@ -77,7 +81,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		}
 		acrs = append(acrs, provider.WithACRs(supported[0], supported[1:]...))
 	}
-	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.set(p.now()) }, append(acrs,
+	return provider.New(p.cfg.Issuer, m, func(context.Context) (goidc.JSONWebKeySet, error) { return p.keys.Load().set(p.now()) }, append(acrs,
 		// FAPI 2.0: client assertions name the issuer alone as audience; of a pushed
 		// request only the pushed parameters count. Its validation is left out, since
 		// it forbids client secrets.
@@ -187,21 +191,31 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	if err != nil {
 		return goidc.StatusFailure, err
 	}
+	arrived := p.arrival(as, exchangeOf(r.Context()).hint)
 	prompts := strings.Fields(string(as.Prompt))
 	req := SignInRequest{
 		Platform: pl, SessionID: as.ID, Action: authorizePath + "/" + as.ID,
 		Answer: r.Method == http.MethodPost, // authorization requests arrive here as GET, see authorize
 		Silent: slices.Contains(prompts, "none"),
-		Fresh:  slices.Contains(prompts, "login") || as.MaxAuthnAgeSecs != nil,
+		Fresh:  slices.Contains(prompts, "login"),
 		// RFC 9700, 4.14: a refresh token is part of what is consented to.
-		Offline: offline(as.Scopes),
-		ACRs:    strings.Fields(as.ACRValues),
+		Offline: offline(as.Scopes), Scopes: as.Scopes,
+		ACRs: strings.Fields(as.ACRValues),
+	}
+	if as.MaxAuthnAgeSecs != nil {
+		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
+	}
+	if req.Silent && !topLevel(r) {
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
 	}
 	page := w
 	if req.Silent {
 		page = newBuffer() // OpenID Connect Core, 3.1.2.1, none: "MUST NOT display any authentication or consent user interface pages"
 	}
 	subject, outcome, err := p.authenticate(page, r, req)
+	if req.Silent && outcome == Approved {
+		w.Header()["Set-Cookie"] = page.Header()["Set-Cookie"]
+	}
 	switch {
 	case err != nil && req.Silent:
 		return goidc.StatusFailure, goidc.NewError("temporarily_unavailable", "temporarily unavailable")
@@ -210,7 +224,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		exchangeOf(r.Context()).down = e.Kind == refusal.Unavailable
 		p.showError(w, r, e)
 		return goidc.StatusPending, nil
-	case outcome == Approved && !subject.valid():
+	case outcome == Approved && (!subject.valid() || subject.Proven.IsZero() && !req.Since.IsZero()):
 		p.showError(w, r, ErrSubject)
 		return goidc.StatusPending, nil
 	case outcome == Approved && otherThanHinted(as, subject):
@@ -219,17 +233,44 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
 		h := &held{subject: subject}
 		if as.MaxAuthnAgeSecs != nil { // OpenID Connect Core, 2: auth_time "When a max_age request is made"
-			h.authTime = p.now().Unix()
+			h.authTime = subject.Proven.Unix()
 		}
 		as.Store = map[string]any{heldKey: h}
 		return goidc.StatusSuccess, nil
 	case outcome == Pending && req.Silent:
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
+	case outcome == Unasked:
+		return goidc.StatusFailure, goidc.NewError(consentRequired, "consent required")
 	case outcome == Pending:
+		// WCAG 2.2.1: whoever looks at the page again has as long again. By the library's clock, see Config.Now.
+		as.ExpiresAt = int(time.Now().Add(sessionLifetime).Unix())
 		return goidc.StatusPending, nil
 	default:
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeAccessDenied, "access denied")
 	}
+}
+
+// arrival returns when the browser first came with this request, and takes its hint.
+func (p *Provider) arrival(as *goidc.AuthnSession, hint string) time.Time {
+	h, ok := as.Store[heldKey].(*held)
+	if !ok {
+		h = &held{}
+		as.Store = map[string]any{heldKey: h}
+	}
+	if h.arrived == 0 {
+		h.arrived = p.now().UnixNano()
+	}
+	if hint != "" {
+		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
+	}
+	return time.Unix(0, h.arrived)
+}
+
+// topLevel reports whether a browser says that its person sees the address of this
+// request: it is no frame, no picture and no script's (Fetch Metadata Request Headers).
+// A browser that does not say is asked with a page instead.
+func topLevel(r *http.Request) bool {
+	return r.Header.Get("Sec-Fetch-Dest") == "document" && r.Header.Get("Sec-Fetch-Mode") == "navigate"
 }
 
 var acrSyntax = regexp.MustCompile(`^[!-~]+$`)
@@ -268,6 +309,9 @@ func (p *Provider) adoptHandle(ctx context.Context, as *goidc.AuthnSession, c *g
 		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
 	}
 	as.ID = as.PushedAuthReqID
+	if hint := exchangeOf(ctx).hint; hint != "" {
+		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
+	}
 	return nil
 }
 

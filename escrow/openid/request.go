@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -80,6 +81,7 @@ type exchange struct {
 	proof        *token.DPoPProof // verified, not yet checked for replay
 	code         string           // the new authorization code
 	family       string           // of the refresh token that was presented
+	hint         string           // the subject of an id_token_hint
 	outage       error            // the store or another port failed
 	down         bool             // so the page said already: see manager.put
 }
@@ -144,7 +146,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.showError(w, r, ErrRedirectURI)
 		return
 	default:
-		code := checkRequest(params)
+		code := cmp.Or(checkRequest(params), p.checkHint(x, params, pl.ID))
 		if pl.RequirePAR {
 			code = goidc.ErrorCodeInvalidRequest
 		}
@@ -191,13 +193,13 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 // ignore unrecognized request parameters"), so they cannot reach the store.
 var requestParams = []string{
 	"response_type", "response_mode", "scope", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
-	"prompt", "max_age", "id_token_hint", "dpop_jkt",
+	"prompt", "max_age", "dpop_jkt",
 }
 
 // checks are the provider's own, which come before the library's.
 type checks struct {
 	cfg  *Config
-	keys keyring
+	keys *keys
 	now  func() time.Time
 }
 
@@ -246,6 +248,20 @@ func checkRequest(v url.Values) goidc.ErrorCode {
 		return invalid
 	case v.Get("dpop_jkt") != "" && !sha256b64.MatchString(v.Get("dpop_jkt")):
 		return invalid
+	}
+	return ""
+}
+
+// checkHint takes the subject of an id_token_hint that was issued here to this
+// platform, however long ago: a hint says whom the platform expects, and is no
+// credential. The library refuses one that has expired (OpenID Connect Core, 3.1.2.1).
+func (k checks) checkHint(x *exchange, v url.Values, platform string) goidc.ErrorCode {
+	if !v.Has("id_token_hint") {
+		return ""
+	}
+	var ok bool
+	if x.hint, ok = k.keys.Load().subject(v.Get("id_token_hint"), k.cfg.Issuer, platform); !ok {
+		return goidc.ErrorCodeInvalidRequest
 	}
 	return ""
 }
@@ -320,7 +336,7 @@ func (k checks) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 	case x.endpoint == "/par" && r.PostForm.Has("request_uri"): // RFC 9126, 2.1: "MUST NOT provide"
 		return goidc.ErrorCodeInvalidRequest
 	case x.endpoint == "/par":
-		if code := checkRequest(r.PostForm); code != "" {
+		if code := cmp.Or(checkRequest(r.PostForm), k.checkHint(x, r.PostForm, x.clientID)); code != "" {
 			return code
 		}
 		form := url.Values{}
@@ -331,7 +347,7 @@ func (k checks) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
 		}
 		k.copyRequest(form, r.PostForm)
 		r.PostForm = form
-	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.dated(r.PostForm.Get("token")):
+	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.Load().dated(r.PostForm.Get("token")):
 		r.PostForm.Set("token", "-") // after the client was authenticated, the answer is "inactive"
 	}
 	return ""
@@ -414,7 +430,7 @@ func (k checks) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
 		} `json:"cnf"`
 	}
 	parts := strings.Split(raw, ".")
-	if len(parts) != 3 || !decodePart(parts[1], &c) || !k.keys.dated(raw) {
+	if len(parts) != 3 || !decodePart(parts[1], &c) || !k.keys.Load().dated(raw) {
 		return goidc.ErrorCodeInvalidToken
 	}
 	// RFC 9449, 7.1: the scheme is DPoP for a bound token, and only for such a one.

@@ -16,10 +16,11 @@ import (
 
 // Error codes that the library lacks.
 const (
-	invalidProof goidc.ErrorCode = "invalid_dpop_proof"      // RFC 9449, 5 and 7.1
-	unavailable  goidc.ErrorCode = "temporarily_unavailable" // RFC 6749, 4.1.2.1
-	noScope      goidc.ErrorCode = "insufficient_scope"      // RFC 6750, 3.1
-	inactive     goidc.ErrorCode = "inactive"                // never sent: the token is not for this caller
+	invalidProof    goidc.ErrorCode = "invalid_dpop_proof"      // RFC 9449, 5 and 7.1
+	unavailable     goidc.ErrorCode = "temporarily_unavailable" // RFC 6749, 4.1.2.1
+	noScope         goidc.ErrorCode = "insufficient_scope"      // RFC 6750, 3.1
+	consentRequired goidc.ErrorCode = "consent_required"        // OpenID Connect Core, 3.1.2.6
+	inactive        goidc.ErrorCode = "inactive"                // never sent: the token is not for this caller
 )
 
 // errorTexts is every error_description: constants, so that they carry nothing.
@@ -35,6 +36,7 @@ var errorTexts = map[goidc.ErrorCode]string{
 	goidc.ErrorCodeUnsupportedGrantType:   "The grant types are authorization_code and refresh_token.",
 	goidc.ErrorCodeRequestURINotSupported: "Only a request_uri from the pushed authorization request endpoint is accepted.",
 	invalidProof:                          "The DPoP proof is missing, malformed, not for this request, not fresh, or was used.",
+	consentRequired:                       "The person must consent, which this request does not allow.",
 	unavailable:                           "Try again later: nothing was disclosed.",
 	noScope:                               "The access token lacks the scope openid.",
 	"request_not_supported":               "Request objects are not supported: push the request instead.",

@@ -58,6 +58,8 @@ type rig struct {
 	pageErr  error
 	instant  bool // answer without a page
 	confirm  func(context.Context) error
+	proven   time.Time // who is at the page
+	unasked  bool      // and has consented to nothing yet
 	badActor *openid.Subject
 }
 
@@ -183,7 +185,7 @@ func (r *rig) page(w http.ResponseWriter, req *http.Request, ask openid.SignInRe
 		person = c.Value
 	}
 	p := pseudonym(person, ask.Platform.ID)
-	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Confirm: confirm}
+	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Proven: r.proven, Confirm: confirm}
 	if bad != nil {
 		s = *bad
 	}
@@ -192,6 +194,8 @@ func (r *rig) page(w http.ResponseWriter, req *http.Request, ask openid.SignInRe
 		decision = req.PostFormValue("decision")
 	}
 	switch {
+	case ask.Silent && r.unasked:
+		return openid.Subject{}, openid.Unasked, nil
 	case instant, decision == "approve":
 		return s, openid.Approved, nil
 	case decision == "deny":
@@ -246,11 +250,21 @@ func (r *rig) do(req *http.Request) answer {
 	return answer{res.StatusCode, res.Header, string(b)}
 }
 
+// get is a browser that a person leads to a path.
 func (r *rig) get(path string) answer {
+	r.t.Helper()
+	return r.fetch(path, "Sec-Fetch-Dest", "document", "Sec-Fetch-Mode", "navigate")
+}
+
+// fetch gets a path as a browser that sends these headers, which come in pairs.
+func (r *rig) fetch(path string, headers ...string) answer {
 	r.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, r.issuer+path, nil)
 	if err != nil {
 		r.t.Fatal(err)
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Add(headers[i], headers[i+1])
 	}
 	return r.do(req)
 }

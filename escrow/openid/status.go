@@ -58,7 +58,7 @@ func (l *lists) uri(list int) string { return l.issuer + "/status/" + strconv.It
 type lists struct {
 	issuer string
 	store  Store
-	keys   keyring
+	keys   *keys
 	now    func() time.Time
 
 	mu   sync.Mutex
@@ -109,7 +109,7 @@ func (l *lists) signed(ctx context.Context, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key, ok := l.keys.current(now)
+	key, ok := l.keys.Load().current(now)
 	if !ok {
 		return "", ErrUnavailable
 	}

@@ -69,8 +69,9 @@ type Store interface {
 	EndAll(ctx context.Context, holder token.Pseudonym) error
 
 	// EndAt sets Ends of every grant that a holder has now and that has none yet. Put
-	// keeps it.
-	EndAt(ctx context.Context, holder token.Pseudonym, at time.Time) error
+	// keeps it. What it stores tells without a key neither which grants these are nor
+	// when they end, and may be forgotten from expires on (a full hour, UTC).
+	EndAt(ctx context.Context, holder token.Pseudonym, at, expires time.Time) error
 
 	// Use makes proofs and client assertions single-use, also across restarts. It
 	// stores no time finer than the full hour: round up.
@@ -82,7 +83,7 @@ type Store interface {
 	Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (ok bool, err error)
 
 	// Revoked returns, in ascending order, the indexes of a list whose grant has
-	// ended, or whose Ends is not after now, but for those that have expired.
+	// Ended, but for those that have expired. Ends shows in no list.
 	Revoked(ctx context.Context, list int, now time.Time) ([]int, error)
 }
 

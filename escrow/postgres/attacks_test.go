@@ -117,7 +117,7 @@ func TestD03AppendOnly(t *testing.T) {
 	admin := database(t)
 	for _, table := range []string{"records", "persons", "pseudonyms", "log_leaves", "log_hashes", "log_checkpoints",
 		"bundles", "approvals", "notices", "refusals", "cases", "rotations", "erasures", "goose_db_version",
-		"ceremonies", "ceremony_messages", "ceremony_transcripts"} {
+		"ceremonies", "ceremony_messages", "ceremony_transcripts", "reviews", "review_entries", "review_outcomes"} {
 		column := value[string](t, admin, `SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum = 1`, table)
 		for _, role := range []string{"penname_issuing", "penname_disclosing"} {
 			for _, statement := range []string{
@@ -185,11 +185,13 @@ func TestD04OtherSide(t *testing.T) {
 			`INSERT INTO records (label) VALUES ('x') RETURNING sealed`,
 			`COPY records TO STDOUT`, `CREATE TABLE x ()`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
 			`INSERT INTO pseudonyms (handle) VALUES ('x') ON CONFLICT (handle) DO UPDATE SET link = 'y'`, `SELECT link FROM pseudonyms_named`, `DELETE FROM pseudonyms_named`,
+			`UPDATE reviews SET state = 'accepted'`, `UPDATE reviews SET due = day`, `SELECT 1 FROM review_entries`, `INSERT INTO review_outcomes (review) VALUES ('x')`, `SELECT name FROM reviews`,
+			`INSERT INTO persons (reviewed) VALUES (true)`, `UPDATE persons SET fingerprint = 'x'`, `UPDATE persons SET reviewed = true`, `SELECT marks FROM persons`, `SELECT admitting()`,
 		},
 		"penname_disclosing": {
-			`SELECT 1 FROM persons`, `SELECT id FROM persons`, `SELECT day FROM pseudonyms`, `SELECT day FROM records`,
+			`SELECT 1 FROM persons`, `SELECT mark FROM reviews`, `SELECT whose FROM reviews`, `UPDATE reviews SET objected = false`, `SELECT alike('x', 'y')`, `UPDATE review_outcomes SET leaf = 1`, `DELETE FROM review_entries`, `SELECT id FROM persons`, `SELECT day FROM pseudonyms`, `SELECT day FROM records`,
 			`INSERT INTO persons (id) VALUES ('x')`, `INSERT INTO records (label) VALUES ('x')`, `INSERT INTO pseudonyms (handle) VALUES ('x')`, `INSERT INTO row_key (wrapped) VALUES ('x')`, `SELECT 1 FROM pseudonyms_named`,
-			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT mix()`, `SELECT sort('persons')`,
+			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT 1 FROM sessions`, `SELECT mix()`, `SELECT sort('persons')`,
 			`INSERT INTO cases (id, package) VALUES ('x', 'y')`, `UPDATE cases SET salt = 'x'`, `UPDATE cases SET quorum = 1`,
 			`UPDATE cases SET submission = 'x'`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
 		},

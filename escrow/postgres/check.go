@@ -125,6 +125,13 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	var reviewed []string
+	err = each(`SELECT leaf, outcome, salt, signed FROM review_outcomes`, []any{&leaf, &text, &salt, &reviewed}, func() error {
+		return add(&leaf, proof.ReviewedLeaf(undated, text, [32]byte(salt), reviewed))
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = each(`SELECT leaf, bundle FROM bundles`, []any{&leaf, &bundle}, func() error {
 		h := sha256.Sum256(bundle)
 		return add(&leaf, proof.BundleLeaf(undated, hex.EncodeToString(h[:])))

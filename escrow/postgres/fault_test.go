@@ -136,6 +136,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 	w := allWrites{t, admin, s, d}
 	all := w.ofPeople()
 	maps.Copy(all, w.ofSessions())
+	maps.Copy(all, w.ofSignIns())
 	maps.Copy(all, w.ofCases())
 	maps.Copy(all, w.ofLog())
 	return all
@@ -271,8 +272,8 @@ func (w allWrites) ofPeople() map[string]func() write {
 	}
 }
 
-// ofSessions are the writes of the OpenID provider.
-func (w allWrites) ofSessions() map[string]func() write {
+// ofSignIns are the writes of the OpenID provider.
+func (w allWrites) ofSignIns() map[string]func() write {
 	t, s, ctx, must, put := w.T, w.s, context.Background(), w.must, w.put
 	fresh := func() openid.Row {
 		return openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Body: []byte(`{"a":1}`), Expires: day}
@@ -296,7 +297,7 @@ func (w allWrites) ofSessions() map[string]func() write {
 			row.Holder = pseudonym(t)
 			must(s.Put(ctx, row))
 			return write{
-				try: func(ctx context.Context) error { return s.EndAt(ctx, row.Holder, day) },
+				try: func(ctx context.Context) error { return s.EndAt(ctx, row.Holder, day, day) },
 				once: func(t *testing.T) {
 					got, err := s.Get(ctx, row.Kind, row.ID)
 					must(err)
@@ -347,6 +348,53 @@ func (w allWrites) ofSessions() map[string]func() write {
 					ok, err := s.Allocate(ctx, list, 1, [32]byte(random(32)), day)
 					must(err)
 					is(t, "given again", ok, false)
+				},
+			}
+		},
+	}
+}
+
+// ofSessions are the writes of people's sessions.
+func (w allWrites) ofSessions() map[string]func() write {
+	s, ctx, must := w.s, context.Background(), w.must
+	return map[string]func() write{
+		"BeginSession": func() write {
+			p, session := enrolment().Person, issue.NewSession("phone", day)
+			return write{
+				try: func(ctx context.Context) error {
+					_, err := s.BeginSession(ctx, p, session)
+					return err
+				},
+				once: func(t *testing.T) {
+					sessions, err := s.Sessions(ctx, p, day)
+					must(err)
+					is(t, "there", slices.ContainsFunc(sessions, func(o issue.Session) bool { return o.ID == session.ID }), true)
+				},
+			}
+		},
+		"EndSession": func() write {
+			p := enrolment().Person
+			session, err := s.BeginSession(ctx, p, issue.NewSession("", day))
+			must(err)
+			return write{
+				try: func(ctx context.Context) error { return s.EndSession(ctx, session) },
+				once: func(t *testing.T) {
+					live, err := s.Live(ctx, p, session)
+					must(err)
+					is(t, "live", live, false)
+				},
+			}
+		},
+		"EndSessions": func() write {
+			p := enrolment().Person
+			session, err := s.BeginSession(ctx, p, issue.NewSession("", day))
+			must(err)
+			return write{
+				try: func(ctx context.Context) error { return s.EndSessions(ctx, p) },
+				once: func(t *testing.T) {
+					live, err := s.Live(ctx, p, session)
+					must(err)
+					is(t, "live", live, false)
 				},
 			}
 		},

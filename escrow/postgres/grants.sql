@@ -9,7 +9,7 @@ GRANT SELECT (version, state, records) ON rotations TO penname_issuing, penname_
 
 -- The issuing side writes sealed fields and links, and never reads them.
 GRANT INSERT (label, first_half, second_half, sealed, day) ON records TO penname_issuing;
-GRANT INSERT (id, label, digest, fingerprint, likeness, birth, day) ON persons TO penname_issuing;
+GRANT INSERT (id, label, digest, fingerprint, likeness, birth, marks, day) ON persons TO penname_issuing;
 GRANT SELECT (id, label, digest, fingerprint, birth) ON persons TO penname_issuing;
 GRANT INSERT (handle, link, hidden, day) ON pseudonyms TO penname_issuing;
 GRANT SELECT (handle, hidden, day) ON pseudonyms TO penname_issuing;
@@ -19,11 +19,17 @@ GRANT SELECT (wrapped), INSERT (wrapped) ON row_key TO penname_issuing;
 GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_issuing;
 GRANT INSERT (label, salt, day), SELECT (label, salt, day) ON erasures TO penname_issuing;
 GRANT UPDATE (label, digest) ON persons TO penname_issuing;
+GRANT INSERT (id, mark, whose, account, several, name, year, birthdate, provider, day), SELECT (id, mark, whose, state, due, objected), UPDATE (objected) ON reviews TO penname_issuing;
+GRANT EXECUTE ON FUNCTION alike(bytea, bytea) TO penname_issuing;
+GRANT EXECUTE ON FUNCTION admit(bytea, bytea, bytea, bytea, bytea, bytea, bytea, bytea, text, bytea, date) TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 
+-- Sessions of people, and their ends.
+GRANT SELECT (handle, hidden, expires), INSERT (handle, hidden, expires), DELETE ON sessions TO penname_issuing;
+
 -- Protocol state of the OpenID provider, which is on the issuing side.
-GRANT SELECT (kind, id, holder, version, body, expires, ended, ends, writer), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, ends, writer), DELETE ON openid_rows TO penname_issuing;
+GRANT SELECT (kind, id, holder, version, body, expires, ended, writer), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON openid_used TO penname_issuing;
 GRANT SELECT (slot, place, grant_id, expires), INSERT (slot, place, grant_id, expires), DELETE ON openid_entries TO penname_issuing;
 
@@ -32,6 +38,11 @@ GRANT SELECT (label, first_half, second_half, sealed, erased) ON records TO penn
 GRANT SELECT (label, salt, cleared, leaf), UPDATE (cleared) ON erasures TO penname_disclosing;
 GRANT SELECT (handle, link, hidden) ON pseudonyms TO penname_disclosing;
 GRANT SELECT (wrapped) ON row_key TO penname_disclosing;
+
+-- Of an enrolment that is held it reads which marks agree, not whose they are.
+GRANT SELECT (id, account, several, name, year, birthdate, provider, state, due, objected, day), UPDATE (state, due) ON reviews TO penname_disclosing;
+GRANT SELECT (review, reviewer, outcome, signed), INSERT (review, reviewer, outcome, signed), UPDATE (outcome, signed) ON review_entries TO penname_disclosing;
+GRANT SELECT (review, outcome, salt, signed, leaf), INSERT (review, outcome, salt, signed, leaf) ON review_outcomes TO penname_disclosing;
 
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON requests_used TO penname_disclosing;
 
@@ -62,6 +73,7 @@ GRANT SELECT (one), UPDATE (one) ON log_lock TO penname_keeping;
 GRANT SELECT (index, leaf), INSERT (index, leaf) ON log_leaves TO penname_keeping;
 GRANT SELECT (id, hash), INSERT (id, hash) ON log_hashes TO penname_keeping;
 GRANT SELECT (leaf) ON lost_leaves TO penname_keeping;
+GRANT SELECT (day, version), INSERT (day, version) ON snapshots TO penname_keeping;
 
 -- The custodians' message board: appended to.
 GRANT SELECT (plan_hash, plan), INSERT (plan_hash, plan) ON ceremonies TO penname_disclosing;

@@ -98,24 +98,23 @@ func (s *Issuing) enrolTogether(ctx context.Context, es []issue.Enrolment) ([]co
 // Whose the records are: new persons, or one who asked to be deleted and is back.
 const (
 	newPersons = `
-		INSERT INTO persons (id, label, fingerprint, likeness, birth, day, digest)
-		SELECT id, label, fingerprint, likeness, birth, day, digest FROM e ON CONFLICT DO NOTHING`
-	sameAgain = `
-		UPDATE persons SET label = e.label, digest = e.digest FROM e
-		WHERE persons.fingerprint = e.fingerprint AND persons.birth = e.birth
-		  AND EXISTS (SELECT FROM erasures WHERE erasures.label = persons.label)`
+		INSERT INTO persons (id, label, fingerprint, likeness, birth, marks, day, digest)
+		SELECT id, label, fingerprint, likeness, birth, marks, day, digest FROM e ON CONFLICT DO NOTHING`
+	sameAgain = ` -- by whichever of their accounts
+		UPDATE persons SET label = e.label, digest = e.digest FROM e JOIN persons p ON p.fingerprint = e.fingerprint AND p.birth = e.birth
+		WHERE persons.id = p.id AND EXISTS (SELECT FROM erasures WHERE erasures.label = persons.label)`
 )
 
 // insert stores persons and their records and returns how many it stored.
 func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolment) (int64, error) {
 	// In one order everywhere, or two statements wait for each other.
 	es = slices.SortedFunc(slices.Values(es), func(a, b issue.Enrolment) int { return bytes.Compare(a.Fingerprint, b.Fingerprint) })
-	var ids, prints, likes, births, digests, seconds, sealed [][]byte
+	var ids, prints, likes, births, marks, digests, seconds, sealed [][]byte
 	var labels, firsts []string
 	var days []time.Time
 	for _, e := range es {
 		labels, ids, digests = append(labels, e.Person.Label), append(ids, e.Person.ID[:]), append(digests, e.Person.Digest[:])
-		prints, likes, births = append(prints, e.Fingerprint), append(likes, e.Likeness), append(births, e.Birth)
+		prints, likes, births, marks = append(prints, e.Fingerprint), append(likes, e.Likeness), append(births, e.Birth), append(marks, e.Marks)
 		second, err := e.Record.Pack(e.Person.Label)
 		if err != nil {
 			return 0, err
@@ -124,12 +123,12 @@ func (s *Issuing) insert(ctx context.Context, persons string, es ...issue.Enrolm
 		days = append(days, e.Day.UTC())
 	}
 	n, err := s.exec(ctx, `
-		WITH e AS (SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[], $8::bytea[], $9::bytea[], $10::date[])
-		  e (label, id, digest, fingerprint, likeness, birth, first_half, second_half, sealed, day)),
+		WITH e AS (SELECT * FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::bytea[], $8::text[], $9::bytea[], $10::bytea[], $11::date[])
+		  e (label, id, digest, fingerprint, likeness, birth, marks, first_half, second_half, sealed, day)),
 		person AS (`+persons+` RETURNING persons.label)
 		INSERT INTO records (label, first_half, second_half, sealed, day)
-		SELECT label, first_half, second_half, sealed, day FROM e JOIN person USING (label)`,
-		labels, ids, digests, prints, likes, births, firsts, seconds, sealed, days)
+		SELECT label, first_half, second_half, sealed, day FROM e WHERE label IN (SELECT label FROM person)`,
+		labels, ids, digests, prints, likes, births, marks, firsts, seconds, sealed, days)
 	if constraint(err) == "records_key_version" {
 		err = issue.ErrOlderKey.Because(err)
 	}
@@ -333,7 +332,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 	if err := run(`SELECT mix()`); err != nil {
 		return err
 	}
-	for _, table := range []string{"records", "persons", "pseudonyms", "erasures", "openid_rows", "openid_used", "openid_entries"} {
+	for _, table := range []string{"records", "persons", "pseudonyms", "erasures", "reviews", "sessions", "openid_rows", "openid_used", "openid_entries"} {
 		if err := run(`SELECT sort($1)`, table); err != nil {
 			return err
 		}

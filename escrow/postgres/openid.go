@@ -48,6 +48,20 @@ func (s *Issuing) lockBody(id []byte, row openid.Row) ([]byte, error) {
 	return s.rows.lock(id, b, bodyBlock), nil
 }
 
+// unlockBody is the inverse of lockBody, or ErrDamaged.
+func (s *Issuing) unlockBody(id, body []byte) (h held, err error) {
+	b, err := s.rows.unlock(id, body)
+	if err == nil && json.Unmarshal(b, &h) != nil {
+		err = ErrDamaged
+	}
+	return h, err
+}
+
+// leftID is the key of the row that says when the grant in that row ends: a row of
+// its own, because the rows of all the grants that a person leaves are written
+// together. Without the key nobody knows whose they are.
+func (s *Issuing) leftID(row []byte) []byte { return s.rows.handle("left", row) }
+
 // Put implements [openid.Store]. Each of the three guards is one statement; the
 // row keeps a random number of the write, so that after a lost answer exactly
 // the writer who won is told so.
@@ -105,11 +119,12 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 // given out after the row was confirmed; and a row that has ended refuses.
 func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
 	row, at := openid.Row{Kind: kind, ID: id}, s.rowID(kind, id)
-	var body []byte
-	var ends *time.Time
+	var body, left []byte
 	err := s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT version, body, expires, ended, ends FROM openid_rows WHERE kind = $1 AND id = $2`,
-			string(kind), at).Scan(&row.Version, &body, &row.Expires, &row.Ended, &ends)
+		return c.QueryRow(ctx, `
+			SELECT version, body, expires, ended, (SELECT body FROM openid_rows WHERE kind = 'left' AND id = $3)
+			FROM openid_rows WHERE kind = $1 AND id = $2`,
+			string(kind), at, s.leftID(at)).Scan(&row.Version, &body, &row.Expires, &row.Ended, &left)
 	})
 	if errors.Is(err, pgx.ErrNoRows) {
 		err = openid.ErrNotFound
@@ -121,18 +136,17 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 	if row.Ended {
 		return row, nil
 	}
-	if ends != nil {
-		row.Ends = ends.UTC()
-	}
-	b, err := s.rows.unlock(at, body)
+	h, err := s.unlockBody(at, body)
 	if err != nil {
 		return openid.Row{}, err
 	}
-	var h held
-	if err := json.Unmarshal(b, &h); err != nil {
-		return openid.Row{}, ErrDamaged
-	}
 	row.Holder, row.Body = h.Holder, h.Body
+	if left != nil {
+		h, err := s.unlockBody(s.leftID(at), left)
+		if err != nil || row.Ends.UnmarshalText(h.Body) != nil {
+			return openid.Row{}, ErrDamaged
+		}
+	}
 	return row, nil
 }
 
@@ -148,11 +162,42 @@ func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym) error {
 }
 
 // EndAt implements [openid.Store].
-func (s *Issuing) EndAt(ctx context.Context, holder token.Pseudonym, at time.Time) error {
+func (s *Issuing) EndAt(ctx context.Context, holder token.Pseudonym, at, expires time.Time) error {
+	moment, err := at.UTC().MarshalText()
+	if err != nil {
+		return err
+	}
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
-		_, err := s.exec(ctx, `UPDATE openid_rows SET ends = $2 WHERE holder = $1 AND holder <> '' AND ends IS NULL`, s.holderTag(holder), at.UTC())
+		grants, err := s.grantsOf(ctx, holder)
+		if err != nil || len(grants) == 0 {
+			return err
+		}
+		var ids, bodies, writers [][]byte
+		for _, grant := range grants {
+			id := s.leftID(grant)
+			body, err := s.lockBody(id, openid.Row{Body: moment})
+			if err != nil {
+				return err
+			}
+			ids, bodies, writers = append(ids, id), append(bodies, body), append(writers, nonce())
+		}
+		_, err = s.exec(ctx, `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
+			SELECT 'left', id, 1, body, $4, false, writer FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) l (id, body, writer)
+			ON CONFLICT DO NOTHING`, ids, bodies, writers, expires.UTC())
 		return err
 	})
+}
+
+// grantsOf are the rows of the grants that a holder has.
+func (s *Issuing) grantsOf(ctx context.Context, holder token.Pseudonym) (ids [][]byte, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `SELECT id FROM openid_rows WHERE holder = $1 AND holder <> ''`, s.holderTag(holder))
+		if err == nil {
+			ids, err = pgx.CollectRows(rows, pgx.RowTo[[]byte])
+		}
+		return err
+	})
+	return ids, err
 }
 
 // Use implements [token.ReplayGuard].
@@ -213,7 +258,7 @@ func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes
 		indexes = nil // the connection may have been lost
 		rows, err := c.Query(ctx, `
 			SELECT e.slot, e.place FROM openid_entries e JOIN openid_rows r ON r.id = e.grant_id AND r.kind = 'grant'
-			WHERE (r.ended OR r.ends IS NOT NULL) AND (r.ended OR r.ends <= $1) AND e.expires > $1`, now.UTC())
+			WHERE r.ended AND e.expires > $1`, now.UTC())
 		if err != nil {
 			return err
 		}
@@ -234,9 +279,9 @@ func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes
 	return indexes, err
 }
 
-// DeleteExpired deletes the protocol state that expired before now.
+// DeleteExpired deletes sessions and the protocol state that expired before now.
 func (s *Issuing) DeleteExpired(ctx context.Context, now time.Time) error {
-	return s.deleteExpired(ctx, now, "openid_entries", "openid_used", "openid_rows")
+	return s.deleteExpired(ctx, now, "sessions", "openid_entries", "openid_used", "openid_rows")
 }
 
 // DeleteExpired deletes the used keys that expired before now.

@@ -148,6 +148,7 @@ type Disclosing struct {
 	Erasures   Erasures
 	Bundles    Bundles
 	Ceremonies Ceremonies
+	Reviews    Reviews
 	Log        Log
 }
 
@@ -175,7 +176,7 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 	}
 	s := &Disclosing{db: d}
 	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db, &sharedRows{source: o.RowKey}}, Erasures{&s.db}
-	s.Bundles, s.Ceremonies, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Log{&s.db}
+	s.Bundles, s.Ceremonies, s.Reviews, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Reviews{&s.db}, Log{&s.db}
 	return s, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -18,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/verifier/token"
 )
 
 // server is one PostgreSQL for all tests of the package.
@@ -195,6 +197,45 @@ func pathOf(dsn string) string {
 	return u.Path
 }
 
+// Who leaves every platform at once leaves the rows of the grants as they are. What is
+// written tells neither which grants end nor when, and not even how many pen names.
+func TestN01LeftTogetherTellsOfNoGrant(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	var holders []token.Pseudonym
+	for n := range 2 {
+		holders = append(holders, pseudonym(t))
+		for range 2 {
+			row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: holders[n], Body: []byte("{}"), Expires: day.AddDate(0, 0, n)}
+			if err := s.Put(ctx, row); err != nil {
+				t.Fatal(err, cause(err))
+			}
+		}
+	}
+	grants := func() string {
+		return value[string](t, admin, `SELECT string_agg(xmin || ' ' || r::text, E'\n' ORDER BY id) FROM openid_rows r WHERE kind = 'grant'`)
+	}
+	before := grants()
+	for n, holder := range holders {
+		at := day.Add(time.Duration(n)*time.Hour + 1234567*time.Microsecond)
+		for range 2 { // a second wish changes nothing
+			if err := s.EndAt(ctx, holder, at, day.AddDate(0, 1, 0)); err != nil {
+				t.Fatal(err, cause(err))
+			}
+		}
+	}
+	if after := grants(); after != before {
+		t.Errorf("%s\nbecame\n%s", before, after)
+	}
+	if got := value[string](t, admin, `SELECT format('%s %s %s %s %s', count(*), count(DISTINCT writer), count(DISTINCT expires), count(DISTINCT octet_length(body)), max(holder))
+		FROM openid_rows WHERE kind = 'left'`); got != "4 4 1 1 " {
+		t.Errorf("rows, writers, expiries, lengths, holder: %s", got)
+	}
+	if n := value[int](t, admin, `SELECT count(*) FROM openid_rows l JOIN openid_rows g ON g.id = l.id AND g.kind = 'grant' WHERE l.kind = 'left'`); n != 0 {
+		t.Errorf("%d rows have the key of their grant", n)
+	}
+}
+
 // Grants that ended together do not look it: each row has a writer of its own,
 // names nobody, and keeps the hour it had.
 func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
@@ -215,5 +256,30 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 	}
 	if err := try(t, as(t, admin, "penname_issuing"), `UPDATE openid_rows SET holder = 'pen1x'`); err == nil {
 		t.Error("a row that ended names somebody")
+	}
+}
+
+// Sign-ins that were to end at a moment of their own when the database was brought to
+// version 11 have ended; the others go on.
+func TestMigrationEndsWhoLeft(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	var rows []openid.Row
+	for range 2 {
+		row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: pseudonym(t), Body: []byte("{}"), Expires: day}
+		if err := s.Put(ctx, row); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		rows = append(rows, row)
+	}
+	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 11;
+		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
+	if err := Migrate(ctx, admin); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	for i, row := range rows {
+		if got, err := s.Get(ctx, row.Kind, row.ID); err != nil || got.Ended != (i == 0) {
+			t.Errorf("%d: ended %v, %v", i, got.Ended, err)
+		}
 	}
 }

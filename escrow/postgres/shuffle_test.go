@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -33,7 +34,7 @@ func fileOrder(t *testing.T, conn *pgx.Conn, table string) []string {
 	return keys
 }
 
-var shuffled = []string{"records", "persons", "pseudonyms", "erasures", "openid_rows", "openid_used", "openid_entries"}
+var shuffled = []string{"records", "persons", "pseudonyms", "erasures", "reviews", "sessions", "openid_rows", "openid_used", "openid_entries"}
 
 // N01 and promise 1: after Shuffle neither the order of the rows, as a dump
 // shows it, nor the transaction numbers in their headers tell which pseudonyms
@@ -51,6 +52,13 @@ func TestShuffleLeavesNoOrder(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := s.Ask(ctx, issue.Receipt{Label: e.Person.Label, Salt: [32]byte(random(32)), Day: day}); err != nil {
+				t.Fatal(err)
+			}
+			hold := issue.Hold{Reference: strings.ToLower(rand.Text()[:12]), Mark: random(32), Whose: random(32), Day: day}
+			if _, err := s.Hold(ctx, hold); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.BeginSession(ctx, e.Person, issue.NewSession("", day)); err != nil {
 				t.Fatal(err)
 			}
 			for range 3 {

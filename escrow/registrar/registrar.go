@@ -147,6 +147,9 @@ type Problem struct {
 	Approvals *int     `json:"approvals,omitempty"`
 	Quorum    *int     `json:"quorum,omitempty"`
 
+	Reference string `json:"reference,omitempty"` // of an enrolment that is held
+	From      string `json:"from,omitempty"`      // the day (YYYY-MM-DD) from which it is not held any longer
+
 	Culprits []string `json:"culprits,omitempty"` // ids of the custodians at fault
 	Cause    string   `json:"cause,omitempty"`    // of a failure on this machine
 	Evidence string   `json:"evidence,omitempty"` // file that proves it

@@ -2,6 +2,7 @@ package service
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/tls"
@@ -54,6 +55,8 @@ var (
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
 		"a platform needs an id, a name, https redirect URIs and exactly one of secret_sha256 (hex, of a random secret), jwks_file (public keys, Ed25519 or P-256) and native, and must be in the bundle")
+	errConfigPreset = refusal.New(refusal.Invalid, "config.unknown_preset",
+		"an identity provider's preset is not one of this version: see deploy/escrowd.toml for their names, or give issuer, scopes and acr_values without a preset")
 	errConfigStatusLists = refusal.New(refusal.Invalid, "config.bad_status_lists",
 		"issue.status_lists must be between 1 and 64: one list carries about 50 sign-ins a second")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
@@ -91,6 +94,8 @@ type Config struct {
 	Issue    *issueConfig    `toml:"issue"`
 	Disclose *discloseConfig `toml:"disclose"`
 	Keep     *keepConfig     `toml:"keep"`
+
+	file string // that it was read from
 }
 
 type keepConfig struct {
@@ -125,16 +130,25 @@ type vaultConfig struct {
 	CAFile       string `toml:"ca_file"`
 	RoleID       string `toml:"role_id"`
 	SecretIDFile string `toml:"secret_id_file"`
+
+	// Who mints the next secret id: vault.Config.
+	RenewerRoleID       string `toml:"renewer_role_id"`
+	RenewerSecretIDFile string `toml:"renewer_secret_id_file"`
+
+	MinLeft time.Duration `toml:"-"` // likewise; not a setting
 }
 
 // providerConfig is one identity provider: identity.Provider says what the
 // settings demand of it.
 type providerConfig struct {
-	ID              string   `toml:"id"`   // of its redirect URL: person.CallbackPath
-	Name            string   `toml:"name"` // on the button, if there are several
+	ID              string   `toml:"id"`     // of its redirect URL: person.CallbackPath
+	Name            string   `toml:"name"`   // on the button, if there are several
+	Preset          string   `toml:"preset"` // identity.Preset, in whose place come the settings that are given
 	Issuer          string   `toml:"issuer"`
 	ClientID        string   `toml:"client_id"`
-	ClientSecret    string   `toml:"client_secret_file"` // none: a public client
+	ClientSecret    string   `toml:"client_secret_file"`  // neither this nor a client key: a public client
+	ClientKey       string   `toml:"client_key_file"`     // secret JWK with its alg
+	DecryptionKey   string   `toml:"decryption_key_file"` // secret JWK on P-256
 	Scopes          []string `toml:"scopes"`
 	ACRValues       []string `toml:"acr_values"`
 	AMRValues       []string `toml:"amr_values"`
@@ -173,6 +187,7 @@ func ReadConfig(name string) (*Config, error) {
 		}
 		return nil, errConfig.Because(err)
 	}
+	c.file = name
 	return &c, c.check()
 }
 
@@ -200,7 +215,11 @@ func (c *Config) check() error {
 		if len(i.IdentityProviders) == 0 {
 			required["issue.identity_providers"] = ""
 		}
-		for n, p := range i.IdentityProviders {
+		for n := range i.IdentityProviders {
+			p := &i.IdentityProviders[n]
+			if !p.complete() {
+				return errConfigPreset.Because(errors.New(p.ID))
+			}
 			section := fmt.Sprintf("issue.identity_providers[%d]", n)
 			required[section+".id"], required[section+".client_id"] = p.ID, p.ClientID
 			required[section+".acr_values"] = strings.Join(p.ACRValues, " ") // the level that tokens name
@@ -248,6 +267,9 @@ func (c *Config) check() error {
 
 func (v vaultConfig) require(section string, required map[string]string) {
 	required[section+".address"], required[section+".role_id"], required[section+".secret_id_file"] = v.Address, v.RoleID, v.SecretIDFile
+	if v.RenewerRoleID+v.RenewerSecretIDFile != "" {
+		required[section+".renewer_role_id"], required[section+".renewer_secret_id_file"] = v.RenewerRoleID, v.RenewerSecretIDFile
+	}
 }
 
 // readPublic reads a file that is not secret.
@@ -276,20 +298,28 @@ func readCookieKey(name string) (key [32]byte, err error) {
 func readTokenKeys(files []tokenKey, b *policy.Bundle) ([]openid.Key, error) {
 	var keys []openid.Key
 	for _, f := range files {
-		s, err := secretfile.ReadText(f.File)
+		k, err := readJWK(f.File, "token_keys")
 		if err != nil {
 			return nil, err
 		}
-		var k jose.JSONWebKey
-		if err := json.Unmarshal([]byte(s), &k); err != nil || k.IsPublic() || !k.Valid() {
-			return nil, ErrSecretFile.Because(errors.New("token_keys: a secret JWK"))
-		}
-		if err := endorsedKey(b, k); err != nil {
+		if err := endorsedKey(b, *k); err != nil {
 			return nil, err
 		}
-		keys = append(keys, openid.Key{JWK: k, NotBefore: f.NotBefore, NotAfter: f.NotAfter})
+		keys = append(keys, openid.Key{JWK: *k, NotBefore: f.NotBefore, NotAfter: f.NotAfter})
 	}
 	return keys, nil
+}
+
+func readJWK(name, setting string) (*jose.JSONWebKey, error) {
+	s, err := secretfile.ReadText(name)
+	if err != nil {
+		return nil, err
+	}
+	var k jose.JSONWebKey
+	if err := json.Unmarshal([]byte(s), &k); err != nil || k.IsPublic() || !k.Valid() {
+		return nil, ErrSecretFile.Because(errors.New(setting + ": a secret JWK"))
+	}
+	return &k, nil
 }
 
 // endorsedKey checks that a token key is one of the bundle's issuer keys.
@@ -310,9 +340,9 @@ func samePublic(a, b jose.JSONWebKey) bool {
 	return errX == nil && errY == nil && bytes.Equal(x, y)
 }
 
-// Certificate reads the certificate and its key. It refuses one that has expired,
+// certificate reads the certificate and its key. It refuses one that has expired,
 // which no client would accept.
-func (c *Config) Certificate() (*tls.Certificate, error) {
+func (c *Config) certificate() (*tls.Certificate, error) {
 	key, err := secretfile.ReadText(c.TLSKey)
 	if err != nil {
 		return nil, err
@@ -385,16 +415,27 @@ func (p platformConfig) platform() (openid.Platform, error) {
 	return one, err
 }
 
+// complete takes from the preset what is not given. It reports whether there is one
+// of that name.
+func (p *providerConfig) complete() bool {
+	if p.Preset == "" {
+		return true
+	}
+	known, ok := identity.Preset(p.Preset)
+	p.Issuer = cmp.Or(p.Issuer, known.Issuer)
+	if p.Scopes == nil {
+		p.Scopes = known.Scopes
+	}
+	if p.ACRValues == nil {
+		p.ACRValues = known.ACRValues
+	}
+	return ok
+}
+
 // provider is one identity provider. What it does not answer now it can answer later:
 // only a configuration that time does not mend is refused.
 func (p providerConfig) provider(ctx context.Context, origin string, used token.ReplayGuard) (one person.Provider, err error) {
-	secret := ""
-	if p.ClientSecret != "" {
-		if secret, err = secretfile.ReadText(p.ClientSecret); err != nil {
-			return one, err
-		}
-	}
-	demands, err := p.demands(origin, secret, used)
+	demands, err := p.demands(origin, used)
 	if err != nil {
 		return one, err
 	}
@@ -408,12 +449,27 @@ func (p providerConfig) provider(ctx context.Context, origin string, used token.
 	return one, nil
 }
 
-func (p providerConfig) demands(origin, secret string, used token.ReplayGuard) (identity.Provider, error) {
-	private, err := identity.ParsePrivateNetworks(p.PrivateNetworks)
-	return identity.Provider{
-		Private: private,
-		Issuer:  p.Issuer, ClientID: p.ClientID, ClientSecret: secret, RedirectURL: origin + person.CallbackPath(p.ID), Scopes: p.Scopes,
-		ACRValues: p.ACRValues, AMRValues: p.AMRValues, TrustFrameworks: p.TrustFrameworks, MaxAge: time.Duration(p.MaxAgeMinutes) * time.Minute,
-		SingleUse: used,
-	}, err
+func (p providerConfig) demands(origin string, used token.ReplayGuard) (identity.Provider, error) {
+	d, _ := identity.Preset(p.Preset)
+	d.Issuer, d.ClientID, d.RedirectURL, d.Scopes = p.Issuer, p.ClientID, origin+person.CallbackPath(p.ID), p.Scopes
+	d.ACRValues, d.AMRValues, d.TrustFrameworks, d.MaxAge = p.ACRValues, p.AMRValues, p.TrustFrameworks, time.Duration(p.MaxAgeMinutes)*time.Minute
+	d.SingleUse = used
+	var err error
+	if d.Private, err = identity.ParsePrivateNetworks(p.PrivateNetworks); err != nil {
+		return d, err
+	}
+	if p.ClientSecret != "" {
+		if d.ClientSecret, err = secretfile.ReadText(p.ClientSecret); err != nil {
+			return d, err
+		}
+	}
+	if p.ClientKey != "" {
+		if d.ClientKey, err = readJWK(p.ClientKey, "client_key_file"); err != nil {
+			return d, err
+		}
+	}
+	if p.DecryptionKey != "" {
+		d.DecryptionKey, err = readJWK(p.DecryptionKey, "decryption_key_file")
+	}
+	return d, err
 }

@@ -51,6 +51,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"no assurance level", `acr_values         = ["http://eidas.europa.eu/LoA/substantial"]`, "", errConfigMissing},
 		{"X01 the table of a single provider", `[[issue.identity_providers]]`, "[issue.identity_provider]", errConfigKey},
 		{"an identity provider without an id", `id                 = "bank"`, "", errConfigMissing},
+		{"a preset that there is not", `id                 = "bank"`, "id = \"bank\"\npreset = \"bank\"", errConfigPreset},
 		{"X11 http for the second identity provider", `"https://bank.example"`, `"http://bank.example"`, errConfigOrigin},
 		{"no assurance level of the second", `acr_values         = ["urn:bank:verified"]`, "", errConfigMissing},
 		{"too many status lists", `status_lists    = 4`, `status_lists = 65`, errConfigStatusLists},

@@ -8,6 +8,8 @@
 //	service.go     from the parts to the service
 //	checks.go      what refuses a start
 //	jobs.go        what the service does by itself: one table
+//	reload.go      what is read again while it runs: one table
+//	lifetimes.go   what ends, and what renews it or says so
 //	memory.go      how little is left in memory of who enrolled
-//	vaultaudit.go  Vault's own record against the public log
+//	vaultaudit.go  Vault's own record against the public log, and against renewals
 package service

@@ -17,8 +17,6 @@ type Job struct {
 	Every time.Duration
 	What  string // for operators: one line
 	Do    func(*Service, context.Context) error
-
-	atOnce func(*Service) <-chan struct{} // nil, or asks for the job before its time
 }
 
 // Jobs is everything that a service does by itself. Each side does its part of a
@@ -28,28 +26,27 @@ var Jobs = []Job{
 		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
 	{Name: "rules", Every: time.Minute, Do: (*Service).FollowRules,
 		What: "follows the public log, and works under a new bundle once it is in force there"},
-	{Name: "erasures", Every: time.Minute, Do: (*Service).CarryOutErasures, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked },
-		What: "carries out the erasures that were asked for and that no case holds"},
+	{Name: "erasures", Every: time.Hour, Do: (*Service).CarryOutErasures,
+		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button"},
+	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
+		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
 		What: "says in its log how many filings were refused that no authority of the bundle signed"},
 	{Name: "providers", Every: time.Minute, Do: (*Service).OpenProviders,
 		What: "asks the identity providers again that have not answered since the start"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
 		What: "overwrites what memory still holds of identities that are sealed"},
+	{Name: "lifetimes", Every: 6 * time.Hour, Do: (*Service).WatchLifetimes,
+		What: "renews the secret ids of Vault, and warns of what ends, is out of date or was not read again"},
 	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
 		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
 }
 
-// repeat does a job now and then again after each interval, or when it is asked
-// for, until ctx ends. A job that fails is logged and tried again: it never ends
-// the service.
+// repeat does a job now and then again after each interval, until ctx ends. A job
+// that fails is logged and tried again: it never ends the service.
 func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()
-	var atOnce <-chan struct{}
-	if j.atOnce != nil {
-		atOnce = j.atOnce(s)
-	}
 	for {
 		if err := j.Do(s, ctx); err != nil && ctx.Err() == nil {
 			attrs := []any{slog.String("job", j.Name), slog.Any("cause", err)}
@@ -62,7 +59,6 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-		case <-atOnce:
 		}
 	}
 }
@@ -79,7 +75,7 @@ func (s *Service) ServeCases(ctx context.Context) error {
 }
 
 // CarryOutErasures erases what people asked to have erased and no case stands
-// against, each side its part. What is held is looked at again every minute: the
+// against, each side its part. What is held is looked at again every time: the
 // end of a hold completes it.
 func (s *Service) CarryOutErasures(ctx context.Context) error {
 	s.erasing.Lock()
@@ -99,6 +95,19 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 		err = errors.Join(err, s.Publish(ctx))
 	}
 	return errors.Join(err, kerr)
+}
+
+// CarryOutReviews moves the reviews whose time has come, and publishes what that
+// recorded.
+func (s *Service) CarryOutReviews(ctx context.Context) error {
+	if s.Reviews == nil {
+		return nil
+	}
+	moved, err := s.Reviews.CarryOut(ctx)
+	if moved > 0 {
+		err = errors.Join(err, s.Publish(ctx))
+	}
+	return err
 }
 
 // LogUnrecorded writes one line with the number of filings since the last that

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -34,12 +35,12 @@ func TestJobOfNoSide(t *testing.T) {
 	}
 }
 
-// TestJobIsRepeated: a job runs at once, after each interval and when it is asked
-// for. One that fails is named in the log, by its code, and tried again.
+// TestJobIsRepeated: a job runs at once and after each interval. One that fails is
+// named in the log, by its code, and tried again.
 func TestJobIsRepeated(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var logs bytes.Buffer
-		s := &Service{Parts: Parts{Log: slog.New(slog.NewJSONHandler(&logs, nil))}, erasureAsked: make(chan struct{}, 1)}
+		s := &Service{Parts: Parts{Log: slog.New(slog.NewJSONHandler(&logs, nil))}}
 		down := refusal.New(refusal.Unavailable, "test.down", "wait")
 		n := 0
 		j := Job{Name: "counting", Every: time.Minute, Do: func(*Service, context.Context) error {
@@ -47,7 +48,7 @@ func TestJobIsRepeated(t *testing.T) {
 				return down.Because(errors.New("the first time"))
 			}
 			return nil
-		}, atOnce: func(s *Service) <-chan struct{} { return s.erasureAsked }}
+		}}
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan struct{})
 		go func() { s.repeat(ctx, j); close(ended) }()
@@ -59,16 +60,38 @@ func TestJobIsRepeated(t *testing.T) {
 			<-time.After(time.Minute)
 		}
 		synctest.Wait()
-		s.erasureAsked <- struct{}{}
-		synctest.Wait()
-		if n != 5 {
-			t.Errorf("asked for, and done %d times, not 5", n)
+		if n != 4 {
+			t.Errorf("done %d times, not 4", n)
 		}
 		stop()
 		<-ended
 		line := logs.String()
 		if strings.Count(line, "\n") != 1 || !strings.Contains(line, `"job":"counting"`) || !strings.Contains(line, `"code":"test.down"`) || !strings.Contains(line, `"because":"the first time"`) {
 			t.Error(line)
+		}
+	})
+}
+
+// TestN05ErasuresGoTogether: an erasure has a leaf in the public log. It comes with
+// those of the whole hour, counted from the start, whenever they were asked for.
+func TestN05ErasuresGoTogether(t *testing.T) {
+	at := slices.IndexFunc(Jobs, func(j Job) bool { return j.Name == "erasures" })
+	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
+		var leaves []time.Duration
+		j := Jobs[at]
+		j.Do = func(*Service, context.Context) error {
+			leaves = append(leaves, time.Since(begun))
+			return nil
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { (&Service{}).repeat(ctx, j); close(ended) }()
+		<-time.After(3*time.Hour + time.Minute)
+		stop()
+		<-ended
+		if want := []time.Duration{0, time.Hour, 2 * time.Hour, 3 * time.Hour}; !slices.Equal(leaves, want) {
+			t.Errorf("leaves after %v", leaves)
 		}
 	})
 }

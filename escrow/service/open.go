@@ -25,9 +25,12 @@ import (
 // Open makes the service that the configuration describes, which logs JSON to
 // logs. Every doubt refuses. The service is closed with Close.
 func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
-	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge()}
+	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), config: c, digests: c.digests()}
 	p.PerSender = float64(c.RequestsPerSender)
 	if p.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
+		return nil, err
+	}
+	if p.Certificate, err = c.certificate(); err != nil {
 		return nil, err
 	}
 	if p.Bundle, err = c.readBundle(); err != nil {
@@ -126,9 +129,11 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 		return nil, err
 	}
 	i.StatusLists = c.StatusLists
-	if i.Keys, err = vault.OpenIssuing(ctx, c.Vault.config()); err != nil {
+	keys, err := vault.OpenIssuing(ctx, c.Vault.config())
+	if err != nil {
 		return nil, err
 	}
+	i.Keys, i.Login = keys, keys.Login()
 	dsn, err := secretfile.ReadText(c.Database)
 	if err != nil {
 		return nil, err
@@ -156,9 +161,11 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclos
 	if d.Signer, err = translog.NewSigner(skey); err != nil {
 		return nil, ErrSecretFile // the cause could quote the key
 	}
-	if d.Keys, err = vault.OpenDisclosing(ctx, c.Vault.config()); err != nil {
+	keys, err := vault.OpenDisclosing(ctx, c.Vault.config())
+	if err != nil {
 		return nil, err
 	}
+	d.Keys, d.Login = keys, keys.Login()
 	dsn, err := secretfile.ReadText(c.Database)
 	if err != nil {
 		return nil, err
@@ -181,10 +188,11 @@ func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclos
 }
 
 func (c *keepConfig) open(ctx context.Context) (_ *Keeping, err error) {
-	k := &Keeping{}
-	if k.Keys, err = vault.OpenKeeping(ctx, c.Vault.config()); err != nil {
+	keys, err := vault.OpenKeeping(ctx, c.Vault.config())
+	if err != nil {
 		return nil, err
 	}
+	k := &Keeping{Keys: keys, Login: keys.Login()}
 	dsn, err := secretfile.ReadText(c.Database)
 	if err != nil {
 		return nil, err
@@ -221,5 +229,6 @@ func OpenDisclosingStore(ctx context.Context, dsnFile string) (*postgres.Disclos
 }
 
 func (v vaultConfig) config() vault.Config {
-	return vault.Config{Address: v.Address, CAFile: v.CAFile, RoleID: v.RoleID, SecretIDFile: v.SecretIDFile}
+	return vault.Config{Address: v.Address, CAFile: v.CAFile, RoleID: v.RoleID, SecretIDFile: v.SecretIDFile,
+		RenewerRoleID: v.RenewerRoleID, RenewerSecretIDFile: v.RenewerSecretIDFile, MinLeft: v.MinLeft}
 }

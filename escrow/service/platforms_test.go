@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -256,8 +257,8 @@ func TestEveryDemandOnAProviderIsConfigurable(t *testing.T) {
 	srv.Start()
 	t.Cleanup(srv.Close)
 	begin := func(c providerConfig) url.Values {
-		c.Issuer = origin
-		demands, err := c.demands("https://penname.example", "secret", nil)
+		c.Issuer, c.ClientSecret = origin, write(t, "provider.secret", "secret\n", 0o600)
+		demands, err := c.demands("https://penname.example", nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -291,5 +292,37 @@ func TestEveryDemandOnAProviderIsConfigurable(t *testing.T) {
 	}
 	if claims := bank.Get("claims"); !strings.Contains(claims, `"amr":{"essential":true}`) || !strings.Contains(claims, `"trust_framework":{"values":["eidas"]}`) {
 		t.Errorf("bank: claims are %s", claims)
+	}
+}
+
+// TestPresetsAreConfigurable: by its name a provider needs no more than what it gave us.
+func TestPresetsAreConfigurable(t *testing.T) {
+	read := func(provider string) *Config {
+		t.Helper()
+		text := strings.Replace(sample(t), "[[issue.platforms]]", "[[issue.identity_providers]]\nid = \"named\"\nname = \"Named\"\nclient_id = \"penname\"\n"+provider+"\n[[issue.platforms]]", 1)
+		c, err := ReadConfig(write(t, "escrowd.toml", text, 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	raw, err := json.Marshal(jose.JSONWebKey{Key: newTestKey(t).Key, KeyID: "ours", Algorithm: "EdDSA"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := write(t, "client.jwk", string(raw), 0o600)
+	c := read("preset = \"gov-uk-one-login\"\nissuer = \"https://oidc.integration.account.gov.uk/\"\nclient_key_file = \"" + key + "\"")
+	one := c.Issue.IdentityProviders[2]
+	d, err := one.demands("https://penname.example", nil)
+	if err != nil || d.Issuer != "https://oidc.integration.account.gov.uk/" || d.ClientKey == nil || d.ClientSecret != "" || !slices.Equal(d.ACRValues, []string{"P2"}) || !slices.Equal(one.ACRValues, d.ACRValues) {
+		t.Errorf("%v: %+v", err, one)
+	}
+	d, err = read("preset = \"franceconnect\"").Issue.IdentityProviders[2].demands("https://penname.example", nil)
+	if err != nil || d.Issuer != "https://auth.franceconnect.gouv.fr/api/v2" || !d.SignedUserInfo || !slices.Equal(d.ACRValues, []string{"eidas2", "eidas3"}) {
+		t.Errorf("%v: %v", err, d.Scopes)
+	}
+	_, err = providerConfig{DecryptionKey: write(t, "public.jwk", `{"kty":"OKP"}`, 0o600)}.demands("https://penname.example", nil)
+	if !ErrSecretFile.Is(refusalOf(err)) {
+		t.Errorf("no secret key: %v", err)
 	}
 }

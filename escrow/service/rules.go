@@ -160,12 +160,12 @@ func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
 	if b.Registrar != s.Bundle.Registrar || b.Issuer != s.Bundle.Issuer {
 		return errConfigBundle
 	}
-	if i := s.Issuing; i != nil {
+	if s.Issuing != nil {
 		if _, err := threshold.ParsePublicKey(b.ThresholdKey); err != nil {
 			return err
 		}
 		if b.Hash() != s.Bundle.Hash() {
-			if err := i.fits(b); err != nil {
+			if err := s.fits(b); err != nil {
 				return err
 			}
 		}
@@ -185,13 +185,13 @@ func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
 
 // fits checks that what is signed with the token keys, and who may sign in, is in
 // the bundle: otherwise nobody could verify evidence.
-func (i *Issuing) fits(b *policy.Bundle) error {
-	for _, k := range i.TokenKeys {
+func (s *Service) fits(b *policy.Bundle) error {
+	for _, k := range *s.live.tokenKeys.Load() {
 		if err := endorsedKey(b, k.JWK); err != nil {
 			return err
 		}
 	}
-	for _, p := range i.Platforms {
+	for _, p := range *s.live.platforms.Load() {
 		if b.Platform(p.ID) == nil {
 			return errConfigPlatform.Because(errors.New(p.ID + ": not in the bundle"))
 		}

@@ -20,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/translog"
+	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/escrow/web/person"
@@ -42,11 +43,15 @@ type Parts struct {
 	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
 	RulesMaxAge time.Duration // 0: RulesMaxAge
 
+	Certificate *tls.Certificate // of the listener; nil: plain HTTP, which only a loopback listener may do
+
 	Issuing    *Issuing    // nil: this process does not issue
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
 
-	history *rules.History // of the public log, from Bundle on; nil: not opened yet
+	config  *Config             // that they were made from, which is read again; nil: nothing is
+	digests map[string][32]byte // of what was read: see reload.go
+	history *rules.History      // of the public log, from Bundle on; nil: not opened yet
 }
 
 // Issuing is what the issuing side stands on.
@@ -56,6 +61,7 @@ type Issuing struct {
 		issue.Keys
 		keep.Versions
 	}
+	Login       *vault.Login // by which Keys is reached; nil: it is no Vault
 	Providers   []person.Provider
 	CookieKey   [32]byte
 	TokenKeys   []openid.Key
@@ -70,13 +76,15 @@ type Disclosing struct {
 		disclose.Keys
 		keep.Versions
 	}
-	Signer note.Signer // of the public log
+	Login  *vault.Login // likewise
+	Signer note.Signer  // of the public log
 }
 
 // Keeping is what the keeping side stands on.
 type Keeping struct {
 	Store *postgres.Keeping
 	Keys  keep.Keys
+	Login *vault.Login // likewise
 }
 
 // Keeper is the keeping side at work. progress is told each step of a rotation.
@@ -102,14 +110,15 @@ type Service struct {
 	Parts
 	Registrar *disclose.Registrar // nil unless this process discloses
 	Board     *disclose.Board     // likewise
+	Reviews   *disclose.Reviews   // likewise
 
-	web          *web.Server
-	rules        *rulesInForce
-	publisher    *translog.Publisher
-	keeper       *keep.Keeper
-	erasureAsked chan struct{} // somebody asked to be deleted
-	erasing      sync.Mutex
-	unrecorded   counter // filings that left no leaf
+	web        *web.Server
+	live       live
+	rules      *rulesInForce
+	publisher  *translog.Publisher
+	keeper     *keep.Keeper
+	erasing    sync.Mutex
+	unrecorded counter // filings that left no leaf
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -118,7 +127,9 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if err := p.refuseOlderKeys(ctx); err != nil {
 		return nil, err
 	}
-	s := &Service{Parts: p, erasureAsked: make(chan struct{}, 1)}
+	s := &Service{Parts: p}
+	s.live.certificate.Store(p.Certificate)
+	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
 	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Ready: s.Ready}); err != nil {
 		return nil, err
@@ -139,6 +150,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		return nil, err
 	}
 	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
+	s.live.rules = s.rules.InForce
 	if k := p.Keeping; k != nil {
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
@@ -156,18 +168,15 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	return s, nil
 }
 
-func (s *Service) wireIssuing(i *Issuing) error {
-	return person.Mount(s.web, person.Config{
+func (s *Service) wireIssuing(i *Issuing) (err error) {
+	s.live.platforms.Store(&i.Platforms)
+	s.live.tokenKeys.Store(&i.TokenKeys)
+	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
-		OnErase: func() {
-			select {
-			case s.erasureAsked <- struct{}{}:
-			default: // the job has yet to look, and will see this one too
-			}
-		},
 	})
+	return err
 }
 
 func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
@@ -186,6 +195,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 		Rules:      &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now, Logged: s.logged},
 		Unrecorded: s.unrecorded.add,
 	}
+	s.Reviews = &disclose.Reviews{List: d.Store.Reviews.List, Apply: d.Store.Reviews.Apply, InForce: s.Registrar.Rules.InForce, Now: s.Now}
 	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
 	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})
 	return nil
@@ -212,17 +222,24 @@ func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (ht
 	return edge, nil
 }
 
-// Run serves on ln and does the regular jobs until ctx ends, then drains. A nil
-// certificate means plain HTTP, which only a loopback listener may do.
-func (s *Service) Run(ctx context.Context, ln net.Listener, certificate *tls.Certificate) error {
-	if certificate != nil {
-		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*certificate}})
+// Run serves on ln and does the regular jobs until ctx ends, then drains. What the
+// configuration names is read again when it changes: see reload.go.
+func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
+	if s.Certificate != nil {
+		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			return s.live.certificate.Load(), nil
+		}})
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {
 		g.Go(func() error { s.repeat(ctx, j); return nil })
 	}
+	if s.config != nil {
+		g.Go(func() error { s.followFiles(ctx, m); return nil })
+	}
+	s.tell(m, Ready)
+	g.Go(func() error { <-ctx.Done(); s.tell(m, Stopping); return nil })
 	return g.Wait()
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/postgres"
@@ -15,6 +16,10 @@ import (
 // ErrUnlogged is returned when Vault opened what the public log did not authorise.
 var ErrUnlogged = refusal.New(refusal.Denied, "log.opened_unlogged",
 	"Vault opened a first half that no authorised case in this database accounts for: if the database was restored to an older backup, reconcile it first and check again; else revoke the disclosing side's secret ids, tell the custodians, and find out who held them")
+
+// ErrMinted is returned when secret ids were minted or used as renewals do not.
+var ErrMinted = refusal.New(refusal.Denied, "log.secret_ids",
+	"a secret id was used from two addresses, or more were minted at one address than renewals need: a machine whose address changed, or a second service with files of its own, does that too; if it was none of yours, make new secret ids for that side and its renewer, destroy all others, and find out who had them")
 
 // CheckVaultAudit holds Vault's own record, the file of an audit device, against
 // the public log (ATTACKS I2, F13): what Vault opened, the log must have
@@ -50,6 +55,59 @@ func CheckVaultAudit(ctx context.Context, store *postgres.Disclosing, file strin
 		}
 	}
 	return len(opened), compareAudit(leaves, opened, exported)
+}
+
+// CheckSecretIDs holds the file of an audit device of Vault against the rhythm in which
+// a service renews its secret ids: at each address one for a role when half of the life
+// of the one before is over, used from there and nowhere else. Whoever has stolen a
+// renewer's secret id must mint to live on, and shows. What was minted and never
+// logged in, as by a renewal that crashed, is no use to anybody and does not count.
+//
+// It returns how many were minted by renewers and how many by people's tokens, which
+// are for people to know. It fails with [ErrMinted], or with [vault.ErrAuditFile].
+func CheckSecretIDs(file string) (renewed, byHand int, err error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return 0, 0, vault.ErrAuditFile.Because(err)
+	}
+	defer f.Close()
+	ids, err := vault.ReadSecretIDs(f)
+	if err != nil {
+		return 0, 0, err
+	}
+	for _, id := range ids {
+		switch {
+		case id.ByRenewer:
+			renewed++
+		case !id.At.IsZero():
+			byHand++
+		}
+	}
+	return renewed, byHand, inRhythm(ids)
+}
+
+// inRhythm checks ids, which are in the order of their minting.
+func inRhythm(ids []vault.UsedSecretID) error {
+	type place struct {
+		role    vault.Side
+		address string
+	}
+	last := make(map[place]vault.UsedSecretID)
+	for _, id := range ids {
+		if len(id.From) > 1 {
+			return ErrMinted.Because(fmt.Errorf("one of %s from %s", id.Role, strings.Join(id.From, " and ")))
+		}
+		if !id.ByRenewer || !id.LoggedIn {
+			continue
+		}
+		at := place{id.Role, id.From[0]}
+		// It is renewed when half of its life is over by the service's clock.
+		if before, ok := last[at]; ok && id.At.Sub(before.At) < before.Life/2-before.Life/50 {
+			return ErrMinted.Because(fmt.Errorf("for %s at %s, on %s and on %s", id.Role, at.address, before.At.UTC().Format(time.RFC3339), id.At.UTC().Format(time.RFC3339)))
+		}
+		last[at] = id
+	}
+	return nil
 }
 
 // clockSkew is how far Vault's clock may be behind ours at midnight.

@@ -48,3 +48,37 @@ func TestI2NoDecryptBeforeItsCase(t *testing.T) {
 		}
 	}
 }
+
+// C1: a thief who mints to live on is out of rhythm, or elsewhere; renewals are not, and
+// neither is one that crashed and was repeated.
+func TestFoundC1MintingsAreInRhythm(t *testing.T) {
+	const life = 90 * 24 * time.Hour
+	start := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	id := func(role vault.Side, days int, from ...string) vault.UsedSecretID {
+		return vault.UsedSecretID{Role: role, At: start.AddDate(0, 0, days), Life: life, ByRenewer: true, LoggedIn: true, From: from}
+	}
+	side, renewer := vault.SideIssuing, vault.SideIssuing.Renewer()
+	hand := vault.UsedSecretID{Role: side, LoggedIn: true, From: []string{"192.0.2.1"}}
+	lost := id(side, 45, "192.0.2.1")
+	lost.LoggedIn = false
+	carried := hand
+	carried.From = []string{"192.0.2.1", "192.0.2.9"}
+	year := []vault.UsedSecretID{hand, id(side, 45, "192.0.2.1"), id(renewer, 45, "192.0.2.1"), id(side, 90, "192.0.2.1"), id(renewer, 91, "192.0.2.1"), id(side, 136, "192.0.2.1")}
+	for name, test := range map[string]struct {
+		ids  []vault.UsedSecretID
+		want error
+	}{
+		"renewals":                       {ids: year},
+		"on two machines":                {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1"), id(side, 46, "192.0.2.2"), id(side, 90, "192.0.2.1"), id(side, 91, "192.0.2.2")}},
+		"one crashed and was repeated":   {ids: []vault.UsedSecretID{lost, id(side, 45, "192.0.2.1")}},
+		"a thief mints for the side":     {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1"), id(side, 60, "192.0.2.1"), id(side, 90, "192.0.2.1")}, want: ErrMinted},
+		"a thief mints for the renewer":  {ids: []vault.UsedSecretID{id(renewer, 45, "192.0.2.1"), id(renewer, 60, "192.0.2.1")}, want: ErrMinted},
+		"just before the service does":   {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1"), id(side, 89, "192.0.2.1"), id(side, 90, "192.0.2.1")}, want: ErrMinted},
+		"minted here and used elsewhere": {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1", "192.0.2.9")}, want: ErrMinted},
+		"made by hand, used elsewhere":   {ids: []vault.UsedSecretID{carried}, want: ErrMinted},
+	} {
+		if err := inRhythm(test.ids); !errors.Is(err, test.want) {
+			t.Errorf("%s: %v (%v), want %v", name, err, errors.Unwrap(err), test.want)
+		}
+	}
+}

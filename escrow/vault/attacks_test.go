@@ -520,11 +520,17 @@ func TestV11WrappedSecretIDUnwrapsOnce(t *testing.T) {
 		return vault.Config{Address: v.Address, RoleID: c.RoleID, SecretIDFile: escrowtest.SecretFile(t, c.Secret)}
 	}
 	config := wrapped(vault.SideIssuing, time.Minute)
+	token, err := os.ReadFile(config.SecretIDFile)
+	if err != nil {
+		t.Fatal(err)
+	}
 	first, err := vault.OpenIssuing(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = vault.OpenIssuing(t.Context(), config)
+	stolen := config // on its way, somebody took a copy
+	stolen.SecretIDFile = escrowtest.SecretFile(t, string(token))
+	_, err = vault.OpenIssuing(t.Context(), stolen)
 	wantRefusal(t, err, vault.ErrWrapUsed, "")
 	// The first one keeps the secret id for its next log-in.
 	if err := first.Close(t.Context()); err != nil {
@@ -1085,13 +1091,15 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 	again("wrote the AppRole penname-issuing")
 	v.Must(t, "POST", mount+"keys/penname-link/config", map[string]any{"deletion_allowed": true})
 	again("forbade deletion of the key penname-link")
-	v.Admin.BoundCIDRs = []string{"127.0.0.0/8"}
-	again("wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing", "wrote the AppRole penname-keeping")
+	v.Admin.BoundCIDRs = escrowtest.From("127.0.0.0/8")
+	roles := []string{"wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing", "wrote the AppRole penname-keeping",
+		"wrote the AppRole penname-issuing-renewer", "wrote the AppRole penname-disclosing-renewer", "wrote the AppRole penname-keeping-renewer"}
+	again(roles...)
 	again()
 	v.Sides(t)
 	token := v.Token(t, vault.SideIssuing)
-	v.Admin.BoundCIDRs = []string{"192.0.2.0/24"}
-	again("wrote the AppRole penname-issuing", "wrote the AppRole penname-disclosing", "wrote the AppRole penname-keeping")
+	v.Admin.BoundCIDRs = escrowtest.From("192.0.2.0/24")
+	again(roles...)
 	wantRefusal(t, open(t, v, vault.SideIssuing), vault.ErrLogin, "")
 
 	// Something else in the place of the mount.

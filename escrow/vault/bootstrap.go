@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,9 +22,12 @@ type Admin struct {
 	Token   string        `json:"-"`
 	Timeout time.Duration // of one call; zero means DefaultTimeout
 
-	// BoundCIDRs limits from where each AppRole may log in and its tokens be
-	// used; nil for anywhere.
-	BoundCIDRs []string
+	// BoundCIDRs limits from where a side, and its renewer, may log in and their tokens
+	// be used. A side that is missing may from anywhere, and gets no renewer.
+	BoundCIDRs map[Side][]string
+
+	// SecretIDTTL is how long a secret id lives; zero means ninety days. In whole seconds.
+	SecretIDTTL time.Duration
 }
 
 // String hides the token.
@@ -34,10 +38,13 @@ func (a Admin) GoString() string { return a.String() }
 
 // Limits of the AppRoles that Bootstrap makes, in Vault's notation.
 const (
-	tokenTTL    = "20m"   // a token that leaks is of use this long, unless renewed
-	tokenMaxTTL = "24h"   // and this long in any case
-	secretIDTTL = "2160h" // ninety days: a secret id is renewed every quarter
+	tokenTTL    = "20m" // a token that leaks is of use this long, unless renewed
+	tokenMaxTTL = "24h" // and this long in any case
 )
+
+// secretIDTTL is how long a secret id lives. When half of it is over it is renewed, and
+// half of it is left to mend what fails.
+const secretIDTTL = 90 * 24 * time.Hour
 
 func seconds(d string) int64 {
 	life, _ := time.ParseDuration(d)
@@ -45,17 +52,17 @@ func seconds(d string) int64 {
 }
 
 // Bootstrap makes Vault ready for all sides: the Transit mount without
-// implicit key creation, the four keys, the three policies of
-// deploy/vault-policies and the three AppRoles. It changes only what is missing
-// or different, and returns one line for each change; a second run returns
-// none. A key that cannot be made safe again is ErrUnsafeKey, and is left as
+// implicit key creation, an end of secret ids that is the one asked for, the four
+// keys, the policies of deploy/vault-policies and their AppRoles. It changes only what is missing
+// or different, and returns one line for each change; a second run with the same
+// addresses returns none. A key that cannot be made safe again is ErrUnsafeKey, and is left as
 // it is.
 func Bootstrap(ctx context.Context, a Admin) (changes []string, err error) {
 	e, err := newEndpoint(a.Address, a.CAFile, a.Timeout)
 	if err != nil {
 		return nil, err
 	}
-	b := bootstrap{endpoint: e, admin: a}
+	b := bootstrap{endpoint: e, admin: a, ttl: int64(cmp.Or(a.SecretIDTTL, secretIDTTL) / time.Second)}
 	for _, step := range []func(context.Context) error{b.mounts, b.keys, b.policies, b.roles} {
 		if err := step(ctx); err != nil {
 			return b.changes, err
@@ -67,6 +74,7 @@ func Bootstrap(ctx context.Context, a Admin) (changes []string, err error) {
 type bootstrap struct {
 	*endpoint
 	admin   Admin
+	ttl     int64 // of a secret id, seconds
 	changes []string
 }
 
@@ -137,6 +145,9 @@ func (b *bootstrap) mounts(ctx context.Context) error {
 	if err := b.mount(ctx, "sys/auth/approle", "approle", "enabled the auth method approle"); err != nil {
 		return err
 	}
+	if err := b.longLives(ctx); err != nil {
+		return err
+	}
 	var config struct {
 		Data struct {
 			DisableUpsert bool `json:"disable_upsert"`
@@ -151,6 +162,21 @@ func (b *bootstrap) mounts(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// longLives lets the auth method give secret ids the life that is asked for: Vault
+// ends each after the mount's maximum, whatever its role says, and by default that is
+// 768 hours (FOUND C1).
+func (b *bootstrap) longLives(ctx context.Context) error {
+	var tuned struct {
+		Data struct {
+			Max int64 `json:"max_lease_ttl"` // seconds
+		}
+	}
+	if _, err := b.read(ctx, "sys/auth/approle/tune", &tuned); err != nil || tuned.Data.Max >= b.ttl {
+		return err
+	}
+	return b.write(ctx, "let secret ids live as long as is asked", "sys/auth/approle/tune", map[string]any{"max_lease_ttl": b.ttl})
 }
 
 func (b *bootstrap) keys(ctx context.Context) error {
@@ -185,7 +211,7 @@ func (b *bootstrap) keys(ctx context.Context) error {
 }
 
 func (b *bootstrap) policies(ctx context.Context) error {
-	for _, side := range allSides {
+	for _, side := range allRoles() {
 		want, err := deploy.VaultPolicies.ReadFile("vault-policies/" + string(side) + ".hcl")
 		if err != nil {
 			return err
@@ -223,7 +249,11 @@ type role struct {
 }
 
 func (b *bootstrap) roles(ctx context.Context) error {
-	for _, side := range allSides {
+	for _, side := range allRoles() {
+		cidrs := b.admin.BoundCIDRs[Side(strings.TrimSuffix(string(side), renewer))]
+		if len(cidrs) == 0 && strings.HasSuffix(string(side), renewer) {
+			continue // what mints is bound to an address, or is not made
+		}
 		var have struct{ Data role }
 		found, err := b.read(ctx, rolePath(side), &have)
 		if err != nil {
@@ -232,21 +262,28 @@ func (b *bootstrap) roles(ctx context.Context) error {
 		r := have.Data
 		if found && slices.Equal(r.Policies, []string{string(side)}) && r.NoDefaultPolicy && r.TokenType == "service" &&
 			r.TTL == seconds(tokenTTL) && r.MaxTTL == seconds(tokenMaxTTL) && r.NumUses == 0 && r.Period == 0 && r.ExplicitMaxTTL == 0 &&
-			r.BindSecretID && r.SecretIDTTL == seconds(secretIDTTL) && r.SecretIDUses == 0 &&
-			slices.Equal(r.CIDRs, b.admin.BoundCIDRs) && slices.Equal(r.SecretIDCIDRs, b.admin.BoundCIDRs) {
+			r.BindSecretID && r.SecretIDTTL == b.ttl && r.SecretIDUses == 0 &&
+			sameAddresses(r.CIDRs, cidrs) && sameAddresses(r.SecretIDCIDRs, cidrs) {
 			continue
 		}
-		cidrs := append([]string{}, b.admin.BoundCIDRs...)
 		if err := b.write(ctx, "wrote the AppRole "+string(side), rolePath(side), map[string]any{
 			"token_policies": []string{string(side)}, "token_no_default_policy": true, "token_type": "service",
 			"token_ttl": tokenTTL, "token_max_ttl": tokenMaxTTL, "token_num_uses": 0, "token_period": 0, "token_explicit_max_ttl": 0,
-			"token_bound_cidrs": cidrs, "bind_secret_id": true, "secret_id_ttl": secretIDTTL, "secret_id_num_uses": 0,
-			"secret_id_bound_cidrs": cidrs,
+			"token_bound_cidrs": append([]string{}, cidrs...), "bind_secret_id": true, "secret_id_ttl": b.ttl, "secret_id_num_uses": 0,
+			"secret_id_bound_cidrs": append([]string{}, cidrs...),
 		}); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sameAddresses compares: Vault leaves the /32 out of one of its two lists.
+func sameAddresses(have, want []string) bool {
+	return slices.EqualFunc(have, want, func(a, b string) bool {
+		short := func(s string) string { return strings.TrimSuffix(strings.TrimSuffix(s, "/32"), "/128") }
+		return short(a) == short(b)
+	})
 }
 
 // Credentials are what a side logs in with.
@@ -261,7 +298,7 @@ func (c Credentials) String() string { return "role " + c.RoleID + ", secret id 
 // GoString is String.
 func (c Credentials) GoString() string { return c.String() }
 
-// NewCredentials makes a secret id for a side. With a wrapTTL above zero it is
+// NewCredentials makes a secret id for a side or a renewer. With a wrapTTL above zero it is
 // wrapped: what is returned is a token that gives the secret id once, within
 // wrapTTL, so that a copy taken on the way is noticed (ErrWrapUsed).
 func NewCredentials(ctx context.Context, a Admin, side Side, wrapTTL time.Duration) (Credentials, error) {

@@ -311,7 +311,7 @@ func TestF16TokenEndsEarly(t *testing.T) {
 
 	// No way back in, for now: a clean refusal, at a call and at a renewal, and
 	// the same call succeeds when there is one.
-	v.Admin.BoundCIDRs = []string{"192.0.2.0/24"}
+	v.Admin.BoundCIDRs = escrowtest.From("192.0.2.0/24")
 	if _, err := vault.Bootstrap(t.Context(), v.Admin); err != nil {
 		t.Fatal(err)
 	}

@@ -19,11 +19,8 @@ type Keeping struct{ *session }
 // OpenKeeping logs in as the keeping side and verifies that its rights and keys
 // are exactly those of bootstrap.
 func OpenKeeping(ctx context.Context, c Config) (*Keeping, error) {
-	s, err := newSession(ctx, c, SideKeeping)
+	s, err := open(ctx, c, SideKeeping)
 	if err != nil {
-		return nil, err
-	}
-	if err := s.Verify(ctx); err != nil {
 		return nil, err
 	}
 	return &Keeping{s}, nil

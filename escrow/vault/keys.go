@@ -65,31 +65,24 @@ type (
 // OpenIssuing logs in as the issuing side and verifies that its rights and keys
 // are exactly those of bootstrap.
 func OpenIssuing(ctx context.Context, c Config) (*Issuing, error) {
-	s, err := newSession(ctx, c, SideIssuing)
+	s, err := open(ctx, c, SideIssuing)
 	if err != nil {
 		return nil, err
 	}
 	k := &Issuing{session: s}
 	k.half.Send, k.link.Send = s.encrypt(keyRecord), s.encrypt(keyLink)
 	k.fingerprint.Send, k.pseudonym.Send = s.hmac(keyFingerprint), s.hmac(keyPseudonym)
-	if err := k.Verify(ctx); err != nil {
-		return nil, err
-	}
 	return k, nil
 }
 
 // OpenDisclosing logs in as the disclosing side and verifies that its rights
 // and keys are exactly those of bootstrap.
 func OpenDisclosing(ctx context.Context, c Config) (*Disclosing, error) {
-	s, err := newSession(ctx, c, SideDisclosing)
+	s, err := open(ctx, c, SideDisclosing)
 	if err != nil {
 		return nil, err
 	}
-	k := &Disclosing{s}
-	if err := k.Verify(ctx); err != nil {
-		return nil, err
-	}
-	return k, nil
+	return &Disclosing{s}, nil
 }
 
 // WrapHalf encrypts the first half k1 of the record that label names. The

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -11,13 +12,13 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/api"
 
 	"github.com/penname/penname/escrow/keep"
-	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // endpoint is one Vault address. It follows no redirect, uses no proxy, reads
@@ -149,20 +150,23 @@ func transportError(err error) error {
 	return errors.New("no connection to Vault")
 }
 
-// session is one side's log-in at Vault.
+// session is the log-in of one role at Vault.
 type session struct {
 	*endpoint
-	side     Side
-	roleID   string
-	secretID string
-	now      func() time.Time
+	config Config
+	side   Side
+	now    func() time.Time
+
+	renewer atomic.Pointer[SecretID] // its renewer's, as of Renew; nil: none
 
 	// turn guards what follows; a channel, so that waiting ends with the context.
-	turn    chan struct{}
-	token   string
-	renewAt time.Time // when two thirds of the token's life are over
-	ends    time.Time
-	ttl     time.Duration
+	turn     chan struct{}
+	secretID string
+	life     SecretID // as of lookUp
+	token    string
+	renewAt  time.Time // when two thirds of the token's life are over
+	ends     time.Time
+	ttl      time.Duration
 }
 
 func newSession(ctx context.Context, c Config, side Side) (*session, error) {
@@ -173,77 +177,59 @@ func newSession(ctx context.Context, c Config, side Side) (*session, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := readSecret(c.SecretIDFile)
-	if err != nil {
-		return nil, err
-	}
-	s := &session{endpoint: e, side: side, roleID: c.RoleID, secretID: secret, now: c.Now, turn: make(chan struct{}, 1)}
+	s := &session{endpoint: e, config: c, side: side, now: c.Now, turn: make(chan struct{}, 1)}
 	if s.now == nil {
 		s.now = time.Now
 	}
-	if strings.HasPrefix(secret, "hvs.") {
-		if s.secretID, err = s.unwrap(ctx, secret); err != nil {
-			return nil, err
-		}
+	if s.secretID, err = s.readSecret(ctx); err == nil {
+		_, err = s.bearer(ctx, "")
 	}
-	_, err = s.bearer(ctx, "")
-	return s, err
+	return s, s.named(err)
 }
 
-// readSecret reads a file that only its owner can read, and that holds one word.
-func readSecret(path string) (string, error) {
-	text, err := secretfile.Read(path)
-	secret := strings.TrimSpace(string(text))
-	switch {
-	case err != nil:
-		return "", ErrSecretFile.Because(err)
-	case secret == "" || strings.ContainsAny(secret, " \t\r\n"):
-		return "", ErrSecretFile
+// open logs in as a side, verifies that its rights and keys are exactly those of
+// bootstrap, renews what is due, and refuses a secret id that ends soon.
+func open(ctx context.Context, c Config, side Side) (*session, error) {
+	s, err := newSession(ctx, c, side)
+	if err != nil {
+		return nil, err
 	}
-	return secret, nil
+	if err := s.Verify(ctx); err != nil {
+		return nil, s.named(err)
+	}
+	l := s.Login()
+	if err := l.Renew(ctx); err != nil {
+		return nil, err
+	}
+	for _, id := range l.SecretIDs() {
+		if left := id.Ends.Sub(s.now()); left < cmp.Or(c.MinLeft, 24*time.Hour) {
+			return nil, ErrEndsSoon.Because(fmt.Errorf("%s: on %s", id.Role, id.Ends.UTC().Format(time.RFC3339)))
+		}
+	}
+	return s, nil
 }
 
-// unwrap spends a wrapping token. It can be spent once: if it is spent already, a
-// start of ours that failed did it, or somebody else has the secret id. That it was made for our role is checked
-// before, so nobody can hand us a secret of theirs.
-func (s *session) unwrap(ctx context.Context, token string) (string, error) {
-	var lookup struct {
-		Data struct {
-			CreationPath string `json:"creation_path"`
-		}
+// named says in a refusal's cause which role it is about.
+func (s *session) named(err error) error {
+	e := refusal.Of(err)
+	if e == nil {
+		return err
 	}
-	err := s.do(ctx, "", http.MethodPost, "sys/wrapping/lookup", 0, map[string]any{"token": token}, &lookup)
-	if err == nil && lookup.Data.CreationPath != rolePath(s.side)+"/secret-id" {
-		return "", ErrWrapUsed
+	if cause := e.Unwrap(); cause != nil {
+		return e.Because(fmt.Errorf("%s: %w", s.side, cause))
 	}
-	var unwrapped struct {
-		Data struct {
-			SecretID string `json:"secret_id"`
-		}
-	}
-	if err == nil {
-		err = s.do(ctx, token, http.MethodPost, "sys/wrapping/unwrap", 0, nil, &unwrapped)
-	}
-	var status *statusError
-	if errors.As(err, &status) && status.status < http.StatusTooManyRequests && !errors.Is(err, ErrRedirect) {
-		return "", ErrWrapUsed.Because(status)
-	}
-	if err == nil && unwrapped.Data.SecretID == "" {
-		return "", keep.ErrUnavailable
-	}
-	return unwrapped.Data.SecretID, err
+	return e.Because(errors.New(string(s.side)))
 }
 
 // bearer returns a token that is good for now. It renews the token when two
 // thirds of its life are over and logs in when it has ended, or when Vault has
 // just refused it.
 func (s *session) bearer(ctx context.Context, refused string) (string, error) {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return "", keep.ErrUnavailable.Because(ctx.Err())
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return "", err
 	}
+	defer release()
 	now := s.now()
 	switch {
 	case s.token == "" || s.token == refused || !now.Before(s.ends):
@@ -253,7 +239,7 @@ func (s *session) bearer(ctx context.Context, refused string) (string, error) {
 		return s.token, nil
 	}
 	var renewed authAnswer
-	err := s.do(ctx, s.token, http.MethodPost, "auth/token/renew-self", 0, map[string]any{}, &renewed)
+	err = s.do(ctx, s.token, http.MethodPost, "auth/token/renew-self", 0, map[string]any{}, &renewed)
 	if err == nil && renewed.life() > s.ttl/2 { // else it nears its maximum
 		s.setToken(s.token, renewed.life())
 		return s.token, nil
@@ -262,6 +248,16 @@ func (s *session) bearer(ctx context.Context, refused string) (string, error) {
 		s.renewAt = now.Add(time.Second) // ask again soon, use it until it ends
 	}
 	return s.token, nil
+}
+
+// acquire waits for its turn with the log-in, to be released.
+func (s *session) acquire(ctx context.Context) (release func(), err error) {
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-ctx.Done():
+		return nil, keep.ErrUnavailable.Because(ctx.Err())
+	}
 }
 
 type authAnswer struct {
@@ -277,9 +273,21 @@ func (s *session) setToken(token string, life time.Duration) {
 	s.token, s.renewAt, s.ends = token, s.now().Add(life*2/3), s.now().Add(life)
 }
 
+// login logs in. A secret id that is refused may have been replaced in its file
+// since, by another process that renewed it, or by hand.
 func (s *session) login(ctx context.Context) error {
+	err := s.loginWith(ctx, s.secretID)
+	if errors.Is(err, ErrLogin) {
+		if other, rerr := s.readSecret(ctx); rerr == nil && other != s.secretID {
+			return s.loginWith(ctx, other)
+		}
+	}
+	return err
+}
+
+func (s *session) loginWith(ctx context.Context, secretID string) error {
 	var in authAnswer
-	err := s.do(ctx, "", http.MethodPost, "auth/approle/login", 0, map[string]any{"role_id": s.roleID, "secret_id": s.secretID}, &in)
+	err := s.do(ctx, "", http.MethodPost, "auth/approle/login", 0, map[string]any{"role_id": s.config.RoleID, "secret_id": secretID}, &in)
 	var status *statusError
 	switch {
 	case errors.As(err, &status) && (status.status == http.StatusBadRequest || status.status == http.StatusForbidden):
@@ -291,7 +299,7 @@ func (s *session) login(ctx context.Context) error {
 	case in.Auth.ClientToken == "" || in.life() <= 0: // a token without an end is not one of bootstrap's
 		return ErrLogin
 	}
-	s.ttl = in.life()
+	s.secretID, s.ttl = secretID, in.life()
 	s.setToken(in.Auth.ClientToken, in.life())
 	return nil
 }
@@ -318,12 +326,11 @@ func (s *session) call(ctx context.Context, method, path string, body, out any) 
 
 // Close revokes the token. The session logs in again if it is used again.
 func (s *session) Close(ctx context.Context) error {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return keep.ErrUnavailable.Because(ctx.Err())
+	release, err := s.acquire(ctx)
+	if err != nil {
+		return err
 	}
+	defer release()
 	token := s.token
 	s.token = ""
 	if token == "" {

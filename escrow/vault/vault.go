@@ -1,7 +1,7 @@
 // Package vault is every call that Penname makes to HashiCorp Vault.
 //
 // Vault holds four keys in a Transit mount of their own, and three roles that
-// share no right:
+// share no right in it:
 //
 //	key                  type                    issuing   disclosing   keeping
 //	penname-record       aes256-gcm96, derived   encrypt   decrypt      rotate, rewrap, trim   first halves, context = record label
@@ -14,7 +14,11 @@
 // AppRole; a process that holds one cannot do what another does, and Vault
 // enforces it. [OpenIssuing], [OpenDisclosing] and [OpenKeeping] refuse to
 // return a side whose token can do anything more than deploy/vault-policies
-// grants, or whose keys could be exported, backed up in clear or deleted.
+// grants, or whose keys could be exported, backed up in clear or deleted; or
+// whose secret id ends within a day.
+//
+// Each side has a renewer besides, a role that can do nothing but mint and destroy
+// secret ids of that side and of itself, from the side's addresses: secretid.go.
 //
 // Trusted: Vault's storage and its administrators hold one of two halves; with
 // the database they open nothing. Not checked here: that Vault's audit device
@@ -53,9 +57,11 @@ var (
 	ErrSkipVerify  = refusal.New(refusal.Invalid, "vault.skip_verify", "Unset VAULT_SKIP_VERIFY: the certificate of Vault is always verified.")
 	ErrEnvToken    = refusal.New(refusal.Invalid, "vault.token_in_environment", "Unset VAULT_TOKEN: a service logs in by AppRole and holds no other token.")
 	ErrEnvironment = refusal.New(refusal.Invalid, "vault.environment", "Unset the VAULT_ variables of the environment: one of them cannot be read, and none is used.")
-	ErrSecretFile  = refusal.New(refusal.Invalid, "vault.secret_id_file", "Give a file, readable by its owner only (mode 0600), that holds one secret id or one wrapping token.")
-	ErrWrapUsed    = refusal.New(refusal.Denied, "vault.wrap_used", "The wrapping token is spent, expired or of another role, and Vault does not say which: a start that failed after this one spends it too. Make a new secret id and revoke the old one; if no start of yours spent it, somebody else has had it: investigate.")
-	ErrLogin       = refusal.New(refusal.Unauthenticated, "vault.login", "Vault did not accept the role id and secret id: make a new secret id for this role.")
+	ErrSecretFile  = refusal.New(refusal.Invalid, "vault.secret_id_file", "Give a file, readable by its owner only (mode 0600), that holds one secret id or one wrapping token; a wrapping token, and an id that is renewed, in a folder that the service may write to.")
+	ErrWrapUsed    = refusal.New(refusal.Denied, "vault.wrap_used", "The wrapping token is spent, expired or of another role, and Vault does not say which. This service did not spend it: it would have put the secret id in its place. Make a new secret id and revoke the old one; if the token had not expired, and no copy of the file was used elsewhere, somebody else has had it: investigate.")
+	ErrWrapBroken  = refusal.New(refusal.Denied, "vault.wrap_interrupted", "A start was interrupted at the very moment when it spent the wrapping token, and the secret id is lost: make a new one and revoke the old one. It need not be anybody's doing.")
+	ErrLogin       = refusal.New(refusal.Unauthenticated, "vault.login", "Vault did not accept the role id and secret id, which may have ended: make a new secret id for this role.")
+	ErrEndsSoon    = refusal.New(refusal.Invalid, "vault.secret_id_ends", "The secret id ends within a day: make a new one, and name a renewer, so that this needs no hand again.")
 	ErrRootToken   = refusal.New(refusal.Invalid, "vault.root_token", "The role's token has the policy root: run escrowd vault bootstrap and use its role.")
 	ErrTooBroad    = refusal.New(refusal.Invalid, "vault.too_broad", "The role may do more than its side needs, or for longer: run escrowd vault bootstrap, and attach no other policy.")
 	ErrTooNarrow   = refusal.New(refusal.Invalid, "vault.too_narrow", "The role may do less than its side needs: run escrowd vault bootstrap.")
@@ -74,6 +80,11 @@ const (
 	SideDisclosing Side = "penname-disclosing"
 	SideKeeping    Side = "penname-keeping"
 )
+
+// Renewer is the role that mints the secret ids of a side, and its own.
+func (s Side) Renewer() Side { return s + renewer }
+
+const renewer = "-renewer"
 
 // Names inside Vault. They are constants because the policies are files.
 const (
@@ -102,9 +113,22 @@ type Config struct {
 	Address      string        // https://host:port, or http:// on a loopback address
 	CAFile       string        // PEM; empty for the system's authorities
 	RoleID       string        // of the side's AppRole; not secret
-	SecretIDFile string        // mode 0600; holds the secret id, or a wrapping token ("hvs.…") that is spent at start
+	SecretIDFile string        // mode 0600; holds the secret id, or a wrapping token ("hvs.…") whose place it takes
 	Timeout      time.Duration // of one call; zero means DefaultTimeout
 	Now          func() time.Time
+
+	// The side's renewer, with a secret id file of its own. Without one the secret id
+	// ends some day, and a hand has to make another.
+	RenewerRoleID       string
+	RenewerSecretIDFile string
+
+	MinLeft time.Duration // a side whose secret id ends sooner does not open; zero means a day
+}
+
+// renewer is how the side's renewer logs in.
+func (c Config) renewer() Config {
+	c.RoleID, c.SecretIDFile, c.RenewerRoleID, c.RenewerSecretIDFile = c.RenewerRoleID, c.RenewerSecretIDFile, "", ""
+	return c
 }
 
 func (c *Config) check() error {

@@ -74,15 +74,26 @@ func (have keyFlags) wrong(name string) string {
 
 var allSides = []Side{SideIssuing, SideDisclosing, SideKeeping}
 
+// allRoles are the sides and their renewers.
+func allRoles() []Side {
+	roles := slices.Clone(allSides)
+	for _, side := range allSides {
+		roles = append(roles, side.Renewer())
+	}
+	return roles
+}
+
 // keysOf returns the keys that a side works with.
 func keysOf(side Side) []string {
 	switch side {
 	case SideIssuing:
 		return []string{keyRecord, keyLink, keyFingerprint, keyPseudonym}
+	case SideDisclosing:
+		return []string{keyRecord, keyLink}
 	case SideKeeping:
 		return []string{keyRecord}
 	}
-	return []string{keyRecord, keyLink}
+	return nil // a renewer
 }
 
 // rightsOf is what deploy/vault-policies grants to a side, written a second
@@ -104,6 +115,14 @@ func rightsOf(side Side) map[string]right {
 	}
 	for _, key := range keysOf(side) {
 		rights[mount+"/keys/"+key] = right{Capabilities: []string{"read"}}
+	}
+	secretID := right{Capabilities: []string{"update"}, Allowed: map[string][]string{"secret_id": {}}, Required: []string{"secret_id"}}
+	rights[rolePath(side)+"/secret-id/lookup"] = secretID // of an id that one knows already
+	if of, ok := strings.CutSuffix(string(side), renewer); ok {
+		for _, role := range []Side{Side(of), side} {
+			rights[rolePath(role)+"/secret-id"] = right{Capabilities: []string{"update"}, Denied: map[string][]string{"*": {}}}
+			rights[rolePath(role)+"/secret-id/destroy"] = secretID
+		}
 	}
 	switch side {
 	case SideIssuing:
@@ -135,8 +154,10 @@ func forbidden() []string {
 		"auth/token/create", "auth/token/create-orphan", "auth/token/lookup", "auth/token/lookup-accessor", "identity/entity",
 		mount + "/keys", mount + "/config/keys", mount + "/cache-config", mount + "/wrapping_key",
 	}
-	for _, side := range allSides {
-		paths = append(paths, rolePath(side), rolePath(side)+"/secret-id", rolePath(side)+"/role-id")
+	for _, role := range allRoles() {
+		for _, of := range []string{"", "/secret-id", "/custom-secret-id", "/role-id", "/secret-id/destroy", "/secret-id-accessor/destroy"} {
+			paths = append(paths, rolePath(role)+of)
+		}
 	}
 	for key := range wantKeys {
 		for _, op := range []string{"encrypt", "decrypt", "hmac", "rewrap", "sign", "verify", "backup", "restore", "datakey/plaintext"} {
@@ -185,6 +206,7 @@ func (s *session) verifyToken(ctx context.Context) error {
 			TTL              int64
 			CreationTTL      int64 `json:"creation_ttl"`
 			Period           int64
+			BoundCIDRs       []string `json:"bound_cidrs"`
 		}
 	}
 	if err := s.ask(ctx, http.MethodGet, "auth/token/lookup-self", nil, &token); err != nil {
@@ -202,6 +224,8 @@ func (s *session) verifyToken(ctx context.Context) error {
 		return ErrTooBroad.Because(errors.New("the token ends late, or never"))
 	case token.Data.Type != "service":
 		return ErrTooBroad.Because(errors.New("the token cannot be revoked"))
+	case len(token.Data.BoundCIDRs) == 0 && strings.HasSuffix(string(s.side), renewer):
+		return ErrTooBroad.Because(errors.New("a renewer is bound to no address"))
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -81,11 +82,15 @@ func status(e *refusal.Error) int {
 	return http.StatusInternalServerError
 }
 
-// WithFacts is a refusal with the public facts of a case.
+// WithFacts is a refusal with the public facts of a case, or with what the person
+// needs to know of a review.
 type WithFacts struct {
 	Err               error    // the refusal
 	Rules             []string // ids of the policies that refused
 	Approvals, Quorum *int     // where a quorum is being collected
+
+	Reference string    // of the review of an enrolment
+	From      time.Time // UTC day from which it is not held; zero: not decided
 }
 
 // Error is the refusal's.
@@ -136,7 +141,10 @@ func (s *Server) refuse(err error, c echo.Context) {
 	s.Log.LogAttrs(c.Request().Context(), level, "refused", attrs...)
 	var facts WithFacts
 	if errors.As(err, &facts) {
-		p.Rules, p.Approvals, p.Quorum = facts.Rules, facts.Approvals, facts.Quorum
+		p.Rules, p.Approvals, p.Quorum, p.Reference = facts.Rules, facts.Approvals, facts.Quorum, facts.Reference
+		if !facts.From.IsZero() {
+			p.From = facts.From.UTC().Format(time.DateOnly)
+		}
 	}
 	w := c.Response()
 	if p.Status == http.StatusServiceUnavailable || p.Status == http.StatusTooManyRequests {

@@ -27,6 +27,8 @@ func wordsOf(p registrar.Problem) words {
 	switch {
 	case p.Code == "session.signed_out":
 		return words{"Please sign in", p.Title, ""}
+	case p.Reference != "":
+		return words{"Your enrolment is held", p.Title, ""}
 	case p.Code == recorded:
 		return words{"Your deletion is recorded", p.Title, tryLater}
 	case area == "openid" && !outage:

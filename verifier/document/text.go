@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
+	"golang.org/x/text/secure/precis"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -70,6 +71,21 @@ func Fold(s string) string {
 		s = folded
 	}
 	return s
+}
+
+// Written reports whether s is one line of text as people write it, in any script
+// and with any space between words: the FreeformClass of RFC 8264, 4.3, by the
+// profile for texts that are kept as they came (RFC 8265, 4.2). It has no controls
+// and nothing invisible, but what a script needs to join letters. Variation selectors,
+// which registers of names in Japan use, are let through: [Fold] drops them.
+func Written(s string) bool {
+	_, err := precis.OpaqueString.String(strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Variation_Selector, r) {
+			return -1
+		}
+		return r
+	}, s))
+	return err == nil
 }
 
 // visible drops what has no width and no meaning of its own, as NFKC_Casefold

@@ -11,7 +11,7 @@
 // 9207), signature, typ, iss, aud, azp, exp, nbf, iat, at_hash, acr, amr,
 // auth_time, verified_claims, the subject of UserInfo, and where the network
 // leads to. Fetched: discovery, keys, token, UserInfo; never anything that an
-// answer points to.
+// answer points to. Providers that do it in their own way have a [Preset].
 //
 // Not checked here, and the caller's duty: that the flow comes from the same
 // browser, that an answer came to the redirect URL of the provider that gave it,
@@ -20,8 +20,13 @@
 package identity
 
 import (
+	"cmp"
+	"errors"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/go-jose/go-jose/v4/json"
 )
 
 // Identity is what a provider vouches for about one person. Fields that were
@@ -30,13 +35,18 @@ type Identity struct {
 	Issuer  Private // the provider's issuer identifier
 	Subject Private // the provider's sub: stable, unique within Issuer
 
-	Name      Private // full name as the provider gives it
+	Name      Private // full name as the provider gives it, or given and family name
 	Birthdate Private // YYYY-MM-DD; the year may be 0000 (withheld), or stand alone
 	Address   Private // lines separated by \n
 	Email     Private // only if the provider verified it
 
 	ACR        string    // authentication context class of the sign-in
 	VerifiedAt time.Time // the day (UTC, midnight) of the sign-in
+
+	// Proven is when the person proved who they are: the provider's auth_time, by our
+	// clock. Zero if it does not say; after [RelyingParty.BeginAnew] it must. It is
+	// for the session alone: the moment would tell whose a row is.
+	Proven time.Time
 }
 
 // Fields returns what is to be sealed, by the field names that a warrant can
@@ -51,13 +61,70 @@ func (i Identity) Fields() map[string][]byte {
 	return fields
 }
 
-// personClaims are the claims of OpenID Connect Core, 5.1, that we may ask for.
+// personClaims are the claims of OpenID Connect Core, 5.1, that we may ask for, as
+// they came: what was not asked for is dropped before anybody looks at it. A claim
+// that is null counts as not given (Core, 5.3.2).
 type personClaims struct {
-	Name          *string  `json:"name"`
-	Birthdate     *string  `json:"birthdate"`
-	Address       *address `json:"address"`
-	Email         *string  `json:"email"`
-	EmailVerified *bool    `json:"email_verified"`
+	Name          *json.RawMessage `json:"name"`
+	GivenName     *json.RawMessage `json:"given_name"`
+	FamilyName    *json.RawMessage `json:"family_name"`
+	Birthdate     *json.RawMessage `json:"birthdate"`
+	Address       *json.RawMessage `json:"address"`
+	Email         *json.RawMessage `json:"email"`
+	EmailVerified *json.RawMessage `json:"email_verified"`
+}
+
+// or fills what c lacks from other. The id token, which is signed, comes first.
+func (c personClaims) or(other personClaims) personClaims {
+	c.Name, c.Birthdate, c.Address = cmp.Or(c.Name, other.Name), cmp.Or(c.Birthdate, other.Birthdate), cmp.Or(c.Address, other.Address)
+	c.GivenName, c.FamilyName = cmp.Or(c.GivenName, other.GivenName), cmp.Or(c.FamilyName, other.FamilyName)
+	if c.Email == nil { // whether it is verified goes with it
+		c.Email, c.EmailVerified = other.Email, other.EmailVerified
+	}
+	return c
+}
+
+// named reports whether c says what somebody is called. Core, 5.1, requires no
+// claim: many providers send the parts of a name alone.
+func (c personClaims) named() bool {
+	return c.Name != nil || c.GivenName != nil && c.FamilyName != nil
+}
+
+// lacks reports whether a claim that the scopes ask for is missing.
+func (c personClaims) lacks(scopes map[string]bool) bool {
+	return !c.named() || c.Birthdate == nil ||
+		(scopes["address"] && c.Address == nil) || (scopes["email"] && c.Email == nil)
+}
+
+// name is the full name, or the parts of one that came without it.
+func (c personClaims) name() (string, error) {
+	name, err := text(c.Name)
+	if err != nil || strings.TrimSpace(name) != "" {
+		return name, err
+	}
+	given, err1 := text(c.GivenName)
+	family, err2 := text(c.FamilyName)
+	if strings.TrimSpace(given) == "" || strings.TrimSpace(family) == "" {
+		return "", errors.Join(err1, err2)
+	}
+	return given + " " + family, errors.Join(err1, err2)
+}
+
+// verifiedEmail is the address that the provider verified: one that nobody did
+// would point at whoever owns it. Amazon Cognito writes "true" as text.
+func (c personClaims) verifiedEmail() (string, error) {
+	if c.Email == nil || c.EmailVerified == nil || !slices.Contains([]string{"true", `"true"`}, string(*c.EmailVerified)) {
+		return "", nil
+	}
+	return text(c.Email)
+}
+
+// text is a claim that must be a JSON string; "" if it did not come.
+func text(claim *json.RawMessage) (s string, err error) {
+	if claim != nil && decode(*claim, &s) != nil {
+		err = ErrMalformed.Because(errors.New("a claim is not text"))
+	}
+	return s, err
 }
 
 // address is OpenID Connect Core, 5.1.1.
@@ -70,12 +137,17 @@ type address struct {
 	Country       string `json:"country"`
 }
 
-func (a *address) lines() string {
-	if a == nil {
-		return ""
+// lines are those of the address, separated by \n.
+func (c personClaims) lines() (string, error) {
+	var a address
+	if c.Address == nil {
+		return "", nil
+	}
+	if err := decode(*c.Address, &a); err != nil {
+		return "", err
 	}
 	if a.Formatted != "" {
-		return strings.ReplaceAll(a.Formatted, "\r\n", "\n") // 5.1.1 allows both
+		return strings.ReplaceAll(a.Formatted, "\r\n", "\n"), nil // 5.1.1 allows both
 	}
 	var lines []string
 	for _, part := range []string{a.StreetAddress, a.Locality, a.Region, a.PostalCode, a.Country} {
@@ -83,28 +155,5 @@ func (a *address) lines() string {
 			lines = append(lines, part)
 		}
 	}
-	return strings.Join(lines, "\n")
-}
-
-// or fills what c lacks from other. The id token, which is signed, comes first.
-func (c personClaims) or(other personClaims) personClaims {
-	if c.Name == nil {
-		c.Name = other.Name
-	}
-	if c.Birthdate == nil {
-		c.Birthdate = other.Birthdate
-	}
-	if c.Address == nil {
-		c.Address = other.Address
-	}
-	if c.Email == nil {
-		c.Email, c.EmailVerified = other.Email, other.EmailVerified
-	}
-	return c
-}
-
-// lacks reports whether a claim that the scopes ask for is missing.
-func (c personClaims) lacks(scopes map[string]bool) bool {
-	return c.Name == nil || c.Birthdate == nil ||
-		(scopes["address"] && c.Address == nil) || (scopes["email"] && c.Email == nil)
+	return strings.Join(lines, "\n"), nil
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/coreos/go-oidc/v3/oidc"
 	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/oauth2"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 // skew is how far the provider's clock may differ from ours, either way.
@@ -45,10 +47,17 @@ type idClaims struct {
 
 // userInfo is the part of a UserInfo response that we read.
 type userInfo struct {
+	Issuer   string           `json:"iss"` // of a signed one, as Audience
 	Subject  string           `json:"sub"`
+	Audience audience         `json:"aud"`
 	Verified *json.RawMessage `json:"verified_claims"`
+
+	CoreIdentity *json.RawMessage `json:"https://vocab.account.gov.uk/v1/coreIdentityJWT"`
 	personClaims
 }
+
+// us reports whether the audience is this client alone.
+func (a audience) us(clientID string) bool { return len(a) == 1 && a[0] == clientID }
 
 // audience is one string or an array of them (RFC 7519, 4.1.3).
 type audience []string
@@ -80,6 +89,10 @@ func (rp *RelyingParty) verifyIDToken(ctx context.Context, f Flow, code string, 
 	raw, _ := token.Extra("id_token").(string)
 	if raw == "" || len(raw) > maxIDToken {
 		return nil, ErrMalformed.Because(errors.New("no id token, or one that is too long"))
+	}
+	raw, err := rp.decrypted(raw)
+	if err != nil {
+		return nil, err
 	}
 	sig := &signature{keys: rp.keys}
 	checked, err := oidc.NewVerifier(rp.provider.Issuer, sig, &oidc.Config{
@@ -130,7 +143,7 @@ func (rp *RelyingParty) checkClaims(c *idClaims, typ string, f Flow) error {
 	}
 	// 3: "The ID Token MUST be rejected … if it contains additional audiences
 	// not trusted by the Client." We trust none. 4 and 5: azp, if present, is us.
-	if len(c.Audience) != 1 || c.Audience[0] != rp.provider.ClientID || (c.Authorized != nil && *c.Authorized != rp.provider.ClientID) {
+	if !c.Audience.us(rp.provider.ClientID) || (c.Authorized != nil && *c.Authorized != rp.provider.ClientID) {
 		return ErrBadAudience
 	}
 	if c.Subject == "" || c.IssuedAt == nil || c.Expiry == nil {
@@ -145,19 +158,39 @@ func (rp *RelyingParty) checkClaims(c *idClaims, typ string, f Flow) error {
 	if !same(f.Nonce, c.Nonce) {
 		return ErrBadNonce
 	}
+	if f.Fresh {
+		// The provider's clock on one side, ours on the other: so they need not agree.
+		if age, ok := c.proofAge(); !ok || age < -skew || age > rp.now().Sub(f.Started)+time.Second {
+			return ErrNotFresh
+		}
+	}
 	return rp.checkAssurance(c)
+}
+
+// proofAge is how long before it issued the token the provider says that the person
+// authenticated; false if it does not say.
+func (c *idClaims) proofAge() (time.Duration, bool) {
+	at, ok1 := instant(c.AuthTime)
+	issued, ok2 := instant(c.IssuedAt)
+	return issued.Sub(at), ok1 && ok2
 }
 
 // checkTimes requires a token that is valid now and was made for this flow.
 func (rp *RelyingParty) checkTimes(c *idClaims, f Flow) error {
-	now := rp.now()
-	expiry, ok1 := instant(c.Expiry)
-	issued, ok2 := instant(c.IssuedAt)
-	if !ok1 || !ok2 || !now.Before(expiry.Add(skew)) || issued.After(now.Add(skew)) || issued.Before(f.Started.Add(-skew)) {
+	issued, ok := instant(c.IssuedAt)
+	if !ok || issued.After(rp.now().Add(skew)) || issued.Before(f.Started.Add(-skew)) {
 		return ErrBadTime
 	}
-	if c.NotBefore != nil {
-		if nbf, ok := instant(c.NotBefore); !ok || nbf.After(now.Add(skew)) {
+	return rp.checkPeriod(c.Expiry, c.NotBefore)
+}
+
+// checkPeriod requires that now lies before exp and, if it is there, after nbf.
+func (rp *RelyingParty) checkPeriod(exp, nbf *float64) error {
+	if expiry, ok := instant(exp); !ok || !rp.now().Before(expiry.Add(skew)) {
+		return ErrBadTime
+	}
+	if nbf != nil {
+		if from, ok := instant(nbf); !ok || from.After(rp.now().Add(skew)) {
 			return ErrBadTime
 		}
 	}
@@ -167,7 +200,7 @@ func (rp *RelyingParty) checkTimes(c *idClaims, f Flow) error {
 // checkAssurance compares how the person was authenticated with our policy.
 func (rp *RelyingParty) checkAssurance(c *idClaims) error {
 	p := rp.provider
-	if len(p.ACRValues) > 0 && !slices.Contains(p.ACRValues, c.ACR) {
+	if rp.core == nil && len(p.ACRValues) > 0 && !slices.Contains(p.ACRValues, c.ACR) {
 		return ErrAssurance.Because(errors.New("acr"))
 	}
 	for _, method := range p.AMRValues {
@@ -224,11 +257,18 @@ func (rp *RelyingParty) underFramework(raw *json.RawMessage) (personClaims, erro
 	return found, nil
 }
 
-// checkField bounds what will be sealed and shown: short, printable text.
+// checkField bounds what will be sealed and shown: short lines of text as people
+// write it, in any script.
 func checkField(value string) error {
-	if len(value) > maxField || !utf8.ValidString(value) ||
-		strings.ContainsFunc(value, func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
-		return ErrMalformed.Because(errors.New("a field is too long or not printable"))
+	if len(value) > maxField || strings.ContainsFunc(value, func(r rune) bool { return r != '\n' && unicode.IsControl(r) }) {
+		return errField
+	}
+	for line := range strings.SplitSeq(value, "\n") {
+		if line != "" && !document.Written(line) {
+			return errField
+		}
 	}
 	return nil
 }
+
+var errField = ErrMalformed.Because(errors.New("a field is too long or not printable"))

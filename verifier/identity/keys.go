@@ -38,6 +38,7 @@ var allowedAlgs = []jose.SignatureAlgorithm{
 // any number of keys and tries them all when a token names none.
 type keySet struct {
 	url    string
+	parse  func(body []byte) ([]jose.JSONWebKey, error)
 	algs   []jose.SignatureAlgorithm
 	client *http.Client
 	now    func() time.Time
@@ -233,7 +234,7 @@ func (s *keySet) fetch(ctx context.Context) error {
 	if err != nil {
 		return failed(err)
 	}
-	keys, err := parseKeys(body)
+	keys, err := s.parse(body)
 	if err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ func TestFoundS3ASlowKeySetHoldsUpNoGoodToken(t *testing.T) {
 	}))
 	defer srv.Close()
 	now := time.Unix(1_800_000_000, 0)
-	keys := &keySet{url: srv.URL, algs: allowedAlgs, client: &http.Client{Timeout: time.Minute}, now: func() time.Time { return now }, fetched: now,
+	keys := &keySet{url: srv.URL, parse: parseKeys, algs: allowedAlgs, client: &http.Client{Timeout: time.Minute}, now: func() time.Time { return now }, fetched: now,
 		keys: []jose.JSONWebKey{{Key: key.Public(), KeyID: "k1"}}}
 	good, bad := jws(t, jose.ES256, key, "k1", nil, []byte(`{}`)), jws(t, jose.ES256, unknown, "k2", nil, []byte(`{}`))
 	refused := make(chan error, 1)

@@ -50,6 +50,8 @@ type lyingOP struct {
 	userinfo  func(map[string]any)
 	extra     func(http.ResponseWriter, *http.Request) bool // before everything
 	noPKCE    bool
+	// assertions: the client authenticates with one, which the test checks.
+	assertions bool
 
 	key     *ecdsa.PrivateKey
 	keys    []jose.JSONWebKey // published
@@ -183,7 +185,7 @@ func (op *lyingOP) answer(w http.ResponseWriter, m map[string]any, lie func(map[
 
 func (op *lyingOP) serveToken(w http.ResponseWriter, r *http.Request) {
 	id, secret, _ := r.BasicAuth()
-	if err := r.ParseForm(); err != nil || id != ourID || secret != ourSecret {
+	if err := r.ParseForm(); err != nil || !op.assertions && (id != ourID || secret != ourSecret) {
 		http.Error(w, `{"error":"invalid_client"}`, http.StatusUnauthorized)
 		return
 	}
@@ -278,7 +280,7 @@ func TestHonestProviderIsAccepted(t *testing.T) {
 	id, err := op.enrol(t, rp)
 	accepted(t, id, err)
 	want := Identity{Issuer: Private(op.URL), Subject: "alice", Name: "Alice Weathervane", Birthdate: "1980-02-29",
-		Address: "1 High Street\nAnytown", Email: "alice@mail.example", ACR: ourACR, VerifiedAt: time.Date(2027, 1, 15, 0, 0, 0, 0, time.UTC)}
+		Address: "1 High Street\nAnytown", Email: "alice@mail.example", ACR: ourACR, VerifiedAt: time.Date(2027, 1, 15, 0, 0, 0, 0, time.UTC), Proven: op.start}
 	if id != want {
 		t.Errorf("got %s %s %s %s %s %v", id.Name.Reveal(), id.Birthdate.Reveal(), id.Address.Reveal(), id.Email.Reveal(), id.ACR, id.VerifiedAt)
 	}

@@ -2,10 +2,13 @@ package identity
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/url"
@@ -15,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
+	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/oauth2"
 
@@ -29,18 +33,32 @@ const FlowTTL = 10 * time.Minute
 type Provider struct {
 	Issuer       string // exactly as the provider names itself
 	ClientID     string
-	ClientSecret string // empty for a public client
-	RedirectURL  string // exactly as registered, and no other provider's; never taken from a request
+	ClientSecret string // empty for a public client, and where there is a ClientKey
 
-	// Scopes beside openid. "profile" is required; "address" and "email" may be
-	// added. They decide which fields an Identity can have. Nil is "profile" alone.
+	// ClientKey signs client assertions (private_key_jwt, OpenID Connect Core, 9) by
+	// its alg, which is required. Nil: none.
+	ClientKey *jose.JSONWebKey
+	// DecryptionKey opens tokens that the provider encrypts to us, on P-256 (ECDH-ES
+	// with A256GCM). Nil: a token that is encrypted is refused.
+	DecryptionKey *jose.JSONWebKey
+
+	RedirectURL string // exactly as registered, and no other provider's; never taken from a request
+
+	// Scopes beside openid. "profile" is required, or "given_name", "family_name" and
+	// "birthdate" where each claim is a scope; "address" and "email" may be added. They
+	// decide which fields an Identity can have. Nil is "profile" alone.
 	Scopes []string
+
+	// SignedUserInfo: UserInfo is registered there to come as a token. Core, 5.3.2.
+	SignedUserInfo bool
 
 	// What the provider must vouch for. ACRValues or TrustFrameworks is required.
 	ACRValues       []string      // the id token's acr is one of these
 	AMRValues       []string      // the id token's amr holds all of these
 	MaxAge          time.Duration // auth_time is not older; zero: no such demand
 	TrustFrameworks []string      // the claims come from verified_claims under one of these
+
+	own peculiarities // set by a Preset
 
 	// SingleUse lets a flow's state be used once, on all nodes and across
 	// restarts. Nil: that is the caller's duty.
@@ -72,6 +90,7 @@ type Flow struct {
 	Nonce        string    `json:"nonce"`
 	CodeVerifier string    `json:"code_verifier"`
 	Started      time.Time `json:"started"`
+	Fresh        bool      `json:"fresh,omitempty"` // see BeginAnew
 }
 
 // Format writes "[flow]" for every verb and flag.
@@ -90,7 +109,8 @@ type RelyingParty struct {
 	oidc        *oidc.Provider
 	oauth       oauth2.Config
 	keys        *keySet
-	issExpected bool // the provider announces the iss response parameter
+	core        *keySet // of the core identity; nil: the claims are those of the standard
+	issExpected bool    // the provider announces the iss response parameter
 	disabled    atomic.Bool
 }
 
@@ -128,8 +148,12 @@ func newRelyingParty(ctx context.Context, p Provider, now func() time.Time, lim 
 }
 
 func (p Provider) check() error {
-	if p.ClientID == "" || !slices.Contains(p.Scopes, oidc.ScopeProfile) {
+	if p.ClientID == "" || !p.own.coreIdentity && !slices.Contains(p.Scopes, oidc.ScopeProfile) &&
+		!(slices.Contains(p.Scopes, "given_name") && slices.Contains(p.Scopes, "family_name") && slices.Contains(p.Scopes, "birthdate")) {
 		return ErrConfig.Because(errors.New("client id or scope profile missing"))
+	}
+	if p.ClientKey != nil && (p.ClientSecret != "" || p.ClientKey.IsPublic() || !slices.Contains(allowedAlgs, jose.SignatureAlgorithm(p.ClientKey.Algorithm))) {
+		return ErrConfig.Because(errors.New("the client key is not a secret key with its alg, or there is a secret too"))
 	}
 	// A refresh token would outlive the one purpose that it was given for.
 	if slices.Contains(p.Scopes, oidc.ScopeOfflineAccess) {
@@ -180,13 +204,13 @@ func (rp *RelyingParty) discover(ctx context.Context) error {
 	}
 	// RFC 9700, 2.1.1: the code flow is used with PKCE. RFC 8414, 2: "If
 	// omitted, the authorization server does not support PKCE."
-	if !slices.Contains(m.ChallengeMethods, "S256") {
+	if !slices.Contains(m.ChallengeMethods, "S256") && !rp.provider.own.unannouncedPKCE {
 		return ErrNoPKCE
 	}
 	if !slices.Contains(m.ResponseTypes, "code") {
 		return ErrBadDiscovery.Because(errors.New("no code flow"))
 	}
-	style, ok := authStyle(m.TokenAuthMethods, rp.provider.ClientSecret != "")
+	style, ok := rp.provider.authStyle(m.TokenAuthMethods)
 	if !ok {
 		return ErrBadDiscovery.Because(errors.New("no client authentication that we have"))
 	}
@@ -196,7 +220,7 @@ func (rp *RelyingParty) discover(ctx context.Context) error {
 		Scopes:   append([]string{oidc.ScopeOpenID}, rp.provider.Scopes...),
 		Endpoint: oauth2.Endpoint{AuthURL: m.AuthorizationEndpoint, TokenURL: m.TokenEndpoint, AuthStyle: style},
 	}
-	rp.keys = &keySet{url: m.JWKSURI, client: rp.client, now: rp.now}
+	rp.keys = &keySet{url: m.JWKSURI, parse: parseKeys, client: rp.client, now: rp.now}
 	for _, alg := range allowedAlgs {
 		if slices.Contains(m.SigningAlgs, string(alg)) {
 			rp.keys.algs = append(rp.keys.algs, alg)
@@ -205,15 +229,20 @@ func (rp *RelyingParty) discover(ctx context.Context) error {
 	if len(rp.keys.algs) == 0 {
 		return ErrBadDiscovery.Because(errors.New("no asymmetric signature algorithm"))
 	}
+	if rp.provider.own.coreIdentity {
+		rp.core = rp.coreKeys()
+	}
 	return rp.keys.fetch(ctx)
 }
 
 // authStyle chooses how we authenticate at the token endpoint. It is never
 // left to be found out by trial: the trial would spend the code, and show the
 // secret in a second place. Discovery, 3: the default is client_secret_basic.
-func authStyle(supported []string, secret bool) (oauth2.AuthStyle, bool) {
+func (p Provider) authStyle(supported []string) (oauth2.AuthStyle, bool) {
 	switch {
-	case !secret:
+	case p.ClientKey != nil:
+		return oauth2.AuthStyleInParams, slices.Contains(supported, "private_key_jwt")
+	case p.ClientSecret == "":
 		return oauth2.AuthStyleInParams, slices.Contains(supported, "none")
 	case len(supported) == 0 || slices.Contains(supported, "client_secret_basic"):
 		return oauth2.AuthStyleInHeader, true
@@ -278,14 +307,29 @@ func (rp *RelyingParty) Origin() string {
 
 // Begin starts a sign-in. It returns the flow to keep and the URL to send the
 // browser to. State, nonce and verifier are 256 bits of crypto/rand each.
-func (rp *RelyingParty) Begin() (Flow, string) {
+func (rp *RelyingParty) Begin() (Flow, string) { return rp.begin(false) }
+
+// BeginAnew is [RelyingParty.Begin], and the provider must ask the person again,
+// even one who is signed in there: only a proof of identity that was made since then
+// passes, else [ErrNotFresh].
+//
+// OpenID Connect Core, 3.1.2.1: prompt=login "SHOULD prompt the End-User for
+// reauthentication"; only with max_age is auth_time REQUIRED, so both are sent.
+func (rp *RelyingParty) BeginAnew() (Flow, string) { return rp.begin(true) }
+
+func (rp *RelyingParty) begin(fresh bool) (Flow, string) {
 	f := Flow{Issuer: rp.provider.Issuer, State: oauth2.GenerateVerifier(), Nonce: oauth2.GenerateVerifier(),
-		CodeVerifier: oauth2.GenerateVerifier(), Started: rp.now()}
+		CodeVerifier: oauth2.GenerateVerifier(), Started: rp.now(), Fresh: fresh}
 	options := []oauth2.AuthCodeOption{oidc.Nonce(f.Nonce), oauth2.S256ChallengeOption(f.CodeVerifier)}
-	if len(rp.provider.ACRValues) > 0 {
+	if rp.core != nil {
+		options = append(options, oauth2.SetAuthURLParam("vtr", rp.trustRequest()))
+	} else if len(rp.provider.ACRValues) > 0 {
 		options = append(options, oauth2.SetAuthURLParam("acr_values", strings.Join(rp.provider.ACRValues, " ")))
 	}
-	if rp.provider.MaxAge > 0 {
+	switch {
+	case fresh:
+		options = append(options, oauth2.SetAuthURLParam("prompt", "login"), oauth2.SetAuthURLParam("max_age", "0"))
+	case rp.provider.MaxAge > 0:
 		options = append(options, oauth2.SetAuthURLParam("max_age", fmt.Sprint(int64(rp.provider.MaxAge/time.Second))))
 	}
 	if claims := rp.claimsRequest(); claims != "" {
@@ -296,7 +340,7 @@ func (rp *RelyingParty) Begin() (Flow, string) {
 
 // claimsRequest is the claims parameter (OpenID Connect Core, 5.5) for what no
 // scope asks for: amr, and verified claims under one of our frameworks (OpenID
-// Connect for Identity Assurance, 6). It is empty if neither is required.
+// Connect for Identity Assurance, 6), and a core identity. It is empty if none is required.
 func (rp *RelyingParty) claimsRequest() string {
 	idToken := map[string]any{}
 	if len(rp.provider.AMRValues) > 0 {
@@ -312,10 +356,17 @@ func (rp *RelyingParty) claimsRequest() string {
 		idToken["verified_claims"] = map[string]any{"claims": claims, "verification": map[string]any{
 			"trust_framework": map[string]any{"values": rp.provider.TrustFrameworks}}}
 	}
-	if len(idToken) == 0 {
+	parts := map[string]any{}
+	if len(idToken) > 0 {
+		parts["id_token"] = idToken
+	}
+	if rp.core != nil {
+		parts["userinfo"] = map[string]any{coreIdentityClaim: nil}
+	}
+	if len(parts) == 0 {
 		return ""
 	}
-	request, err := json.Marshal(map[string]any{"id_token": idToken})
+	request, err := json.Marshal(parts)
 	if err != nil {
 		panic(err) // maps of strings always encode
 	}
@@ -349,14 +400,14 @@ func (rp *RelyingParty) Finish(ctx context.Context, f Flow, callback url.Values)
 	if err != nil {
 		return Identity{}, err
 	}
-	person, err := rp.person(ctx, claims, tokens)
+	person, level, err := rp.person(ctx, claims, tokens)
 	if err != nil {
 		return Identity{}, err
 	}
 	if rp.disabled.Load() { // while we asked
 		return Identity{}, ErrDisabled
 	}
-	return rp.identity(claims, person)
+	return rp.identity(claims, person, level)
 }
 
 // spend uses the flow's state up.
@@ -373,7 +424,16 @@ func (rp *RelyingParty) spend(ctx context.Context, f Flow) error {
 
 // exchange redeems the code. A refresh token in the answer is dropped.
 func (rp *RelyingParty) exchange(ctx context.Context, f Flow, code string) (*oauth2.Token, error) {
-	tokens, err := rp.oauth.Exchange(ctx, code, oauth2.VerifierOption(f.CodeVerifier))
+	options := []oauth2.AuthCodeOption{oauth2.VerifierOption(f.CodeVerifier)}
+	if rp.provider.ClientKey != nil {
+		assertion, err := rp.assertion()
+		if err != nil {
+			return nil, err
+		}
+		options = append(options, oauth2.SetAuthURLParam("client_assertion_type", "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"),
+			oauth2.SetAuthURLParam("client_assertion", assertion))
+	}
+	tokens, err := rp.oauth.Exchange(ctx, code, options...)
 	var answer *oauth2.RetrieveError
 	switch {
 	case errors.As(err, &answer) && answer.ErrorCode == "invalid_grant":
@@ -390,55 +450,131 @@ func (rp *RelyingParty) exchange(ctx context.Context, f Flow, code string) (*oau
 	return tokens, nil
 }
 
+// assertion proves that we are the client (RFC 7523, 3): by the key that is
+// registered there, for one request.
+func (rp *RelyingParty) assertion() (string, error) {
+	now := rp.now()
+	claims, err := json.Marshal(map[string]any{
+		"iss": rp.provider.ClientID, "sub": rp.provider.ClientID, "aud": rp.oauth.Endpoint.TokenURL,
+		"jti": rand.Text(), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix(),
+	})
+	if err != nil {
+		return "", ErrConfig.Because(err)
+	}
+	key := rp.provider.ClientKey
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(key.Algorithm), Key: key}, (&jose.SignerOptions{}).WithType("JWT"))
+	if err != nil {
+		return "", ErrConfig.Because(errors.New("the client key"))
+	}
+	signed, err := signer.Sign(claims)
+	if err != nil {
+		return "", ErrConfig.Because(errors.New("the client key"))
+	}
+	return signed.CompactSerialize()
+}
+
 // person collects the claims about the person from the id token and, if
-// something is missing there, from UserInfo.
-func (rp *RelyingParty) person(ctx context.Context, c *idClaims, tokens *oauth2.Token) (personClaims, error) {
+// something is missing there, from UserInfo. level is the assurance that the
+// provider gives for them.
+func (rp *RelyingParty) person(ctx context.Context, c *idClaims, tokens *oauth2.Token) (person personClaims, level string, err error) {
+	if rp.core != nil {
+		return rp.corePerson(ctx, c, tokens)
+	}
 	person, verified := c.personClaims, c.Verified
 	assured := len(rp.provider.TrustFrameworks) > 0
-	var err error
 	if assured {
 		if person, err = rp.underFramework(verified); err != nil {
-			return personClaims{}, err
+			return personClaims{}, "", err
 		}
 	}
 	if person.lacks(rp.scopes) && rp.oidc.UserInfoEndpoint() != "" {
 		more, err := rp.userInfo(ctx, c.Subject, tokens)
 		if err != nil {
-			return personClaims{}, err
+			return personClaims{}, "", err
 		}
 		if assured {
 			if more.personClaims, err = rp.underFramework(more.Verified); err != nil {
-				return personClaims{}, err
+				return personClaims{}, "", err
 			}
 		}
 		person = person.or(more.personClaims)
 	}
-	if assured && person.Name == nil {
-		return personClaims{}, ErrAssurance.Because(errors.New("verified_claims"))
+	if assured && !person.named() {
+		return personClaims{}, "", ErrAssurance.Because(errors.New("verified_claims"))
 	}
-	return person, nil
+	return person, c.ACR, nil
 }
 
+// userInfo asks the UserInfo endpoint. OpenID Connect Core, 5.3.2: whether the
+// answer is a token "is determined by … registration", so neither form is taken for
+// the other.
 func (rp *RelyingParty) userInfo(ctx context.Context, subject string, tokens *oauth2.Token) (userInfo, error) {
-	answer, err := rp.oidc.UserInfo(ctx, oauth2.StaticTokenSource(tokens))
-	if err != nil {
-		return userInfo{}, failedOr(err, ErrUnavailable)
-	}
-	var raw json.RawMessage
 	var info userInfo
-	if answer.Claims(&raw) != nil {
-		return userInfo{}, ErrMalformed
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, rp.oidc.UserInfoEndpoint(), nil)
+	if err != nil {
+		return info, ErrUnavailable
+	}
+	tokens.SetAuthHeader(req)
+	answer, err := rp.client.Do(req)
+	if err != nil {
+		return info, failed(err)
+	}
+	defer answer.Body.Close()
+	raw, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK {
+		return info, ErrUnavailable
+	}
+	media, _, _ := mime.ParseMediaType(answer.Header.Get("Content-Type"))
+	if (media == "application/jwt") != rp.provider.SignedUserInfo {
+		return info, errContentType
+	}
+	if rp.provider.SignedUserInfo {
+		if raw, _, err = rp.signed(ctx, rp.keys, string(raw)); err != nil {
+			return info, err
+		}
 	}
 	if err := decode(raw, &info); err != nil {
-		return userInfo{}, err
+		return info, err
 	}
-	// Core, 5.3.2: sub "MUST be verified to exactly match the sub Claim in the
-	// ID Token; if they do not match, the UserInfo Response values MUST NOT be used."
+	// 5.3.2: "If signed, the UserInfo Response MUST contain the Claims iss (issuer)
+	// and aud (audience) as members."
+	if rp.provider.SignedUserInfo && (info.Issuer != rp.provider.Issuer || !info.Audience.us(rp.provider.ClientID)) {
+		return info, ErrBadAudience
+	}
+	// 5.3.2: sub "MUST be verified to exactly match the sub Claim in the ID Token; if
+	// they do not match, the UserInfo Response values MUST NOT be used."
 	if info.Subject != subject {
-		return userInfo{}, ErrSubMismatch
+		return info, ErrSubMismatch
 	}
 	return info, nil
 }
+
+// signed verifies a token and returns its payload and its typ. If it is encrypted,
+// it was to us: FranceConnect+ encrypts what it signed.
+func (rp *RelyingParty) signed(ctx context.Context, keys *keySet, raw string) (payload []byte, typ string, err error) {
+	if raw, err = rp.decrypted(raw); err != nil {
+		return nil, "", err
+	}
+	return keys.verify(ctx, raw)
+}
+
+// decrypted returns a token as it is, or what an encrypted one holds (RFC 7519, 5.2).
+func (rp *RelyingParty) decrypted(raw string) (string, error) {
+	if rp.provider.DecryptionKey == nil || strings.Count(raw, ".") != 4 { // RFC 7516, 9: the parts of an encrypted token
+		return raw, nil
+	}
+	sealed, err := jose.ParseEncryptedCompact(raw, []jose.KeyAlgorithm{jose.ECDH_ES}, []jose.ContentEncryption{jose.A256GCM})
+	if err != nil {
+		return "", errEncryption
+	}
+	inner, err := sealed.Decrypt(rp.provider.DecryptionKey)
+	if err != nil {
+		return "", errEncryption
+	}
+	return string(inner), nil
+}
+
+var errEncryption = ErrMalformed.Because(errors.New("a token is not encrypted to our key"))
 
 // isBirthdate: OpenID Connect Core, 5.1: "YYYY-MM-DD format. The year MAY be 0000,
 // indicating that it is omitted. To represent only the year, YYYY format is
@@ -455,35 +591,51 @@ func isBirthdate(s string, now time.Time) bool {
 	return err == nil && !born.After(now.UTC().Add(14*time.Hour)) && (omitted || born.Year() >= 1900)
 }
 
-// identity keeps of the claims what the scopes asked for, and drops the rest.
-func (rp *RelyingParty) identity(c *idClaims, p personClaims) (Identity, error) {
-	if p.Name == nil || strings.TrimSpace(*p.Name) == "" {
+// identity keeps of the claims what the scopes asked for, and drops the rest. level
+// is the assurance that was reached.
+func (rp *RelyingParty) identity(c *idClaims, p personClaims, level string) (Identity, error) {
+	name, err := p.name()
+	if err != nil {
+		return Identity{}, err
+	}
+	if strings.TrimSpace(name) == "" {
 		return Identity{}, ErrMissingClaim.Because(errors.New("name"))
 	}
+	born, err := text(p.Birthdate)
+	if err == nil && born != "" && !isBirthdate(born, rp.now()) {
+		err = ErrMalformed.Because(errors.New("birthdate"))
+	}
+	if err != nil {
+		return Identity{}, err
+	}
 	id := Identity{
-		Issuer: Private(c.Issuer), Subject: Private(c.Subject), Name: Private(*p.Name),
+		Issuer: Private(c.Issuer), Subject: Private(c.Subject), Name: Private(name), Birthdate: Private(born),
 		VerifiedAt: rp.now().UTC().Truncate(24 * time.Hour),
 	}
-	// An acr is kept only if it is one of ours: any other text is the provider's.
-	if slices.Contains(rp.provider.ACRValues, c.ACR) {
-		id.ACR = c.ACR
+	if age, ok := c.proofAge(); ok {
+		id.Proven = rp.now().Add(-max(age, 0))
 	}
-	if p.Birthdate != nil && *p.Birthdate != "" {
-		if !isBirthdate(*p.Birthdate, rp.now()) {
-			return Identity{}, ErrMalformed.Because(errors.New("birthdate"))
-		}
-		id.Birthdate = Private(*p.Birthdate)
+	// An acr is kept only if it is one of ours: any other text is the provider's.
+	if slices.Contains(rp.provider.ACRValues, level) {
+		id.ACR = level
 	}
 	if rp.scopes["address"] {
-		id.Address = Private(p.Address.lines())
+		lines, err := p.lines()
+		if err != nil {
+			return Identity{}, err
+		}
+		id.Address = Private(lines)
 	}
-	// An address that nobody verified would point at whoever owns it.
-	if rp.scopes["email"] && p.Email != nil && p.EmailVerified != nil && *p.EmailVerified {
-		id.Email = Private(*p.Email)
+	if rp.scopes["email"] {
+		email, err := p.verifiedEmail()
+		if err != nil {
+			return Identity{}, err
+		}
+		id.Email = Private(email)
 	}
 	for name, value := range id.Fields() {
 		if err := checkField(string(value)); err != nil || (name != "address" && strings.Contains(string(value), "\n")) {
-			return Identity{}, ErrMalformed.Because(errors.New("a field is too long or not printable"))
+			return Identity{}, errField
 		}
 	}
 	return id, nil

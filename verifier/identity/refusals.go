@@ -42,4 +42,5 @@ var (
 	ErrMissingClaim = refusal.New(refusal.Invalid, "proofing_failed.missing_claim", "the identity provider left out something that proves who you are; release your verified name and date of birth to us and start again")
 	ErrSubMismatch  = refusal.New(refusal.Invalid, "proofing_failed.sub_mismatch", "UserInfo speaks of another person than the id token; start again")
 	ErrAssurance    = refusal.New(refusal.Invalid, "proofing_failed.insufficient_assurance", "the identity provider did not verify you to the level that we require; sign in with its stronger method")
+	ErrNotFresh     = refusal.New(refusal.Invalid, "proofing_failed.not_fresh", "the identity provider did not ask you anew who you are: sign out there, then prove your identity again")
 )

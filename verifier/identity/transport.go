@@ -162,14 +162,15 @@ func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	// RFC 6749, 5.1: the token response is application/json. x/oauth2 would
-	// also take a form. OpenID Connect Core, 5.3.2: UserInfo is signed only if
-	// we registered for it, and we do not.
-	if resp.StatusCode == http.StatusOK && (media == "application/jwt" || req.Method == http.MethodPost && media != "application/json") {
-		return nil, ErrMalformed.Because(errors.New("unexpected content type"))
+	// also take a form.
+	if resp.StatusCode == http.StatusOK && req.Method == http.MethodPost && media != "application/json" {
+		return nil, errContentType
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
+
+var errContentType = ErrMalformed.Because(errors.New("unexpected content type"))
 
 // failed turns an error of a request into a refusal. It keeps our own, tells a
 // timeout from the rest, and drops texts that can quote an answer.

@@ -68,7 +68,7 @@ const (
 	FindingWord        = "word_not_in_bundle"   // an offence class or custodian that the bundle does not name
 	FindingCase        = "case_not_recorded"    // about a case that is not an earlier recorded warrant
 	FindingQuorum      = "quorum_not_met"       // authorised by too few distinct custodians, or recorded for too few
-	FindingOrder       = "out_of_order"         // released before authorised, noticed before released, expired after released, or twice
+	FindingOrder       = "out_of_order"         // released before authorised, noticed before released, expired after released, objected to before accepted, or twice
 	FindingWithdrawn   = "case_withdrawn"       // authorised or released after the authority withdrew it
 	FindingStopped     = "case_stopped"         // authorised or released after newer rules stopped it
 	FindingExpired     = "case_expired"         // authorised or released after its warrant ran out

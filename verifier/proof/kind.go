@@ -23,6 +23,7 @@ const (
 	KindExpired    Kind = "expired"    // the warrant ran out before anything was released: this ends the case
 	KindErased     Kind = "erased"     // a person deleted a sealed record: of no case
 	KindCeremony   Kind = "ceremony"   // custodians made or moved their key together: of no case
+	KindReviewed   Kind = "reviewed"   // who may exist was decided by people, or a decision was objected to: of no case
 )
 
 // leafKind is what there is to know of a kind. A row is written without field
@@ -53,6 +54,8 @@ var kinds = map[Kind]leafKind{
 	// Only who holds the receipt knows which record it was.
 	KindErased:   {map[string]bool{"commitment": true}, (*auditor).addErased},
 	KindCeremony: {map[string]bool{"package": true}, (*auditor).addCeremony},
+	// Its commitment, to what two reviewers signed, opens for the operator alone.
+	KindReviewed: {map[string]bool{"code": true, "commitment": true}, (*auditor).addReviewed},
 }
 
 // The constructors cut a time to its UTC day. A caller that knows only the
@@ -161,6 +164,26 @@ func ExpiredLeaf(at time.Time, caseIndex int64) Leaf {
 func ErasedLeaf(at time.Time, salt [32]byte, label string) Leaf {
 	l := newLeaf(at, KindErased)
 	l.Commitment = Commit(salt, "erasure", []byte(label))
+	return l
+}
+
+// The outcomes of a review of an enrolment that was held, as the leaf's code.
+const (
+	Accepted  = "accept"   // somebody who is enrolled, by a new card or provider; it waits for an objection
+	Separated = "separate" // another person than the one who is enrolled, and looks alike
+	Objected  = "object"   // the person who is enrolled objected to an acceptance, which ended it
+)
+
+// ReviewedLeaf records the outcome of a review. It commits under a salt of its own
+// to the two signed decisions, compact JWS, by rising order; an objection to those
+// of the acceptance that it ends.
+func ReviewedLeaf(at time.Time, outcome string, salt [32]byte, signed []string) Leaf {
+	l := newLeaf(at, KindReviewed)
+	var parts [][]byte
+	for _, s := range slices.Sorted(slices.Values(signed)) {
+		parts = append(parts, []byte(s))
+	}
+	l.Code, l.Commitment = outcome, Commit(salt, "review", parts...)
 	return l
 }
 

@@ -31,6 +31,7 @@ func constructed() []Leaf {
 		ExpiredLeaf(evening, 1),
 		ErasedLeaf(evening, salt1, "mfrggzdfmztwq2lk"),
 		CeremonyLeaf(evening, salt1),
+		ReviewedLeaf(evening, Accepted, salt1, []string{"b", "a"}),
 	}
 }
 
@@ -126,5 +127,41 @@ func TestAnUnknownKindOfWarrantIsAFinding(t *testing.T) {
 	}
 	if k := WarrantKindOf("confiscation"); k != (WarrantKind{}) {
 		t.Errorf("%+v", k)
+	}
+}
+
+// A review is counted by its outcome, and an objection is to what was accepted.
+func TestReviewsAreCountedAndJudged(t *testing.T) {
+	accepted, objected := ReviewedLeaf(evening, Accepted, salt1, []string{"b", "a"}), ReviewedLeaf(evening, Objected, salt1, []string{"a", "b"})
+	separated := ReviewedLeaf(evening, Separated, [32]byte{2}, []string{"a", "b"})
+	for name, tc := range map[string]struct {
+		leaves []Leaf
+		found  int
+	}{
+		"as it goes":                {[]Leaf{accepted, objected, separated}, 0},
+		"an objection to nothing":   {[]Leaf{objected, separated}, 1},
+		"to what was separated":     {[]Leaf{separated, ReviewedLeaf(evening, Objected, [32]byte{2}, []string{"a", "b"})}, 1},
+		"an objection to one twice": {[]Leaf{accepted, objected, objected}, 1},
+		"one decision twice":        {[]Leaf{separated, separated}, 1},
+	} {
+		a := newAuditor(AuditOptions{At: evening})
+		for i, l := range tc.leaves {
+			b, err := l.Marshal()
+			if err != nil {
+				t.Fatal(err)
+			}
+			a.add(int64(i), b)
+		}
+		if len(a.findings) != tc.found || tc.found > 0 && a.findings[0].Code != FindingOrder {
+			t.Errorf("%s: %+v", name, a.findings)
+		}
+		if name == "as it goes" && (a.stats.Reviews[Accepted] != 1 || a.stats.Reviews[Objected] != 1 || a.stats.Reviews[Separated] != 1) {
+			t.Errorf("%v", a.stats.Reviews)
+		}
+	}
+	unknown := accepted
+	unknown.Code = "forgotten"
+	if _, err := unknown.Marshal(); err == nil {
+		t.Error("an outcome of nobody is a leaf")
 	}
 }

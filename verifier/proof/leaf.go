@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -41,10 +42,10 @@ type Leaf struct {
 	Targets           int      `json:"targets,omitempty"`            // number of pseudonyms the warrant names
 	Quorum            int      `json:"quorum,omitempty"`             // distinct custodians that the rules want, of a kind that opens names; absent in leaves of the first release
 	SecrecyEnds       string   `json:"secrecy_ends,omitempty"`       // UTC day; absent: no secrecy
-	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"
+	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"; the outcome of a review
 	Bundle            string   `json:"bundle,omitempty"`             // hex SHA-256 of the bundle in force
 	Custodian         string   `json:"custodian,omitempty"`          // id of the custodian in the bundle
-	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant, of the signed approval or of the erased record
+	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant, of the signed approval, of the erased record or of the signed review
 	SaltCommitment    string   `json:"salt_commitment,omitempty"`    // [Commit] of nothing: which salt the case's notice must publish
 	TargetCommitments []string `json:"target_commitments,omitempty"` // [Commit] per target, sorted
 	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package, or of the ceremony's transcript
@@ -121,6 +122,9 @@ func (l Leaf) lint() error {
 	}
 	if l.WarrantKind != "" && WarrantKindOf(l.WarrantKind).Name == "" {
 		return errors.New("warrant_kind")
+	}
+	if l.Kind == KindReviewed && !slices.Contains([]string{Accepted, Separated, Objected}, l.Code) {
+		return errors.New("code of a review")
 	}
 	if l.Kind == KindRecorded {
 		return l.lintRecorded()
@@ -202,6 +206,7 @@ func newer(b []byte) bool {
 //	"target"    pseudonym, platform
 //	"approval"  the compact JWS of the approval
 //	"erasure"   the label of the record; the person's receipt holds the salt
+//	"review"    the compact JWS of each reviewer
 //
 // The salt is 32 random bytes of the case, kept secret until the notice: a
 // pseudonym has too few possible values to be hidden by a bare hash. Without

@@ -24,6 +24,7 @@ type Statistics struct {
 	Overdue       int64            `json:"overdue"`         // of those, past the end of secrecy
 	Erased        int64            `json:"erased"`          // records that persons deleted
 	Ceremonies    int64            `json:"ceremonies"`      // transcripts of key ceremonies
+	Reviews       map[string]int64 `json:"reviews"`         // of enrolments that were held, by outcome
 	MedianDays    float64          `json:"median_days"`     // from recorded to released; 0 if nothing was released
 }
 
@@ -47,6 +48,7 @@ func (s Statistics) String() string {
 	line("places", s.Jurisdictions)
 	line("offences", s.Offences)
 	line("warrants", s.Warrants)
+	line("reviews", s.Reviews)
 	fmt.Fprintf(&b, "%-12s%d records, on the wish of the person\n", "erased", s.Erased)
 	fmt.Fprintf(&b, "%-12s%d of the custodians' key\n", "ceremonies", s.Ceremonies)
 	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d expired, %d unnoticed, %d overdue, median %.1f days\n",
@@ -70,6 +72,7 @@ type auditor struct {
 	erased   map[string]bool // commitments
 
 	ceremonies map[string]bool // hashes of their transcripts
+	reviews    map[string]bool // commitments, by outcome
 }
 
 type auditedCase struct {
@@ -81,8 +84,8 @@ type auditedCase struct {
 }
 
 func newAuditor(o AuditOptions) *auditor {
-	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, ceremonies: map[string]bool{}, bundles: map[string]bool{}, stats: Statistics{
-		ByKind: map[Kind]int64{}, Refusals: map[string]int64{}, Declines: map[string]int64{},
+	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, ceremonies: map[string]bool{}, bundles: map[string]bool{}, reviews: map[string]bool{}, stats: Statistics{
+		Reviews: map[string]int64{}, ByKind: map[Kind]int64{}, Refusals: map[string]int64{}, Declines: map[string]int64{},
 		Jurisdictions: map[string]int64{}, Offences: map[string]int64{}, Warrants: map[string]int64{},
 	}}
 }
@@ -151,6 +154,15 @@ func (a *auditor) addBundle(l Leaf) {
 func (a *auditor) addCeremony(l Leaf) {
 	a.ceremonies[l.Package] = true
 	a.stats.Ceremonies++
+}
+
+// addReviewed: nothing is decided twice, and an objection is to what was accepted.
+func (a *auditor) addReviewed(l Leaf) {
+	if a.reviews[l.Code+l.Commitment] || l.Code == Objected && !a.reviews[Accepted+l.Commitment] {
+		a.found(FindingOrder)
+	}
+	a.reviews[l.Code+l.Commitment] = true
+	a.stats.Reviews[l.Code]++
 }
 
 func (a *auditor) addRefused(l Leaf) { a.stats.Refusals[l.Code]++ }

@@ -7,6 +7,7 @@
 //	escrowd vault     prepares Vault
 //	escrowd log       makes the key of the public log, and checks the database against it
 //	escrowd keys      rotates the record key
+//	escrowd review    decides about enrolments that are held
 //	escrowd ceremony  hosts the custodians' key ceremonies
 package command
 
@@ -38,7 +39,7 @@ func newRoot() *cobra.Command {
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), ceremonyCommand())
+	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), reviewCommand(), ceremonyCommand())
 	return root
 }
 

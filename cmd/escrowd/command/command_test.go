@@ -155,8 +155,20 @@ func TestUnit(t *testing.T) {
 			t.Errorf("%s: %v", line, err)
 		}
 		if strings.Contains(args, "--check") {
-			t.Error("--check spends a wrapped secret id before the service can")
+			t.Error("--check checks and stops")
 		}
+	}
+	config, err := os.ReadFile(filepath.Join("..", "..", "..", "deploy", "escrowd.toml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, setting := range []string{"Type=notify-reload", "StateDirectory=penname"} {
+		if !strings.Contains(string(raw), "\n"+setting+"\n") {
+			t.Errorf("the unit has no %s", setting)
+		}
+	}
+	if files := strings.Count(string(config), `secret_id_file`); strings.Count(string(config), `"/var/lib/penname/`) != files {
+		t.Error("a secret id lies where the unit cannot replace it")
 	}
 	if started != 1 {
 		t.Errorf("%d programs are started", started)

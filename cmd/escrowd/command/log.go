@@ -21,7 +21,7 @@ func logCheck() *cobra.Command {
 		Use: "check", Short: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log",
 		Long: "Compare every case, decision, bundle and erasure in the database with its leaf in the public log.\n" +
 			"With --vault-audit compare Vault's own audit file as well: it must show no more opened halves than the\n" +
-			"authorised cases account for.",
+			"authorised cases account for, and no more secret ids than renewals need.",
 		Example: "  escrowd log check --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd log check --database-file /etc/penname/disclosing.dsn --vault-audit /var/log/vault/audit.log",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -47,7 +47,12 @@ func logCheck() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return say(cmd, map[string]any{"lost": lostJSON(lost), "opened": opened}, "Vault opened %d first halves, and the log authorised each of them\n%s", opened, lostText(lost))
+			renewed, byHand, err := service.CheckSecretIDs(audit)
+			if err != nil {
+				return err
+			}
+			return say(cmd, map[string]any{"lost": lostJSON(lost), "opened": opened, "secret_ids": map[string]int{"renewed": renewed, "by_hand": byHand}},
+				"Vault opened %d first halves, and the log authorised each of them\nit minted %d secret ids for renewals, in their rhythm, and %d by hand\n%s", opened, renewed, byHand, lostText(lost))
 		},
 	}
 	c.Flags().StringVar(&audit, "vault-audit", "", "the file of one audit device of Vault, whole")

@@ -4,7 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,14 +20,15 @@ func serveCommand() *cobra.Command {
 	var check bool
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the service from its configuration file",
-		Long:    "Run the service from its configuration file. Besides serving, each side does its part of this by itself:\n\n" + jobs(),
+		Long: "Run the service from its configuration file. Certificate, platforms, token keys and secret ids are read\n" +
+			"again when their files change, and on SIGHUP; what cannot be used is refused in the log, and what was there\n" +
+			"before stays in force. Besides serving, each side does its part of this by itself:\n\n" + jobs(),
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			hangup := make(chan os.Signal, 1)
+			signal.Notify(hangup, syscall.SIGHUP) // from the first moment on: it would end the process
+			defer signal.Stop(hangup)
 			c, err := service.ReadConfig(file)
-			if err != nil {
-				return err
-			}
-			certificate, err := c.Certificate()
 			if err != nil {
 				return err
 			}
@@ -38,22 +43,33 @@ func serveCommand() *cobra.Command {
 			}
 			defer s.Close()
 			if check {
-				if err := errors.Join(c.CheckAddress(cmd.Context(), certificate), s.Check(cmd.Context())); err != nil {
+				if err := errors.Join(c.CheckAddress(cmd.Context(), s.Certificate), s.Check(cmd.Context())); err != nil {
 					return err
 				}
-				return say(cmd, map[string]bool{"holds": true}, "the configuration holds: certificate, address, bundle, and what else of database, Vault and identity provider this process needs answer as they must")
+				lifetimes := s.Lifetimes()
+				return say(cmd, map[string]any{"holds": true, "lifetimes": lifetimes},
+					"the configuration holds: certificate, address, bundle, and what else of database, Vault and identity provider this process needs answer as they must%s", ends(lifetimes))
 			}
 			ln, err := service.Listen(c.Listen)
 			if err != nil {
 				return err
 			}
 			s.Log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
-			return s.Run(cmd.Context(), ln, certificate)
+			return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
 		},
 	}
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
-	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and what serving will need, and stop; spends a wrapped secret id")
+	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and what serving will need, say what ends when, and stop")
 	return c
+}
+
+// ends is what ends when, one line each.
+func ends(lifetimes []service.Lifetime) string {
+	var text strings.Builder
+	for _, l := range lifetimes {
+		fmt.Fprintf(&text, "\n%s: until %s, %.0f days", l.What, l.Ends.UTC().Format(time.DateOnly), l.DaysLeft(time.Now()))
+	}
+	return text.String()
 }
 
 // jobs is what the service does by itself, one line each.

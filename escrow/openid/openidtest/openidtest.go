@@ -269,11 +269,11 @@ func endAt(t *testing.T, s openid.Store) {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
 	for _, moment := range []time.Time{at, at.Add(time.Hour)} {
-		if err := s.EndAt(t.Context(), mine, moment); err != nil {
+		if err := s.EndAt(t.Context(), mine, moment, expiry()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.EndAt(t.Context(), "", at); err != nil {
+	if err := s.EndAt(t.Context(), "", at, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	second := held()
@@ -285,14 +285,19 @@ func endAt(t *testing.T, s openid.Store) {
 	if got := get(t, s, second.Kind, second.ID); !got.Ends.IsZero() {
 		t.Fatalf("came afterwards: %+v", got)
 	}
-	for now, want := range map[time.Time]int{at.Add(-time.Second): 0, at: 1} {
-		if got, err := s.Revoked(t.Context(), l, now); err != nil || len(got) != want {
-			t.Fatalf("revoked at %v: %v, %v", now, got, err)
+	revoked := func(when string, want int) {
+		t.Helper()
+		for _, now := range []time.Time{at.Add(-time.Second), at} {
+			if got, err := s.Revoked(t.Context(), l, now); err != nil || len(got) != want {
+				t.Fatalf("%s: revoked at %v: %v, %v", when, now, got, err)
+			}
 		}
 	}
+	revoked("to end", 0)
 	if err := s.EndAll(t.Context(), mine); err != nil {
 		t.Fatal(err)
 	}
+	revoked("ended", 1)
 	if got := get(t, s, first.Kind, first.ID); !got.Ended {
 		t.Fatalf("after the end: %+v", got)
 	}
@@ -488,7 +493,7 @@ func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym) error {
 }
 
 // EndAt implements [openid.Store].
-func (m *Memory) EndAt(ctx context.Context, holder token.Pseudonym, at time.Time) error {
+func (m *Memory) EndAt(ctx context.Context, holder token.Pseudonym, at, _ time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -539,7 +544,7 @@ func (m *Memory) Revoked(ctx context.Context, list int, now time.Time) ([]int, e
 	var indexes []int
 	for e, a := range m.entries {
 		r := m.rows[rowKey{openid.KindGrant, a.grant}]
-		if e.list == list && now.Before(a.expires) && (r.Ended || !r.Ends.IsZero() && !now.Before(r.Ends)) {
+		if e.list == list && now.Before(a.expires) && r.Ended {
 			indexes = append(indexes, e.index)
 		}
 	}

@@ -250,6 +250,16 @@ func (f *founding) makeKeys() error {
 		Fields:   policy.DefaultFields(), Compartments: policy.DefaultCompartments(), OffenceClasses: offenceClasses(),
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
+	for _, r := range []policy.Reviewer{{ID: "rita", Name: "Rita Ashgrove"}, {ID: "sami", Name: "Sami Tollgate"}} {
+		key, err := writeKey(f.Path(r.ID + ".jwk"))
+		if err != nil {
+			return err
+		}
+		if r.Key, err = key.Public().MarshalJSON(); err != nil {
+			return err
+		}
+		f.draft.Reviewers = append(f.draft.Reviewers, r)
+	}
 	return os.WriteFile(f.Path("log.key"), []byte(skey+"\n"), 0o600)
 }
 

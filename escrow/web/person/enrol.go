@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"slices"
 
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -23,8 +25,10 @@ var (
 // browser to its provider and judges the answer; *identity.RelyingParty is that
 // of OpenID Connect.
 type Proving interface {
-	// Begin returns the flow to keep for this browser, and where to send it.
+	// Begin returns the flow to keep for this browser, and where to send it. Of
+	// BeginAnew only a proof of identity counts that the person makes from now on.
 	Begin() (identity.Flow, string)
+	BeginAnew() (identity.Flow, string)
 	// Finish returns who signed in, or a refusal. It is the one place that judges
 	// an answer; it lets a flow succeed once.
 	Finish(ctx context.Context, f identity.Flow, callback url.Values) (identity.Identity, error)
@@ -86,10 +90,10 @@ func (s *side) provider(ctx context.Context, id string) (p Provider, err error) 
 	return p, err
 }
 
-// interaction is the address of a sign-in at a platform that waits for the
-// person: openid.SignInRequest.Action. Nothing else can be returned to (ATTACKS
-// H14).
-var interaction = regexp.MustCompile(`^/authorize/[A-Za-z0-9_-]{16,128}$`)
+// comesBack matches where a person goes on after a proof of identity: to a sign-in at
+// a platform that waits for them (openid.SignInRequest.Action), or to their deletion,
+// which needs a new proof. Nothing else can be returned to (ATTACKS H14).
+var comesBack = regexp.MustCompile(`^(/authorize/[A-Za-z0-9_-]{16,128}|` + deletePath + `)$`)
 
 // enrol begins at the identity provider, whose callback ends in enrolled.
 func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
@@ -103,11 +107,15 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	f, authURL := p.Begin()
-	v := flow{Flow: f}
-	if back := r.FormValue("interaction"); interaction.MatchString(back) {
-		v.Interaction = back
+	v, begin := flow{Word: word(r.FormValue("device")), Return: r.FormValue("return") != ""}, p.Begin
+	if back := r.FormValue("interaction"); comesBack.MatchString(back) {
+		v.Back = back
 	}
+	if r.FormValue("fresh") != "" {
+		begin = p.BeginAnew
+	}
+	var authURL string
+	v.Flow, authURL = begin()
 	if err := s.sessions.set(w, "flow", identity.FlowTTL, v); err != nil {
 		return err
 	}
@@ -117,7 +125,8 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 
 // enrolled ends a proof of identity: enrolment the first time, sign-in and
 // recovery ever after. A browser without a flow has the zero one, which belongs
-// to no answer.
+// to no answer. Whoever asked to be deleted is told so before anything is sealed; to go
+// on they prove who they are again, because nothing is kept of them meanwhile.
 func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.Rules(); err != nil {
 		return err
@@ -137,24 +146,55 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	s.sessions.clear(w, "flow")
-	person, first, err := s.Issuer.Enrol(r.Context(), id)
+	enrol := s.Issuer.Enrol
+	if f.Return {
+		enrol = func(ctx context.Context, id identity.Identity) (issue.Person, bool, error) {
+			return s.Issuer.Return(ctx, id, s.platformIDs())
+		}
+	}
+	person, first, err := enrol(r.Context(), id)
+	var held *issue.Held
+	if errors.As(err, &held) {
+		return web.WithFacts{Err: err, Reference: held.Reference, From: held.From}
+	}
+	if errors.Is(err, issue.ErrDeleted) {
+		return s.edge.Render(w, http.StatusOK, "return.html", f)
+	}
 	if err != nil {
 		return err
 	}
-	// A new session value at every sign-in: nothing to fixate (ATTACKS R13).
-	err = s.sessions.set(w, "session", sessionLife, session{
-		Person: person, ACR: id.ACR, Since: s.edge.Now(), Expires: s.edge.Now().Add(sessionLife),
-	})
-	if err != nil {
+	if err := s.begin(w, r, f, person, id); err != nil {
 		return err
 	}
 	to := "/me?welcome=back"
 	switch {
-	case f.Interaction != "":
-		to = f.Interaction
+	case f.Back != "":
+		to = f.Back
 	case first:
 		to = "/me?welcome=new"
 	}
 	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
+}
+
+// begin signs a person in. It is a new session at every proof of identity, so that
+// there is nothing to fixate (ATTACKS R13), and the one that the browser had ends.
+func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, person issue.Person, id identity.Identity) error {
+	before, had := s.sessions.person(r)
+	if f.Word == "" && before.Person.ID == person.ID {
+		f.Word = before.Word
+	}
+	now := s.edge.Now()
+	began, err := s.Issuer.Store.BeginSession(r.Context(), person, issue.NewSession(f.Word, now))
+	if err == nil && had {
+		err = s.Issuer.Store.EndSession(r.Context(), before.Session)
+	}
+	if err != nil {
+		return err
+	}
+	v := session{Session: began, Person: person, ACR: id.ACR, Proven: id.Proven, Ends: now.Add(sessionMost)}
+	if f.Flow.Fresh {
+		v.For = f.Back
+	}
+	return s.sessions.keep(w, v)
 }

@@ -1,25 +1,53 @@
 package person
 
 import (
+	"encoding/hex"
 	"net/http"
+	"slices"
+	"time"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-var errSignedOut = refusal.New(refusal.Unauthenticated, "session.signed_out",
-	"you are not signed in, or were for more than half an hour: prove your identity again, your pen names stay the same")
+var (
+	errSignedOut = refusal.New(refusal.Unauthenticated, "session.signed_out",
+		"you are not signed in here, or no longer: prove your identity again, your pen names stay the same")
+	errNotFresh = refusal.New(refusal.Unauthenticated, "session.not_fresh",
+		"nothing was deleted: for this you need to have proved your identity in the last ten minutes, so prove it once more")
+	errNoDevice = refusal.New(refusal.NotFound, "session.unknown",
+		"this device is not signed in any more: your own page lists those that are")
+)
+
+// deletePath is where people ask to be deleted.
+const deletePath = "/me/delete"
 
 // mePage is what a person sees of themself, as page or JSON.
 type mePage struct {
 	Welcome  string          `json:"-"`
 	PenNames []issue.PenName `json:"pen_names"`
 	Notices  []issue.Notice  `json:"notices"`
+	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
+	Devices  []device        `json:"devices"`
 
 	Names  map[string]string `json:"-"` // of platforms, by id
+	Silent map[string]silent `json:"-"` // by platform
 	Origin string            `json:"-"`
+
+	Leaving leaving `json:"-"`
 }
+
+// device is one session of the person's, as they see it.
+type device struct {
+	ID   string    `json:"id"` // of no use but to end it
+	Word string    `json:"word"`
+	Day  time.Time `json:"day"` // UTC midnight: no time that is finer is known
+	This bool      `json:"this"`
+}
+
+// silent is what a platform can do on this device without asking; Used, if it did.
+type silent struct{ Used bool }
 
 func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	who, err := s.who(r)
@@ -35,9 +63,27 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Names: map[string]string{}, Origin: s.edge.Origin}
-	for _, p := range s.Platforms {
+	claims, err := s.Issuer.Acceptances(ctx, who.Person)
+	if err != nil {
+		return err
+	}
+	devices, err := s.Issuer.Store.Sessions(ctx, who.Person, today(s.edge.Now()))
+	if err != nil {
+		return err
+	}
+	if err := s.sessions.keep(w, who); err != nil {
+		return err
+	}
+	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin,
+		Silent: map[string]silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
+	for _, p := range *s.platforms.Load() {
 		page.Names[p.ID] = p.Name
+	}
+	for _, a := range who.Allowed {
+		page.Silent[a.Platform] = silent{Used: page.Silent[a.Platform].Used || a.Silent}
+	}
+	for _, d := range devices {
+		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
 	}
 	if accept := r.Header.Get("Accept"); web.Accepts(accept, "application/json") && !web.Accepts(accept, "text/html") {
 		return web.WriteJSON(w, http.StatusOK, page)
@@ -45,44 +91,77 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	return s.edge.Render(w, http.StatusOK, "me.html", page)
 }
 
-// who returns the person that is signed in. A session that is older than the
-// person's request to be deleted, made on another device, does not count.
+func today(now time.Time) time.Time { return now.UTC().Truncate(24 * time.Hour) }
+
+// who returns the person that is signed in. A session does not count that was ended,
+// here or on another device, or that is older than the person's request to be deleted.
 func (s *side) who(r *http.Request) (session, error) {
 	v, ok := s.sessions.person(r)
 	if !ok {
 		return session{}, errSignedOut
 	}
-	asked, err := s.Issuer.Store.Asked(r.Context(), v.Person.Label)
-	if err == nil && asked {
+	live, err := s.Issuer.Store.Live(r.Context(), v.Person, v.Session)
+	if err == nil && !live {
 		err = errSignedOut
 	}
 	return v, err
 }
 
-func (s *side) askErasure(w http.ResponseWriter, r *http.Request) error {
-	if _, err := s.who(r); err != nil {
+// stay is the one press that keeps somebody signed in (WCAG 2.2.1).
+func (s *side) stay(w http.ResponseWriter, r *http.Request) error {
+	who, err := s.who(r)
+	if err != nil {
 		return err
 	}
-	return s.edge.Render(w, http.StatusOK, "delete.html", nil)
+	if err := s.sessions.keep(w, who); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/me", http.StatusSeeOther)
+	return nil
+}
+
+// deletePage says what a deletion is, and asks for a proof of identity before the
+// person can press the button.
+type deletePage struct {
+	Proven  bool
+	Leaving leaving
+}
+
+func (s *side) askErasure(w http.ResponseWriter, r *http.Request) error {
+	who, err := s.who(r)
+	if err != nil {
+		return err
+	}
+	if err := s.sessions.keep(w, who); err != nil {
+		return err
+	}
+	return s.edge.Render(w, http.StatusOK, "delete.html", deletePage{s.sessions.fresh(who), s.sessions.leaving(who, "/me/stay")})
 }
 
 // erase records the request and ends the sign-ins at platforms and the session.
 // The answer is the same, in words and in time, whether or not an order holds the
 // record. A person who lost the answer asks again and gets the same receipt: so this
-// accepts a session that [side.who] no longer accepts.
+// accepts a session that [side.who] no longer accepts, if that is why.
 func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	who, ok := s.sessions.person(r)
 	if !ok {
 		return errSignedOut
+	}
+	asked, err := s.Issuer.Store.Asked(r.Context(), who.Person.Label)
+	if err == nil && !asked {
+		_, err = s.who(r)
+	}
+	if err == nil && !s.sessions.fresh(who) {
+		err = errNotFresh
+	}
+	if err != nil {
+		return err
 	}
 	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.platformIDs(), s.end(r))
 	if err != nil {
 		return err
 	}
 	s.sessions.clear(w, "session")
-	if s.OnErase != nil {
-		s.OnErase()
-	}
 	return s.edge.Render(w, http.StatusOK, "deleted.html", receipt)
 }
 
@@ -95,21 +174,61 @@ func (s *side) end(r *http.Request) issue.End {
 	return s.openid.EndQuietly
 }
 
-// signOutEverywhere ends the sign-ins at platforms, for somebody who lost a device:
-// it can no longer renew them.
+// signOutEverywhere ends every session here and the sign-ins at platforms, for somebody
+// who lost a device: it can do nothing here from now on, and renew nothing there.
 func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	who, err := s.who(r)
 	if err != nil {
 		return err
 	}
-	if err := s.Issuer.EndSignIns(r.Context(), who.Person, s.platformIDs(), s.end(r)); err != nil {
+	if err := s.Issuer.SignOutEverywhere(r.Context(), who.Person, s.platformIDs(), s.end(r)); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/me?welcome=out", http.StatusSeeOther)
+	s.sessions.clear(w, "session")
+	return s.edge.Render(w, http.StatusOK, "out.html", map[string]bool{"AtOnce": r.PostFormValue("when") == "now"})
+}
+
+// signOutDevice ends one of the person's sessions, this one or another.
+func (s *side) signOutDevice(w http.ResponseWriter, r *http.Request) error {
+	who, err := s.who(r)
+	if err != nil {
+		return err
+	}
+	devices, err := s.Issuer.Store.Sessions(r.Context(), who.Person, today(s.edge.Now()))
+	if err != nil {
+		return err
+	}
+	i := slices.IndexFunc(devices, func(d issue.Session) bool { return hex.EncodeToString(d.ID[:]) == r.PostFormValue("device") })
+	if i < 0 {
+		return errNoDevice
+	}
+	if err := s.Issuer.Store.EndSession(r.Context(), devices[i]); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/me?welcome=device#devices", http.StatusSeeOther)
 	return nil
 }
 
+// object ends an acceptance by which somebody else would be recognised as this person.
+func (s *side) object(w http.ResponseWriter, r *http.Request) error {
+	who, err := s.who(r)
+	if err != nil {
+		return err
+	}
+	if err := s.Issuer.Object(r.Context(), who.Person, r.PostFormValue("reference")); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/me?welcome=objected", http.StatusSeeOther)
+	return nil
+}
+
+// signOut ends the session, not only the cookie: there may be a copy of it.
 func (s *side) signOut(w http.ResponseWriter, r *http.Request) error {
+	if v, ok := s.sessions.person(r); ok {
+		if err := s.Issuer.Store.EndSession(r.Context(), v.Session); err != nil {
+			return err
+		}
+	}
 	s.sessions.clear(w, "session")
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 	return nil

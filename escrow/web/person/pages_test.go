@@ -41,12 +41,19 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 	rendered := map[string]string{}
 	for state, data := range map[string]any{
 		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"SignedIn": false},
-		"consent.html": consentPage{Platform: "Town Square"}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x"},
+		"consent.html": consentPage{Platform: "Town Square"}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Leaving: leaving{Stay: "/authorize/x"}},
+		"consent.html anew": consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
-		"me.html noticed":               mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
-		"me.html signed out everywhere": mePage{Welcome: "out", PenNames: mine, Names: names},
-		"delete.html":                   nil, "deleted.html": issue.Receipt{Label: "x"},
+		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
+		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
+			Silent: map[string]silent{"town-square": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
+		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": flow{},
+		"refused.html not fresh": registrar.Problem{Title: errNotFresh.Mend, Code: errNotFresh.Code}, "refused.html no device": registrar.Problem{Title: errNoDevice.Mend, Code: errNoDevice.Code},
+		"delete.html": deletePage{}, "delete.html proven": deletePage{Proven: true}, "deleted.html": issue.Receipt{Label: "x"},
 		"refused.html": registrar.Problem{Title: errProvider.Mend, Code: errProvider.Code}, "refused.html signed out": registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
+		"refused.html held": registrar.Problem{Title: issue.ErrAlreadyEnrolled.Mend, Code: issue.ErrAlreadyEnrolled.Code, Reference: "abcdefghijkl", From: "2026-12-06"},
+		"me.html claimed":   mePage{Claims: []issue.Review{{Reference: "abcdefghijkl"}}}, "me.html objected": mePage{Welcome: "objected"},
+		"consent.html claimed":  consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
 		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
 		w := httptest.NewRecorder()
@@ -109,7 +116,7 @@ func TestPagesAreAccessible(t *testing.T) {
 				bad = "1.1.1: a picture that is not said in words beside it"
 			case n.Data == "form" && attr(n, "method") != "post":
 				bad = "H21: a form that changes something by GET"
-			case n.Data == "input" && attr(n, "type") != "hidden":
+			case n.Data == "input" && attr(n, "type") != "hidden" && (n.Parent.Data != "label" || text(n.Parent) == ""):
 				bad = "3.3.2: a field without a label"
 			case regexp.MustCompile(`^h[1-6]$`).MatchString(n.Data):
 				if next := int(n.Data[1] - '0'); next > level+1 {
@@ -135,6 +142,20 @@ func TestPagesAreAccessible(t *testing.T) {
 		}
 		if !ids["main"] {
 			t.Errorf("%s: the way past the header leads nowhere", state)
+		}
+	}
+}
+
+// ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
+// it will end.
+func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
+	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "delete.html": true, "delete.html proven": true}
+	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
+		want := in[state] || strings.HasPrefix(state, "me.html")
+		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {
+			if strings.Contains(page, part) != want {
+				t.Errorf("%s: %q: %v", state, part, !want)
+			}
 		}
 	}
 }
@@ -180,10 +201,10 @@ func TestProvidersAreChosenByName(t *testing.T) {
 	alone := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})
 	both := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}}, Provider{ID: "two", Name: "Two & Co", Proving: nowhere{}})
 	for _, page := range []string{"home.html", "consent.html", "refused.html signed out"} {
-		if strings.Count(alone[page], "<button>Prove my identity</button>") != 1 || strings.Contains(alone[page], "with One") {
+		if strings.Count(alone[page], ">Prove my identity</button>") != 1 || strings.Contains(alone[page], "with One") {
 			t.Errorf("%s with one provider: %s", page, alone[page])
 		}
-		for _, button := range []string{"<button>Prove my identity with One</button>", "<button>Prove my identity with Two &amp; Co</button>"} {
+		for _, button := range []string{"value=\"one\">Prove my identity with One</button>", "value=\"two\">Prove my identity with Two &amp; Co</button>"} {
 			if strings.Count(both[page], button) != 1 {
 				t.Errorf("%s with two: no %s", page, button)
 			}
@@ -201,7 +222,7 @@ func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
+	if _, err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
 		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil }}); err != nil {
 		t.Fatal(err)
 	}

@@ -4,8 +4,10 @@
 //	GET  /                         what this is, and where to begin
 //	POST /enrol                    to the identity provider that the person chose
 //	GET  /enrol/callback/:provider back from it
-//	GET  /me                       one's pen names, and what was disclosed
-//	GET, POST /me/delete   POST /me/sign-out-everywhere   POST /sign-out
+//	GET  /me                       one's pen names, devices, and what was disclosed
+//	POST /me/stay                  stay signed in for another half hour
+//	GET, POST /me/delete   POST /me/object
+//	POST /sign-out   /me/sign-out-device   /me/sign-out-everywhere
 //
 // The rest is the protocol of package openid, whose text draws how a sign-in goes
 // from the platform to here, to the identity provider and back.
@@ -17,6 +19,14 @@
 //	enrolled  hands flow and answer to that provider's Finish, which alone judges
 //	          them: state, issuer, age, single use
 //	          then the identity becomes a person, and the person is signed in here
+//
+// # Being signed in
+//
+// A session is a sealed cookie, and lasts half an hour from page to page, for twelve
+// hours at most. It counts while the database has no row that ends it: the person
+// signed out here, ended it from another device, signed out everywhere, or asked to be
+// deleted. A person may have any number of them; each browser has one. The database
+// cannot tell whose a row is, or when it was written: see package postgres.
 package person
 
 import (
@@ -26,6 +36,7 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
+	"sync/atomic"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
@@ -42,42 +53,53 @@ type Config struct {
 	Issuer    *issue.Issuer
 	Providers []Provider        // of identities, at least one: people may come by any
 	CookieKey [32]byte          // seals session cookies (AES-256-GCM)
-	Platforms []openid.Platform // that people may sign in to
+	Platforms []openid.Platform // that people may sign in to; see Live
 
 	// Rules returns the bundle in force, whose custodians the first page shows, or
 	// why it is not known: then nobody is enrolled or signed in.
 	Rules func() (*policy.Bundle, error)
 
-	TokenKeys   []openid.Key // that sign tokens
+	TokenKeys   []openid.Key // that sign tokens; see Live
 	StatusLists int          // see openid.Config; 0 is 1
 	Store       openid.Store
-
-	// OnErase, optional, is called after somebody asked to be deleted. It must not
-	// wait for it to happen: how long that takes would tell of a hold.
-	OnErase func()
 }
 
 // side is the issuing side behind an edge.
 type side struct {
 	Config
-	edge     *web.Server
-	sessions sessions
-	openid   *openid.Provider
+	edge      *web.Server
+	sessions  sessions
+	openid    *openid.Provider
+	platforms atomic.Pointer[[]openid.Platform]
 }
+
+// Live is what can be replaced on the issuing side while it serves. What is refused
+// replaces nothing.
+type Live struct{ side *side }
+
+// SetPlatforms replaces the platforms that people may sign in to. It fails with
+// openid.ErrBadPlatform.
+func (l *Live) SetPlatforms(all []openid.Platform) error { return l.side.setPlatforms(all) }
+
+// SetTokenKeys replaces the keys that sign tokens: see [openid.Provider.SetKeys].
+func (l *Live) SetTokenKeys(all []openid.Key) error { return l.side.openid.SetKeys(all) }
 
 // Mount serves the issuing side. It refuses platforms, keys and identity
 // providers that are not sound.
-func Mount(edge *web.Server, c Config) error {
+func Mount(edge *web.Server, c Config) (*Live, error) {
 	s, err := newSide(edge, c)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	edge.Handle(http.MethodGet, "/", web.NoBody, web.Rate{}, s.home)
 	edge.Handle(http.MethodPost, "/enrol", web.Form, edge.People(), s.enrol)
 	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, edge.People(), s.enrolled)
 	edge.Handle(http.MethodGet, "/me", web.NoBody, web.Rate{}, s.me)
-	edge.Handle(http.MethodGet, "/me/delete", web.NoBody, web.Rate{}, s.askErasure)
-	edge.Handle(http.MethodPost, "/me/delete", web.Form, edge.People(), s.erase)
+	edge.Handle(http.MethodPost, "/me/stay", web.Form, edge.People(), s.stay)
+	edge.Handle(http.MethodGet, deletePath, web.NoBody, web.Rate{}, s.askErasure)
+	edge.Handle(http.MethodPost, deletePath, web.Form, edge.People(), s.erase)
+	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, edge.People(), s.signOutDevice)
+	edge.Handle(http.MethodPost, "/me/object", web.Form, edge.People(), s.object)
 	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, edge.People(), s.signOutEverywhere)
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
 	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
@@ -91,7 +113,7 @@ func Mount(edge *web.Server, c Config) error {
 	for route, text := range undone {
 		edge.Undone(route, text)
 	}
-	return nil
+	return &Live{s}, nil
 }
 
 // undone is what a person is told has not happened when a page of theirs refuses.
@@ -117,7 +139,10 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 			edge.FormsLeadTo(p.Origin())
 		}
 	}
-	if err := edge.AddPages(pageFiles, template.FuncMap{"providers": func() []Provider { return c.Providers }}); err != nil {
+	if err := edge.AddPages(pageFiles, template.FuncMap{
+		"providers": func() []Provider { return c.Providers },
+		"toProve":   func(back string, anew, returns bool) proofForm { return proofForm{back, anew, returns} },
+	}); err != nil {
 		return nil, err
 	}
 	var err error
@@ -128,14 +153,20 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	return s, err
 }
 
+// proofForm is the form that leads to the identity providers.
+type proofForm struct {
+	Back    string // where to go on afterwards, see comesBack
+	Anew    bool   // the person must prove it again, though they may be signed in
+	Returns bool   // though they asked to be deleted
+}
+
 // newOpenID is the OpenID provider whose sign-in page is [side.authenticate].
 func (s *side) newOpenID() (*openid.Provider, error) {
-	platforms, err := openid.Fixed(s.Platforms...)
-	if err != nil {
+	if err := s.setPlatforms(s.Platforms); err != nil {
 		return nil, err
 	}
 	return openid.New(openid.Config{
-		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: platforms, StatusLists: s.StatusLists, Now: s.edge.Now,
+		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, StatusLists: s.StatusLists, Now: s.edge.Now,
 		ACRs:      s.acrs(),
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
@@ -144,14 +175,32 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	}, s.Store, s.authenticate)
 }
 
+func (s *side) setPlatforms(all []openid.Platform) error {
+	if _, err := openid.Fixed(all...); err != nil {
+		return err
+	}
+	s.platforms.Store(&all)
+	return nil
+}
+
+// platform is that of a client_id, at this moment.
+func (s *side) platform(_ context.Context, clientID string) (openid.Platform, error) {
+	for _, p := range *s.platforms.Load() {
+		if p.ID == clientID {
+			return p, nil
+		}
+	}
+	return openid.Platform{}, openid.ErrUnknownPlatform
+}
+
 func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 	rules, err := s.Rules()
 	if err != nil {
 		return err
 	}
-	_, in := s.sessions.person(r)
+	_, err = s.who(r)
 	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": in, "Platforms": s.Platforms, "Custodians": rules.Custodians, "Quorum": rules.Threshold,
+		"SignedIn": err == nil, "Platforms": *s.platforms.Load(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
 }
 
@@ -170,9 +219,9 @@ func (s *side) acrs() []string {
 }
 
 func (s *side) platformIDs() []string {
-	ids := make([]string, len(s.Platforms))
-	for i, p := range s.Platforms {
-		ids[i] = p.ID
+	var ids []string
+	for _, p := range *s.platforms.Load() {
+		ids = append(ids, p.ID)
 	}
 	return ids
 }

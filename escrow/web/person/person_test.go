@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,13 +25,22 @@ import (
 	"github.com/penname/penname/verifier/identity"
 )
 
-// service is the issuing side on loopback, with a PostgreSQL and two identity
+// service is the issuing side on loopback, twice, with a PostgreSQL and two identity
 // providers that know the same people.
 type service struct {
 	t         *testing.T
 	origin    string
+	replica   string            // another process behind the same origin
 	providers map[string]string // origins, by id
+	issuer    *issue.Issuer
+	admin     string // of the database
+	ahead     atomic.Int64
 }
+
+// now is the clock of all of them but the protocol library's own deadlines.
+func (s *service) now() time.Time { return time.Now().Add(time.Duration(s.ahead.Load())) }
+
+func (s *service) pass(d time.Duration) { s.ahead.Add(int64(d)) }
 
 func newService(t *testing.T) *service {
 	t.Helper()
@@ -52,23 +62,30 @@ func newService(t *testing.T) *service {
 	if err != nil {
 		t.Fatal(err)
 	}
-	srv := httptest.NewUnstartedServer(nil)
-	s := &service{t: t, origin: "http://" + srv.Listener.Addr().String(), providers: map[string]string{}}
-	edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := Mount(edge, Config{
-		Issuer:    &issue.Issuer{Keys: keys, Store: store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: time.Now},
-		Providers: []Provider{s.provider(store, "post", "Post Office"), s.provider(store, "bank", "Bank & Co")},
-		Platforms: []openid.Platform{{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}},
+	srv, second := httptest.NewUnstartedServer(nil), httptest.NewUnstartedServer(nil)
+	s := &service{t: t, origin: "http://" + srv.Listener.Addr().String(), replica: "http://" + second.Listener.Addr().String(),
+		providers: map[string]string{}, admin: admin}
+	s.issuer = &issue.Issuer{Keys: keys, Store: store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: s.now}
+	c := Config{
+		Issuer: s.issuer, Providers: []Provider{s.provider(store, "post", "Post Office"), s.provider(store, "bank", "Bank & Co")},
+		Platforms: []openid.Platform{
+			{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true},
+			{ID: "purse", Name: "Purse", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true},
+		},
 		CookieKey: [32]byte{1}, TokenKeys: tokenKeys(t), Store: store, Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
-	}); err != nil {
-		t.Fatal(err)
 	}
-	srv.Config.Handler = edge
-	srv.Start()
-	t.Cleanup(srv.Close)
+	for _, server := range []*httptest.Server{srv, second} {
+		edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: s.now})
+		if err == nil {
+			_, err = Mount(edge, c)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		server.Config.Handler = edge
+		server.Start()
+		t.Cleanup(server.Close)
+	}
 	return s
 }
 
@@ -78,20 +95,21 @@ func (s *service) provider(store *postgres.Issuing, id, name string) Provider {
 	srv := httptest.NewUnstartedServer(nil)
 	s.providers[id] = "http://" + srv.Listener.Addr().String()
 	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: s.origin + CallbackPath(id)}
-	srv.Config.Handler = sandbox.NewProvider(s.providers[id], client, sandbox.People(), time.Now).Handler()
+	srv.Config.Handler = sandbox.NewProvider(s.providers[id], client, sandbox.People(), s.now).Handler()
 	srv.Start()
 	s.t.Cleanup(srv.Close)
 	party, err := identity.NewRelyingParty(s.t.Context(), identity.Provider{
 		Issuer: s.providers[id], ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
 		ACRValues: []string{sandbox.ACRVerified}, SingleUse: store, AllowLoopback: true,
-	}, time.Now)
+	}, s.now)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	return Provider{ID: id, Name: name, ACRs: []string{sandbox.ACRVerified}, Proving: party}
 }
 
-// browser is a person's; it stops before each callback.
+// browser is a person's; it stops before each callback, and where a platform gets its
+// answer.
 type browser struct {
 	*service
 	client *http.Client
@@ -103,15 +121,15 @@ func (s *service) browser() *browser {
 		s.t.Fatal(err)
 	}
 	return &browser{s, &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if strings.HasPrefix(r.URL.Path, CallbackPath("")) {
+		if strings.HasPrefix(r.URL.Path, CallbackPath("")) || r.URL.Path == "/back" {
 			return http.ErrUseLastResponse
 		}
 		return nil
 	}}}
 }
 
-// do returns the answer, with where it came from, and its body.
-func (b *browser) do(method, address string, form url.Values) (*http.Response, string) {
+// do returns the answer, with where it came from, and its body. Headers come in pairs.
+func (b *browser) do(method, address string, form url.Values, headers ...string) (*http.Response, string) {
 	b.t.Helper()
 	req, err := http.NewRequestWithContext(b.t.Context(), method, address, strings.NewReader(form.Encode()))
 	if err != nil {
@@ -119,6 +137,9 @@ func (b *browser) do(method, address string, form url.Values) (*http.Response, s
 	}
 	if form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
+	for i := 0; i+1 < len(headers); i += 2 {
+		req.Header.Set(headers[i], headers[i+1])
 	}
 	res, err := b.client.Do(req)
 	if err != nil {
@@ -136,7 +157,14 @@ func (b *browser) do(method, address string, form url.Values) (*http.Response, s
 // returns where the provider sends the browser back to.
 func (b *browser) prove(provider string, n int) *url.URL {
 	b.t.Helper()
-	there, _ := b.do("POST", b.origin+"/enrol", url.Values{"provider": {provider}})
+	return b.proveWith(url.Values{"provider": {provider}}, n)
+}
+
+// proveWith is prove with the fields of a form.
+func (b *browser) proveWith(form url.Values, n int) *url.URL {
+	b.t.Helper()
+	provider := form.Get("provider")
+	there, _ := b.do("POST", b.origin+"/enrol", form)
 	if !strings.HasPrefix(there.Request.URL.String(), b.providers[provider]+"/") {
 		b.t.Fatalf("%s led to %s", provider, there.Request.URL.Host)
 	}

@@ -7,20 +7,28 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/identity"
 )
 
+// NIST SP 800-63B-3, 4.2.3: at AAL2 reauthentication is required every 12 hours, and
+// after 30 minutes without activity.
 const (
-	sessionLife = 30 * time.Minute
-	freshFor    = 2 * time.Minute // a proof of identity this old is still "now"
+	sessionLife = 30 * time.Minute // since the last page
+	sessionMost = 12 * time.Hour   // since the proof of identity
+
+	freshFor = 10 * time.Minute // what cannot be taken back needs a proof of identity this new
 )
 
-// cookieBlock is what cookies are padded to, in bytes before they are sealed.
-const cookieBlock = 512
+// cookieBlock is what cookies are padded to, in bytes before they are sealed: room for
+// all that one holds, in an answer whose header proxies pass on (nginx takes 4 KB).
+const cookieBlock = 1536
 
 // sessions keeps who is signed in, and flows under way, in sealed cookies: the
 // database then holds no row that ties a person to a time of day.
@@ -41,16 +49,73 @@ func newSessions(key [32]byte, origin string, now func() time.Time) (sessions, e
 
 // session is who is signed in.
 type session struct {
+	issue.Session
 	Person  issue.Person `json:"p"`
 	ACR     string       `json:"a"`
-	Since   time.Time    `json:"s"`
-	Expires time.Time    `json:"e"`
+	Proven  time.Time    `json:"v"`           // see identity.Identity
+	For     string       `json:"f,omitempty"` // the address that the person proved who they are anew for
+	Told    string       `json:"t,omitempty"` // the platform that was told Proven
+	Allowed []allowed    `json:"c,omitempty"`
+	Expires time.Time    `json:"e"` // unless the person opens another page
+	Ends    time.Time    `json:"x"` // in any case
+}
+
+// allowed is what the person agreed to while this session lasts: what a platform may
+// have again without asking (prompt=none). It is nowhere but in the cookie.
+type allowed struct {
+	Platform string `json:"p"`
+	Scopes   string `json:"s"`
+	Silent   bool   `json:"n,omitempty"` // it was used so
+}
+
+// maxAllowed is how many are remembered, the newest ones: a cookie has room for them.
+const maxAllowed = 6
+
+// allow remembers what the person agreed to; silent is an agreement that was used.
+func (v *session) allow(platform, scopes string, silent bool) {
+	v.Allowed = slices.DeleteFunc(slices.Clone(v.Allowed), func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
+	v.Allowed = append(v.Allowed, allowed{platform, scopes, silent})
+	v.Allowed = v.Allowed[max(0, len(v.Allowed)-maxAllowed):]
+}
+
+func (v session) allows(platform, scopes string) bool {
+	return slices.ContainsFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
+}
+
+// answers reports whether the proof of identity in this session is one that a platform
+// asks for. The moment of a proof is told to one platform only: two that compared it
+// would see that two pen names are one person's.
+func (v session) answers(req openid.SignInRequest) bool {
+	if !req.Since.IsZero() && (v.Proven.IsZero() || v.Told != "" && v.Told != req.Platform.ID) {
+		return false
+	}
+	return v.For == req.Action || !req.Fresh && (req.Since.IsZero() || v.Proven.After(req.Since))
 }
 
 // flow is a sign-in at the identity provider that is under way in this browser.
 type flow struct {
-	Flow        identity.Flow `json:"f"`
-	Interaction string        `json:"i,omitempty"` // sign-in at a platform to return to
+	Flow   identity.Flow `json:"f"`
+	Back   string        `json:"i,omitempty"` // where to go on afterwards, see comesBack
+	Word   string        `json:"w,omitempty"` // for the device
+	Return bool          `json:"r,omitempty"` // the person knows that they asked to be deleted
+}
+
+// word is what the person typed as a word for the device, as far as it can be shown.
+func word(typed string) string {
+	typed = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || unicode.IsSpace(r) {
+			return r
+		}
+		return -1
+	}, strings.ToValidUTF8(typed, ""))
+	var kept string
+	for _, r := range strings.Join(strings.Fields(typed), " ") {
+		if len(kept)+len(string(r)) > issue.MaxWord {
+			break
+		}
+		kept += string(r)
+	}
+	return kept
 }
 
 func (s sessions) name(kind string) string {
@@ -61,12 +126,14 @@ func (s sessions) name(kind string) string {
 }
 
 func (s sessions) set(w http.ResponseWriter, kind string, life time.Duration, v any) error {
-	b, err := json.Marshal(v)
-	if err != nil {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // shorter
+	if err := e.Encode(v); err != nil {
 		return err
 	}
 	// One length for everybody: who watches the line tells no two visits by it.
-	b = append(b, bytes.Repeat([]byte(" "), (cookieBlock-len(b)%cookieBlock)%cookieBlock)...)
+	b := append(text.Bytes(), bytes.Repeat([]byte(" "), (cookieBlock-text.Len()%cookieBlock)%cookieBlock)...)
 	name := s.name(kind)
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS
 		Name: name, Value: base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, b, []byte(name))),
@@ -98,9 +165,37 @@ func (s sessions) clear(w http.ResponseWriter, kind string) {
 	})
 }
 
-// person returns who is signed in.
+// person returns whom the cookie names as signed in; whether that has ended elsewhere
+// it does not know, see [side.who].
 func (s sessions) person(r *http.Request) (session, bool) {
 	var v session
 	ok := s.get(r, "session", &v) && s.now().Before(v.Expires)
 	return v, ok
+}
+
+// keep lets a session last for another half hour, but not past its end.
+func (s sessions) keep(w http.ResponseWriter, v session) error {
+	if v.Expires = s.now().Add(sessionLife); v.Expires.After(v.Ends) {
+		v.Expires = v.Ends
+	}
+	return s.set(w, "session", v.Expires.Sub(s.now()), v)
+}
+
+// fresh reports whether the person proved who they are within minutes.
+func (s sessions) fresh(v session) bool {
+	return !v.Proven.IsZero() && s.now().Before(v.Proven.Add(freshFor))
+}
+
+// leaving is how a page speaks of the end of the session.
+type leaving struct {
+	Stay    string // where the form posts to that keeps it
+	Minutes int    // that are left in any case, if they are fewer than a page may be looked at
+}
+
+func (s sessions) leaving(v session, stay string) leaving {
+	l := leaving{Stay: stay}
+	if left := v.Ends.Sub(s.now()); left < sessionLife {
+		l.Minutes = int(left/time.Minute) + 1
+	}
+	return l
 }

@@ -1,6 +1,7 @@
 package person
 
 import (
+	"fmt"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -16,14 +17,21 @@ func TestFoundP2CookiesHaveOneLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lengths := map[int]bool{}
+	lengths, full := map[int]bool{}, session{}
+	for i := range 20 { // more platforms than are remembered
+		full.allow(fmt.Sprintf("%064d", i), "openid offline_access", true)
+	}
 	for _, v := range []session{
-		{Person: issue.Person{Label: strings.Repeat("a", 26)}, ACR: "high", Since: time.Unix(0, 0), Expires: time.Unix(1, 0)},
-		{Person: issue.Person{ID: [16]byte{255, 200}, Label: strings.Repeat("b", 26), Digest: [32]byte{100, 200}}, ACR: "https://id.example/assurance/substantial", Since: time.Unix(0, 123456789), Expires: time.Unix(1, 120)},
+		{Person: issue.Person{Label: strings.Repeat("a", 26)}, ACR: "high", Proven: time.Unix(0, 0), Expires: time.Unix(1, 0)},
+		{Person: issue.Person{ID: [16]byte{255, 200}, Label: strings.Repeat("b", 26), Digest: [32]byte{100, 200}}, ACR: "https://id.example/assurance/substantial", Proven: time.Unix(0, 123456789), Expires: time.Unix(1, 120),
+			Session: issue.Session{Word: strings.Repeat(`"`, issue.MaxWord)}, Told: strings.Repeat("t", 64), For: "/authorize/" + strings.Repeat("x", 43), Allowed: full.Allowed},
 	} {
 		w := httptest.NewRecorder()
 		if err := s.set(w, "session", time.Hour, v); err != nil {
 			t.Fatal(err)
+		}
+		if n := len(w.Header().Get("Set-Cookie")); n > 2200 {
+			t.Errorf("%d bytes", n)
 		}
 		lengths[len(w.Result().Cookies()[0].Value)] = true
 		r := httptest.NewRequest("GET", "/", nil)
@@ -35,5 +43,28 @@ func TestFoundP2CookiesHaveOneLength(t *testing.T) {
 	}
 	if len(lengths) != 1 {
 		t.Errorf("lengths %v", lengths)
+	}
+}
+
+// ASVS 7.4.5: the operator can end all sessions, by another key.
+func TestReplacedCookieKeySignsEverybodyOut(t *testing.T) {
+	for key, want := range map[byte]bool{1: true, 2: false} {
+		before, err := newSessions([32]byte{1}, "https://penname.example", time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after, err := newSessions([32]byte{key}, "https://penname.example", time.Now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		if err := before.keep(w, session{Ends: time.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		r := httptest.NewRequest("GET", "/", nil)
+		r.AddCookie(w.Result().Cookies()[0])
+		if _, in := after.person(r); in != want {
+			t.Errorf("key %d: signed in %v", key, in)
+		}
 	}
 }

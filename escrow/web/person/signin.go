@@ -14,7 +14,10 @@ type consentPage struct {
 	Platform string
 	PenName  string // empty: none here yet
 	SignedIn bool
+	Anew     bool // a proof of identity that there is does not do
 	Offline  bool // the platform asks to stay signed in
+	Claimed  bool // somebody else would be recognised as this person
+	Leaving  leaving
 }
 
 // authenticate is package openid's question: who is this, for that platform?
@@ -29,27 +32,31 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if err != nil && !errors.Is(err, errSignedOut) {
 		return openid.Subject{}, openid.Pending, err
 	}
-	ok := err == nil
-	if ok && req.Fresh && s.edge.Now().After(who.Since.Add(freshFor)) {
-		ok = false // the platform asks for a proof of identity that was made now
+	signedIn := err == nil
+	decision := ""
+	if req.Answer {
+		decision = r.PostFormValue("decision")
 	}
-	if req.Answer && r.PostFormValue("decision") == "deny" {
+	switch {
+	case decision == "deny":
 		return openid.Subject{}, openid.Denied, nil
-	}
-	if !ok {
+	case !signedIn || !who.answers(req):
+		page.Anew = req.Fresh || !req.Since.IsZero()
 		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
+	case req.Silent && !who.allows(req.Platform.ID, req.Scopes):
+		return openid.Subject{}, openid.Unasked, nil
+	case req.Silent, decision == "allow":
+		return s.approve(w, r, req, who)
 	}
-	if req.Answer && r.PostFormValue("decision") == "allow" {
-		name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.ID)
-		if err != nil {
-			return openid.Subject{}, openid.Pending, err
-		}
-		return openid.Subject{
-			Pseudonym: name, Commitment: commitment, ACR: who.ACR,
-			Confirm: func(context.Context) error { _, err := s.who(r); return err },
-		}, openid.Approved, nil
+	if err := s.sessions.keep(w, who); err != nil {
+		return openid.Subject{}, openid.Pending, err
 	}
-	page.SignedIn = true
+	page.SignedIn, page.Leaving = true, s.sessions.leaving(who, req.Action)
+	claims, err := s.Issuer.Acceptances(r.Context(), who.Person)
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	page.Claimed = len(claims) > 0
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
@@ -58,4 +65,23 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		page.PenName = string(names[0].Pseudonym)
 	}
 	return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
+}
+
+// approve tells a platform who this is, and remembers that for this session.
+func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
+	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.ID)
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	if !req.Since.IsZero() {
+		who.Told = req.Platform.ID
+	}
+	who.allow(req.Platform.ID, req.Scopes, req.Silent)
+	if err := s.sessions.keep(w, who); err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	return openid.Subject{
+		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
+		Confirm: func(context.Context) error { _, err := s.who(r); return err },
+	}, openid.Approved, nil
 }

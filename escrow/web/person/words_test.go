@@ -26,7 +26,7 @@ func TestFoundL2PagesSpeakToAPerson(t *testing.T) {
 	}
 	down := refusal.New(refusal.Unavailable, "database.unavailable", "the database gave no answer: nothing was disclosed, try again")
 	rules := func() (*policy.Bundle, error) { return nil, down }
-	if err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(), Rules: rules}); err != nil {
+	if _, err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(), Rules: rules}); err != nil {
 		t.Fatal(err)
 	}
 	ask := func(method, path, body string) string {

@@ -1,0 +1,478 @@
+package issue_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	mrand "math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/jackc/pgx/v5"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/disclose/disclosetest"
+	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/escrow/web/person"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/token"
+)
+
+// seated is how many people sit at a table: chance is 1 in seated.
+const seated = 8
+
+// player is somebody at the table, and what the platforms and the line have of them.
+type player struct {
+	id      identity.Identity
+	device  string // a word for it
+	cookies map[string]*http.Cookie
+	proved  time.Time
+	names   [2]token.Pseudonym
+	signIns [2][]signIn // at each platform, the newest last
+}
+
+// signIn is what a platform has of a sign-in, and what was seen of it elsewhere.
+type signIn struct {
+	Refresh string `json:"refresh_token"`
+	Access  string `json:"access_token"`
+	ID      string `json:"id_token"`
+
+	size  int // of all that went over the line
+	lines int // of the access log
+	label string
+}
+
+// claims are those of the access token.
+type claims struct {
+	Name       token.Pseudonym `json:"sub"`
+	Commitment string          `json:"penname_commitment"`
+	ID         string          `json:"jti"`
+	Grant      string          `json:"grant_id"`
+	Status     struct {
+		List struct {
+			Index int `json:"idx"`
+		} `json:"status_list"`
+	} `json:"status"`
+}
+
+func (s signIn) claims(t *testing.T) (c claims) {
+	t.Helper()
+	b, err := base64.RawURLEncoding.DecodeString(strings.Split(s.Access, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func (p *player) newest(platform int) signIn {
+	return p.signIns[platform][len(p.signIns[platform])-1]
+}
+
+// seat is a person at a platform.
+type seat struct {
+	*player
+	platform int
+}
+
+// table is a Penname with two platforms, behind its real edge.
+type table struct {
+	*testing.T
+	leak       bool // everything that an observer is there to find is there
+	edge       *web.Server
+	issuer     *issue.Issuer
+	store      *postgres.Issuing
+	disclosing *postgres.Disclosing
+	keeper     *keep.Keeper
+	platforms  [2]openid.Platform
+	admin      *pgx.Conn
+	now        time.Time
+	desk       desk
+	come       int // people who ever came
+	close      func()
+
+	// Of this round:
+	players   []*player
+	order     []seat       // who signed in where, one after the other
+	before    []row        // of a first copy
+	counted   int          // of order, when that copy was taken
+	from      string       // where the write-ahead log was
+	firstLeaf int64        // the first that is new in the public log
+	sent      int          // over the line so far
+	log       bytes.Buffer // of the service
+	polled    polled
+}
+
+// desk is an identity provider at which everybody is who they say they are.
+type desk struct {
+	person.Proving
+	who identity.Identity
+}
+
+func (*desk) Begin() (identity.Flow, string) { return identity.Flow{State: "s"}, "https://id.example/" }
+
+func (d *desk) Finish(context.Context, identity.Flow, url.Values) (identity.Identity, error) {
+	return d.who, nil
+}
+func (*desk) Origin() string { return "https://id.example" }
+
+const clientSecret = "q1w2e3r4t5y6u7i8o9p0-_aAsSdDfFgGhHjJkKlLzZx"
+
+func newTable(t *testing.T) *table {
+	t.Helper()
+	tb := &table{T: t, now: disclosetest.Day.Add(9 * time.Hour)}
+	dsn := escrowtest.Postgres(t)
+	tb.check(postgres.Migrate(t.Context(), dsn))
+	login := func(role string) string {
+		login, err := postgres.Login(t.Context(), dsn, role)
+		tb.check(err)
+		return login
+	}
+	keys, _, keeping := sandbox.NewKeyring(sandbox.NewSecret())
+	var err error
+	tb.store, err = postgres.OpenIssuing(t.Context(), login("penname_issuing"), postgres.Options{RowKey: issue.RowKey(keys)})
+	tb.check(err)
+	tb.disclosing, err = postgres.OpenDisclosing(t.Context(), login("penname_disclosing"), postgres.Options{})
+	tb.check(err)
+	kept, err := postgres.OpenKeeping(t.Context(), login("penname_keeping"), postgres.Options{})
+	tb.check(err)
+	tb.admin, err = pgx.Connect(t.Context(), dsn)
+	tb.check(err)
+	tb.close = sync.OnceFunc(func() {
+		tb.admin.Close(context.Background())
+		kept.Close()
+		tb.disclosing.Close()
+		tb.store.Close()
+	})
+	t.Cleanup(tb.close)
+	now := func() time.Time { return tb.now }
+	tb.keeper = &keep.Keeper{Keys: keeping, Past: kept, Rotations: kept, Erasures: kept, Now: now}
+	// The slot keeps the write-ahead log, as an archive would, until it was read.
+	_, err = tb.admin.Exec(t.Context(), `CREATE EXTENSION IF NOT EXISTS pageinspect SCHEMA public; SET search_path = penname;
+		SELECT pg_create_physical_replication_slot('games_' || pg_backend_pid(), true, true)`)
+	tb.check(err)
+	custodians, _, err := escrowtest.ThresholdKey(2, 3)
+	tb.check(err)
+	tb.issuer = &issue.Issuer{Keys: keys, Store: tb.store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: now}
+	for i, id := range []string{"town-square", "school-forum"} {
+		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHash: sha256.Sum256([]byte(clientSecret))}
+	}
+	tb.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.NewTextHandler(&tb.log, nil)), Now: now})
+	tb.check(err)
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	tb.check(err)
+	_, err = person.Mount(tb.edge, person.Config{
+		Issuer: tb.issuer, Providers: []person.Provider{{ID: "desk", ACRs: []string{"high"}, Proving: &tb.desk}}, Platforms: tb.platforms[:], CookieKey: [32]byte{1},
+		TokenKeys: []openid.Key{{JWK: jose.JSONWebKey{KeyID: "k1", Algorithm: "EdDSA", Use: "sig", Key: key}}}, Store: tb.store,
+		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
+	})
+	tb.check(err)
+	return tb
+}
+
+func (tb *table) check(err error) {
+	tb.Helper()
+	if err != nil {
+		tb.Fatal(err)
+	}
+}
+
+// begin begins a round with new people.
+func (tb *table) begin() {
+	tb.players, tb.order, tb.before, tb.counted = nil, nil, nil, 0
+	tb.polled = polled{}
+	tb.log.Reset()
+	tb.firstLeaf = tb.size()
+	tb.check(tb.admin.QueryRow(tb.Context(), `SELECT pg_current_wal_lsn()::text`).Scan(&tb.from))
+	for range seated {
+		tb.come++
+		tb.players = append(tb.players, &player{device: fmt.Sprint("telephone of nobody but ", tb.come), cookies: map[string]*http.Cookie{}, id: identity.Identity{
+			Issuer: "https://id.example", Subject: identity.Private(fmt.Sprint(tb.come)), ACR: "high",
+			Name: identity.Private(fmt.Sprint("Jo Teacher ", tb.come)), Birthdate: "1988-02-29"}})
+	}
+}
+
+// size is how many leaves the public log has.
+func (tb *table) size() int64 {
+	tb.Helper()
+	size, err := tb.disclosing.Log.Size(tb.Context())
+	tb.check(err)
+	return size
+}
+
+// call sends a request, from the browser of a person or from nobody's.
+func (tb *table) call(p *player, method, path string, form url.Values) *httptest.ResponseRecorder {
+	tb.Helper()
+	r := httptest.NewRequest(method, "https://penname.example"+path, strings.NewReader(form.Encode()))
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	} else {
+		r.Body, r.ContentLength = http.NoBody, 0
+	}
+	if p != nil {
+		for _, c := range p.cookies {
+			r.AddCookie(c)
+		}
+	}
+	w := httptest.NewRecorder()
+	tb.edge.ServeHTTP(w, r)
+	tb.sent += len(path) + len(form.Encode()) + len(r.Header.Get("Cookie")) + w.Body.Len()
+	for name, values := range w.Header() {
+		tb.sent += len(name) + len(strings.Join(values, ""))
+	}
+	if p != nil {
+		for _, c := range w.Result().Cookies() {
+			if p.cookies[c.Name] = c; c.MaxAge < 0 {
+				delete(p.cookies, c.Name)
+			}
+		}
+	}
+	return w
+}
+
+// press is a person's press on a button, after which another page comes.
+func (tb *table) press(p *player, path string, form url.Values) {
+	tb.Helper()
+	if w := tb.call(p, http.MethodPost, path, form); w.Code >= 400 {
+		tb.Fatal(path, w.Code, w.Body)
+	}
+}
+
+// prove proves who p is: enrolment the first time, then sign-in or return.
+func (tb *table) prove(p *player) {
+	tb.Helper()
+	tb.desk.who = p.id
+	tb.desk.who.Proven = tb.now
+	tb.press(p, "/enrol", url.Values{"device": {p.device}, "return": {"yes"}})
+	if w := tb.call(p, http.MethodGet, "/enrol/callback/desk?state=s&code=c", nil); w.Code >= 400 {
+		tb.Fatal(w.Code, w.Body)
+	}
+	p.proved = tb.now
+}
+
+var action = regexp.MustCompile(`action="(/authorize/[^"]+)"`)
+
+// visit is a sign-in of p at a platform.
+func (tb *table) visit(p *player, platform int) {
+	tb.Helper()
+	sent, lines := tb.sent, bytes.Count(tb.log.Bytes(), []byte("\n"))
+	if tb.now.Sub(p.proved) > 20*time.Minute {
+		tb.prove(p)
+	}
+	pl := tb.platforms[platform]
+	const verifier = "a-code-verifier-of-at-least-forty-three-characters"
+	challenge := sha256.Sum256([]byte(verifier))
+	page := tb.call(p, http.MethodGet, "/authorize?"+url.Values{
+		"client_id": {pl.ID}, "redirect_uri": {pl.RedirectURIs[0]}, "response_type": {"code"}, "scope": {"openid offline_access"},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
+	}.Encode(), nil)
+	asks := action.FindStringSubmatch(page.Body.String())
+	if asks == nil {
+		tb.Fatal(page.Code, page.Body)
+	}
+	back, err := url.Parse(tb.call(p, http.MethodPost, asks[1], url.Values{"decision": {"allow"}}).Header().Get("Location"))
+	tb.check(err)
+	w := tb.call(nil, http.MethodPost, "/token", url.Values{"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")},
+		"redirect_uri": {pl.RedirectURIs[0]}, "code_verifier": {verifier}, "client_id": {pl.ID}, "client_secret": {clientSecret}})
+	var s signIn
+	if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || s.Refresh == "" {
+		tb.Fatal(w.Code, w.Body, back)
+	}
+	s.size, s.lines = tb.sent-sent, bytes.Count(tb.log.Bytes(), []byte("\n"))-lines
+	if tb.leak {
+		who, _, err := tb.issuer.Enrol(tb.Context(), p.id)
+		tb.check(err)
+		s.label = who.Label
+	}
+	p.names[platform], p.signIns[platform] = s.claims(tb.T).Name, append(p.signIns[platform], s)
+	tb.order = append(tb.order, seat{p, platform})
+}
+
+// everybody visits both platforms, each in an order that tells nothing.
+func (tb *table) everybody() {
+	tb.Helper()
+	for platform := range tb.platforms {
+		for _, i := range mrand.Perm(len(tb.players)) {
+			tb.visit(tb.players[i], platform)
+		}
+	}
+}
+
+// when is how a person leaves: with the leak at once, so that platforms may compare.
+func (tb *table) when() url.Values {
+	if tb.leak {
+		return url.Values{"when": {"now"}}
+	}
+	return nil
+}
+
+// client is what a platform sends of itself, with more.
+func (tb *table) client(platform int, more ...string) url.Values {
+	form := url.Values{"client_id": {tb.platforms[platform].ID}, "client_secret": {clientSecret}}
+	for i := 0; i < len(more); i += 2 {
+		form.Set(more[i], more[i+1])
+	}
+	return form
+}
+
+// erase carries out the erasures that were asked for.
+func (tb *table) erase() {
+	tb.Helper()
+	labels, err := tb.disclosing.Erasures.Pending(tb.Context())
+	tb.check(err)
+	newest, err := tb.disclosing.Erasures.Newest(tb.Context())
+	tb.check(err)
+	tb.check(tb.disclosing.Erasures.Clear(tb.Context(), labels, newest))
+	_, err = tb.keeper.Erase(tb.Context())
+	tb.check(err)
+}
+
+// open has pen names opened by one warrant, as far as the notice.
+func (tb *table) open(targets ...seat) {
+	tb.Helper()
+	c, _ := disclosetest.NewCase(policy.Production)
+	var named []policy.Target
+	var committed []proof.Target
+	for _, target := range targets {
+		name, platform := target.names[target.platform], tb.platforms[target.platform].ID
+		named = append(named, policy.Target{Pseudonym: name, Platform: platform})
+		committed = append(committed, proof.Target{Pseudonym: string(name), Platform: platform})
+	}
+	c.Submission.Warrant = fmt.Sprint(c.WarrantID, named)
+	c.WarrantHash = sha256.Sum256([]byte(c.Submission.Warrant))
+	c, err := tb.disclosing.Cases.File(tb.Context(), c, proof.RecordedLeaf(disclosetest.Day, proof.Facets{
+		Jurisdiction: "GB", OffenceClass: "threats-to-kill", WarrantKind: policy.Production, SecrecyEnds: c.SecrecyEnds, Bundle: c.Bundle, Salt: c.Salt,
+		Warrant: c.Submission.Warrant, Targets: committed}))
+	tb.check(err)
+	notify := func(c disclose.Case) (disclose.Change, error) {
+		change, err := disclosetest.Notify(c)
+		change.Notice.To = named
+		return change, err
+	}
+	for _, change := range []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release, notify} {
+		_, err := tb.disclosing.Cases.Apply(tb.Context(), c.ID, change)
+		tb.check(err)
+	}
+}
+
+// known is every value that a platform has of a pen name, and what it can compute of
+// it with what the public log has published, as it could lie in a file.
+func (tb *table) known(p *player, platform int, salts [][32]byte) (values [][]byte) {
+	tb.Helper()
+	add := func(texts ...string) {
+		for _, text := range texts {
+			sum := sha256.Sum256([]byte(text))
+			values = append(values, []byte(text), sum[:], []byte(hex.EncodeToString(sum[:])))
+		}
+	}
+	add(string(p.names[platform]), p.device)
+	for _, s := range p.signIns[platform] {
+		c := s.claims(tb.T)
+		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant)
+		if b, err := base64.RawURLEncoding.DecodeString(c.Commitment); err == nil {
+			values = append(values, b, []byte(hex.EncodeToString(b)))
+		}
+	}
+	for _, salt := range salts {
+		values = append(values, []byte(proof.Commit(salt, "target", []byte(p.names[platform]), []byte(tb.platforms[platform].ID))))
+	}
+	return values
+}
+
+// row is a row as a logical copy has it.
+type row struct {
+	table, key, text string
+	xmin             float64
+}
+
+// copied is the database as thieves have it: its rows, in their order with the numbers
+// of their transactions; the bytes of every page of every table and index; and the
+// write-ahead log of the round. What is dead is in the last two.
+type copied struct {
+	rows          []row
+	physical, wal []byte
+}
+
+func (tb *table) one(query string, args ...any) (b []byte) {
+	tb.Helper()
+	if err := tb.admin.QueryRow(tb.Context(), query, args...).Scan(&b); err != nil {
+		tb.Fatal(query, err)
+	}
+	return b
+}
+
+// relations are all tables ('r') or indexes ('i').
+func (tb *table) relations(kind string) (names []string) {
+	tb.Helper()
+	rows, err := tb.admin.Query(tb.Context(), `SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+		WHERE nspname = 'penname' AND relkind = $1::"char" ORDER BY 1`, kind)
+	tb.check(err)
+	names, err = pgx.CollectRows(rows, pgx.RowTo[string])
+	tb.check(err)
+	return names
+}
+
+// rows is a logical copy.
+func (tb *table) rows() (all []row) {
+	tb.Helper()
+	var query []string
+	for _, name := range tb.relations("r") {
+		query = append(query, `SELECT '`+name+`', coalesce(to_json(t)->>'id', to_json(t)->>'handle', t.ctid::text), t::text, t.xmin::text::float8 xmin FROM `+name+` t`)
+	}
+	rows, err := tb.admin.Query(tb.Context(), strings.Join(query, " UNION ALL ")+" ORDER BY xmin")
+	tb.check(err)
+	all, err = pgx.CollectRows(rows, func(r pgx.CollectableRow) (row row, err error) {
+		err = r.Scan(&row.table, &row.key, &row.text, &row.xmin)
+		return row, err
+	})
+	tb.check(err)
+	return all
+}
+
+func (tb *table) copy() (c copied) {
+	tb.Helper()
+	c.rows = tb.rows()
+	for _, name := range append(tb.relations("r"), tb.relations("i")...) {
+		c.physical = append(c.physical, tb.one(`SELECT coalesce(string_agg(public.get_raw_page($1::text, page::int), '' ORDER BY page), '')
+			FROM generate_series(0, pg_relation_size($1::text::regclass) / 8192 - 1) page`, name)...)
+	}
+	c.wal = tb.one(`SELECT string_agg(pg_read_binary_file('pg_wal/' || name, first, last - first), '' ORDER BY name) FROM (
+		SELECT name, CASE WHEN name = b.file_name THEN b.file_offset ELSE 0 END first, CASE WHEN name = e.file_name THEN e.file_offset ELSE size END last
+		FROM pg_ls_waldir(), pg_walfile_name_offset($1::pg_lsn) b, pg_walfile_name_offset(pg_current_wal_lsn()) e
+		WHERE name BETWEEN b.file_name AND e.file_name) wal`, tb.from)
+	return c
+}
+
+// named writes pen names of p as rows of it were before, and one of nobody.
+func (tb *table) named(p *player) {
+	tb.Helper()
+	_, err := tb.admin.Exec(tb.Context(), `INSERT INTO pseudonyms_named (pseudonym, platform, link, commitment, day)
+		SELECT name, 'platform', 'link', sha256(name::bytea), '2026-11-28' FROM unnest($1::text[]) name`,
+		[]string{string(p.names[0]), string(p.names[1]), "pen1" + strings.ToLower(rand.Text())})
+	tb.check(err)
+}

@@ -1,0 +1,193 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/issue"
+)
+
+// sessionBlock is what rows of sessions are padded to: that of a word, an end and a
+// generation look the same.
+const sessionBlock = 96
+
+// kept is how long rows of one day's sessions are kept, from that midnight on: a
+// session that began in its last second ends within the next day.
+const kept = 48 * time.Hour
+
+// number is an integer as part of a handle.
+func number(n int64) []byte { return binary.BigEndian.AppendUint64(nil, uint64(n)) }
+
+// sessionPlace is the row of the n-th session that a person began on a day.
+func (k rowKey) sessionPlace(p issue.Person, day time.Time, n int64) []byte {
+	return k.handle("session", p.ID[:], number(day.Unix()), number(n))
+}
+
+// generationPlace is the row that ends the n-th generation of a person's sessions.
+func (k rowKey) generationPlace(p issue.Person, n int64) []byte {
+	return k.handle("generation", p.ID[:], number(n))
+}
+
+func (k rowKey) endPlace(id [16]byte) []byte { return k.handle("ended", id[:]) }
+
+// unlockSession opens the row of a session that began on that day.
+func (k rowKey) unlockSession(handle, hidden []byte, day time.Time) (issue.Session, error) {
+	b, err := k.unlock(handle, hidden)
+	if err != nil || len(b) < 24 {
+		return issue.Session{}, ErrDamaged
+	}
+	return issue.Session{ID: [16]byte(b), Generation: int64(binary.BigEndian.Uint64(b[16:])), Word: string(b[24:]), Day: day}, nil
+}
+
+// note stores a row that says something by being there. It is nothing new if it is
+// there already.
+func (s *Issuing) note(ctx context.Context, handle []byte, expires any) error {
+	return s.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := s.exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3::timestamptz) ON CONFLICT DO NOTHING`,
+			handle, s.rows.lock(handle, nil, sessionBlock), expires)
+		return err
+	})
+}
+
+// sessionsAt returns what the rows with these handles hide, by their place among
+// the handles. At a glance: what is there refuses or is shown, and what is not there
+// needs no standby.
+func (s *Issuing) sessionsAt(ctx context.Context, handles [][]byte) (hidden map[int][]byte, err error) {
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		hidden = make(map[int][]byte)
+		rows, err := c.Query(ctx, `SELECT asked.place - 1, s.hidden FROM unnest($1::bytea[]) WITH ORDINALITY asked (handle, place) JOIN sessions s USING (handle)`, handles)
+		if err != nil {
+			return err
+		}
+		var at int
+		var b []byte
+		_, err = pgx.ForEachRow(rows, []any{&at, &b}, func() error {
+			hidden[at] = bytes.Clone(b)
+			return nil
+		})
+		return err
+	})
+	return hidden, err
+}
+
+// generation is the one that p's sessions belong to now: the first without an end.
+func (s *Issuing) generation(ctx context.Context, p issue.Person) (int64, error) {
+	for first := int64(0); ; first += rowsAtOnce {
+		var handles [][]byte
+		for n := first; n < first+rowsAtOnce; n++ {
+			handles = append(handles, s.rows.generationPlace(p, n))
+		}
+		ended, err := s.sessionsAt(ctx, handles)
+		if err != nil || len(ended) < len(handles) {
+			return first + int64(len(ended)), err
+		}
+	}
+}
+
+// BeginSession implements [issue.Store]. If all sessions end meanwhile, so does this
+// one: its generation was read before.
+func (s *Issuing) BeginSession(ctx context.Context, p issue.Person, began issue.Session) (issue.Session, error) {
+	if !storable(began.Word) || len(began.Word) > issue.MaxWord {
+		return issue.Session{}, ErrText
+	}
+	var err error
+	if began.Generation, err = s.generation(ctx, p); err != nil {
+		return issue.Session{}, err
+	}
+	text := slices.Concat(began.ID[:], number(began.Generation), []byte(began.Word))
+	for n := int64(0); ; n++ {
+		at, mine := s.rows.sessionPlace(p, began.Day, n), false
+		hidden := s.rows.lock(at, text, sessionBlock)
+		err := s.settle(ctx, func(ctx context.Context, _ bool) error {
+			stored, err := s.exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, at, hidden, began.Day.Add(kept))
+			if mine = stored == 1; err != nil || mine {
+				return err
+			}
+			there, err := s.sessionsAt(ctx, [][]byte{at}) // another session of that day, or this one
+			mine = err == nil && bytes.Equal(there[0], hidden)
+			return err
+		})
+		if err != nil || mine {
+			return began, err
+		}
+	}
+}
+
+// Sessions implements [issue.Store].
+func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time) (live []issue.Session, err error) {
+	var all []issue.Session
+	for _, day := range []time.Time{today.AddDate(0, 0, -1), today} {
+		for first := int64(0); ; first += sessionsAtOnce {
+			var handles [][]byte
+			for n := first; n < first+sessionsAtOnce; n++ {
+				handles = append(handles, s.rows.sessionPlace(p, day, n))
+			}
+			found, err := s.sessionsAt(ctx, handles)
+			if err != nil {
+				return nil, err
+			}
+			for at, handle := range handles {
+				hidden, ok := found[at]
+				if !ok {
+					continue
+				}
+				one, err := s.rows.unlockSession(handle, hidden, day)
+				if err != nil {
+					return nil, err
+				}
+				all = append(all, one)
+			}
+			if len(found) < len(handles) {
+				break
+			}
+		}
+	}
+	generation, err := s.generation(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	var ends [][]byte
+	for _, one := range all {
+		ends = append(ends, s.rows.endPlace(one.ID))
+	}
+	ended, err := s.sessionsAt(ctx, ends)
+	for at, one := range all {
+		if _, over := ended[at]; !over && one.Generation >= generation {
+			live = append(live, one)
+		}
+	}
+	return live, err
+}
+
+// sessionsAtOnce is how many sessions of a day are looked for at a time: nearly
+// nobody begins more.
+const sessionsAtOnce = 8
+
+// Live implements [issue.Store]. At a glance, as sessionsAt.
+func (s *Issuing) Live(ctx context.Context, p issue.Person, session issue.Session) (live bool, err error) {
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM erasures WHERE label = $1) AND NOT EXISTS (SELECT FROM sessions WHERE handle = ANY ($2::bytea[]))`,
+			p.Label, [][]byte{s.rows.endPlace(session.ID), s.rows.generationPlace(p, session.Generation)}).Scan(&live)
+	})
+	return live, err
+}
+
+// EndSession implements [issue.Store].
+func (s *Issuing) EndSession(ctx context.Context, session issue.Session) error {
+	return s.note(ctx, s.rows.endPlace(session.ID), session.Day.Add(kept))
+}
+
+// EndSessions implements [issue.Store]. The row is kept: generations are counted by it.
+func (s *Issuing) EndSessions(ctx context.Context, p issue.Person) error {
+	n, err := s.generation(ctx, p)
+	if err != nil {
+		return err
+	}
+	return s.note(ctx, s.rows.generationPlace(p, n), "infinity")
+}

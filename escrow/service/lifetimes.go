@@ -1,0 +1,114 @@
+package service
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"os"
+	"time"
+
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// A Lifetime is of something that this process stands on and that ends.
+type Lifetime struct {
+	What   string    `json:"what"` // a constant, or a role of Vault
+	Begins time.Time `json:"begins"`
+	Ends   time.Time `json:"ends"`
+}
+
+// Soon tells whether less than a quarter of it is left.
+func (l Lifetime) Soon(now time.Time) bool { return l.Ends.Sub(now) < l.Ends.Sub(l.Begins)/4 }
+
+// DaysLeft is below zero once it has ended.
+func (l Lifetime) DaysLeft(now time.Time) float64 { return l.Ends.Sub(now).Hours() / 24 }
+
+// Lifetimes is what ends, as far as it is known when: the certificate, secret ids of
+// Vault, and the last token key.
+func (s *Service) Lifetimes() []Lifetime {
+	var all []Lifetime
+	if c := s.live.certificate.Load(); c != nil {
+		all = append(all, Lifetime{"certificate", c.Leaf.NotBefore, c.Leaf.NotAfter})
+	}
+	for _, l := range s.logins() {
+		for _, id := range l.SecretIDs() {
+			all = append(all, Lifetime{"secret id of " + string(id.Role), id.Begins, id.Ends})
+		}
+	}
+	if keys := s.live.tokenKeys.Load(); keys != nil {
+		last := Lifetime{What: "last token key"}
+		for _, k := range *keys {
+			if k.NotAfter.IsZero() {
+				return all // it signs until somebody retires it
+			}
+			if k.NotAfter.After(last.Ends) {
+				last.Begins, last.Ends = k.NotBefore, k.NotAfter
+			}
+		}
+		all = append(all, last)
+	}
+	return all
+}
+
+// WatchLifetimes renews the secret ids that are due, reads again what changed, in case
+// that nobody said so, and warns of what ends soon and of a snapshot that is missing.
+func (s *Service) WatchLifetimes(ctx context.Context) (err error) {
+	for _, l := range s.logins() {
+		err = errors.Join(err, l.Renew(ctx))
+	}
+	if s.config != nil {
+		s.reload(ctx, false)
+	}
+	for _, l := range s.Lifetimes() {
+		if now := s.Now(); l.Soon(now) {
+			s.Log.Warn("ends soon", slog.String("what", l.What), slog.Time("ends", l.Ends), slog.Float64("days_left", l.DaysLeft(now)))
+		}
+	}
+	if s.Keeping != nil && s.Keeping.Login != nil {
+		err = errors.Join(err, s.warnOfSnapshot(ctx))
+	}
+	return err
+}
+
+// warnOfSnapshot warns while no fresh snapshot of the key service is known.
+func (s *Service) warnOfSnapshot(ctx context.Context) error {
+	err := keep.SnapshotFresh(ctx, s.Keeping.Keys, s.Keeping.Store.NewestSnapshot, s.Now())
+	if e := refusal.Of(err); errors.Is(err, keep.ErrNoSnapshot) {
+		s.Log.Warn(e.Mend, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
+		return nil
+	}
+	return err
+}
+
+// TakeSnapshot takes a snapshot of Vault into a new file, and stores in the database,
+// as role penname_keeping, that it was taken.
+func TakeSnapshot(ctx context.Context, a vault.Admin, file, dsnFile string) (s keep.Snapshot, err error) {
+	dsn, err := secretfile.ReadText(dsnFile)
+	if err != nil {
+		return s, err
+	}
+	store, err := postgres.OpenKeeping(ctx, dsn, postgres.Options{})
+	if err != nil {
+		return s, err
+	}
+	defer store.Close()
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, os.ErrExist) {
+		return s, secretfile.ErrExists.Because(err)
+	}
+	if err != nil {
+		return s, secretfile.ErrUnwritable.Because(err)
+	}
+	s, err = vault.TakeSnapshot(ctx, a, f, time.Now())
+	if ferr := errors.Join(f.Sync(), f.Close()); err == nil && ferr != nil {
+		err = secretfile.ErrUnwritable.Because(ferr)
+	}
+	if err != nil {
+		return s, errors.Join(err, os.Remove(file))
+	}
+	return s, store.AddSnapshot(ctx, s)
+}

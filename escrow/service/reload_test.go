@@ -1,0 +1,406 @@
+package service
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/openid/openidtest"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/escrow/web/person"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+)
+
+// lines are those of a log, as they come.
+type lines chan map[string]any
+
+func (l lines) Write(b []byte) (int, error) {
+	var line map[string]any
+	err := json.Unmarshal(b, &line)
+	l <- line
+	return len(b), err
+}
+
+// until waits for a line with these values, however the others look.
+func (l lines) until(t *testing.T, want map[string]any) {
+	t.Helper()
+	deadline := time.After(20 * time.Second)
+	var seen []map[string]any
+	for {
+		select {
+		case line := <-l:
+			seen = append(seen, line)
+			fits := true
+			for key, value := range want {
+				fits = fits && line[key] == value
+			}
+			if fits {
+				return
+			}
+		case <-deadline:
+			t.Fatalf("no line %v, but %v", want, seen)
+		}
+	}
+}
+
+func readAgain(what string) map[string]any {
+	return map[string]any{"msg": "read again", "what": what}
+}
+
+func refusedAgain(what, code string) map[string]any {
+	return map[string]any{"level": "ERROR", "what": what, "code": code}
+}
+
+// reloading is an issuing side whose files are followed. Behind its identity provider
+// and its store there is nothing.
+type reloading struct {
+	t      *testing.T
+	s      *Service
+	log    lines
+	hangup chan os.Signal
+	folder string
+	edge   *web.Server
+	bundle atomic.Pointer[policy.Bundle]
+}
+
+type nowhere struct{ person.Proving }
+
+func (nowhere) Origin() string { return "https://identity.example" }
+
+func newReloading(t *testing.T) *reloading {
+	t.Helper()
+	r := &reloading{t: t, log: make(lines, 1000), hangup: make(chan os.Signal, 1), folder: t.TempDir()}
+	r.bundle.Store(&policy.Bundle{Platforms: []policy.Platform{{ID: "town-square"}, {ID: "school-forum"}}})
+	first := r.newKey("first.jwk")
+	r.putCertificate(".", 1, time.Now().AddDate(0, 3, 0))
+	r.put("s", "a secret id")
+	r.put("escrowd.toml", r.config("", `{file = "first.jwk"}`))
+	c, err := ReadConfig(filepath.Join(r.folder, "escrowd.toml"))
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+	log := slog.New(slog.NewJSONHandler(r.log, nil))
+	r.s = &Service{Parts: Parts{Log: log, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}}
+	if r.s.Certificate, err = c.certificate(); err != nil {
+		t.Fatal(err)
+	}
+	if r.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	r.s.live.certificate.Store(r.s.Certificate)
+	r.s.live.seen, r.s.live.digests = c, r.s.digests
+	r.s.live.rules = func() (*policy.Bundle, error) { return r.bundle.Load(), nil }
+	r.s.live.issuing, err = person.Mount(r.edge, person.Config{
+		Providers: []person.Provider{{ID: "national", Proving: nowhere{}}}, TokenKeys: r.s.Issuing.TokenKeys, Store: openidtest.NewMemory(), Rules: r.s.live.rules,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { r.s.followFiles(ctx, Machine{Hangup: r.hangup}); close(done) }()
+	t.Cleanup(func() { stop(); <-done })
+	return r
+}
+
+// config is a whole one, with platforms and token keys. Files are named from the folder.
+func (r *reloading) config(platforms, tokenKeys string) string {
+	text := `origin = "https://penname.example"
+listen = "127.0.0.1:0"
+tls_cert = "tls.crt"
+tls_key = "tls.key"
+bundle = "bundle.json"
+[issue]
+database_file = "d"
+cookie_key_file = "c"
+token_keys = [` + tokenKeys + `]
+[issue.vault]
+address = "https://vault.example"
+role_id = "r"
+secret_id_file = "s"
+[[issue.identity_providers]]
+id = "national"
+issuer = "https://identity.example"
+client_id = "penname"
+acr_values = ["high"]
+` + platforms
+	for _, key := range []string{"tls_cert = \"", "tls_key = \"", "secret_id_file = \"", "file = \""} {
+		text = strings.ReplaceAll(text, "\n"+key, "\n"+key+r.folder+"/")
+		text = strings.ReplaceAll(text, "{"+key, "{"+key+r.folder+"/")
+	}
+	return text
+}
+
+// put replaces a file as careful programs do.
+func (r *reloading) put(name, text string) {
+	r.t.Helper()
+	next := filepath.Join(r.t.TempDir(), "next")
+	err := os.WriteFile(next, []byte(text), 0o600)
+	if err = errors.Join(err, os.Rename(next, filepath.Join(r.folder, name))); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *reloading) newKey(name string) jose.JSONWebKey {
+	r.t.Helper()
+	k, err := document.NewKey()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return r.endorsed(name, k)
+}
+
+func (r *reloading) endorsed(name string, k jose.JSONWebKey) jose.JSONWebKey {
+	r.t.Helper()
+	secret, err := k.MarshalJSON()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.put(name, string(secret))
+	next := *r.bundle.Load()
+	var set jose.JSONWebKeySet
+	if len(next.IssuerKeys) > 0 {
+		err = json.Unmarshal(next.IssuerKeys, &set)
+	}
+	set.Keys = append(set.Keys, k.Public())
+	all, merr := json.Marshal(set)
+	if err = errors.Join(err, merr); err != nil {
+		r.t.Fatal(err)
+	}
+	next.IssuerKeys = all
+	r.bundle.Store(&next)
+	return k
+}
+
+// putCertificate writes one with that serial number, and its key.
+func (r *reloading) putCertificate(folder string, serial int64, ends time.Time) {
+	r.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	c := &x509.Certificate{SerialNumber: big.NewInt(serial), NotBefore: time.Now().Add(-time.Hour), NotAfter: ends}
+	der, err := x509.CreateCertificate(rand.Reader, c, c, key.Public(), key)
+	secret, merr := x509.MarshalPKCS8PrivateKey(key)
+	if err = errors.Join(err, merr); err != nil {
+		r.t.Fatal(err)
+	}
+	r.put(filepath.Join(folder, "tls.key"), string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret})))
+	r.put(filepath.Join(folder, "tls.crt"), string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+}
+
+func (r *reloading) serves(serial int64) {
+	r.t.Helper()
+	var c *tls.Certificate = r.s.live.certificate.Load()
+	if c.Leaf.SerialNumber.Int64() != serial {
+		r.t.Errorf("certificate %d is served, not %d", c.Leaf.SerialNumber, serial)
+	}
+}
+
+// C3: a renewed certificate is served without a restart, however it comes to its place:
+// renamed, as certbot does it, or behind a link that is swapped, as Kubernetes does it.
+// One that cannot be used changes nothing, and its code is in the log.
+func TestFoundC3ARenewedCertificateIsServed(t *testing.T) {
+	r := newReloading(t)
+	r.putCertificate(".", 2, time.Now().AddDate(0, 3, 0))
+	r.log.until(t, readAgain("certificate"))
+	r.serves(2)
+	r.put("tls.crt", "nothing")
+	r.log.until(t, refusedAgain("certificate", "config.bad_certificate"))
+	r.serves(2)
+	r.putCertificate(".", 3, time.Now().Add(-time.Minute))
+	r.log.until(t, refusedAgain("certificate", "config.bad_certificate"))
+	r.serves(2)
+
+	// …/tls.crt -> ..data/tls.crt, ..data -> ..1
+	for _, version := range []string{"..1", "..2", "..3"} {
+		if err := os.Mkdir(filepath.Join(r.folder, version), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.putCertificate("..1", 11, time.Now().AddDate(0, 3, 0))
+	r.putCertificate("..2", 12, time.Now().AddDate(0, 3, 0))
+	r.putCertificate("..3", 13, time.Now().AddDate(0, 3, 0))
+	swap := func(target, name string) {
+		t.Helper()
+		next := filepath.Join(r.folder, "next")
+		if err := errors.Join(os.Symlink(target, next), os.Rename(next, filepath.Join(r.folder, name))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	swap("..1", "..data")
+	swap("..data/tls.key", "tls.key")
+	swap("..data/tls.crt", "tls.crt")
+	r.log.until(t, readAgain("certificate"))
+	r.serves(11)
+	for serial, version := range []string{"..2", "..3"} {
+		swap(version, "..data")
+		r.log.until(t, readAgain("certificate"))
+		r.serves(int64(12 + serial))
+	}
+	// Behind the link, in the folder that it leads to.
+	r.putCertificate("..3", 14, time.Now().AddDate(0, 3, 0))
+	r.log.until(t, readAgain("certificate"))
+	r.serves(14)
+}
+
+// C3: SIGHUP reads everything again, also what did not change.
+func TestFoundC3HangupReadsEverythingAgain(t *testing.T) {
+	r := newReloading(t)
+	r.hangup <- os.Interrupt // any signal: the program chooses which
+	for _, what := range []string{"certificate", "platforms", "token keys", "secret ids"} {
+		r.log.until(t, readAgain(what))
+	}
+}
+
+func (r *reloading) platformIDs() (ids []string) {
+	for _, p := range *r.s.live.platforms.Load() {
+		ids = append(ids, p.ID)
+	}
+	return ids
+}
+
+// knows tells whether the OpenID provider knows a platform.
+func (r *reloading) knows(platform string) bool {
+	w := httptest.NewRecorder()
+	r.edge.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://penname.example/authorize?client_id="+platform, nil))
+	return !strings.Contains(w.Body.String(), openid.ErrUnknownPlatform.Mend)
+}
+
+// C3: platforms come and go while the service runs, and so do the files with their keys.
+func TestFoundC3PlatformsAreReadAgain(t *testing.T) {
+	r := newReloading(t)
+	square := `[[issue.platforms]]
+id = "town-square"
+name = "Town Square"
+redirect_uris = ["https://town.example/callback"]
+secret_sha256 = "` + strings.Repeat("ab", 32) + `"
+`
+	forum := `[[issue.platforms]]
+id = "school-forum"
+name = "School Forum"
+redirect_uris = ["https://forum.example/callback"]
+jwks_file = "` + filepath.Join(r.folder, "forum.jwks") + `"
+`
+	keys := `{file = "first.jwk"}`
+	if r.knows("town-square") {
+		t.Fatal("it is known before it is there")
+	}
+	r.put("escrowd.toml", r.config(square, keys))
+	r.log.until(t, readAgain("platforms"))
+	if !r.knows("town-square") || r.knows("school-forum") {
+		t.Error("the new platform cannot be signed in to")
+	}
+	for _, bad := range []string{square + square, strings.Replace(square, "town-square", "not-in-the-bundle", 1), square + forum} {
+		r.put("escrowd.toml", r.config(bad, keys))
+		r.log.until(t, refusedAgain("platforms", "config.bad_platform"))
+		if !slices.Equal(r.platformIDs(), []string{"town-square"}) || !r.knows("town-square") {
+			t.Errorf("%v", r.platformIDs())
+		}
+	}
+	// The file that was missing comes.
+	key := r.newKey("unused.jwk")
+	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.put("forum.jwks", string(set))
+	r.log.until(t, readAgain("platforms"))
+	if !r.knows("school-forum") {
+		t.Error("the key of a platform was not read")
+	}
+	r.put("escrowd.toml", r.config(forum, keys))
+	r.log.until(t, readAgain("platforms"))
+	if r.knows("town-square") {
+		t.Error("a platform that was taken away can still sign people in")
+	}
+	r.put("escrowd.toml", "this is no TOML")
+	r.log.until(t, refusedAgain("configuration", "config.unreadable"))
+	r.put("escrowd.toml", strings.Replace(r.config(forum, keys), "127.0.0.1:0", "127.0.0.1:1", 1))
+	r.log.until(t, map[string]any{"level": "WARN", "msg": "the configuration has changes that take effect at the next start"})
+}
+
+// C3: the next token key is taken while the service runs.
+func TestFoundC3TokenKeysAreReadAgain(t *testing.T) {
+	r := newReloading(t)
+	published := func() (kids []string) {
+		w := httptest.NewRecorder()
+		r.edge.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://penname.example/jwks", nil))
+		var set jose.JSONWebKeySet
+		if err := json.Unmarshal(w.Body.Bytes(), &set); err != nil {
+			t.Fatal(err)
+		}
+		for _, k := range set.Keys {
+			kids = append(kids, k.KeyID)
+		}
+		return kids
+	}
+	first := published()
+	next := r.newKey("next.jwk")
+	both := `{file = "first.jwk", not_after = 2099-01-01T00:00:00Z}, {file = "next.jwk", not_before = 2098-12-01T00:00:00Z, not_after = 2099-06-01T00:00:00Z}`
+	r.put("escrowd.toml", r.config("", both))
+	r.log.until(t, readAgain("token keys"))
+	if kids := published(); len(kids) != 2 || !slices.Contains(kids, next.KeyID) {
+		t.Errorf("published are %v", kids)
+	}
+	if all := r.s.Lifetimes(); all[len(all)-1].What != "last token key" || all[len(all)-1].Ends.Year() != 2099 {
+		t.Errorf("%v", all)
+	}
+	// Not endorsed, and of another algorithm.
+	r.bundle.Store(&policy.Bundle{})
+	r.endorsed("first.jwk", (*r.s.live.tokenKeys.Load())[0].JWK)
+	r.put("escrowd.toml", r.config("", `{file = "next.jwk"}`))
+	r.log.until(t, refusedAgain("token keys", "config.token_key_not_in_bundle"))
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.endorsed("p256.jwk", jose.JSONWebKey{Key: p256, KeyID: "p256"})
+	r.put("escrowd.toml", r.config("", `{file = "p256.jwk"}`))
+	r.log.until(t, refusedAgain("token keys", "openid.config"))
+	if kids := published(); len(kids) != 2 || !slices.Contains(kids, first[0]) {
+		t.Errorf("published are %v", kids)
+	}
+}
+
+// C3: what ends is said long before, each time the job looks.
+func TestFoundC3AnEndIsSaidLongBefore(t *testing.T) {
+	r := newReloading(t)
+	for _, c := range []struct {
+		left time.Duration
+		soon bool
+	}{{90 * 24 * time.Hour, false}, {time.Hour, false}, {15 * time.Minute, true}} {
+		// It began an hour ago.
+		r.putCertificate(".", 2, time.Now().Add(c.left))
+		r.log.until(t, readAgain("certificate"))
+		if err := r.s.WatchLifetimes(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if c.soon {
+			r.log.until(t, map[string]any{"level": "WARN", "msg": "ends soon", "what": "certificate"})
+		} else if n := len(r.log); n > 0 {
+			t.Errorf("with %s left: %v", c.left, <-r.log)
+		}
+	}
+}
