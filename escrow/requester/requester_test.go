@@ -117,10 +117,10 @@ func TestFoundJ1NobodyIsBlamedForAMistake(t *testing.T) {
 func TestFoundI1KeyFiles(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "requester.key")
-	if _, err := CreateKey(file); err != nil {
+	if _, err := requester.CreateKey(file); err != nil {
 		t.Fatal(err)
 	}
-	want, err := ReadKey(file)
+	want, err := requester.ReadKey(file)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +133,7 @@ func TestFoundI1KeyFiles(t *testing.T) {
 		if err := os.WriteFile(other, []byte(saved), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := ReadKey(other); err != nil {
+		if got, err := requester.ReadKey(other); err != nil {
 			t.Errorf("%s: %v", name, err)
 		} else if again, err := got.Reveal(); err != nil || again != text {
 			t.Errorf("%s: another key", name)
@@ -143,8 +143,8 @@ func TestFoundI1KeyFiles(t *testing.T) {
 	if err := os.WriteFile(wrong, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, err = ReadKey(wrong)
-	if e := refusal.Of(err); !ErrNotAKey.Is(e) || !strings.Contains(e.Unwrap().Error(), wrong) {
+	_, err = requester.ReadKey(wrong)
+	if e := refusal.Of(err); !requester.ErrNotAKey.Is(e) || !strings.Contains(e.Unwrap().Error(), wrong) {
 		t.Error(err)
 	}
 }
