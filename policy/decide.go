@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -67,29 +69,85 @@ func Decide(s Submission, b *Bundle, at time.Time) Decision {
 		return d.refuse(err)
 	}
 	d.Warrant, d.Authority = w, a
-	for _, check := range []func(*Warrant, *Bundle, time.Time) error{
-		checkAddressed, checkTime, checkReasons, checkTargets,
-	} {
-		if err := check(w, b, at); err != nil {
-			return d.refuse(err)
-		}
+	if err := run(w, b, at, checkAddressed, checkTime, checkReasons, checkTargets); err != nil {
+		return d.refuse(err)
 	}
 	tokens, posts, err := b.verifyEvidence(w, s.Evidence)
 	if err != nil {
 		return d.refuse(err)
 	}
-	for _, check := range []func(*Warrant, *Bundle, time.Time) error{
-		checkRequester, checkSecrecy, checkFields,
-	} {
-		if err := check(w, b, at); err != nil {
-			return d.refuse(err)
-		}
+	if err := run(w, b, at, checkRequester, checkSecrecy, checkFields); err != nil {
+		return d.refuse(err)
 	}
 	if err := d.judge(b); err != nil {
 		return d.refuse(err)
 	}
 	d.Allowed, d.Tokens, d.Posts, d.Opens = true, tokens, posts, KindOf(w.Kind).Opens
 	return d
+}
+
+// BeforeSigning judges a warrant that nobody signed yet, as [Decide] will under b once
+// it is signed with key: all that can be known without its evidence. Of the Decision
+// only Allowed, Refusal, Rules and Titles are set.
+func BeforeSigning(w Warrant, key jose.JSONWebKey, b *Bundle, at time.Time) Decision {
+	var d Decision
+	w.normalise()
+	if err := w.wellFormed(); err != nil {
+		return d.refuse(ErrDraft.Because(err))
+	}
+	a, ok := b.authorities[w.Authority]
+	if !ok {
+		return d.refuse(ErrUnknownAuthority)
+	}
+	if named, ok := a.keys[key.KeyID]; !ok || !named.isPublicOf(key) || !named.signs(w.IssuedAt) {
+		return d.refuse(ErrSignerKey)
+	}
+	err := run(&w, b, at, checkAddressed, checkTime, checkReasons, checkTargets, checkDigests, checkRequester, checkSecrecy, checkFields)
+	if err == nil {
+		judged := Decision{Warrant: &w, Authority: a.Authority}
+		err = judged.judge(b)
+		d.Rules, d.Titles = judged.Rules, judged.Titles
+	}
+	if err != nil {
+		return d.refuse(err)
+	}
+	d.Allowed = true
+	return d
+}
+
+func run(w *Warrant, b *Bundle, at time.Time, checks ...func(*Warrant, *Bundle, time.Time) error) error {
+	for _, check := range checks {
+		if err := check(w, b, at); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkDigests is what verifyEvidence will demand of the digests alone.
+func checkDigests(w *Warrant, _ *Bundle, _ time.Time) error {
+	seen := make(map[string]bool)
+	for _, t := range w.Targets {
+		for _, digest := range append([]string{t.Evidence}, t.Further...) {
+			switch {
+			case !hashPattern.MatchString(digest):
+				return ErrNoEvidence
+			case seen[digest]: // one piece speaks for one post of one target
+				return ErrEvidenceMismatch
+			}
+			seen[digest] = true
+		}
+	}
+	return nil
+}
+
+// signs reports whether the key was valid at a time.
+func (k signer) signs(at time.Time) bool { return !at.Before(k.from) && at.Before(k.until) }
+
+// isPublicOf reports whether the key is the public half of another.
+func (k signer) isPublicOf(secret jose.JSONWebKey) bool {
+	public, ok := secret.Public().Key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(k.Public)
 }
 
 func (d Decision) refuse(err error) Decision {
@@ -117,7 +175,7 @@ func (b *Bundle) authenticate(raw string) (*Warrant, *Authority, error) {
 	if err := signed.Verify(key.Public); err != nil {
 		return nil, nil, err
 	}
-	if w.IssuedAt.Before(key.from) || !w.IssuedAt.Before(key.until) {
+	if !key.signs(w.IssuedAt) {
 		return nil, nil, ErrSignerKey
 	}
 	return w, a.Authority, nil

@@ -3,11 +3,14 @@ package policy
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/token"
 )
 
 // DeclineReasons is the closed list of reasons for which a custodian declines.
@@ -57,14 +60,14 @@ func (b *Bundle) HasCustodianKey(thumbprint string) bool {
 }
 
 // place says where in a draft an error is, and does not repeat what stands there.
-func place(err error) error {
+func place(b []byte, err error) error {
 	var meaning *jsonv2.SemanticError
 	if errors.As(err, &meaning) && meaning.JSONPointer != "" {
-		return fmt.Errorf("at %s, byte %d", meaning.JSONPointer, meaning.ByteOffset)
+		return fmt.Errorf("at %s, byte %d, in line %d", meaning.JSONPointer, meaning.ByteOffset, document.Line(b, meaning.ByteOffset))
 	}
 	var form *jsontext.SyntacticError
 	if errors.As(err, &form) {
-		return fmt.Errorf("at byte %d", form.ByteOffset)
+		return fmt.Errorf("at byte %d, in line %d", form.ByteOffset, document.Line(b, form.ByteOffset))
 	}
 	return errors.New("not a JSON object")
 }
@@ -76,9 +79,29 @@ func ParseDraft(b []byte) (*Warrant, error) {
 	if len(b) > warrantFormat.MaxBytes {
 		return nil, ErrTooLarge
 	}
+	b = document.Typed(b)
 	var w Warrant
 	if err := jsonv2.Unmarshal(b, &w, jsonv2.RejectUnknownMembers(true)); err != nil {
-		return nil, ErrDraft.Because(place(err))
+		return nil, ErrDraft.Because(place(b, err))
 	}
+	w.copied()
 	return &w, nil
+}
+
+// copied puts what people copy out of other programs, or off a paper, into its one
+// spelling: digests and pen names in capitals (BIP-173), and space around a key.
+func (w *Warrant) copied() {
+	digest := func(s string) string { return strings.ToLower(strings.TrimSpace(s)) }
+	for i := range w.Targets {
+		t := &w.Targets[i]
+		if name, err := token.CopiedPseudonym(string(t.Pseudonym)); err == nil {
+			t.Pseudonym = name
+		}
+		t.Evidence = digest(t.Evidence)
+		for j := range t.Further {
+			t.Further[j] = digest(t.Further[j])
+		}
+	}
+	w.Earlier, w.Bundle = digest(w.Earlier), digest(w.Bundle)
+	w.Requester.DeliveryKey = strings.TrimSpace(w.Requester.DeliveryKey)
 }

@@ -56,8 +56,8 @@ func TestI2ARowIsNoWarrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := st.Sign(ctx, draft, "unknown-court.jwk")
-	if err != nil {
+	signed := st.Path("mine.jws")
+	if err := st.SignUnchecked(draft, "unknown-court.jwk", signed); err != nil {
 		t.Fatal(err)
 	}
 	mine, err := os.ReadFile(signed)

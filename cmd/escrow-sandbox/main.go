@@ -100,16 +100,16 @@ func play(ctx context.Context, o world.Options, once bool, out io.Writer) (err e
 	if err := s.Play(ctx); err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "\nThe story's case is %s.\n", s.ID)
 	if once {
-		fmt.Fprintf(out, "\nEvery step held (%.1f s in all).\n", time.Since(start).Seconds())
+		fmt.Fprintf(out, "Every step held (%.1f s in all).\n", time.Since(start).Seconds())
 		return nil
 	}
 	if err := s.File(ctx); err != nil { // another warrant, for whoever tries the sandbox next
 		return err
 	}
 	chidi := w.Path("custodians", "chidi")
-	fmt.Fprintf(out, `
-Every step held. The sandbox stays up; stop it with Ctrl-C.
+	fmt.Fprintf(out, `Every step held. The sandbox stays up; stop it with Ctrl-C.
   Penname            %s
   Town Square        %s
   School Forum       %s

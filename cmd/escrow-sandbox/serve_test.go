@@ -63,6 +63,7 @@ func newOperator(t *testing.T) *operator {
 	certificate := write(t, "tls.crt", string(ca), 0o644)
 	o.config = write(t, "escrowd.toml", fmt.Sprintf(`origin = "https://penname.example"
 listen = "127.0.0.1:0"
+trusted_proxies = ["127.0.0.9"]
 tls_cert = %q
 tls_key = %q
 bundle = %q
@@ -162,6 +163,9 @@ func TestServe(t *testing.T) {
 		{`origin = "https://penname.example"`, `origin = "https://penname2.example"`, "config.other_bundle: ", []string{"--check"}},
 		{`penname_keeping.dsn`, `penname_none.dsn`, "file.unreadable: ", []string{"--check"}},
 		{"127.0.0.1:0", busy.Addr().String(), "config.cannot_listen: ", nil},
+		// L3: --check tries what serving will need.
+		{"127.0.0.1:0", busy.Addr().String(), "config.cannot_listen: ", []string{"--check"}},
+		{`trusted_proxies = ["127.0.0.9"]`, "", "config.certificate_for_another_host: ", []string{"--check"}},
 	} {
 		out, errs, code := o.with(c.old, c.new, c.args...)
 		last := errs[strings.LastIndex(strings.TrimRight(errs, "\n"), "\n")+1:]

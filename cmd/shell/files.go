@@ -2,16 +2,20 @@ package shell
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // MaxFile bounds every file that is read: a warrant, evidence, a bundle. Bytes.
 const MaxFile = 16 << 20
 
-// ReadFile reads a file that is not secret. Its refusal's cause names it.
+// ReadFile reads a file that is not secret, without a byte order mark: see
+// document.Decoded. Its refusal's cause names it.
 func ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -22,7 +26,24 @@ func ReadFile(name string) ([]byte, error) {
 	if err != nil {
 		return nil, secretfile.ErrUnreadable.Because(err)
 	}
-	return b, nil
+	return document.Decoded(b), nil
+}
+
+// InFile adds the name of a file, and the line if it is known (0: it is not), to the
+// cause of a refusal of what is in it.
+func InFile(name string, line int, err error) error {
+	e := refusal.Of(err)
+	if e == nil || name == "-" && line == 0 {
+		return err
+	}
+	place := name
+	if line > 0 {
+		place = fmt.Sprintf("%s, line %d", name, line)
+	}
+	if e.Unwrap() == nil {
+		return e.Because(errors.New(place))
+	}
+	return e.Because(fmt.Errorf("%s: %w", place, e.Unwrap()))
 }
 
 // WritePrivate writes a file with a person in it, in place of one of that name.

@@ -32,12 +32,14 @@
 package custodian
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -58,6 +60,8 @@ var (
 		"the passphrase does not open this folder, or identity.age was changed: nothing was done, try again")
 	ErrNoPassphrase = refusal.New(refusal.Invalid, "custodian.no_passphrase",
 		"a passphrase is needed: run the command at a terminal, or name a file (mode 0600) with --passphrase-file")
+	ErrPassphraseText = refusal.New(refusal.Invalid, "custodian.passphrase_text",
+		"the passphrase has a character in it that is no text, such as a tab or another control character: nothing was made, take letters, digits, signs and spaces")
 	ErrWeakPassphrase = refusal.New(refusal.Invalid, "custodian.weak_passphrase",
 		"the passphrase has fewer than 12 characters: take several random words")
 	ErrSecret = refusal.New(refusal.Invalid, "custodian.bad_secret",
@@ -87,15 +91,13 @@ const (
 // for it, which a person types twice. The caller wipes it.
 type Passphrase func(ctx context.Context, dir string, fresh bool) ([]byte, error)
 
-// PassphraseFile reads the passphrase from a file that only its owner can read;
-// a line break at its end is not part of it. Never take one from the command line
+// PassphraseFile reads the passphrase from a file that only its owner can read.
+// A line break at its end is not part of it, nor how the file spells it: see
+// document.Passphrase. Never take one from the command line
 // or the environment, which other processes can read.
 func PassphraseFile(name string) Passphrase {
 	return func(context.Context, string, bool) ([]byte, error) {
 		pass, err := secretfile.Read(name)
-		if n := len(pass); n > 0 && pass[n-1] == '\n' {
-			pass = pass[:n-1]
-		}
 		return pass, err
 	}
 }
@@ -221,12 +223,41 @@ func freshPassphrase(ctx context.Context, ask Passphrase, dir string) ([]byte, e
 	switch {
 	case err != nil:
 		return nil, err
-	case len(pass) == 0:
+	case len(spelled(pass)) == 0:
 		return nil, ErrNoPassphrase
-	case len(pass) < MinPassphrase:
+	}
+	defer clear(pass)
+	one, err := document.Passphrase(pass)
+	switch {
+	case err != nil:
+		return nil, ErrPassphraseText
+	case len(one) < MinPassphrase:
+		clear(one)
 		return nil, ErrWeakPassphrase
 	}
-	return pass, nil
+	return one, nil
+}
+
+// spelled is a passphrase without the line break at its end, as folders had it before
+// there was one form for all spellings.
+func spelled(pass []byte) []byte { return bytes.TrimSuffix(pass, []byte("\n")) }
+
+// spellings are the passphrases that a folder may have been made with, if it was made
+// with this one: in its one form, or as it was typed then, with the carriage return
+// that a file from another system ended in.
+func spellings(pass []byte) [][]byte {
+	asBefore := spelled(pass)
+	all := [][]byte{asBefore}
+	add := func(p []byte) {
+		if len(p) > 0 && !slices.ContainsFunc(all, func(have []byte) bool { return bytes.Equal(have, p) }) {
+			all = append(all, p)
+		}
+	}
+	if one, err := document.Passphrase(pass); err == nil {
+		add(one)
+		add(append(bytes.Clone(one), '\r'))
+	}
+	return all
 }
 
 // save writes custodian.json.

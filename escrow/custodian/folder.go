@@ -79,20 +79,16 @@ func (h Home) unlock(ctx context.Context) (*folder, error) {
 		return nil, err
 	}
 	pass, err := h.Passphrase(ctx, h.Dir, false)
-	if err == nil && len(pass) == 0 {
+	if err == nil && len(spelled(pass)) == 0 {
 		err = ErrNoPassphrase
 	}
 	if err != nil {
 		return nil, err
 	}
 	defer clear(pass)
-	by, err := age.NewScryptIdentity(string(pass))
+	text, err := decryptByAny(sealed, spellings(pass))
 	if err != nil {
-		return nil, ErrNoPassphrase
-	}
-	text, err := decrypt(sealed, by)
-	if err != nil {
-		return nil, ErrPassphrase // the cause says nothing more
+		return nil, err
 	}
 	defer clear(text)
 	id, err := age.ParseX25519Identity(string(text))
@@ -100,6 +96,21 @@ func (h Home) unlock(ctx context.Context) (*folder, error) {
 		return nil, ErrPassphrase
 	}
 	return &folder{dir: h.Dir, id: id, disk: h.diskOf()}, nil
+}
+
+// decryptByAny opens what is sealed to a passphrase with the first of these that does.
+// Each costs one scrypt.
+func decryptByAny(sealed []byte, passphrases [][]byte) ([]byte, error) {
+	for _, pass := range passphrases {
+		by, err := age.NewScryptIdentity(string(pass))
+		if err != nil {
+			return nil, ErrNoPassphrase
+		}
+		if text, err := decrypt(sealed, by); err == nil {
+			return text, nil
+		}
+	}
+	return nil, ErrPassphrase // the causes say nothing more
 }
 
 func (h Home) diskOf() disk {

@@ -2,10 +2,12 @@ package custodian
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"maps"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -202,3 +204,48 @@ func TestChangePassphrase(t *testing.T) {
 type brokenDisk struct{ disk }
 
 func (brokenDisk) Rename(string, string) error { return secretfile.ErrUnwritable }
+
+// I1: a folder opens with its passphrase however a file or a keyboard spells it, and
+// with one that it was made with before there was one form for all.
+func TestFoundI1APassphraseIsOneHoweverItIsSpelled(t *testing.T) {
+	typed := func(pass string) Passphrase {
+		return func(context.Context, string, bool) ([]byte, error) { return []byte(pass), nil }
+	}
+	open := func(dir string, pass string) error {
+		_, err := Home{Dir: dir, Passphrase: typed(pass)}.unlock(t.Context())
+		return err
+	}
+	dir := filepath.Join(t.TempDir(), "new")
+	if _, err := (Home{Dir: dir, Passphrase: typed("correct horse Jos\u00e9\r\n")}).Create(t.Context(), Identity{ID: "alba", Name: "N", Organisation: "O"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, spelling := range []string{"correct horse Jos\u00e9", "correct horse Jos\u00e9\n", "correct horse Jose\u0301", "\ufeffcorrect horse Jos\u00e9\r\n", "correct\u00a0horse Jos\u00e9"} {
+		if err := open(dir, spelling); err != nil {
+			t.Errorf("%q: %v", spelling, err)
+		}
+	}
+	for _, other := range []string{"correct horse jos\u00e9", "correct horse Jose", "correct horse Jos\u00e9\n\n"} {
+		if err := open(dir, other); !errors.Is(err, ErrPassphrase) {
+			t.Errorf("%q: %v", other, err)
+		}
+	}
+	for before, now := range map[string]string{
+		"correct horse Jose\u0301": "correct horse Jose\u0301", // as the keyboard of another system
+		"correct horse\r":          "correct horse\n",          // a file from it
+		"a\ttab and a horse":       "a\ttab and a horse\n",
+	} {
+		dir := t.TempDir()
+		if err := os.Chmod(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := newFolder(dir, []byte(before), 1, osDisk{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := open(dir, now); err != nil {
+			t.Errorf("a folder of before, %q: %v", before, err)
+		}
+	}
+	if _, err := (Home{Dir: filepath.Join(t.TempDir(), "no"), Passphrase: typed("a\ttab and a horse")}).Create(t.Context(), Identity{ID: "alba", Name: "N", Organisation: "O"}, 1); !errors.Is(err, ErrPassphraseText) {
+		t.Error(err)
+	}
+}

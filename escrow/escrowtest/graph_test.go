@@ -33,7 +33,7 @@ var mayImport = map[string][]string{
 	"verifier/rules":    {"policy", "verifier/proof", "verifier/refusal"},
 	"policy":            {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 
-	"escrow/secretfile":     {"verifier/refusal"},
+	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
@@ -57,7 +57,7 @@ var mayImport = map[string][]string{
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
 	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",
-		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
+		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
 	"escrow/sandbox": {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
@@ -72,7 +72,7 @@ var mayImport = map[string][]string{
 	"deploy":          {},
 	"deploy/postgres": {},
 
-	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/refusal"}, // what the programs have in common
+	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/document", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow": {"cmd/escrow/command"},
 	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
@@ -106,7 +106,7 @@ var belongsTo = map[string][]string{
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world"},
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},
-	"golang.org/x/sys":                           {"cmd/escrowd/command"},
+	"golang.org/x/sys":                           {"cmd/escrow/command", "cmd/escrowd/command"},
 	"golang.org/x/text":                          {"verifier/document"},
 }
 

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -34,7 +35,7 @@ type End func(ctx context.Context, name token.Pseudonym) error
 // Erase asks that the sealed record of p be erased. From here on p has no
 // record. If p comes back they are the same person under the same pseudonyms, so
 // that a ban holds, with a record that is sealed afresh. Asking again returns the
-// same receipt.
+// same receipt. What fails after the wish is written is [ErrRecorded].
 //
 // The sign-ins end before the wish is written, so that a crash leaves none
 // behind, and again after it, for one that came between the two.
@@ -48,8 +49,15 @@ func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end En
 	if err != nil {
 		return Receipt{}, err
 	}
-	return r, s.EndSignIns(ctx, p, platforms, end)
+	if err := s.EndSignIns(ctx, p, platforms, end); err != nil {
+		return r, ErrRecorded.Because(err)
+	}
+	return r, nil
 }
+
+// ErrRecorded is of an erasure that is recorded, and whose rest failed.
+var ErrRecorded = refusal.New(refusal.Unavailable, "person.deletion_recorded",
+	"your deletion is recorded, but not all your sign-ins at platforms could be ended: ask to be deleted once more, which ends them and shows your receipt")
 
 // SignOutEverywhere ends all that p is signed in to: first the sessions here, so that
 // no device begins anything more, then the sign-ins at the platforms.

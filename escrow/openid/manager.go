@@ -433,8 +433,17 @@ func (m manager) consumeJTI(ctx context.Context, jti string) error {
 }
 
 // put and get note a failing store in the exchange, because the library reports
-// some failures as the client's fault, and turn ErrNotFound into the library's.
+// some failures as the client's fault, and turn ErrNotFound into the library's. A
+// store that failed in this request is not asked again: it may be frozen, and whoever
+// asks would wait twice.
 func (m manager) put(ctx context.Context, row Row) error {
+	x := exchangeOf(ctx)
+	if x.down { // the person was shown why, and asks again: what was stored before stands
+		return nil
+	}
+	if x.outage != nil {
+		return x.outage
+	}
 	err := m.p.store.Put(ctx, row)
 	if err != nil && !errors.Is(err, ErrStale) {
 		return outage(ctx, err)
@@ -443,6 +452,9 @@ func (m manager) put(ctx context.Context, row Row) error {
 }
 
 func (m manager) get(ctx context.Context, kind Kind, id [32]byte) (Row, error) {
+	if failed := exchangeOf(ctx).outage; failed != nil {
+		return Row{}, failed
+	}
 	row, err := m.p.store.Get(ctx, kind, id)
 	switch {
 	case errors.Is(err, ErrNotFound), err == nil && row.Ended:

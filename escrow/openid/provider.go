@@ -220,7 +220,9 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	case err != nil && req.Silent:
 		return goidc.StatusFailure, goidc.NewError("temporarily_unavailable", "temporarily unavailable")
 	case err != nil:
-		p.showError(w, r, refusalOf(err))
+		e := refusalOf(err)
+		exchangeOf(r.Context()).down = e.Kind == refusal.Unavailable
+		p.showError(w, r, e)
 		return goidc.StatusPending, nil
 	case outcome == Approved && (!subject.valid() || subject.Proven.IsZero() && !req.Since.IsZero()):
 		p.showError(w, r, ErrSubject)

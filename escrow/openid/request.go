@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"mime"
 	"net/http"
 	"net/url"
 	"slices"
@@ -82,6 +83,7 @@ type exchange struct {
 	family       string           // of the refresh token that was presented
 	hint         string           // the subject of an id_token_hint
 	outage       error            // the store or another port failed
+	down         bool             // so the page said already: see manager.put
 }
 
 // parseForm reads a form. A body that the server around could not take is an
@@ -283,8 +285,11 @@ func repeated(v url.Values) bool {
 const formType = "application/x-www-form-urlencoded"
 
 func mediaType(r *http.Request) string {
-	t, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";")
-	return strings.ToLower(strings.TrimSpace(t))
+	t, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	if err != nil && !errors.Is(err, mime.ErrInvalidMediaParameter) {
+		return ""
+	}
+	return t
 }
 
 // api serves the endpoints that platforms call. Its own checks come first, the

@@ -30,7 +30,7 @@ import (
 // that is for the publisher, who asks the witnesses. It reads everything from
 // one snapshot, at a glance: minutes for millions of leaves, and 32 bytes of memory for each.
 func (d *Disclosing) Check(ctx context.Context) error {
-	return d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	return d.glance(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
 		tx, err := c.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly})
 		if err != nil {
 			return err

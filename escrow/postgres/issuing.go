@@ -322,6 +322,7 @@ func (s *Issuing) Notices(ctx context.Context, pseudonyms []token.Pseudonym) (no
 // order in which rows were made, and the numbers of the transactions that made
 // them. Call it every hour; sign-ins wait while it orders a table.
 func (s *Issuing) Shuffle(ctx context.Context) error {
+	ctx = atLength(ctx)
 	run := func(sql string, args ...any) error {
 		return s.settle(ctx, func(ctx context.Context, _ bool) error {
 			_, err := s.exec(ctx, sql, args...)

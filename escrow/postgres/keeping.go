@@ -136,7 +136,7 @@ func (k *Keeping) Move(ctx context.Context, r keep.Rotation, from []keep.Half, t
 
 // Shut implements [keep.Rotations].
 func (k *Keeping) Shut(ctx context.Context, r keep.Rotation) (keep.Rotation, error) {
-	err := k.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+	err := k.transact(atLength(ctx), func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		if _, err := tx.Exec(ctx, `SELECT close_rotation($1)`, r.Version); err != nil {
 			return refused(ctx, err)
 		}
@@ -230,7 +230,7 @@ func (k *Keeping) Erase(ctx context.Context, e keep.Erasure, leaf proof.Leaf) (e
 
 // Again implements [keep.Erasures].
 func (k *Keeping) Again(ctx context.Context) error {
-	return k.settle(ctx, func(ctx context.Context, _ bool) error {
+	return k.settle(atLength(ctx), func(ctx context.Context, _ bool) error {
 		_, err := k.exec(ctx, `
 			UPDATE records r SET first_half = '', second_half = '', sealed = '', erased = e.day
 			FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL AND r.erased IS NULL`)

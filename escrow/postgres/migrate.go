@@ -45,14 +45,16 @@ var grants string
 // [ErrSchemaNewer]; everything else is [ErrMigrate].
 func Migrate(ctx context.Context, adminDSN string) error {
 	cfg, err := pgx.ParseConfig(adminDSN)
-	if err != nil {
-		return ErrDSN
+	if err != nil || adminDSN == "" {
+		return badAddress(err)
 	}
 	if !private(cfg) {
 		return ErrTLS
 	}
 	admin, err := pgx.ConnectConfig(ctx, cfg)
-	if err != nil {
+	if cause := causeOfConnect(err); cause != nil {
+		return cause
+	} else if err != nil {
 		return ErrMigrate.Because(err)
 	}
 	defer admin.Close(context.WithoutCancel(ctx))

@@ -291,7 +291,7 @@ func (d *Disclosing) DeleteExpired(ctx context.Context, now time.Time) error {
 
 func (d *db) deleteExpired(ctx context.Context, now time.Time, tables ...string) error {
 	for _, table := range tables {
-		if err := d.settle(ctx, func(ctx context.Context, _ bool) error {
+		if err := d.settle(atLength(ctx), func(ctx context.Context, _ bool) error {
 			_, err := d.exec(ctx, `DELETE FROM `+table+` WHERE expires < $1`, now.UTC())
 			return err
 		}); err != nil {

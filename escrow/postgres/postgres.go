@@ -26,6 +26,7 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -46,6 +47,20 @@ import (
 var (
 	ErrDSN = refusal.New(refusal.Invalid, "database.dsn",
 		"the database address cannot be used: give a postgres:// URL or keyword=value pairs")
+	ErrNoDSN = refusal.New(refusal.Invalid, "database.no_dsn",
+		"the file with the database address is empty: write a postgres:// URL or keyword=value pairs into it")
+	ErrCA = refusal.New(refusal.Invalid, "database.ca",
+		"the database's certificate is not signed by the authority in sslrootcert, or that file cannot be read: name the authority that signed it")
+	ErrHostname = refusal.New(refusal.Invalid, "database.hostname",
+		"the database's certificate is for another host name: use the name that is in it, or have one made for this name")
+	ErrHost = refusal.New(refusal.Invalid, "database.host",
+		"the database's host name is not known: correct the host in the address, or the name server")
+	ErrPassword = refusal.New(refusal.Unauthenticated, "database.login",
+		"the database did not accept the role and its password: correct them in the file with the address, or set the password anew with ALTER ROLE")
+	ErrNoDatabase = refusal.New(refusal.Invalid, "database.no_database",
+		"the server has no database of that name: correct the name in the address, or create it")
+	ErrPooler = refusal.New(refusal.Invalid, "database.pooler",
+		"a connection pooler stands before the database and changes what a session is: connect to the server itself, or through a proxy that only passes bytes on")
 	ErrTLS = refusal.New(refusal.Invalid, "database.tls",
 		"the database is on another machine and its certificate would not be checked: set sslmode=verify-full and sslrootcert")
 	ErrStandby = refusal.New(refusal.Unavailable, "database.standby",
@@ -89,16 +104,21 @@ var (
 type Options struct {
 	RowKey   RowKey
 	MaxConns int32         // of the pool; 0: 16
-	Wait     time.Duration // for a free connection, after which it is ErrBusy; 0: 5 s
-	Commit   time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 15 s
+	Wait     time.Duration // for a free connection, after which it is ErrBusy; 0: 4 s
+	Answer   time.Duration // to one statement, after which it is ErrUnavailable; 0: 4 s
+	Commit   time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
 	// Dial replaces the network, for tests of what a broken one does.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 // Limits. There is no statement_timeout: it would also cancel a COMMIT that waits
-// for the standby, which then is visible and can be lost (ATTACKS, lesson 4).
+// for the standby, which then is visible and can be lost (ATTACKS, lesson 4). A
+// request that finds the database frozen in one of these ways is answered within
+// five seconds (FOUND G3).
 const (
-	lockTimeout = "10s"
+	lockTimeout = "3s"
+	answerTime  = 4 * time.Second
+	jobTime     = 15 * time.Second
 	idleTimeout = "30s"
 )
 
@@ -106,6 +126,7 @@ const (
 type db struct {
 	pool         *pgxpool.Pool
 	wait, commit time.Duration // Options
+	lengthy      time.Duration // Commit, of what no request waits for
 	barriers     *coalesce.Group[struct{}, struct{}]
 }
 
@@ -164,8 +185,8 @@ func (d *db) Close() { d.pool.Close() }
 
 func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	cfg, err := pgxpool.ParseConfig(dsn)
-	if err != nil {
-		return db{}, ErrDSN // the error of ParseConfig quotes the address
+	if err != nil || dsn == "" { // which would be this machine's default
+		return db{}, badAddress(err)
 	}
 	c := cfg.ConnConfig
 	if !private(c) {
@@ -186,17 +207,13 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	if cfg.MaxConns = o.MaxConns; o.MaxConns == 0 {
 		cfg.MaxConns = 16
 	}
-	if o.Wait == 0 {
-		o.Wait = 5 * time.Second
-	}
-	if o.Commit == 0 {
-		o.Commit = 15 * time.Second
-	}
+	c.Tracer = patience(cmp.Or(o.Answer, answerTime))
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return db{}, ErrDSN
 	}
-	d := db{pool: pool, wait: o.Wait, commit: o.Commit, barriers: &coalesce.Group[struct{}, struct{}]{}}
+	d := db{pool: pool, wait: cmp.Or(o.Wait, answerTime), commit: cmp.Or(o.Commit, answerTime), lengthy: cmp.Or(o.Commit, jobTime),
+		barriers: &coalesce.Group[struct{}, struct{}]{}}
 	d.barriers.Send = d.emit
 	if err := d.check(ctx, role); err != nil {
 		pool.Close()
@@ -224,7 +241,7 @@ func private(c *pgx.ConnConfig) bool {
 func (d *db) check(ctx context.Context, role string) error {
 	var user string
 	var version int
-	var super, read bool
+	var super, read, same bool
 	var wrong []string
 	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error { // it can only refuse
 		return c.QueryRow(ctx, `
@@ -233,6 +250,8 @@ func (d *db) check(ctx context.Context, role string) error {
 			     OR EXISTS (SELECT FROM pg_auth_members WHERE member = r.oid)
 			     FROM pg_roles r WHERE rolname = session_user),
 			  pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on',
+			  -- A pooler gives each client a number of its own, and lets go of what a session is set to.
+			  pg_backend_pid() = $1 AND current_setting('lock_timeout') = $2,
 			  ARRAY(SELECT name FROM (VALUES
 			    ('fsync', current_setting('fsync') = 'on'),
 			    ('full_page_writes', current_setting('full_page_writes') = 'on'),
@@ -241,13 +260,15 @@ func (d *db) check(ctx context.Context, role string) error {
 			    ('log_parameter_max_length', current_setting('log_parameter_max_length') = '0'),
 			    ('log_parameter_max_length_on_error', current_setting('log_parameter_max_length_on_error') = '0'),
 			    ('log_error_verbosity', current_setting('log_error_verbosity') = 'terse')) s (name, good) WHERE NOT good)`,
-		).Scan(&user, &version, &super, &read, &wrong)
+			int64(c.Conn().PgConn().PID()), lockTimeout).Scan(&user, &version, &super, &read, &same, &wrong)
 	})
 	switch {
 	case err != nil:
-		return err
+		return atStart(err)
 	case read:
 		return ErrStandby
+	case !same:
+		return ErrPooler
 	case user != role || super:
 		return ErrRole.Because(errors.New("another role, an attribute like SUPERUSER, or a membership"))
 	case version < 150000:

@@ -260,7 +260,7 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 }
 
 // Sign-ins that were to end at a moment of their own when the database was brought to
-// version 11 have ended; the others go on.
+// version 13 have ended; the others go on.
 func TestMigrationEndsWhoLeft(t *testing.T) {
 	admin := database(t)
 	s, ctx := issuing(t, admin, Options{}), t.Context()
@@ -272,7 +272,7 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		}
 		rows = append(rows, row)
 	}
-	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 11;
+	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	if err := Migrate(ctx, admin); err != nil {
 		t.Fatal(err, cause(err))

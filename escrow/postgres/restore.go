@@ -38,7 +38,7 @@ type BundlesByHash func(hash string) (bundle []byte, endorsements []string)
 //     side carries it out again.
 //   - Everything else is recorded as lost.
 func (d *Disclosing) Restore(ctx context.Context, from int64, leaves [][]byte, bundles BundlesByHash) error {
-	return d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+	return d.transact(atLength(ctx), func(ctx context.Context, tx pgx.Tx, _ bool) error {
 		log := newLogTx(tx)
 		size, err := log.LockSize(ctx)
 		if err != nil {

@@ -37,7 +37,7 @@ func (f *serverError) Unwrap() error { return f.cause }
 
 // again reports whether the same call may succeed if repeated at once.
 func (f *serverError) again() bool {
-	return f.unknown || f.state == "40001" || f.state == "40P01" || f.state == "" && f.cause == nil
+	return f.cause == nil && (f.unknown || f.state == "40001" || f.state == "40P01" || f.state == readOnlyState || f.state == "")
 }
 
 // refused turns a driver's error into a refusal that carries a [serverError]. Errors
@@ -51,10 +51,16 @@ func refused(ctx context.Context, err error) error {
 	}
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
-		return ErrUnavailable.Because(&serverError{cause: ctx.Err()})
+		ended := ctx.Err()
+		if ended == nil && pgconn.Timeout(err) { // the statement's own time: see patience
+			ended = context.DeadlineExceeded
+		}
+		return ErrUnavailable.Because(&serverError{cause: ended})
 	}
 	f := &serverError{state: pg.Code, constraint: pg.ConstraintName}
 	switch {
+	case pg.Code == readOnlyState:
+		return ErrStandby.Because(f)
 	case pg.Code == "42501":
 		return ErrForbidden.Because(f)
 	case pg.Code == "22021", pg.Code == "22P05":
@@ -80,24 +86,58 @@ func constraint(err error) string {
 	return ""
 }
 
-// acquire waits for a connection, no longer than the pool's limit.
+// acquire waits for a connection, no longer than the pool's limit. One to a server
+// that takes no writes any more is dropped: another may lead to the primary.
 func (d *db) acquire(ctx context.Context) (*pgxpool.Conn, error) {
 	bounded, cancel := context.WithTimeout(ctx, d.wait)
 	defer cancel()
-	conn, err := d.pool.Acquire(bounded)
-	var not *pgconn.NotPreferredError
-	var connect *pgconn.ConnectError
-	switch {
-	case err == nil:
-		return conn, nil
-	case errors.As(err, &not), errors.As(err, &connect) && strings.Contains(connect.Error(), "read only connection"):
-		return nil, ErrStandby
-	case ctx.Err() != nil:
-		return nil, ErrUnavailable.Because(&serverError{cause: ctx.Err()})
-	case bounded.Err() != nil:
-		return nil, ErrBusy.Because(&serverError{cause: bounded.Err()})
+	for {
+		conn, err := d.pool.Acquire(bounded)
+		if err == nil && readOnly(conn) {
+			d.release(conn)
+			continue
+		}
+		if err == nil {
+			return conn, nil
+		}
+		return nil, d.unconnected(ctx, bounded, err)
 	}
-	return nil, refused(ctx, err)
+}
+
+func (d *db) unconnected(ctx, bounded context.Context, err error) error {
+	cause := causeOfConnect(err)
+	switch {
+	case errors.Is(cause, ErrStandby):
+		return ErrStandby
+	case cause != nil:
+		return ErrUnavailable.Because(cause)
+	case ctx.Err() != nil:
+		return ErrUnavailable.Because(&serverError{cause: ctx.Err()})
+	case bounded.Err() != nil:
+		return ErrBusy.Because(&serverError{cause: bounded.Err()})
+	}
+	return refused(ctx, err)
+}
+
+// release gives a connection back, or closes it if it leads to a server that became
+// read-only.
+func (d *db) release(conn *pgxpool.Conn) {
+	if readOnly(conn) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		conn.Conn().Close(ctx) //nolint:errcheck // it is of no use either way
+	}
+	conn.Release()
+}
+
+// readOnlyState is read_only_sql_transaction.
+const readOnlyState = "25006"
+
+// readOnly reports what the server said last of itself: it tells a session by itself
+// when one of these changes.
+func readOnly(c *pgxpool.Conn) bool {
+	wire := c.Conn().PgConn()
+	return wire.ParameterStatus("in_hot_standby") == "on" || wire.ParameterStatus("default_transaction_read_only") == "on"
 }
 
 // settle repeats once, which must be idempotent, while the server asks for it
@@ -112,6 +152,9 @@ func (d *db) settle(ctx context.Context, once func(ctx context.Context, doubt bo
 		var f *serverError
 		if err == nil || !errors.As(err, &f) {
 			return err
+		}
+		if f.unknown && f.cause != nil { // all the time there is went by: who asked repeats it
+			return ErrUnknown.Because(err)
 		}
 		if f.unknown && !doubt {
 			doubt = true
@@ -143,19 +186,88 @@ func pause(ctx context.Context, n int) bool {
 // detached is ctx without its cancellation and with the deadline of a COMMIT:
 // never cancel a COMMIT (ATTACKS, lesson 4).
 func (d *db) detached(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), d.commit)
+	limit := d.commit
+	if isLengthy(ctx) {
+		limit = d.lengthy
+	}
+	return context.WithTimeout(context.WithValue(context.WithoutCancel(ctx), timedKey{}, true), limit)
+}
+
+type (
+	lengthyKey struct{} // see atLength
+	timedKey   struct{} // of a context that has its own deadline
+)
+
+// atLength is for what takes as long as there are rows, and which no request waits
+// for.
+func atLength(ctx context.Context) context.Context { return context.WithValue(ctx, lengthyKey{}, true) }
+
+func isLengthy(ctx context.Context) bool { return ctx.Value(lengthyKey{}) != nil }
+
+// patience ends a statement that the server does not answer in time, as a frozen one
+// does not: whoever waits for it then hears so within seconds. It implements
+// pgx's tracers, whose context a statement runs under.
+type patience time.Duration
+
+type patienceKey struct{}
+
+func (p patience) begin(ctx context.Context) context.Context {
+	if isLengthy(ctx) || ctx.Value(timedKey{}) != nil {
+		return ctx
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(p))
+	return context.WithValue(ctx, patienceKey{}, cancel)
+}
+
+func (patience) end(ctx context.Context) {
+	if cancel, ok := ctx.Value(patienceKey{}).(context.CancelFunc); ok {
+		cancel()
+	}
+}
+
+// TraceQueryStart implements pgx.QueryTracer.
+func (p patience) TraceQueryStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryStartData) context.Context {
+	return p.begin(ctx)
+}
+
+// TraceQueryEnd implements pgx.QueryTracer.
+func (p patience) TraceQueryEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceQueryEndData) {
+	p.end(ctx)
+}
+
+// TraceBatchStart implements pgx.BatchTracer.
+func (p patience) TraceBatchStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchStartData) context.Context {
+	return p.begin(ctx)
+}
+
+// TraceBatchQuery implements pgx.BatchTracer.
+func (patience) TraceBatchQuery(context.Context, *pgx.Conn, pgx.TraceBatchQueryData) {}
+
+// TraceBatchEnd implements pgx.BatchTracer.
+func (p patience) TraceBatchEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceBatchEndData) {
+	p.end(ctx)
+}
+
+// TraceCopyFromStart implements pgx.CopyFromTracer.
+func (p patience) TraceCopyFromStart(ctx context.Context, _ *pgx.Conn, _ pgx.TraceCopyFromStartData) context.Context {
+	return p.begin(ctx)
+}
+
+// TraceCopyFromEnd implements pgx.CopyFromTracer.
+func (p patience) TraceCopyFromEnd(ctx context.Context, _ *pgx.Conn, _ pgx.TraceCopyFromEndData) {
+	p.end(ctx)
 }
 
 // lost marks an error after which the server may have committed: any but an
 // ERROR, which is the server saying that it did not. pgconn.SafeToRetry does not
 // help: it is true for a COMMIT that was sent when the connection broke
-// (TestF07LostAtEveryMessage).
-func lost(err error) error {
+// (TestF07LostAtEveryMessage). end is the context of the COMMIT.
+func lost(end context.Context, err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && pg.Severity == "ERROR" || errors.Is(err, pgx.ErrTxCommitRollback) {
 		return nil
 	}
-	return ErrUnavailable.Because(&serverError{unknown: true})
+	return ErrUnavailable.Because(&serverError{unknown: true, cause: end.Err()})
 }
 
 // transact runs f in a transaction and commits. f may run several times; doubt
@@ -166,7 +278,7 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 		if err != nil {
 			return err
 		}
-		defer conn.Release()
+		defer d.release(conn)
 		// READ COMMITTED, with locks and constraints: safety does not rest on
 		// SERIALIZABLE (ATTACKS, lesson 3).
 		tx, err := conn.BeginTx(ctx, pgx.TxOptions{IsoLevel: pgx.ReadCommitted})
@@ -192,7 +304,7 @@ func (d *db) transact(ctx context.Context, f func(ctx context.Context, tx pgx.Tx
 		if err = tx.Commit(end); err == nil && !givenUp(conn) {
 			return nil
 		}
-		if unknown := lost(err); unknown != nil {
+		if unknown := lost(end, err); unknown != nil {
 			return unknown
 		}
 		return refused(end, err)
@@ -217,7 +329,7 @@ func (d *db) execAlone(ctx context.Context, sql string, args ...any) (int64, err
 	if err != nil {
 		return 0, err
 	}
-	defer conn.Release()
+	defer d.release(conn)
 	if err := ctx.Err(); err != nil {
 		return 0, ErrUnavailable.Because(&serverError{cause: err})
 	}
@@ -230,7 +342,7 @@ func (d *db) execAlone(ctx context.Context, sql string, args ...any) (int64, err
 	if err == nil && !givenUp(conn) {
 		return tag.RowsAffected(), nil
 	}
-	if unknown := lost(err); unknown != nil {
+	if unknown := lost(end, err); unknown != nil {
 		return 0, unknown
 	}
 	return 0, refused(end, err)
@@ -276,8 +388,14 @@ func (d *db) glance(ctx context.Context, f func(ctx context.Context, c *pgxpool.
 		if err != nil {
 			return err
 		}
-		defer conn.Release()
-		return refused(ctx, f(ctx, conn))
+		defer d.release(conn)
+		if err := f(ctx, conn); err != nil {
+			return refused(ctx, err)
+		}
+		if readOnly(conn) { // since this: what it knows may be old
+			return ErrStandby.Because(&serverError{state: readOnlyState})
+		}
+		return nil
 	})
 }
 

@@ -29,7 +29,7 @@ var (
 	ErrInsecure = refusal.New(refusal.Invalid, "server.insecure",
 		"--server must be an https address such as https://penname.example (http only for a sandbox on this machine)")
 	ErrOtherAnswer = refusal.New(refusal.Conflict, "server.other_answer",
-		"the registrar answered about something else than was asked: what was sent may have been accepted, so ask again for its status")
+		"the registrar answered about something else than was asked, and nothing of it was believed: ask again; whoever filed or decided something asks for its status first, because that may have been accepted")
 )
 
 // maxAnswer bounds what is read of an answer: a package with 5,000 posts as
@@ -37,11 +37,13 @@ var (
 // their fields.
 var maxAnswer = document.Bounds{Bytes: 64 << 20, Values: 200_000, Text: 64 << 20}
 
-// Client asks a registrar. All fields are required.
+// Client asks a registrar. All fields but Progress are required.
 type Client struct {
-	Server string // origin of the registrar, "https://penname.example"
-	HTTP   *http.Client
+	Server string       // origin of the registrar, "https://penname.example"
+	HTTP   *http.Client // see NewHTTP
 	Now    func() time.Time
+
+	Progress func(sent, total int64) // is told of each part of a body that is sent, in bytes
 }
 
 // FileWarrant files a warrant with its evidence. An answer about another warrant is
@@ -172,17 +174,18 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrInsecure
 	}
 	address := strings.TrimRight(c.Server, "/") + path
-	var body io.Reader
+	var sent []byte
 	if in != nil {
-		b, err := json.Marshal(in)
-		if err != nil {
+		if sent, err = json.Marshal(in); err != nil {
 			return err
 		}
-		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, address, body)
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(sent))
 	if err != nil {
 		return ErrUnreachable.Because(err)
+	}
+	if c.Progress != nil && len(sent) > 0 {
+		req.Body = io.NopCloser(&counted{Reader: req.Body, total: int64(len(sent)), tell: c.Progress})
 	}
 	req.Header.Set("Accept", "application/json")
 	if in != nil {

@@ -141,8 +141,9 @@ type Problem struct {
 	Code      string   `json:"code"`
 	Title     string   `json:"title"`
 	Status    int      `json:"status,omitempty"`
-	Type      string   `json:"type,omitempty"`  // ProblemType of the code
-	Rules     []string `json:"rules,omitempty"` // ids of the policies that refused
+	Type      string   `json:"type,omitempty"`   // ProblemType of the code
+	Detail    string   `json:"detail,omitempty"` // whether what was asked for was done, where it matters to a person
+	Rules     []string `json:"rules,omitempty"`  // ids of the policies that refused
 	Approvals *int     `json:"approvals,omitempty"`
 	Quorum    *int     `json:"quorum,omitempty"`
 

@@ -12,6 +12,7 @@ package requester
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -79,7 +80,11 @@ func ReadKey(file string) (seal.DeliveryPrivate, error) {
 		return seal.DeliveryPrivate{}, err
 	}
 	defer clear(b)
-	return seal.ParseDeliveryKey(strings.TrimSuffix(string(b), "\n"))
+	k, err := seal.ParseDeliveryKey(string(document.Typed(b)))
+	if e := refusal.Of(err); e != nil {
+		err = e.Because(errors.Join(errors.New(file), e.Unwrap())) // which file
+	}
+	return k, err
 }
 
 // Unseal decrypts what the registrar sent in the case id, or is [ErrSealed]. The

@@ -8,8 +8,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"strings"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -56,11 +56,12 @@ func Read(name string) ([]byte, error) {
 	return b, nil
 }
 
-// ReadText is [Read] without the space around what the file holds, such as the
-// newline at the end of an address or a token.
+// ReadText is [Read] of what a person saved, such as an address, a token or a key:
+// see document.Typed.
 func ReadText(name string) (string, error) {
 	b, err := Read(name)
-	return strings.TrimSpace(string(b)), err
+	defer clear(b)
+	return string(document.Typed(b)), err
 }
 
 // Create makes a file that only its owner reads, and overwrites nothing.

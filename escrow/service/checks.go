@@ -66,6 +66,9 @@ type rollbackCheckedKeys struct {
 // UnwrapHalves implements disclose.Keys.
 func (k rollbackCheckedKeys) UnwrapHalves(ctx context.Context, wrapped []disclose.Wrapped) ([][]byte, error) {
 	halves, err := k.Keys.UnwrapHalves(ctx, wrapped)
+	if errors.Is(err, keep.ErrUnavailable) {
+		return nil, err // it opened none, and would not say this either
+	}
 	older := keep.Current(ctx, k.versions, k.past)
 	if older == nil || err != nil && !errors.Is(older, keep.ErrRollback) {
 		return halves, err

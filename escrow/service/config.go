@@ -22,8 +22,10 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -61,6 +63,10 @@ var (
 		"the bundle does not name this service: its registrar, and on the issuing side its issuer, must be the configured origin")
 	errConfigRulesAge = refusal.New(refusal.Invalid, "config.bad_rules_max_age",
 		"rules_max_age_minutes must be between 1 and 1440: the public log is cosigned anew every minute")
+	errConfigSender = refusal.New(refusal.Invalid, "config.bad_requests_per_sender",
+		"requests_per_sender must be between 1 and 10000 a second: many people can come by one address, and one of them can be a flood")
+	errConfigHost = refusal.New(refusal.Invalid, "config.certificate_for_another_host",
+		"tls_cert is not for the host of origin, so browsers would refuse it: have one made for that host, or name the proxy that people reach first in trusted_proxies")
 	errConfigRules = refusal.New(refusal.Invalid, "config.bundle_not_in_force",
 		"the bundle file is not what the custodians endorsed and the public log holds: name the file that was installed, or install this one with escrowd bundle install")
 )
@@ -79,6 +85,11 @@ type Config struct {
 	// from it.
 	PublicLog          string `toml:"public_log"`
 	RulesMaxAgeMinutes int    `toml:"rules_max_age_minutes"` // 0: RulesMaxAge
+
+	// The proxies whose word about the sender of a request is taken, and how many
+	// requests a second one sender may make of a route that stores something.
+	TrustedProxies    []string `toml:"trusted_proxies"` // addresses and networks
+	RequestsPerSender int      `toml:"requests_per_sender"`
 
 	Issue    *issueConfig    `toml:"issue"`
 	Disclose *discloseConfig `toml:"disclose"`
@@ -143,6 +154,7 @@ type providerConfig struct {
 	AMRValues       []string `toml:"amr_values"`
 	TrustFrameworks []string `toml:"trust_frameworks"`
 	MaxAgeMinutes   int      `toml:"max_age_minutes"`
+	PrivateNetworks []string `toml:"private_networks"` // identity.ParsePrivateNetworks
 }
 
 // platformConfig is one platform. Exactly one of SecretSHA256, JWKSFile and
@@ -166,7 +178,7 @@ func ReadConfig(name string) (*Config, error) {
 		return nil, errConfigFile.Because(err)
 	}
 	var c Config
-	d := toml.NewDecoder(bytes.NewReader(raw)).DisallowUnknownFields()
+	d := toml.NewDecoder(bytes.NewReader(document.Decoded(raw))).DisallowUnknownFields()
 	if err := d.Decode(&c); err != nil {
 		var unknown *toml.StrictMissingError
 		if errors.As(err, &unknown) {
@@ -241,6 +253,12 @@ func (c *Config) check() error {
 	if c.RulesMaxAgeMinutes < 0 || c.RulesMaxAgeMinutes > 24*60 {
 		return errConfigRulesAge
 	}
+	if c.RequestsPerSender < 0 || c.RequestsPerSender > 10_000 {
+		return errConfigSender
+	}
+	if _, err := web.ParseProxies(c.TrustedProxies); err != nil {
+		return err
+	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return errConfigMissing.Because(errors.New("listen: host:port"))
 	}
@@ -260,7 +278,7 @@ func readPublic(name string) ([]byte, error) {
 	if err != nil {
 		return nil, secretfile.ErrUnreadable.Because(err)
 	}
-	return b, nil
+	return document.Decoded(b), nil
 }
 
 func readCookieKey(name string) (key [32]byte, err error) {
@@ -376,7 +394,7 @@ func (p platformConfig) platform() (openid.Platform, error) {
 		one.SecretHash = [32]byte(sum)
 	}
 	if p.JWKSFile != "" {
-		raw, err := os.ReadFile(p.JWKSFile)
+		raw, err := readPublic(p.JWKSFile)
 		if err != nil {
 			return one, err
 		}
@@ -414,17 +432,21 @@ func (p *providerConfig) complete() bool {
 	return ok
 }
 
-// provider opens the relying party of one identity provider.
+// provider is one identity provider. What it does not answer now it can answer later:
+// only a configuration that time does not mend is refused.
 func (p providerConfig) provider(ctx context.Context, origin string, used token.ReplayGuard) (one person.Provider, err error) {
 	demands, err := p.demands(origin, used)
 	if err != nil {
 		return one, err
 	}
-	party, err := identity.NewRelyingParty(ctx, demands, time.Now)
-	if e := refusal.Of(err); e != nil {
-		return one, e.Because(errors.Join(errors.New(p.ID), e.Unwrap())) // which of them
+	l := &late{now: time.Now, open: func(ctx context.Context) (person.Proving, error) {
+		return identity.NewRelyingParty(ctx, demands, time.Now)
+	}}
+	one = person.Provider{ID: p.ID, Name: p.Name, ACRs: p.ACRValues, Issuer: p.Issuer, Later: l.get}
+	if one.Proving, err = l.get(ctx); errors.Is(err, identity.ErrConfig) {
+		return one, refusal.Of(err).Because(errors.Join(errors.New(p.ID), errors.Unwrap(err))) // which of them
 	}
-	return person.Provider{ID: p.ID, Name: p.Name, ACRs: p.ACRValues, Proving: party}, nil
+	return one, nil
 }
 
 func (p providerConfig) demands(origin string, used token.ReplayGuard) (identity.Provider, error) {
@@ -433,6 +455,9 @@ func (p providerConfig) demands(origin string, used token.ReplayGuard) (identity
 	d.ACRValues, d.AMRValues, d.TrustFrameworks, d.MaxAge = p.ACRValues, p.AMRValues, p.TrustFrameworks, time.Duration(p.MaxAgeMinutes)*time.Minute
 	d.SingleUse = used
 	var err error
+	if d.Private, err = identity.ParsePrivateNetworks(p.PrivateNetworks); err != nil {
+		return d, err
+	}
 	if p.ClientSecret != "" {
 		if d.ClientSecret, err = secretfile.ReadText(p.ClientSecret); err != nil {
 			return d, err

@@ -10,6 +10,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -56,6 +57,9 @@ func TestConfigurationRefused(t *testing.T) {
 		{"too many status lists", `status_lists    = 4`, `status_lists = 65`, errConfigStatusLists},
 		{"fewer than one status list", `status_lists    = 4`, `status_lists = -1`, errConfigStatusLists},
 		{"personas, which nothing implements", `native        = true`, "native = true\npersonas = 2", errConfigKey},
+		{"H1 a proxy by its name", `listen   =`, "trusted_proxies = [\"proxy.example\"]\nlisten   =", web.ErrProxies},
+		{"H1 everybody a proxy", `listen   =`, "trusted_proxies = [\"0.0.0.0/0\"]\nlisten   =", web.ErrProxies},
+		{"H1 a rate that limits nobody", `listen   =`, "requests_per_sender = 100000\nlisten   =", errConfigSender},
 		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
 		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
 	} {

@@ -32,6 +32,8 @@ var Jobs = []Job{
 		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
 		What: "says in its log how many filings were refused that no authority of the bundle signed"},
+	{Name: "providers", Every: time.Minute, Do: (*Service).OpenProviders,
+		What: "asks the identity providers again that have not answered since the start"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
 		What: "overwrites what memory still holds of identities that are sealed"},
 	{Name: "lifetimes", Every: 6 * time.Hour, Do: (*Service).WatchLifetimes,

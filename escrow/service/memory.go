@@ -47,7 +47,9 @@ func (s *Service) DropFreedMemory(context.Context) error {
 	var keys []any
 	if s.Issuing != nil {
 		for _, p := range s.Issuing.Providers {
-			p.Close()
+			if p.Proving != nil {
+				p.Close()
+			}
 		}
 		keys = append(keys, s.Issuing.Keys)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"log/slog"
-	"net/http"
 	"strings"
 	"time"
 
@@ -17,6 +16,7 @@ import (
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/rules"
@@ -26,6 +26,10 @@ import (
 // logs. Every doubt refuses. The service is closed with Close.
 func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
 	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), config: c, digests: c.digests()}
+	p.PerSender = float64(c.RequestsPerSender)
+	if p.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
+		return nil, err
+	}
 	if p.Certificate, err = c.certificate(); err != nil {
 		return nil, err
 	}
@@ -84,7 +88,7 @@ func (c *Config) rulesMaxAge() time.Duration {
 func (c *Config) publicLog(b *policy.Bundle) (PublicLog, error) {
 	address := cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog)
 	tiles, err := proof.Fetch(address)
-	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: &http.Client{Timeout: time.Minute}, Now: time.Now}
+	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: registrar.NewHTTP(), Now: time.Now}
 	return PublicLog{Tiles: tiles, Bundles: client.BundleByHash}, err
 }
 

@@ -21,6 +21,7 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
@@ -55,6 +56,7 @@ var reloadables = []reloadable{
 	{"platforms", (*Config).platformFiles, (*Service).loadPlatforms},
 	{"token keys", (*Config).tokenKeyFiles, (*Service).loadTokenKeys},
 	{"secret ids", (*Config).secretIDFiles, (*Service).loadSecretIDs},
+	{"trusted proxies", (*Config).proxies, (*Service).loadProxies},
 }
 
 // live is what reloads replace.
@@ -370,4 +372,14 @@ func (s *Service) tell(m Machine, state string) {
 	if err := m.Tell(state); err != nil {
 		s.Log.Warn("the service manager was not told", slog.String("state", state), slog.Any("cause", err))
 	}
+}
+
+func (c *Config) proxies() (settings any, files []string) { return c.TrustedProxies, nil }
+
+func (s *Service) loadProxies(_ context.Context, c *Config) error {
+	proxies, err := web.ParseProxies(c.TrustedProxies)
+	if err == nil {
+		s.web.Trust(proxies)
+	}
+	return err
 }

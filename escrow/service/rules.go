@@ -92,7 +92,7 @@ func (r *rulesInForce) InForce() (*policy.Bundle, error) {
 // lookTime is how long a request waits for the log, and lookAgain how often one
 // does.
 const (
-	lookTime  = 5 * time.Second
+	lookTime  = 4 * time.Second
 	lookAgain = 10 * time.Second
 )
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -35,6 +36,9 @@ type Parts struct {
 	Now    func() time.Time
 	Origin string         // https://…, as people and platforms see it
 	Bundle *policy.Bundle // where trust begins: the rules in force when the process starts
+
+	TrustedProxies []netip.Prefix // see web.Config
+	PerSender      float64        // likewise; 0: web.DefaultPerSender
 
 	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
 	RulesMaxAge time.Duration // 0: RulesMaxAge
@@ -127,7 +131,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s.live.certificate.Store(p.Certificate)
 	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
-	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now}); err != nil {
+	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Ready: s.Ready}); err != nil {
 		return nil, err
 	}
 	if i := p.Issuing; i != nil {
@@ -249,11 +253,12 @@ func Listen(address string) (net.Listener, error) {
 }
 
 // Serve serves h on ln until ctx ends, then lets what is under way finish within
-// ten seconds. It is the one HTTP server of the service and of the sandbox.
+// ten seconds. It is the one HTTP server of the service and of the sandbox. How slow a
+// transfer may be is for h to say: WriteTimeout is only where it says nothing.
 func Serve(ctx context.Context, ln net.Listener, h http.Handler) error {
 	srv := &http.Server{
 		Handler: h, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn), // its lines name people's addresses
-		ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 30 * time.Second, WriteTimeout: 60 * time.Second,
+		ReadHeaderTimeout: 10 * time.Second, WriteTimeout: 60 * time.Second,
 		IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 32 << 10,
 	}
 	g, ctx := errgroup.WithContext(ctx)

@@ -126,7 +126,8 @@ func serve(w http.ResponseWriter, b []byte, err error, contentType, caching stri
 	case errors.Is(err, ErrNoLeaf), errors.Is(err, ErrNotYet):
 		http.Error(w, "not in the published log", http.StatusNotFound)
 	case err != nil:
-		http.Error(w, "the log is unavailable, try again", http.StatusServiceUnavailable)
+		w.Header().Set("Retry-After", "1")
+		http.Error(w, "log.unavailable: the public log gives no answer at the moment: try again in a minute", http.StatusServiceUnavailable)
 	default:
 		h := w.Header()
 		h.Set("Content-Type", contentType)

@@ -102,8 +102,9 @@ const (
 	maxResponse = 64 << 20
 )
 
-// DefaultTimeout bounds one call to Vault, log-in included.
-const DefaultTimeout = 5 * time.Second
+// DefaultTimeout bounds one call to Vault, log-in included: a request that needs it is
+// answered within five seconds.
+const DefaultTimeout = 4 * time.Second
 
 // Config says where Vault is and how one side logs in. Everything comes from
 // here: the VAULT_ variables of the environment have no effect, except that

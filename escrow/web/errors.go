@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -15,19 +16,23 @@ import (
 
 var (
 	errInternal = refusal.New(refusal.Unavailable, "server.internal",
-		"something failed on our side and nothing was disclosed: try again, and tell the operator if it stays")
+		"something failed on our side: try again, and tell the operator if it stays")
 	errTooMany = refusal.New(refusal.NotYet, "server.too_many_requests",
 		"too many requests from this address: wait a second and try again")
 	errNoRoute = refusal.New(refusal.NotFound, "server.no_such_page",
 		"there is nothing at this address: check it for a typing mistake")
 	errCrossSite = refusal.New(refusal.Denied, "server.cross_site",
-		"another site sent this request: open the page here and press the button yourself")
+		"another site sent this request, so nothing was done: open the page here and press the button yourself; if that does not help, the operator sets origin in the configuration to the address that the browser shows")
+	errTooSlow = refusal.New(refusal.Unavailable, "server.too_slow",
+		"the request came too slowly, 8 KiB a second at least and no pause over ten seconds, and nothing of it was stored: send it again over a faster line")
+	errTimedOut = refusal.New(refusal.Unavailable, "server.timed_out",
+		"something that this needs gave no answer in time: try again in a minute")
 	errMethod = refusal.New(refusal.Invalid, "server.method_not_allowed",
 		"this address does not take that method")
 	errBody = refusal.New(refusal.Invalid, "server.malformed_body",
 		"the body is not the JSON object that this address takes: no unknown or repeated field, nothing after it")
 	errTooLarge = refusal.New(refusal.Invalid, "server.body_too_large",
-		"the body is larger or has more parts than this address takes: split the targets over several warrants")
+		"the body is larger or has more parts than this address takes: send less, and a warrant with many targets as several")
 	errParameters = refusal.New(refusal.Invalid, "server.too_many_parameters",
 		"the address or the form has more parameters than anything here takes: leave out what is not asked for")
 	errBusy = refusal.New(refusal.Unavailable, "server.busy",
@@ -41,6 +46,8 @@ func status(e *refusal.Error) int {
 	switch e.Code {
 	case errTooMany.Code:
 		return http.StatusTooManyRequests
+	case errTooSlow.Code:
+		return http.StatusRequestTimeout
 	case errMethod.Code:
 		return http.StatusMethodNotAllowed
 	case errTooLarge.Code:
@@ -97,10 +104,18 @@ func problem(e *refusal.Error) registrar.Problem {
 	return registrar.Problem{Type: registrar.ProblemType(e.Code), Title: e.Mend, Status: status(e), Code: e.Code}
 }
 
-// ShowRefusal writes the page of a refusal. It does not log it.
-func (s *Server) ShowRefusal(w http.ResponseWriter, e *refusal.Error) { s.show(w, problem(e)) }
+// ShowRefusal writes the page of a refusal of r. It does not log it.
+func (s *Server) ShowRefusal(w http.ResponseWriter, r *http.Request, e *refusal.Error) {
+	p := problem(e)
+	path := r.URL.Path
+	if strings.HasPrefix(path, "/authorize/") {
+		path = "/authorize/*"
+	}
+	p.Detail = s.detailOf(r.Method, path, e)
+	s.showProblem(w, p)
+}
 
-func (s *Server) show(w http.ResponseWriter, p registrar.Problem) {
+func (s *Server) showProblem(w http.ResponseWriter, p registrar.Problem) {
 	if err := s.Render(w, p.Status, "refused.html", p); err != nil {
 		s.Log.Error("could not write a refusal", slog.Any("cause", err))
 	}
@@ -114,6 +129,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	}
 	e := asRefusal(err)
 	p := problem(e)
+	p.Detail = s.detailOf(c.Request().Method, c.Path(), e)
 	attrs := []slog.Attr{slog.String("code", e.Code), slog.String("kind", e.Kind.String()), slog.String("route", c.Path())}
 	level := slog.LevelWarn
 	if p.Status >= http.StatusInternalServerError {
@@ -135,10 +151,8 @@ func (s *Server) refuse(err error, c echo.Context) {
 		w.Header().Set("Retry-After", "1")
 	}
 	switch {
-	case c.Request().Method == http.MethodHead:
-		w.WriteHeader(p.Status)
-	case strings.Contains(c.Request().Header.Get("Accept"), "text/html"):
-		s.show(w, p)
+	case Accepts(c.Request().Header.Get("Accept"), "text/html"):
+		s.showProblem(w, p)
 	default:
 		if err := writeJSON(w, p.Status, registrar.ProblemMediaType, p); err != nil {
 			s.Log.Error("could not write a refusal", slog.Any("cause", err))
@@ -149,6 +163,9 @@ func (s *Server) refuse(err error, c echo.Context) {
 func asRefusal(err error) *refusal.Error {
 	if e := refusal.Of(err); e != nil {
 		return e
+	}
+	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
+		return errTimedOut.Because(err)
 	}
 	var he *echo.HTTPError
 	if errors.As(err, &he) {

@@ -1,10 +1,13 @@
 package web
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
+	"mime"
 	"net/http"
+	"strconv"
 	"strings"
 
 	jsonv2 "github.com/go-json-experiment/json"
@@ -20,7 +23,7 @@ const mediaTypeJSON = "application/json"
 // nothing after it (ATTACKS H04). It decodes while it reads, within the bounds of
 // the route.
 func ReadJSON(r *http.Request, v any) error {
-	if mediaType, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); mediaType != mediaTypeJSON {
+	if !IsMediaType(r.Header.Get("Content-Type"), mediaTypeJSON) {
 		return errMediaType
 	}
 	err := jsonv2.UnmarshalRead(r.Body, v, jsonv2.RejectUnknownMembers(true))
@@ -38,6 +41,26 @@ func ReadJSON(r *http.Request, v any) error {
 		return errBody
 	}
 	return err // the connection's
+}
+
+// IsMediaType reports whether a header names a media type: in any case of letters and
+// with any parameters (RFC 9110, 8.3.1).
+func IsMediaType(header, want string) bool {
+	got, _, err := mime.ParseMediaType(header)
+	return (err == nil || errors.Is(err, mime.ErrInvalidMediaParameter)) && got == want
+}
+
+// Accepts reports whether an Accept header takes a media type: it names it, and not
+// with the weight 0 (RFC 9110, 12.5.1).
+func Accepts(header, want string) bool {
+	for _, one := range strings.Split(header, ",") {
+		got, parameters, err := mime.ParseMediaType(one)
+		weight, bad := strconv.ParseFloat(cmp.Or(parameters["q"], "1"), 64)
+		if err == nil && got == want && bad == nil && weight > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // WriteJSON answers with a document, whole or not at all.

@@ -24,7 +24,7 @@ func newPages() (pages, error) {
 			s = strings.TrimSuffix(s, ".")
 			return strings.ToUpper(s[:1]) + s[1:] + "."
 		},
-		"startsWith": strings.HasPrefix,
+		"words": wordsOf,
 	}).ParseFS(pageFiles, "pages/*.html")
 	return pages{t}, err
 }

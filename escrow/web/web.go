@@ -10,17 +10,20 @@
 package web
 
 import (
+	"cmp"
+	"context"
 	"log/slog"
 	"maps"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
 	"github.com/labstack/echo/v4/middleware"
-	"golang.org/x/time/rate"
 
 	"github.com/penname/penname/verifier/document"
 )
@@ -30,6 +33,16 @@ type Config struct {
 	Origin string // scheme://host[:port], as people and platforms see it
 	Log    *slog.Logger
 	Now    func() time.Time
+
+	// TrustedProxies are the addresses of proxies whose word about the sender of a
+	// request is taken; none: no proxy's.
+	TrustedProxies []netip.Prefix
+	// PerSender is how many requests a second one sender may make of a route that
+	// stores something: see People and Platforms. 0: DefaultPerSender.
+	PerSender float64
+	// Ready, optional, says what of the service is in doubt, by part; a nil value is
+	// a part that is well. It returns within seconds.
+	Ready func(ctx context.Context) map[string]error
 }
 
 // Handler answers a request or returns why not: the edge then logs the refusal
@@ -43,10 +56,15 @@ type Server struct {
 	secure bool // there is TLS, here or before us
 	router *echo.Echo
 	limits map[string]document.Bounds // by method and pattern; "*" is any method
+	rated  map[string]bool            // routes that hold each sender to a rate, likewise
 
 	large, small *budget // of bodies in memory
+	parts        parts
+	undone       map[string]string              // what has not happened when a route refuses, by the same names
+	proxies      atomic.Pointer[[]netip.Prefix] // that are trusted
+	leads        atomic.Pointer[[]string]       // origins to which a form leads
+	line         line
 	pages        pages
-	forms        []string // origins to which a form leads
 }
 
 // New returns a server with the frame of the pages and nothing behind it.
@@ -55,48 +73,57 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(),
-		limits: map[string]document.Bounds{}, large: newBudget(maxLarge), small: newBudget(maxSmall)}
+	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
+	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
+		rated: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
+	s.Trust(c.TrustedProxies)
+	s.leads.Store(&[]string{})
 	if s.pages, err = newPages(); err != nil {
 		return nil, err
 	}
 	e := s.router
 	e.HideBanner, e.HidePort = true, true
-	// No proxy header is trusted: the address is the connection's (ATTACKS H08).
-	e.IPExtractor = echo.ExtractIPDirect()
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.security, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: false, LogErrorFunc: s.logPanic,
-	}), s.accessLog, sameSite())
-	s.Handle(http.MethodGet, "/healthz", NoBody, func(w http.ResponseWriter, _ *http.Request) error {
-		w.WriteHeader(http.StatusNoContent)
+	}), s.accessLog, s.sameSite)
+	s.Handle(http.MethodGet, "/healthz", NoBody, Rate{}, func(w http.ResponseWriter, _ *http.Request) error {
+		w.WriteHeader(http.StatusNoContent) // the process lives; see /readyz for the rest
 		return nil
 	})
-	s.Handle(http.MethodGet, "/style.css", NoBody, asset("text/css; charset=utf-8"))
-	s.Handle(http.MethodGet, "/icon.svg", NoBody, asset("image/svg+xml"))
+	s.Handle(http.MethodGet, "/readyz", NoBody, Rate{}, s.readyz)
+	s.Handle(http.MethodGet, "/style.css", NoBody, Rate{}, asset("text/css; charset=utf-8"))
+	s.Handle(http.MethodGet, "/icon.svg", NoBody, Rate{}, asset("image/svg+xml"))
 	return s, nil
 }
 
 // Handle serves the addresses of a pattern, "/v1/cases/:case", whose parts the
 // handler reads with r.PathValue("case"). Of a body no more is read than limit
-// allows; without Values it is no JSON, but a form.
-func (s *Server) Handle(method, pattern string, limit document.Bounds, h Handler) {
-	s.limits[method+" "+pattern] = limit
-	s.router.Add(method, pattern, func(c echo.Context) error {
+// allows; without Values it is no JSON, but a form. What GET serves, HEAD does
+// (RFC 9110, 9.1). Each sender is held to a rate.
+func (s *Server) Handle(method, pattern string, limit document.Bounds, most Rate, h Handler) {
+	s.limits[method+" "+pattern], s.rated[method+" "+pattern] = limit, most != Rate{}
+	h = s.Limited(most, h)
+	serve := func(c echo.Context) error {
 		r := c.Request()
 		for _, name := range c.ParamNames() {
 			r.SetPathValue(name, c.Param(name))
 		}
 		return s.bounded(limit, r, func() error { return h(c.Response(), r) })
-	})
+	}
+	s.router.Add(method, pattern, serve)
+	if method == http.MethodGet {
+		s.router.Add(http.MethodHead, pattern, serve)
+	}
 }
 
 // Mount serves a path with every method, as Handle does. A path that ends in "/*"
 // stands for all below it.
-func (s *Server) Mount(path string, limit document.Bounds, h http.Handler) {
-	s.limits["* "+path] = limit
+func (s *Server) Mount(path string, limit document.Bounds, most Rate, h http.Handler) {
+	s.limits["* "+path], s.rated["* "+path] = limit, most != Rate{}
+	limited := s.Limited(most, func(w http.ResponseWriter, r *http.Request) error { h.ServeHTTP(w, r); return nil })
 	s.router.Any(path, func(c echo.Context) error {
-		return s.bounded(limit, c.Request(), func() error { h.ServeHTTP(c.Response(), c.Request()); return nil })
+		return s.bounded(limit, c.Request(), func() error { return limited(c.Response(), c.Request()) })
 	})
 }
 
@@ -104,38 +131,35 @@ func (s *Server) Mount(path string, limit document.Bounds, h http.Handler) {
 // route with every method, "* /pattern".
 func (s *Server) Limits() map[string]document.Bounds { return maps.Clone(s.limits) }
 
-// Limited holds one address to a handful of filings a second: each costs the
-// checking of signatures, and a refused warrant a leaf in the log.
-func (s *Server) Limited(h Handler) Handler {
-	store := middleware.NewRateLimiterMemoryStoreWithConfig(middleware.RateLimiterMemoryStoreConfig{
-		Rate: rate.Limit(20), Burst: 40, ExpiresIn: time.Minute,
-	})
-	return func(w http.ResponseWriter, r *http.Request) error {
-		if ok, err := store.Allow(s.router.IPExtractor(r)); err != nil || !ok {
-			return errTooMany
-		}
-		return h(w, r)
-	}
-}
+// Rated says which routes hold each sender to a rate, by the same names.
+func (s *Server) Rated() map[string]bool { return maps.Clone(s.rated) }
 
 // ServeHTTP implements http.Handler.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.router.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.router.ServeHTTP(s.line.paced(w, r))
+}
 
 // sameSite refuses cross-site requests that change something (ATTACKS H11). The
 // OpenID endpoints for platforms are not browser requests and pass: they carry
 // neither Origin nor Sec-Fetch-Site. OpenID Connect Core, 3.1.2.1: a platform's
 // page may post an authorization request, which package openid never takes for
 // the person's answer.
-func sameSite() echo.MiddlewareFunc {
-	protection := http.NewCrossOriginProtection()
-	protection.AddInsecureBypassPattern("POST /authorize")
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			if protection.Check(c.Request()) != nil {
-				return errCrossSite
-			}
+//
+// What a browser says of itself comes first (Sec-Fetch-Site). Without it Origin has
+// to be ours: that of the configuration, not the Host header, which a proxy may
+// have replaced.
+func (s *Server) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		if safe := []string{http.MethodGet, http.MethodHead, http.MethodOptions}; slices.Contains(safe, r.Method) ||
+			r.Method == http.MethodPost && r.URL.Path == "/authorize" {
 			return next(c)
 		}
+		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
+		if site == "same-origin" || site == "none" || site == "" && (origin == "" || origin == s.Origin) {
+			return next(c)
+		}
+		return errCrossSite
 	}
 }
 
@@ -155,14 +179,29 @@ func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// FormsLeadTo names the origins to which the forms of any page may lead: those
-// of the identity providers.
-func (s *Server) FormsLeadTo(origins ...string) { s.forms = append(s.forms, origins...) }
+// FormsLeadTo names an origin to which the forms of any page may lead: that of an
+// identity provider. It can be called while the server serves.
+func (s *Server) FormsLeadTo(origin string) {
+	for {
+		before := s.leads.Load()
+		if slices.Contains(*before, origin) {
+			return
+		}
+		after := append(slices.Clone(*before), origin)
+		if s.leads.CompareAndSwap(before, &after) {
+			return
+		}
+	}
+}
+
+// Trust replaces the addresses of proxies whose word about the sender of a request is
+// taken. It can be called while the server serves.
+func (s *Server) Trust(proxies []netip.Prefix) { s.proxies.Store(&proxies) }
 
 // AllowForms lets the forms of this answer lead to the redirect URIs of one
 // platform as well. Browsers hold the redirect after a form to it, too.
 func (s *Server) AllowForms(w http.ResponseWriter, redirectURIs ...string) {
-	w.Header().Set("Content-Security-Policy", contentPolicy(s.forms, redirectURIs))
+	w.Header().Set("Content-Security-Policy", contentPolicy(*s.leads.Load(), redirectURIs))
 }
 
 // contentPolicy says what a page may load and where its forms may lead: here, to

@@ -30,7 +30,7 @@ func ask(s *Server, method, path, accept string) *httptest.ResponseRecorder {
 	return w
 }
 
-// TestASideThatIsNotMountedIsNotThere: an edge alone serves its own three
+// TestASideThatIsNotMountedIsNotThere: an edge alone serves its own four
 // addresses, and says of any other that there is nothing.
 func TestASideThatIsNotMountedIsNotThere(t *testing.T) {
 	s := newEdge(t, &strings.Builder{})
@@ -55,7 +55,7 @@ func TestH17OnlyConstantsLeave(t *testing.T) {
 	var log strings.Builder
 	s := newEdge(t, &log)
 	got := ""
-	s.Handle("GET", "/v1/things/:thing", NoBody, func(_ http.ResponseWriter, r *http.Request) error {
+	s.Handle("GET", "/v1/things/:thing", NoBody, Rate{}, func(_ http.ResponseWriter, r *http.Request) error {
 		got = r.PathValue("thing")
 		return errors.New("table things is broken")
 	})

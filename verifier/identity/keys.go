@@ -14,12 +14,16 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/verifier/refusal"
 )
 
 const (
 	maxKeys         = 100
 	refetchInterval = time.Minute
-	keysFresh       = time.Hour // a key that the provider withdrew is accepted for no longer
+	retryInterval   = time.Second   // after an outage
+	keysFresh       = time.Hour     // a key that the provider withdrew is accepted for no longer,
+	keysKept        = 4 * time.Hour // or for no longer than this while it cannot be asked
 )
 
 // allowedAlgs are the asymmetric signatures of RFC 7518 and RFC 8037. What the
@@ -44,13 +48,19 @@ type keySet struct {
 	keys      []jose.JSONWebKey
 	fetched   time.Time // when keys were
 	refetched time.Time // the last fetch that a token caused
+	failed    error     // why the last fetch failed; nil
 }
 
-// current returns the keys, and whether they are too old to believe.
-func (s *keySet) current() (keys []jose.JSONWebKey, stale bool) {
+// usable returns the keys that can be believed, or nil: fresh ones and, while the
+// provider cannot be asked, those of some hours ago. What it answered wrongly is no
+// such hiccup: it may have withdrawn all its keys.
+func (s *keySet) usable() []jose.JSONWebKey {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.keys, s.now().Sub(s.fetched).Abs() >= keysFresh
+	if age := s.now().Sub(s.fetched).Abs(); age >= keysKept || age >= keysFresh && !s.outage() {
+		return nil
+	}
+	return s.keys
 }
 
 // verify returns the payload and the typ header of a token that a current key
@@ -78,22 +88,56 @@ func (s *keySet) verify(ctx context.Context, raw string) (payload []byte, typ st
 	}
 	if s.mayRefetch() {
 		// One impatient caller must not use up the fetch of all.
-		if err := s.fetch(context.WithoutCancel(ctx)); err != nil {
-			return nil, "", err
-		}
+		err = s.refetch(context.WithoutCancel(ctx))
 	}
-	keys, stale := s.current()
-	if stale {
-		return nil, "", ErrUnavailable.Because(errors.New("the key set is too old, and could not be fetched a moment ago"))
+	keys := s.usable()
+	if keys == nil && err == nil {
+		err = ErrUnavailable.Because(errors.New("the key set is too old, and could not be fetched a moment ago"))
 	}
-	payload, err = verifyWith(keys, jws)
-	return payload, typ, err
+	if payload, verr := verifyWith(keys, jws); verr == nil {
+		return payload, typ, nil
+	} else if err == nil {
+		err = verr
+	}
+	return nil, "", err
 }
 
-// verifyFresh verifies with the keys that are known, if they are not too old.
+// refetch is fetch, and remembers why it failed.
+func (s *keySet) refetch(ctx context.Context) error {
+	err := s.fetch(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failed = err
+	return err
+}
+
+// outage reports whether the last fetch failed because the provider could not be
+// asked. It is for who holds mu.
+func (s *keySet) outage() bool {
+	e := refusal.Of(s.failed)
+	return e != nil && e.Kind == refusal.Unavailable
+}
+
+// ready returns why the provider cannot be asked, as of a minute ago at most.
+func (s *keySet) ready(ctx context.Context) error {
+	s.fetching.Lock()
+	defer s.fetching.Unlock()
+	s.mu.Lock()
+	known, err := s.now().Sub(s.fetched).Abs() < refetchInterval, s.failed
+	s.mu.Unlock()
+	if (err != nil || !known) && s.mayRefetch() {
+		err = s.refetch(context.WithoutCancel(ctx))
+	}
+	return err
+}
+
+// verifyFresh verifies with the keys that are known, if it is not time to ask for
+// newer ones.
 func (s *keySet) verifyFresh(jws *jose.JSONWebSignature) (payload []byte, ok bool) {
-	keys, stale := s.current()
-	if stale {
+	s.mu.Lock()
+	keys, fresh := s.keys, s.now().Sub(s.fetched).Abs() < keysFresh
+	s.mu.Unlock()
+	if !fresh {
 		return nil, false
 	}
 	payload, err := verifyWith(keys, jws)
@@ -101,12 +145,16 @@ func (s *keySet) verifyFresh(jws *jose.JSONWebSignature) (payload []byte, ok boo
 }
 
 // mayRefetch reports whether a token may cause a fetch now, and notes it. Anybody
-// can send an unfamiliar kid, so it is once in refetchInterval.
+// can send an unfamiliar kid, so it is once in refetchInterval, or soon after an
+// outage: that may be over.
 func (s *keySet) mayRefetch() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	now := s.now()
-	if !s.refetched.IsZero() && now.Sub(s.refetched).Abs() < refetchInterval {
+	now, interval := s.now(), refetchInterval
+	if s.outage() {
+		interval = retryInterval
+	}
+	if !s.refetched.IsZero() && now.Sub(s.refetched).Abs() < interval {
 		return false
 	}
 	s.refetched = now

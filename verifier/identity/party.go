@@ -64,6 +64,10 @@ type Provider struct {
 	// restarts. Nil: that is the caller's duty.
 	SingleUse token.ReplayGuard
 
+	// Private are the addresses beyond the public internet at which the operator says
+	// that the provider is.
+	Private PrivateNetworks
+
 	// AllowLoopback is for the sandbox: http is allowed, and no other address
 	// than loopback is reachable.
 	AllowLoopback bool
@@ -124,7 +128,7 @@ func newRelyingParty(ctx context.Context, p Provider, now func() time.Time, lim 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p.AllowLoopback, resolver), scopes: map[string]bool{}}
+	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p.AllowLoopback, p.Private, resolver), scopes: map[string]bool{}}
 	for _, s := range p.Scopes {
 		rp.scopes[s] = true
 	}
@@ -178,6 +182,7 @@ type metadata struct {
 	SigningAlgs           []string `json:"id_token_signing_alg_values_supported"`
 	TokenAuthMethods      []string `json:"token_endpoint_auth_methods_supported"`
 	ChallengeMethods      []string `json:"code_challenge_methods_supported"`
+	ACRs                  []string `json:"acr_values_supported"`
 	IssParameter          bool     `json:"authorization_response_iss_parameter_supported"`
 }
 
@@ -257,6 +262,35 @@ func (rp *RelyingParty) algNames() []string {
 // Disable makes every Finish from now on refuse, also for people who are at the
 // provider at this moment.
 func (rp *RelyingParty) Disable() { rp.disabled.Store(true) }
+
+// Ready returns nil if the provider answers, as of a minute ago at most; else a
+// refusal, within seconds.
+func (rp *RelyingParty) Ready(ctx context.Context) error { return rp.keys.ready(ctx) }
+
+// Check tries, before anybody signs in, what a sign-in will need: that the provider
+// can reach the levels that are demanded, if it says which it has, and that it knows
+// us by our secret. For that it is asked to redeem a code that there is not; one that
+// looks at the code before the client tells us nothing.
+func (rp *RelyingParty) Check(ctx context.Context) error {
+	var m metadata
+	if err := rp.oidc.Claims(&m); err != nil {
+		return ErrBadDiscovery
+	}
+	for _, acr := range rp.provider.ACRValues {
+		if len(m.ACRs) > 0 && !slices.Contains(m.ACRs, acr) {
+			return ErrNoSuchLevel
+		}
+	}
+	f, _ := rp.Begin()
+	_, err := rp.exchange(oidc.ClientContext(ctx, rp.client), f, "none: a check of the configuration")
+	switch {
+	case errors.Is(err, ErrClient):
+		return ErrClient
+	case errors.Is(err, ErrCertificate), errors.Is(err, ErrTimeout):
+		return err
+	}
+	return nil // it did not like the code, as it must not
+}
 
 // Close closes idle connections to the provider.
 func (rp *RelyingParty) Close() { rp.client.CloseIdleConnections() }
@@ -404,6 +438,8 @@ func (rp *RelyingParty) exchange(ctx context.Context, f Flow, code string) (*oau
 	switch {
 	case errors.As(err, &answer) && answer.ErrorCode == "invalid_grant":
 		return nil, ErrPKCEFailed // RFC 7636, 4.6: also the code of a wrong verifier
+	case errors.As(err, &answer) && (answer.ErrorCode == "invalid_client" || answer.ErrorCode == "unauthorized_client" || answer.Response.StatusCode == http.StatusUnauthorized):
+		return nil, ErrUnavailable.Because(ErrClient) // RFC 6749, 5.2
 	case errors.As(err, &answer):
 		return nil, ErrUnavailable.Because(fmt.Errorf("token endpoint: status %d", answer.Response.StatusCode))
 	case err != nil:

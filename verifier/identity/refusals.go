@@ -7,16 +7,19 @@ var (
 	ErrConfig         = refusal.New(refusal.Invalid, "identity.bad_config", "the identity provider's configuration is incomplete or unsafe; give issuer, client id, redirect URL, the scope profile and a required assurance, all over https")
 	ErrIssuerMismatch = refusal.New(refusal.Invalid, "proofing_failed.issuer_mismatch", "the identity provider names another issuer than the configured one; configure the issuer exactly as it names itself")
 	ErrNoPKCE         = refusal.New(refusal.Invalid, "proofing_failed.no_pkce", "the identity provider does not offer PKCE with S256; use one that does")
+	ErrClient         = refusal.New(refusal.Unavailable, "proofing_failed.bad_client", "the identity provider does not accept our client id and secret; the operator corrects client_id and client_secret_file")
+	ErrNoSuchLevel    = refusal.New(refusal.Invalid, "proofing_failed.no_such_level", "the identity provider does not have one of the demanded acr_values; configure levels that its discovery document names")
 	ErrBadDiscovery   = refusal.New(refusal.Invalid, "proofing_failed.bad_discovery", "the identity provider's discovery document or key set is not usable; ask its operator to mend it")
 )
 
 // Refusals of the network between us and the identity provider.
 var (
 	ErrRedirectRefused = refusal.New(refusal.Invalid, "proofing_failed.redirect_refused", "the identity provider redirected us to another host; ask its operator to publish final addresses")
-	ErrSSRFRefused     = refusal.New(refusal.Invalid, "proofing_failed.ssrf_refused", "the identity provider's address is not a public https address; configure one that is")
+	ErrSSRFRefused     = refusal.New(refusal.Invalid, "proofing_failed.ssrf_refused", "the identity provider's address is not a public https address; configure one that is, or name its host or network in private_networks")
 	ErrTooLarge        = refusal.New(refusal.Invalid, "proofing_failed.too_large", "the identity provider answered with more than we read; ask its operator to mend it")
 	ErrTimeout         = refusal.New(refusal.Unavailable, "proofing_failed.timeout", "the identity provider did not answer in time; try again later")
 	ErrUnavailable     = refusal.New(refusal.Unavailable, "proofing_failed.idp_unavailable", "the identity provider is not reachable or failed; try again later")
+	ErrCertificate     = refusal.New(refusal.Unavailable, "proofing_failed.bad_certificate", "the identity provider's certificate does not verify; try again later, or tell the operator, who names a private authority in SSL_CERT_FILE")
 	ErrDisabled        = refusal.New(refusal.Invalid, "proofing_failed.idp_disabled", "this identity provider is no longer accepted; start again with another one")
 )
 

@@ -26,24 +26,32 @@ type limits struct {
 	body    int64         // bytes
 }
 
-var defaultLimits = limits{timeout: 10 * time.Second, body: 256 << 10}
+var defaultLimits = limits{timeout: 4500 * time.Millisecond, body: 256 << 10}
 
 // newClient returns the only HTTP client that speaks to an identity provider.
 // It goes through no proxy, because behind one the address that is dialled is
 // not the address that was checked.
-func newClient(lim limits, loopback bool, resolver *net.Resolver) *http.Client {
-	dialer := &net.Dialer{
-		Timeout:  lim.timeout,
-		Resolver: resolver,
-		// Control sees the address after name resolution, for every attempt: a
-		// name that resolves to another address the second time (rebinding) is
-		// judged by what is really dialled.
-		Control: func(_, address string, _ syscall.RawConn) error { return checkDial(address, loopback) },
+func newClient(lim limits, loopback bool, private PrivateNetworks, resolver *net.Resolver) *http.Client {
+	dial := func(ctx context.Context, network, name string) (net.Conn, error) {
+		dialer := &net.Dialer{
+			Timeout:  lim.timeout,
+			Resolver: resolver,
+			// Control sees the address after name resolution, for every attempt: a
+			// name that resolves to another address the second time (rebinding) is
+			// judged by what is really dialled.
+			Control: func(_, address string, _ syscall.RawConn) error {
+				if private.allow(name, address) {
+					return nil
+				}
+				return checkDial(address, loopback)
+			},
+		}
+		return dialer.DialContext(ctx, network, name)
 	}
 	return &http.Client{
 		CheckRedirect: checkRedirect,
 		Transport: &bounded{limits: lim, next: &http.Transport{
-			DialContext:            dialer.DialContext,
+			DialContext:            dial,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    lim.timeout,
 			ForceAttemptHTTP2:      true,
@@ -74,7 +82,7 @@ func checkDial(address string, loopback bool) error {
 		return ErrSSRFRefused
 	}
 	addr := ap.Addr().Unmap().WithZone("") // ::ffff:127.0.0.1 is 127.0.0.1
-	if loopback != addr.IsLoopback() || (!loopback && !public(addr)) {
+	if never(addr) || loopback != addr.IsLoopback() || (!loopback && !public(addr)) {
 		return ErrSSRFRefused
 	}
 	return nil
@@ -173,6 +181,14 @@ func failed(err error) error {
 	}
 	if errors.Is(err, context.DeadlineExceeded) || (errors.As(err, &own) && own.Timeout()) {
 		return ErrTimeout.Because(context.DeadlineExceeded)
+	}
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return ErrCertificate
+	}
+	var name *net.DNSError
+	if errors.As(err, &name) && name.IsNotFound {
+		return ErrUnavailable.Because(errors.New("its host name is not known"))
 	}
 	var op *net.OpError
 	if errors.As(err, &op) {

@@ -70,6 +70,16 @@ func ParsePseudonym(s string) (Pseudonym, error) {
 	return Pseudonym(s), nil
 }
 
+// CopiedPseudonym is [ParsePseudonym] of what a person copied, perhaps off a paper:
+// with space around it, or all in capitals. BIP 173: "Decoders MUST NOT accept
+// strings where some characters are uppercase and some are lowercase".
+func CopiedPseudonym(s string) (Pseudonym, error) {
+	if s = strings.TrimSpace(s); s == strings.ToUpper(s) {
+		s = strings.ToLower(s)
+	}
+	return ParsePseudonym(s)
+}
+
 // String returns the pseudonym as it is written.
 func (p Pseudonym) String() string { return string(p) }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
@@ -35,15 +36,15 @@ type Env struct {
 	// Passphrase asks the person at the terminal for that of a custodian's
 	// folder, or for a new one, without showing it. It ends with ctx.
 	Passphrase func(ctx context.Context, home string, fresh bool) ([]byte, error)
+	Close      func() // optional: gives back what Passphrase took
 }
 
 // System is the environment of a real process.
 func System() Env {
+	t := &terminal{}
 	return Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: terminal, Terminal: shell.Terminal(os.Stderr),
-		HTTP: &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
-			return http.ErrUseLastResponse // a registrar that redirects is not followed anywhere
-		}},
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: t.ask, Close: t.close, Terminal: shell.Terminal(os.Stderr),
+		HTTP: registrar.NewHTTP(),
 	}
 }
 
@@ -57,6 +58,9 @@ type program struct {
 // Run runs the program with args, without the program's name, and returns the
 // exit code. It never panics on bad input and never calls os.Exit.
 func Run(ctx context.Context, args []string, env Env) int {
+	if env.Close != nil {
+		defer env.Close()
+	}
 	root := newRoot(&program{Env: env})
 	root.SetIn(env.Stdin)
 	root.SetOut(env.Stdout)
@@ -121,13 +125,26 @@ func (p *program) registrar() (*registrar.Client, error) {
 	if p.server == "" {
 		return nil, shell.UsageError("--server is needed: the address of the registrar, for example https://penname.example")
 	}
-	return &registrar.Client{Server: p.server, HTTP: p.HTTP, Now: p.Now}, nil
+	return &registrar.Client{Server: p.server, HTTP: p.HTTP, Now: p.Now, Progress: p.sent()}, nil
+}
+
+// sent tells a person at a terminal how far a long upload is, each time that another
+// twentieth of it is gone.
+func (p *program) sent() func(sent, total int64) {
+	told := int64(0)
+	return func(sent, total int64) {
+		if twentieth := sent * 20 / total; total > 1<<20 && twentieth > told {
+			told = twentieth
+			p.progress("sent %.1f of %.1f MB\n", float64(sent)/1e6, float64(total)/1e6)
+		}
+	}
 }
 
 // readFile is [shell.ReadFile] with - for the standard input.
 func (p *program) readFile(name string) ([]byte, error) {
 	if name == "-" {
-		return io.ReadAll(io.LimitReader(p.Stdin, shell.MaxFile))
+		b, err := io.ReadAll(io.LimitReader(p.Stdin, shell.MaxFile))
+		return document.Decoded(b), err
 	}
 	return shell.ReadFile(name)
 }
@@ -137,7 +154,8 @@ func (p *program) readBundle(name string) (*policy.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	return policy.ParseBundle(raw)
+	b, err := policy.ParseBundle(raw)
+	return b, shell.InFile(name, 0, err)
 }
 
 // follow asks the public log which rules are in force, beginning with a bundle that

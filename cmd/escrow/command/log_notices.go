@@ -29,9 +29,11 @@ func logNotices(p *program) *cobra.Command {
 			if err := require([2]string{"pen-name", name}, [2]string{"platform", platform}); err != nil {
 				return err
 			}
-			if _, err := token.ParsePseudonym(name); err != nil {
+			copied, err := token.CopiedPseudonym(name)
+			if err != nil {
 				return errPenName
 			}
+			name = copied.String()
 			if known, err := f.load(p); err != nil {
 				return err
 			} else if !slices.ContainsFunc(known, func(b *policy.Bundle) bool { return b.Platform(platform) != nil }) {
@@ -50,9 +52,11 @@ func logNotices(p *program) *cobra.Command {
 				return err
 			}
 			secret := report.Statistics.Unnoticed
-			text := fmt.Sprintf("no served notice concerns this pen name; %d cases are still secret", secret)
+			// A case that is not released has opened nothing: its secrecy is not counted.
+			waiting := fmt.Sprintf("released cases that are still secret: %d", secret)
+			text := "no served notice concerns this pen name; " + waiting
 			if len(found) > 0 {
-				text = fmt.Sprintf("this pen name was opened: the warrant is at log entry %v; %d cases are still secret", found, secret)
+				text = fmt.Sprintf("this pen name was opened: the warrant is at log entry %v; %s", found, waiting)
 			}
 			// An old mirror knows nothing of what came since.
 			return p.print(map[string]any{"opened_at": found, "still_secret": secret, "cosigned": report.Cosigned.UTC()},

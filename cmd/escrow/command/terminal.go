@@ -18,18 +18,49 @@ var (
 		"the two passphrases differ: nothing was made, try again")
 )
 
-// terminal asks the person for a passphrase without showing it.
-func terminal(ctx context.Context, dir string, fresh bool) ([]byte, error) {
-	tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+// terminal asks the person for passphrases without showing them. From the first
+// question to [terminal.close] nothing that is typed is shown: it may be the next
+// answer, begun while the last one was still being checked.
+type terminal struct {
+	tty    *os.File
+	before *term.State
+}
+
+// open turns the echo off and drops what was typed before the question, which was
+// for something else.
+func (t *terminal) open() (fd int, err error) {
+	if t.tty == nil {
+		tty, err := os.OpenFile("/dev/tty", os.O_RDWR, 0)
+		if err != nil {
+			return 0, err
+		}
+		if t.before, err = term.GetState(int(tty.Fd())); err != nil {
+			tty.Close()
+			return 0, err
+		}
+		t.tty = tty
+	}
+	fd = int(t.tty.Fd())
+	return fd, hush(fd)
+}
+
+// close gives the terminal back as it was.
+func (t *terminal) close() {
+	if t.tty == nil {
+		return
+	}
+	term.Restore(int(t.tty.Fd()), t.before) //nolint:errcheck // nothing can be done about it
+	t.tty.Close()
+	t.tty = nil
+}
+
+// ask is Env.Passphrase.
+func (t *terminal) ask(ctx context.Context, dir string, fresh bool) ([]byte, error) {
+	fd, err := t.open()
 	if err != nil {
 		return nil, custodian.ErrNoPassphrase.Because(err)
 	}
-	defer tty.Close()
-	fd := int(tty.Fd())
-	before, err := term.GetState(fd)
-	if err != nil {
-		return nil, custodian.ErrNoPassphrase.Because(err)
-	}
+	tty := t.tty
 	question := "Passphrase of "
 	if fresh {
 		question = "New passphrase, asked for twice, of "
@@ -46,7 +77,6 @@ func terminal(ctx context.Context, dir string, fresh bool) ([]byte, error) {
 	}()
 	select {
 	case <-ctx.Done(): // Ctrl-C: what is read then goes nowhere, and the program ends
-		term.Restore(fd, before) //nolint:errcheck // nothing can be done about it
 		fmt.Fprintln(tty)
 		return nil, ctx.Err()
 	case a := <-typed:

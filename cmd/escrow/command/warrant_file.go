@@ -6,8 +6,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
 )
+
+var errEvidenceLine = refusal.New(refusal.Invalid, "evidence.not_a_bundle",
+	"this line is not one evidence bundle, a compact JWS as the platform gave it: nothing was sent, name the platform's own file")
 
 func warrantFile(p *program) *cobra.Command {
 	var evidence []string
@@ -24,7 +29,15 @@ func warrantFile(p *program) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				s.Evidence = append(s.Evidence, strings.Fields(string(e))...)
+				for n, line := range strings.Split(string(e), "\n") {
+					if line = strings.TrimSpace(line); line == "" {
+						continue
+					}
+					if strings.Count(line, ".") != 2 || strings.ContainsAny(line, " \t") {
+						return shell.InFile(name, n+1, errEvidenceLine)
+					}
+					s.Evidence = append(s.Evidence, line)
+				}
 			}
 			r, err := p.registrar()
 			if err != nil {

@@ -35,7 +35,7 @@ type signFlags struct{ key, bundle, out string }
 
 func (f *signFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
-	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash")
+	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash, and what it would refuse is not signed")
 	c.Flags().StringVar(&f.out, "out", "", "file to write the signed warrant to, instead of printing it")
 }
 
@@ -51,6 +51,13 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 	var id [16]byte
 	rand.Read(id[:])
 	w.Complete(b, id, p.Now())
+	if b != nil { // what filing will refuse is not signed
+		if d := policy.BeforeSigning(*w, k, b, p.Now()); d.Refusal != nil {
+			said := shell.ProblemOf(d.Refusal)
+			said.Rules = d.Rules
+			return said
+		}
+	}
 	signed, err := policy.SignWarrant(k, *w)
 	if errors.Is(err, policy.ErrMalformed) {
 		err = policy.ErrDraft.Because(errors.Unwrap(err))
@@ -91,7 +98,7 @@ func warrantSign(p *program) *cobra.Command {
 			}
 			w, err := policy.ParseDraft(b)
 			if err != nil {
-				return err
+				return shell.InFile(args[0], 0, err)
 			}
 			return sign(p, k, f, w)
 		})

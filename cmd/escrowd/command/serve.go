@@ -1,6 +1,7 @@
 package command
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -42,12 +43,12 @@ func serveCommand() *cobra.Command {
 			}
 			defer s.Close()
 			if check {
-				if err := s.RulesKnown(); err != nil {
+				if err := errors.Join(c.CheckAddress(cmd.Context(), s.Certificate), s.Check(cmd.Context())); err != nil {
 					return err
 				}
 				lifetimes := s.Lifetimes()
 				return say(cmd, map[string]any{"holds": true, "lifetimes": lifetimes},
-					"the configuration holds: certificate, bundle, and what else of database, Vault and identity provider this process needs answer as they must%s", ends(lifetimes))
+					"the configuration holds: certificate, address, bundle, and what else of database, Vault and identity provider this process needs answer as they must%s", ends(lifetimes))
 			}
 			ln, err := service.Listen(c.Listen)
 			if err != nil {
@@ -58,7 +59,7 @@ func serveCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
-	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, say what ends when, and stop")
+	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and what serving will need, say what ends when, and stop")
 	return c
 }
 

@@ -190,8 +190,12 @@ func (s *Story) unknownCourt(ctx context.Context) error {
 	if err := os.WriteFile(draft, raw, 0o600); err != nil {
 		return err
 	}
-	signed, err := s.Sign(ctx, draft, "unknown-court.jwk")
-	if err != nil {
+	// The court's own program says so before it signs, and the registrar whatever signed.
+	if err := s.Refused(ctx, "warrant.unknown_authority", s.signArgs(draft, "unknown-court.jwk")...); err != nil {
+		return err
+	}
+	signed := s.Path("foreign.jws")
+	if err := s.SignUnchecked(draft, "unknown-court.jwk", signed); err != nil {
 		return err
 	}
 	return s.Refused(ctx, "warrant.unknown_authority", "warrant", "file", signed, "--evidence", s.Evidence, "--server", s.Origin)
@@ -202,8 +206,11 @@ func (s *Story) criticism(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	signed, err := s.Sign(ctx, draft, "court.jwk")
-	if err != nil {
+	if err := s.Refused(ctx, "criticism-is-not-a-crime", s.signArgs(draft, "court.jwk")...); err != nil {
+		return err
+	}
+	signed := s.Path("criticism.jws")
+	if err := s.SignUnchecked(draft, "court.jwk", signed); err != nil {
 		return err
 	}
 	return s.Refused(ctx, "criticism-is-not-a-crime", "warrant", "file", signed, "--evidence", s.joEvidence, "--server", s.Origin)

@@ -17,9 +17,9 @@ type board struct{ *disclose.Board }
 // makes the key that the first bundle names.
 func MountBoard(edge *web.Server, d *disclose.Board) {
 	b := board{d}
-	edge.Handle(http.MethodGet, registrar.PathMessages, web.NoBody, b.messages)
-	edge.Handle(http.MethodPost, registrar.PathMessages, message, edge.Limited(b.say))
-	edge.Handle(http.MethodGet, registrar.PathTranscript, web.NoBody, b.transcript)
+	edge.Handle(http.MethodGet, registrar.PathMessages, web.NoBody, web.Rate{}, b.messages)
+	edge.Handle(http.MethodPost, registrar.PathMessages, message, web.Filing, b.say)
+	edge.Handle(http.MethodGet, registrar.PathTranscript, web.NoBody, web.Rate{}, b.transcript)
 }
 
 func boardOf(c disclose.Ceremony) registrar.Board {

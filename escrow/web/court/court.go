@@ -50,16 +50,16 @@ const deliveries = 2
 // Mount serves the disclosing side, the message board included.
 func Mount(edge *web.Server, c Config) {
 	s := &side{Config: c, edge: edge, delivering: make(chan struct{}, deliveries)}
-	edge.Handle(http.MethodGet, registrar.PathBundle, web.NoBody, s.bundle)
-	edge.Handle(http.MethodGet, registrar.PathBundles, web.NoBody, s.bundleByHash)
-	edge.Handle(http.MethodGet, registrar.PathEndorsed, web.NoBody, s.endorsements)
-	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, edge.Limited(s.fileWarrant))
-	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, s.warrantStatus)
-	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, s.warrantPackage)
-	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, s.custodian(s.waitingCases))
-	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, s.custodian(edge.Weighing(s.reviewCase)))
-	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, s.custodian(s.decideCase))
-	edge.Handle(http.MethodGet, registrar.PathLog+"/*", web.NoBody, func(w http.ResponseWriter, r *http.Request) error {
+	edge.Handle(http.MethodGet, registrar.PathBundle, web.NoBody, web.Rate{}, s.bundle)
+	edge.Handle(http.MethodGet, registrar.PathBundles, web.NoBody, web.Rate{}, s.bundleByHash)
+	edge.Handle(http.MethodGet, registrar.PathEndorsed, web.NoBody, web.Rate{}, s.endorsements)
+	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, web.Filing, s.fileWarrant)
+	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, web.Rate{}, s.warrantStatus)
+	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, web.Rate{}, s.warrantPackage)
+	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, web.Rate{}, s.custodian(s.waitingCases))
+	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, web.Rate{}, s.custodian(edge.Weighing(s.reviewCase)))
+	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, web.Filing, s.custodian(s.decideCase))
+	edge.Handle(http.MethodGet, registrar.PathLog+"/*", web.NoBody, web.Rate{}, func(w http.ResponseWriter, r *http.Request) error {
 		http.StripPrefix(registrar.PathLog, s.LogTiles).ServeHTTP(w, r)
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/web"
@@ -44,6 +45,12 @@ type Provider struct {
 	Name string   // on the button; may be empty if it is the only one
 	ACRs []string // assurance levels that it is held to
 	Proving
+
+	// Later, where Proving is nil, returns it once the provider has answered, or why
+	// it cannot be used now: nothing else of the service waits for it. Issuer is then
+	// where forms lead to, until the provider says so itself.
+	Later  func(ctx context.Context) (Proving, error)
+	Issuer string
 }
 
 // CallbackPath is where a provider sends the browser back to. Each has an address
@@ -68,14 +75,19 @@ func checkProviders(all []Provider) error {
 	return nil
 }
 
-// provider returns the one with that id; the only one may go without.
-func (s *side) provider(id string) (Provider, error) {
-	for _, p := range s.Providers {
-		if p.ID == id || id == "" && len(s.Providers) == 1 {
-			return p, nil
+// provider returns the one with that id, ready to be used; the only one may go
+// without.
+func (s *side) provider(ctx context.Context, id string) (p Provider, err error) {
+	at := slices.IndexFunc(s.Providers, func(p Provider) bool { return p.ID == id || id == "" && len(s.Providers) == 1 })
+	if at < 0 {
+		return Provider{}, errProvider
+	}
+	if p = s.Providers[at]; p.Proving == nil {
+		if p.Proving, err = p.Later(ctx); err == nil {
+			s.edge.FormsLeadTo(p.Origin())
 		}
 	}
-	return Provider{}, errProvider
+	return p, err
 }
 
 // comesBack matches where a person goes on after a proof of identity: to a sign-in at
@@ -91,7 +103,7 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 	if e := refusal.Of(r.ParseForm()); e != nil {
 		return e
 	}
-	p, err := s.provider(r.FormValue("provider"))
+	p, err := s.provider(r.Context(), r.FormValue("provider"))
 	if err != nil {
 		return err
 	}
@@ -119,7 +131,7 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.Rules(); err != nil {
 		return err
 	}
-	p, err := s.provider(r.PathValue("provider"))
+	p, err := s.provider(r.Context(), r.PathValue("provider"))
 	if err != nil {
 		return err
 	}

@@ -85,7 +85,7 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	for _, d := range devices {
 		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
 	}
-	if r.Header.Get("Accept") == "application/json" {
+	if accept := r.Header.Get("Accept"); web.Accepts(accept, "application/json") && !web.Accepts(accept, "text/html") {
 		return web.WriteJSON(w, http.StatusOK, page)
 	}
 	return s.edge.Render(w, http.StatusOK, "me.html", page)

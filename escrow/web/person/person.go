@@ -42,7 +42,6 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/refusal"
 )
 
 //go:embed pages
@@ -92,24 +91,40 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	edge.Handle(http.MethodGet, "/", web.NoBody, s.home)
-	edge.Handle(http.MethodPost, "/enrol", web.Form, s.enrol)
-	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, s.enrolled)
-	edge.Handle(http.MethodGet, "/me", web.NoBody, s.me)
-	edge.Handle(http.MethodPost, "/me/stay", web.Form, s.stay)
-	edge.Handle(http.MethodGet, deletePath, web.NoBody, s.askErasure)
-	edge.Handle(http.MethodPost, deletePath, web.Form, s.erase)
-	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, s.signOutDevice)
-	edge.Handle(http.MethodPost, "/me/object", web.Form, s.object)
-	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, s.signOutEverywhere)
-	edge.Handle(http.MethodPost, "/sign-out", web.Form, s.signOut)
-	for _, path := range []string{
-		"/.well-known/openid-configuration", "/jwks", "/authorize", "/authorize/*", "/par", "/token",
-		"/userinfo", "/introspect", "/revoke", "/status/*",
+	edge.Handle(http.MethodGet, "/", web.NoBody, web.Rate{}, s.home)
+	edge.Handle(http.MethodPost, "/enrol", web.Form, edge.People(), s.enrol)
+	edge.Handle(http.MethodGet, CallbackPath(":provider"), web.NoBody, edge.People(), s.enrolled)
+	edge.Handle(http.MethodGet, "/me", web.NoBody, web.Rate{}, s.me)
+	edge.Handle(http.MethodPost, "/me/stay", web.Form, edge.People(), s.stay)
+	edge.Handle(http.MethodGet, deletePath, web.NoBody, web.Rate{}, s.askErasure)
+	edge.Handle(http.MethodPost, deletePath, web.Form, edge.People(), s.erase)
+	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, edge.People(), s.signOutDevice)
+	edge.Handle(http.MethodPost, "/me/object", web.Form, edge.People(), s.object)
+	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, edge.People(), s.signOutEverywhere)
+	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
+	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
+	for path, most := range map[string]web.Rate{
+		"/.well-known/openid-configuration": reading, "/jwks": reading, "/status/*": reading,
+		"/authorize": people, "/authorize/*": people,
+		"/par": platforms, "/token": platforms, "/userinfo": platforms, "/introspect": platforms, "/revoke": platforms,
 	} {
-		edge.Mount(path, web.Form, s.openid.Handler())
+		edge.Mount(path, web.Form, most, s.openid.Handler())
+	}
+	for route, text := range undone {
+		edge.Undone(route, text)
 	}
 	return &Live{s}, nil
+}
+
+// undone is what a person is told has not happened when a page of theirs refuses.
+var undone = map[string]string{
+	"POST /enrol":                      "You are not signed in, and nothing about you was stored.",
+	"GET " + CallbackPath(":provider"): "You are not signed in. If this was your first time, you may have been enrolled or not: to begin again does no harm.",
+	"POST /me/delete":                  "Nothing was deleted: your record is as it was. Some of your sign-ins at platforms may have ended. You can ask again.",
+	"POST /me/sign-out-everywhere":     "Not all your sign-ins at platforms have ended. You can ask again.",
+	"POST /sign-out":                   "You are still signed in here.",
+	"* /authorize/*":                   "You are not signed in at the platform, and it has learned nothing new about you.",
+	"* /authorize":                     "You are not signed in at the platform, and it has learned nothing new about you.",
 }
 
 func newSide(edge *web.Server, c Config) (*side, error) {
@@ -118,7 +133,11 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	}
 	s := &side{Config: c, edge: edge}
 	for _, p := range c.Providers {
-		edge.FormsLeadTo(p.Origin())
+		if p.Proving == nil {
+			edge.FormsLeadTo(p.Issuer)
+		} else {
+			edge.FormsLeadTo(p.Origin())
+		}
 	}
 	if err := edge.AddPages(pageFiles, template.FuncMap{
 		"providers": func() []Provider { return c.Providers },
@@ -149,7 +168,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, StatusLists: s.StatusLists, Now: s.edge.Now,
 		ACRs:      s.acrs(),
-		ErrorPage: func(w http.ResponseWriter, _ *http.Request, e *refusal.Error) { s.edge.ShowRefusal(w, e) },
+		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
 			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
 		},

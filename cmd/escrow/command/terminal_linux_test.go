@@ -1,0 +1,138 @@
+package command
+
+import (
+	"bytes"
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+const askOnPTY = "PENNAME_TEST_PTY"
+
+// TestAskOnPTY is the program of the next test, at a terminal of its own.
+func TestAskOnPTY(t *testing.T) {
+	home := os.Getenv(askOnPTY)
+	if home == "" {
+		return
+	}
+	env := System()
+	for _, args := range [][]string{
+		{"custodian", "init", "--home", home, "--id", "alba", "--name", "A", "--organisation", "O", "--server", "http://127.0.0.1:1"},
+		{"custodian", "passphrase", "--home", home},
+	} {
+		if code := Run(context.Background(), args, env); code != 0 {
+			os.Exit(code)
+		}
+	}
+	os.Exit(0)
+}
+
+// pty is a terminal in whose seat a test sits.
+type pty struct {
+	t      *testing.T
+	master *os.File
+	shows  chan []byte
+	seen   bytes.Buffer  // everything that the terminal showed
+	over   chan struct{} // the program has ended
+}
+
+func newPTY(t *testing.T) (p *pty, tty *os.File) {
+	t.Helper()
+	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { master.Close() })
+	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
+		t.Fatal(err)
+	}
+	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if tty, err = os.OpenFile(filepath.Join("/dev/pts", strconv.Itoa(n)), os.O_RDWR|syscall.O_NOCTTY, 0); err != nil {
+		t.Fatal(err)
+	}
+	p = &pty{t: t, master: master, shows: make(chan []byte), over: make(chan struct{})}
+	go func() {
+		for b := make([]byte, 1024); ; {
+			n, err := master.Read(b)
+			if err != nil {
+				return
+			}
+			p.shows <- bytes.Clone(b[:n])
+		}
+	}()
+	return p, tty
+}
+
+// until waits until the terminal has shown something more.
+func (p *pty) until(text string) {
+	p.t.Helper()
+	from := p.seen.Len()
+	for !strings.Contains(p.seen.String()[from:], text) {
+		select {
+		case b := <-p.shows:
+			p.seen.Write(b)
+		case <-p.over:
+			p.t.Fatalf("no %q; shown was %q", text, p.seen.String())
+		}
+	}
+}
+
+func (p *pty) typed(text string) {
+	p.t.Helper()
+	if _, err := p.master.WriteString(text); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// I2: what somebody types while a passphrase is being checked was shown, and became
+// the beginning of the next answer.
+func TestFoundI2NothingTypedIsShown(t *testing.T) {
+	p, tty := newPTY(t)
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestAskOnPTY$")
+	child.Env = append(os.Environ(), askOnPTY+"="+filepath.Join(t.TempDir(), "alba"))
+	child.Stdin, child.Stdout, child.Stderr = tty, tty, tty
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait(); close(p.over) }()
+	const first, early, second = "correct horse battery", "typed too early", "staple of another kind"
+	p.until("New passphrase")
+	p.typed(first + "\n")
+	p.until("New passphrase") // again, to be sure
+	p.typed(first + "\n")
+	p.until("\n")
+	p.typed(early) // while scrypt seals the folder
+	p.until("Passphrase of")
+	p.typed(first + "\n")
+	p.until("\n")
+	p.typed(early) // while scrypt opens it
+	p.until("New passphrase")
+	p.typed(second + "\n")
+	p.until("New passphrase")
+	p.typed(second + "\n")
+	p.until("opens with the new")
+	if err := <-ended; err != nil {
+		t.Errorf("%v: %s", err, p.seen.String())
+	}
+	for _, secret := range []string{first, early, second} {
+		if strings.Contains(p.seen.String(), secret) {
+			t.Errorf("%q was shown: %s", secret, p.seen.String())
+		}
+	}
+	state, err := unix.IoctlGetTermios(int(tty.Fd()), unix.TCGETS)
+	if err != nil || state.Lflag&unix.ECHO == 0 {
+		t.Errorf("the terminal was not given back: %v", err)
+	}
+}

@@ -1,0 +1,91 @@
+package postgres
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"io/fs"
+	"net"
+	"strings"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// badAddress says why an address was not taken. The error quotes it, and is dropped.
+func badAddress(err error) error {
+	switch {
+	case err == nil:
+		return ErrNoDSN
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return ErrCA
+	}
+	return ErrDSN
+}
+
+// causeOfConnect tells why there is no connection, where an operator can mend it;
+// else it is nil. It looks at types and SQLSTATEs, never at texts.
+func causeOfConnect(err error) error {
+	var (
+		pg       *pgconn.PgError
+		not      *pgconn.NotPreferredError
+		connect  *pgconn.ConnectError
+		name     *net.DNSError
+		hostname x509.HostnameError
+		unknown  x509.UnknownAuthorityError
+		invalid  x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &not), errors.As(err, &connect) && strings.Contains(connect.Error(), "read only connection"):
+		return ErrStandby
+	case errors.As(err, &hostname):
+		return ErrHostname
+	case errors.As(err, &unknown), errors.As(err, &invalid):
+		return ErrCA
+	case errors.As(err, &name) && name.IsNotFound:
+		return ErrHost
+	case !errors.As(err, &pg):
+		return nil
+	}
+	switch pg.Code {
+	case "28P01", "28000": // invalid_password, invalid_authorization_specification
+		return ErrPassword
+	case "3D000": // invalid_catalog_name
+		return ErrNoDatabase
+	case "08P01": // protocol_violation: it knows no such setting of a session
+		return ErrPooler
+	}
+	return nil
+}
+
+// atStart is err as the operator who starts a service is told it: in service the
+// same is [ErrUnavailable], because nobody else can mend it.
+func atStart(err error) error {
+	if e := refusal.Of(err); e != nil && ErrUnavailable.Is(e) {
+		if mendable := refusal.Of(e.Unwrap()); mendable != nil {
+			return mendable
+		}
+	}
+	return err
+}
+
+// Ready returns nil if the database answers, and takes writes; else a refusal,
+// within seconds.
+func (d *db) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, d.wait)
+	defer cancel()
+	conn, err := d.acquire(ctx)
+	if err != nil {
+		return err
+	}
+	defer d.release(conn)
+	var read bool
+	if err := conn.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('transaction_read_only') = 'on'`).Scan(&read); err != nil {
+		return refused(ctx, err)
+	}
+	if read {
+		return ErrStandby
+	}
+	return nil
+}

@@ -1,0 +1,78 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// words are what the page of a refusal says to a person, beside whether it was done
+// (Problem.Detail): what happened, what to do, and whom to ask. The texts of most
+// refusals are for programs and operators, and say nothing to a person.
+type words struct{ Heading, What, Do string }
+
+// forPeople are the areas of codes whose texts speak to the person at the page.
+var forPeople = map[string]bool{"session": true, "proofing_failed": true, "openid": true, "issue": true, "person": true}
+
+const (
+	askOperator = "If it stays so, write to the operator of this service and give them the code below."
+	tryLater    = "Try again in a few minutes. " + askOperator
+)
+
+func wordsOf(p registrar.Problem) words {
+	area, _, _ := strings.Cut(p.Code, ".")
+	outage := p.Status >= http.StatusInternalServerError
+	switch {
+	case p.Code == "session.signed_out":
+		return words{"Please sign in", p.Title, ""}
+	case p.Reference != "":
+		return words{"Your enrolment is held", p.Title, ""}
+	case p.Code == recorded:
+		return words{"Your deletion is recorded", p.Title, tryLater}
+	case area == "openid" && !outage:
+		return words{"This sign-in cannot go on", p.Title, "Go back to the platform that sent you here and start again. If that does not help, tell the platform: it is not your fault."}
+	case area == "proofing_failed" && outage:
+		return words{"Your identity could not be checked now", "The identity provider, which says who you are, does not answer as it should.", tryLater}
+	case area == "proofing_failed":
+		return words{"Your identity could not be checked", p.Title, "If this makes no sense to you, write to the operator of this service and give them the code below."}
+	case outage:
+		return words{"This does not work at the moment", "A part of Penname does not answer. It is not your fault.", tryLater}
+	case p.Code == errTooMany.Code:
+		return words{"Too much at once", "Many requests came from your address within a second. Others may share it with you.", "Wait a moment and try again."}
+	case p.Code == errTooSlow.Code:
+		return words{"Your line was too slow", "What your browser sent did not arrive in time.", "Try again, perhaps over another network."}
+	case p.Code == errNoRoute.Code:
+		return words{"There is no such page", "There is nothing at this address.", "Look for a typing mistake, or begin at the first page."}
+	case p.Code == errCrossSite.Code, p.Code == errProxy.Code, p.Code == errForwarded.Code:
+		return words{"Press the button here", p.Title, askOperator}
+	case forPeople[area]:
+		return words{"This was not done", p.Title, askOperator}
+	}
+	return words{"This was not done", "The page, or a link to it, sent something that Penname does not understand.", "Go back and try again. " + askOperator}
+}
+
+// notKnown is Problem.Detail where it is not known whether it was done.
+const notKnown = "It may have been done, and it may not: do it again to be sure. Doing it twice does no harm."
+
+// Undone says what has not happened when a route, as Limits names it, refuses.
+func (s *Server) Undone(route, text string) { s.undone[route] = text }
+
+// detailOf is Problem.Detail of a refusal of a request.
+func (s *Server) detailOf(method, path string, e *refusal.Error) string {
+	text, ok := s.undone[method+" "+path]
+	if !ok {
+		text, ok = s.undone["* "+path]
+	}
+	switch {
+	case ok && e.Code == "database.outcome_unknown":
+		return notKnown
+	case e.Code == recorded: // says so itself
+		return ""
+	}
+	return text
+}
+
+// recorded is the code of a deletion whose rest failed (issue.ErrRecorded).
+const recorded = "person.deletion_recorded"
