@@ -108,6 +108,7 @@ func newReloading(t *testing.T) *reloading {
 	if r.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now}); err != nil {
 		t.Fatal(err)
 	}
+	r.s.web = r.edge
 	r.s.live.certificate.Store(r.s.Certificate)
 	r.s.live.seen, r.s.live.digests = c, r.s.digests
 	r.s.live.rules = func() (*policy.Bundle, error) { return r.bundle.Load(), nil }

@@ -27,7 +27,7 @@ func TestFoundG2FreshKeysOutlastAHiccup(t *testing.T) {
 	}))
 	defer srv.Close()
 	now := time.Unix(1_800_000_000, 0)
-	keys := &keySet{url: srv.URL, algs: allowedAlgs, client: srv.Client(), now: func() time.Time { return now }}
+	keys := &keySet{url: srv.URL, parse: parseKeys, algs: allowedAlgs, client: srv.Client(), now: func() time.Time { return now }}
 	if err := keys.fetch(t.Context()); err != nil {
 		t.Fatal(err)
 	}
