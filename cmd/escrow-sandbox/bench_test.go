@@ -27,7 +27,7 @@ import (
 func BenchmarkService(b *testing.B) {
 	for _, keys := range []string{"keyring", "vault"} {
 		b.Run(keys, func(b *testing.B) {
-			tb, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: crowd()})
+			tb, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: crowd(), PerSender: 10_000})
 			if err != nil {
 				b.Fatal(err)
 			}

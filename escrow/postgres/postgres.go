@@ -119,6 +119,7 @@ const (
 	lockTimeout = "3s"
 	answerTime  = 4 * time.Second
 	jobTime     = 15 * time.Second
+	startTime   = 30 * time.Second // for the first connection, which nobody waits for
 	idleTimeout = "30s"
 )
 
@@ -212,13 +213,14 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	if err != nil {
 		return db{}, ErrDSN
 	}
-	d := db{pool: pool, wait: cmp.Or(o.Wait, answerTime), commit: cmp.Or(o.Commit, answerTime), lengthy: cmp.Or(o.Commit, jobTime),
+	d := db{pool: pool, wait: cmp.Or(o.Wait, startTime), commit: cmp.Or(o.Commit, answerTime), lengthy: cmp.Or(o.Commit, jobTime),
 		barriers: &coalesce.Group[struct{}, struct{}]{}}
 	d.barriers.Send = d.emit
 	if err := d.check(ctx, role); err != nil {
 		pool.Close()
 		return db{}, err
 	}
+	d.wait = cmp.Or(o.Wait, answerTime)
 	return d, nil
 }
 

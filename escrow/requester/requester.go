@@ -31,6 +31,9 @@ import (
 var (
 	ErrWrongKey = refusal.New(refusal.Denied, "requester.wrong_key",
 		"the warrant names another delivery key than the one in this file: nothing was opened, name the key that was made for this warrant")
+	// ErrNotAKey is of a file that holds something else. A new key would be no help.
+	ErrNotAKey = refusal.New(refusal.Invalid, "requester.not_a_delivery_key",
+		"the file does not hold a secret delivery key: name the one that escrow warrant keygen wrote when the warrant was prepared; only that opens its package, and a new one opens nothing")
 	ErrOtherCase = refusal.New(refusal.Conflict, "package.other_case",
 		"the registrar answered with the package of another case: nothing was opened, ask it again")
 	// ErrSealed is of an answer that this key does not open. Why, nobody can tell.
@@ -73,7 +76,7 @@ func CreateKey(file string) (public string, err error) {
 	return k.Public(), secretfile.Create(file, []byte(secret+"\n"))
 }
 
-// ReadKey reads a delivery key from its file.
+// ReadKey reads a delivery key from its file. What is none is [ErrNotAKey].
 func ReadKey(file string) (seal.DeliveryPrivate, error) {
 	b, err := secretfile.Read(file)
 	if err != nil {
@@ -81,10 +84,10 @@ func ReadKey(file string) (seal.DeliveryPrivate, error) {
 	}
 	defer clear(b)
 	k, err := seal.ParseDeliveryKey(string(document.Typed(b)))
-	if e := refusal.Of(err); e != nil {
-		err = e.Because(errors.Join(errors.New(file), e.Unwrap())) // which file
+	if err != nil {
+		return k, ErrNotAKey.Because(errors.New(file)) // the cause could quote the key
 	}
-	return k, err
+	return k, nil
 }
 
 // Unseal decrypts what the registrar sent in the case id, or is [ErrSealed]. The

@@ -3,6 +3,7 @@ package requester_test
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -108,5 +109,42 @@ func TestFoundJ1NobodyIsBlamedForAMistake(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// I1: a key file as another system saves it; and what is no key is not mended by
+// making a new one.
+func TestFoundI1KeyFiles(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "requester.key")
+	if _, err := requester.CreateKey(file); err != nil {
+		t.Fatal(err)
+	}
+	want, err := requester.ReadKey(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := want.Reveal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, saved := range map[string]string{"CRLF": text + "\r\n", "a mark": "\ufeff" + text, "space": " " + text + "\n\n"} {
+		other := filepath.Join(dir, name)
+		if err := os.WriteFile(other, []byte(saved), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := requester.ReadKey(other); err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if again, err := got.Reveal(); err != nil || again != text {
+			t.Errorf("%s: another key", name)
+		}
+	}
+	wrong := filepath.Join(dir, "court.jwk")
+	if err := os.WriteFile(wrong, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = requester.ReadKey(wrong)
+	if e := refusal.Of(err); !requester.ErrNotAKey.Is(e) || !strings.Contains(e.Unwrap().Error(), wrong) {
+		t.Error(err)
 	}
 }

@@ -57,7 +57,7 @@ func (l line) paced(w http.ResponseWriter, r *http.Request) (http.ResponseWriter
 	p.out.idle *= 2 // net/http may wait for the rest of a body before it writes
 	if r.Body != nil && r.Body != http.NoBody {
 		p.readBy(p.in.due()) // also for what net/http reads of a body that no handler wanted
-		r = r.WithContext(r.Context())
+		r = r.WithContext(r.Context()) // a copy, whose body is ours
 		r.Body = p
 	}
 	return p, r

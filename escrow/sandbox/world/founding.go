@@ -50,9 +50,6 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 		}
 	}
 	f.onClose(f.Postgres.Stop)
-	if o.Stores.Wait == 0 {
-		o.Stores.Wait = 30 * time.Second // the machine may be compiling
-	}
 	if err := f.startKeyService(ctx, o); err != nil {
 		return nil, err
 	}
@@ -88,7 +85,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	if err := f.InstallBundle(ctx, raw); err != nil {
 		return nil, err
 	}
-	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b,
+	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b, PerSender: o.PerSender,
 		Issuing: &f.issuing, Disclosing: &f.disclosing, Keeping: &f.keeping})
 	if err != nil {
 		return nil, err

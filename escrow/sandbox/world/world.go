@@ -69,6 +69,9 @@ type Options struct {
 	Stores   postgres.Options  // how the sides open it
 	People   []sandbox.Person  // of the identity provider; nil for the sandbox's
 	Behind   time.Duration     // how far the clock is behind when it starts
+
+	// PerSender is service.Parts.PerSender: everybody in a world comes by one address.
+	PerSender float64
 }
 
 // Custodians are those of the world: three organisations, Quorum of which must

@@ -55,6 +55,16 @@ func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 	}
 }
 
+// H1: what stores something holds each sender to a rate.
+func TestFoundH1EveryRouteThatStoresHasARate(t *testing.T) {
+	edge, _ := newSide(t)
+	for route, rated := range edge.Rated() {
+		if stores := strings.HasPrefix(route, "POST "); stores && !rated {
+			t.Errorf("%s has no rate", route)
+		}
+	}
+}
+
 const serveForR1 = "PENNAME_TEST_R1"
 
 // TestServeForR1 is the server of the next test, in a process of its own.

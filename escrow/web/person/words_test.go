@@ -1,6 +1,7 @@
 package person
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -14,6 +15,7 @@ import (
 	"github.com/penname/penname/escrow/openid/openidtest"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -84,6 +86,66 @@ func TestFoundL2DeletingSaysWhatWasDone(t *testing.T) {
 			if body := w.Body.String(); !strings.Contains(strings.ToLower(body), strings.ToLower(want)) || says != "Nothing was deleted" && strings.Contains(body, "Nothing was deleted") {
 				t.Errorf("%s: %s", says, body)
 			}
+		}
+	}
+}
+
+// H1: what stores something holds each sender to a rate; L5: HEAD is GET without the
+// body, and answers no proof of identity.
+func TestFoundH1AndL5OfPages(t *testing.T) {
+	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Mount(edge, Config{Providers: []Provider{{ID: "post", Proving: nowhere{}}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory(),
+		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil }}); err != nil {
+		t.Fatal(err)
+	}
+	reads := map[string]bool{"* /jwks": true, "* /.well-known/openid-configuration": true, "* /status/*": true}
+	for route, rated := range edge.Rated() {
+		method, path, _ := strings.Cut(route, " ")
+		if stores := method == "POST" || method == "*" && !reads[route] || strings.Contains(path, "callback"); stores != rated {
+			t.Errorf("%s has a rate: %v", route, rated)
+		}
+		if method != "GET" && !reads[route] || strings.HasSuffix(path, "*") {
+			continue
+		}
+		path = strings.Replace(path, ":provider", "post", 1)
+		get, head := httptest.NewRecorder(), httptest.NewRecorder()
+		edge.ServeHTTP(get, httptest.NewRequest("GET", path, nil))
+		edge.ServeHTTP(head, httptest.NewRequest("HEAD", path, nil))
+		if head.Code != get.Code || head.Code == http.StatusMethodNotAllowed {
+			t.Errorf("%s: HEAD is %d, GET %d", path, head.Code, get.Code)
+		}
+	}
+}
+
+// G2: an identity provider that answers later is refused until then, and used from
+// then on.
+func TestFoundG2AProviderThatAnswersLater(t *testing.T) {
+	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	down := error(identity.ErrTimeout)
+	later := func(context.Context) (Proving, error) { return nowhere{}, down }
+	s, err := newSide(edge, Config{Providers: []Provider{{ID: "post", Issuer: "https://post.example", Later: later}}, TokenKeys: tokenKeys(t), Store: openidtest.NewMemory()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.provider(t.Context(), "post"); !errors.Is(err, identity.ErrTimeout) {
+		t.Error(err)
+	}
+	down = nil
+	p, err := s.provider(t.Context(), "post")
+	if err != nil || p.Proving == nil {
+		t.Error(err)
+	}
+	w := httptest.NewRecorder()
+	edge.ServeHTTP(w, httptest.NewRequest("GET", "/healthz", nil))
+	for _, origin := range []string{"https://post.example", "https://id.example"} {
+		if policy := w.Header().Get("Content-Security-Policy"); !strings.Contains(policy, origin) {
+			t.Errorf("forms may not lead to %s: %s", origin, policy)
 		}
 	}
 }
