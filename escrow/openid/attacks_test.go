@@ -1052,9 +1052,10 @@ func TestProofs(t *testing.T) {
 			wantError(t, r.post("/token", r.redemption(r.square, code)), 400, "invalid_request")
 		})
 		// A platform that must push and bind: PAR binds the code to the proof's key.
-		pushed := r.post("/par", r.request(r.strict, "client_secret", secret), "DPoP", proof(k, "POST", "/par", "")).json(t)["request_uri"].(string)
+		bound := key(t, "f", alg)
+		pushed := r.post("/par", r.request(r.strict, "client_secret", secret), "DPoP", proof(bound, "POST", "/par", "")).json(t)["request_uri"].(string)
 		back := r.decide(r.open(url.Values{"client_id": {r.strict.ID}, "request_uri": {pushed}}), "approve").redirected(t)
-		a := r.post("/token", r.redemption(r.strict, back.Get("code")), "DPoP", proof(k, "POST", "/token", ""))
+		a := r.post("/token", r.redemption(r.strict, back.Get("code")), "DPoP", proof(bound, "POST", "/token", ""))
 		if a.status != http.StatusOK || a.json(t)["token_type"] != "DPoP" {
 			t.Errorf("PAR with DPoP: %s", a.body)
 		}

@@ -26,6 +26,7 @@ type manager struct{ p *Provider }
 
 var (
 	errInvalidGrant = goidc.NewError(goidc.ErrorCodeInvalidGrant, "invalid grant")
+	errKeyElsewhere = goidc.NewError(invalidProof, "key of another platform")
 	errReplayed     = errors.New("used before")
 )
 
@@ -197,7 +198,10 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		}
 		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
 	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
-		var err error
+		err := m.ownKey(ctx, b)
+		if err != nil {
+			return err
+		}
 		if h.id, err = m.p.lists.allocate(ctx, id); err == nil {
 			h.access, err = m.p.lists.allocate(ctx, id)
 		}
@@ -235,6 +239,37 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		return outage(ctx, errors.Join(err, m.end(ctx, id)))
 	}
 	return nil
+}
+
+// ownKey refuses a DPoP key that was used at another platform: two that compare their
+// tokens would see that two pen names are one person's (ATTACKS N04). It is remembered
+// for as long as a grant that it is bound to can live.
+func (m manager) ownKey(ctx context.Context, b grantBody) error {
+	if b.JKT == "" {
+		return nil
+	}
+	lives := refreshLifetime + 2*day
+	key := Row{Kind: KindKey, ID: hashOf("dpop", b.JKT), Body: []byte(b.Platform), Expires: hour(m.p.now().Add(lives))}
+	before, err := m.get(ctx, key.Kind, key.ID)
+	switch {
+	case errors.Is(err, goidc.ErrNotFound):
+	case err != nil:
+		return err
+	case string(before.Body) != b.Platform:
+		return errKeyElsewhere
+	case before.Expires.After(key.Expires.Add(-day)):
+		return nil
+	default:
+		key.Version = before.Version
+	}
+	if err = m.put(ctx, key); !errors.Is(err, ErrStale) {
+		return err
+	}
+	// Somebody else used it at the same time.
+	if before, err = m.get(ctx, key.Kind, key.ID); err == nil && string(before.Body) != b.Platform {
+		err = errKeyElsewhere
+	}
+	return err
 }
 
 // end revokes a grant and thereby everything that was issued under it.

@@ -13,6 +13,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -381,6 +383,48 @@ func TestEvents(t *testing.T) {
 		r.refused = nil
 		if send(); len(r.refused) != 1 || r.refused[0] != want {
 			t.Errorf("events %q, want %q", r.refused, want)
+		}
+	}
+}
+
+// TestN04OneKeyAtTwoPlatforms: two platforms that compare the keys in their tokens
+// would see that two pen names are one person's. Each needs a key of its own.
+func TestN04OneKeyAtTwoPlatforms(t *testing.T) {
+	r := newRig(t)
+	one, other := key(t, "d", jose.EdDSA), key(t, "e", jose.EdDSA)
+	proof := func(k jose.JSONWebKey, path string) string {
+		p, err := token.SignDPoP(k, "POST", r.issuer+path, "", "", time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	square := func(k jose.JSONWebKey) answer {
+		return r.post("/token", r.redemption(r.square, r.code(r.square)), "DPoP", proof(k, "/token"))
+	}
+	strict := func(k jose.JSONWebKey) answer {
+		pushed := r.post("/par", r.request(r.strict, "client_secret", secret), "DPoP", proof(k, "/par")).json(t)["request_uri"].(string)
+		back := r.decide(r.open(url.Values{"client_id": {r.strict.ID}, "request_uri": {pushed}}), "approve").redirected(t)
+		return r.post("/token", r.redemption(r.strict, back.Get("code")), "DPoP", proof(k, "/token"))
+	}
+	for range 2 { // the same key at the same platform, again and again
+		if a := square(one); a.status != http.StatusOK {
+			t.Fatal(a.status, a.body)
+		}
+	}
+	wantError(t, strict(one), 400, "invalid_dpop_proof")
+	if a := strict(other); a.status != http.StatusOK {
+		t.Fatal(a.status, a.body)
+	}
+	wantError(t, square(other), 400, "invalid_dpop_proof")
+	// Both at once: one platform has the key, the other does not.
+	for range 10 {
+		both := key(t, "f", jose.EdDSA)
+		answers := make(chan int, 2)
+		go func() { answers <- square(both).status }()
+		go func() { answers <- strict(both).status }()
+		if got := []int{<-answers, <-answers}; !slices.Contains(got, http.StatusOK) || !slices.Contains(got, http.StatusBadRequest) {
+			t.Fatal(got)
 		}
 	}
 }

@@ -16,6 +16,7 @@ type Kind string
 const (
 	KindSession Kind = "session" // a sign-in that is under way, from PAR or /authorize to the person's answer
 	KindGrant   Kind = "grant"   // what the person agreed to: one pseudonym at one platform
+	KindKey     Kind = "key"     // at which platform a DPoP key is used
 )
 
 // Row is one piece of protocol state.

@@ -101,8 +101,9 @@ func inRhythm(ids []vault.UsedSecretID) error {
 			continue
 		}
 		at := place{id.Role, id.From[0]}
-		// It is renewed when half of its life is over by the service's clock.
-		if before, ok := last[at]; ok && id.At.Sub(before.At) < before.Life/2-before.Life/50 {
+		// It is renewed when half of its life is over; a tenth is for clocks and slow
+		// answers, and leaves no room for two between two renewals.
+		if before, ok := last[at]; ok && id.At.Sub(before.At) < before.Life/2-before.Life/10 {
 			return ErrMinted.Because(fmt.Errorf("for %s at %s, on %s and on %s", id.Role, at.address, before.At.UTC().Format(time.RFC3339), id.At.UTC().Format(time.RFC3339)))
 		}
 		last[at] = id

@@ -73,6 +73,7 @@ func TestFoundC1MintingsAreInRhythm(t *testing.T) {
 		"one crashed and was repeated":   {ids: []vault.UsedSecretID{lost, id(side, 45, "192.0.2.1")}},
 		"a thief mints for the side":     {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1"), id(side, 60, "192.0.2.1"), id(side, 90, "192.0.2.1")}, want: ErrMinted},
 		"a thief mints for the renewer":  {ids: []vault.UsedSecretID{id(renewer, 45, "192.0.2.1"), id(renewer, 60, "192.0.2.1")}, want: ErrMinted},
+		"in the middle of two renewals":  {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1"), id(side, 67, "192.0.2.1"), id(side, 90, "192.0.2.1")}, want: ErrMinted},
 		"just before the service does":   {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1"), id(side, 89, "192.0.2.1"), id(side, 90, "192.0.2.1")}, want: ErrMinted},
 		"minted here and used elsewhere": {ids: []vault.UsedSecretID{id(side, 45, "192.0.2.1", "192.0.2.9")}, want: ErrMinted},
 		"made by hand, used elsewhere":   {ids: []vault.UsedSecretID{carried}, want: ErrMinted},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // A secret id lives in a file that says how far it is:
@@ -187,8 +188,11 @@ func (s *session) lookUp(ctx context.Context) error {
 	if errors.As(err, &status) && status.status == http.StatusNoContent {
 		return ErrLogin.Because(errors.New("the secret id is gone"))
 	}
+	if err != nil && refusal.Of(err) == nil {
+		err = s.must(err)
+	}
 	if err != nil {
-		return s.must(err)
+		return err
 	}
 	life := SecretID{Role: s.side, Begins: found.Data.Begins, Ends: found.Data.Ends, Renewed: s.renewed()}
 	if life.Ends.IsZero() {

@@ -10,6 +10,8 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // right is what one path of a policy grants.
@@ -185,14 +187,17 @@ func (s *session) Verify(ctx context.Context) error {
 }
 
 // ask is call for the verifying paths: a path that is refused or missing is a
-// right too few.
+// right too few. Status 400 is a token that somebody revoked meanwhile.
 func (s *session) ask(ctx context.Context, method, path string, body, out any) error {
 	err := s.call(ctx, method, path, body, out)
 	var status *statusError
-	if errors.As(err, &status) && (errors.Is(err, ErrDenied) || status.status == http.StatusBadRequest || status.status == http.StatusNotFound) {
+	if errors.As(err, &status) && (errors.Is(err, ErrDenied) || status.status == http.StatusNotFound) {
 		return ErrTooNarrow.Because(err)
 	}
-	return err
+	if refusal.Of(err) != nil {
+		return err
+	}
+	return s.must(err)
 }
 
 // verifyToken: one policy, ours, and nothing by way of an identity; and a token
