@@ -3,7 +3,6 @@ package issue
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
@@ -29,8 +28,8 @@ func (r Receipt) By() time.Time { return r.Day.AddDate(0, 1, 0) }
 // Commitment is what the leaf of the erasure carries.
 func (r Receipt) Commitment() string { return proof.ErasedLeaf(r.Day, r.Salt, r.Label).Commitment }
 
-// End ends the sign-ins of a pseudonym, see openid.Provider.
-type End func(ctx context.Context, name token.Pseudonym) error
+// End ends the sign-ins of pseudonyms, see openid.Provider.
+type End func(ctx context.Context, names ...token.Pseudonym) error
 
 // Erase asks that the sealed record of p be erased. From here on p has no
 // record. If p comes back they are the same person under the same pseudonyms, so
@@ -68,13 +67,16 @@ func (s *Issuer) SignOutEverywhere(ctx context.Context, p Person, platforms []st
 	return s.EndSignIns(ctx, p, platforms, end)
 }
 
-// EndSignIns calls end for each pseudonym that p holds on the platforms, one
-// after the other. It takes the person to be there: nobody else knows which
-// pseudonyms are theirs.
+// EndSignIns calls end for the pseudonyms that p holds on the platforms. It takes the
+// person to be there: nobody else knows which pseudonyms are theirs.
 func (s *Issuer) EndSignIns(ctx context.Context, p Person, platforms []string, end End) error {
-	names, err := s.PenNames(ctx, p, platforms)
-	for _, n := range names {
-		err = errors.Join(err, end(ctx, n.Pseudonym))
+	have, err := s.PenNames(ctx, p, platforms)
+	if err != nil || len(have) == 0 {
+		return err
 	}
-	return err
+	var names []token.Pseudonym
+	for _, n := range have {
+		names = append(names, n.Pseudonym)
+	}
+	return end(ctx, names...)
 }

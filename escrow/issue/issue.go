@@ -176,10 +176,10 @@ type Store interface {
 	// Sessions returns those of p's that began today or the day before and have not
 	// been ended, in the order of their beginning. Today is UTC midnight.
 	Sessions(ctx context.Context, p Person, today time.Time) ([]Session, error)
-	// Live reports whether s, a session of p, counts: neither it nor its generation
-	// has ended, and the erasure of p's label was not asked for. It asks the primary,
-	// so that an end counts everywhere as soon as it is stored.
-	Live(ctx context.Context, p Person, s Session) (bool, error)
+	// Live reports of s, a session of p, whether neither it nor its generation has been
+	// ended, and whether the erasure of p's label was asked for: it counts only if not.
+	// It asks the primary, so that an end counts everywhere as soon as it is stored.
+	Live(ctx context.Context, p Person, s Session) (live, asked bool, err error)
 	// EndSession ends one session. To end it again is no error.
 	EndSession(ctx context.Context, s Session) error
 	// EndSessions ends the generation of sessions that p has now, with those that are

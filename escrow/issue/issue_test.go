@@ -179,13 +179,15 @@ func TestT50ErasureEndsTheSignIns(t *testing.T) {
 		asked bool
 	}
 	var ended []end
-	note := func(ctx context.Context, name token.Pseudonym) error {
+	note := func(ctx context.Context, names ...token.Pseudonym) error {
 		asked, err := s.Store.Asked(ctx, p.Label)
-		ended = append(ended, end{name, asked})
+		for _, name := range names {
+			ended = append(ended, end{name, asked})
+		}
 		return err
 	}
 	down := errors.New("down")
-	if _, err := s.Erase(t.Context(), p, platforms, func(context.Context, token.Pseudonym) error { return down }); !errors.Is(err, down) {
+	if _, err := s.Erase(t.Context(), p, platforms, func(context.Context, ...token.Pseudonym) error { return down }); !errors.Is(err, down) {
 		t.Fatalf("got %v", err)
 	}
 	if asked, err := s.Store.Asked(t.Context(), p.Label); asked || err != nil {
@@ -237,7 +239,7 @@ func TestWhoComesBackGetsEveryLink(t *testing.T) {
 		}
 	}
 	sign(first)
-	if _, err := s.Erase(t.Context(), first, platforms, func(context.Context, token.Pseudonym) error { return nil }); err != nil {
+	if _, err := s.Erase(t.Context(), first, platforms, func(context.Context, ...token.Pseudonym) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	back, isFirst, err := s.Return(t.Context(), zoe(), platforms)

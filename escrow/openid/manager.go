@@ -282,11 +282,13 @@ func (m manager) end(ctx context.Context, id [32]byte) error {
 	return err
 }
 
-// End ends every grant of a pseudonym: its codes, refresh tokens and
-// introspection at once, its tokens in the status list within a minute. What is
+// End ends every grant of the pseudonyms: their codes, refresh tokens and
+// introspection at once, their tokens in the status list within a minute. What is
 // granted afterwards counts.
-func (p *Provider) End(ctx context.Context, holder token.Pseudonym) error {
-	err := p.store.EndAll(ctx, holder)
+func (p *Provider) End(ctx context.Context, holders ...token.Pseudonym) (err error) {
+	for _, holder := range holders {
+		err = errors.Join(err, p.store.EndAll(ctx, holder))
+	}
 	p.lists.invalidate()
 	return err
 }
@@ -298,20 +300,22 @@ const (
 	leavesWithin = 24 * time.Hour
 )
 
-// EndQuietly ends every grant of a pseudonym for whom has left all platforms at once.
-// Its codes and refresh tokens are refused from now on, because a thief may hold them.
+// EndQuietly ends every grant of the pseudonyms of somebody who left all platforms at
+// once. Their codes and refresh tokens are refused from now on, because a thief may hold them.
 // What platforms can look up without a new token changes at a moment of its own; a
 // token that is out lives out its ten minutes, as all do, and no status list shows
 // anything. So nothing that is published, and nothing that a platform learns unless
 // it renews, happens to two pen names at once.
-func (p *Provider) EndQuietly(ctx context.Context, holder token.Pseudonym) error {
-	after, err := rand.Int(rand.Reader, big.NewInt(int64(leavesWithin-leavesAfter)))
-	if err != nil {
-		return err
+func (p *Provider) EndQuietly(ctx context.Context, holders ...token.Pseudonym) error {
+	now, ends := p.now(), make(map[token.Pseudonym]time.Time)
+	for _, holder := range holders {
+		after, err := rand.Int(rand.Reader, big.NewInt(int64(leavesWithin-leavesAfter)))
+		if err != nil {
+			return err
+		}
+		ends[holder] = now.Add(leavesAfter + time.Duration(after.Int64())).Truncate(time.Second)
 	}
-	now := p.now()
-	return p.store.EndAt(ctx, holder, now.Add(leavesAfter+time.Duration(after.Int64())).Truncate(time.Second),
-		now.UTC().Truncate(day).Add(refreshLifetime+2*day)) // outlives every grant that there is
+	return p.store.EndAt(ctx, ends, now.UTC().Truncate(day).Add(refreshLifetime+2*day)) // outlives every grant that there is
 }
 
 // load reads a grant that has not ended.

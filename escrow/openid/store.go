@@ -69,10 +69,11 @@ type Store interface {
 	// own. What it leaves in the rows tells of no two that they ended together.
 	EndAll(ctx context.Context, holder token.Pseudonym) error
 
-	// EndAt sets Ends of every grant that a holder has now and that has none yet. Put
-	// keeps it. What it stores tells without a key neither which grants these are nor
-	// when they end, and may be forgotten from expires on (a full hour, UTC).
-	EndAt(ctx context.Context, holder token.Pseudonym, at, expires time.Time) error
+	// EndAt sets Ends of every grant that the holders have now and that has none yet, at
+	// once for all holders. Put keeps it. What it stores tells without a key neither
+	// which grants these are, nor how many each holder had, nor when they end, and may be
+	// forgotten from expires on (a full hour, UTC).
+	EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, expires time.Time) error
 
 	// Use makes proofs and client assertions single-use, also across restarts. It
 	// stores no time finer than the full hour: round up.

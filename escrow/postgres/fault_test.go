@@ -297,7 +297,9 @@ func (w allWrites) ofSignIns() map[string]func() write {
 			row.Holder = pseudonym(t)
 			must(s.Put(ctx, row))
 			return write{
-				try: func(ctx context.Context) error { return s.EndAt(ctx, row.Holder, day, day) },
+				try: func(ctx context.Context) error {
+					return s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, day)
+				},
 				once: func(t *testing.T) {
 					got, err := s.Get(ctx, row.Kind, row.ID)
 					must(err)
@@ -379,7 +381,7 @@ func (w allWrites) ofSessions() map[string]func() write {
 			return write{
 				try: func(ctx context.Context) error { return s.EndSession(ctx, session) },
 				once: func(t *testing.T) {
-					live, err := s.Live(ctx, p, session)
+					live, _, err := s.Live(ctx, p, session)
 					must(err)
 					is(t, "live", live, false)
 				},
@@ -392,7 +394,7 @@ func (w allWrites) ofSessions() map[string]func() write {
 			return write{
 				try: func(ctx context.Context) error { return s.EndSessions(ctx, p) },
 				once: func(t *testing.T) {
-					live, err := s.Live(ctx, p, session)
+					live, _, err := s.Live(ctx, p, session)
 					must(err)
 					is(t, "live", live, false)
 				},

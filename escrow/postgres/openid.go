@@ -1,12 +1,14 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"time"
 
@@ -161,43 +163,77 @@ func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym) error {
 	})
 }
 
-// EndAt implements [openid.Store].
-func (s *Issuing) EndAt(ctx context.Context, holder token.Pseudonym, at, expires time.Time) error {
-	moment, err := at.UTC().MarshalText()
-	if err != nil {
-		return err
-	}
+// leftAtOnce is what the number of rows that EndAt writes is a multiple of. Platforms
+// know how many sign-ins each pen name has, and would find their sum.
+const leftAtOnce = 32
+
+// EndAt implements [openid.Store]. It writes one row for each grant that has none, and
+// fills up with rows of no grant.
+func (s *Issuing) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, expires time.Time) error {
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
-		grants, err := s.grantsOf(ctx, holder)
-		if err != nil || len(grants) == 0 {
+		grants, err := s.grantsOf(ctx, holders)
+		if err != nil {
 			return err
+		}
+		theirs := len(grants)
+		writes := (theirs/leftAtOnce + 1) * leftAtOnce
+		for range writes {
+			grants = append(grants, grantEnd{id: nonce()})
 		}
 		var ids, bodies, writers [][]byte
 		for _, grant := range grants {
-			id := s.leftID(grant)
+			moment, err := grant.ends.UTC().MarshalText()
+			if err != nil {
+				return err
+			}
+			id := s.leftID(grant.id)
 			body, err := s.lockBody(id, openid.Row{Body: moment})
 			if err != nil {
 				return err
 			}
 			ids, bodies, writers = append(ids, id), append(bodies, body), append(writers, nonce())
 		}
-		_, err = s.exec(ctx, `INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
-			SELECT 'left', id, 1, body, $4, false, writer FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) l (id, body, writer)
-			ON CONFLICT DO NOTHING`, ids, bodies, writers, expires.UTC())
+		_, err = s.exec(ctx, `
+			WITH l AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) WITH ORDINALITY l (id, body, writer, place)),
+			written AS (
+			  INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
+			  SELECT 'left', id, 1, body, $4, false, writer FROM l WHERE place <= $5 ON CONFLICT DO NOTHING RETURNING id)
+			INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
+			SELECT 'left', id, 1, body, $4, false, writer FROM l WHERE place > $5
+			ORDER BY place LIMIT $6 - (SELECT count(*) FROM written)`, ids, bodies, writers, expires.UTC(), theirs, writes)
 		return err
 	})
 }
 
-// grantsOf are the rows of the grants that a holder has.
-func (s *Issuing) grantsOf(ctx context.Context, holder token.Pseudonym) (ids [][]byte, err error) {
-	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT id FROM openid_rows WHERE holder = $1 AND holder <> ''`, s.holderTag(holder))
-		if err == nil {
-			ids, err = pgx.CollectRows(rows, pgx.RowTo[[]byte])
+// grantEnd is the row of a grant, and from when on it counts as ended.
+type grantEnd struct {
+	id   []byte
+	ends time.Time
+}
+
+// grantsOf are the grants that the holders have.
+func (s *Issuing) grantsOf(ctx context.Context, holders map[token.Pseudonym]time.Time) (grants []grantEnd, err error) {
+	ends := make(map[string]time.Time)
+	for holder, at := range holders {
+		if holder != "" {
+			ends[s.holderTag(holder)] = at
 		}
+	}
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		grants = nil // the connection may have been lost
+		rows, err := c.Query(ctx, `SELECT id, holder FROM openid_rows WHERE holder = ANY ($1::text[])`, slices.Collect(maps.Keys(ends)))
+		if err != nil {
+			return err
+		}
+		var id []byte
+		var tag string
+		_, err = pgx.ForEachRow(rows, []any{&id, &tag}, func() error {
+			grants = append(grants, grantEnd{bytes.Clone(id), ends[tag]})
+			return nil
+		})
 		return err
 	})
-	return ids, err
+	return grants, err
 }
 
 // Use implements [token.ReplayGuard].

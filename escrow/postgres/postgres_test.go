@@ -219,7 +219,7 @@ func TestN01LeftTogetherTellsOfNoGrant(t *testing.T) {
 	for n, holder := range holders {
 		at := day.Add(time.Duration(n)*time.Hour + 1234567*time.Microsecond)
 		for range 2 { // a second wish changes nothing
-			if err := s.EndAt(ctx, holder, at, day.AddDate(0, 1, 0)); err != nil {
+			if err := s.EndAt(ctx, map[token.Pseudonym]time.Time{holder: at}, day.AddDate(0, 1, 0)); err != nil {
 				t.Fatal(err, cause(err))
 			}
 		}
@@ -228,8 +228,11 @@ func TestN01LeftTogetherTellsOfNoGrant(t *testing.T) {
 		t.Errorf("%s\nbecame\n%s", before, after)
 	}
 	if got := value[string](t, admin, `SELECT format('%s %s %s %s %s', count(*), count(DISTINCT writer), count(DISTINCT expires), count(DISTINCT octet_length(body)), max(holder))
-		FROM openid_rows WHERE kind = 'left'`); got != "4 4 1 1 " {
+		FROM openid_rows WHERE kind = 'left'`); got != "128 128 1 1 " {
 		t.Errorf("rows, writers, expiries, lengths, holder: %s", got)
+	}
+	if got := value[string](t, admin, `SELECT string_agg(DISTINCT n::text, ' ') FROM (SELECT count(*) n FROM openid_rows WHERE kind = 'left' GROUP BY xmin) t`); got != "32" {
+		t.Errorf("a wish wrote %s rows, which tells of how many sign-ins", got)
 	}
 	if n := value[int](t, admin, `SELECT count(*) FROM openid_rows l JOIN openid_rows g ON g.id = l.id AND g.kind = 'grant' WHERE l.kind = 'left'`); n != 0 {
 		t.Errorf("%d rows have the key of their grant", n)

@@ -47,7 +47,7 @@ func (k rowKey) unlockSession(handle, hidden []byte, day time.Time) (issue.Sessi
 
 // note stores a row that says something by being there. It is nothing new if it is
 // there already.
-func (s *Issuing) note(ctx context.Context, handle []byte, expires any) error {
+func (s *Issuing) note(ctx context.Context, handle []byte, expires time.Time) error {
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
 		_, err := s.exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3::timestamptz) ON CONFLICT DO NOTHING`,
 			handle, s.rows.lock(handle, nil, sessionBlock), expires)
@@ -170,12 +170,12 @@ func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time)
 const sessionsAtOnce = 8
 
 // Live implements [issue.Store]. At a glance, as sessionsAt.
-func (s *Issuing) Live(ctx context.Context, p issue.Person, session issue.Session) (live bool, err error) {
+func (s *Issuing) Live(ctx context.Context, p issue.Person, session issue.Session) (live, asked bool, err error) {
 	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		return c.QueryRow(ctx, `SELECT NOT EXISTS (SELECT FROM erasures WHERE label = $1) AND NOT EXISTS (SELECT FROM sessions WHERE handle = ANY ($2::bytea[]))`,
-			p.Label, [][]byte{s.rows.endPlace(session.ID), s.rows.generationPlace(p, session.Generation)}).Scan(&live)
+		return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM erasures WHERE label = $1), NOT EXISTS (SELECT FROM sessions WHERE handle = ANY ($2::bytea[]))`,
+			p.Label, [][]byte{s.rows.endPlace(session.ID), s.rows.generationPlace(p, session.Generation)}).Scan(&asked, &live)
 	})
-	return live, err
+	return live, asked, err
 }
 
 // EndSession implements [issue.Store].
@@ -183,11 +183,14 @@ func (s *Issuing) EndSession(ctx context.Context, session issue.Session) error {
 	return s.note(ctx, s.rows.endPlace(session.ID), session.Day.Add(kept))
 }
 
+// never is when what is kept for good expires.
+var never = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
 // EndSessions implements [issue.Store]. The row is kept: generations are counted by it.
 func (s *Issuing) EndSessions(ctx context.Context, p issue.Person) error {
 	n, err := s.generation(ctx, p)
 	if err != nil {
 		return err
 	}
-	return s.note(ctx, s.rows.generationPlace(p, n), "infinity")
+	return s.note(ctx, s.rows.generationPlace(p, n), never)
 }

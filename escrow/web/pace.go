@@ -56,7 +56,7 @@ func (l line) paced(w http.ResponseWriter, r *http.Request) (http.ResponseWriter
 	p := &pace{ResponseWriter: w, control: http.NewResponseController(w), body: r.Body, in: transfer{line: l}, out: transfer{line: l}}
 	p.out.idle *= 2 // net/http may wait for the rest of a body before it writes
 	if r.Body != nil && r.Body != http.NoBody {
-		p.readBy(p.in.due()) // also for what net/http reads of a body that no handler wanted
+		p.readBy(p.in.due())           // also for what net/http reads of a body that no handler wanted
 		r = r.WithContext(r.Context()) // a copy, whose body is ours
 		r.Body = p
 	}

@@ -269,11 +269,11 @@ func endAt(t *testing.T, s openid.Store) {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
 	for _, moment := range []time.Time{at, at.Add(time.Hour)} {
-		if err := s.EndAt(t.Context(), mine, moment, expiry()); err != nil {
+		if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{mine: moment}, expiry()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.EndAt(t.Context(), "", at, expiry()); err != nil {
+	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{"": at}, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	second := held()
@@ -493,14 +493,14 @@ func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym) error {
 }
 
 // EndAt implements [openid.Store].
-func (m *Memory) EndAt(ctx context.Context, holder token.Pseudonym, at, _ time.Time) error {
+func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, _ time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, r := range m.rows {
-		if r.Holder == holder && holder != "" && r.Ends.IsZero() {
+		if at, ends := holders[r.Holder]; ends && r.Holder != "" && r.Ends.IsZero() {
 			r.Ends = at.UTC()
 			m.rows[k] = r
 		}

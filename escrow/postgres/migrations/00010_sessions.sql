@@ -6,7 +6,7 @@
 CREATE TABLE sessions (
   handle  bytea PRIMARY KEY CHECK (octet_length(handle) = 32),
   hidden  bytea NOT NULL CHECK (octet_length(hidden) = 124),
-  expires timestamptz NOT NULL CHECK (expires = 'infinity' OR expires = date_trunc('day', expires, 'UTC'))
+  expires timestamptz NOT NULL CHECK (isfinite(expires) AND expires = date_trunc('day', expires, 'UTC'))
 );
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON sessions EXECUTE FUNCTION never();
 CREATE TRIGGER no_change BEFORE UPDATE ON sessions FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION never();

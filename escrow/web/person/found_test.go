@@ -184,6 +184,7 @@ func TestFoundD1SignOutEverywhereEndsThePhone(t *testing.T) {
 // another device, or by proving their identity again.
 func TestFoundD1CopiedCookieEndsWithItsSession(t *testing.T) {
 	s := newService(t)
+	var thieves []*browser
 	for what, end := range map[string]func(b *browser){
 		"signed out":   func(b *browser) { b.shows("POST", s.origin+"/sign-out", url.Values{}, http.StatusOK) },
 		"proven again": func(b *browser) { b.follow(b.prove("post", jo)) },
@@ -203,6 +204,11 @@ func TestFoundD1CopiedCookieEndsWithItsSession(t *testing.T) {
 		thief.shows("GET", s.origin+"/me", nil, http.StatusOK, "My pen names")
 		end(b)
 		thief.signedOut(what)
+		thieves = append(thieves, thief)
+	}
+	s.in("owner").shows("POST", s.origin+deletePath, url.Values{}, http.StatusOK, "Your receipt")
+	for _, thief := range thieves { // the receipt is its owner's
+		thief.shows("POST", s.origin+deletePath, url.Values{}, http.StatusUnauthorized, errSignedOut.Code, "!Your receipt")
 	}
 }
 
@@ -435,7 +441,9 @@ func TestFoundE2SilentSignIn(t *testing.T) {
 	refused(b, "consent_required", "pocket", "scope", "openid offline_access")
 	refused(b, "consent_required", "purse")
 	refused(b, "login_required", "pocket", "max_age", "0")
-	refused(s.in("another device"), "consent_required", "pocket")
+	another := s.in("another device")
+	another.shows("GET", s.origin+"/me", nil, http.StatusOK, "!without asking you")
+	refused(another, "consent_required", "pocket")
 	for what, headers := range map[string][]string{
 		"a frame": {"Sec-Fetch-Dest", "iframe", "Sec-Fetch-Mode", "navigate"}, "a script": {"Sec-Fetch-Dest", "empty", "Sec-Fetch-Mode", "cors"},
 		"a picture": {"Sec-Fetch-Dest", "image", "Sec-Fetch-Mode", "no-cors"}, "a browser that does not say": nil,

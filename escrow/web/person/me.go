@@ -32,7 +32,7 @@ type mePage struct {
 	Devices  []device        `json:"devices"`
 
 	Names  map[string]string `json:"-"` // of platforms, by id
-	Silent map[string]silent `json:"-"` // by platform
+	Silent map[string]*silent `json:"-"` // by platform; nil: it can do nothing
 	Origin string            `json:"-"`
 
 	Leaving leaving `json:"-"`
@@ -75,12 +75,13 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin,
-		Silent: map[string]silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
+		Silent: map[string]*silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
 	for _, p := range *s.platforms.Load() {
 		page.Names[p.ID] = p.Name
 	}
 	for _, a := range who.Allowed {
-		page.Silent[a.Platform] = silent{Used: page.Silent[a.Platform].Used || a.Silent}
+		before := page.Silent[a.Platform]
+		page.Silent[a.Platform] = &silent{Used: a.Silent || before != nil && before.Used}
 	}
 	for _, d := range devices {
 		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
@@ -100,8 +101,8 @@ func (s *side) who(r *http.Request) (session, error) {
 	if !ok {
 		return session{}, errSignedOut
 	}
-	live, err := s.Issuer.Store.Live(r.Context(), v.Person, v.Session)
-	if err == nil && !live {
+	live, asked, err := s.Issuer.Store.Live(r.Context(), v.Person, v.Session)
+	if err == nil && (!live || asked) {
 		err = errSignedOut
 	}
 	return v, err
@@ -141,15 +142,16 @@ func (s *side) askErasure(w http.ResponseWriter, r *http.Request) error {
 // erase records the request and ends the sign-ins at platforms and the session.
 // The answer is the same, in words and in time, whether or not an order holds the
 // record. A person who lost the answer asks again and gets the same receipt: so this
-// accepts a session that [side.who] no longer accepts, if that is why.
+// accepts a session that [side.who] no longer accepts, if that is why and the only
+// reason: whoever has a copy of a session that was ended learns nothing.
 func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	who, ok := s.sessions.person(r)
 	if !ok {
 		return errSignedOut
 	}
-	asked, err := s.Issuer.Store.Asked(r.Context(), who.Person.Label)
-	if err == nil && !asked {
-		_, err = s.who(r)
+	live, _, err := s.Issuer.Store.Live(r.Context(), who.Person, who.Session)
+	if err == nil && !live {
+		err = errSignedOut
 	}
 	if err == nil && !s.sessions.fresh(who) {
 		err = errNotFresh
