@@ -18,7 +18,7 @@ var (
 	ErrFalseReceipt = refusal.New(refusal.Denied, "log.false_receipt",
 		"the receipt's commitment is not that of its label and salt: it was copied wrongly, or no entry of the log can ever match it; keep it and complain")
 	ErrNotErased = refusal.New(refusal.NotYet, "log.not_erased",
-		"what was read of the log shows no such deletion: it takes some minutes, and may take a month; the law can require a record to be kept for longer")
+		"what was read of the log shows no such deletion: it takes an hour or two, and may take a month; the law can require a record to be kept for longer")
 )
 
 // ParseReceipt returns what the leaf of an erasure must hold, recomputed from the
