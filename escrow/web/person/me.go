@@ -31,9 +31,9 @@ type mePage struct {
 	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
 	Devices  []device        `json:"devices"`
 
-	Names  map[string]string `json:"-"` // of platforms, by id
+	Names  map[string]string  `json:"-"` // of platforms, by id
 	Silent map[string]*silent `json:"-"` // by platform; nil: it can do nothing
-	Origin string            `json:"-"`
+	Origin string             `json:"-"`
 
 	Leaving leaving `json:"-"`
 }
