@@ -125,7 +125,7 @@ func (d *db) release(conn *pgxpool.Conn) {
 	if readOnly(conn) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		conn.Conn().Close(ctx) //nolint:errcheck // it is of no use either way
+		conn.Conn().Close(ctx) // it is of no use either way
 	}
 	conn.Release()
 }

@@ -75,7 +75,7 @@ func (s *Server) Limited(r Rate, h Handler) Handler {
 // they append to. With a refusal it is the address of the connection. No other
 // header is read, and from nobody else (ATTACKS H08).
 func (s *Server) sender(r *http.Request) (netip.Addr, error) {
-	connection, _ := netip.ParseAddrPort(r.RemoteAddr) //nolint:errcheck // of no network: none
+	connection, _ := netip.ParseAddrPort(r.RemoteAddr) // of no network: none
 	peer := connection.Addr().Unmap().WithZone("")
 	byList := chain(r.Header.Values("X-Forwarded-For"), ',', func(s string) string { return s })
 	byPair := chain(r.Header.Values("Forwarded"), ',', forParameter)
