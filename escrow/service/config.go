@@ -74,8 +74,12 @@ var (
 // Config is the one configuration file of `escrowd serve`, in TOML. A side that
 // has no section does not run in this process. [ReadConfig] makes it.
 type Config struct {
-	Origin  string `toml:"origin"` // https://…, as people and platforms see it
-	Listen  string `toml:"listen"`
+	Origin string `toml:"origin"` // https://…, as people and platforms see it
+	Listen string `toml:"listen"`
+
+	// Where metrics are served, of plain HTTP and to this machine alone; empty: nowhere.
+	MetricsListen string `toml:"metrics_listen"`
+
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
 	Bundle  string `toml:"bundle"`
@@ -262,7 +266,7 @@ func (c *Config) check() error {
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return errConfigMissing.Because(errors.New("listen: host:port"))
 	}
-	return nil
+	return c.checkMetrics()
 }
 
 func (v vaultConfig) require(section string, required map[string]string) {

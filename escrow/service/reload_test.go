@@ -10,7 +10,9 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -403,5 +405,42 @@ func TestFoundC3AnEndIsSaidLongBefore(t *testing.T) {
 		} else if n := len(r.log); n > 0 {
 			t.Errorf("with %s left: %v", c.left, <-r.log)
 		}
+	}
+}
+
+// What ends is a metric, of no person, case or platform.
+func TestFoundC1DaysLeftAreAMetric(t *testing.T) {
+	r := newReloading(t)
+	w := httptest.NewRecorder()
+	r.s.metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	var days float64
+	for line := range strings.Lines(w.Body.String()) {
+		if _, err := fmt.Sscanf(line, `penname_days_left{what="certificate"} %g`, &days); err == nil {
+			break
+		}
+	}
+	if want := time.Until(time.Now().AddDate(0, 3, 0)).Hours() / 24; w.Code != http.StatusOK || math.Abs(days-want) > 0.1 {
+		t.Errorf("%d: %g days, want %g: %s", w.Code, days, want, w.Body)
+	}
+}
+
+// The metrics are where the configuration says, and nowhere else.
+func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
+	r := newReloading(t)
+	free, err := Listen("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.s.config.MetricsListen = free.Addr().String()
+	if err := r.s.Run(t.Context(), free, Machine{}); !errors.Is(err, ErrListen) {
+		t.Fatalf("the address is taken: %v", err)
+	}
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	w := httptest.NewRecorder()
+	r.edge.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusNotFound {
+		t.Errorf("metrics for everybody: %d", w.Code)
 	}
 }

@@ -231,6 +231,13 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 		}})
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	if s.config != nil && s.config.MetricsListen != "" {
+		metrics, err := Listen(s.config.MetricsListen)
+		if err != nil {
+			return err
+		}
+		g.Go(func() error { return Serve(ctx, metrics, s.metrics()) })
+	}
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {
 		g.Go(func() error { s.repeat(ctx, j); return nil })
