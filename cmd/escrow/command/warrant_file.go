@@ -47,7 +47,11 @@ func warrantFile(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(st, st.String())
+			text := st.String()
+			if w, err := policy.ParseUnverified(s.Warrant); err == nil && w.Kind == policy.Withdrawal {
+				text = "the withdrawal is a case of its own, and opens nothing; escrow warrant status tells of the case that it ends\n" + text
+			}
+			return p.print(st, text)
 		})
 	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
 	return c
