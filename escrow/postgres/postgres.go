@@ -138,6 +138,7 @@ type Issuing struct {
 	rows       rowKey
 	enrolments coalesce.Group[issue.Enrolment, bool] // true: stored, as a new person
 	lookups    coalesce.Group[[]byte, *stored]       // by fingerprint
+	lives      coalesce.Group[life, lifeFound]
 }
 
 // Disclosing is the database as the disclosing side may use it, one store for
@@ -165,7 +166,7 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		s.Close()
 		return nil, err
 	}
-	s.enrolments.Send, s.lookups.Send = s.enrolTogether, s.lookUp
+	s.enrolments.Send, s.lookups.Send, s.lives.Send = s.enrolTogether, s.lookUp, s.areLive
 	return s, nil
 }
 
