@@ -95,13 +95,14 @@ func (s *Issuer) held(ctx context.Context, id identity.Identity, m macs, why *re
 			return Person{}, false, err
 		}
 	}
+	held := &Held{Why: why, Reference: r.Reference}
 	switch r.Outcome {
 	case proof.Accepted:
-		why = ErrAcceptanceWaits
+		held.Why, held.From = ErrAcceptanceWaits, r.From
 	case proof.Objected:
-		why = ErrObjected
+		held.Why = ErrObjected
 	}
-	return Person{}, false, &Held{why, r.Reference, r.From}
+	return Person{}, false, held
 }
 
 func (s *Issuer) hold(ctx context.Context, id identity.Identity, m macs, mark []byte, known []Known) (Review, error) {

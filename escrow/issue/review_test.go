@@ -348,8 +348,12 @@ func TestFoundF2AnObjectionEndsAnAcceptance(t *testing.T) {
 	if err := o.issuer.Object(t.Context(), p, h.Reference); !errors.Is(err, issue.ErrTooLate) {
 		t.Errorf("twice: %v", err)
 	}
-	o.job()
-	o.held(newCard(), issue.ErrObjected)
+	for _, what := range []func(){func() {}, o.job} { // at once, and once the log has it
+		what()
+		if h := o.held(newCard(), issue.ErrObjected); !h.From.IsZero() {
+			t.Errorf("told to come back on %v", h.From)
+		}
+	}
 	if _, err := o.say("alma", proof.Accepted, h.Reference); !errors.Is(err, disclose.ErrReviewDecided) {
 		t.Errorf("accepted again: %v", err)
 	}

@@ -22,7 +22,7 @@ var outcomes = map[disclose.ReviewState]issue.Review{
 
 func (s *Issuing) reviews(ctx context.Context, where string, args ...any) (reviews []issue.Review, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `SELECT id, whose, state, due FROM reviews WHERE `+where, args...)
+		rows, err := c.Query(ctx, `SELECT id, whose, CASE WHEN state = 'waiting' AND objected THEN 'objected' ELSE state END, due FROM reviews WHERE `+where, args...)
 		if err != nil {
 			return err
 		}
