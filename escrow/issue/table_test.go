@@ -182,7 +182,7 @@ func newTable(t *testing.T) *table {
 	for i, id := range []string{"town-square", "school-forum"} {
 		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHash: sha256.Sum256([]byte(clientSecret))}
 	}
-	tb.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.NewTextHandler(&tb.log, nil)), Now: now})
+	tb.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.NewTextHandler(&tb.log, nil)), Now: now, PerSender: 1e6})
 	tb.check(err)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	tb.check(err)
