@@ -61,25 +61,3 @@ CREATE INDEX openid_entries_by_grant ON openid_entries (grant_id);
 DROP TRIGGER moves ON erasures;
 CREATE TRIGGER moves BEFORE INSERT ON erasures FOR EACH ROW EXECUTE FUNCTION erasure_moves();
 CREATE TRIGGER moves_on BEFORE UPDATE ON erasures FOR EACH ROW WHEN (OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION erasure_moves();
-
--- +goose StatementBegin
-CREATE OR REPLACE FUNCTION mix() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
-DECLARE t text; c text;
-BEGIN
-  FOR t, c IN VALUES ('records', 'day'), ('persons', 'day'), ('pseudonyms', 'day'), ('erasures', 'day'),
-                     ('openid_rows', 'expires'), ('openid_used', 'expires'), ('openid_entries', 'expires') LOOP
-    EXECUTE format('UPDATE %1$I SET %2$I = %2$I WHERE %2$I IN
-      (SELECT %2$I FROM %1$I GROUP BY 1 HAVING count(DISTINCT xmin::text) > 1)', t, c);
-  END LOOP;
-END $$;
--- +goose StatementEnd
-
--- +goose StatementBegin
-CREATE OR REPLACE FUNCTION sort(t text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
-BEGIN
-  IF t NOT IN ('records', 'persons', 'pseudonyms', 'erasures', 'openid_rows', 'openid_used', 'openid_entries') THEN
-    RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
-  END IF;
-  EXECUTE format('CLUSTER %I USING %I', t, t || '_pkey');
-END $$;
--- +goose StatementEnd

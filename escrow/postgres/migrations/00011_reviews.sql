@@ -173,6 +173,7 @@ BEGIN
 END $$;
 -- +goose StatementEnd
 
+-- The tables of 00009 and 00010 are put into order as well (see 00001).
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION mix() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 DECLARE t text; c text;
