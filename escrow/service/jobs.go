@@ -42,6 +42,15 @@ var Jobs = []Job{
 		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
 }
 
+// why is an error as the log of a service has it.
+func why(err error) []any {
+	attrs := []any{slog.Any("cause", err)}
+	if e := refusal.Of(err); e != nil {
+		attrs = append(attrs, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
+	}
+	return attrs
+}
+
 // repeat does a job now and then again after each interval, until ctx ends. A job
 // that fails is logged and tried again: it never ends the service.
 func (s *Service) repeat(ctx context.Context, j Job) {
@@ -49,11 +58,7 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 	defer t.Stop()
 	for {
 		if err := j.Do(s, ctx); err != nil && ctx.Err() == nil {
-			attrs := []any{slog.String("job", j.Name), slog.Any("cause", err)}
-			if e := refusal.Of(err); e != nil {
-				attrs = append(attrs, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
-			}
-			s.Log.Error("a regular job failed and will be tried again", attrs...)
+			s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
 		}
 		select {
 		case <-ctx.Done():

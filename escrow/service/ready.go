@@ -69,11 +69,7 @@ func (s *Service) OpenProviders(ctx context.Context) error {
 }
 
 func (s *Service) warnOfProvider(ctx context.Context, p person.Provider, err error) {
-	attrs := []slog.Attr{slog.String("id", p.ID), slog.Any("cause", err)}
-	if e := refusal.Of(err); e != nil {
-		attrs = append(attrs, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
-	}
-	s.Log.LogAttrs(ctx, slog.LevelWarn, "nobody can prove their identity there", attrs...)
+	s.Log.WarnContext(ctx, "nobody can prove their identity there", append([]any{slog.String("id", p.ID)}, why(err)...)...)
 }
 
 // readyTime is how long a part may take to say that it is well.

@@ -24,7 +24,6 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/refusal"
 )
 
 // Machine is what the machine that a service runs on asks of it and is told.
@@ -249,11 +248,7 @@ func (s *Service) reload(ctx context.Context, everything bool) *Config {
 }
 
 func (s *Service) refusedReload(what string, err error) {
-	attrs := []any{slog.String("what", what), slog.Any("cause", err)}
-	if e := refusal.Of(err); e != nil {
-		attrs = append(attrs, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
-	}
-	s.Log.Error("a change cannot be used, and what was there before stays in force", attrs...)
+	s.Log.Error("a change cannot be used, and what was there before stays in force", append([]any{slog.String("what", what)}, why(err)...)...)
 }
 
 // settled is how long files must have been left alone before they are read: who
