@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 )
 
 // At most maxBatches of one kind are under way at once. The second starts only if
@@ -28,6 +29,10 @@ type Group[In, Out any] struct {
 	// Send carries one batch, within a deadline of its own. It returns one
 	// result for each item, in order, or an error for the whole batch.
 	Send func(ctx context.Context, items []In) ([]Result[Out], error)
+
+	// Most is how long a call waits in all: behind a batch that hangs no longer than
+	// that batch. 0: until its context ends.
+	Most time.Duration
 
 	mu       sync.Mutex
 	queue    []*request[In, Out]
@@ -59,6 +64,11 @@ func (c *Group[In, Out]) Do(ctx context.Context, items ...In) ([]Out, error) {
 	}
 	if len(items) == 0 {
 		return nil, nil
+	}
+	if c.Most > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.Most)
+		defer cancel()
 	}
 	r := &request[In, Out]{ctx: ctx, items: items, done: make(chan struct{})}
 	c.mu.Lock()

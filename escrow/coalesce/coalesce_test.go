@@ -143,3 +143,29 @@ func TestV08WholeBatchFailsForEverybody(t *testing.T) {
 		}
 	})
 }
+
+// A call behind a batch that hangs waits no longer than Most, and is not sent.
+func TestGroupWaitsNoLongerThanMost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var batches []int
+		c := doubler(&batches)
+		c.Most = 2 * time.Second
+		go c.Do(t.Context(), 2) //nolint:errcheck // it is under way
+		synctest.Wait()
+		time.Sleep(500 * time.Millisecond)
+		if out, err := c.Do(t.Context(), 4); err != nil || out[0] != 8 {
+			t.Errorf("within its time: %v, %v", out, err)
+		}
+		c.Most = 500 * time.Millisecond
+		go c.Do(t.Context(), 2) //nolint:errcheck // it is under way
+		synctest.Wait()
+		began := time.Now()
+		if _, err := c.Do(t.Context(), 6); !errors.Is(err, context.DeadlineExceeded) || time.Since(began) != c.Most {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+		time.Sleep(2 * time.Second)
+		if fmt.Sprint(batches) != "[1 1 1]" {
+			t.Errorf("batches of %v", batches)
+		}
+	})
+}

@@ -163,8 +163,6 @@ func (s *Issuing) Asked(ctx context.Context, label string) (asked bool, err erro
 
 // Person implements [issue.Store].
 func (s *Issuing) Person(ctx context.Context, fingerprint, birth []byte) (issue.Person, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.commit) // as Live
-	defer cancel()
 	found, err := s.lookups.Do(ctx, fingerprint)
 	switch {
 	case err != nil:

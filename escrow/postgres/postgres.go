@@ -167,6 +167,7 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		return nil, err
 	}
 	s.enrolments.Send, s.lookups.Send, s.lives.Send = s.enrolTogether, s.lookUp, s.areLive
+	s.lookups.Most, s.lives.Most = s.commit, s.commit
 	return s, nil
 }
 
@@ -216,7 +217,7 @@ func open(ctx context.Context, dsn, role string, o Options) (db, error) {
 	}
 	d := db{pool: pool, wait: cmp.Or(o.Wait, startTime), commit: cmp.Or(o.Commit, answerTime), lengthy: cmp.Or(o.Commit, jobTime),
 		barriers: &coalesce.Group[struct{}, struct{}]{}}
-	d.barriers.Send = d.emit
+	d.barriers.Send, d.barriers.Most = d.emit, d.commit
 	if err := d.check(ctx, role); err != nil {
 		pool.Close()
 		return db{}, err

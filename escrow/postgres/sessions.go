@@ -172,8 +172,6 @@ const sessionsAtOnce = 8
 
 // Live implements [issue.Store]. At a glance, as sessionsAt.
 func (s *Issuing) Live(ctx context.Context, p issue.Person, session issue.Session) (live, asked bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, s.commit) // whoever waits for a batch that hangs waits no longer than it
-	defer cancel()
 	found, err := s.lives.Do(ctx, life{p.Label, s.rows.endPlace(session.ID), s.rows.generationPlace(p, session.Generation)})
 	if err != nil {
 		return false, false, refused(ctx, err)

@@ -36,8 +36,6 @@ const barrier = `SELECT pg_logical_emit_message(true, 'penname', ''::text)
 // called. Those who call at the same time share a barrier, so that few connections
 // wait however many callers do.
 func (d *db) confirm(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, d.commit)
-	defer cancel()
 	_, err := d.barriers.Do(ctx, struct{}{})
 	return refused(ctx, err)
 }

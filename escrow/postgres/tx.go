@@ -52,7 +52,8 @@ func refused(ctx context.Context, err error) error {
 	var pg *pgconn.PgError
 	if !errors.As(err, &pg) {
 		ended := ctx.Err()
-		if ended == nil && pgconn.Timeout(err) { // the statement's own time: see patience
+		// The statement's own time, see patience, or that of a batch.
+		if ended == nil && (pgconn.Timeout(err) || errors.Is(err, context.DeadlineExceeded)) {
 			ended = context.DeadlineExceeded
 		}
 		return ErrUnavailable.Because(&serverError{cause: ended})
