@@ -206,8 +206,8 @@ func (f faultyRotations) Begin(ctx context.Context, v int) (r keep.Rotation, rel
 	}
 	return r, release, err
 }
-func (f faultyRotations) Older(ctx context.Context, r keep.Rotation, n int) (h []keep.Half, err error) {
-	err = f.step(func() (err error) { h, err = f.Rotations.Older(ctx, r, n); return err })
+func (f faultyRotations) Older(ctx context.Context, r keep.Rotation, oldest, n int) (h []keep.Half, err error) {
+	err = f.step(func() (err error) { h, err = f.Rotations.Older(ctx, r, oldest, n); return err })
 	return h, err
 }
 func (f faultyRotations) Move(ctx context.Context, r keep.Rotation, from []keep.Half, to []string) (out keep.Rotation, err error) {
@@ -218,8 +218,8 @@ func (f faultyRotations) Shut(ctx context.Context, r keep.Rotation) (out keep.Ro
 	err = f.step(func() (err error) { out, err = f.Rotations.Shut(ctx, r); return err })
 	return out, err
 }
-func (f faultyRotations) Finish(ctx context.Context, r keep.Rotation) (out keep.Rotation, err error) {
-	err = f.step(func() (err error) { out, err = f.Rotations.Finish(ctx, r); return err })
+func (f faultyRotations) Finish(ctx context.Context, r keep.Rotation, oldest int) (out keep.Rotation, err error) {
+	err = f.step(func() (err error) { out, err = f.Rotations.Finish(ctx, r, oldest); return err })
 	return out, err
 }
 
