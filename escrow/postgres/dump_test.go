@@ -3,13 +3,16 @@ package postgres
 import (
 	"errors"
 	"flag"
+	"maps"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/pressly/goose/v3"
@@ -50,6 +53,14 @@ func filled(t *testing.T) *house {
 	later.restore(t, nil)
 	consistent(t, h.d)
 	return h
+}
+
+// movedTo is the same house on another database, with its keys.
+func (h *house) movedTo(t *testing.T, admin string) *house {
+	t.Helper()
+	moved := houseOn(t, admin)
+	moved.wrap, moved.open, moved.keys, moved.halfs = h.wrap, h.open, h.keys, maps.Clone(h.halfs)
+	return moved
 }
 
 // contents is every row of every table.
@@ -189,8 +200,7 @@ func TestFoundN2EveryKindOfDumpIsRestored(t *testing.T) {
 					UNION SELECT nspowner FROM pg_namespace WHERE nspname = 'penname') all_of_them`); owned != "penname_owner" {
 					t.Errorf("owned by %s", owned)
 				}
-				r := &house{admin: admin, conn: connect(t, admin), s: issuing(t, admin, Options{}), d: disclosing(t, admin, Options{}), k: keeping(t, admin, Options{}),
-					wrap: h.wrap, open: h.open, keys: h.keys, halfs: map[string][]byte{}}
+				r := h.movedTo(t, admin)
 				consistent(t, r.d)
 				file(t, r.d, 1)
 				r.enrol(t)
@@ -324,11 +334,8 @@ func TestFoundN2AnOlderDatabaseWithTheKeysOfToday(t *testing.T) {
 	admin := emptyDatabase(t)
 	must(t, "", "pg_restore", "--exit-on-error", "--single-transaction", "--dbname", admin, dump)
 	migrated(t, admin)
-	r := &house{admin: admin, conn: connect(t, admin), s: issuing(t, admin, Options{}), d: disclosing(t, admin, Options{}), k: keeping(t, admin, Options{}),
-		wrap: h.wrap, open: h.open, keys: h.keys, halfs: map[string][]byte{}}
-	if _, err := r.conn.Exec(t.Context(), `SET search_path = penname`); err != nil {
-		t.Fatal(err)
-	}
+	r := h.movedTo(t, admin)
+	r.halfs = map[string][]byte{} // they do not open any more
 	had, err := r.d.Log.Size(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -364,4 +371,87 @@ func TestFoundN2AnOlderDatabaseWithTheKeysOfToday(t *testing.T) {
 		t.Errorf("%d leaves, not %d, %v: %x was erased twice", now, size, err, receipt.Salt)
 	}
 	consistent(t, r.d)
+}
+
+// A base backup and the archive of the write-ahead log lose nothing: what was
+// acknowledged after the backup is there, erasures and rotations too.
+func TestFoundN2ABaseBackupAndItsArchiveLoseNothing(t *testing.T) {
+	ctx := t.Context()
+	dir, err := os.MkdirTemp("", "penname-backup-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	archive := filepath.Join(dir, "archive")
+	if err := errors.Join(os.Chmod(dir, 0o711), os.Mkdir(archive, 0o700), os.Mkdir(filepath.Join(dir, "second"), 0o711)); err != nil { //nolint:gosec // the server passes through
+		t.Fatal(err)
+	}
+	pg, err := sandbox.StartPostgres(ctx, filepath.Join(dir, "first"), "archive_mode=on", "archive_command=cp %p "+archive+"/%f.new && mv "+archive+"/%f.new "+archive+"/%f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { pg.Stop() })
+	info, err := os.Stat(filepath.Join(pg.Dir, "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	give := func(dir string) {
+		t.Helper()
+		err := filepath.WalkDir(dir, func(name string, _ os.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(name, int(owner.Uid), int(owner.Gid)))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	give(archive)
+	give(filepath.Join(pg.Dir, "data")) // with the file that the sandbox keeps there
+	migrated(t, pg.DSN)
+	h := houseOn(t, pg.DSN)
+	victim, kept := h.enrol(t).Person.Label, h.enrol(t).Person.Label
+	second := filepath.Join(dir, "second", "data")
+	must(t, "", "pg_basebackup", "--dbname", pg.DSN, "--pgdata", second, "--checkpoint=fast", "--wal-method=none")
+
+	file(t, h.d, 1)
+	h.ask(t, victim)
+	h.clear(t, victim)
+	if _, err := h.keeper().Work(ctx); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	want := contents(t, pg.DSN)
+	last := value[string](t, pg.DSN, `SELECT pg_walfile_name(pg_switch_wal())`)
+	for every, n := time.NewTicker(20*time.Millisecond), 0; ; <-every.C {
+		if _, err := os.Stat(filepath.Join(archive, last)); err == nil {
+			break
+		} else if n++; n > 1500 {
+			t.Fatal(err)
+		}
+	}
+	if err := pg.Kill(); err != nil {
+		t.Fatal(err)
+	}
+
+	if err := os.WriteFile(filepath.Join(second, "recovery.signal"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	give(second)
+	began := time.Now()
+	restored, err := sandbox.StartPostgres(ctx, filepath.Dir(second), "restore_command=cp "+archive+"/%f %p")
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	t.Cleanup(func() { restored.Stop() })
+	t.Logf("it takes writes %s after its start", time.Since(began).Round(time.Millisecond))
+	for table, rows := range contents(t, restored.DSN) {
+		if rows != want[table] {
+			t.Errorf("%s: %q\nwant %q", table, rows, want[table])
+		}
+	}
+	r := h.movedTo(t, restored.DSN)
+	consistent(t, r.d)
+	r.whole(t)
+	if rows := r.rows(t); rows[victim] != "" || rows[kept] == "" {
+		t.Error("an erasure was lost, or a record")
+	}
 }

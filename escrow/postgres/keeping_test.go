@@ -48,16 +48,23 @@ func keeping(t testing.TB, admin string, o Options) *Keeping {
 
 func newHouse(t testing.TB, n int) *house {
 	t.Helper()
-	h := &house{admin: database(t), halfs: map[string][]byte{}}
+	h := houseOn(t, database(t))
+	for range n {
+		h.enrol(t)
+	}
+	return h
+}
+
+// houseOn is a house on a database that was migrated.
+func houseOn(t testing.TB, admin string) *house {
+	t.Helper()
+	h := &house{admin: admin, halfs: map[string][]byte{}}
 	h.conn = connect(t, h.admin)
 	if _, err := h.conn.Exec(t.Context(), `SET search_path = penname`); err != nil {
 		t.Fatal(err)
 	}
 	h.s, h.d, h.k = issuing(t, h.admin, Options{}), disclosing(t, h.admin, Options{}), keeping(t, h.admin, Options{})
 	h.wrap, h.open, h.keys = sandbox.NewKeyring([32]byte(random(32)))
-	for range n {
-		h.enrol(t)
-	}
 	return h
 }
 
