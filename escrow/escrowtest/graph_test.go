@@ -63,11 +63,12 @@ var mayImport = map[string][]string{
 	"escrow/sandbox": {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
-	"escrow/escrowtest":            {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
-	"escrow/escrowtest/fuzzing":    {},
-	"escrow/disclose/disclosetest": {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
-	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
-	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
+	"escrow/escrowtest":              {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/escrowtest/fuzzing":      {},
+	"verifier/identity/oidcprovider": {}, // runs an OpenID provider of other people, for the tests of both
+	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
+	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
+	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},
 
 	"deploy":          {},
 	"deploy/postgres": {},

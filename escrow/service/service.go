@@ -213,8 +213,13 @@ func witnessesOf(b *policy.Bundle) (witnesses []translog.WitnessClient) {
 
 // NewMessageBoard is the custodians' message board alone, for the first key
 // ceremony: there is no service yet, which needs a bundle, which needs the key.
-func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (http.Handler, error) {
-	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: board.Now})
+// trustedProxies are as in [Config].
+func NewMessageBoard(origin string, board *disclose.Board, trustedProxies []string, log *slog.Logger) (http.Handler, error) {
+	proxies, err := web.ParseProxies(trustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: board.Now, TrustedProxies: proxies})
 	if err != nil {
 		return nil, err
 	}

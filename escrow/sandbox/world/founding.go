@@ -322,8 +322,8 @@ func (f *founding) makePlatform(id, name string) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{ID: id, Name: name, EvidenceKey: key, issuer: f.Origin, issuerKeys: f.draft.IssuerKeys, now: f.Clock.Now}
-	if p.Origin, err = f.serve(func(string) (http.Handler, error) { return p.handler(), nil }); err != nil {
+	p := &Platform{ID: id, Name: name, EvidenceKey: key, Issuer: f.Origin, IssuerKeys: f.draft.IssuerKeys, Now: f.Clock.Now}
+	if p.Origin, err = f.serve(func(string) (http.Handler, error) { return p.Handler(), nil }); err != nil {
 		return nil, err
 	}
 	f.draft.Platforms = append(f.draft.Platforms, policy.Platform{ID: id, Name: name, Keys: keys})

@@ -140,7 +140,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	}
 	w.group.Go(func() error { return w.Service.Run(run, ln, service.Machine{}) })
 	for _, p := range []*Platform{w.Town, w.School} {
-		if err := p.connect(ctx, f.secrets[p.ID]); err != nil {
+		if err := p.Connect(ctx, f.secrets[p.ID]); err != nil {
 			return nil, err
 		}
 	}
