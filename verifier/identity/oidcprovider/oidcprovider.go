@@ -91,7 +91,7 @@ func Install(t testing.TB) string {
 	if _, err := os.Stat(dir); err == nil {
 		return filepath.Join(dir, "node_modules")
 	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
 		t.Fatal(err)
 	}
 	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
