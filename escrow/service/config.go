@@ -69,6 +69,8 @@ var (
 		"requests_per_sender must be between 1 and 10000 a second: many people can come by one address, and one of them can be a flood")
 	errConfigHost = refusal.New(refusal.Invalid, "config.certificate_for_another_host",
 		"tls_cert is not for the host of origin, so browsers would refuse it: have one made for that host, or name the proxy that people reach first in trusted_proxies")
+	errConfigChain = refusal.New(refusal.Invalid, "config.certificate_chain",
+		"this machine knows no authority that signed tls_cert, and browsers may know none: put the whole chain into the file, the host's certificate first; with a private authority, this is for information")
 	errConfigRules = refusal.New(refusal.Invalid, "config.bundle_not_in_force",
 		"the bundle file is not what the custodians endorsed and the public log holds: name the file that was installed, or install this one with escrowd bundle install")
 )
@@ -202,7 +204,7 @@ func ReadConfig(name string) (*Config, error) {
 
 // check returns what is wrong with the settings by themselves.
 func (c *Config) check() []error {
-	var f findings
+	var f faults
 	f.require("origin", c.Origin)
 	f.https("origin", c.Origin)
 	f.require("listen", c.Listen)
@@ -241,7 +243,7 @@ func (c *Config) check() []error {
 	return f
 }
 
-func (c *issueConfig) check(f *findings) {
+func (c *issueConfig) check(f *faults) {
 	f.require("issue.database_file", c.Database)
 	f.require("issue.cookie_key_file", c.CookieKey)
 	f.vault("issue.vault", c.Vault)
@@ -266,33 +268,46 @@ func (c *issueConfig) check(f *findings) {
 		f.require(section+".issuer", p.Issuer)
 		f.https(section+".issuer", p.Issuer)
 	}
+	if at, err := person.CheckProviders(c.choices()); err != nil {
+		f.add(fmt.Sprintf("issue.identity_providers[%d].id", at), err)
+	}
 	if c.StatusLists < 0 || c.StatusLists > maxStatusLists {
 		f.add("issue.status_lists", errConfigStatusLists)
 	}
 }
 
-// findings are what is wrong with a configuration.
-type findings []error
+// choices are the identity providers as people choose them.
+func (c *issueConfig) choices() (all []person.Provider) {
+	for _, p := range c.IdentityProviders {
+		if p.ID != "" { // else it is missing
+			all = append(all, person.Provider{ID: p.ID, Name: p.Name})
+		}
+	}
+	return all
+}
 
-func (f *findings) add(setting string, err error) {
+// faults are what is wrong with a configuration.
+type faults []error
+
+func (f *faults) add(setting string, err error) {
 	if err != nil {
 		*f = append(*f, of(setting, err))
 	}
 }
 
-func (f *findings) require(setting, value string) {
+func (f *faults) require(setting, value string) {
 	if value == "" {
 		f.add(setting, errConfigMissing.Because(errors.New("it is missing")))
 	}
 }
 
-func (f *findings) https(setting, value string) {
+func (f *faults) https(setting, value string) {
 	if u, err := url.Parse(value); value != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
 		f.add(setting, errConfigOrigin)
 	}
 }
 
-func (f *findings) vault(section string, v vaultConfig) {
+func (f *faults) vault(section string, v vaultConfig) {
 	f.require(section+".address", v.Address)
 	f.https(section+".address", v.Address)
 	f.require(section+".role_id", v.RoleID)

@@ -118,7 +118,8 @@ type Service struct {
 	publisher  *translog.Publisher
 	keeper     *keep.Keeper
 	erasing    sync.Mutex
-	unrecorded counter // filings that left no leaf
+	since      time.Time // when it began to serve
+	unrecorded counter   // filings that left no leaf
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -176,7 +177,10 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
 	})
-	return err
+	if errors.Is(err, openid.ErrConfig) {
+		err = of("issue.token_keys", err)
+	}
+	return s.config.placed(err)
 }
 
 func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
@@ -231,10 +235,11 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 		}})
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	s.since = s.Now()
 	if s.config != nil && s.config.MetricsListen != "" {
 		metrics, err := Listen(s.config.MetricsListen)
 		if err != nil {
-			return err
+			return s.config.placed(of("metrics_listen", err))
 		}
 		g.Go(func() error { return Serve(ctx, metrics, s.metrics()) })
 	}
@@ -248,6 +253,12 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	s.tell(m, Ready)
 	g.Go(func() error { <-ctx.Done(); s.tell(m, Stopping); return nil })
 	return g.Wait()
+}
+
+// Listener opens the address to listen on.
+func (c *Config) Listener() (net.Listener, error) {
+	ln, err := Listen(c.Listen)
+	return ln, c.placed(of("listen", err))
 }
 
 // Listen opens a TCP address, host:port. It fails with ErrListen.
