@@ -202,9 +202,9 @@ func (o *opening) trials() []part {
 	if o.config.Disclose != nil {
 		all = append(all, part{"disclose.key_versions", []string{"disclose.keys", "disclose.database"}, func(o *opening, ctx context.Context) error {
 			return keep.Current(ctx, o.Disclosing.Keys, o.Disclosing.Store)
-		}}, part{"log", []string{"bundle", "disclose.log_key", "disclose.database"}, (*opening).tryLog})
+		}}, part{"log", []string{"authorities", "bundle", "disclose.log_key", "disclose.database"}, (*opening).tryLog})
 		if o.Bundle != nil {
-			for _, w := range witnessesOf(o.Bundle) {
+			for _, w := range o.witnesses(o.Bundle) {
 				name, _, _ := strings.Cut(w.VKey, "+")
 				all = append(all, part{"witness " + name, []string{"log"}, func(o *opening, ctx context.Context) error {
 					return of("bundle", o.publisher.Try(ctx, name))
@@ -244,7 +244,7 @@ func (o *opening) checkCertificate() error {
 			chain.AddCert(c)
 		}
 	}
-	if _, err := leaf.Verify(x509.VerifyOptions{Intermediates: chain}); err != nil {
+	if _, err := leaf.Verify(x509.VerifyOptions{Intermediates: chain, Roots: o.Authorities}); err != nil {
 		return of("tls_cert", errConfigChain.Because(err))
 	}
 	return nil
@@ -305,7 +305,7 @@ func (o *opening) tryLog(ctx context.Context) error {
 	if err != nil {
 		return of("bundle", err)
 	}
-	o.publisher, err = translog.New(ctx, o.Disclosing.Store.Log, o.Disclosing.Signer, log, witnessesOf(o.Bundle), o.Now)
+	o.publisher, err = translog.New(ctx, o.Disclosing.Store.Log, o.Disclosing.Signer, log, o.witnesses(o.Bundle), o.Now)
 	if errors.Is(err, translog.ErrConfig) {
 		return of("bundle", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
@@ -83,6 +84,10 @@ type Config struct {
 
 	// Where metrics are served, of plain HTTP and to this machine alone; empty: nowhere.
 	MetricsListen string `toml:"metrics_listen"`
+
+	// PEM file of certificate authorities that count beside this machine's, for identity
+	// providers, witnesses and the public log; empty: none.
+	CAFile string `toml:"ca_file"`
 
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
@@ -512,11 +517,12 @@ func (p *providerConfig) complete() bool {
 
 // provider is one identity provider. What it does not answer now it can answer later:
 // only a configuration that time does not mend is refused.
-func (p providerConfig) provider(ctx context.Context, origin string, used token.ReplayGuard) (one person.Provider, err error) {
+func (p providerConfig) provider(ctx context.Context, origin string, used token.ReplayGuard, roots *x509.CertPool) (one person.Provider, err error) {
 	demands, err := p.demands(origin, used)
 	if err != nil {
 		return one, err
 	}
+	demands.Roots = roots
 	l := &late{now: time.Now, open: func(ctx context.Context) (person.Proving, error) {
 		return identity.NewRelyingParty(ctx, demands, time.Now)
 	}}

@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -45,12 +46,18 @@ type opening struct {
 
 // parts are what this configuration needs. Their refusals say the setting.
 func (c *Config) parts() []part {
-	all := []part{
-		{"certificate", nil, (*opening).openCertificate},
-		{"bundle", nil, (*opening).openBundle},
+	var all []part
+	if c.CAFile != "" {
+		all = append(all, part{"authorities", nil, func(o *opening, _ context.Context) (err error) {
+			o.Authorities, err = registrar.Authorities(c.CAFile)
+			return of("ca_file", err)
+		}})
 	}
+	all = append(all,
+		part{"certificate", nil, (*opening).openCertificate},
+		part{"bundle", nil, (*opening).openBundle})
 	if c.Disclose == nil {
-		all = append(all, part{"rules", []string{"bundle"}, (*opening).openPublicLog})
+		all = append(all, part{"rules", []string{"authorities", "bundle"}, (*opening).openPublicLog})
 	}
 	if i := c.Issue; i != nil {
 		all = append(all, i.parts(c.Origin)...)
@@ -124,7 +131,7 @@ func (o *opening) openPublicLog(ctx context.Context) (err error) {
 	if o.config.PublicLog == "" {
 		setting = "origin" // which serves it
 	}
-	if o.PublicLog, err = o.config.publicLog(o.Bundle); err != nil {
+	if o.PublicLog, err = o.config.publicLog(o.Bundle, o.Authorities); err != nil {
 		return of(setting, err)
 	}
 	err = o.otherRules(ctx)
@@ -179,10 +186,10 @@ func (c *Config) rulesMaxAge() time.Duration {
 
 // publicLog is where a process that does not disclose follows the log, and gets
 // bundles, which are served beside it.
-func (c *Config) publicLog(b *policy.Bundle) (PublicLog, error) {
+func (c *Config) publicLog(b *policy.Bundle, roots *x509.CertPool) (PublicLog, error) {
 	address := cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog)
-	tiles, err := proof.Fetch(address)
-	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: registrar.NewHTTP(), Now: time.Now}
+	tiles, err := proof.Fetch(address, roots)
+	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: registrar.NewHTTP(roots), Now: time.Now}
 	return PublicLog{Tiles: tiles, Bundles: client.BundleByHash}, err
 }
 
@@ -197,7 +204,11 @@ func (c *Config) OpenKeeping(ctx context.Context) (*Keeping, error) {
 	if err != nil {
 		return nil, c.placed(of("bundle", err))
 	}
-	log, err := c.publicLog(b)
+	roots, err := registrar.Authorities(c.CAFile)
+	if err != nil {
+		return nil, c.placed(of("ca_file", err))
+	}
+	log, err := c.publicLog(b, roots)
 	if err != nil {
 		return nil, err
 	}
@@ -246,8 +257,8 @@ func (c *issueConfig) parts(origin string) []part {
 		}},
 	}
 	for n, p := range c.IdentityProviders {
-		all = append(all, part{"issue.identity_provider." + p.ID, nil, func(o *opening, ctx context.Context) error {
-			one, err := p.provider(ctx, origin, o.Issuing.Store)
+		all = append(all, part{"issue.identity_provider." + p.ID, []string{"authorities"}, func(o *opening, ctx context.Context) error {
+			one, err := p.provider(ctx, origin, o.Issuing.Store, o.Authorities)
 			if err == nil && o.checking {
 				err = p.blamed(checkProvider(ctx, one))
 			}

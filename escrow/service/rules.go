@@ -176,7 +176,7 @@ func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
 		if err != nil {
 			return err
 		}
-		if err := s.publisher.Trust(log, witnessesOf(b)); err != nil {
+		if err := s.publisher.Trust(log, s.witnesses(b)); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
@@ -39,6 +41,8 @@ type Parts struct {
 
 	TrustedProxies []netip.Prefix // see web.Config
 	PerSender      float64        // likewise; 0: web.DefaultPerSender
+
+	Authorities *x509.CertPool // of the certificates of identity providers, witnesses and the public log; nil: those of this machine
 
 	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
 	RulesMaxAge time.Duration // 0: RulesMaxAge
@@ -188,7 +192,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	if err != nil {
 		return err
 	}
-	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnessesOf(s.Bundle), s.Now); err != nil {
+	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, s.witnesses(s.Bundle), s.Now); err != nil {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
@@ -205,11 +209,11 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	return nil
 }
 
-// witnessesOf are those that can be asked.
-func witnessesOf(b *policy.Bundle) (witnesses []translog.WitnessClient) {
+// witnesses are those that can be asked.
+func (p *Parts) witnesses(b *policy.Bundle) (witnesses []translog.WitnessClient) {
 	for _, w := range b.Log.Witnesses {
 		if w.URL != "" {
-			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
+			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey, HTTP: registrar.NewHTTP(p.Authorities)})
 		}
 	}
 	return witnesses

@@ -111,6 +111,14 @@ func lineOf(err error) int {
 	return 0
 }
 
+// placed is [source.placed], of a configuration that there may not be.
+func (c *Config) placed(err error) error {
+	if c == nil {
+		return err
+	}
+	return c.source.placed(err)
+}
+
 // linesOf returns where each setting and each section of a TOML file stands.
 func linesOf(raw []byte) map[string]int {
 	l := &scan{at: make(map[string]int), tables: make(map[string]int)}
