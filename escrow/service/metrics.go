@@ -44,6 +44,7 @@ func (s *Service) metrics() http.Handler {
 	all := prometheus.NewRegistry()
 	all.MustRegister(s)
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", s.serveStatus)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
 	return mux
 }

@@ -74,6 +74,7 @@ type live struct {
 // atStart is the configuration without what can be read again.
 func (c *Config) atStart() Config {
 	rest := *c
+	rest.source = nil
 	rest.TLSCert, rest.TLSKey = "", ""
 	if c.Issue != nil {
 		issue := *c.Issue
@@ -115,6 +116,7 @@ func (s *Service) loadPlatforms(_ context.Context, c *Config) error {
 		return err
 	}
 	all, err := c.Issue.platforms(b)
+	err = of("issue", err)
 	if err == nil {
 		err = s.live.issuing.SetPlatforms(all)
 	}
@@ -144,6 +146,7 @@ func (s *Service) loadTokenKeys(_ context.Context, c *Config) error {
 		return err
 	}
 	all, err := readTokenKeys(c.Issue.TokenKeys, b)
+	err = of("issue", err)
 	if err == nil {
 		err = s.live.issuing.SetTokenKeys(all)
 	}
@@ -238,7 +241,7 @@ func (s *Service) reload(ctx context.Context, everything bool) *Config {
 			continue
 		}
 		if err := r.load(s, ctx, c); err != nil {
-			s.refusedReload(r.name, err)
+			s.refusedReload(r.name, c.placed(err))
 			continue
 		}
 		s.live.digests[r.name] = digest

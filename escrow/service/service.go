@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
@@ -39,6 +41,8 @@ type Parts struct {
 
 	TrustedProxies []netip.Prefix // see web.Config
 	PerSender      float64        // likewise; 0: web.DefaultPerSender
+
+	Authorities *x509.CertPool // of the certificates of identity providers, witnesses and the public log; nil: those of this machine
 
 	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
 	RulesMaxAge time.Duration // 0: RulesMaxAge
@@ -118,7 +122,8 @@ type Service struct {
 	publisher  *translog.Publisher
 	keeper     *keep.Keeper
 	erasing    sync.Mutex
-	unrecorded counter // filings that left no leaf
+	since      time.Time // when it began to serve
+	unrecorded counter   // filings that left no leaf
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -176,7 +181,10 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
 	})
-	return err
+	if errors.Is(err, openid.ErrConfig) {
+		err = of("issue.token_keys", err)
+	}
+	return s.config.placed(err)
 }
 
 func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
@@ -184,7 +192,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	if err != nil {
 		return err
 	}
-	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnessesOf(s.Bundle), s.Now); err != nil {
+	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, s.witnesses(s.Bundle), s.Now); err != nil {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
@@ -201,11 +209,11 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	return nil
 }
 
-// witnessesOf are those that can be asked.
-func witnessesOf(b *policy.Bundle) (witnesses []translog.WitnessClient) {
+// witnesses are those that can be asked.
+func (p *Parts) witnesses(b *policy.Bundle) (witnesses []translog.WitnessClient) {
 	for _, w := range b.Log.Witnesses {
 		if w.URL != "" {
-			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
+			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey, HTTP: registrar.NewHTTP(p.Authorities)})
 		}
 	}
 	return witnesses
@@ -236,10 +244,11 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 		}})
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	s.since = s.Now()
 	if s.config != nil && s.config.MetricsListen != "" {
 		metrics, err := Listen(s.config.MetricsListen)
 		if err != nil {
-			return err
+			return s.config.placed(of("metrics_listen", err))
 		}
 		g.Go(func() error { return Serve(ctx, metrics, s.metrics()) })
 	}
@@ -253,6 +262,12 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	s.tell(m, Ready)
 	g.Go(func() error { <-ctx.Done(); s.tell(m, Stopping); return nil })
 	return g.Wait()
+}
+
+// Listener opens the address to listen on.
+func (c *Config) Listener() (net.Listener, error) {
+	ln, err := Listen(c.Listen)
+	return ln, c.placed(of("listen", err))
 }
 
 // Listen opens a TCP address, host:port. It fails with ErrListen.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Publisher publishes one log. It is safe for concurrent use; several
@@ -205,6 +208,38 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 		return refuse(ErrStore.Because(err))
 	}
 	return c, nil
+}
+
+// Try asks a witness, by the name of its key, whether it will cosign. It is shown what
+// the store has published, which it has seen; if that is nothing yet, an empty tree with
+// a size that cannot be, which a witness refuses after it has looked whose log it is.
+// Nothing new is signed, saved or cosigned by it. It is [ErrRollback] and [ErrFork], as
+// with [Publisher.OnWitness], else [ErrWitness].
+func (p *Publisher) Try(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	log := p.trusted.Load()
+	at := slices.IndexFunc(log.witnesses, func(w *cosigner) bool { return w.verifier.Name() == name })
+	if at < 0 {
+		return ErrConfig.Because(errors.New("there is no witness " + name))
+	}
+	w := log.witnesses[at]
+	_, signed, err := p.store.Checkpoint(ctx)
+	if err != nil {
+		return ErrStore.Because(err)
+	}
+	if signed == nil {
+		return w.knows(ctx, log.Origin, p.signer)
+	}
+	saved, err := p.checkSaved(ctx, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	saved.Origin = log.Origin
+	if _, err = w.cosign(ctx, saved.N, saved, signed, p); err != nil && refusal.Of(err) == nil {
+		err = ErrWitness.Because(fmt.Errorf("%s: %w", w.url, err))
+	}
+	return err
 }
 
 // gather asks all witnesses at once and returns the verified signature lines

@@ -655,7 +655,7 @@ func TestHandlerServesThePublishedLogOnly(t *testing.T) {
 	}
 	srv := httptest.NewServer(http.StripPrefix("/log", h))
 	defer srv.Close()
-	r, err := w.audit(must(proof.Fetch(srv.URL + "/log"))(t))
+	r, err := w.audit(must(proof.Fetch(srv.URL+"/log", nil))(t))
 	if err != nil || r.Leaves != 300 {
 		t.Errorf("%v after %d", err, r.Leaves)
 	}

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 			return nil, ErrCA.Because(err)
 		}
 		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
-			return nil, ErrCA
+			return nil, ErrCA.Because(errors.New(caFile + " holds no certificate in PEM"))
 		}
 	}
 	wire := &http.Client{
@@ -135,6 +136,10 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 	return keep.ErrUnavailable.Because(failed)
 }
 
+// ErrCertificate is the cause of keep.ErrUnavailable when no authority that is trusted
+// has signed the certificate of Vault, or it is for another host.
+var ErrCertificate = errors.New("the certificate of Vault does not verify")
+
 // transportError keeps the kind of a network error and drops its text.
 func transportError(err error) error {
 	var cert *tls.CertificateVerificationError
@@ -145,7 +150,7 @@ func transportError(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &cert):
-		return errors.New("the certificate of Vault does not verify")
+		return ErrCertificate
 	}
 	return errors.New("no connection to Vault")
 }
@@ -215,10 +220,28 @@ func (s *session) named(err error) error {
 	if e == nil {
 		return err
 	}
-	if cause := e.Unwrap(); cause != nil {
-		return e.Because(fmt.Errorf("%s: %w", s.side, cause))
+	return e.Because(&roleError{s.side, e.Unwrap()})
+}
+
+// roleError is the cause of a refusal that is about one role.
+type roleError struct {
+	role  Side
+	cause error // may be nil
+}
+
+func (e *roleError) Error() string {
+	if e.cause == nil {
+		return string(e.role)
 	}
-	return e.Because(errors.New(string(s.side)))
+	return fmt.Sprintf("%s: %v", e.role, e.cause)
+}
+
+func (e *roleError) Unwrap() error { return e.cause }
+
+// OfRenewer tells whether a refusal to open a side is about its renewer.
+func OfRenewer(err error) bool {
+	var of *roleError
+	return errors.As(err, &of) && strings.HasSuffix(string(of.role), renewer)
 }
 
 // bearer returns a token that is good for now. It renews the token when two

@@ -3,6 +3,8 @@ package proof
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -92,9 +94,13 @@ type Report struct {
 
 // Fetch returns a reader of the log at a base URL, for [Log.Audit]. http is
 // accepted beside https: everything that is read is authenticated by the
-// checkpoint. Answers are limited in size and never decompressed.
-func Fetch(base string) (torchwood.TileReader, error) {
+// checkpoint. Answers are limited in size and never decompressed. roots are the
+// certificate authorities that count; nil: those of this machine.
+func Fetch(base string, roots *x509.CertPool) (torchwood.TileReader, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if roots != nil {
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	}
 	transport.DisableCompression = true // a tile is 17 MB at most, a bomb is not
 	transport.MaxIdleConnsPerHost = fetches
 	f, err := torchwood.NewTileFetcher(base, torchwood.WithConcurrencyLimit(fetches), torchwood.WithUserAgent("penname-audit"),

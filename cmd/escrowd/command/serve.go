@@ -8,7 +8,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -25,49 +24,72 @@ func serveCommand() *cobra.Command {
 			"before stays in force. Besides serving, each side does its part of this by itself:\n\n" + jobs(),
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if check {
+				all := service.Check(cmd.Context(), file)
+				return errors.Join(say(cmd, all, "%s", lines(all)), service.Faults(all))
+			}
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP) // from the first moment on: it would end the process
 			defer signal.Stop(hangup)
+			return serve(cmd, file, hangup)
+		},
+	}
+	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
+	c.Flags().BoolVar(&check, "check", false, "try all that serving will need, say of each part in one line how it is and how to mend it, and stop; exit code 1 if there is a fault")
+	return c
+}
+
+func serve(cmd *cobra.Command, file string, hangup <-chan os.Signal) error {
+	c, err := service.ReadConfig(file)
+	if err != nil {
+		return err
+	}
+	if c.Issue != nil {
+		if err := service.OverwriteFreed(); err != nil {
+			return err
+		}
+	}
+	s, err := c.Open(cmd.Context(), cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ln, err := c.Listener()
+	if err != nil {
+		return err
+	}
+	s.Log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
+	return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
+}
+
+func statusCommand() *cobra.Command {
+	var file string
+	c := &cobra.Command{
+		Use: "status", Short: "Say how a running service is",
+		Long: "Say how a running service is: each part in one line, what ends when, and since when it runs. It is asked at\n" +
+			"metrics_listen of its configuration, on its own machine. Exit code 1 if a part has a fault, or nobody answers.",
+		Example: "  escrowd status --config /etc/penname/escrowd.toml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := service.ReadConfig(file)
 			if err != nil {
 				return err
 			}
-			if c.Issue != nil && !check {
-				if err := service.OverwriteFreed(); err != nil {
-					return err
-				}
-			}
-			s, err := c.Open(cmd.Context(), cmd.ErrOrStderr())
+			s, err := c.Status(cmd.Context())
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			if check {
-				if err := errors.Join(c.CheckAddress(cmd.Context(), s.Certificate), s.Check(cmd.Context())); err != nil {
-					return err
-				}
-				lifetimes := s.Lifetimes()
-				return say(cmd, map[string]any{"holds": true, "lifetimes": lifetimes},
-					"the configuration holds: certificate, address, bundle, and what else of database, Vault and identity provider this process needs answer as they must%s", ends(lifetimes))
-			}
-			ln, err := service.Listen(c.Listen)
-			if err != nil {
-				return err
-			}
-			s.Log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
-			return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
+			return errors.Join(say(cmd, s, "%s", s), service.Faults(s.Parts))
 		},
 	}
-	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
-	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and what serving will need, say what ends when, and stop")
+	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file of the service")
 	return c
 }
 
-// ends is what ends when, one line each.
-func ends(lifetimes []service.Lifetime) string {
+// lines are findings, one line each.
+func lines(all []service.Finding) string {
 	var text strings.Builder
-	for _, l := range lifetimes {
-		fmt.Fprintf(&text, "\n%s: until %s, %.0f days", l.What, l.Ends.UTC().Format(time.DateOnly), l.DaysLeft(time.Now()))
+	for _, f := range all {
+		fmt.Fprintln(&text, f)
 	}
 	return text.String()
 }

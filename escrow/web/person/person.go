@@ -131,7 +131,7 @@ var undone = map[string]string{
 }
 
 func newSide(edge *web.Server, c Config) (*side, error) {
-	if err := checkProviders(c.Providers); err != nil {
+	if _, err := CheckProviders(c.Providers); err != nil {
 		return nil, err
 	}
 	s := &side{Config: c, edge: edge}
