@@ -23,19 +23,19 @@ import (
 // step is what the handbook has somebody do.
 type step struct {
 	line     int
-	machines []string // where the block runs, or who sends
+	machines []string // where the block runs, or who gives
 	block    string   // commands
-	files    []string // that are sent
+	files    []string // that are given
 	to       []string
 	outside  string // what the test does in the place of people outside: see outside_test.go
 }
 
 var (
-	where    = regexp.MustCompile(`^# on (.+)$`)
-	sends    = regexp.MustCompile("^→ (\\S+) sends ((?:`[^`]+`[, and]*)+) to ([^`]+)$")
-	inTicks  = regexp.MustCompile("`([^`]+)`")
-	listed   = regexp.MustCompile(`,? and |, `)
-	fromTest = regexp.MustCompile(`^<!-- test: (.+) -->$`)
+	where     = regexp.MustCompile(`^# on (.+)$`)
+	gives     = regexp.MustCompile("^→ (\\S+) gives ((?:`[^`]+`[, and]*)+) to ([^`]+)$")
+	inTicks   = regexp.MustCompile("`([^`]+)`")
+	listed    = regexp.MustCompile(`,? and |, `)
+	elsewhere = regexp.MustCompile(`^<!-- outside: (.+) -->$`)
 )
 
 // readHandbook returns what the handbook has people do, in order. A block of commands
@@ -60,17 +60,17 @@ func readHandbook(t *testing.T) (steps []step) {
 			}
 			steps = append(steps, step{line: begins + 1, machines: listed.Split(m[1], -1), block: strings.Join(lines[begins:n], "\n") + "\n"})
 		case strings.HasPrefix(line, "→ "):
-			m := sends.FindStringSubmatch(line)
+			m := gives.FindStringSubmatch(line)
 			if m == nil {
-				t.Fatalf("README.md:%d: who sends what to whom?", n+1)
+				t.Fatalf("README.md:%d: who gives what to whom?", n+1)
 			}
 			s := step{line: n + 1, machines: []string{m[1]}, to: listed.Split(m[3], -1)}
 			for _, f := range inTicks.FindAllStringSubmatch(m[2], -1) {
 				s.files = append(s.files, f[1])
 			}
 			steps = append(steps, s)
-		case fromTest.MatchString(line):
-			steps = append(steps, step{line: n + 1, outside: fromTest.FindStringSubmatch(line)[1]})
+		case elsewhere.MatchString(line):
+			steps = append(steps, step{line: n + 1, outside: elsewhere.FindStringSubmatch(line)[1]})
 		}
 	}
 	return steps

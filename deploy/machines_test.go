@@ -128,10 +128,7 @@ func newMachine(t *testing.T, dir, name, address string) *machine {
 
 // environment is a fresh log-in's, and what `make build` needs of this one.
 func (m *machine) environment() []string {
-	all := []string{"HOME=/root", "USER=root", "LANG=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "MACHINES=" + filepath.Dir(m.dir), "SSL_CERT_FILE=/root/penname/ca.pem"}
-	if m.name == "one" || m.name == "two" {
-		all[5] = "SSL_CERT_FILE=/etc/penname/trusted.pem"
-	}
+	all := []string{"HOME=/root", "USER=root", "LANG=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "MACHINES=" + filepath.Dir(m.dir)}
 	if m.name == "desk" {
 		all[3] += ":" + os.Getenv("PATH")
 		for _, name := range []string{"GOCACHE", "GOMODCACHE", "GOFLAGS"} {

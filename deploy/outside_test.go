@@ -77,7 +77,7 @@ func (o *outsiders) do(t *testing.T, w *surroundings, s step) {
 	switch s.outside {
 	case "sign in":
 		o.signIn(t, w)
-	case "opened":
+	case "the name is opened":
 		if said := w.machines["police"].last; !strings.Contains(said, "Alice Weathervane") || strings.Contains(said, "1980") {
 			t.Errorf("the name, and no more, is opened: %s", said)
 		}

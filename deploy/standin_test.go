@@ -355,7 +355,7 @@ func (u unit) command(setting string) (*exec.Cmd, error) {
 		return nil, errors.New("no " + setting)
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8", "SSL_CERT_FILE=/etc/penname/trusted.pem"}
+	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
 	for key, value := range env {
 		cmd.Env = append(cmd.Env, key+"="+value)
 	}
