@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -84,9 +85,12 @@ func TestHandbook(t *testing.T) {
 		return
 	}
 	w := build(t)
-	began := time.Now()
+	began, opened := time.Now(), false
 	for _, s := range readHandbook(t) {
 		start := time.Now()
+		if s.outside == "sign in" {
+			t.Logf("figure: idle, resident: %s", w.resident(t))
+		}
 		w.do(t, s)
 		if t.Failed() {
 			return
@@ -94,8 +98,15 @@ func TestHandbook(t *testing.T) {
 		if took := time.Since(start); took > time.Second {
 			t.Logf("README.md:%d took %.1f s", s.line, took.Seconds())
 		}
+		if s.outside == "the name is opened" {
+			opened = true
+			t.Logf("figure: after the story, resident: %s", w.resident(t))
+			t.Logf("figure: %s; the machines took %.0f s", effort(t, s.line), time.Since(began).Seconds())
+		}
 	}
-	t.Logf("figure: machine time %.0f s", time.Since(began).Seconds())
+	if !opened {
+		t.Error("no name was opened")
+	}
 }
 
 // behindTheDoor runs this test again in namespaces of its own, where it may make
@@ -234,4 +245,57 @@ func (w *surroundings) logs(machine string) string {
 		fmt.Fprintf(&all, "\n== %s\n%s", filepath.Base(f), raw[max(0, len(raw)-2000):])
 	}
 	return all.String()
+}
+
+// resident is how much memory each side's processes have, VmRSS of proc(5).
+func (w *surroundings) resident(t *testing.T) string {
+	t.Helper()
+	var all []string
+	status, _ := filepath.Glob("/proc/[0-9]*/status") // of the machines too: their processes are below ours
+	for _, file := range status {
+		command, _ := os.ReadFile(filepath.Join(filepath.Dir(file), "cmdline")) // one that ended has neither
+		state, _ := os.ReadFile(file)
+		config := regexp.MustCompile(`^/usr/local/bin/escrowd\x00serve\x00--config\x00/etc/penname/(.+)\.toml`).FindSubmatch(command)
+		rss := regexp.MustCompile(`VmRSS:\s+([0-9]+) kB`).FindSubmatch(state)
+		if config != nil && rss != nil {
+			kB, err := strconv.Atoi(string(rss[1]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			all = append(all, fmt.Sprintf("%s %.0f MiB", config[1], float64(kB)/1024))
+		}
+	}
+	if slices.Sort(all); len(all) != 6 {
+		t.Errorf("two replicas of each side should run: %s", all)
+	}
+	return strings.Join(all, ", ")
+}
+
+// effort is what the handbook asks of a person up to a line: commands, and minutes at 200
+// words read and 40 typed a minute, or with each block pasted in five seconds.
+func effort(t *testing.T, until int) string {
+	t.Helper()
+	var words, typed, commands, blocks, inBlock, inText float64
+	end := ""
+	for line := range strings.Lines(strings.Join(strings.Split(string(read(t, "README.md")), "\n")[:until], "\n")) {
+		line = strings.TrimSpace(line)
+		n := float64(len(strings.Fields(line)))
+		words += n
+		switch {
+		case line == "```sh":
+			inBlock = 1
+			blocks++
+		case strings.HasPrefix(line, "```"):
+			inBlock, inText = 0, 0
+		case inBlock == 1 && line == end:
+			inText = 0
+		case inBlock == 1 && !where.MatchString(line):
+			typed += n
+			if commands += 1 - inText; strings.Contains(line, "<<") && !strings.Contains(line, "<<<") && inText == 0 {
+				inText, end = 1, "EOF"
+			}
+		}
+	}
+	return fmt.Sprintf("%.0f lines of commands in %.0f blocks, %.0f words: %.0f minutes of reading, and %.0f of typing all of it or %.0f of pasting",
+		commands, blocks, words, words/200, typed/40, blocks*5/60)
 }

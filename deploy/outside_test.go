@@ -81,6 +81,8 @@ func (o *outsiders) do(t *testing.T, w *surroundings, s step) {
 		if said := w.machines["police"].last; !strings.Contains(said, "Alice Weathervane") || strings.Contains(said, "1980") {
 			t.Errorf("the name, and no more, is opened: %s", said)
 		}
+	case "each path leads to its side":
+		pathsLeadToSides(t)
 	default:
 		t.Fatalf("README.md:%d: nobody outside does %q", s.line, s.outside)
 	}
@@ -97,6 +99,7 @@ func (o *outsiders) signIn(t *testing.T, w *surroundings) {
 		}
 	}
 	http.DefaultTransport.(*http.Transport).TLSClientConfig = &tls.Config{RootCAs: roots}
+	pathsLeadToSides(t)
 	var evidence jose.JSONWebKey
 	if err := json.Unmarshal(read(t, w.path("town", "evidence.jwk")), &evidence); err != nil {
 		t.Fatal(err)
