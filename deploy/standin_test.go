@@ -133,9 +133,6 @@ func systemctl(args []string) error {
 			err = errors.Join(u.stop(), u.start())
 		case verb == "reload":
 			err = u.each("ExecReload")
-			if u.get("Type") == "notify-reload" && err == nil {
-				err = u.signal(syscall.SIGHUP)
-			}
 		case verb == "supervise":
 			return u.supervise()
 		case verb == "is-active" && !u.running():
@@ -218,7 +215,7 @@ func (u unit) supervise() error {
 		return err
 	}
 	tell := func() { ready.WriteString("ready"); ready.Close() } //nolint:errcheck // who waited has gone
-	if !strings.HasPrefix(u.get("Type"), "notify") {
+	if u.get("Type") != "notify" {
 		tell()
 	}
 	go func() {
@@ -291,14 +288,6 @@ func (u unit) main() string {
 		}
 	}
 	return ""
-}
-
-func (u unit) signal(s syscall.Signal) error {
-	pid, err := strconv.Atoi(u.main())
-	if err != nil {
-		return err
-	}
-	return syscall.Kill(pid, s)
 }
 
 // each runs the commands of a setting, one after the other.

@@ -162,7 +162,7 @@ func TestUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, setting := range []string{"Type=notify-reload", "StateDirectory=penname/%j"} {
+	for _, setting := range []string{"Type=notify", "ExecReload=/bin/kill -HUP $MAINPID", "StateDirectory=penname/%j"} {
 		if !strings.Contains(string(raw), "\n"+setting+"\n") {
 			t.Errorf("the unit has no %s", setting)
 		}
