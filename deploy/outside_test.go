@@ -16,6 +16,7 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -81,6 +82,8 @@ func (o *outsiders) do(t *testing.T, w *surroundings, s step) {
 		if said := w.machines["police"].last; !strings.Contains(said, "Alice Weathervane") || strings.Contains(said, "1980") {
 			t.Errorf("the name, and no more, is opened: %s", said)
 		}
+	case "a namesake comes", "the namesake comes back":
+		o.namesake(t, w, s.outside == "a namesake comes")
 	case "each path leads to its side":
 		pathsLeadToSides(t)
 	default:
@@ -123,6 +126,23 @@ func (o *outsiders) signIn(t *testing.T, w *surroundings) {
 	}
 	write(t, w.path("town", "threat.jws"), []byte(signed))
 	write(t, w.path("town", "pen-name"), []byte(post.Author))
+}
+
+// namesake is somebody with the name and birth date of who is enrolled. They are held, and
+// enrolled once the reviewers have decided.
+func (o *outsiders) namesake(t *testing.T, w *surroundings, held bool) {
+	t.Helper()
+	browser := world.NewBrowser()
+	if err := browser.Enrol(t.Context(), "https://penname.example", "Alice Weathervane, carol"); err != nil {
+		t.Fatal(err)
+	}
+	reference := regexp.MustCompile(`Your reference ?([a-z2-7]{12})`).FindStringSubmatch(browser.Page.Text())
+	if held != (reference != nil) {
+		t.Fatalf("held: %v; the page says: %s", held, browser.Page.Text())
+	}
+	if held {
+		write(t, w.path("desk", "reference"), []byte(reference[1]))
+	}
 }
 
 func get(t *testing.T, address string) []byte {

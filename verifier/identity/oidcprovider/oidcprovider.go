@@ -1,5 +1,5 @@
 // Package oidcprovider runs npm's oidc-provider, an OpenID provider that nobody of
-// this project wrote, for tests. Its people are alice and bert, its clients penname
+// this project wrote, for tests. Its people are alice, bert and carol, her namesake; its clients are penname
 // (RS256) and one for each algorithm, such as penname-ES256: see server.mjs.
 package oidcprovider
 
@@ -56,7 +56,7 @@ func Start(t testing.TB, redirectURI, issuer string) (address string) {
 	lines := bufio.NewScanner(stdout)
 	t.Cleanup(func() {
 		stdin.Close() // it ends with its standard input
-		io.Copy(io.Discard, stdout)
+		io.Copy(io.Discard, stdout) //nolint:errcheck // what it still says is for nobody
 		if err := cmd.Wait(); err != nil || t.Failed() {
 			t.Logf("oidc-provider: %v\n%s", err, &stderr)
 		}

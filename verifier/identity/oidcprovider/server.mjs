@@ -15,6 +15,7 @@ const { default: Provider } = await import(pathToFileURL(join(modules, 'oidc-pro
 const people = {
   alice: { name: 'Alice Weathervane', acr: 'urn:example:substantial' },
   bert: { name: 'Bert Millrace', acr: 'urn:example:low' },
+  carol: { name: 'Alice Weathervane', acr: 'urn:example:substantial' }, // and born on the same day
 };
 const claims = (sub) => ({
   sub,
@@ -86,7 +87,7 @@ server.listen(0, '127.0.0.1', () => {
       if (!sub) { // the page: choose a person, or none
         await provider.interactionDetails(req, res);
         res.setHeader('Content-Type', 'text/html').end(`Who are you? <form>${Object.entries(people)
-          .map(([id, p]) => `<button name="person" value="${id}">${p.name}</button>`).join('')}</form>`);
+          .map(([id, p]) => `<button name="person" value="${id}">${p.name}, ${id}</button>`).join('')}</form>`);
         return;
       }
       const result = people[sub]
