@@ -55,7 +55,7 @@ func Start(t testing.TB, redirectURI, issuer string) (address string) {
 	}
 	lines := bufio.NewScanner(stdout)
 	t.Cleanup(func() {
-		stdin.Close() // it ends with its standard input
+		stdin.Close()               // it ends with its standard input
 		io.Copy(io.Discard, stdout) //nolint:errcheck // what it still says is for nobody
 		if err := cmd.Wait(); err != nil || t.Failed() {
 			t.Logf("oidc-provider: %v\n%s", err, &stderr)
