@@ -103,7 +103,7 @@ func newReloading(t *testing.T) *reloading {
 		t.Fatal(err, errors.Unwrap(err))
 	}
 	log := slog.New(slog.NewJSONHandler(r.log, nil))
-	r.s = &Service{Parts: Parts{Log: log, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}}
+	r.s = &Service{Parts: Parts{Log: log, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}, counted: newCounted()}
 	if r.s.Certificate, err = c.certificate(); err != nil {
 		t.Fatal(err)
 	}
