@@ -91,9 +91,9 @@ const (
 	scrapeTime = 8 * time.Second
 )
 
-// metrics serves what is the operator's alone: the metrics of the service at
+// Metrics serves what is the operator's alone: the metrics of the service at
 // /metrics, in the format that Prometheus reads.
-func (s *Service) metrics() http.Handler {
+func (s *Service) Metrics() http.Handler {
 	all := prometheus.NewRegistry()
 	all.MustRegister(s)
 	process := prometheus.NewRegistry()

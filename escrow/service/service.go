@@ -262,7 +262,7 @@ func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return Serve(ctx, metrics, s.metrics()) })
+		g.Go(func() error { return Serve(ctx, metrics, s.Metrics()) })
 	}
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {
