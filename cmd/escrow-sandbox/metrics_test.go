@@ -104,16 +104,16 @@ func (m *monitoring) must(err error) {
 	}
 }
 
-// TestMetricsAfterTheStory plays the story, and what goes wrong beside it, and holds
-// each metric to how it must have moved. No person, pen name, case or platform is in
-// any of them.
-func TestMetricsAfterTheStory(t *testing.T) {
-	n := &network{}
-	m := newMonitoring(t, world.Options{Vault: true, People: everybody, Stores: postgres.Options{Dial: n.dial, Wait: 4 * time.Second}})
-	tb := m.world
-	first := m.scrape()
+// history is what was scraped: at the start, after the story, while the database was
+// down and an upload was under way, two days later, and at the end.
+type history struct{ first, sameDay, down, uploading, old, last samples }
 
-	story := world.NewStory(tb, io.Discard)
+// play plays the story, and what goes wrong beside it.
+func (m *monitoring) play(n *network) (h history, story *world.Story) {
+	t, tb := m.t, m.world
+	h.first = m.scrape()
+
+	story = world.NewStory(tb, io.Discard)
 	m.must(story.Play(t.Context()))
 	m.must(world.NewBrowser().Enrol(t.Context(), tb.Origin, everybody[len(everybody)-1].Name)) // is held
 	jo := world.NewBrowser()
@@ -124,13 +124,13 @@ func TestMetricsAfterTheStory(t *testing.T) {
 	m.must(other.Enrol(t.Context(), tb.Origin, sandbox.People()[2].Name))
 	tb.Witnesses["alba"].Down.Store(true)
 	m.must(tb.Service.Publish(t.Context()))
-	sameDay := m.scrape()
+	h.sameDay = m.scrape()
 
 	tb.Witnesses["alba"].Down.Store(false)
 	n.down(true)
 	m.must(other.Open(t.Context(), tb.Origin+"/me"))
 	m.must(other.Shows(http.StatusServiceUnavailable, ""))
-	down := m.scrape()
+	h.down = m.scrape()
 	n.down(false)
 
 	upload, sending := io.Pipe()
@@ -147,24 +147,29 @@ func TestMetricsAfterTheStory(t *testing.T) {
 	}()
 	_, err = io.WriteString(sending, `{"warrant":"a","evidence":[`+strings.Repeat(`"`+strings.Repeat("a", 60<<10)+`",`, 70))
 	m.must(err)
-	uploading := m.scrape()
-	for tries := 0; uploading.sum("penname_body_memory_bytes") == 0 && tries < 100; tries++ {
-		uploading = m.scrape() // it is still on the line
+	h.uploading = m.scrape()
+	for tries := 0; h.uploading.sum("penname_body_memory_bytes") == 0 && tries < 100; tries++ {
+		h.uploading = m.scrape() // it is still on the line
 	}
 	sending.Close() //nolint:errcheck // it never fails (io.PipeWriter)
 	m.must(<-answered)
 
 	tb.Clock.Advance(48 * time.Hour)
-	old := m.scrape()
+	h.old = m.scrape()
 	m.must(tb.Service.Publish(t.Context()))
 	m.must(tb.Service.FollowRules(t.Context()))
 	m.must(tb.Service.Keeping.Store.AddSnapshot(t.Context(), keep.Snapshot{Day: tb.Clock.Now().UTC().Truncate(24 * time.Hour), Version: 1}))
-	last := m.scrape()
+	h.last = m.scrape()
+	return h, story
+}
 
+// moves is how each metric must have moved.
+func (h history) moves() map[string][]func() bool {
+	first, sameDay, down, uploading, old, last := h.first, h.sameDay, h.down, h.uploading, h.old, h.last
 	more := func(name string, labels ...string) func() bool {
 		return func() bool { return last.sum(name, labels...) > first.sum(name, labels...) }
 	}
-	table := map[string][]func() bool{
+	return map[string][]func() bool{
 		"penname_build_info":                      {func() bool { return last.sum("penname_build_info", `schema_version="`) == 1 }},
 		"penname_part_ready":                      {func() bool { return last.sum("penname_part_ready") == 9 }, func() bool { return down.sum("penname_part_ready", "database") == 0 }, func() bool { return down.sum("penname_part_ready", "keys") == 3 }},
 		"penname_part_answer_seconds":             {func() bool { return last.sum("penname_part_answer_seconds") > 0 }},
@@ -201,7 +206,9 @@ func TestMetricsAfterTheStory(t *testing.T) {
 			func() bool {
 				return sameDay.sum("penname_request_duration_seconds_count", `route="POST /v1/warrants"`) >= 3
 			}},
-		"penname_refusals_total": {more("penname_refusals_total", `code="proofing_failed.already_enrolled"`), func() bool { return sameDay.sum("penname_refusals_total", `code="proofing_failed.already_enrolled"`) == 0 },
+		"penname_refusals_total": {more("penname_refusals_total", `code="proofing_failed.already_enrolled"`), func() bool {
+			return sameDay.sum("penname_refusals_total", `code="proofing_failed.already_enrolled"`) == 0
+		},
 			func() bool { return sameDay.sum("penname_refusals_total", `code="warrant.refused_by_rule"`) > 0 }},
 		"penname_faults_total":                 {func() bool { return last.sum("penname_faults_total", `code="database.unavailable"`) > 0 }},
 		"penname_body_memory_bytes":            {func() bool { return uploading.sum("penname_body_memory_bytes", "large") >= 1<<20 }, func() bool { return last.sum("penname_body_memory_bytes") == 0 }},
@@ -210,6 +217,16 @@ func TestMetricsAfterTheStory(t *testing.T) {
 		"penname_job_interval_seconds":         {func() bool { return last.sum("penname_job_interval_seconds", `job_name="erasures"`) == 3600 }},
 		"penname_job_failures_total":           {func() bool { return true }}, // TestJobsAreCounted
 	}
+}
+
+// TestMetricsAfterTheStory holds each metric to how it must have moved. No person, pen
+// name, case or platform is in any of them, and the rules of alarms name no other.
+func TestMetricsAfterTheStory(t *testing.T) {
+	n := &network{}
+	m := newMonitoring(t, world.Options{Vault: true, People: everybody, Stores: postgres.Options{Dial: n.dial, Wait: 4 * time.Second}})
+	tb := m.world
+	h, story := m.play(n)
+	table := h.moves()
 	for name, rows := range table {
 		for i, moved := range rows {
 			if !moved() {
@@ -217,7 +234,7 @@ func TestMetricsAfterTheStory(t *testing.T) {
 			}
 		}
 	}
-	for _, s := range []samples{first, last} {
+	for _, s := range []samples{h.first, h.last} {
 		for sample := range s {
 			family, _, _ := strings.Cut(sample, "{")
 			for _, part := range []string{"_bucket", "_sum", "_count"} {
@@ -228,14 +245,25 @@ func TestMetricsAfterTheStory(t *testing.T) {
 			}
 		}
 	}
+	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
+	m.must(err)
+	named := regexp.MustCompile(`\bpenname_[a-z_]+`).FindAllString(string(rules), -1)
+	if len(named) < 20 {
+		t.Errorf("the rules name %d metrics", len(named))
+	}
+	for _, name := range named {
+		if table[name] == nil {
+			t.Errorf("the rules name %s, which is not there", name)
+		}
+	}
 	names := []string{tb.Town.ID, tb.Town.Name, tb.School.ID, tb.School.Name, story.ID, string(story.Post.Author), "TC 118", "county-court"}
 	report(t, "what was scraped", []byte(m.read), encodings(append(names, canaries()...)))
 	if !regexp.MustCompile(`penname_cases\{state="noticed"\} 1`).MatchString(m.read) {
 		t.Error("nothing was searched")
 	}
 	if t.Failed() {
-		for _, name := range slices.Sorted(maps.Keys(last)) {
-			t.Log(name, first[name], sameDay[name], last[name])
+		for _, name := range slices.Sorted(maps.Keys(h.last)) {
+			t.Log(name, h.first[name], h.sameDay[name], h.last[name])
 		}
 	}
 }
