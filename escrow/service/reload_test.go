@@ -102,8 +102,8 @@ func newReloading(t *testing.T) *reloading {
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
-	log := slog.New(slog.NewJSONHandler(r.log, nil))
-	r.s = &Service{Parts: Parts{Log: log, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}, counted: newCounted()}
+	level := &slog.LevelVar{}
+	r.s = &Service{Parts: Parts{Log: NewLog(r.log, level), level: level, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}, counted: newCounted()}
 	if r.s.Certificate, err = c.certificate(); err != nil {
 		t.Fatal(err)
 	}
