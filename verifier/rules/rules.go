@@ -317,6 +317,14 @@ func (h *History) Entries() []Entry {
 // Bundles is where the history gets its bundles.
 func (h *History) Bundles() *Bundles { return h.bundles }
 
+// Cosigned is when a quorum had last cosigned the newest tree that was followed; zero
+// if none was yet.
+func (h *History) Cosigned() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cosigned
+}
+
 // Log returns the log under the policy by which it was last verified.
 func (h *History) Log() *proof.Log {
 	h.mu.Lock()

@@ -1,9 +1,9 @@
 package command
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"strings"
@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/service"
 )
 
@@ -58,12 +59,11 @@ func serve(cmd *cobra.Command, file string, hangup <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	s.Log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
 	return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
 }
 
 func statusCommand() *cobra.Command {
-	var file string
+	var file, cert, key string
 	c := &cobra.Command{
 		Use: "status", Short: "Say how a running service is",
 		Long: "Say how a running service is: each part in one line, what ends when, and since when it runs. It is asked at\n" +
@@ -74,7 +74,15 @@ func statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := c.Status(cmd.Context())
+			var client []tls.Certificate
+			if cert != "" {
+				pair, err := tls.LoadX509KeyPair(cert, key)
+				if err != nil {
+					return shell.UsageError("--client-cert and --client-key should be a certificate and its key in PEM: %w", err)
+				}
+				client = append(client, pair)
+			}
+			s, err := c.Status(cmd.Context(), client...)
 			if err != nil {
 				return err
 			}
@@ -82,6 +90,8 @@ func statusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file of the service")
+	c.Flags().StringVar(&cert, "client-cert", "", "certificate, PEM, of who asks, where metrics_client_ca_file is set")
+	c.Flags().StringVar(&key, "client-key", "", "its key")
 	return c
 }
 
