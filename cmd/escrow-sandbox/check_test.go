@@ -483,3 +483,64 @@ func (s *setup) brokenOutside() []broken {
 			do: func() { down.Store(true) }, undo: func() { down.Store(false) }},
 	}
 }
+
+// TestStatus asks a running service how it is, in the words of --check, while all is well
+// and while its database is down; and says what to do where nobody answers.
+func TestStatus(t *testing.T) {
+	s := newSetup(t)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	free.Close()
+	file, err := strconv.Unquote(s.file("status.toml", strings.Replace(s.text, `metrics_listen = "127.0.0.1:0"`, fmt.Sprintf("metrics_listen = %q", free.Addr()), 1), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := s.run("status", "--config", file); code != 1 || !strings.HasPrefix(errs, "escrowd: status.no_answer: ") || !strings.Contains(errs, file+":4: metrics_listen: ") {
+		t.Error("nobody serves:", code, errs)
+	}
+	_, stop := s.serve(file)
+	var out string
+	for _, part := range []string{"issue.database", "issue.identity_provider.national", "disclose.keys", "rules", "certificate: until 20", "secret id of penname-keeping: until 20"} {
+		var errs string
+		var code int
+		if out, errs, code = s.run("status", "--config", file); code != 0 || !strings.Contains(out, "\nok         "+part) {
+			t.Errorf("no %s: %d %s%s", part, code, out, errs)
+		}
+	}
+	for _, says := range []string{"https://penname.example, version ", "\nwarning    keep.snapshot: keys.no_fresh_snapshot: ", "\n0          erasures that are asked for\n", "\n0          notices that are due\n"} {
+		if !strings.Contains(out, says) {
+			t.Errorf("no %q in %s", says, out)
+		}
+	}
+	if out, errs, code := s.run("serve", "--config", file, "--check"); code != 0 {
+		t.Error("--check while it serves:", code, out, errs)
+	}
+	if err := s.world.Postgres.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	out, errs, code := s.run("status", "--config", file, "--json")
+	var status service.Status
+	if err := json.Unmarshal([]byte(out), &status); err != nil || code != 1 || !strings.Contains(errs, service.ErrFaults.Code) {
+		t.Fatal(code, err, out, errs)
+	}
+	for _, f := range status.Parts {
+		if want := strings.HasSuffix(f.Part, ".database"); want != (f.Mark == service.Fault) && f.Part != "keep.snapshot" {
+			t.Errorf("the database is down: %s", f)
+		}
+	}
+	if err := s.world.Postgres.Restart(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if code := stop(); code != 0 {
+		t.Error("stopped:", code)
+	}
+	without, err := strconv.Unquote(s.file("without.toml", strings.Replace(s.text, `metrics_listen = "127.0.0.1:0"`, "", 1), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, errs, code := s.run("status", "--config", without); code != 1 || !strings.HasPrefix(errs, "escrowd: config.missing: ") || !strings.Contains(errs, "metrics_listen: it is missing") {
+		t.Error("nothing says where:", code, errs)
+	}
+}

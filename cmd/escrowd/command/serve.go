@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/service"
 )
 
@@ -76,9 +77,9 @@ func statusCommand() *cobra.Command {
 			}
 			var client []tls.Certificate
 			if cert != "" {
-				pair, err := tls.LoadX509KeyPair(cert, key)
+				pair, err := readPair(cert, key)
 				if err != nil {
-					return shell.UsageError("--client-cert and --client-key should be a certificate and its key in PEM: %w", err)
+					return err
 				}
 				client = append(client, pair)
 			}
@@ -93,6 +94,22 @@ func statusCommand() *cobra.Command {
 	c.Flags().StringVar(&cert, "client-cert", "", "certificate, PEM, of who asks, where metrics_client_ca_file is set")
 	c.Flags().StringVar(&key, "client-key", "", "its key")
 	return c
+}
+
+// readPair reads a certificate and its key.
+func readPair(cert, key string) (pair tls.Certificate, err error) {
+	chain, err := shell.ReadFile(cert)
+	if err != nil {
+		return pair, err
+	}
+	secret, err := secretfile.ReadText(key)
+	if err != nil {
+		return pair, err
+	}
+	if pair, err = tls.X509KeyPair(chain, []byte(secret)); err != nil { // which could quote the key
+		err = shell.UsageError("--client-cert and --client-key should name a certificate and its key, both in PEM")
+	}
+	return pair, err
 }
 
 // lines are findings, one line each.
