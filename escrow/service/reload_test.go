@@ -344,6 +344,29 @@ jwks_file = "` + filepath.Join(r.folder, "forum.jwks") + `"
 	r.log.until(t, map[string]any{"level": "WARN", "msg": "the configuration has changes that take effect at the next start"})
 }
 
+// What a running service does not read again, and files of authorities, keys and database
+// addresses are of that, is said when it changes.
+func TestChangesForTheNextStartAreSaid(t *testing.T) {
+	r := newReloading(t)
+	r.put("authorities.pem", "one")
+	text := "ca_file = \"" + r.folder + "/authorities.pem\"\n" + r.config("", `{file = "first.jwk"}`)
+	said := map[string]any{"level": "WARN", "msg": "the configuration has changes that take effect at the next start"}
+	r.put("escrowd.toml", text)
+	r.log.until(t, said)
+	r.put("escrowd.toml", "# a remark is none\n"+text)
+	r.putCertificate(".", 4, time.Now().AddDate(0, 3, 0))
+	r.log.until(t, readAgain("certificate"))
+	for _, text := range []string{"another", "", "one"} {
+		select {
+		case line := <-r.log:
+			t.Errorf("before %q: %v", text, line)
+		default:
+		}
+		r.put("authorities.pem", text)
+		r.log.until(t, said)
+	}
+}
+
 // C3: the next token key is taken while the service runs.
 func TestFoundC3TokenKeysAreReadAgain(t *testing.T) {
 	r := newReloading(t)
