@@ -17,6 +17,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -542,5 +543,59 @@ func TestStatus(t *testing.T) {
 	}
 	if _, errs, code := s.run("status", "--config", without); code != 1 || !strings.HasPrefix(errs, "escrowd: config.missing: ") || !strings.Contains(errs, "metrics_listen: it is missing") {
 		t.Error("nothing says where:", code, errs)
+	}
+}
+
+// N1: a private authority could be named in SSL_CERT_FILE alone, which took the place of
+// the machine's own.
+func TestFoundN1PrivateAuthorities(t *testing.T) {
+	s := newSetup(t)
+	target, err := url.Parse(s.world.Origin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proxy := httputil.NewSingleHostReverseProxy(target)
+	direct := proxy.Director
+	proxy.Director = func(r *http.Request) { direct(r); r.Host = target.Host }
+	srv := httptest.NewUnstartedServer(proxy)
+	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)
+	srv.StartTLS()
+	t.Cleanup(srv.Close)
+	if err := s.world.Service.ServeCases(t.Context()); err != nil { // publishes
+		t.Fatal(err)
+	}
+	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
+	with := s.file("with.pem", own, 0o644)
+	with, err = strconv.Unquote(with)
+	if err != nil {
+		t.Fatal(err)
+	}
+	audit := []string{"log", "audit", "--bundle", s.world.Path("bundle.json"), "--server", srv.URL}
+	if said, code := s.world.Escrow(t.Context(), audit...); code != 1 || !strings.Contains(said, "escrow: proof.unreachable: ") || !strings.Contains(said, "certificate") {
+		t.Error("an auditor who trusts nobody:", code, said)
+	}
+	if said, code := s.world.Escrow(t.Context(), append(audit, "--ca-file", with)...); code != 0 {
+		t.Error("an auditor who names the authority:", code, said)
+	}
+	if said, code := s.world.Escrow(t.Context(), append(audit, "--ca-file", s.world.Path("bundle.json"))...); code != 1 || !strings.Contains(said, "escrow: file.no_authorities: ") {
+		t.Error("a file of none:", code, said)
+	}
+
+	// A process of one side reads the log of another.
+	head, keep, _ := strings.Cut(s.text, "[issue]\n")
+	_, keep, _ = strings.Cut(keep, "[keep]\n")
+	head = strings.Replace(head, "\nbundle = ", fmt.Sprintf("\npublic_log = %q\nbundle = ", srv.URL+"/log"), 1)
+	for _, c := range []struct{ authorities, says string }{
+		{s.file("provider.pem", firstOf(s.certificate("x.example", time.Now().AddDate(1, 0, 0))), 0o644), "public_log: "}, {strconv.Quote(with), ""},
+	} {
+		old := "ca_file = " + strconv.Quote(filepath.Join(s.folder, "authorities.pem"))
+		file, err := strconv.Unquote(s.file("keep.toml", strings.Replace(head, old, "ca_file = "+c.authorities, 1)+"[keep]\n"+keep, 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, errs, code := s.run("serve", "--config", file, "--check")
+		if c.says == "" && (code != 0 || !strings.Contains(out, "\nok         rules\n")) || c.says != "" && (code != 1 || !faulty(out, "rules.unknown: ") || !strings.Contains(out, c.says) || !strings.Contains(out, "failed to verify certificate")) {
+			t.Error(c.authorities, code, out, errs)
+		}
 	}
 }
