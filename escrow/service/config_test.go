@@ -62,7 +62,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"metrics for everybody", `listen   =`, "metrics_listen = \"0.0.0.0:9464\"\nlisten   =", errConfigMetrics},
 		{"metrics nowhere", `listen   =`, "metrics_listen = \"localhost\"\nlisten   =", errConfigMetrics},
 		{"metrics at a name", `listen   =`, "metrics_listen = \"metrics.example:9464\"\nmetrics_client_ca_file = \"/etc/penname/metrics-ca.pem\"\nlisten   =", errConfigMetrics},
-		{"a level that there is not", `listen   =`, "log_level = \"verbose\"\nlisten   =", errConfigLogLevel},
+		{"a level that there is not", `log_level = "info"`, `log_level = "verbose"`, errConfigLogLevel},
 		{"H1 a rate that limits nobody", `listen   =`, "requests_per_sender = 100000\nlisten   =", errConfigSender},
 		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
 		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
