@@ -137,7 +137,7 @@ var (
 
 	witnessesCosigned = describe("witnesses_cosigned", "How many witnesses cosigned when this process last published the log.")
 	witnessesNeeded   = describe("witnesses_needed", "How many witnesses have to cosign the log.")
-	witnesses         = describe("witnesses", "How many witnesses the rules name.")
+	witnesses         = describe("witnesses", "How many witnesses are asked to cosign the log.")
 	checkpointAge     = describe("checkpoint_age_seconds", "How long ago a quorum of witnesses had cosigned the newest tree of the public log that this process knows.")
 
 	daysLeft      = describe("days_left", "Days until what is named ends; below zero once it has.", "what")
