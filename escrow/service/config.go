@@ -82,6 +82,7 @@ type Config struct {
 	MetricsListen   string `toml:"metrics_listen"`
 	MetricsClientCA string `toml:"metrics_client_ca_file"`
 
+	Contact  string `toml:"contact"`   // web.ParseContact
 	LogLevel string `toml:"log_level"` // of levels; empty: info
 
 	TLSCert string `toml:"tls_cert"`
@@ -269,6 +270,9 @@ func (c *Config) check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return errConfigMissing.Because(errors.New("listen: host:port"))
+	}
+	if _, err := web.ParseContact(c.Contact); err != nil {
+		return err
 	}
 	if _, ok := levels[c.LogLevel]; !ok {
 		return errConfigLogLevel

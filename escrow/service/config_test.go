@@ -62,6 +62,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"metrics for everybody", `listen   =`, "metrics_listen = \"0.0.0.0:9464\"\nlisten   =", errConfigMetrics},
 		{"metrics nowhere", `listen   =`, "metrics_listen = \"localhost\"\nlisten   =", errConfigMetrics},
 		{"metrics at a name", `listen   =`, "metrics_listen = \"metrics.example:9464\"\nmetrics_client_ca_file = \"/etc/penname/metrics-ca.pem\"\nlisten   =", errConfigMetrics},
+		{"L2 a contact that is none", `"mailto:help@penname.example"`, `"mailto:help"`, web.ErrContact},
 		{"a level that there is not", `log_level = "info"`, `log_level = "verbose"`, errConfigLogLevel},
 		{"H1 a rate that limits nobody", `listen   =`, "requests_per_sender = 100000\nlisten   =", errConfigSender},
 		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},

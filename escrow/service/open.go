@@ -32,6 +32,9 @@ func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err erro
 	if p.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
 		return nil, err
 	}
+	if p.Contact, err = web.ParseContact(c.Contact); err != nil {
+		return nil, err
+	}
 	if p.Certificate, err = c.certificate(); err != nil {
 		return nil, err
 	}
