@@ -251,7 +251,7 @@ func (s *Service) collectSides(to sink) {
 		to.gauge(connections, float64(p.InUse), side, "in_use")
 		to.gauge(connections, float64(p.Idle), side, "idle")
 		to.gauge(connectionsLimit, float64(p.Most), side)
-		to.count(connectionWaits, uint64(p.Waits), side) //nolint:gosec // it counts up from 0
+		to.count(connectionWaits, uint64(p.Waits), side)
 	}
 	if s.Issuing != nil {
 		pool("issue", s.Issuing.Store.Pool())
