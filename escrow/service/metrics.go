@@ -66,7 +66,7 @@ func (c *Config) metricsFiles() (any, []string) {
 
 func (s *Service) loadMetricsCA(_ context.Context, c *Config) error {
 	pool, err := c.metricsCA()
-	if err == nil {
+	if pool != nil { // without one the listener would take certificates of any authority that this machine knows
 		s.live.metricsCA.Store(pool)
 	}
 	return err
@@ -105,7 +105,7 @@ func (s *Service) Metrics() http.Handler {
 
 // ofProcess are the metrics of the process that are served. Those that count every
 // allocation and every byte on the line tell when there was a request, and are not.
-var ofProcess = []string{"go_goroutines", "go_info", "go_memstats_heap_inuse_bytes", "go_memstats_heap_objects", "go_memstats_next_gc_bytes", "go_threads",
+var ofProcess = []string{"go_goroutines", "go_info", "go_memstats_heap_inuse_bytes", "go_memstats_next_gc_bytes", "go_threads",
 	"process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"}
 
 // some gathers those of ofProcess.
