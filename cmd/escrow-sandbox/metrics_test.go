@@ -25,7 +25,7 @@ import (
 
 // monitoring reads the metrics of a world, as Prometheus does.
 type monitoring struct {
-	t       *testing.T
+	t       testing.TB
 	world   *world.World
 	metrics http.Handler
 	read    string // everything that was ever read
@@ -34,7 +34,7 @@ type monitoring struct {
 // samples are values by name and labels, as they stand in a scrape.
 type samples map[string]float64
 
-func newMonitoring(t *testing.T, o world.Options) *monitoring {
+func newMonitoring(t testing.TB, o world.Options) *monitoring {
 	t.Helper()
 	o.Listen, o.Progress = "127.0.0.1:0", os.Stderr
 	if o.Log == nil {
@@ -391,4 +391,23 @@ func TestARequestChoosesNoLabel(t *testing.T) {
 			t.Errorf("new: %s", sample)
 		}
 	}
+}
+
+// BenchmarkScrape is one scrape with a look of its own at all parts, which are asked once
+// in 15 seconds, and one that finds what was seen before.
+func BenchmarkScrape(b *testing.B) {
+	m := newMonitoring(b, world.Options{})
+	b.Run("with a look", func(b *testing.B) {
+		for b.Loop() {
+			m.scrape()
+			m.read = ""
+		}
+	})
+	b.Run("without", func(b *testing.B) {
+		for b.Loop() {
+			m.world.Clock.Advance(-16 * time.Second) // which scrape advances by
+			m.scrape()
+			m.read = ""
+		}
+	})
 }

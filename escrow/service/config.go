@@ -87,6 +87,7 @@ type Config struct {
 	MetricsListen   string `toml:"metrics_listen"`
 	MetricsClientCA string `toml:"metrics_client_ca_file"`
 
+	Contact  string `toml:"contact"`   // web.ParseContact
 	LogLevel string `toml:"log_level"` // of levels; empty: info
 
 	// PEM file of certificate authorities that count beside this machine's, for identity
@@ -247,6 +248,9 @@ func (c *Config) check() []error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); c.Listen != "" && err != nil {
 		f.add("listen", errConfigMissing.Because(errors.New("it should be an address and a port, such as 0.0.0.0:8443")))
+	}
+	if _, err := web.ParseContact(c.Contact); err != nil {
+		f.add("contact", err)
 	}
 	if _, ok := levels[c.LogLevel]; !ok {
 		f.add("log_level", errConfigLogLevel)

@@ -68,7 +68,7 @@ func (c *Config) metricsFiles() (any, []string) {
 func (s *Service) loadMetricsCA(_ context.Context, c *Config) error {
 	pool, err := c.metricsCA()
 	err = of("metrics_client_ca_file", err)
-	if err == nil {
+	if pool != nil { // without one the listener would take certificates of any authority that this machine knows
 		s.live.metricsCA.Store(pool)
 	}
 	return err
@@ -108,7 +108,7 @@ func (s *Service) Metrics() http.Handler {
 
 // ofProcess are the metrics of the process that are served. Those that count every
 // allocation and every byte on the line tell when there was a request, and are not.
-var ofProcess = []string{"go_goroutines", "go_info", "go_memstats_heap_inuse_bytes", "go_memstats_heap_objects", "go_memstats_next_gc_bytes", "go_threads",
+var ofProcess = []string{"go_goroutines", "go_info", "go_memstats_heap_inuse_bytes", "go_memstats_next_gc_bytes", "go_threads",
 	"process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"}
 
 // some gathers those of ofProcess.
@@ -140,7 +140,7 @@ var (
 
 	witnessesCosigned = describe("witnesses_cosigned", "How many witnesses cosigned when this process last published the log.")
 	witnessesNeeded   = describe("witnesses_needed", "How many witnesses have to cosign the log.")
-	witnesses         = describe("witnesses", "How many witnesses the rules name.")
+	witnesses         = describe("witnesses", "How many witnesses are asked to cosign the log.")
 	checkpointAge     = describe("checkpoint_age_seconds", "How long ago a quorum of witnesses had cosigned the newest tree of the public log that this process knows.")
 
 	daysLeft      = describe("days_left", "Days until what is named ends; below zero once it has.", "what")
@@ -254,7 +254,7 @@ func (s *Service) collectSides(to sink) {
 		to.gauge(connections, float64(p.InUse), side, "in_use")
 		to.gauge(connections, float64(p.Idle), side, "idle")
 		to.gauge(connectionsLimit, float64(p.Most), side)
-		to.count(connectionWaits, uint64(p.Waits), side) //nolint:gosec // it counts up from 0
+		to.count(connectionWaits, uint64(p.Waits), side)
 	}
 	if s.Issuing != nil {
 		pool("issue", s.Issuing.Store.Pool())

@@ -146,6 +146,15 @@ func (a authority) pem() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.certificate.Raw}))
 }
 
+func (a authority) pool(t *testing.T) *x509.CertPool {
+	t.Helper()
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(a.pem())) {
+		t.Fatal("not a certificate")
+	}
+	return pool
+}
+
 func (a authority) issue(t *testing.T, use x509.ExtKeyUsage) tls.Certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -225,6 +234,12 @@ func TestMetricsAskForACertificate(t *testing.T) {
 	r.log.until(t, readAgain("authority of those who read metrics"))
 	if said, _, err := get(good); err == nil {
 		t.Error("of the authority of before:", said)
+	}
+	r.put("escrowd.toml", r.config("", `{file = "first.jwk"}`)) // at the next start: until then nobody else may
+	r.log.until(t, map[string]any{"msg": "the configuration has changes that take effect at the next start"})
+	r.log.until(t, readAgain("authority of those who read metrics"))
+	if pool := r.s.live.metricsCA.Load(); pool == nil || !pool.Equal(theirs.pool(t)) {
+		t.Error("the authority is forgotten while the listener is there")
 	}
 }
 

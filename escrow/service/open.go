@@ -109,6 +109,9 @@ func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err erro
 	if o.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
 		return nil, err
 	}
+	if o.Contact, err = web.ParseContact(c.Contact); err != nil {
+		return nil, err
+	}
 	defer func() {
 		if err != nil {
 			o.Close()

@@ -41,6 +41,7 @@ type Parts struct {
 
 	TrustedProxies []netip.Prefix // see web.Config
 	PerSender      float64        // likewise; 0: web.DefaultPerSender
+	Contact        web.Contact    // likewise
 
 	Authorities *x509.CertPool // of the certificates of identity providers, witnesses and the public log; nil: those of this machine
 
@@ -142,7 +143,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s.live.metricsCA.Store(p.metricsCA)
 	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
-	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Ready: s.Ready,
+	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Contact: p.Contact, Ready: s.Ready,
 		Answered: s.answered, Refused: s.refused}); err != nil {
 		return nil, err
 	}

@@ -277,10 +277,10 @@ func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torc
 }
 
 // Cosigned says how many witnesses cosigned in this process's last round, how many it
-// takes, and how many there are.
+// takes, and how many are asked.
 func (p *Publisher) Cosigned() (cosigned, quorum, witnesses int) {
 	log := p.trusted.Load()
-	return int(p.cosigned.Load()), log.Quorum, len(log.Witnesses)
+	return int(p.cosigned.Load()), log.Quorum, len(log.witnesses)
 }
 
 func (p *Publisher) report(w *cosigner, err error) {

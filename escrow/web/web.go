@@ -44,6 +44,9 @@ type Config struct {
 	// a part that is well. It returns within seconds.
 	Ready func(ctx context.Context) map[string]error
 
+	// Contact is where people reach the operator; the zero one is named nowhere.
+	Contact Contact
+
 	// Answered and Refused, optional, count: how long a request took, by its route
 	// (Routes), and refusals by their code, which is a constant, with whether the fault
 	// is ours. Who counts what is of people (OfPeople) tells nobody when it happened.
@@ -85,7 +88,7 @@ func New(c Config) (*Server, error) {
 		rated: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
-	if s.pages, err = newPages(); err != nil {
+	if s.pages, err = newPages(c.Contact); err != nil {
 		return nil, err
 	}
 	e := s.router
