@@ -196,12 +196,13 @@ func ReadConfig(name string) (*Config, error) {
 		return nil, errConfigFile.Because(err)
 	}
 	raw = document.Decoded(raw)
-	s := &source{file: name, lines: linesOf(raw)}
+	s := &source{file: name}
 	var c Config
 	var settings map[string]any
 	if err := toml.Unmarshal(raw, &settings); err != nil {
 		return nil, s.notTOML(err)
 	}
+	s.lines = linesOf(raw)
 	if all := misfits("", settings, reflect.TypeFor[Config]()); all != nil {
 		return nil, s.inOrder(all)
 	}

@@ -211,11 +211,11 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 	return c, nil
 }
 
-// Try asks a witness, by the name of its key, whether it will cosign. It is shown what
-// the store has published, which it has seen; if that is nothing yet, an empty tree with
-// a size that cannot be, which a witness refuses after it has looked whose log it is.
-// Nothing new is signed, saved or cosigned by it. It is [ErrRollback] and [ErrFork], as
-// with [Publisher.OnWitness], else [ErrWitness].
+// Try asks a witness, by the name of its key, whether it would cosign. It is shown what
+// the store has published; if that is nothing yet, an empty tree with a size that cannot
+// be, which a witness refuses after it has looked whose log it is. Nothing is saved, and
+// nobody learns of a leaf that is not published. It is [ErrRollback] or [ErrFork], as
+// with OnWitness, else [ErrWitness].
 func (p *Publisher) Try(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
