@@ -82,8 +82,13 @@ type Config struct {
 	Origin string `toml:"origin"` // https://…, as people and platforms see it
 	Listen string `toml:"listen"`
 
-	// Where metrics are served, of plain HTTP and to this machine alone; empty: nowhere.
-	MetricsListen string `toml:"metrics_listen"`
+	// Where metrics are served, and the authority of the certificates that may read them;
+	// empty: nowhere, and in plain HTTP to this machine alone.
+	MetricsListen   string `toml:"metrics_listen"`
+	MetricsClientCA string `toml:"metrics_client_ca_file"`
+
+	Contact  string `toml:"contact"`   // web.ParseContact
+	LogLevel string `toml:"log_level"` // of levels; empty: info
 
 	// PEM file of certificate authorities that count beside this machine's, for identity
 	// providers, witnesses and the public log; empty: none.
@@ -191,12 +196,13 @@ func ReadConfig(name string) (*Config, error) {
 		return nil, errConfigFile.Because(err)
 	}
 	raw = document.Decoded(raw)
-	s := &source{file: name, lines: linesOf(raw)}
+	s := &source{file: name}
 	var c Config
 	var settings map[string]any
 	if err := toml.Unmarshal(raw, &settings); err != nil {
 		return nil, s.notTOML(err)
 	}
+	s.lines = linesOf(raw)
 	if all := misfits("", settings, reflect.TypeFor[Config]()); all != nil {
 		return nil, s.inOrder(all)
 	}
@@ -209,7 +215,7 @@ func ReadConfig(name string) (*Config, error) {
 
 // check returns what is wrong with the settings by themselves.
 func (c *Config) check() []error {
-	var f faults
+	var f mistakes
 	f.require("origin", c.Origin)
 	f.https("origin", c.Origin)
 	f.require("listen", c.Listen)
@@ -244,11 +250,17 @@ func (c *Config) check() []error {
 	if _, _, err := net.SplitHostPort(c.Listen); c.Listen != "" && err != nil {
 		f.add("listen", errConfigMissing.Because(errors.New("it should be an address and a port, such as 0.0.0.0:8443")))
 	}
+	if _, err := web.ParseContact(c.Contact); err != nil {
+		f.add("contact", err)
+	}
+	if _, ok := levels[c.LogLevel]; !ok {
+		f.add("log_level", errConfigLogLevel)
+	}
 	f.add("metrics_listen", c.checkMetrics())
 	return f
 }
 
-func (c *issueConfig) check(f *faults) {
+func (c *issueConfig) check(f *mistakes) {
 	f.require("issue.database_file", c.Database)
 	f.require("issue.cookie_key_file", c.CookieKey)
 	f.vault("issue.vault", c.Vault)
@@ -291,28 +303,28 @@ func (c *issueConfig) choices() (all []person.Provider) {
 	return all
 }
 
-// faults are what is wrong with a configuration.
-type faults []error
+// mistakes are what is wrong with a configuration.
+type mistakes []error
 
-func (f *faults) add(setting string, err error) {
+func (f *mistakes) add(setting string, err error) {
 	if err != nil {
 		*f = append(*f, of(setting, err))
 	}
 }
 
-func (f *faults) require(setting, value string) {
+func (f *mistakes) require(setting, value string) {
 	if value == "" {
 		f.add(setting, errConfigMissing.Because(errors.New("it is missing")))
 	}
 }
 
-func (f *faults) https(setting, value string) {
+func (f *mistakes) https(setting, value string) {
 	if u, err := url.Parse(value); value != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
 		f.add(setting, errConfigOrigin)
 	}
 }
 
-func (f *faults) vault(section string, v vaultConfig) {
+func (f *mistakes) vault(section string, v vaultConfig) {
 	f.require(section+".address", v.Address)
 	f.https(section+".address", v.Address)
 	f.require(section+".role_id", v.RoleID)

@@ -56,6 +56,12 @@ func (c *Config) parts() []part {
 	all = append(all,
 		part{"certificate", nil, (*opening).openCertificate},
 		part{"bundle", nil, (*opening).openBundle})
+	if c.MetricsClientCA != "" {
+		all = append(all, part{"metrics.client_ca", nil, func(o *opening, _ context.Context) (err error) {
+			o.metricsCA, err = c.metricsCA()
+			return of("metrics_client_ca_file", err)
+		}})
+	}
 	if c.Disclose == nil {
 		all = append(all, part{"rules", []string{"authorities", "bundle"}, (*opening).openPublicLog})
 	}
@@ -96,9 +102,14 @@ func (c *Config) opening(log *slog.Logger) *opening {
 // Open makes the service that the configuration describes, which logs JSON to
 // logs. Every doubt refuses. The service is closed with Close.
 func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
-	o := c.opening(slog.New(slog.NewJSONHandler(logs, nil)))
-	o.digests = c.digests()
+	level := &slog.LevelVar{}
+	level.Set(levels[c.LogLevel])
+	o := c.opening(NewLog(logs, level))
+	o.level, o.digests = level, c.digests()
 	if o.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
+		return nil, err
+	}
+	if o.Contact, err = web.ParseContact(c.Contact); err != nil {
 		return nil, err
 	}
 	defer func() {

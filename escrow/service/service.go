@@ -41,6 +41,7 @@ type Parts struct {
 
 	TrustedProxies []netip.Prefix // see web.Config
 	PerSender      float64        // likewise; 0: web.DefaultPerSender
+	Contact        web.Contact    // likewise
 
 	Authorities *x509.CertPool // of the certificates of identity providers, witnesses and the public log; nil: those of this machine
 
@@ -53,9 +54,11 @@ type Parts struct {
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
 
-	config  *Config             // that they were made from, which is read again; nil: nothing is
-	digests map[string][32]byte // of what was read: see reload.go
-	history *rules.History      // of the public log, from Bundle on; nil: not opened yet
+	config    *Config             // that they were made from, which is read again; nil: nothing is
+	level     *slog.LevelVar      // of Log; nil: it is fixed
+	digests   map[string][32]byte // of what was read: see reload.go
+	metricsCA *x509.CertPool      // whose certificates may read the metrics; nil: this machine may
+	history   *rules.History      // of the public log, from Bundle on; nil: not opened yet
 }
 
 // Issuing is what the issuing side stands on.
@@ -123,7 +126,10 @@ type Service struct {
 	keeper     *keep.Keeper
 	erasing    sync.Mutex
 	since      time.Time // when it began to serve
-	unrecorded counter   // filings that left no leaf
+	counted    *counted
+	done       done
+	sightings  sightings
+	unrecorded counter // filings that left no leaf
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -132,19 +138,23 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if err := p.refuseOlderKeys(ctx); err != nil {
 		return nil, err
 	}
-	s := &Service{Parts: p}
+	s := &Service{Parts: p, counted: newCounted()}
 	s.live.certificate.Store(p.Certificate)
+	s.live.metricsCA.Store(p.metricsCA)
 	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
-	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Ready: s.Ready}); err != nil {
+	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Contact: p.Contact, Ready: s.Ready,
+		Answered: s.answered, Refused: s.refused}); err != nil {
 		return nil, err
 	}
 	if i := p.Issuing; i != nil {
+		s.countCalls(sideIssue, i.Keys)
 		if err := s.wireIssuing(i); err != nil {
 			return nil, err
 		}
 	}
 	if d := p.Disclosing; d != nil {
+		s.countCalls(sideDisclose, d.Keys)
 		if err := s.wireDisclosing(ctx, d); err != nil {
 			return nil, err
 		}
@@ -157,6 +167,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
 	s.live.rules = s.rules.InForce
 	if k := p.Keeping; k != nil {
+		s.countCalls(sideKeep, k.Keys)
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
 	if s.publisher != nil {
@@ -236,8 +247,23 @@ func NewMessageBoard(origin string, board *disclose.Board, trustedProxies []stri
 }
 
 // Run serves on ln and does the regular jobs until ctx ends, then drains. What the
-// configuration names is read again when it changes: see reload.go.
+// configuration names is read again when it changes: see reload.go. The log has a line
+// when it begins, and one when it ended.
 func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
+	began := time.Now()
+	s.sayServing(ln.Addr())
+	err := s.run(ctx, ln, m)
+	s.web.LogFaults(context.WithoutCancel(ctx))
+	ended := []any{slog.Duration("ran", time.Since(began).Round(time.Second))}
+	if err != nil {
+		s.Log.Error("stopped", append(ended, why(err)...)...)
+	} else {
+		s.Log.Info("stopped", append(ended, slog.Any("why", context.Cause(ctx)))...)
+	}
+	return err
+}
+
+func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 	if s.Certificate != nil {
 		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return s.live.certificate.Load(), nil
@@ -246,11 +272,11 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	g, ctx := errgroup.WithContext(ctx)
 	s.since = s.Now()
 	if s.config != nil && s.config.MetricsListen != "" {
-		metrics, err := Listen(s.config.MetricsListen)
+		metrics, err := s.listenForMetrics()
 		if err != nil {
 			return s.config.placed(of("metrics_listen", err))
 		}
-		g.Go(func() error { return Serve(ctx, metrics, s.metrics()) })
+		g.Go(func() error { return Serve(ctx, metrics, s.Metrics()) })
 	}
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {

@@ -1,14 +1,15 @@
 package service
 
 import (
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -22,27 +23,24 @@ var errStatus = refusal.New(refusal.Unavailable, "status.no_answer",
 
 // Status is how a running service is.
 type Status struct {
-	Version string    `json:"version"`
-	Since   time.Time `json:"since"` // when it started to serve
-	Origin  string    `json:"origin"`
-	Parts   []Finding `json:"parts"`
+	Version string           `json:"version"`
+	Since   time.Time        `json:"since"` // when it started to serve
+	Origin  string           `json:"origin"`
+	Parts   []Finding        `json:"parts"`
+	Pending map[string]int64 `json:"pending"` // how much there is to be done, by what; none of it by name
 }
 
-// String is a status as text: a line about the service, then one for each part.
+// String is a status as text: a line about the service, one for each part, one of what
+// is to be done.
 func (s Status) String() string {
 	text := []string{fmt.Sprintf("%s, version %s, since %s", s.Origin, s.Version, s.Since.UTC().Format(time.RFC3339))}
 	for _, f := range s.Parts {
 		text = append(text, f.String())
 	}
-	return strings.Join(text, "\n")
-}
-
-// Version is that of the program, or of the commit that it was built from.
-func Version() string {
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
-		return b.Main.Version
+	for _, what := range slices.Sorted(maps.Keys(s.Pending)) {
+		text = append(text, fmt.Sprintf("%-9d  %s", s.Pending[what], what))
 	}
-	return "unknown"
+	return strings.Join(text, "\n")
 }
 
 // Status says how each part is, as [Service.Ready] finds it, and what ends.
@@ -55,7 +53,19 @@ func (s *Service) Status(ctx context.Context) Status {
 	for _, part := range slices.Sorted(maps.Keys(ready)) {
 		all = append(all, found(part, ready[part]))
 	}
-	return Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: ending(all, s.Lifetimes(), s.Now())}
+	return Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: ending(all, s.Lifetimes(), s.Now()), Pending: s.sightings.now(s).pending()}
+}
+
+// pending is what the metrics say of it. Erasures and reviews count from the next day on.
+func (seen sighting) pending() map[string]int64 {
+	all := make(map[string]int64)
+	if d := seen.docket; d != nil {
+		all["notices that are due"], all["enrolments that wait for reviewers"] = d.NoticesDue, d.Reviews
+	}
+	if e := seen.erasures; e != nil {
+		all["erasures that are asked for"] = e.pending
+	}
+	return all
 }
 
 func (s *Service) serveStatus(w http.ResponseWriter, r *http.Request) {
@@ -63,18 +73,23 @@ func (s *Service) serveStatus(w http.ResponseWriter, r *http.Request) {
 	json.NewEncoder(w).Encode(s.Status(r.Context())) //nolint:errcheck // who asked has left
 }
 
-// Status asks the service that runs by this configuration how it is.
-func (c *Config) Status(ctx context.Context) (status Status, err error) {
+// Status asks the service that runs by this configuration how it is. Where it wants to
+// see a certificate of who asks, that is in client.
+func (c *Config) Status(ctx context.Context, client ...tls.Certificate) (status Status, err error) {
 	if c.MetricsListen == "" {
 		return status, c.placed(of("metrics_listen", errConfigMissing.Because(errors.New("it is missing: it says where a service tells its operator how it is"))))
 	}
 	ctx, cancel := context.WithTimeout(ctx, 3*readyTime)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.MetricsListen+"/status", nil)
+	transport, scheme := &http.Transport{DisableKeepAlives: true}, "http"
+	if c.MetricsClientCA != "" {
+		scheme, transport.TLSClientConfig = "https", &tls.Config{MinVersion: tls.VersionTLS13, Certificates: client, InsecureSkipVerify: true, VerifyConnection: c.isOurs} //nolint:gosec // it is compared with the one of the configuration
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.MetricsListen+"/status", nil)
 	if err != nil {
 		return status, c.placed(of("metrics_listen", errStatus))
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := transport.RoundTrip(req)
 	if err != nil {
 		return status, c.placed(of("metrics_listen", errStatus.Because(err)))
 	}
@@ -84,4 +99,16 @@ func (c *Config) Status(ctx context.Context) (status Status, err error) {
 		return status, c.placed(of("metrics_listen", errStatus.Because(errors.New("something else answers there: "+res.Status))))
 	}
 	return status, nil
+}
+
+// isOurs refuses who shows another certificate than tls_cert.
+func (c *Config) isOurs(state tls.ConnectionState) error {
+	ours, err := c.certificate()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(ours.Certificate[0], state.PeerCertificates[0].Raw) {
+		return errors.New("who answers has another certificate than tls_cert")
+	}
+	return nil
 }

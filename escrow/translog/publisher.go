@@ -37,7 +37,8 @@ type Publisher struct {
 	signer note.Signer
 	now    func() time.Time
 
-	trusted atomic.Pointer[trusted]
+	trusted  atomic.Pointer[trusted]
+	cosigned atomic.Int64 // of the last round
 
 	round chan struct{} // holds one token: one round at a time
 }
@@ -210,11 +211,11 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 	return c, nil
 }
 
-// Try asks a witness, by the name of its key, whether it will cosign. It is shown what
-// the store has published, which it has seen; if that is nothing yet, an empty tree with
-// a size that cannot be, which a witness refuses after it has looked whose log it is.
-// Nothing new is signed, saved or cosigned by it. It is [ErrRollback] and [ErrFork], as
-// with [Publisher.OnWitness], else [ErrWitness].
+// Try asks a witness, by the name of its key, whether it would cosign. It is shown what
+// the store has published; if that is nothing yet, an empty tree with a size that cannot
+// be, which a witness refuses after it has looked whose log it is. Nothing is saved, and
+// nobody learns of a leaf that is not published. It is [ErrRollback] or [ErrFork], as
+// with OnWitness, else [ErrWitness].
 func (p *Publisher) Try(ctx context.Context, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
 	defer cancel()
@@ -271,7 +272,15 @@ func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torc
 		}
 	}
 	wg.Wait()
+	p.cosigned.Store(int64(cosigned))
 	return all
+}
+
+// Cosigned says how many witnesses cosigned in this process's last round, how many it
+// takes, and how many are asked.
+func (p *Publisher) Cosigned() (cosigned, quorum, witnesses int) {
+	log := p.trusted.Load()
+	return int(p.cosigned.Load()), log.Quorum, len(log.witnesses)
 }
 
 func (p *Publisher) report(w *cosigner, err error) {

@@ -108,7 +108,40 @@ func Fetch(base string, roots *x509.CertPool) (torchwood.TileReader, error) {
 	if err != nil {
 		return nil, ErrFetch.Because(err)
 	}
-	return f, nil
+	return fetcher{f}, nil
+}
+
+// fetcher says why an endpoint cannot be read. The library tries again for minutes, whatever
+// it was, and then says only that it took too long.
+type fetcher struct{ *torchwood.TileFetcher }
+
+// ReadEndpoint implements [torchwood.TileReader]. A certificate that does not verify is
+// refused at once.
+func (f fetcher) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	t := &tries{stop: stop}
+	data, err := f.TileFetcher.ReadEndpoint(context.WithValue(ctx, triesKey{}, t), path)
+	if err != nil && ctx.Err() != nil && t.last != nil {
+		err = t.last
+	}
+	return data, err
+}
+
+type triesKey struct{}
+
+// tries are those of one read, one after the other.
+type tries struct {
+	last error
+	stop func()
+}
+
+// failed notes why a try failed, and lets no other follow if it would fail, too.
+func (t *tries) failed(err error) {
+	t.last = err
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		t.stop()
+	}
 }
 
 const (
@@ -122,6 +155,9 @@ type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.RoundTripper.RoundTrip(r)
+	if t, ok := r.Context().Value(triesKey{}).(*tries); ok && err != nil {
+		t.failed(err)
+	}
 	if err == nil {
 		resp.Body = struct {
 			io.Reader

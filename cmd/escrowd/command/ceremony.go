@@ -275,7 +275,7 @@ func ceremonyServe() *cobra.Command {
 					ln, scheme = tls.NewListener(ln, config), "https"
 				}
 				origin := scheme + "://" + ln.Addr().String()
-				h, err := service.NewMessageBoard(origin, b, proxies, slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)))
+				h, err := service.NewMessageBoard(origin, b, proxies, service.NewLog(cmd.ErrOrStderr(), slog.LevelInfo))
 				if err != nil {
 					return err
 				}

@@ -1,9 +1,9 @@
 package command
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/deploy"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/service"
 )
 
@@ -70,12 +71,11 @@ func serve(cmd *cobra.Command, file string, hangup <-chan os.Signal) error {
 	if err != nil {
 		return err
 	}
-	s.Log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
 	return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
 }
 
 func statusCommand() *cobra.Command {
-	var file string
+	var file, cert, key string
 	c := &cobra.Command{
 		Use: "status", Short: "Say how a running service is",
 		Long: "Say how a running service is: each part in one line, what ends when, and since when it runs. It is asked at\n" +
@@ -86,7 +86,15 @@ func statusCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s, err := c.Status(cmd.Context())
+			var client []tls.Certificate
+			if cert != "" {
+				pair, err := readPair(cert, key)
+				if err != nil {
+					return err
+				}
+				client = append(client, pair)
+			}
+			s, err := c.Status(cmd.Context(), client...)
 			if err != nil {
 				return err
 			}
@@ -94,6 +102,8 @@ func statusCommand() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file of the service")
+	c.Flags().StringVar(&cert, "client-cert", "", "certificate, PEM, of who asks, where metrics_client_ca_file is set")
+	c.Flags().StringVar(&key, "client-key", "", "its key")
 	return c
 }
 
@@ -129,6 +139,22 @@ func exampleConfig(side string) string {
 		}
 	}
 	return strings.TrimSpace(strings.Join(kept, "\n\n")) + "\n"
+}
+
+// readPair reads a certificate and its key.
+func readPair(cert, key string) (pair tls.Certificate, err error) {
+	chain, err := shell.ReadFile(cert)
+	if err != nil {
+		return pair, err
+	}
+	secret, err := secretfile.ReadText(key)
+	if err != nil {
+		return pair, err
+	}
+	if pair, err = tls.X509KeyPair(chain, []byte(secret)); err != nil { // which could quote the key
+		err = shell.UsageError("--client-cert and --client-key should name a certificate and its key, both in PEM")
+	}
+	return pair, err
 }
 
 // lines are findings, one line each.
