@@ -85,7 +85,7 @@ func issuingProcess() error {
 	if w.Bundle, err = policy.ParseBundle(c.Bundle); err != nil {
 		return err
 	}
-	if w.PublicLog.Tiles, err = proof.Fetch(c.Log); err != nil {
+	if w.PublicLog.Tiles, err = proof.Fetch(c.Log, nil); err != nil {
 		return err
 	}
 	if i.Keys, err = vault.OpenIssuing(ctx, vault.Config{Address: c.VaultAddress, RoleID: c.VaultRole, SecretIDFile: c.VaultSecretFile}); err != nil {

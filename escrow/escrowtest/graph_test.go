@@ -63,11 +63,12 @@ var mayImport = map[string][]string{
 	"escrow/sandbox": {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
-	"escrow/escrowtest":            {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
-	"escrow/escrowtest/fuzzing":    {},
-	"escrow/disclose/disclosetest": {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
-	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
-	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
+	"escrow/escrowtest":              {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/escrowtest/fuzzing":      {},
+	"verifier/identity/oidcprovider": {}, // runs an OpenID provider of other people, for the tests of both
+	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
+	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
+	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},
 
 	"deploy":          {},
 	"deploy/postgres": {},
@@ -77,7 +78,7 @@ var mayImport = map[string][]string{
 	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
-	"cmd/escrowd/command": {"cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
+	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
 		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal", "verifier/rules"},
 	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
 }
@@ -97,9 +98,10 @@ var belongsTo = map[string][]string{
 	"github.com/labstack/echo/v4":                {"escrow/web"},
 	"golang.org/x/time":                          {"escrow/web"},
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
-	"github.com/pelletier/go-toml/v2":            {"escrow/service"},
+	"github.com/pelletier/go-toml/v2":            {"escrow/service", "cmd/escrowd/command"}, // the configuration, and drafts of a bundle
 	"github.com/fsnotify/fsnotify":               {"escrow/service"},
 	"github.com/prometheus/client_golang":        {"escrow/service"},
+	"github.com/prometheus/client_model":         {"escrow/service"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},

@@ -189,6 +189,13 @@ func Fixed(platforms ...Platform) (func(context.Context, string) (Platform, erro
 	}, nil
 }
 
+// WrongField is the cause of [ErrBadPlatform]: the name of the field of [Platform] that
+// is wrong; empty, there is not exactly one of SecretHash, JWKS and Native.
+type WrongField string
+
+// Error is the field's name.
+func (f WrongField) Error() string { return string(f) }
+
 // check refuses a platform with [ErrBadPlatform].
 func (p Platform) check() error {
 	ways := 0
@@ -197,16 +204,16 @@ func (p Platform) check() error {
 			ways++
 		}
 	}
-	if ways != 1 || !clientIDSyntax.MatchString(p.ID) || len(p.RedirectURIs) == 0 {
-		return ErrBadPlatform
-	}
-	for _, k := range p.JWKS {
-		if !k.IsPublic() || !k.Valid() || algorithm(k.Key) == "" {
-			return ErrBadPlatform
-		}
-	}
-	if slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !p.registrable(uri) }) {
-		return ErrBadPlatform
+	unusable := func(k jose.JSONWebKey) bool { return !k.IsPublic() || !k.Valid() || algorithm(k.Key) == "" }
+	switch {
+	case !clientIDSyntax.MatchString(p.ID):
+		return ErrBadPlatform.Because(WrongField("ID"))
+	case ways != 1:
+		return ErrBadPlatform.Because(WrongField(""))
+	case slices.ContainsFunc(p.JWKS, unusable):
+		return ErrBadPlatform.Because(WrongField("JWKS"))
+	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !p.registrable(uri) }):
+		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -104,11 +105,13 @@ var (
 // Options of the openers. The zero value is right for a service, but for the row
 // key: the issuing side needs one, and the disclosing side to read links.
 type Options struct {
-	RowKey   RowKey
-	MaxConns int32         // of the pool; 0: 16
-	Wait     time.Duration // for a free connection, after which it is ErrBusy; 0: 4 s
-	Answer   time.Duration // to one statement, after which it is ErrUnavailable; 0: 4 s
-	Commit   time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
+	RowKey     RowKey
+	MaxConns   int32         // of the pool; 0: 16
+	Wait       time.Duration // for a free connection, after which it is ErrBusy; 0: 4 s
+	Answer     time.Duration // to one statement, after which it is ErrUnavailable; 0: 4 s
+	Commit     time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
+	ChecksOnly bool          // store nothing, read no row key: what needs it does not work
+
 	// Dial replaces the network, for tests of what a broken one does.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -164,7 +167,10 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		return nil, err
 	}
 	s := &Issuing{db: d}
-	if err := s.openRows(ctx, o.RowKey); err != nil {
+	if !o.ChecksOnly {
+		err = s.openRows(ctx, o.RowKey)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -276,8 +282,10 @@ func (d *db) check(ctx context.Context, role string) error {
 		return ErrStandby
 	case !same:
 		return ErrPooler
-	case user != role || super:
-		return ErrRole.Because(errors.New("another role, an attribute like SUPERUSER, or a membership"))
+	case user != role:
+		return ErrRole.Because(fmt.Errorf("it should log in as %s", role))
+	case super:
+		return ErrRole.Because(errors.New(role + " has an attribute like SUPERUSER, or is a member of another role"))
 	case version < 150000:
 		return ErrSettings.Because(errors.New("server older than PostgreSQL 15"))
 	case len(wrong) > 0:

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/vault"
@@ -30,25 +31,33 @@ func (l Lifetime) DaysLeft(now time.Time) float64 { return l.Ends.Sub(now).Hours
 // Lifetimes is what ends, as far as it is known when: the certificate, secret ids of
 // Vault, and the last token key.
 func (s *Service) Lifetimes() []Lifetime {
-	var all []Lifetime
-	if c := s.live.certificate.Load(); c != nil {
+	now := Parts{Certificate: s.live.certificate.Load(), Issuing: s.Issuing, Disclosing: s.Disclosing, Keeping: s.Keeping}
+	keys := s.live.tokenKeys.Load()
+	if keys == nil {
+		return now.lifetimes(nil)
+	}
+	return now.lifetimes(*keys)
+}
+
+func (p *Parts) lifetimes(keys []openid.Key) (all []Lifetime) {
+	if c := p.Certificate; c != nil {
 		all = append(all, Lifetime{"certificate", c.Leaf.NotBefore, c.Leaf.NotAfter})
 	}
-	for _, l := range s.logins() {
+	for _, l := range p.logins() {
 		for _, id := range l.SecretIDs() {
 			all = append(all, Lifetime{"secret id of " + string(id.Role), id.Begins, id.Ends})
 		}
 	}
-	if keys := s.live.tokenKeys.Load(); keys != nil {
-		last := Lifetime{What: "last token key"}
-		for _, k := range *keys {
-			if k.NotAfter.IsZero() {
-				return all // it signs until somebody retires it
-			}
-			if k.NotAfter.After(last.Ends) {
-				last.Begins, last.Ends = k.NotBefore, k.NotAfter
-			}
+	last := Lifetime{What: "last token key"}
+	for _, k := range keys {
+		if k.NotAfter.IsZero() {
+			return all // it signs until somebody retires it
 		}
+		if k.NotAfter.After(last.Ends) {
+			last.Begins, last.Ends = k.NotBefore, k.NotAfter
+		}
+	}
+	if len(keys) > 0 {
 		all = append(all, last)
 	}
 	return all

@@ -30,8 +30,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"nosuch", 2, `there is no command "escrowd nosuch"`},
 		{"srve", 2, "did you mean escrowd serve?"},
-		{"bundle nosuch", 2, `there is no command "escrowd bundle nosuch": escrowd bundle --help explains install, write`},
-		{"bundle", 2, "say which: escrowd bundle --help explains install, write"},
+		{"bundle nosuch", 2, `there is no command "escrowd bundle nosuch": escrowd bundle --help explains draft, install, write`},
+		{"bundle", 2, "say which: escrowd bundle --help explains draft, install, write"},
 		{"vault nosuch", 2, "escrowd vault --help explains bootstrap"},
 		{"vault build", 2, `there is no command "escrowd vault build"`},
 		{"dev", 2, `there is no command "escrowd dev"`},
@@ -138,7 +138,7 @@ func TestHelp(t *testing.T) {
 // TestUnit: what the unit starts is a command of this version, and systemd finds
 // little that the service may do beyond its work.
 func TestUnit(t *testing.T) {
-	unit := filepath.Join("..", "..", "..", "deploy", "systemd", "escrowd.service")
+	unit := filepath.Join("..", "..", "..", "deploy", "systemd", "penname@.service")
 	raw, err := os.ReadFile(unit)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +162,7 @@ func TestUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, setting := range []string{"Type=notify-reload", "StateDirectory=penname"} {
+	for _, setting := range []string{"Type=notify", "ExecReload=/bin/kill -HUP $MAINPID", "StateDirectory=penname/%j"} {
 		if !strings.Contains(string(raw), "\n"+setting+"\n") {
 			t.Errorf("the unit has no %s", setting)
 		}

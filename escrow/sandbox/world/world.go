@@ -116,7 +116,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	if err := sandbox.RequireLoopback(o.Listen); err != nil {
 		return nil, err
 	}
-	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: slog.New(slog.NewJSONHandler(o.Log, nil))}
+	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: service.NewLog(o.Log, slog.LevelInfo)}
 	w.Clock.Advance(-o.Behind)
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
@@ -140,7 +140,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	}
 	w.group.Go(func() error { return w.Service.Run(run, ln, service.Machine{}) })
 	for _, p := range []*Platform{w.Town, w.School} {
-		if err := p.connect(ctx, f.secrets[p.ID]); err != nil {
+		if err := p.Connect(ctx, f.secrets[p.ID]); err != nil {
 			return nil, err
 		}
 	}

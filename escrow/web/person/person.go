@@ -33,7 +33,6 @@ import (
 	"context"
 	"embed"
 	"html/template"
-	"log/slog"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -131,7 +130,7 @@ var undone = map[string]string{
 }
 
 func newSide(edge *web.Server, c Config) (*side, error) {
-	if err := checkProviders(c.Providers); err != nil {
+	if _, err := CheckProviders(c.Providers); err != nil {
 		return nil, err
 	}
 	s := &side{Config: c, edge: edge}
@@ -173,7 +172,8 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		ACRs:      s.acrs(),
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
-			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
+			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1
+			s.edge.NoteRefusal(ctx, "* "+endpoint, code, fault)
 		},
 	}, s.Store, s.authenticate)
 }

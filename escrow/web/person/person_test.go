@@ -265,12 +265,12 @@ func TestProvidersNeedIDsAndNames(t *testing.T) {
 		"none": {}, "without an id": {{Name: "One"}}, "an id that is a path": {{ID: "a/b", Name: "One"}}, "dots": {{ID: "..", Name: "One"}},
 		"an id twice": {one, one}, "two, one without a name": {one, {ID: "two"}},
 	} {
-		if err := checkProviders(bad); !errProviders.Is(err) {
+		if _, err := CheckProviders(bad); !errProviders.Is(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, good := range [][]Provider{{one, two}, {{ID: "one"}}} {
-		if err := checkProviders(good); err != nil {
+		if _, err := CheckProviders(good); err != nil {
 			t.Error(err)
 		}
 	}
