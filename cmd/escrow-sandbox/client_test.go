@@ -285,28 +285,53 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 // sandboxEnv makes the test binary the program itself.
 const sandboxEnv = "PENNAME_TEST_SANDBOX"
 
+// spawn starts the program as a process of its own, with its own folder for what is
+// temporary, and returns when it is ready.
+func spawn(t *testing.T, tmp string, args ...string) (*exec.Cmd, ready) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], append(args, "--json")...)
+	cmd.Env = append(os.Environ(), sandboxEnv+"=1", "TMPDIR="+tmp)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill() }) //nolint:errcheck // it has ended
+	var r ready
+	if err := json.NewDecoder(out).Decode(&r); err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, out) //nolint:errcheck // ends with it
+	return cmd, r
+}
+
+// N5: a world whose process was killed goes on at once: its database recovers, and its folder
+// is not taken for one that is in use.
+func TestFoundN5AKilledWorldGoesOn(t *testing.T) {
+	client, dir := startOwnClient(t), keepDir(t)
+	cmd, before := spawn(t, filepath.Dir(dir), "--platform", "id=my-app,redirect="+client.redirect, "--keep", dir)
+	jo := sandbox.People()[0].Name
+	name := client.signIn(t, running{ready: before}, jo)
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	cmd.Wait() //nolint:errcheck // it was killed
+	after := startSandbox(t, "--keep", dir)
+	if again := client.signIn(t, after, jo); again != name || after.Issuer != before.Issuer {
+		t.Errorf("%s was %s, at %s", again, name, after.Issuer)
+	}
+}
+
 // N5: whatever ends the sandbox, no child and no folder stays: a signal that it can catch at
 // once, SIGKILL by the next start.
 func TestFoundN5NothingStaysBehind(t *testing.T) {
 	tmp := filepath.Dir(keepDir(t))
 	start := func(vault bool) (*exec.Cmd, []int) {
 		t.Helper()
-		cmd := exec.Command(os.Args[0], "--platform", "id=a,redirect=http://localhost:3000/", "--json", "--vault="+strconv.FormatBool(vault))
-		cmd.Env = append(os.Environ(), sandboxEnv+"=1", "TMPDIR="+tmp)
-		cmd.Stderr = os.Stderr
-		out, err := cmd.StdoutPipe()
-		if err == nil {
-			err = cmd.Start()
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { cmd.Process.Kill() }) //nolint:errcheck // it has ended
-		var r ready
-		if err := json.NewDecoder(out).Decode(&r); err != nil {
-			t.Fatal(err)
-		}
-		go io.Copy(io.Discard, out) //nolint:errcheck // ends with it
+		cmd, _ := spawn(t, tmp, "--platform", "id=a,redirect=http://localhost:3000/", "--vault="+strconv.FormatBool(vault))
 		return cmd, descendants(t, cmd.Process.Pid)
 	}
 	left := func() []string {
