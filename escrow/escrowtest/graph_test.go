@@ -100,6 +100,7 @@ var belongsTo = map[string][]string{
 	"github.com/pelletier/go-toml/v2":            {"escrow/service", "cmd/escrowd/command"}, // the configuration, and drafts of a bundle
 	"github.com/fsnotify/fsnotify":               {"escrow/service"},
 	"github.com/prometheus/client_golang":        {"escrow/service"},
+	"github.com/prometheus/client_model":         {"escrow/service"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},

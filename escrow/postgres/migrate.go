@@ -113,15 +113,21 @@ func grant(ctx context.Context, cfg *pgx.ConnConfig) error {
 	return nil
 }
 
+// SchemaVersion is the version of the schema that this program works with.
+func SchemaVersion() (version int64, err error) {
+	sources, err := fs.Glob(migrations, "migrations/*.sql")
+	if err == nil {
+		_, err = fmt.Sscanf(slices.Max(sources), "migrations/%d_", &version)
+	}
+	return version, err
+}
+
 // CheckSchema returns nil if the database has exactly the schema of this
 // program, else [ErrSchemaOlder] or [ErrSchemaNewer] (D13).
 func (d *db) CheckSchema(ctx context.Context) error {
-	sources, err := fs.Glob(migrations, "migrations/*.sql")
+	var have int64
+	want, err := SchemaVersion()
 	if err != nil {
-		return ErrSchemaOlder.Because(err)
-	}
-	var want, have int64
-	if _, err := fmt.Sscanf(slices.Max(sources), "migrations/%d_", &want); err != nil {
 		return ErrSchemaOlder.Because(err)
 	}
 	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {

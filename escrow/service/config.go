@@ -77,8 +77,13 @@ type Config struct {
 	Origin string `toml:"origin"` // https://…, as people and platforms see it
 	Listen string `toml:"listen"`
 
-	// Where metrics are served, of plain HTTP and to this machine alone; empty: nowhere.
-	MetricsListen string `toml:"metrics_listen"`
+	// Where metrics are served, and the authority of the certificates that may read them;
+	// empty: nowhere, and in plain HTTP to this machine alone.
+	MetricsListen   string `toml:"metrics_listen"`
+	MetricsClientCA string `toml:"metrics_client_ca_file"`
+
+	Contact  string `toml:"contact"`   // web.ParseContact
+	LogLevel string `toml:"log_level"` // of levels; empty: info
 
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
@@ -265,6 +270,12 @@ func (c *Config) check() error {
 	}
 	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
 		return errConfigMissing.Because(errors.New("listen: host:port"))
+	}
+	if _, err := web.ParseContact(c.Contact); err != nil {
+		return err
+	}
+	if _, ok := levels[c.LogLevel]; !ok {
+		return errConfigLogLevel
 	}
 	return c.checkMetrics()
 }

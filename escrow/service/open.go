@@ -25,12 +25,20 @@ import (
 // Open makes the service that the configuration describes, which logs JSON to
 // logs. Every doubt refuses. The service is closed with Close.
 func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
-	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), config: c, digests: c.digests()}
+	level := &slog.LevelVar{}
+	level.Set(levels[c.LogLevel])
+	p := Parts{Log: NewLog(logs, level), level: level, Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), config: c, digests: c.digests()}
 	p.PerSender = float64(c.RequestsPerSender)
 	if p.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
 		return nil, err
 	}
+	if p.Contact, err = web.ParseContact(c.Contact); err != nil {
+		return nil, err
+	}
 	if p.Certificate, err = c.certificate(); err != nil {
+		return nil, err
+	}
+	if p.metricsCA, err = c.metricsCA(); err != nil {
 		return nil, err
 	}
 	if p.Bundle, err = c.readBundle(); err != nil {

@@ -106,16 +106,16 @@ func (s *Service) parts() map[string]func(context.Context) error {
 		parts[name+".keys"] = func(ctx context.Context) error { _, _, err := keys.Versions(ctx); return err }
 	}
 	if i := s.Issuing; i != nil {
-		side("issue", i.Store, i.Keys)
+		side(sideIssue, i.Store, i.Keys)
 		for _, p := range i.Providers {
 			parts["issue.identity_provider."+p.ID] = func(ctx context.Context) error { return readyProvider(ctx, p) }
 		}
 	}
 	if d := s.Disclosing; d != nil {
-		side("disclose", d.Store, d.Keys)
+		side(sideDisclose, d.Store, d.Keys)
 	}
 	if k := s.Keeping; k != nil {
-		side("keep", k.Store, k.Keys)
+		side(sideKeep, k.Store, k.Keys)
 	}
 	return parts
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"log/slog"
@@ -56,11 +57,14 @@ var reloadables = []reloadable{
 	{"token keys", (*Config).tokenKeyFiles, (*Service).loadTokenKeys},
 	{"secret ids", (*Config).secretIDFiles, (*Service).loadSecretIDs},
 	{"trusted proxies", (*Config).proxies, (*Service).loadProxies},
+	{"authority of those who read metrics", (*Config).metricsFiles, (*Service).loadMetricsCA},
+	{"log level", (*Config).logLevel, (*Service).loadLogLevel},
 }
 
 // live is what reloads replace.
 type live struct {
 	certificate atomic.Pointer[tls.Certificate]
+	metricsCA   atomic.Pointer[x509.CertPool]
 	platforms   atomic.Pointer[[]openid.Platform]
 	tokenKeys   atomic.Pointer[[]openid.Key]
 	issuing     *person.Live
@@ -74,7 +78,7 @@ type live struct {
 // atStart is the configuration without what can be read again.
 func (c *Config) atStart() Config {
 	rest := *c
-	rest.TLSCert, rest.TLSKey = "", ""
+	rest.TLSCert, rest.TLSKey, rest.LogLevel, rest.TrustedProxies = "", "", "", nil
 	if c.Issue != nil {
 		issue := *c.Issue
 		issue.Platforms, issue.TokenKeys = nil, nil

@@ -102,8 +102,8 @@ func newReloading(t *testing.T) *reloading {
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
-	log := slog.New(slog.NewJSONHandler(r.log, nil))
-	r.s = &Service{Parts: Parts{Log: log, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}}
+	level := &slog.LevelVar{}
+	r.s = &Service{Parts: Parts{Log: NewLog(r.log, level), level: level, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}, counted: newCounted()}
 	if r.s.Certificate, err = c.certificate(); err != nil {
 		t.Fatal(err)
 	}
@@ -412,7 +412,7 @@ func TestFoundC3AnEndIsSaidLongBefore(t *testing.T) {
 func TestFoundC1DaysLeftAreAMetric(t *testing.T) {
 	r := newReloading(t)
 	w := httptest.NewRecorder()
-	r.s.metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	var days float64
 	for line := range strings.Lines(w.Body.String()) {
 		if _, err := fmt.Sscanf(line, `penname_days_left{what="certificate"} %g`, &days); err == nil {

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -39,6 +40,7 @@ type Parts struct {
 
 	TrustedProxies []netip.Prefix // see web.Config
 	PerSender      float64        // likewise; 0: web.DefaultPerSender
+	Contact        web.Contact    // likewise
 
 	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
 	RulesMaxAge time.Duration // 0: RulesMaxAge
@@ -49,9 +51,11 @@ type Parts struct {
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
 
-	config  *Config             // that they were made from, which is read again; nil: nothing is
-	digests map[string][32]byte // of what was read: see reload.go
-	history *rules.History      // of the public log, from Bundle on; nil: not opened yet
+	config    *Config             // that they were made from, which is read again; nil: nothing is
+	level     *slog.LevelVar      // of Log; nil: it is fixed
+	digests   map[string][32]byte // of what was read: see reload.go
+	metricsCA *x509.CertPool      // whose certificates may read the metrics; nil: this machine may
+	history   *rules.History      // of the public log, from Bundle on; nil: not opened yet
 }
 
 // Issuing is what the issuing side stands on.
@@ -118,6 +122,9 @@ type Service struct {
 	publisher  *translog.Publisher
 	keeper     *keep.Keeper
 	erasing    sync.Mutex
+	counted    *counted
+	done       done
+	sightings  sightings
 	unrecorded counter // filings that left no leaf
 }
 
@@ -127,19 +134,23 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if err := p.refuseOlderKeys(ctx); err != nil {
 		return nil, err
 	}
-	s := &Service{Parts: p}
+	s := &Service{Parts: p, counted: newCounted()}
 	s.live.certificate.Store(p.Certificate)
+	s.live.metricsCA.Store(p.metricsCA)
 	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
-	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Ready: s.Ready}); err != nil {
+	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Contact: p.Contact, Ready: s.Ready,
+		Answered: s.answered, Refused: s.refused}); err != nil {
 		return nil, err
 	}
 	if i := p.Issuing; i != nil {
+		s.countCalls(sideIssue, i.Keys)
 		if err := s.wireIssuing(i); err != nil {
 			return nil, err
 		}
 	}
 	if d := p.Disclosing; d != nil {
+		s.countCalls(sideDisclose, d.Keys)
 		if err := s.wireDisclosing(ctx, d); err != nil {
 			return nil, err
 		}
@@ -152,6 +163,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
 	s.live.rules = s.rules.InForce
 	if k := p.Keeping; k != nil {
+		s.countCalls(sideKeep, k.Keys)
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
 	if s.publisher != nil {
@@ -223,8 +235,23 @@ func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (ht
 }
 
 // Run serves on ln and does the regular jobs until ctx ends, then drains. What the
-// configuration names is read again when it changes: see reload.go.
+// configuration names is read again when it changes: see reload.go. The log has a line
+// when it begins, and one when it ended.
 func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
+	began := time.Now()
+	s.sayServing(ln.Addr())
+	err := s.run(ctx, ln, m)
+	s.web.LogFaults(context.WithoutCancel(ctx))
+	ended := []any{slog.Duration("ran", time.Since(began).Round(time.Second))}
+	if err != nil {
+		s.Log.Error("stopped", append(ended, why(err)...)...)
+	} else {
+		s.Log.Info("stopped", append(ended, slog.Any("why", context.Cause(ctx)))...)
+	}
+	return err
+}
+
+func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 	if s.Certificate != nil {
 		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return s.live.certificate.Load(), nil
@@ -232,11 +259,11 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	if s.config != nil && s.config.MetricsListen != "" {
-		metrics, err := Listen(s.config.MetricsListen)
+		metrics, err := s.listenForMetrics()
 		if err != nil {
 			return err
 		}
-		g.Go(func() error { return Serve(ctx, metrics, s.metrics()) })
+		g.Go(func() error { return Serve(ctx, metrics, s.Metrics()) })
 	}
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {

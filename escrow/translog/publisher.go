@@ -34,7 +34,8 @@ type Publisher struct {
 	signer note.Signer
 	now    func() time.Time
 
-	trusted atomic.Pointer[trusted]
+	trusted  atomic.Pointer[trusted]
+	cosigned atomic.Int64 // of the last round
 
 	round chan struct{} // holds one token: one round at a time
 }
@@ -236,7 +237,15 @@ func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torc
 		}
 	}
 	wg.Wait()
+	p.cosigned.Store(int64(cosigned))
 	return all
+}
+
+// Cosigned says how many witnesses cosigned in this process's last round, how many it
+// takes, and how many are asked.
+func (p *Publisher) Cosigned() (cosigned, quorum, witnesses int) {
+	log := p.trusted.Load()
+	return int(p.cosigned.Load()), log.Quorum, len(log.witnesses)
 }
 
 func (p *Publisher) report(w *cosigner, err error) {

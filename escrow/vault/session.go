@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -158,6 +160,7 @@ type session struct {
 	now    func() time.Time
 
 	renewer atomic.Pointer[SecretID] // its renewer's, as of Renew; nil: none
+	called  atomic.Pointer[Called]   // is told of each call; nil: nobody is
 
 	// turn guards what follows; a channel, so that waiting ends with the context.
 	turn     chan struct{}
@@ -304,10 +307,38 @@ func (s *session) loginWith(ctx context.Context, secretID string) error {
 	return nil
 }
 
-// call is do with this side's token, all within one timeout. A refusal of the
+// Called is told of a call to Vault: which of Operations it was, how long it took, the
+// log-in included if there had to be one, and whether Vault did not do it.
+type Called func(operation string, took time.Duration, failed bool)
+
+// Operations are what [Called] tells apart: those of Transit, and all else.
+var Operations = []string{"decrypt", "encrypt", "hmac", "keys", "rewrap", "other"}
+
+// OnCall has f told of each call from now on.
+func (s *session) OnCall(f Called) { s.called.Store(&f) }
+
+func operation(path string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(path, mount+"/"), "/")
+	if slices.Contains(Operations, name) {
+		return name
+	}
+	return "other"
+}
+
+// call is an answer of Vault, of which is told who wants to know.
+func (s *session) call(ctx context.Context, method, path string, body, out any) error {
+	began := time.Now()
+	err := s.authorised(ctx, method, path, body, out)
+	if told := s.called.Load(); told != nil {
+		(*told)(operation(path), time.Since(began), refusal.Of(err) != nil)
+	}
+	return err
+}
+
+// authorised is do with this side's token, all within one timeout. A refusal of the
 // token is answered once with a new log-in: it may have been revoked, or have
 // ended early.
-func (s *session) call(ctx context.Context, method, path string, body, out any) error {
+func (s *session) authorised(ctx context.Context, method, path string, body, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	token, err := s.bearer(ctx, "")

@@ -274,7 +274,7 @@ func ceremonyServe() *cobra.Command {
 					ln, scheme = tls.NewListener(ln, config), "https"
 				}
 				origin := scheme + "://" + ln.Addr().String()
-				h, err := service.NewMessageBoard(origin, b, slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)))
+				h, err := service.NewMessageBoard(origin, b, service.NewLog(cmd.ErrOrStderr(), slog.LevelInfo))
 				if err != nil {
 					return err
 				}

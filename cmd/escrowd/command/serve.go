@@ -3,7 +3,6 @@ package command
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
@@ -64,7 +63,6 @@ func serveCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			s.Log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
 			return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
 		},
 	}

@@ -213,22 +213,30 @@ func (w *World) OpenVault(ctx context.Context, i *service.Issuing, d *service.Di
 	if err != nil {
 		return err
 	}
-	if i.Keys, err = vault.OpenIssuing(ctx, issuing); err != nil {
+	issues, err := vault.OpenIssuing(ctx, issuing)
+	if err != nil {
 		return err
 	}
+	i.Keys, i.Login = issues, issues.Login()
 	disclosing, err := login(vault.SideDisclosing)
 	if err != nil {
 		return err
 	}
-	if d.Keys, err = vault.OpenDisclosing(ctx, disclosing); err != nil {
+	discloses, err := vault.OpenDisclosing(ctx, disclosing)
+	if err != nil {
 		return err
 	}
+	d.Keys, d.Login = discloses, discloses.Login()
 	keeping, err := login(vault.SideKeeping)
 	if err != nil {
 		return err
 	}
-	k.Keys, err = vault.OpenKeeping(ctx, keeping)
-	return err
+	keeps, err := vault.OpenKeeping(ctx, keeping)
+	if err != nil {
+		return err
+	}
+	k.Keys, k.Login = keeps, keeps.Login()
+	return nil
 }
 
 func (f *founding) startIdentityProviders(ctx context.Context, o Options) (err error) {

@@ -120,7 +120,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	if err := sandbox.RequireLoopback(o.Listen); err != nil {
 		return nil, err
 	}
-	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: slog.New(slog.NewJSONHandler(o.Log, nil))}
+	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: service.NewLog(o.Log, slog.LevelInfo)}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
 	w.group, run = errgroup.WithContext(run)

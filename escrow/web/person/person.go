@@ -33,7 +33,6 @@ import (
 	"context"
 	"embed"
 	"html/template"
-	"log/slog"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -173,7 +172,8 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		ACRs:      s.acrs(),
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
-			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
+			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1
+			s.edge.NoteRefusal(ctx, "* "+endpoint, code, fault)
 		},
 	}, s.Store, s.authenticate)
 }
