@@ -62,9 +62,9 @@ func example(route string) (method, path string) {
 	return method, path
 }
 
-// TestRoutes: the handbook, haproxy's file and nginx's carry each path to the side that
+// TestFoundN1EachPathHasItsSide: the handbook, haproxy's file and nginx's carry each path to the side that
 // serves it, as the sides themselves have it.
-func TestRoutes(t *testing.T) {
+func TestFoundN1EachPathHasItsSide(t *testing.T) {
 	// Which prefixes go to the disclosing side; all else goes to the issuing one.
 	for file, form := range map[string]struct{ whole, prefix string }{
 		"README.md":           {`(?m)^\| (.*) and below \| disclosing \|$`, "`(/[^`]*)`"},
