@@ -44,7 +44,7 @@ func TemporaryDir(prefix string) (*Dir, error) {
 	for _, path := range dead {
 		if lock, err := os.OpenFile(filepath.Join(path, lockName), os.O_RDWR, 0); err == nil {
 			if hold(lock) == nil {
-				os.RemoveAll(path) //nolint:errcheck // the next start tries again
+				os.RemoveAll(path)
 			}
 			lock.Close()
 		}

@@ -311,7 +311,7 @@ func (c *cluster) discard() {
 		c.port.Close()
 	}
 	if c.temporary != nil {
-		c.temporary.Close() //nolint:errcheck // the next start tries again
+		c.temporary.Close()
 	}
 }
 

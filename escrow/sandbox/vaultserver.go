@@ -160,7 +160,7 @@ func StartVault(ctx context.Context, dir string, progress io.Writer) (*VaultServ
 	v, err := startVault(ctx, binary, dir, temporary)
 	if err != nil {
 		if temporary != nil {
-			temporary.Close() //nolint:errcheck // the first error says more
+			temporary.Close()
 		}
 		return nil, ErrVault.Because(err)
 	}

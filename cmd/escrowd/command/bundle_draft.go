@@ -40,8 +40,9 @@ var draftTemplate = template.Must(template.New("draft").Funcs(template.FuncMap{
 		}
 		return tomlValue(s)
 	},
-	"list": func(all []string) (string, error) { return tomlValue(append([]string{}, all...)) },
-	"time": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"optional": func(s string) (string, error) { return tomlValue(s) },
+	"list":     func(all []string) (string, error) { return tomlValue(append([]string{}, all...)) },
+	"time":     func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 }).Parse(draftText))
 
 // tomlValue writes a text or a list of texts: the escapes of JSON are those of TOML 1.0.

@@ -72,7 +72,7 @@ func (d drafting) flags() []string {
 		"--platform", "id=town-square,name=Town Square,keys=" + town,
 		"--reviewer", "id=rita,name=Rita Ashgrove,key=" + rita, "--reviewer", "id=sami,name=Sami Tollgate,key=" + sami,
 		"--witness", "operator=Bar Association,url=https://alba.example/w,vkey=" + d.vkey("alba.example"),
-		"--witness", "operator=Press Council,url=https://chidi.example,vkey=" + d.vkey("chidi.example")}
+		"--witness", "operator=Press Council,vkey=" + d.vkey("chidi.example")}
 }
 
 func operator(t *testing.T, code int, args ...string) string {
@@ -99,7 +99,7 @@ func TestFoundN1TheDraftOfABundle(t *testing.T) {
 	for name, wrong := range map[string]bool{
 		"origins": b.Registrar != "https://penname.example" || b.Issuer != b.Registrar || b.Log.Origin != "penname.example/log",
 		"names":   b.Authorities[0].Name != `Court of "Thornley", County` || b.Platforms[0].ID != "town-square" || b.Log.Witnesses[0].Name != "alba.example",
-		"quorum":  b.Log.Quorum != 2 || b.Log.Witnesses[0].URL != "https://alba.example/w",
+		"quorum":  b.Log.Quorum != 2 || b.Log.Witnesses[0].URL != "https://alba.example/w" || b.Log.Witnesses[1].URL != "",
 		"rules":   !reflect.DeepEqual(b.Policies, policy.DefaultRules()) || !reflect.DeepEqual(b.Compartments, policy.DefaultCompartments()) || len(b.OffenceClasses) != len(policy.DefaultOffenceClasses()),
 		"keys":    !bytes.Contains(b.IssuerKeys, []byte(`"kid"`)) || bytes.Contains(b.IssuerKeys, []byte(`"d"`)) || len(b.Reviewers) != 2,
 	} {
