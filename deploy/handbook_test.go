@@ -43,7 +43,7 @@ var (
 )
 
 // readHandbook returns what the handbook has people do, in order. A block of commands
-// begins with a comment that says where it runs; a block of anything else is not run.
+// begins with a comment that says where it runs.
 func readHandbook(t *testing.T) (steps []step) {
 	t.Helper()
 	raw, err := os.ReadFile("README.md")
@@ -63,6 +63,13 @@ func readHandbook(t *testing.T) (steps []step) {
 				t.Fatalf("README.md:%d: the block does not say where it runs", begins+1)
 			}
 			steps = append(steps, step{line: begins + 1, machines: listed.Split(m[1], -1), block: strings.Join(lines[begins:n], "\n") + "\n"})
+		case strings.HasPrefix(line, "```"): // the picture
+			begins := n
+			for n++; n < len(lines) && lines[n] != "```"; n++ {
+			}
+			if line != "```" || !strings.Contains(lines[begins+1], " people") {
+				t.Fatalf("README.md:%d: a block that nobody runs", begins+1)
+			}
 		case strings.HasPrefix(line, "→ "):
 			m := gives.FindStringSubmatch(line)
 			if m == nil {
@@ -84,7 +91,7 @@ func readHandbook(t *testing.T) (steps []step) {
 // with real parts, on machines of its own.
 func TestHandbook(t *testing.T) {
 	if os.Getenv("PENNAME_HANDBOOK") == "" {
-		behindTheDoor(t)
+		inNamespaces(t)
 		return
 	}
 	w := build(t)
@@ -112,9 +119,9 @@ func TestHandbook(t *testing.T) {
 	}
 }
 
-// behindTheDoor runs this test again in namespaces of its own, where it may make
+// inNamespaces runs this test again in namespaces of its own, where it may make
 // networks and mounts. All that it starts ends with it.
-func behindTheDoor(t *testing.T) {
+func inNamespaces(t *testing.T) {
 	need(t)
 	readAll(t)
 	vault, err := sandbox.VaultBinary(t.Context(), os.Stderr)
