@@ -167,7 +167,7 @@ func need(t *testing.T) {
 	if os.Geteuid() != 0 {
 		unavailable(t, "the machines of the handbook are namespaces, which only root may make")
 	}
-	for _, program := range []string{"unshare", "nsenter", "ip", "haproxy", "nginx", "jq", "openssl", "pg_createcluster", "useradd", "node"} {
+	for _, program := range []string{"unshare", "nsenter", "ip", "haproxy", "nginx", "logrotate", "jq", "openssl", "pg_createcluster", "useradd", "node"} {
 		if _, err := exec.LookPath(program); err != nil {
 			unavailable(t, err)
 		}
@@ -209,7 +209,7 @@ func build(t *testing.T) *surroundings {
 	// As HashiCorp's package does.
 	mustRun(t, "cp", os.Getenv("PENNAME_VAULT"), filepath.Join(w.dir, "two/usr/local/bin/vault"))
 	w.must(t, "two", "useradd --system vault && install -d -o vault /etc/vault.d /opt/vault\n"+
-		"printf '[Service]\\nType=notify\\nUser=vault\\nExecStart=/usr/local/bin/vault server -config=/etc/vault.d/vault.hcl\\n' > /etc/systemd/system/vault.service")
+		"printf '[Service]\\nType=notify\\nUser=vault\\nExecStart=/usr/local/bin/vault server -config=/etc/vault.d/vault.hcl\\nExecReload=/bin/kill --signal HUP $MAINPID\\n' > /etc/systemd/system/vault.service")
 	w.outside = newOutsiders(t, w)
 	return w
 }

@@ -83,7 +83,7 @@ func cable(t *testing.T) {
 func newMachine(t *testing.T, dir, name, address string) *machine {
 	t.Helper()
 	m := &machine{name: name, dir: filepath.Join(dir, name)}
-	for _, d := range []string{"root", "usr/local/bin", "var/lib/haproxy", "var/lib/nginx", "var/log/nginx", "opt/vault", "srv/penname"} {
+	for _, d := range []string{"root", "usr/local/bin", "var/lib/haproxy", "var/lib/nginx", "var/lib/logrotate", "var/log/nginx", "opt/vault", "srv/penname"} {
 		if err := os.MkdirAll(filepath.Join(m.dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}

@@ -64,7 +64,8 @@ func (p *Parts) lifetimes(keys []openid.Key) (all []Lifetime) {
 }
 
 // WatchLifetimes renews the secret ids that are due, reads again what changed, in case
-// that nobody said so, and warns of what ends soon and of a snapshot that is missing.
+// that nobody said so, and warns of what ends soon, of a snapshot that is missing and of
+// records that nobody can open.
 func (s *Service) WatchLifetimes(ctx context.Context) (err error) {
 	for _, l := range s.logins() {
 		err = errors.Join(err, l.Renew(ctx))
@@ -77,16 +78,18 @@ func (s *Service) WatchLifetimes(ctx context.Context) (err error) {
 			s.Log.Warn("ends soon", slog.String("what", l.What), slog.Time("ends", l.Ends), slog.Float64("days_left", l.DaysLeft(now)))
 		}
 	}
-	if s.Keeping != nil && s.Keeping.Login != nil {
-		err = errors.Join(err, s.warnOfSnapshot(ctx))
+	if k := s.Keeping; k != nil {
+		err = errors.Join(err, s.warn(keep.Openable(ctx, k.Keys, k.Store.Below)))
+		if k.Login != nil {
+			err = errors.Join(err, s.warn(keep.SnapshotFresh(ctx, k.Keys, k.Store.NewestSnapshot, s.Now())))
+		}
 	}
 	return err
 }
 
-// warnOfSnapshot warns while no fresh snapshot of the key service is known.
-func (s *Service) warnOfSnapshot(ctx context.Context) error {
-	err := keep.SnapshotFresh(ctx, s.Keeping.Keys, s.Keeping.Store.NewestSnapshot, s.Now())
-	if e := refusal.Of(err); errors.Is(err, keep.ErrNoSnapshot) {
+// warn writes what is no failure of this service into its log, and returns what is one.
+func (s *Service) warn(err error) error {
+	if e := refusal.Of(err); errors.Is(err, keep.ErrNoSnapshot) || errors.Is(err, keep.ErrUnopenable) {
 		s.Log.Warn(e.Mend, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
 		return nil
 	}
