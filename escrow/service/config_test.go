@@ -57,6 +57,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"too many status lists", `status_lists    = 4`, `status_lists = 65`, errConfigStatusLists},
 		{"fewer than one status list", `status_lists    = 4`, `status_lists = -1`, errConfigStatusLists},
 		{"personas, which nothing implements", `native        = true`, "native = true\npersonas = 2", errConfigKey},
+		{"N5 localhost, which only a sandbox allows", `native        = true`, "native = true\nlocalhost = true", errConfigKey},
 		{"H1 a proxy by its name", `listen   =`, "trusted_proxies = [\"proxy.example\"]\nlisten   =", web.ErrProxies},
 		{"H1 everybody a proxy", `listen   =`, "trusted_proxies = [\"0.0.0.0/0\"]\nlisten   =", web.ErrProxies},
 		{"metrics for everybody", `listen   =`, "metrics_listen = \"0.0.0.0:9464\"\nlisten   =", errConfigMetrics},
