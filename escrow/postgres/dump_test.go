@@ -3,6 +3,7 @@ package postgres
 import (
 	"errors"
 	"flag"
+	"fmt"
 	"maps"
 	"net/url"
 	"os"
@@ -88,7 +89,7 @@ func names(t *testing.T, c *pgx.Conn) []string {
 }
 
 // command runs one of PostgreSQL's programs, with settings of its session.
-func command(t *testing.T, options, name string, args ...string) ([]byte, error) {
+func command(t testing.TB, options, name string, args ...string) ([]byte, error) {
 	t.Helper()
 	cmd := exec.Command(name, args...)
 	cmd.Env = append(os.Environ(), "PGOPTIONS="+options)
@@ -96,7 +97,7 @@ func command(t *testing.T, options, name string, args ...string) ([]byte, error)
 }
 
 // must is command, which has to succeed.
-func must(t *testing.T, options, name string, args ...string) {
+func must(t testing.TB, options, name string, args ...string) {
 	t.Helper()
 	if out, err := command(t, options, name, args...); err != nil {
 		t.Fatalf("%s: %v: %s", name, err, out)
@@ -319,6 +320,7 @@ func TestFoundN2AnOlderDatabaseWithTheKeysOfToday(t *testing.T) {
 	dump := filepath.Join(t.TempDir(), "dump")
 	must(t, "", "pg_dump", "--format=custom", "--schema=penname", "--dbname", h.admin, "--file", dump)
 	h.clear(t, victim)
+	later := h.enrol(t)
 	if _, err := h.keeper().Work(t.Context()); err != nil {
 		t.Fatal(err, cause(err))
 	}
@@ -354,6 +356,15 @@ func TestFoundN2AnOlderDatabaseWithTheKeysOfToday(t *testing.T) {
 		t.Errorf("%v: %s", lost, cause(lost))
 	}
 	fresh := r.enrol(t).Person.Label
+	// Whoever enrolled after the dump is unknown: they enrol again, as somebody else.
+	again := enrolmentLike(later)
+	again.Record.FirstHalf, err = h.wrap.WrapHalf(t.Context(), again.Person.Label, random(32))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if p, first, err := r.s.Enrol(t.Context(), again); err != nil || !first || p.ID == later.Person.ID {
+		t.Errorf("first %v, %v", first, err)
+	}
 	if n, err := r.keeper().Erase(t.Context()); n != 1 || err != nil { // under the leaf that is public
 		t.Errorf("%d, %v", n, err)
 	}
@@ -454,4 +465,35 @@ func TestFoundN2ABaseBackupAndItsArchiveLoseNothing(t *testing.T) {
 	if rows := r.rows(t); rows[victim] != "" || rows[kept] == "" {
 		t.Error("an erasure was lost, or a record")
 	}
+}
+
+// BenchmarkDump dumps a database of 100,000 people and restores it into an empty one,
+// migration and check of the log included.
+func BenchmarkDump(b *testing.B) {
+	const people = 100_000
+	admin := database(b)
+	sql(b, admin, fmt.Sprintf(`SET session_replication_role = replica;
+		CREATE FUNCTION pg_temp.label(n int) RETURNS text LANGUAGE sql RETURN translate(substr(encode(sha256(n::text::bytea), 'hex'), 1, 26), '0189', 'wxyz');
+		INSERT INTO records (label, first_half, second_half, sealed, day) SELECT pg_temp.label(n), 'vault:v1:' || repeat('a', 80), decode(repeat(md5(n::text), 15), 'hex'), decode(repeat(md5(n::text), 30), 'hex'), '2026-11-21' FROM generate_series(1, %[1]d) n;
+		INSERT INTO persons (id, label, digest, fingerprint, likeness, birth, day) SELECT decode(md5(n::text), 'hex'), pg_temp.label(n), sha256('d'), sha256(n::text::bytea), sha256(('l' || n)::bytea), sha256('b'), '2026-11-21' FROM generate_series(1, %[1]d) n;
+		INSERT INTO pseudonyms (handle, link, hidden, day) SELECT decode(md5(n::text), 'hex'), 'vault:v1:' || repeat('a', 120), decode(repeat(md5(n::text), 6), 'hex'), '2026-11-21' FROM generate_series(1, %[1]d) n`, people))
+	dump := filepath.Join(b.TempDir(), "dump")
+	var dumped, restored time.Duration
+	for b.Loop() {
+		began := time.Now()
+		must(b, "", "pg_dump", "--format=custom", "--schema=penname", "--dbname", admin, "--file", dump)
+		dumped += time.Since(began)
+		into := emptyDatabase(b)
+		began = time.Now()
+		must(b, "", "pg_restore", "--no-owner", "--no-acl", "--exit-on-error", "--single-transaction", "--dbname", into, dump)
+		if err := Migrate(b.Context(), into); err != nil {
+			b.Fatal(err, cause(err))
+		}
+		if err := disclosing(b, into, Options{}).Check(b.Context()); err != nil {
+			b.Fatal(err, cause(err))
+		}
+		restored += time.Since(began)
+	}
+	b.ReportMetric(dumped.Seconds()/float64(b.N), "s/dump")
+	b.ReportMetric(restored.Seconds()/float64(b.N), "s/restore")
 }

@@ -48,6 +48,8 @@ func TestExitCodes(t *testing.T) {
 		{"bundle install a b", 2, "--database-file is needed"},
 		{"migrate", 2, "--database-file is needed"},
 		{"log check", 2, "--database-file is needed"},
+		{"log check --database-file x --since 2026-11-01", 2, "--since is a day like 2026-11-01, and goes with --vault-audit"},
+		{"log check --database-file x --vault-audit y --since November", 2, "--since is a day like 2026-11-01"},
 		{"log reconcile", 2, "--from is needed"},
 		{"log reconcile --from x --bundle y", 2, "--database-file is needed"},
 		{"vault bootstrap", 2, "--address is needed"},
