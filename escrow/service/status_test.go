@@ -23,7 +23,7 @@ func TestStatusOverTLS(t *testing.T) {
 	c := *r.s.live.seen
 	r.s.config = &c
 	c.MetricsListen = "127.0.0.1:0"
-	ln, err := r.s.listenForMetrics()
+	ln, err := r.s.listenForMetrics(&c)
 	if err != nil {
 		t.Fatal(err)
 	}
