@@ -128,4 +128,13 @@ func pathsLeadToSides(t *testing.T) {
 			}
 		}
 	}
+	// What a side takes, the proxy does: a filing of 15 MiB reaches it, and is refused there.
+	res, err := client.Post("https://penname.example/v1/warrants", "application/json", strings.NewReader(strings.Repeat(" ", 15<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(body), "urn:penname:problem:") {
+		t.Errorf("a filing of 15 MiB: %s %s %v", res.Status, body, err)
+	}
 }
