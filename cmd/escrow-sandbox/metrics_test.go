@@ -215,7 +215,7 @@ func (h history) moves() map[string][]func() bool {
 		"penname_body_memory_limit_bytes":      {func() bool { return last.sum("penname_body_memory_limit_bytes") == 80<<20 }},
 		"penname_job_last_success_age_seconds": {func() bool { return last.sum("penname_job_last_success_age_seconds", `job_name="cases"`) < 120 }},
 		"penname_job_interval_seconds":         {func() bool { return last.sum("penname_job_interval_seconds", `job_name="erasures"`) == 3600 }},
-		"penname_job_failures_total":           {func() bool { return true }}, // TestJobsAreCounted
+		"penname_job_failures_total":           {func() bool { return true }}, // TestJobIsRepeated
 	}
 }
 

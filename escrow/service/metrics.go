@@ -76,9 +76,9 @@ func (s *Service) loadMetricsCA(_ context.Context, c *Config) error {
 
 // listenForMetrics listens where the configuration says: in plain HTTP to this machine
 // alone, or to whoever shows a certificate of the configured authority.
-func (s *Service) listenForMetrics() (net.Listener, error) {
-	ln, err := Listen(s.config.MetricsListen)
-	if err != nil || s.config.MetricsClientCA == "" {
+func (s *Service) listenForMetrics(c *Config) (net.Listener, error) {
+	ln, err := Listen(c.MetricsListen)
+	if err != nil || c.MetricsClientCA == "" {
 		return ln, err
 	}
 	return tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {

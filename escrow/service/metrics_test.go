@@ -177,9 +177,7 @@ func TestMetricsAskForACertificate(t *testing.T) {
 	r.put("metrics-ca.pem", ours.pem())
 	r.put("escrowd.toml", `metrics_listen = "0.0.0.0:9464"`+"\nmetrics_client_ca_file = \""+r.folder+"/metrics-ca.pem\"\n"+r.config("", `{file = "first.jwk"}`))
 	r.log.until(t, readAgain("authority of those who read metrics"))
-	r.s.config = r.s.live.seen
-	r.s.config.MetricsListen = "127.0.0.1:0"
-	ln, err := r.s.listenForMetrics()
+	ln, err := r.s.listenForMetrics(&Config{MetricsListen: "127.0.0.1:0", MetricsClientCA: "metrics-ca.pem"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -454,8 +454,8 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.s.config.MetricsListen = free.Addr().String()
-	if err := r.s.Run(t.Context(), free, Machine{}); !errors.Is(err, ErrListen) {
+	s := &Service{Parts: Parts{Log: r.s.Log, Now: time.Now, config: &Config{MetricsListen: free.Addr().String()}}, web: r.edge}
+	if err := s.Run(t.Context(), free, Machine{}); !errors.Is(err, ErrListen) {
 		t.Fatalf("the address is taken: %v", err)
 	}
 	if err := free.Close(); err != nil {

@@ -266,7 +266,7 @@ func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 	g, ctx := errgroup.WithContext(ctx)
 	s.since = s.Now()
 	if s.config != nil && s.config.MetricsListen != "" {
-		metrics, err := s.listenForMetrics()
+		metrics, err := s.listenForMetrics(s.config)
 		if err != nil {
 			return s.config.placed(of("metrics_listen", err))
 		}
