@@ -82,7 +82,8 @@ func issuingProcess() error {
 		return err
 	}
 	i := &service.Issuing{TokenKeys: []openid.Key{{JWK: c.TokenKey}}}
-	rand.Read(i.CookieKey[:])
+	i.CookieKeys = [][32]byte{{}}
+	rand.Read(i.CookieKeys[0][:])
 	w := service.Parts{Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Now: time.Now, Origin: c.Origin, Issuing: i}
 	if w.Bundle, err = policy.ParseBundle(c.Bundle); err != nil {
 		return err

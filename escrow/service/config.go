@@ -344,16 +344,24 @@ func readPublic(name string) ([]byte, error) {
 	return document.Decoded(b), nil
 }
 
-func readCookieKey(name string) (key [32]byte, err error) {
+// readCookieKeys reads the key that seals cookies, and below it those of before, whose
+// cookies still open.
+func readCookieKeys(name string) (keys [][32]byte, err error) {
 	s, err := secretfile.ReadText(name)
 	if err != nil {
-		return key, err
+		return nil, err
 	}
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(key) {
-		return key, ErrSecretFile.Because(errors.New(name + " should hold 64 hex digits"))
+	for line := range strings.FieldsSeq(s) {
+		b, err := hex.DecodeString(line)
+		if err != nil || len(b) != 32 {
+			return nil, ErrSecretFile.Because(errors.New(name + " should hold 64 hex digits, and may hold keys of before in lines below"))
+		}
+		keys = append(keys, [32]byte(b))
 	}
-	return [32]byte(b), nil
+	if len(keys) == 0 {
+		return nil, ErrSecretFile.Because(errors.New(name + " should hold 64 hex digits"))
+	}
+	return keys, nil
 }
 
 // readTokenKeys checks that every key is in the bundle: evidence is verified

@@ -86,10 +86,10 @@ func TestX08SecretFileReadableByOthersRefused(t *testing.T) {
 	if _, err := secretfile.ReadText(write(t, "cookie.key", strings.Repeat("ab", 32), 0o644)); !secretfile.ErrMode.Is(refusalOf(err)) {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := readCookieKey(write(t, "cookie.key", strings.Repeat("ab", 32), 0o600)); err != nil {
+	if _, err := readCookieKeys(write(t, "cookie.key", strings.Repeat("ab", 32)+"\n"+strings.Repeat("cd", 32), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readCookieKey(write(t, "cookie.key", "short", 0o600)); !ErrSecretFile.Is(refusalOf(err)) {
+	if _, err := readCookieKeys(write(t, "cookie.key", "short", 0o600)); !ErrSecretFile.Is(refusalOf(err)) {
 		t.Fatalf("got %v", err)
 	}
 }

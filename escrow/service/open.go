@@ -244,7 +244,7 @@ func (c *Config) OpenKeeping(ctx context.Context) (*Keeping, error) {
 func (c *issueConfig) parts(origin string) []part {
 	all := []part{
 		{"issue.cookie_key", nil, func(o *opening, _ context.Context) (err error) {
-			o.Issuing.CookieKey, err = readCookieKey(c.CookieKey)
+			o.Issuing.CookieKeys, err = readCookieKeys(c.CookieKey)
 			return of("issue.cookie_key_file", err)
 		}},
 		{"issue.token_keys", []string{"bundle"}, func(o *opening, _ context.Context) (err error) {

@@ -70,7 +70,7 @@ type Issuing struct {
 	}
 	Login       *vault.Login // by which Keys is reached; nil: it is no Vault
 	Providers   []person.Provider
-	CookieKey   [32]byte
+	CookieKeys  [][32]byte
 	TokenKeys   []openid.Key
 	StatusLists int // 0: one
 	Platforms   []openid.Platform
@@ -189,7 +189,7 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	s.live.tokenKeys.Store(&i.TokenKeys)
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
-		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
+		Providers: i.Providers, CookieKeys: i.CookieKeys, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
 	})
 	if errors.Is(err, openid.ErrConfig) {

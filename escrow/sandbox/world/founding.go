@@ -281,7 +281,7 @@ func (f *founding) makeKeys() error {
 	if err != nil {
 		return err
 	}
-	f.issuing.CookieKey = sha256.Sum256([]byte(f.secret("cookies")))
+	f.issuing.CookieKeys = [][32]byte{sha256.Sum256([]byte(f.secret("cookies")))}
 	f.issuing.TokenKeys = []openid.Key{{JWK: tokenKey}}
 	u, err := url.Parse(f.Origin)
 	if err != nil {

@@ -50,9 +50,11 @@ var pageFiles embed.FS
 // said otherwise.
 type Config struct {
 	Issuer    *issue.Issuer
-	Providers []Provider        // of identities, at least one: people may come by any
-	CookieKey [32]byte          // seals session cookies (AES-256-GCM)
-	Platforms []openid.Platform // that people may sign in to; see Live
+	Providers []Provider // of identities, at least one: people may come by any
+	// CookieKeys are for session cookies (AES-256-GCM), at least one: the first seals,
+	// and all of them open.
+	CookieKeys [][32]byte
+	Platforms  []openid.Platform // that people may sign in to; see Live
 
 	// Rules returns the bundle in force, whose custodians the first page shows, or
 	// why it is not known: then nobody is enrolled or signed in.
@@ -148,7 +150,7 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 		return nil, err
 	}
 	var err error
-	if s.sessions, err = newSessions(c.CookieKey, edge.Origin, edge.Now); err != nil {
+	if s.sessions, err = newSessions(c.CookieKeys, edge.Origin, edge.Now); err != nil {
 		return nil, err
 	}
 	s.openid, err = s.newOpenID()

@@ -72,7 +72,7 @@ func newService(t *testing.T) *service {
 			{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true},
 			{ID: "purse", Name: "Purse", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true},
 		},
-		CookieKey: [32]byte{1}, TokenKeys: tokenKeys(t), Store: store, Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
+		CookieKeys: [][32]byte{{1}}, TokenKeys: tokenKeys(t), Store: store, Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
 	}
 	for _, server := range []*httptest.Server{srv, second} {
 		edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: s.now})
