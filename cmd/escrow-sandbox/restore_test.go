@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"net/http"
 	"net/url"
 	"os/exec"
 	"path/filepath"
@@ -120,4 +121,56 @@ func TestFoundN2AnOlderDumpOnANewServer(t *testing.T) {
 	_, err = k.Keeper(tb.Clock.Now, nil).Rotate(ctx)
 	must(err)
 	operate("that a restored backup did not have", "log", "check", "--database-file", disclosing)
+}
+
+// TestFoundN2AnOlderSnapshotAlone: Vault was lost, and of its snapshots only one from
+// before the last rotation is left. Nothing starts on it, until somebody rotates the key
+// by hand beyond what the database saw: then pen names are what they were, and no older
+// record opens.
+func TestFoundN2AnOlderSnapshotAlone(t *testing.T) {
+	tb, ctx := startVaultForTest(t), t.Context()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err, errors.Unwrap(err))
+		}
+	}
+	who := world.NewBrowser()
+	must(who.Visit(ctx, tb.Town, sandbox.People()[0].Name))
+	post, err := who.Say(ctx, tb.Town, "before")
+	must(err)
+	snapshot, err := vaultCall(ctx, tb.Vault, http.MethodGet, "sys/storage/raft/snapshot", nil)
+	must(err)
+	_, err = tb.Service.Keeping.Keeper(tb.Clock.Now, nil).Rotate(ctx)
+	must(err)
+	must(tb.Vault.Restore(ctx, snapshot, tb.Vault))
+
+	p := tb.Service.Parts
+	open := func() error {
+		i, d, k := *p.Issuing, *p.Disclosing, *p.Keeping
+		p.Issuing, p.Disclosing, p.Keeping = &i, &d, &k
+		must(tb.OpenVault(ctx, &i, &d, &k))
+		_, err := service.New(ctx, p)
+		return err
+	}
+	if err := open(); !errors.Is(err, keep.ErrRollback) {
+		t.Fatalf("an older snapshot: %v", err)
+	}
+	const key = "penname-transit/keys/penname-record"
+	for _, call := range [][2]string{{key + "/rotate", `{}`}, {key + "/rotate", `{}`},
+		{key + "/config", `{"min_decryption_version": 3, "min_encryption_version": 3}`}, {key + "/trim", `{"min_available_version": 3}`}} {
+		_, err := vaultCall(ctx, tb.Vault, http.MethodPost, call[0], []byte(call[1]))
+		must(err)
+	}
+	must(open())
+	if err := keep.Openable(ctx, p.Keeping.Keys, p.Keeping.Store.Below); !errors.Is(err, keep.ErrUnopenable) {
+		t.Errorf("%v", err)
+	}
+	_, err = p.Keeping.Keeper(tb.Clock.Now, nil).Rotate(ctx)
+	must(err)
+	again := world.NewBrowser()
+	must(again.Visit(ctx, tb.Town, sandbox.People()[0].Name))
+	if same, err := again.Say(ctx, tb.Town, "after"); err != nil || same.Author != post.Author {
+		t.Errorf("another pen name: %v", err)
+	}
 }
