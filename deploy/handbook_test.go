@@ -3,7 +3,9 @@ package deploy_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/penname/penname/cmd/escrow/command"
+	_ "github.com/penname/penname/cmd/escrowd/command"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/verifier/identity/oidcprovider"
 )
@@ -40,7 +44,7 @@ var (
 )
 
 // readHandbook returns what the handbook has people do, in order. A block of commands
-// begins with a comment that says where it runs; a block of anything else is not run.
+// begins with a comment that says where it runs.
 func readHandbook(t *testing.T) (steps []step) {
 	t.Helper()
 	raw, err := os.ReadFile("README.md")
@@ -60,6 +64,13 @@ func readHandbook(t *testing.T) (steps []step) {
 				t.Fatalf("README.md:%d: the block does not say where it runs", begins+1)
 			}
 			steps = append(steps, step{line: begins + 1, machines: listed.Split(m[1], -1), block: strings.Join(lines[begins:n], "\n") + "\n"})
+		case strings.HasPrefix(line, "```"): // the picture
+			begins := n
+			for n++; n < len(lines) && lines[n] != "```"; n++ {
+			}
+			if line != "```" || !strings.Contains(lines[begins+1], " people") {
+				t.Fatalf("README.md:%d: a block that nobody runs", begins+1)
+			}
 		case strings.HasPrefix(line, "→ "):
 			m := gives.FindStringSubmatch(line)
 			if m == nil {
@@ -81,7 +92,7 @@ func readHandbook(t *testing.T) (steps []step) {
 // with real parts, on machines of its own.
 func TestHandbook(t *testing.T) {
 	if os.Getenv("PENNAME_HANDBOOK") == "" {
-		behindTheDoor(t)
+		inNamespaces(t)
 		return
 	}
 	w := build(t)
@@ -107,12 +118,30 @@ func TestHandbook(t *testing.T) {
 	if !opened {
 		t.Error("no name was opened")
 	}
+	w.keepNothing(t)
 }
 
-// behindTheDoor runs this test again in namespaces of its own, where it may make
+// keepNothing: no log, no proxy, no database and no Vault of the two machines has a name
+// in clear, or the address by which people came.
+func (w *surroundings) keepNothing(t *testing.T) {
+	t.Helper()
+	for _, name := range []string{"one", "two"} {
+		for _, folder := range []string{"var", "opt"} {
+			args := []string{"-rlaF", "-e", "Weathervane", "-e", outside, filepath.Join(w.dir, name, folder)}
+			if found, err := exec.Command("grep", args...).CombinedOutput(); err == nil {
+				t.Errorf("machine %s keeps who came, or from where:\n%s", name, found)
+			} else if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {
+				t.Errorf("%v: %s", err, found)
+			}
+		}
+	}
+}
+
+// inNamespaces runs this test again in namespaces of its own, where it may make
 // networks and mounts. All that it starts ends with it.
-func behindTheDoor(t *testing.T) {
+func inNamespaces(t *testing.T) {
 	need(t)
+	readAll(t)
 	vault, err := sandbox.VaultBinary(t.Context(), os.Stderr)
 	if err != nil {
 		unavailable(t, err)
@@ -132,6 +161,22 @@ func behindTheDoor(t *testing.T) {
 	t.Logf("%s", out)
 	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestHandbook")) {
 		t.Error(err)
+	}
+}
+
+// readAll reads what the handbook is about, so that go test keeps no result of another day.
+// The programs that it builds are imported for the same reason.
+func readAll(t *testing.T) {
+	t.Helper()
+	readHandbook(t)
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err == nil && d.Type().IsRegular() {
+			read(t, name)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -64,7 +64,7 @@ ip link set lo up
 ip address add "$ADDRESS/8" dev eth0
 ip link set eth0 up
 ip route add default via 10.255.255.254
-cd /root/penname
+cd
 exec bash -euo pipefail
 `
 
@@ -83,7 +83,7 @@ func cable(t *testing.T) {
 func newMachine(t *testing.T, dir, name, address string) *machine {
 	t.Helper()
 	m := &machine{name: name, dir: filepath.Join(dir, name)}
-	for _, d := range []string{"root/penname", "usr/local/bin", "var/lib/haproxy", "var/lib/nginx", "var/lib/logrotate", "var/log/nginx", "opt/vault", "srv/penname"} {
+	for _, d := range []string{"root", "usr/local/bin", "var/lib/haproxy", "var/lib/nginx", "var/lib/logrotate", "var/log/nginx", "opt/vault", "srv/penname"} {
 		if err := os.MkdirAll(filepath.Join(m.dir, d), 0o755); err != nil {
 			t.Fatal(err)
 		}

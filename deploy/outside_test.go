@@ -50,6 +50,7 @@ func newOutsiders(t *testing.T, w *surroundings) *outsiders {
 		r.Out.Host = r.In.Host
 		r.SetXForwarded()
 	}}
+	w.must(t, "identity", "mkdir ~/penname")
 	authority := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: o.cert.Certificate[0]})
 	write(t, w.path("identity", "identity-ca.pem"), authority)
 	write(t, w.path("identity", "identity-provider.secret"), []byte(oidcprovider.Secret+"\n"))

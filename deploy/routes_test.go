@@ -62,9 +62,9 @@ func example(route string) (method, path string) {
 	return method, path
 }
 
-// TestRoutes: the handbook, haproxy's file and nginx's carry each path to the side that
+// TestFoundN1EachPathHasItsSide: the handbook, haproxy's file and nginx's carry each path to the side that
 // serves it, as the sides themselves have it.
-func TestRoutes(t *testing.T) {
+func TestFoundN1EachPathHasItsSide(t *testing.T) {
 	// Which prefixes go to the disclosing side; all else goes to the issuing one.
 	for file, form := range map[string]struct{ whole, prefix string }{
 		"README.md":           {`(?m)^\| (.*) and below \| disclosing \|$`, "`(/[^`]*)`"},
@@ -127,5 +127,14 @@ func pathsLeadToSides(t *testing.T) {
 				}
 			}
 		}
+	}
+	// What a side takes, the proxy does: a filing of 15 MiB reaches it, and is refused there.
+	res, err := client.Post("https://penname.example/v1/warrants", "application/json", strings.NewReader(strings.Repeat(" ", 15<<20)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if body, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(body), "urn:penname:problem:") {
+		t.Errorf("a filing of 15 MiB: %s %s %v", res.Status, body, err)
 	}
 }

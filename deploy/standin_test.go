@@ -202,7 +202,7 @@ func (u unit) supervise() error {
 	if err != nil {
 		return err
 	}
-	cmd, err := u.command("ExecStart")
+	cmd, err := u.command(u.get("ExecStart"))
 	if err != nil {
 		return err
 	}
@@ -268,10 +268,9 @@ func (u unit) stop() error {
 // running tells whether a supervisor holds the unit's lock, or its PID file names a
 // process.
 func (u unit) running() bool {
-	if file := u.get("PIDFile"); file != "" {
-		raw, err := os.ReadFile(file)
-		pid, perr := strconv.Atoi(strings.TrimSpace(strings.SplitN(string(raw), "\n", 2)[0]))
-		return err == nil && perr == nil && syscall.Kill(pid, 0) == nil
+	if u.get("PIDFile") != "" {
+		pid, err := strconv.Atoi(u.mainPID())
+		return err == nil && syscall.Kill(pid, 0) == nil
 	}
 	lock, err := os.Open(u.path(".lock"))
 	if err != nil {
@@ -281,25 +280,22 @@ func (u unit) running() bool {
 	return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) != nil
 }
 
-func (u unit) main() string {
+// mainPID is the unit's main process.
+func (u unit) mainPID() string {
 	for _, file := range []string{u.get("PIDFile"), u.path(".main")} {
 		if raw, err := os.ReadFile(file); err == nil {
-			return strings.TrimSpace(strings.SplitN(string(raw), "\n", 2)[0])
+			pid, _, _ := strings.Cut(string(raw), "\n")
+			return pid
 		}
 	}
 	return ""
 }
 
-// each runs the commands of a setting, one after the other.
+// each runs the commands of a setting, one after the other. What fails after a - is ignored.
 func (u unit) each(setting string) error {
-	for n := range u.settings[setting] {
-		one := u
-		one.settings = map[string][]string{}
-		for k, v := range u.settings {
-			one.settings[k] = v
-		}
-		one.settings[setting] = u.settings[setting][n : n+1]
-		cmd, err := one.command(setting)
+	for _, line := range u.settings[setting] {
+		line, ignored := strings.CutPrefix(line, "-")
+		cmd, err := u.command(line)
 		if err != nil {
 			return err
 		}
@@ -309,42 +305,38 @@ func (u unit) each(setting string) error {
 		}
 		os.Remove(said.Name())
 		cmd.Stdout, cmd.Stderr = said, said
-		err = cmd.Run()
-		out := make([]byte, 4096)
-		length, _ := said.ReadAt(out, 0)
-		out = out[:length]
-		said.Close()
-		if strings.HasPrefix(one.get(setting), "-") && err != nil {
-			fmt.Fprintf(os.Stderr, "systemctl: %s: %s is ignored: %v: %s\n", u.name, setting, err, out)
-		} else if err != nil {
-			return fmt.Errorf("%s: %w: %s", setting, err, out)
+		if err := cmd.Run(); err != nil && !ignored {
+			text := make([]byte, 4096)
+			n, _ := said.ReadAt(text, 0)
+			return fmt.Errorf("%s: %w: %s", line, err, text[:n])
 		}
+		said.Close()
 	}
 	return nil
 }
 
 // command is one line of a unit: systemd.service(5), "Command lines".
-func (u unit) command(setting string) (*exec.Cmd, error) {
-	env := map[string]string{"MAINPID": u.main()}
-	for _, line := range u.settings["Environment"] {
-		for _, pair := range words(line) {
+func (u unit) command(line string) (*exec.Cmd, error) {
+	env := map[string]string{"MAINPID": u.mainPID(), "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "HOME": "/root"}
+	for _, setting := range u.settings["Environment"] {
+		for _, pair := range words(setting) {
 			key, value, _ := strings.Cut(pair, "=")
 			env[key] = value
 		}
 	}
 	var args []string
-	for _, word := range words(strings.TrimPrefix(u.get(setting), "-")) {
-		if value, ok := strings.CutPrefix(word, "$"); ok {
-			args = append(args, strings.Fields(env[value])...)
+	for _, word := range words(line) {
+		if name, ok := strings.CutPrefix(word, "$"); ok {
+			args = append(args, strings.Fields(env[name])...)
 			continue
 		}
 		args = append(args, word)
 	}
 	if len(args) == 0 {
-		return nil, errors.New("no " + setting)
+		return nil, errors.New("nothing to run")
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	cmd.Dir, cmd.Env = "/", []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"}
+	cmd.Dir, cmd.Env = "/", []string{}
 	for key, value := range env {
 		cmd.Env = append(cmd.Env, key+"="+value)
 	}
@@ -355,7 +347,6 @@ func (u unit) command(setting string) (*exec.Cmd, error) {
 func (u unit) asUser(cmd *exec.Cmd) error {
 	name := u.get("User")
 	if name == "" {
-		cmd.Env = append(cmd.Env, "HOME=/root")
 		return nil
 	}
 	who, err := user.Lookup(name)

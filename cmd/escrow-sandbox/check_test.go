@@ -203,6 +203,7 @@ type broken struct {
 	code       string
 	at         string // the line that is wrong begins so; "": key
 	should     string // what is said of what it should be
+	faults     int    // how many parts have one; 0: 1
 	starts     bool   // serve would start all the same, and wait or go without
 	do, undo   func()
 }
@@ -320,12 +321,18 @@ func (s *setup) refuses(t *testing.T, b broken) {
 	if err := json.Unmarshal([]byte(out), &all); err != nil || code != 1 {
 		t.Fatal(code, err, out, errs)
 	}
-	said := false
+	said, found := false, []string{}
 	for _, f := range all {
+		if f.Mark == service.Fault {
+			found = append(found, f.String())
+		}
 		said = said || f.Mark == service.Fault && f.Code == b.code && f.File == file && f.Line == line && strings.Contains(f.Cause+f.Mend, b.should)
 	}
+	if len(found) != max(b.faults, 1) {
+		t.Errorf("%d faults: %s", len(found), strings.Join(found, "\n"))
+	}
 	if !said {
-		t.Errorf("not %s in line %d (%s): %s", b.code, line, b.should, out)
+		t.Errorf("not %s in line %d (%s): %s", b.code, line, b.should, strings.Join(found, "\n"))
 	}
 	if strings.Contains(out+errs, "open sesame") || strings.Contains(out+errs, strings.Repeat("ab", 32)) {
 		t.Error("a secret is repeated:", out, errs)
@@ -475,7 +482,7 @@ func (s *setup) brokenOutside() []broken {
 	}
 	return []broken{
 		{name: "an identity provider that nobody knows", key: "issuer = ", value: `"https://id.invalid"`, code: "proofing_failed.idp_unavailable", should: "host name is not known", starts: true},
-		{name: "an identity provider of an unknown authority", key: "ca_file = ", value: s.file("without.pem", string(own), 0o644), code: "proofing_failed.bad_certificate", at: "issuer = ", should: "ca_file", starts: true},
+		{name: "an identity provider of an unknown authority", key: "ca_file = ", value: s.file("without.pem", string(own), 0o644), code: "proofing_failed.bad_certificate", at: "issuer = ", should: "ca_file", starts: true, faults: 2},
 		{name: "an identity provider under another name", key: "issuer = ", value: strconv.Quote(other.URL), code: "proofing_failed.issuer_mismatch", should: "exactly as it names itself", starts: true},
 		{name: "a client secret that is wrong", key: "client_secret_file = ", value: s.file("wrong.secret", "open barley", 0o600), code: "proofing_failed.bad_client", should: "client_secret_file", starts: true},
 		{name: "a level that the provider has not", key: "acr_values = ", value: `["urn:none"]`, code: "proofing_failed.no_such_level", should: "acr_values", starts: true},
@@ -571,7 +578,7 @@ func TestFoundN1PrivateAuthorities(t *testing.T) {
 		t.Fatal(err)
 	}
 	audit := []string{"log", "audit", "--bundle", s.world.Path("bundle.json"), "--server", srv.URL}
-	if said, code := s.world.Escrow(t.Context(), audit...); code != 1 || !strings.Contains(said, "escrow: proof.unreachable: ") || !strings.Contains(said, "certificate") {
+	if said, code := s.world.Escrow(t.Context(), audit...); code != 1 || !strings.Contains(said, "escrow: proof.unreachable: ") || !strings.Contains(said, "is named with --ca-file") {
 		t.Error("an auditor who trusts nobody:", code, said)
 	}
 	if said, code := s.world.Escrow(t.Context(), append(audit, "--ca-file", with)...); code != 0 {

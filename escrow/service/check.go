@@ -193,8 +193,12 @@ func (o *opening) trials() []part {
 	if o.config.MetricsListen != "" {
 		all = append(all, part{"metrics", nil, (*opening).tryMetrics})
 	}
-	if o.config.Issue != nil {
-		all = append(all, part{"issue.openid", []string{"issue.cookie_key", "issue.token_keys", "issue.platforms", "issue.database"}, (*opening).tryOpenID},
+	if i := o.config.Issue; i != nil {
+		needs := []string{"issue.cookie_key", "issue.token_keys", "issue.platforms", "issue.database"}
+		for _, p := range i.IdentityProviders {
+			needs = append(needs, "issue.identity_provider."+p.ID)
+		}
+		all = append(all, part{"issue.openid", needs, (*opening).tryOpenID},
 			part{"issue.key_versions", []string{"issue.keys", "issue.database"}, func(o *opening, ctx context.Context) error {
 				return keep.Current(ctx, o.Issuing.Keys, o.Issuing.Store)
 			}})

@@ -145,12 +145,13 @@ func (o *opening) openPublicLog(ctx context.Context) (err error) {
 	if o.PublicLog, err = o.config.publicLog(o.Bundle, o.Authorities); err != nil {
 		return of(setting, err)
 	}
-	err = o.otherRules(ctx)
-	switch {
-	case errors.Is(err, errConfigRules):
+	if o.checking {
+		err = o.otherRules(ctx)
+	} else {
+		err = o.refuseOtherRules(ctx)
+	}
+	if errors.Is(err, errConfigRules) {
 		setting = "bundle"
-	case inDoubt(err) && !o.checking:
-		return o.tolerate(err)
 	}
 	return of(setting, err)
 }

@@ -216,15 +216,10 @@ func (p *Parts) open() (*rules.History, error) {
 func (p *Parts) refuseOtherRules(ctx context.Context) error {
 	err := p.otherRules(ctx)
 	if inDoubt(err) {
-		return p.tolerate(err)
+		p.Log.Warn("stopped until the rules in force are known", why(err)...)
+		return nil
 	}
 	return err
-}
-
-// tolerate warns of rules that cannot be told yet.
-func (p *Parts) tolerate(err error) error {
-	p.Log.Warn("stopped until the rules in force are known", why(err)...)
-	return nil
 }
 
 // otherRules is nil if the public log has the bundle as the newest.

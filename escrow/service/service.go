@@ -251,7 +251,6 @@ func NewMessageBoard(origin string, board *disclose.Board, trustedProxies []stri
 // when it begins, and one when it ended.
 func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	began := time.Now()
-	s.sayServing(ln.Addr())
 	err := s.run(ctx, ln, m)
 	s.web.LogFaults(context.WithoutCancel(ctx))
 	ended := []any{slog.Duration("ran", time.Since(began).Round(time.Second))}
@@ -278,6 +277,7 @@ func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 		}
 		g.Go(func() error { return Serve(ctx, metrics, s.Metrics()) })
 	}
+	s.sayServing(ln.Addr())
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {
 		g.Go(func() error { s.repeat(ctx, j); return nil })

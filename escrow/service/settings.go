@@ -64,7 +64,7 @@ func of(setting string, err error) error {
 	if e == nil {
 		return err
 	}
-	if inner, ok := e.Unwrap().(*fault); ok {
+	if inner, ok := e.Unwrap().(*fault); ok { //nolint:errorlint // the cause itself, not what is deeper in it
 		return e.Because(&fault{setting: under(setting, inner.setting), cause: inner.cause})
 	}
 	return e.Because(&fault{setting: setting, cause: e.Unwrap()})
@@ -78,7 +78,7 @@ func (s *source) placed(err error) error {
 	if e == nil || s == nil {
 		return err
 	}
-	if f, ok := e.Unwrap().(*fault); ok && f.line == 0 {
+	if f, ok := e.Unwrap().(*fault); ok && f.line == 0 { //nolint:errorlint // likewise
 		return e.Because(&fault{setting: f.setting, cause: f.cause, file: s.file, line: s.line(f.setting)})
 	}
 	return err

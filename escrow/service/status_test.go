@@ -21,7 +21,6 @@ func TestStatusOverTLS(t *testing.T) {
 	r.put("escrowd.toml", `metrics_listen = "127.0.0.1:9464"`+"\nmetrics_client_ca_file = \""+r.folder+"/metrics-ca.pem\"\n"+r.config("", `{file = "first.jwk"}`))
 	r.log.until(t, readAgain("authority of those who read metrics"))
 	c := *r.s.live.seen
-	r.s.config = &c
 	c.MetricsListen = "127.0.0.1:0"
 	ln, err := r.s.listenForMetrics(&c)
 	if err != nil {

@@ -6,6 +6,7 @@ package command
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -199,7 +200,7 @@ func (p *program) fetchBundle(ctx context.Context, hash string) ([]byte, []strin
 
 // explained adds to a refusal the public facts that a person needs: rules,
 // custodians by name, the first wrong entry of the log, what was shown of it and
-// where that is kept.
+// where that is kept, and how an authority is named that this machine does not know.
 func explained(err error) error {
 	var rules *custodian.RulesError
 	var shares *requester.SharesError
@@ -210,6 +211,8 @@ func explained(err error) error {
 		return &registrar.Problem{Code: rules.Refusal.Code, Title: rules.Refusal.Mend, Rules: rules.Rules}
 	case errors.As(err, &shares):
 		return &registrar.Problem{Code: requester.ErrBadShare.Code, Title: shares.Text()}
+	case e != nil && errors.As(err, new(*tls.CertificateVerificationError)):
+		return &registrar.Problem{Code: e.Code, Title: e.Mend, Cause: e.Unwrap().Error() + "; a private authority is named with --ca-file"}
 	case e != nil && errors.As(err, &seen):
 		return &registrar.Problem{Code: e.Code, Title: e.Mend, Cause: seen.Error(), Evidence: seen.Kept}
 	case errors.Is(err, proof.ErrTile) && errors.As(err, &at):
