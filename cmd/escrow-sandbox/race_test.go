@@ -109,7 +109,7 @@ func withdraw(t *testing.T, s *world.Case) (string, int) {
 	t.Helper()
 	stop := strings.TrimSuffix(s.Warrant, ".jws") + "-stop.jws"
 	said, code := s.Escrow(t.Context(), "warrant", "withdraw", s.Warrant, "--grounds", "Issued in error.",
-		"--key", s.Path("court.jwk"), "--bundle", s.Path("bundle.json"), "--out", stop)
+		"--key", s.Path("court.jwk"), "--bundle", s.Path("bundle.json"), "--out", stop, "--force")
 	if code != 0 {
 		t.Error(said)
 	}
