@@ -2,8 +2,10 @@ package openid_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -291,8 +293,24 @@ func TestO08OtherRedirectURIAtToken(t *testing.T) {
 
 func TestO09PKCE(t *testing.T) {
 	r := newRig(t)
+	// RFC 9700, 2.1.1: who keeps a secret may send a nonce instead, nobody else.
+	without := []string{"code_challenge", "", "code_challenge_method", ""}
+	code := r.code(r.square, without...)
+	wantError(t, r.post("/token", r.redemption(r.square, code)), 400, "invalid_grant") // "accepted only if a code_challenge parameter was present"
+	if a := r.post("/token", r.redemption(r.square, r.code(r.square, without...), "code_verifier", "")); a.status != 200 {
+		t.Errorf("pass with a nonce: %d %s", a.status, a.body)
+	}
+	for name, a := range map[string]answer{
+		"without secret":   r.get("/authorize?" + r.request(r.app, without...).Encode()),
+		"without nonce":    r.get("/authorize?" + r.request(r.square, append(without, "nonce", "")...).Encode()),
+		"with DPoP, FAPI":  r.post("/par", r.request(r.strict, append(without, "client_secret", secret)...)),
+		"pushed, no nonce": r.post("/par", r.request(r.square, append(without, "nonce", "", "client_secret", secret)...)),
+	} {
+		if says := a.body + a.header.Get("Location"); !strings.Contains(says, "invalid_request") || !strings.Contains(says, "code_challenge") {
+			t.Errorf("O09/%s: %s", name, says)
+		}
+	}
 	for name, change := range map[string][]string{
-		"missing":          {"code_challenge", "", "code_challenge_method", ""},
 		"plain":            {"code_challenge", verifierText, "code_challenge_method", "plain"},
 		"empty method":     {"code_challenge_method", ""},
 		"method only":      {"code_challenge", ""},
@@ -547,11 +565,15 @@ func TestO18ResponseType(t *testing.T) {
 		wantError(t, r.post("/par", r.request(r.square, "response_type", typ, "client_secret", secret)), 400, "unsupported_response_type")
 	}
 	wantRedirect(t, r, r.get("/authorize?"+r.request(r.square, "response_type", "").Encode()), "invalid_request")
-	for _, mode := range []string{"fragment", "form_post", "query.jwt", "web_message", "json"} {
+	for _, mode := range []string{"fragment", "query.jwt", "web_message", "json"} {
 		wantRedirect(t, r, r.get("/authorize?"+r.request(r.square, "response_mode", mode).Encode()), "invalid_request")
 	}
-	for _, scope := range []string{"", "profile", "openid profile", "openid email", "offline_access", "OpenID"} {
+	for _, scope := range []string{"", "profile", "offline_access", "OpenID"} {
 		wantRedirect(t, r, r.get("/authorize?"+r.request(r.square, "scope", scope).Encode()), "invalid_scope")
+	}
+	// OpenID Connect Core, 3.1.2.1: what is not understood is ignored, and the granted is told.
+	if got := r.tokens("scope", "openid profile email address phone offline_access x"); got["scope"] != "openid offline_access" {
+		t.Errorf("granted: %v", got["scope"])
 	}
 }
 
@@ -679,8 +701,8 @@ func TestO24NoRegistration(t *testing.T) {
 		}
 	}
 	for name, want := range map[string][]any{
-		"code_challenge_methods_supported": {"S256"}, "response_types_supported": {"code"}, "response_modes_supported": {"query"},
-		"subject_types_supported": {"pairwise"}, "id_token_signing_alg_values_supported": {"EdDSA"}, "dpop_signing_alg_values_supported": {"EdDSA", "ES256"},
+		"code_challenge_methods_supported": {"S256"}, "response_types_supported": {"code"}, "response_modes_supported": {"query", "form_post"},
+		"subject_types_supported": {"pairwise"}, "id_token_signing_alg_values_supported": {"EdDSA", "RS256"}, "dpop_signing_alg_values_supported": {"EdDSA", "ES256"},
 	} {
 		got := doc[name].([]any)
 		for _, w := range want {
@@ -711,7 +733,12 @@ func TestO25LongValues(t *testing.T) {
 	}
 	twice := r.request(r.square)
 	twice.Add("state", "two")
-	wantPage(t, r.get("/authorize?"+twice.Encode()), openid.ErrRequest)
+	wantRedirect(t, r, r.get("/authorize?"+twice.Encode()), "invalid_request")
+	for _, name := range []string{"client_id", "redirect_uri"} { // it cannot be told whose request it is
+		twice := r.request(r.square)
+		twice.Add(name, "two")
+		wantPage(t, r.get("/authorize?"+twice.Encode()), openid.ErrRequest)
+	}
 	wantPage(t, r.get("/authorize?client_id=%zz"), openid.ErrRequest)
 	for _, id := range []string{"", "nobody", "' OR 1=1 --", "../x", strings.Repeat("x", 2000), "town-square\x00"} {
 		wantPage(t, r.get("/authorize?"+r.request(r.square, "client_id", id).Encode()), openid.ErrUnknownPlatform)
@@ -1228,6 +1255,8 @@ func TestConfig(t *testing.T) {
 		"public key":        func(c *openid.Config) { c.Keys = []openid.Key{{JWK: k.JWK.Public()}} },
 		"no kid":            func(c *openid.Config) { c.Keys = []openid.Key{{JWK: jose.JSONWebKey{Key: k.JWK.Key}}} },
 		"kid twice":         func(c *openid.Config) { c.Keys = []openid.Key{k, k} },
+		"only RSA":          func(c *openid.Config) { c.Keys = []openid.Key{{JWK: key(t, "rsa", jose.RS256)}} },
+		"short RSA":         func(c *openid.Config) { c.Keys = []openid.Key{k, {JWK: shortRSA(t)}} },
 		"symmetric":         func(c *openid.Config) { c.Keys = []openid.Key{{JWK: jose.JSONWebKey{Key: []byte(secret), KeyID: "k"}}} },
 		"none in force":     func(c *openid.Config) { c.Keys = []openid.Key{{JWK: k.JWK, NotBefore: now.Add(time.Hour)}} },
 		"ends before it is": func(c *openid.Config) { c.Keys = []openid.Key{{JWK: k.JWK, NotBefore: now, NotAfter: now}} },
@@ -1246,14 +1275,60 @@ func TestConfig(t *testing.T) {
 	}
 }
 
-// ES256 keys sign as well: r and s, not DER.
-func TestES256(t *testing.T) {
-	r := newRig(t, func(r *rig) { r.cfg.Keys = []openid.Key{{JWK: key(t, "es", jose.ES256)}} })
-	got := r.tokens()
-	if _, err := r.verifier(r.square, token.TypID).Verify(t.Context(), got["id_token"].(string)); err != nil {
+func shortRSA(t *testing.T) jose.JSONWebKey {
+	k, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return jose.JSONWebKey{Key: k, KeyID: "short"}
+}
+
+// TestIDTokenAlgorithms: RS256 for who names none, what was registered else (ES256: r
+// and s, not DER), and never RS256 for an access token.
+func TestIDTokenAlgorithms(t *testing.T) {
+	platforms := map[jose.SignatureAlgorithm]openid.Platform{}
+	r := newRig(t, func(r *rig) {
+		r.cfg.Keys = []openid.Key{{JWK: key(t, "ed", jose.EdDSA)}, {JWK: key(t, "ec", jose.ES256)}, {JWK: key(t, "rsa", jose.RS256)}}
+		before := r.cfg.Platforms
+		r.cfg.Platforms = func(ctx context.Context, id string) (openid.Platform, error) {
+			if p, ok := platforms[jose.SignatureAlgorithm(id)]; ok {
+				return p, nil
+			}
+			return before(ctx, id)
+		}
+	})
+	platforms[""] = r.square
+	for _, alg := range []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.RS256} {
+		p := r.square
+		p.ID, p.IDTokenAlg = string(alg), alg
+		platforms[alg] = p
+	}
+	for alg, p := range platforms {
+		got := r.post("/token", r.redemption(p, r.code(p))).json(t)
+		for typ, raw := range map[string]string{token.TypID: got["id_token"].(string), token.TypAccess: got["access_token"].(string)} {
+			v, err := r.verifier(p, typ).Verify(t.Context(), raw)
+			if err != nil {
+				t.Fatal(alg, typ, err)
+			}
+			jws, err := jose.ParseSigned(v.Raw, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.RS256})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := cmp.Or(string(alg), "RS256")
+			if typ == token.TypAccess {
+				want = "EdDSA"
+			}
+			if jws.Signatures[0].Header.Algorithm != want {
+				t.Errorf("%q: %s by %s", alg, typ, jws.Signatures[0].Header.Algorithm)
+			}
+		}
+	}
+	other := newRig(t, func(r *rig) { r.cfg.Keys = []openid.Key{{JWK: key(t, "es", jose.ES256)}} })
+	got := other.tokens()
+	if _, err := other.verifier(other.square, token.TypID).Verify(t.Context(), got["id_token"].(string)); err != nil {
 		t.Error(err)
 	}
-	if !r.active(got["access_token"].(string)) {
+	if !other.active(got["access_token"].(string)) {
 		t.Error("not active")
 	}
 }

@@ -24,14 +24,20 @@ type Config struct {
 	Issuer string
 
 	// Keys are the signing keys: the current one, coming ones, and retired ones
-	// until their tokens have expired. Keys that are still to sign all use the
-	// algorithm of the current one; restart to change it. See [Provider.SetKeys].
+	// until their tokens have expired. One in force is Ed25519 or P-256, for access
+	// tokens and status lists; a platform that names no algorithm gets ID tokens by the
+	// RSA key if there is one. Keys that are still to sign use the algorithms of those
+	// in force; restart to change that. See [Provider.SetKeys].
 	Keys []Key
 
 	// Platforms returns the platform with a client_id, or [ErrUnknownPlatform].
 	// It is asked for every request, so a platform that is taken away can do
 	// nothing from then on. See [Fixed].
 	Platforms func(ctx context.Context, clientID string) (Platform, error)
+
+	// Origins, optional, reports whether an origin ("https://app.example") is a
+	// platform's, whose scripts may call /token, /userinfo and /revoke.
+	Origins func(ctx context.Context, origin string) bool
 
 	// ACRs are the assurance levels that the issuer can vouch for. Optional.
 	ACRs []string
@@ -55,7 +61,8 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Key is a private signing key, Ed25519 (EdDSA) or P-256 (ES256), with a kid.
+// Key is a private signing key with a kid: Ed25519 (EdDSA), P-256 (ES256), or RSA of 2048
+// bits or more (RS256), which signs ID tokens only.
 type Key struct {
 	JWK       jose.JSONWebKey
 	NotBefore time.Time // zero: from the beginning
@@ -68,11 +75,12 @@ type Platform struct {
 	ID           string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
 	Name         string // for the consent page
 	RedirectURIs []string
-	SecretHash   [32]byte          // SHA-256 of a random secret, sent by client_secret_basic or _post
-	JWKS         []jose.JSONWebKey // public keys for private_key_jwt, EdDSA or ES256
-	Native       bool              // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
-	RequirePAR   bool              // refuse authorization requests that were not pushed (RFC 9126)
-	RequireDPoP  bool              // refuse to issue tokens that are not bound to a key (RFC 9449)
+	SecretHash   [32]byte                // SHA-256 of a random secret, sent by client_secret_basic or _post
+	JWKS         []jose.JSONWebKey       // public keys for private_key_jwt, EdDSA or ES256
+	Native       bool                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
+	RequirePAR   bool                    // refuse authorization requests that were not pushed (RFC 9126)
+	IDTokenAlg   jose.SignatureAlgorithm // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
+	RequireDPoP  bool                    // refuse to issue tokens that are not bound to a key (RFC 9449)
 }
 
 // SignInRequest is what the sign-in page gets to know.
@@ -127,7 +135,7 @@ type Authenticate func(w http.ResponseWriter, r *http.Request, req SignInRequest
 // Refusals of a configuration, of an authorization request whose answer cannot
 // be sent to the platform, and of a sign-in.
 var (
-	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519 or P-256 keys with distinct kids, one of them in force.")
+	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519, P-256 or RSA keys with distinct kids, of the first two kinds one in force.")
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secret, JWKS and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
@@ -201,9 +209,12 @@ func (p Platform) check() error {
 		return ErrBadPlatform
 	}
 	for _, k := range p.JWKS {
-		if !k.IsPublic() || !k.Valid() || algorithm(k.Key) == "" {
+		if !k.IsPublic() || !k.Valid() || !slices.Contains(document.SignatureAlgorithms, algorithm(k.Key)) {
 			return ErrBadPlatform
 		}
+	}
+	if p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg) {
+		return ErrBadPlatform
 	}
 	if slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !p.registrable(uri) }) {
 		return ErrBadPlatform
@@ -248,6 +259,9 @@ func (p Platform) allows(uri string) bool {
 	}
 	return false
 }
+
+// public reports whether p can keep no secret (RFC 6749, 2.1).
+func (p Platform) public() bool { return p.Native }
 
 // methods returns the client authentication methods that are open to p.
 func (p Platform) methods() []string {

@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
@@ -63,12 +64,13 @@ type sessionBody struct {
 	Scope       string `json:"scope"`
 	State       string `json:"state,omitempty"`
 	Nonce       string `json:"nonce,omitempty"`
-	Challenge   string `json:"challenge"`
+	Challenge   string `json:"challenge,omitempty"`
 	Prompt      string `json:"prompt,omitempty"`
 	MaxAge      *int   `json:"max_age,omitempty"`
 	ACRs        string `json:"acrs,omitempty"`
 	JKT         string `json:"jkt,omitempty"`
 	Hint        string `json:"hint,omitempty"` // pseudonym of an id_token_hint
+	FormPost    bool   `json:"form_post,omitempty"`
 	Begun       bool   `json:"begun,omitempty"`
 	Arrived     int64  `json:"arrived,omitempty"`
 	Expires     int64  `json:"expires"`
@@ -97,7 +99,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	body, err := json.Marshal(sessionBody{
 		Platform: as.ClientID, RedirectURI: as.RedirectURI, Scope: as.Scopes, State: as.State, Nonce: as.Nonce,
 		Challenge: as.CodeChallenge, Prompt: string(as.Prompt), MaxAge: as.MaxAuthnAgeSecs, ACRs: as.ACRValues,
-		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
+		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
 	})
 	if err != nil {
 		return err
@@ -126,10 +128,13 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 		ID: id, PushedAuthReqID: id, Status: goidc.StatusPending, ClientID: b.Platform, JWKThumbprint: b.JKT, ExpiresAt: int(b.Expires),
 		AuthorizationParameters: goidc.AuthorizationParameters{
 			RedirectURI: b.RedirectURI, ResponseType: goidc.ResponseTypeCode, Scopes: b.Scope, State: b.State, Nonce: b.Nonce,
-			CodeChallenge: b.Challenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256, Prompt: goidc.PromptType(b.Prompt),
+			CodeChallenge: b.Challenge, CodeChallengeMethod: methodOf(b.Challenge), Prompt: goidc.PromptType(b.Prompt),
 			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs,
 		},
 		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived}},
+	}
+	if b.FormPost {
+		exchangeOf(ctx).formPost = b.RedirectURI
 	}
 	if b.Hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: b.Hint}
@@ -138,6 +143,14 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 		as.PolicyID = policyID
 	}
 	return as, nil
+}
+
+// methodOf is the method of a challenge, which can be absent.
+func methodOf(challenge string) goidc.CodeChallengeMethod {
+	if challenge == "" {
+		return ""
+	}
+	return goidc.CodeChallengeMethodSHA256
 }
 
 // SessionByPushedAuthReqID implements [goidc.PARManager]. A pushed request and
@@ -344,7 +357,7 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 	h.authTime = b.Code.AuthTime
 	g.AuthCodeExpiresAt = int(b.Code.Expires)
 	g.AuthParams = goidc.AuthorizationParameters{
-		RedirectURI: b.Code.RedirectURI, CodeChallenge: b.Code.Challenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256, Nonce: b.Code.Nonce,
+		RedirectURI: b.Code.RedirectURI, CodeChallenge: b.Code.Challenge, CodeChallengeMethod: methodOf(b.Code.Challenge), Nonce: b.Code.Nonce,
 	}
 	return g, b, nil
 }
@@ -421,6 +434,7 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 	c.GrantTypes = []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken}
 	c.ResponseTypes = []goidc.ResponseType{goidc.ResponseTypeCode}
 	c.ScopeIDs = goidc.ScopeOpenID.ID + " " + goidc.ScopeOfflineAccess.ID
+	c.IDTokenSigAlg = pl.IDTokenAlg // "": the library's default, see configure
 	c.DPoPTokenBindingIsRequired, c.PARIsRequired = pl.RequireDPoP, pl.RequirePAR
 	if pl.Native {
 		c.ApplicationType = goidc.ApplicationTypeNative
@@ -522,7 +536,7 @@ func (p *Provider) platform(ctx context.Context, id string) (Platform, error) {
 		return Platform{}, goidc.ErrNotFound
 	case err != nil:
 		return Platform{}, outage(ctx, err)
-	case pl.ID != id || pl.check() != nil:
+	case pl.ID != id || pl.check() != nil || pl.IDTokenAlg != "" && !slices.Contains(p.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil

@@ -29,7 +29,7 @@ type Provider struct {
 	authenticate Authenticate
 	now          func() time.Time
 	keys         *keys
-	algorithm    string // of the keys
+	algorithms   []jose.SignatureAlgorithm // of the keys: that of access tokens first, RS256 last
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
@@ -52,11 +52,10 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	}
 	p.keys = new(keys)
 	p.keys.Store(&ring)
-	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
-	current, _ := ring.current(p.now())
-	p.algorithm = current.JWK.Algorithm
+	p.algorithms = ring.algorithms(p.now())
+	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, algorithm: p.algorithms[0], now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
 	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
-	op, err := p.configure(jose.SignatureAlgorithm(p.algorithm))
+	op, err := p.configure(p.algorithms[0])
 	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}
@@ -89,7 +88,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		provider.WithAuthCodeGrant(m),
 		provider.WithAuthCodeLifetime(seconds(codeLifetime)),
 		provider.WithAuthSessionLifetime(seconds(sessionLifetime)),
-		provider.WithPKCERequired(goidc.CodeChallengeMethodSHA256),
+		provider.WithPKCE(goidc.CodeChallengeMethodSHA256), /* where it is due: checkChallenge */
 		provider.WithOpenIDScopeRequired(),
 		provider.WithScopes(scopes...),
 		provider.WithIssuerResponseParameter(), // RFC 9207
@@ -104,7 +103,8 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		// that it does not lie in the store until then.
 		provider.WithRefreshTokenShouldIssue(func(context.Context, *goidc.Client, *goidc.Grant) bool { return false }),
 		provider.WithRefreshTokenFunc(func(ctx context.Context) string { return exchangeOf(ctx).family + random() }),
-		provider.WithIDTokenSignatureAlgs(alg),
+		// OpenID Connect Core, 15.1: RS256, if there is such a key, for who names none.
+		provider.WithIDTokenSignatureAlgs(p.algorithms[len(p.algorithms)-1], p.algorithms...),
 		provider.WithIDTokenLifetime(seconds(tokenLifetime)),
 		provider.WithTokenOptions(func(context.Context, *goidc.Grant, *goidc.Client) goidc.TokenOptions {
 			return goidc.NewJWTTokenOptions(alg, seconds(tokenLifetime))
@@ -162,7 +162,7 @@ func (p *Provider) describe() ([]byte, error) {
 		return nil, err
 	}
 	delete(doc, "registration_endpoint")
-	doc["response_modes_supported"] = []string{"query"}
+	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
 	doc["claims_supported"] = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).

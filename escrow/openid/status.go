@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -56,10 +58,11 @@ func (l *lists) uri(list int) string { return l.issuer + "/status/" + strconv.It
 
 // lists are the status lists: it allocates their entries and caches them signed.
 type lists struct {
-	issuer string
-	store  Store
-	keys   *keys
-	now    func() time.Time
+	issuer    string
+	store     Store
+	keys      *keys
+	algorithm jose.SignatureAlgorithm // that they are signed with
+	now       func() time.Time
 
 	mu   sync.Mutex
 	made []madeList // as many as there are lists
@@ -92,9 +95,7 @@ func (p *Provider) serveStatus(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, ErrUnavailable.Mend, http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "application/statuslist+jwt")
-	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(statusFresh/time.Second)))
-	_, _ = w.Write([]byte(signed)) // the client is gone: nothing to do
+	servePublic(w, r, "application/statuslist+jwt", statusFresh, []byte(signed))
 }
 
 // signed signs a list, or returns the one signed a moment ago.
@@ -109,7 +110,7 @@ func (l *lists) signed(ctx context.Context, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key, ok := l.keys.Load().current(now)
+	key, ok := l.keys.Load().current(now, l.algorithm)
 	if !ok {
 		return "", ErrUnavailable
 	}
