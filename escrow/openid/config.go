@@ -75,6 +75,7 @@ type Platform struct {
 	ID           string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
 	Name         string // for the consent page
 	RedirectURIs []string
+	Origins      []string                // of its scripts, beside those of RedirectURIs: https://host
 	SecretHash   [32]byte                // SHA-256 of a random secret, sent by client_secret_basic or _post
 	JWKS         []jose.JSONWebKey       // public keys for private_key_jwt, EdDSA or ES256
 	Native       bool                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
@@ -213,6 +214,9 @@ func (p Platform) check() error {
 			return ErrBadPlatform
 		}
 	}
+	if slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Loopback) }) {
+		return ErrBadPlatform
+	}
 	if p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg) {
 		return ErrBadPlatform
 	}
@@ -258,6 +262,15 @@ func (p Platform) allows(uri string) bool {
 		}
 	}
 	return false
+}
+
+// Scripts reports whether an origin is one of p's, whose scripts may call. A browser
+// names its origin in lower case, and a port only where it is not the scheme's.
+func (p Platform) Scripts(origin string) bool {
+	return slices.Contains(p.Origins, origin) || slices.ContainsFunc(p.RedirectURIs, func(uri string) bool {
+		u, err := url.Parse(uri)
+		return err == nil && u.Host != "" && u.Scheme+"://"+u.Host == origin
+	})
 }
 
 // public reports whether p can keep no secret (RFC 6749, 2.1).

@@ -170,6 +170,8 @@ type platformConfig struct {
 	SecretSHA256 string   `toml:"secret_sha256"`
 	JWKSFile     string   `toml:"jwks_file"`
 	Native       bool     `toml:"native"`
+	Origins      []string `toml:"origins"`      // whose scripts may call, beside those of redirect_uris
+	IDTokenAlg   string   `toml:"id_token_alg"` // EdDSA, ES256 or RS256; empty: openid.Platform.IDTokenAlg
 	RequirePAR   bool     `toml:"require_par"`
 	RequireDPoP  bool     `toml:"require_dpop"`
 }
@@ -389,7 +391,8 @@ func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
 }
 
 func (p platformConfig) platform() (openid.Platform, error) {
-	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP}
+	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP,
+		Origins: p.Origins, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
 	if p.SecretSHA256 != "" {
 		sum, err := hex.DecodeString(p.SecretSHA256)
 		if err != nil || len(sum) != len(one.SecretHash) {

@@ -218,16 +218,20 @@ func (f *founding) startIdentityProvider(ctx context.Context, id, name string, p
 // makeKeys makes the service's own keys, and the draft of a bundle that names
 // them.
 func (f *founding) makeKeys() error {
-	tokenKey, err := document.NewKey()
-	if err != nil {
-		return err
+	var public jose.JSONWebKeySet
+	for _, alg := range []jose.SignatureAlgorithm{jose.EdDSA, jose.RS256} {
+		k, err := document.NewKeyFor(alg)
+		if err != nil {
+			return err
+		}
+		f.issuing.TokenKeys = append(f.issuing.TokenKeys, openid.Key{JWK: k})
+		public.Keys = append(public.Keys, k.Public())
 	}
-	issuerKeys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{tokenKey.Public()}})
+	issuerKeys, err := json.Marshal(public)
 	if err != nil {
 		return err
 	}
 	rand.Read(f.issuing.CookieKey[:]) // never fails (crypto/rand)
-	f.issuing.TokenKeys = []openid.Key{{JWK: tokenKey}}
 	u, err := url.Parse(f.Origin)
 	if err != nil {
 		return err

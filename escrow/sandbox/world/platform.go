@@ -67,7 +67,7 @@ func (p *Platform) connect(ctx context.Context, secret string) error {
 		ClientID: p.ID, ClientSecret: secret, Endpoint: provider.Endpoint(),
 		RedirectURL: p.Origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess},
 	}
-	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.now, SupportedSigningAlgs: []string{"EdDSA", "ES256"}})
+	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.now, SupportedSigningAlgs: []string{"EdDSA", "ES256", "RS256"}})
 	keys, err := token.ParseKeySet(p.issuerKeys)
 	if err != nil {
 		return err

@@ -104,12 +104,14 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
 	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
 	for path, most := range map[string]web.Rate{
-		"/.well-known/openid-configuration": reading, "/jwks": reading, "/status/*": reading,
+		"/.well-known/openid-configuration": reading, "/.well-known/oauth-authorization-server": reading, "/jwks": reading, "/status/*": reading,
 		"/authorize": people, "/authorize/*": people,
 		"/par": platforms, "/token": platforms, "/userinfo": platforms, "/introspect": platforms, "/revoke": platforms,
 	} {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
+	edge.InPopups("/authorize", "/authorize/*", "/enrol", CallbackPath(":provider"))
+	edge.ReadsNoCookie("/token", "/userinfo", "/revoke")
 	for route, text := range undone {
 		edge.Undone(route, text)
 	}
@@ -170,7 +172,10 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	}
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, StatusLists: s.StatusLists, Now: s.edge.Now,
-		ACRs:      s.acrs(),
+		ACRs: s.acrs(),
+		Origins: func(_ context.Context, origin string) bool {
+			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
+		},
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
 			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
