@@ -227,7 +227,7 @@ func (a answers) postBack(w http.ResponseWriter, r *http.Request, redirectURI, l
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; script-src 'sha256-"+
-		base64.StdEncoding.EncodeToString(hash[:])+"'; form-action "+registered.Scheme+"://"+registered.Host)
+		base64.StdEncoding.EncodeToString(hash[:])+"'; form-action "+registered.Scheme+":") // its callback may go on
 	_ = postPage.Execute(w, map[string]any{"Action": template.URL(redirectURI), "Fields": fields}) //nolint:gosec // a registered redirect URI; only a lost browser fails
 }
 
