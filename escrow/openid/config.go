@@ -155,7 +155,8 @@ const (
 	tokenLifetime    = 10 * time.Minute    // ID token and access token
 	refreshLifetime  = 30 * 24 * time.Hour // of the whole family, counted from the sign-in: rotation does not prolong it
 	proofLifetime    = 5 * time.Minute     // of a DPoP proof or client assertion
-	leeway           = 10 * time.Second    // for the clocks of platforms
+	leeway           = time.Minute         // for the clocks of platforms
+	againWithin      = 10 * time.Second    // how long after a renewal its refresh token may come a second time
 	maxRequest       = 8 << 10             // bytes of an authorization request
 	maxBody          = 64 << 10            // bytes of any other request
 	keyRetention     = 24 * time.Hour      // how long a retired key stays published

@@ -175,6 +175,8 @@ type grantBody struct {
 	// From then on, with offline_access.
 	Family  []byte `json:"family,omitempty"`  // SHA-256 of the part that all refresh tokens of the grant share
 	Refresh []byte `json:"refresh,omitempty"` // SHA-256 of the current refresh token
+	Before  []byte `json:"before,omitempty"`  // SHA-256 of the one that it replaced, which may come once more: see again.go
+	Again   []byte `json:"again,omitempty"`   // what is answered then
 }
 
 type codeBody struct {
@@ -224,6 +226,9 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		row.Expires = hour(now.Add(tokenLifetime + time.Hour))
 		if g.RefreshToken != "" {
 			b.Refresh = digest(g.RefreshToken)
+			if err := m.mayComeAgain(ctx, &b, g.RefreshToken); err != nil {
+				return outage(ctx, err)
+			}
 			row.Expires = hour(b.refreshUntil().Add(tokenLifetime))
 		}
 	default: // the library has no other reason to save a grant
@@ -235,6 +240,10 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 	}
 	row.Body = body
 	err = m.put(ctx, row)
+	if x := exchangeOf(ctx); errors.Is(err, ErrStale) && x.mayAgain && x.successor == "" {
+		x.again = true // the same client was faster: it is asked again what it gets, see api
+		return errInvalidGrant
+	}
 	if errors.Is(err, ErrStale) {
 		// RFC 9700, 4.14.2: whoever came second with one refresh token (or code)
 		// shows that two parties hold it, so "the authorization server … MUST
@@ -406,7 +415,10 @@ func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Gr
 		return nil, goidc.ErrNotFound
 	}
 	x := exchangeOf(ctx)
-	if subtle.ConstantTimeCompare(digest(raw), b.Refresh) != 1 {
+	if x.successor = b.successor(raw, m.p.now()); x.endpoint != "/token" {
+		x.successor = ""
+	}
+	if x.successor == "" && subtle.ConstantTimeCompare(digest(raw), b.Refresh) != 1 {
 		// An older token of this family: somebody has kept a copy.
 		// RFC 9700, 4.14.2: "the authorization server … will revoke the active refresh token".
 		if x.endpoint == "/token" {
@@ -418,7 +430,7 @@ func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Gr
 	}
 	g.RefreshTokenExpiresAt = int(b.refreshUntil().Unix())
 	heldOf(g.Store).rotating = x.endpoint == "/token"
-	x.family = family
+	x.family, x.presented = family, raw
 	return g, nil
 }
 
@@ -475,6 +487,10 @@ func (m manager) consumeJTI(ctx context.Context, jti string) error {
 	if x.proof != nil && x.proof.ID == jti {
 		scope = "proof\x00" + x.proof.JKT
 	}
+	if x.usedID == jti {
+		return nil // by this very request: see api
+	}
+	x.usedID = jti
 	first, err := m.p.store.Use(ctx, hashOf("jti\x00"+scope, jti), m.p.now().Add(2*proofLifetime))
 	if err != nil {
 		return outage(ctx, err)

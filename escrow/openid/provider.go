@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -102,7 +103,10 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		// The manager makes the first refresh token when the code is redeemed, so
 		// that it does not lie in the store until then.
 		provider.WithRefreshTokenShouldIssue(func(context.Context, *goidc.Client, *goidc.Grant) bool { return false }),
-		provider.WithRefreshTokenFunc(func(ctx context.Context) string { return exchangeOf(ctx).family + random() }),
+		provider.WithRefreshTokenFunc(func(ctx context.Context) string {
+			x := exchangeOf(ctx)
+			return cmp.Or(x.successor, x.family+random())
+		}),
 		// OpenID Connect Core, 15.1: RS256, if there is such a key, for who names none.
 		provider.WithIDTokenSignatureAlgs(p.algorithms[len(p.algorithms)-1], p.algorithms...),
 		provider.WithIDTokenLifetime(seconds(tokenLifetime)),

@@ -88,6 +88,11 @@ type exchange struct {
 	family       string           // of the refresh token that was presented
 	hint         string           // the subject of an id_token_hint
 	formPost     string           // the redirect URI, if the answer is to be posted there: response_mode
+	presented    string           // the refresh token itself
+	successor    string           // what it was replaced by a moment ago
+	mayAgain     bool             // a refresh token of this client may come twice
+	again        bool             // it did, at the same time
+	usedID       string           // of the proof or assertion that this request has used up
 	outage       error            // the store or another port failed
 	down         bool             // so the page said already: see manager.put
 }
@@ -225,7 +230,7 @@ func (k checks) copyRequest(to, from url.Values) {
 	}
 	// OpenID Connect Core, 3.1.2.1: "Scope values used that are not understood by an
 	// implementation SHOULD be ignored." The token response says which ones were granted.
-	to.Set("scope", strings.Join(slices.DeleteFunc(strings.Fields(from.Get("scope")), not(knownScope)), " "))
+	to.Set("scope", knownScopes(from.Get("scope")))
 	// The same section: acr_values are a wish; the library refuses what it does not know.
 	unknown := func(acr string) bool { return !slices.Contains(k.cfg.ACRs, acr) }
 	if acrs := slices.DeleteFunc(strings.Fields(from.Get("acr_values")), unknown); len(acrs) > 0 {
@@ -233,8 +238,10 @@ func (k checks) copyRequest(to, from url.Values) {
 	}
 }
 
-func knownScope(s string) bool {
-	return s == goidc.ScopeOpenID.ID || s == goidc.ScopeOfflineAccess.ID
+func knownScopes(scope string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
+		return s != goidc.ScopeOpenID.ID && s != goidc.ScopeOfflineAccess.ID
+	}), " ")
 }
 
 // formPost is a response_mode (OAuth 2.0 Form Post Response Mode, 2).
@@ -363,6 +370,10 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	}
 	held := newBuffer()
 	p.library.ServeHTTP(held, r)
+	if x.again {
+		held = newBuffer()
+		p.library.ServeHTTP(held, r)
+	}
 	p.answer(w, r, x, held)
 }
 
@@ -390,6 +401,8 @@ func (k checks) checkAPI(r *http.Request, x *exchange) fault {
 	switch {
 	case x.endpoint == "/par":
 		return k.checkPushed(r, x)
+	case x.endpoint == "/token" && r.PostForm.Has("scope"): // as in copyRequest
+		r.PostForm.Set("scope", knownScopes(r.PostForm.Get("scope")))
 	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.Load().dated(r.PostForm.Get("token")):
 		r.PostForm.Set("token", "-") // after the client was authenticated, the answer is "inactive"
 	}
