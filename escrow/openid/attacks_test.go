@@ -683,7 +683,7 @@ func TestO22IntrospectionByAnother(t *testing.T) {
 
 func TestO24NoRegistration(t *testing.T) {
 	r := newRig(t)
-	for _, path := range []string{"/register", "/register/town-square", "/logout", "/end_session", "/device_authorization", "/bc-authorize", "/federation/register", "/.well-known/openid-federation", "/ssf/stream", "/status/1", "/status/00", "/status/-1", "/status/x", "/"} {
+	for _, path := range []string{"/register", "/register/town-square", "/logout", "/end_session", "/device_authorization", "/bc-authorize", "/federation/register", "/.well-known/openid-federation", "/ssf/stream", "/status/64", "/status/00", "/status/-1", "/status/x", "/"} {
 		if a := r.get(path); a.status != http.StatusNotFound {
 			t.Errorf("%s: %d", path, a.status)
 		}
@@ -898,6 +898,41 @@ func TestT52DoubleAllocation(t *testing.T) {
 	// A store whose status entries are all taken: nothing may be issued.
 	r := newRig(t, func(r *rig) { r.store = full{r.store} })
 	wantError(t, r.post("/token", r.redemption(r.square, r.code(r.square))), 503, "temporarily_unavailable")
+}
+
+// TestListsGrowWithTheLoad: once half of the entries are taken, tokens are spread over
+// one list more, on this node; every list of another node's tokens is served.
+func TestListsGrowWithTheLoad(t *testing.T) {
+	taken := &crowded{lists: 3}
+	r := newRig(t, func(r *rig) { taken.Store = r.store; r.store = taken })
+	uris := map[string]bool{}
+	for range 10 {
+		claims := payload(t, r.tokens()["id_token"].(string))
+		uris[claims["status"].(map[string]any)["status_list"].(map[string]any)["uri"].(string)] = true
+	}
+	for _, full := range []string{"/status/0", "/status/1", "/status/2"} {
+		if len(uris) == 0 || uris[r.issuer+full] {
+			t.Errorf("with three lists full, tokens are in %v", uris)
+		}
+	}
+	for list, want := range map[string]int{"0": http.StatusOK, "3": http.StatusOK, "63": http.StatusOK, "64": http.StatusNotFound} {
+		if a := r.get("/status/" + list); a.status != want {
+			t.Errorf("list %s: %d", list, a.status)
+		}
+	}
+}
+
+// crowded is a store whose first lists are full.
+type crowded struct {
+	openid.Store
+	lists int
+}
+
+func (c *crowded) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (bool, error) {
+	if list < c.lists {
+		return false, nil
+	}
+	return c.Store.Allocate(ctx, list, index, grant, expires)
 }
 
 // full is a store without a free status entry.
@@ -1275,7 +1310,6 @@ func TestConfig(t *testing.T) {
 		"next of another alg": func(c *openid.Config) {
 			c.Keys = []openid.Key{k, {JWK: key(t, "n", jose.ES256), NotBefore: now.Add(time.Hour)}}
 		},
-		"negative lists": func(c *openid.Config) { c.StatusLists = -1 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := good

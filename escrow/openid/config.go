@@ -42,11 +42,6 @@ type Config struct {
 	// ACRs are the assurance levels that the issuer can vouch for. Optional.
 	ACRs []string
 
-	// StatusLists is the number of status lists of 2^20 entries that tokens are
-	// spread over, by default 1. An entry is taken for an hour or two: one list
-	// serves about 50 sign-ins a second.
-	StatusLists int
-
 	// ErrorPage, optional, renders a refusal that cannot be sent back to the
 	// platform. It sets the status. The refusal holds no request data.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *refusal.Error)
@@ -171,7 +166,7 @@ var (
 
 // check refuses a configuration with [ErrConfig].
 func (c *Config) check() error {
-	if !document.Origin(c.Issuer, false, document.Loopback) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil || c.StatusLists < 0 {
+	if !document.Origin(c.Issuer, false, document.Loopback) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil {
 		return ErrConfig
 	}
 	return nil

@@ -54,7 +54,7 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	p.keys = new(keys)
 	p.keys.Store(&ring)
 	p.algorithms = ring.algorithms(p.now())
-	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, algorithm: p.algorithms[0], now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
+	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, algorithm: p.algorithms[0], now: p.now}
 	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
 	op, err := p.configure(p.algorithms[0])
 	if err != nil {

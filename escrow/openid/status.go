@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -19,21 +20,27 @@ const (
 	statusTTL      = time.Minute     // how long platforms may keep a list: revocation bites within it
 	statusFresh    = 5 * time.Second // how long one node may serve a list that another node has outdated
 	statusExpiry   = time.Hour
-	statusAttempts = 32 // misses in a row before a list counts as full
+	statusLists    = 64 // at most: 3,000 sign-ins a second, each with two entries for an hour and a half
+	statusMisses   = 3  // in a row: then half of the entries are taken, and one list more is used
+	statusAttempts = statusLists * statusMisses
 )
 
 // status is an entry that was allocated to one token.
 type status struct{ list, index int }
 
-// allocate picks a random free entry, so that neither order nor neighbourhood of
+// allocate picks a random free entry of the lists in use, so that neither order nor neighbourhood of
 // two entries says anything about the time or the person (attack N03).
 //
 // draft-ietf-oauth-status-list, 13.2: "double allocation" must not happen: the
 // store refuses it, and without an entry nothing is issued.
 func (l *lists) allocate(ctx context.Context, grant [32]byte) (status, error) {
 	expires := hour(l.now().Add(tokenLifetime + leeway))
-	for range statusAttempts {
-		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(l.made))*statusEntries))
+	for attempt := range statusAttempts {
+		used := l.used.Load() + 1
+		if attempt%statusMisses == statusMisses-1 && used < statusLists {
+			l.used.CompareAndSwap(used-1, used)
+		}
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(used)*statusEntries))
 		if err != nil {
 			return status{}, err
 		}
@@ -64,8 +71,10 @@ type lists struct {
 	algorithm jose.SignatureAlgorithm // that they are signed with
 	now       func() time.Time
 
+	used atomic.Int32 // lists that this node spreads tokens over, less one: as many as the load needs
+
 	mu   sync.Mutex
-	made []madeList // as many as there are lists
+	made [statusLists]madeList
 }
 
 type madeList struct {
@@ -78,7 +87,7 @@ type madeList struct {
 func (l *lists) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	clear(l.made)
+	clear(l.made[:])
 }
 
 // serveStatus publishes a list. Platforms fetch all of it, so nothing tells the

@@ -57,8 +57,6 @@ var (
 		"a platform needs an id, a name, https redirect URIs and exactly one of secret_sha256 (hex, of a random secret), jwks_file (public keys, Ed25519 or P-256) and native, and must be in the bundle")
 	errConfigPreset = refusal.New(refusal.Invalid, "config.unknown_preset",
 		"an identity provider's preset is not one of this version: see deploy/escrowd.toml for their names, or give issuer, scopes and acr_values without a preset")
-	errConfigStatusLists = refusal.New(refusal.Invalid, "config.bad_status_lists",
-		"issue.status_lists must be between 1 and 64: one list carries about 50 sign-ins a second")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
 		"the bundle does not name this service: its registrar, and on the issuing side its issuer, must be the configured origin")
 	errConfigRulesAge = refusal.New(refusal.Invalid, "config.bad_rules_max_age",
@@ -113,7 +111,6 @@ type issueConfig struct {
 	TokenKeys         []tokenKey       `toml:"token_keys"`
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
-	StatusLists       int              `toml:"status_lists"`
 	Platforms         []platformConfig `toml:"platforms"`
 }
 
@@ -230,9 +227,6 @@ func (c *Config) check() error {
 			required[section+".id"], required[section+".client_id"] = p.ID, p.ClientID
 			required[section+".acr_values"] = strings.Join(p.ACRValues, " ") // the level that tokens name
 			addresses[section+".issuer"] = p.Issuer
-		}
-		if i.StatusLists < 0 || i.StatusLists > maxStatusLists {
-			return errConfigStatusLists
 		}
 	}
 	if d := c.Disclose; d != nil {
@@ -366,9 +360,6 @@ func (c *Config) certificate() (*tls.Certificate, error) {
 	}
 	return &pair, nil
 }
-
-// maxStatusLists bounds what a node holds of signed lists, 128 KiB each.
-const maxStatusLists = 64
 
 // platforms checks that every platform is in the bundle: otherwise its evidence
 // could not be verified by anybody.

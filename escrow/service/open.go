@@ -128,7 +128,6 @@ func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle)
 	if i.Platforms, err = c.platforms(b); err != nil {
 		return nil, err
 	}
-	i.StatusLists = c.StatusLists
 	keys, err := vault.OpenIssuing(ctx, c.Vault.config())
 	if err != nil {
 		return nil, err

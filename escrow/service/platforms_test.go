@@ -78,7 +78,7 @@ func newConfigured(t *testing.T) *configured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := openid.New(openid.Config{Issuer: c.issuer, Keys: []openid.Key{{JWK: newTestKey(t)}}, Platforms: fixed, StatusLists: i.StatusLists},
+	p, err := openid.New(openid.Config{Issuer: c.issuer, Keys: []openid.Key{{JWK: newTestKey(t)}}, Platforms: fixed},
 		openidtest.NewMemory(), func(w http.ResponseWriter, _ *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
 			if req.Platform.ID == "school-forum" {
 				name, err := token.NewPseudonym([]byte("sixteen bytes 16"))
@@ -200,11 +200,6 @@ func TestEveryWayOfAPlatformIsConfigurable(t *testing.T) {
 	}
 	if w := c.ask("POST", "/par", request("pocket", "http://127.0.0.1/back")); w.Code != http.StatusCreated {
 		t.Errorf("native, without a secret: %d %s", w.Code, w.Body)
-	}
-	for list, want := range map[string]int{"0": http.StatusOK, "3": http.StatusOK, "4": http.StatusNotFound} {
-		if w := c.ask("GET", "/status/"+list, nil); w.Code != want {
-			t.Errorf("status_lists = 4, list %s: %d", list, w.Code)
-		}
 	}
 }
 

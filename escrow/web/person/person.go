@@ -59,9 +59,8 @@ type Config struct {
 	// why it is not known: then nobody is enrolled or signed in.
 	Rules func() (*policy.Bundle, error)
 
-	TokenKeys   []openid.Key // that sign tokens; see Live
-	StatusLists int          // see openid.Config; 0 is 1
-	Store       openid.Store
+	TokenKeys []openid.Key // that sign tokens; see Live
+	Store     openid.Store
 }
 
 // side is the issuing side behind an edge.
@@ -171,7 +170,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		return nil, err
 	}
 	return openid.New(openid.Config{
-		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, StatusLists: s.StatusLists, Now: s.edge.Now,
+		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
 		ACRs: s.acrs(),
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
