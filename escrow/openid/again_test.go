@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -96,4 +97,31 @@ func TestTwoRefreshesAtOnce(t *testing.T) {
 			t.Errorf("the successor: %s", a.body)
 		}
 	}
+}
+
+// TestPressedTwice: the second press gets the answer of the first, from the same person
+// and for ten seconds; nobody else gets anything, and no other button does.
+func TestPressedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, mode := range []string{"query", "form_post"} {
+			r := newLocalRig(t)
+			action := r.open(r.request(r.square, "response_mode", mode))
+			first := r.decide(action, "approve")
+			time.Sleep(10 * time.Second)
+			second := r.decide(action, "approve")
+			if second.status != first.status || second.body != first.body || second.header.Get("Location") != first.header.Get("Location") {
+				t.Errorf("%s: %d %s", mode, second.status, second.body)
+			}
+			for name, a := range map[string]answer{
+				"another person": r.decide(action, "approve", "Cookie", "person=somebody-else"), "another button": r.decide(action, "deny"),
+				"no button": r.decide(action, ""), "a look": r.get(action),
+			} {
+				if strings.Contains(a.header.Get("Location")+a.body, "code=") || strings.Contains(a.body, `name="code"`) {
+					t.Errorf("%s: %s", name, a.body)
+				}
+			}
+			time.Sleep(time.Second)
+			wantPage(t, r.decide(action, "approve"), openid.ErrNotFound)
+		}
+	})
 }

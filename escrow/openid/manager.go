@@ -74,6 +74,9 @@ type sessionBody struct {
 	Begun       bool   `json:"begun,omitempty"`
 	Arrived     int64  `json:"arrived,omitempty"`
 	Expires     int64  `json:"expires"`
+
+	// Once a platform was answered nothing else is kept: see again.go.
+	Answer []byte `json:"answer,omitempty"`
 }
 
 // SaveSession implements [goidc.AuthManager].
@@ -84,16 +87,15 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	h := heldOf(as.Store)
 	expires := time.Unix(int64(as.ExpiresAt), 0)
 	row := Row{Kind: KindSession, ID: hashOf("session", as.ID), Version: h.version, Expires: hour(expires)}
-	if as.Status != goidc.StatusPending {
+	switch as.Status {
+	case goidc.StatusSuccess:
+		return m.saveAnswer(ctx, as, row)
+	case goidc.StatusFailure:
 		row.Ended = true
-		err := m.put(ctx, row)
-		if errors.Is(err, ErrStale) && as.Status == goidc.StatusFailure {
-			return nil
+		if err := m.put(ctx, row); !errors.Is(err, ErrStale) {
+			return err
 		}
-		if errors.Is(err, ErrStale) { // two answers to one question: the second one gets nothing
-			return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
-		}
-		return err
+		return nil
 	}
 	hint, _ := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
 	body, err := json.Marshal(sessionBody{
@@ -123,6 +125,10 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 	var b sessionBody
 	if err := json.Unmarshal(row.Body, &b); err != nil {
 		return nil, err
+	}
+	if len(b.Answer) > 0 {
+		exchangeOf(ctx).answer = b.Answer
+		return nil, goidc.ErrNotFound
 	}
 	as := &goidc.AuthnSession{
 		ID: id, PushedAuthReqID: id, Status: goidc.StatusPending, ClientID: b.Platform, JWKThumbprint: b.JKT, ExpiresAt: int(b.Expires),

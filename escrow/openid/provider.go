@@ -133,11 +133,10 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		provider.WithSubIdentifierTypes(goidc.SubIdentifierPairwise),
 		provider.WithPairwiseSubject(func(_ context.Context, sub string, _ *goidc.Client) string { return sub }),
 		provider.WithPolicies(goidc.NewPolicy(policyID, func(*http.Request, *goidc.AuthnSession, *goidc.Client) bool { return true }, p.signIn)),
-		provider.WithErrorRenderer(p.renderError),
+		provider.WithErrorRenderer(p.renderOrRepeat),
 		provider.WithAuthCodeFunc(func(ctx context.Context) string {
 			x := exchangeOf(ctx)
-			x.code = random()
-			return x.code
+			return x.code // see saveAnswer
 		}),
 		provider.WithGrantIDFunc(func(ctx context.Context) string { return grantOfCode(exchangeOf(ctx).code) }),
 		provider.WithAuthnSessionIDFunc(newHandle),

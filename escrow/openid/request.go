@@ -93,6 +93,7 @@ type exchange struct {
 	mayAgain     bool             // a refresh token of this client may come twice
 	again        bool             // it did, at the same time
 	usedID       string           // of the proof or assertion that this request has used up
+	answer       []byte           // that a sign-in was answered with a moment ago
 	outage       error            // the store or another port failed
 	down         bool             // so the page said already: see manager.put
 }
