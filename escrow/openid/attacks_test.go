@@ -36,7 +36,6 @@ var notApplicable = map[string]string{
 	"O23": "there is no token exchange: grant types are authorization_code and refresh_token, see TestO21OtherGrants",
 	"O24": "there is no dynamic registration and no sector_identifier_uri: see TestO24NoRegistration",
 	"O28": "nothing here is listed in pages",
-	"O29": "there is no logout endpoint and so no post_logout_redirect_uri: see TestO24NoRegistration",
 }
 
 func TestNotApplicable(t *testing.T) {

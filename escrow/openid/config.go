@@ -42,6 +42,10 @@ type Config struct {
 	// ACRs are the assurance levels that the issuer can vouch for. Optional.
 	ACRs []string
 
+	// Leave, optional, is the page of a logout that a platform asks for. Without it
+	// there is none.
+	Leave Leave
+
 	// ErrorPage, optional, renders a refusal that cannot be sent back to the
 	// platform. It sets the status. The refusal holds no request data.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *refusal.Error)
@@ -67,16 +71,17 @@ type Key struct {
 // Platform is a relying party. Exactly one of SecretHash, JWKS and Native says
 // how it authenticates.
 type Platform struct {
-	ID           string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
-	Name         string // for the consent page
-	RedirectURIs []string
-	Origins      []string                // of its scripts, beside those of RedirectURIs: https://host
-	SecretHash   [32]byte                // SHA-256 of a random secret, sent by client_secret_basic or _post
-	JWKS         []jose.JSONWebKey       // public keys for private_key_jwt, EdDSA or ES256
-	Native       bool                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
-	RequirePAR   bool                    // refuse authorization requests that were not pushed (RFC 9126)
-	IDTokenAlg   jose.SignatureAlgorithm // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
-	RequireDPoP  bool                    // refuse to issue tokens that are not bound to a key (RFC 9449)
+	ID                     string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
+	Name                   string // for the consent page
+	RedirectURIs           []string
+	Origins                []string                // of its scripts, beside those of RedirectURIs: https://host
+	PostLogoutRedirectURIs []string                // where people may be led back to after a logout
+	SecretHash             [32]byte                // SHA-256 of a random secret, sent by client_secret_basic or _post
+	JWKS                   []jose.JSONWebKey       // public keys for private_key_jwt, EdDSA or ES256
+	Native                 bool                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
+	RequirePAR             bool                    // refuse authorization requests that were not pushed (RFC 9126)
+	IDTokenAlg             jose.SignatureAlgorithm // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
+	RequireDPoP            bool                    // refuse to issue tokens that are not bound to a key (RFC 9449)
 }
 
 // SignInRequest is what the sign-in page gets to know.
@@ -214,6 +219,9 @@ func (p Platform) check() error {
 		return ErrBadPlatform
 	}
 	if p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg) {
+		return ErrBadPlatform
+	}
+	if slices.ContainsFunc(p.PostLogoutRedirectURIs, func(uri string) bool { return !p.registrable(uri) }) {
 		return ErrBadPlatform
 	}
 	if slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !p.registrable(uri) }) {

@@ -158,18 +158,18 @@ func (p *Provider) SetKeys(all []Key) error {
 	return nil
 }
 
-// subject returns whom an ID token of ours is about, if it was issued to that
-// platform. It may have expired: the caller takes it as a hint only.
-func (r keyring) subject(raw, issuer, platform string) (string, bool) {
+// about returns whom an ID token of ours is about, and to which platform it was
+// issued. It may have expired: the caller takes it as a hint only.
+func (r keyring) about(raw, issuer string) (subject, platform string, ok bool) {
 	jws, err := jose.ParseSignedCompact(raw, document.IDTokenAlgorithms)
 	if err != nil || !r.dated(raw) {
-		return "", false
+		return "", "", false
 	}
 	header := jws.Signatures[0].Protected
 	i := slices.IndexFunc(r, func(k Key) bool { return k.JWK.KeyID == header.KeyID })
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
 	if i < 0 || typ != "" && !strings.EqualFold(typ, "JWT") { // an access token is of another type
-		return "", false
+		return "", "", false
 	}
 	var c struct {
 		Issuer   string `json:"iss"`
@@ -178,9 +178,9 @@ func (r keyring) subject(raw, issuer, platform string) (string, bool) {
 	}
 	payload, err := jws.Verify(r[i].JWK.Public())
 	if err != nil || json.Unmarshal(payload, &c) != nil {
-		return "", false
+		return "", "", false
 	}
-	return c.Subject, c.Issuer == issuer && c.Audience == platform && c.Subject != ""
+	return c.Subject, c.Audience, c.Issuer == issuer && c.Subject != ""
 }
 
 // decodePart reads one segment of a compact JWS.

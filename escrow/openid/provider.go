@@ -172,6 +172,9 @@ func (p *Provider) describe() ([]byte, error) {
 	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
 		doc[unsupported] = false
 	}
+	if p.cfg.Leave != nil {
+		doc["end_session_endpoint"] = p.cfg.Issuer + logoutPath
+	}
 	if len(p.cfg.ACRs) > 0 {
 		doc["acr_values_supported"] = p.cfg.ACRs
 	}

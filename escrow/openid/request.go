@@ -33,8 +33,8 @@ const (
 //
 //	GET       /.well-known/openid-configuration, /.well-known/oauth-authorization-server,
 //	          /jwks, /status/{list}
-//	GET, POST /authorize, /authorize/{id}, /userinfo
-//	POST      /par, /token, /introspect, /revoke
+//	GET, POST /authorize, /authorize/{id}, /userinfo, /logout
+//	POST      /par, /token, /introspect, /revoke, /logout/answer
 //	OPTIONS   /token, /userinfo, /revoke, for scripts of platforms: see cross
 func (p *Provider) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -49,6 +49,11 @@ func (p *Provider) Handler() http.Handler {
 	mux.HandleFunc("POST "+authorizePath, p.authorize)
 	mux.HandleFunc("GET "+authorizePath+"/{id}", p.interact)
 	mux.HandleFunc("POST "+authorizePath+"/{id}", p.interact)
+	if p.cfg.Leave != nil {
+		mux.HandleFunc("GET "+logoutPath, p.logout)
+		mux.HandleFunc("POST "+logoutPath, p.logout)
+		mux.HandleFunc("POST "+logoutForm, p.logout)
+	}
 	for _, path := range []string{"/par", "/introspect"} {
 		mux.HandleFunc("POST "+path, p.api)
 	}
@@ -309,8 +314,8 @@ func (k checks) checkHint(x *exchange, v url.Values, platform string) fault {
 	if !v.Has("id_token_hint") {
 		return fault{}
 	}
-	var ok bool
-	if x.hint, ok = k.keys.Load().subject(v.Get("id_token_hint"), k.cfg.Issuer, platform); !ok {
+	subject, audience, ok := k.keys.Load().about(v.Get("id_token_hint"), k.cfg.Issuer)
+	if x.hint = subject; !ok || audience != platform {
 		return invalid("id_token_hint is not an ID token that was issued here to this client.")
 	}
 	return fault{}

@@ -161,16 +161,17 @@ type providerConfig struct {
 // platformConfig is one platform. Exactly one of SecretSHA256, JWKSFile and
 // Native says how it authenticates.
 type platformConfig struct {
-	ID           string   `toml:"id"`
-	Name         string   `toml:"name"`
-	RedirectURIs []string `toml:"redirect_uris"`
-	SecretSHA256 string   `toml:"secret_sha256"`
-	JWKSFile     string   `toml:"jwks_file"`
-	Native       bool     `toml:"native"`
-	Origins      []string `toml:"origins"`      // whose scripts may call, beside those of redirect_uris
-	IDTokenAlg   string   `toml:"id_token_alg"` // EdDSA, ES256 or RS256; empty: openid.Platform.IDTokenAlg
-	RequirePAR   bool     `toml:"require_par"`
-	RequireDPoP  bool     `toml:"require_dpop"`
+	ID                     string   `toml:"id"`
+	Name                   string   `toml:"name"`
+	RedirectURIs           []string `toml:"redirect_uris"`
+	PostLogoutRedirectURIs []string `toml:"post_logout_redirect_uris"`
+	SecretSHA256           string   `toml:"secret_sha256"`
+	JWKSFile               string   `toml:"jwks_file"`
+	Native                 bool     `toml:"native"`
+	Origins                []string `toml:"origins"`      // whose scripts may call, beside those of redirect_uris
+	IDTokenAlg             string   `toml:"id_token_alg"` // EdDSA, ES256 or RS256; empty: openid.Platform.IDTokenAlg
+	RequirePAR             bool     `toml:"require_par"`
+	RequireDPoP            bool     `toml:"require_dpop"`
 }
 
 // ReadConfig reads and checks the file. It opens no connection. Its refusals
@@ -383,7 +384,7 @@ func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
 
 func (p platformConfig) platform() (openid.Platform, error) {
 	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP,
-		Origins: p.Origins, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
+		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
 	if p.SecretSHA256 != "" {
 		sum, err := hex.DecodeString(p.SecretSHA256)
 		if err != nil || len(sum) != len(one.SecretHash) {
@@ -406,7 +407,7 @@ func (p platformConfig) platform() (openid.Platform, error) {
 		return one, errors.New("name")
 	}
 	// Plain http to this machine is for apps; openid refuses it to any other.
-	if !p.Native && slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
+	if !p.Native && slices.ContainsFunc(slices.Concat(p.RedirectURIs, p.PostLogoutRedirectURIs), func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
 		return one, errors.New("redirect_uris")
 	}
 	_, err := openid.Fixed(one)

@@ -161,8 +161,8 @@ func (s *Server) InPopups(routes ...string) {
 
 // sameSite refuses cross-site requests that change something (ATTACKS H11), but where
 // no cookie is read. OpenID Connect Core, 3.1.2.1: a platform's
-// page may post an authorization request, which package openid never takes for
-// the person's answer.
+// page may post an authorization request, and one to log out (RP-Initiated Logout 1.0,
+// 2), which package openid never takes for the person's answer.
 //
 // What a browser says of itself comes first (Sec-Fetch-Site). Without it Origin has
 // to be ours: that of the configuration, not the Host header, which a proxy may
@@ -171,7 +171,7 @@ func (s *Server) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		if safe := []string{http.MethodGet, http.MethodHead, http.MethodOptions}; slices.Contains(safe, r.Method) ||
-			s.cookieless[c.Path()] || r.Method == http.MethodPost && r.URL.Path == "/authorize" {
+			s.cookieless[c.Path()] || r.Method == http.MethodPost && (r.URL.Path == "/authorize" || r.URL.Path == "/logout") {
 			return next(c)
 		}
 		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")

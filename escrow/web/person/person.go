@@ -104,7 +104,7 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
 	for path, most := range map[string]web.Rate{
 		"/.well-known/openid-configuration": reading, "/.well-known/oauth-authorization-server": reading, "/jwks": reading, "/status/*": reading,
-		"/authorize": people, "/authorize/*": people,
+		"/authorize": people, "/authorize/*": people, "/logout": people, "/logout/answer": people,
 		"/par": platforms, "/token": platforms, "/userinfo": platforms, "/introspect": platforms, "/revoke": platforms,
 	} {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
@@ -127,6 +127,8 @@ var undone = map[string]string{
 	"POST /me/object":                  "Your objection may not be recorded. Make it again to be sure: twice does no harm.",
 	"POST /me/stay":                    "You are signed in for as long as before.",
 	"POST /sign-out":                   "You are still signed in here.",
+	"* /logout":                        "You may still be signed in here.",
+	"* /logout/answer":                 "You may still be signed in here.",
 	"* /authorize/*":                   "You are not signed in at the platform, and it has learned nothing new about you.",
 	"* /authorize":                     "You are not signed in at the platform, and it has learned nothing new about you.",
 }
@@ -171,7 +173,8 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	}
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
-		ACRs: s.acrs(),
+		ACRs:  s.acrs(),
+		Leave: s.leave,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
 		},
