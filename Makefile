@@ -13,8 +13,9 @@ export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 # make demo          start the sandbox, play the story, stay up
 # make demo ONCE=1   exit after the story: 0 only if every step held
 # make demo VAULT=1  the same on a real Vault (built once, about 5 minutes)
+# make demo ARGS='--platform id=my-app,redirect=http://localhost:3000/callback'
 demo:
-	@$(GO) run ./cmd/escrow-sandbox $(if $(ONCE),--once) $(if $(VAULT),--vault)
+	@$(GO) run ./cmd/escrow-sandbox $(if $(ONCE),--once) $(if $(VAULT),--vault) $(ARGS)
 
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup

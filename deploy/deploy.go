@@ -13,3 +13,8 @@ import "embed"
 //
 //go:embed vault-policies/*.hcl
 var VaultPolicies embed.FS
+
+// ExampleConfig is a complete configuration of `escrowd serve`, with comments.
+//
+//go:embed escrowd.toml
+var ExampleConfig string

@@ -338,6 +338,10 @@ func checkSecrecy(w *Warrant, b *Bundle, _ time.Time) error {
 	return nil
 }
 
+// WithoutSecrecy reports whether w could be secret and is not: it takes effect over time,
+// and its secrecy ends at or before its issue.
+func WithoutSecrecy(w Warrant) bool { return KindOf(w.Kind).Clock != ClockNone && secrecyDays(&w) == 0 }
+
 // secrecyDays counts from issue to the end of secrecy, rounded up, so that it
 // does not depend on who decides when.
 func secrecyDays(w *Warrant) int64 {

@@ -89,7 +89,7 @@ func TestFirstBundle(t *testing.T) {
 	}
 	b["max_targets"] = 10
 	save()
-	said := operator("bundle", "write", draft, "--out", next, "--json")
+	said := operator("bundle", "write", draft, "--out", next, "--force", "--json")
 	if made, err = os.ReadFile(next); err != nil {
 		t.Fatal(err)
 	}

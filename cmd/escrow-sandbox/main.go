@@ -4,6 +4,8 @@
 //
 //	escrow-sandbox              starts it and plays the story
 //	escrow-sandbox --once       exits after the story: 0 only if every step held
+//	escrow-sandbox --platform id=my-app,redirect=http://localhost:3000/callback
+//	                            serves a client of your own
 //	escrow-sandbox vault build  builds the Vault of the sandbox and the tests
 package main
 
@@ -27,7 +29,7 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT)
 	context.AfterFunc(ctx, stop) // a second signal ends it at once
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
@@ -54,15 +56,32 @@ func newRoot() *cobra.Command {
 	var o world.Options
 	var once bool
 	var logFile string
+	var platforms []string
 	c := &cobra.Command{
 		Use: "escrow-sandbox", Short: "A complete Penname on loopback, with everybody around it",
 		Long: "escrow-sandbox starts a complete Penname on loopback, with test people, two platforms,\n" +
 			"a court and three custodians, plays the story against it and stays up, to be tried.\n\n" +
+			"With --platform it serves a client of your own, without the story, and says which client id, secret and\n" +
+			"issuer to give to it, and whom to sign in as. Its redirect URI may be http://localhost, which no other\n" +
+			"Penname accepts. With --keep its world stays in a folder: started again with that folder it is at the\n" +
+			"same addresses, with the same clients, people, pen names and cases; what the two demo platforms showed is\n" +
+			"gone. With --json one object says all that when it is ready.\n\n" +
 			"Exit codes: 0 done; 1 a step of the story did not hold, or something failed, with a code and\n" +
 			"how to mend it; 2 wrong usage; 130 interrupted.",
-		Example: "  escrow-sandbox\n  escrow-sandbox --once\n  escrow-sandbox --vault",
+		Example: "  escrow-sandbox\n  escrow-sandbox --once\n  escrow-sandbox --vault\n" +
+			"  escrow-sandbox --platform id=my-app,redirect=http://localhost:3000/callback --listen 127.0.0.1:8080 --keep my-sandbox",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			o.Log, o.Progress, o.Behind = io.Discard, cmd.ErrOrStderr(), world.StoryTime
+			var err error
+			if o.Clients, err = readClients(platforms); err != nil {
+				return err
+			}
+			if once && (len(platforms) > 0 || o.Keep != "") {
+				return shell.UsageError("--once plays the story and ends: --platform and --keep are for a sandbox that stays")
+			}
+			o.Log, o.Progress = io.Discard, cmd.ErrOrStderr()
+			if len(platforms) == 0 {
+				o.Behind = world.StoryTime
+			}
 			if logFile != "" {
 				f, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 				if err != nil {
@@ -71,20 +90,23 @@ func newRoot() *cobra.Command {
 				defer f.Close()
 				o.Log = f
 			}
-			return play(cmd.Context(), o, once, cmd.OutOrStdout())
+			return play(cmd, o, once)
 		},
 	}
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:0", "loopback address of the service")
 	c.Flags().BoolVar(&o.Vault, "vault", false, "use a real Vault instead of the local keyring (built once if missing)")
 	c.Flags().BoolVar(&once, "once", false, "exit after the story: 0 only if every step held")
+	c.Flags().StringArrayVar(&platforms, "platform", nil, "serve a client of yours: id=,redirect= (repeatable), and if you like name= and native=true (an app, which keeps no secret); repeatable")
+	c.Flags().StringVar(&o.Keep, "keep", "", "folder that keeps its world between runs")
 	c.Flags().StringVar(&logFile, "log", "", "file to append the service's log to")
 	c.AddCommand(vaultCommand())
 	return c
 }
 
-// play starts a world, plays the story and, unless once, waits for ctx to end.
-func play(ctx context.Context, o world.Options, once bool, out io.Writer) (err error) {
-	start := time.Now()
+// play starts a world, plays the story in one that has none yet and nobody's client and,
+// unless once, waits for the command to be ended.
+func play(cmd *cobra.Command, o world.Options, once bool) (err error) {
+	ctx, out, start := cmd.Context(), cmd.OutOrStdout(), time.Now()
 	w, err := world.Start(ctx, programs, o)
 	if err != nil {
 		return err
@@ -94,35 +116,41 @@ func play(ctx context.Context, o world.Options, once bool, out io.Writer) (err e
 			err = cerr
 		}
 	}()
-	fmt.Fprintf(out, "Penname sandbox: PostgreSQL, an identity provider, two platforms, three custodians (started in %.1f s)\nKey service: %s\n\n",
-		time.Since(start).Seconds(), w.KeyService)
-	s := world.NewStory(w, out)
-	if err := s.Play(ctx); err != nil {
-		return err
+	told := out
+	if shell.AsJSON(cmd) {
+		told = io.Discard
 	}
-	fmt.Fprintf(out, "\nThe story's case is %s.\n", s.ID)
-	if once {
-		fmt.Fprintf(out, "Every step held (%.1f s in all).\n", time.Since(start).Seconds())
-		return nil
+	began := "started"
+	if w.Resumed {
+		began = "resumed"
 	}
-	if err := s.File(ctx); err != nil { // another warrant, for whoever tries the sandbox next
-		return err
+	fmt.Fprintf(told, "Penname sandbox: PostgreSQL, an identity provider, two platforms, three custodians (%s in %.1f s)\nKey service: %s\n\n",
+		began, time.Since(start).Seconds(), w.KeyService)
+	if len(o.Clients) == 0 && !w.Resumed {
+		s := world.NewStory(w, told)
+		if err := s.Play(ctx); err != nil {
+			return err
+		}
+		fmt.Fprintf(told, "\nThe story's case is %s.\n", s.ID)
+		if once {
+			fmt.Fprintf(told, "Every step held (%.1f s in all).\n", time.Since(start).Seconds())
+			return nil
+		}
+		fmt.Fprintln(told, "Every step held.")
+		if err := s.File(ctx); err != nil { // another warrant, for whoever tries the sandbox next
+			return err
+		}
+		if err := w.KeepCase(s.ID); err != nil {
+			return err
+		}
 	}
-	chidi := w.Path("custodians", "chidi")
-	fmt.Fprintf(out, `Every step held. The sandbox stays up; stop it with Ctrl-C.
-  Penname            %s
-  Town Square        %s
-  School Forum       %s
-  identity providers %s, %s
-Three things to try next:
-  1. open %s in a browser and sign in as one of the test people
-  2. audit the public log yourself:
-     go run ./cmd/escrow log audit --bundle %s --server %s
-  3. be the custodian Chidi: a second warrant waits. Check it, then approve or refuse it:
-     go run ./cmd/escrow custodian review %s --home %s --passphrase-file %s
-`, w.Origin, w.Town.Origin, w.School.Origin, w.Identity, w.SecondIdentity, w.Town.Origin, w.Path("bundle.json"), w.Origin, s.ID, chidi, world.PassphraseFile(chidi))
+	if shell.AsJSON(cmd) {
+		err = shell.Print(out, true, readyOf(w), "")
+	} else {
+		tell(out, w)
+	}
 	<-ctx.Done()
-	return nil
+	return err
 }
 
 func vaultCommand() *cobra.Command {

@@ -44,6 +44,8 @@ const childEnv = "PENNAME_TEST_ISSUING_PROCESS"
 func TestMain(m *testing.M) {
 	child := issuingProcess
 	switch {
+	case os.Getenv(sandboxEnv) != "":
+		main()
 	case os.Getenv(shortLivedEnv) != "":
 		child = shortLivedProcess
 	case os.Getenv(childEnv) == "":

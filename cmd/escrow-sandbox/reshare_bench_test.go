@@ -77,7 +77,7 @@ func reshare(b *testing.B, t *world.World) error {
 		}
 		return strings.TrimSpace(out.String()), nil
 	}
-	plan := []string{"ceremony", "plan", "--threshold", "2", "--bundle", t.Path("bundle.json"), "--out", t.Path("plan.json")}
+	plan := []string{"ceremony", "plan", "--threshold", "2", "--bundle", t.Path("bundle.json"), "--out", t.Path("plan.json"), "--force"}
 	for i, c := range world.Custodians {
 		card, code := t.Escrow(ctx, t.AsCustodian(c.ID, "card")...)
 		if code != 0 {
@@ -107,10 +107,10 @@ func reshare(b *testing.B, t *world.World) error {
 			}
 		}
 	}
-	if _, err := operator("ceremony", "publish", hash, "--database-file", t.Path("disclosing.dsn"), "--out", t.Path("transcript.json")); err != nil {
+	if _, err := operator("ceremony", "publish", hash, "--database-file", t.Path("disclosing.dsn"), "--out", t.Path("transcript.json"), "--force"); err != nil {
 		return err
 	}
-	if _, err := operator("ceremony", "bundle", t.Path("transcript.json"), "--from", t.Path("bundle.json"), "--out", t.Path("bundle.json")); err != nil {
+	if _, err := operator("ceremony", "bundle", t.Path("transcript.json"), "--from", t.Path("bundle.json"), "--out", t.Path("bundle.json"), "--force"); err != nil {
 		return err
 	}
 	raw, err := os.ReadFile(t.Path("bundle.json"))

@@ -289,6 +289,7 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return errors.New("no reference on the page")
 		}
 		ts.Setenv(args[2], m[1])
+		ts.Setenv(args[2]+"_IN_CAPITALS", strings.ToUpper(m[1])) // as some people copy it
 		return nil
 	case "opens":
 		return b.Open(ctx, args[2])

@@ -1,10 +1,13 @@
 package shell
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+
+	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/verifier/document"
@@ -71,4 +74,33 @@ func WriteFile(name string, b []byte) error {
 		return secretfile.ErrUnwritable.Because(err)
 	}
 	return nil
+}
+
+// Out is the file that a command writes its result to. Another file of that name is
+// not overwritten unless --force says so; one that holds the same is no obstacle.
+type Out struct {
+	File  string
+	force bool
+}
+
+// Flags adds --out, with the file's name if none is given, and --force.
+func (o *Out) Flags(c *cobra.Command, file, usage string) {
+	c.Flags().StringVar(&o.File, "out", file, usage)
+	c.Flags().BoolVar(&o.force, "force", false, "overwrite the file of --out if it holds something else")
+}
+
+// WriteFile writes what is not secret: see [WriteFile]. A file of that name which holds
+// something else is [secretfile.ErrExists].
+func (o *Out) WriteFile(b []byte) error { return o.write(b, WriteFile) }
+
+// WritePrivate is [Out.WriteFile] of what has a person in it: see [WritePrivate].
+func (o *Out) WritePrivate(b []byte) error { return o.write(b, WritePrivate) }
+
+func (o *Out) write(b []byte, write func(string, []byte) error) error {
+	if info, err := os.Stat(o.File); err == nil && info.Mode().IsRegular() && !o.force {
+		if have, err := os.ReadFile(o.File); err != nil || !bytes.Equal(have, b) {
+			return secretfile.ErrExists.Because(errors.New(o.File + " holds something else: --force overwrites it"))
+		}
+	}
+	return write(o.File, b)
 }

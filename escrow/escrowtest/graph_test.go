@@ -77,7 +77,7 @@ var mayImport = map[string][]string{
 	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
-	"cmd/escrowd/command": {"cmd/shell", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
+	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
 		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal", "verifier/rules"},
 	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
 }
@@ -97,7 +97,7 @@ var belongsTo = map[string][]string{
 	"github.com/labstack/echo/v4":                {"escrow/web"},
 	"golang.org/x/time":                          {"escrow/web"},
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
-	"github.com/pelletier/go-toml/v2":            {"escrow/service"},
+	"github.com/pelletier/go-toml/v2":            {"escrow/service", "cmd/escrowd/command"}, // the configuration, and drafts of a bundle
 	"github.com/fsnotify/fsnotify":               {"escrow/service"},
 	"github.com/prometheus/client_golang":        {"escrow/service"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},

@@ -12,18 +12,20 @@ import (
 // public says who writes what others may read, and what that is. All else that
 // the programs write is for its owner alone, from its creation.
 var public = map[string]string{
-	"cmd/shell/files.go WriteFile":              "what the callers below write",
-	"cmd/escrow/command/log_audit.go WriteFile": "checkpoints of the public log",
-	"cmd/escrowd/command/ceremony.go WriteFile": "plans and transcripts, which are in the public log",
-	"cmd/escrowd/command/bundle.go WriteFile":   "bundles, which everybody is served",
-	"verifier/proof/mirror.go MkdirAll":         "the mirror of the public log, to be served",
-	"verifier/rules/mirror.go MkdirAll":         "bundles of the log, which everybody is served",
-	"verifier/rules/mirror.go WriteFile":        "likewise",
-	"verifier/proof/mirror.go OpenFile":         "likewise",
-	"escrow/sandbox/binaries.go MkdirAll":       "programs of the sandbox, for the user that runs the database",
-	"escrow/sandbox/vaultserver.go MkdirAll":    "likewise",
-	"escrow/sandbox/postgres.go MkdirAll":       "the way to the database's folder, for its user",
-	"escrow/sandbox/postgres.go Chmod":          "likewise",
+	"cmd/shell/files.go WriteFile":                  "what the callers below write",
+	"cmd/escrow/command/log_audit.go WriteFile":     "checkpoints of the public log",
+	"cmd/escrowd/command/ceremony.go WriteFile":     "plans and transcripts, which are in the public log",
+	"cmd/escrowd/command/bundle.go WriteFile":       "bundles, which everybody is served",
+	"cmd/escrowd/command/bundle_draft.go WriteFile": "drafts of them",
+	"verifier/proof/mirror.go MkdirAll":             "the mirror of the public log, to be served",
+	"verifier/rules/mirror.go MkdirAll":             "bundles of the log, which everybody is served",
+	"verifier/rules/mirror.go WriteFile":            "likewise",
+	"verifier/proof/mirror.go OpenFile":             "likewise",
+	"escrow/sandbox/binaries.go MkdirAll":           "programs of the sandbox, for the user that runs the database",
+	"escrow/sandbox/vaultserver.go MkdirAll":        "likewise",
+	"escrow/sandbox/postgres.go MkdirAll":           "the way to the database's folder, for its user",
+	"escrow/sandbox/dir.go Chmod":                   "likewise, to pass through and not to read",
+	"escrow/sandbox/postgres.go Chmod":              "likewise",
 }
 
 // S2: `warrant sign --out` wrote grounds, pen name and requester for everybody to

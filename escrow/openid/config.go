@@ -82,6 +82,10 @@ type Platform struct {
 	RequirePAR             bool                    // refuse authorization requests that were not pushed (RFC 9126)
 	IDTokenAlg             jose.SignatureAlgorithm // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
 	RequireDPoP            bool                    // refuse to issue tokens that are not bound to a key (RFC 9449)
+
+	// Localhost lets http://localhost be registered, as developers have it. No configuration
+	// sets it: a sandbox does, where everybody is on one machine.
+	Localhost bool
 }
 
 // SignInRequest is what the sign-in page gets to know.
@@ -239,7 +243,11 @@ func (p Platform) registrable(uri string) bool {
 	switch {
 	case u.Scheme == "https" || u.Scheme == "http":
 		// RFC 8252, 8.3: "The use of localhost is NOT RECOMMENDED", so addresses only.
-		return u.Hostname() != "" && document.Secure(u, document.Loopback)
+		local := document.Loopback
+		if p.Localhost {
+			local = document.Localhost
+		}
+		return u.Hostname() != "" && document.Secure(u, local)
 	default:
 		// RFC 8252, 7.1: private-use schemes are reverse domain names.
 		return p.Native && strings.Contains(u.Scheme, ".")

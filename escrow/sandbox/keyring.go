@@ -9,7 +9,10 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"regexp"
 	"strconv"
 	"sync"
@@ -31,6 +34,34 @@ type ring struct {
 	versions map[int][32]byte // of the record key
 	oldest   int
 	newest   int
+
+	file string // in which it is kept; empty: nowhere
+}
+
+// ringFile is how a ring is kept.
+type ringFile struct {
+	Secret   [32]byte         `json:"secret"`
+	Versions map[int][32]byte `json:"versions"`
+	Oldest   int              `json:"oldest"`
+	Newest   int              `json:"newest"`
+}
+
+// save writes the ring to its file, with r.mu held.
+func (r *ring) save() error {
+	if r.file == "" {
+		return nil
+	}
+	b, err := json.Marshal(ringFile{r.secret, r.versions, r.oldest, r.newest}) //nolint:gosec // this is where the sandbox keeps it
+	if err == nil {
+		err = os.WriteFile(r.file+".new", b, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(r.file+".new", r.file)
+	}
+	if err != nil {
+		return keep.ErrUnavailable.Because(err)
+	}
+	return nil
 }
 
 // record returns the newest version of the record key, or the one asked for.
@@ -77,8 +108,28 @@ type KeepingKeyring struct{ ring *ring }
 // Nothing is written anywhere: what was wrapped opens again with the same secret
 // only and, after a rotation, in this process alone.
 func NewKeyring(secret [32]byte) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring) {
-	r := &ring{secret: secret, versions: map[int][32]byte{1: secret}, oldest: 1, newest: 1}
+	return sidesOf(&ring{secret: secret, versions: map[int][32]byte{1: secret}, oldest: 1, newest: 1})
+}
+
+func sidesOf(r *ring) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring) {
 	return &IssuingKeyring{r}, &DisclosingKeyring{r}, &KeepingKeyring{r}
+}
+
+// KeptKeyring is [NewKeyring] with a secret that is kept in a file, as are the versions of
+// the record key: it is made if there is none.
+func KeptKeyring(file string) (*IssuingKeyring, *DisclosingKeyring, *KeepingKeyring, error) {
+	kept := ringFile{Secret: NewSecret(), Oldest: 1, Newest: 1}
+	kept.Versions = map[int][32]byte{1: kept.Secret}
+	b, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(b, &kept)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, nil, nil, keep.ErrUnavailable.Because(err)
+	}
+	r := &ring{secret: kept.Secret, versions: kept.Versions, oldest: kept.Oldest, newest: kept.Newest, file: file}
+	i, d, k := sidesOf(r)
+	return i, d, k, r.save()
 }
 
 // String names the keyring for what it is; it never shows the secret.
@@ -270,6 +321,11 @@ func (k *KeepingKeyring) Rotate(ctx context.Context) error {
 	defer k.ring.mu.Unlock()
 	k.ring.newest++
 	k.ring.versions[k.ring.newest] = NewSecret()
+	if err := k.ring.save(); err != nil {
+		delete(k.ring.versions, k.ring.newest)
+		k.ring.newest--
+		return err
+	}
 	return nil
 }
 
@@ -304,7 +360,7 @@ func (k *KeepingKeyring) Retire(ctx context.Context, oldest int) error {
 		delete(k.ring.versions, v)
 	}
 	k.ring.oldest = max(k.ring.oldest, oldest)
-	return nil
+	return k.ring.save()
 }
 
 // NewSecret draws the secret of a new sandbox keyring.

@@ -102,7 +102,9 @@ func (c *cluster) serve(ctx context.Context, password string) (*Postgres, error)
 			return &Postgres{DSN: dsn.String(), Dir: c.dir, stop: sync.OnceValue(c.stop),
 				kill: func() error { return c.kill(port) }, restart: func(ctx context.Context) error { return c.start(ctx, port) }}, nil
 		}
-		if !errors.Is(err, errPortTaken) {
+		if errors.Is(err, errNotGone) {
+			err = errors.Join(err, pause(ctx, time.Second))
+		} else if !errors.Is(err, errPortTaken) {
 			break
 		}
 	}
@@ -110,7 +112,22 @@ func (c *cluster) serve(ctx context.Context, password string) (*Postgres, error)
 	return nil, ErrPostgres.Because(err)
 }
 
-var errPortTaken = errors.New("the port was taken")
+var (
+	errPortTaken = errors.New("the port was taken")
+	errNotGone   = errors.New("the server of a sandbox that was killed still ends")
+)
+
+// pause waits, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
 // cluster is one data directory and the server that runs on it.
 type cluster struct {
@@ -118,7 +135,7 @@ type cluster struct {
 	dir       string
 	settings  []string
 	accepts   string              // how its log says that it is ready
-	temporary bool                // dir is ours to remove
+	temporary *Dir                // nil, or dir, which is ours to remove
 	as        *syscall.Credential // nil: ourselves
 	server    *process
 	reaper    io.Closer // nil, or closing it lets the reaper go
@@ -137,11 +154,11 @@ func (c *cluster) place(dir string) error {
 		dir = ""
 	}
 	if dir == "" {
-		tmp, err := os.MkdirTemp("", "penname-postgres-")
+		tmp, err := TemporaryDir("penname-postgres-")
 		if err != nil {
 			return err
 		}
-		dir, c.temporary = tmp, true
+		dir, c.temporary = tmp.Path, tmp
 	}
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -157,7 +174,7 @@ func (c *cluster) place(dir string) error {
 	if c.as == nil {
 		return nil
 	}
-	if c.temporary { // MkdirTemp closes it to others; postgres must pass through
+	if c.temporary != nil { // MkdirTemp closes it to others; postgres must pass through
 		if err := os.Chmod(dir, 0o711); err != nil {
 			return err
 		}
@@ -244,10 +261,13 @@ func (c *cluster) start(ctx context.Context, port int) error {
 		if bytes.Contains(server.tail(), []byte("Address already in use")) {
 			return errPortTaken
 		}
+		if bytes.Contains(server.tail(), []byte("postmaster.pid")) {
+			return errNotGone
+		}
 		return err
 	}
 	c.server = server
-	if c.temporary && c.reaper == nil {
+	if c.temporary != nil && c.reaper == nil {
 		c.reaper, err = reap(c.dir, cmd.Process.Pid)
 	}
 	return err
@@ -290,8 +310,8 @@ func (c *cluster) discard() {
 	if c.port != nil {
 		c.port.Close()
 	}
-	if c.temporary {
-		os.RemoveAll(c.dir)
+	if c.temporary != nil {
+		c.temporary.Close()
 	}
 }
 

@@ -150,23 +150,24 @@ func StartVault(ctx context.Context, dir string, progress io.Writer) (*VaultServ
 	if err != nil {
 		return nil, err
 	}
-	temporary := dir == ""
-	if temporary {
-		if dir, err = os.MkdirTemp("", "penname-vault-"); err != nil {
+	var temporary *Dir
+	if dir == "" {
+		if temporary, err = TemporaryDir("penname-vault-"); err != nil {
 			return nil, ErrVault.Because(err)
 		}
+		dir = temporary.Path
 	}
 	v, err := startVault(ctx, binary, dir, temporary)
 	if err != nil {
-		if temporary {
-			os.RemoveAll(dir)
+		if temporary != nil {
+			temporary.Close()
 		}
 		return nil, ErrVault.Because(err)
 	}
 	return v, nil
 }
 
-func startVault(ctx context.Context, binary, dir string, temporary bool) (*VaultServer, error) {
+func startVault(ctx context.Context, binary, dir string, temporary *Dir) (*VaultServer, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, err
@@ -185,7 +186,7 @@ func startVault(ctx context.Context, binary, dir string, temporary bool) (*Vault
 		return nil, err
 	}
 	var reaper io.Closer
-	if temporary {
+	if temporary != nil {
 		if reaper, err = reap(dir, server.cmd.Process.Pid); err != nil {
 			server.kill()
 			return nil, err
@@ -200,7 +201,7 @@ func startVault(ctx context.Context, binary, dir string, temporary bool) (*Vault
 			return nil
 		}
 		reaper.Close()
-		return os.RemoveAll(dir)
+		return temporary.Close()
 	})
 	if err := v.open(ctx, filepath.Join(dir, "sandbox-keys.json")); err != nil {
 		v.Stop() //nolint:errcheck // the first error says more

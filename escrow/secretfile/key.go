@@ -1,6 +1,7 @@
 package secretfile
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // ErrNotAKey is the refusal of a file that does not hold the key it should.
 var ErrNotAKey = refusal.New(refusal.Invalid, "file.not_a_key",
-	"the file does not hold a secret key of the kind that is needed: make one with escrow key new or escrow warrant keygen")
+	"the file does not hold a secret signing key, a JWK: escrow key new makes one, and its file is what is needed here")
 
 // ReadKey reads a secret signing key, a JWK, from a file.
 func ReadKey(name string) (jose.JSONWebKey, error) {
@@ -40,19 +41,44 @@ func ParseKey(b []byte) (jose.JSONWebKey, error) {
 	return k, nil
 }
 
+// marks are how files begin that people take for a signing key, and what each is.
+var marks = []struct{ begins, is string }{
+	{"-----BEGIN CERTIFICATE", "a certificate (PEM)"},
+	{"-----BEGIN PUBLIC KEY", "a public key in PEM"},
+	{"-----BEGIN OPENSSH PRIVATE KEY", "a key of SSH"},
+	{"-----BEGIN ", "a key in PEM"},
+	{"ssh-", "a public key of SSH"},
+	{"PRIVATE+KEY+", "the key of a public log or of a witness (escrowd log keygen)"},
+	{"pendsk1.", "a delivery key (escrow warrant keygen): it opens packages and signs nothing"},
+	{"pendk1.", "the public half of a delivery key"},
+	{"age-encryption.org/", "an encrypted file of a custodian's folder: name the folder with --home"},
+	{"AGE-SECRET-KEY-", "a key of age"},
+	{"eyJ", "a signed document, such as a warrant, evidence or a token"},
+	{"hvs.", "a token of Vault"},
+	{"postgres", "the address of a database"},
+}
+
 // why says what is wrong with a key, and quotes nothing of it: the errors of the
 // libraries do.
 func why(b []byte, err error, k jose.JSONWebKey) error {
+	for _, m := range marks {
+		if bytes.HasPrefix(b, []byte(m.begins)) {
+			return errors.New("it looks like " + m.is)
+		}
+	}
 	var syntax *json.SyntaxError
+	var set struct{ Keys []json.RawMessage }
 	switch {
 	case len(b) == 0:
 		return errors.New("it is empty")
 	case errors.As(err, &syntax):
 		return fmt.Errorf("line %d: not JSON", document.Line(b, syntax.Offset))
+	case err != nil && json.Unmarshal(b, &set) == nil && set.Keys != nil:
+		return errors.New("a set of keys, where one secret key is needed")
 	case err != nil:
 		return errors.New("JSON, but no JWK")
 	case k.IsPublic():
-		return errors.New("a public key, where the secret one is needed")
+		return errors.New("a public key, where the secret one is needed: it is in the file that escrow key new named as secret")
 	}
 	return errors.New("a JWK that is not sound")
 }

@@ -69,3 +69,30 @@ func TestPipe(t *testing.T) {
 		t.Fatal(string(b), err)
 	}
 }
+
+// A file that is no signing key says what it looks like, and nothing of what is in it.
+func TestWhatAFileIsThatIsNoKey(t *testing.T) {
+	for text, want := range map[string]string{
+		"": "it is empty", "{": "not JSON", `{"a":1}`: "JSON, but no JWK",
+		"-----BEGIN CERTIFICATE-----\r\nMIIB":        "it looks like a certificate (PEM)",
+		"-----BEGIN PUBLIC KEY-----\n":               "a public key in PEM",
+		"-----BEGIN OPENSSH PRIVATE KEY-----\n":      "a key of SSH",
+		"\xef\xbb\xbf-----BEGIN EC PRIVATE KEY-----": "a key in PEM",
+		"ssh-ed25519 AAAA":                           "a public key of SSH",
+		"PRIVATE+KEY+penname.example/log+":           "the key of a public log or of a witness",
+		"pendsk1.AAAA":                               "a delivery key (escrow warrant keygen)",
+		"pendk1.AAAA":                                "the public half of a delivery key",
+		"eyJhbGciOiJFZERTQSJ9.e30.c2ln":              "a signed document",
+		`{"keys":[{"kty":"OKP"}]}`:                   "a set of keys",
+		`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`: "a public key, where the secret one is needed",
+	} {
+		name := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := secretfile.ReadKey(name)
+		if cause := errors.Unwrap(err); !errors.Is(err, secretfile.ErrNotAKey) || cause == nil || !strings.Contains(cause.Error(), want) || len(text) > 9 && strings.Contains(cause.Error(), text[len(text)-9:]) {
+			t.Errorf("%q: %v %v", text, err, cause)
+		}
+	}
+}

@@ -55,6 +55,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"X11 http for the second identity provider", `"https://bank.example"`, `"http://bank.example"`, errConfigOrigin},
 		{"no assurance level of the second", `acr_values         = ["urn:bank:verified"]`, "", errConfigMissing},
 		{"personas, which nothing implements", `native        = true`, "native = true\npersonas = 2", errConfigKey},
+		{"N5 localhost, which only a sandbox allows", `native        = true`, "native = true\nlocalhost = true", errConfigKey},
 		{"H1 a proxy by its name", `listen   =`, "trusted_proxies = [\"proxy.example\"]\nlisten   =", web.ErrProxies},
 		{"H1 everybody a proxy", `listen   =`, "trusted_proxies = [\"0.0.0.0/0\"]\nlisten   =", web.ErrProxies},
 		{"metrics for everybody", `listen   =`, "metrics_listen = \"0.0.0.0:9464\"\nlisten   =", errConfigMetrics},

@@ -212,6 +212,8 @@ func TestPlatformsRefused(t *testing.T) {
 		"an app with a secret":              {`native        = true`, "native = true\nsecret_sha256 = \"" + strings.Repeat("ab", 32) + `"`},
 		"plain http of a server":            {`"https://town.example/callback"`, `"http://127.0.0.1/callback"`},
 		"plain http of an app, elsewhere":   {`"http://127.0.0.1/back"`, `"http://app.example/back"`},
+		"N5 localhost of a server":          {`"https://town.example/callback"`, `"http://localhost:3000/callback"`},
+		"N5 localhost of an app":            {`"http://127.0.0.1/back"`, `"http://localhost:3000/back"`},
 		"a wildcard":                        {`"https://town.example/callback"`, `"https://*.town.example/callback"`},
 		"an app's scheme at a server":       {`"https://forum.example/callback"`, `"com.example.forum:/callback"`},
 		"no name":                           {`name          = "Pocket"`, ``},

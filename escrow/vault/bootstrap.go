@@ -286,6 +286,49 @@ func sameAddresses(have, want []string) bool {
 	})
 }
 
+// RoleIDs returns the role id of each side's AppRole, and of each renewer's that
+// [Bootstrap] made. They are not secret, and belong into the configuration.
+func RoleIDs(ctx context.Context, a Admin) (map[Side]string, error) {
+	e, err := newEndpoint(a.Address, a.CAFile, a.Timeout)
+	if err != nil {
+		return nil, err
+	}
+	ids := make(map[Side]string)
+	for _, side := range allRoles() {
+		id, err := e.roleID(ctx, a.Token, side)
+		if errors.Is(err, errNoRole) && strings.HasSuffix(string(side), renewer) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		ids[side] = id
+	}
+	return ids, nil
+}
+
+var errNoRole = errors.New("there is no such AppRole: escrowd vault bootstrap makes it, a renewer's only for a side that is bound to addresses")
+
+// roleID is ErrBootstrap because of errNoRole for a role that is not there.
+func (e *endpoint) roleID(ctx context.Context, token string, side Side) (string, error) {
+	var id struct {
+		Data struct {
+			RoleID string `json:"role_id"`
+		}
+	}
+	err := e.do(ctx, token, http.MethodGet, rolePath(side)+"/role-id", 0, nil, &id)
+	var status *statusError
+	switch {
+	case errors.As(err, &status) && status.status == http.StatusNotFound:
+		return "", ErrBootstrap.Because(errNoRole)
+	case err != nil:
+		return "", failedStep(err)
+	case id.Data.RoleID == "":
+		return "", errBadResponse
+	}
+	return id.Data.RoleID, nil
+}
+
 // Credentials are what a side logs in with.
 type Credentials struct {
 	RoleID string
@@ -306,13 +349,9 @@ func NewCredentials(ctx context.Context, a Admin, side Side, wrapTTL time.Durati
 	if err != nil {
 		return Credentials{}, err
 	}
-	var id struct {
-		Data struct {
-			RoleID string `json:"role_id"`
-		}
-	}
-	if err := e.do(ctx, a.Token, http.MethodGet, rolePath(side)+"/role-id", 0, nil, &id); err != nil {
-		return Credentials{}, failedStep(err)
+	id, err := e.roleID(ctx, a.Token, side)
+	if err != nil {
+		return Credentials{}, err
 	}
 	var secret struct {
 		Data struct {
@@ -323,11 +362,11 @@ func NewCredentials(ctx context.Context, a Admin, side Side, wrapTTL time.Durati
 	if err := e.do(ctx, a.Token, http.MethodPost, rolePath(side)+"/secret-id", wrapTTL, map[string]any{}, &secret); err != nil {
 		return Credentials{}, failedStep(err)
 	}
-	c := Credentials{RoleID: id.Data.RoleID, Secret: secret.Data.SecretID}
+	c := Credentials{RoleID: id, Secret: secret.Data.SecretID}
 	if wrapTTL > 0 {
 		c.Secret = secret.WrapInfo.Token
 	}
-	if c.RoleID == "" || c.Secret == "" {
+	if c.Secret == "" {
 		return Credentials{}, errBadResponse
 	}
 	return c, nil

@@ -259,6 +259,24 @@ func TestExampleDraftIsSigned(t *testing.T) {
 	if err != nil || r.code != 0 || strings.Contains(r.out, string(signed)) || !strings.HasPrefix(r.out, "signed: "+out) {
 		t.Errorf("%d %s%s %v", r.code, r.out, r.errs, err)
 	}
+	// Another warrant, which each signature makes, does not take its place by itself.
+	if r := sign(exampleDraft, "--out", out); r.code != 1 || !strings.Contains(r.errs, "file.exists: ") {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	if kept, err := os.ReadFile(out); err != nil || !bytes.Equal(kept, signed) {
+		t.Error("it was overwritten", err)
+	}
+	if r := sign(exampleDraft, "--out", out, "--force"); r.code != 0 || r.errs != "" {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	// Secrecy that is over before it begins may be meant, or a wrong year: it is said.
+	over := strings.Replace(exampleDraft, "2027-01-21", "2026-01-21", 1)
+	if r := sign(over); r.code != 0 || !strings.Contains(r.errs, "so there is none") || strings.Count(r.out, ".") != 2 {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
+	if r := sign(over, "--json"); r.code != 0 || r.errs != "" || !strings.Contains(r.out, `"note": "note: the secrecy`) {
+		t.Errorf("%d %s%s", r.code, r.out, r.errs)
+	}
 	for _, c := range []struct{ old, new, says string }{
 		{`"kind"`, `"knid"`, "(at /knid, byte 4"},
 		{`"2027-01-21T00:00:00Z"`, `"21 January"`, "(at /secrecy/ends, byte "},

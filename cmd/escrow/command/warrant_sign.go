@@ -30,13 +30,20 @@ const exampleDraft = `{
 }
 `
 
+// noSecrecy is said of a warrant whose secrecy is over when it begins: it may be meant,
+// or a wrong year.
+const noSecrecy = "note: the secrecy of this warrant ends before it begins, so there is none: whoever it names is told before anything is opened"
+
 // signFlags are what signing a warrant takes.
-type signFlags struct{ key, bundle, out string }
+type signFlags struct {
+	key, bundle string
+	out         shell.Out
+}
 
 func (f *signFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
 	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash, and what it would refuse is not signed")
-	c.Flags().StringVar(&f.out, "out", "", "file to write the signed warrant to, instead of printing it")
+	f.out.Flags(c, "", "file to write the signed warrant to, instead of printing it")
 }
 
 // sign completes a warrant, signs it and prints it.
@@ -65,9 +72,15 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 	if err != nil {
 		return err
 	}
-	text := signed
-	if f.out != "" {
-		if err := shell.WritePrivate(f.out, []byte(signed)); err != nil {
+	said, text := map[string]string{"warrant": signed}, signed
+	if policy.WithoutSecrecy(*w) {
+		said["note"] = noSecrecy
+		if !p.json {
+			fmt.Fprintln(p.Stderr, noSecrecy)
+		}
+	}
+	if f.out.File != "" {
+		if err := f.out.WritePrivate([]byte(signed)); err != nil {
 			return err
 		}
 		evidence := ""
@@ -75,9 +88,9 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 			evidence = " --evidence …"
 		}
 		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
-			f.out, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out, evidence)
+			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out.File, evidence)
 	}
-	return p.print(map[string]string{"warrant": signed}, text)
+	return p.print(said, text)
 }
 
 func warrantSign(p *program) *cobra.Command {

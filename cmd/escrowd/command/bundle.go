@@ -1,11 +1,8 @@
 package command
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
-	"errors"
 	"strings"
 	"time"
 
@@ -15,49 +12,17 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/refusal"
 )
-
-var errDraft = refusal.New(refusal.Invalid, "bundle.bad_draft",
-	"the draft of a bundle is not JSON with the members of one: correct what is named here; the bundle.json of a sandbox (escrow-sandbox) shows a whole one")
 
 func bundleCommand() *cobra.Command {
 	c := &cobra.Command{Use: "bundle", Short: "Write new rules, and put endorsed ones in force"}
-	c.AddCommand(bundleWrite(), bundleInstall())
+	c.AddCommand(bundleDraft(), bundleWrite(), bundleInstall())
 	return c
 }
 
-// readDraft reads a bundle as a person edits it, in any order and spacing. What
-// it leaves out of rules, offence classes and fields with their compartments is filled in with those
-// that this version comes with.
-func readDraft(name string) (*policy.Bundle, error) {
-	raw, err := shell.ReadFile(name)
-	if err != nil {
-		return nil, err
-	}
-	b := &policy.Bundle{}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(b); err != nil {
-		return nil, errDraft.Because(err)
-	}
-	if d.More() {
-		return nil, errDraft.Because(errors.New("something follows the bundle"))
-	}
-	if len(b.Policies) == 0 {
-		b.Policies = policy.DefaultRules()
-	}
-	if len(b.OffenceClasses) == 0 {
-		b.OffenceClasses = policy.DefaultOffenceClasses()
-	}
-	if len(b.Fields) == 0 && len(b.Compartments) == 0 {
-		b.Fields, b.Compartments = policy.DefaultFields(), policy.DefaultCompartments()
-	}
-	return b, nil
-}
-
 // succeed gives a draft its place: after the bundle in that file, or as the first of
-// its log if there is no file. A draft that names its predecessor stays there.
+// its log if there is no file. A draft that names its predecessor stays there. One that
+// names no custodians has those of the bundle before it, with their key.
 func succeed(b *policy.Bundle, after string) error {
 	if after == "" {
 		if b.Version != policy.CurrentVersion || b.Predecessor == "" {
@@ -70,10 +35,14 @@ func succeed(b *policy.Bundle, after string) error {
 		return err
 	}
 	previous, err := policy.ParseBundle(raw)
-	if err == nil {
-		b.Succeed(previous)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(b.Custodians) == 0 && b.ThresholdKey == "" {
+		b.Custodians, b.Threshold, b.ThresholdKey, b.Ceremony = previous.Custodians, previous.Threshold, previous.ThresholdKey, previous.Ceremony
+	}
+	b.Succeed(previous)
+	return nil
 }
 
 func afterFlag(c *cobra.Command, after *string) {
@@ -81,29 +50,31 @@ func afterFlag(c *cobra.Command, after *string) {
 }
 
 // writeBundle writes the one form of a bundle that custodians can endorse.
-func writeBundle(cmd *cobra.Command, b *policy.Bundle, out string) error {
+func writeBundle(cmd *cobra.Command, b *policy.Bundle, out shell.Out) error {
 	raw, err := b.Marshal()
 	if err != nil {
 		return err
 	}
-	if err := shell.WriteFile(out, raw); err != nil {
+	if err := out.WriteFile(raw); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(raw)
 	hash := hex.EncodeToString(sum[:])
-	return say(cmd, map[string]string{"bundle": hash, "file": out}, "bundle %s\nwritten: now the custodians in force endorse %s", hash, out)
+	return say(cmd, map[string]string{"bundle": hash, "file": out.File}, "bundle %s\nwritten: now the custodians in force endorse %s", hash, out.File)
 }
 
 func bundleWrite() *cobra.Command {
-	var after, out string
+	var after string
+	var out shell.Out
 	c := &cobra.Command{
 		Use: "write DRAFT", Short: "Check a draft of new rules and write it in the form that custodians endorse", Args: cobra.ExactArgs(1),
 		Long: "Checks a draft of new rules and writes it in the one form that has a hash.\n\n" +
-			"The draft is a copy of the bundle in force with what shall change. --after names that\n" +
-			"bundle: the new one gets the next number and its hash, and can come into force after\n" +
+			"The draft is what escrowd bundle draft wrote, or a copy of the bundle in force with what\n" +
+			"shall change. --after names that bundle: custodians that a draft does not name are its\n" +
+			"own, and the new one gets the next number and its hash, and can come into force after\n" +
 			"it and nowhere else. The first bundle, and one for other custodians, come from a\n" +
 			"ceremony: escrowd ceremony bundle.",
-		Example: "  escrowd bundle write draft.json --after bundle.json --out next.json",
+		Example: "  escrowd bundle write draft.toml --after bundle.json --out next.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := readDraft(args[0])
 			if err != nil {
@@ -116,7 +87,7 @@ func bundleWrite() *cobra.Command {
 		},
 	}
 	afterFlag(c, &after)
-	c.Flags().StringVar(&out, "out", "next.json", "file to write")
+	out.Flags(c, "next.json", "file to write")
 	return c
 }
 

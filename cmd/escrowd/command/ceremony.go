@@ -55,8 +55,9 @@ func withBoard(cmd *cobra.Command, f func(*disclose.Board) error) error {
 
 func ceremonyPlan() *cobra.Command {
 	var seats, dealers []string
-	var bundle, out string
+	var bundle string
 	var quorum int
+	var out shell.Out
 	c := &cobra.Command{
 		Use: "plan", Short: "Write a plan from the custodians' cards; its hash is what they compare",
 		Example: "  escrowd ceremony plan --threshold 2 --seat alba.json --seat bruno.json --seat chidi.json --out plan.json\n" +
@@ -76,19 +77,19 @@ func ceremonyPlan() *cobra.Command {
 			if err := ceremony.CheckPlan(p); err != nil {
 				return err
 			}
-			if err := shell.WriteFile(out, raw); err != nil {
+			if err := out.WriteFile(raw); err != nil {
 				return err
 			}
 			sum := sha256.Sum256(raw)
 			hash := hex.EncodeToString(sum[:])
-			return say(cmd, map[string]string{"plan": hash, "file": out}, "plan %s", hash)
+			return say(cmd, map[string]string{"plan": hash, "file": out.File}, "plan %s", hash)
 		},
 	}
 	c.Flags().IntVar(&quorum, "threshold", 0, "how many custodians of the new set open together")
 	c.Flags().StringArrayVar(&seats, "seat", nil, "card of a custodian of the new set, in the order of their indices")
 	c.Flags().StringVar(&bundle, "bundle", "", "resharing: the bundle in force, whose key moves")
 	c.Flags().StringArrayVar(&dealers, "dealer", nil, "resharing: card of a custodian in force who moves the key, as many as the threshold in force")
-	c.Flags().StringVar(&out, "out", "plan.json", "file to write")
+	out.Flags(c, "plan.json", "file to write")
 	return c
 }
 
@@ -173,7 +174,7 @@ func ceremonyOpen() *cobra.Command {
 }
 
 func ceremonyPublish() *cobra.Command {
-	var out string
+	var out shell.Out
 	c := &cobra.Command{
 		Use: "publish HASH", Short: "Close a ceremony that will not go on, with its transcript in the public log; a complete one is there already", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony publish 3f29… --database-file /etc/penname/disclosing.dsn --out transcript.json",
@@ -183,8 +184,8 @@ func ceremonyPublish() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if out != "" {
-					if err := shell.WriteFile(out, c.Transcript); err != nil {
+				if out.File != "" {
+					if err := out.WriteFile(c.Transcript); err != nil {
 						return err
 					}
 				}
@@ -193,12 +194,13 @@ func ceremonyPublish() *cobra.Command {
 			})
 		},
 	}
-	c.Flags().StringVar(&out, "out", "", "file to write the transcript to")
+	out.Flags(c, "", "file to write the transcript to")
 	return c
 }
 
 func ceremonyBundle() *cobra.Command {
-	var from, after, out string
+	var from, after string
+	var out shell.Out
 	c := &cobra.Command{
 		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before or as drafted", Args: cobra.ExactArgs(1),
 		Example: "  escrowd ceremony bundle transcript.json --from bundle.json --out next.json",
@@ -225,7 +227,7 @@ func ceremonyBundle() *cobra.Command {
 	}
 	c.Flags().StringVar(&from, "from", "bundle.json", "the bundle in force; for the first one a draft, without custodians, threshold and key")
 	afterFlag(c, &after)
-	c.Flags().StringVar(&out, "out", "next.json", "file to write")
+	out.Flags(c, "next.json", "file to write")
 	return c
 }
 

@@ -30,8 +30,8 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"nosuch", 2, `there is no command "escrowd nosuch"`},
 		{"srve", 2, "did you mean escrowd serve?"},
-		{"bundle nosuch", 2, `there is no command "escrowd bundle nosuch": escrowd bundle --help explains install, write`},
-		{"bundle", 2, "say which: escrowd bundle --help explains install, write"},
+		{"bundle nosuch", 2, `there is no command "escrowd bundle nosuch": escrowd bundle --help explains draft, install, write`},
+		{"bundle", 2, "say which: escrowd bundle --help explains draft, install, write"},
 		{"vault nosuch", 2, "escrowd vault --help explains bootstrap"},
 		{"vault build", 2, `there is no command "escrowd vault build"`},
 		{"dev", 2, `there is no command "escrowd dev"`},

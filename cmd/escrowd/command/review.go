@@ -140,7 +140,7 @@ func reviewShow(dsn *string) *cobra.Command {
 		Example: "  escrowd review show k3v7q2nmd5xa --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return withReviews(cmd, *dsn, func(ctx context.Context, s *disclose.Reviews) error {
-				r, err := s.Review(ctx, args[0])
+				r, err := s.Review(ctx, strings.ToLower(args[0]))
 				if err != nil {
 					return err
 				}
@@ -169,7 +169,7 @@ func reviewDecide(dsn *string, outcome, short, decided string) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				signed, err := policy.SignReviewDecision(key, policy.ReviewDecision{At: s.Now(), Bundle: b.Hash(), Outcome: outcome, Review: args[0], Reviewer: reviewer})
+				signed, err := policy.SignReviewDecision(key, policy.ReviewDecision{At: s.Now(), Bundle: b.Hash(), Outcome: outcome, Review: strings.ToLower(args[0]), Reviewer: reviewer})
 				if err != nil {
 					return err
 				}

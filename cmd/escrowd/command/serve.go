@@ -6,25 +6,35 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/deploy"
 	"github.com/penname/penname/escrow/service"
 )
 
 func serveCommand() *cobra.Command {
 	var file string
-	var check bool
+	var check, example bool
+	var side string
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the service from its configuration file",
 		Long: "Run the service from its configuration file. Certificate, platforms, token keys and secret ids are read\n" +
 			"again when their files change, and on SIGHUP; what cannot be used is refused in the log, and what was there\n" +
 			"before stays in force. Besides serving, each side does its part of this by itself:\n\n" + jobs(),
-		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check",
+		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check\n  escrowd serve --example-config --side issue",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if side != "" && !example {
+				return shell.UsageError("--side is for --example-config: a process runs the sides that its configuration has")
+			}
+			if example {
+				return sayExample(cmd, side)
+			}
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP) // from the first moment on: it would end the process
 			defer signal.Stop(hangup)
@@ -60,7 +70,43 @@ func serveCommand() *cobra.Command {
 	}
 	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
 	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and what serving will need, say what ends when, and stop")
+	c.Flags().BoolVar(&example, "example-config", false, "print a complete configuration with comments, and stop")
+	c.Flags().StringVar(&side, "side", "", "of the example only what a machine of this side needs: "+strings.Join(configSides, ", "))
 	return c
+}
+
+// configSides are the sections of the configuration that are a side each.
+var configSides = []string{"issue", "disclose", "keep"}
+
+// sayExample prints the complete configuration, or that of one side.
+func sayExample(cmd *cobra.Command, side string) error {
+	if side != "" && !slices.Contains(configSides, side) {
+		return shell.UsageError("--side is one of %s", strings.Join(configSides, ", "))
+	}
+	text := exampleConfig(side)
+	return say(cmd, map[string]string{"config": text}, "%s", text)
+}
+
+// exampleConfig leaves of the complete configuration the sections of one side and what
+// all have in common. Comments without a section belong to the section above.
+func exampleConfig(side string) string {
+	if side == "" {
+		return deploy.ExampleConfig
+	}
+	var kept []string
+	in := side // what is above all sections
+	for part := range strings.SplitSeq(deploy.ExampleConfig, "\n\n") {
+		for line := range strings.Lines(part) {
+			if strings.HasPrefix(line, "[") {
+				in = strings.Trim(line, "[\n")
+				break
+			}
+		}
+		if name, _, _ := strings.Cut(strings.TrimLeft(in, "["), "]"); name == side || strings.HasPrefix(name, side+".") {
+			kept = append(kept, part)
+		}
+	}
+	return strings.TrimSpace(strings.Join(kept, "\n\n")) + "\n"
 }
 
 // ends is what ends when, one line each.

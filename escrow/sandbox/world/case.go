@@ -68,7 +68,7 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 // Sign signs a draft with a court's key, a file below Dir.
 func (w *World) Sign(ctx context.Context, draft, key string) (string, error) {
 	out := strings.TrimSuffix(draft, ".json") + ".jws"
-	_, err := w.do(ctx, append(w.signArgs(draft, key), "--out", out)...)
+	_, err := w.do(ctx, append(w.signArgs(draft, key), "--out", out, "--force")...)
 	return out, err
 }
 

@@ -85,15 +85,20 @@ func (f *founding) startWitness(ctx context.Context, c policy.Custodian) (w poli
 	if err != nil {
 		return w, err
 	}
+	w.URL, err = f.serveWitness(c)
+	return w, err
+}
+
+// serveWitness serves the witness in a custodian's folder, and returns its address.
+func (f *founding) serveWitness(c policy.Custodian) (string, error) {
 	home := f.Path("custodians", c.ID)
 	h, done, err := custodian.OpenWitness(home, PassphraseFile(home), f.Clock.Now)
 	if err != nil {
-		return w, err
+		return "", err
 	}
 	f.onClose(done)
 	f.Witnesses[c.ID] = &Outage{Handler: h}
-	w.URL, err = f.serve(func(string) (http.Handler, error) { return f.Witnesses[c.ID], nil })
-	return w, err
+	return f.serveAs("witness "+c.ID, func(string) (http.Handler, error) { return f.Witnesses[c.ID], nil })
 }
 
 // holdCeremony lets the custodians take turns until the key is made. There is no

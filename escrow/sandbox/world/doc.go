@@ -8,6 +8,7 @@
 //
 //	world.go       the world, as it stands
 //	founding.go    how it is made
+//	kept.go        how it goes on after a restart, in a folder that stays
 //	custodians.go  the custodians' folders, their witnesses and their key
 //	platform.go    a platform: a forum where people sign in with Penname
 //	browser.go     a person's browser

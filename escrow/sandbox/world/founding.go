@@ -2,7 +2,6 @@ package world
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -25,7 +24,6 @@ import (
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
 )
 
@@ -35,34 +33,20 @@ type founding struct {
 	issuing    service.Issuing
 	disclosing service.Disclosing
 	keeping    service.Keeping
-	draft      policy.Bundle     // without custodians and key, until their ceremony
-	secrets    map[string]string // of the platforms
+	draft      policy.Bundle // without custodians and key, until their ceremony
 }
 
 // found makes the world's service, and returns the listener that it is to serve.
 func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err error) {
-	if ln, f.Origin, err = listen(o.Listen); err != nil {
+	if ln, f.Origin, err = f.listen("penname", o.Listen); err != nil {
 		return nil, err
 	}
-	if f.Postgres = o.Server; o.Server == nil {
-		if f.Postgres, err = sandbox.StartPostgres(ctx, "", o.Postgres...); err != nil {
-			return nil, err
+	defer func(opened net.Listener) {
+		if err != nil {
+			opened.Close() // the first error says more
 		}
-	}
-	f.onClose(f.Postgres.Stop)
-	if err := f.startKeyService(ctx, o); err != nil {
-		return nil, err
-	}
-	if err := f.openStores(ctx, o.Stores); err != nil {
-		return nil, err
-	}
-	if err := f.startIdentityProviders(ctx, o); err != nil {
-		return nil, err
-	}
+	}(ln)
 	if err := f.makeKeys(); err != nil {
-		return nil, err
-	}
-	if err := f.makeCourts(); err != nil {
 		return nil, err
 	}
 	for _, p := range []struct {
@@ -73,16 +57,27 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 			return nil, err
 		}
 	}
-	raw, err := f.makeCustodians(ctx)
-	if err != nil {
+	f.addClients(o.Clients)
+	for _, c := range f.kept.Clients {
+		if err := f.makeClient(c); err != nil {
+			return nil, err
+		}
+	}
+	if err := f.startPostgres(ctx, o); err != nil {
 		return nil, err
 	}
-	b, err := policy.ParseBundle(raw)
-	if err != nil {
+	if err := f.startKeyService(ctx, o); err != nil {
+		return nil, err
+	}
+	if err := f.openStores(ctx, o.Stores); err != nil {
+		return nil, err
+	}
+	if err := f.startIdentityProviders(ctx, o); err != nil {
 		return nil, err
 	}
 	f.rules = &disclose.Rules{Bundles: f.disclosing.Store.Bundles, Ceremonies: f.disclosing.Store.Ceremonies, Now: f.Clock.Now}
-	if err := f.InstallBundle(ctx, raw); err != nil {
+	b, err := f.makeRules(ctx)
+	if err != nil {
 		return nil, err
 	}
 	f.Service, err = service.New(ctx, service.Parts{Log: f.Log, Now: f.Clock.Now, Origin: f.Origin, Bundle: b, PerSender: o.PerSender,
@@ -91,6 +86,51 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 		return nil, err
 	}
 	return ln, nil
+}
+
+// makeRules lets courts and custodians make the first rules, or takes those of before.
+func (f *founding) makeRules(ctx context.Context) (*policy.Bundle, error) {
+	if f.Resumed {
+		for _, c := range Custodians {
+			if _, err := f.serveWitness(c); err != nil {
+				return nil, err
+			}
+		}
+		raw, err := os.ReadFile(f.Path("bundle.json"))
+		if err != nil {
+			return nil, err
+		}
+		return policy.ParseBundle(raw)
+	}
+	if err := f.makeCourts(); err != nil {
+		return nil, err
+	}
+	raw, err := f.makeCustodians(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
+		return nil, err
+	}
+	return b, f.InstallBundle(ctx, raw)
+}
+
+func (f *founding) startPostgres(ctx context.Context, o Options) (err error) {
+	dir := ""
+	if f.keeps {
+		dir = f.Path("postgres")
+	}
+	if f.Postgres = o.Server; o.Server == nil {
+		if f.Postgres, err = sandbox.StartPostgres(ctx, dir, o.Postgres...); err != nil {
+			return err
+		}
+	}
+	f.onClose(f.Postgres.Stop)
+	if dir != "" && f.Postgres.Dir != dir {
+		return sandbox.ErrUnreachable
+	}
+	return nil
 }
 
 // openStores migrates the database and opens it as each side.
@@ -130,12 +170,19 @@ func (f *founding) openStores(ctx context.Context, o postgres.Options) (err erro
 // Vault.
 func (f *founding) startKeyService(ctx context.Context, o Options) error {
 	if !o.Vault {
-		issuing, disclosing, keeping := sandbox.NewKeyring(sandbox.NewSecret())
+		issuing, disclosing, keeping, err := sandbox.KeptKeyring(f.Path("keyring.json"))
+		if err != nil {
+			return err
+		}
 		f.KeyService = issuing.String()
 		f.issuing.Keys, f.disclosing.Keys, f.keeping.Keys = issuing, disclosing, keeping
 		return nil
 	}
-	v, err := sandbox.StartVault(ctx, "", o.Progress)
+	dir := ""
+	if f.keeps {
+		dir = f.Path("vault")
+	}
+	v, err := sandbox.StartVault(ctx, dir, o.Progress)
 	if err != nil {
 		return err
 	}
@@ -197,8 +244,8 @@ func (f *founding) startIdentityProviders(ctx context.Context, o Options) (err e
 }
 
 func (f *founding) startIdentityProvider(ctx context.Context, id, name string, people []sandbox.Person) (issuer string, err error) {
-	client := sandbox.Client{ID: "penname", Secret: rand.Text(), RedirectURI: f.Origin + person.CallbackPath(id)}
-	issuer, err = f.serve(func(origin string) (http.Handler, error) {
+	client := sandbox.Client{ID: "penname", Secret: f.secret("identity provider " + id), RedirectURI: f.Origin + person.CallbackPath(id)}
+	issuer, err = f.serveAs("identity provider "+id, func(origin string) (http.Handler, error) {
 		return sandbox.NewProvider(origin, client, people, f.Clock.Now).Handler(), nil
 	})
 	if err != nil {
@@ -219,8 +266,8 @@ func (f *founding) startIdentityProvider(ctx context.Context, id, name string, p
 // them.
 func (f *founding) makeKeys() error {
 	var public jose.JSONWebKeySet
-	for _, alg := range []jose.SignatureAlgorithm{jose.EdDSA, jose.RS256} {
-		k, err := document.NewKeyFor(alg)
+	for name, alg := range map[string]jose.SignatureAlgorithm{"token": jose.EdDSA, "token-rsa": jose.RS256} {
+		k, err := f.keyFor(name, alg)
 		if err != nil {
 			return err
 		}
@@ -231,13 +278,13 @@ func (f *founding) makeKeys() error {
 	if err != nil {
 		return err
 	}
-	rand.Read(f.issuing.CookieKey[:]) // never fails (crypto/rand)
+	f.issuing.CookieKey = sha256.Sum256([]byte(f.secret("cookies")))
 	u, err := url.Parse(f.Origin)
 	if err != nil {
 		return err
 	}
 	logOrigin := u.Host + "/log"
-	skey, vkey, err := translog.NewKey(logOrigin)
+	skey, vkey, err := f.logKey(logOrigin)
 	if err != nil {
 		return err
 	}
@@ -252,7 +299,7 @@ func (f *founding) makeKeys() error {
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
 	for _, r := range []policy.Reviewer{{ID: "rita", Name: "Rita Ashgrove"}, {ID: "sami", Name: "Sami Tollgate"}} {
-		key, err := writeKey(f.Path(r.ID + ".jwk"))
+		key, err := f.key(r.ID)
 		if err != nil {
 			return err
 		}
@@ -261,7 +308,20 @@ func (f *founding) makeKeys() error {
 		}
 		f.draft.Reviewers = append(f.draft.Reviewers, r)
 	}
-	return os.WriteFile(f.Path("log.key"), []byte(skey+"\n"), 0o600)
+	return nil
+}
+
+// logKey is the key of the public log in Dir/log.key, which is made if there is none.
+// Of one that was there the verifier key is in the bundle, and here empty.
+func (f *founding) logKey(origin string) (skey, vkey string, err error) {
+	if f.Resumed {
+		raw, err := os.ReadFile(f.Path("log.key"))
+		return strings.TrimSpace(string(raw)), "", err
+	}
+	if skey, vkey, err = translog.NewKey(origin); err != nil {
+		return "", "", err
+	}
+	return skey, vkey, os.WriteFile(f.Path("log.key"), []byte(skey+"\n"), 0o600)
 }
 
 func offenceClasses() []policy.OffenceClass {
@@ -276,11 +336,11 @@ func offenceClasses() []policy.OffenceClass {
 // makeCourts makes a court that is in the bundle, one that is not, and the
 // police's delivery key.
 func (f *founding) makeCourts() error {
-	key, err := writeKey(f.Path("court.jwk"))
+	key, err := f.key("court")
 	if err != nil {
 		return err
 	}
-	if _, err := writeKey(f.Path("unknown-court.jwk")); err != nil {
+	if _, err := f.key("unknown-court"); err != nil {
 		return err
 	}
 	public, err := key.Public().MarshalJSON()
@@ -305,37 +365,41 @@ func (f *founding) makeCourts() error {
 		os.WriteFile(f.Path("requester.pub"), []byte(delivery.Public()), 0o600))
 }
 
-func writeKey(name string) (jose.JSONWebKey, error) {
-	k, err := document.NewKey()
-	if err != nil {
-		return k, err
-	}
-	b, err := k.MarshalJSON()
-	if err != nil {
-		return k, err
-	}
-	return k, os.WriteFile(name, b, 0o600)
-}
-
 func (f *founding) makePlatform(id, name string) (*Platform, error) {
-	key, err := document.NewKey()
-	if err != nil {
-		return nil, err
-	}
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
+	key, err := f.key("evidence-" + id)
 	if err != nil {
 		return nil, err
 	}
 	p := &Platform{ID: id, Name: name, EvidenceKey: key, issuer: f.Origin, issuerKeys: f.draft.IssuerKeys, now: f.Clock.Now}
-	if p.Origin, err = f.serve(func(string) (http.Handler, error) { return p.handler(), nil }); err != nil {
+	if p.Origin, err = f.serveAs(id, func(string) (http.Handler, error) { return p.handler(), nil }); err != nil {
 		return nil, err
 	}
-	f.draft.Platforms = append(f.draft.Platforms, policy.Platform{ID: id, Name: name, Keys: keys})
-	f.secrets[id] = rand.Text()
-	f.issuing.Platforms = append(f.issuing.Platforms, openid.Platform{
-		ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"}, SecretHash: sha256.Sum256([]byte(f.secrets[id])),
-	})
-	return p, nil
+	return p, f.register(openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"}, SecretHash: sha256.Sum256([]byte(f.secret(id)))}, key)
+}
+
+// makeClient registers a platform of whoever tries the sandbox, which can sign evidence
+// with the key in Dir.
+func (f *founding) makeClient(c Client) error {
+	key, err := f.key("evidence-" + c.ID)
+	if err != nil {
+		return err
+	}
+	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, Localhost: true}
+	if !c.Native {
+		p.SecretHash = sha256.Sum256([]byte(c.Secret))
+	}
+	return f.register(p, key)
+}
+
+func (f *founding) register(p openid.Platform, evidence jose.JSONWebKey) error {
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{evidence.Public()}})
+	if err != nil {
+		return err
+	}
+	f.draft.Platforms = append(f.draft.Platforms, policy.Platform{ID: p.ID, Name: p.Name, Keys: keys})
+	f.issuing.Platforms = append(f.issuing.Platforms, p)
+	_, err = openid.Fixed(f.issuing.Platforms...)
+	return err
 }
 
 // operate runs the operator's program, which has to succeed.

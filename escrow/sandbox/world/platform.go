@@ -88,6 +88,7 @@ func (p *Platform) handler() http.Handler {
 	mux.HandleFunc("POST /login", p.login)
 	mux.HandleFunc("GET /callback", p.callback)
 	mux.HandleFunc("POST /posts", p.publish)
+	mux.HandleFunc("POST /logout", p.logout)
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
@@ -136,6 +137,16 @@ func (p *Platform) callback(w http.ResponseWriter, r *http.Request) {
 	cookie := rand.Text()
 	p.sessions[cookie], p.renewals[t.Subject] = t, renewal
 	p.setCookie(w, p.ID, cookie)
+	http.Redirect(w, r, "/", http.StatusSeeOther)
+}
+
+// logout ends the session here, and none at Penname.
+func (p *Platform) logout(w http.ResponseWriter, r *http.Request) {
+	if c, err := r.Cookie(p.ID); err == nil {
+		p.mu.Lock()
+		delete(p.sessions, c.Value)
+		p.mu.Unlock()
+	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 

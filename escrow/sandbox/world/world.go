@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -27,6 +26,7 @@ import (
 // service hold: keys, bundle, folders.
 type World struct {
 	Dir            string
+	Resumed        bool // it goes on where an earlier run in the same folder ended
 	Log            *slog.Logger
 	Clock          *Clock
 	Origin         string // of Penname
@@ -41,6 +41,8 @@ type World struct {
 	Vault      *sandbox.VaultServer // nil with the local keyring
 	Witnesses  map[string]*Outage   // by custodian
 
+	kept     kept
+	keeps    bool // Dir stays
 	programs Programs
 	rules    *disclose.Rules // as the operator installs them
 	group    *errgroup.Group
@@ -69,6 +71,8 @@ type Options struct {
 	Stores   postgres.Options  // how the sides open it
 	People   []sandbox.Person  // of the identity provider; nil for the sandbox's
 	Behind   time.Duration     // how far the clock is behind when it starts
+	Keep     string            // folder that stays, with all that the next world in it needs to be this one; empty: a temporary one
+	Clients  []Client          // platforms besides the world's own
 
 	// PerSender is service.Parts.PerSender: everybody in a world comes by one address.
 	PerSender float64
@@ -117,7 +121,6 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 		return nil, err
 	}
 	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: slog.New(slog.NewJSONHandler(o.Log, nil))}
-	w.Clock.Advance(-o.Behind)
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
 	w.group, run = errgroup.WithContext(run)
@@ -129,22 +132,27 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 			err = errors.Join(err, w.Close())
 		}
 	}()
-	if w.Dir, err = os.MkdirTemp("", "penname-sandbox-"); err != nil {
+	if err := w.openDir(o); err != nil {
 		return nil, err
 	}
-	w.onClose(func() error { return os.RemoveAll(w.Dir) })
-	f := &founding{World: w, secrets: map[string]string{}}
+	if !w.Resumed {
+		w.Clock.Advance(-o.Behind)
+	}
+	f := &founding{World: w}
 	ln, err := f.found(ctx, o)
 	if err != nil {
 		return nil, err
 	}
 	w.group.Go(func() error { return w.Service.Run(run, ln, service.Machine{}) })
 	for _, p := range []*Platform{w.Town, w.School} {
-		if err := p.connect(ctx, f.secrets[p.ID]); err != nil {
+		if err := p.connect(ctx, w.secret(p.ID)); err != nil {
 			return nil, err
 		}
 	}
-	return w, nil
+	if err := w.nameInRules(ctx, f.draft.Platforms); err != nil {
+		return nil, err
+	}
+	return w, w.save()
 }
 
 // Close stops the service first, then what it stands on.
@@ -166,13 +174,17 @@ func (w *World) serve(h func(origin string) (http.Handler, error)) (origin strin
 	if err != nil {
 		return "", err
 	}
+	return origin, w.serveOn(ln, origin, h)
+}
+
+func (w *World) serveOn(ln net.Listener, origin string, h func(origin string) (http.Handler, error)) error {
 	handler, err := h(origin)
 	if err != nil {
 		ln.Close() // the first error says more
-		return "", err
+		return err
 	}
 	w.serving(ln, handler)
-	return origin, nil
+	return nil
 }
 
 func listen(address string) (net.Listener, string, error) {

@@ -1,0 +1,130 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/sandbox/world"
+)
+
+// clientID is how a client may be called: as the rules name platforms.
+var clientID = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$`)
+
+// readClients reads the values of --platform.
+func readClients(given []string) ([]world.Client, error) {
+	var clients []world.Client
+	for _, value := range given {
+		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native")
+		if err != nil {
+			return nil, err
+		}
+		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true"}
+		if !clientID.MatchString(c.ID) {
+			return nil, shell.UsageError("--platform: id is of small letters, digits, dots and dashes")
+		}
+		if native := v.Get("native"); native != "" && native != "true" && native != "false" {
+			return nil, shell.UsageError("--platform: native is true or false")
+		}
+		if c.Name == "" {
+			c.Name = c.ID
+		}
+		clients = append(clients, c)
+	}
+	return clients, nil
+}
+
+// invocation is how a person here calls one of the programs: by go run if the sandbox was
+// started by it, else by name, with its folder if it lies beside the sandbox.
+func invocation(name string) string {
+	self, err := os.Executable()
+	if err != nil {
+		return name
+	}
+	if strings.Contains(filepath.ToSlash(self), "/go-build") {
+		return "go run ./cmd/" + name
+	}
+	if beside := filepath.Join(filepath.Dir(self), name); exists(beside) {
+		return beside
+	}
+	return name
+}
+
+func exists(name string) bool {
+	_, err := os.Stat(name)
+	return err == nil
+}
+
+// ready is a running sandbox as --json tells it.
+type ready struct {
+	Issuer    string            `json:"issuer"`
+	Discovery string            `json:"discovery"`
+	Clients   []world.Client    `json:"clients"`
+	Providers []string          `json:"identity_providers"`
+	People    []readyPerson     `json:"people"`
+	Platforms map[string]string `json:"platforms"` // address by name
+	Folder    string            `json:"folder"`
+	Case      string            `json:"case,omitempty"`
+}
+
+// readyPerson is a test person: there are no passwords, their button has their name.
+type readyPerson struct {
+	Name string `json:"name"`
+	Role string `json:"role"`
+}
+
+func readyOf(w *world.World) ready {
+	r := ready{
+		Issuer: w.Origin, Discovery: w.Origin + "/.well-known/openid-configuration", Clients: append([]world.Client{}, w.Clients()...),
+		Providers: []string{w.Identity, w.SecondIdentity}, Folder: w.Dir, Case: w.Case(),
+		Platforms: map[string]string{w.Town.Name: w.Town.Origin, w.School.Name: w.School.Origin},
+	}
+	for _, p := range sandbox.People() {
+		r.People = append(r.People, readyPerson{p.Name, p.Role})
+	}
+	return r
+}
+
+// tell prints what there is to try, and how: last what whoever started it came for.
+func tell(out io.Writer, w *world.World) {
+	r := readyOf(w)
+	fmt.Fprintf(out, "The sandbox stays up; stop it with Ctrl-C.\n  %-18s %s\n  %-18s %s\n  %-18s %s\n  %-18s %s, %s\n  %-18s %s\n",
+		"Penname", r.Issuer, w.Town.Name, w.Town.Origin, w.School.Name, w.School.Origin, "identity providers", w.Identity, w.SecondIdentity, "its folder", w.Dir)
+	var people []string
+	for _, p := range r.People {
+		people = append(people, p.Name+" ("+p.Role+")")
+	}
+	fmt.Fprintf(out, "Test people: %s.\nThey have no passwords: the identity provider has a button for each.\n", strings.Join(people, ", "))
+	fmt.Fprintf(out, "Things to try next:\n  - open %s in a browser and sign in as one of the test people\n  - audit the public log yourself:\n    %s log audit --bundle %s --server %s\n",
+		w.Town.Origin, invocation("escrow"), w.Path("bundle.json"), w.Origin)
+	if r.Case != "" {
+		chidi := w.Path("custodians", "chidi")
+		fmt.Fprintf(out, "  - be the custodian Chidi: a second warrant waits. Check it, then approve or refuse it:\n    %s custodian review %s --home %s --passphrase-file %s\n",
+			invocation("escrow"), r.Case, chidi, world.PassphraseFile(chidi))
+	}
+	if len(r.Clients) == 0 {
+		fmt.Fprintf(out, "  - try your own client: start again with --platform id=my-app,redirect=http://localhost:3000/callback --keep %s\n", "my-sandbox")
+		return
+	}
+	for _, c := range r.Clients {
+		fmt.Fprintf(out, "Your client %s:\n  issuer             %s\n  discovery          %s\n  client_id          %s\n", c.Name, r.Issuer, r.Discovery, c.ID)
+		if !c.Native {
+			fmt.Fprintf(out, "  client_secret      %s\n", c.Secret)
+		}
+		for _, uri := range c.RedirectURIs {
+			fmt.Fprintf(out, "  redirect_uri       %s\n", uri)
+		}
+		fmt.Fprintf(out, "  evidence key       %s\n", w.Path("evidence-"+c.ID+".jwk"))
+	}
+	fmt.Fprintf(out, `A sign-in, step by step:
+  1. your client sends the browser to the authorization endpoint: code flow, PKCE with S256, scope openid
+  2. on Penname's page press "Prove my identity", and at the identity provider the button of a test person
+  3. back on Penname's page press "Sign in to %s"
+  4. your client exchanges the code; sub in the ID token is the pen name, the same at every sign-in
+`, r.Clients[0].Name)
+}
