@@ -2,8 +2,6 @@ package identity
 
 import (
 	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -15,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -30,70 +29,14 @@ func unavailable(t *testing.T, reason ...any) {
 	t.Skip(reason...)
 }
 
-// installRealOP returns a node_modules directory with what package-lock.json
-// pins, installed once into the user's cache.
-func installRealOP(t *testing.T, npm string) string {
-	t.Helper()
-	lock, err := os.ReadFile(filepath.Join(realOP, "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		unavailable(t, err)
-	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "penname", "oidc-provider-"+hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return filepath.Join(dir, "node_modules")
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		b, err := os.ReadFile(filepath.Join(realOP, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(fresh, name), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	cmd.Dir = fresh
-	if out, err := cmd.CombinedOutput(); err != nil {
-		unavailable(t, "npm ci: ", err, "\n", string(out))
-	}
-	// Another test run may have been quicker: then its copy is as good.
-	if err := os.Rename(fresh, dir); err != nil {
-		if _, err := os.Stat(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "node_modules")
-}
-
 // startRealOP starts npm's oidc-provider and returns its issuer.
 func startRealOP(t *testing.T) string {
 	t.Helper()
-	node, err := exec.LookPath("node")
+	modules, err := sandbox.NodeModules(t.Context(), realOP)
 	if err != nil {
-		unavailable(t, "install Node.js to run the test against oidc-provider: ", err)
+		unavailable(t, err)
 	}
-	if exec.Command(node, "-e", "process.exit(typeof URL.parse === 'function' ? 0 : 1)").Run() != nil {
-		unavailable(t, "this Node.js is too old for oidc-provider, which asks for version 22: make setup installs one")
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		unavailable(t, "install npm to run the test against oidc-provider: ", err)
-	}
-	modules := installRealOP(t, npm)
-	cmd := exec.Command(node, filepath.Join(realOP, "server.mjs"), modules, ourRedirect)
+	cmd := exec.Command("node", filepath.Join(realOP, "server.mjs"), modules, ourRedirect)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()

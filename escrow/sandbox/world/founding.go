@@ -384,8 +384,8 @@ func (f *founding) makeClient(c Client) error {
 	if err != nil {
 		return err
 	}
-	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, Localhost: true}
-	if !c.Native {
+	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, Localhost: true}
+	if c.Secret != "" {
 		p.SecretHash = sha256.Sum256([]byte(c.Secret))
 	}
 	return f.register(p, key)

@@ -36,9 +36,12 @@ const (
 type Client struct {
 	ID           string   `json:"client_id"`
 	Name         string   `json:"name"`
-	Secret       string   `json:"client_secret,omitempty"` // made by the world; none if Native
+	Secret       string   `json:"client_secret,omitempty"` // made by the world; none if Native or with Keys
 	RedirectURIs []string `json:"redirect_uris"`
 	Native       bool     `json:"native"` // an app, which can keep no secret
+
+	// Keys, its public ones, are for a client that signs instead of having a secret.
+	Keys []jose.JSONWebKey `json:"keys,omitempty"`
 }
 
 // openDir takes the folder that o names, or a temporary one, and reads what is kept there.
@@ -163,7 +166,7 @@ func (w *World) Clients() []Client { return w.kept.Clients }
 // addClients adds what is new, and takes new redirect URIs of what was there.
 func (w *World) addClients(added []Client) {
 	for _, c := range added {
-		if !c.Native {
+		if !c.Native && c.Keys == nil {
 			c.Secret = w.secret(c.ID)
 		}
 		known := false
