@@ -348,6 +348,17 @@ var repeatedTexts = func() map[string]string {
 	return texts
 }()
 
+// inAddress reports whether a query has a parameter that is used, or cannot be read.
+func inAddress(query string) bool {
+	v, err := url.ParseQuery(query)
+	for name := range v {
+		if _, used := repeatedTexts[name]; used {
+			return true
+		}
+	}
+	return err != nil
+}
+
 // tokenParams are those of the endpoints that take tokens.
 var tokenParams = []string{"grant_type", "code", "code_verifier", "refresh_token", "token", "token_type_hint", "access_token"}
 
@@ -385,9 +396,11 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 
 // checkAPI returns what is wrong with a request before the library sees it, if anything.
 func (k checks) checkAPI(r *http.Request, x *exchange) fault {
-	if r.URL.RawQuery != "" { // RFC 6749, 2.3.1: secrets "MUST NOT be included in the request URI"
+	if inAddress(r.URL.RawQuery) { // RFC 6749, 2.3.1: secrets "MUST NOT be included in the request URI"
 		return invalid("Parameters go into the body, not into the address.")
 	}
+	bare := *r.URL // RFC 6749, 3.2: "MUST ignore unrecognized request parameters"
+	bare.RawQuery, r.URL = "", &bare
 	if r.Method == http.MethodPost {
 		switch {
 		case mediaType(r) != formType && (x.endpoint != userinfoPath || mediaType(r) != ""):

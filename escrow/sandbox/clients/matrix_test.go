@@ -28,6 +28,7 @@ const neither = "sends neither PKCE nor a nonce (RFC 9700, 2.1.1)"
 var matrix = []client{
 	{name: "openid-client 6: code, refresh, introspection", version: npm("openid-client"), command: node("openid-client-6"), light: true},
 	{name: "openid-client 6: PAR, DPoP, private_key_jwt", version: npm("openid-client"), command: node("openid-client-6-fapi"), light: true, keys: true},
+	{name: "openid-client 6, its strategy for Passport", version: npm("openid-client"), command: node("openid-client-passport")},
 	{name: "openid-client 5", version: npm("openid-client-5"), command: node("openid-client-5")},
 	{name: "oauth4webapi", version: npm("oauth4webapi"), command: node("oauth4webapi")},
 	{name: "jose", version: npm("jose"), command: node("jose"), light: true},
@@ -37,6 +38,8 @@ var matrix = []client{
 		fails: "authorization response from the server is an error", why: "asks for an ID token without a code (response_type=id_token)", setting: "response_type: 'code'", set: "CODE"},
 	{name: "passport-openidconnect", version: npm("passport-openidconnect"), command: node("passport"), fails: "code_challenge or nonce is missing", why: neither, setting: "nonce: true", set: "NONCE"},
 	{name: "oidc-client-ts, in Chromium", version: npm("oidc-client-ts"), command: node("oidc-client-ts"), public: true, browser: true},
+	{name: "@fastify/oauth2, with discovery", version: npm("@fastify/oauth2"), command: node("fastify")},
+	{name: "@badgateway/oauth2-client", version: npm("@badgateway/oauth2-client"), command: node("badgateway")},
 	{name: "arctic", version: npm("arctic"), command: node("arctic")},
 	{name: "grant", version: npm("grant"), command: node("grant"), start: "/connect/penname", callback: "/connect/penname/callback"},
 	{name: "better-auth, generic OAuth", version: npm("better-auth"), command: node("better-auth"), callback: "/api/auth/callback/penname", fails: "did not return an email", why: "wants an e-mail address", setting: "mapProfileToUser", set: "EMAIL"},
