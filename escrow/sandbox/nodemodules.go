@@ -34,7 +34,7 @@ func NodeModules(ctx context.Context, dir string) (string, error) {
 	if exists(home) {
 		return filepath.Join(home, "node_modules"), nil
 	}
-	if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(home), 0o700); err != nil {
 		return "", err
 	}
 	fresh, err := os.MkdirTemp(filepath.Dir(home), "installing-")
@@ -43,7 +43,7 @@ func NodeModules(ctx context.Context, dir string) (string, error) {
 	}
 	defer os.RemoveAll(fresh)
 	pinned, err := os.ReadFile(filepath.Join(dir, "package.json"))
-	if err := errors.Join(err, os.WriteFile(filepath.Join(fresh, "package.json"), pinned, 0o644), os.WriteFile(filepath.Join(fresh, "package-lock.json"), lock, 0o644)); err != nil {
+	if err := errors.Join(err, os.WriteFile(filepath.Join(fresh, "package.json"), pinned, 0o600), os.WriteFile(filepath.Join(fresh, "package-lock.json"), lock, 0o600)); err != nil {
 		return "", err
 	}
 	// The lock file says what comes along: no peer that a package only may have.
