@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,13 +16,13 @@ import (
 var ErrNodeJS = errors.New("install npm and Node.js 22: make setup does")
 
 // NodeModules returns a node_modules folder with what package.json and
-// package-lock.json in dir pin. It is installed once into the user's cache, where
+// package-lock.json in files pin. It is installed once into the user's cache, where
 // others use it too, without running the packages' scripts.
-func NodeModules(ctx context.Context, dir string) (string, error) {
+func NodeModules(ctx context.Context, files fs.FS) (string, error) {
 	if exec.CommandContext(ctx, "node", "-e", "process.exit(typeof URL.parse === 'function' ? 0 : 1)").Run() != nil {
 		return "", ErrNodeJS
 	}
-	lock, err := os.ReadFile(filepath.Join(dir, "package-lock.json"))
+	lock, err := fs.ReadFile(files, "package-lock.json")
 	if err != nil {
 		return "", err
 	}
@@ -42,7 +43,7 @@ func NodeModules(ctx context.Context, dir string) (string, error) {
 		return "", err
 	}
 	defer os.RemoveAll(fresh)
-	pinned, err := os.ReadFile(filepath.Join(dir, "package.json"))
+	pinned, err := fs.ReadFile(files, "package.json")
 	if err := errors.Join(err, os.WriteFile(filepath.Join(fresh, "package.json"), pinned, 0o600), os.WriteFile(filepath.Join(fresh, "package-lock.json"), lock, 0o600)); err != nil {
 		return "", err
 	}

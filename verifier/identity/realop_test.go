@@ -1,71 +1,20 @@
 package identity
 
 import (
-	"bufio"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/verifier/identity/oidcprovider"
 	"github.com/penname/penname/verifier/token"
 )
 
-const realOP = "testdata/oidc-provider"
-
-// unavailable skips a test whose tools are missing, except in CI, where a skip
-// would hide that nothing was tested.
-func unavailable(t *testing.T, reason ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason...)
-	}
-	t.Skip(reason...)
-}
-
 // startRealOP starts npm's oidc-provider and returns its issuer.
-func startRealOP(t *testing.T) string {
-	t.Helper()
-	modules, err := sandbox.NodeModules(t.Context(), realOP)
-	if err != nil {
-		unavailable(t, err)
-	}
-	cmd := exec.Command("node", filepath.Join(realOP, "server.mjs"), modules, ourRedirect)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stdout)
-	t.Cleanup(func() {
-		stdin.Close() // it ends with its standard input
-		io.Copy(io.Discard, stdout)
-		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Logf("oidc-provider: %v\n%s", err, &stderr)
-		}
-	})
-	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "http://127.0.0.1:") {
-			return lines.Text()
-		}
-	}
-	t.Fatal("oidc-provider did not start")
-	return ""
-}
+func startRealOP(t *testing.T) string { return oidcprovider.Start(t, ourRedirect, "") }
 
 // browse goes to authURL as a browser would, answers the interaction page as
 // person, and returns the parameters that the provider sends back.
@@ -113,7 +62,7 @@ func TestRealProvider(t *testing.T) {
 	issuer := startRealOP(t)
 	party := func(t *testing.T, client string, edit ...func(*Provider)) *RelyingParty {
 		t.Helper()
-		p := Provider{Issuer: issuer, ClientID: client, ClientSecret: "a secret: with % and + in it", RedirectURL: ourRedirect,
+		p := Provider{Issuer: issuer, ClientID: client, ClientSecret: oidcprovider.Secret, RedirectURL: ourRedirect,
 			Scopes: []string{"profile", "address", "email"}, ACRValues: []string{ourACR}, AMRValues: []string{"mfa"}, MaxAge: time.Hour, AllowLoopback: true}
 		for _, e := range edit {
 			e(&p)
@@ -190,7 +139,7 @@ func TestR14TwoRealProviders(t *testing.T) {
 	used := token.NewMemoryReplayGuard(100, time.Now)
 	for i := range parties {
 		var err error
-		parties[i], err = NewRelyingParty(t.Context(), Provider{Issuer: startRealOP(t), ClientID: "penname-ES256", ClientSecret: "a secret: with % and + in it",
+		parties[i], err = NewRelyingParty(t.Context(), Provider{Issuer: startRealOP(t), ClientID: "penname-ES256", ClientSecret: oidcprovider.Secret,
 			RedirectURL: ourRedirect, ACRValues: []string{ourACR}, SingleUse: used, AllowLoopback: true}, time.Now)
 		if err != nil {
 			t.Fatal(err)

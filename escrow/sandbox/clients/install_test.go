@@ -78,7 +78,7 @@ func install(t *testing.T, clients []client) tools {
 			t.Fatal(err)
 		}
 	}
-	modules, err := sandbox.NodeModules(t.Context(), filepath.Join("testdata", "npm"))
+	modules, err := sandbox.NodeModules(t.Context(), os.DirFS(filepath.Join("testdata", "npm")))
 	if err != nil {
 		unavailable(t, err)
 	}
