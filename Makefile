@@ -21,6 +21,7 @@ demo:
 test: setup
 	$(GO) vet ./...
 	$(GO) test -timeout 30m ./... ./.ci/figures
+	cd deploy/prometheus && $(GO) test ./...
 
 # What the tests stand on: PostgreSQL, Node.js, spin and Vault, each only if missing.
 setup:

@@ -1,128 +1,20 @@
 package identity
 
 import (
-	"bufio"
-	"crypto/sha256"
-	"encoding/hex"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/penname/penname/verifier/identity/oidcprovider"
 	"github.com/penname/penname/verifier/token"
 )
 
-const realOP = "testdata/oidc-provider"
-
-// unavailable skips a test whose tools are missing, except in CI, where a skip
-// would hide that nothing was tested.
-func unavailable(t *testing.T, reason ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(reason...)
-	}
-	t.Skip(reason...)
-}
-
-// installRealOP returns a node_modules directory with what package-lock.json
-// pins, installed once into the user's cache.
-func installRealOP(t *testing.T, npm string) string {
-	t.Helper()
-	lock, err := os.ReadFile(filepath.Join(realOP, "package-lock.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
-	if err != nil {
-		unavailable(t, err)
-	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "penname", "oidc-provider-"+hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return filepath.Join(dir, "node_modules")
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		b, err := os.ReadFile(filepath.Join(realOP, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(filepath.Join(fresh, name), b, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.CommandContext(t.Context(), npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	cmd.Dir = fresh
-	if out, err := cmd.CombinedOutput(); err != nil {
-		unavailable(t, "npm ci: ", err, "\n", string(out))
-	}
-	// Another test run may have been quicker: then its copy is as good.
-	if err := os.Rename(fresh, dir); err != nil {
-		if _, err := os.Stat(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "node_modules")
-}
-
 // startRealOP starts npm's oidc-provider and returns its issuer.
-func startRealOP(t *testing.T) string {
-	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		unavailable(t, "install Node.js to run the test against oidc-provider: ", err)
-	}
-	if exec.Command(node, "-e", "process.exit(typeof URL.parse === 'function' ? 0 : 1)").Run() != nil {
-		unavailable(t, "this Node.js is too old for oidc-provider, which asks for version 22: make setup installs one")
-	}
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		unavailable(t, "install npm to run the test against oidc-provider: ", err)
-	}
-	modules := installRealOP(t, npm)
-	cmd := exec.Command(node, filepath.Join(realOP, "server.mjs"), modules, ourRedirect)
-	var stderr strings.Builder
-	cmd.Stderr = &stderr
-	stdin, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	stdout, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	lines := bufio.NewScanner(stdout)
-	t.Cleanup(func() {
-		stdin.Close() // it ends with its standard input
-		io.Copy(io.Discard, stdout)
-		if err := cmd.Wait(); err != nil || t.Failed() {
-			t.Logf("oidc-provider: %v\n%s", err, &stderr)
-		}
-	})
-	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "http://127.0.0.1:") {
-			return lines.Text()
-		}
-	}
-	t.Fatal("oidc-provider did not start")
-	return ""
-}
+func startRealOP(t *testing.T) string { return oidcprovider.Start(t, ourRedirect, "") }
 
 // browse goes to authURL as a browser would, answers the interaction page as
 // person, and returns the parameters that the provider sends back.
@@ -170,7 +62,7 @@ func TestRealProvider(t *testing.T) {
 	issuer := startRealOP(t)
 	party := func(t *testing.T, client string, edit ...func(*Provider)) *RelyingParty {
 		t.Helper()
-		p := Provider{Issuer: issuer, ClientID: client, ClientSecret: "a secret: with % and + in it", RedirectURL: ourRedirect,
+		p := Provider{Issuer: issuer, ClientID: client, ClientSecret: oidcprovider.Secret, RedirectURL: ourRedirect,
 			Scopes: []string{"profile", "address", "email"}, ACRValues: []string{ourACR}, AMRValues: []string{"mfa"}, MaxAge: time.Hour, AllowLoopback: true}
 		for _, e := range edit {
 			e(&p)
@@ -247,7 +139,7 @@ func TestR14TwoRealProviders(t *testing.T) {
 	used := token.NewMemoryReplayGuard(100, time.Now)
 	for i := range parties {
 		var err error
-		parties[i], err = NewRelyingParty(t.Context(), Provider{Issuer: startRealOP(t), ClientID: "penname-ES256", ClientSecret: "a secret: with % and + in it",
+		parties[i], err = NewRelyingParty(t.Context(), Provider{Issuer: startRealOP(t), ClientID: "penname-ES256", ClientSecret: oidcprovider.Secret,
 			RedirectURL: ourRedirect, ACRValues: []string{ourACR}, SingleUse: used, AllowLoopback: true}, time.Now)
 		if err != nil {
 			t.Fatal(err)
