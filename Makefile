@@ -21,6 +21,7 @@ demo:
 test: setup
 	$(GO) vet ./...
 	$(GO) test -timeout 30m ./... ./.ci/figures
+	cd deploy/prometheus && $(GO) test ./...
 
 # Signs in with each OpenID Connect client in README's table, as its own documentation sets
 # it up; installs them. UPDATE=1 writes the table.

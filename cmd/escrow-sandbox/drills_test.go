@@ -337,19 +337,28 @@ func TestI2DecryptsReconcile(t *testing.T) {
 	if got := leaves(t, tb); got["authorised"] != int64(authorised) || got["released"] != int64(authorised) {
 		t.Errorf("the log has %v, for %d cases", got, authorised)
 	}
-	if _, err := service.CheckVaultAudit(t.Context(), tb.Service.Disclosing.Store, tb.Vault.Audit); err != nil {
+	if err := checkAudit(t, tb, tb.Vault.Audit); err != nil {
 		t.Errorf("Vault's audit file does not agree with the log: %v (%v)", err, errors.Unwrap(err))
 	}
+}
+
+// checkAudit is what `escrowd log check --vault-audit` compares.
+func checkAudit(t *testing.T, tb *world.World, files ...string) error {
+	t.Helper()
+	audit, err := vault.ReadAudit(files, time.Time{}, nil)
+	if err != nil {
+		return err
+	}
+	return service.CheckVaultAudit(t.Context(), tb.Service.Disclosing.Store, audit, time.Time{})
 }
 
 // TestI2VaultIsASecondWitness: somebody who holds the disclosing side's rights
 // opens a first half past the registrar. The log knows nothing of it; Vault does.
 func TestI2VaultIsASecondWitness(t *testing.T) {
 	tb := startVaultForTest(t)
-	store := tb.Service.Disclosing.Store
 	check := func(when string, want error) {
 		t.Helper()
-		if _, err := service.CheckVaultAudit(t.Context(), store, tb.Vault.Audit); !errors.Is(err, want) {
+		if err := checkAudit(t, tb, tb.Vault.Audit); !errors.Is(err, want) {
 			t.Errorf("%s: %v (%v), want %v", when, err, errors.Unwrap(err), want)
 		}
 	}
@@ -383,7 +392,7 @@ func TestI2VaultIsASecondWitness(t *testing.T) {
 	}
 	// A file that does not have it is not whole.
 	part := write(t, "part.log", "", 0o600)
-	if _, err := service.CheckVaultAudit(t.Context(), store, part); !errors.Is(err, vault.ErrAuditFile) {
+	if err := checkAudit(t, tb, part); !errors.Is(err, vault.ErrAuditFile) {
 		t.Errorf("an empty file: %v", err)
 	}
 	if err := world.NewBrowser().Visit(t.Context(), tb.Town, sandbox.People()[0].Name); err != nil {

@@ -82,12 +82,13 @@ func issuingProcess() error {
 		return err
 	}
 	i := &service.Issuing{TokenKeys: []openid.Key{{JWK: c.TokenKey}}}
-	rand.Read(i.CookieKey[:])
+	i.CookieKeys = [][32]byte{{}}
+	rand.Read(i.CookieKeys[0][:])
 	w := service.Parts{Log: slog.New(slog.NewJSONHandler(os.Stderr, nil)), Now: time.Now, Origin: c.Origin, Issuing: i}
 	if w.Bundle, err = policy.ParseBundle(c.Bundle); err != nil {
 		return err
 	}
-	if w.PublicLog.Tiles, err = proof.Fetch(c.Log); err != nil {
+	if w.PublicLog.Tiles, err = proof.Fetch(c.Log, nil); err != nil {
 		return err
 	}
 	if i.Keys, err = vault.OpenIssuing(ctx, vault.Config{Address: c.VaultAddress, RoleID: c.VaultRole, SecretIDFile: c.VaultSecretFile}); err != nil {

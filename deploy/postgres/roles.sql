@@ -68,13 +68,30 @@ BEGIN
 EXCEPTION WHEN unique_violation OR internal_error THEN NULL; -- set by somebody else just now
 END $$;
 
-DO $$ BEGIN
+-- The schema, and who may connect. Whatever a backup was restored by, with or without
+-- its owners, belongs to penname_owner again: a function that runs as its owner must
+-- not run as a superuser. A new database is open to everybody.
+DO $$
+DECLARE name text;
+BEGIN
   IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = 'penname') THEN
     CREATE SCHEMA penname AUTHORIZATION penname_owner;
+  ELSIF EXISTS (SELECT FROM pg_namespace WHERE nspname = 'penname' AND nspowner <> 'penname_owner'::regrole) THEN
+    ALTER SCHEMA penname OWNER TO penname_owner;
+  END IF;
+  FOR name IN SELECT c.oid::regclass FROM pg_class c
+    WHERE relnamespace = 'penname'::regnamespace AND relowner <> 'penname_owner'::regrole AND relkind IN ('r', 'p', 'v', 'm', 'f', 'S')
+      AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype IN ('a', 'i')) -- a sequence goes with its table
+  LOOP
+    EXECUTE format('ALTER TABLE %s OWNER TO penname_owner', name);
+  END LOOP;
+  FOR name IN SELECT oid::regprocedure FROM pg_proc WHERE pronamespace = 'penname'::regnamespace AND proowner <> 'penname_owner'::regrole LOOP
+    EXECUTE format('ALTER ROUTINE %s OWNER TO penname_owner', name);
+  END LOOP;
+  IF EXISTS (SELECT FROM unnest(ARRAY['CONNECT', 'CREATE', 'TEMPORARY']) p WHERE has_database_privilege('public', current_database(), p)) THEN
     EXECUTE format('REVOKE ALL ON DATABASE %I FROM PUBLIC', current_database());
   END IF;
-  IF NOT has_database_privilege('penname_keeping', current_database(), 'CONNECT')
-     OR NOT has_database_privilege('penname_issuing', current_database(), 'CONNECT') THEN
+  IF EXISTS (SELECT FROM unnest(ARRAY['penname_issuing', 'penname_disclosing', 'penname_keeping']) r WHERE NOT has_database_privilege(r, current_database(), 'CONNECT')) THEN
     EXECUTE format('GRANT CONNECT ON DATABASE %I TO penname_issuing, penname_disclosing, penname_keeping', current_database());
   END IF;
 END $$;

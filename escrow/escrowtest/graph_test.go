@@ -63,11 +63,12 @@ var mayImport = map[string][]string{
 	"escrow/sandbox": {"escrow/disclose", "escrow/keep", "verifier/document", "verifier/refusal"},
 	"escrow/sandbox/world": {"escrow/custodian", "escrow/disclose", "escrow/openid", "escrow/postgres", "escrow/sandbox", "escrow/seal", "escrow/service", "escrow/translog", "escrow/vault",
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
-	"escrow/escrowtest":            {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
-	"escrow/escrowtest/fuzzing":    {},
-	"escrow/disclose/disclosetest": {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
-	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
-	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
+	"escrow/escrowtest":              {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
+	"escrow/escrowtest/fuzzing":      {},
+	"verifier/identity/oidcprovider": {"escrow/sandbox"}, // runs an OpenID provider of other people, for the tests of both
+	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
+	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
+	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},
 
 	"deploy":          {},
 	"deploy/postgres": {},
@@ -100,6 +101,7 @@ var belongsTo = map[string][]string{
 	"github.com/pelletier/go-toml/v2":            {"escrow/service", "cmd/escrowd/command"}, // the configuration, and drafts of a bundle
 	"github.com/fsnotify/fsnotify":               {"escrow/service"},
 	"github.com/prometheus/client_golang":        {"escrow/service"},
+	"github.com/prometheus/client_model":         {"escrow/service"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},

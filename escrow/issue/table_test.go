@@ -187,7 +187,7 @@ func newTable(t *testing.T) *table {
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	tb.check(err)
 	_, err = person.Mount(tb.edge, person.Config{
-		Issuer: tb.issuer, Providers: []person.Provider{{ID: "desk", ACRs: []string{"high"}, Proving: &tb.desk}}, Platforms: tb.platforms[:], CookieKey: [32]byte{1},
+		Issuer: tb.issuer, Providers: []person.Provider{{ID: "desk", ACRs: []string{"high"}, Proving: &tb.desk}}, Platforms: tb.platforms[:], CookieKeys: [][32]byte{{1}},
 		TokenKeys: []openid.Key{{JWK: jose.JSONWebKey{KeyID: "k1", Algorithm: "EdDSA", Use: "sig", Key: key}}}, Store: tb.store,
 		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
 	})

@@ -16,8 +16,8 @@
 // version of the key that no longer exists, so that the backup, today's keys and
 // all custodians together do not open it (ATTACKS I28).
 //
-// The price: a backup of the database that is older than the last rotation is
-// worth nothing, for any record. Back up continuously (an archive of the
+// The price: a backup of the database that is older than the last rotation opens
+// no record. Pen names and cases in it are whole. Back up continuously (an archive of the
 // write-ahead log restores to now), and take a base backup after each rotation.
 //
 // Trusted for: keeping. Whoever controls this side can destroy every record by
@@ -47,6 +47,8 @@ var (
 		"the key service is at another version than the rotation in the database: restore both to one moment before anything is destroyed")
 	ErrRollback = refusal.New(refusal.Unavailable, "keys.rollback",
 		"the key service lacks key versions that the database saw, or has some that were destroyed, as after the restore of an old snapshot, or as another one: check its address, and restore the newest snapshot, taken after the last rotation; until then nothing is opened and nothing destroyed")
+	ErrUnopenable = refusal.New(refusal.NotYet, "keys.records_unopenable",
+		"records are under versions of the record key that were destroyed, as after the restore of a database from before the last rotation: nobody can open them; restore a newer copy of the database if there is one")
 )
 
 // What every side of a key service refuses. They stand here for all three ports,
@@ -117,6 +119,20 @@ func Current(ctx context.Context, keys Versions, past Past) error {
 	return nil
 }
 
+// Openable fails with ErrUnopenable if records are under versions of the key that no
+// longer exist. below is how many are under a version below one.
+func Openable(ctx context.Context, keys Versions, below func(context.Context, int) (int64, error)) error {
+	oldest, _, err := keys.Versions(ctx)
+	if err != nil {
+		return err
+	}
+	n, err := below(ctx, oldest)
+	if err == nil && n > 0 {
+		err = ErrUnopenable.Because(fmt.Errorf("%d records are below version %d", n, oldest))
+	}
+	return err
+}
+
 // State is where a rotation stands. It moves only forward.
 type State string
 
@@ -148,17 +164,17 @@ type Rotations interface {
 	// most one is under way. It holds it for this process until release is
 	// called, or is ErrRunning.
 	Begin(ctx context.Context, version int) (r Rotation, release func(), err error)
-	// Older returns the next halves under a version below r's, after r.Position
-	// in the order of labels, at most n. Erased records have none.
-	Older(ctx context.Context, r Rotation, n int) ([]Half, error)
+	// Older returns the next halves under a version below r's and not below oldest,
+	// after r.Position in the order of labels, at most n. Erased records have none.
+	Older(ctx context.Context, r Rotation, oldest, n int) ([]Half, error)
 	// Move replaces each half by its rewrapped one, unless it is another by now,
 	// and stores that r came so far, in one transaction.
 	Move(ctx context.Context, r Rotation, from []Half, to []string) (Rotation, error)
 	// Shut lets no record in under a version below r's, waits for those on
 	// their way, and puts r's position back to the beginning.
 	Shut(ctx context.Context, r Rotation) (Rotation, error)
-	// Finish marks r as done. It is ErrLeftBehind if a half is below r's version.
-	Finish(ctx context.Context, r Rotation) (Rotation, error)
+	// Finish marks r as done. It is ErrLeftBehind if Older returns a half.
+	Finish(ctx context.Context, r Rotation, oldest int) (Rotation, error)
 }
 
 // Erasures is where the requests to be deleted are kept.
@@ -197,6 +213,10 @@ type Keeper struct {
 // version is the one that the rotation names, a half is replaced only if it is
 // still the one that was rewrapped, and nothing is destroyed while a single
 // half is below it.
+//
+// A half whose version no longer exists stays as it is. An older copy of the database
+// brings such halves back: nobody can move or open them, and those of today would
+// otherwise never move again.
 func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 	// A rotation of an older key service would make a version that has the number
 	// of another one, and destroy what the newest snapshot still opens.
@@ -213,7 +233,8 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 	}
 	defer release()
 	// Asked again: another process may have made the version before we got the rotation.
-	if _, newest, err = k.Keys.Versions(ctx); err != nil {
+	oldest, newest, err := k.Keys.Versions(ctx)
+	if err != nil {
 		return r, err
 	}
 	switch {
@@ -226,7 +247,7 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 	}
 	k.progress(r, "a new version of the key")
 	if r.State == Moving {
-		if r, err = k.move(ctx, r); err != nil {
+		if r, err = k.move(ctx, r, oldest); err != nil {
 			return r, err
 		}
 		if r, err = k.Rotations.Shut(ctx, r); err != nil {
@@ -234,19 +255,19 @@ func (k *Keeper) Rotate(ctx context.Context) (Rotation, error) {
 		}
 		k.progress(r, "no record comes in under an older version")
 	}
-	if r, err = k.move(ctx, r); err != nil {
+	if r, err = k.move(ctx, r, oldest); err != nil {
 		return r, err
 	}
 	// Nothing can be left behind: no half below r.Version comes in, and the pass
 	// just made went over all there are. Finish says so once more; Retire first,
 	// because "done" means that the old versions no longer exist.
-	if left, err := k.Rotations.Older(ctx, Rotation{Version: r.Version}, 1); err != nil || len(left) > 0 {
+	if left, err := k.Rotations.Older(ctx, Rotation{Version: r.Version}, oldest, 1); err != nil || len(left) > 0 {
 		return r, errors.Join(err, behind(left))
 	}
 	if err := k.Keys.Retire(ctx, r.Version); err != nil {
 		return r, err
 	}
-	if r, err = k.Rotations.Finish(ctx, r); err != nil {
+	if r, err = k.Rotations.Finish(ctx, r, oldest); err != nil {
 		return r, err
 	}
 	k.progress(r, "the older versions no longer exist")
@@ -261,13 +282,13 @@ func behind(left []Half) error {
 }
 
 // move rewraps what is left of a pass over all records.
-func (k *Keeper) move(ctx context.Context, r Rotation) (Rotation, error) {
+func (k *Keeper) move(ctx context.Context, r Rotation, oldest int) (Rotation, error) {
 	n := k.Batch
 	if n == 0 {
 		n = 500
 	}
 	for {
-		from, err := k.Rotations.Older(ctx, r, n)
+		from, err := k.Rotations.Older(ctx, r, oldest, n)
 		if err != nil || len(from) == 0 {
 			return r, err
 		}

@@ -48,7 +48,10 @@ func (w *world) Rotate(context.Context) error {
 }
 
 func (w *world) Rewrap(_ context.Context, halves []keep.Half) (out []string, err error) {
-	for range halves {
+	for _, h := range halves {
+		if w.halves[h.Label] < w.oldest {
+			return nil, keep.ErrArchived
+		}
 		out = append(out, fmt.Sprint("v", w.newest))
 	}
 	return out, nil
@@ -56,7 +59,7 @@ func (w *world) Rewrap(_ context.Context, halves []keep.Half) (out []string, err
 
 func (w *world) Retire(_ context.Context, oldest int) error {
 	for label, v := range w.halves {
-		if v < oldest {
+		if v >= w.oldest && v < oldest {
 			return fmt.Errorf("%s was lost", label)
 		}
 	}
@@ -76,9 +79,9 @@ func (w *world) Begin(_ context.Context, version int) (keep.Rotation, func(), er
 	return *w.rotation, func() { w.locked = false }, nil
 }
 
-func (w *world) Older(_ context.Context, r keep.Rotation, n int) (halves []keep.Half, err error) {
+func (w *world) Older(_ context.Context, r keep.Rotation, oldest, n int) (halves []keep.Half, err error) {
 	for label, v := range w.halves {
-		if v < r.Version && label > r.Position {
+		if v >= oldest && v < r.Version && label > r.Position {
 			halves = append(halves, keep.Half{Label: label, Wrapped: fmt.Sprint("v", v)})
 		}
 	}
@@ -103,7 +106,7 @@ func (w *world) Shut(_ context.Context, r keep.Rotation) (keep.Rotation, error) 
 	return r, nil
 }
 
-func (w *world) Finish(_ context.Context, r keep.Rotation) (keep.Rotation, error) {
+func (w *world) Finish(_ context.Context, r keep.Rotation, _ int) (keep.Rotation, error) {
 	r.State = keep.Done
 	w.rotation = nil
 	w.used = [2]int{r.Version, r.Version}
@@ -176,6 +179,20 @@ func (w *world) at(s keep.State, moved int) {
 	w.rotation = &r
 }
 
+// N2: halves that an older copy of the database brought back, whose version was
+// destroyed since, used to stop every rotation after it, and so every erasure.
+func TestFoundN2HalvesThatNobodyOpensStopNoRotation(t *testing.T) {
+	w := newWorld(3)
+	w.oldest, w.newest = 7, 7
+	w.halves["record-01"] = 7 // sealed since
+	if r, err := w.keeper().Rotate(t.Context()); err != nil || r.Records != 1 || !slices.Equal(w.log, []string{"rotate to 8", "retire below 8"}) {
+		t.Errorf("%+v, %v, keys %q", r, err, w.log)
+	}
+	if w.halves["record-00"] != 1 || w.halves["record-01"] != 8 {
+		t.Errorf("%v", w.halves)
+	}
+}
+
 // What is left behind is never destroyed.
 func TestNothingIsLeftBehind(t *testing.T) {
 	w := newWorld(2)
@@ -189,11 +206,11 @@ func TestNothingIsLeftBehind(t *testing.T) {
 // leavesBehind lets a record in behind the last pass.
 type leavesBehind struct{ *world }
 
-func (l leavesBehind) Older(ctx context.Context, r keep.Rotation, n int) ([]keep.Half, error) {
+func (l leavesBehind) Older(ctx context.Context, r keep.Rotation, oldest, n int) ([]keep.Half, error) {
 	if r.State == "" { // the question before the end
 		l.halves["record-99"] = 1
 	}
-	return l.world.Older(ctx, r, n)
+	return l.world.Older(ctx, r, oldest, n)
 }
 
 // requests is a list of requests to be deleted, of which some fail and some are

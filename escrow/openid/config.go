@@ -68,6 +68,9 @@ type Key struct {
 	NotAfter  time.Time // zero: without end
 }
 
+// Algorithm is the one that the key signs with; "" if it is none of ours.
+func (k Key) Algorithm() jose.SignatureAlgorithm { return algorithm(k.JWK.Key) }
+
 // Platform is a relying party. Exactly one of SecretHash, JWKS and Native says
 // how it authenticates.
 type Platform struct {
@@ -203,6 +206,13 @@ func Fixed(platforms ...Platform) (func(context.Context, string) (Platform, erro
 	}, nil
 }
 
+// WrongField is the cause of [ErrBadPlatform]: the name of the field of [Platform] that
+// is wrong; empty, there is not exactly one of SecretHash, JWKS and Native.
+type WrongField string
+
+// Error is the field's name.
+func (f WrongField) Error() string { return string(f) }
+
 // check refuses a platform with [ErrBadPlatform].
 func (p Platform) check() error {
 	ways := 0
@@ -211,25 +221,25 @@ func (p Platform) check() error {
 			ways++
 		}
 	}
-	if ways != 1 || !clientIDSyntax.MatchString(p.ID) || len(p.RedirectURIs) == 0 {
-		return ErrBadPlatform
+	unusable := func(k jose.JSONWebKey) bool {
+		return !k.IsPublic() || !k.Valid() || !slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
 	}
-	for _, k := range p.JWKS {
-		if !k.IsPublic() || !k.Valid() || !slices.Contains(document.SignatureAlgorithms, algorithm(k.Key)) {
-			return ErrBadPlatform
-		}
-	}
-	if slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Loopback) }) {
-		return ErrBadPlatform
-	}
-	if p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg) {
-		return ErrBadPlatform
-	}
-	if slices.ContainsFunc(p.PostLogoutRedirectURIs, func(uri string) bool { return !p.registrable(uri) }) {
-		return ErrBadPlatform
-	}
-	if slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !p.registrable(uri) }) {
-		return ErrBadPlatform
+	unregistrable := func(uri string) bool { return !p.registrable(uri) }
+	switch {
+	case !clientIDSyntax.MatchString(p.ID):
+		return ErrBadPlatform.Because(WrongField("ID"))
+	case ways != 1:
+		return ErrBadPlatform.Because(WrongField(""))
+	case slices.ContainsFunc(p.JWKS, unusable):
+		return ErrBadPlatform.Because(WrongField("JWKS"))
+	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, unregistrable):
+		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
+	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
+		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
+	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Loopback) }):
+		return ErrBadPlatform.Because(WrongField("Origins"))
+	case p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg):
+		return ErrBadPlatform.Because(WrongField("IDTokenAlg"))
 	}
 	return nil
 }

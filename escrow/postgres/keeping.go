@@ -82,14 +82,14 @@ func rotation(ctx context.Context, q querier) (r keep.Rotation, err error) {
 }
 
 // Older implements [keep.Rotations].
-func (k *Keeping) Older(ctx context.Context, r keep.Rotation, n int) (halves []keep.Half, err error) {
+func (k *Keeping) Older(ctx context.Context, r keep.Rotation, oldest, n int) (halves []keep.Half, err error) {
 	err = k.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT label, first_half FROM records r
-			WHERE label > $1 AND erased IS NULL AND key_version(first_half) < $2
+			WHERE label > $1 AND erased IS NULL AND key_version(first_half) < $2 AND key_version(first_half) >= $4
 			  AND NOT EXISTS (SELECT FROM erasures e WHERE e.label = r.label AND e.leaf IS NOT NULL) -- see Again
 			ORDER BY label LIMIT $3`,
-			r.Position, r.Version, n)
+			r.Position, r.Version, n, oldest)
 		if err != nil {
 			return err
 		}
@@ -97,6 +97,15 @@ func (k *Keeping) Older(ctx context.Context, r keep.Rotation, n int) (halves []k
 		return err
 	})
 	return halves, err
+}
+
+// Below returns how many records are under a version below that one: see
+// [keep.Openable]. Erased ones are under none.
+func (k *Keeping) Below(ctx context.Context, version int) (n int64, err error) {
+	err = k.glance(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT count(*) FROM records WHERE erased IS NULL AND key_version(first_half) < $1`, version).Scan(&n)
+	})
+	return n, err
 }
 
 // Move implements [keep.Rotations]. A half that was erased, or moved by another
@@ -148,8 +157,8 @@ func (k *Keeping) Shut(ctx context.Context, r keep.Rotation) (keep.Rotation, err
 }
 
 // Finish implements [keep.Rotations].
-func (k *Keeping) Finish(ctx context.Context, r keep.Rotation) (keep.Rotation, error) {
-	left, err := k.Older(ctx, keep.Rotation{Version: r.Version}, 1)
+func (k *Keeping) Finish(ctx context.Context, r keep.Rotation, oldest int) (keep.Rotation, error) {
+	left, err := k.Older(ctx, keep.Rotation{Version: r.Version}, oldest, 1)
 	if err != nil {
 		return r, err
 	}

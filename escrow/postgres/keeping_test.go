@@ -48,16 +48,23 @@ func keeping(t testing.TB, admin string, o Options) *Keeping {
 
 func newHouse(t testing.TB, n int) *house {
 	t.Helper()
-	h := &house{admin: database(t), halfs: map[string][]byte{}}
+	h := houseOn(t, database(t))
+	for range n {
+		h.enrol(t)
+	}
+	return h
+}
+
+// houseOn is a house on a database that was migrated.
+func houseOn(t testing.TB, admin string) *house {
+	t.Helper()
+	h := &house{admin: admin, halfs: map[string][]byte{}}
 	h.conn = connect(t, h.admin)
 	if _, err := h.conn.Exec(t.Context(), `SET search_path = penname`); err != nil {
 		t.Fatal(err)
 	}
 	h.s, h.d, h.k = issuing(t, h.admin, Options{}), disclosing(t, h.admin, Options{}), keeping(t, h.admin, Options{})
 	h.wrap, h.open, h.keys = sandbox.NewKeyring([32]byte(random(32)))
-	for range n {
-		h.enrol(t)
-	}
 	return h
 }
 
@@ -206,8 +213,8 @@ func (f faultyRotations) Begin(ctx context.Context, v int) (r keep.Rotation, rel
 	}
 	return r, release, err
 }
-func (f faultyRotations) Older(ctx context.Context, r keep.Rotation, n int) (h []keep.Half, err error) {
-	err = f.step(func() (err error) { h, err = f.Rotations.Older(ctx, r, n); return err })
+func (f faultyRotations) Older(ctx context.Context, r keep.Rotation, oldest, n int) (h []keep.Half, err error) {
+	err = f.step(func() (err error) { h, err = f.Rotations.Older(ctx, r, oldest, n); return err })
 	return h, err
 }
 func (f faultyRotations) Move(ctx context.Context, r keep.Rotation, from []keep.Half, to []string) (out keep.Rotation, err error) {
@@ -218,8 +225,8 @@ func (f faultyRotations) Shut(ctx context.Context, r keep.Rotation) (out keep.Ro
 	err = f.step(func() (err error) { out, err = f.Rotations.Shut(ctx, r); return err })
 	return out, err
 }
-func (f faultyRotations) Finish(ctx context.Context, r keep.Rotation) (out keep.Rotation, err error) {
-	err = f.step(func() (err error) { out, err = f.Rotations.Finish(ctx, r); return err })
+func (f faultyRotations) Finish(ctx context.Context, r keep.Rotation, oldest int) (out keep.Rotation, err error) {
+	err = f.step(func() (err error) { out, err = f.Rotations.Finish(ctx, r, oldest); return err })
 	return out, err
 }
 

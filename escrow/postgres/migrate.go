@@ -36,6 +36,12 @@ var migrations embed.FS
 //go:embed grants.sql
 var grants string
 
+// guards names every trigger, constraint and index of the schema, one a line, in order.
+// TestFoundN2GuardsAreListed writes it.
+//
+//go:embed guards.txt
+var guards string
+
 // Migrate brings the database of adminDSN to the schema of this program: it
 // applies deploy/postgres/roles.sql, the migrations and the grants, and changes
 // nothing where they are applied. Two at once run one after the other (D14).
@@ -62,6 +68,24 @@ func Migrate(ctx context.Context, adminDSN string) error {
 		return ErrMigrate.Because(err)
 	}
 
+	err = migrateTo(ctx, cfg, func(p *goose.Provider) error {
+		if current, target, err := p.GetVersions(ctx); err != nil {
+			return err
+		} else if current > target {
+			return ErrSchemaNewer
+		}
+		_, err := p.Up(ctx)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return grant(ctx, cfg)
+}
+
+// migrateTo lets up bring the schema to a version, as its owner. From then on cfg is the
+// owner's.
+func migrateTo(ctx context.Context, cfg *pgx.ConnConfig, up func(*goose.Provider) error) error {
 	// The owner of the schema is not the administrator: a mistake in a function
 	// that runs as its owner then reaches no further than the schema.
 	cfg.RuntimeParams["role"] = "penname_owner"
@@ -77,18 +101,13 @@ func Migrate(ctx context.Context, adminDSN string) error {
 	owner := stdlib.OpenDB(*cfg)
 	defer owner.Close()
 	provider, err := goose.NewProvider(goose.DialectPostgres, owner, sources, goose.WithSessionLocker(locker))
-	if err != nil {
-		return ErrMigrate.Because(err)
+	if err == nil {
+		err = up(provider)
 	}
-	if current, target, err := provider.GetVersions(ctx); err != nil {
-		return ErrMigrate.Because(err)
-	} else if current > target {
-		return ErrSchemaNewer
+	if err != nil && !errors.Is(err, ErrSchemaNewer) {
+		err = ErrMigrate.Because(err)
 	}
-	if _, err := provider.Up(ctx); err != nil {
-		return ErrMigrate.Because(err)
-	}
-	return grant(ctx, cfg)
+	return err
 }
 
 // grant takes everything from everybody and gives what grants.sql says, in one
@@ -113,15 +132,21 @@ func grant(ctx context.Context, cfg *pgx.ConnConfig) error {
 	return nil
 }
 
+// SchemaVersion is the version of the schema that this program works with.
+func SchemaVersion() (version int64, err error) {
+	sources, err := fs.Glob(migrations, "migrations/*.sql")
+	if err == nil {
+		_, err = fmt.Sscanf(slices.Max(sources), "migrations/%d_", &version)
+	}
+	return version, err
+}
+
 // CheckSchema returns nil if the database has exactly the schema of this
 // program, else [ErrSchemaOlder] or [ErrSchemaNewer] (D13).
 func (d *db) CheckSchema(ctx context.Context) error {
-	sources, err := fs.Glob(migrations, "migrations/*.sql")
+	var have int64
+	want, err := SchemaVersion()
 	if err != nil {
-		return ErrSchemaOlder.Because(err)
-	}
-	var want, have int64
-	if _, err := fmt.Sscanf(slices.Max(sources), "migrations/%d_", &want); err != nil {
 		return ErrSchemaOlder.Because(err)
 	}
 	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
@@ -137,6 +162,39 @@ func (d *db) CheckSchema(ctx context.Context) error {
 		return ErrSchemaOlder
 	case have > want:
 		return ErrSchemaNewer
+	}
+	return nil
+}
+
+// guardsThere selects what guards names.
+const guardsThere = `
+	WITH tables AS (SELECT oid, relname FROM pg_class WHERE relnamespace = 'penname'::regnamespace)
+	SELECT format('trigger %s of %s', tgname, relname) FROM pg_trigger JOIN tables ON tables.oid = tgrelid
+	  WHERE NOT tgisinternal AND tgenabled = 'O'
+	UNION ALL SELECT format('constraint %s of %s', conname, relname) FROM pg_constraint c JOIN tables ON tables.oid = conrelid
+	  WHERE contype IN ('c', 'f', 'p', 'u') AND convalidated AND NOT EXISTS (SELECT FROM pg_trigger WHERE tgconstraint = c.oid AND tgenabled <> 'O')
+	UNION ALL SELECT format('index %s', relname) FROM pg_index JOIN tables ON tables.oid = indexrelid
+	  WHERE indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)`
+
+// checkGuards refuses a database in which something is missing that keeps it whole, as
+// after a restore that stopped, or that disabled triggers and stopped (FOUND N2).
+func (d *db) checkGuards(ctx context.Context) error {
+	var have []string
+	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, guardsThere)
+		if err != nil {
+			return err
+		}
+		have, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for guard := range strings.Lines(guards) {
+		if guard = strings.TrimSpace(guard); !slices.Contains(have, guard) {
+			return ErrSchemaIncomplete.Because(errors.New(guard))
+		}
 	}
 	return nil
 }

@@ -29,6 +29,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"time"
@@ -66,11 +67,13 @@ var (
 	ErrStandby = refusal.New(refusal.Unavailable, "database.standby",
 		"the database is a standby or read-only, and decisions are never made from a replica: connect to the primary")
 	ErrSettings = refusal.New(refusal.Invalid, "database.settings",
-		"the server runs with a setting that loses or leaks data: it needs fsync, full_page_writes and synchronous_commit on, track_commit_timestamp off, and the role settings of deploy/postgres/roles.sql")
+		"the server runs with a setting that loses or leaks data: it needs fsync, full_page_writes and synchronous_commit on, track_commit_timestamp off, session_replication_role at origin, and the role settings of deploy/postgres/roles.sql")
 	ErrRole = refusal.New(refusal.Invalid, "database.role",
 		"the database role may do more or less than its side needs: log in as penname_issuing, penname_disclosing or penname_keeping, grant it nothing by hand, and run the migration")
 	ErrSchemaOlder = refusal.New(refusal.Invalid, "database.schema_older",
 		"the database schema is older than this program, or not there: run the migration first")
+	ErrSchemaIncomplete = refusal.New(refusal.Invalid, "database.schema_incomplete",
+		"the schema lacks a trigger, a constraint or an index, or it is disabled, as after a restore that was not finished: restore the whole backup into an empty database, and look at what the restore said")
 	ErrSchemaNewer = refusal.New(refusal.Invalid, "database.schema_newer",
 		"the database schema is newer than this program: run the current program")
 	ErrRowKey = refusal.New(refusal.Unavailable, "database.row_key",
@@ -102,11 +105,13 @@ var (
 // Options of the openers. The zero value is right for a service, but for the row
 // key: the issuing side needs one, and the disclosing side to read links.
 type Options struct {
-	RowKey   RowKey
-	MaxConns int32         // of the pool; 0: 16
-	Wait     time.Duration // for a free connection, after which it is ErrBusy; 0: 4 s
-	Answer   time.Duration // to one statement, after which it is ErrUnavailable; 0: 4 s
-	Commit   time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
+	RowKey     RowKey
+	MaxConns   int32         // of the pool; 0: 16
+	Wait       time.Duration // for a free connection, after which it is ErrBusy; 0: 4 s
+	Answer     time.Duration // to one statement, after which it is ErrUnavailable; 0: 4 s
+	Commit     time.Duration // for the answer to a COMMIT, after which it is ErrUnknown; 0: 4 s, of jobs 15 s
+	ChecksOnly bool          // store nothing, read no row key: what needs it does not work
+
 	// Dial replaces the network, for tests of what a broken one does.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 }
@@ -162,7 +167,10 @@ func OpenIssuing(ctx context.Context, dsn string, o Options) (*Issuing, error) {
 		return nil, err
 	}
 	s := &Issuing{db: d}
-	if err := s.openRows(ctx, o.RowKey); err != nil {
+	if !o.ChecksOnly {
+		err = s.openRows(ctx, o.RowKey)
+	}
+	if err != nil {
 		s.Close()
 		return nil, err
 	}
@@ -260,6 +268,7 @@ func (d *db) check(ctx context.Context, role string) error {
 			    ('fsync', current_setting('fsync') = 'on'),
 			    ('full_page_writes', current_setting('full_page_writes') = 'on'),
 			    ('synchronous_commit', (SELECT reset_val IN ('on', 'remote_apply') FROM pg_settings WHERE name = 'synchronous_commit')), -- before pin
+			    ('session_replication_role', current_setting('session_replication_role') = 'origin'), -- else no trigger guards
 			    ('track_commit_timestamp', current_setting('track_commit_timestamp') = 'off'),
 			    ('log_parameter_max_length', current_setting('log_parameter_max_length') = '0'),
 			    ('log_parameter_max_length_on_error', current_setting('log_parameter_max_length_on_error') = '0'),
@@ -273,14 +282,19 @@ func (d *db) check(ctx context.Context, role string) error {
 		return ErrStandby
 	case !same:
 		return ErrPooler
-	case user != role || super:
-		return ErrRole.Because(errors.New("another role, an attribute like SUPERUSER, or a membership"))
+	case user != role:
+		return ErrRole.Because(fmt.Errorf("it should log in as %s", role))
+	case super:
+		return ErrRole.Because(errors.New(role + " has an attribute like SUPERUSER, or is a member of another role"))
 	case version < 150000:
 		return ErrSettings.Because(errors.New("server older than PostgreSQL 15"))
 	case len(wrong) > 0:
 		return ErrSettings.Because(errors.New(strings.Join(wrong, ", ")))
 	}
 	if err := d.CheckSchema(ctx); err != nil {
+		return err
+	}
+	if err := d.checkGuards(ctx); err != nil {
 		return err
 	}
 	return d.checkGrants(ctx, role)

@@ -240,7 +240,7 @@ func TestFoundB1NothingIsShownThatNoStandbyHolds(t *testing.T) {
 		"the log, to be cosigned":            func(ctx context.Context) error { _, err := d.Log.Size(ctx); return err },
 		"its checkpoint":                     func(ctx context.Context) error { _, _, err := d.Log.Checkpoint(ctx); return err },
 		"the message board":                  func(ctx context.Context) error { _, err := d.Ceremonies.Ceremony(ctx, id); return err },
-		"records moved, keys are to destroy": func(ctx context.Context) error { _, err := k.Older(ctx, keep.Rotation{Version: 1}, 1); return err },
+		"records moved, keys are to destroy": func(ctx context.Context) error { _, err := k.Older(ctx, keep.Rotation{Version: 1}, 1, 1); return err },
 		"wishes that are cleared":            func(ctx context.Context) error { _, err := k.Cleared(ctx, "", 10); return err },
 	}
 	for name, read := range reads {

@@ -2,20 +2,54 @@ package registrar
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"time"
+
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // idle is how long a line to a registrar may be silent, in either direction. A
 // transfer may take as long as it moves: one of 8 MB over a slow line takes minutes.
 const idle = time.Minute
 
+// ErrAuthorities is the refusal of a file without certificate authorities.
+var ErrAuthorities = refusal.New(refusal.Invalid, "file.no_authorities",
+	"the file should hold certificate authorities in PEM: name one that this program may read, and that does")
+
+// Authorities returns those of this machine and, beside them, those of a PEM file; nil,
+// which means those of this machine, if no file is named. It fails with [ErrAuthorities].
+func Authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, ErrAuthorities.Because(err)
+	}
+	all, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, ErrAuthorities.Because(err)
+	}
+	if !all.AppendCertsFromPEM(pem) {
+		return nil, ErrAuthorities.Because(errors.New(file))
+	}
+	return all, nil
+}
+
 // NewHTTP returns what a [Client] speaks through: it gives up a line that is silent
-// for a minute, and never one that is merely slow. It follows no redirect.
-func NewHTTP() *http.Client {
+// for a minute, and never one that is merely slow. It follows no redirect. roots are as
+// [Authorities] returns them.
+func NewHTTP(roots *x509.CertPool) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if roots != nil {
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	}
 	dialer := net.Dialer{Timeout: 10 * time.Second}
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := dialer.DialContext(ctx, network, address)

@@ -35,7 +35,7 @@ func TestFoundG1AClientWaitsWhileBytesMove(t *testing.T) {
 	srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context { small(c); return ctx }
 	srv.Start()
 	defer srv.Close()
-	client := NewHTTP()
+	client := NewHTTP(nil)
 	if client.Timeout != 0 {
 		t.Fatal("a transfer has a total time")
 	}

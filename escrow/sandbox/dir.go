@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 
 	"github.com/penname/penname/verifier/refusal"
@@ -30,6 +31,11 @@ type Dir struct {
 	lock      *os.File
 	temporary bool
 }
+
+// taken are the folders of this process. A lock ends with its file, and a file that
+// nobody refers to is closed by the garbage collector; who has a server for as long as
+// the process lives may well forget its folder.
+var taken sync.Map
 
 // lockName is the file by whose lock a folder is known as one in use.
 const lockName = "sandbox.lock"
@@ -62,7 +68,9 @@ func TemporaryDir(prefix string) (*Dir, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close(), os.RemoveAll(path))
 	}
-	return &Dir{path, lock, true}, nil
+	d := &Dir{path, lock, true}
+	taken.Store(d, true)
+	return d, nil
 }
 
 func hold(lock *os.File) error { return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) }
@@ -105,11 +113,13 @@ func KeptDir(name, done string) (_ *Dir, err error) {
 	if err != nil {
 		return nil, errors.Join(err, d.lock.Close())
 	}
+	taken.Store(d, true)
 	return d, nil
 }
 
 // Close lets others take the folder, and removes a temporary one.
 func (d *Dir) Close() error {
+	taken.Delete(d)
 	var err error
 	if d.temporary {
 		err = os.RemoveAll(d.Path)

@@ -135,6 +135,7 @@ type VaultServer struct {
 
 	unsealKey string
 	stop      func() error
+	hangUp    func()
 }
 
 // Stop ends the server, and removes its directory if StartVault made it.
@@ -192,6 +193,7 @@ func startVault(ctx context.Context, binary, dir string, temporary *Dir) (*Vault
 			return nil, err
 		}
 	}
+	v.hangUp = func() { server.signal(syscall.SIGHUP) }
 	v.stop = sync.OnceValue(func() error {
 		server.signal(syscall.SIGTERM)
 		if !server.ended(10 * time.Second) {
@@ -285,6 +287,23 @@ func (v *VaultServer) open(ctx context.Context, keyFile string) error {
 	}
 	_, err = v.put(ctx, "sys/audit/file", string(audit))
 	return err
+}
+
+// ReopenAudit has the server write its audit record into a new file, once the one of
+// before was given another name, as logrotate does. It returns when the file is there.
+func (v *VaultServer) ReopenAudit(ctx context.Context) error {
+	every := time.NewTicker(20 * time.Millisecond)
+	defer every.Stop()
+	for v.hangUp(); ; {
+		if _, err := os.Stat(v.Audit); !errors.Is(err, os.ErrNotExist) {
+			return err
+		}
+		select {
+		case <-every.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // Unseal opens the server after its start or after a test has sealed it, and

@@ -6,13 +6,16 @@ import (
 	"context"
 	"crypto"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -36,7 +39,7 @@ var (
 	errConfigFile = refusal.New(refusal.Invalid, "config.no_file",
 		"the configuration file cannot be read: name it with --config, and let the service's user read it; deploy/escrowd.toml is a complete one")
 	errConfig = refusal.New(refusal.Invalid, "config.unreadable",
-		"the configuration cannot be read as TOML: see deploy/escrowd.toml for a complete one")
+		"a line of the configuration is not TOML, or holds another kind of value than its setting is for: see deploy/escrowd.toml for a complete one")
 	errConfigKey = refusal.New(refusal.Invalid, "config.unknown_key",
 		"the configuration has a key that does not exist: correct its spelling or remove it")
 	errConfigOrigin = refusal.New(refusal.Invalid, "config.insecure_origin",
@@ -65,6 +68,8 @@ var (
 		"requests_per_sender must be between 1 and 10000 a second: many people can come by one address, and one of them can be a flood")
 	errConfigHost = refusal.New(refusal.Invalid, "config.certificate_for_another_host",
 		"tls_cert is not for the host of origin, so browsers would refuse it: have one made for that host, or name the proxy that people reach first in trusted_proxies")
+	errConfigChain = refusal.New(refusal.Invalid, "config.certificate_chain",
+		"this machine knows no authority that signed tls_cert, and browsers may know none: put the whole chain into the file, the host's certificate first; with a private authority, this is for information")
 	errConfigRules = refusal.New(refusal.Invalid, "config.bundle_not_in_force",
 		"the bundle file is not what the custodians endorsed and the public log holds: name the file that was installed, or install this one with escrowd bundle install")
 )
@@ -75,8 +80,17 @@ type Config struct {
 	Origin string `toml:"origin"` // https://…, as people and platforms see it
 	Listen string `toml:"listen"`
 
-	// Where metrics are served, of plain HTTP and to this machine alone; empty: nowhere.
-	MetricsListen string `toml:"metrics_listen"`
+	// Where metrics are served, and the authority of the certificates that may read them;
+	// empty: nowhere, and in plain HTTP to this machine alone.
+	MetricsListen   string `toml:"metrics_listen"`
+	MetricsClientCA string `toml:"metrics_client_ca_file"`
+
+	Contact  string `toml:"contact"`   // web.ParseContact
+	LogLevel string `toml:"log_level"` // of levels; empty: info
+
+	// PEM file of certificate authorities that count beside this machine's, for identity
+	// providers, witnesses and the public log; empty: none.
+	CAFile string `toml:"ca_file"`
 
 	TLSCert string `toml:"tls_cert"`
 	TLSKey  string `toml:"tls_key"`
@@ -97,7 +111,7 @@ type Config struct {
 	Disclose *discloseConfig `toml:"disclose"`
 	Keep     *keepConfig     `toml:"keep"`
 
-	file string // that it was read from
+	*source // that it was read from
 }
 
 type keepConfig struct {
@@ -174,102 +188,147 @@ type platformConfig struct {
 	RequireDPoP            bool     `toml:"require_dpop"`
 }
 
-// ReadConfig reads and checks the file. It opens no connection. Its refusals
-// name the setting, and never its value.
+// ReadConfig reads and checks the file. It opens no connection. Its refusals, all
+// of them joined, say which line is wrong, and repeat no value.
 func ReadConfig(name string) (*Config, error) {
 	raw, err := os.ReadFile(name)
 	if err != nil {
 		return nil, errConfigFile.Because(err)
 	}
+	raw = document.Decoded(raw)
+	s := &source{file: name}
 	var c Config
-	d := toml.NewDecoder(bytes.NewReader(document.Decoded(raw))).DisallowUnknownFields()
-	if err := d.Decode(&c); err != nil {
-		var unknown *toml.StrictMissingError
-		if errors.As(err, &unknown) {
-			row, _ := unknown.Errors[0].Position()
-			return nil, errConfigKey.Because(fmt.Errorf("line %d: %s", row, strings.Join(unknown.Errors[0].Key(), ".")))
-		}
-		return nil, errConfig.Because(err)
+	var settings map[string]any
+	if err := toml.Unmarshal(raw, &settings); err != nil {
+		return nil, s.notTOML(err)
 	}
-	c.file = name
-	return &c, c.check()
+	s.lines = linesOf(raw)
+	if all := misfits("", settings, reflect.TypeFor[Config]()); all != nil {
+		return nil, s.inOrder(all)
+	}
+	if err := toml.Unmarshal(raw, &c); err != nil {
+		return nil, s.notTOML(err)
+	}
+	c.source = s
+	return &c, s.inOrder(c.check())
 }
 
-func (c *Config) check() error {
-	required := map[string]string{"origin": c.Origin, "listen": c.Listen, "bundle": c.Bundle, "tls_cert": c.TLSCert, "tls_key": c.TLSKey}
-	addresses := map[string]string{"origin": c.Origin}
-	if c.PublicLog != "" {
-		addresses["public_log"] = c.PublicLog
-	}
+// check returns what is wrong with the settings by themselves.
+func (c *Config) check() []error {
+	var f mistakes
+	f.require("origin", c.Origin)
+	f.https("origin", c.Origin)
+	f.require("listen", c.Listen)
+	f.require("bundle", c.Bundle)
+	f.require("tls_cert", c.TLSCert)
+	f.require("tls_key", c.TLSKey)
+	f.https("public_log", c.PublicLog)
 	if c.Issue == nil && c.Disclose == nil && c.Keep == nil {
-		return errConfigMissing.Because(errors.New("neither [issue] nor [disclose] nor [keep]"))
+		f.add("", errConfigMissing.Because(errors.New("neither [issue] nor [disclose] nor [keep]")))
 	}
 	if k := c.Keep; k != nil {
-		required["keep.database_file"] = k.Database
-		k.Vault.require("keep.vault", required)
-		addresses["keep.vault.address"] = k.Vault.Address
+		f.require("keep.database_file", k.Database)
+		f.vault("keep.vault", k.Vault)
 	}
-	if i := c.Issue; i != nil {
-		required["issue.database_file"], required["issue.cookie_key_file"] = i.Database, i.CookieKey
-		i.Vault.require("issue.vault", required)
-		addresses["issue.vault.address"] = i.Vault.Address
-		if len(i.TokenKeys) == 0 {
-			required["issue.token_keys"] = ""
-		}
-		if len(i.IdentityProviders) == 0 {
-			required["issue.identity_providers"] = ""
-		}
-		for n := range i.IdentityProviders {
-			p := &i.IdentityProviders[n]
-			if !p.complete() {
-				return errConfigPreset.Because(errors.New(p.ID))
-			}
-			section := fmt.Sprintf("issue.identity_providers[%d]", n)
-			required[section+".id"], required[section+".client_id"] = p.ID, p.ClientID
-			required[section+".acr_values"] = strings.Join(p.ACRValues, " ") // the level that tokens name
-			addresses[section+".issuer"] = p.Issuer
-		}
+	if c.Issue != nil {
+		c.Issue.check(&f)
 	}
 	if d := c.Disclose; d != nil {
-		required["disclose.database_file"], required["disclose.log_key_file"] = d.Database, d.LogKey
-		d.Vault.require("disclose.vault", required)
-		addresses["disclose.vault.address"] = d.Vault.Address
-	}
-	var missing []string
-	for key, value := range required {
-		if value == "" {
-			missing = append(missing, key)
-		}
-	}
-	if len(missing) > 0 {
-		slices.Sort(missing)
-		return errConfigMissing.Because(errors.New(strings.Join(missing, ", ")))
-	}
-	for key, a := range addresses {
-		u, err := url.Parse(a)
-		if err != nil || u.Scheme != "https" || u.Host == "" {
-			return errConfigOrigin.Because(errors.New(key))
-		}
+		f.require("disclose.database_file", d.Database)
+		f.require("disclose.log_key_file", d.LogKey)
+		f.vault("disclose.vault", d.Vault)
 	}
 	if c.RulesMaxAgeMinutes < 0 || c.RulesMaxAgeMinutes > 24*60 {
-		return errConfigRulesAge
+		f.add("rules_max_age_minutes", errConfigRulesAge)
 	}
 	if c.RequestsPerSender < 0 || c.RequestsPerSender > 10_000 {
-		return errConfigSender
+		f.add("requests_per_sender", errConfigSender)
 	}
 	if _, err := web.ParseProxies(c.TrustedProxies); err != nil {
-		return err
+		f.add("trusted_proxies", err)
 	}
-	if _, _, err := net.SplitHostPort(c.Listen); err != nil {
-		return errConfigMissing.Because(errors.New("listen: host:port"))
+	if _, _, err := net.SplitHostPort(c.Listen); c.Listen != "" && err != nil {
+		f.add("listen", errConfigMissing.Because(errors.New("it should be an address and a port, such as 0.0.0.0:8443")))
 	}
-	return c.checkMetrics()
+	if _, err := web.ParseContact(c.Contact); err != nil {
+		f.add("contact", err)
+	}
+	if _, ok := levels[c.LogLevel]; !ok {
+		f.add("log_level", errConfigLogLevel)
+	}
+	f.add("metrics_listen", c.checkMetrics())
+	return f
 }
 
-func (v vaultConfig) require(section string, required map[string]string) {
-	required[section+".address"], required[section+".role_id"], required[section+".secret_id_file"] = v.Address, v.RoleID, v.SecretIDFile
+func (c *issueConfig) check(f *mistakes) {
+	f.require("issue.database_file", c.Database)
+	f.require("issue.cookie_key_file", c.CookieKey)
+	f.vault("issue.vault", c.Vault)
+	if len(c.TokenKeys) == 0 {
+		f.require("issue.token_keys", "")
+	}
+	for n, k := range c.TokenKeys {
+		f.require(fmt.Sprintf("issue.token_keys[%d].file", n), k.File)
+	}
+	if len(c.IdentityProviders) == 0 {
+		f.require("issue.identity_providers", "")
+	}
+	for n := range c.IdentityProviders {
+		p, section := &c.IdentityProviders[n], fmt.Sprintf("issue.identity_providers[%d]", n)
+		if !p.complete() {
+			f.add(section+".preset", errConfigPreset.Because(errors.New(p.ID)))
+			continue // what is missing could be in the preset that was meant
+		}
+		f.require(section+".id", p.ID)
+		f.require(section+".client_id", p.ClientID)
+		f.require(section+".acr_values", strings.Join(p.ACRValues, " ")) // the level that tokens name
+		f.require(section+".issuer", p.Issuer)
+		f.https(section+".issuer", p.Issuer)
+	}
+	if at, err := person.CheckProviders(c.choices()); err != nil {
+		f.add(fmt.Sprintf("issue.identity_providers[%d].id", at), err)
+	}
+}
+
+// choices are the identity providers as people choose them.
+func (c *issueConfig) choices() (all []person.Provider) {
+	for _, p := range c.IdentityProviders {
+		if p.ID != "" { // else it is missing
+			all = append(all, person.Provider{ID: p.ID, Name: p.Name})
+		}
+	}
+	return all
+}
+
+// mistakes are what is wrong with a configuration.
+type mistakes []error
+
+func (f *mistakes) add(setting string, err error) {
+	if err != nil {
+		*f = append(*f, of(setting, err))
+	}
+}
+
+func (f *mistakes) require(setting, value string) {
+	if value == "" {
+		f.add(setting, errConfigMissing.Because(errors.New("it is missing")))
+	}
+}
+
+func (f *mistakes) https(setting, value string) {
+	if u, err := url.Parse(value); value != "" && (err != nil || u.Scheme != "https" || u.Host == "") {
+		f.add(setting, errConfigOrigin)
+	}
+}
+
+func (f *mistakes) vault(section string, v vaultConfig) {
+	f.require(section+".address", v.Address)
+	f.https(section+".address", v.Address)
+	f.require(section+".role_id", v.RoleID)
+	f.require(section+".secret_id_file", v.SecretIDFile)
 	if v.RenewerRoleID+v.RenewerSecretIDFile != "" {
-		required[section+".renewer_role_id"], required[section+".renewer_secret_id_file"] = v.RenewerRoleID, v.RenewerSecretIDFile
+		f.require(section+".renewer_role_id", v.RenewerRoleID)
+		f.require(section+".renewer_secret_id_file", v.RenewerSecretIDFile)
 	}
 }
 
@@ -282,43 +341,51 @@ func readPublic(name string) ([]byte, error) {
 	return document.Decoded(b), nil
 }
 
-func readCookieKey(name string) (key [32]byte, err error) {
+// readCookieKeys reads the key that seals cookies, and below it those of before, whose
+// cookies still open.
+func readCookieKeys(name string) (keys [][32]byte, err error) {
 	s, err := secretfile.ReadText(name)
 	if err != nil {
-		return key, err
+		return nil, err
 	}
-	b, err := hex.DecodeString(s)
-	if err != nil || len(b) != len(key) {
-		return key, ErrSecretFile.Because(errors.New("cookie_key_file: 64 hex digits"))
+	for line := range strings.FieldsSeq(s) {
+		b, err := hex.DecodeString(line)
+		if err != nil || len(b) != 32 {
+			return nil, ErrSecretFile.Because(errors.New(name + " should hold 64 hex digits, and may hold keys of before in lines below"))
+		}
+		keys = append(keys, [32]byte(b))
 	}
-	return [32]byte(b), nil
+	if len(keys) == 0 {
+		return nil, ErrSecretFile.Because(errors.New(name + " should hold 64 hex digits"))
+	}
+	return keys, nil
 }
 
 // readTokenKeys checks that every key is in the bundle: evidence is verified
 // with what the custodians endorsed, not with what the service publishes.
 func readTokenKeys(files []tokenKey, b *policy.Bundle) ([]openid.Key, error) {
 	var keys []openid.Key
-	for _, f := range files {
-		k, err := readJWK(f.File, "token_keys")
-		if err != nil {
-			return nil, err
+	for n, f := range files {
+		k, err := readJWK(f.File)
+		if err == nil {
+			err = endorsedKey(b, *k)
 		}
-		if err := endorsedKey(b, *k); err != nil {
-			return nil, err
+		if err != nil {
+			return nil, of(fmt.Sprintf("token_keys[%d]", n), of("file", err))
 		}
 		keys = append(keys, openid.Key{JWK: *k, NotBefore: f.NotBefore, NotAfter: f.NotAfter})
 	}
 	return keys, nil
 }
 
-func readJWK(name, setting string) (*jose.JSONWebKey, error) {
+func readJWK(name string) (*jose.JSONWebKey, error) {
 	s, err := secretfile.ReadText(name)
 	if err != nil {
 		return nil, err
 	}
 	var k jose.JSONWebKey
 	if err := json.Unmarshal([]byte(s), &k); err != nil || k.IsPublic() || !k.Valid() {
-		return nil, ErrSecretFile.Because(errors.New(setting + ": a secret JWK"))
+		return nil, ErrSecretFile.Because(errors.New(name + " should hold a secret JWK"))
 	}
 	return &k, nil
 }
@@ -346,72 +413,120 @@ func samePublic(a, b jose.JSONWebKey) bool {
 func (c *Config) certificate() (*tls.Certificate, error) {
 	key, err := secretfile.ReadText(c.TLSKey)
 	if err != nil {
-		return nil, err
+		return nil, of("tls_key", err)
 	}
 	chain, err := readPublic(c.TLSCert)
 	if err != nil {
-		return nil, err
+		return nil, of("tls_cert", err)
 	}
 	pair, err := tls.X509KeyPair(chain, []byte(key))
-	if err != nil {
-		return nil, errConfigTLS // the cause could quote the key
+	if err != nil { // which could quote the key
+		return nil, c.wrongPair(chain, []byte(key))
 	}
 	if end := pair.Leaf.NotAfter; time.Now().After(end) {
-		return nil, errConfigTLS.Because(errors.New("it ended on " + end.UTC().Format(time.DateOnly)))
+		return nil, of("tls_cert", errConfigTLS.Because(fmt.Errorf("%s ended on %s", c.TLSCert, end.UTC().Format(time.DateOnly))))
 	}
 	return &pair, nil
 }
 
+// wrongPair says why a certificate and a key are none, and quotes nothing of them.
+func (c *Config) wrongPair(chain, key []byte) error {
+	holds := func(pemFile []byte, what string) bool {
+		for block, rest := pem.Decode(pemFile); block != nil; block, rest = pem.Decode(rest) {
+			if strings.HasSuffix(block.Type, what) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case !holds(chain, "CERTIFICATE"):
+		return of("tls_cert", errConfigTLS.Because(errors.New(c.TLSCert+" should hold a certificate in PEM")))
+	case !holds(key, "PRIVATE KEY"):
+		return of("tls_key", errConfigTLS.Because(errors.New(c.TLSKey+" should hold a private key in PEM")))
+	}
+	return of("tls_key", errConfigTLS.Because(fmt.Errorf("%s should hold the key of the first certificate in %s", c.TLSKey, c.TLSCert)))
+}
+
 // platforms checks that every platform is in the bundle: otherwise its evidence
 // could not be verified by anybody.
-func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
+func (c *issueConfig) platforms(b *policy.Bundle, keys []openid.Key) ([]openid.Platform, error) {
 	var all []openid.Platform
-	for _, p := range c.Platforms {
+	for n, p := range c.Platforms {
 		one, err := p.platform()
-		if err != nil {
-			return nil, errConfigPlatform.Because(fmt.Errorf("%s: %w", p.ID, err))
+		switch {
+		case err != nil:
+		case b.Platform(p.ID) == nil:
+			err = of("id", errConfigPlatform.Because(errors.New(p.ID+" is not in the bundle")))
+		case slices.ContainsFunc(all, func(other openid.Platform) bool { return other.ID == p.ID }):
+			err = of("id", errConfigPlatform.Because(errors.New("it is another platform's, too")))
+		case one.IDTokenAlg != "" && !slices.ContainsFunc(keys, func(k openid.Key) bool { return k.Algorithm() == one.IDTokenAlg }):
+			err = of("id_token_alg", errConfigPlatform.Because(errors.New("no key of issue.token_keys signs with it")))
 		}
-		if b.Platform(p.ID) == nil {
-			return nil, errConfigPlatform.Because(errors.New(p.ID + ": not in the bundle"))
+		if err != nil {
+			return nil, of(fmt.Sprintf("platforms[%d]", n), err)
 		}
 		all = append(all, one)
-	}
-	if _, err := openid.Fixed(all...); err != nil {
-		return nil, errConfigPlatform.Because(errors.New("an id twice"))
 	}
 	return all, nil
 }
 
+// platform refuses with the setting that is wrong, as far as it is one.
 func (p platformConfig) platform() (openid.Platform, error) {
 	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP,
 		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
+	wrong := func(setting, should string) error { return of(setting, errConfigPlatform.Because(errors.New(should))) }
 	if p.SecretSHA256 != "" {
 		sum, err := hex.DecodeString(p.SecretSHA256)
 		if err != nil || len(sum) != len(one.SecretHash) {
-			return one, errors.New("secret_sha256")
+			return one, wrong("secret_sha256", "it should be 64 hex digits: printf %s \"$SECRET\" | sha256sum")
 		}
 		one.SecretHash = [32]byte(sum)
 	}
 	if p.JWKSFile != "" {
 		raw, err := readPublic(p.JWKSFile)
 		if err != nil {
-			return one, err
+			return one, of("jwks_file", errConfigPlatform.Because(refusal.Of(err).Unwrap()))
 		}
 		var set jose.JSONWebKeySet
 		if err := json.Unmarshal(raw, &set); err != nil || len(set.Keys) == 0 {
-			return one, errors.New("jwks_file")
+			return one, wrong("jwks_file", p.JWKSFile+` should hold {"keys": […]}`)
 		}
 		one.JWKS = set.Keys
 	}
 	if p.Name == "" {
-		return one, errors.New("name")
+		return one, wrong("name", "it is missing")
 	}
-	// Plain http to this machine is for apps; openid refuses it to any other.
-	if !p.Native && slices.ContainsFunc(slices.Concat(p.RedirectURIs, p.PostLogoutRedirectURIs), func(uri string) bool { return !strings.HasPrefix(uri, "https://") }) {
-		return one, errors.New("redirect_uris")
-	}
+	var field openid.WrongField
 	_, err := openid.Fixed(one)
-	return one, err
+	insecure := func(uri string) bool { return !strings.HasPrefix(uri, "https://") }
+	switch {
+	case err != nil:
+		errors.As(err, &field)
+	// Plain http to this machine is for apps; openid refuses it to any other.
+	case !p.Native && slices.ContainsFunc(p.RedirectURIs, insecure):
+		field = "RedirectURIs"
+	case !p.Native && slices.ContainsFunc(p.PostLogoutRedirectURIs, insecure):
+		field = "PostLogoutRedirectURIs"
+	default:
+		return one, nil
+	}
+	const addresses = "they should be exact https:// addresses, without a wildcard; of a native app also http://127.0.0.1/… or com.example.app:/…"
+	switch field {
+	case "ID":
+		return one, wrong("id", "it should be 1 to 64 letters, digits and . _ -")
+	case "JWKS":
+		return one, wrong("jwks_file", p.JWKSFile+" should hold public keys alone, Ed25519 or P-256")
+	case "RedirectURIs":
+		return one, wrong("redirect_uris", addresses)
+	case "PostLogoutRedirectURIs":
+		return one, wrong("post_logout_redirect_uris", addresses)
+	case "Origins":
+		return one, wrong("origins", "they should be https:// origins, without a path")
+	case "IDTokenAlg":
+		return one, wrong("id_token_alg", "it should be EdDSA, ES256 or RS256")
+	}
+	return one, wrong("", p.ID+" should have exactly one of secret_sha256, jwks_file and native")
 }
 
 // complete takes from the preset what is not given. It reports whether there is one
@@ -433,19 +548,40 @@ func (p *providerConfig) complete() bool {
 
 // provider is one identity provider. What it does not answer now it can answer later:
 // only a configuration that time does not mend is refused.
-func (p providerConfig) provider(ctx context.Context, origin string, used token.ReplayGuard) (one person.Provider, err error) {
+func (p providerConfig) provider(ctx context.Context, origin string, used token.ReplayGuard, roots *x509.CertPool) (one person.Provider, err error) {
 	demands, err := p.demands(origin, used)
 	if err != nil {
 		return one, err
 	}
+	demands.Roots = roots
 	l := &late{now: time.Now, open: func(ctx context.Context) (person.Proving, error) {
 		return identity.NewRelyingParty(ctx, demands, time.Now)
 	}}
 	one = person.Provider{ID: p.ID, Name: p.Name, ACRs: p.ACRValues, Issuer: p.Issuer, Later: l.get}
 	if one.Proving, err = l.get(ctx); errors.Is(err, identity.ErrConfig) {
-		return one, refusal.Of(err).Because(errors.Join(errors.New(p.ID), errors.Unwrap(err))) // which of them
+		return one, p.blamed(err)
 	}
 	return one, nil
+}
+
+// blamed says in a refusal of a provider which setting it is about.
+func (p providerConfig) blamed(err error) error {
+	setting := "issuer"
+	switch e := refusal.Of(err); {
+	case errors.Is(err, identity.ErrClient) && p.ClientKey != "":
+		setting = "client_key_file"
+	case errors.Is(err, identity.ErrClient) && p.ClientSecret != "":
+		setting = "client_secret_file"
+	case errors.Is(err, identity.ErrClient):
+		setting = "client_id"
+	case errors.Is(err, identity.ErrNoSuchLevel):
+		setting = "acr_values"
+	case errors.Is(err, identity.ErrConfig):
+		setting = "" // its cause says it
+	case e != nil && e.Unwrap() == nil:
+		err = e.Because(errors.New(p.Issuer))
+	}
+	return of(setting, err)
 }
 
 func (p providerConfig) demands(origin string, used token.ReplayGuard) (identity.Provider, error) {
@@ -455,20 +591,20 @@ func (p providerConfig) demands(origin string, used token.ReplayGuard) (identity
 	d.SingleUse = used
 	var err error
 	if d.Private, err = identity.ParsePrivateNetworks(p.PrivateNetworks); err != nil {
-		return d, err
+		return d, of("private_networks", err)
 	}
 	if p.ClientSecret != "" {
 		if d.ClientSecret, err = secretfile.ReadText(p.ClientSecret); err != nil {
-			return d, err
+			return d, of("client_secret_file", err)
 		}
 	}
 	if p.ClientKey != "" {
-		if d.ClientKey, err = readJWK(p.ClientKey, "client_key_file"); err != nil {
-			return d, err
+		if d.ClientKey, err = readJWK(p.ClientKey); err != nil {
+			return d, of("client_key_file", err)
 		}
 	}
 	if p.DecryptionKey != "" {
-		d.DecryptionKey, err = readJWK(p.DecryptionKey, "decryption_key_file")
+		d.DecryptionKey, err = readJWK(p.DecryptionKey)
 	}
-	return d, err
+	return d, of("decryption_key_file", err)
 }

@@ -60,6 +60,9 @@ func TestConfigurationRefused(t *testing.T) {
 		{"H1 everybody a proxy", `listen   =`, "trusted_proxies = [\"0.0.0.0/0\"]\nlisten   =", web.ErrProxies},
 		{"metrics for everybody", `listen   =`, "metrics_listen = \"0.0.0.0:9464\"\nlisten   =", errConfigMetrics},
 		{"metrics nowhere", `listen   =`, "metrics_listen = \"localhost\"\nlisten   =", errConfigMetrics},
+		{"metrics at a name", `listen   =`, "metrics_listen = \"metrics.example:9464\"\nmetrics_client_ca_file = \"/etc/penname/metrics-ca.pem\"\nlisten   =", errConfigMetrics},
+		{"L2 a contact that is none", `"mailto:help@penname.example"`, `"mailto:help"`, web.ErrContact},
+		{"a level that there is not", `log_level = "info"`, `log_level = "verbose"`, errConfigLogLevel},
 		{"H1 a rate that limits nobody", `listen   =`, "requests_per_sender = 100000\nlisten   =", errConfigSender},
 		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
 		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
@@ -81,10 +84,10 @@ func TestX08SecretFileReadableByOthersRefused(t *testing.T) {
 	if _, err := secretfile.ReadText(write(t, "cookie.key", strings.Repeat("ab", 32), 0o644)); !secretfile.ErrMode.Is(refusalOf(err)) {
 		t.Fatalf("got %v", err)
 	}
-	if _, err := readCookieKey(write(t, "cookie.key", strings.Repeat("ab", 32), 0o600)); err != nil {
+	if _, err := readCookieKeys(write(t, "cookie.key", strings.Repeat("ab", 32)+"\n"+strings.Repeat("cd", 32), 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := readCookieKey(write(t, "cookie.key", "short", 0o600)); !ErrSecretFile.Is(refusalOf(err)) {
+	if _, err := readCookieKeys(write(t, "cookie.key", "short", 0o600)); !ErrSecretFile.Is(refusalOf(err)) {
 		t.Fatalf("got %v", err)
 	}
 }

@@ -29,7 +29,7 @@ func (answers) Finish(context.Context, identity.Flow, url.Values) (identity.Iden
 // courts and the log. Now it is asked again, and nothing else waits for it.
 func TestFoundG2ProviderDownAtTheStart(t *testing.T) {
 	down := providerConfig{ID: "bank", Issuer: "https://127.0.0.1:1", ClientID: "penname", ACRValues: []string{"high"}, PrivateNetworks: []string{"127.0.0.1"}}
-	p, err := down.provider(t.Context(), "https://penname.example", nil)
+	p, err := down.provider(t.Context(), "https://penname.example", nil, nil)
 	if err != nil || p.Proving != nil {
 		t.Fatalf("the start: %v", err)
 	}
@@ -50,7 +50,7 @@ func TestFoundG2ProviderDownAtTheStart(t *testing.T) {
 	}
 
 	down.ACRValues = nil // time does not mend that
-	if _, err := down.provider(t.Context(), "https://penname.example", nil); !errors.Is(err, identity.ErrConfig) {
+	if _, err := down.provider(t.Context(), "https://penname.example", nil, nil); !errors.Is(err, identity.ErrConfig) {
 		t.Errorf("a provider without a level: %v", err)
 	}
 }
@@ -84,7 +84,7 @@ func TestFoundG2ALateProviderIsAskedAgain(t *testing.T) {
 // G4: what a configuration names is judged when it is read.
 func TestFoundG4PrivateNetworksAreChecked(t *testing.T) {
 	p := providerConfig{ID: "bank", Issuer: "https://bank.example", ClientID: "penname", ACRValues: []string{"high"}, PrivateNetworks: []string{"169.254.0.0/16"}}
-	if _, err := p.provider(t.Context(), "https://penname.example", nil); !errors.Is(err, identity.ErrPrivateNetworks) || refusal.Of(err) == nil {
+	if _, err := p.provider(t.Context(), "https://penname.example", nil, nil); !errors.Is(err, identity.ErrPrivateNetworks) || refusal.Of(err) == nil {
 		t.Error(err)
 	}
 }

@@ -27,11 +27,13 @@ var Jobs = []Job{
 	{Name: "rules", Every: time.Minute, Do: (*Service).FollowRules,
 		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "erasures", Every: time.Hour, Do: (*Service).CarryOutErasures,
-		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button"},
+		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button; and asks the key service whether it is the one of before"},
 	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
 		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
 		What: "says in its log how many filings were refused that no authority of the bundle signed"},
+	{Name: "faults", Every: time.Minute, Do: (*Service).LogFaults,
+		What: "says in its log what failed on its side when people came, and how often: of what they do it keeps no time of day"},
 	{Name: "providers", Every: time.Minute, Do: (*Service).OpenProviders,
 		What: "asks the identity providers again that have not answered since the start"},
 	{Name: "memory", Every: time.Minute, Do: (*Service).DropFreedMemory,
@@ -57,7 +59,10 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()
 	for {
-		if err := j.Do(s, ctx); err != nil && ctx.Err() == nil {
+		s.done.begun(j.Name)
+		err := j.Do(s, ctx)
+		s.done.ended(j.Name, err)
+		if err != nil && ctx.Err() == nil {
 			s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
 		}
 		select {
@@ -91,6 +96,11 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	}
 	if s.keeper == nil {
 		return err
+	}
+	// Every hour, whether anything is to be done or not: by it a silence in Vault's audit
+	// record shows ([vault.Audit.Whole]).
+	if cerr := keep.Current(ctx, s.Keeping.Keys, s.Keeping.Store); cerr != nil {
+		return errors.Join(err, cerr)
 	}
 	if rerr := s.RulesKnown(); rerr != nil {
 		return errors.Join(err, rerr)
@@ -151,6 +161,14 @@ func (c *counter) take() map[string]int64 {
 	counts := c.counts
 	c.counts = nil
 	return counts
+}
+
+// LogFaults writes what failed on our side at routes of people since the last time.
+func (s *Service) LogFaults(ctx context.Context) error {
+	if s.web != nil {
+		s.web.LogFaults(ctx)
+	}
+	return nil
 }
 
 func (s *Service) logRotation(r keep.Rotation, step string) {

@@ -54,6 +54,9 @@ func TestJobIsRepeated(t *testing.T) {
 		go func() { s.repeat(ctx, j); close(ended) }()
 		for _, want := range []int{1, 2, 3} {
 			synctest.Wait()
+			if done := s.done.all()[j.Name]; done.failures["test.down"] != 1 || len(done.failures) != 1 || time.Since(done.last) != 0 {
+				t.Errorf("after %d: %+v", n, done)
+			}
 			if n != want {
 				t.Errorf("done %d times, not %d", n, want)
 			}

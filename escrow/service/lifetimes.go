@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/vault"
@@ -30,32 +31,41 @@ func (l Lifetime) DaysLeft(now time.Time) float64 { return l.Ends.Sub(now).Hours
 // Lifetimes is what ends, as far as it is known when: the certificate, secret ids of
 // Vault, and the last token key.
 func (s *Service) Lifetimes() []Lifetime {
-	var all []Lifetime
-	if c := s.live.certificate.Load(); c != nil {
+	now := Parts{Certificate: s.live.certificate.Load(), Issuing: s.Issuing, Disclosing: s.Disclosing, Keeping: s.Keeping}
+	keys := s.live.tokenKeys.Load()
+	if keys == nil {
+		return now.lifetimes(nil)
+	}
+	return now.lifetimes(*keys)
+}
+
+func (p *Parts) lifetimes(keys []openid.Key) (all []Lifetime) {
+	if c := p.Certificate; c != nil {
 		all = append(all, Lifetime{"certificate", c.Leaf.NotBefore, c.Leaf.NotAfter})
 	}
-	for _, l := range s.logins() {
+	for _, l := range p.logins() {
 		for _, id := range l.SecretIDs() {
 			all = append(all, Lifetime{"secret id of " + string(id.Role), id.Begins, id.Ends})
 		}
 	}
-	if keys := s.live.tokenKeys.Load(); keys != nil {
-		last := Lifetime{What: "last token key"}
-		for _, k := range *keys {
-			if k.NotAfter.IsZero() {
-				return all // it signs until somebody retires it
-			}
-			if k.NotAfter.After(last.Ends) {
-				last.Begins, last.Ends = k.NotBefore, k.NotAfter
-			}
+	last := Lifetime{What: "last token key"}
+	for _, k := range keys {
+		if k.NotAfter.IsZero() {
+			return all // it signs until somebody retires it
 		}
+		if k.NotAfter.After(last.Ends) {
+			last.Begins, last.Ends = k.NotBefore, k.NotAfter
+		}
+	}
+	if len(keys) > 0 {
 		all = append(all, last)
 	}
 	return all
 }
 
 // WatchLifetimes renews the secret ids that are due, reads again what changed, in case
-// that nobody said so, and warns of what ends soon and of a snapshot that is missing.
+// that nobody said so, and warns of what ends soon, of a snapshot that is missing and of
+// records that nobody can open.
 func (s *Service) WatchLifetimes(ctx context.Context) (err error) {
 	for _, l := range s.logins() {
 		err = errors.Join(err, l.Renew(ctx))
@@ -68,16 +78,18 @@ func (s *Service) WatchLifetimes(ctx context.Context) (err error) {
 			s.Log.Warn("ends soon", slog.String("what", l.What), slog.Time("ends", l.Ends), slog.Float64("days_left", l.DaysLeft(now)))
 		}
 	}
-	if s.Keeping != nil && s.Keeping.Login != nil {
-		err = errors.Join(err, s.warnOfSnapshot(ctx))
+	if k := s.Keeping; k != nil {
+		err = errors.Join(err, s.warn(keep.Openable(ctx, k.Keys, k.Store.Below)))
+		if k.Login != nil {
+			err = errors.Join(err, s.warn(keep.SnapshotFresh(ctx, k.Keys, k.Store.NewestSnapshot, s.Now())))
+		}
 	}
 	return err
 }
 
-// warnOfSnapshot warns while no fresh snapshot of the key service is known.
-func (s *Service) warnOfSnapshot(ctx context.Context) error {
-	err := keep.SnapshotFresh(ctx, s.Keeping.Keys, s.Keeping.Store.NewestSnapshot, s.Now())
-	if e := refusal.Of(err); errors.Is(err, keep.ErrNoSnapshot) {
+// warn writes what is no failure of this service into its log, and returns what is one.
+func (s *Service) warn(err error) error {
+	if e := refusal.Of(err); errors.Is(err, keep.ErrNoSnapshot) || errors.Is(err, keep.ErrUnopenable) {
 		s.Log.Warn(e.Mend, slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
 		return nil
 	}

@@ -1,49 +1,272 @@
 package service
 
 import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
+	"slices"
+	"strconv"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	dto "github.com/prometheus/client_model/go"
 
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-var errConfigMetrics = refusal.New(refusal.Invalid, "config.metrics_not_loopback",
-	"metrics_listen must be a loopback address and a port: metrics are the operator's, and this listener asks nobody who they are")
+// Metrics are read every few seconds by machines that others look after. So none is
+// of a person, a case or a platform, none has a label that a request chooses, and what
+// would tell when somebody enrolled, signed in or left is held back until the day is
+// over: see tally, and SECURITY.md.
 
-// checkMetrics refuses an address that others than this machine reach.
+var (
+	errConfigMetrics = refusal.New(refusal.Invalid, "config.metrics_not_loopback",
+		"metrics_listen must be a loopback address and a port, or metrics_client_ca_file must name the authority of those who may read the metrics")
+	errConfigMetricsCA = refusal.New(refusal.Invalid, "config.bad_metrics_client_ca",
+		"metrics_client_ca_file must hold the PEM certificate of the authority that signs the certificates of those who may read the metrics")
+)
+
+// checkMetrics refuses an address at which others than this machine would be asked for
+// no certificate.
 func (c *Config) checkMetrics() error {
 	if c.MetricsListen == "" {
 		return nil
 	}
-	if a, err := netip.ParseAddrPort(c.MetricsListen); err != nil || !a.Addr().IsLoopback() {
+	if a, err := netip.ParseAddrPort(c.MetricsListen); err != nil || !a.Addr().IsLoopback() && c.MetricsClientCA == "" {
 		return errConfigMetrics
 	}
 	return nil
 }
 
-// daysLeft is the metric of what ends: see [Service.Lifetimes]. No label is of a person,
-// a case or a platform, or chosen by a request.
-var daysLeft = prometheus.NewDesc("penname_days_left", "Days until what is named ends; below zero once it has.", []string{"what"}, nil)
+func (c *Config) metricsCA() (*x509.CertPool, error) {
+	if c.MetricsClientCA == "" {
+		return nil, nil
+	}
+	raw, err := readPublic(c.MetricsClientCA)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(raw) {
+		return nil, errConfigMetricsCA.Because(errors.New(c.MetricsClientCA))
+	}
+	return pool, nil
+}
 
-// Describe implements [prometheus.Collector].
-func (s *Service) Describe(all chan<- *prometheus.Desc) { all <- daysLeft }
+func (c *Config) metricsFiles() (any, []string) {
+	return nil, slices.DeleteFunc([]string{c.MetricsClientCA}, func(name string) bool { return name == "" })
+}
+
+func (s *Service) loadMetricsCA(_ context.Context, c *Config) error {
+	pool, err := c.metricsCA()
+	err = of("metrics_client_ca_file", err)
+	if pool != nil { // without one the listener would take certificates of any authority that this machine knows
+		s.live.metricsCA.Store(pool)
+	}
+	return err
+}
+
+// listenForMetrics listens where the configuration says: in plain HTTP to this machine
+// alone, or to whoever shows a certificate of the configured authority.
+func (s *Service) listenForMetrics(c *Config) (net.Listener, error) {
+	ln, err := Listen(c.MetricsListen)
+	if err != nil || c.MetricsClientCA == "" {
+		return ln, err
+	}
+	return tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS13, GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
+		return &tls.Config{MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{*s.live.certificate.Load()},
+			ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: s.live.metricsCA.Load()}, nil
+	}}), nil
+}
+
+const (
+	// scrapes is how many may be under way at a time, and scrapeTime how long one takes.
+	scrapes    = 4
+	scrapeTime = 8 * time.Second
+)
+
+// Metrics serves what is the operator's alone: the metrics of the service at
+// /metrics, in the format that Prometheus reads, and its [Status] at /status.
+func (s *Service) Metrics() http.Handler {
+	all := prometheus.NewRegistry()
+	all.MustRegister(s)
+	process := prometheus.NewRegistry()
+	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /status", s.serveStatus)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{all, some{process}}, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes, Timeout: scrapeTime}))
+	return mux
+}
+
+// ofProcess are the metrics of the process that are served. Those that count every
+// allocation and every byte on the line tell when there was a request, and are not.
+var ofProcess = []string{"go_goroutines", "go_info", "go_memstats_heap_inuse_bytes", "go_memstats_next_gc_bytes", "go_threads",
+	"process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"}
+
+// some gathers those of ofProcess.
+type some struct{ prometheus.Gatherer }
+
+// Gather implements [prometheus.Gatherer].
+func (g some) Gather() ([]*dto.MetricFamily, error) {
+	all, err := g.Gatherer.Gather()
+	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return !slices.Contains(ofProcess, f.GetName()) }), err
+}
+
+func describe(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("penname_"+name, help, labels, nil)
+}
+
+// The metrics. Each label is a constant of ours, or a name in the configuration.
+var (
+	buildInfo = describe("build_info", "Always 1: which program this is.", "version", "go_version", "schema_version")
+
+	partReady  = describe("part_ready", "1 if this part of the service can do its work, 0 if it cannot or did not say so in time; as in /readyz.", "part")
+	partAnswer = describe("part_answer_seconds", "How long this part took to say whether it can do its work.", "part")
+
+	connections      = describe("database_connections", "Connections to the database, by what they do at the moment.", "side", "state")
+	connectionsLimit = describe("database_connections_limit", "How many connections to the database there may be.", "side")
+	connectionWaits  = describe("database_connection_waits_total", "How often a connection to the database had to be waited for.", "side")
+
+	vaultDuration = describe("vault_call_duration_seconds", "How long calls to Vault took. Those of the issuing side show from the next day (UTC) on. The sum is that of the buckets' bounds.", "side", "operation")
+	vaultFailures = describe("vault_call_failures_total", "Calls to Vault that failed, as of the last full minute.", "side", "operation")
+
+	witnessesCosigned = describe("witnesses_cosigned", "How many witnesses cosigned when this process last published the log.")
+	witnessesNeeded   = describe("witnesses_needed", "How many witnesses have to cosign the log.")
+	witnesses         = describe("witnesses", "How many witnesses are asked to cosign the log.")
+	checkpointAge     = describe("checkpoint_age_seconds", "How long ago a quorum of witnesses had cosigned the newest tree of the public log that this process knows.")
+
+	daysLeft      = describe("days_left", "Days until what is named ends; below zero once it has.", "what")
+	snapshotAge   = describe("vault_snapshot_age_seconds", "Since the day of the newest snapshot of Vault that is known; not there if none is.")
+	snapshotFresh = describe("vault_snapshot_fresh", "1 if a snapshot of Vault is known from which it could be restored without a loss, 0 if none is.")
+
+	erasuresPending = describe("erasures_pending", "Erasures that were asked for before today (UTC) and are not carried out, those that a case holds among them.")
+	erasuresOverdue = describe("erasures_overdue", "Erasures that nothing holds, asked for before yesterday (UTC), and not carried out.")
+	noticesDue      = describe("notices_due", "Released cases whose secrecy is over and whose persons are not told yet.")
+	noticesOverdue  = describe("notices_overdue", "Of the notices that are due, those that are since an hour or longer.")
+	reviewsPending  = describe("reviews_pending", "Enrolments that are held since before today (UTC) until reviewers decide.")
+	casesByState    = describe("cases", "Cases, by where they stand.", "state")
+
+	requestDuration = describe("request_duration_seconds", "How long requests took. Those by people, and by platforms for them, show from the next day (UTC) on. The sum is that of the buckets' bounds.", "route")
+	refusals        = describe("refusals_total", "Requests that were refused, by code. Those by people, and by platforms for them, show from the next day (UTC) on.", "code")
+	faults          = describe("faults_total", "Requests that failed on our side, by code, as of the last full minute.", "code")
+	bodyMemory      = describe("body_memory_bytes", "Memory that bodies of requests take at the moment, in whole MiB.", "bodies")
+	bodyMemoryLimit = describe("body_memory_limit_bytes", "Memory that bodies of requests may take; then requests are refused.", "bodies")
+
+	jobAge      = describe("job_last_success_age_seconds", "How long ago this regular job last succeeded; before the first time, since the process started.", "job_name")
+	jobInterval = describe("job_interval_seconds", "How often this regular job is done.", "job_name")
+	jobFailures = describe("job_failures_total", "How often this regular job failed, by the code of why.", "job_name", "code")
+)
+
+// Describe implements [prometheus.Collector]. It names no metric: each is described
+// above, and what cannot be known at the moment is not there.
+func (s *Service) Describe(chan<- *prometheus.Desc) {}
+
+// sink takes metrics.
+type sink chan<- prometheus.Metric
+
+func (to sink) gauge(d *prometheus.Desc, value float64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
+}
+
+func (to sink) count(d *prometheus.Desc, value uint64, labels ...string) {
+	to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(value), labels...)
+}
+
+func (to sink) histogram(d *prometheus.Desc, h histogram, labels ...string) {
+	buckets, sum, n := make(map[float64]uint64, len(bounds)), 0.0, uint64(0)
+	for i, bound := range bounds {
+		n += h[i]
+		buckets[bound] = n
+		sum += float64(h[i]) * bound
+	}
+	sum += float64(h[len(bounds)]) * bounds[len(bounds)-1]
+	to <- prometheus.MustNewConstHistogram(d, h.times(), sum, buckets, labels...)
+}
+
+func flag(is bool) float64 {
+	if is {
+		return 1
+	}
+	return 0
+}
 
 // Collect implements [prometheus.Collector].
 func (s *Service) Collect(all chan<- prometheus.Metric) {
+	to := sink(all)
+	schema, _ := postgres.SchemaVersion()
+	to.gauge(buildInfo, 1, Version(), runtime.Version(), strconv.FormatInt(schema, 10))
 	for _, l := range s.Lifetimes() {
-		all <- prometheus.MustNewConstMetric(daysLeft, prometheus.GaugeValue, l.DaysLeft(s.Now()), l.What)
+		to.gauge(daysLeft, l.DaysLeft(s.Now()), l.What)
+	}
+	s.collectCounted(to)
+	if s.rules == nil {
+		return // a process of no side
+	}
+	s.collectSides(to)
+	s.sightings.now(s).collect(to, s.Now())
+}
+
+// collectCounted is what this process counted itself.
+func (s *Service) collectCounted(to sink) {
+	now := s.Now()
+	requests := s.counted.requests.show(now)
+	for _, route := range s.web.Routes() {
+		to.histogram(requestDuration, requests[route], route)
+	}
+	for code, h := range s.counted.refusals.show(now) {
+		to.count(refusals, h.times(), code)
+	}
+	for code, h := range s.counted.faults.show(now) {
+		to.count(faults, h.times(), code)
+	}
+	for bodies, m := range s.web.Memory() {
+		to.gauge(bodyMemory, float64(m.Used), bodies)
+		to.gauge(bodyMemoryLimit, float64(m.Limit), bodies)
+	}
+	calls, failures := s.counted.calls.show(now), s.counted.failures.show(now)
+	for _, call := range s.counted.known {
+		to.histogram(vaultDuration, calls[call], call.side, call.operation)
+		failed := failures[call]
+		to.count(vaultFailures, failed.times(), call.side, call.operation)
+	}
+	for _, j := range Jobs {
+		to.gauge(jobInterval, j.Every.Seconds(), j.Name)
+	}
+	for name, d := range s.done.all() {
+		to.gauge(jobAge, time.Since(d.last).Seconds(), name)
+		for code, n := range d.failures {
+			to.count(jobFailures, n, name, code)
+		}
 	}
 }
 
-// metrics serves the metrics of the service at /metrics, in the format that Prometheus
-// reads.
-func (s *Service) metrics() http.Handler {
-	all := prometheus.NewRegistry()
-	all.MustRegister(s)
-	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(all, promhttp.HandlerOpts{MaxRequestsInFlight: 4}))
-	return mux
+// collectSides is what each side knows without asking anybody.
+func (s *Service) collectSides(to sink) {
+	pool := func(side string, p postgres.PoolUse) {
+		to.gauge(connections, float64(p.InUse), side, "in_use")
+		to.gauge(connections, float64(p.Idle), side, "idle")
+		to.gauge(connectionsLimit, float64(p.Most), side)
+		to.count(connectionWaits, uint64(p.Waits), side)
+	}
+	if s.Issuing != nil {
+		pool("issue", s.Issuing.Store.Pool())
+	}
+	if s.Disclosing != nil {
+		pool("disclose", s.Disclosing.Store.Pool())
+		cosigned, quorum, all := s.publisher.Cosigned()
+		to.gauge(witnessesCosigned, float64(cosigned))
+		to.gauge(witnessesNeeded, float64(quorum))
+		to.gauge(witnesses, float64(all))
+	}
+	if s.Keeping != nil {
+		pool("keep", s.Keeping.Store.Pool())
+	}
 }

@@ -3,11 +3,17 @@ package service
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
@@ -18,53 +24,136 @@ import (
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
 )
+
+// A part is one of what a service stands on, opened in this order.
+type part struct {
+	name  string   // as /readyz has it
+	needs []string // parts without which it is not tried
+	open  func(*opening, context.Context) error
+}
+
+// opening is a start, or the check of one.
+type opening struct {
+	Parts
+	checking  bool // what is tried besides is tried, and nothing is stored
+	publisher *translog.Publisher
+}
+
+// parts are what this configuration needs. Their refusals say the setting.
+func (c *Config) parts() []part {
+	var all []part
+	if c.CAFile != "" {
+		all = append(all, part{"authorities", nil, func(o *opening, _ context.Context) (err error) {
+			o.Authorities, err = registrar.Authorities(c.CAFile)
+			return of("ca_file", err)
+		}})
+	}
+	all = append(all,
+		part{"certificate", nil, (*opening).openCertificate},
+		part{"bundle", nil, (*opening).openBundle})
+	if c.MetricsClientCA != "" {
+		all = append(all, part{"metrics.client_ca", nil, func(o *opening, _ context.Context) (err error) {
+			o.metricsCA, err = c.metricsCA()
+			return of("metrics_client_ca_file", err)
+		}})
+	}
+	if c.Disclose == nil {
+		all = append(all, part{"rules", []string{"authorities", "bundle"}, (*opening).openPublicLog})
+	}
+	if i := c.Issue; i != nil {
+		all = append(all, i.parts(c.Origin)...)
+	}
+	if d := c.Disclose; d != nil {
+		all = append(all, d.parts()...)
+	}
+	if k := c.Keep; k != nil {
+		all = append(all, k.parts()...)
+	}
+	for n := range all {
+		all[n].open = c.place(all[n].open)
+	}
+	return all
+}
+
+// place adds to a part's refusals where the setting stands.
+func (c *Config) place(open func(*opening, context.Context) error) func(*opening, context.Context) error {
+	return func(o *opening, ctx context.Context) error { return c.placed(open(o, ctx)) }
+}
+
+func (c *Config) opening(log *slog.Logger) *opening {
+	o := &opening{Parts: Parts{Log: log, Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), PerSender: float64(c.RequestsPerSender), config: c}}
+	if c.Issue != nil {
+		o.Issuing = &Issuing{}
+	}
+	if c.Disclose != nil {
+		o.Disclosing = &Disclosing{}
+	}
+	if c.Keep != nil {
+		o.Keeping = &Keeping{}
+	}
+	return o
+}
 
 // Open makes the service that the configuration describes, which logs JSON to
 // logs. Every doubt refuses. The service is closed with Close.
 func (c *Config) Open(ctx context.Context, logs io.Writer) (_ *Service, err error) {
-	p := Parts{Log: slog.New(slog.NewJSONHandler(logs, nil)), Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), config: c, digests: c.digests()}
-	p.PerSender = float64(c.RequestsPerSender)
-	if p.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
+	level := &slog.LevelVar{}
+	level.Set(levels[c.LogLevel])
+	o := c.opening(NewLog(logs, level))
+	o.level, o.digests = level, c.digests()
+	if o.TrustedProxies, err = web.ParseProxies(c.TrustedProxies); err != nil {
 		return nil, err
 	}
-	if p.Certificate, err = c.certificate(); err != nil {
+	if o.Contact, err = web.ParseContact(c.Contact); err != nil {
 		return nil, err
-	}
-	if p.Bundle, err = c.readBundle(); err != nil {
-		return nil, err
-	}
-	if c.Disclose == nil {
-		if p.PublicLog, err = c.publicLog(p.Bundle); err != nil {
-			return nil, err
-		}
-		if err := p.refuseOtherRules(ctx); err != nil {
-			return nil, err
-		}
 	}
 	defer func() {
 		if err != nil {
-			p.Close()
+			o.Close()
 		}
 	}()
-	if c.Issue != nil {
-		if p.Issuing, err = c.Issue.open(ctx, c.Origin, p.Bundle); err != nil {
+	for _, part := range c.parts() {
+		if err = part.open(o, ctx); err != nil {
 			return nil, err
 		}
 	}
-	if c.Disclose != nil {
-		if p.Disclosing, err = c.Disclose.open(ctx, p.Bundle); err != nil {
-			return nil, err
-		}
+	return New(ctx, o.Parts)
+}
+
+func (o *opening) openCertificate(context.Context) (err error) {
+	if o.Certificate, err = o.config.certificate(); err == nil && o.checking {
+		err = o.checkCertificate()
 	}
-	if c.Keep != nil {
-		if p.Keeping, err = c.Keep.open(ctx); err != nil {
-			return nil, err
-		}
+	return err
+}
+
+func (o *opening) openBundle(context.Context) (err error) {
+	o.Bundle, err = o.config.readBundle()
+	return of("bundle", err)
+}
+
+func (o *opening) openPublicLog(ctx context.Context) (err error) {
+	setting := "public_log"
+	if o.config.PublicLog == "" {
+		setting = "origin" // which serves it
 	}
-	return New(ctx, p)
+	if o.PublicLog, err = o.config.publicLog(o.Bundle, o.Authorities); err != nil {
+		return of(setting, err)
+	}
+	if o.checking {
+		err = o.otherRules(ctx)
+	} else {
+		err = o.refuseOtherRules(ctx)
+	}
+	if errors.Is(err, errConfigRules) {
+		setting = "bundle"
+	}
+	return of(setting, err)
 }
 
 func (c *Config) readBundle() (*policy.Bundle, error) {
@@ -73,10 +162,34 @@ func (c *Config) readBundle() (*policy.Bundle, error) {
 		return nil, err
 	}
 	b, err := policy.ParseBundle(raw)
-	if err == nil && (b.Registrar != c.Origin || c.Issue != nil && b.Issuer != c.Origin) {
-		err = errConfigBundle
+	switch {
+	case err != nil:
+		return nil, inFile(c.Bundle, raw, err)
+	case b.Registrar != c.Origin:
+		return nil, errConfigBundle.Because(fmt.Errorf("%s has registrar %s, and origin is %s", c.Bundle, b.Registrar, c.Origin))
+	case c.Issue != nil && b.Issuer != c.Origin:
+		return nil, errConfigBundle.Because(fmt.Errorf("%s has issuer %s, and origin is %s", c.Bundle, b.Issuer, c.Origin))
 	}
-	return b, err
+	return b, nil
+}
+
+// inFile says in a refusal in which file something is wrong, and in which line if it
+// is no JSON.
+func inFile(name string, raw []byte, err error) error {
+	e := refusal.Of(err)
+	if e == nil {
+		return err
+	}
+	var syntax *json.SyntaxError
+	var whatever any
+	switch cause := e.Unwrap(); {
+	case raw != nil && errors.As(json.Unmarshal(raw, &whatever), &syntax):
+		return e.Because(fmt.Errorf("%s:%d: it is not JSON", name, document.Line(raw, syntax.Offset)))
+	case cause == nil:
+		return e.Because(errors.New(name))
+	default:
+		return e.Because(fmt.Errorf("%s: %w", name, cause))
+	}
 }
 
 func (c *Config) rulesMaxAge() time.Duration {
@@ -85,10 +198,10 @@ func (c *Config) rulesMaxAge() time.Duration {
 
 // publicLog is where a process that does not disclose follows the log, and gets
 // bundles, which are served beside it.
-func (c *Config) publicLog(b *policy.Bundle) (PublicLog, error) {
+func (c *Config) publicLog(b *policy.Bundle, roots *x509.CertPool) (PublicLog, error) {
 	address := cmp.Or(c.PublicLog, b.Registrar+registrar.PathLog)
-	tiles, err := proof.Fetch(address)
-	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: registrar.NewHTTP(), Now: time.Now}
+	tiles, err := proof.Fetch(address, roots)
+	client := &registrar.Client{Server: strings.TrimSuffix(address, registrar.PathLog), HTTP: registrar.NewHTTP(roots), Now: time.Now}
 	return PublicLog{Tiles: tiles, Bundles: client.BundleByHash}, err
 }
 
@@ -101,9 +214,13 @@ func (c *Config) OpenKeeping(ctx context.Context) (*Keeping, error) {
 	}
 	b, err := c.readBundle()
 	if err != nil {
-		return nil, err
+		return nil, c.placed(of("bundle", err))
 	}
-	log, err := c.publicLog(b)
+	roots, err := registrar.Authorities(c.CAFile)
+	if err != nil {
+		return nil, c.placed(of("ca_file", err))
+	}
+	log, err := c.publicLog(b, roots)
 	if err != nil {
 		return nil, err
 	}
@@ -114,93 +231,161 @@ func (c *Config) OpenKeeping(ctx context.Context) (*Keeping, error) {
 	if _, err := history.Follow(ctx, time.Now(), c.rulesMaxAge()); err != nil {
 		return nil, err
 	}
-	return c.Keep.open(ctx)
-}
-
-func (c *issueConfig) open(ctx context.Context, origin string, b *policy.Bundle) (_ *Issuing, err error) {
-	i := &Issuing{}
-	if i.CookieKey, err = readCookieKey(c.CookieKey); err != nil {
-		return nil, err
-	}
-	if i.TokenKeys, err = readTokenKeys(c.TokenKeys, b); err != nil {
-		return nil, err
-	}
-	if i.Platforms, err = c.platforms(b); err != nil {
-		return nil, err
-	}
-	keys, err := vault.OpenIssuing(ctx, c.Vault.config())
-	if err != nil {
-		return nil, err
-	}
-	i.Keys, i.Login = keys, keys.Login()
-	dsn, err := secretfile.ReadText(c.Database)
-	if err != nil {
-		return nil, err
-	}
-	if err = i.OpenStore(ctx, dsn, postgres.Options{}); err != nil {
-		return nil, err
-	}
-	for _, p := range c.IdentityProviders {
-		one, err := p.provider(ctx, origin, i.Store)
-		if err != nil {
-			i.Store.Close()
-			return nil, err
+	o := c.opening(nil)
+	for _, part := range c.Keep.parts() {
+		if err := part.open(o, ctx); err != nil {
+			o.Close()
+			return nil, c.placed(err)
 		}
-		i.Providers = append(i.Providers, one)
 	}
-	return i, nil
+	return o.Keeping, nil
 }
 
-func (c *discloseConfig) open(ctx context.Context, b *policy.Bundle) (_ *Disclosing, err error) {
-	d := &Disclosing{}
-	skey, err := secretfile.ReadText(c.LogKey)
-	if err != nil {
-		return nil, err
+func (c *issueConfig) parts(origin string) []part {
+	all := []part{
+		{"issue.cookie_key", nil, func(o *opening, _ context.Context) (err error) {
+			o.Issuing.CookieKeys, err = readCookieKeys(c.CookieKey)
+			return of("issue.cookie_key_file", err)
+		}},
+		{"issue.token_keys", []string{"bundle"}, func(o *opening, _ context.Context) (err error) {
+			o.Issuing.TokenKeys, err = readTokenKeys(c.TokenKeys, o.Bundle)
+			return of("issue", err)
+		}},
+		{"issue.platforms", []string{"bundle", "issue.token_keys"}, func(o *opening, _ context.Context) (err error) {
+			o.Issuing.Platforms, err = c.platforms(o.Bundle, o.Issuing.TokenKeys)
+			return of("issue", err)
+		}},
+		{"issue.keys", nil, func(o *opening, ctx context.Context) error {
+			keys, err := vault.OpenIssuing(ctx, c.Vault.config())
+			if err == nil {
+				o.Issuing.Keys, o.Issuing.Login = keys, keys.Login()
+			}
+			return of("issue.vault", c.Vault.blamed(err))
+		}},
+		{"issue.database", nil, func(o *opening, ctx context.Context) error {
+			return of("issue.database_file", withDSN(c.Database, func(dsn string) error {
+				return o.Issuing.OpenStore(ctx, dsn, o.stores())
+			}))
+		}},
 	}
-	if d.Signer, err = translog.NewSigner(skey); err != nil {
-		return nil, ErrSecretFile // the cause could quote the key
+	for n, p := range c.IdentityProviders {
+		all = append(all, part{"issue.identity_provider." + p.ID, []string{"authorities"}, func(o *opening, ctx context.Context) error {
+			one, err := p.provider(ctx, origin, o.Issuing.Store, o.Authorities)
+			if err == nil && o.checking {
+				err = p.blamed(checkProvider(ctx, one))
+			}
+			if err == nil {
+				o.Issuing.Providers = append(o.Issuing.Providers, one)
+			}
+			return of(fmt.Sprintf("issue.identity_providers[%d]", n), err)
+		}})
 	}
-	keys, err := vault.OpenDisclosing(ctx, c.Vault.config())
-	if err != nil {
-		return nil, err
-	}
-	d.Keys, d.Login = keys, keys.Login()
-	dsn, err := secretfile.ReadText(c.Database)
-	if err != nil {
-		return nil, err
-	}
-	if err = d.OpenStore(ctx, dsn, postgres.Options{}); err != nil {
-		return nil, err
-	}
-	// The rules cannot change in the dark: what runs is what was endorsed and logged.
-	// Their witnesses are asked before the log is followed.
-	stored := disclose.Rules{Bundles: d.Store.Bundles}
-	inForce, err := stored.Current(ctx)
-	if err == nil && inForce.Hash() != b.Hash() {
-		err = errConfigRules.Because(errors.New("in force is " + inForce.Hash()))
-	}
-	if err != nil {
-		d.Store.Close()
-		return nil, err
-	}
-	return d, nil
+	return all
 }
 
-func (c *keepConfig) open(ctx context.Context) (_ *Keeping, err error) {
-	keys, err := vault.OpenKeeping(ctx, c.Vault.config())
+func (c *discloseConfig) parts() []part {
+	return []part{
+		{"disclose.log_key", []string{"bundle"}, func(o *opening, _ context.Context) (err error) {
+			o.Disclosing.Signer, err = readLogKey(c.LogKey, o.Bundle)
+			return of("disclose.log_key_file", err)
+		}},
+		{"disclose.keys", nil, func(o *opening, ctx context.Context) error {
+			keys, err := vault.OpenDisclosing(ctx, c.Vault.config())
+			if err == nil {
+				o.Disclosing.Keys, o.Disclosing.Login = keys, keys.Login()
+			}
+			return of("disclose.vault", c.Vault.blamed(err))
+		}},
+		{"disclose.database", nil, func(o *opening, ctx context.Context) error {
+			return of("disclose.database_file", withDSN(c.Database, func(dsn string) error {
+				return o.Disclosing.OpenStore(ctx, dsn, o.stores())
+			}))
+		}},
+		// The rules cannot change in the dark: what runs is what was endorsed and logged.
+		// Their witnesses are asked before the log is followed.
+		{"rules", []string{"bundle", "disclose.database"}, func(o *opening, ctx context.Context) error {
+			stored := disclose.Rules{Bundles: o.Disclosing.Store.Bundles}
+			inForce, err := stored.Current(ctx)
+			if err == nil && inForce.Hash() != o.Bundle.Hash() {
+				err = errConfigRules.Because(fmt.Errorf("in force is %s, and %s is %s", inForce.Hash(), o.config.Bundle, o.Bundle.Hash()))
+			}
+			return of("bundle", err)
+		}},
+	}
+}
+
+func (c *keepConfig) parts() []part {
+	return []part{
+		{"keep.keys", nil, func(o *opening, ctx context.Context) error {
+			keys, err := vault.OpenKeeping(ctx, c.Vault.config())
+			if err == nil {
+				o.Keeping.Keys, o.Keeping.Login = keys, keys.Login()
+			}
+			return of("keep.vault", c.Vault.blamed(err))
+		}},
+		{"keep.database", nil, func(o *opening, ctx context.Context) error {
+			return of("keep.database_file", withDSN(c.Database, func(dsn string) (err error) {
+				o.Keeping.Store, err = postgres.OpenKeeping(ctx, dsn, o.stores())
+				return err
+			}))
+		}},
+	}
+}
+
+// readLogKey checks that it is the key of the bundle's log.
+func readLogKey(name string, b *policy.Bundle) (note.Signer, error) {
+	skey, err := secretfile.ReadText(name)
 	if err != nil {
 		return nil, err
 	}
-	k := &Keeping{Keys: keys, Login: keys.Login()}
-	dsn, err := secretfile.ReadText(c.Database)
-	if err != nil {
-		return nil, err
+	signer, err := translog.NewSigner(skey)
+	if err != nil { // which could quote the key
+		return nil, ErrSecretFile.Because(errors.New(name + " should hold what escrowd log keygen writes"))
 	}
-	k.Store, err = postgres.OpenKeeping(ctx, dsn, postgres.Options{})
-	if err != nil {
-		return nil, err
+	log, err := b.TrustedLog()
+	if err == nil && (signer.Name() != log.Origin || signer.KeyHash() != log.Key.KeyHash()) {
+		err = translog.ErrConfig.Because(fmt.Errorf("%s should hold the key %s+%08x of the bundle's log, and holds %s+%08x", name, log.Origin, log.Key.KeyHash(), signer.Name(), signer.KeyHash()))
 	}
-	return k, nil
+	return signer, err
+}
+
+// stores is how databases are opened: who checks a configuration does not wait for long.
+func (o *opening) stores() postgres.Options {
+	if o.checking {
+		return postgres.Options{ChecksOnly: true, Wait: readyTime}
+	}
+	return postgres.Options{}
+}
+
+// withDSN opens a database at the address in a secret file, which a refusal names.
+func withDSN(file string, open func(dsn string) error) error {
+	dsn, err := secretfile.ReadText(file)
+	if err != nil {
+		return err
+	}
+	return inFile(file, nil, open(dsn))
+}
+
+// blamed says in a refusal of Vault which setting it is about.
+func (v vaultConfig) blamed(err error) error {
+	setting, renewer := "address", ""
+	if vault.OfRenewer(err) {
+		renewer = "renewer_"
+	}
+	is := func(refusals ...error) bool {
+		return slices.ContainsFunc(refusals, func(r error) bool { return errors.Is(err, r) })
+	}
+	switch {
+	case is(vault.ErrCA), is(vault.ErrCertificate) && v.CAFile != "":
+		setting = "ca_file"
+	case is(vault.ErrSecretFile, vault.ErrWrapUsed, vault.ErrWrapBroken, vault.ErrEndsSoon):
+		setting = renewer + "secret_id_file"
+	case is(vault.ErrLogin, vault.ErrRootToken, vault.ErrTooBroad, vault.ErrTooNarrow, vault.ErrDenied):
+		setting = renewer + "role_id"
+	case is(vault.ErrSkipVerify, vault.ErrEnvToken, vault.ErrEnvironment):
+		setting = "" // of the environment
+	}
+	return of(setting, err)
 }
 
 // OpenStore opens the database of the issuing side, which has its keys.

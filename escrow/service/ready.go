@@ -2,20 +2,13 @@ package service
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"log/slog"
-	"maps"
-	"net/url"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
-	"github.com/penname/penname/verifier/refusal"
 )
 
 // askAgain is how long nobody asks an identity provider that did not answer.
@@ -106,16 +99,16 @@ func (s *Service) parts() map[string]func(context.Context) error {
 		parts[name+".keys"] = func(ctx context.Context) error { _, _, err := keys.Versions(ctx); return err }
 	}
 	if i := s.Issuing; i != nil {
-		side("issue", i.Store, i.Keys)
+		side(sideIssue, i.Store, i.Keys)
 		for _, p := range i.Providers {
 			parts["issue.identity_provider."+p.ID] = func(ctx context.Context) error { return readyProvider(ctx, p) }
 		}
 	}
 	if d := s.Disclosing; d != nil {
-		side("disclose", d.Store, d.Keys)
+		side(sideDisclose, d.Store, d.Keys)
 	}
 	if k := s.Keeping; k != nil {
-		side("keep", k.Store, k.Keys)
+		side(sideKeep, k.Store, k.Keys)
 	}
 	return parts
 }
@@ -129,71 +122,6 @@ func readyProvider(ctx context.Context, p person.Provider) error {
 	}
 	if err != nil {
 		return web.Beside{Err: err}
-	}
-	return nil
-}
-
-// CheckAddress tries what serving will need of this machine: a certificate for the
-// host of origin, and the address to listen on, which may be in use by this service
-// itself.
-func (c *Config) CheckAddress(ctx context.Context, certificate *tls.Certificate) error {
-	origin, err := url.Parse(c.Origin)
-	if err != nil {
-		return errConfigOrigin
-	}
-	if len(c.TrustedProxies) == 0 && certificate.Leaf.VerifyHostname(origin.Hostname()) != nil {
-		return errConfigHost
-	}
-	ln, err := Listen(c.Listen)
-	if err == nil {
-		return ln.Close()
-	}
-	if servesAlready(ctx, c.Listen, certificate.Leaf) {
-		return nil
-	}
-	return err
-}
-
-// servesAlready reports whether who listens there shows a certificate for one of the
-// hosts of ours.
-func servesAlready(ctx context.Context, address string, ours *x509.Certificate) bool {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
-	d := tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // it is asked who it is, and told nothing
-	conn, err := d.DialContext(ctx, "tcp", address)
-	if err != nil {
-		return false
-	}
-	defer conn.Close()
-	theirs := conn.(*tls.Conn).ConnectionState().PeerCertificates[0]
-	return slices.ContainsFunc(ours.DNSNames, func(host string) bool { return theirs.VerifyHostname(host) == nil })
-}
-
-// Check tries what serving will need, beyond what a start does: that every part
-// answers, and that each identity provider knows this service and has the levels that
-// are demanded of it. It returns the first refusal, by the names of the parts.
-func (s *Service) Check(ctx context.Context) error {
-	if err := s.RulesKnown(); err != nil {
-		return err
-	}
-	found := s.Ready(ctx)
-	if s.Issuing != nil {
-		for _, p := range s.Issuing.Providers {
-			at, err := proving(ctx, p)
-			if tried, ok := at.(interface{ Check(context.Context) error }); err == nil && ok {
-				err = tried.Check(ctx)
-			}
-			if err != nil {
-				found["issue.identity_provider."+p.ID] = err
-			}
-		}
-	}
-	for _, part := range slices.Sorted(maps.Keys(found)) {
-		if e := refusal.Of(found[part]); e != nil {
-			return e.Because(errors.Join(errors.New(part), e.Unwrap()))
-		} else if found[part] != nil {
-			return found[part]
-		}
 	}
 	return nil
 }

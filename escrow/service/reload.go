@@ -4,13 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -56,11 +56,14 @@ var reloadables = []reloadable{
 	{"token keys", (*Config).tokenKeyFiles, (*Service).loadTokenKeys},
 	{"secret ids", (*Config).secretIDFiles, (*Service).loadSecretIDs},
 	{"trusted proxies", (*Config).proxies, (*Service).loadProxies},
+	{"authority of those who read metrics", (*Config).metricsFiles, (*Service).loadMetricsCA},
+	{"log level", (*Config).logLevel, (*Service).loadLogLevel},
 }
 
 // live is what reloads replace.
 type live struct {
 	certificate atomic.Pointer[tls.Certificate]
+	metricsCA   atomic.Pointer[x509.CertPool]
 	platforms   atomic.Pointer[[]openid.Platform]
 	tokenKeys   atomic.Pointer[[]openid.Key]
 	issuing     *person.Live
@@ -71,16 +74,33 @@ type live struct {
 	digests map[string][32]byte // of what is in force, by name
 }
 
-// atStart is the configuration without what can be read again.
-func (c *Config) atStart() Config {
+// nextStart is the name of the rest among the digests.
+const nextStart = "next start"
+
+// atStart is the rest: what takes effect at the next start, and the files of it.
+func (c *Config) atStart() (any, []string) {
 	rest := *c
-	rest.TLSCert, rest.TLSKey = "", ""
+	rest.TLSCert, rest.TLSKey, rest.LogLevel, rest.TrustedProxies = "", "", "", nil
+	files := []string{c.CAFile}
 	if c.Issue != nil {
 		issue := *c.Issue
 		issue.Platforms, issue.TokenKeys = nil, nil
 		rest.Issue = &issue
+		files = append(files, c.Issue.Database, c.Issue.CookieKey)
+		for _, p := range c.Issue.IdentityProviders {
+			files = append(files, p.ClientSecret, p.ClientKey, p.DecryptionKey)
+		}
 	}
-	return rest
+	if c.Disclose != nil {
+		files = append(files, c.Disclose.Database, c.Disclose.LogKey)
+	}
+	if c.Keep != nil {
+		files = append(files, c.Keep.Database)
+	}
+	for _, v := range c.vaults() {
+		files = append(files, v.CAFile)
+	}
+	return rest, slices.DeleteFunc(files, func(name string) bool { return name == "" })
 }
 
 func (c *Config) certificateFiles() (any, []string) { return nil, []string{c.TLSCert, c.TLSKey} }
@@ -114,7 +134,8 @@ func (s *Service) loadPlatforms(_ context.Context, c *Config) error {
 	if err != nil {
 		return err
 	}
-	all, err := c.Issue.platforms(b)
+	all, err := c.Issue.platforms(b, *s.live.tokenKeys.Load())
+	err = of("issue", err)
 	if err == nil {
 		err = s.live.issuing.SetPlatforms(all)
 	}
@@ -144,6 +165,7 @@ func (s *Service) loadTokenKeys(_ context.Context, c *Config) error {
 		return err
 	}
 	all, err := readTokenKeys(c.Issue.TokenKeys, b)
+	err = of("issue", err)
 	if err == nil {
 		err = s.live.issuing.SetTokenKeys(all)
 	}
@@ -200,21 +222,28 @@ func (p *Parts) logins() []*vault.Login {
 // digests tells whether something is another than before.
 func (c *Config) digests() map[string][32]byte {
 	digests := make(map[string][32]byte)
+	digests[nextStart], _ = digest(c.atStart()) // the start says which file cannot be read
 	for _, r := range reloadables {
-		settings, files := r.reads(c)
-		h := sha256.New()
-		err := json.NewEncoder(h).Encode(settings)
-		for _, name := range files {
-			b, rerr := os.ReadFile(name)
-			sum := sha256.Sum256(b)
-			h.Write(sum[:])
-			err = errors.Join(err, rerr)
-		}
-		if err == nil { // else it is tried, and refused, each time
-			digests[r.name] = [32]byte(h.Sum(nil))
+		if sum, err := digest(r.reads(c)); err == nil { // else it is tried, and refused, each time
+			digests[r.name] = sum
 		}
 	}
 	return digests
+}
+
+// digest is of settings and of what is in files. A file that cannot be read is an
+// error, and counts as empty.
+func digest(settings any, files []string) (sum [32]byte, err error) {
+	h := sha256.New()
+	err = json.NewEncoder(h).Encode(settings)
+	for _, name := range files {
+		b, rerr := os.ReadFile(name)
+		one := sha256.Sum256(b)
+		clear(b)
+		h.Write(one[:])
+		err = errors.Join(err, rerr)
+	}
+	return [32]byte(h.Sum(nil)), err
 }
 
 // reload reads again what changed, or, asked by a person, everything, and returns the
@@ -227,18 +256,20 @@ func (s *Service) reload(ctx context.Context, everything bool) *Config {
 	if err != nil {
 		s.refusedReload("configuration", err)
 		c = s.live.seen // what it names may have changed all the same
-	} else if !reflect.DeepEqual(c.atStart(), s.live.seen.atStart()) {
-		s.Log.Warn("the configuration has changes that take effect at the next start")
 	}
 	s.live.seen = c
 	digests := c.digests()
+	if rest := digests[nextStart]; rest != s.live.digests[nextStart] {
+		s.live.digests[nextStart] = rest
+		s.Log.Warn("the configuration has changes that take effect at the next start")
+	}
 	for _, r := range reloadables {
 		digest, read := digests[r.name]
 		if read && digest == s.live.digests[r.name] && !everything {
 			continue
 		}
 		if err := r.load(s, ctx, c); err != nil {
-			s.refusedReload(r.name, err)
+			s.refusedReload(r.name, c.placed(err))
 			continue
 		}
 		s.live.digests[r.name] = digest
@@ -301,11 +332,13 @@ func (s *Service) watch(w *fsnotify.Watcher, c *Config) (more bool) {
 		return false
 	}
 	want := folders(c.file)
+	_, named := c.atStart()
 	for _, r := range reloadables {
 		_, files := r.reads(c)
-		for _, name := range files {
-			maps.Copy(want, folders(name))
-		}
+		named = append(named, files...)
+	}
+	for _, name := range named {
+		maps.Copy(want, folders(name))
 	}
 	have := w.WatchList()
 	for folder := range want {

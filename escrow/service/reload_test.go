@@ -102,8 +102,8 @@ func newReloading(t *testing.T) *reloading {
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
-	log := slog.New(slog.NewJSONHandler(r.log, nil))
-	r.s = &Service{Parts: Parts{Log: log, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}}
+	level := &slog.LevelVar{}
+	r.s = &Service{Parts: Parts{Log: NewLog(r.log, level), level: level, Now: time.Now, config: c, digests: c.digests(), Issuing: &Issuing{TokenKeys: []openid.Key{{JWK: first}}}}, counted: newCounted()}
 	if r.s.Certificate, err = c.certificate(); err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +113,7 @@ func newReloading(t *testing.T) *reloading {
 	r.s.web = r.edge
 	r.s.live.certificate.Store(r.s.Certificate)
 	r.s.live.seen, r.s.live.digests = c, r.s.digests
+	r.s.live.tokenKeys.Store(&r.s.Issuing.TokenKeys)
 	r.s.live.rules = func() (*policy.Bundle, error) { return r.bundle.Load(), nil }
 	r.s.live.issuing, err = person.Mount(r.edge, person.Config{
 		Providers: []person.Provider{{ID: "national", Proving: nowhere{}}}, TokenKeys: r.s.Issuing.TokenKeys, Store: openidtest.NewMemory(), Rules: r.s.live.rules,
@@ -344,6 +345,29 @@ jwks_file = "` + filepath.Join(r.folder, "forum.jwks") + `"
 	r.log.until(t, map[string]any{"level": "WARN", "msg": "the configuration has changes that take effect at the next start"})
 }
 
+// What a running service does not read again, and files of authorities, keys and database
+// addresses are of that, is said when it changes.
+func TestChangesForTheNextStartAreSaid(t *testing.T) {
+	r := newReloading(t)
+	r.put("authorities.pem", "one")
+	text := "ca_file = \"" + r.folder + "/authorities.pem\"\n" + r.config("", `{file = "first.jwk"}`)
+	said := map[string]any{"level": "WARN", "msg": "the configuration has changes that take effect at the next start"}
+	r.put("escrowd.toml", text)
+	r.log.until(t, said)
+	r.put("escrowd.toml", "# a remark is none\n"+text)
+	r.putCertificate(".", 4, time.Now().AddDate(0, 3, 0))
+	r.log.until(t, readAgain("certificate"))
+	for _, text := range []string{"another", "", "one"} {
+		select {
+		case line := <-r.log:
+			t.Errorf("before %q: %v", text, line)
+		default:
+		}
+		r.put("authorities.pem", text)
+		r.log.until(t, said)
+	}
+}
+
 // C3: the next token key is taken while the service runs.
 func TestFoundC3TokenKeysAreReadAgain(t *testing.T) {
 	r := newReloading(t)
@@ -412,7 +436,7 @@ func TestFoundC3AnEndIsSaidLongBefore(t *testing.T) {
 func TestFoundC1DaysLeftAreAMetric(t *testing.T) {
 	r := newReloading(t)
 	w := httptest.NewRecorder()
-	r.s.metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
 	var days float64
 	for line := range strings.Lines(w.Body.String()) {
 		if _, err := fmt.Sscanf(line, `penname_days_left{what="certificate"} %g`, &days); err == nil {
@@ -431,8 +455,8 @@ func TestMetricsHaveAListenerOfTheirOwn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.s.config.MetricsListen = free.Addr().String()
-	if err := r.s.Run(t.Context(), free, Machine{}); !errors.Is(err, ErrListen) {
+	s := &Service{Parts: Parts{Log: r.s.Log, Now: time.Now, config: &Config{MetricsListen: free.Addr().String()}}, web: r.edge}
+	if err := s.Run(t.Context(), free, Machine{}); !errors.Is(err, ErrListen) {
 		t.Fatalf("the address is taken: %v", err)
 	}
 	if err := free.Close(); err != nil {

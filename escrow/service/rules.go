@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -158,7 +159,7 @@ func (s *Service) custodians() (seal.Custodians, error) {
 // process was given was checked with its configuration.
 func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
 	if b.Registrar != s.Bundle.Registrar || b.Issuer != s.Bundle.Issuer {
-		return errConfigBundle
+		return errConfigBundle.Because(fmt.Errorf("registrar %s and issuer %s came into force after %s and %s", b.Registrar, b.Issuer, s.Bundle.Registrar, s.Bundle.Issuer))
 	}
 	if s.Issuing != nil {
 		if _, err := threshold.ParsePublicKey(b.ThresholdKey); err != nil {
@@ -175,7 +176,7 @@ func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
 		if err != nil {
 			return err
 		}
-		if err := s.publisher.Trust(log, witnessesOf(b)); err != nil {
+		if err := s.publisher.Trust(log, s.witnesses(b)); err != nil {
 			return err
 		}
 	}
@@ -213,18 +214,25 @@ func (p *Parts) open() (*rules.History, error) {
 // the newest (FOUND A1). If that cannot be told now it refuses nothing: the service
 // starts, and does nothing that needs rules until it can.
 func (p *Parts) refuseOtherRules(ctx context.Context) error {
+	err := p.otherRules(ctx)
+	if inDoubt(err) {
+		p.Log.Warn("stopped until the rules in force are known", why(err)...)
+		return nil
+	}
+	return err
+}
+
+// otherRules is nil if the public log has the bundle as the newest.
+func (p *Parts) otherRules(ctx context.Context) error {
 	history, err := p.open()
 	if err != nil {
 		return err
 	}
 	inForce, err := history.Follow(ctx, p.Now(), p.rulesMaxAge())
-	switch e := refusal.Of(err); {
-	case errors.Is(err, rules.ErrNotInLog):
+	if errors.Is(err, rules.ErrNotInLog) {
 		return errConfigRules.Because(err)
-	case e != nil && e.Kind == refusal.Unavailable:
-		p.Log.Warn("stopped until the rules in force are known", slog.String("code", e.Code), slog.Any("because", e.Unwrap()))
-		return nil
-	case err != nil:
+	}
+	if err != nil {
 		return err
 	}
 	if err := history.Is(inForce, p.Bundle.Hash()); err != nil {

@@ -3,6 +3,7 @@ package service
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"log/slog"
 	"net"
@@ -19,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/vault"
 	"github.com/penname/penname/escrow/web"
@@ -39,6 +41,9 @@ type Parts struct {
 
 	TrustedProxies []netip.Prefix // see web.Config
 	PerSender      float64        // likewise; 0: web.DefaultPerSender
+	Contact        web.Contact    // likewise
+
+	Authorities *x509.CertPool // of the certificates of identity providers, witnesses and the public log; nil: those of this machine
 
 	PublicLog   PublicLog     // not needed by a process that discloses: it reads its own
 	RulesMaxAge time.Duration // 0: RulesMaxAge
@@ -49,9 +54,11 @@ type Parts struct {
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
 
-	config  *Config             // that they were made from, which is read again; nil: nothing is
-	digests map[string][32]byte // of what was read: see reload.go
-	history *rules.History      // of the public log, from Bundle on; nil: not opened yet
+	config    *Config             // that they were made from, which is read again; nil: nothing is
+	level     *slog.LevelVar      // of Log; nil: it is fixed
+	digests   map[string][32]byte // of what was read: see reload.go
+	metricsCA *x509.CertPool      // whose certificates may read the metrics; nil: this machine may
+	history   *rules.History      // of the public log, from Bundle on; nil: not opened yet
 }
 
 // Issuing is what the issuing side stands on.
@@ -61,11 +68,11 @@ type Issuing struct {
 		issue.Keys
 		keep.Versions
 	}
-	Login     *vault.Login // by which Keys is reached; nil: it is no Vault
-	Providers []person.Provider
-	CookieKey [32]byte
-	TokenKeys []openid.Key
-	Platforms []openid.Platform
+	Login      *vault.Login // by which Keys is reached; nil: it is no Vault
+	Providers  []person.Provider
+	CookieKeys [][32]byte
+	TokenKeys  []openid.Key
+	Platforms  []openid.Platform
 }
 
 // Disclosing is what the disclosing side stands on.
@@ -117,6 +124,10 @@ type Service struct {
 	publisher  *translog.Publisher
 	keeper     *keep.Keeper
 	erasing    sync.Mutex
+	since      time.Time // when it began to serve
+	counted    *counted
+	done       done
+	sightings  sightings
 	unrecorded counter // filings that left no leaf
 }
 
@@ -126,19 +137,23 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if err := p.refuseOlderKeys(ctx); err != nil {
 		return nil, err
 	}
-	s := &Service{Parts: p}
+	s := &Service{Parts: p, counted: newCounted()}
 	s.live.certificate.Store(p.Certificate)
+	s.live.metricsCA.Store(p.metricsCA)
 	s.live.seen, s.live.digests = p.config, p.digests
 	var err error
-	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Ready: s.Ready}); err != nil {
+	if s.web, err = web.New(web.Config{Origin: p.Origin, Log: p.Log, Now: p.Now, TrustedProxies: p.TrustedProxies, PerSender: p.PerSender, Contact: p.Contact, Ready: s.Ready,
+		Answered: s.answered, Refused: s.refused}); err != nil {
 		return nil, err
 	}
 	if i := p.Issuing; i != nil {
+		s.countCalls(sideIssue, i.Keys)
 		if err := s.wireIssuing(i); err != nil {
 			return nil, err
 		}
 	}
 	if d := p.Disclosing; d != nil {
+		s.countCalls(sideDisclose, d.Keys)
 		if err := s.wireDisclosing(ctx, d); err != nil {
 			return nil, err
 		}
@@ -151,6 +166,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
 	s.live.rules = s.rules.InForce
 	if k := p.Keeping; k != nil {
+		s.countCalls(sideKeep, k.Keys)
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
 	if s.publisher != nil {
@@ -172,10 +188,13 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	s.live.tokenKeys.Store(&i.TokenKeys)
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
-		Providers: i.Providers, CookieKey: i.CookieKey, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
+		Providers: i.Providers, CookieKeys: i.CookieKeys, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, Store: i.Store,
 	})
-	return err
+	if errors.Is(err, openid.ErrConfig) {
+		err = of("issue.token_keys", err)
+	}
+	return s.config.placed(err)
 }
 
 func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
@@ -183,7 +202,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	if err != nil {
 		return err
 	}
-	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, witnessesOf(s.Bundle), s.Now); err != nil {
+	if s.publisher, err = translog.New(ctx, d.Store.Log, d.Signer, log, s.witnesses(s.Bundle), s.Now); err != nil {
 		return err
 	}
 	s.publisher.OnWitness = func(witness string, err error) {
@@ -200,11 +219,11 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	return nil
 }
 
-// witnessesOf are those that can be asked.
-func witnessesOf(b *policy.Bundle) (witnesses []translog.WitnessClient) {
+// witnesses are those that can be asked.
+func (p *Parts) witnesses(b *policy.Bundle) (witnesses []translog.WitnessClient) {
 	for _, w := range b.Log.Witnesses {
 		if w.URL != "" {
-			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey})
+			witnesses = append(witnesses, translog.WitnessClient{URL: w.URL, VKey: w.VKey, HTTP: registrar.NewHTTP(p.Authorities)})
 		}
 	}
 	return witnesses
@@ -212,8 +231,13 @@ func witnessesOf(b *policy.Bundle) (witnesses []translog.WitnessClient) {
 
 // NewMessageBoard is the custodians' message board alone, for the first key
 // ceremony: there is no service yet, which needs a bundle, which needs the key.
-func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (http.Handler, error) {
-	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: board.Now})
+// trustedProxies are as in [Config].
+func NewMessageBoard(origin string, board *disclose.Board, trustedProxies []string, log *slog.Logger) (http.Handler, error) {
+	proxies, err := web.ParseProxies(trustedProxies)
+	if err != nil {
+		return nil, err
+	}
+	edge, err := web.New(web.Config{Origin: origin, Log: log, Now: board.Now, TrustedProxies: proxies})
 	if err != nil {
 		return nil, err
 	}
@@ -222,21 +246,37 @@ func NewMessageBoard(origin string, board *disclose.Board, log *slog.Logger) (ht
 }
 
 // Run serves on ln and does the regular jobs until ctx ends, then drains. What the
-// configuration names is read again when it changes: see reload.go.
+// configuration names is read again when it changes: see reload.go. The log has a line
+// when it begins, and one when it ended.
 func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
+	began := time.Now()
+	err := s.run(ctx, ln, m)
+	s.web.LogFaults(context.WithoutCancel(ctx))
+	ended := []any{slog.Duration("ran", time.Since(began).Round(time.Second))}
+	if err != nil {
+		s.Log.Error("stopped", append(ended, why(err)...)...)
+	} else {
+		s.Log.Info("stopped", append(ended, slog.Any("why", context.Cause(ctx)))...)
+	}
+	return err
+}
+
+func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 	if s.Certificate != nil {
 		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return s.live.certificate.Load(), nil
 		}})
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	s.since = s.Now()
 	if s.config != nil && s.config.MetricsListen != "" {
-		metrics, err := Listen(s.config.MetricsListen)
+		metrics, err := s.listenForMetrics(s.config)
 		if err != nil {
-			return err
+			return s.config.placed(of("metrics_listen", err))
 		}
-		g.Go(func() error { return Serve(ctx, metrics, s.metrics()) })
+		g.Go(func() error { return Serve(ctx, metrics, s.Metrics()) })
 	}
+	s.sayServing(ln.Addr())
 	g.Go(func() error { return Serve(ctx, ln, s.web) })
 	for _, j := range Jobs {
 		g.Go(func() error { s.repeat(ctx, j); return nil })
@@ -247,6 +287,12 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	s.tell(m, Ready)
 	g.Go(func() error { <-ctx.Done(); s.tell(m, Stopping); return nil })
 	return g.Wait()
+}
+
+// Listener opens the address to listen on.
+func (c *Config) Listener() (net.Listener, error) {
+	ln, err := Listen(c.Listen)
+	return ln, c.placed(of("listen", err))
 }
 
 // Listen opens a TCP address, host:port. It fails with ErrListen.

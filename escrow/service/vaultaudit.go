@@ -3,7 +3,6 @@ package service
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -21,61 +20,47 @@ var ErrUnlogged = refusal.New(refusal.Denied, "log.opened_unlogged",
 var ErrMinted = refusal.New(refusal.Denied, "log.secret_ids",
 	"a secret id was used from two addresses, or more were minted at one address than renewals need: a machine whose address changed, or a second service with files of its own, does that too; if it was none of yours, make new secret ids for that side and its renewer, destroy all others, and find out who had them")
 
-// CheckVaultAudit holds Vault's own record, the file of an audit device, against
-// the public log (ATTACKS I2, F13): what Vault opened, the log must have
-// authorised, and what was released Vault must have opened. It returns how many
-// first halves Vault opened. It fails with [ErrUnlogged], or with
-// [vault.ErrAuditFile] if the file is not whole.
-func CheckVaultAudit(ctx context.Context, store *postgres.Disclosing, file string) (int, error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return 0, vault.ErrAuditFile.Because(err)
-	}
-	defer f.Close()
-	opened, exported, err := vault.ReadAudit(f)
-	if err != nil {
-		return 0, err
-	}
+// CheckVaultAudit holds Vault's own record against the public log (ATTACKS I2, F13):
+// what Vault opened, the log must have authorised, and what was released Vault must have
+// opened. since is what audit was read with: cases that were over before that day are
+// left out. It fails with [ErrUnlogged], or with [vault.ErrAuditFile] if what must be in
+// the record is not. Whether the record is whole, [vault.Audit.Whole] says.
+func CheckVaultAudit(ctx context.Context, store *postgres.Disclosing, audit vault.Audit, since time.Time) error {
 	size, err := store.Log.Size(ctx)
 	if err != nil {
-		return 0, err
+		return err
 	}
 	var leaves []proof.Leaf
 	for from := int64(0); from < size; from = int64(len(leaves)) {
 		raw, err := store.Log.Leaves(ctx, from, min(from+1000, size))
 		if err != nil {
-			return 0, err
+			return err
 		}
 		for _, b := range raw {
 			leaf, err := proof.ParseLeaf(b)
 			if err != nil {
-				return 0, err
+				return err
 			}
 			leaves = append(leaves, leaf)
 		}
 	}
-	return len(opened), compareAudit(leaves, opened, exported)
+	c := casesOf(leaves, since)
+	if err := c.exceeded(audit); err != nil {
+		return err
+	}
+	return c.missing(audit)
 }
 
-// CheckSecretIDs holds the file of an audit device of Vault against the rhythm in which
-// a service renews its secret ids: at each address one for a role when half of the life
+// CheckSecretIDs holds Vault's own record against the rhythm in
+// which a service renews its secret ids: at each address one for a role when half of the life
 // of the one before is over, used from there and nowhere else. Whoever has stolen a
 // renewer's secret id must mint to live on, and shows. What was minted and never
 // logged in, as by a renewal that crashed, is no use to anybody and does not count.
 //
 // It returns how many were minted by renewers and how many by people's tokens, which
-// are for people to know. It fails with [ErrMinted], or with [vault.ErrAuditFile].
-func CheckSecretIDs(file string) (renewed, byHand int, err error) {
-	f, err := os.Open(file)
-	if err != nil {
-		return 0, 0, vault.ErrAuditFile.Because(err)
-	}
-	defer f.Close()
-	ids, err := vault.ReadSecretIDs(f)
-	if err != nil {
-		return 0, 0, err
-	}
-	for _, id := range ids {
+// are for people to know. It fails with [ErrMinted].
+func CheckSecretIDs(audit vault.Audit) (renewed, byHand int, err error) {
+	for _, id := range audit.SecretIDs {
 		switch {
 		case id.ByRenewer:
 			renewed++
@@ -83,7 +68,7 @@ func CheckSecretIDs(file string) (renewed, byHand int, err error) {
 			byHand++
 		}
 	}
-	return renewed, byHand, inRhythm(ids)
+	return renewed, byHand, inRhythm(audit.SecretIDs)
 }
 
 // inRhythm checks ids, which are in the order of their minting.
@@ -114,35 +99,64 @@ func inRhythm(ids []vault.UsedSecretID) error {
 // clockSkew is how far Vault's clock may be behind ours at midnight.
 const clockSkew = 5 * time.Minute
 
-// compareAudit compares. The log names days and no records, Vault's audit file
-// names no records either, but tells them apart: up to each day, Vault opened
-// no more records than the cases authorised by then have targets. A call that
-// was repeated because its answer was lost opens the same record again.
-func compareAudit(leaves []proof.Leaf, opened []vault.Opened, exported int) error {
-	if exported > 0 {
-		return ErrUnlogged.Because(fmt.Errorf("the record key was exported or backed up %d times", exported))
+// cases is what the log says of cases that were not over before a day.
+type cases struct {
+	authorised map[string]int // targets, by day
+	released   int            // targets of cases that were authorised and released since
+}
+
+// casesOf reads the log. A half is opened after its case is authorised and before it is
+// released, so a case that was released before since says nothing of what Vault did
+// from then on, and one that was authorised before may have been opened before.
+func casesOf(leaves []proof.Leaf, since time.Time) cases {
+	from := ""
+	if !since.IsZero() {
+		from = proof.Day(since)
 	}
-	authorised := make(map[string]int) // targets, by day
-	released := 0
+	released := make(map[int64]string) // day, by case
 	for _, l := range leaves {
-		if l.Case == nil || *l.Case < 0 || *l.Case >= int64(len(leaves)) {
+		if l.Case != nil && l.Kind == proof.KindReleased {
+			released[*l.Case] = l.Day
+		}
+	}
+	c := cases{authorised: make(map[string]int)}
+	for _, l := range leaves {
+		if l.Case == nil || *l.Case < 0 || *l.Case >= int64(len(leaves)) || l.Kind != proof.KindAuthorised {
 			continue
 		}
-		switch targets := leaves[*l.Case].Targets; l.Kind {
-		case proof.KindAuthorised:
-			authorised[l.Day] += targets
-		case proof.KindReleased:
-			released += targets
+		day, done := released[*l.Case]
+		if done && day < from {
+			continue
+		}
+		targets := leaves[*l.Case].Targets
+		if c.authorised[l.Day] += targets; done && l.Day >= from {
+			c.released += targets
 		}
 	}
-	records := make(map[string]bool)
-	for _, o := range opened {
+	return c
+}
+
+// exceeded compares. The log names days and no records, Vault's record names no
+// records either, but tells them apart: up to each day, Vault opened no more records
+// than the cases authorised by then have targets. A call that was repeated because its
+// answer was lost opens the same record again. A device that was enabled again hashes anew,
+// so that records count from there on.
+func (c cases) exceeded(audit vault.Audit) error {
+	if audit.Exported > 0 {
+		return ErrUnlogged.Because(fmt.Errorf("the record key was exported or backed up %d times", audit.Exported))
+	}
+	records, began := make(map[string]bool), audit.Began
+	for _, o := range audit.Opened {
+		for len(began) > 0 && !began[0].After(o.At) {
+			began = began[1:]
+			clear(records)
+		}
 		if o.Stranger {
 			return ErrUnlogged.Because(fmt.Errorf("at %s, with another token than the disclosing side's", o.At.UTC().Format(time.RFC3339)))
 		}
 		records[o.Record] = true
 		allowed, today := 0, proof.Day(o.At.Add(clockSkew))
-		for day, targets := range authorised {
+		for day, targets := range c.authorised {
 			if day <= today {
 				allowed += targets
 			}
@@ -151,8 +165,13 @@ func compareAudit(leaves []proof.Leaf, opened []vault.Opened, exported int) erro
 			return ErrUnlogged.Because(fmt.Errorf("by %s: %d records, where the log has authorised %d", o.At.UTC().Format(time.RFC3339), len(records), allowed))
 		}
 	}
-	if len(opened) < released {
-		return vault.ErrAuditFile.Because(fmt.Errorf("it shows %d first halves, where %d were released: it is not whole", len(opened), released))
+	return nil
+}
+
+// missing fails if Vault's record lacks what must be in it.
+func (c cases) missing(audit vault.Audit) error {
+	if len(audit.Opened) < c.released {
+		return vault.ErrAuditFile.Because(fmt.Errorf("it shows %d first halves, where %d were released: it is not whole", len(audit.Opened), c.released))
 	}
 	return nil
 }

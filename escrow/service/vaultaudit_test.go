@@ -32,18 +32,29 @@ func TestI2NoDecryptBeforeItsCase(t *testing.T) {
 	for name, test := range map[string]struct {
 		opened   []vault.Opened
 		exported int
+		since    time.Time
 		want     error
 	}{
-		"each after its case":              {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-05T10:00:00Z"), Record: c}}},
-		"the last is still to come":        {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}},
-		"again and again":                  {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: b}}},
-		"Vault's clock is behind":          {opened: []vault.Opened{{At: at("2026-03-02T23:58:00Z"), Record: a}, {At: at("2026-03-02T23:58:00Z"), Record: b}}},
-		"before the case":                  {opened: []vault.Opened{{At: at("2026-03-02T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, want: ErrUnlogged},
-		"a third before its case":          {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: c}}, want: ErrUnlogged},
-		"one that was released is missing": {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}}, want: vault.ErrAuditFile},
-		"the key was exported":             {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, exported: 1, want: ErrUnlogged},
+		"each after its case":                  {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-05T10:00:00Z"), Record: c}}},
+		"the last is still to come":            {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}},
+		"again and again":                      {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: b}}},
+		"Vault's clock is behind":              {opened: []vault.Opened{{At: at("2026-03-02T23:58:00Z"), Record: a}, {At: at("2026-03-02T23:58:00Z"), Record: b}}},
+		"before the case":                      {opened: []vault.Opened{{At: at("2026-03-02T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, want: ErrUnlogged},
+		"a third before its case":              {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}, {At: at("2026-03-04T10:00:00Z"), Record: c}}, want: ErrUnlogged},
+		"one that was released is missing":     {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}}, want: vault.ErrAuditFile},
+		"N4 what was over before is left out":  {opened: []vault.Opened{{At: at("2026-03-05T10:00:00Z"), Record: c}}, since: at("2026-03-04T00:00:00Z")},
+		"N4 authorised before, released since": {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, since: at("2026-03-03T00:00:00Z")},
+		"N4 one more than since":               {opened: []vault.Opened{{At: at("2026-03-05T10:00:00Z"), Record: c}, {At: at("2026-03-05T10:00:00Z"), Record: a}}, since: at("2026-03-04T00:00:00Z"), want: ErrUnlogged},
+		"N4 too early since":                   {opened: []vault.Opened{{At: at("2026-03-04T10:00:00Z"), Record: c}}, since: at("2026-03-04T00:00:00Z"), want: ErrUnlogged},
+		"N4 one released since is missing":     {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}}, since: at("2026-03-03T00:00:00Z"), want: vault.ErrAuditFile},
+		"the key was exported":                 {opened: []vault.Opened{{At: at("2026-03-03T10:00:00Z"), Record: a}, {At: at("2026-03-03T10:00:00Z"), Record: b}}, exported: 1, want: ErrUnlogged},
 	} {
-		if err := compareAudit(log, test.opened, test.exported); !errors.Is(err, test.want) {
+		c, audit := casesOf(log, test.since), vault.Audit{Opened: test.opened, Exported: test.exported}
+		err := c.exceeded(audit)
+		if err == nil {
+			err = c.missing(audit)
+		}
+		if !errors.Is(err, test.want) {
 			t.Errorf("%s: %v (%v), want %v", name, err, errors.Unwrap(err), test.want)
 		}
 	}

@@ -109,10 +109,45 @@ func (w *cosigner) cosign(ctx context.Context, from int64, c torchwood.Checkpoin
 		case http.StatusUnprocessableEntity:
 			return nil, ErrFork.Because(fmt.Errorf("witness %s answers that this tree does not add to the one it cosigned", w.verifier.Name()))
 		default:
-			return nil, fmt.Errorf("witness answered %d", status)
+			return nil, answered(status)
 		}
 	}
 	return nil, errors.New("witness keeps naming other sizes")
+}
+
+// answered is what a status says that is neither a cosignature nor about a size.
+func answered(status int) error {
+	switch status {
+	case http.StatusNotFound:
+		return errors.New("witness answered 404: it does not know the log, or is not there")
+	case http.StatusForbidden:
+		return errors.New("witness answered 403: it knows the log by another key")
+	}
+	return fmt.Errorf("witness answered %d", status)
+}
+
+// knows asks the witness whether it knows the log that signer signs.
+//
+// C2SP tlog-witness: it looks for the origin (404) and the signature (403) before it
+// finds that "the old size MUST be equal to or lower than the checkpoint size" (400).
+func (w *cosigner) knows(ctx context.Context, origin string, signer note.Signer) error {
+	root, err := tlog.TreeHash(0, nil)
+	if err != nil {
+		return ErrStore.Because(err)
+	}
+	empty := torchwood.Checkpoint{Origin: origin, Tree: tlog.Tree{Hash: root}}
+	signed, err := note.Sign(&note.Note{Text: empty.String()}, signer)
+	if err != nil {
+		return ErrConfig.Because(err)
+	}
+	status, _, err := w.post(ctx, witness.FormatRequest(1, nil, signed))
+	if err == nil && status != http.StatusBadRequest {
+		err = answered(status)
+	}
+	if err != nil {
+		return ErrWitness.Because(fmt.Errorf("%s: %w", w.url, err))
+	}
+	return nil
 }
 
 func (w *cosigner) post(ctx context.Context, body []byte) (status int, answer []byte, err error) {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,6 +16,7 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // Publisher publishes one log. It is safe for concurrent use; several
@@ -34,7 +37,8 @@ type Publisher struct {
 	signer note.Signer
 	now    func() time.Time
 
-	trusted atomic.Pointer[trusted]
+	trusted  atomic.Pointer[trusted]
+	cosigned atomic.Int64 // of the last round
 
 	round chan struct{} // holds one token: one round at a time
 }
@@ -207,6 +211,38 @@ func (p *Publisher) publish(ctx context.Context) (torchwood.Checkpoint, error) {
 	return c, nil
 }
 
+// Try asks a witness, by the name of its key, whether it would cosign. It is shown what
+// the store has published; if that is nothing yet, an empty tree with a size that cannot
+// be, which a witness refuses after it has looked whose log it is. Nothing is saved, and
+// nobody learns of a leaf that is not published. It is [ErrRollback] or [ErrFork], as
+// with OnWitness, else [ErrWitness].
+func (p *Publisher) Try(ctx context.Context, name string) error {
+	ctx, cancel := context.WithTimeout(ctx, p.Timeout)
+	defer cancel()
+	log := p.trusted.Load()
+	at := slices.IndexFunc(log.witnesses, func(w *cosigner) bool { return w.verifier.Name() == name })
+	if at < 0 {
+		return ErrConfig.Because(errors.New("there is no witness " + name))
+	}
+	w := log.witnesses[at]
+	_, signed, err := p.store.Checkpoint(ctx)
+	if err != nil {
+		return ErrStore.Because(err)
+	}
+	if signed == nil {
+		return w.knows(ctx, log.Origin, p.signer)
+	}
+	saved, err := p.checkSaved(ctx, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	saved.Origin = log.Origin
+	if _, err = w.cosign(ctx, saved.N, saved, signed, p); err != nil && refusal.Of(err) == nil {
+		err = ErrWitness.Because(fmt.Errorf("%s: %w", w.url, err))
+	}
+	return err
+}
+
 // gather asks all witnesses at once and returns the verified signature lines
 // that came back within Timeout, or within Grace after the quorum.
 func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torchwood.Checkpoint, signed []byte) []byte {
@@ -236,7 +272,15 @@ func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torc
 		}
 	}
 	wg.Wait()
+	p.cosigned.Store(int64(cosigned))
 	return all
+}
+
+// Cosigned says how many witnesses cosigned in this process's last round, how many it
+// takes, and how many are asked.
+func (p *Publisher) Cosigned() (cosigned, quorum, witnesses int) {
+	log := p.trusted.Load()
+	return int(p.cosigned.Load()), log.Quorum, len(log.witnesses)
 }
 
 func (p *Publisher) report(w *cosigner, err error) {

@@ -32,6 +32,7 @@ var (
 	ErrFork     = refusal.New(refusal.Conflict, "log.fork", "The log's storage disagrees with what was published, or a witness says that it does: stop, and compare it with a mirror; never publish from it.")
 	ErrQuorum   = refusal.New(refusal.Unavailable, "log.quorum_not_met", "Too few witnesses have cosigned: nothing was published and nothing may be disclosed; try again.")
 	ErrForgot   = refusal.New(refusal.Conflict, "log.witness_forgot", "A witness names a smaller size than it did before: if its state was lost, its operator must find out how.")
+	ErrWitness  = refusal.New(refusal.Unavailable, "log.witness", "A witness would not cosign: see that it answers at its address in the bundle, and have its operator give it the log's origin and key.")
 	ErrRules    = refusal.New(refusal.Conflict, "log.rules_missing", "The newest rules in the mirror are not among the bundles given: give the file with --bundle, so that no older rules come back into force.")
 	ErrNoLeaf   = refusal.New(refusal.NotFound, "log.no_leaf", "The log has no leaf at this index.")
 	ErrNotYet   = refusal.New(refusal.NotYet, "log.not_published", "The leaf is not yet under a cosigned checkpoint: wait for the next one.")

@@ -1,6 +1,7 @@
 package translog_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -492,6 +493,77 @@ func TestF20RolledBackLogIsRefusedByTheWitnesses(t *testing.T) {
 // F40: each call of the store fails, and the write also "fails but persisted".
 // Whatever happened, the next attempt converges and no reader ever sees a
 // checkpoint without quorum.
+// Who checks a set-up learns whether each witness would cosign, before anything is
+// published and after, and changes neither the log nor what a witness keeps.
+func TestTryAsksAWitnessAndChangesNothing(t *testing.T) {
+	w := newWorld(t)
+	name := func(i int) string { return fmt.Sprintf("witness.example/%d", i) }
+	answer := func(status int) *func(http.ResponseWriter, *http.Request, http.Handler) {
+		f := func(rw http.ResponseWriter, r *http.Request, _ http.Handler) { discard(r); rw.WriteHeader(status) }
+		return &f
+	}
+	try := func(when string, want error) {
+		t.Helper()
+		for i, p := range w.posts {
+			before := p.state.state
+			_, signed, err := w.mem.Checkpoint(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := w.publisher.Try(t.Context(), name(i)); !errors.Is(err, want) || want == nil && err != nil {
+				t.Errorf("%s: witness %d: %v", when, i, err)
+			}
+			if _, after, err := w.mem.Checkpoint(t.Context()); err != nil || !bytes.Equal(signed, after) || !bytes.Equal(before, p.state.state) {
+				t.Errorf("%s: something changed (%v)", when, err)
+			}
+		}
+	}
+	faults := func(when string) {
+		t.Helper()
+		for status, says := range map[int]string{404: "does not know the log", 403: "another key", 200: "witness answered", 503: "503"} {
+			for _, p := range w.posts {
+				p.bad.Store(answer(status))
+			}
+			try(fmt.Sprint(when, ", answered ", status), translog.ErrWitness)
+			if err := w.publisher.Try(t.Context(), name(0)); !strings.Contains(errors.Unwrap(err).Error(), says) {
+				t.Errorf("%s: %v", when, errors.Unwrap(err))
+			}
+		}
+		for _, p := range w.posts {
+			p.misbehave(nil)
+		}
+	}
+	try("nothing is published", nil)
+	faults("nothing is published")
+	w.append(0, 5)
+	try("there are leaves, and none is published", nil)
+	if _, err := w.publisher.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.append(5, 9)
+	try("published", nil)
+	faults("published")
+	if err := w.publisher.Try(t.Context(), "nobody"); !errors.Is(err, translog.ErrConfig) {
+		t.Error("nobody:", err)
+	}
+
+	older := new(translogtest.Memory)
+	translogtest.Append(t, older.Update, 0, 9)
+	size, signed, err := w.mem.Checkpoint(t.Context())
+	if err == nil {
+		err = older.SaveCheckpoint(t.Context(), size, signed)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.publisher.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	w.mem = older
+	w.publisher = w.open(older)
+	try("an older backup", translog.ErrRollback)
+}
+
 func TestF40StoreFaults(t *testing.T) {
 	for _, c := range []struct{ on, fault string }{
 		{"Size", "fails"}, {"Checkpoint", "fails"}, {"SaveCheckpoint", "fails"}, {"SaveCheckpoint", "fails but persisted"},
@@ -655,7 +727,7 @@ func TestHandlerServesThePublishedLogOnly(t *testing.T) {
 	}
 	srv := httptest.NewServer(http.StripPrefix("/log", h))
 	defer srv.Close()
-	r, err := w.audit(must(proof.Fetch(srv.URL + "/log"))(t))
+	r, err := w.audit(must(proof.Fetch(srv.URL+"/log", nil))(t))
 	if err != nil || r.Leaves != 300 {
 		t.Errorf("%v after %d", err, r.Leaves)
 	}

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/vault"
@@ -28,15 +28,11 @@ func TestI2ReadAudit(t *testing.T) {
 	seen := 0
 	added := func(what string, want, records, strangers, exports int) {
 		t.Helper()
-		f, err := os.Open(v.Audit)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		opened, exported, err := vault.ReadAudit(f)
+		audit, err := vault.ReadAudit([]string{v.Audit}, time.Time{}, nil)
 		if err != nil {
 			t.Fatal(err, errors.Unwrap(err))
 		}
+		opened, exported := audit.Opened, audit.Exported
 		different, foreign := map[string]bool{}, 0
 		for _, o := range opened[seen:] {
 			different[o.Record] = true
@@ -88,14 +84,13 @@ func TestI2ReadAudit(t *testing.T) {
 	raw := filepath.Join(t.TempDir(), "raw.log")
 	v.Must(t, http.MethodPut, "sys/audit/raw", map[string]any{"type": "file", "options": map[string]string{"file_path": raw, "log_raw": "true"}})
 	v.Must(t, http.MethodPost, "elsewhere/decrypt/penname-record", good)
-	text, err := os.ReadFile(raw)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = vault.ReadAudit(strings.NewReader(string(text)))
+	_, err = vault.ReadAudit([]string{raw}, time.Time{}, nil)
 	wantRefusal(t, err, vault.ErrAuditFile, "in clear")
 	for _, junk := range []string{"{", "[]", "{}", "not json", `{"type":"request"}`} {
-		_, _, err := vault.ReadAudit(strings.NewReader(junk))
+		if err := os.WriteFile(raw, []byte(junk+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, err := vault.ReadAudit([]string{raw}, time.Time{}, nil)
 		wantRefusal(t, err, vault.ErrAuditFile, "not an entry")
 	}
 }

@@ -3,16 +3,13 @@ package vault
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
-	"io"
-	"maps"
 	"slices"
 	"strings"
 	"time"
 )
 
-// UsedSecretID is a secret id of one of Penname's roles, as the file of an audit device
-// shows it. Which id it is the file does not say.
+// UsedSecretID is a secret id of one of Penname's roles, as the files of an audit device
+// show it. Which id it is they do not say.
 type UsedSecretID struct {
 	Role      Side
 	At        time.Time     // when it was minted; zero if the file does not say, as of one that came wrapped
@@ -22,69 +19,41 @@ type UsedSecretID struct {
 	LoggedIn  bool
 }
 
-// mintEntry is what matters of a line for that.
-type mintEntry struct {
-	Type, Error string
-	Time        time.Time
-	Auth        struct {
-		Policies []string
-		Metadata struct {
-			Role Side `json:"role_name"`
-		}
+// takeSecretID notes a secret id that was minted, or logged in. Vault hashes secret ids,
+// each to the same text in all that one device writes.
+func (r *auditReader) takeSecretID(e *auditEntry) error {
+	if e.Type != "response" || e.Error != "" || e.Request.Operation != "update" {
+		return nil
 	}
-	Request struct {
-		ID, Path, Operation string
-		Address             string `json:"remote_address"`
-		Data                struct {
-			SecretID string `json:"secret_id"`
-		}
+	role, minted := e.Auth.Metadata.Role, false
+	if path, ok := strings.CutPrefix(e.Request.Path, rolePath("")); ok {
+		role, minted = mintedFor(path)
 	}
-	Response struct {
-		Data struct {
-			SecretID string `json:"secret_id"`
-			TTL      any    `json:"secret_id_ttl"` // seconds; a hash where the answer was unwrapped
-		}
+	if !slices.Contains(allRoles(), role) || !minted && e.Request.Path != "auth/approle/login" {
+		return nil
 	}
-}
-
-// ReadSecretIDs returns every secret id that was minted, or logged in, according to the
-// file of an audit device, in the order of minting. Vault hashes secret ids, each to the
-// same text in all of one device's file.
-func ReadSecretIDs(r io.Reader) ([]UsedSecretID, error) {
-	found := make(map[string]*UsedSecretID)
-	for d := json.NewDecoder(r); ; {
-		var e mintEntry
-		if err := d.Decode(&e); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil || e.Time.IsZero() {
-			return nil, ErrAuditFile.Because(errors.New("a line is not an entry"))
-		}
-		if e.Type != "response" || e.Error != "" || e.Request.Operation != "update" {
-			continue
-		}
-		id, minted := e.Request.Data.SecretID, false
-		role := e.Auth.Metadata.Role
-		if path, ok := strings.CutPrefix(e.Request.Path, rolePath("")); ok {
-			if role, minted = mintedFor(path); minted {
-				id = cmp.Or(e.Response.Data.SecretID, e.Request.ID) // of a wrapped one there is no more to see
-			}
-		}
-		if !slices.Contains(allRoles(), role) || !minted && e.Request.Path != "auth/approle/login" {
-			continue
-		}
-		one := found[id]
-		if one == nil {
-			one = &UsedSecretID{Role: role}
-			found[id] = one
-		}
-		one.add(e, minted)
+	var sent struct {
+		SecretID string `json:"secret_id"`
 	}
-	var all []UsedSecretID
-	for one := range maps.Values(found) {
-		all = append(all, *one)
+	var answer struct {
+		SecretID string `json:"secret_id"`
+		TTL      any    `json:"secret_id_ttl"` // seconds; a hash where the answer was unwrapped
 	}
-	slices.SortFunc(all, func(a, b UsedSecretID) int { return a.At.Compare(b.At) })
-	return all, nil
+	if len(e.Request.Data) > 0 && json.Unmarshal(e.Request.Data, &sent) != nil || len(e.Response.Data) > 0 && json.Unmarshal(e.Response.Data, &answer) != nil {
+		return errNoEntry
+	}
+	id := sent.SecretID
+	if minted {
+		id = cmp.Or(answer.SecretID, e.Request.ID) // of a wrapped one there is no more to see
+	}
+	one := r.ids[id]
+	if one == nil {
+		one = &UsedSecretID{Role: role}
+		r.ids[id] = one
+	}
+	ttl, _ := answer.TTL.(float64)
+	one.add(e, minted, time.Duration(ttl)*time.Second)
+	return nil
 }
 
 // mintedFor returns for which role a path below those of roles mints.
@@ -97,10 +66,9 @@ func mintedFor(path string) (role Side, mints bool) {
 }
 
 // add puts down what an entry says: that the secret id was minted, or logged in.
-func (u *UsedSecretID) add(e mintEntry, minted bool) {
+func (u *UsedSecretID) add(e *auditEntry, minted bool, life time.Duration) {
 	if minted {
-		ttl, _ := e.Response.Data.TTL.(float64)
-		u.At, u.Life = e.Time, time.Duration(ttl)*time.Second
+		u.At, u.Life = e.Time, life
 		u.ByRenewer = slices.Equal(e.Auth.Policies, []string{string(u.Role.Renewer())}) || slices.Equal(e.Auth.Policies, []string{string(u.Role)})
 	} else {
 		u.LoggedIn = true

@@ -12,6 +12,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +45,7 @@ func newEndpoint(address, caFile string, timeout time.Duration) (*endpoint, erro
 			return nil, ErrCA.Because(err)
 		}
 		if roots = x509.NewCertPool(); !roots.AppendCertsFromPEM(pem) {
-			return nil, ErrCA
+			return nil, ErrCA.Because(errors.New(caFile + " holds no certificate in PEM"))
 		}
 	}
 	wire := &http.Client{
@@ -135,6 +137,10 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 	return keep.ErrUnavailable.Because(failed)
 }
 
+// ErrCertificate is the cause of keep.ErrUnavailable when no authority that is trusted
+// has signed the certificate of Vault, or it is for another host.
+var ErrCertificate = errors.New("the certificate of Vault does not verify")
+
 // transportError keeps the kind of a network error and drops its text.
 func transportError(err error) error {
 	var cert *tls.CertificateVerificationError
@@ -145,7 +151,7 @@ func transportError(err error) error {
 	case errors.Is(err, context.Canceled):
 		return context.Canceled
 	case errors.As(err, &cert):
-		return errors.New("the certificate of Vault does not verify")
+		return ErrCertificate
 	}
 	return errors.New("no connection to Vault")
 }
@@ -158,6 +164,7 @@ type session struct {
 	now    func() time.Time
 
 	renewer atomic.Pointer[SecretID] // its renewer's, as of Renew; nil: none
+	called  atomic.Pointer[Called]   // is told of each call; nil: nobody is
 
 	// turn guards what follows; a channel, so that waiting ends with the context.
 	turn     chan struct{}
@@ -215,10 +222,28 @@ func (s *session) named(err error) error {
 	if e == nil {
 		return err
 	}
-	if cause := e.Unwrap(); cause != nil {
-		return e.Because(fmt.Errorf("%s: %w", s.side, cause))
+	return e.Because(&roleError{s.side, e.Unwrap()})
+}
+
+// roleError is the cause of a refusal that is about one role.
+type roleError struct {
+	role  Side
+	cause error // may be nil
+}
+
+func (e *roleError) Error() string {
+	if e.cause == nil {
+		return string(e.role)
 	}
-	return e.Because(errors.New(string(s.side)))
+	return fmt.Sprintf("%s: %v", e.role, e.cause)
+}
+
+func (e *roleError) Unwrap() error { return e.cause }
+
+// OfRenewer tells whether a refusal to open a side is about its renewer.
+func OfRenewer(err error) bool {
+	var of *roleError
+	return errors.As(err, &of) && strings.HasSuffix(string(of.role), renewer)
 }
 
 // bearer returns a token that is good for now. It renews the token when two
@@ -304,10 +329,38 @@ func (s *session) loginWith(ctx context.Context, secretID string) error {
 	return nil
 }
 
-// call is do with this side's token, all within one timeout. A refusal of the
+// Called is told of a call to Vault: which of Operations it was, how long it took, the
+// log-in included if there had to be one, and whether Vault did not do it.
+type Called func(operation string, took time.Duration, failed bool)
+
+// Operations are what [Called] tells apart: those of Transit, and all else.
+var Operations = []string{"decrypt", "encrypt", "hmac", "keys", "rewrap", "other"}
+
+// OnCall has f told of each call from now on.
+func (s *session) OnCall(f Called) { s.called.Store(&f) }
+
+func operation(path string) string {
+	name, _, _ := strings.Cut(strings.TrimPrefix(path, mount+"/"), "/")
+	if slices.Contains(Operations, name) {
+		return name
+	}
+	return "other"
+}
+
+// call is an answer of Vault, of which is told who wants to know.
+func (s *session) call(ctx context.Context, method, path string, body, out any) error {
+	began := time.Now()
+	err := s.authorised(ctx, method, path, body, out)
+	if told := s.called.Load(); told != nil {
+		(*told)(operation(path), time.Since(began), refusal.Of(err) != nil)
+	}
+	return err
+}
+
+// authorised is do with this side's token, all within one timeout. A refusal of the
 // token is answered once with a new log-in: it may have been revoked, or have
 // ended early.
-func (s *session) call(ctx context.Context, method, path string, body, out any) error {
+func (s *session) authorised(ctx context.Context, method, path string, body, out any) error {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
 	token, err := s.bearer(ctx, "")

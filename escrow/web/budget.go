@@ -46,6 +46,16 @@ func (b *budget) take(n int64) bool {
 	return false
 }
 
+// Memory is how many bytes the bodies of requests take, and may take.
+type Memory struct{ Used, Limit int64 }
+
+// Memory says how much memory the bodies of requests take at the moment, large ones and
+// small ones: in whole MiB, so that no form that a person sends is seen in it.
+func (s *Server) Memory() map[string]Memory {
+	of := func(b *budget, limit int64) Memory { return Memory{(limit - b.free.Load()) &^ (1<<20 - 1), limit} }
+	return map[string]Memory{"large": of(s.large, maxLarge), "small": of(s.small, maxSmall)}
+}
+
 // body is what is read of the body of a request, and counts while it is read:
 // who declares much and sends nothing holds up nobody. Who declares more than
 // there is room for is not begun with, so that the others come to their end.

@@ -131,15 +131,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	e := asRefusal(err)
 	p := problem(e)
 	p.Detail = s.detailOf(c.Request().Method, c.Path(), e)
-	attrs := []slog.Attr{slog.String("code", e.Code), slog.String("kind", e.Kind.String()), slog.String("route", c.Path())}
-	level := slog.LevelWarn
-	if p.Status >= http.StatusInternalServerError {
-		level = slog.LevelError
-	}
-	if cause := errors.Unwrap(e); cause != nil {
-		attrs = append(attrs, slog.Any("cause", cause))
-	}
-	s.Log.LogAttrs(c.Request().Context(), level, "refused", attrs...)
+	s.NoteRefusal(c.Request().Context(), s.route(c.Request().Method, c.Path()), e.Code, p.Status >= http.StatusInternalServerError, noted(e)...)
 	var facts WithFacts
 	if errors.As(err, &facts) {
 		p.Rules, p.Approvals, p.Quorum, p.Reference, p.Back = facts.Rules, facts.Approvals, facts.Quorum, facts.Reference, facts.Back

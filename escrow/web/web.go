@@ -43,6 +43,15 @@ type Config struct {
 	// Ready, optional, says what of the service is in doubt, by part; a nil value is
 	// a part that is well. It returns within seconds.
 	Ready func(ctx context.Context) map[string]error
+
+	// Contact is where people reach the operator; the zero one is named nowhere.
+	Contact Contact
+
+	// Answered and Refused, optional, count: how long a request took, by its route
+	// (Routes), and refusals by their code, which is a constant, with whether the fault
+	// is ours. Who counts what is of people (OfPeople) tells nobody when it happened.
+	Answered func(route string, took time.Duration)
+	Refused  func(route, code string, fault bool)
 }
 
 // Handler answers a request or returns why not: the edge then logs the refusal
@@ -63,6 +72,7 @@ type Server struct {
 
 	large, small *budget // of bodies in memory
 	parts        parts
+	faults       faults
 	undone       map[string]string              // what has not happened when a route refuses, by the same names
 	proxies      atomic.Pointer[[]netip.Prefix] // that are trusted
 	leads        atomic.Pointer[[]string]       // origins to which a form leads
@@ -81,7 +91,7 @@ func New(c Config) (*Server, error) {
 		rated: map[string]bool{}, cookieless: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
-	if s.pages, err = newPages(); err != nil {
+	if s.pages, err = newPages(c.Contact); err != nil {
 		return nil, err
 	}
 	e := s.router
@@ -89,7 +99,7 @@ func New(c Config) (*Server, error) {
 	e.HTTPErrorHandler = s.refuse
 	e.Use(s.security, middleware.RecoverWithConfig(middleware.RecoverConfig{
 		DisableErrorHandler: false, LogErrorFunc: s.logPanic,
-	}), s.accessLog, s.sameSite)
+	}), s.record, s.sameSite)
 	s.Handle(http.MethodGet, "/healthz", NoBody, Rate{}, func(w http.ResponseWriter, _ *http.Request) error {
 		w.WriteHeader(http.StatusNoContent) // the process lives; see /readyz for the rest
 		return nil
@@ -247,30 +257,6 @@ func contentPolicy(origins, redirectURIs []string) string {
 	slices.Sort(targets)
 	return "default-src 'none'; style-src 'self'; img-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action " +
 		strings.Join(slices.Compact(targets), " ")
-}
-
-// accessLog writes one line a request: method, route, status, time. Never the
-// address, the query or a path parameter: they can name a person or a case.
-func (s *Server) accessLog(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		start := time.Now()
-		err := next(c)
-		if err != nil {
-			c.Error(err)
-		}
-		s.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
-			slog.String("method", knownMethod(c.Request().Method)), slog.String("route", c.Path()),
-			slog.Int("status", c.Response().Status), slog.Duration("took", time.Since(start)))
-		return nil
-	}
-}
-
-func knownMethod(m string) string {
-	switch m {
-	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions:
-		return m
-	}
-	return "other" // a request chooses its method: it must not choose our log's words
 }
 
 func (s *Server) logPanic(c echo.Context, _ error, stack []byte) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -68,6 +69,9 @@ type Provider struct {
 	// that the provider is.
 	Private PrivateNetworks
 
+	// Roots are the certificate authorities that count; nil: those of this machine.
+	Roots *x509.CertPool
+
 	// AllowLoopback is for the sandbox: http is allowed, and no other address
 	// than loopback is reachable.
 	AllowLoopback bool
@@ -128,7 +132,7 @@ func newRelyingParty(ctx context.Context, p Provider, now func() time.Time, lim 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p.AllowLoopback, p.Private, resolver), scopes: map[string]bool{}}
+	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p, resolver), scopes: map[string]bool{}}
 	for _, s := range p.Scopes {
 		rp.scopes[s] = true
 	}

@@ -19,7 +19,7 @@ var (
 	ErrTooLarge        = refusal.New(refusal.Invalid, "proofing_failed.too_large", "the identity provider answered with more than we read; ask its operator to mend it")
 	ErrTimeout         = refusal.New(refusal.Unavailable, "proofing_failed.timeout", "the identity provider did not answer in time; try again later")
 	ErrUnavailable     = refusal.New(refusal.Unavailable, "proofing_failed.idp_unavailable", "the identity provider is not reachable or failed; try again later")
-	ErrCertificate     = refusal.New(refusal.Unavailable, "proofing_failed.bad_certificate", "the identity provider's certificate does not verify; try again later, or tell the operator, who names a private authority in SSL_CERT_FILE")
+	ErrCertificate     = refusal.New(refusal.Unavailable, "proofing_failed.bad_certificate", "the identity provider's certificate does not verify; try again later, or tell the operator, who names a private authority in ca_file")
 	ErrDisabled        = refusal.New(refusal.Invalid, "proofing_failed.idp_disabled", "this identity provider is no longer accepted; start again with another one")
 )
 

@@ -31,7 +31,8 @@ var defaultLimits = limits{timeout: 4500 * time.Millisecond, body: 256 << 10}
 // newClient returns the only HTTP client that speaks to an identity provider.
 // It goes through no proxy, because behind one the address that is dialled is
 // not the address that was checked.
-func newClient(lim limits, loopback bool, private PrivateNetworks, resolver *net.Resolver) *http.Client {
+func newClient(lim limits, p Provider, resolver *net.Resolver) *http.Client {
+	loopback, private := p.AllowLoopback, p.Private
 	dial := func(ctx context.Context, network, name string) (net.Conn, error) {
 		dialer := &net.Dialer{
 			Timeout:  lim.timeout,
@@ -52,7 +53,7 @@ func newClient(lim limits, loopback bool, private PrivateNetworks, resolver *net
 		CheckRedirect: checkRedirect,
 		Transport: &bounded{limits: lim, next: &http.Transport{
 			DialContext:            dial,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.Roots},
 			TLSHandshakeTimeout:    lim.timeout,
 			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: 32 << 10,

@@ -3,6 +3,8 @@ package proof
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -92,9 +94,13 @@ type Report struct {
 
 // Fetch returns a reader of the log at a base URL, for [Log.Audit]. http is
 // accepted beside https: everything that is read is authenticated by the
-// checkpoint. Answers are limited in size and never decompressed.
-func Fetch(base string) (torchwood.TileReader, error) {
+// checkpoint. Answers are limited in size and never decompressed. roots are the
+// certificate authorities that count; nil: those of this machine.
+func Fetch(base string, roots *x509.CertPool) (torchwood.TileReader, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if roots != nil {
+		transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots}
+	}
 	transport.DisableCompression = true // a tile is 17 MB at most, a bomb is not
 	transport.MaxIdleConnsPerHost = fetches
 	f, err := torchwood.NewTileFetcher(base, torchwood.WithConcurrencyLimit(fetches), torchwood.WithUserAgent("penname-audit"),
@@ -102,7 +108,40 @@ func Fetch(base string) (torchwood.TileReader, error) {
 	if err != nil {
 		return nil, ErrFetch.Because(err)
 	}
-	return f, nil
+	return fetcher{f}, nil
+}
+
+// fetcher says why an endpoint cannot be read. The library tries again for minutes, whatever
+// it was, and then says only that it took too long.
+type fetcher struct{ *torchwood.TileFetcher }
+
+// ReadEndpoint implements [torchwood.TileReader]. A certificate that does not verify is
+// refused at once.
+func (f fetcher) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	t := &tries{stop: stop}
+	data, err := f.TileFetcher.ReadEndpoint(context.WithValue(ctx, triesKey{}, t), path)
+	if err != nil && ctx.Err() != nil && t.last != nil {
+		err = t.last
+	}
+	return data, err
+}
+
+type triesKey struct{}
+
+// tries are those of one read, one after the other.
+type tries struct {
+	last error
+	stop func()
+}
+
+// failed notes why a try failed, and lets no other follow if it would fail, too.
+func (t *tries) failed(err error) {
+	t.last = err
+	if errors.As(err, new(*tls.CertificateVerificationError)) {
+		t.stop()
+	}
 }
 
 const (
@@ -116,6 +155,9 @@ type bounded struct{ http.RoundTripper }
 
 func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp, err := b.RoundTripper.RoundTrip(r)
+	if t, ok := r.Context().Value(triesKey{}).(*tries); ok && err != nil {
+		t.failed(err)
+	}
 	if err == nil {
 		resp.Body = struct {
 			io.Reader

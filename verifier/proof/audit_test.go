@@ -429,14 +429,14 @@ func TestAuditOverHTTP(t *testing.T) {
 	srv := httptest.NewServer(http.FileServerFS(files))
 	defer srv.Close()
 	for _, base := range []string{srv.URL, srv.URL + "/"} {
-		r, err := w.log.Audit(t.Context(), must(proof.Fetch(base))(t), options())
+		r, err := w.log.Audit(t.Context(), must(proof.Fetch(base, nil))(t), options())
 		if err != nil || r.Leaves != 300 {
 			t.Errorf("%v after %d", err, r.Leaves)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := w.log.Audit(ctx, must(proof.Fetch(srv.URL))(t), options()); !errors.Is(err, proof.ErrFetch) {
+	if _, err := w.log.Audit(ctx, must(proof.Fetch(srv.URL, nil))(t), options()); !errors.Is(err, proof.ErrFetch) {
 		t.Error(err)
 	}
 }
@@ -463,7 +463,7 @@ func TestM35CompressedTileIsNotUnpacked(t *testing.T) {
 		served++
 	}))
 	defer srv.Close()
-	if _, err := w.log.Audit(t.Context(), must(proof.Fetch(srv.URL))(t), options()); !errors.Is(err, proof.ErrTile) {
+	if _, err := w.log.Audit(t.Context(), must(proof.Fetch(srv.URL, nil))(t), options()); !errors.Is(err, proof.ErrTile) {
 		t.Error(err)
 	}
 	if served == 0 {

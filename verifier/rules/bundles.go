@@ -45,9 +45,7 @@ func NewBundles(fetch Fetch, have ...*policy.Bundle) *Bundles {
 
 // Get returns the bundle with that hash, or [ErrUnavailable].
 func (s *Bundles) Get(ctx context.Context, hash string) (*policy.Bundle, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e, ok := s.have[hash]; ok {
+	if e, ok := s.known(hash); ok {
 		return e.Bundle, nil
 	}
 	e, err := s.get(ctx, hash)
@@ -56,12 +54,17 @@ func (s *Bundles) Get(ctx context.Context, hash string) (*policy.Bundle, error) 
 
 // withEndorsements is Get, and the endorsements were asked for.
 func (s *Bundles) withEndorsements(ctx context.Context, hash string) (endorsed, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if e, ok := s.have[hash]; ok && e.fetched {
+	if e, ok := s.known(hash); ok && e.fetched {
 		return e, nil
 	}
 	return s.get(ctx, hash)
+}
+
+func (s *Bundles) known(hash string) (endorsed, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, ok := s.have[hash]
+	return e, ok
 }
 
 // get fetches a bundle. Its bytes are believed if they hash to what was asked
@@ -82,6 +85,8 @@ func (s *Bundles) get(ctx context.Context, hash string) (e endorsed, err error) 
 		return e, ErrUnavailable.Because(err)
 	}
 	e = endorsed{b, endorsements, true}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.have[hash] = e
 	return e, nil
 }

@@ -61,7 +61,9 @@ type History struct {
 	tiles   torchwood.TileReader
 	bundles *Bundles
 
-	mu       sync.Mutex
+	following sync.Mutex // held while the log is read, by the one who writes what follows
+
+	mu       sync.Mutex           // held for a moment: who asks waits for no network
 	tree     torchwood.Checkpoint // verified; empty at first
 	cosigned time.Time            // when a quorum had last cosigned it
 	log      *proof.Log           // under whose policy
@@ -85,8 +87,8 @@ func New(trusted *policy.Bundle, tiles torchwood.TileReader, bundles Fetch) (*Hi
 // [proof.ErrSplitView] if the log contradicts what was read before. On an error
 // the history stays as it was.
 func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duration) (*policy.Bundle, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
+	h.following.Lock()
+	defer h.following.Unlock()
 	signed, err := h.checkpoint(ctx)
 	if err != nil {
 		return nil, ErrUnknown.Because(err)
@@ -109,6 +111,8 @@ func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duratio
 	if err := next.authenticate(signed, candidates, now, maxAge); err != nil {
 		return nil, ErrUnknown.Because(err)
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.tree, h.cosigned, h.log, h.entries, h.begin = next.tree, next.cosigned, next.log, next.entries, next.begin
 	if h.begin < 0 {
 		return nil, ErrNotInLog
@@ -316,6 +320,14 @@ func (h *History) Entries() []Entry {
 
 // Bundles is where the history gets its bundles.
 func (h *History) Bundles() *Bundles { return h.bundles }
+
+// Cosigned is when a quorum had last cosigned the newest tree that was followed; zero
+// if none was yet.
+func (h *History) Cosigned() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.cosigned
+}
 
 // Log returns the log under the policy by which it was last verified.
 func (h *History) Log() *proof.Log {

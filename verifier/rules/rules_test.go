@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -280,5 +281,54 @@ func TestFoundO2AndJ2AnAuditJudgesBundles(t *testing.T) {
 				t.Error(r.Findings)
 			}
 		})
+	}
+}
+
+// stuck is a log that gives no answer until it is let go.
+type stuck struct {
+	*world
+	asked, answer chan struct{}
+}
+
+func (s stuck) ReadEndpoint(ctx context.Context, path string) ([]byte, error) {
+	s.asked <- struct{}{}
+	<-s.answer
+	return s.world.ReadEndpoint(ctx, path)
+}
+
+// G3: who asks which rules are in force waits for no log that gives no answer.
+func TestFoundG3WhoAsksWaitsForNoLog(t *testing.T) {
+	w := newWorld(t)
+	first := w.bundle(nil, nil)
+	w.log(first)
+	log := stuck{w, make(chan struct{}), make(chan struct{})}
+	h, err := New(first, log, w.fetch)
+	if err != nil {
+		t.Fatal(err)
+	}
+	follow := func() <-chan error {
+		done := make(chan error, 1)
+		go func() {
+			_, err := h.Follow(t.Context(), noon, maxAge)
+			done <- err
+		}()
+		<-log.asked
+		return done
+	}
+	done := follow()
+	if !h.Cosigned().IsZero() {
+		t.Error("cosigned before anything was read")
+	}
+	log.answer <- struct{}{}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	done = follow()
+	if b, err := h.InForce(noon, maxAge); err != nil || b.Hash() != first.Hash() || !h.Cosigned().Equal(noon) || len(h.Entries()) != 1 {
+		t.Error(b, err, h.Cosigned())
+	}
+	log.answer <- struct{}{}
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }

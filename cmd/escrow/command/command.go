@@ -6,6 +6,8 @@ package command
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -44,7 +46,7 @@ func System() Env {
 	t := &terminal{}
 	return Env{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: t.ask, Close: t.close, Terminal: shell.Terminal(os.Stderr),
-		HTTP: registrar.NewHTTP(),
+		HTTP: registrar.NewHTTP(nil),
 	}
 }
 
@@ -53,6 +55,8 @@ type program struct {
 	Env
 	json   bool   // set when a command runs
 	server string // address of the registrar
+	caFile string
+	roots  *x509.CertPool // of the certificates of servers; nil: those of this machine
 }
 
 // Run runs the program with args, without the program's name, and returns the
@@ -77,11 +81,18 @@ func newRoot(p *program) *cobra.Command {
 			"release shares, and anyone audits the public log.\n\n" +
 			"Exit codes: 0 done; 1 refused or failed, with a code and how to mend it; 2 wrong\n" +
 			"usage; 130 interrupted.",
-		Example:          "  escrow log audit --bundle bundle.json --server https://penname.example",
-		PersistentPreRun: func(c *cobra.Command, _ []string) { p.json = shell.AsJSON(c) },
-		RunE:             func(c *cobra.Command, _ []string) error { return c.Help() },
+		Example: "  escrow log audit --bundle bundle.json --server https://penname.example",
+		PersistentPreRunE: func(c *cobra.Command, _ []string) (err error) {
+			p.json = shell.AsJSON(c)
+			if p.roots, err = registrar.Authorities(p.caFile); p.roots != nil {
+				p.HTTP = registrar.NewHTTP(p.roots)
+			}
+			return err
+		},
+		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
+	root.PersistentFlags().StringVar(&p.caFile, "ca-file", "", "PEM file of certificate authorities that count for servers beside this machine's")
 	root.AddCommand(warrant(p), custodians(p), log(p), key(p))
 	return root
 }
@@ -189,7 +200,7 @@ func (p *program) fetchBundle(ctx context.Context, hash string) ([]byte, []strin
 
 // explained adds to a refusal the public facts that a person needs: rules,
 // custodians by name, the first wrong entry of the log, what was shown of it and
-// where that is kept.
+// where that is kept, and how an authority is named that this machine does not know.
 func explained(err error) error {
 	var rules *custodian.RulesError
 	var shares *requester.SharesError
@@ -200,6 +211,8 @@ func explained(err error) error {
 		return &registrar.Problem{Code: rules.Refusal.Code, Title: rules.Refusal.Mend, Rules: rules.Rules}
 	case errors.As(err, &shares):
 		return &registrar.Problem{Code: requester.ErrBadShare.Code, Title: shares.Text()}
+	case e != nil && errors.As(err, new(*tls.CertificateVerificationError)):
+		return &registrar.Problem{Code: e.Code, Title: e.Mend, Cause: e.Unwrap().Error() + "; a private authority is named with --ca-file"}
 	case e != nil && errors.As(err, &seen):
 		return &registrar.Problem{Code: e.Code, Title: e.Mend, Cause: seen.Error(), Evidence: seen.Kept}
 	case errors.Is(err, proof.ErrTile) && errors.As(err, &at):

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/mod/sumdb/note"
+
 	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/policy"
 )
@@ -186,5 +188,25 @@ func TestPlanIsShownBeforeItIsAgreedOn(t *testing.T) {
 	}
 	if r := run(t, []string{passphrase}, "custodian", "ceremony", file, "--once", "--json", "--home", homes[0]); strings.Count(r.errs, "\n") != 1 {
 		t.Error("--json prints more than one object:", r.errs)
+	}
+}
+
+// TestWitnessCertificate: a witness without a sound certificate serves nothing.
+func TestWitnessCertificate(t *testing.T) {
+	home := newHome(t, "alba")
+	_, vkey, err := note.GenerateKey(nil, "penname.example/log")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, []string{passphrase}, "custodian", "witness", "init", "--home", home, "--name", "alba.witness.example",
+		"--log-origin", "penname.example/log", "--log-vkey", vkey); r.code != 0 {
+		t.Fatal(r.errs)
+	}
+	notOne := filepath.Join(home, "witness.json")
+	for _, flags := range [][]string{{"--tls-cert", notOne, "--tls-key", notOne}, {"--tls-cert", notOne}, {"--tls-key", notOne}} {
+		r := run(t, []string{passphrase}, append([]string{"custodian", "witness", "--home", home, "--listen", "127.0.0.1:0"}, flags...)...)
+		if r.code != 1 || r.out != "" || !strings.HasPrefix(r.errs, "escrow: custodian.bad_certificate: ") {
+			t.Errorf("%s: %+v", flags, r)
+		}
 	}
 }

@@ -48,7 +48,7 @@ func tiles(p *program, mirror string) (torchwood.TileReader, error) {
 	if mirror != "" {
 		return proof.Directory(mirror)
 	}
-	return proof.Fetch(strings.TrimRight(p.server, "/") + registrar.PathLog)
+	return proof.Fetch(strings.TrimRight(p.server, "/")+registrar.PathLog, p.roots)
 }
 
 // leaves is the progress of what reads the whole log.

@@ -256,6 +256,7 @@ func seatCustodians(b *policy.Bundle, transcript []byte) error {
 
 func ceremonyServe() *cobra.Command {
 	var listen, cert, key string
+	var proxies []string
 	c := &cobra.Command{
 		Use: "serve", Short: "Serve the message board alone: for the first ceremony, whose key the first bundle names",
 		Example: "  escrowd ceremony serve --listen :8443 --tls-cert cert.pem --tls-key key.pem --database-file /etc/penname/disclosing.dsn",
@@ -274,7 +275,7 @@ func ceremonyServe() *cobra.Command {
 					ln, scheme = tls.NewListener(ln, config), "https"
 				}
 				origin := scheme + "://" + ln.Addr().String()
-				h, err := service.NewMessageBoard(origin, b, slog.New(slog.NewJSONHandler(cmd.ErrOrStderr(), nil)))
+				h, err := service.NewMessageBoard(origin, b, proxies, service.NewLog(cmd.ErrOrStderr(), slog.LevelInfo))
 				if err != nil {
 					return err
 				}
@@ -288,6 +289,7 @@ func ceremonyServe() *cobra.Command {
 	c.Flags().StringVar(&listen, "listen", "127.0.0.1:0", "address to listen on")
 	c.Flags().StringVar(&cert, "tls-cert", "", "certificate, PEM; needed unless the address is loopback")
 	c.Flags().StringVar(&key, "tls-key", "", "its key, PEM")
+	c.Flags().StringSliceVar(&proxies, "trusted-proxies", nil, "addresses and networks of proxies before it, as in the configuration")
 	return c
 }
 

@@ -2,6 +2,7 @@
 // walkthroughs run the very code that operators run.
 //
 //	escrowd serve     runs the service from one strict configuration file
+//	escrowd status    says how a running service is
 //	escrowd migrate   brings the database to this version's schema
 //	escrowd bundle    writes new rules, and puts endorsed ones in force
 //	escrowd vault     prepares Vault
@@ -39,7 +40,7 @@ func newRoot() *cobra.Command {
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(serveCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), reviewCommand(), ceremonyCommand())
+	root.AddCommand(serveCommand(), statusCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), reviewCommand(), ceremonyCommand())
 	return root
 }
 

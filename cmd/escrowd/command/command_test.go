@@ -48,6 +48,8 @@ func TestExitCodes(t *testing.T) {
 		{"bundle install a b", 2, "--database-file is needed"},
 		{"migrate", 2, "--database-file is needed"},
 		{"log check", 2, "--database-file is needed"},
+		{"log check --database-file x --since 2026-11-01", 2, "--since is a day like 2026-11-01, and goes with --vault-audit"},
+		{"log check --database-file x --vault-audit y --since November", 2, "--since is a day like 2026-11-01"},
 		{"log reconcile", 2, "--from is needed"},
 		{"log reconcile --from x --bundle y", 2, "--database-file is needed"},
 		{"vault bootstrap", 2, "--address is needed"},
@@ -138,7 +140,7 @@ func TestHelp(t *testing.T) {
 // TestUnit: what the unit starts is a command of this version, and systemd finds
 // little that the service may do beyond its work.
 func TestUnit(t *testing.T) {
-	unit := filepath.Join("..", "..", "..", "deploy", "systemd", "escrowd.service")
+	unit := filepath.Join("..", "..", "..", "deploy", "systemd", "penname@.service")
 	raw, err := os.ReadFile(unit)
 	if err != nil {
 		t.Fatal(err)
@@ -162,7 +164,7 @@ func TestUnit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, setting := range []string{"Type=notify-reload", "StateDirectory=penname"} {
+	for _, setting := range []string{"Type=notify", "ExecReload=/bin/kill -HUP $MAINPID", "StateDirectory=penname/%j"} {
 		if !strings.Contains(string(raw), "\n"+setting+"\n") {
 			t.Errorf("the unit has no %s", setting)
 		}

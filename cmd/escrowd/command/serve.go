@@ -1,20 +1,20 @@
 package command
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/deploy"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/service"
 )
 
@@ -35,43 +35,75 @@ func serveCommand() *cobra.Command {
 			if example {
 				return sayExample(cmd, side)
 			}
+			if check {
+				all := service.Check(cmd.Context(), file)
+				return errors.Join(say(cmd, all, "%s", lines(all)), service.Faults(all))
+			}
 			hangup := make(chan os.Signal, 1)
 			signal.Notify(hangup, syscall.SIGHUP) // from the first moment on: it would end the process
 			defer signal.Stop(hangup)
+			return serve(cmd, file, hangup)
+		},
+	}
+	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
+	c.Flags().BoolVar(&check, "check", false, "try all that serving will need, say of each part in one line how it is and how to mend it, and stop; exit code 1 if there is a fault")
+	c.Flags().BoolVar(&example, "example-config", false, "print a complete configuration with comments, and stop")
+	c.Flags().StringVar(&side, "side", "", "of the example only what a machine of this side needs: "+strings.Join(configSides, ", "))
+	return c
+}
+
+func serve(cmd *cobra.Command, file string, hangup <-chan os.Signal) error {
+	c, err := service.ReadConfig(file)
+	if err != nil {
+		return err
+	}
+	if c.Issue != nil {
+		if err := service.OverwriteFreed(); err != nil {
+			return err
+		}
+	}
+	s, err := c.Open(cmd.Context(), cmd.ErrOrStderr())
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	ln, err := c.Listener()
+	if err != nil {
+		return err
+	}
+	return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
+}
+
+func statusCommand() *cobra.Command {
+	var file, cert, key string
+	c := &cobra.Command{
+		Use: "status", Short: "Say how a running service is",
+		Long: "Say how a running service is: each part in one line, what ends when, and since when it runs. It is asked at\n" +
+			"metrics_listen of its configuration, on its own machine. Exit code 1 if a part has a fault, or nobody answers.",
+		Example: "  escrowd status --config /etc/penname/escrowd.toml",
+		RunE: func(cmd *cobra.Command, _ []string) error {
 			c, err := service.ReadConfig(file)
 			if err != nil {
 				return err
 			}
-			if c.Issue != nil && !check {
-				if err := service.OverwriteFreed(); err != nil {
+			var client []tls.Certificate
+			if cert != "" {
+				pair, err := readPair(cert, key)
+				if err != nil {
 					return err
 				}
+				client = append(client, pair)
 			}
-			s, err := c.Open(cmd.Context(), cmd.ErrOrStderr())
+			s, err := c.Status(cmd.Context(), client...)
 			if err != nil {
 				return err
 			}
-			defer s.Close()
-			if check {
-				if err := errors.Join(c.CheckAddress(cmd.Context(), s.Certificate), s.Check(cmd.Context())); err != nil {
-					return err
-				}
-				lifetimes := s.Lifetimes()
-				return say(cmd, map[string]any{"holds": true, "lifetimes": lifetimes},
-					"the configuration holds: certificate, address, bundle, and what else of database, Vault and identity provider this process needs answer as they must%s", ends(lifetimes))
-			}
-			ln, err := service.Listen(c.Listen)
-			if err != nil {
-				return err
-			}
-			s.Log.Info("serving", slog.String("origin", c.Origin), slog.String("address", ln.Addr().String()))
-			return s.Run(cmd.Context(), ln, service.Machine{Hangup: hangup, Tell: tellSystemd})
+			return errors.Join(say(cmd, s, "%s", s), service.Faults(s.Parts))
 		},
 	}
-	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file")
-	c.Flags().BoolVar(&check, "check", false, "check everything that a start checks, and what serving will need, say what ends when, and stop")
-	c.Flags().BoolVar(&example, "example-config", false, "print a complete configuration with comments, and stop")
-	c.Flags().StringVar(&side, "side", "", "of the example only what a machine of this side needs: "+strings.Join(configSides, ", "))
+	c.Flags().StringVar(&file, "config", "/etc/penname/escrowd.toml", "the configuration file of the service")
+	c.Flags().StringVar(&cert, "client-cert", "", "certificate, PEM, of who asks, where metrics_client_ca_file is set")
+	c.Flags().StringVar(&key, "client-key", "", "its key")
 	return c
 }
 
@@ -109,11 +141,27 @@ func exampleConfig(side string) string {
 	return strings.TrimSpace(strings.Join(kept, "\n\n")) + "\n"
 }
 
-// ends is what ends when, one line each.
-func ends(lifetimes []service.Lifetime) string {
+// readPair reads a certificate and its key.
+func readPair(cert, key string) (pair tls.Certificate, err error) {
+	chain, err := shell.ReadFile(cert)
+	if err != nil {
+		return pair, err
+	}
+	secret, err := secretfile.ReadText(key)
+	if err != nil {
+		return pair, err
+	}
+	if pair, err = tls.X509KeyPair(chain, []byte(secret)); err != nil { // which could quote the key
+		err = shell.UsageError("--client-cert and --client-key should name a certificate and its key, both in PEM")
+	}
+	return pair, err
+}
+
+// lines are findings, one line each.
+func lines(all []service.Finding) string {
 	var text strings.Builder
-	for _, l := range lifetimes {
-		fmt.Fprintf(&text, "\n%s: until %s, %.0f days", l.What, l.Ends.UTC().Format(time.DateOnly), l.DaysLeft(time.Now()))
+	for _, f := range all {
+		fmt.Fprintln(&text, f)
 	}
 	return text.String()
 }

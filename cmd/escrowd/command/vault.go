@@ -102,9 +102,9 @@ var sidesOfVault = []struct {
 // shortName is how the command line names a role of Vault: issuing, issuing-renewer.
 func shortName(role vault.Side) string { return strings.TrimPrefix(string(role), "penname-") }
 
-// secretIDFile is where the unit lets the service replace a secret id.
+// secretIDFile is where the unit lets the service replace a secret id: in the side's folder.
 func secretIDFile(role vault.Side) string {
-	return "/var/lib/penname/" + shortName(role) + ".secret-id"
+	return "/var/lib/penname/" + strings.TrimSuffix(shortName(role), "-renewer") + "/" + shortName(role) + ".secret-id"
 }
 
 func vaultSections(a vault.Admin, ids map[vault.Side]string) []vaultSection {
@@ -157,7 +157,7 @@ func vaultSecretID() *cobra.Command {
 			"renewer_secret_id_file names. Make one for each machine. A renewer there mints the next ones.\n\n" +
 			"With --wrap the file holds a token that gives the secret id once, within that time, so that a copy which was\n" +
 			"taken on the way is noticed at the first start: use it when the file is made on another machine.",
-		Example: "  escrowd vault secret-id --side issuing --out /var/lib/penname/issuing.secret-id --address https://vault.example:8200 --token-file /root/vault-token\n" +
+		Example: "  escrowd vault secret-id --side issuing --out /var/lib/penname/issuing/issuing.secret-id --address https://vault.example:8200 --token-file /root/vault-token\n" +
 			"  escrowd vault secret-id --side issuing-renewer --wrap 10m --out issuing-renewer.secret-id --address https://vault.example:8200 --token-file /root/vault-token",
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := shell.Require(cmd, "side", "out", "address", "token-file"); err != nil {

@@ -117,7 +117,7 @@ func (f *founding) holdCeremony(ctx context.Context, plan policy.CeremonyPlan) (
 	}
 	board := &disclose.Board{Ceremonies: f.disclosing.Store.Ceremonies, Now: f.Clock.Now}
 	address, err := f.serve(func(origin string) (http.Handler, error) {
-		return service.NewMessageBoard(origin, board, f.Log)
+		return service.NewMessageBoard(origin, board, nil, f.Log)
 	})
 	if err != nil {
 		return nil, err

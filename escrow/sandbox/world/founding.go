@@ -213,22 +213,30 @@ func (w *World) OpenVault(ctx context.Context, i *service.Issuing, d *service.Di
 	if err != nil {
 		return err
 	}
-	if i.Keys, err = vault.OpenIssuing(ctx, issuing); err != nil {
+	issues, err := vault.OpenIssuing(ctx, issuing)
+	if err != nil {
 		return err
 	}
+	i.Keys, i.Login = issues, issues.Login()
 	disclosing, err := login(vault.SideDisclosing)
 	if err != nil {
 		return err
 	}
-	if d.Keys, err = vault.OpenDisclosing(ctx, disclosing); err != nil {
+	discloses, err := vault.OpenDisclosing(ctx, disclosing)
+	if err != nil {
 		return err
 	}
+	d.Keys, d.Login = discloses, discloses.Login()
 	keeping, err := login(vault.SideKeeping)
 	if err != nil {
 		return err
 	}
-	k.Keys, err = vault.OpenKeeping(ctx, keeping)
-	return err
+	keeps, err := vault.OpenKeeping(ctx, keeping)
+	if err != nil {
+		return err
+	}
+	k.Keys, k.Login = keeps, keeps.Login()
+	return nil
 }
 
 func (f *founding) startIdentityProviders(ctx context.Context, o Options) (err error) {
@@ -278,7 +286,7 @@ func (f *founding) makeKeys() error {
 	if err != nil {
 		return err
 	}
-	f.issuing.CookieKey = sha256.Sum256([]byte(f.secret("cookies")))
+	f.issuing.CookieKeys = [][32]byte{sha256.Sum256([]byte(f.secret("cookies")))}
 	u, err := url.Parse(f.Origin)
 	if err != nil {
 		return err
@@ -370,8 +378,8 @@ func (f *founding) makePlatform(id, name string) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{ID: id, Name: name, EvidenceKey: key, issuer: f.Origin, issuerKeys: f.draft.IssuerKeys, now: f.Clock.Now}
-	if p.Origin, err = f.serveAs(id, func(string) (http.Handler, error) { return p.handler(), nil }); err != nil {
+	p := &Platform{ID: id, Name: name, EvidenceKey: key, Issuer: f.Origin, IssuerKeys: f.draft.IssuerKeys, Now: f.Clock.Now}
+	if p.Origin, err = f.serveAs(id, func(string) (http.Handler, error) { return p.Handler(), nil }); err != nil {
 		return nil, err
 	}
 	return p, f.register(openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"}, SecretHash: sha256.Sum256([]byte(f.secret(id)))}, key)

@@ -31,12 +31,13 @@ type Platform struct {
 	ID, Name, Origin string
 	EvidenceKey      jose.JSONWebKey // signs evidence about its posts
 
-	issuer     string
-	issuerKeys []byte // JWKS, taken once
-	now        func() time.Time
-	oauth      oauth2.Config
-	oidc       *oidc.IDTokenVerifier
-	offline    *token.Verifier
+	Issuer     string // whose pen names it takes
+	IssuerKeys []byte // JWKS, taken once
+	Now        func() time.Time
+
+	oauth   oauth2.Config
+	oidc    *oidc.IDTokenVerifier
+	offline *token.Verifier
 
 	mu       sync.Mutex
 	flows    map[string]flow            // by state
@@ -57,9 +58,9 @@ type Post struct {
 	Token  *token.Token
 }
 
-// connect discovers Penname as any OpenID Connect client does.
-func (p *Platform) connect(ctx context.Context, secret string) error {
-	provider, err := oidc.NewProvider(ctx, p.issuer)
+// Connect discovers Penname as any OpenID Connect client does.
+func (p *Platform) Connect(ctx context.Context, secret string) error {
+	provider, err := oidc.NewProvider(ctx, p.Issuer)
 	if err != nil {
 		return err
 	}
@@ -67,22 +68,23 @@ func (p *Platform) connect(ctx context.Context, secret string) error {
 		ClientID: p.ID, ClientSecret: secret, Endpoint: provider.Endpoint(),
 		RedirectURL: p.Origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess},
 	}
-	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.now, SupportedSigningAlgs: []string{"EdDSA", "ES256", "RS256"}})
-	keys, err := token.ParseKeySet(p.issuerKeys)
+	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.Now, SupportedSigningAlgs: []string{"EdDSA", "ES256", "RS256"}})
+	keys, err := token.ParseKeySet(p.IssuerKeys)
 	if err != nil {
 		return err
 	}
 	p.offline = &token.Verifier{
-		Issuer: p.issuer, Audience: p.ID, Now: p.now, Leeway: time.Minute,
+		Issuer: p.Issuer, Audience: p.ID, Now: p.Now, Leeway: time.Minute,
 		Keys:   token.StaticKeys(keys),
-		Status: token.NewHTTPStatusSource(p.issuer, token.StaticKeys(keys), http.DefaultClient, p.now),
+		Status: token.NewHTTPStatusSource(p.Issuer, token.StaticKeys(keys), http.DefaultClient, p.Now),
 	}
 	p.flows, p.sessions = map[string]flow{}, map[string]*token.Token{}
 	p.renewals, p.banned = map[token.Pseudonym]string{}, map[token.Pseudonym]string{}
 	return nil
 }
 
-func (p *Platform) handler() http.Handler {
+// Handler serves the platform.
+func (p *Platform) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", p.home)
 	mux.HandleFunc("POST /login", p.login)
@@ -240,7 +242,7 @@ func (p *Platform) publish(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.posts = append(p.posts, Post{
-		Author: t.Subject, Text: r.PostFormValue("text"), At: p.now(), Token: t,
+		Author: t.Subject, Text: r.PostFormValue("text"), At: p.Now(), Token: t,
 		URL: fmt.Sprintf("%s/posts/%d", p.Origin, len(p.posts)+1),
 	})
 	http.Redirect(w, r, "/", http.StatusSeeOther)

@@ -120,7 +120,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	if err := sandbox.RequireLoopback(o.Listen); err != nil {
 		return nil, err
 	}
-	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: slog.New(slog.NewJSONHandler(o.Log, nil))}
+	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: service.NewLog(o.Log, slog.LevelInfo)}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
 	w.group, run = errgroup.WithContext(run)
@@ -145,7 +145,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	}
 	w.group.Go(func() error { return w.Service.Run(run, ln, service.Machine{}) })
 	for _, p := range []*Platform{w.Town, w.School} {
-		if err := p.connect(ctx, w.secret(p.ID)); err != nil {
+		if err := p.Connect(ctx, w.secret(p.ID)); err != nil {
 			return nil, err
 		}
 	}

@@ -61,18 +61,25 @@ func CallbackPath(id string) string { return "/enrol/callback/" + id }
 
 var idSyntax = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-func checkProviders(all []Provider) error {
+// CheckProviders refuses identity providers that people cannot choose between, and says
+// which of them is wrong, counted from 0.
+func CheckProviders(all []Provider) (at int, err error) {
 	if len(all) == 0 {
-		return errProviders.Because(errors.New("none"))
+		return 0, errProviders.Because(errors.New("none"))
 	}
 	seen := map[string]bool{}
-	for _, p := range all {
-		if !idSyntax.MatchString(p.ID) || p.ID == "." || p.ID == ".." || seen[p.ID] || len(all) > 1 && p.Name == "" {
-			return errProviders.Because(errors.New(p.ID))
+	for at, p := range all {
+		switch {
+		case !idSyntax.MatchString(p.ID) || p.ID == "." || p.ID == "..":
+			return at, errProviders.Because(errors.New(p.ID + " is no id"))
+		case seen[p.ID]:
+			return at, errProviders.Because(errors.New(p.ID + " is another's id, too"))
+		case len(all) > 1 && p.Name == "":
+			return at, errProviders.Because(errors.New(p.ID + " has no name"))
 		}
 		seen[p.ID] = true
 	}
-	return nil
+	return 0, nil
 }
 
 // provider returns the one with that id, ready to be used; the only one may go

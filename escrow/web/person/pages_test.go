@@ -163,7 +163,7 @@ func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 // What a cookie is where there is TLS; what it withstands is tested over HTTP, in
 // cmd/escrow-sandbox.
 func TestH12CookieFlags(t *testing.T) {
-	s, err := newSessions([32]byte{1}, "https://penname.example", time.Now)
+	s, err := newSessions([][32]byte{{1}}, "https://penname.example", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -33,7 +33,6 @@ import (
 	"context"
 	"embed"
 	"html/template"
-	"log/slog"
 	"net/http"
 	"slices"
 	"sync/atomic"
@@ -51,9 +50,11 @@ var pageFiles embed.FS
 // said otherwise.
 type Config struct {
 	Issuer    *issue.Issuer
-	Providers []Provider        // of identities, at least one: people may come by any
-	CookieKey [32]byte          // seals session cookies (AES-256-GCM)
-	Platforms []openid.Platform // that people may sign in to; see Live
+	Providers []Provider // of identities, at least one: people may come by any
+	// CookieKeys are for session cookies (AES-256-GCM), at least one: the first seals,
+	// and all of them open.
+	CookieKeys [][32]byte
+	Platforms  []openid.Platform // that people may sign in to; see Live
 
 	// Rules returns the bundle in force, whose custodians the first page shows, or
 	// why it is not known: then nobody is enrolled or signed in.
@@ -134,7 +135,7 @@ var undone = map[string]string{
 }
 
 func newSide(edge *web.Server, c Config) (*side, error) {
-	if err := checkProviders(c.Providers); err != nil {
+	if _, err := CheckProviders(c.Providers); err != nil {
 		return nil, err
 	}
 	s := &side{Config: c, edge: edge}
@@ -152,7 +153,7 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 		return nil, err
 	}
 	var err error
-	if s.sessions, err = newSessions(c.CookieKey, edge.Origin, edge.Now); err != nil {
+	if s.sessions, err = newSessions(c.CookieKeys, edge.Origin, edge.Now); err != nil {
 		return nil, err
 	}
 	s.openid, err = s.newOpenID()
@@ -180,7 +181,8 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		},
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
-			s.edge.Log.LogAttrs(ctx, slog.LevelWarn, "refused", slog.String("route", endpoint), slog.String("code", code))
+			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1
+			s.edge.NoteRefusal(ctx, "* "+endpoint, code, fault)
 		},
 	}, s.Store, s.authenticate)
 }

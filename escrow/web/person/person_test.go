@@ -72,7 +72,7 @@ func newService(t *testing.T) *service {
 			{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true},
 			{ID: "purse", Name: "Purse", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true},
 		},
-		CookieKey: [32]byte{1}, TokenKeys: tokenKeys(t), Store: store, Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
+		CookieKeys: [][32]byte{{1}}, TokenKeys: tokenKeys(t), Store: store, Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
 	}
 	for _, server := range []*httptest.Server{srv, second} {
 		edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: s.now})
@@ -265,12 +265,12 @@ func TestProvidersNeedIDsAndNames(t *testing.T) {
 		"none": {}, "without an id": {{Name: "One"}}, "an id that is a path": {{ID: "a/b", Name: "One"}}, "dots": {{ID: "..", Name: "One"}},
 		"an id twice": {one, one}, "two, one without a name": {one, {ID: "two"}},
 	} {
-		if err := checkProviders(bad); !errProviders.Is(err) {
+		if _, err := CheckProviders(bad); !errProviders.Is(err) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
 	for _, good := range [][]Provider{{one, two}, {{ID: "one"}}} {
-		if err := checkProviders(good); err != nil {
+		if _, err := CheckProviders(good); err != nil {
 			t.Error(err)
 		}
 	}

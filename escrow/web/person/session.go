@@ -33,18 +33,25 @@ const cookieBlock = 1536
 // sessions keeps who is signed in, and flows under way, in sealed cookies: the
 // database then holds no row that ties a person to a time of day.
 type sessions struct {
-	aead   cipher.AEAD
+	aeads  []cipher.AEAD // the first seals, all of them open
 	secure bool
 	now    func() time.Time
 }
 
-func newSessions(key [32]byte, origin string, now func() time.Time) (sessions, error) {
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return sessions{}, err
+func newSessions(keys [][32]byte, origin string, now func() time.Time) (sessions, error) {
+	s := sessions{secure: strings.HasPrefix(origin, "https:"), now: now}
+	for _, key := range keys {
+		block, err := aes.NewCipher(key[:])
+		if err != nil {
+			return s, err
+		}
+		aead, err := cipher.NewGCMWithRandomNonce(block)
+		if err != nil {
+			return s, err
+		}
+		s.aeads = append(s.aeads, aead)
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	return sessions{aead: aead, secure: strings.HasPrefix(origin, "https:"), now: now}, err
+	return s, nil
 }
 
 // session is who is signed in.
@@ -136,7 +143,7 @@ func (s sessions) set(w http.ResponseWriter, kind string, life time.Duration, v 
 	b := append(text.Bytes(), bytes.Repeat([]byte(" "), (cookieBlock-text.Len()%cookieBlock)%cookieBlock)...)
 	name := s.name(kind)
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // Secure wherever there is TLS
-		Name: name, Value: base64.RawURLEncoding.EncodeToString(s.aead.Seal(nil, nil, b, []byte(name))),
+		Name: name, Value: base64.RawURLEncoding.EncodeToString(s.aeads[0].Seal(nil, nil, b, []byte(name))),
 		Path: "/", MaxAge: int(life.Seconds()), Secure: s.secure, HttpOnly: true,
 		// Lax: the identity provider's redirect back is a cross-site navigation.
 		SameSite: http.SameSiteLaxMode,
@@ -155,8 +162,12 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 	if err != nil {
 		return false
 	}
-	b, err := s.aead.Open(nil, nil, sealed, []byte(name))
-	return err == nil && json.Unmarshal(b, v) == nil
+	for _, aead := range s.aeads {
+		if b, err := aead.Open(nil, nil, sealed, []byte(name)); err == nil {
+			return json.Unmarshal(b, v) == nil
+		}
+	}
+	return false
 }
 
 func (s sessions) clear(w http.ResponseWriter, kind string) {

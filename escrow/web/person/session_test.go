@@ -13,7 +13,7 @@ import (
 // TestFoundP2CookiesHaveOneLength: whatever the assurance level and the time, so that
 // who watches the line does not tell one person's visits by the length.
 func TestFoundP2CookiesHaveOneLength(t *testing.T) {
-	s, err := newSessions([32]byte{1}, "https://penname.example", time.Now)
+	s, err := newSessions([][32]byte{{1}}, "https://penname.example", time.Now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,14 +46,19 @@ func TestFoundP2CookiesHaveOneLength(t *testing.T) {
 	}
 }
 
-// ASVS 7.4.5: the operator can end all sessions, by another key.
+// ASVS 7.4.5: the operator can end all sessions, by another key; and can replace the key
+// without ending any, if the one of before stays below it.
 func TestReplacedCookieKeySignsEverybodyOut(t *testing.T) {
-	for key, want := range map[byte]bool{1: true, 2: false} {
-		before, err := newSessions([32]byte{1}, "https://penname.example", time.Now)
+	for _, c := range []struct {
+		keys [][32]byte
+		want bool
+	}{{[][32]byte{{1}}, true}, {[][32]byte{{2}}, false}, {[][32]byte{{2}, {1}}, true}, {[][32]byte{{2}, {3}}, false}} {
+		key, want := c.keys, c.want
+		before, err := newSessions([][32]byte{{1}}, "https://penname.example", time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
-		after, err := newSessions([32]byte{key}, "https://penname.example", time.Now)
+		after, err := newSessions(key, "https://penname.example", time.Now)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -64,7 +69,16 @@ func TestReplacedCookieKeySignsEverybodyOut(t *testing.T) {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.AddCookie(w.Result().Cookies()[0])
 		if _, in := after.person(r); in != want {
-			t.Errorf("key %d: signed in %v", key, in)
+			t.Errorf("keys %v: signed in %v", key, in)
+		}
+		w = httptest.NewRecorder()
+		if err := after.keep(w, session{Ends: time.Now().Add(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		r = httptest.NewRequest("GET", "/", nil)
+		r.AddCookie(w.Result().Cookies()[0])
+		if _, in := before.person(r); in != (key[0] == [32]byte{1}) {
+			t.Errorf("keys %v: the first is not what seals", key)
 		}
 	}
 }

@@ -1,19 +1,21 @@
 // An OpenID provider that nobody of this project wrote, npm's oidc-provider, for
-// the relying party's test. It listens on a free port of 127.0.0.1, prints its
-// issuer as the first line, and ends with its standard input.
+// tests. It listens on a free port of 127.0.0.1, prints its address as the first
+// line, and ends with its standard input. Its issuer is that address or, behind a
+// proxy, the one that is given.
 //
-//	node server.mjs DIRECTORY_OF_NODE_MODULES REDIRECT_URI
+//	node server.mjs DIRECTORY_OF_NODE_MODULES REDIRECT_URI [ISSUER]
 import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const [modules, redirectURI] = process.argv.slice(2);
+const [modules, redirectURI, publicIssuer] = process.argv.slice(2);
 const { default: Provider } = await import(pathToFileURL(join(modules, 'oidc-provider', 'lib', 'index.js')));
 
 const people = {
   alice: { name: 'Alice Weathervane', acr: 'urn:example:substantial' },
   bert: { name: 'Bert Millrace', acr: 'urn:example:low' },
+  carol: { name: 'Alice Weathervane', acr: 'urn:example:substantial' }, // and born on the same day
 };
 const claims = (sub) => ({
   sub,
@@ -29,8 +31,8 @@ const key = (alg, type, options) => ({
   ...generateKeyPairSync(type, options).privateKey.export({ format: 'jwk' }), use: 'sig', alg, kid: alg,
 });
 const algs = ['RS256', 'PS256', 'ES256', 'EdDSA'];
-const client = (alg) => ({
-  client_id: `penname-${alg}`,
+const client = (alg, id = `penname-${alg}`) => ({
+  client_id: id,
   client_secret: 'a secret: with % and + in it',
   redirect_uris: [redirectURI],
   response_types: ['code'],
@@ -39,7 +41,7 @@ const client = (alg) => ({
 });
 
 const configuration = {
-  clients: algs.map(client),
+  clients: [client('RS256', 'penname'), ...algs.map((alg) => client(alg))],
   jwks: {
     keys: [
       key('RS256', 'rsa', { modulusLength: 2048 }),
@@ -69,8 +71,10 @@ const configuration = {
 
 const server = createServer();
 server.listen(0, '127.0.0.1', () => {
-  const issuer = `http://127.0.0.1:${server.address().port}`;
+  const address = `http://127.0.0.1:${server.address().port}`;
+  const issuer = publicIssuer || address;
   const provider = new Provider(issuer, configuration);
+  provider.proxy = Boolean(publicIssuer);
   const handle = provider.callback();
   server.on('request', async (req, res) => {
     const url = new URL(req.url, issuer);
@@ -82,7 +86,8 @@ server.listen(0, '127.0.0.1', () => {
       const sub = url.searchParams.get('person');
       if (!sub) { // the page: choose a person, or none
         await provider.interactionDetails(req, res);
-        res.setHeader('Content-Type', 'text/html').end('Who are you?');
+        res.setHeader('Content-Type', 'text/html').end(`Who are you? <form>${Object.entries(people)
+          .map(([id, p]) => `<button name="person" value="${id}">${p.name}, ${id}</button>`).join('')}</form>`);
         return;
       }
       const result = people[sub]
@@ -93,6 +98,6 @@ server.listen(0, '127.0.0.1', () => {
       res.writeHead(500).end(String(err));
     }
   });
-  console.log(issuer);
+  console.log(address);
 });
 process.stdin.on('end', () => process.exit(0)).resume();

@@ -1,0 +1,413 @@
+package main
+
+import (
+	"bufio"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/sandbox"
+	"github.com/penname/penname/escrow/sandbox/world"
+)
+
+// monitoring reads the metrics of a world, as Prometheus does.
+type monitoring struct {
+	t       testing.TB
+	world   *world.World
+	metrics http.Handler
+	read    string // everything that was ever read
+}
+
+// samples are values by name and labels, as they stand in a scrape.
+type samples map[string]float64
+
+func newMonitoring(t testing.TB, o world.Options) *monitoring {
+	t.Helper()
+	o.Listen, o.Progress = "127.0.0.1:0", os.Stderr
+	if o.Log == nil {
+		o.Log = &syncBuffer{}
+	}
+	tb, err := world.Start(t.Context(), programs, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := tb.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return &monitoring{t: t, world: tb, metrics: tb.Service.Metrics()}
+}
+
+// scrape reads the metrics, after the time for which one look at the parts counts.
+func (m *monitoring) scrape() samples {
+	m.t.Helper()
+	m.world.Clock.Advance(16 * time.Second)
+	w := httptest.NewRecorder()
+	m.metrics.ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), http.MethodGet, "/metrics", nil))
+	if w.Code != http.StatusOK {
+		m.t.Fatalf("%d %s", w.Code, w.Body)
+	}
+	m.read += w.Body.String()
+	found := samples{}
+	for lines := bufio.NewScanner(w.Body); lines.Scan(); {
+		line := lines.Text()
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		at := strings.LastIndexByte(line, ' ')
+		value, err := strconv.ParseFloat(line[at+1:], 64)
+		if err != nil {
+			m.t.Fatal(line)
+		}
+		found[line[:at]] = value
+	}
+	return found
+}
+
+// sum adds the samples of a metric whose labels contain all of these.
+func (s samples) sum(name string, labels ...string) (sum float64) {
+	for sample, value := range s {
+		if family, rest, _ := strings.Cut(sample, "{"); family == name && !slices.ContainsFunc(labels, func(l string) bool { return !strings.Contains(rest, l) }) {
+			sum += value
+		}
+	}
+	return sum
+}
+
+func (s samples) has(name string) bool {
+	for sample := range s {
+		if family, _, _ := strings.Cut(sample, "{"); family == name {
+			return true
+		}
+	}
+	return false
+}
+
+func (m *monitoring) must(err error) {
+	m.t.Helper()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// history is what was scraped: at the start, after the story, while the database was
+// down and an upload was under way, two days later, and at the end.
+type history struct{ first, sameDay, down, uploading, old, last samples }
+
+// play plays the story, and what goes wrong beside it.
+func (m *monitoring) play(n *network) (h history, story *world.Story) {
+	t, tb := m.t, m.world
+	h.first = m.scrape()
+
+	story = world.NewStory(tb, io.Discard)
+	m.must(story.Play(t.Context()))
+	m.must(world.NewBrowser().Enrol(t.Context(), tb.Origin, everybody[len(everybody)-1].Name)) // is held
+	jo := world.NewBrowser()
+	m.must(jo.Enrol(t.Context(), tb.Origin, sandbox.People()[0].Name))
+	m.must(jo.Open(t.Context(), tb.Origin+"/me/delete"))
+	m.must(jo.Press(t.Context(), "Delete my identity", nil))
+	other := world.NewBrowser()
+	m.must(other.Enrol(t.Context(), tb.Origin, sandbox.People()[2].Name))
+	tb.Witnesses["alba"].Down.Store(true)
+	m.must(tb.Service.Publish(t.Context()))
+	h.sameDay = m.scrape()
+
+	tb.Witnesses["alba"].Down.Store(false)
+	n.down(true)
+	m.must(other.Open(t.Context(), tb.Origin+"/me"))
+	m.must(other.Shows(http.StatusServiceUnavailable, ""))
+	h.down = m.scrape()
+	n.down(false)
+
+	upload, sending := io.Pipe()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, tb.Origin+"/v1/warrants", upload)
+	m.must(err)
+	req.Header.Set("Content-Type", "application/json")
+	answered := make(chan error, 1)
+	go func() {
+		res, err := http.DefaultClient.Do(req)
+		if err == nil {
+			err = res.Body.Close()
+		}
+		answered <- err
+	}()
+	_, err = io.WriteString(sending, `{"warrant":"a","evidence":[`+strings.Repeat(`"`+strings.Repeat("a", 60<<10)+`",`, 70))
+	m.must(err)
+	h.uploading = m.scrape()
+	for tries := 0; h.uploading.sum("penname_body_memory_bytes") == 0 && tries < 100; tries++ {
+		h.uploading = m.scrape() // it is still on the line
+	}
+	sending.Close() //nolint:errcheck // it never fails (io.PipeWriter)
+	m.must(<-answered)
+
+	tb.Clock.Advance(48 * time.Hour)
+	h.old = m.scrape()
+	m.must(tb.Service.Publish(t.Context()))
+	m.must(tb.Service.FollowRules(t.Context()))
+	m.must(tb.Service.Keeping.Store.AddSnapshot(t.Context(), keep.Snapshot{Day: tb.Clock.Now().UTC().Truncate(24 * time.Hour), Version: 1}))
+	h.last = m.scrape()
+	return h, story
+}
+
+// moves is how each metric must have moved.
+func (h history) moves() map[string][]func() bool {
+	first, sameDay, down, uploading, old, last := h.first, h.sameDay, h.down, h.uploading, h.old, h.last
+	more := func(name string, labels ...string) func() bool {
+		return func() bool { return last.sum(name, labels...) > first.sum(name, labels...) }
+	}
+	return map[string][]func() bool{
+		"penname_build_info":                      {func() bool { return last.sum("penname_build_info", `schema_version="`) == 1 }},
+		"penname_part_ready":                      {func() bool { return last.sum("penname_part_ready") == 9 }, func() bool { return down.sum("penname_part_ready", "database") == 0 }, func() bool { return down.sum("penname_part_ready", "keys") == 3 }},
+		"penname_part_answer_seconds":             {func() bool { return last.sum("penname_part_answer_seconds") > 0 }},
+		"penname_database_connections":            {func() bool { return last.sum("penname_database_connections", "idle") > 0 }},
+		"penname_database_connections_limit":      {func() bool { return last.sum("penname_database_connections_limit") == 3*16 }},
+		"penname_database_connection_waits_total": {more("penname_database_connection_waits_total")},
+		"penname_vault_call_duration_seconds": {more("penname_vault_call_duration_seconds_count", `side="issue"`, `operation="encrypt"`), more("penname_vault_call_duration_seconds_count", `side="issue"`, `operation="hmac"`),
+			more("penname_vault_call_duration_seconds_count", `side="disclose"`, `operation="decrypt"`), more("penname_vault_call_duration_seconds_count", `side="keep"`, `operation="keys"`),
+			func() bool {
+				return sameDay.sum("penname_vault_call_duration_seconds_count", `side="disclose"`, `operation="decrypt"`) > 0
+			}},
+		"penname_vault_call_failures_total": {func() bool {
+			return last.has("penname_vault_call_failures_total") && last.sum("penname_vault_call_failures_total") == 0
+		}}, // TestVaultFailuresAreCounted
+		"penname_witnesses_cosigned":     {func() bool { return sameDay.sum("penname_witnesses_cosigned") == 2 }, func() bool { return last.sum("penname_witnesses_cosigned") == 3 }},
+		"penname_witnesses_needed":       {func() bool { return last.sum("penname_witnesses_needed") == 2 }},
+		"penname_witnesses":              {func() bool { return last.sum("penname_witnesses") == 3 }},
+		"penname_checkpoint_age_seconds": {func() bool { return old.sum("penname_checkpoint_age_seconds") > 48*3600 }, func() bool { return last.sum("penname_checkpoint_age_seconds") < 60 }},
+		"penname_days_left": {func() bool {
+			d := first.sum("penname_days_left", "penname-keeping") - last.sum("penname_days_left", "penname-keeping")
+			return d > 63 && d < 70
+		}},
+		"penname_vault_snapshot_fresh": {func() bool {
+			return first.sum("penname_vault_snapshot_fresh") == 0 && first.has("penname_vault_snapshot_fresh")
+		}, func() bool { return last.sum("penname_vault_snapshot_fresh") == 1 }},
+		"penname_vault_snapshot_age_seconds": {func() bool { return !first.has("penname_vault_snapshot_age_seconds") }, func() bool { return last.sum("penname_vault_snapshot_age_seconds") < 24*3600+60 }},
+		"penname_erasures_pending":           {func() bool { return sameDay.sum("penname_erasures_pending") == 0 }, func() bool { return last.sum("penname_erasures_pending") == 1 }},
+		"penname_erasures_overdue":           {func() bool { return last.has("penname_erasures_overdue") }},                                            // TestCountsOfManyRowsReadNoTable
+		"penname_notices_due":                {func() bool { return last.has("penname_notices_due") && last.sum("penname_notices_due") == 0 }},         // likewise
+		"penname_notices_overdue":            {func() bool { return last.has("penname_notices_overdue") && last.sum("penname_notices_overdue") == 0 }}, // likewise
+		"penname_reviews_pending":            {func() bool { return sameDay.sum("penname_reviews_pending") == 0 }, func() bool { return last.sum("penname_reviews_pending") == 1 }},
+		"penname_cases":                      {func() bool { return first.sum("penname_cases") == 0 }, func() bool { return last.sum("penname_cases", `state="noticed"`) == 1 }, func() bool { return !down.has("penname_cases") }},
+		"penname_request_duration_seconds": {more("penname_request_duration_seconds_count", `route="GET /me"`), more("penname_request_duration_seconds_count", `route="* /token"`),
+			func() bool {
+				return sameDay.sum("penname_request_duration_seconds_count", `route="POST /v1/warrants"`) >= 3
+			}},
+		"penname_refusals_total": {more("penname_refusals_total", `code="proofing_failed.already_enrolled"`), func() bool {
+			return sameDay.sum("penname_refusals_total", `code="proofing_failed.already_enrolled"`) == 0
+		},
+			func() bool { return sameDay.sum("penname_refusals_total", `code="warrant.refused_by_rule"`) > 0 }},
+		"penname_faults_total":                 {func() bool { return last.sum("penname_faults_total", `code="database.unavailable"`) > 0 }},
+		"penname_body_memory_bytes":            {func() bool { return uploading.sum("penname_body_memory_bytes", "large") >= 1<<20 }, func() bool { return last.sum("penname_body_memory_bytes") == 0 }},
+		"penname_body_memory_limit_bytes":      {func() bool { return last.sum("penname_body_memory_limit_bytes") == 80<<20 }},
+		"penname_job_last_success_age_seconds": {func() bool { return last.sum("penname_job_last_success_age_seconds", `job_name="cases"`) < 120 }},
+		"penname_job_interval_seconds":         {func() bool { return last.sum("penname_job_interval_seconds", `job_name="erasures"`) == 3600 }},
+		"penname_job_failures_total":           {func() bool { return true }}, // TestJobIsRepeated
+	}
+}
+
+// TestMetricsAfterTheStory holds each metric to how it must have moved. No person, pen
+// name, case or platform is in any of them, and the rules of alarms name no other.
+func TestMetricsAfterTheStory(t *testing.T) {
+	n := &network{}
+	m := newMonitoring(t, world.Options{Vault: true, People: everybody, Stores: postgres.Options{Dial: n.dial, Wait: 4 * time.Second}})
+	tb := m.world
+	h, story := m.play(n)
+	table := h.moves()
+	for name, rows := range table {
+		for i, moved := range rows {
+			if !moved() {
+				t.Errorf("%s did not move as it should (%d)", name, i)
+			}
+		}
+	}
+	for _, s := range []samples{h.first, h.last} {
+		for sample := range s {
+			family, _, _ := strings.Cut(sample, "{")
+			for _, part := range []string{"_bucket", "_sum", "_count"} {
+				family = strings.TrimSuffix(family, part)
+			}
+			if _, known := table[family]; !known && strings.HasPrefix(sample, "penname_") {
+				t.Errorf("%s is not in the table", sample)
+			}
+		}
+	}
+	rules, err := os.ReadFile("../../deploy/prometheus/alerts.yml")
+	m.must(err)
+	named := regexp.MustCompile(`\bpenname_[a-z_]+`).FindAllString(string(rules), -1)
+	if len(named) < 20 {
+		t.Errorf("the rules name %d metrics", len(named))
+	}
+	for _, name := range named {
+		if table[name] == nil {
+			t.Errorf("the rules name %s, which is not there", name)
+		}
+	}
+	names := []string{tb.Town.ID, tb.Town.Name, tb.School.ID, tb.School.Name, story.ID, string(story.Post.Author), "TC 118", "county-court"}
+	report(t, "what was scraped", []byte(m.read), encodings(append(names, canaries()...)))
+	if !regexp.MustCompile(`penname_cases\{state="noticed"\} 1`).MatchString(m.read) {
+		t.Error("nothing was searched")
+	}
+	if t.Failed() {
+		for _, name := range slices.Sorted(maps.Keys(h.last)) {
+			t.Log(name, h.first[name], h.sameDay[name], h.last[name])
+		}
+	}
+}
+
+// TestAScrapeDoesNotTellWhenSomebodyCame: between two scrapes of one day somebody
+// enrols, signs in at two platforms, leaves everywhere and asks to be deleted. What is
+// scraped is the same as if nobody had come, and so is the log.
+func TestAScrapeDoesNotTellWhenSomebodyCame(t *testing.T) {
+	logs := &syncBuffer{}
+	m := newMonitoring(t, world.Options{Vault: true, Log: logs})
+	tb := m.world
+	if h := tb.Clock.Now().UTC().Hour(); h >= 23 { // all on one day
+		tb.Clock.Advance(2 * time.Hour)
+	}
+	m.scrape()
+	before, lines := m.scrape(), strings.Count(logs.String(), "\n")
+	b, name := world.NewBrowser(), sandbox.People()[0].Name
+	m.must(b.Enrol(t.Context(), tb.Origin, name))
+	m.must(b.Visit(t.Context(), tb.Town, name))
+	m.must(b.Visit(t.Context(), tb.School, name))
+	m.must(b.Open(t.Context(), tb.Origin+"/me/none"))
+	m.must(b.Open(t.Context(), tb.Origin+"/me"))
+	m.must(b.Press(t.Context(), "Sign out everywhere", nil))
+	m.must(b.Enrol(t.Context(), tb.Origin, name))
+	m.must(b.Open(t.Context(), tb.Origin+"/me/delete"))
+	m.must(b.Press(t.Context(), "Delete my identity", nil))
+	m.must(b.Shows(http.StatusOK, "It will be complete by"))
+	after := m.scrape()
+	// What a process and its connections cost tells that something was done, as every
+	// minute tells of the regular jobs; what tells of time alone goes on.
+	free := regexp.MustCompile(`^(go_|process_|penname_part_answer_seconds|penname_(checkpoint|job_last_success|vault_snapshot)_age_seconds|penname_days_left|penname_database_connection)|side="(disclose|keep)",?.*operation="keys"|operation="keys",side="(disclose|keep)"`)
+	for sample, value := range after {
+		if before[sample] != value && !free.MatchString(sample) {
+			t.Errorf("%s: %g, and %g afterwards", sample, before[sample], value)
+		}
+	}
+	if len(after) != len(before) {
+		t.Errorf("%d samples, and %d afterwards", len(before), len(after))
+	}
+	for line := range strings.SplitSeq(strings.Join(strings.Split(logs.String(), "\n")[lines:], "\n"), "\n") {
+		if strings.Contains(line, `"request"`) || strings.Contains(line, `"refused"`) {
+			t.Error(line)
+		}
+	}
+	tb.Clock.Advance(25 * time.Hour)
+	if next := m.scrape(); next.sum("penname_request_duration_seconds_count", `route="POST /enrol"`) != 2 || next.sum("penname_refusals_total", `server.no_such_page`) != 1 {
+		t.Error("on the next day it does not show")
+	}
+}
+
+// TestScrapeOfAFrozenDatabase: a database that answers nothing makes no scrape hang.
+// What it would say is not there, and the others wait for nothing.
+func TestScrapeOfAFrozenDatabase(t *testing.T) {
+	n := &network{}
+	m := newMonitoring(t, world.Options{Stores: postgres.Options{Dial: n.dial, Wait: 4 * time.Second}})
+	before := m.scrape()
+	n.freeze()
+	began := time.Now()
+	frozen := m.scrape()
+	took := time.Since(began)
+	t.Logf("figure: a scrape beside a frozen database took %v", took.Round(10*time.Millisecond))
+	if took > 5*time.Second {
+		t.Errorf("it took %v", took)
+	}
+	if frozen.sum("penname_part_ready", ".database") != 0 || frozen.sum("penname_part_ready", ".keys") != 3 || before.sum("penname_part_ready", ".database") != 3 {
+		t.Error(before, frozen)
+	}
+	for _, name := range []string{"penname_cases", "penname_notices_due", "penname_reviews_pending", "penname_erasures_pending"} {
+		if frozen.has(name) || !before.has(name) {
+			t.Errorf("%s is there", name)
+		}
+	}
+
+	// Many at once: some are refused, none waits for long, and one look serves them all.
+	m.world.Clock.Advance(time.Minute)
+	began = time.Now()
+	var refused, served atomic.Int64
+	var wg sync.WaitGroup
+	for range 20 {
+		wg.Go(func() {
+			w := httptest.NewRecorder()
+			m.metrics.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+			switch w.Code {
+			case http.StatusOK:
+				served.Add(1)
+			case http.StatusServiceUnavailable:
+				refused.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(began); took > 5500*time.Millisecond || served.Load() == 0 || served.Load()+refused.Load() != 20 || refused.Load() < 10 {
+		t.Errorf("%d served, %d refused after %v", served.Load(), refused.Load(), took)
+	}
+	n.thaw()
+	if back := m.scrape(); back.sum("penname_part_ready", ".database") != 3 || !back.has("penname_cases") {
+		t.Error(back)
+	}
+}
+
+// TestARequestChoosesNoLabel: whatever is asked for, there are no more samples than
+// before.
+func TestARequestChoosesNoLabel(t *testing.T) {
+	m := newMonitoring(t, world.Options{})
+	ask := func(method, path string) {
+		req, err := http.NewRequestWithContext(t.Context(), method, m.world.Origin+path, nil)
+		m.must(err)
+		res, err := http.DefaultTransport.RoundTrip(req)
+		m.must(err)
+		m.must(res.Body.Close())
+	}
+	ask("GET", "/v1/warrants/none")
+	ask("GET", "/v1/none")
+	m.world.Clock.Advance(25 * time.Hour)
+	before := m.scrape()
+	for i := range 30 {
+		ask("M"+strconv.Itoa(i), "/v1/warrants/"+strconv.Itoa(i))
+		ask("GET", "/v1/warrants/"+url.PathEscape("x\n"+strconv.Itoa(i)))
+		ask("GET", "/nowhere/"+strconv.Itoa(i))
+	}
+	m.world.Clock.Advance(25 * time.Hour)
+	after := m.scrape()
+	for sample := range after {
+		if _, known := before[sample]; !known && !strings.Contains(sample, `code="server.`) {
+			t.Errorf("new: %s", sample)
+		}
+	}
+}
+
+// BenchmarkScrape is one scrape with a look of its own at all parts, which are asked once
+// in 15 seconds, and one that finds what was seen before.
+func BenchmarkScrape(b *testing.B) {
+	m := newMonitoring(b, world.Options{})
+	b.Run("with a look", func(b *testing.B) {
+		for b.Loop() {
+			m.scrape()
+			m.read = ""
+		}
+	})
+	b.Run("without", func(b *testing.B) {
+		for b.Loop() {
+			m.world.Clock.Advance(-16 * time.Second) // which scrape advances by
+			m.scrape()
+			m.read = ""
+		}
+	})
+}

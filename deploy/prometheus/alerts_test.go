@@ -1,0 +1,152 @@
+package prometheus
+
+import (
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/common/model"
+	"github.com/prometheus/prometheus/model/rulefmt"
+	"github.com/prometheus/prometheus/promql/parser"
+	"github.com/prometheus/prometheus/promql/promqltest"
+)
+
+// Three days, in steps of five minutes: longer than any rule waits.
+const (
+	step  = 5 * time.Minute
+	steps = 3 * 24 * 12
+)
+
+// alarms are, for each rule, series by which it must fire and series by which it must
+// not. A value is of all three days; "a then b" changes after half of them, and rises
+// by b each step if it is "+b".
+var alarms = map[string][]struct {
+	fires  bool
+	series string
+}{
+	"PennameDown":          {{true, `up{job="penname"} 0`}, {false, `up{job="penname"} 1`}, {false, `up{job="other"} 0`}},
+	"PennamePartDown":      {{true, `penname_part_ready{part="issue.keys"} 0`}, {false, `penname_part_ready{part="issue.keys"} 1`}},
+	"PennamePartSlow":      {{true, `penname_part_answer_seconds{part="issue.keys"} 1.5`}, {false, `penname_part_answer_seconds{part="issue.keys"} 0.2`}},
+	"PennameVaultFails":    {{true, `penname_vault_call_failures_total{side="issue",operation="hmac"} 0 then +1`}, {false, `penname_vault_call_failures_total{side="issue",operation="hmac"} 7`}},
+	"PennameQuorumMissing": {{true, "penname_witnesses_cosigned 1\npenname_witnesses_needed 2"}, {false, "penname_witnesses_cosigned 2\npenname_witnesses_needed 2"}},
+	"PennameWitnessAway":   {{true, "penname_witnesses_cosigned 2\npenname_witnesses 3"}, {false, "penname_witnesses_cosigned 3\npenname_witnesses 3"}},
+	"PennameCheckpointOld": {{true, `penname_checkpoint_age_seconds 301`}, {false, `penname_checkpoint_age_seconds 65`}},
+	"PennameEndsSoon":      {{true, `penname_days_left{what="certificate"} 20`}, {false, `penname_days_left{what="certificate"} 22`}},
+	"PennameEnds":          {{true, `penname_days_left{what="certificate"} -1`}, {false, `penname_days_left{what="certificate"} 4`}},
+	"PennameNoSnapshot":    {{true, `penname_vault_snapshot_fresh 0`}, {false, `penname_vault_snapshot_fresh 1`}},
+	"PennameDatabaseBusy": {
+		{true, "penname_database_connections{instance=\"a\",side=\"issue\",state=\"in_use\"} 16\npenname_database_connections_limit{instance=\"a\",side=\"issue\"} 16"},
+		{false, "penname_database_connections{instance=\"a\",side=\"issue\",state=\"idle\"} 16\npenname_database_connections{instance=\"a\",side=\"issue\",state=\"in_use\"} 2\npenname_database_connections_limit{instance=\"a\",side=\"issue\"} 16"},
+	},
+	"PennameErasuresOverdue": {{true, `penname_erasures_overdue 1`}, {false, `penname_erasures_overdue 0`}},
+	"PennameNoticesOverdue":  {{true, `penname_notices_overdue 1`}, {false, `penname_notices_overdue 0`}},
+	"PennameReviewsWait":     {{true, `penname_reviews_pending 1`}, {false, `penname_reviews_pending 0 then 1`}},
+	"PennameNotReleased":     {{true, `penname_cases{state="authorised"} 1`}, {false, `penname_cases{state="recorded"} 1`}},
+	"PennameCasesLost":       {{true, `penname_cases{state="lost"} 1`}, {false, `penname_cases{state="lost"} 0`}},
+	"PennameJobFails": {
+		{true, "penname_job_last_success_age_seconds{job_name=\"cases\"} 200\npenname_job_interval_seconds{job_name=\"cases\"} 60"},
+		{false, "penname_job_last_success_age_seconds{job_name=\"cases\"} 62\npenname_job_interval_seconds{job_name=\"cases\"} 60"},
+		{false, "penname_job_last_success_age_seconds{job_name=\"erasures\"} 3600\npenname_job_interval_seconds{job_name=\"erasures\"} 3600"},
+	},
+	"PennameTampered": {
+		{true, `penname_job_failures_total{job_name="cases",code="log.rollback"} 0 then +1`}, {true, `penname_faults_total{code="keys.rollback"} 0 then +1`},
+		{false, `penname_job_failures_total{job_name="cases",code="log.quorum_not_met"} 0 then +1`}, {false, `penname_faults_total{code="keys.rollback"} 3`},
+	},
+	"PennameFaults":     {{true, `penname_faults_total{code="server.internal"} 0 then +1`}, {false, `penname_faults_total{code="database.unavailable"} 0 then +1`}},
+	"PennameMemoryFull": {{true, "penname_body_memory_bytes{bodies=\"large\"} 60000000\npenname_body_memory_limit_bytes{bodies=\"large\"} 67108864"}, {false, "penname_body_memory_bytes{bodies=\"large\"} 1048576\npenname_body_memory_limit_bytes{bodies=\"large\"} 67108864"}},
+}
+
+// load is series as promqltest reads them.
+func load(series string) string {
+	text := "load 5m\n"
+	for line := range strings.Lines(series) {
+		line = strings.TrimSpace(line)
+		before, then, changes := strings.Cut(line, " then ")
+		at := strings.LastIndexByte(before, ' ')
+		name, value := before[:at], before[at+1:]
+		switch more, rises := strings.CutPrefix(then, "+"); {
+		case rises:
+			text += name + " " + value + "x432 " + value + "+" + more + "x432\n"
+		case changes:
+			text += name + " " + value + "x432 " + then + "x432\n"
+		default:
+			text += name + " " + value + "x864\n"
+		}
+	}
+	return text
+}
+
+// TestAlarms: Prometheus reads every rule, and each fires by what it is for, for as long
+// as it waits, and by nothing else.
+func TestAlarms(t *testing.T) {
+	read := parser.NewParser(parser.Options{})
+	groups, errs := rulefmt.ParseFile("alerts.yml", false, model.UTF8Validation, read, slog.New(slog.DiscardHandler))
+	if len(errs) > 0 {
+		t.Fatal(errs)
+	}
+	rules := map[string]rulefmt.Rule{}
+	for _, g := range groups.Groups {
+		for _, r := range g.Rules {
+			rules[r.Alert] = r
+		}
+	}
+	engine := promqltest.NewTestEngine(t, false, 0, 1_000_000)
+	for name, r := range rules {
+		if len(alarms[name]) < 2 {
+			t.Errorf("%s is not tried", name)
+		}
+		if want := "deploy/README.md#" + strings.ToLower(name); r.Annotations["handbook"] != want || r.Annotations["summary"] == "" || r.Labels["severity"] != "critical" && r.Labels["severity"] != "warning" {
+			t.Errorf("%s: %v %v", name, r.Annotations, r.Labels)
+		}
+	}
+	for name, tries := range alarms {
+		r, ok := rules[name]
+		if !ok {
+			t.Errorf("there is no rule %s", name)
+			continue
+		}
+		for _, try := range tries {
+			store := promqltest.LoadedStorage(t, load(try.series))
+			fires := false
+			for end, held := 0, time.Duration(0); end <= steps; end++ {
+				q, err := engine.NewInstantQuery(t.Context(), store, nil, r.Expr, time.Unix(0, 0).Add(time.Duration(end)*step))
+				if err != nil {
+					t.Fatal(name, err)
+				}
+				found, err := q.Exec(t.Context()).Vector()
+				if err != nil {
+					t.Fatal(name, err)
+				}
+				if held += step; len(found) == 0 {
+					held = -step
+				}
+				fires = fires || held >= time.Duration(r.For)
+				q.Close()
+			}
+			if fires != try.fires {
+				t.Errorf("%s: fires %v, and must %v, by %s", name, fires, try.fires, try.series)
+			}
+		}
+	}
+}
+
+// TestTheHandbookHasEachAlarm: the place that an alarm points to is there, as a heading
+// or an anchor of its name.
+func TestTheHandbookHasEachAlarm(t *testing.T) {
+	handbook, err := os.ReadFile("../README.md")
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skip("there is no handbook yet")
+	} else if err != nil {
+		t.Fatal(err)
+	}
+	for name := range alarms {
+		if !regexp.MustCompile(`(?mi)^#+ +` + name + `$|<a id="` + name + `">`).Match(handbook) {
+			t.Errorf("deploy/README.md has no place for %s", name)
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/disclose"
+)
+
+// What an operator watches is counted at a glance, by indexes alone. What people asked
+// for counts from the next day (UTC) on: else whoever looks often sees when it was.
+
+// PoolUse is how busy the connections of one side are.
+type PoolUse struct {
+	InUse, Idle, Most int32
+	Waits             int64 // how often one was waited for since the start
+}
+
+// Pool says how busy the connections are. It asks nobody.
+func (d *db) Pool() PoolUse {
+	s := d.pool.Stat()
+	return PoolUse{s.AcquiredConns(), s.IdleConns(), s.MaxConns(), s.EmptyAcquireCount()}
+}
+
+// Docket is what the disclosing side has to do.
+type Docket struct {
+	Cases          map[disclose.State]int64 // each state is there
+	NoticesDue     int64                    // persons' secrecy is over, and they are not told yet
+	NoticesOverdue int64                    // of those, since an hour or longer
+	Reviews        int64                    // held enrolments on which reviewers have to decide
+}
+
+const (
+	noticesDue     = "notices due"
+	noticesOverdue = "notices overdue"
+	reviewsPending = "reviews pending"
+)
+
+// docketSQL: $1 is now, $2 an hour before, $3 the day.
+var docketSQL = `
+	SELECT state, count(*) FROM cases GROUP BY state
+	UNION ALL SELECT '` + noticesDue + `', count(*) FROM cases WHERE state IN ` + mayBeTold + ` AND released_leaf IS NOT NULL AND secrecy_ends <= $1
+	UNION ALL SELECT '` + noticesOverdue + `', count(*) FROM cases WHERE state IN ` + mayBeTold + ` AND released_leaf IS NOT NULL AND secrecy_ends <= $2
+	UNION ALL SELECT '` + reviewsPending + `', count(*) FROM reviews WHERE state IN ('held', 'objected') AND day < $3`
+
+// Docket counts what the disclosing side has to do at that time.
+func (d *Disclosing) Docket(ctx context.Context, now time.Time) (Docket, error) {
+	found := Docket{Cases: make(map[disclose.State]int64)}
+	for _, s := range disclose.States {
+		found.Cases[s] = 0
+	}
+	now = now.UTC()
+	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, docketSQL, now, now.Add(-time.Hour), now.Truncate(24*time.Hour))
+		if err != nil {
+			return err
+		}
+		var what string
+		var n int64
+		_, err = pgx.ForEachRow(rows, []any{&what, &n}, func() error {
+			switch what {
+			case noticesDue:
+				found.NoticesDue = n
+			case noticesOverdue:
+				found.NoticesOverdue = n
+			case reviewsPending:
+				found.Reviews = n
+			default:
+				found.Cases[disclose.State(what)] = n
+			}
+			return nil
+		})
+		return err
+	})
+	return found, err
+}
+
+// $1 is today, $2 yesterday.
+const pendingErasuresSQL = `SELECT count(*), count(*) FILTER (WHERE cleared IS NOT NULL AND day < $2) FROM erasures WHERE leaf IS NULL AND day < $1`
+
+// PendingErasures counts the erasures that were asked for before today and are not
+// carried out, and those of them that no case holds since two days or longer.
+func (k *Keeping) PendingErasures(ctx context.Context, now time.Time) (pending, overdue int64, err error) {
+	today := now.UTC().Truncate(24 * time.Hour)
+	err = k.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, pendingErasuresSQL, today, today.AddDate(0, 0, -1)).Scan(&pending, &overdue)
+	})
+	return pending, overdue, err
+}

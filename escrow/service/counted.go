@@ -1,0 +1,126 @@
+package service
+
+import (
+	"sync"
+	"time"
+
+	"github.com/penname/penname/escrow/vault"
+	"github.com/penname/penname/escrow/web"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// counted is what happened since the process started, for the metrics. What is of
+// people, and each call to Vault by the side that serves them, is held back until the
+// day is over; what failed on our side until the minute is.
+type counted struct {
+	requests *tally[string] // by route
+	refusals *tally[string] // by code
+	faults   *tally[string] // by code
+	calls    *tally[call]
+	failures *tally[call]
+	known    []call // that there can be
+}
+
+// call is a kind of call to Vault.
+type call struct{ side, operation string }
+
+func newCounted() *counted {
+	const day = 24 * time.Hour
+	return &counted{requests: newTally[string](day), refusals: newTally[string](day), faults: newTally[string](time.Minute),
+		calls: newTally[call](day), failures: newTally[call](time.Minute)}
+}
+
+// answered is web.Config.Answered.
+func (s *Service) answered(route string, took time.Duration) {
+	s.counted.requests.add(s.Now(), route, web.OfPeople(route), took)
+}
+
+// refused is web.Config.Refused.
+func (s *Service) refused(route, code string, fault bool) {
+	if fault {
+		s.counted.faults.add(s.Now(), code, true, 0)
+		return
+	}
+	s.counted.refusals.add(s.Now(), code, web.OfPeople(route), 0)
+}
+
+// countCalls counts the calls of a side to Vault, if it is one.
+func (s *Service) countCalls(side string, keys any) {
+	told, ok := keys.(interface{ OnCall(vault.Called) })
+	if !ok {
+		return // the sandbox's keyring
+	}
+	for _, o := range vault.Operations {
+		s.counted.known = append(s.counted.known, call{side, o})
+	}
+	told.OnCall(func(operation string, took time.Duration, failed bool) {
+		c, now := call{side, operation}, s.Now()
+		s.counted.calls.add(now, c, side == sideIssue, took)
+		if failed {
+			s.counted.failures.add(now, c, true, 0)
+		}
+	})
+}
+
+// The sides, as the sections of the configuration name them.
+const (
+	sideIssue    = "issue"
+	sideDisclose = "disclose"
+	sideKeep     = "keep"
+)
+
+// done is how the regular jobs went. It is safe for concurrent use.
+type done struct {
+	mu   sync.Mutex
+	jobs map[string]outcomes
+}
+
+// outcomes are those of one job.
+type outcomes struct {
+	last     time.Time         // it succeeded, or was first looked at
+	failures map[string]uint64 // by code
+}
+
+// begun notes that a job is about to be done.
+func (d *done) begun(job string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.jobs == nil {
+		d.jobs = make(map[string]outcomes)
+	}
+	if _, ok := d.jobs[job]; !ok {
+		d.jobs[job] = outcomes{last: time.Now()}
+	}
+}
+
+// ended notes how it went.
+func (d *done) ended(job string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	o := d.jobs[job]
+	if err == nil {
+		o.last = time.Now()
+		d.jobs[job] = o
+		return
+	}
+	code := "other"
+	if e := refusal.Of(err); e != nil {
+		code = e.Code
+	}
+	failures := map[string]uint64{code: 1} // a map that was handed out is not changed
+	for known, n := range o.failures {
+		failures[known] += n
+	}
+	o.failures = failures
+	d.jobs[job] = o
+}
+
+func (d *done) all() map[string]outcomes {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make(map[string]outcomes, len(d.jobs))
+	for name, o := range d.jobs {
+		all[name] = o
+	}
+	return all
+}

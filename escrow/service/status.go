@@ -1,0 +1,114 @@
+package service
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var errStatus = refusal.New(refusal.Unavailable, "status.no_answer",
+	"no service of this version answers at metrics_listen: see that it runs, with this configuration, and ask on its own machine")
+
+// Status is how a running service is.
+type Status struct {
+	Version string           `json:"version"`
+	Since   time.Time        `json:"since"` // when it started to serve
+	Origin  string           `json:"origin"`
+	Parts   []Finding        `json:"parts"`
+	Pending map[string]int64 `json:"pending"` // how much there is to be done, by what; none of it by name
+}
+
+// String is a status as text: a line about the service, one for each part, one of what
+// is to be done.
+func (s Status) String() string {
+	text := []string{fmt.Sprintf("%s, version %s, since %s", s.Origin, s.Version, s.Since.UTC().Format(time.RFC3339))}
+	for _, f := range s.Parts {
+		text = append(text, f.String())
+	}
+	for _, what := range slices.Sorted(maps.Keys(s.Pending)) {
+		text = append(text, fmt.Sprintf("%-9d  %s", s.Pending[what], what))
+	}
+	return strings.Join(text, "\n")
+}
+
+// Status says how each part is, as [Service.Ready] finds it, and what ends.
+func (s *Service) Status(ctx context.Context) Status {
+	ready := s.Ready(ctx)
+	if k := s.Keeping; k != nil && k.Login != nil {
+		ready["keep.snapshot"] = keep.SnapshotFresh(ctx, k.Keys, k.Store.NewestSnapshot, s.Now())
+	}
+	var all []Finding
+	for _, part := range slices.Sorted(maps.Keys(ready)) {
+		all = append(all, found(part, ready[part]))
+	}
+	return Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: ending(all, s.Lifetimes(), s.Now()), Pending: s.sightings.now(s).pending()}
+}
+
+// pending is what the metrics say of it. Erasures and reviews count from the next day on.
+func (seen sighting) pending() map[string]int64 {
+	all := make(map[string]int64)
+	if d := seen.docket; d != nil {
+		all["notices that are due"], all["enrolments that wait for reviewers"] = d.NoticesDue, d.Reviews
+	}
+	if e := seen.erasures; e != nil {
+		all["erasures that are asked for"] = e.pending
+	}
+	return all
+}
+
+func (s *Service) serveStatus(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(s.Status(r.Context())) //nolint:errcheck // who asked has left
+}
+
+// Status asks the service that runs by this configuration how it is. Where it wants to
+// see a certificate of who asks, that is in client.
+func (c *Config) Status(ctx context.Context, client ...tls.Certificate) (status Status, err error) {
+	if c.MetricsListen == "" {
+		return status, c.placed(of("metrics_listen", errConfigMissing.Because(errors.New("it is missing: it says where a service tells its operator how it is"))))
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*readyTime)
+	defer cancel()
+	transport, scheme := &http.Transport{DisableKeepAlives: true}, "http"
+	if c.MetricsClientCA != "" {
+		scheme, transport.TLSClientConfig = "https", &tls.Config{MinVersion: tls.VersionTLS13, Certificates: client, InsecureSkipVerify: true, VerifyConnection: c.isOurs} //nolint:gosec // it is compared with the one of the configuration
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+c.MetricsListen+"/status", nil)
+	if err != nil {
+		return status, c.placed(of("metrics_listen", errStatus))
+	}
+	res, err := transport.RoundTrip(req)
+	if err != nil {
+		return status, c.placed(of("metrics_listen", errStatus.Because(err)))
+	}
+	defer res.Body.Close()
+	err = json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&status)
+	if err != nil || res.StatusCode != http.StatusOK || status.Version == "" {
+		return status, c.placed(of("metrics_listen", errStatus.Because(errors.New("something else answers there: "+res.Status))))
+	}
+	return status, nil
+}
+
+// isOurs refuses who shows another certificate than tls_cert.
+func (c *Config) isOurs(state tls.ConnectionState) error {
+	ours, err := c.certificate()
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(ours.Certificate[0], state.PeerCertificates[0].Raw) {
+		return errors.New("who answers has another certificate than tls_cert")
+	}
+	return nil
+}

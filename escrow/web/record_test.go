@@ -1,0 +1,83 @@
+package web
+
+import (
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// TestNoLineTellsWhenAPersonCame: of requests by people there is no line. What failed
+// on our side is written when it is asked for, with how often, and why at first.
+func TestNoLineTellsWhenAPersonCame(t *testing.T) {
+	var log strings.Builder
+	s := newEdge(t, &log)
+	down := refusal.New(refusal.Unavailable, "test.down", "wait")
+	fails := func(http.ResponseWriter, *http.Request) error { return down.Because(errors.New("the line is cut")) }
+	s.Handle("GET", "/me", NoBody, Rate{}, fails)
+	s.Handle("GET", registrar.PathCases, NoBody, Rate{}, fails)
+	for _, path := range []string{"/", "/me", "/me", "/style.css", "/none"} {
+		ask(s, "GET", path, "text/html")
+	}
+	if log.Len() > 0 {
+		t.Errorf("at once: %s", log.String())
+	}
+	for _, want := range []int{1, 0} {
+		s.LogFaults(t.Context())
+		if n := strings.Count(log.String(), "\n"); n != want {
+			t.Errorf("%d lines, want %d: %s", n, want, log.String())
+		}
+		for _, part := range []string{"level=ERROR", "code=test.down", `route="GET /me"`, "times=2", `cause="the line is cut"`} {
+			if want > 0 && !strings.Contains(log.String(), part) {
+				t.Errorf("no %s: %s", part, log.String())
+			}
+		}
+		log.Reset()
+	}
+	ask(s, "GET", registrar.PathCases, "application/json")
+	ask(s, "HEAD", "/healthz", "")
+	for _, part := range []string{`msg=refused code=test.down route="GET /v1/cases"`, `msg=request route="GET /v1/cases" status=503 took=`, `msg=request route="GET /healthz" status=204`} {
+		if !strings.Contains(log.String(), part) {
+			t.Errorf("no %s: %s", part, log.String())
+		}
+	}
+}
+
+// TestRoutesAreThoseThatWereRegistered: whatever a request asks for, its route is one of
+// ours, and refusals come with their code.
+func TestRoutesAreThoseThatWereRegistered(t *testing.T) {
+	s := newEdge(t, &strings.Builder{})
+	var routes, refused []string
+	s.Answered = func(route string, took time.Duration) {
+		if took < 0 {
+			t.Error(took)
+		}
+		routes = append(routes, route)
+	}
+	s.Refused = func(route, code string, fault bool) {
+		if fault {
+			t.Error(code)
+		}
+		refused = append(refused, route+" "+code)
+	}
+	s.Mount("/any/*", NoBody, Rate{}, http.NotFoundHandler())
+	for _, r := range [][2]string{{"GET", "/healthz"}, {"HEAD", "/healthz"}, {"POST", "/any/thing"}, {"PURGE", "/any/thing"}, {"PURGE", "/healthz"}, {"GET", "/x%0ay"}} {
+		ask(s, r[0], r[1], "")
+	}
+	if want := []string{"GET /healthz", "GET /healthz", "* /any/*", "* /any/*", none, none}; !slices.Equal(routes, want) {
+		t.Errorf("%q, want %q", routes, want)
+	}
+	if want := []string{"* /any/* " + errMethod.Code, none + " " + errMethod.Code, none + " " + errNoRoute.Code}; !slices.Equal(refused, want) {
+		t.Errorf("%q, want %q", refused, want)
+	}
+	for _, route := range routes {
+		if !slices.Contains(s.Routes(), route) {
+			t.Errorf("%s is not one of Routes", route)
+		}
+	}
+}
