@@ -51,12 +51,14 @@ func TestClients(t *testing.T) {
 	}
 	w := startWorld(t, registered)
 	var rows []row
+	names := map[token.Pseudonym]string{} // to whom one person is known by it
 	for i, c := range tried {
 		a := reserved[i]
 		a.issuer, a.secret = w.Origin, w.Clients()[i].Secret
 		r := row{client: c, installed: c.version.of(t, tools)}
 		t.Run(c.name, func(t *testing.T) {
-			said, err := a.signIn(t)
+			name, said, err := a.signIn(t)
+			r.works = err == nil
 			switch {
 			case c.fails == "" && err != nil:
 				t.Errorf("%v\n%s", err, said)
@@ -65,11 +67,14 @@ func TestClients(t *testing.T) {
 			case c.fails != "" && !strings.Contains(err.Error()+said.String(), c.fails):
 				t.Errorf("another reason than %q: %v\n%s", c.fails, err, said)
 			case c.set != "":
-				if said, err := a.signIn(t, c.set+"=1"); err != nil {
+				if name, said, err = a.signIn(t, c.set+"=1"); err != nil {
 					t.Errorf("with %s: %v\n%s", c.setting, err, said)
 				}
 			}
-			r.works = err == nil
+			if other, known := names[name]; known && name != "" {
+				t.Errorf("%s knows the person by the same pen name", other)
+			}
+			names[name] = c.name
 		})
 		rows = append(rows, r)
 	}
@@ -236,9 +241,9 @@ func (o *output) String() string {
 
 var penName = regexp.MustCompile(`pen1[a-z0-9]+`)
 
-// signIn signs a person in with a new process and a new browser, and returns what the app
-// printed. The error is of the page that does not show the pen name.
-func (a *app) signIn(t *testing.T, set ...string) (said *output, err error) {
+// signIn signs a person in with a new process and a new browser. It returns the pen name that
+// the app shows, and what it printed. The error is of a page that shows none.
+func (a *app) signIn(t *testing.T, set ...string) (name token.Pseudonym, said *output, err error) {
 	var page string
 	t.Run("sign-in", func(t *testing.T) { // the process ends with it
 		said = a.run(t, set)
@@ -249,16 +254,16 @@ func (a *app) signIn(t *testing.T, set ...string) (said *output, err error) {
 		}
 	})
 	if said == nil {
-		return &output{}, errors.New("the app did not start")
+		return "", &output{}, errors.New("the app did not start")
 	}
 	if err != nil {
-		return said, err
+		return "", said, err
 	}
-	_, err = token.ParsePseudonym(penName.FindString(page))
+	name, err = token.ParsePseudonym(penName.FindString(page))
 	if err != nil {
 		err = fmt.Errorf("the app shows no pen name: %.900s", page)
 	}
-	return said, err
+	return name, said, err
 }
 
 // inBrowser presses the buttons on the way, and returns the app's page.

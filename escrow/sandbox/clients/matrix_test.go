@@ -44,7 +44,7 @@ var matrix = []client{
 	{name: "grant", version: npm("grant"), command: node("grant"), start: "/connect/penname", callback: "/connect/penname/callback"},
 	{name: "better-auth, generic OAuth", version: npm("better-auth"), command: node("better-auth"), callback: "/api/auth/callback/penname", fails: "did not return an email", why: "wants an e-mail address", setting: "mapProfileToUser", set: "EMAIL"},
 	{name: "simple-oauth2", version: npm("simple-oauth2"), command: node("simple-oauth2"), fails: "code_challenge or nonce is missing", why: neither},
-	{name: "x/oauth2 and go-oidc, its example idtoken", version: module("github.com/coreos/go-oidc/v3"), command: goProgram("go-oidc"), light: true},
+	{name: "x/oauth2 and go-oidc", version: module("github.com/coreos/go-oidc/v3"), command: goProgram("go-oidc"), light: true, fails: "code_challenge or nonce is missing", why: neither, setting: "oidc.Nonce", set: "NONCE"},
 	{name: "zitadel/oidc", version: module("github.com/zitadel/oidc/v3"), command: goProgram("zitadel"), light: true, fails: "code_challenge or nonce is missing", why: neither, setting: "rp.WithPKCE", set: "PKCE"},
 	{name: "hashicorp/cap, in Vault and Boundary", version: module("github.com/hashicorp/cap"), command: goProgram("cap")},
 	{name: "goth", version: module("github.com/markbates/goth"), command: goProgram("goth"), fails: "code_challenge or nonce is missing", why: neither},

@@ -20,6 +20,8 @@ func (r row) result() string {
 	switch {
 	case r.works:
 		return "works"
+	case r.why == "":
+		return "fails"
 	case r.setting == "":
 		return "no: " + r.why
 	}
