@@ -17,7 +17,7 @@ const (
 	logoutForm = logoutPath + "/answer" // where the page's form posts to
 )
 
-// ErrLogout: the answer to a request to log out cannot be sent to the platform.
+// ErrLogout is shown where the answer to a request to log out cannot be sent to the platform.
 var ErrLogout = refusal.New(refusal.Invalid, "openid.logout",
 	"The platform's request to sign you out is not as it must be: id_token_hint is an ID token from here, of the client that client_id names, and post_logout_redirect_uri is one that this client has registered.")
 

@@ -292,7 +292,7 @@ func TestFoundN2ADumpOfAnOlderSchemaIsBroughtUpToDate(t *testing.T) {
 		t.Fatal(err)
 	}
 	const version = 8 // pen names have their names in it
-	if err := migrateTo(t.Context(), cfg, func(p *goose.Provider) error { _, err := p.UpTo(t.Context(), version); return err }); err != nil {
+	if err := migrateTo(cfg, func(p *goose.Provider) error { _, err := p.UpTo(t.Context(), version); return err }); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	sql(t, older, `INSERT INTO pseudonyms VALUES ('pen1`+strings.Repeat("q", 38)+`', 'town-square', 'vault:v1:link', sha256('x'), '2026-01-01')`)

@@ -68,7 +68,7 @@ func Migrate(ctx context.Context, adminDSN string) error {
 		return ErrMigrate.Because(err)
 	}
 
-	err = migrateTo(ctx, cfg, func(p *goose.Provider) error {
+	err = migrateTo(cfg, func(p *goose.Provider) error {
 		if current, target, err := p.GetVersions(ctx); err != nil {
 			return err
 		} else if current > target {
@@ -85,7 +85,7 @@ func Migrate(ctx context.Context, adminDSN string) error {
 
 // migrateTo lets up bring the schema to a version, as its owner. From then on cfg is the
 // owner's.
-func migrateTo(ctx context.Context, cfg *pgx.ConnConfig, up func(*goose.Provider) error) error {
+func migrateTo(cfg *pgx.ConnConfig, up func(*goose.Provider) error) error {
 	// The owner of the schema is not the administrator: a mistake in a function
 	// that runs as its owner then reaches no further than the schema.
 	cfg.RuntimeParams["role"] = "penname_owner"
