@@ -8,7 +8,7 @@ LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 NODE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/penname/node-22
 export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 
-.PHONY: demo test check bench build setup
+.PHONY: demo test clients check bench build setup
 
 # make demo          start the sandbox, play the story, stay up
 # make demo ONCE=1   exit after the story: 0 only if every step held
@@ -22,6 +22,14 @@ test: setup
 	$(GO) vet ./...
 	$(GO) test -timeout 30m ./... ./.ci/figures
 	cd deploy/prometheus && $(GO) test ./...
+
+# Signs in with each OpenID Connect client in README's table, as its own documentation sets
+# it up; installs them. UPDATE=1 writes the table.
+clients:
+	@.ci/setup $(NODE) clients >&2
+	@table=$$(mktemp) && trap "rm -f $$table" EXIT && \
+	{ $(GO) test -count=1 -timeout 30m -run TestClients ./escrow/sandbox/clients -all -table $$table $(if $(UPDATE),-update) >&2 || failed=1; } && \
+	cat $$table && test -z "$$failed"
 
 # What the tests stand on: PostgreSQL, Node.js, spin and Vault, each only if missing.
 setup:

@@ -94,6 +94,7 @@ func newSetup(t *testing.T) *setup {
 origin = "https://penname.example"
 listen = %q
 metrics_listen = "127.0.0.1:0"
+rules_max_age_minutes = 10
 tls_cert = %s
 tls_key = %s
 ca_file = %s
@@ -102,7 +103,6 @@ bundle = %q
 [issue]
 database_file = %q
 cookie_key_file = %s
-status_lists = 1
 
 [[issue.token_keys]]
 file = %s
@@ -361,7 +361,7 @@ func (s *setup) brokenFile() []broken {
 		{name: "a setting that there is not in a section", key: "cookie_key_file", line: `cookie_key = "/x"`, code: "config.unknown_key", should: "cookie_key_file"},
 		{name: "a text without quotes", key: "tls_cert = ", value: "penname.crt", code: "config.unreadable", should: "unexpected character"},
 		{name: "a number for a text", key: "listen = ", value: "8443", code: "config.unreadable", should: "a text in quotes"},
-		{name: "a text for a number", key: "status_lists = ", value: `"4"`, code: "config.unreadable", should: "a whole number"},
+		{name: "a text for a number", key: "rules_max_age_minutes = ", value: `"4"`, code: "config.unreadable", should: "a whole number"},
 		{name: "a text for a list", key: "acr_values = ", value: `"high"`, code: "config.unreadable", should: "a list of texts"},
 		{name: "a section for sections", key: "[[issue.token_keys]]", line: "[issue.token_keys]", code: "config.unreadable", at: "[issue.token_keys]", should: "double brackets"},
 		{name: "a bracket too few", key: "[[issue.platforms]]", line: "[issue.platforms", code: "config.unreadable", at: "[issue.platforms", should: "expected ']'"},

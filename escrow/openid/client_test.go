@@ -82,3 +82,19 @@ func TestOffTheShelfClient(t *testing.T) {
 		t.Fatalf("renewed ID token: %+v, %v", renewed, err)
 	}
 }
+
+// Some clients add a parameter of their own to the address of an endpoint. RFC 6749, 3.2: it
+// "MUST" be ignored. What is used, and could be a secret, is refused there.
+func TestParametersInTheAddress(t *testing.T) {
+	r := newRig(t)
+	code := r.code(r.square)
+	for _, query := range []string{"?code=" + code, "?client_secret=x", "?access_token=x", "?schema=openid&token=x", "?schema=%zz"} {
+		wantError(t, r.post("/token"+query, r.redemption(r.square, code)), 400, "invalid_request")
+		wantError(t, r.fetch("/userinfo"+query), 400, "invalid_request")
+	}
+	got := r.post("/token?schema=openid", r.redemption(r.square, code)).json(t)
+	access, _ := got["access_token"].(string)
+	if info := r.fetch("/userinfo?schema=openid", "Authorization", "Bearer "+access).json(t); info["sub"] != string(pseudonym(canary, r.square.ID)) {
+		t.Error(got, info)
+	}
+}

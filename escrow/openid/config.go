@@ -24,8 +24,10 @@ type Config struct {
 	Issuer string
 
 	// Keys are the signing keys: the current one, coming ones, and retired ones
-	// until their tokens have expired. Keys that are still to sign all use the
-	// algorithm of the current one; restart to change it. See [Provider.SetKeys].
+	// until their tokens have expired. One in force is Ed25519 or P-256, for access
+	// tokens and status lists; a platform that names no algorithm gets ID tokens by the
+	// RSA key if there is one. Keys that are still to sign use the algorithms of those
+	// in force; restart to change that. See [Provider.SetKeys].
 	Keys []Key
 
 	// Platforms returns the platform with a client_id, or [ErrUnknownPlatform].
@@ -33,13 +35,16 @@ type Config struct {
 	// nothing from then on. See [Fixed].
 	Platforms func(ctx context.Context, clientID string) (Platform, error)
 
+	// Origins, optional, reports whether an origin ("https://app.example") is a
+	// platform's, whose scripts may call /token, /userinfo and /revoke.
+	Origins func(ctx context.Context, origin string) bool
+
 	// ACRs are the assurance levels that the issuer can vouch for. Optional.
 	ACRs []string
 
-	// StatusLists is the number of status lists of 2^20 entries that tokens are
-	// spread over, by default 1. An entry is taken for an hour or two: one list
-	// serves about 50 sign-ins a second.
-	StatusLists int
+	// Leave, optional, is the page of a logout that a platform asks for. Without it
+	// there is none.
+	Leave Leave
 
 	// ErrorPage, optional, renders a refusal that cannot be sent back to the
 	// platform. It sets the status. The refusal holds no request data.
@@ -55,24 +60,31 @@ type Config struct {
 	Now func() time.Time
 }
 
-// Key is a private signing key, Ed25519 (EdDSA) or P-256 (ES256), with a kid.
+// Key is a private signing key with a kid: Ed25519 (EdDSA), P-256 (ES256), or RSA of 2048
+// bits or more (RS256), which signs ID tokens only.
 type Key struct {
 	JWK       jose.JSONWebKey
 	NotBefore time.Time // zero: from the beginning
 	NotAfter  time.Time // zero: without end
 }
 
+// Algorithm is the one that the key signs with; "" if it is none of ours.
+func (k Key) Algorithm() jose.SignatureAlgorithm { return algorithm(k.JWK.Key) }
+
 // Platform is a relying party. Exactly one of SecretHash, JWKS and Native says
 // how it authenticates.
 type Platform struct {
-	ID           string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
-	Name         string // for the consent page
-	RedirectURIs []string
-	SecretHash   [32]byte          // SHA-256 of a random secret, sent by client_secret_basic or _post
-	JWKS         []jose.JSONWebKey // public keys for private_key_jwt, EdDSA or ES256
-	Native       bool              // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
-	RequirePAR   bool              // refuse authorization requests that were not pushed (RFC 9126)
-	RequireDPoP  bool              // refuse to issue tokens that are not bound to a key (RFC 9449)
+	ID                     string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
+	Name                   string // for the consent page
+	RedirectURIs           []string
+	Origins                []string                // of its scripts, beside those of RedirectURIs: https://host
+	PostLogoutRedirectURIs []string                // where people may be led back to after a logout
+	SecretHash             [32]byte                // SHA-256 of a random secret, sent by client_secret_basic or _post
+	JWKS                   []jose.JSONWebKey       // public keys for private_key_jwt, EdDSA or ES256
+	Native                 bool                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
+	RequirePAR             bool                    // refuse authorization requests that were not pushed (RFC 9126)
+	IDTokenAlg             jose.SignatureAlgorithm // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
+	RequireDPoP            bool                    // refuse to issue tokens that are not bound to a key (RFC 9449)
 
 	// Localhost lets http://localhost be registered, as developers have it. No configuration
 	// sets it: a sandbox does, where everybody is on one machine.
@@ -131,7 +143,7 @@ type Authenticate func(w http.ResponseWriter, r *http.Request, req SignInRequest
 // Refusals of a configuration, of an authorization request whose answer cannot
 // be sent to the platform, and of a sign-in.
 var (
-	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519 or P-256 keys with distinct kids, one of them in force.")
+	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519, P-256 or RSA keys with distinct kids, of the first two kinds one in force.")
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secret, JWKS and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
@@ -150,7 +162,8 @@ const (
 	tokenLifetime    = 10 * time.Minute    // ID token and access token
 	refreshLifetime  = 30 * 24 * time.Hour // of the whole family, counted from the sign-in: rotation does not prolong it
 	proofLifetime    = 5 * time.Minute     // of a DPoP proof or client assertion
-	leeway           = 10 * time.Second    // for the clocks of platforms
+	leeway           = time.Minute         // for the clocks of platforms
+	againWithin      = 10 * time.Second    // how long after a renewal its refresh token may come a second time
 	maxRequest       = 8 << 10             // bytes of an authorization request
 	maxBody          = 64 << 10            // bytes of any other request
 	keyRetention     = 24 * time.Hour      // how long a retired key stays published
@@ -165,7 +178,7 @@ var (
 
 // check refuses a configuration with [ErrConfig].
 func (c *Config) check() error {
-	if !document.Origin(c.Issuer, false, document.Loopback) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil || c.StatusLists < 0 {
+	if !document.Origin(c.Issuer, false, document.Loopback) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil {
 		return ErrConfig
 	}
 	return nil
@@ -208,7 +221,10 @@ func (p Platform) check() error {
 			ways++
 		}
 	}
-	unusable := func(k jose.JSONWebKey) bool { return !k.IsPublic() || !k.Valid() || algorithm(k.Key) == "" }
+	unusable := func(k jose.JSONWebKey) bool {
+		return !k.IsPublic() || !k.Valid() || !slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
+	}
+	unregistrable := func(uri string) bool { return !p.registrable(uri) }
 	switch {
 	case !clientIDSyntax.MatchString(p.ID):
 		return ErrBadPlatform.Because(WrongField("ID"))
@@ -216,8 +232,14 @@ func (p Platform) check() error {
 		return ErrBadPlatform.Because(WrongField(""))
 	case slices.ContainsFunc(p.JWKS, unusable):
 		return ErrBadPlatform.Because(WrongField("JWKS"))
-	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !p.registrable(uri) }):
+	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
+	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
+		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
+	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Loopback) }):
+		return ErrBadPlatform.Because(WrongField("Origins"))
+	case p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg):
+		return ErrBadPlatform.Because(WrongField("IDTokenAlg"))
 	}
 	return nil
 }
@@ -263,6 +285,18 @@ func (p Platform) allows(uri string) bool {
 	}
 	return false
 }
+
+// Scripts reports whether an origin is one of p's, whose scripts may call. A browser
+// names its origin in lower case, and a port only where it is not the scheme's.
+func (p Platform) Scripts(origin string) bool {
+	return slices.Contains(p.Origins, origin) || slices.ContainsFunc(p.RedirectURIs, func(uri string) bool {
+		u, err := url.Parse(uri)
+		return err == nil && u.Host != "" && u.Scheme+"://"+u.Host == origin
+	})
+}
+
+// public reports whether p can keep no secret (RFC 6749, 2.1).
+func (p Platform) public() bool { return p.Native }
 
 // methods returns the client authentication methods that are open to p.
 func (p Platform) methods() []string {

@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -14,10 +15,12 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/luikyv/go-oidc/pkg/goidc"
+
+	"github.com/penname/penname/verifier/document"
 )
 
-// algorithm returns the signature algorithm of a key, or "" if it is not one of
-// the two that Penname uses.
+// algorithm returns the signature algorithm of a key, or "" if it is not one of those
+// that Penname uses.
 func algorithm(key any) jose.SignatureAlgorithm {
 	switch k := key.(type) {
 	case ed25519.PrivateKey, ed25519.PublicKey:
@@ -27,6 +30,12 @@ func algorithm(key any) jose.SignatureAlgorithm {
 	case *ecdsa.PublicKey:
 		if k.Curve == elliptic.P256() {
 			return jose.ES256
+		}
+	case *rsa.PrivateKey:
+		return algorithm(&k.PublicKey)
+	case *rsa.PublicKey:
+		if k.N.BitLen() >= 2048 { // RFC 7518, 3.3
+			return jose.RS256
 		}
 	}
 	return ""
@@ -53,16 +62,25 @@ func newKeyring(keys []Key, now time.Time) (keyring, error) {
 		k.JWK.Use, k.JWK.Algorithm = "sig", string(alg)
 	}
 	slices.SortStableFunc(ring, func(a, b Key) int { return b.NotBefore.Compare(a.NotBefore) })
-	current, ok := keyring(ring).current(now)
-	if !ok {
+	algs := keyring(ring).algorithms(now)
+	if len(algs) == 0 || !slices.Contains(document.SignatureAlgorithms, algs[0]) {
 		return nil, ErrConfig
 	}
 	for _, k := range ring {
-		if k.NotBefore.After(now) && k.JWK.Algorithm != current.JWK.Algorithm {
+		if k.NotBefore.After(now) && !slices.Contains(algs, jose.SignatureAlgorithm(k.JWK.Algorithm)) {
 			return nil, ErrConfig
 		}
 	}
 	return ring, nil
+}
+
+// algorithms returns those that a key in force signs with: first the one of access
+// tokens and status lists, RS256 last.
+func (r keyring) algorithms(now time.Time) []jose.SignatureAlgorithm {
+	return slices.DeleteFunc(slices.Clone(document.IDTokenAlgorithms), func(alg jose.SignatureAlgorithm) bool {
+		_, ok := r.current(now, alg)
+		return !ok
+	})
 }
 
 // inForce reports whether the key signs at t.
@@ -70,9 +88,9 @@ func (k Key) inForce(t time.Time) bool {
 	return !t.Before(k.NotBefore) && (k.NotAfter.IsZero() || t.Before(k.NotAfter))
 }
 
-// current returns the newest key in force.
-func (r keyring) current(now time.Time) (Key, bool) {
-	i := slices.IndexFunc(r, func(k Key) bool { return k.inForce(now) })
+// current returns the newest key in force of an algorithm.
+func (r keyring) current(now time.Time, alg jose.SignatureAlgorithm) (Key, bool) {
+	i := slices.IndexFunc(r, func(k Key) bool { return k.inForce(now) && k.JWK.Algorithm == string(alg) })
 	if i < 0 {
 		return Key{}, false
 	}
@@ -89,14 +107,17 @@ func (r keyring) published(now time.Time) []Key {
 
 // set returns the published keys for the library, which signs with the first one
 // of an algorithm, so that is the current one.
-func (r keyring) set(now time.Time) (goidc.JSONWebKeySet, error) {
-	current, ok := r.current(now)
-	if !ok {
-		return goidc.JSONWebKeySet{}, ErrUnavailable
+func (r keyring) set(now time.Time) (set goidc.JSONWebKeySet, _ error) {
+	current := map[string]bool{}
+	for _, alg := range r.algorithms(now) {
+		k, _ := r.current(now, alg)
+		set.Keys, current[k.JWK.KeyID] = append(set.Keys, k.JWK), true
 	}
-	set := goidc.JSONWebKeySet{Keys: []goidc.JSONWebKey{current.JWK}}
+	if len(current) == 0 {
+		return set, ErrUnavailable
+	}
 	for _, k := range r.published(now) {
-		if k.JWK.KeyID != current.JWK.KeyID {
+		if !current[k.JWK.KeyID] {
 			set.Keys = append(set.Keys, k.JWK)
 		}
 	}
@@ -121,15 +142,15 @@ func (r keyring) dated(raw string) bool {
 	return i >= 0 && r[i].inForce(time.Unix(claims.IssuedAt, 0))
 }
 
-// SetKeys replaces the signing keys while the provider serves. Those that are still to
-// sign have the algorithm of those before, since platforms registered for it: anything
-// else is [ErrConfig], and nothing is replaced.
+// SetKeys replaces the signing keys while the provider serves. They sign with the
+// algorithms of those before, since platforms registered for them: anything else is
+// [ErrConfig], and nothing is replaced.
 func (p *Provider) SetKeys(all []Key) error {
 	ring, err := newKeyring(all, p.now())
 	if err != nil {
 		return err
 	}
-	if current, _ := ring.current(p.now()); current.JWK.Algorithm != p.algorithm {
+	if !slices.Equal(ring.algorithms(p.now()), p.algorithms) {
 		return ErrConfig
 	}
 	p.keys.Store(&ring)
@@ -137,18 +158,18 @@ func (p *Provider) SetKeys(all []Key) error {
 	return nil
 }
 
-// subject returns whom an ID token of ours is about, if it was issued to that
-// platform. It may have expired: the caller takes it as a hint only.
-func (r keyring) subject(raw, issuer, platform string) (string, bool) {
-	jws, err := jose.ParseSignedCompact(raw, []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256})
+// about returns whom an ID token of ours is about, and to which platform it was
+// issued. It may have expired: the caller takes it as a hint only.
+func (r keyring) about(raw, issuer string) (subject, platform string, ok bool) {
+	jws, err := jose.ParseSignedCompact(raw, document.IDTokenAlgorithms)
 	if err != nil || !r.dated(raw) {
-		return "", false
+		return "", "", false
 	}
 	header := jws.Signatures[0].Protected
 	i := slices.IndexFunc(r, func(k Key) bool { return k.JWK.KeyID == header.KeyID })
 	typ, _ := header.ExtraHeaders[jose.HeaderType].(string)
 	if i < 0 || typ != "" && !strings.EqualFold(typ, "JWT") { // an access token is of another type
-		return "", false
+		return "", "", false
 	}
 	var c struct {
 		Issuer   string `json:"iss"`
@@ -157,9 +178,9 @@ func (r keyring) subject(raw, issuer, platform string) (string, bool) {
 	}
 	payload, err := jws.Verify(r[i].JWK.Public())
 	if err != nil || json.Unmarshal(payload, &c) != nil {
-		return "", false
+		return "", "", false
 	}
-	return c.Subject, c.Issuer == issuer && c.Audience == platform && c.Subject != ""
+	return c.Subject, c.Audience, c.Issuer == issuer && c.Subject != ""
 }
 
 // decodePart reads one segment of a compact JWS.
@@ -170,7 +191,7 @@ func decodePart(s string, v any) bool {
 
 // serveKeys publishes the public keys with the time in which each one signs
 // (nbf and exp, as in OpenID Federation 1.0, section 8.7), which verifier/token heeds.
-func (p *Provider) serveKeys(w http.ResponseWriter, _ *http.Request) {
+func (p *Provider) serveKeys(w http.ResponseWriter, r *http.Request) {
 	var keys []map[string]any
 	for _, k := range p.keys.Load().published(p.now()) {
 		public, err := k.JWK.Public().MarshalJSON()
@@ -191,6 +212,10 @@ func (p *Provider) serveKeys(w http.ResponseWriter, _ *http.Request) {
 		}
 		keys = append(keys, jwk)
 	}
-	w.Header().Set("Cache-Control", "public, max-age=300")
-	writeJSON(w, http.StatusOK, map[string]any{"keys": keys})
+	set, err := json.Marshal(map[string]any{"keys": keys})
+	if err != nil {
+		http.Error(w, "", http.StatusServiceUnavailable)
+		return
+	}
+	servePublic(w, r, "application/json", 5*time.Minute, set)
 }

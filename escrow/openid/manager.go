@@ -12,6 +12,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/big"
+	"slices"
 	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
@@ -63,15 +64,19 @@ type sessionBody struct {
 	Scope       string `json:"scope"`
 	State       string `json:"state,omitempty"`
 	Nonce       string `json:"nonce,omitempty"`
-	Challenge   string `json:"challenge"`
+	Challenge   string `json:"challenge,omitempty"`
 	Prompt      string `json:"prompt,omitempty"`
 	MaxAge      *int   `json:"max_age,omitempty"`
 	ACRs        string `json:"acrs,omitempty"`
 	JKT         string `json:"jkt,omitempty"`
 	Hint        string `json:"hint,omitempty"` // pseudonym of an id_token_hint
+	FormPost    bool   `json:"form_post,omitempty"`
 	Begun       bool   `json:"begun,omitempty"`
 	Arrived     int64  `json:"arrived,omitempty"`
 	Expires     int64  `json:"expires"`
+
+	// Once a platform was answered nothing else is kept: see again.go.
+	Answer []byte `json:"answer,omitempty"`
 }
 
 // SaveSession implements [goidc.AuthManager].
@@ -82,22 +87,21 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	h := heldOf(as.Store)
 	expires := time.Unix(int64(as.ExpiresAt), 0)
 	row := Row{Kind: KindSession, ID: hashOf("session", as.ID), Version: h.version, Expires: hour(expires)}
-	if as.Status != goidc.StatusPending {
+	switch as.Status {
+	case goidc.StatusSuccess:
+		return m.saveAnswer(ctx, as, row)
+	case goidc.StatusFailure:
 		row.Ended = true
-		err := m.put(ctx, row)
-		if errors.Is(err, ErrStale) && as.Status == goidc.StatusFailure {
-			return nil
+		if err := m.put(ctx, row); !errors.Is(err, ErrStale) {
+			return err
 		}
-		if errors.Is(err, ErrStale) { // two answers to one question: the second one gets nothing
-			return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
-		}
-		return err
+		return nil
 	}
 	hint, _ := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
 	body, err := json.Marshal(sessionBody{
 		Platform: as.ClientID, RedirectURI: as.RedirectURI, Scope: as.Scopes, State: as.State, Nonce: as.Nonce,
 		Challenge: as.CodeChallenge, Prompt: string(as.Prompt), MaxAge: as.MaxAuthnAgeSecs, ACRs: as.ACRValues,
-		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
+		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
 	})
 	if err != nil {
 		return err
@@ -122,14 +126,21 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 	if err := json.Unmarshal(row.Body, &b); err != nil {
 		return nil, err
 	}
+	if len(b.Answer) > 0 {
+		exchangeOf(ctx).answer = b.Answer
+		return nil, goidc.ErrNotFound
+	}
 	as := &goidc.AuthnSession{
 		ID: id, PushedAuthReqID: id, Status: goidc.StatusPending, ClientID: b.Platform, JWKThumbprint: b.JKT, ExpiresAt: int(b.Expires),
 		AuthorizationParameters: goidc.AuthorizationParameters{
 			RedirectURI: b.RedirectURI, ResponseType: goidc.ResponseTypeCode, Scopes: b.Scope, State: b.State, Nonce: b.Nonce,
-			CodeChallenge: b.Challenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256, Prompt: goidc.PromptType(b.Prompt),
+			CodeChallenge: b.Challenge, CodeChallengeMethod: methodOf(b.Challenge), Prompt: goidc.PromptType(b.Prompt),
 			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs,
 		},
 		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived}},
+	}
+	if b.FormPost {
+		exchangeOf(ctx).formPost = b.RedirectURI
 	}
 	if b.Hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: b.Hint}
@@ -138,6 +149,14 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 		as.PolicyID = policyID
 	}
 	return as, nil
+}
+
+// methodOf is the method of a challenge, which can be absent.
+func methodOf(challenge string) goidc.CodeChallengeMethod {
+	if challenge == "" {
+		return ""
+	}
+	return goidc.CodeChallengeMethodSHA256
 }
 
 // SessionByPushedAuthReqID implements [goidc.PARManager]. A pushed request and
@@ -162,6 +181,8 @@ type grantBody struct {
 	// From then on, with offline_access.
 	Family  []byte `json:"family,omitempty"`  // SHA-256 of the part that all refresh tokens of the grant share
 	Refresh []byte `json:"refresh,omitempty"` // SHA-256 of the current refresh token
+	Before  []byte `json:"before,omitempty"`  // SHA-256 of the one that it replaced, which may come once more: see again.go
+	Again   []byte `json:"again,omitempty"`   // what is answered then
 }
 
 type codeBody struct {
@@ -211,6 +232,9 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		row.Expires = hour(now.Add(tokenLifetime + time.Hour))
 		if g.RefreshToken != "" {
 			b.Refresh = digest(g.RefreshToken)
+			if err := m.mayComeAgain(ctx, &b, g.RefreshToken); err != nil {
+				return outage(ctx, err)
+			}
 			row.Expires = hour(b.refreshUntil().Add(tokenLifetime))
 		}
 	default: // the library has no other reason to save a grant
@@ -222,6 +246,10 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 	}
 	row.Body = body
 	err = m.put(ctx, row)
+	if x := exchangeOf(ctx); errors.Is(err, ErrStale) && x.mayAgain && x.successor == "" {
+		x.again = true // the same client was faster: it is asked again what it gets, see api
+		return errInvalidGrant
+	}
 	if errors.Is(err, ErrStale) {
 		// RFC 9700, 4.14.2: whoever came second with one refresh token (or code)
 		// shows that two parties hold it, so "the authorization server … MUST
@@ -344,7 +372,7 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 	h.authTime = b.Code.AuthTime
 	g.AuthCodeExpiresAt = int(b.Code.Expires)
 	g.AuthParams = goidc.AuthorizationParameters{
-		RedirectURI: b.Code.RedirectURI, CodeChallenge: b.Code.Challenge, CodeChallengeMethod: goidc.CodeChallengeMethodSHA256, Nonce: b.Code.Nonce,
+		RedirectURI: b.Code.RedirectURI, CodeChallenge: b.Code.Challenge, CodeChallengeMethod: methodOf(b.Code.Challenge), Nonce: b.Code.Nonce,
 	}
 	return g, b, nil
 }
@@ -393,7 +421,10 @@ func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Gr
 		return nil, goidc.ErrNotFound
 	}
 	x := exchangeOf(ctx)
-	if subtle.ConstantTimeCompare(digest(raw), b.Refresh) != 1 {
+	if x.successor = b.successor(raw, m.p.now()); x.endpoint != "/token" {
+		x.successor = ""
+	}
+	if x.successor == "" && subtle.ConstantTimeCompare(digest(raw), b.Refresh) != 1 {
 		// An older token of this family: somebody has kept a copy.
 		// RFC 9700, 4.14.2: "the authorization server … will revoke the active refresh token".
 		if x.endpoint == "/token" {
@@ -405,7 +436,7 @@ func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Gr
 	}
 	g.RefreshTokenExpiresAt = int(b.refreshUntil().Unix())
 	heldOf(g.Store).rotating = x.endpoint == "/token"
-	x.family = family
+	x.family, x.presented = family, raw
 	return g, nil
 }
 
@@ -421,6 +452,7 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 	c.GrantTypes = []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken}
 	c.ResponseTypes = []goidc.ResponseType{goidc.ResponseTypeCode}
 	c.ScopeIDs = goidc.ScopeOpenID.ID + " " + goidc.ScopeOfflineAccess.ID
+	c.IDTokenSigAlg = pl.IDTokenAlg // "": the library's default, see configure
 	c.DPoPTokenBindingIsRequired, c.PARIsRequired = pl.RequireDPoP, pl.RequirePAR
 	if pl.Native {
 		c.ApplicationType = goidc.ApplicationTypeNative
@@ -461,6 +493,10 @@ func (m manager) consumeJTI(ctx context.Context, jti string) error {
 	if x.proof != nil && x.proof.ID == jti {
 		scope = "proof\x00" + x.proof.JKT
 	}
+	if x.usedID == jti {
+		return nil // by this very request: see api
+	}
+	x.usedID = jti
 	first, err := m.p.store.Use(ctx, hashOf("jti\x00"+scope, jti), m.p.now().Add(2*proofLifetime))
 	if err != nil {
 		return outage(ctx, err)
@@ -522,7 +558,7 @@ func (p *Provider) platform(ctx context.Context, id string) (Platform, error) {
 		return Platform{}, goidc.ErrNotFound
 	case err != nil:
 		return Platform{}, outage(ctx, err)
-	case pl.ID != id || pl.check() != nil:
+	case pl.ID != id || pl.check() != nil || pl.IDTokenAlg != "" && !slices.Contains(p.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil

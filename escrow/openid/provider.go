@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,7 @@ type Provider struct {
 	authenticate Authenticate
 	now          func() time.Time
 	keys         *keys
-	algorithm    string // of the keys
+	algorithms   []jose.SignatureAlgorithm // of the keys: that of access tokens first, RS256 last
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
@@ -52,11 +53,10 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	}
 	p.keys = new(keys)
 	p.keys.Store(&ring)
-	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, now: p.now, made: make([]madeList, max(cfg.StatusLists, 1))}
-	current, _ := ring.current(p.now())
-	p.algorithm = current.JWK.Algorithm
+	p.algorithms = ring.algorithms(p.now())
+	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, algorithm: p.algorithms[0], now: p.now}
 	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
-	op, err := p.configure(jose.SignatureAlgorithm(p.algorithm))
+	op, err := p.configure(p.algorithms[0])
 	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}
@@ -89,7 +89,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		provider.WithAuthCodeGrant(m),
 		provider.WithAuthCodeLifetime(seconds(codeLifetime)),
 		provider.WithAuthSessionLifetime(seconds(sessionLifetime)),
-		provider.WithPKCERequired(goidc.CodeChallengeMethodSHA256),
+		provider.WithPKCE(goidc.CodeChallengeMethodSHA256), /* where it is due: checkChallenge */
 		provider.WithOpenIDScopeRequired(),
 		provider.WithScopes(scopes...),
 		provider.WithIssuerResponseParameter(), // RFC 9207
@@ -103,8 +103,12 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		// The manager makes the first refresh token when the code is redeemed, so
 		// that it does not lie in the store until then.
 		provider.WithRefreshTokenShouldIssue(func(context.Context, *goidc.Client, *goidc.Grant) bool { return false }),
-		provider.WithRefreshTokenFunc(func(ctx context.Context) string { return exchangeOf(ctx).family + random() }),
-		provider.WithIDTokenSignatureAlgs(alg),
+		provider.WithRefreshTokenFunc(func(ctx context.Context) string {
+			x := exchangeOf(ctx)
+			return cmp.Or(x.successor, x.family+random())
+		}),
+		// OpenID Connect Core, 15.1: RS256, if there is such a key, for who names none.
+		provider.WithIDTokenSignatureAlgs(p.algorithms[len(p.algorithms)-1], p.algorithms...),
 		provider.WithIDTokenLifetime(seconds(tokenLifetime)),
 		provider.WithTokenOptions(func(context.Context, *goidc.Grant, *goidc.Client) goidc.TokenOptions {
 			return goidc.NewJWTTokenOptions(alg, seconds(tokenLifetime))
@@ -129,11 +133,10 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		provider.WithSubIdentifierTypes(goidc.SubIdentifierPairwise),
 		provider.WithPairwiseSubject(func(_ context.Context, sub string, _ *goidc.Client) string { return sub }),
 		provider.WithPolicies(goidc.NewPolicy(policyID, func(*http.Request, *goidc.AuthnSession, *goidc.Client) bool { return true }, p.signIn)),
-		provider.WithErrorRenderer(p.renderError),
+		provider.WithErrorRenderer(p.renderOrRepeat),
 		provider.WithAuthCodeFunc(func(ctx context.Context) string {
 			x := exchangeOf(ctx)
-			x.code = random()
-			return x.code
+			return x.code // see saveAnswer
 		}),
 		provider.WithGrantIDFunc(func(ctx context.Context) string { return grantOfCode(exchangeOf(ctx).code) }),
 		provider.WithAuthnSessionIDFunc(newHandle),
@@ -162,12 +165,15 @@ func (p *Provider) describe() ([]byte, error) {
 		return nil, err
 	}
 	delete(doc, "registration_endpoint")
-	doc["response_modes_supported"] = []string{"query"}
+	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
 	doc["claims_supported"] = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
 	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
 		doc[unsupported] = false
+	}
+	if p.cfg.Leave != nil {
+		doc["end_session_endpoint"] = p.cfg.Issuer + logoutPath
 	}
 	if len(p.cfg.ACRs) > 0 {
 		doc["acr_values_supported"] = p.cfg.ACRs

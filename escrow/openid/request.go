@@ -22,6 +22,7 @@ import (
 // Paths, all under the issuer.
 const (
 	discoveryPath = "/.well-known/openid-configuration"
+	metadataPath  = "/.well-known/oauth-authorization-server" // RFC 8414, 3: the same document
 	authorizePath = "/authorize"
 	userinfoPath  = "/userinfo"
 	parPrefix     = "urn:ietf:params:oauth:request_uri:" // RFC 9126, 2.2
@@ -30,28 +31,37 @@ const (
 // Handler serves the provider. Mount it at the issuer's origin for these paths;
 // it answers 404 to any other, and 405 to another method:
 //
-//	GET       /.well-known/openid-configuration, /jwks, /status/{list}
-//	GET, POST /authorize, /authorize/{id}, /userinfo
-//	POST      /par, /token, /introspect, /revoke
-//
-// Nothing here allows cross-origin requests (RFC 9700, 2.6).
+//	GET       /.well-known/openid-configuration, /.well-known/oauth-authorization-server,
+//	          /jwks, /status/{list}
+//	GET, POST /authorize, /authorize/{id}, /userinfo, /logout
+//	POST      /par, /token, /introspect, /revoke, /logout/answer
+//	OPTIONS   /token, /userinfo, /revoke, for scripts of platforms: see cross
 func (p *Provider) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+discoveryPath, func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Cache-Control", "public, max-age=300")
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(p.discovery) // the client is gone: nothing to do
-	})
+	for _, path := range []string{discoveryPath, metadataPath} {
+		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
+			servePublic(w, r, "application/json", 5*time.Minute, p.discovery)
+		})
+	}
 	mux.HandleFunc("GET /jwks", p.serveKeys)
 	mux.HandleFunc("GET /status/{list}", p.serveStatus)
 	mux.HandleFunc("GET "+authorizePath, p.authorize)
 	mux.HandleFunc("POST "+authorizePath, p.authorize)
 	mux.HandleFunc("GET "+authorizePath+"/{id}", p.interact)
 	mux.HandleFunc("POST "+authorizePath+"/{id}", p.interact)
-	for _, path := range []string{"/par", "/token", "/introspect", "/revoke", userinfoPath} {
+	if p.cfg.Leave != nil {
+		mux.HandleFunc("GET "+logoutPath, p.logout)
+		mux.HandleFunc("POST "+logoutPath, p.logout)
+		mux.HandleFunc("POST "+logoutForm, p.logout)
+	}
+	for _, path := range []string{"/par", "/introspect"} {
 		mux.HandleFunc("POST "+path, p.api)
 	}
-	mux.HandleFunc("GET "+userinfoPath, p.api)
+	for _, path := range []string{"/token", "/revoke", userinfoPath} {
+		mux.HandleFunc("POST "+path, p.cross(p.api))
+		mux.HandleFunc("OPTIONS "+path, p.cross(preflight))
+	}
+	mux.HandleFunc("GET "+userinfoPath, p.cross(p.api))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for name, value := range defaultHeaders {
 			if w.Header().Get(name) == "" {
@@ -82,6 +92,13 @@ type exchange struct {
 	code         string           // the new authorization code
 	family       string           // of the refresh token that was presented
 	hint         string           // the subject of an id_token_hint
+	formPost     string           // the redirect URI, if the answer is to be posted there: response_mode
+	presented    string           // the refresh token itself
+	successor    string           // what it was replaced by a moment ago
+	mayAgain     bool             // a refresh token of this client may come twice
+	again        bool             // it did, at the same time
+	usedID       string           // of the proof or assertion that this request has used up
+	answer       []byte           // that a sign-in was answered with a moment ago
 	outage       error            // the store or another port failed
 	down         bool             // so the page said already: see manager.put
 }
@@ -126,7 +143,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		raw = r.PostForm.Encode()
 	}
 	params, err := url.ParseQuery(raw)
-	if err != nil || len(raw) > maxRequest || repeated(params) {
+	if err != nil || len(raw) > maxRequest || len(params["client_id"]) > 1 || len(params["redirect_uri"]) > 1 || len(params["request_uri"]) > 1 {
 		p.showError(w, r, ErrRequest)
 		return
 	}
@@ -146,13 +163,16 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.showError(w, r, ErrRedirectURI)
 		return
 	default:
-		code := cmp.Or(checkRequest(params), p.checkHint(x, params, pl.ID))
+		wrong := cmp.Or(checkRequest(params, pl), p.checkHint(x, params, pl.ID))
 		if pl.RequirePAR {
-			code = goidc.ErrorCodeInvalidRequest
+			wrong = invalid("request_uri is missing: this client's requests must be pushed (RFC 9126).")
 		}
-		if code != "" {
-			p.redirectError(w, r, params, code)
+		if wrong != (fault{}) {
+			p.redirectError(w, r, params, wrong)
 			return
+		}
+		if params.Get("response_mode") == formPost {
+			x.formPost = params.Get("redirect_uri")
 		}
 		p.copyRequest(pass, params)
 	}
@@ -179,6 +199,10 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 		p.showError(w, r, ErrUnavailable.Because(x.outage))
 		return
 	}
+	if back := held.header.Get("Location"); x.formPost != "" && held.status == http.StatusSeeOther {
+		p.postBack(w, r, x.formPost, back, held.header.Values("Set-Cookie"))
+		return
+	}
 	cookies := w.Header().Values("Set-Cookie") // of the server around
 	maps.Copy(w.Header(), held.header)
 	if len(cookies) > 0 {
@@ -192,7 +216,7 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 // The others, login_hint among them, are dropped unread (RFC 6749, 3.1: "MUST
 // ignore unrecognized request parameters"), so they cannot reach the store.
 var requestParams = []string{
-	"response_type", "response_mode", "scope", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
+	"response_type", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
 	"prompt", "max_age", "dpop_jkt",
 }
 
@@ -210,60 +234,91 @@ func (k checks) copyRequest(to, from url.Values) {
 			to.Set(name, v)
 		}
 	}
-	// OpenID Connect Core, 3.1.2.1: acr_values are a wish; the library refuses what it does not know.
+	// OpenID Connect Core, 3.1.2.1: "Scope values used that are not understood by an
+	// implementation SHOULD be ignored." The token response says which ones were granted.
+	to.Set("scope", knownScopes(from.Get("scope")))
+	// The same section: acr_values are a wish; the library refuses what it does not know.
 	unknown := func(acr string) bool { return !slices.Contains(k.cfg.ACRs, acr) }
 	if acrs := slices.DeleteFunc(strings.Fields(from.Get("acr_values")), unknown); len(acrs) > 0 {
 		to.Set("acr_values", strings.Join(acrs, " "))
 	}
 }
 
-// checkRequest returns the error that an authorization request deserves, or "".
-// It does not look at the client and the redirect URI.
-func checkRequest(v url.Values) goidc.ErrorCode {
-	invalid := goidc.ErrorCodeInvalidRequest
-	scopes, prompts := strings.Fields(v.Get("scope")), strings.Fields(v.Get("prompt"))
-	scope := func(s string) bool { return s == "openid" || s == "offline_access" }
+func knownScopes(scope string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
+		return s != goidc.ScopeOpenID.ID && s != goidc.ScopeOfflineAccess.ID
+	}), " ")
+}
+
+// formPost is a response_mode (OAuth 2.0 Form Post Response Mode, 2).
+const formPost = "form_post"
+
+// checkRequest returns what is wrong with an authorization request of a platform, if
+// anything. It does not look at the client and the redirect URI.
+func checkRequest(v url.Values, pl Platform) fault {
+	prompts := strings.Fields(v.Get("prompt"))
 	prompt := func(s string) bool { return s == "none" || s == "login" || s == "consent" || s == "select_account" }
 	switch {
+	case repeated(v) != "":
+		return invalid(repeatedTexts[repeated(v)])
 	case v.Has("request"):
-		return "request_not_supported" // OpenID Connect Core, 3.1.2.6
+		return fault{code: "request_not_supported"} // OpenID Connect Core, 3.1.2.6
 	case v.Has("registration"):
-		return "registration_not_supported"
+		return fault{code: "registration_not_supported"}
 	case v.Get("response_type") == "":
-		return invalid
+		return invalid("response_type is missing: send code.")
 	case v.Get("response_type") != "code":
-		return "unsupported_response_type"
-	case v.Get("response_mode") != "" && v.Get("response_mode") != "query":
-		return invalid
-	case !slices.Contains(scopes, "openid"), slices.ContainsFunc(scopes, not(scope)):
-		return goidc.ErrorCodeInvalidScope
-	// RFC 7636, 4.3: the method "defaults to plain if not present in the request", and plain is refused.
-	case v.Get("code_challenge_method") != "S256", !sha256b64.MatchString(v.Get("code_challenge")):
-		return invalid
+		return fault{code: "unsupported_response_type"}
+	case v.Get("response_mode") != "" && v.Get("response_mode") != "query" && v.Get("response_mode") != formPost:
+		return invalid("response_mode is query or form_post.")
+	case !slices.Contains(strings.Fields(v.Get("scope")), goidc.ScopeOpenID.ID):
+		return fault{code: goidc.ErrorCodeInvalidScope}
 	case slices.ContainsFunc(prompts, not(prompt)), slices.Contains(prompts, "none") && len(prompts) > 1:
-		return invalid
+		return invalid("prompt is none alone, or of login, consent and select_account.")
 	case v.Has("max_age") && !digits(v.Get("max_age")):
-		return invalid
+		return invalid("max_age is a number of seconds, of at most nine digits.")
 	case len(v.Get("nonce")) > maxNonce:
-		return invalid
+		return invalid("nonce is too long: at most 512 bytes.")
 	case v.Get("dpop_jkt") != "" && !sha256b64.MatchString(v.Get("dpop_jkt")):
-		return invalid
+		return invalid("dpop_jkt is not the SHA-256 thumbprint of a key (RFC 9449, 10).")
 	}
-	return ""
+	return checkChallenge(v, pl)
+}
+
+// checkChallenge holds a request to PKCE with S256 (RFC 7636). RFC 9700, 2.1.1: "Public
+// clients MUST use PKCE", and for confidential ones "the nonce parameter and the
+// respective Claim in the ID Token" will do.
+func checkChallenge(v url.Values, pl Platform) fault {
+	switch {
+	case v.Get("code_challenge")+v.Get("code_challenge_method") == "" && pl.public():
+		return invalid("code_challenge is missing: a client without a secret must use PKCE with S256.")
+	case v.Get("code_challenge")+v.Get("code_challenge_method") == "" && pl.RequireDPoP:
+		return invalid("code_challenge is missing: this client must use PKCE with S256.")
+	case v.Get("code_challenge")+v.Get("code_challenge_method") == "" && v.Get("nonce") == "":
+		return invalid("code_challenge or nonce is missing: send one of them, the first with S256.")
+	case v.Get("code_challenge")+v.Get("code_challenge_method") == "":
+		return fault{}
+	// RFC 7636, 4.3: the method "defaults to plain if not present in the request", and plain is refused.
+	case v.Get("code_challenge_method") != "S256":
+		return invalid("code_challenge_method must be S256.")
+	case !sha256b64.MatchString(v.Get("code_challenge")):
+		return invalid("code_challenge is not the base64url of a SHA-256.")
+	}
+	return fault{}
 }
 
 // checkHint takes the subject of an id_token_hint that was issued here to this
 // platform, however long ago: a hint says whom the platform expects, and is no
 // credential. The library refuses one that has expired (OpenID Connect Core, 3.1.2.1).
-func (k checks) checkHint(x *exchange, v url.Values, platform string) goidc.ErrorCode {
+func (k checks) checkHint(x *exchange, v url.Values, platform string) fault {
 	if !v.Has("id_token_hint") {
-		return ""
+		return fault{}
 	}
-	var ok bool
-	if x.hint, ok = k.keys.Load().subject(v.Get("id_token_hint"), k.cfg.Issuer, platform); !ok {
-		return goidc.ErrorCodeInvalidRequest
+	subject, audience, ok := k.keys.Load().about(v.Get("id_token_hint"), k.cfg.Issuer)
+	if x.hint = subject; !ok || audience != platform {
+		return invalid("id_token_hint is not an ID token that was issued here to this client.")
 	}
-	return ""
+	return fault{}
 }
 
 func not(f func(string) bool) func(string) bool { return func(s string) bool { return !f(s) } }
@@ -272,15 +327,40 @@ func digits(s string) bool {
 	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
 }
 
-// repeated: RFC 6749, 3.1: "Request and response parameters MUST NOT be included more than once."
-func repeated(v url.Values) bool {
-	for _, values := range v {
-		if len(values) > 1 {
+// repeated names a parameter that comes more than once. RFC 6749, 3.1: "Request and
+// response parameters MUST NOT be included more than once." Of those that are used it
+// is the first one; any other is "", and none is no key of repeatedTexts.
+func repeated(v url.Values) string {
+	for _, name := range slices.Sorted(maps.Keys(repeatedTexts)) {
+		if len(v[name]) > 1 {
+			return name
+		}
+	}
+	return ""
+}
+
+// repeatedTexts say so of each parameter that is used.
+var repeatedTexts = func() map[string]string {
+	texts := map[string]string{}
+	for _, name := range slices.Concat(requestParams, clientParams, tokenParams, []string{"scope", "response_mode", "acr_values", "id_token_hint", "request", "request_uri"}) {
+		texts[name] = name + " is sent more than once."
+	}
+	return texts
+}()
+
+// inAddress reports whether a query has a parameter that is used, or cannot be read.
+func inAddress(query string) bool {
+	v, err := url.ParseQuery(query)
+	for name := range v {
+		if _, used := repeatedTexts[name]; used {
 			return true
 		}
 	}
-	return false
+	return err != nil
 }
+
+// tokenParams are those of the endpoints that take tokens.
+var tokenParams = []string{"grant_type", "code", "code_verifier", "refresh_token", "token", "token_type_hint", "access_token"}
 
 const formType = "application/x-www-form-urlencoded"
 
@@ -297,66 +377,91 @@ func mediaType(r *http.Request) string {
 func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	r, x := begin(r, r.URL.Path)
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	code := p.checkAPI(r, x)
+	wrong := p.checkAPI(r, x)
 	if x.outage != nil {
-		code = unavailable
+		wrong = fault{code: unavailable}
 	}
-	if code == inactive {
-		writeAPI(w, http.StatusOK, map[string]any{"active": false})
-		return
-	}
-	if code != "" {
-		p.apiError(w, r, code)
+	if wrong != (fault{}) {
+		p.apiError(w, r, wrong)
 		return
 	}
 	held := newBuffer()
 	p.library.ServeHTTP(held, r)
+	if x.again {
+		held = newBuffer()
+		p.library.ServeHTTP(held, r)
+	}
 	p.answer(w, r, x, held)
 }
 
-// checkAPI returns the error that a request deserves before the library sees it, or "".
-func (k checks) checkAPI(r *http.Request, x *exchange) goidc.ErrorCode {
-	if r.URL.RawQuery != "" { // RFC 6749, 2.3.1: secrets "MUST NOT be included in the request URI"
-		return goidc.ErrorCodeInvalidRequest
+// checkAPI returns what is wrong with a request before the library sees it, if anything.
+func (k checks) checkAPI(r *http.Request, x *exchange) fault {
+	if inAddress(r.URL.RawQuery) { // RFC 6749, 2.3.1: secrets "MUST NOT be included in the request URI"
+		return invalid("Parameters go into the body, not into the address.")
 	}
-	if r.Method == http.MethodPost && (mediaType(r) != formType && (x.endpoint != userinfoPath || mediaType(r) != "") ||
-		x.parseForm(r) != nil || repeated(r.PostForm)) {
-		return goidc.ErrorCodeInvalidRequest
+	bare := *r.URL // RFC 6749, 3.2: "MUST ignore unrecognized request parameters"
+	bare.RawQuery, r.URL = "", &bare
+	if r.Method == http.MethodPost {
+		switch {
+		case mediaType(r) != formType && (x.endpoint != userinfoPath || mediaType(r) != ""):
+			return invalid("Content-Type must be application/x-www-form-urlencoded.")
+		case x.parseForm(r) != nil:
+			return invalid("The body is not a form, or is too large.")
+		case repeated(r.PostForm) != "":
+			return invalid(repeatedTexts[repeated(r.PostForm)])
+		}
 	}
 	if x.endpoint == userinfoPath {
 		return k.checkUserinfo(r, x)
 	}
-	if code := k.checkClient(r, x); code != "" {
-		return code
-	}
-	if code := k.checkProof(r, x, ""); code != "" {
-		return code
+	if wrong := cmp.Or(k.checkClient(r, x), k.checkProof(r, x, "")); wrong != (fault{}) {
+		return wrong
 	}
 	switch {
-	case x.endpoint == "/par" && r.PostForm.Has("request_uri"): // RFC 9126, 2.1: "MUST NOT provide"
-		return goidc.ErrorCodeInvalidRequest
 	case x.endpoint == "/par":
-		if code := cmp.Or(checkRequest(r.PostForm), k.checkHint(x, r.PostForm, x.clientID)); code != "" {
-			return code
-		}
-		form := url.Values{}
-		for _, name := range clientParams {
-			if v := r.PostForm.Get(name); v != "" {
-				form.Set(name, v)
-			}
-		}
-		k.copyRequest(form, r.PostForm)
-		r.PostForm = form
+		return k.checkPushed(r, x)
+	case x.endpoint == "/token" && r.PostForm.Has("scope"): // as in copyRequest
+		r.PostForm.Set("scope", knownScopes(r.PostForm.Get("scope")))
 	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.Load().dated(r.PostForm.Get("token")):
 		r.PostForm.Set("token", "-") // after the client was authenticated, the answer is "inactive"
 	}
-	return ""
+	return fault{}
+}
+
+// checkPushed checks a pushed authorization request, and passes on only what it was
+// checked for.
+func (k checks) checkPushed(r *http.Request, x *exchange) fault {
+	if r.PostForm.Has("request_uri") { // RFC 9126, 2.1: "MUST NOT provide"
+		return invalid("request_uri cannot be pushed.")
+	}
+	pl, err := k.cfg.Platforms(r.Context(), x.clientID)
+	if err != nil && !errors.Is(err, ErrUnknownPlatform) {
+		x.outage = err
+	}
+	if err != nil { // the library says so, once it has looked at the credentials
+		pl = Platform{}
+	}
+	if wrong := cmp.Or(checkRequest(r.PostForm, pl), k.checkHint(x, r.PostForm, x.clientID)); wrong != (fault{}) {
+		return wrong
+	}
+	if r.PostForm.Get("response_mode") == formPost {
+		x.formPost = r.PostForm.Get("redirect_uri")
+	}
+	form := url.Values{}
+	for _, name := range clientParams {
+		if v := r.PostForm.Get(name); v != "" {
+			form.Set(name, v)
+		}
+	}
+	k.copyRequest(form, r.PostForm)
+	r.PostForm = form
+	return fault{}
 }
 
 var clientParams = []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"}
 
 // checkClient notes how the platform authenticates and refuses what is ambiguous.
-func (k checks) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
+func (k checks) checkClient(r *http.Request, x *exchange) fault {
 	id, secret, basic := r.BasicAuth()
 	if basic {
 		// RFC 6749, 2.3.1: both are form-encoded first; the library does not decode them.
@@ -364,11 +469,11 @@ func (k checks) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
 		id, err = url.QueryUnescape(id)
 		secret, err2 = url.QueryUnescape(secret)
 		if errors.Join(err, err2) != nil {
-			return goidc.ErrorCodeInvalidClient
+			return fault{goidc.ErrorCodeInvalidClient, "Authorization: id and secret are form-encoded before they are joined (RFC 6749, 2.3.1)."}
 		}
 		r.SetBasicAuth(id, secret)
 	} else if r.Header.Get("Authorization") != "" {
-		return goidc.ErrorCodeInvalidClient
+		return fault{goidc.ErrorCodeInvalidClient, "Authorization must be Basic."}
 	}
 	x.clientID, x.secretInBody = r.PostForm.Get("client_id"), r.PostForm.Has("client_secret")
 	ways := 0
@@ -379,7 +484,7 @@ func (k checks) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
 	}
 	switch assertion := r.PostForm.Get("client_assertion"); {
 	case ways > 1: // RFC 6749, 2.3: "The client MUST NOT use more than one authentication method in each request."
-		return goidc.ErrorCodeInvalidRequest
+		return invalid("The client authenticates in two ways at once: use one.")
 	case basic:
 		x.clientID = id
 	case assertion != "":
@@ -392,36 +497,43 @@ func (k checks) checkClient(r *http.Request, x *exchange) goidc.ErrorCode {
 		}
 		parts := strings.Split(assertion, ".")
 		if len(parts) != 3 || !decodePart(parts[1], &c) || string(c.Audience) != quote(k.cfg.Issuer) || c.Subject != c.Issuer {
-			return goidc.ErrorCodeInvalidClient
+			return fault{goidc.ErrorCodeInvalidClient, "client_assertion: aud must be the issuer, as a text, and iss and sub the client_id."}
 		}
 		x.clientID = c.Issuer
 	}
-	return ""
+	return fault{}
 }
 
 // checkProof verifies a DPoP proof but for its replay (RFC 9449, 4.3). Without a
 // proof the library decides whether one was due.
-func (k checks) checkProof(r *http.Request, x *exchange, accessToken string) goidc.ErrorCode {
+func (k checks) checkProof(r *http.Request, x *exchange, accessToken string) fault {
 	switch proofs := r.Header.Values("DPoP"); {
 	case len(proofs) > 1: // "There is not more than one DPoP HTTP request header field." The library would see none.
-		return invalidProof
+		return fault{code: invalidProof}
 	case len(proofs) == 1:
 		var err error
 		x.proof, err = token.VerifyDPoP(proofs[0], token.DPoPWant{
 			Method: r.Method, URL: k.cfg.Issuer + r.URL.Path, AccessToken: accessToken, Now: k.now(), MaxAge: proofLifetime,
 		})
 		if err != nil {
-			return invalidProof
+			return fault{code: invalidProof}
 		}
 	}
-	return ""
+	return fault{}
 }
 
 // checkUserinfo holds the token to its scheme: the library takes any (attack P25).
-func (k checks) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
+func (k checks) checkUserinfo(r *http.Request, x *exchange) fault {
+	badToken := fault{code: goidc.ErrorCodeInvalidToken}
 	auth := r.Header.Values("Authorization")
+	if raw := r.PostForm.Get("access_token"); raw != "" && len(auth) == 0 { // RFC 6750, 2.2
+		auth = []string{"Bearer " + raw}
+		r.Header.Set("Authorization", auth[0])
+	} else if raw != "" {
+		return invalid("access_token is sent in two ways at once: use one.")
+	}
 	if len(auth) != 1 {
-		return goidc.ErrorCodeInvalidToken
+		return badToken
 	}
 	scheme, raw, _ := strings.Cut(auth[0], " ")
 	var c struct {
@@ -431,11 +543,11 @@ func (k checks) checkUserinfo(r *http.Request, x *exchange) goidc.ErrorCode {
 	}
 	parts := strings.Split(raw, ".")
 	if len(parts) != 3 || !decodePart(parts[1], &c) || !k.keys.Load().dated(raw) {
-		return goidc.ErrorCodeInvalidToken
+		return badToken
 	}
 	// RFC 9449, 7.1: the scheme is DPoP for a bound token, and only for such a one.
 	if bound := c.Confirmation.JKT != ""; bound != strings.EqualFold(scheme, "DPoP") || !bound && !strings.EqualFold(scheme, "Bearer") {
-		return goidc.ErrorCodeInvalidToken
+		return badToken
 	}
 	return k.checkProof(r, x, raw)
 }

@@ -2,9 +2,13 @@ package openid
 
 import (
 	"bytes"
+	"cmp"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"html/template"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -23,13 +27,24 @@ const (
 	inactive        goidc.ErrorCode = "inactive"                // never sent: the token is not for this caller
 )
 
-// errorTexts is every error_description: constants, so that they carry nothing.
+// fault is what is wrong with a request.
+type fault struct {
+	code goidc.ErrorCode
+	says string // a constant that names the parameter; "": the text of the code
+}
+
+// invalid is a fault that has no code of its own.
+func invalid(says string) fault { return fault{goidc.ErrorCodeInvalidRequest, says} }
+
+func (f fault) text() string { return cmp.Or(f.says, errorTexts[f.code]) }
+
+// errorTexts is the error_description of each code: constants, so that they carry nothing.
 var errorTexts = map[goidc.ErrorCode]string{
 	goidc.ErrorCodeAccessDenied:           "The person or the issuer refused.",
 	goidc.ErrorCodeInvalidClient:          "Client authentication failed: use one of the registered methods with current credentials; an assertion's aud is the issuer.",
 	goidc.ErrorCodeInvalidGrant:           "The code or refresh token is not valid for this client, was used or has expired: sign the person in again.",
 	goidc.ErrorCodeInvalidRequest:         "A parameter is missing, malformed, repeated or not allowed here: see the discovery document.",
-	goidc.ErrorCodeInvalidScope:           "The scopes are openid, which is required, and offline_access.",
+	goidc.ErrorCodeInvalidScope:           "scope must contain openid; offline_access can be added, and anything else is ignored.",
 	goidc.ErrorCodeInvalidToken:           "The access token is not valid, not active, or sent with the wrong scheme.",
 	goidc.ErrorCodeLoginRequired:          "The person must sign in, which this request does not allow.",
 	goidc.ErrorCodeUnauthorizedClient:     "The client may not do this.",
@@ -71,7 +86,7 @@ type answers struct{ cfg *Config }
 // that no text of the library's leaves.
 func (a answers) answer(w http.ResponseWriter, r *http.Request, x *exchange, held *buffer) {
 	if x.outage != nil {
-		a.apiError(w, r, unavailable)
+		a.apiError(w, r, fault{code: unavailable})
 		return
 	}
 	if held.status < http.StatusBadRequest {
@@ -94,7 +109,7 @@ func (a answers) answer(w http.ResponseWriter, r *http.Request, x *exchange, hel
 		writeAPI(w, http.StatusOK, map[string]any{"active": false})
 		return
 	}
-	a.apiError(w, r, code)
+	a.apiError(w, r, fault{code: code})
 }
 
 // translate corrects the library's choice of error codes.
@@ -120,7 +135,8 @@ func translate(endpoint string, e goidc.Error) goidc.ErrorCode {
 }
 
 // apiError answers with an error (RFC 6749, 5.2).
-func (a answers) apiError(w http.ResponseWriter, r *http.Request, code goidc.ErrorCode) {
+func (a answers) apiError(w http.ResponseWriter, r *http.Request, wrong fault) {
+	code := wrong.code
 	a.refused(r, string(code))
 	status, ok := errorStatus[code]
 	if !ok {
@@ -139,7 +155,7 @@ func (a answers) apiError(w http.ResponseWriter, r *http.Request, code goidc.Err
 	case code == unavailable:
 		w.Header().Set("Retry-After", "5")
 	}
-	writeAPI(w, status, map[string]any{"error": code, "error_description": errorTexts[code]})
+	writeAPI(w, status, map[string]any{"error": code, "error_description": wrong.text()})
 }
 
 // writeAPI answers a platform (RFC 6749, 5.1: "Cache-Control: no-store").
@@ -156,11 +172,11 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 }
 
 // redirectError sends an error back to a platform whose redirect URI was checked.
-func (a answers) redirectError(w http.ResponseWriter, r *http.Request, params url.Values, code goidc.ErrorCode) {
-	a.refused(r, string(code))
-	back := url.Values{"error": {string(code)}, "error_description": {errorTexts[code]}, "iss": {a.cfg.Issuer}}
-	if state := params.Get("state"); state != "" {
-		back.Set("state", state)
+func (a answers) redirectError(w http.ResponseWriter, r *http.Request, params url.Values, wrong fault) {
+	a.refused(r, string(wrong.code))
+	back := url.Values{"error": {string(wrong.code)}, "error_description": {wrong.text()}, "iss": {a.cfg.Issuer}}
+	if state := params["state"]; len(state) == 1 && state[0] != "" {
+		back.Set("state", state[0])
 	}
 	u, err := url.Parse(params.Get("redirect_uri"))
 	if err != nil { // it was compared with a valid one
@@ -168,12 +184,51 @@ func (a answers) redirectError(w http.ResponseWriter, r *http.Request, params ur
 		return
 	}
 	query := u.Query()
-	for name, v := range back {
-		query[name] = v
-	}
+	maps.Copy(query, back)
 	u.RawQuery = query.Encode()
+	if params.Get("response_mode") == formPost {
+		a.postBack(w, r, params.Get("redirect_uri"), u.String(), nil)
+		return
+	}
 	w.Header().Set("Cache-Control", "no-store")
 	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+}
+
+// responseParams are what an answer to the platform is made of.
+var responseParams = []string{"code", "state", "iss", "error", "error_description"}
+
+// postPage hands an answer to the platform (OAuth 2.0 Form Post Response Mode, 2). Its
+// script is allowed by its hash; without scripts the person presses the button.
+var postPage = template.Must(template.New("post").Parse(`<!doctype html>
+<html lang="en"><meta charset="utf-8"><title>Back to the platform</title>
+<form method="post" action="{{.Action}}">{{range $name, $value := .Fields}}<input type="hidden" name="{{$name}}" value="{{$value}}">{{end}}<button>Continue</button></form>
+<script>` + postScript + `</script></html>
+`))
+
+const postScript = `document.forms[0].submit()`
+
+// postBack makes of a redirect to redirectURI a form that is posted there.
+func (a answers) postBack(w http.ResponseWriter, r *http.Request, redirectURI, location string, cookies []string) {
+	back, err := url.Parse(location)
+	registered, err2 := url.Parse(redirectURI)
+	if errors.Join(err, err2) != nil {
+		a.showError(w, r, ErrRedirectURI)
+		return
+	}
+	fields := map[string]string{}
+	for _, name := range responseParams {
+		if v := back.Query()[name]; len(v) > 0 {
+			fields[name] = v[len(v)-1]
+		}
+	}
+	hash := sha256.Sum256([]byte(postScript))
+	h := w.Header()
+	h["Set-Cookie"] = append(h.Values("Set-Cookie"), cookies...)
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; base-uri 'none'; script-src 'sha256-"+
+		base64.StdEncoding.EncodeToString(hash[:])+"'; form-action "+registered.Scheme+":") // its callback may go on
+	_ = postPage.Execute(w, map[string]any{"Action": template.URL(redirectURI), "Fields": fields}) //nolint:gosec // a registered redirect URI; only a lost browser fails
 }
 
 // renderError is the library's way to show what cannot be sent to the platform.

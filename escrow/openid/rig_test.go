@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -67,9 +68,12 @@ func key(t testing.TB, kid string, alg jose.SignatureAlgorithm) jose.JSONWebKey 
 	t.Helper()
 	k := jose.JSONWebKey{KeyID: kid, Algorithm: string(alg), Use: "sig"}
 	var err error
-	if alg == jose.ES256 {
+	switch alg {
+	case jose.ES256:
 		k.Key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	} else {
+	case jose.RS256:
+		k.Key, err = oneRSA()
+	default:
 		_, k.Key, err = ed25519.GenerateKey(rand.Reader)
 	}
 	if err != nil {
@@ -77,6 +81,9 @@ func key(t testing.TB, kid string, alg jose.SignatureAlgorithm) jose.JSONWebKey 
 	}
 	return k
 }
+
+// oneRSA is one key for all tests: to make one takes long.
+var oneRSA = sync.OnceValues(func() (*rsa.PrivateKey, error) { return rsa.GenerateKey(rand.Reader, 2048) })
 
 // pseudonym is that of a person on a platform.
 func pseudonym(person, platform string) token.Pseudonym {
@@ -137,7 +144,7 @@ func buildRig(t testing.TB, issuer string, options ...func(*rig)) *rig {
 		t.Fatal(err)
 	}
 	r.cfg = openid.Config{
-		Issuer: issuer, Keys: []openid.Key{{JWK: key(t, "k1", jose.EdDSA)}}, ACRs: []string{"high", "substantial"},
+		Issuer: issuer, Keys: []openid.Key{{JWK: key(t, "k1", jose.EdDSA)}, {JWK: key(t, "rsa-1", jose.RS256)}}, ACRs: []string{"high", "substantial"},
 		Platforms: func(ctx context.Context, id string) (openid.Platform, error) {
 			if r.isGone(id) {
 				return openid.Platform{}, openid.ErrUnknownPlatform

@@ -7,7 +7,10 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/verifier/token"
 )
@@ -17,21 +20,27 @@ const (
 	statusTTL      = time.Minute     // how long platforms may keep a list: revocation bites within it
 	statusFresh    = 5 * time.Second // how long one node may serve a list that another node has outdated
 	statusExpiry   = time.Hour
-	statusAttempts = 32 // misses in a row before a list counts as full
+	statusLists    = 64 // at most: 3,000 sign-ins a second, each with two entries for an hour and a half
+	statusMisses   = 3  // in a row: then half of the entries are taken, and one list more is used
+	statusAttempts = statusLists * statusMisses
 )
 
 // status is an entry that was allocated to one token.
 type status struct{ list, index int }
 
-// allocate picks a random free entry, so that neither order nor neighbourhood of
+// allocate picks a random free entry of the lists in use, so that neither order nor neighbourhood of
 // two entries says anything about the time or the person (attack N03).
 //
 // draft-ietf-oauth-status-list, 13.2: "double allocation" must not happen: the
 // store refuses it, and without an entry nothing is issued.
 func (l *lists) allocate(ctx context.Context, grant [32]byte) (status, error) {
 	expires := hour(l.now().Add(tokenLifetime + leeway))
-	for range statusAttempts {
-		n, err := rand.Int(rand.Reader, big.NewInt(int64(len(l.made))*statusEntries))
+	for attempt := range statusAttempts {
+		used := l.used.Load() + 1
+		if attempt%statusMisses == statusMisses-1 && used < statusLists {
+			l.used.CompareAndSwap(used-1, used)
+		}
+		n, err := rand.Int(rand.Reader, big.NewInt(int64(used)*statusEntries))
 		if err != nil {
 			return status{}, err
 		}
@@ -56,13 +65,16 @@ func (l *lists) uri(list int) string { return l.issuer + "/status/" + strconv.It
 
 // lists are the status lists: it allocates their entries and caches them signed.
 type lists struct {
-	issuer string
-	store  Store
-	keys   *keys
-	now    func() time.Time
+	issuer    string
+	store     Store
+	keys      *keys
+	algorithm jose.SignatureAlgorithm // that they are signed with
+	now       func() time.Time
+
+	used atomic.Int32 // lists that this node spreads tokens over, less one: as many as the load needs
 
 	mu   sync.Mutex
-	made []madeList // as many as there are lists
+	made [statusLists]madeList
 }
 
 type madeList struct {
@@ -75,7 +87,7 @@ type madeList struct {
 func (l *lists) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	clear(l.made)
+	clear(l.made[:])
 }
 
 // serveStatus publishes a list. Platforms fetch all of it, so nothing tells the
@@ -92,9 +104,7 @@ func (p *Provider) serveStatus(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, ErrUnavailable.Mend, http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "application/statuslist+jwt")
-	w.Header().Set("Cache-Control", "public, max-age="+strconv.Itoa(int(statusFresh/time.Second)))
-	_, _ = w.Write([]byte(signed)) // the client is gone: nothing to do
+	servePublic(w, r, "application/statuslist+jwt", statusFresh, []byte(signed))
 }
 
 // signed signs a list, or returns the one signed a moment ago.
@@ -109,7 +119,7 @@ func (l *lists) signed(ctx context.Context, n int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	key, ok := l.keys.Load().current(now)
+	key, ok := l.keys.Load().current(now, l.algorithm)
 	if !ok {
 		return "", ErrUnavailable
 	}

@@ -148,6 +148,7 @@ type Problem struct {
 	Quorum    *int     `json:"quorum,omitempty"`
 
 	Reference string `json:"reference,omitempty"` // of an enrolment that is held
+	Back      string `json:"-"`                   // for pages: the sign-in at a platform that waits for this person
 	From      string `json:"from,omitempty"`      // the day (YYYY-MM-DD) from which it is not held any longer
 
 	Culprits []string `json:"culprits,omitempty"` // ids of the custodians at fault

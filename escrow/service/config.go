@@ -60,8 +60,6 @@ var (
 		"a platform needs an id, a name, https redirect URIs and exactly one of secret_sha256 (hex, of a random secret), jwks_file (public keys, Ed25519 or P-256) and native, and must be in the bundle")
 	errConfigPreset = refusal.New(refusal.Invalid, "config.unknown_preset",
 		"an identity provider's preset is not one of this version: see deploy/escrowd.toml for their names, or give issuer, scopes and acr_values without a preset")
-	errConfigStatusLists = refusal.New(refusal.Invalid, "config.bad_status_lists",
-		"issue.status_lists must be between 1 and 64: one list carries about 50 sign-ins a second")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
 		"the bundle does not name this service: its registrar, and on the issuing side its issuer, must be the configured origin")
 	errConfigRulesAge = refusal.New(refusal.Invalid, "config.bad_rules_max_age",
@@ -127,7 +125,6 @@ type issueConfig struct {
 	TokenKeys         []tokenKey       `toml:"token_keys"`
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
-	StatusLists       int              `toml:"status_lists"`
 	Platforms         []platformConfig `toml:"platforms"`
 }
 
@@ -178,14 +175,17 @@ type providerConfig struct {
 // platformConfig is one platform. Exactly one of SecretSHA256, JWKSFile and
 // Native says how it authenticates.
 type platformConfig struct {
-	ID           string   `toml:"id"`
-	Name         string   `toml:"name"`
-	RedirectURIs []string `toml:"redirect_uris"`
-	SecretSHA256 string   `toml:"secret_sha256"`
-	JWKSFile     string   `toml:"jwks_file"`
-	Native       bool     `toml:"native"`
-	RequirePAR   bool     `toml:"require_par"`
-	RequireDPoP  bool     `toml:"require_dpop"`
+	ID                     string   `toml:"id"`
+	Name                   string   `toml:"name"`
+	RedirectURIs           []string `toml:"redirect_uris"`
+	PostLogoutRedirectURIs []string `toml:"post_logout_redirect_uris"`
+	SecretSHA256           string   `toml:"secret_sha256"`
+	JWKSFile               string   `toml:"jwks_file"`
+	Native                 bool     `toml:"native"`
+	Origins                []string `toml:"origins"`      // whose scripts may call, beside those of redirect_uris
+	IDTokenAlg             string   `toml:"id_token_alg"` // EdDSA, ES256 or RS256; empty: openid.Platform.IDTokenAlg
+	RequirePAR             bool     `toml:"require_par"`
+	RequireDPoP            bool     `toml:"require_dpop"`
 }
 
 // ReadConfig reads and checks the file. It opens no connection. Its refusals, all
@@ -287,9 +287,6 @@ func (c *issueConfig) check(f *mistakes) {
 	}
 	if at, err := person.CheckProviders(c.choices()); err != nil {
 		f.add(fmt.Sprintf("issue.identity_providers[%d].id", at), err)
-	}
-	if c.StatusLists < 0 || c.StatusLists > maxStatusLists {
-		f.add("issue.status_lists", errConfigStatusLists)
 	}
 }
 
@@ -451,12 +448,9 @@ func (c *Config) wrongPair(chain, key []byte) error {
 	return of("tls_key", errConfigTLS.Because(fmt.Errorf("%s should hold the key of the first certificate in %s", c.TLSKey, c.TLSCert)))
 }
 
-// maxStatusLists bounds what a node holds of signed lists, 128 KiB each.
-const maxStatusLists = 64
-
 // platforms checks that every platform is in the bundle: otherwise its evidence
 // could not be verified by anybody.
-func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
+func (c *issueConfig) platforms(b *policy.Bundle, keys []openid.Key) ([]openid.Platform, error) {
 	var all []openid.Platform
 	for n, p := range c.Platforms {
 		one, err := p.platform()
@@ -466,6 +460,8 @@ func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
 			err = of("id", errConfigPlatform.Because(errors.New(p.ID+" is not in the bundle")))
 		case slices.ContainsFunc(all, func(other openid.Platform) bool { return other.ID == p.ID }):
 			err = of("id", errConfigPlatform.Because(errors.New("it is another platform's, too")))
+		case one.IDTokenAlg != "" && !slices.ContainsFunc(keys, func(k openid.Key) bool { return k.Algorithm() == one.IDTokenAlg }):
+			err = of("id_token_alg", errConfigPlatform.Because(errors.New("no key of issue.token_keys signs with it")))
 		}
 		if err != nil {
 			return nil, of(fmt.Sprintf("platforms[%d]", n), err)
@@ -477,7 +473,8 @@ func (c *issueConfig) platforms(b *policy.Bundle) ([]openid.Platform, error) {
 
 // platform refuses with the setting that is wrong, as far as it is one.
 func (p platformConfig) platform() (openid.Platform, error) {
-	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP}
+	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP,
+		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
 	wrong := func(setting, should string) error { return of(setting, errConfigPlatform.Because(errors.New(should))) }
 	if p.SecretSHA256 != "" {
 		sum, err := hex.DecodeString(p.SecretSHA256)
@@ -500,20 +497,34 @@ func (p platformConfig) platform() (openid.Platform, error) {
 	if p.Name == "" {
 		return one, wrong("name", "it is missing")
 	}
-	// Plain http to this machine is for apps; openid refuses it to any other.
+	var field openid.WrongField
 	_, err := openid.Fixed(one)
-	field := openid.WrongField("RedirectURIs")
-	if err == nil && (p.Native || !slices.ContainsFunc(p.RedirectURIs, func(uri string) bool { return !strings.HasPrefix(uri, "https://") })) {
+	insecure := func(uri string) bool { return !strings.HasPrefix(uri, "https://") }
+	switch {
+	case err != nil:
+		errors.As(err, &field)
+	// Plain http to this machine is for apps; openid refuses it to any other.
+	case !p.Native && slices.ContainsFunc(p.RedirectURIs, insecure):
+		field = "RedirectURIs"
+	case !p.Native && slices.ContainsFunc(p.PostLogoutRedirectURIs, insecure):
+		field = "PostLogoutRedirectURIs"
+	default:
 		return one, nil
 	}
-	errors.As(err, &field)
+	const addresses = "they should be exact https:// addresses, without a wildcard; of a native app also http://127.0.0.1/… or com.example.app:/…"
 	switch field {
 	case "ID":
 		return one, wrong("id", "it should be 1 to 64 letters, digits and . _ -")
 	case "JWKS":
 		return one, wrong("jwks_file", p.JWKSFile+" should hold public keys alone, Ed25519 or P-256")
 	case "RedirectURIs":
-		return one, wrong("redirect_uris", "they should be exact https:// addresses, without a wildcard; of a native app also http://127.0.0.1/… or com.example.app:/…")
+		return one, wrong("redirect_uris", addresses)
+	case "PostLogoutRedirectURIs":
+		return one, wrong("post_logout_redirect_uris", addresses)
+	case "Origins":
+		return one, wrong("origins", "they should be https:// origins, without a path")
+	case "IDTokenAlg":
+		return one, wrong("id_token_alg", "it should be EdDSA, ES256 or RS256")
 	}
 	return one, wrong("", p.ID+" should have exactly one of secret_sha256, jwks_file and native")
 }

@@ -54,8 +54,6 @@ func TestConfigurationRefused(t *testing.T) {
 		{"a preset that there is not", `id                 = "bank"`, "id = \"bank\"\npreset = \"bank\"", errConfigPreset},
 		{"X11 http for the second identity provider", `"https://bank.example"`, `"http://bank.example"`, errConfigOrigin},
 		{"no assurance level of the second", `acr_values         = ["urn:bank:verified"]`, "", errConfigMissing},
-		{"too many status lists", `status_lists    = 4`, `status_lists = 65`, errConfigStatusLists},
-		{"fewer than one status list", `status_lists    = 4`, `status_lists = -1`, errConfigStatusLists},
 		{"personas, which nothing implements", `native        = true`, "native = true\npersonas = 2", errConfigKey},
 		{"N5 localhost, which only a sandbox allows", `native        = true`, "native = true\nlocalhost = true", errConfigKey},
 		{"H1 a proxy by its name", `listen   =`, "trusted_proxies = [\"proxy.example\"]\nlisten   =", web.ErrProxies},

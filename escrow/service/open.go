@@ -88,7 +88,7 @@ func (c *Config) place(open func(*opening, context.Context) error) func(*opening
 func (c *Config) opening(log *slog.Logger) *opening {
 	o := &opening{Parts: Parts{Log: log, Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), PerSender: float64(c.RequestsPerSender), config: c}}
 	if c.Issue != nil {
-		o.Issuing = &Issuing{StatusLists: c.Issue.StatusLists}
+		o.Issuing = &Issuing{}
 	}
 	if c.Disclose != nil {
 		o.Disclosing = &Disclosing{}
@@ -251,8 +251,8 @@ func (c *issueConfig) parts(origin string) []part {
 			o.Issuing.TokenKeys, err = readTokenKeys(c.TokenKeys, o.Bundle)
 			return of("issue", err)
 		}},
-		{"issue.platforms", []string{"bundle"}, func(o *opening, _ context.Context) (err error) {
-			o.Issuing.Platforms, err = c.platforms(o.Bundle)
+		{"issue.platforms", []string{"bundle", "issue.token_keys"}, func(o *opening, _ context.Context) (err error) {
+			o.Issuing.Platforms, err = c.platforms(o.Bundle, o.Issuing.TokenKeys)
 			return of("issue", err)
 		}},
 		{"issue.keys", nil, func(o *opening, ctx context.Context) error {

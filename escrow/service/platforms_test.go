@@ -55,6 +55,15 @@ func newTestKey(t *testing.T) jose.JSONWebKey {
 	return k
 }
 
+func newRSAKey(t *testing.T) jose.JSONWebKey {
+	t.Helper()
+	k, err := document.NewKeyFor(jose.RS256)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
 var documentedPlatforms = &policy.Bundle{Platforms: []policy.Platform{{ID: "town-square"}, {ID: "school-forum"}, {ID: "pocket"}}}
 
 // configured is an OpenID provider with what the documented configuration says of
@@ -70,7 +79,8 @@ func newConfigured(t *testing.T) *configured {
 	t.Helper()
 	c := &configured{t: t, issuer: "https://penname.example", forum: newTestKey(t)}
 	i := documented(t, c.forum.Public(), "", "")
-	platforms, err := i.platforms(documentedPlatforms)
+	keys := []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
+	platforms, err := i.platforms(documentedPlatforms, keys)
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
@@ -78,7 +88,7 @@ func newConfigured(t *testing.T) *configured {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := openid.New(openid.Config{Issuer: c.issuer, Keys: []openid.Key{{JWK: newTestKey(t)}}, Platforms: fixed, StatusLists: i.StatusLists},
+	p, err := openid.New(openid.Config{Issuer: c.issuer, Keys: keys, Platforms: fixed},
 		openidtest.NewMemory(), func(w http.ResponseWriter, _ *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
 			if req.Platform.ID == "school-forum" {
 				name, err := token.NewPseudonym([]byte("sixteen bytes 16"))
@@ -201,16 +211,14 @@ func TestEveryWayOfAPlatformIsConfigurable(t *testing.T) {
 	if w := c.ask("POST", "/par", request("pocket", "http://127.0.0.1/back")); w.Code != http.StatusCreated {
 		t.Errorf("native, without a secret: %d %s", w.Code, w.Body)
 	}
-	for list, want := range map[string]int{"0": http.StatusOK, "3": http.StatusOK, "4": http.StatusNotFound} {
-		if w := c.ask("GET", "/status/"+list, nil); w.Code != want {
-			t.Errorf("status_lists = 4, list %s: %d", list, w.Code)
-		}
-	}
 }
 
 // TestPlatformsRefused changes one thing of the documented platforms at a time.
 func TestPlatformsRefused(t *testing.T) {
-	private := newTestKey(t)
+	private, rsaKeys := newTestKey(t), []openid.Key{{JWK: newRSAKey(t)}}
+	if _, err := documented(t, private.Public(), "", "").platforms(documentedPlatforms, []openid.Key{{JWK: private}}); !errConfigPlatform.Is(refusalOf(err)) {
+		t.Errorf("an algorithm that no key signs with: %v", err)
+	}
 	for name, change := range map[string][2]string{
 		"a secret that is no SHA-256":       {`secret_sha256 = "0b`, `secret_sha256 = "`},
 		"neither secret nor keys nor app":   {`native        = true`, ``},
@@ -224,6 +232,9 @@ func TestPlatformsRefused(t *testing.T) {
 		"no name":                           {`name          = "Pocket"`, ``},
 		"not in the bundle":                 {`id            = "pocket"`, `id            = "other"`},
 		"an id twice":                       {`id            = "pocket"`, `id            = "town-square"`},
+		"an origin with a path":             {`"https://app.town.example"`, `"https://app.town.example/x"`},
+		"an algorithm of nobody":            {`"RS256"`, `"HS256"`},
+		"a way back that is not https":      {`"https://town.example/"`, `"http://town.example/"`},
 		"a file of keys that does not open": {`school-forum.jwks`, `none.jwks`},
 	} {
 		i := documented(t, private.Public(), "", "")
@@ -236,11 +247,11 @@ func TestPlatformsRefused(t *testing.T) {
 		} else {
 			i = documented(t, private.Public(), change[0], change[1])
 		}
-		if _, err := i.platforms(documentedPlatforms); !errConfigPlatform.Is(refusalOf(err)) {
+		if _, err := i.platforms(documentedPlatforms, rsaKeys); !errConfigPlatform.Is(refusalOf(err)) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := documented(t, private, "", "").platforms(documentedPlatforms); !errConfigPlatform.Is(refusalOf(err)) {
+	if _, err := documented(t, private, "", "").platforms(documentedPlatforms, rsaKeys); !errConfigPlatform.Is(refusalOf(err)) {
 		t.Errorf("a private key among the public ones: %v", err)
 	}
 }

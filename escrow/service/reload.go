@@ -134,7 +134,7 @@ func (s *Service) loadPlatforms(_ context.Context, c *Config) error {
 	if err != nil {
 		return err
 	}
-	all, err := c.Issue.platforms(b)
+	all, err := c.Issue.platforms(b, *s.live.tokenKeys.Load())
 	err = of("issue", err)
 	if err == nil {
 		err = s.live.issuing.SetPlatforms(all)

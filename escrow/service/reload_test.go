@@ -113,6 +113,7 @@ func newReloading(t *testing.T) *reloading {
 	r.s.web = r.edge
 	r.s.live.certificate.Store(r.s.Certificate)
 	r.s.live.seen, r.s.live.digests = c, r.s.digests
+	r.s.live.tokenKeys.Store(&r.s.Issuing.TokenKeys)
 	r.s.live.rules = func() (*policy.Bundle, error) { return r.bundle.Load(), nil }
 	r.s.live.issuing, err = person.Mount(r.edge, person.Config{
 		Providers: []person.Provider{{ID: "national", Proving: nowhere{}}}, TokenKeys: r.s.Issuing.TokenKeys, Store: openidtest.NewMemory(), Rules: r.s.live.rules,

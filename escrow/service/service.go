@@ -68,12 +68,11 @@ type Issuing struct {
 		issue.Keys
 		keep.Versions
 	}
-	Login       *vault.Login // by which Keys is reached; nil: it is no Vault
-	Providers   []person.Provider
-	CookieKeys  [][32]byte
-	TokenKeys   []openid.Key
-	StatusLists int // 0: one
-	Platforms   []openid.Platform
+	Login      *vault.Login // by which Keys is reached; nil: it is no Vault
+	Providers  []person.Provider
+	CookieKeys [][32]byte
+	TokenKeys  []openid.Key
+	Platforms  []openid.Platform
 }
 
 // Disclosing is what the disclosing side stands on.
@@ -190,7 +189,7 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
 		Providers: i.Providers, CookieKeys: i.CookieKeys, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
-		TokenKeys: i.TokenKeys, StatusLists: i.StatusLists, Store: i.Store,
+		TokenKeys: i.TokenKeys, Store: i.Store,
 	})
 	if errors.Is(err, openid.ErrConfig) {
 		err = of("issue.token_keys", err)

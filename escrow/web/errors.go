@@ -83,12 +83,13 @@ func status(e *refusal.Error) int {
 }
 
 // WithFacts is a refusal with the public facts of a case, or with what the person
-// needs to know of a review.
+// needs to know of a review or to go on.
 type WithFacts struct {
 	Err               error    // the refusal
 	Rules             []string // ids of the policies that refused
 	Approvals, Quorum *int     // where a quorum is being collected
 
+	Back      string    // the sign-in at a platform, on the way of which it was refused: its address here
 	Reference string    // of the review of an enrolment
 	From      time.Time // UTC day from which it is not held; zero: not decided
 }
@@ -133,7 +134,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	s.NoteRefusal(c.Request().Context(), s.route(c.Request().Method, c.Path()), e.Code, p.Status >= http.StatusInternalServerError, noted(e)...)
 	var facts WithFacts
 	if errors.As(err, &facts) {
-		p.Rules, p.Approvals, p.Quorum, p.Reference = facts.Rules, facts.Approvals, facts.Quorum, facts.Reference
+		p.Rules, p.Approvals, p.Quorum, p.Reference, p.Back = facts.Rules, facts.Approvals, facts.Quorum, facts.Reference, facts.Back
 		if !facts.From.IsZero() {
 			p.From = facts.From.UTC().Format(time.DateOnly)
 		}

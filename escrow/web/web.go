@@ -67,6 +67,9 @@ type Server struct {
 	limits map[string]document.Bounds // by method and pattern; "*" is any method
 	rated  map[string]bool            // routes that hold each sender to a rate, likewise
 
+	cookieless map[string]bool // routes where no cookie is read: see ReadsNoCookie
+	popups     map[string]bool // routes that a platform may open in a window of its own: see InPopups
+
 	large, small *budget // of bodies in memory
 	parts        parts
 	faults       faults
@@ -85,7 +88,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
 	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
-		rated: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
+		rated: map[string]bool{}, cookieless: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
 	if s.pages, err = newPages(c.Contact); err != nil {
@@ -149,11 +152,27 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.router.ServeHTTP(s.line.paced(w, r))
 }
 
-// sameSite refuses cross-site requests that change something (ATTACKS H11). The
-// OpenID endpoints for platforms are not browser requests and pass: they carry
-// neither Origin nor Sec-Fetch-Site. OpenID Connect Core, 3.1.2.1: a platform's
-// page may post an authorization request, which package openid never takes for
-// the person's answer.
+// ReadsNoCookie lets scripts of any site call these routes: what they do follows from
+// what the request itself brings, and not from whose browser sends it.
+func (s *Server) ReadsNoCookie(routes ...string) {
+	for _, route := range routes {
+		s.cookieless[route] = true
+	}
+}
+
+// InPopups lets these routes keep their tie to the window that opened them
+// (Cross-Origin-Opener-Policy): a platform waits there for the end of a sign-in. Every
+// other page is cut off from who opened it.
+func (s *Server) InPopups(routes ...string) {
+	for _, route := range routes {
+		s.popups[route] = true
+	}
+}
+
+// sameSite refuses cross-site requests that change something (ATTACKS H11), but where
+// no cookie is read. OpenID Connect Core, 3.1.2.1: a platform's
+// page may post an authorization request, and one to log out (RP-Initiated Logout 1.0,
+// 2), which package openid never takes for the person's answer.
 //
 // What a browser says of itself comes first (Sec-Fetch-Site). Without it Origin has
 // to be ours: that of the configuration, not the Host header, which a proxy may
@@ -162,7 +181,7 @@ func (s *Server) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
 		if safe := []string{http.MethodGet, http.MethodHead, http.MethodOptions}; slices.Contains(safe, r.Method) ||
-			r.Method == http.MethodPost && r.URL.Path == "/authorize" {
+			s.cookieless[c.Path()] || r.Method == http.MethodPost && (r.URL.Path == "/authorize" || r.URL.Path == "/logout") {
 			return next(c)
 		}
 		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")
@@ -181,7 +200,9 @@ func (s *Server) security(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer") // the identity provider must not learn the platform (ATTACKS N10)
 		h.Set("Cache-Control", "no-store")
-		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		if !s.popups[c.Path()] {
+			h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		}
 		if s.secure {
 			h.Set("Strict-Transport-Security", "max-age=63072000")
 		}
@@ -208,8 +229,9 @@ func (s *Server) FormsLeadTo(origin string) {
 // taken. It can be called while the server serves.
 func (s *Server) Trust(proxies []netip.Prefix) { s.proxies.Store(&proxies) }
 
-// AllowForms lets the forms of this answer lead to the redirect URIs of one
-// platform as well. Browsers hold the redirect after a form to it, too.
+// AllowForms lets the forms of this answer lead to the redirect URIs of one platform
+// as well. Browsers hold every redirect after a form to it, too, and a platform's
+// callback may go on to another of its sites: so for a website it is any https.
 func (s *Server) AllowForms(w http.ResponseWriter, redirectURIs ...string) {
 	w.Header().Set("Content-Security-Policy", contentPolicy(*s.leads.Load(), redirectURIs))
 }
@@ -224,7 +246,7 @@ func contentPolicy(origins, redirectURIs []string) string {
 		u, err := url.Parse(uri)
 		switch {
 		case err != nil:
-		case u.Host == "" || strings.Contains(u.Host, "["):
+		case u.Host == "" || strings.Contains(u.Host, "[") || u.Scheme == "https":
 			targets = append(targets, u.Scheme+":")
 		case u.Scheme == "http" && u.Port() == "": // a native app's: any port
 			targets = append(targets, "http://"+u.Host+":*")

@@ -69,3 +69,31 @@ func TestH17OnlyConstantsLeave(t *testing.T) {
 		t.Errorf("%q; the log says %s", got, log.String())
 	}
 }
+
+// TestPopupsAndScripts: a platform's window keeps its tie to a sign-in and to no other
+// page; scripts of any site reach only what reads no cookie.
+func TestPopupsAndScripts(t *testing.T) {
+	s, err := New(Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ok := func(w http.ResponseWriter, _ *http.Request) error { w.WriteHeader(http.StatusNoContent); return nil }
+	for _, path := range []string{"/mine", "/sign-in/:id", "/token"} {
+		s.Handle(http.MethodPost, path, Form, Rate{}, ok)
+	}
+	s.InPopups("/sign-in/:id")
+	s.ReadsNoCookie("/token")
+	for path, want := range map[string]struct {
+		status int
+		opener string
+	}{"/mine": {http.StatusForbidden, "same-origin"}, "/sign-in/7": {http.StatusForbidden, ""}, "/token": {http.StatusNoContent, "same-origin"}} {
+		r := httptest.NewRequest(http.MethodPost, path, nil)
+		r.Header.Set("Origin", "https://platform.example")
+		r.Header.Set("Sec-Fetch-Site", "cross-site")
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r)
+		if opener := w.Header().Get("Cross-Origin-Opener-Policy"); w.Code != want.status || opener != want.opener {
+			t.Errorf("%s: %d %q", path, w.Code, opener)
+		}
+	}
+}

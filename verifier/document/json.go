@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	stdjson "encoding/json"
+	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -62,34 +63,80 @@ func CheckJSON(b []byte) error {
 		return Malformed
 	}
 	// From here on b is a JSON object, so that only brackets, commas and strings matter.
-	var open []map[string]bool // names so far of each open object, nil for an array
-	name := false              // the next string is a member's name
+	var few [2 * fewNames][]byte
+	open := names{short: few[:0]}
+	name := false // the next string is a member's name
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
-		case '{':
-			open, name = append(open, map[string]bool{}), true
-		case '[':
-			open, name = append(open, nil), false
+		case '{', '[':
+			if open.depth == maxDepth {
+				return TooComplex
+			}
+			name = b[i] == '{'
+			open.begin(name)
 		case '}', ']':
-			open, name = open[:len(open)-1], false
+			open.end()
+			name = false
 		case ',':
-			name = open[len(open)-1] != nil
+			name = open.object[open.depth]
 		case '"':
 			end := stringEnd(b, i)
 			if name {
-				s, names := unquote(b[i:end]), open[len(open)-1]
-				if names[s] {
+				if !open.add(unquote(b[i:end])) {
 					return Malformed
 				}
-				names[s], name = true, false
+				name = false
 			}
 			i = end - 1
 		}
-		if len(open) > maxDepth {
-			return TooComplex
-		}
 	}
 	return nil
+}
+
+// names are those of the objects that are open while a text is read, the innermost
+// last. Depth 0 is outside of all.
+type names struct {
+	depth  int
+	object [maxDepth + 1]bool            // it is an object, and no array
+	first  [maxDepth + 1]int             // where its names begin in short
+	many   [maxDepth + 1]map[string]bool // all of its names, once they are more than a few
+	short  [][]byte
+}
+
+// fewNames are compared one by one, without a map.
+const fewNames = 16
+
+func (n *names) begin(object bool) {
+	n.depth++
+	n.object[n.depth], n.first[n.depth], n.many[n.depth] = object, len(n.short), nil
+}
+
+func (n *names) end() {
+	n.short = n.short[:n.first[n.depth]]
+	n.depth--
+}
+
+// add reports whether the name is new in the innermost object.
+func (n *names) add(name []byte) bool {
+	if many := n.many[n.depth]; many != nil {
+		before := many[string(name)]
+		many[string(name)] = true
+		return !before
+	}
+	own := n.short[n.first[n.depth]:]
+	for _, before := range own {
+		if bytes.Equal(before, name) {
+			return false
+		}
+	}
+	if n.short = append(n.short, name); len(own) < fewNames {
+		return true
+	}
+	n.many[n.depth] = make(map[string]bool)
+	for _, name := range n.short[n.first[n.depth]:] {
+		n.many[n.depth][string(name)] = true
+	}
+	return true
 }
 
 // stringEnd is the index after the string that begins at b[i].
@@ -103,12 +150,13 @@ func stringEnd(b []byte, i int) int {
 }
 
 // unquote decodes a string of valid JSON: "sub" and "s\u0075b" are one name.
-func unquote(quoted []byte) (s string) {
+func unquote(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
-		return string(quoted[1 : len(quoted)-1])
+		return quoted[1 : len(quoted)-1]
 	}
+	var s string
 	_ = json.Unmarshal(quoted, &s) // cannot fail
-	return s
+	return []byte(s)
 }
 
 // loneSurrogate reports whether an escape sequence in b is half a UTF-16 pair,
@@ -158,8 +206,11 @@ const LastSecond = 253402300799
 // seconds, perhaps with a fraction, which is cut off. Nothing before 1970 or
 // after the year 9999 is a time here.
 func NumericDate(raw json.RawMessage) (time.Time, bool) {
-	var seconds float64
-	if len(raw) == 0 || raw[0] < '0' || raw[0] > '9' || json.Unmarshal(raw, &seconds) != nil || seconds > LastSecond {
+	if len(raw) == 0 || raw[0] < '0' || raw[0] > '9' {
+		return time.Time{}, false
+	}
+	seconds, err := strconv.ParseFloat(string(raw), 64) // a number of JSON is one of Go
+	if err != nil || seconds > LastSecond {
 		return time.Time{}, false
 	}
 	return time.Unix(int64(seconds), 0).UTC(), true

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"encoding/base64"
 	"errors"
 	"math/big"
@@ -30,7 +31,7 @@ type Key struct {
 	KeyID             string
 	HasKeyID          bool
 	Algorithm         jose.SignatureAlgorithm // the one it verifies; "" for a key that is for other readers
-	Public            any                     // ed25519.PublicKey or *ecdsa.PublicKey; nil with Algorithm ""
+	Public            any                     // ed25519.PublicKey, *ecdsa.PublicKey or *rsa.PublicKey; nil with Algorithm ""
 	NotBefore, Expiry time.Time               // when it signs; zero: no bound
 
 	signs bool // use and key_ops allow verifying
@@ -67,10 +68,10 @@ type jwk struct {
 // ParseKeySet reads a JWK Set of at most 64 KiB and 64 keys, strictly. It refuses
 // the whole set, with [BadKeySet], [BadKey], [WeakKey] or [AlgKeyMismatch], when
 // one key is symmetric, private, weak (RSA under 2048 bits or with an exponent
-// under 65537, an Ed25519 point of small order), off its curve or at odds with its
+// under 65537, one with the fingerprint of ROCA, an Ed25519 point of small order), off its curve or at odds with its
 // alg, when two keys share a kid, or when one of several keys has no kid.
 //
-// Keys of other types and algorithms (RSA, P-384) may be in the set for other
+// Keys of other types and algorithms (P-384, RSA for PS256) may be in the set for other
 // readers; a document that names one is refused. The optional members nbf and exp of
 // a key, in seconds since 1970, bound the times of issue that it can vouch for.
 //
@@ -127,9 +128,12 @@ func ParseKey(raw []byte) (*Key, error) {
 		return nil, err
 	}
 	k.Algorithm = algorithmOf(k.Public)
-	ours := k.Algorithm != "" || slices.Contains(SignatureAlgorithms, jose.SignatureAlgorithm(j.Alg))
+	ours := k.Algorithm != "" || slices.Contains(IDTokenAlgorithms, jose.SignatureAlgorithm(j.Alg))
 	if j.Alg != "" && ours && j.Alg != string(k.Algorithm) {
-		return nil, AlgKeyMismatch
+		if j.Kty != "RSA" || slices.Contains(IDTokenAlgorithms, jose.SignatureAlgorithm(j.Alg)) {
+			return nil, AlgKeyMismatch
+		}
+		k.Algorithm, k.Public = "", nil // RSA for another algorithm, which is for other readers
 	}
 	// RFC 7517, 4.2 and 4.3: use is "sig" or "enc", key_ops has "verify".
 	k.signs = (j.Use == nil || *j.Use == "sig") && (j.KeyOps == nil || slices.Contains(j.KeyOps, "verify"))
@@ -156,7 +160,7 @@ func ParseSigner(jwk []byte) (*Key, error) {
 	switch {
 	case err != nil:
 		return nil, err
-	case k.Algorithm == "":
+	case !slices.Contains(SignatureAlgorithms, k.Algorithm):
 		return nil, errors.New("not a public Ed25519 or P-256 key")
 	case !keyID.MatchString(k.KeyID):
 		return nil, errors.New("no usable kid")
@@ -237,20 +241,57 @@ func (j *jwk) publicKey() (any, error) {
 			return nil, BadKey
 		}
 		return public, nil
-	case j.Kty == "RSA": // RFC 7518, 6.3.1 and 3.3: "A key of size 2048 bits or larger MUST be used"
-		n, errN := DecodeBase64(j.N)
-		e, errE := DecodeBase64(j.E)
-		if errN != nil || errE != nil {
-			return nil, BadKey
-		}
-		exponent := new(big.Int).SetBytes(e)
-		if new(big.Int).SetBytes(n).BitLen() < 2048 || exponent.Cmp(big.NewInt(65537)) < 0 || exponent.Bit(0) == 0 {
-			return nil, WeakKey
-		}
+	case j.Kty == "RSA":
+		return j.publicRSA()
 	case j.Kty == "":
 		return nil, BadKey
 	}
 	return nil, nil
+}
+
+// maxRSA bounds what one signature can cost: a check takes the square of a key's bits.
+const maxRSA = 8192
+
+// publicRSA decodes an RSA key (RFC 7518, 6.3.1, and 3.3: "A key of size 2048 bits or
+// larger MUST be used").
+func (j *jwk) publicRSA() (any, error) {
+	modulus, errN := DecodeBase64(j.N)
+	exponent, errE := DecodeBase64(j.E)
+	if errN != nil || errE != nil {
+		return nil, BadKey
+	}
+	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
+	switch {
+	case n.BitLen() < 2048, e.Cmp(big.NewInt(65537)) < 0, n.Bit(0) == 0, e.Bit(0) == 0, roca(n):
+		return nil, WeakKey
+	case n.BitLen() > maxRSA, e.BitLen() > 31:
+		return nil, BadKey
+	}
+	return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
+}
+
+// roca reports the fingerprint of primes that can be found from the modulus
+// (CVE-2017-15361; Nemec, Sys, Svenda, Klinec, Matyas: The Return of Coppersmith's Attack,
+// section 2.1): modulo each small prime, the modulus is a power of 65537. By chance that
+// happens to fewer than one modulus in a hundred million.
+func roca(n *big.Int) bool {
+	var rest big.Int
+	for p := int64(3); p <= 167; p += 2 {
+		if !big.NewInt(p).ProbablyPrime(0) {
+			continue
+		}
+		want, power := rest.Mod(n, big.NewInt(p)).Int64(), int64(1)
+		for range p {
+			if power == want {
+				break
+			}
+			power = power * 65537 % p
+		}
+		if power != want {
+			return false
+		}
+	}
+	return true
 }
 
 // decodeRaw decodes a JSON string of base64url.

@@ -2,9 +2,11 @@ package document
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
@@ -50,6 +52,11 @@ type Format struct {
 
 // SignatureAlgorithms are those of our own documents (RFC 8037; RFC 7518, 3.4).
 var SignatureAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256}
+
+// IDTokenAlgorithms are those of ID tokens, which readers that nobody here wrote check:
+// RS256 too, since "an OpenID Provider … MUST support signing ID Tokens with the RSA
+// SHA-256 algorithm" (OpenID Connect Core, 15.1; RFC 7518, 3.3).
+var IDTokenAlgorithms = append(slices.Clip(SignatureAlgorithms), jose.RS256)
 
 // Refuse is the format's refusal of a [Fault]; of any other error, that of
 // Malformed.
@@ -186,7 +193,7 @@ func (f *Format) header(alg jose.SignatureAlgorithm, kid string) string {
 }
 
 // Verify checks the signature over the very bytes that were received. public is
-// an ed25519.PublicKey or a *ecdsa.PublicKey.
+// an ed25519.PublicKey, a *ecdsa.PublicKey or a *rsa.PublicKey.
 func (d *Signed) Verify(public any) error {
 	input := []byte(d.Raw[:strings.LastIndexByte(d.Raw, '.')]) // RFC 7515, 5.2, step 8
 	if algorithmOf(public) != d.Algorithm || !verify(public, input, d.signature) {
@@ -206,6 +213,9 @@ func verify(public any, input, signature []byte) bool {
 		r, s := new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:])
 		digest := sha256.Sum256(input)
 		return ecdsa.Verify(k, digest[:], r, s)
+	case *rsa.PublicKey: // RFC 7518, 3.3: RSASSA-PKCS1-v1_5 (RFC 8017, 8.2.2)
+		digest := sha256.Sum256(input)
+		return rsa.VerifyPKCS1v15(k, crypto.SHA256, digest[:], signature) == nil
 	}
 	return false
 }
@@ -278,6 +288,11 @@ func ReadUnverified(raw string, v any) bool {
 // [jose.OpaqueSigner] in its place. It refuses what Open would.
 func (f *Format) Sign(key jose.JSONWebKey, payload []byte) (string, error) {
 	alg := algorithmOf(key.Key)
+	if opaque, ok := key.Key.(jose.OpaqueSigner); ok {
+		if i := slices.IndexFunc(opaque.Algs(), func(a jose.SignatureAlgorithm) bool { return slices.Contains(f.Algorithms, a) }); i >= 0 {
+			alg = opaque.Algs()[i]
+		}
+	}
 	if !slices.Contains(f.Algorithms, alg) || key.IsPublic() || f.ExactHeader && !keyID.MatchString(key.KeyID) {
 		return "", f.Refuse(CannotSign)
 	}
@@ -321,12 +336,10 @@ func algorithmOf(key any) jose.SignatureAlgorithm {
 		}
 	case *ecdsa.PrivateKey:
 		return algorithmOf(&k.PublicKey)
-	case jose.OpaqueSigner:
-		for _, alg := range k.Algs() {
-			if slices.Contains(SignatureAlgorithms, alg) {
-				return alg
-			}
-		}
+	case *rsa.PublicKey:
+		return jose.RS256
+	case *rsa.PrivateKey:
+		return jose.RS256
 	}
 	return ""
 }

@@ -26,6 +26,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -36,8 +37,7 @@ import (
 
 // notApplicable are the rows of table T that have no place in this package.
 var notApplicable = map[string]string{
-	"T20": "RSA signatures are never verified: T04 shows that RS256 is refused before any key is looked at",
-	"T21": "RSA signatures are never verified: T04 shows that PS256 is refused before any key is looked at",
+	"T21": "PSS signatures are never verified: T04 shows that PS256 is refused before any key is looked at",
 	"T52": "allotting status indices is the issuer's: a unique constraint in escrow/postgres",
 	"T54": "inclusion proofs are verifier/proof's",
 }
@@ -162,37 +162,99 @@ func TestT03HS256WithOurPublicKey(t *testing.T) {
 	}
 }
 
-// TestT04RSAKeyUnderAnyAlgorithm: the catalogue's row is a PS512 key used as
-// RS256; here no RSA algorithm is ever allowed, and an RSA key in the set cannot
-// be reached through EdDSA either.
-func TestT04RSAKeyUnderAnyAlgorithm(t *testing.T) {
+// rsaKeys are one RSA key, as the issuer's for ID tokens.
+var rsaKeys = sync.OnceValue(func() *rsa.PrivateKey {
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		panic(err)
+	}
+	return key
+})
+
+func rsaJWK(alg string) object {
+	return object{"kty": "RSA", "n": b64(rsaKeys().N.Bytes()), "e": "AQAB", "alg": alg, "kid": "rsa", "use": "sig"}
+}
+
+// rsaSigned signs with any RSA algorithm; mutate changes the PKCS #1 block before it is signed.
+func rsaSigned(t *testing.T, header object, alg string, mutate func(block []byte)) string {
+	t.Helper()
+	key := rsaKeys()
+	input := b64([]byte(marshal(with(header, object{"alg": alg, "kid": "rsa"})))) + "." + b64([]byte(marshal(goodClaims())))
+	hash := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}[alg[2:]]
+	h := hash.New()
+	h.Write([]byte(input))
+	digest := h.Sum(nil)
+	var sig []byte
+	var err error
+	switch {
+	case alg[:2] == "PS":
+		sig, err = rsa.SignPSS(rand.Reader, key, hash, digest, nil)
+	default:
+		sig, err = rsa.SignPKCS1v15(rand.Reader, key, hash, digest)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	public := object{"kty": "RSA", "n": b64(key.N.Bytes()), "e": "AQAB", "alg": "PS512", "kid": "rsa", "use": "sig"}
-	v := newVerifier(t)
-	v.Keys = StaticKeys(mustKeys(t, public, edJWK(edKey("issuer"), "ed")))
-	hashes := map[string]crypto.Hash{"256": crypto.SHA256, "384": crypto.SHA384, "512": crypto.SHA512}
-	for size, hash := range hashes {
-		for _, family := range []string{"RS", "PS"} {
-			input := b64([]byte(marshal(object{"alg": family + size, "kid": "rsa"}))) + "." + b64([]byte(marshal(goodClaims())))
-			h := hash.New()
-			h.Write([]byte(input))
-			var sig []byte
-			if family == "RS" {
-				sig, err = rsa.SignPKCS1v15(rand.Reader, key, hash, h.Sum(nil))
-			} else {
-				sig, err = rsa.SignPSS(rand.Reader, key, hash, h.Sum(nil), nil)
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			expect(t, v, input+"."+b64(sig), ErrAlgNotAllowed)
-		}
+	if mutate != nil { // RFC 8017, 9.2: the block is the signature raised to the public exponent
+		block := new(big.Int).Exp(new(big.Int).SetBytes(sig), big.NewInt(int64(key.E)), key.N).FillBytes(make([]byte, key.Size()))
+		mutate(block)
+		sig = new(big.Int).Exp(new(big.Int).SetBytes(block), key.D, key.N).FillBytes(make([]byte, key.Size()))
 	}
-	expect(t, v, forged(edKey("issuer"), with(edHeader(), object{"kid": "rsa"}), goodClaims()), ErrAlgKeyMismatch)
-	expectPass(t, v, forged(edKey("issuer"), edHeader(), goodClaims()))
+	return input + "." + b64(sig)
+}
+
+// TestT04RSAKeyUnderAnotherAlgorithm: a key for PS512, and one for RS256, under every
+// RSA algorithm. Only RS256 with a key for it verifies, and only an ID token.
+func TestT04RSAKeyUnderAnotherAlgorithm(t *testing.T) {
+	for _, keyAlg := range []string{"PS512", "RS256"} {
+		v := newVerifier(t)
+		v.Keys = StaticKeys(mustKeys(t, rsaJWK(keyAlg), edJWK(edKey("issuer"), "ed")))
+		for _, alg := range []string{"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"} {
+			raw := rsaSigned(t, object{}, alg, nil)
+			switch {
+			case alg != "RS256":
+				expect(t, v, raw, ErrAlgNotAllowed)
+			case keyAlg != alg:
+				expect(t, v, raw, ErrAlgKeyMismatch)
+			default:
+				expectPass(t, v, raw)
+			}
+		}
+		expect(t, v, forged(edKey("issuer"), with(edHeader(), object{"kid": "rsa"}), goodClaims()), ErrAlgKeyMismatch)
+		expectPass(t, v, forged(edKey("issuer"), edHeader(), goodClaims()))
+		v.Typ = TypAccess
+		expect(t, v, rsaSigned(t, object{"typ": TypAccess}, "RS256", nil), ErrAlgNotAllowed)
+	}
+}
+
+// TestT20PaddingOfRSASignatures changes the block of RFC 8017, 9.2, byte by byte: a
+// verifier that reads the padding leniently lets signatures be made without the key.
+func TestT20PaddingOfRSASignatures(t *testing.T) {
+	v := newVerifier(t)
+	v.Keys = StaticKeys(mustKeys(t, rsaJWK("RS256")))
+	expectPass(t, v, rsaSigned(t, object{}, "RS256", func([]byte) {}))
+	size := rsaKeys().Size()
+	info := size - 32 - 19 // DigestInfo of SHA-256
+	for name, mutate := range map[string]func(block []byte){
+		"block type 2":        func(b []byte) { b[1] = 2 },
+		"block type 0":        func(b []byte) { b[1] = 0 },
+		"a padding byte":      func(b []byte) { b[10] = 0xfe },
+		"short padding":       func(b []byte) { b[10] = 0 },
+		"no separator":        func(b []byte) { b[info-1] = 0xff },
+		"another hash":        func(b []byte) { b[info+14]++ },
+		"another tag":         func(b []byte) { b[info]++ },
+		"NULL is left out":    func(b []byte) { b[info+15] = 4 },
+		"a byte of the hash":  func(b []byte) { b[size-1]++ },
+		"garbage at the end":  func(b []byte) { copy(b[11:], b[info-1:]); b[size-1] = 7 },
+		"hash moved to front": func(b []byte) { copy(b[3:], b[info:]) },
+	} {
+		t.Run("T20 "+name, func(t *testing.T) { expect(t, v, rsaSigned(t, object{}, "RS256", mutate), ErrBadSignature) })
+	}
+	raw := rsaSigned(t, object{}, "RS256", nil)
+	head := raw[:strings.LastIndexByte(raw, '.')+1]
+	for name, sig := range map[string][]byte{"empty but there": {0}, "a zero more": append(make([]byte, 1), make([]byte, size)...), "n": rsaKeys().N.Bytes(), "one": {1}} {
+		t.Run("T20 "+name, func(t *testing.T) { expect(t, v, head+b64(sig), ErrBadSignature) })
+	}
 }
 
 // TestT05KeysFromTheHeader: the attacker's key verifies the token; nothing
@@ -265,12 +327,27 @@ func TestT09NoKid(t *testing.T) {
 	})
 }
 
+// rocaJWK has the form of the keys of CVE-2017-15361: modulo the product of the small
+// primes it is a power of 65537.
+func rocaJWK() object {
+	product := big.NewInt(1)
+	for p := int64(2); p <= 167; p++ {
+		if big.NewInt(p).ProbablyPrime(0) {
+			product.Mul(product, big.NewInt(p))
+		}
+	}
+	n := new(big.Int).Lsh(product, 2048-uint(product.BitLen()))
+	n.Add(n, new(big.Int).Exp(big.NewInt(65537), big.NewInt(12345), product))
+	return object{"kty": "RSA", "n": b64(n.Bytes()), "e": "AQAB", "kid": "rsa"}
+}
+
 // TestT10KeySets refuses whole sets.
 func TestT10KeySets(t *testing.T) {
 	ed, ec := edJWK(edKey("issuer"), "ed"), ecJWK(ecKey("issuer"), "ec")
 	oct := func(n int) object { return object{"kty": "oct", "k": b64(make([]byte, n)), "kid": "hmac"} }
 	rsaKey := func(bits uint, e int64) object {
 		n := new(big.Int).Lsh(big.NewInt(1), bits-1)
+		n.SetBit(n, 0, 1)
 		return object{"kty": "RSA", "n": b64(n.Bytes()), "e": b64(big.NewInt(e).Bytes()), "kid": "rsa"}
 	}
 	p384 := object{"kty": "EC", "crv": "P-384", "x": b64(make([]byte, 48)), "y": b64(make([]byte, 48)), "kid": "384"}
@@ -301,6 +378,10 @@ func TestT10KeySets(t *testing.T) {
 		{"T14 RSA 1024", jwks(ed, rsaKey(1024, 65537)), ErrWeakKey},
 		{"T14 RSA e=1", jwks(ed, rsaKey(2048, 1)), ErrWeakKey},
 		{"T14 RSA e=3", jwks(ed, rsaKey(2048, 3)), ErrWeakKey},
+		{"T14 RSA n even", jwks(ed, with(rsaKey(2048, 65537), object{"n": b64(new(big.Int).Lsh(big.NewInt(1), 2047).Bytes())})), ErrWeakKey},
+		{"T14 RSA of ROCA", jwks(ed, rocaJWK()), ErrWeakKey},
+		{"T14 RSA too long", jwks(ed, rsaKey(8193, 65537)), ErrBadKey},
+		{"T14 RSA e too long", jwks(ed, rsaKey(2048, 1<<32+1)), ErrBadKey},
 		{"T14 RSA e even", jwks(ed, rsaKey(2048, 65538)), ErrWeakKey},
 		{"T15 HMAC empty", jwks(object{"kty": "oct", "k": "", "kid": "hmac"}), ErrWeakKey},
 		{"T15 HMAC short", jwks(oct(31)), ErrWeakKey},

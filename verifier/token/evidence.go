@@ -3,6 +3,7 @@ package token
 import (
 	"context"
 	"encoding/base64"
+	"errors"
 	"net/url"
 	"time"
 
@@ -143,7 +144,10 @@ func VerifyEvidence(raw, issuer string, issuerKeys, platformKeys *KeySet) (*Evid
 	if !key.InForce(e.At) {
 		return nil, nil, ErrEvidenceKey
 	}
-	inner, err := eitherFormat.Open(e.Token)
+	inner, err := idFormat.Open(e.Token)
+	if errors.Is(err, ErrWrongTyp) {
+		inner, err = accessFormat.Open(e.Token)
+	}
 	if err != nil {
 		return nil, nil, ErrEvidenceToken.Because(err)
 	}

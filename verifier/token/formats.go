@@ -1,6 +1,8 @@
 package token
 
 import (
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -9,16 +11,15 @@ const maxToken = 8 << 10 // bytes, a whole compact token
 
 // The kinds of signed document of this package.
 var (
-	idFormat       = tokenFormat("jwt", "")
-	accessFormat   = tokenFormat(TypAccess)
-	eitherFormat   = tokenFormat("jwt", "", TypAccess) // in evidence
+	idFormat       = tokenFormat(document.IDTokenAlgorithms, "jwt", "")
+	accessFormat   = tokenFormat(document.SignatureAlgorithms, TypAccess)
 	statusFormat   = &document.Format{Types: []string{"statuslist+jwt"}, MaxBytes: maxStatusToken, Algorithms: document.SignatureAlgorithms, Refusals: statusRefusals}
 	proofFormat    = &document.Format{Types: []string{"dpop+jwt"}, MaxBytes: maxToken, Algorithms: document.SignatureAlgorithms, EmbeddedKey: true, Refusals: proofRefusals}
 	evidenceFormat = &document.Format{Types: []string{"penname-evidence+jwt"}, MaxBytes: 64 << 10, Algorithms: document.SignatureAlgorithms, ExactPayload: true, Refusals: evidenceRefusals}
 )
 
-func tokenFormat(types ...string) *document.Format {
-	return &document.Format{Types: types, MaxBytes: maxToken, Algorithms: document.SignatureAlgorithms, Refusals: tokenRefusals}
+func tokenFormat(algorithms []jose.SignatureAlgorithm, types ...string) *document.Format {
+	return &document.Format{Types: types, MaxBytes: maxToken, Algorithms: algorithms, Refusals: tokenRefusals}
 }
 
 type refusals = map[document.Fault]*refusal.Error

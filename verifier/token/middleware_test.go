@@ -120,7 +120,7 @@ func TestTextsAreFitForHeaders(t *testing.T) {
 		ErrProofReplayed, ErrProofNonce, ErrBoundTokenAsBearer, ErrTokenNotBound, ErrEvidenceToken, ErrEvidenceProof, errNoToken,
 		ErrKeyNotValidAt,
 	}
-	for _, f := range []*document.Format{idFormat, accessFormat, eitherFormat, statusFormat, proofFormat, evidenceFormat} {
+	for _, f := range []*document.Format{idFormat, accessFormat, statusFormat, proofFormat, evidenceFormat} {
 		for fault := document.Malformed; fault <= document.CannotSign; fault++ {
 			all = append(all, f.Refuse(fault))
 		}

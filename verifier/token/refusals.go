@@ -12,7 +12,7 @@ const (
 var (
 	ErrMalformed       = refusal.New(unauthenticated, "invalid_token.malformed", "The token is not a compact JWS with strict base64url and strict JSON; send it exactly as the issuer made it.")
 	ErrTooLarge        = refusal.New(unauthenticated, "invalid_token.too_large", "The token is larger than 8 KiB, its header than 2 KiB, or its JSON deeper than 16 levels; ask the issuer for a new one.")
-	ErrAlgNotAllowed   = refusal.New(unauthenticated, "invalid_token.alg_not_allowed", "The signature algorithm is not EdDSA or ES256; ask the issuer for a new token.")
+	ErrAlgNotAllowed   = refusal.New(unauthenticated, "invalid_token.alg_not_allowed", "The signature algorithm is not EdDSA or ES256, nor RS256 of an ID token; ask the issuer for a new token.")
 	ErrAlgKeyMismatch  = refusal.New(unauthenticated, "invalid_token.alg_key_mismatch", "The signature algorithm does not belong to the key; use the algorithm that the key set names.")
 	ErrUntrustedKey    = refusal.New(unauthenticated, "invalid_token.untrusted_key", "The header brings its own key or points to one; sign with a key of the issuer's key set and name it by kid only.")
 	ErrUnknownKid      = refusal.New(unauthenticated, "invalid_token.unknown_kid", "The issuer's key set has no such key; refresh the key set or ask the issuer for a new token.")

@@ -70,20 +70,7 @@ func (b *Browser) Do(req *http.Request) error {
 // Press presses the button with that label, with the fields of its form and
 // what the person filled in.
 func (b *Browser) Press(ctx context.Context, label string, fill url.Values) error {
-	var form, button *html.Node
-	for n := range b.Page.root.Descendants() {
-		if n.Type != html.ElementNode || n.Data != "button" || !strings.Contains(text(n), label) {
-			continue
-		}
-		for p := n.Parent; p != nil; p = p.Parent {
-			if p.Data == "form" {
-				form, button = p, n
-			}
-		}
-		if form != nil {
-			break
-		}
-	}
+	form, button := b.button(label)
 	if form == nil {
 		return fmt.Errorf("no button %q on %s, which answered %d: %.900s", label, b.Page.URL.Path, b.Page.Status, text(b.Page.root))
 	}
@@ -117,6 +104,27 @@ func (b *Browser) Press(ctx context.Context, label string, fill url.Values) erro
 		return err
 	}
 	return b.Do(req)
+}
+
+// Offers reports whether the page has a button with that label.
+func (b *Browser) Offers(label string) bool {
+	form, _ := b.button(label)
+	return form != nil
+}
+
+// button finds the first button in a form whose label contains a text; nil if there is none.
+func (b *Browser) button(label string) (form, button *html.Node) {
+	for n := range b.Page.root.Descendants() {
+		if n.Type != html.ElementNode || n.Data != "button" || !strings.Contains(text(n), label) {
+			continue
+		}
+		for p := n.Parent; p != nil; p = p.Parent {
+			if p.Data == "form" {
+				return p, n
+			}
+		}
+	}
+	return nil, nil
 }
 
 // Shows fails unless the page is an answer of that status with that text.
@@ -158,7 +166,7 @@ func (b *Browser) Visit(ctx context.Context, p *Platform, name string) error {
 	if err := b.Press(ctx, "Sign in with Penname", nil); err != nil {
 		return err
 	}
-	if strings.Contains(b.Page.Body, "Prove my identity") {
+	if b.Offers("Prove my identity") {
 		if err := b.ProveIdentity(ctx, name); err != nil {
 			return err
 		}

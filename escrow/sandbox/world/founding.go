@@ -273,16 +273,20 @@ func (f *founding) startIdentityProvider(ctx context.Context, id, name string, p
 // makeKeys makes the service's own keys, and the draft of a bundle that names
 // them.
 func (f *founding) makeKeys() error {
-	tokenKey, err := f.key("token")
-	if err != nil {
-		return err
+	var public jose.JSONWebKeySet
+	for name, alg := range map[string]jose.SignatureAlgorithm{"token": jose.EdDSA, "token-rsa": jose.RS256} {
+		k, err := f.keyFor(name, alg)
+		if err != nil {
+			return err
+		}
+		f.issuing.TokenKeys = append(f.issuing.TokenKeys, openid.Key{JWK: k})
+		public.Keys = append(public.Keys, k.Public())
 	}
-	issuerKeys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{tokenKey.Public()}})
+	issuerKeys, err := json.Marshal(public)
 	if err != nil {
 		return err
 	}
 	f.issuing.CookieKeys = [][32]byte{sha256.Sum256([]byte(f.secret("cookies")))}
-	f.issuing.TokenKeys = []openid.Key{{JWK: tokenKey}}
 	u, err := url.Parse(f.Origin)
 	if err != nil {
 		return err
@@ -388,8 +392,8 @@ func (f *founding) makeClient(c Client) error {
 	if err != nil {
 		return err
 	}
-	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, Localhost: true}
-	if !c.Native {
+	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, Localhost: true}
+	if c.Secret != "" {
 		p.SecretHash = sha256.Sum256([]byte(c.Secret))
 	}
 	return f.register(p, key)

@@ -36,9 +36,12 @@ const (
 type Client struct {
 	ID           string   `json:"client_id"`
 	Name         string   `json:"name"`
-	Secret       string   `json:"client_secret,omitempty"` // made by the world; none if Native
+	Secret       string   `json:"client_secret,omitempty"` // made by the world; none if Native or with Keys
 	RedirectURIs []string `json:"redirect_uris"`
 	Native       bool     `json:"native"` // an app, which can keep no secret
+
+	// Keys, its public ones, are for a client that signs instead of having a secret.
+	Keys []jose.JSONWebKey `json:"keys,omitempty"`
 }
 
 // openDir takes the folder that o names, or a temporary one, and reads what is kept there.
@@ -126,8 +129,11 @@ func (w *World) secret(name string) string {
 	return w.kept.Secrets[name]
 }
 
-// key is the signing key in Dir/name.jwk, which is made if there is none.
-func (w *World) key(name string) (k jose.JSONWebKey, err error) {
+// key is the Ed25519 signing key in Dir/name.jwk, which is made if there is none.
+func (w *World) key(name string) (jose.JSONWebKey, error) { return w.keyFor(name, jose.EdDSA) }
+
+// keyFor is key for another algorithm.
+func (w *World) keyFor(name string, alg jose.SignatureAlgorithm) (k jose.JSONWebKey, err error) {
 	file := w.Path(name + ".jwk")
 	b, err := os.ReadFile(file)
 	if err == nil {
@@ -136,7 +142,7 @@ func (w *World) key(name string) (k jose.JSONWebKey, err error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return k, err
 	}
-	if k, err = document.NewKey(); err != nil {
+	if k, err = document.NewKeyFor(alg); err != nil {
 		return k, err
 	}
 	if b, err = k.MarshalJSON(); err != nil {
@@ -160,7 +166,7 @@ func (w *World) Clients() []Client { return w.kept.Clients }
 // addClients adds what is new, and takes new redirect URIs of what was there.
 func (w *World) addClients(added []Client) {
 	for _, c := range added {
-		if !c.Native {
+		if !c.Native && c.Keys == nil {
 			c.Secret = w.secret(c.ID)
 		}
 		known := false

@@ -68,7 +68,7 @@ func (p *Platform) Connect(ctx context.Context, secret string) error {
 		ClientID: p.ID, ClientSecret: secret, Endpoint: provider.Endpoint(),
 		RedirectURL: p.Origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess},
 	}
-	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.Now, SupportedSigningAlgs: []string{"EdDSA", "ES256"}})
+	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.Now, SupportedSigningAlgs: []string{"EdDSA", "ES256", "RS256"}})
 	keys, err := token.ParseKeySet(p.IssuerKeys)
 	if err != nil {
 		return err

@@ -144,6 +144,34 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	}
 	var f flow
 	s.sessions.get(r, "flow", &f)
+	err = s.proven(w, r, f, p)
+	switch to := f.SignIn(); {
+	case to != "" && errors.Is(err, identity.ErrDeclined):
+		http.Redirect(w, r, to+declined, http.StatusSeeOther)
+		return nil
+	case to != "" && err != nil:
+		facts := web.WithFacts{Err: err}
+		errors.As(err, &facts)
+		facts.Back = to
+		return facts
+	}
+	return err
+}
+
+// declined, after the address of a sign-in, ends it: the platform hears access_denied.
+// Who can guess that address could end the sign-in of somebody, and no more.
+const declined = "?declined"
+
+// SignIn is the sign-in at a platform to which the person goes back, or "".
+func (f flow) SignIn() string {
+	if f.Back == deletePath {
+		return ""
+	}
+	return f.Back
+}
+
+// proven judges the answer of an identity provider, and signs the person in.
+func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider) error {
 	query, err := identity.Callback(r)
 	if err != nil {
 		return err

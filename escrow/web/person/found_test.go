@@ -140,16 +140,8 @@ func (b *browser) allow(platform, action string) map[string]any {
 
 func (b *browser) redeem(platform, code string) map[string]any {
 	b.t.Helper()
-	_, body := b.do("POST", b.origin+"/token", url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {"http://127.0.0.1/back"},
-		"code_verifier": {verifier}, "client_id": {platform}})
-	var tokens struct {
-		ID string `json:"id_token"`
-	}
 	claims := map[string]any{}
-	if err := json.Unmarshal([]byte(body), &tokens); err != nil || strings.Count(tokens.ID, ".") != 2 {
-		b.t.Fatalf("no tokens: %s", body)
-	}
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(tokens.ID, ".")[1])
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(b.tokens(platform, code).ID, ".")[1])
 	if err == nil {
 		err = json.Unmarshal(payload, &claims)
 	}
@@ -157,6 +149,22 @@ func (b *browser) redeem(platform, code string) map[string]any {
 		b.t.Fatal(err)
 	}
 	return claims
+}
+
+type tokens struct {
+	ID      string `json:"id_token"`
+	Refresh string `json:"refresh_token"`
+}
+
+// tokens redeems a code.
+func (b *browser) tokens(platform, code string) (got tokens) {
+	b.t.Helper()
+	_, body := b.do("POST", b.origin+"/token", url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {"http://127.0.0.1/back"},
+		"code_verifier": {verifier}, "client_id": {platform}})
+	if err := json.Unmarshal([]byte(body), &got); err != nil || strings.Count(got.ID, ".") != 2 {
+		b.t.Fatalf("no tokens: %s", body)
+	}
+	return got
 }
 
 // D1: whoever has the phone can do nothing with it at Penname from the moment that its
@@ -459,4 +467,30 @@ func TestFoundE2SilentSignIn(t *testing.T) {
 	b.allow("pocket", b.open("pocket"))
 	s.in("another").shows("POST", s.origin+"/me/sign-out-everywhere", url.Values{}, http.StatusOK)
 	refused(b, "login_required", "pocket")
+}
+
+// TestLogoutFromAPlatform: the person is asked, and leaves that platform, or here too;
+// other platforms notice nothing.
+func TestLogoutFromAPlatform(t *testing.T) {
+	s := newService(t)
+	for _, decision := range []string{"stay", "leave"} {
+		b := s.in("laptop")
+		stays := func(platform string) string {
+			res, _ := b.do("POST", b.origin+b.open(platform, "scope", "openid offline_access"), url.Values{"decision": {"allow"}})
+			return b.tokens(platform, result(t, res).Get("code")).Refresh
+		}
+		renew := func(platform, refresh string) int {
+			res, _ := b.do("POST", b.origin+"/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {platform}})
+			return res.StatusCode
+		}
+		here, there := stays("pocket"), stays("purse")
+		b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "You signed out of Pocket", `action="/logout/answer?client_id=pocket"`)
+		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}}, http.StatusOK, "Penname")
+		if left, other := renew("pocket", here), renew("purse", there); left != http.StatusBadRequest || other != http.StatusOK {
+			t.Errorf("%s: the platform that was left renews: %d, another: %d", decision, left, other)
+		}
+		status := map[string]int{"stay": http.StatusOK, "leave": http.StatusUnauthorized}[decision]
+		b.shows("GET", b.origin+"/me", nil, status)
+	}
+	s.browser().shows("GET", s.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Prove my identity") // the first page
 }

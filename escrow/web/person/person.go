@@ -60,9 +60,8 @@ type Config struct {
 	// why it is not known: then nobody is enrolled or signed in.
 	Rules func() (*policy.Bundle, error)
 
-	TokenKeys   []openid.Key // that sign tokens; see Live
-	StatusLists int          // see openid.Config; 0 is 1
-	Store       openid.Store
+	TokenKeys []openid.Key // that sign tokens; see Live
+	Store     openid.Store
 }
 
 // side is the issuing side behind an edge.
@@ -105,12 +104,14 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
 	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
 	for path, most := range map[string]web.Rate{
-		"/.well-known/openid-configuration": reading, "/jwks": reading, "/status/*": reading,
-		"/authorize": people, "/authorize/*": people,
+		"/.well-known/openid-configuration": reading, "/.well-known/oauth-authorization-server": reading, "/jwks": reading, "/status/*": reading,
+		"/authorize": people, "/authorize/*": people, "/logout": people, "/logout/answer": people,
 		"/par": platforms, "/token": platforms, "/userinfo": platforms, "/introspect": platforms, "/revoke": platforms,
 	} {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
+	edge.InPopups("/authorize", "/authorize/*", "/enrol", CallbackPath(":provider"))
+	edge.ReadsNoCookie("/token", "/userinfo", "/revoke")
 	for route, text := range undone {
 		edge.Undone(route, text)
 	}
@@ -127,6 +128,8 @@ var undone = map[string]string{
 	"POST /me/object":                  "Your objection may not be recorded. Make it again to be sure: twice does no harm.",
 	"POST /me/stay":                    "You are signed in for as long as before.",
 	"POST /sign-out":                   "You are still signed in here.",
+	"* /logout":                        "You may still be signed in here.",
+	"* /logout/answer":                 "You may still be signed in here.",
 	"* /authorize/*":                   "You are not signed in at the platform, and it has learned nothing new about you.",
 	"* /authorize":                     "You are not signed in at the platform, and it has learned nothing new about you.",
 }
@@ -170,8 +173,12 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		return nil, err
 	}
 	return openid.New(openid.Config{
-		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, StatusLists: s.StatusLists, Now: s.edge.Now,
-		ACRs:      s.acrs(),
+		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
+		ACRs:  s.acrs(),
+		Leave: s.leave,
+		Origins: func(_ context.Context, origin string) bool {
+			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
+		},
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
 			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1

@@ -275,3 +275,39 @@ func TestProvidersNeedIDsAndNames(t *testing.T) {
 		}
 	}
 }
+
+// TestDecliningReachesThePlatform: whoever declines at the identity provider, or fails
+// there, on the way to a platform is led back to it, which hears access_denied; whoever
+// came for nothing but their own page is not.
+func TestDecliningReachesThePlatform(t *testing.T) {
+	s := newService(t)
+	b := s.browser()
+	decline := func(form url.Values) *url.URL {
+		there, _ := b.do("POST", b.origin+"/enrol", form)
+		back, _ := b.do("POST", there.Request.URL.String(), url.Values{"person": {""}})
+		callback, err := back.Location()
+		if err != nil || callback.Query().Get("error") != "access_denied" {
+			t.Fatal(back.Status, callback)
+		}
+		return callback
+	}
+	action := b.open("pocket", "state", "s1")
+	res, _ := b.do("GET", decline(url.Values{"provider": {"post"}, "interaction": {action}}).String(), nil)
+	if got := result(t, res); got.Get("error") != "access_denied" || got.Get("state") != "s1" {
+		t.Errorf("declined: %v", got)
+	}
+	b.shows("GET", b.origin+action, nil, http.StatusNotFound) // it has ended
+
+	action = b.open("pocket", "state", "s2")
+	callback := b.proveWith(url.Values{"provider": {"post"}, "interaction": {action}}, jo)
+	wrong := *callback
+	q := wrong.Query()
+	q.Set("code", "x")
+	wrong.RawQuery = q.Encode()
+	b.shows("GET", wrong.String(), nil, http.StatusBadRequest, action+`"`, action+"?declined", "Back to the platform")
+	res, _ = b.do("GET", b.origin+action+"?declined", nil)
+	if got := result(t, res); got.Get("error") != "access_denied" || got.Get("state") != "s2" {
+		t.Errorf("failed: %v", got)
+	}
+	b.shows("GET", decline(url.Values{"provider": {"post"}}).String(), nil, http.StatusBadRequest, identity.ErrDeclined.Code, "To the first page", "!Back to the platform")
+}

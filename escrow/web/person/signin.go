@@ -38,7 +38,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		decision = r.PostFormValue("decision")
 	}
 	switch {
-	case decision == "deny":
+	case decision == "deny", !req.Answer && r.URL.RawQuery == declined[1:]:
 		return openid.Subject{}, openid.Denied, nil
 	case !signedIn || !who.answers(req):
 		page.Anew = req.Fresh || !req.Since.IsZero()

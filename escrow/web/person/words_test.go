@@ -101,7 +101,7 @@ func TestFoundH1AndL5OfPages(t *testing.T) {
 		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil }}); err != nil {
 		t.Fatal(err)
 	}
-	reads := map[string]bool{"* /jwks": true, "* /.well-known/openid-configuration": true, "* /status/*": true}
+	reads := map[string]bool{"* /jwks": true, "* /.well-known/openid-configuration": true, "* /.well-known/oauth-authorization-server": true, "* /status/*": true}
 	for route, rated := range edge.Rated() {
 		method, path, _ := strings.Cut(route, " ")
 		if stores := method == "POST" || method == "*" && !reads[route] || strings.Contains(path, "callback"); stores != rated {

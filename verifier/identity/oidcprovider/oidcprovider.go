@@ -5,15 +5,15 @@ package oidcprovider
 
 import (
 	"bufio"
-	"crypto/sha256"
 	"embed"
-	"encoding/hex"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/penname/penname/escrow/sandbox"
 )
 
 // Secret is that of every client.
@@ -28,18 +28,12 @@ var files embed.FS
 // test is skipped, except in CI.
 func Start(t testing.TB, redirectURI, issuer string) (address string) {
 	t.Helper()
-	node, err := exec.LookPath("node")
-	if err != nil {
-		unavailable(t, "install Node.js to run the test against oidc-provider: ", err)
-	}
-	if exec.Command(node, "-e", "process.exit(typeof URL.parse === 'function' ? 0 : 1)").Run() != nil {
-		unavailable(t, "this Node.js is too old for oidc-provider, which asks for version 22: make setup installs one")
-	}
+	modules := Install(t)
 	server := filepath.Join(t.TempDir(), "server.mjs")
 	if err := copyOut("server.mjs", server); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(node, server, Install(t), redirectURI, issuer)
+	cmd := exec.Command("node", server, modules, redirectURI, issuer)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -74,48 +68,11 @@ func Start(t testing.TB, redirectURI, issuer string) (address string) {
 // installed once into the user's cache.
 func Install(t testing.TB) string {
 	t.Helper()
-	npm, err := exec.LookPath("npm")
-	if err != nil {
-		unavailable(t, "install npm to run the test against oidc-provider: ", err)
-	}
-	lock, err := files.ReadFile("package-lock.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cache, err := os.UserCacheDir()
+	modules, err := sandbox.NodeModules(t.Context(), files)
 	if err != nil {
 		unavailable(t, err)
 	}
-	sum := sha256.Sum256(lock)
-	dir := filepath.Join(cache, "penname", "oidc-provider-"+hex.EncodeToString(sum[:8]))
-	if _, err := os.Stat(dir); err == nil {
-		return filepath.Join(dir, "node_modules")
-	}
-	if err := os.MkdirAll(filepath.Dir(dir), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := os.MkdirTemp(filepath.Dir(dir), "installing-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(fresh)
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		if err := copyOut(name, filepath.Join(fresh, name)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	cmd := exec.Command(npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	cmd.Dir = fresh
-	if out, err := cmd.CombinedOutput(); err != nil {
-		unavailable(t, "npm ci: ", err, "\n", string(out))
-	}
-	// Another test run may have been quicker: then its copy is as good.
-	if err := os.Rename(fresh, dir); err != nil {
-		if _, err := os.Stat(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return filepath.Join(dir, "node_modules")
+	return modules
 }
 
 func copyOut(name, to string) error {

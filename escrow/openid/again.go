@@ -1,0 +1,193 @@
+package openid
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/luikyv/go-oidc/pkg/goidc"
+)
+
+// A client that did not hear the answer to its renewal asks again with the refresh
+// token that it has. For ten seconds, once, it gets the same successor again, so that
+// a lost answer signs nobody out, and there is never more than one successor (attack
+// O11). It has to be a client that authenticates, or holds the key that the token is
+// bound to: of any other a token that comes twice is one that somebody has copied
+// (RFC 9700, 4.14.2).
+//
+// The row keeps the successor, and when it was made, encrypted under the token that
+// it replaced, of which the row has the digest alone. So a copy of the database tells
+// neither a token nor a time.
+
+// mayComeAgain keeps in b what is answered if the token that was presented comes once
+// more. successor is what replaces it.
+func (m manager) mayComeAgain(ctx context.Context, b *grantBody, successor string) error {
+	x := exchangeOf(ctx)
+	if x.presented == "" || x.successor != "" {
+		return nil // the first of a family, or it came again already
+	}
+	pl, err := m.p.platform(ctx, b.Platform)
+	if err != nil {
+		return err
+	}
+	if x.mayAgain = !pl.public() || b.JKT != ""; !x.mayAgain {
+		return nil
+	}
+	sealer, err := sealerOf(refreshPurpose, x.presented)
+	if err != nil {
+		return err
+	}
+	text := binary.BigEndian.AppendUint64(nil, uint64(m.p.now().Unix()))
+	b.Before, b.Again = digest(x.presented), sealer.Seal(nil, nil, append(text, successor...), nil)
+	return nil
+}
+
+// successor returns what replaced a refresh token within the last seconds, or "".
+func (b grantBody) successor(presented string, now time.Time) string {
+	if len(b.Again) == 0 || subtle.ConstantTimeCompare(digest(presented), b.Before) != 1 {
+		return ""
+	}
+	sealer, err := sealerOf(refreshPurpose, presented)
+	if err != nil {
+		return ""
+	}
+	text, err := sealer.Open(nil, nil, b.Again, nil)
+	if err != nil || len(text) < 8 {
+		return ""
+	}
+	made := time.Unix(int64(binary.BigEndian.Uint64(text)), 0)
+	if now.Sub(made).Abs() > againWithin {
+		return ""
+	}
+	return string(text[8:])
+}
+
+// Purposes of a key that follows from a handle.
+const (
+	refreshPurpose = "penname refresh token, successor"
+	answerPurpose  = "penname sign-in, answer"
+)
+
+// sealerOf is AES-256-GCM (NIST SP 800-38D) with a key that follows from a handle,
+// which nobody has but its holder (HKDF, RFC 5869), and a random nonce before each
+// ciphertext.
+func sealerOf(purpose, handle string) (cipher.AEAD, error) {
+	key, err := hkdf.Key(sha256.New, []byte(handle), nil, purpose, 32)
+	if err != nil {
+		return nil, err
+	}
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
+}
+
+// Whoever presses a button twice sends the form twice, and the browser shows the second
+// answer alone. So for ten seconds the same person's second press gets the answer of the
+// first: the same code, which works once. The row keeps it encrypted under the handle of
+// the sign-in.
+
+// answer is what a platform was told, and about whom.
+type answer struct {
+	Platform, Scopes, Subject string
+	RedirectURI, Code, State  string
+	FormPost                  bool
+	At                        int64 // Unix seconds
+}
+
+// saveAnswer ends a sign-in in the platform's favour: of concurrent requests one does.
+func (m manager) saveAnswer(ctx context.Context, as *goidc.AuthnSession, row Row) error {
+	x := exchangeOf(ctx)
+	x.code = random()
+	sealer, err := sealerOf(answerPurpose, as.ID)
+	if err != nil {
+		return err
+	}
+	text, err := json.Marshal(answer{as.ClientID, as.Scopes, as.Subject, as.RedirectURI, x.code, as.State, x.formPost != "", m.p.now().Unix()})
+	if err != nil {
+		return err
+	}
+	if row.Body, err = json.Marshal(sessionBody{Answer: sealer.Seal(nil, nil, text, nil)}); err != nil {
+		return err
+	}
+	for {
+		if err = m.put(ctx, row); !errors.Is(err, ErrStale) {
+			return err
+		}
+		// Another tab looked at the page meanwhile, or answered.
+		now, err := m.get(ctx, row.Kind, row.ID)
+		var b sessionBody
+		if err != nil && !errors.Is(err, goidc.ErrNotFound) {
+			return err
+		}
+		if err != nil || json.Unmarshal(now.Body, &b) != nil || len(b.Answer) > 0 || now.Version == row.Version {
+			x.answer = b.Answer
+			return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
+		}
+		row.Version = now.Version
+	}
+}
+
+// renderOrRepeat is renderError, but for a second press of a button.
+func (p *Provider) renderOrRepeat(w http.ResponseWriter, r *http.Request, cause error) error {
+	a, ok := p.answered(r, exchangeOf(r.Context()).answer)
+	if !ok || !p.presses(r, a) {
+		return p.renderError(w, r, cause)
+	}
+	u, err := url.Parse(a.RedirectURI)
+	if err != nil {
+		return p.renderError(w, r, err)
+	}
+	query := u.Query()
+	for name, v := range map[string]string{"code": a.Code, "state": a.State, "iss": p.cfg.Issuer} {
+		if v != "" {
+			query.Set(name, v)
+		}
+	}
+	u.RawQuery = query.Encode()
+	if a.FormPost {
+		exchangeOf(r.Context()).formPost = a.RedirectURI
+	}
+	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+	return nil
+}
+
+// answered opens the answer to a sign-in, if r is the press of a button that came with
+// or soon after the one that was answered.
+func (p *Provider) answered(r *http.Request, sealed []byte) (a answer, ok bool) {
+	if len(sealed) == 0 || r.Method != http.MethodPost {
+		return a, false
+	}
+	sealer, err := sealerOf(answerPurpose, r.PathValue("callback"))
+	if err != nil {
+		return a, false
+	}
+	text, err := sealer.Open(nil, nil, sealed, nil)
+	if err != nil || json.Unmarshal(text, &a) != nil {
+		return a, false
+	}
+	return a, p.now().Sub(time.Unix(a.At, 0)).Abs() <= againWithin
+}
+
+// presses reports whether it is the person of an answer who presses, and the same button.
+func (p *Provider) presses(r *http.Request, a answer) bool {
+	pl, err := p.platform(r.Context(), a.Platform)
+	if err != nil {
+		return false
+	}
+	id := r.PathValue("callback")
+	subject, outcome, err := p.authenticate(newBuffer(), r, SignInRequest{
+		Platform: pl, SessionID: id, Action: authorizePath + "/" + id, Answer: true, Offline: offline(a.Scopes), Scopes: a.Scopes,
+	})
+	return err == nil && outcome == Approved && string(subject.Pseudonym) == a.Subject
+}
