@@ -57,7 +57,7 @@ func (m *monitoring) scrape() samples {
 	m.t.Helper()
 	m.world.Clock.Advance(16 * time.Second)
 	w := httptest.NewRecorder()
-	m.metrics.ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), http.MethodGet, "/metrics", nil))
+	m.metrics.ServeHTTP(w, httptest.NewRequestWithContext(m.t.Context(), http.MethodGet, "http://localhost/metrics", nil))
 	if w.Code != http.StatusOK {
 		m.t.Fatalf("%d %s", w.Code, w.Body)
 	}
@@ -292,9 +292,9 @@ func TestAScrapeDoesNotTellWhenSomebodyCame(t *testing.T) {
 	m.must(b.Press(t.Context(), "Delete my identity", nil))
 	m.must(b.Shows(http.StatusOK, "It will be complete by"))
 	after := m.scrape()
-	// What a process and its connections cost tells that something was done, as every
-	// minute tells of the regular jobs; what tells of time alone goes on.
-	free := regexp.MustCompile(`^(go_|process_|penname_part_answer_seconds|penname_(checkpoint|job_last_success|vault_snapshot)_age_seconds|penname_days_left|penname_database_connection)|side="(disclose|keep)",?.*operation="keys"|operation="keys",side="(disclose|keep)"`)
+	// What tells of time alone goes on, and the jobs of the sides to which no people come.
+	// How long a part takes to answer is up to a busy machine.
+	free := regexp.MustCompile(`^(penname_part_answer_seconds|penname_(checkpoint|job_last_success|vault_snapshot)_age_seconds|penname_days_left)|^penname_database_connection.*side="(disclose|keep)"|side="(disclose|keep)",?.*operation="keys"|operation="keys",side="(disclose|keep)"`)
 	for sample, value := range after {
 		if before[sample] != value && !free.MatchString(sample) {
 			t.Errorf("%s: %g, and %g afterwards", sample, before[sample], value)
@@ -345,7 +345,7 @@ func TestScrapeOfAFrozenDatabase(t *testing.T) {
 	for range 20 {
 		wg.Go(func() {
 			w := httptest.NewRecorder()
-			m.metrics.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+			m.metrics.ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/metrics", nil))
 			switch w.Code {
 			case http.StatusOK:
 				served.Add(1)

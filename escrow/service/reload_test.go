@@ -436,7 +436,7 @@ func TestFoundC3AnEndIsSaidLongBefore(t *testing.T) {
 func TestFoundC1DaysLeftAreAMetric(t *testing.T) {
 	r := newReloading(t)
 	w := httptest.NewRecorder()
-	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/metrics", nil))
 	var days float64
 	for line := range strings.Lines(w.Body.String()) {
 		if _, err := fmt.Sscanf(line, `penname_days_left{what="certificate"} %g`, &days); err == nil {
