@@ -314,6 +314,43 @@ func TestAScrapeDoesNotTellWhenSomebodyCame(t *testing.T) {
 	}
 }
 
+// TestStatusNamesTheWitnessesThatAreAway: one is a warning, and a missing quorum is a
+// fault of the log; so is seen that no tree was cosigned for five minutes.
+func TestStatusNamesTheWitnessesThatAreAway(t *testing.T) {
+	tb := newMonitoring(t, world.Options{}).world
+	says := func(want ...string) {
+		t.Helper()
+		said := tb.Service.Status(t.Context()).String()
+		for _, line := range want {
+			if !strings.Contains(said, "\n"+line) {
+				t.Errorf("no %q in\n%s", line, said)
+			}
+		}
+		if n := strings.Count(said, "  witness "); n != max(len(want)-1, 0) {
+			t.Errorf("%d witnesses in\n%s", n, said)
+		}
+	}
+	says("ok         log")
+	alba, bruno := tb.Witnesses["alba"], tb.Witnesses["bruno"]
+	alba.Down.Store(true)
+	if err := tb.Service.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	says("ok         log", "warning    witness alba.witness.example: log.witness: ")
+	bruno.Down.Store(true)
+	if err := tb.Service.Publish(t.Context()); err == nil {
+		t.Fatal("no quorum is missing")
+	}
+	says("fault      log: log.quorum_not_met: ", "warning    witness alba.witness.example: log.witness: ", "warning    witness bruno.witness.example: log.witness: ")
+	alba.Down.Store(false)
+	bruno.Down.Store(false)
+	if err := tb.Service.Publish(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	tb.Clock.Advance(6 * time.Minute)
+	says("warning    log: log.checkpoint_old: ")
+}
+
 // TestScrapeOfAFrozenDatabase: a database that answers nothing makes no scrape hang.
 // What it would say is not there, and the others wait for nothing.
 func TestScrapeOfAFrozenDatabase(t *testing.T) {

@@ -83,7 +83,7 @@ func Faults(all []Finding) error {
 }
 
 // warnings are the refusals of parts that work all the same.
-var warnings = []error{errConfigChain, keep.ErrNoSnapshot}
+var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint}
 
 // found is what an error says of a part; nil: all is well.
 func found(part string, err error) Finding {

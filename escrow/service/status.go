@@ -15,11 +15,19 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 var errStatus = refusal.New(refusal.Unavailable, "status.no_answer",
 	"no service of this version answers at metrics_listen: see that it runs, with this configuration, and ask on its own machine")
+
+// oldCheckpoint is when a tree is old: it is cosigned anew every minute. The alarm
+// PennameCheckpointOld has the same.
+const oldCheckpoint = 5 * time.Minute
+
+var errOldCheckpoint = refusal.New(refusal.Unavailable, "log.checkpoint_old",
+	"the newest tree of the public log that this process knows was cosigned more than five minutes ago, and at rules_max_age_minutes everything stops: see on the disclosing side which witnesses are away, and that this process reaches that side")
 
 // Status is how a running service is.
 type Status struct {
@@ -49,11 +57,45 @@ func (s *Service) Status(ctx context.Context) Status {
 	if k := s.Keeping; k != nil && k.Login != nil {
 		ready["keep.snapshot"] = keep.SnapshotFresh(ctx, k.Keys, k.Store.NewestSnapshot, s.Now())
 	}
+	ready["log"] = s.cosigned()
 	var all []Finding
 	for _, part := range slices.Sorted(maps.Keys(ready)) {
 		all = append(all, found(part, ready[part]))
 	}
+	all = append(all, s.away()...)
 	return Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: ending(all, s.Lifetimes(), s.Now()), Pending: s.sightings.now(s).pending()}
+}
+
+// cosigned refuses a tree of the public log that too few witnesses cosigned, or that was
+// cosigned long ago.
+func (s *Service) cosigned() error {
+	if s.publisher != nil {
+		cosigned, quorum, all := s.publisher.Cosigned()
+		if _, tried := s.publisher.Away(); tried && cosigned < quorum {
+			return translog.ErrQuorum.Because(fmt.Errorf("%d of %d witnesses cosigned, and %d have to", cosigned, all, quorum))
+		}
+	}
+	if at := s.rules.history.Cosigned(); !at.IsZero() && s.Now().Sub(at) > oldCheckpoint {
+		return errOldCheckpoint.Because(fmt.Errorf("%s ago", s.Now().Sub(at).Round(time.Second)))
+	}
+	return nil
+}
+
+// away is a finding for each witness that did not cosign when this process last
+// published. The quorum may do without it.
+func (s *Service) away() (all []Finding) {
+	if s.publisher == nil {
+		return nil
+	}
+	away, _ := s.publisher.Away()
+	for _, name := range slices.Sorted(maps.Keys(away)) {
+		f := found("witness "+name, away[name])
+		if errors.Is(away[name], translog.ErrWitness) {
+			f.Mark = Warning
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // pending is what the metrics say of it. Erasures and reviews count from the next day on.
