@@ -54,6 +54,8 @@ var (
 	// ErrListen is returned when an address to listen on cannot be had.
 	ErrListen = refusal.New(refusal.Unavailable, "config.cannot_listen",
 		"the address to listen on cannot be used: stop what listens there, or name another")
+	errInUse = refusal.New(refusal.Unavailable, "config.address_in_use",
+		"a Penname with this certificate listens there: all is well if it is the one with this configuration; if it is another replica, name another port")
 	errConfigTokenKey = refusal.New(refusal.Invalid, "config.token_key_not_in_bundle",
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -21,6 +23,9 @@ import (
 
 var errStatus = refusal.New(refusal.Unavailable, "status.no_answer",
 	"no service of this version answers at metrics_listen: see that it runs, with this configuration, and ask on its own machine")
+
+var errStatusCertificate = refusal.New(refusal.Denied, "status.certificate_needed",
+	"who asks at metrics_listen shows a certificate that an authority of metrics_client_ca_file signed: name it and its key with --client-cert and --client-key")
 
 // oldCheckpoint is when a tree is old: it is cosigned anew every minute. The alarm
 // PennameCheckpointOld has the same.
@@ -34,6 +39,8 @@ type Status struct {
 	Version string           `json:"version"`
 	Since   time.Time        `json:"since"` // when it started to serve
 	Origin  string           `json:"origin"`
+	Config  string           `json:"config,omitempty"` // the file that it runs by
+	Listen  string           `json:"listen,omitempty"` // where people and platforms reach it
 	Parts   []Finding        `json:"parts"`
 	Pending map[string]int64 `json:"pending"` // how much there is to be done, by what; none of it by name
 }
@@ -63,7 +70,33 @@ func (s *Service) Status(ctx context.Context) Status {
 		all = append(all, found(part, ready[part]))
 	}
 	all = append(all, s.away()...)
-	return Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: ending(all, s.Lifetimes(), s.Now()), Pending: s.sightings.now(s).pending()}
+	status := Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: append(ending(all, s.Lifetimes(), s.Now()), s.nextStart()...), Pending: s.sightings.now(s).pending()}
+	if s.config != nil {
+		status.Config, status.Listen = s.config.path(), s.config.Listen
+	}
+	return status
+}
+
+// path is the configuration's file, however it was named.
+func (c *Config) path() string {
+	path, err := filepath.Abs(c.file)
+	if err != nil {
+		return c.file
+	}
+	return path
+}
+
+// nextStart is a finding for each change that was refused: what was there before is in
+// force, until the next start.
+func (s *Service) nextStart() (all []Finding) {
+	s.live.refused.Range(func(what, change any) bool {
+		f := found(what.(string)+" at the next start", change.(refusedChange).err)
+		f.Mark = Warning
+		all = append(all, f)
+		return true
+	})
+	slices.SortFunc(all, func(a, b Finding) int { return strings.Compare(a.Part, b.Part) })
+	return all
 }
 
 // cosigned refuses a tree of the public log that too few witnesses cosigned, or that was
@@ -132,6 +165,10 @@ func (c *Config) Status(ctx context.Context, client ...tls.Certificate) (status 
 		return status, c.placed(of("metrics_listen", errStatus))
 	}
 	res, err := transport.RoundTrip(req)
+	var op *net.OpError
+	if scheme == "https" && errors.As(err, &op) && op.Op != "dial" { // it hung up on who we are
+		return status, c.placed(of("metrics_client_ca_file", errStatusCertificate.Because(err)))
+	}
 	if err != nil {
 		return status, c.placed(of("metrics_listen", errStatus.Because(err)))
 	}

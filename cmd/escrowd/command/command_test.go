@@ -44,6 +44,8 @@ func TestExitCodes(t *testing.T) {
 		{"completion", 2, "say which"},
 		{"serve --confg x", 2, "unknown flag: --confg: escrowd serve --help lists the flags"},
 		{"serve now", 2, "the usage is escrowd serve [flags]; for example: escrowd serve --config"},
+		{"status --client-cert x", 2, "--client-cert and --client-key go together"},
+		{"status --client-key x", 2, "--client-cert and --client-key go together"},
 		{"bundle install one", 2, "the usage is escrowd bundle install BUNDLE ENDORSEMENTS"},
 		{"bundle install a b", 2, "--database-file is needed"},
 		{"migrate", 2, "--database-file is needed"},
