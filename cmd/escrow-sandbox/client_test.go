@@ -230,6 +230,14 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 	refused(1, "sandbox.other_settings: ", "--keep", dir, "--vault")
 	refused(1, "sandbox.other_settings: ", "--keep", dir, "--listen", "127.0.0.1:1")
 
+	busy, err := net.Listen("tcp", strings.TrimPrefix(first.Issuer, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(1, "cannot move", "--keep", dir)
+	refused(1, "cannot move", "--keep", dir, "--listen", busy.Addr().String())
+	busy.Close()
+
 	state := filepath.Join(dir, "world.json")
 	kept, err := os.ReadFile(state)
 	if err != nil {

@@ -20,6 +20,9 @@ var (
 		"The folder holds a sandbox of another version, and nothing of it was touched: name a new one, or use the version that made it.")
 	ErrOtherSettings = refusal.New(refusal.Invalid, "sandbox.other_settings",
 		"The sandbox in this folder was made with other settings, which cannot change: leave them out, or name a new folder.")
+	// ErrAddressTaken is returned when somebody else listens where the sandbox of a folder was.
+	ErrAddressTaken = refusal.New(refusal.Unavailable, "sandbox.address_taken",
+		"Something else listens at an address of the sandbox in this folder, which cannot move to another: stop what listens there, or start a new sandbox with a new folder.")
 	ErrUnreachable = refusal.New(refusal.Invalid, "sandbox.unreachable",
 		"The folder cannot hold the database: root's PostgreSQL runs as another user, who must be able to pass through all folders above it, and DATABASE_URL must not be set.")
 )

@@ -106,6 +106,9 @@ func (w *World) listen(name, address string) (net.Listener, string, error) {
 		address = before
 	}
 	ln, origin, err := listen(address)
+	if err != nil && known {
+		return nil, "", sandbox.ErrAddressTaken.Because(errors.Unwrap(err))
+	}
 	if err == nil {
 		w.kept.Addresses[name] = ln.Addr().String()
 	}
