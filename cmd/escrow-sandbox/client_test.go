@@ -280,10 +280,12 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 		anew.stop()
 	}
 
-	for _, uri := range []string{"http://my-app.example/back", "http://localhost.example/back", "http://*/back", "http://localhost:3000/#a", "my-app:/back"} {
-		refused(1, "openid.bad_platform: ", "--platform", "id=my-app,redirect="+uri)
+	for _, uri := range []string{"http://my-app.example/back", "http://localhost.example/back", "http://*/back", "http://localhost:3000/#a", "my-app:/back", "localhost:3000/callback"} {
+		refused(2, "redirect="+uri+" cannot be a redirect URI", "--platform", "id=my-app,redirect="+uri)
 	}
-	refused(1, "openid.bad_platform: ", "--platform", "id=town-square,redirect=http://localhost:3000/")
+	refused(2, "redirect= cannot be a redirect URI", "--platform", "id=a,redirect=http://localhost:3000/,redirect=")
+	refused(2, "town-square is a demo platform", "--platform", "id=town-square,redirect=http://localhost:3000/")
+	refused(2, "id=a is given twice", "--platform", "id=a,redirect=http://localhost:3000/", "--platform", "id=a,redirect=http://localhost:3001/")
 	refused(2, "--platform needs redirect=", "--platform", "id=my-app")
 	refused(2, "id is of small letters", "--platform", "id=My App,redirect=http://localhost:3000/")
 	refused(2, "native is true or false", "--platform", "id=a,redirect=http://localhost:3000/,native=yes")

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/penname/penname/cmd/shell"
@@ -30,6 +31,17 @@ func readClients(given []string) ([]world.Client, error) {
 		}
 		if native := v.Get("native"); native != "" && native != "true" && native != "false" {
 			return nil, shell.UsageError("--platform: native is true or false")
+		}
+		for _, uri := range c.RedirectURIs {
+			if !c.Registrable(uri) {
+				return nil, shell.UsageError("--platform: redirect=%s cannot be a redirect URI: give the whole address, with https://, or with http:// on localhost, and without #, * and ..; an app (native=true) may have a scheme like com.example.app:/", uri)
+			}
+		}
+		if c.ID == world.TownSquare || c.ID == world.SchoolForum {
+			return nil, shell.UsageError("--platform: %s is a demo platform of the sandbox: choose another id", c.ID)
+		}
+		if slices.ContainsFunc(clients, func(other world.Client) bool { return other.ID == c.ID }) {
+			return nil, shell.UsageError("--platform: id=%s is given twice: one with several redirect= has several redirect URIs", c.ID)
 		}
 		if c.Name == "" {
 			c.Name = c.ID

@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -42,6 +43,11 @@ type Client struct {
 
 	// Keys, its public ones, are for a client that signs instead of having a secret.
 	Keys []jose.JSONWebKey `json:"keys,omitempty"`
+}
+
+// Registrable reports whether c may have a redirect URI, in a sandbox.
+func (c Client) Registrable(uri string) bool {
+	return openid.Platform{Native: c.Native, Localhost: true}.Registrable(uri)
 }
 
 // openDir takes the folder that o names, or a temporary one, and reads what is kept there.
