@@ -145,6 +145,9 @@ func TestFoundN5AClientOfOnesOwn(t *testing.T) {
 	if len(first.Clients) != 2 || first.Clients[0].Secret == "" || first.Clients[1].Secret != "" || first.Discovery != first.Issuer+"/.well-known/openid-configuration" {
 		t.Fatalf("%+v", first.ready)
 	}
+	if _, err := os.Stat(first.Clients[0].EvidenceKey); err != nil || !strings.HasSuffix(first.Audit, " --server "+first.Issuer) {
+		t.Error(err, first.Audit)
+	}
 	jo, troll := sandbox.People()[0].Name, sandbox.People()[1].Name
 	before := []string{client.signIn(t, first, jo), client.signIn(t, first, troll), client.signIn(t, first, jo)}
 	if before[0] != before[2] || before[0] == before[1] {
@@ -155,7 +158,7 @@ func TestFoundN5AClientOfOnesOwn(t *testing.T) {
 	}
 
 	second := startSandbox(t, "--keep", dir) // the client needs no new set-up, nor to be named again
-	if second.Issuer != first.Issuer || !slices.EqualFunc(second.Clients, first.Clients, func(a, b world.Client) bool { return a.ID == b.ID && a.Secret == b.Secret }) {
+	if second.Issuer != first.Issuer || !slices.EqualFunc(second.Clients, first.Clients, func(a, b readyClient) bool { return a.ID == b.ID && a.Secret == b.Secret }) {
 		t.Errorf("not the same world: %+v", second.ready)
 	}
 	if after := []string{client.signIn(t, second, jo), client.signIn(t, second, troll)}; !slices.Equal(after, before[:2]) {
