@@ -270,6 +270,7 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 	}
 	refused(1, "sandbox.not_a_sandbox: ", "--keep", mine)
 	refused(1, "sandbox.not_a_sandbox: ", "--keep", filepath.Join(mine, "thesis.tex"))
+	refused(1, "thesis.tex is no folder", "--keep", filepath.Join(mine, "thesis.tex"))
 	if b, err := os.ReadFile(filepath.Join(mine, "thesis.tex")); err != nil || string(b) != "kept" {
 		t.Error("it was touched", err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/secretfile"
 )
 
 func main() {
@@ -66,8 +67,10 @@ func newRoot() *cobra.Command {
 			"Penname accepts. With --keep its world stays in a folder: started again with that folder it is at the\n" +
 			"same addresses, with the same clients, people, pen names and cases; what the two demo platforms showed is\n" +
 			"gone. With --json one object says all that when it is ready.\n\n" +
-			"Exit codes: 0 done; 1 a step of the story did not hold, or something failed, with a code and\n" +
-			"how to mend it; 2 wrong usage; 130 interrupted.",
+			"Without --keep nothing stays: if it is killed (SIGKILL), what it had in the folder for temporary files is\n" +
+			"removed some seconds later, or by the next start.\n\n" +
+			"Exit codes: 0 done, also when Ctrl-C or SIGTERM ends it once it is up; 1 a step of the story did not hold,\n" +
+			"or something failed, with a code and how to mend it; 2 wrong usage; 130 interrupted before it was up.",
 		Example: "  escrow-sandbox\n  escrow-sandbox --once\n  escrow-sandbox --vault\n" +
 			"  escrow-sandbox --platform id=my-app,redirect=http://localhost:3000/callback --listen 127.0.0.1:8080 --keep my-sandbox",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,7 +88,7 @@ func newRoot() *cobra.Command {
 			if logFile != "" {
 				f, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 				if err != nil {
-					return err
+					return secretfile.ErrUnwritable.Because(err)
 				}
 				defer f.Close()
 				o.Log = f
