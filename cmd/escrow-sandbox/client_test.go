@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,7 +129,7 @@ func (c *ownClient) signIn(t *testing.T, r running, person string) string {
 		t.Fatal(err)
 	}
 	raw, _ := tokens.Extra("id_token").(string)
-	id, err := provider.Verifier(&oidc.Config{ClientID: me.ID}).Verify(ctx, raw)
+	id, err := provider.Verifier(&oidc.Config{ClientID: me.ID, SupportedSigningAlgs: []string{cmp.Or(me.IDTokenAlg, "RS256")}}).Verify(ctx, raw)
 	if err != nil || id.Nonce != "some-nonce" || !strings.HasPrefix(id.Subject, "pen1") {
 		t.Fatalf("%v: %+v", err, id)
 	}
@@ -140,7 +141,7 @@ func (c *ownClient) signIn(t *testing.T, r running, person string) string {
 // restart with what it printed before.
 func TestFoundN5AClientOfOnesOwn(t *testing.T) {
 	client, dir := startOwnClient(t), keepDir(t)
-	platform := "id=my-app,name=My App,redirect=" + client.redirect + ",redirect=https://my-app.example/back"
+	platform := "id=my-app,name=My App,id_token_alg=EdDSA,redirect=" + client.redirect + ",redirect=https://my-app.example/back"
 	first := startSandbox(t, "--platform", platform, "--platform", "id=phone,redirect=com.example.phone:/back,native=true", "--keep", dir)
 	if len(first.Clients) != 2 || first.Clients[0].Secret == "" || first.Clients[1].Secret != "" || first.Discovery != first.Issuer+"/.well-known/openid-configuration" {
 		t.Fatalf("%+v", first.ready)
@@ -293,6 +294,7 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 	refused(2, "--platform needs redirect=", "--platform", "id=my-app")
 	refused(2, "id is of small letters", "--platform", "id=My App,redirect=http://localhost:3000/")
 	refused(2, "native is true or false", "--platform", "id=a,redirect=http://localhost:3000/,native=yes")
+	refused(2, "id_token_alg is RS256 or EdDSA", "--platform", "id=a,redirect=http://localhost:3000/,id_token_alg=ES256")
 	refused(2, "--once plays the story", "--platform", "id=a,redirect=http://localhost:3000/", "--once")
 }
 

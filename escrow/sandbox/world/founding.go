@@ -392,7 +392,7 @@ func (f *founding) makeClient(c Client) error {
 	if err != nil {
 		return err
 	}
-	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, Localhost: true}
+	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg), Localhost: true}
 	if c.Secret != "" {
 		p.SecretHash = sha256.Sum256([]byte(c.Secret))
 	}

@@ -41,6 +41,9 @@ type Client struct {
 	RedirectURIs []string `json:"redirect_uris"`
 	Native       bool     `json:"native"` // an app, which can keep no secret
 
+	// IDTokenAlg is EdDSA or RS256, those of the world's keys; empty is RS256.
+	IDTokenAlg string `json:"id_token_alg,omitempty"`
+
 	// Keys, its public ones, are for a client that signs instead of having a secret.
 	Keys []jose.JSONWebKey `json:"keys,omitempty"`
 }
