@@ -15,7 +15,7 @@ export PATH := $(NODE)/node_modules/node/bin:$(PATH)
 # make demo VAULT=1  the same on a real Vault (built once, about 5 minutes)
 # make demo ARGS='--platform id=my-app,redirect=http://localhost:3000/callback'
 demo:
-	@$(GO) run ./cmd/escrow-sandbox $(if $(ONCE),--once) $(if $(VAULT),--vault) $(ARGS)
+	@$(GO) build -o bin/ ./cmd/escrow ./cmd/escrow-sandbox && exec bin/escrow-sandbox $(if $(ONCE),--once) $(if $(VAULT),--vault) $(ARGS)
 
 # Everything, with its own set-up. CI=true turns every skip into a failure.
 test: setup

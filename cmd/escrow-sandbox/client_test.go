@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -128,7 +129,7 @@ func (c *ownClient) signIn(t *testing.T, r running, person string) string {
 		t.Fatal(err)
 	}
 	raw, _ := tokens.Extra("id_token").(string)
-	id, err := provider.Verifier(&oidc.Config{ClientID: me.ID}).Verify(ctx, raw)
+	id, err := provider.Verifier(&oidc.Config{ClientID: me.ID, SupportedSigningAlgs: []string{cmp.Or(me.IDTokenAlg, "RS256")}}).Verify(ctx, raw)
 	if err != nil || id.Nonce != "some-nonce" || !strings.HasPrefix(id.Subject, "pen1") {
 		t.Fatalf("%v: %+v", err, id)
 	}
@@ -140,10 +141,13 @@ func (c *ownClient) signIn(t *testing.T, r running, person string) string {
 // restart with what it printed before.
 func TestFoundN5AClientOfOnesOwn(t *testing.T) {
 	client, dir := startOwnClient(t), keepDir(t)
-	platform := "id=my-app,name=My App,redirect=" + client.redirect + ",redirect=https://my-app.example/back"
+	platform := "id=my-app,name=My App,id_token_alg=EdDSA,redirect=" + client.redirect + ",redirect=https://my-app.example/back"
 	first := startSandbox(t, "--platform", platform, "--platform", "id=phone,redirect=com.example.phone:/back,native=true", "--keep", dir)
 	if len(first.Clients) != 2 || first.Clients[0].Secret == "" || first.Clients[1].Secret != "" || first.Discovery != first.Issuer+"/.well-known/openid-configuration" {
 		t.Fatalf("%+v", first.ready)
+	}
+	if _, err := os.Stat(first.Clients[0].EvidenceKey); err != nil || !strings.HasSuffix(first.Audit, " --server "+first.Issuer) {
+		t.Error(err, first.Audit)
 	}
 	jo, troll := sandbox.People()[0].Name, sandbox.People()[1].Name
 	before := []string{client.signIn(t, first, jo), client.signIn(t, first, troll), client.signIn(t, first, jo)}
@@ -155,7 +159,7 @@ func TestFoundN5AClientOfOnesOwn(t *testing.T) {
 	}
 
 	second := startSandbox(t, "--keep", dir) // the client needs no new set-up, nor to be named again
-	if second.Issuer != first.Issuer || !slices.EqualFunc(second.Clients, first.Clients, func(a, b world.Client) bool { return a.ID == b.ID && a.Secret == b.Secret }) {
+	if second.Issuer != first.Issuer || !slices.EqualFunc(second.Clients, first.Clients, func(a, b readyClient) bool { return a.ID == b.ID && a.Secret == b.Secret }) {
 		t.Errorf("not the same world: %+v", second.ready)
 	}
 	if after := []string{client.signIn(t, second, jo), client.signIn(t, second, troll)}; !slices.Equal(after, before[:2]) {
@@ -230,6 +234,14 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 	refused(1, "sandbox.other_settings: ", "--keep", dir, "--vault")
 	refused(1, "sandbox.other_settings: ", "--keep", dir, "--listen", "127.0.0.1:1")
 
+	busy, err := net.Listen("tcp", strings.TrimPrefix(first.Issuer, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(1, "cannot move", "--keep", dir)
+	refused(1, "cannot move", "--keep", dir, "--listen", busy.Addr().String())
+	busy.Close()
+
 	state := filepath.Join(dir, "world.json")
 	kept, err := os.ReadFile(state)
 	if err != nil {
@@ -259,6 +271,7 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 	}
 	refused(1, "sandbox.not_a_sandbox: ", "--keep", mine)
 	refused(1, "sandbox.not_a_sandbox: ", "--keep", filepath.Join(mine, "thesis.tex"))
+	refused(1, "thesis.tex is no folder", "--keep", filepath.Join(mine, "thesis.tex"))
 	if b, err := os.ReadFile(filepath.Join(mine, "thesis.tex")); err != nil || string(b) != "kept" {
 		t.Error("it was touched", err)
 	}
@@ -272,13 +285,16 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 		anew.stop()
 	}
 
-	for _, uri := range []string{"http://my-app.example/back", "http://localhost.example/back", "http://*/back", "http://localhost:3000/#a", "my-app:/back"} {
-		refused(1, "openid.bad_platform: ", "--platform", "id=my-app,redirect="+uri)
+	for _, uri := range []string{"http://my-app.example/back", "http://localhost.example/back", "http://*/back", "http://localhost:3000/#a", "my-app:/back", "localhost:3000/callback"} {
+		refused(2, "redirect="+uri+" cannot be a redirect URI", "--platform", "id=my-app,redirect="+uri)
 	}
-	refused(1, "openid.bad_platform: ", "--platform", "id=town-square,redirect=http://localhost:3000/")
+	refused(2, "redirect= cannot be a redirect URI", "--platform", "id=a,redirect=http://localhost:3000/,redirect=")
+	refused(2, "town-square is a demo platform", "--platform", "id=town-square,redirect=http://localhost:3000/")
+	refused(2, "id=a is given twice", "--platform", "id=a,redirect=http://localhost:3000/", "--platform", "id=a,redirect=http://localhost:3001/")
 	refused(2, "--platform needs redirect=", "--platform", "id=my-app")
 	refused(2, "id is of small letters", "--platform", "id=My App,redirect=http://localhost:3000/")
 	refused(2, "native is true or false", "--platform", "id=a,redirect=http://localhost:3000/,native=yes")
+	refused(2, "id_token_alg is RS256 or EdDSA", "--platform", "id=a,redirect=http://localhost:3000/,id_token_alg=ES256")
 	refused(2, "--once plays the story", "--platform", "id=a,redirect=http://localhost:3000/", "--once")
 }
 

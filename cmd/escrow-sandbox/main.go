@@ -26,6 +26,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/escrow/secretfile"
 )
 
 func main() {
@@ -66,8 +67,10 @@ func newRoot() *cobra.Command {
 			"Penname accepts. With --keep its world stays in a folder: started again with that folder it is at the\n" +
 			"same addresses, with the same clients, people, pen names and cases; what the two demo platforms showed is\n" +
 			"gone. With --json one object says all that when it is ready.\n\n" +
-			"Exit codes: 0 done; 1 a step of the story did not hold, or something failed, with a code and\n" +
-			"how to mend it; 2 wrong usage; 130 interrupted.",
+			"Without --keep nothing stays. If it is killed (SIGKILL), its folders of PostgreSQL and Vault go some seconds later,\n" +
+			"the one with its keys when the next sandbox starts.\n\n" +
+			"Exit codes: 0 done, also when Ctrl-C or SIGTERM ends it once it is up; 1 a step of the story did not hold,\n" +
+			"or something failed, with a code and how to mend it; 2 wrong usage; 130 interrupted before it was up.",
 		Example: "  escrow-sandbox\n  escrow-sandbox --once\n  escrow-sandbox --vault\n" +
 			"  escrow-sandbox --platform id=my-app,redirect=http://localhost:3000/callback --listen 127.0.0.1:8080 --keep my-sandbox",
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -85,7 +88,7 @@ func newRoot() *cobra.Command {
 			if logFile != "" {
 				f, err := os.OpenFile(logFile, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 				if err != nil {
-					return err
+					return secretfile.ErrUnwritable.Because(err)
 				}
 				defer f.Close()
 				o.Log = f
@@ -96,7 +99,7 @@ func newRoot() *cobra.Command {
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:0", "loopback address of the service")
 	c.Flags().BoolVar(&o.Vault, "vault", false, "use a real Vault instead of the local keyring (built once if missing)")
 	c.Flags().BoolVar(&once, "once", false, "exit after the story: 0 only if every step held")
-	c.Flags().StringArrayVar(&platforms, "platform", nil, "serve a client of yours: id=,redirect= (repeatable), and if you like name= and native=true (an app, which keeps no secret); repeatable")
+	c.Flags().StringArrayVar(&platforms, "platform", nil, "serve a client of yours: id=,redirect= (again for each further redirect URI), and if you like name=, native=true (an app, which keeps no secret) and id_token_alg=EdDSA (else RS256); give it again for another client")
 	c.Flags().StringVar(&o.Keep, "keep", "", "folder that keeps its world between runs")
 	c.Flags().StringVar(&logFile, "log", "", "file to append the service's log to")
 	c.AddCommand(vaultCommand())

@@ -35,7 +35,7 @@ func TestExitCodes(t *testing.T) {
 		{"completion nosuch", 2, "bash, fish, powershell, zsh"},
 		{"help nosuch", 2, `there is no command "escrow-sandbox nosuch"`},
 		{"--listen 0.0.0.0:1", 1, "sandbox.not_loopback: "},
-		{"--log /none/log", 1, "/none/log"},
+		{"--log /none/log", 1, "file.unwritable: "}, {"--log /none/log", 1, "/none/log"},
 		{"--help", 0, ""}, {"--version", 0, ""}, {"vault build --help", 0, ""}, {"completion bash", 0, ""},
 	} {
 		for _, asJSON := range []bool{false, true} {

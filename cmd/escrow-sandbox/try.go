@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/penname/penname/cmd/shell"
@@ -20,16 +21,30 @@ var clientID = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$`)
 func readClients(given []string) ([]world.Client, error) {
 	var clients []world.Client
 	for _, value := range given {
-		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native")
+		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native", "id_token_alg")
 		if err != nil {
 			return nil, err
 		}
-		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true"}
+		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true", IDTokenAlg: v.Get("id_token_alg")}
 		if !clientID.MatchString(c.ID) {
 			return nil, shell.UsageError("--platform: id is of small letters, digits, dots and dashes")
 		}
 		if native := v.Get("native"); native != "" && native != "true" && native != "false" {
 			return nil, shell.UsageError("--platform: native is true or false")
+		}
+		if !slices.Contains([]string{"", "RS256", "EdDSA"}, c.IDTokenAlg) {
+			return nil, shell.UsageError("--platform: id_token_alg is RS256 or EdDSA")
+		}
+		for _, uri := range c.RedirectURIs {
+			if !c.Registrable(uri) {
+				return nil, shell.UsageError("--platform: redirect=%s cannot be a redirect URI: give the whole address, with https://, or with http:// on localhost, and without #, * and ..; an app (native=true) may have a scheme like com.example.app:/", uri)
+			}
+		}
+		if c.ID == world.TownSquare || c.ID == world.SchoolForum {
+			return nil, shell.UsageError("--platform: %s is a demo platform of the sandbox: choose another id", c.ID)
+		}
+		if slices.ContainsFunc(clients, func(other world.Client) bool { return other.ID == c.ID }) {
+			return nil, shell.UsageError("--platform: id=%s is given twice: one with several redirect= has several redirect URIs", c.ID)
 		}
 		if c.Name == "" {
 			c.Name = c.ID
@@ -64,12 +79,18 @@ func exists(name string) bool {
 type ready struct {
 	Issuer    string            `json:"issuer"`
 	Discovery string            `json:"discovery"`
-	Clients   []world.Client    `json:"clients"`
+	Clients   []readyClient     `json:"clients"`
 	Providers []string          `json:"identity_providers"`
 	People    []readyPerson     `json:"people"`
 	Platforms map[string]string `json:"platforms"` // address by name
 	Folder    string            `json:"folder"`
+	Audit     string            `json:"audit_command"` // for a shell
 	Case      string            `json:"case,omitempty"`
+}
+
+type readyClient struct {
+	world.Client
+	EvidenceKey string `json:"evidence_key"` // file of a private JWK
 }
 
 // readyPerson is a test person: there are no passwords, their button has their name.
@@ -80,9 +101,13 @@ type readyPerson struct {
 
 func readyOf(w *world.World) ready {
 	r := ready{
-		Issuer: w.Origin, Discovery: w.Origin + "/.well-known/openid-configuration", Clients: append([]world.Client{}, w.Clients()...),
+		Issuer: w.Origin, Discovery: w.Origin + "/.well-known/openid-configuration", Clients: []readyClient{},
 		Providers: []string{w.Identity, w.SecondIdentity}, Folder: w.Dir, Case: w.Case(),
 		Platforms: map[string]string{w.Town.Name: w.Town.Origin, w.School.Name: w.School.Origin},
+		Audit:     fmt.Sprintf("%s log audit --bundle %s --server %s", invocation("escrow"), w.Path("bundle.json"), w.Origin),
+	}
+	for _, c := range w.Clients() {
+		r.Clients = append(r.Clients, readyClient{c, w.Path("evidence-" + c.ID + ".jwk")})
 	}
 	for _, p := range sandbox.People() {
 		r.People = append(r.People, readyPerson{p.Name, p.Role})
@@ -99,9 +124,11 @@ func tell(out io.Writer, w *world.World) {
 	for _, p := range r.People {
 		people = append(people, p.Name+" ("+p.Role+")")
 	}
-	fmt.Fprintf(out, "Test people: %s.\nThey have no passwords: the identity provider has a button for each.\n", strings.Join(people, ", "))
-	fmt.Fprintf(out, "Things to try next:\n  - open %s in a browser and sign in as one of the test people\n  - audit the public log yourself:\n    %s log audit --bundle %s --server %s\n",
-		w.Town.Origin, invocation("escrow"), w.Path("bundle.json"), w.Origin)
+	fmt.Fprintf(out, "Test people: %s.\nThey have no passwords: the identity provider has a button for each.\nThings to try next:\n", strings.Join(people, ", "))
+	for _, c := range r.Clients {
+		fmt.Fprintf(out, "  - sign in to %s as %s: what to set up, and the steps, are below\n", c.Name, r.People[0].Name)
+	}
+	fmt.Fprintf(out, "  - open %s in a browser and sign in as %s\n  - audit the public log yourself:\n    %s\n", w.Town.Origin, r.People[0].Name, r.Audit)
 	if r.Case != "" {
 		chidi := w.Path("custodians", "chidi")
 		fmt.Fprintf(out, "  - be the custodian Chidi: a second warrant waits. Check it, then approve or refuse it:\n    %s custodian review %s --home %s --passphrase-file %s\n",
@@ -119,12 +146,12 @@ func tell(out io.Writer, w *world.World) {
 		for _, uri := range c.RedirectURIs {
 			fmt.Fprintf(out, "  redirect_uri       %s\n", uri)
 		}
-		fmt.Fprintf(out, "  evidence key       %s\n", w.Path("evidence-"+c.ID+".jwk"))
+		fmt.Fprintf(out, "  evidence key       %s\n                     makes a post evidence for a court: see token.SignEvidence, README, For a platform\n", c.EvidenceKey)
 	}
 	fmt.Fprintf(out, `A sign-in, step by step:
   1. your client sends the browser to the authorization endpoint: code flow, PKCE with S256, scope openid
-  2. on Penname's page press "Prove my identity", and at the identity provider the button of a test person
+  2. on Penname's page press "Prove my identity", and at the identity provider "%s"
   3. back on Penname's page press "Sign in to %s"
   4. your client exchanges the code; sub in the ID token is the pen name, the same at every sign-in
-`, r.Clients[0].Name)
+`, r.People[0].Name, r.Clients[0].Name)
 }

@@ -80,7 +80,7 @@ var mayImport = map[string][]string{
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
 		"escrow/translog", "escrow/vault", "policy", "verifier/document", "verifier/refusal", "verifier/rules"},
-	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world"},
+	"cmd/escrow-sandbox": {"cmd/escrow/command", "cmd/escrowd/command", "cmd/shell", "escrow/sandbox", "escrow/sandbox/world", "escrow/secretfile"},
 }
 
 // belongsTo says which packages may import a module that is not ours.

@@ -224,7 +224,7 @@ func (p Platform) check() error {
 	unusable := func(k jose.JSONWebKey) bool {
 		return !k.IsPublic() || !k.Valid() || !slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
 	}
-	unregistrable := func(uri string) bool { return !p.registrable(uri) }
+	unregistrable := func(uri string) bool { return !p.Registrable(uri) }
 	switch {
 	case !clientIDSyntax.MatchString(p.ID):
 		return ErrBadPlatform.Because(WrongField("ID"))
@@ -244,8 +244,8 @@ func (p Platform) check() error {
 	return nil
 }
 
-// registrable reports whether a redirect URI may be registered at all.
-func (p Platform) registrable(uri string) bool {
+// Registrable reports whether a redirect URI may be registered at all.
+func (p Platform) Registrable(uri string) bool {
 	u, err := url.Parse(uri)
 	if err != nil || u.String() != uri || u.User != nil || strings.ContainsAny(uri, `#*\`) || strings.Contains(u.Path, "..") {
 		return false

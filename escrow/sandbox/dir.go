@@ -15,11 +15,14 @@ var (
 	ErrInUse = refusal.New(refusal.Conflict, "sandbox.in_use",
 		"A sandbox runs on this folder: use it, end it, or name another folder with --keep.")
 	ErrNotASandbox = refusal.New(refusal.Invalid, "sandbox.not_a_sandbox",
-		"The folder holds something else than a sandbox, and nothing of it was touched: name an empty or a new one.")
+		"What was named is neither a sandbox's folder nor an empty one, and nothing of it was touched: name an empty or a new folder.")
 	ErrOtherVersion = refusal.New(refusal.Invalid, "sandbox.other_version",
 		"The folder holds a sandbox of another version, and nothing of it was touched: name a new one, or use the version that made it.")
 	ErrOtherSettings = refusal.New(refusal.Invalid, "sandbox.other_settings",
 		"The sandbox in this folder was made with other settings, which cannot change: leave them out, or name a new folder.")
+	// ErrAddressTaken is returned when somebody else listens where the sandbox of a folder was.
+	ErrAddressTaken = refusal.New(refusal.Unavailable, "sandbox.address_taken",
+		"Something else listens at an address of the sandbox in this folder, which cannot move to another: stop what listens there, or start a new sandbox with a new folder.")
 	ErrUnreachable = refusal.New(refusal.Invalid, "sandbox.unreachable",
 		"The folder cannot hold the database: root's PostgreSQL runs as another user, who must be able to pass through all folders above it, and DATABASE_URL must not be set.")
 )
@@ -82,6 +85,9 @@ func KeptDir(name, done string) (_ *Dir, err error) {
 	d := &Dir{}
 	if d.Path, err = filepath.Abs(name); err != nil {
 		return nil, err
+	}
+	if info, err := os.Stat(d.Path); err == nil && !info.IsDir() {
+		return nil, ErrNotASandbox.Because(errors.New(d.Path + " is no folder"))
 	}
 	if err := os.MkdirAll(d.Path, 0o700); err != nil {
 		return nil, ErrNotASandbox.Because(err)

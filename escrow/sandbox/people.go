@@ -35,6 +35,6 @@ func People() []Person {
 		{"sandbox-a83e2b96", "a troll", "Dexter Crallow", "1991-11-02", "3 Gasworks Yard\nNether Brindle\nNB1 9ZZ", "dcrallow@mail.example", ACRVerified},
 		{"sandbox-17c94fd0", "a member of parliament", "Imogen Tavistock-Rao", "1974-06-21", "The Old Forge\nUpper Quillham\nUQ2 1AA", "imogen.tavistock-rao@parliament.example", ACRVerified},
 		{"sandbox-e06b51d8", "a neighbour", "Bartholomew Okwuosa", "1959-01-30", "16 Lapwing Close\nThornley Vale\nTV4 7QX", "b.okwuosa@mail.example", ACRVerified},
-		{"sandbox-42f7a90e", "somebody nobody has verified", "Lorelei Nobbs", "2001-09-09", "1 Made Up Street\nNowhere\nNW0 0WN", "lorelei.nobbs@mail.example", ACRSelfAsserted},
+		{"sandbox-42f7a90e", "not verified: Penname refuses her", "Lorelei Nobbs", "2001-09-09", "1 Made Up Street\nNowhere\nNW0 0WN", "lorelei.nobbs@mail.example", ACRSelfAsserted},
 	}
 }

@@ -52,7 +52,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	for _, p := range []struct {
 		into     **Platform
 		id, name string
-	}{{&f.Town, "town-square", "Town Square"}, {&f.School, "school-forum", "School Forum"}} {
+	}{{&f.Town, TownSquare, "Town Square"}, {&f.School, SchoolForum, "School Forum"}} {
 		if *p.into, err = f.makePlatform(p.id, p.name); err != nil {
 			return nil, err
 		}
@@ -392,7 +392,7 @@ func (f *founding) makeClient(c Client) error {
 	if err != nil {
 		return err
 	}
-	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, Localhost: true}
+	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg), Localhost: true}
 	if c.Secret != "" {
 		p.SecretHash = sha256.Sum256([]byte(c.Secret))
 	}

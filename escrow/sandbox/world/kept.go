@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -40,8 +41,16 @@ type Client struct {
 	RedirectURIs []string `json:"redirect_uris"`
 	Native       bool     `json:"native"` // an app, which can keep no secret
 
+	// IDTokenAlg is EdDSA or RS256, those of the world's keys; empty is RS256.
+	IDTokenAlg string `json:"id_token_alg,omitempty"`
+
 	// Keys, its public ones, are for a client that signs instead of having a secret.
 	Keys []jose.JSONWebKey `json:"keys,omitempty"`
+}
+
+// Registrable reports whether c may have a redirect URI, in a sandbox.
+func (c Client) Registrable(uri string) bool {
+	return openid.Platform{Native: c.Native, Localhost: true}.Registrable(uri)
 }
 
 // openDir takes the folder that o names, or a temporary one, and reads what is kept there.
@@ -106,6 +115,9 @@ func (w *World) listen(name, address string) (net.Listener, string, error) {
 		address = before
 	}
 	ln, origin, err := listen(address)
+	if err != nil && known {
+		return nil, "", sandbox.ErrAddressTaken.Because(errors.Unwrap(err))
+	}
 	if err == nil {
 		w.kept.Addresses[name] = ln.Addr().String()
 	}

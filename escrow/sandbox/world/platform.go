@@ -24,6 +24,12 @@ var platformFiles embed.FS
 
 var platformPage = template.Must(template.ParseFS(platformFiles, "platform.html"))
 
+// The ids of the world's own platforms.
+const (
+	TownSquare  = "town-square"
+	SchoolForum = "school-forum"
+)
+
 // Platform is a relying party: a small forum that signs people in with an
 // off-the-shelf OpenID Connect client and checks every token again, offline, with
 // verifier/token. It knows nobody's name.
