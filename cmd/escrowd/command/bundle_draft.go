@@ -6,10 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 	"text/template"
 	"time"
 
+	jsonv2 "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
@@ -62,19 +65,16 @@ func readDraft(name string) (*policy.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if raw = bytes.TrimSpace(raw); !bytes.HasPrefix(raw, []byte("{")) {
+	text := raw
+	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
 		if raw, err = jsonOfDraft(raw); err != nil {
 			return nil, shell.InFile(name, 0, err)
 		}
 	}
 	b := &policy.Bundle{}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(b); err != nil {
-		return nil, errDraft.Because(err)
-	}
-	if d.More() {
-		return nil, errDraft.Because(errors.New("something follows the bundle"))
+	if err := jsonv2.Unmarshal(raw, b, jsonv2.RejectUnknownMembers(true)); err != nil {
+		line, err := draftFault(text, err)
+		return nil, shell.InFile(name, line, errDraft.Because(err))
 	}
 	if len(b.Policies) == 0 {
 		b.Policies = policy.DefaultRules()
@@ -86,6 +86,29 @@ func readDraft(name string) (*policy.Bundle, error) {
 		b.Fields, b.Compartments = policy.DefaultFields(), policy.DefaultCompartments()
 	}
 	return b, nil
+}
+
+// draftFault says in plain words what is wrong in the text of a draft, TOML or JSON, and in
+// which line, if that is known: 0 if the name stands in several.
+func draftFault(text []byte, err error) (line int, _ error) {
+	var form *jsontext.SyntacticError
+	if errors.As(err, &form) {
+		return document.Line(text, form.ByteOffset), form
+	}
+	var at *jsonv2.SemanticError
+	if !errors.As(err, &at) || at.JSONPointer == "" {
+		return 0, errors.New("it is not a bundle")
+	}
+	name := at.JSONPointer.LastToken()
+	found := regexp.MustCompile(`(?m)^[\s{,]*"?`+regexp.QuoteMeta(name)+`"?\s*[=:]`).FindAllIndex(text, 2)
+	if len(found) == 1 {
+		line = document.Line(text, int64(found[0][1]))
+	}
+	place := strings.ReplaceAll(strings.TrimPrefix(string(at.JSONPointer), "/"), "/", ".")
+	if errors.Is(err, jsonv2.ErrUnknownName) {
+		return line, fmt.Errorf("a bundle has no field %s", place)
+	}
+	return line, fmt.Errorf("the value of %s has the wrong form: escrowd bundle draft shows the right one", place)
 }
 
 // jsonOfDraft is a draft in TOML as the JSON of a bundle. A text that begins with a brace
@@ -162,6 +185,9 @@ func bundleDraft() *cobra.Command {
 			}
 			b, err := f.bundle(time.Now())
 			if err != nil {
+				return err
+			}
+			if err := b.CheckDraft(); err != nil {
 				return err
 			}
 			var text bytes.Buffer
