@@ -6,13 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"text/template"
 	"time"
 
-	jsonv2 "github.com/go-json-experiment/json"
-	"github.com/go-json-experiment/json/jsontext"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
@@ -71,9 +68,8 @@ func readDraft(name string) (*policy.Bundle, error) {
 			return nil, shell.InFile(name, 0, err)
 		}
 	}
-	b := &policy.Bundle{}
-	if err := jsonv2.Unmarshal(raw, b, jsonv2.RejectUnknownMembers(true)); err != nil {
-		line, err := draftFault(text, err)
+	b, line, err := policy.ParseBundleDraft(raw, text)
+	if err != nil {
 		return nil, shell.InFile(name, line, errDraft.Because(err))
 	}
 	if len(b.Policies) == 0 {
@@ -86,29 +82,6 @@ func readDraft(name string) (*policy.Bundle, error) {
 		b.Fields, b.Compartments = policy.DefaultFields(), policy.DefaultCompartments()
 	}
 	return b, nil
-}
-
-// draftFault says in plain words what is wrong in the text of a draft, TOML or JSON, and in
-// which line, if that is known: 0 if the name stands in several.
-func draftFault(text []byte, err error) (line int, _ error) {
-	var form *jsontext.SyntacticError
-	if errors.As(err, &form) {
-		return document.Line(text, form.ByteOffset), form
-	}
-	var at *jsonv2.SemanticError
-	if !errors.As(err, &at) || at.JSONPointer == "" {
-		return 0, errors.New("it is not a bundle")
-	}
-	name := at.JSONPointer.LastToken()
-	found := regexp.MustCompile(`(?m)^[\s{,]*"?`+regexp.QuoteMeta(name)+`"?\s*[=:]`).FindAllIndex(text, 2)
-	if len(found) == 1 {
-		line = document.Line(text, int64(found[0][1]))
-	}
-	place := strings.ReplaceAll(strings.TrimPrefix(string(at.JSONPointer), "/"), "/", ".")
-	if errors.Is(err, jsonv2.ErrUnknownName) {
-		return line, fmt.Errorf("a bundle has no field %s", place)
-	}
-	return line, fmt.Errorf("the value of %s has the wrong form: escrowd bundle draft shows the right one", place)
 }
 
 // jsonOfDraft is a draft in TOML as the JSON of a bundle. A text that begins with a brace
