@@ -275,6 +275,12 @@ func TestFoundIssue10WrongDrafts(t *testing.T) {
 		t.Fatal(err)
 	}
 	before := d.file("first.json", raw)
+	if said := operator(t, 0, "bundle", "write", before, "--out", before); !strings.Contains(said, "now its custodians endorse") {
+		t.Error(said)
+	}
+	if said := operator(t, 0, "bundle", "write", file, "--after", before, "--out", out); !strings.Contains(said, "now the custodians in force endorse") {
+		t.Error(said)
+	}
 	for _, c := range []struct{ old, new, code, says string }{
 		{"\nkind            = \"court\"", "\nkind = \"curt\"", "bundle.authority", `authority "county-court": no rule knows the kind "curt"`},
 		{"\nname     = \"alba.example\"", "\nname = \"alba.exmple\"", "bundle.witness_name", `"alba.exmple", where the key has "alba.example"`},
