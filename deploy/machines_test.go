@@ -44,6 +44,8 @@ var networks = []struct {
 	{"police", "10.0.2.2", nil},
 	{"town", "10.0.2.3", nil},
 	{"identity", "10.0.2.4", nil},
+	{"rita", "10.0.2.5", nil},
+	{"sami", "10.0.2.6", nil},
 }
 
 // outside is where this process itself is, with the identity provider and the platform:

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -387,15 +388,15 @@ func (o keyOwners) addSet(jwks json.RawMessage) (*token.KeySet, error) {
 
 func (b *Bundle) compilePlatforms(owners keyOwners) (err error) {
 	if b.issuerKeys, err = owners.addSet(b.IssuerKeys); err != nil {
-		return err
+		return about("issuer", b.Issuer, err)
 	}
 	b.platforms = make(map[string]*token.KeySet)
 	for _, p := range b.Platforms {
 		if _, dup := b.platforms[p.ID]; dup || !named(p.ID, p.Name) {
-			return ErrBundleNames
+			return about("platform", p.ID, ErrBundleNames)
 		}
 		if b.platforms[p.ID], err = owners.addSet(p.Keys); err != nil {
-			return err
+			return about("platform", p.ID, err)
 		}
 	}
 	return nil
@@ -410,36 +411,46 @@ func (b *Bundle) compileAuthorities(owners keyOwners) error {
 	b.authorities = make(map[string]signers)
 	for i := range b.Authorities {
 		a := &b.Authorities[i]
-		if _, dup := b.authorities[a.ID]; dup || !named(a.ID, a.Name) {
-			return ErrBundleNames
+		if err := b.compileAuthority(a, owners); err != nil {
+			return about("authority", a.ID, err)
 		}
-		if !word(a.Kind) || !jurisdictionPattern.MatchString(a.Jurisdiction) || !distinctWords(a.OffenceClasses) {
-			return ErrBundleAuthority
-		}
-		for _, class := range a.OffenceClasses {
-			if b.OffenceClass(class) == nil {
-				return ErrBundleAuthority
-			}
-		}
-		s := signers{a, make(map[string]signer)}
-		for _, k := range a.Keys {
-			key, err := document.ParseSigner(k.JWK)
-			if err != nil {
-				return ErrBundleKey.Because(err)
-			}
-			if _, dup := s.keys[key.KeyID]; dup || !plausible(k.From) || !k.From.Before(k.Until) {
-				return ErrBundleKey.Because(errors.New("a kid occurs twice, or a key has no period"))
-			}
-			if err := owners.add(key); err != nil {
-				return err
-			}
-			s.keys[key.KeyID] = signer{key, k.From, k.Until}
-		}
-		if len(s.keys) == 0 {
-			return ErrBundleKey.Because(errors.New("an authority has no key"))
-		}
-		b.authorities[a.ID] = s
 	}
+	return nil
+}
+
+func (b *Bundle) compileAuthority(a *Authority, owners keyOwners) error {
+	if _, dup := b.authorities[a.ID]; dup || !named(a.ID, a.Name) {
+		return ErrBundleNames
+	}
+	if !word(a.Kind) || !jurisdictionPattern.MatchString(a.Jurisdiction) || !distinctWords(a.OffenceClasses) {
+		return ErrBundleAuthority
+	}
+	for _, class := range a.OffenceClasses {
+		if b.OffenceClass(class) == nil {
+			return ErrBundleAuthority.Because(fmt.Errorf("there is no offence class %q", class))
+		}
+	}
+	s := signers{a, make(map[string]signer)}
+	for _, k := range a.Keys {
+		key, err := document.ParseSigner(k.JWK)
+		if err != nil {
+			return ErrBundleKey.Because(err)
+		}
+		if _, dup := s.keys[key.KeyID]; dup {
+			return ErrBundleKey.Because(fmt.Errorf("two of its keys have the kid %q", key.KeyID))
+		}
+		if !plausible(k.From) || !k.From.Before(k.Until) {
+			return ErrBundleKey.Because(fmt.Errorf("the key %q must have from and until, and until must be later", key.KeyID))
+		}
+		if err := owners.add(key); err != nil {
+			return err
+		}
+		s.keys[key.KeyID] = signer{key, k.From, k.Until}
+	}
+	if len(s.keys) == 0 {
+		return ErrBundleKey.Because(errors.New("it has no key"))
+	}
+	b.authorities[a.ID] = s
 	return nil
 }
 
@@ -453,26 +464,26 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 	indices, organisations := make(map[int]bool), make(map[string]bool)
 	for _, c := range b.Custodians {
 		if _, dup := b.custodians[c.ID]; dup || !word(c.ID) || !named(c.ID, c.Name, c.Organisation) {
-			return ErrBundleNames
+			return about("custodian", c.ID, ErrBundleNames)
 		}
 		// x = 0 would hand over the key itself; one organisation twice would
 		// count as two.
 		if c.Index < 1 || c.Index > n || indices[c.Index] || organisations[document.Fold(c.Organisation)] {
-			return ErrBundleCustodians
+			return about("custodian", c.ID, ErrBundleCustodians)
 		}
 		// I3: nobody approves what they signed themselves.
 		if slices.ContainsFunc(b.Authorities, func(a Authority) bool {
 			return document.Fold(a.Name) == document.Fold(c.Name) || document.Fold(a.Name) == document.Fold(c.Organisation)
 		}) {
-			return ErrBundleCustodians
+			return about("custodian", c.ID, ErrBundleCustodians)
 		}
 		indices[c.Index], organisations[document.Fold(c.Organisation)] = true, true
 		key, err := document.ParseSigner(c.Key)
 		if err != nil {
-			return ErrBundleKey.Because(err)
+			return about("custodian", c.ID, ErrBundleKey.Because(err))
 		}
 		if err := owners.add(key); err != nil {
-			return err
+			return about("custodian", c.ID, err)
 		}
 		b.custodians[c.ID] = key
 		b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))

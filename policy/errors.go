@@ -42,6 +42,7 @@ var (
 	ErrBundleNames        = refusal.New(refusal.Invalid, "bundle.bad_name", "Every party needs a unique id of lower case letters, digits, dots and dashes, and a displayable name.")
 	ErrBundleOrigin       = refusal.New(refusal.Invalid, "bundle.bad_origin", "Registrar and issuer must be https origins (http only on loopback), and the log needs an origin and a key.")
 	ErrBundleWitnesses    = refusal.New(refusal.Invalid, "bundle.weak_witness_quorum", "The witness quorum must be at least 1 and at most the number of distinct witness operators and keys.")
+	ErrBundleWitnessName  = refusal.New(refusal.Invalid, "bundle.witness_name", "The name of a witness must be the first part of its verifier key; copy it from there.")
 	ErrBundleThreshold    = refusal.New(refusal.Invalid, "bundle.weak_threshold", "At least 2 custodians must be needed, and no more than there are.")
 	ErrBundleCustodians   = refusal.New(refusal.Invalid, "bundle.custodians", "Custodians must be distinct organisations, none of them an authority, that hold the share indices 1 to n, each once.")
 	ErrBundleKey          = refusal.New(refusal.Invalid, "bundle.bad_key", "Keys must be public Ed25519 or P-256 JWKs with a kid, and authorities' keys must say from when until when they are valid.")

@@ -77,18 +77,18 @@ func (b *Bundle) compileReviewers(owners keyOwners) error {
 	people := slices.Clone(b.names) // custodians and their organisations
 	for _, r := range b.Reviewers {
 		if _, dup := b.reviewers[r.ID]; dup || !named(r.ID, r.Name) {
-			return ErrBundleNames
+			return about("reviewer", r.ID, ErrBundleNames)
 		}
 		if slices.Contains(people, document.Fold(r.Name)) {
-			return ErrBundleReviewers
+			return about("reviewer", r.ID, ErrBundleReviewers)
 		}
 		people = append(people, document.Fold(r.Name))
 		key, err := document.ParseSigner(r.Key)
 		if err != nil {
-			return ErrBundleKey.Because(err)
+			return about("reviewer", r.ID, ErrBundleKey.Because(err))
 		}
 		if err := owners.add(key); err != nil {
-			return err
+			return about("reviewer", r.ID, err)
 		}
 		b.reviewers[r.ID] = key
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"embed"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"regexp"
@@ -92,24 +93,24 @@ func compileRules(files map[string]string, n int) (ruleSet, error) {
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		text := files[name]
 		if !ruleFilePattern.MatchString(name) || len(text) > maxRuleBytes || !displayableFile(text) {
-			return nil, errors.New("a rule file has a bad name, is too long or is not plain text")
+			return nil, fmt.Errorf("the rule file %q has a bad name, is too long or is not plain text", name)
 		}
 		policies, err := cedar.NewPolicyListFromBytes(name, []byte(text))
 		if err != nil {
-			return nil, errors.New("a rule file does not parse")
+			return nil, fmt.Errorf("the rule file %s does not parse: %w", name, err)
 		}
 		for _, p := range policies {
 			r, err := newRule(p, n)
-			if err != nil {
-				return nil, err
+			if err == nil && seen[r.id] {
+				err = errors.New("two rules have the same @id")
 			}
-			if seen[r.id] {
-				return nil, errors.New("two rules have the same @id")
+			if err == nil && validator.Policy(r.id, (*cedarast.Policy)(p.AST())) != nil {
+				err = errors.New("a rule uses words that are not in the vocabulary")
+			}
+			if err != nil {
+				return nil, fmt.Errorf("%s, line %d: %w", name, p.Position().Line, err)
 			}
 			seen[r.id] = true
-			if err := validator.Policy(r.id, (*cedarast.Policy)(p.AST())); err != nil {
-				return nil, errors.New("a rule uses words that are not in the vocabulary")
-			}
 			rs = append(rs, r)
 		}
 	}

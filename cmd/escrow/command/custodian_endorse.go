@@ -3,7 +3,9 @@ package command
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,13 +46,32 @@ func custodianEndorse(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := h.show(raw, inForce); err != nil {
+				return err
+			}
 			return h.print(map[string]string{"endorsement": signed, "bundle": ceremony.Hash(raw)}, signed)
 		})
-	c.Long = "Endorses a bundle of rules. It is the one that the public log shows to be in force, or\n" +
+	c.Long = "Endorses a bundle of rules, and shows on the standard error what is in it and what it changes: read that before\n" +
+		"you give the endorsement to anybody. The bundle is the one that the public log shows to be in force, or\n" +
 		"follows it; until it is in force itself, you go on under the older one. Who has not seen\n" +
 		"any rules in force yet, at the founding or as a new custodian, begins with this bundle."
 	c.Flags().StringVar(&transcriptFile, "transcript", "", "transcript of the ceremony that the bundle names; default is the one in the folder")
 	return c
+}
+
+// show says on the standard error what was endorsed, and what changes from the bundle in
+// force, which is nil if it is not known.
+func (h *home) show(raw []byte, inForce *policy.Bundle) error {
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
+		return err
+	}
+	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n\n" + strings.Join(b.Lines(), "\n") + "\n"
+	if inForce != nil && inForce.Hash() != b.Hash() {
+		said += "\nWhat it changes in the rules in force:\n\n" + strings.Join(b.Changes(inForce), "\n") + "\n"
+	}
+	_, err = io.WriteString(h.Stderr, said)
+	return err
 }
 
 // known is the bundle in force; nil for who has not seen one in the public log yet:

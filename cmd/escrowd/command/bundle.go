@@ -55,12 +55,19 @@ func writeBundle(cmd *cobra.Command, b *policy.Bundle, out shell.Out) error {
 	if err != nil {
 		return err
 	}
+	if err := b.CheckDraft(); err != nil {
+		return err
+	}
 	if err := out.WriteFile(raw); err != nil {
 		return err
 	}
 	sum := sha256.Sum256(raw)
 	hash := hex.EncodeToString(sum[:])
-	return say(cmd, map[string]string{"bundle": hash, "file": out.File}, "bundle %s\nwritten: now the custodians in force endorse %s", hash, out.File)
+	who := "the custodians in force endorse"
+	if b.Number == 1 {
+		who = "its custodians endorse"
+	}
+	return say(cmd, map[string]string{"bundle": hash, "file": out.File}, "bundle %s\nwritten: now %s %s", hash, who, out.File)
 }
 
 func bundleWrite() *cobra.Command {

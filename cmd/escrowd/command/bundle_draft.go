@@ -62,19 +62,15 @@ func readDraft(name string) (*policy.Bundle, error) {
 	if err != nil {
 		return nil, err
 	}
-	if raw = bytes.TrimSpace(raw); !bytes.HasPrefix(raw, []byte("{")) {
+	text := raw
+	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
 		if raw, err = jsonOfDraft(raw); err != nil {
 			return nil, shell.InFile(name, 0, err)
 		}
 	}
-	b := &policy.Bundle{}
-	d := json.NewDecoder(bytes.NewReader(raw))
-	d.DisallowUnknownFields()
-	if err := d.Decode(b); err != nil {
-		return nil, errDraft.Because(err)
-	}
-	if d.More() {
-		return nil, errDraft.Because(errors.New("something follows the bundle"))
+	b, line, err := policy.ParseBundleDraft(raw, text)
+	if err != nil {
+		return nil, shell.InFile(name, line, errDraft.Because(err))
 	}
 	if len(b.Policies) == 0 {
 		b.Policies = policy.DefaultRules()
@@ -162,6 +158,9 @@ func bundleDraft() *cobra.Command {
 			}
 			b, err := f.bundle(time.Now())
 			if err != nil {
+				return err
+			}
+			if err := b.CheckDraft(); err != nil {
 				return err
 			}
 			var text bytes.Buffer

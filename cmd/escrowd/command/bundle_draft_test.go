@@ -215,7 +215,8 @@ func TestDraftRefused(t *testing.T) {
 	secret, public := d.key("any")
 	out := operator(t, 0, "bundle", "draft", "--origin", "https://penname.example")
 	for _, c := range []struct{ old, new, says string }{
-		{"max_targets ", "max_target ", `bundle.bad_draft: `},
+		{"max_targets ", "max_target ", "a bundle has no field max_target"},
+		{"quorum = 1", "quorm = 1", "a bundle has no field log.quorm"},
 		{"max_targets       = 600", "max_targets = many", "line 2"},
 		{"max_targets       = 600", `max_targets = "600"`, "max_targets"},
 		{`issuer_keys = '{"keys":[]}'`, `issuer_keys = '{"keys":[}'`, "not the JSON that was printed"},
@@ -248,6 +249,65 @@ func TestDraftRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	if said := operator(t, 1, "bundle", "draft", "--origin", "https://penname.example", "--out", filepath.Join(d.dir, "kept.toml")); !strings.Contains(said, "file.exists: ") {
+		t.Error(said)
+	}
+}
+
+// Issue 10: what a draft says and nobody means went all the way to refused warrants, and
+// faults named no place.
+func TestFoundIssue10WrongDrafts(t *testing.T) {
+	d := drafting{t, t.TempDir()}
+	file, out := filepath.Join(d.dir, "draft.toml"), filepath.Join(d.dir, "next.json")
+	flags := d.flags()
+	operator(t, 0, append(flags, "--out", file)...)
+	draft, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := readDraft(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	seats(d, first)
+	first.Succeed(nil)
+	raw, err := first.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := d.file("first.json", raw)
+	if said := operator(t, 0, "bundle", "write", before, "--out", before); !strings.Contains(said, "now its custodians endorse") {
+		t.Error(said)
+	}
+	if said := operator(t, 0, "bundle", "write", file, "--after", before, "--out", out); !strings.Contains(said, "now the custodians in force endorse") {
+		t.Error(said)
+	}
+	for _, c := range []struct{ old, new, code, says string }{
+		{"\nkind            = \"court\"", "\nkind = \"curt\"", "bundle.authority", `authority "county-court": no rule knows the kind "curt"`},
+		{"\nname     = \"alba.example\"", "\nname = \"alba.exmple\"", "bundle.witness_name", `"alba.exmple", where the key has "alba.example"`},
+		{"quorum = 2", "quorm = 2", "bundle.bad_draft", "draft.toml, line "},
+		{"max_targets       = 600", `max_targets = "many"`, "bundle.bad_draft", "the value of max_targets has the wrong form"},
+		{"\nuntil = 20", "\nuntil = 19", "bundle.bad_key", `authority "county-court": the key `},
+		{"\nid   = \"town-square\"", "\nid = \"Town Square\"", "bundle.bad_name", `platform "Town Square"`},
+		{"\njurisdiction    = \"GB\"", "\njurisdiction = \"Earth\"", "bundle.authority", `authority "county-court"`},
+		{"unless { resource.listed };", "unless resource.listed;", "bundle.rules", "20-offence.cedar"},
+		{"context.max_penalty_months < resource", "context.max_penalty_moths < resource", "bundle.rules", "20-offence.cedar, line "},
+	} {
+		if !strings.Contains(string(draft), c.old) {
+			t.Fatal("the draft has no ", c.old)
+		}
+		d.file("draft.toml", []byte(strings.Replace(string(draft), c.old, c.new, 1)))
+		said := operator(t, 1, "bundle", "write", file, "--after", before, "--out", out)
+		if !strings.Contains(said, c.code+": ") || !strings.Contains(said, c.says) || strings.Contains(said, "Go ") {
+			t.Errorf("%s: %s", c.new, said)
+		}
+	}
+	for i := range flags {
+		flags[i] = strings.Replace(flags[i], "jurisdiction=GB,", "jurisdiction=GB,kind=curt,", 1)
+	}
+	if said := operator(t, 1, flags...); !strings.Contains(said, `no rule knows the kind "curt"`) {
+		t.Error(said)
+	}
+	if said := operator(t, 2, "ceremony", "plan", "--threshold", "4", "--seat", "a.json", "--seat", "b.json", "--seat", "c.json"); !strings.Contains(said, "the number of seats, which is 3") {
 		t.Error(said)
 	}
 }

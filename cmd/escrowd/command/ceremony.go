@@ -66,6 +66,9 @@ func ceremonyPlan() *cobra.Command {
 			if err := shell.Require(cmd, "threshold", "seat"); err != nil {
 				return err
 			}
+			if quorum < 2 || quorum > len(seats) {
+				return shell.UsageError("--threshold must be from 2 to the number of seats, which is %d", len(seats))
+			}
 			p, err := newPlan(quorum, seats, bundle, dealers)
 			if err != nil {
 				return err

@@ -1,0 +1,123 @@
+package policy
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Lines shows a parsed bundle to who shall endorse it: one line for each thing that it
+// says, whole, so that two bundles with the same lines decide the same. Of keys and rule
+// files it has a mark, the beginning of the SHA-256 of what the bundle holds.
+func (b *Bundle) Lines() []string {
+	var all []string
+	line := func(format string, args ...any) {
+		all = append(all, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
+	}
+	line("bundle %s, number %d, after %s", b.hash, b.Number, orNone(b.Predecessor))
+	line("registrar %s, issuer %s, token keys %s, format %d", b.Registrar, b.Issuer, mark(b.IssuerKeys), b.Version)
+	line("%d of %d custodians open together, key %s, ceremony %s", b.Threshold, len(b.Custodians), mark([]byte(b.ThresholdKey)), orNone(b.Ceremony))
+	for _, c := range b.Custodians {
+		line("custodian %s: %s, %s, share %d, key %s", c.ID, c.Name, c.Organisation, c.Index, mark(c.Key))
+	}
+	line("log %s, key %s: %d of %d witnesses cosign", b.Log.Origin, mark([]byte(b.Log.VKey)), b.Log.Quorum, len(b.Log.Witnesses))
+	for _, w := range b.Log.Witnesses {
+		line("witness %s, run by %s, at %s, key %s", w.Name, w.Operator, orNone(w.URL), mark([]byte(w.VKey)))
+	}
+	for _, a := range b.Authorities {
+		line("authority %s: %s, %s, %s, %d warrants a day", a.ID, a.Name, a.Kind, a.Jurisdiction, a.DailyWarrants)
+		line("authority %s is competent for %s", a.ID, strings.Join(a.OffenceClasses, ", "))
+		for _, k := range a.Keys {
+			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), mark(k.JWK))
+		}
+	}
+	for _, p := range b.Platforms {
+		line("platform %s: %s, keys %s", p.ID, p.Name, mark(p.Keys))
+	}
+	for _, r := range b.Reviewers {
+		line("reviewer %s: %s, key %s", r.ID, r.Name, mark(r.Key))
+	}
+	line("a warrant has at most %d pen names, %d days of secrecy, %d days of validity", b.MaxTargets, b.MaxSecrecyDays, b.MaxValidityDays)
+	line("records hold %s", strings.Join(b.Fields, ", "))
+	for _, c := range b.Compartments {
+		line("compartment %s: %s", c.ID, strings.Join(c.Fields, ", "))
+	}
+	for _, o := range b.OffenceClasses {
+		line("offence class %s: %s, from %d months, opens %s%s%s", o.ID, o.Title, o.MinPenaltyMonths, orNone(strings.Join(o.Fields, ", ")),
+			map[bool]string{true: ", lawful speech"}[o.Speech], map[bool]string{true: ", can be an emergency"}[o.Emergency])
+	}
+	for _, s := range b.Stops {
+		if s.Case != nil {
+			line("stops the case of entry %d", *s.Case)
+		} else {
+			line("stops every earlier case of authority %s", s.Authority)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(b.Policies)) {
+		line("rule file %s, %s", name, mark([]byte(b.Policies[name])))
+	}
+	return all
+}
+
+// Changes are the lines that b has no longer, after "- ", and those that are new in it,
+// after "+ ".
+func (b *Bundle) Changes(before *Bundle) []string {
+	var all []string
+	was, is := before.Lines(), b.Lines()
+	for _, l := range was {
+		if !slices.Contains(is, l) {
+			all = append(all, "- "+l)
+		}
+	}
+	for _, l := range is {
+		if !slices.Contains(was, l) {
+			all = append(all, "+ "+l)
+		}
+	}
+	return all
+}
+
+func mark(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }
+
+func orNone(s string) string {
+	if s == "" {
+		return "none"
+	}
+	return s
+}
+
+// CheckDraft refuses what a bundle may say and no operator means, before custodians
+// endorse it: an authority of a kind that no rule knows, whose every warrant would be
+// [ErrNotPermitted], and a witness under another name than its key has. It is not asked
+// of a bundle in force.
+func (b *Bundle) CheckDraft() error {
+	rules := strings.Join(slices.Collect(maps.Values(b.Policies)), "\n")
+	for _, a := range b.Authorities {
+		if strings.Contains(rules, "principal.kind") && !strings.Contains(rules, `"`+a.Kind+`"`) {
+			return about("authority", a.ID, ErrBundleAuthority.Because(fmt.Errorf("no rule knows the kind %q", a.Kind)))
+		}
+	}
+	for _, w := range b.Log.Witnesses {
+		if name, _, _ := strings.Cut(w.VKey, "+"); name != w.Name {
+			return ErrBundleWitnessName.Because(fmt.Errorf("%q, where the key has %q", w.Name, name))
+		}
+	}
+	return nil
+}
+
+// about says in the cause of a refusal which party of a bundle it is about.
+func about(party, id string, err error) error {
+	e := refusal.Of(err)
+	if e == nil {
+		return err
+	}
+	if e.Unwrap() == nil {
+		return e.Because(fmt.Errorf("%s %q", party, id))
+	}
+	return e.Because(fmt.Errorf("%s %q: %w", party, id, e.Unwrap()))
+}

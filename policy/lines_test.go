@@ -1,0 +1,79 @@
+package policy
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// Issue 10: a custodian could not see what they endorse. Whatever changes in a bundle is
+// seen in its lines, each on one line.
+func TestFoundIssue10WhatChangesIsShown(t *testing.T) {
+	w := newWorld(t, func(b *Bundle) {
+		b.Succeed(nil)
+		b.Number, b.Predecessor, b.Compartments = 2, strings.Repeat("a", 64), DefaultCompartments()
+		entry := int64(17)
+		b.Stops = []Stop{{Case: &entry}, {Authority: "prosecutor"}}
+		b.Reviewers = []Reviewer{{"rita", "Rita Ashgrove", public(t, key("rita"))}, {"sami", "Sami Tollgate", public(t, key("sami"))}}
+	})
+	var whole any
+	if err := json.Unmarshal(w.bundle.raw, &whole); err != nil {
+		t.Fatal(err)
+	}
+	lines, tried := w.bundle.Lines(), 0
+	if slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, "\n") }) {
+		t.Error("two lines in one")
+	}
+	var walk func(place string, v any, set func(any))
+	walk = func(place string, v any, set func(any)) {
+		var other any
+		switch v := v.(type) {
+		case map[string]any:
+			for name := range v {
+				walk(place+"/"+name, v[name], func(x any) { v[name] = x })
+			}
+			return
+		case []any:
+			for i := range v {
+				walk(place+"/"+strings.Repeat("i", i), v[i], func(x any) { v[i] = x })
+			}
+			return
+		case string:
+			other = v + "x"
+			if strings.HasSuffix(place, "/from") || strings.HasSuffix(place, "/until") {
+				other = "2031-01-01T00:00:00Z"
+			}
+		case float64:
+			other = v + 1
+		case bool:
+			other = !v
+		}
+		set(other)
+		defer set(v)
+		raw, err := json.Marshal(whole)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := &Bundle{hash: w.bundle.hash}
+		if err := json.Unmarshal(raw, changed); err != nil {
+			t.Fatal(place, err)
+		}
+		if tried++; len(changed.Changes(w.bundle)) == 0 {
+			t.Error(place, "changes, and nothing shows it")
+		}
+	}
+	// Marks are of the bytes, which another encoder writes otherwise: compare like with like.
+	again, err := json.Marshal(whole)
+	if err != nil {
+		t.Fatal(err)
+	}
+	same := &Bundle{hash: w.bundle.hash}
+	if err := json.Unmarshal(again, same); err != nil || len(same.Changes(w.bundle)) != 0 {
+		t.Fatal(err, same.Changes(w.bundle))
+	}
+	walk("", whole, nil)
+	if tried < 100 {
+		t.Errorf("only %d changes were tried", tried)
+	}
+}
