@@ -1096,6 +1096,21 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 		"wrote the AppRole penname-issuing-renewer", "wrote the AppRole penname-disclosing-renewer", "wrote the AppRole penname-keeping-renewer"}
 	again(roles...)
 	again()
+	// Who names no addresses takes none away, and puts back what somebody else took.
+	bound := v.Admin.BoundCIDRs
+	v.Admin.BoundCIDRs, v.Admin.SecretIDTTL = nil, 24*time.Hour
+	again(roles...)
+	v.Admin.SecretIDTTL = 0
+	again(roles...)
+	v.Must(t, "POST", "auth/approle/role/penname-issuing", map[string]any{"secret_id_bound_cidrs": []string{}})
+	v.Must(t, "DELETE", "auth/approle/role/penname-issuing-renewer", nil)
+	again(roles[0], roles[3])
+	v.Admin.BoundCIDRs = bound
+	again()
+	v.Admin.BoundCIDRs = map[vault.Side][]string{vault.SideDisclosing: {}}
+	again(roles[1])
+	v.Admin.BoundCIDRs = bound
+	again(roles[1])
 	v.Sides(t)
 	token := v.Token(t, vault.SideIssuing)
 	v.Admin.BoundCIDRs = escrowtest.From("192.0.2.0/24")

@@ -39,18 +39,22 @@ func vaultBootstrap() *cobra.Command {
 		Long: "Prepare Vault: keys, policies and AppRoles; prints what it changed, and the sections of the configuration,\n" +
 			"ready to paste. Run again, it changes nothing and prints the same sections.\n\n" +
 			"A side that is bound to addresses logs in from nowhere else, and gets a renewer, an AppRole that mints\n" +
-			"the next secret id before one ends. Name the same addresses each time.",
+			"the next secret id before one ends. The addresses stay until others are named; any takes them back.",
 		Example: "  escrowd vault bootstrap --address https://vault.example:8200 --token-file /root/vault-token --issuing-from 192.0.2.1/32 --disclosing-from 192.0.2.2/32 --keeping-from 192.0.2.3/32",
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := shell.Require(cmd, "address", "token-file"); err != nil {
 				return err
 			}
+			admin.BoundCIDRs = make(map[vault.Side][]string)
+			for side, given := range from {
+				if name := shortName(side) + "-from"; cmd.Flags().Changed(name) {
+					if admin.BoundCIDRs[side], err = vault.ParseAddresses(*given); err != nil {
+						return shell.UsageError("--%s: %w", name, err)
+					}
+				}
+			}
 			if admin.Token, err = secretfile.ReadText(tokenFile); err != nil {
 				return err
-			}
-			admin.BoundCIDRs = make(map[vault.Side][]string)
-			for side, cidrs := range from {
-				admin.BoundCIDRs[side] = *cidrs
 			}
 			changes, err := vault.Bootstrap(cmd.Context(), admin)
 			text := "# " + strings.Join(changes, "\n# ")
@@ -77,7 +81,7 @@ func vaultBootstrap() *cobra.Command {
 	adminFlags(c, &admin, &tokenFile, "an administrator's token; no service keeps one")
 	for side, cidrs := range from {
 		name := shortName(side)
-		c.Flags().StringSliceVar(cidrs, name+"-from", nil, "addresses (CIDR) from which the "+name+" side calls Vault; default: any, and no renewer")
+		c.Flags().StringSliceVar(cidrs, name+"-from", nil, "addresses (CIDR) from which the "+name+" side calls Vault, or any, without a renewer; default: as before, any at first")
 	}
 	return c
 }

@@ -25,6 +25,18 @@ func TestFoundN1BootstrapPrintsTheConfiguration(t *testing.T) {
 	if !strings.HasPrefix(text, "# nothing to change\n\n[issue.vault]\n") || strings.Count(text, "renewer_role_id") != 2 {
 		t.Error(text)
 	}
+	// Run again without addresses, it leaves them; and one alone is a network of one.
+	bare, alone := append([]string{"vault", "bootstrap"}, at...), append([]string{"vault", "bootstrap", "--issuing-from", "127.0.0.1"}, at...)
+	if operator(t, 0, bare...) != text || operator(t, 0, alone...) != text {
+		t.Error(operator(t, 0, bare...), operator(t, 0, alone...))
+	}
+	v.Must(t, "POST", "auth/approle/role/penname-issuing", map[string]any{"secret_id_bound_cidrs": []string{}})
+	if text := operator(t, 0, bare...); !strings.HasPrefix(text, "# wrote the AppRole penname-issuing\n\n") {
+		t.Error(text)
+	}
+	if operator(t, 0, alone...) != text {
+		t.Error("the addresses of one of two lists were lost")
+	}
 	var said struct {
 		Changes  []string
 		Sections []vaultSection
