@@ -382,8 +382,8 @@ func (v vaultConfig) blamed(err error) error {
 		setting = renewer + "secret_id_file"
 	case is(vault.ErrLogin, vault.ErrRootToken, vault.ErrTooBroad, vault.ErrTooNarrow, vault.ErrDenied):
 		setting = renewer + "role_id"
-	case is(vault.ErrSkipVerify, vault.ErrEnvToken, vault.ErrEnvironment):
-		setting = "" // of the environment
+	case is(vault.ErrSkipVerify, vault.ErrEnvToken, vault.ErrEnvironment, vault.ErrSealed):
+		setting = "" // it is not the configuration
 	}
 	return of(setting, err)
 }

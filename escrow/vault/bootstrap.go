@@ -126,7 +126,7 @@ func (b *bootstrap) write(ctx context.Context, change, path string, body any) er
 
 // failedStep keeps a refusal that says how to mend it; Vault's 400 says nothing.
 func failedStep(err error) error {
-	if errors.Is(err, keep.ErrUnavailable) || errors.Is(err, ErrRedirect) {
+	if errors.Is(err, keep.ErrUnavailable) || errors.Is(err, ErrRedirect) || errors.Is(err, ErrAddress) {
 		return err
 	}
 	return ErrBootstrap.Because(err)
