@@ -71,7 +71,12 @@ func vaultBootstrap() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sections := vaultSections(admin, ids)
+			if admin.CAFile != "" { // a service does not start in this folder
+				if admin.CAFile, err = filepath.Abs(admin.CAFile); err != nil {
+					return err
+				}
+			}
+			sections := vaultSections(admin, tokenFile, ids)
 			for _, s := range sections {
 				text += "\n\n" + s.String()
 			}
@@ -95,6 +100,7 @@ type vaultSection struct {
 	SecretIDFile        string `json:"secret_id_file"`
 	RenewerRoleID       string `json:"renewer_role_id,omitempty"`
 	RenewerSecretIDFile string `json:"renewer_secret_id_file,omitempty"`
+	TokenFile           string `json:"token_file"` // the administrator's, to make secret ids with; no setting
 }
 
 // sidesOfVault are the sides in the order of the configuration, each with its section.
@@ -111,10 +117,10 @@ func secretIDFile(role vault.Side) string {
 	return "/var/lib/penname/" + strings.TrimSuffix(shortName(role), "-renewer") + "/" + shortName(role) + ".secret-id"
 }
 
-func vaultSections(a vault.Admin, ids map[vault.Side]string) []vaultSection {
+func vaultSections(a vault.Admin, tokenFile string, ids map[vault.Side]string) []vaultSection {
 	var all []vaultSection
 	for _, s := range sidesOfVault {
-		v := vaultSection{Section: s.section, Address: a.Address, CAFile: a.CAFile, RoleID: ids[s.side], SecretIDFile: secretIDFile(s.side)}
+		v := vaultSection{Section: s.section, Address: a.Address, CAFile: a.CAFile, RoleID: ids[s.side], SecretIDFile: secretIDFile(s.side), TokenFile: tokenFile}
 		if id, ok := ids[s.side.Renewer()]; ok {
 			v.RenewerRoleID, v.RenewerSecretIDFile = id, secretIDFile(s.side.Renewer())
 		}
@@ -134,7 +140,11 @@ func (v vaultSection) String() string {
 		fmt.Fprintf(&b, "%-22s = %q", name, value)
 		if strings.HasSuffix(name, "secret_id_file") {
 			side := strings.TrimSuffix(filepath.Base(value), ".secret-id")
-			fmt.Fprintf(&b, " # on each machine one of its own: escrowd vault secret-id --side %s --out %s", side, value)
+			fmt.Fprintf(&b, " # on each machine one of its own: escrowd vault secret-id --side %s --out %s --address %s", side, value, v.Address)
+			if v.CAFile != "" {
+				b.WriteString(" --ca-file " + v.CAFile)
+			}
+			b.WriteString(" --token-file " + v.TokenFile)
 		}
 		b.WriteByte('\n')
 	}

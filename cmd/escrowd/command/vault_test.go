@@ -2,6 +2,9 @@ package command
 
 import (
 	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +59,23 @@ func TestFoundN1BootstrapPrintsTheConfiguration(t *testing.T) {
 	}
 	config = strings.ReplaceAll(config, v.Admin.Address, "https://vault.example:8200") // plain http is for tests
 	if text := operator(t, 1, "serve", "--config", drafting{t, dir}.file("escrowd.toml", []byte(config))); !strings.Contains(text, "file.unreadable: ") {
+		t.Error(text)
+	}
+
+	// What it says to run runs as it stands, but for where the file is to be.
+	_, printed, _ := strings.Cut(said.Sections[0].String(), "one of its own: escrowd ")
+	printed, _, _ = strings.Cut(printed, "\n")
+	operator(t, 0, strings.Fields(strings.Replace(printed, "/var/lib/penname/issuing", t.TempDir(), 1))...)
+	section := vaultSection{SecretIDFile: "/x/issuing.secret-id", Address: "https://vault.example", CAFile: "/ca.pem", TokenFile: "token"}
+	if text := section.String(); !strings.Contains(text, "--out /x/issuing.secret-id --address https://vault.example --ca-file /ca.pem --token-file token") {
+		t.Error(text)
+	}
+	t.Chdir(dir)
+	ca := filepath.Join(dir, "ca.pem")
+	other := httptest.NewTLSServer(nil)
+	other.Close()
+	drafting{t, dir}.file("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw}))
+	if text := operator(t, 0, append(bare, "--ca-file", "ca.pem")...); strings.Count(text, fmt.Sprintf("= %q", ca)) != 3 || strings.Count(text, "--ca-file "+ca) != 5 {
 		t.Error(text)
 	}
 
