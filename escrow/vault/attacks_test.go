@@ -894,6 +894,8 @@ func TestV19SealedAndStandby(t *testing.T) {
 	wantRefusal(t, err, vault.ErrSealed, "503")
 	_, err = vault.NewCredentials(t.Context(), v.Admin, vault.SideIssuing, 0)
 	wantRefusal(t, err, vault.ErrSealed, "503")
+	_, _, err = issuing.Versions(t.Context())
+	wantRefusal(t, err, vault.ErrSealed, "503")
 	_, err = vault.TakeSnapshot(t.Context(), v.Admin, io.Discard, time.Now())
 	wantRefusal(t, err, vault.ErrSealed, "503")
 	_, err = vault.OpenIssuing(t.Context(), vault.Config{Address: v.Address, RoleID: "role", SecretIDFile: escrowtest.SecretFile(t, "secret")})

@@ -18,8 +18,9 @@ import (
 
 // maxAuditLine is in bytes. Vault writes a line for each request, and takes none of more
 // than 32 MiB (max_request_size, as it is by default). In the line each text stands as a
-// hash of 76 characters: what Penname sends becomes shorter by that, and what others send
-// may double. A line is all that is kept of a file, whatever it unpacks to.
+// hash of 76 characters, which makes what Penname sends shorter; as much again is for who
+// and where. Only a request of very many short texts, which is none of Penname's, becomes
+// longer, and is named. A line is all that is kept of a file, whatever it unpacks to.
 const maxAuditLine = 64 << 20
 
 // ReadAudit reads the files of one audit device: the one that is being written, and those
@@ -131,7 +132,7 @@ func (f *auditFile) readLine() (line []byte, err error) {
 	for {
 		part, err := f.text.ReadSlice('\n')
 		if len(line)+len(part) > maxAuditLine {
-			return nil, fmt.Errorf("it is longer than %d MiB, and Vault writes none like that", maxAuditLine>>20)
+			return nil, fmt.Errorf("it is longer than %d MiB, and Vault writes none like that for what Penname asks", maxAuditLine>>20)
 		}
 		if line = append(line, part...); !errors.Is(err, bufio.ErrBufferFull) {
 			return line, err
