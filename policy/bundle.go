@@ -290,7 +290,7 @@ func (b *Bundle) checkOffences() error {
 	if len(b.Fields) == 0 || !distinctWords(b.Fields) || len(b.OffenceClasses) == 0 {
 		return ErrBundleOffences
 	}
-	seen := make(map[string]bool)
+	seen, fields := make(map[string]bool), among(b.Fields)
 	for _, c := range b.OffenceClasses {
 		if seen[c.ID] || !word(c.ID) || document.Blank(c.Title) || !document.Displayable(c.Title, 200) {
 			return ErrBundleOffences
@@ -299,7 +299,7 @@ func (b *Bundle) checkOffences() error {
 		if c.MinPenaltyMonths < 0 || c.MinPenaltyMonths > 1200 || c.MinPenaltyMonths == 0 && !c.Speech || c.Speech && c.Emergency {
 			return ErrBundleOffences
 		}
-		if !distinctWords(c.Fields) || !subset(c.Fields, b.Fields) {
+		if !distinctWords(c.Fields) || !subset(c.Fields, fields) {
 			return ErrBundleOffences
 		}
 	}
@@ -307,16 +307,20 @@ func (b *Bundle) checkOffences() error {
 }
 
 func distinctWords(words []string) bool {
-	for i, w := range words {
-		if !word(w) || slices.Contains(words[:i], w) {
-			return false
-		}
-	}
-	return true
+	return len(among(words)) == len(words) && !slices.ContainsFunc(words, func(w string) bool { return !word(w) })
 }
 
-func subset(part, whole []string) bool {
-	return !slices.ContainsFunc(part, func(s string) bool { return !slices.Contains(whole, s) })
+// among is made once for what is looked up often: a bundle can hold a hundred thousand words.
+func among(words []string) map[string]bool {
+	has := make(map[string]bool, len(words))
+	for _, w := range words {
+		has[w] = true
+	}
+	return has
+}
+
+func subset(part []string, whole map[string]bool) bool {
+	return !slices.ContainsFunc(part, func(s string) bool { return !whole[s] })
 }
 
 // checkWitnesses counts operators and keys, not entries: "two vkeys wrapping
@@ -409,16 +413,21 @@ func named(id string, names ...string) bool {
 
 func (b *Bundle) compileAuthorities(owners keyOwners) error {
 	b.authorities = make(map[string]signers)
+	var classes []string
+	for _, c := range b.OffenceClasses {
+		classes = append(classes, c.ID)
+	}
+	known := among(classes)
 	for i := range b.Authorities {
 		a := &b.Authorities[i]
-		if err := b.compileAuthority(a, owners); err != nil {
+		if err := b.compileAuthority(a, known, owners); err != nil {
 			return about("authority", a.ID, err)
 		}
 	}
 	return nil
 }
 
-func (b *Bundle) compileAuthority(a *Authority, owners keyOwners) error {
+func (b *Bundle) compileAuthority(a *Authority, classes map[string]bool, owners keyOwners) error {
 	if _, dup := b.authorities[a.ID]; dup || !named(a.ID, a.Name) {
 		return ErrBundleNames
 	}
@@ -426,7 +435,7 @@ func (b *Bundle) compileAuthority(a *Authority, owners keyOwners) error {
 		return ErrBundleAuthority
 	}
 	for _, class := range a.OffenceClasses {
-		if b.OffenceClass(class) == nil {
+		if !classes[class] {
 			return ErrBundleAuthority.Because(fmt.Errorf("there is no offence class %q", class))
 		}
 	}

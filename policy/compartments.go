@@ -30,7 +30,7 @@ func (b *Bundle) checkCompartments() error {
 		}
 		ids, fields = append(ids, c.ID), append(fields, c.Fields...)
 	}
-	if !distinctWords(ids) || !distinctWords(fields) || !subset(fields, b.Fields) || !subset(b.Fields, fields) {
+	if !distinctWords(ids) || !distinctWords(fields) || !subset(fields, among(b.Fields)) || !subset(b.Fields, among(fields)) {
 		return ErrBundleCompartments
 	}
 	return nil

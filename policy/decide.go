@@ -352,7 +352,7 @@ func secrecyDays(w *Warrant) int64 {
 }
 
 func checkFields(w *Warrant, b *Bundle, _ time.Time) error {
-	if (len(w.Fields) > 0) != KindOf(w.Kind).Opens || !distinctWords(w.Fields) || !subset(w.Fields, b.Fields) {
+	if (len(w.Fields) > 0) != KindOf(w.Kind).Opens || !distinctWords(w.Fields) || !subset(w.Fields, among(b.Fields)) {
 		return ErrFields
 	}
 	return nil

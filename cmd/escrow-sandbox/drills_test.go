@@ -345,7 +345,7 @@ func TestI2DecryptsReconcile(t *testing.T) {
 // checkAudit is what `escrowd log check --vault-audit` compares.
 func checkAudit(t *testing.T, tb *world.World, files ...string) error {
 	t.Helper()
-	audit, err := vault.ReadAudit(files, time.Time{}, nil)
+	audit, err := vault.ReadAudit(t.Context(), files, time.Time{}, nil)
 	if err != nil {
 		return err
 	}

@@ -392,7 +392,7 @@ func TestFoundC1AYearWithoutHands(t *testing.T) {
 			t.Errorf("%s: %s", code, y.said())
 		}
 	}
-	renewed, err := checkSecretIDs(y.world.Vault.Audit)
+	renewed, err := checkSecretIDs(y.t.Context(), y.world.Vault.Audit)
 	if err != nil || renewed < years*4*6 {
 		t.Errorf("%d renewals, %v (%v)", renewed, err, errors.Unwrap(err))
 	}
@@ -402,8 +402,8 @@ func TestFoundC1AYearWithoutHands(t *testing.T) {
 	y.thief(v)
 }
 
-func checkSecretIDs(file string) (renewed int, err error) {
-	audit, err := vault.ReadAudit([]string{file}, time.Time{}, nil)
+func checkSecretIDs(ctx context.Context, file string) (renewed int, err error) {
+	audit, err := vault.ReadAudit(ctx, []string{file}, time.Time{}, nil)
 	if err == nil {
 		renewed, _, err = service.CheckSecretIDs(audit)
 	}
@@ -430,7 +430,7 @@ func (y *year) thief(v *escrowtest.VaultFixture) {
 	_, minted := v.Do(y.t, token, http.MethodPost, "auth/approle/role/penname-disclosing/secret-id", map[string]any{})
 	check := func(when string, want error) {
 		y.t.Helper()
-		if _, err := checkSecretIDs(y.world.Vault.Audit); !errors.Is(err, want) {
+		if _, err := checkSecretIDs(y.t.Context(), y.world.Vault.Audit); !errors.Is(err, want) {
 			y.t.Errorf("%s: %v (%v)", when, err, errors.Unwrap(err))
 		}
 	}

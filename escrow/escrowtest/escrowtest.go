@@ -139,6 +139,7 @@ func startVault(ctx context.Context) (*VaultFixture, error) {
 
 // From binds every side, and its renewer, to these addresses; none is anywhere.
 func From(cidrs ...string) map[vault.Side][]string {
+	cidrs = append([]string{}, cidrs...)
 	return map[vault.Side][]string{vault.SideIssuing: cidrs, vault.SideDisclosing: cidrs, vault.SideKeeping: cidrs}
 }
 

@@ -384,8 +384,8 @@ func (v vaultConfig) blamed(err error) error {
 		return either(renewer+"role_id", renewer+"secret_id_file", refusal.Of(err))
 	case is(vault.ErrRootToken, vault.ErrTooBroad, vault.ErrTooNarrow, vault.ErrDenied):
 		setting = renewer + "role_id"
-	case is(vault.ErrSkipVerify, vault.ErrEnvToken, vault.ErrEnvironment):
-		setting = "" // of the environment
+	case is(vault.ErrSkipVerify, vault.ErrEnvToken, vault.ErrEnvironment, vault.ErrSealed):
+		setting = "" // it is not the configuration
 	}
 	return of(setting, err)
 }

@@ -827,6 +827,19 @@ func TestV17PlainHTTPOnLoopbackOnly(t *testing.T) {
 	}
 }
 
+// An address without TLS of a Vault with TLS is refused, and not taken for an outage.
+func TestV17TLSIsSpokenThere(t *testing.T) {
+	server := httptest.NewTLSServer(http.NotFoundHandler())
+	defer server.Close()
+	admin := vault.Admin{Address: "http://" + server.Listener.Addr().String()}
+	_, err := vault.Bootstrap(t.Context(), admin)
+	wantRefusal(t, err, vault.ErrAddress, "use https")
+	_, err = vault.NewCredentials(t.Context(), admin, vault.SideIssuing, 0)
+	wantRefusal(t, err, vault.ErrAddress, "use https")
+	_, err = vault.TakeSnapshot(t.Context(), admin, io.Discard, time.Now())
+	wantRefusal(t, err, vault.ErrAddress, "use https")
+}
+
 func TestV18RedirectToAnotherHostIsNotFollowed(t *testing.T) {
 	v := escrowtest.Vault(t)
 	reached := 0
@@ -877,6 +890,20 @@ func TestV19SealedAndStandby(t *testing.T) {
 	wantRefusal(t, err, keep.ErrUnavailable, "503")
 	_, err = vault.Bootstrap(t.Context(), v.Admin)
 	wantRefusal(t, err, keep.ErrUnavailable, "503")
+	// Who can have it unsealed is told; who is served is not.
+	wantRefusal(t, err, vault.ErrSealed, "503")
+	_, err = vault.NewCredentials(t.Context(), v.Admin, vault.SideIssuing, 0)
+	wantRefusal(t, err, vault.ErrSealed, "503")
+	_, _, err = issuing.Versions(t.Context())
+	wantRefusal(t, err, vault.ErrSealed, "503")
+	_, err = vault.TakeSnapshot(t.Context(), v.Admin, io.Discard, time.Now())
+	wantRefusal(t, err, vault.ErrSealed, "503")
+	_, err = vault.OpenIssuing(t.Context(), vault.Config{Address: v.Address, RoleID: "role", SecretIDFile: escrowtest.SecretFile(t, "secret")})
+	wantRefusal(t, err, vault.ErrSealed, "503")
+	_, err = issuing.MAC(t.Context(), "pseudonym", []byte("person"))
+	if wantRefusal(t, err, keep.ErrUnavailable, "sealed"); refusal.Of(err).Code != keep.ErrUnavailable.Code {
+		t.Errorf("who is served hears %s", refusal.Of(err).Code)
+	}
 	if err := v.Unseal(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -1096,6 +1123,21 @@ func TestBootstrapIsIdempotentAndPutsBackWhatWasChanged(t *testing.T) {
 		"wrote the AppRole penname-issuing-renewer", "wrote the AppRole penname-disclosing-renewer", "wrote the AppRole penname-keeping-renewer"}
 	again(roles...)
 	again()
+	// Who names no addresses takes none away, and puts back what somebody else took.
+	bound := v.Admin.BoundCIDRs
+	v.Admin.BoundCIDRs, v.Admin.SecretIDTTL = nil, 24*time.Hour
+	again(roles...)
+	v.Admin.SecretIDTTL = 0
+	again(roles...)
+	v.Must(t, "POST", "auth/approle/role/penname-issuing", map[string]any{"secret_id_bound_cidrs": []string{}})
+	v.Must(t, "DELETE", "auth/approle/role/penname-issuing-renewer", nil)
+	again(roles[0], roles[3])
+	v.Admin.BoundCIDRs = bound
+	again()
+	v.Admin.BoundCIDRs = map[vault.Side][]string{vault.SideDisclosing: {}}
+	again(roles[1])
+	v.Admin.BoundCIDRs = bound
+	again(roles[1])
 	v.Sides(t)
 	token := v.Token(t, vault.SideIssuing)
 	v.Admin.BoundCIDRs = escrowtest.From("192.0.2.0/24")

@@ -28,7 +28,7 @@ func TestI2ReadAudit(t *testing.T) {
 	seen := 0
 	added := func(what string, want, records, strangers, exports int) {
 		t.Helper()
-		audit, err := vault.ReadAudit([]string{v.Audit}, time.Time{}, nil)
+		audit, err := vault.ReadAudit(t.Context(), []string{v.Audit}, time.Time{}, nil)
 		if err != nil {
 			t.Fatal(err, errors.Unwrap(err))
 		}
@@ -84,13 +84,13 @@ func TestI2ReadAudit(t *testing.T) {
 	raw := filepath.Join(t.TempDir(), "raw.log")
 	v.Must(t, http.MethodPut, "sys/audit/raw", map[string]any{"type": "file", "options": map[string]string{"file_path": raw, "log_raw": "true"}})
 	v.Must(t, http.MethodPost, "elsewhere/decrypt/penname-record", good)
-	_, err = vault.ReadAudit([]string{raw}, time.Time{}, nil)
+	_, err = vault.ReadAudit(t.Context(), []string{raw}, time.Time{}, nil)
 	wantRefusal(t, err, vault.ErrAuditFile, "in clear")
 	for _, junk := range []string{"{", "[]", "{}", "not json", `{"type":"request"}`} {
 		if err := os.WriteFile(raw, []byte(junk+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := vault.ReadAudit([]string{raw}, time.Time{}, nil)
+		_, err := vault.ReadAudit(t.Context(), []string{raw}, time.Time{}, nil)
 		wantRefusal(t, err, vault.ErrAuditFile, "not an entry")
 	}
 }

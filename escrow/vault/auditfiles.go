@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,17 +12,26 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"syscall"
 	"time"
 )
 
+// maxAuditLine is in bytes. Vault writes a line for each request, and takes none of more
+// than 32 MiB (max_request_size, as it is by default). In the line each text stands as a
+// hash of 76 characters, which makes what Penname sends shorter; as much again is for who
+// and where. Only a request of very many short texts, which is none of Penname's, becomes
+// longer, and is named. A line is all that is kept of a file, whatever it unpacks to.
+const maxAuditLine = 64 << 20
+
 // ReadAudit reads the files of one audit device: the one that is being written, and those
 // that were rotated, compressed or not, in any order. A name may be a pattern, as
-// [filepath.Match] has it. What was before since is left out; the zero time leaves out
-// nothing. Files may overlap. The newest may end in the middle of a line.
+// [filepath.Match] has it, of regular files. What was before since is left out; the zero
+// time leaves out nothing. Files may overlap. The newest may end in the middle of a line.
 //
 // It reads each file once and keeps what it returns, and a line of each file, in memory.
-// progress is told how many of all bytes were read; nil: nobody is told.
-func ReadAudit(names []string, since time.Time, progress func(read, size int64)) (Audit, error) {
+// progress is told how many of all bytes were read; nil: nobody is told. It ends
+// with ctx.
+func ReadAudit(ctx context.Context, names []string, since time.Time, progress func(read, size int64)) (Audit, error) {
 	r := newAuditReader(since)
 	var read, size int64
 	var files []*auditFile
@@ -36,7 +46,7 @@ func ReadAudit(names []string, since time.Time, progress func(read, size int64))
 			return Audit{}, ErrAuditFile.Because(fmt.Errorf("there is no file %s", name))
 		}
 		for _, name := range found {
-			f, n, err := openAudit(name, since, &read)
+			f, n, err := openAudit(ctx, name, since, &read)
 			if err != nil {
 				return Audit{}, err
 			}
@@ -88,14 +98,18 @@ func (f *auditFile) refuse(err error) error {
 }
 
 // openAudit opens a file and returns its size. What is read of it is added to read.
-func openAudit(name string, since time.Time, read *int64) (*auditFile, int64, error) {
-	file, err := os.Open(name)
+func openAudit(ctx context.Context, name string, since time.Time, read *int64) (*auditFile, int64, error) {
+	file, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe that nobody writes to would block
 	if err != nil {
 		return nil, 0, ErrAuditFile.Because(err)
 	}
 	f := &auditFile{name: name, file: file}
-	f.text = bufio.NewReaderSize(io.TeeReader(file, counted{read}), 1<<16)
+	f.text = bufio.NewReaderSize(io.TeeReader(file, counted{ctx, read}), 1<<16)
 	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		file.Close()
+		return nil, 0, ErrAuditFile.Because(errors.New(name + " is not a file"))
+	}
 	if magic, _ := f.text.Peek(2); err == nil && string(magic) == "\x1f\x8b" {
 		var unpacked *gzip.Reader
 		if unpacked, err = gzip.NewReader(f.text); err == nil {
@@ -112,16 +126,29 @@ func openAudit(name string, since time.Time, read *int64) (*auditFile, int64, er
 	return f, info.Size(), nil
 }
 
+// readLine reads a line, of which the last may lack its end.
+func (f *auditFile) readLine() (line []byte, err error) {
+	f.line++
+	for {
+		part, err := f.text.ReadSlice('\n')
+		if len(line)+len(part) > maxAuditLine {
+			return nil, fmt.Errorf("it is longer than %d MiB, and Vault writes none like that for what Penname asks", maxAuditLine>>20)
+		}
+		if line = append(line, part...); !errors.Is(err, bufio.ErrBufferFull) {
+			return line, err
+		}
+	}
+}
+
 // advance reads the next entry. A line that is none, as a crash or a full disk leaves
 // one, is refused unless what follows it does not count either.
 func (f *auditFile) advance(since time.Time) error {
 	damaged := false
 	for {
-		line, err := f.text.ReadBytes('\n')
+		line, err := f.readLine()
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		f.line++
 		f.next = auditEntry{}
 		switch bad := json.Unmarshal(line, &f.next); {
 		case bad == nil && !f.next.Time.IsZero():
@@ -141,10 +168,13 @@ func (f *auditFile) advance(since time.Time) error {
 	}
 }
 
-// counted adds up what is written to it.
-type counted struct{ n *int64 }
+// counted adds up what is written to it, until the context ends.
+type counted struct {
+	ctx context.Context
+	n   *int64
+}
 
 func (c counted) Write(p []byte) (int, error) {
 	*c.n += int64(len(p))
-	return len(p), nil
+	return len(p), c.ctx.Err()
 }

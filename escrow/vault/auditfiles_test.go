@@ -3,12 +3,14 @@ package vault_test
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -110,7 +112,7 @@ func TestFoundN4WhatIsMissingIsNamed(t *testing.T) {
 			if c.now.IsZero() {
 				c.now = now
 			}
-			audit, err := vault.ReadAudit(c.files, c.since, nil)
+			audit, err := vault.ReadAudit(t.Context(), c.files, c.since, nil)
 			if err == nil {
 				err = audit.Whole(c.now)
 			}
@@ -140,15 +142,41 @@ func TestFoundN4ALineThatIsBeingWritten(t *testing.T) {
 	}
 	half := len(w.lines) / 2
 	older := file(t, "older", w.lines[:half]...)
-	audit, err := vault.ReadAudit([]string{cut(w.lines[half:]), older}, time.Time{}, nil)
+	audit, err := vault.ReadAudit(t.Context(), []string{cut(w.lines[half:]), older}, time.Time{}, nil)
 	if err != nil || audit.Entries != int64(len(w.lines)-1) || audit.Files != 2 {
 		t.Errorf("%d entries in %d files, %v", audit.Entries, audit.Files, err)
 	}
 	if err := audit.Whole(w.start.AddDate(0, 0, 2)); err != nil {
 		t.Error(err, errors.Unwrap(err))
 	}
-	_, err = vault.ReadAudit([]string{cut(w.lines[:half]), file(t, "newer", w.lines[half:]...)}, time.Time{}, nil)
+	_, err = vault.ReadAudit(t.Context(), []string{cut(w.lines[:half]), file(t, "newer", w.lines[half:]...)}, time.Time{}, nil)
 	wantRefusal(t, err, vault.ErrAuditFile, "ends in the middle of a line, and is not the newest")
+}
+
+// What is no file is not read, and a line that no Vault writes is not kept: neither a pipe
+// nor what unpacks to more than the machine has stops the check.
+func TestAuditReadsFilesAndLinesOfVault(t *testing.T) {
+	pipe, zeros := filepath.Join(t.TempDir(), "pipe"), filepath.Join(t.TempDir(), "zeros")
+	if err := errors.Join(syscall.Mkfifo(pipe, 0o600), os.Symlink("/dev/zero", zeros)); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{pipe, zeros, t.TempDir()} {
+		_, err := vault.ReadAudit(t.Context(), []string{name}, time.Time{}, nil)
+		wantRefusal(t, err, vault.ErrAuditFile, name+" is not a file")
+	}
+	_, err := vault.ReadAudit(t.Context(), []string{file(t, "bomb.gz", "", strings.Repeat("\x00", 65<<20))}, time.Time{}, nil)
+	wantRefusal(t, err, vault.ErrAuditFile, "bomb.gz, line 2: it is longer than 64 MiB")
+
+	long := days(time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC), 300)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = vault.ReadAudit(ctx, []string{file(t, "audit.log", long.lines...)}, time.Time{}, func(read, size int64) {
+		if cancel(); read == size {
+			t.Fatal("the file is too short to be left in the middle")
+		}
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("went on after its context had ended: %v", err)
+	}
 }
 
 // BenchmarkReadAudit reads a record of a million lines as long as Vault's are, of which
@@ -184,7 +212,7 @@ func BenchmarkReadAudit(b *testing.B) {
 	runtime.ReadMemStats(&before)
 	for b.Loop() {
 		highest := uint64(0)
-		audit, err := vault.ReadAudit([]string{name}, time.Time{}, func(int64, int64) {
+		audit, err := vault.ReadAudit(b.Context(), []string{name}, time.Time{}, func(int64, int64) {
 			runtime.ReadMemStats(&after)
 			highest = max(highest, after.HeapAlloc)
 		})

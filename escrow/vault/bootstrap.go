@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -23,7 +24,8 @@ type Admin struct {
 	Timeout time.Duration // of one call; zero means DefaultTimeout
 
 	// BoundCIDRs limits from where a side, and its renewer, may log in and their tokens
-	// be used. A side that is missing may from anywhere, and gets no renewer.
+	// be used, as [ParseAddresses] returns it. A list that is empty is anywhere, and without
+	// a renewer. A side that is missing keeps its addresses; one that is new has none.
 	BoundCIDRs map[Side][]string
 
 	// SecretIDTTL is how long a secret id lives; zero means ninety days. In whole seconds.
@@ -51,11 +53,33 @@ func seconds(d string) int64 {
 	return int64(life / time.Second)
 }
 
+// ParseAddresses reads networks in CIDR notation, and addresses alone, which are networks
+// of one, as [Admin] takes them. "any", alone, is the empty list.
+func ParseAddresses(texts []string) ([]string, error) {
+	if len(texts) == 1 && texts[0] == "any" {
+		return []string{}, nil
+	}
+	var all []string
+	for _, text := range texts {
+		network, err := netip.ParsePrefix(text)
+		if one, oneErr := netip.ParseAddr(text); oneErr == nil && one.Zone() == "" {
+			network, err = one.Prefix(one.BitLen())
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%q is neither an address nor a network, such as 192.0.2.1/32 or 192.0.2.0/24", text)
+		}
+		all = append(all, network.String())
+	}
+	if all == nil {
+		return nil, errors.New("no address is named: any is from anywhere")
+	}
+	return all, nil
+}
+
 // Bootstrap makes Vault ready for all sides: the Transit mount without
 // implicit key creation, an end of secret ids that is the one asked for, the four
 // keys, the policies of deploy/vault-policies and their AppRoles. It changes only what is missing
-// or different, and returns one line for each change; a second run with the same
-// addresses returns none. A key that cannot be made safe again is ErrUnsafeKey, and is left as
+// or different, and returns one line for each change; a second run returns none. A key that cannot be made safe again is ErrUnsafeKey, and is left as
 // it is.
 func Bootstrap(ctx context.Context, a Admin) (changes []string, err error) {
 	e, err := newEndpoint(a.Address, a.CAFile, a.Timeout)
@@ -102,7 +126,7 @@ func (b *bootstrap) write(ctx context.Context, change, path string, body any) er
 
 // failedStep keeps a refusal that says how to mend it; Vault's 400 says nothing.
 func failedStep(err error) error {
-	if errors.Is(err, keep.ErrUnavailable) || errors.Is(err, ErrRedirect) {
+	if errors.Is(err, keep.ErrUnavailable) || errors.Is(err, ErrRedirect) || errors.Is(err, ErrAddress) {
 		return err
 	}
 	return ErrBootstrap.Because(err)
@@ -249,17 +273,29 @@ type role struct {
 }
 
 func (b *bootstrap) roles(ctx context.Context) error {
+	bound := make(map[Side][]string)
 	for _, side := range allRoles() {
-		cidrs := b.admin.BoundCIDRs[Side(strings.TrimSuffix(string(side), renewer))]
-		if len(cidrs) == 0 && strings.HasSuffix(string(side), renewer) {
-			continue // what mints is bound to an address, or is not made
-		}
 		var have struct{ Data role }
 		found, err := b.read(ctx, rolePath(side), &have)
 		if err != nil {
 			return err
 		}
-		r := have.Data
+		r, of := have.Data, Side(strings.TrimSuffix(string(side), renewer))
+		cidrs := b.admin.BoundCIDRs[of]
+		if cidrs == nil { // its own stay, and a renewer without has those of its side
+			for _, kept := range [][]string{r.SecretIDCIDRs, r.CIDRs, bound[of]} {
+				if len(cidrs) == 0 && len(kept) > 0 {
+					cidrs, err = ParseAddresses(kept) // Vault shows one address without the /32, and does not take it
+				}
+			}
+			if err != nil {
+				return ErrBootstrap.Because(err)
+			}
+		}
+		bound[side] = cidrs
+		if len(cidrs) == 0 && side != of {
+			continue // what mints is bound to an address, or is not made
+		}
 		if found && slices.Equal(r.Policies, []string{string(side)}) && r.NoDefaultPolicy && r.TokenType == "service" &&
 			r.TTL == seconds(tokenTTL) && r.MaxTTL == seconds(tokenMaxTTL) && r.NumUses == 0 && r.Period == 0 && r.ExplicitMaxTTL == 0 &&
 			r.BindSecretID && r.SecretIDTTL == b.ttl && r.SecretIDUses == 0 &&

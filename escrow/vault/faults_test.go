@@ -323,7 +323,7 @@ func TestF16TokenEndsEarly(t *testing.T) {
 		}
 		clock.advance(14 * time.Minute)
 	}
-	v.Admin.BoundCIDRs = nil
+	v.Admin.BoundCIDRs = escrowtest.From()
 	if _, err := vault.Bootstrap(t.Context(), v.Admin); err != nil {
 		t.Fatal(err)
 	}

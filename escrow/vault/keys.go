@@ -3,6 +3,8 @@ package vault
 import (
 	"context"
 	"encoding/base64"
+	"errors"
+	"fmt"
 	"net/http"
 	"regexp"
 	"slices"
@@ -249,6 +251,9 @@ func sendBatch[T any, P interface {
 	body["batch_input"] = items
 	var answer batchAnswer
 	err := s.call(ctx, http.MethodPost, mount+"/"+path, body, &answer)
+	if errors.Is(err, ErrSealed) { // who is served cannot unseal it; the log says it
+		err = keep.ErrUnavailable.Because(fmt.Errorf("it is sealed: %w", refusal.Of(err).Unwrap()))
+	}
 	if refusal.Of(err) != nil {
 		return nil, err
 	}

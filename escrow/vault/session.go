@@ -1,6 +1,8 @@
 package vault
 
 import (
+	"bufio"
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
@@ -85,6 +87,20 @@ func (e *statusError) Error() string {
 	return fmt.Sprintf("vault answered %d to %s %s", e.status, e.method, e.path)
 }
 
+// Is makes [ErrSealed], whose cause it is, a keep.ErrUnavailable too.
+func (e *statusError) Is(target error) bool {
+	return e.status == http.StatusServiceUnavailable && target == error(keep.ErrUnavailable)
+}
+
+// says tells whether an answer that is no success begins with a text, of which nothing
+// is kept.
+func says(resp *api.Response, text string) bool {
+	body := bufio.NewReader(resp.Body)
+	resp.Body = io.NopCloser(body)
+	head, _ := body.Peek(body.Size())
+	return bytes.Contains(head, []byte(text))
+}
+
 // do sends one request and decodes the answer into out, which may be nil.
 // Status 400 and 404 are returned as a bare statusError, for the caller to give
 // a meaning; a 400 is decoded besides: that is how Transit reports a batch in
@@ -115,6 +131,10 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 	switch code := resp.StatusCode; {
 	case code == http.StatusNoContent && out == nil:
 		return nil
+	case code == http.StatusServiceUnavailable && says(resp, "Vault is sealed"):
+		return ErrSealed.Because(failed)
+	case code == http.StatusBadRequest && says(resp, "an HTTP request to an HTTPS server"): // as net/http says it
+		return ErrAddress.Because(errors.New("it speaks TLS there: use https"))
 	case code == http.StatusOK || code == http.StatusBadRequest:
 		if out != nil {
 			if err := json.NewDecoder(io.LimitReader(resp.Body, maxResponse)).Decode(out); err != nil {
@@ -133,7 +153,7 @@ func (e *endpoint) do(ctx context.Context, token, method, path string, wrapTTL t
 		return ErrDenied.Because(failed)
 	}
 	// 429 standby or over quota, 472 and 473 standby of a cluster, 500 and above
-	// sealed or broken.
+	// broken.
 	return keep.ErrUnavailable.Because(failed)
 }
 

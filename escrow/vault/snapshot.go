@@ -35,7 +35,11 @@ func TakeSnapshot(ctx context.Context, a Admin, w io.Writer, now time.Time) (kee
 	// A token with a period lives on by being renewed. One that cannot be ends by itself.
 	e.do(ctx, a.Token, http.MethodPost, "auth/token/renew-self", 0, map[string]any{}, nil) //nolint:errcheck // see above
 	var key struct{ Data keyFlags }
-	if err := e.do(ctx, a.Token, http.MethodGet, mount+"/keys/"+keyRecord, 0, nil, &key); err != nil {
+	err = e.do(ctx, a.Token, http.MethodGet, mount+"/keys/"+keyRecord, 0, nil, &key)
+	if errors.Is(err, ErrSealed) || errors.Is(err, ErrAddress) {
+		return keep.Snapshot{}, err
+	}
+	if err != nil {
 		return keep.Snapshot{}, ErrSnapshot.Because(err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, snapshotTime)

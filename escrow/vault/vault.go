@@ -41,11 +41,14 @@ import (
 )
 
 // Refusals of a call, besides those of every key service: keep.ErrUnavailable
-// when Vault is sealed, in standby, overloaded, slow, gone, or answered something
+// when Vault is in standby, overloaded, slow, gone, or answered something
 // that is not an answer; keep.ErrInput, keep.ErrDecryptFailed and keep.ErrArchived.
 var (
 	// ErrRedirect: Vault, or something in its place, pointed to another host.
 	ErrRedirect = refusal.New(refusal.Unavailable, "keys.redirect_refused", "The key service redirected the call, which is never followed: configure the address of the active Vault node.")
+	// ErrSealed: as Vault is after each of its starts. [errors.Is] finds
+	// keep.ErrUnavailable in it, which is what the calls that serve people return for it.
+	ErrSealed = refusal.New(refusal.Unavailable, "keys.sealed", "Vault is sealed, as after each of its starts: nothing was disclosed; have it unsealed by those who hold its keys (vault operator unseal), or initialised if it is new.")
 	// ErrDenied: the role may not do this, even with a fresh token.
 	ErrDenied = refusal.New(refusal.Denied, "keys.denied", "Vault refused the call: give the role the policy of deploy/vault-policies, no more and no less.")
 )

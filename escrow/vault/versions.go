@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 var _ keep.Versions = (*session)(nil)
@@ -29,7 +30,7 @@ func (s *session) flags(ctx context.Context) (keyFlags, error) {
 // must gives a bare status a meaning: Vault did not do it, or says so.
 func (s *session) must(err error) error {
 	var status *statusError
-	if errors.As(err, &status) && !errors.Is(err, ErrDenied) && !errors.Is(err, ErrRedirect) {
+	if errors.As(err, &status) && refusal.Of(err) == nil {
 		return keep.ErrUnavailable.Because(status)
 	}
 	return err

@@ -54,6 +54,13 @@ func tomlValue(v any) (string, error) {
 	return strings.ReplaceAll(strings.TrimSpace(b.String()), `","`, `", "`), err
 }
 
+// Limits of a draft. A bundle has no more bytes. Each part of a key in TOML, whose parser
+// compares each key of a table with those before it, has one of three signs beside it.
+const (
+	maxDraft      = 4 << 20
+	maxDraftSigns = 20_000
+)
+
 // readDraft reads a bundle as a person edits it: TOML, or JSON in any order and spacing,
 // such as a bundle in force. What it leaves out of rules, offence classes and fields with
 // their compartments is filled in with those that this version comes with.
@@ -61,6 +68,9 @@ func readDraft(name string) (*policy.Bundle, error) {
 	raw, err := shell.ReadFile(name)
 	if err != nil {
 		return nil, err
+	}
+	if len(raw) > maxDraft {
+		return nil, shell.InFile(name, 0, errDraft.Because(fmt.Errorf("it is longer than %d MiB, and so no bundle", maxDraft>>20)))
 	}
 	text := raw
 	if !bytes.HasPrefix(bytes.TrimSpace(raw), []byte("{")) {
@@ -87,6 +97,9 @@ func readDraft(name string) (*policy.Bundle, error) {
 // jsonOfDraft is a draft in TOML as the JSON of a bundle. A text that begins with a brace
 // is a key, pasted as it was printed.
 func jsonOfDraft(raw []byte) ([]byte, error) {
+	if bytes.Count(raw, []byte("="))+bytes.Count(raw, []byte("["))+bytes.Count(raw, []byte(".")) > maxDraftSigns {
+		return nil, errDraft.Because(fmt.Errorf("it has more than %d signs for keys (= [ .); a bundle that large is written as JSON", maxDraftSigns))
+	}
 	var draft map[string]any
 	if err := toml.Unmarshal(raw, &draft); err != nil {
 		var at *toml.DecodeError

@@ -3,6 +3,7 @@ package command
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -124,7 +125,8 @@ func TestFoundN1TheDraftOfABundle(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.file("draft.toml", []byte(strings.Replace(string(text), "max_targets       = 600", "max_targets = 5", 1)))
+	changed := strings.Replace(string(text), "max_targets       = 600", "max_targets = 5", 1)
+	d.file("draft.toml", []byte(changed))
 	operator(t, 0, "bundle", "write", draft, "--after", before, "--out", out)
 	made, err := os.ReadFile(out)
 	if err != nil {
@@ -132,6 +134,10 @@ func TestFoundN1TheDraftOfABundle(t *testing.T) {
 	}
 	if next, err := policy.ParseBundle(made); err != nil || next.MaxTargets != 5 || next.Number != 2 || next.ThresholdKey != b.ThresholdKey || len(next.Custodians) != 2 {
 		t.Errorf("%v", err)
+	}
+	many := d.file("many.toml", []byte(strings.Replace(changed, "[policies]\n", "[policies]\n"+numbered("\"r%d.cedar\" = \"\"\n", 65), 1)))
+	if said := operator(t, 1, "bundle", "write", many, "--after", before, "--out", out); !strings.Contains(said, "no rule files, or too many") {
+		t.Error(said)
 	}
 	// And JSON is read as before, a bundle in force too.
 	if _, err := readDraft(out); err != nil {
@@ -145,6 +151,15 @@ func TestFoundN1TheDraftOfABundle(t *testing.T) {
 	operator(t, 0, "bundle", "write", draft, "--after", before, "--out", out)
 	d.file("draft.toml", text)
 	operator(t, 0, "bundle", "write", draft, "--after", before, "--out", out, "--force")
+}
+
+// numbered is a format with the numbers below n, one after the other.
+func numbered(format string, n int) string {
+	var text strings.Builder
+	for i := range n {
+		fmt.Fprintf(&text, format, i)
+	}
+	return text.String()
 }
 
 // seats fills in what a ceremony gives.
@@ -224,6 +239,18 @@ func TestDraftRefused(t *testing.T) {
 		file := d.file("draft.toml", []byte(strings.Replace(out, c.old, c.new, 1)))
 		if said := operator(t, 1, "bundle", "write", file); !strings.Contains(said, "bundle.bad_draft: ") || !strings.Contains(said, c.says) {
 			t.Errorf("%s: %s", c.new, said)
+		}
+	}
+	// What is larger than a bundle is not parsed, nor what takes long to parse; and of rules
+	// none is compiled if there are too many.
+	for says, text := range map[string]string{
+		"it is longer than 4 MiB":      out + strings.Repeat("#", 4<<20),
+		"it has more than 20000 signs": out + "[x]\n" + numbered("r%d.cedar = \"\"\n", 10_000),
+		"signs for keys":               strings.Repeat("a.", 20_000) + "a = 1",
+		"a bundle has no field r0":     numbered("r%d = 1\n", 1000) + out,
+	} {
+		if said := operator(t, 1, "bundle", "write", d.file("draft.toml", []byte(text))); !strings.Contains(said, says) {
+			t.Errorf("%s: %.300s", says, said)
 		}
 	}
 	for _, c := range []struct {

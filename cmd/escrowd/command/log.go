@@ -71,7 +71,7 @@ func logCheck() *cobra.Command {
 // checkAudit compares Vault's audit files with the log, and says what was found.
 func checkAudit(cmd *cobra.Command, store *postgres.Disclosing, files []string, since time.Time, lost []postgres.Lost) error {
 	progress := shell.Progress(cmd)
-	audit, err := vault.ReadAudit(files, since, func(read, size int64) {
+	audit, err := vault.ReadAudit(cmd.Context(), files, since, func(read, size int64) {
 		fmt.Fprintf(progress, "%d of %d MB read\n", read>>20, size>>20)
 	})
 	if err != nil {

@@ -39,18 +39,22 @@ func vaultBootstrap() *cobra.Command {
 		Long: "Prepare Vault: keys, policies and AppRoles; prints what it changed, and the sections of the configuration,\n" +
 			"ready to paste. Run again, it changes nothing and prints the same sections.\n\n" +
 			"A side that is bound to addresses logs in from nowhere else, and gets a renewer, an AppRole that mints\n" +
-			"the next secret id before one ends. Name the same addresses each time.",
+			"the next secret id before one ends. The addresses stay until others are named; any takes them back.",
 		Example: "  escrowd vault bootstrap --address https://vault.example:8200 --token-file /root/vault-token --issuing-from 192.0.2.1/32 --disclosing-from 192.0.2.2/32 --keeping-from 192.0.2.3/32",
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if err := shell.Require(cmd, "address", "token-file"); err != nil {
 				return err
 			}
+			admin.BoundCIDRs = make(map[vault.Side][]string)
+			for side, given := range from {
+				if name := shortName(side) + "-from"; cmd.Flags().Changed(name) {
+					if admin.BoundCIDRs[side], err = vault.ParseAddresses(*given); err != nil {
+						return shell.UsageError("--%s: %w", name, err)
+					}
+				}
+			}
 			if admin.Token, err = secretfile.ReadText(tokenFile); err != nil {
 				return err
-			}
-			admin.BoundCIDRs = make(map[vault.Side][]string)
-			for side, cidrs := range from {
-				admin.BoundCIDRs[side] = *cidrs
 			}
 			changes, err := vault.Bootstrap(cmd.Context(), admin)
 			text := "# " + strings.Join(changes, "\n# ")
@@ -67,7 +71,12 @@ func vaultBootstrap() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			sections := vaultSections(admin, ids)
+			if admin.CAFile != "" { // a service does not start in this folder
+				if admin.CAFile, err = filepath.Abs(admin.CAFile); err != nil {
+					return err
+				}
+			}
+			sections := vaultSections(admin, tokenFile, ids)
 			for _, s := range sections {
 				text += "\n\n" + s.String()
 			}
@@ -77,7 +86,7 @@ func vaultBootstrap() *cobra.Command {
 	adminFlags(c, &admin, &tokenFile, "an administrator's token; no service keeps one")
 	for side, cidrs := range from {
 		name := shortName(side)
-		c.Flags().StringSliceVar(cidrs, name+"-from", nil, "addresses (CIDR) from which the "+name+" side calls Vault; default: any, and no renewer")
+		c.Flags().StringSliceVar(cidrs, name+"-from", nil, "addresses (CIDR) from which the "+name+" side calls Vault, or any, without a renewer; default: as before, any at first")
 	}
 	return c
 }
@@ -91,6 +100,7 @@ type vaultSection struct {
 	SecretIDFile        string `json:"secret_id_file"`
 	RenewerRoleID       string `json:"renewer_role_id,omitempty"`
 	RenewerSecretIDFile string `json:"renewer_secret_id_file,omitempty"`
+	TokenFile           string `json:"token_file"` // the administrator's, to make secret ids with; no setting
 }
 
 // sidesOfVault are the sides in the order of the configuration, each with its section.
@@ -107,10 +117,10 @@ func secretIDFile(role vault.Side) string {
 	return "/var/lib/penname/" + strings.TrimSuffix(shortName(role), "-renewer") + "/" + shortName(role) + ".secret-id"
 }
 
-func vaultSections(a vault.Admin, ids map[vault.Side]string) []vaultSection {
+func vaultSections(a vault.Admin, tokenFile string, ids map[vault.Side]string) []vaultSection {
 	var all []vaultSection
 	for _, s := range sidesOfVault {
-		v := vaultSection{Section: s.section, Address: a.Address, CAFile: a.CAFile, RoleID: ids[s.side], SecretIDFile: secretIDFile(s.side)}
+		v := vaultSection{Section: s.section, Address: a.Address, CAFile: a.CAFile, RoleID: ids[s.side], SecretIDFile: secretIDFile(s.side), TokenFile: tokenFile}
 		if id, ok := ids[s.side.Renewer()]; ok {
 			v.RenewerRoleID, v.RenewerSecretIDFile = id, secretIDFile(s.side.Renewer())
 		}
@@ -130,7 +140,11 @@ func (v vaultSection) String() string {
 		fmt.Fprintf(&b, "%-22s = %q", name, value)
 		if strings.HasSuffix(name, "secret_id_file") {
 			side := strings.TrimSuffix(filepath.Base(value), ".secret-id")
-			fmt.Fprintf(&b, " # on each machine one of its own: escrowd vault secret-id --side %s --out %s", side, value)
+			fmt.Fprintf(&b, " # on each machine one of its own: escrowd vault secret-id --side %s --out %s --address %s", side, value, v.Address)
+			if v.CAFile != "" {
+				b.WriteString(" --ca-file " + v.CAFile)
+			}
+			b.WriteString(" --token-file " + v.TokenFile)
 		}
 		b.WriteByte('\n')
 	}

@@ -2,6 +2,9 @@ package command
 
 import (
 	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -25,6 +28,18 @@ func TestFoundN1BootstrapPrintsTheConfiguration(t *testing.T) {
 	if !strings.HasPrefix(text, "# nothing to change\n\n[issue.vault]\n") || strings.Count(text, "renewer_role_id") != 2 {
 		t.Error(text)
 	}
+	// Run again without addresses, it leaves them; and one alone is a network of one.
+	bare, alone := append([]string{"vault", "bootstrap"}, at...), append([]string{"vault", "bootstrap", "--issuing-from", "127.0.0.1"}, at...)
+	if operator(t, 0, bare...) != text || operator(t, 0, alone...) != text {
+		t.Error(operator(t, 0, bare...), operator(t, 0, alone...))
+	}
+	v.Must(t, "POST", "auth/approle/role/penname-issuing", map[string]any{"secret_id_bound_cidrs": []string{}})
+	if text := operator(t, 0, bare...); !strings.HasPrefix(text, "# wrote the AppRole penname-issuing\n\n") {
+		t.Error(text)
+	}
+	if operator(t, 0, alone...) != text {
+		t.Error("the addresses of one of two lists were lost")
+	}
 	var said struct {
 		Changes  []string
 		Sections []vaultSection
@@ -44,6 +59,23 @@ func TestFoundN1BootstrapPrintsTheConfiguration(t *testing.T) {
 	}
 	config = strings.ReplaceAll(config, v.Admin.Address, "https://vault.example:8200") // plain http is for tests
 	if text := operator(t, 1, "serve", "--config", drafting{t, dir}.file("escrowd.toml", []byte(config))); !strings.Contains(text, "file.unreadable: ") {
+		t.Error(text)
+	}
+
+	// What it says to run runs as it stands, but for where the file is to be.
+	_, printed, _ := strings.Cut(said.Sections[0].String(), "one of its own: escrowd ")
+	printed, _, _ = strings.Cut(printed, "\n")
+	operator(t, 0, strings.Fields(strings.Replace(printed, "/var/lib/penname/issuing", t.TempDir(), 1))...)
+	section := vaultSection{SecretIDFile: "/x/issuing.secret-id", Address: "https://vault.example", CAFile: "/ca.pem", TokenFile: "token"}
+	if text := section.String(); !strings.Contains(text, "--out /x/issuing.secret-id --address https://vault.example --ca-file /ca.pem --token-file token") {
+		t.Error(text)
+	}
+	t.Chdir(dir)
+	ca := filepath.Join(dir, "ca.pem")
+	other := httptest.NewTLSServer(nil)
+	other.Close()
+	drafting{t, dir}.file("ca.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: other.Certificate().Raw}))
+	if text := operator(t, 0, append(bare, "--ca-file", "ca.pem")...); strings.Count(text, fmt.Sprintf("= %q", ca)) != 3 || strings.Count(text, "--ca-file "+ca) != 5 {
 		t.Error(text)
 	}
 
