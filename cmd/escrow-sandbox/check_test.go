@@ -525,6 +525,26 @@ func TestStatus(t *testing.T) {
 	if out, errs, code := s.run("serve", "--config", file, "--check"); code != 0 {
 		t.Error("--check while it serves:", code, out, errs)
 	}
+	// The file of the next replica is a copy: with both addresses, and with one.
+	copied, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string][]string{
+		string(copied): {"\nfault      address: config.cannot_listen: ", "\nfault      metrics: config.cannot_listen: ", "in use by a Penname that runs with another configuration"},
+		strings.Replace(string(copied), free.Addr().String(), "127.0.0.1:0", 1): {"\nwarning    address: config.address_in_use: ", "\nok         metrics\n"},
+	} {
+		next, err := strconv.Unquote(s.file("next.toml", text, 0o644))
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, errs, _ := s.run("serve", "--config", next, "--check")
+		for _, line := range want {
+			if !strings.Contains(out, line) {
+				t.Errorf("a copy: no %q in %s%s", line, out, errs)
+			}
+		}
+	}
 	if err := s.world.Postgres.Kill(); err != nil {
 		t.Fatal(err)
 	}

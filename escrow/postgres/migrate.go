@@ -42,14 +42,24 @@ var grants string
 //go:embed guards.txt
 var guards string
 
-// Migrate brings the database of adminDSN to the schema of this program: it
+// Migration is what a migration did.
+type Migration struct {
+	From  int64    `json:"from"` // version of the schema before; 0: there was none
+	To    int64    `json:"to"`
+	Roles []string `json:"new_roles"` // login roles that it made, which have no password yet
+}
+
+// Migrate is [Migration.Run] for who does not ask what was done.
+func Migrate(ctx context.Context, adminDSN string) error { return new(Migration).Run(ctx, adminDSN) }
+
+// Run brings the database of adminDSN to the schema of this program: it
 // applies deploy/postgres/roles.sql, the migrations and the grants, and changes
 // nothing where they are applied. Two at once run one after the other (D14).
 //
 // adminDSN names a superuser, or an owner of the database for whom a superuser
 // applied roles.sql. A database that a newer program migrated is
-// [ErrSchemaNewer]; everything else is [ErrMigrate].
-func Migrate(ctx context.Context, adminDSN string) error {
+// [ErrSchemaNewer]; one that cannot be reached says so; everything else is [ErrMigrate].
+func (m *Migration) Run(ctx context.Context, adminDSN string) error {
 	cfg, err := pgx.ParseConfig(adminDSN)
 	if err != nil || adminDSN == "" {
 		return badAddress(err)
@@ -61,26 +71,44 @@ func Migrate(ctx context.Context, adminDSN string) error {
 	if cause := causeOfConnect(err); cause != nil {
 		return cause
 	} else if err != nil {
-		return ErrMigrate.Because(err)
+		return ErrUnavailable.Because(err)
 	}
 	defer admin.Close(context.WithoutCancel(ctx))
-	if _, err := admin.Exec(ctx, oneAtATime+deploy.Roles+` COMMIT`); err != nil {
+	before, err := logins(ctx, admin)
+	if err == nil {
+		_, err = admin.Exec(ctx, oneAtATime+deploy.Roles+` COMMIT`)
+	}
+	if err == nil {
+		m.Roles, err = logins(ctx, admin)
+	}
+	if err != nil {
 		return ErrMigrate.Because(err)
 	}
+	m.Roles = slices.DeleteFunc(m.Roles, func(role string) bool { return slices.Contains(before, role) })
 
 	err = migrateTo(cfg, func(p *goose.Provider) error {
-		if current, target, err := p.GetVersions(ctx); err != nil {
+		var err error
+		if m.From, m.To, err = p.GetVersions(ctx); err != nil {
 			return err
-		} else if current > target {
+		} else if m.From > m.To {
 			return ErrSchemaNewer
 		}
-		_, err := p.Up(ctx)
+		_, err = p.Up(ctx)
 		return err
 	})
 	if err != nil {
 		return err
 	}
 	return grant(ctx, cfg)
+}
+
+// logins are those of the sides' login roles that there are.
+func logins(ctx context.Context, admin *pgx.Conn) ([]string, error) {
+	rows, err := admin.Query(ctx, `SELECT rolname FROM pg_roles WHERE rolname IN ('penname_issuing', 'penname_disclosing', 'penname_keeping') ORDER BY 1`)
+	if err != nil {
+		return nil, err
+	}
+	return pgx.CollectRows(rows, pgx.RowTo[string])
 }
 
 // migrateTo lets up bring the schema to a version, as its owner. From then on cfg is the

@@ -262,6 +262,23 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 	}
 }
 
+// TestMigrationSaysWhatItDid: a schema from nothing, and nothing.
+func TestMigrationSaysWhatItDid(t *testing.T) {
+	admin := emptyDatabase(t)
+	want, err := SchemaVersion()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []int64{0, want} {
+		var m Migration
+		if err := m.Run(t.Context(), admin); err != nil || m.From != from || m.To != want {
+			t.Errorf("from %d: %+v %v", from, m, err)
+		}
+	}
+	down := "postgres://u@127.0.0.1:1/x"
+	wantErr(t, "nobody is there", Migrate(t.Context(), down), ErrUnavailable)
+}
+
 // Sign-ins that were to end at a moment of their own when the database was brought to
 // version 13 have ended; the others go on.
 func TestMigrationEndsWhoLeft(t *testing.T) {
@@ -278,8 +295,9 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
 		DROP INDEX cases_by_state, erasures_pending, reviews_pending; -- of version 15
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
-	if err := Migrate(ctx, admin); err != nil {
-		t.Fatal(err, cause(err))
+	var m Migration
+	if err := m.Run(ctx, admin); err != nil || m.From != 12 {
+		t.Fatal(m, err, cause(err))
 	}
 	for i, row := range rows {
 		if got, err := s.Get(ctx, row.Kind, row.ID); err != nil || got.Ended != (i == 0) {

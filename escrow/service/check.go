@@ -83,7 +83,7 @@ func Faults(all []Finding) error {
 }
 
 // warnings are the refusals of parts that work all the same.
-var warnings = []error{errConfigChain, keep.ErrNoSnapshot}
+var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint, errInUse}
 
 // found is what an error says of a part; nil: all is well.
 func found(part string, err error) Finding {
@@ -262,7 +262,8 @@ func (o *opening) tryAddress(ctx context.Context) error {
 		return ln.Close()
 	}
 	if servesAlready(ctx, o.config.Listen, o.Certificate.Leaf) {
-		return nil
+		status, serr := o.config.Status(ctx)
+		err = heldByPenname(serr, status.Config == o.config.path() && status.Listen == o.config.Listen)
 	}
 	return of("listen", err)
 }
@@ -272,10 +273,22 @@ func (o *opening) tryMetrics(ctx context.Context) error {
 	if err == nil {
 		return ln.Close()
 	}
-	if _, serr := o.config.Status(ctx); serr == nil {
-		return nil // it is this service
+	if status, serr := o.config.Status(ctx); !errors.Is(serr, errStatus) {
+		err = heldByPenname(serr, status.Config == o.config.path())
 	}
 	return of("metrics_listen", err)
+}
+
+// heldByPenname is what it means that a Penname listens at an address: nothing if it
+// says that it is this one.
+func heldByPenname(silent error, thisOne bool) error {
+	switch {
+	case silent != nil:
+		return errInUse
+	case !thisOne:
+		return ErrListen.Because(errors.New("in use by a Penname that runs with another configuration"))
+	}
+	return nil
 }
 
 // servesAlready reports whether who listens there shows a certificate for one of the

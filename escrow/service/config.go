@@ -54,12 +54,14 @@ var (
 	// ErrListen is returned when an address to listen on cannot be had.
 	ErrListen = refusal.New(refusal.Unavailable, "config.cannot_listen",
 		"the address to listen on cannot be used: stop what listens there, or name another")
+	errInUse = refusal.New(refusal.Unavailable, "config.address_in_use",
+		"a Penname with this certificate listens there: all is well if it is the one with this configuration; if it is another replica, name another port")
 	errConfigTokenKey = refusal.New(refusal.Invalid, "config.token_key_not_in_bundle",
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
 		"a platform needs an id, a name, https redirect URIs and exactly one of secret_sha256 (hex, of a random secret), jwks_file (public keys, Ed25519 or P-256) and native, and must be in the bundle")
 	errConfigPreset = refusal.New(refusal.Invalid, "config.unknown_preset",
-		"an identity provider's preset is not one of this version: see deploy/escrowd.toml for their names, or give issuer, scopes and acr_values without a preset")
+		"an identity provider's preset is not one of this version: correct its name, or give issuer, scopes and acr_values without a preset")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
 		"the bundle does not name this service: its registrar, and on the issuing side its issuer, must be the configured origin")
 	errConfigRulesAge = refusal.New(refusal.Invalid, "config.bad_rules_max_age",
@@ -276,7 +278,7 @@ func (c *issueConfig) check(f *mistakes) {
 	for n := range c.IdentityProviders {
 		p, section := &c.IdentityProviders[n], fmt.Sprintf("issue.identity_providers[%d]", n)
 		if !p.complete() {
-			f.add(section+".preset", errConfigPreset.Because(errors.New(p.ID)))
+			f.add(section+".preset", errConfigPreset.Because(errors.New("it should be "+strings.Join(identity.Presets(), " or "))))
 			continue // what is missing could be in the preset that was meant
 		}
 		f.require(section+".id", p.ID)

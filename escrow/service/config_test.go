@@ -2,6 +2,8 @@ package service
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -77,6 +79,17 @@ func TestConfigurationRefused(t *testing.T) {
 				t.Fatalf("got %v, want %s", err, c.want.Code)
 			}
 		})
+	}
+}
+
+// TestAPresetThatThereIsNotNamesThoseThatThereAre, at the line of the wrong one.
+func TestAPresetThatThereIsNotNamesThoseThatThereAre(t *testing.T) {
+	text := strings.Replace(sample(t), `id                 = "bank"`, "id = \"bank\"\npreset = \"gov-uk\"", 1)
+	before, _, _ := strings.Cut(text, "preset = \"gov-uk\"")
+	_, err := ReadConfig(write(t, "escrowd.toml", text, 0o644))
+	want := fmt.Sprintf("escrowd.toml:%d: issue.identity_providers[1].preset: it should be franceconnect or gov-uk-one-login", strings.Count(before, "\n")+1)
+	if why := errors.Unwrap(refusalOf(err)); why == nil || !strings.HasSuffix(why.Error(), want) {
+		t.Errorf("%v, want %s", why, want)
 	}
 }
 

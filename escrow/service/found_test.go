@@ -35,6 +35,8 @@ func TestFoundG2ProviderDownAtTheStart(t *testing.T) {
 	}
 	if _, err := p.Later(t.Context()); !errors.Is(err, identity.ErrUnavailable) {
 		t.Errorf("what needs it: %v", err)
+	} else if why := errors.Unwrap(err); why == nil || why.Error() != "connection refused" {
+		t.Errorf("why: %v", why)
 	}
 	var logs bytes.Buffer
 	s := &Service{Parts: Parts{Log: slog.New(slog.NewTextHandler(&logs, nil)), Issuing: &Issuing{Providers: []person.Provider{p}}}}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"runtime"
 	"slices"
 	"strconv"
@@ -100,24 +101,47 @@ func (s *Service) Metrics() http.Handler {
 	all.MustRegister(s)
 	process := prometheus.NewRegistry()
 	process.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	served := []string{"go_info", "process_max_fds", "process_start_time_seconds"}
+	if s.Issuing == nil {
+		served = append(served, ofUse...)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /status", s.serveStatus)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{all, some{process}}, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes, Timeout: scrapeTime}))
-	return mux
+	mux.Handle("GET /metrics", promhttp.HandlerFor(prometheus.Gatherers{all, some{process, served}}, promhttp.HandlerOpts{MaxRequestsInFlight: scrapes, Timeout: scrapeTime}))
+	return sameSite(mux)
 }
 
-// ofProcess are the metrics of the process that are served. Those that count every
-// allocation and every byte on the line tell when there was a request, and are not.
-var ofProcess = []string{"go_goroutines", "go_info", "go_memstats_heap_inuse_bytes", "go_memstats_next_gc_bytes", "go_threads",
-	"process_cpu_seconds_total", "process_max_fds", "process_open_fds", "process_resident_memory_bytes", "process_start_time_seconds"}
+// sameSite refuses what a page of another site has a browser on this machine ask: it
+// names that site, or comes by a name of its own that leads here. Whoever shows a
+// certificate may come by any name.
+func sameSite(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := (&url.URL{Host: r.Host}).Hostname()
+		at, err := netip.ParseAddr(host)
+		ours := r.TLS != nil || host == "localhost" || err == nil && at.IsLoopback()
+		if site := r.Header.Get("Sec-Fetch-Site"); !ours || r.Header.Get("Origin") != "" || site != "" && site != "none" && site != "same-origin" {
+			http.Error(w, "ask this machine by localhost or its loopback address, and from no other site", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
 
-// some gathers those of ofProcess.
-type some struct{ prometheus.Gatherer }
+// ofUse are the metrics of what a process uses that are served where no people come:
+// each request moves them.
+var ofUse = []string{"go_goroutines", "go_memstats_heap_inuse_bytes", "go_memstats_next_gc_bytes", "go_threads",
+	"process_cpu_seconds_total", "process_open_fds", "process_resident_memory_bytes"}
+
+// some gathers those of these names.
+type some struct {
+	prometheus.Gatherer
+	names []string
+}
 
 // Gather implements [prometheus.Gatherer].
 func (g some) Gather() ([]*dto.MetricFamily, error) {
 	all, err := g.Gatherer.Gather()
-	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return !slices.Contains(ofProcess, f.GetName()) }), err
+	return slices.DeleteFunc(all, func(f *dto.MetricFamily) bool { return !slices.Contains(g.names, f.GetName()) }), err
 }
 
 func describe(name, help string, labels ...string) *prometheus.Desc {
@@ -129,11 +153,11 @@ var (
 	buildInfo = describe("build_info", "Always 1: which program this is.", "version", "go_version", "schema_version")
 
 	partReady  = describe("part_ready", "1 if this part of the service can do its work, 0 if it cannot or did not say so in time; as in /readyz.", "part")
-	partAnswer = describe("part_answer_seconds", "How long this part took to say whether it can do its work.", "part")
+	partAnswer = describe("part_answer_seconds", "How long this part took to say whether it can do its work, in whole tenths of a second, rounded up.", "part")
 
-	connections      = describe("database_connections", "Connections to the database, by what they do at the moment.", "side", "state")
+	connections      = describe("database_connections", "Connections to the database, by what they do at the moment. Of the issuing side it shows only whether all are in use: else 0 are.", "side", "state")
 	connectionsLimit = describe("database_connections_limit", "How many connections to the database there may be.", "side")
-	connectionWaits  = describe("database_connection_waits_total", "How often a connection to the database had to be waited for.", "side")
+	connectionWaits  = describe("database_connection_waits_total", "How often a connection to the database had to be waited for. Not of the issuing side.", "side")
 
 	vaultDuration = describe("vault_call_duration_seconds", "How long calls to Vault took. Those of the issuing side show from the next day (UTC) on. The sum is that of the buckets' bounds.", "side", "operation")
 	vaultFailures = describe("vault_call_failures_total", "Calls to Vault that failed, as of the last full minute.", "side", "operation")
@@ -256,17 +280,19 @@ func (s *Service) collectSides(to sink) {
 		to.gauge(connectionsLimit, float64(p.Most), side)
 		to.count(connectionWaits, uint64(p.Waits), side)
 	}
-	if s.Issuing != nil {
-		pool("issue", s.Issuing.Store.Pool())
+	if s.Issuing != nil { // whose connections are in use when people come: see ofUse
+		p := s.Issuing.Store.Pool()
+		to.gauge(connections, float64(p.Most)*flag(p.InUse >= p.Most), sideIssue, "in_use")
+		to.gauge(connectionsLimit, float64(p.Most), sideIssue)
 	}
 	if s.Disclosing != nil {
-		pool("disclose", s.Disclosing.Store.Pool())
+		pool(sideDisclose, s.Disclosing.Store.Pool())
 		cosigned, quorum, all := s.publisher.Cosigned()
 		to.gauge(witnessesCosigned, float64(cosigned))
 		to.gauge(witnessesNeeded, float64(quorum))
 		to.gauge(witnesses, float64(all))
 	}
 	if s.Keeping != nil {
-		pool("keep", s.Keeping.Store.Pool())
+		pool(sideKeep, s.Keeping.Store.Pool())
 	}
 }

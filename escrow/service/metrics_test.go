@@ -82,7 +82,7 @@ func (r *reloading) read(body io.Reader) string {
 
 func (r *reloading) scrape() string {
 	w := httptest.NewRecorder()
-	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(r.t.Context(), http.MethodGet, "/metrics", nil))
+	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(r.t.Context(), http.MethodGet, "http://localhost/metrics", nil))
 	return r.read(w.Body)
 }
 
@@ -295,4 +295,37 @@ func BenchmarkCounted(b *testing.B) {
 			s.answered("GET /me", time.Millisecond)
 		}
 	})
+}
+
+// TestMetricsAnswerNoOtherSite: a page that a browser on this machine has open reads
+// nothing, by whatever name it leads the browser here. Where people come, nothing shows
+// of what a process uses; elsewhere it does.
+func TestMetricsAnswerNoOtherSite(t *testing.T) {
+	r := newReloading(t)
+	for _, c := range []struct {
+		host, header, value string
+		want                int
+	}{
+		{"localhost:9464", "", "", 200}, {"127.0.0.1", "", "", 200}, {"[::1]:9464", "", "", 200}, {"127.0.0.2:9464", "Sec-Fetch-Site", "none", 200},
+		{"evil.example", "", "", 403}, {"evil.example:9464", "", "", 403}, {"localhost.evil.example", "", "", 403}, {"192.0.2.1", "", "", 403}, {"", "", "", 403},
+		{"localhost", "Origin", "https://evil.example", 403}, {"localhost", "Sec-Fetch-Site", "cross-site", 403}, {"localhost", "Sec-Fetch-Site", "same-site", 403},
+	} {
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil)
+		req.Host = c.host
+		if c.header != "" {
+			req.Header.Set(c.header, c.value)
+		}
+		w := httptest.NewRecorder()
+		r.s.Metrics().ServeHTTP(w, req)
+		if said := r.read(w.Body); w.Code != c.want || strings.Contains(said, "penname_") != (c.want == 200) {
+			t.Errorf("%+v: %d %.80s", c, w.Code, said)
+		}
+	}
+	if said := r.scrape(); strings.Contains(said, "process_open_fds") || strings.Contains(said, "go_goroutines") || !strings.Contains(said, "process_start_time_seconds") {
+		t.Error("of the issuing side:", said)
+	}
+	r.s.Issuing = nil
+	if said := r.scrape(); !strings.Contains(said, "process_open_fds") {
+		t.Error("of another side:", said)
+	}
 }

@@ -380,7 +380,9 @@ func (v vaultConfig) blamed(err error) error {
 		setting = "ca_file"
 	case is(vault.ErrSecretFile, vault.ErrWrapUsed, vault.ErrWrapBroken, vault.ErrEndsSoon):
 		setting = renewer + "secret_id_file"
-	case is(vault.ErrLogin, vault.ErrRootToken, vault.ErrTooBroad, vault.ErrTooNarrow, vault.ErrDenied):
+	case is(vault.ErrLogin): // Vault does not say which
+		return either(renewer+"role_id", renewer+"secret_id_file", refusal.Of(err))
+	case is(vault.ErrRootToken, vault.ErrTooBroad, vault.ErrTooNarrow, vault.ErrDenied):
 		setting = renewer + "role_id"
 	case is(vault.ErrSkipVerify, vault.ErrEnvToken, vault.ErrEnvironment, vault.ErrSealed):
 		setting = "" // it is not the configuration

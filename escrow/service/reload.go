@@ -72,6 +72,15 @@ type live struct {
 	mu      sync.Mutex          // one reload at a time
 	seen    *Config             // the last that could be read
 	digests map[string][32]byte // of what is in force, by name
+
+	refused sync.Map // refusedChange by name, until the change is used or taken back
+}
+
+// refusedChange is what was said of a change that cannot be used.
+type refusedChange struct {
+	digest [32]byte
+	err    error
+	text   string
 }
 
 // nextStart is the name of the rest among the digests.
@@ -224,7 +233,7 @@ func (c *Config) digests() map[string][32]byte {
 	digests := make(map[string][32]byte)
 	digests[nextStart], _ = digest(c.atStart()) // the start says which file cannot be read
 	for _, r := range reloadables {
-		if sum, err := digest(r.reads(c)); err == nil { // else it is tried, and refused, each time
+		if sum, err := digest(r.reads(c)); err == nil { // else it is tried each time
 			digests[r.name] = sum
 		}
 	}
@@ -247,15 +256,19 @@ func digest(settings any, files []string) (sum [32]byte, err error) {
 }
 
 // reload reads again what changed, or, asked by a person, everything, and returns the
-// configuration that names it. What cannot be used is refused in the log, what was
-// there before stays in force, and it is tried again with the next change or the next job.
+// configuration that names it. What cannot be used is refused, once in the log and in the
+// status for as long as it lasts, what was there before stays in force, and it is tried
+// again with the next change or the next job.
 func (s *Service) reload(ctx context.Context, everything bool) *Config {
 	s.live.mu.Lock()
 	defer s.live.mu.Unlock()
 	c, err := ReadConfig(s.config.file)
 	if err != nil {
-		s.refusedReload("configuration", err)
+		whole, _ := digest(nil, []string{s.config.file})
+		s.refusedReload("configuration", whole, err)
 		c = s.live.seen // what it names may have changed all the same
+	} else {
+		s.live.refused.Delete("configuration")
 	}
 	s.live.seen = c
 	digests := c.digests()
@@ -266,19 +279,27 @@ func (s *Service) reload(ctx context.Context, everything bool) *Config {
 	for _, r := range reloadables {
 		digest, read := digests[r.name]
 		if read && digest == s.live.digests[r.name] && !everything {
+			s.live.refused.Delete(r.name)
 			continue
 		}
 		if err := r.load(s, ctx, c); err != nil {
-			s.refusedReload(r.name, c.placed(err))
+			s.refusedReload(r.name, digest, c.placed(err))
 			continue
 		}
+		s.live.refused.Delete(r.name)
 		s.live.digests[r.name] = digest
 		s.Log.Info("read again", slog.String("what", r.name))
 	}
 	return c
 }
 
-func (s *Service) refusedReload(what string, err error) {
+// refusedReload says it once for a change.
+func (s *Service) refusedReload(what string, digest [32]byte, err error) {
+	change := refusedChange{digest, err, found(what, err).String()}
+	before, _ := s.live.refused.Swap(what, change)
+	if b, ok := before.(refusedChange); ok && b.digest == digest && b.text == change.text {
+		return
+	}
 	s.Log.Error("a change cannot be used, and what was there before stays in force", append([]any{slog.String("what", what)}, why(err)...)...)
 }
 

@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -236,6 +237,23 @@ func TestFoundC3ARenewedCertificateIsServed(t *testing.T) {
 	r.putCertificate(".", 3, time.Now().Add(-time.Minute))
 	r.log.until(t, refusedAgain("certificate", "config.bad_certificate"))
 	r.serves(2)
+	// It is said once, and in the status until it is mended.
+	r.hangup <- syscall.SIGHUP
+	for line := range r.log {
+		if line["what"] == "certificate" {
+			t.Error("again:", line)
+		} else if line["what"] == "log level" {
+			break
+		}
+	}
+	if f := r.s.nextStart(); len(f) != 1 || !strings.HasPrefix(f[0].String(), "warning    certificate at the next start: config.bad_certificate: ") {
+		t.Error(f)
+	}
+	r.putCertificate(".", 4, time.Now().AddDate(0, 3, 0))
+	r.log.until(t, readAgain("certificate"))
+	if f := r.s.nextStart(); len(f) != 0 {
+		t.Error(f)
+	}
 
 	// …/tls.crt -> ..data/tls.crt, ..data -> ..1
 	for _, version := range []string{"..1", "..2", "..3"} {
@@ -436,7 +454,7 @@ func TestFoundC3AnEndIsSaidLongBefore(t *testing.T) {
 func TestFoundC1DaysLeftAreAMetric(t *testing.T) {
 	r := newReloading(t)
 	w := httptest.NewRecorder()
-	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	r.s.Metrics().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/metrics", nil))
 	var days float64
 	for line := range strings.Lines(w.Body.String()) {
 		if _, err := fmt.Sscanf(line, `penname_days_left{what="certificate"} %g`, &days); err == nil {

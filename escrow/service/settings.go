@@ -34,9 +34,11 @@ func (s *source) line(setting string) int {
 // fault is the cause of a refusal that is about one setting.
 type fault struct {
 	setting string
-	cause   error // what is wrong, or what it should be; nil: the refusal says it
+	or      string // another setting that it may be about instead, or ""
+	cause   error  // what is wrong, or what it should be; nil: the refusal says it
 	file    string
 	line    int // 0: it is not known yet, see [Config.placed]
+	orLine  int // likewise
 }
 
 // Error is a line as compilers print it.
@@ -47,6 +49,9 @@ func (f *fault) Error() string {
 	}
 	if f.setting != "" { // else a line is not TOML, or a section is missing
 		parts = append(parts, f.setting)
+	}
+	if f.or != "" {
+		parts[len(parts)-1] += fmt.Sprintf(", or line %d: %s", f.orLine, f.or)
 	}
 	if f.cause != nil {
 		parts = append(parts, f.cause.Error())
@@ -65,9 +70,18 @@ func of(setting string, err error) error {
 		return err
 	}
 	if inner, ok := e.Unwrap().(*fault); ok { //nolint:errorlint // the cause itself, not what is deeper in it
-		return e.Because(&fault{setting: under(setting, inner.setting), cause: inner.cause})
+		both := &fault{setting: under(setting, inner.setting), cause: inner.cause}
+		if inner.or != "" {
+			both.or = under(setting, inner.or)
+		}
+		return e.Because(both)
 	}
 	return e.Because(&fault{setting: setting, cause: e.Unwrap()})
+}
+
+// either says in a refusal that it is about one setting or another: nobody can tell.
+func either(setting, or string, r *refusal.Error) error {
+	return r.Because(&fault{setting: setting, or: or, cause: r.Unwrap()})
 }
 
 func under(section, setting string) string { return strings.Trim(section+"."+setting, ".") }
@@ -79,7 +93,7 @@ func (s *source) placed(err error) error {
 		return err
 	}
 	if f, ok := e.Unwrap().(*fault); ok && f.line == 0 { //nolint:errorlint // likewise
-		return e.Because(&fault{setting: f.setting, cause: f.cause, file: s.file, line: s.line(f.setting)})
+		return e.Because(&fault{setting: f.setting, or: f.or, cause: f.cause, file: s.file, line: s.line(f.setting), orLine: s.line(f.or)})
 	}
 	return err
 }

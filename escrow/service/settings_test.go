@@ -48,13 +48,14 @@ func TestLinesOfSettings(t *testing.T) {
 // Who reads a section names what is in it; the line is that of the whole name.
 func TestRefusalsSayTheLine(t *testing.T) {
 	refused := refusal.New(refusal.Invalid, "test.refused", "mend it")
-	s := &source{file: "escrowd.toml", lines: map[string]int{"issue.vault": 3, "issue.vault.ca_file": 5}}
+	s := &source{file: "escrowd.toml", lines: map[string]int{"issue.vault": 3, "issue.vault.ca_file": 5, "issue.vault.secret_id_file": 6}}
 	for _, c := range []struct {
 		err  error
 		want string
 	}{
 		{of("issue", of("vault", of("ca_file", refused.Because(errors.New("it is empty"))))), "escrowd.toml:5: issue.vault.ca_file: it is empty"},
 		{of("issue.vault", of("role_id", refused)), "escrowd.toml:3: issue.vault.role_id"},
+		{of("issue.vault", either("role_id", "secret_id_file", refused)), "escrowd.toml:3: issue.vault.role_id, or line 6: issue.vault.secret_id_file"},
 		{of("issue.vault", of("", refused.Because(errors.New("of the environment")))), "escrowd.toml:3: issue.vault: of the environment"},
 		{of("", refused), "escrowd.toml:1"},
 	} {

@@ -9,23 +9,38 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 var errStatus = refusal.New(refusal.Unavailable, "status.no_answer",
 	"no service of this version answers at metrics_listen: see that it runs, with this configuration, and ask on its own machine")
 
+var errStatusCertificate = refusal.New(refusal.Denied, "status.certificate_needed",
+	"who asks at metrics_listen shows a certificate that an authority of metrics_client_ca_file signed: name it and its key with --client-cert and --client-key")
+
+// oldCheckpoint is when a tree is old: it is cosigned anew every minute. The alarm
+// PennameCheckpointOld has the same.
+const oldCheckpoint = 5 * time.Minute
+
+var errOldCheckpoint = refusal.New(refusal.Unavailable, "log.checkpoint_old",
+	"the newest tree of the public log that this process knows was cosigned more than five minutes ago, and at rules_max_age_minutes everything stops: see on the disclosing side which witnesses are away, and that this process reaches that side")
+
 // Status is how a running service is.
 type Status struct {
 	Version string           `json:"version"`
 	Since   time.Time        `json:"since"` // when it started to serve
 	Origin  string           `json:"origin"`
+	Config  string           `json:"config,omitempty"` // the file that it runs by
+	Listen  string           `json:"listen,omitempty"` // where people and platforms reach it
 	Parts   []Finding        `json:"parts"`
 	Pending map[string]int64 `json:"pending"` // how much there is to be done, by what; none of it by name
 }
@@ -49,11 +64,71 @@ func (s *Service) Status(ctx context.Context) Status {
 	if k := s.Keeping; k != nil && k.Login != nil {
 		ready["keep.snapshot"] = keep.SnapshotFresh(ctx, k.Keys, k.Store.NewestSnapshot, s.Now())
 	}
+	ready["log"] = s.cosigned()
 	var all []Finding
 	for _, part := range slices.Sorted(maps.Keys(ready)) {
 		all = append(all, found(part, ready[part]))
 	}
-	return Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: ending(all, s.Lifetimes(), s.Now()), Pending: s.sightings.now(s).pending()}
+	all = append(all, s.away()...)
+	status := Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: append(ending(all, s.Lifetimes(), s.Now()), s.nextStart()...), Pending: s.sightings.now(s).pending()}
+	if s.config != nil {
+		status.Config, status.Listen = s.config.path(), s.config.Listen
+	}
+	return status
+}
+
+// path is the configuration's file, however it was named.
+func (c *Config) path() string {
+	path, err := filepath.Abs(c.file)
+	if err != nil {
+		return c.file
+	}
+	return path
+}
+
+// nextStart is a finding for each change that was refused: what was there before is in
+// force, until the next start.
+func (s *Service) nextStart() (all []Finding) {
+	s.live.refused.Range(func(what, change any) bool {
+		f := found(what.(string)+" at the next start", change.(refusedChange).err)
+		f.Mark = Warning
+		all = append(all, f)
+		return true
+	})
+	slices.SortFunc(all, func(a, b Finding) int { return strings.Compare(a.Part, b.Part) })
+	return all
+}
+
+// cosigned refuses a tree of the public log that too few witnesses cosigned, or that was
+// cosigned long ago.
+func (s *Service) cosigned() error {
+	if s.publisher != nil {
+		cosigned, quorum, all := s.publisher.Cosigned()
+		if _, tried := s.publisher.Away(); tried && cosigned < quorum {
+			return translog.ErrQuorum.Because(fmt.Errorf("%d of %d witnesses cosigned, and %d have to", cosigned, all, quorum))
+		}
+	}
+	if at := s.rules.history.Cosigned(); !at.IsZero() && s.Now().Sub(at) > oldCheckpoint {
+		return errOldCheckpoint.Because(fmt.Errorf("%s ago", s.Now().Sub(at).Round(time.Second)))
+	}
+	return nil
+}
+
+// away is a finding for each witness that did not cosign when this process last
+// published. The quorum may do without it.
+func (s *Service) away() (all []Finding) {
+	if s.publisher == nil {
+		return nil
+	}
+	away, _ := s.publisher.Away()
+	for _, name := range slices.Sorted(maps.Keys(away)) {
+		f := found("witness "+name, away[name])
+		if errors.Is(away[name], translog.ErrWitness) {
+			f.Mark = Warning
+		}
+		all = append(all, f)
+	}
+	return all
 }
 
 // pending is what the metrics say of it. Erasures and reviews count from the next day on.
@@ -90,6 +165,10 @@ func (c *Config) Status(ctx context.Context, client ...tls.Certificate) (status 
 		return status, c.placed(of("metrics_listen", errStatus))
 	}
 	res, err := transport.RoundTrip(req)
+	var op *net.OpError
+	if scheme == "https" && errors.As(err, &op) && op.Op != "dial" { // it hung up on who we are
+		return status, c.placed(of("metrics_client_ca_file", errStatusCertificate.Because(err)))
+	}
 	if err != nil {
 		return status, c.placed(of("metrics_listen", errStatus.Because(err)))
 	}

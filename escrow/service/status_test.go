@@ -45,7 +45,7 @@ func TestStatusOverTLS(t *testing.T) {
 		t.Error(s, err)
 	}
 	for name, client := range map[string][]tls.Certificate{"none": nil, "of another authority": {newAuthority(t).issue(t, x509.ExtKeyUsageClientAuth)}} {
-		if _, err := c.Status(ctx, client...); !errors.Is(err, errStatus) {
+		if _, err := c.Status(ctx, client...); !errors.Is(err, errStatusCertificate) {
 			t.Errorf("certificate %s: %v", name, err)
 		}
 	}

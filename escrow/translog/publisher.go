@@ -38,7 +38,8 @@ type Publisher struct {
 	now    func() time.Time
 
 	trusted  atomic.Pointer[trusted]
-	cosigned atomic.Int64 // of the last round
+	cosigned atomic.Int64                     // of the last round
+	away     atomic.Pointer[map[string]error] // likewise
 
 	round chan struct{} // holds one token: one round at a time
 }
@@ -237,7 +238,13 @@ func (p *Publisher) Try(ctx context.Context, name string) error {
 		return err
 	}
 	saved.Origin = log.Origin
-	if _, err = w.cosign(ctx, saved.N, saved, signed, p); err != nil && refusal.Of(err) == nil {
+	_, err = w.cosign(ctx, saved.N, saved, signed, p)
+	return w.refused(err)
+}
+
+// refused is err with what an operator can do about it.
+func (w *cosigner) refused(err error) error {
+	if err != nil && refusal.Of(err) == nil {
 		err = ErrWitness.Because(fmt.Errorf("%s: %w", w.url, err))
 	}
 	return err
@@ -250,9 +257,16 @@ func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torc
 	defer cancel()
 	var wg sync.WaitGroup
 	lines := make(chan []byte, len(log.witnesses))
+	var mu sync.Mutex
+	away := make(map[string]error)
 	for _, w := range log.witnesses {
 		wg.Go(func() {
 			line, err := w.cosign(ctx, from, c, signed, p)
+			if err != nil {
+				mu.Lock()
+				away[w.verifier.Name()] = w.refused(err)
+				mu.Unlock()
+			}
 			p.report(w, err)
 			lines <- line
 		})
@@ -273,7 +287,18 @@ func (p *Publisher) gather(ctx context.Context, log *trusted, from int64, c torc
 	}
 	wg.Wait()
 	p.cosigned.Store(int64(cosigned))
+	p.away.Store(&away)
 	return all
+}
+
+// Away says which witnesses did not cosign in this process's last round, by the names of
+// their keys, and why, as [Publisher.Try] does; false if there was no round yet.
+func (p *Publisher) Away() (map[string]error, bool) {
+	away := p.away.Load()
+	if away == nil {
+		return nil, false
+	}
+	return *away, true
 }
 
 // Cosigned says how many witnesses cosigned in this process's last round, how many it

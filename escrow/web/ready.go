@@ -3,6 +3,8 @@ package web
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"maps"
 	"net/http"
 	"sync"
 	"time"
@@ -31,7 +33,10 @@ type parts struct {
 // a load balancer asks another process; a part beside which others work, as an
 // identity provider is, is named and keeps it 200.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
-	found := s.parts.look(r.Context(), s.Config.Ready)
+	found, changed := s.parts.look(r.Context(), s.Config.Ready)
+	if changed {
+		s.Log.LogAttrs(r.Context(), slog.LevelWarn, "readiness changed", slog.Bool("ready", found.Ready), slog.Any("in_doubt", found.inDoubt()))
+	}
 	status := http.StatusOK
 	if !found.Ready {
 		status = http.StatusServiceUnavailable
@@ -40,19 +45,28 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) error {
 	return WriteJSON(w, status, found)
 }
 
-func (p *parts) look(ctx context.Context, ask func(context.Context) map[string]error) readiness {
+// look also tells whether other parts are in doubt than at the last look.
+func (p *parts) look(ctx context.Context, ask func(context.Context) map[string]error) (found readiness, changed bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now := time.Now(); now.Sub(p.looked) > readyFor {
+		before := p.found.inDoubt()
 		p.found = readiness{Ready: true, Parts: map[string]string{}}
 		if ask != nil {
 			for part, err := range ask(context.WithoutCancel(ctx)) { // who leaves spoils it for nobody
 				p.found.add(part, err)
 			}
 		}
-		p.looked = time.Now()
+		p.looked, changed = time.Now(), !maps.Equal(before, p.found.inDoubt())
 	}
-	return p.found
+	return p.found, changed
+}
+
+// inDoubt are the codes of the parts that are.
+func (r readiness) inDoubt() map[string]string {
+	codes := maps.Clone(r.Parts)
+	maps.DeleteFunc(codes, func(_, code string) bool { return code == "ok" })
+	return codes
 }
 
 func (r *readiness) add(part string, err error) {

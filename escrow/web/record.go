@@ -56,10 +56,14 @@ func (s *Server) Routes() []string {
 // of courts, requesters, custodians, auditors and probes.
 func OfPeople(route string) bool {
 	_, pattern, _ := strings.Cut(route, " ")
-	return pattern != "/healthz" && pattern != "/readyz" && !strings.HasPrefix(pattern, "/v1/") && !strings.HasPrefix(pattern, registrar.PathLog+"/")
+	return !isProbe(route) && !strings.HasPrefix(pattern, "/v1/") && !strings.HasPrefix(pattern, registrar.PathLog+"/")
 }
 
-// record counts each request and, unless it is of people, writes one line: route with
+// isProbe tells whether load balancers come by a route, every few seconds: what they are
+// told is written when it changes, see [Server.readyz].
+func isProbe(route string) bool { return route == "GET /healthz" || route == "GET /readyz" }
+
+// record counts each request and, unless it is of people or a probe, writes one line: route with
 // its method, status, time. Never the address, the query or a path parameter: they can name
 // a person or a case.
 func (s *Server) record(next echo.HandlerFunc) echo.HandlerFunc {
@@ -73,7 +77,7 @@ func (s *Server) record(next echo.HandlerFunc) echo.HandlerFunc {
 		if s.Answered != nil {
 			s.Answered(route, took)
 		}
-		if !OfPeople(route) {
+		if !OfPeople(route) && !isProbe(route) {
 			s.Log.LogAttrs(c.Request().Context(), slog.LevelInfo, "request",
 				slog.String("route", route), slog.Int("status", c.Response().Status), slog.Duration("took", took))
 		}

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"slices"
@@ -41,10 +42,34 @@ func TestNoLineTellsWhenAPersonCame(t *testing.T) {
 	}
 	ask(s, "GET", registrar.PathCases, "application/json")
 	ask(s, "HEAD", "/healthz", "")
-	for _, part := range []string{`msg=refused code=test.down route="GET /v1/cases"`, `msg=request route="GET /v1/cases" status=503 took=`, `msg=request route="GET /healthz" status=204`} {
+	for _, part := range []string{`msg=refused code=test.down route="GET /v1/cases"`, `msg=request route="GET /v1/cases" status=503 took=`} {
 		if !strings.Contains(log.String(), part) {
 			t.Errorf("no %s: %s", part, log.String())
 		}
+	}
+	if strings.Contains(log.String(), "healthz") {
+		t.Error("a line of a probe:", log.String())
+	}
+}
+
+// TestProbesAreWrittenWhenTheAnswerChanges: load balancers ask every few seconds, and the
+// log has a line when they are told something else than before.
+func TestProbesAreWrittenWhenTheAnswerChanges(t *testing.T) {
+	var log strings.Builder
+	s := newEdge(t, &log)
+	down := refusal.New(refusal.Unavailable, "test.down", "wait")
+	for i, c := range []struct {
+		found error
+		line  string
+	}{{nil, ""}, {down, "level=WARN msg=\"readiness changed\" ready=false in_doubt=map[rules:test.down]\n"}, {down, ""}, {nil, "level=WARN msg=\"readiness changed\" ready=true in_doubt=map[]\n"}, {nil, ""}} {
+		s.Ready, s.parts.looked = func(context.Context) map[string]error { return map[string]error{"rules": c.found} }, time.Time{}
+		ask(s, "GET", "/readyz", "")
+		ask(s, "GET", "/readyz", "")
+		ask(s, "GET", "/healthz", "")
+		if said := log.String(); !strings.HasSuffix(said, c.line) || strings.Count(said, "\n") != min(len(c.line), 1) {
+			t.Errorf("%d: %q, want %q", i, said, c.line)
+		}
+		log.Reset()
 	}
 }
 

@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -59,6 +60,9 @@ func Preset(name string) (Provider, bool) {
 	p.Scopes, p.ACRValues = slices.Clone(p.Scopes), slices.Clone(p.ACRValues)
 	return p, ok
 }
+
+// Presets are the names that [Preset] knows, in order.
+func Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 
 const coreIdentityClaim = "https://vocab.account.gov.uk/v1/coreIdentityJWT"
 

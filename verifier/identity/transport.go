@@ -191,6 +191,10 @@ func failed(err error) error {
 	if errors.As(err, &name) && name.IsNotFound {
 		return ErrUnavailable.Because(errors.New("its host name is not known"))
 	}
+	var kind syscall.Errno // its text is the machine's, and names no address
+	if errors.As(err, &kind) {
+		return ErrUnavailable.Because(kind)
+	}
 	var op *net.OpError
 	if errors.As(err, &op) {
 		return ErrUnavailable.Because(fmt.Errorf("%s %s", op.Op, op.Net))

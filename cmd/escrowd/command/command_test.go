@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/postgres"
 )
 
 // TestExitCodes: what the operator's program says to whoever calls it wrongly,
@@ -44,9 +46,12 @@ func TestExitCodes(t *testing.T) {
 		{"completion", 2, "say which"},
 		{"serve --confg x", 2, "unknown flag: --confg: escrowd serve --help lists the flags"},
 		{"serve now", 2, "the usage is escrowd serve [flags]; for example: escrowd serve --config"},
+		{"status --client-cert x", 2, "--client-cert and --client-key go together"},
+		{"status --client-key x", 2, "--client-cert and --client-key go together"},
 		{"bundle install one", 2, "the usage is escrowd bundle install BUNDLE ENDORSEMENTS"},
 		{"bundle install a b", 2, "--database-file is needed"},
 		{"migrate", 2, "--database-file is needed"},
+		{"migrate --database-file " + good, 1, "database.unavailable: "},
 		{"log check", 2, "--database-file is needed"},
 		{"log check --database-file x --since 2026-11-01", 2, "--since is a day like 2026-11-01, and goes with --vault-audit"},
 		{"log check --database-file x --vault-audit y --since November", 2, "--since is a day like 2026-11-01"},
@@ -181,6 +186,23 @@ func TestUnit(t *testing.T) {
 	if analyze, err := exec.LookPath("systemd-analyze"); err == nil {
 		if out, err := exec.Command(analyze, "security", "--offline=true", "--threshold=20", unit).CombinedOutput(); err != nil {
 			t.Errorf("exposed by more than 2.0 of 10: %v\n%s", err, out)
+		}
+	}
+}
+
+// TestMigrateSaysWhatWasDone: a first migration, a later one, and one of nothing.
+func TestMigrateSaysWhatWasDone(t *testing.T) {
+	for _, c := range []struct {
+		did  postgres.Migration
+		want string
+	}{
+		{postgres.Migration{To: 15, Roles: []string{"penname_issuing", "penname_keeping"}},
+			"the schema is up to date: made, version 15\nmade the roles penname_issuing, penname_keeping, which have no password yet: give each one its own"},
+		{postgres.Migration{From: 12, To: 15}, "the schema is up to date: from version 12 to 15"},
+		{postgres.Migration{From: 15, To: 15}, "the schema is up to date: version 15, as before"},
+	} {
+		if got := done(c.did); got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
 }

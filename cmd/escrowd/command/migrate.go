@@ -1,6 +1,9 @@
 package command
 
 import (
+	"fmt"
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
@@ -21,12 +24,31 @@ func migrateCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if err := postgres.Migrate(cmd.Context(), admin); err != nil {
+			var m postgres.Migration
+			if err := m.Run(cmd.Context(), admin); err != nil {
 				return err
 			}
-			return say(cmd, map[string]bool{"up_to_date": true}, "the schema is up to date")
+			return say(cmd, struct {
+				UpToDate bool `json:"up_to_date"`
+				postgres.Migration
+			}{true, m}, "%s", done(m))
 		},
 	}
 	databaseFlag(c, &dsn, "the database's owner")
 	return c
+}
+
+// done is what a migration did, in words.
+func done(m postgres.Migration) string {
+	text := fmt.Sprintf("the schema is up to date: version %d, as before", m.To)
+	switch {
+	case m.From == 0:
+		text = fmt.Sprintf("the schema is up to date: made, version %d", m.To)
+	case m.From < m.To:
+		text = fmt.Sprintf("the schema is up to date: from version %d to %d", m.From, m.To)
+	}
+	if len(m.Roles) > 0 {
+		text += "\nmade the roles " + strings.Join(m.Roles, ", ") + ", which have no password yet: give each one its own"
+	}
+	return text
 }

@@ -82,6 +82,9 @@ func statusCommand() *cobra.Command {
 			"metrics_listen of its configuration, on its own machine. Exit code 1 if a part has a fault, or nobody answers.",
 		Example: "  escrowd status --config /etc/penname/escrowd.toml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if (cert == "") != (key == "") {
+				return shell.UsageError("--client-cert and --client-key go together: a certificate and its key, both in PEM")
+			}
 			c, err := service.ReadConfig(file)
 			if err != nil {
 				return err
