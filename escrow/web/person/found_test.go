@@ -484,7 +484,7 @@ func TestLogoutFromAPlatform(t *testing.T) {
 			return res.StatusCode
 		}
 		here, there := stays("pocket"), stays("purse")
-		b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "You signed out of Pocket", `action="/logout/answer?client_id=pocket"`)
+		b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Pocket says that you signed out there", `action="/logout/answer?client_id=pocket"`)
 		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}}, http.StatusOK, "Penname")
 		if left, other := renew("pocket", here), renew("purse", there); left != http.StatusBadRequest || other != http.StatusOK {
 			t.Errorf("%s: the platform that was left renews: %d, another: %d", decision, left, other)
