@@ -57,6 +57,7 @@ func startSandbox(t *testing.T, args ...string) running {
 	if err := json.NewDecoder(out).Decode(&r.ready); err != nil {
 		t.Fatalf("%v: exit code %d: %s", args, r.stop(), errs.String())
 	}
+	go io.Copy(io.Discard, out) //nolint:errcheck // what follows the object, its end of line too: nobody else reads it
 	return r
 }
 

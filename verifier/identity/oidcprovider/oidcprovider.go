@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/sandbox"
 )
@@ -33,7 +34,22 @@ func Start(t testing.TB, redirectURI, issuer string) (address string) {
 	if err := copyOut("server.mjs", server); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("node", server, modules, redirectURI, issuer)
+	for range 3 { // Node.js has been seen to hang at its start, before it ran a line of ours
+		if address = start(t, server, modules, redirectURI, issuer); address != "" {
+			return address
+		}
+	}
+	t.Fatal("oidc-provider did not start")
+	return ""
+}
+
+// startTime is how long a provider may take to say its address: it takes a second.
+const startTime = time.Minute
+
+// start starts a provider and returns its address; empty if it says none in time.
+func start(t testing.TB, args ...string) string {
+	t.Helper()
+	cmd := exec.Command("node", args...)
 	var stderr strings.Builder
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -48,6 +64,7 @@ func Start(t testing.TB, redirectURI, issuer string) (address string) {
 		t.Fatal(err)
 	}
 	lines := bufio.NewScanner(stdout)
+	hangs := time.AfterFunc(startTime, func() { cmd.Process.Kill() }) //nolint:errcheck // it may have ended
 	t.Cleanup(func() {
 		stdin.Close()               // it ends with its standard input
 		io.Copy(io.Discard, stdout) //nolint:errcheck // what it still says is for nobody
@@ -56,11 +73,10 @@ func Start(t testing.TB, redirectURI, issuer string) (address string) {
 		}
 	})
 	for lines.Scan() {
-		if strings.HasPrefix(lines.Text(), "http://127.0.0.1:") {
+		if strings.HasPrefix(lines.Text(), "http://127.0.0.1:") && hangs.Stop() {
 			return lines.Text()
 		}
 	}
-	t.Fatal("oidc-provider did not start")
 	return ""
 }
 
