@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 )
 
 // What the memory of an issuing process may still hold of an identity that was
@@ -41,9 +42,14 @@ func OverwriteFreed() error {
 	return syscall.Exec(program, os.Args, os.Environ()) //nolint:gosec // ourselves, with our own arguments
 }
 
+// closing is how long a connection that was closed has until the goroutines that read
+// and wrote it have ended, and with them their hold on its buffers. On a busy machine
+// that takes some milliseconds.
+const closing = 250 * time.Millisecond
+
 // DropFreedMemory drops what this process still holds of identities that are
 // sealed, and of keys that were used. It never fails.
-func (s *Service) DropFreedMemory(context.Context) error {
+func (s *Service) DropFreedMemory(ctx context.Context) error {
 	var keys []any
 	if s.Issuing != nil {
 		for _, p := range s.Issuing.Providers {
@@ -60,6 +66,10 @@ func (s *Service) DropFreedMemory(context.Context) error {
 		if k, ok := k.(interface{ CloseIdle() }); ok {
 			k.CloseIdle()
 		}
+	}
+	select {
+	case <-time.After(closing):
+	case <-ctx.Done():
 	}
 	// Twice: what lies in a sync.Pool survives one collection.
 	runtime.GC()
