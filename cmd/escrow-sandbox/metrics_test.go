@@ -277,6 +277,8 @@ func TestAScrapeDoesNotTellWhenSomebodyCame(t *testing.T) {
 	tb := m.world
 	if h := tb.Clock.Now().UTC().Hour(); h >= 23 { // all on one day
 		tb.Clock.Advance(2 * time.Hour)
+		m.must(tb.Service.ServeCases(t.Context())) // the log is cosigned anew, and followed
+		m.must(tb.Service.FollowRules(t.Context()))
 	}
 	m.scrape()
 	before, lines := m.scrape(), strings.Count(logs.String(), "\n")
