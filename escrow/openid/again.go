@@ -6,7 +6,6 @@ import (
 	"crypto/cipher"
 	"crypto/hkdf"
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -42,33 +41,8 @@ func (m manager) mayComeAgain(ctx context.Context, b *grantBody, successor strin
 	if x.mayAgain = !pl.public() || b.JKT != ""; !x.mayAgain {
 		return nil
 	}
-	sealer, err := sealerOf(refreshPurpose, x.presented)
-	if err != nil {
-		return err
-	}
-	text := binary.BigEndian.AppendUint64(nil, uint64(m.p.now().Unix()))
-	b.Before, b.Again = digest(x.presented), sealer.Seal(nil, nil, append(text, successor...), nil)
-	return nil
-}
-
-// successor returns what replaced a refresh token within the last seconds, or "".
-func (b grantBody) successor(presented string, now time.Time) string {
-	if len(b.Again) == 0 || subtle.ConstantTimeCompare(digest(presented), b.Before) != 1 {
-		return ""
-	}
-	sealer, err := sealerOf(refreshPurpose, presented)
-	if err != nil {
-		return ""
-	}
-	text, err := sealer.Open(nil, nil, b.Again, nil)
-	if err != nil || len(text) < 8 {
-		return ""
-	}
-	made := time.Unix(int64(binary.BigEndian.Uint64(text)), 0)
-	if now.Sub(made).Abs() > againWithin {
-		return ""
-	}
-	return string(text[8:])
+	b.Again, err = sealAgain(refreshPurpose, x.presented, []byte(successor), m.p.now())
+	return err
 }
 
 // Purposes of a key that follows from a handle.
@@ -77,9 +51,32 @@ const (
 	answerPurpose  = "penname sign-in, answer"
 )
 
-// sealerOf is AES-256-GCM (NIST SP 800-38D) with a key that follows from a handle,
-// which nobody has but its holder (HKDF, RFC 5869), and a random nonce before each
-// ciphertext.
+// sealAgain encrypts what is answered once more, and when it was answered first, under
+// a handle that nobody has but its holder.
+func sealAgain(purpose, handle string, text []byte, now time.Time) ([]byte, error) {
+	sealer, err := sealerOf(purpose, handle)
+	if err != nil {
+		return nil, err
+	}
+	return sealer.Seal(nil, nil, append(binary.BigEndian.AppendUint64(nil, uint64(now.Unix())), text...), nil), nil
+}
+
+// openAgain returns what sealAgain encrypted under this handle within the last seconds,
+// or nil.
+func openAgain(purpose, handle string, sealed []byte, now time.Time) []byte {
+	sealer, err := sealerOf(purpose, handle)
+	if err != nil {
+		return nil
+	}
+	text, err := sealer.Open(nil, nil, sealed, nil)
+	if err != nil || len(text) < 8 || now.Sub(time.Unix(int64(binary.BigEndian.Uint64(text)), 0)).Abs() > againWithin {
+		return nil
+	}
+	return text[8:]
+}
+
+// sealerOf is AES-256-GCM (NIST SP 800-38D) with a key that follows from a handle
+// (HKDF, RFC 5869), and a random nonce before each ciphertext.
 func sealerOf(purpose, handle string) (cipher.AEAD, error) {
 	key, err := hkdf.Key(sha256.New, []byte(handle), nil, purpose, 32)
 	if err != nil {
@@ -102,22 +99,21 @@ type answer struct {
 	Platform, Scopes, Subject string
 	RedirectURI, Code, State  string
 	FormPost                  bool
-	At                        int64 // Unix seconds
 }
 
 // saveAnswer ends a sign-in in the platform's favour: of concurrent requests one does.
 func (m manager) saveAnswer(ctx context.Context, as *goidc.AuthnSession, row Row) error {
 	x := exchangeOf(ctx)
 	x.code = random()
-	sealer, err := sealerOf(answerPurpose, as.ID)
+	text, err := json.Marshal(answer{as.ClientID, as.Scopes, as.Subject, as.RedirectURI, x.code, as.State, x.formPost != ""})
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(answer{as.ClientID, as.Scopes, as.Subject, as.RedirectURI, x.code, as.State, x.formPost != "", m.p.now().Unix()})
+	sealed, err := sealAgain(answerPurpose, as.ID, text, m.p.now())
 	if err != nil {
 		return err
 	}
-	if row.Body, err = json.Marshal(sessionBody{Answer: sealer.Seal(nil, nil, text, nil)}); err != nil {
+	if row.Body, err = json.Marshal(sessionBody{Answer: sealed}); err != nil {
 		return err
 	}
 	for {
@@ -144,21 +140,18 @@ func (p *Provider) renderOrRepeat(w http.ResponseWriter, r *http.Request, cause 
 	if !ok || !p.presses(r, a) {
 		return p.renderError(w, r, cause)
 	}
-	u, err := url.Parse(a.RedirectURI)
+	back := url.Values{"code": {a.Code}, "iss": {p.cfg.Issuer}}
+	if a.State != "" {
+		back.Set("state", a.State)
+	}
+	to, err := withQuery(a.RedirectURI, back)
 	if err != nil {
 		return p.renderError(w, r, err)
 	}
-	query := u.Query()
-	for name, v := range map[string]string{"code": a.Code, "state": a.State, "iss": p.cfg.Issuer} {
-		if v != "" {
-			query.Set(name, v)
-		}
-	}
-	u.RawQuery = query.Encode()
 	if a.FormPost {
 		exchangeOf(r.Context()).formPost = a.RedirectURI
 	}
-	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther)
 	return nil
 }
 
@@ -168,15 +161,8 @@ func (p *Provider) answered(r *http.Request, sealed []byte) (a answer, ok bool) 
 	if len(sealed) == 0 || r.Method != http.MethodPost {
 		return a, false
 	}
-	sealer, err := sealerOf(answerPurpose, r.PathValue("callback"))
-	if err != nil {
-		return a, false
-	}
-	text, err := sealer.Open(nil, nil, sealed, nil)
-	if err != nil || json.Unmarshal(text, &a) != nil {
-		return a, false
-	}
-	return a, p.now().Sub(time.Unix(a.At, 0)).Abs() <= againWithin
+	text := openAgain(answerPurpose, r.PathValue("callback"), sealed, p.now())
+	return a, text != nil && json.Unmarshal(text, &a) == nil
 }
 
 // presses reports whether it is the person of an answer who presses, and the same button.

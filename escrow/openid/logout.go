@@ -104,14 +104,13 @@ func (p *Provider) leaving(r *http.Request, params url.Values) (pl Platform, err
 
 // leftTo is where the person goes on.
 func leftTo(params url.Values) string {
-	u, err := url.Parse(params.Get("post_logout_redirect_uri"))
-	if err != nil || u.String() == "" {
+	add := url.Values{}
+	if state := params.Get("state"); state != "" {
+		add.Set("state", state)
+	}
+	to, err := withQuery(params.Get("post_logout_redirect_uri"), add)
+	if err != nil || params.Get("post_logout_redirect_uri") == "" {
 		return "/"
 	}
-	if state := params.Get("state"); state != "" {
-		query := u.Query()
-		query.Set("state", state)
-		u.RawQuery = query.Encode()
-	}
-	return u.String()
+	return to
 }

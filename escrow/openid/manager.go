@@ -181,8 +181,7 @@ type grantBody struct {
 	// From then on, with offline_access.
 	Family  []byte `json:"family,omitempty"`  // SHA-256 of the part that all refresh tokens of the grant share
 	Refresh []byte `json:"refresh,omitempty"` // SHA-256 of the current refresh token
-	Before  []byte `json:"before,omitempty"`  // SHA-256 of the one that it replaced, which may come once more: see again.go
-	Again   []byte `json:"again,omitempty"`   // what is answered then
+	Again   []byte `json:"again,omitempty"`   // what is answered if the one that it replaced comes once more: see again.go
 }
 
 type codeBody struct {
@@ -421,18 +420,18 @@ func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Gr
 		return nil, goidc.ErrNotFound
 	}
 	x := exchangeOf(ctx)
-	if x.successor = b.successor(raw, m.p.now()); x.endpoint != "/token" {
-		x.successor = ""
-	}
-	if x.successor == "" && subtle.ConstantTimeCompare(digest(raw), b.Refresh) != 1 {
-		// An older token of this family: somebody has kept a copy.
-		// RFC 9700, 4.14.2: "the authorization server … will revoke the active refresh token".
-		if x.endpoint == "/token" {
+	if subtle.ConstantTimeCompare(digest(raw), b.Refresh) != 1 {
+		if x.endpoint != "/token" {
+			return nil, goidc.ErrNotFound
+		}
+		if x.successor = string(openAgain(refreshPurpose, raw, b.Again, m.p.now())); x.successor == "" {
+			// An older token of this family: somebody has kept a copy.
+			// RFC 9700, 4.14.2: "the authorization server … will revoke the active refresh token".
 			if err := m.end(ctx, hashOf("grant", g.ID)); err != nil {
 				return nil, outage(ctx, err)
 			}
+			return nil, goidc.ErrNotFound
 		}
-		return nil, goidc.ErrNotFound
 	}
 	g.RefreshTokenExpiresAt = int(b.refreshUntil().Unix())
 	heldOf(g.Store).rotating = x.endpoint == "/token"
@@ -548,17 +547,17 @@ func outage(ctx context.Context, err error) error {
 }
 
 // platform looks a platform up and refuses one that is not sound.
-func (p *Provider) platform(ctx context.Context, id string) (Platform, error) {
+func (k checks) platform(ctx context.Context, id string) (Platform, error) {
 	if !clientIDSyntax.MatchString(id) {
 		return Platform{}, goidc.ErrNotFound
 	}
-	pl, err := p.cfg.Platforms(ctx, id)
+	pl, err := k.cfg.Platforms(ctx, id)
 	switch {
 	case errors.Is(err, ErrUnknownPlatform):
 		return Platform{}, goidc.ErrNotFound
 	case err != nil:
 		return Platform{}, outage(ctx, err)
-	case pl.ID != id || pl.check() != nil || pl.IDTokenAlg != "" && !slices.Contains(p.algorithms, pl.IDTokenAlg):
+	case pl.ID != id || pl.check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil

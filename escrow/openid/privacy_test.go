@@ -256,7 +256,7 @@ func TestStoreHoldsNoSecretAndNoTime(t *testing.T) {
 			if err := json.Unmarshal(line[i:], &body); err != nil {
 				t.Fatal(err)
 			}
-			if have := strings.Join(slices.Sorted(maps.Keys(body)), " "); have != "acr again before commitment created family platform refresh scope" {
+			if have := strings.Join(slices.Sorted(maps.Keys(body)), " "); have != "acr again commitment created family platform refresh scope" {
 				t.Errorf("a settled grant holds %s", have)
 			}
 			if int64(body["created"].(float64))%86400 != 0 {

@@ -30,7 +30,6 @@ type Provider struct {
 	authenticate Authenticate
 	now          func() time.Time
 	keys         *keys
-	algorithms   []jose.SignatureAlgorithm // of the keys: that of access tokens first, RS256 last
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
@@ -53,10 +52,10 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	}
 	p.keys = new(keys)
 	p.keys.Store(&ring)
-	p.algorithms = ring.algorithms(p.now())
-	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, algorithm: p.algorithms[0], now: p.now}
-	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, p.now}
-	op, err := p.configure(p.algorithms[0])
+	algorithms := ring.algorithms(p.now())
+	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, algorithm: algorithms[0], now: p.now}
+	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, algorithms, p.now}
+	op, err := p.configure(algorithms[0])
 	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}

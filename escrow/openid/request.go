@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/refusal"
@@ -222,9 +223,10 @@ var requestParams = []string{
 
 // checks are the provider's own, which come before the library's.
 type checks struct {
-	cfg  *Config
-	keys *keys
-	now  func() time.Time
+	cfg        *Config
+	keys       *keys
+	algorithms []jose.SignatureAlgorithm // of the keys: that of access tokens first, RS256 last
+	now        func() time.Time
 }
 
 // copyRequest copies the parameters that are used.
@@ -258,9 +260,10 @@ const formPost = "form_post"
 func checkRequest(v url.Values, pl Platform) fault {
 	prompts := strings.Fields(v.Get("prompt"))
 	prompt := func(s string) bool { return s == "none" || s == "login" || s == "consent" || s == "select_account" }
+	if wrong := repeated(v); wrong != (fault{}) {
+		return wrong
+	}
 	switch {
-	case repeated(v) != "":
-		return invalid(repeatedTexts[repeated(v)])
 	case v.Has("request"):
 		return fault{code: "request_not_supported"} // OpenID Connect Core, 3.1.2.6
 	case v.Has("registration"):
@@ -289,19 +292,23 @@ func checkRequest(v url.Values, pl Platform) fault {
 // clients MUST use PKCE", and for confidential ones "the nonce parameter and the
 // respective Claim in the ID Token" will do.
 func checkChallenge(v url.Values, pl Platform) fault {
-	switch {
-	case v.Get("code_challenge")+v.Get("code_challenge_method") == "" && pl.public():
-		return invalid("code_challenge is missing: a client without a secret must use PKCE with S256.")
-	case v.Get("code_challenge")+v.Get("code_challenge_method") == "" && pl.RequireDPoP:
-		return invalid("code_challenge is missing: this client must use PKCE with S256.")
-	case v.Get("code_challenge")+v.Get("code_challenge_method") == "" && v.Get("nonce") == "":
-		return invalid("code_challenge or nonce is missing: send one of them, the first with S256.")
-	case v.Get("code_challenge")+v.Get("code_challenge_method") == "":
+	challenge, method := v.Get("code_challenge"), v.Get("code_challenge_method")
+	if challenge+method == "" {
+		switch {
+		case pl.public():
+			return invalid("code_challenge is missing: a client without a secret must use PKCE with S256.")
+		case pl.RequireDPoP:
+			return invalid("code_challenge is missing: this client must use PKCE with S256.")
+		case v.Get("nonce") == "":
+			return invalid("code_challenge or nonce is missing: send one of them, the first with S256.")
+		}
 		return fault{}
+	}
+	switch {
 	// RFC 7636, 4.3: the method "defaults to plain if not present in the request", and plain is refused.
-	case v.Get("code_challenge_method") != "S256":
+	case method != "S256":
 		return invalid("code_challenge_method must be S256.")
-	case !sha256b64.MatchString(v.Get("code_challenge")):
+	case !sha256b64.MatchString(challenge):
 		return invalid("code_challenge is not the base64url of a SHA-256.")
 	}
 	return fault{}
@@ -327,16 +334,20 @@ func digits(s string) bool {
 	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
 }
 
-// repeated names a parameter that comes more than once. RFC 6749, 3.1: "Request and
-// response parameters MUST NOT be included more than once." Of those that are used it
-// is the first one; any other is "", and none is no key of repeatedTexts.
-func repeated(v url.Values) string {
-	for _, name := range slices.Sorted(maps.Keys(repeatedTexts)) {
-		if len(v[name]) > 1 {
-			return name
+// repeated refuses a parameter that is used and comes more than once (RFC 6749, 3.1:
+// "Request and response parameters MUST NOT be included more than once"). Of several it
+// names the first by the alphabet.
+func repeated(v url.Values) fault {
+	first := ""
+	for name, values := range v {
+		if _, used := repeatedTexts[name]; used && len(values) > 1 && (first == "" || name < first) {
+			first = name
 		}
 	}
-	return ""
+	if first == "" {
+		return fault{}
+	}
+	return invalid(repeatedTexts[first])
 }
 
 // repeatedTexts say so of each parameter that is used.
@@ -407,8 +418,9 @@ func (k checks) checkAPI(r *http.Request, x *exchange) fault {
 			return invalid("Content-Type must be application/x-www-form-urlencoded.")
 		case x.parseForm(r) != nil:
 			return invalid("The body is not a form, or is too large.")
-		case repeated(r.PostForm) != "":
-			return invalid(repeatedTexts[repeated(r.PostForm)])
+		}
+		if wrong := repeated(r.PostForm); wrong != (fault{}) {
+			return wrong
 		}
 	}
 	if x.endpoint == userinfoPath {
@@ -434,13 +446,7 @@ func (k checks) checkPushed(r *http.Request, x *exchange) fault {
 	if r.PostForm.Has("request_uri") { // RFC 9126, 2.1: "MUST NOT provide"
 		return invalid("request_uri cannot be pushed.")
 	}
-	pl, err := k.cfg.Platforms(r.Context(), x.clientID)
-	if err != nil && !errors.Is(err, ErrUnknownPlatform) {
-		x.outage = err
-	}
-	if err != nil { // the library says so, once it has looked at the credentials
-		pl = Platform{}
-	}
+	pl, _ := k.platform(r.Context(), x.clientID) // of one that is not there the library says so, once it has looked at the credentials
 	if wrong := cmp.Or(checkRequest(r.PostForm, pl), k.checkHint(x, r.PostForm, x.clientID)); wrong != (fault{}) {
 		return wrong
 	}

@@ -178,20 +178,29 @@ func (a answers) redirectError(w http.ResponseWriter, r *http.Request, params ur
 	if state := params["state"]; len(state) == 1 && state[0] != "" {
 		back.Set("state", state[0])
 	}
-	u, err := url.Parse(params.Get("redirect_uri"))
+	to, err := withQuery(params.Get("redirect_uri"), back)
 	if err != nil { // it was compared with a valid one
 		a.showError(w, r, ErrRedirectURI)
 		return
 	}
-	query := u.Query()
-	maps.Copy(query, back)
-	u.RawQuery = query.Encode()
 	if params.Get("response_mode") == formPost {
-		a.postBack(w, r, params.Get("redirect_uri"), u.String(), nil)
+		a.postBack(w, r, params.Get("redirect_uri"), to, nil)
 		return
 	}
 	w.Header().Set("Cache-Control", "no-store")
-	http.Redirect(w, r, u.String(), http.StatusSeeOther)
+	http.Redirect(w, r, to, http.StatusSeeOther)
+}
+
+// withQuery adds parameters to those that an address has.
+func withQuery(address string, add url.Values) (string, error) {
+	u, err := url.Parse(address)
+	if err != nil || len(add) == 0 {
+		return address, err
+	}
+	query := u.Query()
+	maps.Copy(query, add)
+	u.RawQuery = query.Encode()
+	return u.String(), nil
 }
 
 // responseParams are what an answer to the platform is made of.
