@@ -24,8 +24,8 @@ import (
 // (RFC 9700, 4.14.2).
 //
 // The row keeps the successor, and when it was made, encrypted under the token that
-// it replaced, of which the row has the digest alone. So a copy of the database tells
-// neither a token nor a time.
+// it replaced, of which the row has nothing. So a copy of the database tells neither a
+// token nor a time.
 
 // mayComeAgain keeps in b what is answered if the token that was presented comes once
 // more. successor is what replaces it.
