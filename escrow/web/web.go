@@ -67,8 +67,8 @@ type Server struct {
 	limits map[string]document.Bounds // by method and pattern; "*" is any method
 	rated  map[string]bool            // routes that hold each sender to a rate, likewise
 
-	cookieless map[string]bool // routes where no cookie is read: see ReadsNoCookie
-	popups     map[string]bool // routes that a platform may open in a window of its own: see InPopups
+	posted map[string]bool // routes to which other sites may post: see OtherSitesPost
+	popups map[string]bool // routes that a platform may open in a window of its own: see InPopups
 
 	large, small *budget // of bodies in memory
 	parts        parts
@@ -88,7 +88,7 @@ func New(c Config) (*Server, error) {
 	}
 	c.PerSender = cmp.Or(c.PerSender, DefaultPerSender)
 	s := &Server{Config: c, secure: origin.Scheme == "https", router: echo.New(), limits: map[string]document.Bounds{},
-		rated: map[string]bool{}, cookieless: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
+		rated: map[string]bool{}, posted: map[string]bool{}, popups: map[string]bool{}, undone: map[string]string{}, large: newBudget(maxLarge), small: newBudget(maxSmall), line: slowest}
 	s.Trust(c.TrustedProxies)
 	s.leads.Store(&[]string{})
 	if s.pages, err = newPages(c.Contact); err != nil {
@@ -152,11 +152,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.router.ServeHTTP(s.line.paced(w, r))
 }
 
-// ReadsNoCookie lets scripts of any site call these routes: what they do follows from
-// what the request itself brings, and not from whose browser sends it.
-func (s *Server) ReadsNoCookie(routes ...string) {
+// OtherSitesPost lets pages and scripts of any site post to these routes: what they do
+// follows from what the request itself brings, and not from whose browser sends it.
+func (s *Server) OtherSitesPost(routes ...string) {
 	for _, route := range routes {
-		s.cookieless[route] = true
+		s.posted[route] = true
 	}
 }
 
@@ -169,10 +169,8 @@ func (s *Server) InPopups(routes ...string) {
 	}
 }
 
-// sameSite refuses cross-site requests that change something (ATTACKS H11), but where
-// no cookie is read. OpenID Connect Core, 3.1.2.1: a platform's
-// page may post an authorization request, and one to log out (RP-Initiated Logout 1.0,
-// 2), which package openid never takes for the person's answer.
+// sameSite refuses cross-site requests that change something (ATTACKS H11), but those
+// that [Server.OtherSitesPost] lets through.
 //
 // What a browser says of itself comes first (Sec-Fetch-Site). Without it Origin has
 // to be ours: that of the configuration, not the Host header, which a proxy may
@@ -180,8 +178,7 @@ func (s *Server) InPopups(routes ...string) {
 func (s *Server) sameSite(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
-		if safe := []string{http.MethodGet, http.MethodHead, http.MethodOptions}; slices.Contains(safe, r.Method) ||
-			s.cookieless[c.Path()] || r.Method == http.MethodPost && (r.URL.Path == "/authorize" || r.URL.Path == "/logout") {
+		if safe := []string{http.MethodGet, http.MethodHead, http.MethodOptions}; slices.Contains(safe, r.Method) || r.Method == http.MethodPost && s.posted[c.Path()] {
 			return next(c)
 		}
 		site, origin := r.Header.Get("Sec-Fetch-Site"), r.Header.Get("Origin")

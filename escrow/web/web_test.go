@@ -82,7 +82,7 @@ func TestPopupsAndScripts(t *testing.T) {
 		s.Handle(http.MethodPost, path, Form, Rate{}, ok)
 	}
 	s.InPopups("/sign-in/:id")
-	s.ReadsNoCookie("/token")
+	s.OtherSitesPost("/token")
 	for path, want := range map[string]struct {
 		status int
 		opener string

@@ -111,7 +111,10 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
 	edge.InPopups("/authorize", "/authorize/*", "/enrol", CallbackPath(":provider"))
-	edge.ReadsNoCookie("/token", "/userinfo", "/revoke")
+	edge.OtherSitesPost("/token", "/userinfo", "/revoke") // which read no cookie
+	// OpenID Connect Core, 3.1.2.1, and RP-Initiated Logout 1.0, 2: a platform's page may
+	// post what package openid never takes for the person's answer.
+	edge.OtherSitesPost("/authorize", "/logout")
 	for route, text := range undone {
 		edge.Undone(route, text)
 	}
