@@ -204,18 +204,23 @@ const guardsThere = `
 	UNION ALL SELECT format('index %s', relname) FROM pg_index JOIN tables ON tables.oid = indexrelid
 	  WHERE indisvalid AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)`
 
-// checkGuards refuses a database in which something is missing that keeps it whole, as
-// after a restore that stopped, or that disabled triggers and stopped (FOUND N2).
-func (d *db) checkGuards(ctx context.Context) error {
-	var have []string
-	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, guardsThere)
+// listed is what a query selects, one text a row.
+func (d *db) listed(ctx context.Context, query string) (all []string, err error) {
+	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, query)
 		if err != nil {
 			return err
 		}
-		have, err = pgx.CollectRows(rows, pgx.RowTo[string])
+		all, err = pgx.CollectRows(rows, pgx.RowTo[string])
 		return err
 	})
+	return all, err
+}
+
+// checkGuards refuses a database in which something is missing that keeps it whole, as
+// after a restore that stopped, or that disabled triggers and stopped (FOUND N2).
+func (d *db) checkGuards(ctx context.Context) error {
+	have, err := d.listed(ctx, guardsThere)
 	if err != nil {
 		return err
 	}
@@ -267,9 +272,7 @@ func (d *db) checkGrants(ctx context.Context, role string) error {
 	if err != nil {
 		return ErrRole.Because(err)
 	}
-	var have []string
-	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `
+	have, err := d.listed(ctx, `
 			WITH tables AS (SELECT oid, relname FROM pg_class
 			  WHERE relnamespace = 'penname'::regnamespace AND relkind IN ('r', 'v', 'm', 'p', 'f'))
 			SELECT relname || '.' || attname || ' ' || p FROM tables
@@ -283,12 +286,6 @@ func (d *db) checkGrants(ctx context.Context, role string) error {
 			UNION ALL SELECT 'schema CREATE' WHERE has_schema_privilege('penname', 'CREATE')
 			UNION ALL SELECT 'database ' || p FROM unnest(ARRAY['CREATE', 'TEMPORARY']) p
 			  WHERE has_database_privilege(current_database(), p)`)
-		if err != nil {
-			return err
-		}
-		have, err = pgx.CollectRows(rows, pgx.RowTo[string])
-		return err
-	})
 	if err != nil {
 		return err
 	}
