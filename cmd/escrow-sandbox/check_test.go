@@ -17,7 +17,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/http/httputil"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -577,14 +576,7 @@ func TestStatus(t *testing.T) {
 // the machine's own.
 func TestFoundN1PrivateAuthorities(t *testing.T) {
 	s := newSetup(t)
-	target, err := url.Parse(s.world.Origin)
-	if err != nil {
-		t.Fatal(err)
-	}
-	proxy := httputil.NewSingleHostReverseProxy(target)
-	direct := proxy.Director
-	proxy.Director = func(r *http.Request) { direct(r); r.Host = target.Host }
-	srv := httptest.NewUnstartedServer(proxy)
+	srv := httptest.NewUnstartedServer(proxyTo(t, s.world))
 	srv.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelWarn)
 	srv.StartTLS()
 	t.Cleanup(srv.Close)
@@ -593,7 +585,7 @@ func TestFoundN1PrivateAuthorities(t *testing.T) {
 	}
 	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw}))
 	with := s.file("with.pem", own, 0o644)
-	with, err = strconv.Unquote(with)
+	with, err := strconv.Unquote(with)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -238,9 +238,8 @@ func (o *operator) serve(config string) (address string, stop func() int) {
 	return address, stop
 }
 
-// publicLog serves a world's log over TLS, as another process sees it, and lets
-// this process trust the certificate.
-func publicLog(t *testing.T, tb *world.World) string {
+// proxyTo is a proxy before a world.
+func proxyTo(t *testing.T, tb *world.World) http.Handler {
 	t.Helper()
 	target, err := url.Parse(tb.Origin)
 	if err != nil {
@@ -249,7 +248,14 @@ func publicLog(t *testing.T, tb *world.World) string {
 	proxy := httputil.NewSingleHostReverseProxy(target)
 	direct := proxy.Director
 	proxy.Director = func(r *http.Request) { direct(r); r.Host = target.Host }
-	srv := httptest.NewTLSServer(proxy)
+	return proxy
+}
+
+// publicLog serves a world's log over TLS, as another process sees it, and lets
+// this process trust the certificate.
+func publicLog(t *testing.T, tb *world.World) string {
+	t.Helper()
+	srv := httptest.NewTLSServer(proxyTo(t, tb))
 	t.Cleanup(srv.Close)
 	system := http.DefaultTransport.(*http.Transport)
 	before := system.TLSClientConfig
