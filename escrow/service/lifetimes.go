@@ -7,7 +7,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/penname/penname/escrow/keep"
+
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/secretfile"
@@ -48,19 +51,28 @@ func (p *Parts) lifetimes(keys []openid.Key) (all []Lifetime) {
 			all = append(all, Lifetime{"secret id of " + string(id.Role), id.Begins, id.Ends})
 		}
 	}
-	last := Lifetime{What: "last token key"}
-	for _, k := range keys {
-		if k.NotAfter.IsZero() {
-			return all // it signs until somebody retires it
-		}
-		if k.NotAfter.After(last.Ends) {
-			last.Begins, last.Ends = k.NotBefore, k.NotAfter
-		}
-	}
-	if len(keys) > 0 {
-		all = append(all, last)
+	if last := lastTokenKey(keys); last != nil {
+		all = append(all, *last)
 	}
 	return all
+}
+
+// lastTokenKey is the last key of the algorithm that is the first to have none; nil if
+// each has one that signs until somebody retires it.
+func lastTokenKey(keys []openid.Key) (first *Lifetime) {
+	byAlgorithm := map[jose.SignatureAlgorithm]*Lifetime{}
+	for _, k := range keys {
+		last := byAlgorithm[k.Algorithm()]
+		if last == nil || !last.Ends.IsZero() && (k.NotAfter.IsZero() || k.NotAfter.After(last.Ends)) {
+			byAlgorithm[k.Algorithm()] = &Lifetime{"last token key", k.NotBefore, k.NotAfter}
+		}
+	}
+	for _, last := range byAlgorithm {
+		if !last.Ends.IsZero() && (first == nil || last.Ends.Before(first.Ends)) {
+			first = last
+		}
+	}
+	return first
 }
 
 // WatchLifetimes renews the secret ids that are due, reads again what changed, in case
