@@ -50,6 +50,7 @@ var errorTexts = map[goidc.ErrorCode]string{
 	goidc.ErrorCodeUnauthorizedClient:     "The client may not do this.",
 	goidc.ErrorCodeUnsupportedGrantType:   "The grant types are authorization_code and refresh_token.",
 	goidc.ErrorCodeRequestURINotSupported: "Only a request_uri from the pushed authorization request endpoint is accepted.",
+	invalidTarget:                         "resource names no platform of this client's sector: send its client_id, or an address at one of its origins.",
 	invalidProof:                          "The DPoP proof is missing, malformed, not for this request, not fresh, or was used; or its key was used at another platform: make one for each.",
 	consentRequired:                       "The person must consent, which this request does not allow.",
 	unavailable:                           "Try again later: nothing was disclosed.",

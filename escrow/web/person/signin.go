@@ -12,6 +12,7 @@ import (
 type consentPage struct {
 	Action   string // of this sign-in
 	Platform string
+	Alike    []string // names of the other platforms that know the person by the same pen name
 	PenName  string // empty: none here yet
 	SignedIn bool
 	Anew     bool // a proof of identity that there is does not do
@@ -26,7 +27,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if _, err := s.Rules(); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Offline: req.Offline}
+	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Alike: s.alike(req.Platform), Offline: req.Offline}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, err := s.who(r)
 	if err != nil && !errors.Is(err, errSignedOut) {
@@ -57,7 +58,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.Claimed = len(claims) > 0
-	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})
+	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
@@ -69,12 +70,12 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 
 // approve tells a platform who this is, and remembers that for this session.
 func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
-	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.ID)
+	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.SectorID())
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
 	if !req.Since.IsZero() {
-		who.Told = req.Platform.ID
+		who.Told = req.Platform.SectorID()
 	}
 	who.allow(req.Platform.ID, req.Scopes, req.Silent)
 	if err := s.sessions.keep(w, who); err != nil {
