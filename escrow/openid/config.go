@@ -46,6 +46,11 @@ type Config struct {
 	// there is none.
 	Leave Leave
 
+	// HTTP calls the addresses that platforms give. It must refuse those inside the
+	// operator's networks and bound what it reads: see identity.NewHTTP. Optional: without
+	// it none is called.
+	HTTP *http.Client
+
 	// ErrorPage, optional, renders a refusal that cannot be sent back to the
 	// platform. It sets the status. The refusal holds no request data.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *refusal.Error)

@@ -62,6 +62,7 @@ type Config struct {
 
 	TokenKeys []openid.Key // that sign tokens; see Live
 	Store     openid.Store
+	HTTP      *http.Client // optional: see openid.Config
 }
 
 // side is the issuing side behind an edge.
@@ -179,6 +180,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
 		ACRs:  s.acrs(),
 		Leave: s.leave,
+		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
 		},
