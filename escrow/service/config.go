@@ -128,6 +128,7 @@ type issueConfig struct {
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
 	Platforms         []platformConfig `toml:"platforms"`
+	PlatformNetworks  []string         `toml:"platform_private_networks"` // identity.ParsePrivateNetworks, of the addresses that platforms give
 }
 
 type tokenKey struct {

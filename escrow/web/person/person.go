@@ -180,6 +180,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
 		ACRs:  s.acrs(),
 		Leave: s.leave,
+		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(s.open(), func(p openid.Platform) bool { return p.Scripts(origin) })
 		},
