@@ -52,6 +52,7 @@ var (
 	ErrBundleCompartments = refusal.New(refusal.Invalid, "bundle.compartments", "Compartments need unique names of a to z and _, at most 32 characters, and hold each field of the bundle in exactly one.")
 	ErrBundleLimits       = refusal.New(refusal.Invalid, "bundle.limits", "Targets must be limited to 1 to 900, secrecy to 1 to 1096 days, validity to 1 to 90 days, and the warrants of each authority to 1 to 10,000 a day.")
 	ErrBundleRules        = refusal.New(refusal.Invalid, "bundle.rules", "Every rule must compile, use the published vocabulary, and carry a unique @id and a @title; a permit also @quorum and @notice_days.")
+	ErrBundleRegistry     = refusal.New(refusal.Invalid, "bundle.registry", "A registry needs a key, and a new platform waits 1 to 90 days; 0 only where the registrar is this machine.")
 	ErrBundleReviewers    = refusal.New(refusal.Invalid, "bundle.reviewers", "Reviewers must be at least two different people, or none, and none of them a custodian.")
 	ErrNotEndorsed        = refusal.New(refusal.Denied, "bundle.not_endorsed", "Too few distinct custodians have endorsed this bundle.")
 	ErrNotNext            = refusal.New(refusal.Conflict, "bundle.not_next", "The bundle does not follow the one in force: it must name that one's hash and the next number. Write it with `escrowd bundle write --after`, and let the custodians endorse what was written.")

@@ -185,7 +185,7 @@ func (r *Review) judge(at time.Time) error {
 	if !d.Allowed {
 		return &RulesError{d.Refusal, d.Rules}
 	}
-	if err := policy.Stopped(r.since[1:], f.Leaf.Index, d.Warrant.Authority); err != nil {
+	if err := policy.Stopped(r.since[1:], f.Leaf.Index, d.Warrant.Authority, d.Warrant.Targets); err != nil {
 		return err
 	}
 	// An auditor holds the quorum against what the leaf says.

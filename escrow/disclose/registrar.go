@@ -337,7 +337,7 @@ func (r *Registrar) releaseUnder(ctx context.Context, c Case) (Case, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority); err != nil {
+	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()); err != nil {
 		return c, err
 	}
 	targets, err := c.targets()
