@@ -187,7 +187,6 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Resource: func(_ context.Context, resource string) (openid.Platform, error) {
 			return s.find(func(p openid.Platform) bool { return p.Serves(resource) })
 		},
-		HTTP: s.HTTP,
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
 			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1

@@ -13,7 +13,7 @@ type consentPage struct {
 	Action   string // of this sign-in
 	Platform string
 	Alike    []string // names of the other platforms that know the person by the same pen name
-	PenName  string // empty: none here yet
+	PenName  string   // empty: none here yet
 	SignedIn bool
 	Anew     bool // a proof of identity that there is does not do
 	Offline  bool // the platform asks to stay signed in
