@@ -14,7 +14,7 @@ func TestT43CrossDocument(t *testing.T) {
 	_, evidence := w.production(t)
 	endorsed, _ := SignEndorsement(w.custodians[0], "custodian-1", w.bundle.Hash(), now)
 	for name, raw := range map[string]string{"endorsement": endorsed, "evidence": evidence[0]} {
-		if d := Decide(Submission{raw, evidence}, w.bundle, now); d.Allowed || d.Refusal.Code != ErrMalformed.Code {
+		if d := Decide(Submission{raw, evidence}, w.bundle, Facts{}, now); d.Allowed || d.Refusal.Code != ErrMalformed.Code {
 			t.Error(name, "as a warrant:", d.Refusal)
 		}
 	}

@@ -139,6 +139,12 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	err = each(`SELECT leaf, signed FROM platform_records`, []any{&leaf, &signed}, func() error {
+		return add(&leaf, proof.PlatformLeaf(undated, policy.Hash(signed)))
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = each(`SELECT leaf, label, salt FROM erasures WHERE leaf IS NOT NULL`, []any{&leaf, &text, &salt}, func() error {
 		return add(&leaf, proof.ErasedLeaf(undated, [32]byte(salt), text))
 	})

@@ -13,6 +13,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
@@ -176,6 +177,18 @@ func TestCasesConform(t *testing.T) {
 			Erasures
 			Log
 		}{d.Cases, d.Bundles, d.Erasures, d.Log}
+	})
+}
+
+func TestRegistryConforms(t *testing.T) {
+	disclosetest.TestPlatforms(t, func(t *testing.T) (disclosetest.Store, disclose.Registry) {
+		d := disclosing(t, database(t), Options{})
+		return struct {
+			Cases
+			Bundles
+			Erasures
+			Log
+		}{d.Cases, d.Bundles, d.Erasures, d.Log}, disclose.Registry{Append: d.Platforms.Append, Of: d.Platforms.Of, After: d.Platforms.After}
 	})
 }
 
