@@ -106,8 +106,8 @@ type Platform struct {
 	RequireDPoP            bool                    `json:"require_dpop,omitempty"`              // refuse to issue tokens that are not bound to a key (RFC 9449)
 	IDTokenAlg             jose.SignatureAlgorithm `json:"id_token_alg,omitempty"`              // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
 
-	// Localhost lets http://localhost be registered, as developers have it. No settings
-	// have it: a sandbox does, where everybody is on one machine.
+	// Localhost lets addresses on this machine be registered, http://localhost too, as
+	// developers have it. No settings have it: a sandbox does, where everybody is on one machine.
 	Localhost bool `json:"-"`
 }
 
@@ -244,7 +244,7 @@ func Fixed(platforms ...Platform) (func(context.Context, string) (Platform, erro
 		if _, twice := byID[p.ID]; twice {
 			return nil, ErrBadPlatform
 		}
-		if err := p.check(); err != nil {
+		if err := p.Check(); err != nil {
 			return nil, err
 		}
 		byID[p.ID] = p
@@ -265,8 +265,9 @@ type WrongField string
 // Error is the field's name.
 func (f WrongField) Error() string { return string(f) }
 
-// check refuses a platform with [ErrBadPlatform].
-func (p Platform) check() error {
+// Check refuses a platform with [ErrBadPlatform], whose cause is a [WrongField]. Of one
+// that is closed only the id is looked at.
+func (p Platform) Check() error {
 	ways := 0
 	for _, has := range []bool{len(p.SecretHashes) > 0, len(p.JWKS) > 0, p.JWKSURI != "", p.Browser, p.Native} {
 		if has {
@@ -278,11 +279,13 @@ func (p Platform) check() error {
 	switch {
 	case !clientIDSyntax.MatchString(p.ID):
 		return ErrBadPlatform.Because(WrongField("ID"))
+	case p.Closed:
+		return nil
 	case ways != 1:
 		return ErrBadPlatform.Because(WrongField(""))
 	case len(p.SecretHashes) > maxSecrets, slices.ContainsFunc(p.SecretHashes, func(h SecretHash) bool { return !sha256hex.MatchString(h.SHA256) }):
 		return ErrBadPlatform.Because(WrongField("SecretHashes"))
-	case p.JWKSURI != "" && !fetchable(p.JWKSURI):
+	case p.JWKSURI != "" && !p.fetchable(p.JWKSURI):
 		return ErrBadPlatform.Because(WrongField("JWKSURI"))
 	case slices.ContainsFunc(p.JWKS, unusable):
 		return ErrBadPlatform.Because(WrongField("JWKS"))
@@ -290,7 +293,7 @@ func (p Platform) check() error {
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
-	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Loopback) }):
+	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Localhost) }):
 		return ErrBadPlatform.Because(WrongField("Origins"))
 	case p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg):
 		return ErrBadPlatform.Because(WrongField("IDTokenAlg"))
@@ -304,9 +307,10 @@ func usable(k jose.JSONWebKey) bool {
 }
 
 // fetchable reports whether an address may be registered that is fetched from here.
-func fetchable(address string) bool {
+func (p Platform) fetchable(address string) bool {
 	u, err := url.Parse(address)
-	return err == nil && u.String() == address && u.User == nil && u.Fragment == "" && document.Secure(u, document.Loopback) && len(address) <= maxAddress
+	local := func(host string) bool { return p.Localhost && document.Loopback(host) }
+	return err == nil && u.String() == address && u.User == nil && u.Fragment == "" && document.Secure(u, local) && len(address) <= maxAddress
 }
 
 // Registrable reports whether a redirect URI may be registered at all.
@@ -317,12 +321,11 @@ func (p Platform) Registrable(uri string) bool {
 	}
 	switch {
 	case u.Scheme == "https" || u.Scheme == "http":
-		// RFC 8252, 8.3: "The use of localhost is NOT RECOMMENDED", so addresses only.
-		local := document.Loopback
-		if p.Localhost {
-			local = document.Localhost
-		}
-		return u.Hostname() != "" && document.Secure(u, local)
+		// Plain http to this machine is for apps. RFC 8252, 8.3: "The use of localhost is
+		// NOT RECOMMENDED", so addresses only.
+		return u.Hostname() != "" && document.Secure(u, func(host string) bool {
+			return p.Native && document.Loopback(host) || p.Localhost && document.Localhost(host)
+		})
 	default:
 		// RFC 8252, 7.1: private-use schemes are reverse domain names.
 		return p.Native && strings.Contains(u.Scheme, ".")

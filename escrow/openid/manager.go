@@ -592,7 +592,7 @@ func (k checks) platform(ctx context.Context, id string) (Platform, error) {
 		return Platform{}, outage(ctx, err)
 	case pl.Closed:
 		return Platform{}, goidc.ErrNotFound
-	case pl.ID != id || pl.check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
+	case pl.ID != id || pl.Check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil

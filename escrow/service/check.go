@@ -146,6 +146,7 @@ func Check(ctx context.Context, file string) []Finding {
 	t := trying{opening: o, all: []Finding{{Mark: OK, Part: "configuration"}}}
 	t.try(ctx, c.parts())
 	t.try(ctx, o.trials())
+	t.all = append(t.all, o.registry(ctx)...)
 	return ending(t.all, o.lifetimes(o.tokenKeys()), o.Now())
 }
 
@@ -194,7 +195,7 @@ func (o *opening) trials() []part {
 		all = append(all, part{"metrics", nil, (*opening).tryMetrics})
 	}
 	if i := o.config.Issue; i != nil {
-		needs := []string{"issue.cookie_key", "issue.token_keys", "issue.platforms", "issue.database"}
+		needs := []string{"issue.cookie_key", "issue.token_keys", "issue.database"}
 		for _, p := range i.IdentityProviders {
 			needs = append(needs, "issue.identity_provider."+p.ID)
 		}

@@ -64,13 +64,14 @@ func (d drafting) flags() []string {
 	token, _ := d.key("token")
 	next, _ := d.key("token-next")
 	_, court := d.key("court")
+	_, registry := d.key("registry")
 	_, town := d.key("town")
 	_, rita := d.key("rita")
 	_, sami := d.key("sami")
 	return []string{"bundle", "draft", "--origin", "https://penname.example", "--log-vkey-file", d.vkey("penname.example/log"),
 		"--token-key", token, "--token-key", next,
 		"--court", "id=county-court,name=Court of \"Thornley\", County,jurisdiction=GB,key=" + court,
-		"--platform", "id=town-square,name=Town Square,keys=" + town,
+		"--registry-key", registry, "--platform", "id=town-square,name=Town Square,keys=" + town,
 		"--reviewer", "id=rita,name=Rita Ashgrove,key=" + rita, "--reviewer", "id=sami,name=Sami Tollgate,key=" + sami,
 		"--witness", "operator=Bar Association,url=https://alba.example/w,vkey=" + d.vkey("alba.example"),
 		"--witness", "operator=Press Council,vkey=" + d.vkey("chidi.example")}
@@ -102,7 +103,7 @@ func TestFoundN1TheDraftOfABundle(t *testing.T) {
 		"names":   b.Authorities[0].Name != `Court of "Thornley", County` || b.Platforms[0].ID != "town-square" || b.Log.Witnesses[0].Name != "alba.example",
 		"quorum":  b.Log.Quorum != 2 || b.Log.Witnesses[0].URL != "https://alba.example/w" || b.Log.Witnesses[1].URL != "",
 		"rules":   !reflect.DeepEqual(b.Policies, policy.DefaultRules()) || !reflect.DeepEqual(b.Compartments, policy.DefaultCompartments()) || len(b.OffenceClasses) != len(policy.DefaultOffenceClasses()),
-		"keys":    !bytes.Contains(b.IssuerKeys, []byte(`"kid"`)) || bytes.Contains(b.IssuerKeys, []byte(`"d"`)) || len(b.Reviewers) != 2,
+		"keys":    !bytes.Contains(b.IssuerKeys, []byte(`"kid"`)) || bytes.Contains(b.IssuerKeys, []byte(`"d"`)) || !bytes.Contains(b.Registry.Keys, []byte(`"kid"`)) || bytes.Contains(b.Registry.Keys, []byte(`"d"`)) || b.Registry.WaitingDays != 7 || len(b.Reviewers) != 2,
 	} {
 		if wrong {
 			t.Errorf("%s: %+v", name, b)
@@ -260,6 +261,7 @@ func TestDraftRefused(t *testing.T) {
 		{1, "--court id=c,name=C,jurisdiction=GB,key=" + secret, "file.not_a_public_key: "},
 		{1, "--platform id=c,name=C,keys=" + d.vkey("other.example"), "file.not_a_public_key: "},
 		{1, "--token-key " + public, "file.not_a_key: "},
+		{1, "--registry-key " + secret, "file.not_a_public_key: "},
 		{1, "--log-vkey-file " + public, "file.not_a_verifier_key: "},
 		{1, "--witness card=" + public + ",vkey=" + public, "ceremony.bad_card: "},
 		{2, "--witness vkey=" + public, "--witness needs operator= or card="},
@@ -315,6 +317,7 @@ func TestFoundIssue10WrongDrafts(t *testing.T) {
 		{"max_targets       = 600", `max_targets = "many"`, "bundle.bad_draft", "the value of max_targets has the wrong form"},
 		{"\nuntil = 20", "\nuntil = 19", "bundle.bad_key", `authority "county-court": the key `},
 		{"\nid   = \"town-square\"", "\nid = \"Town Square\"", "bundle.bad_name", `platform "Town Square"`},
+		{"\nwaiting_days = 7", "\nwaiting_days = 0", "bundle.registry", "bundle.registry"},
 		{"\njurisdiction    = \"GB\"", "\njurisdiction = \"Earth\"", "bundle.authority", `authority "county-court"`},
 		{"unless { resource.listed };", "unless resource.listed;", "bundle.rules", "20-offence.cedar"},
 		{"context.max_penalty_months < resource", "context.max_penalty_moths < resource", "bundle.rules", "20-offence.cedar, line "},
