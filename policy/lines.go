@@ -72,9 +72,9 @@ func (b *Bundle) Lines() []string {
 
 // Changes are the lines that b has no longer, after "- ", and those that are new in it,
 // after "+ ".
-func (b *Bundle) Changes(before *Bundle) []string {
-	var all []string
-	was, is := before.Lines(), b.Lines()
+func (b *Bundle) Changes(before *Bundle) []string { return changes(before.Lines(), b.Lines()) }
+
+func changes(was, is []string) (all []string) {
 	for _, l := range was {
 		if !slices.Contains(is, l) {
 			all = append(all, "- "+l)

@@ -182,6 +182,12 @@ func (r *PlatformRecord) Lines() []string {
 	return append(lines, "settings of the client "+r.Client)
 }
 
+// Changes are the lines that r has no longer, after "- ", and those that are new in it,
+// after "+ ".
+func (r *PlatformRecord) Changes(before *PlatformRecord) []string {
+	return changes(before.Lines(), r.Lines())
+}
+
 // noKeys is an empty JWKS.
 var noKeys = json.RawMessage(`{"keys":[]}`)
 

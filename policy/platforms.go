@@ -30,10 +30,10 @@ func (e *WaitError) Error() string { return "from " + e.From.Format(time.DateOnl
 // LoggedPlatform is a signed record with the countersignatures that came with it, and
 // its leaf in the public log.
 type LoggedPlatform struct {
-	Signed        string   // SignPlatform
-	Countersigned []string // CountersignPlatform
-	Leaf          int64
-	Day           string // of the leaf, YYYY-MM-DD
+	Signed        string   `json:"signed"`                  // SignPlatform
+	Countersigned []string `json:"countersigned,omitempty"` // CountersignPlatform
+	Leaf          int64    `json:"leaf"`
+	Day           string   `json:"day"` // of the leaf, YYYY-MM-DD
 }
 
 // Platforms are what the public log says of some platforms: all versions of the record

@@ -20,6 +20,8 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -181,7 +183,12 @@ func TestCasesConform(t *testing.T) {
 }
 
 func TestRegistryConforms(t *testing.T) {
-	disclosetest.TestPlatforms(t, func(t *testing.T) (disclosetest.Store, disclose.Registry) {
+	key, err := document.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(r policy.PlatformRecord) (string, error) { return policy.SignPlatform(key, r) }
+	disclosetest.TestPlatforms(t, sign, func(t *testing.T) (disclosetest.Store, disclose.Registry) {
 		d := disclosing(t, database(t), Options{})
 		return struct {
 			Cases
@@ -306,7 +313,7 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending; -- of version 15
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending; DROP TABLE platform_records; DROP FUNCTION platform_follows, payload; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {

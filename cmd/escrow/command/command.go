@@ -93,7 +93,7 @@ func newRoot(p *program) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
 	root.PersistentFlags().StringVar(&p.caFile, "ca-file", "", "PEM file of certificate authorities that count for servers beside this machine's")
-	root.AddCommand(warrant(p), custodians(p), log(p), key(p))
+	root.AddCommand(warrant(p), custodians(p), log(p), key(p), platform(p))
 	return root
 }
 
@@ -204,9 +204,12 @@ func (p *program) fetchBundle(ctx context.Context, hash string) ([]byte, []strin
 func explained(err error) error {
 	var rules *custodian.RulesError
 	var shares *requester.SharesError
+	var wait *policy.WaitError
 	var at *proof.IndexError
 	var seen *proof.SeenError
 	switch e := refusal.Of(err); {
+	case e != nil && errors.As(err, &wait):
+		return &registrar.Problem{Code: e.Code, Title: e.Mend, From: wait.From.Format(time.DateOnly)}
 	case errors.As(err, &rules):
 		return &registrar.Problem{Code: rules.Refusal.Code, Title: rules.Refusal.Mend, Rules: rules.Rules}
 	case errors.As(err, &shares):

@@ -193,8 +193,8 @@ func bundleDraft() *cobra.Command {
 	c.Flags().StringVar(&f.logKey, "log-vkey-file", "", "file with the line that escrowd log keygen printed")
 	c.Flags().StringArrayVar(&f.tokenKeys, "token-key", nil, "secret key that signs tokens (JWK, mode 0600), of which the public half is taken; repeatable")
 	c.Flags().StringArrayVar(&f.courts, "court", nil, "id=,name=,jurisdiction=,key=FILE and, if it is no court, kind=; repeatable")
+	c.Flags().StringVar(&f.registryKey, "registry-key", "", "file with the public key that registers platforms, what escrow key new printed with --json")
 	c.Flags().StringArrayVar(&f.platforms, "platform", nil, "one whose evidence counts from the first day, because the custodians endorse it here: id=,name=,keys=FILE; repeatable. Register it too: escrowd platform add")
-	c.Flags().StringVar(&f.registryKey, "registry-key", "", "file with the public half of the key that signs the records of platforms")
 	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "vkey=FILE (what escrow custodian witness init printed), url= and operator= or card=FILE, a custodian's; repeatable")
 	c.Flags().StringArrayVar(&f.reviewers, "reviewer", nil, "id=,name=,key=FILE; repeatable, at least two")
 	out.Flags(c, "", "file to write the draft to, instead of printing it")
@@ -235,14 +235,6 @@ func (f draftFlags) fillTokenKeys(b *policy.Bundle, _ time.Time) error {
 	return err
 }
 
-func (f draftFlags) fillRegistry(b *policy.Bundle, _ time.Time) (err error) {
-	b.Registry = &policy.Registry{Keys: json.RawMessage(`{"keys":[]}`), WaitingDays: policy.DefaultWaitingDays}
-	if f.registryKey != "" {
-		b.Registry.Keys, err = readPublicKeys(f.registryKey)
-	}
-	return err
-}
-
 func (f draftFlags) fillLog(b *policy.Bundle, _ time.Time) (err error) {
 	b.Log.Quorum = len(f.witnesses)/2 + 1
 	if f.logKey != "" {
@@ -272,6 +264,15 @@ func (f draftFlags) fillLog(b *policy.Bundle, _ time.Time) (err error) {
 		b.Log.Witnesses = append(b.Log.Witnesses, w)
 	}
 	return nil
+}
+
+func (f draftFlags) fillRegistry(b *policy.Bundle, _ time.Time) (err error) {
+	if f.registryKey == "" {
+		return nil
+	}
+	b.Registry = &policy.Registry{WaitingDays: policy.DefaultWaitingDays}
+	b.Registry.Keys, err = readPublicKeys(f.registryKey)
+	return err
 }
 
 func (f draftFlags) fillPlatforms(b *policy.Bundle, _ time.Time) error {

@@ -5,6 +5,8 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 )
 
 func TestMemoryConforms(t *testing.T) {
@@ -12,8 +14,16 @@ func TestMemoryConforms(t *testing.T) {
 }
 
 func TestMemoryKeepsARegistry(t *testing.T) {
-	disclosetest.TestPlatforms(t, func(*testing.T) (disclosetest.Store, disclose.Registry) {
+	disclosetest.TestPlatforms(t, signer(t), func(*testing.T) (disclosetest.Store, disclose.Registry) {
 		m := new(disclosetest.Memory)
 		return m, m.Registry()
 	})
+}
+
+func signer(t *testing.T) disclosetest.Sign {
+	key, err := document.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(r policy.PlatformRecord) (string, error) { return policy.SignPlatform(key, r) }
 }

@@ -10,11 +10,8 @@ import (
 	"slices"
 	"testing"
 
-	"github.com/go-jose/go-jose/v4"
-
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -68,9 +65,12 @@ func (m *Memory) platformsAfter(_ context.Context, leaf int64, n int) ([]policy.
 	return slices.Clone(m.platforms[from:min(from+n, len(m.platforms))]), nil
 }
 
-// NewPlatform is the first record of a platform, signed with key, and the settings of
+// Sign signs a record as the operator does: policy.SignPlatform with a registry key.
+type Sign func(policy.PlatformRecord) (string, error)
+
+// NewPlatform is the first record of a platform, and the settings of
 // its client.
-func NewPlatform(t testing.TB, key jose.JSONWebKey, id string, edit ...func(*policy.PlatformRecord)) disclose.PlatformEntry {
+func NewPlatform(t testing.TB, sign Sign, id string, edit ...func(*policy.PlatformRecord)) disclose.PlatformEntry {
 	t.Helper()
 	client := []byte("settings of " + id)
 	sum := sha256.Sum256(client)
@@ -78,7 +78,7 @@ func NewPlatform(t testing.TB, key jose.JSONWebKey, id string, edit ...func(*pol
 	for _, e := range edit {
 		e(&r)
 	}
-	signed, err := policy.SignPlatform(key, r)
+	signed, err := sign(r)
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
@@ -91,11 +91,7 @@ func NewPlatform(t testing.TB, key jose.JSONWebKey, id string, edit ...func(*pol
 
 // TestPlatforms is the suite of the stores of a registry. Each that open returns is
 // empty.
-func TestPlatforms(t *testing.T, open func(*testing.T) (Store, disclose.Registry)) {
-	key, err := document.NewKey()
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestPlatforms(t *testing.T, sign Sign, open func(*testing.T) (Store, disclose.Registry)) {
 	s, r := open(t)
 	ctx := t.Context()
 	add := func(e disclose.PlatformEntry, after int64) policy.LoggedPlatform {
@@ -105,14 +101,14 @@ func TestPlatforms(t *testing.T, open func(*testing.T) (Store, disclose.Registry
 	if all, err := r.Of(ctx); err != nil || len(all) != 0 {
 		t.Fatalf("%v, %v", all, err)
 	}
-	first := NewPlatform(t, key, "town-square")
+	first := NewPlatform(t, sign, "town-square")
 	one := add(first, -1)
-	second := NewPlatform(t, key, "market")
+	second := NewPlatform(t, sign, "market")
 	if _, err := r.Append(ctx, second, proof.PlatformLeaf(Day, policy.Hash(second.Signed)), -1); !errors.Is(err, disclose.ErrRegistryMoved) {
 		t.Errorf("decided without the first: %v", err)
 	}
 	two := add(second, one.Leaf)
-	next := NewPlatform(t, key, "town-square", func(r *policy.PlatformRecord) { *r = first.Record.Successor(); r.Name = "The new square" })
+	next := NewPlatform(t, sign, "town-square", func(r *policy.PlatformRecord) { *r = first.Record.Successor(); r.Name = "The new square" })
 	next.Countersigned = []string{"by nobody"}
 	three := add(next, two.Leaf)
 	// A repeat whose answer was lost appends nothing, whatever came since.
