@@ -22,6 +22,9 @@ import (
 var errNoPlatform = refusal.New(refusal.NotFound, "platform.unknown",
 	"no platform of that id is registered: escrowd platform list shows those that are")
 
+var errRetired = refusal.New(refusal.Conflict, "platform.retired",
+	"the platform has retired, and who has retired does not come back: register another one")
+
 // registryFlags say where the registry is, and who signs for it.
 type registryFlags struct{ dsn, key string }
 
@@ -240,6 +243,9 @@ func (r *registry) next(ctx context.Context, id string) (draft, error) {
 	i := slices.IndexFunc(entries, func(e entry) bool { return e.record.ID == id })
 	if i < 0 {
 		return draft{}, errNoPlatform
+	}
+	if entries[i].record.Retired {
+		return draft{}, errRetired
 	}
 	d := draft{record: entries[i].record.Successor()}
 	// What somebody else wrote into the database is not signed: then all is to be said again.

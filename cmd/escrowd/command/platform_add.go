@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -53,6 +54,14 @@ func (f *secretFlags) hand(done *recorded, hash openid.SecretHash, made string) 
 		return secretfile.Create(f.out, []byte(made+"\n"))
 	}
 	return nil
+}
+
+// takeBack forgets a secret that will not count, because of err.
+func (f *secretFlags) takeBack(handed recorded, err error) error {
+	if handed.File != "" {
+		err = errors.Join(err, os.Remove(handed.File))
+	}
+	return err
 }
 
 // secretSaid is the line about a secret.
@@ -121,10 +130,12 @@ func platformAdd(at *registryFlags) *cobra.Command {
 				}
 				done, err := r.put(ctx, d, rec)
 				if err != nil {
-					return err
+					return s.takeBack(handed, err)
 				}
 				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
-				done.Counts = r.counts(time.Now().UTC().Format(time.DateOnly))
+				if d.record.Keys != nil && r.bundle.Registry.WaitingDays > 0 {
+					done.Counts = r.counts(time.Now().UTC().Format(time.DateOnly))
+				}
 				return say(cmd, done, "%s%s", done.said("is registered"), done.secretSaid())
 			})
 		},

@@ -89,7 +89,7 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 				}
 				done, err := r.put(ctx, d, recordFlags{})
 				if err != nil {
-					return err
+					return s.takeBack(handed, err)
 				}
 				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
 				return say(cmd, done, "%s%s", done.said(what), done.secretSaid())

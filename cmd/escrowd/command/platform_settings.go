@@ -10,7 +10,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
@@ -35,7 +34,7 @@ func (f *platformFlags) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "where a sign-in leads back to, exactly: https://…, of an app also http://127.0.0.1/… (on any port) or com.example.app:/…; repeatable")
 	c.Flags().StringArrayVar(&f.logouts, "post-logout-redirect-uri", nil, "where people may be led back to after a logout; repeatable")
 	c.Flags().StringArrayVar(&f.origins, "origin", nil, "https origin of its scripts or of its API, besides those of the redirect URIs; repeatable")
-	c.Flags().StringVar(&f.jwks, "jwks", "", "file with its public keys {\"keys\": […]}, Ed25519 or P-256, by which it signs its requests (private_key_jwt)")
+	c.Flags().StringVar(&f.jwks, "jwks", "", "file with the public keys by which it signs its requests (private_key_jwt): one JWK or {\"keys\": […]}, Ed25519 or P-256")
 	c.Flags().StringVar(&f.jwksURI, "jwks-uri", "", "https address where it publishes such keys")
 	c.Flags().StringVar(&f.idTokenAlg, "id-token-alg", "", "EdDSA, ES256 or RS256; RS256 if it says nothing")
 	c.Flags().BoolVar(&f.par, "require-par", false, "refuse requests that were not pushed (RFC 9126)")
@@ -59,13 +58,13 @@ func (f *platformFlags) apply(cmd *cobra.Command, r *policy.PlatformRecord, p *o
 	said("require-dpop", func() { p.RequireDPoP = f.dpop })
 	said("jwks-uri", func() { p.JWKSURI, p.JWKS = f.jwksURI, nil })
 	if f.jwks != "" {
-		raw, err := shell.ReadFile(f.jwks)
+		raw, err := readPublicKeys(f.jwks)
 		if err != nil {
 			return err
 		}
 		var set jose.JSONWebKeySet
 		if err := json.Unmarshal(raw, &set); err != nil || len(set.Keys) == 0 {
-			return errSettings.Because(errors.New(f.jwks + ` should hold {"keys": […]}`))
+			return errSettings.Because(errors.New(f.jwks + " has no key"))
 		}
 		p.JWKS, p.JWKSURI = set.Keys, ""
 	}
