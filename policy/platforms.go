@@ -37,8 +37,13 @@ type LoggedPlatform struct {
 }
 
 // Platforms are what the public log says of some platforms: all versions of the record
-// of each. Make them with [NewPlatforms]; nil are none.
-type Platforms struct{ byID map[string]*platform }
+// of each. Make them with [NewPlatforms] or [Platforms.Add]; nil and the zero Platforms
+// are none. They are not safe for concurrent use with Add.
+type Platforms struct {
+	byID    map[string]*platform
+	owners  map[string]string   // ids, by the thumbprint of each key that they ever had
+	sectors map[string][]string // ids
+}
 
 // platform is one of them, in the order of its numbers.
 type platform struct {
@@ -56,7 +61,7 @@ type platform struct {
 // Not checked: that the leaves are in the public log, and that there are no newer
 // records. The first is for whoever calls; the second is what an audit shows.
 func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, error) {
-	p := &Platforms{make(map[string]*platform)}
+	p := &Platforms{}
 	for _, l := range slices.SortedFunc(slices.Values(logged), func(a, b LoggedPlatform) int { return cmp.Compare(a.Leaf, b.Leaf) }) {
 		if err := p.add(l); err != nil {
 			return nil, err
@@ -77,6 +82,19 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 	return p, nil
 }
 
+// Add takes the next record that the public log holds, which is judged as it was when it
+// was registered under b, then in force: see [Bundle.Register].
+func (p *Platforms) Add(l LoggedPlatform, b *Bundle) error {
+	day, err := time.Parse(time.DateOnly, l.Day)
+	if err != nil {
+		return ErrPlatform.Because(err)
+	}
+	if _, err := b.Register(l.Signed, l.Countersigned, p, day); err != nil {
+		return err
+	}
+	return p.add(l)
+}
+
 func (p *Platforms) add(l LoggedPlatform) error {
 	r, err := ParsePlatform(l.Signed)
 	if err != nil {
@@ -86,13 +104,21 @@ func (p *Platforms) add(l LoggedPlatform) error {
 	if err != nil {
 		return ErrPlatform.Because(err)
 	}
+	if p.byID == nil {
+		p.byID, p.owners, p.sectors = make(map[string]*platform), make(map[string]string), make(map[string][]string)
+	}
 	known := p.byID[r.ID]
 	if known == nil {
 		known = &platform{kids: make(map[string]string)}
-		p.byID[r.ID] = known
 	}
 	if err := known.follows(r); err != nil {
 		return err
+	}
+	for _, print := range known.kids {
+		p.owners[print] = r.ID
+	}
+	if p.byID[r.ID] = known; r.Number == 1 {
+		p.sectors[r.SectorID()] = append(p.sectors[r.SectorID()], r.ID)
 	}
 	known.records, known.logged, known.days = append(known.records, r), append(known.logged, l), append(known.days, day)
 	return nil
@@ -310,10 +336,8 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 		if owner, taken := b.owners[print]; taken && owner != r.ID {
 			return ErrBundleSharedKey
 		}
-		for id, other := range p.byID {
-			if id != r.ID && slices.Contains(slices.Collect(maps.Values(other.kids)), print) {
-				return ErrBundleSharedKey
-			}
+		if owner, taken := p.owners[print]; taken && owner != r.ID {
+			return ErrBundleSharedKey
 		}
 		if listed := b.platforms[r.ID]; listed != nil {
 			if was := find(listed.Keys, func(k *document.Key) bool { return k.KeyID == r.keys[i].KeyID }); was != nil {
@@ -333,11 +357,11 @@ func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms) (keys document.KeySe
 	if listed := b.platforms[r.SectorID()]; listed != nil && r.SectorID() != r.ID && p.byID[r.SectorID()] == nil {
 		keys, taken = slices.Clone(listed.Keys), true
 	}
-	for id, other := range p.byID {
-		newest := other.newest()
-		if id == r.ID || newest.SectorID() != r.SectorID() {
+	for _, id := range p.sectors[r.SectorID()] {
+		if id == r.ID {
 			continue
 		}
+		newest := p.byID[id].newest()
 		taken = true
 		for _, k := range newest.keys {
 			if !newest.Retired && !slices.Contains(newest.Stolen, k.KeyID) {

@@ -172,13 +172,17 @@ func FuzzBundle(f *testing.F) {
 	first := newWorld(f, func(b *Bundle) { oneRule(b); b.Succeed(nil) })
 	leaf := int64(3)
 	stops := first.after(f, func(b *Bundle) { b.Stops = []Stop{{Case: &leaf}, {Authority: "crown-court"}} })
-	for _, b := range []*Bundle{w.bundle, first.bundle, first.after(f), stops} {
+	registry := first.after(f, func(b *Bundle) {
+		b.Registry, b.Stops = &Registry{jwks(f, key("registry")), 7}, []Stop{{Platform: forum}}
+	})
+	for _, b := range []*Bundle{w.bundle, first.bundle, first.after(f), stops, registry} {
 		raw, err := b.Marshal()
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(raw)
-		f.Add([]byte(strings.Replace(string(raw), `"version":2`, `"version":1`, 1)))
+		f.Add([]byte(strings.Replace(string(raw), `"version":3`, `"version":2`, 1)))
+		f.Add([]byte(strings.Replace(string(raw), `"version":3`, `"version":1`, 1)))
 		f.Add([]byte(strings.Replace(string(raw), `"threshold":`, `"stops":[],"threshold":`, 1)))
 	}
 	fuzzing.Run(f, func(t *testing.T, b []byte) {
