@@ -109,7 +109,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
-			"registrar": wrap(registrarWord),
+			"registrar": wrap(registrarWord), "registry": wrap(registryWord),
 		},
 	})
 }
