@@ -32,9 +32,10 @@ type mePage struct {
 	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
 	Devices  []device        `json:"devices"`
 
-	Names  map[string]string  `json:"-"` // of platforms, by sector and by id
-	Silent map[string]*silent `json:"-"` // by sector; nil: it can do nothing
-	Origin string             `json:"-"`
+	Names   map[string]string   `json:"-"` // of platforms, by sector and by id
+	Members map[string][]string `json:"-"` // ids of platforms, by sector: a warrant names one of them
+	Silent  map[string]*silent  `json:"-"` // by sector; nil: it can do nothing
+	Origin  string              `json:"-"`
 
 	Leaving leaving `json:"-"`
 }
@@ -75,12 +76,13 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin,
+	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
 		Silent: map[string]*silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
 	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {
 		sectorOf[p.ID] = p.SectorID()
 		page.Names[p.ID] = p.Name
+		page.Members[p.SectorID()] = append(page.Members[p.SectorID()], p.ID)
 		page.Names[p.SectorID()] = strings.Join(append([]string{p.Name}, s.alike(p)...), ", ")
 	}
 	for _, a := range who.Allowed {
