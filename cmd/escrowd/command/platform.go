@@ -13,14 +13,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 )
-
-var errNoPlatform = refusal.New(refusal.NotFound, "platform.unknown",
-	"no platform of that id is registered: escrowd platform list shows those that are")
 
 var errRetired = refusal.New(refusal.Conflict, "platform.retired",
 	"the platform has retired, and who has retired does not come back: register another one")
@@ -161,7 +159,7 @@ func platformShow(at *registryFlags) *cobra.Command {
 				}
 				i := slices.IndexFunc(all, func(v platformView) bool { return v.ID == args[0] })
 				if i < 0 {
-					return errNoPlatform
+					return disclose.ErrUnknownPlatform
 				}
 				return say(cmd, all[i], "%s", strings.Join(append([]string{fmt.Sprintf("%s, entry %d of the public log", all[i].State, all[i].Leaf)}, all[i].lines...), "\n"))
 			})
@@ -242,7 +240,7 @@ func (r *registry) next(ctx context.Context, id string) (draft, error) {
 	}
 	i := slices.IndexFunc(entries, func(e entry) bool { return e.record.ID == id })
 	if i < 0 {
-		return draft{}, errNoPlatform
+		return draft{}, disclose.ErrUnknownPlatform
 	}
 	if entries[i].record.Retired {
 		return draft{}, errRetired
