@@ -52,7 +52,7 @@ func (e *examination) judgeCallback(ctx context.Context, j journey) {
 	}
 	e.ok(checkCallback, "The callback answers.")
 	if cancelled.status >= 500 {
-		e.wrong(checkCancelled, "Whoever declines at the issuer meets a server error ("+strconv.Itoa(cancelled.status)+").", "Show a page that says that nothing happened and offers the sign-in again.")
+		e.warn(checkCancelled, "Whoever declines at the issuer meets a server error ("+strconv.Itoa(cancelled.status)+").", "Show a page that says that nothing happened and offers the sign-in again.")
 	} else {
 		e.ok(checkCancelled, "Whoever declines at the issuer is shown a page.")
 	}

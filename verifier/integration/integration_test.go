@@ -214,184 +214,193 @@ func TestSound(t *testing.T) {
 	}
 }
 
-// TestFaults makes every fault real, and asks that it is found, graded and explained.
-func TestFaults(t *testing.T) {
-	set := func(name, value string) func(*town) {
-		return func(w *town) { w.request = func(q url.Values) { q.Set(name, value) } }
-	}
-	del := func(names ...string) func(*town) {
-		return func(w *town) {
-			w.request = func(q url.Values) {
-				for _, name := range names {
-					q.Del(name)
-				}
+// fault is one thing that a platform or an issuer does wrong, and what is to be found.
+type fault struct {
+	name  string
+	make  func(*town)
+	check string
+	grade Grade
+	says  string
+}
+
+// set and del change the authorization request.
+func set(name, value string) func(*town) {
+	return func(w *town) { w.request = func(q url.Values) { q.Set(name, value) } }
+}
+
+func del(names ...string) func(*town) {
+	return func(w *town) {
+		w.request = func(q url.Values) {
+			for _, name := range names {
+				q.Del(name)
 			}
 		}
 	}
-	always := func(status int, text string) http.HandlerFunc {
-		return func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, text, status) }
-	}
-	for _, fault := range []struct {
-		name  string
-		make  func(*town)
-		check string
-		grade Grade
-		says  string
-	}{
-		{"nothing there", func(w *town) { w.platform.Close() }, "start", Wrong, "cannot be reached"},
-		{"no such host", func(w *town) { w.subject.Start = "https://platform.invalid/login" }, "start", Wrong, "does not begin"},
-		{"unknown authority", func(w *town) { w.subject.HTTP = nil }, "start", Wrong, "certificate"},
-		{"error page", func(w *town) { w.login = always(http.StatusNotFound, "no") }, "start", Wrong, "Not Found"},
-		{"a page that leads nowhere", func(w *town) { w.login = always(http.StatusOK, "hello") }, "start", Wrong, "no authorization request"},
-		{"a loop", func(w *town) {
-			w.login = func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "/login", http.StatusFound) }
-		}, "start", Wrong, "more than ten times"},
-		{"second sign-in fails", func(w *town) {
-			w.login = func(rw http.ResponseWriter, r *http.Request) {
-				if w.signIns > 0 {
-					http.Error(rw, "slower", http.StatusTooManyRequests)
-					return
-				}
-				w.begin(rw, r)
-			}
-		}, "start", Warning, "second sign-in"},
-		{"certificate ends", func(w *town) {
-			at := w.platform.Certificate().NotAfter.Add(-time.Hour)
-			w.subject.Now = func() time.Time { return at }
-		}, "certificate", Warning, "ends on"},
-		{"clock", func(w *town) { w.subject.Now = func() time.Time { return time.Now().Add(2 * time.Minute) } }, "clock", Wrong, "2m"},
-		{"no clock", func(w *town) {
-			w.login = func(rw http.ResponseWriter, r *http.Request) {
-				rw.Header()["Date"] = nil
-				w.begin(rw, r)
-			}
-		}, "clock", Warning, "does not tell"},
+}
 
-		{"issuer without discovery", func(w *town) { w.discovery = func(doc map[string]any) { clear(doc) } }, "issuer", Wrong, "names another issuer"},
-		{"another issuer", func(w *town) { w.discovery = func(doc map[string]any) { doc["issuer"] = "https://other.example" } }, "issuer", Wrong, "another issuer"},
-		{"another endpoint", func(w *town) {
-			w.discovery = func(doc map[string]any) { doc["authorization_endpoint"] = w.issuer.URL + "/new" }
-		}, "issuer", Wrong, "authorization endpoint"},
-		{"issuer down", func(w *town) { w.issuer.Close() }, "issuer", Wrong, "does not answer"},
-		{"issuer by http", func(w *town) {
-			w.login = func(rw http.ResponseWriter, r *http.Request) {
-				http.Redirect(rw, r, "http://issuer.example/authorize?client_id=town&response_type=code", http.StatusFound)
-			}
-		}, "issuer", Wrong, "not https"},
-		{"bad keys", func(w *town) { w.keys = `{"keys":[{"kty":"oct","k":"AAAA"}]}` }, "issuer.keys", Wrong, "cannot be read"},
-		{"unknown client", set("client_id", "village"), "issuer.client_id", Wrong, "client_id"},
-		{"unregistered callback", set("redirect_uri", "https://platform.example/callback"), "issuer.redirect_uri", Wrong, "does not know the redirect_uri"},
-		{"refused by a redirect", set("scope", "profile"), "issuer.answer", Wrong, "invalid_scope"},
-		{"refused by a form", func(w *town) {
-			w.authorize = func(rw http.ResponseWriter, _ *http.Request) {
-				fmt.Fprintf(rw, `<form method="post" action="%s/callback"><input name="error" value="invalid_request"></form>`, w.platform.URL)
-			}
-		}, "issuer.answer", Wrong, "invalid_request"},
-		{"issuer fails", func(w *town) { w.authorize = always(http.StatusServiceUnavailable, "later") }, "issuer.answer", Wrong, "later"},
+func always(status int, text string) http.HandlerFunc {
+	return func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, text, status) }
+}
 
-		{"secret in the address", set("client_secret", "s3cret"), "request.secret", Wrong, "for everybody"},
-		{"no openid", set("scope", "profile"), "request.scope", Wrong, "lacks openid"},
-		{"implicit", set("response_type", "id_token"), "request.response_type", Wrong, "not code"},
-		{"fragment", set("response_mode", "fragment"), "request.response_mode", Wrong, "fragment"},
-		{"no redirect_uri", del("redirect_uri"), "request.redirect_uri", Wrong, "no redirect_uri"},
-		{"callback by http", set("redirect_uri", "http://platform.example/callback"), "request.redirect_uri", Wrong, "not https"},
-		{"callback with a fragment", set("redirect_uri", "https://platform.example/#/callback"), "request.redirect_uri", Wrong, "fragment"},
-		{"no state", del("state"), "request.state", Warning, "no state"},
-		{"neither state nor PKCE", del("state", "code_challenge", "code_challenge_method"), "request.state", Wrong, "by a link"},
-		{"short state", set("state", "1234"), "request.state", Warning, "short"},
-		{"one state", set("state", strings.Repeat("x", 30)), "request.state", Wrong, "same state"},
-		{"one nonce", set("nonce", strings.Repeat("x", 30)), "request.nonce", Wrong, "same nonce"},
-		{"short nonce", set("nonce", "1"), "request.nonce", Warning, "short"},
-		{"one challenge", set("code_challenge", strings.Repeat("x", 43)), "request.code_challenge", Wrong, "same code_challenge"},
-		{"plain PKCE", set("code_challenge_method", "plain"), "request.code_challenge", Wrong, "S256"},
-		{"padded PKCE", set("code_challenge", strings.Repeat("x", 43)+"="), "request.code_challenge", Wrong, "base64url"},
-		{"nonce without PKCE", del("code_challenge", "code_challenge_method"), "request.code_challenge", Warning, "without a secret"},
-		{"neither", del("code_challenge", "code_challenge_method", "nonce"), "request.code_challenge", Wrong, "neither PKCE nor a nonce"},
-		{"unknown parameter", set("access_type", "offline"), "request.parameters", Warning, "access_type"},
-		{"one pushed request", func(w *town) {
-			w.request = func(q url.Values) {
-				clear(q)
-				q.Set("client_id", "town")
-				q.Set("request_uri", "urn:ietf:params:oauth:request_uri:1")
+var faults = []fault{
+	{"nothing there", func(w *town) { w.platform.Close() }, "start", Wrong, "cannot be reached"},
+	{"no such host", func(w *town) { w.subject.Start = "https://platform.invalid/login" }, "start", Wrong, "does not begin"},
+	{"unknown authority", func(w *town) { w.subject.HTTP = nil }, "start", Wrong, "certificate"},
+	{"error page", func(w *town) { w.login = always(http.StatusNotFound, "no") }, "start", Wrong, "Not Found"},
+	{"a page that leads nowhere", func(w *town) { w.login = always(http.StatusOK, "hello") }, "start", Wrong, "no authorization request"},
+	{"a loop", func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "/login", http.StatusFound) }
+	}, "start", Wrong, "more than ten times"},
+	{"second sign-in fails", func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			if w.signIns > 0 {
+				http.Error(rw, "slower", http.StatusTooManyRequests)
+				return
 			}
-		}, "request.pushed", Wrong, "same request_uri"},
+			w.begin(rw, r)
+		}
+	}, "start", Warning, "second sign-in"},
+	{"certificate ends", func(w *town) {
+		at := w.platform.Certificate().NotAfter.Add(-time.Hour)
+		w.subject.Now = func() time.Time { return at }
+	}, "certificate", Warning, "ends on"},
+	{"clock", func(w *town) { w.subject.Now = func() time.Time { return time.Now().Add(2 * time.Minute) } }, "clock", Wrong, "2m"},
+	{"no clock", func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header()["Date"] = nil
+			w.begin(rw, r)
+		}
+	}, "clock", Warning, "does not tell"},
 
-		{"no cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.Name = "" } }, "cookies", Wrong, "No cookie"},
-		{"strict cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.SameSite = http.SameSiteStrictMode } }, "cookies", Wrong, "Strict"},
-		{"lax cookie and a form", func(w *town) {
-			w.posted, w.cookie = true, func(c *http.Cookie) { c.SameSite = http.SameSiteLaxMode }
-		}, "cookies", Wrong, "posted"},
-		{"none without secure", func(w *town) {
-			w.cookie = func(c *http.Cookie) { c.SameSite, c.Secure = http.SameSiteNoneMode, false }
-		}, "cookies", Wrong, "drop it"},
-		{"insecure cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.Secure = false } }, "cookies", Wrong, "lacks Secure"},
-		{"cookie for scripts", func(w *town) { w.cookie = func(c *http.Cookie) { c.HttpOnly = false } }, "cookies", Warning, "HttpOnly"},
+	{"issuer without discovery", func(w *town) { w.discovery = func(doc map[string]any) { clear(doc) } }, "issuer", Wrong, "names another issuer"},
+	{"another issuer", func(w *town) { w.discovery = func(doc map[string]any) { doc["issuer"] = "https://other.example" } }, "issuer", Wrong, "another issuer"},
+	{"another endpoint", func(w *town) {
+		w.discovery = func(doc map[string]any) { doc["authorization_endpoint"] = w.issuer.URL + "/new" }
+	}, "issuer", Wrong, "authorization endpoint"},
+	{"issuer down", func(w *town) { w.issuer.Close() }, "issuer", Wrong, "does not answer"},
+	{"issuer by http", func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, "http://issuer.example/authorize?client_id=town&response_type=code", http.StatusFound)
+		}
+	}, "issuer", Wrong, "not https"},
+	{"bad keys", func(w *town) { w.keys = `{"keys":[{"kty":"oct","k":"AAAA"}]}` }, "issuer.keys", Wrong, "cannot be read"},
+	{"unknown client", set("client_id", "village"), "issuer.client_id", Wrong, "client_id"},
+	{"unregistered callback", set("redirect_uri", "https://platform.example/callback"), "issuer.redirect_uri", Wrong, "does not know the redirect_uri"},
+	{"refused by a redirect", set("scope", "profile"), "issuer.answer", Wrong, "invalid_scope"},
+	{"refused by a form", func(w *town) {
+		w.authorize = func(rw http.ResponseWriter, _ *http.Request) {
+			fmt.Fprintf(rw, `<form method="post" action="%s/callback"><input name="error" value="invalid_request"></form>`, w.platform.URL)
+		}
+	}, "issuer.answer", Wrong, "invalid_request"},
+	{"issuer fails", func(w *town) { w.authorize = always(http.StatusServiceUnavailable, "later") }, "issuer.answer", Wrong, "later"},
 
-		{"callback down", func(w *town) {
-			w.request = func(q url.Values) { q.Set("redirect_uri", "https://platform.invalid/callback") }
-		}, "callback", Wrong, "does not answer"},
-		{"declined, and a server error", func(w *town) {
-			w.callback = func(rw http.ResponseWriter, r *http.Request) {
-				if r.FormValue("error") != "" {
-					http.Error(rw, "panic", http.StatusInternalServerError)
-					return
-				}
-				w.end(rw, r)
-			}
-		}, "callback.access_denied", Wrong, "500"},
-		{"takes any code", func(w *town) {
-			w.callback = func(rw http.ResponseWriter, r *http.Request) {
-				if c, err := r.Cookie("sign-in"); err == nil && c.Value == r.FormValue("state") && r.FormValue("code") != "" {
-					w.signIn(rw, r)
-					return
-				}
-				w.end(rw, r)
-			}
-		}, "callback.code", Wrong, "takes a code"},
-		{"takes any state", func(w *town) {
-			w.callback = func(rw http.ResponseWriter, r *http.Request) {
-				if c, err := r.Cookie("sign-in"); err == nil && c.Value != r.FormValue("state") {
-					w.signIn(rw, r)
-					return
-				}
-				w.end(rw, r)
-			}
-		}, "callback.state", Wrong, "state of another sign-in"},
-		{"does not look at the state", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.state", Warning, "says the same"},
-		{"does not look at iss", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.iss", Warning, "says the same"},
-		{"takes another issuer", func(w *town) {
-			w.callback = func(rw http.ResponseWriter, r *http.Request) {
-				if r.FormValue("iss") == otherIssuer {
-					w.signIn(rw, r)
-					return
-				}
-				w.end(rw, r)
-			}
-		}, "callback.iss", Wrong, "another issuer"},
-		{"takes no issuer", func(w *town) {
-			w.callback = func(rw http.ResponseWriter, r *http.Request) {
-				if r.FormValue("iss") == "" {
-					w.signIn(rw, r)
-					return
-				}
-				w.end(rw, r)
-			}
-		}, "callback.no_iss", Wrong, "without iss"},
-		{"fails at a bad code", func(w *town) {
-			w.callback = func(rw http.ResponseWriter, r *http.Request) {
-				if r.FormValue("code") != "" {
-					http.Error(rw, "panic", http.StatusInternalServerError)
-					return
-				}
-				w.end(rw, r)
-			}
-		}, "callback.code", Warning, "500"},
+	{"secret in the address", set("client_secret", "s3cret"), "request.secret", Wrong, "for everybody"},
+	{"no openid", set("scope", "profile"), "request.scope", Wrong, "lacks openid"},
+	{"implicit", set("response_type", "id_token"), "request.response_type", Wrong, "not code"},
+	{"fragment", set("response_mode", "fragment"), "request.response_mode", Wrong, "fragment"},
+	{"no redirect_uri", del("redirect_uri"), "request.redirect_uri", Wrong, "no redirect_uri"},
+	{"callback by http", set("redirect_uri", "http://platform.example/callback"), "request.redirect_uri", Wrong, "not https"},
+	{"callback with a fragment", set("redirect_uri", "https://platform.example/#/callback"), "request.redirect_uri", Wrong, "fragment"},
+	{"no state", del("state"), "request.state", Warning, "no state"},
+	{"neither state nor PKCE", del("state", "code_challenge", "code_challenge_method"), "request.state", Wrong, "by a link"},
+	{"short state", set("state", "1234"), "request.state", Warning, "short"},
+	{"one state", set("state", strings.Repeat("x", 30)), "request.state", Wrong, "same state"},
+	{"one nonce", set("nonce", strings.Repeat("x", 30)), "request.nonce", Wrong, "same nonce"},
+	{"short nonce", set("nonce", "1"), "request.nonce", Warning, "short"},
+	{"one challenge", set("code_challenge", strings.Repeat("x", 43)), "request.code_challenge", Wrong, "same code_challenge"},
+	{"plain PKCE", set("code_challenge_method", "plain"), "request.code_challenge", Wrong, "S256"},
+	{"padded PKCE", set("code_challenge", strings.Repeat("x", 43)+"="), "request.code_challenge", Wrong, "base64url"},
+	{"nonce without PKCE", del("code_challenge", "code_challenge_method"), "request.code_challenge", Warning, "without a secret"},
+	{"neither", del("code_challenge", "code_challenge_method", "nonce"), "request.code_challenge", Wrong, "neither PKCE nor a nonce"},
+	{"unknown parameter", set("access_type", "offline"), "request.parameters", Warning, "access_type"},
+	{"one pushed request", func(w *town) {
+		w.request = func(q url.Values) {
+			clear(q)
+			q.Set("client_id", "town")
+			q.Set("request_uri", "urn:ietf:params:oauth:request_uri:1")
+		}
+	}, "request.pushed", Wrong, "same request_uri"},
 
-		{"no logout", func(w *town) { w.subject.Logout = w.platform.URL + "/nothing" }, "logout", Wrong, "404"},
-		{"no back channel", func(w *town) { w.subject.BackChannelLogout = w.platform.URL + "/nothing" }, "back_channel_logout", Wrong, "404"},
-		{"back channel takes anything", func(w *town) { w.subject.BackChannelLogout = w.platform.URL + "/anything" }, "back_channel_logout", Wrong, "no logout token"},
-		{"origin", func(w *town) { w.subject.Origin = "https://other.example" }, "origin", Wrong, "other.example"},
-	} {
+	{"no cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.Name = "" } }, "cookies", Wrong, "No cookie"},
+	{"strict cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.SameSite = http.SameSiteStrictMode } }, "cookies", Wrong, "Strict"},
+	{"lax cookie and a form", func(w *town) {
+		w.posted, w.cookie = true, func(c *http.Cookie) { c.SameSite = http.SameSiteLaxMode }
+	}, "cookies", Wrong, "posted"},
+	{"none without secure", func(w *town) {
+		w.cookie = func(c *http.Cookie) { c.SameSite, c.Secure = http.SameSiteNoneMode, false }
+	}, "cookies", Wrong, "drop it"},
+	{"insecure cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.Secure = false } }, "cookies", Wrong, "lacks Secure"},
+	{"cookie for scripts", func(w *town) { w.cookie = func(c *http.Cookie) { c.HttpOnly = false } }, "cookies", Warning, "HttpOnly"},
+
+	{"callback down", func(w *town) {
+		w.request = func(q url.Values) { q.Set("redirect_uri", "https://platform.invalid/callback") }
+	}, "callback", Wrong, "does not answer"},
+	{"declined, and a server error", func(w *town) {
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			if r.FormValue("error") != "" {
+				http.Error(rw, "panic", http.StatusInternalServerError)
+				return
+			}
+			w.end(rw, r)
+		}
+	}, "callback.access_denied", Warning, "500"},
+	{"takes any code", func(w *town) {
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			if c, err := r.Cookie("sign-in"); err == nil && c.Value == r.FormValue("state") && r.FormValue("code") != "" {
+				w.signIn(rw, r)
+				return
+			}
+			w.end(rw, r)
+		}
+	}, "callback.code", Wrong, "takes a code"},
+	{"takes any state", func(w *town) {
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			if c, err := r.Cookie("sign-in"); err == nil && c.Value != r.FormValue("state") {
+				w.signIn(rw, r)
+				return
+			}
+			w.end(rw, r)
+		}
+	}, "callback.state", Wrong, "state of another sign-in"},
+	{"does not look at the state", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.state", Warning, "says the same"},
+	{"does not look at iss", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.iss", Warning, "says the same"},
+	{"takes another issuer", func(w *town) {
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			if r.FormValue("iss") == otherIssuer {
+				w.signIn(rw, r)
+				return
+			}
+			w.end(rw, r)
+		}
+	}, "callback.iss", Wrong, "another issuer"},
+	{"takes no issuer", func(w *town) {
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			if r.FormValue("iss") == "" {
+				w.signIn(rw, r)
+				return
+			}
+			w.end(rw, r)
+		}
+	}, "callback.no_iss", Wrong, "without iss"},
+	{"fails at a bad code", func(w *town) {
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			if r.FormValue("code") != "" {
+				http.Error(rw, "panic", http.StatusInternalServerError)
+				return
+			}
+			w.end(rw, r)
+		}
+	}, "callback.code", Warning, "500"},
+
+	{"no logout", func(w *town) { w.subject.Logout = w.platform.URL + "/nothing" }, "logout", Wrong, "404"},
+	{"no back channel", func(w *town) { w.subject.BackChannelLogout = w.platform.URL + "/nothing" }, "back_channel_logout", Wrong, "404"},
+	{"back channel takes anything", func(w *town) { w.subject.BackChannelLogout = w.platform.URL + "/anything" }, "back_channel_logout", Wrong, "no logout token"},
+	{"origin", func(w *town) { w.subject.Origin = "https://other.example" }, "origin", Wrong, "other.example"},
+}
+
+// TestFaults makes every fault real, and asks that it is found, graded and explained.
+func TestFaults(t *testing.T) {
+	for _, fault := range faults {
 		t.Run(fault.name, func(t *testing.T) {
 			w := newTown(t)
 			fault.make(w)
@@ -404,7 +413,7 @@ func TestFaults(t *testing.T) {
 			if w.tokens != 0 {
 				t.Errorf("%d tokens were asked for", w.tokens)
 			}
-			if (fault.grade == Wrong) != report.Wrong() && fault.grade == Wrong {
+			if fault.grade == Wrong && !report.Wrong() {
 				t.Error("the report says that nothing is wrong")
 			}
 		})
