@@ -304,7 +304,14 @@ var faults = []fault{
 	{"no state", del("state"), "request.state", Warning, "no state"},
 	{"neither state nor PKCE", del("state", "code_challenge", "code_challenge_method"), "request.state", Wrong, "by a link"},
 	{"short state", set("state", "1234"), "request.state", Warning, "short"},
-	{"one state", set("state", strings.Repeat("x", 30)), "request.state", Wrong, "same state"},
+	{"one state", set("state", strings.Repeat("x", 30)), "request.state", Warning, "same state"},
+	{"nothing new", func(w *town) {
+		w.request = func(q url.Values) {
+			for _, name := range []string{"state", "nonce", "code_challenge"} {
+				q.Set(name, strings.Repeat("x", 43))
+			}
+		}
+	}, "request.state", Wrong, "protects nobody"},
 	{"one nonce", set("nonce", strings.Repeat("x", 30)), "request.nonce", Wrong, "same nonce"},
 	{"short nonce", set("nonce", "1"), "request.nonce", Warning, "short"},
 	{"one challenge", set("code_challenge", strings.Repeat("x", 43)), "request.code_challenge", Wrong, "same code_challenge"},
@@ -319,7 +326,7 @@ var faults = []fault{
 			q.Set("client_id", "town")
 			q.Set("request_uri", "urn:ietf:params:oauth:request_uri:1")
 		}
-	}, "request.pushed", Wrong, "same request_uri"},
+	}, "request.request_uri", Wrong, "same request_uri"},
 
 	{"no cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.Name = "" } }, "cookies", Wrong, "No cookie"},
 	{"strict cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.SameSite = http.SameSiteStrictMode } }, "cookies", Wrong, "Strict"},

@@ -10,7 +10,7 @@ import (
 )
 
 var (
-	checkPushed       = check{"request.pushed", "RFC 9126, 1"}
+	checkRequestURI   = check{"request.request_uri", "RFC 9126, 1"}
 	checkSecret       = check{"request.secret", "RFC 6749, 2.3.1"}
 	checkScope        = check{"request.scope", "OpenID Connect Core 1.0, 3.1.2.1"}
 	checkResponseType = check{"request.response_type", "RFC 9700, 2.1.2"}
@@ -38,7 +38,7 @@ func (e *examination) judgeRequest(j journey) {
 		e.wrong(checkSecret, "The client's secret is in the address, for everybody to read.", "Take it out of the request and have it replaced: it belongs into the call of the token endpoint.")
 	}
 	if p.Has("request_uri") {
-		e.ok(checkPushed, "The request was pushed to the issuer: the browser carries a reference only, and nothing of the request can be seen here.")
+		e.ok(checkRequestURI, "The request was pushed to the issuer: the browser carries a reference only, and nothing of the request can be seen here.")
 		return
 	}
 	if !slices.Contains(strings.Fields(p.Get("scope")), "openid") {
@@ -132,13 +132,19 @@ func (e *examination) judgeFresh(one, two journey) {
 		e.warn(checkStart, "A second sign-in at once, in another browser, does not begin.", "See whether the platform limits sign-ins by address.")
 		return
 	}
-	for _, c := range []check{checkState, checkNonce, checkChallenge, checkPushed} {
-		name := strings.TrimPrefix(c.name, "request.")
-		if c == checkPushed {
-			name = "request_uri"
-		}
-		if v := one.params.Get(name); v != "" && v == two.params.Get(name) {
-			e.wrong(c, "Two browsers were given the same "+name+": it protects nobody.", "Make it anew from random bits for each sign-in.")
+	same := func(name string) bool { v := one.params.Get(name); return v != "" && v == two.params.Get(name) }
+	fresh := func(name string) bool { return one.params.Get(name) != "" && !same(name) }
+	const mend = "Make it anew from random bits for each sign-in."
+	switch {
+	case same("state") && (fresh("nonce") || fresh("code_challenge")):
+		// RFC 9700, 2.1: PKCE and nonce protect from forged answers as well.
+		e.warn(checkState, "Two browsers were given the same state; only what is new each time, PKCE or nonce, protects them.", mend)
+	case same("state"):
+		e.wrong(checkState, "Two browsers were given the same state: it protects nobody.", mend)
+	}
+	for _, c := range []check{checkNonce, checkChallenge, checkRequestURI} {
+		if name := strings.TrimPrefix(c.name, "request."); same(name) {
+			e.wrong(c, "Two browsers were given the same "+name+": it protects nobody.", mend)
 		}
 	}
 }
