@@ -9,11 +9,14 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/url"
+	"path"
 	"regexp"
 	"strings"
 	"time"
 
 	"golang.org/x/net/html"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 const (
@@ -26,7 +29,23 @@ const (
 // browser is like a person's: it keeps cookies, and follows redirects one by one.
 type browser struct {
 	http    *http.Client
-	cookies []*http.Cookie // all that were set, as they were set
+	cookies []cookie // all that were set, as they were set
+}
+
+// cookie is one that was set by an answer from an address.
+type cookie struct {
+	*http.Cookie
+	from *url.URL
+}
+
+// reaches reports whether a browser sends c to an address (RFC 6265, 5.1.3 and 5.1.4).
+func (c cookie) reaches(to *url.URL) bool {
+	domain, dir := strings.TrimPrefix(c.Domain, "."), c.Path
+	if !strings.HasPrefix(dir, "/") {
+		dir = path.Dir("/" + strings.TrimPrefix(c.from.Path, "/"))
+	}
+	host := to.Hostname() == c.from.Hostname() || domain != "" && (to.Hostname() == domain || strings.HasSuffix(to.Hostname(), "."+domain))
+	return host && (to.Path == dir || strings.HasPrefix(to.Path, strings.TrimSuffix(dir, "/")+"/"))
 }
 
 func (e *examination) newBrowser() *browser {
@@ -93,7 +112,9 @@ func (b *browser) send(ctx context.Context, r request, header ...string) (*page,
 	if err != nil {
 		return nil, err
 	}
-	b.cookies = append(b.cookies, res.Cookies()...)
+	for _, c := range res.Cookies() {
+		b.cookies = append(b.cookies, cookie{c, r.to})
+	}
 	return &page{at: r.to, status: res.StatusCode, header: res.Header, body: content, tls: res.TLS}, nil
 }
 
@@ -119,13 +140,16 @@ func (b *browser) follow(ctx context.Context, r request) (last *page, asks *requ
 		if last.status != http.StatusTemporaryRedirect && last.status != http.StatusPermanentRedirect {
 			r.form = nil
 		}
-		r.to = to
+		if r.to = to; !r.authorizes() && !document.Secure(to, document.Localhost) {
+			return nil, nil, errPlain
+		}
 	}
 	return nil, nil, errLoop
 }
 
 var (
 	errLocation = errors.New("it redirects to what is no address")
+	errPlain    = errors.New("it redirects to an address that is not https")
 	errLoop     = errors.New("it redirects more than ten times")
 )
 
@@ -282,7 +306,7 @@ func unreached(err error) string {
 		return "its host name is not known"
 	case errors.As(err, &late) && late.Timeout():
 		return "it does not answer in time"
-	case errors.Is(err, errLocation), errors.Is(err, errLoop):
+	case errors.Is(err, errLocation), errors.Is(err, errPlain), errors.Is(err, errLoop):
 		return err.Error()
 	}
 	return "it cannot be reached"

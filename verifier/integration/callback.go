@@ -25,6 +25,7 @@ const otherIssuer = "https://issuer.invalid"
 
 // answer is how the platform's callback took an answer.
 type answer struct {
+	page     *page  // the last one; nil if there was none
 	status   int    // of the last page
 	words    string // what it says, without what differs each time
 	signedIn bool   // the platform shows a page, and does not begin a sign-in any more
@@ -51,6 +52,9 @@ func (e *examination) judgeCallback(ctx context.Context, j journey) {
 		return
 	}
 	e.ok(checkCallback, "The callback answers.")
+	if cancelled.page != nil && (j.last == nil || cancelled.page.at.Host != j.last.at.Host) {
+		e.judgeCertificate(cancelled.page)
+	}
 	if cancelled.status >= 500 {
 		e.warn(checkCancelled, "Whoever declines at the issuer meets a server error ("+strconv.Itoa(cancelled.status)+").", "Show a page that says that nothing happened and offers the sign-in again.")
 	} else {
@@ -59,6 +63,10 @@ func (e *examination) judgeCallback(ctx context.Context, j journey) {
 	code := rand.Text()
 	bad, err := e.play(ctx, *callback, url.Values{"code": {code}, "iss": {iss}})
 	if err != nil {
+		return
+	}
+	if j.params.Has("request_uri") { // its state is not known, so that every answer is of another sign-in
+		e.judgePlayed(checkForeign, bad, answer{}, "the state of another sign-in", "Compare state with the browser's own before anything else, and show an error if it differs.")
 		return
 	}
 	e.judgePlayed(checkCode, bad, answer{}, "a code that the issuer never gave", "Sign nobody in before the issuer's token endpoint took the code.")
@@ -105,7 +113,7 @@ func (e *examination) play(ctx context.Context, callback url.URL, params url.Val
 	if err != nil {
 		return answer{}, err
 	}
-	got := answer{status: http.StatusFound}
+	got := answer{page: last, status: http.StatusFound}
 	if last != nil {
 		got.status = last.status
 	}

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
@@ -24,6 +25,8 @@ var ErrAddress = refusal.New(refusal.Invalid, "integration.bad_address",
 type Subject struct {
 	Start  string // address at the platform that begins a sign-in, or a page with a button that does
 	Button string // the button's text, if the page has several
+	// Callback is where the answer comes back to, if the request is pushed and so does not show it.
+	Callback string
 	// Logout is where the platform logs people out, BackChannelLogout where the issuer
 	// tells it to (OpenID Connect Back-Channel Logout 1.0), Origin that of scripts that
 	// call the issuer. What is "" is not examined.
@@ -108,7 +111,7 @@ func (e *examination) wrong(c check, means, mend string) { e.find(Wrong, c, mean
 // Examine examines a platform. The error is [ErrAddress], or that of ctx; everything
 // that is wrong with the platform is in the report.
 func Examine(ctx context.Context, s Subject) (*Report, error) {
-	for _, address := range []string{s.Start, s.Logout, s.BackChannelLogout} {
+	for _, address := range []string{s.Start, s.Callback, s.Logout, s.BackChannelLogout} {
 		if u, err := url.Parse(address); address != "" && (err != nil || !document.Secure(u, document.Localhost)) {
 			return nil, ErrAddress
 		}
@@ -129,7 +132,7 @@ func (e *examination) run(ctx context.Context) {
 	if !e.judgeStart(first) {
 		return
 	}
-	e.report.ClientID, e.report.RedirectURI = first.params.Get("client_id"), first.params.Get("redirect_uri")
+	e.report.ClientID, e.report.RedirectURI = first.params.Get("client_id"), cmp.Or(first.params.Get("redirect_uri"), e.Callback)
 	e.judgeIssuer(ctx, first)
 	e.judgeRequest(first)
 	second := e.begin(ctx)

@@ -183,6 +183,7 @@ func TestSound(t *testing.T) {
 			}
 		},
 		"pushed": func(w *town) {
+			w.subject.Callback = w.platform.URL + "/callback"
 			w.request = func(q url.Values) {
 				clear(q)
 				q.Set("client_id", "town")
@@ -251,6 +252,11 @@ var faults = []fault{
 	{"a loop", func(w *town) {
 		w.login = func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "/login", http.StatusFound) }
 	}, "start", Wrong, "more than ten times"},
+	{"by way of http", func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, "http://platform.example/login", http.StatusFound)
+		}
+	}, "start", Wrong, "not https"},
 	{"second sign-in fails", func(w *town) {
 		w.login = func(rw http.ResponseWriter, r *http.Request) {
 			if w.signIns > 0 {
@@ -329,6 +335,10 @@ var faults = []fault{
 	}, "request.request_uri", Wrong, "same request_uri"},
 
 	{"no cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.Name = "" } }, "cookies", Wrong, "No cookie"},
+	{"cookie of another path", func(w *town) { w.cookie = func(c *http.Cookie) { c.Path = "/login" } }, "cookies", Wrong, "another host or path"},
+	{"callback on another host", func(w *town) {
+		w.request = func(q url.Values) { q.Set("redirect_uri", "https://www.platform.invalid/callback") }
+	}, "cookies", Wrong, "another host or path"},
 	{"strict cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.SameSite = http.SameSiteStrictMode } }, "cookies", Wrong, "Strict"},
 	{"lax cookie and a form", func(w *town) {
 		w.posted, w.cookie = true, func(c *http.Cookie) { c.SameSite = http.SameSiteLaxMode }

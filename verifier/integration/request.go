@@ -157,6 +157,11 @@ func (e *examination) judgeCookies(j journey) {
 		e.wrong(checkCookies, "No cookie is set before the sign-in leaves the platform: an answer that belongs to another browser cannot be told.", "Keep state and PKCE verifier in a session that a cookie names (or in the browser's storage, if a script signs in).")
 		return
 	}
+	callback, err := url.Parse(e.report.RedirectURI)
+	if err == nil && callback.Host != "" && !slices.ContainsFunc(j.browser.cookies, func(c cookie) bool { return c.reaches(callback) }) {
+		e.wrong(checkCookies, "No cookie of the sign-in is sent to the callback: it is on another host or path than the cookies.", "Begin the sign-in on the host of the callback, and set the cookie with Path=/.")
+		return
+	}
 	posted := j.params.Get("response_mode") == "form_post"
 	loopback := j.last == nil || document.Localhost(j.last.at.Hostname()) && j.last.at.Scheme == "http"
 	survives := false

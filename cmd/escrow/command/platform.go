@@ -35,6 +35,7 @@ func platformDoctor(p *program) *cobra.Command {
 		"cookies and the callback. It completes no sign-in and needs no credentials. ADDRESS is\n" +
 		"where the sign-in button leads to, or the page that has it."
 	c.Flags().StringVar(&s.Button, "button", "", "text of the sign-in button, if the page has several")
+	c.Flags().StringVar(&s.Callback, "callback", "", "address at which sign-ins come back, if the request is pushed and does not show it")
 	c.Flags().StringVar(&s.Logout, "logout", "", "address at the platform that signs people out")
 	c.Flags().StringVar(&s.BackChannelLogout, "back-channel-logout", "", "address at the platform that the issuer tells of logouts")
 	c.Flags().StringVar(&s.Origin, "origin", "", "origin whose scripts call the issuer, for example https://app.example")
