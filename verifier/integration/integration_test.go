@@ -247,7 +247,7 @@ var faults = []fault{
 	{"nothing there", func(w *town) { w.platform.Close() }, "start", Wrong, "cannot be reached"},
 	{"no such host", func(w *town) { w.subject.Start = "https://platform.invalid/login" }, "start", Wrong, "does not begin"},
 	{"unknown authority", func(w *town) { w.subject.HTTP = nil }, "start", Wrong, "certificate"},
-	{"error page", func(w *town) { w.login = always(http.StatusNotFound, "no") }, "start", Wrong, "Not Found"},
+	{"error page", func(w *town) { w.login = always(http.StatusNotFound, "no") }, "start", Wrong, "404"},
 	{"a page that leads nowhere", func(w *town) { w.login = always(http.StatusOK, "hello") }, "start", Wrong, "no authorization request"},
 	{"a loop", func(w *town) {
 		w.login = func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "/login", http.StatusFound) }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (e *examination) judgeStart(j journey) bool {
 		e.wrong(checkStart, e.Start+" does not begin a sign-in: "+unreached(j.err)+".", "Give the address that the sign-in button leads to, and see that it answers to everybody.")
 		return false
 	case j.asks == nil && j.last.status >= 400:
-		e.wrong(checkStart, "The address answers with status "+http.StatusText(j.last.status)+".", "Give the address that the sign-in button leads to; if it is right, the platform's log says why it fails.")
+		e.wrong(checkStart, "The address answers with status "+strconv.Itoa(j.last.status)+".", "Give the address that the sign-in button leads to; if it is right, the platform's log says why it fails.")
 		return false
 	case j.asks == nil:
 		e.wrong(checkStart, "The address leads to no authorization request, neither by a redirect nor by a button or link that says so. Scripts are not run here.",
