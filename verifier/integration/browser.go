@@ -87,7 +87,7 @@ func (r request) authorizes() bool {
 	return p.Has("client_id") && (p.Has("response_type") || p.Has("request_uri") || p.Has("redirect_uri"))
 }
 
-func (b *browser) send(ctx context.Context, r request, header ...string) (*page, error) {
+func (b *browser) send(ctx context.Context, r request) (*page, error) {
 	method, body := http.MethodGet, io.Reader(nil)
 	if r.form != nil {
 		method, body = http.MethodPost, strings.NewReader(r.form.Encode())
@@ -99,9 +99,6 @@ func (b *browser) send(ctx context.Context, r request, header ...string) (*page,
 	req.Header.Set("Accept", "text/html, application/json;q=0.9, */*;q=0.1")
 	if r.form != nil {
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	}
-	for i := 0; i+1 < len(header); i += 2 {
-		req.Header.Set(header[i], header[i+1])
 	}
 	res, err := b.http.Do(req)
 	if err != nil {
