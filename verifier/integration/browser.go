@@ -29,6 +29,7 @@ const (
 // browser is like a person's: it keeps cookies, and follows redirects one by one.
 type browser struct {
 	http    *http.Client
+	now     func() time.Time
 	cookies []cookie // all that were set, as they were set
 }
 
@@ -50,7 +51,7 @@ func (c cookie) reaches(to *url.URL) bool {
 
 func (e *examination) newBrowser() *browser {
 	jar, _ := cookiejar.New(nil) // never fails
-	b := &browser{http: &http.Client{Jar: jar, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	b := &browser{now: e.Now, http: &http.Client{Jar: jar, Timeout: timeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	if e.HTTP != nil {
 		b.http.Transport = e.HTTP.Transport
 	}
@@ -64,6 +65,7 @@ type page struct {
 	header http.Header
 	body   []byte
 	tls    *tls.ConnectionState
+	ahead  *time.Duration // its clock (Date), before this machine's; nil if it does not tell
 }
 
 // request is what a link, a form or a redirect asks for.
@@ -112,7 +114,12 @@ func (b *browser) send(ctx context.Context, r request) (*page, error) {
 	for _, c := range res.Cookies() {
 		b.cookies = append(b.cookies, cookie{c, r.to})
 	}
-	return &page{at: r.to, status: res.StatusCode, header: res.Header, body: content, tls: res.TLS}, nil
+	p := &page{at: r.to, status: res.StatusCode, header: res.Header, body: content, tls: res.TLS}
+	if date, err := http.ParseTime(res.Header.Get("Date")); err == nil {
+		ahead := date.Sub(b.now())
+		p.ahead = &ahead
+	}
+	return p, nil
 }
 
 // follow sends r and goes where it is redirected, but for an authorization request,

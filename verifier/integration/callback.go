@@ -52,7 +52,7 @@ func (e *examination) judgeCallback(ctx context.Context, j journey) {
 		return
 	}
 	e.ok(checkCallback, "The callback answers.")
-	if cancelled.page != nil && (j.last == nil || cancelled.page.at.Host != j.last.at.Host) {
+	if cancelled.page != nil && cancelled.page.at.Host != j.last.at.Host {
 		e.judgeCertificate(cancelled.page)
 	}
 	if cancelled.status >= 500 {

@@ -194,7 +194,8 @@ func TestSound(t *testing.T) {
 			w.request = func(q url.Values) { q.Set("redirect_uri", "com.example.town:/callback") }
 			w.authorize = func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "Who are you?") }
 		},
-		"no nonce": func(w *town) { w.request = func(q url.Values) { q.Del("nonce") } },
+		"this machine's clock": func(w *town) { w.subject.Now = func() time.Time { return time.Now().Add(-time.Hour) } },
+		"no nonce":             func(w *town) { w.request = func(q url.Values) { q.Del("nonce") } },
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newTown(t)
@@ -249,6 +250,9 @@ var faults = []fault{
 	{"unknown authority", func(w *town) { w.subject.HTTP = nil }, "start", Wrong, "certificate"},
 	{"error page", func(w *town) { w.login = always(http.StatusNotFound, "no") }, "start", Wrong, "404"},
 	{"a page that leads nowhere", func(w *town) { w.login = always(http.StatusOK, "hello") }, "start", Wrong, "no authorization request"},
+	{"the issuer's own address", func(w *town) {
+		w.subject.Start = w.issuer.URL + "/authorize?client_id=town&response_type=code"
+	}, "start", Wrong, "request to the issuer"},
 	{"a loop", func(w *town) {
 		w.login = func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "/login", http.StatusFound) }
 	}, "start", Wrong, "more than ten times"},
@@ -270,7 +274,12 @@ var faults = []fault{
 		at := w.platform.Certificate().NotAfter.Add(-time.Hour)
 		w.subject.Now = func() time.Time { return at }
 	}, "certificate", Warning, "ends on"},
-	{"clock", func(w *town) { w.subject.Now = func() time.Time { return time.Now().Add(2 * time.Minute) } }, "clock", Wrong, "2m"},
+	{"clock", func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			rw.Header().Set("Date", time.Now().Add(-2*time.Minute).UTC().Format(http.TimeFormat))
+			w.begin(rw, r)
+		}
+	}, "clock", Wrong, "differs from the issuer's by"},
 	{"no clock", func(w *town) {
 		w.login = func(rw http.ResponseWriter, r *http.Request) {
 			rw.Header()["Date"] = nil

@@ -36,6 +36,8 @@ type issuer struct {
 	Keys          string   `json:"jwks_uri"`
 	Modes         []string `json:"response_modes_supported"`
 	NamesItself   bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207, 3
+
+	ahead *time.Duration // see page
 }
 
 // judgeStart judges whether a sign-in begins at all, and says false if it does not.
@@ -43,6 +45,9 @@ func (e *examination) judgeStart(j journey) bool {
 	switch {
 	case j.err != nil:
 		e.wrong(checkStart, e.Start+" does not begin a sign-in: "+unreached(j.err)+".", "Give the address that the sign-in button leads to, and see that it answers to everybody.")
+		return false
+	case j.last == nil:
+		e.wrong(checkStart, "The address is a request to the issuer: nothing of the platform can be seen in it.", "Give the address at the platform that the sign-in button leads to.")
 		return false
 	case j.asks == nil && j.last.status >= 400:
 		e.wrong(checkStart, "The address answers with status "+strconv.Itoa(j.last.status)+".", "Give the address that the sign-in button leads to; if it is right, the platform's log says why it fails.")
@@ -53,10 +58,7 @@ func (e *examination) judgeStart(j journey) bool {
 		return false
 	}
 	e.ok(checkStart, "A sign-in begins and leads to "+hostOf(j.asks.to)+".")
-	if j.last != nil {
-		e.judgeCertificate(j.last)
-		e.judgeClock(j.last)
-	}
+	e.judgeCertificate(j.last)
 	return true
 }
 
@@ -83,17 +85,22 @@ func (e *examination) judgeCertificate(p *page) {
 // maxSkew is by how much clocks may differ: what verifiers commonly forgive.
 const maxSkew = time.Minute
 
+// judgeClock compares the platform's clock with the issuer's, which dates the tokens, or
+// with this machine's if the issuer does not tell.
 func (e *examination) judgeClock(p *page) {
-	at, err := http.ParseTime(p.header.Get("Date"))
-	if err != nil {
+	if p.ahead == nil {
 		e.warn(checkClock, "The platform does not tell its time (Date).", "See that its clock is kept by NTP: tokens are good for minutes.")
 		return
 	}
-	if off := e.Now().Sub(at); off.Abs() > maxSkew {
-		e.wrong(checkClock, "The platform's clock differs from this machine's by "+off.Abs().Round(time.Second).String()+": good tokens look expired or not yet valid.", "Keep the clocks of both by NTP.")
+	off, whose := *p.ahead, "this machine's"
+	if e.issuer.ahead != nil {
+		off, whose = off-*e.issuer.ahead, "the issuer's"
+	}
+	if off.Abs() > maxSkew {
+		e.wrong(checkClock, "The platform's clock differs from "+whose+" by "+off.Abs().Round(time.Second).String()+": good tokens look expired or not yet valid.", "Keep the platform's clock by NTP.")
 		return
 	}
-	e.ok(checkClock, "The platform's clock is within a minute of this machine's.")
+	e.ok(checkClock, "The platform's clock is within a minute of "+whose+".")
 }
 
 // judgeIssuer looks for the discovery document that names the authorization endpoint.
@@ -118,7 +125,7 @@ func (e *examination) judgeIssuer(ctx context.Context, j journey) {
 		if p.status == http.StatusOK && json.Unmarshal(p.body, &found) == nil {
 			answered = true
 			if found.Authorization == endpoint.String() && found.Issuer+"/.well-known/openid-configuration" == at.String() {
-				e.issuer = found
+				e.issuer, e.issuer.ahead = found, p.ahead
 				break
 			}
 		}

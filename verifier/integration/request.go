@@ -163,7 +163,7 @@ func (e *examination) judgeCookies(j journey) {
 		return
 	}
 	posted := j.params.Get("response_mode") == "form_post"
-	loopback := j.last == nil || document.Localhost(j.last.at.Hostname()) && j.last.at.Scheme == "http"
+	loopback := j.last.at.Scheme == "http"
 	survives := false
 	for _, c := range j.browser.cookies {
 		name := quote(c.Name)
