@@ -108,8 +108,7 @@ func TestCeremonyMessageIsBoundToPlanRoundAndSender(t *testing.T) {
 	with := func(f func(*CeremonyMessage)) CeremonyMessage { m := good; f(&m); return m }
 	raw := say(t, key("alba"), good)
 	approval := func() string {
-		f := *ceremonyFormat
-		f.Types = []string{"penname-approval+jwt"}
+		f := format("penname-approval+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
 		payload, err := marshal(good)
 		if err != nil {
 			t.Fatal(err)

@@ -187,9 +187,7 @@ func sign(t testing.TB, k jose.JSONWebKey, v Warrant) string {
 }
 
 func signBytes(t testing.TB, k jose.JSONWebKey, typ string, payload []byte) string {
-	f := *warrantFormat
-	f.Types = []string{typ}
-	f.MaxBytes = 64 << 20
+	f := format(typ, 64<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature)
 	raw, err := f.Sign(k, payload)
 	if err != nil {
 		t.Fatal(err)

@@ -54,6 +54,8 @@ import (
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          a record's row, as a backup has it; kept again, that of another record
 //	registrar shows CASE as CASE | relabels CASE as CASE | honest   a registrar that answers with another case
+//	registry sign PLATFORM FILE KEY | record FILE [SIGNED]         the operator's registry of platforms; sign … stolen reports a key
+//	registry insert FILE                                           a record that is written into the database
 //	half opens                                                     asks the key service for that row's half
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
@@ -88,6 +90,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			for name, value := range map[string]string{
 				"SERVER": s.Origin, "DIR": s.Dir, "BUNDLE": s.Path("bundle.json"), "ALBA": s.Path("custodians", "alba"),
 				"BRUNO": s.Path("custodians", "bruno"), "CHIDI": s.Path("custodians", "chidi"),
+				"TOWN": s.Town.Origin,
 			} {
 				e.Setenv(name, value)
 			}
