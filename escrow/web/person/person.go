@@ -85,6 +85,15 @@ func (l *Live) SetPlatforms(all []openid.Platform) error { return l.side.setPlat
 // SetTokenKeys replaces the keys that sign tokens: see [openid.Provider.SetKeys].
 func (l *Live) SetTokenKeys(all []openid.Key) error { return l.side.openid.SetKeys(all) }
 
+// TellPlatforms tells platforms who signed out: see [openid.Provider.TellPlatforms], also
+// for Ended.
+func (l *Live) TellPlatforms(ctx context.Context) (map[string]openid.Told, error) {
+	return l.side.openid.TellPlatforms(ctx)
+}
+
+// Ended receives something when there is somebody to tell of.
+func (l *Live) Ended() <-chan struct{} { return l.side.openid.Ended() }
+
 // Mount serves the issuing side. It refuses platforms, keys and identity
 // providers that are not sound.
 func Mount(edge *web.Server, c Config) (*Live, error) {
