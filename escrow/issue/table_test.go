@@ -89,6 +89,7 @@ type claims struct {
 	Commitment string          `json:"penname_commitment"`
 	ID         string          `json:"jti"`
 	Grant      string          `json:"grant_id"`
+	Session    string          `json:"sid"`
 	Status     struct {
 		List struct {
 			Index int `json:"idx"`
@@ -438,7 +439,7 @@ func (tb *table) known(p *player, platform int, salts [][32]byte) (values [][]by
 	add(string(p.names[platform]), p.device)
 	for _, s := range p.signIns[platform] {
 		c := s.claims(tb.T)
-		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant)
+		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant, signIn{Access: s.ID}.payload().Session)
 		if b, err := base64.RawURLEncoding.DecodeString(c.Commitment); err == nil {
 			values = append(values, b, []byte(hex.EncodeToString(b)))
 		}

@@ -220,18 +220,18 @@ func (p *Provider) due(now time.Time) func(ends time.Time) bool {
 
 // tell claims a token's rows, sends it and ends the rows.
 func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
-	ctx, cancel := context.WithTimeout(ctx, logoutSending) // counted from before the claim
+	within, cancel := context.WithTimeout(ctx, logoutSending) // counted from before the claim
 	defer cancel()
 	last := false
 	for i := range l.rows {
-		if last, err = p.claim(ctx, &l.rows[i]); errors.Is(err, ErrStale) {
+		if last, err = p.claim(within, &l.rows[i]); errors.Is(err, ErrStale) {
 			return told, nil // another node has it
 		}
 		if err != nil {
 			return told, err
 		}
 	}
-	status, err := p.send(ctx, l)
+	status, err := p.send(within, l)
 	switch {
 	case err != nil:
 		return told, err

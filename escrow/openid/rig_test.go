@@ -499,6 +499,18 @@ func (f *flaky) EndAll(ctx context.Context, holder token.Pseudonym, expires time
 	return err
 }
 
+func (f *flaky) Logouts(ctx context.Context, due func(time.Time) bool, since, expires time.Time) ([]openid.Row, error) {
+	fail, late := f.fails()
+	if fail && !late {
+		return nil, errDown
+	}
+	rows, err := f.Store.Logouts(ctx, due, since, expires)
+	if fail {
+		return nil, errDown
+	}
+	return rows, err
+}
+
 func (f *flaky) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {
 	if fail, _ := f.fails(); fail {
 		return openid.Row{}, errDown
