@@ -435,7 +435,9 @@ func TestLogoutAddressesThatHurt(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	t.Cleanup(other.Close)
 	mux := http.NewServeMux()
-	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusPermanentRedirect) })
+	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusPermanentRedirect)
+	})
 	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) {
 		for chunk := strings.Repeat("x", 1<<20); ; {
 			if _, err := io.WriteString(w, chunk); err != nil {
@@ -511,4 +513,3 @@ func TestT43LogoutTokenIsNothingElse(t *testing.T) {
 		}
 	}
 }
-
