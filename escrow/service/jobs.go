@@ -120,11 +120,18 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	return errors.Join(err, kerr)
 }
 
-// TellPlatforms sends the logout tokens that are due. Its log names a platform that was
-// not told, and no pen name.
+// TellPlatforms sends the logout tokens that are due. Of those that a platform did not
+// take, its log has a line when the day (UTC) is over: before, it would tell when somebody
+// left that platform.
 func (s *Service) TellPlatforms(ctx context.Context) error {
 	if s.live.issuing == nil {
 		return nil
+	}
+	if today := s.Now().UTC().Truncate(24 * time.Hour); today.After(s.untoldDay) {
+		s.untoldDay = today
+		for platform, n := range s.untold.take() {
+			s.Log.Warn("a platform did not take logout tokens on the day before", slog.String("platform", platform), slog.Int64("attempts", n))
+		}
 	}
 	all, err := s.live.issuing.TellPlatforms(ctx)
 	for platform, told := range all {
@@ -133,9 +140,8 @@ func (s *Service) TellPlatforms(ctx context.Context) error {
 				s.counted.logouts.add(s.Now(), outcome, true, 0)
 			}
 		}
-		if told.Refused+told.Failed+told.GivenUp > 0 {
-			s.Log.Warn("a platform was not told who signed out", slog.String("platform", platform),
-				slog.Int("refused", told.Refused), slog.Int("to_try_again", told.Failed), slog.Int("given_up", told.GivenUp))
+		for range told.Refused + told.Failed + told.GivenUp {
+			s.untold.add(platform)
 		}
 	}
 	return err
@@ -175,19 +181,19 @@ func (s *Service) LogUnrecorded(ctx context.Context) error {
 	return nil
 }
 
-// counter counts by code. It is safe for concurrent use.
+// counter counts by name, of a code or a platform. It is safe for concurrent use.
 type counter struct {
 	mu     sync.Mutex
 	counts map[string]int64
 }
 
-func (c *counter) add(code string) {
+func (c *counter) add(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counts == nil {
 		c.counts = make(map[string]int64)
 	}
-	c.counts[code]++
+	c.counts[name]++
 }
 
 // take returns the counts and begins again.
