@@ -17,7 +17,7 @@ type Job struct {
 	Every time.Duration
 	What  string // for operators: one line
 	Do    func(*Service, context.Context) error
-	Wake  func(*Service) <-chan struct{} // what has it done before its time, too; nil: nothing
+	Wake  func(*Service) <-chan struct{} // has it done before its time, too; nil: nothing does
 }
 
 // Jobs is everything that a service does by itself. Each side does its part of a
@@ -57,7 +57,8 @@ func why(err error) []any {
 }
 
 // repeat does a job now and then again after each interval, until ctx ends. A job
-// that fails is logged and tried again: it never ends the service.
+// that fails is logged and tried again: it never ends the service. What wakes it is of
+// people, so how that went is neither counted nor logged: the next time will be.
 func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()
@@ -65,18 +66,24 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 	if j.Wake != nil {
 		wake = j.Wake(s)
 	}
-	for {
-		s.done.begun(j.Name)
-		err := j.Do(s, ctx)
-		s.done.ended(j.Name, err)
-		if err != nil && ctx.Err() == nil {
-			s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
+	for woken := false; ; {
+		if woken {
+			_ = j.Do(s, ctx)
+		} else {
+			s.done.begun(j.Name)
+			err := j.Do(s, ctx)
+			s.done.ended(j.Name, err)
+			if err != nil && ctx.Err() == nil {
+				s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			woken = false
 		case <-wake:
+			woken = true
 		}
 	}
 }
