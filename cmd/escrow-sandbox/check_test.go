@@ -75,8 +75,6 @@ func newSetup(t *testing.T) *setup {
 	s.provider.StartTLS()
 	t.Cleanup(s.provider.Close)
 
-	told := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) })) // as there is no token
-	t.Cleanup(told.Close)
 	cert, key := s.certificate("penname.example", time.Now().AddDate(1, 0, 0))
 	providerCA := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.provider.Certificate().Raw}))
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -148,8 +146,15 @@ secret_sha256 = "%064x"
 		s.login(s.world, "penname_issuing"), s.file("cookie.key", strings.Repeat("ab", 32), 0o600), s.file("token.jwk", string(secret), 0o600),
 		s.vaultSection("issue", vault.SideIssuing, vaultAddress, vaultCA),
 		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified,
-		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified, told.URL+"/out", 1, 2, sides)
+		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified, s.logoutAddress(), 1, 2, sides)
 	return s
+}
+
+// logoutAddress is a platform's, which is never sent a token here.
+func (s *setup) logoutAddress() string {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
+	s.t.Cleanup(server.Close)
+	return server.URL + "/out"
 }
 
 // file puts a file into the set-up's folder, and returns its name in quotes.
