@@ -47,10 +47,12 @@ const (
 	logoutLanes    = 4                // tokens that one platform is sent at a time
 	logoutLaneTime = 20 * time.Second // of one round, for one platform
 
+	logoutLooks = 5 * time.Minute // how often a node looks whose moment has come
+
 	// What came to its moment while no node looked is spread, or the end of an outage
-	// would tell of all at once: each minute one in thirty.
-	logoutMissed = 5 * time.Minute
-	logoutSpread = 30
+	// would tell of all at once: with each look one in six.
+	logoutMissed = 3 * logoutLooks
+	logoutSpread = 6
 
 	logoutLookBack = 7 * day // for how long Penname can have been down, and tells everybody all the same
 	logoutKept     = logoutLookBack + 2*day
@@ -197,9 +199,9 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 }
 
 // due tells of which moments of [Provider.EndQuietly] the time has come: of all those of
-// the last minutes, and of some that were missed. nil: it was asked this minute.
+// the last minutes, and of some that were missed. nil: this node looked a moment ago.
 func (p *Provider) due(now time.Time) func(ends time.Time) bool {
-	if last := p.looked.Load(); last != nil && now.Sub(*last) >= 0 && now.Sub(*last) < time.Minute {
+	if last := p.looked.Load(); last != nil && now.Sub(*last) >= 0 && now.Sub(*last) < logoutLooks {
 		return nil
 	}
 	p.looked.Store(&now)

@@ -239,12 +239,9 @@ func TestLogoutQuietly(t *testing.T) {
 			if n := len(at.came(host)); n != 1 {
 				t.Fatalf("%s: %d tokens", host, n)
 			}
-			if after := at.at[host][0].Sub(left); after < 2*time.Hour || after > 24*time.Hour+time.Minute {
+			if after := at.at[host][0].Sub(left); after < 2*time.Hour || after > 24*time.Hour+5*time.Minute {
 				t.Errorf("%s: told after %s", host, after)
 			}
-		}
-		if at.at[squareHost][0].Equal(at.at[forumHost][0]) { // once in 1,300 runs by chance
-			t.Log("both in one minute")
 		}
 	})
 }
