@@ -164,6 +164,8 @@ func (p *Provider) describe() ([]byte, error) {
 		return nil, err
 	}
 	delete(doc, "registration_endpoint")
+	// An app has no secret to keep, so anybody could ask in its name.
+	doc["introspection_endpoint_auth_methods_supported"] = []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
 	doc["claims_supported"] = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}

@@ -148,7 +148,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		raw, x.posted = r.PostForm.Encode(), true
 	}
 	params, err := url.ParseQuery(raw)
-	if err != nil || len(raw) > maxRequest || len(params["client_id"]) > 1 || len(params["redirect_uri"]) > 1 || len(params["request_uri"]) > 1 {
+	if err != nil || len(raw) > maxRequest || len(params["client_id"]) > 1 || len(params["redirect_uri"]) > 1 {
 		p.showError(w, r, ErrRequest)
 		return
 	}
@@ -159,7 +159,10 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	pass := url.Values{"client_id": {pl.ID}}
 	switch uri := params.Get("request_uri"); {
-	case strings.HasPrefix(uri, parPrefix):
+	case len(params["request_uri"]) > 1 && !pl.allows(params.Get("redirect_uri")):
+		p.showError(w, r, ErrRequest)
+		return
+	case len(params["request_uri"]) == 1 && strings.HasPrefix(uri, parPrefix):
 		pass.Set("request_uri", uri)
 	case uri != "" && !pl.allows(params.Get("redirect_uri")):
 		p.showError(w, r, ErrRequestURI)

@@ -106,6 +106,7 @@ func (o *oidf) want(ok bool, format string, args ...any) {
 func (o *oidf) outcome() (string, string) {
 	for _, outcome := range []string{failed, skipped, warning, review} {
 		if reasons := o.seen[outcome]; len(reasons) > 0 {
+			slices.Sort(reasons)
 			return outcome, strings.Join(reasons, "; ")
 		}
 	}
