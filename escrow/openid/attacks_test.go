@@ -32,8 +32,6 @@ import (
 
 // notApplicable lists the rows of the catalogue that have nothing to act on here.
 var notApplicable = map[string]string{
-	"O15": "request objects are refused as request_not_supported, see TestO15RequestObject; nothing of them is parsed",
-	"O23": "there is no token exchange: grant types are authorization_code and refresh_token, see TestO21OtherGrants",
 	"O24": "there is no dynamic registration and no sector_identifier_uri: see TestO24NoRegistration",
 	"O28": "nothing here is listed in pages",
 }

@@ -3,6 +3,7 @@ package person
 import (
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -131,6 +132,47 @@ func TestPostedFromAnotherSite(t *testing.T) {
 	for _, path := range []string{res.Request.URL.Path, "/enrol", "/me/delete", "/sign-out"} {
 		if res, _ := b.do("POST", b.origin+path, url.Values{"decision": {"allow"}}, elsewhere...); res.StatusCode != http.StatusForbidden {
 			t.Errorf("%s: %s", path, res.Status)
+		}
+	}
+}
+
+// TestO26PagesOfASignIn: no page of a sign-in can be framed, none tells where it was, and
+// the answer to a form keeps nothing of it (RFC 9700, 4.2, 4.12 and 4.16).
+func TestO26PagesOfASignIn(t *testing.T) {
+	s := newService(t)
+	b := s.in("laptop")
+	action := b.open("pocket")
+	pages := map[string]*http.Response{}
+	pages["consent"], _ = b.do("GET", b.origin+action, nil, "Accept", "text/html")
+	pages["consent of a stranger"], _ = s.browser().do("GET", b.origin+action, nil, "Accept", "text/html")
+	pages["refused"], _ = b.do("GET", b.origin+"/authorize?client_id=nobody", nil, "Accept", "text/html")
+	pages["logout"], _ = b.do("GET", b.origin+"/logout?client_id=pocket", nil, "Accept", "text/html")
+	pages["posted back"], _ = b.do("POST", b.origin+b.open("pocket", "response_mode", "form_post"), url.Values{"decision": {"allow"}})
+	for what, res := range pages {
+		policy := res.Header.Get("Content-Security-Policy")
+		if !strings.Contains(policy, "frame-ancestors 'none'") || !strings.Contains(policy, "base-uri 'none'") || res.Header.Get("Referrer-Policy") != "no-referrer" || !strings.Contains(res.Header.Get("Cache-Control"), "no-store") {
+			t.Errorf("O26/%s: %v", what, res.Header)
+		}
+	}
+	if res, _ := b.do("POST", b.origin+action, url.Values{"decision": {"allow"}}); res.StatusCode != http.StatusSeeOther || res.Header.Get("Referrer-Policy") != "no-referrer" {
+		t.Errorf("O26: %s %v", res.Status, res.Header)
+	}
+}
+
+// TestO27PagesShowNothingOfTheRequest, where a page refuses as where one asks.
+func TestO27PagesShowNothingOfTheRequest(t *testing.T) {
+	s := newService(t)
+	b := s.browser()
+	const script = `"><script>alert(1)</script>`
+	for what, path := range map[string]string{
+		"client_id": "/authorize?" + request(script), "redirect_uri": "/authorize?" + request("pocket", "redirect_uri", "http://127.0.0.1/"+script), "request_uri": "/authorize?" + url.Values{"client_id": {"pocket"}, "request_uri": {script}}.Encode(),
+		"error_hint":  "/authorize?" + request("pocket", "error_hint", script, "error_description", script, "login_hint", script, "ui_locales", script, "display", script),
+		"interaction": "/authorize/" + url.PathEscape(script), "callback": CallbackPath("post") + "?" + url.Values{"error": {script}, "error_description": {script}, "state": {script}}.Encode(),
+		"logout": "/logout?" + url.Values{"id_token_hint": {script}}.Encode(), "logout, state": "/logout?" + url.Values{"client_id": {"pocket"}, "state": {script}}.Encode(),
+	} {
+		res, body := b.do("GET", b.origin+path, nil, "Accept", "text/html")
+		if strings.Contains(body, "alert(1)") || strings.Contains(strings.ToLower(body), "<script") || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
+			t.Errorf("O27/%s: %s %s", what, res.Status, body)
 		}
 	}
 }
