@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,6 +34,8 @@ type Provider struct {
 	library      http.Handler
 	discovery    []byte
 	lists        *lists
+	ended        chan struct{}             // see Ended
+	looked       atomic.Pointer[time.Time] // when TellPlatforms last asked which moments have come
 	answers
 	checks
 }
@@ -42,7 +45,7 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Provider{cfg: cfg, store: store, authenticate: authenticate, now: cfg.Now}
+	p := &Provider{cfg: cfg, store: store, authenticate: authenticate, now: cfg.Now, ended: make(chan struct{}, 1)}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -168,13 +171,16 @@ func (p *Provider) describe() ([]byte, error) {
 	doc["introspection_endpoint_auth_methods_supported"] = []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
-	doc["claims_supported"] = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
+	doc["claims_supported"] = []string{"iss", "sub", "sid", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
 	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
 		doc[unsupported] = false
 	}
 	if p.cfg.Leave != nil {
 		doc["end_session_endpoint"] = p.cfg.Issuer + logoutPath
+	}
+	if p.cfg.HTTP != nil {
+		doc["backchannel_logout_supported"], doc["backchannel_logout_session_supported"] = true, true
 	}
 	if len(p.cfg.ACRs) > 0 {
 		doc["acr_values_supported"] = p.cfg.ACRs
@@ -246,6 +252,9 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	case outcome == Approved:
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
 		h := &held{subject: subject}
+		if pl.BackchannelLogoutURI != "" {
+			h.sid = random()[:sidLen]
+		}
 		if as.MaxAuthnAgeSecs != nil { // OpenID Connect Core, 2: auth_time "When a max_age request is made"
 			h.authTime = subject.Proven.Unix()
 		}
@@ -326,6 +335,9 @@ func (p *Provider) idClaims(_ context.Context, g *goidc.Grant) map[string]any {
 	h := heldOf(g.Store)
 	claims := p.claims(h, h.id)
 	claims["jti"] = random()
+	if h.sid != "" { // OpenID Connect Back-Channel Logout 1.0, 2.1
+		claims["sid"] = h.sid
+	}
 	if h.authTime != 0 {
 		claims["auth_time"] = h.authTime
 	}

@@ -17,6 +17,7 @@ type Job struct {
 	Every time.Duration
 	What  string // for operators: one line
 	Do    func(*Service, context.Context) error
+	Wake  func(*Service) <-chan struct{} // what has it done before its time, too; nil: nothing
 }
 
 // Jobs is everything that a service does by itself. Each side does its part of a
@@ -28,6 +29,8 @@ var Jobs = []Job{
 		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "erasures", Every: time.Hour, Do: (*Service).CarryOutErasures,
 		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button; and asks the key service whether it is the one of before"},
+	{Name: "logouts", Every: time.Minute, Do: (*Service).TellPlatforms, Wake: (*Service).signedOut,
+		What: "tells platforms that want to know who signed out: at once where the person chose it, else each at its own moment, and again for a day where one does not answer"},
 	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
 		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
@@ -58,6 +61,10 @@ func why(err error) []any {
 func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()
+	var wake <-chan struct{}
+	if j.Wake != nil {
+		wake = j.Wake(s)
+	}
 	for {
 		s.done.begun(j.Name)
 		err := j.Do(s, ctx)
@@ -69,6 +76,7 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+		case <-wake:
 		}
 	}
 }
@@ -110,6 +118,34 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 		err = errors.Join(err, s.Publish(ctx))
 	}
 	return errors.Join(err, kerr)
+}
+
+// TellPlatforms sends the logout tokens that are due. Its log names a platform that was
+// not told, and no pen name.
+func (s *Service) TellPlatforms(ctx context.Context) error {
+	if s.live.issuing == nil {
+		return nil
+	}
+	all, err := s.live.issuing.TellPlatforms(ctx)
+	for platform, told := range all {
+		for outcome, n := range map[string]int{"delivered": told.Delivered, "refused": told.Refused, "failed": told.Failed, "given_up": told.GivenUp} {
+			for range n {
+				s.counted.logouts.add(s.Now(), outcome, true, 0)
+			}
+		}
+		if told.Refused+told.Failed+told.GivenUp > 0 {
+			s.Log.Warn("a platform was not told who signed out", slog.String("platform", platform),
+				slog.Int("refused", told.Refused), slog.Int("to_try_again", told.Failed), slog.Int("given_up", told.GivenUp))
+		}
+	}
+	return err
+}
+
+func (s *Service) signedOut() <-chan struct{} {
+	if s.live.issuing == nil {
+		return nil
+	}
+	return s.live.issuing.Ended()
 }
 
 // CarryOutReviews moves the reviews whose time has come, and publishes what that

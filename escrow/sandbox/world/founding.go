@@ -286,6 +286,7 @@ func (f *founding) makeKeys() error {
 	if err != nil {
 		return err
 	}
+	f.issuing.HTTP = identity.NewHTTP(identity.Guard{AllowLoopback: true})
 	f.issuing.CookieKeys = [][32]byte{sha256.Sum256([]byte(f.secret("cookies")))}
 	u, err := url.Parse(f.Origin)
 	if err != nil {
