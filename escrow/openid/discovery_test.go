@@ -21,6 +21,7 @@ import (
 // its ID tokens, by-ES256 signs its assertions with it.
 func newDiscoveryRig(t *testing.T) *rig {
 	r := newRig(t, func(r *rig) {
+		r.cfg.HTTP = http.DefaultClient // that nobody uses here
 		before := r.cfg.Platforms
 		r.cfg.Platforms = func(ctx context.Context, id string) (openid.Platform, error) {
 			kind, alg, _ := strings.Cut(id, "-")
@@ -28,6 +29,8 @@ func newDiscoveryRig(t *testing.T) *rig {
 			switch kind {
 			case "id":
 				p.SecretHash, p.IDTokenAlg = r.square.SecretHash, jose.SignatureAlgorithm(alg)
+			case "told":
+				p.SecretHash, p.BackchannelLogoutURI = r.square.SecretHash, "https://square.example/told"
 			case "by":
 				k := r.keyOf(jose.SignatureAlgorithm(alg))
 				p.JWKS = []jose.JSONWebKey{k.Public()}
@@ -186,7 +189,8 @@ func (r *rig) idTokenBy(alg string) answer {
 
 // claimed looks for a claim in what a platform gets that asks for everything.
 func (r *rig) claimed(name string) answer {
-	got := r.post("/token", r.redemption(r.square, r.code(r.square, "max_age", "1000")), "DPoP", r.proofBy(jose.EdDSA, "POST", "/token", "")).json(r.t)
+	told := openid.Platform{ID: "told", RedirectURIs: r.square.RedirectURIs}
+	got := r.post("/token", r.redemption(told, r.code(told, "max_age", "1000")), "DPoP", r.proofBy(jose.EdDSA, "POST", "/token", "")).json(r.t)
 	id, access := payload(r.t, got["id_token"].(string)), payload(r.t, got["access_token"].(string))
 	return r.only(id[name] != nil || access[name] != nil)
 }

@@ -171,7 +171,7 @@ func (p *Provider) describe() ([]byte, error) {
 	doc["introspection_endpoint_auth_methods_supported"] = []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
-	doc["claims_supported"] = []string{"iss", "sub", "sid", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
+	claims := []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
 	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
 		doc[unsupported] = false
@@ -181,10 +181,12 @@ func (p *Provider) describe() ([]byte, error) {
 	}
 	if p.cfg.HTTP != nil {
 		doc["backchannel_logout_supported"], doc["backchannel_logout_session_supported"] = true, true
+		claims = append(claims, "sid")
 	}
 	if len(p.cfg.ACRs) > 0 {
 		doc["acr_values_supported"] = p.cfg.ACRs
 	}
+	doc["claims_supported"] = claims
 	return json.Marshal(doc)
 }
 

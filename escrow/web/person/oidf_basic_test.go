@@ -3,7 +3,6 @@ package person
 import (
 	"encoding/base64"
 	"encoding/json"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ const (
 	noFrames       = "front-channel logout and session management are not offered: both need third-party cookies"
 )
 
-var modules = slices.Concat(basicModules, registeredModules, logoutModules, fapiModules, otherProfiles)
+var modules = slices.Concat(basicModules, registeredModules, logoutModules, tellingModules, fapiModules, otherProfiles)
 
 // basicModules are the plans basic and config, in the order of the suite.
 var basicModules = []module{
@@ -393,7 +392,7 @@ var registeredModules = []module{
 	{id: "oidcc-session-management-rp-initiated-logout", plan: other, not: noFrames},
 }
 
-// logoutModules are the plans rp-logout and backchannel.
+// logoutModules are the plan rp-logout.
 var logoutModules = []module{
 	{id: "oidcc-rp-initiated-logout-discovery-endpoint-verification", plan: rpLogout, run: func(o *oidf) {
 		doc := o.https()
@@ -429,31 +428,7 @@ func endSession(hint string, pairs ...string) url.Values {
 func logsOut(pairs []string) func(o *oidf) {
 	return func(o *oidf) {
 		a, _ := o.signedIn(client1)
-		request := endSession(a.text("id_token"), pairs...)
-		_, body := o.do("GET", o.origin+"/logout?"+request.Encode(), nil, "Accept", "text/html")
-		_, rest, ok := strings.Cut(body, `action="/logout/answer`)
-		query, _, _ := strings.Cut(rest, `"`)
-		if !ok {
-			o.stop("the page does not ask: %s", body)
-		}
-		res, body := o.do("POST", o.origin+"/logout/answer"+strings.ReplaceAll(query, "&amp;", "&"), url.Values{"decision": {"leave"}}, "Accept", "text/html")
-		at, err := res.Location()
-		switch {
-		case !request.Has("post_logout_redirect_uri"):
-			o.want(err != nil && res.StatusCode == http.StatusOK && strings.Contains(body, "Prove my identity"), "no page of somebody signed out: %s", res.Status)
-			o.note(review, "the page says that the person is signed out")
-		case err != nil:
-			o.stop("not led back: %s %s", res.Status, body)
-		default:
-			q := at.Query()
-			o.want(strings.HasPrefix(at.String(), suiteLeft), "led to %s", at)
-			o.want(q.Get("state") == request.Get("state") && q.Has("state") == request.Has("state"), "state does not come back as it was sent")
-			for name := range q {
-				if name != "state" {
-					o.note(warning, "led back with %s", name)
-				}
-			}
-		}
+		o.leave(endSession(a.text("id_token"), pairs...))
 		silent := o.request(client1, "prompt", "none", "state", strings.Repeat("s", 128))
 		o.authError(o.signIn(silent), silent, "interaction_required", "login_required", "account_selection_required", "consent_required")
 	}

@@ -72,6 +72,7 @@ type oidf struct {
 	seen   map[string][]string // outcome to reasons
 	proofs int                 // of identity, that the person was asked for
 	page   string              // the last one of ours
+	told   *toldPlatform
 }
 
 func (o *oidf) note(outcome, format string, args ...any) {
@@ -116,7 +117,8 @@ func (o *oidf) outcome() (string, string) {
 // TestOIDF runs each module of the plans and compares what it finds with
 // testdata/oidf-results.txt.
 func TestOIDF(t *testing.T) {
-	s := newService(t, registerSuite)
+	told := newToldPlatform(t)
+	s := newService(t, registerSuite, told.register)
 	var lines []string
 	for _, m := range modules {
 		line := []string{m.plan, m.id, notRun, m.not}
@@ -127,7 +129,7 @@ func TestOIDF(t *testing.T) {
 			}
 			b := s.browser()
 			b.t = t
-			o := &oidf{browser: b, t: t, seen: map[string][]string{}}
+			o := &oidf{browser: b, t: t, seen: map[string][]string{}, told: told}
 			o.play(m.run)
 			line[2], line[3] = o.outcome()
 			if line[2] == failed && !slices.Contains(asDecided, m.id) {
@@ -607,7 +609,7 @@ func (o *oidf) refusedPage(res *http.Response, body, says string) {
 // https is the metadata as a service with TLS has it.
 func (o *oidf) https() map[string]any {
 	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
-	c := Config{Providers: []Provider{{ID: "post", ACRs: []string{"high"}, Proving: nowhere{}}}, TokenKeys: tokenKeys(o.t), Store: openidtest.NewMemory()}
+	c := Config{Providers: []Provider{{ID: "post", ACRs: []string{"high"}, Proving: nowhere{}}}, TokenKeys: tokenKeys(o.t), Store: openidtest.NewMemory(), HTTP: http.DefaultClient}
 	registerSuite(o.t, &c)
 	if err == nil {
 		_, err = Mount(edge, c)
