@@ -127,10 +127,10 @@ func TestFoundP2StatusListAfterSigningOut(t *testing.T) {
 	)
 }
 
-// TestP3LogoutTokens: platforms are told who signed out, and compare when. All of the
+// TestLogoutTokensLinkNobody: platforms are told who signed out, and compare when. All of the
 // people leave within an hour; or Penname is down for the day in which they were to be
 // told; or one leaves while somebody takes copies of the database.
-func TestP3LogoutTokens(t *testing.T) {
+func TestLogoutTokensLinkNobody(t *testing.T) {
 	allLeave := func(tb *table) {
 		for _, i := range mrand.Perm(seated) {
 			tb.press(tb.players[i], "/me/sign-out-everywhere", tb.when())

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,10 +48,12 @@ const (
 	logoutLanes    = 4                // tokens that one platform is sent at a time
 	logoutLaneTime = 20 * time.Second // of one round, for one platform
 
+	logoutLooks = 5 * time.Minute // how often a node looks whose moment has come
+
 	// What came to its moment while no node looked is spread, or the end of an outage
-	// would tell of all at once: each minute one in thirty.
-	logoutMissed = 5 * time.Minute
-	logoutSpread = 30
+	// would tell of all at once: with each look one in six.
+	logoutMissed = 3 * logoutLooks
+	logoutSpread = 6
 
 	logoutLookBack = 7 * day // for how long Penname can have been down, and tells everybody all the same
 	logoutKept     = logoutLookBack + 2*day
@@ -92,12 +95,15 @@ func (t *Told) add(more Told) {
 	t.Delivered, t.Refused, t.Failed, t.GivenUp = t.Delivered+more.Delivered, t.Refused+more.Refused, t.Failed+more.Failed, t.GivenUp+more.GivenUp
 }
 
-// logout is one token to be sent, and the rows that it settles.
+// logout is one token to be sent, and the rows that it settles. The first row is the one
+// that is claimed, and ended last: as long as it is claimed, none of the others is sent.
 type logout struct {
-	to     Platform
-	holder token.Pseudonym
-	sid    string
-	rows   []Row
+	to      Platform
+	holder  token.Pseudonym
+	sid     string
+	rows    []Row
+	tries   int  // of the first row: it is the one with the most
+	claimed bool // until later
 }
 
 // Ended receives something when a sign-in has ended at once, or a round was too short for
@@ -168,9 +174,6 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 		if err := json.Unmarshal(row.Body, &b); err != nil {
 			return nil, err
 		}
-		if now.Unix() < b.Next {
-			continue
-		}
 		to, err := p.platform(ctx, b.Platform)
 		switch {
 		case errors.Is(err, goidc.ErrNotFound), err == nil && to.BackchannelLogoutURI == "": // it is gone, or is not to be told
@@ -191,15 +194,21 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 			l = &logout{to: to, holder: row.Holder, sid: sid}
 			known[same], all[to.ID] = l, append(all[to.ID], l)
 		}
-		l.rows = append(l.rows, row)
+		l.rows, l.claimed = append(l.rows, row), l.claimed || now.Unix() < b.Next
+		if last := len(l.rows) - 1; b.Tries > l.tries {
+			l.rows[0], l.rows[last], l.tries = l.rows[last], l.rows[0], b.Tries
+		}
+	}
+	for platform, due := range all {
+		all[platform] = slices.DeleteFunc(due, func(l *logout) bool { return l.claimed })
 	}
 	return all, nil
 }
 
 // due tells of which moments of [Provider.EndQuietly] the time has come: of all those of
-// the last minutes, and of some that were missed. nil: it was asked this minute.
+// the last minutes, and of some that were missed. nil: this node looked a moment ago.
 func (p *Provider) due(now time.Time) func(ends time.Time) bool {
-	if last := p.looked.Load(); last != nil && now.Sub(*last) >= 0 && now.Sub(*last) < time.Minute {
+	if last := p.looked.Load(); last != nil && now.Sub(*last) >= 0 && now.Sub(*last) < logoutLooks {
 		return nil
 	}
 	p.looked.Store(&now)
@@ -218,18 +227,16 @@ func (p *Provider) due(now time.Time) func(ends time.Time) bool {
 	}
 }
 
-// tell claims a token's rows, sends it and ends the rows.
+// tell claims a token, sends it and ends its rows.
 func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
 	within, cancel := context.WithTimeout(ctx, logoutSending) // counted from before the claim
 	defer cancel()
-	last := false
-	for i := range l.rows {
-		if last, err = p.claim(within, &l.rows[i]); errors.Is(err, ErrStale) {
-			return told, nil // another node has it
-		}
-		if err != nil {
-			return told, err
-		}
+	last, err := p.claim(within, &l.rows[0])
+	if errors.Is(err, ErrStale) {
+		return told, nil // another node has it
+	}
+	if err != nil {
+		return told, err
 	}
 	status, err := p.send(within, l)
 	switch {
@@ -245,10 +252,12 @@ func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
 		told.Failed++
 		return told, nil
 	}
-	for _, row := range l.rows {
-		err = errors.Join(err, p.settle(ctx, row))
+	for _, row := range slices.Backward(l.rows) {
+		if err := p.settle(ctx, row); err != nil {
+			return told, err
+		}
 	}
-	return told, err
+	return told, nil
 }
 
 // claim takes a row until it may be tried again, and reports whether it never will.

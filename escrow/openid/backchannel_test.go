@@ -239,12 +239,9 @@ func TestLogoutQuietly(t *testing.T) {
 			if n := len(at.came(host)); n != 1 {
 				t.Fatalf("%s: %d tokens", host, n)
 			}
-			if after := at.at[host][0].Sub(left); after < 2*time.Hour || after > 24*time.Hour+time.Minute {
+			if after := at.at[host][0].Sub(left); after < 2*time.Hour || after > 24*time.Hour+5*time.Minute {
 				t.Errorf("%s: told after %s", host, after)
 			}
-		}
-		if at.at[squareHost][0].Equal(at.at[forumHost][0]) { // once in 1,300 runs by chance
-			t.Log("both in one minute")
 		}
 	})
 }
@@ -387,7 +384,7 @@ func TestLogoutOneNodeSendsAToken(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := len(at.came(squareHost)); n > 1 {
+	if n := len(at.came(squareHost)); n != 1 {
 		t.Errorf("sent %d times", n)
 	}
 }
@@ -402,6 +399,7 @@ func TestLogoutSurvivesEveryCrash(t *testing.T) {
 				at := newLogoutAt()
 				r := newLocalRig(t, withLogout(at))
 				r.tokens()
+				r.tokens()
 				r.end(r.square)
 				crashing, err := openid.New(r.cfg, &flaky{Store: r.store, countdown: call + 1, late: late}, r.page)
 				if err != nil {
@@ -409,7 +407,7 @@ func TestLogoutSurvivesEveryCrash(t *testing.T) {
 				}
 				_, crash := crashing.TellPlatforms(t.Context())
 				sent := len(at.came(squareHost))
-				if call >= 3 && crash != nil || call < 3 && crash == nil {
+				if call >= 4 && crash != nil || call < 4 && crash == nil {
 					t.Fatalf("call %d: %v", call, crash)
 				}
 				for range 5 {
@@ -435,7 +433,9 @@ func TestLogoutAddressesThatHurt(t *testing.T) {
 	other := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { elsewhere.Add(1) }))
 	t.Cleanup(other.Close)
 	mux := http.NewServeMux()
-	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, other.URL, http.StatusPermanentRedirect) })
+	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL, http.StatusPermanentRedirect)
+	})
 	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) {
 		for chunk := strings.Repeat("x", 1<<20); ; {
 			if _, err := io.WriteString(w, chunk); err != nil {
@@ -511,4 +511,3 @@ func TestT43LogoutTokenIsNothingElse(t *testing.T) {
 		}
 	}
 }
-

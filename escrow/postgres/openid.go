@@ -250,7 +250,7 @@ func (s *Issuing) Logouts(ctx context.Context, due func(ends time.Time) bool, si
 // leaves those of kind left, and of the grants, as they are.
 func (s *Issuing) makeLogouts(ctx context.Context, due func(ends time.Time) bool, since, expires time.Time) error {
 	var grants, logouts [][]byte
-	if err := s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+	if err := s.read(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
 		grants, logouts = nil, nil // the connection may have been lost
 		rows, err := c.Query(ctx, `SELECT id, body FROM openid_rows WHERE kind = 'left' AND expires > $1`, since.UTC())
 		if err != nil {

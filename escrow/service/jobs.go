@@ -17,7 +17,7 @@ type Job struct {
 	Every time.Duration
 	What  string // for operators: one line
 	Do    func(*Service, context.Context) error
-	Wake  func(*Service) <-chan struct{} // what has it done before its time, too; nil: nothing
+	Wake  func(*Service) <-chan struct{} // has it done before its time, too; nil: nothing does
 }
 
 // Jobs is everything that a service does by itself. Each side does its part of a
@@ -57,7 +57,8 @@ func why(err error) []any {
 }
 
 // repeat does a job now and then again after each interval, until ctx ends. A job
-// that fails is logged and tried again: it never ends the service.
+// that fails is logged and tried again: it never ends the service. What wakes it is of
+// people, so how that went is neither counted nor logged: the next time will be.
 func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()
@@ -65,18 +66,24 @@ func (s *Service) repeat(ctx context.Context, j Job) {
 	if j.Wake != nil {
 		wake = j.Wake(s)
 	}
-	for {
-		s.done.begun(j.Name)
-		err := j.Do(s, ctx)
-		s.done.ended(j.Name, err)
-		if err != nil && ctx.Err() == nil {
-			s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
+	for woken := false; ; {
+		if woken {
+			_ = j.Do(s, ctx)
+		} else {
+			s.done.begun(j.Name)
+			err := j.Do(s, ctx)
+			s.done.ended(j.Name, err)
+			if err != nil && ctx.Err() == nil {
+				s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			woken = false
 		case <-wake:
+			woken = true
 		}
 	}
 }
@@ -120,11 +127,18 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	return errors.Join(err, kerr)
 }
 
-// TellPlatforms sends the logout tokens that are due. Its log names a platform that was
-// not told, and no pen name.
+// TellPlatforms sends the logout tokens that are due. Of those that a platform did not
+// take, its log has a line when the day (UTC) is over: before, it would tell when somebody
+// left that platform.
 func (s *Service) TellPlatforms(ctx context.Context) error {
 	if s.live.issuing == nil {
 		return nil
+	}
+	if today := s.Now().UTC().Truncate(24 * time.Hour); today.After(s.untoldDay) {
+		s.untoldDay = today
+		for platform, n := range s.untold.take() {
+			s.Log.Warn("a platform did not take logout tokens on the day before", slog.String("platform", platform), slog.Int64("attempts", n))
+		}
 	}
 	all, err := s.live.issuing.TellPlatforms(ctx)
 	for platform, told := range all {
@@ -133,9 +147,8 @@ func (s *Service) TellPlatforms(ctx context.Context) error {
 				s.counted.logouts.add(s.Now(), outcome, true, 0)
 			}
 		}
-		if told.Refused+told.Failed+told.GivenUp > 0 {
-			s.Log.Warn("a platform was not told who signed out", slog.String("platform", platform),
-				slog.Int("refused", told.Refused), slog.Int("to_try_again", told.Failed), slog.Int("given_up", told.GivenUp))
+		for range told.Refused + told.Failed + told.GivenUp {
+			s.untold.add(platform)
 		}
 	}
 	return err
@@ -175,19 +188,19 @@ func (s *Service) LogUnrecorded(ctx context.Context) error {
 	return nil
 }
 
-// counter counts by code. It is safe for concurrent use.
+// counter counts by name, of a code or a platform. It is safe for concurrent use.
 type counter struct {
 	mu     sync.Mutex
 	counts map[string]int64
 }
 
-func (c *counter) add(code string) {
+func (c *counter) add(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counts == nil {
 		c.counts = make(map[string]int64)
 	}
-	c.counts[code]++
+	c.counts[name]++
 }
 
 // take returns the counts and begins again.

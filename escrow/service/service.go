@@ -130,6 +130,8 @@ type Service struct {
 	done       done
 	sightings  sightings
 	unrecorded counter // filings that left no leaf
+	untold     counter // logout tokens that a platform did not take, since untoldDay began
+	untoldDay  time.Time
 }
 
 // New puts a service together. It refuses parts that stand on an older state

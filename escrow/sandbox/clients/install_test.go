@@ -98,6 +98,9 @@ func install(t *testing.T, clients []client) tools {
 			packages = append(packages, "./"+filepath.Base(c.command[0]))
 		}
 	}
+	if len(packages) == 0 {
+		return s
+	}
 	build := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", filepath.Join(s.dir, "bin") + "/"}, packages)...)
 	build.Dir = filepath.Join("testdata", "go")
 	if out, err := build.CombinedOutput(); err != nil {
