@@ -199,9 +199,10 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 	return false
 }
 
-func (s sessions) clear(w http.ResponseWriter, kind string) {
+// clear takes the session's cookie back.
+func (s sessions) clear(w http.ResponseWriter) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // likewise
-		Name: s.name(kind), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name: s.name("session"), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }
 
