@@ -158,7 +158,7 @@ var (
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secret, JWKS and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
-	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: each parameter may be sent once, in at most 8 KiB.")
+	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
 	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")
 	ErrUnavailable     = refusal.New(refusal.Unavailable, "openid.unavailable", "Signing in does not work at the moment: nothing was disclosed, try again later.")
 	ErrSubject         = refusal.New(refusal.Unavailable, "openid.subject", "The sign-in page gave no valid pseudonym, commitment and assurance level: report this to the operator.")

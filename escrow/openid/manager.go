@@ -402,6 +402,9 @@ func (m manager) GrantByAuthCode(ctx context.Context, code string) (*goidc.Grant
 	if err != nil {
 		return nil, err
 	}
+	if x := exchangeOf(ctx); b.Code != nil && b.Platform == x.clientID {
+		x.otherURI = x.redirectURI != b.Code.RedirectURI
+	}
 	if b.Code != nil && offline(b.Scope) {
 		family := g.ID + random()
 		heldOf(g.Store).family = digest(family)

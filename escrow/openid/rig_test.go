@@ -62,6 +62,7 @@ type rig struct {
 	proven   time.Time // who is at the page
 	unasked  bool      // and has consented to nothing yet
 	badActor *openid.Subject
+	keys     map[jose.SignatureAlgorithm]jose.JSONWebKey // of newDiscoveryRig
 }
 
 func key(t testing.TB, kid string, alg jose.SignatureAlgorithm) jose.JSONWebKey {

@@ -87,10 +87,11 @@ func install(t *testing.T, clients []client) tools {
 	}
 	var packages []string
 	for _, c := range clients {
-		switch {
-		case c.browser:
+		if c.browser {
 			packages = append(packages, "./chromium")
 			s.chromium = find(t, "chromium-headless-shell", "chromium", "google-chrome")
+		}
+		switch {
 		case c.version.from == fromGo && c.command[0] == "./oauth2-proxy.sh":
 			packages = append(packages, c.version.name)
 		case c.version.from == fromGo:

@@ -58,7 +58,7 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 	if err := s.Issuer.Store.EndSession(r.Context(), who.Session); err != nil {
 		return false, err
 	}
-	s.sessions.clear(w, "session")
+	s.sessions.clear(w)
 	return s.left(w, req, left)
 }
 

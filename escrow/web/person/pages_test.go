@@ -170,7 +170,7 @@ func TestH12CookieFlags(t *testing.T) {
 	}
 	for name, set := range map[string]func(w http.ResponseWriter) error{
 		"set":   func(w http.ResponseWriter) error { return s.set(w, "session", sessionLife, session{}) },
-		"clear": func(w http.ResponseWriter) error { s.clear(w, "session"); return nil },
+		"clear": func(w http.ResponseWriter) error { s.clear(w); return nil },
 	} {
 		w := httptest.NewRecorder()
 		if err := set(w); err != nil {

@@ -14,8 +14,8 @@
 //
 // # A proof of identity
 //
-//	enrol     begins at a provider and seals the flow into a cookie of the browser
-//	          (identity.FlowTTL is the life of both)
+//	enrol     begins at a provider and seals the flow into a cookie of the browser,
+//	          beside those of its other tabs
 //	enrolled  hands flow and answer to that provider's Finish, which alone judges
 //	          them: state, issuer, age, single use
 //	          then the identity becomes a person, and the person is signed in here
