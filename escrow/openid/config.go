@@ -95,16 +95,23 @@ type Platform struct {
 	Origins []string `json:"-"` // https://host: of its scripts, beside those of RedirectURIs, and of its API
 	Closed  bool     `json:"-"` // it signs nobody in: retired, stopped or not sound. The pen names that people have there stay theirs
 
-	RedirectURIs           []string                `json:"redirect_uris"`
-	PostLogoutRedirectURIs []string                `json:"post_logout_redirect_uris,omitempty"` // where people may be led back to after a logout
-	SecretHashes           []SecretHash            `json:"secrets,omitempty"`                   // at most two, sent by client_secret_basic or _post
-	JWKS                   []jose.JSONWebKey       `json:"keys,omitempty"`                      // public keys for private_key_jwt, EdDSA or ES256
-	JWKSURI                string                  `json:"jwks_uri,omitempty"`                  // https address where it publishes such keys
-	Browser                bool                    `json:"browser,omitempty"`                   // scripts in the person's browser: no secret, and refresh tokens only with DPoP
-	Native                 bool                    `json:"native,omitempty"`                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
-	RequirePAR             bool                    `json:"require_par,omitempty"`               // refuse authorization requests that were not pushed (RFC 9126)
-	RequireDPoP            bool                    `json:"require_dpop,omitempty"`              // refuse to issue tokens that are not bound to a key (RFC 9449)
-	IDTokenAlg             jose.SignatureAlgorithm `json:"id_token_alg,omitempty"`              // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
+	RedirectURIs           []string          `json:"redirect_uris"`
+	PostLogoutRedirectURIs []string          `json:"post_logout_redirect_uris,omitempty"` // where people may be led back to after a logout
+	SecretHashes           []SecretHash      `json:"secrets,omitempty"`                   // at most two, sent by client_secret_basic or _post
+	JWKS                   []jose.JSONWebKey `json:"keys,omitempty"`                      // public keys for private_key_jwt, EdDSA or ES256
+	JWKSURI                string            `json:"jwks_uri,omitempty"`                  // https address where it publishes such keys
+	Browser                bool              `json:"browser,omitempty"`                   // scripts in the person's browser: no secret, and refresh tokens only with DPoP
+	Native                 bool              `json:"native,omitempty"`                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
+	BackchannelLogoutURI   string            `json:"backchannel_logout_uri,omitempty"`    // where it is told that a pen name signed out: see backchannel.go
+
+	// BackchannelLogoutSessionRequired asks for one logout token for each sign-in, with
+	// its sid (OpenID Connect Back-Channel Logout 1.0, 2.2). Else one without is for all
+	// of a pen name.
+	BackchannelLogoutSessionRequired bool `json:"backchannel_logout_session_required,omitempty"`
+
+	RequirePAR  bool                    `json:"require_par,omitempty"`  // refuse authorization requests that were not pushed (RFC 9126)
+	RequireDPoP bool                    `json:"require_dpop,omitempty"` // refuse to issue tokens that are not bound to a key (RFC 9449)
+	IDTokenAlg  jose.SignatureAlgorithm `json:"id_token_alg,omitempty"` // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
 
 	// Localhost lets addresses on this machine be registered, http://localhost too, as
 	// developers have it. No settings have it: a sandbox does, where everybody is on one machine.
@@ -196,7 +203,7 @@ var (
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secrets, keys, jwks_uri, browser and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
-	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: each parameter may be sent once, in at most 8 KiB.")
+	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
 	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")
 	ErrUnavailable     = refusal.New(refusal.Unavailable, "openid.unavailable", "Signing in does not work at the moment: nothing was disclosed, try again later.")
 	ErrSubject         = refusal.New(refusal.Unavailable, "openid.subject", "The sign-in page gave no valid pseudonym, commitment and assurance level: report this to the operator.")
@@ -293,6 +300,8 @@ func (p Platform) Check() error {
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
+	case p.BackchannelLogoutURI != "" && !p.fetchable(p.BackchannelLogoutURI):
+		return ErrBadPlatform.Because(WrongField("BackchannelLogoutURI"))
 	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Localhost) }):
 		return ErrBadPlatform.Because(WrongField("Origins"))
 	case p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg):

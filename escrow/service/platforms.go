@@ -148,7 +148,14 @@ func (o *opening) registry(ctx context.Context) []Finding {
 	if err != nil {
 		return []Finding{found("issue.platforms", err)}
 	}
-	return register(all, o.Bundle, o.Issuing.TokenKeys, onThisMachine(o.Origin)).findings()
+	now := register(all, o.Bundle, o.Issuing.TokenKeys, onThisMachine(o.Origin))
+	findings := now.findings()
+	for _, p := range now.all {
+		if !p.Closed && p.BackchannelLogoutURI != "" {
+			findings = append(findings, found("logout at "+p.ID, o.tryLogout(ctx, p.BackchannelLogoutURI)))
+		}
+	}
+	return findings
 }
 
 // onThisMachine reports whether an origin is a sandbox's: no other is plain http.

@@ -127,7 +127,9 @@ type Service struct {
 	counted    *counted
 	done       done
 	sightings  sightings
-	unrecorded counter                                                               // filings that left no leaf
+	unrecorded counter // filings that left no leaf
+	untold     counter // logout tokens that a platform did not take, since untoldDay began
+	untoldDay  time.Time
 	changed    func(ctx context.Context, after int64) ([]postgres.Registered, error) // of the registry; see postgres.Issuing
 }
 
@@ -266,11 +268,22 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	return err
 }
 
+// serverTLS is how people and platforms reach the service: by TLS 1.3, or 1.2 with the cipher
+// suites that RFC 9325, 4.2, recommends and the FAPI 2.0 Security Profile, 5.2.2, permits.
+func serverTLS(certificate func() *tls.Certificate) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(), nil },
+	}
+}
+
 func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 	if s.Certificate != nil {
-		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.live.certificate.Load(), nil
-		}})
+		ln = tls.NewListener(ln, serverTLS(s.live.certificate.Load))
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	s.since = s.Now()

@@ -25,14 +25,17 @@ var kinds = []string{"web", "spa", "native", "keys"}
 // platformFlags are what an operator says of a platform.
 type platformFlags struct {
 	name, kind, jwks, jwksURI, idTokenAlg, evidence string
+	backchannel                                     string
 	redirects, logouts, origins                     []string
-	par, dpop                                       bool
+	par, dpop, session                              bool
 }
 
 func (f *platformFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.name, "name", "", "what people and custodians read")
 	c.Flags().StringArrayVar(&f.redirects, "redirect-uri", nil, "where a sign-in leads back to, exactly: https://…, of an app also http://127.0.0.1/… (on any port) or com.example.app:/…; repeatable")
 	c.Flags().StringArrayVar(&f.logouts, "post-logout-redirect-uri", nil, "where people may be led back to after a logout; repeatable")
+	c.Flags().StringVar(&f.backchannel, "backchannel-logout-uri", "", "https address where it is told who signed out (OpenID Connect Back-Channel Logout 1.0); none: it is not told")
+	c.Flags().BoolVar(&f.session, "backchannel-logout-session-required", false, "a logout token for each sign-in, with its sid; else one for each pen name")
 	c.Flags().StringArrayVar(&f.origins, "origin", nil, "https origin of its scripts or of its API, besides those of the redirect URIs; repeatable")
 	c.Flags().StringVar(&f.jwks, "jwks", "", "file with the public keys by which it signs its requests (private_key_jwt): one JWK or {\"keys\": […]}, Ed25519 or P-256")
 	c.Flags().StringVar(&f.jwksURI, "jwks-uri", "", "https address where it publishes such keys")
@@ -56,6 +59,8 @@ func (f *platformFlags) apply(cmd *cobra.Command, r *policy.PlatformRecord, p *o
 	said("id-token-alg", func() { p.IDTokenAlg = jose.SignatureAlgorithm(f.idTokenAlg) })
 	said("require-par", func() { p.RequirePAR = f.par })
 	said("require-dpop", func() { p.RequireDPoP = f.dpop })
+	said("backchannel-logout-uri", func() { p.BackchannelLogoutURI = f.backchannel })
+	said("backchannel-logout-session-required", func() { p.BackchannelLogoutSessionRequired = f.session })
 	said("jwks-uri", func() { p.JWKSURI, p.JWKS = f.jwksURI, nil })
 	if f.jwks != "" {
 		raw, err := readPublicKeys(f.jwks)
@@ -93,7 +98,8 @@ func checkSettings(r policy.PlatformRecord, p openid.Platform, sandbox bool) err
 		"ID": "ID: it should be 1 to 64 small letters, digits, dots and dashes", "SecretHashes": "there should be at most two secrets, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum",
 		"JWKS": "--jwks: it should hold public keys alone, Ed25519 or P-256", "JWKSURI": "--jwks-uri: it should be an https:// address",
 		"RedirectURIs": "--redirect-uri: " + addresses, "PostLogoutRedirectURIs": "--post-logout-redirect-uri: " + addresses,
-		"Origins": "--origin: they should be https:// origins, without a path", "IDTokenAlg": "--id-token-alg: it should be EdDSA, ES256 or RS256",
+		"BackchannelLogoutURI": "--backchannel-logout-uri: it should be an https:// address",
+		"Origins":              "--origin: they should be https:// origins, without a path", "IDTokenAlg": "--id-token-alg: it should be EdDSA, ES256 or RS256",
 	}[field]
 	if !ok {
 		should = "it should prove itself in one way: with a secret, with keys, or not at all"
@@ -124,6 +130,7 @@ func clientLines(p openid.Platform) []string {
 	}
 	add("redirect URIs", strings.Join(p.RedirectURIs, ", "))
 	add("after a logout to", strings.Join(p.PostLogoutRedirectURIs, ", "))
+	add("is told who signed out at", p.BackchannelLogoutURI)
 	add("its keys are at", p.JWKSURI)
 	for _, k := range p.JWKS {
 		add("signs its requests with key", k.KeyID)

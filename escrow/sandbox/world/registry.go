@@ -34,7 +34,8 @@ func (w *World) registry() (*policy.Registry, error) {
 // client is a platform of whoever tries the sandbox, which can sign evidence with the key
 // in Dir.
 func (f *founding) client(c Client) (r registration, err error) {
-	r.Platform = openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg)}
+	r.Platform = openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg),
+		BackchannelLogoutURI: c.BackchannelLogoutURI, BackchannelLogoutSessionRequired: c.BackchannelLogoutSessionRequired}
 	if c.Secret != "" {
 		r.SecretHashes = []openid.SecretHash{openid.HashSecret(c.Secret)}
 	}
