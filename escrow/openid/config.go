@@ -319,7 +319,7 @@ func usable(k jose.JSONWebKey) bool {
 func (p Platform) fetchable(address string) bool {
 	u, err := url.Parse(address)
 	local := func(host string) bool { return p.Localhost && document.Loopback(host) }
-	return err == nil && u.String() == address && u.User == nil && u.Fragment == "" && document.Secure(u, local) && len(address) <= maxAddress
+	return err == nil && u.String() == address && u.User == nil && !strings.ContainsAny(address, `#*\`) && document.Secure(u, local) && len(address) <= maxAddress
 }
 
 // Registrable reports whether a redirect URI may be registered at all.

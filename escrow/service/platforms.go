@@ -151,8 +151,12 @@ func (o *opening) registry(ctx context.Context) []Finding {
 	now := register(all, o.Bundle, o.Issuing.TokenKeys, onThisMachine(o.Origin))
 	findings := now.findings()
 	for _, p := range now.all {
-		if !p.Closed && p.BackchannelLogoutURI != "" {
-			findings = append(findings, found("logout at "+p.ID, o.tryLogout(ctx, p.BackchannelLogoutURI)))
+		switch part := "logout at " + p.ID; {
+		case p.Closed || p.BackchannelLogoutURI == "":
+		case o.Issuing.HTTP == nil:
+			findings = append(findings, Finding{Mark: NotTried, Part: part, Cause: "it needs issue.platform_networks"})
+		default:
+			findings = append(findings, found(part, o.tryLogout(ctx, p.BackchannelLogoutURI)))
 		}
 	}
 	return findings
