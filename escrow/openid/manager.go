@@ -13,6 +13,7 @@ import (
 	"errors"
 	"math/big"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
@@ -168,12 +169,13 @@ func (m manager) SessionByPushedAuthReqID(ctx context.Context, id string) (*goid
 
 // grantBody is one consent. Times that outlive the code are no finer than a day.
 type grantBody struct {
-	Platform   string `json:"platform"`
-	Commitment []byte `json:"commitment"`
-	ACR        string `json:"acr"`
-	Scope      string `json:"scope"`
-	Created    int64  `json:"created"` // the day
-	JKT        string `json:"jkt,omitempty"`
+	Platform   string       `json:"platform"`
+	Commitment []byte       `json:"commitment"`
+	ACR        string       `json:"acr"`
+	Handle     token.Handle `json:"handle,omitempty"`
+	Scope      string       `json:"scope"`
+	Created    int64        `json:"created"` // the day
+	JKT        string       `json:"jkt,omitempty"`
 
 	// Until the code is redeemed.
 	Code *codeBody `json:"code,omitempty"`
@@ -205,7 +207,7 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		return m.end(ctx, id)
 	}
 	b := grantBody{
-		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Scope: g.Scopes,
+		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Handle: h.subject.Handle, Scope: g.Scopes,
 		JKT: g.JWKThumbprint, Created: h.created, Family: h.family,
 	}
 	row := Row{Kind: KindGrant, ID: id, Holder: token.Pseudonym(g.Subject), Version: h.version}
@@ -359,7 +361,7 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 		return nil, b, outage(ctx, errors.New("grant body"))
 	}
 	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family}
-	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR}
+	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR, Handle: b.Handle}
 	g := &goidc.Grant{
 		ID: id, CreatedAt: int(b.Created), Subject: string(row.Holder), ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
 		Store: map[string]any{heldKey: h},
@@ -450,7 +452,7 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 	c.Name, c.RedirectURIs, c.ApplicationType = pl.Name, pl.RedirectURIs, goidc.ApplicationTypeWeb
 	c.GrantTypes = []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken}
 	c.ResponseTypes = []goidc.ResponseType{goidc.ResponseTypeCode}
-	c.ScopeIDs = goidc.ScopeOpenID.ID + " " + goidc.ScopeOfflineAccess.ID
+	c.ScopeIDs = strings.Join(pl.scopes(), " ")
 	c.IDTokenSigAlg = pl.IDTokenAlg // "": the library's default, see configure
 	c.DPoPTokenBindingIsRequired, c.PARIsRequired = pl.RequireDPoP, pl.RequirePAR
 	if pl.Native {

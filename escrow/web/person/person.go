@@ -62,6 +62,8 @@ type Config struct {
 
 	TokenKeys []openid.Key // that sign tokens; see Live
 	Store     openid.Store
+
+	EmailDomain string // optional: openid.Config
 }
 
 // side is the issuing side behind an edge.
@@ -177,7 +179,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	}
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
-		ACRs:  s.acrs(),
+		EmailDomain: s.EmailDomain, ACRs: s.acrs(),
 		Leave: s.leave,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
