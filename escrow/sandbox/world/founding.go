@@ -392,7 +392,8 @@ func (f *founding) makeClient(c Client) error {
 	if err != nil {
 		return err
 	}
-	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg), Localhost: true}
+	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg),
+		Username: c.Username, Email: c.Email, Localhost: true}
 	if c.Secret != "" {
 		p.SecretHash = sha256.Sum256([]byte(c.Secret))
 	}
