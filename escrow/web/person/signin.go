@@ -6,7 +6,6 @@ import (
 	"net/http"
 
 	"github.com/penname/penname/escrow/openid"
-	"github.com/penname/penname/verifier/token"
 )
 
 // consentPage asks before a platform learns a pen name.
@@ -83,9 +82,12 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	var handle token.Handle
+	subject := openid.Subject{
+		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
+		Confirm: func(context.Context) error { _, err := s.who(r); return err },
+	}
 	if req.Username {
-		if handle, err = s.Issuer.Handle(r.Context(), req.Platform.ID, name); err != nil {
+		if subject.Handle, err = s.Issuer.Handle(r.Context(), req.Platform.ID, name); err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
 	}
@@ -96,8 +98,5 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	return openid.Subject{
-		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Handle: handle, Proven: who.Proven,
-		Confirm: func(context.Context) error { _, err := s.who(r); return err },
-	}, openid.Approved, nil
+	return subject, openid.Approved, nil
 }
