@@ -14,20 +14,29 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"github.com/penname/penname/escrow/escrowtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/verifier/token"
 )
 
 // BenchmarkService is the whole service over HTTP: browsers, identity provider,
 // platforms, custodians, witnesses, PostgreSQL and the key service share the
 // machine with it. Beside each figure stands a limit of the same run.
 func BenchmarkService(b *testing.B) {
+	back := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	defer back.Close()
 	for _, keys := range []string{"keyring", "vault"} {
 		b.Run(keys, func(b *testing.B) {
-			tb, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: crowd(), PerSender: 10_000})
+			var clients []world.Client
+			for _, alg := range []string{"EdDSA", "RS256"} {
+				clients = append(clients, world.Client{ID: strings.ToLower(alg), Name: "Client " + alg, RedirectURIs: []string{strings.Replace(back.URL, "127.0.0.1", "localhost", 1)}, IDTokenAlg: alg})
+			}
+			tb, err := world.Start(b.Context(), programs, world.Options{Listen: "127.0.0.1:0", Vault: keys == "vault", Log: io.Discard, Progress: io.Discard, People: crowd(), PerSender: 10_000, Clients: clients})
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -35,6 +44,8 @@ func BenchmarkService(b *testing.B) {
 			st := &world.Case{World: tb}
 			b.Run("enrolments", func(b *testing.B) { benchmarkEnrolments(b, st) })
 			b.Run("sign-ins", func(b *testing.B) { benchmarkSignIns(b, st) })
+			b.Run("sign-ins RS256 beside EdDSA", func(b *testing.B) { benchmarkAlgorithms(b, st) })
+			b.Run("introspections", func(b *testing.B) { benchmarkIntrospections(b, st) })
 			b.Run("disclosures", func(b *testing.B) { benchmarkDisclosures(b, st) })
 		})
 	}
@@ -175,6 +186,95 @@ func benchmarkSignIns(b *testing.B, s *world.Case) {
 			return err
 		}
 		return who.Shows(http.StatusOK, "You are signed in as pen1")
+	})
+}
+
+// signInAt signs a person in at a client, which redeems the code and checks the ID token.
+func signInAt(ctx context.Context, w *world.World, c world.Client, who *world.Browser) (access string, err error) {
+	verifier := oauth2.GenerateVerifier()
+	config := oauth2.Config{ClientID: c.ID, ClientSecret: c.Secret, RedirectURL: c.RedirectURIs[0], Scopes: []string{"openid"},
+		Endpoint: oauth2.Endpoint{AuthURL: w.Origin + "/authorize", TokenURL: w.Origin + "/token"}}
+	if err := who.Open(ctx, config.AuthCodeURL("a-state-that-nobody-looks-at", oauth2.S256ChallengeOption(verifier))); err != nil {
+		return "", err
+	}
+	if err := who.Press(ctx, "Sign in to "+c.Name, nil); err != nil {
+		return "", err
+	}
+	tokens, err := config.Exchange(ctx, who.Page.URL.Query().Get("code"), oauth2.VerifierOption(verifier))
+	if err != nil {
+		return "", err
+	}
+	raw, _ := tokens.Extra("id_token").(string)
+	_, err = (&token.Verifier{Issuer: w.Origin, Audience: c.ID, Keys: keysOf(w), Status: neverWithdrawn{}, Now: w.Clock.Now, Leeway: time.Minute}).Verify(ctx, raw)
+	return tokens.AccessToken, err
+}
+
+func keysOf(w *world.World) func(context.Context) (*token.KeySet, error) {
+	return func(context.Context) (*token.KeySet, error) { return token.ParseKeySet(w.Town.IssuerKeys) }
+}
+
+type neverWithdrawn struct{}
+
+func (neverWithdrawn) Withdrawn(context.Context, string, int) (bool, error) { return false, nil }
+
+// benchmarkAlgorithms signs people in at two clients in turns, a few dozen at one and then
+// at the other, so that both see the same machine.
+func benchmarkAlgorithms(b *testing.B, s *world.Case) {
+	const callers, turn = 16, 48
+	browsers := make(chan *world.Browser, callers)
+	for range callers {
+		who, err := signUpNext(b.Context(), s.World)
+		if err != nil {
+			b.Fatal(err)
+		}
+		browsers <- who
+	}
+	var took [2]float64
+	turns := 0
+	b.ResetTimer()
+	for done := 0; done < b.N; done += turn {
+		turns++
+		for i, c := range s.Clients() {
+			rate := perSecond(callers, turn, func() error {
+				who := <-browsers
+				defer func() { browsers <- who }()
+				if _, err := signInAt(context.Background(), s.World, c, who); err != nil && !b.Failed() {
+					b.Error(err)
+				}
+				return nil
+			})
+			took[i] += turn / rate
+		}
+	}
+	b.ReportMetric(float64(turns*turn)/took[1], "sign-ins/s")
+	b.ReportMetric(float64(turns*turn)/took[0], "~EdDSA/s")
+	b.ReportMetric(took[0]/took[1], "ratio")
+}
+
+// An introspection is one HTTP request of a platform, which asks whether an access token is
+// still good. Beside it: one bare HTTP request.
+func benchmarkIntrospections(b *testing.B, s *world.Case) {
+	who, err := signUpNext(b.Context(), s.World)
+	if err != nil {
+		b.Fatal(err)
+	}
+	c := s.Clients()[0]
+	access, err := signInAt(b.Context(), s.World, c, who)
+	if err != nil {
+		b.Fatal(err)
+	}
+	form := url.Values{"token": {access}, "client_id": {c.ID}, "client_secret": {c.Secret}}
+	measure(b, "introspections/s", bareHTTP(16, 1), 16, func() error {
+		res, err := http.PostForm(s.Origin+"/introspect", form)
+		if err != nil {
+			return err
+		}
+		defer res.Body.Close()
+		said, err := io.ReadAll(res.Body)
+		if err == nil && !strings.Contains(string(said), `"active":true`) {
+			err = fmt.Errorf("%d %s", res.StatusCode, said)
+		}
+		return err
 	})
 }
 

@@ -88,6 +88,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			for name, value := range map[string]string{
 				"SERVER": s.Origin, "DIR": s.Dir, "BUNDLE": s.Path("bundle.json"), "ALBA": s.Path("custodians", "alba"),
 				"BRUNO": s.Path("custodians", "bruno"), "CHIDI": s.Path("custodians", "chidi"),
+				"TOWN": s.Town.Origin,
 			} {
 				e.Setenv(name, value)
 			}

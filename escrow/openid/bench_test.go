@@ -1,8 +1,16 @@
 package openid_test
 
 import (
+	"context"
+	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/openid"
 )
 
 // A sign-in is four requests: authorize, the person's answer, token, and the
@@ -22,4 +30,74 @@ func BenchmarkSignIn(b *testing.B) {
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "sign-ins/s")
 		})
 	}
+}
+
+// inTurns does one sign-in at each of two providers, again and again, so that both see the
+// same machine, and reports the first's figure and how much of the second's that is.
+func inTurns(b *testing.B, ours, peer *rig) {
+	b.Helper()
+	var took [2]time.Duration
+	for b.Loop() {
+		for i, r := range []*rig{ours, peer} {
+			began := time.Now()
+			r.tokens()
+			took[i] += time.Since(began)
+		}
+	}
+	b.ReportMetric(float64(b.N)/took[0].Seconds(), "sign-ins/s")
+	b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "ratio")
+}
+
+// BenchmarkSignInByAlgorithm is a sign-in without a network, one at a time, with the
+// algorithm in the ID token, beside one with EdDSA.
+func BenchmarkSignInByAlgorithm(b *testing.B) {
+	with := func(alg jose.SignatureAlgorithm) *rig {
+		return newLocalRig(b, func(r *rig) {
+			r.cfg.Keys = []openid.Key{{JWK: key(b, "k1", jose.EdDSA)}}
+			if alg != jose.EdDSA {
+				r.cfg.Keys = append(r.cfg.Keys, openid.Key{JWK: key(b, "k2", alg)})
+			}
+			square := r.square
+			square.IDTokenAlg = alg
+			fixed, err := openid.Fixed(square)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.cfg.Platforms = fixed
+		})
+	}
+	peer := with(jose.EdDSA)
+	for _, alg := range []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256, jose.RS256} {
+		b.Run(string(alg), func(b *testing.B) { inTurns(b, with(alg), peer) })
+	}
+}
+
+// BenchmarkSignInsSustained is a sign-in while half of the entries of every status list are
+// taken, which is when one list more is used, beside one with empty lists.
+func BenchmarkSignInsSustained(b *testing.B) {
+	inTurns(b, newLocalRig(b, func(r *rig) { r.store = halfTaken{r.store} }), newLocalRig(b))
+}
+
+// halfTaken is a store in which every other entry of the lists is taken.
+type halfTaken struct{ openid.Store }
+
+func (h halfTaken) Allocate(ctx context.Context, list, index int, grant [32]byte, expires time.Time) (bool, error) {
+	if rand.IntN(2) == 0 {
+		return false, nil
+	}
+	return h.Store.Allocate(ctx, list, index, grant, expires)
+}
+
+// BenchmarkIntrospect is one introspection by the platform that the token was issued to.
+func BenchmarkIntrospect(b *testing.B) {
+	r := newLocalRig(b)
+	access, _ := r.tokens()["access_token"].(string)
+	b.ReportAllocs()
+	for b.Loop() {
+		a := r.post("/introspect", form(url.Values{}, "token", access, "client_id", r.square.ID, "client_secret", secret))
+		if a.status != http.StatusOK || a.json(b)["active"] != true {
+			b.Fatal(a.body)
+		}
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "introspections/s")
 }

@@ -1,24 +1,6 @@
 package openid
 
-import (
-	"bytes"
-	"crypto/sha256"
-	"net/http"
-	"strconv"
-	"time"
-)
-
-// servePublic serves a document that anybody may read, scripts of any origin too (CORS:
-// Fetch, 3.2), and that need not be sent again to who has it (RFC 9110, 8.8.3).
-func servePublic(w http.ResponseWriter, r *http.Request, contentType string, fresh time.Duration, document []byte) {
-	sum := sha256.Sum256(document)
-	h := w.Header()
-	h.Set("Access-Control-Allow-Origin", "*")
-	h.Set("Content-Type", contentType)
-	h.Set("Cache-Control", "public, max-age="+strconv.Itoa(int(fresh/time.Second)))
-	h.Set("ETag", `"`+encode(sum[:16])+`"`)
-	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(document))
-}
+import "net/http"
 
 // cross lets scripts of the platforms' own origins call an endpoint. No cookie is
 // read there and none is ever allowed to come: Access-Control-Allow-Credentials is

@@ -1,7 +1,9 @@
 package openid_test
 
 import (
+	"compress/gzip"
 	"context"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -32,6 +34,46 @@ func TestPublicDocuments(t *testing.T) {
 	}
 	if said[0] != said[1] {
 		t.Error("the metadata differ")
+	}
+}
+
+// TestStatusForms: who takes gzip is sent the JWT packed, who asks for the CWT gets it, and
+// caches keep them apart.
+func TestStatusForms(t *testing.T) {
+	at := time.Now()
+	r := newRig(t, func(r *rig) { r.cfg.Now = func() time.Time { return at } })
+	plain := r.fetch("/status/0", "Accept-Encoding", "identity")
+	for _, takes := range []string{"gzip", "br, gzip", "gzip;q=0.5", "br;q=1.0, GZIP; q=0.8"} {
+		packed := r.fetch("/status/0", "Accept-Encoding", takes)
+		z, err := gzip.NewReader(strings.NewReader(packed.body))
+		if err != nil {
+			t.Fatalf("%s: %v", takes, err)
+		}
+		body, err := io.ReadAll(z)
+		if err != nil || string(body) != plain.body || packed.header.Get("Content-Encoding") != "gzip" || packed.header.Get("ETag") == plain.header.Get("ETag") {
+			t.Errorf("%s: %v, %v", takes, err, packed.header)
+		}
+		again := r.fetch("/status/0", "Accept-Encoding", takes, "If-None-Match", packed.header.Get("ETag"))
+		if again.status != http.StatusNotModified {
+			t.Errorf("%s again: %d", takes, again.status)
+		}
+	}
+	for _, takes := range []string{"identity", "br", "gzip;q=0", "gzip; q=0.0", "xgzip"} {
+		if a := r.fetch("/status/0", "Accept-Encoding", takes); a.header.Get("Content-Encoding") != "" || a.body != plain.body {
+			t.Errorf("%s: packed", takes)
+		}
+	}
+	for accept, want := range map[string]string{
+		"": "application/statuslist+jwt", "*/*": "application/statuslist+jwt", "application/statuslist+cwt": "application/statuslist+cwt",
+		"application/statuslist+cwt, application/statuslist+jwt": "application/statuslist+jwt",
+	} {
+		a := r.fetch("/status/0", "Accept", accept)
+		if a.header.Get("Content-Type") != want || !slices.Contains(a.header.Values("Vary"), "Accept") {
+			t.Errorf("%q: %v", accept, a.header)
+		}
+		if isCWT := strings.HasPrefix(a.body, "\xd2\x84"); isCWT != strings.HasSuffix(want, "cwt") {
+			t.Errorf("%q: begins with %.2x", accept, a.body)
+		}
 	}
 }
 

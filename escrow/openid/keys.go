@@ -217,5 +217,6 @@ func (p *Provider) serveKeys(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "", http.StatusServiceUnavailable)
 		return
 	}
-	servePublic(w, r, "application/json", 5*time.Minute, set)
+	jwks := publish("application/json", 5*time.Minute, set)
+	jwks.serve(w, r)
 }

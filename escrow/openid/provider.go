@@ -32,7 +32,7 @@ type Provider struct {
 	now          func() time.Time
 	keys         *keys
 	library      http.Handler
-	discovery    []byte
+	discovery    publication
 	lists        *lists
 	answers
 	checks
@@ -61,9 +61,11 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 		return nil, ErrConfig.Because(err)
 	}
 	p.library = op.Handler()
-	if p.discovery, err = p.describe(); err != nil {
+	discovery, err := p.describe()
+	if err != nil {
 		return nil, ErrConfig.Because(err)
 	}
+	p.discovery = publish("application/json", 5*time.Minute, discovery)
 	return p, nil
 }
 

@@ -40,9 +40,7 @@ const (
 func (p *Provider) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, path := range []string{discoveryPath, metadataPath} {
-		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
-			servePublic(w, r, "application/json", 5*time.Minute, p.discovery)
-		})
+		mux.HandleFunc("GET "+path, p.discovery.serve)
 	}
 	mux.HandleFunc("GET /jwks", p.serveKeys)
 	mux.HandleFunc("GET /status/{list}", p.serveStatus)

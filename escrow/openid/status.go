@@ -6,6 +6,7 @@ import (
 	"math/big"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -74,54 +75,75 @@ type lists struct {
 	used atomic.Int32 // lists that this node spreads tokens over, less one: as many as the load needs
 
 	mu   sync.Mutex
-	made [statusLists]madeList
+	made map[madeFor]*madeList
+}
+
+// madeFor is a list in one of its forms, and madeList what was made of it.
+type madeFor struct {
+	list int
+	form string
 }
 
 type madeList struct {
-	signed string
-	at     time.Time
+	publication
+	at time.Time
 }
+
+// The forms of a list (draft-ietf-oauth-status-list, 8.2). A million bits of which one in
+// a hundred is set are 13.5 KB by zlib and 13.6 KB as a CWT. The JWT spells them in
+// base64 twice: 24.2 KB, or 17.2 KB by gzip, which the draft recommends for it.
+const (
+	statusJWT = "application/statuslist+jwt"
+	statusCWT = "application/statuslist+cwt"
+)
 
 // invalidate drops the lists that were made, so that a revocation is visible at once
 // on this node.
 func (l *lists) invalidate() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	clear(l.made[:])
+	clear(l.made)
 }
 
 // serveStatus publishes a list. Platforms fetch all of it, so nothing tells the
 // issuer which token they check.
 func (p *Provider) serveStatus(w http.ResponseWriter, r *http.Request) {
 	n, err := strconv.Atoi(r.PathValue("list"))
-	if err != nil || n < 0 || n >= len(p.lists.made) || strconv.Itoa(n) != r.PathValue("list") {
+	if err != nil || n < 0 || n >= statusLists || strconv.Itoa(n) != r.PathValue("list") {
 		http.NotFound(w, r)
 		return
 	}
-	signed, err := p.lists.signed(r.Context(), n)
+	form := statusJWT
+	if strings.Contains(r.Header.Get("Accept"), statusCWT) && !strings.Contains(r.Header.Get("Accept"), statusJWT) {
+		form = statusCWT
+	}
+	list, err := p.lists.signed(r.Context(), madeFor{n, form})
 	if err != nil {
 		p.refused(r, ErrUnavailable.Code)
 		http.Error(w, ErrUnavailable.Mend, http.StatusServiceUnavailable)
 		return
 	}
-	servePublic(w, r, "application/statuslist+jwt", statusFresh, []byte(signed))
+	w.Header().Add("Vary", "Accept")
+	list.serve(w, r)
 }
 
 // signed signs a list, or returns the one signed a moment ago.
-func (l *lists) signed(ctx context.Context, n int) (string, error) {
+func (l *lists) signed(ctx context.Context, what madeFor) (*publication, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now, made := l.now(), &l.made[n]
-	if age := now.Sub(made.at); made.signed != "" && age >= 0 && age < statusFresh {
-		return made.signed, nil
+	now := l.now()
+	if made := l.made[what]; made != nil {
+		if age := now.Sub(made.at); age >= 0 && age < statusFresh {
+			return &made.publication, nil
+		}
 	}
-	revoked, err := l.store.Revoked(ctx, n, now)
+	revoked, err := l.store.Revoked(ctx, what.list, now)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	key, ok := l.keys.Load().current(now, l.algorithm)
 	if !ok {
-		return "", ErrUnavailable
+		return nil, ErrUnavailable
 	}
 	// Section 5.1: iat and exp. Rounded down, so that a platform whose clock is a
 	// little behind does not refuse the list.
@@ -129,14 +151,25 @@ func (l *lists) signed(ctx context.Context, n int) (string, error) {
 	if issued.Before(key.NotBefore) {
 		issued = key.NotBefore
 	}
-	list := token.StatusList{URI: l.uri(n), IssuedAt: issued, Expiry: issued.Add(statusExpiry), TTL: statusTTL, Bits: make([]byte, statusEntries/8)}
+	list := token.StatusList{URI: l.uri(what.list), IssuedAt: issued, Expiry: issued.Add(statusExpiry), TTL: statusTTL, Bits: make([]byte, statusEntries/8)}
 	for _, index := range revoked {
 		list.Withdraw(index)
 	}
-	signed, err := token.SignStatusList(key.JWK, list)
-	if err != nil {
-		return "", err
+	sign := token.SignStatusList
+	if what.form == statusCWT {
+		sign = token.SignStatusListCWT
 	}
-	*made = madeList{signed, now}
-	return signed, nil
+	signed, err := sign(key.JWK, list)
+	if err != nil {
+		return nil, err
+	}
+	made := &madeList{publish(what.form, statusFresh, []byte(signed)), now}
+	if what.form == statusJWT {
+		made.pack()
+	}
+	if l.made == nil {
+		l.made = map[madeFor]*madeList{}
+	}
+	l.made[what] = made
+	return &made.publication, nil
 }

@@ -8,8 +8,6 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
-
-	"github.com/go-jose/go-jose/v4/json" // case-sensitive, unlike encoding/json
 )
 
 // maxDepth is how deep JSON objects and arrays may be nested.
@@ -140,7 +138,7 @@ func (n *names) add(name []byte) bool {
 }
 
 // stringEnd is the index after the string that begins at b[i].
-func stringEnd(b []byte, i int) int {
+func stringEnd[T []byte | Value](b T, i int) int {
 	for i++; b[i] != '"'; i++ {
 		if b[i] == '\\' {
 			i++
@@ -154,8 +152,7 @@ func unquote(quoted []byte) []byte {
 	if bytes.IndexByte(quoted, '\\') < 0 {
 		return quoted[1 : len(quoted)-1]
 	}
-	var s string
-	_ = json.Unmarshal(quoted, &s) // cannot fail
+	s, _ := Value(quoted).Text()
 	return []byte(s)
 }
 
@@ -205,7 +202,7 @@ const LastSecond = 253402300799
 // NumericDate reads a NumericDate (RFC 7519, section 2): a JSON number of
 // seconds, perhaps with a fraction, which is cut off. Nothing before 1970 or
 // after the year 9999 is a time here.
-func NumericDate(raw json.RawMessage) (time.Time, bool) {
+func NumericDate[T ~[]byte | ~string](raw T) (time.Time, bool) {
 	if len(raw) == 0 || raw[0] < '0' || raw[0] > '9' {
 		return time.Time{}, false
 	}

@@ -14,6 +14,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json" // case-sensitive, unlike encoding/json
@@ -48,6 +49,8 @@ type Format struct {
 	// Refusals give each fault its refusal in this kind; what is not named is
 	// refused as Malformed, which must be.
 	Refusals map[Fault]*refusal.Error
+
+	last atomic.Pointer[lastHeader] // nothing but what reading the same bytes again would give
 }
 
 // SignatureAlgorithms are those of our own documents (RFC 8037; RFC 7518, 3.4).
@@ -71,20 +74,32 @@ func (f *Format) Refuse(fault error) *refusal.Error {
 // Signed is a document whose form and header are checked. Its signature is not,
 // until [Signed.Verify] says so.
 type Signed struct {
-	Raw       string // as received
-	Algorithm jose.SignatureAlgorithm
-	KeyID     string
-	HasKeyID  bool
-	Payload   []byte // the signer's word only after Verify
+	Raw     string // as received
+	Payload []byte // the signer's word only after Verify
+	header
 
 	format    *Format
-	jwk       json.RawMessage // only where the format embeds a key
 	signature []byte
 }
 
-// header lists every parameter that is looked at. Pointers and raw messages tell
-// absence from emptiness; types are checked by hand so that each has its fault.
+// header is what a good header says.
 type header struct {
+	Algorithm jose.SignatureAlgorithm
+	KeyID     string
+	HasKeyID  bool
+	jwk       json.RawMessage // only where the format embeds a key
+}
+
+// lastHeader is the header that was read last: an issuer writes the same one on all its
+// documents until its key changes.
+type lastHeader struct {
+	written string // base64url
+	header
+}
+
+// parameters lists every parameter of a header that is looked at. Pointers and raw messages tell
+// absence from emptiness; types are checked by hand so that each has its fault.
+type parameters struct {
 	Alg  json.RawMessage `json:"alg"`
 	Typ  *string         `json:"typ"`
 	Cty  *string         `json:"cty"`
@@ -111,39 +126,44 @@ func (f *Format) open(raw string) (*Signed, error) {
 	if len(raw) > f.MaxBytes {
 		return nil, TooLarge
 	}
-	parts := strings.SplitN(raw, ".", 4)
-	if len(parts) != 3 {
+	head, rest, _ := strings.Cut(raw, ".")
+	payload, signature, ok := strings.Cut(rest, ".")
+	if !ok || strings.Contains(signature, ".") {
 		return nil, Unsigned
-	}
-	if base64.RawURLEncoding.DecodedLen(len(parts[0])) > maxHeader {
-		return nil, TooComplex
-	}
-	head, err := DecodeBase64(parts[0])
-	if err != nil {
-		return nil, err
 	}
 	d := &Signed{Raw: raw, format: f}
-	if err := d.readHeader(head); err != nil {
+	if last := f.last.Load(); last != nil && last.written == head {
+		d.header = last.header
+	} else if err := d.readHeader(head); err != nil {
 		return nil, err
 	}
-	if parts[2] == "" {
+	if signature == "" {
 		return nil, Unsigned
 	}
-	if d.Payload, err = DecodeBase64(parts[1]); err != nil {
+	var err error
+	if d.Payload, err = DecodeBase64(payload); err != nil {
 		return nil, err
 	}
 	// A signature of the wrong length is a bad signature, not a malformed document.
-	if d.signature, err = DecodeBase64(parts[2]); err != nil {
+	if d.signature, err = DecodeBase64(signature); err != nil {
 		return nil, err
 	}
 	return d, nil
 }
 
-func (d *Signed) readHeader(head []byte) error {
+// readHeader reads a header that is not, byte for byte, the last one that was good.
+func (d *Signed) readHeader(written string) error {
+	if base64.RawURLEncoding.DecodedLen(len(written)) > maxHeader {
+		return TooComplex
+	}
+	head, err := DecodeBase64(written)
+	if err != nil {
+		return err
+	}
 	if err := CheckJSON(head); err != nil {
 		return err
 	}
-	var h header
+	var h parameters
 	if json.Unmarshal(head, &h) != nil {
 		return Malformed
 	}
@@ -177,18 +197,21 @@ func (d *Signed) readHeader(head []byte) error {
 	if h.Kid != nil {
 		d.KeyID, d.HasKeyID = *h.Kid, true
 	}
-	if d.format.ExactHeader && !(keyID.MatchString(d.KeyID) && string(head) == d.format.header(d.Algorithm, d.KeyID)) {
+	if d.format.ExactHeader && !(keyID.MatchString(d.KeyID) && string(head) == d.format.exactHeader(d.Algorithm, d.KeyID)) {
 		return Malformed
 	}
 	d.jwk = h.JWK
+	if !d.format.EmbeddedKey { // with the key in it, every client has a header of its own
+		d.format.last.Store(&lastHeader{strings.Clone(written), d.header})
+	}
 	return nil
 }
 
 // keyID keeps a kid free of anything that JSON would have to escape.
 var keyID = regexp.MustCompile(`^[A-Za-z0-9._:=-]{1,128}$`)
 
-// header is the one header of an ExactHeader format.
-func (f *Format) header(alg jose.SignatureAlgorithm, kid string) string {
+// exactHeader is the one header of an ExactHeader format.
+func (f *Format) exactHeader(alg jose.SignatureAlgorithm, kid string) string {
 	return `{"alg":"` + string(alg) + `","kid":"` + kid + `","typ":"` + f.Types[0] + `"}`
 }
 

@@ -2,10 +2,12 @@ package token
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	stdjson "encoding/json"
@@ -71,7 +73,7 @@ func with(o object, changes ...object) object {
 	return c
 }
 
-// rawSign signs with the algorithm of the key's type, r‖s for ECDSA.
+// rawSign signs with the algorithm of the key's type: r‖s for ECDSA, RS256 for RSA.
 func rawSign(key any, input string) []byte {
 	switch k := key.(type) {
 	case ed25519.PrivateKey:
@@ -83,6 +85,13 @@ func rawSign(key any, input string) []byte {
 			panic(err)
 		}
 		return append(r.FillBytes(make([]byte, 32)), s.FillBytes(make([]byte, 32))...)
+	case *rsa.PrivateKey:
+		sum := sha256.Sum256([]byte(input))
+		sig, err := rsa.SignPKCS1v15(nil, k, crypto.SHA256, sum[:])
+		if err != nil {
+			panic(err)
+		}
+		return sig
 	}
 	panic("no such key")
 }

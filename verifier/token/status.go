@@ -87,8 +87,24 @@ type statusClaims struct {
 // it in random order, so that neither its size nor a position says when a token
 // was issued. Allot an index once: SignStatusList cannot see a second use.
 func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
+	compressed, err := l.compressed()
+	if err != nil {
+		return "", err
+	}
+	payload, err := json.Marshal(statusClaims{
+		Sub: l.URI, Iat: l.IssuedAt.Unix(), Exp: l.Expiry.Unix(), TTL: int64(l.TTL / time.Second),
+		StatusList: statusList{Bits: 1, Lst: base64.RawURLEncoding.EncodeToString(compressed)},
+	})
+	if err != nil {
+		return "", ErrCannotSign.Because(err)
+	}
+	return statusFormat.Sign(key, payload)
+}
+
+// compressed is what both forms of a list carry.
+func (l *StatusList) compressed() ([]byte, error) {
 	if l.URI == "" || l.IssuedAt.IsZero() || !l.Expiry.After(l.IssuedAt) || len(l.Bits) == 0 || len(l.Bits) > maxStatusList || l.TTL < 0 {
-		return "", ErrStatusListInvalid
+		return nil, ErrStatusListInvalid
 	}
 	// Section 4.1, step 4: "using DEFLATE with the ZLIB data format. Implementations
 	// are RECOMMENDED to use the highest compression level available."
@@ -101,16 +117,9 @@ func SignStatusList(key jose.JSONWebKey, l StatusList) (string, error) {
 		err = w.Close()
 	}
 	if err != nil {
-		return "", ErrCannotSign.Because(err)
+		return nil, ErrCannotSign.Because(err)
 	}
-	payload, err := json.Marshal(statusClaims{
-		Sub: l.URI, Iat: l.IssuedAt.Unix(), Exp: l.Expiry.Unix(), TTL: int64(l.TTL / time.Second),
-		StatusList: statusList{Bits: 1, Lst: base64.RawURLEncoding.EncodeToString(compressed.Bytes())},
-	})
-	if err != nil {
-		return "", ErrCannotSign.Because(err)
-	}
-	return statusFormat.Sign(key, payload)
+	return compressed.Bytes(), nil
 }
 
 // VerifyStatusList checks a Status List Token by section 8.3: typ, signature with

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"strconv"
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
@@ -183,29 +184,83 @@ type rules struct {
 	leeway, maxAge   time.Duration
 }
 
-// claims lists every claim that is looked at; see header for the types.
+// claims holds every claim that is looked at. A text that is absent is "": none of
+// them may be empty. The others are as written, "" for what is absent.
 type claims struct {
-	Iss        *string         `json:"iss"`
-	Sub        *string         `json:"sub"`
-	Aud        json.RawMessage `json:"aud"`
-	Azp        *string         `json:"azp"`
-	Exp        json.RawMessage `json:"exp"`
-	Iat        json.RawMessage `json:"iat"`
-	Nbf        json.RawMessage `json:"nbf"`
-	Jti        *string         `json:"jti"`
-	Acr        *string         `json:"acr"`
-	Nonce      *string         `json:"nonce"`
-	Commitment *string         `json:"penname_commitment"`
-	Status     *struct {
-		List *struct {
-			Idx json.RawMessage `json:"idx"`
-			URI *string         `json:"uri"`
-		} `json:"status_list"`
-	} `json:"status"`
-	Cnf *struct {
-		JKT *string `json:"jkt"`
-	} `json:"cnf"`
-	Events json.RawMessage `json:"events"` // marks a logout token (OpenID Connect Back-Channel Logout, 2.4)
+	iss, sub, jti, acr, nonce, commitment string
+
+	aud, azp, exp, iat, nbf document.Value
+	hasStatus, hasCnf       bool
+	idx                     document.Value // of status.status_list
+	uri, jkt                string         // of status.status_list, of cnf
+	events                  document.Value // marks a logout token (OpenID Connect Back-Channel Logout, 2.4)
+}
+
+// read takes a claim, and reports whether it is of the right type. null is none.
+func (c *claims) read(name string, v document.Value) bool {
+	switch name {
+	case "iss":
+		return readText(v, &c.iss)
+	case "sub":
+		return readText(v, &c.sub)
+	case "jti":
+		return readText(v, &c.jti)
+	case "acr":
+		return readText(v, &c.acr)
+	case "nonce":
+		return readText(v, &c.nonce)
+	case "penname_commitment":
+		return readText(v, &c.commitment)
+	case "aud":
+		c.aud = v
+	case "azp":
+		var party string
+		c.azp = v
+		return readText(v, &party)
+	case "exp":
+		c.exp = v
+	case "iat":
+		c.iat = v
+	case "nbf":
+		c.nbf = v
+	case "events":
+		c.events = v
+	case "status":
+		c.hasStatus = v != null
+		return v == null || v.Object(c.readStatus)
+	case "cnf":
+		c.hasCnf = v != null
+		return v == null || v.Object(c.readCnf)
+	}
+	return true
+}
+
+func (c *claims) readStatus(name string, v document.Value) bool {
+	return name != "status_list" || v == null || v.Object(c.readStatusList)
+}
+
+func (c *claims) readStatusList(name string, v document.Value) bool {
+	switch name {
+	case "idx":
+		c.idx = v
+	case "uri":
+		return readText(v, &c.uri)
+	}
+	return true
+}
+
+func (c *claims) readCnf(name string, v document.Value) bool {
+	return name != "jkt" || readText(v, &c.jkt)
+}
+
+const null document.Value = "null"
+
+// readText reads a string, if v is one or null.
+func readText(v document.Value, to *string) (ok bool) {
+	if v != null {
+		*to, ok = v.Text()
+	}
+	return ok || v == null
 }
 
 // open verifies a token with keys and reads its claims.
@@ -214,15 +269,18 @@ func (r rules) open(ctx context.Context, signed *document.Signed, keys *KeySet) 
 	if err != nil {
 		return nil, err
 	}
-	var c claims
-	if err := idFormat.Read(signed.Payload, &c, nil); err != nil {
-		return nil, err
+	if err := document.CheckJSON(signed.Payload); err != nil {
+		return nil, idFormat.Refuse(err)
 	}
-	if c.Events != nil {
+	var c claims
+	if !document.Value(bytes.TrimSpace(signed.Payload)).Object(c.read) {
+		return nil, ErrMalformed
+	}
+	if c.events != "" {
 		return nil, ErrWrongTyp
 	}
 	t := &Token{Issuer: r.issuer, Audience: r.audience, Raw: signed.Raw}
-	if c.Iss == nil || *c.Iss != r.issuer {
+	if c.iss != r.issuer {
 		return nil, ErrBadIssuer
 	}
 	if !c.isFor(r.audience) {
@@ -234,10 +292,7 @@ func (r rules) open(ctx context.Context, signed *document.Signed, keys *KeySet) 
 	if !key.InForce(t.IssuedAt) {
 		return nil, ErrKeyNotValidAt
 	}
-	if c.Sub == nil {
-		return nil, ErrBadSubject
-	}
-	if t.Subject, err = ParsePseudonym(*c.Sub); err != nil {
+	if t.Subject, err = ParsePseudonym(c.sub); err != nil {
 		return nil, ErrBadSubject
 	}
 	if err := c.readRest(t); err != nil {
@@ -249,27 +304,28 @@ func (r rules) open(ctx context.Context, signed *document.Signed, keys *KeySet) 
 // isFor reports whether audience is the only audience, and the authorised party
 // if one is named (OpenID Connect Core, 3.1.3.7, steps 3 to 5).
 func (c *claims) isFor(audience string) bool {
-	var one string
-	if json.Unmarshal(c.Aud, &one) != nil {
+	one, ok := c.aud.Text()
+	if !ok {
 		var many []string
-		if json.Unmarshal(c.Aud, &many) != nil || len(many) != 1 {
+		if json.Unmarshal([]byte(c.aud), &many) != nil || len(many) != 1 {
 			return false
 		}
 		one = many[0]
 	}
-	return one == audience && (c.Azp == nil || *c.Azp == audience)
+	party, named := c.azp.Text()
+	return one == audience && (!named || party == audience)
 }
 
 // readTimes judges exp, iat and nbf (RFC 7519, sections 4.1.4 to 4.1.6) at r.at.
 func (r rules) readTimes(c *claims, t *Token) error {
 	var ok bool
-	if c.Exp == nil {
+	if c.exp == "" {
 		return ErrMissingExp
 	}
-	if t.Expiry, ok = document.NumericDate(c.Exp); !ok {
+	if t.Expiry, ok = document.NumericDate(c.exp); !ok {
 		return ErrBadExp
 	}
-	if t.IssuedAt, ok = document.NumericDate(c.Iat); !ok || t.IssuedAt.After(r.at.Add(r.leeway)) {
+	if t.IssuedAt, ok = document.NumericDate(c.iat); !ok || t.IssuedAt.After(r.at.Add(r.leeway)) {
 		return ErrBadIat
 	}
 	// "The 'exp' claim identifies the expiration time on or after which the JWT MUST NOT be accepted"
@@ -282,8 +338,8 @@ func (r rules) readTimes(c *claims, t *Token) error {
 	if t.Expiry.Before(t.IssuedAt) {
 		return ErrBadExp
 	}
-	if c.Nbf != nil {
-		if nbf, ok := document.NumericDate(c.Nbf); !ok || nbf.After(r.at.Add(r.leeway)) {
+	if c.nbf != "" {
+		if nbf, ok := document.NumericDate(c.nbf); !ok || nbf.After(r.at.Add(r.leeway)) {
 			return ErrNotYetValid
 		}
 	}
@@ -292,36 +348,29 @@ func (r rules) readTimes(c *claims, t *Token) error {
 
 // readRest reads the claims that are not judged against anything.
 func (c *claims) readRest(t *Token) error {
-	if c.Jti == nil || *c.Jti == "" || c.Acr == nil || *c.Acr == "" || c.Commitment == nil {
+	if c.jti == "" || c.acr == "" || c.commitment == "" {
 		return ErrMissingClaim
 	}
-	commitment, err := document.DecodeBase64(*c.Commitment)
+	commitment, err := document.DecodeBase64(c.commitment)
 	if err != nil || len(commitment) != len(t.Commitment) {
 		return ErrMissingClaim
 	}
-	t.ID, t.ACR, t.Commitment = *c.Jti, *c.Acr, [32]byte(commitment)
-	if c.Nonce != nil {
-		t.Nonce = *c.Nonce
-	}
-	if c.Cnf != nil { // a confirmation that is not understood must not pass as none
-		if c.Cnf.JKT == nil || !isThumbprint(*c.Cnf.JKT) {
+	t.ID, t.ACR, t.Commitment, t.Nonce = c.jti, c.acr, [32]byte(commitment), c.nonce
+	if c.hasCnf { // a confirmation that is not understood must not pass as none
+		if !isThumbprint(c.jkt) {
 			return ErrMalformed
 		}
-		t.JKT = *c.Cnf.JKT
+		t.JKT = c.jkt
 	}
-	if c.Status != nil {
+	if c.hasStatus {
 		// draft-ietf-oauth-status-list, 6.2: idx and uri are REQUIRED, idx is a non-negative integer.
-		list := c.Status.List
-		if list == nil || list.URI == nil || *list.URI == "" || bytes.Equal(list.Idx, null) || json.Unmarshal(list.Idx, &t.StatusIndex) != nil || t.StatusIndex < 0 {
+		if t.StatusIndex, err = strconv.Atoi(string(c.idx)); err != nil || t.StatusIndex < 0 || c.uri == "" {
 			return ErrStatusUnknown
 		}
-		t.StatusURI = *list.URI
+		t.StatusURI = c.uri
 	}
 	return nil
 }
-
-// null decodes into anything without an error.
-var null = []byte("null")
 
 // isThumbprint reports whether s is the base64url of 32 bytes (RFC 9449, 6.1).
 func isThumbprint(s string) bool {

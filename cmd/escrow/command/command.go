@@ -75,10 +75,10 @@ func Run(ctx context.Context, args []string, env Env) int {
 func newRoot(p *program) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "escrow",
-		Short: "Courts, custodians and auditors of a Penname service",
+		Short: "Courts, custodians, auditors and platforms of a Penname service",
 		Long: "escrow is for everybody outside a Penname service.\n\n" +
 			"A court signs and files warrants, custodians check them on their own machines and\n" +
-			"release shares, and anyone audits the public log.\n\n" +
+			"release shares, anyone audits the public log, and a platform has its sign-in examined.\n\n" +
 			"Exit codes: 0 done; 1 refused or failed, with a code and how to mend it; 2 wrong\n" +
 			"usage; 130 interrupted.",
 		Example: "  escrow log audit --bundle bundle.json --server https://penname.example",
@@ -93,7 +93,7 @@ func newRoot(p *program) *cobra.Command {
 	}
 	root.PersistentFlags().StringVar(&p.server, "server", "", "address of the registrar, for example https://penname.example")
 	root.PersistentFlags().StringVar(&p.caFile, "ca-file", "", "PEM file of certificate authorities that count for servers beside this machine's")
-	root.AddCommand(warrant(p), custodians(p), log(p), key(p))
+	root.AddCommand(warrant(p), custodians(p), log(p), platform(p), key(p))
 	return root
 }
 

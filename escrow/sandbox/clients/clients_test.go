@@ -30,6 +30,7 @@ import (
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/verifier/integration"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -75,6 +76,7 @@ func TestClients(t *testing.T) {
 				t.Errorf("%s knows the person by the same pen name", other)
 			}
 			names[name] = c.name
+			a.examine(t)
 		})
 		rows = append(rows, r)
 	}
@@ -237,6 +239,32 @@ func (o *output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.text.String()
+}
+
+// examine has the client examined from outside, as its own documentation sets it up. What
+// signs people in has nothing wrong, and what does not is told why.
+func (a *app) examine(t *testing.T) {
+	t.Helper()
+	var report *integration.Report
+	t.Run("examined", func(t *testing.T) { // the process ends with it
+		said := a.run(t, nil)
+		var err error
+		if report, err = integration.Examine(t.Context(), integration.Subject{Start: a.origin + a.start, Button: a.button, Now: time.Now}); err != nil {
+			t.Fatalf("%v: %s", err, said)
+		}
+	})
+	if report == nil {
+		return
+	}
+	var wrong []string
+	for _, f := range report.Findings {
+		if f.Grade == integration.Wrong {
+			wrong = append(wrong, f.Check)
+		}
+	}
+	if want := a.wrong; !slices.Equal(wrong, want) {
+		t.Errorf("wrong: %q, want %q:\n%s", wrong, want, report)
+	}
 }
 
 var penName = regexp.MustCompile(`pen1[a-z0-9]+`)

@@ -184,6 +184,9 @@ func (p *Platform) signIn(r *http.Request) (t *token.Token, renewal string, err 
 	if !ok {
 		return nil, "", errors.New("unknown state")
 	}
+	if q.Get("iss") != p.Issuer { // RFC 9207, 2.4
+		return nil, "", errors.New("another issuer answers")
+	}
 	if code := q.Get("error"); code != "" {
 		return nil, "", errors.New("the person said no")
 	}
