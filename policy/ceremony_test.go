@@ -108,13 +108,11 @@ func TestCeremonyMessageIsBoundToPlanRoundAndSender(t *testing.T) {
 	with := func(f func(*CeremonyMessage)) CeremonyMessage { m := good; f(&m); return m }
 	raw := say(t, key("alba"), good)
 	approval := func() string {
-		f := *ceremonyFormat
-		f.Types = []string{"penname-approval+jwt"}
 		payload, err := marshal(good)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := f.Sign(key("alba"), payload)
+		s, err := as(ceremonyFormat, "penname-approval+jwt").Sign(key("alba"), payload)
 		if err != nil {
 			t.Fatal(err)
 		}
