@@ -108,12 +108,11 @@ func TestCeremonyMessageIsBoundToPlanRoundAndSender(t *testing.T) {
 	with := func(f func(*CeremonyMessage)) CeremonyMessage { m := good; f(&m); return m }
 	raw := say(t, key("alba"), good)
 	approval := func() string {
-		f := format("penname-approval+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
 		payload, err := marshal(good)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s, err := f.Sign(key("alba"), payload)
+		s, err := as(ceremonyFormat, "penname-approval+jwt").Sign(key("alba"), payload)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -13,7 +14,11 @@ func TestT43CrossDocument(t *testing.T) {
 	w := newWorld(t)
 	_, evidence := w.production(t)
 	endorsed, _ := SignEndorsement(w.custodians[0], "custodian-1", w.bundle.Hash(), now)
-	for name, raw := range map[string]string{"endorsement": endorsed, "evidence": evidence[0]} {
+	logout, err := (&document.Format{Types: []string{"logout+jwt"}, MaxBytes: 1 << 10, Algorithms: document.SignatureAlgorithms}).Sign(w.court, []byte(`{"sub":"pen1x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, raw := range map[string]string{"endorsement": endorsed, "evidence": evidence[0], "logout token": logout} {
 		if d := Decide(Submission{raw, evidence}, w.bundle, Facts{}, now); d.Allowed || d.Refusal.Code != ErrMalformed.Code {
 			t.Error(name, "as a warrant:", d.Refusal)
 		}

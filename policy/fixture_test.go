@@ -13,6 +13,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -186,9 +187,14 @@ func sign(t testing.TB, k jose.JSONWebKey, v Warrant) string {
 	return signBytes(t, k, warrantFormat.Types[0], payload)
 }
 
+// as is a format under another typ, and without its limit of size.
+func as(f *document.Format, typ string) *document.Format {
+	return &document.Format{Types: []string{typ}, MaxBytes: 64 << 20, Algorithms: f.Algorithms, EmbeddedKey: f.EmbeddedKey,
+		ExactHeader: f.ExactHeader, ExactPayload: f.ExactPayload, Refusals: f.Refusals}
+}
+
 func signBytes(t testing.TB, k jose.JSONWebKey, typ string, payload []byte) string {
-	f := format(typ, 64<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature)
-	raw, err := f.Sign(k, payload)
+	raw, err := as(warrantFormat, typ).Sign(k, payload)
 	if err != nil {
 		t.Fatal(err)
 	}

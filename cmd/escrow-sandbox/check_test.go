@@ -102,6 +102,7 @@ bundle = %q
 [issue]
 database_file = %q
 cookie_key_file = %s
+platform_private_networks = ["127.0.0.1"]
 
 [[issue.token_keys]]
 file = %s
@@ -129,6 +130,7 @@ private_networks = ["127.0.0.1"]
 id = "town-square"
 name = "Town Square"
 redirect_uris = ["https://town.example/callback"]
+backchannel_logout_uri = %q
 secret_sha256 = "%064x"
 
 [[issue.platforms]]
@@ -144,8 +146,15 @@ secret_sha256 = "%064x"
 		s.login(s.world, "penname_issuing"), s.file("cookie.key", strings.Repeat("ab", 32), 0o600), s.file("token.jwk", string(secret), 0o600),
 		s.vaultSection("issue", vault.SideIssuing, vaultAddress, vaultCA),
 		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified,
-		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified, 1, 2, sides)
+		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified, s.logoutAddress(), 1, 2, sides)
 	return s
+}
+
+// logoutAddress is a platform's, which is never sent a token here.
+func (s *setup) logoutAddress() string {
+	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusBadRequest) }))
+	s.t.Cleanup(server.Close)
+	return server.URL + "/out"
 }
 
 // file puts a file into the set-up's folder, and returns its name in quotes.
@@ -285,7 +294,7 @@ func TestBrokenSetups(t *testing.T) {
 	before := s.files()
 	began := time.Now()
 	out, errs, code := s.run("serve", "--config", good, "--check")
-	if code != 0 || strings.Contains(out, "fault") || !strings.Contains(out, "\nok         issue.identity_provider.national\n") {
+	if code != 0 || strings.Contains(out, "fault") || !strings.Contains(out, "\nok         issue.identity_provider.national\n") || !strings.Contains(out, "\nok         logout at town-square\n") {
 		t.Fatal(code, out, errs)
 	}
 	t.Logf("--check of a good set-up with all sides: %d parts in %s\n%s", strings.Count(out, "\n"), time.Since(began), out)
@@ -486,6 +495,8 @@ func (s *setup) brokenOutside() []broken {
 		{name: "a client secret that is wrong", key: "client_secret_file = ", value: s.file("wrong.secret", "open barley", 0o600), code: "proofing_failed.bad_client", should: "client_secret_file", starts: true},
 		{name: "a level that the provider has not", key: "acr_values = ", value: `["urn:none"]`, code: "proofing_failed.no_such_level", should: "acr_values", starts: true},
 		{name: "a private network that is a cloud's", key: "private_networks = ", value: `["169.254.0.0/16"]`, code: "identity.bad_private_networks", should: "link-local"},
+		{name: "a platform network that is a cloud's", key: "platform_private_networks = ", value: `["169.254.0.0/16"]`, code: "identity.bad_private_networks", should: "link-local"},
+		{name: "a logout address in plain HTTP", key: "backchannel_logout_uri = ", value: `"http://127.0.0.1/out"`, code: "config.bad_platform", should: "exact https:// address"},
 		{name: "a witness that is down", key: "bundle = ", value: strconv.Quote(s.world.Path("bundle.json")), code: "log.witness", should: "answered 503", starts: true,
 			do: func() { down.Store(true) }, undo: func() { down.Store(false) }},
 	}

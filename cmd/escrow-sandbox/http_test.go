@@ -170,7 +170,11 @@ func TestH11CrossSitePostRefused(t *testing.T) {
 			"client_id": {tb.Town.ID}, "redirect_uri": {tb.Town.Origin + "/callback"}, "response_type": {"code"}, "scope": {"openid"},
 			"code_challenge": {strings.Repeat("A", 43)}, "code_challenge_method": {"S256"}, "decision": {"allow"},
 		}
-		a := send(t, "POST", tb.Origin+"/authorize", "application/x-www-form-urlencoded", request.Encode(), edit)
+		posted := send(t, "POST", tb.Origin+"/authorize", "application/x-www-form-urlencoded", request.Encode(), edit)
+		if to := posted.Header.Get("Location"); posted.StatusCode != http.StatusSeeOther || !strings.HasPrefix(to, "/authorize/") {
+			t.Fatalf("an authorization request with %s: %d %s", name, posted.StatusCode, posted.body)
+		}
+		a := send(t, "GET", tb.Origin+posted.Header.Get("Location"), "", "", edit)
 		if a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Prove my identity") {
 			t.Errorf("an authorization request with %s: %d %s", name, a.StatusCode, a.body)
 		}

@@ -21,11 +21,11 @@ var clientID = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$`)
 func readClients(given []string) ([]world.Client, error) {
 	var clients []world.Client
 	for _, value := range given {
-		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native", "id_token_alg")
+		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native", "id_token_alg", "logout")
 		if err != nil {
 			return nil, err
 		}
-		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true", IDTokenAlg: v.Get("id_token_alg")}
+		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true", IDTokenAlg: v.Get("id_token_alg"), BackchannelLogoutURI: v.Get("logout")}
 		if !clientID.MatchString(c.ID) {
 			return nil, shell.UsageError("--platform: id is of small letters, digits, dots and dashes")
 		}
@@ -39,6 +39,9 @@ func readClients(given []string) ([]world.Client, error) {
 			if !c.Registrable(uri) {
 				return nil, shell.UsageError("--platform: redirect=%s cannot be a redirect URI: give the whole address, with https://, or with http:// on localhost, and without #, * and ..; an app (native=true) may have a scheme like com.example.app:/", uri)
 			}
+		}
+		if uri := c.BackchannelLogoutURI; uri != "" && (!c.Registrable(uri) || !strings.HasPrefix(uri, "http")) {
+			return nil, shell.UsageError("--platform: logout=%s cannot be a logout address: give the whole address, with http:// on localhost", uri)
 		}
 		if c.ID == world.TownSquare || c.ID == world.SchoolForum {
 			return nil, shell.UsageError("--platform: %s is a demo platform of the sandbox: choose another id", c.ID)

@@ -74,6 +74,7 @@ var observers = map[string]func(*view) *features{
 	"public log":      (*view).publicLog,
 	"access log":      (*view).accessLog,
 	"sizes":           (*view).sizes,
+	"logout tokens":   (*view).logoutTokens,
 }
 
 var (
@@ -124,6 +125,45 @@ func TestFoundP2StatusListAfterSigningOut(t *testing.T) {
 			}
 		}},
 	)
+}
+
+// TestLogoutTokensLinkNobody: platforms are told who signed out, and compare when. All of the
+// people leave within an hour; or Penname is down for the day in which they were to be
+// told; or one leaves while somebody takes copies of the database.
+func TestLogoutTokensLinkNobody(t *testing.T) {
+	allLeave := func(tb *table) {
+		for _, i := range mrand.Perm(seated) {
+			tb.press(tb.players[i], "/me/sign-out-everywhere", tb.when())
+			tb.pass(4*time.Minute, time.Minute)
+		}
+	}
+	play(t,
+		event{name: "all sign out and platforms are told", everybody: true, observers: []string{"logout tokens"}, happens: func(tb *table, _ *player) {
+			allLeave(tb)
+			tb.pass(24*time.Hour, 4*time.Minute)
+		}},
+		event{name: "Penname was down for a day", everybody: true, observers: []string{"logout tokens"}, happens: func(tb *table, _ *player) {
+			allLeave(tb)
+			tb.now = tb.now.Add(25 * time.Hour)
+			tb.pass(6*time.Hour, time.Minute)
+		}},
+		event{name: "one signs out and platforms are told", observers: slices.Concat([]string{"tokens", "status list", "public log"}, copies, line), happens: func(tb *table, k *player) {
+			tb.press(k, "/me/sign-out-everywhere", tb.when())
+			tb.day()
+			tb.pass(24*time.Hour, 4*time.Minute)
+		}},
+	)
+}
+
+// logoutTokens is when each pen name's platform was told, in minutes.
+func (v *view) logoutTokens() *features {
+	return v.each(func(p *player, platform int) float64 {
+		at, told := v.told.at[p.names[platform]]
+		if !told {
+			v.Fatal("a platform was not told")
+		}
+		return float64(at.Unix()) / 60
+	})
 }
 
 // TestFoundP3CopyOfTheDatabase: somebody takes copies of the database; both platforms

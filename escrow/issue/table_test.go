@@ -65,12 +65,31 @@ type signIn struct {
 	label string
 }
 
+// told is both platforms' logout address, and when it was told of whom.
+type told struct {
+	now func() time.Time
+	mu  sync.Mutex
+	at  map[token.Pseudonym]time.Time // the first time
+}
+
+// RoundTrip implements http.RoundTripper.
+func (l *told) RoundTrip(r *http.Request) (*http.Response, error) {
+	c := signIn{Access: r.FormValue("logout_token")}.payload()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if _, again := l.at[c.Name]; !again {
+		l.at[c.Name] = l.now()
+	}
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
 // claims are those of the access token.
 type claims struct {
 	Name       token.Pseudonym `json:"sub"`
 	Commitment string          `json:"penname_commitment"`
 	ID         string          `json:"jti"`
 	Grant      string          `json:"grant_id"`
+	Session    string          `json:"sid"`
 	Status     struct {
 		List struct {
 			Index int `json:"idx"`
@@ -78,14 +97,21 @@ type claims struct {
 	} `json:"status"`
 }
 
-func (s signIn) claims(t *testing.T) (c claims) {
+func (s signIn) claims(t *testing.T) claims {
 	t.Helper()
-	b, err := base64.RawURLEncoding.DecodeString(strings.Split(s.Access, ".")[1])
-	if err == nil {
-		err = json.Unmarshal(b, &c)
+	c := s.payload()
+	if c.Name == "" {
+		t.Fatal(s.Access)
 	}
-	if err != nil {
-		t.Fatal(err)
+	return c
+}
+
+// payload is of no token if it has no name.
+func (s signIn) payload() (c claims) {
+	_, rest, _ := strings.Cut(s.Access, ".")
+	body, _, _ := strings.Cut(rest, ".")
+	if b, err := base64.RawURLEncoding.DecodeString(body); err != nil || json.Unmarshal(b, &c) != nil {
+		return claims{}
 	}
 	return c
 }
@@ -105,6 +131,8 @@ type table struct {
 	*testing.T
 	leak       bool // everything that an observer is there to find is there
 	edge       *web.Server
+	live       *person.Live
+	told       told
 	issuer     *issue.Issuer
 	store      *postgres.Issuing
 	disclosing *postgres.Disclosing
@@ -180,15 +208,17 @@ func newTable(t *testing.T) *table {
 	tb.check(err)
 	tb.issuer = &issue.Issuer{Keys: keys, Store: tb.store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: now}
 	for i, id := range []string{"town-square", "school-forum"} {
-		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHash: sha256.Sum256([]byte(clientSecret))}
+		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHash: sha256.Sum256([]byte(clientSecret)),
+			BackchannelLogoutURI: "https://" + id + ".example/logout", BackchannelLogoutSessionRequired: i == 1}
 	}
 	tb.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.NewTextHandler(&tb.log, nil)), Now: now, PerSender: 1e6})
 	tb.check(err)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	tb.check(err)
-	_, err = person.Mount(tb.edge, person.Config{
+	tb.told.now = now
+	tb.live, err = person.Mount(tb.edge, person.Config{
 		Issuer: tb.issuer, Providers: []person.Provider{{ID: "desk", ACRs: []string{"high"}, Proving: &tb.desk}}, Platforms: tb.platforms[:], CookieKeys: [][32]byte{{1}},
-		TokenKeys: []openid.Key{{JWK: jose.JSONWebKey{KeyID: "k1", Algorithm: "EdDSA", Use: "sig", Key: key}}}, Store: tb.store,
+		TokenKeys: []openid.Key{{JWK: jose.JSONWebKey{KeyID: "k1", Algorithm: "EdDSA", Use: "sig", Key: key}}}, Store: tb.store, HTTP: &http.Client{Transport: &tb.told},
 		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
 	})
 	tb.check(err)
@@ -207,6 +237,7 @@ func (tb *table) begin() {
 	tb.players, tb.order, tb.before, tb.counted = nil, nil, nil, 0
 	tb.polled = polled{}
 	tb.log.Reset()
+	tb.told.at = map[token.Pseudonym]time.Time{}
 	tb.firstLeaf = tb.size()
 	tb.check(tb.admin.QueryRow(tb.Context(), `SELECT pg_current_wal_lsn()::text`).Scan(&tb.from))
 	for range seated {
@@ -323,6 +354,21 @@ func (tb *table) everybody() {
 	}
 }
 
+// pass lets time go by, in which platforms are told who signed out.
+func (tb *table) pass(d, every time.Duration) {
+	tb.Helper()
+	for end := tb.now.Add(d); tb.now.Before(end); {
+		tb.now = tb.now.Add(every)
+		told, err := tb.live.TellPlatforms(tb.Context())
+		tb.check(err)
+		for platform, t := range told {
+			if t.Refused+t.Failed+t.GivenUp > 0 {
+				tb.Errorf("%s: %+v", platform, t)
+			}
+		}
+	}
+}
+
 // when is how a person leaves: with the leak at once, so that platforms may compare.
 func (tb *table) when() url.Values {
 	if tb.leak {
@@ -393,7 +439,7 @@ func (tb *table) known(p *player, platform int, salts [][32]byte) (values [][]by
 	add(string(p.names[platform]), p.device)
 	for _, s := range p.signIns[platform] {
 		c := s.claims(tb.T)
-		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant)
+		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant, signIn{Access: s.ID}.payload().Session)
 		if b, err := base64.RawURLEncoding.DecodeString(c.Commitment); err == nil {
 			values = append(values, b, []byte(hex.EncodeToString(b)))
 		}

@@ -32,8 +32,6 @@ import (
 
 // notApplicable lists the rows of the catalogue that have nothing to act on here.
 var notApplicable = map[string]string{
-	"O15": "request objects are refused as request_not_supported, see TestO15RequestObject; nothing of them is parsed",
-	"O23": "there is no token exchange: grant types are authorization_code and refresh_token, see TestO21OtherGrants",
 	"O24": "there is no dynamic registration and no sector_identifier_uri: see TestO24NoRegistration",
 	"O28": "nothing here is listed in pages",
 }
@@ -792,7 +790,7 @@ func TestO27NoRequestDataInErrors(t *testing.T) {
 	r := newRig(t)
 	const script = `"><script>alert(1)</script>`
 	for _, params := range []url.Values{
-		r.request(r.square, "client_id", script), r.request(r.square, "redirect_uri", "https://x/"+script), r.request(r.square, "request_uri", script),
+		r.request(r.square, "client_id", script), r.request(r.square, "redirect_uri", "https://x/"+script), r.request(r.square, "request_uri", script, "redirect_uri", ""),
 		r.request(r.square, "error_hint", script, "redirect_uri", ""),
 	} {
 		a := r.get("/authorize?" + params.Encode())
@@ -800,7 +798,7 @@ func TestO27NoRequestDataInErrors(t *testing.T) {
 			t.Errorf("O27: %d %s", a.status, a.body)
 		}
 	}
-	for _, pairs := range [][]string{{"scope", script}, {"prompt", script}, {"response_type", script}, {"code_challenge", script}, {"id_token_hint", script}} {
+	for _, pairs := range [][]string{{"scope", script}, {"prompt", script}, {"response_type", script}, {"code_challenge", script}, {"id_token_hint", script}, {"request_uri", script}} {
 		if v := r.get("/authorize?" + r.request(r.square, pairs...).Encode()).redirected(t); strings.Contains(v.Get("error")+v.Get("error_description"), "script") {
 			t.Errorf("O27: %v", v)
 		}
@@ -1392,13 +1390,25 @@ func TestPageFailsThenWorks(t *testing.T) {
 	}
 }
 
-// What a platform posts to /authorize is never taken for the person's answer.
+// What a platform posts to /authorize is never taken for the person's answer: the page is
+// not even asked before the browser comes back by itself, with its cookies.
 func TestPostedRequestIsNoAnswer(t *testing.T) {
 	r := newRig(t)
-	a := r.post("/authorize", r.request(r.square, "decision", "approve"))
-	if a.status != http.StatusOK || r.lastAsk.Answer || !strings.Contains(a.body, "<form") {
-		t.Errorf("%d %+v", a.status, r.lastAsk)
+	for _, mode := range []string{"", "form_post"} {
+		posted := r.post("/authorize", r.request(r.square, "decision", "approve", "response_mode", mode))
+		if posted.status != http.StatusSeeOther || r.lastAsk.SessionID != "" || !strings.HasPrefix(posted.header.Get("Location"), "/authorize/") {
+			t.Fatalf("%d %+v", posted.status, r.lastAsk)
+		}
+		a := r.get(posted.header.Get("Location"))
+		if a.status != http.StatusOK || r.lastAsk.Answer || !strings.Contains(a.body, "<form") {
+			t.Errorf("%d %+v", a.status, r.lastAsk)
+		}
+		if back := r.decide(posted.header.Get("Location"), "approve"); (back.status == http.StatusOK) != (mode == "form_post") || !strings.Contains(back.body+back.header.Get("Location"), "code") {
+			t.Errorf("%q: %d %s", mode, back.status, back.body)
+		}
+		r.lastAsk = openid.SignInRequest{}
 	}
+	r.get(r.post("/authorize", r.request(r.square)).header.Get("Location"))
 	ask := r.lastAsk
 	if ask.Platform.ID != r.square.ID || ask.Action != "/authorize/"+ask.SessionID || len(ask.SessionID) != 43 || ask.Fresh || ask.Silent || ask.Offline {
 		t.Errorf("%+v", ask)

@@ -46,6 +46,11 @@ type Config struct {
 	// there is none.
 	Leave Leave
 
+	// HTTP calls the addresses that platforms give. It must refuse those inside the
+	// operator's networks and bound what it reads: see identity.NewHTTP. Optional: without
+	// it none is called.
+	HTTP *http.Client
+
 	// ErrorPage, optional, renders a refusal that cannot be sent back to the
 	// platform. It sets the status. The refusal holds no request data.
 	ErrorPage func(w http.ResponseWriter, r *http.Request, err *refusal.Error)
@@ -83,8 +88,14 @@ type Platform struct {
 	JWKS                   []jose.JSONWebKey       // public keys for private_key_jwt, EdDSA or ES256
 	Native                 bool                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
 	RequirePAR             bool                    // refuse authorization requests that were not pushed (RFC 9126)
+	BackchannelLogoutURI   string                  // where it is told that a pen name signed out: see backchannel.go
 	IDTokenAlg             jose.SignatureAlgorithm // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
 	RequireDPoP            bool                    // refuse to issue tokens that are not bound to a key (RFC 9449)
+
+	// BackchannelLogoutSessionRequired asks for one logout token for each sign-in, with
+	// its sid (OpenID Connect Back-Channel Logout 1.0, 2.2). Else one without is for all
+	// of a pen name.
+	BackchannelLogoutSessionRequired bool
 
 	// Localhost lets http://localhost be registered, as developers have it. No configuration
 	// sets it: a sandbox does, where everybody is on one machine.
@@ -147,7 +158,7 @@ var (
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secret, JWKS and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
-	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: each parameter may be sent once, in at most 8 KiB.")
+	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
 	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")
 	ErrUnavailable     = refusal.New(refusal.Unavailable, "openid.unavailable", "Signing in does not work at the moment: nothing was disclosed, try again later.")
 	ErrSubject         = refusal.New(refusal.Unavailable, "openid.subject", "The sign-in page gave no valid pseudonym, commitment and assurance level: report this to the operator.")
@@ -236,6 +247,8 @@ func (p Platform) check() error {
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
+	case p.BackchannelLogoutURI != "" && (unregistrable(p.BackchannelLogoutURI) || !strings.HasPrefix(p.BackchannelLogoutURI, "http")):
+		return ErrBadPlatform.Because(WrongField("BackchannelLogoutURI"))
 	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Loopback) }):
 		return ErrBadPlatform.Because(WrongField("Origins"))
 	case p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg):

@@ -1,7 +1,7 @@
 // Package openid is the OpenID Provider through which platforms receive pen names.
 //
 // Platforms use plain OpenID Connect: discovery, the authorization code flow with
-// PKCE (S256, required), and an ID token that package verifier/token verifies
+// PKCE (S256) or a nonce, and an ID token that package verifier/token verifies
 // offline. Pushed requests (RFC 9126), DPoP (RFC 9449), introspection (RFC 7662),
 // revocation (RFC 7009), rotating refresh tokens and a token status list
 // (draft-ietf-oauth-status-list) are there for those who want them, and can be
@@ -20,7 +20,8 @@
 // belongs to the server around it (package web/person):
 //
 //	browser   →  /authorize               checked here; the library opens a session
-//	library   →  Provider.ask             its one policy
+//	library   →  Provider.ask             its one policy; a request that came as a POST is
+//	                                      led on to /authorize/{id}
 //	          →  Authenticate             web/person: who is this, and do they agree?
 //	browser   ←  consent page             Pending: the session is stored, the page waits
 //

@@ -26,11 +26,12 @@ type LeaveRequest struct {
 	Platform Platform // the zero Platform if the request names none
 	Action   string   // where the page's form posts to
 	Answer   bool     // the request is such a post
+	Returns  bool     // the person is led back to the platform afterwards. Else the page has the last word
 }
 
 // Leave asks whether the person wants to be signed out here too, and does what they
-// answer. done says that nothing is left to ask, and that nothing was written to w but
-// cookies: the provider redirects.
+// answer. done says that nothing is left to ask or to say, and that nothing was written to
+// w but cookies: the provider redirects.
 type Leave func(w http.ResponseWriter, r *http.Request, req LeaveRequest) (done bool, err error)
 
 // logout serves both addresses. A platform's page may post to the first one (section
@@ -67,7 +68,8 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 	if pl.ID != "" {
 		again.Set("client_id", pl.ID)
 	}
-	done, err := p.cfg.Leave(w, r, LeaveRequest{Platform: pl, Action: logoutForm + "?" + again.Encode(), Answer: answer})
+	done, err := p.cfg.Leave(w, r, LeaveRequest{Platform: pl, Action: logoutForm + "?" + again.Encode(), Answer: answer,
+		Returns: again.Has("post_logout_redirect_uri")})
 	switch {
 	case err != nil:
 		p.showError(w, r, refusalOf(err))

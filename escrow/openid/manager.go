@@ -11,7 +11,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"math/big"
 	"slices"
 	"time"
 
@@ -40,8 +39,9 @@ type held struct {
 	version    int64
 	stored     []byte // the body as read
 	subject    Subject
-	authTime   int64 // 0 unless max_age was asked for
-	arrived    int64 // of a session: when the browser first came, in nanoseconds
+	sid        string // of the platform's session, if the platform is told when it ends
+	authTime   int64  // 0 unless max_age was asked for
+	arrived    int64  // of a session: when the browser first came, in nanoseconds
 	redeemed   bool
 	rotating   bool // a refresh token was presented
 	created    int64
@@ -174,6 +174,7 @@ type grantBody struct {
 	Scope      string `json:"scope"`
 	Created    int64  `json:"created"` // the day
 	JKT        string `json:"jkt,omitempty"`
+	SID        string `json:"sid,omitempty"` // of no other grant, so that no two platforms share one
 
 	// Until the code is redeemed.
 	Code *codeBody `json:"code,omitempty"`
@@ -206,9 +207,9 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 	}
 	b := grantBody{
 		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Scope: g.Scopes,
-		JKT: g.JWKThumbprint, Created: h.created, Family: h.family,
+		JKT: g.JWKThumbprint, SID: h.sid, Created: h.created, Family: h.family,
 	}
-	row := Row{Kind: KindGrant, ID: id, Holder: token.Pseudonym(g.Subject), Version: h.version}
+	row := Row{Kind: KindGrant, ID: id, Holder: token.Pseudonym(g.Subject), Version: h.version, Tell: h.sid != ""}
 	switch {
 	case h.version == 0:
 		b.Created = now.UTC().Truncate(day).Unix()
@@ -229,6 +230,9 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 			return outage(ctx, err)
 		}
 		row.Expires = hour(now.Add(tokenLifetime + time.Hour))
+		if b.SID != "" { // the platform's session can be as long as a refresh token's life
+			row.Expires = hour(b.refreshUntil())
+		}
 		if g.RefreshToken != "" {
 			b.Refresh = digest(g.RefreshToken)
 			if err := m.mayComeAgain(ctx, &b, g.RefreshToken); err != nil {
@@ -310,13 +314,14 @@ func (m manager) end(ctx context.Context, id [32]byte) error {
 }
 
 // End ends every grant of the pseudonyms: their codes, refresh tokens and
-// introspection at once, their tokens in the status list within a minute. What is
-// granted afterwards counts.
+// introspection at once, their tokens in the status list within a minute. Platforms that
+// want to be told are. What is granted afterwards counts.
 func (p *Provider) End(ctx context.Context, holders ...token.Pseudonym) (err error) {
 	for _, holder := range holders {
-		err = errors.Join(err, p.store.EndAll(ctx, holder))
+		err = errors.Join(err, p.store.EndAll(ctx, holder, logoutForgotten(p.now())))
 	}
 	p.lists.invalidate()
+	p.hurry()
 	return err
 }
 
@@ -325,24 +330,23 @@ func (p *Provider) End(ctx context.Context, holders ...token.Pseudonym) (err err
 const (
 	leavesAfter  = 2 * time.Hour
 	leavesWithin = 24 * time.Hour
+
+	leftKept = refreshLifetime + 2*day // the moments outlive every grant that there is
 )
 
 // EndQuietly ends every grant of the pseudonyms of somebody who left all platforms at
 // once. Their codes and refresh tokens are refused from now on, because a thief may hold them.
-// What platforms can look up without a new token changes at a moment of its own; a
-// token that is out lives out its ten minutes, as all do, and no status list shows
+// What platforms can look up without a new token changes at a moment of its own, which
+// is when those that want to be told are; a token that is out lives out its ten minutes, as all do, and no status list shows
 // anything. So nothing that is published, and nothing that a platform learns unless
 // it renews, happens to two pen names at once.
 func (p *Provider) EndQuietly(ctx context.Context, holders ...token.Pseudonym) error {
 	now, ends := p.now(), make(map[token.Pseudonym]time.Time)
 	for _, holder := range holders {
-		after, err := rand.Int(rand.Reader, big.NewInt(int64(leavesWithin-leavesAfter)))
-		if err != nil {
-			return err
-		}
-		ends[holder] = now.Add(leavesAfter + time.Duration(after.Int64())).Truncate(time.Second)
+		after := below(int64(leavesWithin - leavesAfter))
+		ends[holder] = now.Add(leavesAfter + time.Duration(after)).Truncate(time.Second)
 	}
-	return p.store.EndAt(ctx, ends, now.UTC().Truncate(day).Add(refreshLifetime+2*day)) // outlives every grant that there is
+	return p.store.EndAt(ctx, ends, now.UTC().Truncate(day).Add(leftKept))
 }
 
 // load reads a grant that has not ended.
@@ -358,7 +362,7 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 	if err := json.Unmarshal(row.Body, &b); err != nil || len(b.Commitment) != 32 {
 		return nil, b, outage(ctx, errors.New("grant body"))
 	}
-	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family}
+	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family, sid: b.SID}
 	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR}
 	g := &goidc.Grant{
 		ID: id, CreatedAt: int(b.Created), Subject: string(row.Holder), ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
@@ -397,6 +401,9 @@ func (m manager) GrantByAuthCode(ctx context.Context, code string) (*goidc.Grant
 	g, b, err := m.load(ctx, grantOfCode(code))
 	if err != nil {
 		return nil, err
+	}
+	if x := exchangeOf(ctx); b.Code != nil && b.Platform == x.clientID {
+		x.otherURI = x.redirectURI != b.Code.RedirectURI
 	}
 	if b.Code != nil && offline(b.Scope) {
 		family := g.ID + random()
@@ -571,6 +578,7 @@ const (
 	grantIDLen = 43
 	familyLen  = grantIDLen + randomLen
 	refreshLen = familyLen + randomLen
+	sidLen     = 22 // 16 bytes
 )
 
 func random() string {

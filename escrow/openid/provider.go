@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -33,6 +34,8 @@ type Provider struct {
 	library      http.Handler
 	discovery    publication
 	lists        *lists
+	ended        chan struct{}             // see Ended
+	looked       atomic.Pointer[time.Time] // when TellPlatforms last asked which moments have come
 	answers
 	checks
 }
@@ -42,7 +45,7 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	p := &Provider{cfg: cfg, store: store, authenticate: authenticate, now: cfg.Now}
+	p := &Provider{cfg: cfg, store: store, authenticate: authenticate, now: cfg.Now, ended: make(chan struct{}, 1)}
 	if p.now == nil {
 		p.now = time.Now
 	}
@@ -96,7 +99,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		provider.WithIssuerResponseParameter(), // RFC 9207
 		provider.WithPAR(m),
 		provider.WithPARLifetime(seconds(parLifetime)),
-		provider.WithPARSessionHandler(p.adoptHandle),
+		provider.WithPARSessionHandler(adoptHandle),
 		provider.WithDPoP(jose.EdDSA, jose.ES256),
 		provider.WithRefreshTokenGrant(m),
 		provider.WithRefreshTokenRotation(),
@@ -166,9 +169,11 @@ func (p *Provider) describe() ([]byte, error) {
 		return nil, err
 	}
 	delete(doc, "registration_endpoint")
+	// An app has no secret to keep, so anybody could ask in its name.
+	doc["introspection_endpoint_auth_methods_supported"] = []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
-	doc["claims_supported"] = []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
+	claims := []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
 	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
 		doc[unsupported] = false
@@ -176,9 +181,14 @@ func (p *Provider) describe() ([]byte, error) {
 	if p.cfg.Leave != nil {
 		doc["end_session_endpoint"] = p.cfg.Issuer + logoutPath
 	}
+	if p.cfg.HTTP != nil {
+		doc["backchannel_logout_supported"], doc["backchannel_logout_session_supported"] = true, true
+		claims = append(claims, "sid")
+	}
 	if len(p.cfg.ACRs) > 0 {
 		doc["acr_values_supported"] = p.cfg.ACRs
 	}
+	doc["claims_supported"] = claims
 	return json.Marshal(doc)
 }
 
@@ -212,8 +222,15 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	if as.MaxAuthnAgeSecs != nil {
 		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
 	}
+	if x := exchangeOf(r.Context()); x.posted {
+		// A platform's page has posted the request, so that the browser sent none of our
+		// cookies (SameSite=Lax). It does on the way from here.
+		x.onward = true
+		http.Redirect(w, r, req.Action, http.StatusSeeOther)
+		return goidc.StatusPending, nil
+	}
 	if req.Silent && !topLevel(r) {
-		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "prompt is none, and this is no window of its own.")
 	}
 	page := w
 	if req.Silent {
@@ -225,7 +242,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	}
 	switch {
 	case err != nil && req.Silent:
-		return goidc.StatusFailure, goidc.NewError("temporarily_unavailable", "temporarily unavailable")
+		return goidc.StatusFailure, goidc.NewError(unavailable, errorTexts[unavailable])
 	case err != nil:
 		e := refusalOf(err)
 		exchangeOf(r.Context()).down = e.Kind == refusal.Unavailable
@@ -235,25 +252,28 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		p.showError(w, r, ErrSubject)
 		return goidc.StatusPending, nil
 	case outcome == Approved && otherThanHinted(as, subject):
-		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "id_token_hint is about somebody else than who signed in.")
 	case outcome == Approved:
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
 		h := &held{subject: subject}
+		if pl.BackchannelLogoutURI != "" {
+			h.sid = random()[:sidLen]
+		}
 		if as.MaxAuthnAgeSecs != nil { // OpenID Connect Core, 2: auth_time "When a max_age request is made"
 			h.authTime = subject.Proven.Unix()
 		}
 		as.Store = map[string]any{heldKey: h}
 		return goidc.StatusSuccess, nil
 	case outcome == Pending && req.Silent:
-		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "login required")
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "prompt is none, and the person must sign in.")
 	case outcome == Unasked:
-		return goidc.StatusFailure, goidc.NewError(consentRequired, "consent required")
+		return goidc.StatusFailure, goidc.NewError(consentRequired, "prompt is none, and the person must consent.")
 	case outcome == Pending:
 		// WCAG 2.2.1: whoever looks at the page again has as long again. By the library's clock, see Config.Now.
 		as.ExpiresAt = int(time.Now().Add(sessionLifetime).Unix())
 		return goidc.StatusPending, nil
 	default:
-		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeAccessDenied, "access denied")
+		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeAccessDenied, errorTexts[goidc.ErrorCodeAccessDenied])
 	}
 }
 
@@ -305,16 +325,8 @@ func refusalOf(err error) *refusal.Error {
 	return ErrUnavailable.Because(err)
 }
 
-// adoptHandle gives a pushed request and its session one handle, and compares the
-// redirect URI byte by byte, which the library does not.
-func (p *Provider) adoptHandle(ctx context.Context, as *goidc.AuthnSession, c *goidc.Client) error {
-	pl, err := p.platform(ctx, c.ID)
-	if err != nil {
-		return err
-	}
-	if !pl.allows(as.RedirectURI) {
-		return goidc.NewError(goidc.ErrorCodeInvalidRequest, "invalid request")
-	}
+// adoptHandle gives a pushed request and its session one handle.
+func adoptHandle(ctx context.Context, as *goidc.AuthnSession, _ *goidc.Client) error {
 	as.ID = as.PushedAuthReqID
 	if hint := exchangeOf(ctx).hint; hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
@@ -327,6 +339,9 @@ func (p *Provider) idClaims(_ context.Context, g *goidc.Grant) map[string]any {
 	h := heldOf(g.Store)
 	claims := p.claims(h, h.id)
 	claims["jti"] = random()
+	if h.sid != "" { // OpenID Connect Back-Channel Logout 1.0, 2.1
+		claims["sid"] = h.sid
+	}
 	if h.authTime != 0 {
 		claims["auth_time"] = h.authTime
 	}

@@ -97,6 +97,10 @@ type exchange struct {
 	mayAgain     bool             // a refresh token of this client may come twice
 	again        bool             // it did, at the same time
 	usedID       string           // of the proof or assertion that this request has used up
+	redirectURI  string           // at the token endpoint
+	otherURI     bool             // which is not that of the authorization request
+	posted       bool             // the authorization request came as a POST
+	onward       bool             // the answer leads on to the interaction, see ask
 	answer       []byte           // that a sign-in was answered with a moment ago
 	outage       error            // the store or another port failed
 	down         bool             // so the page said already: see manager.put
@@ -139,10 +143,10 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 			p.showError(w, r, x.orElse(ErrRequest))
 			return
 		}
-		raw = r.PostForm.Encode()
+		raw, x.posted = r.PostForm.Encode(), true
 	}
 	params, err := url.ParseQuery(raw)
-	if err != nil || len(raw) > maxRequest || len(params["client_id"]) > 1 || len(params["redirect_uri"]) > 1 || len(params["request_uri"]) > 1 {
+	if err != nil || len(raw) > maxRequest || len(params["client_id"]) > 1 || len(params["redirect_uri"]) > 1 {
 		p.showError(w, r, ErrRequest)
 		return
 	}
@@ -153,10 +157,13 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	pass := url.Values{"client_id": {pl.ID}}
 	switch uri := params.Get("request_uri"); {
-	case strings.HasPrefix(uri, parPrefix):
+	case len(params["request_uri"]) > 1 && !pl.allows(params.Get("redirect_uri")):
+		p.showError(w, r, ErrRequest)
+		return
+	case len(params["request_uri"]) == 1 && strings.HasPrefix(uri, parPrefix):
 		pass.Set("request_uri", uri)
-	case uri != "":
-		p.showError(w, r, ErrRequestURI) // never fetched
+	case uri != "" && !pl.allows(params.Get("redirect_uri")):
+		p.showError(w, r, ErrRequestURI)
 		return
 	case !pl.allows(params.Get("redirect_uri")):
 		p.showError(w, r, ErrRedirectURI)
@@ -198,7 +205,7 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 		p.showError(w, r, ErrUnavailable.Because(x.outage))
 		return
 	}
-	if back := held.header.Get("Location"); x.formPost != "" && held.status == http.StatusSeeOther {
+	if back := held.header.Get("Location"); x.formPost != "" && !x.onward && held.status == http.StatusSeeOther {
 		p.postBack(w, r, x.formPost, back, held.header.Values("Set-Cookie"))
 		return
 	}
@@ -264,6 +271,8 @@ func checkRequest(v url.Values, pl Platform) fault {
 	switch {
 	case v.Has("request"):
 		return fault{code: "request_not_supported"} // OpenID Connect Core, 3.1.2.6
+	case v.Get("request_uri") != "":
+		return fault{code: goidc.ErrorCodeRequestURINotSupported} // never fetched
 	case v.Has("registration"):
 		return fault{code: "registration_not_supported"}
 	case v.Get("response_type") == "":
@@ -430,10 +439,29 @@ func (k checks) checkAPI(r *http.Request, x *exchange) fault {
 	switch {
 	case x.endpoint == "/par":
 		return k.checkPushed(r, x)
-	case x.endpoint == "/token" && r.PostForm.Has("scope"): // as in copyRequest
-		r.PostForm.Set("scope", knownScopes(r.PostForm.Get("scope")))
+	case x.endpoint == "/token":
+		return checkToken(r, x)
+	case r.PostForm.Get("token") == "":
+		return invalid("token is missing.")
 	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.Load().dated(r.PostForm.Get("token")):
 		r.PostForm.Set("token", "-") // after the client was authenticated, the answer is "inactive"
+	}
+	return fault{}
+}
+
+// checkToken looks for what a token request must have. An unknown grant_type is the
+// library's to refuse.
+func checkToken(r *http.Request, x *exchange) fault {
+	v := r.PostForm
+	x.redirectURI = v.Get("redirect_uri")
+	if v.Has("scope") { // as in copyRequest
+		v.Set("scope", knownScopes(v.Get("scope")))
+	}
+	switch {
+	case v.Get("grant_type") == string(goidc.GrantAuthorizationCode) && v.Get("code") == "":
+		return invalid("code is missing.")
+	case v.Get("grant_type") == string(goidc.GrantRefreshToken) && v.Get("refresh_token") == "":
+		return invalid("refresh_token is missing.")
 	}
 	return fault{}
 }
@@ -447,6 +475,12 @@ func (k checks) checkPushed(r *http.Request, x *exchange) fault {
 	pl, _ := k.platform(r.Context(), x.clientID) // of one that is not there the library says so, once it has looked at the credentials
 	if wrong := cmp.Or(checkRequest(r.PostForm, pl), k.checkHint(x, r.PostForm, x.clientID)); wrong != (fault{}) {
 		return wrong
+	}
+	switch jkt := r.PostForm.Get("dpop_jkt"); {
+	case pl.ID != "" && !pl.allows(r.PostForm.Get("redirect_uri")): // byte by byte, as the library does not
+		return invalid("redirect_uri is missing or not registered for this client: send it exactly as it is registered.")
+	case jkt != "" && x.proof != nil && x.proof.JKT != jkt: // RFC 9449, 10.1
+		return invalid("dpop_jkt is not the key of the DPoP proof.")
 	}
 	if r.PostForm.Get("response_mode") == formPost {
 		x.formPost = r.PostForm.Get("redirect_uri")

@@ -41,22 +41,20 @@ func (f fault) text() string { return cmp.Or(f.says, errorTexts[f.code]) }
 // errorTexts is the error_description of each code: constants, so that they carry nothing.
 var errorTexts = map[goidc.ErrorCode]string{
 	goidc.ErrorCodeAccessDenied:           "The person or the issuer refused.",
-	goidc.ErrorCodeInvalidClient:          "Client authentication failed: use one of the registered methods with current credentials; an assertion's aud is the issuer.",
-	goidc.ErrorCodeInvalidGrant:           "The code or refresh token is not valid for this client, was used or has expired: sign the person in again.",
+	goidc.ErrorCodeInvalidClient:          "Client authentication failed: client_id is not registered, or client_secret (in the body or by Authorization: Basic) or client_assertion is not current, or the client has registered another way; an assertion's aud is the issuer.",
+	goidc.ErrorCodeInvalidGrant:           "code or refresh_token is not valid for this client, was used or has expired: sign the person in again.",
 	goidc.ErrorCodeInvalidRequest:         "A parameter is missing, malformed, repeated or not allowed here: see the discovery document.",
 	goidc.ErrorCodeInvalidScope:           "scope must contain openid; offline_access can be added, and anything else is ignored.",
 	goidc.ErrorCodeInvalidToken:           "The access token is not valid, not active, or sent with the wrong scheme.",
-	goidc.ErrorCodeLoginRequired:          "The person must sign in, which this request does not allow.",
 	goidc.ErrorCodeUnauthorizedClient:     "The client may not do this.",
-	goidc.ErrorCodeUnsupportedGrantType:   "The grant types are authorization_code and refresh_token.",
-	goidc.ErrorCodeRequestURINotSupported: "Only a request_uri from the pushed authorization request endpoint is accepted.",
+	goidc.ErrorCodeUnsupportedGrantType:   "grant_type is authorization_code or refresh_token.",
+	goidc.ErrorCodeRequestURINotSupported: "request_uri is one from the pushed authorization request endpoint, and no other.",
 	invalidProof:                          "The DPoP proof is missing, malformed, not for this request, not fresh, or was used; or its key was used at another platform: make one for each.",
-	consentRequired:                       "The person must consent, which this request does not allow.",
 	unavailable:                           "Try again later: nothing was disclosed.",
 	noScope:                               "The access token lacks the scope openid.",
-	"request_not_supported":               "Request objects are not supported: push the request instead.",
-	"registration_not_supported":          "The registration parameter is not supported.",
-	"unsupported_response_type":           "The response type is code.",
+	"request_not_supported":               "request is not supported: push the parameters instead (RFC 9126).",
+	"registration_not_supported":          "registration is not supported.",
+	"unsupported_response_type":           "response_type is code.",
 }
 
 var errorStatus = map[goidc.ErrorCode]int{
@@ -90,11 +88,11 @@ func (a answers) answer(w http.ResponseWriter, r *http.Request, x *exchange, hel
 		return
 	}
 	if held.status < http.StatusBadRequest {
-		for _, name := range []string{"Content-Type", "Cache-Control", "Pragma"} {
-			if v := held.header.Get(name); v != "" {
-				w.Header().Set(name, v)
-			}
+		if v := held.header.Get("Content-Type"); v != "" {
+			w.Header().Set("Content-Type", v)
 		}
+		w.Header().Set("Cache-Control", "no-store") // RFC 6749, 5.1: both
+		w.Header().Set("Pragma", "no-cache")
 		w.WriteHeader(held.status)
 		_, _ = w.Write(held.body.Bytes()) // the client is gone: nothing to do
 		return
@@ -109,7 +107,20 @@ func (a answers) answer(w http.ResponseWriter, r *http.Request, x *exchange, hel
 		writeAPI(w, http.StatusOK, map[string]any{"active": false})
 		return
 	}
-	a.apiError(w, r, fault{code: code})
+	a.apiError(w, r, fault{code, x.says(code, e.Description)})
+}
+
+// says names what the library has found wrong where the text of the code does not.
+func (x *exchange) says(code goidc.ErrorCode, description string) string {
+	switch {
+	case code == goidc.ErrorCodeInvalidGrant && description == "invalid code_verifier":
+		return "code_verifier is missing, is not that of code_challenge, or there was none."
+	case code == goidc.ErrorCodeInvalidGrant && x.otherURI:
+		return "redirect_uri is not that of the authorization request."
+	case code == goidc.ErrorCodeInvalidRequest && x.endpoint == "/token": // all else was looked for before: checkToken
+		return "DPoP is missing: the tokens of this client or of this sign-in are bound to a key (RFC 9449)."
+	}
+	return ""
 }
 
 // translate corrects the library's choice of error codes.

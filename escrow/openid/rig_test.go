@@ -62,6 +62,7 @@ type rig struct {
 	proven   time.Time // who is at the page
 	unasked  bool      // and has consented to nothing yet
 	badActor *openid.Subject
+	keys     map[jose.SignatureAlgorithm]jose.JSONWebKey // of newDiscoveryRig
 }
 
 func key(t testing.TB, kid string, alg jose.SignatureAlgorithm) jose.JSONWebKey {
@@ -487,16 +488,28 @@ func (f *flaky) Put(ctx context.Context, row openid.Row) error {
 	return err
 }
 
-func (f *flaky) EndAll(ctx context.Context, holder token.Pseudonym) error {
+func (f *flaky) EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error {
 	fail, late := f.fails()
 	if fail && !late {
 		return errDown
 	}
-	err := f.Store.EndAll(ctx, holder)
+	err := f.Store.EndAll(ctx, holder, expires)
 	if fail {
 		return errDown
 	}
 	return err
+}
+
+func (f *flaky) Logouts(ctx context.Context, due func(time.Time) bool, since, expires time.Time) ([]openid.Row, error) {
+	fail, late := f.fails()
+	if fail && !late {
+		return nil, errDown
+	}
+	rows, err := f.Store.Logouts(ctx, due, since, expires)
+	if fail {
+		return nil, errDown
+	}
+	return rows, err
 }
 
 func (f *flaky) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid.Row, error) {

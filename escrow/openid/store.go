@@ -17,6 +17,7 @@ const (
 	KindSession Kind = "session" // a sign-in that is under way, from PAR or /authorize to the person's answer
 	KindGrant   Kind = "grant"   // what the person agreed to: one pseudonym at one platform
 	KindKey     Kind = "key"     // at which platform a DPoP key is used
+	KindLogout  Kind = "logout"  // a grant that ended, of which its platform is to be told: see Store.Logouts
 )
 
 // Row is one piece of protocol state.
@@ -32,6 +33,7 @@ type Row struct {
 	Body    []byte          // JSON; empty once Ended
 	Expires time.Time       // UTC, on the full hour: from then on the row may be forgotten. Finer deadlines are in the body
 	Ended   bool            // answered, used up or revoked; no Put ever takes this back
+	Tell    bool            // of a grant: its platform is to be told when it ends
 	Ends    time.Time       // UTC, of a grant: see Store.EndAt; zero if nobody asked. Put does not store it
 }
 
@@ -57,7 +59,7 @@ type Store interface {
 	//	             ended if it is new; body and holder are dropped, a stored expiry
 	//	             is kept. Exactly one caller ever gets nil, the others ErrStale.
 	//	Version 0    inserts (the stored version becomes 1), or ErrStale if there is one.
-	//	Version n    replaces body and expiry if the stored version is n and the
+	//	Version n    replaces body, Tell and expiry if the stored version is n and the
 	//	             row has not ended (the stored version becomes n+1), else ErrStale.
 	Put(ctx context.Context, row Row) error
 
@@ -66,14 +68,22 @@ type Store interface {
 	Get(ctx context.Context, kind Kind, id [32]byte) (Row, error)
 
 	// EndAll ends every grant of a holder, as Put would, in a transaction of its
-	// own. What it leaves in the rows tells of no two that they ended together.
-	EndAll(ctx context.Context, holder token.Pseudonym) error
+	// own. What it leaves in the rows tells of no two that they ended together. Of each
+	// that is to be told it makes a row of KindLogout, with its Holder and Body, that
+	// expires (a full hour, UTC).
+	EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error
 
 	// EndAt sets Ends of every grant that the holders have now and that has none yet, at
 	// once for all holders. Put keeps it. What it stores tells without a key neither
 	// which grants these are, nor how many each holder had, nor when they end, and may be
 	// forgotten from expires on (a full hour, UTC).
 	EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, expires time.Time) error
+
+	// Logouts makes a row of KindLogout, likewise, of each whose Ends is due, once, and
+	// then returns all of that kind that have not ended, in the order of their ids.
+	// These ids are the store's own; Put takes them for that kind. due may be nil: then it
+	// makes none. What EndAt stored to be forgotten at since or before is not looked at.
+	Logouts(ctx context.Context, due func(ends time.Time) bool, since, expires time.Time) ([]Row, error)
 
 	// Use makes proofs and client assertions single-use, also across restarts. It
 	// stores no time finer than the full hour: round up.

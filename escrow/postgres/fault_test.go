@@ -307,12 +307,30 @@ func (w allWrites) ofSignIns() map[string]func() write {
 				},
 			}
 		},
+		"Logouts": func() write {
+			row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: pseudonym(t), Tell: true, Body: []byte("{}"), Expires: day}
+			must(s.Put(ctx, row))
+			must(s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, day.AddDate(0, 1, 0)))
+			return write{
+				try: func(ctx context.Context) error {
+					_, err := s.Logouts(ctx, func(ends time.Time) bool { return ends.Equal(day) }, day, day)
+					return err
+				},
+				once: func(t *testing.T) {
+					all, err := s.Logouts(ctx, nil, day, day)
+					must(err)
+					all = slices.DeleteFunc(all, func(r openid.Row) bool { return r.Holder != row.Holder })
+					is(t, "logouts", len(all), 1)
+					is(t, "version", all[0].Version, int64(1))
+				},
+			}
+		},
 		"EndAll": func() write {
 			row := fresh()
 			row.Holder = pseudonym(t)
 			must(s.Put(ctx, row))
 			return write{
-				try: func(ctx context.Context) error { return s.EndAll(ctx, row.Holder) },
+				try: func(ctx context.Context) error { return s.EndAll(ctx, row.Holder, day) },
 				once: func(t *testing.T) {
 					got, err := s.Get(ctx, row.Kind, row.ID)
 					must(err)

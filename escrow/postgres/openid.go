@@ -26,6 +26,9 @@ const bodyBlock = 1024
 
 // rowID is the key of a row, and holderTag the holder of a grant, as they are stored.
 func (s *Issuing) rowID(kind openid.Kind, id [32]byte) []byte {
+	if kind == openid.KindLogout {
+		return id[:] // of logoutID
+	}
 	return s.rows.handle("openid", []byte(kind), id[:])
 }
 
@@ -40,10 +43,12 @@ func (s *Issuing) holderTag(holder token.Pseudonym) string {
 type held struct {
 	Holder token.Pseudonym `json:"h,omitempty"`
 	Body   []byte          `json:"b"`
+	Tell   bool            `json:"t,omitempty"`
+	Grant  []byte          `json:"g,omitempty"` // of kind left: the key of the row of the grant that ends
 }
 
-func (s *Issuing) lockBody(id []byte, row openid.Row) ([]byte, error) {
-	b, err := json.Marshal(held{row.Holder, row.Body})
+func (s *Issuing) lockBody(id []byte, h held) ([]byte, error) {
+	b, err := json.Marshal(h)
 	if err != nil {
 		return nil, err
 	}
@@ -64,6 +69,9 @@ func (s *Issuing) unlockBody(id, body []byte) (h held, err error) {
 // together. Without the key nobody knows whose they are.
 func (s *Issuing) leftID(row []byte) []byte { return s.rows.handle("left", row) }
 
+// logoutID is the key of the row from which a grant's platform is told that it ended.
+func (s *Issuing) logoutID(row []byte) []byte { return s.rows.handle("logout", row) }
+
 // Put implements [openid.Store]. Each of the three guards is one statement; the
 // row keeps a random number of the write, so that after a lost answer exactly
 // the writer who won is told so.
@@ -72,7 +80,7 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 	body := []byte{}
 	if !row.Ended {
 		var err error
-		if body, err = s.lockBody(id, row); err != nil {
+		if body, err = s.lockBody(id, held{Holder: row.Holder, Body: row.Body, Tell: row.Tell}); err != nil {
 			return err
 		}
 	}
@@ -142,7 +150,7 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 	if err != nil {
 		return openid.Row{}, err
 	}
-	row.Holder, row.Body = h.Holder, h.Body
+	row.Holder, row.Body, row.Tell = h.Holder, h.Body, h.Tell
 	if left != nil {
 		h, err := s.unlockBody(s.leftID(at), left)
 		if err != nil || row.Ends.UnmarshalText(h.Body) != nil {
@@ -152,13 +160,129 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 	return row, nil
 }
 
-// EndAll implements [openid.Store]. No two rows get the same writer, so that
-// those which ended together do not look it afterwards.
-func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym) error {
+// EndAll implements [openid.Store]. No two rows get the same writer, so that those which
+// ended together do not look it afterwards. It looks again until it finds none: a grant
+// that came between is one of them, too.
+func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error {
+	return s.settle(ctx, func(ctx context.Context, _ bool) error {
+		for {
+			grants, logouts, err := s.toTell(ctx, `SELECT id, body FROM openid_rows WHERE holder = $1 AND holder <> ''`, s.holderTag(holder))
+			if err != nil || len(grants) == 0 {
+				return err
+			}
+			if _, err = s.exec(ctx, `
+				WITH over AS (
+				  UPDATE openid_rows SET version = version + 1, body = '', holder = '', ended = true, writer = substr(sha256(id || $1), 1, 16)
+				  WHERE kind = 'grant' AND id = ANY ($2::bytea[]) AND NOT ended RETURNING id)
+				INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
+				SELECT 'logout', l.id, 1, l.body, $7, false, l.writer
+				FROM unnest($3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[]) l (grant_id, id, body, writer) JOIN over ON over.id = l.grant_id
+				ON CONFLICT DO NOTHING`, nonce(), grants, logouts.grants, logouts.ids, logouts.bodies, logouts.writers, expires.UTC()); err != nil {
+				return err
+			}
+		}
+	})
+}
+
+// sealedRows are rows that are about to be written, each because of a grant.
+type sealedRows struct{ grants, ids, bodies, writers [][]byte }
+
+func (r *sealedRows) add(grant, id, body []byte) {
+	r.grants, r.ids, r.bodies, r.writers = append(r.grants, grant), append(r.ids, id), append(r.bodies, body), append(r.writers, nonce())
+}
+
+// toTell reads grants, by a query of their ids and bodies, and makes the rows of kind
+// logout of those whose platforms are to be told.
+func (s *Issuing) toTell(ctx context.Context, query string, args ...any) (grants [][]byte, logouts sealedRows, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		grants, logouts = nil, sealedRows{} // the connection may have been lost
+		rows, err := c.Query(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		var id, body []byte
+		_, err = pgx.ForEachRow(rows, []any{&id, &body}, func() error {
+			h, err := s.unlockBody(id, body)
+			if err != nil {
+				return err
+			}
+			id := bytes.Clone(id)
+			if grants = append(grants, id); !h.Tell {
+				return nil
+			}
+			at := s.logoutID(id)
+			locked, err := s.lockBody(at, h)
+			logouts.add(id, at, locked)
+			return err
+		})
+		return err
+	})
+	return grants, logouts, err
+}
+
+// Logouts implements [openid.Store].
+func (s *Issuing) Logouts(ctx context.Context, due func(ends time.Time) bool, since, expires time.Time) (all []openid.Row, err error) {
+	if due != nil {
+		if err := s.makeLogouts(ctx, due, since, expires); err != nil {
+			return nil, err
+		}
+	}
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		all = nil // the connection may have been lost
+		rows, err := c.Query(ctx, `SELECT id, version, body, expires FROM openid_rows WHERE kind = 'logout' AND NOT ended ORDER BY id`)
+		if err != nil {
+			return err
+		}
+		var id, body []byte
+		row := openid.Row{Kind: openid.KindLogout}
+		_, err = pgx.ForEachRow(rows, []any{&id, &row.Version, &body, &row.Expires}, func() error {
+			h, err := s.unlockBody(id, body)
+			row.ID, row.Holder, row.Body, row.Expires = [32]byte(id), h.Holder, h.Body, row.Expires.UTC()
+			all = append(all, row)
+			return err
+		})
+		return err
+	})
+	return all, err
+}
+
+// makeLogouts makes the rows of the grants whose moment has come and that have none. It
+// leaves those of kind left, and of the grants, as they are.
+func (s *Issuing) makeLogouts(ctx context.Context, due func(ends time.Time) bool, since, expires time.Time) error {
+	var grants, logouts [][]byte
+	if err := s.read(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
+		grants, logouts = nil, nil // the connection may have been lost
+		rows, err := c.Query(ctx, `SELECT id, body FROM openid_rows WHERE kind = 'left' AND expires > $1`, since.UTC())
+		if err != nil {
+			return err
+		}
+		var id, body []byte
+		_, err = pgx.ForEachRow(rows, []any{&id, &body}, func() error {
+			h, err := s.unlockBody(id, body)
+			var ends time.Time
+			if err != nil || ends.UnmarshalText(h.Body) != nil {
+				return ErrDamaged
+			}
+			if h.Grant != nil && !ends.IsZero() && due(ends) {
+				grants, logouts = append(grants, h.Grant), append(logouts, s.logoutID(h.Grant))
+			}
+			return nil
+		})
+		return err
+	}); err != nil || len(grants) == 0 {
+		return err
+	}
+	_, made, err := s.toTell(ctx, `
+		SELECT r.id, r.body FROM unnest($1::bytea[], $2::bytea[]) l (grant_id, id) JOIN openid_rows r ON r.kind = 'grant' AND r.id = l.grant_id
+		WHERE NOT r.ended AND NOT EXISTS (SELECT 1 FROM openid_rows m WHERE m.kind = 'logout' AND m.id = l.id)`, grants, logouts)
+	if err != nil || len(made.ids) == 0 {
+		return err
+	}
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
 		_, err := s.exec(ctx, `
-			UPDATE openid_rows SET version = version + 1, body = '', holder = '', ended = true, writer = substr(sha256(id || $2), 1, 16)
-			WHERE holder = $1 AND holder <> ''`, s.holderTag(holder), nonce())
+			INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
+			SELECT 'logout', id, 1, body, $4, false, writer FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) l (id, body, writer)
+			ON CONFLICT DO NOTHING`, made.ids, made.bodies, made.writers, expires.UTC())
 		return err
 	})
 }
@@ -180,18 +304,18 @@ func (s *Issuing) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Ti
 		for range writes {
 			grants = append(grants, grantEnd{id: nonce()})
 		}
-		var ids, bodies, writers [][]byte
+		var left sealedRows
 		for _, grant := range grants {
 			moment, err := grant.ends.UTC().MarshalText()
 			if err != nil {
 				return err
 			}
 			id := s.leftID(grant.id)
-			body, err := s.lockBody(id, openid.Row{Body: moment})
+			body, err := s.lockBody(id, held{Body: moment, Grant: grant.id})
 			if err != nil {
 				return err
 			}
-			ids, bodies, writers = append(ids, id), append(bodies, body), append(writers, nonce())
+			left.add(grant.id, id, body)
 		}
 		_, err = s.exec(ctx, `
 			WITH l AS (SELECT * FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) WITH ORDINALITY l (id, body, writer, place)),
@@ -200,7 +324,7 @@ func (s *Issuing) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Ti
 			  SELECT 'left', id, 1, body, $4, false, writer FROM l WHERE place <= $5 ON CONFLICT DO NOTHING RETURNING id)
 			INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
 			SELECT 'left', id, 1, body, $4, false, writer FROM l WHERE place > $5
-			ORDER BY place LIMIT $6 - (SELECT count(*) FROM written)`, ids, bodies, writers, expires.UTC(), theirs, writes)
+			ORDER BY place LIMIT $6 - (SELECT count(*) FROM written)`, left.ids, left.bodies, left.writers, expires.UTC(), theirs, writes)
 		return err
 	})
 }

@@ -259,6 +259,55 @@ func TestN01LeftTogetherTellsOfNoGrant(t *testing.T) {
 	}
 }
 
+// What platforms are told of those who left together leaves the rows of the grants, and of
+// the moments, as they are. The rows that it makes have nothing in common with them.
+func TestN01ToldOneByOneTellsOfNoGrant(t *testing.T) {
+	admin := database(t)
+	s, ctx := issuing(t, admin, Options{}), t.Context()
+	moments := map[token.Pseudonym]time.Time{}
+	for n := range 3 {
+		row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: pseudonym(t), Body: []byte("{}"), Tell: n > 0, Expires: day.AddDate(0, 0, n)}
+		if err := s.Put(ctx, row); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		moments[row.Holder] = day.Add(time.Duration(n) * time.Hour)
+	}
+	if err := s.EndAt(ctx, moments, day.AddDate(0, 1, 0)); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	others := func() string {
+		return value[string](t, admin, `SELECT string_agg(xmin || ' ' || r::text, E'\n' ORDER BY id) FROM openid_rows r WHERE kind <> 'logout'`)
+	}
+	before := others()
+	for n, want := range []int{0, 1, 2, 2} { // the first one's platform is not told
+		now := day.Add(time.Duration(n) * time.Hour)
+		all, err := s.Logouts(ctx, func(ends time.Time) bool { return !ends.After(now) }, day, day.AddDate(0, 0, 9))
+		if err != nil || len(all) != want {
+			t.Fatalf("%d told of, want %d: %v", len(all), want, cause(err))
+		}
+		for _, row := range all {
+			if row.Body = []byte(`{"tries":1}`); row.Version == 1 {
+				err = s.Put(ctx, row)
+			}
+			if err != nil {
+				t.Fatal(err, cause(err))
+			}
+		}
+	}
+	if after := others(); after != before {
+		t.Errorf("%s\nbecame\n%s", before, after)
+	}
+	if got := value[string](t, admin, `SELECT format('%s %s %s %s', count(*), count(DISTINCT expires), count(DISTINCT octet_length(body)), max(holder)) FROM openid_rows WHERE kind = 'logout'`); got != "2 1 1 " {
+		t.Errorf("rows, expiries, lengths, holder: %s", got)
+	}
+	if n := value[int](t, admin, `SELECT count(*) FROM openid_rows l JOIN openid_rows o USING (id) WHERE l.kind = 'logout' AND o.kind <> 'logout'`); n != 0 {
+		t.Errorf("%d rows have the key of another", n)
+	}
+	if _, err := s.Logouts(ctx, func(time.Time) bool { t.Error("looked at what is too old"); return false }, day.AddDate(0, 1, 0), day); err != nil {
+		t.Error(err)
+	}
+}
+
 // Grants that ended together do not look it: each row has a writer of its own,
 // names nobody, and keeps the hour it had.
 func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
@@ -271,10 +320,10 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 			t.Fatal(err, cause(err))
 		}
 	}
-	if err := s.EndAll(t.Context(), holder); err != nil {
+	if err := s.EndAll(t.Context(), holder, day); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	if n := value[int](t, admin, `SELECT count(DISTINCT writer) FROM openid_rows WHERE ended AND holder = '' AND body = '' AND expires = $1`, day); n != 3 {
+	if n := value[int](t, admin, `SELECT count(DISTINCT writer) FROM openid_rows WHERE ended AND holder = '' AND body = '' AND expires = $1 AND kind = 'grant'`, day); n != 3 {
 		t.Errorf("%d of 3 rows are as they should be", n)
 	}
 	if err := try(t, as(t, admin, "penname_issuing"), `UPDATE openid_rows SET holder = 'pen1x'`); err == nil {
@@ -313,7 +362,7 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending; DROP TABLE platform_records; DROP FUNCTION platform_follows, payload; -- of later versions
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP TABLE platform_records; DROP FUNCTION platform_follows, payload; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -83,7 +84,7 @@ func Faults(all []Finding) error {
 }
 
 // warnings are the refusals of parts that work all the same.
-var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint, errInUse}
+var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint, errInUse, errConfigLogout}
 
 // found is what an error says of a part; nil: all is well.
 func found(part string, err error) Finding {
@@ -203,6 +204,15 @@ func (o *opening) trials() []part {
 				return keep.Current(ctx, o.Issuing.Keys, o.Issuing.Store)
 			}})
 	}
+	if o.Issuing != nil {
+		for n, p := range o.Issuing.Platforms {
+			if p.BackchannelLogoutURI != "" {
+				all = append(all, part{"logout at " + p.ID, []string{"issue.platform_networks", "issue.platforms"}, func(o *opening, ctx context.Context) error {
+					return of(fmt.Sprintf("issue.platforms[%d].backchannel_logout_uri", n), o.tryLogout(ctx, p.BackchannelLogoutURI))
+				}})
+			}
+		}
+	}
 	if o.config.Disclose != nil {
 		all = append(all, part{"disclose.key_versions", []string{"disclose.keys", "disclose.database"}, func(o *opening, ctx context.Context) error {
 			return keep.Current(ctx, o.Disclosing.Keys, o.Disclosing.Store)
@@ -314,6 +324,25 @@ func (o *opening) tryOpenID(context.Context) error {
 	}
 	s := &Service{Parts: o.Parts, web: edge}
 	return s.wireIssuing(o.Issuing)
+}
+
+// tryLogout posts to a platform's logout address what ends nothing: there is no token in it.
+func (o *opening) tryLogout(ctx context.Context, address string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, http.NoBody)
+	if err != nil {
+		return errConfigLogout.Because(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	resp, err := o.Issuing.HTTP.Do(req)
+	if err != nil {
+		return errConfigLogout.Because(err)
+	}
+	resp.Body.Close()
+	switch s := resp.StatusCode; {
+	case s >= 500, s >= 300 && s < 400, s == http.StatusNotFound, s == http.StatusMethodNotAllowed:
+		return errConfigLogout.Because(fmt.Errorf("%s answers %d", address, s))
+	}
+	return nil
 }
 
 // tryLog opens what the database holds of the public log.

@@ -60,6 +60,8 @@ var (
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
 		"a platform needs an id, a name, https redirect URIs and exactly one of secret_sha256 (hex, of a random secret), jwks_file (public keys, Ed25519 or P-256) and native, and must be in the bundle")
+	errConfigLogout = refusal.New(refusal.Unavailable, "config.no_logout_address",
+		"a platform does not take logout tokens at its backchannel_logout_uri, so it would not be told who signed out: correct the address with the platform, and name it in issue.platform_private_networks if it is in your own network")
 	errConfigPreset = refusal.New(refusal.Invalid, "config.unknown_preset",
 		"an identity provider's preset is not one of this version: correct its name, or give issuer, scopes and acr_values without a preset")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",
@@ -128,6 +130,7 @@ type issueConfig struct {
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
 	Platforms         []platformConfig `toml:"platforms"`
+	PlatformNetworks  []string         `toml:"platform_private_networks"` // identity.ParsePrivateNetworks, of the addresses that platforms give
 }
 
 type tokenKey struct {
@@ -184,7 +187,9 @@ type platformConfig struct {
 	SecretSHA256           string   `toml:"secret_sha256"`
 	JWKSFile               string   `toml:"jwks_file"`
 	Native                 bool     `toml:"native"`
-	Origins                []string `toml:"origins"`      // whose scripts may call, beside those of redirect_uris
+	Origins                []string `toml:"origins"` // whose scripts may call, beside those of redirect_uris
+	BackchannelLogoutURI   string   `toml:"backchannel_logout_uri"`
+	BackchannelSession     bool     `toml:"backchannel_logout_session_required"`
 	IDTokenAlg             string   `toml:"id_token_alg"` // EdDSA, ES256 or RS256; empty: openid.Platform.IDTokenAlg
 	RequirePAR             bool     `toml:"require_par"`
 	RequireDPoP            bool     `toml:"require_dpop"`
@@ -476,7 +481,7 @@ func (c *issueConfig) platforms(b *policy.Bundle, keys []openid.Key) ([]openid.P
 // platform refuses with the setting that is wrong, as far as it is one.
 func (p platformConfig) platform() (openid.Platform, error) {
 	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP,
-		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
+		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, BackchannelLogoutURI: p.BackchannelLogoutURI, BackchannelLogoutSessionRequired: p.BackchannelSession, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
 	wrong := func(setting, should string) error { return of(setting, errConfigPlatform.Because(errors.New(should))) }
 	if p.SecretSHA256 != "" {
 		sum, err := hex.DecodeString(p.SecretSHA256)
@@ -510,6 +515,8 @@ func (p platformConfig) platform() (openid.Platform, error) {
 		field = "RedirectURIs"
 	case !p.Native && slices.ContainsFunc(p.PostLogoutRedirectURIs, insecure):
 		field = "PostLogoutRedirectURIs"
+	case p.BackchannelLogoutURI != "" && insecure(p.BackchannelLogoutURI):
+		field = "BackchannelLogoutURI"
 	default:
 		return one, nil
 	}
@@ -523,6 +530,8 @@ func (p platformConfig) platform() (openid.Platform, error) {
 		return one, wrong("redirect_uris", addresses)
 	case "PostLogoutRedirectURIs":
 		return one, wrong("post_logout_redirect_uris", addresses)
+	case "BackchannelLogoutURI":
+		return one, wrong("backchannel_logout_uri", "it should be an exact https:// address")
 	case "Origins":
 		return one, wrong("origins", "they should be https:// origins, without a path")
 	case "IDTokenAlg":

@@ -16,6 +16,7 @@ type counted struct {
 	requests *tally[string] // by route
 	refusals *tally[string] // by code
 	faults   *tally[string] // by code
+	logouts  *tally[string] // of tokens, by outcome
 	calls    *tally[call]
 	failures *tally[call]
 	known    []call // that there can be
@@ -26,7 +27,7 @@ type call struct{ side, operation string }
 
 func newCounted() *counted {
 	const day = 24 * time.Hour
-	return &counted{requests: newTally[string](day), refusals: newTally[string](day), faults: newTally[string](time.Minute),
+	return &counted{requests: newTally[string](day), refusals: newTally[string](day), faults: newTally[string](time.Minute), logouts: newTally[string](day),
 		calls: newTally[call](day), failures: newTally[call](time.Minute)}
 }
 

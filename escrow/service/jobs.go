@@ -17,6 +17,7 @@ type Job struct {
 	Every time.Duration
 	What  string // for operators: one line
 	Do    func(*Service, context.Context) error
+	Wake  func(*Service) <-chan struct{} // has it done before its time, too; nil: nothing does
 }
 
 // Jobs is everything that a service does by itself. Each side does its part of a
@@ -28,6 +29,8 @@ var Jobs = []Job{
 		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "erasures", Every: time.Hour, Do: (*Service).CarryOutErasures,
 		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button; and asks the key service whether it is the one of before"},
+	{Name: "logouts", Every: time.Minute, Do: (*Service).TellPlatforms, Wake: (*Service).signedOut,
+		What: "tells platforms that want to know who signed out: at once where the person chose it, else each at its own moment, and again for a day where one does not answer"},
 	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
 		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
@@ -54,21 +57,33 @@ func why(err error) []any {
 }
 
 // repeat does a job now and then again after each interval, until ctx ends. A job
-// that fails is logged and tried again: it never ends the service.
+// that fails is logged and tried again: it never ends the service. What wakes it is of
+// people, so how that went is neither counted nor logged: the next time will be.
 func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()
-	for {
-		s.done.begun(j.Name)
-		err := j.Do(s, ctx)
-		s.done.ended(j.Name, err)
-		if err != nil && ctx.Err() == nil {
-			s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
+	var wake <-chan struct{}
+	if j.Wake != nil {
+		wake = j.Wake(s)
+	}
+	for woken := false; ; {
+		if woken {
+			_ = j.Do(s, ctx)
+		} else {
+			s.done.begun(j.Name)
+			err := j.Do(s, ctx)
+			s.done.ended(j.Name, err)
+			if err != nil && ctx.Err() == nil {
+				s.Log.Error("a regular job failed and will be tried again", append([]any{slog.String("job", j.Name)}, why(err)...)...)
+			}
 		}
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
+			woken = false
+		case <-wake:
+			woken = true
 		}
 	}
 }
@@ -112,6 +127,40 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 	return errors.Join(err, kerr)
 }
 
+// TellPlatforms sends the logout tokens that are due. Of those that a platform did not
+// take, its log has a line when the day (UTC) is over: before, it would tell when somebody
+// left that platform.
+func (s *Service) TellPlatforms(ctx context.Context) error {
+	if s.live.issuing == nil {
+		return nil
+	}
+	if today := s.Now().UTC().Truncate(24 * time.Hour); today.After(s.untoldDay) {
+		s.untoldDay = today
+		for platform, n := range s.untold.take() {
+			s.Log.Warn("a platform did not take logout tokens on the day before", slog.String("platform", platform), slog.Int64("attempts", n))
+		}
+	}
+	all, err := s.live.issuing.TellPlatforms(ctx)
+	for platform, told := range all {
+		for outcome, n := range map[string]int{"delivered": told.Delivered, "refused": told.Refused, "failed": told.Failed, "given_up": told.GivenUp} {
+			for range n {
+				s.counted.logouts.add(s.Now(), outcome, true, 0)
+			}
+		}
+		for range told.Refused + told.Failed + told.GivenUp {
+			s.untold.add(platform)
+		}
+	}
+	return err
+}
+
+func (s *Service) signedOut() <-chan struct{} {
+	if s.live.issuing == nil {
+		return nil
+	}
+	return s.live.issuing.Ended()
+}
+
 // CarryOutReviews moves the reviews whose time has come, and publishes what that
 // recorded.
 func (s *Service) CarryOutReviews(ctx context.Context) error {
@@ -139,19 +188,19 @@ func (s *Service) LogUnrecorded(ctx context.Context) error {
 	return nil
 }
 
-// counter counts by code. It is safe for concurrent use.
+// counter counts by name, of a code or a platform. It is safe for concurrent use.
 type counter struct {
 	mu     sync.Mutex
 	counts map[string]int64
 }
 
-func (c *counter) add(code string) {
+func (c *counter) add(name string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.counts == nil {
 		c.counts = make(map[string]int64)
 	}
-	c.counts[code]++
+	c.counts[name]++
 }
 
 // take returns the counts and begins again.

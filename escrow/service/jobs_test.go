@@ -35,6 +35,38 @@ func TestJobOfNoSide(t *testing.T) {
 	}
 }
 
+// TestWokenJobShowsNowhere: a job that people wake is done at once, and neither the log nor
+// the metrics tell when.
+func TestWokenJobShowsNowhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var logs bytes.Buffer
+		s := &Service{Parts: Parts{Log: slog.New(slog.NewJSONHandler(&logs, nil))}}
+		n, wake := 0, make(chan struct{}, 1)
+		j := Job{Name: "waking", Every: time.Minute, Wake: func(*Service) <-chan struct{} { return wake }, Do: func(*Service, context.Context) error {
+			if n++; n == 2 {
+				return errors.New("somebody came")
+			}
+			return nil
+		}}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { s.repeat(ctx, j); close(ended) }()
+		<-time.After(30 * time.Second)
+		wake <- struct{}{}
+		synctest.Wait()
+		if done := s.done.all()[j.Name]; n != 2 || time.Since(done.last) != 30*time.Second || len(done.failures) != 0 || logs.Len() != 0 {
+			t.Errorf("done %d times: %+v, %s", n, done, logs.String())
+		}
+		<-time.After(30 * time.Second)
+		synctest.Wait()
+		if done := s.done.all()[j.Name]; n != 3 || time.Since(done.last) != 0 {
+			t.Errorf("done %d times: %+v", n, done)
+		}
+		stop()
+		<-ended
+	})
+}
+
 // TestJobIsRepeated: a job runs at once and after each interval. One that fails is
 // named in the log, by its code, and tried again.
 func TestJobIsRepeated(t *testing.T) {

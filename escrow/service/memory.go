@@ -57,6 +57,9 @@ func (s *Service) DropFreedMemory(ctx context.Context) error {
 				p.Close()
 			}
 		}
+		if s.Issuing.HTTP != nil {
+			s.Issuing.HTTP.CloseIdleConnections()
+		}
 		keys = append(keys, s.Issuing.Keys)
 	}
 	if s.Disclosing != nil {

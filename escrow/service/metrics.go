@@ -181,6 +181,7 @@ var (
 	requestDuration = describe("request_duration_seconds", "How long requests took. Those by people, and by platforms for them, show from the next day (UTC) on. The sum is that of the buckets' bounds.", "route")
 	refusals        = describe("refusals_total", "Requests that were refused, by code. Those by people, and by platforms for them, show from the next day (UTC) on.", "code")
 	faults          = describe("faults_total", "Requests that failed on our side, by code, as of the last full minute.", "code")
+	logoutTokens    = describe("logout_tokens_total", "Attempts to tell platforms who signed out, by outcome: delivered, refused, failed (it is tried again) or given_up. They show from the next day (UTC) on.", "outcome")
 	bodyMemory      = describe("body_memory_bytes", "Memory that bodies of requests take at the moment, in whole MiB.", "bodies")
 	bodyMemoryLimit = describe("body_memory_limit_bytes", "Memory that bodies of requests may take; then requests are refused.", "bodies")
 
@@ -250,6 +251,9 @@ func (s *Service) collectCounted(to sink) {
 	}
 	for code, h := range s.counted.faults.show(now) {
 		to.count(faults, h.times(), code)
+	}
+	for outcome, h := range s.counted.logouts.show(now) {
+		to.count(logoutTokens, h.times(), outcome)
 	}
 	for bodies, m := range s.web.Memory() {
 		to.gauge(bodyMemory, float64(m.Used), bodies)

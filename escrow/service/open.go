@@ -25,6 +25,7 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
@@ -250,6 +251,11 @@ func (c *issueConfig) parts(origin string) []part {
 		{"issue.token_keys", []string{"bundle"}, func(o *opening, _ context.Context) (err error) {
 			o.Issuing.TokenKeys, err = readTokenKeys(c.TokenKeys, o.Bundle)
 			return of("issue", err)
+		}},
+		{"issue.platform_networks", []string{"authorities"}, func(o *opening, _ context.Context) error {
+			private, err := identity.ParsePrivateNetworks(c.PlatformNetworks)
+			o.Issuing.HTTP = identity.NewHTTP(identity.Guard{Private: private, Roots: o.Authorities})
+			return of("issue.platform_private_networks", err)
 		}},
 		{"issue.platforms", []string{"bundle", "issue.token_keys"}, func(o *opening, _ context.Context) (err error) {
 			o.Issuing.Platforms, err = c.platforms(o.Bundle, o.Issuing.TokenKeys)

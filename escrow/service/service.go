@@ -73,6 +73,7 @@ type Issuing struct {
 	CookieKeys [][32]byte
 	TokenKeys  []openid.Key
 	Platforms  []openid.Platform
+	HTTP       *http.Client // that calls the addresses that platforms give
 }
 
 // Disclosing is what the disclosing side stands on.
@@ -129,6 +130,8 @@ type Service struct {
 	done       done
 	sightings  sightings
 	unrecorded counter // filings that left no leaf
+	untold     counter // logout tokens that a platform did not take, since untoldDay began
+	untoldDay  time.Time
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -189,7 +192,7 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
 		Providers: i.Providers, CookieKeys: i.CookieKeys, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
-		TokenKeys: i.TokenKeys, Store: i.Store,
+		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP,
 	})
 	if errors.Is(err, openid.ErrConfig) {
 		err = of("issue.token_keys", err)
@@ -262,11 +265,22 @@ func (s *Service) Run(ctx context.Context, ln net.Listener, m Machine) error {
 	return err
 }
 
+// serverTLS is how people and platforms reach the service: by TLS 1.3, or 1.2 with the cipher
+// suites that RFC 9325, 4.2, recommends and the FAPI 2.0 Security Profile, 5.2.2, permits.
+func serverTLS(certificate func() *tls.Certificate) *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		CipherSuites: []uint16{
+			tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+			tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+		},
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate(), nil },
+	}
+}
+
 func (s *Service) run(ctx context.Context, ln net.Listener, m Machine) error {
 	if s.Certificate != nil {
-		ln = tls.NewListener(ln, &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-			return s.live.certificate.Load(), nil
-		}})
+		ln = tls.NewListener(ln, serverTLS(s.live.certificate.Load))
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	s.since = s.Now()

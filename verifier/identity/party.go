@@ -132,7 +132,9 @@ func newRelyingParty(ctx context.Context, p Provider, now func() time.Time, lim 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	rp := &RelyingParty{provider: p, now: now, client: newClient(lim, p, resolver), scopes: map[string]bool{}}
+	client := newClient(lim, Guard{p.Private, p.Roots, p.AllowLoopback}, resolver)
+	client.Transport = tokenAnswers{client.Transport.(*bounded)}
+	rp := &RelyingParty{provider: p, now: now, client: client, scopes: map[string]bool{}}
 	for _, s := range p.Scopes {
 		rp.scopes[s] = true
 	}

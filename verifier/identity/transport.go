@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -19,8 +20,22 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// limits bound what an identity provider can cost us: one request, and one
-// answer after decompression.
+// Guard says where a client may call beside the public internet.
+type Guard struct {
+	Private       PrivateNetworks // see Provider
+	Roots         *x509.CertPool  // likewise
+	AllowLoopback bool            // likewise
+}
+
+// NewHTTP returns a client for addresses that somebody else chose. It dials public
+// addresses alone and those that the guard permits, whatever a name resolves to; it
+// follows redirects of a GET within one origin; and it reads 256 KiB in 4.5 seconds at
+// most. It fails with [ErrSSRFRefused], [ErrRedirectRefused] and [ErrTooLarge], else with
+// what package http has. Whether an address is https is the caller's to check.
+func NewHTTP(g Guard) *http.Client { return newClient(defaultLimits, g, nil) }
+
+// limits bound what a server that we call can cost us: one request, and one answer
+// after decompression.
 type limits struct {
 	timeout time.Duration // from the first byte sent to the last byte read
 	body    int64         // bytes
@@ -28,11 +43,10 @@ type limits struct {
 
 var defaultLimits = limits{timeout: 4500 * time.Millisecond, body: 256 << 10}
 
-// newClient returns the only HTTP client that speaks to an identity provider.
-// It goes through no proxy, because behind one the address that is dialled is
+// newClient returns the only HTTP client that speaks to those whose address we do not
+// choose. It goes through no proxy, because behind one the address that is dialled is
 // not the address that was checked.
-func newClient(lim limits, p Provider, resolver *net.Resolver) *http.Client {
-	loopback, private := p.AllowLoopback, p.Private
+func newClient(lim limits, g Guard, resolver *net.Resolver) *http.Client {
 	dial := func(ctx context.Context, network, name string) (net.Conn, error) {
 		dialer := &net.Dialer{
 			Timeout:  lim.timeout,
@@ -41,10 +55,10 @@ func newClient(lim limits, p Provider, resolver *net.Resolver) *http.Client {
 			// name that resolves to another address the second time (rebinding) is
 			// judged by what is really dialled.
 			Control: func(_, address string, _ syscall.RawConn) error {
-				if private.allow(name, address) {
+				if g.Private.allow(name, address) {
 					return nil
 				}
-				return checkDial(address, loopback)
+				return checkDial(address, g.AllowLoopback)
 			},
 		}
 		return dialer.DialContext(ctx, network, name)
@@ -53,13 +67,13 @@ func newClient(lim limits, p Provider, resolver *net.Resolver) *http.Client {
 		CheckRedirect: checkRedirect,
 		Transport: &bounded{limits: lim, next: &http.Transport{
 			DialContext:            dial,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: p.Roots},
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: g.Roots},
 			TLSHandshakeTimeout:    lim.timeout,
 			ForceAttemptHTTP2:      true,
 			MaxResponseHeaderBytes: 32 << 10,
 			MaxIdleConnsPerHost:    4,
 			// No IdleConnTimeout: its timer, stopped, keeps a closed connection and its
-			// buffer alive. Whoever runs a relying party calls Close now and then.
+			// buffer alive. Whoever runs a client closes its idle connections now and then.
 		}},
 	}
 }
@@ -161,13 +175,24 @@ func (b *bounded) RoundTrip(req *http.Request) (*http.Response, error) {
 	if int64(len(body)) > b.body {
 		return nil, ErrTooLarge
 	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	return resp, nil
+}
+
+// tokenAnswers refuses an answer to a POST that is not JSON. RFC 6749, 5.1: the token
+// response is application/json. x/oauth2 would also take a form.
+type tokenAnswers struct{ *bounded }
+
+// RoundTrip implements http.RoundTripper.
+func (t tokenAnswers) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := t.bounded.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
-	// RFC 6749, 5.1: the token response is application/json. x/oauth2 would
-	// also take a form.
 	if resp.StatusCode == http.StatusOK && req.Method == http.MethodPost && media != "application/json" {
 		return nil, errContentType
 	}
-	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
 

@@ -202,8 +202,12 @@ func TestT43CrossDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	logout, err := (&document.Format{Types: []string{"logout+jwt"}, MaxBytes: 1 << 10, Algorithms: document.SignatureAlgorithms}).Sign(w.custodians[0], []byte(`{"sub":"pen1x"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
 	p := contents(t, d)
-	for name, raw := range map[string]string{"warrant": p.Submission.Warrant, "endorsement": endorsed, "evidence": p.Submission.Evidence[0]} {
+	for name, raw := range map[string]string{"logout token": logout, "warrant": p.Submission.Warrant, "endorsement": endorsed, "evidence": p.Submission.Evidence[0]} {
 		if _, err := VerifyApproval(raw, w.bundle); refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalMalformed.Code {
 			t.Error(name, "as an approval:", err)
 		}

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -29,6 +31,8 @@ func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
 		"kinds do not share ids":                         kindsApart,
 		"a holder's grants end, and nobody else's":       endAll,
 		"grants end at their moment":                     endAt,
+		"a grant that ended is told of until it was":     logouts,
+		"of many who claim a logout one has it":          raceClaim,
 		"of many writers of one version one wins":        raceReplace,
 		"of many callers one ends a row":                 raceEnd,
 		"of many users of a key one is first":            raceUse,
@@ -225,7 +229,7 @@ func endAll(t *testing.T, s openid.Store) {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
 	for range 2 { // ending twice is not an error
-		if err := s.EndAll(t.Context(), mine); err != nil {
+		if err := s.EndAll(t.Context(), mine, expiry()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -240,7 +244,7 @@ func endAll(t *testing.T, s openid.Store) {
 	if got, err := s.Revoked(t.Context(), l, time.Now()); err != nil || !slices.Equal(got, []int{9}) {
 		t.Fatalf("revoked: %v, %v", got, err)
 	}
-	if err := s.EndAll(t.Context(), ""); err != nil {
+	if err := s.EndAll(t.Context(), "", expiry()); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range []openid.Row{theirs, nobodys} {
@@ -294,12 +298,118 @@ func endAt(t *testing.T, s openid.Store) {
 		}
 	}
 	revoked("to end", 0)
-	if err := s.EndAll(t.Context(), mine); err != nil {
+	if err := s.EndAll(t.Context(), mine, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	revoked("ended", 1)
 	if got := get(t, s, first.Kind, first.ID); !got.Ended {
 		t.Fatalf("after the end: %+v", got)
+	}
+}
+
+// logouts: a grant that ended by EndAll is among them at once, one that is to end from
+// its moment on, and one that was never told to end not at all; each as it was, once.
+func logouts(t *testing.T, s openid.Store) {
+	var names []token.Pseudonym
+	for range 3 {
+		k := key()
+		name, err := token.NewPseudonym(k[:16])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := row(openid.KindGrant, key(), `{"of":"`+string(name)+`"}`)
+		r.Holder, r.Tell = name, true
+		put(t, s, r)
+		r = row(openid.KindGrant, key(), `{}`) // whose platform is not to be told
+		r.Holder = name
+		put(t, s, r)
+		names = append(names, name)
+	}
+	at, until := time.Now().UTC().Truncate(time.Second), expiry().Add(24*time.Hour)
+	var open map[token.Pseudonym]openid.Row
+	told := func(when string, due func(time.Time) bool, since time.Time, want ...token.Pseudonym) {
+		t.Helper()
+		all, err := s.Logouts(t.Context(), due, since, expiry())
+		if err != nil {
+			t.Fatalf("%s: %v", when, err)
+		}
+		open = map[token.Pseudonym]openid.Row{}
+		for i, r := range all {
+			if i > 0 && bytes.Compare(all[i-1].ID[:], r.ID[:]) >= 0 {
+				t.Errorf("%s: in no order", when)
+			}
+			if !slices.Contains(names, r.Holder) {
+				continue // another test's
+			}
+			if _, twice := open[r.Holder]; twice || r.Kind != openid.KindLogout || r.Ended || !r.Expires.Equal(expiry()) {
+				t.Errorf("%s: %+v", when, r)
+			}
+			open[r.Holder] = r
+		}
+		for _, name := range want {
+			if _, ok := open[name]; !ok {
+				t.Errorf("%s: %s is not told of", when, name)
+			}
+		}
+		if len(open) != len(want) {
+			t.Errorf("%s: %d, want %d", when, len(open), len(want))
+		}
+	}
+	always, never := func(ends time.Time) bool { return ends.Equal(at) }, func(time.Time) bool { return false }
+	told("before", always, at, nil...)
+	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{names[1]: at}, until); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.EndAll(t.Context(), names[0], expiry()); err != nil {
+		t.Fatal(err)
+	}
+	told("before its moment", never, at, names[0])
+	told("nobody asks", nil, at, names[0])
+	told("at its moment", always, at, names[0], names[1])
+	told("again", always, at, names[0], names[1])
+	if r := open[names[0]]; string(r.Body) != `{"of":"`+string(names[0])+`"}` {
+		t.Errorf("not as the grant was: %s", r.Body)
+	}
+
+	claimed, stale := open[names[1]], open[names[1]]
+	claimed.Body = []byte(`{"tries":1}`)
+	put(t, s, claimed)
+	wantErr(t, "a claim of what is claimed", s.Put(t.Context(), stale), openid.ErrStale)
+	told("claimed", always, at, names[0], names[1])
+	if r := open[names[1]]; string(r.Body) != `{"tries":1}` || r.Holder != names[1] {
+		t.Errorf("claimed: %+v", r)
+	}
+	for _, r := range open {
+		r.Ended = true
+		put(t, s, r)
+	}
+	for range 2 {
+		told("told", always, at, nil...)
+		if err := s.EndAll(t.Context(), names[1], expiry()); err != nil { // they leave once more
+			t.Fatal(err)
+		}
+	}
+}
+
+func raceClaim(t *testing.T, s openid.Store) {
+	k := key()
+	mine, err := token.NewPseudonym(k[:16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := row(openid.KindGrant, key(), `{}`)
+	r.Holder, r.Tell = mine, true
+	put(t, s, r)
+	if err := s.EndAll(t.Context(), mine, expiry()); err != nil {
+		t.Fatal(err)
+	}
+	all, err := s.Logouts(t.Context(), nil, expiry(), expiry())
+	at := slices.IndexFunc(all, func(r openid.Row) bool { return r.Holder == mine })
+	if err != nil || at < 0 {
+		t.Fatalf("Logouts: %v, %v", all, err)
+	}
+	if n := race(t, func() (bool, error) { return putRace(t.Context(), s, all[at]) }); n != 1 {
+		t.Fatalf("%d of %d have it", n, racers)
 	}
 }
 
@@ -396,8 +506,11 @@ func cancelled(t *testing.T, s openid.Store) {
 	if _, err := s.Get(ctx, openid.KindGrant, id); err == nil || errors.Is(err, openid.ErrNotFound) {
 		t.Errorf("Get: %v", err)
 	}
-	if err := s.EndAll(ctx, "pen1x"); err == nil {
+	if err := s.EndAll(ctx, "pen1x", expiry()); err == nil {
 		t.Error("EndAll: no error")
+	}
+	if _, err := s.Logouts(ctx, nil, expiry(), expiry()); err == nil {
+		t.Error("Logouts: no error")
 	}
 	if first, err := s.Use(ctx, id, expiry()); first || err == nil {
 		t.Errorf("Use: %v, %v", first, err)
@@ -477,14 +590,15 @@ func (m *Memory) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid
 }
 
 // EndAll implements [openid.Store].
-func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym) error {
+func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, r := range m.rows {
-		if r.Holder == holder && holder != "" {
+		if k.kind == openid.KindGrant && r.Holder == holder && holder != "" {
+			m.makeLogout(r, expires)
 			r.Version, r.Body, r.Holder, r.Ended = r.Version+1, nil, "", true
 			m.rows[k] = r
 		}
@@ -500,12 +614,43 @@ func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Tim
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, r := range m.rows {
-		if at, ends := holders[r.Holder]; ends && r.Holder != "" && r.Ends.IsZero() {
+		if at, ends := holders[r.Holder]; ends && k.kind == openid.KindGrant && r.Holder != "" && r.Ends.IsZero() {
 			r.Ends = at.UTC()
 			m.rows[k] = r
 		}
 	}
 	return nil
+}
+
+// makeLogout makes the row that a grant's platform is told from, once.
+func (m *Memory) makeLogout(grant openid.Row, expires time.Time) {
+	id := sha256.Sum256(append([]byte("logout"), grant.ID[:]...))
+	k := rowKey{openid.KindLogout, id}
+	if _, made := m.rows[k]; !made && grant.Tell {
+		m.rows[k] = openid.Row{Kind: k.kind, ID: id, Holder: grant.Holder, Body: grant.Body, Version: 1, Expires: expires}
+	}
+}
+
+// Logouts implements [openid.Store]. It looks at every moment.
+func (m *Memory) Logouts(ctx context.Context, due func(time.Time) bool, _, expires time.Time) (all []openid.Row, _ error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range slices.Collect(maps.Values(m.rows)) {
+		if due != nil && !r.Ends.IsZero() && !r.Ended && due(r.Ends) {
+			m.makeLogout(r, expires)
+		}
+	}
+	for k, r := range m.rows {
+		if k.kind == openid.KindLogout && !r.Ended {
+			r.Body = bytes.Clone(r.Body)
+			all = append(all, r)
+		}
+	}
+	slices.SortFunc(all, func(a, b openid.Row) int { return bytes.Compare(a.ID[:], b.ID[:]) })
+	return all, nil
 }
 
 // Use implements [openid.Store].

@@ -114,6 +114,7 @@ type app struct {
 	port, origin       string
 	held               net.Listener // keeps the port until the app starts
 	key                jose.JSONWebKey
+	steps              []string // in a Chromium, if they are others than a sign-in's
 }
 
 func reserve(t *testing.T, c client, tools tools, id string) *app {
@@ -327,8 +328,12 @@ func (a *app) buttons() []string {
 func (a *app) inChromium(t *testing.T) (string, error) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, filepath.Join(a.tools.dir, "bin", "chromium"), a.buttons()...)
-	cmd.Env = append(os.Environ(), "CHROMIUM="+a.tools.chromium, "START="+a.origin+a.start)
+	steps := a.steps
+	if steps == nil {
+		steps = append([]string{a.origin + a.start}, a.buttons()...)
+	}
+	cmd := exec.CommandContext(ctx, filepath.Join(a.tools.dir, "bin", "chromium"), steps...)
+	cmd.Env = append(os.Environ(), "CHROMIUM="+a.tools.chromium)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("%w: %s", err, out)

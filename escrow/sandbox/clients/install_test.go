@@ -87,15 +87,19 @@ func install(t *testing.T, clients []client) tools {
 	}
 	var packages []string
 	for _, c := range clients {
-		switch {
-		case c.browser:
+		if c.browser {
 			packages = append(packages, "./chromium")
 			s.chromium = find(t, "chromium-headless-shell", "chromium", "google-chrome")
+		}
+		switch {
 		case c.version.from == fromGo && c.command[0] == "./oauth2-proxy.sh":
 			packages = append(packages, c.version.name)
 		case c.version.from == fromGo:
 			packages = append(packages, "./"+filepath.Base(c.command[0]))
 		}
+	}
+	if len(packages) == 0 {
+		return s
 	}
 	build := exec.CommandContext(t.Context(), "go", slices.Concat([]string{"build", "-o", filepath.Join(s.dir, "bin") + "/"}, packages)...)
 	build.Dir = filepath.Join("testdata", "go")

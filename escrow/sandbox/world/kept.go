@@ -41,6 +41,11 @@ type Client struct {
 	RedirectURIs []string `json:"redirect_uris"`
 	Native       bool     `json:"native"` // an app, which can keep no secret
 
+	// BackchannelLogoutURI is where it is told who signed out, and whether of each sign-in:
+	// see openid.Platform.
+	BackchannelLogoutURI             string `json:"backchannel_logout_uri,omitempty"`
+	BackchannelLogoutSessionRequired bool   `json:"backchannel_logout_session_required,omitempty"`
+
 	// IDTokenAlg is EdDSA or RS256, those of the world's keys; empty is RS256.
 	IDTokenAlg string `json:"id_token_alg,omitempty"`
 

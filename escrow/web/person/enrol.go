@@ -123,7 +123,7 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 	}
 	var authURL string
 	v.Flow, authURL = begin()
-	if err := s.sessions.set(w, "flow", identity.FlowTTL, v); err != nil {
+	if err := s.sessions.addFlow(w, r, v); err != nil {
 		return err
 	}
 	http.Redirect(w, r, authURL, http.StatusSeeOther) // 303, never 307 (RFC 9700, 4.12)
@@ -132,7 +132,8 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 
 // enrolled ends a proof of identity: enrolment the first time, sign-in and
 // recovery ever after. A browser without a flow has the zero one, which belongs
-// to no answer. Whoever asked to be deleted is told so before anything is sealed; to go
+// to no answer. A flow that has ended stays in the cookie for a while: whoever goes back
+// to the identity provider and comes once more is led on to where they were going. Whoever asked to be deleted is told so before anything is sealed; to go
 // on they prove who they are again, because nothing is kept of them meanwhile.
 func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.Rules(); err != nil {
@@ -142,8 +143,7 @@ func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	var f flow
-	s.sessions.get(r, "flow", &f)
+	f := s.sessions.flow(r, r.URL.Query().Get("state"))
 	err = s.proven(w, r, f, p)
 	switch to := f.SignIn(); {
 	case to != "" && errors.Is(err, identity.ErrDeclined):
@@ -180,7 +180,6 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 	if err != nil {
 		return err
 	}
-	s.sessions.clear(w, "flow")
 	enrol := s.Issuer.Enrol
 	if f.Return {
 		enrol = func(ctx context.Context, id identity.Identity) (issue.Person, bool, error) {

@@ -485,12 +485,17 @@ func TestLogoutFromAPlatform(t *testing.T) {
 		}
 		here, there := stays("pocket"), stays("purse")
 		b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Pocket says that you signed out there", `action="/logout/answer?client_id=pocket"`)
-		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}}, http.StatusOK, "Penname")
+		says := map[string]string{"stay": "You are still signed in here", "leave": "You are signed out here"}[decision]
+		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}}, http.StatusOK, "Penname", says,
+			"Your sign-in at Pocket: it cannot be renewed", "Your other platforms keep you signed in as before", "no way to tell Pocket")
 		if left, other := renew("pocket", here), renew("purse", there); left != http.StatusBadRequest || other != http.StatusOK {
 			t.Errorf("%s: the platform that was left renews: %d, another: %d", decision, left, other)
 		}
 		status := map[string]int{"stay": http.StatusOK, "leave": http.StatusUnauthorized}[decision]
 		b.shows("GET", b.origin+"/me", nil, status)
+		if decision == "leave" { // the browser shows the answer to a second press alone
+			b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}}, http.StatusOK, "You are not signed in here")
+		}
 	}
 	s.browser().shows("GET", s.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Prove my identity") // the first page
 }

@@ -13,12 +13,25 @@ type leavePage struct {
 	Platform string // empty: the platform did not say which it is
 }
 
+// leftPage says what a logout ended, to somebody whom no platform leads on.
+type leftPage struct {
+	Platform string // empty: no sign-in at a platform ended
+	Told     bool   // the platform wants to be told
+	Here     bool   // the person is still signed in here
+	Before   bool   // they were not, so nothing ended
+}
+
 // leave is package openid's question at a logout. Whoever is not signed in here has
 // nothing to answer. With either answer the platform cannot renew its sign-in.
 func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveRequest) (done bool, err error) {
 	who, err := s.who(r)
+	left := leftPage{Platform: req.Platform.Name, Told: req.Platform.BackchannelLogoutURI != ""}
 	if errors.Is(err, errSignedOut) {
-		return true, nil
+		if !req.Answer {
+			return true, nil
+		}
+		left.Before = true // they pressed twice
+		return s.left(w, req, left)
 	}
 	if err != nil {
 		return false, err
@@ -39,11 +52,20 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 		}
 	}
 	if r.PostFormValue("decision") == "stay" {
-		return true, nil
+		left.Here = true
+		return s.left(w, req, left)
 	}
 	if err := s.Issuer.Store.EndSession(r.Context(), who.Session); err != nil {
 		return false, err
 	}
-	s.sessions.clear(w, "session")
-	return true, nil
+	s.sessions.clear(w)
+	return s.left(w, req, left)
+}
+
+// left shows what ended, unless the person is led back to the platform.
+func (s *side) left(w http.ResponseWriter, req openid.LeaveRequest, page leftPage) (done bool, err error) {
+	if req.Returns {
+		return true, nil
+	}
+	return false, s.edge.Render(w, http.StatusOK, "left.html", page)
 }

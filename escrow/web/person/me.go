@@ -163,7 +163,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	s.sessions.clear(w, "session")
+	s.sessions.clear(w)
 	return s.edge.Render(w, http.StatusOK, "deleted.html", receipt)
 }
 
@@ -186,7 +186,7 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Issuer.SignOutEverywhere(r.Context(), who.Person, s.platformIDs(), s.end(r)); err != nil {
 		return err
 	}
-	s.sessions.clear(w, "session")
+	s.sessions.clear(w)
 	return s.edge.Render(w, http.StatusOK, "out.html", map[string]bool{"AtOnce": r.PostFormValue("when") == "now"})
 }
 
@@ -231,7 +231,7 @@ func (s *side) signOut(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	s.sessions.clear(w, "session")
+	s.sessions.clear(w)
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 	return nil
 }

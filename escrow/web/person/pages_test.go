@@ -48,6 +48,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
 			Silent: map[string]*silent{"town-square": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
 		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": flow{}, "leave.html": leavePage{"/logout/answer", "Town Square"}, "leave.html of nobody": leavePage{"/logout/answer", ""},
+		"left.html": leftPage{Platform: "Town Square"}, "left.html told": leftPage{Platform: "Town Square", Told: true, Here: true}, "left.html of nobody": leftPage{}, "left.html twice": leftPage{Before: true},
 		"refused.html not fresh": registrar.Problem{Title: errNotFresh.Mend, Code: errNotFresh.Code}, "refused.html no device": registrar.Problem{Title: errNoDevice.Mend, Code: errNoDevice.Code},
 		"delete.html": deletePage{}, "delete.html proven": deletePage{Proven: true}, "deleted.html": issue.Receipt{Label: "x"},
 		"refused.html": registrar.Problem{Title: errProvider.Mend, Code: errProvider.Code}, "refused.html signed out": registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
@@ -169,7 +170,7 @@ func TestH12CookieFlags(t *testing.T) {
 	}
 	for name, set := range map[string]func(w http.ResponseWriter) error{
 		"set":   func(w http.ResponseWriter) error { return s.set(w, "session", sessionLife, session{}) },
-		"clear": func(w http.ResponseWriter) error { s.clear(w, "session"); return nil },
+		"clear": func(w http.ResponseWriter) error { s.clear(w); return nil },
 	} {
 		w := httptest.NewRecorder()
 		if err := set(w); err != nil {

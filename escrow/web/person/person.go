@@ -14,8 +14,8 @@
 //
 // # A proof of identity
 //
-//	enrol     begins at a provider and seals the flow into a cookie of the browser
-//	          (identity.FlowTTL is the life of both)
+//	enrol     begins at a provider and seals the flow into a cookie of the browser,
+//	          beside those of its other tabs
 //	enrolled  hands flow and answer to that provider's Finish, which alone judges
 //	          them: state, issuer, age, single use
 //	          then the identity becomes a person, and the person is signed in here
@@ -62,6 +62,7 @@ type Config struct {
 
 	TokenKeys []openid.Key // that sign tokens; see Live
 	Store     openid.Store
+	HTTP      *http.Client // optional: see openid.Config
 }
 
 // side is the issuing side behind an edge.
@@ -83,6 +84,15 @@ func (l *Live) SetPlatforms(all []openid.Platform) error { return l.side.setPlat
 
 // SetTokenKeys replaces the keys that sign tokens: see [openid.Provider.SetKeys].
 func (l *Live) SetTokenKeys(all []openid.Key) error { return l.side.openid.SetKeys(all) }
+
+// TellPlatforms tells platforms who signed out: see [openid.Provider.TellPlatforms], also
+// for Ended.
+func (l *Live) TellPlatforms(ctx context.Context) (map[string]openid.Told, error) {
+	return l.side.openid.TellPlatforms(ctx)
+}
+
+// Ended receives something when there is somebody to tell of.
+func (l *Live) Ended() <-chan struct{} { return l.side.openid.Ended() }
 
 // Mount serves the issuing side. It refuses platforms, keys and identity
 // providers that are not sound.
@@ -179,6 +189,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
 		ACRs:  s.acrs(),
 		Leave: s.leave,
+		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
 		},

@@ -34,6 +34,8 @@ type service struct {
 	providers map[string]string // origins, by id
 	issuer    *issue.Issuer
 	admin     string // of the database
+	keys      []openid.Key
+	live      *Live // of the first process
 	ahead     atomic.Int64
 }
 
@@ -42,7 +44,8 @@ func (s *service) now() time.Time { return time.Now().Add(time.Duration(s.ahead.
 
 func (s *service) pass(d time.Duration) { s.ahead.Add(int64(d)) }
 
-func newService(t *testing.T) *service {
+// newService starts one. Options change its configuration.
+func newService(t *testing.T, options ...func(*testing.T, *Config)) *service {
 	t.Helper()
 	admin := escrowtest.Postgres(t)
 	if err := postgres.Migrate(t.Context(), admin); err != nil {
@@ -74,13 +77,20 @@ func newService(t *testing.T) *service {
 		},
 		CookieKeys: [][32]byte{{1}}, TokenKeys: tokenKeys(t), Store: store, Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
 	}
+	for _, option := range options {
+		option(t, &c)
+	}
 	for _, server := range []*httptest.Server{srv, second} {
 		edge, err := web.New(web.Config{Origin: s.origin, Log: slog.New(slog.DiscardHandler), Now: s.now})
+		var live *Live
 		if err == nil {
-			_, err = Mount(edge, c)
+			live, err = Mount(edge, c)
 		}
 		if err != nil {
 			t.Fatal(err)
+		}
+		if server == srv {
+			s.live, s.keys = live, c.TokenKeys
 		}
 		server.Config.Handler = edge
 		server.Start()
@@ -121,7 +131,7 @@ func (s *service) browser() *browser {
 		s.t.Fatal(err)
 	}
 	return &browser{s, &http.Client{Jar: jar, CheckRedirect: func(r *http.Request, _ []*http.Request) error {
-		if strings.HasPrefix(r.URL.Path, CallbackPath("")) || r.URL.Path == "/back" {
+		if strings.HasPrefix(r.URL.Path, CallbackPath("")) || r.URL.Path == "/back" || strings.HasSuffix(r.URL.Host, ".example") {
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -139,7 +149,7 @@ func (b *browser) do(method, address string, form url.Values, headers ...string)
 		req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
+		req.Header.Add(headers[i], headers[i+1])
 	}
 	res, err := b.client.Do(req)
 	if err != nil {

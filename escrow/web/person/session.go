@@ -99,12 +99,41 @@ func (v session) answers(req openid.SignInRequest) bool {
 	return v.For == req.Action || !req.Fresh && (req.Since.IsZero() || v.Proven.After(req.Since))
 }
 
-// flow is a sign-in at the identity provider that is under way in this browser.
+// flow is a sign-in at the identity provider that is under way in a tab of this browser.
 type flow struct {
 	Flow   identity.Flow `json:"f"`
 	Back   string        `json:"i,omitempty"` // where to go on afterwards, see comesBack
 	Word   string        `json:"w,omitempty"` // for the device
 	Return bool          `json:"r,omitempty"` // the person knows that they asked to be deleted
+}
+
+// flowLife is longer than a flow lasts (identity.FlowTTL): who comes too late is told so,
+// and led back to the platform.
+const flowLife = sessionLife
+
+// addFlow keeps the flow of one tab beside those of the others: as many as there is room
+// for, the newest ones.
+func (s sessions) addFlow(w http.ResponseWriter, r *http.Request, v flow) error {
+	var all []flow
+	s.get(r, "flow", &all)
+	for all = append(all, v); len(all) > 1; all = all[1:] {
+		if text, err := json.Marshal(all); err != nil || len(text) < cookieBlock {
+			break
+		}
+	}
+	return s.set(w, "flow", flowLife, all)
+}
+
+// flow returns the one with that state, else the newest, which the answer is then not for.
+func (s sessions) flow(r *http.Request, state string) (f flow) {
+	var all []flow
+	s.get(r, "flow", &all)
+	for _, f = range all {
+		if f.Flow.State == state {
+			return f
+		}
+	}
+	return f
 }
 
 // word is what the person typed as a word for the device, as far as it can be shown.
@@ -170,9 +199,10 @@ func (s sessions) get(r *http.Request, kind string, v any) bool {
 	return false
 }
 
-func (s sessions) clear(w http.ResponseWriter, kind string) {
+// clear takes the session's cookie back.
+func (s sessions) clear(w http.ResponseWriter) {
 	http.SetCookie(w, &http.Cookie{ //nolint:gosec // likewise
-		Name: s.name(kind), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
+		Name: s.name("session"), Path: "/", MaxAge: -1, Secure: s.secure, HttpOnly: true, SameSite: http.SameSiteLaxMode,
 	})
 }
 
