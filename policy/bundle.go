@@ -39,7 +39,10 @@ type Bundle struct {
 
 	Issuer     string          `json:"issuer"`      // iss of the tokens
 	IssuerKeys json.RawMessage `json:"issuer_keys"` // JWKS, with every key whose tokens evidence may still hold
-	Platforms  []Platform      `json:"platforms"`
+	Platforms  []Platform      `json:"platforms"`   // since version 3: those that are carried over, see Registry
+
+	// Since version 3, and optional: who registers platforms in the public log.
+	Registry *Registry `json:"registry,omitempty"`
 
 	Authorities    []Authority    `json:"authorities"`
 	OffenceClasses []OffenceClass `json:"offence_classes"`        // closed list
@@ -62,9 +65,11 @@ type Bundle struct {
 
 	raw         []byte
 	hash        string
+	owners      keyOwners
 	rules       ruleSet
 	issuerKeys  *token.KeySet
 	platforms   map[string]*token.KeySet
+	registry    document.KeySet
 	authorities map[string]signers
 	custodians  map[string]*document.Key
 	reviewers   map[string]*document.Key
@@ -243,9 +248,11 @@ func some[T any](all []T) []T {
 // compile checks the whole bundle and prepares what Decide looks up.
 func (b *Bundle) compile() error {
 	owners := make(keyOwners)
+	b.owners = owners
 	for _, step := range []func() error{
 		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkCompartments, b.checkWitnesses,
 		func() error { return b.compilePlatforms(owners) },
+		func() error { return b.compileRegistry(owners) },
 		func() error { return b.compileAuthorities(owners) },
 		func() error { return b.compileCustodians(owners) },
 		func() error { return b.compileReviewers(owners) },
@@ -362,28 +369,29 @@ func vkey(s string) (string, bool) {
 }
 
 // keyOwners refuses a key that two parties hold: one human with two roles could
-// approve their own request.
-type keyOwners map[string]bool
+// approve their own request. It has the id of the platform that holds a key, by the
+// key's thumbprint; "" for another party.
+type keyOwners map[string]string
 
-func (o keyOwners) add(key *document.Key) error {
+func (o keyOwners) add(key *document.Key, platform string) error {
 	print, err := key.Thumbprint()
 	if err != nil {
 		return ErrBundleKey.Because(err)
 	}
-	if o[print] {
+	if _, taken := o[print]; taken {
 		return ErrBundleSharedKey
 	}
-	o[print] = true
+	o[print] = platform
 	return nil
 }
 
-func (o keyOwners) addSet(jwks json.RawMessage) (*token.KeySet, error) {
+func (o keyOwners) addSet(jwks json.RawMessage, platform string) (*token.KeySet, error) {
 	set, err := token.ParseKeySet(jwks)
 	if err != nil {
 		return nil, ErrBundleKey.Because(err)
 	}
 	for i := range set.Keys {
-		if err := o.add(&set.Keys[i]); err != nil {
+		if err := o.add(&set.Keys[i], platform); err != nil {
 			return nil, err
 		}
 	}
@@ -391,7 +399,7 @@ func (o keyOwners) addSet(jwks json.RawMessage) (*token.KeySet, error) {
 }
 
 func (b *Bundle) compilePlatforms(owners keyOwners) (err error) {
-	if b.issuerKeys, err = owners.addSet(b.IssuerKeys); err != nil {
+	if b.issuerKeys, err = owners.addSet(b.IssuerKeys, ""); err != nil {
 		return about("issuer", b.Issuer, err)
 	}
 	b.platforms = make(map[string]*token.KeySet)
@@ -399,7 +407,7 @@ func (b *Bundle) compilePlatforms(owners keyOwners) (err error) {
 		if _, dup := b.platforms[p.ID]; dup || !named(p.ID, p.Name) {
 			return about("platform", p.ID, ErrBundleNames)
 		}
-		if b.platforms[p.ID], err = owners.addSet(p.Keys); err != nil {
+		if b.platforms[p.ID], err = owners.addSet(p.Keys, p.ID); err != nil {
 			return about("platform", p.ID, err)
 		}
 	}
@@ -451,7 +459,7 @@ func (b *Bundle) compileAuthority(a *Authority, classes map[string]bool, owners 
 		if !plausible(k.From) || !k.From.Before(k.Until) {
 			return ErrBundleKey.Because(fmt.Errorf("the key %q must have from and until, and until must be later", key.KeyID))
 		}
-		if err := owners.add(key); err != nil {
+		if err := owners.add(key, ""); err != nil {
 			return err
 		}
 		s.keys[key.KeyID] = signer{key, k.From, k.Until}
@@ -491,7 +499,7 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 		if err != nil {
 			return about("custodian", c.ID, ErrBundleKey.Because(err))
 		}
-		if err := owners.add(key); err != nil {
+		if err := owners.add(key, ""); err != nil {
 			return about("custodian", c.ID, err)
 		}
 		b.custodians[c.ID] = key

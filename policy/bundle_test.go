@@ -240,7 +240,7 @@ func TestRulesCannotChangeInTheDark(t *testing.T) {
 	// And a warrant for these rules is nothing under the others.
 	strict := newWorld(t)
 	v, evidence := w.production(t)
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, strict.bundle, now), ErrWrongBundle)
+	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, strict.bundle, Facts{}, now), ErrWrongBundle)
 }
 
 // Cedar skips a rule that cannot be evaluated. For a forbid that would be open.

@@ -144,7 +144,7 @@ func (p *CeremonyPlan) compile() error {
 		}
 		key, err := document.ParseSigner(s.Key)
 		if err == nil {
-			err = owners.add(key)
+			err = owners.add(key, "")
 		}
 		// "Threshold = distinct authorities" (ATTACKS, lesson 5).
 		if err != nil || !word(s.ID) || !named(s.ID, s.Name, s.Organisation) || organisations[document.Fold(s.Organisation)] || len(s.Ceremony) != 86 {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"maps"
 	"math"
 	"slices"
 	"strings"
@@ -25,6 +26,44 @@ type Submission struct {
 	Evidence []string `json:"evidence"`
 }
 
+// Facts are what the public log says that a decision depends on. Whoever calls
+// [Decide] has checked each leaf under a cosigned checkpoint.
+type Facts struct {
+	Platforms *Platforms // that the warrant names, see [Bundle.AsksFor]
+	Recorded  *int64     // index of the recorded leaf of this warrant; nil: it is not recorded yet
+	Earlier   *Recorded  // the warrant that this one names as its earlier one; nil: unknown
+}
+
+// Recorded is a warrant, a compact JWS, to which the recorded leaf with that index
+// commits.
+type Recorded struct {
+	Warrant string
+	Leaf    int64
+}
+
+// holdsBefore reports whether the public log held the digest of a piece of evidence of
+// this warrant before a leaf: by its own recorded leaf, or by that of the earlier
+// warrant that it names.
+func (f Facts) holdsBefore(leaf int64, w *Warrant, digest string) bool {
+	if f.Recorded != nil && *f.Recorded < leaf {
+		return true
+	}
+	if f.Earlier == nil || f.Earlier.Leaf >= leaf {
+		return false
+	}
+	hash := Hash(f.Earlier.Warrant)
+	earlier, err := ParseUnverified(f.Earlier.Warrant)
+	return err == nil && hex.EncodeToString(hash[:]) == w.Earlier && slices.ContainsFunc(earlier.Targets, func(t Target) bool {
+		return t.Evidence == digest || slices.Contains(t.Further, digest)
+	})
+}
+
+// Registered is since when a platform is in the registry.
+type Registered struct {
+	Platform time.Time `json:"platform,omitzero"` // the day of its first record; zero: the bundle lists it
+	Key      time.Time `json:"key,omitzero"`      // from when the key that signed the evidence is counted; zero: the bundle lists it
+}
+
 // Decision is what [Decide] found.
 type Decision struct {
 	Allowed bool
@@ -38,6 +77,7 @@ type Decision struct {
 	Authority   *Authority     // who signed it
 	Tokens      []*token.Token // when allowed: for each target, the token in its evidence
 	Posts       []token.Post   // and the post
+	Registered  []Registered   // and since when its platform is registered
 
 	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
@@ -51,7 +91,7 @@ const (
 	day              = 24 * time.Hour
 )
 
-// Decide judges a submission under bundle b at a time. It is pure: the same
+// Decide judges a submission under bundle b at a time, by what the public log says. It is pure: the same
 // arguments give the same Decision, whoever asks and whenever. It does not know
 // what was filed before; that a warrant is not a replay, that a withdrawal comes
 // from the authority that issued the warrant and that an authority stays within
@@ -60,7 +100,7 @@ const (
 //
 // The checks run in the order of the refusals in this package, and the first
 // that fails decides.
-func Decide(s Submission, b *Bundle, at time.Time) Decision {
+func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 	d := Decision{WarrantHash: Hash(s.Warrant)}
 	if b == nil || b.hash == "" {
 		return d.refuse(ErrWrongBundle.Because(errors.New("the bundle was not parsed")))
@@ -73,7 +113,11 @@ func Decide(s Submission, b *Bundle, at time.Time) Decision {
 	if err := run(w, b, at, checkAddressed, checkTime, checkReasons, checkTargets); err != nil {
 		return d.refuse(err)
 	}
-	tokens, posts, err := b.verifyEvidence(w, s.Evidence)
+	v := verification{b, w, known, at, make(map[string]*evidenceKeys)}
+	if err := v.checkPlatforms(); err != nil {
+		return d.refuse(err)
+	}
+	tokens, posts, registered, err := v.evidence(s.Evidence)
 	if err != nil {
 		return d.refuse(err)
 	}
@@ -83,7 +127,7 @@ func Decide(s Submission, b *Bundle, at time.Time) Decision {
 	if err := d.judge(b); err != nil {
 		return d.refuse(err)
 	}
-	d.Allowed, d.Tokens, d.Posts, d.Opens = true, tokens, posts, KindOf(w.Kind).Opens
+	d.Allowed, d.Tokens, d.Posts, d.Registered, d.Opens = true, tokens, posts, registered, KindOf(w.Kind).Opens
 	return d
 }
 
@@ -248,7 +292,7 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 		}
 		_, err := token.ParsePseudonym(string(t.Pseudonym))
 		n := name{t.Pseudonym, t.Platform}
-		if err != nil || b.platforms[t.Platform] == nil || seen[n] {
+		if err != nil || b.platforms[t.Platform] == nil && b.Registry == nil || seen[n] {
 			return ErrBadTarget
 		}
 		seen[n] = true
@@ -256,65 +300,112 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	return nil
 }
 
-// verifyEvidence checks every piece and returns the first token of each target,
-// and its post.
+// AsksFor returns the platforms whose records [Decide] needs for a submission: those
+// that its warrant names, if an authority of b signed it and b has a registry.
+func (b *Bundle) AsksFor(s Submission) []string {
+	if b.Registry == nil {
+		return nil
+	}
+	w, _, err := b.authenticate(s.Warrant)
+	if err != nil {
+		return nil
+	}
+	ids := make(map[string]bool)
+	for _, t := range w.Targets {
+		ids[t.Platform] = true
+	}
+	return slices.Sorted(maps.Keys(ids))
+}
+
+// verification is that of the evidence of one warrant.
+type verification struct {
+	b     *Bundle
+	w     *Warrant
+	known Facts
+	at    time.Time
+	keys  map[string]*evidenceKeys // by platform
+}
+
+// checkPlatforms: each is known, and the custodians have not stopped it.
+func (v *verification) checkPlatforms() error {
+	for _, t := range v.w.Targets {
+		if v.keys[t.Platform] == nil {
+			v.keys[t.Platform] = v.b.evidenceKeys(t.Platform, v.known.Platforms)
+		}
+		switch {
+		case v.keys[t.Platform] == nil:
+			return ErrBadTarget
+		case v.b.stopsPlatform(t.Platform):
+			return ErrPlatformStopped
+		}
+	}
+	return nil
+}
+
+// evidence checks every piece and returns the first token of each target, its post
+// and since when its platform is registered.
 // Evidence that no target names is refused too: nobody needs it here.
-func (b *Bundle) verifyEvidence(w *Warrant, evidence []string) ([]*token.Token, []token.Post, error) {
-	named := 0
+func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post, []Registered, error) {
+	w, named := v.w, 0
 	for _, t := range w.Targets {
 		named += 1 + len(t.Further)
 	}
 	if named > maxEvidence || len(evidence) > maxEvidence {
-		return nil, nil, ErrBadEvidence.Because(errors.New("too many pieces"))
+		return nil, nil, nil, ErrBadEvidence.Because(errors.New("too many pieces"))
 	}
 	if len(evidence) < named {
-		return nil, nil, ErrNoEvidence
+		return nil, nil, nil, ErrNoEvidence
 	}
 	pieces := make(map[string]string, len(evidence))
 	for _, raw := range evidence {
 		if len(raw) > maxEvidenceBytes {
-			return nil, nil, ErrBadEvidence.Because(errors.New("a piece is too large"))
+			return nil, nil, nil, ErrBadEvidence.Because(errors.New("a piece is too large"))
 		}
 		sum := sha256.Sum256([]byte(raw))
 		pieces[hex.EncodeToString(sum[:])] = raw
 	}
 	if len(pieces) != named || len(evidence) != named {
-		return nil, nil, ErrEvidenceMismatch
+		return nil, nil, nil, ErrEvidenceMismatch
 	}
-	tokens, posts := make([]*token.Token, len(w.Targets)), make([]token.Post, len(w.Targets))
+	tokens, posts, registered := make([]*token.Token, len(w.Targets)), make([]token.Post, len(w.Targets)), make([]Registered, len(w.Targets))
 	for i, t := range w.Targets {
 		for j, digest := range append([]string{t.Evidence}, t.Further...) {
 			raw, ok := pieces[digest]
 			if !ok {
-				return nil, nil, ErrEvidenceMismatch
+				return nil, nil, nil, ErrEvidenceMismatch
 			}
 			delete(pieces, digest) // one piece speaks for one post of one target
-			tok, post, err := b.verifyPiece(raw, t, w.IssuedAt)
+			e, tok, err := v.piece(raw, digest, t)
 			if err != nil {
-				return nil, nil, err
+				return nil, nil, nil, err
 			}
 			if j == 0 {
-				tokens[i], posts[i] = tok, post
+				k := v.keys[t.Platform]
+				tokens[i], posts[i], registered[i] = tok, e.Post, Registered{k.registered, k.since[e.KeyID]}
 			} else if tok.Commitment != tokens[i].Commitment {
-				return nil, nil, ErrEvidenceMismatch // which record would be opened?
+				return nil, nil, nil, ErrEvidenceMismatch // which record would be opened?
 			}
 		}
 	}
-	return tokens, posts, nil
+	return tokens, posts, registered, nil
 }
 
-func (b *Bundle) verifyPiece(raw string, t Target, issued time.Time) (*token.Token, token.Post, error) {
-	e, tok, err := token.VerifyEvidence(raw, b.Issuer, b.issuerKeys, b.platforms[t.Platform])
+func (v *verification) piece(raw, digest string, t Target) (*token.Evidence, *token.Token, error) {
+	k := v.keys[t.Platform]
+	e, tok, err := token.VerifyEvidence(raw, v.b.Issuer, v.b.issuerKeys, k.set)
 	if err != nil {
-		return nil, token.Post{}, ErrBadEvidence.Because(err)
+		return nil, nil, ErrBadEvidence.Because(err)
 	}
 	if tok.Subject != t.Pseudonym || e.Platform != t.Platform || tok.Audience != t.Platform {
-		return nil, token.Post{}, ErrEvidenceMismatch
+		return nil, nil, ErrEvidenceMismatch
 	}
-	if e.Post.At.After(issued.Add(clockSkew)) {
-		return nil, token.Post{}, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
+	if e.Post.At.After(v.w.IssuedAt.Add(clockSkew)) {
+		return nil, nil, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
 	}
-	return tok, e.Post, nil
+	if v.b.Registry == nil {
+		return e, tok, nil
+	}
+	return e, tok, k.judge(e, v.at, v.b.Registry.WaitingDays, func(leaf int64) bool { return v.known.holdsBefore(leaf, v.w, digest) })
 }
 
 // checkRequester: an answer must have an address that only the requester can

@@ -171,7 +171,7 @@ func TestL01Unsigned(t *testing.T) {
 		"two parts": parts[0] + "." + parts[1], "four parts": signed + ".x", "alg none": none + "." + parts[1] + "." + parts[2], "HS256": hs + "." + parts[1] + "." + parts[2],
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := Decide(Submission{raw, evidence}, w.bundle, now)
+			d := Decide(Submission{raw, evidence}, w.bundle, Facts{}, now)
 			wantRefused(t, d, ErrUnsigned)
 			if d.Warrant != nil {
 				t.Fatal("an unsigned warrant is presented as the court's")
@@ -199,7 +199,7 @@ func TestL03KeyValidAtSigning(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			v := v
 			v.IssuedAt, v.Expiry, v.Secrecy.Ends = row.issued, row.issued.AddDate(0, 0, 14), row.issued.AddDate(0, 0, 30)
-			d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, row.at)
+			d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, row.at)
 			if row.want != nil {
 				wantRefused(t, d, row.want)
 			} else if !d.Allowed {
@@ -208,15 +208,15 @@ func TestL03KeyValidAtSigning(t *testing.T) {
 		})
 	}
 	t.Run("revoked: not in the bundle in force", func(t *testing.T) {
-		wantRefused(t, Decide(Submission{sign(t, key("court-2025"), v), evidence}, w.bundle, now), ErrSignerKey)
+		wantRefused(t, Decide(Submission{sign(t, key("court-2025"), v), evidence}, w.bundle, Facts{}, now), ErrSignerKey)
 	})
 	t.Run("the right kid on another key", func(t *testing.T) {
 		k := key("thief")
 		k.KeyID = "court"
-		wantRefused(t, Decide(Submission{sign(t, k, v), evidence}, w.bundle, now), ErrBadSignature)
+		wantRefused(t, Decide(Submission{sign(t, k, v), evidence}, w.bundle, Facts{}, now), ErrBadSignature)
 	})
 	t.Run("a custodian signs a warrant", func(t *testing.T) {
-		wantRefused(t, Decide(Submission{sign(t, w.custodians[0], v), evidence}, w.bundle, now), ErrSignerKey)
+		wantRefused(t, Decide(Submission{sign(t, w.custodians[0], v), evidence}, w.bundle, Facts{}, now), ErrSignerKey)
 	})
 }
 
@@ -252,7 +252,9 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 		{"header in another order", b64([]byte(`{"kid":"court","alg":"EdDSA","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 		{"duplicate alg", b64([]byte(`{"alg":"none","alg":"EdDSA","kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 	} {
-		t.Run(row.name, func(t *testing.T) { wantRefused(t, Decide(Submission{row.raw, evidence}, w.bundle, now), row.want) })
+		t.Run(row.name, func(t *testing.T) {
+			wantRefused(t, Decide(Submission{row.raw, evidence}, w.bundle, Facts{}, now), row.want)
+		})
 	}
 }
 
@@ -260,7 +262,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 func TestL07PayloadParseErrorIsNotVerified(t *testing.T) {
 	w := newWorld(t)
 	for _, payload := range []string{"", "null", "[]", `"x"`, "{}", `{"id":1}`, "\xff", strings.Repeat("[", 20000)} {
-		d := Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(payload)), nil}, w.bundle, now)
+		d := Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(payload)), nil}, w.bundle, Facts{}, now)
 		wantRefused(t, d, ErrMalformed)
 		if d.Warrant != nil {
 			t.Fatal("a warrant from a payload that does not parse")
@@ -272,9 +274,9 @@ func TestL08AuthorityNotCompetent(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	v.Authority = "prosecutor"
-	wantRefused(t, Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, now), ErrRefusedByRule, "authority-is-competent")
+	wantRefused(t, Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, Facts{}, now), ErrRefusedByRule, "authority-is-competent")
 	v.OffenceClass = "threat_to_life"
-	if d := Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, now); !d.Allowed {
+	if d := Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, Facts{}, now); !d.Allowed {
 		t.Fatal("a competent prosecutor is refused:", d.Refusal, d.Rules)
 	}
 }
@@ -289,7 +291,7 @@ func TestL19RequesterIsApprover(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	v.Authority, v.OffenceClass, v.Requester.Organisation = "prosecutor", "threat_to_life", "PUBLIC prosecutor"
-	wantRefused(t, Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, now), ErrRefusedByRule, "nobody-grants-their-own-request")
+	wantRefused(t, Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, Facts{}, now), ErrRefusedByRule, "nobody-grants-their-own-request")
 	// A court that has the answer sent to its own registry did not ask: it judged.
 	if d := w.decide(t, func(v *Warrant) { v.Requester.Organisation = "Crown Court" }); !d.Allowed {
 		t.Fatal(d.Refusal, d.Rules)
@@ -307,13 +309,13 @@ func TestL21Oversize(t *testing.T) {
 	v, evidence := w.production(t)
 	huge := v
 	huge.Grounds = strings.Repeat("x", 4001)
-	wantRefused(t, Decide(Submission{sign(t, w.court, huge), evidence}, w.bundle, now), ErrMalformed)
+	wantRefused(t, Decide(Submission{sign(t, w.court, huge), evidence}, w.bundle, Facts{}, now), ErrMalformed)
 	huge.Grounds = strings.Repeat("x", 1<<20)
-	wantRefused(t, Decide(Submission{sign(t, w.court, huge), evidence}, w.bundle, now), ErrTooLarge)
-	wantRefused(t, Decide(Submission{strings.Repeat(".", 1<<20), evidence}, w.bundle, now), ErrUnsigned)
+	wantRefused(t, Decide(Submission{sign(t, w.court, huge), evidence}, w.bundle, Facts{}, now), ErrTooLarge)
+	wantRefused(t, Decide(Submission{strings.Repeat(".", 1<<20), evidence}, w.bundle, Facts{}, now), ErrUnsigned)
 	signed := sign(t, w.court, v)
-	wantRefused(t, Decide(Submission{signed, []string{strings.Repeat("x", maxEvidenceBytes+1)}}, w.bundle, now), ErrBadEvidence)
-	wantRefused(t, Decide(Submission{signed, slices.Repeat(evidence, maxEvidence+1)}, w.bundle, now), ErrBadEvidence)
+	wantRefused(t, Decide(Submission{signed, []string{strings.Repeat("x", maxEvidenceBytes+1)}}, w.bundle, Facts{}, now), ErrBadEvidence)
+	wantRefused(t, Decide(Submission{signed, slices.Repeat(evidence, maxEvidence+1)}, w.bundle, Facts{}, now), ErrBadEvidence)
 }
 
 func TestL22NamesAreNotPaths(t *testing.T) {
@@ -378,7 +380,7 @@ func TestL25TimestampWithoutZone(t *testing.T) {
 		if bad == string(payload) {
 			t.Fatal("nothing was replaced")
 		}
-		wantRefused(t, Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(bad)), evidence}, w.bundle, now), ErrMalformed)
+		wantRefused(t, Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(bad)), evidence}, w.bundle, Facts{}, now), ErrMalformed)
 	}
 }
 
@@ -441,14 +443,14 @@ func TestKinds(t *testing.T) {
 	v, _ := w.production(t)
 	v = Warrant{ID: v.ID, Kind: Withdrawal, Earlier: digest("x"), Authority: v.Authority, Jurisdiction: "GB", FileNumber: "T1", OffenceClass: v.OffenceClass, Grounds: "Issued in error.",
 		Bundle: v.Bundle, Audience: v.Audience, IssuedAt: v.IssuedAt, Expiry: v.Expiry}
-	d := Decide(Submission{sign(t, w.court, v), nil}, w.bundle, now)
+	d := Decide(Submission{sign(t, w.court, v), nil}, w.bundle, Facts{}, now)
 	if !d.Allowed || d.Opens || len(d.Tokens) != 0 {
 		t.Fatalf("%+v because %v", d, cause(d.Refusal))
 	}
 	_, evidence := w.production(t)
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, now), ErrEvidenceMismatch)
+	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now), ErrEvidenceMismatch)
 	v.OffenceClass = "" // the public log could not hold it
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), nil}, w.bundle, now), ErrReasons)
+	wantRefused(t, Decide(Submission{sign(t, w.court, v), nil}, w.bundle, Facts{}, now), ErrReasons)
 }
 
 func TestNoticeBeforeOpeningWithoutSecrecy(t *testing.T) {
@@ -466,7 +468,7 @@ func TestEvidence(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	decide := func(v Warrant, evidence ...string) Decision {
-		return Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, now)
+		return Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
 	}
 	before := now.AddDate(0, 0, -3)
 	second := w.evidence(t, square, "troll", 2, before)
@@ -530,10 +532,10 @@ func TestNilAndUnparsedBundle(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	s := Submission{sign(t, w.court, v), evidence}
-	wantRefused(t, Decide(s, nil, now), ErrWrongBundle)
-	wantRefused(t, Decide(s, w.draft(t), now), ErrWrongBundle)
+	wantRefused(t, Decide(s, nil, Facts{}, now), ErrWrongBundle)
+	wantRefused(t, Decide(s, w.draft(t), Facts{}, now), ErrWrongBundle)
 	v.Bundle = ""
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, &Bundle{Registrar: v.Audience}, now), ErrWrongBundle)
+	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, &Bundle{Registrar: v.Audience}, Facts{}, now), ErrWrongBundle)
 }
 
 func TestES256Warrant(t *testing.T) {
@@ -548,12 +550,12 @@ func TestES256Warrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := Decide(Submission{raw, evidence}, w.bundle, now); !d.Allowed {
+	if d := Decide(Submission{raw, evidence}, w.bundle, Facts{}, now); !d.Allowed {
 		t.Fatal(d.Refusal, cause(d.Refusal))
 	}
 	// The algorithm belongs to the key: the header cannot choose it.
 	eddsa := key("court-es256")
-	wantRefused(t, Decide(Submission{sign(t, eddsa, v), evidence}, w.bundle, now), ErrBadSignature)
+	wantRefused(t, Decide(Submission{sign(t, eddsa, v), evidence}, w.bundle, Facts{}, now), ErrBadSignature)
 }
 
 func TestExplain(t *testing.T) {
@@ -579,11 +581,11 @@ func TestDecideConcurrently(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	s := Submission{sign(t, w.court, v), evidence}
-	first := Decide(s, w.bundle, now)
+	first := Decide(s, w.bundle, Facts{}, now)
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
-			if d := Decide(s, w.bundle, now); !reflect.DeepEqual(d, first) {
+			if d := Decide(s, w.bundle, Facts{}, now); !reflect.DeepEqual(d, first) {
 				t.Error("another decision on the same bytes")
 			}
 		})

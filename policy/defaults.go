@@ -3,6 +3,9 @@ package policy
 // DefaultDailyWarrants is the daily number of an authority whose draft names none.
 const DefaultDailyWarrants = 100
 
+// DefaultWaitingDays is how long a new platform waits unless a draft says otherwise.
+const DefaultWaitingDays = 7
+
 // DefaultFields is what a sealed identity can hold (verifier/identity).
 func DefaultFields() []string { return []string{"name", "birthdate", "address", "email"} }
 

@@ -207,7 +207,7 @@ func (w *world) decide(t testing.TB, changes ...func(*Warrant)) Decision {
 	for _, change := range changes {
 		change(&v)
 	}
-	return Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, now)
+	return Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
 }
 
 func wantRefused(t testing.TB, d Decision, want *refusal.Error, rules ...string) {

@@ -12,7 +12,12 @@ var (
 	endorsementFormat = format("penname-endorsement+jwt", 4<<10, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement)
 	reviewFormat      = format("penname-review+jwt", 4<<10, ErrReview, ErrReview, ErrReview, ErrUnknownReviewer)
 	ceremonyFormat    = format("penname-ceremony+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
+
+	platformFormat         = format("penname-platform+jwt", maxPlatform, ErrPlatformTooLarge, ErrPlatform, ErrPlatform, ErrPlatformSignature)
+	countersignatureFormat = format("penname-platform-countersignature+jwt", maxPlatform, ErrPlatformTooLarge, ErrCountersignature, ErrCountersignature, ErrCountersignature)
 )
+
+const maxPlatform = 256 << 10
 
 func format(typ string, maxBytes int, tooLarge, unsigned, malformed, badSignature *refusal.Error) *document.Format {
 	return &document.Format{

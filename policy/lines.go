@@ -36,6 +36,9 @@ func (b *Bundle) Lines() []string {
 			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), mark(k.JWK))
 		}
 	}
+	if r := b.Registry; r != nil {
+		line("platforms are registered with key %s, and a new key of theirs waits %d days", mark(r.Keys), r.WaitingDays)
+	}
 	for _, p := range b.Platforms {
 		line("platform %s: %s, keys %s", p.ID, p.Name, mark(p.Keys))
 	}
@@ -52,10 +55,13 @@ func (b *Bundle) Lines() []string {
 			map[bool]string{true: ", lawful speech"}[o.Speech], map[bool]string{true: ", can be an emergency"}[o.Emergency])
 	}
 	for _, s := range b.Stops {
-		if s.Case != nil {
+		switch {
+		case s.Case != nil:
 			line("stops the case of entry %d", *s.Case)
-		} else {
+		case s.Authority != "":
 			line("stops every earlier case of authority %s", s.Authority)
+		default:
+			line("stops platform %s: every earlier case about it, and no new one", s.Platform)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(b.Policies)) {
@@ -66,9 +72,9 @@ func (b *Bundle) Lines() []string {
 
 // Changes are the lines that b has no longer, after "- ", and those that are new in it,
 // after "+ ".
-func (b *Bundle) Changes(before *Bundle) []string {
-	var all []string
-	was, is := before.Lines(), b.Lines()
+func (b *Bundle) Changes(before *Bundle) []string { return changes(before.Lines(), b.Lines()) }
+
+func changes(was, is []string) (all []string) {
 	for _, l := range was {
 		if !slices.Contains(is, l) {
 			all = append(all, "- "+l)

@@ -14,7 +14,8 @@ func TestFoundIssue10WhatChangesIsShown(t *testing.T) {
 		b.Succeed(nil)
 		b.Number, b.Predecessor, b.Compartments = 2, strings.Repeat("a", 64), DefaultCompartments()
 		entry := int64(17)
-		b.Stops = []Stop{{Case: &entry}, {Authority: "prosecutor"}}
+		b.Stops = []Stop{{Case: &entry}, {Authority: "prosecutor"}, {Platform: "school-forum"}}
+		b.Registry = &Registry{jwks(t, key("registry")), 7}
 		b.Reviewers = []Reviewer{{"rita", "Rita Ashgrove", public(t, key("rita"))}, {"sami", "Sami Tollgate", public(t, key("sami"))}}
 	})
 	var whole any

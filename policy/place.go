@@ -11,21 +11,24 @@ import (
 const maxDailyWarrants = 10_000
 
 // CurrentVersion is the version of the format in which new bundles are written.
-const CurrentVersion = 2
+const CurrentVersion = 3
 
 // versions are all versions of the format, each with what it adds. A bundle is
 // read for ever as what it was when it was endorsed, so a version only ever adds
 // members: a new one is a row here and a check of its members.
 var versions = map[int]func(*Bundle) error{
 	1:              (*Bundle).checkPlaceless,
+	2:              (*Bundle).checkUnregistered,
 	CurrentVersion: (*Bundle).checkPlaced,
 }
 
-// Stop ends cases under earlier bundles: the one that is named by its leaf, or
-// all of one authority. Exactly one of the two is set.
+// Stop ends cases under earlier bundles: the one that is named by its leaf, all of
+// one authority, or all about one platform, under whose name none is accepted either
+// as long as the stop stands in the bundle in force. Exactly one of the three is set.
 type Stop struct {
 	Case      *int64 `json:"case,omitempty"`      // index of its recorded leaf in the public log
 	Authority string `json:"authority,omitempty"` // id
+	Platform  string `json:"platform,omitempty"`  // id; since version 3
 }
 
 func (b *Bundle) checkPlace() error {
@@ -37,13 +40,20 @@ func (b *Bundle) checkPlace() error {
 }
 
 func (b *Bundle) checkPlaceless() error {
-	if b.Number != 0 || b.Predecessor != "" || len(b.Stops) > 0 || len(b.Compartments) > 0 || len(b.Reviewers) > 0 {
-		return ErrBundleMalformed.Because(errors.New("version 1 has neither number nor predecessor nor stops nor compartments nor reviewers"))
+	if b.Number != 0 || b.Predecessor != "" || len(b.Stops) > 0 || len(b.Compartments) > 0 || len(b.Reviewers) > 0 || b.Registry != nil {
+		return ErrBundleMalformed.Because(errors.New("version 1 has neither number nor predecessor nor stops nor compartments nor reviewers nor a registry"))
 	}
 	if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return a.DailyWarrants != 0 }) {
 		return ErrBundleMalformed.Because(errors.New("version 1 has no daily numbers"))
 	}
 	return nil
+}
+
+func (b *Bundle) checkUnregistered() error {
+	if b.Registry != nil || slices.ContainsFunc(b.Stops, func(s Stop) bool { return s.Platform != "" }) {
+		return ErrBundleMalformed.Because(errors.New("version 2 has no registry and stops no platform"))
+	}
+	return b.checkPlaced()
 }
 
 func (b *Bundle) checkPlaced() error {
@@ -54,8 +64,8 @@ func (b *Bundle) checkPlaced() error {
 		return ErrBundleMalformed.Because(errors.New("there is no case before the first bundle"))
 	}
 	for i, s := range b.Stops {
-		if (s.Case == nil) == (s.Authority == "") || s.Case != nil && *s.Case < 0 || s.Authority != "" && !idPattern.MatchString(s.Authority) || slices.ContainsFunc(b.Stops[:i], s.same) {
-			return ErrBundleMalformed.Because(errors.New("a stop names one case or one authority, once"))
+		if !s.wellFormed() || slices.ContainsFunc(b.Stops[:i], s.same) {
+			return ErrBundleMalformed.Because(errors.New("a stop names one case, one authority or one platform, once"))
 		}
 	}
 	if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return a.DailyWarrants < 1 || a.DailyWarrants > maxDailyWarrants }) {
@@ -64,8 +74,19 @@ func (b *Bundle) checkPlaced() error {
 	return nil
 }
 
+// wellFormed checks that exactly one thing is named.
+func (s Stop) wellFormed() bool {
+	switch {
+	case s.Case != nil:
+		return *s.Case >= 0 && s.Authority == "" && s.Platform == ""
+	case s.Authority != "":
+		return s.Platform == "" && idPattern.MatchString(s.Authority)
+	}
+	return idPattern.MatchString(s.Platform)
+}
+
 func (s Stop) same(t Stop) bool {
-	return s.Authority == t.Authority && (s.Case == nil) == (t.Case == nil) && (s.Case == nil || *s.Case == *t.Case)
+	return s.Authority == t.Authority && s.Platform == t.Platform && (s.Case == nil) == (t.Case == nil) && (s.Case == nil || *s.Case == *t.Case)
 }
 
 // place is the number of a bundle. One of version 1 has none and counts as 1.
@@ -125,12 +146,21 @@ func (b *Bundle) IsNext(previous *Bundle) error {
 }
 
 // Stopped is [ErrStopped] if a bundle that came into force after a case was
-// recorded names the case, by its recorded leaf, or its authority.
-func Stopped(later []*Bundle, leaf int64, authority string) error {
+// recorded names the case, by its recorded leaf, its authority, or the platform of one
+// of its targets.
+func Stopped(later []*Bundle, leaf int64, authority string, targets []Target) error {
 	for _, b := range later {
-		if slices.ContainsFunc(b.Stops, func(s Stop) bool { return s.Authority == authority || s.Case != nil && *s.Case == leaf }) {
+		if slices.ContainsFunc(b.Stops, func(s Stop) bool {
+			return s.Case != nil && *s.Case == leaf || s.Authority != "" && s.Authority == authority ||
+				s.Platform != "" && slices.ContainsFunc(targets, func(t Target) bool { return t.Platform == s.Platform })
+		}) {
 			return ErrStopped
 		}
 	}
 	return nil
+}
+
+// stopsPlatform reports whether nothing is accepted about a platform under b.
+func (b *Bundle) stopsPlatform(id string) bool {
+	return slices.ContainsFunc(b.Stops, func(s Stop) bool { return s.Platform == id })
 }

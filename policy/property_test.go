@@ -43,11 +43,11 @@ func TestPropertyDecide(t *testing.T) {
 		at := now.Add(-time.Duration(rapid.IntRange(0, 3600).Draw(rt, "decided")) * time.Second)
 
 		s := Submission{sign(t, w.court, v), slices.Clone(evidence)}
-		d := Decide(s, w.bundle, at)
+		d := Decide(s, w.bundle, Facts{}, at)
 		if !d.Allowed || d.Quorum < w.bundle.Threshold {
 			rt.Fatalf("%v because %v, rules %v", d.Refusal, cause(d.Refusal), d.Rules)
 		}
-		if again := Decide(s, w.bundle, at); !reflect.DeepEqual(again, d) {
+		if again := Decide(s, w.bundle, Facts{}, at); !reflect.DeepEqual(again, d) {
 			rt.Fatal("not deterministic")
 		}
 		if s.Evidence[0] != evidence[0] {
@@ -55,7 +55,7 @@ func TestPropertyDecide(t *testing.T) {
 		}
 		m := rapid.SampledFrom(mutations).Draw(rt, "mutation")
 		m.change(&v)
-		refused := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, now)
+		refused := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
 		if refused.Allowed || refused.Refusal.Code != m.want.Code || refused.Quorum != 0 || refused.Opens || refused.Tokens != nil {
 			rt.Fatalf("%s: %v, want %v", m.name, refused.Refusal, m.want.Code)
 		}
@@ -73,16 +73,16 @@ func TestPropertyBitFlip(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		raw := []byte(signed)
 		raw[rapid.IntRange(0, len(raw)-1).Draw(rt, "byte")] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "bit")
-		if d := Decide(Submission{string(raw), evidence}, w.bundle, now); d.Allowed {
+		if d := Decide(Submission{string(raw), evidence}, w.bundle, Facts{}, now); d.Allowed {
 			rt.Fatal("a changed warrant is allowed")
 		}
 		piece := []byte(evidence[0])
 		piece[rapid.IntRange(0, len(piece)-1).Draw(rt, "evidence byte")] ^= 1 << rapid.IntRange(0, 7).Draw(rt, "evidence bit")
-		if d := Decide(Submission{signed, []string{string(piece)}}, w.bundle, now); d.Allowed {
+		if d := Decide(Submission{signed, []string{string(piece)}}, w.bundle, Facts{}, now); d.Allowed {
 			rt.Fatal("changed evidence is allowed")
 		}
 		n := rapid.IntRange(0, len(signed)-1).Draw(rt, "length")
-		if d := Decide(Submission{signed[:n], evidence}, w.bundle, now); d.Allowed {
+		if d := Decide(Submission{signed[:n], evidence}, w.bundle, Facts{}, now); d.Allowed {
 			rt.Fatal("a truncated warrant is allowed")
 		}
 	})
@@ -172,13 +172,17 @@ func FuzzBundle(f *testing.F) {
 	first := newWorld(f, func(b *Bundle) { oneRule(b); b.Succeed(nil) })
 	leaf := int64(3)
 	stops := first.after(f, func(b *Bundle) { b.Stops = []Stop{{Case: &leaf}, {Authority: "crown-court"}} })
-	for _, b := range []*Bundle{w.bundle, first.bundle, first.after(f), stops} {
+	registry := first.after(f, func(b *Bundle) {
+		b.Registry, b.Stops = &Registry{jwks(f, key("registry")), 7}, []Stop{{Platform: forum}}
+	})
+	for _, b := range []*Bundle{w.bundle, first.bundle, first.after(f), stops, registry} {
 		raw, err := b.Marshal()
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(raw)
-		f.Add([]byte(strings.Replace(string(raw), `"version":2`, `"version":1`, 1)))
+		f.Add([]byte(strings.Replace(string(raw), `"version":3`, `"version":2`, 1)))
+		f.Add([]byte(strings.Replace(string(raw), `"version":3`, `"version":1`, 1)))
 		f.Add([]byte(strings.Replace(string(raw), `"threshold":`, `"stops":[],"threshold":`, 1)))
 	}
 	fuzzing.Run(f, func(t *testing.T, b []byte) {
@@ -246,7 +250,7 @@ func BenchmarkDecide(b *testing.B) {
 			best, bare := time.Hour, time.Hour // of all runs, so that a busy machine counts less
 			for b.Loop() {
 				start := time.Now()
-				if d := Decide(s, w.bundle, now); !d.Allowed {
+				if d := Decide(s, w.bundle, Facts{}, now); !d.Allowed {
 					b.Fatal(d.Refusal, cause(d.Refusal))
 				}
 				best = min(best, time.Since(start))

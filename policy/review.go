@@ -87,7 +87,7 @@ func (b *Bundle) compileReviewers(owners keyOwners) error {
 		if err != nil {
 			return about("reviewer", r.ID, ErrBundleKey.Because(err))
 		}
-		if err := owners.add(key); err != nil {
+		if err := owners.add(key, ""); err != nil {
 			return about("reviewer", r.ID, err)
 		}
 		b.reviewers[r.ID] = key

@@ -381,7 +381,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	}
 	s := policy.Submission{Warrant: strings.TrimSpace(string(warrant)), Evidence: []string{strings.TrimSpace(string(evidence))}}
 	now := tb.Clock.Now()
-	d := policy.Decide(s, tb.Service.Bundle, now)
+	d := policy.Decide(s, tb.Service.Bundle, policy.Facts{}, now)
 	c := disclose.Case{
 		ID: strings.Repeat("a", 26), WarrantHash: d.WarrantHash, Authority: d.Warrant.Authority, WarrantID: d.Warrant.ID, Submission: s,
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,

@@ -54,6 +54,8 @@ import (
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          a record's row, as a backup has it; kept again, that of another record
 //	registrar shows CASE as CASE | relabels CASE as CASE | honest   a registrar that answers with another case
+//	registry sign PLATFORM FILE KEY | record FILE [SIGNED]         the operator's registry of platforms; sign … stolen reports a key
+//	registry insert FILE                                           a record that is written into the database
 //	half opens                                                     asks the key service for that row's half
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
@@ -110,7 +112,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
-			"registrar": wrap(registrarWord),
+			"registrar": wrap(registrarWord), "registry": wrap(registryWord),
 		},
 	})
 }

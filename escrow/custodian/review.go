@@ -54,6 +54,20 @@ type Post struct {
 	URL    string    `json:"url"`
 	SHA256 string    `json:"sha256"` // hex, as sha256sum prints it
 	At     time.Time `json:"at"`
+
+	Registered policy.Registered `json:"registered"` // since when the platform is in the registry
+}
+
+// registered is for a person: how old the registration is.
+func registered(since policy.Registered) string {
+	switch {
+	case since.Key.IsZero():
+		return "    the rules list its platform\n"
+	case since.Platform.IsZero():
+		return fmt.Sprintf("    the rules list its platform; its key counts since %s\n", since.Key.Format(time.DateOnly))
+	}
+	return fmt.Sprintf("    its platform is registered since %s, and its key counts since %s\n",
+		since.Platform.Format(time.DateOnly), since.Key.Format(time.DateOnly))
 }
 
 // String is for a person at a terminal.
@@ -67,7 +81,7 @@ func (r *Review) String() string {
 		s += fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform)
 		if i < len(r.Posts) {
 			p := r.Posts[i]
-			s += fmt.Sprintf("  for the post %s of %s, sha256 %s\n", p.URL, p.At.Format(time.RFC3339), p.SHA256)
+			s += fmt.Sprintf("  for the post %s of %s, sha256 %s\n", p.URL, p.At.Format(time.RFC3339), p.SHA256) + registered(p.Registered)
 		}
 		if i < len(r.file.Targets) {
 			s += opens(r.file.Targets[i], w.Fields)
@@ -181,19 +195,29 @@ func (r *Review) checkLog() error {
 // what its token committed to when it was issued.
 func (r *Review) judge(at time.Time) error {
 	f := r.file
-	d := policy.Decide(f.Submission, r.since[0], at)
+	logs, err := opening.Logs(r.since...)
+	if err != nil {
+		return err
+	}
+	// The rules in force say whose word the newest records of platforms are.
+	known, err := f.Facts(logs, r.since[len(r.since)-1])
+	if err != nil {
+		return err
+	}
+	known.Recorded = &f.Leaf.Index
+	d := policy.Decide(f.Submission, r.since[0], known, at)
 	if !d.Allowed {
 		return &RulesError{d.Refusal, d.Rules}
 	}
-	if err := policy.Stopped(r.since[1:], f.Leaf.Index, d.Warrant.Authority); err != nil {
+	if err := policy.Stopped(r.since[1:], f.Leaf.Index, d.Warrant.Authority, d.Warrant.Targets); err != nil {
 		return err
 	}
 	// An auditor holds the quorum against what the leaf says.
 	if policy.KindOf(d.Warrant.Kind).Opens && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
 		return ErrCaseMismatch
 	}
-	for _, p := range d.Posts {
-		r.Posts = append(r.Posts, Post{p.URL, hex.EncodeToString(p.Digest[:]), p.At})
+	for i, p := range d.Posts {
+		r.Posts = append(r.Posts, Post{p.URL, hex.EncodeToString(p.Digest[:]), p.At, d.Registered[i]})
 	}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")

@@ -262,6 +262,14 @@ func (c *Case) warrant() (*policy.Warrant, error) {
 	return c.Warrant, nil
 }
 
+// named are the targets as the warrant has them; none if it cannot be read.
+func (c *Case) named() []policy.Target {
+	if c.Warrant == nil {
+		return nil
+	}
+	return c.Warrant.Targets
+}
+
 // targets are those of the warrant, with what the token of each commits to. Both
 // were verified when the case was filed.
 func (c *Case) targets() ([]Target, error) {
@@ -306,7 +314,7 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 		return Change{}, refused
 	case c.State == Recorded && !now.Before(c.Expires):
 		return Change{}, policy.ErrExpired
-	case policy.Stopped(since[1:], c.RecordedLeaf, c.Authority) != nil:
+	case policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil:
 		return Change{}, policy.ErrStopped
 	case approved && now.Before(c.ApproveFrom):
 		return Change{}, policy.ErrNoticePeriod

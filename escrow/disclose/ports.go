@@ -44,6 +44,9 @@ type Cases interface {
 	// Authority (else ErrNoEarlier), ends it by Case.Withdraw, and leaf concerns it:
 	// all in the same transaction, so that it comes before or after a release.
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
+	// Earlier returns the case of the warrant with that policy.Hash by an authority, or
+	// ErrNoEarlier.
+	Earlier(ctx context.Context, authority string, warrant [32]byte) (Case, error)
 	// Refuse appends leaf, once for each warrant, which is an id of an authority,
 	// and refusal code.
 	Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error

@@ -10,6 +10,12 @@ var (
 		"no rules are in force: install a bundle that the custodians endorsed")
 	ErrUnknownBundle = refusal.New(refusal.NotFound, "bundle.unknown",
 		"no bundle with that hash was ever in force here: take the hash from a leaf of the public log")
+	ErrUnknownPlatform = refusal.New(refusal.NotFound, "platform.unknown",
+		"no platform with that id is registered here: the list of all is at /v1/platforms")
+	ErrRegistryMoved = refusal.New(refusal.Conflict, "platform.registry_moved",
+		"other platforms were registered at this moment: try again")
+	ErrClientSettings = refusal.New(refusal.Invalid, "platform.client_settings",
+		"the settings of the client are not those whose hash the record has: sign the record again with these settings")
 	ErrRulesChanged = refusal.New(refusal.Conflict, "rules.changed",
 		"new rules came into force at this moment: try again")
 	ErrDataNotHeld = refusal.New(refusal.NotFound, "warrant.data_not_held",

@@ -40,13 +40,15 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// Registrar runs the disclosing side. All fields but the last are required.
+// Registrar runs the disclosing side. All fields but the last are required, and Registry
+// only where a bundle has one.
 type Registrar struct {
 	Keys     Keys
 	Cases    Cases
 	Records  Records
 	Erasures Erasures
 	Rules    *Rules
+	Registry *Registry
 	Log      Log
 	Now      func() time.Time
 
@@ -72,7 +74,11 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		return Case{}, policy.Decision{}, err
 	}
 	now := r.Now()
-	d := policy.Decide(s, b, now)
+	_, facts, err := r.known(ctx, s, b, b)
+	if err != nil {
+		return Case{}, policy.Decision{}, err
+	}
+	d := policy.Decide(s, b, facts, now)
 	switch {
 	case d.Allowed && !policy.KindOf(d.Warrant.Kind).Served:
 		d.Allowed, d.Refusal = false, ErrKindNotServed
@@ -215,6 +221,9 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
 		Approvals: c.signedApprovals(),
 	}
+	if f.Known, err = r.knownOf(ctx, c); err != nil {
+		return opening.CaseFile{}, err
+	}
 	for _, t := range opened {
 		f.Targets = append(f.Targets, t.OpenedTarget)
 	}
@@ -337,7 +346,7 @@ func (r *Registrar) releaseUnder(ctx context.Context, c Case) (Case, error) {
 	if err != nil {
 		return c, err
 	}
-	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority); err != nil {
+	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()); err != nil {
 		return c, err
 	}
 	targets, err := c.targets()
@@ -356,6 +365,9 @@ func (r *Registrar) releaseUnder(ctx context.Context, c Case) (Case, error) {
 	}
 	if !policy.KindOf(c.Warrant.Kind).Opens {
 		return c, ErrNothingToOpen
+	}
+	if p.Known, err = r.knownOf(ctx, c); err != nil {
+		return c, err
 	}
 	opened, err := r.openTargets(ctx, targets)
 	if err != nil {

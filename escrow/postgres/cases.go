@@ -86,6 +86,21 @@ func readCases(ctx context.Context, q querier, where string, args ...any) ([]dis
 	return pgx.CollectRows(rows, scanCase)
 }
 
+// Earlier implements [disclose.Cases].
+func (s Cases) Earlier(ctx context.Context, authority string, warrant [32]byte) (c disclose.Case, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		found, err := readCases(ctx, conn, `WHERE c.authority = $1 AND c.warrant_hash = $2`, authority, warrant[:])
+		if err == nil && len(found) == 0 {
+			return disclose.ErrNoEarlier
+		}
+		if err == nil {
+			c = found[0]
+		}
+		return err
+	})
+	return c, err
+}
+
 // File implements [disclose.Cases]. The log's lock comes before the look-up:
 // two filings of one warrant never append two leaves.
 func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disclose.Case, error) {

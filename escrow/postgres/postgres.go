@@ -156,6 +156,7 @@ type Disclosing struct {
 	Bundles    Bundles
 	Ceremonies Ceremonies
 	Reviews    Reviews
+	Platforms  Platforms
 	Log        Log
 }
 
@@ -187,7 +188,7 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 	}
 	s := &Disclosing{db: d}
 	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db, &sharedRows{source: o.RowKey}}, Erasures{&s.db}
-	s.Bundles, s.Ceremonies, s.Reviews, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Reviews{&s.db}, Log{&s.db}
+	s.Bundles, s.Ceremonies, s.Reviews, s.Platforms, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Reviews{&s.db}, Platforms{&s.db}, Log{&s.db}
 	return s, nil
 }
 

@@ -13,12 +13,15 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -176,6 +179,23 @@ func TestCasesConform(t *testing.T) {
 			Erasures
 			Log
 		}{d.Cases, d.Bundles, d.Erasures, d.Log}
+	})
+}
+
+func TestRegistryConforms(t *testing.T) {
+	key, err := document.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(r policy.PlatformRecord) (string, error) { return policy.SignPlatform(key, r) }
+	disclosetest.TestPlatforms(t, sign, func(t *testing.T) (disclosetest.Store, disclose.Registry) {
+		d := disclosing(t, database(t), Options{})
+		return struct {
+			Cases
+			Bundles
+			Erasures
+			Log
+		}{d.Cases, d.Bundles, d.Erasures, d.Log}, disclose.Registry{Append: d.Platforms.Append, Of: d.Platforms.Of, After: d.Platforms.After}
 	})
 }
 
@@ -342,7 +362,7 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP TABLE handles; -- of later versions
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP TABLE handles, platform_records; DROP FUNCTION platform_follows, payload; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -118,6 +119,23 @@ func (c *Client) BundleByHash(ctx context.Context, hash string) (bundle []byte, 
 	}
 	e, err := ask[Endorsements](ctx, c, http.MethodGet, Fill(PathEndorsed, hash), nil, nil)
 	return raw, e.Endorsements, err
+}
+
+// Platform fetches all records of a platform, at least one, or is [ErrOtherAnswer]. Nothing of them is checked here: that is
+// for policy.NewPlatforms, and for whoever holds the public log.
+func (c *Client) Platform(ctx context.Context, id string) ([]policy.LoggedPlatform, error) {
+	p, err := ask[Platforms](ctx, c, http.MethodGet, Fill(PathPlatform, id), nil, nil)
+	if err == nil && len(p.Records) == 0 {
+		err = ErrOtherAnswer
+	}
+	return p.Records, err
+}
+
+// Platforms fetches the records of all platforms whose leaves are behind one, a page of
+// them, and whether there are more; -1 is the beginning. Nothing of them is checked here.
+func (c *Client) Platforms(ctx context.Context, after int64) ([]policy.LoggedPlatform, bool, error) {
+	p, err := ask[Platforms](ctx, c, http.MethodGet, PathPlatforms+"?"+url.Values{ParamAfter: {strconv.FormatInt(after, 10)}}.Encode(), nil, nil)
+	return p.Records, p.More, err
 }
 
 // CeremonyMessages fetches what was said in the ceremony of a plan, given by its

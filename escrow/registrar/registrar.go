@@ -15,6 +15,8 @@
 //	           GET  /v1/bundle                         Bundle
 //	           GET  /v1/bundles/{hash}                 BundleByHash: the bytes that were endorsed
 //	           GET  /v1/bundles/{hash}/endorsements    and by whom
+//	           GET  /v1/platforms                      Platforms: the registry, a page of it
+//	           GET  /v1/platforms/{platform}           Platform: all records of one
 //	           GET  /log/…                             see package proof
 //
 // A custodian's requests for cases carry a DPoP proof (RFC 9449, 4.2) by the key
@@ -28,6 +30,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 )
 
@@ -37,6 +40,8 @@ const (
 	PathBundle     = "/v1/bundle"
 	PathBundles    = "/v1/bundles/:hash"
 	PathEndorsed   = "/v1/bundles/:hash/endorsements"
+	PathPlatforms  = "/v1/platforms"
+	PathPlatform   = "/v1/platforms/:platform"
 	PathWarrants   = "/v1/warrants"
 	PathWarrant    = "/v1/warrants/:case"
 	PathPackage    = "/v1/warrants/:case/package"
@@ -54,6 +59,9 @@ const (
 	ParamPlan = "plan" // hex SHA-256 of a ceremony's plan
 	ParamHash = "hash" // hex SHA-256 of a bundle
 	ParamFrom = "from" // in the query of PathCases: Cases.Next of the page before
+
+	ParamPlatform = "platform" // id of a platform
+	ParamAfter    = "after"    // in the query of PathPlatforms: leaf of the last record of the page before
 )
 
 // Fill puts a value into the one place of a pattern that varies, escaped.
@@ -122,6 +130,13 @@ type Endorsements struct {
 	Endorsements []string `json:"endorsements"` // policy.SignEndorsement
 }
 
+// Platforms are signed records of platforms in the order of their leaves: all of one, or
+// a page of the registry. Who reads them checks each against its leaf.
+type Platforms struct {
+	Records []policy.LoggedPlatform `json:"records"`
+	More    bool                    `json:"more"` // behind the last leaf here
+}
+
 // Message is what one participant says in a ceremony:
 // policy.SignCeremonyMessage.
 type Message struct {
@@ -170,6 +185,9 @@ func (p *Problem) Error() string {
 	}
 	if len(p.Rules) > 0 {
 		s += " (rule " + strings.Join(p.Rules, ", ") + ")"
+	}
+	if p.From != "" {
+		s += " (from " + p.From + ")"
 	}
 	if p.Cause != "" {
 		s += " (" + p.Cause + ")"

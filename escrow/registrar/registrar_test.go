@@ -64,7 +64,7 @@ func TestClientSpeaksTheWire(t *testing.T) {
 			w.Write(transcript) //nolint:errcheck // the client sees it
 			return
 		}
-		fmt.Fprintf(w, `{"messages":["m"],"case":%q,"warrant":%q,"bundle":%q}`, id, digest("w"), digest("b"))
+		fmt.Fprintf(w, `{"messages":["m"],"records":[{"leaf":1}],"case":%q,"warrant":%q,"bundle":%q}`, id, digest("w"), digest("b"))
 	}))
 	defer srv.Close()
 	c := &registrar.Client{Server: srv.URL, HTTP: srv.Client(), Now: func() time.Time { return now }}
@@ -84,6 +84,8 @@ func TestClientSpeaksTheWire(t *testing.T) {
 		{"GET /v1/cases/x", "", true, func() error { _, err := c.CaseFile(ctx, key, "x"); return err }},
 		{"POST /v1/cases/x/decisions", `{"decision":"` + signed + `"}`, true, func() error { _, err := c.Decide(ctx, key, signed); return err }},
 		{"GET /v1/bundle", "", false, func() error { _, err := c.Bundle(ctx); return err }},
+		{"GET /v1/platforms/x", "", false, func() error { _, err := c.Platform(ctx, "x"); return err }},
+		{"GET /v1/platforms", "", false, func() error { _, _, err := c.Platforms(ctx, 7); return err }},
 		{"GET /v1/ceremonies/p/messages", "", false, func() error { _, err := c.Board("p")(ctx, ""); return err }},
 		{"POST /v1/ceremonies/p/messages", `{"message":"m"}`, false, func() error { _, err := c.Board("p")(ctx, "m"); return err }},
 		{"GET /v1/ceremonies/" + plan + "/transcript", "", false, func() error { _, err := c.Transcript(ctx, plan); return err }},

@@ -212,7 +212,7 @@ func TestT43CrossDocument(t *testing.T) {
 			t.Error(name, "as an approval:", err)
 		}
 	}
-	if d := policy.Decide(policy.Submission{Warrant: d.Approvals[0], Evidence: p.Submission.Evidence}, w.bundle, now); d.Allowed || d.Refusal.Code != policy.ErrMalformed.Code {
+	if d := policy.Decide(policy.Submission{Warrant: d.Approvals[0], Evidence: p.Submission.Evidence}, w.bundle, policy.Facts{}, now); d.Allowed || d.Refusal.Code != policy.ErrMalformed.Code {
 		t.Error("an approval as a warrant:", d.Refusal)
 	}
 }

@@ -1,8 +1,11 @@
 package opening
 
 import (
+	"encoding/hex"
+
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -16,6 +19,7 @@ type CaseFile struct {
 	Leaf       LoggedLeaf        `json:"leaf"`   // the recorded warrant in the public log
 	Targets    []OpenedTarget    `json:"targets"`
 	Approvals  []string          `json:"approvals"` // signed approvals so far, see VerifyApproval
+	Known
 }
 
 // LoggedLeaf is a leaf with its c2sp.org/tlog-proof.
@@ -23,6 +27,58 @@ type LoggedLeaf struct {
 	Index int64  `json:"index"`
 	Bytes []byte `json:"bytes"`
 	Proof []byte `json:"proof"`
+}
+
+// Known is what the public log says of a case beside its own leaves, with the proofs:
+// [Known.Facts] checks it.
+type Known struct {
+	Platforms []LoggedPlatform `json:"platforms,omitempty"` // all records of those that the warrant names
+	Earlier   *EarlierWarrant  `json:"earlier,omitempty"`   // that the warrant names; absent if it is not on file, or its names are not needed
+}
+
+// LoggedPlatform is a signed record of a platform with its leaf.
+type LoggedPlatform struct {
+	Signed        string     `json:"signed"`
+	Countersigned []string   `json:"countersigned,omitempty"`
+	Leaf          LoggedLeaf `json:"leaf"`
+}
+
+// EarlierWarrant is a warrant with its recorded leaf, whose commitment the salt opens.
+type EarlierWarrant struct {
+	Warrant string     `json:"warrant"`
+	Salt    []byte     `json:"salt"`
+	Leaf    LoggedLeaf `json:"leaf"`
+}
+
+// Facts checks each leaf under one of the logs ([Logs]), and each newest record under
+// the registry of one of the bundles. It is [ErrNotLogged], or as [policy.NewPlatforms]
+// refuses.
+func (k Known) Facts(logs []*proof.Log, bundles ...*policy.Bundle) (facts policy.Facts, err error) {
+	var records []policy.LoggedPlatform
+	for _, p := range k.Platforms {
+		leaf, _, err := checkLeaf(logs, p.Leaf, proof.KindPlatform, nil)
+		if err != nil {
+			return facts, err
+		}
+		if hash := policy.Hash(p.Signed); leaf.Package != hex.EncodeToString(hash[:]) {
+			return facts, ErrNotLogged
+		}
+		records = append(records, policy.LoggedPlatform{Signed: p.Signed, Countersigned: p.Countersigned, Leaf: p.Leaf.Index, Day: leaf.Day})
+	}
+	if facts.Platforms, err = policy.NewPlatforms(records, bundles...); err != nil {
+		return facts, err
+	}
+	if e := k.Earlier; e != nil {
+		leaf, _, err := CheckRecorded(logs, e.Leaf)
+		if err != nil {
+			return facts, err
+		}
+		if len(e.Salt) != 32 || leaf.Commitment != proof.Commit([32]byte(e.Salt), "warrant", []byte(e.Warrant)) {
+			return facts, ErrNotLogged
+		}
+		facts.Earlier = &policy.Recorded{Warrant: e.Warrant, Leaf: e.Leaf.Index}
+	}
+	return facts, nil
 }
 
 // OpenedTarget is a target of a warrant with its opened link: what the
@@ -60,6 +116,7 @@ type Package struct {
 	Targets    []PackageTarget   `json:"targets"`
 	Recorded   LoggedLeaf        `json:"recorded"`   // certificate for the court file
 	Authorised LoggedLeaf        `json:"authorised"` // likewise
+	Known
 }
 
 // PackageTarget is one sealed identity, cut down to the fields of the warrant.

@@ -21,6 +21,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
@@ -106,12 +107,16 @@ func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 	if err := o.verifyLog(d, since); err != nil {
 		return nil, err
 	}
-	// Decided once more, as of when it was issued: it may have expired by now.
+	// Decided once more, as of when it was issued or recorded: it may have expired by now.
 	unverified, err := policy.ParseUnverified(o.Package.Submission.Warrant)
 	if err != nil {
 		return nil, err
 	}
-	decision := policy.Decide(o.Package.Submission, b, unverified.IssuedAt)
+	facts, at, err := o.facts(since, unverified.IssuedAt)
+	if err != nil {
+		return nil, err
+	}
+	decision := policy.Decide(o.Package.Submission, b, facts, at)
 	switch {
 	case !decision.Allowed:
 		return nil, ErrUnlawful.Because(decision.Refusal)
@@ -135,6 +140,30 @@ func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 		}
 	}
 	return o, nil
+}
+
+// facts are those that the package brings, and the time that the warrant is decided at:
+// when it was issued, or the beginning of the day on which it was recorded, if that is
+// later. A day is all that the log says, and all that a platform waits for.
+func (o *Opening) facts(since []*policy.Bundle, issued time.Time) (policy.Facts, time.Time, error) {
+	logs, err := Logs(since...)
+	if err != nil {
+		return policy.Facts{}, issued, err
+	}
+	facts, err := o.Package.Facts(logs, since...)
+	if err != nil {
+		return facts, issued, err
+	}
+	facts.Recorded = &o.Package.Recorded.Index
+	leaf, err := proof.ParseLeaf(o.Package.Recorded.Bytes)
+	if err != nil {
+		return facts, issued, ErrPackage.Because(err)
+	}
+	day, err := time.Parse(time.DateOnly, leaf.Day)
+	if err == nil && day.After(issued) {
+		issued = day
+	}
+	return facts, issued, err
 }
 
 // underRules looks whether a case was recorded under b, before anything is held

@@ -23,6 +23,7 @@ const (
 	KindExpired    Kind = "expired"    // the warrant ran out before anything was released: this ends the case
 	KindErased     Kind = "erased"     // a person deleted a sealed record: of no case
 	KindCeremony   Kind = "ceremony"   // custodians made or moved their key together: of no case
+	KindPlatform   Kind = "platform"   // a platform was registered, or its entry changed: of no case
 	KindReviewed   Kind = "reviewed"   // who may exist was decided by people, or a decision was objected to: of no case
 )
 
@@ -54,6 +55,8 @@ var kinds = map[Kind]leafKind{
 	// Only who holds the receipt knows which record it was.
 	KindErased:   {map[string]bool{"commitment": true}, (*auditor).addErased},
 	KindCeremony: {map[string]bool{"package": true}, (*auditor).addCeremony},
+	// Nothing of the platform: its record is public beside the log.
+	KindPlatform: {map[string]bool{"package": true}, (*auditor).addPlatform},
 	// Its commitment, to what two reviewers signed, opens for the operator alone.
 	KindReviewed: {map[string]bool{"code": true, "commitment": true}, (*auditor).addReviewed},
 }
@@ -184,6 +187,13 @@ func ReviewedLeaf(at time.Time, outcome string, salt [32]byte, signed []string) 
 		parts = append(parts, []byte(s))
 	}
 	l.Code, l.Commitment = outcome, Commit(salt, "review", parts...)
+	return l
+}
+
+// PlatformLeaf records the SHA-256 of the signed record of a platform.
+func PlatformLeaf(at time.Time, recordHash [32]byte) Leaf {
+	l := newLeaf(at, KindPlatform)
+	l.Package = hex.EncodeToString(recordHash[:])
 	return l
 }
 

@@ -31,6 +31,7 @@ func constructed() []Leaf {
 		ExpiredLeaf(evening, 1),
 		ErasedLeaf(evening, salt1, "mfrggzdfmztwq2lk"),
 		CeremonyLeaf(evening, salt1),
+		PlatformLeaf(evening, salt1),
 		ReviewedLeaf(evening, Accepted, salt1, []string{"b", "a"}),
 	}
 }

@@ -44,7 +44,7 @@ func TestFoundJ3WhatIsMerelyOldAccusesNobody(t *testing.T) {
 	today := w.cosigned(300, 0, 1)
 	told, untold := released(t)
 	newer := newWorld(t).grow(3)
-	newer.addBytes([]byte(`{"v":2,"kind":"bundle","day":"2026-11-21","bundle":{}}`), []byte(`{"v":1,"kind":"platform","day":"2026-11-21"}`))
+	newer.addBytes([]byte(`{"v":2,"kind":"bundle","day":"2026-11-21","bundle":{}}`), []byte(`{"v":1,"kind":"weather","day":"2026-11-21"}`))
 	for name, c := range map[string]struct {
 		tiles   torchwood.TileReader
 		edit    func(*proof.AuditOptions)

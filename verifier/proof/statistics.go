@@ -24,6 +24,7 @@ type Statistics struct {
 	Overdue       int64            `json:"overdue"`         // of those, past the end of secrecy
 	Erased        int64            `json:"erased"`          // records that persons deleted
 	Ceremonies    int64            `json:"ceremonies"`      // transcripts of key ceremonies
+	Platforms     int64            `json:"platforms"`       // records of platforms, all versions
 	Reviews       map[string]int64 `json:"reviews"`         // of enrolments that were held, by outcome
 	MedianDays    float64          `json:"median_days"`     // from recorded to released; 0 if nothing was released
 }
@@ -51,6 +52,7 @@ func (s Statistics) String() string {
 	line("reviews", s.Reviews)
 	fmt.Fprintf(&b, "%-12s%d records, on the wish of the person\n", "erased", s.Erased)
 	fmt.Fprintf(&b, "%-12s%d of the custodians' key\n", "ceremonies", s.Ceremonies)
+	fmt.Fprintf(&b, "%-12s%d records in the registry\n", "platforms", s.Platforms)
 	fmt.Fprintf(&b, "%-12s%d targets, %d open, %d expired, %d unnoticed, %d overdue, median %.1f days\n",
 		"cases", s.Targets, s.Open, s.Expired, s.Unnoticed, s.Overdue, s.MedianDays)
 	return b.String()
@@ -72,6 +74,7 @@ type auditor struct {
 	erased   map[string]bool // commitments
 
 	ceremonies map[string]bool // hashes of their transcripts
+	platforms  map[string]bool // hashes of their signed records
 	reviews    map[string]bool // commitments, by outcome
 }
 
@@ -84,7 +87,7 @@ type auditedCase struct {
 }
 
 func newAuditor(o AuditOptions) *auditor {
-	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, ceremonies: map[string]bool{}, bundles: map[string]bool{}, reviews: map[string]bool{}, stats: Statistics{
+	return &auditor{o: o, cases: map[int64]*auditedCase{}, erased: map[string]bool{}, ceremonies: map[string]bool{}, platforms: map[string]bool{}, bundles: map[string]bool{}, reviews: map[string]bool{}, stats: Statistics{
 		Reviews: map[string]int64{}, ByKind: map[Kind]int64{}, Refusals: map[string]int64{}, Declines: map[string]int64{},
 		Jurisdictions: map[string]int64{}, Offences: map[string]int64{}, Warrants: map[string]int64{},
 	}}
@@ -154,6 +157,20 @@ func (a *auditor) addBundle(l Leaf) {
 func (a *auditor) addCeremony(l Leaf) {
 	a.ceremonies[l.Package] = true
 	a.stats.Ceremonies++
+}
+
+// addPlatform: each version has one leaf, and is what the rules of its day allow.
+func (a *auditor) addPlatform(l Leaf) {
+	a.stats.Platforms++
+	switch {
+	case a.platforms[l.Package]:
+		a.found(FindingOrder)
+	case a.rules.Platform != nil:
+		if code := a.rules.Platform(a.index, l); code != "" {
+			a.found(code)
+		}
+	}
+	a.platforms[l.Package] = true
 }
 
 // addReviewed: nothing is decided twice, and an objection is to what was accepted.

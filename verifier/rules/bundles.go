@@ -19,7 +19,8 @@ type Fetch func(ctx context.Context, hash string) (bundle []byte, endorsements [
 // Bundles gets bundles by their hash, checks them against it, and keeps them. It
 // is safe for concurrent use.
 type Bundles struct {
-	fetch Fetch
+	fetch     Fetch
+	platforms Records // nil: records of platforms are not judged
 
 	mu   sync.Mutex
 	have map[string]endorsed
@@ -91,9 +92,16 @@ func (s *Bundles) get(ctx context.Context, hash string) (e endorsed, err error) 
 	return e, nil
 }
 
-// Audit is [proof.AuditOptions.Rules] for an audit: it judges each bundle's place
+// WithPlatforms makes an audit judge the records of platforms, too, which it gets there.
+func (s *Bundles) WithPlatforms(records Records) *Bundles {
+	s.platforms = records
+	return s
+}
+
+// Audit is [proof.AuditOptions.Rules] for one audit: it judges each bundle's place
 // and endorsements, too.
 func (s *Bundles) Audit(ctx context.Context) func(hash string) (proof.Rules, bool) {
+	var registered policy.Platforms
 	return func(hash string) (proof.Rules, bool) {
 		b, err := s.Get(ctx, hash)
 		if err != nil {
@@ -101,6 +109,9 @@ func (s *Bundles) Audit(ctx context.Context) func(hash string) (proof.Rules, boo
 		}
 		r := b.AuditRules()
 		r.Follows = func(previous string) string { return s.follows(ctx, hash, previous) }
+		if s.platforms != nil {
+			r.Platform = func(index int64, leaf proof.Leaf) string { return s.registers(ctx, b, &registered, index, leaf) }
+		}
 		return r, true
 	}
 }

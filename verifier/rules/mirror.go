@@ -8,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 )
 
@@ -21,10 +20,11 @@ type kept struct {
 func keptFile(dir, hash string) string { return filepath.Join(dir, "bundles", hash+".json") }
 
 // Mirror gets every bundle that a mirror of a log names, with its endorsements, and
-// keeps it in the folder of the mirror, so that the log can be judged without its
-// operator. The mirror was verified (proof.Log.Mirror) under log. What is there
-// already is left alone. It is [ErrUnavailable] if one cannot be had.
-func Mirror(ctx context.Context, dir string, log *proof.Log, fetch Fetch) error {
+// every record of a platform, and keeps them in the folder of the mirror, so that the
+// log can be judged without its operator. The mirror was verified (proof.Log.Mirror)
+// under log. What is there already is left alone. It is [ErrUnavailable] if one cannot
+// be had.
+func Mirror(ctx context.Context, dir string, log *proof.Log, fetch Fetch, records Records) error {
 	tiles, err := proof.Directory(dir)
 	if err != nil {
 		return err
@@ -37,46 +37,62 @@ func Mirror(ctx context.Context, dir string, log *proof.Log, fetch Fetch) error 
 	if err != nil {
 		return err
 	}
-	hashes := map[string]bool{}
+	var bundles, platforms []string
 	if err := proof.EachLeaf(ctx, tiles, c.Tree, 0, func(_ int64, l proof.Leaf) {
-		if l.Kind == proof.KindBundle {
-			hashes[l.Bundle] = true
+		switch l.Kind {
+		case proof.KindBundle:
+			bundles = append(bundles, l.Bundle)
+		case proof.KindPlatform:
+			platforms = append(platforms, l.Package)
 		}
 	}); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "bundles"), 0o755); err != nil {
-		return proof.ErrMirror.Because(err)
-	}
 	s := NewBundles(fetch)
-	for hash := range hashes {
-		if _, err := os.Stat(keptFile(dir, hash)); err == nil {
+	if err := keepEach(bundles, func(hash string) string { return keptFile(dir, hash) }, func(hash string) (any, error) {
+		e, err := s.withEndorsements(ctx, hash)
+		if err != nil {
+			return nil, err
+		}
+		raw, err := e.Marshal()
+		return kept{raw, e.endorsements}, err
+	}); err != nil {
+		return err
+	}
+	return keepEach(platforms, func(digest string) string { return recordFile(dir, digest) }, func(digest string) (any, error) {
+		signed, countersigned, err := records.get(ctx, digest)
+		return keptRecord{signed, countersigned}, err
+	})
+}
+
+// keepEach keeps what get gets for each name that has no file yet.
+func keepEach(names []string, file func(name string) string, get func(name string) (any, error)) error {
+	for _, name := range names {
+		if _, err := os.Stat(file(name)); err == nil {
 			continue
 		} else if !errors.Is(err, fs.ErrNotExist) {
 			return proof.ErrMirror.Because(err)
 		}
-		b, err := s.withEndorsements(ctx, hash)
+		v, err := get(name)
 		if err != nil {
 			return err
 		}
-		if err := keep(dir, b.Bundle, b.endorsements); err != nil {
+		if err := keep(file(name), v); err != nil {
 			return proof.ErrMirror.Because(err)
 		}
 	}
 	return nil
 }
 
-// keep writes a bundle in one step.
-func keep(dir string, b *policy.Bundle, endorsements []string) error {
-	raw, err := b.Marshal()
+// keep writes a file in one step.
+func keep(name string, v any) error {
+	text, err := json.Marshal(v)
 	if err != nil {
 		return err
 	}
-	text, err := json.Marshal(kept{raw, endorsements})
-	if err != nil {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		return err
 	}
-	name := keptFile(dir, b.Hash())
 	if err := os.WriteFile(name+".unfinished", text, 0o644); err != nil { //nolint:gosec // public
 		return err
 	}

@@ -19,6 +19,7 @@
 package rules
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -68,6 +69,7 @@ type History struct {
 	cosigned time.Time            // when a quorum had last cosigned it
 	log      *proof.Log           // under whose policy
 	entries  []Entry              // all bundle leaves in it
+	records  []record             // all leaves of platforms in it
 	begin    int                  // entries[begin] is the trusted bundle; -1: not there
 }
 
@@ -113,7 +115,7 @@ func (h *History) Follow(ctx context.Context, now time.Time, maxAge time.Duratio
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.tree, h.cosigned, h.log, h.entries, h.begin = next.tree, next.cosigned, next.log, next.entries, next.begin
+	h.tree, h.cosigned, h.log, h.entries, h.records, h.begin = next.tree, next.cosigned, next.log, next.entries, next.records, next.begin
 	if h.begin < 0 {
 		return nil, ErrNotInLog
 	}
@@ -132,7 +134,7 @@ func (h *History) checkpoint(ctx context.Context) ([]byte, error) {
 
 // copy is h without its lock, to be changed.
 func (h *History) copy() *History {
-	return &History{trusted: h.trusted, tiles: h.tiles, bundles: h.bundles, tree: h.tree, cosigned: h.cosigned, log: h.log, entries: slices.Clone(h.entries), begin: h.begin}
+	return &History{trusted: h.trusted, tiles: h.tiles, bundles: h.bundles, tree: h.tree, cosigned: h.cosigned, log: h.log, entries: slices.Clone(h.entries), records: slices.Clone(h.records), begin: h.begin}
 }
 
 // read notes the bundle leaves between an older tree and h.tree.
@@ -152,6 +154,9 @@ func (h *History) read(ctx context.Context, older torchwood.Checkpoint) error {
 	err := proof.EachLeaf(ctx, h.tiles, h.tree.Tree, from, func(index int64, l proof.Leaf) {
 		if l.Kind == proof.KindBundle {
 			h.entries = append(h.entries, Entry{l.Bundle, index, l.Day})
+		}
+		if l.Kind == proof.KindPlatform {
+			h.records = append(h.records, record{index, l.Package})
 		}
 	})
 	if err != nil {
@@ -316,6 +321,23 @@ func (h *History) Entries() []Entry {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.entries)
+}
+
+// record is the leaf of the record of a platform.
+type record struct {
+	leaf   int64
+	digest string
+}
+
+// HoldsRecord reports whether the newest tree that was followed holds, at that leaf, the
+// record of a platform with that hex SHA-256. It reads nothing.
+func (h *History) HoldsRecord(leaf int64, digest string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, found := slices.BinarySearchFunc(h.records, record{leaf, digest}, func(a, b record) int {
+		return cmp.Or(cmp.Compare(a.leaf, b.leaf), cmp.Compare(a.digest, b.digest))
+	})
+	return found
 }
 
 // Bundles is where the history gets its bundles.

@@ -36,6 +36,7 @@ type Evidence struct {
 	Proof    string // the DPoP proof as presented; required if the token is bound to a key, else ""
 	Post     Post
 	At       time.Time // when the evidence was made, UTC, whole seconds; zero in SignEvidence: when the post was
+	KeyID    string    // of the platform's key that signed; set by VerifyEvidence
 }
 
 // evidence is the payload, in this order and without white space, so that one
@@ -141,6 +142,7 @@ func VerifyEvidence(raw, issuer string, issuerKeys, platformKeys *KeySet) (*Evid
 	if err != nil {
 		return nil, nil, err
 	}
+	e.KeyID = key.KeyID
 	if !key.InForce(e.At) {
 		return nil, nil, ErrEvidenceKey
 	}

@@ -46,6 +46,7 @@ func TestEvidenceIsReadBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			e.KeyID = "p1"
 			if *got != e {
 				t.Errorf("got %+v, want %+v", *got, e)
 			}

@@ -198,15 +198,27 @@ func (p *program) fetchBundle(ctx context.Context, hash string) ([]byte, []strin
 	return r.BundleByHash(ctx, hash)
 }
 
+// fetchPlatforms gets a page of the registry from the registrar.
+func (p *program) fetchPlatforms(ctx context.Context, after int64) ([]policy.LoggedPlatform, bool, error) {
+	r, err := p.registrar()
+	if err != nil {
+		return nil, false, err
+	}
+	return r.Platforms(ctx, after)
+}
+
 // explained adds to a refusal the public facts that a person needs: rules,
 // custodians by name, the first wrong entry of the log, what was shown of it and
 // where that is kept, and how an authority is named that this machine does not know.
 func explained(err error) error {
 	var rules *custodian.RulesError
 	var shares *requester.SharesError
+	var wait *policy.WaitError
 	var at *proof.IndexError
 	var seen *proof.SeenError
 	switch e := refusal.Of(err); {
+	case e != nil && errors.As(err, &wait):
+		return &registrar.Problem{Code: e.Code, Title: e.Mend, From: wait.From.Format(time.DateOnly)}
 	case errors.As(err, &rules):
 		return &registrar.Problem{Code: rules.Refusal.Code, Title: rules.Refusal.Mend, Rules: rules.Rules}
 	case errors.As(err, &shares):

@@ -44,11 +44,11 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 	if err != nil {
 		return nil, err
 	}
-	fetch := rules.Fetch(p.fetchBundle)
+	fetch, records := rules.Fetch(p.fetchBundle), rules.RecordsOf(p.fetchPlatforms)
 	if f.mirror != "" {
-		fetch = rules.FromMirror(f.mirror, fetch)
+		fetch, records = rules.FromMirror(f.mirror, fetch), rules.RecordsFromMirror(f.mirror, records)
 	}
-	judged := rules.NewBundles(fetch, bundles...).Audit(ctx)
+	judged := rules.NewBundles(fetch, bundles...).WithPlatforms(records).Audit(ctx)
 	held := false
 	o := proof.AuditOptions{At: p.Now(), Progress: p.leaves, Rules: func(hash string) (proof.Rules, bool) {
 		held = held || hash == bundles[0].Hash()

@@ -10,7 +10,7 @@ import (
 
 // platform is `escrow platform`: what a platform can do for itself.
 func platform(p *program) *cobra.Command {
-	return group("platform", "Help a platform with its sign-in", platformDoctor(p))
+	return group("platform", "Help a platform with its sign-in, and sign what it has to", platformDoctor(p), platformCountersign(p))
 }
 
 func platformDoctor(p *program) *cobra.Command {

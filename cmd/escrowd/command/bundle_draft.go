@@ -148,7 +148,7 @@ func pasted(v any) (_ any, err error) {
 
 // draftFlags are what files and addresses say already.
 type draftFlags struct {
-	origin, logKey                                     string
+	origin, logKey, registryKey                        string
 	tokenKeys, courts, platforms, witnesses, reviewers []string
 }
 
@@ -193,6 +193,7 @@ func bundleDraft() *cobra.Command {
 	c.Flags().StringVar(&f.logKey, "log-vkey-file", "", "file with the line that escrowd log keygen printed")
 	c.Flags().StringArrayVar(&f.tokenKeys, "token-key", nil, "secret key that signs tokens (JWK, mode 0600), of which the public half is taken; repeatable")
 	c.Flags().StringArrayVar(&f.courts, "court", nil, "id=,name=,jurisdiction=,key=FILE and, if it is no court, kind=; repeatable")
+	c.Flags().StringVar(&f.registryKey, "registry-key", "", "file with the public key that registers platforms, what escrow key new printed with --json")
 	c.Flags().StringArrayVar(&f.platforms, "platform", nil, "id=,name=,keys=FILE; repeatable")
 	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "vkey=FILE (what escrow custodian witness init printed), url= and operator= or card=FILE, a custodian's; repeatable")
 	c.Flags().StringArrayVar(&f.reviewers, "reviewer", nil, "id=,name=,key=FILE; repeatable, at least two")
@@ -208,7 +209,7 @@ func (f draftFlags) bundle(now time.Time) (*policy.Bundle, error) {
 		OffenceClasses: policy.DefaultOffenceClasses(), Fields: policy.DefaultFields(), Compartments: policy.DefaultCompartments(),
 		Policies: policy.DefaultRules(), MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
-	for _, fill := range []func(*policy.Bundle, time.Time) error{f.fillTokenKeys, f.fillLog, f.fillPlatforms, f.fillCourts, f.fillReviewers} {
+	for _, fill := range []func(*policy.Bundle, time.Time) error{f.fillTokenKeys, f.fillLog, f.fillRegistry, f.fillPlatforms, f.fillCourts, f.fillReviewers} {
 		if err := fill(b, now); err != nil {
 			return nil, err
 		}
@@ -263,6 +264,15 @@ func (f draftFlags) fillLog(b *policy.Bundle, _ time.Time) (err error) {
 		b.Log.Witnesses = append(b.Log.Witnesses, w)
 	}
 	return nil
+}
+
+func (f draftFlags) fillRegistry(b *policy.Bundle, _ time.Time) (err error) {
+	if f.registryKey == "" {
+		return nil
+	}
+	b.Registry = &policy.Registry{WaitingDays: policy.DefaultWaitingDays}
+	b.Registry.Keys, err = readPublicKeys(f.registryKey)
+	return err
 }
 
 func (f draftFlags) fillPlatforms(b *policy.Bundle, _ time.Time) error {

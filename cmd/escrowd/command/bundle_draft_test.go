@@ -65,12 +65,13 @@ func (d drafting) flags() []string {
 	next, _ := d.key("token-next")
 	_, court := d.key("court")
 	_, town := d.key("town")
+	_, registry := d.key("registry")
 	_, rita := d.key("rita")
 	_, sami := d.key("sami")
 	return []string{"bundle", "draft", "--origin", "https://penname.example", "--log-vkey-file", d.vkey("penname.example/log"),
 		"--token-key", token, "--token-key", next,
 		"--court", "id=county-court,name=Court of \"Thornley\", County,jurisdiction=GB,key=" + court,
-		"--platform", "id=town-square,name=Town Square,keys=" + town,
+		"--registry-key", registry, "--platform", "id=town-square,name=Town Square,keys=" + town,
 		"--reviewer", "id=rita,name=Rita Ashgrove,key=" + rita, "--reviewer", "id=sami,name=Sami Tollgate,key=" + sami,
 		"--witness", "operator=Bar Association,url=https://alba.example/w,vkey=" + d.vkey("alba.example"),
 		"--witness", "operator=Press Council,vkey=" + d.vkey("chidi.example")}
@@ -98,11 +99,12 @@ func TestFoundN1TheDraftOfABundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, wrong := range map[string]bool{
-		"origins": b.Registrar != "https://penname.example" || b.Issuer != b.Registrar || b.Log.Origin != "penname.example/log",
-		"names":   b.Authorities[0].Name != `Court of "Thornley", County` || b.Platforms[0].ID != "town-square" || b.Log.Witnesses[0].Name != "alba.example",
-		"quorum":  b.Log.Quorum != 2 || b.Log.Witnesses[0].URL != "https://alba.example/w" || b.Log.Witnesses[1].URL != "",
-		"rules":   !reflect.DeepEqual(b.Policies, policy.DefaultRules()) || !reflect.DeepEqual(b.Compartments, policy.DefaultCompartments()) || len(b.OffenceClasses) != len(policy.DefaultOffenceClasses()),
-		"keys":    !bytes.Contains(b.IssuerKeys, []byte(`"kid"`)) || bytes.Contains(b.IssuerKeys, []byte(`"d"`)) || len(b.Reviewers) != 2,
+		"origins":  b.Registrar != "https://penname.example" || b.Issuer != b.Registrar || b.Log.Origin != "penname.example/log",
+		"names":    b.Authorities[0].Name != `Court of "Thornley", County` || b.Platforms[0].ID != "town-square" || b.Log.Witnesses[0].Name != "alba.example",
+		"quorum":   b.Log.Quorum != 2 || b.Log.Witnesses[0].URL != "https://alba.example/w" || b.Log.Witnesses[1].URL != "",
+		"rules":    !reflect.DeepEqual(b.Policies, policy.DefaultRules()) || !reflect.DeepEqual(b.Compartments, policy.DefaultCompartments()) || len(b.OffenceClasses) != len(policy.DefaultOffenceClasses()),
+		"keys":     !bytes.Contains(b.IssuerKeys, []byte(`"kid"`)) || bytes.Contains(b.IssuerKeys, []byte(`"d"`)) || len(b.Reviewers) != 2,
+		"registry": b.Registry == nil || b.Registry.WaitingDays != policy.DefaultWaitingDays || !bytes.Contains(b.Registry.Keys, []byte(`"kid"`)),
 	} {
 		if wrong {
 			t.Errorf("%s: %+v", name, b)

@@ -31,6 +31,8 @@ type Memory struct {
 	refusals map[[3]string]bool // authority, warrant id, code
 	leaves   [][]byte
 	bundles  []bundle // the last is in force
+
+	platforms []policy.LoggedPlatform // by their leaves
 }
 
 type bundle struct {
@@ -111,6 +113,17 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 	stored.Earlier = nil
 	m.cases = append(m.cases, stored)
 	return c, nil
+}
+
+// Earlier implements [disclose.Cases].
+func (m *Memory) Earlier(_ context.Context, authority string, warrant [32]byte) (disclose.Case, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.find(func(o disclose.Case) bool { return o.Authority == authority && o.WarrantHash == warrant })
+	if !ok {
+		return disclose.Case{}, disclose.ErrNoEarlier
+	}
+	return *c, nil
 }
 
 // Refuse implements [disclose.Cases].

@@ -307,6 +307,14 @@ func (f *founding) makeKeys() error {
 		Fields:   policy.DefaultFields(), Compartments: policy.DefaultCompartments(), OffenceClasses: offenceClasses(),
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
+	registry, err := f.key("registry")
+	if err != nil {
+		return err
+	}
+	f.draft.Registry = &policy.Registry{} // who tries the sandbox does not wait
+	if f.draft.Registry.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{registry.Public()}}); err != nil {
+		return err
+	}
 	for _, r := range []policy.Reviewer{{ID: "rita", Name: "Rita Ashgrove"}, {ID: "sami", Name: "Sami Tollgate"}} {
 		key, err := f.key(r.ID)
 		if err != nil {

@@ -6,8 +6,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
@@ -53,6 +55,8 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodGet, registrar.PathBundle, web.NoBody, web.Rate{}, s.bundle)
 	edge.Handle(http.MethodGet, registrar.PathBundles, web.NoBody, web.Rate{}, s.bundleByHash)
 	edge.Handle(http.MethodGet, registrar.PathEndorsed, web.NoBody, web.Rate{}, s.endorsements)
+	edge.Handle(http.MethodGet, registrar.PathPlatforms, web.NoBody, web.Rate{}, s.platforms)
+	edge.Handle(http.MethodGet, registrar.PathPlatform, web.NoBody, web.Rate{}, s.platform)
 	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, web.Filing, s.fileWarrant)
 	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, web.Rate{}, s.warrantStatus)
 	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, web.Rate{}, s.warrantPackage)
@@ -98,6 +102,53 @@ func (s *side) endorsements(w http.ResponseWriter, r *http.Request) error {
 	return web.WriteJSON(w, http.StatusOK, registrar.Endorsements{Endorsements: endorsements})
 }
 
+// platforms serves a page of the registry.
+func (s *side) platforms(w http.ResponseWriter, r *http.Request) error {
+	after := int64(-1)
+	if text := r.URL.Query().Get(registrar.ParamAfter); text != "" {
+		var err error
+		if after, err = strconv.ParseInt(text, 10, 64); err != nil {
+			return disclose.ErrCursor
+		}
+	}
+	records, err := s.Registrar.Registry.After(r.Context(), after, recordsAtOnce)
+	if err != nil {
+		return err
+	}
+	return writeRecords(w, r, registrar.Platforms{Records: records, More: len(records) == recordsAtOnce})
+}
+
+// recordsAtOnce is how many records of platforms one answer has, of some 2 KB each.
+const recordsAtOnce = 100
+
+// platform serves all records of one.
+func (s *side) platform(w http.ResponseWriter, r *http.Request) error {
+	records, err := s.Registrar.Registry.Of(r.Context(), r.PathValue(registrar.ParamPlatform))
+	switch {
+	case err != nil:
+		return err
+	case len(records) == 0:
+		return disclose.ErrUnknownPlatform
+	}
+	return writeRecords(w, r, registrar.Platforms{Records: records})
+}
+
+// writeRecords writes what grows and never changes: whoever asks again within a minute
+// may be answered by a cache, and then by If-None-Match.
+func writeRecords(w http.ResponseWriter, r *http.Request, p registrar.Platforms) error {
+	b, err := json.Marshal(p)
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256(b)
+	h := w.Header()
+	h.Set("Content-Type", "application/json")
+	h.Set("Cache-Control", "public, max-age=60")
+	h.Set("ETag", `"`+hex.EncodeToString(sum[:16])+`"`)
+	http.ServeContent(w, r, "", time.Time{}, bytes.NewReader(b))
+	return nil
+}
+
 // countsOf is what whoever knows the id of a case may learn.
 func countsOf(c disclose.Summary) registrar.CaseStatus {
 	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum}
@@ -125,7 +176,12 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	filed, decision, err := s.Registrar.File(r.Context(), sub)
 	if err != nil {
-		return web.WithFacts{Err: err, Rules: decision.Rules}
+		facts := web.WithFacts{Err: err, Rules: decision.Rules}
+		var wait *policy.WaitError
+		if errors.As(err, &wait) {
+			facts.From = wait.From
+		}
+		return facts
 	}
 	st := answerOf(filed)
 	st.Rules = decision.Rules

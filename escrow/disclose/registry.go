@@ -1,0 +1,169 @@
+package disclose
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// Registry keeps the records of platforms. Who only reads needs Of and After.
+type Registry struct {
+	Rules *Rules
+	Now   func() time.Time
+
+	// Append stores an entry and appends leaf, of its record, in one transaction; or
+	// returns the record with its leaf if it is stored already. A leaf of that very
+	// record which lost its row is taken again. It is ErrRegistryMoved if another leaf
+	// than after is the last one of a record of any platform, -1 if there is none.
+	Append func(ctx context.Context, e PlatformEntry, leaf proof.Leaf, after int64) (policy.LoggedPlatform, error)
+	// Of returns all records of platforms, of all of them without ids, in the order of
+	// their leaves.
+	Of func(ctx context.Context, ids ...string) ([]policy.LoggedPlatform, error)
+	// After returns the first n records behind a leaf, in the order of their leaves.
+	After func(ctx context.Context, leaf int64, n int) ([]policy.LoggedPlatform, error)
+}
+
+// PlatformEntry is a record that shall be logged, with what belongs to it.
+type PlatformEntry struct {
+	Record        *policy.PlatformRecord
+	Signed        string
+	Countersigned []string
+	Client        []byte // settings of its OpenID client, opaque here
+}
+
+// Record puts a signed record into the registry: the row and its leaf in the public log
+// in one transaction. Recording the same one again changes nothing. The refusals are
+// those of [policy.Bundle.Register], and ErrClientSettings.
+func (r *Registry) Record(ctx context.Context, signed string, countersigned []string, client []byte) (policy.LoggedPlatform, error) {
+	const attempts = 5
+	for n := 1; ; n++ {
+		logged, err := r.record(ctx, signed, countersigned, client)
+		if n == attempts || !errors.Is(err, ErrRegistryMoved) {
+			return logged, err
+		}
+	}
+}
+
+func (r *Registry) record(ctx context.Context, signed string, countersigned []string, client []byte) (policy.LoggedPlatform, error) {
+	bundles, err := r.Rules.All(ctx)
+	if err != nil {
+		return policy.LoggedPlatform{}, err
+	}
+	have, err := r.Of(ctx)
+	if err != nil {
+		return policy.LoggedPlatform{}, err
+	}
+	for _, l := range have {
+		if l.Signed == signed {
+			return l, nil
+		}
+	}
+	platforms, err := policy.NewPlatforms(have, bundles...)
+	if err != nil {
+		return policy.LoggedPlatform{}, err
+	}
+	now := r.Now()
+	record, err := bundles[len(bundles)-1].Register(signed, countersigned, platforms, now)
+	if err != nil {
+		return policy.LoggedPlatform{}, err
+	}
+	if sum := sha256.Sum256(client); record.Client != hex.EncodeToString(sum[:]) {
+		return policy.LoggedPlatform{}, ErrClientSettings
+	}
+	after := int64(-1)
+	if len(have) > 0 {
+		after = have[len(have)-1].Leaf
+	}
+	return r.Append(ctx, PlatformEntry{record, signed, countersigned, client}, proof.PlatformLeaf(now, policy.Hash(signed)), after)
+}
+
+// All returns every bundle that was ever in force, in their order, or ErrNoBundle.
+func (r *Rules) All(ctx context.Context) ([]*policy.Bundle, error) {
+	hashes, err := r.Bundles.History(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if len(hashes) == 0 {
+		return nil, ErrNoBundle
+	}
+	all := make([]*policy.Bundle, len(hashes))
+	for i, hash := range hashes {
+		if all[i], err = r.bundle(ctx, hash); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// known is what the public log says of a warrant beside its own leaves: what [policy.Decide]
+// needs under b, the bundle of its day, checked under the one in force.
+func (r *Registrar) known(ctx context.Context, s policy.Submission, b, inForce *policy.Bundle) (known opening.Known, facts policy.Facts, err error) {
+	ids := b.AsksFor(s)
+	if len(ids) == 0 {
+		return known, facts, nil
+	}
+	records, err := r.Registry.Of(ctx, ids...)
+	if err != nil {
+		return known, facts, err
+	}
+	for _, p := range records {
+		leaf, err := r.logged(ctx, p.Leaf)
+		if err != nil {
+			return known, facts, err
+		}
+		known.Platforms = append(known.Platforms, opening.LoggedPlatform{Signed: p.Signed, Countersigned: p.Countersigned, Leaf: leaf})
+	}
+	logs, err := opening.Logs(inForce)
+	if err != nil {
+		return known, facts, err
+	}
+	if facts, err = known.Facts(logs, inForce); err != nil || !facts.Platforms.ReportsStolen() {
+		return known, facts, err
+	}
+	if known.Earlier, err = r.earlier(ctx, s); err != nil {
+		return known, facts, err
+	}
+	facts, err = known.Facts(logs, inForce)
+	return known, facts, err
+}
+
+// knownOf is known of a case: what custodians judge by, and the court.
+func (r *Registrar) knownOf(ctx context.Context, c Case) (opening.Known, error) {
+	since, err := r.Rules.Since(ctx, c.Bundle)
+	if err != nil {
+		return opening.Known{}, err
+	}
+	known, _, err := r.known(ctx, c.Submission, since[0], since[len(since)-1])
+	return known, err
+}
+
+// earlier is the warrant that s names as its earlier one, whose leaf may show that
+// evidence was there before a key was reported stolen; nil if it is not on file.
+func (r *Registrar) earlier(ctx context.Context, s policy.Submission) (*opening.EarlierWarrant, error) {
+	w, err := policy.ParseUnverified(s.Warrant)
+	if err != nil || w.Earlier == "" {
+		return nil, err
+	}
+	var hash [32]byte
+	if _, err := hex.Decode(hash[:], []byte(w.Earlier)); err != nil {
+		return nil, err
+	}
+	c, err := r.Cases.Earlier(ctx, w.Authority, hash)
+	if errors.Is(err, ErrNoEarlier) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	leaf, err := r.recorded(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return &opening.EarlierWarrant{Warrant: c.Submission.Warrant, Salt: c.Salt[:], Leaf: leaf}, nil
+}

@@ -1,0 +1,373 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// Why evidence does not count for what the registry says of its platform.
+var (
+	ErrPlatformTooNew  = refusal.New(refusal.NotYet, "warrant.platform_too_new", "The platform was registered so recently that its evidence does not count yet; file the warrant again from the day that is named here.")
+	ErrKeyTooNew       = refusal.New(refusal.NotYet, "warrant.platform_key_too_new", "The platform's key is so new that evidence under it does not count yet, because no older key of the platform countersigned it; file the warrant again from the day that is named here.")
+	ErrKeyStolen       = refusal.New(refusal.Denied, "warrant.platform_key_stolen", "The platform's key was reported stolen, and the public log shows nothing of this evidence from before: ask the platform for evidence under another key, or name the earlier preservation of it.")
+	ErrPlatformRetired = refusal.New(refusal.Denied, "warrant.platform_retired", "The platform signed this evidence after it had retired: only what it signed before counts.")
+	ErrPlatformStopped = refusal.New(refusal.Denied, "warrant.platform_stopped", "The custodians have stopped this platform: nothing is opened on its evidence.")
+)
+
+// WaitError is the cause of [ErrPlatformTooNew] and [ErrKeyTooNew]: from when on the
+// evidence counts.
+type WaitError struct{ From time.Time }
+
+func (e *WaitError) Error() string { return "from " + e.From.Format(time.DateOnly) }
+
+// LoggedPlatform is a signed record with the countersignatures that came with it, and
+// its leaf in the public log.
+type LoggedPlatform struct {
+	Signed        string   `json:"signed"`                  // SignPlatform
+	Countersigned []string `json:"countersigned,omitempty"` // CountersignPlatform
+	Leaf          int64    `json:"leaf"`
+	Day           string   `json:"day"` // of the leaf, YYYY-MM-DD
+}
+
+// Platforms are what the public log says of some platforms: all versions of the record
+// of each. Make them with [NewPlatforms] or [Platforms.Add]; nil and the zero Platforms
+// are none. They are not safe for concurrent use with Add.
+type Platforms struct {
+	byID    map[string]*platform
+	owners  map[string]string   // ids, by the thumbprint of each key that they ever had
+	sectors map[string][]string // ids
+}
+
+// platform is one of them, in the order of its numbers.
+type platform struct {
+	records []*PlatformRecord
+	logged  []LoggedPlatform
+	days    []time.Time
+	kids    map[string]string // thumbprints of all keys that it ever had
+}
+
+// NewPlatforms reads the records of platforms, all versions of each, in any order. The
+// newest of each must be signed with a registry key of one of the bundles; it vouches
+// for those before, which it names by their hash. It is [ErrPlatform],
+// [ErrPlatformSignature], [ErrNoRegistry], [ErrPlatformNotNext] or [ErrPlatformFixed].
+//
+// Not checked: that the leaves are in the public log, and that there are no newer
+// records. The first is for whoever calls; the second is what an audit shows.
+func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, error) {
+	p := &Platforms{}
+	for _, l := range slices.SortedFunc(slices.Values(logged), func(a, b LoggedPlatform) int { return cmp.Compare(a.Leaf, b.Leaf) }) {
+		if err := p.add(l); err != nil {
+			return nil, err
+		}
+	}
+	for _, known := range p.byID {
+		newest := len(known.logged) - 1
+		err := error(ErrNoRegistry)
+		for _, b := range bundles {
+			if _, err = b.VerifyPlatform(known.logged[newest].Signed, known.days[newest]); err == nil {
+				break
+			}
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Add takes the next record that the public log holds, which is judged as it was when it
+// was registered under b, then in force: see [Bundle.Register].
+func (p *Platforms) Add(l LoggedPlatform, b *Bundle) error {
+	day, err := time.Parse(time.DateOnly, l.Day)
+	if err != nil {
+		return ErrPlatform.Because(err)
+	}
+	if _, err := b.Register(l.Signed, l.Countersigned, p, day); err != nil {
+		return err
+	}
+	return p.add(l)
+}
+
+func (p *Platforms) add(l LoggedPlatform) error {
+	r, err := ParsePlatform(l.Signed)
+	if err != nil {
+		return err
+	}
+	day, err := time.Parse(time.DateOnly, l.Day)
+	if err != nil {
+		return ErrPlatform.Because(err)
+	}
+	if p.byID == nil {
+		p.byID, p.owners, p.sectors = make(map[string]*platform), make(map[string]string), make(map[string][]string)
+	}
+	known := p.byID[r.ID]
+	if known == nil {
+		known = &platform{kids: make(map[string]string)}
+	}
+	if err := known.follows(r); err != nil {
+		return err
+	}
+	for _, print := range known.kids {
+		p.owners[print] = r.ID
+	}
+	if p.byID[r.ID] = known; r.Number == 1 {
+		p.sectors[r.SectorID()] = append(p.sectors[r.SectorID()], r.ID)
+	}
+	known.records, known.logged, known.days = append(known.records, r), append(known.logged, l), append(known.days, day)
+	return nil
+}
+
+// newest is the record in force; nil if there is none.
+func (p *platform) newest() *PlatformRecord {
+	if len(p.records) == 0 {
+		return nil
+	}
+	return p.records[len(p.records)-1]
+}
+
+// follows checks that r may come after the newest record, and notes its keys.
+func (p *platform) follows(r *PlatformRecord) error {
+	before := p.newest()
+	want := PlatformRecord{Number: 1}
+	if before != nil {
+		want = before.Successor()
+	}
+	if r.Number != want.Number || r.Previous != want.Previous {
+		return ErrPlatformNotNext.Because(fmt.Errorf("expected is number %d after %s", want.Number, orNone(want.Previous)))
+	}
+	if before != nil && (r.ID != before.ID || r.Sector != before.Sector || r.SectorURI != before.SectorURI ||
+		before.Retired && !r.Retired || !subset(before.Stolen, among(r.Stolen))) {
+		return ErrPlatformFixed
+	}
+	for i := range r.keys {
+		k := &r.keys[i]
+		print, err := k.Thumbprint()
+		if err != nil {
+			return ErrPlatform.Because(err)
+		}
+		was, known := p.kids[k.KeyID]
+		switch {
+		case known && (was != print || find(before.keys, func(o *document.Key) bool { return o.KeyID == k.KeyID }) == nil):
+			return ErrPlatformFixed // another key, or one that was gone
+		case !known && slices.Contains(slices.Collect(maps.Values(p.kids)), print):
+			return ErrPlatformFixed // or a stolen key could go on under another kid
+		}
+		p.kids[k.KeyID] = print
+	}
+	return nil
+}
+
+// Newest returns the record in force of a platform, with its leaf, or nil.
+func (p *Platforms) Newest(id string) (*PlatformRecord, *LoggedPlatform) {
+	if p == nil || p.byID[id] == nil {
+		return nil, nil
+	}
+	known := p.byID[id]
+	return known.newest(), &known.logged[len(known.logged)-1]
+}
+
+// ReportsStolen reports whether any of the platforms had a key reported stolen.
+func (p *Platforms) ReportsStolen() bool {
+	for _, known := range p.byID {
+		if len(known.newest().Stolen) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// evidenceKeys are those by which evidence of one platform is judged: all that it ever
+// had, each with the days in which it signs.
+type evidenceKeys struct {
+	set        *token.KeySet
+	since      map[string]time.Time // by kid: the day from which a key waits; zero: it does not
+	stolen     map[string]int64     // by kid: the leaf that reports it
+	registered time.Time            // the day of the first record; zero: the bundle has the platform
+	retired    time.Time            // the day on which it retired; zero: it has not
+}
+
+// evidenceKeys returns the keys of a platform under b, or nil if it is not known. What a
+// bundle lists was endorsed by custodians, so it need not wait; it is as if it had been
+// the record before the first.
+func (b *Bundle) evidenceKeys(id string, p *Platforms) *evidenceKeys {
+	listed := b.platforms[id]
+	if b.Registry == nil || p == nil || p.byID[id] == nil {
+		if listed == nil {
+			return nil
+		}
+		return &evidenceKeys{set: listed}
+	}
+	k := &evidenceKeys{set: &token.KeySet{}, since: make(map[string]time.Time), stolen: make(map[string]int64)}
+	var before document.KeySet
+	if listed != nil {
+		before = listed.Keys
+		k.set.Keys = slices.Clone(before)
+	} else {
+		k.registered = p.byID[id].days[0]
+	}
+	known := p.byID[id]
+	for i, r := range known.records {
+		k.add(r, before, known.logged[i], known.days[i])
+		before = r.keys
+	}
+	return k
+}
+
+// add takes one more record; before are the keys of the one before it.
+func (k *evidenceKeys) add(r *PlatformRecord, before document.KeySet, l LoggedPlatform, day time.Time) {
+	for _, kid := range r.Stolen {
+		if _, known := k.stolen[kid]; !known {
+			k.stolen[kid] = l.Leaf
+		}
+	}
+	for i := range before { // what is gone signed until the end of the day
+		gone := find(r.keys, func(n *document.Key) bool { return n.KeyID == before[i].KeyID }) == nil
+		if end := day.AddDate(0, 0, 1); gone {
+			was := find(k.set.Keys, func(o *document.Key) bool { return o.KeyID == before[i].KeyID })
+			if was.Expiry.IsZero() || end.Before(was.Expiry) {
+				was.Expiry = end
+			}
+		}
+	}
+	since := k.waitsFrom(r, before, l, day)
+	for _, n := range r.keys {
+		if find(before, func(o *document.Key) bool { return o.KeyID == n.KeyID }) != nil {
+			continue
+		}
+		if n.NotBefore.Before(day) {
+			n.NotBefore = day
+		}
+		k.set.Keys, k.since[n.KeyID] = append(k.set.Keys, n), since
+	}
+	if r.Retired && k.retired.IsZero() {
+		k.retired = day
+	}
+}
+
+// waitsFrom is the day from which the new keys of a record wait: its own, or that of
+// the older key that countersigned it, if nobody reported that one stolen.
+func (k *evidenceKeys) waitsFrom(r *PlatformRecord, before document.KeySet, l LoggedPlatform, day time.Time) time.Time {
+	since := day
+	for _, countersigned := range l.Countersigned {
+		key, err := countersigner(countersigned, l.Signed, before)
+		if err != nil || slices.Contains(r.Stolen, key.KeyID) {
+			continue
+		}
+		if from := k.since[key.KeyID]; from.Before(since) {
+			since = from
+		}
+	}
+	return since
+}
+
+// judge decides whether evidence that verified under one of the keys counts at a time.
+func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, loggedBefore func(leaf int64) bool) error {
+	if !k.retired.IsZero() && !e.At.Before(k.retired.AddDate(0, 0, 1)) {
+		return ErrPlatformRetired
+	}
+	if report, stolen := k.stolen[e.KeyID]; stolen && !loggedBefore(report) {
+		return ErrKeyStolen
+	}
+	since := k.since[e.KeyID]
+	from := since.AddDate(0, 0, waitingDays)
+	switch {
+	case since.IsZero() || !at.Before(from):
+		return nil
+	case since.Equal(k.registered):
+		return ErrPlatformTooNew.Because(&WaitError{from})
+	}
+	return ErrKeyTooNew.Because(&WaitError{from})
+}
+
+// Register checks that a new record may be logged on day after those that p holds,
+// which are all: signed under b with a registry key, next in its place, with evidence
+// keys that are nobody else's, and, if it takes a sector that others have, countersigned
+// by one of them. The refusals are those of [Bundle.VerifyPlatform] and [NewPlatforms],
+// [ErrSectorTaken], [ErrCountersignature] and [ErrBundleSharedKey].
+func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, day time.Time) (*PlatformRecord, error) {
+	r, err := b.VerifyPlatform(signed, day)
+	if err != nil {
+		return nil, err
+	}
+	known, before := &platform{kids: make(map[string]string)}, document.KeySet(nil)
+	if listed := b.platforms[r.ID]; listed != nil {
+		before = listed.Keys
+	}
+	if has := p.byID[r.ID]; has != nil {
+		known = &platform{has.records, has.logged, has.days, maps.Clone(has.kids)} // p does not change
+		before = has.newest().keys
+	}
+	if err := known.follows(r); err != nil {
+		return nil, err
+	}
+	if err := b.checkKeys(r, p); err != nil {
+		return nil, err
+	}
+	members, taken := b.membersOf(r, p)
+	before = slices.DeleteFunc(slices.Clone(before), func(k document.Key) bool { return slices.Contains(r.Stolen, k.KeyID) })
+	joined := false
+	for _, c := range countersigned {
+		_, member := countersigner(c, signed, members)
+		if _, err := countersigner(c, signed, before); err != nil && member != nil {
+			return nil, ErrCountersignature.Because(err)
+		}
+		joined = joined || member == nil
+	}
+	if r.Number == 1 && taken && !joined {
+		return nil, ErrSectorTaken
+	}
+	return r, nil
+}
+
+// checkKeys: evidence keys are those of one party alone, each under one kid.
+func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
+	for i := range r.keys {
+		print, err := r.keys[i].Thumbprint()
+		if err != nil {
+			return ErrPlatform.Because(err)
+		}
+		if owner, taken := b.owners[print]; taken && owner != r.ID {
+			return ErrBundleSharedKey
+		}
+		if owner, taken := p.owners[print]; taken && owner != r.ID {
+			return ErrBundleSharedKey
+		}
+		if listed := b.platforms[r.ID]; listed != nil {
+			if was := find(listed.Keys, func(k *document.Key) bool { return k.KeyID == r.keys[i].KeyID }); was != nil {
+				if of, err := was.Thumbprint(); err != nil || of != print {
+					return ErrPlatformFixed
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// membersOf returns the evidence keys of the other platforms that have the sector of
+// r, and whether there are any such platforms. One that the bundle lists has its id as
+// its sector.
+func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms) (keys document.KeySet, taken bool) {
+	if listed := b.platforms[r.SectorID()]; listed != nil && r.SectorID() != r.ID && p.byID[r.SectorID()] == nil {
+		keys, taken = slices.Clone(listed.Keys), true
+	}
+	for _, id := range p.sectors[r.SectorID()] {
+		if id == r.ID {
+			continue
+		}
+		newest := p.byID[id].newest()
+		taken = true
+		for _, k := range newest.keys {
+			if !newest.Retired && !slices.Contains(newest.Stolen, k.KeyID) {
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys, taken
+}
