@@ -204,6 +204,9 @@ func (o *opening) trials() []part {
 				return keep.Current(ctx, o.Issuing.Keys, o.Issuing.Store)
 			}})
 	}
+	if i := o.config.Issue; i != nil && i.EmailDomain != "" && !nobodys(i.EmailDomain) {
+		all = append(all, part{"issue.email_domain", nil, (*opening).tryEmailDomain})
+	}
 	if o.Issuing != nil {
 		for n, p := range o.Issuing.Platforms {
 			if p.BackchannelLogoutURI != "" {

@@ -130,6 +130,7 @@ type issueConfig struct {
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
 	Platforms         []platformConfig `toml:"platforms"`
+	EmailDomain       string           `toml:"email_domain"`              // openid.Config; empty: openid.NoDomain
 	PlatformNetworks  []string         `toml:"platform_private_networks"` // identity.ParsePrivateNetworks, of the addresses that platforms give
 }
 
@@ -193,6 +194,8 @@ type platformConfig struct {
 	IDTokenAlg             string   `toml:"id_token_alg"` // EdDSA, ES256 or RS256; empty: openid.Platform.IDTokenAlg
 	RequirePAR             bool     `toml:"require_par"`
 	RequireDPoP            bool     `toml:"require_dpop"`
+	Username               bool     `toml:"username"` // it may ask for a handle
+	Email                  bool     `toml:"email"`    // and for an e-mail address
 }
 
 // ReadConfig reads and checks the file. It opens no connection. Its refusals, all
@@ -271,6 +274,9 @@ func (c *issueConfig) check(f *mistakes) {
 	f.require("issue.database_file", c.Database)
 	f.require("issue.cookie_key_file", c.CookieKey)
 	f.vault("issue.vault", c.Vault)
+	if c.EmailDomain != "" && !openid.CheckEmailDomain(c.EmailDomain) {
+		f.add("issue.email_domain", errEmailDomain)
+	}
 	if len(c.TokenKeys) == 0 {
 		f.require("issue.token_keys", "")
 	}
@@ -481,7 +487,8 @@ func (c *issueConfig) platforms(b *policy.Bundle, keys []openid.Key) ([]openid.P
 // platform refuses with the setting that is wrong, as far as it is one.
 func (p platformConfig) platform() (openid.Platform, error) {
 	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP,
-		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, BackchannelLogoutURI: p.BackchannelLogoutURI, BackchannelLogoutSessionRequired: p.BackchannelSession, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg)}
+		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, BackchannelLogoutURI: p.BackchannelLogoutURI, BackchannelLogoutSessionRequired: p.BackchannelSession, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg),
+		Username: p.Username, Email: p.Email}
 	wrong := func(setting, should string) error { return of(setting, errConfigPlatform.Because(errors.New(should))) }
 	if p.SecretSHA256 != "" {
 		sum, err := hex.DecodeString(p.SecretSHA256)

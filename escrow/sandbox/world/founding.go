@@ -391,7 +391,7 @@ func (f *founding) makePlatform(id, name string) (*Platform, error) {
 	if p.Origin, err = f.serveAs(id, func(string) (http.Handler, error) { return p.Handler(), nil }); err != nil {
 		return nil, err
 	}
-	return p, f.register(openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"}, SecretHash: sha256.Sum256([]byte(f.secret(id)))}, key)
+	return p, f.register(openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"}, SecretHash: sha256.Sum256([]byte(f.secret(id))), Username: true}, key)
 }
 
 // makeClient registers a platform of whoever tries the sandbox, which can sign evidence
@@ -402,6 +402,7 @@ func (f *founding) makeClient(c Client) error {
 		return err
 	}
 	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg), Localhost: true,
+		Username: c.Username, Email: c.Email,
 		BackchannelLogoutURI: c.BackchannelLogoutURI, BackchannelLogoutSessionRequired: c.BackchannelLogoutSessionRequired}
 	if c.Secret != "" {
 		p.SecretHash = sha256.Sum256([]byte(c.Secret))

@@ -59,6 +59,9 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Issuer.Handles(ctx, names); err != nil {
+		return err
+	}
 	notices, err := s.Issuer.Notices(ctx, who.Person, s.platformIDs())
 	if err != nil {
 		return err
