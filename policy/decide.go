@@ -8,6 +8,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	cedar "github.com/cedar-policy/cedar-go"
@@ -284,6 +285,11 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	}
 	seen := make(map[name]bool, len(w.Targets))
 	for _, t := range w.Targets {
+		// As platforms show it: @handle, or @handle@host.
+		handle, _, _ := strings.Cut(strings.TrimPrefix(strings.ToLower(string(t.Pseudonym)), "@"), "@")
+		if token.IsHandle(handle) {
+			return ErrHandleTarget
+		}
 		_, err := token.ParsePseudonym(string(t.Pseudonym))
 		n := name{t.Pseudonym, t.Platform}
 		if err != nil || b.platforms[t.Platform] == nil && b.Registry == nil || seen[n] {

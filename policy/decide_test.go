@@ -87,6 +87,15 @@ var mutations = []struct {
 	{"L09 wildcard pen name", func(v *Warrant) { v.Targets[0].Pseudonym = "*" }, ErrBadTarget, nil},
 	{"L09 wildcard platform", func(v *Warrant) { v.Targets[0].Platform = "*" }, ErrBadTarget, nil},
 	{"L09 truncated pen name", func(v *Warrant) { v.Targets[0].Pseudonym = v.Targets[0].Pseudonym[:20] }, ErrBadTarget, nil},
+	{"L09 handle", func(v *Warrant) {
+		v.Targets[0].Pseudonym = token.Pseudonym(v.Targets[0].Pseudonym.Handle(token.MinHandle))
+	}, ErrHandleTarget, nil},
+	{"L09 handle as it is shown", func(v *Warrant) {
+		v.Targets[0].Pseudonym = "@" + token.Pseudonym(v.Targets[0].Pseudonym.Handle(token.MinHandle)) + "@town.example"
+	}, ErrHandleTarget, nil},
+	{"L09 handle with a wrong character", func(v *Warrant) {
+		v.Targets[0].Pseudonym = token.Pseudonym(v.Targets[0].Pseudonym.Handle(token.MinHandle)[1:])
+	}, ErrBadTarget, nil},
 	{"L09 pen name in upper case", func(v *Warrant) {
 		v.Targets[0].Pseudonym = token.Pseudonym(strings.ToUpper(string(v.Targets[0].Pseudonym)))
 	}, ErrBadTarget, nil},

@@ -22,6 +22,7 @@ var (
 	ErrNoTargets        = refusal.New(refusal.Invalid, "warrant.no_targets", "The warrant must name at least one pen name and its platform; a withdrawal names none.")
 	ErrTooManyTargets   = refusal.New(refusal.Invalid, "warrant.too_many_targets", "The warrant names more pen names than the bundle allows in one; split it.")
 	ErrBadTarget        = refusal.New(refusal.Invalid, "warrant.bad_target", "Each target is one whole pen name on one platform of the bundle or of the registry, once; there are no wildcards.")
+	ErrHandleTarget     = refusal.New(refusal.Invalid, "warrant.handle_target", "A target is a handle, the short name that a platform shows: name the whole pen name, which is the sub of the token in the platform's evidence, and ask the platform for that.")
 	ErrNoEvidence       = refusal.New(refusal.Invalid, "warrant.evidence_missing", "Every target needs the platform's signed evidence whose digest the warrant names.")
 	ErrEvidenceMismatch = refusal.New(refusal.Invalid, "warrant.evidence_mismatch", "The evidence is about another pen name, platform or record, or its digest is not the one in the warrant.")
 	ErrBadEvidence      = refusal.New(refusal.Invalid, "warrant.evidence_invalid", "A piece of evidence does not verify with the keys of its platform and of the issuer.")

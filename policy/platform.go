@@ -170,7 +170,7 @@ func (r *PlatformRecord) Lines() []string {
 		"origins " + orNone(strings.Join(r.Origins, ", ")),
 	}
 	for i := range r.keys {
-		print, _ := r.keys[i].Thumbprint() //nolint:errcheck // it was read as a key
+		print, _ := r.keys[i].Thumbprint() // it was read as a key
 		lines = append(lines, fmt.Sprintf("evidence key %s, thumbprint %s", r.keys[i].KeyID, print))
 	}
 	for _, kid := range r.Stolen {

@@ -295,6 +295,8 @@ func TestFoundN5FoldersThatAreRefused(t *testing.T) {
 	refused(2, "--platform needs redirect=", "--platform", "id=my-app")
 	refused(2, "id is of small letters", "--platform", "id=My App,redirect=http://localhost:3000/")
 	refused(2, "native is true or false", "--platform", "id=a,redirect=http://localhost:3000/,native=yes")
+	refused(2, "username is true or false", "--platform", "id=a,redirect=http://localhost:3000/,username=yes")
+	refused(2, "email is true or false", "--platform", "id=a,redirect=http://localhost:3000/,email=a@b.example")
 	refused(2, "id_token_alg is RS256 or EdDSA", "--platform", "id=a,redirect=http://localhost:3000/,id_token_alg=ES256")
 	refused(2, "--once plays the story", "--platform", "id=a,redirect=http://localhost:3000/", "--once")
 }

@@ -21,16 +21,19 @@ var clientID = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$`)
 func readClients(given []string) ([]world.Client, error) {
 	var clients []world.Client
 	for _, value := range given {
-		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native", "id_token_alg", "logout")
+		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native", "id_token_alg", "username", "email", "logout")
 		if err != nil {
 			return nil, err
 		}
-		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true", IDTokenAlg: v.Get("id_token_alg"), BackchannelLogoutURI: v.Get("logout")}
+		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true", IDTokenAlg: v.Get("id_token_alg"),
+			Username: v.Get("username") == "true", Email: v.Get("email") == "true", BackchannelLogoutURI: v.Get("logout")}
 		if !clientID.MatchString(c.ID) {
 			return nil, shell.UsageError("--platform: id is of small letters, digits, dots and dashes")
 		}
-		if native := v.Get("native"); native != "" && native != "true" && native != "false" {
-			return nil, shell.UsageError("--platform: native is true or false")
+		for _, name := range []string{"native", "username", "email"} {
+			if !slices.Contains([]string{"", "true", "false"}, v.Get(name)) {
+				return nil, shell.UsageError("--platform: %s is true or false", name)
+			}
 		}
 		if !slices.Contains([]string{"", "RS256", "EdDSA"}, c.IDTokenAlg) {
 			return nil, shell.UsageError("--platform: id_token_alg is RS256 or EdDSA")

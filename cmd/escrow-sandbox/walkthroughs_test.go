@@ -21,6 +21,7 @@ import (
 	"time"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
+	"github.com/penname/penname/verifier/token"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -303,6 +304,13 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return b.Open(ctx, args[2])
 	case "sees":
 		return b.Shows(b.Page.Status, args[2])
+	case "handle":
+		m := regexp.MustCompile(`shown as <code>([0-9a-z]+)</code>`).FindStringSubmatch(b.Page.Body)
+		if m == nil || !token.IsHandle(m[1]) {
+			return fmt.Errorf("no handle on the page")
+		}
+		ts.Setenv(args[2], m[1])
+		return nil
 	case "pen-name":
 		m := regexp.MustCompile(`pen1[0-9a-z]+`).FindString(b.Page.Body)
 		if m == "" {

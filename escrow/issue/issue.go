@@ -105,7 +105,8 @@ type Assignment struct {
 type PenName struct {
 	Pseudonym token.Pseudonym `json:"pen_name"`
 	Platform  string          `json:"platform"`
-	Since     time.Time       `json:"since"` // day
+	Since     time.Time       `json:"since"`            // day
+	Handle    token.Handle    `json:"handle,omitempty"` // by which the platform may show them; set by Handles alone
 
 	Commitment [32]byte `json:"-"` // see Assignment; another for each record that its person had
 }
@@ -146,6 +147,12 @@ type Store interface {
 	// Assigned returns those of the pseudonyms that exist, in the order asked;
 	// one with several commitments comes once for each.
 	Assigned(ctx context.Context, candidates []token.Pseudonym) ([]PenName, error)
+	// Reserve returns the handle of a pen name at a platform, for ever the same: the
+	// shortest that no other pen name has there. It needs to know of no person, so
+	// whoever is shown a pen name alone can reserve for it.
+	Reserve(ctx context.Context, platform string, name token.Pseudonym, day time.Time) (token.Handle, error)
+	// Reserved returns the handles of pen names, in their order, "" where there is none.
+	Reserved(ctx context.Context, names []PenName) ([]token.Handle, error)
 	// Notices returns the notices served on any of the pseudonyms.
 	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
 
@@ -340,6 +347,24 @@ func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (toke
 	}
 	_, err = s.Store.Assign(ctx, a)
 	return name, commitment, err
+}
+
+// Handle returns the short name of a pen name at its platform, reserved for ever: also if
+// the person is deleted, for the pen name is still theirs.
+func (s *Issuer) Handle(ctx context.Context, platform string, name token.Pseudonym) (token.Handle, error) {
+	return s.Store.Reserve(ctx, platform, name, day(s.Now()))
+}
+
+// Handles adds to pen names the handles that are reserved for them.
+func (s *Issuer) Handles(ctx context.Context, names []PenName) error {
+	if len(names) == 0 {
+		return nil
+	}
+	handles, err := s.Store.Reserved(ctx, names)
+	for i, h := range handles {
+		names[i].Handle = h
+	}
+	return err
 }
 
 // RowKey gives the key that hides whose the rows of the database are, and what to

@@ -65,6 +65,8 @@ type event struct {
 // those of one person should be near each other.
 var observers = map[string]func(*view) *features{
 	"tokens":          (*view).tokens,
+	"handles":         (*view).handles,
+	"addresses":       (*view).addresses,
 	"status list":     func(v *view) *features { return &v.polled.withdrawn },
 	"introspection":   func(v *view) *features { return &v.polled.inactive },
 	"logical copy":    func(v *view) *features { return v.inRows(v.after.rows) },
@@ -85,7 +87,7 @@ var (
 // TestFoundP1DeletedAndBack: one of the people deletes themself and comes back. Before,
 // only that person's commitments changed, at every platform.
 func TestFoundP1DeletedAndBack(t *testing.T) {
-	seen := slices.Concat([]string{"tokens", "status list", "public log"}, copies, line)
+	seen := slices.Concat([]string{"tokens", "handles", "addresses", "status list", "public log"}, copies, line)
 	play(t, event{name: "deleted and back", observers: seen, happens: func(tb *table, k *player) {
 		tb.press(k, "/me/delete", tb.when())
 		tb.day()
@@ -173,7 +175,7 @@ func (v *view) logoutTokens() *features {
 // their making.
 func TestFoundP3CopyOfTheDatabase(t *testing.T) {
 	play(t,
-		event{name: "enrolment and first sign-ins", everybody: true, first: true, observers: slices.Concat([]string{"tokens"}, copies[:3], line), happens: func(tb *table, _ *player) {
+		event{name: "enrolment and first sign-ins", everybody: true, first: true, observers: slices.Concat([]string{"tokens", "handles", "addresses"}, copies[:3], line), happens: func(tb *table, _ *player) {
 			for _, p := range tb.players {
 				tb.visit(p, 0)
 				tb.visit(p, 1)
@@ -367,6 +369,31 @@ func (v *view) tokens() *features {
 		}
 		sum := sha256.Sum256([]byte(newest))
 		return float64(len(distinct)) + float64(binary.BigEndian.Uint32(sum[:]))/math.MaxUint32
+	})
+}
+
+// handles: platforms compare what they call people by: how they begin, how long they are
+// and how often they changed. The leak is a handle made of the person.
+func (v *view) handles() *features {
+	return v.words(func(s signIn) string { handle, _ := s.called(v.T); return handle })
+}
+
+// addresses: likewise of e-mail addresses.
+func (v *view) addresses() *features {
+	return v.words(func(s signIn) string { _, local := s.called(v.T); return strings.TrimPrefix(local, "pen1") })
+}
+
+// words is a number for a word of each newest sign-in: near each other if words begin alike.
+func (v *view) words(of func(signIn) string) *features {
+	return v.each(func(p *player, platform int) float64 {
+		distinct, newest := map[string]bool{}, ""
+		for _, s := range p.signIns[platform] {
+			if newest = of(s); v.leak {
+				newest = s.label
+			}
+			distinct[newest] = true
+		}
+		return float64(len(distinct)+len(newest)) + float64(binary.BigEndian.Uint32([]byte(newest)))/math.MaxUint32
 	})
 }
 

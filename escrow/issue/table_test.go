@@ -65,6 +65,24 @@ type signIn struct {
 	label string
 }
 
+// called is what the ID token has to call somebody by, and to write to them.
+func (s signIn) called(t *testing.T) (handle, local string) {
+	t.Helper()
+	var c struct {
+		Handle string `json:"preferred_username"`
+		Email  string `json:"email"`
+	}
+	b, err := base64.RawURLEncoding.DecodeString(strings.Split(s.ID, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	local, _, _ = strings.Cut(c.Email, "@")
+	if err != nil || c.Handle == "" || local == "" {
+		t.Fatalf("%v: %s", err, b)
+	}
+	return c.Handle, local
+}
+
 // told is both platforms' logout address, and when it was told of whom.
 type told struct {
 	now func() time.Time
@@ -209,7 +227,7 @@ func newTable(t *testing.T) *table {
 	tb.issuer = &issue.Issuer{Keys: keys, Store: tb.store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: now}
 	for i, id := range []string{"town-square", "school-forum"} {
 		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret(clientSecret)}, Sector: id + ".example",
-			BackchannelLogoutURI: "https://" + id + ".example/logout", BackchannelLogoutSessionRequired: i == 1}
+			BackchannelLogoutURI: "https://" + id + ".example/logout", BackchannelLogoutSessionRequired: i == 1, Username: true, Email: true}
 	}
 	tb.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.NewTextHandler(&tb.log, nil)), Now: now, PerSender: 1e6})
 	tb.check(err)
@@ -319,7 +337,7 @@ func (tb *table) visit(p *player, platform int) {
 	const verifier = "a-code-verifier-of-at-least-forty-three-characters"
 	challenge := sha256.Sum256([]byte(verifier))
 	page := tb.call(p, http.MethodGet, "/authorize?"+url.Values{
-		"client_id": {pl.ID}, "redirect_uri": {pl.RedirectURIs[0]}, "response_type": {"code"}, "scope": {"openid offline_access"},
+		"client_id": {pl.ID}, "redirect_uri": {pl.RedirectURIs[0]}, "response_type": {"code"}, "scope": {"openid offline_access profile email"},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
 	}.Encode(), nil)
 	asks := action.FindStringSubmatch(page.Body.String())
@@ -439,6 +457,8 @@ func (tb *table) known(p *player, platform int, salts [][32]byte) (values [][]by
 	add(string(p.names[platform]), p.device)
 	for _, s := range p.signIns[platform] {
 		c := s.claims(tb.T)
+		handle, local := s.called(tb.T)
+		add(handle, local+"@", strings.TrimPrefix(local, "pen1"))
 		add(s.Refresh, s.Refresh[:43], s.Refresh[:86], c.ID, c.Grant, "penname/openid/v1\x00grant\x00"+c.Grant, signIn{Access: s.ID}.payload().Session)
 		if b, err := base64.RawURLEncoding.DecodeString(c.Commitment); err == nil {
 			values = append(values, b, []byte(hex.EncodeToString(b)))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -45,6 +47,10 @@ type Config struct {
 	// Resource returns the platform that a resource indicator names, see [Platform.Serves],
 	// or [ErrUnknownPlatform]. Optional: without it resource is ignored.
 	Resource func(ctx context.Context, resource string) (Platform, error)
+
+	// EmailDomain, optional, is the domain of the e-mail addresses of people, at which
+	// nobody can be written to: see [CheckEmailDomain]. Empty: [NoDomain].
+	EmailDomain string
 
 	// ACRs are the assurance levels that the issuer can vouch for. Optional.
 	ACRs []string
@@ -103,6 +109,8 @@ type Platform struct {
 	Browser                bool              `json:"browser,omitempty"`                   // scripts in the person's browser: no secret, and refresh tokens only with DPoP
 	Native                 bool              `json:"native,omitempty"`                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
 	BackchannelLogoutURI   string            `json:"backchannel_logout_uri,omitempty"`    // where it is told that a pen name signed out: see backchannel.go
+	Username               bool              `json:"username,omitempty"`                  // it may ask for a handle, by the scope profile
+	Email                  bool              `json:"email,omitempty"`                     // it may ask for an e-mail address, by the scope email
 
 	// BackchannelLogoutSessionRequired asks for one logout token for each sign-in, with
 	// its sid (OpenID Connect Back-Channel Logout 1.0, 2.2). Else one without is for all
@@ -156,6 +164,8 @@ type SignInRequest struct {
 	Silent    bool     // prompt=none: no page may be shown, the outcome must not be pending
 	Offline   bool     // the platform asks to stay signed in (offline_access)
 	Scopes    string   // all that the platform asks for: what is consented to
+	Username  bool     // a handle is among it
+	Email     bool     // an e-mail address is: [Provider.Email]
 	ACRs      []string // assurance levels that the platform would like, best first
 
 	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
@@ -169,7 +179,8 @@ type Subject struct {
 	Pseudonym  token.Pseudonym
 	Commitment [32]byte // token.Commit of the pseudonym's link
 	ACR        string
-	Proven     time.Time // when the person proved who they are; required where SignInRequest.Since is set, and then told
+	Handle     token.Handle // of the pseudonym; required where SignInRequest.Username is set, and then told
+	Proven     time.Time    // when the person proved who they are; required where SignInRequest.Since is set, and then told
 
 	// Confirm, optional, is asked once more when the grant is stored: an error
 	// ends the grant. It closes the gap in which an [Provider.End] would miss it.
@@ -229,7 +240,18 @@ const (
 	maxSecrets       = 2        // of a platform: the one in use, and the next one or the one before
 )
 
+// NoDomain is a domain that nobody can have (RFC 6761, 6.4).
+const NoDomain = "penname.invalid"
+
+// CheckEmailDomain reports whether addresses can be made under a domain: it has two labels
+// or more, of lower-case letters, digits and dashes (RFC 1123, 2.1), and leaves room for a
+// pseudonym (RFC 5321, 4.5.3.1.3).
+func CheckEmailDomain(domain string) bool {
+	return len(domain) <= 200 && domainSyntax.MatchString(domain)
+}
+
 var (
+	domainSyntax   = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	clientIDSyntax = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 	sha256b64      = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
 	sha256hex      = regexp.MustCompile(`^[0-9a-f]{64}$`)
@@ -239,6 +261,9 @@ var (
 func (c *Config) check() error {
 	if !document.Origin(c.Issuer, false, document.Loopback) || c.Issuer != strings.ToLower(c.Issuer) || c.Platforms == nil {
 		return ErrConfig
+	}
+	if c.EmailDomain != "" && !CheckEmailDomain(c.EmailDomain) {
+		return ErrConfig.Because(errors.New("the e-mail domain"))
 	}
 	return nil
 }
@@ -370,6 +395,24 @@ func (p Platform) Scripts(origin string) bool {
 		u, err := url.Parse(uri)
 		return err == nil && u.Host != "" && u.Scheme+"://"+u.Host == origin
 	})
+}
+
+// scopes are those that p may ask for; others are ignored.
+func (p Platform) scopes() []string {
+	all := []string{goidc.ScopeOpenID.ID, goidc.ScopeOfflineAccess.ID}
+	if p.Username {
+		all = append(all, goidc.ScopeProfile.ID)
+	}
+	if p.Email {
+		all = append(all, goidc.ScopeEmail.ID)
+	}
+	return all
+}
+
+// granted are the scopes that p may have, of those that it asks for.
+func (p Platform) granted(scope string) string {
+	mine := p.scopes()
+	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return !slices.Contains(mine, s) }), " ")
 }
 
 // public reports whether p can keep no secret (RFC 6749, 2.1).

@@ -31,6 +31,7 @@ func newDiscoveryRig(t *testing.T) *rig {
 				p.SecretHashes, p.IDTokenAlg = r.square.SecretHashes, jose.SignatureAlgorithm(alg)
 			case "told":
 				p.SecretHashes, p.BackchannelLogoutURI = r.square.SecretHashes, "https://square.example/told"
+				p.Username, p.Email = true, true
 			case "by":
 				k := r.keyOf(jose.SignatureAlgorithm(alg))
 				p.JWKS = []jose.JSONWebKey{k.Public()}
@@ -77,7 +78,7 @@ func (r *rig) asked(name, value string) answer {
 }
 
 func (r *rig) granted(scope string) answer {
-	got, _ := r.tokens("scope", "openid "+scope)["scope"].(string)
+	got, _ := r.at(r.social, "scope", "openid "+scope)["scope"].(string)
 	return r.only(slices.Contains(strings.Fields(got), scope))
 }
 
@@ -190,7 +191,7 @@ func (r *rig) idTokenBy(alg string) answer {
 // claimed looks for a claim in what a platform gets that asks for everything.
 func (r *rig) claimed(name string) answer {
 	told := openid.Platform{ID: "told", RedirectURIs: r.square.RedirectURIs}
-	got := r.post("/token", r.redemption(told, r.code(told, "max_age", "1000")), "DPoP", r.proofBy(jose.EdDSA, "POST", "/token", "")).json(r.t)
+	got := r.post("/token", r.redemption(told, r.code(told, "max_age", "1000", "scope", "openid profile email")), "DPoP", r.proofBy(jose.EdDSA, "POST", "/token", "")).json(r.t)
 	id, access := payload(r.t, got["id_token"].(string)), payload(r.t, got["access_token"].(string))
 	return r.only(id[name] != nil || access[name] != nil)
 }
@@ -230,7 +231,7 @@ func TestDiscoveryListsExactlyWhatCanBeUsed(t *testing.T) {
 		"response_types_supported": {"token", "id_token", "code id_token"}, "response_modes_supported": {"fragment", "query.jwt", "web_message"},
 		"prompt_values_supported": {"create"}, "code_challenge_methods_supported": {"plain"}, "grant_types_supported": {"password", "client_credentials", "implicit"},
 		"token_endpoint_auth_methods_supported": {"client_secret_jwt", "tls_client_auth"}, "token_endpoint_auth_signing_alg_values_supported": {"RS256", "HS256"},
-		"dpop_signing_alg_values_supported": {"RS256"}, "scopes_supported": {"profile", "address"}, "subject_types_supported": {"public"},
+		"dpop_signing_alg_values_supported": {"RS256"}, "scopes_supported": {"phone", "address"}, "subject_types_supported": {"public"},
 	}
 	for name, listed := range doc {
 		all, ok := listed.([]any)

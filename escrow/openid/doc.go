@@ -10,7 +10,9 @@
 // # What it never learns
 //
 // The provider gets a [Subject] from the sign-in page: pseudonym, commitment,
-// assurance level, and when the person proved who they are. It has no other word about a person, so no token, answer,
+// assurance level, when the person proved who they are, and a handle, which is a part of
+// the pseudonym or is refused. The e-mail address that some platforms want is made of the
+// pseudonym. It has no other word about a person, so no token, answer,
 // error or row of its store can tell more. Whatever else a platform sends along
 // (login_hint, claims, any unknown parameter) is dropped unread.
 //

@@ -171,14 +171,15 @@ func (m manager) SessionByPushedAuthReqID(ctx context.Context, id string) (*goid
 
 // grantBody is one consent. Times that outlive the code are no finer than a day.
 type grantBody struct {
-	Platform   string `json:"platform"`
-	Commitment []byte `json:"commitment"`
-	ACR        string `json:"acr"`
-	Scope      string `json:"scope"`
-	Created    int64  `json:"created"` // the day
-	JKT        string `json:"jkt,omitempty"`
-	Resource   string `json:"resource,omitempty"` // the platform that access tokens are for, if it is another one
-	SID        string `json:"sid,omitempty"`      // of no other grant, so that no two platforms share one
+	Platform   string       `json:"platform"`
+	Commitment []byte       `json:"commitment"`
+	ACR        string       `json:"acr"`
+	Handle     token.Handle `json:"handle,omitempty"`
+	Scope      string       `json:"scope"`
+	Created    int64        `json:"created"` // the day
+	JKT        string       `json:"jkt,omitempty"`
+	Resource   string       `json:"resource,omitempty"` // the platform that access tokens are for, if it is another one
+	SID        string       `json:"sid,omitempty"`      // of no other grant, so that no two platforms share one
 
 	// Until the code is redeemed.
 	Code *codeBody `json:"code,omitempty"`
@@ -210,7 +211,7 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		return m.end(ctx, id)
 	}
 	b := grantBody{
-		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Scope: g.Scopes,
+		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Handle: h.subject.Handle, Scope: g.Scopes,
 		JKT: g.JWKThumbprint, SID: h.sid, Created: h.created, Family: h.family, Resource: h.resource,
 	}
 	row := Row{Kind: KindGrant, ID: id, Holder: token.Pseudonym(g.Subject), Version: h.version, Tell: h.sid != ""}
@@ -374,7 +375,7 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 		return nil, b, outage(ctx, errors.New("grant body"))
 	}
 	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family, resource: b.Resource, sid: b.SID}
-	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR}
+	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR, Handle: b.Handle}
 	g := &goidc.Grant{
 		ID: id, CreatedAt: int(b.Created), Subject: string(row.Holder), ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
 		Store: map[string]any{heldKey: h},
@@ -476,7 +477,7 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 	c.Name, c.RedirectURIs, c.ApplicationType = pl.Name, pl.RedirectURIs, goidc.ApplicationTypeWeb
 	c.GrantTypes = []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken}
 	c.ResponseTypes = []goidc.ResponseType{goidc.ResponseTypeCode}
-	c.ScopeIDs = goidc.ScopeOpenID.ID + " " + goidc.ScopeOfflineAccess.ID
+	c.ScopeIDs = strings.Join(pl.scopes(), " ")
 	c.IDTokenSigAlg = pl.IDTokenAlg // "": the library's default, see configure
 	c.DPoPTokenBindingIsRequired, c.PARIsRequired = pl.RequireDPoP, pl.RequirePAR
 	if pl.Native {

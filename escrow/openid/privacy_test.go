@@ -71,6 +71,8 @@ func TestCanary(t *testing.T) {
 	for _, bad := range []openid.Subject{
 		{Pseudonym: canary, Commitment: [32]byte{1}, ACR: "high"},
 		{Pseudonym: pseudonym(canary, r.square.ID), ACR: "high"},
+		{Pseudonym: pseudonym(canary, r.square.ID), Commitment: [32]byte{1}, ACR: "high", Handle: canary},
+		{Pseudonym: pseudonym(canary, r.square.ID), Commitment: [32]byte{1}, ACR: "high", Handle: pseudonym(canary, r.forum.ID).Handle(10)},
 		{Pseudonym: pseudonym(canary, r.square.ID), Commitment: [32]byte{1}},
 		{Pseudonym: pseudonym(canary, r.square.ID), Commitment: [32]byte{1}, ACR: "high " + canary},
 		{Pseudonym: token.Pseudonym(strings.ToUpper(string(pseudonym(canary, r.square.ID)))), Commitment: [32]byte{1}, ACR: "high"},

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"regexp"
 	"slices"
@@ -75,7 +76,7 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 // one of FAPI 2.0 is taken, but for what would shut out a plain OpenID Connect client.
 func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, error) {
 	m := manager{p}
-	scopes := []goidc.Scope{goidc.ScopeOpenID, goidc.ScopeOfflineAccess}
+	scopes := []goidc.Scope{goidc.ScopeOpenID, goidc.ScopeOfflineAccess, goidc.ScopeProfile, goidc.ScopeEmail}
 	newHandle := func(context.Context) string { return random() }
 	var acrs []provider.Option
 	if len(p.cfg.ACRs) > 0 {
@@ -120,6 +121,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		provider.WithIDTokenClaims(p.idClaims),
 		provider.WithTokenClaims(p.accessClaims),
 		provider.WithTokenIntrospection(m.mayIntrospect),
+		provider.WithUserInfoClaims(p.namedClaims),
 		provider.WithTokenRevocation(func(context.Context, *goidc.Client) bool { return true }),
 		provider.WithTokenRevocationRevokeGrantOnAccessToken(),
 		provider.WithSecretBasicAuthn(),
@@ -149,10 +151,12 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 
 func seconds(d time.Duration) int { return int(d / time.Second) }
 
-// offline reports whether a refresh token is asked for.
-func offline(scope string) bool {
-	return slices.Contains(strings.Fields(scope), goidc.ScopeOfflineAccess.ID)
+func contains(scopes string, one goidc.Scope) bool {
+	return slices.Contains(strings.Fields(scopes), one.ID)
 }
+
+// offline reports whether a refresh token is asked for.
+func offline(scopes string) bool { return contains(scopes, goidc.ScopeOfflineAccess) }
 
 // describe makes the discovery document (OpenID Connect Discovery 1.0, section 3)
 // from the library's, less what is not served, plus what it leaves to be guessed.
@@ -171,7 +175,8 @@ func (p *Provider) describe() ([]byte, error) {
 	doc["introspection_endpoint_auth_methods_supported"] = []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
-	claims := []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf"}
+	claims := []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf",
+		"preferred_username", "email", "email_verified"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
 	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
 		doc[unsupported] = false
@@ -208,13 +213,15 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	}
 	arrived := p.arrival(as, exchangeOf(r.Context()))
 	prompts := strings.Fields(string(as.Prompt))
+	scopes := pl.granted(as.Scopes) // what it may ask for can have changed since
 	req := SignInRequest{
 		Platform: pl, SessionID: as.ID, Action: authorizePath + "/" + as.ID,
 		Answer: r.Method == http.MethodPost, // authorization requests arrive here as GET, see authorize
 		Silent: slices.Contains(prompts, "none"),
 		Fresh:  slices.Contains(prompts, "login"),
 		// RFC 9700, 4.14: a refresh token is part of what is consented to.
-		Offline: offline(as.Scopes), Scopes: as.Scopes,
+		Offline: offline(scopes), Scopes: scopes,
+		Username: contains(scopes, goidc.ScopeProfile), Email: contains(scopes, goidc.ScopeEmail),
 		ACRs: strings.Fields(as.ACRValues),
 	}
 	if as.MaxAuthnAgeSecs != nil {
@@ -246,13 +253,13 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		exchangeOf(r.Context()).down = e.Kind == refusal.Unavailable
 		p.showError(w, r, e)
 		return goidc.StatusPending, nil
-	case outcome == Approved && (!subject.valid() || subject.Proven.IsZero() && !req.Since.IsZero()):
+	case outcome == Approved && (!subject.valid() || subject.Proven.IsZero() && !req.Since.IsZero() || req.Username != (subject.Handle != "")):
 		p.showError(w, r, ErrSubject)
 		return goidc.StatusPending, nil
 	case outcome == Approved && otherThanHinted(as, subject):
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "id_token_hint is about somebody else than who signed in.")
 	case outcome == Approved:
-		as.Subject, as.GrantedScopes = string(subject.Pseudonym), as.Scopes
+		as.Subject, as.GrantedScopes = string(subject.Pseudonym), scopes
 		h := &held{subject: subject, resource: heldOf(as.Store).resource}
 		if pl.BackchannelLogoutURI != "" {
 			h.sid = random()[:sidLen]
@@ -304,7 +311,7 @@ var acrSyntax = regexp.MustCompile(`^[!-~]+$`)
 // being issued as one.
 func (s Subject) valid() bool {
 	_, err := token.ParsePseudonym(string(s.Pseudonym))
-	return err == nil && s.Commitment != [32]byte{} && len(s.ACR) <= maxACR && acrSyntax.MatchString(s.ACR)
+	return err == nil && (s.Handle == "" || s.Pseudonym.Has(s.Handle)) && s.Commitment != [32]byte{} && len(s.ACR) <= maxACR && acrSyntax.MatchString(s.ACR)
 }
 
 // otherThanHinted: OpenID Connect Core, 3.1.2.1, id_token_hint: "If the End-User
@@ -333,10 +340,36 @@ func adoptHandle(ctx context.Context, as *goidc.AuthnSession, _ *goidc.Client) e
 	return nil
 }
 
+// Email is the address of a pseudonym, at which nobody can be written to. It holds the
+// whole pseudonym: two platforms' have nothing in common, it is the same for life whatever
+// else a platform is told, and it names nobody to whom the pseudonym does not.
+func (p *Provider) Email(name token.Pseudonym) string {
+	return string(name) + "@" + cmp.Or(p.cfg.EmailDomain, NoDomain)
+}
+
+// namedClaims are what a platform is told to call somebody by, in ID token and userinfo
+// (OpenID Connect Core, 5.4), as far as it was consented to and its registration still asks.
+func (p *Provider) namedClaims(ctx context.Context, g *goidc.Grant) map[string]any {
+	claims := map[string]any{}
+	pl, err := p.platform(ctx, g.ClientID)
+	if err != nil {
+		return claims
+	}
+	scopes, h := pl.granted(cmp.Or(exchangeOf(ctx).scope, g.Scopes)), heldOf(g.Store)
+	if contains(scopes, goidc.ScopeProfile) && h.subject.Handle != "" {
+		claims["preferred_username"] = h.subject.Handle
+	}
+	if contains(scopes, goidc.ScopeEmail) {
+		claims["email"], claims["email_verified"] = p.Email(token.Pseudonym(g.Subject)), false
+	}
+	return claims
+}
+
 // idClaims are what an ID token holds beside iss, sub, aud and nonce.
-func (p *Provider) idClaims(_ context.Context, g *goidc.Grant) map[string]any {
+func (p *Provider) idClaims(ctx context.Context, g *goidc.Grant) map[string]any {
 	h := heldOf(g.Store)
 	claims := p.claims(h, h.id)
+	maps.Copy(claims, p.namedClaims(ctx, g))
 	claims["jti"] = random()
 	if h.sid != "" { // OpenID Connect Back-Channel Logout 1.0, 2.1
 		claims["sid"] = h.sid

@@ -99,6 +99,7 @@ type exchange struct {
 	successor    string            // what it was replaced by a moment ago
 	mayAgain     bool              // a refresh token of this client may come twice
 	again        bool              // it did, at the same time
+	scope        string            // of the access token, or that the new one is to have; "": all of the grant
 	usedID       string            // of the proof or assertion that this request has used up
 	redirectURI  string            // at the token endpoint
 	otherURI     bool              // which is not that of the authorization request
@@ -183,7 +184,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		if params.Get("response_mode") == formPost {
 			x.formPost = params.Get("redirect_uri")
 		}
-		p.copyRequest(pass, params)
+		p.copyRequest(pass, params, pl)
 	}
 	get := r.Clone(r.Context())
 	get.Method, get.Body, get.Form, get.PostForm = http.MethodGet, http.NoBody, nil, nil
@@ -238,8 +239,8 @@ type checks struct {
 	published  *published
 }
 
-// copyRequest copies the parameters that are used.
-func (k checks) copyRequest(to, from url.Values) {
+// copyRequest copies the parameters of a platform's request that are used.
+func (k checks) copyRequest(to, from url.Values, pl Platform) {
 	for _, name := range requestParams {
 		if v := from.Get(name); v != "" {
 			to.Set(name, v)
@@ -247,18 +248,12 @@ func (k checks) copyRequest(to, from url.Values) {
 	}
 	// OpenID Connect Core, 3.1.2.1: "Scope values used that are not understood by an
 	// implementation SHOULD be ignored." The token response says which ones were granted.
-	to.Set("scope", knownScopes(from.Get("scope")))
+	to.Set("scope", pl.granted(from.Get("scope")))
 	// The same section: acr_values are a wish; the library refuses what it does not know.
 	unknown := func(acr string) bool { return !slices.Contains(k.cfg.ACRs, acr) }
 	if acrs := slices.DeleteFunc(strings.Fields(from.Get("acr_values")), unknown); len(acrs) > 0 {
 		to.Set("acr_values", strings.Join(acrs, " "))
 	}
-}
-
-func knownScopes(scope string) string {
-	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool {
-		return s != goidc.ScopeOpenID.ID && s != goidc.ScopeOfflineAccess.ID
-	}), " ")
 }
 
 // formPost is a response_mode (OAuth 2.0 Form Post Response Mode, 2).
@@ -459,7 +454,9 @@ func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	v := r.PostForm
 	x.redirectURI = v.Get("redirect_uri")
 	if v.Has("scope") { // as in copyRequest
-		v.Set("scope", knownScopes(v.Get("scope")))
+		pl, _ := k.platform(r.Context(), x.clientID) // see checkPushed
+		x.scope = pl.granted(v.Get("scope"))
+		v.Set("scope", x.scope)
 	}
 	switch {
 	case v.Get("grant_type") == string(goidc.GrantAuthorizationCode) && v.Get("code") == "":
@@ -498,7 +495,7 @@ func (k checks) checkPushed(r *http.Request, x *exchange) fault {
 			form.Set(name, v)
 		}
 	}
-	k.copyRequest(form, r.PostForm)
+	k.copyRequest(form, r.PostForm, pl)
 	r.PostForm = form
 	return fault{}
 }
@@ -607,6 +604,7 @@ func (k checks) checkUserinfo(r *http.Request, x *exchange) fault {
 	}
 	scheme, raw, _ := strings.Cut(auth[0], " ")
 	var c struct {
+		Scope        string `json:"scope"`
 		Confirmation struct {
 			JKT string `json:"jkt"`
 		} `json:"cnf"`
@@ -615,6 +613,7 @@ func (k checks) checkUserinfo(r *http.Request, x *exchange) fault {
 	if len(parts) != 3 || !decodePart(parts[1], &c) || !k.keys.Load().dated(raw) {
 		return badToken
 	}
+	x.scope = c.Scope // the library looks at the signature
 	// RFC 9449, 7.1: the scheme is DPoP for a bound token, and only for such a one.
 	if bound := c.Confirmation.JKT != ""; bound != strings.EqualFold(scheme, "DPoP") || !bound && !strings.EqualFold(scheme, "Bearer") {
 		return badToken

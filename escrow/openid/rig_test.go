@@ -37,7 +37,7 @@ const canary = "Jo-Canary-Teacher"
 
 const secret = "q1w2e3r4t5y6u7i8o9p0-_aAsSdDfFgGhHjJkKlLzZx"
 
-// rig is a provider behind HTTP with a sign-in page and four platforms.
+// rig is a provider behind HTTP with a sign-in page and six platforms.
 type rig struct {
 	t        testing.TB
 	issuer   string
@@ -51,6 +51,8 @@ type rig struct {
 	forumKey jose.JSONWebKey
 	app      openid.Platform // native
 	strict   openid.Platform // PAR and DPoP required
+	social   openid.Platform // wants handles and e-mail addresses, as does:
+	gallery  openid.Platform
 
 	mu       sync.Mutex
 	gone     map[string]bool // platforms that were taken away
@@ -140,7 +142,9 @@ func buildRig(t testing.TB, issuer string, options ...func(*rig)) *rig {
 	r.forum = openid.Platform{ID: "school-forum", Name: "School Forum", RedirectURIs: []string{"https://forum.example/callback"}, JWKS: []jose.JSONWebKey{r.forumKey.Public()}}
 	r.app = openid.Platform{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back", "com.example.pocket:/back"}, Native: true}
 	r.strict = openid.Platform{ID: "strict", Name: "Strict", RedirectURIs: []string{"https://strict.example/callback"}, SecretHashes: hash, RequirePAR: true, RequireDPoP: true}
-	fixed, err := openid.Fixed(r.square, r.forum, r.app, r.strict)
+	r.social = openid.Platform{ID: "social", Name: "Social", RedirectURIs: []string{"https://social.example/callback"}, SecretHashes: hash, Username: true, Email: true}
+	r.gallery = openid.Platform{ID: "gallery", Name: "Gallery", RedirectURIs: []string{"https://gallery.example/callback"}, SecretHashes: hash, Username: true, Email: true}
+	fixed, err := openid.Fixed(r.square, r.forum, r.app, r.strict, r.social, r.gallery)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,6 +198,9 @@ func (r *rig) page(w http.ResponseWriter, req *http.Request, ask openid.SignInRe
 	}
 	p := pseudonym(person, ask.Platform.ID)
 	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Proven: r.proven, Confirm: confirm}
+	if ask.Username {
+		s.Handle = p.Handle(token.MinHandle)
+	}
 	if bad != nil {
 		s = *bad
 	}

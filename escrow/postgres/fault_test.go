@@ -263,6 +263,17 @@ func (w allWrites) ofPeople() map[string]func() write {
 				},
 			}
 		},
+		"Reserve": func() write {
+			a := assignment(t)
+			return write{
+				try: func(ctx context.Context) error { _, err := s.Reserve(ctx, a.Platform, a.Pseudonym, day); return err },
+				once: func(t *testing.T) {
+					handles, err := s.Reserved(ctx, []issue.PenName{{Pseudonym: a.Pseudonym, Platform: a.Platform}})
+					must(err)
+					is(t, "handle", handles[0], a.Pseudonym.Handle(token.MinHandle))
+				},
+			}
+		},
 		"Shuffle": func() write {
 			n := value[int](t, admin, `SELECT count(*) FROM persons`)
 			return write{try: s.Shuffle, once: func(t *testing.T) {

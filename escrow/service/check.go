@@ -205,6 +205,9 @@ func (o *opening) trials() []part {
 				return keep.Current(ctx, o.Issuing.Keys, o.Issuing.Store)
 			}})
 	}
+	if i := o.config.Issue; i != nil && i.EmailDomain != "" && !nobodys(i.EmailDomain) {
+		all = append(all, part{"issue.email_domain", nil, (*opening).tryEmailDomain})
+	}
 	if o.config.Disclose != nil {
 		all = append(all, part{"disclose.key_versions", []string{"disclose.keys", "disclose.database"}, func(o *opening, ctx context.Context) error {
 			return keep.Current(ctx, o.Disclosing.Keys, o.Disclosing.Store)

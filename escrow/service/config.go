@@ -128,6 +128,7 @@ type issueConfig struct {
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
 	Platforms         []any            `toml:"platforms"`                 // of before: see errPlatformsMoved
+	EmailDomain       string           `toml:"email_domain"`              // openid.Config; empty: openid.NoDomain
 	PlatformNetworks  []string         `toml:"platform_private_networks"` // identity.ParsePrivateNetworks, of the addresses that platforms give
 }
 
@@ -251,6 +252,9 @@ func (c *issueConfig) check(f *mistakes) {
 	f.require("issue.database_file", c.Database)
 	f.require("issue.cookie_key_file", c.CookieKey)
 	f.vault("issue.vault", c.Vault)
+	if c.EmailDomain != "" && !openid.CheckEmailDomain(c.EmailDomain) {
+		f.add("issue.email_domain", errEmailDomain)
+	}
 	if len(c.TokenKeys) == 0 {
 		f.require("issue.token_keys", "")
 	}

@@ -66,6 +66,7 @@ func TestConfigurationRefused(t *testing.T) {
 		{"L2 a contact that is none", `"mailto:help@penname.example"`, `"mailto:help"`, web.ErrContact},
 		{"a level that there is not", `log_level = "info"`, `log_level = "verbose"`, errConfigLogLevel},
 		{"H1 a rate that limits nobody", `listen   =`, "requests_per_sender = 100000\nlisten   =", errConfigSender},
+		{"an e-mail domain that is none", `# email_domain  = "users.penname.example"`, `email_domain = "users@penname.example"`, errEmailDomain},
 		{"not TOML", `[disclose.vault]`, `[disclose.vault`, errConfig},
 		{"a key twice", `origin   =`, "origin = \"https://a.example\"\norigin   =", errConfig},
 	} {

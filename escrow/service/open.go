@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,8 @@ type opening struct {
 	Parts
 	checking  bool // what is tried besides is tried, and nothing is stored
 	publisher *translog.Publisher
+
+	lookUpMX func(ctx context.Context, name string) ([]*net.MX, error)
 }
 
 // parts are what this configuration needs. Their refusals say the setting.
@@ -87,9 +90,9 @@ func (c *Config) place(open func(*opening, context.Context) error) func(*opening
 }
 
 func (c *Config) opening(log *slog.Logger) *opening {
-	o := &opening{Parts: Parts{Log: log, Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), PerSender: float64(c.RequestsPerSender), config: c}}
+	o := &opening{Parts: Parts{Log: log, Now: time.Now, Origin: c.Origin, RulesMaxAge: c.rulesMaxAge(), PerSender: float64(c.RequestsPerSender), config: c}, lookUpMX: net.DefaultResolver.LookupMX}
 	if c.Issue != nil {
-		o.Issuing = &Issuing{}
+		o.Issuing = &Issuing{EmailDomain: c.Issue.EmailDomain}
 	}
 	if c.Disclose != nil {
 		o.Disclosing = &Disclosing{}

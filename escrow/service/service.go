@@ -72,6 +72,8 @@ type Issuing struct {
 	CookieKeys [][32]byte
 	TokenKeys  []openid.Key
 	HTTP       *http.Client // that calls the addresses that platforms give
+
+	EmailDomain string // openid.Config
 }
 
 // Disclosing is what the disclosing side stands on.
@@ -195,7 +197,7 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
 		Providers: i.Providers, CookieKeys: i.CookieKeys, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
-		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP,
+		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP, EmailDomain: i.EmailDomain,
 	})
 	if errors.Is(err, openid.ErrConfig) {
 		err = of("issue.token_keys", err)

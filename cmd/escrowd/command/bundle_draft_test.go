@@ -99,11 +99,12 @@ func TestFoundN1TheDraftOfABundle(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, wrong := range map[string]bool{
-		"origins": b.Registrar != "https://penname.example" || b.Issuer != b.Registrar || b.Log.Origin != "penname.example/log",
-		"names":   b.Authorities[0].Name != `Court of "Thornley", County` || b.Platforms[0].ID != "town-square" || b.Log.Witnesses[0].Name != "alba.example",
-		"quorum":  b.Log.Quorum != 2 || b.Log.Witnesses[0].URL != "https://alba.example/w" || b.Log.Witnesses[1].URL != "",
-		"rules":   !reflect.DeepEqual(b.Policies, policy.DefaultRules()) || !reflect.DeepEqual(b.Compartments, policy.DefaultCompartments()) || len(b.OffenceClasses) != len(policy.DefaultOffenceClasses()),
-		"keys":    !bytes.Contains(b.IssuerKeys, []byte(`"kid"`)) || bytes.Contains(b.IssuerKeys, []byte(`"d"`)) || !bytes.Contains(b.Registry.Keys, []byte(`"kid"`)) || bytes.Contains(b.Registry.Keys, []byte(`"d"`)) || b.Registry.WaitingDays != 7 || len(b.Reviewers) != 2,
+		"origins":  b.Registrar != "https://penname.example" || b.Issuer != b.Registrar || b.Log.Origin != "penname.example/log",
+		"names":    b.Authorities[0].Name != `Court of "Thornley", County` || b.Platforms[0].ID != "town-square" || b.Log.Witnesses[0].Name != "alba.example",
+		"quorum":   b.Log.Quorum != 2 || b.Log.Witnesses[0].URL != "https://alba.example/w" || b.Log.Witnesses[1].URL != "",
+		"rules":    !reflect.DeepEqual(b.Policies, policy.DefaultRules()) || !reflect.DeepEqual(b.Compartments, policy.DefaultCompartments()) || len(b.OffenceClasses) != len(policy.DefaultOffenceClasses()),
+		"keys":     !bytes.Contains(b.IssuerKeys, []byte(`"kid"`)) || bytes.Contains(b.IssuerKeys, []byte(`"d"`)) || len(b.Reviewers) != 2,
+		"registry": b.Registry == nil || b.Registry.WaitingDays != policy.DefaultWaitingDays || !bytes.Contains(b.Registry.Keys, []byte(`"kid"`)),
 	} {
 		if wrong {
 			t.Errorf("%s: %+v", name, b)

@@ -27,7 +27,7 @@ type platformFlags struct {
 	name, kind, jwks, jwksURI, idTokenAlg, evidence string
 	backchannel                                     string
 	redirects, logouts, origins                     []string
-	par, dpop, session                              bool
+	par, dpop, session, username, email             bool
 }
 
 func (f *platformFlags) flags(c *cobra.Command) {
@@ -42,6 +42,8 @@ func (f *platformFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.idTokenAlg, "id-token-alg", "", "EdDSA, ES256 or RS256; RS256 if it says nothing")
 	c.Flags().BoolVar(&f.par, "require-par", false, "refuse requests that were not pushed (RFC 9126)")
 	c.Flags().BoolVar(&f.dpop, "require-dpop", false, "refuse to issue tokens that are not bound to a key (RFC 9449)")
+	c.Flags().BoolVar(&f.username, "username", false, "it may ask by the scope profile for preferred_username: a short name, made from the pen name and nobody else's there for ever")
+	c.Flags().BoolVar(&f.email, "email", false, "it may ask by the scope email for an address that nobody can write to")
 	c.Flags().StringVar(&f.evidence, "key", "", "file with the public keys by which it signs evidence: one JWK or {\"keys\": […]}, Ed25519 or P-256, each with a kid")
 }
 
@@ -61,6 +63,8 @@ func (f *platformFlags) apply(cmd *cobra.Command, r *policy.PlatformRecord, p *o
 	said("require-dpop", func() { p.RequireDPoP = f.dpop })
 	said("backchannel-logout-uri", func() { p.BackchannelLogoutURI = f.backchannel })
 	said("backchannel-logout-session-required", func() { p.BackchannelLogoutSessionRequired = f.session })
+	said("username", func() { p.Username = f.username })
+	said("email", func() { p.Email = f.email })
 	said("jwks-uri", func() { p.JWKSURI, p.JWKS = f.jwksURI, nil })
 	if f.jwks != "" {
 		raw, err := readPublicKeys(f.jwks)

@@ -147,7 +147,7 @@ func reserve(t *testing.T, c client, tools tools, id string) *app {
 
 // registration is what a platform has to give: no client here needs more.
 func (a *app) registration() world.Client {
-	c := world.Client{ID: a.id, Name: "The app " + a.id, RedirectURIs: []string{a.origin + a.callback}, Native: a.public}
+	c := world.Client{ID: a.id, Name: "The app " + a.id, RedirectURIs: []string{a.origin + a.callback}, Native: a.public, Username: a.username, Email: a.email}
 	if a.keys {
 		c.Keys = []jose.JSONWebKey{a.key.Public()}
 	}
@@ -288,11 +288,17 @@ func (a *app) signIn(t *testing.T, set ...string) (name token.Pseudonym, said *o
 	if err != nil {
 		return "", said, err
 	}
-	name, err = token.ParsePseudonym(penName.FindString(page))
+	name, err = shown(page)
+	return name, said, err
+}
+
+// shown is the pen name that an app's page shows.
+func shown(page string) (token.Pseudonym, error) {
+	name, err := token.ParsePseudonym(penName.FindString(page))
 	if err != nil {
 		err = fmt.Errorf("the app shows no pen name: %.900s", page)
 	}
-	return name, said, err
+	return name, err
 }
 
 // inBrowser presses the buttons on the way, and returns the app's page.

@@ -14,6 +14,8 @@ type client struct {
 	button   string   // on the client's own page
 	public   bool     // a client without a secret
 	keys     bool     // a client that signs instead
+	username bool     // registered with a handle
+	email    bool     // registered with an e-mail address
 
 	// Of a client that does not sign in by default.
 	fails   string // what its page says
@@ -48,7 +50,7 @@ var matrix = []client{
 	{name: "@badgateway/oauth2-client", version: npm("@badgateway/oauth2-client"), command: node("badgateway")},
 	{name: "arctic", version: npm("arctic"), command: node("arctic")},
 	{name: "grant", version: npm("grant"), command: node("grant"), start: "/connect/penname", callback: "/connect/penname/callback"},
-	{name: "better-auth, generic OAuth", version: npm("better-auth"), command: node("better-auth"), callback: "/api/auth/callback/penname", fails: "did not return an email", why: "wants an e-mail address", setting: "mapProfileToUser", set: "EMAIL"},
+	{name: "better-auth, generic OAuth", version: npm("better-auth"), command: node("better-auth"), callback: "/api/auth/callback/penname", email: true},
 	{name: "simple-oauth2", version: npm("simple-oauth2"), command: node("simple-oauth2"), fails: "code_challenge or nonce is missing", why: neither, wrong: refused},
 	{name: "x/oauth2 and go-oidc", version: module("github.com/coreos/go-oidc/v3"), command: goProgram("go-oidc"), light: true, fails: "code_challenge or nonce is missing", why: neither, setting: "oidc.Nonce", set: "NONCE", wrong: refused},
 	{name: "zitadel/oidc", version: module("github.com/zitadel/oidc/v3"), command: goProgram("zitadel"), light: true, fails: "code_challenge or nonce is missing", why: neither, setting: "rp.WithPKCE", set: "PKCE", wrong: refused},

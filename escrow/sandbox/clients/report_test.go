@@ -18,6 +18,8 @@ type row struct {
 
 func (r row) result() string {
 	switch {
+	case r.works && r.email:
+		return "works, registered with `email`"
 	case r.works:
 		return "works"
 	case r.why == "":

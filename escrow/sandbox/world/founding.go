@@ -392,7 +392,7 @@ func (f *founding) makePlatform(id, name string) (*Platform, error) {
 		return nil, err
 	}
 	f.platforms = append(f.platforms, registration{openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"},
-		SecretHashes: []openid.SecretHash{openid.HashSecret(f.secret(id))}}, key})
+		SecretHashes: []openid.SecretHash{openid.HashSecret(f.secret(id))}, Username: true}, key})
 	return p, nil
 }
 

@@ -47,6 +47,10 @@ type Client struct {
 	// IDTokenAlg is EdDSA or RS256, those of the world's keys; empty is RS256.
 	IDTokenAlg string `json:"id_token_alg,omitempty"`
 
+	// Username and Email let it ask for a handle and for an e-mail address.
+	Username bool `json:"username,omitempty"`
+	Email    bool `json:"email,omitempty"`
+
 	// Keys, its public ones, are for a client that signs instead of having a secret.
 	Keys []jose.JSONWebKey `json:"keys,omitempty"`
 }

@@ -49,6 +49,7 @@ type Platform struct {
 	flows    map[string]flow            // by state
 	sessions map[string]*token.Token    // by cookie
 	renewals map[token.Pseudonym]string // refresh tokens
+	handles  map[token.Pseudonym]token.Handle
 	banned   map[token.Pseudonym]string // with the reason
 	posts    []Post
 }
@@ -72,7 +73,7 @@ func (p *Platform) Connect(ctx context.Context, secret string) error {
 	}
 	p.oauth = oauth2.Config{
 		ClientID: p.ID, ClientSecret: secret, Endpoint: provider.Endpoint(),
-		RedirectURL: p.Origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess},
+		RedirectURL: p.Origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "profile"},
 	}
 	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.Now, SupportedSigningAlgs: []string{"EdDSA", "ES256", "RS256"}})
 	keys, err := token.ParseKeySet(p.IssuerKeys)
@@ -85,7 +86,7 @@ func (p *Platform) Connect(ctx context.Context, secret string) error {
 		Status: token.NewHTTPStatusSource(p.Issuer, token.StaticKeys(keys), http.DefaultClient, p.Now),
 	}
 	p.flows, p.sessions = map[string]flow{}, map[string]*token.Token{}
-	p.renewals, p.banned = map[token.Pseudonym]string{}, map[token.Pseudonym]string{}
+	p.renewals, p.banned, p.handles = map[token.Pseudonym]string{}, map[token.Pseudonym]string{}, map[token.Pseudonym]token.Handle{}
 	return nil
 }
 
@@ -104,10 +105,14 @@ func (p *Platform) home(w http.ResponseWriter, r *http.Request) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	view := struct {
-		Name  string
-		Me    *token.Token
-		Posts []Post
-	}{p.Name, p.session(r), p.posts}
+		Name   string
+		Me     *token.Token
+		Handle token.Handle
+		Posts  []Post
+	}{p.Name, p.session(r), "", p.posts}
+	if view.Me != nil {
+		view.Handle = p.handles[view.Me.Subject]
+	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	platformPage.Execute(w, view) //nolint:errcheck // the reader went away
 }
@@ -200,8 +205,22 @@ func (p *Platform) signIn(r *http.Request) (t *token.Token, renewal string, err 
 	if checked.Nonce != f.nonce {
 		return nil, "", errors.New("wrong nonce")
 	}
-	t, err = p.offline.Verify(r.Context(), raw) // and again, offline
-	return t, tokens.RefreshToken, err
+	var called struct {
+		Handle token.Handle `json:"preferred_username"`
+	}
+	if err := checked.Claims(&called); err != nil {
+		return nil, "", err
+	}
+	if t, err = p.offline.Verify(r.Context(), raw); err != nil { // and again, offline
+		return nil, "", err
+	}
+	if !t.Subject.Has(called.Handle) {
+		return nil, "", errors.New("a handle of another pen name")
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.handles[t.Subject] = called.Handle
+	return t, tokens.RefreshToken, nil
 }
 
 // Renew gets a new token for a pen name that signed in before. Penname refuses

@@ -35,6 +35,7 @@ func (w *World) registry() (*policy.Registry, error) {
 // in Dir.
 func (f *founding) client(c Client) (r registration, err error) {
 	r.Platform = openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg),
+		Username: c.Username, Email: c.Email,
 		BackchannelLogoutURI: c.BackchannelLogoutURI, BackchannelLogoutSessionRequired: c.BackchannelLogoutSessionRequired}
 	if c.Secret != "" {
 		r.SecretHashes = []openid.SecretHash{openid.HashSecret(c.Secret)}

@@ -61,6 +61,9 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.Issuer.Handles(ctx, names); err != nil {
+		return err
+	}
 	notices, err := s.Issuer.Notices(ctx, who.Person, s.sectors())
 	if err != nil {
 		return err

@@ -221,7 +221,11 @@ func happy(pairs ...string) func(o *oidf) {
 // scope is a sign-in that asks for claims by scopes.
 func scope(names string) func(o *oidf) {
 	return func(o *oidf) {
-		o.signedIn(client1, "scope", "openid "+names)
+		a, claims := o.signedIn(client1, "scope", "openid "+names)
+		info := o.userinfo(a.text("access_token"), claims)
+		for name, claim := range map[string]string{"profile": "preferred_username", "email": "email"} {
+			o.want((info[claim] != nil) == slices.Contains(strings.Fields(names), name), "userinfo for %s: %v", names, info)
+		}
 		o.scopes(names)
 	}
 }

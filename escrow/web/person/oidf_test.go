@@ -259,6 +259,7 @@ func suitePlatforms() (all []openid.Platform) {
 		if c.id == clientRS.id {
 			p.IDTokenAlg = jose.RS256
 		}
+		p.Username, p.Email = c.id == client1.id, c.id == client1.id
 		all = append(all, p)
 	}
 	return all
@@ -293,7 +294,11 @@ func later(run func(o *oidf)) func(o *oidf) {
 				t.Fatal(err)
 			}
 			agrees := func(_ http.ResponseWriter, _ *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
-				return openid.Subject{Pseudonym: somebody, Commitment: [32]byte{1}, ACR: "high"}, openid.Approved, nil
+				s := openid.Subject{Pseudonym: somebody, Commitment: [32]byte{1}, ACR: "high"}
+				if req.Username {
+					s.Handle = somebody.Handle(token.MinHandle)
+				}
+				return s, openid.Approved, nil
 			}
 			op, err := openid.New(openid.Config{Issuer: "https://penname.example", Keys: tokenKeys(t), Platforms: platforms}, openidtest.NewMemory(), agrees)
 			if err != nil {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -42,7 +43,9 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 	for state, data := range map[string]any{
 		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"SignedIn": false},
 		"consent.html": consentPage{Platform: "Town Square"}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Leaving: leaving{Stay: "/authorize/x"}},
-		"consent.html anew": consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
+		"consent.html names": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true}, "consent.html names again": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true, PenName: "pen1x", Handle: "xxxxxxxxxxx", Address: "pen1x@penname.invalid"},
+		"me.html with a handle": mePage{PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Handle: "xxxxxxxxxxx"}}, Names: names},
+		"consent.html anew":     consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
 		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
 		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
 		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
@@ -147,10 +150,29 @@ func TestPagesAreAccessible(t *testing.T) {
 	}
 }
 
+// A platform's page names what it is told beside the pen name, and only that; a person's
+// own page shows the short name that is theirs.
+func TestPagesNameHandleAndAddress(t *testing.T) {
+	pages := everyPage(t, Provider{ID: "one", Proving: nowhere{}})
+	for state, want := range map[string][]string{
+		"consent.html signed in":   {},
+		"consent.html names":       {"A short name", "An address that nobody can write to", "your real e-mail address"},
+		"consent.html names again": {"A short name", "<code>xxxxxxxxxxx</code>", "An address that nobody can write to", "your real e-mail address", "<code>pen1x@penname.invalid</code>"},
+		"me.html with pen names":   {},
+		"me.html with a handle":    {"<code>xxxxxxxxxxx</code>"},
+	} {
+		for _, text := range []string{"A short name", "An address that nobody can write to", "your real e-mail address", "<code>xxxxxxxxxxx</code>", "<code>pen1x@penname.invalid</code>"} {
+			if strings.Contains(pages[state], text) != slices.Contains(want, text) {
+				t.Errorf("%s: %q: %v", state, text, !slices.Contains(want, text))
+			}
+		}
+	}
+}
+
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
-	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "delete.html": true, "delete.html proven": true}
+	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {

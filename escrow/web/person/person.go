@@ -63,6 +63,8 @@ type Config struct {
 	TokenKeys []openid.Key // that sign tokens; see Live
 	Store     openid.Store
 	HTTP      *http.Client // optional: see openid.Config
+
+	EmailDomain string // optional: openid.Config
 }
 
 // side is the issuing side behind an edge.
@@ -187,7 +189,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	}
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
-		ACRs:  s.acrs(),
+		EmailDomain: s.EmailDomain, ACRs: s.acrs(),
 		Leave: s.leave,
 		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {

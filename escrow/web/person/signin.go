@@ -14,6 +14,10 @@ type consentPage struct {
 	Platform string
 	Alike    []string // names of the other platforms that know the person by the same pen name
 	PenName  string   // empty: none here yet
+	Handle   string   // empty: none here yet
+	Username bool     // the platform learns it
+	Email    bool     // the platform learns an address
+	Address  string   // empty: none here yet
 	SignedIn bool
 	Anew     bool // a proof of identity that there is does not do
 	Offline  bool // the platform asks to stay signed in
@@ -27,7 +31,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if _, err := s.Rules(); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Alike: s.alike(req.Platform), Offline: req.Offline}
+	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, err := s.who(r)
 	if err != nil && !errors.Is(err, errSignedOut) {
@@ -62,8 +66,13 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
+	if req.Username {
+		if err := s.Issuer.Handles(r.Context(), names); err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
+	}
 	if len(names) == 1 {
-		page.PenName = string(names[0].Pseudonym)
+		page.PenName, page.Handle, page.Address = string(names[0].Pseudonym), string(names[0].Handle), s.openid.Email(names[0].Pseudonym)
 	}
 	return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
 }
@@ -74,6 +83,15 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
+	subject := openid.Subject{
+		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
+		Confirm: func(context.Context) error { _, err := s.who(r); return err },
+	}
+	if req.Username {
+		if subject.Handle, err = s.Issuer.Handle(r.Context(), req.Platform.SectorID(), name); err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
+	}
 	if !req.Since.IsZero() {
 		who.Told = req.Platform.SectorID()
 	}
@@ -81,8 +99,5 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	return openid.Subject{
-		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
-		Confirm: func(context.Context) error { _, err := s.who(r); return err },
-	}, openid.Approved, nil
+	return subject, openid.Approved, nil
 }

@@ -1,9 +1,10 @@
 #!/bin/sh
 # mod_auth_openidc, its README's quick start: a whole site behind OpenID Connect. The page
-# shows REMOTE_USER.
+# shows REMOTE_USER. With RECIPE the settings are those in that file, and it shows a handle
+# and the ID token as well.
 set -eu
 modules=/usr/lib/apache2/modules
-printf '%s' 'signed in as <!--#echo var="REMOTE_USER" -->' >"$DIR/index.shtml"
+printf '%s' 'signed in as <!--#echo var="REMOTE_USER" --> <!--#echo var="OIDC_CLAIM_preferred_username" --> <!--#echo var="OIDC_id_token" -->' >"$DIR/index.shtml"
 chmod 755 "$DIR"
 cat >"$DIR/apache2.conf" <<END
 ServerRoot $DIR
@@ -30,7 +31,11 @@ AddOutputFilter INCLUDES .shtml
 <Directory $DIR>
 	Options +Includes
 </Directory>
-
+END
+if [ -n "${RECIPE:-}" ]; then
+	cat "$RECIPE" >>"$DIR/apache2.conf"
+else
+	cat >>"$DIR/apache2.conf" <<END
 OIDCProviderMetadataURL $ISSUER/.well-known/openid-configuration
 OIDCClientID $CLIENT_ID
 OIDCClientSecret $CLIENT_SECRET
@@ -41,4 +46,5 @@ OIDCCryptoPassphrase $SECRET
 	Require valid-user
 </Location>
 END
+fi
 exec /usr/sbin/apache2 -f "$DIR/apache2.conf" -DFOREGROUND

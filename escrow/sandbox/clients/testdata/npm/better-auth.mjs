@@ -1,15 +1,14 @@
-// better-auth, "Generic OAuth" plugin, without a database (stateless sessions); EMAIL sets
-// its option mapProfileToUser.
+// better-auth, "Generic OAuth" plugin, without a database (stateless sessions). It signs in
+// nobody without an e-mail address; the scopes are those that its documentation shows.
 import { betterAuth } from 'better-auth';
 import { genericOAuth } from 'better-auth/plugins';
 import { toNodeHandler } from 'better-auth/node';
 import express from 'express';
 import { listen, ISSUER, CLIENT_ID, CLIENT_SECRET, ORIGIN, SECRET } from './app.mjs';
 
-const mapped = process.env.EMAIL ? { mapProfileToUser: (profile) => ({ email: `${profile.sub}@penname.invalid` }) } : {};
 const auth = betterAuth({
   secret: SECRET, baseURL: ORIGIN, telemetry: { enabled: false },
-  plugins: [genericOAuth({ config: [{ providerId: 'penname', clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, discoveryUrl: `${ISSUER}/.well-known/openid-configuration`, scopes: ['openid'], pkce: true, ...mapped }] })],
+  plugins: [genericOAuth({ config: [{ providerId: 'penname', clientId: CLIENT_ID, clientSecret: CLIENT_SECRET, discoveryUrl: `${ISSUER}/.well-known/openid-configuration`, scopes: ['openid', 'email', 'profile'], pkce: true }] })],
 });
 const app = express();
 app.all('/api/auth/*splat', toNodeHandler(auth));

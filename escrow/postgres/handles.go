@@ -1,0 +1,97 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/verifier/token"
+)
+
+// handlePlace is the row of a handle at a platform, and handleOwner what it says of the
+// pen name that has it: something else at each platform.
+func (k rowKey) handlePlace(platform string, h token.Handle) []byte {
+	return k.handle("name", []byte(platform), []byte(h))[:16]
+}
+
+func (k rowKey) handleOwner(platform string, name token.Pseudonym) []byte {
+	return k.handle("named", []byte(platform), []byte(name))[:16]
+}
+
+// Reserve implements [issue.Store]. One statement decides each handle: who inserted its
+// row has it. Rows stay for ever, so the first handle that is nobody else's is the same
+// one whenever it is asked for, and from wherever.
+func (s *Issuing) Reserve(ctx context.Context, platform string, name token.Pseudonym, day time.Time) (token.Handle, error) {
+	owner := s.rows.handleOwner(platform, name)
+	for n := token.MinHandle; n <= token.MaxHandle; n++ {
+		h := name.Handle(n)
+		at := s.rows.handlePlace(platform, h)
+		there, err := s.owners(ctx, [][]byte{at})
+		if _, taken := there[0]; err == nil && !taken {
+			err = s.settle(ctx, func(ctx context.Context, _ bool) error {
+				_, err := s.exec(ctx, `INSERT INTO handles (place, owner, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, at, owner, day.UTC())
+				if err == nil {
+					there, err = s.owners(ctx, [][]byte{at}) // it may be somebody else's by now
+				}
+				return err
+			})
+		}
+		if err != nil || bytes.Equal(there[0], owner) {
+			return h, err
+		}
+	}
+	return "", ErrDamaged // with all its characters it is the pen name's alone
+}
+
+// Reserved implements [issue.Store].
+func (s *Issuing) Reserved(ctx context.Context, names []issue.PenName) ([]token.Handle, error) {
+	handles, open := make([]token.Handle, len(names)), make([]int, len(names))
+	for i := range names {
+		open[i] = i
+	}
+	for n := token.MinHandle; n <= token.MaxHandle && len(open) > 0; n++ {
+		var places [][]byte
+		for _, i := range open {
+			places = append(places, s.rows.handlePlace(names[i].Platform, names[i].Pseudonym.Handle(n)))
+		}
+		there, err := s.owners(ctx, places)
+		if err != nil {
+			return nil, err
+		}
+		var longer []int
+		for at, i := range open {
+			switch owner, taken := there[at]; {
+			case taken && bytes.Equal(owner, s.rows.handleOwner(names[i].Platform, names[i].Pseudonym)):
+				handles[i] = names[i].Pseudonym.Handle(n)
+			case taken:
+				longer = append(longer, i)
+			}
+		}
+		open = longer
+	}
+	return handles, nil
+}
+
+// owners returns what rows say of who has them, by their place among places. At a glance,
+// as Assigned.
+func (s *Issuing) owners(ctx context.Context, places [][]byte) (owners map[int][]byte, err error) {
+	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		owners = make(map[int][]byte)
+		rows, err := c.Query(ctx, `SELECT asked.n - 1, h.owner FROM unnest($1::bytea[]) WITH ORDINALITY asked (place, n) JOIN handles h USING (place)`, places)
+		if err != nil {
+			return err
+		}
+		var at int
+		var owner []byte
+		_, err = pgx.ForEachRow(rows, []any{&at, &owner}, func() error {
+			owners[at] = bytes.Clone(owner)
+			return nil
+		})
+		return err
+	})
+	return owners, err
+}
