@@ -126,27 +126,21 @@ client_secret_file = %s
 acr_values = [%q]
 private_networks = ["127.0.0.1"]
 
-[[issue.platforms]]
-id = "town-square"
-name = "Town Square"
-redirect_uris = ["https://town.example/callback"]
-backchannel_logout_uri = %q
-secret_sha256 = "%064x"
-
-[[issue.platforms]]
-id = "school-forum"
-name = "School Forum"
-redirect_uris = [
-  "https://forum.example/callback",
-]
-secret_sha256 = "%064x"
-
 [disclose]
 %s`, s.listen, s.file("tls.crt", cert, 0o644), s.file("tls.key", key, 0o600), s.file("authorities.pem", cert+providerCA, 0o644), bundle,
 		s.login(s.world, "penname_issuing"), s.file("cookie.key", strings.Repeat("ab", 32), 0o600), s.file("token.jwk", string(secret), 0o600),
 		s.vaultSection("issue", vault.SideIssuing, vaultAddress, vaultCA),
 		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified,
-		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified, s.logoutAddress(), 1, 2, sides)
+		issuer, s.file("client.secret", "open sesame", 0o600), sandbox.ACRVerified, sides)
+	for id, settings := range map[string][]string{
+		"town-square":  {"--redirect-uri", "https://town.example/callback", "--backchannel-logout-uri", s.logoutAddress()},
+		"school-forum": {"--redirect-uri", "https://forum.example/callback"},
+	} {
+		args := append([]string{"platform", "edit", id, "--registry-key", s.world.Path("registry.jwk"), "--database-file", s.login(s.world, "penname_disclosing")}, settings...)
+		if out, errs, code := s.run(args...); code != 0 {
+			t.Fatal(out, errs)
+		}
+	}
 	return s
 }
 
@@ -297,6 +291,9 @@ func TestBrokenSetups(t *testing.T) {
 	if code != 0 || strings.Contains(out, "fault") || !strings.Contains(out, "\nok         issue.identity_provider.national\n") || !strings.Contains(out, "\nok         logout at town-square\n") {
 		t.Fatal(code, out, errs)
 	}
+	if !strings.Contains(out, "\nok         issue.platforms (2 open)\n") {
+		t.Error(out)
+	}
 	t.Logf("--check of a good set-up with all sides: %d parts in %s\n%s", strings.Count(out, "\n"), time.Since(began), out)
 	if len(all) < 30 {
 		t.Errorf("only %d set-ups", len(all))
@@ -372,7 +369,7 @@ func (s *setup) brokenFile() []broken {
 		{name: "a text for a number", key: "rules_max_age_minutes = ", value: `"4"`, code: "config.unreadable", should: "a whole number"},
 		{name: "a text for a list", key: "acr_values = ", value: `"high"`, code: "config.unreadable", should: "a list of texts"},
 		{name: "a section for sections", key: "[[issue.token_keys]]", line: "[issue.token_keys]", code: "config.unreadable", at: "[issue.token_keys]", should: "double brackets"},
-		{name: "a bracket too few", key: "[[issue.platforms]]", line: "[issue.platforms", code: "config.unreadable", at: "[issue.platforms", should: "expected ']'"},
+		{name: "a bracket too few", key: "[[issue.identity_providers]]", line: "[issue.identity_providers", code: "config.unreadable", at: "[issue.identity_providers", should: "expected ']'"},
 		{name: "a setting twice", key: "listen = ", value: `"127.0.0.1:1"` + "\nlisten = \"127.0.0.1:2\" # again", code: "config.unreadable", at: `listen = "127.0.0.1:2"`, should: "already defined"},
 		{name: "a setting of a section that is missing", key: "role_id", code: "config.missing", at: "[issue.Vault]", should: "issue.vault.role_id: it is missing"},
 		{name: "a setting that is missing", key: "bundle = ", code: "config.missing", at: "# the set-up", should: "bundle: it is missing"},
@@ -381,10 +378,7 @@ func (s *setup) brokenFile() []broken {
 		{name: "a proxy by its name", key: "metrics_listen = ", value: `"127.0.0.1:0"` + "\ntrusted_proxies = [\"proxy.example\"]", code: "config.bad_trusted_proxies", at: "trusted_proxies", should: "addresses and networks only"},
 		{name: "metrics for everybody", key: "metrics_listen = ", value: `"0.0.0.0:9464"`, code: "config.metrics_not_loopback", should: "loopback"},
 		{name: "two identity providers of one id", key: `id = "again"`, line: `id = "national" # twice`, code: "identity.bad_providers", at: `id = "national" # twice`, should: "an id of its own"},
-		{name: "two platforms of one id", key: `id = "school-forum"`, line: `id = "town-square" # twice`, code: "config.bad_platform", at: `id = "town-square" # twice`, should: "another platform's"},
-		{name: "a platform without TLS", key: "redirect_uris = ", value: `["http://town.example/callback"]`, code: "config.bad_platform", should: "https://"},
-		{name: "a platform that is not in the bundle", key: `id = "town`, line: `id = "town-circle"`, code: "config.bad_platform", should: "not in the bundle"},
-		{name: "a platform with two ways to prove itself", key: "secret_sha256 = ", value: `"` + strings.Repeat("1", 64) + "\"\nnative = true", code: "config.bad_platform", at: "[[issue.platforms]]", should: "exactly one of"},
+		{name: "platforms, as they were configured before", key: "[disclose]", line: "[[issue.platforms]]\nid = \"town-square\"\n\n[disclose]", code: "config.platforms_moved", at: "[[issue.platforms]]", should: "escrowd platform add"},
 		{name: "an address without a port", key: "listen = ", value: `"127.0.0.1"`, code: "config.missing", should: "an address and a port"},
 	}
 }
@@ -496,7 +490,6 @@ func (s *setup) brokenOutside() []broken {
 		{name: "a level that the provider has not", key: "acr_values = ", value: `["urn:none"]`, code: "proofing_failed.no_such_level", should: "acr_values", starts: true},
 		{name: "a private network that is a cloud's", key: "private_networks = ", value: `["169.254.0.0/16"]`, code: "identity.bad_private_networks", should: "link-local"},
 		{name: "a platform network that is a cloud's", key: "platform_private_networks = ", value: `["169.254.0.0/16"]`, code: "identity.bad_private_networks", should: "link-local"},
-		{name: "a logout address in plain HTTP", key: "backchannel_logout_uri = ", value: `"http://127.0.0.1/out"`, code: "config.bad_platform", should: "exact https:// address"},
 		{name: "a witness that is down", key: "bundle = ", value: strconv.Quote(s.world.Path("bundle.json")), code: "log.witness", should: "answered 503", starts: true,
 			do: func() { down.Store(true) }, undo: func() { down.Store(false) }},
 	}

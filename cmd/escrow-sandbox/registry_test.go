@@ -33,7 +33,15 @@ func registryWord(s *scene, ts *testscript.TestScript, args []string) error {
 			countersigned = strings.Fields(ts.ReadFile(args[2]))
 		}
 		if args[0] == "record" {
-			_, err := store.Record(context.Background(), signed, countersigned, []byte("{}"))
+			r, err := policy.ParsePlatform(signed)
+			if err != nil {
+				return err
+			}
+			settings, err := s.settings(r.ID)
+			if err != nil {
+				return err
+			}
+			_, err = store.Record(context.Background(), signed, countersigned, settings)
 			return err
 		}
 		r, err := policy.ParsePlatform(signed)
@@ -44,7 +52,11 @@ func registryWord(s *scene, ts *testscript.TestScript, args []string) error {
 			SELECT '%s', %d, '%s', '{}', '{}', max(index), '2026-11-21' FROM log_leaves`, r.ID, r.Number, signed))
 		return err
 	}
-	client := sha256.Sum256([]byte("{}"))
+	settings, err := s.settings(args[1])
+	if err != nil {
+		return err
+	}
+	client := sha256.Sum256(settings)
 	r := policy.PlatformRecord{Version: 1, ID: args[1], Number: 1, Name: "The " + args[1], Client: hex.EncodeToString(client[:])}
 	have, err := store.Of(context.Background(), args[1])
 	if err != nil {
@@ -81,4 +93,15 @@ func registryWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return err
 	}
 	return os.WriteFile(ts.MkAbs(args[2]), []byte(signed+"\n"), 0o600)
+}
+
+// settings are those of a platform's client, which stay; "{}" of one that is not registered.
+func (s *scene) settings(platform string) ([]byte, error) {
+	newest, err := s.Service.Disclosing.Store.Platforms.Newest(context.Background())
+	for _, n := range newest {
+		if r, err := policy.ParsePlatform(n.Signed); err == nil && r.ID == platform {
+			return n.Client, nil
+		}
+	}
+	return []byte("{}"), err
 }

@@ -105,6 +105,9 @@ func (o *operator) rules(tb *world.World, changes ...func(*policy.Bundle)) strin
 		o.t.Fatal(err)
 	}
 	b.Registrar, b.Issuer = "https://penname.example", "https://penname.example"
+	if b.Registry != nil {
+		b.Registry.WaitingDays = policy.DefaultWaitingDays // which only a sandbox can do without
+	}
 	for _, change := range changes {
 		change(&b)
 	}

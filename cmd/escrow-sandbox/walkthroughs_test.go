@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -190,7 +191,11 @@ func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
 }
 
 func (s *scene) escrowdProgram(ts *testscript.TestScript, args []string) int {
-	return escrowd.Run(context.Background(), inFolder(ts, args), ts.Stdout(), ts.Stderr())
+	code := escrowd.Run(context.Background(), inFolder(ts, args), ts.Stdout(), ts.Stderr())
+	if args[0] == "platform" { // the service's own job does it seconds later
+		ts.Check(s.Service.LoadPlatforms(context.Background()))
+	}
+	return code
 }
 
 // inFolder makes the names of files that exist, or end in an extension,
@@ -199,7 +204,7 @@ func inFolder(ts *testscript.TestScript, args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
 		out[i] = a
-		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && (ext == ".json" || ext == ".jws" || ext == ".key" || ext == ".jwk" || ext == ".txt") {
+		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && slices.Contains([]string{".json", ".jws", ".key", ".jwk", ".pub", ".secret", ".txt"}, ext) {
 			out[i] = ts.MkAbs(a)
 		}
 	}

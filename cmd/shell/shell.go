@@ -128,7 +128,7 @@ func strict(c *cobra.Command) {
 // arguments: in the line of use they are words in capitals, and these are none.
 func takesFiles(c *cobra.Command) bool {
 	_, arg, ok := strings.Cut(c.Use, " ")
-	return ok && arg != "CASE" && arg != "HASH"
+	return ok && arg != "CASE" && arg != "HASH" && arg != "ID"
 }
 
 // expect is args, which may be nil for none, with an error that shows what is

@@ -82,7 +82,8 @@ type Target struct {
 // before the first that is missing, and why that one is.
 type Records interface {
 	// Links returns the sealed links of each target: one for each record that its
-	// person had. It is ErrDataNotHeld if there is no such pseudonym there.
+	// person had. It is ErrDataNotHeld if there is no such pseudonym there. The platform
+	// of these targets is the sector of the one that a warrant names.
 	Links(ctx context.Context, targets []Target) ([][]string, error)
 	// Records returns sealed records by their labels, or ErrDataNotHeld, or
 	// ErrDataErased.

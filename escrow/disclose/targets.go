@@ -1,9 +1,12 @@
 package disclose
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"github.com/penname/penname/escrow/seal"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/token"
 )
@@ -34,7 +37,11 @@ func RowKey(k Keys) func(ctx context.Context, name, left string) (key [32]byte, 
 // the token in the evidence. With an error it returns the links of the targets
 // before the one that the error is about.
 func (r *Registrar) openLinks(ctx context.Context, targets []Target) (links []link, err error) {
-	sealed, err := r.Records.Links(ctx, targets)
+	inSectors, err := r.inSectors(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	sealed, err := r.Records.Links(ctx, inSectors)
 	var wrapped []Wrapped
 	for i, texts := range sealed {
 		for _, text := range texts {
@@ -56,6 +63,35 @@ func (r *Registrar) openLinks(ctx context.Context, targets []Target) (links []li
 		links, opened = append(links, l), opened[len(texts):]
 	}
 	return links, err
+}
+
+// inSectors are the targets as the issuing side wrote their pen names down: of a sector,
+// which is the platform's id unless the registry says another.
+func (r *Registrar) inSectors(ctx context.Context, targets []Target) ([]Target, error) {
+	if r.Registry == nil || len(targets) == 0 {
+		return targets, nil
+	}
+	all, ids := slices.Clone(targets), make([]string, len(targets))
+	for i := range all {
+		ids[i] = all[i].Platform
+	}
+	slices.Sort(ids)
+	records, err := r.Registry.Of(ctx, slices.Compact(ids)...)
+	if err != nil {
+		return nil, err
+	}
+	sector := make(map[string]string)
+	for _, l := range records {
+		p, err := policy.ParsePlatform(l.Signed)
+		if err != nil {
+			return nil, err
+		}
+		sector[p.ID] = p.Sector
+	}
+	for i := range all {
+		all[i].Platform = cmp.Or(sector[all[i].Platform], all[i].Platform)
+	}
+	return all, nil
 }
 
 // committed returns the link that the token of t commits to, of those that its pen

@@ -17,6 +17,7 @@ var public = map[string]string{
 	"cmd/escrowd/command/ceremony.go WriteFile":     "plans and transcripts, which are in the public log",
 	"cmd/escrowd/command/bundle.go WriteFile":       "bundles, which everybody is served",
 	"cmd/escrowd/command/bundle_draft.go WriteFile": "drafts of them",
+	"cmd/escrowd/command/platform.go WriteFile":     "records of platforms, for the public log",
 	"verifier/proof/mirror.go MkdirAll":             "the mirror of the public log, to be served",
 	"verifier/rules/mirror.go MkdirAll":             "bundles of the log, which everybody is served",
 	"verifier/rules/mirror.go WriteFile":            "likewise",

@@ -42,7 +42,7 @@ func TestHandleOutlivesADeletion(t *testing.T) {
 	}
 	who, _, err := tb.issuer.Enrol(t.Context(), p.id)
 	tb.check(err)
-	names, err := tb.issuer.PenNames(t.Context(), who, []string{tb.platforms[0].ID, tb.platforms[1].ID})
+	names, err := tb.issuer.PenNames(t.Context(), who, []string{tb.platforms[0].SectorID(), tb.platforms[1].SectorID()})
 	tb.check(err)
 	tb.check(tb.issuer.Handles(t.Context(), names))
 	if len(names) != 2 || string(names[0].Handle) != before[0] || string(names[1].Handle) != before[1] {

@@ -226,7 +226,7 @@ func newTable(t *testing.T) *table {
 	tb.check(err)
 	tb.issuer = &issue.Issuer{Keys: keys, Store: tb.store, Custodians: func() (seal.Custodians, error) { return seal.Custodians{Key: custodians}, nil }, Now: now}
 	for i, id := range []string{"town-square", "school-forum"} {
-		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHash: sha256.Sum256([]byte(clientSecret)),
+		tb.platforms[i] = openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret(clientSecret)}, Sector: id + ".example",
 			BackchannelLogoutURI: "https://" + id + ".example/logout", BackchannelLogoutSessionRequired: i == 1, Username: true, Email: true}
 	}
 	tb.edge, err = web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.NewTextHandler(&tb.log, nil)), Now: now, PerSender: 1e6})

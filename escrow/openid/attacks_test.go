@@ -107,7 +107,7 @@ func TestO02UnregistrableRedirectURI(t *testing.T) {
 		"", "http://square.example/callback", "http://localhost/callback", "https://*.example/callback", "https://square.example/#x",
 		"https://u:p@square.example/", "https:///callback", "javascript:alert(1)", "https://square.example/../x", "com.example:/x", "HTTPS://square.example/",
 	} {
-		pl := openid.Platform{ID: "p", RedirectURIs: []string{uri}, SecretHash: [32]byte{1}}
+		pl := openid.Platform{ID: "p", RedirectURIs: []string{uri}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}}
 		if _, err := openid.Fixed(pl); err == nil {
 			t.Errorf("O02: %q could be registered", uri)
 		}
@@ -1265,10 +1265,10 @@ func TestP23IdentifierOfAnotherKey(t *testing.T) {
 // A lookup that answers with an unsound platform is a fault of ours, not a platform.
 func TestO02UnsoundPlatform(t *testing.T) {
 	for name, pl := range map[string]openid.Platform{
-		"wildcard":   {ID: "p", RedirectURIs: []string{"https://*.example/"}, SecretHash: [32]byte{1}},
+		"wildcard":   {ID: "p", RedirectURIs: []string{"https://*.example/"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}},
 		"no secret":  {ID: "p", RedirectURIs: []string{"https://p.example/"}},
-		"two ways":   {ID: "p", RedirectURIs: []string{"https://p.example/"}, SecretHash: [32]byte{1}, Native: true},
-		"another id": {ID: "q", RedirectURIs: []string{"https://p.example/"}, SecretHash: [32]byte{1}},
+		"two ways":   {ID: "p", RedirectURIs: []string{"https://p.example/"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}, Native: true},
+		"another id": {ID: "q", RedirectURIs: []string{"https://p.example/"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}},
 	} {
 		t.Run("O02/"+name, func(t *testing.T) {
 			r := newRig(t, func(r *rig) {

@@ -459,7 +459,7 @@ func TestLogoutAddressesThatHurt(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			reached.Store(0)
 			r := newRig(t, withLogout(nil), func(r *rig) {
-				r.square.BackchannelLogoutURI = server.URL + c.path
+				r.square.BackchannelLogoutURI, r.square.Localhost = server.URL+c.path, true
 				r.cfg.HTTP = identity.NewHTTP(c.guard)
 				fixed, err := openid.Fixed(r.square)
 				if err != nil {

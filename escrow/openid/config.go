@@ -1,7 +1,10 @@
 package openid
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"net/http"
 	"net/url"
@@ -40,6 +43,10 @@ type Config struct {
 	// Origins, optional, reports whether an origin ("https://app.example") is a
 	// platform's, whose scripts may call /token, /userinfo and /revoke.
 	Origins func(ctx context.Context, origin string) bool
+
+	// Resource returns the platform that a resource indicator names, see [Platform.Serves],
+	// or [ErrUnknownPlatform]. Optional: without it resource is ignored.
+	Resource func(ctx context.Context, resource string) (Platform, error)
 
 	// EmailDomain, optional, is the domain of the e-mail addresses of people, at which
 	// nobody can be written to: see [CheckEmailDomain]. Empty: [NoDomain].
@@ -82,32 +89,70 @@ type Key struct {
 // Algorithm is the one that the key signs with; "" if it is none of ours.
 func (k Key) Algorithm() jose.SignatureAlgorithm { return algorithm(k.JWK.Key) }
 
-// Platform is a relying party. Exactly one of SecretHash, JWKS and Native says
-// how it authenticates.
+// Platform is a relying party. Exactly one of SecretHashes, JWKS, JWKSURI, Browser and
+// Native says how it authenticates.
+//
+// What has a name in JSON are its settings as a client, see [Platform.Settings]; the rest
+// is in its record in the public registry.
 type Platform struct {
-	ID                     string // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
-	Name                   string // for the consent page
-	RedirectURIs           []string
-	Origins                []string                // of its scripts, beside those of RedirectURIs: https://host
-	PostLogoutRedirectURIs []string                // where people may be led back to after a logout
-	SecretHash             [32]byte                // SHA-256 of a random secret, sent by client_secret_basic or _post
-	JWKS                   []jose.JSONWebKey       // public keys for private_key_jwt, EdDSA or ES256
-	Native                 bool                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
-	RequirePAR             bool                    // refuse authorization requests that were not pushed (RFC 9126)
-	BackchannelLogoutURI   string                  // where it is told that a pen name signed out: see backchannel.go
-	IDTokenAlg             jose.SignatureAlgorithm // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
-	RequireDPoP            bool                    // refuse to issue tokens that are not bound to a key (RFC 9449)
-	Username               bool                    // it may ask for a handle, by the scope profile
-	Email                  bool                    // it may ask for an e-mail address, by the scope email
+	ID      string   `json:"-"` // client_id: 1 to 64 of A-Z a-z 0-9 . _ -
+	Name    string   `json:"-"` // for the consent page
+	Sector  string   `json:"-"` // platforms of one sector know a person by one pen name; "": ID
+	Origins []string `json:"-"` // https://host: of its scripts, beside those of RedirectURIs, and of its API
+	Closed  bool     `json:"-"` // it signs nobody in: retired, stopped or not sound. The pen names that people have there stay theirs
+
+	RedirectURIs           []string          `json:"redirect_uris"`
+	PostLogoutRedirectURIs []string          `json:"post_logout_redirect_uris,omitempty"` // where people may be led back to after a logout
+	SecretHashes           []SecretHash      `json:"secrets,omitempty"`                   // at most two, sent by client_secret_basic or _post
+	JWKS                   []jose.JSONWebKey `json:"keys,omitempty"`                      // public keys for private_key_jwt, EdDSA or ES256
+	JWKSURI                string            `json:"jwks_uri,omitempty"`                  // https address where it publishes such keys
+	Browser                bool              `json:"browser,omitempty"`                   // scripts in the person's browser: no secret, and refresh tokens only with DPoP
+	Native                 bool              `json:"native,omitempty"`                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
+	BackchannelLogoutURI   string            `json:"backchannel_logout_uri,omitempty"`    // where it is told that a pen name signed out: see backchannel.go
+	Username               bool              `json:"username,omitempty"`                  // it may ask for a handle, by the scope profile
+	Email                  bool              `json:"email,omitempty"`                     // it may ask for an e-mail address, by the scope email
 
 	// BackchannelLogoutSessionRequired asks for one logout token for each sign-in, with
 	// its sid (OpenID Connect Back-Channel Logout 1.0, 2.2). Else one without is for all
 	// of a pen name.
-	BackchannelLogoutSessionRequired bool
+	BackchannelLogoutSessionRequired bool `json:"backchannel_logout_session_required,omitempty"`
 
-	// Localhost lets http://localhost be registered, as developers have it. No configuration
-	// sets it: a sandbox does, where everybody is on one machine.
-	Localhost bool
+	RequirePAR  bool                    `json:"require_par,omitempty"`  // refuse authorization requests that were not pushed (RFC 9126)
+	RequireDPoP bool                    `json:"require_dpop,omitempty"` // refuse to issue tokens that are not bound to a key (RFC 9449)
+	IDTokenAlg  jose.SignatureAlgorithm `json:"id_token_alg,omitempty"` // of its ID tokens, if a key signs with it; "": RS256 if there is such a key (OpenID Connect Core, 15.1)
+
+	// Localhost lets addresses on this machine be registered, http://localhost too, as
+	// developers have it. No settings have it: a sandbox does, where everybody is on one machine.
+	Localhost bool `json:"-"`
+}
+
+// SectorID is what pen names are derived for.
+func (p Platform) SectorID() string { return cmp.Or(p.Sector, p.ID) }
+
+// SecretHash is what is kept of a client secret. Secrets are random, so that one SHA-256
+// is enough.
+type SecretHash struct {
+	SHA256 string    `json:"sha256"`         // 64 hex digits in lower case
+	Until  time.Time `json:"until,omitzero"` // it counts before; zero: until it is forgotten
+}
+
+// HashSecret is what is kept of a secret.
+func HashSecret(secret string) SecretHash {
+	sum := sha256.Sum256([]byte(secret))
+	return SecretHash{SHA256: hex.EncodeToString(sum[:])}
+}
+
+// Settings is a platform's document of client settings: canonical JSON (RFC 8785).
+// The registry holds its SHA-256.
+func (p Platform) Settings() ([]byte, error) { return document.Canonical(p) }
+
+// ParseSettings reads what [Platform.Settings] wrote, and nothing that it would not
+// write. It fails with [ErrBadPlatform].
+func ParseSettings(raw []byte) (p Platform, err error) {
+	if err := document.ReadExactly(raw, &p, func() ([]byte, error) { return p.Settings() }); err != nil {
+		return Platform{}, ErrBadPlatform.Because(WrongField("settings"))
+	}
+	return p, nil
 }
 
 // SignInRequest is what the sign-in page gets to know.
@@ -166,7 +211,7 @@ type Authenticate func(w http.ResponseWriter, r *http.Request, req SignInRequest
 // be sent to the platform, and of a sign-in.
 var (
 	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519, P-256 or RSA keys with distinct kids, of the first two kinds one in force.")
-	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secret, JWKS and native.")
+	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secrets, keys, jwks_uri, browser and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
 	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
@@ -191,6 +236,8 @@ const (
 	keyRetention     = 24 * time.Hour      // how long a retired key stays published
 	day              = 24 * time.Hour
 	maxNonce, maxACR = 512, 128 // bytes
+	maxAddress       = 500      // bytes
+	maxSecrets       = 2        // of a platform: the one in use, and the next one or the one before
 )
 
 // NoDomain is a domain that nobody can have (RFC 6761, 6.4).
@@ -207,6 +254,7 @@ var (
 	domainSyntax   = regexp.MustCompile(`^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z]([a-z0-9-]{0,61}[a-z0-9])?$`)
 	clientIDSyntax = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 	sha256b64      = regexp.MustCompile(`^[A-Za-z0-9_-]{43}$`)
+	sha256hex      = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
 // check refuses a configuration with [ErrConfig].
@@ -228,7 +276,7 @@ func Fixed(platforms ...Platform) (func(context.Context, string) (Platform, erro
 		if _, twice := byID[p.ID]; twice {
 			return nil, ErrBadPlatform
 		}
-		if err := p.check(); err != nil {
+		if err := p.Check(); err != nil {
 			return nil, err
 		}
 		byID[p.ID] = p
@@ -243,43 +291,60 @@ func Fixed(platforms ...Platform) (func(context.Context, string) (Platform, erro
 }
 
 // WrongField is the cause of [ErrBadPlatform]: the name of the field of [Platform] that
-// is wrong; empty, there is not exactly one of SecretHash, JWKS and Native.
+// is wrong; empty, there is not exactly one of SecretHashes, JWKS, JWKSURI, Browser and Native.
 type WrongField string
 
 // Error is the field's name.
 func (f WrongField) Error() string { return string(f) }
 
-// check refuses a platform with [ErrBadPlatform].
-func (p Platform) check() error {
+// Check refuses a platform with [ErrBadPlatform], whose cause is a [WrongField]. Of one
+// that is closed only the id is looked at.
+func (p Platform) Check() error {
 	ways := 0
-	for _, has := range []bool{p.SecretHash != [32]byte{}, len(p.JWKS) > 0, p.Native} {
+	for _, has := range []bool{len(p.SecretHashes) > 0, len(p.JWKS) > 0, p.JWKSURI != "", p.Browser, p.Native} {
 		if has {
 			ways++
 		}
 	}
-	unusable := func(k jose.JSONWebKey) bool {
-		return !k.IsPublic() || !k.Valid() || !slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
-	}
+	unusable := func(k jose.JSONWebKey) bool { return !k.IsPublic() || !usable(k) }
 	unregistrable := func(uri string) bool { return !p.Registrable(uri) }
 	switch {
 	case !clientIDSyntax.MatchString(p.ID):
 		return ErrBadPlatform.Because(WrongField("ID"))
+	case p.Closed:
+		return nil
 	case ways != 1:
 		return ErrBadPlatform.Because(WrongField(""))
+	case len(p.SecretHashes) > maxSecrets, slices.ContainsFunc(p.SecretHashes, func(h SecretHash) bool { return !sha256hex.MatchString(h.SHA256) }):
+		return ErrBadPlatform.Because(WrongField("SecretHashes"))
+	case p.JWKSURI != "" && !p.fetchable(p.JWKSURI):
+		return ErrBadPlatform.Because(WrongField("JWKSURI"))
 	case slices.ContainsFunc(p.JWKS, unusable):
 		return ErrBadPlatform.Because(WrongField("JWKS"))
 	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
-	case p.BackchannelLogoutURI != "" && (unregistrable(p.BackchannelLogoutURI) || !strings.HasPrefix(p.BackchannelLogoutURI, "http")):
+	case p.BackchannelLogoutURI != "" && !p.fetchable(p.BackchannelLogoutURI):
 		return ErrBadPlatform.Because(WrongField("BackchannelLogoutURI"))
-	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Loopback) }):
+	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Localhost) }):
 		return ErrBadPlatform.Because(WrongField("Origins"))
 	case p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg):
 		return ErrBadPlatform.Because(WrongField("IDTokenAlg"))
 	}
 	return nil
+}
+
+// usable reports whether a client's key is of an algorithm that signs requests.
+func usable(k jose.JSONWebKey) bool {
+	return k.Valid() && slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
+}
+
+// fetchable reports whether an address may be registered that is fetched from here.
+func (p Platform) fetchable(address string) bool {
+	u, err := url.Parse(address)
+	local := func(host string) bool { return p.Localhost && document.Loopback(host) }
+	return err == nil && u.String() == address && u.User == nil && !strings.ContainsAny(address, `#*\`) && document.Secure(u, local) && len(address) <= maxAddress
 }
 
 // Registrable reports whether a redirect URI may be registered at all.
@@ -290,12 +355,11 @@ func (p Platform) Registrable(uri string) bool {
 	}
 	switch {
 	case u.Scheme == "https" || u.Scheme == "http":
-		// RFC 8252, 8.3: "The use of localhost is NOT RECOMMENDED", so addresses only.
-		local := document.Loopback
-		if p.Localhost {
-			local = document.Localhost
-		}
-		return u.Hostname() != "" && document.Secure(u, local)
+		// Plain http to this machine is for apps. RFC 8252, 8.3: "The use of localhost is
+		// NOT RECOMMENDED", so addresses only.
+		return u.Hostname() != "" && document.Secure(u, func(host string) bool {
+			return p.Native && document.Loopback(host) || p.Localhost && document.Localhost(host)
+		})
 	default:
 		// RFC 8252, 7.1: private-use schemes are reverse domain names.
 		return p.Native && strings.Contains(u.Scheme, ".")
@@ -352,14 +416,14 @@ func (p Platform) granted(scope string) string {
 }
 
 // public reports whether p can keep no secret (RFC 6749, 2.1).
-func (p Platform) public() bool { return p.Native }
+func (p Platform) public() bool { return p.Native || p.Browser }
 
 // methods returns the client authentication methods that are open to p.
 func (p Platform) methods() []string {
 	switch {
-	case p.Native:
+	case p.public():
 		return []string{"none"}
-	case len(p.JWKS) > 0:
+	case len(p.JWKS) > 0, p.JWKSURI != "":
 		return []string{"private_key_jwt"}
 	default:
 		return []string{"client_secret_basic", "client_secret_post"}

@@ -28,9 +28,9 @@ func newDiscoveryRig(t *testing.T) *rig {
 			p := openid.Platform{ID: id, RedirectURIs: r.square.RedirectURIs}
 			switch kind {
 			case "id":
-				p.SecretHash, p.IDTokenAlg = r.square.SecretHash, jose.SignatureAlgorithm(alg)
+				p.SecretHashes, p.IDTokenAlg = r.square.SecretHashes, jose.SignatureAlgorithm(alg)
 			case "told":
-				p.SecretHash, p.BackchannelLogoutURI = r.square.SecretHash, "https://square.example/told"
+				p.SecretHashes, p.BackchannelLogoutURI = r.square.SecretHashes, "https://square.example/told"
 				p.Username, p.Email = true, true
 			case "by":
 				k := r.keyOf(jose.SignatureAlgorithm(alg))

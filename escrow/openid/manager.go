@@ -8,7 +8,6 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -42,6 +41,8 @@ type held struct {
 	subject    Subject
 	sid        string // of the platform's session, if the platform is told when it ends
 	authTime   int64  // 0 unless max_age was asked for
+	resource   string // the platform that access tokens are for; "": the client
+	audience   string // of the access token that is about to be issued
 	arrived    int64  // of a session: when the browser first came, in nanoseconds
 	redeemed   bool
 	rotating   bool // a refresh token was presented
@@ -71,6 +72,7 @@ type sessionBody struct {
 	ACRs        string `json:"acrs,omitempty"`
 	JKT         string `json:"jkt,omitempty"`
 	Hint        string `json:"hint,omitempty"` // pseudonym of an id_token_hint
+	Resource    string `json:"resource,omitempty"`
 	FormPost    bool   `json:"form_post,omitempty"`
 	Begun       bool   `json:"begun,omitempty"`
 	Arrived     int64  `json:"arrived,omitempty"`
@@ -102,7 +104,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	body, err := json.Marshal(sessionBody{
 		Platform: as.ClientID, RedirectURI: as.RedirectURI, Scope: as.Scopes, State: as.State, Nonce: as.Nonce,
 		Challenge: as.CodeChallenge, Prompt: string(as.Prompt), MaxAge: as.MaxAuthnAgeSecs, ACRs: as.ACRValues,
-		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
+		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Resource: h.resource, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
 	})
 	if err != nil {
 		return err
@@ -138,7 +140,7 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 			CodeChallenge: b.Challenge, CodeChallengeMethod: methodOf(b.Challenge), Prompt: goidc.PromptType(b.Prompt),
 			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs,
 		},
-		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived}},
+		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived, resource: b.Resource}},
 	}
 	if b.FormPost {
 		exchangeOf(ctx).formPost = b.RedirectURI
@@ -176,7 +178,8 @@ type grantBody struct {
 	Scope      string       `json:"scope"`
 	Created    int64        `json:"created"` // the day
 	JKT        string       `json:"jkt,omitempty"`
-	SID        string       `json:"sid,omitempty"` // of no other grant, so that no two platforms share one
+	Resource   string       `json:"resource,omitempty"` // the platform that access tokens are for, if it is another one
+	SID        string       `json:"sid,omitempty"`      // of no other grant, so that no two platforms share one
 
 	// Until the code is redeemed.
 	Code *codeBody `json:"code,omitempty"`
@@ -209,7 +212,7 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 	}
 	b := grantBody{
 		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Handle: h.subject.Handle, Scope: g.Scopes,
-		JKT: g.JWKThumbprint, SID: h.sid, Created: h.created, Family: h.family,
+		JKT: g.JWKThumbprint, SID: h.sid, Created: h.created, Family: h.family, Resource: h.resource,
 	}
 	row := Row{Kind: KindGrant, ID: id, Holder: token.Pseudonym(g.Subject), Version: h.version, Tell: h.sid != ""}
 	switch {
@@ -221,7 +224,10 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		}
 		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
 	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
-		err := m.ownKey(ctx, b)
+		var err error
+		if h.audience, err = m.audienceOf(ctx, b); err == nil {
+			err = m.ownKey(ctx, b)
+		}
 		if err != nil {
 			return err
 		}
@@ -276,19 +282,23 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 
 // ownKey refuses a DPoP key that was used at another platform: two that compare their
 // tokens would see that two pen names are one person's (ATTACKS N04). It is remembered
-// for as long as a grant that it is bound to can live.
+// for as long as a grant that it is bound to can live. Platforms of one sector are one here.
 func (m manager) ownKey(ctx context.Context, b grantBody) error {
 	if b.JKT == "" {
 		return nil
 	}
+	pl, err := m.p.platform(ctx, b.Platform)
+	if err != nil {
+		return err
+	}
 	lives := refreshLifetime + 2*day
-	key := Row{Kind: KindKey, ID: hashOf("dpop", b.JKT), Body: []byte(b.Platform), Expires: hour(m.p.now().Add(lives))}
+	key := Row{Kind: KindKey, ID: hashOf("dpop", b.JKT), Body: []byte(pl.SectorID()), Expires: hour(m.p.now().Add(lives))}
 	before, err := m.get(ctx, key.Kind, key.ID)
 	switch {
 	case errors.Is(err, goidc.ErrNotFound):
 	case err != nil:
 		return err
-	case string(before.Body) != b.Platform:
+	case string(before.Body) != pl.SectorID():
 		return errKeyElsewhere
 	case before.Expires.After(key.Expires.Add(-day)):
 		return nil
@@ -299,7 +309,7 @@ func (m manager) ownKey(ctx context.Context, b grantBody) error {
 		return err
 	}
 	// Somebody else used it at the same time.
-	if before, err = m.get(ctx, key.Kind, key.ID); err == nil && string(before.Body) != b.Platform {
+	if before, err = m.get(ctx, key.Kind, key.ID); err == nil && string(before.Body) != pl.SectorID() {
 		err = errKeyElsewhere
 	}
 	return err
@@ -364,7 +374,7 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 	if err := json.Unmarshal(row.Body, &b); err != nil || len(b.Commitment) != 32 {
 		return nil, b, outage(ctx, errors.New("grant body"))
 	}
-	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family, sid: b.SID}
+	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family, resource: b.Resource, sid: b.SID}
 	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR, Handle: b.Handle}
 	g := &goidc.Grant{
 		ID: id, CreatedAt: int(b.Created), Subject: string(row.Holder), ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
@@ -407,12 +417,20 @@ func (m manager) GrantByAuthCode(ctx context.Context, code string) (*goidc.Grant
 	if x := exchangeOf(ctx); b.Code != nil && b.Platform == x.clientID {
 		x.otherURI = x.redirectURI != b.Code.RedirectURI
 	}
-	if b.Code != nil && offline(b.Scope) {
+	if b.Code != nil && offline(b.Scope) && m.mayRenew(ctx, b) {
 		family := g.ID + random()
 		heldOf(g.Store).family = digest(family)
 		g.RefreshToken = family + random()
 	}
 	return g, nil
+}
+
+// mayRenew reports whether a platform gets a refresh token: one in a browser must bind
+// it to a key (RFC 9700, 4.14.2: "sender-constrained refresh tokens" or rotation; scripts
+// of others may run beside its own).
+func (m manager) mayRenew(ctx context.Context, b grantBody) bool {
+	pl, err := m.p.platform(ctx, b.Platform)
+	return err == nil && (!pl.Browser || exchangeOf(ctx).proof != nil)
 }
 
 // GrantByRefreshToken implements [goidc.RefreshTokenManager].
@@ -455,7 +473,7 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &goidc.Client{ID: pl.ID, Secret: hex.EncodeToString(pl.SecretHash[:])}
+	c := &goidc.Client{ID: pl.ID, Secret: m.secrets(pl)}
 	c.Name, c.RedirectURIs, c.ApplicationType = pl.Name, pl.RedirectURIs, goidc.ApplicationTypeWeb
 	c.GrantTypes = []goidc.GrantType{goidc.GrantAuthorizationCode, goidc.GrantRefreshToken}
 	c.ResponseTypes = []goidc.ResponseType{goidc.ResponseTypeCode}
@@ -465,8 +483,8 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 	if pl.Native {
 		c.ApplicationType = goidc.ApplicationTypeNative
 	}
-	if len(pl.JWKS) > 0 {
-		c.JWKS = &goidc.JSONWebKeySet{Keys: pl.JWKS}
+	if keys := pl.JWKS; len(keys) > 0 || pl.JWKSURI != "" {
+		c.JWKS = &goidc.JSONWebKeySet{Keys: append(keys, exchangeOf(ctx).published...)}
 	}
 	// A platform with a secret may send it in either of two ways; the library wants one.
 	methods := pl.methods()
@@ -483,11 +501,25 @@ func (m manager) SaveClient(context.Context, *goidc.Client) error { return ErrUn
 // DeleteClient always refuses.
 func (m manager) DeleteClient(context.Context, string) error { return ErrUnknownPlatform }
 
-// verifySecret compares a presented secret with its hash. Secrets are random, so
-// that one SHA-256 is enough.
+// secrets are the hashes of a platform's secrets that count now, as the library keeps
+// them for verifySecret.
+func (m manager) secrets(pl Platform) string {
+	var hashes []string
+	for _, h := range pl.SecretHashes {
+		if h.Until.IsZero() || m.p.now().Before(h.Until) {
+			hashes = append(hashes, h.SHA256)
+		}
+	}
+	return strings.Join(hashes, " ")
+}
+
+// verifySecret compares a presented secret with each hash, whichever it is.
 func (m manager) verifySecret(_ context.Context, stored, presented string) error {
-	sum := sha256.Sum256([]byte(presented))
-	if subtle.ConstantTimeCompare([]byte(stored), []byte(hex.EncodeToString(sum[:]))) != 1 {
+	hash, same := []byte(HashSecret(presented).SHA256), 0
+	for one := range strings.FieldsSeq(stored) {
+		same |= subtle.ConstantTimeCompare([]byte(one), hash)
+	}
+	if same != 1 {
 		return errors.New("wrong secret")
 	}
 	return nil
@@ -566,7 +598,9 @@ func (k checks) platform(ctx context.Context, id string) (Platform, error) {
 		return Platform{}, goidc.ErrNotFound
 	case err != nil:
 		return Platform{}, outage(ctx, err)
-	case pl.ID != id || pl.check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
+	case pl.Closed:
+		return Platform{}, goidc.ErrNotFound
+	case pl.ID != id || pl.Check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil

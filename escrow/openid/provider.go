@@ -58,7 +58,7 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 	p.keys.Store(&ring)
 	algorithms := ring.algorithms(p.now())
 	p.lists = &lists{issuer: cfg.Issuer, store: store, keys: p.keys, algorithm: algorithms[0], now: p.now}
-	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, algorithms, p.now}
+	p.answers, p.checks = answers{&p.cfg}, checks{&p.cfg, p.keys, algorithms, p.now, &published{http: cfg.HTTP, now: p.now}}
 	op, err := p.configure(algorithms[0])
 	if err != nil {
 		return nil, ErrConfig.Because(err)
@@ -120,10 +120,8 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		}),
 		provider.WithIDTokenClaims(p.idClaims),
 		provider.WithTokenClaims(p.accessClaims),
+		provider.WithTokenIntrospection(m.mayIntrospect),
 		provider.WithUserInfoClaims(p.namedClaims),
-		provider.WithTokenIntrospection(func(_ context.Context, c *goidc.Client, info goidc.TokenInfo) bool {
-			return c.ID == info.ClientID && c.TokenAuthnMethod != goidc.AuthnMethodNone
-		}),
 		provider.WithTokenRevocation(func(context.Context, *goidc.Client) bool { return true }),
 		provider.WithTokenRevocationRevokeGrantOnAccessToken(),
 		provider.WithSecretBasicAuthn(),
@@ -213,7 +211,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	if err != nil {
 		return goidc.StatusFailure, err
 	}
-	arrived := p.arrival(as, exchangeOf(r.Context()).hint)
+	arrived := p.arrival(as, exchangeOf(r.Context()))
 	prompts := strings.Fields(string(as.Prompt))
 	scopes := pl.granted(as.Scopes) // what it may ask for can have changed since
 	req := SignInRequest{
@@ -262,7 +260,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "id_token_hint is about somebody else than who signed in.")
 	case outcome == Approved:
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), scopes
-		h := &held{subject: subject}
+		h := &held{subject: subject, resource: heldOf(as.Store).resource}
 		if pl.BackchannelLogoutURI != "" {
 			h.sid = random()[:sidLen]
 		}
@@ -285,17 +283,17 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 }
 
 // arrival returns when the browser first came with this request, and takes its hint.
-func (p *Provider) arrival(as *goidc.AuthnSession, hint string) time.Time {
+func (p *Provider) arrival(as *goidc.AuthnSession, x *exchange) time.Time {
 	h, ok := as.Store[heldKey].(*held)
 	if !ok {
-		h = &held{}
+		h = &held{resource: x.resource}
 		as.Store = map[string]any{heldKey: h}
 	}
 	if h.arrived == 0 {
 		h.arrived = p.now().UnixNano()
 	}
-	if hint != "" {
-		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
+	if x.hint != "" {
+		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: x.hint}
 	}
 	return time.Unix(0, h.arrived)
 }
@@ -335,6 +333,7 @@ func refusalOf(err error) *refusal.Error {
 // adoptHandle gives a pushed request and its session one handle.
 func adoptHandle(ctx context.Context, as *goidc.AuthnSession, _ *goidc.Client) error {
 	as.ID = as.PushedAuthReqID
+	as.Store = map[string]any{heldKey: &held{resource: exchangeOf(ctx).resource}}
 	if hint := exchangeOf(ctx).hint; hint != "" {
 		as.IDTokenHintClaims = map[string]any{goidc.ClaimSubject: hint}
 	}
@@ -382,11 +381,11 @@ func (p *Provider) idClaims(ctx context.Context, g *goidc.Grant) map[string]any 
 }
 
 // accessClaims are what an access token holds beside iss, sub, client_id, scope,
-// jti, grant_id and cnf (RFC 9068, section 2.2). Its audience is the platform.
-func (p *Provider) accessClaims(_ context.Context, t *goidc.Token, g *goidc.Grant) map[string]any {
+// jti, grant_id and cnf (RFC 9068, section 2.2).
+func (p *Provider) accessClaims(_ context.Context, _ *goidc.Token, g *goidc.Grant) map[string]any {
 	h := heldOf(g.Store)
 	claims := p.claims(h, h.access)
-	claims["aud"] = t.ClientID
+	claims["aud"] = h.audience
 	return claims
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -87,24 +88,26 @@ type exchange struct {
 	endpoint     string
 	clientID     string
 	secretInBody bool
-	proof        *token.DPoPProof // verified, not yet checked for replay
-	code         string           // the new authorization code
-	family       string           // of the refresh token that was presented
-	hint         string           // the subject of an id_token_hint
-	formPost     string           // the redirect URI, if the answer is to be posted there: response_mode
-	presented    string           // the refresh token itself
-	successor    string           // what it was replaced by a moment ago
-	mayAgain     bool             // a refresh token of this client may come twice
-	again        bool             // it did, at the same time
-	scope        string           // of the access token, or that the new one is to have; "": all of the grant
-	usedID       string           // of the proof or assertion that this request has used up
-	redirectURI  string           // at the token endpoint
-	otherURI     bool             // which is not that of the authorization request
-	posted       bool             // the authorization request came as a POST
-	onward       bool             // the answer leads on to the interaction, see ask
-	answer       []byte           // that a sign-in was answered with a moment ago
-	outage       error            // the store or another port failed
-	down         bool             // so the page said already: see manager.put
+	published    []jose.JSONWebKey // the key of the client's assertion, if the client publishes its keys
+	resource     string            // the platform that the access token is to be for, if the request names one
+	proof        *token.DPoPProof  // verified, not yet checked for replay
+	code         string            // the new authorization code
+	family       string            // of the refresh token that was presented
+	hint         string            // the subject of an id_token_hint
+	formPost     string            // the redirect URI, if the answer is to be posted there: response_mode
+	presented    string            // the refresh token itself
+	successor    string            // what it was replaced by a moment ago
+	mayAgain     bool              // a refresh token of this client may come twice
+	again        bool              // it did, at the same time
+	scope        string            // of the access token, or that the new one is to have; "": all of the grant
+	usedID       string            // of the proof or assertion that this request has used up
+	redirectURI  string            // at the token endpoint
+	otherURI     bool              // which is not that of the authorization request
+	posted       bool              // the authorization request came as a POST
+	onward       bool              // the answer leads on to the interaction, see ask
+	answer       []byte            // that a sign-in was answered with a moment ago
+	outage       error             // the store or another port failed
+	down         bool              // so the page said already: see manager.put
 }
 
 // parseForm reads a form. A body that the server around could not take is an
@@ -170,7 +173,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.showError(w, r, ErrRedirectURI)
 		return
 	default:
-		wrong := cmp.Or(checkRequest(params, pl), p.checkHint(x, params, pl.ID))
+		wrong := cmp.Or(checkRequest(params, pl), p.checkHint(x, params, pl.ID), p.checkResource(r.Context(), x, params, pl))
 		if pl.RequirePAR {
 			wrong = invalid("request_uri is missing: this client's requests must be pushed (RFC 9126).")
 		}
@@ -233,6 +236,7 @@ type checks struct {
 	keys       *keys
 	algorithms []jose.SignatureAlgorithm // of the keys: that of access tokens first, RS256 last
 	now        func() time.Time
+	published  *published
 }
 
 // copyRequest copies the parameters of a platform's request that are used.
@@ -460,7 +464,10 @@ func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	case v.Get("grant_type") == string(goidc.GrantRefreshToken) && v.Get("refresh_token") == "":
 		return invalid("refresh_token is missing.")
 	}
-	return fault{}
+	pl, _ := k.platform(r.Context(), x.clientID) // as in checkPushed
+	wrong := k.checkResource(r.Context(), x, v, pl)
+	v.Del("resource")
+	return wrong
 }
 
 // checkPushed checks a pushed authorization request, and passes on only what it was
@@ -470,7 +477,7 @@ func (k checks) checkPushed(r *http.Request, x *exchange) fault {
 		return invalid("request_uri cannot be pushed.")
 	}
 	pl, _ := k.platform(r.Context(), x.clientID) // of one that is not there the library says so, once it has looked at the credentials
-	if wrong := cmp.Or(checkRequest(r.PostForm, pl), k.checkHint(x, r.PostForm, x.clientID)); wrong != (fault{}) {
+	if wrong := cmp.Or(checkRequest(r.PostForm, pl), k.checkHint(x, r.PostForm, x.clientID), k.checkResource(r.Context(), x, r.PostForm, pl)); wrong != (fault{}) {
 		return wrong
 	}
 	switch jkt := r.PostForm.Get("dpop_jkt"); {
@@ -535,8 +542,33 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 			return fault{goidc.ErrorCodeInvalidClient, "client_assertion: aud must be the issuer, as a text, and iss and sub the client_id."}
 		}
 		x.clientID = c.Issuer
+		return k.checkPublished(r.Context(), x, parts[0])
 	}
 	return fault{}
+}
+
+// checkPublished fetches the key that an assertion's header names, if its client
+// publishes its keys.
+func (k checks) checkPublished(ctx context.Context, x *exchange, header string) fault {
+	pl, err := k.platform(ctx, x.clientID)
+	if err != nil || pl.JWKSURI == "" {
+		return fault{} // the library looks further
+	}
+	var h struct {
+		KeyID string `json:"kid"`
+	}
+	if !decodePart(header, &h) {
+		return fault{code: goidc.ErrorCodeInvalidClient}
+	}
+	switch key, err := k.published.key(ctx, pl.JWKSURI, h.KeyID); {
+	case errors.Is(err, document.UnknownKey):
+		return fault{goidc.ErrorCodeInvalidClient, "client_assertion: there is no key with its kid at the client's jwks_uri, as of a minute ago."}
+	case err != nil:
+		return fault{goidc.ErrorCodeInvalidClient, "client_assertion: the client's keys could not be fetched: its jwks_uri must answer on the public internet, within seconds, with at most 64 keys in 64 KiB, none of them secret."}
+	default:
+		x.published = []jose.JSONWebKey{key}
+		return fault{}
+	}
 }
 
 // checkProof verifies a DPoP proof but for its replay (RFC 9449, 4.3). Without a

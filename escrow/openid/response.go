@@ -49,6 +49,7 @@ var errorTexts = map[goidc.ErrorCode]string{
 	goidc.ErrorCodeUnauthorizedClient:     "The client may not do this.",
 	goidc.ErrorCodeUnsupportedGrantType:   "grant_type is authorization_code or refresh_token.",
 	goidc.ErrorCodeRequestURINotSupported: "request_uri is one from the pushed authorization request endpoint, and no other.",
+	invalidTarget:                         "resource names no platform of this client's sector: send its client_id, or an address at one of its origins.",
 	invalidProof:                          "The DPoP proof is missing, malformed, not for this request, not fresh, or was used; or its key was used at another platform: make one for each.",
 	unavailable:                           "Try again later: nothing was disclosed.",
 	noScope:                               "The access token lacks the scope openid.",

@@ -137,13 +137,13 @@ func buildRig(t testing.TB, issuer string, options ...func(*rig)) *rig {
 	r := &rig{t: t, issuer: issuer, memory: openidtest.NewMemory(), gone: map[string]bool{}, forumKey: key(t, "forum-1", jose.EdDSA)}
 	r.store = r.memory
 	r.client = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
-	hash := sha256.Sum256([]byte(secret))
-	r.square = openid.Platform{ID: "town-square", Name: "Town Square", RedirectURIs: []string{"https://square.example/callback", "https://square.example/cb?tenant=1"}, SecretHash: hash}
+	hash := []openid.SecretHash{openid.HashSecret(secret)}
+	r.square = openid.Platform{ID: "town-square", Name: "Town Square", RedirectURIs: []string{"https://square.example/callback", "https://square.example/cb?tenant=1"}, SecretHashes: hash}
 	r.forum = openid.Platform{ID: "school-forum", Name: "School Forum", RedirectURIs: []string{"https://forum.example/callback"}, JWKS: []jose.JSONWebKey{r.forumKey.Public()}}
 	r.app = openid.Platform{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back", "com.example.pocket:/back"}, Native: true}
-	r.strict = openid.Platform{ID: "strict", Name: "Strict", RedirectURIs: []string{"https://strict.example/callback"}, SecretHash: hash, RequirePAR: true, RequireDPoP: true}
-	r.social = openid.Platform{ID: "social", Name: "Social", RedirectURIs: []string{"https://social.example/callback"}, SecretHash: hash, Username: true, Email: true}
-	r.gallery = openid.Platform{ID: "gallery", Name: "Gallery", RedirectURIs: []string{"https://gallery.example/callback"}, SecretHash: hash, Username: true, Email: true}
+	r.strict = openid.Platform{ID: "strict", Name: "Strict", RedirectURIs: []string{"https://strict.example/callback"}, SecretHashes: hash, RequirePAR: true, RequireDPoP: true}
+	r.social = openid.Platform{ID: "social", Name: "Social", RedirectURIs: []string{"https://social.example/callback"}, SecretHashes: hash, Username: true, Email: true}
+	r.gallery = openid.Platform{ID: "gallery", Name: "Gallery", RedirectURIs: []string{"https://gallery.example/callback"}, SecretHashes: hash, Username: true, Email: true}
 	fixed, err := openid.Fixed(r.square, r.forum, r.app, r.strict, r.social, r.gallery)
 	if err != nil {
 		t.Fatal(err)

@@ -81,6 +81,6 @@ GRANT SELECT (plan_hash, plan), INSERT (plan_hash, plan) ON ceremonies TO pennam
 GRANT SELECT (plan_hash, n, round, sender, signed), INSERT (plan_hash, n, round, sender, signed) ON ceremony_messages TO penname_disclosing;
 GRANT SELECT (plan_hash, transcript, leaf), INSERT (plan_hash, transcript, leaf) ON ceremony_transcripts TO penname_disclosing;
 
--- The registry of platforms: appended to. The settings of a client are read by the issuing side alone.
-GRANT SELECT (id, number, signed, countersigned, leaf, day), INSERT (id, number, signed, countersigned, client, leaf, day) ON platform_records TO penname_disclosing;
+-- The registry of platforms: appended to. Whoever changes the settings of a client reads those of before.
+GRANT SELECT (id, number, signed, countersigned, client, leaf, day), INSERT (id, number, signed, countersigned, client, leaf, day) ON platform_records TO penname_disclosing;
 GRANT SELECT (id, number, signed, countersigned, client, leaf, day) ON platform_records TO penname_issuing;

@@ -125,7 +125,14 @@ type Registered struct {
 //
 // Not checked: who signed a record (policy.NewPlatforms, which wants all versions, or
 // [policy.Bundle.VerifyPlatform]), and that the leaf is in the public log.
-func (d *Issuing) Platforms(ctx context.Context, after int64) (changed []Registered, err error) {
+func (d *Issuing) Platforms(ctx context.Context, after int64) ([]Registered, error) {
+	return d.registered(ctx, after)
+}
+
+// Newest is [Issuing.Platforms] of all, for the operator's commands.
+func (s Platforms) Newest(ctx context.Context) ([]Registered, error) { return s.db.registered(ctx, -1) }
+
+func (d *db) registered(ctx context.Context, after int64) (changed []Registered, err error) {
 	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
 			SELECT p.signed, p.countersigned, p.client, p.leaf, p.day FROM platform_records p

@@ -147,6 +147,7 @@ func Check(ctx context.Context, file string) []Finding {
 	t := trying{opening: o, all: []Finding{{Mark: OK, Part: "configuration"}}}
 	t.try(ctx, c.parts())
 	t.try(ctx, o.trials())
+	t.all = append(t.all, o.registry(ctx)...)
 	return ending(t.all, o.lifetimes(o.tokenKeys()), o.Now())
 }
 
@@ -195,7 +196,7 @@ func (o *opening) trials() []part {
 		all = append(all, part{"metrics", nil, (*opening).tryMetrics})
 	}
 	if i := o.config.Issue; i != nil {
-		needs := []string{"issue.cookie_key", "issue.token_keys", "issue.platforms", "issue.database"}
+		needs := []string{"issue.cookie_key", "issue.token_keys", "issue.database"}
 		for _, p := range i.IdentityProviders {
 			needs = append(needs, "issue.identity_provider."+p.ID)
 		}
@@ -206,15 +207,6 @@ func (o *opening) trials() []part {
 	}
 	if i := o.config.Issue; i != nil && i.EmailDomain != "" && !nobodys(i.EmailDomain) {
 		all = append(all, part{"issue.email_domain", nil, (*opening).tryEmailDomain})
-	}
-	if o.Issuing != nil {
-		for n, p := range o.Issuing.Platforms {
-			if p.BackchannelLogoutURI != "" {
-				all = append(all, part{"logout at " + p.ID, []string{"issue.platform_networks", "issue.platforms"}, func(o *opening, ctx context.Context) error {
-					return of(fmt.Sprintf("issue.platforms[%d].backchannel_logout_uri", n), o.tryLogout(ctx, p.BackchannelLogoutURI))
-				}})
-			}
-		}
 	}
 	if o.config.Disclose != nil {
 		all = append(all, part{"disclose.key_versions", []string{"disclose.keys", "disclose.database"}, func(o *opening, ctx context.Context) error {

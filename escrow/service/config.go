@@ -58,8 +58,6 @@ var (
 		"a Penname with this certificate listens there: all is well if it is the one with this configuration; if it is another replica, name another port")
 	errConfigTokenKey = refusal.New(refusal.Invalid, "config.token_key_not_in_bundle",
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
-	errConfigPlatform = refusal.New(refusal.Invalid, "config.bad_platform",
-		"a platform needs an id, a name, https redirect URIs and exactly one of secret_sha256 (hex, of a random secret), jwks_file (public keys, Ed25519 or P-256) and native, and must be in the bundle")
 	errConfigLogout = refusal.New(refusal.Unavailable, "config.no_logout_address",
 		"a platform does not take logout tokens at its backchannel_logout_uri, so it would not be told who signed out: correct the address with the platform, and name it in issue.platform_private_networks if it is in your own network")
 	errConfigPreset = refusal.New(refusal.Invalid, "config.unknown_preset",
@@ -129,7 +127,7 @@ type issueConfig struct {
 	TokenKeys         []tokenKey       `toml:"token_keys"`
 	Vault             vaultConfig      `toml:"vault"`
 	IdentityProviders []providerConfig `toml:"identity_providers"`
-	Platforms         []platformConfig `toml:"platforms"`
+	Platforms         []any            `toml:"platforms"`                 // of before: see errPlatformsMoved
 	EmailDomain       string           `toml:"email_domain"`              // openid.Config; empty: openid.NoDomain
 	PlatformNetworks  []string         `toml:"platform_private_networks"` // identity.ParsePrivateNetworks, of the addresses that platforms give
 }
@@ -176,26 +174,6 @@ type providerConfig struct {
 	TrustFrameworks []string `toml:"trust_frameworks"`
 	MaxAgeMinutes   int      `toml:"max_age_minutes"`
 	PrivateNetworks []string `toml:"private_networks"` // identity.ParsePrivateNetworks
-}
-
-// platformConfig is one platform. Exactly one of SecretSHA256, JWKSFile and
-// Native says how it authenticates.
-type platformConfig struct {
-	ID                     string   `toml:"id"`
-	Name                   string   `toml:"name"`
-	RedirectURIs           []string `toml:"redirect_uris"`
-	PostLogoutRedirectURIs []string `toml:"post_logout_redirect_uris"`
-	SecretSHA256           string   `toml:"secret_sha256"`
-	JWKSFile               string   `toml:"jwks_file"`
-	Native                 bool     `toml:"native"`
-	Origins                []string `toml:"origins"` // whose scripts may call, beside those of redirect_uris
-	BackchannelLogoutURI   string   `toml:"backchannel_logout_uri"`
-	BackchannelSession     bool     `toml:"backchannel_logout_session_required"`
-	IDTokenAlg             string   `toml:"id_token_alg"` // EdDSA, ES256 or RS256; empty: openid.Platform.IDTokenAlg
-	RequirePAR             bool     `toml:"require_par"`
-	RequireDPoP            bool     `toml:"require_dpop"`
-	Username               bool     `toml:"username"` // it may ask for a handle
-	Email                  bool     `toml:"email"`    // and for an e-mail address
 }
 
 // ReadConfig reads and checks the file. It opens no connection. Its refusals, all
@@ -297,6 +275,9 @@ func (c *issueConfig) check(f *mistakes) {
 		f.require(section+".acr_values", strings.Join(p.ACRValues, " ")) // the level that tokens name
 		f.require(section+".issuer", p.Issuer)
 		f.https(section+".issuer", p.Issuer)
+	}
+	if len(c.Platforms) > 0 {
+		f.add("issue.platforms", errPlatformsMoved)
 	}
 	if at, err := person.CheckProviders(c.choices()); err != nil {
 		f.add(fmt.Sprintf("issue.identity_providers[%d].id", at), err)
@@ -459,92 +440,6 @@ func (c *Config) wrongPair(chain, key []byte) error {
 		return of("tls_key", errConfigTLS.Because(errors.New(c.TLSKey+" should hold a private key in PEM")))
 	}
 	return of("tls_key", errConfigTLS.Because(fmt.Errorf("%s should hold the key of the first certificate in %s", c.TLSKey, c.TLSCert)))
-}
-
-// platforms checks that every platform is in the bundle: otherwise its evidence
-// could not be verified by anybody.
-func (c *issueConfig) platforms(b *policy.Bundle, keys []openid.Key) ([]openid.Platform, error) {
-	var all []openid.Platform
-	for n, p := range c.Platforms {
-		one, err := p.platform()
-		switch {
-		case err != nil:
-		case b.Platform(p.ID) == nil:
-			err = of("id", errConfigPlatform.Because(errors.New(p.ID+" is not in the bundle")))
-		case slices.ContainsFunc(all, func(other openid.Platform) bool { return other.ID == p.ID }):
-			err = of("id", errConfigPlatform.Because(errors.New("it is another platform's, too")))
-		case one.IDTokenAlg != "" && !slices.ContainsFunc(keys, func(k openid.Key) bool { return k.Algorithm() == one.IDTokenAlg }):
-			err = of("id_token_alg", errConfigPlatform.Because(errors.New("no key of issue.token_keys signs with it")))
-		}
-		if err != nil {
-			return nil, of(fmt.Sprintf("platforms[%d]", n), err)
-		}
-		all = append(all, one)
-	}
-	return all, nil
-}
-
-// platform refuses with the setting that is wrong, as far as it is one.
-func (p platformConfig) platform() (openid.Platform, error) {
-	one := openid.Platform{ID: p.ID, Name: p.Name, RedirectURIs: p.RedirectURIs, Native: p.Native, RequirePAR: p.RequirePAR, RequireDPoP: p.RequireDPoP,
-		Origins: p.Origins, PostLogoutRedirectURIs: p.PostLogoutRedirectURIs, BackchannelLogoutURI: p.BackchannelLogoutURI, BackchannelLogoutSessionRequired: p.BackchannelSession, IDTokenAlg: jose.SignatureAlgorithm(p.IDTokenAlg),
-		Username: p.Username, Email: p.Email}
-	wrong := func(setting, should string) error { return of(setting, errConfigPlatform.Because(errors.New(should))) }
-	if p.SecretSHA256 != "" {
-		sum, err := hex.DecodeString(p.SecretSHA256)
-		if err != nil || len(sum) != len(one.SecretHash) {
-			return one, wrong("secret_sha256", "it should be 64 hex digits: printf %s \"$SECRET\" | sha256sum")
-		}
-		one.SecretHash = [32]byte(sum)
-	}
-	if p.JWKSFile != "" {
-		raw, err := readPublic(p.JWKSFile)
-		if err != nil {
-			return one, of("jwks_file", errConfigPlatform.Because(refusal.Of(err).Unwrap()))
-		}
-		var set jose.JSONWebKeySet
-		if err := json.Unmarshal(raw, &set); err != nil || len(set.Keys) == 0 {
-			return one, wrong("jwks_file", p.JWKSFile+` should hold {"keys": […]}`)
-		}
-		one.JWKS = set.Keys
-	}
-	if p.Name == "" {
-		return one, wrong("name", "it is missing")
-	}
-	var field openid.WrongField
-	_, err := openid.Fixed(one)
-	insecure := func(uri string) bool { return !strings.HasPrefix(uri, "https://") }
-	switch {
-	case err != nil:
-		errors.As(err, &field)
-	// Plain http to this machine is for apps; openid refuses it to any other.
-	case !p.Native && slices.ContainsFunc(p.RedirectURIs, insecure):
-		field = "RedirectURIs"
-	case !p.Native && slices.ContainsFunc(p.PostLogoutRedirectURIs, insecure):
-		field = "PostLogoutRedirectURIs"
-	case p.BackchannelLogoutURI != "" && insecure(p.BackchannelLogoutURI):
-		field = "BackchannelLogoutURI"
-	default:
-		return one, nil
-	}
-	const addresses = "they should be exact https:// addresses, without a wildcard; of a native app also http://127.0.0.1/… or com.example.app:/…"
-	switch field {
-	case "ID":
-		return one, wrong("id", "it should be 1 to 64 letters, digits and . _ -")
-	case "JWKS":
-		return one, wrong("jwks_file", p.JWKSFile+" should hold public keys alone, Ed25519 or P-256")
-	case "RedirectURIs":
-		return one, wrong("redirect_uris", addresses)
-	case "PostLogoutRedirectURIs":
-		return one, wrong("post_logout_redirect_uris", addresses)
-	case "BackchannelLogoutURI":
-		return one, wrong("backchannel_logout_uri", "it should be an exact https:// address")
-	case "Origins":
-		return one, wrong("origins", "they should be https:// origins, without a path")
-	case "IDTokenAlg":
-		return one, wrong("id_token_alg", "it should be EdDSA, ES256 or RS256")
-	}
-	return one, wrong("", p.ID+" should have exactly one of secret_sha256, jwks_file and native")
 }
 
 // complete takes from the preset what is not given. It reports whether there is one

@@ -27,6 +27,8 @@ var Jobs = []Job{
 		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
 	{Name: "rules", Every: time.Minute, Do: (*Service).FollowRules,
 		What: "follows the public log, and works under a new bundle once it is in force there"},
+	{Name: "platforms", Every: followPlatforms, Do: (*Service).LoadPlatforms,
+		What: "takes what is new in the registry of platforms: who signs people in, and by which settings"},
 	{Name: "erasures", Every: time.Hour, Do: (*Service).CarryOutErasures,
 		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button; and asks the key service whether it is the one of before"},
 	{Name: "logouts", Every: time.Minute, Do: (*Service).TellPlatforms, Wake: (*Service).signedOut,

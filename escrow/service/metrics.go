@@ -167,6 +167,8 @@ var (
 	witnesses         = describe("witnesses", "How many witnesses are asked to cosign the log.")
 	checkpointAge     = describe("checkpoint_age_seconds", "How long ago a quorum of witnesses had cosigned the newest tree of the public log that this process knows.")
 
+	platforms = describe("platforms", "Platforms of the registry, by whether they sign people in; those that are refused are named in /status.", "state")
+
 	daysLeft      = describe("days_left", "Days until what is named ends; below zero once it has.", "what")
 	snapshotAge   = describe("vault_snapshot_age_seconds", "Since the day of the newest snapshot of Vault that is known; not there if none is.")
 	snapshotFresh = describe("vault_snapshot_fresh", "1 if a snapshot of Vault is known from which it could be restored without a loss, 0 if none is.")
@@ -288,6 +290,11 @@ func (s *Service) collectSides(to sink) {
 		p := s.Issuing.Store.Pool()
 		to.gauge(connections, float64(p.Most)*flag(p.InUse >= p.Most), sideIssue, "in_use")
 		to.gauge(connectionsLimit, float64(p.Most), sideIssue)
+		if now := s.live.registered.Load(); now != nil {
+			for state, n := range now.states() {
+				to.gauge(platforms, float64(n), state)
+			}
+		}
 	}
 	if s.Disclosing != nil {
 		pool(sideDisclose, s.Disclosing.Store.Pool())

@@ -175,7 +175,7 @@ func TestMetricsAskForACertificate(t *testing.T) {
 	r := newReloading(t)
 	ours, theirs := newAuthority(t), newAuthority(t)
 	r.put("metrics-ca.pem", ours.pem())
-	r.put("escrowd.toml", `metrics_listen = "0.0.0.0:9464"`+"\nmetrics_client_ca_file = \""+r.folder+"/metrics-ca.pem\"\n"+r.config("", `{file = "first.jwk"}`))
+	r.put("escrowd.toml", `metrics_listen = "0.0.0.0:9464"`+"\nmetrics_client_ca_file = \""+r.folder+"/metrics-ca.pem\"\n"+r.config(`{file = "first.jwk"}`))
 	r.log.until(t, readAgain("authority of those who read metrics"))
 	ln, err := r.s.listenForMetrics(&Config{MetricsListen: "127.0.0.1:0", MetricsClientCA: "metrics-ca.pem"})
 	if err != nil {
@@ -233,7 +233,7 @@ func TestMetricsAskForACertificate(t *testing.T) {
 	if said, _, err := get(good); err == nil {
 		t.Error("of the authority of before:", said)
 	}
-	r.put("escrowd.toml", r.config("", `{file = "first.jwk"}`)) // at the next start: until then nobody else may
+	r.put("escrowd.toml", r.config(`{file = "first.jwk"}`)) // at the next start: until then nobody else may
 	r.log.until(t, map[string]any{"msg": "the configuration has changes that take effect at the next start"})
 	r.log.until(t, readAgain("authority of those who read metrics"))
 	if pool := r.s.live.metricsCA.Load(); pool == nil || !pool.Equal(theirs.pool(t)) {
@@ -244,7 +244,7 @@ func TestMetricsAskForACertificate(t *testing.T) {
 // The level of the log is read again, and nothing has to be started for it.
 func TestLogLevelIsReadAgain(t *testing.T) {
 	r := newReloading(t)
-	whole := r.config("", `{file = "first.jwk"}`)
+	whole := r.config(`{file = "first.jwk"}`)
 	r.put("escrowd.toml", "log_level = \"debug\"\n"+whole)
 	r.log.until(t, readAgain("log level"))
 	r.s.Log.Debug("a detail", slog.Duration("took", 1234567*time.Microsecond))

@@ -260,10 +260,6 @@ func (c *issueConfig) parts(origin string) []part {
 			o.Issuing.HTTP = identity.NewHTTP(identity.Guard{Private: private, Roots: o.Authorities})
 			return of("issue.platform_private_networks", err)
 		}},
-		{"issue.platforms", []string{"bundle", "issue.token_keys"}, func(o *opening, _ context.Context) (err error) {
-			o.Issuing.Platforms, err = c.platforms(o.Bundle, o.Issuing.TokenKeys)
-			return of("issue", err)
-		}},
 		{"issue.keys", nil, func(o *opening, ctx context.Context) error {
 			keys, err := vault.OpenIssuing(ctx, c.Vault.config())
 			if err == nil {

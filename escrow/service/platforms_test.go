@@ -1,14 +1,17 @@
 package service
 
 import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -19,32 +22,15 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
-
-// documented reads deploy/escrowd.toml, with the forum's key and one change.
-func documented(t *testing.T, forum jose.JSONWebKey, old, new string) *issueConfig {
-	t.Helper()
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{forum}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := write(t, "forum.jwks", string(keys), 0o644)
-	text := strings.Replace(sample(t), `"/etc/penname/school-forum.jwks"`, strconv.Quote(file), 1)
-	if !strings.Contains(text, old) {
-		t.Fatalf("the sample has no %q", old)
-	}
-	c, err := ReadConfig(write(t, "escrowd.toml", strings.Replace(text, old, new, 1), 0o644))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.Issue
-}
 
 func newTestKey(t *testing.T) jose.JSONWebKey {
 	t.Helper()
@@ -53,6 +39,11 @@ func newTestKey(t *testing.T) jose.JSONWebKey {
 		t.Fatal(err)
 	}
 	return k
+}
+
+func newPublicKey(t *testing.T) jose.JSONWebKey {
+	k := newTestKey(t)
+	return k.Public()
 }
 
 func newRSAKey(t *testing.T) jose.JSONWebKey {
@@ -64,10 +55,108 @@ func newRSAKey(t *testing.T) jose.JSONWebKey {
 	return k
 }
 
-var documentedPlatforms = &policy.Bundle{Platforms: []policy.Platform{{ID: "town-square"}, {ID: "school-forum"}, {ID: "pocket"}}}
+// registering is a registry with its key, and a bundle that names it.
+type registering struct {
+	t      *testing.T
+	key    jose.JSONWebKey
+	bundle *policy.Bundle
+	stored map[string]postgres.Registered
+}
 
-// configured is an OpenID provider with what the documented configuration says of
-// platforms.
+func newRegistering(t *testing.T) *registering {
+	t.Helper()
+	r := &registering{t: t, key: newTestKey(t), stored: map[string]postgres.Registered{}}
+	r.bundle = r.rules(nil, nil)
+	return r
+}
+
+// rules is a bundle with the registry's key, after another one, or the first.
+func (r *registering) rules(after *policy.Bundle, issuerKeys json.RawMessage, stops ...policy.Stop) *policy.Bundle {
+	r.t.Helper()
+	jwks := func(k jose.JSONWebKey) json.RawMessage {
+		raw, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public()}})
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		return raw
+	}
+	verifier := func(name string, kind byte) string {
+		k := sha256.Sum256([]byte(name))
+		return name + "+0a1b2c3d+" + base64.StdEncoding.EncodeToString(append([]byte{kind}, k[:]...))
+	}
+	b := &policy.Bundle{
+		Registrar: "https://penname.example", Issuer: "https://penname.example", IssuerKeys: issuerKeys, Registry: &policy.Registry{Keys: jwks(r.key), WaitingDays: 7}, Stops: stops,
+		Log: policy.Log{Origin: "penname.example/log", VKey: verifier("penname.example/log", 1), Quorum: 1,
+			Witnesses: []policy.Witness{{Name: "w.example", Operator: "W", VKey: verifier("w.example", 4)}}},
+		OffenceClasses: policy.DefaultOffenceClasses(), Fields: policy.DefaultFields(), Compartments: policy.DefaultCompartments(), Policies: policy.DefaultRules(),
+		Threshold: 2, ThresholdKey: strings.Repeat("A", 43), MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
+	}
+	if issuerKeys == nil {
+		b.IssuerKeys = jwks(newTestKey(r.t))
+	}
+	for i, id := range []string{"alba", "bruno"} {
+		k := newTestKey(r.t)
+		key := k.Public()
+		public, err := key.MarshalJSON()
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		b.Custodians = append(b.Custodians, policy.Custodian{ID: id, Name: "Custodian " + id, Organisation: "Organisation " + id, Index: i + 1, Key: public})
+	}
+	b.Succeed(after)
+	raw, err := b.Marshal()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if b, err = policy.ParseBundle(raw); err != nil {
+		r.t.Fatal(err, errors.Unwrap(err))
+	}
+	return b
+}
+
+// put registers a platform, or its next record; changed has something else stored.
+func (r *registering) put(p openid.Platform, changed ...func(*policy.PlatformRecord, *postgres.Registered)) postgres.Registered {
+	r.t.Helper()
+	settings, err := p.Settings()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	record := policy.PlatformRecord{Version: 1, ID: p.ID, Number: 1}
+	if before, ok := r.stored[p.ID]; ok {
+		parsed, err := policy.ParsePlatform(before.Signed)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		record = parsed.Successor()
+	}
+	digest := sha256.Sum256(settings)
+	record.Name, record.Sector, record.Origins, record.Client = p.Name, p.Sector, p.Origins, hex.EncodeToString(digest[:])
+	stored := postgres.Registered{Client: settings, LoggedPlatform: policy.LoggedPlatform{Leaf: int64(len(r.stored) + record.Number), Day: time.Now().UTC().Format(time.DateOnly)}}
+	for _, change := range changed {
+		change(&record, &stored)
+	}
+	if stored.Signed == "" {
+		if stored.Signed, err = policy.SignPlatform(r.key, record); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	r.stored[p.ID] = stored
+	return stored
+}
+
+// ways are platforms of every kind.
+func ways(t *testing.T, forum jose.JSONWebKey) []openid.Platform {
+	t.Helper()
+	return []openid.Platform{
+		{ID: "town-square", Name: "Town Square", RedirectURIs: []string{"https://town.example/callback"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}, IDTokenAlg: jose.RS256,
+			Origins: []string{"https://app.town.example"}, PostLogoutRedirectURIs: []string{"https://town.example/"}},
+		{ID: "school-forum", Name: "School Forum", RedirectURIs: []string{"https://forum.example/callback"}, JWKS: []jose.JSONWebKey{forum}, RequirePAR: true, RequireDPoP: true},
+		{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"com.example.pocket:/back", "http://127.0.0.1/back"}, Native: true},
+		{ID: "single-page", Name: "Single Page", RedirectURIs: []string{"https://page.example/"}, Browser: true},
+	}
+}
+
+// configured is an OpenID provider with platforms of every kind, as the registry has them.
 type configured struct {
 	t      *testing.T
 	issuer string
@@ -78,13 +167,16 @@ type configured struct {
 func newConfigured(t *testing.T) *configured {
 	t.Helper()
 	c := &configured{t: t, issuer: "https://penname.example", forum: newTestKey(t)}
-	i := documented(t, c.forum.Public(), "", "")
 	keys := []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
-	platforms, err := i.platforms(documentedPlatforms, keys)
-	if err != nil {
-		t.Fatal(err, errors.Unwrap(err))
+	r := newRegistering(t)
+	for _, p := range ways(t, c.forum.Public()) {
+		r.put(p)
 	}
-	fixed, err := openid.Fixed(platforms...)
+	now := register(r.stored, r.bundle, keys, false)
+	if len(now.refused) > 0 {
+		t.Fatal(now.refused)
+	}
+	fixed, err := openid.Fixed(now.all...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -150,9 +242,9 @@ func request(client, redirect string, more ...string) url.Values {
 	return v
 }
 
-// TestEveryWayOfAPlatformIsConfigurable: what the file says of a platform is what
-// the provider holds it to.
-func TestEveryWayOfAPlatformIsConfigurable(t *testing.T) {
+// TestEveryWayOfAPlatformIsRegistrable: what the registry says of a platform is what the
+// provider holds it to.
+func TestEveryWayOfAPlatformIsRegistrable(t *testing.T) {
 	c := newConfigured(t)
 	const forum = "https://forum.example/callback"
 	signed := func(k jose.JSONWebKey) url.Values {
@@ -178,10 +270,10 @@ func TestEveryWayOfAPlatformIsConfigurable(t *testing.T) {
 		URI string `json:"request_uri"`
 	}
 	if err := json.Unmarshal(pushed.Body.Bytes(), &par); err != nil || pushed.Code != http.StatusCreated {
-		t.Fatalf("jwks_file: %d %s", pushed.Code, pushed.Body)
+		t.Fatalf("keys: %d %s", pushed.Code, pushed.Body)
 	}
 	if w := c.ask("POST", "/par", signed(newTestKey(t)), proof); w.Code != http.StatusUnauthorized || !strings.Contains(w.Body.String(), "invalid_client") {
-		t.Errorf("another key than that in jwks_file: %d %s", w.Code, w.Body)
+		t.Errorf("another key than its own: %d %s", w.Code, w.Body)
 	}
 	redeem := func(edit ...func(*http.Request)) *httptest.ResponseRecorder {
 		back, err := c.ask("GET", "/authorize", url.Values{"client_id": {"school-forum"}, "request_uri": {par.URI}}).Result().Location()
@@ -213,54 +305,111 @@ func TestEveryWayOfAPlatformIsConfigurable(t *testing.T) {
 	}
 }
 
-// TestPlatformsRefused changes one thing of the documented platforms at a time.
+// TestPlatformsRefused changes one thing of the platforms at a time: that one signs nobody
+// in, and the others do.
 func TestPlatformsRefused(t *testing.T) {
-	private, rsaKeys := newTestKey(t), []openid.Key{{JWK: newRSAKey(t)}}
-	if _, err := documented(t, private.Public(), "", "").platforms(documentedPlatforms, []openid.Key{{JWK: private}}); !errConfigPlatform.Is(refusalOf(err)) {
-		t.Errorf("an algorithm that no key signs with: %v", err)
-	}
-	for name, change := range map[string][2]string{
-		"a secret that is no SHA-256":       {`secret_sha256 = "0b`, `secret_sha256 = "`},
-		"neither secret nor keys nor app":   {`native        = true`, ``},
-		"an app with a secret":              {`native        = true`, "native = true\nsecret_sha256 = \"" + strings.Repeat("ab", 32) + `"`},
-		"plain http of a server":            {`"https://town.example/callback"`, `"http://127.0.0.1/callback"`},
-		"plain http of an app, elsewhere":   {`"http://127.0.0.1/back"`, `"http://app.example/back"`},
-		"N5 localhost of a server":          {`"https://town.example/callback"`, `"http://localhost:3000/callback"`},
-		"N5 localhost of an app":            {`"http://127.0.0.1/back"`, `"http://localhost:3000/back"`},
-		"a wildcard":                        {`"https://town.example/callback"`, `"https://*.town.example/callback"`},
-		"an app's scheme at a server":       {`"https://forum.example/callback"`, `"com.example.forum:/callback"`},
-		"no name":                           {`name          = "Pocket"`, ``},
-		"not in the bundle":                 {`id            = "pocket"`, `id            = "other"`},
-		"an id twice":                       {`id            = "pocket"`, `id            = "town-square"`},
-		"an origin with a path":             {`"https://app.town.example"`, `"https://app.town.example/x"`},
-		"an algorithm of nobody":            {`"RS256"`, `"HS256"`},
-		"a way back that is not https":      {`"https://town.example/"`, `"http://town.example/"`},
-		"a file of keys that does not open": {`school-forum.jwks`, `none.jwks`},
+	forum := newTestKey(t)
+	keys := []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
+	type changes = func(*policy.PlatformRecord, *postgres.Registered)
+	for name, c := range map[string]struct {
+		id     string
+		change func(*openid.Platform)
+		stored changes
+		code   string
+	}{
+		"an algorithm that no key signs with": {id: "town-square", change: func(p *openid.Platform) { p.IDTokenAlg = jose.ES256 }},
+		"a secret that is no SHA-256":         {id: "town-square", change: func(p *openid.Platform) { p.SecretHashes[0].SHA256 = "0b9d2a34" }},
+		"three secrets":                       {id: "town-square", change: func(p *openid.Platform) { p.SecretHashes = slices.Repeat(p.SecretHashes, 3) }},
+		"neither secret nor keys nor app":     {id: "pocket", change: func(p *openid.Platform) { p.Native = false; p.RedirectURIs = p.RedirectURIs[:0] }},
+		"an app with a secret":                {id: "pocket", change: func(p *openid.Platform) { p.SecretHashes = []openid.SecretHash{openid.HashSecret("s")} }},
+		"plain http of a server":              {id: "town-square", change: func(p *openid.Platform) { p.RedirectURIs = []string{"http://127.0.0.1/callback"} }},
+		"plain http of an app, elsewhere":     {id: "pocket", change: func(p *openid.Platform) { p.RedirectURIs = []string{"http://app.example/back"} }},
+		"N5 localhost of a server":            {id: "town-square", change: func(p *openid.Platform) { p.RedirectURIs = []string{"http://localhost:3000/callback"} }},
+		"N5 localhost of an app":              {id: "pocket", change: func(p *openid.Platform) { p.RedirectURIs = []string{"http://localhost:3000/back"} }},
+		"a wildcard":                          {id: "town-square", change: func(p *openid.Platform) { p.RedirectURIs = []string{"https://*.town.example/callback"} }},
+		"an app's scheme at a server":         {id: "school-forum", change: func(p *openid.Platform) { p.RedirectURIs = []string{"com.example.forum:/callback"} }},
+		"an algorithm of nobody":              {id: "town-square", change: func(p *openid.Platform) { p.IDTokenAlg = "HS256" }},
+		"a way back that is not https":        {id: "town-square", change: func(p *openid.Platform) { p.PostLogoutRedirectURIs = []string{"http://town.example/"} }},
+		"keys at an address of this machine":  {id: "school-forum", change: func(p *openid.Platform) { p.JWKS, p.JWKSURI = nil, "http://127.0.0.1/jwks" }},
+		"a private key among the public ones": {id: "school-forum", change: func(p *openid.Platform) { p.JWKS = []jose.JSONWebKey{forum} }},
+		"settings of somebody else": {id: "town-square", code: "platform.other_settings", stored: func(_ *policy.PlatformRecord, s *postgres.Registered) {
+			s.Client = bytes.Replace(s.Client, []byte("town.example/callback"), []byte("evil.example/callback"), 1)
+		}},
+		"settings that are none": {id: "town-square", stored: func(r *policy.PlatformRecord, s *postgres.Registered) {
+			s.Client = []byte("{}{}")
+			digest := sha256.Sum256(s.Client)
+			r.Client = hex.EncodeToString(digest[:])
+		}},
+		"a record that nobody signed": {id: "town-square", code: "platform.bad_signature", stored: func(r *policy.PlatformRecord, s *postgres.Registered) {
+			var err error
+			if s.Signed, err = policy.SignPlatform(newTestKey(t), *r); err != nil {
+				t.Fatal(err)
+			}
+		}},
 	} {
-		i := documented(t, private.Public(), "", "")
-		if name == "a file of keys that does not open" {
-			for n := range i.Platforms {
-				if i.Platforms[n].JWKSFile != "" {
-					i.Platforms[n].JWKSFile = filepath.Join(t.TempDir(), change[1])
+		t.Run(name, func(t *testing.T) {
+			r := newRegistering(t)
+			for _, p := range ways(t, forum.Public()) {
+				switch {
+				case p.ID != c.id:
+					r.put(p)
+				case c.change != nil:
+					c.change(&p)
+					r.put(p)
+				default:
+					r.put(p, c.stored)
 				}
 			}
-		} else {
-			i = documented(t, private.Public(), change[0], change[1])
-		}
-		if _, err := i.platforms(documentedPlatforms, rsaKeys); !errConfigPlatform.Is(refusalOf(err)) {
-			t.Errorf("%s: %v", name, err)
-		}
+			now := register(r.stored, r.bundle, keys, false)
+			if refusal.Of(now.refused[c.id]) == nil || refusal.Of(now.refused[c.id]).Code != cmp.Or(c.code, errPlatform.Code) || len(now.refused) != 1 {
+				t.Fatalf("%v", now.refused)
+			}
+			if _, err := openid.Fixed(now.all...); err != nil {
+				t.Fatal("the others: ", err)
+			}
+			for _, p := range now.all {
+				if p.Closed != (p.ID == c.id) {
+					t.Errorf("%s is closed: %v", p.ID, p.Closed)
+				}
+			}
+			found := now.findings()
+			if len(found) != 2 || found[0].Mark != OK || found[0].Cause != "1 refused, 3 open" || found[1].Mark != Warning || found[1].Part != "platform "+c.id || found[1].Code == "" {
+				t.Errorf("%+v", found)
+			}
+		})
 	}
-	if _, err := documented(t, private, "", "").platforms(documentedPlatforms, rsaKeys); !errConfigPlatform.Is(refusalOf(err)) {
-		t.Errorf("a private key among the public ones: %v", err)
+}
+
+// A platform that has retired, or that the custodians stopped, signs nobody in. People
+// keep seeing what they had there.
+func TestPlatformsThatEnded(t *testing.T) {
+	r := newRegistering(t)
+	for _, p := range ways(t, newPublicKey(t)) {
+		r.put(p)
+	}
+	all := ways(t, newPublicKey(t))
+	r.put(all[0], func(record *policy.PlatformRecord, _ *postgres.Registered) { record.Retired = true })
+	stopping := r.rules(r.bundle, nil, policy.Stop{Platform: "pocket"})
+	keys := []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
+	now := register(r.stored, stopping, keys, false)
+	if len(now.refused) > 0 || !slices.Equal(now.retired, []string{"town-square"}) || !slices.Equal(now.stopped, []string{"pocket"}) || len(now.all) != 4 {
+		t.Fatalf("%+v", now)
+	}
+	for _, p := range now.all {
+		if p.Closed != (p.ID == "town-square" || p.ID == "pocket") || p.Name == "" {
+			t.Errorf("%+v", p)
+		}
 	}
 }
 
 // TestEveryDemandOnAProviderIsConfigurable: what the file demands of an identity
 // provider is asked of it.
 func TestEveryDemandOnAProviderIsConfigurable(t *testing.T) {
-	key := newTestKey(t)
-	providers := documented(t, key.Public(), "", "").IdentityProviders
+	c, err := ReadConfig(write(t, "escrowd.toml", sample(t), 0o644))
+	if err != nil {
+		t.Fatal(err)
+	}
+	providers := c.Issue.IdentityProviders
 	if len(providers) != 2 {
 		t.Fatalf("%d providers", len(providers))
 	}
@@ -312,7 +461,7 @@ func TestEveryDemandOnAProviderIsConfigurable(t *testing.T) {
 func TestPresetsAreConfigurable(t *testing.T) {
 	read := func(provider string) *Config {
 		t.Helper()
-		text := strings.Replace(sample(t), "[[issue.platforms]]", "[[issue.identity_providers]]\nid = \"named\"\nname = \"Named\"\nclient_id = \"penname\"\n"+provider+"\n[[issue.platforms]]", 1)
+		text := strings.Replace(sample(t), "[disclose]\n", "[[issue.identity_providers]]\nid = \"named\"\nname = \"Named\"\nclient_id = \"penname\"\n"+provider+"\n[disclose]\n", 1)
 		c, err := ReadConfig(write(t, "escrowd.toml", text, 0o644))
 		if err != nil {
 			t.Fatal(err)

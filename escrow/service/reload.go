@@ -52,7 +52,6 @@ type reloadable struct {
 // effect at the next start; a bundle follows the public log.
 var reloadables = []reloadable{
 	{"certificate", (*Config).certificateFiles, (*Service).loadCertificate},
-	{"platforms", (*Config).platformFiles, (*Service).loadPlatforms},
 	{"token keys", (*Config).tokenKeyFiles, (*Service).loadTokenKeys},
 	{"secret ids", (*Config).secretIDFiles, (*Service).loadSecretIDs},
 	{"trusted proxies", (*Config).proxies, (*Service).loadProxies},
@@ -64,14 +63,16 @@ var reloadables = []reloadable{
 type live struct {
 	certificate atomic.Pointer[tls.Certificate]
 	metricsCA   atomic.Pointer[x509.CertPool]
-	platforms   atomic.Pointer[[]openid.Platform]
+	registered  atomic.Pointer[registered]
 	tokenKeys   atomic.Pointer[[]openid.Key]
 	issuing     *person.Live
-	rules       func() (*policy.Bundle, error) // in force, to which platforms and token keys have to fit
+	rules       func() (*policy.Bundle, error) // in force, to which token keys and platforms have to fit
 
 	mu      sync.Mutex          // one reload at a time
 	seen    *Config             // the last that could be read
 	digests map[string][32]byte // of what is in force, by name
+
+	following following // of the registry
 
 	refused sync.Map // refusedChange by name, until the change is used or taken back
 }
@@ -93,7 +94,7 @@ func (c *Config) atStart() (any, []string) {
 	files := []string{c.CAFile}
 	if c.Issue != nil {
 		issue := *c.Issue
-		issue.Platforms, issue.TokenKeys = nil, nil
+		issue.TokenKeys = nil
 		rest.Issue = &issue
 		files = append(files, c.Issue.Database, c.Issue.CookieKey)
 		for _, p := range c.Issue.IdentityProviders {
@@ -118,38 +119,6 @@ func (s *Service) loadCertificate(_ context.Context, c *Config) error {
 	certificate, err := c.certificate()
 	if err == nil {
 		s.live.certificate.Store(certificate)
-	}
-	return err
-}
-
-func (c *Config) platformFiles() (any, []string) {
-	if c.Issue == nil {
-		return nil, nil
-	}
-	var files []string
-	for _, p := range c.Issue.Platforms {
-		if p.JWKSFile != "" {
-			files = append(files, p.JWKSFile)
-		}
-	}
-	return c.Issue.Platforms, files
-}
-
-func (s *Service) loadPlatforms(_ context.Context, c *Config) error {
-	if s.Issuing == nil || c.Issue == nil {
-		return nil
-	}
-	b, err := s.live.rules()
-	if err != nil {
-		return err
-	}
-	all, err := c.Issue.platforms(b, *s.live.tokenKeys.Load())
-	err = of("issue", err)
-	if err == nil {
-		err = s.live.issuing.SetPlatforms(all)
-	}
-	if err == nil {
-		s.live.platforms.Store(&all)
 	}
 	return err
 }

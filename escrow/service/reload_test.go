@@ -29,6 +29,7 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
@@ -94,11 +95,11 @@ func (nowhere) Origin() string { return "https://identity.example" }
 func newReloading(t *testing.T) *reloading {
 	t.Helper()
 	r := &reloading{t: t, log: make(lines, 1000), hangup: make(chan os.Signal, 1), folder: t.TempDir()}
-	r.bundle.Store(&policy.Bundle{Platforms: []policy.Platform{{ID: "town-square"}, {ID: "school-forum"}}})
+	r.bundle.Store(&policy.Bundle{})
 	first := r.newKey("first.jwk")
 	r.putCertificate(".", 1, time.Now().AddDate(0, 3, 0))
 	r.put("s", "a secret id")
-	r.put("escrowd.toml", r.config("", `{file = "first.jwk"}`))
+	r.put("escrowd.toml", r.config(`{file = "first.jwk"}`))
 	c, err := ReadConfig(filepath.Join(r.folder, "escrowd.toml"))
 	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
@@ -130,7 +131,7 @@ func newReloading(t *testing.T) *reloading {
 }
 
 // config is a whole one, with platforms and token keys. Files are named from the folder.
-func (r *reloading) config(platforms, tokenKeys string) string {
+func (r *reloading) config(tokenKeys string) string {
 	text := `origin = "https://penname.example"
 listen = "127.0.0.1:0"
 tls_cert = "tls.crt"
@@ -149,7 +150,7 @@ id = "national"
 issuer = "https://identity.example"
 client_id = "penname"
 acr_values = ["high"]
-` + platforms
+`
 	for _, key := range []string{"tls_cert = \"", "tls_key = \"", "secret_id_file = \"", "file = \""} {
 		text = strings.ReplaceAll(text, "\n"+key, "\n"+key+r.folder+"/")
 		text = strings.ReplaceAll(text, "{"+key, "{"+key+r.folder+"/")
@@ -291,16 +292,9 @@ func TestFoundC3ARenewedCertificateIsServed(t *testing.T) {
 func TestFoundC3HangupReadsEverythingAgain(t *testing.T) {
 	r := newReloading(t)
 	r.hangup <- os.Interrupt // any signal: the program chooses which
-	for _, what := range []string{"certificate", "platforms", "token keys", "secret ids"} {
+	for _, what := range []string{"certificate", "token keys", "secret ids"} {
 		r.log.until(t, readAgain(what))
 	}
-}
-
-func (r *reloading) platformIDs() (ids []string) {
-	for _, p := range *r.s.live.platforms.Load() {
-		ids = append(ids, p.ID)
-	}
-	return ids
 }
 
 // knows tells whether the OpenID provider knows a platform.
@@ -310,57 +304,94 @@ func (r *reloading) knows(platform string) bool {
 	return !strings.Contains(w.Body.String(), openid.ErrUnknownPlatform.Mend)
 }
 
-// C3: platforms come and go while the service runs, and so do the files with their keys.
-func TestFoundC3PlatformsAreReadAgain(t *testing.T) {
+// C3: platforms come and go while the service runs, and one that is not sound stops no other.
+func TestFoundC3PlatformsFollowTheRegistry(t *testing.T) {
 	r := newReloading(t)
-	square := `[[issue.platforms]]
-id = "town-square"
-name = "Town Square"
-redirect_uris = ["https://town.example/callback"]
-secret_sha256 = "` + strings.Repeat("ab", 32) + `"
-`
-	forum := `[[issue.platforms]]
-id = "school-forum"
-name = "School Forum"
-redirect_uris = ["https://forum.example/callback"]
-jwks_file = "` + filepath.Join(r.folder, "forum.jwks") + `"
-`
-	keys := `{file = "first.jwk"}`
+	g := newRegistering(t)
+	r.bundle.Store(g.bundle)
+	asked := 0
+	var pending []postgres.Registered
+	r.s.changed = func(_ context.Context, after int64) (new []postgres.Registered, err error) {
+		asked++
+		for _, one := range pending {
+			if one.Leaf > after {
+				new = append(new, one)
+			}
+		}
+		return new, nil
+	}
+	leaf := int64(0)
+	put := func(p openid.Platform, change ...func(*policy.PlatformRecord, *postgres.Registered)) {
+		t.Helper()
+		leaf++
+		pending = append(pending, g.put(p, append(change, func(_ *policy.PlatformRecord, s *postgres.Registered) { s.Leaf = leaf })...))
+		if err := r.s.LoadPlatforms(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if r.knows("town-square") {
 		t.Fatal("it is known before it is there")
 	}
-	r.put("escrowd.toml", r.config(square, keys))
-	r.log.until(t, readAgain("platforms"))
+	all := ways(t, newPublicKey(t))
+	square, forum := all[0], all[1]
+	square.IDTokenAlg = ""
+	put(square)
 	if !r.knows("town-square") || r.knows("school-forum") {
 		t.Error("the new platform cannot be signed in to")
 	}
-	for _, bad := range []string{square + square, strings.Replace(square, "town-square", "not-in-the-bundle", 1), square + forum} {
-		r.put("escrowd.toml", r.config(bad, keys))
-		r.log.until(t, refusedAgain("platforms", "config.bad_platform"))
-		if !slices.Equal(r.platformIDs(), []string{"town-square"}) || !r.knows("town-square") {
-			t.Errorf("%v", r.platformIDs())
-		}
+	r.log.until(t, map[string]any{"msg": "platforms were read", "open": 1.0, "refused": 0.0})
+	put(forum, func(_ *policy.PlatformRecord, s *postgres.Registered) {
+		s.Client = []byte(`{"redirect_uris":["https://evil.example/"]}`)
+	})
+	r.log.until(t, map[string]any{"level": "ERROR", "platform": "school-forum", "code": "platform.other_settings"})
+	if !r.knows("town-square") || r.knows("school-forum") {
+		t.Error("one bad platform")
 	}
-	// The file that was missing comes.
-	key := r.newKey("unused.jwk")
-	set, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
-	if err != nil {
-		t.Fatal(err)
+	if at := r.s.live.registered.Load().findings(); len(at) != 2 || at[1].Code != "platform.other_settings" {
+		t.Errorf("%+v", at)
 	}
-	r.put("forum.jwks", string(set))
-	r.log.until(t, readAgain("platforms"))
+	put(forum)
 	if !r.knows("school-forum") {
-		t.Error("the key of a platform was not read")
+		t.Error("it was mended")
 	}
-	r.put("escrowd.toml", r.config(forum, keys))
-	r.log.until(t, readAgain("platforms"))
-	if r.knows("town-square") {
-		t.Error("a platform that was taken away can still sign people in")
+	put(square, func(record *policy.PlatformRecord, _ *postgres.Registered) { record.Retired = true })
+	if r.knows("town-square") || !r.knows("school-forum") {
+		t.Error("a platform that has retired can still sign people in")
 	}
+	// Nothing new costs one look; custodians stop a platform by a bundle alone.
+	before := r.s.live.registered.Load()
+	if err := r.s.LoadPlatforms(t.Context()); err != nil || r.s.live.registered.Load() != before {
+		t.Errorf("%v: read again for nothing", err)
+	}
+	r.bundle.Store(g.rules(g.bundle, nil, policy.Stop{Platform: "school-forum"}))
+	if err := r.s.LoadPlatforms(t.Context()); err != nil || r.knows("school-forum") {
+		t.Errorf("%v: a stopped platform can sign people in", err)
+	}
+	r.s.changed = func(context.Context, int64) ([]postgres.Registered, error) {
+		return nil, errors.New("the database is away")
+	}
+	if err := r.s.LoadPlatforms(t.Context()); err == nil {
+		t.Error("an outage is silent")
+	}
+}
+
+// C3: a configuration that cannot be read changes nothing, and one with changes for the
+// next start says so.
+func TestFoundC3ConfigurationThatCannotBeRead(t *testing.T) {
+	r := newReloading(t)
+	keys := `{file = "first.jwk"}`
 	r.put("escrowd.toml", "this is no TOML")
 	r.log.until(t, refusedAgain("configuration", "config.unreadable"))
-	r.put("escrowd.toml", strings.Replace(r.config(forum, keys), "127.0.0.1:0", "127.0.0.1:1", 1))
+	r.put("escrowd.toml", strings.Replace(r.config(keys), "127.0.0.1:0", "127.0.0.1:1", 1))
 	r.log.until(t, map[string]any{"level": "WARN", "msg": "the configuration has changes that take effect at the next start"})
+}
+
+// What is not as before is the configuration: it says so, and what to do.
+func TestPlatformsHaveMoved(t *testing.T) {
+	_, err := ReadConfig(write(t, "escrowd.toml", sample(t)+"\n[[issue.platforms]]\nid = \"town-square\"\n", 0o644))
+	if !errPlatformsMoved.Is(refusalOf(err)) || !strings.Contains(errors.Unwrap(refusalOf(err)).Error(), "issue.platforms") {
+		t.Errorf("%v", err)
+	}
 }
 
 // What a running service does not read again, and files of authorities, keys and database
@@ -368,7 +399,7 @@ jwks_file = "` + filepath.Join(r.folder, "forum.jwks") + `"
 func TestChangesForTheNextStartAreSaid(t *testing.T) {
 	r := newReloading(t)
 	r.put("authorities.pem", "one")
-	text := "ca_file = \"" + r.folder + "/authorities.pem\"\n" + r.config("", `{file = "first.jwk"}`)
+	text := "ca_file = \"" + r.folder + "/authorities.pem\"\n" + r.config(`{file = "first.jwk"}`)
 	said := map[string]any{"level": "WARN", "msg": "the configuration has changes that take effect at the next start"}
 	r.put("escrowd.toml", text)
 	r.log.until(t, said)
@@ -404,7 +435,7 @@ func TestFoundC3TokenKeysAreReadAgain(t *testing.T) {
 	first := published()
 	next := r.newKey("next.jwk")
 	both := `{file = "first.jwk", not_after = 2099-01-01T00:00:00Z}, {file = "next.jwk", not_before = 2098-12-01T00:00:00Z, not_after = 2099-06-01T00:00:00Z}`
-	r.put("escrowd.toml", r.config("", both))
+	r.put("escrowd.toml", r.config(both))
 	r.log.until(t, readAgain("token keys"))
 	if kids := published(); len(kids) != 2 || !slices.Contains(kids, next.KeyID) {
 		t.Errorf("published are %v", kids)
@@ -415,14 +446,14 @@ func TestFoundC3TokenKeysAreReadAgain(t *testing.T) {
 	// Not endorsed, and of another algorithm.
 	r.bundle.Store(&policy.Bundle{})
 	r.endorsed("first.jwk", (*r.s.live.tokenKeys.Load())[0].JWK)
-	r.put("escrowd.toml", r.config("", `{file = "next.jwk"}`))
+	r.put("escrowd.toml", r.config(`{file = "next.jwk"}`))
 	r.log.until(t, refusedAgain("token keys", "config.token_key_not_in_bundle"))
 	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
 	r.endorsed("p256.jwk", jose.JSONWebKey{Key: p256, KeyID: "p256"})
-	r.put("escrowd.toml", r.config("", `{file = "p256.jwk"}`))
+	r.put("escrowd.toml", r.config(`{file = "p256.jwk"}`))
 	r.log.until(t, refusedAgain("token keys", "openid.config"))
 	if kids := published(); len(kids) != 2 || !slices.Contains(kids, first[0]) {
 		t.Errorf("published are %v", kids)

@@ -184,17 +184,12 @@ func (s *Service) adopt(_ context.Context, b *policy.Bundle) error {
 	return nil
 }
 
-// fits checks that what is signed with the token keys, and who may sign in, is in
-// the bundle: otherwise nobody could verify evidence.
+// fits checks that the token keys are in the bundle: otherwise nobody could verify
+// evidence.
 func (s *Service) fits(b *policy.Bundle) error {
 	for _, k := range *s.live.tokenKeys.Load() {
 		if err := endorsedKey(b, k.JWK); err != nil {
 			return err
-		}
-	}
-	for _, p := range *s.live.platforms.Load() {
-		if b.Platform(p.ID) == nil {
-			return errConfigPlatform.Because(errors.New(p.ID + ": not in the bundle"))
 		}
 	}
 	return nil

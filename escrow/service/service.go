@@ -27,7 +27,6 @@ import (
 	"github.com/penname/penname/escrow/web/court"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
 )
 
@@ -72,7 +71,6 @@ type Issuing struct {
 	Providers  []person.Provider
 	CookieKeys [][32]byte
 	TokenKeys  []openid.Key
-	Platforms  []openid.Platform
 	HTTP       *http.Client // that calls the addresses that platforms give
 
 	EmailDomain string // openid.Config
@@ -134,6 +132,7 @@ type Service struct {
 	unrecorded counter // filings that left no leaf
 	untold     counter // logout tokens that a platform did not take, since untoldDay began
 	untoldDay  time.Time
+	changed    func(ctx context.Context, after int64) ([]postgres.Registered, error) // of the registry; see postgres.Issuing
 }
 
 // New puts a service together. It refuses parts that stand on an older state
@@ -182,18 +181,22 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 	if err := s.refuseOtherRules(ctx); err != nil {
 		return nil, err
 	}
-	if err := s.rules.follow(ctx); err != nil && refusal.Of(err).Kind != refusal.Unavailable {
-		return nil, err
+	for _, first := range []func(context.Context) error{s.rules.follow, s.LoadPlatforms} {
+		if err := first(ctx); err != nil && !inDoubt(err) {
+			return nil, err
+		}
 	}
 	return s, nil
 }
 
 func (s *Service) wireIssuing(i *Issuing) (err error) {
-	s.live.platforms.Store(&i.Platforms)
 	s.live.tokenKeys.Store(&i.TokenKeys)
+	if i.Store != nil {
+		s.changed = i.Store.Platforms
+	}
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
-		Providers: i.Providers, CookieKeys: i.CookieKeys, Platforms: i.Platforms, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
+		Providers: i.Providers, CookieKeys: i.CookieKeys, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP, EmailDomain: i.EmailDomain,
 	})
 	if errors.Is(err, openid.ErrConfig) {

@@ -224,6 +224,8 @@ func misfits(setting string, have any, want reflect.Type) (all []error) {
 				fits = fits && misfit == nil
 			}
 		}
+	case want.Kind() == reflect.Interface:
+		fits = true // whatever it is, it is refused by its name
 	case have != nil:
 		kind := reflect.TypeOf(have).Kind()
 		fits = kind == want.Kind() || kind == reflect.Int64 && want.Kind() == reflect.Int

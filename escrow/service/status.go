@@ -70,6 +70,9 @@ func (s *Service) Status(ctx context.Context) Status {
 		all = append(all, found(part, ready[part]))
 	}
 	all = append(all, s.away()...)
+	if now := s.live.registered.Load(); now != nil {
+		all = append(all, now.findings()...)
+	}
 	status := Status{Version: Version(), Since: s.since, Origin: s.Origin, Parts: append(ending(all, s.Lifetimes(), s.Now()), s.nextStart()...), Pending: s.sightings.now(s).pending()}
 	if s.config != nil {
 		status.Config, status.Listen = s.config.path(), s.config.Listen

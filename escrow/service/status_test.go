@@ -18,7 +18,7 @@ func TestStatusOverTLS(t *testing.T) {
 	r := newReloading(t)
 	authority := newAuthority(t)
 	r.put("metrics-ca.pem", authority.pem())
-	r.put("escrowd.toml", `metrics_listen = "127.0.0.1:9464"`+"\nmetrics_client_ca_file = \""+r.folder+"/metrics-ca.pem\"\n"+r.config("", `{file = "first.jwk"}`))
+	r.put("escrowd.toml", `metrics_listen = "127.0.0.1:9464"`+"\nmetrics_client_ca_file = \""+r.folder+"/metrics-ca.pem\"\n"+r.config(`{file = "first.jwk"}`))
 	r.log.until(t, readAgain("authority of those who read metrics"))
 	c := *r.s.live.seen
 	c.MetricsListen = "127.0.0.1:0"

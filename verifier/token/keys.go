@@ -32,6 +32,32 @@ func (s *KeySet) static() *KeySet {
 	return &KeySet{Keys: s.Keys}
 }
 
+// Named returns the key with that kid; the only one, for an empty kid. Where s came from
+// is asked once more if s has none, as often as that source allows. It fails with
+// document.UnknownKey, and as the source does.
+func (s *KeySet) Named(ctx context.Context, kid string) (*document.Key, error) {
+	find := func(keys document.KeySet) *document.Key {
+		for i := range keys {
+			if keys[i].KeyID == kid || kid == "" && len(keys) == 1 {
+				return &keys[i]
+			}
+		}
+		return nil
+	}
+	k := find(s.Keys)
+	if k == nil && s.refresh != nil {
+		fresh, err := s.refresh(ctx)
+		if err != nil {
+			return nil, err
+		}
+		k = find(fresh.Keys)
+	}
+	if k == nil {
+		return nil, document.UnknownKey
+	}
+	return k, nil
+}
+
 // verify checks the signature of d with the key of s that it names, refreshing s
 // once when it does not know the kid.
 func (s *KeySet) verify(ctx context.Context, f *document.Format, d *document.Signed) (*document.Key, error) {

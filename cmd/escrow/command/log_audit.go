@@ -19,6 +19,8 @@ type auditFlags struct {
 	mirror      string
 	since, save string
 	at          string
+
+	registered map[string]bool // is told the ids of the platforms that the log registers; nil: nobody asks
 }
 
 func (f *auditFlags) add(c *cobra.Command) {
@@ -27,6 +29,22 @@ func (f *auditFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.since, "since", "", "checkpoint that an earlier audit saved: the log must contain it")
 	c.Flags().StringVar(&f.save, "save", "", "file to save the checkpoint to, for --since next time")
 	c.Flags().StringVar(&f.at, "at", "", "time to judge overdue notices at, RFC 3339 (default now)")
+}
+
+// noting is records, and notes whose they are.
+func (f *auditFlags) noting(records rules.Records) rules.Records {
+	if f.registered == nil {
+		return records
+	}
+	return func(ctx context.Context, digest string) (string, []string, error) {
+		signed, countersigned, err := records(ctx, digest)
+		if err == nil {
+			if r, err := policy.ParsePlatform(signed); err == nil && r.Digest() == digest {
+				f.registered[r.ID] = true
+			}
+		}
+		return signed, countersigned, err
+	}
 }
 
 // maxAge is how old the witnesses' cosignatures on a served log may be. The
@@ -48,7 +66,7 @@ func audit(ctx context.Context, p *program, f auditFlags) (*proof.Report, error)
 	if f.mirror != "" {
 		fetch, records = rules.FromMirror(f.mirror, fetch), rules.RecordsFromMirror(f.mirror, records)
 	}
-	judged := rules.NewBundles(fetch, bundles...).WithPlatforms(records).Audit(ctx)
+	judged := rules.NewBundles(fetch, bundles...).WithPlatforms(f.noting(records)).Audit(ctx)
 	held := false
 	o := proof.AuditOptions{At: p.Now(), Progress: p.leaves, Rules: func(hash string) (proof.Rules, bool) {
 		held = held || hash == bundles[0].Hash()

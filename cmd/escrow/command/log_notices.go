@@ -17,7 +17,7 @@ var (
 	errPenName = refusal.New(refusal.Invalid, "log.bad_pen_name",
 		"the pen name is not whole: copy it again, it begins with pen1 and its last six characters are a checksum")
 	errPlatform = refusal.New(refusal.Invalid, "log.unknown_platform",
-		"no bundle that was named knows a platform of that id, so the log could never show a notice: copy the id from your page of pen names")
+		"neither a bundle that was named nor the registry in the log knows a platform of that id, so the log could never show a notice: copy the id from your page of pen names")
 )
 
 func logNotices(p *program) *cobra.Command {
@@ -34,14 +34,17 @@ func logNotices(p *program) *cobra.Command {
 				return errPenName
 			}
 			name = copied.String()
-			if known, err := f.load(p); err != nil {
+			known, err := f.load(p)
+			if err != nil {
 				return err
-			} else if !slices.ContainsFunc(known, func(b *policy.Bundle) bool { return b.Platform(platform) != nil }) {
-				return errPlatform
 			}
+			f.registered = make(map[string]bool)
 			report, err := audit(ctx, p, f)
 			if err != nil {
 				return err
+			}
+			if !f.registered[platform] && !slices.ContainsFunc(known, func(b *policy.Bundle) bool { return b.Platform(platform) != nil }) {
+				return errPlatform
 			}
 			source, err := tiles(p, f.mirror)
 			if err != nil {

@@ -163,7 +163,7 @@ func bundleDraft() *cobra.Command {
 			"Files with keys of others hold public keys: what `escrow key new FILE --json` printed there. Next:\n" +
 			"escrowd ceremony bundle for the first bundle, escrowd bundle write for a later one.",
 		Example: "  escrowd bundle draft --origin https://penname.example --log-vkey-file log.vkey --token-key /etc/penname/token-2026.jwk" +
-			" --court 'id=county-court,name=Thornley County Court,jurisdiction=GB,key=court.pub' --platform 'id=town-square,name=Town Square,keys=town-square.pub'" +
+			" --court 'id=county-court,name=Thornley County Court,jurisdiction=GB,key=court.pub' --registry-key registry.pub --platform 'id=town-square,name=Town Square,keys=town-square.pub'" +
 			" --witness card=alba.json,vkey=alba.vkey,url=https://alba.witness.example --reviewer 'id=rita,name=Rita Ashgrove,key=rita.pub' --out draft.toml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := shell.Require(cmd, "origin"); err != nil {
@@ -194,7 +194,7 @@ func bundleDraft() *cobra.Command {
 	c.Flags().StringArrayVar(&f.tokenKeys, "token-key", nil, "secret key that signs tokens (JWK, mode 0600), of which the public half is taken; repeatable")
 	c.Flags().StringArrayVar(&f.courts, "court", nil, "id=,name=,jurisdiction=,key=FILE and, if it is no court, kind=; repeatable")
 	c.Flags().StringVar(&f.registryKey, "registry-key", "", "file with the public key that registers platforms, what escrow key new printed with --json")
-	c.Flags().StringArrayVar(&f.platforms, "platform", nil, "id=,name=,keys=FILE; repeatable")
+	c.Flags().StringArrayVar(&f.platforms, "platform", nil, "one whose evidence counts from the first day, because the custodians endorse it here: id=,name=,keys=FILE; repeatable. Register it too: escrowd platform add")
 	c.Flags().StringArrayVar(&f.witnesses, "witness", nil, "vkey=FILE (what escrow custodian witness init printed), url= and operator= or card=FILE, a custodian's; repeatable")
 	c.Flags().StringArrayVar(&f.reviewers, "reviewer", nil, "id=,name=,key=FILE; repeatable, at least two")
 	out.Flags(c, "", "file to write the draft to, instead of printing it")

@@ -64,8 +64,8 @@ func (d drafting) flags() []string {
 	token, _ := d.key("token")
 	next, _ := d.key("token-next")
 	_, court := d.key("court")
-	_, town := d.key("town")
 	_, registry := d.key("registry")
+	_, town := d.key("town")
 	_, rita := d.key("rita")
 	_, sami := d.key("sami")
 	return []string{"bundle", "draft", "--origin", "https://penname.example", "--log-vkey-file", d.vkey("penname.example/log"),
@@ -262,6 +262,7 @@ func TestDraftRefused(t *testing.T) {
 		{1, "--court id=c,name=C,jurisdiction=GB,key=" + secret, "file.not_a_public_key: "},
 		{1, "--platform id=c,name=C,keys=" + d.vkey("other.example"), "file.not_a_public_key: "},
 		{1, "--token-key " + public, "file.not_a_key: "},
+		{1, "--registry-key " + secret, "file.not_a_public_key: "},
 		{1, "--log-vkey-file " + public, "file.not_a_verifier_key: "},
 		{1, "--witness card=" + public + ",vkey=" + public, "ceremony.bad_card: "},
 		{2, "--witness vkey=" + public, "--witness needs operator= or card="},
@@ -317,6 +318,7 @@ func TestFoundIssue10WrongDrafts(t *testing.T) {
 		{"max_targets       = 600", `max_targets = "many"`, "bundle.bad_draft", "the value of max_targets has the wrong form"},
 		{"\nuntil = 20", "\nuntil = 19", "bundle.bad_key", `authority "county-court": the key `},
 		{"\nid   = \"town-square\"", "\nid = \"Town Square\"", "bundle.bad_name", `platform "Town Square"`},
+		{"\nwaiting_days = 7", "\nwaiting_days = 0", "bundle.registry", "bundle.registry"},
 		{"\njurisdiction    = \"GB\"", "\njurisdiction = \"Earth\"", "bundle.authority", `authority "county-court"`},
 		{"unless { resource.listed };", "unless resource.listed;", "bundle.rules", "20-offence.cedar"},
 		{"context.max_penalty_months < resource", "context.max_penalty_moths < resource", "bundle.rules", "20-offence.cedar, line "},

@@ -9,6 +9,7 @@
 //	escrowd log       makes the key of the public log, and checks the database against it
 //	escrowd keys      rotates the record key
 //	escrowd review    decides about enrolments that are held
+//	escrowd platform  registers platforms
 //	escrowd ceremony  hosts the custodians' key ceremonies
 package command
 
@@ -40,7 +41,7 @@ func newRoot() *cobra.Command {
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml",
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	root.AddCommand(serveCommand(), statusCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), reviewCommand(), ceremonyCommand())
+	root.AddCommand(serveCommand(), statusCommand(), migrateCommand(), bundleCommand(), vaultCommand(), logCommand(), keysCommand(), reviewCommand(), ceremonyCommand(), platformCommand())
 	return root
 }
 

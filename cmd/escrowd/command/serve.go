@@ -24,8 +24,8 @@ func serveCommand() *cobra.Command {
 	var side string
 	c := &cobra.Command{
 		Use: "serve", Short: "Run the service from its configuration file",
-		Long: "Run the service from its configuration file. Certificate, platforms, token keys and secret ids are read\n" +
-			"again when their files change, and on SIGHUP; what cannot be used is refused in the log, and what was there\n" +
+		Long: "Run the service from its configuration file. Certificate, token keys and secret ids are read again\n" +
+			"when their files change, and on SIGHUP; what cannot be used is refused in the log, and what was there\n" +
 			"before stays in force. Besides serving, each side does its part of this by itself:\n\n" + jobs(),
 		Example: "  escrowd serve --config /etc/penname/escrowd.toml\n  escrowd serve --config /etc/penname/escrowd.toml --check\n  escrowd serve --example-config --side issue",
 		RunE: func(cmd *cobra.Command, _ []string) error {

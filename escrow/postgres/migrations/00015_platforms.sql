@@ -2,7 +2,7 @@
 
 -- The registry of platforms: every version of the record of each, as it was signed,
 -- with its leaf. client is the settings of its OpenID client (redirect addresses, hashes
--- of secrets), of which the record has the hash: who writes them does not read them.
+-- of secrets), of which the record has the hash.
 CREATE TABLE platform_records (
   id            text COLLATE "C" NOT NULL CHECK (octet_length(id) BETWEEN 1 AND 64),
   number        int    NOT NULL CHECK (number >= 1),

@@ -34,6 +34,7 @@ type founding struct {
 	disclosing service.Disclosing
 	keeping    service.Keeping
 	draft      policy.Bundle // without custodians and key, until their ceremony
+	platforms  []registration
 }
 
 // found makes the world's service, and returns the listener that it is to serve.
@@ -59,9 +60,11 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 	}
 	f.addClients(o.Clients)
 	for _, c := range f.kept.Clients {
-		if err := f.makeClient(c); err != nil {
+		p, err := f.client(c)
+		if err != nil {
 			return nil, err
 		}
+		f.platforms = append(f.platforms, p)
 	}
 	if err := f.startPostgres(ctx, o); err != nil {
 		return nil, err
@@ -287,6 +290,10 @@ func (f *founding) makeKeys() error {
 		return err
 	}
 	f.issuing.HTTP = identity.NewHTTP(identity.Guard{AllowLoopback: true})
+	registry, err := f.registry()
+	if err != nil {
+		return err
+	}
 	f.issuing.CookieKeys = [][32]byte{sha256.Sum256([]byte(f.secret("cookies")))}
 	u, err := url.Parse(f.Origin)
 	if err != nil {
@@ -302,18 +309,11 @@ func (f *founding) makeKeys() error {
 	}
 	f.draft = policy.Bundle{
 		Registrar: f.Origin, Issuer: f.Origin, IssuerKeys: issuerKeys,
+		Registry: registry,
 		Log:      policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
 		Policies: policy.DefaultRules(),
 		Fields:   policy.DefaultFields(), Compartments: policy.DefaultCompartments(), OffenceClasses: offenceClasses(),
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
-	}
-	registry, err := f.key("registry")
-	if err != nil {
-		return err
-	}
-	f.draft.Registry = &policy.Registry{} // who tries the sandbox does not wait
-	if f.draft.Registry.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{registry.Public()}}); err != nil {
-		return err
 	}
 	for _, r := range []policy.Reviewer{{ID: "rita", Name: "Rita Ashgrove"}, {ID: "sami", Name: "Sami Tollgate"}} {
 		key, err := f.key(r.ID)
@@ -391,34 +391,9 @@ func (f *founding) makePlatform(id, name string) (*Platform, error) {
 	if p.Origin, err = f.serveAs(id, func(string) (http.Handler, error) { return p.Handler(), nil }); err != nil {
 		return nil, err
 	}
-	return p, f.register(openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"}, SecretHash: sha256.Sum256([]byte(f.secret(id))), Username: true}, key)
-}
-
-// makeClient registers a platform of whoever tries the sandbox, which can sign evidence
-// with the key in Dir.
-func (f *founding) makeClient(c Client) error {
-	key, err := f.key("evidence-" + c.ID)
-	if err != nil {
-		return err
-	}
-	p := openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg), Localhost: true,
-		Username: c.Username, Email: c.Email,
-		BackchannelLogoutURI: c.BackchannelLogoutURI, BackchannelLogoutSessionRequired: c.BackchannelLogoutSessionRequired}
-	if c.Secret != "" {
-		p.SecretHash = sha256.Sum256([]byte(c.Secret))
-	}
-	return f.register(p, key)
-}
-
-func (f *founding) register(p openid.Platform, evidence jose.JSONWebKey) error {
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{evidence.Public()}})
-	if err != nil {
-		return err
-	}
-	f.draft.Platforms = append(f.draft.Platforms, policy.Platform{ID: p.ID, Name: p.Name, Keys: keys})
-	f.issuing.Platforms = append(f.issuing.Platforms, p)
-	_, err = openid.Fixed(f.issuing.Platforms...)
-	return err
+	f.platforms = append(f.platforms, registration{openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"},
+		SecretHashes: []openid.SecretHash{openid.HashSecret(f.secret(id))}, Username: true}, key})
+	return p, nil
 }
 
 // operate runs the operator's program, which has to succeed.

@@ -1,7 +1,6 @@
 package world
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/sandbox"
-	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 )
 
@@ -200,44 +198,4 @@ func (w *World) addClients(added []Client) {
 			w.kept.Clients = append(w.kept.Clients, c)
 		}
 	}
-}
-
-// nameInRules puts platforms that the rules in force do not name into the next bundle,
-// which the custodians endorse and the log shows.
-func (w *World) nameInRules(ctx context.Context, platforms []policy.Platform) error {
-	raw, err := os.ReadFile(w.Path("bundle.json"))
-	if err != nil {
-		return err
-	}
-	inForce, err := policy.ParseBundle(raw)
-	if err != nil {
-		return err
-	}
-	var next policy.Bundle
-	if err := json.Unmarshal(raw, &next); err != nil {
-		return err
-	}
-	for _, p := range platforms {
-		if inForce.Platform(p.ID) == nil {
-			next.Platforms = append(next.Platforms, p)
-		}
-	}
-	if len(next.Platforms) == len(inForce.Platforms) {
-		return nil
-	}
-	next.Succeed(inForce)
-	if raw, err = next.Marshal(); err != nil {
-		return err
-	}
-	write := func(rules *policy.Bundle) error {
-		text, err := rules.Marshal()
-		return errors.Join(err, os.WriteFile(w.Path("bundle.json"), text, 0o600))
-	}
-	if err := write(&next); err != nil {
-		return err
-	}
-	if err := w.InstallBundle(ctx, raw); err != nil {
-		return errors.Join(err, write(inForce)) // the next start begins with what is in force
-	}
-	return w.Service.FollowRules(ctx)
 }

@@ -149,7 +149,10 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 			return nil, err
 		}
 	}
-	if err := w.nameInRules(ctx, f.draft.Platforms); err != nil {
+	if err := w.endorseRegistry(ctx); err != nil {
+		return nil, err
+	}
+	if err := f.registerPlatforms(ctx); err != nil {
 		return nil, err
 	}
 	return w, w.save()

@@ -183,7 +183,7 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 	enrol := s.Issuer.Enrol
 	if f.Return {
 		enrol = func(ctx context.Context, id identity.Identity) (issue.Person, bool, error) {
-			return s.Issuer.Return(ctx, id, s.platformIDs())
+			return s.Issuer.Return(ctx, id, s.sectors())
 		}
 	}
 	person, first, err := enrol(r.Context(), id)

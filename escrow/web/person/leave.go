@@ -41,7 +41,7 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 		return false, s.edge.Render(w, http.StatusOK, "leave.html", leavePage{req.Action, req.Platform.Name})
 	}
 	if req.Platform.ID != "" {
-		names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})
+		names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
 		if err != nil {
 			return false, err
 		}

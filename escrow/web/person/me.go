@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
@@ -31,9 +32,10 @@ type mePage struct {
 	Claims   []issue.Review  `json:"-"` // of somebody who would be recognised as this person
 	Devices  []device        `json:"devices"`
 
-	Names  map[string]string  `json:"-"` // of platforms, by id
-	Silent map[string]*silent `json:"-"` // by platform; nil: it can do nothing
-	Origin string             `json:"-"`
+	Names   map[string]string   `json:"-"` // of platforms, by sector and by id
+	Members map[string][]string `json:"-"` // ids of platforms, by sector: a warrant names one of them
+	Silent  map[string]*silent  `json:"-"` // by sector; nil: it can do nothing
+	Origin  string              `json:"-"`
 
 	Leaving leaving `json:"-"`
 }
@@ -55,14 +57,14 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ctx := r.Context()
-	names, err := s.Issuer.PenNames(ctx, who.Person, s.platformIDs())
+	names, err := s.Issuer.PenNames(ctx, who.Person, s.sectors())
 	if err != nil {
 		return err
 	}
 	if err := s.Issuer.Handles(ctx, names); err != nil {
 		return err
 	}
-	notices, err := s.Issuer.Notices(ctx, who.Person, s.platformIDs())
+	notices, err := s.Issuer.Notices(ctx, who.Person, s.sectors())
 	if err != nil {
 		return err
 	}
@@ -77,14 +79,19 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sessions.keep(w, who); err != nil {
 		return err
 	}
-	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Origin: s.edge.Origin,
+	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
 		Silent: map[string]*silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
+	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {
+		sectorOf[p.ID] = p.SectorID()
 		page.Names[p.ID] = p.Name
+		page.Members[p.SectorID()] = append(page.Members[p.SectorID()], p.ID)
+		page.Names[p.SectorID()] = strings.Join(append([]string{p.Name}, s.alike(p)...), ", ")
 	}
 	for _, a := range who.Allowed {
-		before := page.Silent[a.Platform]
-		page.Silent[a.Platform] = &silent{Used: a.Silent || before != nil && before.Used}
+		sector := sectorOf[a.Platform]
+		before := page.Silent[sector]
+		page.Silent[sector] = &silent{Used: a.Silent || before != nil && before.Used}
 	}
 	for _, d := range devices {
 		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})
@@ -162,7 +169,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.platformIDs(), s.end(r))
+	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.sectors(), s.end(r))
 	if err != nil {
 		return err
 	}
@@ -186,7 +193,7 @@ func (s *side) signOutEverywhere(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Issuer.SignOutEverywhere(r.Context(), who.Person, s.platformIDs(), s.end(r)); err != nil {
+	if err := s.Issuer.SignOutEverywhere(r.Context(), who.Person, s.sectors(), s.end(r)); err != nil {
 		return err
 	}
 	s.sessions.clear(w)

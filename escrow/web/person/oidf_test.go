@@ -251,7 +251,7 @@ func suitePlatforms() (all []openid.Platform) {
 		case c.auth == "private_key_jwt":
 			p.JWKS = []jose.JSONWebKey{c.key.Public()}
 		default:
-			p.SecretHash = sha256.Sum256([]byte(suiteSecret))
+			p.SecretHashes = []openid.SecretHash{openid.HashSecret(suiteSecret)}
 		}
 		if c.dpop != nil { // as the profile has it
 			p.RequirePAR, p.RequireDPoP, p.IDTokenAlg = true, true, jose.EdDSA

@@ -32,7 +32,7 @@ func newToldPlatform(t *testing.T) *toldPlatform {
 
 func (p *toldPlatform) register(_ *testing.T, c *Config) {
 	pl := suitePlatforms()[0]
-	pl.ID, pl.BackchannelLogoutURI, pl.BackchannelLogoutSessionRequired = clientTold.id, p.URL+"/backchannel_logout", true
+	pl.ID, pl.BackchannelLogoutURI, pl.BackchannelLogoutSessionRequired, pl.Localhost = clientTold.id, p.URL+"/backchannel_logout", true, true
 	c.Platforms, c.HTTP = append(c.Platforms, pl), p.Client()
 }
 

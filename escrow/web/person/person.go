@@ -193,7 +193,10 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Leave: s.leave,
 		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
-			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Scripts(origin) })
+			return slices.ContainsFunc(s.open(), func(p openid.Platform) bool { return p.Scripts(origin) })
+		},
+		Resource: func(_ context.Context, resource string) (openid.Platform, error) {
+			return s.find(func(p openid.Platform) bool { return p.Serves(resource) })
 		},
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
@@ -213,10 +216,13 @@ func (s *side) setPlatforms(all []openid.Platform) error {
 
 // platform is that of a client_id, at this moment.
 func (s *side) platform(_ context.Context, clientID string) (openid.Platform, error) {
-	for _, p := range *s.platforms.Load() {
-		if p.ID == clientID {
-			return p, nil
-		}
+	return s.find(func(p openid.Platform) bool { return p.ID == clientID })
+}
+
+func (s *side) find(which func(openid.Platform) bool) (openid.Platform, error) {
+	all := *s.platforms.Load()
+	if i := slices.IndexFunc(all, which); i >= 0 {
+		return all[i], nil
 	}
 	return openid.Platform{}, openid.ErrUnknownPlatform
 }
@@ -228,8 +234,13 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, err = s.who(r)
 	return s.edge.Render(w, http.StatusOK, "home.html", map[string]any{
-		"SignedIn": err == nil, "Platforms": *s.platforms.Load(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
+		"SignedIn": err == nil, "Platforms": s.open(), "Custodians": rules.Custodians, "Quorum": rules.Threshold,
 	})
+}
+
+// open are the platforms that people may sign in to.
+func (s *side) open() []openid.Platform {
+	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed })
 }
 
 // acrs are the assurance levels that a token can name: those that the identity
@@ -246,10 +257,24 @@ func (s *side) acrs() []string {
 	return all
 }
 
-func (s *side) platformIDs() []string {
-	var ids []string
+// sectors are those of all platforms, also of those that sign nobody in: the pen names
+// there stay.
+func (s *side) sectors() []string {
+	var all []string
 	for _, p := range *s.platforms.Load() {
-		ids = append(ids, p.ID)
+		if !slices.Contains(all, p.SectorID()) {
+			all = append(all, p.SectorID())
+		}
 	}
-	return ids
+	return all
+}
+
+// alike are the names of the other platforms that know people by the same pen name.
+func (s *side) alike(p openid.Platform) (names []string) {
+	for _, other := range *s.platforms.Load() {
+		if other.ID != p.ID && other.SectorID() == p.SectorID() && !other.Closed {
+			names = append(names, other.Name)
+		}
+	}
+	return names
 }

@@ -61,7 +61,7 @@ type session struct {
 	ACR     string       `json:"a"`
 	Proven  time.Time    `json:"v"`           // see identity.Identity
 	For     string       `json:"f,omitempty"` // the address that the person proved who they are anew for
-	Told    string       `json:"t,omitempty"` // the platform that was told Proven
+	Told    string       `json:"t,omitempty"` // the sector that was told Proven
 	Allowed []allowed    `json:"c,omitempty"`
 	Expires time.Time    `json:"e"` // unless the person opens another page
 	Ends    time.Time    `json:"x"` // in any case
@@ -93,7 +93,7 @@ func (v session) allows(platform, scopes string) bool {
 // asks for. The moment of a proof is told to one platform only: two that compared it
 // would see that two pen names are one person's.
 func (v session) answers(req openid.SignInRequest) bool {
-	if !req.Since.IsZero() && (v.Proven.IsZero() || v.Told != "" && v.Told != req.Platform.ID) {
+	if !req.Since.IsZero() && (v.Proven.IsZero() || v.Told != "" && v.Told != req.Platform.SectorID()) {
 		return false
 	}
 	return v.For == req.Action || !req.Fresh && (req.Since.IsZero() || v.Proven.After(req.Since))

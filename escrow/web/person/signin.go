@@ -12,11 +12,12 @@ import (
 type consentPage struct {
 	Action   string // of this sign-in
 	Platform string
-	PenName  string // empty: none here yet
-	Handle   string // empty: none here yet
-	Username bool   // the platform learns it
-	Email    bool   // the platform learns an address
-	Address  string // empty: none here yet
+	Alike    []string // names of the other platforms that know the person by the same pen name
+	PenName  string   // empty: none here yet
+	Handle   string   // empty: none here yet
+	Username bool     // the platform learns it
+	Email    bool     // the platform learns an address
+	Address  string   // empty: none here yet
 	SignedIn bool
 	Anew     bool // a proof of identity that there is does not do
 	Offline  bool // the platform asks to stay signed in
@@ -30,7 +31,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if _, err := s.Rules(); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Offline: req.Offline, Username: req.Username, Email: req.Email}
+	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, err := s.who(r)
 	if err != nil && !errors.Is(err, errSignedOut) {
@@ -61,7 +62,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.Claimed = len(claims) > 0
-	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.ID})
+	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
@@ -78,7 +79,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 
 // approve tells a platform who this is, and remembers that for this session.
 func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
-	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.ID)
+	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.SectorID())
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
@@ -87,12 +88,12 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 		Confirm: func(context.Context) error { _, err := s.who(r); return err },
 	}
 	if req.Username {
-		if subject.Handle, err = s.Issuer.Handle(r.Context(), req.Platform.ID, name); err != nil {
+		if subject.Handle, err = s.Issuer.Handle(r.Context(), req.Platform.SectorID(), name); err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
 	}
 	if !req.Since.IsZero() {
-		who.Told = req.Platform.ID
+		who.Told = req.Platform.SectorID()
 	}
 	who.allow(req.Platform.ID, req.Scopes, req.Silent)
 	if err := s.sessions.keep(w, who); err != nil {

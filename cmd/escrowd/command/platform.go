@@ -1,0 +1,269 @@
+package command
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var errRetired = refusal.New(refusal.Conflict, "platform.retired",
+	"the platform has retired, and who has retired does not come back: register another one")
+
+// registryFlags say where the registry is, and who signs for it.
+type registryFlags struct{ dsn, key string }
+
+func platformCommand() *cobra.Command {
+	var at registryFlags
+	c := &cobra.Command{
+		Use: "platform", Short: "Register platforms, and change what is registered",
+		Long: "Register platforms, and change what is registered.\n\n" +
+			"Each command but list and show signs a new record of the platform with the registry key and puts it into the\n" +
+			"public log. No custodian is asked, and running services take it within seconds. Evidence of a platform, and\n" +
+			"under a new key of it, counts once the bundle's waiting time is over.",
+	}
+	c.AddCommand(platformAdd(&at), platformList(&at), platformShow(&at), platformEdit(&at), platformRotateSecret(&at), platformRetire(&at))
+	databaseFlag(c, &at.dsn, "role penname_disclosing")
+	c.PersistentFlags().StringVar(&at.key, "registry-key", "/etc/penname/registry.jwk", "secret key that signs the records of platforms (JWK, mode 0600), as escrow key new wrote it")
+	return c
+}
+
+// draft is the next record of a platform, with the settings of its client.
+type draft struct {
+	record policy.PlatformRecord
+	client openid.Platform
+}
+
+// recordFlags are how a record gets into the log.
+type recordFlags struct {
+	countersigned []string // files
+	out           string
+}
+
+func (f *recordFlags) flags(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.countersigned, "countersigned", nil, "file with what escrow platform countersign wrote over this very record; repeatable")
+	c.Flags().StringVar(&f.out, "record-out", "", "register nothing: write the signed record to this file, for somebody to countersign, and give the same command again with --countersigned")
+}
+
+// recorded is what a command says of what it did.
+type recorded struct {
+	Platform string `json:"platform"`
+	Leaf     *int64 `json:"leaf,omitempty"` // in the public log; none with --record-out
+	Record   string `json:"record,omitempty"`
+	Counts   string `json:"evidence_counts_from,omitempty"` // day
+	Secret   string `json:"client_secret,omitempty"`
+	File     string `json:"client_secret_file,omitempty"`
+	SHA256   string `json:"client_secret_sha256,omitempty"`
+}
+
+// put signs a draft and has it logged, or writes it for others to countersign.
+func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done recorded, err error) {
+	done.Platform = d.record.ID
+	if !d.record.Retired {
+		if err := checkSettings(d.record, d.client, r.sandbox); err != nil {
+			return done, err
+		}
+	}
+	settings, err := d.client.Settings()
+	if err != nil {
+		return done, err
+	}
+	digest := sha256.Sum256(settings)
+	d.record.Client = hex.EncodeToString(digest[:])
+	key, err := secretfile.ReadKey(r.key)
+	if err != nil {
+		return done, err
+	}
+	signed, err := policy.SignPlatform(key, d.record)
+	if err != nil {
+		return done, err
+	}
+	if f.out != "" {
+		done.Record = f.out
+		return done, shell.WriteFile(f.out, []byte(signed+"\n"))
+	}
+	var countersigned []string
+	for _, file := range f.countersigned {
+		raw, err := shell.ReadFile(file)
+		if err != nil {
+			return done, err
+		}
+		countersigned = append(countersigned, strings.TrimSpace(string(raw)))
+	}
+	logged, err := r.Record(ctx, signed, countersigned, settings)
+	done.Leaf = &logged.Leaf
+	return done, err
+}
+
+// said is the text of what was done.
+func (d recorded) said(what string) string {
+	if d.Record != "" {
+		return fmt.Sprintf("written: %s. Have it countersigned, and give the same command again with --countersigned instead of --record-out", d.Record)
+	}
+	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within seconds", d.Platform, what, *d.Leaf)
+	if d.Counts != "" {
+		text += "\nits evidence counts from " + d.Counts
+	}
+	return text
+}
+
+func platformList(at *registryFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "list", Short: "List the platforms that are registered",
+		Example: "  escrowd platform list --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return at.open(cmd, func(ctx context.Context, r *registry) error {
+				all, err := r.views(ctx)
+				if err != nil {
+					return err
+				}
+				var text strings.Builder
+				w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
+				for _, v := range all {
+					fmt.Fprintf(w, "%s\t%s\t%s\tentry %d\t%s\n", v.ID, v.Kind, v.State, v.Leaf, v.Name)
+				}
+				if err := w.Flush(); err != nil {
+					return err
+				}
+				if len(all) == 0 {
+					text.WriteString("no platform is registered")
+				}
+				return say(cmd, all, "%s", text.String())
+			})
+		},
+	}
+}
+
+func platformShow(at *registryFlags) *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show what is registered of a platform", Args: cobra.ExactArgs(1), ValidArgsFunction: at.complete,
+		Example: "  escrowd platform show town-square --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return at.open(cmd, func(ctx context.Context, r *registry) error {
+				all, err := r.views(ctx)
+				if err != nil {
+					return err
+				}
+				i := slices.IndexFunc(all, func(v platformView) bool { return v.ID == args[0] })
+				if i < 0 {
+					return disclose.ErrUnknownPlatform
+				}
+				return say(cmd, all[i], "%s", strings.Join(append([]string{fmt.Sprintf("%s, entry %d of the public log", all[i].State, all[i].Leaf)}, all[i].lines...), "\n"))
+			})
+		},
+	}
+}
+
+// platformView is a platform as operators see it.
+type platformView struct {
+	ID      string   `json:"id"`
+	Name    string   `json:"name"`
+	Kind    string   `json:"kind"` // of kinds; empty if its settings cannot be read
+	State   string   `json:"state"`
+	Leaf    int64    `json:"leaf"`
+	Number  int      `json:"number"` // of its record
+	Sector  string   `json:"sector"`
+	Origins []string `json:"origins"`
+	Stolen  []string `json:"stolen"` // kids
+	Retired bool     `json:"retired"`
+	Counts  string   `json:"evidence_counts_from"` // day; see policy.Registry
+
+	RedirectURIs []string `json:"redirect_uris"`
+	Secrets      int      `json:"secrets"`
+
+	lines []string
+}
+
+// view is one entry as of a day.
+func (r *registry) view(e entry, now time.Time) platformView {
+	v := platformView{ID: e.record.ID, Name: e.record.Name, Leaf: e.logged.Leaf, Number: e.record.Number, Sector: e.record.SectorID(),
+		Origins: e.record.Origins, Stolen: e.record.Stolen, Retired: e.record.Retired, Counts: r.counts(e.first), lines: e.record.Lines()}
+	switch {
+	case e.record.Retired:
+		v.State = "retired"
+	case slices.ContainsFunc(r.bundle.Stops, func(s policy.Stop) bool { return s.Platform == v.ID }):
+		v.State = "stopped by the custodians"
+	case now.Format(time.DateOnly) < v.Counts:
+		v.State = "signs in; evidence waits until " + v.Counts
+	default:
+		v.State = "signs in"
+	}
+	if n := len(v.Stolen); n > 0 {
+		v.State += fmt.Sprintf("; %d stolen", n)
+	}
+	if p, err := openid.ParseSettings(e.settings); err == nil {
+		v.Kind, v.RedirectURIs, v.Secrets = kindOf(p), p.RedirectURIs, len(p.SecretHashes)
+		v.lines = append(v.lines, clientLines(p)...)
+	}
+	return v
+}
+
+// counts is the day from which evidence of a platform counts that was registered on a day.
+func (r *registry) counts(registered string) string {
+	day, err := time.Parse(time.DateOnly, registered)
+	if err != nil {
+		return registered
+	}
+	return day.AddDate(0, 0, r.bundle.Registry.WaitingDays).Format(time.DateOnly)
+}
+
+func (r *registry) views(ctx context.Context) ([]platformView, error) {
+	entries, err := r.entries(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all := []platformView{}
+	for _, e := range entries {
+		all = append(all, r.view(e, time.Now().UTC()))
+	}
+	return all, nil
+}
+
+// next is a draft that changes what is registered of a platform.
+func (r *registry) next(ctx context.Context, id string) (draft, error) {
+	entries, err := r.entries(ctx)
+	if err != nil {
+		return draft{}, err
+	}
+	i := slices.IndexFunc(entries, func(e entry) bool { return e.record.ID == id })
+	if i < 0 {
+		return draft{}, disclose.ErrUnknownPlatform
+	}
+	if entries[i].record.Retired {
+		return draft{}, errRetired
+	}
+	d := draft{record: entries[i].record.Successor()}
+	// What somebody else wrote into the database is not signed: then all is to be said again.
+	if digest := sha256.Sum256(entries[i].settings); hex.EncodeToString(digest[:]) == entries[i].record.Client {
+		d.client, err = openid.ParseSettings(entries[i].settings)
+	}
+	return d, err
+}
+
+// complete offers the ids of platforms to a shell.
+func (at *registryFlags) complete(cmd *cobra.Command, args []string, _ string) (ids []string, _ cobra.ShellCompDirective) {
+	if len(args) > 0 || at.dsn == "" {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	_ = at.open(cmd, func(ctx context.Context, r *registry) error { // without an answer there is nothing to offer
+		entries, err := r.entries(ctx)
+		for _, e := range entries {
+			ids = append(ids, e.record.ID+"\t"+e.record.Name)
+		}
+		return err
+	})
+	return ids, cobra.ShellCompDirectiveNoFileComp
+}

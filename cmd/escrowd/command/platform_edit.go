@@ -1,0 +1,147 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/openid"
+)
+
+func platformEdit(at *registryFlags) *cobra.Command {
+	var f platformFlags
+	var rec recordFlags
+	var stolen []string
+	c := &cobra.Command{
+		Use: "edit ID", Short: "Change what is registered of a platform", Args: cobra.ExactArgs(1), ValidArgsFunction: at.complete,
+		Long: "Changes what is registered of a platform. What is not said stays; a list that is given replaces the one before,\n" +
+			"and '' is none. Id, sector and kind stay for ever.\n\n" +
+			"Evidence under a new key waits again, unless a key of before countersigns the record: give the command with\n" +
+			"--record-out, have that file countersigned with escrow platform countersign, and give it with --countersigned.\n" +
+			"A key that is reported stolen with --stolen stays so; its evidence counts if the log knew it before.",
+		Example: "  escrowd platform edit town-square --redirect-uri https://town.example/callback --redirect-uri https://town.example/cb --database-file /etc/penname/disclosing.dsn\n" +
+			"  escrowd platform edit town-square --key both.jwks --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn\n" +
+			"  escrowd platform edit town-square --stolen 7f3a --key new.jwks --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return at.open(cmd, func(ctx context.Context, r *registry) error {
+				d, err := r.next(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if err := f.apply(cmd, &d.record, &d.client); err != nil {
+					return err
+				}
+				for _, kid := range stolen {
+					if !slices.Contains(d.record.Stolen, kid) {
+						d.record.Stolen = append(d.record.Stolen, kid)
+					}
+				}
+				done, err := r.put(ctx, d, rec)
+				if err != nil {
+					return err
+				}
+				return say(cmd, done, "%s", done.said("is changed"))
+			})
+		},
+	}
+	f.flags(c)
+	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
+	rec.flags(c)
+	c.Flags().StringArrayVar(&stolen, "stolen", nil, "kid of an evidence key that somebody stole; repeatable")
+	return c
+}
+
+func platformRotateSecret(at *registryFlags) *cobra.Command {
+	var s secretFlags
+	var forget bool
+	var until string
+	c := &cobra.Command{
+		Use: "rotate-secret ID", Short: "Give a platform a new secret, beside the one that it uses", Args: cobra.ExactArgs(1), ValidArgsFunction: at.complete,
+		Long: "Gives a platform a new secret, beside the one that it uses. Both count until the older one is forgotten, with\n" +
+			"--forget-old, or until the day that --old-until names.",
+		Example: "  escrowd platform rotate-secret town-square --old-until 2026-12-31 --database-file /etc/penname/disclosing.dsn\n" +
+			"  escrowd platform rotate-secret town-square --forget-old --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			var end time.Time
+			if until != "" {
+				var err error
+				if end, err = time.Parse(time.DateOnly, until); err != nil || forget {
+					return shell.UsageError("--old-until is a day like 2026-12-31, and is not for --forget-old")
+				}
+			}
+			return at.open(cmd, func(ctx context.Context, r *registry) error {
+				d, err := r.next(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				if kindOf(d.client) != "web" {
+					return errSettings.Because(errors.New("it has no secret: its kind is " + kindOf(d.client)))
+				}
+				handed, what := recorded{}, "has a new secret; the one before counts too"
+				if forget {
+					d.client.SecretHashes, what = d.client.SecretHashes[:1], "has its newest secret alone"
+				} else if handed, err = s.rotate(&d.client, end, time.Now()); err != nil {
+					return err
+				}
+				done, err := r.put(ctx, d, recordFlags{})
+				if err != nil {
+					return s.takeBack(handed, err)
+				}
+				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
+				return say(cmd, done, "%s%s", done.said(what), done.secretSaid())
+			})
+		},
+	}
+	s.flags(c)
+	c.Flags().BoolVar(&forget, "forget-old", false, "make no new secret: forget the older one")
+	c.Flags().StringVar(&until, "old-until", "", "day (UTC) from which on the older one does not count any more")
+	return c
+}
+
+// rotate puts a new secret before the one that is in use, which counts until end if that
+// is a day.
+func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed recorded, err error) {
+	used := slices.DeleteFunc(slices.Clone(p.SecretHashes), func(h openid.SecretHash) bool { return !h.Until.IsZero() && !now.Before(h.Until) })
+	if len(used) > 1 {
+		return handed, errTwoSecrets
+	}
+	for i := range used {
+		used[i].Until = end
+	}
+	hash, made := f.secret()
+	p.SecretHashes = append([]openid.SecretHash{hash}, used...)
+	return handed, f.hand(&handed, hash, made)
+}
+
+func platformRetire(at *registryFlags) *cobra.Command {
+	var sure bool
+	c := &cobra.Command{
+		Use: "retire ID", Short: "End a platform: nobody signs in there any more, for ever", Args: cobra.ExactArgs(1), ValidArgsFunction: at.complete,
+		Long: "Ends a platform, for ever: nobody signs in there, and no sign-in there is renewed. People keep seeing the pen\n" +
+			"names that they had there, and evidence of before stays what it was.",
+		Example: "  escrowd platform retire town-square --yes --database-file /etc/penname/disclosing.dsn",
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if !sure {
+				return shell.UsageError("--yes is needed: who has retired does not come back")
+			}
+			return at.open(cmd, func(ctx context.Context, r *registry) error {
+				d, err := r.next(ctx, args[0])
+				if err != nil {
+					return err
+				}
+				d.record.Retired = true
+				done, err := r.put(ctx, d, recordFlags{})
+				if err != nil {
+					return err
+				}
+				return say(cmd, done, "%s", done.said("has retired"))
+			})
+		},
+	}
+	c.Flags().BoolVar(&sure, "yes", false, "say that it is meant")
+	return c
+}

@@ -1,0 +1,78 @@
+package command
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/service"
+	"github.com/penname/penname/policy"
+)
+
+// registry is what the database holds, under the bundle in force.
+type registry struct {
+	disclose.Registry
+	bundle  *policy.Bundle
+	key     string // file of the registry key
+	sandbox bool   // everybody is on this machine
+	entries func(ctx context.Context) ([]entry, error)
+}
+
+// entry is a platform that is registered.
+type entry struct {
+	record   *policy.PlatformRecord // the newest
+	logged   policy.LoggedPlatform
+	first    string // day of its first record
+	settings []byte
+}
+
+// open opens the registry for f.
+func (at *registryFlags) open(cmd *cobra.Command, f func(ctx context.Context, r *registry) error) error {
+	if err := shell.Require(cmd, "database-file"); err != nil {
+		return err
+	}
+	store, err := service.OpenDisclosingStore(cmd.Context(), at.dsn)
+	if err != nil {
+		return err
+	}
+	defer store.Close()
+	rules := &disclose.Rules{Bundles: store.Bundles, Ceremonies: store.Ceremonies, Now: time.Now}
+	r := &registry{Registry: disclose.Registry{Rules: rules, Now: time.Now, Append: store.Platforms.Append, Of: store.Platforms.Of, After: store.Platforms.After}, key: at.key}
+	if r.bundle, err = rules.Current(cmd.Context()); err != nil {
+		return err
+	}
+	if r.bundle.Registry == nil {
+		return policy.ErrNoRegistry
+	}
+	r.sandbox = strings.HasPrefix(r.bundle.Registrar, "http://")
+	r.entries = func(ctx context.Context) ([]entry, error) {
+		all, err := r.Of(ctx)
+		if err != nil {
+			return nil, err
+		}
+		newest, err := store.Platforms.Newest(ctx)
+		if err != nil {
+			return nil, err
+		}
+		first := map[string]string{}
+		for _, l := range all {
+			if record, err := policy.ParsePlatform(l.Signed); err == nil && record.Number == 1 {
+				first[record.ID] = l.Day
+			}
+		}
+		var entries []entry
+		for _, n := range newest {
+			record, err := policy.ParsePlatform(n.Signed)
+			if err != nil {
+				return nil, err
+			}
+			entries = append(entries, entry{record, n.LoggedPlatform, first[record.ID], n.Client})
+		}
+		return entries, nil
+	}
+	return f(cmd.Context(), r)
+}

@@ -1,0 +1,83 @@
+package openid
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"slices"
+
+	"github.com/luikyv/go-oidc/pkg/goidc"
+)
+
+// Resource indicators (RFC 8707). A site, its app and its API are platforms of one
+// sector. A client that wants an access token for the API names it, by its client_id or
+// an address of one of its origins: then the token's audience is the API, which verifies
+// it or asks about it here.
+
+const invalidTarget = goidc.ErrorCodeInvalidTarget
+
+// checkResource notes which platform a request names as the audience of its access token.
+func (k checks) checkResource(ctx context.Context, x *exchange, v url.Values, pl Platform) fault {
+	switch names := v["resource"]; {
+	case len(names) == 0, k.cfg.Resource == nil:
+		return fault{}
+	case len(names) > 1: // section 2 allows several; a token here is for one
+		return fault{invalidTarget, "resource is sent more than once: an access token is for one platform."}
+	default:
+		to, err := k.cfg.Resource(ctx, names[0])
+		if err != nil && !errors.Is(err, ErrUnknownPlatform) {
+			return fault{code: outageCode(ctx, err)}
+		}
+		if err != nil || to.Closed || to.SectorID() != pl.SectorID() {
+			return fault{code: invalidTarget}
+		}
+		x.resource = to.ID
+		return fault{}
+	}
+}
+
+// outageCode notes that a port failed.
+func outageCode(ctx context.Context, err error) goidc.ErrorCode {
+	_ = outage(ctx, err)
+	return unavailable
+}
+
+// Serves reports whether a resource names p: by its client_id, or as an https address at
+// one of its origins, without a fragment (RFC 8707, 2).
+func (p Platform) Serves(resource string) bool {
+	if resource == p.ID {
+		return true
+	}
+	u, err := url.Parse(resource)
+	return err == nil && u.Host != "" && u.Fragment == "" && u.User == nil && slices.Contains(p.Origins, u.Scheme+"://"+u.Host)
+}
+
+// audienceOf decides for whom the access token of a grant is that is about to be issued.
+// Section 2.2: what the token request names has to be among what was granted; a
+// platform that is gone meanwhile gets no token (ATTACKS O12).
+func (m manager) audienceOf(ctx context.Context, b grantBody) (string, error) {
+	asked := exchangeOf(ctx).resource
+	switch {
+	case asked != "" && b.Resource != "" && asked != b.Resource:
+		return "", goidc.NewError(invalidTarget, "invalid target")
+	case asked != "":
+		return asked, nil
+	case b.Resource == "":
+		return b.Platform, nil
+	}
+	client, err := m.p.platform(ctx, b.Platform)
+	if err != nil {
+		return "", err
+	}
+	to, err := m.p.platform(ctx, b.Resource)
+	if errors.Is(err, goidc.ErrNotFound) || err == nil && to.SectorID() != client.SectorID() {
+		return "", errInvalidGrant
+	}
+	return to.ID, err
+}
+
+// mayIntrospect reports whether a platform may ask about a token: the one that it was
+// issued to, and the one that it is for (RFC 7662, 4; ATTACKS O22).
+func (m manager) mayIntrospect(_ context.Context, c *goidc.Client, info goidc.TokenInfo) bool {
+	return c.TokenAuthnMethod != goidc.AuthnMethodNone && (c.ID == info.ClientID || slices.Contains(info.ResourceAudiences, c.ID))
+}

@@ -1,0 +1,94 @@
+package openid
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/publicsuffix"
+
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// A sector is whom people are one pen name for: it is fixed when the first of its
+// platforms is registered, and who is in it shares what it knows of a person.
+
+// Refusals of a sector.
+var (
+	ErrSectorURI = refusal.New(refusal.Invalid, "platform.sector_uri",
+		"The sector's address must answer on the public internet, within seconds, with a JSON list of texts that has every redirect URI of the platform (OpenID Connect Core, 8.1).")
+	ErrSectorDomain = refusal.New(refusal.Invalid, "platform.sector_domain",
+		"A sector is one registrable domain, such as example.org, in which all redirect URIs and origins of the platform lie: name that domain, or an address with all of them by --sector-uri.")
+)
+
+// maxSectorURI bounds what a sector's address answers, in bytes.
+const maxSectorURI = 64 << 10
+
+// SectorOf fetches a sector_identifier_uri and returns the sector, its host, if the
+// document has every redirect URI of p. It fails with [ErrSectorURI].
+func SectorOf(ctx context.Context, client *http.Client, address string, p Platform) (string, error) {
+	if !p.fetchable(address) {
+		return "", ErrSectorURI.Because(errors.New("it is no https address"))
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
+	if err != nil {
+		return "", ErrSectorURI.Because(err)
+	}
+	res, err := client.Do(req)
+	if err != nil {
+		return "", ErrSectorURI.Because(err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		return "", ErrSectorURI.Because(errors.New("it answers " + res.Status))
+	}
+	var listed []string
+	if err := json.NewDecoder(io.LimitReader(res.Body, maxSectorURI)).Decode(&listed); err != nil {
+		return "", ErrSectorURI.Because(errors.New("what it answers is no JSON list of texts"))
+	}
+	for _, uri := range p.RedirectURIs {
+		if !slices.Contains(listed, uri) {
+			return "", ErrSectorURI.Because(fmt.Errorf("its list lacks %s", uri))
+		}
+	}
+	return req.URL.Hostname(), nil
+}
+
+// CheckSector refuses a domain as p's sector with [ErrSectorDomain]. An app may have
+// redirect URIs on its machine and in a scheme that is the domain backwards (RFC 8252,
+// 7.1), if one lies in the domain.
+func (p Platform) CheckSector(domain string) error {
+	if registrable, err := publicsuffix.EffectiveTLDPlusOne(domain); err != nil || registrable != domain {
+		return ErrSectorDomain.Because(errors.New("it is no registrable domain"))
+	}
+	within := func(host string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }
+	inside := false
+	for _, address := range slices.Concat(p.RedirectURIs, p.Origins) {
+		u, err := url.Parse(address)
+		if err != nil {
+			return ErrSectorDomain.Because(err)
+		}
+		host := u.Hostname()
+		if host == "" { // com.example.app:/back
+			labels := strings.Split(u.Scheme, ".")
+			slices.Reverse(labels)
+			host = strings.Join(labels, ".")
+		}
+		switch {
+		case within(host):
+			inside = true
+		case u.Scheme != "http" || !p.Native:
+			return ErrSectorDomain.Because(errors.New(address + " lies outside"))
+		}
+	}
+	if !inside {
+		return ErrSectorDomain.Because(errors.New("nothing of the platform lies in it"))
+	}
+	return nil
+}

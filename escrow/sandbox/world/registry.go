@@ -1,0 +1,125 @@
+package world
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/policy"
+)
+
+// registration is a platform that the world registers, with the key of its evidence.
+type registration struct {
+	openid.Platform
+	evidence jose.JSONWebKey
+}
+
+// registry is who registers the world's platforms: nobody waits in a sandbox.
+func (w *World) registry() (*policy.Registry, error) {
+	key, err := w.key("registry")
+	if err != nil {
+		return nil, err
+	}
+	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
+	return &policy.Registry{Keys: keys}, err
+}
+
+// client is a platform of whoever tries the sandbox, which can sign evidence with the key
+// in Dir.
+func (f *founding) client(c Client) (r registration, err error) {
+	r.Platform = openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg),
+		Username: c.Username, Email: c.Email,
+		BackchannelLogoutURI: c.BackchannelLogoutURI, BackchannelLogoutSessionRequired: c.BackchannelLogoutSessionRequired}
+	if c.Secret != "" {
+		r.SecretHashes = []openid.SecretHash{openid.HashSecret(c.Secret)}
+	}
+	r.evidence, err = f.key("evidence-" + c.ID)
+	return r, err
+}
+
+// registerPlatforms registers what is not in the registry, or not like this.
+func (f *founding) registerPlatforms(ctx context.Context) error {
+	key, err := f.key("registry")
+	if err != nil {
+		return err
+	}
+	store := f.disclosing.Store.Platforms
+	r := disclose.Registry{Rules: f.rules, Now: f.Clock.Now, Append: store.Append, Of: store.Of}
+	for _, p := range f.platforms {
+		have, err := r.Of(ctx, p.ID)
+		if err != nil {
+			return err
+		}
+		next := policy.PlatformRecord{Version: 1, ID: p.ID, Number: 1}
+		var before *policy.PlatformRecord
+		if len(have) > 0 {
+			if before, err = policy.ParsePlatform(have[len(have)-1].Signed); err != nil {
+				return err
+			}
+			next = before.Successor()
+		}
+		settings, err := p.Settings()
+		if err != nil {
+			return err
+		}
+		digest := sha256.Sum256(settings)
+		if next.Client = hex.EncodeToString(digest[:]); before != nil && before.Client == next.Client && before.Name == p.Name {
+			continue
+		}
+		next.Name = p.Name
+		if next.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.evidence.Public()}}); err != nil {
+			return err
+		}
+		signed, err := policy.SignPlatform(key, next)
+		if err != nil {
+			return err
+		}
+		if _, err := r.Record(ctx, signed, nil, settings); err != nil {
+			return err
+		}
+	}
+	return errors.Join(f.Service.Publish(ctx), f.Service.LoadPlatforms(ctx))
+}
+
+// endorseRegistry gives a world of before a registry: by a next bundle, which the
+// custodians endorse and the log shows. The platforms of its rules stay there, so that
+// evidence of before counts.
+func (w *World) endorseRegistry(ctx context.Context) error {
+	raw, err := os.ReadFile(w.Path("bundle.json"))
+	if err != nil {
+		return err
+	}
+	inForce, err := policy.ParseBundle(raw)
+	if err != nil || inForce.Registry != nil {
+		return err
+	}
+	var next policy.Bundle
+	if err := json.Unmarshal(raw, &next); err != nil {
+		return err
+	}
+	if next.Registry, err = w.registry(); err != nil {
+		return err
+	}
+	next.Succeed(inForce)
+	if raw, err = next.Marshal(); err != nil {
+		return err
+	}
+	write := func(rules *policy.Bundle) error {
+		text, err := rules.Marshal()
+		return errors.Join(err, os.WriteFile(w.Path("bundle.json"), text, 0o600))
+	}
+	if err := write(&next); err != nil {
+		return err
+	}
+	if err := w.InstallBundle(ctx, raw); err != nil {
+		return errors.Join(err, write(inForce)) // the next start begins with what is in force
+	}
+	return w.Service.FollowRules(ctx)
+}

@@ -1,0 +1,220 @@
+package service
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Platforms are in the public registry, and their client settings beside it in the
+// database. This process believes of both what a registry key of the bundle in force
+// signed. A platform that it cannot believe signs nobody in; the others do.
+
+var (
+	errPlatformsMoved = refusal.New(refusal.Invalid, "config.platforms_moved",
+		"platforms are not in the configuration any more but in the public registry: register each with escrowd platform add, then remove [[issue.platforms]]")
+	errPlatform = refusal.New(refusal.Invalid, "platform.unsound",
+		"the platform signs nobody in, because its settings cannot be used: correct them with escrowd platform edit")
+	errOtherSettings = refusal.New(refusal.Invalid, "platform.other_settings",
+		"the platform signs nobody in, because the settings beside its record are not those that the registry key signed: see who can write the database, and give it its settings again with escrowd platform edit")
+)
+
+// followPlatforms is how soon a change is in force.
+const followPlatforms = 3 * time.Second
+
+// registered are the platforms of the registry, as this process can use them.
+type registered struct {
+	all     []openid.Platform // those that sign nobody in are closed
+	refused map[string]error  // by id
+	retired []string
+	stopped []string
+}
+
+// register reads what the database holds of the registry, under a bundle. Keys are those
+// that sign tokens; sandbox says that everybody is on this machine.
+func register(stored map[string]postgres.Registered, b *policy.Bundle, keys []openid.Key, sandbox bool) registered {
+	r := registered{refused: map[string]error{}}
+	for _, id := range slices.Sorted(maps.Keys(stored)) {
+		p, record, err := client(stored[id], b, keys, sandbox)
+		if p.ID = id; p.Name == "" {
+			p.Name = id
+		}
+		switch {
+		case err != nil:
+			p.Closed, r.refused[id] = true, err
+		case slices.ContainsFunc(b.Stops, func(s policy.Stop) bool { return s.Platform == id }):
+			p.Closed, r.stopped = true, append(r.stopped, id)
+		case record.Retired:
+			p.Closed, r.retired = true, append(r.retired, id)
+		}
+		r.all = append(r.all, p)
+	}
+	return r
+}
+
+// client is a platform as its record and its settings have it; of one that is refused,
+// what can be believed.
+func client(stored postgres.Registered, b *policy.Bundle, keys []openid.Key, sandbox bool) (p openid.Platform, record *policy.PlatformRecord, err error) {
+	day, err := time.Parse(time.DateOnly, stored.Day)
+	if err != nil {
+		return p, nil, policy.ErrPlatform.Because(err)
+	}
+	if record, err = b.VerifyPlatform(stored.Signed, day); err != nil {
+		return p, nil, err
+	}
+	who := openid.Platform{Name: record.Name, Sector: record.Sector}
+	if record.Retired {
+		return who, record, nil
+	}
+	if digest := sha256.Sum256(stored.Client); hex.EncodeToString(digest[:]) != record.Client {
+		return who, record, errOtherSettings
+	}
+	if p, err = openid.ParseSettings(stored.Client); err != nil {
+		return who, record, errPlatform.Because(errors.Unwrap(err))
+	}
+	p.ID, p.Name, p.Sector, p.Origins, p.Localhost = record.ID, record.Name, record.Sector, record.Origins, sandbox
+	if err := p.Check(); err != nil {
+		return who, record, errPlatform.Because(errors.Unwrap(err))
+	}
+	if p.IDTokenAlg != "" && !slices.ContainsFunc(keys, func(k openid.Key) bool { return k.Algorithm() == p.IDTokenAlg }) {
+		return who, record, errPlatform.Because(errors.New("no key of issue.token_keys signs with its id_token_alg"))
+	}
+	return p, record, nil
+}
+
+// byID are stored records by the ids that they claim. The database holds no other.
+func byID(changed []postgres.Registered, stored map[string]postgres.Registered) error {
+	for _, one := range changed {
+		record, err := policy.ParsePlatform(one.Signed)
+		if err != nil {
+			return err
+		}
+		stored[record.ID] = one
+	}
+	return nil
+}
+
+// states counts the platforms by how they are.
+func (r registered) states() map[string]int {
+	return map[string]int{"open": len(r.all) - len(r.refused) - len(r.retired) - len(r.stopped),
+		"retired": len(r.retired), "stopped": len(r.stopped), "refused": len(r.refused)}
+}
+
+// findings are how many there are, and one for each that is refused.
+func (r registered) findings() []Finding {
+	var counts []string
+	for state, n := range r.states() {
+		if n > 0 {
+			counts = append(counts, fmt.Sprintf("%d %s", n, state))
+		}
+	}
+	slices.Sort(counts)
+	all := []Finding{{Mark: OK, Part: "issue.platforms", Cause: cmp.Or(strings.Join(counts, ", "), "none is registered")}}
+	for _, id := range slices.Sorted(maps.Keys(r.refused)) {
+		f := found("platform "+id, r.refused[id])
+		f.Mark = Warning
+		all = append(all, f)
+	}
+	return all
+}
+
+// registry is what a check finds of platforms.
+func (o *opening) registry(ctx context.Context) []Finding {
+	if o.Issuing == nil {
+		return nil
+	}
+	if o.Issuing.Store == nil || o.Bundle == nil {
+		return []Finding{{Mark: NotTried, Part: "issue.platforms", Cause: "it needs issue.database and bundle"}}
+	}
+	all := map[string]postgres.Registered{}
+	changed, err := o.Issuing.Store.Platforms(ctx, -1)
+	if err == nil {
+		err = byID(changed, all)
+	}
+	if err != nil {
+		return []Finding{found("issue.platforms", err)}
+	}
+	now := register(all, o.Bundle, o.Issuing.TokenKeys, onThisMachine(o.Origin))
+	findings := now.findings()
+	for _, p := range now.all {
+		switch part := "logout at " + p.ID; {
+		case p.Closed || p.BackchannelLogoutURI == "":
+		case o.Issuing.HTTP == nil:
+			findings = append(findings, Finding{Mark: NotTried, Part: part, Cause: "it needs issue.platform_networks"})
+		default:
+			findings = append(findings, found(part, o.tryLogout(ctx, p.BackchannelLogoutURI)))
+		}
+	}
+	return findings
+}
+
+// onThisMachine reports whether an origin is a sandbox's: no other is plain http.
+func onThisMachine(origin string) bool { return strings.HasPrefix(origin, "http://") }
+
+// following is how far a service has read the registry.
+type following struct {
+	mu     sync.Mutex
+	stored map[string]postgres.Registered // by id
+	last   int64                          // leaf of the newest record
+	bundle string                         // hash of the one by which they were judged
+	keys   *[]openid.Key                  // likewise
+}
+
+// LoadPlatforms takes what is new in the registry. What it refuses it says once.
+func (s *Service) LoadPlatforms(ctx context.Context) error {
+	if s.Issuing == nil {
+		return nil
+	}
+	b, err := s.live.rules()
+	if err != nil {
+		return err
+	}
+	f := &s.live.following
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stored == nil {
+		f.stored, f.last = map[string]postgres.Registered{}, -1
+	}
+	changed, err := s.changed(ctx, f.last)
+	if err != nil {
+		return err
+	}
+	keys := s.live.tokenKeys.Load()
+	if len(changed) == 0 && f.bundle == b.Hash() && f.keys == keys {
+		return nil
+	}
+	if err := byID(changed, f.stored); err != nil {
+		return err
+	}
+	now := register(f.stored, b, *keys, onThisMachine(s.Origin))
+	if err := s.live.issuing.SetPlatforms(now.all); err != nil {
+		return err
+	}
+	s.live.registered.Store(&now)
+	if f.bundle, f.keys = b.Hash(), keys; len(changed) > 0 {
+		f.last = changed[len(changed)-1].Leaf
+	}
+	for _, id := range slices.Sorted(maps.Keys(now.refused)) {
+		s.Log.Error("a platform is refused and signs nobody in", append([]any{slog.String("platform", id)}, why(now.refused[id])...)...)
+	}
+	counts := []any{}
+	for _, state := range slices.Sorted(maps.Keys(now.states())) {
+		counts = append(counts, slog.Int(state, now.states()[state]))
+	}
+	s.Log.Info("platforms were read", counts...)
+	return nil
+}
