@@ -484,7 +484,7 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 		c.ApplicationType = goidc.ApplicationTypeNative
 	}
 	if keys := pl.JWKS; len(keys) > 0 || pl.JWKSURI != "" {
-		c.JWKS = &goidc.JSONWebKeySet{Keys: append(keys, exchangeOf(ctx).published...)}
+		c.JWKS = &goidc.JSONWebKeySet{Keys: slices.Concat(keys, exchangeOf(ctx).published)}
 	}
 	// A platform with a secret may send it in either of two ways; the library wants one.
 	methods := pl.methods()

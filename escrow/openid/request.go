@@ -3,7 +3,6 @@ package openid
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"mime"
@@ -16,7 +15,6 @@ import (
 	"github.com/go-jose/go-jose/v4"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
-	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -88,7 +86,7 @@ type exchange struct {
 	endpoint     string
 	clientID     string
 	secretInBody bool
-	published    []jose.JSONWebKey // the key of the client's assertion, if the client publishes its keys
+	published    []jose.JSONWebKey // keys of the client's assertion that are not in its registration: see checkAssertion
 	resource     string            // the platform that the access token is to be for, if the request names one
 	proof        *token.DPoPProof  // verified, not yet checked for replay
 	code         string            // the new authorization code
@@ -524,51 +522,15 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 			ways++
 		}
 	}
-	switch assertion := r.PostForm.Get("client_assertion"); {
+	switch {
 	case ways > 1: // RFC 6749, 2.3: "The client MUST NOT use more than one authentication method in each request."
 		return invalid("The client authenticates in two ways at once: use one.")
 	case basic:
 		x.clientID = id
-	case assertion != "":
-		// FAPI 2.0, 5.3.2.1: "shall only accept its issuer identifier value … as a
-		// string in the aud claim". The library takes an array of one, too.
-		var c struct {
-			Audience json.RawMessage `json:"aud"`
-			Issuer   string          `json:"iss"`
-			Subject  string          `json:"sub"`
-		}
-		parts := strings.Split(assertion, ".")
-		if len(parts) != 3 || !decodePart(parts[1], &c) || string(c.Audience) != quote(k.cfg.Issuer) || c.Subject != c.Issuer {
-			return fault{goidc.ErrorCodeInvalidClient, "client_assertion: aud must be the issuer, as a text, and iss and sub the client_id."}
-		}
-		x.clientID = c.Issuer
-		return k.checkPublished(r.Context(), x, parts[0])
+	case r.PostForm.Get("client_assertion") != "":
+		return k.checkAssertion(r, x)
 	}
 	return fault{}
-}
-
-// checkPublished fetches the key that an assertion's header names, if its client
-// publishes its keys.
-func (k checks) checkPublished(ctx context.Context, x *exchange, header string) fault {
-	pl, err := k.platform(ctx, x.clientID)
-	if err != nil || pl.JWKSURI == "" {
-		return fault{} // the library looks further
-	}
-	var h struct {
-		KeyID string `json:"kid"`
-	}
-	if !decodePart(header, &h) {
-		return fault{code: goidc.ErrorCodeInvalidClient}
-	}
-	switch key, err := k.published.key(ctx, pl.JWKSURI, h.KeyID); {
-	case errors.Is(err, document.UnknownKey):
-		return fault{goidc.ErrorCodeInvalidClient, "client_assertion: there is no key with its kid at the client's jwks_uri, as of a minute ago."}
-	case err != nil:
-		return fault{goidc.ErrorCodeInvalidClient, "client_assertion: the client's keys could not be fetched: its jwks_uri must answer on the public internet, within seconds, with at most 64 keys in 64 KiB, none of them secret."}
-	default:
-		x.published = []jose.JSONWebKey{key}
-		return fault{}
-	}
 }
 
 // checkProof verifies a DPoP proof but for its replay (RFC 9449, 4.3). Without a
@@ -582,6 +544,9 @@ func (k checks) checkProof(r *http.Request, x *exchange, accessToken string) fau
 		x.proof, err = token.VerifyDPoP(proofs[0], token.DPoPWant{
 			Method: r.Method, URL: k.cfg.Issuer + r.URL.Path, AccessToken: accessToken, Now: k.now(), MaxAge: proofLifetime,
 		})
+		if errors.Is(err, token.ErrProofAlg) {
+			return fault{invalidProof, "The DPoP proof's alg must be EdDSA or ES256, by these names: make its key for ES256 if your library calls EdDSA Ed25519."}
+		}
 		if err != nil {
 			return fault{code: invalidProof}
 		}
