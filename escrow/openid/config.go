@@ -213,6 +213,7 @@ var (
 	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519, P-256 or RSA keys with distinct kids, of the first two kinds one in force.")
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secrets, keys, jwks_uri, browser and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
+	ErrNoClientID      = refusal.New(refusal.Invalid, "openid.no_client_id", "The platform's request names no client_id: it must send the one under which it is registered.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
 	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
 	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")

@@ -152,6 +152,10 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 		p.showError(w, r, ErrRequest)
 		return
 	}
+	if params.Get("client_id") == "" {
+		p.showError(w, r, ErrNoClientID)
+		return
+	}
 	pl, err := p.platform(r.Context(), params.Get("client_id"))
 	if err != nil {
 		p.showError(w, r, x.orElse(ErrUnknownPlatform))

@@ -31,7 +31,7 @@ func wordsOf(p registrar.Problem) words {
 		return words{"Your enrolment is held", p.Title, ""}
 	case p.Code == recorded:
 		return words{"Your deletion is recorded", p.Title, tryLater}
-	case p.Code == "openid.logout":
+	case strings.HasPrefix(p.Code, "openid.logout"):
 		return words{"This sign-out cannot go on", "The platform that sent you here asked for it in a way that Penname does not accept.",
 			"You may still be signed in here: sign out on your own page. For whoever runs the platform: " + p.Title}
 	case area == "openid" && !outage:
