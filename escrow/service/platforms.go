@@ -217,10 +217,6 @@ func (s *Service) LoadPlatforms(ctx context.Context) error {
 	if s.Issuing == nil {
 		return nil
 	}
-	b, err := s.live.rules()
-	if err != nil {
-		return err
-	}
 	f := s.live.following
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -235,14 +231,18 @@ func (s *Service) LoadPlatforms(ctx context.Context) error {
 		f.last, f.bundle = changed[len(changed)-1].Leaf, ""
 	}
 	f.take(s.live.holds)
+	var doubt error // in which what was there before goes on
 	if now := s.Now(); len(f.unlogged) > 0 && (len(changed) > 0 || now.Sub(f.looked).Abs() >= lookAgain) {
-		f.looked = now
-		err = s.live.look(ctx) // in doubt what was there before goes on
+		f.looked, doubt = now, s.live.look(ctx)
 		f.take(s.live.holds)
+	}
+	b, err := s.live.rules() // a look may have found newer ones
+	if err != nil {
+		return err
 	}
 	keys := s.live.tokenKeys.Load()
 	if f.bundle == b.Hash() && f.keys == keys {
-		return err
+		return doubt
 	}
 	now := register(f.stored, f.unlogged, b, *keys, onThisMachine(s.Origin))
 	if err := s.live.issuing.SetPlatforms(now.all); err != nil {
@@ -251,7 +251,7 @@ func (s *Service) LoadPlatforms(ctx context.Context) error {
 	s.live.registered.Store(&now)
 	f.bundle, f.keys = b.Hash(), keys
 	s.sayPlatforms(now)
-	return err
+	return doubt
 }
 
 func (s *Service) sayPlatforms(now registered) {
