@@ -58,7 +58,7 @@ func register(stored, unlogged map[string]postgres.Registered, b *policy.Bundle,
 			r.behind = append(r.behind, id)
 			continue
 		}
-		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: true}), errUnlogged
+		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: openid.ErrUnknownPlatform}), errUnlogged
 	}
 	for _, id := range slices.Sorted(maps.Keys(stored)) {
 		p, record, err := client(stored[id], b, keys, sandbox)
@@ -67,11 +67,11 @@ func register(stored, unlogged map[string]postgres.Registered, b *policy.Bundle,
 		}
 		switch {
 		case err != nil:
-			p.Closed, r.refused[id] = true, err
+			p.Closed, r.refused[id] = openid.ErrUnknownPlatform, err
 		case slices.ContainsFunc(b.Stops, func(s policy.Stop) bool { return s.Platform == id }):
-			p.Closed, r.stopped = true, append(r.stopped, id)
+			p.Closed, r.stopped = openid.ErrStopped, append(r.stopped, id)
 		case record.Retired:
-			p.Closed, r.retired = true, append(r.retired, id)
+			p.Closed, r.retired = openid.ErrRetired, append(r.retired, id)
 		}
 		r.all = append(r.all, p)
 	}
@@ -171,7 +171,7 @@ func (o *opening) registry(ctx context.Context) []Finding {
 	findings := now.findings()
 	for _, p := range now.all {
 		switch part := "logout at " + p.ID; {
-		case p.Closed || p.BackchannelLogoutURI == "":
+		case p.Closed != nil || p.BackchannelLogoutURI == "":
 		case o.Issuing.HTTP == nil:
 			findings = append(findings, Finding{Mark: NotTried, Part: part, Cause: "it needs issue.platform_networks"})
 		default:

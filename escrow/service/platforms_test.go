@@ -368,7 +368,7 @@ func TestPlatformsRefused(t *testing.T) {
 				t.Fatal("the others: ", err)
 			}
 			for _, p := range now.all {
-				if p.Closed != (p.ID == c.id) {
+				if (p.Closed != nil) != (p.ID == c.id) {
 					t.Errorf("%s is closed: %v", p.ID, p.Closed)
 				}
 			}
@@ -396,7 +396,8 @@ func TestPlatformsThatEnded(t *testing.T) {
 		t.Fatalf("%+v", now)
 	}
 	for _, p := range now.all {
-		if p.Closed != (p.ID == "town-square" || p.ID == "pocket") || p.Name == "" {
+		want := map[string]*refusal.Error{"town-square": openid.ErrRetired, "pocket": openid.ErrStopped}[p.ID]
+		if p.Closed != want || p.Name == "" {
 			t.Errorf("%+v", p)
 		}
 	}
