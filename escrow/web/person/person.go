@@ -240,7 +240,7 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 
 // open are the platforms that people may sign in to.
 func (s *side) open() []openid.Platform {
-	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed })
+	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed != nil })
 }
 
 // acrs are the assurance levels that a token can name: those that the identity
@@ -272,7 +272,7 @@ func (s *side) sectors() []string {
 // alike are the names of the other platforms that know people by the same pen name.
 func (s *side) alike(p openid.Platform) (names []string) {
 	for _, other := range *s.platforms.Load() {
-		if other.ID != p.ID && other.SectorID() == p.SectorID() && !other.Closed {
+		if other.ID != p.ID && other.SectorID() == p.SectorID() && other.Closed == nil {
 			names = append(names, other.Name)
 		}
 	}
