@@ -101,7 +101,7 @@ type Platform struct {
 	Origins []string `json:"-"` // https://host: of its scripts, beside those of RedirectURIs, and of its API
 
 	// Closed is why it signs nobody in, on a page: [ErrRetired], [ErrStopped], or
-	// [ErrUnknownPlatform] if it is not sound; nil: it does. The pen names that people have
+	// [ErrUnsound] until its settings, or what they need here, are mended; nil: it does. The pen names that people have
 	// there stay theirs.
 	Closed *refusal.Error `json:"-"`
 
@@ -220,6 +220,7 @@ var (
 	ErrNoClientID      = refusal.New(refusal.Invalid, "openid.no_client_id", "The platform's request names no client_id: it must send the one under which it is registered.")
 	ErrRetired         = refusal.New(refusal.Denied, "openid.platform_retired", "This platform is no longer registered: nobody can sign in to it any more.")
 	ErrStopped         = refusal.New(refusal.Denied, "openid.platform_stopped", "The custodians have stopped this platform: nobody can sign in to it.")
+	ErrUnsound         = refusal.New(refusal.NotFound, "openid.platform_unsound", "This platform is registered, but cannot be used at the moment: the operator of Penname must look.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
 	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
 	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")

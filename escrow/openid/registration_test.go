@@ -466,7 +466,7 @@ func TestT50RetiredPlatform(t *testing.T) {
 	wantError(t, r.post("/token", r.redemption(r.square, code)), 401, "invalid_client")
 	wantError(t, r.post("/introspect", url.Values{"token": {got["access_token"].(string)}, "client_id": {r.square.ID}, "client_secret": {secret}}), 401, "invalid_client")
 	wantError(t, userinfo(r, got["access_token"].(string), "Bearer"), 401, "invalid_token")
-	for _, why := range []*refusal.Error{openid.ErrRetired, openid.ErrStopped, openid.ErrUnknownPlatform} {
+	for _, why := range []*refusal.Error{openid.ErrRetired, openid.ErrStopped, openid.ErrUnsound} {
 		close(why)
 		wantPage(t, r.get("/authorize?"+r.request(r.square).Encode()), why)
 	}
