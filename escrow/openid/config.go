@@ -146,6 +146,14 @@ func HashSecret(secret string) SecretHash {
 	return SecretHash{SHA256: hex.EncodeToString(sum[:])}
 }
 
+// noSecrets are hashes of what a slip of the hand leaves of a secret: nothing, or white space.
+var noSecrets = []SecretHash{HashSecret(""), HashSecret(" "), HashSecret("\n"), HashSecret("\r\n"), HashSecret("\t")}
+
+// sound reports whether h can be the hash of a secret.
+func (h SecretHash) sound() bool {
+	return sha256hex.MatchString(h.SHA256) && !slices.Contains(noSecrets, SecretHash{SHA256: h.SHA256})
+}
+
 // Settings is a platform's document of client settings: canonical JSON (RFC 8785).
 // The registry holds its SHA-256.
 func (p Platform) Settings() ([]byte, error) { return document.Canonical(p) }
@@ -323,7 +331,7 @@ func (p Platform) Check() error {
 		return nil
 	case ways != 1:
 		return ErrBadPlatform.Because(WrongField(""))
-	case len(p.SecretHashes) > maxSecrets, slices.ContainsFunc(p.SecretHashes, func(h SecretHash) bool { return !sha256hex.MatchString(h.SHA256) }):
+	case len(p.SecretHashes) > maxSecrets, slices.ContainsFunc(p.SecretHashes, not(SecretHash.sound)):
 		return ErrBadPlatform.Because(WrongField("SecretHashes"))
 	case p.JWKSURI != "" && !p.fetchable(p.JWKSURI):
 		return ErrBadPlatform.Because(WrongField("JWKSURI"))

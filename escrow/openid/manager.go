@@ -520,7 +520,7 @@ func (m manager) verifySecret(_ context.Context, stored, presented string) error
 	for one := range strings.FieldsSeq(stored) {
 		same |= subtle.ConstantTimeCompare([]byte(one), hash)
 	}
-	if same != 1 {
+	if same != 1 || strings.TrimSpace(presented) == "" {
 		return errors.New("wrong secret")
 	}
 	return nil

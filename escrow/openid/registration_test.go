@@ -546,3 +546,20 @@ func TestSettings(t *testing.T) {
 		}
 	}
 }
+
+// Nothing, or white space, is no secret: neither as a setting nor as what is presented.
+func TestAnEmptySecretIsNone(t *testing.T) {
+	pl := openid.Platform{ID: "p", RedirectURIs: []string{"https://p.example/"}}
+	for _, none := range []string{"", " ", "\n", "\r\n", "\t"} {
+		hash := openid.HashSecret(none)
+		hash.Until = time.Now().Add(time.Hour)
+		pl.SecretHashes = []openid.SecretHash{openid.HashSecret("s"), hash}
+		if err := pl.Check(); err == nil {
+			t.Errorf("%q can be registered", none)
+		}
+	}
+	pl.SecretHashes = []openid.SecretHash{openid.HashSecret("     ")} // nobody can list them all
+	r, _ := registered(t, pl)
+	wantError(t, r.post("/introspect", url.Values{"token": {"x"}, "client_id": {"p"}, "client_secret": {"     "}}), 401, "invalid_client")
+	wantError(t, r.post("/introspect", url.Values{"token": {"x"}}, "Authorization", "Basic cDo="), 401, "invalid_client")
+}

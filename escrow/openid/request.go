@@ -336,7 +336,7 @@ func (k checks) checkHint(x *exchange, v url.Values, platform string) fault {
 	return fault{}
 }
 
-func not(f func(string) bool) func(string) bool { return func(s string) bool { return !f(s) } }
+func not[T any](f func(T) bool) func(T) bool { return func(v T) bool { return !f(v) } }
 
 func digits(s string) bool {
 	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""

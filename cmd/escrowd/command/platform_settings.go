@@ -99,7 +99,7 @@ func checkSettings(r policy.PlatformRecord, p openid.Platform, sandbox bool) err
 	}
 	const addresses = "they should be exact https:// addresses, without a wildcard; of a native app also http://127.0.0.1/… or com.example.app:/…"
 	should, ok := map[openid.WrongField]string{
-		"ID": "ID: it should be 1 to 64 small letters, digits, dots and dashes", "SecretHashes": "there should be at most two secrets, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum",
+		"ID": "ID: it should be 1 to 64 small letters, digits, dots and dashes", "SecretHashes": "there should be at most two secrets, neither of them empty, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum",
 		"JWKS": "--jwks: it should hold public keys alone, Ed25519 or P-256", "JWKSURI": "--jwks-uri: it should be an https:// address",
 		"RedirectURIs": "--redirect-uri: " + addresses, "PostLogoutRedirectURIs": "--post-logout-redirect-uri: " + addresses,
 		"BackchannelLogoutURI": "--backchannel-logout-uri: it should be an https:// address",
