@@ -296,22 +296,25 @@ func TestBrowserClient(t *testing.T) {
 	if a := r.get("/authorize?" + r.request(spa, "code_challenge", "", "code_challenge_method", "").Encode()).redirected(t); a.Get("error") != "invalid_request" {
 		t.Errorf("without PKCE: %v", a)
 	}
+	named := ""
 	redeem := func(headers ...string) map[string]any {
 		t.Helper()
-		a := r.post("/token", r.redemption(spa, r.code(spa, "scope", "openid offline_access"), "client_secret", ""), headers...)
+		a := r.post("/token", r.redemption(spa, r.code(spa, "scope", "openid offline_access"), "client_secret", "", "scope", named), headers...)
 		if a.status != http.StatusOK {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 		return a.json(t)
 	}
-	if plain := redeem(); plain["refresh_token"] != nil || plain["token_type"] != "Bearer" {
-		t.Errorf("%v", plain)
+	for _, named = range []string{"openid offline_access", ""} {
+		if plain := redeem(); plain["refresh_token"] != nil || plain["token_type"] != "Bearer" || plain["scope"] != "openid" {
+			t.Errorf("%v", plain)
+		}
 	}
 	proof, err := token.SignDPoP(key(t, "", jose.EdDSA), http.MethodPost, r.issuer+"/token", "", "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bound := redeem("DPoP", proof); bound["refresh_token"] == nil || bound["token_type"] != "DPoP" {
+	if bound := redeem("DPoP", proof); bound["refresh_token"] == nil || bound["token_type"] != "DPoP" || bound["scope"] != "openid offline_access" {
 		t.Errorf("%v", bound)
 	}
 	for _, uri := range []string{"http://127.0.0.1/", "http://localhost/", "com.example.spa:/back"} {

@@ -457,7 +457,9 @@ func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	x.redirectURI = v.Get("redirect_uri")
 	if v.Has("scope") { // as in copyRequest
 		pl, _ := k.platform(r.Context(), x.clientID) // see checkPushed
-		x.scope = pl.granted(v.Get("scope"))
+		if x.scope = pl.granted(v.Get("scope")); !pl.renews(x) {
+			x.scope = withoutOffline(x.scope)
+		}
 		v.Set("scope", x.scope)
 	}
 	switch {
