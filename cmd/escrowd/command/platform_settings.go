@@ -100,9 +100,9 @@ func checkSettings(r policy.PlatformRecord, p openid.Platform, sandbox bool) err
 	const addresses = "they should be exact https:// addresses, without a wildcard; of a native app also http://127.0.0.1/… or com.example.app:/…"
 	should, ok := map[openid.WrongField]string{
 		"ID": "ID: it should be 1 to 64 small letters, digits, dots and dashes", "SecretHashes": "there should be at most two secrets, neither of them empty, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum",
-		"JWKS": "--jwks: it should hold public keys alone, Ed25519 or P-256", "JWKSURI": "--jwks-uri: it should be an https:// address",
+		"JWKS": "--jwks: it should hold public keys alone, Ed25519 or P-256", "JWKSURI": "--jwks-uri: it should be an https:// address; in a sandbox also http://127.0.0.1/…",
 		"RedirectURIs": "--redirect-uri: " + addresses, "PostLogoutRedirectURIs": "--post-logout-redirect-uri: " + addresses,
-		"BackchannelLogoutURI": "--backchannel-logout-uri: it should be an https:// address",
+		"BackchannelLogoutURI": "--backchannel-logout-uri: it should be an https:// address; in a sandbox also http://127.0.0.1/…",
 		"Origins":              "--origin: they should be https:// origins, without a path", "IDTokenAlg": "--id-token-alg: it should be EdDSA, ES256 or RS256",
 	}[field]
 	if !ok {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/go-jose/go-jose/v4"
@@ -56,7 +57,8 @@ func (f *founding) openRegistry(ctx context.Context) error {
 	return f.registerPlatforms(ctx)
 }
 
-// registerPlatforms registers what is not in the registry, or not like this.
+// registerPlatforms registers what is not in the registry, and what is asked for in another
+// way than before. What was edited in the registry stays otherwise.
 func (f *founding) registerPlatforms(ctx context.Context) error {
 	key, err := f.key("registry")
 	if err != nil {
@@ -82,8 +84,12 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 			return err
 		}
 		digest := sha256.Sum256(settings)
-		if next.Client = hex.EncodeToString(digest[:]); before != nil && before.Client == next.Client && before.Name == p.Name {
-			continue
+		if next.Client = hex.EncodeToString(digest[:]); before != nil {
+			same := before.Client == next.Client && before.Name == p.Name
+			if f.edited[p.ID] = !same && !f.asked[p.ID]; same || f.edited[p.ID] {
+				continue
+			}
+			fmt.Fprintf(f.told, "%s is registered anew, as --platform says now: other changes of it are gone.\n", p.ID)
 		}
 		next.Name = p.Name
 		if next.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.evidence.Public()}}); err != nil {
