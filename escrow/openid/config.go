@@ -343,7 +343,7 @@ func usable(k jose.JSONWebKey) bool {
 // fetchable reports whether an address may be registered that is fetched from here.
 func (p Platform) fetchable(address string) bool {
 	u, err := url.Parse(address)
-	local := func(host string) bool { return p.Localhost && document.Loopback(host) }
+	local := func(host string) bool { return p.Localhost && document.Localhost(host) }
 	return err == nil && u.String() == address && u.User == nil && !strings.ContainsAny(address, `#*\`) && document.Secure(u, local) && len(address) <= maxAddress
 }
 
