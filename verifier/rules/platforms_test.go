@@ -98,6 +98,7 @@ func TestAnAuditJudgesTheRegistry(t *testing.T) {
 		"one record in two leaves":   {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, policy.Hash(r.records[0].Signed))) }, proof.FindingOrder, proof.ErrAudit},
 		"a leaf without its record":  {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, [32]byte{7})) }, proof.FindingRecord, proof.ErrIncomplete},
 		"a leaf with another record": {func(r *registry) { r.records[1].Signed = r.records[0].Signed }, proof.FindingRecord, proof.ErrIncomplete},
+		"a first record withheld":    {func(r *registry) { r.records = r.records[1:] }, proof.FindingRecord, proof.ErrIncomplete},
 		"nothing is served":          {func(r *registry) { r.records = nil }, proof.FindingRecord, proof.ErrIncomplete},
 	} {
 		t.Run(name, func(t *testing.T) {
