@@ -64,9 +64,14 @@ type recorded struct {
 	Leaf     *int64 `json:"leaf,omitempty"` // in the public log; none with --record-out
 	Record   string `json:"record,omitempty"`
 	Counts   string `json:"evidence_counts_from,omitempty"` // day
-	Secret   string `json:"client_secret,omitempty"`
-	File     string `json:"client_secret_file,omitempty"`
-	SHA256   string `json:"client_secret_sha256,omitempty"`
+	handed
+}
+
+// handed is the secret that a command gave to who asked for it.
+type handed struct {
+	Secret string `json:"client_secret,omitempty"` // "" if it is in File, or was made elsewhere
+	File   string `json:"client_secret_file,omitempty"`
+	SHA256 string `json:"client_secret_sha256,omitempty"`
 }
 
 // put signs a draft and has it logged, or writes it for others to countersign.

@@ -32,7 +32,7 @@ func platformEdit(at *registryFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := f.apply(cmd, &d.record, &d.client); err != nil {
+				if err := f.change(ctx, cmd, &d, r.sandbox); err != nil {
 					return err
 				}
 				for _, kid := range stolen {
@@ -53,6 +53,18 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	rec.flags(c)
 	c.Flags().StringArrayVar(&stolen, "stolen", nil, "kid of an evidence key that somebody stole; repeatable")
 	return c
+}
+
+// change takes what was said of a platform that is registered, whose addresses stay in
+// its sector (OpenID Connect Core, 8.1).
+func (f *platformFlags) change(ctx context.Context, cmd *cobra.Command, d *draft, sandbox bool) error {
+	if err := f.apply(cmd, &d.record, &d.client); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("redirect-uri") || cmd.Flags().Changed("origin") {
+		return d.checkSector(ctx, sandbox)
+	}
+	return nil
 }
 
 func platformRotateSecret(at *registryFlags) *cobra.Command {
@@ -81,18 +93,18 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 				if kindOf(d.client) != "web" {
 					return errSettings.Because(errors.New("it has no secret: its kind is " + kindOf(d.client)))
 				}
-				handed, what := recorded{}, "has a new secret; the one before counts too"
+				secret, what := handed{}, "has a new secret; the one before counts too"
 				if forget {
 					d.client.SecretHashes, what = d.client.SecretHashes[:1], "has its newest secret alone"
-				} else if handed, err = s.rotate(&d.client, end, time.Now()); err != nil {
+				} else if secret, err = s.rotate(&d.client, end, time.Now()); err != nil {
 					return err
 				}
 				done, err := r.put(ctx, d, recordFlags{})
 				if err != nil {
-					return s.takeBack(handed, err)
+					return secret.takeBack(err)
 				}
-				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
-				return say(cmd, done, "%s%s", done.said(what), done.secretSaid())
+				done.handed = secret
+				return say(cmd, done, "%s%s", done.said(what), secret.said())
 			})
 		},
 	}
@@ -104,17 +116,17 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 
 // rotate puts a new secret before the one that is in use, which counts until end if that
 // is a day.
-func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed recorded, err error) {
+func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed, error) {
 	used := slices.DeleteFunc(slices.Clone(p.SecretHashes), func(h openid.SecretHash) bool { return !h.Until.IsZero() && !now.Before(h.Until) })
 	if len(used) > 1 {
-		return handed, errTwoSecrets
+		return handed{}, errTwoSecrets
 	}
 	for i := range used {
 		used[i].Until = end
 	}
 	hash, made := f.secret()
 	p.SecretHashes = append([]openid.SecretHash{hash}, used...)
-	return handed, f.hand(&handed, hash, made)
+	return f.hand(hash, made)
 }
 
 func platformRetire(at *registryFlags) *cobra.Command {

@@ -144,7 +144,7 @@ func clientLines(p openid.Platform) []string {
 		if !h.Until.IsZero() {
 			until = "until " + h.Until.Format("2006-01-02 15:04 UTC")
 		}
-		lines = append(lines, fmt.Sprintf("secret with SHA-256 %s…, %s", h.SHA256[:8], until))
+		lines = append(lines, fmt.Sprintf("secret with SHA-256 %.8s…, %s", h.SHA256, until))
 	}
 	add("ID tokens by", string(p.IDTokenAlg))
 	if p.RequirePAR {
