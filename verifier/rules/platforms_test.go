@@ -1,16 +1,13 @@
 package rules
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-
-	"context"
 
 	"filippo.io/torchwood"
 	"github.com/go-jose/go-jose/v4"
@@ -50,8 +47,7 @@ func newRegistry(t testing.TB) *registry {
 }
 
 func (r *registry) platform(id string) policy.PlatformRecord {
-	client := sha256.Sum256(nil)
-	return policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: "The " + id, Client: hex.EncodeToString(client[:])}
+	return policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: "The " + id, Client: policy.ClientHash(nil)}
 }
 
 // register logs a record, whoever signed it.

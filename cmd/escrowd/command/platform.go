@@ -2,8 +2,6 @@ package command
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -86,8 +84,7 @@ func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done record
 	if err != nil {
 		return done, err
 	}
-	digest := sha256.Sum256(settings)
-	d.record.Client = hex.EncodeToString(digest[:])
+	d.record.Client = policy.ClientHash(settings)
 	key, err := secretfile.ReadKey(r.key)
 	if err != nil {
 		return done, err
@@ -252,7 +249,7 @@ func (r *registry) next(ctx context.Context, id string) (draft, error) {
 	}
 	d := draft{record: entries[i].record.Successor()}
 	// What somebody else wrote into the database is not signed: then all is to be said again.
-	if digest := sha256.Sum256(entries[i].settings); hex.EncodeToString(digest[:]) == entries[i].record.Client {
+	if policy.ClientHash(entries[i].settings) == entries[i].record.Client {
 		d.client, err = openid.ParseSettings(entries[i].settings)
 	}
 	return d, err
