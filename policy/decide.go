@@ -91,8 +91,8 @@ const (
 	day              = 24 * time.Hour
 )
 
-// Decide judges a submission under bundle b at a time, by what the public log says. It is pure: the same
-// arguments give the same Decision, whoever asks and whenever. It does not know
+// Decide judges a submission under bundle b at a time, by what the public log says. It
+// is pure: the same arguments give the same Decision, whoever asks and whenever. It does not know
 // what was filed before; that a warrant is not a replay, that a withdrawal comes
 // from the authority that issued the warrant and that an authority stays within
 // its daily number ([Authority].DailyWarrants) is for the registrar to check, which

@@ -55,7 +55,7 @@ const (
 	logoutMissed = 3 * logoutLooks
 	logoutSpread = 6
 
-	logoutLookBack = 7 * day // for how long Penname can have been down, and tells everybody all the same
+	logoutLookBack = 7 * day // after an outage of Penname that was no longer, everybody is still told
 	logoutKept     = logoutLookBack + 2*day
 )
 

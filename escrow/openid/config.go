@@ -341,7 +341,7 @@ func usable(k jose.JSONWebKey) bool {
 	return k.Valid() && slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
 }
 
-// fetchable reports whether an address may be registered that is fetched from here.
+// fetchable reports whether an address may be registered that this service calls.
 func (p Platform) fetchable(address string) bool {
 	u, err := url.Parse(address)
 	local := func(host string) bool { return p.Localhost && document.Loopback(host) }

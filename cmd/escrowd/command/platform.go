@@ -248,7 +248,8 @@ func (r *registry) next(ctx context.Context, id string) (draft, error) {
 		return draft{}, errRetired
 	}
 	d := draft{record: entries[i].record.Successor()}
-	// What somebody else wrote into the database is not signed: then all is to be said again.
+	// Settings that are not those of the record were changed in the database: then the client
+	// of the draft is empty, and all is to be said again.
 	if policy.ClientHash(entries[i].settings) == entries[i].record.Client {
 		d.client, err = openid.ParseSettings(entries[i].settings)
 	}

@@ -105,15 +105,10 @@ func platformAdd(at *registryFlags) *cobra.Command {
 				d := draft{record: policy.PlatformRecord{Version: 1, ID: args[0], Number: 1, Name: f.name}}
 				var hash openid.SecretHash
 				var made string
-				switch f.kindSaid() {
-				case "web":
+				if f.kindSaid() == "web" {
 					hash, made = s.secret()
-					d.client.SecretHashes = []openid.SecretHash{hash}
-				case "spa":
-					d.client.Browser = true
-				case "native":
-					d.client.Native = true
 				}
+				f.begin(&d.client, hash)
 				if err := f.apply(cmd, &d.record, &d.client); err != nil {
 					return err
 				}
@@ -154,6 +149,18 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	return c
 }
 
+// begin makes a client one of the kind that is said. One with a secret has this one.
+func (f *platformFlags) begin(p *openid.Platform, secret openid.SecretHash) {
+	switch f.kindSaid() {
+	case "web":
+		p.SecretHashes = []openid.SecretHash{secret}
+	case "spa":
+		p.Browser = true
+	case "native":
+		p.Native = true
+	}
+}
+
 // complete offers values of a flag to a shell.
 func complete(c *cobra.Command, flag string, values ...string) {
 	if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
@@ -186,10 +193,17 @@ func (f *platformFlags) kindSaid() string {
 	return "web"
 }
 
-// askFor asks a person for what is needed and was left out.
-func (f *platformFlags) askFor(cmd *cobra.Command) error {
+func (f *platformFlags) checkKind() error {
 	if f.kind != "" && !slices.Contains(kinds, f.kind) {
 		return shell.UsageError("--kind is one of %s", strings.Join(kinds, ", "))
+	}
+	return nil
+}
+
+// askFor asks a person for what is needed and was left out.
+func (f *platformFlags) askFor(cmd *cobra.Command) error {
+	if err := f.checkKind(); err != nil {
+		return err
 	}
 	if !shell.Terminal(cmd.ErrOrStderr()) || shell.AsJSON(cmd) {
 		return shell.Require(cmd, "name", "redirect-uri")

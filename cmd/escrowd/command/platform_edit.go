@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,21 +17,33 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	var f platformFlags
 	var rec recordFlags
 	var stolen []string
+	var secret string
 	c := &cobra.Command{
 		Use: "edit ID", Short: "Change what is registered of a platform", Args: cobra.ExactArgs(1), ValidArgsFunction: at.complete,
 		Long: "Changes what is registered of a platform. What is not said stays; a list that is given replaces the one before,\n" +
 			"and '' is none. Id, sector and kind stay for ever.\n\n" +
 			"Evidence under a new key waits again, unless a key of before countersigns the record: give the command with\n" +
 			"--record-out, have that file countersigned with escrow platform countersign, and give it with --countersigned.\n" +
-			"A key that is reported stolen with --stolen stays so; its evidence counts if the log knew it before.",
+			"A key that is reported stolen with --stolen stays so; its evidence counts if the log knew it before.\n\n" +
+			"If somebody changed the settings in the database (platform.other_settings), say all of them again, with --kind and\n" +
+			"the --secret-sha256 of the secret that the platform uses.",
 		Example: "  escrowd platform edit town-square --redirect-uri https://town.example/callback --redirect-uri https://town.example/cb --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --key both.jwks --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --stolen 7f3a --key new.jwks --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.checkKind(); err != nil {
+				return err
+			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				d, err := r.next(ctx, args[0])
 				if err != nil {
 					return err
+				}
+				switch lost := len(d.client.RedirectURIs) == 0; {
+				case lost:
+					f.begin(&d.client, openid.SecretHash{SHA256: strings.ToLower(secret)})
+				case f.kind != "" || secret != "":
+					return errSettings.Because(errors.New("--kind and --secret-sha256: its settings are not lost, and a kind stays for ever; for another secret there is escrowd platform rotate-secret"))
 				}
 				if err := f.change(ctx, cmd, &d, r.sandbox); err != nil {
 					return err
@@ -50,6 +63,9 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	}
 	f.flags(c)
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
+	c.Flags().StringVar(&f.kind, "kind", "", "if the settings are lost: web, keys, spa or native")
+	complete(c, "kind", kinds...)
+	c.Flags().StringVar(&secret, "secret-sha256", "", "if the settings are lost: SHA-256 of the secret that the platform uses, 64 hex digits")
 	rec.flags(c)
 	c.Flags().StringArrayVar(&stolen, "stolen", nil, "kid of an evidence key that somebody stole; repeatable")
 	return c
