@@ -79,7 +79,6 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	var f platformFlags
 	var s secretFlags
 	var rec recordFlags
-	var sector, sectorURI string
 	c := &cobra.Command{
 		Use: "add ID", Short: "Register a platform: one entry in the public log", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		Long: "Registers a platform: one entry in the public log, and people can sign in to it within seconds. What is left out\n" +
@@ -95,28 +94,20 @@ func platformAdd(at *registryFlags) *cobra.Command {
 		Example: "  escrowd platform add town-square --name 'Town Square' --redirect-uri https://town.example/callback --key town-square.pub --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform add town-api --name 'Town API' --kind keys --jwks api.jwks --sector town.example --redirect-uri https://api.town.example/none --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if sector != "" && sectorURI != "" {
+			if f.sector != "" && f.sectorURI != "" {
 				return shell.UsageError("--sector and --sector-uri: say one, the second has its host as the sector")
 			}
 			if err := f.askFor(cmd); err != nil {
 				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
-				d := draft{record: policy.PlatformRecord{Version: 1, ID: args[0], Number: 1, Name: f.name}}
 				var hash openid.SecretHash
 				var made string
 				if f.kindSaid() == "web" {
 					hash, made = s.secret()
 				}
-				f.begin(&d.client, hash)
-				if err := f.apply(cmd, &d.record, &d.client); err != nil {
-					return err
-				}
-				d.record.Sector, d.record.SectorURI = sector, sectorURI
-				if err := d.checkSector(ctx, r.sandbox); err != nil {
-					return err
-				}
-				if err := checkSettings(d.record, d.client, r.sandbox); err != nil {
+				d, err := f.first(ctx, cmd, args[0], hash, r.sandbox)
+				if err != nil {
 					return err
 				}
 				if made != "" && rec.out != "" {
@@ -144,9 +135,22 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
 	s.flags(c)
 	rec.flags(c)
-	c.Flags().StringVar(&sector, "sector", "", "domain whose platforms know people by the same pen names, town.example")
-	c.Flags().StringVar(&sectorURI, "sector-uri", "", "https address of a JSON list that has all redirect URIs (sector_identifier_uri): its host is the sector")
+	c.Flags().StringVar(&f.sector, "sector", "", "domain whose platforms know people by the same pen names, town.example")
+	c.Flags().StringVar(&f.sectorURI, "sector-uri", "", "https address of a JSON list that has all redirect URIs (sector_identifier_uri): its host is the sector")
 	return c
+}
+
+// first is the draft of a platform's first record.
+func (f *platformFlags) first(ctx context.Context, cmd *cobra.Command, id string, secret openid.SecretHash, sandbox bool) (draft, error) {
+	d := draft{record: policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: f.name, Sector: f.sector, SectorURI: f.sectorURI}}
+	f.begin(&d.client, secret)
+	if err := f.apply(cmd, &d.record, &d.client); err != nil {
+		return d, err
+	}
+	if err := d.checkSector(ctx, sandbox); err != nil {
+		return d, err
+	}
+	return d, checkSettings(d.record, d.client, sandbox) // before a secret is handed out
 }
 
 // begin makes a client one of the kind that is said. One with a secret has this one.

@@ -25,7 +25,7 @@ var kinds = []string{"web", "spa", "native", "keys"}
 // platformFlags are what an operator says of a platform.
 type platformFlags struct {
 	name, kind, jwks, jwksURI, idTokenAlg, evidence string
-	backchannel                                     string
+	backchannel, sector, sectorURI                  string
 	redirects, logouts, origins                     []string
 	par, dpop, session, username, email             bool
 }
