@@ -137,6 +137,7 @@ func (e *examination) run(ctx context.Context) {
 	}
 	e.report.ClientID, e.report.RedirectURI = first.params.Get("client_id"), cmp.Or(first.params.Get("redirect_uri"), e.Callback)
 	e.judgeIssuer(ctx, first)
+	e.judgeRegistry(ctx)
 	e.judgeClock(first.last)
 	e.judgeRequest(first)
 	second := e.begin(ctx)

@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,6 +28,7 @@ type town struct {
 	// What a test makes wrong.
 	discovery func(map[string]any)
 	keys      string
+	record    string // of the platform in the registry
 	authorize http.HandlerFunc
 	login     http.HandlerFunc
 	request   func(url.Values)
@@ -51,6 +53,10 @@ func newTown(t *testing.T) *town {
 	w.keys, w.authorize, w.login, w.callback = string(keys), w.ask, w.begin, w.end
 	issuer := http.NewServeMux()
 	issuer.HandleFunc("GET /.well-known/openid-configuration", w.describe)
+	issuer.HandleFunc("GET /v1/platforms/town", func(rw http.ResponseWriter, _ *http.Request) {
+		payload := base64.RawURLEncoding.EncodeToString([]byte(w.record))
+		fmt.Fprintf(rw, `{"records":[{"signed":"h.e.s","day":"2026-01-31"},{"signed":"h.%s.s","day":"2026-02-01"}],"more":false}`, payload)
+	})
 	issuer.HandleFunc("GET /jwks", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, w.keys) })
 	issuer.HandleFunc("/authorize", func(rw http.ResponseWriter, r *http.Request) { w.authorize(rw, r) })
 	issuer.HandleFunc("POST /token", func(http.ResponseWriter, *http.Request) { w.tokens++ })
@@ -237,6 +243,7 @@ var sound = map[string]func(*town){
 		w.authorize = func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "Who are you?") }
 	},
 	"this machine's clock": func(w *town) { w.subject.Now = func() time.Time { return time.Now().Add(-time.Hour) } },
+	"in the registry":      func(w *town) { w.record = `{"id":"town","origins":["` + w.platform.URL + `"]}` },
 	"no nonce":             func(w *town) { w.request = func(q url.Values) { q.Del("nonce") } },
 }
 
@@ -265,6 +272,9 @@ func TestSound(t *testing.T) {
 				default:
 					t.Errorf("%+v", f)
 				}
+			}
+			if name == "in the registry" && !strings.Contains(report.String(), "has this platform since 2026-01-31") {
+				t.Errorf("%s", report)
 			}
 			if !slices.Equal(unseen, unexamined[name]) || !strings.HasSuffix(report.String(), fmt.Sprintf("0 wrong, %d not examined", len(unseen))) {
 				t.Errorf("not examined: %q\n%s", unseen, report)
@@ -368,6 +378,10 @@ var faults = []fault{
 		}
 	}, "issuer", Wrong, "not https"},
 	{"bad keys", func(w *town) { w.keys = `{"keys":[{"kty":"oct","k":"AAAA"}]}` }, "issuer.keys", Wrong, "cannot be read"},
+	{"retired", func(w *town) { w.record = `{"id":"town","retired":true}` }, "issuer.registry", Wrong, "retired"},
+	{"of other origins", func(w *town) {
+		w.record = `{"id":"town","origins":["https://other.example"]}`
+	}, "issuer.registry", Warning, "“https://other.example”"},
 	{"unknown client", set("client_id", "village"), "issuer.client_id", Wrong, "client_id"},
 	{"unregistered callback", set("redirect_uri", "https://platform.example/callback"), "issuer.redirect_uri", Wrong, "the redirect_uri “https://platform.example/callback” of this client: “The redirect_uri"},
 	{"refused by a redirect", set("scope", "profile"), "issuer.answer", Wrong, "invalid_scope"},

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -25,6 +26,7 @@ var (
 	checkTaken       = check{"issuer.answer", "RFC 6749, 4.1.2.1"}
 	checkRegistered  = check{"issuer.redirect_uri", "RFC 9700, 2.1"}
 	checkClient      = check{"issuer.client_id", "RFC 6749, 4.1.2.1"}
+	checkRegistry    = check{"issuer.registry", "Penname, GET /v1/platforms"}
 	checkOrigin      = check{"origin", "Fetch, 3.2 (CORS)"}
 )
 
@@ -168,6 +170,44 @@ func (e *examination) judgeIssuerKeys(ctx context.Context, b *browser) {
 		return
 	}
 	e.ok(checkIssuerKeys, "The issuer's keys can be read.")
+}
+
+// judgeRegistry reads what the issuer's public registry of platforms has of the client, if
+// the issuer has one. Signatures are not checked here: that is for an audit.
+func (e *examination) judgeRegistry(ctx context.Context) {
+	at, err := url.Parse(e.issuer.Issuer + "/v1/platforms/" + url.PathEscape(e.report.ClientID))
+	if e.issuer.Issuer == "" || e.report.ClientID == "" || err != nil {
+		return
+	}
+	var all struct {
+		Records []struct{ Signed, Day string }
+	}
+	var newest struct {
+		ID      string
+		Origins []string
+		Retired bool
+	}
+	p, err := e.newBrowser().send(ctx, request{to: at})
+	if err != nil || p.status != http.StatusOK || json.Unmarshal(p.body, &all) != nil || len(all.Records) == 0 {
+		return
+	}
+	_, signed, _ := strings.Cut(all.Records[len(all.Records)-1].Signed, ".")
+	payload, _, _ := strings.Cut(signed, ".")
+	record, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(record, &newest) != nil || newest.ID != e.report.ClientID {
+		return
+	}
+	here := func(origin string) bool {
+		return strings.HasPrefix(e.Start+"/", origin+"/") || strings.HasPrefix(e.report.RedirectURI, origin+"/")
+	}
+	switch {
+	case newest.Retired:
+		e.wrong(checkRegistry, "The public registry says that this platform has retired: nobody can sign in at it.", "Have another platform registered, and configure its client_id.")
+	case len(newest.Origins) > 0 && !slices.ContainsFunc(newest.Origins, here):
+		e.warn(checkRegistry, "Neither the sign-in nor its callback is at an origin that the public registry has of this platform: "+quote(strings.Join(newest.Origins, ", "))+".", "See whether the client_id is that of this platform, or have its origin registered.")
+	default:
+		e.ok(checkRegistry, "The public registry has this platform since "+all.Records[0].Day+".")
+	}
 }
 
 // judgeAnswer sends an authorization request as a browser in which nobody is signed in,
