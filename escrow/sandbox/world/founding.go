@@ -61,9 +61,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 			return nil, err
 		}
 	}
-	if f.asked, err = f.addClients(o.Clients); err != nil {
-		return nil, err
-	}
+	f.asked = f.addClients(o.Clients)
 	for _, c := range f.kept.Clients {
 		p, err := f.client(c)
 		if err != nil {

@@ -1,13 +1,13 @@
 package world
 
 import (
-	"bytes"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"slices"
 
 	"github.com/go-jose/go-jose/v4"
@@ -190,7 +190,7 @@ func (w *World) Edited(id string) bool { return w.edited[id] }
 
 // addClients adds what is new, replaces what is asked for in another way than before, and
 // returns the ids of both.
-func (w *World) addClients(asked []Client) (map[string]bool, error) {
+func (w *World) addClients(asked []Client) map[string]bool {
 	other := map[string]bool{}
 	for _, c := range asked {
 		if !c.Native && c.Keys == nil {
@@ -201,14 +201,9 @@ func (w *World) addClients(asked []Client) (map[string]bool, error) {
 			w.kept.Clients, other[c.ID] = append(w.kept.Clients, c), true
 			continue
 		}
-		before, err := json.Marshal(w.kept.Clients[i])
-		now, err2 := json.Marshal(c)
-		if err := errors.Join(err, err2); err != nil {
-			return nil, err
-		}
-		if !bytes.Equal(before, now) {
+		if !reflect.DeepEqual(w.kept.Clients[i], c) {
 			w.kept.Clients[i], other[c.ID] = c, true
 		}
 	}
-	return other, nil
+	return other
 }
