@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -54,22 +55,20 @@ func (p Platform) Serves(resource string) bool {
 
 // audienceOf decides for whom the access token of a grant is that is about to be issued.
 // Section 2.2: what the token request names has to be among what was granted; a
-// platform that is gone meanwhile gets no token (ATTACKS O12).
+// platform that is gone or of another sector meanwhile gets no token (ATTACKS O12).
 func (m manager) audienceOf(ctx context.Context, b grantBody) (string, error) {
 	asked := exchangeOf(ctx).resource
 	switch {
 	case asked != "" && b.Resource != "" && asked != b.Resource:
 		return "", goidc.NewError(invalidTarget, "invalid target")
-	case asked != "":
-		return asked, nil
-	case b.Resource == "":
+	case asked == "" && b.Resource == "":
 		return b.Platform, nil
 	}
 	client, err := m.p.platform(ctx, b.Platform)
 	if err != nil {
 		return "", err
 	}
-	to, err := m.p.platform(ctx, b.Resource)
+	to, err := m.p.platform(ctx, cmp.Or(asked, b.Resource))
 	if errors.Is(err, goidc.ErrNotFound) || err == nil && to.SectorID() != client.SectorID() {
 		return "", errInvalidGrant
 	}
