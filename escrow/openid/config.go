@@ -409,10 +409,10 @@ func (p Platform) scopes() []string {
 	return all
 }
 
-// granted are the scopes that p may have, of those that it asks for.
+// granted are the scopes that p may have, of those that it asks for, each once.
 func (p Platform) granted(scope string) string {
-	mine := p.scopes()
-	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return !slices.Contains(mine, s) }), " ")
+	asked := strings.Fields(scope)
+	return strings.Join(slices.DeleteFunc(p.scopes(), func(s string) bool { return !slices.Contains(asked, s) }), " ")
 }
 
 // public reports whether p can keep no secret (RFC 6749, 2.1).

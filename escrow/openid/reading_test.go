@@ -142,3 +142,17 @@ func TestAudienceIsOfTheGrantsSector(t *testing.T) {
 	r.client.Transport = inProcess{r.provider.Handler()}
 	wantError(t, r.post("/token", r.redemption(r.square, r.code(r.square), "resource", api.ID)), 400, "invalid_grant")
 }
+
+// A scope that is sent a thousand times is one scope.
+func TestScopeCountsOnce(t *testing.T) {
+	r, _ := registered(t)
+	many := strings.Repeat("openid ", 900) + "offline_access openid"
+	got := r.tokens("scope", many)
+	if got["scope"] != nil && got["scope"] != "openid offline_access" {
+		t.Errorf("%.60s", got["scope"])
+	}
+	a := r.refresh(got["refresh_token"].(string), "scope", many)
+	if a.status != 200 || len(a.body) > 4096 {
+		t.Errorf("%d, %d bytes", a.status, len(a.body))
+	}
+}
