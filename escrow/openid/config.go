@@ -44,9 +44,9 @@ type Config struct {
 	// platform's, whose scripts may call /token, /userinfo and /revoke.
 	Origins func(ctx context.Context, origin string) bool
 
-	// Resource returns the platform that a resource indicator names, see [Platform.Serves],
-	// or [ErrUnknownPlatform]. Optional: without it resource is ignored.
-	Resource func(ctx context.Context, resource string) (Platform, error)
+	// Resource returns the platform that a resource indicator names in a sector, see
+	// [FindResource], or [ErrUnknownPlatform]. Optional: without it resource is ignored.
+	Resource func(ctx context.Context, sector, resource string) (Platform, error)
 
 	// EmailDomain, optional, is the domain of the e-mail addresses of people, at which
 	// nobody can be written to: see [CheckEmailDomain]. Empty: [NoDomain].

@@ -130,7 +130,7 @@ func TestO14PublicClientShowsNothing(t *testing.T) {
 func TestAudienceIsOfTheGrantsSector(t *testing.T) {
 	api := openid.Platform{ID: "town-api", Name: "Town API", RedirectURIs: []string{"https://api.town.example/none"}, SecretHashes: []openid.SecretHash{openid.HashSecret("api")}}
 	r, _ := registered(t, api)
-	r.cfg.Resource = func(context.Context, string) (openid.Platform, error) {
+	r.cfg.Resource = func(context.Context, string, string) (openid.Platform, error) {
 		was := api
 		was.Sector = r.square.SectorID() // as its sector was a moment ago
 		return was, nil
@@ -154,5 +154,41 @@ func TestScopeCountsOnce(t *testing.T) {
 	a := r.refresh(got["refresh_token"].(string), "scope", many)
 	if a.status != 200 || len(a.body) > 4096 {
 		t.Errorf("%d, %d bytes", a.status, len(a.body))
+	}
+}
+
+// An origin that others list too is still that of the caller's own sector, if one alone
+// of that sector has it.
+func TestOriginThatTwoList(t *testing.T) {
+	hashes := []openid.SecretHash{openid.HashSecret(secret)}
+	site := openid.Platform{ID: "town", Name: "Town", Sector: "town.example", RedirectURIs: []string{"https://town.example/cb"}, SecretHashes: hashes}
+	api := openid.Platform{ID: "town-api", Name: "Town API", Sector: "town.example", Origins: []string{"https://api.town.example"}, RedirectURIs: []string{"https://api.town.example/none"}, SecretHashes: hashes}
+	other := func(sector string, closed bool) openid.Platform {
+		p := api
+		p.ID, p.Sector, p.Closed = "a-first", sector, closed
+		return p
+	}
+	for name, c := range map[string]struct {
+		first openid.Platform
+		good  bool
+	}{
+		"of another sector": {other("", false), true},
+		"closed":            {other("town.example", true), true},
+		"of the same":       {other("town.example", false), false},
+	} {
+		r, _ := registered(t, c.first, api, site)
+		a := r.post("/token", r.redemption(site, r.code(site), "resource", "https://api.town.example/v1"))
+		if (a.status == 200) != c.good {
+			t.Errorf("%s: %d %s", name, a.status, a.body)
+			continue
+		}
+		if !c.good {
+			wantError(t, a, 400, "invalid_target")
+			a = r.post("/token", r.redemption(site, r.code(site), "resource", api.ID))
+		}
+		raw, _ := a.json(t)["access_token"].(string)
+		if text, _ := fromBase64(strings.Split(raw+"..", ".")[1]); !strings.Contains(text, `"aud":"town-api"`) {
+			t.Errorf("%s: %s", name, text)
+		}
 	}
 }

@@ -25,11 +25,11 @@ func (k checks) checkResource(ctx context.Context, x *exchange, v url.Values, pl
 	case len(names) > 1: // section 2 allows several; a token here is for one
 		return fault{invalidTarget, "resource is sent more than once: an access token is for one platform."}
 	default:
-		to, err := k.cfg.Resource(ctx, names[0])
+		to, err := k.cfg.Resource(ctx, pl.SectorID(), names[0])
 		if err != nil && !errors.Is(err, ErrUnknownPlatform) {
 			return fault{code: outageCode(ctx, err)}
 		}
-		if err != nil || to.Closed || to.SectorID() != pl.SectorID() {
+		if err != nil {
 			return fault{code: invalidTarget}
 		}
 		x.resource = to.ID
@@ -43,9 +43,24 @@ func outageCode(ctx context.Context, err error) goidc.ErrorCode {
 	return unavailable
 }
 
-// Serves reports whether a resource names p: by its client_id, or as an https address at
-// one of its origins, without a fragment (RFC 8707, 2).
-func (p Platform) Serves(resource string) bool {
+// FindResource returns the platform of a sector that a resource names, if it is open: by
+// its client_id, or by an https address, without a fragment (RFC 8707, 2), at an origin
+// that it alone of its sector lists. What other sectors list is theirs to say, and takes
+// nothing from this one. It fails with [ErrUnknownPlatform].
+func FindResource(all []Platform, sector, resource string) (Platform, error) {
+	var found []Platform
+	for _, p := range all {
+		if !p.Closed && p.SectorID() == sector && p.serves(resource) {
+			found = append(found, p)
+		}
+	}
+	if len(found) != 1 {
+		return Platform{}, ErrUnknownPlatform
+	}
+	return found[0], nil
+}
+
+func (p Platform) serves(resource string) bool {
 	if resource == p.ID {
 		return true
 	}

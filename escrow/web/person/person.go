@@ -195,8 +195,8 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(s.open(), func(p openid.Platform) bool { return p.Scripts(origin) })
 		},
-		Resource: func(_ context.Context, resource string) (openid.Platform, error) {
-			return s.find(func(p openid.Platform) bool { return p.Serves(resource) })
+		Resource: func(_ context.Context, sector, resource string) (openid.Platform, error) {
+			return openid.FindResource(*s.platforms.Load(), sector, resource)
 		},
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
@@ -216,12 +216,8 @@ func (s *side) setPlatforms(all []openid.Platform) error {
 
 // platform is that of a client_id, at this moment.
 func (s *side) platform(_ context.Context, clientID string) (openid.Platform, error) {
-	return s.find(func(p openid.Platform) bool { return p.ID == clientID })
-}
-
-func (s *side) find(which func(openid.Platform) bool) (openid.Platform, error) {
 	all := *s.platforms.Load()
-	if i := slices.IndexFunc(all, which); i >= 0 {
+	if i := slices.IndexFunc(all, func(p openid.Platform) bool { return p.ID == clientID }); i >= 0 {
 		return all[i], nil
 	}
 	return openid.Platform{}, openid.ErrUnknownPlatform
