@@ -2,6 +2,7 @@ package openid_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"go/parser"
 	"go/token"
@@ -130,7 +131,7 @@ func TestO14PublicClientShowsNothing(t *testing.T) {
 func TestAudienceIsOfTheGrantsSector(t *testing.T) {
 	api := openid.Platform{ID: "town-api", Name: "Town API", RedirectURIs: []string{"https://api.town.example/none"}, SecretHashes: []openid.SecretHash{openid.HashSecret("api")}}
 	r, _ := registered(t, api)
-	r.cfg.Resource = func(context.Context, string, string) (openid.Platform, error) {
+	r.cfg.Resource = func(context.Context, openid.Platform, string) (openid.Platform, error) {
 		was := api
 		was.Sector = r.square.SectorID() // as its sector was a moment ago
 		return was, nil
@@ -157,38 +158,23 @@ func TestScopeCountsOnce(t *testing.T) {
 	}
 }
 
-// An origin that others list too is still that of the caller's own sector, if one alone
-// of that sector has it.
-func TestOriginThatTwoList(t *testing.T) {
-	hashes := []openid.SecretHash{openid.HashSecret(secret)}
-	site := openid.Platform{ID: "town", Name: "Town", Sector: "town.example", RedirectURIs: []string{"https://town.example/cb"}, SecretHashes: hashes}
-	api := openid.Platform{ID: "town-api", Name: "Town API", Sector: "town.example", Origins: []string{"https://api.town.example"}, RedirectURIs: []string{"https://api.town.example/none"}, SecretHashes: hashes}
-	other := func(sector string, closed bool) openid.Platform {
-		p := api
-		p.ID, p.Sector, p.Closed = "a-first", sector, closed
-		return p
+// Several platforms may list one origin, and some of them be closed or of another sector:
+// then a resource at that origin is the other one. Of two of one sector it is neither.
+func TestResourceOfSeveralPlatforms(t *testing.T) {
+	const api, both = "https://api.example", "https://both.example"
+	all := []openid.Platform{
+		{ID: "stranger", Sector: "elsewhere.example", Origins: []string{api}},
+		{ID: "retired", Sector: "town.example", Origins: []string{api}, Closed: true},
+		{ID: "api", Sector: "town.example", Origins: []string{api, both}},
+		{ID: "mate", Sector: "town.example", Origins: []string{both}},
 	}
-	for name, c := range map[string]struct {
-		first openid.Platform
-		good  bool
-	}{
-		"of another sector": {other("", false), true},
-		"closed":            {other("town.example", true), true},
-		"of the same":       {other("town.example", false), false},
+	client := openid.Platform{ID: "town-square", Sector: "town.example"}
+	for resource, want := range map[string]string{
+		api + "/v1": "api", "api": "api", "retired": "", "stranger": "", "https://other.example": "", both: "", both + "/v1": "", "mate": "mate",
 	} {
-		r, _ := registered(t, c.first, api, site)
-		a := r.post("/token", r.redemption(site, r.code(site), "resource", "https://api.town.example/v1"))
-		if (a.status == 200) != c.good {
-			t.Errorf("%s: %d %s", name, a.status, a.body)
-			continue
-		}
-		if !c.good {
-			wantError(t, a, 400, "invalid_target")
-			a = r.post("/token", r.redemption(site, r.code(site), "resource", api.ID))
-		}
-		raw, _ := a.json(t)["access_token"].(string)
-		if text, _ := fromBase64(strings.Split(raw+"..", ".")[1]); !strings.Contains(text, `"aud":"town-api"`) {
-			t.Errorf("%s: %s", name, text)
+		p, err := openid.FindResource(all, client, resource)
+		if p.ID != want || (want == "") != errors.Is(err, openid.ErrUnknownPlatform) {
+			t.Errorf("%s is %q: %v", resource, p.ID, err)
 		}
 	}
 }

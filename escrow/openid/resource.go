@@ -25,7 +25,7 @@ func (k checks) checkResource(ctx context.Context, x *exchange, v url.Values, pl
 	case len(names) > 1: // section 2 allows several; a token here is for one
 		return fault{invalidTarget, "resource is sent more than once: an access token is for one platform."}
 	default:
-		to, err := k.cfg.Resource(ctx, pl.SectorID(), names[0])
+		to, err := k.cfg.Resource(ctx, pl, names[0])
 		if err != nil && !errors.Is(err, ErrUnknownPlatform) {
 			return fault{code: outageCode(ctx, err)}
 		}
@@ -43,14 +43,14 @@ func outageCode(ctx context.Context, err error) goidc.ErrorCode {
 	return unavailable
 }
 
-// FindResource returns the platform of a sector that a resource names, if it is open: by
+// FindResource returns the open platform of a client's sector that a resource names: by
 // its client_id, or by an https address, without a fragment (RFC 8707, 2), at an origin
 // that it alone of its sector lists. What other sectors list is theirs to say, and takes
 // nothing from this one. It fails with [ErrUnknownPlatform].
-func FindResource(all []Platform, sector, resource string) (Platform, error) {
+func FindResource(all []Platform, client Platform, resource string) (Platform, error) {
 	var found []Platform
 	for _, p := range all {
-		if !p.Closed && p.SectorID() == sector && p.serves(resource) {
+		if !p.Closed && p.SectorID() == client.SectorID() && p.serves(resource) {
 			found = append(found, p)
 		}
 	}

@@ -193,10 +193,10 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Leave: s.leave,
 		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
-			return slices.ContainsFunc(s.open(), func(p openid.Platform) bool { return p.Scripts(origin) })
+			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return !p.Closed && p.Scripts(origin) })
 		},
-		Resource: func(_ context.Context, sector, resource string) (openid.Platform, error) {
-			return openid.FindResource(*s.platforms.Load(), sector, resource)
+		Resource: func(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
+			return openid.FindResource(*s.platforms.Load(), client, resource)
 		},
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
