@@ -164,7 +164,7 @@ func TestResourceOfSeveralPlatforms(t *testing.T) {
 	const api, both = "https://api.example", "https://both.example"
 	all := []openid.Platform{
 		{ID: "stranger", Sector: "elsewhere.example", Origins: []string{api}},
-		{ID: "retired", Sector: "town.example", Origins: []string{api}, Closed: true},
+		{ID: "retired", Sector: "town.example", Origins: []string{api}, Closed: openid.ErrRetired},
 		{ID: "api", Sector: "town.example", Origins: []string{api, both}},
 		{ID: "mate", Sector: "town.example", Origins: []string{both}},
 	}

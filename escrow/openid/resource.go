@@ -50,7 +50,7 @@ func outageCode(ctx context.Context, err error) goidc.ErrorCode {
 func FindResource(all []Platform, client Platform, resource string) (Platform, error) {
 	var found []Platform
 	for _, p := range all {
-		if !p.Closed && p.SectorID() == client.SectorID() && p.serves(resource) {
+		if p.Closed == nil && p.SectorID() == client.SectorID() && p.serves(resource) {
 			found = append(found, p)
 		}
 	}
