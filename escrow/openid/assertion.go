@@ -2,7 +2,6 @@ package openid
 
 import (
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/document"
@@ -33,43 +33,49 @@ func badAssertion(says string) fault {
 	return fault{goidc.ErrorCodeInvalidClient, "client_assertion: " + says}
 }
 
-// checkAssertion looks at header and claims of a client's assertion, and fetches the key
-// that it names if the client publishes its keys.
-func (k checks) checkAssertion(r *http.Request, x *exchange) fault {
-	var h struct {
-		Algorithm jose.SignatureAlgorithm `json:"alg"`
-		KeyID     string                  `json:"kid"`
-	}
+// claimant notes the client that an assertion says it is of.
+//
+// FAPI 2.0, 5.3.2.1: "shall only accept its issuer identifier value … as a string in the
+// aud claim". The library takes an array of one, too.
+func (k checks) claimant(x *exchange, assertion string) fault {
 	var c struct {
 		Audience json.RawMessage `json:"aud"`
 		Issuer   string          `json:"iss"`
 		Subject  string          `json:"sub"`
-		ID       json.RawMessage `json:"jti"`
-		Expiry   json.RawMessage `json:"exp"`
 	}
-	// FAPI 2.0, 5.3.2.1: "shall only accept its issuer identifier value … as a
-	// string in the aud claim". The library takes an array of one, too.
-	assertion := r.PostForm.Get("client_assertion")
 	parts := strings.Split(assertion, ".")
 	if len(parts) != 3 || !decodePart(parts[1], &c) || string(c.Audience) != quote(k.cfg.Issuer) || c.Subject != c.Issuer {
 		return badAssertion("aud must be the issuer, as a text, and iss and sub the client_id.")
 	}
 	x.clientID = c.Issuer
+	return fault{}
+}
+
+// checkAssertion looks at header and other claims of a client's assertion, and fetches the
+// key that it names if the client publishes its keys.
+func (k checks) checkAssertion(r *http.Request, x *exchange, pl Platform, assertion string) fault {
+	var h struct {
+		Algorithm jose.SignatureAlgorithm `json:"alg"`
+		KeyID     string                  `json:"kid"`
+	}
+	var c struct {
+		ID     json.RawMessage `json:"jti"`
+		Expiry json.RawMessage `json:"exp"`
+	}
+	parts := strings.Split(assertion, ".") // three: claimant
+	header := decodePart(parts[0], &h)
+	_ = decodePart(parts[1], &c) // as claimant could
 	expires, dated := document.NumericDate(c.Expiry)
 	left := expires.Sub(k.now()).Truncate(time.Second) // as the library counts
 	switch {
 	case r.PostForm.Get("client_assertion_type") != string(goidc.AssertionTypeJWTBearer):
 		return fault{goidc.ErrorCodeInvalidClient, "client_assertion_type must be " + string(goidc.AssertionTypeJWTBearer) + "."}
-	case !decodePart(parts[0], &h) || !slices.Contains(assertionFormat.Algorithms, h.Algorithm):
+	case !header || !slices.Contains(assertionFormat.Algorithms, h.Algorithm):
 		return badAssertion("alg must be EdDSA, Ed25519 or ES256.")
 	case len(c.ID) == 0:
 		return badAssertion("jti is missing.")
 	case !dated || left < -leeway || left > proofLifetime:
 		return badAssertion("exp must be in the future, five minutes at most, in seconds since 1970.")
-	}
-	pl, err := k.platform(r.Context(), x.clientID)
-	if err != nil {
-		return fault{} // the library looks further
 	}
 	keys, wrong := k.keysOf(r, x, pl, h.KeyID)
 	if wrong != (fault{}) || h.Algorithm != document.Ed25519 {

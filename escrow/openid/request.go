@@ -84,9 +84,9 @@ var defaultHeaders = map[string]string{
 // the library passes nothing else on.
 type exchange struct {
 	endpoint     string
-	clientID     string
+	clientID     string // whom the checks took the caller for; the library may take it for nobody else
 	secretInBody bool
-	published    []jose.JSONWebKey // keys of the client's assertion that are not in its registration: see checkAssertion
+	published    []jose.JSONWebKey // keys of clientID's assertion that are not in its registration: see checkAssertion
 	resource     string            // the platform that the access token is to be for, if the request names one
 	proof        *token.DPoPProof  // verified, not yet checked for replay
 	code         string            // the new authorization code
@@ -527,13 +527,25 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 			ways++
 		}
 	}
+	assertion := r.PostForm.Get("client_assertion")
 	switch {
 	case ways > 1: // RFC 6749, 2.3: "The client MUST NOT use more than one authentication method in each request."
 		return invalid("The client authenticates in two ways at once: use one.")
 	case basic:
 		x.clientID = id
-	case r.PostForm.Get("client_assertion") != "":
-		return k.checkAssertion(r, x)
+	case assertion != "":
+		if wrong := k.claimant(x, assertion); wrong != (fault{}) {
+			return wrong
+		}
+	}
+	pl, err := k.platform(r.Context(), x.clientID)
+	switch {
+	case err != nil: // the library says so
+	case pl.public() && cmp.Or(secret, r.PostForm.Get("client_secret"), assertion) != "":
+		// The library would not look at it.
+		return fault{goidc.ErrorCodeInvalidClient, "This client has neither a secret nor a key: it sends its client_id alone."}
+	case assertion != "":
+		return k.checkAssertion(r, x, pl, assertion)
 	}
 	return fault{}
 }
