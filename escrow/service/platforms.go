@@ -58,7 +58,7 @@ func register(stored, unlogged map[string]postgres.Registered, b *policy.Bundle,
 			r.behind = append(r.behind, id)
 			continue
 		}
-		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: openid.ErrUnknownPlatform}), errUnlogged
+		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: openid.ErrUnsound}), errUnlogged
 	}
 	for _, id := range slices.Sorted(maps.Keys(stored)) {
 		p, record, err := client(stored[id], b, keys, sandbox)
@@ -67,7 +67,7 @@ func register(stored, unlogged map[string]postgres.Registered, b *policy.Bundle,
 		}
 		switch {
 		case err != nil:
-			p.Closed, r.refused[id] = openid.ErrUnknownPlatform, err
+			p.Closed, r.refused[id] = openid.ErrUnsound, err
 		case slices.ContainsFunc(b.Stops, func(s policy.Stop) bool { return s.Platform == id }):
 			p.Closed, r.stopped = openid.ErrStopped, append(r.stopped, id)
 		case record.Retired:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 
 	"github.com/go-jose/go-jose/v4"
@@ -59,7 +60,8 @@ func (f *founding) openRegistry(ctx context.Context) error {
 	return f.registerPlatforms(ctx)
 }
 
-// registerPlatforms registers what is not in the registry, or not like this.
+// registerPlatforms registers what is not in the registry, and what is asked for in another
+// way than before. What was edited in the registry stays otherwise.
 func (f *founding) registerPlatforms(ctx context.Context) error {
 	key, err := f.key("registry")
 	if err != nil {
@@ -84,8 +86,12 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if next.Client = policy.ClientHash(settings); before != nil && before.Client == next.Client && before.Name == p.Name {
-			continue
+		if next.Client = policy.ClientHash(settings); before != nil {
+			same := before.Client == next.Client && before.Name == p.Name
+			if f.edited[p.ID] = !same && !f.asked[p.ID]; same || f.edited[p.ID] {
+				continue
+			}
+			fmt.Fprintf(f.told, "%s is registered anew, as --platform says now: other changes of it are gone.\n", p.ID)
 		}
 		next.Name = p.Name
 		if next.Keys, err = publicSet(p.evidence); err != nil {
