@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -70,10 +71,10 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 			return err
 		}
 		digest := sha256.Sum256(settings)
-		if next.Client = hex.EncodeToString(digest[:]); before != nil && before.Client == next.Client && before.Name == p.Name {
+		if next.Client = hex.EncodeToString(digest[:]); before != nil && before.Client == next.Client && before.Name == p.Name && slices.Equal(before.Origins, p.RedirectOrigins()) {
 			continue
 		}
-		next.Name = p.Name
+		next.Name, next.Origins = p.Name, p.RedirectOrigins()
 		if next.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.evidence.Public()}}); err != nil {
 			return err
 		}

@@ -196,6 +196,11 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 			return slices.ContainsFunc(s.open(), func(p openid.Platform) bool { return p.Scripts(origin) })
 		},
 		Resource: func(_ context.Context, resource string) (openid.Platform, error) {
+			// At one origin there may be a site and an API: who signs nobody in is the API.
+			api, err := s.find(func(p openid.Platform) bool { return len(p.RedirectURIs) == 0 && p.Serves(resource) })
+			if err == nil {
+				return api, nil
+			}
 			return s.find(func(p openid.Platform) bool { return p.Serves(resource) })
 		},
 		ErrorPage: s.edge.ShowRefusal,
