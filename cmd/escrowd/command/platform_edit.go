@@ -1,15 +1,21 @@
 package command
 
 import (
+	"bufio"
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 )
 
 func platformEdit(at *registryFlags) *cobra.Command {
@@ -27,6 +33,9 @@ func platformEdit(at *registryFlags) *cobra.Command {
 			"  escrowd platform edit town-square --key both.jwks --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --stolen 7f3a --key new.jwks --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.contradictions(); err != nil {
+				return err
+			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				d, err := r.next(ctx, args[0])
 				if err != nil {
@@ -35,10 +44,13 @@ func platformEdit(at *registryFlags) *cobra.Command {
 				if err := f.apply(cmd, &d.record, &d.client); err != nil {
 					return err
 				}
-				for _, kid := range stolen {
-					if !slices.Contains(d.record.Stolen, kid) {
-						d.record.Stolen = append(d.record.Stolen, kid)
+				if cmd.Flags().Changed("redirect-uri") || cmd.Flags().Changed("origin") {
+					if err := d.listed(ctx, r.sandbox); err != nil {
+						return err
 					}
+				}
+				if err := r.report(ctx, &d.record, stolen); err != nil {
+					return err
 				}
 				done, err := r.put(ctx, d, rec)
 				if err != nil {
@@ -53,6 +65,47 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	rec.flags(c)
 	c.Flags().StringArrayVar(&stolen, "stolen", nil, "kid of an evidence key that somebody stole; repeatable")
 	return c
+}
+
+// report takes the kids of stolen keys into a record.
+func (r *registry) report(ctx context.Context, record *policy.PlatformRecord, stolen []string) error {
+	if len(stolen) == 0 {
+		return nil
+	}
+	all, err := r.Of(ctx, record.ID)
+	if err != nil {
+		return err
+	}
+	var kids []string
+	note := func(keys document.KeySet) {
+		for i := range keys {
+			kids = append(kids, keys[i].KeyID)
+		}
+	}
+	for _, l := range all {
+		had, err := policy.ParsePlatform(l.Signed)
+		if err != nil {
+			return err
+		}
+		note(had.EvidenceKeys())
+	}
+	if listed := r.bundle.Platform(record.ID); listed != nil {
+		keys, err := document.ParseKeySet(listed.Keys)
+		if err != nil {
+			return err
+		}
+		note(keys)
+	}
+	slices.Sort(kids)
+	for _, kid := range stolen {
+		if !slices.Contains(kids, kid) {
+			return errSettings.Because(fmt.Errorf("--stolen %q: no record of %s has a key of this kid; it has %s", kid, record.ID, cmp.Or(strings.Join(slices.Compact(kids), ", "), "none")))
+		}
+		if !slices.Contains(record.Stolen, kid) {
+			record.Stolen = append(record.Stolen, kid)
+		}
+	}
+	return nil
 }
 
 func platformRotateSecret(at *registryFlags) *cobra.Command {
@@ -72,13 +125,22 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 				if end, err = time.Parse(time.DateOnly, until); err != nil || forget {
 					return shell.UsageError("--old-until is a day like 2026-12-31, and is not for --forget-old")
 				}
+				if !end.After(time.Now()) {
+					return shell.UsageError("--old-until is a day that is still to come, in UTC: to end the older secret now, give --forget-old once the new one is in use")
+				}
+			}
+			if given := s.given(); forget && given != "" {
+				return shell.UsageError("%s is not for --forget-old, which makes no secret", given)
+			}
+			if err := s.contradictions(true); err != nil {
+				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				d, err := r.next(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				if kindOf(d.client) != "web" {
+				if len(d.client.SecretHashes) == 0 {
 					return errSettings.Because(errors.New("it has no secret: its kind is " + kindOf(d.client)))
 				}
 				handed, what := recorded{}, "has a new secret; the one before counts too"
@@ -106,6 +168,9 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 // is a day.
 func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed recorded, err error) {
 	used := slices.DeleteFunc(slices.Clone(p.SecretHashes), func(h openid.SecretHash) bool { return !h.Until.IsZero() && !now.Before(h.Until) })
+	if slices.ContainsFunc(used, func(h openid.SecretHash) bool { return h.SHA256 == strings.ToLower(f.sha256) }) {
+		return handed, shell.UsageError("--secret-sha256 is of a secret that counts already: make a new one")
+	}
 	if len(used) > 1 {
 		return handed, errTwoSecrets
 	}
@@ -125,8 +190,8 @@ func platformRetire(at *registryFlags) *cobra.Command {
 			"names that they had there, and evidence of before stays what it was.",
 		Example: "  escrowd platform retire town-square --yes --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !sure {
-				return shell.UsageError("--yes is needed: who has retired does not come back")
+			if err := confirm(cmd, sure, args[0]); err != nil {
+				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				d, err := r.next(ctx, args[0])
@@ -144,4 +209,18 @@ func platformRetire(at *registryFlags) *cobra.Command {
 	}
 	c.Flags().BoolVar(&sure, "yes", false, "say that it is meant")
 	return c
+}
+
+// confirm asks a person whether a platform is to end, unless they said so.
+func confirm(cmd *cobra.Command, sure bool, id string) error {
+	if sure {
+		return nil
+	}
+	if shell.Terminal(cmd.ErrOrStderr()) && !shell.AsJSON(cmd) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Who has retired does not come back. To end %s for ever, type its id: ", id)
+		if lines := bufio.NewScanner(cmd.InOrStdin()); lines.Scan() && strings.TrimSpace(lines.Text()) == id {
+			return nil
+		}
+	}
+	return shell.UsageError("--yes is needed: who has retired does not come back")
 }
