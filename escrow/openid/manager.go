@@ -16,6 +16,7 @@ import (
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -348,10 +349,10 @@ const (
 
 // EndQuietly ends every grant of the pseudonyms of somebody who left all platforms at
 // once. Their codes and refresh tokens are refused from now on, because a thief may hold them.
-// What platforms can look up without a new token changes at a moment of its own, which
-// is when those that want to be told are; a token that is out lives out its ten minutes, as all do, and no status list shows
-// anything. So nothing that is published, and nothing that a platform learns unless
-// it renews, happens to two pen names at once.
+// What a platform can look up without a new token changes at a moment of its own, at which
+// it is also told, if it wants to be. A token that is out lives out its ten minutes, as all
+// do, and no status list shows anything. So nothing that is published, and nothing that a
+// platform learns unless it renews, happens to two pen names at once.
 func (p *Provider) EndQuietly(ctx context.Context, holders ...token.Pseudonym) error {
 	now, ends := p.now(), make(map[token.Pseudonym]time.Time)
 	for _, holder := range holders {
@@ -598,12 +599,20 @@ func (k checks) platform(ctx context.Context, id string) (Platform, error) {
 		return Platform{}, goidc.ErrNotFound
 	case err != nil:
 		return Platform{}, outage(ctx, err)
-	case pl.Closed:
+	case pl.Closed != nil:
 		return Platform{}, goidc.ErrNotFound
 	case pl.ID != id || pl.Check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil
+}
+
+// closed is why nobody is signed in at a platform, for the page.
+func (k checks) closed(ctx context.Context, id string) *refusal.Error {
+	if pl, err := k.cfg.Platforms(ctx, id); err == nil && pl.Closed != nil {
+		return pl.Closed
+	}
+	return ErrUnknownPlatform
 }
 
 // Handles. A grant's id follows from its code, so that nothing about the code

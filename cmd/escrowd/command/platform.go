@@ -3,8 +3,6 @@ package command
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -41,7 +39,7 @@ func platformCommand() *cobra.Command {
 		Use: "platform", Short: "Register platforms, and change what is registered",
 		Long: "Register platforms, and change what is registered.\n\n" +
 			"Each command but list and show signs a new record of the platform with the registry key and puts it into the\n" +
-			"public log. No custodian is asked, and running services take it within seconds. Evidence of a platform, and\n" +
+			"public log. No custodian is asked, and running services take it within a minute. Evidence of a platform, and\n" +
 			"under a new key of it, counts once the bundle's waiting time is over.",
 	}
 	c.AddCommand(platformAdd(&at), platformList(&at), platformShow(&at), platformEdit(&at), platformRotateSecret(&at), platformRetire(&at))
@@ -95,10 +93,15 @@ type recorded struct {
 	Leaf     *int64 `json:"leaf,omitempty"` // in the public log; none with --record-out
 	Record   string `json:"record,omitempty"`
 	Counts   string `json:"evidence_counts_from,omitempty"` // day
-	Secret   string `json:"client_secret,omitempty"`
-	File     string `json:"client_secret_file,omitempty"`
-	SHA256   string `json:"client_secret_sha256,omitempty"`
-	Nothing  bool   `json:"nothing_to_change,omitempty"` // and nothing was written
+	Nothing  bool   `json:"nothing_to_change,omitempty"`    // and nothing was written
+	handed
+}
+
+// handed is the secret that a command gave to who asked for it.
+type handed struct {
+	Secret string `json:"client_secret,omitempty"` // "" if it is in File, or was made elsewhere
+	File   string `json:"client_secret_file,omitempty"`
+	SHA256 string `json:"client_secret_sha256,omitempty"`
 }
 
 // put signs a draft and has it logged, or writes it for others to countersign.
@@ -113,8 +116,7 @@ func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done record
 	if err != nil {
 		return done, err
 	}
-	digest := sha256.Sum256(settings)
-	d.record.Client = hex.EncodeToString(digest[:])
+	d.record.Client = policy.ClientHash(settings)
 	key, err := secretfile.ReadKey(r.key)
 	if err != nil {
 		return done, err
@@ -164,7 +166,7 @@ func (d recorded) said(what string) string {
 	if d.Record != "" {
 		return fmt.Sprintf("written: %s. Have it countersigned, and give the same command again with --countersigned instead of --record-out", d.Record)
 	}
-	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within seconds", d.Platform, what, *d.Leaf)
+	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within a minute", d.Platform, what, *d.Leaf)
 	if d.Counts != "" {
 		text += "\nits evidence counts from " + d.Counts
 	}
@@ -315,8 +317,9 @@ func (r *registry) next(ctx context.Context, id string) (draft, error) {
 		return draft{}, errRetired
 	}
 	d := draft{record: entries[i].record.Successor()}
-	// What somebody else wrote into the database is not signed: then all is to be said again.
-	if entries[i].believed() {
+	// Settings that are not those of the record were changed in the database: then the client
+	// of the draft is empty, and all is to be said again.
+	if policy.ClientHash(entries[i].Client) == entries[i].record.Client {
 		d.before = &entries[i]
 		d.client, err = openid.ParseSettings(entries[i].Client)
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,25 +16,27 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/policy"
-	"github.com/penname/penname/verifier/document"
 )
 
 func platformEdit(at *registryFlags) *cobra.Command {
 	var f platformFlags
 	var rec recordFlags
 	var stolen []string
+	var secret string
 	c := &cobra.Command{
 		Use: "edit ID", Short: "Change what is registered of a platform", Args: cobra.ExactArgs(1), ValidArgsFunction: at.complete,
 		Long: "Changes what is registered of a platform. What is not said stays; a list that is given replaces the one before,\n" +
 			"and '' is none. Id, sector and kind stay for ever.\n\n" +
 			"Evidence under a new key waits again, unless a key of before countersigns the record: give the command with\n" +
 			"--record-out, have that file countersigned with escrow platform countersign, and give it with --countersigned.\n" +
-			"A key that is reported stolen with --stolen stays so; its evidence counts if the log knew it before.",
+			"A key that is reported stolen with --stolen stays so; its evidence counts if the log knew it before.\n\n" +
+			"If somebody changed the settings in the database (platform.other_settings), say all of them again, with --kind and\n" +
+			"the --secret-sha256 of the secret that the platform uses.",
 		Example: "  escrowd platform edit town-square --redirect-uri https://town.example/callback --redirect-uri https://town.example/cb --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --key both.jwks --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --stolen 7f3a --key new.jwks --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.contradictions(); err != nil {
+			if err := cmp.Or(f.checkKind(), f.contradictions()); err != nil {
 				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
@@ -41,13 +44,14 @@ func platformEdit(at *registryFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := f.apply(cmd, &d.record, &d.client); err != nil {
-					return err
+				switch {
+				case d.before == nil:
+					f.begin(&d.client, openid.SecretHash{SHA256: strings.ToLower(secret)})
+				case f.kind != "" || secret != "":
+					return errSettings.Because(errors.New("--kind and --secret-sha256: its settings are not lost, and a kind stays for ever; for another secret there is escrowd platform rotate-secret"))
 				}
-				if cmd.Flags().Changed("redirect-uri") || cmd.Flags().Changed("origin") {
-					if err := d.listed(ctx, r.sandbox); err != nil {
-						return err
-					}
+				if err := f.change(ctx, cmd, &d, r.sandbox); err != nil {
+					return err
 				}
 				if err := r.report(ctx, &d.record, stolen); err != nil {
 					return err
@@ -62,6 +66,9 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	}
 	f.flags(c)
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
+	c.Flags().StringVar(&f.kind, "kind", "", "if the settings are lost: web, keys, spa, native or api")
+	complete(c, "kind", kinds...)
+	c.Flags().StringVar(&secret, "secret-sha256", "", "if the settings are lost: SHA-256 of the secret that the platform uses, 64 hex digits")
 	rec.flags(c)
 	c.Flags().StringArrayVar(&stolen, "stolen", nil, "kid of an evidence key that somebody stole; repeatable")
 	return c
@@ -77,24 +84,29 @@ func (r *registry) report(ctx context.Context, record *policy.PlatformRecord, st
 		return err
 	}
 	var kids []string
-	note := func(keys document.KeySet) {
-		for i := range keys {
-			kids = append(kids, keys[i].KeyID)
+	note := func(jwks json.RawMessage) error {
+		var set struct {
+			Keys []struct{ Kid string }
 		}
+		err := json.Unmarshal(jwks, &set)
+		for _, k := range set.Keys {
+			kids = append(kids, k.Kid)
+		}
+		return err
 	}
 	for _, l := range all {
 		had, err := policy.ParsePlatform(l.Signed)
+		if err == nil {
+			err = note(had.Keys)
+		}
 		if err != nil {
 			return err
 		}
-		note(had.EvidenceKeys())
 	}
 	if listed := r.bundle.Platform(record.ID); listed != nil {
-		keys, err := document.ParseKeySet(listed.Keys)
-		if err != nil {
+		if err := note(listed.Keys); err != nil {
 			return err
 		}
-		note(keys)
 	}
 	slices.Sort(kids)
 	for _, kid := range stolen {
@@ -104,6 +116,18 @@ func (r *registry) report(ctx context.Context, record *policy.PlatformRecord, st
 		if !slices.Contains(record.Stolen, kid) {
 			record.Stolen = append(record.Stolen, kid)
 		}
+	}
+	return nil
+}
+
+// change takes what was said of a platform that is registered, whose addresses stay in
+// its sector (OpenID Connect Core, 8.1).
+func (f *platformFlags) change(ctx context.Context, cmd *cobra.Command, d *draft, sandbox bool) error {
+	if err := f.apply(cmd, &d.record, &d.client); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("redirect-uri") || cmd.Flags().Changed("origin") {
+		return d.checkSector(ctx, sandbox)
 	}
 	return nil
 }
@@ -143,18 +167,18 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 				if len(d.client.SecretHashes) == 0 {
 					return errSettings.Because(errors.New("it has no secret: its kind is " + kindOf(d.client)))
 				}
-				handed, what := recorded{}, "has a new secret; the one before counts too"
+				secret, what := handed{}, "has a new secret; the one before counts too"
 				if forget {
 					d.client.SecretHashes, what = d.client.SecretHashes[:1], "has its newest secret alone"
-				} else if handed, err = s.rotate(&d.client, end, time.Now()); err != nil {
+				} else if secret, err = s.rotate(&d.client, end, time.Now()); err != nil {
 					return err
 				}
 				done, err := r.put(ctx, d, recordFlags{})
 				if err != nil {
-					return s.takeBack(handed, err)
+					return secret.takeBack(err)
 				}
-				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
-				return say(cmd, done, "%s%s", done.said(what), done.secretSaid())
+				done.handed = secret
+				return say(cmd, done, "%s%s", done.said(what), secret.said())
 			})
 		},
 	}
@@ -166,20 +190,20 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 
 // rotate puts a new secret before the one that is in use, which counts until end if that
 // is a day.
-func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed recorded, err error) {
+func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed, error) {
 	used := slices.DeleteFunc(slices.Clone(p.SecretHashes), func(h openid.SecretHash) bool { return !h.Until.IsZero() && !now.Before(h.Until) })
 	if slices.ContainsFunc(used, func(h openid.SecretHash) bool { return h.SHA256 == strings.ToLower(f.sha256) }) {
-		return handed, shell.UsageError("--secret-sha256 is of a secret that counts already: make a new one")
+		return handed{}, shell.UsageError("--secret-sha256 is of a secret that counts already: make a new one")
 	}
 	if len(used) > 1 {
-		return handed, errTwoSecrets
+		return handed{}, errTwoSecrets
 	}
 	for i := range used {
 		used[i].Until = end
 	}
 	hash, made := f.secret()
 	p.SecretHashes = append([]openid.SecretHash{hash}, used...)
-	return handed, f.hand(&handed, hash, made)
+	return f.hand(hash, made)
 }
 
 func platformRetire(at *registryFlags) *cobra.Command {

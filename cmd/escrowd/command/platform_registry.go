@@ -2,8 +2,6 @@ package command
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"strings"
 	"time"
 
@@ -34,12 +32,6 @@ type entry struct {
 	postgres.Registered
 	record *policy.PlatformRecord // the newest
 	first  string                 // day of its first record
-}
-
-// believed reports whether the settings are those that were signed with the record.
-func (e entry) believed() bool {
-	digest := sha256.Sum256(e.Client)
-	return hex.EncodeToString(digest[:]) == e.record.Client
 }
 
 // open opens the registry for f.

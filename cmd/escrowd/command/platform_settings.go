@@ -29,7 +29,7 @@ var kinds = []string{"web", "spa", "native", "keys", "api"}
 // platformFlags are what an operator says of a platform.
 type platformFlags struct {
 	name, kind, jwks, jwksURI, idTokenAlg, evidence string
-	backchannel                                     string
+	backchannel, sector, sectorURI                  string
 	redirects, logouts, origins                     []string
 	par, dpop, session, username, email             bool
 }
@@ -153,8 +153,6 @@ func (r *registry) checkSettings(d draft) error {
 		return err
 	case p.IDTokenAlg != "" && !slices.Contains(r.algorithms, p.IDTokenAlg):
 		return errSettings.Because(fmt.Errorf("--id-token-alg: no key of the service signs by %s; the bundle in force has keys for %v", p.IDTokenAlg, slices.Compact(slices.Sorted(slices.Values(r.algorithms)))))
-	case p.Sector != "" && d.record.SectorURI == "":
-		return p.CheckSector(p.Sector)
 	}
 	return nil
 }
@@ -250,7 +248,7 @@ func clientLines(p openid.Platform) []string {
 		if !h.Until.IsZero() {
 			until = "until " + h.Until.Format("2006-01-02 15:04 UTC")
 		}
-		lines = append(lines, fmt.Sprintf("%ssecret with SHA-256 %s…, %s", age, h.SHA256[:min(8, len(h.SHA256))], until))
+		lines = append(lines, fmt.Sprintf("%ssecret with SHA-256 %.8s…, %s", age, h.SHA256, until))
 	}
 	add("ID tokens by", string(p.IDTokenAlg))
 	for _, has := range []struct {
