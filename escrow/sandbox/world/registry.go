@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -87,13 +88,13 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 			return err
 		}
 		if next.Client = policy.ClientHash(settings); before != nil {
-			same := before.Client == next.Client && before.Name == p.Name
+			same := before.Client == next.Client && before.Name == p.Name && slices.Equal(before.Origins, p.RedirectOrigins())
 			if f.edited[p.ID] = !same && !f.asked[p.ID]; same || f.edited[p.ID] {
 				continue
 			}
 			fmt.Fprintf(f.told, "%s is registered anew, as --platform says now: other changes of it are gone.\n", p.ID)
 		}
-		next.Name = p.Name
+		next.Name, next.Origins = p.Name, p.RedirectOrigins()
 		if next.Keys, err = publicSet(p.evidence); err != nil {
 			return err
 		}
