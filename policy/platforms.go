@@ -83,13 +83,17 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 }
 
 // Add takes the next record that the public log holds, which is judged as it was when it
-// was registered under b, then in force: see [Bundle.Register].
-func (p *Platforms) Add(l LoggedPlatform, b *Bundle) error {
+// was registered under the last of the bundles that had come into force: see
+// [Bundle.Register].
+func (p *Platforms) Add(l LoggedPlatform, bundles ...*Bundle) error {
 	day, err := time.Parse(time.DateOnly, l.Day)
-	if err != nil {
+	switch {
+	case err != nil:
 		return ErrPlatform.Because(err)
+	case len(bundles) == 0:
+		return ErrNoRegistry
 	}
-	if _, err := b.Register(l.Signed, l.Countersigned, p, day); err != nil {
+	if _, err := bundles[len(bundles)-1].Register(l.Signed, l.Countersigned, p, day); err != nil {
 		return err
 	}
 	return p.add(l)

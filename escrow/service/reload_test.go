@@ -120,6 +120,7 @@ func newReloading(t *testing.T) *reloading {
 	r.s.live.seen, r.s.live.digests = c, r.s.digests
 	r.s.live.tokenKeys.Store(&r.s.Issuing.TokenKeys)
 	r.s.live.rules = func() (*policy.Bundle, error) { return r.bundle.Load(), nil }
+	r.s.live.until = func(context.Context, int64) ([]*policy.Bundle, error) { return []*policy.Bundle{r.bundle.Load()}, nil }
 	r.s.live.holds, r.s.live.following = func(int64, string) bool { return true }, newFollowing()
 	r.s.live.issuing, err = person.Mount(r.edge, person.Config{
 		Providers: []person.Provider{{ID: "national", Proving: nowhere{}}}, TokenKeys: r.s.Issuing.TokenKeys, Store: openidtest.NewMemory(), Rules: r.s.live.rules,

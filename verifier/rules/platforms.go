@@ -63,13 +63,14 @@ func (records Records) get(ctx context.Context, digest string) (signed string, c
 	return signed, countersigned, err
 }
 
-// registers returns the code of the finding about a record that was logged under b.
-func (s *Bundles) registers(ctx context.Context, b *policy.Bundle, registered *policy.Platforms, index int64, leaf proof.Leaf) string {
+// registers returns the code of the finding about a record that was logged under the last
+// of bundles.
+func (s *Bundles) registers(ctx context.Context, bundles []*policy.Bundle, registered *policy.Platforms, index int64, leaf proof.Leaf) string {
 	signed, countersigned, err := s.platforms.get(ctx, leaf.Package)
 	if err != nil {
 		return proof.FindingRecord
 	}
-	err = registered.Add(policy.LoggedPlatform{Signed: signed, Countersigned: countersigned, Leaf: index, Day: leaf.Day}, b)
+	err = registered.Add(policy.LoggedPlatform{Signed: signed, Countersigned: countersigned, Leaf: index, Day: leaf.Day}, bundles...)
 	if err != nil {
 		return proof.FindingPlatform
 	}

@@ -174,6 +174,28 @@ func TestFollowNotesRecords(t *testing.T) {
 	}
 }
 
+// Whoever follows the log from the newest rules on knows by which ones a record of before
+// was logged.
+func TestRulesUntilALeaf(t *testing.T) {
+	r := newRegistry(t)
+	next := r.world.bundle(r.bundle, func(b *policy.Bundle) { b.Registry = r.bundle.Registry })
+	r.log(next)
+	late := int64(len(r.leaves))
+	r.register(r.key, r.next("market"))
+	h := r.history(next)
+	if _, err := h.Until(t.Context(), late); !errors.Is(err, ErrNotInLog) {
+		t.Error("followed nothing:", err)
+	}
+	if _, err := h.Follow(t.Context(), noon, maxAge); err != nil {
+		t.Fatal(err)
+	}
+	for leaf, want := range map[int64]string{0: r.bundle.Hash(), r.records[2].Leaf: r.bundle.Hash(), late: next.Hash()} {
+		if all, err := h.Until(t.Context(), leaf); err != nil || all[len(all)-1].Hash() != want {
+			t.Errorf("%d: %d bundles, %v", leaf, len(all), err)
+		}
+	}
+}
+
 // prove makes a c2sp.org/tlog-proof of a leaf.
 func (w *world) prove(index int64) opening.LoggedLeaf {
 	w.t.Helper()
