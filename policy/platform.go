@@ -36,8 +36,8 @@ var (
 )
 
 // PlatformRecord is one version of a platform's entry in the registry. It is signed
-// with a registry key of the bundle in force, and the SHA-256 of the compact JWS is a
-// leaf of the public log. Each version names the one before, so that the newest
+// with a registry key of the bundle in force, and a leaf of the public log has the digest
+// of the compact JWS and its countersignatures (proof.PlatformDigest). Each version names the one before, so that the newest
 // vouches for all.
 type PlatformRecord struct {
 	Version  int    `json:"version"`  // of this format: 1
@@ -137,8 +137,8 @@ func countersigner(countersigned, signed string, keys document.KeySet) (*documen
 	return key, d.Verify(key.Public)
 }
 
-// Digest is the hex SHA-256 of the signed record that was parsed, as its leaf in the
-// public log has it.
+// Digest is the hex SHA-256 of the signed record that was parsed, as the one after it
+// names it.
 func (r *PlatformRecord) Digest() string { return r.digest }
 
 // SectorID is what pen names at the platform depend on.

@@ -17,6 +17,7 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -221,8 +222,7 @@ func (f *following) read(changed []postgres.Registered) error {
 func (f *following) take(ctx context.Context, holds func(leaf int64, digest string) bool, until func(ctx context.Context, leaf int64) ([]*policy.Bundle, error)) error {
 	var rest []claimed
 	for i, one := range f.unlogged {
-		digest := policy.Hash(one.Signed)
-		if !holds(one.Leaf, hex.EncodeToString(digest[:])) {
+		if !holds(one.Leaf, proof.PlatformDigest(one.Signed, one.Countersigned)) {
 			rest = append(rest, one)
 			continue
 		}

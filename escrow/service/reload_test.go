@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -35,6 +34,7 @@ import (
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
 )
@@ -397,8 +397,7 @@ func TestPlatformsThatTheLogDoesNotHold(t *testing.T) {
 		t.Helper()
 		one := g.put(p, func(_ *policy.PlatformRecord, s *postgres.Registered) { s.Leaf = leaf })
 		stored = append(stored, one)
-		digest := policy.Hash(one.Signed)
-		return hex.EncodeToString(digest[:])
+		return proof.PlatformDigest(one.Signed, one.Countersigned)
 	}
 	load := func() {
 		t.Helper()

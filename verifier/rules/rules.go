@@ -343,7 +343,7 @@ type record struct {
 }
 
 // HoldsRecord reports whether the newest tree that was followed holds, at that leaf, the
-// record of a platform with that hex SHA-256. It reads nothing.
+// record of a platform with that digest ([proof.PlatformDigest]). It reads nothing.
 func (h *History) HoldsRecord(leaf int64, digest string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
