@@ -31,6 +31,8 @@ var (
 		"The record changes what is fixed at registration: an id and a sector stay, a reported key stays reported, a kid names one key for ever, and who has retired does not come back; register another platform instead.")
 	ErrSectorTaken = refusal.New(refusal.Denied, "platform.sector_taken",
 		"Other platforms have this sector, and who shares it sees the same pen names: one of them must countersign the record with its evidence key.")
+	ErrPlatformListed = refusal.New(refusal.Denied, "platform.listed",
+		"The rules list this platform, or did: its first record must have the evidence keys that they name and are in force, or be countersigned with one of them, and its sector is its id.")
 	ErrNoRegistry = refusal.New(refusal.Denied, "bundle.no_registry",
 		"The bundle in force names no registry key, so no platform can be registered: let the custodians endorse a bundle with a registry.")
 )
