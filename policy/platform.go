@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -55,7 +56,7 @@ type PlatformRecord struct {
 	Keys    json.RawMessage `json:"keys"`   // JWKS of its evidence keys; none: it can give no evidence
 	Stolen  []string        `json:"stolen"` // kids reported stolen, of this record or of earlier ones; only grows
 	Retired bool            `json:"retired"`
-	Client  string          `json:"client"` // hex SHA-256 of the settings of its OpenID client, which are not public
+	Client  string          `json:"client"` // ClientHash of the settings of its OpenID client, which are not public
 
 	keys   document.KeySet
 	digest string
@@ -151,8 +152,11 @@ func (r *PlatformRecord) SectorID() string {
 	return r.Sector
 }
 
-// EvidenceKeys are the keys of a record that was parsed.
-func (r *PlatformRecord) EvidenceKeys() document.KeySet { return r.keys }
+// ClientHash is Client of a record whose OpenID client has these settings.
+func ClientHash(settings []byte) string {
+	sum := sha256.Sum256(settings)
+	return hex.EncodeToString(sum[:])
+}
 
 // Successor returns a draft of the version after r, which was parsed: change it and
 // sign it.
@@ -205,8 +209,10 @@ func (r *PlatformRecord) compile() error {
 	switch {
 	case r.Version != 1:
 		return errors.New("unknown version")
-	case len(r.ID) > maxPlatformID || !named(r.ID, r.Name):
-		return errors.New("an id of at most 64 lower case letters, digits, dots and dashes, and a displayable name")
+	case len(r.ID) > maxPlatformID || !idPattern.MatchString(r.ID):
+		return errors.New("the id is at most 64 lower case letters, digits, dots and dashes, the first and the last a letter or a digit")
+	case !named(r.ID, r.Name):
+		return errors.New("the name is one line of text, at most 200 bytes")
 	case r.Number < 1, (r.Number == 1) != (r.Previous == ""), r.Previous != "" && !hashPattern.MatchString(r.Previous):
 		return errors.New("a record has a number from 1 on, and each but number 1 the hash of the record before")
 	case r.Sector != "" && !idPattern.MatchString(r.Sector):
@@ -218,7 +224,7 @@ func (r *PlatformRecord) compile() error {
 	}
 	for i, o := range r.Origins {
 		if !origin(o, false) || slices.Contains(r.Origins[:i], o) {
-			return errors.New("origins are https, each once")
+			return errors.New("origins are https, without a path or a wildcard, each once")
 		}
 	}
 	for i, kid := range r.Stolen {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -37,8 +38,8 @@ type LoggedPlatform struct {
 }
 
 // Platforms are what the public log says of some platforms: all versions of the record
-// of each. Make them with [NewPlatforms] or [Platforms.Add]; nil and the zero Platforms
-// are none. They are not safe for concurrent use with Add.
+// of each. Make them with [NewPlatforms] or [Platforms.Add]; the zero Platforms are none,
+// and so is nil in [Facts]. They are not safe for concurrent use with Add.
 type Platforms struct {
 	byID    map[string]*platform
 	owners  map[string]string          // ids, by the thumbprint of each key that they ever had
@@ -335,10 +336,9 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 	if err != nil {
 		return nil, err
 	}
-	known, before := &platform{kids: make(map[string]string)}, b.listed(r.ID, p)
+	known := &platform{kids: make(map[string]string)}
 	if has := p.byID[r.ID]; has != nil {
 		known = &platform{has.records, has.logged, has.days, maps.Clone(has.kids)} // p does not change
-		before = has.newest().keys
 	}
 	if err := known.follows(r); err != nil {
 		return nil, err
@@ -347,15 +347,15 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 		return nil, err
 	}
 	members, taken := b.membersOf(r, p, day)
-	before = slices.DeleteFunc(slices.Clone(before), func(k document.Key) bool { return slices.Contains(r.Stolen, k.KeyID) })
+	own := b.ownKeys(r, p)
 	joined, vouched := false, false
 	for _, c := range countersigned {
-		_, member := countersigner(c, signed, members)
-		_, own := countersigner(c, signed, before)
-		if own != nil && member != nil {
-			return nil, ErrCountersignature.Because(own)
+		if err := checkCountersignature(c, signed, slices.Concat(members, own)); err != nil {
+			return nil, err
 		}
-		joined, vouched = joined || member == nil, vouched || own == nil
+		_, member := countersigner(c, signed, members)
+		_, owner := countersigner(c, signed, own)
+		joined, vouched = joined || member == nil, vouched || owner == nil
 	}
 	switch listed := b.listed(r.ID, p); {
 	case r.Number > 1:
@@ -365,6 +365,36 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 		return nil, ErrSectorTaken
 	}
 	return r, nil
+}
+
+// CheckCountersignature checks that a countersignature of the record signed is by a key
+// that may give it on day, after the records that p holds: one of the record before, not
+// reported stolen, or of another platform of the sector, as [Bundle.Register] says. It is
+// [ErrCountersignature], or as [ParsePlatform] refuses.
+func (b *Bundle) CheckCountersignature(countersigned, signed string, p *Platforms, day time.Time) error {
+	r, err := ParsePlatform(signed)
+	if err != nil {
+		return err
+	}
+	members, _ := b.membersOf(r, p, day)
+	return checkCountersignature(countersigned, signed, slices.Concat(members, b.ownKeys(r, p)))
+}
+
+func checkCountersignature(countersigned, signed string, may document.KeySet) error {
+	_, err := countersigner(countersigned, signed, may)
+	if err == nil || errors.Is(err, ErrCountersignature) {
+		return err
+	}
+	return ErrCountersignature.Because(err)
+}
+
+// ownKeys are those of the record before r that r does not report stolen.
+func (b *Bundle) ownKeys(r *PlatformRecord, p *Platforms) document.KeySet {
+	before := b.listed(r.ID, p)
+	if has := p.byID[r.ID]; has != nil {
+		before = has.newest().keys
+	}
+	return slices.DeleteFunc(slices.Clone(before), func(k document.Key) bool { return slices.Contains(r.Stolen, k.KeyID) })
 }
 
 // listed are the evidence keys of a platform in b, or else in the last bundle before it
@@ -392,11 +422,10 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 		if err != nil {
 			return ErrPlatform.Because(err)
 		}
-		if owner, taken := b.owners[print]; taken && owner != r.ID {
-			return ErrBundleSharedKey
-		}
-		if owner, taken := p.owners[print]; taken && owner != r.ID {
-			return ErrBundleSharedKey
+		for _, owners := range []map[string]string{b.owners, p.owners} {
+			if owner, taken := owners[print]; taken && owner != r.ID {
+				return ErrBundleSharedKey.Because(fmt.Errorf("key %q is %s's", r.keys[i].KeyID, cmp.Or(owner, "the issuer, the registry or a person of the rules")))
+			}
 		}
 		if was := find(b.listed(r.ID, p), func(k *document.Key) bool { return k.KeyID == r.keys[i].KeyID }); was != nil {
 			if of, err := was.Thumbprint(); err != nil || of != print {

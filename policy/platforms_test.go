@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -44,9 +42,8 @@ func at(days int, leaf int64, edit func(*PlatformRecord), by ...jose.JSONWebKey)
 
 // record is the first of the town square.
 func record(t testing.TB, edit ...func(*PlatformRecord)) PlatformRecord {
-	client := sha256.Sum256([]byte("{}"))
 	r := PlatformRecord{Version: 1, ID: square, Number: 1, Name: "Town Square", Origins: []string{"https://town-square.example"},
-		Keys: jwks(t, key("square")), Client: hex.EncodeToString(client[:])}
+		Keys: jwks(t, key("square")), Client: ClientHash([]byte("{}"))}
 	for _, e := range edit {
 		e(&r)
 	}
@@ -132,10 +129,6 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 	other := preserved
 	other.Targets = []Target{{Pseudonym: v.Targets[0].Pseudonym, Platform: square, Evidence: digest("another")}}
 	early, late := int64(40), int64(60)
-	vouched := []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("old")), at(1, 50, stolen("old"))}
-	waited := []entry{at(30, 10, keys(t, "old")), at(8, 20, keys(t, "square"), key("old")), at(1, 50, stolen("old"))}
-	chain := []entry{at(30, 10, keys(t, "old")), at(5, 15, keys(t, "middle"), key("old")), at(4, 20, keys(t, "square"), key("middle")), at(1, 50, stolen("old"))}
-	both := []entry{at(30, 10, keys(t, "old", "other")), at(4, 20, keys(t, "square"), key("old"), key("other")), at(1, 50, stolen("old"))}
 	report := []entry{at(30, 10, nil), at(1, 50, func(r *PlatformRecord) { stolen("square")(r); keys(t)(r) })}
 	for name, c := range map[string]struct {
 		records  []entry
@@ -146,41 +139,35 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 		want     *refusal.Error
 		from     string // when to come back
 	}{
-		"a platform of long ago":                                   {records: []entry{at(30, 10, nil)}},
-		"one that nobody registered":                               {want: ErrBadTarget},
-		"another one":                                              {records: []entry{at(30, 10, func(r *PlatformRecord) { r.ID = "market" })}, want: ErrBadTarget},
-		"a young one":                                              {records: []entry{at(6, 10, nil)}, want: ErrPlatformTooNew, from: "2026-03-03"},
-		"on the day that it is old enough":                         {records: []entry{at(7, 10, nil)}},
-		"registered after the evidence":                            {records: []entry{at(2, 10, nil)}, want: ErrBadEvidence},
-		"without a key":                                            {records: []entry{at(30, 10, keys(t))}, want: ErrBadEvidence},
-		"a swapped key":                                            {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"))}, want: ErrKeyTooNew, from: "2026-03-05"},
-		"a swapped key that waited":                                {records: []entry{at(30, 10, keys(t, "old")), at(8, 20, keys(t, "square"))}},
-		"a new key that the old one countersigned":                 {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("old"))}},
-		"that an old key of a young platform did":                  {records: []entry{at(5, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("old"))}, want: ErrPlatformTooNew, from: "2026-03-04"},
-		"that a stranger countersigned":                            {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("thief"))}, want: ErrKeyTooNew, from: "2026-03-05"},
-		"that it countersigned itself":                             {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("square"))}, want: ErrKeyTooNew, from: "2026-03-05"},
-		"that a stolen key countersigned":                          {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, func(r *PlatformRecord) { keys(t, "square")(r); r.Stolen = []string{"old"}[:min(1, r.Number-1)] }, key("old"))}, want: ErrKeyTooNew, from: "2026-03-05"},
-		"that a key countersigned which was reported stolen since": {records: vouched, want: ErrKeyTooNew, from: "2026-03-05"},
-		"the same, recorded before the report":                     {records: vouched, recorded: &early},
-		"the same, recorded afterwards":                            {records: vouched, recorded: &late, want: ErrKeyTooNew, from: "2026-03-05"},
-		"that a key of the thief countersigned":                    {records: chain, want: ErrKeyTooNew, from: "2026-03-04"},
-		"the same, after its own waiting time":                     {records: waited},
-		"that two countersigned, of which one was stolen":          {records: both},
-		"a key that went later":                                    {records: []entry{at(30, 10, nil), at(2, 20, keys(t, "new"))}},
-		"a key that went on that day":                              {records: []entry{at(30, 10, nil), at(3, 20, keys(t, "new"))}},
-		"a key that had gone":                                      {records: []entry{at(30, 10, nil), at(4, 20, keys(t, "new"))}, want: ErrBadEvidence},
-		"a platform that retired later":                            {records: []entry{at(30, 10, nil), at(2, 20, retired)}},
-		"one that had retired":                                     {records: []entry{at(30, 10, nil), at(4, 20, func(r *PlatformRecord) { r.Retired = r.Number > 1 })}, want: ErrPlatformRetired},
-		"one that is stopped":                                      {records: []entry{at(30, 10, nil)}, bundle: stop.bundle, want: ErrPlatformStopped},
-		"a stolen key":                                             {records: report, want: ErrKeyStolen},
-		"a stolen key, recorded before":                            {records: report, recorded: &early},
-		"a stolen key, recorded afterwards":                        {records: report, recorded: &late, want: ErrKeyStolen},
-		"a stolen key, preserved before":                           {records: report, recorded: &late, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "preserved"},
-		"a stolen key, preserved afterwards":                       {records: report, earlier: &Recorded{sign(t, w.court, preserved), late}, names: "preserved", want: ErrKeyStolen},
-		"a stolen key, something else preserved":                   {records: report, earlier: &Recorded{sign(t, w.court, other), early}, names: "other", want: ErrKeyStolen},
-		"a stolen key, preserved and not named":                    {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, want: ErrKeyStolen},
-		"a stolen key, another warrant than named":                 {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "other", want: ErrKeyStolen},
-		"a key reported stolen that is still there":                {records: []entry{at(30, 10, nil), at(1, 50, func(r *PlatformRecord) { r.Stolen = []string{"square"}[:min(1, r.Number-1)] })}, want: ErrKeyStolen},
+		"a platform of long ago":                    {records: []entry{at(30, 10, nil)}},
+		"one that nobody registered":                {want: ErrBadTarget},
+		"another one":                               {records: []entry{at(30, 10, func(r *PlatformRecord) { r.ID = "market" })}, want: ErrBadTarget},
+		"a young one":                               {records: []entry{at(6, 10, nil)}, want: ErrPlatformTooNew, from: "2026-03-03"},
+		"on the day that it is old enough":          {records: []entry{at(7, 10, nil)}},
+		"registered after the evidence":             {records: []entry{at(2, 10, nil)}, want: ErrBadEvidence},
+		"without a key":                             {records: []entry{at(30, 10, keys(t))}, want: ErrBadEvidence},
+		"a swapped key":                             {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"))}, want: ErrKeyTooNew, from: "2026-03-05"},
+		"a swapped key that waited":                 {records: []entry{at(30, 10, keys(t, "old")), at(8, 20, keys(t, "square"))}},
+		"a new key that the old one countersigned":  {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("old"))}},
+		"that an old key of a young platform did":   {records: []entry{at(5, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("old"))}, want: ErrPlatformTooNew, from: "2026-03-04"},
+		"that a stranger countersigned":             {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("thief"))}, want: ErrKeyTooNew, from: "2026-03-05"},
+		"that it countersigned itself":              {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("square"))}, want: ErrKeyTooNew, from: "2026-03-05"},
+		"that a stolen key countersigned":           {records: []entry{at(30, 10, keys(t, "old")), at(4, 20, func(r *PlatformRecord) { keys(t, "square")(r); r.Stolen = []string{"old"}[:min(1, r.Number-1)] }, key("old"))}, want: ErrKeyTooNew, from: "2026-03-05"},
+		"a key that went later":                     {records: []entry{at(30, 10, nil), at(2, 20, keys(t, "new"))}},
+		"a key that went on that day":               {records: []entry{at(30, 10, nil), at(3, 20, keys(t, "new"))}},
+		"a key that had gone":                       {records: []entry{at(30, 10, nil), at(4, 20, keys(t, "new"))}, want: ErrBadEvidence},
+		"a platform that retired later":             {records: []entry{at(30, 10, nil), at(2, 20, retired)}},
+		"one that had retired":                      {records: []entry{at(30, 10, nil), at(4, 20, func(r *PlatformRecord) { r.Retired = r.Number > 1 })}, want: ErrPlatformRetired},
+		"one that is stopped":                       {records: []entry{at(30, 10, nil)}, bundle: stop.bundle, want: ErrPlatformStopped},
+		"a stolen key":                              {records: report, want: ErrKeyStolen},
+		"a stolen key, recorded before":             {records: report, recorded: &early},
+		"a stolen key, recorded afterwards":         {records: report, recorded: &late, want: ErrKeyStolen},
+		"a stolen key, preserved before":            {records: report, recorded: &late, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "preserved"},
+		"a stolen key, preserved afterwards":        {records: report, earlier: &Recorded{sign(t, w.court, preserved), late}, names: "preserved", want: ErrKeyStolen},
+		"a stolen key, something else preserved":    {records: report, earlier: &Recorded{sign(t, w.court, other), early}, names: "other", want: ErrKeyStolen},
+		"a stolen key, preserved and not named":     {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, want: ErrKeyStolen},
+		"a stolen key, another warrant than named":  {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "other", want: ErrKeyStolen},
+		"a key reported stolen that is still there": {records: []entry{at(30, 10, nil), at(1, 50, func(r *PlatformRecord) { r.Stolen = []string{"square"}[:min(1, r.Number-1)] })}, want: ErrKeyStolen},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, v := c.bundle, v
@@ -230,6 +217,47 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 			t.Error(asks)
 		}
 	})
+}
+
+// A thief countersigns a key of theirs with the stolen one, before anybody reports it: from
+// the report on that key waits like any new one, but for what the log held before.
+func TestAStolenKeyVouchesForNoOther(t *testing.T) {
+	w := registered(t)
+	v, evidence := w.production(t)
+	v.Bundle = w.bundle.Hash()
+	report, early, late := at(1, 50, stolen("old")), int64(40), int64(60)
+	old, next := at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("old"))
+	for name, c := range map[string]struct {
+		records  []entry
+		recorded *int64
+		from     string // when to come back
+	}{
+		"before the report":            {records: []entry{old, next}},
+		"after it":                     {records: []entry{old, next, report}, from: "2026-03-05"},
+		"recorded before it":           {records: []entry{old, next, report}, recorded: &early},
+		"recorded after it":            {records: []entry{old, next, report}, recorded: &late, from: "2026-03-05"},
+		"after its own waiting time":   {records: []entry{old, at(8, 20, keys(t, "square"), key("old")), report}},
+		"another key countersigned it": {records: []entry{at(30, 10, keys(t, "old", "other")), at(4, 20, keys(t, "square"), key("old"), key("other")), report}},
+		"a key of the thief did, that waits too": {records: []entry{old, at(5, 15, keys(t, "middle"), key("old")), at(4, 20, keys(t, "square"), key("middle")), report},
+			from: "2026-03-04"},
+	} {
+		p, err := NewPlatforms(logged(t, c.records...), w.bundle)
+		if err != nil {
+			t.Fatal(err, errors.Unwrap(err))
+		}
+		d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{p, c.recorded, nil}, now)
+		if c.from == "" {
+			if !d.Allowed {
+				t.Error(name, d.Refusal)
+			}
+			continue
+		}
+		wantRefused(t, d, ErrKeyTooNew)
+		var wait *WaitError
+		if !errors.As(d.Refusal, &wait) || wait.From.Format(time.DateOnly) != c.from {
+			t.Errorf("%s: to come back %v", name, wait)
+		}
+	}
 }
 
 // What a bundle lists was endorsed and need not wait, and what the registry says of it

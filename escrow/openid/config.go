@@ -44,9 +44,10 @@ type Config struct {
 	// platform's, whose scripts may call /token, /userinfo and /revoke.
 	Origins func(ctx context.Context, origin string) bool
 
-	// Resource returns the platform that a resource indicator names, see [Platform.Serves],
-	// or [ErrUnknownPlatform]. Optional: without it resource is ignored.
-	Resource func(ctx context.Context, resource string) (Platform, error)
+	// Resource returns the platform of a client's sector that a resource indicator names,
+	// see [Platform.Serves], or [ErrUnknownPlatform]. Optional: without it resource is
+	// ignored.
+	Resource func(ctx context.Context, client Platform, resource string) (Platform, error)
 
 	// EmailDomain, optional, is the domain of the e-mail addresses of people, at which
 	// nobody can be written to: see [CheckEmailDomain]. Empty: [NoDomain].
@@ -105,7 +106,7 @@ type Platform struct {
 	// there stay theirs.
 	Closed *refusal.Error `json:"-"`
 
-	RedirectURIs           []string          `json:"redirect_uris"`
+	RedirectURIs           []string          `json:"redirect_uris"`                       // an API, which has Origins and signs nobody in, may have none
 	PostLogoutRedirectURIs []string          `json:"post_logout_redirect_uris,omitempty"` // where people may be led back to after a logout
 	SecretHashes           []SecretHash      `json:"secrets,omitempty"`                   // at most two, sent by client_secret_basic or _post
 	JWKS                   []jose.JSONWebKey `json:"keys,omitempty"`                      // public keys for private_key_jwt, EdDSA or ES256
@@ -327,7 +328,7 @@ func (p Platform) Check() error {
 		return ErrBadPlatform.Because(WrongField("JWKSURI"))
 	case slices.ContainsFunc(p.JWKS, unusable):
 		return ErrBadPlatform.Because(WrongField("JWKS"))
-	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, unregistrable):
+	case len(p.RedirectURIs) == 0 && (p.public() || len(p.Origins) == 0), slices.ContainsFunc(p.RedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
@@ -346,10 +347,10 @@ func usable(k jose.JSONWebKey) bool {
 	return k.Valid() && slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
 }
 
-// fetchable reports whether an address may be registered that is fetched from here.
+// fetchable reports whether an address may be registered that this service calls.
 func (p Platform) fetchable(address string) bool {
 	u, err := url.Parse(address)
-	local := func(host string) bool { return p.Localhost && document.Loopback(host) }
+	local := func(host string) bool { return p.Localhost && document.Localhost(host) }
 	return err == nil && u.String() == address && u.User == nil && !strings.ContainsAny(address, `#*\`) && document.Secure(u, local) && len(address) <= maxAddress
 }
 

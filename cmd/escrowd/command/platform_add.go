@@ -2,6 +2,7 @@ package command
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -32,6 +33,31 @@ func (f *secretFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.out, "secret-out", "", "write the secret that is made to this new file (mode 0600) instead of showing it")
 }
 
+// given names the flags that were given; "" is none.
+func (f *secretFlags) given() string {
+	switch {
+	case f.sha256 != "" && f.out != "":
+		return "--secret-sha256 and --secret-out"
+	case f.sha256 != "":
+		return "--secret-sha256"
+	case f.out != "":
+		return "--secret-out"
+	}
+	return ""
+}
+
+// contradictions refuses flags of a secret that cannot be meant for a platform that has
+// one, or has none.
+func (f *secretFlags) contradictions(secret bool) error {
+	switch given := f.given(); {
+	case given != "" && !secret:
+		return shell.UsageError("%s is for a platform with a secret: --kind web, or api, without --jwks and --jwks-uri", given)
+	case f.sha256 != "" && f.out != "":
+		return shell.UsageError("%s: say one, a secret of which only the SHA-256 is given cannot be written", given)
+	}
+	return nil
+}
+
 // secret returns a hash, and the secret if it was made here.
 func (f *secretFlags) secret() (hash openid.SecretHash, made string) {
 	if f.sha256 != "" {
@@ -43,34 +69,34 @@ func (f *secretFlags) secret() (hash openid.SecretHash, made string) {
 
 // hand gives a secret that was made to who asked. It is called before the secret counts:
 // one that counts and that nobody has helps nobody.
-func (f *secretFlags) hand(done *recorded, hash openid.SecretHash, made string) error {
-	done.SHA256 = hash.SHA256
+func (f *secretFlags) hand(hash openid.SecretHash, made string) (h handed, err error) {
+	h.SHA256 = hash.SHA256
 	switch {
 	case made == "":
 	case f.out == "":
-		done.Secret = made
+		h.Secret = made
 	default:
-		done.File = f.out
-		return secretfile.Create(f.out, []byte(made+"\n"))
+		h.File, err = f.out, secretfile.Create(f.out, []byte(made+"\n"))
 	}
-	return nil
+	return h, err
 }
 
-// takeBack forgets a secret that will not count, because of err.
-func (f *secretFlags) takeBack(handed recorded, err error) error {
-	if handed.File != "" {
-		err = errors.Join(err, os.Remove(handed.File))
+// takeBack forgets a secret that will not count, because of err. It stays in its file if
+// that is in doubt: the record may have been stored.
+func (h handed) takeBack(err error) error {
+	if e := refusal.Of(err); h.File != "" && e != nil && e.Kind != refusal.Unavailable {
+		err = errors.Join(err, os.Remove(h.File))
 	}
 	return err
 }
 
-// secretSaid is the line about a secret.
-func (d recorded) secretSaid() string {
+// said is the line about a secret.
+func (h handed) said() string {
 	switch {
-	case d.Secret != "":
-		return "\nclient secret, shown once: " + d.Secret
-	case d.File != "":
-		return "\nclient secret written: " + d.File
+	case h.Secret != "":
+		return "\nclient secret, shown once: " + h.Secret
+	case h.File != "":
+		return "\nclient secret written: " + h.File
 	}
 	return ""
 }
@@ -79,76 +105,91 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	var f platformFlags
 	var s secretFlags
 	var rec recordFlags
-	var sector, sectorURI string
 	c := &cobra.Command{
 		Use: "add ID", Short: "Register a platform: one entry in the public log", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
-		Long: "Registers a platform: one entry in the public log, and people can sign in to it within seconds. What is left out\n" +
+		Long: "Registers a platform: one entry in the public log, and people can sign in to it within a minute. What is left out\n" +
 			"and needed is asked for at a terminal.\n\n" +
 			"  --kind web      a server that keeps a secret; it is made and shown once\n" +
 			"  --kind keys     a server that signs its requests: --jwks or --jwks-uri\n" +
 			"  --kind spa      scripts in the browser, which keep no secret; refresh tokens only with DPoP\n" +
-			"  --kind native   an app on people's devices, which keeps none either (RFC 8252)\n\n" +
-			"Platforms of one sector know people by the same pen names: a site, its app and its API. A sector is a domain\n" +
-			"in which all their addresses lie (--sector), or the host of an address that lists all redirect URIs\n" +
-			"(--sector-uri); it is for ever. Who joins one is countersigned by a platform that is in it: --record-out,\n" +
+			"  --kind native   an app on people's devices, which keeps none either (RFC 8252)\n" +
+			"  --kind api      an API at its --origin, which signs nobody in and has no redirect URI: it asks about the access\n" +
+			"                  tokens that it is sent (RFC 7662), with a secret or with keys\n\n" +
+			"Platforms of one sector know people by the same pen names: a site, its app and its API. A sector is one\n" +
+			"registrable domain, like town.example or town.co.uk, in which all their addresses lie (--sector), or the host of\n" +
+			"an address that lists all redirect URIs (--sector-uri); it is for ever. Who joins one is countersigned by a platform that is in it: --record-out,\n" +
 			"escrow platform countersign, and the same command with --countersigned.",
 		Example: "  escrowd platform add town-square --name 'Town Square' --redirect-uri https://town.example/callback --key town-square.pub --database-file /etc/penname/disclosing.dsn\n" +
-			"  escrowd platform add town-api --name 'Town API' --kind keys --jwks api.jwks --sector town.example --redirect-uri https://api.town.example/none --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
+			"  escrowd platform add town-api --name 'Town API' --kind api --jwks api.jwks --sector town.example --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.sector != "" && f.sectorURI != "" {
+				return shell.UsageError("--sector and --sector-uri: say one, the second has its host as the sector")
+			}
 			if err := f.askFor(cmd); err != nil {
 				return err
 			}
+			if err := cmp.Or(f.contradictions(), s.contradictions(f.secret())); err != nil {
+				return err
+			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
-				d := draft{record: policy.PlatformRecord{Version: 1, ID: args[0], Number: 1, Name: f.name}}
 				var hash openid.SecretHash
 				var made string
-				switch f.kindSaid() {
-				case "web":
+				if f.secret() {
 					hash, made = s.secret()
-					d.client.SecretHashes = []openid.SecretHash{hash}
-				case "spa":
-					d.client.Browser = true
-				case "native":
-					d.client.Native = true
 				}
-				if err := f.apply(cmd, &d.record, &d.client); err != nil {
-					return err
-				}
-				d.client.Localhost = r.sandbox
-				if err := d.join(ctx, sector, sectorURI, r.sandbox); err != nil {
-					return err
-				}
-				if err := checkSettings(d.record, d.client, r.sandbox); err != nil {
+				d, err := f.first(ctx, cmd, args[0], hash, r)
+				if err != nil {
 					return err
 				}
 				if made != "" && rec.out != "" {
 					return shell.UsageError("--record-out with a secret needs --secret-sha256: the same command has to make the same record again")
 				}
-				var handed recorded
-				if err := s.hand(&handed, hash, made); err != nil {
+				secret, err := s.hand(hash, made)
+				if err != nil {
 					return err
 				}
 				done, err := r.put(ctx, d, rec)
 				if err != nil {
-					return s.takeBack(handed, err)
+					return secret.takeBack(err)
 				}
-				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
+				done.handed = secret
 				if d.record.Keys != nil && r.bundle.Registry.WaitingDays > 0 {
 					done.Counts = r.counts(time.Now().UTC().Format(time.DateOnly))
 				}
-				return say(cmd, done, "%s%s", done.said("is registered"), done.secretSaid())
+				return say(cmd, done, "%s%s", done.said("is registered"), secret.said())
 			})
 		},
 	}
 	f.flags(c)
-	c.Flags().StringVar(&f.kind, "kind", "", "web, keys, spa or native; web, or keys where there is --jwks or --jwks-uri")
+	c.Flags().StringVar(&f.kind, "kind", "", "web, keys, spa, native or api; web, or keys where there is --jwks or --jwks-uri")
 	complete(c, "kind", kinds...)
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
 	s.flags(c)
 	rec.flags(c)
-	c.Flags().StringVar(&sector, "sector", "", "domain whose platforms know people by the same pen names, town.example")
-	c.Flags().StringVar(&sectorURI, "sector-uri", "", "https address of a JSON list that has all redirect URIs (sector_identifier_uri): its host is the sector")
+	c.Flags().StringVar(&f.sector, "sector", "", "domain whose platforms know people by the same pen names, town.example")
+	c.Flags().StringVar(&f.sectorURI, "sector-uri", "", "https address of a JSON list that has all redirect URIs (sector_identifier_uri): its host is the sector")
 	return c
+}
+
+// first is the draft of a platform's first record.
+func (f *platformFlags) first(ctx context.Context, cmd *cobra.Command, id string, secret openid.SecretHash, r *registry) (draft, error) {
+	d := draft{record: policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: f.name, Sector: f.sector, SectorURI: f.sectorURI}}
+	f.begin(&d.client, secret)
+	if err := f.apply(cmd, &d.record, &d.client); err != nil {
+		return d, err
+	}
+	if err := d.checkSector(ctx, r.sandbox); err != nil {
+		return d, err
+	}
+	return d, r.checkSettings(d) // before a secret is handed out
+}
+
+// begin makes a client one of the kind that is said. One with a secret has this one.
+func (f *platformFlags) begin(p *openid.Platform, secret openid.SecretHash) {
+	if f.secret() {
+		p.SecretHashes = []openid.SecretHash{secret}
+	}
+	p.Browser, p.Native = f.kind == "spa", f.kind == "native"
 }
 
 // complete offers values of a flag to a shell.
@@ -158,39 +199,46 @@ func complete(c *cobra.Command, flag string, values ...string) {
 	}
 }
 
-// join gives a new platform its sector, once what it needs for it was seen.
-func (d *draft) join(ctx context.Context, sector, uri string, sandbox bool) (err error) {
+// checkSector sees that all addresses of a platform are in its sector. With an address
+// that lists them, the sector is its host.
+func (d *draft) checkSector(ctx context.Context, sandbox bool) (err error) {
 	p := d.client
-	p.Origins = d.record.Origins
+	p.Origins, p.Localhost = d.record.Origins, sandbox
 	switch {
-	case sector != "" && uri != "":
-		return shell.UsageError("--sector and --sector-uri: say one, the second has its host as the sector")
-	case uri != "":
-		d.record.SectorURI = uri
-		d.record.Sector, err = openid.SectorOf(ctx, identity.NewHTTP(identity.Guard{AllowLoopback: sandbox}), uri, p)
-	case sector != "" && !sandbox:
-		d.record.Sector, err = sector, p.CheckSector(sector)
-	default: // in a sandbox all addresses are of one machine
-		d.record.Sector = sector
+	case d.record.SectorURI != "":
+		d.record.Sector, err = openid.SectorOf(ctx, identity.NewHTTP(identity.Guard{AllowLoopback: sandbox}), d.record.SectorURI, p)
+	case d.record.Sector != "":
+		err = p.CheckSector(d.record.Sector)
 	}
 	return err
 }
 
-// kindSaid is the kind, as far as it follows from the rest.
-func (f *platformFlags) kindSaid() string {
-	switch {
-	case f.kind != "":
-		return f.kind
-	case f.jwks != "" || f.jwksURI != "":
-		return "keys"
+// secret reports whether the platform is to have a secret.
+func (f *platformFlags) secret() bool {
+	return f.kind == "web" || f.jwks == "" && f.jwksURI == "" && (f.kind == "" || f.kind == "api")
+}
+
+func (f *platformFlags) checkKind() error {
+	if f.kind != "" && !slices.Contains(kinds, f.kind) {
+		return shell.UsageError("--kind is one of %s", strings.Join(kinds, ", "))
 	}
-	return "web"
+	return nil
 }
 
 // askFor asks a person for what is needed and was left out.
 func (f *platformFlags) askFor(cmd *cobra.Command) error {
-	if f.kind != "" && !slices.Contains(kinds, f.kind) {
-		return shell.UsageError("--kind is one of %s", strings.Join(kinds, ", "))
+	if err := f.checkKind(); err != nil {
+		return err
+	}
+	switch keys := f.jwks != "" || f.jwksURI != ""; {
+	case f.kind == "keys" && !keys:
+		return shell.UsageError("--kind keys needs --jwks or --jwks-uri: the keys by which it signs its requests")
+	case keys && f.kind != "" && f.kind != "keys" && f.kind != "api":
+		return shell.UsageError("--jwks and --jwks-uri are for --kind keys and --kind api, not for %s", f.kind)
+	case f.kind == "api" && len(f.redirects) > 0:
+		return shell.UsageError("--redirect-uri is not for --kind api, which signs nobody in")
+	case f.kind == "api":
+		return shell.Require(cmd, "name", "origin")
 	}
 	if !shell.Terminal(cmd.ErrOrStderr()) || shell.AsJSON(cmd) {
 		return shell.Require(cmd, "name", "redirect-uri")
