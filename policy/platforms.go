@@ -327,7 +327,8 @@ func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, l
 // Register checks that a new record may be logged on day after those that p holds,
 // which are all: signed under b with a registry key, next in its place, with evidence
 // keys that are nobody else's, and, if it takes a sector that others have, countersigned
-// by one of them, with a key that need not wait any more. A platform that a bundle listed
+// by one of them, with a key that need not wait any more; so is one that has the sector by
+// an address, when it adds an origin: its own key will do. A platform that a bundle listed
 // goes on under its keys and in its sector. The refusals are those of
 // [Bundle.VerifyPlatform] and [NewPlatforms], [ErrSectorTaken], [ErrPlatformListed], [ErrCountersignature] and [ErrBundleSharedKey].
 func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, day time.Time) (*PlatformRecord, error) {
@@ -350,7 +351,7 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 	own := b.ownKeys(r, p)
 	joined, vouched := false, false
 	for _, c := range countersigned {
-		if err := checkCountersignature(c, signed, slices.Concat(members, own)); err != nil {
+		if err := checkCountersignature(c, signed, members, own); err != nil {
 			return nil, err
 		}
 		_, member := countersigner(c, signed, members)
@@ -359,6 +360,9 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 	}
 	switch listed := b.listed(r.ID, p); {
 	case r.Number > 1:
+		if taken && !joined && r.SectorURI != "" && !subset(r.Origins, among(known.newest().Origins)) {
+			return nil, ErrSectorTaken
+		}
 	case listed != nil && (r.SectorID() != r.ID || !vouched && !r.carriesOn(listed, day)):
 		return nil, ErrPlatformListed
 	case taken && !joined:
@@ -377,12 +381,16 @@ func (b *Bundle) CheckCountersignature(countersigned, signed string, p *Platform
 		return err
 	}
 	members, _ := b.membersOf(r, p, day)
-	return checkCountersignature(countersigned, signed, slices.Concat(members, b.ownKeys(r, p)))
+	return checkCountersignature(countersigned, signed, members, b.ownKeys(r, p))
 }
 
-func checkCountersignature(countersigned, signed string, may document.KeySet) error {
-	_, err := countersigner(countersigned, signed, may)
-	if err == nil || errors.Is(err, ErrCountersignature) {
+func checkCountersignature(countersigned, signed string, may ...document.KeySet) (err error) {
+	for _, keys := range may {
+		if _, err = countersigner(countersigned, signed, keys); err == nil {
+			return nil
+		}
+	}
+	if errors.Is(err, ErrCountersignature) {
 		return err
 	}
 	return ErrCountersignature.Because(err)
@@ -436,16 +444,19 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 	return nil
 }
 
-// membersOf returns the evidence keys of the other platforms that have the sector of
-// r, which may countersign on day, and whether there are any such platforms. One that a
+// membersOf returns the evidence keys of the platforms that have the sector of r, which may
+// countersign on day, and whether others than r's are among them. One that a
 // bundle lists, or did, has its id as its sector.
 func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms, day time.Time) (keys document.KeySet, taken bool) {
 	if listed := b.listed(r.SectorID(), p); listed != nil && r.SectorID() != r.ID && p.byID[r.SectorID()] == nil {
 		keys, taken = slices.Clone(listed), true
 	}
 	for _, id := range p.sectors[r.SectorID()] {
-		if id != r.ID {
-			keys, taken = append(keys, b.lettingIn(id, p, day)...), true
+		taken = taken || id != r.ID
+		for _, k := range b.lettingIn(id, p, day) {
+			if id != r.ID || !slices.Contains(r.Stolen, k.KeyID) {
+				keys = append(keys, k)
+			}
 		}
 	}
 	return keys, taken

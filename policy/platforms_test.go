@@ -532,6 +532,49 @@ func TestAKeyThatWaitsLetsNobodyIn(t *testing.T) {
 	}
 }
 
+// A member of a sector that is an address, not a domain, adds no origin that nobody of the
+// sector vouched for.
+func TestAMemberThatMoves(t *testing.T) {
+	w := registered(t)
+	in := func(r *PlatformRecord) { r.Sector, r.SectorURI = "town.example", "https://town.example/s.json" }
+	have := logged(t, at(30, 10, in), at(29, 20, func(r *PlatformRecord) { r.ID = "app"; in(r); keys(t, "app")(r) }),
+		at(28, 30, func(r *PlatformRecord) {
+			r.ID, r.Sector, r.SectorURI = "alone", "alone.example", "https://alone.example/s.json"
+			keys(t, "alone")(r)
+		}))
+	have = append(have, logged(t, at(27, 20, func(r *PlatformRecord) { r.ID = "late"; in(r); keys(t, "late")(r) }), at(1, 40, func(r *PlatformRecord) { r.ID = "late"; in(r); keys(t, "late", "thief")(r) }))...)
+	p, err := NewPlatforms(have, w.bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := func(r *PlatformRecord) { r.Origins = append(r.Origins, "https://evil.example") }
+	for name, c := range map[string]struct {
+		place int
+		edit  func(*PlatformRecord)
+		by    string
+		want  error
+	}{
+		"by the registry key alone": {1, moved, "", ErrSectorTaken},
+		"with its own key":          {1, moved, "app", nil},
+		"with a member's":           {1, moved, "square", nil},
+		"with one that waits":       {4, moved, "thief", ErrSectorTaken},
+		"with one that is stolen":   {1, func(r *PlatformRecord) { moved(r); stolen("app")(r) }, "app", ErrCountersignature},
+		"an origin less":            {1, func(r *PlatformRecord) { r.Origins = nil }, "", nil},
+		"alone in its sector":       {2, moved, "", nil},
+	} {
+		r := parsedRecord(t, have[c.place].Signed).Successor()
+		c.edit(&r)
+		signed := signedRecord(t, key("registry"), r)
+		var co []string
+		if c.by != "" {
+			co = []string{must(CountersignPlatform(key(c.by), signed))}
+		}
+		if _, err := w.bundle.Register(signed, co, p, now); !errors.Is(err, c.want) {
+			t.Error(name, err)
+		}
+	}
+}
+
 // A platform that a bundle lists, or listed once, is nobody else's: neither its id, nor its
 // sector, nor its keys.
 func TestListedPlatformsAreNobodyElses(t *testing.T) {
