@@ -119,16 +119,14 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = each(`SELECT leaf, sha256(transcript) FROM ceremony_transcripts`, []any{&leaf, &digest}, func() error {
-		return add(&leaf, proof.CeremonyLeaf(undated, [32]byte(digest)))
-	})
-	if err != nil {
-		return nil, err
-	}
 	var countersigned, reviewed []string
-	err = each(`SELECT leaf, signed, countersigned FROM platform_records`, []any{&leaf, &signed, &countersigned}, func() error {
-		return add(&leaf, proof.PlatformLeaf(undated, signed, countersigned))
-	})
+	err = errors.Join(
+		each(`SELECT leaf, sha256(transcript) FROM ceremony_transcripts`, []any{&leaf, &digest}, func() error {
+			return add(&leaf, proof.CeremonyLeaf(undated, [32]byte(digest)))
+		}),
+		each(`SELECT leaf, signed, countersigned FROM platform_records`, []any{&leaf, &signed, &countersigned}, func() error {
+			return add(&leaf, proof.PlatformLeaf(undated, signed, countersigned))
+		}))
 	if err != nil {
 		return nil, err
 	}
