@@ -54,7 +54,7 @@ func platformCountersign(p *program) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if err := b.CheckCountersignature(countersigned, signed, registered); err != nil {
+				if err := b.CheckCountersignature(countersigned, signed, registered, p.Now()); err != nil {
 					return err
 				}
 				said += changes
