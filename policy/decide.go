@@ -375,13 +375,12 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 				return nil, nil, nil, ErrEvidenceMismatch
 			}
 			delete(pieces, digest) // one piece speaks for one post of one target
-			e, tok, err := v.piece(raw, digest, t)
+			e, tok, since, err := v.piece(raw, digest, t)
 			if err != nil {
 				return nil, nil, nil, err
 			}
 			if j == 0 {
-				k := v.keys[t.Platform]
-				tokens[i], posts[i], registered[i] = tok, e.Post, Registered{k.registered, k.since[e.KeyID]}
+				tokens[i], posts[i], registered[i] = tok, e.Post, Registered{v.keys[t.Platform].registered, since}
 			} else if tok.Commitment != tokens[i].Commitment {
 				return nil, nil, nil, ErrEvidenceMismatch // which record would be opened?
 			}
@@ -390,22 +389,23 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 	return tokens, posts, registered, nil
 }
 
-func (v *verification) piece(raw, digest string, t Target) (*token.Evidence, *token.Token, error) {
+// piece checks one, and returns from when its key is counted, too.
+func (v *verification) piece(raw, digest string, t Target) (e *token.Evidence, tok *token.Token, since time.Time, err error) {
 	k := v.keys[t.Platform]
-	e, tok, err := token.VerifyEvidence(raw, v.b.Issuer, v.b.issuerKeys, k.set)
+	e, tok, err = token.VerifyEvidence(raw, v.b.Issuer, v.b.issuerKeys, k.set)
 	if err != nil {
-		return nil, nil, ErrBadEvidence.Because(err)
+		return nil, nil, since, ErrBadEvidence.Because(err)
 	}
 	if tok.Subject != t.Pseudonym || e.Platform != t.Platform || tok.Audience != t.Platform {
-		return nil, nil, ErrEvidenceMismatch
+		return nil, nil, since, ErrEvidenceMismatch
 	}
 	if e.Post.At.After(v.w.IssuedAt.Add(clockSkew)) {
-		return nil, nil, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
+		return nil, nil, since, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
 	}
-	if v.b.Registry == nil {
-		return e, tok, nil
+	if v.b.Registry != nil {
+		since, err = k.judge(e, v.at, v.b.Registry.WaitingDays, func(leaf int64) bool { return v.known.holdsBefore(leaf, v.w, digest) })
 	}
-	return e, tok, k.judge(e, v.at, v.b.Registry.WaitingDays, func(leaf int64) bool { return v.known.holdsBefore(leaf, v.w, digest) })
+	return e, tok, since, err
 }
 
 // checkRequester: an answer must have an address that only the requester can

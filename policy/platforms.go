@@ -15,7 +15,7 @@ import (
 // Why evidence does not count for what the registry says of its platform.
 var (
 	ErrPlatformTooNew  = refusal.New(refusal.NotYet, "warrant.platform_too_new", "The platform was registered so recently that its evidence does not count yet; file the warrant again from the day that is named here.")
-	ErrKeyTooNew       = refusal.New(refusal.NotYet, "warrant.platform_key_too_new", "The platform's key is so new that evidence under it does not count yet, because no older key of the platform countersigned it; file the warrant again from the day that is named here.")
+	ErrKeyTooNew       = refusal.New(refusal.NotYet, "warrant.platform_key_too_new", "The platform's key is so new that evidence under it does not count yet, because no older key of the platform countersigned it, or only one that was reported stolen; file the warrant again from the day that is named here.")
 	ErrKeyStolen       = refusal.New(refusal.Denied, "warrant.platform_key_stolen", "The platform's key was reported stolen, and the public log shows nothing of this evidence from before: ask the platform for evidence under another key, or name the earlier preservation of it.")
 	ErrPlatformRetired = refusal.New(refusal.Denied, "warrant.platform_retired", "The platform signed this evidence after it had retired: only what it signed before counts.")
 	ErrPlatformStopped = refusal.New(refusal.Denied, "warrant.platform_stopped", "The custodians have stopped this platform: nothing is opened on its evidence.")
@@ -187,7 +187,8 @@ func (p *Platforms) ReportsStolen() bool {
 // had, each with the days in which it signs.
 type evidenceKeys struct {
 	set        *token.KeySet
-	since      map[string]time.Time // by kid: the day from which a key waits; zero: it does not
+	days       map[string]time.Time // by kid: of the record that added a key; none: it does not wait
+	vouched    map[string][]string  // by kid: those of the older keys that countersigned that record
 	stolen     map[string]int64     // by kid: the leaf that reports it
 	registered time.Time            // the day of the first record; zero: the bundle has the platform
 	retired    time.Time            // the day on which it retired; zero: it has not
@@ -204,7 +205,7 @@ func (b *Bundle) evidenceKeys(id string, p *Platforms) *evidenceKeys {
 		}
 		return &evidenceKeys{set: listed}
 	}
-	k := &evidenceKeys{set: &token.KeySet{}, since: make(map[string]time.Time), stolen: make(map[string]int64)}
+	k := &evidenceKeys{set: &token.KeySet{}, days: make(map[string]time.Time), vouched: make(map[string][]string), stolen: make(map[string]int64)}
 	var before document.KeySet
 	if listed != nil {
 		before = listed.Keys
@@ -236,7 +237,7 @@ func (k *evidenceKeys) add(r *PlatformRecord, before document.KeySet, l LoggedPl
 			}
 		}
 	}
-	since := k.waitsFrom(r, before, l, day)
+	vouched := vouching(r, before, l)
 	for _, n := range r.keys {
 		if find(before, func(o *document.Key) bool { return o.KeyID == n.KeyID }) != nil {
 			continue
@@ -244,46 +245,60 @@ func (k *evidenceKeys) add(r *PlatformRecord, before document.KeySet, l LoggedPl
 		if n.NotBefore.Before(day) {
 			n.NotBefore = day
 		}
-		k.set.Keys, k.since[n.KeyID] = append(k.set.Keys, n), since
+		k.set.Keys, k.days[n.KeyID], k.vouched[n.KeyID] = append(k.set.Keys, n), day, vouched
 	}
 	if r.Retired && k.retired.IsZero() {
 		k.retired = day
 	}
 }
 
-// waitsFrom is the day from which the new keys of a record wait: its own, or that of
-// the older key that countersigned it, if nobody reported that one stolen.
-func (k *evidenceKeys) waitsFrom(r *PlatformRecord, before document.KeySet, l LoggedPlatform, day time.Time) time.Time {
-	since := day
+// vouching are the kids of the older keys that countersigned a record, without those that
+// it reports stolen.
+func vouching(r *PlatformRecord, before document.KeySet, l LoggedPlatform) (kids []string) {
 	for _, countersigned := range l.Countersigned {
 		key, err := countersigner(countersigned, l.Signed, before)
-		if err != nil || slices.Contains(r.Stolen, key.KeyID) {
+		if err == nil && !slices.Contains(r.Stolen, key.KeyID) {
+			kids = append(kids, key.KeyID)
+		}
+	}
+	return kids
+}
+
+// waitsFrom is the day from which a key waits: that of its own record, or that of an older
+// key that vouched for it; zero: it does not wait. A key that was reported stolen vouches
+// for nothing but what was logged before the report: a thief could have countersigned a
+// key of theirs.
+func (k *evidenceKeys) waitsFrom(kid string, loggedBefore func(leaf int64) bool) time.Time {
+	since := k.days[kid]
+	for _, older := range k.vouched[kid] {
+		if report, stolen := k.stolen[older]; stolen && !loggedBefore(report) {
 			continue
 		}
-		if from := k.since[key.KeyID]; from.Before(since) {
+		if from := k.waitsFrom(older, loggedBefore); from.Before(since) {
 			since = from
 		}
 	}
 	return since
 }
 
-// judge decides whether evidence that verified under one of the keys counts at a time.
-func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, loggedBefore func(leaf int64) bool) error {
+// judge decides whether evidence that verified under one of the keys counts at a time, and
+// returns the day from which that key waits.
+func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, loggedBefore func(leaf int64) bool) (since time.Time, err error) {
 	if !k.retired.IsZero() && !e.At.Before(k.retired.AddDate(0, 0, 1)) {
-		return ErrPlatformRetired
+		return since, ErrPlatformRetired
 	}
 	if report, stolen := k.stolen[e.KeyID]; stolen && !loggedBefore(report) {
-		return ErrKeyStolen
+		return since, ErrKeyStolen
 	}
-	since := k.since[e.KeyID]
+	since = k.waitsFrom(e.KeyID, loggedBefore)
 	from := since.AddDate(0, 0, waitingDays)
 	switch {
 	case since.IsZero() || !at.Before(from):
-		return nil
+		return since, nil
 	case since.Equal(k.registered):
-		return ErrPlatformTooNew.Because(&WaitError{from})
+		return since, ErrPlatformTooNew.Because(&WaitError{from})
 	}
-	return ErrKeyTooNew.Because(&WaitError{from})
+	return since, ErrKeyTooNew.Because(&WaitError{from})
 }
 
 // Register checks that a new record may be logged on day after those that p holds,

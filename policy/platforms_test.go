@@ -219,6 +219,47 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 	})
 }
 
+// A thief countersigns a key of theirs with the stolen one, before anybody reports it: from
+// the report on that key waits like any new one, but for what the log held before.
+func TestAStolenKeyVouchesForNoOther(t *testing.T) {
+	w := registered(t)
+	v, evidence := w.production(t)
+	v.Bundle = w.bundle.Hash()
+	report, early, late := at(1, 50, stolen("old")), int64(40), int64(60)
+	old, next := at(30, 10, keys(t, "old")), at(4, 20, keys(t, "square"), key("old"))
+	for name, c := range map[string]struct {
+		records  []entry
+		recorded *int64
+		from     string // when to come back
+	}{
+		"before the report":            {records: []entry{old, next}},
+		"after it":                     {records: []entry{old, next, report}, from: "2026-03-05"},
+		"recorded before it":           {records: []entry{old, next, report}, recorded: &early},
+		"recorded after it":            {records: []entry{old, next, report}, recorded: &late, from: "2026-03-05"},
+		"after its own waiting time":   {records: []entry{old, at(8, 20, keys(t, "square"), key("old")), report}},
+		"another key countersigned it": {records: []entry{at(30, 10, keys(t, "old", "other")), at(4, 20, keys(t, "square"), key("old"), key("other")), report}},
+		"a key of the thief did, that waits too": {records: []entry{old, at(5, 15, keys(t, "middle"), key("old")), at(4, 20, keys(t, "square"), key("middle")), report},
+			from: "2026-03-04"},
+	} {
+		p, err := NewPlatforms(logged(t, c.records...), w.bundle)
+		if err != nil {
+			t.Fatal(err, errors.Unwrap(err))
+		}
+		d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{p, c.recorded, nil}, now)
+		if c.from == "" {
+			if !d.Allowed {
+				t.Error(name, d.Refusal)
+			}
+			continue
+		}
+		wantRefused(t, d, ErrKeyTooNew)
+		var wait *WaitError
+		if !errors.As(d.Refusal, &wait) || wait.From.Format(time.DateOnly) != c.from {
+			t.Errorf("%s: to come back %v", name, wait)
+		}
+	}
+}
+
 // What a bundle lists was endorsed and need not wait, and what the registry says of it
 // later counts all the same.
 func TestPlatformsThatAreCarriedOver(t *testing.T) {

@@ -445,8 +445,8 @@ func dumpWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
 }
 
-// rules OUT without FILE writes a bundle that lacks a file of rules, to follow the
-// one in force.
+// rules OUT without FILE | stopping PLATFORM writes a bundle that lacks a file of rules, or
+// that stops a platform, to follow the one in force.
 func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 	raw, err := os.ReadFile(s.Path("bundle.json"))
 	if err != nil {
@@ -456,7 +456,10 @@ func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if err := json.Unmarshal(raw, &b); err != nil {
 		return err
 	}
-	if _, ok := b.Policies[args[2]]; !ok {
+	switch _, ok := b.Policies[args[2]]; {
+	case args[1] == "stopping":
+		b.Stops = append(b.Stops, policy.Stop{Platform: args[2]})
+	case !ok:
 		return fmt.Errorf("no rules %q", args[2])
 	}
 	delete(b.Policies, args[2])

@@ -65,6 +65,7 @@ type event struct {
 // those of one person should be near each other.
 var observers = map[string]func(*view) *features{
 	"tokens":          (*view).tokens,
+	"pen names":       (*view).penNames,
 	"handles":         (*view).handles,
 	"addresses":       (*view).addresses,
 	"status list":     func(v *view) *features { return &v.polled.withdrawn },
@@ -200,6 +201,20 @@ func TestFoundP3CopyOfTheDatabase(t *testing.T) {
 			tb.everybody()
 		}},
 	)
+}
+
+// TestSectorsAreNotLinked: two platforms of different sectors compare what they know people
+// by. The control is one sector for both: its members know a person by one pen name, as
+// the consent page says.
+func TestSectorsAreNotLinked(t *testing.T) {
+	play(t, event{name: "sectors", everybody: true, first: true, observers: []string{"pen names", "handles", "addresses", "tokens"}, happens: func(tb *table, _ *player) {
+		tb.platforms[1].Sector = tb.platforms[1].ID + ".example"
+		if tb.leak {
+			tb.platforms[1].Sector = tb.platforms[0].Sector
+		}
+		tb.check(tb.live.SetPlatforms(tb.platforms[:]))
+		tb.everybody()
+	}})
 }
 
 // play plays events before all their observers, without and with the leaks.
@@ -369,6 +384,13 @@ func (v *view) tokens() *features {
 		}
 		sum := sha256.Sum256([]byte(newest))
 		return float64(len(distinct)) + float64(binary.BigEndian.Uint32(sum[:]))/math.MaxUint32
+	})
+}
+
+// penNames: platforms compare the beginnings of pen names. There is no leak but theirs.
+func (v *view) penNames() *features {
+	return v.each(func(p *player, platform int) float64 {
+		return float64(binary.BigEndian.Uint32([]byte(strings.TrimPrefix(string(p.names[platform]), "pen1"))))
 	})
 }
 

@@ -538,7 +538,7 @@ func (tb *table) copy() (c copied) {
 func (tb *table) named(p *player) {
 	tb.Helper()
 	_, err := tb.admin.Exec(tb.Context(), `INSERT INTO pseudonyms_named (pseudonym, platform, link, commitment, day)
-		SELECT name, 'platform', 'link', sha256(name::bytea), '2026-11-28' FROM unnest($1::text[]) name`,
+		SELECT name, 'platform', 'link', sha256(name::bytea), '2026-11-28' FROM (SELECT DISTINCT unnest($1::text[]) name) names`,
 		[]string{string(p.names[0]), string(p.names[1]), "pen1" + strings.ToLower(rand.Text())})
 	tb.check(err)
 }

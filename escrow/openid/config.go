@@ -100,7 +100,11 @@ type Platform struct {
 	Name    string   `json:"-"` // for the consent page
 	Sector  string   `json:"-"` // platforms of one sector know a person by one pen name; "": ID
 	Origins []string `json:"-"` // https://host: of its scripts, beside those of RedirectURIs, and of its API
-	Closed  bool     `json:"-"` // it signs nobody in: retired, stopped or not sound. The pen names that people have there stay theirs
+
+	// Closed is why it signs nobody in, on a page: [ErrRetired], [ErrStopped], or
+	// [ErrUnknownPlatform] if it is not sound; nil: it does. The pen names that people have
+	// there stay theirs.
+	Closed *refusal.Error `json:"-"`
 
 	RedirectURIs           []string          `json:"redirect_uris"`
 	PostLogoutRedirectURIs []string          `json:"post_logout_redirect_uris,omitempty"` // where people may be led back to after a logout
@@ -214,6 +218,8 @@ var (
 	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519, P-256 or RSA keys with distinct kids, of the first two kinds one in force.")
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secrets, keys, jwks_uri, browser and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
+	ErrRetired         = refusal.New(refusal.Denied, "openid.platform_retired", "This platform is no longer registered: nobody can sign in to it any more.")
+	ErrStopped         = refusal.New(refusal.Denied, "openid.platform_stopped", "The custodians have stopped this platform: nobody can sign in to it.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
 	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
 	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")
@@ -312,7 +318,7 @@ func (p Platform) Check() error {
 	switch {
 	case !clientIDSyntax.MatchString(p.ID):
 		return ErrBadPlatform.Because(WrongField("ID"))
-	case p.Closed:
+	case p.Closed != nil:
 		return nil
 	case ways != 1:
 		return ErrBadPlatform.Because(WrongField(""))

@@ -16,6 +16,7 @@ import (
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -598,12 +599,20 @@ func (k checks) platform(ctx context.Context, id string) (Platform, error) {
 		return Platform{}, goidc.ErrNotFound
 	case err != nil:
 		return Platform{}, outage(ctx, err)
-	case pl.Closed:
+	case pl.Closed != nil:
 		return Platform{}, goidc.ErrNotFound
 	case pl.ID != id || pl.Check() != nil || pl.IDTokenAlg != "" && !slices.Contains(k.algorithms, pl.IDTokenAlg):
 		return Platform{}, outage(ctx, ErrBadPlatform)
 	}
 	return pl, nil
+}
+
+// closed is why nobody is signed in at a platform, for the page.
+func (k checks) closed(ctx context.Context, id string) *refusal.Error {
+	if pl, err := k.cfg.Platforms(ctx, id); err == nil && pl.Closed != nil {
+		return pl.Closed
+	}
+	return ErrUnknownPlatform
 }
 
 // Handles. A grant's id follows from its code, so that nothing about the code

@@ -392,7 +392,7 @@ func TestResourceIndicators(t *testing.T) {
 	wantError(t, r.post("/par", v), 400, "invalid_target")
 	// O12: an audience that has retired, or is of another sector now, gets no more tokens.
 	for name, change := range map[string]func(*openid.Platform){
-		"closed":         func(p *openid.Platform) { p.Closed = true },
+		"closed":         func(p *openid.Platform) { p.Closed = openid.ErrStopped },
 		"another sector": func(p *openid.Platform) { p.Sector = "elsewhere.example" },
 	} {
 		got := r.tokens("scope", "openid offline_access", "resource", api.ID)
@@ -431,12 +431,18 @@ func TestT50RetiredPlatform(t *testing.T) {
 	r, g := registered(t)
 	got, code := r.tokens("scope", "openid offline_access"), r.code(r.square)
 	action := r.open(r.request(r.square))
-	g.set(r.square.ID, func(p *openid.Platform) { p.Closed = true })
+	closed := func(why *refusal.Error) {
+		g.set(r.square.ID, func(p *openid.Platform) { p.Closed = why })
+	}
+	closed(openid.ErrRetired)
 	wantError(t, r.refresh(got["refresh_token"].(string)), 401, "invalid_client")
 	wantError(t, r.post("/token", r.redemption(r.square, code)), 401, "invalid_client")
 	wantError(t, r.post("/introspect", url.Values{"token": {got["access_token"].(string)}, "client_id": {r.square.ID}, "client_secret": {secret}}), 401, "invalid_client")
 	wantError(t, userinfo(r, got["access_token"].(string), "Bearer"), 401, "invalid_token")
-	wantPage(t, r.get("/authorize?"+r.request(r.square).Encode()), openid.ErrUnknownPlatform)
+	for _, why := range []*refusal.Error{openid.ErrRetired, openid.ErrStopped, openid.ErrUnknownPlatform} {
+		closed(why)
+		wantPage(t, r.get("/authorize?"+r.request(r.square).Encode()), why)
+	}
 	if a := r.decide(action, "approve"); a.header.Get("Location") != "" && strings.Contains(a.header.Get("Location"), "code=") {
 		t.Errorf("a sign-in under way was ended in its favour: %v", a.header)
 	}

@@ -156,7 +156,7 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	}
 	pl, err := p.platform(r.Context(), params.Get("client_id"))
 	if err != nil {
-		p.showError(w, r, x.orElse(ErrUnknownPlatform))
+		p.showError(w, r, x.orElse(p.closed(r.Context(), params.Get("client_id"))))
 		return
 	}
 	pass := url.Values{"client_id": {pl.ID}}

@@ -28,7 +28,7 @@ func (k checks) checkResource(ctx context.Context, x *exchange, v url.Values, pl
 		if err != nil && !errors.Is(err, ErrUnknownPlatform) {
 			return fault{code: outageCode(ctx, err)}
 		}
-		if err != nil || to.Closed || to.SectorID() != pl.SectorID() {
+		if err != nil || to.Closed != nil || to.SectorID() != pl.SectorID() {
 			return fault{code: invalidTarget}
 		}
 		x.resource = to.ID

@@ -22,7 +22,8 @@ import (
 
 // Platforms are in the public registry, and their client settings beside it in the
 // database. This process believes of both what a registry key of the bundle in force
-// signed. A platform that it cannot believe signs nobody in; the others do.
+// signed and the public log holds. A platform that it cannot believe signs nobody in;
+// the others do.
 
 var (
 	errPlatformsMoved = refusal.New(refusal.Invalid, "config.platforms_moved",
@@ -31,6 +32,8 @@ var (
 		"the platform signs nobody in, because its settings cannot be used: correct them with escrowd platform edit")
 	errOtherSettings = refusal.New(refusal.Invalid, "platform.other_settings",
 		"the platform signs nobody in, because the settings beside its record are not those that the registry key signed: see who can write the database, and give it its settings again with escrowd platform edit")
+	errUnlogged = refusal.New(refusal.Unavailable, "platform.not_in_log",
+		"the newest record of the platform is not used, because the public log that this process follows does not hold it: after a change that lasts two minutes at most; if it lasts longer, see whether the log is published, and who can write the database")
 )
 
 // followPlatforms is how soon a change is in force.
@@ -40,14 +43,23 @@ const followPlatforms = 3 * time.Second
 type registered struct {
 	all     []openid.Platform // those that sign nobody in are closed
 	refused map[string]error  // by id
+	behind  []string          // whose newest record is not in the log; the one before is in force
 	retired []string
 	stopped []string
 }
 
-// register reads what the database holds of the registry, under a bundle. Keys are those
-// that sign tokens; sandbox says that everybody is on this machine.
-func register(stored map[string]postgres.Registered, b *policy.Bundle, keys []openid.Key, sandbox bool) registered {
+// register reads what the public log holds of the registry, under a bundle, and names
+// what it does not hold. Keys are those that sign tokens; sandbox says that everybody is
+// on this machine.
+func register(stored, unlogged map[string]postgres.Registered, b *policy.Bundle, keys []openid.Key, sandbox bool) registered {
 	r := registered{refused: map[string]error{}}
+	for _, id := range slices.Sorted(maps.Keys(unlogged)) {
+		if _, before := stored[id]; before {
+			r.behind = append(r.behind, id)
+			continue
+		}
+		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: openid.ErrUnknownPlatform}), errUnlogged
+	}
 	for _, id := range slices.Sorted(maps.Keys(stored)) {
 		p, record, err := client(stored[id], b, keys, sandbox)
 		if p.ID = id; p.Name == "" {
@@ -55,11 +67,11 @@ func register(stored map[string]postgres.Registered, b *policy.Bundle, keys []op
 		}
 		switch {
 		case err != nil:
-			p.Closed, r.refused[id] = true, err
+			p.Closed, r.refused[id] = openid.ErrUnknownPlatform, err
 		case slices.ContainsFunc(b.Stops, func(s policy.Stop) bool { return s.Platform == id }):
-			p.Closed, r.stopped = true, append(r.stopped, id)
+			p.Closed, r.stopped = openid.ErrStopped, append(r.stopped, id)
 		case record.Retired:
-			p.Closed, r.retired = true, append(r.retired, id)
+			p.Closed, r.retired = openid.ErrRetired, append(r.retired, id)
 		}
 		r.all = append(r.all, p)
 	}
@@ -124,8 +136,12 @@ func (r registered) findings() []Finding {
 	}
 	slices.Sort(counts)
 	all := []Finding{{Mark: OK, Part: "issue.platforms", Cause: cmp.Or(strings.Join(counts, ", "), "none is registered")}}
-	for _, id := range slices.Sorted(maps.Keys(r.refused)) {
-		f := found("platform "+id, r.refused[id])
+	warn := maps.Clone(r.refused)
+	for _, id := range r.behind {
+		warn[id] = cmp.Or(warn[id], error(errUnlogged))
+	}
+	for _, id := range slices.Sorted(maps.Keys(warn)) {
+		f := found("platform "+id, warn[id])
 		f.Mark = Warning
 		all = append(all, f)
 	}
@@ -140,19 +156,22 @@ func (o *opening) registry(ctx context.Context) []Finding {
 	if o.Issuing.Store == nil || o.Bundle == nil {
 		return []Finding{{Mark: NotTried, Part: "issue.platforms", Cause: "it needs issue.database and bundle"}}
 	}
-	all := map[string]postgres.Registered{}
+	f := newFollowing()
 	changed, err := o.Issuing.Store.Platforms(ctx, -1)
 	if err == nil {
-		err = byID(changed, all)
+		err = byID(changed, f.unlogged)
 	}
 	if err != nil {
 		return []Finding{found("issue.platforms", err)}
 	}
-	now := register(all, o.Bundle, o.Issuing.TokenKeys, onThisMachine(o.Origin))
+	if o.history != nil {
+		f.take(o.history.HoldsRecord)
+	}
+	now := register(f.stored, f.unlogged, o.Bundle, o.Issuing.TokenKeys, onThisMachine(o.Origin))
 	findings := now.findings()
 	for _, p := range now.all {
 		switch part := "logout at " + p.ID; {
-		case p.Closed || p.BackchannelLogoutURI == "":
+		case p.Closed != nil || p.BackchannelLogoutURI == "":
 		case o.Issuing.HTTP == nil:
 			findings = append(findings, Finding{Mark: NotTried, Part: part, Cause: "it needs issue.platform_networks"})
 		default:
@@ -167,54 +186,84 @@ func onThisMachine(origin string) bool { return strings.HasPrefix(origin, "http:
 
 // following is how far a service has read the registry.
 type following struct {
-	mu     sync.Mutex
-	stored map[string]postgres.Registered // by id
-	last   int64                          // leaf of the newest record
-	bundle string                         // hash of the one by which they were judged
-	keys   *[]openid.Key                  // likewise
+	mu       sync.Mutex
+	stored   map[string]postgres.Registered // by id: the newest that the public log holds
+	unlogged map[string]postgres.Registered // by id: newer ones, which it was not seen to hold
+	last     int64                          // leaf of the newest record that was read
+	looked   time.Time                      // for what is not in the log
+	bundle   string                         // hash of the one by which stored were judged; "": anew
+	keys     *[]openid.Key                  // likewise
 }
 
-// LoadPlatforms takes what is new in the registry. What it refuses it says once.
+func newFollowing() *following {
+	return &following{stored: map[string]postgres.Registered{}, unlogged: map[string]postgres.Registered{}, last: -1}
+}
+
+// take uses the records that the log holds by now.
+func (f *following) take(holds func(leaf int64, digest string) bool) {
+	for id, one := range f.unlogged {
+		digest := policy.Hash(one.Signed)
+		if !holds(one.Leaf, hex.EncodeToString(digest[:])) {
+			continue
+		}
+		f.stored[id], f.bundle = one, ""
+		delete(f.unlogged, id)
+	}
+}
+
+// LoadPlatforms takes what is new in the registry, once the public log holds it. What it
+// does not take it says once.
 func (s *Service) LoadPlatforms(ctx context.Context) error {
 	if s.Issuing == nil {
 		return nil
 	}
-	b, err := s.live.rules()
-	if err != nil {
-		return err
-	}
-	f := &s.live.following
+	f := s.live.following
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.stored == nil {
-		f.stored, f.last = map[string]postgres.Registered{}, -1
-	}
 	changed, err := s.changed(ctx, f.last)
 	if err != nil {
 		return err
 	}
-	keys := s.live.tokenKeys.Load()
-	if len(changed) == 0 && f.bundle == b.Hash() && f.keys == keys {
-		return nil
-	}
-	if err := byID(changed, f.stored); err != nil {
+	if err := byID(changed, f.unlogged); err != nil {
 		return err
 	}
-	now := register(f.stored, b, *keys, onThisMachine(s.Origin))
+	if len(changed) > 0 {
+		f.last, f.bundle = changed[len(changed)-1].Leaf, ""
+	}
+	f.take(s.live.holds)
+	var doubt error // in which what was there before goes on
+	if now := s.Now(); len(f.unlogged) > 0 && (len(changed) > 0 || now.Sub(f.looked).Abs() >= lookAgain) {
+		f.looked, doubt = now, s.live.look(ctx)
+		f.take(s.live.holds)
+	}
+	b, err := s.live.rules() // a look may have found newer ones
+	if err != nil {
+		return err
+	}
+	keys := s.live.tokenKeys.Load()
+	if f.bundle == b.Hash() && f.keys == keys {
+		return doubt
+	}
+	now := register(f.stored, f.unlogged, b, *keys, onThisMachine(s.Origin))
 	if err := s.live.issuing.SetPlatforms(now.all); err != nil {
 		return err
 	}
 	s.live.registered.Store(&now)
-	if f.bundle, f.keys = b.Hash(), keys; len(changed) > 0 {
-		f.last = changed[len(changed)-1].Leaf
-	}
+	f.bundle, f.keys = b.Hash(), keys
+	s.sayPlatforms(now)
+	return doubt
+}
+
+func (s *Service) sayPlatforms(now registered) {
 	for _, id := range slices.Sorted(maps.Keys(now.refused)) {
 		s.Log.Error("a platform is refused and signs nobody in", append([]any{slog.String("platform", id)}, why(now.refused[id])...)...)
+	}
+	for _, id := range now.behind {
+		s.Log.Warn("the newest record of a platform is not used, and the one before stays in force", append([]any{slog.String("platform", id)}, why(errUnlogged)...)...)
 	}
 	counts := []any{}
 	for _, state := range slices.Sorted(maps.Keys(now.states())) {
 		counts = append(counts, slog.Int(state, now.states()[state]))
 	}
 	s.Log.Info("platforms were read", counts...)
-	return nil
 }

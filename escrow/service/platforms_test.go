@@ -172,7 +172,7 @@ func newConfigured(t *testing.T) *configured {
 	for _, p := range ways(t, c.forum.Public()) {
 		r.put(p)
 	}
-	now := register(r.stored, r.bundle, keys, false)
+	now := register(r.stored, nil, r.bundle, keys, false)
 	if len(now.refused) > 0 {
 		t.Fatal(now.refused)
 	}
@@ -360,7 +360,7 @@ func TestPlatformsRefused(t *testing.T) {
 					r.put(p, c.stored)
 				}
 			}
-			now := register(r.stored, r.bundle, keys, false)
+			now := register(r.stored, nil, r.bundle, keys, false)
 			if refusal.Of(now.refused[c.id]) == nil || refusal.Of(now.refused[c.id]).Code != cmp.Or(c.code, errPlatform.Code) || len(now.refused) != 1 {
 				t.Fatalf("%v", now.refused)
 			}
@@ -368,7 +368,7 @@ func TestPlatformsRefused(t *testing.T) {
 				t.Fatal("the others: ", err)
 			}
 			for _, p := range now.all {
-				if p.Closed != (p.ID == c.id) {
+				if (p.Closed != nil) != (p.ID == c.id) {
 					t.Errorf("%s is closed: %v", p.ID, p.Closed)
 				}
 			}
@@ -391,12 +391,13 @@ func TestPlatformsThatEnded(t *testing.T) {
 	r.put(all[0], func(record *policy.PlatformRecord, _ *postgres.Registered) { record.Retired = true })
 	stopping := r.rules(r.bundle, nil, policy.Stop{Platform: "pocket"})
 	keys := []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
-	now := register(r.stored, stopping, keys, false)
+	now := register(r.stored, nil, stopping, keys, false)
 	if len(now.refused) > 0 || !slices.Equal(now.retired, []string{"town-square"}) || !slices.Equal(now.stopped, []string{"pocket"}) || len(now.all) != 4 {
 		t.Fatalf("%+v", now)
 	}
 	for _, p := range now.all {
-		if p.Closed != (p.ID == "town-square" || p.ID == "pocket") || p.Name == "" {
+		want := map[string]*refusal.Error{"town-square": openid.ErrRetired, "pocket": openid.ErrStopped}[p.ID]
+		if p.Closed != want || p.Name == "" {
 			t.Errorf("%+v", p)
 		}
 	}

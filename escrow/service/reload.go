@@ -66,13 +66,15 @@ type live struct {
 	registered  atomic.Pointer[registered]
 	tokenKeys   atomic.Pointer[[]openid.Key]
 	issuing     *person.Live
-	rules       func() (*policy.Bundle, error) // in force, to which token keys and platforms have to fit
+	rules       func() (*policy.Bundle, error)       // in force, to which token keys and platforms have to fit
+	holds       func(leaf int64, digest string) bool // what the public log has of platforms
+	look        func(ctx context.Context) error      // into the public log
 
 	mu      sync.Mutex          // one reload at a time
 	seen    *Config             // the last that could be read
 	digests map[string][32]byte // of what is in force, by name
 
-	following following // of the registry
+	following *following // of the registry
 
 	refused sync.Map // refusedChange by name, until the change is used or taken back
 }

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -34,6 +35,8 @@ import (
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/rules"
 )
 
 // lines are those of a log, as they come.
@@ -117,6 +120,7 @@ func newReloading(t *testing.T) *reloading {
 	r.s.live.seen, r.s.live.digests = c, r.s.digests
 	r.s.live.tokenKeys.Store(&r.s.Issuing.TokenKeys)
 	r.s.live.rules = func() (*policy.Bundle, error) { return r.bundle.Load(), nil }
+	r.s.live.holds, r.s.live.following = func(int64, string) bool { return true }, newFollowing()
 	r.s.live.issuing, err = person.Mount(r.edge, person.Config{
 		Providers: []person.Provider{{ID: "national", Proving: nowhere{}}}, TokenKeys: r.s.Issuing.TokenKeys, Store: openidtest.NewMemory(), Rules: r.s.live.rules,
 	})
@@ -301,7 +305,7 @@ func TestFoundC3HangupReadsEverythingAgain(t *testing.T) {
 func (r *reloading) knows(platform string) bool {
 	w := httptest.NewRecorder()
 	r.edge.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://penname.example/authorize?client_id="+platform, nil))
-	return !strings.Contains(w.Body.String(), openid.ErrUnknownPlatform.Mend)
+	return !slices.ContainsFunc([]*refusal.Error{openid.ErrUnknownPlatform, openid.ErrRetired, openid.ErrStopped}, func(e *refusal.Error) bool { return strings.Contains(w.Body.String(), e.Mend) })
 }
 
 // C3: platforms come and go while the service runs, and one that is not sound stops no other.
@@ -372,6 +376,78 @@ func TestFoundC3PlatformsFollowTheRegistry(t *testing.T) {
 	}
 	if err := r.s.LoadPlatforms(t.Context()); err == nil {
 		t.Error("an outage is silent")
+	}
+}
+
+// A record that the registry key signed counts once the public log holds it, at the leaf
+// that the database names. Until then the one before stays in force.
+func TestPlatformsThatTheLogDoesNotHold(t *testing.T) {
+	r, g := newReloading(t), newRegistering(t)
+	r.bundle.Store(g.bundle)
+	now, looks, log := time.Now(), 0, map[int64]string{}
+	r.s.Now = func() time.Time { return now }
+	r.s.live.holds = func(leaf int64, digest string) bool { return log[leaf] == digest }
+	r.s.live.look = func(context.Context) error { looks++; return nil }
+	var stored []postgres.Registered
+	r.s.changed = func(_ context.Context, after int64) ([]postgres.Registered, error) {
+		return slices.DeleteFunc(slices.Clone(stored), func(one postgres.Registered) bool { return one.Leaf <= after }), nil
+	}
+	put := func(leaf int64, p openid.Platform) string {
+		t.Helper()
+		one := g.put(p, func(_ *policy.PlatformRecord, s *postgres.Registered) { s.Leaf = leaf })
+		stored = append(stored, one)
+		digest := policy.Hash(one.Signed)
+		return hex.EncodeToString(digest[:])
+	}
+	load := func() {
+		t.Helper()
+		if err := r.s.LoadPlatforms(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := ways(t, newPublicKey(t))
+	square, forum := all[0], all[1]
+	square.IDTokenAlg = ""
+	first := put(1, square)
+	load()
+	if r.knows("town-square") {
+		t.Error("without a leaf")
+	}
+	r.log.until(t, map[string]any{"level": "ERROR", "platform": "town-square", "code": "platform.not_in_log"})
+	log[2] = first
+	now = now.Add(lookAgain)
+	if load(); r.knows("town-square") || looks != 2 {
+		t.Errorf("with another leaf, after %d looks", looks)
+	}
+	log[1] = "the digest of another record"
+	if load(); r.knows("town-square") || looks != 2 {
+		t.Errorf("with another record's leaf, after %d looks", looks)
+	}
+	r.s.live.look = func(context.Context) error { log[1] = first; return nil }
+	now = now.Add(lookAgain)
+	if load(); !r.knows("town-square") {
+		t.Error("the log holds it now")
+	}
+	// A newer record, and a new platform.
+	r.s.live.look = func(context.Context) error { return rules.ErrUnknown }
+	square.Name = "Thieves' Square"
+	renamed := put(3, square)
+	put(4, forum)
+	if err := r.s.LoadPlatforms(t.Context()); !errors.Is(err, rules.ErrUnknown) {
+		t.Error("an outage of the log is silent:", err)
+	}
+	at := r.s.live.registered.Load()
+	if !r.knows("town-square") || at.all[slices.IndexFunc(at.all, func(p openid.Platform) bool { return p.ID == "town-square" })].Name != "Town Square" {
+		t.Error("in doubt the record before does not stay")
+	}
+	r.log.until(t, map[string]any{"level": "WARN", "platform": "town-square", "code": "platform.not_in_log"})
+	if f := at.findings(); len(f) != 3 || f[0].Cause != "1 open, 1 refused" || f[1].Part != "platform school-forum" || f[2].Part != "platform town-square" || f[2].Code != "platform.not_in_log" || f[2].Mark != Warning {
+		t.Errorf("%+v", f)
+	}
+	log[3] = renamed
+	load()
+	if at := r.s.live.registered.Load(); len(at.findings()) != 2 || len(at.behind) > 0 || at.all[slices.IndexFunc(at.all, func(p openid.Platform) bool { return p.ID == "town-square" })].Name != "Thieves' Square" {
+		t.Errorf("%+v", at.findings())
 	}
 }
 

@@ -30,7 +30,7 @@ func platformCommand() *cobra.Command {
 		Use: "platform", Short: "Register platforms, and change what is registered",
 		Long: "Register platforms, and change what is registered.\n\n" +
 			"Each command but list and show signs a new record of the platform with the registry key and puts it into the\n" +
-			"public log. No custodian is asked, and running services take it within seconds. Evidence of a platform, and\n" +
+			"public log. No custodian is asked, and running services take it within a minute. Evidence of a platform, and\n" +
 			"under a new key of it, counts once the bundle's waiting time is over.",
 	}
 	c.AddCommand(platformAdd(&at), platformList(&at), platformShow(&at), platformEdit(&at), platformRotateSecret(&at), platformRetire(&at))
@@ -115,7 +115,7 @@ func (d recorded) said(what string) string {
 	if d.Record != "" {
 		return fmt.Sprintf("written: %s. Have it countersigned, and give the same command again with --countersigned instead of --record-out", d.Record)
 	}
-	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within seconds", d.Platform, what, *d.Leaf)
+	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within a minute", d.Platform, what, *d.Leaf)
 	if d.Counts != "" {
 		text += "\nits evidence counts from " + d.Counts
 	}

@@ -81,7 +81,7 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	var rec recordFlags
 	c := &cobra.Command{
 		Use: "add ID", Short: "Register a platform: one entry in the public log", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
-		Long: "Registers a platform: one entry in the public log, and people can sign in to it within seconds. What is left out\n" +
+		Long: "Registers a platform: one entry in the public log, and people can sign in to it within a minute. What is left out\n" +
 			"and needed is asked for at a terminal.\n\n" +
 			"  --kind web      a server that keeps a secret; it is made and shown once\n" +
 			"  --kind keys     a server that signs its requests: --jwks or --jwks-uri\n" +

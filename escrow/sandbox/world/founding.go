@@ -79,7 +79,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 		return nil, err
 	}
 	f.rules = &disclose.Rules{Bundles: f.disclosing.Store.Bundles, Ceremonies: f.disclosing.Store.Ceremonies, Now: f.Clock.Now}
-	b, err := f.makeRules(ctx)
+	b, err := f.makeRules(ctx, o.Rules)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 }
 
 // makeRules lets courts and custodians make the first rules, or takes those of before.
-func (f *founding) makeRules(ctx context.Context) (*policy.Bundle, error) {
+func (f *founding) makeRules(ctx context.Context, change func(*policy.Bundle)) (*policy.Bundle, error) {
 	if f.Resumed {
 		for _, c := range Custodians {
 			if _, err := f.serveWitness(c); err != nil {
@@ -109,6 +109,9 @@ func (f *founding) makeRules(ctx context.Context) (*policy.Bundle, error) {
 		return nil, err
 	}
 	raw, err := f.makeCustodians(ctx)
+	if err == nil && change != nil {
+		raw, err = f.changeRules(raw, change)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -117,6 +120,20 @@ func (f *founding) makeRules(ctx context.Context) (*policy.Bundle, error) {
 		return nil, err
 	}
 	return b, f.InstallBundle(ctx, raw)
+}
+
+// changeRules makes Dir/bundle.json another one.
+func (f *founding) changeRules(raw []byte, change func(*policy.Bundle)) ([]byte, error) {
+	var b policy.Bundle
+	if err := json.Unmarshal(raw, &b); err != nil {
+		return nil, err
+	}
+	change(&b)
+	raw, err := b.Marshal()
+	if err != nil {
+		return nil, err
+	}
+	return raw, os.WriteFile(f.Path("bundle.json"), raw, 0o600)
 }
 
 func (f *founding) startPostgres(ctx context.Context, o Options) (err error) {

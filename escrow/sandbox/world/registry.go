@@ -47,6 +47,18 @@ func (f *founding) client(c Client) (r registration, err error) {
 	return r, err
 }
 
+// openRegistry registers the world's platforms, unless its first rules have no registry.
+func (f *founding) openRegistry(ctx context.Context) error {
+	if f.Resumed {
+		if err := f.endorseRegistry(ctx); err != nil {
+			return err
+		}
+	} else if f.Service.Bundle.Registry == nil {
+		return nil
+	}
+	return f.registerPlatforms(ctx)
+}
+
 // registerPlatforms registers what is not in the registry, or not like this.
 func (f *founding) registerPlatforms(ctx context.Context) error {
 	key, err := f.key("registry")

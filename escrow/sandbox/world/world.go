@@ -74,6 +74,11 @@ type Options struct {
 	Keep     string            // folder that stays, with all that the next world in it needs to be this one; empty: a temporary one
 	Clients  []Client          // platforms besides the world's own
 
+	// Rules changes the first ones, before they are endorsed; nil: nobody does. Without a
+	// registry they name the world's platforms, as those of version 2 of the format do: the
+	// next start with that folder gives it one.
+	Rules func(*policy.Bundle)
+
 	// PerSender is service.Parts.PerSender: everybody in a world comes by one address.
 	PerSender float64
 }
@@ -149,10 +154,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 			return nil, err
 		}
 	}
-	if err := w.endorseRegistry(ctx); err != nil {
-		return nil, err
-	}
-	if err := f.registerPlatforms(ctx); err != nil {
+	if err := f.openRegistry(ctx); err != nil {
 		return nil, err
 	}
 	return w, w.save()

@@ -186,7 +186,7 @@ func TestResourceOfSeveralPlatforms(t *testing.T) {
 	s := &side{}
 	s.platforms.Store(&[]openid.Platform{
 		{ID: "stranger", Sector: "elsewhere.example", Origins: []string{api}},
-		{ID: "retired", Sector: "town.example", Origins: []string{api}, Closed: true},
+		{ID: "retired", Sector: "town.example", Origins: []string{api}, Closed: openid.ErrRetired},
 		{ID: "api", Sector: "town.example", Origins: []string{api}},
 	})
 	client := openid.Platform{ID: "town-square", Sector: "town.example"}

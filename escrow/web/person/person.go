@@ -193,7 +193,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Leave: s.leave,
 		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
-			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return !p.Closed && p.Scripts(origin) })
+			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Closed == nil && p.Scripts(origin) })
 		},
 		Resource:  s.resource,
 		ErrorPage: s.edge.ShowRefusal,
@@ -221,7 +221,7 @@ func (s *side) platform(_ context.Context, clientID string) (openid.Platform, er
 // address can be of several platforms, of other sectors too.
 func (s *side) resource(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
 	return s.find(func(p openid.Platform) bool {
-		return !p.Closed && p.SectorID() == client.SectorID() && p.Serves(resource)
+		return p.Closed == nil && p.SectorID() == client.SectorID() && p.Serves(resource)
 	})
 }
 
@@ -246,7 +246,7 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 
 // open are the platforms that people may sign in to.
 func (s *side) open() []openid.Platform {
-	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed })
+	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed != nil })
 }
 
 // acrs are the assurance levels that a token can name: those that the identity
@@ -278,7 +278,7 @@ func (s *side) sectors() []string {
 // alike are the names of the other platforms that know people by the same pen name.
 func (s *side) alike(p openid.Platform) (names []string) {
 	for _, other := range *s.platforms.Load() {
-		if other.ID != p.ID && other.SectorID() == p.SectorID() && !other.Closed {
+		if other.ID != p.ID && other.SectorID() == p.SectorID() && other.Closed == nil {
 			names = append(names, other.Name)
 		}
 	}
