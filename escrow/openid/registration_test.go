@@ -431,16 +431,14 @@ func TestT50RetiredPlatform(t *testing.T) {
 	r, g := registered(t)
 	got, code := r.tokens("scope", "openid offline_access"), r.code(r.square)
 	action := r.open(r.request(r.square))
-	closed := func(why *refusal.Error) {
-		g.set(r.square.ID, func(p *openid.Platform) { p.Closed = why })
-	}
-	closed(openid.ErrRetired)
+	close := func(why *refusal.Error) { g.set(r.square.ID, func(p *openid.Platform) { p.Closed = why }) }
+	close(openid.ErrRetired)
 	wantError(t, r.refresh(got["refresh_token"].(string)), 401, "invalid_client")
 	wantError(t, r.post("/token", r.redemption(r.square, code)), 401, "invalid_client")
 	wantError(t, r.post("/introspect", url.Values{"token": {got["access_token"].(string)}, "client_id": {r.square.ID}, "client_secret": {secret}}), 401, "invalid_client")
 	wantError(t, userinfo(r, got["access_token"].(string), "Bearer"), 401, "invalid_token")
 	for _, why := range []*refusal.Error{openid.ErrRetired, openid.ErrStopped, openid.ErrUnknownPlatform} {
-		closed(why)
+		close(why)
 		wantPage(t, r.get("/authorize?"+r.request(r.square).Encode()), why)
 	}
 	if a := r.decide(action, "approve"); a.header.Get("Location") != "" && strings.Contains(a.header.Get("Location"), "code=") {
