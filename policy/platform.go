@@ -25,7 +25,7 @@ var (
 	ErrPlatformSignature = refusal.New(refusal.Unauthenticated, "platform.bad_signature",
 		"The record of the platform is not signed with a registry key of the bundle in force: sign it with that key.")
 	ErrCountersignature = refusal.New(refusal.Unauthenticated, "platform.bad_countersignature",
-		"The countersignature is not over this record by one of the platform keys that may: make it with `escrow platform countersign` from the record that the operator sent.")
+		"The countersignature is not over this record by one of the platform keys that may, and a key that still waits may let nobody into a sector: make it with `escrow platform countersign` from the record that the operator sent.")
 	ErrPlatformNotNext = refusal.New(refusal.Conflict, "platform.not_next",
 		"The record does not follow the one that the registry holds: it must count up by one and name the SHA-256 of the signed record before; make it again from what is there now.")
 	ErrPlatformFixed = refusal.New(refusal.Conflict, "platform.fixed",
