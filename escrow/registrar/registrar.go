@@ -84,6 +84,10 @@ type CaseStatus struct {
 	Declined  int    `json:"declined"`  // custodians who declined
 	Quorum    int    `json:"quorum"`    // approvals that it takes
 
+	// By custodians, in newer rules: it, its authority or its platform. Only in the answer
+	// to who asks for the status.
+	Stopped bool `json:"stopped,omitempty"`
+
 	// For whoever filed it, and for custodians.
 	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only in the answer to somebody who sent it, or a decision on it
 	Leaf       int64     `json:"leaf,omitempty"`    // index of the recorded warrant in the public log, never 0
@@ -98,6 +102,9 @@ func (s CaseStatus) String() string {
 	line := document.Printable(fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum))
 	if s.Declined > 0 {
 		line += fmt.Sprintf(", %d declined", s.Declined)
+	}
+	if s.Stopped {
+		line += "\nstopped by the custodians, in newer rules: it, its authority or its platform; nothing is decided or released any more"
 	}
 	if s.Leaf == 0 {
 		return line

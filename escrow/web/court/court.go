@@ -151,7 +151,7 @@ func writeRecords(w http.ResponseWriter, r *http.Request, p registrar.Platforms)
 
 // countsOf is what whoever knows the id of a case may learn.
 func countsOf(c disclose.Summary) registrar.CaseStatus {
-	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum}
+	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum, Stopped: c.Stopped}
 }
 
 // statusOf is for who sent the warrant, and for custodians.
