@@ -304,11 +304,17 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	seen := make(map[name]bool, len(w.Targets))
 	for _, t := range w.Targets {
 		// As platforms show it: @handle, or @handle@host.
-		handle, _, _ := strings.Cut(strings.TrimPrefix(strings.ToLower(string(t.Pseudonym)), "@"), "@")
-		if token.IsHandle(handle) {
+		handle, _, isAddress := strings.Cut(strings.TrimPrefix(strings.ToLower(string(t.Pseudonym)), "@"), "@")
+		_, err := token.ParsePseudonym(handle)
+		switch {
+		case token.IsHandle(handle):
 			return ErrHandleTarget
+		case err == nil && isAddress:
+			return ErrAddressTarget
+		case token.NearHandle(handle):
+			return errNearHandle
 		}
-		_, err := token.ParsePseudonym(string(t.Pseudonym))
+		_, err = token.ParsePseudonym(string(t.Pseudonym))
 		n := name{t.Pseudonym, t.Platform}
 		if err != nil || b.platforms[t.Platform] == nil && b.Registry == nil || seen[n] {
 			return ErrBadTarget
