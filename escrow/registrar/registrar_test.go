@@ -220,3 +220,21 @@ func TestClientRefusals(t *testing.T) {
 		}
 	}
 }
+
+// All pages of the records of a platform are fetched, and a server that goes in a circle is
+// not followed.
+func TestPlatformReadsAllPages(t *testing.T) {
+	pages := map[string]string{"": `{"records":[{"leaf":1},{"leaf":2}],"more":true}`, "2": `{"records":[{"leaf":5}],"more":true}`, "5": `{"records":[]}`}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, pages[r.URL.Query().Get("after")])
+	}))
+	defer srv.Close()
+	c := &registrar.Client{Server: srv.URL, HTTP: srv.Client(), Now: time.Now}
+	if all, err := c.Platform(t.Context(), "x"); err != nil || len(all) != 3 || all[2].Leaf != 5 {
+		t.Error(all, err)
+	}
+	pages["5"] = pages[""]
+	if all, err := c.Platform(t.Context(), "x"); !errors.Is(err, registrar.ErrOtherAnswer) {
+		t.Error(all, err)
+	}
+}
