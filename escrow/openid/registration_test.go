@@ -52,8 +52,10 @@ func registered(t *testing.T, more ...openid.Platform) (*rig, *registry) {
 		r.cfg.Platforms = func(_ context.Context, id string) (openid.Platform, error) {
 			return g.find(func(p openid.Platform) bool { return p.ID == id })
 		}
-		r.cfg.Resource = func(_ context.Context, _ openid.Platform, resource string) (openid.Platform, error) {
-			return g.find(func(p openid.Platform) bool { return p.Serves(resource) })
+		r.cfg.Resource = func(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return openid.FindResource(g.all, client, resource)
 		}
 		r.cfg.HTTP = identity.NewHTTP(identity.Guard{AllowLoopback: true})
 	})

@@ -2,7 +2,6 @@ package openid
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/penname/penname/verifier/refusal"
