@@ -32,13 +32,15 @@ var (
 		"The record changes what is fixed at registration: an id and a sector stay, a reported key stays reported, a kid names one key for ever, and who has retired does not come back; register another platform instead.")
 	ErrSectorTaken = refusal.New(refusal.Denied, "platform.sector_taken",
 		"Other platforms have this sector, and who shares it sees the same pen names: one of them must countersign the record with its evidence key.")
+	ErrPlatformListed = refusal.New(refusal.Denied, "platform.listed",
+		"The rules list this platform, or did: its first record must have the evidence keys that they name and are in force, or be countersigned with one of them, and its sector is its id.")
 	ErrNoRegistry = refusal.New(refusal.Denied, "bundle.no_registry",
 		"The bundle in force names no registry key, so no platform can be registered: let the custodians endorse a bundle with a registry.")
 )
 
 // PlatformRecord is one version of a platform's entry in the registry. It is signed
-// with a registry key of the bundle in force, and the SHA-256 of the compact JWS is a
-// leaf of the public log. Each version names the one before, so that the newest
+// with a registry key of the bundle in force, and a leaf of the public log has the digest
+// of the compact JWS and its countersignatures (proof.PlatformDigest). Each version names the one before, so that the newest
 // vouches for all.
 type PlatformRecord struct {
 	Version  int    `json:"version"`  // of this format: 1
@@ -138,8 +140,8 @@ func countersigner(countersigned, signed string, keys document.KeySet) (*documen
 	return key, d.Verify(key.Public)
 }
 
-// Digest is the hex SHA-256 of the signed record that was parsed, as its leaf in the
-// public log has it.
+// Digest is the hex SHA-256 of the signed record that was parsed, as the one after it
+// names it.
 func (r *PlatformRecord) Digest() string { return r.digest }
 
 // SectorID is what pen names at the platform depend on.
@@ -207,8 +209,10 @@ func (r *PlatformRecord) compile() error {
 	switch {
 	case r.Version != 1:
 		return errors.New("unknown version")
-	case len(r.ID) > maxPlatformID || !named(r.ID, r.Name):
-		return errors.New("an id of at most 64 lower case letters, digits, dots and dashes, and a displayable name")
+	case len(r.ID) > maxPlatformID || !idPattern.MatchString(r.ID):
+		return errors.New("the id is at most 64 lower case letters, digits, dots and dashes, the first and the last a letter or a digit")
+	case !named(r.ID, r.Name):
+		return errors.New("the name is one line of text, at most 200 letters, of which none is invisible")
 	case r.Number < 1, (r.Number == 1) != (r.Previous == ""), r.Previous != "" && !hashPattern.MatchString(r.Previous):
 		return errors.New("a record has a number from 1 on, and each but number 1 the hash of the record before")
 	case r.Sector != "" && !idPattern.MatchString(r.Sector):
@@ -220,7 +224,7 @@ func (r *PlatformRecord) compile() error {
 	}
 	for i, o := range r.Origins {
 		if !origin(o, false) || slices.Contains(r.Origins[:i], o) {
-			return errors.New("origins are https, each once")
+			return errors.New("origins are https, without a path or a wildcard, each once")
 		}
 	}
 	for i, kid := range r.Stolen {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -42,8 +43,9 @@ type LoggedPlatform struct {
 // and so is nil in [Facts]. They are not safe for concurrent use with Add.
 type Platforms struct {
 	byID    map[string]*platform
-	owners  map[string]string   // ids, by the thumbprint of each key that they ever had
-	sectors map[string][]string // ids
+	owners  map[string]string          // ids, by the thumbprint of each key that they ever had
+	sectors map[string][]string        // ids
+	listed  map[string]document.KeySet // by id: keys of those that a bundle lists, or did
 }
 
 // platform is one of them, in the order of its numbers.
@@ -63,6 +65,7 @@ type platform struct {
 // records. The first is for whoever calls; the second is what an audit shows.
 func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, error) {
 	p := &Platforms{}
+	p.carryOver(bundles)
 	for _, l := range slices.SortedFunc(slices.Values(logged), func(a, b LoggedPlatform) int { return cmp.Compare(a.Leaf, b.Leaf) }) {
 		if err := p.add(l); err != nil {
 			return nil, err
@@ -84,16 +87,39 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 }
 
 // Add takes the next record that the public log holds, which is judged as it was when it
-// was registered under b, then in force: see [Bundle.Register].
-func (p *Platforms) Add(l LoggedPlatform, b *Bundle) error {
+// was registered under the last of the bundles that had come into force: see
+// [Bundle.Register].
+func (p *Platforms) Add(l LoggedPlatform, bundles ...*Bundle) error {
 	day, err := time.Parse(time.DateOnly, l.Day)
-	if err != nil {
+	switch {
+	case err != nil:
 		return ErrPlatform.Because(err)
+	case len(bundles) == 0:
+		return ErrNoRegistry
 	}
-	if _, err := b.Register(l.Signed, l.Countersigned, p, day); err != nil {
+	p.carryOver(bundles)
+	if _, err := bundles[len(bundles)-1].Register(l.Signed, l.Countersigned, p, day); err != nil {
 		return err
 	}
 	return p.add(l)
+}
+
+// carryOver notes the platforms that bundles list, in their order: what custodians once
+// endorsed is nobody else's, listed or not.
+func (p *Platforms) carryOver(bundles []*Bundle) {
+	if p.byID == nil {
+		p.byID, p.owners, p.sectors, p.listed = make(map[string]*platform), make(map[string]string), make(map[string][]string), make(map[string]document.KeySet)
+	}
+	for _, b := range bundles {
+		for id, listed := range b.platforms {
+			p.listed[id] = listed.Keys
+			for _, k := range listed.Keys {
+				if print, err := k.Thumbprint(); err == nil { // it was read as a key
+					p.owners[print] = id
+				}
+			}
+		}
+	}
 }
 
 func (p *Platforms) add(l LoggedPlatform) error {
@@ -104,9 +130,6 @@ func (p *Platforms) add(l LoggedPlatform) error {
 	day, err := time.Parse(time.DateOnly, l.Day)
 	if err != nil {
 		return ErrPlatform.Because(err)
-	}
-	if p.byID == nil {
-		p.byID, p.owners, p.sectors = make(map[string]*platform), make(map[string]string), make(map[string][]string)
 	}
 	known := p.byID[r.ID]
 	if known == nil {
@@ -329,20 +352,19 @@ func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, l
 // Register checks that a new record may be logged on day after those that p holds,
 // which are all: signed under b with a registry key, next in its place, with evidence
 // keys that are nobody else's, and, if it takes a sector that others have, countersigned
-// by one of them, with a key that need not wait any more. The refusals are those of [Bundle.VerifyPlatform] and [NewPlatforms],
-// [ErrSectorTaken], [ErrCountersignature] and [ErrBundleSharedKey].
+// by one of them, with a key that need not wait any more; so is one that has the sector by
+// an address, when it adds an origin: its own key will do. A platform that a bundle listed
+// goes on under its keys and in its sector. The refusals are those of
+// [Bundle.VerifyPlatform] and [NewPlatforms], [ErrSectorTaken], [ErrPlatformListed], [ErrCountersignature] and [ErrBundleSharedKey].
 func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, day time.Time) (*PlatformRecord, error) {
+	day = day.UTC().Truncate(24 * time.Hour) // an entry says no more
 	r, err := b.VerifyPlatform(signed, day)
 	if err != nil {
 		return nil, err
 	}
-	known, before := &platform{kids: make(map[string]string)}, document.KeySet(nil)
-	if listed := b.platforms[r.ID]; listed != nil {
-		before = listed.Keys
-	}
+	known := &platform{kids: make(map[string]string)}
 	if has := p.byID[r.ID]; has != nil {
 		known = &platform{has.records, has.logged, has.days, maps.Clone(has.kids)} // p does not change
-		before = has.newest().keys
 	}
 	if err := known.follows(r); err != nil {
 		return nil, err
@@ -351,19 +373,79 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 		return nil, err
 	}
 	members, taken := b.membersOf(r, p, day)
-	before = slices.DeleteFunc(slices.Clone(before), func(k document.Key) bool { return slices.Contains(r.Stolen, k.KeyID) })
-	joined := false
+	own := b.ownKeys(r, p)
+	joined, vouched := false, false
 	for _, c := range countersigned {
-		_, member := countersigner(c, signed, members)
-		if _, err := countersigner(c, signed, before); err != nil && member != nil {
-			return nil, ErrCountersignature.Because(err)
+		if err := checkCountersignature(c, signed, members, own); err != nil {
+			return nil, err
 		}
-		joined = joined || member == nil
+		_, member := countersigner(c, signed, members)
+		_, owner := countersigner(c, signed, own)
+		joined, vouched = joined || member == nil, vouched || owner == nil
 	}
-	if r.Number == 1 && taken && !joined {
+	switch listed := b.listed(r.ID, p); {
+	case r.Number > 1:
+		if taken && !joined && r.SectorURI != "" && !subset(r.Origins, among(known.newest().Origins)) {
+			return nil, ErrSectorTaken
+		}
+	case listed != nil && (r.SectorID() != r.ID || !vouched && !r.carriesOn(listed, day)):
+		return nil, ErrPlatformListed
+	case taken && !joined:
 		return nil, ErrSectorTaken
 	}
 	return r, nil
+}
+
+// CheckCountersignature checks that a countersignature of the record signed is by a key
+// that may give it on day, after the records that p holds: one of the record before, not
+// reported stolen, or of another platform of the sector, as [Bundle.Register] says. It is
+// [ErrCountersignature], or as [ParsePlatform] refuses.
+func (b *Bundle) CheckCountersignature(countersigned, signed string, p *Platforms, day time.Time) error {
+	r, err := ParsePlatform(signed)
+	if err != nil {
+		return err
+	}
+	members, _ := b.membersOf(r, p, day)
+	return checkCountersignature(countersigned, signed, members, b.ownKeys(r, p))
+}
+
+func checkCountersignature(countersigned, signed string, may ...document.KeySet) (err error) {
+	for _, keys := range may {
+		if _, err = countersigner(countersigned, signed, keys); err == nil {
+			return nil
+		}
+	}
+	if errors.Is(err, ErrCountersignature) {
+		return err
+	}
+	return ErrCountersignature.Because(err)
+}
+
+// ownKeys are those of the record before r that r does not report stolen.
+func (b *Bundle) ownKeys(r *PlatformRecord, p *Platforms) document.KeySet {
+	before := b.listed(r.ID, p)
+	if has := p.byID[r.ID]; has != nil {
+		before = has.newest().keys
+	}
+	return slices.DeleteFunc(slices.Clone(before), func(k document.Key) bool { return slices.Contains(r.Stolen, k.KeyID) })
+}
+
+// listed are the evidence keys of a platform in b, or else in the last bundle before it
+// that listed the platform; nil: none did.
+func (b *Bundle) listed(id string, p *Platforms) document.KeySet {
+	if listed := b.platforms[id]; listed != nil {
+		return listed.Keys
+	}
+	return p.listed[id]
+}
+
+// carriesOn reports whether r has all the listed keys that are in force on day, and they
+// are some.
+func (r *PlatformRecord) carriesOn(listed document.KeySet, day time.Time) bool {
+	inForce := slices.DeleteFunc(slices.Clone(listed), func(k document.Key) bool { return !k.InForce(day) })
+	return len(inForce) > 0 && !slices.ContainsFunc(inForce, func(k document.Key) bool {
+		return find(r.keys, func(own *document.Key) bool { return own.KeyID == k.KeyID }) == nil
+	})
 }
 
 // checkKeys: evidence keys are those of one party alone, each under one kid.
@@ -373,33 +455,33 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 		if err != nil {
 			return ErrPlatform.Because(err)
 		}
-		if owner, taken := b.owners[print]; taken && owner != r.ID {
-			return ErrBundleSharedKey
+		for _, owners := range []map[string]string{b.owners, p.owners} {
+			if owner, taken := owners[print]; taken && owner != r.ID {
+				return ErrBundleSharedKey.Because(fmt.Errorf("key %q is %s's", r.keys[i].KeyID, cmp.Or(owner, "the issuer, the registry or a person of the rules")))
+			}
 		}
-		if owner, taken := p.owners[print]; taken && owner != r.ID {
-			return ErrBundleSharedKey
-		}
-		if listed := b.platforms[r.ID]; listed != nil {
-			if was := kidIn(listed.Keys, r.keys[i].KeyID); was != nil {
-				if of, err := was.Thumbprint(); err != nil || of != print {
-					return ErrPlatformFixed
-				}
+		if was := kidIn(b.listed(r.ID, p), r.keys[i].KeyID); was != nil {
+			if of, err := was.Thumbprint(); err != nil || of != print {
+				return ErrPlatformFixed
 			}
 		}
 	}
 	return nil
 }
 
-// membersOf returns the evidence keys of the other platforms that have the sector of
-// r, which may countersign on day, and whether there are any such platforms. One that the
-// bundle lists has its id as its sector.
+// membersOf returns the evidence keys of the platforms that have the sector of r, which may
+// countersign on day, and whether others than r's are among them. One that a
+// bundle lists, or did, has its id as its sector.
 func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms, day time.Time) (keys document.KeySet, taken bool) {
-	if listed := b.platforms[r.SectorID()]; listed != nil && r.SectorID() != r.ID && p.byID[r.SectorID()] == nil {
-		keys, taken = slices.Clone(listed.Keys), true
+	if listed := b.listed(r.SectorID(), p); listed != nil && r.SectorID() != r.ID && p.byID[r.SectorID()] == nil {
+		keys, taken = slices.Clone(listed), true
 	}
 	for _, id := range p.sectors[r.SectorID()] {
-		if id != r.ID {
-			keys, taken = append(keys, b.lettingIn(id, p, day)...), true
+		taken = taken || id != r.ID
+		for _, k := range b.lettingIn(id, p, day) {
+			if id != r.ID || !slices.Contains(r.Stolen, k.KeyID) {
+				keys = append(keys, k)
+			}
 		}
 	}
 	return keys, taken
@@ -411,7 +493,7 @@ func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms, day time.Time) (keys
 // the registry key would add one of their own and countersign with it.
 func (b *Bundle) lettingIn(id string, p *Platforms, day time.Time) (keys document.KeySet) {
 	known, k := p.byID[id], b.evidenceKeys(id, p, math.MaxInt64)
-	if b.platforms[id] == nil {
+	if b.listed(id, p) == nil {
 		for _, first := range known.records[0].keys {
 			delete(k.days, first.KeyID)
 		}

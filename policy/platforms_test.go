@@ -581,6 +581,112 @@ func TestAKeyThatWaitsLetsNobodyIn(t *testing.T) {
 	}
 }
 
+// A member of a sector that is an address, not a domain, adds no origin that nobody of the
+// sector vouched for.
+func TestAMemberThatMoves(t *testing.T) {
+	w := registered(t)
+	in := func(r *PlatformRecord) { r.Sector, r.SectorURI = "town.example", "https://town.example/s.json" }
+	have := logged(t, at(30, 10, in), at(29, 20, func(r *PlatformRecord) { r.ID = "app"; in(r); keys(t, "app")(r) }),
+		at(28, 30, func(r *PlatformRecord) {
+			r.ID, r.Sector, r.SectorURI = "alone", "alone.example", "https://alone.example/s.json"
+			keys(t, "alone")(r)
+		}))
+	have = append(have, logged(t, at(27, 20, func(r *PlatformRecord) { r.ID = "late"; in(r); keys(t, "late")(r) }), at(1, 40, func(r *PlatformRecord) { r.ID = "late"; in(r); keys(t, "late", "thief")(r) }))...)
+	p, err := NewPlatforms(have, w.bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	moved := func(r *PlatformRecord) { r.Origins = append(r.Origins, "https://evil.example") }
+	for name, c := range map[string]struct {
+		place int
+		edit  func(*PlatformRecord)
+		by    string
+		want  error
+	}{
+		"by the registry key alone": {1, moved, "", ErrSectorTaken},
+		"with its own key":          {1, moved, "app", nil},
+		"with a member's":           {1, moved, "square", nil},
+		"with one that waits":       {4, moved, "thief", ErrSectorTaken},
+		"with one that is stolen":   {1, func(r *PlatformRecord) { moved(r); stolen("app")(r) }, "app", ErrCountersignature},
+		"an origin less":            {1, func(r *PlatformRecord) { r.Origins = nil }, "", nil},
+		"alone in its sector":       {2, moved, "", nil},
+	} {
+		r := parsedRecord(t, have[c.place].Signed).Successor()
+		c.edit(&r)
+		signed := signedRecord(t, key("registry"), r)
+		var co []string
+		if c.by != "" {
+			co = []string{must(CountersignPlatform(key(c.by), signed))}
+		}
+		if _, err := w.bundle.Register(signed, co, p, now); !errors.Is(err, c.want) {
+			t.Error(name, err)
+		}
+	}
+}
+
+// A platform that a bundle lists, or listed once, is nobody else's: neither its id, nor its
+// sector, nor its keys.
+func TestListedPlatformsAreNobodyElses(t *testing.T) {
+	w := registered(t)
+	gone := w.after(t, func(b *Bundle) { b.Registry = w.bundle.Registry; b.Platforms = nil })
+	is := func(edits ...func(*PlatformRecord)) PlatformRecord {
+		return record(t, append([]func(*PlatformRecord){func(r *PlatformRecord) { r.ID = forum }, keys(t, "new")}, edits...)...)
+	}
+	grab := func(edits ...func(*PlatformRecord)) PlatformRecord {
+		return record(t, append([]func(*PlatformRecord){func(r *PlatformRecord) { r.ID, r.Sector = "evil", forum }, keys(t, "new")}, edits...)...)
+	}
+	for name, c := range map[string]struct {
+		record PlatformRecord
+		by     string
+		want   error
+	}{
+		"with its keys":                     {is(keys(t, "wiki")), "", nil},
+		"with one more":                     {is(keys(t, "wiki", "new")), "", nil},
+		"with others":                       {is(), "", ErrPlatformListed},
+		"without any":                       {is(keys(t)), "", ErrPlatformListed},
+		"with others that it vouches for":   {is(), "wiki", nil},
+		"that somebody else vouches for":    {is(), "thief", ErrCountersignature},
+		"in another sector":                 {is(keys(t, "wiki"), func(r *PlatformRecord) { r.Sector = "forum.example" }), "", ErrPlatformListed},
+		"another sector, which it wants":    {is(func(r *PlatformRecord) { r.Sector = "forum.example" }), "wiki", ErrPlatformListed},
+		"its sector, by name":               {is(keys(t, "wiki"), func(r *PlatformRecord) { r.Sector = forum }), "", nil},
+		"its sector for somebody else":      {grab(), "", ErrSectorTaken},
+		"its sector, which it shares":       {grab(), "wiki", nil},
+		"its key for somebody else":         {grab(keys(t, "wiki"), func(r *PlatformRecord) { r.Sector = "" }), "", ErrBundleSharedKey},
+		"another key under the kid of its":  {is(func(r *PlatformRecord) { k := key("thief"); k.KeyID = "wiki"; r.Keys = jwks(t, k) }), "", ErrPlatformFixed},
+		"its keys, one of them not its own": {is(keys(t, "wiki", "thief")), "", nil}, // which waits
+	} {
+		signed := signedRecord(t, key("registry"), c.record)
+		var co []string
+		if c.by != "" {
+			co = []string{must(CountersignPlatform(key(c.by), signed))}
+		}
+		l := LoggedPlatform{Signed: signed, Countersigned: co, Leaf: 10, Day: proof.Day(now)}
+		for _, bundles := range [][]*Bundle{{w.bundle}, {w.bundle, gone}} {
+			p, err := NewPlatforms(nil, bundles...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := bundles[len(bundles)-1].Register(signed, co, p, now); !errors.Is(err, c.want) {
+				t.Errorf("%s, %d bundles: %v", name, len(bundles), err)
+			}
+			var audited Platforms
+			if err := audited.Add(l, bundles...); !errors.Is(err, c.want) {
+				t.Errorf("%s, %d bundles, in an audit: %v", name, len(bundles), err)
+			}
+			if c.want != nil || c.record.ID != forum {
+				continue
+			}
+			// Whoever came with it lets nobody in at once.
+			late := signedRecord(t, key("registry"), record(t, func(r *PlatformRecord) { r.ID, r.Sector = "evil", forum }, keys(t, "evil")))
+			for _, by := range []string{"new", "thief"} {
+				if err := audited.Add(LoggedPlatform{Signed: late, Countersigned: []string{must(CountersignPlatform(key(by), late))}, Leaf: 20, Day: proof.Day(now)}, bundles...); !errors.Is(err, ErrCountersignature) && c.by == "" {
+					t.Errorf("%s, %d bundles: %s lets others in: %v", name, len(bundles), by, err)
+				}
+			}
+		}
+	}
+}
+
 // What says nothing, or too much, is no record, and is not signed either.
 func TestRecordsThatAreNone(t *testing.T) {
 	for name, edit := range map[string]func(*PlatformRecord){

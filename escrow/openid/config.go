@@ -105,7 +105,7 @@ type Platform struct {
 	// there stay theirs.
 	Closed *refusal.Error `json:"-"`
 
-	RedirectURIs           []string          `json:"redirect_uris"`
+	RedirectURIs           []string          `json:"redirect_uris"`                       // an API, which has Origins and signs nobody in, may have none
 	PostLogoutRedirectURIs []string          `json:"post_logout_redirect_uris,omitempty"` // where people may be led back to after a logout
 	SecretHashes           []SecretHash      `json:"secrets,omitempty"`                   // at most two, sent by client_secret_basic or _post
 	JWKS                   []jose.JSONWebKey `json:"keys,omitempty"`                      // public keys for private_key_jwt, EdDSA or ES256
@@ -327,7 +327,7 @@ func (p Platform) Check() error {
 		return ErrBadPlatform.Because(WrongField("JWKSURI"))
 	case slices.ContainsFunc(p.JWKS, unusable):
 		return ErrBadPlatform.Because(WrongField("JWKS"))
-	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, unregistrable):
+	case len(p.RedirectURIs) == 0 && (p.public() || len(p.Origins) == 0), slices.ContainsFunc(p.RedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))

@@ -62,6 +62,27 @@ func registered(t *testing.T, more ...openid.Platform) (*rig, *registry) {
 	return r, g
 }
 
+// An API proves itself and asks about tokens, and signs nobody in.
+func TestAnAPIHasNoRedirectURI(t *testing.T) {
+	api := openid.Platform{ID: "town-api", Name: "Town API", Origins: []string{"https://api.town.example"}, SecretHashes: []openid.SecretHash{openid.HashSecret(secret)}}
+	if err := api.Check(); err != nil {
+		t.Fatal(err)
+	}
+	nowhere, scripts := api, api
+	nowhere.Origins = nil
+	scripts.SecretHashes, scripts.Browser = nil, true
+	if nowhere.Check() == nil || scripts.Check() == nil {
+		t.Error("somebody who signs people in has no redirect URI")
+	}
+	r, _ := registered(t, api)
+	for _, uri := range []string{"", "https://api.town.example", "https://api.town.example/cb"} {
+		wantError(t, r.post("/par", r.request(r.square, "client_id", api.ID, "redirect_uri", uri, "client_secret", secret)), 400, "invalid_request")
+	}
+	if a := r.post("/introspect", url.Values{"client_id": {api.ID}, "client_secret": {secret}, "token": {"x"}}); a.status != http.StatusOK || !strings.Contains(a.body, `"active":false`) {
+		t.Errorf("introspection: %d %s", a.status, a.body)
+	}
+}
+
 // A platform changes its secret while it signs people in: at no moment is one refused
 // that it was told to use, and afterwards the old one opens nothing.
 func TestSecretsOverlapUnderTraffic(t *testing.T) {
@@ -477,6 +498,14 @@ func TestO24SectorIdentifierURI(t *testing.T) {
 		}
 		srv.Close()
 	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answers["all"].body) }))
+	t.Cleanup(srv.Close)
+	for origin, good := range map[string]bool{"https://a.town.example": true, "https://more.example": true, "https://town.example": false, "https://more.exam": false} {
+		api := openid.Platform{ID: "api", Origins: []string{origin}, Localhost: true}
+		if _, err := openid.SectorOf(t.Context(), identity.NewHTTP(identity.Guard{AllowLoopback: true}), srv.URL, api); (err == nil) != good {
+			t.Errorf("O24 an API at %s: %v", origin, err)
+		}
+	}
 	p.Localhost = false
 	for _, address := range []string{"http://town.example/s.json", "http://127.0.0.1/s.json", "https://u:p@town.example/", "https://town.example/#x", "ftp://town.example/", ""} {
 		if _, err := openid.SectorOf(t.Context(), http.DefaultClient, address, p); refusal.Of(err) == nil {
@@ -487,14 +516,19 @@ func TestO24SectorIdentifierURI(t *testing.T) {
 		p    openid.Platform
 		good bool
 	}{
-		"town.example":   {openid.Platform{RedirectURIs: []string{"https://a.town.example/cb"}, Origins: []string{"https://town.example"}}, true},
-		"forum.example":  {openid.Platform{RedirectURIs: []string{"https://a.forum.example/cb", "https://forum.example.evil.example/"}}, false},
-		"co.uk":          {openid.Platform{RedirectURIs: []string{"https://a.co.uk/cb"}}, false},
-		"example.co.uk":  {openid.Platform{RedirectURIs: []string{"https://example.co.uk/cb"}}, true},
-		"a.park.example": {openid.Platform{RedirectURIs: []string{"https://a.park.example/cb"}}, false},
-		"pocket.example": {openid.Platform{RedirectURIs: []string{"example.pocket.app:/back", "http://127.0.0.1/back"}, Native: true}, true},
-		"purse.example":  {openid.Platform{RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}, false},
-		"shop.example":   {openid.Platform{RedirectURIs: []string{"https://notshop.example/cb"}}, false},
+		"town.example":         {openid.Platform{RedirectURIs: []string{"https://a.town.example/cb"}, Origins: []string{"https://town.example"}}, true},
+		"forum.example":        {openid.Platform{RedirectURIs: []string{"https://a.forum.example/cb", "https://forum.example.evil.example/"}}, false},
+		"co.uk":                {openid.Platform{RedirectURIs: []string{"https://a.co.uk/cb"}}, false},
+		"example.co.uk":        {openid.Platform{RedirectURIs: []string{"https://example.co.uk/cb"}}, true},
+		"a.park.example":       {openid.Platform{RedirectURIs: []string{"https://a.park.example/cb"}}, false},
+		"pocket.example":       {openid.Platform{RedirectURIs: []string{"example.pocket.app:/back", "http://127.0.0.1/back"}, Native: true}, true},
+		"purse.example":        {openid.Platform{RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}, false},
+		"https://town.example": {openid.Platform{RedirectURIs: []string{"https://town.example/cb"}}, false},
+		"github.io":            {openid.Platform{RedirectURIs: []string{"https://a.github.io/cb"}}, false},
+		"example":              {openid.Platform{RedirectURIs: []string{"https://town.example/cb"}}, false},
+		"trial.example":        {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://trial.example/cb"}, Localhost: true}, true},
+		"trials.example":       {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://other.example/cb"}, Localhost: true}, false},
+		"shop.example":         {openid.Platform{RedirectURIs: []string{"https://notshop.example/cb"}}, false},
 	} {
 		if err := c.p.CheckSector(domain); (err == nil) != c.good {
 			t.Errorf("%s: %v", domain, err)

@@ -121,26 +121,6 @@ func (c *Client) BundleByHash(ctx context.Context, hash string) (bundle []byte, 
 	return raw, e.Endorsements, err
 }
 
-// Platform fetches all records of a platform, at least one, page by page, or fails with
-// [ErrOtherAnswer]. Nothing of them is checked here: that is for policy.NewPlatforms, and
-// for whoever holds the public log.
-func (c *Client) Platform(ctx context.Context, id string) ([]policy.LoggedPlatform, error) {
-	p, err := ask[Platforms](ctx, c, http.MethodGet, Fill(PathPlatform, id), nil, nil)
-	all := p.Records
-	for err == nil && p.More && len(p.Records) > 0 {
-		last := p.Records[len(p.Records)-1].Leaf
-		p, err = ask[Platforms](ctx, c, http.MethodGet, behind(Fill(PathPlatform, id), last), nil, nil)
-		if err == nil && len(p.Records) > 0 && p.Records[len(p.Records)-1].Leaf <= last { // or a liar would keep us for ever
-			err = ErrOtherAnswer
-		}
-		all = append(all, p.Records...)
-	}
-	if err == nil && len(all) == 0 {
-		err = ErrOtherAnswer
-	}
-	return all, err
-}
-
 // behind is the address of the page of records behind a leaf.
 func behind(path string, leaf int64) string {
 	return path + "?" + url.Values{ParamAfter: {strconv.FormatInt(leaf, 10)}}.Encode()

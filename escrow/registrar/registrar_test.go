@@ -84,7 +84,6 @@ func TestClientSpeaksTheWire(t *testing.T) {
 		{"GET /v1/cases/x", "", true, func() error { _, err := c.CaseFile(ctx, key, "x"); return err }},
 		{"POST /v1/cases/x/decisions", `{"decision":"` + signed + `"}`, true, func() error { _, err := c.Decide(ctx, key, signed); return err }},
 		{"GET /v1/bundle", "", false, func() error { _, err := c.Bundle(ctx); return err }},
-		{"GET /v1/platforms/x", "", false, func() error { _, err := c.Platform(ctx, "x"); return err }},
 		{"GET /v1/platforms", "", false, func() error { _, _, err := c.Platforms(ctx, 7); return err }},
 		{"GET /v1/ceremonies/p/messages", "", false, func() error { _, err := c.Board("p")(ctx, ""); return err }},
 		{"POST /v1/ceremonies/p/messages", `{"message":"m"}`, false, func() error { _, err := c.Board("p")(ctx, "m"); return err }},
@@ -218,23 +217,5 @@ func TestClientRefusals(t *testing.T) {
 		if _, err := c.Bundle(t.Context()); !errors.Is(err, registrar.ErrInsecure) {
 			t.Errorf("%q: %v", server, err)
 		}
-	}
-}
-
-// All pages of the records of a platform are fetched, and a server that goes in a circle is
-// not followed.
-func TestPlatformReadsAllPages(t *testing.T) {
-	pages := map[string]string{"": `{"records":[{"leaf":1},{"leaf":2}],"more":true}`, "2": `{"records":[{"leaf":5}],"more":true}`, "5": `{"records":[]}`}
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, pages[r.URL.Query().Get("after")])
-	}))
-	defer srv.Close()
-	c := &registrar.Client{Server: srv.URL, HTTP: srv.Client(), Now: time.Now}
-	if all, err := c.Platform(t.Context(), "x"); err != nil || len(all) != 3 || all[2].Leaf != 5 {
-		t.Error(all, err)
-	}
-	pages["5"] = pages[""]
-	if all, err := c.Platform(t.Context(), "x"); !errors.Is(err, registrar.ErrOtherAnswer) {
-		t.Error(all, err)
 	}
 }

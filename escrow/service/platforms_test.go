@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -60,7 +61,8 @@ type registering struct {
 	t      *testing.T
 	key    jose.JSONWebKey
 	bundle *policy.Bundle
-	stored map[string]postgres.Registered
+	stored map[string]postgres.Registered // the newest of each
+	rows   []postgres.Registered
 }
 
 func newRegistering(t *testing.T) *registering {
@@ -130,8 +132,8 @@ func (r *registering) put(p openid.Platform, changed ...func(*policy.PlatformRec
 		record = parsed.Successor()
 	}
 	digest := sha256.Sum256(settings)
-	record.Name, record.Sector, record.Origins, record.Client = p.Name, p.Sector, p.Origins, hex.EncodeToString(digest[:])
-	stored := postgres.Registered{Client: settings, LoggedPlatform: policy.LoggedPlatform{Leaf: int64(len(r.stored) + record.Number), Day: time.Now().UTC().Format(time.DateOnly)}}
+	record.Name, record.Sector, record.Origins, record.Client = p.Name, p.Sector, slices.Concat(p.Origins, slices.DeleteFunc(p.RedirectOrigins(), func(o string) bool { return strings.Contains(o, "*") })), hex.EncodeToString(digest[:])
+	stored := postgres.Registered{Client: settings, LoggedPlatform: policy.LoggedPlatform{Leaf: int64(len(r.rows)), Day: time.Now().UTC().Format(time.DateOnly)}}
 	for _, change := range changed {
 		change(&record, &stored)
 	}
@@ -140,8 +142,27 @@ func (r *registering) put(p openid.Platform, changed ...func(*policy.PlatformRec
 			r.t.Fatal(err)
 		}
 	}
-	r.stored[p.ID] = stored
+	r.stored[p.ID], r.rows = stored, append(r.rows, stored)
 	return stored
+}
+
+// register is what a service makes of all of it, which the log holds, under b.
+func (r *registering) register(b *policy.Bundle, keys []openid.Key) registered {
+	r.t.Helper()
+	f := newFollowing()
+	err := f.read(r.rows)
+	if err == nil {
+		err = f.take(r.t.Context(), func(int64, string) bool { return true }, r.until)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return f.register(b, keys, false)
+}
+
+// until is rules.History.Until, of one bundle.
+func (r *registering) until(context.Context, int64) ([]*policy.Bundle, error) {
+	return []*policy.Bundle{r.bundle}, nil
 }
 
 // ways are platforms of every kind.
@@ -172,7 +193,7 @@ func newConfigured(t *testing.T) *configured {
 	for _, p := range ways(t, c.forum.Public()) {
 		r.put(p)
 	}
-	now := register(r.stored, nil, r.bundle, keys, false)
+	now := r.register(r.bundle, keys)
 	if len(now.refused) > 0 {
 		t.Fatal(now.refused)
 	}
@@ -340,6 +361,18 @@ func TestPlatformsRefused(t *testing.T) {
 			digest := sha256.Sum256(s.Client)
 			r.Client = hex.EncodeToString(digest[:])
 		}},
+		"a redirect URI beyond its public record": {id: "town-square", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Origins = []string{"https://app.town.example"}
+		}},
+		"a sector that it does not lie in": {id: "town-square", code: "platform.sector_domain", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Sector = "other.example"
+		}},
+		"a sector that is a public suffix": {id: "town-square", code: "platform.sector_domain", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Sector = "example"
+		}},
+		"another platform's id as its sector": {id: "town-square", code: "platform.sector_taken", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Sector = "school-forum"
+		}},
 		"a record that nobody signed": {id: "town-square", code: "platform.bad_signature", stored: func(r *policy.PlatformRecord, s *postgres.Registered) {
 			var err error
 			if s.Signed, err = policy.SignPlatform(newTestKey(t), *r); err != nil {
@@ -349,7 +382,10 @@ func TestPlatformsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRegistering(t)
-			for _, p := range ways(t, forum.Public()) {
+			all := ways(t, forum.Public())
+			at := slices.IndexFunc(all, func(p openid.Platform) bool { return p.ID == c.id })
+			all = append(slices.Delete(slices.Clone(all), at, at+1), all[at]) // it comes last
+			for _, p := range all {
 				switch {
 				case p.ID != c.id:
 					r.put(p)
@@ -360,7 +396,7 @@ func TestPlatformsRefused(t *testing.T) {
 					r.put(p, c.stored)
 				}
 			}
-			now := register(r.stored, nil, r.bundle, keys, false)
+			now := r.register(r.bundle, keys)
 			if refusal.Of(now.refused[c.id]) == nil || refusal.Of(now.refused[c.id]).Code != cmp.Or(c.code, errPlatform.Code) || len(now.refused) != 1 {
 				t.Fatalf("%v", now.refused)
 			}
@@ -380,6 +416,58 @@ func TestPlatformsRefused(t *testing.T) {
 	}
 }
 
+// What the rules do not allow is served to nobody, though the registry key signed it and the
+// log holds it: who takes a sector has no countersignature of it, or one under a key that
+// was added a moment before.
+func TestPlatformsThatTakeASector(t *testing.T) {
+	r, keys := newRegistering(t), []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
+	stolen, own := newTestKey(t), newTestKey(t)
+	has := func(k jose.JSONWebKey) func(*policy.PlatformRecord, *postgres.Registered) {
+		return func(record *policy.PlatformRecord, _ *postgres.Registered) {
+			var err error
+			if record.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public()}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	by := func(k jose.JSONWebKey) func(*policy.PlatformRecord, *postgres.Registered) {
+		return func(record *policy.PlatformRecord, s *postgres.Registered) {
+			var err error
+			if s.Signed, err = policy.SignPlatform(r.key, *record); err != nil {
+				t.Fatal(err)
+			}
+			countersigned, err := policy.CountersignPlatform(k, s.Signed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Countersigned = []string{countersigned}
+		}
+	}
+	in := func(id string) openid.Platform {
+		return openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".town.example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}, Sector: "town.example"}
+	}
+	r.put(in("square"), has(own))
+	r.put(in("app"), by(own))
+	r.put(in("square"), has(stolen)) // by the registry key alone
+	r.put(in("grab"), by(stolen))
+	r.put(in("bold"))
+	r.put(openid.Platform{ID: "elsewhere", Name: "Elsewhere", RedirectURIs: []string{"https://elsewhere.example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}})
+	now := r.register(r.bundle, keys)
+	for id, want := range map[string]*refusal.Error{"square": nil, "app": nil, "elsewhere": nil, "grab": policy.ErrCountersignature, "bold": policy.ErrSectorTaken} {
+		if got := refusal.Of(now.refused[id]); (got == nil) != (want == nil) || want != nil && got.Code != want.Code {
+			t.Errorf("%s: %v", id, now.refused[id])
+		}
+	}
+	for _, p := range now.all {
+		if (p.Closed != nil) != (p.ID == "grab" || p.ID == "bold") || p.Closed != nil && p.Sector != "" {
+			t.Errorf("%+v", p)
+		}
+	}
+	if found := now.findings(); len(found) != 3 || found[0].Cause != "2 refused, 3 open" || found[1].Code != "platform.sector_taken" {
+		t.Errorf("%+v", found)
+	}
+}
+
 // A platform that has retired, or that the custodians stopped, signs nobody in. People
 // keep seeing what they had there.
 func TestPlatformsThatEnded(t *testing.T) {
@@ -391,7 +479,7 @@ func TestPlatformsThatEnded(t *testing.T) {
 	r.put(all[0], func(record *policy.PlatformRecord, _ *postgres.Registered) { record.Retired = true })
 	stopping := r.rules(r.bundle, nil, policy.Stop{Platform: "pocket"})
 	keys := []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
-	now := register(r.stored, nil, stopping, keys, false)
+	now := r.register(stopping, keys)
 	if len(now.refused) > 0 || !slices.Equal(now.retired, []string{"town-square"}) || !slices.Equal(now.stopped, []string{"pocket"}) || len(now.all) != 4 {
 		t.Fatalf("%+v", now)
 	}

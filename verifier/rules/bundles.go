@@ -102,6 +102,7 @@ func (s *Bundles) WithPlatforms(records Records) *Bundles {
 // and endorsements, too.
 func (s *Bundles) Audit(ctx context.Context) func(hash string) (proof.Rules, bool) {
 	registered := new(registered)
+	var all []*policy.Bundle
 	return func(hash string) (proof.Rules, bool) {
 		b, err := s.Get(ctx, hash)
 		if err != nil {
@@ -109,8 +110,8 @@ func (s *Bundles) Audit(ctx context.Context) func(hash string) (proof.Rules, boo
 		}
 		r := b.AuditRules()
 		r.Follows = func(previous string) string { return s.follows(ctx, hash, previous) }
-		if s.platforms != nil {
-			r.Platform = func(index int64, leaf proof.Leaf) string { return s.registers(ctx, b, registered, index, leaf) }
+		if all = append(all, b); s.platforms != nil {
+			r.Platform = func(index int64, leaf proof.Leaf) string { return s.registers(ctx, all, registered, index, leaf) }
 		}
 		return r, true
 	}

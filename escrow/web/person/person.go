@@ -236,7 +236,7 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 
 // open are the platforms that people may sign in to.
 func (s *side) open() []openid.Platform {
-	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed != nil })
+	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed != nil || len(p.RedirectURIs) == 0 })
 }
 
 // acrs are the assurance levels that a token can name: those that the identity
