@@ -166,6 +166,7 @@ func TestResourceOfSeveralPlatforms(t *testing.T) {
 		{ID: "stranger", Sector: "elsewhere.example", Origins: []string{api}},
 		{ID: "retired", Sector: "town.example", Origins: []string{api}, Closed: openid.ErrRetired},
 		{ID: "api", Sector: "town.example", Origins: []string{api, both}},
+		{ID: "site", Sector: "town.example", Origins: []string{api}, RedirectURIs: []string{api + "/cb"}},
 		{ID: "mate", Sector: "town.example", Origins: []string{both}},
 	}
 	client := openid.Platform{ID: "town-square", Sector: "town.example"}

@@ -45,7 +45,8 @@ func outageCode(ctx context.Context, err error) goidc.ErrorCode {
 
 // FindResource returns the open platform of a client's sector that a resource names: by
 // its client_id, or by an https address, without a fragment (RFC 8707, 2), at an origin
-// that it alone of its sector lists. What other sectors list is theirs to say, and takes
+// that it alone of its sector lists; where a site has the same origin, it is the API, which
+// has no redirect URI. What other sectors list is theirs to say, and takes
 // nothing from this one. It fails with [ErrUnknownPlatform].
 func FindResource(all []Platform, client Platform, resource string) (Platform, error) {
 	var found []Platform
@@ -53,6 +54,10 @@ func FindResource(all []Platform, client Platform, resource string) (Platform, e
 		if p.Closed == nil && p.SectorID() == client.SectorID() && p.serves(resource) {
 			found = append(found, p)
 		}
+	}
+	signsIn := func(p Platform) bool { return len(p.RedirectURIs) > 0 }
+	if apis := slices.DeleteFunc(slices.Clone(found), signsIn); len(apis) > 0 {
+		found = apis
 	}
 	if len(found) != 1 {
 		return Platform{}, ErrUnknownPlatform
