@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,10 +59,27 @@ func (f Facts) holdsBefore(leaf int64, w *Warrant, digest string) bool {
 	})
 }
 
-// Registered is since when a platform is in the registry.
+// until is the last leaf whose record says which keys and platforms there are.
+func (f Facts) until() int64 {
+	if f.Recorded == nil {
+		return math.MaxInt64
+	}
+	return *f.Recorded
+}
+
+// Registered is since when a platform is in the registry, and what became of its key.
 type Registered struct {
 	Platform time.Time `json:"platform,omitzero"` // the day of its first record; zero: the bundle lists it
 	Key      time.Time `json:"key,omitzero"`      // from when the key that signed the evidence is counted; zero: the bundle lists it
+	Stolen   time.Time `json:"stolen,omitzero"`   // the day on which a key was reported stolen that signed evidence; zero: none was
+}
+
+// Report is what a person must know of a stolen key, or "".
+func (r Registered) Report() string {
+	if r.Stolen.IsZero() {
+		return ""
+	}
+	return "this key was reported stolen on " + r.Stolen.Format(time.DateOnly) + "; the log knew this evidence before"
 }
 
 // Decision is what [Decide] found.
@@ -286,11 +304,17 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	seen := make(map[name]bool, len(w.Targets))
 	for _, t := range w.Targets {
 		// As platforms show it: @handle, or @handle@host.
-		handle, _, _ := strings.Cut(strings.TrimPrefix(strings.ToLower(string(t.Pseudonym)), "@"), "@")
-		if token.IsHandle(handle) {
+		handle, _, isAddress := strings.Cut(strings.TrimPrefix(strings.ToLower(string(t.Pseudonym)), "@"), "@")
+		_, err := token.ParsePseudonym(handle)
+		switch {
+		case token.IsHandle(handle):
 			return ErrHandleTarget
+		case err == nil && isAddress:
+			return ErrAddressTarget
+		case token.NearHandle(handle):
+			return errNearHandle
 		}
-		_, err := token.ParsePseudonym(string(t.Pseudonym))
+		_, err = token.ParsePseudonym(string(t.Pseudonym))
 		n := name{t.Pseudonym, t.Platform}
 		if err != nil || b.platforms[t.Platform] == nil && b.Registry == nil || seen[n] {
 			return ErrBadTarget
@@ -330,7 +354,7 @@ type verification struct {
 func (v *verification) checkPlatforms() error {
 	for _, t := range v.w.Targets {
 		if v.keys[t.Platform] == nil {
-			v.keys[t.Platform] = v.b.evidenceKeys(t.Platform, v.known.Platforms)
+			v.keys[t.Platform] = v.b.evidenceKeys(t.Platform, v.known.Platforms, v.known.until())
 		}
 		switch {
 		case v.keys[t.Platform] == nil:
@@ -375,37 +399,39 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 				return nil, nil, nil, ErrEvidenceMismatch
 			}
 			delete(pieces, digest) // one piece speaks for one post of one target
-			e, tok, since, err := v.piece(raw, digest, t)
+			e, tok, reg, err := v.piece(raw, digest, t)
 			if err != nil {
 				return nil, nil, nil, err
 			}
 			if j == 0 {
-				tokens[i], posts[i], registered[i] = tok, e.Post, Registered{v.keys[t.Platform].registered, since}
+				tokens[i], posts[i], registered[i] = tok, e.Post, reg
 			} else if tok.Commitment != tokens[i].Commitment {
 				return nil, nil, nil, ErrEvidenceMismatch // which record would be opened?
 			}
+			registered[i].Stolen = cmp.Or(registered[i].Stolen, reg.Stolen)
 		}
 	}
 	return tokens, posts, registered, nil
 }
 
-// piece checks one, and returns from when its key is counted, too.
-func (v *verification) piece(raw, digest string, t Target) (e *token.Evidence, tok *token.Token, since time.Time, err error) {
+// piece checks one, and returns since when its platform and its key are registered, too.
+func (v *verification) piece(raw, digest string, t Target) (e *token.Evidence, tok *token.Token, reg Registered, err error) {
 	k := v.keys[t.Platform]
 	e, tok, err = token.VerifyEvidence(raw, v.b.Issuer, v.b.issuerKeys, k.set)
 	if err != nil {
-		return nil, nil, since, ErrBadEvidence.Because(err)
+		return nil, nil, reg, ErrBadEvidence.Because(err)
 	}
 	if tok.Subject != t.Pseudonym || e.Platform != t.Platform || tok.Audience != t.Platform {
-		return nil, nil, since, ErrEvidenceMismatch
+		return nil, nil, reg, ErrEvidenceMismatch
 	}
 	if e.Post.At.After(v.w.IssuedAt.Add(clockSkew)) {
-		return nil, nil, since, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
+		return nil, nil, reg, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
 	}
 	if v.b.Registry != nil {
-		since, err = k.judge(e, v.at, v.b.Registry.WaitingDays, func(leaf int64) bool { return v.known.holdsBefore(leaf, v.w, digest) })
+		reg.Platform, reg.Stolen = k.registered, k.stolen[e.KeyID].day
+		reg.Key, err = k.judge(e, v.at, v.b.Registry.WaitingDays, func(leaf int64) bool { return v.known.holdsBefore(leaf, v.w, digest) })
 	}
-	return e, tok, since, err
+	return e, tok, reg, err
 }
 
 // checkRequester: an answer must have an address that only the requester can

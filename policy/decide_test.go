@@ -96,6 +96,7 @@ var mutations = []struct {
 	{"L09 handle with a wrong character", func(v *Warrant) {
 		v.Targets[0].Pseudonym = token.Pseudonym(v.Targets[0].Pseudonym.Handle(token.MinHandle)[1:])
 	}, ErrBadTarget, nil},
+	{"L09 e-mail address", func(v *Warrant) { v.Targets[0].Pseudonym += "@penname.invalid" }, ErrAddressTarget, nil},
 	{"L09 pen name in upper case", func(v *Warrant) {
 		v.Targets[0].Pseudonym = token.Pseudonym(strings.ToUpper(string(v.Targets[0].Pseudonym)))
 	}, ErrBadTarget, nil},
@@ -615,4 +616,42 @@ func explain(d Decision) []string {
 		lines = append(lines, fmt.Sprintf("Rule %s: %s.", id, d.Titles[i]))
 	}
 	return lines
+}
+
+// A handle with a slip is told from another wrong target.
+func TestAHandleWithASlip(t *testing.T) {
+	w := newWorld(t)
+	v, evidence := w.production(t)
+	handle := string(v.Targets[0].Pseudonym.Handle(token.MinHandle))
+	wrong := byte('q')
+	if handle[3] == wrong {
+		wrong = 'p'
+	}
+	for target, near := range map[string]bool{
+		handle[:3] + string(wrong) + handle[4:]:               true,
+		"@" + handle[:3] + "1" + handle[4:] + "@town.example": true,
+		handle[1:]:                          true,
+		handle[:6]:                          false,
+		"somebody else":                     false,
+		string(v.Targets[0].Pseudonym[:20]): false,
+	} {
+		v.Targets[0].Pseudonym = token.Pseudonym(target)
+		d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
+		wantRefused(t, d, ErrBadTarget)
+		if (d.Refusal.Mend != ErrBadTarget.Mend) != near {
+			t.Error(target, d.Refusal)
+		}
+	}
+}
+
+// What is not the hash of an earlier warrant is named by its field.
+func TestEarlierThatIsNoHash(t *testing.T) {
+	w := newWorld(t)
+	v, _ := w.production(t)
+	v.Earlier = "case-id"
+	d := BeforeSigning(v, w.court, w.bundle, now)
+	wantRefused(t, d, ErrDraft)
+	if said := cause(d.Refusal); !strings.Contains(fmt.Sprint(said), "earlier") {
+		t.Error(said)
+	}
 }

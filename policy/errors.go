@@ -23,6 +23,7 @@ var (
 	ErrTooManyTargets   = refusal.New(refusal.Invalid, "warrant.too_many_targets", "The warrant names more pen names than the bundle allows in one; split it.")
 	ErrBadTarget        = refusal.New(refusal.Invalid, "warrant.bad_target", "Each target is one whole pen name on one platform of the bundle or of the registry, once; there are no wildcards.")
 	ErrHandleTarget     = refusal.New(refusal.Invalid, "warrant.handle_target", "A target is a handle, the short name that a platform shows: name the whole pen name, which is the sub of the token in the platform's evidence, and ask the platform for that.")
+	ErrAddressTarget    = refusal.New(refusal.Invalid, "warrant.address_target", "A target is an e-mail address: the pen name stands before the @, name that alone.")
 	ErrNoEvidence       = refusal.New(refusal.Invalid, "warrant.evidence_missing", "Every target needs the platform's signed evidence whose digest the warrant names.")
 	ErrEvidenceMismatch = refusal.New(refusal.Invalid, "warrant.evidence_mismatch", "The evidence is about another pen name, platform or record, or its digest is not the one in the warrant.")
 	ErrBadEvidence      = refusal.New(refusal.Invalid, "warrant.evidence_invalid", "A piece of evidence does not verify with the keys of its platform and of the issuer.")
@@ -57,7 +58,7 @@ var (
 	ErrBundleReviewers    = refusal.New(refusal.Invalid, "bundle.reviewers", "Reviewers must be at least two different people, or none, and none of them a custodian.")
 	ErrNotEndorsed        = refusal.New(refusal.Denied, "bundle.not_endorsed", "Too few distinct custodians have endorsed this bundle.")
 	ErrNotNext            = refusal.New(refusal.Conflict, "bundle.not_next", "The bundle does not follow the one in force: it must name that one's hash and the next number. Write it with `escrowd bundle write --after`, and let the custodians endorse what was written.")
-	ErrStopped            = refusal.New(refusal.Denied, "warrant.stopped", "The custodians have stopped this case, or its authority, by newer rules: nothing is decided or released any more.")
+	ErrStopped            = refusal.New(refusal.Denied, "warrant.stopped", "The custodians have stopped this case, its authority or its platform, by newer rules: nothing is decided or released any more.")
 	ErrBadEndorsement     = refusal.New(refusal.Unauthenticated, "bundle.bad_endorsement", "An endorsement is not a custodian's signature over this bundle.")
 )
 
@@ -75,3 +76,10 @@ var (
 
 // ErrKey says that a private key cannot sign documents.
 var ErrKey = refusal.New(refusal.Invalid, "key.unusable", "The signing key must be a private Ed25519 or P-256 JWK with a kid.")
+
+// errNearHandle is ErrBadTarget, for what looks like a handle.
+var errNearHandle = func() *refusal.Error {
+	e := *ErrBadTarget
+	e.Mend = "A target is no pen name, and looks like a handle with a typing error. A handle names nobody here: name the whole pen name, which is the sub of the token in the platform's evidence."
+	return &e
+}()

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"time"
 
@@ -16,8 +17,8 @@ import (
 // Why evidence does not count for what the registry says of its platform.
 var (
 	ErrPlatformTooNew  = refusal.New(refusal.NotYet, "warrant.platform_too_new", "The platform was registered so recently that its evidence does not count yet; file the warrant again from the day that is named here.")
-	ErrKeyTooNew       = refusal.New(refusal.NotYet, "warrant.platform_key_too_new", "The platform's key is so new that evidence under it does not count yet, because no older key of the platform countersigned it, or only one that was reported stolen; file the warrant again from the day that is named here.")
-	ErrKeyStolen       = refusal.New(refusal.Denied, "warrant.platform_key_stolen", "The platform's key was reported stolen, and the public log shows nothing of this evidence from before: ask the platform for evidence under another key, or name the earlier preservation of it.")
+	ErrKeyTooNew       = refusal.New(refusal.NotYet, "warrant.platform_key_too_new", "The platform's key is so new that evidence under it does not count yet, because no older key of the platform countersigned it, or only one that still waits itself or was reported stolen; file the warrant again from the day that is named here.")
+	ErrKeyStolen       = refusal.New(refusal.Denied, "warrant.platform_key_stolen", "The platform's key was reported stolen, and the public log held this evidence before neither by this warrant's own entry nor by that of an earlier warrant which it names in its field earlier. Ask the platform for evidence under another key; or, if you filed a warrant about this very evidence before the report, put the SHA-256 of that one's signed file into earlier (sha256sum warrant.jws), and sign again.")
 	ErrPlatformRetired = refusal.New(refusal.Denied, "warrant.platform_retired", "The platform signed this evidence after it had retired: only what it signed before counts.")
 	ErrPlatformStopped = refusal.New(refusal.Denied, "warrant.platform_stopped", "The custodians have stopped this platform: nothing is opened on its evidence.")
 )
@@ -177,7 +178,7 @@ func (p *platform) follows(r *PlatformRecord) error {
 		}
 		was, known := p.kids[k.KeyID]
 		switch {
-		case known && (was != print || find(before.keys, func(o *document.Key) bool { return o.KeyID == k.KeyID }) == nil):
+		case known && (was != print || kidIn(before.keys, k.KeyID) == nil):
 			return ErrPlatformFixed // another key, or one that was gone
 		case !known && slices.Contains(slices.Collect(maps.Values(p.kids)), print):
 			return ErrPlatformFixed // or a stolen key could go on under another kid
@@ -210,17 +211,26 @@ func (p *Platforms) ReportsStolen() bool {
 // had, each with the days in which it signs.
 type evidenceKeys struct {
 	set        *token.KeySet
+	listed     document.KeySet      // that the bundle lists
 	days       map[string]time.Time // by kid: of the record that added a key; none: it does not wait
 	vouched    map[string][]string  // by kid: those of the older keys that countersigned that record
-	stolen     map[string]int64     // by kid: the leaf that reports it
+	stolen     map[string]report    // by kid
 	registered time.Time            // the day of the first record; zero: the bundle has the platform
 	retired    time.Time            // the day on which it retired; zero: it has not
 }
 
+// report is the record that first reports a key stolen.
+type report struct {
+	leaf int64
+	day  time.Time
+}
+
 // evidenceKeys returns the keys of a platform under b, or nil if it is not known. What a
-// bundle lists was endorsed by custodians, so it need not wait; it is as if it had been
-// the record before the first.
-func (b *Bundle) evidenceKeys(id string, p *Platforms) *evidenceKeys {
+// bundle lists was endorsed by custodians, so it need not wait, whatever record names it
+// too; it is as if it had been the record before the first. Of the records behind the leaf
+// until, only what they report stolen is read: a case is judged by what there was when it
+// was recorded.
+func (b *Bundle) evidenceKeys(id string, p *Platforms, until int64) *evidenceKeys {
 	listed := b.platforms[id]
 	if b.Registry == nil || p == nil || p.byID[id] == nil {
 		if listed == nil {
@@ -228,33 +238,39 @@ func (b *Bundle) evidenceKeys(id string, p *Platforms) *evidenceKeys {
 		}
 		return &evidenceKeys{set: listed}
 	}
-	k := &evidenceKeys{set: &token.KeySet{}, days: make(map[string]time.Time), vouched: make(map[string][]string), stolen: make(map[string]int64)}
-	var before document.KeySet
-	if listed != nil {
-		before = listed.Keys
-		k.set.Keys = slices.Clone(before)
-	} else {
-		k.registered = p.byID[id].days[0]
-	}
+	k := &evidenceKeys{set: &token.KeySet{}, days: make(map[string]time.Time), vouched: make(map[string][]string), stolen: make(map[string]report)}
 	known := p.byID[id]
+	if listed != nil {
+		k.listed = listed.Keys
+		k.set.Keys = slices.Clone(k.listed)
+	} else {
+		k.registered = known.days[0]
+	}
+	before := k.listed
 	for i, r := range known.records {
-		k.add(r, before, known.logged[i], known.days[i])
-		before = r.keys
+		k.addReports(r, known.logged[i].Leaf, known.days[i])
+		if known.logged[i].Leaf <= until {
+			k.add(r, before, known.logged[i], known.days[i])
+			before = r.keys
+		}
 	}
 	return k
 }
 
-// add takes one more record; before are the keys of the one before it.
-func (k *evidenceKeys) add(r *PlatformRecord, before document.KeySet, l LoggedPlatform, day time.Time) {
+func (k *evidenceKeys) addReports(r *PlatformRecord, leaf int64, day time.Time) {
 	for _, kid := range r.Stolen {
 		if _, known := k.stolen[kid]; !known {
-			k.stolen[kid] = l.Leaf
+			k.stolen[kid] = report{leaf, day}
 		}
 	}
+}
+
+// add takes one more record; before are the keys of the one before it.
+func (k *evidenceKeys) add(r *PlatformRecord, before document.KeySet, l LoggedPlatform, day time.Time) {
 	for i := range before { // what is gone signed until the end of the day
-		gone := find(r.keys, func(n *document.Key) bool { return n.KeyID == before[i].KeyID }) == nil
+		gone := kidIn(r.keys, before[i].KeyID) == nil
 		if end := day.AddDate(0, 0, 1); gone {
-			was := find(k.set.Keys, func(o *document.Key) bool { return o.KeyID == before[i].KeyID })
+			was := kidIn(k.set.Keys, before[i].KeyID)
 			if was.Expiry.IsZero() || end.Before(was.Expiry) {
 				was.Expiry = end
 			}
@@ -262,7 +278,11 @@ func (k *evidenceKeys) add(r *PlatformRecord, before document.KeySet, l LoggedPl
 	}
 	vouched := vouching(r, before, l)
 	for _, n := range r.keys {
-		if find(before, func(o *document.Key) bool { return o.KeyID == n.KeyID }) != nil {
+		if kidIn(before, n.KeyID) != nil {
+			continue
+		}
+		if named := kidIn(k.listed, n.KeyID); named != nil { // and counts as the bundle says
+			kidIn(k.set.Keys, n.KeyID).Expiry = named.Expiry
 			continue
 		}
 		if n.NotBefore.Before(day) {
@@ -273,6 +293,11 @@ func (k *evidenceKeys) add(r *PlatformRecord, before document.KeySet, l LoggedPl
 	if r.Retired && k.retired.IsZero() {
 		k.retired = day
 	}
+}
+
+// kidIn returns the one of keys with that kid, or nil.
+func kidIn(keys document.KeySet, kid string) *document.Key {
+	return find(keys, func(k *document.Key) bool { return k.KeyID == kid })
 }
 
 // vouching are the kids of the older keys that countersigned a record, without those that
@@ -294,7 +319,7 @@ func vouching(r *PlatformRecord, before document.KeySet, l LoggedPlatform) (kids
 func (k *evidenceKeys) waitsFrom(kid string, loggedBefore func(leaf int64) bool) time.Time {
 	since := k.days[kid]
 	for _, older := range k.vouched[kid] {
-		if report, stolen := k.stolen[older]; stolen && !loggedBefore(report) {
+		if report, stolen := k.stolen[older]; stolen && !loggedBefore(report.leaf) {
 			continue
 		}
 		if from := k.waitsFrom(older, loggedBefore); from.Before(since) {
@@ -310,7 +335,7 @@ func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, l
 	if !k.retired.IsZero() && !e.At.Before(k.retired.AddDate(0, 0, 1)) {
 		return since, ErrPlatformRetired
 	}
-	if report, stolen := k.stolen[e.KeyID]; stolen && !loggedBefore(report) {
+	if report, stolen := k.stolen[e.KeyID]; stolen && !loggedBefore(report.leaf) {
 		return since, ErrKeyStolen
 	}
 	since = k.waitsFrom(e.KeyID, loggedBefore)
@@ -435,7 +460,7 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 				return ErrBundleSharedKey.Because(fmt.Errorf("key %q is %s's", r.keys[i].KeyID, cmp.Or(owner, "the issuer, the registry or a person of the rules")))
 			}
 		}
-		if was := find(b.listed(r.ID, p), func(k *document.Key) bool { return k.KeyID == r.keys[i].KeyID }); was != nil {
+		if was := kidIn(b.listed(r.ID, p), r.keys[i].KeyID); was != nil {
 			if of, err := was.Thumbprint(); err != nil || of != print {
 				return ErrPlatformFixed
 			}
@@ -467,7 +492,7 @@ func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms, day time.Time) (keys
 // vouched for it. One that was added later waits as evidence under it does, or whoever has
 // the registry key would add one of their own and countersign with it.
 func (b *Bundle) lettingIn(id string, p *Platforms, day time.Time) (keys document.KeySet) {
-	known, k := p.byID[id], b.evidenceKeys(id, p)
+	known, k := p.byID[id], b.evidenceKeys(id, p, math.MaxInt64)
 	if b.listed(id, p) == nil {
 		for _, first := range known.records[0].keys {
 			delete(k.days, first.KeyID)

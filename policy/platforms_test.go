@@ -313,6 +313,55 @@ func TestPlatformsThatAreCarriedOver(t *testing.T) {
 	}
 }
 
+// A key that the bundle lists counts as the bundle says when the registry names it too,
+// and a case as it was recorded.
+func TestAKeyThatTheBundleListsIsEndorsed(t *testing.T) {
+	w := registered(t)
+	listed := registered(t, func(b *Bundle) {
+		b.Platforms = append(b.Platforms, Platform{ID: square, Name: "Town Square", Keys: jwks(t, key("square"))})
+	})
+	has := func(names ...string) func(*PlatformRecord) { return keys(t, names...) }
+	none, other, both := at(0, 10, has()), at(0, 10, has("new")), at(0, 20, has("new", "square"))
+	early, late := int64(15), int64(60)
+	for name, c := range map[string]struct {
+		records  []entry
+		recorded *int64
+		want     *refusal.Error
+		stolen   bool
+	}{
+		"the registry has another":             {records: []entry{other}},
+		"it is added to another":               {records: []entry{other, both}},
+		"the same, of a case from before":      {records: []entry{other, both}, recorded: &early},
+		"the same, of a case from after it":    {records: []entry{other, both}, recorded: &late},
+		"added first without keys, then with":  {records: []entry{none, at(0, 20, has("square"))}},
+		"long ago without keys, now with":      {records: []entry{at(30, 10, has()), at(0, 20, has("square"))}},
+		"long ago without, and still without":  {records: []entry{at(30, 10, has("new"))}, want: ErrBadEvidence},
+		"added, and gone before the evidence":  {records: []entry{at(30, 10, has("new")), at(20, 20, has("new", "square")), at(4, 30, has("new"))}, want: ErrBadEvidence},
+		"the same, of a case from between":     {records: []entry{at(30, 10, has("new")), at(20, 20, has("new", "square")), at(4, 30, has("new"))}, recorded: &[]int64{25}[0]},
+		"added, and gone afterwards":           {records: []entry{other, both, at(0, 30, has("new"))}},
+		"added, and reported stolen":           {records: []entry{other, both, at(0, 50, stolen("square"))}, want: ErrKeyStolen},
+		"the same, recorded before the report": {records: []entry{other, both, at(0, 50, stolen("square"))}, recorded: &early, stolen: true},
+		"the same, recorded after the report":  {records: []entry{other, both, at(0, 50, stolen("square"))}, recorded: &late, want: ErrKeyStolen},
+		"reported stolen by the record adding it": {records: []entry{other, at(0, 50, func(r *PlatformRecord) {
+			has("new", "square")(r)
+			r.Stolen = []string{"square"}[:min(1, r.Number-1)]
+		})}, want: ErrKeyStolen},
+	} {
+		v, evidence := w.production(t)
+		v.Bundle = listed.bundle.Hash()
+		p, err := NewPlatforms(logged(t, c.records...), w.bundle)
+		if err != nil {
+			t.Fatal(name, err, errors.Unwrap(err))
+		}
+		d := Decide(Submission{sign(t, w.court, v), evidence}, listed.bundle, Facts{p, c.recorded, nil}, now)
+		if c.want != nil {
+			wantRefused(t, d, c.want)
+		} else if !d.Allowed || !d.Registered[0].Platform.IsZero() || !d.Registered[0].Key.IsZero() || (d.Registered[0].Report() != "") != c.stolen {
+			t.Error(name, d.Refusal, cause(d.Refusal), d.Registered)
+		}
+	}
+}
+
 // A record is of no use that does not follow the one before, or whose signer has no say.
 func TestRecordsFollowOneAnother(t *testing.T) {
 	w := registered(t)

@@ -141,8 +141,10 @@ func (w *Warrant) wellFormed() error {
 		return errors.New("bad id or authority")
 	case !plausible(w.IssuedAt), !plausible(w.Expiry):
 		return errors.New("issue and expiry must be dated")
-	case w.Earlier != "" && !hashPattern.MatchString(w.Earlier), w.Bundle != "" && !hashPattern.MatchString(w.Bundle):
-		return errors.New("not a hash")
+	case w.Earlier != "" && !hashPattern.MatchString(w.Earlier):
+		return errors.New("earlier is not a hash: 64 hex digits, the SHA-256 of the earlier warrant's signed file")
+	case w.Bundle != "" && !hashPattern.MatchString(w.Bundle):
+		return errors.New("bundle is not a hash: 64 hex digits")
 	case !document.Displayable(w.Requester.DeliveryKey, 4000):
 		return errors.New("delivery key is not displayable")
 	case !jurisdictionPattern.MatchString(w.Jurisdiction):

@@ -58,16 +58,19 @@ type Post struct {
 	Registered policy.Registered `json:"registered"` // since when the platform is in the registry
 }
 
-// registered is for a person: how old the registration is.
+// registered is for a person: how old the registration is, and whether the key was stolen.
 func registered(since policy.Registered) string {
-	switch {
-	case since.Key.IsZero():
-		return "    the rules list its platform\n"
-	case since.Platform.IsZero():
-		return fmt.Sprintf("    the rules list its platform; its key counts since %s\n", since.Key.Format(time.DateOnly))
+	s := "    the rules list its platform"
+	if !since.Platform.IsZero() {
+		s = "    its platform is registered since " + since.Platform.Format(time.DateOnly)
 	}
-	return fmt.Sprintf("    its platform is registered since %s, and its key counts since %s\n",
-		since.Platform.Format(time.DateOnly), since.Key.Format(time.DateOnly))
+	if !since.Key.IsZero() {
+		s += ", and its key counts since " + since.Key.Format(time.DateOnly)
+	}
+	if said := since.Report(); said != "" {
+		s += "; " + said
+	}
+	return s + "\n"
 }
 
 // String is for a person at a terminal.
@@ -221,6 +224,11 @@ func (r *Review) judge(at time.Time) error {
 	}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
+	for i, t := range d.Warrant.Targets {
+		if said := d.Registered[i].Report(); said != "" {
+			r.found("%s: %s", t.Platform, said)
+		}
+	}
 	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
 	if d.NoticePeriod > 0 {
 		day, err := time.Parse(time.DateOnly, r.day)

@@ -53,6 +53,7 @@ type Summary struct {
 	Bundle             string // hash of the bundle it was decided under
 	SecrecyEnds        time.Time
 	Expires            time.Time
+	Stopped            bool // by custodians, in rules from after it; only [Registrar.Status] says so
 }
 
 // Summary returns the summary of a case.

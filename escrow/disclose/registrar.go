@@ -175,10 +175,20 @@ func commitmentsOf(d policy.Decision) []policy.Committed {
 	return commitments
 }
 
-// Status says where a case stands. Whoever knows the id may ask: it is 128
-// random bits.
+// Status says where a case stands, and whether custodians have stopped it. Whoever knows
+// the id may ask: it is 128 random bits.
 func (r *Registrar) Status(ctx context.Context, id string) (Summary, error) {
-	return r.Cases.Summary(ctx, id)
+	found, err := r.Cases.Summary(ctx, id)
+	if err != nil || found.State != Recorded && found.State != Authorised {
+		return found, err
+	}
+	since, err := r.Rules.Since(ctx, found.Bundle)
+	if err != nil || !slices.ContainsFunc(since[1:], func(b *policy.Bundle) bool { return len(b.Stops) > 0 }) {
+		return found, nil // whoever decides or releases asks again
+	}
+	c, err := r.Cases.Case(ctx, id)
+	found.Stopped = err == nil && policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil
+	return found, err
 }
 
 // Waiting returns cases that custodians may decide on now, the one that expires

@@ -24,8 +24,10 @@ type Registry struct {
 	// Of returns all records of platforms, of all of them without ids, in the order of
 	// their leaves.
 	Of func(ctx context.Context, ids ...string) ([]policy.LoggedPlatform, error)
-	// After returns the first n records behind a leaf, in the order of their leaves.
-	After func(ctx context.Context, leaf int64, n int) ([]policy.LoggedPlatform, error)
+	// After returns a page of the records behind a leaf, of one platform or of all (""),
+	// in the order of their leaves, and whether there are more behind it. It has at most
+	// that many records and, but for the first, that many bytes of JWS.
+	After func(ctx context.Context, leaf int64, id string, records, bytes int) (page []policy.LoggedPlatform, more bool, err error)
 }
 
 // PlatformEntry is a record that shall be logged, with what belongs to it.

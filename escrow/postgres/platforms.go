@@ -91,12 +91,20 @@ func (s Platforms) Of(ctx context.Context, ids ...string) (all []policy.LoggedPl
 }
 
 // After is [disclose.Registry].After.
-func (s Platforms) After(ctx context.Context, leaf int64, n int) (page []policy.LoggedPlatform, err error) {
-	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
-		page, err = readPlatforms(ctx, c, `WHERE leaf IN (SELECT leaf FROM platform_records WHERE leaf > $1 ORDER BY leaf LIMIT $2)`, leaf, n)
-		return err
+func (s Platforms) After(ctx context.Context, leaf int64, id string, records, bytes int) (page []policy.LoggedPlatform, more bool, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		page, err = readPlatforms(ctx, c, `WHERE leaf IN (
+			SELECT leaf FROM (
+				SELECT leaf, row_number() OVER behind AS nth, sum(octet_length(signed) + octet_length(array_to_string(countersigned, ''))) OVER behind AS bytes
+				FROM (SELECT leaf, signed, countersigned FROM platform_records WHERE leaf > $1 AND ($2 = '' OR id = $2) ORDER BY leaf LIMIT $3) AS most
+				WINDOW behind AS (ORDER BY leaf)) AS measured
+			WHERE nth = 1 OR bytes <= $4)`, leaf, id, records, bytes)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM platform_records WHERE leaf > $1 AND ($2 = '' OR id = $2))`, page[len(page)-1].Leaf, id).Scan(&more)
 	})
-	return page, err
+	return page, more, err
 }
 
 // readPlatforms reads records in the order of their leaves.

@@ -121,10 +121,15 @@ func (c *Client) BundleByHash(ctx context.Context, hash string) (bundle []byte, 
 	return raw, e.Endorsements, err
 }
 
+// behind is the address of the page of records behind a leaf.
+func behind(path string, leaf int64) string {
+	return path + "?" + url.Values{ParamAfter: {strconv.FormatInt(leaf, 10)}}.Encode()
+}
+
 // Platforms fetches the records of all platforms whose leaves are behind one, a page of
 // them, and whether there are more; -1 is the beginning. Nothing of them is checked here.
 func (c *Client) Platforms(ctx context.Context, after int64) ([]policy.LoggedPlatform, bool, error) {
-	p, err := ask[Platforms](ctx, c, http.MethodGet, PathPlatforms+"?"+url.Values{ParamAfter: {strconv.FormatInt(after, 10)}}.Encode(), nil, nil)
+	p, err := ask[Platforms](ctx, c, http.MethodGet, behind(PathPlatforms, after), nil, nil)
 	return p.Records, p.More, err
 }
 

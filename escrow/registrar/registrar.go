@@ -16,7 +16,7 @@
 //	           GET  /v1/bundles/{hash}                 BundleByHash: the bytes that were endorsed
 //	           GET  /v1/bundles/{hash}/endorsements    and by whom
 //	           GET  /v1/platforms                      Platforms: the registry, a page of it
-//	           GET  /v1/platforms/{platform}           Platform: all records of one
+//	           GET  /v1/platforms/{platform}           Platform: the records of one, a page of them
 //	           GET  /log/…                             see package proof
 //
 // A custodian's requests for cases carry a DPoP proof (RFC 9449, 4.2) by the key
@@ -61,7 +61,7 @@ const (
 	ParamFrom = "from" // in the query of PathCases: Cases.Next of the page before
 
 	ParamPlatform = "platform" // id of a platform
-	ParamAfter    = "after"    // in the query of PathPlatforms: leaf of the last record of the page before
+	ParamAfter    = "after"    // in the query of PathPlatforms and PathPlatform: leaf of the last record of the page before
 )
 
 // Fill puts a value into the one place of a pattern that varies, escaped.
@@ -84,6 +84,10 @@ type CaseStatus struct {
 	Declined  int    `json:"declined"`  // custodians who declined
 	Quorum    int    `json:"quorum"`    // approvals that it takes
 
+	// By custodians, in newer rules: it, its authority or its platform. Only in the answer
+	// to who asks for the status.
+	Stopped bool `json:"stopped,omitempty"`
+
 	// For whoever filed it, and for custodians.
 	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only in the answer to somebody who sent it, or a decision on it
 	Leaf       int64     `json:"leaf,omitempty"`    // index of the recorded warrant in the public log, never 0
@@ -98,6 +102,9 @@ func (s CaseStatus) String() string {
 	line := document.Printable(fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum))
 	if s.Declined > 0 {
 		line += fmt.Sprintf(", %d declined", s.Declined)
+	}
+	if s.Stopped {
+		line += "\nstopped by the custodians, in newer rules: it, its authority or its platform; nothing is decided or released any more"
 	}
 	if s.Leaf == 0 {
 		return line
@@ -130,8 +137,8 @@ type Endorsements struct {
 	Endorsements []string `json:"endorsements"` // policy.SignEndorsement
 }
 
-// Platforms are signed records of platforms in the order of their leaves: all of one, or
-// a page of the registry. Who reads them checks each against its leaf.
+// Platforms are signed records of platforms in the order of their leaves: a page of the
+// registry, or of the records of one. Who reads them checks each against its leaf.
 type Platforms struct {
 	Records []policy.LoggedPlatform `json:"records"`
 	More    bool                    `json:"more"` // behind the last leaf here

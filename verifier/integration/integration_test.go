@@ -54,7 +54,11 @@ func newTown(t *testing.T) *town {
 	w.keys, w.authorize, w.login, w.callback = string(keys), w.ask, w.begin, w.end
 	issuer := http.NewServeMux()
 	issuer.HandleFunc("GET /.well-known/openid-configuration", w.describe)
-	issuer.HandleFunc("GET /v1/platforms/town", func(rw http.ResponseWriter, _ *http.Request) {
+	issuer.HandleFunc("GET /v1/platforms/town", func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Query().Get("after") != "7" {
+			fmt.Fprint(rw, `{"records":[{"signed":"h.e.s","day":"2026-01-31","leaf":7}],"more":true}`)
+			return
+		}
 		payload := base64.RawURLEncoding.EncodeToString([]byte(w.record))
 		fmt.Fprintf(rw, `{"records":[{"signed":"h.e.s","day":"2026-01-31"},{"signed":"h.%s.s","day":"2026-02-01"}],"more":false}`, payload)
 	})

@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -179,19 +180,30 @@ func (e *examination) judgeRegistry(ctx context.Context) {
 	if e.issuer.Issuer == "" || e.report.ClientID == "" || err != nil {
 		return
 	}
-	var all struct {
-		Records []struct{ Signed, Day string }
+	var last struct { // the page that was read last
+		Records []struct {
+			Signed, Day string
+			Leaf        int64
+		}
+		More bool
 	}
+	since := ""
 	var newest struct {
 		ID      string
 		Origins []string
 		Retired bool
 	}
-	p, err := e.newBrowser().send(ctx, request{to: at})
-	if err != nil || p.status != http.StatusOK || json.Unmarshal(p.body, &all) != nil || len(all.Records) == 0 {
-		return
+	const most = 100 // pages, or an issuer would keep us for ever
+	for n := 0; n == 0 || last.More && n < most; n++ {
+		last.Records, last.More = nil, false
+		p, err := e.newBrowser().send(ctx, request{to: at})
+		if err != nil || p.status != http.StatusOK || json.Unmarshal(p.body, &last) != nil || len(last.Records) == 0 {
+			return
+		}
+		since = cmp.Or(since, last.Records[0].Day)
+		at.RawQuery = url.Values{"after": {strconv.FormatInt(last.Records[len(last.Records)-1].Leaf, 10)}}.Encode()
 	}
-	_, signed, _ := strings.Cut(all.Records[len(all.Records)-1].Signed, ".")
+	_, signed, _ := strings.Cut(last.Records[len(last.Records)-1].Signed, ".")
 	payload, _, _ := strings.Cut(signed, ".")
 	record, err := base64.RawURLEncoding.DecodeString(payload)
 	if err != nil || json.Unmarshal(record, &newest) != nil || newest.ID != e.report.ClientID {
@@ -206,7 +218,7 @@ func (e *examination) judgeRegistry(ctx context.Context) {
 	case len(newest.Origins) > 0 && !slices.ContainsFunc(newest.Origins, here):
 		e.warn(checkRegistry, "Neither the sign-in nor its callback is at an origin that the public registry has of this platform: "+quote(strings.Join(newest.Origins, ", "))+".", "See whether the client_id is that of this platform, or have its origin registered.")
 	default:
-		e.ok(checkRegistry, "The public registry has this platform since "+all.Records[0].Day+".")
+		e.ok(checkRegistry, "The public registry has this platform since "+since+".")
 	}
 }
 

@@ -70,6 +70,7 @@ type Certificate struct {
 	Released   int64    `json:"released"`
 	Custodians []string `json:"custodians"`           // who approved
 	BadShares  []string `json:"bad_shares,omitempty"` // custodians who signed for a share that is wrong
+	Stolen     []string `json:"stolen,omitempty"`     // of each target whose evidence is under a key that was reported stolen: its platform, and what to know
 }
 
 // String is for a person, without the case's id.
@@ -79,6 +80,9 @@ func (c Certificate) String() string {
 		c.Warrant, c.Package, c.Bundle, c.Log, c.Recorded, c.Authorised, c.Released, strings.Join(c.Custodians, ", "))
 	if len(c.BadShares) > 0 {
 		s += fmt.Sprintf("  wrong shares %s\n", strings.Join(c.BadShares, ", "))
+	}
+	for _, said := range c.Stolen {
+		s += "  stolen key   " + said + "\n"
 	}
 	return s
 }
@@ -137,6 +141,9 @@ func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 		}
 		if !Commits(t.OpenedTarget, t.Fields, decision.Tokens[i].Commitment) {
 			return nil, ErrRecordMismatch
+		}
+		if said := decision.Registered[i].Report(); said != "" {
+			o.Certificate.Stolen = append(o.Certificate.Stolen, t.Platform+": "+said)
 		}
 	}
 	return o, nil

@@ -35,6 +35,18 @@ func IsHandle(s string) bool {
 	return n >= MinHandle && n <= MaxHandle && strings.Trim(s, alphabet) == "" && weigh(s) == 0
 }
 
+// NearHandle reports whether one slip could make s of a handle, a wrong character or a
+// missing one: all characters but one are those of handles, and there are about as many.
+func NearHandle(s string) bool {
+	n, strange := len(s)-1, 0
+	for _, c := range s {
+		if !strings.ContainsRune(alphabet, c) {
+			strange++
+		}
+	}
+	return n >= MinHandle-1 && n <= MaxHandle+1 && strange <= 1 && !strings.HasPrefix(s, prefix)
+}
+
 // weigh is 0 for what ends with its check character. It is the algorithm of H. M. Damm
 // (Total anti-symmetrische Quasigruppen, Marburg 2004) with x∘y = 2(x+y) over the field
 // of 32 elements, whose elements are the characters of BIP 173. The weight of each place

@@ -119,7 +119,10 @@ func warrantSign(p *program) *cobra.Command {
 		"class, platform and fields must be named as the bundle names them. This one\n" +
 		"asks for the name behind one pen name; id, times and the bundle's hash are filled in:\n\n" + exampleDraft +
 		"\nevidence is the SHA-256 of the file that the platform gave: sha256sum threats.jws.\n" +
-		"delivery_key is what escrow warrant keygen printed for the requester."
+		"delivery_key is what escrow warrant keygen printed for the requester.\n\n" +
+		"Where evidence was preserved before, or is under a key that was reported stolen since, add\n" +
+		"\"earlier\": the SHA-256 of the signed file of your earlier warrant about the same evidence,\n" +
+		"64 hex digits (sha256sum warrant.jws), not its id and not that of its case."
 	f.add(c)
 	return c
 }

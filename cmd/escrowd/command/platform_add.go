@@ -78,6 +78,11 @@ func (f *secretFlags) hand(hash openid.SecretHash, made string) (h handed, err e
 	default:
 		h.File, err = f.out, secretfile.Create(f.out, []byte(made+"\n"))
 	}
+	if errors.Is(err, secretfile.ErrExists) {
+		left := *secretfile.ErrExists
+		left.Mend = "the file of --secret-out exists, and nothing is overwritten: a command that was ended can have left it; if escrowd platform show says that nothing was registered by it, no platform and no further secret, remove the file and run the command again; if something was, the file has the secret"
+		err = left.Because(errors.Unwrap(err))
+	}
 	return h, err
 }
 

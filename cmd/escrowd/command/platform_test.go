@@ -5,12 +5,14 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 )
 
@@ -65,6 +67,10 @@ func TestSecretInDoubtIsKept(t *testing.T) {
 		}
 		if _, err := os.Stat(f.out); errors.Is(err, fs.ErrNotExist) == c.kept {
 			t.Errorf("after %v: %v", c.err, err)
+		}
+		// What was left over says what to do.
+		if _, err := f.hand(f.secret()); c.kept && (!errors.Is(err, secretfile.ErrExists) || !strings.Contains(err.Error(), "escrowd platform show")) {
+			t.Error(err)
 		}
 	}
 }

@@ -1,11 +1,11 @@
 package disclosetest
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/penname/penname/escrow/disclose"
@@ -56,11 +56,23 @@ func (m *Memory) platformsOf(_ context.Context, ids ...string) (all []policy.Log
 	return all, nil
 }
 
-func (m *Memory) platformsAfter(_ context.Context, leaf int64, n int) ([]policy.LoggedPlatform, error) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	from, _ := slices.BinarySearchFunc(m.platforms, leaf+1, func(p policy.LoggedPlatform, at int64) int { return cmp.Compare(p.Leaf, at) })
-	return slices.Clone(m.platforms[from:min(from+n, len(m.platforms))]), nil
+func (m *Memory) platformsAfter(ctx context.Context, leaf int64, id string, records, bytes int) (page []policy.LoggedPlatform, more bool, err error) {
+	var ids []string
+	if id != "" {
+		ids = []string{id}
+	}
+	all, err := m.platformsOf(ctx, ids...)
+	for _, p := range all {
+		if p.Leaf <= leaf {
+			continue
+		}
+		bytes -= len(p.Signed) + len(strings.Join(p.Countersigned, ""))
+		if len(page) == records || len(page) > 0 && bytes < 0 {
+			return page, true, err
+		}
+		page = append(page, p)
+	}
+	return page, false, err
 }
 
 // Sign signs a record as the operator does: policy.SignPlatform with a registry key.
@@ -119,14 +131,31 @@ func TestPlatforms(t *testing.T, sign Sign, open func(*testing.T) (Store, disclo
 	if l := must[proof.Leaf](t)(proof.ParseLeaf(raw[0])); l.Kind != proof.KindPlatform || l.Package != proof.PlatformDigest(next.Signed, next.Countersigned) || l.Day != three.Day {
 		t.Errorf("the leaf is %s", raw[0])
 	}
+	const enough = 1 << 20
+	page := func(leaf int64, id string, records, bytes int, wantMore bool) func() ([]policy.LoggedPlatform, error) {
+		return func() ([]policy.LoggedPlatform, error) {
+			got, more, err := r.After(ctx, leaf, id, records, bytes)
+			if more != wantMore {
+				t.Errorf("behind %d of %q, %d and %d bytes: more %v", leaf, id, records, bytes, more)
+			}
+			return got, err
+		}
+	}
 	for name, c := range map[string]struct {
 		got  func() ([]policy.LoggedPlatform, error)
 		want []policy.LoggedPlatform
 	}{
 		"all":               {func() ([]policy.LoggedPlatform, error) { return r.Of(ctx) }, []policy.LoggedPlatform{one, two, three}},
 		"one of them":       {func() ([]policy.LoggedPlatform, error) { return r.Of(ctx, "town-square", "none") }, []policy.LoggedPlatform{one, three}},
-		"the first page":    {func() ([]policy.LoggedPlatform, error) { return r.After(ctx, -1, 2) }, []policy.LoggedPlatform{one, two}},
-		"the page after it": {func() ([]policy.LoggedPlatform, error) { return r.After(ctx, two.Leaf, 2) }, []policy.LoggedPlatform{three}},
+		"the first page":    {page(-1, "", 2, enough, true), []policy.LoggedPlatform{one, two}},
+		"the page after it": {page(two.Leaf, "", 2, enough, false), []policy.LoggedPlatform{three}},
+		"a page of one":     {page(-1, "town-square", 2, enough, false), []policy.LoggedPlatform{one, three}},
+		"behind its first":  {page(one.Leaf, "town-square", 2, enough, false), []policy.LoggedPlatform{three}},
+		"a small page":      {page(-1, "", 3, 1, true), []policy.LoggedPlatform{one}},
+		"as many bytes":     {page(-1, "", 3, len(one.Signed)+len(two.Signed), true), []policy.LoggedPlatform{one, two}},
+		"one byte less":     {page(-1, "", 3, len(one.Signed)+len(two.Signed)-1, true), []policy.LoggedPlatform{one}},
+		"countersignatures": {page(one.Leaf, "", 3, len(two.Signed)+len(three.Signed)+len("by nobody")-1, true), []policy.LoggedPlatform{two}},
+		"and with them":     {page(one.Leaf, "", 3, len(two.Signed)+len(three.Signed)+len("by nobody"), false), []policy.LoggedPlatform{two, three}},
 	} {
 		if got := must[[]policy.LoggedPlatform](t)(c.got()); !reflect.DeepEqual(got, c.want) {
 			t.Errorf("%s: %+v, not %+v", name, got, c.want)

@@ -103,7 +103,21 @@ func (s *side) endorsements(w http.ResponseWriter, r *http.Request) error {
 }
 
 // platforms serves a page of the registry.
-func (s *side) platforms(w http.ResponseWriter, r *http.Request) error {
+func (s *side) platforms(w http.ResponseWriter, r *http.Request) error { return s.records(w, r, "") }
+
+// platform serves a page of the records of one.
+func (s *side) platform(w http.ResponseWriter, r *http.Request) error {
+	return s.records(w, r, r.PathValue(registrar.ParamPlatform))
+}
+
+// The most records of platforms that one answer has, of some 2 KB each, and the most bytes
+// of them, but for a record that has more: 256 KiB, and 16 countersignatures of as many.
+const (
+	recordsAtOnce     = 100
+	recordBytesAtOnce = 8 << 20
+)
+
+func (s *side) records(w http.ResponseWriter, r *http.Request, id string) error {
 	after := int64(-1)
 	if text := r.URL.Query().Get(registrar.ParamAfter); text != "" {
 		var err error
@@ -111,26 +125,14 @@ func (s *side) platforms(w http.ResponseWriter, r *http.Request) error {
 			return disclose.ErrCursor
 		}
 	}
-	records, err := s.Registrar.Registry.After(r.Context(), after, recordsAtOnce)
-	if err != nil {
-		return err
-	}
-	return writeRecords(w, r, registrar.Platforms{Records: records, More: len(records) == recordsAtOnce})
-}
-
-// recordsAtOnce is how many records of platforms one answer has, of some 2 KB each.
-const recordsAtOnce = 100
-
-// platform serves all records of one.
-func (s *side) platform(w http.ResponseWriter, r *http.Request) error {
-	records, err := s.Registrar.Registry.Of(r.Context(), r.PathValue(registrar.ParamPlatform))
+	page, more, err := s.Registrar.Registry.After(r.Context(), after, id, recordsAtOnce, recordBytesAtOnce)
 	switch {
 	case err != nil:
 		return err
-	case len(records) == 0:
+	case id != "" && after < 0 && len(page) == 0:
 		return disclose.ErrUnknownPlatform
 	}
-	return writeRecords(w, r, registrar.Platforms{Records: records})
+	return writeRecords(w, r, registrar.Platforms{Records: page, More: more})
 }
 
 // writeRecords writes what grows and never changes: whoever asks again within a minute
@@ -151,7 +153,7 @@ func writeRecords(w http.ResponseWriter, r *http.Request, p registrar.Platforms)
 
 // countsOf is what whoever knows the id of a case may learn.
 func countsOf(c disclose.Summary) registrar.CaseStatus {
-	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum}
+	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum, Stopped: c.Stopped}
 }
 
 // statusOf is for who sent the warrant, and for custodians.

@@ -53,11 +53,13 @@ func TestTheRegistryIsServed(t *testing.T) {
 		more            bool
 	}{
 		"/v1/platforms": {http.StatusOK, recordsAtOnce, true},
-		fmt.Sprintf("/v1/platforms?after=%d", last-1): {http.StatusOK, 1, false},
-		fmt.Sprintf("/v1/platforms?after=%d", last):   {http.StatusOK, 0, false},
-		"/v1/platforms?after=yesterday":               {http.StatusBadRequest, 0, false},
-		"/v1/platforms/platform-7":                    {http.StatusOK, 1, false},
-		"/v1/platforms/none":                          {http.StatusNotFound, 0, false},
+		fmt.Sprintf("/v1/platforms?after=%d", last-1):          {http.StatusOK, 1, false},
+		fmt.Sprintf("/v1/platforms?after=%d", last):            {http.StatusOK, 0, false},
+		"/v1/platforms?after=yesterday":                        {http.StatusBadRequest, 0, false},
+		"/v1/platforms/platform-7":                             {http.StatusOK, 1, false},
+		fmt.Sprintf("/v1/platforms/platform-7?after=%d", last): {http.StatusOK, 0, false},
+		"/v1/platforms/platform-7?after=x":                     {http.StatusBadRequest, 0, false},
+		"/v1/platforms/none":                                   {http.StatusNotFound, 0, false},
 	} {
 		w := get(path, "")
 		var p registrar.Platforms
