@@ -91,12 +91,12 @@ const (
 	day              = 24 * time.Hour
 )
 
-// Decide judges a submission under bundle b at a time, by what the public log says. It is pure: the same
-// arguments give the same Decision, whoever asks and whenever. It does not know
-// what was filed before; that a warrant is not a replay, that a withdrawal comes
-// from the authority that issued the warrant and that an authority stays within
-// its daily number ([Authority].DailyWarrants) is for the registrar to check, which
-// does so in the transaction that records it.
+// Decide judges a submission under bundle b at a time, by what the public log says. It
+// is pure: the same arguments give the same Decision, whoever asks and whenever. It does
+// not know what was filed before; that a warrant is not a replay, that a withdrawal comes
+// from the authority that issued the warrant and that an authority stays within its daily
+// number ([Authority].DailyWarrants) is for the registrar to check, which does so in the
+// transaction that records it.
 //
 // The checks run in the order of the refusals in this package, and the first
 // that fails decides.

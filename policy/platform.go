@@ -2,6 +2,7 @@ package policy
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -53,7 +54,7 @@ type PlatformRecord struct {
 	Keys    json.RawMessage `json:"keys"`   // JWKS of its evidence keys; none: it can give no evidence
 	Stolen  []string        `json:"stolen"` // kids reported stolen, of this record or of earlier ones; only grows
 	Retired bool            `json:"retired"`
-	Client  string          `json:"client"` // hex SHA-256 of the settings of its OpenID client, which are not public
+	Client  string          `json:"client"` // ClientHash of the settings of its OpenID client, which are not public
 
 	keys   document.KeySet
 	digest string
@@ -149,8 +150,11 @@ func (r *PlatformRecord) SectorID() string {
 	return r.Sector
 }
 
-// EvidenceKeys are the keys of a record that was parsed.
-func (r *PlatformRecord) EvidenceKeys() document.KeySet { return r.keys }
+// ClientHash is Client of a record whose OpenID client has these settings.
+func ClientHash(settings []byte) string {
+	sum := sha256.Sum256(settings)
+	return hex.EncodeToString(sum[:])
+}
 
 // Successor returns a draft of the version after r, which was parsed: change it and
 // sign it.

@@ -37,8 +37,8 @@ type LoggedPlatform struct {
 }
 
 // Platforms are what the public log says of some platforms: all versions of the record
-// of each. Make them with [NewPlatforms] or [Platforms.Add]; nil and the zero Platforms
-// are none. They are not safe for concurrent use with Add.
+// of each. Make them with [NewPlatforms] or [Platforms.Add]; the zero Platforms are none,
+// and so is nil in [Facts]. They are not safe for concurrent use with Add.
 type Platforms struct {
 	byID    map[string]*platform
 	owners  map[string]string   // ids, by the thumbprint of each key that they ever had

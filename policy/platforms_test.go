@@ -1,8 +1,6 @@
 package policy
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -44,9 +42,8 @@ func at(days int, leaf int64, edit func(*PlatformRecord), by ...jose.JSONWebKey)
 
 // record is the first of the town square.
 func record(t testing.TB, edit ...func(*PlatformRecord)) PlatformRecord {
-	client := sha256.Sum256([]byte("{}"))
 	r := PlatformRecord{Version: 1, ID: square, Number: 1, Name: "Town Square", Origins: []string{"https://town-square.example"},
-		Keys: jwks(t, key("square")), Client: hex.EncodeToString(client[:])}
+		Keys: jwks(t, key("square")), Client: ClientHash([]byte("{}"))}
 	for _, e := range edit {
 		e(&r)
 	}

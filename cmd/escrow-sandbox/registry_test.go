@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -32,20 +30,16 @@ func registryWord(s *scene, ts *testscript.TestScript, args []string) error {
 		if len(args) > 2 {
 			countersigned = strings.Fields(ts.ReadFile(args[2]))
 		}
+		r, err := policy.ParsePlatform(signed)
+		if err != nil {
+			return err
+		}
 		if args[0] == "record" {
-			r, err := policy.ParsePlatform(signed)
-			if err != nil {
-				return err
-			}
 			settings, err := s.settings(r.ID)
 			if err != nil {
 				return err
 			}
 			_, err = store.Record(context.Background(), signed, countersigned, settings)
-			return err
-		}
-		r, err := policy.ParsePlatform(signed)
-		if err != nil {
 			return err
 		}
 		_, err = s.psql(fmt.Sprintf(`INSERT INTO platform_records (id, number, signed, countersigned, client, leaf, day)
@@ -56,8 +50,7 @@ func registryWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	client := sha256.Sum256(settings)
-	r := policy.PlatformRecord{Version: 1, ID: args[1], Number: 1, Name: "The " + args[1], Client: hex.EncodeToString(client[:])}
+	r := policy.PlatformRecord{Version: 1, ID: args[1], Number: 1, Name: "The " + args[1], Client: policy.ClientHash(settings)}
 	have, err := store.Of(context.Background(), args[1])
 	if err != nil {
 		return err

@@ -2,7 +2,6 @@ package disclose
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"time"
@@ -73,7 +72,7 @@ func (r *Registry) record(ctx context.Context, signed string, countersigned []st
 	if err != nil {
 		return policy.LoggedPlatform{}, err
 	}
-	if sum := sha256.Sum256(client); record.Client != hex.EncodeToString(sum[:]) {
+	if record.Client != policy.ClientHash(client) {
 		return policy.LoggedPlatform{}, ErrClientSettings
 	}
 	after := int64(-1)

@@ -101,7 +101,9 @@ type Assignment struct {
 	Day        time.Time
 }
 
-// PenName is one of a person's pseudonyms, for that person's own page.
+// PenName is one of a person's pseudonyms, for that person's own page. What is called a
+// platform in this package is a sector: the platforms of one know a person by one pen name,
+// and most have a sector of their own, which is then called by their id.
 type PenName struct {
 	Pseudonym token.Pseudonym `json:"pen_name"`
 	Platform  string          `json:"platform"`

@@ -32,7 +32,6 @@ import (
 
 // notApplicable lists the rows of the catalogue that have nothing to act on here.
 var notApplicable = map[string]string{
-	"O24": "there is no dynamic registration and no sector_identifier_uri: see TestO24NoRegistration",
 	"O28": "nothing here is listed in pages",
 }
 

@@ -55,7 +55,7 @@ const (
 	logoutMissed = 3 * logoutLooks
 	logoutSpread = 6
 
-	logoutLookBack = 7 * day // for how long Penname can have been down, and tells everybody all the same
+	logoutLookBack = 7 * day // after an outage of Penname that was no longer, everybody is still told
 	logoutKept     = logoutLookBack + 2*day
 )
 
@@ -98,12 +98,18 @@ func (t *Told) add(more Told) {
 // logout is one token to be sent, and the rows that it settles. The first row is the one
 // that is claimed, and ended last: as long as it is claimed, none of the others is sent.
 type logout struct {
+	logoutTo
 	to      Platform
-	holder  token.Pseudonym
-	sid     string
 	rows    []Row
 	tries   int  // of the first row: it is the one with the most
 	claimed bool // until later
+}
+
+// logoutTo is whom a token is for, and what it ends.
+type logoutTo struct {
+	platform string // id
+	holder   token.Pseudonym
+	sid      string // "": all that the platform has under the pen name
 }
 
 // Ended receives something when a sign-in has ended at once, or a round was too short for
@@ -168,7 +174,7 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, known := map[string][]*logout{}, map[logoutBody]*logout{}
+	all, known := map[string][]*logout{}, map[logoutTo]*logout{}
 	for _, row := range rows {
 		var b logoutBody
 		if err := json.Unmarshal(row.Body, &b); err != nil {
@@ -184,15 +190,14 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 		case err != nil: // it is not known at the moment
 			continue
 		}
-		sid := b.Session
+		one := logoutTo{to.ID, row.Holder, b.Session}
 		if !to.BackchannelLogoutSessionRequired {
-			sid = ""
+			one.sid = ""
 		}
-		same := logoutBody{Platform: to.ID, Session: string(row.Holder) + " " + sid}
-		l := known[same]
+		l := known[one]
 		if l == nil {
-			l = &logout{to: to, holder: row.Holder, sid: sid}
-			known[same], all[to.ID] = l, append(all[to.ID], l)
+			l = &logout{to: to, logoutTo: one}
+			known[one], all[to.ID] = l, append(all[to.ID], l)
 		}
 		l.rows, l.claimed = append(l.rows, row), l.claimed || now.Unix() < b.Next
 		if last := len(l.rows) - 1; b.Tries > l.tries {

@@ -44,9 +44,10 @@ type Config struct {
 	// platform's, whose scripts may call /token, /userinfo and /revoke.
 	Origins func(ctx context.Context, origin string) bool
 
-	// Resource returns the platform that a resource indicator names, see [Platform.Serves],
-	// or [ErrUnknownPlatform]. Optional: without it resource is ignored.
-	Resource func(ctx context.Context, resource string) (Platform, error)
+	// Resource returns the platform of a client's sector that a resource indicator names,
+	// see [Platform.Serves], or [ErrUnknownPlatform]. Optional: without it resource is
+	// ignored.
+	Resource func(ctx context.Context, client Platform, resource string) (Platform, error)
 
 	// EmailDomain, optional, is the domain of the e-mail addresses of people, at which
 	// nobody can be written to: see [CheckEmailDomain]. Empty: [NoDomain].
@@ -346,7 +347,7 @@ func usable(k jose.JSONWebKey) bool {
 	return k.Valid() && slices.Contains(document.SignatureAlgorithms, algorithm(k.Key))
 }
 
-// fetchable reports whether an address may be registered that is fetched from here.
+// fetchable reports whether an address may be registered that this service calls.
 func (p Platform) fetchable(address string) bool {
 	u, err := url.Parse(address)
 	local := func(host string) bool { return p.Localhost && document.Loopback(host) }

@@ -349,10 +349,10 @@ const (
 
 // EndQuietly ends every grant of the pseudonyms of somebody who left all platforms at
 // once. Their codes and refresh tokens are refused from now on, because a thief may hold them.
-// What platforms can look up without a new token changes at a moment of its own, which
-// is when those that want to be told are; a token that is out lives out its ten minutes, as all do, and no status list shows
-// anything. So nothing that is published, and nothing that a platform learns unless
-// it renews, happens to two pen names at once.
+// What a platform can look up without a new token changes at a moment of its own, at which
+// it is also told, if it wants to be. A token that is out lives out its ten minutes, as all
+// do, and no status list shows anything. So nothing that is published, and nothing that a
+// platform learns unless it renews, happens to two pen names at once.
 func (p *Provider) EndQuietly(ctx context.Context, holders ...token.Pseudonym) error {
 	now, ends := p.now(), make(map[token.Pseudonym]time.Time)
 	for _, holder := range holders {

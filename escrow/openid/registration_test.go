@@ -28,12 +28,10 @@ type registry struct {
 	all []openid.Platform
 }
 
-func (g *registry) set(change func(p *openid.Platform)) {
+func (g *registry) set(id string, change func(p *openid.Platform)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for i := range g.all {
-		change(&g.all[i])
-	}
+	change(&g.all[slices.IndexFunc(g.all, func(p openid.Platform) bool { return p.ID == id })])
 }
 
 func (g *registry) find(which func(openid.Platform) bool) (openid.Platform, error) {
@@ -54,7 +52,7 @@ func registered(t *testing.T, more ...openid.Platform) (*rig, *registry) {
 		r.cfg.Platforms = func(_ context.Context, id string) (openid.Platform, error) {
 			return g.find(func(p openid.Platform) bool { return p.ID == id })
 		}
-		r.cfg.Resource = func(_ context.Context, resource string) (openid.Platform, error) {
+		r.cfg.Resource = func(_ context.Context, _ openid.Platform, resource string) (openid.Platform, error) {
 			return g.find(func(p openid.Platform) bool { return p.Serves(resource) })
 		}
 		r.cfg.HTTP = identity.NewHTTP(identity.Guard{AllowLoopback: true})
@@ -95,11 +93,7 @@ func TestSecretsOverlapUnderTraffic(t *testing.T) {
 	}
 	traffic()
 	both := []openid.SecretHash{openid.HashSecret(next), openid.HashSecret(old)}
-	g.set(func(p *openid.Platform) {
-		if p.ID == r.square.ID {
-			p.SecretHashes = both
-		}
-	})
+	g.set(r.square.ID, func(p *openid.Platform) { p.SecretHashes = both })
 	traffic()
 	using.Store(&next)
 	traffic()
@@ -128,21 +122,15 @@ func TestSecretsOverlapUnderTraffic(t *testing.T) {
 		"date":      {both[0], {SHA256: both[1].SHA256, Until: time.Now().Add(-time.Second)}},
 		"forgotten": both[:1],
 	} {
-		g.set(func(p *openid.Platform) {
-			if p.ID == r.square.ID {
-				p.SecretHashes = left
-			}
-		})
+		g.set(r.square.ID, func(p *openid.Platform) { p.SecretHashes = left })
 		wantError(t, r.post("/par", r.request(r.square, "client_secret", old)), 401, "invalid_client")
 		if a := r.post("/par", r.request(r.square, "client_secret", next)); a.status != http.StatusCreated {
 			t.Errorf("%s: %s", name, a.body)
 		}
 	}
 	// None that counts is no way in, not even with nothing.
-	g.set(func(p *openid.Platform) {
-		if p.ID == r.square.ID {
-			p.SecretHashes = []openid.SecretHash{{SHA256: both[0].SHA256, Until: time.Now().Add(-time.Second)}}
-		}
+	g.set(r.square.ID, func(p *openid.Platform) {
+		p.SecretHashes = []openid.SecretHash{{SHA256: both[0].SHA256, Until: time.Now().Add(-time.Second)}}
 	})
 	for _, s := range []string{"", " ", next, old} {
 		wantError(t, r.post("/par", r.request(r.square, "client_secret", s)), 401, "invalid_client")
@@ -177,6 +165,13 @@ func (p *publisher) publish(keys ...jose.JSONWebKey) {
 	}
 }
 
+// pushedBy is a pushed request of a platform that signs with k.
+func (r *rig) pushedBy(pl openid.Platform, k jose.JSONWebKey, alg jose.SignatureAlgorithm) answer {
+	now := time.Now()
+	claims := map[string]any{"iss": pl.ID, "sub": pl.ID, "aud": r.issuer, "jti": fmt.Sprint(now.UnixNano()), "iat": now.Unix(), "exp": now.Add(time.Minute).Unix()}
+	return r.post("/par", form(r.request(pl), "client_assertion_type", assertionType, "client_assertion", signed(r.t, k, alg, "JWT", claims)))
+}
+
 func TestKeysByAddress(t *testing.T) {
 	for _, alg := range []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256} {
 		t.Run(string(alg), func(t *testing.T) {
@@ -188,8 +183,7 @@ func TestKeysByAddress(t *testing.T) {
 			news := openid.Platform{ID: "news", Name: "News", RedirectURIs: []string{"https://news.example/cb"}, JWKSURI: srv.URL + "/jwks", Localhost: true}
 			r, _ := registered(t, news)
 			push := func(k jose.JSONWebKey) answer {
-				claims := map[string]any{"iss": "news", "sub": "news", "aud": r.issuer, "jti": fmt.Sprint(time.Now().UnixNano()), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()}
-				return r.post("/par", form(r.request(news), "client_assertion_type", assertionType, "client_assertion", signed(t, k, alg, "JWT", claims)))
+				return r.pushedBy(news, k, alg)
 			}
 			if a := push(first); a.status != http.StatusCreated {
 				t.Fatalf("%d %s", a.status, a.body)
@@ -250,8 +244,7 @@ func TestKeysByAddressThatMustNotBe(t *testing.T) {
 	}
 	push := func(t *testing.T, r *rig, pl openid.Platform) {
 		t.Helper()
-		claims := map[string]any{"iss": pl.ID, "sub": pl.ID, "aud": r.issuer, "jti": fmt.Sprint(time.Now().UnixNano()), "iat": time.Now().Unix(), "exp": time.Now().Add(time.Minute).Unix()}
-		a := r.post("/par", form(r.request(pl), "client_assertion_type", assertionType, "client_assertion", signed(t, k, jose.EdDSA, "JWT", claims)))
+		a := r.pushedBy(pl, k, jose.EdDSA)
 		wantError(t, a, 401, "invalid_client")
 		if !strings.Contains(a.body, "the client's keys could not be fetched") {
 			t.Error(a.body)
@@ -327,11 +320,7 @@ func TestResourceIndicators(t *testing.T) {
 	api := openid.Platform{ID: "town-api", Name: "Town API", Sector: "town.example", Origins: []string{"https://api.town.example"},
 		RedirectURIs: []string{"https://api.town.example/none"}, SecretHashes: []openid.SecretHash{openid.HashSecret("api")}}
 	r, g := registered(t, api)
-	g.set(func(p *openid.Platform) {
-		if p.ID == r.square.ID {
-			p.Sector = api.Sector
-		}
-	})
+	g.set(r.square.ID, func(p *openid.Platform) { p.Sector = api.Sector })
 	ask := func(pl openid.Platform, secret, raw string) map[string]any {
 		t.Helper()
 		a := r.post("/introspect", url.Values{"token": {raw}, "client_id": {pl.ID}, "client_secret": {secret}})
@@ -408,17 +397,9 @@ func TestResourceIndicators(t *testing.T) {
 	} {
 		got := r.tokens("scope", "openid offline_access", "resource", api.ID)
 		before, _ := g.find(func(p openid.Platform) bool { return p.ID == api.ID })
-		g.set(func(p *openid.Platform) {
-			if p.ID == api.ID {
-				change(p)
-			}
-		})
+		g.set(api.ID, change)
 		t.Run("O12 "+name, func(t *testing.T) { wantError(t, r.refresh(got["refresh_token"].(string)), 400, "invalid_grant") })
-		g.set(func(p *openid.Platform) {
-			if p.ID == api.ID {
-				*p = before
-			}
-		})
+		g.set(api.ID, func(p *openid.Platform) { *p = before })
 	}
 }
 
@@ -427,11 +408,7 @@ func TestSectorsShareADPoPKey(t *testing.T) {
 	app := openid.Platform{ID: "town-app", Name: "Town App", Sector: "town.example", RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}
 	other := openid.Platform{ID: "stranger", Name: "Stranger", RedirectURIs: []string{"https://stranger.example/"}, SecretHashes: []openid.SecretHash{openid.HashSecret(secret)}}
 	r, g := registered(t, app, other)
-	g.set(func(p *openid.Platform) {
-		if p.ID == r.square.ID {
-			p.Sector = app.Sector
-		}
-	})
+	g.set(r.square.ID, func(p *openid.Platform) { p.Sector = app.Sector })
 	k := key(t, "", jose.EdDSA)
 	redeem := func(pl openid.Platform, pairs ...string) answer {
 		proof, err := token.SignDPoP(k, http.MethodPost, r.issuer+"/token", "", "", time.Now())
@@ -454,13 +431,7 @@ func TestT50RetiredPlatform(t *testing.T) {
 	r, g := registered(t)
 	got, code := r.tokens("scope", "openid offline_access"), r.code(r.square)
 	action := r.open(r.request(r.square))
-	close := func(why *refusal.Error) {
-		g.set(func(p *openid.Platform) {
-			if p.ID == r.square.ID {
-				p.Closed = why
-			}
-		})
-	}
+	close := func(why *refusal.Error) { g.set(r.square.ID, func(p *openid.Platform) { p.Closed = why }) }
 	close(openid.ErrRetired)
 	wantError(t, r.refresh(got["refresh_token"].(string)), 401, "invalid_client")
 	wantError(t, r.post("/token", r.redemption(r.square, code)), 401, "invalid_client")

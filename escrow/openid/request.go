@@ -453,8 +453,8 @@ func (k checks) checkAPI(r *http.Request, x *exchange) fault {
 func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	v := r.PostForm
 	x.redirectURI = v.Get("redirect_uri")
-	if v.Has("scope") { // as in copyRequest
-		pl, _ := k.platform(r.Context(), x.clientID) // see checkPushed
+	pl, _ := k.platform(r.Context(), x.clientID) // see checkPushed
+	if v.Has("scope") {                          // as in copyRequest
 		x.scope = pl.granted(v.Get("scope"))
 		v.Set("scope", x.scope)
 	}
@@ -464,7 +464,6 @@ func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	case v.Get("grant_type") == string(goidc.GrantRefreshToken) && v.Get("refresh_token") == "":
 		return invalid("refresh_token is missing.")
 	}
-	pl, _ := k.platform(r.Context(), x.clientID) // as in checkPushed
 	wrong := k.checkResource(r.Context(), x, v, pl)
 	v.Del("resource")
 	return wrong

@@ -24,7 +24,7 @@ func (k checks) checkResource(ctx context.Context, x *exchange, v url.Values, pl
 	case len(names) > 1: // section 2 allows several; a token here is for one
 		return fault{invalidTarget, "resource is sent more than once: an access token is for one platform."}
 	default:
-		to, err := k.cfg.Resource(ctx, names[0])
+		to, err := k.cfg.Resource(ctx, pl, names[0])
 		if err != nil && !errors.Is(err, ErrUnknownPlatform) {
 			return fault{code: outageCode(ctx, err)}
 		}

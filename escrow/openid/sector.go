@@ -16,8 +16,8 @@ import (
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// A sector is whom people are one pen name for: it is fixed when the first of its
-// platforms is registered, and who is in it shares what it knows of a person.
+// The platforms of one sector know a person by one pen name, and so can share what they
+// know of that person. A platform's sector is fixed when it is registered.
 
 // Refusals of a sector.
 var (

@@ -59,8 +59,9 @@ func why(err error) []any {
 }
 
 // repeat does a job now and then again after each interval, until ctx ends. A job
-// that fails is logged and tried again: it never ends the service. What wakes it is of
-// people, so how that went is neither counted nor logged: the next time will be.
+// that fails is logged and tried again: it never ends the service. People wake a job, so a
+// line or a count of a woken run would tell when somebody came: only its regular runs are
+// logged and counted.
 func (s *Service) repeat(ctx context.Context, j Job) {
 	t := time.NewTicker(j.Every)
 	defer t.Stop()

@@ -73,7 +73,7 @@ const (
 	FindingNotEndorsed = "bundle_not_endorsed"    // no endorsements that verify were served with a bundle. It accuses nobody: who carries them can change them
 	FindingUnavailable = "bundle_not_available"   // the auditor could not get a bundle. It accuses nobody: see [ErrIncomplete]
 	FindingPlatform    = "platform_not_valid"     // the record of a platform is not signed by the registry of the rules in force, or does not follow the one before
-	FindingRecord      = "platform_not_available" // the auditor could not get the record of a platform. It accuses nobody: see [ErrIncomplete]
+	FindingRecord      = "platform_not_available" // the auditor could not get the record of a platform, or the one before it. It accuses nobody: see [ErrIncomplete]
 	FindingWord        = "word_not_in_bundle"     // an offence class or custodian that the bundle does not name
 	FindingCase        = "case_not_recorded"      // about a case that is not an earlier recorded warrant
 	FindingQuorum      = "quorum_not_met"         // authorised by too few distinct custodians, or recorded for too few

@@ -23,8 +23,6 @@ const origin = "log.example/penname"
 
 var noon = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func clock() time.Time { return noon }
-
 // world is a log with three witnesses of three operators and a quorum of two.
 type world struct {
 	t          testing.TB

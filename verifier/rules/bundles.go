@@ -101,7 +101,7 @@ func (s *Bundles) WithPlatforms(records Records) *Bundles {
 // Audit is [proof.AuditOptions.Rules] for one audit: it judges each bundle's place
 // and endorsements, too.
 func (s *Bundles) Audit(ctx context.Context) func(hash string) (proof.Rules, bool) {
-	var registered policy.Platforms
+	registered := new(registered)
 	return func(hash string) (proof.Rules, bool) {
 		b, err := s.Get(ctx, hash)
 		if err != nil {
@@ -110,7 +110,7 @@ func (s *Bundles) Audit(ctx context.Context) func(hash string) (proof.Rules, boo
 		r := b.AuditRules()
 		r.Follows = func(previous string) string { return s.follows(ctx, hash, previous) }
 		if s.platforms != nil {
-			r.Platform = func(index int64, leaf proof.Leaf) string { return s.registers(ctx, b, &registered, index, leaf) }
+			r.Platform = func(index int64, leaf proof.Leaf) string { return s.registers(ctx, b, registered, index, leaf) }
 		}
 		return r, true
 	}

@@ -63,17 +63,28 @@ func (records Records) get(ctx context.Context, digest string) (signed string, c
 	return signed, countersigned, err
 }
 
-// registers returns the code of the finding about a record that was logged under b.
-func (s *Bundles) registers(ctx context.Context, b *policy.Bundle, registered *policy.Platforms, index int64, leaf proof.Leaf) string {
+// registered is what an audit has read of the registry.
+type registered struct {
+	policy.Platforms
+	missing bool // the record of some entry could not be had
+}
+
+// registers returns the code of the finding about a record that was logged under b. One
+// that follows a record which could not be had is as good as missing: that accuses nobody.
+func (s *Bundles) registers(ctx context.Context, b *policy.Bundle, have *registered, index int64, leaf proof.Leaf) string {
 	signed, countersigned, err := s.platforms.get(ctx, leaf.Package)
 	if err != nil {
+		have.missing = true
 		return proof.FindingRecord
 	}
-	err = registered.Add(policy.LoggedPlatform{Signed: signed, Countersigned: countersigned, Leaf: index, Day: leaf.Day}, b)
-	if err != nil {
-		return proof.FindingPlatform
+	err = have.Add(policy.LoggedPlatform{Signed: signed, Countersigned: countersigned, Leaf: index, Day: leaf.Day}, b)
+	switch {
+	case err == nil:
+		return ""
+	case have.missing && errors.Is(err, policy.ErrPlatformNotNext):
+		return proof.FindingRecord
 	}
-	return ""
+	return proof.FindingPlatform
 }
 
 // keptRecord is the record of a platform in the folder of a mirror.

@@ -1,16 +1,13 @@
 package rules
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-
-	"context"
 
 	"filippo.io/torchwood"
 	"github.com/go-jose/go-jose/v4"
@@ -50,8 +47,7 @@ func newRegistry(t testing.TB) *registry {
 }
 
 func (r *registry) platform(id string) policy.PlatformRecord {
-	client := sha256.Sum256(nil)
-	return policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: "The " + id, Client: hex.EncodeToString(client[:])}
+	return policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: "The " + id, Client: policy.ClientHash(nil)}
 }
 
 // register logs a record, whoever signed it.
@@ -98,6 +94,7 @@ func TestAnAuditJudgesTheRegistry(t *testing.T) {
 		"one record in two leaves":   {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, policy.Hash(r.records[0].Signed))) }, proof.FindingOrder, proof.ErrAudit},
 		"a leaf without its record":  {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, [32]byte{7})) }, proof.FindingRecord, proof.ErrIncomplete},
 		"a leaf with another record": {func(r *registry) { r.records[1].Signed = r.records[0].Signed }, proof.FindingRecord, proof.ErrIncomplete},
+		"a first record withheld":    {func(r *registry) { r.records = r.records[1:] }, proof.FindingRecord, proof.ErrIncomplete},
 		"nothing is served":          {func(r *registry) { r.records = nil }, proof.FindingRecord, proof.ErrIncomplete},
 	} {
 		t.Run(name, func(t *testing.T) {

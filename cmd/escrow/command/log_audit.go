@@ -20,7 +20,7 @@ type auditFlags struct {
 	since, save string
 	at          string
 
-	registered map[string]bool // is told the ids of the platforms that the log registers; nil: nobody asks
+	registered map[string]bool // ids of the platforms that the log registers, which audit fills in; nil: not wanted
 }
 
 func (f *auditFlags) add(c *cobra.Command) {
@@ -31,7 +31,7 @@ func (f *auditFlags) add(c *cobra.Command) {
 	c.Flags().StringVar(&f.at, "at", "", "time to judge overdue notices at, RFC 3339 (default now)")
 }
 
-// noting is records, and notes whose they are.
+// noting returns records that put the ids of their platforms into f.registered.
 func (f *auditFlags) noting(records rules.Records) rules.Records {
 	if f.registered == nil {
 		return records

@@ -2,8 +2,6 @@ package command
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"slices"
 	"strings"
@@ -64,9 +62,14 @@ type recorded struct {
 	Leaf     *int64 `json:"leaf,omitempty"` // in the public log; none with --record-out
 	Record   string `json:"record,omitempty"`
 	Counts   string `json:"evidence_counts_from,omitempty"` // day
-	Secret   string `json:"client_secret,omitempty"`
-	File     string `json:"client_secret_file,omitempty"`
-	SHA256   string `json:"client_secret_sha256,omitempty"`
+	handed
+}
+
+// handed is the secret that a command gave to who asked for it.
+type handed struct {
+	Secret string `json:"client_secret,omitempty"` // "" if it is in File, or was made elsewhere
+	File   string `json:"client_secret_file,omitempty"`
+	SHA256 string `json:"client_secret_sha256,omitempty"`
 }
 
 // put signs a draft and has it logged, or writes it for others to countersign.
@@ -81,8 +84,7 @@ func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done record
 	if err != nil {
 		return done, err
 	}
-	digest := sha256.Sum256(settings)
-	d.record.Client = hex.EncodeToString(digest[:])
+	d.record.Client = policy.ClientHash(settings)
 	key, err := secretfile.ReadKey(r.key)
 	if err != nil {
 		return done, err
@@ -246,8 +248,9 @@ func (r *registry) next(ctx context.Context, id string) (draft, error) {
 		return draft{}, errRetired
 	}
 	d := draft{record: entries[i].record.Successor()}
-	// What somebody else wrote into the database is not signed: then all is to be said again.
-	if digest := sha256.Sum256(entries[i].settings); hex.EncodeToString(digest[:]) == entries[i].record.Client {
+	// Settings that are not those of the record were changed in the database: then the client
+	// of the draft is empty, and all is to be said again.
+	if policy.ClientHash(entries[i].settings) == entries[i].record.Client {
 		d.client, err = openid.ParseSettings(entries[i].settings)
 	}
 	return d, err

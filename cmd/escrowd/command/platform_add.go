@@ -43,34 +43,34 @@ func (f *secretFlags) secret() (hash openid.SecretHash, made string) {
 
 // hand gives a secret that was made to who asked. It is called before the secret counts:
 // one that counts and that nobody has helps nobody.
-func (f *secretFlags) hand(done *recorded, hash openid.SecretHash, made string) error {
-	done.SHA256 = hash.SHA256
+func (f *secretFlags) hand(hash openid.SecretHash, made string) (h handed, err error) {
+	h.SHA256 = hash.SHA256
 	switch {
 	case made == "":
 	case f.out == "":
-		done.Secret = made
+		h.Secret = made
 	default:
-		done.File = f.out
-		return secretfile.Create(f.out, []byte(made+"\n"))
+		h.File, err = f.out, secretfile.Create(f.out, []byte(made+"\n"))
 	}
-	return nil
+	return h, err
 }
 
-// takeBack forgets a secret that will not count, because of err.
-func (f *secretFlags) takeBack(handed recorded, err error) error {
-	if handed.File != "" {
-		err = errors.Join(err, os.Remove(handed.File))
+// takeBack forgets a secret that will not count, because of err. It stays in its file if
+// that is in doubt: the record may have been stored.
+func (h handed) takeBack(err error) error {
+	if e := refusal.Of(err); h.File != "" && e != nil && e.Kind != refusal.Unavailable {
+		err = errors.Join(err, os.Remove(h.File))
 	}
 	return err
 }
 
-// secretSaid is the line about a secret.
-func (d recorded) secretSaid() string {
+// said is the line about a secret.
+func (h handed) said() string {
 	switch {
-	case d.Secret != "":
-		return "\nclient secret, shown once: " + d.Secret
-	case d.File != "":
-		return "\nclient secret written: " + d.File
+	case h.Secret != "":
+		return "\nclient secret, shown once: " + h.Secret
+	case h.File != "":
+		return "\nclient secret written: " + h.File
 	}
 	return ""
 }
@@ -79,7 +79,6 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	var f platformFlags
 	var s secretFlags
 	var rec recordFlags
-	var sector, sectorURI string
 	c := &cobra.Command{
 		Use: "add ID", Short: "Register a platform: one entry in the public log", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
 		Long: "Registers a platform: one entry in the public log, and people can sign in to it within seconds. What is left out\n" +
@@ -95,48 +94,38 @@ func platformAdd(at *registryFlags) *cobra.Command {
 		Example: "  escrowd platform add town-square --name 'Town Square' --redirect-uri https://town.example/callback --key town-square.pub --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform add town-api --name 'Town API' --kind keys --jwks api.jwks --sector town.example --redirect-uri https://api.town.example/none --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if f.sector != "" && f.sectorURI != "" {
+				return shell.UsageError("--sector and --sector-uri: say one, the second has its host as the sector")
+			}
 			if err := f.askFor(cmd); err != nil {
 				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
-				d := draft{record: policy.PlatformRecord{Version: 1, ID: args[0], Number: 1, Name: f.name}}
 				var hash openid.SecretHash
 				var made string
-				switch f.kindSaid() {
-				case "web":
+				if f.kindSaid() == "web" {
 					hash, made = s.secret()
-					d.client.SecretHashes = []openid.SecretHash{hash}
-				case "spa":
-					d.client.Browser = true
-				case "native":
-					d.client.Native = true
 				}
-				if err := f.apply(cmd, &d.record, &d.client); err != nil {
-					return err
-				}
-				d.client.Localhost = r.sandbox
-				if err := d.join(ctx, sector, sectorURI, r.sandbox); err != nil {
-					return err
-				}
-				if err := checkSettings(d.record, d.client, r.sandbox); err != nil {
+				d, err := f.first(ctx, cmd, args[0], hash, r.sandbox)
+				if err != nil {
 					return err
 				}
 				if made != "" && rec.out != "" {
 					return shell.UsageError("--record-out with a secret needs --secret-sha256: the same command has to make the same record again")
 				}
-				var handed recorded
-				if err := s.hand(&handed, hash, made); err != nil {
+				secret, err := s.hand(hash, made)
+				if err != nil {
 					return err
 				}
 				done, err := r.put(ctx, d, rec)
 				if err != nil {
-					return s.takeBack(handed, err)
+					return secret.takeBack(err)
 				}
-				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
+				done.handed = secret
 				if d.record.Keys != nil && r.bundle.Registry.WaitingDays > 0 {
 					done.Counts = r.counts(time.Now().UTC().Format(time.DateOnly))
 				}
-				return say(cmd, done, "%s%s", done.said("is registered"), done.secretSaid())
+				return say(cmd, done, "%s%s", done.said("is registered"), secret.said())
 			})
 		},
 	}
@@ -146,9 +135,34 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
 	s.flags(c)
 	rec.flags(c)
-	c.Flags().StringVar(&sector, "sector", "", "domain whose platforms know people by the same pen names, town.example")
-	c.Flags().StringVar(&sectorURI, "sector-uri", "", "https address of a JSON list that has all redirect URIs (sector_identifier_uri): its host is the sector")
+	c.Flags().StringVar(&f.sector, "sector", "", "domain whose platforms know people by the same pen names, town.example")
+	c.Flags().StringVar(&f.sectorURI, "sector-uri", "", "https address of a JSON list that has all redirect URIs (sector_identifier_uri): its host is the sector")
 	return c
+}
+
+// first is the draft of a platform's first record.
+func (f *platformFlags) first(ctx context.Context, cmd *cobra.Command, id string, secret openid.SecretHash, sandbox bool) (draft, error) {
+	d := draft{record: policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: f.name, Sector: f.sector, SectorURI: f.sectorURI}}
+	f.begin(&d.client, secret)
+	if err := f.apply(cmd, &d.record, &d.client); err != nil {
+		return d, err
+	}
+	if err := d.checkSector(ctx, sandbox); err != nil {
+		return d, err
+	}
+	return d, checkSettings(d.record, d.client, sandbox) // before a secret is handed out
+}
+
+// begin makes a client one of the kind that is said. One with a secret has this one.
+func (f *platformFlags) begin(p *openid.Platform, secret openid.SecretHash) {
+	switch f.kindSaid() {
+	case "web":
+		p.SecretHashes = []openid.SecretHash{secret}
+	case "spa":
+		p.Browser = true
+	case "native":
+		p.Native = true
+	}
 }
 
 // complete offers values of a flag to a shell.
@@ -158,20 +172,16 @@ func complete(c *cobra.Command, flag string, values ...string) {
 	}
 }
 
-// join gives a new platform its sector, once what it needs for it was seen.
-func (d *draft) join(ctx context.Context, sector, uri string, sandbox bool) (err error) {
+// checkSector sees that all addresses of a platform are in its sector. With an address
+// that lists them, the sector is its host.
+func (d *draft) checkSector(ctx context.Context, sandbox bool) (err error) {
 	p := d.client
-	p.Origins = d.record.Origins
+	p.Origins, p.Localhost = d.record.Origins, sandbox
 	switch {
-	case sector != "" && uri != "":
-		return shell.UsageError("--sector and --sector-uri: say one, the second has its host as the sector")
-	case uri != "":
-		d.record.SectorURI = uri
-		d.record.Sector, err = openid.SectorOf(ctx, identity.NewHTTP(identity.Guard{AllowLoopback: sandbox}), uri, p)
-	case sector != "" && !sandbox:
-		d.record.Sector, err = sector, p.CheckSector(sector)
-	default: // in a sandbox all addresses are of one machine
-		d.record.Sector = sector
+	case d.record.SectorURI != "":
+		d.record.Sector, err = openid.SectorOf(ctx, identity.NewHTTP(identity.Guard{AllowLoopback: sandbox}), d.record.SectorURI, p)
+	case d.record.Sector != "" && !sandbox: // there all addresses are of one machine
+		err = p.CheckSector(d.record.Sector)
 	}
 	return err
 }
@@ -187,10 +197,17 @@ func (f *platformFlags) kindSaid() string {
 	return "web"
 }
 
-// askFor asks a person for what is needed and was left out.
-func (f *platformFlags) askFor(cmd *cobra.Command) error {
+func (f *platformFlags) checkKind() error {
 	if f.kind != "" && !slices.Contains(kinds, f.kind) {
 		return shell.UsageError("--kind is one of %s", strings.Join(kinds, ", "))
+	}
+	return nil
+}
+
+// askFor asks a person for what is needed and was left out.
+func (f *platformFlags) askFor(cmd *cobra.Command) error {
+	if err := f.checkKind(); err != nil {
+		return err
 	}
 	if !shell.Terminal(cmd.ErrOrStderr()) || shell.AsJSON(cmd) {
 		return shell.Require(cmd, "name", "redirect-uri")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,23 +17,35 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	var f platformFlags
 	var rec recordFlags
 	var stolen []string
+	var secret string
 	c := &cobra.Command{
 		Use: "edit ID", Short: "Change what is registered of a platform", Args: cobra.ExactArgs(1), ValidArgsFunction: at.complete,
 		Long: "Changes what is registered of a platform. What is not said stays; a list that is given replaces the one before,\n" +
 			"and '' is none. Id, sector and kind stay for ever.\n\n" +
 			"Evidence under a new key waits again, unless a key of before countersigns the record: give the command with\n" +
 			"--record-out, have that file countersigned with escrow platform countersign, and give it with --countersigned.\n" +
-			"A key that is reported stolen with --stolen stays so; its evidence counts if the log knew it before.",
+			"A key that is reported stolen with --stolen stays so; its evidence counts if the log knew it before.\n\n" +
+			"If somebody changed the settings in the database (platform.other_settings), say all of them again, with --kind and\n" +
+			"the --secret-sha256 of the secret that the platform uses.",
 		Example: "  escrowd platform edit town-square --redirect-uri https://town.example/callback --redirect-uri https://town.example/cb --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --key both.jwks --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --stolen 7f3a --key new.jwks --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := f.checkKind(); err != nil {
+				return err
+			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				d, err := r.next(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				if err := f.apply(cmd, &d.record, &d.client); err != nil {
+				switch lost := len(d.client.RedirectURIs) == 0; {
+				case lost:
+					f.begin(&d.client, openid.SecretHash{SHA256: strings.ToLower(secret)})
+				case f.kind != "" || secret != "":
+					return errSettings.Because(errors.New("--kind and --secret-sha256: its settings are not lost, and a kind stays for ever; for another secret there is escrowd platform rotate-secret"))
+				}
+				if err := f.change(ctx, cmd, &d, r.sandbox); err != nil {
 					return err
 				}
 				for _, kid := range stolen {
@@ -50,9 +63,24 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	}
 	f.flags(c)
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
+	c.Flags().StringVar(&f.kind, "kind", "", "if the settings are lost: web, keys, spa or native")
+	complete(c, "kind", kinds...)
+	c.Flags().StringVar(&secret, "secret-sha256", "", "if the settings are lost: SHA-256 of the secret that the platform uses, 64 hex digits")
 	rec.flags(c)
 	c.Flags().StringArrayVar(&stolen, "stolen", nil, "kid of an evidence key that somebody stole; repeatable")
 	return c
+}
+
+// change takes what was said of a platform that is registered, whose addresses stay in
+// its sector (OpenID Connect Core, 8.1).
+func (f *platformFlags) change(ctx context.Context, cmd *cobra.Command, d *draft, sandbox bool) error {
+	if err := f.apply(cmd, &d.record, &d.client); err != nil {
+		return err
+	}
+	if cmd.Flags().Changed("redirect-uri") || cmd.Flags().Changed("origin") {
+		return d.checkSector(ctx, sandbox)
+	}
+	return nil
 }
 
 func platformRotateSecret(at *registryFlags) *cobra.Command {
@@ -81,18 +109,18 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 				if kindOf(d.client) != "web" {
 					return errSettings.Because(errors.New("it has no secret: its kind is " + kindOf(d.client)))
 				}
-				handed, what := recorded{}, "has a new secret; the one before counts too"
+				secret, what := handed{}, "has a new secret; the one before counts too"
 				if forget {
 					d.client.SecretHashes, what = d.client.SecretHashes[:1], "has its newest secret alone"
-				} else if handed, err = s.rotate(&d.client, end, time.Now()); err != nil {
+				} else if secret, err = s.rotate(&d.client, end, time.Now()); err != nil {
 					return err
 				}
 				done, err := r.put(ctx, d, recordFlags{})
 				if err != nil {
-					return s.takeBack(handed, err)
+					return secret.takeBack(err)
 				}
-				done.Secret, done.File, done.SHA256 = handed.Secret, handed.File, handed.SHA256
-				return say(cmd, done, "%s%s", done.said(what), done.secretSaid())
+				done.handed = secret
+				return say(cmd, done, "%s%s", done.said(what), secret.said())
 			})
 		},
 	}
@@ -104,17 +132,17 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 
 // rotate puts a new secret before the one that is in use, which counts until end if that
 // is a day.
-func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed recorded, err error) {
+func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed, error) {
 	used := slices.DeleteFunc(slices.Clone(p.SecretHashes), func(h openid.SecretHash) bool { return !h.Until.IsZero() && !now.Before(h.Until) })
 	if len(used) > 1 {
-		return handed, errTwoSecrets
+		return handed{}, errTwoSecrets
 	}
 	for i := range used {
 		used[i].Until = end
 	}
 	hash, made := f.secret()
 	p.SecretHashes = append([]openid.SecretHash{hash}, used...)
-	return handed, f.hand(&handed, hash, made)
+	return f.hand(hash, made)
 }
 
 func platformRetire(at *registryFlags) *cobra.Command {

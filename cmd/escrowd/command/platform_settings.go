@@ -25,7 +25,7 @@ var kinds = []string{"web", "spa", "native", "keys"}
 // platformFlags are what an operator says of a platform.
 type platformFlags struct {
 	name, kind, jwks, jwksURI, idTokenAlg, evidence string
-	backchannel                                     string
+	backchannel, sector, sectorURI                  string
 	redirects, logouts, origins                     []string
 	par, dpop, session, username, email             bool
 }
@@ -97,18 +97,33 @@ func checkSettings(r policy.PlatformRecord, p openid.Platform, sandbox bool) err
 	if !errors.As(err, &field) {
 		return err
 	}
+	return errSettings.Because(errors.New(shouldBe(field)))
+}
+
+// shouldBe says by which flag a field is set, and how it should be.
+func shouldBe(field openid.WrongField) string {
 	const addresses = "they should be exact https:// addresses, without a wildcard; of a native app also http://127.0.0.1/… or com.example.app:/…"
-	should, ok := map[openid.WrongField]string{
-		"ID": "ID: it should be 1 to 64 small letters, digits, dots and dashes", "SecretHashes": "there should be at most two secrets, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum",
-		"JWKS": "--jwks: it should hold public keys alone, Ed25519 or P-256", "JWKSURI": "--jwks-uri: it should be an https:// address",
-		"RedirectURIs": "--redirect-uri: " + addresses, "PostLogoutRedirectURIs": "--post-logout-redirect-uri: " + addresses,
-		"BackchannelLogoutURI": "--backchannel-logout-uri: it should be an https:// address",
-		"Origins":              "--origin: they should be https:// origins, without a path", "IDTokenAlg": "--id-token-alg: it should be EdDSA, ES256 or RS256",
-	}[field]
-	if !ok {
-		should = "it should prove itself in one way: with a secret, with keys, or not at all"
+	switch field {
+	case "ID":
+		return "ID: it should be 1 to 64 small letters, digits, dots and dashes"
+	case "SecretHashes":
+		return "there should be at most two secrets, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum"
+	case "JWKS":
+		return "--jwks: it should hold public keys alone, Ed25519 or P-256"
+	case "JWKSURI":
+		return "--jwks-uri: it should be an https:// address"
+	case "RedirectURIs":
+		return "--redirect-uri: " + addresses
+	case "PostLogoutRedirectURIs":
+		return "--post-logout-redirect-uri: " + addresses
+	case "BackchannelLogoutURI":
+		return "--backchannel-logout-uri: it should be an https:// address"
+	case "Origins":
+		return "--origin: they should be https:// origins, without a path"
+	case "IDTokenAlg":
+		return "--id-token-alg: it should be EdDSA, ES256 or RS256"
 	}
-	return errSettings.Because(errors.New(should))
+	return "it should prove itself in one way: with a secret, with keys, or not at all"
 }
 
 // kindOf is the word for a platform's kind.
@@ -144,7 +159,7 @@ func clientLines(p openid.Platform) []string {
 		if !h.Until.IsZero() {
 			until = "until " + h.Until.Format("2006-01-02 15:04 UTC")
 		}
-		lines = append(lines, fmt.Sprintf("secret with SHA-256 %s…, %s", h.SHA256[:8], until))
+		lines = append(lines, fmt.Sprintf("secret with SHA-256 %.8s…, %s", h.SHA256, until))
 	}
 	add("ID tokens by", string(p.IDTokenAlg))
 	if p.RequirePAR {

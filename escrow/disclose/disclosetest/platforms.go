@@ -3,8 +3,6 @@ package disclosetest
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"reflect"
 	"slices"
@@ -73,8 +71,7 @@ type Sign func(policy.PlatformRecord) (string, error)
 func NewPlatform(t testing.TB, sign Sign, id string, edit ...func(*policy.PlatformRecord)) disclose.PlatformEntry {
 	t.Helper()
 	client := []byte("settings of " + id)
-	sum := sha256.Sum256(client)
-	r := policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: "The " + id, Origins: []string{"https://" + id + ".example"}, Client: hex.EncodeToString(sum[:])}
+	r := policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: "The " + id, Origins: []string{"https://" + id + ".example"}, Client: policy.ClientHash(client)}
 	for _, e := range edit {
 		e(&r)
 	}

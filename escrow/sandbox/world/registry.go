@@ -2,8 +2,6 @@ package world
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
@@ -27,8 +25,13 @@ func (w *World) registry() (*policy.Registry, error) {
 	if err != nil {
 		return nil, err
 	}
-	keys, err := json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
+	keys, err := publicSet(key)
 	return &policy.Registry{Keys: keys}, err
+}
+
+// publicSet is a JWKS of the public half of one key.
+func publicSet(key jose.JSONWebKey) (json.RawMessage, error) {
+	return json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})
 }
 
 // client is a platform of whoever tries the sandbox, which can sign evidence with the key
@@ -81,12 +84,11 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		digest := sha256.Sum256(settings)
-		if next.Client = hex.EncodeToString(digest[:]); before != nil && before.Client == next.Client && before.Name == p.Name {
+		if next.Client = policy.ClientHash(settings); before != nil && before.Client == next.Client && before.Name == p.Name {
 			continue
 		}
 		next.Name = p.Name
-		if next.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{p.evidence.Public()}}); err != nil {
+		if next.Keys, err = publicSet(p.evidence); err != nil {
 			return err
 		}
 		signed, err := policy.SignPlatform(key, next)

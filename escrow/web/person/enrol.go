@@ -133,8 +133,9 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 // enrolled ends a proof of identity: enrolment the first time, sign-in and
 // recovery ever after. A browser without a flow has the zero one, which belongs
 // to no answer. A flow that has ended stays in the cookie for a while: whoever goes back
-// to the identity provider and comes once more is led on to where they were going. Whoever asked to be deleted is told so before anything is sealed; to go
-// on they prove who they are again, because nothing is kept of them meanwhile.
+// to the identity provider and comes once more is led on to where they were going.
+// Whoever asked to be deleted is told so before anything is sealed; to go on they prove
+// who they are again, because nothing is kept of them meanwhile.
 func (s *side) enrolled(w http.ResponseWriter, r *http.Request) error {
 	if _, err := s.Rules(); err != nil {
 		return err

@@ -193,11 +193,9 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Leave: s.leave,
 		HTTP:  s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
-			return slices.ContainsFunc(s.open(), func(p openid.Platform) bool { return p.Scripts(origin) })
+			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Closed == nil && p.Scripts(origin) })
 		},
-		Resource: func(_ context.Context, resource string) (openid.Platform, error) {
-			return s.find(func(p openid.Platform) bool { return p.Serves(resource) })
-		},
+		Resource:  s.resource,
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
 			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1
@@ -217,6 +215,14 @@ func (s *side) setPlatforms(all []openid.Platform) error {
 // platform is that of a client_id, at this moment.
 func (s *side) platform(_ context.Context, clientID string) (openid.Platform, error) {
 	return s.find(func(p openid.Platform) bool { return p.ID == clientID })
+}
+
+// resource is the open platform of a client's sector that a resource indicator names. An
+// address can be of several platforms, of other sectors too.
+func (s *side) resource(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
+	return s.find(func(p openid.Platform) bool {
+		return p.Closed == nil && p.SectorID() == client.SectorID() && p.Serves(resource)
+	})
 }
 
 func (s *side) find(which func(openid.Platform) bool) (openid.Platform, error) {
