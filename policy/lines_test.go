@@ -83,7 +83,8 @@ func TestFoundIssue10WhatChangesIsShown(t *testing.T) {
 // records and in the files of who made them.
 func TestLinesNameKeysAlike(t *testing.T) {
 	w := newWorld(t, func(b *Bundle) {
-		b.Registry = &Registry{jwks(t, key("registry")), 7}
+		b.Succeed(nil)
+		b.Compartments, b.Registry = DefaultCompartments(), &Registry{jwks(t, key("registry")), 7}
 		b.Platforms = []Platform{{"town-square", "Town Square", jwks(t, key("town"))}}
 	})
 	r := &PlatformRecord{Keys: jwks(t, key("town"))}
