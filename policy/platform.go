@@ -25,7 +25,7 @@ var (
 	ErrPlatformSignature = refusal.New(refusal.Unauthenticated, "platform.bad_signature",
 		"The record of the platform is not signed with a registry key of the bundle in force: sign it with that key.")
 	ErrCountersignature = refusal.New(refusal.Unauthenticated, "platform.bad_countersignature",
-		"The countersignature is not over this record by one of the platform keys that may: make it with `escrow platform countersign` from the record that the operator sent.")
+		"The countersignature is not over this record by one of the platform keys that may, and a key that still waits may let nobody into a sector: make it with `escrow platform countersign` from the record that the operator sent.")
 	ErrPlatformNotNext = refusal.New(refusal.Conflict, "platform.not_next",
 		"The record does not follow the one that the registry holds: it must count up by one and name the SHA-256 of the signed record before; make it again from what is there now.")
 	ErrPlatformFixed = refusal.New(refusal.Conflict, "platform.fixed",
@@ -37,8 +37,8 @@ var (
 )
 
 // PlatformRecord is one version of a platform's entry in the registry. It is signed
-// with a registry key of the bundle in force, and the SHA-256 of the compact JWS is a
-// leaf of the public log. Each version names the one before, so that the newest
+// with a registry key of the bundle in force, and a leaf of the public log has the digest
+// of the compact JWS and its countersignatures (proof.PlatformDigest). Each version names the one before, so that the newest
 // vouches for all.
 type PlatformRecord struct {
 	Version  int    `json:"version"`  // of this format: 1
@@ -138,8 +138,8 @@ func countersigner(countersigned, signed string, keys document.KeySet) (*documen
 	return key, d.Verify(key.Public)
 }
 
-// Digest is the hex SHA-256 of the signed record that was parsed, as its leaf in the
-// public log has it.
+// Digest is the hex SHA-256 of the signed record that was parsed, as the one after it
+// names it.
 func (r *PlatformRecord) Digest() string { return r.digest }
 
 // SectorID is what pen names at the platform depend on.

@@ -83,13 +83,17 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 }
 
 // Add takes the next record that the public log holds, which is judged as it was when it
-// was registered under b, then in force: see [Bundle.Register].
-func (p *Platforms) Add(l LoggedPlatform, b *Bundle) error {
+// was registered under the last of the bundles that had come into force: see
+// [Bundle.Register].
+func (p *Platforms) Add(l LoggedPlatform, bundles ...*Bundle) error {
 	day, err := time.Parse(time.DateOnly, l.Day)
-	if err != nil {
+	switch {
+	case err != nil:
 		return ErrPlatform.Because(err)
+	case len(bundles) == 0:
+		return ErrNoRegistry
 	}
-	if _, err := b.Register(l.Signed, l.Countersigned, p, day); err != nil {
+	if _, err := bundles[len(bundles)-1].Register(l.Signed, l.Countersigned, p, day); err != nil {
 		return err
 	}
 	return p.add(l)
@@ -304,7 +308,7 @@ func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, l
 // Register checks that a new record may be logged on day after those that p holds,
 // which are all: signed under b with a registry key, next in its place, with evidence
 // keys that are nobody else's, and, if it takes a sector that others have, countersigned
-// by one of them. The refusals are those of [Bundle.VerifyPlatform] and [NewPlatforms],
+// by one of them, with a key that need not wait any more. The refusals are those of [Bundle.VerifyPlatform] and [NewPlatforms],
 // [ErrSectorTaken], [ErrCountersignature] and [ErrBundleSharedKey].
 func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, day time.Time) (*PlatformRecord, error) {
 	r, err := b.VerifyPlatform(signed, day)
@@ -325,7 +329,7 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 	if err := b.checkKeys(r, p); err != nil {
 		return nil, err
 	}
-	members, taken := b.membersOf(r, p)
+	members, taken := b.membersOf(r, p, day)
 	before = slices.DeleteFunc(slices.Clone(before), func(k document.Key) bool { return slices.Contains(r.Stolen, k.KeyID) })
 	joined := false
 	for _, c := range countersigned {
@@ -366,23 +370,40 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 }
 
 // membersOf returns the evidence keys of the other platforms that have the sector of
-// r, and whether there are any such platforms. One that the bundle lists has its id as
-// its sector.
-func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms) (keys document.KeySet, taken bool) {
+// r, which may countersign on day, and whether there are any such platforms. One that the
+// bundle lists has its id as its sector.
+func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms, day time.Time) (keys document.KeySet, taken bool) {
 	if listed := b.platforms[r.SectorID()]; listed != nil && r.SectorID() != r.ID && p.byID[r.SectorID()] == nil {
 		keys, taken = slices.Clone(listed.Keys), true
 	}
 	for _, id := range p.sectors[r.SectorID()] {
-		if id == r.ID {
-			continue
-		}
-		newest := p.byID[id].newest()
-		taken = true
-		for _, k := range newest.keys {
-			if !newest.Retired && !slices.Contains(newest.Stolen, k.KeyID) {
-				keys = append(keys, k)
-			}
+		if id != r.ID {
+			keys, taken = append(keys, b.lettingIn(id, p, day)...), true
 		}
 	}
 	return keys, taken
+}
+
+// lettingIn are the keys of a registered platform that may let others into its sector on
+// day. Those of its first record may at once: nobody was there before it, or a member
+// vouched for it. One that was added later waits as evidence under it does, or whoever has
+// the registry key would add one of their own and countersign with it.
+func (b *Bundle) lettingIn(id string, p *Platforms, day time.Time) (keys document.KeySet) {
+	known, k := p.byID[id], b.evidenceKeys(id, p)
+	if b.platforms[id] == nil {
+		for _, first := range known.records[0].keys {
+			delete(k.days, first.KeyID)
+		}
+	}
+	if known.newest().Retired {
+		return nil
+	}
+	for _, key := range known.newest().keys {
+		_, stolen := k.stolen[key.KeyID]
+		since := k.waitsFrom(key.KeyID, func(int64) bool { return false })
+		if !stolen && !day.Before(since.AddDate(0, 0, b.Registry.WaitingDays)) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
 }

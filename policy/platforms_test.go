@@ -487,6 +487,51 @@ func TestRegister(t *testing.T) {
 	}
 }
 
+// A key that was added to a member of a sector lets nobody into it before its waiting time
+// is over: the registry key alone takes no sector.
+func TestAKeyThatWaitsLetsNobodyIn(t *testing.T) {
+	w := registered(t)
+	first := at(30, 10, func(r *PlatformRecord) { r.Sector = "town.example" })
+	adds := func(days int, by ...jose.JSONWebKey) entry { return at(days, 50, keys(t, "square", "second"), by...) }
+	joins := record(t, func(r *PlatformRecord) { r.ID, r.Sector = "market", "town.example" }, keys(t, "market"))
+	signed := signedRecord(t, key("registry"), joins)
+	for name, c := range map[string]struct {
+		records []entry
+		by      string
+		want    error
+	}{
+		"a key of the first record":               {[]entry{first}, "square", nil},
+		"of a platform of today":                  {[]entry{at(0, 10, first.edit)}, "square", nil},
+		"a new key":                               {[]entry{first, adds(0)}, "second", ErrCountersignature},
+		"one day before its time":                 {[]entry{first, adds(6)}, "second", ErrCountersignature},
+		"after its time":                          {[]entry{first, adds(7)}, "second", nil},
+		"a new key of a platform of today":        {[]entry{at(0, 10, first.edit), adds(0)}, "second", ErrCountersignature},
+		"a new key that the old one vouches for":  {[]entry{first, adds(0, key("square"))}, "second", nil},
+		"the same, the old one reported stolen":   {[]entry{first, adds(1, key("square")), at(0, 60, stolen("square"))}, "second", ErrCountersignature},
+		"a key reported stolen":                   {[]entry{first, adds(9), at(0, 60, stolen("second"))}, "second", ErrCountersignature},
+		"a new key that a young one vouches for":  {[]entry{first, adds(1), at(0, 60, keys(t, "square", "second", "third"), key("second"))}, "third", ErrCountersignature},
+		"the old key, beside one that nobody has": {[]entry{first, adds(0)}, "square", nil},
+	} {
+		have := logged(t, c.records...)
+		p, err := NewPlatforms(have, w.bundle)
+		if err != nil {
+			t.Fatal(name, err, errors.Unwrap(err))
+		}
+		co := []string{must(CountersignPlatform(key(c.by), signed))}
+		if _, err := w.bundle.Register(signed, co, p, now); !errors.Is(err, c.want) {
+			t.Error(name, err)
+		}
+		// And so says an audit, which takes one after the other.
+		var audited Platforms
+		for _, l := range append(have, LoggedPlatform{Signed: signed, Countersigned: co, Leaf: 99, Day: proof.Day(now)}) {
+			err = audited.Add(l, w.bundle)
+		}
+		if !errors.Is(err, c.want) {
+			t.Error(name, "in an audit:", err)
+		}
+	}
+}
+
 // What says nothing, or too much, is no record, and is not signed either.
 func TestRecordsThatAreNone(t *testing.T) {
 	for name, edit := range map[string]func(*PlatformRecord){

@@ -79,7 +79,7 @@ func (r *Registry) record(ctx context.Context, signed string, countersigned []st
 	if len(have) > 0 {
 		after = have[len(have)-1].Leaf
 	}
-	return r.Append(ctx, PlatformEntry{record, signed, countersigned, client}, proof.PlatformLeaf(now, policy.Hash(signed)), after)
+	return r.Append(ctx, PlatformEntry{record, signed, countersigned, client}, proof.PlatformLeaf(now, signed, countersigned), after)
 }
 
 // All returns every bundle that was ever in force, in their order, or ErrNoBundle.

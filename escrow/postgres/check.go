@@ -119,15 +119,19 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
-	hashed := map[string]func(time.Time, [32]byte) proof.Leaf{"ceremony": proof.CeremonyLeaf, "platform": proof.PlatformLeaf}
-	err = each(`SELECT leaf, 'ceremony', sha256(transcript) FROM ceremony_transcripts
-		UNION ALL SELECT leaf, 'platform', sha256(convert_to(signed, 'UTF8')) FROM platform_records`, []any{&leaf, &kind, &digest}, func() error {
-		return add(&leaf, hashed[kind](undated, [32]byte(digest)))
+	err = each(`SELECT leaf, sha256(transcript) FROM ceremony_transcripts`, []any{&leaf, &digest}, func() error {
+		return add(&leaf, proof.CeremonyLeaf(undated, [32]byte(digest)))
 	})
 	if err != nil {
 		return nil, err
 	}
-	var reviewed []string
+	var countersigned, reviewed []string
+	err = each(`SELECT leaf, signed, countersigned FROM platform_records`, []any{&leaf, &signed, &countersigned}, func() error {
+		return add(&leaf, proof.PlatformLeaf(undated, signed, countersigned))
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = each(`SELECT leaf, outcome, salt, signed FROM review_outcomes`, []any{&leaf, &text, &salt, &reviewed}, func() error {
 		return add(&leaf, proof.ReviewedLeaf(undated, text, [32]byte(salt), reviewed))
 	})

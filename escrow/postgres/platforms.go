@@ -113,34 +113,34 @@ func readPlatforms(ctx context.Context, q querier, where string, args ...any) ([
 	})
 }
 
-// Registered is the newest record of a platform with the settings of its client.
+// Registered is a record of a platform with the settings of its client.
 type Registered struct {
 	policy.LoggedPlatform
 	Client []byte // its SHA-256 is in the record
 }
 
-// Platforms returns the newest record of each platform that has one behind a leaf, in
-// the order of their leaves. -1 is the beginning. Whoever asks again with the last leaf
-// that they were told gets what changed since, and mostly nothing, from an index.
+// Platforms returns all records of platforms behind a leaf, in the order of their leaves.
+// -1 is the beginning. Whoever asks again with the last leaf that they were told gets what
+// changed since, and mostly nothing, from an index.
 //
-// Not checked: who signed a record (policy.NewPlatforms, which wants all versions, or
-// [policy.Bundle.VerifyPlatform]), and that the leaf is in the public log.
+// Not checked: who signed a record and whether it may come after those before it
+// ([policy.Platforms.Add]), and that the leaf is in the public log.
 func (d *Issuing) Platforms(ctx context.Context, after int64) ([]Registered, error) {
-	return d.registered(ctx, after)
+	return d.registered(ctx, `p.leaf > $1`, after)
 }
 
-// Newest is [Issuing.Platforms] of all, for the operator's commands.
-func (s Platforms) Newest(ctx context.Context) ([]Registered, error) { return s.db.registered(ctx, -1) }
+// Newest returns the newest record of each platform, for the operator's commands.
+func (s Platforms) Newest(ctx context.Context) ([]Registered, error) {
+	return s.db.registered(ctx, `NOT EXISTS (SELECT FROM platform_records n WHERE n.id = p.id AND n.number > p.number)`)
+}
 
-func (d *db) registered(ctx context.Context, after int64) (changed []Registered, err error) {
+func (d *db) registered(ctx context.Context, where string, args ...any) (all []Registered, err error) {
 	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, `
-			SELECT p.signed, p.countersigned, p.client, p.leaf, p.day FROM platform_records p
-			WHERE p.leaf > $1 AND NOT EXISTS (SELECT FROM platform_records n WHERE n.id = p.id AND n.number > p.number) ORDER BY p.leaf`, after)
+		rows, err := c.Query(ctx, `SELECT p.signed, p.countersigned, p.client, p.leaf, p.day FROM platform_records p WHERE `+where+` ORDER BY p.leaf`, args...)
 		if err != nil {
 			return err
 		}
-		changed, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Registered, err error) {
+		all, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (r Registered, err error) {
 			var day time.Time
 			err = row.Scan(&r.Signed, &r.Countersigned, &r.Client, &r.Leaf, &day)
 			r.Day = proof.Day(day)
@@ -148,5 +148,5 @@ func (d *db) registered(ctx context.Context, after int64) (changed []Registered,
 		})
 		return err
 	})
-	return changed, err
+	return all, err
 }

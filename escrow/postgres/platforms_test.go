@@ -41,7 +41,7 @@ func (r *registry) append(t *testing.T, e disclose.PlatformEntry) {
 	if n := len(r.logged); n > 0 {
 		after = r.logged[n-1].Leaf
 	}
-	l, err := r.d.Platforms.Append(t.Context(), e, proof.PlatformLeaf(day, policy.Hash(e.Signed)), after)
+	l, err := r.d.Platforms.Append(t.Context(), e, proof.PlatformLeaf(day, e.Signed, e.Countersigned), after)
 	if err != nil {
 		t.Fatal(err, cause(err))
 	}
@@ -65,8 +65,12 @@ func TestGuardsOfTheRegistry(t *testing.T) {
 	fork := r.next(t, 0, func(p *policy.PlatformRecord) { p.Number = 3 })
 	sector := r.next(t, 2, func(p *policy.PlatformRecord) { p.Sector = "elsewhere" })
 	again := disclosetest.NewPlatform(t, r.sign, "market", func(p *policy.PlatformRecord) { p.Name = "Another" })
+	vouched := third
+	vouched.Countersigned = []string{"an owner's", "a member's"}
+	swapped := vouched
+	swapped.Countersigned = []string{"a member's", "an owner's"}
 	leaf := func(e disclose.PlatformEntry, edit func(*proof.Leaf)) string {
-		l := proof.PlatformLeaf(day, policy.Hash(e.Signed))
+		l := proof.PlatformLeaf(day, e.Signed, e.Countersigned)
 		edit(&l)
 		raw, err := l.Marshal()
 		if err != nil {
@@ -83,6 +87,10 @@ func TestGuardsOfTheRegistry(t *testing.T) {
 		want   string
 	}{
 		"the next one":             {e: third, leaf: leaf(third, same), id: "town-square"},
+		"countersigned":            {e: vouched, leaf: leaf(vouched, same), id: "town-square"},
+		"countersigned afterwards": {e: vouched, leaf: leaf(third, same), id: "town-square", want: "platform_records_logged"},
+		"in another order":         {e: swapped, leaf: leaf(vouched, same), id: "town-square", want: "platform_records_logged"},
+		"one left out":             {e: third, leaf: leaf(vouched, same), id: "town-square", want: "platform_records_logged"},
 		"a gap":                    {e: gap, leaf: leaf(gap, same), id: "town-square", want: "platform_records_order"},
 		"after an older one":       {e: fork, leaf: leaf(fork, same), id: "town-square", want: "platform_records_order"},
 		"number 1 again":           {e: again, leaf: leaf(again, same), id: "market", want: "platform_records_order"},
@@ -114,8 +122,8 @@ func TestGuardsOfTheRegistry(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			err = exec(`INSERT INTO platform_records (id, number, signed, countersigned, client, leaf, day) VALUES ($1, $2, $3, '{}', $4, 3, '2026-11-21')`,
-				c.id, c.e.Record.Number, c.e.Signed, []byte(client))
+			err = exec(`INSERT INTO platform_records (id, number, signed, countersigned, client, leaf, day) VALUES ($1, $2, $3, $4, $5, 3, '2026-11-21')`,
+				c.id, c.e.Record.Number, c.e.Signed, append([]string{}, c.e.Countersigned...), []byte(client))
 			if _, constraint := sqlState(err); constraint != c.want || (err == nil) != (c.want == "") {
 				t.Error(err)
 			}
@@ -145,7 +153,7 @@ func TestWhoReadsTheSettingsOfAClient(t *testing.T) {
 	}
 }
 
-// The issuing side reads the newest record of each platform, and again only what changed.
+// The issuing side reads all records, and again only what is new.
 func TestTheIssuingSideReadsTheRegistry(t *testing.T) {
 	r := newRegistry(t)
 	s := issuing(t, r.admin, Options{})
@@ -162,12 +170,15 @@ func TestTheIssuingSideReadsTheRegistry(t *testing.T) {
 			}
 		}
 	}
-	is(-1, 1, 2)
+	is(-1, 0, 1, 2)
 	is(r.logged[1].Leaf, 2)
 	is(r.logged[2].Leaf)
 	r.append(t, r.next(t, 1, func(p *policy.PlatformRecord) { p.Retired = true }))
 	is(r.logged[2].Leaf, 3)
-	is(-1, 2, 3)
+	is(-1, 0, 1, 2, 3)
+	if newest, err := r.d.Platforms.Newest(t.Context()); err != nil || len(newest) != 2 || newest[0].Signed != r.logged[2].Signed || newest[1].Signed != r.logged[3].Signed {
+		t.Errorf("%+v, %v", newest, err)
+	}
 }
 
 // A database that came back from a backup without a record takes it again at the leaf
@@ -175,7 +186,7 @@ func TestTheIssuingSideReadsTheRegistry(t *testing.T) {
 func TestALostRecordComesBackAtItsLeaf(t *testing.T) {
 	r := newRegistry(t)
 	lost := r.next(t, 1, func(p *policy.PlatformRecord) { p.Name = "The Market" })
-	raw, err := proof.PlatformLeaf(day, policy.Hash(lost.Signed)).Marshal()
+	raw, err := proof.PlatformLeaf(day, lost.Signed, lost.Countersigned).Marshal()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +197,7 @@ func TestALostRecordComesBackAtItsLeaf(t *testing.T) {
 	if err != nil || len(all) != 1 || all[0].Kind != proof.KindPlatform {
 		t.Fatalf("%+v, %v", all, err)
 	}
-	later, err := r.d.Platforms.Append(t.Context(), lost, proof.PlatformLeaf(day.AddDate(0, 0, 9), policy.Hash(lost.Signed)), r.logged[2].Leaf)
+	later, err := r.d.Platforms.Append(t.Context(), lost, proof.PlatformLeaf(day.AddDate(0, 0, 9), lost.Signed, lost.Countersigned), r.logged[2].Leaf)
 	if err != nil || later.Leaf != 3 || later.Day != proof.Day(day) {
 		t.Errorf("%+v, %v (%v)", later, err, cause(err))
 	}

@@ -17,13 +17,15 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 // Platforms are in the public registry, and their client settings beside it in the
 // database. This process believes of both what a registry key of the bundle in force
-// signed and the public log holds. A platform that it cannot believe signs nobody in;
-// the others do.
+// signed, what the public log holds, and what the rules of its day allow after all that
+// was logged before: an audit by somebody else finds the same. A platform that it cannot
+// believe signs nobody in; the others do.
 
 var (
 	errPlatformsMoved = refusal.New(refusal.Invalid, "config.platforms_moved",
@@ -55,17 +57,24 @@ type registered struct {
 // register reads what the public log holds of the registry, under a bundle, and names
 // what it does not hold. Keys are those that sign tokens; sandbox says that everybody is
 // on this machine.
-func register(stored, unlogged map[string]postgres.Registered, b *policy.Bundle, keys []openid.Key, sandbox bool) registered {
+func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) registered {
 	r := registered{refused: map[string]error{}}
+	unlogged := make(map[string]bool)
+	for _, one := range f.unlogged {
+		unlogged[one.id] = true
+	}
 	for _, id := range slices.Sorted(maps.Keys(unlogged)) {
-		if _, before := stored[id]; before {
+		if _, before := f.stored[id]; before {
 			r.behind = append(r.behind, id)
 			continue
 		}
 		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: openid.ErrUnknownPlatform}), errUnlogged
 	}
-	for _, id := range slices.Sorted(maps.Keys(stored)) {
-		p, record, err := client(stored[id], b, keys, sandbox)
+	for _, id := range slices.Sorted(maps.Keys(f.stored)) {
+		p, record, err := openid.Platform{}, (*policy.PlatformRecord)(nil), f.wrong[id]
+		if err == nil {
+			p, record, err = client(f.stored[id], b, keys, sandbox)
+		}
 		if p.ID = id; p.Name == "" {
 			p.Name = id
 		}
@@ -110,18 +119,6 @@ func client(stored postgres.Registered, b *policy.Bundle, keys []openid.Key, san
 		return who, record, errPlatform.Because(errors.New("no key of issue.token_keys signs with its id_token_alg"))
 	}
 	return p, record, nil
-}
-
-// byID are stored records by the ids that they claim. The database holds no other.
-func byID(changed []postgres.Registered, stored map[string]postgres.Registered) error {
-	for _, one := range changed {
-		record, err := policy.ParsePlatform(one.Signed)
-		if err != nil {
-			return err
-		}
-		stored[record.ID] = one
-	}
-	return nil
 }
 
 // states counts the platforms by how they are.
@@ -174,18 +171,22 @@ func (t *trying) tryPlatforms(ctx context.Context) {
 	f := newFollowing()
 	changed, err := t.Issuing.Store.Platforms(ctx, -1)
 	if err == nil {
-		err = byID(changed, f.unlogged)
+		err = f.read(changed)
+	}
+	if err == nil && t.history != nil {
+		err = f.take(ctx, t.history.HoldsRecord, t.history.Until)
 	}
 	if err != nil {
 		t.all = append(t.all, found("issue.platforms", err))
 		return
 	}
-	holds := func(int64, string) bool { return true } // who discloses has the log itself in the database
-	if t.history != nil {
-		holds = t.history.HoldsRecord
+	if t.history == nil { // who discloses has the log itself in the database, and the start judges by it
+		for _, one := range f.unlogged {
+			f.stored[one.id] = one.Registered
+		}
+		f.unlogged = nil
 	}
-	f.take(holds)
-	now := register(f.stored, f.unlogged, t.Bundle, t.Issuing.TokenKeys, onThisMachine(t.Origin))
+	now := f.register(t.Bundle, t.Issuing.TokenKeys, onThisMachine(t.Origin))
 	t.all = append(t.all, now.findings()...)
 	var addresses []part
 	try := func(name string, open func(*opening, context.Context) error) {
@@ -207,29 +208,58 @@ func onThisMachine(origin string) bool { return strings.HasPrefix(origin, "http:
 
 // following is how far a service has read the registry.
 type following struct {
-	mu       sync.Mutex
-	stored   map[string]postgres.Registered // by id: the newest that the public log holds
-	unlogged map[string]postgres.Registered // by id: newer ones, which it was not seen to hold
-	last     int64                          // leaf of the newest record that was read
-	looked   time.Time                      // for what is not in the log
-	bundle   string                         // hash of the one by which stored were judged; "": anew
-	keys     *[]openid.Key                  // likewise
+	mu        sync.Mutex
+	platforms policy.Platforms               // what the public log holds and its rules allow
+	stored    map[string]postgres.Registered // by id: the newest that the public log holds
+	wrong     map[string]error               // by id: why the rules of its day do not allow that one
+	unlogged  []claimed                      // which the log was not seen to hold, in the order of their leaves
+	last      int64                          // leaf of the newest record that was read
+	looked    time.Time                      // for what is not in the log
+	bundle    string                         // hash of the one by which stored were judged; "": anew
+	keys      *[]openid.Key                  // likewise
+}
+
+// claimed is a stored record with the id that it claims.
+type claimed struct {
+	id string
+	postgres.Registered
 }
 
 func newFollowing() *following {
-	return &following{stored: map[string]postgres.Registered{}, unlogged: map[string]postgres.Registered{}, last: -1}
+	return &following{stored: map[string]postgres.Registered{}, wrong: map[string]error{}, last: -1}
 }
 
-// take uses the records that the log holds by now.
-func (f *following) take(holds func(leaf int64, digest string) bool) {
-	for id, one := range f.unlogged {
-		digest := policy.Hash(one.Signed)
-		if !holds(one.Leaf, hex.EncodeToString(digest[:])) {
+// read notes stored records, which come in the order of their leaves. The database holds
+// none that cannot be read.
+func (f *following) read(changed []postgres.Registered) error {
+	for _, one := range changed {
+		record, err := policy.ParsePlatform(one.Signed)
+		if err != nil {
+			return err
+		}
+		f.unlogged, f.last, f.bundle = append(f.unlogged, claimed{record.ID, one}), one.Leaf, ""
+	}
+	return nil
+}
+
+// take uses the records that the log holds by now, one after the other, each by the rules
+// of its day.
+func (f *following) take(ctx context.Context, holds func(leaf int64, digest string) bool, until func(ctx context.Context, leaf int64) ([]*policy.Bundle, error)) error {
+	var rest []claimed
+	for i, one := range f.unlogged {
+		if !holds(one.Leaf, proof.PlatformDigest(one.Signed, one.Countersigned)) {
+			rest = append(rest, one)
 			continue
 		}
-		f.stored[id], f.bundle = one, ""
-		delete(f.unlogged, id)
+		bundles, err := until(ctx, one.Leaf)
+		if err != nil {
+			f.unlogged = append(rest, f.unlogged[i:]...)
+			return err
+		}
+		f.stored[one.id], f.wrong[one.id], f.bundle = one.Registered, f.platforms.Add(one.LoggedPlatform, bundles...), ""
 	}
+	f.unlogged = rest
+	return nil
 }
 
 // LoadPlatforms takes what is new in the registry, once the public log holds it. What it
@@ -245,17 +275,13 @@ func (s *Service) LoadPlatforms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := byID(changed, f.unlogged); err != nil {
+	if err := f.read(changed); err != nil {
 		return err
 	}
-	if len(changed) > 0 {
-		f.last, f.bundle = changed[len(changed)-1].Leaf, ""
-	}
-	f.take(s.live.holds)
-	var doubt error // in which what was there before goes on
+	doubt := f.take(ctx, s.live.holds, s.live.until) // in which what was there before goes on
 	if now := s.Now(); len(f.unlogged) > 0 && (len(changed) > 0 || now.Sub(f.looked).Abs() >= lookAgain) {
-		f.looked, doubt = now, s.live.look(ctx)
-		f.take(s.live.holds)
+		f.looked = now
+		doubt = errors.Join(s.live.look(ctx), f.take(ctx, s.live.holds, s.live.until))
 	}
 	b, err := s.live.rules() // a look may have found newer ones
 	if err != nil {
@@ -265,7 +291,7 @@ func (s *Service) LoadPlatforms(ctx context.Context) error {
 	if f.bundle == b.Hash() && f.keys == keys {
 		return doubt
 	}
-	now := register(f.stored, f.unlogged, b, *keys, onThisMachine(s.Origin))
+	now := f.register(b, *keys, onThisMachine(s.Origin))
 	if err := s.live.issuing.SetPlatforms(now.all); err != nil {
 		return err
 	}

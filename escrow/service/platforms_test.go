@@ -3,6 +3,7 @@ package service
 import (
 	"bytes"
 	"cmp"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -60,7 +61,8 @@ type registering struct {
 	t      *testing.T
 	key    jose.JSONWebKey
 	bundle *policy.Bundle
-	stored map[string]postgres.Registered
+	stored map[string]postgres.Registered // the newest of each
+	rows   []postgres.Registered
 }
 
 func newRegistering(t *testing.T) *registering {
@@ -131,7 +133,7 @@ func (r *registering) put(p openid.Platform, changed ...func(*policy.PlatformRec
 	}
 	digest := sha256.Sum256(settings)
 	record.Name, record.Sector, record.Origins, record.Client = p.Name, p.Sector, p.Origins, hex.EncodeToString(digest[:])
-	stored := postgres.Registered{Client: settings, LoggedPlatform: policy.LoggedPlatform{Leaf: int64(len(r.stored) + record.Number), Day: time.Now().UTC().Format(time.DateOnly)}}
+	stored := postgres.Registered{Client: settings, LoggedPlatform: policy.LoggedPlatform{Leaf: int64(len(r.rows)), Day: time.Now().UTC().Format(time.DateOnly)}}
 	for _, change := range changed {
 		change(&record, &stored)
 	}
@@ -140,8 +142,27 @@ func (r *registering) put(p openid.Platform, changed ...func(*policy.PlatformRec
 			r.t.Fatal(err)
 		}
 	}
-	r.stored[p.ID] = stored
+	r.stored[p.ID], r.rows = stored, append(r.rows, stored)
 	return stored
+}
+
+// register is what a service makes of all of it, which the log holds, under b.
+func (r *registering) register(b *policy.Bundle, keys []openid.Key) registered {
+	r.t.Helper()
+	f := newFollowing()
+	err := f.read(r.rows)
+	if err == nil {
+		err = f.take(r.t.Context(), func(int64, string) bool { return true }, r.until)
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return f.register(b, keys, false)
+}
+
+// until is rules.History.Until, of one bundle.
+func (r *registering) until(context.Context, int64) ([]*policy.Bundle, error) {
+	return []*policy.Bundle{r.bundle}, nil
 }
 
 // ways are platforms of every kind.
@@ -172,7 +193,7 @@ func newConfigured(t *testing.T) *configured {
 	for _, p := range ways(t, c.forum.Public()) {
 		r.put(p)
 	}
-	now := register(r.stored, nil, r.bundle, keys, false)
+	now := r.register(r.bundle, keys)
 	if len(now.refused) > 0 {
 		t.Fatal(now.refused)
 	}
@@ -360,7 +381,7 @@ func TestPlatformsRefused(t *testing.T) {
 					r.put(p, c.stored)
 				}
 			}
-			now := register(r.stored, nil, r.bundle, keys, false)
+			now := r.register(r.bundle, keys)
 			if refusal.Of(now.refused[c.id]) == nil || refusal.Of(now.refused[c.id]).Code != cmp.Or(c.code, errPlatform.Code) || len(now.refused) != 1 {
 				t.Fatalf("%v", now.refused)
 			}
@@ -388,11 +409,67 @@ func TestAllPlatformsRefused(t *testing.T) {
 		r.put(p)
 	}
 	swapped, keys := newRegistering(t), []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
-	if f := register(r.stored, nil, swapped.bundle, keys, false).findings(); len(f) != 5 || f[0].Mark != Fault || f[0].Code != errAllRefused.Code || f[1].Code != policy.ErrPlatformSignature.Code {
+	if f := r.register(swapped.bundle, keys).findings(); len(f) != 5 || f[0].Mark != Fault || f[0].Code != errAllRefused.Code || f[1].Code != policy.ErrPlatformSignature.Code {
 		t.Errorf("%+v", f)
 	}
-	if f := register(nil, r.stored, r.bundle, keys, false).findings(); len(f) != 5 || f[0].Mark != Warning {
+	f := newFollowing()
+	if err := f.read(r.rows); err != nil {
+		t.Fatal(err)
+	}
+	if f := f.register(r.bundle, keys, false).findings(); len(f) != 5 || f[0].Mark != Warning {
 		t.Errorf("%+v", f)
+	}
+}
+
+// What the rules do not allow is served to nobody, though the registry key signed it and the
+// log holds it: who takes a sector has no countersignature of it, or one under a key that
+// was added a moment before.
+func TestPlatformsThatTakeASector(t *testing.T) {
+	r, keys := newRegistering(t), []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
+	stolen, own := newTestKey(t), newTestKey(t)
+	has := func(k jose.JSONWebKey) func(*policy.PlatformRecord, *postgres.Registered) {
+		return func(record *policy.PlatformRecord, _ *postgres.Registered) {
+			var err error
+			if record.Keys, err = json.Marshal(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{k.Public()}}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	by := func(k jose.JSONWebKey) func(*policy.PlatformRecord, *postgres.Registered) {
+		return func(record *policy.PlatformRecord, s *postgres.Registered) {
+			var err error
+			if s.Signed, err = policy.SignPlatform(r.key, *record); err != nil {
+				t.Fatal(err)
+			}
+			countersigned, err := policy.CountersignPlatform(k, s.Signed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.Countersigned = []string{countersigned}
+		}
+	}
+	in := func(id string) openid.Platform {
+		return openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}, Sector: "town.example"}
+	}
+	r.put(in("square"), has(own))
+	r.put(in("app"), by(own))
+	r.put(in("square"), has(stolen)) // by the registry key alone
+	r.put(in("grab"), by(stolen))
+	r.put(in("bold"))
+	r.put(openid.Platform{ID: "elsewhere", Name: "Elsewhere", RedirectURIs: []string{"https://elsewhere.example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}})
+	now := r.register(r.bundle, keys)
+	for id, want := range map[string]*refusal.Error{"square": nil, "app": nil, "elsewhere": nil, "grab": policy.ErrCountersignature, "bold": policy.ErrSectorTaken} {
+		if got := refusal.Of(now.refused[id]); (got == nil) != (want == nil) || want != nil && got.Code != want.Code {
+			t.Errorf("%s: %v", id, now.refused[id])
+		}
+	}
+	for _, p := range now.all {
+		if (p.Closed != nil) != (p.ID == "grab" || p.ID == "bold") || p.Closed != nil && p.Sector != "" {
+			t.Errorf("%+v", p)
+		}
+	}
+	if found := now.findings(); len(found) != 3 || found[0].Cause != "2 refused, 3 open" || found[1].Code != "platform.sector_taken" {
+		t.Errorf("%+v", found)
 	}
 }
 
@@ -407,7 +484,7 @@ func TestPlatformsThatEnded(t *testing.T) {
 	r.put(all[0], func(record *policy.PlatformRecord, _ *postgres.Registered) { record.Retired = true })
 	stopping := r.rules(r.bundle, nil, policy.Stop{Platform: "pocket"})
 	keys := []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
-	now := register(r.stored, nil, stopping, keys, false)
+	now := r.register(stopping, keys)
 	if len(now.refused) > 0 || !slices.Equal(now.retired, []string{"town-square"}) || !slices.Equal(now.stopped, []string{"pocket"}) || len(now.all) != 4 {
 		t.Fatalf("%+v", now)
 	}

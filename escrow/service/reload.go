@@ -68,7 +68,8 @@ type live struct {
 	issuing     *person.Live
 	rules       func() (*policy.Bundle, error)       // in force, to which token keys and platforms have to fit
 	holds       func(leaf int64, digest string) bool // what the public log has of platforms
-	look        func(ctx context.Context) error      // into the public log
+	until       func(ctx context.Context, leaf int64) ([]*policy.Bundle, error)
+	look        func(ctx context.Context) error // into the public log
 
 	mu      sync.Mutex          // one reload at a time
 	seen    *Config             // the last that could be read

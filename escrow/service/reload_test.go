@@ -7,7 +7,6 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
@@ -35,6 +34,7 @@ import (
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/rules"
 )
@@ -120,6 +120,7 @@ func newReloading(t *testing.T) *reloading {
 	r.s.live.seen, r.s.live.digests = c, r.s.digests
 	r.s.live.tokenKeys.Store(&r.s.Issuing.TokenKeys)
 	r.s.live.rules = func() (*policy.Bundle, error) { return r.bundle.Load(), nil }
+	r.s.live.until = func(context.Context, int64) ([]*policy.Bundle, error) { return []*policy.Bundle{r.bundle.Load()}, nil }
 	r.s.live.holds, r.s.live.following = func(int64, string) bool { return true }, newFollowing()
 	r.s.live.issuing, err = person.Mount(r.edge, person.Config{
 		Providers: []person.Provider{{ID: "national", Proving: nowhere{}}}, TokenKeys: r.s.Issuing.TokenKeys, Store: openidtest.NewMemory(), Rules: r.s.live.rules,
@@ -396,8 +397,7 @@ func TestPlatformsThatTheLogDoesNotHold(t *testing.T) {
 		t.Helper()
 		one := g.put(p, func(_ *policy.PlatformRecord, s *postgres.Registered) { s.Leaf = leaf })
 		stored = append(stored, one)
-		digest := policy.Hash(one.Signed)
-		return hex.EncodeToString(digest[:])
+		return proof.PlatformDigest(one.Signed, one.Countersigned)
 	}
 	load := func() {
 		t.Helper()

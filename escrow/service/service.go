@@ -168,7 +168,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		return nil, err
 	}
 	s.rules = &rulesInForce{history: history, maxAge: s.rulesMaxAge(), now: p.Now, adopt: s.adopt, look: s.look}
-	s.live.rules, s.live.holds, s.live.look = s.rules.InForce, history.HoldsRecord, s.look
+	s.live.rules, s.live.holds, s.live.until, s.live.look = s.rules.InForce, history.HoldsRecord, history.Until, s.look
 	s.live.following = newFollowing()
 	if k := p.Keeping; k != nil {
 		s.countCalls(sideKeep, k.Keys)

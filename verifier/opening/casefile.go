@@ -1,8 +1,6 @@
 package opening
 
 import (
-	"encoding/hex"
-
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
@@ -60,7 +58,7 @@ func (k Known) Facts(logs []*proof.Log, bundles ...*policy.Bundle) (facts policy
 		if err != nil {
 			return facts, err
 		}
-		if hash := policy.Hash(p.Signed); leaf.Package != hex.EncodeToString(hash[:]) {
+		if leaf.Package != proof.PlatformDigest(p.Signed, p.Countersigned) {
 			return facts, ErrNotLogged
 		}
 		records = append(records, policy.LoggedPlatform{Signed: p.Signed, Countersigned: p.Countersigned, Leaf: p.Leaf.Index, Day: leaf.Day})

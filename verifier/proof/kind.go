@@ -1,6 +1,8 @@
 package proof
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"slices"
 	"time"
@@ -190,11 +192,26 @@ func ReviewedLeaf(at time.Time, outcome string, salt [32]byte, signed []string) 
 	return l
 }
 
-// PlatformLeaf records the SHA-256 of the signed record of a platform.
-func PlatformLeaf(at time.Time, recordHash [32]byte) Leaf {
+// PlatformLeaf records the signed record of a platform with its countersignatures, by
+// their [PlatformDigest].
+func PlatformLeaf(at time.Time, signed string, countersigned []string) Leaf {
 	l := newLeaf(at, KindPlatform)
-	l.Package = hex.EncodeToString(recordHash[:])
+	l.Package = PlatformDigest(signed, countersigned)
 	return l
+}
+
+// PlatformDigest is the hex SHA-256 of a signed record of a platform and its
+// countersignatures, in their order: "penname/platform/v1", then each, behind its length
+// in 8 bytes, big endian. So nobody adds a countersignature to a logged record, or leaves
+// one out.
+func PlatformDigest(signed string, countersigned []string) string {
+	h := sha256.New()
+	h.Write([]byte("penname/platform/v1"))
+	for _, part := range append([]string{signed}, countersigned...) {
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(part))))
+		h.Write([]byte(part))
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // CeremonyLeaf records the SHA-256 of the transcript of a key ceremony.

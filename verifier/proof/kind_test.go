@@ -2,6 +2,7 @@ package proof
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"go/ast"
 	"go/parser"
@@ -31,8 +32,24 @@ func constructed() []Leaf {
 		ExpiredLeaf(evening, 1),
 		ErasedLeaf(evening, salt1, "mfrggzdfmztwq2lk"),
 		CeremonyLeaf(evening, salt1),
-		PlatformLeaf(evening, salt1),
+		PlatformLeaf(evening, "a.b.c", []string{"d.e.f"}),
 		ReviewedLeaf(evening, Accepted, salt1, []string{"b", "a"}),
+	}
+}
+
+// No two records with their countersignatures have one digest.
+func TestPlatformDigest(t *testing.T) {
+	seen := make(map[string]bool)
+	for _, c := range [][]string{{"ab", "c"}, {"a", "bc"}, {"ab"}, {"ab", "c", ""}, {"ab", "", "c"}, {"abc"}} {
+		digest := PlatformDigest(c[0], c[1:])
+		if seen[digest] {
+			t.Error(c)
+		}
+		seen[digest] = true
+	}
+	h := sha256.Sum256([]byte("penname/platform/v1\x00\x00\x00\x00\x00\x00\x00\x02ab\x00\x00\x00\x00\x00\x00\x00\x01c"))
+	if got := PlatformDigest("ab", []string{"c"}); got != hex.EncodeToString(h[:]) {
+		t.Error(got)
 	}
 }
 

@@ -48,7 +48,7 @@ type Leaf struct {
 	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant, of the signed approval, of the erased record or of the signed review
 	SaltCommitment    string   `json:"salt_commitment,omitempty"`    // [Commit] of nothing: which salt the case's notice must publish
 	TargetCommitments []string `json:"target_commitments,omitempty"` // [Commit] per target, sorted
-	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package, of the ceremony's transcript, or of a platform's signed record
+	Package           string   `json:"package,omitempty"`            // hex SHA-256 of the delivered package, of the ceremony's transcript, or the PlatformDigest of a platform's record
 	Salt              string   `json:"salt,omitempty"`               // hex, 32 bytes: opens the case's commitments
 }
 

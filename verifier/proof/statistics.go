@@ -74,7 +74,7 @@ type auditor struct {
 	erased   map[string]bool // commitments
 
 	ceremonies map[string]bool // hashes of their transcripts
-	platforms  map[string]bool // hashes of their signed records
+	platforms  map[string]bool // digests of their records
 	reviews    map[string]bool // commitments, by outcome
 }
 

@@ -109,8 +109,9 @@ func (s *Bundles) Audit(ctx context.Context) func(hash string) (proof.Rules, boo
 		}
 		r := b.AuditRules()
 		r.Follows = func(previous string) string { return s.follows(ctx, hash, previous) }
+		registered.bundles = append(registered.bundles, b)
 		if s.platforms != nil {
-			r.Platform = func(index int64, leaf proof.Leaf) string { return s.registers(ctx, b, registered, index, leaf) }
+			r.Platform = func(index int64, leaf proof.Leaf) string { return s.registers(ctx, registered, index, leaf) }
 		}
 		return r, true
 	}

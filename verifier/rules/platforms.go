@@ -2,7 +2,6 @@ package rules
 
 import (
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
@@ -13,8 +12,8 @@ import (
 	"github.com/penname/penname/verifier/proof"
 )
 
-// Records gets the signed record of a platform with that hex SHA-256, and its
-// countersignatures. Whoever answers is not trusted. What cannot be had is
+// Records gets the signed record of a platform and its countersignatures that have that
+// digest ([proof.PlatformDigest]). Whoever answers is not trusted. What cannot be had is
 // [ErrUnavailable].
 type Records func(ctx context.Context, digest string) (signed string, countersigned []string, err error)
 
@@ -43,21 +42,16 @@ func RecordsOf(pages Pages) Records {
 			}
 			more = behind && len(page) > 0 && page[len(page)-1].Leaf > last // or a liar would keep us for ever
 			for _, p := range page {
-				have[digestOf(p.Signed)], last = p, p.Leaf
+				have[proof.PlatformDigest(p.Signed, p.Countersigned)], last = p, p.Leaf
 			}
 		}
 	}
 }
 
-func digestOf(signed string) string {
-	hash := policy.Hash(signed)
-	return hex.EncodeToString(hash[:])
-}
-
 // get is records, checked against the digest.
 func (records Records) get(ctx context.Context, digest string) (signed string, countersigned []string, err error) {
 	signed, countersigned, err = records(ctx, digest)
-	if err == nil && digestOf(signed) != digest {
+	if err == nil && proof.PlatformDigest(signed, countersigned) != digest {
 		err = ErrUnavailable.Because(errors.New("the answer has another hash"))
 	}
 	return signed, countersigned, err
@@ -66,18 +60,20 @@ func (records Records) get(ctx context.Context, digest string) (signed string, c
 // registered is what an audit has read of the registry.
 type registered struct {
 	policy.Platforms
-	missing bool // the record of some entry could not be had
+	bundles []*policy.Bundle // that came into force so far
+	missing bool             // the record of some entry could not be had
 }
 
-// registers returns the code of the finding about a record that was logged under b. One
-// that follows a record which could not be had is as good as missing: that accuses nobody.
-func (s *Bundles) registers(ctx context.Context, b *policy.Bundle, have *registered, index int64, leaf proof.Leaf) string {
+// registers returns the code of the finding about a record that was logged under the last
+// bundle. One that follows a record which could not be had is as good as missing: that
+// accuses nobody.
+func (s *Bundles) registers(ctx context.Context, have *registered, index int64, leaf proof.Leaf) string {
 	signed, countersigned, err := s.platforms.get(ctx, leaf.Package)
 	if err != nil {
 		have.missing = true
 		return proof.FindingRecord
 	}
-	err = have.Add(policy.LoggedPlatform{Signed: signed, Countersigned: countersigned, Leaf: index, Day: leaf.Day}, b)
+	err = have.Add(policy.LoggedPlatform{Signed: signed, Countersigned: countersigned, Leaf: index, Day: leaf.Day}, have.bundles...)
 	switch {
 	case err == nil:
 		return ""

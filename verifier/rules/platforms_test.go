@@ -56,7 +56,7 @@ func (r *registry) register(key jose.JSONWebKey, p policy.PlatformRecord) *polic
 	signed, err := policy.SignPlatform(key, p)
 	check(r.t, err)
 	r.records = append(r.records, policy.LoggedPlatform{Signed: signed, Leaf: int64(len(r.leaves)), Day: proof.Day(noon)})
-	r.leaf(proof.PlatformLeaf(noon, policy.Hash(signed)))
+	r.leaf(proof.PlatformLeaf(noon, signed, nil))
 	parsed, err := policy.ParsePlatform(signed)
 	check(r.t, err)
 	return parsed
@@ -91,8 +91,9 @@ func TestAnAuditJudgesTheRegistry(t *testing.T) {
 			r.register(r.key, p)
 		}, proof.FindingPlatform, proof.ErrAudit},
 		"a sector grab":              {func(r *registry) { p := r.platform("grab"); p.Sector = "town-square"; r.register(r.key, p) }, proof.FindingPlatform, proof.ErrAudit},
-		"one record in two leaves":   {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, policy.Hash(r.records[0].Signed))) }, proof.FindingOrder, proof.ErrAudit},
-		"a leaf without its record":  {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, [32]byte{7})) }, proof.FindingRecord, proof.ErrIncomplete},
+		"one record in two leaves":   {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, r.records[0].Signed, nil)) }, proof.FindingOrder, proof.ErrAudit},
+		"a leaf without its record":  {func(r *registry) { r.leaf(proof.PlatformLeaf(noon, "nobody's", nil)) }, proof.FindingRecord, proof.ErrIncomplete},
+		"a countersignature added":   {func(r *registry) { r.records[1].Countersigned = []string{"a thief's"} }, proof.FindingRecord, proof.ErrIncomplete},
 		"a leaf with another record": {func(r *registry) { r.records[1].Signed = r.records[0].Signed }, proof.FindingRecord, proof.ErrIncomplete},
 		"a first record withheld":    {func(r *registry) { r.records = r.records[1:] }, proof.FindingRecord, proof.ErrIncomplete},
 		"nothing is served":          {func(r *registry) { r.records = nil }, proof.FindingRecord, proof.ErrIncomplete},
@@ -154,20 +155,42 @@ func TestFollowNotesRecords(t *testing.T) {
 	if _, err := h.Follow(t.Context(), noon, maxAge); err != nil {
 		t.Fatal(err)
 	}
-	late := r.register(r.key, r.next("market"))
-	if h.HoldsRecord(r.records[3].Leaf, late.Digest()) {
+	r.register(r.key, r.next("market"))
+	if h.HoldsRecord(r.records[3].Leaf, proof.PlatformDigest(r.records[3].Signed, nil)) {
 		t.Error("held before it was followed")
 	}
 	if _, err := h.Follow(t.Context(), noon, maxAge); err != nil {
 		t.Fatal(err)
 	}
 	for i, p := range r.records {
-		if digest := digestOf(p.Signed); !h.HoldsRecord(p.Leaf, digest) || h.HoldsRecord(p.Leaf+1, digest) {
+		if digest := proof.PlatformDigest(p.Signed, nil); !h.HoldsRecord(p.Leaf, digest) || h.HoldsRecord(p.Leaf+1, digest) {
 			t.Error(i)
 		}
 	}
 	if h.HoldsRecord(0, r.bundle.Hash()) {
 		t.Error("a bundle is no record")
+	}
+}
+
+// Whoever follows the log from the newest rules on knows by which ones a record of before
+// was logged.
+func TestRulesUntilALeaf(t *testing.T) {
+	r := newRegistry(t)
+	next := r.world.bundle(r.bundle, func(b *policy.Bundle) { b.Registry = r.bundle.Registry })
+	r.log(next)
+	late := int64(len(r.leaves))
+	r.register(r.key, r.next("market"))
+	h := r.history(next)
+	if _, err := h.Until(t.Context(), late); !errors.Is(err, ErrNotInLog) {
+		t.Error("followed nothing:", err)
+	}
+	if _, err := h.Follow(t.Context(), noon, maxAge); err != nil {
+		t.Fatal(err)
+	}
+	for leaf, want := range map[int64]string{0: r.bundle.Hash(), r.records[2].Leaf: r.bundle.Hash(), late: next.Hash()} {
+		if all, err := h.Until(t.Context(), leaf); err != nil || all[len(all)-1].Hash() != want {
+			t.Errorf("%d: %d bundles, %v", leaf, len(all), err)
+		}
 	}
 }
 
@@ -207,6 +230,7 @@ func TestWhatTheLogSaysOfPlatforms(t *testing.T) {
 		"all of it":                {func(*opening.Known) {}, nil},
 		"a record with no leaf":    {func(k *opening.Known) { k.Platforms[1].Leaf = opening.LoggedLeaf{} }, proof.ErrLeaf},
 		"a leaf of another record": {func(k *opening.Known) { k.Platforms[1].Leaf = k.Platforms[2].Leaf }, opening.ErrNotLogged},
+		"a countersignature added": {func(k *opening.Known) { k.Platforms[0].Countersigned = []string{"a thief's"} }, opening.ErrNotLogged},
 		"a leaf of another kind":   {func(k *opening.Known) { k.Platforms[1].Leaf = r.prove(0) }, opening.ErrNotLogged},
 		"a leaf at another place":  {func(k *opening.Known) { k.Platforms[1].Leaf.Index++ }, opening.ErrNotLogged},
 		"a leaf of another log":    {func(k *opening.Known) { k.Platforms[1].Leaf.Proof = other.prove(0).Proof }, opening.ErrNotLogged},

@@ -316,6 +316,19 @@ func (h *History) Since(ctx context.Context, hash string) ([]*policy.Bundle, err
 	return all, nil
 }
 
+// Until returns the bundles that came into force before a leaf, in their order: the last
+// of them judges what was logged there. The errors are those of [History.Since].
+func (h *History) Until(ctx context.Context, leaf int64) ([]*policy.Bundle, error) {
+	entries := h.Entries()
+	if len(entries) == 0 {
+		return nil, ErrNotInLog
+	}
+	all, err := h.Since(ctx, entries[0].Bundle)
+	return slices.DeleteFunc(all, func(b *policy.Bundle) bool {
+		return slices.ContainsFunc(entries, func(e Entry) bool { return e.Bundle == b.Hash() && e.Leaf > leaf })
+	}), err
+}
+
 // Entries returns the bundles that the log was seen to hold, in their order.
 func (h *History) Entries() []Entry {
 	h.mu.Lock()
@@ -330,7 +343,7 @@ type record struct {
 }
 
 // HoldsRecord reports whether the newest tree that was followed holds, at that leaf, the
-// record of a platform with that hex SHA-256. It reads nothing.
+// record of a platform with that digest ([proof.PlatformDigest]). It reads nothing.
 func (h *History) HoldsRecord(leaf int64, digest string) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()

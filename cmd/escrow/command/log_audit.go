@@ -39,7 +39,7 @@ func (f *auditFlags) noting(records rules.Records) rules.Records {
 	return func(ctx context.Context, digest string) (string, []string, error) {
 		signed, countersigned, err := records(ctx, digest)
 		if err == nil {
-			if r, err := policy.ParsePlatform(signed); err == nil && r.Digest() == digest {
+			if r, err := policy.ParsePlatform(signed); err == nil && proof.PlatformDigest(signed, countersigned) == digest {
 				f.registered[r.ID] = true
 			}
 		}

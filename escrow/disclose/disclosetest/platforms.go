@@ -93,7 +93,7 @@ func TestPlatforms(t *testing.T, sign Sign, open func(*testing.T) (Store, disclo
 	ctx := t.Context()
 	add := func(e disclose.PlatformEntry, after int64) policy.LoggedPlatform {
 		t.Helper()
-		return must[policy.LoggedPlatform](t)(r.Append(ctx, e, proof.PlatformLeaf(Day, policy.Hash(e.Signed)), after))
+		return must[policy.LoggedPlatform](t)(r.Append(ctx, e, proof.PlatformLeaf(Day, e.Signed, e.Countersigned), after))
 	}
 	if all, err := r.Of(ctx); err != nil || len(all) != 0 {
 		t.Fatalf("%v, %v", all, err)
@@ -101,7 +101,7 @@ func TestPlatforms(t *testing.T, sign Sign, open func(*testing.T) (Store, disclo
 	first := NewPlatform(t, sign, "town-square")
 	one := add(first, -1)
 	second := NewPlatform(t, sign, "market")
-	if _, err := r.Append(ctx, second, proof.PlatformLeaf(Day, policy.Hash(second.Signed)), -1); !errors.Is(err, disclose.ErrRegistryMoved) {
+	if _, err := r.Append(ctx, second, proof.PlatformLeaf(Day, second.Signed, second.Countersigned), -1); !errors.Is(err, disclose.ErrRegistryMoved) {
 		t.Errorf("decided without the first: %v", err)
 	}
 	two := add(second, one.Leaf)
@@ -116,7 +116,7 @@ func TestPlatforms(t *testing.T, sign Sign, open func(*testing.T) (Store, disclo
 		t.Errorf("%d leaves", n)
 	}
 	raw := must[[][]byte](t)(s.Leaves(ctx, three.Leaf, three.Leaf+1))
-	if l := must[proof.Leaf](t)(proof.ParseLeaf(raw[0])); l.Kind != proof.KindPlatform || l.Package != next.Record.Digest() || l.Day != three.Day {
+	if l := must[proof.Leaf](t)(proof.ParseLeaf(raw[0])); l.Kind != proof.KindPlatform || l.Package != proof.PlatformDigest(next.Signed, next.Countersigned) || l.Day != three.Day {
 		t.Errorf("the leaf is %s", raw[0])
 	}
 	for name, c := range map[string]struct {

@@ -24,10 +24,10 @@ RETURN convert_from(decode(rpad(translate(split_part(jws, '.', 2), '-_', '+/'), 
 -- +goose StatementEnd
 
 -- A row is what its record says, comes after the record that it names, and its leaf is
--- of this very record. Who signed it is for whoever reads it.
+-- of this very record with these countersignatures. Who signed it is for whoever reads it.
 -- +goose StatementBegin
 CREATE FUNCTION platform_follows() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
-DECLARE said json; before record; logged json;
+DECLARE said json; before record; logged json; digest text;
 BEGIN
   BEGIN
     said := payload(NEW.signed);
@@ -44,8 +44,9 @@ BEGIN
     RAISE EXCEPTION 'order' USING ERRCODE = 'check_violation', CONSTRAINT = 'platform_records_order';
   END IF;
   SELECT convert_from(leaf, 'UTF8')::json INTO logged FROM log_leaves WHERE index = NEW.leaf;
-  IF (logged ->> 'kind', logged ->> 'package', logged ->> 'day') IS DISTINCT FROM
-     ('platform', encode(sha256(convert_to(NEW.signed, 'UTF8')), 'hex'), NEW.day::text) THEN
+  SELECT encode(sha256('penname/platform/v1'::bytea || string_agg(int8send(octet_length(part)) || convert_to(part, 'UTF8'), ''::bytea ORDER BY place)), 'hex')
+    INTO digest FROM unnest(array_prepend(NEW.signed, NEW.countersigned)) WITH ORDINALITY AS parts (part, place);
+  IF (logged ->> 'kind', logged ->> 'package', logged ->> 'day') IS DISTINCT FROM ('platform', digest, NEW.day::text) THEN
     RAISE EXCEPTION 'leaf' USING ERRCODE = 'check_violation', CONSTRAINT = 'platform_records_logged';
   END IF;
   RETURN NEW;

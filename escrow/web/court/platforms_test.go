@@ -31,7 +31,7 @@ func TestTheRegistryIsServed(t *testing.T) {
 	last := int64(-1)
 	for i := range recordsAtOnce + 1 {
 		e := disclosetest.NewPlatform(t, sign, fmt.Sprintf("platform-%d", i))
-		l, err := registry.Append(t.Context(), e, proof.PlatformLeaf(disclosetest.Day, policy.Hash(e.Signed)), last)
+		l, err := registry.Append(t.Context(), e, proof.PlatformLeaf(disclosetest.Day, e.Signed, e.Countersigned), last)
 		if err != nil {
 			t.Fatal(err)
 		}
