@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/penname/penname/verifier/document"
@@ -56,7 +57,8 @@ type platform struct {
 // NewPlatforms reads the records of platforms, all versions of each, in any order. The
 // newest of each must be signed with a registry key of one of the bundles; it vouches
 // for those before, which it names by their hash. It is [ErrPlatform],
-// [ErrPlatformSignature], [ErrNoRegistry], [ErrPlatformNotNext] or [ErrPlatformFixed].
+// [ErrPlatformSignature], [ErrNoRegistry], [ErrPlatformNotNext] or [ErrPlatformFixed], and
+// says which platform or entry it is about.
 //
 // Not checked: that the leaves are in the public log, and that there are no newer
 // records. The first is for whoever calls; the second is what an audit shows.
@@ -64,10 +66,10 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 	p := &Platforms{}
 	for _, l := range slices.SortedFunc(slices.Values(logged), func(a, b LoggedPlatform) int { return cmp.Compare(a.Leaf, b.Leaf) }) {
 		if err := p.add(l); err != nil {
-			return nil, err
+			return nil, about("record of entry", strconv.FormatInt(l.Leaf, 10), err)
 		}
 	}
-	for _, known := range p.byID {
+	for id, known := range p.byID {
 		newest := len(known.logged) - 1
 		err := error(ErrNoRegistry)
 		for _, b := range bundles {
@@ -76,7 +78,7 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 			}
 		}
 		if err != nil {
-			return nil, err
+			return nil, about("platform", id, err)
 		}
 	}
 	return p, nil
