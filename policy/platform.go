@@ -207,8 +207,10 @@ func (r *PlatformRecord) compile() error {
 	switch {
 	case r.Version != 1:
 		return errors.New("unknown version")
-	case len(r.ID) > maxPlatformID || !named(r.ID, r.Name):
-		return errors.New("an id of at most 64 lower case letters, digits, dots and dashes, and a displayable name")
+	case len(r.ID) > maxPlatformID || !idPattern.MatchString(r.ID):
+		return errors.New("the id is at most 64 lower case letters, digits, dots and dashes, the first and the last a letter or a digit")
+	case !named(r.ID, r.Name):
+		return errors.New("the name is one line of text, at most 200 bytes")
 	case r.Number < 1, (r.Number == 1) != (r.Previous == ""), r.Previous != "" && !hashPattern.MatchString(r.Previous):
 		return errors.New("a record has a number from 1 on, and each but number 1 the hash of the record before")
 	case r.Sector != "" && !idPattern.MatchString(r.Sector):
@@ -220,7 +222,7 @@ func (r *PlatformRecord) compile() error {
 	}
 	for i, o := range r.Origins {
 		if !origin(o, false) || slices.Contains(r.Origins[:i], o) {
-			return errors.New("origins are https, each once")
+			return errors.New("origins are https, without a path or a wildcard, each once")
 		}
 	}
 	for i, kid := range r.Stolen {

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -317,13 +318,9 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 	if err != nil {
 		return nil, err
 	}
-	known, before := &platform{kids: make(map[string]string)}, document.KeySet(nil)
-	if listed := b.platforms[r.ID]; listed != nil {
-		before = listed.Keys
-	}
+	known := &platform{kids: make(map[string]string)}
 	if has := p.byID[r.ID]; has != nil {
 		known = &platform{has.records, has.logged, has.days, maps.Clone(has.kids)} // p does not change
-		before = has.newest().keys
 	}
 	if err := known.follows(r); err != nil {
 		return nil, err
@@ -332,19 +329,51 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 		return nil, err
 	}
 	members, taken := b.membersOf(r, p, day)
-	before = slices.DeleteFunc(slices.Clone(before), func(k document.Key) bool { return slices.Contains(r.Stolen, k.KeyID) })
 	joined := false
 	for _, c := range countersigned {
-		_, member := countersigner(c, signed, members)
-		if _, err := countersigner(c, signed, before); err != nil && member != nil {
-			return nil, ErrCountersignature.Because(err)
+		if err := b.checkCountersignature(c, signed, r, p, day); err != nil {
+			return nil, err
 		}
+		_, member := countersigner(c, signed, members)
 		joined = joined || member == nil
 	}
 	if r.Number == 1 && taken && !joined {
 		return nil, ErrSectorTaken
 	}
 	return r, nil
+}
+
+// CheckCountersignature checks that a countersignature of the record signed is by a key
+// that may give it on day, after the records that p holds: one of the record before, not reported
+// stolen, or of another platform of the sector. It is [ErrCountersignature], or as
+// [ParsePlatform] refuses.
+func (b *Bundle) CheckCountersignature(countersigned, signed string, p *Platforms, day time.Time) error {
+	r, err := ParsePlatform(signed)
+	if err != nil {
+		return err
+	}
+	return b.checkCountersignature(countersigned, signed, r, p, day)
+}
+
+func (b *Bundle) checkCountersignature(countersigned, signed string, r *PlatformRecord, p *Platforms, day time.Time) error {
+	may, _ := b.membersOf(r, p, day)
+	before := document.KeySet(nil)
+	if listed := b.platforms[r.ID]; listed != nil {
+		before = listed.Keys
+	}
+	if has := p.byID[r.ID]; has != nil {
+		before = has.newest().keys
+	}
+	for _, k := range before {
+		if !slices.Contains(r.Stolen, k.KeyID) {
+			may = append(may, k)
+		}
+	}
+	_, err := countersigner(countersigned, signed, may)
+	if err == nil || errors.Is(err, ErrCountersignature) {
+		return err
+	}
+	return ErrCountersignature.Because(err)
 }
 
 // checkKeys: evidence keys are those of one party alone, each under one kid.
@@ -354,11 +383,10 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 		if err != nil {
 			return ErrPlatform.Because(err)
 		}
-		if owner, taken := b.owners[print]; taken && owner != r.ID {
-			return ErrBundleSharedKey
-		}
-		if owner, taken := p.owners[print]; taken && owner != r.ID {
-			return ErrBundleSharedKey
+		for _, owners := range []map[string]string{b.owners, p.owners} {
+			if owner, taken := owners[print]; taken && owner != r.ID {
+				return ErrBundleSharedKey.Because(fmt.Errorf("key %q is %s's", r.keys[i].KeyID, cmp.Or(owner, "the issuer, the registry or a person of the rules")))
+			}
 		}
 		if listed := b.platforms[r.ID]; listed != nil {
 			if was := find(listed.Keys, func(k *document.Key) bool { return k.KeyID == r.keys[i].KeyID }); was != nil {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -46,6 +47,11 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.Version = version()
 	root.PersistentFlags().Bool("json", false, "print JSON instead of text, errors too")
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		var number *strconv.NumError
+		if errors.As(err, &number) && number.Func == "ParseBool" {
+			said, _, _ := strings.Cut(err.Error(), ": strconv.")
+			return UsageError("%s: it should be true or false: %s --help lists the flags", said, c.CommandPath())
+		}
 		return UsageError("%w: %s --help lists the flags", err, c.CommandPath())
 	})
 	// A group of commands runs only to say that no command was named. Its help

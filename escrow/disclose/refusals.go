@@ -11,7 +11,7 @@ var (
 	ErrUnknownBundle = refusal.New(refusal.NotFound, "bundle.unknown",
 		"no bundle with that hash was ever in force here: take the hash from a leaf of the public log")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "platform.unknown",
-		"no platform with that id is registered here: the list of all is at /v1/platforms")
+		"no platform with that id is registered here: the list of all is at /v1/platforms, and operators have it from escrowd platform list")
 	ErrRegistryMoved = refusal.New(refusal.Conflict, "platform.registry_moved",
 		"other platforms were registered at this moment: try again")
 	ErrClientSettings = refusal.New(refusal.Invalid, "platform.client_settings",

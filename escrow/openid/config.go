@@ -106,7 +106,7 @@ type Platform struct {
 	// there stay theirs.
 	Closed *refusal.Error `json:"-"`
 
-	RedirectURIs           []string          `json:"redirect_uris"`
+	RedirectURIs           []string          `json:"redirect_uris"`                       // an API, which has Origins and signs nobody in, may have none
 	PostLogoutRedirectURIs []string          `json:"post_logout_redirect_uris,omitempty"` // where people may be led back to after a logout
 	SecretHashes           []SecretHash      `json:"secrets,omitempty"`                   // at most two, sent by client_secret_basic or _post
 	JWKS                   []jose.JSONWebKey `json:"keys,omitempty"`                      // public keys for private_key_jwt, EdDSA or ES256
@@ -328,7 +328,7 @@ func (p Platform) Check() error {
 		return ErrBadPlatform.Because(WrongField("JWKSURI"))
 	case slices.ContainsFunc(p.JWKS, unusable):
 		return ErrBadPlatform.Because(WrongField("JWKS"))
-	case len(p.RedirectURIs) == 0, slices.ContainsFunc(p.RedirectURIs, unregistrable):
+	case len(p.RedirectURIs) == 0 && (p.public() || len(p.Origins) == 0), slices.ContainsFunc(p.RedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("RedirectURIs"))
 	case slices.ContainsFunc(p.PostLogoutRedirectURIs, unregistrable):
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
@@ -350,7 +350,7 @@ func usable(k jose.JSONWebKey) bool {
 // fetchable reports whether an address may be registered that this service calls.
 func (p Platform) fetchable(address string) bool {
 	u, err := url.Parse(address)
-	local := func(host string) bool { return p.Localhost && document.Loopback(host) }
+	local := func(host string) bool { return p.Localhost && document.Localhost(host) }
 	return err == nil && u.String() == address && u.User == nil && !strings.ContainsAny(address, `#*\`) && document.Secure(u, local) && len(address) <= maxAddress
 }
 

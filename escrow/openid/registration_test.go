@@ -475,6 +475,14 @@ func TestO24SectorIdentifierURI(t *testing.T) {
 		}
 		srv.Close()
 	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, answers["all"].body) }))
+	t.Cleanup(srv.Close)
+	for origin, good := range map[string]bool{"https://a.town.example": true, "https://more.example": true, "https://town.example": false, "https://more.exam": false} {
+		api := openid.Platform{ID: "api", Origins: []string{origin}, Localhost: true}
+		if _, err := openid.SectorOf(t.Context(), identity.NewHTTP(identity.Guard{AllowLoopback: true}), srv.URL, api); (err == nil) != good {
+			t.Errorf("O24 an API at %s: %v", origin, err)
+		}
+	}
 	p.Localhost = false
 	for _, address := range []string{"http://town.example/s.json", "http://127.0.0.1/s.json", "https://u:p@town.example/", "https://town.example/#x", "ftp://town.example/", ""} {
 		if _, err := openid.SectorOf(t.Context(), http.DefaultClient, address, p); refusal.Of(err) == nil {
@@ -492,6 +500,10 @@ func TestO24SectorIdentifierURI(t *testing.T) {
 		"a.park.example": {openid.Platform{RedirectURIs: []string{"https://a.park.example/cb"}}, false},
 		"pocket.example": {openid.Platform{RedirectURIs: []string{"example.pocket.app:/back", "http://127.0.0.1/back"}, Native: true}, true},
 		"purse.example":  {openid.Platform{RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}, false},
+		"github.io":      {openid.Platform{RedirectURIs: []string{"https://a.github.io/cb"}}, false},
+		"example":        {openid.Platform{RedirectURIs: []string{"https://town.example/cb"}}, false},
+		"trial.example":  {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://trial.example/cb"}, Localhost: true}, true},
+		"trials.example": {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://other.example/cb"}, Localhost: true}, false},
 		"shop.example":   {openid.Platform{RedirectURIs: []string{"https://notshop.example/cb"}}, false},
 	} {
 		if err := c.p.CheckSector(domain); (err == nil) != c.good {

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/net/publicsuffix"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -22,7 +23,7 @@ import (
 // Refusals of a sector.
 var (
 	ErrSectorURI = refusal.New(refusal.Invalid, "platform.sector_uri",
-		"The sector's address must answer on the public internet, within seconds, with a JSON list of texts that has every redirect URI of the platform (OpenID Connect Core, 8.1).")
+		"The sector's address must answer on the public internet, within seconds, with a JSON list of texts that has every redirect URI of the platform (OpenID Connect Core, 8.1), and something at each of its origins.")
 	ErrSectorDomain = refusal.New(refusal.Invalid, "platform.sector_domain",
 		"A sector is one registrable domain, such as example.org, in which all redirect URIs and origins of the platform lie: name that domain, or an address with all of them by --sector-uri.")
 )
@@ -31,7 +32,7 @@ var (
 const maxSectorURI = 64 << 10
 
 // SectorOf fetches a sector_identifier_uri and returns the sector, its host, if the
-// document has every redirect URI of p. It fails with [ErrSectorURI].
+// document has every redirect URI of p, and something at each of its origins. It fails with [ErrSectorURI].
 func SectorOf(ctx context.Context, client *http.Client, address string, p Platform) (string, error) {
 	if !p.fetchable(address) {
 		return "", ErrSectorURI.Because(errors.New("it is no https address"))
@@ -57,12 +58,17 @@ func SectorOf(ctx context.Context, client *http.Client, address string, p Platfo
 			return "", ErrSectorURI.Because(fmt.Errorf("its list lacks %s", uri))
 		}
 	}
+	for _, o := range p.Origins {
+		if !slices.ContainsFunc(listed, func(uri string) bool { return uri == o || strings.HasPrefix(uri, o+"/") }) {
+			return "", ErrSectorURI.Because(fmt.Errorf("its list has nothing at the origin %s", o))
+		}
+	}
 	return req.URL.Hostname(), nil
 }
 
 // CheckSector refuses a domain as p's sector with [ErrSectorDomain]. An app may have
 // redirect URIs on its machine and in a scheme that is the domain backwards (RFC 8252,
-// 7.1), if one lies in the domain.
+// 7.1), if one lies in the domain. In a sandbox everything on this machine lies in it.
 func (p Platform) CheckSector(domain string) error {
 	if registrable, err := publicsuffix.EffectiveTLDPlusOne(domain); err != nil || registrable != domain {
 		return ErrSectorDomain.Because(errors.New("it is no registrable domain"))
@@ -81,7 +87,7 @@ func (p Platform) CheckSector(domain string) error {
 			host = strings.Join(labels, ".")
 		}
 		switch {
-		case within(host):
+		case within(host), p.Localhost && document.Localhost(host):
 			inside = true
 		case u.Scheme != "http" || !p.Native:
 			return ErrSectorDomain.Because(errors.New(address + " lies outside"))
@@ -91,4 +97,19 @@ func (p Platform) CheckSector(domain string) error {
 		return ErrSectorDomain.Because(errors.New("nothing of the platform lies in it"))
 	}
 	return nil
+}
+
+// RedirectOrigins are those of p's https redirect URIs: the public record of a platform
+// names them among its origins, so that everybody sees where people are led to.
+func (p Platform) RedirectOrigins() (origins []string) {
+	for _, uri := range p.RedirectURIs {
+		u, err := url.Parse(uri)
+		if err != nil || u.Scheme != "https" {
+			continue
+		}
+		if o := u.Scheme + "://" + u.Host; !slices.Contains(origins, o) {
+			origins = append(origins, o)
+		}
+	}
+	return origins
 }

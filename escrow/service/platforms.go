@@ -14,6 +14,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/policy"
@@ -59,6 +61,10 @@ type registered struct {
 // on this machine.
 func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) registered {
 	r := registered{refused: map[string]error{}}
+	var algorithms []jose.SignatureAlgorithm
+	for _, k := range keys {
+		algorithms = append(algorithms, k.Algorithm())
+	}
 	unlogged := make(map[string]bool)
 	for _, one := range f.unlogged {
 		unlogged[one.id] = true
@@ -73,7 +79,7 @@ func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) 
 	for _, id := range slices.Sorted(maps.Keys(f.stored)) {
 		p, record, err := openid.Platform{}, (*policy.PlatformRecord)(nil), f.wrong[id]
 		if err == nil {
-			p, record, err = client(f.stored[id], b, keys, sandbox)
+			p, record, err = Client(f.stored[id], b, algorithms, sandbox)
 		}
 		if p.ID = id; p.Name == "" {
 			p.Name = id
@@ -91,9 +97,9 @@ func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) 
 	return r
 }
 
-// client is a platform as its record and its settings have it; of one that is refused,
-// what can be believed.
-func client(stored postgres.Registered, b *policy.Bundle, keys []openid.Key, sandbox bool) (p openid.Platform, record *policy.PlatformRecord, err error) {
+// Client is a platform as its record and its settings have it, at a service whose keys
+// sign by algorithms; of one that is refused, what can be believed.
+func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.SignatureAlgorithm, sandbox bool) (p openid.Platform, record *policy.PlatformRecord, err error) {
 	day, err := time.Parse(time.DateOnly, stored.Day)
 	if err != nil {
 		return p, nil, policy.ErrPlatform.Because(err)
@@ -115,8 +121,18 @@ func client(stored postgres.Registered, b *policy.Bundle, keys []openid.Key, san
 	if err := p.Check(); err != nil {
 		return who, record, errPlatform.Because(errors.Unwrap(err))
 	}
-	if p.IDTokenAlg != "" && !slices.ContainsFunc(keys, func(k openid.Key) bool { return k.Algorithm() == p.IDTokenAlg }) {
-		return who, record, errPlatform.Because(errors.New("no key of issue.token_keys signs with its id_token_alg"))
+	for _, o := range p.RedirectOrigins() {
+		if !slices.Contains(p.Origins, o) {
+			return who, record, errPlatform.Because(errors.New("its public record does not name the origin of each https redirect URI"))
+		}
+	}
+	if record.Sector != "" && record.SectorURI == "" {
+		if err := p.CheckSector(record.Sector); err != nil {
+			return who, record, err
+		}
+	}
+	if p.IDTokenAlg != "" && !slices.Contains(algorithms, p.IDTokenAlg) {
+		return who, record, errPlatform.Because(errors.New("no key of the service signs with its id_token_alg"))
 	}
 	return p, record, nil
 }

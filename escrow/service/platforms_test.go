@@ -132,7 +132,7 @@ func (r *registering) put(p openid.Platform, changed ...func(*policy.PlatformRec
 		record = parsed.Successor()
 	}
 	digest := sha256.Sum256(settings)
-	record.Name, record.Sector, record.Origins, record.Client = p.Name, p.Sector, p.Origins, hex.EncodeToString(digest[:])
+	record.Name, record.Sector, record.Origins, record.Client = p.Name, p.Sector, slices.Concat(p.Origins, slices.DeleteFunc(p.RedirectOrigins(), func(o string) bool { return strings.Contains(o, "*") })), hex.EncodeToString(digest[:])
 	stored := postgres.Registered{Client: settings, LoggedPlatform: policy.LoggedPlatform{Leaf: int64(len(r.rows)), Day: time.Now().UTC().Format(time.DateOnly)}}
 	for _, change := range changed {
 		change(&record, &stored)
@@ -361,6 +361,18 @@ func TestPlatformsRefused(t *testing.T) {
 			digest := sha256.Sum256(s.Client)
 			r.Client = hex.EncodeToString(digest[:])
 		}},
+		"a redirect URI beyond its public record": {id: "town-square", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Origins = []string{"https://app.town.example"}
+		}},
+		"a sector that it does not lie in": {id: "town-square", code: "platform.sector_domain", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Sector = "other.example"
+		}},
+		"a sector that is a public suffix": {id: "town-square", code: "platform.sector_domain", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Sector = "example"
+		}},
+		"another platform's id as its sector": {id: "school-forum", code: "platform.sector_taken", stored: func(r *policy.PlatformRecord, _ *postgres.Registered) {
+			r.Sector = "town-square"
+		}},
 		"a record that nobody signed": {id: "town-square", code: "platform.bad_signature", stored: func(r *policy.PlatformRecord, s *postgres.Registered) {
 			var err error
 			if s.Signed, err = policy.SignPlatform(newTestKey(t), *r); err != nil {
@@ -449,7 +461,7 @@ func TestPlatformsThatTakeASector(t *testing.T) {
 		}
 	}
 	in := func(id string) openid.Platform {
-		return openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}, Sector: "town.example"}
+		return openid.Platform{ID: id, Name: id, RedirectURIs: []string{"https://" + id + ".town.example/cb"}, SecretHashes: []openid.SecretHash{openid.HashSecret("s")}, Sector: "town.example"}
 	}
 	r.put(in("square"), has(own))
 	r.put(in("app"), by(own))

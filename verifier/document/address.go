@@ -27,10 +27,10 @@ func Secure(u *url.URL, local func(host string) bool) bool {
 }
 
 // Origin reports whether s is a [Secure] origin in its one spelling, with a path
-// only where one may be, and never one that ends in a slash.
+// only where one may be, and never one that ends in a slash. A wildcard is no origin.
 func Origin(s string, path bool, local func(host string) bool) bool {
 	u, err := url.Parse(s)
-	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.String() != s || !Displayable(s, 200) {
+	if err != nil || u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.String() != s || strings.Contains(s, "*") || !Displayable(s, 200) {
 		return false
 	}
 	return (u.Path == "" || path && !strings.HasSuffix(u.Path, "/")) && Secure(u, local)

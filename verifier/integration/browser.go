@@ -1,8 +1,10 @@
 package integration
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"io"
 	"net"
@@ -12,6 +14,7 @@ import (
 	"path"
 	"regexp"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/net/html"
@@ -41,12 +44,32 @@ type cookie struct {
 
 // reaches reports whether a browser sends c to an address (RFC 6265, 5.1.3 and 5.1.4).
 func (c cookie) reaches(to *url.URL) bool {
-	domain, dir := strings.TrimPrefix(c.Domain, "."), c.Path
+	dir := c.Path
 	if !strings.HasPrefix(dir, "/") {
 		dir = path.Dir("/" + strings.TrimPrefix(c.from.Path, "/"))
 	}
-	host := to.Hostname() == c.from.Hostname() || domain != "" && (to.Hostname() == domain || strings.HasSuffix(to.Hostname(), "."+domain))
+	host := to.Hostname() == c.from.Hostname() || c.Domain != "" && c.covers(to)
 	return host && (to.Path == dir || strings.HasPrefix(to.Path, strings.TrimSuffix(dir, "/")+"/"))
+}
+
+// covers reports whether the host of an address is in the Domain of c.
+func (c cookie) covers(at *url.URL) bool {
+	domain := strings.ToLower(strings.TrimPrefix(c.Domain, "."))
+	return at.Hostname() == domain || strings.HasSuffix(at.Hostname(), "."+domain)
+}
+
+// dropped says why browsers do not keep c, and how to mend it (RFC 6265bis, 5.7). It is
+// "" for what they keep.
+func (c cookie) dropped() (why, mend string) {
+	switch {
+	case c.Domain != "" && !c.covers(c.from):
+		return "is for another host (Domain=" + c.Domain + ") than the one that sets it", "Leave Domain out."
+	case c.SameSite == http.SameSiteNoneMode && !c.Secure:
+		return "has SameSite=None without Secure", "Set Secure on it."
+	case !c.Secure && strings.HasPrefix(c.Name, "__Secure-"), strings.HasPrefix(c.Name, "__Host-") && (!c.Secure || c.Domain != "" || c.Path != "/"):
+		return "lacks what its name promises", "Set Secure on it, and for __Host- also Path=/ and no Domain."
+	}
+	return "", ""
 }
 
 func (e *examination) newBrowser() *browser {
@@ -86,7 +109,8 @@ func (r request) params() url.Values {
 // authorizes reports whether r is an authorization request (RFC 6749, 4.1.1; RFC 9126, 4).
 func (r request) authorizes() bool {
 	p := r.params()
-	return p.Has("client_id") && (p.Has("response_type") || p.Has("request_uri") || p.Has("redirect_uri"))
+	return p.Has("client_id") && (p.Has("response_type") || p.Has("request_uri") || p.Has("redirect_uri")) ||
+		p.Has("response_type") && p.Has("redirect_uri") // which lacks the client_id
 }
 
 func (b *browser) send(ctx context.Context, r request) (*page, error) {
@@ -132,13 +156,15 @@ func (b *browser) follow(ctx context.Context, r request) (last *page, asks *requ
 		if last, err = b.send(ctx, r); err != nil {
 			return nil, nil, err
 		}
-		location := last.header.Get("Location")
-		if last.status < 300 || last.status > 399 || location == "" {
-			return last, nil, nil
-		}
-		to, err := last.at.Parse(location)
+		to, err := last.onward()
 		if err != nil {
 			return nil, nil, errLocation
+		}
+		if to == nil {
+			return last, nil, nil
+		}
+		if to.Hostname() == elsewhere {
+			return nil, nil, errElsewhere
 		}
 		// RFC 9110, 15.4: 307 and 308 keep the method.
 		if last.status != http.StatusTemporaryRedirect && last.status != http.StatusPermanentRedirect {
@@ -151,11 +177,43 @@ func (b *browser) follow(ctx context.Context, r request) (last *page, asks *requ
 	return nil, nil, errLoop
 }
 
-var (
-	errLocation = errors.New("it redirects to what is no address")
-	errPlain    = errors.New("it redirects to an address that is not https")
-	errLoop     = errors.New("it redirects more than ten times")
+// lost is why a browser goes no further.
+type lost string
+
+func (l lost) Error() string { return string(l) }
+
+const (
+	errLocation  = lost("it redirects to what is no address")
+	errPlain     = lost("it redirects to an address that is not https")
+	errLoop      = lost("it redirects more than ten times")
+	errElsewhere = lost("it redirects to an address that the answer names")
+	errRequest   = lost("it is itself a request to an issuer")
 )
+
+// refresh is the content of a page's meta element that leads a browser to another address
+// within seconds (HTML, 4.2.5.3).
+var refresh = regexp.MustCompile(`^\s*\d\s*[;,]\s*(?i:url\s*=\s*)?['"]?([^'"]+)`)
+
+// onward is where an answer sends the browser without a person: by a redirect, or by a
+// page that leads on. It is nil if it sends it nowhere.
+func (p *page) onward() (*url.URL, error) {
+	if location := p.header.Get("Location"); p.status >= 300 && p.status < 400 && location != "" {
+		return p.at.Parse(location)
+	}
+	for n := range p.root().Descendants() {
+		if n.Type != html.ElementNode || n.Data != "meta" || !strings.EqualFold(attribute(n, "http-equiv"), "refresh") {
+			continue
+		}
+		if found := refresh.FindStringSubmatch(attribute(n, "content")); found != nil {
+			to, err := p.at.Parse(strings.TrimSpace(found[1]))
+			if err == nil && to.String() == p.at.String() {
+				return nil, nil // it only loads itself again
+			}
+			return to, err
+		}
+	}
+	return nil, nil
+}
 
 // journey is the beginning of a sign-in, in a browser of its own.
 type journey struct {
@@ -205,11 +263,7 @@ var (
 // choices are the buttons and links of a page that may begin a sign-in: those with the
 // text that the caller names, or else those that sound like it.
 func (e *examination) choices(p *page) (all []request) {
-	root, err := html.Parse(strings.NewReader(string(p.body)))
-	if err != nil {
-		return nil
-	}
-	for n := range root.Descendants() {
+	for n := range p.root().Descendants() {
 		if n.Type != html.ElementNode || n.Data != "form" && n.Data != "a" {
 			continue
 		}
@@ -278,11 +332,23 @@ func textOf(n *html.Node) string {
 	return strings.Join(strings.Fields(strings.Join(words, " ")), " ")
 }
 
-// words is what a person reads of a page.
-func (p *page) words() string {
-	root, err := html.Parse(strings.NewReader(string(p.body)))
+// root is a page's document, empty if it cannot be read.
+func (p *page) root() *html.Node {
+	root, err := html.Parse(bytes.NewReader(p.body))
 	if err != nil {
-		return ""
+		return &html.Node{}
+	}
+	return root
+}
+
+// content is what a person reads of a page without what every page of its site has, if
+// it says which part that is.
+func (p *page) content() string {
+	root := p.root()
+	for n := range root.Descendants() {
+		if n.Type == html.ElementNode && n.Data == "main" {
+			return textOf(n)
+		}
 	}
 	return textOf(root)
 }
@@ -301,7 +367,11 @@ func unreached(err error) string {
 	var certificate *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var late interface{ Timeout() bool }
+	var code syscall.Errno
+	var way lost
 	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return "its certificate is of an authority that this machine does not know; a private one is named with --ca-file"
 	case errors.As(err, &certificate):
 		return "its certificate is not good: " + certificate.Err.Error()
 	case errors.As(err, &record):
@@ -310,8 +380,12 @@ func unreached(err error) string {
 		return "its host name is not known"
 	case errors.As(err, &late) && late.Timeout():
 		return "it does not answer in time"
-	case errors.Is(err, errLocation), errors.Is(err, errPlain), errors.Is(err, errLoop):
-		return err.Error()
+	case errors.As(err, &way):
+		return way.Error()
+	case errors.As(err, &code):
+		return "it cannot be reached: " + code.Error()
+	case errors.Is(err, io.EOF):
+		return "it ends the connection without an answer"
 	}
 	return "it cannot be reached"
 }

@@ -3,10 +3,13 @@ package integration
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 )
 
 var (
@@ -16,16 +19,19 @@ var (
 	checkForeign     = check{"callback.state", "RFC 6749, 10.12"}
 	checkOtherIssuer = check{"callback.iss", "RFC 9207, 2.4"}
 	checkNoIssuer    = check{"callback.no_iss", "RFC 9207, 2.4"}
+	checkOpen        = check{"callback.redirect", "RFC 9700, 4.11.1"}
 	checkLogout      = check{"logout", "OpenID Connect RP-Initiated Logout 1.0, 2"}
 	checkBackChannel = check{"back_channel_logout", "OpenID Connect Back-Channel Logout 1.0, 2.8"}
 )
 
-// otherIssuer is the name of an issuer that no platform has.
-const otherIssuer = "https://issuer.invalid"
+const (
+	elsewhere   = "issuer.invalid" // a host that nobody has (RFC 2606, 2)
+	otherIssuer = "https://" + elsewhere
+)
 
 // answer is how the platform's callback took an answer.
 type answer struct {
-	page     *page  // the last one; nil if there was none
+	page     *page  // the last one
 	status   int    // of the last page
 	words    string // what it says, without what differs each time
 	signedIn bool   // the platform shows a page, and does not begin a sign-in any more
@@ -38,11 +44,16 @@ var differs = regexp.MustCompile(`[A-Za-z0-9_-]{12,}|\d+`)
 // a sign-in of its own.
 func (e *examination) judgeCallback(ctx context.Context, j journey) {
 	callback, err := url.Parse(e.report.RedirectURI)
+	pushed := j.params.Has("request_uri")
+	if pushed && e.report.RedirectURI == "" {
+		e.unexamined(checkCallback, "The request was pushed, so that the address of the callback is not seen: name it, with --callback.")
+		return
+	}
 	if err != nil || e.report.RedirectURI == "" {
-		return // pushed, or judged before
+		return // judged before
 	}
 	if callback.Scheme != "https" && callback.Scheme != "http" {
-		e.ok(checkCallback, "The answer goes to an app on the person's machine, which cannot be examined from here.")
+		e.unexamined(checkCallback, "The answer goes to an app on the person's machine, which cannot be examined from here.")
 		return
 	}
 	iss := e.issuer.Issuer
@@ -51,22 +62,31 @@ func (e *examination) judgeCallback(ctx context.Context, j journey) {
 		e.wrong(checkCallback, "The callback does not answer: "+unreached(err)+".", "See that the redirect_uri leads to the platform from everywhere, with a good certificate.")
 		return
 	}
+	if at := cancelled.page.at; at.Host == callback.Host && at.Path == callback.Path && slices.Contains(absent, cancelled.status) {
+		e.wrong(checkCallback, "The callback answers with status "+strconv.Itoa(cancelled.status)+": nobody who comes back from the issuer is signed in.", "See that the platform serves the path of its redirect_uri, or set the redirect_uri to the one that it serves.")
+		return
+	}
 	e.ok(checkCallback, "The callback answers.")
-	if cancelled.page != nil && cancelled.page.at.Host != j.last.at.Host {
+	if cancelled.page.at.Host != j.last.at.Host {
 		e.judgeCertificate(cancelled.page)
 	}
-	if cancelled.status >= 500 {
-		e.warn(checkCancelled, "Whoever declines at the issuer meets a server error ("+strconv.Itoa(cancelled.status)+").", "Show a page that says that nothing happened and offers the sign-in again.")
+	if cancelled.status >= 500 || slices.Contains(absent, cancelled.status) {
+		e.warn(checkCancelled, "Whoever declines at the issuer meets an error ("+strconv.Itoa(cancelled.status)+").", "Show a page that says that nothing happened and offers the sign-in again.")
 	} else {
 		e.ok(checkCancelled, "Whoever declines at the issuer is shown a page.")
 	}
+	e.judgeOpen(ctx, *callback)
 	code := rand.Text()
 	bad, err := e.play(ctx, *callback, url.Values{"code": {code}, "iss": {iss}})
 	if err != nil {
+		e.unexamined(checkCode, "The callback does not answer to a code: "+unreached(err)+".")
 		return
 	}
-	if j.params.Has("request_uri") { // its state is not known, so that every answer is of another sign-in
+	if pushed { // its state is not known, so that every answer is of another sign-in
 		e.judgePlayed(checkForeign, bad, answer{}, "the state of another sign-in", "Compare state with the browser's own before anything else, and show an error if it differs.")
+		for _, c := range []check{checkCode, checkOtherIssuer, checkNoIssuer} {
+			e.unexamined(c, "The request was pushed, so that its state is not known here, and an answer without it gets no further.")
+		}
 		return
 	}
 	e.judgePlayed(checkCode, bad, answer{}, "a code that the issuer never gave", "Sign nobody in before the issuer's token endpoint took the code.")
@@ -86,10 +106,25 @@ func (e *examination) judgeCallback(ctx context.Context, j journey) {
 		if !attack.fits {
 			continue
 		}
-		if got, err := e.play(ctx, *callback, attack.params); err == nil {
-			e.judgePlayed(attack.check, got, bad, attack.what, attack.way)
+		got, err := e.play(ctx, *callback, attack.params)
+		if err != nil {
+			e.unexamined(attack.check, "The callback does not answer to "+attack.what+": "+unreached(err)+".")
+			continue
 		}
+		e.judgePlayed(attack.check, got, bad, attack.what, attack.way)
 	}
+}
+
+// absent are the statuses of what is not there, or not for this method.
+var absent = []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusGone, http.StatusNotImplemented}
+
+// judgeOpen sees whether the callback leads people to any address that a link names.
+func (e *examination) judgeOpen(ctx context.Context, callback url.URL) {
+	if _, err := e.play(ctx, callback, url.Values{"code": {rand.Text()}, "state": {otherIssuer + "/"}, "iss": {e.issuer.Issuer}}); errors.Is(err, errElsewhere) {
+		e.wrong(checkOpen, "The callback redirects to the address that state names: by a link to the platform, anybody can lead people anywhere.", "Compare state with the browser's own before anything else, and keep where to go next in the session, not in state.")
+		return
+	}
+	e.ok(checkOpen, "The callback leads nobody to an address that state names.")
 }
 
 // play begins a sign-in, and answers it with params. Its own state is sent unless
@@ -110,17 +145,17 @@ func (e *examination) play(ctx context.Context, callback url.URL, params url.Val
 		callback.RawQuery = query.Encode()
 	}
 	last, asks, err := j.browser.follow(ctx, r)
+	if err == nil && last == nil {
+		err = errRequest
+	}
 	if err != nil {
 		return answer{}, err
 	}
-	got := answer{page: last, status: http.StatusFound}
-	if last != nil {
-		got.status = last.status
-	}
+	got := answer{page: last, status: last.status}
 	if asks != nil { // it begins anew, at once
 		return got, nil
 	}
-	got.words = differs.ReplaceAllString(last.at.Path+" "+last.words(), "…")
+	got.words = differs.ReplaceAllString(last.at.Path+" "+textOf(last.root()), "…")
 	if got.status < 400 {
 		again := e.beginIn(ctx, j.browser)
 		got.signedIn = again.err == nil && again.asks == nil && again.last.status < 400
@@ -138,23 +173,26 @@ func (e *examination) judgePlayed(c check, got, other answer, what, mend string)
 	case got.status >= 500:
 		e.warn(c, "The platform fails ("+strconv.Itoa(got.status)+") when it is sent "+what+".", "Show a page that offers the sign-in again.")
 	case got.words != "" && got.words == other.words && got.status == other.status:
-		e.warn(c, "Nobody is signed in by "+what+", but the platform says the same as to a bad code: whether it looked cannot be seen from outside.", mend)
+		e.unexamined(c, "Nobody is signed in by "+what+", and the platform says the same as to a bad code: whether it looked cannot be seen from outside.")
 	default:
 		e.ok(c, "Nobody is signed in by "+what+".")
 	}
 }
 
-// judgeLogout sees whether the addresses for logout are there. Nobody is logged out.
+// judgeLogout sees whether the addresses for logout are there. Nobody is signed in, and so
+// nobody is logged out.
 func (e *examination) judgeLogout(ctx context.Context) {
 	if at, err := url.Parse(e.Logout); e.Logout != "" && err == nil {
 		p, err := e.newBrowser().send(ctx, request{to: at})
 		switch {
 		case err != nil:
 			e.wrong(checkLogout, "The logout address does not answer: "+unreached(err)+".", "See that it leads to the platform from everywhere.")
-		case p.status == http.StatusNotFound, p.status >= 500:
+		case p.status == http.StatusNotFound:
 			e.wrong(checkLogout, "The logout address answers "+strconv.Itoa(p.status)+".", "Give the address that the sign-out button leads to.")
+		case e.issuer.Logout != "" && strings.HasPrefix(p.header.Get("Location"), e.issuer.Logout):
+			e.ok(checkLogout, "The logout address leads to the issuer's logout.")
 		default:
-			e.ok(checkLogout, "The logout address answers.")
+			e.unexamined(checkLogout, "The logout address answers with status "+strconv.Itoa(p.status)+". Nobody was signed in, so whether it signs people out cannot be seen.")
 		}
 	}
 	at, err := url.Parse(e.BackChannelLogout)

@@ -40,11 +40,13 @@ type Subject struct {
 // Grade is how grave a finding is.
 type Grade string
 
-// The grades. Wrong: people cannot sign in, or others can sign in as them.
+// The grades. Wrong: people cannot sign in, or others can sign in as them. Unexamined:
+// it may be right or wrong, which cannot be seen from outside.
 const (
-	OK      Grade = "ok"
-	Warning Grade = "warning"
-	Wrong   Grade = "wrong"
+	OK         Grade = "ok"
+	Warning    Grade = "warning"
+	Wrong      Grade = "wrong"
+	Unexamined Grade = "unexamined"
 )
 
 // Finding is the outcome of one check.
@@ -81,12 +83,12 @@ func (r *Report) String() string {
 	count := map[Grade]int{}
 	for _, f := range r.Findings {
 		count[f.Grade]++
-		fmt.Fprintf(&s, "%-7s  %s: %s\n", f.Grade, f.Check, f.Means)
+		fmt.Fprintf(&s, "%-10s  %s: %s\n", f.Grade, f.Check, f.Means)
 		if f.Mend != "" {
-			fmt.Fprintf(&s, "         mend: %s (%s)\n", f.Mend, f.Source)
+			fmt.Fprintf(&s, "            mend: %s (%s)\n", f.Mend, f.Source)
 		}
 	}
-	fmt.Fprintf(&s, "%d ok, %d to look at, %d wrong", count[OK], count[Warning], count[Wrong])
+	fmt.Fprintf(&s, "%d ok, %d to look at, %d wrong, %d not examined", count[OK], count[Warning], count[Wrong], count[Unexamined])
 	return s.String()
 }
 
@@ -105,6 +107,7 @@ func (e *examination) find(g Grade, c check, means, mend string) {
 }
 
 func (e *examination) ok(c check, means string)          { e.find(OK, c, means, "") }
+func (e *examination) unexamined(c check, means string)  { e.find(Unexamined, c, means, "") }
 func (e *examination) warn(c check, means, mend string)  { e.find(Warning, c, means, mend) }
 func (e *examination) wrong(c check, means, mend string) { e.find(Wrong, c, means, mend) }
 
@@ -134,6 +137,7 @@ func (e *examination) run(ctx context.Context) {
 	}
 	e.report.ClientID, e.report.RedirectURI = first.params.Get("client_id"), cmp.Or(first.params.Get("redirect_uri"), e.Callback)
 	e.judgeIssuer(ctx, first)
+	e.judgeRegistry(ctx)
 	e.judgeClock(first.last)
 	e.judgeRequest(first)
 	second := e.begin(ctx)

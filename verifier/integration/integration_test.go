@@ -3,6 +3,7 @@ package integration
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,12 +28,14 @@ type town struct {
 	// What a test makes wrong.
 	discovery func(map[string]any)
 	keys      string
+	record    string // of the platform in the registry
 	authorize http.HandlerFunc
 	login     http.HandlerFunc
 	request   func(url.Values)
 	cookie    func(*http.Cookie)
 	callback  http.HandlerFunc
 	posted    bool // with response_mode=form_post
+	silent    bool // with prompt=none
 	signIns   int
 	tokens    int // that the issuer's token endpoint was asked for
 }
@@ -50,6 +53,10 @@ func newTown(t *testing.T) *town {
 	w.keys, w.authorize, w.login, w.callback = string(keys), w.ask, w.begin, w.end
 	issuer := http.NewServeMux()
 	issuer.HandleFunc("GET /.well-known/openid-configuration", w.describe)
+	issuer.HandleFunc("GET /v1/platforms/town", func(rw http.ResponseWriter, _ *http.Request) {
+		payload := base64.RawURLEncoding.EncodeToString([]byte(w.record))
+		fmt.Fprintf(rw, `{"records":[{"signed":"h.e.s","day":"2026-01-31"},{"signed":"h.%s.s","day":"2026-02-01"}],"more":false}`, payload)
+	})
 	issuer.HandleFunc("GET /jwks", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, w.keys) })
 	issuer.HandleFunc("/authorize", func(rw http.ResponseWriter, r *http.Request) { w.authorize(rw, r) })
 	issuer.HandleFunc("POST /token", func(http.ResponseWriter, *http.Request) { w.tokens++ })
@@ -61,7 +68,13 @@ func newTown(t *testing.T) *town {
 	platform := http.NewServeMux()
 	platform.HandleFunc("/login", func(rw http.ResponseWriter, r *http.Request) { w.login(rw, r) })
 	platform.HandleFunc("/callback", func(rw http.ResponseWriter, r *http.Request) { w.callback(rw, r) })
-	platform.HandleFunc("GET /logout", func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "Good bye") })
+	platform.HandleFunc("GET /logout", func(rw http.ResponseWriter, r *http.Request) {
+		http.Redirect(rw, r, w.issuer.URL+"/logout?client_id=town", http.StatusSeeOther)
+	})
+	platform.HandleFunc("GET /left", func(rw http.ResponseWriter, r *http.Request) { http.Redirect(rw, r, "/", http.StatusSeeOther) })
+	platform.HandleFunc("GET /fails", func(rw http.ResponseWriter, _ *http.Request) {
+		http.Error(rw, "no session", http.StatusInternalServerError)
+	})
 	platform.HandleFunc("POST /told", func(rw http.ResponseWriter, _ *http.Request) { http.Error(rw, "no", http.StatusBadRequest) })
 	platform.HandleFunc("POST /anything", func(http.ResponseWriter, *http.Request) {})
 	w.issuer, w.platform = httptest.NewTLSServer(issuer), httptest.NewTLSServer(platform)
@@ -72,7 +85,7 @@ func newTown(t *testing.T) *town {
 }
 
 func (w *town) describe(rw http.ResponseWriter, _ *http.Request) {
-	doc := map[string]any{"issuer": w.issuer.URL, "authorization_endpoint": w.issuer.URL + "/authorize", "token_endpoint": w.issuer.URL + "/token",
+	doc := map[string]any{"issuer": w.issuer.URL, "authorization_endpoint": w.issuer.URL + "/authorize", "token_endpoint": w.issuer.URL + "/token", "end_session_endpoint": w.issuer.URL + "/logout", "scopes_supported": []string{"openid", "profile"},
 		"jwks_uri": w.issuer.URL + "/jwks", "response_modes_supported": []string{"query", "form_post"}, "authorization_response_iss_parameter_supported": true}
 	w.discovery(doc)
 	json.NewEncoder(rw).Encode(doc) //nolint:errcheck // the test would see it
@@ -83,10 +96,13 @@ func (w *town) ask(rw http.ResponseWriter, r *http.Request) {
 	switch q := r.FormValue; {
 	case q("request_uri") != "":
 		fmt.Fprint(rw, "Who are you?")
+	case q("prompt") == "none":
+		http.Redirect(rw, r, q("redirect_uri")+"?error=login_required", http.StatusSeeOther)
 	case q("client_id") != "town":
 		http.Error(rw, "No platform is registered under this client_id.", http.StatusBadRequest)
 	case q("redirect_uri") != w.platform.URL+"/callback":
-		http.Error(rw, "The redirect_uri is not registered for this platform.", http.StatusBadRequest)
+		rw.WriteHeader(http.StatusBadRequest)
+		fmt.Fprint(rw, "<header>My pen names</header><main>The redirect_uri is not registered for this platform.</main>")
 	case !strings.Contains(q("scope"), "openid"):
 		http.Redirect(rw, r, q("redirect_uri")+"?error=invalid_scope&error_description=scope+must+contain+openid", http.StatusSeeOther)
 	default:
@@ -148,63 +164,120 @@ func (w *town) examine() *Report {
 		w.t.Fatal(err)
 	}
 	for _, f := range report.Findings {
-		if f.Means == "" || f.Source == "" || (f.Grade == OK) != (f.Mend == "") {
+		if f.Means == "" || f.Source == "" || (f.Grade == OK || f.Grade == Unexamined) != (f.Mend == "") {
 			w.t.Errorf("unfinished: %+v", f)
 		}
 	}
 	return report
 }
 
-// TestSound: nothing is wrong with what is right, however a sign-in is written.
+// push leaves of the request what the browser carries if it is pushed.
+func push(q url.Values) {
+	clear(q)
+	q.Set("client_id", "town")
+	q.Set("request_uri", "urn:ietf:params:oauth:request_uri:"+rand.Text())
+}
+
+// sound are platforms with which nothing is wrong.
+var sound = map[string]func(*town){
+	"redirect":  func(*town) {},
+	"form_post": func(w *town) { w.posted = true },
+	"everything told": func(w *town) {
+		w.subject.Logout, w.subject.BackChannelLogout, w.subject.Origin = w.platform.URL+"/logout", w.platform.URL+"/told", "https://app.example"
+	},
+	"a page with a button": func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost && r.FormValue("csrf") == "1" {
+				w.begin(rw, r)
+				return
+			}
+			fmt.Fprint(rw, `<a href="/logout">Sign out</a><form method="post" action="/login"><input name="csrf" value="1"><button>Sign in with Penname</button></form>`)
+		}
+	},
+	"a named link": func(w *town) {
+		w.subject.Button = "Come in"
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "in" {
+				w.begin(rw, r)
+				return
+			}
+			fmt.Fprint(rw, `<a href="/other">Log in otherwise</a><a href="?in">Come in</a>`)
+		}
+	},
+	"pushed": func(w *town) {
+		w.subject.Callback = w.platform.URL + "/callback"
+		w.request = push
+	},
+	"pushed, and no callback is told": func(w *town) { w.request = push },
+	"one page for every error":        func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") },
+	"logout to the first page":        func(w *town) { w.subject.Logout = w.platform.URL + "/left" },
+	"logout that fails for nobody":    func(w *town) { w.subject.Logout = w.platform.URL + "/fails" },
+	"a page that leads on": func(w *town) {
+		w.login = func(rw http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "on" {
+				w.begin(rw, r)
+				return
+			}
+			fmt.Fprint(rw, `<meta http-equiv="Refresh" content="0; url='/login?on'">`)
+		}
+	},
+	"first without a page": func(w *town) {
+		w.request = func(q url.Values) {
+			if w.silent {
+				q.Set("prompt", "none")
+			}
+		}
+		w.silent = true
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			if r.FormValue("error") == "login_required" {
+				w.silent = false
+				defer func() { w.silent = true }()
+				w.begin(rw, r)
+				return
+			}
+			w.end(rw, r)
+		}
+	},
+	"a native app": func(w *town) {
+		w.request = func(q url.Values) { q.Set("redirect_uri", "com.example.town:/callback") }
+		w.authorize = func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "Who are you?") }
+	},
+	"this machine's clock": func(w *town) { w.subject.Now = func() time.Time { return time.Now().Add(-time.Hour) } },
+	"in the registry":      func(w *town) { w.record = `{"id":"town","origins":["` + w.platform.URL + `"]}` },
+	"no nonce":             func(w *town) { w.request = func(q url.Values) { q.Del("nonce") } },
+}
+
+// TestSound: nothing is wrong with what is right, however a sign-in is written, and it is
+// said what was not seen of it.
 func TestSound(t *testing.T) {
-	for name, change := range map[string]func(*town){
-		"redirect":  func(*town) {},
-		"form_post": func(w *town) { w.posted = true },
-		"everything told": func(w *town) {
-			w.subject.Logout, w.subject.BackChannelLogout, w.subject.Origin = w.platform.URL+"/logout", w.platform.URL+"/told", "https://app.example"
-		},
-		"a page with a button": func(w *town) {
-			w.login = func(rw http.ResponseWriter, r *http.Request) {
-				if r.Method == http.MethodPost && r.FormValue("csrf") == "1" {
-					w.begin(rw, r)
-					return
-				}
-				fmt.Fprint(rw, `<a href="/logout">Sign out</a><form method="post" action="/login"><input name="csrf" value="1"><button>Sign in with Penname</button></form>`)
-			}
-		},
-		"a named link": func(w *town) {
-			w.subject.Button = "Come in"
-			w.login = func(rw http.ResponseWriter, r *http.Request) {
-				if r.URL.RawQuery == "in" {
-					w.begin(rw, r)
-					return
-				}
-				fmt.Fprint(rw, `<a href="/other">Log in otherwise</a><a href="?in">Come in</a>`)
-			}
-		},
-		"pushed": func(w *town) {
-			w.subject.Callback = w.platform.URL + "/callback"
-			w.request = func(q url.Values) {
-				clear(q)
-				q.Set("client_id", "town")
-				q.Set("request_uri", "urn:ietf:params:oauth:request_uri:"+rand.Text())
-			}
-		},
-		"a native app": func(w *town) {
-			w.request = func(q url.Values) { q.Set("redirect_uri", "com.example.town:/callback") }
-			w.authorize = func(rw http.ResponseWriter, _ *http.Request) { fmt.Fprint(rw, "Who are you?") }
-		},
-		"this machine's clock": func(w *town) { w.subject.Now = func() time.Time { return time.Now().Add(-time.Hour) } },
-		"no nonce":             func(w *town) { w.request = func(q url.Values) { q.Del("nonce") } },
-	} {
+	unexamined := map[string][]string{
+		"pushed":                          {"callback.code", "callback.iss", "callback.no_iss"},
+		"pushed, and no callback is told": {"callback"},
+		"a native app":                    {"callback"},
+		"one page for every error":        {"callback.state", "callback.iss", "callback.no_iss"},
+		"logout to the first page":        {"logout"},
+		"logout that fails for nobody":    {"logout"},
+	}
+	for name, change := range sound {
 		t.Run(name, func(t *testing.T) {
 			w := newTown(t)
 			change(w)
 			report := w.examine()
+			var unseen []string
 			for _, f := range report.Findings {
-				if f.Grade != OK {
+				switch f.Grade {
+				case OK:
+				case Unexamined:
+					unseen = append(unseen, f.Check)
+				default:
 					t.Errorf("%+v", f)
 				}
+			}
+			if name == "in the registry" && !strings.Contains(report.String(), "has this platform since 2026-01-31") {
+				t.Errorf("%s", report)
+			}
+			if !slices.Equal(unseen, unexamined[name]) || !strings.HasSuffix(report.String(), fmt.Sprintf("0 wrong, %d not examined", len(unseen))) {
+				t.Errorf("not examined: %q\n%s", unseen, report)
 			}
 			if report.Wrong() || report.Issuer != w.issuer.URL || report.ClientID != "town" || len(report.Findings) < 8 {
 				t.Errorf("%s", report)
@@ -245,9 +318,15 @@ func always(status int, text string) http.HandlerFunc {
 }
 
 var faults = []fault{
-	{"nothing there", func(w *town) { w.platform.Close() }, "start", Wrong, "cannot be reached"},
+	{"nothing there", func(w *town) { w.platform.Close() }, "start", Wrong, "cannot be reached: connection refused"},
+	{"no such button", func(w *town) {
+		w.subject.Button, w.login = "Foo", always(http.StatusOK, "hello")
+	}, "start", Wrong, "no button or link “Foo”"},
+	{"the issuer's error page", func(w *town) {
+		w.request = func(q url.Values) { clear(q); q.Set("state", rand.Text()) }
+	}, "start", Wrong, "which answers with status 400: “No platform"},
 	{"no such host", func(w *town) { w.subject.Start = "https://platform.invalid/login" }, "start", Wrong, "does not begin"},
-	{"unknown authority", func(w *town) { w.subject.HTTP = nil }, "start", Wrong, "certificate"},
+	{"unknown authority", func(w *town) { w.subject.HTTP = nil }, "start", Wrong, "certificate is of an authority that this machine does not know; a private one is named with --ca-file"},
 	{"error page", func(w *town) { w.login = always(http.StatusNotFound, "no") }, "start", Wrong, "404"},
 	{"a page that leads nowhere", func(w *town) { w.login = always(http.StatusOK, "hello") }, "start", Wrong, "no authorization request"},
 	{"the issuer's own address", func(w *town) {
@@ -299,9 +378,14 @@ var faults = []fault{
 		}
 	}, "issuer", Wrong, "not https"},
 	{"bad keys", func(w *town) { w.keys = `{"keys":[{"kty":"oct","k":"AAAA"}]}` }, "issuer.keys", Wrong, "cannot be read"},
+	{"retired", func(w *town) { w.record = `{"id":"town","retired":true}` }, "issuer.registry", Wrong, "retired"},
+	{"of other origins", func(w *town) {
+		w.record = `{"id":"town","origins":["https://other.example"]}`
+	}, "issuer.registry", Warning, "“https://other.example”"},
 	{"unknown client", set("client_id", "village"), "issuer.client_id", Wrong, "client_id"},
-	{"unregistered callback", set("redirect_uri", "https://platform.example/callback"), "issuer.redirect_uri", Wrong, "does not know the redirect_uri"},
+	{"unregistered callback", set("redirect_uri", "https://platform.example/callback"), "issuer.redirect_uri", Wrong, "the redirect_uri “https://platform.example/callback” of this client: “The redirect_uri"},
 	{"refused by a redirect", set("scope", "profile"), "issuer.answer", Wrong, "invalid_scope"},
+	{"always without a page", set("prompt", "none"), "issuer.answer", Wrong, "nobody new can sign in"},
 	{"refused by a form", func(w *town) {
 		w.authorize = func(rw http.ResponseWriter, _ *http.Request) {
 			fmt.Fprintf(rw, `<form method="post" action="%s/callback"><input name="error" value="invalid_request"></form>`, w.platform.URL)
@@ -310,6 +394,9 @@ var faults = []fault{
 	{"issuer fails", func(w *town) { w.authorize = always(http.StatusServiceUnavailable, "later") }, "issuer.answer", Wrong, "later"},
 
 	{"secret in the address", set("client_secret", "s3cret"), "request.secret", Wrong, "for everybody"},
+	{"verifier in the address", set("code_verifier", "abc"), "request.code_verifier", Wrong, "for everybody"},
+	{"no client_id", del("client_id"), "request.client_id", Wrong, "no client_id"},
+	{"scopes that the issuer has not", set("scope", "openid address"), "request.scope", Warning, "“address”"},
 	{"no openid", set("scope", "profile"), "request.scope", Wrong, "lacks openid"},
 	{"implicit", set("response_type", "id_token"), "request.response_type", Wrong, "not code"},
 	{"fragment", set("response_mode", "fragment"), "request.response_mode", Wrong, "fragment"},
@@ -354,13 +441,22 @@ var faults = []fault{
 	}, "cookies", Wrong, "posted"},
 	{"none without secure", func(w *town) {
 		w.cookie = func(c *http.Cookie) { c.SameSite, c.Secure = http.SameSiteNoneMode, false }
-	}, "cookies", Wrong, "drop it"},
+	}, "cookies", Wrong, "SameSite=None without Secure: browsers drop it"},
+	{"cookie of another host", func(w *town) { w.cookie = func(c *http.Cookie) { c.Domain = "other.example" } }, "cookies", Wrong, "Domain=other.example"},
+	{"cookie that promises more", func(w *town) { w.cookie = func(c *http.Cookie) { c.Name, c.Path = "__Host-a", "/callback" } }, "cookies", Wrong, "its name promises"},
 	{"insecure cookie", func(w *town) { w.cookie = func(c *http.Cookie) { c.Secure = false } }, "cookies", Wrong, "lacks Secure"},
 	{"cookie for scripts", func(w *town) { w.cookie = func(c *http.Cookie) { c.HttpOnly = false } }, "cookies", Warning, "HttpOnly"},
 
 	{"callback down", func(w *town) {
 		w.request = func(q url.Values) { q.Set("redirect_uri", "https://platform.invalid/callback") }
 	}, "callback", Wrong, "does not answer"},
+	{"nothing at the callback", func(w *town) { w.callback = http.NotFound }, "callback", Wrong, "status 404"},
+	{"callback that takes no form", func(w *town) { w.posted, w.callback = true, always(http.StatusMethodNotAllowed, "GET only") }, "callback", Wrong, "status 405"},
+	{"callback that leads anywhere", func(w *town) {
+		w.callback = func(rw http.ResponseWriter, r *http.Request) {
+			http.Redirect(rw, r, r.FormValue("state"), http.StatusFound)
+		}
+	}, "callback.redirect", Wrong, "anybody can lead people anywhere"},
 	{"declined, and a server error", func(w *town) {
 		w.callback = func(rw http.ResponseWriter, r *http.Request) {
 			if r.FormValue("error") != "" {
@@ -388,8 +484,8 @@ var faults = []fault{
 			w.end(rw, r)
 		}
 	}, "callback.state", Wrong, "state of another sign-in"},
-	{"does not look at the state", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.state", Warning, "says the same"},
-	{"does not look at iss", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.iss", Warning, "says the same"},
+	{"does not look at the state", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.state", Unexamined, "says the same"},
+	{"does not look at iss", func(w *town) { w.callback = always(http.StatusBadRequest, "The code is not good.") }, "callback.iss", Unexamined, "says the same"},
 	{"takes another issuer", func(w *town) {
 		w.callback = func(rw http.ResponseWriter, r *http.Request) {
 			if r.FormValue("iss") == otherIssuer {
@@ -446,6 +542,31 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// TestSaysNoMore: what is wrong is not called right elsewhere in the report, nor wrong twice.
+func TestSaysNoMore(t *testing.T) {
+	for not, change := range map[string]func(*town){
+		"no standard has in it": func(w *town) {
+			w.request = func(q url.Values) {
+				q.Set("client_secret", "s3cret")
+				q.Set("code_verifier", "abc")
+			}
+		},
+		"SameSite=Strict":           func(w *town) { w.cookie = func(c *http.Cookie) { c.SameSite, c.Secure = http.SameSiteNoneMode, false } },
+		"A cookie comes back":       func(w *town) { w.cookie = func(c *http.Cookie) { c.Domain = "other.example" } },
+		"The issuer takes the":      set("prompt", "none"),
+		"The callback answers.":     func(w *town) { w.callback = http.NotFound },
+		"is shown a page":           func(w *town) { w.callback = http.NotFound },
+		"My pen names":              set("redirect_uri", "https://platform.example/callback"),
+		"does not know this client": del("client_id"),
+	} {
+		w := newTown(t)
+		change(w)
+		if report := w.examine(); strings.Contains(report.String(), not) {
+			t.Errorf("%q:\n%s", not, report)
+		}
+	}
+}
+
 // TestBadAddresses: what cannot be examined is refused, before anything is sent.
 func TestBadAddresses(t *testing.T) {
 	for _, s := range []Subject{
@@ -471,6 +592,7 @@ func TestHostilePages(t *testing.T) {
 	w.authorize = func(rw http.ResponseWriter, _ *http.Request) {
 		http.Error(rw, "\x1b[2J\u202e"+strings.Repeat("redirect_uri ", 1<<17), http.StatusBadRequest)
 	}
+	w.request = func(q url.Values) { q.Set("redirect_uri", w.platform.URL+"/callback?\x1b[2J") }
 	report := w.examine()
 	if text := report.String(); strings.ContainsAny(text, "\x1b\u202e") || len(text) > 10_000 {
 		t.Errorf("%d bytes: %.300q", len(text), text)

@@ -2,6 +2,7 @@ package integration
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -25,6 +26,7 @@ var (
 	checkTaken       = check{"issuer.answer", "RFC 6749, 4.1.2.1"}
 	checkRegistered  = check{"issuer.redirect_uri", "RFC 9700, 2.1"}
 	checkClient      = check{"issuer.client_id", "RFC 6749, 4.1.2.1"}
+	checkRegistry    = check{"issuer.registry", "Penname, GET /v1/platforms"}
 	checkOrigin      = check{"origin", "Fetch, 3.2 (CORS)"}
 )
 
@@ -34,6 +36,8 @@ type issuer struct {
 	Authorization string   `json:"authorization_endpoint"`
 	Token         string   `json:"token_endpoint"`
 	Keys          string   `json:"jwks_uri"`
+	Logout        string   `json:"end_session_endpoint"`
+	Scopes        []string `json:"scopes_supported"`
 	Modes         []string `json:"response_modes_supported"`
 	NamesItself   bool     `json:"authorization_response_iss_parameter_supported"` // RFC 9207, 3
 
@@ -49,8 +53,15 @@ func (e *examination) judgeStart(j journey) bool {
 	case j.last == nil:
 		e.wrong(checkStart, "The address is a request to the issuer: nothing of the platform can be seen in it.", "Give the address at the platform that the sign-in button leads to.")
 		return false
+	case j.asks == nil && j.last.status >= 400 && !strings.HasPrefix(e.Start+"/", hostOf(j.last.at)+"/"):
+		e.wrong(checkStart, "The sign-in leads to "+hostOf(j.last.at)+", which answers with status "+strconv.Itoa(j.last.status)+": "+quote(j.last.content()),
+			"If that is the issuer, have the platform send a whole request (client_id, response_type, redirect_uri) to its authorization_endpoint.")
+		return false
 	case j.asks == nil && j.last.status >= 400:
 		e.wrong(checkStart, "The address answers with status "+strconv.Itoa(j.last.status)+".", "Give the address that the sign-in button leads to; if it is right, the platform's log says why it fails.")
+		return false
+	case j.asks == nil && e.Button != "" && len(e.choices(j.last)) == 0:
+		e.wrong(checkStart, "The page has no button or link "+quote(e.Button)+". Scripts are not run here.", "Give the text of the sign-in button as the page has it.")
 		return false
 	case j.asks == nil:
 		e.wrong(checkStart, "The address leads to no authorization request, neither by a redirect nor by a button or link that says so. Scripts are not run here.",
@@ -161,10 +172,48 @@ func (e *examination) judgeIssuerKeys(ctx context.Context, b *browser) {
 	e.ok(checkIssuerKeys, "The issuer's keys can be read.")
 }
 
+// judgeRegistry reads what the issuer's public registry of platforms has of the client, if
+// the issuer has one. Signatures are not checked here: that is for an audit.
+func (e *examination) judgeRegistry(ctx context.Context) {
+	at, err := url.Parse(e.issuer.Issuer + "/v1/platforms/" + url.PathEscape(e.report.ClientID))
+	if e.issuer.Issuer == "" || e.report.ClientID == "" || err != nil {
+		return
+	}
+	var all struct {
+		Records []struct{ Signed, Day string }
+	}
+	var newest struct {
+		ID      string
+		Origins []string
+		Retired bool
+	}
+	p, err := e.newBrowser().send(ctx, request{to: at})
+	if err != nil || p.status != http.StatusOK || json.Unmarshal(p.body, &all) != nil || len(all.Records) == 0 {
+		return
+	}
+	_, signed, _ := strings.Cut(all.Records[len(all.Records)-1].Signed, ".")
+	payload, _, _ := strings.Cut(signed, ".")
+	record, err := base64.RawURLEncoding.DecodeString(payload)
+	if err != nil || json.Unmarshal(record, &newest) != nil || newest.ID != e.report.ClientID {
+		return
+	}
+	here := func(origin string) bool {
+		return strings.HasPrefix(e.Start+"/", origin+"/") || strings.HasPrefix(e.report.RedirectURI, origin+"/")
+	}
+	switch {
+	case newest.Retired:
+		e.wrong(checkRegistry, "The public registry says that this platform has retired: nobody can sign in at it.", "Have another platform registered, and configure its client_id.")
+	case len(newest.Origins) > 0 && !slices.ContainsFunc(newest.Origins, here):
+		e.warn(checkRegistry, "Neither the sign-in nor its callback is at an origin that the public registry has of this platform: "+quote(strings.Join(newest.Origins, ", "))+".", "See whether the client_id is that of this platform, or have its origin registered.")
+	default:
+		e.ok(checkRegistry, "The public registry has this platform since "+all.Records[0].Day+".")
+	}
+}
+
 // judgeAnswer sends an authorization request as a browser in which nobody is signed in,
 // and reads what the issuer says to it. Nobody answers its page.
 func (e *examination) judgeAnswer(ctx context.Context, j journey) {
-	if j.asks == nil {
+	if j.asks == nil || j.params.Get("client_id") == "" {
 		return
 	}
 	b := e.newBrowser()
@@ -174,21 +223,22 @@ func (e *examination) judgeAnswer(ctx context.Context, j journey) {
 		return
 	}
 	if back := e.sentBack(p); back != nil {
-		if back.Get("error") == "login_required" {
-			e.ok(checkTaken, "The issuer takes the request. It asks that no page is shown (prompt=none), so nobody new can sign in by it.")
+		said := back.params()
+		if said.Get("error") == "login_required" {
+			e.judgeSilent(ctx, j, *back)
 			return
 		}
-		e.wrong(checkTaken, "The issuer refuses the request, and tells the platform so: "+quote(back.Get("error")+": "+back.Get("error_description")), "Change what the issuer names in the client's settings.")
+		e.wrong(checkTaken, "The issuer refuses the request, and tells the platform so: "+quote(said.Get("error")+": "+said.Get("error_description")), "Change what the issuer names in the client's settings.")
 		return
 	}
-	said := p.words()
+	said := p.content()
 	switch about := strings.ToLower(said); {
 	case p.status < 400:
 		e.ok(checkTaken, "The issuer takes the request: client_id and redirect_uri are registered.")
 	case p.status >= 500:
 		e.wrong(checkTaken, "The issuer fails: "+quote(said), "Try again later, or tell the issuer's operator.")
 	case strings.Contains(about, "redirect_uri"):
-		e.wrong(checkRegistered, "The issuer does not know the redirect_uri of this client: "+quote(said), "Have exactly this address registered, or send the one that is: "+e.report.RedirectURI+".")
+		e.wrong(checkRegistered, "The issuer does not know the redirect_uri "+quote(e.report.RedirectURI)+" of this client: "+quote(said), "Have exactly this address registered, or send the one that is.")
 	case strings.Contains(about, "client_id"):
 		e.wrong(checkClient, "The issuer does not know this client_id: "+quote(said), "Configure the client_id that the issuer's operator gave you, for this issuer.")
 	default:
@@ -196,20 +246,27 @@ func (e *examination) judgeAnswer(ctx context.Context, j journey) {
 	}
 }
 
-// sentBack returns the error that the issuer sends to the platform, by a redirect or by
-// a form that is posted, or nil.
-func (e *examination) sentBack(p *page) url.Values {
+// judgeSilent judges a request that shows no page (prompt=none): whoever is not signed in
+// at the issuer can sign in only if the platform then asks with one.
+func (e *examination) judgeSilent(ctx context.Context, j journey, back request) {
+	_, asks, err := j.browser.follow(ctx, back)
+	if err == nil && asks != nil && asks.params().Get("prompt") != "none" {
+		e.ok(checkTaken, "The issuer takes the request. It asks that no page is shown (prompt=none), and the platform asks with one when nobody is signed in there.")
+		return
+	}
+	e.wrong(checkTaken, "The request asks that no page is shown (prompt=none), and the platform stops at the answer login_required: nobody new can sign in.", "Leave prompt=none out, or ask again without it at login_required.")
+}
+
+// sentBack returns how the issuer sends an error to the platform, by a redirect or by a
+// form that is posted, or nil.
+func (e *examination) sentBack(p *page) *request {
 	if to, err := p.at.Parse(p.header.Get("Location")); err == nil && p.status >= 300 && p.status < 400 && to.Query().Has("error") {
-		return to.Query()
+		return &request{to: to}
 	}
-	root, err := html.Parse(strings.NewReader(string(p.body)))
-	if err != nil {
-		return nil
-	}
-	for n := range root.Descendants() {
+	for n := range p.root().Descendants() {
 		if n.Type == html.ElementNode && n.Data == "form" {
 			if r, ok := requestOf(n, p.at); ok && r.form.Has("error") {
-				return r.form
+				return &r
 			}
 		}
 	}

@@ -11,7 +11,9 @@ import (
 
 var (
 	checkRequestURI   = check{"request.request_uri", "RFC 9126, 1"}
+	checkClientID     = check{"request.client_id", "RFC 6749, 4.1.1"}
 	checkSecret       = check{"request.secret", "RFC 6749, 2.3.1"}
+	checkVerifier     = check{"request.code_verifier", "RFC 7636, 4.5"}
 	checkScope        = check{"request.scope", "OpenID Connect Core 1.0, 3.1.2.1"}
 	checkResponseType = check{"request.response_type", "RFC 9700, 2.1.2"}
 	checkResponseMode = check{"request.response_mode", "OAuth 2.0 Form Post Response Mode, 2"}
@@ -34,6 +36,12 @@ var known = strings.Fields("client_id response_type scope redirect_uri state non
 // judgeRequest judges one authorization request.
 func (e *examination) judgeRequest(j journey) {
 	p := j.params
+	if p.Get("client_id") == "" {
+		e.wrong(checkClientID, "The request has no client_id: the issuer cannot know whose it is.", "Set it to the one that the issuer's operator gave you.")
+	}
+	if p.Has("code_verifier") {
+		e.wrong(checkVerifier, "The PKCE verifier is in the address, for everybody to read: whoever steals the code can use it.", "Take it out of the request: it belongs into the call of the token endpoint.")
+	}
 	if p.Has("client_secret") {
 		e.wrong(checkSecret, "The client's secret is in the address, for everybody to read.", "Take it out of the request and have it replaced: it belongs into the call of the token endpoint.")
 	}
@@ -41,11 +49,7 @@ func (e *examination) judgeRequest(j journey) {
 		e.ok(checkRequestURI, "The request was pushed to the issuer: the browser carries a reference only, and nothing of the request can be seen here.")
 		return
 	}
-	if !slices.Contains(strings.Fields(p.Get("scope")), "openid") {
-		e.wrong(checkScope, "The scope lacks openid: the issuer gives no ID token.", "Set the scope to openid.")
-	} else {
-		e.ok(checkScope, "The scope has openid.")
-	}
+	e.judgeScope(strings.Fields(p.Get("scope")))
 	if p.Get("response_type") != "code" {
 		e.wrong(checkResponseType, "The response_type is "+quote(p.Get("response_type"))+", not code: tokens would pass through the address.", "Set the response_type to code (the authorization code flow).")
 	} else {
@@ -57,12 +61,24 @@ func (e *examination) judgeRequest(j journey) {
 	e.judgeChallenge(p)
 	var strange []string
 	for name := range p {
-		if !slices.Contains(known, name) {
+		if !slices.Contains(known, name) && name != "client_secret" && name != "code_verifier" { // those are judged before
 			strange = append(strange, name)
 		}
 	}
 	if slices.Sort(strange); len(strange) > 0 {
-		e.warn(checkUnknown, "The request has parameters that no standard knows: "+quote(strings.Join(strange, ", "))+". The issuer ignores them.", "Take them out, unless another issuer needs them.")
+		e.warn(checkUnknown, "The request has parameters that no standard has in it: "+quote(strings.Join(strange, ", "))+". The issuer ignores them.", "Take them out, unless another issuer needs them.")
+	}
+}
+
+func (e *examination) judgeScope(scopes []string) {
+	unknown := slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return e.issuer.Scopes == nil || slices.Contains(e.issuer.Scopes, s) })
+	switch {
+	case !slices.Contains(scopes, "openid"):
+		e.wrong(checkScope, "The scope lacks openid: the issuer gives no ID token.", "Set the scope to openid.")
+	case len(unknown) > 0:
+		e.warn(checkScope, "The issuer does not list these scopes: "+quote(strings.Join(unknown, ", "))+". It gives nothing for them.", "Take them out, and do not rely on what they would give.")
+	default:
+		e.ok(checkScope, "The scope has openid.")
 	}
 }
 
@@ -157,25 +173,31 @@ func (e *examination) judgeCookies(j journey) {
 		e.wrong(checkCookies, "No cookie is set before the sign-in leaves the platform: an answer that belongs to another browser cannot be told.", "Keep state and PKCE verifier in a session that a cookie names (or in the browser's storage, if a script signs in).")
 		return
 	}
+	var kept []cookie
+	for _, c := range j.browser.cookies {
+		if why, mend := c.dropped(); why != "" {
+			e.wrong(checkCookies, "The cookie "+quote(c.Name)+" "+why+": browsers drop it.", mend)
+			continue
+		}
+		kept = append(kept, c)
+	}
+	if len(kept) == 0 {
+		return
+	}
 	callback, err := url.Parse(e.report.RedirectURI)
-	if err == nil && callback.Host != "" && !slices.ContainsFunc(j.browser.cookies, func(c cookie) bool { return c.reaches(callback) }) {
+	if err == nil && callback.Host != "" && !slices.ContainsFunc(kept, func(c cookie) bool { return c.reaches(callback) }) {
 		e.wrong(checkCookies, "No cookie of the sign-in is sent to the callback: it is on another host or path than the cookies.", "Begin the sign-in on the host of the callback, and set the cookie with Path=/.")
 		return
 	}
 	posted := j.params.Get("response_mode") == "form_post"
 	loopback := j.last.at.Scheme == "http"
 	survives := false
-	for _, c := range j.browser.cookies {
+	for _, c := range kept {
 		name := quote(c.Name)
-		switch {
-		case c.SameSite == http.SameSiteNoneMode && !c.Secure:
-			e.wrong(checkCookies, "The cookie "+name+" has SameSite=None without Secure: browsers drop it.", "Set Secure on it.")
-		case posted && c.SameSite != http.SameSiteNoneMode, c.SameSite == http.SameSiteStrictMode:
-			// not sent with the answer
-		default:
-			survives = true
+		if c.SameSite == http.SameSiteNoneMode || !posted && c.SameSite != http.SameSiteStrictMode {
+			survives = true // the others are not sent with the answer
 		}
-		if !c.Secure && !loopback && c.SameSite != http.SameSiteNoneMode {
+		if !c.Secure && !loopback {
 			e.wrong(checkCookies, "The cookie "+name+" lacks Secure: it is sent without TLS too.", "Set Secure on it.")
 		}
 		if !c.HttpOnly {

@@ -10,6 +10,7 @@ import (
 	"text/template"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
@@ -355,6 +356,10 @@ func readPublicKey(file string) (json.RawMessage, error) {
 
 func publicKey(file string, raw []byte) (json.RawMessage, error) {
 	if _, err := document.ParseSigner(document.Typed(raw)); err != nil {
+		var k jose.JSONWebKey
+		if k.UnmarshalJSON(raw) == nil && !k.IsPublic() {
+			err = errors.New("it is a secret key, of which only the public half is taken")
+		}
 		return nil, errPublicKey.Because(fmt.Errorf("%s: %w", file, err))
 	}
 	return compact(raw)

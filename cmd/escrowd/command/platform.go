@@ -1,25 +1,34 @@
 package command
 
 import (
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-var errRetired = refusal.New(refusal.Conflict, "platform.retired",
-	"the platform has retired, and who has retired does not come back: register another one")
+var (
+	errRetired = refusal.New(refusal.Conflict, "platform.retired",
+		"the platform has retired, and who has retired does not come back: ids are for ever, so register another one")
+	errExists = refusal.New(refusal.Conflict, "platform.exists",
+		"a platform with this id exists already: change it with escrowd platform edit, or register yours under another id")
+)
 
 // registryFlags say where the registry is, and who signs for it.
 type registryFlags struct{ dsn, key string }
@@ -30,7 +39,7 @@ func platformCommand() *cobra.Command {
 		Use: "platform", Short: "Register platforms, and change what is registered",
 		Long: "Register platforms, and change what is registered.\n\n" +
 			"Each command but list and show signs a new record of the platform with the registry key and puts it into the\n" +
-			"public log. No custodian is asked, and running services take it within seconds. Evidence of a platform, and\n" +
+			"public log. No custodian is asked, and running services take it within a minute. Evidence of a platform, and\n" +
 			"under a new key of it, counts once the bundle's waiting time is over.",
 	}
 	c.AddCommand(platformAdd(&at), platformList(&at), platformShow(&at), platformEdit(&at), platformRotateSecret(&at), platformRetire(&at))
@@ -43,6 +52,28 @@ func platformCommand() *cobra.Command {
 type draft struct {
 	record policy.PlatformRecord
 	client openid.Platform
+	before *entry // nil for the first record, and if its settings are not believed
+}
+
+// changes reports whether d says something else than the record before it, or by another key.
+func (d draft) changes(key jose.JSONWebKey) (bool, error) {
+	if d.before == nil {
+		return true, nil
+	}
+	same := d.before.record.Successor()
+	was, err := document.Canonical(same)
+	if err != nil {
+		return false, err
+	}
+	now, err := document.Canonical(d.record)
+	if err != nil {
+		return false, err
+	}
+	signed, err := jose.ParseSigned(d.before.Signed, document.SignatureAlgorithms)
+	if err != nil {
+		return false, err
+	}
+	return !bytes.Equal(was, now) || signed.Signatures[0].Header.KeyID != key.KeyID, nil
 }
 
 // recordFlags are how a record gets into the log.
@@ -62,6 +93,7 @@ type recorded struct {
 	Leaf     *int64 `json:"leaf,omitempty"` // in the public log; none with --record-out
 	Record   string `json:"record,omitempty"`
 	Counts   string `json:"evidence_counts_from,omitempty"` // day
+	Nothing  bool   `json:"nothing_to_change,omitempty"`    // and nothing was written
 	handed
 }
 
@@ -76,7 +108,7 @@ type handed struct {
 func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done recorded, err error) {
 	done.Platform = d.record.ID
 	if !d.record.Retired {
-		if err := checkSettings(d.record, d.client, r.sandbox); err != nil {
+		if err := r.checkSettings(d); err != nil {
 			return done, err
 		}
 	}
@@ -89,7 +121,14 @@ func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done record
 	if err != nil {
 		return done, err
 	}
+	if changes, err := d.changes(key); err != nil || !changes {
+		done.Nothing = !changes
+		return done, err
+	}
 	signed, err := policy.SignPlatform(key, d.record)
+	if errors.Is(err, policy.ErrPlatform) && errors.Unwrap(err) != nil { // the reason first: it was made here
+		err = errSettings.Because(errors.Unwrap(err))
+	}
 	if err != nil {
 		return done, err
 	}
@@ -107,15 +146,27 @@ func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done record
 	}
 	logged, err := r.Record(ctx, signed, countersigned, settings)
 	done.Leaf = &logged.Leaf
+	switch {
+	case errors.Is(err, policy.ErrPlatformNotNext) && d.record.Number == 1:
+		if _, taken := r.next(ctx, d.record.ID); errors.Is(taken, errRetired) {
+			return done, errRetired
+		}
+		return done, errExists
+	case errors.Is(err, policy.ErrBundleSharedKey):
+		err = policy.ErrBundleSharedKey.Because(fmt.Errorf("--key: %w", errors.Unwrap(err)))
+	}
 	return done, err
 }
 
 // said is the text of what was done.
 func (d recorded) said(what string) string {
+	if d.Nothing {
+		return "nothing to change: " + d.Platform + " is registered like this, and nothing was written"
+	}
 	if d.Record != "" {
 		return fmt.Sprintf("written: %s. Have it countersigned, and give the same command again with --countersigned instead of --record-out", d.Record)
 	}
-	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within seconds", d.Platform, what, *d.Leaf)
+	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within a minute", d.Platform, what, *d.Leaf)
 	if d.Counts != "" {
 		text += "\nits evidence counts from " + d.Counts
 	}
@@ -183,21 +234,43 @@ type platformView struct {
 	Retired bool     `json:"retired"`
 	Counts  string   `json:"evidence_counts_from"` // day; see policy.Registry
 
-	RedirectURIs []string `json:"redirect_uris"`
-	Secrets      int      `json:"secrets"`
+	openid.Platform // its settings, without its secrets
+
+	Secrets int          `json:"secrets"` // how many there are
+	Hashes  []secretView `json:"secret_hashes,omitempty"`
 
 	lines []string
 }
 
+// secretView is a secret as operators see it.
+type secretView struct {
+	SHA256 string    `json:"sha256_begins"`  // 8 hex digits
+	Newest bool      `json:"newest"`         // the other one is what it replaces
+	Until  time.Time `json:"until,omitzero"` // zero: until it is forgotten
+}
+
 // view is one entry as of a day.
 func (r *registry) view(e entry, now time.Time) platformView {
-	v := platformView{ID: e.record.ID, Name: e.record.Name, Leaf: e.logged.Leaf, Number: e.record.Number, Sector: e.record.SectorID(),
+	v := platformView{ID: e.record.ID, Name: e.record.Name, Leaf: e.Leaf, Number: e.record.Number, Sector: e.record.SectorID(),
 		Origins: e.record.Origins, Stolen: e.record.Stolen, Retired: e.record.Retired, Counts: r.counts(e.first), lines: e.record.Lines()}
+	if p, err := openid.ParseSettings(e.Client); err == nil {
+		v.Kind, v.lines = kindOf(p), append(v.lines, clientLines(p)...)
+		for i, h := range p.SecretHashes {
+			v.Hashes = append(v.Hashes, secretView{SHA256: h.SHA256[:min(8, len(h.SHA256))], Newest: i == 0, Until: h.Until})
+		}
+		v.Secrets, p.SecretHashes = len(p.SecretHashes), nil
+		v.Platform = p
+	}
+	_, _, unsound := service.Client(e.Registered, r.bundle, r.algorithms, r.sandbox)
 	switch {
 	case e.record.Retired:
 		v.State = "retired"
 	case slices.ContainsFunc(r.bundle.Stops, func(s policy.Stop) bool { return s.Platform == v.ID }):
 		v.State = "stopped by the custodians"
+	case unsound != nil:
+		v.State = "signs nobody in: " + shell.ProblemOf(unsound).Error()
+	case v.Kind == "api":
+		v.State = "is an API"
 	case now.Format(time.DateOnly) < v.Counts:
 		v.State = "signs in; evidence waits until " + v.Counts
 	default:
@@ -205,10 +278,6 @@ func (r *registry) view(e entry, now time.Time) platformView {
 	}
 	if n := len(v.Stolen); n > 0 {
 		v.State += fmt.Sprintf("; %d stolen", n)
-	}
-	if p, err := openid.ParseSettings(e.settings); err == nil {
-		v.Kind, v.RedirectURIs, v.Secrets = kindOf(p), p.RedirectURIs, len(p.SecretHashes)
-		v.lines = append(v.lines, clientLines(p)...)
 	}
 	return v
 }
@@ -250,8 +319,9 @@ func (r *registry) next(ctx context.Context, id string) (draft, error) {
 	d := draft{record: entries[i].record.Successor()}
 	// Settings that are not those of the record were changed in the database: then the client
 	// of the draft is empty, and all is to be said again.
-	if policy.ClientHash(entries[i].settings) == entries[i].record.Client {
-		d.client, err = openid.ParseSettings(entries[i].settings)
+	if policy.ClientHash(entries[i].Client) == entries[i].record.Client {
+		d.before = &entries[i]
+		d.client, err = openid.ParseSettings(entries[i].Client)
 	}
 	return d, err
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -30,6 +31,31 @@ type secretFlags struct{ sha256, out string }
 func (f *secretFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.sha256, "secret-sha256", "", "SHA-256 of a random secret that the platform made itself, 64 hex digits; without it one is made, and shown once")
 	c.Flags().StringVar(&f.out, "secret-out", "", "write the secret that is made to this new file (mode 0600) instead of showing it")
+}
+
+// given names the flags that were given; "" is none.
+func (f *secretFlags) given() string {
+	switch {
+	case f.sha256 != "" && f.out != "":
+		return "--secret-sha256 and --secret-out"
+	case f.sha256 != "":
+		return "--secret-sha256"
+	case f.out != "":
+		return "--secret-out"
+	}
+	return ""
+}
+
+// contradictions refuses flags of a secret that cannot be meant for a platform that has
+// one, or has none.
+func (f *secretFlags) contradictions(secret bool) error {
+	switch given := f.given(); {
+	case given != "" && !secret:
+		return shell.UsageError("%s is for a platform with a secret: --kind web, or api, without --jwks and --jwks-uri", given)
+	case f.sha256 != "" && f.out != "":
+		return shell.UsageError("%s: say one, a secret of which only the SHA-256 is given cannot be written", given)
+	}
+	return nil
 }
 
 // secret returns a hash, and the secret if it was made here.
@@ -81,18 +107,20 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	var rec recordFlags
 	c := &cobra.Command{
 		Use: "add ID", Short: "Register a platform: one entry in the public log", Args: cobra.ExactArgs(1), ValidArgsFunction: cobra.NoFileCompletions,
-		Long: "Registers a platform: one entry in the public log, and people can sign in to it within seconds. What is left out\n" +
+		Long: "Registers a platform: one entry in the public log, and people can sign in to it within a minute. What is left out\n" +
 			"and needed is asked for at a terminal.\n\n" +
 			"  --kind web      a server that keeps a secret; it is made and shown once\n" +
 			"  --kind keys     a server that signs its requests: --jwks or --jwks-uri\n" +
 			"  --kind spa      scripts in the browser, which keep no secret; refresh tokens only with DPoP\n" +
-			"  --kind native   an app on people's devices, which keeps none either (RFC 8252)\n\n" +
-			"Platforms of one sector know people by the same pen names: a site, its app and its API. A sector is a domain\n" +
-			"in which all their addresses lie (--sector), or the host of an address that lists all redirect URIs\n" +
-			"(--sector-uri); it is for ever. Who joins one is countersigned by a platform that is in it: --record-out,\n" +
+			"  --kind native   an app on people's devices, which keeps none either (RFC 8252)\n" +
+			"  --kind api      an API at its --origin, which signs nobody in and has no redirect URI: it asks about the access\n" +
+			"                  tokens that it is sent (RFC 7662), with a secret or with keys\n\n" +
+			"Platforms of one sector know people by the same pen names: a site, its app and its API. A sector is one\n" +
+			"registrable domain, like town.example or town.co.uk, in which all their addresses lie (--sector), or the host of\n" +
+			"an address that lists all redirect URIs (--sector-uri); it is for ever. Who joins one is countersigned by a platform that is in it: --record-out,\n" +
 			"escrow platform countersign, and the same command with --countersigned.",
 		Example: "  escrowd platform add town-square --name 'Town Square' --redirect-uri https://town.example/callback --key town-square.pub --database-file /etc/penname/disclosing.dsn\n" +
-			"  escrowd platform add town-api --name 'Town API' --kind keys --jwks api.jwks --sector town.example --redirect-uri https://api.town.example/none --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
+			"  escrowd platform add town-api --name 'Town API' --kind api --jwks api.jwks --sector town.example --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.sector != "" && f.sectorURI != "" {
 				return shell.UsageError("--sector and --sector-uri: say one, the second has its host as the sector")
@@ -100,13 +128,16 @@ func platformAdd(at *registryFlags) *cobra.Command {
 			if err := f.askFor(cmd); err != nil {
 				return err
 			}
+			if err := cmp.Or(f.contradictions(), s.contradictions(f.secret())); err != nil {
+				return err
+			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				var hash openid.SecretHash
 				var made string
-				if f.kindSaid() == "web" {
+				if f.secret() {
 					hash, made = s.secret()
 				}
-				d, err := f.first(ctx, cmd, args[0], hash, r.sandbox)
+				d, err := f.first(ctx, cmd, args[0], hash, r)
 				if err != nil {
 					return err
 				}
@@ -130,7 +161,7 @@ func platformAdd(at *registryFlags) *cobra.Command {
 		},
 	}
 	f.flags(c)
-	c.Flags().StringVar(&f.kind, "kind", "", "web, keys, spa or native; web, or keys where there is --jwks or --jwks-uri")
+	c.Flags().StringVar(&f.kind, "kind", "", "web, keys, spa, native or api; web, or keys where there is --jwks or --jwks-uri")
 	complete(c, "kind", kinds...)
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
 	s.flags(c)
@@ -141,28 +172,24 @@ func platformAdd(at *registryFlags) *cobra.Command {
 }
 
 // first is the draft of a platform's first record.
-func (f *platformFlags) first(ctx context.Context, cmd *cobra.Command, id string, secret openid.SecretHash, sandbox bool) (draft, error) {
+func (f *platformFlags) first(ctx context.Context, cmd *cobra.Command, id string, secret openid.SecretHash, r *registry) (draft, error) {
 	d := draft{record: policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: f.name, Sector: f.sector, SectorURI: f.sectorURI}}
 	f.begin(&d.client, secret)
 	if err := f.apply(cmd, &d.record, &d.client); err != nil {
 		return d, err
 	}
-	if err := d.checkSector(ctx, sandbox); err != nil {
+	if err := d.checkSector(ctx, r.sandbox); err != nil {
 		return d, err
 	}
-	return d, checkSettings(d.record, d.client, sandbox) // before a secret is handed out
+	return d, r.checkSettings(d) // before a secret is handed out
 }
 
 // begin makes a client one of the kind that is said. One with a secret has this one.
 func (f *platformFlags) begin(p *openid.Platform, secret openid.SecretHash) {
-	switch f.kindSaid() {
-	case "web":
+	if f.secret() {
 		p.SecretHashes = []openid.SecretHash{secret}
-	case "spa":
-		p.Browser = true
-	case "native":
-		p.Native = true
 	}
+	p.Browser, p.Native = f.kind == "spa", f.kind == "native"
 }
 
 // complete offers values of a flag to a shell.
@@ -180,21 +207,15 @@ func (d *draft) checkSector(ctx context.Context, sandbox bool) (err error) {
 	switch {
 	case d.record.SectorURI != "":
 		d.record.Sector, err = openid.SectorOf(ctx, identity.NewHTTP(identity.Guard{AllowLoopback: sandbox}), d.record.SectorURI, p)
-	case d.record.Sector != "" && !sandbox: // there all addresses are of one machine
+	case d.record.Sector != "":
 		err = p.CheckSector(d.record.Sector)
 	}
 	return err
 }
 
-// kindSaid is the kind, as far as it follows from the rest.
-func (f *platformFlags) kindSaid() string {
-	switch {
-	case f.kind != "":
-		return f.kind
-	case f.jwks != "" || f.jwksURI != "":
-		return "keys"
-	}
-	return "web"
+// secret reports whether the platform is to have a secret.
+func (f *platformFlags) secret() bool {
+	return f.kind == "web" || f.jwks == "" && f.jwksURI == "" && (f.kind == "" || f.kind == "api")
 }
 
 func (f *platformFlags) checkKind() error {
@@ -208,6 +229,16 @@ func (f *platformFlags) checkKind() error {
 func (f *platformFlags) askFor(cmd *cobra.Command) error {
 	if err := f.checkKind(); err != nil {
 		return err
+	}
+	switch keys := f.jwks != "" || f.jwksURI != ""; {
+	case f.kind == "keys" && !keys:
+		return shell.UsageError("--kind keys needs --jwks or --jwks-uri: the keys by which it signs its requests")
+	case keys && f.kind != "" && f.kind != "keys" && f.kind != "api":
+		return shell.UsageError("--jwks and --jwks-uri are for --kind keys and --kind api, not for %s", f.kind)
+	case f.kind == "api" && len(f.redirects) > 0:
+		return shell.UsageError("--redirect-uri is not for --kind api, which signs nobody in")
+	case f.kind == "api":
+		return shell.Require(cmd, "name", "origin")
 	}
 	if !shell.Terminal(cmd.ErrOrStderr()) || shell.AsJSON(cmd) {
 		return shell.Require(cmd, "name", "redirect-uri")

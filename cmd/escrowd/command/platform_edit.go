@@ -1,8 +1,12 @@
 package command
 
 import (
+	"bufio"
+	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -11,6 +15,7 @@ import (
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/policy"
 )
 
 func platformEdit(at *registryFlags) *cobra.Command {
@@ -31,7 +36,7 @@ func platformEdit(at *registryFlags) *cobra.Command {
 			"  escrowd platform edit town-square --key both.jwks --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform edit town-square --stolen 7f3a --key new.jwks --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := f.checkKind(); err != nil {
+			if err := cmp.Or(f.checkKind(), f.contradictions()); err != nil {
 				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
@@ -39,8 +44,8 @@ func platformEdit(at *registryFlags) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				switch lost := len(d.client.RedirectURIs) == 0; {
-				case lost:
+				switch {
+				case d.before == nil:
 					f.begin(&d.client, openid.SecretHash{SHA256: strings.ToLower(secret)})
 				case f.kind != "" || secret != "":
 					return errSettings.Because(errors.New("--kind and --secret-sha256: its settings are not lost, and a kind stays for ever; for another secret there is escrowd platform rotate-secret"))
@@ -48,10 +53,8 @@ func platformEdit(at *registryFlags) *cobra.Command {
 				if err := f.change(ctx, cmd, &d, r.sandbox); err != nil {
 					return err
 				}
-				for _, kid := range stolen {
-					if !slices.Contains(d.record.Stolen, kid) {
-						d.record.Stolen = append(d.record.Stolen, kid)
-					}
+				if err := r.report(ctx, &d.record, stolen); err != nil {
+					return err
 				}
 				done, err := r.put(ctx, d, rec)
 				if err != nil {
@@ -63,12 +66,58 @@ func platformEdit(at *registryFlags) *cobra.Command {
 	}
 	f.flags(c)
 	complete(c, "id-token-alg", "EdDSA", "ES256", "RS256")
-	c.Flags().StringVar(&f.kind, "kind", "", "if the settings are lost: web, keys, spa or native")
+	c.Flags().StringVar(&f.kind, "kind", "", "if the settings are lost: web, keys, spa, native or api")
 	complete(c, "kind", kinds...)
 	c.Flags().StringVar(&secret, "secret-sha256", "", "if the settings are lost: SHA-256 of the secret that the platform uses, 64 hex digits")
 	rec.flags(c)
 	c.Flags().StringArrayVar(&stolen, "stolen", nil, "kid of an evidence key that somebody stole; repeatable")
 	return c
+}
+
+// report takes the kids of stolen keys into a record.
+func (r *registry) report(ctx context.Context, record *policy.PlatformRecord, stolen []string) error {
+	if len(stolen) == 0 {
+		return nil
+	}
+	all, err := r.Of(ctx, record.ID)
+	if err != nil {
+		return err
+	}
+	var kids []string
+	note := func(jwks json.RawMessage) error {
+		var set struct {
+			Keys []struct{ Kid string }
+		}
+		err := json.Unmarshal(jwks, &set)
+		for _, k := range set.Keys {
+			kids = append(kids, k.Kid)
+		}
+		return err
+	}
+	for _, l := range all {
+		had, err := policy.ParsePlatform(l.Signed)
+		if err == nil {
+			err = note(had.Keys)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if listed := r.bundle.Platform(record.ID); listed != nil {
+		if err := note(listed.Keys); err != nil {
+			return err
+		}
+	}
+	slices.Sort(kids)
+	for _, kid := range stolen {
+		if !slices.Contains(kids, kid) {
+			return errSettings.Because(fmt.Errorf("--stolen %q: no record of %s has a key of this kid; it has %s", kid, record.ID, cmp.Or(strings.Join(slices.Compact(kids), ", "), "none")))
+		}
+		if !slices.Contains(record.Stolen, kid) {
+			record.Stolen = append(record.Stolen, kid)
+		}
+	}
+	return nil
 }
 
 // change takes what was said of a platform that is registered, whose addresses stay in
@@ -100,13 +149,22 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 				if end, err = time.Parse(time.DateOnly, until); err != nil || forget {
 					return shell.UsageError("--old-until is a day like 2026-12-31, and is not for --forget-old")
 				}
+				if !end.After(time.Now()) {
+					return shell.UsageError("--old-until is a day that is still to come, in UTC: to end the older secret now, give --forget-old once the new one is in use")
+				}
+			}
+			if given := s.given(); forget && given != "" {
+				return shell.UsageError("%s is not for --forget-old, which makes no secret", given)
+			}
+			if err := s.contradictions(true); err != nil {
+				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				d, err := r.next(ctx, args[0])
 				if err != nil {
 					return err
 				}
-				if kindOf(d.client) != "web" {
+				if len(d.client.SecretHashes) == 0 {
 					return errSettings.Because(errors.New("it has no secret: its kind is " + kindOf(d.client)))
 				}
 				secret, what := handed{}, "has a new secret; the one before counts too"
@@ -134,6 +192,9 @@ func platformRotateSecret(at *registryFlags) *cobra.Command {
 // is a day.
 func (f *secretFlags) rotate(p *openid.Platform, end, now time.Time) (handed, error) {
 	used := slices.DeleteFunc(slices.Clone(p.SecretHashes), func(h openid.SecretHash) bool { return !h.Until.IsZero() && !now.Before(h.Until) })
+	if slices.ContainsFunc(used, func(h openid.SecretHash) bool { return h.SHA256 == strings.ToLower(f.sha256) }) {
+		return handed{}, shell.UsageError("--secret-sha256 is of a secret that counts already: make a new one")
+	}
 	if len(used) > 1 {
 		return handed{}, errTwoSecrets
 	}
@@ -153,8 +214,8 @@ func platformRetire(at *registryFlags) *cobra.Command {
 			"names that they had there, and evidence of before stays what it was.",
 		Example: "  escrowd platform retire town-square --yes --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if !sure {
-				return shell.UsageError("--yes is needed: who has retired does not come back")
+			if err := confirm(cmd, sure, args[0]); err != nil {
+				return err
 			}
 			return at.open(cmd, func(ctx context.Context, r *registry) error {
 				d, err := r.next(ctx, args[0])
@@ -172,4 +233,18 @@ func platformRetire(at *registryFlags) *cobra.Command {
 	}
 	c.Flags().BoolVar(&sure, "yes", false, "say that it is meant")
 	return c
+}
+
+// confirm asks a person whether a platform is to end, unless they said so.
+func confirm(cmd *cobra.Command, sure bool, id string) error {
+	if sure {
+		return nil
+	}
+	if shell.Terminal(cmd.ErrOrStderr()) && !shell.AsJSON(cmd) {
+		fmt.Fprintf(cmd.ErrOrStderr(), "Who has retired does not come back. To end %s for ever, type its id: ", id)
+		if lines := bufio.NewScanner(cmd.InOrStdin()); lines.Scan() && strings.TrimSpace(lines.Text()) == id {
+			return nil
+		}
+	}
+	return shell.UsageError("--yes is needed: who has retired does not come back")
 }

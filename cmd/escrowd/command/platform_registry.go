@@ -5,12 +5,15 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 )
 
 // registry is what the database holds, under the bundle in force.
@@ -20,14 +23,15 @@ type registry struct {
 	key     string // file of the registry key
 	sandbox bool   // everybody is on this machine
 	entries func(ctx context.Context) ([]entry, error)
+
+	algorithms []jose.SignatureAlgorithm // of the keys by which the bundle knows ID tokens
 }
 
 // entry is a platform that is registered.
 type entry struct {
-	record   *policy.PlatformRecord // the newest
-	logged   policy.LoggedPlatform
-	first    string // day of its first record
-	settings []byte
+	postgres.Registered
+	record *policy.PlatformRecord // the newest
+	first  string                 // day of its first record
 }
 
 // open opens the registry for f.
@@ -47,6 +51,15 @@ func (at *registryFlags) open(cmd *cobra.Command, f func(ctx context.Context, r 
 	}
 	if r.bundle.Registry == nil {
 		return policy.ErrNoRegistry
+	}
+	keys, err := document.ParseKeySet(r.bundle.IssuerKeys)
+	if err != nil {
+		return err
+	}
+	for i := range keys {
+		if keys[i].Expiry.IsZero() || time.Now().Before(keys[i].Expiry) {
+			r.algorithms = append(r.algorithms, keys[i].Algorithm)
+		}
 	}
 	r.sandbox = strings.HasPrefix(r.bundle.Registrar, "http://")
 	r.entries = func(ctx context.Context) ([]entry, error) {
@@ -70,7 +83,7 @@ func (at *registryFlags) open(cmd *cobra.Command, f func(ctx context.Context, r 
 			if err != nil {
 				return nil, err
 			}
-			entries = append(entries, entry{record, n.LoggedPlatform, first[record.ID], n.Client})
+			entries = append(entries, entry{n, record, first[record.ID]})
 		}
 		return entries, nil
 	}

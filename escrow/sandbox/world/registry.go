@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -84,10 +85,10 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if next.Client = policy.ClientHash(settings); before != nil && before.Client == next.Client && before.Name == p.Name {
+		if next.Client = policy.ClientHash(settings); before != nil && before.Client == next.Client && before.Name == p.Name && slices.Equal(before.Origins, p.RedirectOrigins()) {
 			continue
 		}
-		next.Name = p.Name
+		next.Name, next.Origins = p.Name, p.RedirectOrigins()
 		if next.Keys, err = publicSet(p.evidence); err != nil {
 			return err
 		}

@@ -218,11 +218,16 @@ func (s *side) platform(_ context.Context, clientID string) (openid.Platform, er
 }
 
 // resource is the open platform of a client's sector that a resource indicator names. An
-// address can be of several platforms, of other sectors too.
+// address can be of several platforms, of other sectors too; of a site and an API at one
+// origin it is that of the API, which signs nobody in.
 func (s *side) resource(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
-	return s.find(func(p openid.Platform) bool {
+	serves := func(p openid.Platform) bool {
 		return p.Closed == nil && p.SectorID() == client.SectorID() && p.Serves(resource)
-	})
+	}
+	if api, err := s.find(func(p openid.Platform) bool { return len(p.RedirectURIs) == 0 && serves(p) }); err == nil {
+		return api, nil
+	}
+	return s.find(serves)
 }
 
 func (s *side) find(which func(openid.Platform) bool) (openid.Platform, error) {
@@ -246,7 +251,7 @@ func (s *side) home(w http.ResponseWriter, r *http.Request) error {
 
 // open are the platforms that people may sign in to.
 func (s *side) open() []openid.Platform {
-	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed != nil })
+	return slices.DeleteFunc(slices.Clone(*s.platforms.Load()), func(p openid.Platform) bool { return p.Closed != nil || len(p.RedirectURIs) == 0 })
 }
 
 // acrs are the assurance levels that a token can name: those that the identity
