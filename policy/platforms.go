@@ -308,6 +308,27 @@ func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, l
 	return since, ErrKeyTooNew.Because(&WaitError{from})
 }
 
+// CountsFrom returns, by kid, the days from which evidence under the keys of a platform's
+// newest record counts, without those that are reported stolen. The zero time is of a key
+// that does not wait, because the bundle lists it.
+func (b *Bundle) CountsFrom(id string, p *Platforms) map[string]time.Time {
+	newest, _ := p.Newest(id)
+	if newest == nil {
+		return nil
+	}
+	k, from := b.evidenceKeys(id, p), make(map[string]time.Time)
+	for i := range newest.keys {
+		kid := newest.keys[i].KeyID
+		if _, stolen := k.stolen[kid]; stolen {
+			continue
+		}
+		if from[kid] = k.waitsFrom(kid, func(int64) bool { return false }); !from[kid].IsZero() {
+			from[kid] = from[kid].AddDate(0, 0, b.Registry.WaitingDays)
+		}
+	}
+	return from
+}
+
 // Register checks that a new record may be logged on day after those that p holds,
 // which are all: signed under b with a registry key, next in its place, with evidence
 // keys that are nobody else's, and, if it takes a sector that others have, countersigned
