@@ -210,7 +210,7 @@ func (r *PlatformRecord) compile() error {
 	case len(r.ID) > maxPlatformID || !idPattern.MatchString(r.ID):
 		return errors.New("the id is at most 64 lower case letters, digits, dots and dashes, the first and the last a letter or a digit")
 	case !named(r.ID, r.Name):
-		return errors.New("the name is one line of text, at most 200 bytes")
+		return errors.New("the name is one line of text, at most 200 letters, of which none is invisible")
 	case r.Number < 1, (r.Number == 1) != (r.Previous == ""), r.Previous != "" && !hashPattern.MatchString(r.Previous):
 		return errors.New("a record has a number from 1 on, and each but number 1 the hash of the record before")
 	case r.Sector != "" && !idPattern.MatchString(r.Sector):

@@ -7,12 +7,12 @@ import (
 	"crypto/hkdf"
 	"crypto/sha256"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
 	"time"
 
+	"github.com/go-jose/go-jose/v4/json"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 )
 

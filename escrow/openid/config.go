@@ -45,8 +45,7 @@ type Config struct {
 	Origins func(ctx context.Context, origin string) bool
 
 	// Resource returns the platform of a client's sector that a resource indicator names,
-	// see [Platform.Serves], or [ErrUnknownPlatform]. Optional: without it resource is
-	// ignored.
+	// see [FindResource], or [ErrUnknownPlatform]. Optional: without it resource is ignored.
 	Resource func(ctx context.Context, client Platform, resource string) (Platform, error)
 
 	// EmailDomain, optional, is the domain of the e-mail addresses of people, at which
@@ -416,10 +415,10 @@ func (p Platform) scopes() []string {
 	return all
 }
 
-// granted are the scopes that p may have, of those that it asks for.
+// granted are the scopes that p may have, of those that it asks for, each once.
 func (p Platform) granted(scope string) string {
-	mine := p.scopes()
-	return strings.Join(slices.DeleteFunc(strings.Fields(scope), func(s string) bool { return !slices.Contains(mine, s) }), " ")
+	asked := strings.Fields(scope)
+	return strings.Join(slices.DeleteFunc(p.scopes(), func(s string) bool { return !slices.Contains(asked, s) }), " ")
 }
 
 // public reports whether p can keep no secret (RFC 6749, 2.1).

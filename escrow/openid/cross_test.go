@@ -58,7 +58,7 @@ func TestStatusForms(t *testing.T) {
 			t.Errorf("%s again: %d", takes, again.status)
 		}
 	}
-	for _, takes := range []string{"identity", "br", "gzip;q=0", "gzip; q=0.0", "xgzip"} {
+	for _, takes := range []string{"identity", "br", "gzip;q=0", "gzip; q=0.0", "gzip;Q=0", "GZIP;\tQ=0.000", "xgzip"} {
 		if a := r.fetch("/status/0", "Accept-Encoding", takes); a.header.Get("Content-Encoding") != "" || a.body != plain.body {
 			t.Errorf("%s: packed", takes)
 		}

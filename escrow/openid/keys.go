@@ -6,7 +6,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"encoding/base64"
-	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/document"
@@ -183,7 +183,9 @@ func (r keyring) about(raw, issuer string) (subject, platform string, ok bool) {
 	return c.Subject, c.Audience, c.Issuer == issuer && c.Subject != ""
 }
 
-// decodePart reads one segment of a compact JWS.
+// decodePart reads one segment of a compact JWS as the library does: names of another
+// case are other names, and one that comes twice is refused. Whoever reads in another way
+// checks another text than the library takes.
 func decodePart(s string, v any) bool {
 	b, err := base64.RawURLEncoding.DecodeString(s)
 	return err == nil && json.Unmarshal(b, v) == nil

@@ -8,12 +8,12 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/go-jose/go-jose/v4/json"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/refusal"
@@ -469,7 +469,14 @@ func (m manager) GrantByRefreshToken(ctx context.Context, raw string) (*goidc.Gr
 
 // Client implements [goidc.DCRManager], the library's only hook to look up
 // clients. Nothing can be registered: the endpoint is not served.
+//
+// Where clients authenticate, the library's client is the one that was checked, whose
+// keys and resource the exchange holds, or there is none.
 func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
+	x := exchangeOf(ctx)
+	if x.endpoint != authorizePath && x.endpoint != userinfoPath && id != x.clientID {
+		return nil, goidc.ErrNotFound
+	}
 	pl, err := m.p.platform(ctx, id)
 	if err != nil {
 		return nil, err
@@ -485,12 +492,12 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 		c.ApplicationType = goidc.ApplicationTypeNative
 	}
 	if keys := pl.JWKS; len(keys) > 0 || pl.JWKSURI != "" {
-		c.JWKS = &goidc.JSONWebKeySet{Keys: append(keys, exchangeOf(ctx).published...)}
+		c.JWKS = &goidc.JSONWebKeySet{Keys: append(keys, x.published...)}
 	}
 	// A platform with a secret may send it in either of two ways; the library wants one.
 	methods := pl.methods()
 	c.TokenAuthnMethod = goidc.AuthnMethod(methods[0])
-	if x := exchangeOf(ctx); x.secretInBody && len(methods) > 1 {
+	if x.secretInBody && len(methods) > 1 {
 		c.TokenAuthnMethod = goidc.AuthnMethodSecretPost
 	}
 	return c, nil

@@ -53,9 +53,9 @@ func (p *publication) serve(w http.ResponseWriter, r *http.Request) {
 // takesGzip reads Accept-Encoding (RFC 9110, 12.5.3). Who does not name gzip gets the
 // document as it is.
 func takesGzip(r *http.Request) bool {
-	for coding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		name, weight, _ := strings.Cut(strings.ReplaceAll(coding, " ", ""), ";")
-		if strings.EqualFold(name, "gzip") {
+	for coding := range strings.SplitSeq(strings.ToLower(r.Header.Get("Accept-Encoding")), ",") {
+		name, weight, _ := strings.Cut(strings.Join(strings.Fields(coding), ""), ";")
+		if name == "gzip" {
 			q, err := strconv.ParseFloat(strings.TrimPrefix(weight, "q="), 64)
 			return err != nil || q > 0
 		}

@@ -52,12 +52,35 @@ func registered(t *testing.T, more ...openid.Platform) (*rig, *registry) {
 		r.cfg.Platforms = func(_ context.Context, id string) (openid.Platform, error) {
 			return g.find(func(p openid.Platform) bool { return p.ID == id })
 		}
-		r.cfg.Resource = func(_ context.Context, _ openid.Platform, resource string) (openid.Platform, error) {
-			return g.find(func(p openid.Platform) bool { return p.Serves(resource) })
+		r.cfg.Resource = func(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
+			g.mu.Lock()
+			defer g.mu.Unlock()
+			return openid.FindResource(g.all, client, resource)
 		}
 		r.cfg.HTTP = identity.NewHTTP(identity.Guard{AllowLoopback: true})
 	})
 	return r, g
+}
+
+// An API proves itself and asks about tokens, and signs nobody in.
+func TestAnAPIHasNoRedirectURI(t *testing.T) {
+	api := openid.Platform{ID: "town-api", Name: "Town API", Origins: []string{"https://api.town.example"}, SecretHashes: []openid.SecretHash{openid.HashSecret(secret)}}
+	if err := api.Check(); err != nil {
+		t.Fatal(err)
+	}
+	nowhere, scripts := api, api
+	nowhere.Origins = nil
+	scripts.SecretHashes, scripts.Browser = nil, true
+	if nowhere.Check() == nil || scripts.Check() == nil {
+		t.Error("somebody who signs people in has no redirect URI")
+	}
+	r, _ := registered(t, api)
+	for _, uri := range []string{"", "https://api.town.example", "https://api.town.example/cb"} {
+		wantError(t, r.post("/par", r.request(r.square, "client_id", api.ID, "redirect_uri", uri, "client_secret", secret)), 400, "invalid_request")
+	}
+	if a := r.post("/introspect", url.Values{"client_id": {api.ID}, "client_secret": {secret}, "token": {"x"}}); a.status != http.StatusOK || !strings.Contains(a.body, `"active":false`) {
+		t.Errorf("introspection: %d %s", a.status, a.body)
+	}
 }
 
 // A platform changes its secret while it signs people in: at no moment is one refused
@@ -493,18 +516,19 @@ func TestO24SectorIdentifierURI(t *testing.T) {
 		p    openid.Platform
 		good bool
 	}{
-		"town.example":   {openid.Platform{RedirectURIs: []string{"https://a.town.example/cb"}, Origins: []string{"https://town.example"}}, true},
-		"forum.example":  {openid.Platform{RedirectURIs: []string{"https://a.forum.example/cb", "https://forum.example.evil.example/"}}, false},
-		"co.uk":          {openid.Platform{RedirectURIs: []string{"https://a.co.uk/cb"}}, false},
-		"example.co.uk":  {openid.Platform{RedirectURIs: []string{"https://example.co.uk/cb"}}, true},
-		"a.park.example": {openid.Platform{RedirectURIs: []string{"https://a.park.example/cb"}}, false},
-		"pocket.example": {openid.Platform{RedirectURIs: []string{"example.pocket.app:/back", "http://127.0.0.1/back"}, Native: true}, true},
-		"purse.example":  {openid.Platform{RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}, false},
-		"github.io":      {openid.Platform{RedirectURIs: []string{"https://a.github.io/cb"}}, false},
-		"example":        {openid.Platform{RedirectURIs: []string{"https://town.example/cb"}}, false},
-		"trial.example":  {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://trial.example/cb"}, Localhost: true}, true},
-		"trials.example": {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://other.example/cb"}, Localhost: true}, false},
-		"shop.example":   {openid.Platform{RedirectURIs: []string{"https://notshop.example/cb"}}, false},
+		"town.example":         {openid.Platform{RedirectURIs: []string{"https://a.town.example/cb"}, Origins: []string{"https://town.example"}}, true},
+		"forum.example":        {openid.Platform{RedirectURIs: []string{"https://a.forum.example/cb", "https://forum.example.evil.example/"}}, false},
+		"co.uk":                {openid.Platform{RedirectURIs: []string{"https://a.co.uk/cb"}}, false},
+		"example.co.uk":        {openid.Platform{RedirectURIs: []string{"https://example.co.uk/cb"}}, true},
+		"a.park.example":       {openid.Platform{RedirectURIs: []string{"https://a.park.example/cb"}}, false},
+		"pocket.example":       {openid.Platform{RedirectURIs: []string{"example.pocket.app:/back", "http://127.0.0.1/back"}, Native: true}, true},
+		"purse.example":        {openid.Platform{RedirectURIs: []string{"http://127.0.0.1/back"}, Native: true}, false},
+		"https://town.example": {openid.Platform{RedirectURIs: []string{"https://town.example/cb"}}, false},
+		"github.io":            {openid.Platform{RedirectURIs: []string{"https://a.github.io/cb"}}, false},
+		"example":              {openid.Platform{RedirectURIs: []string{"https://town.example/cb"}}, false},
+		"trial.example":        {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://trial.example/cb"}, Localhost: true}, true},
+		"trials.example":       {openid.Platform{RedirectURIs: []string{"http://localhost:3000/cb", "https://other.example/cb"}, Localhost: true}, false},
+		"shop.example":         {openid.Platform{RedirectURIs: []string{"https://notshop.example/cb"}}, false},
 	} {
 		if err := c.p.CheckSector(domain); (err == nil) != c.good {
 			t.Errorf("%s: %v", domain, err)

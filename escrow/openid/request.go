@@ -3,7 +3,6 @@ package openid
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"maps"
 	"mime"
@@ -14,6 +13,7 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
+	"github.com/go-jose/go-jose/v4/json"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/document"
@@ -86,9 +86,9 @@ var defaultHeaders = map[string]string{
 // the library passes nothing else on.
 type exchange struct {
 	endpoint     string
-	clientID     string
+	clientID     string // whom the checks took the caller for; the library may take it for nobody else
 	secretInBody bool
-	published    []jose.JSONWebKey // the key of the client's assertion, if the client publishes its keys
+	published    []jose.JSONWebKey // the key of clientID's assertion, if it publishes its keys
 	resource     string            // the platform that the access token is to be for, if the request names one
 	proof        *token.DPoPProof  // verified, not yet checked for replay
 	code         string            // the new authorization code
@@ -523,7 +523,9 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 			ways++
 		}
 	}
-	switch assertion := r.PostForm.Get("client_assertion"); {
+	assertion := r.PostForm.Get("client_assertion")
+	header, rest, _ := strings.Cut(assertion, ".")
+	switch {
 	case ways > 1: // RFC 6749, 2.3: "The client MUST NOT use more than one authentication method in each request."
 		return invalid("The client authenticates in two ways at once: use one.")
 	case basic:
@@ -536,30 +538,34 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 			Issuer   string          `json:"iss"`
 			Subject  string          `json:"sub"`
 		}
-		parts := strings.Split(assertion, ".")
-		if len(parts) != 3 || !decodePart(parts[1], &c) || string(c.Audience) != quote(k.cfg.Issuer) || c.Subject != c.Issuer {
+		claims, _, _ := strings.Cut(rest, ".")
+		if !decodePart(claims, &c) || string(c.Audience) != quote(k.cfg.Issuer) || c.Subject != c.Issuer {
 			return fault{goidc.ErrorCodeInvalidClient, "client_assertion: aud must be the issuer, as a text, and iss and sub the client_id."}
 		}
 		x.clientID = c.Issuer
-		return k.checkPublished(r.Context(), x, parts[0])
+	}
+	pl, err := k.platform(r.Context(), x.clientID)
+	switch {
+	case err != nil: // the library says so
+	case pl.public() && cmp.Or(secret, r.PostForm.Get("client_secret"), assertion) != "":
+		// The library would not look at it.
+		return fault{goidc.ErrorCodeInvalidClient, "This client has neither a secret nor a key: it sends its client_id alone."}
+	case assertion != "" && pl.JWKSURI != "":
+		return k.checkPublished(r.Context(), x, pl.JWKSURI, header)
 	}
 	return fault{}
 }
 
-// checkPublished fetches the key that an assertion's header names, if its client
+// checkPublished fetches the key that an assertion's header names, of a client that
 // publishes its keys.
-func (k checks) checkPublished(ctx context.Context, x *exchange, header string) fault {
-	pl, err := k.platform(ctx, x.clientID)
-	if err != nil || pl.JWKSURI == "" {
-		return fault{} // the library looks further
-	}
+func (k checks) checkPublished(ctx context.Context, x *exchange, address, header string) fault {
 	var h struct {
 		KeyID string `json:"kid"`
 	}
 	if !decodePart(header, &h) {
 		return fault{code: goidc.ErrorCodeInvalidClient}
 	}
-	switch key, err := k.published.key(ctx, pl.JWKSURI, h.KeyID); {
+	switch key, err := k.published.key(ctx, address, h.KeyID); {
 	case errors.Is(err, document.UnknownKey):
 		return fault{goidc.ErrorCodeInvalidClient, "client_assertion: there is no key with its kid at the client's jwks_uri, as of a minute ago."}
 	case err != nil:

@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/url"
@@ -28,7 +29,7 @@ func (k checks) checkResource(ctx context.Context, x *exchange, v url.Values, pl
 		if err != nil && !errors.Is(err, ErrUnknownPlatform) {
 			return fault{code: outageCode(ctx, err)}
 		}
-		if err != nil || to.Closed != nil || to.SectorID() != pl.SectorID() {
+		if err != nil {
 			return fault{code: invalidTarget}
 		}
 		x.resource = to.ID
@@ -42,9 +43,29 @@ func outageCode(ctx context.Context, err error) goidc.ErrorCode {
 	return unavailable
 }
 
-// Serves reports whether a resource names p: by its client_id, or as an https address at
-// one of its origins, without a fragment (RFC 8707, 2).
-func (p Platform) Serves(resource string) bool {
+// FindResource returns the open platform of a client's sector that a resource names: by
+// its client_id, or by an https address, without a fragment (RFC 8707, 2), at an origin
+// that it alone of its sector lists; where a site has the same origin, it is the API, which
+// has no redirect URI. What other sectors list is theirs to say, and takes
+// nothing from this one. It fails with [ErrUnknownPlatform].
+func FindResource(all []Platform, client Platform, resource string) (Platform, error) {
+	var found []Platform
+	for _, p := range all {
+		if p.Closed == nil && p.SectorID() == client.SectorID() && p.serves(resource) {
+			found = append(found, p)
+		}
+	}
+	signsIn := func(p Platform) bool { return len(p.RedirectURIs) > 0 }
+	if apis := slices.DeleteFunc(slices.Clone(found), signsIn); len(apis) > 0 {
+		found = apis
+	}
+	if len(found) != 1 {
+		return Platform{}, ErrUnknownPlatform
+	}
+	return found[0], nil
+}
+
+func (p Platform) serves(resource string) bool {
 	if resource == p.ID {
 		return true
 	}
@@ -54,22 +75,20 @@ func (p Platform) Serves(resource string) bool {
 
 // audienceOf decides for whom the access token of a grant is that is about to be issued.
 // Section 2.2: what the token request names has to be among what was granted; a
-// platform that is gone meanwhile gets no token (ATTACKS O12).
+// platform that is gone or of another sector meanwhile gets no token (ATTACKS O12).
 func (m manager) audienceOf(ctx context.Context, b grantBody) (string, error) {
 	asked := exchangeOf(ctx).resource
 	switch {
 	case asked != "" && b.Resource != "" && asked != b.Resource:
 		return "", goidc.NewError(invalidTarget, "invalid target")
-	case asked != "":
-		return asked, nil
-	case b.Resource == "":
+	case asked == "" && b.Resource == "":
 		return b.Platform, nil
 	}
 	client, err := m.p.platform(ctx, b.Platform)
 	if err != nil {
 		return "", err
 	}
-	to, err := m.p.platform(ctx, b.Resource)
+	to, err := m.p.platform(ctx, cmp.Or(asked, b.Resource))
 	if errors.Is(err, goidc.ErrNotFound) || err == nil && to.SectorID() != client.SectorID() {
 		return "", errInvalidGrant
 	}

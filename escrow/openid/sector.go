@@ -2,7 +2,6 @@ package openid
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-jose/go-jose/v4/json"
 	"golang.org/x/net/publicsuffix"
 
 	"github.com/penname/penname/verifier/document"
@@ -70,7 +70,7 @@ func SectorOf(ctx context.Context, client *http.Client, address string, p Platfo
 // redirect URIs on its machine and in a scheme that is the domain backwards (RFC 8252,
 // 7.1), if one lies in the domain. In a sandbox everything on this machine lies in it.
 func (p Platform) CheckSector(domain string) error {
-	if registrable, err := publicsuffix.EffectiveTLDPlusOne(domain); err != nil || registrable != domain {
+	if registrable, err := publicsuffix.EffectiveTLDPlusOne(domain); err != nil || registrable != domain || !domainSyntax.MatchString(domain) {
 		return ErrSectorDomain.Because(errors.New("it is no registrable domain"))
 	}
 	within := func(host string) bool { return host == domain || strings.HasSuffix(host, "."+domain) }

@@ -121,17 +121,6 @@ func (c *Client) BundleByHash(ctx context.Context, hash string) (bundle []byte, 
 	return raw, e.Endorsements, err
 }
 
-// Platform fetches all records of a platform, at least one, or fails with
-// [ErrOtherAnswer]. Nothing of them is checked here: that is for policy.NewPlatforms, and
-// for whoever holds the public log.
-func (c *Client) Platform(ctx context.Context, id string) ([]policy.LoggedPlatform, error) {
-	p, err := ask[Platforms](ctx, c, http.MethodGet, Fill(PathPlatform, id), nil, nil)
-	if err == nil && len(p.Records) == 0 {
-		err = ErrOtherAnswer
-	}
-	return p.Records, err
-}
-
 // Platforms fetches the records of all platforms whose leaves are behind one, a page of
 // them, and whether there are more; -1 is the beginning. Nothing of them is checked here.
 func (c *Client) Platforms(ctx context.Context, after int64) ([]policy.LoggedPlatform, bool, error) {

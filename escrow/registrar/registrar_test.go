@@ -84,7 +84,6 @@ func TestClientSpeaksTheWire(t *testing.T) {
 		{"GET /v1/cases/x", "", true, func() error { _, err := c.CaseFile(ctx, key, "x"); return err }},
 		{"POST /v1/cases/x/decisions", `{"decision":"` + signed + `"}`, true, func() error { _, err := c.Decide(ctx, key, signed); return err }},
 		{"GET /v1/bundle", "", false, func() error { _, err := c.Bundle(ctx); return err }},
-		{"GET /v1/platforms/x", "", false, func() error { _, err := c.Platform(ctx, "x"); return err }},
 		{"GET /v1/platforms", "", false, func() error { _, _, err := c.Platforms(ctx, 7); return err }},
 		{"GET /v1/ceremonies/p/messages", "", false, func() error { _, err := c.Board("p")(ctx, ""); return err }},
 		{"POST /v1/ceremonies/p/messages", `{"message":"m"}`, false, func() error { _, err := c.Board("p")(ctx, "m"); return err }},

@@ -27,6 +27,8 @@ const (
 	maxHops = 10      // redirects in a row
 	maxTry  = 5       // buttons and links of a page
 	timeout = 20 * time.Second
+
+	maxExamination = 2 * time.Minute // what was not reached until then is found to be out of reach
 )
 
 // browser is like a person's: it keeps cookies, and follows redirects one by one.
@@ -153,6 +155,9 @@ func (b *browser) follow(ctx context.Context, r request) (last *page, asks *requ
 		if r.authorizes() {
 			return last, &r, nil
 		}
+		if !document.Secure(r.to, document.Localhost) {
+			return nil, nil, errPlain
+		}
 		if last, err = b.send(ctx, r); err != nil {
 			return nil, nil, err
 		}
@@ -170,9 +175,7 @@ func (b *browser) follow(ctx context.Context, r request) (last *page, asks *requ
 		if last.status != http.StatusTemporaryRedirect && last.status != http.StatusPermanentRedirect {
 			r.form = nil
 		}
-		if r.to = to; !r.authorizes() && !document.Secure(to, document.Localhost) {
-			return nil, nil, errPlain
-		}
+		r.to = to
 	}
 	return nil, nil, errLoop
 }
@@ -184,7 +187,7 @@ func (l lost) Error() string { return string(l) }
 
 const (
 	errLocation  = lost("it redirects to what is no address")
-	errPlain     = lost("it redirects to an address that is not https")
+	errPlain     = lost("it leads to an address that is not https")
 	errLoop      = lost("it redirects more than ten times")
 	errElsewhere = lost("it redirects to an address that the answer names")
 	errRequest   = lost("it is itself a request to an issuer")
@@ -272,7 +275,9 @@ func (e *examination) choices(p *page) (all []request) {
 		named := e.Button != "" && strings.Contains(words, e.Button)
 		likely := e.Button == "" && signsIn.MatchString(words+" "+r.target()) && !signsOut.MatchString(words+" "+r.target())
 		// A form that brings a whole request is sent by a script, whatever its button says.
-		if ok && (named || likely || r.authorizes()) {
+		// Any other is posted to the platform's own host only.
+		own := r.form == nil || r.to != nil && r.to.Host == p.at.Host
+		if ok && (r.authorizes() || own && (named || likely)) {
 			all = append(all, r)
 		}
 	}

@@ -103,7 +103,7 @@ type examination struct {
 }
 
 func (e *examination) find(g Grade, c check, means, mend string) {
-	e.report.Findings = append(e.report.Findings, Finding{g, c.name, document.Printable(means), mend, c.source})
+	e.report.Findings = append(e.report.Findings, Finding{g, c.name, document.Printable(means), document.Printable(mend), c.source})
 }
 
 func (e *examination) ok(c check, means string)          { e.find(OK, c, means, "") }
@@ -123,7 +123,9 @@ func Examine(ctx context.Context, s Subject) (*Report, error) {
 		return nil, ErrAddress
 	}
 	e := &examination{Subject: s, report: Report{Start: s.Start}}
-	e.run(ctx)
+	within, cancel := context.WithTimeout(ctx, maxExamination)
+	defer cancel()
+	e.run(within)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -596,5 +597,31 @@ func TestHostilePages(t *testing.T) {
 	report := w.examine()
 	if text := report.String(); strings.ContainsAny(text, "\x1b\u202e") || len(text) > 10_000 {
 		t.Errorf("%d bytes: %.300q", len(text), text)
+	}
+}
+
+// TestHostileChoices: the buttons and links of a page once had the doctor post to other
+// hosts, and go where nothing is encrypted.
+func TestHostileChoices(t *testing.T) {
+	w := newTown(t)
+	reached := 0
+	other := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached++ })
+	plain, secure := httptest.NewServer(other), httptest.NewTLSServer(other)
+	t.Cleanup(plain.Close)
+	t.Cleanup(secure.Close)
+	away := strings.Replace(plain.URL, "127.0.0.1", "plain.example", 1)
+	client := *w.platform.Client()
+	transport := client.Transport.(*http.Transport).Clone()
+	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, network, strings.Replace(address, "plain.example", "127.0.0.1", 1))
+	}
+	client.Transport = transport
+	w.subject.HTTP = &client
+	w.login = func(rw http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(rw, `<a href="%s">Sign in</a><form method=post action="%s"><button name=confirm value=yes>Sign in</button></form>`, away, secure.URL)
+	}
+	if w.examine(); reached != 0 {
+		t.Errorf("reached %d times", reached)
 	}
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -83,7 +84,10 @@ func (p *program) registered(ctx context.Context, b *policy.Bundle) (*policy.Pla
 		if err != nil {
 			return nil, err
 		}
-		if all, more = append(all, page...), rest && len(page) > 0; more {
+		if all, more = append(all, page...), rest; more {
+			if len(page) == 0 || page[len(page)-1].Leaf <= after {
+				return nil, registrar.ErrOtherAnswer
+			}
 			after = page[len(page)-1].Leaf
 		}
 	}

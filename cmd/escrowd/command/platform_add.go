@@ -116,8 +116,8 @@ func platformAdd(at *registryFlags) *cobra.Command {
 			"                  tokens that it is sent (RFC 7662), with a secret or with keys\n\n" +
 			"Platforms of one sector know people by the same pen names: a site, its app and its API. A sector is one\n" +
 			"registrable domain, like town.example or town.co.uk, in which all their addresses lie (--sector), or the host of\n" +
-			"an address that lists all redirect URIs (--sector-uri); it is for ever. Who joins one is countersigned by a platform that is in it: --record-out,\n" +
-			"escrow platform countersign, and the same command with --countersigned.",
+			"an address that lists all redirect URIs (--sector-uri); it is for ever. Who joins one is countersigned by a platform that is in it:\n" +
+			"--record-out, escrow platform countersign, and the same command with --countersigned.",
 		Example: "  escrowd platform add town-square --name 'Town Square' --redirect-uri https://town.example/callback --key town-square.pub --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform add town-api --name 'Town API' --kind api --jwks api.jwks --sector town.example --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {

@@ -1,14 +1,12 @@
 package person
 
 import (
-	"errors"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/identity"
 )
 
@@ -175,25 +173,6 @@ func TestO27PagesShowNothingOfTheRequest(t *testing.T) {
 		res, body := b.do("GET", b.origin+path, nil, "Accept", "text/html")
 		if strings.Contains(body, "alert(1)") || strings.Contains(strings.ToLower(body), "<script") || !strings.HasPrefix(res.Header.Get("Content-Type"), "text/html") {
 			t.Errorf("O27/%s: %s %s", what, res.Status, body)
-		}
-	}
-}
-
-// Two platforms may name one origin, and one of them may be closed or of another sector:
-// then a resource at that origin is the other one.
-func TestResourceOfSeveralPlatforms(t *testing.T) {
-	const api = "https://api.example"
-	s := &side{}
-	s.platforms.Store(&[]openid.Platform{
-		{ID: "stranger", Sector: "elsewhere.example", Origins: []string{api}},
-		{ID: "retired", Sector: "town.example", Origins: []string{api}, Closed: openid.ErrRetired},
-		{ID: "api", Sector: "town.example", Origins: []string{api}},
-	})
-	client := openid.Platform{ID: "town-square", Sector: "town.example"}
-	for resource, want := range map[string]string{api + "/v1": "api", "api": "api", "retired": "", "stranger": "", "https://other.example": ""} {
-		p, err := s.resource(t.Context(), client, resource)
-		if p.ID != want || (want == "") != errors.Is(err, openid.ErrUnknownPlatform) {
-			t.Errorf("%s is %q: %v", resource, p.ID, err)
 		}
 	}
 }

@@ -195,7 +195,9 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Closed == nil && p.Scripts(origin) })
 		},
-		Resource:  s.resource,
+		Resource: func(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
+			return openid.FindResource(*s.platforms.Load(), client, resource)
+		},
 		ErrorPage: s.edge.ShowRefusal,
 		Refused: func(ctx context.Context, endpoint, code string) {
 			fault := slices.Contains([]string{openid.ErrUnavailable.Code, "server_error", "temporarily_unavailable"}, code) // RFC 6749, 4.1.2.1
@@ -214,25 +216,8 @@ func (s *side) setPlatforms(all []openid.Platform) error {
 
 // platform is that of a client_id, at this moment.
 func (s *side) platform(_ context.Context, clientID string) (openid.Platform, error) {
-	return s.find(func(p openid.Platform) bool { return p.ID == clientID })
-}
-
-// resource is the open platform of a client's sector that a resource indicator names. An
-// address can be of several platforms, of other sectors too; of a site and an API at one
-// origin it is that of the API, which signs nobody in.
-func (s *side) resource(_ context.Context, client openid.Platform, resource string) (openid.Platform, error) {
-	serves := func(p openid.Platform) bool {
-		return p.Closed == nil && p.SectorID() == client.SectorID() && p.Serves(resource)
-	}
-	if api, err := s.find(func(p openid.Platform) bool { return len(p.RedirectURIs) == 0 && serves(p) }); err == nil {
-		return api, nil
-	}
-	return s.find(serves)
-}
-
-func (s *side) find(which func(openid.Platform) bool) (openid.Platform, error) {
 	all := *s.platforms.Load()
-	if i := slices.IndexFunc(all, which); i >= 0 {
+	if i := slices.IndexFunc(all, func(p openid.Platform) bool { return p.ID == clientID }); i >= 0 {
 		return all[i], nil
 	}
 	return openid.Platform{}, openid.ErrUnknownPlatform
