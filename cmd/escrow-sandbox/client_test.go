@@ -32,7 +32,8 @@ import (
 // running is a sandbox that is up, as --json tells it.
 type running struct {
 	ready
-	stop func() int // its exit code
+	stop func() int    // its exit code
+	errs *bytes.Buffer // what it said; once it has stopped
 }
 
 // startSandbox runs the program until it is ready.
@@ -40,14 +41,14 @@ func startSandbox(t *testing.T, args ...string) running {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
 	out, w := io.Pipe()
-	var errs bytes.Buffer
+	errs := &bytes.Buffer{}
 	ended := make(chan int, 1)
 	go func() {
-		code := run(ctx, append(args, "--json"), w, &errs)
+		code := run(ctx, append(args, "--json"), w, errs)
 		w.Close()
 		ended <- code
 	}()
-	r := running{stop: func() int {
+	r := running{errs: errs, stop: func() int {
 		cancel()
 		code := <-ended
 		ended <- code

@@ -66,7 +66,8 @@ func newRoot() *cobra.Command {
 			"issuer to give to it, and whom to sign in as. Its redirect URI may be http://localhost, which no other\n" +
 			"Penname accepts. With --keep its world stays in a folder: started again with that folder it is at the\n" +
 			"same addresses, with the same clients, people, pen names and cases; what the two demo platforms showed is\n" +
-			"gone. With --json one object says all that when it is ready.\n\n" +
+			"gone. What escrowd platform changed of a client stays, until its --platform is another than before. With --json\n" +
+			"one object says all that when it is ready.\n\n" +
 			"Without --keep nothing stays. If it is killed (SIGKILL), its folders of PostgreSQL and Vault go some seconds later,\n" +
 			"the one with its keys when the next sandbox starts.\n\n" +
 			"Exit codes: 0 done, also when Ctrl-C or SIGTERM ends it once it is up; 1 a step of the story did not hold,\n" +
@@ -99,7 +100,7 @@ func newRoot() *cobra.Command {
 	c.Flags().StringVar(&o.Listen, "listen", "127.0.0.1:0", "loopback address of the service")
 	c.Flags().BoolVar(&o.Vault, "vault", false, "use a real Vault instead of the local keyring (built once if missing)")
 	c.Flags().BoolVar(&once, "once", false, "exit after the story: 0 only if every step held")
-	c.Flags().StringArrayVar(&platforms, "platform", nil, "serve a client of yours: id=,redirect= (again for each further redirect URI), and if you like name=, native=true (an app, which keeps no secret), id_token_alg=EdDSA (else RS256), logout= (where it is told who signed out), username=true (it may ask for a short name) and email=true (and for an address that nobody can write to); give it again for another client")
+	c.Flags().StringArrayVar(&platforms, "platform", nil, "serve a client of yours: id=,redirect= (again for each further redirect URI), and if you like name=, native=true (an app, which keeps no secret), id_token_alg=EdDSA (else RS256), logout= (where it is told who signed out), username=true (it may ask for a short name) and email=true (and for an address that nobody can write to); give it again for another client. What it lacks has escrowd platform add")
 	c.Flags().StringVar(&o.Keep, "keep", "", "folder that keeps its world between runs")
 	c.Flags().StringVar(&logFile, "log", "", "file to append the service's log to")
 	c.AddCommand(vaultCommand())

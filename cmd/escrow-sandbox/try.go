@@ -90,13 +90,15 @@ type ready struct {
 	People    []readyPerson     `json:"people"`
 	Platforms map[string]string `json:"platforms"` // address by name
 	Folder    string            `json:"folder"`
-	Audit     string            `json:"audit_command"` // for a shell
+	Audit     string            `json:"audit_command"`  // for a shell
+	Registry  string            `json:"registry_flags"` // of escrowd platform, which registers and changes platforms here
 	Case      string            `json:"case,omitempty"`
 }
 
 type readyClient struct {
 	world.Client
-	EvidenceKey string `json:"evidence_key"` // file of a private JWK
+	EvidenceKey string `json:"evidence_key"`     // file of a private JWK
+	Edited      bool   `json:"edited,omitempty"` // with escrowd platform: what is said here can be old
 }
 
 // readyPerson is a test person: there are no passwords, their button has their name.
@@ -111,9 +113,10 @@ func readyOf(w *world.World) ready {
 		Providers: []string{w.Identity, w.SecondIdentity}, Folder: w.Dir, Case: w.Case(),
 		Platforms: map[string]string{w.Town.Name: w.Town.Origin, w.School.Name: w.School.Origin},
 		Audit:     fmt.Sprintf("%s log audit --bundle %s --server %s", invocation("escrow"), w.Path("bundle.json"), w.Origin),
+		Registry:  fmt.Sprintf("--registry-key %s --database-file %s", w.Path("registry.jwk"), w.Path("disclosing.dsn")),
 	}
 	for _, c := range w.Clients() {
-		r.Clients = append(r.Clients, readyClient{c, w.Path("evidence-" + c.ID + ".jwk")})
+		r.Clients = append(r.Clients, readyClient{c, w.Path("evidence-" + c.ID + ".jwk"), w.Edited(c.ID)})
 	}
 	for _, p := range sandbox.People() {
 		r.People = append(r.People, readyPerson{p.Name, p.Role})
@@ -140,6 +143,8 @@ func tell(out io.Writer, w *world.World) {
 		fmt.Fprintf(out, "  - be the custodian Chidi: a second warrant waits. Check it, then approve or refuse it:\n    %s custodian review %s --home %s --passphrase-file %s\n",
 			invocation("escrow"), r.Case, chidi, world.PassphraseFile(chidi))
 	}
+	fmt.Fprintf(out, "  - register a client of any kind, or change one, as the operator does (platform add, edit, show, …, each with --help):\n    %s platform list %s\n",
+		invocation("escrowd"), r.Registry)
 	if len(r.Clients) == 0 {
 		fmt.Fprintf(out, "  - try your own client: start again with --platform id=my-app,redirect=http://localhost:3000/callback --keep %s\n", "my-sandbox")
 		return
@@ -151,6 +156,9 @@ func tell(out io.Writer, w *world.World) {
 		}
 		for _, uri := range c.RedirectURIs {
 			fmt.Fprintf(out, "  redirect_uri       %s\n", uri)
+		}
+		if c.Edited {
+			fmt.Fprintf(out, "  edited             with %s platform, so the above can be old: platform show %s\n", invocation("escrowd"), c.ID)
 		}
 		fmt.Fprintf(out, "  evidence key       %s\n                     makes a post evidence for a court: see token.SignEvidence, README, For a platform\n", c.EvidenceKey)
 	}

@@ -741,7 +741,8 @@ func TestO25LongValues(t *testing.T) {
 		wantPage(t, r.get("/authorize?"+twice.Encode()), openid.ErrRequest)
 	}
 	wantPage(t, r.get("/authorize?client_id=%zz"), openid.ErrRequest)
-	for _, id := range []string{"", "nobody", "' OR 1=1 --", "../x", strings.Repeat("x", 2000), "town-square\x00"} {
+	wantPage(t, r.get("/authorize?"+r.request(r.square, "client_id", "").Encode()), openid.ErrNoClientID)
+	for _, id := range []string{"nobody", "' OR 1=1 --", "../x", strings.Repeat("x", 2000), "town-square\x00"} {
 		wantPage(t, r.get("/authorize?"+r.request(r.square, "client_id", id).Encode()), openid.ErrUnknownPlatform)
 	}
 }

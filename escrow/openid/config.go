@@ -101,7 +101,7 @@ type Platform struct {
 	Origins []string `json:"-"` // https://host: of its scripts, beside those of RedirectURIs, and of its API
 
 	// Closed is why it signs nobody in, on a page: [ErrRetired], [ErrStopped], or
-	// [ErrUnknownPlatform] if it is not sound; nil: it does. The pen names that people have
+	// [ErrUnsound] until its settings, or what they need here, are mended; nil: it does. The pen names that people have
 	// there stay theirs.
 	Closed *refusal.Error `json:"-"`
 
@@ -144,6 +144,14 @@ type SecretHash struct {
 func HashSecret(secret string) SecretHash {
 	sum := sha256.Sum256([]byte(secret))
 	return SecretHash{SHA256: hex.EncodeToString(sum[:])}
+}
+
+// noSecrets are hashes of what a slip of the hand leaves of a secret: nothing, or white space.
+var noSecrets = []SecretHash{HashSecret(""), HashSecret(" "), HashSecret("\n"), HashSecret("\r\n"), HashSecret("\t")}
+
+// sound reports whether h can be the hash of a secret.
+func (h SecretHash) sound() bool {
+	return sha256hex.MatchString(h.SHA256) && !slices.Contains(noSecrets, SecretHash{SHA256: h.SHA256})
 }
 
 // Settings is a platform's document of client settings: canonical JSON (RFC 8785).
@@ -217,8 +225,10 @@ var (
 	ErrConfig          = refusal.New(refusal.Invalid, "openid.config", "The provider's issuer must be an https origin and its keys private Ed25519, P-256 or RSA keys with distinct kids, of the first two kinds one in force.")
 	ErrBadPlatform     = refusal.New(refusal.Invalid, "openid.bad_platform", "A platform needs an id, exact https redirect URIs without wildcards, and exactly one of secrets, keys, jwks_uri, browser and native.")
 	ErrUnknownPlatform = refusal.New(refusal.NotFound, "openid.unknown_platform", "No platform is registered under this client_id: the platform must register first.")
+	ErrNoClientID      = refusal.New(refusal.Invalid, "openid.no_client_id", "The platform's request names no client_id: it must send the one under which it is registered.")
 	ErrRetired         = refusal.New(refusal.Denied, "openid.platform_retired", "This platform is no longer registered: nobody can sign in to it any more.")
 	ErrStopped         = refusal.New(refusal.Denied, "openid.platform_stopped", "The custodians have stopped this platform: nobody can sign in to it.")
+	ErrUnsound         = refusal.New(refusal.NotFound, "openid.platform_unsound", "This platform is registered, but cannot be used at the moment: the operator of Penname must look.")
 	ErrRedirectURI     = refusal.New(refusal.Invalid, "openid.redirect_uri", "The redirect_uri is not registered for this platform: send it exactly as it is registered.")
 	ErrRequest         = refusal.New(refusal.Invalid, "openid.invalid_request", "The platform's request is malformed: client_id, redirect_uri, request_uri, id_token_hint, post_logout_redirect_uri and state may each be sent once, and all parameters in at most 8 KiB.")
 	ErrRequestURI      = refusal.New(refusal.Invalid, "openid.invalid_request_uri", "The request_uri is not one that was pushed here by this platform, was used, or has expired: push the request again.")
@@ -321,7 +331,7 @@ func (p Platform) Check() error {
 		return nil
 	case ways != 1:
 		return ErrBadPlatform.Because(WrongField(""))
-	case len(p.SecretHashes) > maxSecrets, slices.ContainsFunc(p.SecretHashes, func(h SecretHash) bool { return !sha256hex.MatchString(h.SHA256) }):
+	case len(p.SecretHashes) > maxSecrets, slices.ContainsFunc(p.SecretHashes, not(SecretHash.sound)):
 		return ErrBadPlatform.Because(WrongField("SecretHashes"))
 	case p.JWKSURI != "" && !p.fetchable(p.JWKSURI):
 		return ErrBadPlatform.Because(WrongField("JWKSURI"))

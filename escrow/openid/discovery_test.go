@@ -2,6 +2,7 @@ package openid_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"net/http"
 	"net/url"
@@ -146,8 +147,13 @@ func (r *rig) assertedBy(alg string) answer {
 	if _, err := openid.Fixed(openid.Platform{ID: pl.ID, RedirectURIs: pl.RedirectURIs, JWKS: []jose.JSONWebKey{k.Public()}}); err != nil {
 		return r.only(false) // it cannot be registered
 	}
-	assertion := signed(r.t, k, jose.SignatureAlgorithm(alg), "JWT", map[string]any{
-		"iss": pl.ID, "sub": pl.ID, "aud": r.issuer, "jti": alg + time.Now().String(), "exp": time.Now().Add(time.Minute).Unix()})
+	claims := map[string]any{"iss": pl.ID, "sub": pl.ID, "aud": r.issuer, "jti": alg + time.Now().String(), "exp": time.Now().Add(time.Minute).Unix()}
+	var assertion string
+	if alg == "Ed25519" { // no library here knows it
+		assertion = rawJWS(r.t, k.Key.(ed25519.PrivateKey), map[string]any{"alg": alg, "kid": k.KeyID}, claims)
+	} else {
+		assertion = signed(r.t, k, jose.SignatureAlgorithm(alg), "JWT", claims)
+	}
 	return r.post("/token", r.redemption(pl, r.code(pl), "client_id", "", "client_secret", "", "client_assertion_type", assertionType, "client_assertion", assertion))
 }
 
@@ -161,7 +167,11 @@ func (r *rig) proofBy(alg jose.SignatureAlgorithm, method, path, access string) 
 }
 
 func (r *rig) provenBy(alg string) answer {
-	if alg != "EdDSA" && alg != "ES256" {
+	switch alg {
+	case "EdDSA", "ES256":
+	case "Ed25519":
+		return r.post("/token", r.redemption(r.square, r.code(r.square)), "DPoP", rawProof(r.t, r, "POST", "/token", "", map[string]any{"alg": alg}, nil))
+	default:
 		k := r.keyOf(jose.SignatureAlgorithm(alg))
 		s, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.SignatureAlgorithm(alg), Key: k.Key}, (&jose.SignerOptions{EmbedJWK: true}).WithType("dpop+jwt"))
 		if err != nil {
@@ -231,7 +241,7 @@ func TestDiscoveryListsExactlyWhatCanBeUsed(t *testing.T) {
 		"response_types_supported": {"token", "id_token", "code id_token"}, "response_modes_supported": {"fragment", "query.jwt", "web_message"},
 		"prompt_values_supported": {"create"}, "code_challenge_methods_supported": {"plain"}, "grant_types_supported": {"password", "client_credentials", "implicit"},
 		"token_endpoint_auth_methods_supported": {"client_secret_jwt", "tls_client_auth"}, "token_endpoint_auth_signing_alg_values_supported": {"RS256", "HS256"},
-		"dpop_signing_alg_values_supported": {"RS256"}, "scopes_supported": {"phone", "address"}, "subject_types_supported": {"public"},
+		"dpop_signing_alg_values_supported": {"RS256", "Ed25519"}, "scopes_supported": {"phone", "address"}, "subject_types_supported": {"public"},
 	}
 	for name, listed := range doc {
 		all, ok := listed.([]any)

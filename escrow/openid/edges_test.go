@@ -254,7 +254,7 @@ func TestO30IssuerInEveryKindOfResponse(t *testing.T) {
 }
 
 // rawProof is a DPoP proof by Ed25519 of any header and claims; nil removes a member.
-func rawProof(t *testing.T, r *rig, method, path, access string, head, claims map[string]any) string {
+func rawProof(t testing.TB, r *rig, method, path, access string, head, claims map[string]any) string {
 	t.Helper()
 	k, ok := key(t, "d", jose.EdDSA).Key.(ed25519.PrivateKey)
 	if !ok {
@@ -264,8 +264,14 @@ func rawProof(t *testing.T, r *rig, method, path, access string, head, claims ma
 	c := map[string]any{"jti": fmt.Sprint(time.Now().UnixNano()), "htm": method, "htu": r.issuer + path, "iat": time.Now().Unix()}
 	maps.Copy(h, head)
 	maps.Copy(c, claims)
+	return rawJWS(t, k, h, c)
+}
+
+// rawJWS signs what no library would.
+func rawJWS(t testing.TB, k ed25519.PrivateKey, head, claims map[string]any) string {
+	t.Helper()
 	var parts []string
-	for _, m := range []map[string]any{h, c} {
+	for _, m := range []map[string]any{head, claims} {
 		maps.DeleteFunc(m, func(_ string, v any) bool { return v == nil })
 		raw, err := json.Marshal(m)
 		if err != nil {

@@ -17,9 +17,15 @@ const (
 	logoutForm = logoutPath + "/answer" // where the page's form posts to
 )
 
-// ErrLogout is shown where the answer to a request to log out cannot be sent to the platform.
-var ErrLogout = refusal.New(refusal.Invalid, "openid.logout",
-	"The platform's request to sign you out is not as it must be: id_token_hint is an ID token from here, of the client that client_id names, and post_logout_redirect_uri is one that this client has registered.")
+// Refusals of a request to log out whose answer cannot be sent to the platform.
+var (
+	ErrLogout = refusal.New(refusal.Invalid, "openid.logout",
+		"The platform's request to sign you out is not as it must be: id_token_hint is an ID token from here, of the client that client_id names, and post_logout_redirect_uri is one that this client has registered.")
+	ErrLogoutClient = refusal.New(refusal.NotFound, "openid.logout_client",
+		"The client_id, or the client of the id_token_hint, is not registered here, or no longer.")
+	ErrLogoutUnnamed = refusal.New(refusal.Invalid, "openid.logout_unnamed",
+		"post_logout_redirect_uri is sent without id_token_hint and without client_id: one of them must say whose it is.")
+)
 
 // LeaveRequest is what the page of a logout gets to know.
 type LeaveRequest struct {
@@ -95,8 +101,11 @@ func (p *Provider) leaving(r *http.Request, params url.Values) (pl Platform, err
 	}
 	if id != "" {
 		if pl, err = p.platform(r.Context(), id); err != nil {
-			return pl, ErrUnknownPlatform
+			return pl, ErrLogoutClient
 		}
+	}
+	if params.Get("post_logout_redirect_uri") != "" && id == "" {
+		return pl, ErrLogoutUnnamed
 	}
 	if uri := params.Get("post_logout_redirect_uri"); uri != "" && !slices.Contains(pl.PostLogoutRedirectURIs, uri) {
 		return pl, ErrLogout

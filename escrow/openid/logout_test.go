@@ -98,13 +98,16 @@ func TestO29PostLogoutRedirectURIs(t *testing.T) {
 		"no token":            {"id_token_hint": {"x"}},
 	} {
 		want := openid.ErrLogout
+		if name == "of nobody" {
+			want = openid.ErrLogoutUnnamed
+		}
 		wantPage(t, r.get("/logout?"+params.Encode()), want)
 		wantPage(t, r.post("/logout", params), want)
 		if a := r.post("/logout/answer?"+params.Encode(), url.Values{"decision": {"leave"}}); a.status < 400 || a.header.Get("Location") != "" {
 			t.Errorf("O29/%s: answered: %d %v", name, a.status, a.header)
 		}
 	}
-	wantPage(t, r.get("/logout?client_id=nobody"), openid.ErrUnknownPlatform)
+	wantPage(t, r.get("/logout?client_id=nobody"), openid.ErrLogoutClient)
 	wantPage(t, r.get("/logout?state=a&state=b"), openid.ErrRequest)
 	for _, uri := range []string{"http://square.example/", "https://*.example/", "javascript:alert(1)", "https://square.example/#x"} {
 		bad := r.square

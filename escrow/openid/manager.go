@@ -418,20 +418,29 @@ func (m manager) GrantByAuthCode(ctx context.Context, code string) (*goidc.Grant
 	if x := exchangeOf(ctx); b.Code != nil && b.Platform == x.clientID {
 		x.otherURI = x.redirectURI != b.Code.RedirectURI
 	}
-	if b.Code != nil && offline(b.Scope) && m.mayRenew(ctx, b) {
-		family := g.ID + random()
-		heldOf(g.Store).family = digest(family)
-		g.RefreshToken = family + random()
+	if b.Code == nil || !offline(b.Scope) {
+		return g, nil
 	}
+	pl, err := m.p.platform(ctx, b.Platform)
+	if err != nil || !pl.renews(exchangeOf(ctx)) {
+		g.Scopes = withoutOffline(b.Scope)
+		return g, nil
+	}
+	family := g.ID + random()
+	heldOf(g.Store).family = digest(family)
+	g.RefreshToken = family + random()
 	return g, nil
 }
 
-// mayRenew reports whether a platform gets a refresh token: one in a browser must bind
+// renews reports whether a platform gets a refresh token: one in a browser must bind
 // it to a key (RFC 9700, 4.14.2: "sender-constrained refresh tokens" or rotation; scripts
 // of others may run beside its own).
-func (m manager) mayRenew(ctx context.Context, b grantBody) bool {
-	pl, err := m.p.platform(ctx, b.Platform)
-	return err == nil && (!pl.Browser || exchangeOf(ctx).proof != nil)
+func (p Platform) renews(x *exchange) bool { return !p.Browser || x.proof != nil }
+
+// withoutOffline is what is granted of scopes where no refresh token is: the answer's scope
+// says so (RFC 6749, 3.3).
+func withoutOffline(scopes string) string {
+	return strings.Join(slices.DeleteFunc(strings.Fields(scopes), offline), " ")
 }
 
 // GrantByRefreshToken implements [goidc.RefreshTokenManager].
@@ -492,7 +501,7 @@ func (m manager) Client(ctx context.Context, id string) (*goidc.Client, error) {
 		c.ApplicationType = goidc.ApplicationTypeNative
 	}
 	if keys := pl.JWKS; len(keys) > 0 || pl.JWKSURI != "" {
-		c.JWKS = &goidc.JSONWebKeySet{Keys: append(keys, x.published...)}
+		c.JWKS = &goidc.JSONWebKeySet{Keys: slices.Concat(keys, x.published)}
 	}
 	// A platform with a secret may send it in either of two ways; the library wants one.
 	methods := pl.methods()
@@ -527,7 +536,7 @@ func (m manager) verifySecret(_ context.Context, stored, presented string) error
 	for one := range strings.FieldsSeq(stored) {
 		same |= subtle.ConstantTimeCompare([]byte(one), hash)
 	}
-	if same != 1 {
+	if same != 1 || strings.TrimSpace(presented) == "" {
 		return errors.New("wrong secret")
 	}
 	return nil

@@ -17,6 +17,7 @@ import (
 	"github.com/luikyv/go-oidc/pkg/goidc"
 	"github.com/luikyv/go-oidc/pkg/provider"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -126,7 +127,7 @@ func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, 
 		provider.WithTokenRevocationRevokeGrantOnAccessToken(),
 		provider.WithSecretBasicAuthn(),
 		provider.WithSecretPostAuthn(),
-		provider.WithPrivateKeyJWTAuthn(jose.EdDSA, jose.ES256),
+		provider.WithPrivateKeyJWTAuthn(jose.EdDSA, document.Ed25519 /* see renamed */, jose.ES256),
 		provider.WithNoneAuthn(),
 		provider.WithClientSecretVerifier(m.verifySecret),
 		provider.WithJTIConsumer(m.consumeJTI),

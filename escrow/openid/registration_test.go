@@ -312,22 +312,25 @@ func TestBrowserClient(t *testing.T) {
 	if a := r.get("/authorize?" + r.request(spa, "code_challenge", "", "code_challenge_method", "").Encode()).redirected(t); a.Get("error") != "invalid_request" {
 		t.Errorf("without PKCE: %v", a)
 	}
+	named := ""
 	redeem := func(headers ...string) map[string]any {
 		t.Helper()
-		a := r.post("/token", r.redemption(spa, r.code(spa, "scope", "openid offline_access"), "client_secret", ""), headers...)
+		a := r.post("/token", r.redemption(spa, r.code(spa, "scope", "openid offline_access"), "client_secret", "", "scope", named), headers...)
 		if a.status != http.StatusOK {
 			t.Fatalf("%d %s", a.status, a.body)
 		}
 		return a.json(t)
 	}
-	if plain := redeem(); plain["refresh_token"] != nil || plain["token_type"] != "Bearer" {
-		t.Errorf("%v", plain)
+	for _, named = range []string{"openid offline_access", ""} {
+		if plain := redeem(); plain["refresh_token"] != nil || plain["token_type"] != "Bearer" || plain["scope"] != "openid" {
+			t.Errorf("%v", plain)
+		}
 	}
 	proof, err := token.SignDPoP(key(t, "", jose.EdDSA), http.MethodPost, r.issuer+"/token", "", "", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bound := redeem("DPoP", proof); bound["refresh_token"] == nil || bound["token_type"] != "DPoP" {
+	if bound := redeem("DPoP", proof); bound["refresh_token"] == nil || bound["token_type"] != "DPoP" || bound["scope"] != "openid offline_access" {
 		t.Errorf("%v", bound)
 	}
 	for _, uri := range []string{"http://127.0.0.1/", "http://localhost/", "com.example.spa:/back"} {
@@ -460,7 +463,7 @@ func TestT50RetiredPlatform(t *testing.T) {
 	wantError(t, r.post("/token", r.redemption(r.square, code)), 401, "invalid_client")
 	wantError(t, r.post("/introspect", url.Values{"token": {got["access_token"].(string)}, "client_id": {r.square.ID}, "client_secret": {secret}}), 401, "invalid_client")
 	wantError(t, userinfo(r, got["access_token"].(string), "Bearer"), 401, "invalid_token")
-	for _, why := range []*refusal.Error{openid.ErrRetired, openid.ErrStopped, openid.ErrUnknownPlatform} {
+	for _, why := range []*refusal.Error{openid.ErrRetired, openid.ErrStopped, openid.ErrUnsound} {
 		close(why)
 		wantPage(t, r.get("/authorize?"+r.request(r.square).Encode()), why)
 	}
@@ -552,4 +555,21 @@ func TestSettings(t *testing.T) {
 			t.Errorf("read: %s", bad)
 		}
 	}
+}
+
+// Nothing, or white space, is no secret: neither as a setting nor as what is presented.
+func TestAnEmptySecretIsNone(t *testing.T) {
+	pl := openid.Platform{ID: "p", RedirectURIs: []string{"https://p.example/"}}
+	for _, none := range []string{"", " ", "\n", "\r\n", "\t"} {
+		hash := openid.HashSecret(none)
+		hash.Until = time.Now().Add(time.Hour)
+		pl.SecretHashes = []openid.SecretHash{openid.HashSecret("s"), hash}
+		if err := pl.Check(); err == nil {
+			t.Errorf("%q can be registered", none)
+		}
+	}
+	pl.SecretHashes = []openid.SecretHash{openid.HashSecret("     ")} // nobody can list them all
+	r, _ := registered(t, pl)
+	wantError(t, r.post("/introspect", url.Values{"token": {"x"}, "client_id": {"p"}, "client_secret": {"     "}}), 401, "invalid_client")
+	wantError(t, r.post("/introspect", url.Values{"token": {"x"}}, "Authorization", "Basic cDo="), 401, "invalid_client")
 }

@@ -13,10 +13,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	"github.com/go-jose/go-jose/v4/json"
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
-	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -88,7 +86,7 @@ type exchange struct {
 	endpoint     string
 	clientID     string // whom the checks took the caller for; the library may take it for nobody else
 	secretInBody bool
-	published    []jose.JSONWebKey // the key of clientID's assertion, if it publishes its keys
+	published    []jose.JSONWebKey // keys of clientID's assertion that are not in its registration: see checkAssertion
 	resource     string            // the platform that the access token is to be for, if the request names one
 	proof        *token.DPoPProof  // verified, not yet checked for replay
 	code         string            // the new authorization code
@@ -152,6 +150,10 @@ func (p *Provider) authorize(w http.ResponseWriter, r *http.Request) {
 	params, err := url.ParseQuery(raw)
 	if err != nil || len(raw) > maxRequest || len(params["client_id"]) > 1 || len(params["redirect_uri"]) > 1 {
 		p.showError(w, r, ErrRequest)
+		return
+	}
+	if params.Get("client_id") == "" {
+		p.showError(w, r, ErrNoClientID)
 		return
 	}
 	pl, err := p.platform(r.Context(), params.Get("client_id"))
@@ -334,7 +336,7 @@ func (k checks) checkHint(x *exchange, v url.Values, platform string) fault {
 	return fault{}
 }
 
-func not(f func(string) bool) func(string) bool { return func(s string) bool { return !f(s) } }
+func not[T any](f func(T) bool) func(T) bool { return func(v T) bool { return !f(v) } }
 
 func digits(s string) bool {
 	return s != "" && len(s) <= 9 && strings.Trim(s, "0123456789") == ""
@@ -455,7 +457,9 @@ func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	x.redirectURI = v.Get("redirect_uri")
 	pl, _ := k.platform(r.Context(), x.clientID) // see checkPushed
 	if v.Has("scope") {                          // as in copyRequest
-		x.scope = pl.granted(v.Get("scope"))
+		if x.scope = pl.granted(v.Get("scope")); !pl.renews(x) {
+			x.scope = withoutOffline(x.scope)
+		}
 		v.Set("scope", x.scope)
 	}
 	switch {
@@ -524,25 +528,15 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 		}
 	}
 	assertion := r.PostForm.Get("client_assertion")
-	header, rest, _ := strings.Cut(assertion, ".")
 	switch {
 	case ways > 1: // RFC 6749, 2.3: "The client MUST NOT use more than one authentication method in each request."
 		return invalid("The client authenticates in two ways at once: use one.")
 	case basic:
 		x.clientID = id
 	case assertion != "":
-		// FAPI 2.0, 5.3.2.1: "shall only accept its issuer identifier value … as a
-		// string in the aud claim". The library takes an array of one, too.
-		var c struct {
-			Audience json.RawMessage `json:"aud"`
-			Issuer   string          `json:"iss"`
-			Subject  string          `json:"sub"`
+		if wrong := k.claimant(x, assertion); wrong != (fault{}) {
+			return wrong
 		}
-		claims, _, _ := strings.Cut(rest, ".")
-		if !decodePart(claims, &c) || string(c.Audience) != quote(k.cfg.Issuer) || c.Subject != c.Issuer {
-			return fault{goidc.ErrorCodeInvalidClient, "client_assertion: aud must be the issuer, as a text, and iss and sub the client_id."}
-		}
-		x.clientID = c.Issuer
 	}
 	pl, err := k.platform(r.Context(), x.clientID)
 	switch {
@@ -550,30 +544,10 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 	case pl.public() && cmp.Or(secret, r.PostForm.Get("client_secret"), assertion) != "":
 		// The library would not look at it.
 		return fault{goidc.ErrorCodeInvalidClient, "This client has neither a secret nor a key: it sends its client_id alone."}
-	case assertion != "" && pl.JWKSURI != "":
-		return k.checkPublished(r.Context(), x, pl.JWKSURI, header)
+	case assertion != "":
+		return k.checkAssertion(r, x, pl, assertion)
 	}
 	return fault{}
-}
-
-// checkPublished fetches the key that an assertion's header names, of a client that
-// publishes its keys.
-func (k checks) checkPublished(ctx context.Context, x *exchange, address, header string) fault {
-	var h struct {
-		KeyID string `json:"kid"`
-	}
-	if !decodePart(header, &h) {
-		return fault{code: goidc.ErrorCodeInvalidClient}
-	}
-	switch key, err := k.published.key(ctx, address, h.KeyID); {
-	case errors.Is(err, document.UnknownKey):
-		return fault{goidc.ErrorCodeInvalidClient, "client_assertion: there is no key with its kid at the client's jwks_uri, as of a minute ago."}
-	case err != nil:
-		return fault{goidc.ErrorCodeInvalidClient, "client_assertion: the client's keys could not be fetched: its jwks_uri must answer on the public internet, within seconds, with at most 64 keys in 64 KiB, none of them secret."}
-	default:
-		x.published = []jose.JSONWebKey{key}
-		return fault{}
-	}
 }
 
 // checkProof verifies a DPoP proof but for its replay (RFC 9449, 4.3). Without a
@@ -587,6 +561,9 @@ func (k checks) checkProof(r *http.Request, x *exchange, accessToken string) fau
 		x.proof, err = token.VerifyDPoP(proofs[0], token.DPoPWant{
 			Method: r.Method, URL: k.cfg.Issuer + r.URL.Path, AccessToken: accessToken, Now: k.now(), MaxAge: proofLifetime,
 		})
+		if errors.Is(err, token.ErrProofAlg) {
+			return fault{invalidProof, "The DPoP proof's alg must be EdDSA or ES256, by these names: make its key for ES256 if your library calls EdDSA Ed25519."}
+		}
 		if err != nil {
 			return fault{code: invalidProof}
 		}

@@ -74,7 +74,7 @@ func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) 
 			r.behind = append(r.behind, id)
 			continue
 		}
-		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: openid.ErrUnknownPlatform}), errUnlogged
+		r.all, r.refused[id] = append(r.all, openid.Platform{ID: id, Name: id, Closed: openid.ErrUnsound}), errUnlogged
 	}
 	for _, id := range slices.Sorted(maps.Keys(f.stored)) {
 		p, record, err := openid.Platform{}, (*policy.PlatformRecord)(nil), f.wrong[id]
@@ -86,7 +86,7 @@ func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) 
 		}
 		switch {
 		case err != nil:
-			p.Closed, r.refused[id] = openid.ErrUnknownPlatform, err
+			p.Closed, r.refused[id] = openid.ErrUnsound, err
 		case slices.ContainsFunc(b.Stops, func(s policy.Stop) bool { return s.Platform == id }):
 			p.Closed, r.stopped = openid.ErrStopped, append(r.stopped, id)
 		case record.Retired:

@@ -306,7 +306,7 @@ func TestFoundC3HangupReadsEverythingAgain(t *testing.T) {
 func (r *reloading) knows(platform string) bool {
 	w := httptest.NewRecorder()
 	r.edge.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://penname.example/authorize?client_id="+platform, nil))
-	return !slices.ContainsFunc([]*refusal.Error{openid.ErrUnknownPlatform, openid.ErrRetired, openid.ErrStopped}, func(e *refusal.Error) bool { return strings.Contains(w.Body.String(), e.Mend) })
+	return !slices.ContainsFunc([]*refusal.Error{openid.ErrUnknownPlatform, openid.ErrUnsound, openid.ErrRetired, openid.ErrStopped}, func(e *refusal.Error) bool { return strings.Contains(w.Body.String(), e.Mend) })
 }
 
 // C3: platforms come and go while the service runs, and one that is not sound stops no other.

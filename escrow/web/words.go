@@ -31,11 +31,13 @@ func wordsOf(p registrar.Problem) words {
 		return words{"Your enrolment is held", p.Title, ""}
 	case p.Code == recorded:
 		return words{"Your deletion is recorded", p.Title, tryLater}
-	case p.Code == "openid.logout":
+	case strings.HasPrefix(p.Code, "openid.logout"):
 		return words{"This sign-out cannot go on", "The platform that sent you here asked for it in a way that Penname does not accept.",
 			"You may still be signed in here: sign out on your own page. For whoever runs the platform: " + p.Title}
 	case p.Code == "openid.platform_retired" || p.Code == "openid.platform_stopped":
 		return words{"Nobody can sign in there", p.Title, "The pen name that you have there stays yours: your own page shows it."}
+	case p.Code == "openid.platform_unsound":
+		return words{"Nobody can sign in there now", p.Title, askOperator}
 	case area == "openid" && !outage:
 		return words{"This sign-in cannot go on", p.Title, "Go back to the platform that sent you here and start again. If that does not help, tell the platform: it is not your fault."}
 	case area == "proofing_failed" && outage:

@@ -128,9 +128,10 @@ func ParseKey(raw []byte) (*Key, error) {
 		return nil, err
 	}
 	k.Algorithm = algorithmOf(k.Public)
-	ours := k.Algorithm != "" || slices.Contains(IDTokenAlgorithms, jose.SignatureAlgorithm(j.Alg))
-	if j.Alg != "" && ours && j.Alg != string(k.Algorithm) {
-		if j.Kty != "RSA" || slices.Contains(IDTokenAlgorithms, jose.SignatureAlgorithm(j.Alg)) {
+	alg := older(j.Alg)
+	ours := k.Algorithm != "" || slices.Contains(IDTokenAlgorithms, alg)
+	if alg != "" && ours && alg != k.Algorithm {
+		if j.Kty != "RSA" || slices.Contains(IDTokenAlgorithms, alg) {
 			return nil, AlgKeyMismatch
 		}
 		k.Algorithm, k.Public = "", nil // RSA for another algorithm, which is for other readers

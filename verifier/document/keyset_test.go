@@ -6,6 +6,8 @@ import (
 	"math/big"
 	"slices"
 	"testing"
+
+	"github.com/go-jose/go-jose/v4"
 )
 
 // TestT19SmallOrderKeys: with the identity as public key the signature (identity,
@@ -85,4 +87,16 @@ func torsionY() (ys [][32]byte) {
 		}
 	}
 	return ys
+}
+
+// RFC 9864 calls EdDSA with Ed25519 by that name. It is no name for another key.
+func TestEd25519AsNameOfEdDSA(t *testing.T) {
+	const ed = `{"kty":"OKP","crv":"Ed25519","alg":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`
+	if k, err := ParseKey([]byte(ed)); err != nil || k.Algorithm != jose.EdDSA {
+		t.Errorf("%+v %v", k, err)
+	}
+	const p256 = `{"kty":"EC","crv":"P-256","alg":"Ed25519","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}`
+	if _, err := ParseKey([]byte(p256)); err != AlgKeyMismatch {
+		t.Error(err)
+	}
 }

@@ -56,6 +56,10 @@ type Format struct {
 // SignatureAlgorithms are those of our own documents (RFC 8037; RFC 7518, 3.4).
 var SignatureAlgorithms = []jose.SignatureAlgorithm{jose.EdDSA, jose.ES256}
 
+// Ed25519 is what RFC 9864, 2.2, calls [jose.EdDSA] with an Ed25519 key, the only one that
+// is taken here. Where a format takes this name, it is read as the older one.
+const Ed25519 jose.SignatureAlgorithm = "Ed25519"
+
 // IDTokenAlgorithms are those of ID tokens, which readers that nobody here wrote check:
 // RS256 too, since "an OpenID Provider … MUST support signing ID Tokens with the RSA
 // SHA-256 algorithm" (OpenID Connect Core, 15.1; RFC 7518, 3.3).
@@ -176,7 +180,7 @@ func (d *Signed) readHeader(written string) error {
 	if json.Unmarshal(h.Alg, &alg) != nil || !slices.Contains(d.format.Algorithms, jose.SignatureAlgorithm(alg)) {
 		return AlgNotAllowed
 	}
-	d.Algorithm = jose.SignatureAlgorithm(alg)
+	d.Algorithm = older(alg)
 	// RFC 8725, 3.10: "blindly following a 'jku' or 'x5u' header … could result in
 	// server-side request forgery". Nothing that a header says about keys is followed.
 	if h.JKU != nil || h.X5C != nil || h.X5U != nil || h.JWK != nil && !d.format.EmbeddedKey {
@@ -205,6 +209,14 @@ func (d *Signed) readHeader(written string) error {
 		d.format.last.Store(&lastHeader{strings.Clone(written), d.header})
 	}
 	return nil
+}
+
+// older is the name by which this package knows an algorithm.
+func older(alg string) jose.SignatureAlgorithm {
+	if alg == string(Ed25519) {
+		return jose.EdDSA
+	}
+	return jose.SignatureAlgorithm(alg)
 }
 
 // keyID keeps a kid free of anything that JSON would have to escape.

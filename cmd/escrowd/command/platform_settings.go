@@ -163,17 +163,17 @@ func wrong(p openid.Platform, field openid.WrongField) string {
 	case "ID":
 		return "ID: it should be 1 to 64 small letters, digits, dots and dashes"
 	case "SecretHashes":
-		return "--secret-sha256: there should be at most two secrets, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum"
+		return "--secret-sha256: there should be at most two secrets, neither of them empty, each by its SHA-256 in 64 hex digits: printf %s \"$SECRET\" | sha256sum"
 	case "JWKS":
 		return "--jwks: it should hold public keys alone, Ed25519 or P-256"
 	case "JWKSURI":
-		return "--jwks-uri: it should be an https:// address"
+		return "--jwks-uri: it should be an https:// address; in a sandbox also http://127.0.0.1/…"
 	case "RedirectURIs":
 		return "--redirect-uri: " + wrongAddress(p, p.RedirectURIs)
 	case "PostLogoutRedirectURIs":
 		return "--post-logout-redirect-uri: " + wrongAddress(p, p.PostLogoutRedirectURIs)
 	case "BackchannelLogoutURI":
-		return "--backchannel-logout-uri: it should be an https:// address"
+		return "--backchannel-logout-uri: it should be an https:// address; in a sandbox also http://127.0.0.1/…"
 	case "Origins":
 		return "--origin: they should be https:// origins, without a path or a wildcard"
 	case "IDTokenAlg":

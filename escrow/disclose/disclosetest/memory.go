@@ -80,7 +80,10 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 	}
 	today := 0
 	for _, o := range m.cases {
-		if l, err := proof.ParseLeaf(m.leaves[o.RecordedLeaf]); err == nil && l.Day == leaf.Day && o.Authority == c.Authority && !policy.KindOf(o.Kind).Stops {
+		if c.Daily == 0 || o.Authority != c.Authority || policy.KindOf(o.Kind).Stops {
+			continue
+		}
+		if l, err := proof.ParseLeaf(m.leaves[o.RecordedLeaf]); err == nil && l.Day == leaf.Day {
 			today++
 		}
 	}

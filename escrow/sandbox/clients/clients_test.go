@@ -3,8 +3,6 @@ package clients
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -30,6 +28,7 @@ import (
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/integration"
 	"github.com/penname/penname/verifier/token"
 )
@@ -136,11 +135,10 @@ func reserve(t *testing.T, c client, tools tools, id string) *app {
 		a.start = "/login"
 	}
 	if c.keys {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		a.key, err = document.NewKey() // Ed25519, whose algorithm has two names: RFC 9864
 		if err != nil {
 			t.Fatal(err)
 		}
-		a.key = jose.JSONWebKey{Key: key, KeyID: "client-key", Algorithm: string(jose.ES256), Use: "sig"}
 	}
 	return a
 }

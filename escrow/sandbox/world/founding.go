@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -35,6 +36,8 @@ type founding struct {
 	keeping    service.Keeping
 	draft      policy.Bundle // without custodians and key, until their ceremony
 	platforms  []registration
+	asked      map[string]bool // the ids of clients that are new, or asked for in another way than before
+	told       io.Writer
 }
 
 // found makes the world's service, and returns the listener that it is to serve.
@@ -58,7 +61,7 @@ func (f *founding) found(ctx context.Context, o Options) (ln net.Listener, err e
 			return nil, err
 		}
 	}
-	f.addClients(o.Clients)
+	f.asked = f.addClients(o.Clients)
 	for _, c := range f.kept.Clients {
 		p, err := f.client(c)
 		if err != nil {

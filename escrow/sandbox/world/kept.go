@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
+	"slices"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -182,20 +184,26 @@ func (w *World) Case() string { return w.kept.Case }
 // Clients are the platforms of whoever tries the sandbox.
 func (w *World) Clients() []Client { return w.kept.Clients }
 
-// addClients adds what is new, and takes new redirect URIs of what was there.
-func (w *World) addClients(added []Client) {
-	for _, c := range added {
+// Edited reports whether a client is registered in another way than was asked for when
+// the world started: with the operator's program.
+func (w *World) Edited(id string) bool { return w.edited[id] }
+
+// addClients adds what is new, replaces what is asked for in another way than before, and
+// returns the ids of both.
+func (w *World) addClients(asked []Client) map[string]bool {
+	other := map[string]bool{}
+	for _, c := range asked {
 		if !c.Native && c.Keys == nil {
 			c.Secret = w.secret(c.ID)
 		}
-		known := false
-		for i, before := range w.kept.Clients {
-			if before.ID == c.ID {
-				w.kept.Clients[i], known = c, true
-			}
+		i := slices.IndexFunc(w.kept.Clients, func(before Client) bool { return before.ID == c.ID })
+		if i < 0 {
+			w.kept.Clients, other[c.ID] = append(w.kept.Clients, c), true
+			continue
 		}
-		if !known {
-			w.kept.Clients = append(w.kept.Clients, c)
+		if !reflect.DeepEqual(w.kept.Clients[i], c) {
+			w.kept.Clients[i], other[c.ID] = c, true
 		}
 	}
+	return other
 }

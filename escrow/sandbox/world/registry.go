@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 
@@ -60,7 +61,8 @@ func (f *founding) openRegistry(ctx context.Context) error {
 	return f.registerPlatforms(ctx)
 }
 
-// registerPlatforms registers what is not in the registry, or not like this.
+// registerPlatforms registers what is not in the registry, and what is asked for in another
+// way than before. What was edited in the registry stays otherwise.
 func (f *founding) registerPlatforms(ctx context.Context) error {
 	key, err := f.key("registry")
 	if err != nil {
@@ -85,8 +87,12 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if next.Client = policy.ClientHash(settings); before != nil && before.Client == next.Client && before.Name == p.Name && slices.Equal(before.Origins, p.RedirectOrigins()) {
-			continue
+		if next.Client = policy.ClientHash(settings); before != nil {
+			same := before.Client == next.Client && before.Name == p.Name && slices.Equal(before.Origins, p.RedirectOrigins())
+			if f.edited[p.ID] = !same && !f.asked[p.ID]; same || f.edited[p.ID] {
+				continue
+			}
+			fmt.Fprintf(f.told, "%s is registered anew, as --platform says now: other changes of it are gone.\n", p.ID)
 		}
 		next.Name, next.Origins = p.Name, p.RedirectOrigins()
 		if next.Keys, err = publicSet(p.evidence); err != nil {

@@ -42,7 +42,8 @@ type World struct {
 	Witnesses  map[string]*Outage   // by custodian
 
 	kept     kept
-	keeps    bool // Dir stays
+	edited   map[string]bool // by client id: see Edited
+	keeps    bool            // Dir stays
 	programs Programs
 	rules    *disclose.Rules // as the operator installs them
 	group    *errgroup.Group
@@ -65,7 +66,7 @@ type Options struct {
 	Listen   string            // host:port of the service, loopback, checked
 	Vault    bool              // a real Vault in the place of the local keyring
 	Log      io.Writer         // of the service
-	Progress io.Writer         // told what takes long
+	Progress io.Writer         // told what takes long, and what becomes of platforms that were edited
 	Postgres []string          // further settings of PostgreSQL
 	Server   *sandbox.Postgres // instead of a PostgreSQL of its own
 	Stores   postgres.Options  // how the sides open it
@@ -125,7 +126,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	if err := sandbox.RequireLoopback(o.Listen); err != nil {
 		return nil, err
 	}
-	w := &World{programs: programs, Clock: &Clock{}, Witnesses: map[string]*Outage{}, Log: service.NewLog(o.Log, slog.LevelInfo)}
+	w := &World{programs: programs, Clock: &Clock{}, edited: map[string]bool{}, Witnesses: map[string]*Outage{}, Log: service.NewLog(o.Log, slog.LevelInfo)}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	w.cancel = cancel
 	w.group, run = errgroup.WithContext(run)
@@ -143,7 +144,7 @@ func Start(ctx context.Context, programs Programs, o Options) (_ *World, err err
 	if !w.Resumed {
 		w.Clock.Advance(-o.Behind)
 	}
-	f := &founding{World: w}
+	f := &founding{World: w, told: o.Progress}
 	ln, err := f.found(ctx, o)
 	if err != nil {
 		return nil, err

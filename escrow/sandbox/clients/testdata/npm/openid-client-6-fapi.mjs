@@ -2,8 +2,8 @@
 import * as client from 'openid-client';
 import { app, listen, callbackURL, ISSUER, CLIENT_ID, CLIENT_KEY, REDIRECT_URI } from './app.mjs';
 
-const { kid, ...jwk } = JSON.parse(CLIENT_KEY);
-const key = await crypto.subtle.importKey('jwk', jwk, { name: 'ECDSA', namedCurve: 'P-256' }, false, ['sign']);
+const { kid, alg, ...jwk } = JSON.parse(CLIENT_KEY);
+const key = await crypto.subtle.importKey('jwk', jwk, 'Ed25519', false, ['sign']);
 const config = await client.discovery(new URL(ISSUER), CLIENT_ID, undefined, client.PrivateKeyJwt({ key, kid }), { execute: [client.allowInsecureRequests] });
 const DPoP = client.getDPoPHandle(config, await client.randomDPoPKeyPair());
 
