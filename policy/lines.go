@@ -8,12 +8,14 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 // Lines shows a parsed bundle to who shall endorse it: one line for each thing that it
 // says, whole, so that two bundles with the same lines decide the same. Of keys and rule
-// files it has a mark, the beginning of the SHA-256 of what the bundle holds.
+// files it has a mark, the beginning of the SHA-256 of what the bundle holds; of platforms'
+// keys and those that register them kid and thumbprint (RFC 7638) as well.
 func (b *Bundle) Lines() []string {
 	var all []string
 	line := func(format string, args ...any) {
@@ -37,10 +39,11 @@ func (b *Bundle) Lines() []string {
 		}
 	}
 	if r := b.Registry; r != nil {
-		line("platforms are registered with key %s, and a new key of theirs waits %d days", mark(r.Keys), r.WaitingDays)
+		line("platforms are registered with %s", keysLine(r.Keys))
+		line("a new platform or key waits %d days until its evidence counts in a new case: one that was registered under other rules, too", r.WaitingDays)
 	}
 	for _, p := range b.Platforms {
-		line("platform %s: %s, keys %s", p.ID, p.Name, mark(p.Keys))
+		line("platform %s: %s, its evidence counts at once, under %s", p.ID, p.Name, keysLine(p.Keys))
 	}
 	for _, r := range b.Reviewers {
 		line("reviewer %s: %s, key %s", r.ID, r.Name, mark(r.Key))
@@ -86,6 +89,19 @@ func changes(was, is []string) (all []string) {
 		}
 	}
 	return all
+}
+
+// keysLine is the mark of a key set, which is of all that it says, and what each key is
+// called by who made it and by [PlatformRecord.Lines].
+func keysLine(jwks []byte) string {
+	keys, err := document.ParseKeySet(jwks)
+	said := "keys " + mark(jwks)
+	for i := range keys {
+		if print, perr := keys[i].Thumbprint(); err == nil && perr == nil {
+			said += fmt.Sprintf(", key %s, thumbprint %s", keys[i].KeyID, print)
+		}
+	}
+	return said
 }
 
 func mark(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }

@@ -78,3 +78,28 @@ func TestFoundIssue10WhatChangesIsShown(t *testing.T) {
 		t.Errorf("only %d changes were tried", tried)
 	}
 }
+
+// The keys of platforms, and those that register them, are called the same in rules, in
+// records and in the files of who made them.
+func TestLinesNameKeysAlike(t *testing.T) {
+	w := newWorld(t, func(b *Bundle) {
+		b.Succeed(nil)
+		b.Compartments, b.Registry = DefaultCompartments(), &Registry{jwks(t, key("registry")), 7}
+		b.Platforms = []Platform{{"town-square", "Town Square", jwks(t, key("town"))}}
+	})
+	r := &PlatformRecord{Keys: jwks(t, key("town"))}
+	if err := r.compileKeys(); err != nil {
+		t.Fatal(err)
+	}
+	rules, record := strings.Join(w.bundle.Lines(), "\n"), strings.Join(r.Lines(), "\n")
+	print, err := r.keys[0].Thumbprint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said := "key " + r.keys[0].KeyID + ", thumbprint " + print; !strings.Contains(rules, said) || !strings.Contains(record, said) {
+		t.Errorf("%s is not in both:\n%s\n%s", said, rules, record)
+	}
+	if !strings.Contains(rules, "its evidence counts at once") || !strings.Contains(rules, "waits 7 days until its evidence counts in a new case: one that was registered under other rules, too") {
+		t.Error(rules)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/penname/penname/verifier/document"
@@ -59,7 +60,8 @@ type platform struct {
 // NewPlatforms reads the records of platforms, all versions of each, in any order. The
 // newest of each must be signed with a registry key of one of the bundles; it vouches
 // for those before, which it names by their hash. It is [ErrPlatform],
-// [ErrPlatformSignature], [ErrNoRegistry], [ErrPlatformNotNext] or [ErrPlatformFixed].
+// [ErrPlatformSignature], [ErrNoRegistry], [ErrPlatformNotNext] or [ErrPlatformFixed], and
+// says which platform or entry it is about.
 //
 // Not checked: that the leaves are in the public log, and that there are no newer
 // records. The first is for whoever calls; the second is what an audit shows.
@@ -68,10 +70,10 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 	p.carryOver(bundles)
 	for _, l := range slices.SortedFunc(slices.Values(logged), func(a, b LoggedPlatform) int { return cmp.Compare(a.Leaf, b.Leaf) }) {
 		if err := p.add(l); err != nil {
-			return nil, err
+			return nil, about("record of entry", strconv.FormatInt(l.Leaf, 10), err)
 		}
 	}
-	for _, known := range p.byID {
+	for id, known := range p.byID {
 		newest := len(known.logged) - 1
 		err := error(ErrNoRegistry)
 		for _, b := range bundles {
@@ -80,7 +82,7 @@ func NewPlatforms(logged []LoggedPlatform, bundles ...*Bundle) (*Platforms, erro
 			}
 		}
 		if err != nil {
-			return nil, err
+			return nil, about("platform", id, err)
 		}
 	}
 	return p, nil
@@ -347,6 +349,27 @@ func (k *evidenceKeys) judge(e *token.Evidence, at time.Time, waitingDays int, l
 		return since, ErrPlatformTooNew.Because(&WaitError{from})
 	}
 	return since, ErrKeyTooNew.Because(&WaitError{from})
+}
+
+// CountsFrom returns, by kid, the days from which evidence under the keys of a platform's
+// newest record counts, without those that are reported stolen. The zero time is of a key
+// that does not wait, because the bundle lists it.
+func (b *Bundle) CountsFrom(id string, p *Platforms) map[string]time.Time {
+	newest, _ := p.Newest(id)
+	if newest == nil {
+		return nil
+	}
+	k, from := b.evidenceKeys(id, p, math.MaxInt64), make(map[string]time.Time)
+	for i := range newest.keys {
+		kid := newest.keys[i].KeyID
+		if _, stolen := k.stolen[kid]; stolen {
+			continue
+		}
+		if from[kid] = k.waitsFrom(kid, func(int64) bool { return false }); !from[kid].IsZero() {
+			from[kid] = from[kid].AddDate(0, 0, b.Registry.WaitingDays)
+		}
+	}
+	return from
 }
 
 // Register checks that a new record may be logged on day after those that p holds,

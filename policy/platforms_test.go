@@ -814,3 +814,31 @@ func FuzzPlatform(f *testing.F) {
 		}
 	})
 }
+
+// CountsFrom is what a warrant is judged by: the waiting time after the day of the record,
+// or none for a key that the bundle lists.
+func TestCountsFrom(t *testing.T) {
+	for name, listed := range map[string]bool{"registered": false, "listed": true} {
+		w := registered(t, func(b *Bundle) {
+			if listed {
+				b.Platforms = append(b.Platforms, Platform{"wiki-x", "Wiki", jwks(t, key("listed"))})
+			}
+		})
+		p, err := NewPlatforms(logged(t, at(3, 10, func(r *PlatformRecord) { r.ID = "wiki-x"; keys(t, "listed", "later")(r) })), w.bundle)
+		if err != nil {
+			t.Fatal(err, errors.Unwrap(err))
+		}
+		from := w.bundle.CountsFrom("wiki-x", p)
+		waits := now.AddDate(0, 0, -3+w.bundle.Registry.WaitingDays).UTC().Truncate(24 * time.Hour)
+		want := map[string]time.Time{"listed": waits, "later": waits}
+		if listed {
+			want["listed"] = time.Time{}
+		}
+		if len(from) != 2 || !from[key("later").KeyID].Equal(want["later"]) || !from[key("listed").KeyID].Equal(want["listed"]) {
+			t.Errorf("%s: %v, not %v", name, from, want)
+		}
+	}
+	if (&Bundle{}).CountsFrom("nobody", nil) != nil {
+		t.Error("of nobody")
+	}
+}

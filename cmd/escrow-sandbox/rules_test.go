@@ -67,6 +67,17 @@ func TestFoundA1SidesFollowTheLog(t *testing.T) {
 	if a := home(); a.StatusCode != http.StatusOK || !strings.Contains(a.body, "Bar Council") {
 		t.Fatal("the older rules are shown", a.StatusCode, a.body)
 	}
+	// Who discloses publishes by itself what the database has.
+	newRules(t, tb, func(b *policy.Bundle) { b.Custodians[0].Organisation = "Bar Board" })
+	if err := tb.Service.FollowRules(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := tb.Service.FollowRules(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := home(); !strings.Contains(a.body, "Bar Board") {
+		t.Fatal("the older rules are shown", a.body)
+	}
 	// No witness cosigns any more: for ten minutes it goes on, then it stops.
 	for _, w := range tb.Witnesses {
 		w.Down.Store(true)

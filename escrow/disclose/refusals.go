@@ -16,6 +16,8 @@ var (
 		"other platforms were registered at this moment: try again")
 	ErrClientSettings = refusal.New(refusal.Invalid, "platform.client_settings",
 		"the settings of the client are not those whose hash the record has: sign the record again with these settings")
+	ErrRegistryDamaged = refusal.New(refusal.Conflict, "platform.registry_damaged",
+		"nothing is registered while the database holds a record of a platform that cannot be believed: compare the database with the public log by escrowd log check, see who can write it, and put the row back that the log has, from a backup or from /v1/platforms of a mirror")
 	ErrRulesChanged = refusal.New(refusal.Conflict, "rules.changed",
 		"new rules came into force at this moment: try again")
 	ErrDataNotHeld = refusal.New(refusal.NotFound, "warrant.data_not_held",

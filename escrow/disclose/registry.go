@@ -40,7 +40,7 @@ type PlatformEntry struct {
 
 // Record puts a signed record into the registry: the row and its leaf in the public log
 // in one transaction. Recording the same one again changes nothing. The refusals are
-// those of [policy.Bundle.Register], and ErrClientSettings.
+// those of [policy.Bundle.Register], ErrClientSettings and ErrRegistryDamaged.
 func (r *Registry) Record(ctx context.Context, signed string, countersigned []string, client []byte) (policy.LoggedPlatform, error) {
 	const attempts = 5
 	for n := 1; ; n++ {
@@ -65,9 +65,11 @@ func (r *Registry) record(ctx context.Context, signed string, countersigned []st
 			return l, nil
 		}
 	}
+	// Nobody is registered beside a platform that cannot be believed: its keys and its sector
+	// could be given away.
 	platforms, err := policy.NewPlatforms(have, bundles...)
 	if err != nil {
-		return policy.LoggedPlatform{}, err
+		return policy.LoggedPlatform{}, ErrRegistryDamaged.Because(err)
 	}
 	now := r.Now()
 	record, err := bundles[len(bundles)-1].Register(signed, countersigned, platforms, now)

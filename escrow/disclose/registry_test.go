@@ -6,7 +6,9 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -177,5 +179,33 @@ func TestTheRegistryKeyIsReplaced(t *testing.T) {
 	anew := r.entry(t, next, "square", func(p *policy.PlatformRecord) { *p = square.Record.Successor() })
 	if _, err := r.Record(t.Context(), anew.Signed, nil, square.Client); err != nil {
 		t.Error("signed anew:", err)
+	}
+}
+
+// One damaged row does not hide which platform it is of.
+func TestADamagedRowIsNamed(t *testing.T) {
+	r := newRegistering(t)
+	for _, id := range []string{"forum", "square"} {
+		e := r.entry(t, r.key, id)
+		if _, err := r.Record(t.Context(), e.Signed, nil, e.Client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	of := r.Of
+	r.Of = func(ctx context.Context, ids ...string) ([]policy.LoggedPlatform, error) {
+		all, err := of(ctx, ids...)
+		for i := range all {
+			if p, perr := policy.ParsePlatform(all[i].Signed); perr == nil && p.ID == "square" {
+				body, signature, _ := strings.Cut(all[i].Signed, ".")
+				payload, signature, _ := strings.Cut(signature, ".")
+				all[i].Signed = body + "." + payload + "." + "AAAA" + signature[4:]
+			}
+		}
+		return all, err
+	}
+	late := r.entry(t, r.key, "late")
+	_, err := r.Record(t.Context(), late.Signed, nil, late.Client)
+	if !errors.Is(err, disclose.ErrRegistryDamaged) || !strings.Contains(err.Error(), "escrowd log check") || !strings.Contains(errors.Unwrap(err).Error()+fmt.Sprint(errors.Unwrap(errors.Unwrap(err))), `platform "square"`) {
+		t.Error(err, errors.Unwrap(err))
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/escrow/web/person"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // ErrFaults is the outcome of a check, or of a look at a running service, that found
@@ -84,7 +85,7 @@ func Faults(all []Finding) error {
 }
 
 // warnings are the refusals of parts that work all the same.
-var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint, errInUse, errConfigLogout}
+var warnings = []error{errConfigChain, keep.ErrNoSnapshot, errOldCheckpoint, errInUse, errConfigLogout, errConfigKeys, errSomeRefused}
 
 // found is what an error says of a part; nil: all is well.
 func found(part string, err error) Finding {
@@ -147,7 +148,7 @@ func Check(ctx context.Context, file string) []Finding {
 	t := trying{opening: o, all: []Finding{{Mark: OK, Part: "configuration"}}}
 	t.try(ctx, c.parts())
 	t.try(ctx, o.trials())
-	t.all = append(t.all, o.registry(ctx)...)
+	t.tryPlatforms(ctx)
 	return ending(t.all, o.lifetimes(o.tokenKeys()), o.Now())
 }
 
@@ -178,15 +179,22 @@ type trying struct {
 
 func (t *trying) try(ctx context.Context, parts []part) {
 	for _, p := range parts {
-		at := slices.IndexFunc(p.needs, func(name string) bool {
-			return slices.ContainsFunc(t.all, func(f Finding) bool { return f.Part == name && (f.Mark == Fault || f.Mark == NotTried) })
-		})
-		if at >= 0 {
-			t.all = append(t.all, Finding{Mark: NotTried, Part: p.name, Cause: "it needs " + p.needs[at]})
+		if lacks := t.lacks(p.needs); lacks != "" {
+			t.all = append(t.all, Finding{Mark: NotTried, Part: p.name, Cause: "it needs " + lacks})
 			continue
 		}
 		t.all = append(t.all, found(p.name, p.open(t.opening, ctx)))
 	}
+}
+
+// lacks is the first of the parts that are needed and not there, or "".
+func (t *trying) lacks(needs []string) string {
+	for _, name := range needs {
+		if slices.ContainsFunc(t.all, func(f Finding) bool { return f.Part == name && (f.Mark == Fault || f.Mark == NotTried) }) {
+			return name
+		}
+	}
+	return ""
 }
 
 // trials are what is tried beside the parts, which are opened before.
@@ -336,6 +344,14 @@ func (o *opening) tryLogout(ctx context.Context, address string) error {
 	switch s := resp.StatusCode; {
 	case s >= 500, s >= 300 && s < 400, s == http.StatusNotFound, s == http.StatusMethodNotAllowed:
 		return errConfigLogout.Because(fmt.Errorf("%s answers %d", address, s))
+	}
+	return nil
+}
+
+// tryKeys fetches the keys that a platform publishes, as its first request will.
+func (o *opening) tryKeys(ctx context.Context, address string) error {
+	if _, err := token.HTTPKeySource(address, o.Issuing.HTTP, o.Now)(ctx); err != nil {
+		return errConfigKeys.Because(err)
 	}
 	return nil
 }

@@ -60,6 +60,8 @@ var (
 		"a token key is not among the bundle's issuer keys, so no court could check its tokens: have a bundle endorsed that names it, and install that first")
 	errConfigLogout = refusal.New(refusal.Unavailable, "config.no_logout_address",
 		"a platform does not take logout tokens at its backchannel_logout_uri, so it would not be told who signed out: correct the address with the platform, and name it in issue.platform_private_networks if it is in your own network")
+	errConfigKeys = refusal.New(refusal.Unavailable, "config.no_keys_address",
+		"a platform's keys cannot be fetched from its jwks_uri, so its requests would be refused: correct the address with the platform, and name it in issue.platform_private_networks if it is in your own network")
 	errConfigPreset = refusal.New(refusal.Invalid, "config.unknown_preset",
 		"an identity provider's preset is not one of this version: correct its name, or give issuer, scopes and acr_values without a preset")
 	errConfigBundle = refusal.New(refusal.Invalid, "config.other_bundle",

@@ -25,7 +25,7 @@ type Job struct {
 var Jobs = []Job{
 	{Name: "cases", Every: time.Minute, Do: (*Service).ServeCases,
 		What: "serves the notices that are due, ends the cases that ran out, and publishes a fresh checkpoint of the log"},
-	{Name: "rules", Every: time.Minute, Do: (*Service).FollowRules,
+	{Name: "rules", Every: followRules, Do: (*Service).FollowRules,
 		What: "follows the public log, and works under a new bundle once it is in force there"},
 	{Name: "platforms", Every: followPlatforms, Do: (*Service).LoadPlatforms,
 		What: "takes what is new in the registry of platforms: who signs people in, and by which settings"},

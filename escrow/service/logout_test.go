@@ -38,7 +38,7 @@ func TestCheckAsksLogoutAddresses(t *testing.T) {
 		w.WriteHeader(status)
 	}))
 	t.Cleanup(server.Close)
-	o := &opening{Parts: Parts{Issuing: &Issuing{HTTP: identity.NewHTTP(identity.Guard{AllowLoopback: true})}}}
+	o := &opening{Parts: Parts{Now: time.Now, Issuing: &Issuing{HTTP: identity.NewHTTP(identity.Guard{AllowLoopback: true})}}}
 	for status, want := range map[int]error{200: nil, 204: nil, 400: nil, 401: nil, 302: errConfigLogout, 404: errConfigLogout, 405: errConfigLogout, 503: errConfigLogout} {
 		if err := o.tryLogout(t.Context(), server.URL+"/"+strconv.Itoa(status)); !errors.Is(err, want) {
 			t.Errorf("%d: %v", status, err)
@@ -47,8 +47,11 @@ func TestCheckAsksLogoutAddresses(t *testing.T) {
 	o.Issuing.HTTP.CloseIdleConnections()
 	o.Issuing.HTTP = identity.NewHTTP(identity.Guard{})
 	err := o.tryLogout(t.Context(), server.URL+"/200")
-	if f := found("logout", err); f.Mark != Warning || f.Code != "config.no_logout_address" || !strings.Contains(f.Mend, "platform_private_networks") || !strings.Contains(f.Cause, identity.ErrSSRFRefused.Code) {
+	if f := found("logout", err); f.Mark != Warning || f.Code != "config.no_logout_address" || !strings.Contains(f.Mend, "platform_private_networks") || !strings.Contains(f.Cause, identity.ErrPrivateAddress.Code) || strings.Contains(f.Cause, "identity provider") {
 		t.Errorf("an internal address: %+v", f)
+	}
+	if f := found("keys", o.tryKeys(t.Context(), server.URL+"/keys")); f.Mark != Warning || f.Code != "config.no_keys_address" || !strings.Contains(f.Cause, identity.ErrPrivateAddress.Code) {
+		t.Errorf("keys at an internal address: %+v", f)
 	}
 	if refusal.Of(o.tryLogout(t.Context(), ":")) == nil {
 		t.Error("no address")

@@ -36,6 +36,10 @@ var (
 		"the platform signs nobody in, because its settings cannot be used: correct them with escrowd platform edit")
 	errOtherSettings = refusal.New(refusal.Invalid, "platform.other_settings",
 		"the platform signs nobody in, because the settings beside its record are not those that the registry key signed: see who can write the database, and give it its settings again with escrowd platform edit")
+	errSomeRefused = refusal.New(refusal.Invalid, "platform.some_refused",
+		"some platforms sign nobody in: the lines below say which, and why")
+	errAllRefused = refusal.New(refusal.Invalid, "platform.all_refused",
+		"no platform signs anybody in, for each is refused: the lines below say why; if none is signed with a registry key of the bundle in force, sign each anew with escrowd platform edit, or have a bundle endorsed with the key that signed them")
 	errUnlogged = refusal.New(refusal.Unavailable, "platform.not_in_log",
 		"the newest record of the platform is not used, because the public log that this process follows does not hold it: after a change that lasts two minutes at most; if it lasts longer, see whether the log is published, and who can write the database")
 )
@@ -142,13 +146,23 @@ func (r registered) states() map[string]int {
 // findings are how many there are, and one for each that is refused.
 func (r registered) findings() []Finding {
 	var counts []string
-	for state, n := range r.states() {
+	states := r.states()
+	for state, n := range states {
 		if n > 0 {
 			counts = append(counts, fmt.Sprintf("%d %s", n, state))
 		}
 	}
 	slices.Sort(counts)
-	all := []Finding{{Mark: OK, Part: "issue.platforms", Cause: cmp.Or(strings.Join(counts, ", "), "none is registered")}}
+	var err error
+	if states["refused"] > 0 {
+		err = errSomeRefused
+		if waits := func(id string) bool { return errors.Is(r.refused[id], errUnlogged) }; states["open"] == 0 && !slices.ContainsFunc(slices.Collect(maps.Keys(r.refused)), waits) {
+			err = errAllRefused
+		}
+	}
+	count := found("issue.platforms", err)
+	count.Cause = cmp.Or(strings.Join(counts, ", "), "none is registered")
+	all := []Finding{count}
 	warn := maps.Clone(r.refused)
 	for _, id := range r.behind {
 		warn[id] = cmp.Or(warn[id], error(errUnlogged))
@@ -161,37 +175,48 @@ func (r registered) findings() []Finding {
 	return all
 }
 
-// registry is what a check finds of platforms.
-func (o *opening) registry(ctx context.Context) []Finding {
-	if o.Issuing == nil {
-		return nil
+// tryPlatforms is what a check finds of platforms.
+func (t *trying) tryPlatforms(ctx context.Context) {
+	if t.Issuing == nil {
+		return
 	}
-	if o.Issuing.Store == nil || o.Bundle == nil {
-		return []Finding{{Mark: NotTried, Part: "issue.platforms", Cause: "it needs issue.database and bundle"}}
+	if lacks := t.lacks([]string{"rules", "issue.token_keys", "issue.database"}); lacks != "" {
+		t.all = append(t.all, Finding{Mark: NotTried, Part: "issue.platforms", Cause: "it needs " + lacks})
+		return
 	}
 	f := newFollowing()
-	changed, err := o.Issuing.Store.Platforms(ctx, -1)
+	changed, err := t.Issuing.Store.Platforms(ctx, -1)
 	if err == nil {
 		err = f.read(changed)
 	}
-	if err == nil && o.history != nil {
-		err = f.take(ctx, o.history.HoldsRecord, o.history.Until)
+	if err == nil && t.history != nil {
+		err = f.take(ctx, t.history.HoldsRecord, t.history.Until)
 	}
 	if err != nil {
-		return []Finding{found("issue.platforms", err)}
+		t.all = append(t.all, found("issue.platforms", err))
+		return
 	}
-	now := f.register(o.Bundle, o.Issuing.TokenKeys, onThisMachine(o.Origin))
-	findings := now.findings()
+	if t.history == nil { // who discloses has the log itself in the database, and the start judges by it
+		for _, one := range f.unlogged {
+			f.stored[one.id] = one.Registered
+		}
+		f.unlogged = nil
+	}
+	now := f.register(t.Bundle, t.Issuing.TokenKeys, onThisMachine(t.Origin))
+	t.all = append(t.all, now.findings()...)
+	var addresses []part
+	try := func(name string, open func(*opening, context.Context) error) {
+		addresses = append(addresses, part{name, []string{"issue.platform_networks"}, open})
+	}
 	for _, p := range now.all {
-		switch part := "logout at " + p.ID; {
-		case p.Closed != nil || p.BackchannelLogoutURI == "":
-		case o.Issuing.HTTP == nil:
-			findings = append(findings, Finding{Mark: NotTried, Part: part, Cause: "it needs issue.platform_networks"})
-		default:
-			findings = append(findings, found(part, o.tryLogout(ctx, p.BackchannelLogoutURI)))
+		if p.Closed == nil && p.BackchannelLogoutURI != "" {
+			try("logout at "+p.ID, func(o *opening, ctx context.Context) error { return o.tryLogout(ctx, p.BackchannelLogoutURI) })
+		}
+		if p.Closed == nil && p.JWKSURI != "" {
+			try("keys at "+p.ID, func(o *opening, ctx context.Context) error { return o.tryKeys(ctx, p.JWKSURI) })
 		}
 	}
-	return findings
+	t.try(ctx, addresses)
 }
 
 // onThisMachine reports whether an origin is a sandbox's: no other is plain http.

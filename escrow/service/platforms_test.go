@@ -409,10 +409,30 @@ func TestPlatformsRefused(t *testing.T) {
 				}
 			}
 			found := now.findings()
-			if len(found) != 2 || found[0].Mark != OK || found[0].Cause != "1 refused, 3 open" || found[1].Mark != Warning || found[1].Part != "platform "+c.id || found[1].Code == "" {
+			if len(found) != 2 || found[0].Mark != Warning || found[0].Code != errSomeRefused.Code || found[0].Cause != "1 refused, 3 open" || found[1].Mark != Warning || found[1].Part != "platform "+c.id || found[1].Code == "" {
 				t.Errorf("%+v", found)
 			}
 		})
+	}
+}
+
+// A registry key that was swapped without the one before ends all platforms: that is a
+// fault, unless all that is missing is the log.
+func TestAllPlatformsRefused(t *testing.T) {
+	r := newRegistering(t)
+	for _, p := range ways(t, newPublicKey(t)) {
+		r.put(p)
+	}
+	swapped, keys := newRegistering(t), []openid.Key{{JWK: newTestKey(t)}, {JWK: newRSAKey(t)}}
+	if f := r.register(swapped.bundle, keys).findings(); len(f) != 5 || f[0].Mark != Fault || f[0].Code != errAllRefused.Code || f[1].Code != policy.ErrPlatformSignature.Code {
+		t.Errorf("%+v", f)
+	}
+	f := newFollowing()
+	if err := f.read(r.rows); err != nil {
+		t.Fatal(err)
+	}
+	if f := f.register(r.bundle, keys, false).findings(); len(f) != 5 || f[0].Mark != Warning {
+		t.Errorf("%+v", f)
 	}
 }
 

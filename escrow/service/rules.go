@@ -238,12 +238,21 @@ func (p *Parts) otherRules(ctx context.Context) error {
 
 func (p *Parts) rulesMaxAge() time.Duration { return cmp.Or(p.RulesMaxAge, RulesMaxAge) }
 
-// FollowRules takes a bundle that came into force, without a restart.
+// followRules is how soon a new bundle is published by who discloses, and then how soon
+// the others take it: together within a minute.
+const followRules = 15 * time.Second
+
+// FollowRules takes a bundle that came into force, without a restart. Who discloses
+// publishes one that the database has and the public log does not show yet.
 func (s *Service) FollowRules(ctx context.Context) error {
 	if s.rules == nil {
 		return nil // a process of no side
 	}
-	return s.rules.follow(ctx)
+	if err := s.rules.follow(ctx); err != nil || s.Registrar == nil {
+		return err
+	}
+	_, err := s.Registrar.Rules.InForce(ctx)
+	return err
 }
 
 // RulesKnown returns nil if it is known which rules are in force.

@@ -45,7 +45,7 @@ func TestGuardedClientKeepsToItsBounds(t *testing.T) {
 	}{
 		{"pass a permitted network", internal, "/form", nil},
 		{"pass the sandbox's", sandbox, "/form", nil},
-		{"this machine", production, "/form", ErrSSRFRefused},
+		{"this machine", production, "/form", ErrPrivateAddress},
 		{"a redirect to another origin", sandbox, "/away", ErrRedirectRefused},
 		{"an answer without end", sandbox, "/large", ErrTooLarge},
 	} {

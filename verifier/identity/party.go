@@ -132,7 +132,7 @@ func newRelyingParty(ctx context.Context, p Provider, now func() time.Time, lim 
 	if err := p.check(); err != nil {
 		return nil, err
 	}
-	client := newClient(lim, Guard{p.Private, p.Roots, p.AllowLoopback}, resolver)
+	client := newClient(lim, Guard{p.Private, p.Roots, p.AllowLoopback, ErrSSRFRefused}, resolver)
 	client.Transport = tokenAnswers{client.Transport.(*bounded)}
 	rp := &RelyingParty{provider: p, now: now, client: client, scopes: map[string]bool{}}
 	for _, s := range p.Scopes {

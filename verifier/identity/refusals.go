@@ -16,11 +16,13 @@ var (
 var (
 	ErrRedirectRefused = refusal.New(refusal.Invalid, "proofing_failed.redirect_refused", "the identity provider redirected us to another host; ask its operator to publish final addresses")
 	ErrSSRFRefused     = refusal.New(refusal.Invalid, "proofing_failed.ssrf_refused", "the identity provider's address is not a public https address; configure one that is, or name its host or network in private_networks")
-	ErrTooLarge        = refusal.New(refusal.Invalid, "proofing_failed.too_large", "the identity provider answered with more than we read; ask its operator to mend it")
-	ErrTimeout         = refusal.New(refusal.Unavailable, "proofing_failed.timeout", "the identity provider did not answer in time; try again later")
-	ErrUnavailable     = refusal.New(refusal.Unavailable, "proofing_failed.idp_unavailable", "the identity provider is not reachable or failed; try again later")
-	ErrCertificate     = refusal.New(refusal.Unavailable, "proofing_failed.bad_certificate", "the identity provider's certificate does not verify; try again later, or tell the operator, who names a private authority in ca_file")
-	ErrDisabled        = refusal.New(refusal.Invalid, "proofing_failed.idp_disabled", "this identity provider is no longer accepted; start again with another one")
+	// ErrPrivateAddress is of a platform's address, where the others are of an identity provider's.
+	ErrPrivateAddress = refusal.New(refusal.Invalid, "platform.private_address", "an address that a platform gave is not on the public internet: correct it with the platform, or name its host or network in issue.platform_private_networks")
+	ErrTooLarge       = refusal.New(refusal.Invalid, "proofing_failed.too_large", "the identity provider answered with more than we read; ask its operator to mend it")
+	ErrTimeout        = refusal.New(refusal.Unavailable, "proofing_failed.timeout", "the identity provider did not answer in time; try again later")
+	ErrUnavailable    = refusal.New(refusal.Unavailable, "proofing_failed.idp_unavailable", "the identity provider is not reachable or failed; try again later")
+	ErrCertificate    = refusal.New(refusal.Unavailable, "proofing_failed.bad_certificate", "the identity provider's certificate does not verify; try again later, or tell the operator, who names a private authority in ca_file")
+	ErrDisabled       = refusal.New(refusal.Invalid, "proofing_failed.idp_disabled", "this identity provider is no longer accepted; start again with another one")
 )
 
 // Refusals of one callback. Nothing is stored, and the flow must begin again.

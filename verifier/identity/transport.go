@@ -25,14 +25,19 @@ type Guard struct {
 	Private       PrivateNetworks // see Provider
 	Roots         *x509.CertPool  // likewise
 	AllowLoopback bool            // likewise
+
+	refused error // what a dial anywhere else is
 }
 
 // NewHTTP returns a client for addresses that somebody else chose. It dials public
 // addresses alone and those that the guard permits, whatever a name resolves to; it
 // follows redirects of a GET within one origin; and it reads 256 KiB in 4.5 seconds at
-// most. It fails with [ErrSSRFRefused], [ErrRedirectRefused] and [ErrTooLarge], else with
+// most. It fails with [ErrPrivateAddress], [ErrRedirectRefused] and [ErrTooLarge], else with
 // what package http has. Whether an address is https is the caller's to check.
-func NewHTTP(g Guard) *http.Client { return newClient(defaultLimits, g, nil) }
+func NewHTTP(g Guard) *http.Client {
+	g.refused = ErrPrivateAddress
+	return newClient(defaultLimits, g, nil)
+}
 
 // limits bound what a server that we call can cost us: one request, and one answer
 // after decompression.
@@ -58,7 +63,10 @@ func newClient(lim limits, g Guard, resolver *net.Resolver) *http.Client {
 				if g.Private.allow(name, address) {
 					return nil
 				}
-				return checkDial(address, g.AllowLoopback)
+				if checkDial(address, g.AllowLoopback) != nil {
+					return g.refused
+				}
+				return nil
 			},
 		}
 		return dialer.DialContext(ctx, network, name)

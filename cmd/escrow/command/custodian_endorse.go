@@ -67,7 +67,11 @@ func (h *home) show(raw []byte, inForce *policy.Bundle) error {
 		return err
 	}
 	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n\n" + strings.Join(b.Lines(), "\n") + "\n"
-	if inForce != nil && inForce.Hash() != b.Hash() {
+	switch {
+	case inForce == nil && b.Number > 1:
+		said += "\nWhat it changes is not known: you have seen no rules in force in the public log yet. It follows the bundle " + b.Predecessor +
+			":\nuntil you have compared the two, or escrow custodian endorse shows it here with the registrar in reach, give the endorsement to nobody.\n"
+	case inForce != nil && inForce.Hash() != b.Hash():
 		said += "\nWhat it changes in the rules in force:\n\n" + strings.Join(b.Changes(inForce), "\n") + "\n"
 	}
 	_, err = io.WriteString(h.Stderr, said)

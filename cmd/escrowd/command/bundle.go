@@ -3,6 +3,10 @@ package command
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -12,6 +16,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 func bundleCommand() *cobra.Command {
@@ -98,8 +103,50 @@ func bundleWrite() *cobra.Command {
 	return c
 }
 
+var errEndsPlatforms = refusal.New(refusal.Conflict, "bundle.ends_platforms",
+	"under these rules platforms would sign nobody in any more, because no registry key that the bundle names signed their records: have one endorsed that has the old key beside the new one, give each platform a record by the new one with escrowd platform edit, and leave the old key out of a later bundle; --end-platforms installs this one all the same")
+
+// installed is what bundle install says.
+type installed struct {
+	Bundle  string   `json:"bundle"`                    // hash
+	Ended   []string `json:"ended_platforms,omitempty"` // no registry key of it signed their records
+	Unknown []string `json:"unknown_stopped,omitempty"` // ids that it stops, and nobody has
+}
+
+// platformsUnder returns the ids of platforms that are registered under the rules in
+// force, nil if there are none yet, and not under b; and those that b stops and that
+// there are not.
+func platformsUnder(b, inForce *policy.Bundle, registered []policy.LoggedPlatform) (ended, unknown []string) {
+	newest := map[string]policy.LoggedPlatform{}
+	for _, l := range registered {
+		r, err := policy.ParsePlatform(l.Signed)
+		if err != nil {
+			continue // it is registered under neither
+		}
+		newest[r.ID] = l
+	}
+	for _, id := range slices.Sorted(maps.Keys(newest)) {
+		day, err := time.Parse(time.DateOnly, newest[id].Day)
+		if err != nil || inForce == nil {
+			continue
+		}
+		r, before := inForce.VerifyPlatform(newest[id].Signed, day)
+		if _, now := b.VerifyPlatform(newest[id].Signed, day); before == nil && now != nil && !r.Retired {
+			ended = append(ended, id)
+		}
+	}
+	for _, stop := range b.Stops {
+		listed := slices.ContainsFunc(b.Platforms, func(p policy.Platform) bool { return p.ID == stop.Platform })
+		if _, known := newest[stop.Platform]; stop.Platform != "" && !known && !listed {
+			unknown = append(unknown, stop.Platform)
+		}
+	}
+	return ended, unknown
+}
+
 func bundleInstall() *cobra.Command {
 	var dsn string
+	var endPlatforms bool
 	c := &cobra.Command{
 		Use: "install BUNDLE ENDORSEMENTS", Short: "Put endorsed rules in force, with a leaf in the public log", Args: cobra.ExactArgs(2),
 		Example: "  escrowd bundle install bundle.json endorsements.txt --database-file /etc/penname/disclosing.dsn",
@@ -121,14 +168,36 @@ func bundleInstall() *cobra.Command {
 			}
 			defer store.Close()
 			rules := disclose.Rules{Bundles: store.Bundles, Ceremonies: store.Ceremonies, Now: time.Now}
+			registered, err := store.Platforms.Of(cmd.Context())
+			if err != nil {
+				return err
+			}
+			inForce, err := rules.Current(cmd.Context())
+			if err != nil && !errors.Is(err, disclose.ErrNoBundle) {
+				return err
+			}
+			b, err := policy.ParseBundle(bundle)
+			if err != nil {
+				return err
+			}
+			ended, unknown := platformsUnder(b, inForce, registered)
+			if len(ended) > 0 && !endPlatforms {
+				return errEndsPlatforms.Because(fmt.Errorf("%d: %s", len(ended), strings.Join(ended, ", ")))
+			}
 			if err := rules.Install(cmd.Context(), bundle, strings.Fields(string(endorsements))); err != nil {
 				return err
 			}
-			sum := sha256.Sum256(bundle)
-			hash := hex.EncodeToString(sum[:])
-			return say(cmd, map[string]string{"bundle": hash}, "the rules %s are in force and in the public log: a running escrowd serve takes them within a minute; name this file in its configuration, for the next start", hash)
+			said := fmt.Sprintf("the rules %s are in force and in the public log: a running escrowd serve takes them within a minute; name this file in its configuration, for the next start", b.Hash())
+			if len(ended) > 0 {
+				said += fmt.Sprintf("\n%d platforms sign nobody in any more until escrowd platform edit signs their records anew: %s", len(ended), strings.Join(ended, ", "))
+			}
+			for _, id := range unknown {
+				said += fmt.Sprintf("\nwarning: the rules stop the platform %q, and none of that id is registered: see escrowd platform list", id)
+			}
+			return say(cmd, installed{b.Hash(), ended, unknown}, "%s", said)
 		},
 	}
+	c.Flags().BoolVar(&endPlatforms, "end-platforms", false, "install rules that name no registry key by which platforms are registered now: they sign nobody in until their records are signed anew")
 	databaseFlag(c, &dsn, "role penname_disclosing")
 	return c
 }

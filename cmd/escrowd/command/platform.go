@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"text/tabwriter"
@@ -89,11 +90,12 @@ func (f *recordFlags) flags(c *cobra.Command) {
 
 // recorded is what a command says of what it did.
 type recorded struct {
-	Platform string `json:"platform"`
-	Leaf     *int64 `json:"leaf,omitempty"` // in the public log; none with --record-out
-	Record   string `json:"record,omitempty"`
-	Counts   string `json:"evidence_counts_from,omitempty"` // day
-	Nothing  bool   `json:"nothing_to_change,omitempty"`    // and nothing was written
+	Platform  string   `json:"platform"`
+	Leaf      *int64   `json:"leaf,omitempty"` // in the public log; none with --record-out
+	Record    string   `json:"record,omitempty"`
+	Counts    string   `json:"evidence_counts_from,omitempty"` // day
+	Namesakes []string `json:"same_name,omitempty"`            // ids of others that people cannot tell from it
+	Nothing   bool     `json:"nothing_to_change,omitempty"`    // and nothing was written
 	handed
 }
 
@@ -154,8 +156,25 @@ func (r *registry) put(ctx context.Context, d draft, f recordFlags) (done record
 		return done, errExists
 	case errors.Is(err, policy.ErrBundleSharedKey):
 		err = policy.ErrBundleSharedKey.Because(fmt.Errorf("--key: %w", errors.Unwrap(err)))
+	case err == nil:
+		r.notice(ctx, d.record, &done)
 	}
 	return done, err
+}
+
+// notice adds what is to be known of a record that is registered. It is registered also if
+// nothing can be said.
+func (r *registry) notice(ctx context.Context, record policy.PlatformRecord, done *recorded) {
+	all, err := r.views(ctx)
+	for _, v := range all {
+		switch {
+		case err != nil:
+		case v.ID != record.ID && v.Name == record.Name && !v.Retired:
+			done.Namesakes = append(done.Namesakes, v.ID)
+		case v.ID == record.ID && record.Number == 1 && r.bundle.Registry.WaitingDays > 0:
+			done.Counts = v.Counts
+		}
+	}
 }
 
 // said is the text of what was done.
@@ -168,7 +187,10 @@ func (d recorded) said(what string) string {
 	}
 	text := fmt.Sprintf("%s %s, entry %d of the public log: running services take it within a minute", d.Platform, what, *d.Leaf)
 	if d.Counts != "" {
-		text += "\nits evidence counts from " + d.Counts
+		text += "\nits evidence counts " + countsText(d.Counts)
+	}
+	if len(d.Namesakes) > 0 {
+		text += "\nwarning: people read the name alone, and other platforms have the same: " + strings.Join(d.Namesakes, ", ")
 	}
 	return text
 }
@@ -232,7 +254,9 @@ type platformView struct {
 	Origins []string `json:"origins"`
 	Stolen  []string `json:"stolen"` // kids
 	Retired bool     `json:"retired"`
-	Counts  string   `json:"evidence_counts_from"` // day; see policy.Registry
+	Counts  string   `json:"evidence_counts_from,omitempty"` // day of the first of Keys that counts; none: nothing counts
+
+	Keys []keyView `json:"evidence_keys"`
 
 	openid.Platform // its settings, without its secrets
 
@@ -240,6 +264,12 @@ type platformView struct {
 	Hashes  []secretView `json:"secret_hashes,omitempty"`
 
 	lines []string
+}
+
+// keyView is an evidence key that is not reported stolen.
+type keyView struct {
+	ID     string `json:"kid"`
+	Counts string `json:"counts_from"` // day; "at once" if the rules list it
 }
 
 // secretView is a secret as operators see it.
@@ -252,7 +282,8 @@ type secretView struct {
 // view is one entry as of a day.
 func (r *registry) view(e entry, now time.Time) platformView {
 	v := platformView{ID: e.record.ID, Name: e.record.Name, Leaf: e.Leaf, Number: e.record.Number, Sector: e.record.SectorID(),
-		Origins: e.record.Origins, Stolen: e.record.Stolen, Retired: e.record.Retired, Counts: r.counts(e.first), lines: e.record.Lines()}
+		Origins: e.record.Origins, Stolen: e.record.Stolen, Retired: e.record.Retired, Keys: []keyView{}, lines: e.record.Lines()}
+	v.count(e.counts)
 	if p, err := openid.ParseSettings(e.Client); err == nil {
 		v.Kind, v.lines = kindOf(p), append(v.lines, clientLines(p)...)
 		for i, h := range p.SecretHashes {
@@ -271,7 +302,9 @@ func (r *registry) view(e entry, now time.Time) platformView {
 		v.State = "signs nobody in: " + shell.ProblemOf(unsound).Error()
 	case v.Kind == "api":
 		v.State = "is an API"
-	case now.Format(time.DateOnly) < v.Counts:
+	case v.Counts == "":
+		v.State = "signs in; no evidence of it counts: it has no evidence key"
+	case v.Counts != atOnce && now.Format(time.DateOnly) < v.Counts:
 		v.State = "signs in; evidence waits until " + v.Counts
 	default:
 		v.State = "signs in"
@@ -282,13 +315,29 @@ func (r *registry) view(e entry, now time.Time) platformView {
 	return v
 }
 
-// counts is the day from which evidence of a platform counts that was registered on a day.
-func (r *registry) counts(registered string) string {
-	day, err := time.Parse(time.DateOnly, registered)
-	if err != nil {
-		return registered
+// atOnce is the day of a key that does not wait.
+const atOnce = "at once"
+
+func countsText(day string) string {
+	if day == atOnce {
+		return day
 	}
-	return day.AddDate(0, 0, r.bundle.Registry.WaitingDays).Format(time.DateOnly)
+	return "from " + day
+}
+
+// count takes the days from which evidence counts, by kid.
+func (v *platformView) count(from map[string]time.Time) {
+	for _, kid := range slices.Sorted(maps.Keys(from)) {
+		k := keyView{ID: kid, Counts: atOnce}
+		if !from[kid].IsZero() {
+			k.Counts = from[kid].Format(time.DateOnly)
+		}
+		if v.Counts == "" || k.Counts == atOnce || v.Counts != atOnce && k.Counts < v.Counts {
+			v.Counts = k.Counts
+		}
+		v.Keys = append(v.Keys, k)
+		v.lines = append(v.lines, fmt.Sprintf("evidence under key %s counts %s", kid, countsText(k.Counts)))
+	}
 }
 
 func (r *registry) views(ctx context.Context) ([]platformView, error) {

@@ -10,7 +10,6 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -158,9 +157,6 @@ func platformAdd(at *registryFlags) *cobra.Command {
 					return secret.takeBack(err)
 				}
 				done.handed = secret
-				if d.record.Keys != nil && r.bundle.Registry.WaitingDays > 0 {
-					done.Counts = r.counts(time.Now().UTC().Format(time.DateOnly))
-				}
 				return say(cmd, done, "%s%s", done.said("is registered"), secret.said())
 			})
 		},

@@ -31,7 +31,7 @@ type registry struct {
 type entry struct {
 	postgres.Registered
 	record *policy.PlatformRecord // the newest
-	first  string                 // day of its first record
+	counts map[string]time.Time   // as policy.Bundle.CountsFrom has them
 }
 
 // open opens the registry for f.
@@ -71,11 +71,15 @@ func (at *registryFlags) open(cmd *cobra.Command, f func(ctx context.Context, r 
 		if err != nil {
 			return nil, err
 		}
-		first := map[string]string{}
+		records := map[string][]policy.LoggedPlatform{}
 		for _, l := range all {
-			if record, err := policy.ParsePlatform(l.Signed); err == nil && record.Number == 1 {
-				first[record.ID] = l.Day
+			if record, err := policy.ParsePlatform(l.Signed); err == nil {
+				records[record.ID] = append(records[record.ID], l)
 			}
+		}
+		bundles, err := rules.All(ctx)
+		if err != nil {
+			return nil, err
 		}
 		var entries []entry
 		for _, n := range newest {
@@ -83,7 +87,11 @@ func (at *registryFlags) open(cmd *cobra.Command, f func(ctx context.Context, r 
 			if err != nil {
 				return nil, err
 			}
-			entries = append(entries, entry{n, record, first[record.ID]})
+			one, err := policy.NewPlatforms(records[record.ID], bundles...)
+			if err != nil {
+				one = nil // its evidence counts for nobody, and view says why
+			}
+			entries = append(entries, entry{n, record, r.bundle.CountsFrom(record.ID, one)})
 		}
 		return entries, nil
 	}

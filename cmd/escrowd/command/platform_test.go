@@ -5,8 +5,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -72,5 +74,29 @@ func TestSecretInDoubtIsKept(t *testing.T) {
 		if _, err := f.hand(f.secret()); c.kept && (!errors.Is(err, secretfile.ErrExists) || !strings.Contains(err.Error(), "escrowd platform show")) {
 			t.Error(err)
 		}
+	}
+}
+
+// From when evidence of a platform counts is said of each key, and not of a platform that
+// has none.
+func TestWhenEvidenceCounts(t *testing.T) {
+	day := func(d int) time.Time { return time.Date(2026, 11, d, 0, 0, 0, 0, time.UTC) }
+	for name, c := range map[string]struct {
+		from   map[string]time.Time
+		counts string
+		keys   []keyView
+	}{
+		"no key":                 {counts: ""},
+		"one waits":              {map[string]time.Time{"a": day(9)}, "2026-11-09", []keyView{{"a", "2026-11-09"}}},
+		"the second waits":       {map[string]time.Time{"a": day(9), "b": day(12)}, "2026-11-09", []keyView{{"a", "2026-11-09"}, {"b", "2026-11-12"}}},
+		"the rules list the one": {map[string]time.Time{"a": day(9), "b": {}}, atOnce, []keyView{{"a", "2026-11-09"}, {"b", atOnce}}},
+	} {
+		var v platformView
+		if v.count(c.from); v.Counts != c.counts || !slices.Equal(v.Keys, c.keys) || len(v.lines) != len(c.keys) {
+			t.Errorf("%s: %+v", name, v)
+		}
+	}
+	if said := (recorded{Platform: "p", Leaf: new(int64), Counts: atOnce, Namesakes: []string{"other"}}).said("is registered"); !strings.Contains(said, "its evidence counts at once") || !strings.Contains(said, "the same: other") {
+		t.Error(said)
 	}
 }
