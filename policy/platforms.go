@@ -319,15 +319,24 @@ func vouching(r *PlatformRecord, before document.KeySet, l LoggedPlatform) (kids
 // for nothing but what was logged before the report: a thief could have countersigned a
 // key of theirs.
 func (k *evidenceKeys) waitsFrom(kid string, loggedBefore func(leaf int64) bool) time.Time {
+	return k.waits(kid, loggedBefore, make(map[string]time.Time))
+}
+
+// waits remembers what it found: keys can be vouched for by many, and those too.
+func (k *evidenceKeys) waits(kid string, loggedBefore func(leaf int64) bool, found map[string]time.Time) time.Time {
+	if since, ok := found[kid]; ok {
+		return since
+	}
 	since := k.days[kid]
 	for _, older := range k.vouched[kid] {
 		if report, stolen := k.stolen[older]; stolen && !loggedBefore(report.leaf) {
 			continue
 		}
-		if from := k.waitsFrom(older, loggedBefore); from.Before(since) {
+		if from := k.waits(older, loggedBefore, found); from.Before(since) {
 			since = from
 		}
 	}
+	found[kid] = since
 	return since
 }
 
