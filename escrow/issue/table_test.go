@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -233,10 +234,13 @@ func newTable(t *testing.T) *table {
 	tb.check(err)
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	tb.check(err)
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	tb.check(err)
+	tb.platforms[0].IDTokenAlg = jose.EdDSA // the other gets what who names none gets, RS256
 	tb.told.now = now
 	tb.live, err = person.Mount(tb.edge, person.Config{
 		Issuer: tb.issuer, Providers: []person.Provider{{ID: "desk", ACRs: []string{"high"}, Proving: &tb.desk}}, Platforms: tb.platforms[:], CookieKeys: [][32]byte{{1}},
-		TokenKeys: []openid.Key{{JWK: jose.JSONWebKey{KeyID: "k1", Algorithm: "EdDSA", Use: "sig", Key: key}}}, Store: tb.store, HTTP: &http.Client{Transport: &tb.told},
+		TokenKeys: []openid.Key{{JWK: jose.JSONWebKey{KeyID: "k1", Algorithm: "EdDSA", Use: "sig", Key: key}}, {JWK: jose.JSONWebKey{KeyID: "k2", Algorithm: "RS256", Use: "sig", Key: rsaKey}}}, Store: tb.store, HTTP: &http.Client{Transport: &tb.told},
 		Rules: func() (*policy.Bundle, error) { return &policy.Bundle{}, nil },
 	})
 	tb.check(err)
