@@ -70,7 +70,7 @@ func (d draft) changes(key jose.JSONWebKey) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	signed, err := jose.ParseSigned(d.before.Signed, document.SignatureAlgorithms)
+	signed, err := jose.ParseSignedCompact(d.before.Signed, document.SignatureAlgorithms)
 	if err != nil {
 		return false, err
 	}
