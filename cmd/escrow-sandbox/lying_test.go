@@ -338,6 +338,20 @@ func TestCustodianCatchesALyingRegistrar(t *testing.T) {
 	}
 }
 
+// platformFacts are what a registrar knows of all platforms when it decides.
+func platformFacts(t *testing.T, w *world.World) policy.Facts {
+	t.Helper()
+	logged, err := w.Service.Registrar.Registry.Of(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	platforms, err := policy.NewPlatforms(logged, w.Service.Bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return policy.Facts{Platforms: platforms}
+}
+
 // TestCustodianWaitsThoughTheRegistrarDoesNot: a registrar records a warrant whose
 // person must be told first, and shows it to custodians at once. They count the
 // days themselves, from the day in the public log.
@@ -381,7 +395,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	}
 	s := policy.Submission{Warrant: strings.TrimSpace(string(warrant)), Evidence: []string{strings.TrimSpace(string(evidence))}}
 	now := tb.Clock.Now()
-	d := policy.Decide(s, tb.Service.Bundle, policy.Facts{}, now)
+	d := policy.Decide(s, tb.Service.Bundle, platformFacts(t, tb), now)
 	c := disclose.Case{
 		ID: strings.Repeat("a", 26), WarrantHash: d.WarrantHash, Authority: d.Warrant.Authority, WarrantID: d.Warrant.ID, Submission: s,
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,

@@ -201,7 +201,10 @@ func (h history) moves() map[string][]func() bool {
 		"penname_notices_due":                {func() bool { return last.has("penname_notices_due") && last.sum("penname_notices_due") == 0 }},         // likewise
 		"penname_notices_overdue":            {func() bool { return last.has("penname_notices_overdue") && last.sum("penname_notices_overdue") == 0 }}, // likewise
 		"penname_reviews_pending":            {func() bool { return sameDay.sum("penname_reviews_pending") == 0 }, func() bool { return last.sum("penname_reviews_pending") == 1 }},
-		"penname_cases":                      {func() bool { return first.sum("penname_cases") == 0 }, func() bool { return last.sum("penname_cases", `state="noticed"`) == 1 }, func() bool { return !down.has("penname_cases") }},
+		"penname_platforms": {func() bool {
+			return last.sum("penname_platforms", `state="open"`) == 2 && last.sum("penname_platforms") == 2
+		}},
+		"penname_cases": {func() bool { return first.sum("penname_cases") == 0 }, func() bool { return last.sum("penname_cases", `state="noticed"`) == 1 }, func() bool { return !down.has("penname_cases") }},
 		"penname_request_duration_seconds": {more("penname_request_duration_seconds_count", `route="GET /me"`), more("penname_request_duration_seconds_count", `route="* /token"`),
 			func() bool {
 				return sameDay.sum("penname_request_duration_seconds_count", `route="POST /v1/warrants"`) >= 3

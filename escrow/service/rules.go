@@ -251,7 +251,14 @@ func (s *Service) FollowRules(ctx context.Context) error {
 	if err := s.rules.follow(ctx); err != nil || s.Registrar == nil {
 		return err
 	}
-	_, err := s.Registrar.Rules.InForce(ctx)
+	stored, err := s.Registrar.Rules.Current(ctx)
+	if err != nil {
+		return err
+	}
+	if known, err := s.rules.known(); err == nil && known.Hash() == stored.Hash() {
+		return nil
+	}
+	_, err = s.Registrar.Rules.InForce(ctx)
 	return err
 }
 
