@@ -31,7 +31,8 @@ func (s *Issuing) Reserve(ctx context.Context, platform string, name token.Pseud
 		h := name.Handle(n)
 		at := s.rows.handlePlace(platform, h)
 		there, err := s.owners(ctx, [][]byte{at})
-		if _, taken := there[0]; err == nil && !taken {
+		_, taken := there[0]
+		if err == nil && !taken {
 			err = s.settle(ctx, func(ctx context.Context, _ bool) error {
 				_, err := s.exec(ctx, `INSERT INTO handles (place, owner, day) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, at, owner, day.UTC())
 				if err == nil {
@@ -40,7 +41,11 @@ func (s *Issuing) Reserve(ctx context.Context, platform string, name token.Pseud
 				return err
 			})
 		}
-		if err != nil || bytes.Equal(there[0], owner) {
+		mine := bytes.Equal(there[0], owner)
+		if err == nil && taken && mine {
+			err = s.confirm(ctx) // also what was found of the shorter ones
+		}
+		if err != nil || mine {
 			return h, err
 		}
 	}

@@ -10,7 +10,7 @@ CREATE TABLE platform_records (
   countersigned text[] NOT NULL CHECK (cardinality(countersigned) <= 16),
   client        bytea  NOT NULL CHECK (octet_length(client) <= 262144),
   leaf          bigint NOT NULL UNIQUE REFERENCES log_leaves,
-  day           date   NOT NULL, -- of the leaf
+  day           date   NOT NULL CHECK (isfinite(day)), -- of the leaf
   PRIMARY KEY (id, number)
 );
 
