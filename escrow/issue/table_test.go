@@ -17,6 +17,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -538,11 +539,12 @@ func (tb *table) copy() (c copied) {
 	return c
 }
 
-// named writes pen names of p as rows of it were before, and one of nobody.
+// named writes pen names of p as rows of it were before, side by side, and then one of
+// nobody, so that nobody else's are as near.
 func (tb *table) named(p *player) {
 	tb.Helper()
+	names := slices.Compact([]string{string(p.names[0]), string(p.names[1]), "pen1" + strings.ToLower(rand.Text())}) // two, of members of one sector
 	_, err := tb.admin.Exec(tb.Context(), `INSERT INTO pseudonyms_named (pseudonym, platform, link, commitment, day)
-		SELECT name, 'platform', 'link', sha256(name::bytea), '2026-11-28' FROM (SELECT DISTINCT unnest($1::text[]) name) names`,
-		[]string{string(p.names[0]), string(p.names[1]), "pen1" + strings.ToLower(rand.Text())})
+		SELECT name, 'platform', 'link', sha256(name::bytea), '2026-11-28' FROM unnest($1::text[]) WITH ORDINALITY names (name, place) ORDER BY place`, names)
 	tb.check(err)
 }
