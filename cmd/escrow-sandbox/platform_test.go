@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -77,6 +78,22 @@ func (p platforms) key(name string) (secret, public string) {
 	return secret, write(p.T, name+".pub", said, 0o644)
 }
 
+// kidOf is the id of the key in a file.
+func kidOf(t *testing.T, file string) string {
+	t.Helper()
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var key struct {
+		ID string `json:"kid"`
+	}
+	if err := json.Unmarshal(raw, &key); err != nil {
+		t.Fatal(err)
+	}
+	return key.ID
+}
+
 // An address that lists all redirect URIs gives a platform its sector, the address's host,
 // for ever. What is wrong with it, or with its list, is named, and nothing is registered.
 func TestPlatformSectorURI(t *testing.T) {
@@ -117,27 +134,30 @@ func TestPlatformSectorURI(t *testing.T) {
 func TestPlatformEdit(t *testing.T) {
 	p := platforms{t, startForTest(t)}
 	_, first := p.key("first")
+	_, second := p.key("second")
 	p.done("add", "my-forum", "--name", "My Forum", "--redirect-uri", "https://forum.example/a", "--redirect-uri", "https://forum.example/b", "--origin", "https://cdn.forum.example", "--key", first)
 	p.done("edit", "my-forum", "--name", "Our Forum")
-	if got := p.show("my-forum"); got.Name != "Our Forum" || len(got.RedirectURIs) != 2 || len(got.Origins) != 1 || got.Secrets != 1 || got.Number != 2 {
+	if got := p.show("my-forum"); got.Name != "Our Forum" || len(got.RedirectURIs) != 2 || !slices.Equal(got.Origins, []string{"https://cdn.forum.example", "https://forum.example"}) || got.Secrets != 1 || got.Number != 2 {
 		t.Errorf("%+v", got)
 	}
 	p.done("edit", "my-forum", "--redirect-uri", "https://forum.example/c", "--origin", "")
-	if got := p.show("my-forum"); got.Name != "Our Forum" || !slices.Equal(got.RedirectURIs, []string{"https://forum.example/c"}) || len(got.Origins) != 0 {
+	if got := p.show("my-forum"); got.Name != "Our Forum" || !slices.Equal(got.RedirectURIs, []string{"https://forum.example/c"}) || !slices.Equal(got.Origins, []string{"https://forum.example"}) {
 		t.Errorf("%+v", got)
 	}
-	p.done("edit", "my-forum", "--stolen", "a-key-of-theirs")
-	p.done("edit", "my-forum", "--stolen", "a-key-of-theirs", "--stolen", "another")
-	if got := p.show("my-forum"); !slices.Equal(got.Stolen, []string{"a-key-of-theirs", "another"}) {
+	stolen, next := kidOf(t, first), kidOf(t, second)
+	p.refused(1, "no record of my-forum has a key of this kid", "edit", "my-forum", "--stolen", next)
+	p.done("edit", "my-forum", "--stolen", stolen, "--key", second)
+	p.done("edit", "my-forum", "--stolen", stolen, "--stolen", next)
+	if got := p.show("my-forum"); !slices.Equal(got.Stolen, []string{stolen, next}) {
 		t.Errorf("%+v", got)
 	}
 	before := p.show("my-forum").Number
 	p.refused(1, "platform.bad_settings", "edit", "my-forum", "--redirect-uri", "")
 	p.refused(1, "platform.bad_settings", "edit", "my-forum", "--jwks-uri", "https://forum.example/jwks")
-	p.refused(1, "platform.malformed", "edit", "my-forum", "--name", "")
+	p.refused(1, "the name is one line of text", "edit", "my-forum", "--name", "")
 	p.refused(1, "platform.unknown", "edit", "nobody", "--name", "Nobody")
 	p.refused(1, "file.unreadable", "edit", "my-forum", "--key", p.Path("none"))
-	p.refused(2, "unknown flag: --kind", "edit", "my-forum", "--kind", "spa")
+	p.refused(1, "a kind stays for ever", "edit", "my-forum", "--kind", "spa")
 	p.refused(2, "the usage is escrowd platform edit ID", "edit")
 	if got := p.show("my-forum").Number; got != before {
 		t.Errorf("a refused edit made record %d of %d", got, before)
