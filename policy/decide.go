@@ -359,7 +359,7 @@ func (v *verification) checkPlatforms() error {
 		switch {
 		case v.keys[t.Platform] == nil:
 			return ErrBadTarget
-		case v.b.stopsPlatform(t.Platform):
+		case v.b.StopsPlatform(t.Platform):
 			return ErrPlatformStopped
 		}
 	}

@@ -160,7 +160,7 @@ func Stopped(later []*Bundle, leaf int64, authority string, targets []Target) er
 	return nil
 }
 
-// stopsPlatform reports whether nothing is accepted about a platform under b.
-func (b *Bundle) stopsPlatform(id string) bool {
+// StopsPlatform reports whether nothing is accepted about a platform under b.
+func (b *Bundle) StopsPlatform(id string) bool {
 	return slices.ContainsFunc(b.Stops, func(s Stop) bool { return s.Platform == id })
 }

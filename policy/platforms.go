@@ -475,9 +475,7 @@ func (b *Bundle) listed(id string, p *Platforms) document.KeySet {
 // are some.
 func (r *PlatformRecord) carriesOn(listed document.KeySet, day time.Time) bool {
 	inForce := slices.DeleteFunc(slices.Clone(listed), func(k document.Key) bool { return !k.InForce(day) })
-	return len(inForce) > 0 && !slices.ContainsFunc(inForce, func(k document.Key) bool {
-		return find(r.keys, func(own *document.Key) bool { return own.KeyID == k.KeyID }) == nil
-	})
+	return len(inForce) > 0 && !slices.ContainsFunc(inForce, func(k document.Key) bool { return kidIn(r.keys, k.KeyID) == nil })
 }
 
 // checkKeys: evidence keys are those of one party alone, each under one kid.

@@ -18,6 +18,12 @@ import (
 // [disclose.Registry].
 type Platforms struct{ db *db }
 
+// Registry is the registry that keeps its records here. Who only reads needs no rules and
+// no clock.
+func (s Platforms) Registry(rules *disclose.Rules, now func() time.Time) disclose.Registry {
+	return disclose.Registry{Rules: rules, Now: now, Append: s.Append, Of: s.Of, After: s.After}
+}
+
 // Append is [disclose.Registry].Append.
 func (s Platforms) Append(ctx context.Context, e disclose.PlatformEntry, leaf proof.Leaf, after int64) (logged policy.LoggedPlatform, err error) {
 	logged = policy.LoggedPlatform{Signed: e.Signed, Countersigned: append([]string{}, e.Countersigned...)}

@@ -195,7 +195,7 @@ func TestRegistryConforms(t *testing.T) {
 			Bundles
 			Erasures
 			Log
-		}{d.Cases, d.Bundles, d.Erasures, d.Log}, disclose.Registry{Append: d.Platforms.Append, Of: d.Platforms.Of, After: d.Platforms.After}
+		}{d.Cases, d.Bundles, d.Erasures, d.Log}, d.Platforms.Registry(nil, nil)
 	})
 }
 

@@ -3,8 +3,6 @@ package service
 import (
 	"cmp"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -87,7 +85,7 @@ func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) 
 		switch {
 		case err != nil:
 			p.Closed, r.refused[id] = openid.ErrUnsound, err
-		case slices.ContainsFunc(b.Stops, func(s policy.Stop) bool { return s.Platform == id }):
+		case b.StopsPlatform(id):
 			p.Closed, r.stopped = openid.ErrStopped, append(r.stopped, id)
 		case record.Retired:
 			p.Closed, r.retired = openid.ErrRetired, append(r.retired, id)
@@ -111,7 +109,7 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 	if record.Retired {
 		return who, record, nil
 	}
-	if digest := sha256.Sum256(stored.Client); hex.EncodeToString(digest[:]) != record.Client {
+	if policy.ClientHash(stored.Client) != record.Client {
 		return who, record, errOtherSettings
 	}
 	if p, err = openid.ParseSettings(stored.Client); err != nil {
@@ -202,7 +200,7 @@ func (t *trying) tryPlatforms(ctx context.Context) {
 		}
 		f.unlogged = nil
 	}
-	now := f.register(t.Bundle, t.Issuing.TokenKeys, onThisMachine(t.Origin))
+	now := f.register(t.Bundle, t.Issuing.TokenKeys, OnThisMachine(t.Origin))
 	t.all = append(t.all, now.findings()...)
 	var addresses []part
 	try := func(name string, open func(*opening, context.Context) error) {
@@ -219,8 +217,8 @@ func (t *trying) tryPlatforms(ctx context.Context) {
 	t.try(ctx, addresses)
 }
 
-// onThisMachine reports whether an origin is a sandbox's: no other is plain http.
-func onThisMachine(origin string) bool { return strings.HasPrefix(origin, "http://") }
+// OnThisMachine reports whether an origin is a sandbox's: no other is plain http.
+func OnThisMachine(origin string) bool { return strings.HasPrefix(origin, "http://") }
 
 // following is how far a service has read the registry.
 type following struct {
@@ -307,7 +305,7 @@ func (s *Service) LoadPlatforms(ctx context.Context) error {
 	if f.bundle == b.Hash() && f.keys == keys {
 		return doubt
 	}
-	now := f.register(b, *keys, onThisMachine(s.Origin))
+	now := f.register(b, *keys, OnThisMachine(s.Origin))
 	if err := s.live.issuing.SetPlatforms(now.all); err != nil {
 		return err
 	}
@@ -324,9 +322,9 @@ func (s *Service) sayPlatforms(now registered) {
 	for _, id := range now.behind {
 		s.Log.Warn("the newest record of a platform is not used, and the one before stays in force", append([]any{slog.String("platform", id)}, why(errUnlogged)...)...)
 	}
-	counts := []any{}
-	for _, state := range slices.Sorted(maps.Keys(now.states())) {
-		counts = append(counts, slog.Int(state, now.states()[state]))
+	counts, states := []any{}, now.states()
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		counts = append(counts, slog.Int(state, states[state]))
 	}
 	s.Log.Info("platforms were read", counts...)
 }

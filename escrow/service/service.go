@@ -222,7 +222,8 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 		Rules:      &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now, Logged: s.logged},
 		Unrecorded: s.unrecorded.add,
 	}
-	s.Registrar.Registry = &disclose.Registry{Rules: s.Registrar.Rules, Now: s.Now, Append: d.Store.Platforms.Append, Of: d.Store.Platforms.Of, After: d.Store.Platforms.After}
+	registry := d.Store.Platforms.Registry(s.Registrar.Rules, s.Now)
+	s.Registrar.Registry = &registry
 	s.Reviews = &disclose.Reviews{List: d.Store.Reviews.List, Apply: d.Store.Reviews.Apply, InForce: s.Registrar.Rules.InForce, Now: s.Now}
 	s.Board = &disclose.Board{Ceremonies: d.Store.Ceremonies, Now: s.Now}
 	court.Mount(s.web, court.Config{Registrar: s.Registrar, Board: s.Board, SingleUse: d.Store, LogTiles: s.publisher.Handler()})

@@ -296,7 +296,7 @@ func (r *registry) view(e entry, now time.Time) platformView {
 	switch {
 	case e.record.Retired:
 		v.State = "retired"
-	case slices.ContainsFunc(r.bundle.Stops, func(s policy.Stop) bool { return s.Platform == v.ID }):
+	case r.bundle.StopsPlatform(v.ID):
 		v.State = "stopped by the custodians"
 	case unsound != nil:
 		v.State = "signs nobody in: " + shell.ProblemOf(unsound).Error()

@@ -2,7 +2,6 @@ package command
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -45,7 +44,7 @@ func (at *registryFlags) open(cmd *cobra.Command, f func(ctx context.Context, r 
 	}
 	defer store.Close()
 	rules := &disclose.Rules{Bundles: store.Bundles, Ceremonies: store.Ceremonies, Now: time.Now}
-	r := &registry{Registry: disclose.Registry{Rules: rules, Now: time.Now, Append: store.Platforms.Append, Of: store.Platforms.Of, After: store.Platforms.After}, key: at.key}
+	r := &registry{Registry: store.Platforms.Registry(rules, time.Now), key: at.key}
 	if r.bundle, err = rules.Current(cmd.Context()); err != nil {
 		return err
 	}
@@ -61,7 +60,7 @@ func (at *registryFlags) open(cmd *cobra.Command, f func(ctx context.Context, r 
 			r.algorithms = append(r.algorithms, keys[i].Algorithm)
 		}
 	}
-	r.sandbox = strings.HasPrefix(r.bundle.Registrar, "http://")
+	r.sandbox = service.OnThisMachine(r.bundle.Registrar)
 	r.entries = func(ctx context.Context) ([]entry, error) {
 		all, err := r.Of(ctx)
 		if err != nil {

@@ -10,7 +10,6 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
-	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/policy"
 )
@@ -68,8 +67,7 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	store := f.disclosing.Store.Platforms
-	r := disclose.Registry{Rules: f.rules, Now: f.Clock.Now, Append: store.Append, Of: store.Of}
+	r := f.disclosing.Store.Platforms.Registry(f.rules, f.Clock.Now)
 	for _, p := range f.platforms {
 		have, err := r.Of(ctx, p.ID)
 		if err != nil {
