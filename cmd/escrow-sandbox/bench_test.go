@@ -159,19 +159,25 @@ func benchmarkEnrolments(b *testing.B, s *world.Case) {
 	})
 }
 
-// A sign-in is a platform's page, the request, the person's consent, the code,
-// the platform's redemption and its check of the token. Beside it: seven bare
-// HTTP requests.
-func benchmarkSignIns(b *testing.B, s *world.Case) {
-	const callers = 16
-	browsers := make(chan *world.Browser, callers)
-	for range callers {
+// signedUp are the browsers of as many people, who each have a pen name nowhere yet.
+func signedUp(b *testing.B, s *world.Case, people int) chan *world.Browser {
+	browsers := make(chan *world.Browser, people)
+	for range people {
 		who, err := signUpNext(b.Context(), s.World)
 		if err != nil {
 			b.Fatal(err)
 		}
 		browsers <- who
 	}
+	return browsers
+}
+
+// A sign-in is a platform's page, the request, the person's consent, the code,
+// the platform's redemption and its check of the token. Beside it: seven bare
+// HTTP requests.
+func benchmarkSignIns(b *testing.B, s *world.Case) {
+	const callers = 16
+	browsers := signedUp(b, s, callers)
 	measure(b, "sign-ins/s", bareHTTP(callers, 7), callers, func() error {
 		who := <-browsers
 		defer func() { browsers <- who }()
@@ -221,14 +227,7 @@ func (neverWithdrawn) Withdrawn(context.Context, string, int) (bool, error) { re
 // at the other, so that both see the same machine.
 func benchmarkAlgorithms(b *testing.B, s *world.Case) {
 	const callers, turn = 16, 48
-	browsers := make(chan *world.Browser, callers)
-	for range callers {
-		who, err := signUpNext(b.Context(), s.World)
-		if err != nil {
-			b.Fatal(err)
-		}
-		browsers <- who
-	}
+	browsers := signedUp(b, s, callers)
 	var took [2]float64
 	turns := 0
 	b.ResetTimer()

@@ -84,7 +84,8 @@ var defaultHeaders = map[string]string{
 // the library passes nothing else on.
 type exchange struct {
 	endpoint     string
-	clientID     string // whom the checks took the caller for; the library may take it for nobody else
+	clientID     string   // whom the checks took the caller for; the library may take it for nobody else
+	client       Platform // clientID's; the zero Platform is of none that is registered, which the library says once it has looked at the credentials
 	secretInBody bool
 	published    []jose.JSONWebKey // keys of clientID's assertion that are not in its registration: see checkAssertion
 	resource     string            // the platform that the access token is to be for, if the request names one
@@ -455,9 +456,8 @@ func (k checks) checkAPI(r *http.Request, x *exchange) fault {
 func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	v := r.PostForm
 	x.redirectURI = v.Get("redirect_uri")
-	pl, _ := k.platform(r.Context(), x.clientID) // see checkPushed
-	if v.Has("scope") {                          // as in copyRequest
-		if x.scope = pl.granted(v.Get("scope")); !pl.renews(x) {
+	if v.Has("scope") { // as in copyRequest
+		if x.scope = x.client.granted(v.Get("scope")); !x.client.renews(x) {
 			x.scope = withoutOffline(x.scope)
 		}
 		v.Set("scope", x.scope)
@@ -468,7 +468,7 @@ func (k checks) checkToken(r *http.Request, x *exchange) fault {
 	case v.Get("grant_type") == string(goidc.GrantRefreshToken) && v.Get("refresh_token") == "":
 		return invalid("refresh_token is missing.")
 	}
-	wrong := k.checkResource(r.Context(), x, v, pl)
+	wrong := k.checkResource(r.Context(), x, v, x.client)
 	v.Del("resource")
 	return wrong
 }
@@ -479,7 +479,7 @@ func (k checks) checkPushed(r *http.Request, x *exchange) fault {
 	if r.PostForm.Has("request_uri") { // RFC 9126, 2.1: "MUST NOT provide"
 		return invalid("request_uri cannot be pushed.")
 	}
-	pl, _ := k.platform(r.Context(), x.clientID) // of one that is not there the library says so, once it has looked at the credentials
+	pl := x.client
 	if wrong := cmp.Or(checkRequest(r.PostForm, pl), k.checkHint(x, r.PostForm, x.clientID), k.checkResource(r.Context(), x, r.PostForm, pl)); wrong != (fault{}) {
 		return wrong
 	}
@@ -539,6 +539,7 @@ func (k checks) checkClient(r *http.Request, x *exchange) fault {
 		}
 	}
 	pl, err := k.platform(r.Context(), x.clientID)
+	x.client = pl
 	switch {
 	case err != nil: // the library says so
 	case pl.public() && cmp.Or(secret, r.PostForm.Get("client_secret"), assertion) != "":
