@@ -22,6 +22,7 @@ package identity
 import (
 	"cmp"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -39,6 +40,8 @@ type Identity struct {
 	Birthdate Private // YYYY-MM-DD; the year may be 0000 (withheld), or stand alone
 	Address   Private // lines separated by \n
 	Email     Private // only if the provider verified it
+
+	Claims Claims // what else it vouches for, to be told to platforms by consent
 
 	ACR        string    // authentication context class of the sign-in
 	VerifiedAt time.Time // the day (UTC, midnight) of the sign-in
@@ -72,6 +75,8 @@ type personClaims struct {
 	Address       *json.RawMessage `json:"address"`
 	Email         *json.RawMessage `json:"email"`
 	EmailVerified *json.RawMessage `json:"email_verified"`
+
+	vouched map[int]json.RawMessage // by ClaimSources
 }
 
 // or fills what c lacks from other. The id token, which is signed, comes first.
@@ -81,6 +86,10 @@ func (c personClaims) or(other personClaims) personClaims {
 	if c.Email == nil { // whether it is verified goes with it
 		c.Email, c.EmailVerified = other.Email, other.EmailVerified
 	}
+	vouched := map[int]json.RawMessage{}
+	maps.Copy(vouched, other.vouched)
+	maps.Copy(vouched, c.vouched)
+	c.vouched = vouched
 	return c
 }
 
@@ -90,9 +99,9 @@ func (c personClaims) named() bool {
 	return c.Name != nil || c.GivenName != nil && c.FamilyName != nil
 }
 
-// lacks reports whether a claim that the scopes ask for is missing.
-func (c personClaims) lacks(scopes map[string]bool) bool {
-	return !c.named() || c.Birthdate == nil ||
+// lacks reports whether a claim that the scopes ask for, or a source names, is missing.
+func (c personClaims) lacks(scopes map[string]bool, sources ClaimSources) bool {
+	return !c.named() || c.Birthdate == nil || len(c.vouched) < len(sources.named()) ||
 		(scopes["address"] && c.Address == nil) || (scopes["email"] && c.Email == nil)
 }
 

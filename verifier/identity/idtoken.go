@@ -110,6 +110,7 @@ func (rp *RelyingParty) verifyIDToken(ctx context.Context, f Flow, code string, 
 	if err := decode(sig.payload, &c); err != nil {
 		return nil, err
 	}
+	c.vouched = rp.provider.Claims.in(sig.payload)
 	if err := rp.checkClaims(&c, sig.typ, f); err != nil {
 		return nil, err
 	}
@@ -232,7 +233,7 @@ type verifiedClaims struct {
 	Verification struct {
 		TrustFramework string `json:"trust_framework"`
 	} `json:"verification"`
-	Claims personClaims `json:"claims"`
+	Claims json.RawMessage `json:"claims"`
 }
 
 // underFramework returns the claims in raw, one object or an array of them,
@@ -250,9 +251,15 @@ func (rp *RelyingParty) underFramework(raw *json.RawMessage) (personClaims, erro
 		}
 	}
 	for _, v := range list {
-		if slices.Contains(rp.provider.TrustFrameworks, v.Verification.TrustFramework) {
-			found = found.or(v.Claims)
+		if !slices.Contains(rp.provider.TrustFrameworks, v.Verification.TrustFramework) {
+			continue
 		}
+		var claims personClaims
+		if err := decode(v.Claims, &claims); v.Claims != nil && err != nil {
+			return found, err
+		}
+		claims.vouched = rp.provider.Claims.in(v.Claims)
+		found = found.or(claims)
 	}
 	return found, nil
 }

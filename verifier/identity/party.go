@@ -59,6 +59,10 @@ type Provider struct {
 	MaxAge          time.Duration // auth_time is not older; zero: no such demand
 	TrustFrameworks []string      // the claims come from verified_claims under one of these
 
+	// Claims says what else the provider has verified. With a preset that gives a core
+	// identity only Ages.
+	Claims ClaimSources
+
 	own peculiarities // set by a Preset
 
 	// SingleUse lets a flow's state be used once, on all nodes and across
@@ -157,6 +161,9 @@ func (p Provider) check() error {
 	if p.ClientID == "" || !p.own.coreIdentity && !slices.Contains(p.Scopes, oidc.ScopeProfile) &&
 		!(slices.Contains(p.Scopes, "given_name") && slices.Contains(p.Scopes, "family_name") && slices.Contains(p.Scopes, "birthdate")) {
 		return ErrConfig.Because(errors.New("client id or scope profile missing"))
+	}
+	if p.own.coreIdentity && len(p.Claims.named()) > 0 {
+		return ErrConfig.Because(errors.New("claims beside the core identity: it vouches for ages alone"))
 	}
 	if p.ClientKey != nil && (p.ClientSecret != "" || p.ClientKey.IsPublic() || !slices.Contains(allowedAlgs, jose.SignatureAlgorithm(p.ClientKey.Algorithm))) {
 		return ErrConfig.Because(errors.New("the client key is not a secret key with its alg, or there is a secret too"))
@@ -346,7 +353,8 @@ func (rp *RelyingParty) begin(fresh bool) (Flow, string) {
 
 // claimsRequest is the claims parameter (OpenID Connect Core, 5.5) for what no
 // scope asks for: amr, and verified claims under one of our frameworks (OpenID
-// Connect for Identity Assurance, 6), and a core identity. It is empty if none is required.
+// Connect for Identity Assurance, 6), a core identity, and what ClaimSources names. It is
+// empty if nothing is required.
 func (rp *RelyingParty) claimsRequest() string {
 	idToken := map[string]any{}
 	if len(rp.provider.AMRValues) > 0 {
@@ -359,6 +367,9 @@ func (rp *RelyingParty) claimsRequest() string {
 				claims[scope] = nil
 			}
 		}
+		for _, name := range rp.provider.Claims.requested() {
+			claims[name] = nil
+		}
 		idToken["verified_claims"] = map[string]any{"claims": claims, "verification": map[string]any{
 			"trust_framework": map[string]any{"values": rp.provider.TrustFrameworks}}}
 	}
@@ -366,8 +377,17 @@ func (rp *RelyingParty) claimsRequest() string {
 	if len(idToken) > 0 {
 		parts["id_token"] = idToken
 	}
+	info := map[string]any{}
 	if rp.core != nil {
-		parts["userinfo"] = map[string]any{coreIdentityClaim: nil}
+		info[coreIdentityClaim] = nil
+	}
+	for _, name := range rp.provider.Claims.requested() {
+		if len(rp.provider.TrustFrameworks) == 0 {
+			info[name] = nil
+		}
+	}
+	if len(info) > 0 {
+		parts["userinfo"] = info
 	}
 	if len(parts) == 0 {
 		return ""
@@ -493,7 +513,7 @@ func (rp *RelyingParty) person(ctx context.Context, c *idClaims, tokens *oauth2.
 			return personClaims{}, "", err
 		}
 	}
-	if person.lacks(rp.scopes) && rp.oidc.UserInfoEndpoint() != "" {
+	if person.lacks(rp.scopes, rp.provider.Claims) && rp.oidc.UserInfoEndpoint() != "" {
 		more, err := rp.userInfo(ctx, c.Subject, tokens)
 		if err != nil {
 			return personClaims{}, "", err
@@ -542,6 +562,7 @@ func (rp *RelyingParty) userInfo(ctx context.Context, subject string, tokens *oa
 	if err := decode(raw, &info); err != nil {
 		return info, err
 	}
+	info.vouched = rp.provider.Claims.in(raw)
 	// 5.3.2: "If signed, the UserInfo Response MUST contain the Claims iss (issuer)
 	// and aud (audience) as members."
 	if rp.provider.SignedUserInfo && (info.Issuer != rp.provider.Issuer || !info.Audience.us(rp.provider.ClientID)) {
@@ -618,6 +639,7 @@ func (rp *RelyingParty) identity(c *idClaims, p personClaims, level string) (Ide
 		Issuer: Private(c.Issuer), Subject: Private(c.Subject), Name: Private(name), Birthdate: Private(born),
 		VerifiedAt: rp.now().UTC().Truncate(24 * time.Hour),
 	}
+	id.Claims = rp.provider.Claims.claims(born, p.vouched, rp.now())
 	if age, ok := c.proofAge(); ok {
 		id.Proven = rp.now().Add(-max(age, 0))
 	}
