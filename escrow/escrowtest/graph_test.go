@@ -47,7 +47,7 @@ var mayImport = map[string][]string{
 	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
-	"escrow/openid":    {"verifier/document", "verifier/refusal", "verifier/token"},
+	"escrow/openid":    {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
 	"escrow/coalesce":  {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":     {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",

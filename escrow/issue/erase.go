@@ -3,6 +3,7 @@ package issue
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
@@ -36,9 +37,11 @@ type End func(ctx context.Context, names ...token.Pseudonym) error
 // that a ban holds, with a record that is sealed afresh. Asking again returns the
 // same receipt. What fails after the wish is written is [ErrRecorded].
 //
+// The claims go with the wish; key is that of the session, see [Issuer.Attest].
+//
 // The sign-ins end before the wish is written, so that a crash leaves none
 // behind, and again after it, for one that came between the two.
-func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end End) (Receipt, error) {
+func (s *Issuer) Erase(ctx context.Context, p Person, key []byte, platforms []string, end End) (Receipt, error) {
 	if err := s.EndSignIns(ctx, p, platforms, end); err != nil {
 		return Receipt{}, err
 	}
@@ -48,7 +51,7 @@ func (s *Issuer) Erase(ctx context.Context, p Person, platforms []string, end En
 	if err != nil {
 		return Receipt{}, err
 	}
-	if err := s.EndSignIns(ctx, p, platforms, end); err != nil {
+	if err := errors.Join(s.forgetClaims(ctx, p, key), s.EndSignIns(ctx, p, platforms, end)); err != nil {
 		return r, ErrRecorded.Because(err)
 	}
 	return r, nil

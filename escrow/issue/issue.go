@@ -173,6 +173,19 @@ type Store interface {
 	// Object marks one of them, or is ErrTooLate.
 	Object(ctx context.Context, whose []byte, reference string) error
 
+	// Claims returns what is stored of p's claims, nil if nothing is.
+	Claims(ctx context.Context, p Person) (sealed []byte, err error)
+	// TakeClaims replaces it, and counts, in one transaction. It does nothing and reports
+	// false if something else than t.Was is stored, or if t.Now is something and the
+	// erasure of p's label was asked for. What is stored may be forgotten from t.Until on.
+	TakeClaims(ctx context.Context, p Person, t Taken) (bool, error)
+	// Sharing returns how many people have a combination.
+	Sharing(ctx context.Context, combination []byte) (int64, error)
+	// ToldClaims returns the values that TellClaims stored at the places, nil where none is.
+	ToldClaims(ctx context.Context, places []ToldClaim) ([][]byte, error)
+	// TellClaims stores them, for ever, where nothing is stored at their place.
+	TellClaims(ctx context.Context, told []ToldClaim, day time.Time) error
+
 	// Ask stores r, unless the erasure of that label was asked for: then it
 	// changes nothing. It returns the receipt that is stored.
 	Ask(ctx context.Context, r Receipt) (Receipt, error)

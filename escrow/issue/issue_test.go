@@ -187,13 +187,13 @@ func TestT50ErasureEndsTheSignIns(t *testing.T) {
 		return err
 	}
 	down := errors.New("down")
-	if _, err := s.Erase(t.Context(), p, platforms, func(context.Context, ...token.Pseudonym) error { return down }); !errors.Is(err, down) {
+	if _, err := s.Erase(t.Context(), p, nil, platforms, func(context.Context, ...token.Pseudonym) error { return down }); !errors.Is(err, down) {
 		t.Fatalf("got %v", err)
 	}
 	if asked, err := s.Store.Asked(t.Context(), p.Label); asked || err != nil {
 		t.Fatalf("erased, with sign-ins left: %v", err)
 	}
-	receipt, err := s.Erase(t.Context(), p, platforms, note)
+	receipt, err := s.Erase(t.Context(), p, nil, platforms, note)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestT50ErasureEndsTheSignIns(t *testing.T) {
 	if !slices.Equal(ended, want) {
 		t.Errorf("ended %v, want %v", ended, want)
 	}
-	if again, err := s.Erase(t.Context(), p, platforms, note); err != nil || again != receipt {
+	if again, err := s.Erase(t.Context(), p, nil, platforms, note); err != nil || again != receipt {
 		t.Errorf("asked again: %v, %v", again, err)
 	}
 }
@@ -239,7 +239,7 @@ func TestWhoComesBackGetsEveryLink(t *testing.T) {
 		}
 	}
 	sign(first)
-	if _, err := s.Erase(t.Context(), first, platforms, func(context.Context, ...token.Pseudonym) error { return nil }); err != nil {
+	if _, err := s.Erase(t.Context(), first, nil, platforms, func(context.Context, ...token.Pseudonym) error { return nil }); err != nil {
 		t.Fatal(err)
 	}
 	back, isFirst, err := s.Return(t.Context(), zoe(), platforms)

@@ -18,6 +18,7 @@ import (
 	"github.com/luikyv/go-oidc/pkg/goidc"
 
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -115,6 +116,7 @@ type Platform struct {
 	BackchannelLogoutURI   string            `json:"backchannel_logout_uri,omitempty"`    // where it is told that a pen name signed out: see backchannel.go
 	Username               bool              `json:"username,omitempty"`                  // it may ask for a handle, by the scope profile
 	Email                  bool              `json:"email,omitempty"`                     // it may ask for an e-mail address, by the scope email
+	Claims                 []string          `json:"claims,omitempty"`                    // of identity.ClaimNames, in their order: it may ask for these, by scopes of the same names
 
 	// BackchannelLogoutSessionRequired asks for one logout token for each sign-in, with
 	// its sid (OpenID Connect Back-Channel Logout 1.0, 2.2). Else one without is for all
@@ -170,15 +172,16 @@ func ParseSettings(raw []byte) (p Platform, err error) {
 // SignInRequest is what the sign-in page gets to know.
 type SignInRequest struct {
 	Platform  Platform
-	SessionID string   // the handle of this interaction
-	Action    string   // where the page's forms post to: a path that ends with SessionID
-	Answer    bool     // the request is such a post: only then may form fields be taken as the person's answer
-	Silent    bool     // prompt=none: no page may be shown, the outcome must not be pending
-	Offline   bool     // the platform asks to stay signed in (offline_access)
-	Scopes    string   // all that the platform asks for: what is consented to
-	Username  bool     // a handle is among it
-	Email     bool     // an e-mail address is: [Provider.Email]
-	ACRs      []string // assurance levels that the platform would like, best first
+	SessionID string            // the handle of this interaction
+	Action    string            // where the page's forms post to: a path that ends with SessionID
+	Answer    bool              // the request is such a post: only then may form fields be taken as the person's answer
+	Silent    bool              // prompt=none: no page may be shown, the outcome must not be pending
+	Offline   bool              // the platform asks to stay signed in (offline_access)
+	Scopes    string            // all that the platform asks for: what is consented to
+	Username  bool              // a handle is among it
+	Email     bool              // an e-mail address is: [Provider.Email]
+	Claims    identity.ClaimSet // claims are
+	ACRs      []string          // assurance levels that the platform would like, best first
 
 	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
 	// for this interaction always does, however long the person reads afterwards.
@@ -193,6 +196,11 @@ type Subject struct {
 	ACR        string
 	Handle     token.Handle // of the pseudonym; required where SignInRequest.Username is set, and then told
 	Proven     time.Time    // when the person proved who they are; required where SignInRequest.Since is set, and then told
+
+	// Claims are those that the person lets the platform know, of SignInRequest.Claims, and
+	// Month is the first day (UTC) of when they were true. They are told for twelve months.
+	Claims identity.Claims
+	Month  time.Time
 
 	// Confirm, optional, is asked once more when the grant is stored: an error
 	// ends the grant. It closes the gap in which an [Provider.End] would miss it.
@@ -345,6 +353,8 @@ func (p Platform) Check() error {
 		return ErrBadPlatform.Because(WrongField("BackchannelLogoutURI"))
 	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Localhost) }):
 		return ErrBadPlatform.Because(WrongField("Origins"))
+	case !slices.Equal(p.Claims, identity.ClaimsNamed(p.Claims...).Names()):
+		return ErrBadPlatform.Because(WrongField("Claims"))
 	case p.IDTokenAlg != "" && !slices.Contains(document.IDTokenAlgorithms, p.IDTokenAlg):
 		return ErrBadPlatform.Because(WrongField("IDTokenAlg"))
 	}
@@ -422,7 +432,7 @@ func (p Platform) scopes() []string {
 	if p.Email {
 		all = append(all, goidc.ScopeEmail.ID)
 	}
-	return all
+	return append(all, p.Claims...)
 }
 
 // granted are the scopes that p may have, of those that it asks for, each once.

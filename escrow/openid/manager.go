@@ -181,6 +181,7 @@ type grantBody struct {
 	JKT        string       `json:"jkt,omitempty"`
 	Resource   string       `json:"resource,omitempty"` // the platform that access tokens are for, if it is another one
 	SID        string       `json:"sid,omitempty"`      // of no other grant, so that no two platforms share one
+	Claims     []byte       `json:"claims,omitempty"`   // see heldClaims
 
 	// Until the code is redeemed.
 	Code *codeBody `json:"code,omitempty"`
@@ -215,6 +216,10 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		Platform: g.ClientID, Commitment: h.subject.Commitment[:], ACR: h.subject.ACR, Handle: h.subject.Handle, Scope: g.Scopes,
 		JKT: g.JWKThumbprint, SID: h.sid, Created: h.created, Family: h.family, Resource: h.resource,
 	}
+	var err error
+	if b.Claims, err = sealClaims(g.ID, h.subject); err != nil {
+		return err
+	}
 	row := Row{Kind: KindGrant, ID: id, Holder: token.Pseudonym(g.Subject), Version: h.version, Tell: h.sid != ""}
 	switch {
 	case h.version == 0:
@@ -225,7 +230,6 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		}
 		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
 	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
-		var err error
 		if h.audience, err = m.audienceOf(ctx, b); err == nil {
 			err = m.ownKey(ctx, b)
 		}
@@ -377,6 +381,7 @@ func (m manager) load(ctx context.Context, id string) (*goidc.Grant, grantBody, 
 	}
 	h := &held{version: row.Version, redeemed: b.Code == nil, created: b.Created, family: b.Family, resource: b.Resource, sid: b.SID}
 	h.subject = Subject{Pseudonym: row.Holder, Commitment: [32]byte(b.Commitment), ACR: b.ACR, Handle: b.Handle}
+	openClaims(id, b.Claims, &h.subject)
 	g := &goidc.Grant{
 		ID: id, CreatedAt: int(b.Created), Subject: string(row.Holder), ClientID: b.Platform, Scopes: b.Scope, JWKThumbprint: b.JKT,
 		Store: map[string]any{heldKey: h},

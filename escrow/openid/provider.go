@@ -18,6 +18,7 @@ import (
 	"github.com/luikyv/go-oidc/pkg/provider"
 
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -78,6 +79,9 @@ func New(cfg Config, store Store, authenticate Authenticate) (*Provider, error) 
 func (p *Provider) configure(alg goidc.SignatureAlgorithm) (*provider.Provider, error) {
 	m := manager{p}
 	scopes := []goidc.Scope{goidc.ScopeOpenID, goidc.ScopeOfflineAccess, goidc.ScopeProfile, goidc.ScopeEmail}
+	for _, name := range identity.ClaimNames {
+		scopes = append(scopes, goidc.NewScope(name))
+	}
 	newHandle := func(context.Context) string { return random() }
 	var acrs []provider.Option
 	if len(p.cfg.ACRs) > 0 {
@@ -177,11 +181,15 @@ func (p *Provider) describe() ([]byte, error) {
 	doc["response_modes_supported"] = []string{"query", formPost}
 	doc["prompt_values_supported"] = []string{"none", "login", "consent", "select_account"}
 	claims := []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf",
-		"preferred_username", "email", "email_verified"}
+		"preferred_username", "email", "email_verified", "verified_claims"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
-	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
+	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported"} {
 		doc[unsupported] = false
 	}
+	doc["claims_parameter_supported"] = true
+	// OpenID Connect for Identity Assurance 1.0, 7.
+	doc["verified_claims_supported"], doc["trust_frameworks_supported"] = true, []string{TrustFramework}
+	doc["claims_in_verified_claims_supported"] = identity.ClaimNames
 	if p.cfg.Leave != nil {
 		doc["end_session_endpoint"] = p.cfg.Issuer + logoutPath
 	}
@@ -223,7 +231,8 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		// RFC 9700, 4.14: a refresh token is part of what is consented to.
 		Offline: offline(scopes), Scopes: scopes,
 		Username: contains(scopes, goidc.ScopeProfile), Email: contains(scopes, goidc.ScopeEmail),
-		ACRs: strings.Fields(as.ACRValues),
+		Claims: identity.ClaimsNamed(strings.Fields(scopes)...),
+		ACRs:   strings.Fields(as.ACRValues),
 	}
 	if as.MaxAuthnAgeSecs != nil {
 		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
@@ -254,13 +263,13 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		exchangeOf(r.Context()).down = e.Kind == refusal.Unavailable
 		p.showError(w, r, e)
 		return goidc.StatusPending, nil
-	case outcome == Approved && (!subject.valid() || subject.Proven.IsZero() && !req.Since.IsZero() || req.Username != (subject.Handle != "")):
+	case outcome == Approved && (!subject.valid() || subject.Proven.IsZero() && !req.Since.IsZero() || req.Username != (subject.Handle != "") || subject.Claims.Known()&^req.Claims != 0):
 		p.showError(w, r, ErrSubject)
 		return goidc.StatusPending, nil
 	case outcome == Approved && otherThanHinted(as, subject):
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "id_token_hint is about somebody else than who signed in.")
 	case outcome == Approved:
-		as.Subject, as.GrantedScopes = string(subject.Pseudonym), scopes
+		as.Subject, as.GrantedScopes = string(subject.Pseudonym), withoutClaims(scopes, req.Claims&^subject.Claims.Known())
 		h := &held{subject: subject, resource: heldOf(as.Store).resource}
 		if pl.BackchannelLogoutURI != "" {
 			h.sid = random()[:sidLen]
@@ -348,7 +357,7 @@ func (p *Provider) Email(name token.Pseudonym) string {
 	return string(name) + "@" + cmp.Or(p.cfg.EmailDomain, NoDomain)
 }
 
-// namedClaims are what a platform is told to call somebody by, in ID token and userinfo
+// namedClaims are what a platform is told beside the pen name, in ID token and userinfo
 // (OpenID Connect Core, 5.4), as far as it was consented to and its registration still asks.
 func (p *Provider) namedClaims(ctx context.Context, g *goidc.Grant) map[string]any {
 	claims := map[string]any{}
@@ -362,6 +371,9 @@ func (p *Provider) namedClaims(ctx context.Context, g *goidc.Grant) map[string]a
 	}
 	if contains(scopes, goidc.ScopeEmail) {
 		claims["email"], claims["email_verified"] = p.Email(token.Pseudonym(g.Subject)), false
+	}
+	if verified := p.verifiedClaims(h.subject, scopes); verified != nil {
+		claims["verified_claims"] = verified
 	}
 	return claims
 }

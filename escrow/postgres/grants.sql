@@ -29,6 +29,12 @@ GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 -- Sessions of people, and their ends.
 GRANT SELECT (handle, hidden, expires), INSERT (handle, hidden, expires), DELETE ON sessions TO penname_issuing;
 
+-- Claims of people: they are sealed, and counted by the function alone.
+GRANT SELECT (place, sealed, expires), DELETE ON claims TO penname_issuing;
+GRANT SELECT (id, n, expires), DELETE ON claim_counts TO penname_issuing;
+GRANT EXECUTE ON FUNCTION take_claims(bytea, bytea, bytea, date, bytea[], bytea[], text) TO penname_issuing;
+GRANT SELECT (place, value), INSERT (place, value, day) ON claims_told TO penname_issuing;
+
 -- Protocol state of the OpenID provider, which is on the issuing side.
 GRANT SELECT (kind, id, holder, version, body, expires, ended, writer), INSERT (kind, id, holder, version, body, expires, ended, writer), UPDATE (holder, version, body, expires, ended, writer), DELETE ON openid_rows TO penname_issuing;
 GRANT SELECT (key, expires, writer), INSERT (key, expires, writer), DELETE ON openid_used TO penname_issuing;

@@ -439,9 +439,9 @@ func (s *Issuing) Revoked(ctx context.Context, list int, now time.Time) (indexes
 	return indexes, err
 }
 
-// DeleteExpired deletes sessions and the protocol state that expired before now.
+// DeleteExpired deletes sessions, claims and the protocol state that expired before now.
 func (s *Issuing) DeleteExpired(ctx context.Context, now time.Time) error {
-	return s.deleteExpired(ctx, now, "sessions", "openid_entries", "openid_used", "openid_rows")
+	return s.deleteExpired(ctx, now, "sessions", "claims", "claim_counts", "openid_entries", "openid_used", "openid_rows")
 }
 
 // DeleteExpired deletes the used keys that expired before now.

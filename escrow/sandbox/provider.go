@@ -165,7 +165,7 @@ func (p *Provider) discovery(w http.ResponseWriter, _ *http.Request) {
 		"token_endpoint_auth_methods_supported":          []string{"client_secret_basic"},
 		"code_challenge_methods_supported":               []string{"S256"},
 		"acr_values_supported":                           []string{ACRVerified, ACRSelfAsserted},
-		"claims_supported":                               []string{"sub", "name", "birthdate", "address", "email", "email_verified", "acr", "auth_time"},
+		"claims_supported":                               []string{"sub", "name", "birthdate", "address", "email", "email_verified", "profession", "organisation", "acr", "auth_time"},
 		"request_uri_parameter_supported":                false,
 		"authorization_response_iss_parameter_supported": true,
 	})
@@ -434,8 +434,9 @@ func (p *Provider) userinfo(w http.ResponseWriter, r *http.Request) {
 		switch scope {
 		case "profile":
 			claims["name"], claims["birthdate"] = g.person.Name, g.person.Birthdate
+			claims["profession"], claims["organisation"] = g.person.Profession, g.person.Organisation
 		case "address":
-			claims["address"] = map[string]string{"formatted": g.person.Address}
+			claims["address"] = map[string]string{"formatted": g.person.Address, "country": g.person.Country}
 		case "email":
 			claims["email"], claims["email_verified"] = g.person.Email, g.person.ACR == ACRVerified
 		}

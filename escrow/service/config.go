@@ -176,6 +176,8 @@ type providerConfig struct {
 	TrustFrameworks []string `toml:"trust_frameworks"`
 	MaxAgeMinutes   int      `toml:"max_age_minutes"`
 	PrivateNetworks []string `toml:"private_networks"` // identity.ParsePrivateNetworks
+
+	Claims identity.ClaimSources `toml:"claims"` // what it has verified besides
 }
 
 // ReadConfig reads and checks the file. It opens no connection. Its refusals, all
@@ -503,7 +505,7 @@ func (p providerConfig) demands(origin string, used token.ReplayGuard) (identity
 	d, _ := identity.Preset(p.Preset)
 	d.Issuer, d.ClientID, d.RedirectURL, d.Scopes = p.Issuer, p.ClientID, origin+person.CallbackPath(p.ID), p.Scopes
 	d.ACRValues, d.AMRValues, d.TrustFrameworks, d.MaxAge = p.ACRValues, p.AMRValues, p.TrustFrameworks, time.Duration(p.MaxAgeMinutes)*time.Minute
-	d.SingleUse = used
+	d.SingleUse, d.Claims = used, p.Claims
 	var err error
 	if d.Private, err = identity.ParsePrivateNetworks(p.PrivateNetworks); err != nil {
 		return d, of("private_networks", err)

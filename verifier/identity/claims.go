@@ -147,3 +147,52 @@ GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ
 KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL
 NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST
 SV SX SY SZ TC TD TF TG TH TJ TK TL TM TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS YE YT ZA ZM ZW`
+
+// ClaimSet is a set of places in [ClaimNames], one bit each.
+type ClaimSet uint8
+
+// AllClaims is the set of all.
+const AllClaims ClaimSet = 1<<len(ClaimNames) - 1
+
+// ClaimsNamed is the set of the claims with these names; other names count for nothing.
+func ClaimsNamed(names ...string) (set ClaimSet) {
+	for at, name := range ClaimNames {
+		if slices.Contains(names, name) {
+			set |= 1 << at
+		}
+	}
+	return set
+}
+
+// Has reports whether the claim at a place is in the set.
+func (s ClaimSet) Has(at int) bool { return s&(1<<at) != 0 }
+
+// Names are those of the set, in order.
+func (s ClaimSet) Names() (names []string) {
+	for at, name := range ClaimNames {
+		if s.Has(at) {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// Known is the set of those that are not empty.
+func (c Claims) Known() (set ClaimSet) {
+	for at, value := range c {
+		if value != "" {
+			set |= 1 << at
+		}
+	}
+	return set
+}
+
+// Only are those of c that are in the set.
+func (c Claims) Only(set ClaimSet) Claims {
+	for at := range c {
+		if !set.Has(at) {
+			c[at] = ""
+		}
+	}
+	return c
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -32,6 +33,7 @@ type platformFlags struct {
 	backchannel, sector, sectorURI                  string
 	redirects, logouts, origins                     []string
 	par, dpop, session, username, email             bool
+	claims                                          []string
 }
 
 func (f *platformFlags) flags(c *cobra.Command) {
@@ -46,6 +48,7 @@ func (f *platformFlags) flags(c *cobra.Command) {
 	c.Flags().StringVar(&f.idTokenAlg, "id-token-alg", "", "EdDSA, ES256 or RS256; RS256 if it says nothing")
 	c.Flags().BoolVar(&f.par, "require-par", false, "refuse requests that were not pushed (RFC 9126)")
 	c.Flags().BoolVar(&f.dpop, "require-dpop", false, "refuse to issue tokens that are not bound to a key (RFC 9449)")
+	c.Flags().StringSliceVar(&f.claims, "claims", nil, "it may ask by scopes of these names, with the person's consent, for verified_claims: "+strings.Join(identity.ClaimNames[:], ", ")+"; give as few as it needs, because all that it may ask for together must be shared by 100 people")
 	c.Flags().BoolVar(&f.username, "username", false, "it may ask by the scope profile for preferred_username: a short name, made from the pen name and nobody else's there for ever")
 	c.Flags().BoolVar(&f.email, "email", false, "it may ask by the scope email for an address that nobody can write to")
 	c.Flags().StringVar(&f.evidence, "key", "", "file with the public keys by which it signs evidence: one JWK or {\"keys\": […]}, Ed25519 or P-256, each with a kid")
@@ -88,6 +91,7 @@ func (f *platformFlags) apply(cmd *cobra.Command, r *policy.PlatformRecord, p *o
 		p.BackchannelLogoutSessionRequired = p.BackchannelLogoutSessionRequired && f.backchannel != ""
 	})
 	said("backchannel-logout-session-required", func() { p.BackchannelLogoutSessionRequired = f.session })
+	said("claims", func() { p.Claims = inOrder(f.claims) })
 	said("username", func() { p.Username = f.username })
 	said("email", func() { p.Email = f.email })
 	said("jwks-uri", func() { p.JWKSURI, p.JWKS = f.jwksURI, nil })
@@ -264,4 +268,15 @@ func clientLines(p openid.Platform) []string {
 		}
 	}
 	return lines
+}
+
+// inOrder are names of claims in their order, each once; as they are if one is unknown,
+// which is then refused.
+func inOrder(names []string) []string {
+	for _, name := range names {
+		if identity.ClaimsNamed(name) == 0 {
+			return names
+		}
+	}
+	return identity.ClaimsNamed(names...).Names()
 }

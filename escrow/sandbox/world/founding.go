@@ -285,6 +285,7 @@ func (f *founding) startIdentityProvider(ctx context.Context, id, name string, p
 	party, err := identity.NewRelyingParty(ctx, identity.Provider{
 		Issuer: issuer, ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
 		Scopes: []string{"profile", "address", "email"}, ACRValues: []string{sandbox.ACRVerified}, SingleUse: f.issuing.Store, AllowLoopback: true,
+		Claims: identity.ClaimSources{Ages: true, Country: "address.country", Profession: "profession", Organisation: "organisation"},
 	}, f.Clock.Now)
 	if err != nil {
 		return "", err

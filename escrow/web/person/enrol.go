@@ -114,7 +114,7 @@ func (s *side) enrol(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	v, begin := flow{Word: word(r.FormValue("device")), Return: r.FormValue("return") != ""}, p.Begin
+	v, begin := flow{Word: word(r.FormValue("device")), Return: r.FormValue("return") != "", Renew: r.FormValue("renew") != ""}, p.Begin
 	if back := r.FormValue("interaction"); comesBack.MatchString(back) {
 		v.Back = back
 	}
@@ -198,7 +198,11 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 	if err != nil {
 		return err
 	}
-	if err := s.begin(w, r, f, person, id); err != nil {
+	key, err := s.Issuer.Attest(r.Context(), person, id, f.Renew)
+	if err != nil {
+		return err
+	}
+	if err := s.begin(w, r, f, person, key, id); err != nil {
 		return err
 	}
 	to := "/me?welcome=back"
@@ -214,7 +218,7 @@ func (s *side) proven(w http.ResponseWriter, r *http.Request, f flow, p Provider
 
 // begin signs a person in. It is a new session at every proof of identity, so that
 // there is nothing to fixate (ATTACKS R13), and the one that the browser had ends.
-func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, person issue.Person, id identity.Identity) error {
+func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, person issue.Person, key []byte, id identity.Identity) error {
 	before, had := s.sessions.person(r)
 	if f.Word == "" && before.Person.ID == person.ID {
 		f.Word = before.Word
@@ -227,7 +231,7 @@ func (s *side) begin(w http.ResponseWriter, r *http.Request, f flow, person issu
 	if err != nil {
 		return err
 	}
-	v := session{Session: began, Person: person, ACR: id.ACR, Proven: id.Proven, Ends: now.Add(sessionMost)}
+	v := session{Session: began, Person: person, Key: key, ACR: id.ACR, Proven: id.Proven, Ends: now.Add(sessionMost)}
 	if f.Flow.Fresh {
 		v.For = f.Back
 	}

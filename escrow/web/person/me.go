@@ -169,7 +169,7 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.sectors(), s.end(r))
+	receipt, err := s.Issuer.Erase(r.Context(), who.Person, who.Key, s.sectors(), s.end(r))
 	if err != nil {
 		return err
 	}

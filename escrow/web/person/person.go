@@ -163,7 +163,10 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	}
 	if err := edge.AddPages(pageFiles, template.FuncMap{
 		"providers": func() []Provider { return c.Providers },
-		"toProve":   func(back string, anew, returns bool) proofForm { return proofForm{back, anew, returns} },
+		"toProve": func(back string, anew, returns bool) proofForm {
+			return proofForm{Back: back, Anew: anew, Returns: returns}
+		},
+		"toRenew": func(back string) proofForm { return proofForm{Back: back, Anew: true, Renew: true} },
 	}); err != nil {
 		return nil, err
 	}
@@ -180,6 +183,7 @@ type proofForm struct {
 	Back    string // where to go on afterwards, see comesBack
 	Anew    bool   // the person must prove it again, though they may be signed in
 	Returns bool   // though they asked to be deleted
+	Renew   bool   // what the provider vouches for is taken anew
 }
 
 // newOpenID is the OpenID provider whose sign-in page is [side.authenticate].

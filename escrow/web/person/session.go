@@ -58,6 +58,7 @@ func newSessions(keys [][32]byte, origin string, now func() time.Time) (sessions
 type session struct {
 	issue.Session
 	Person  issue.Person `json:"p"`
+	Key     []byte       `json:"k,omitempty"` // of the claims: see issue.Issuer.Attest
 	ACR     string       `json:"a"`
 	Proven  time.Time    `json:"v"`           // see identity.Identity
 	For     string       `json:"f,omitempty"` // the address that the person proved who they are anew for
@@ -70,23 +71,34 @@ type session struct {
 // allowed is what the person agreed to while this session lasts: what a platform may
 // have again without asking (prompt=none). It is nowhere but in the cookie.
 type allowed struct {
-	Platform string `json:"p"`
-	Scopes   string `json:"s"`
-	Silent   bool   `json:"n,omitempty"` // it was used so
+	Platform string            `json:"p"`
+	Scopes   string            `json:"s"`
+	Claims   identity.ClaimSet `json:"l,omitempty"` // of those that the scopes ask for
+	Silent   bool              `json:"n,omitempty"` // it was used so
 }
 
 // maxAllowed is how many are remembered, the newest ones: a cookie has room for them.
 const maxAllowed = 6
 
-// allow remembers what the person agreed to; silent is an agreement that was used.
-func (v *session) allow(platform, scopes string, silent bool) {
-	v.Allowed = slices.DeleteFunc(slices.Clone(v.Allowed), func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
-	v.Allowed = append(v.Allowed, allowed{platform, scopes, silent})
+// allow remembers what the person agreed to.
+func (v *session) allow(agreed allowed) {
+	v.Allowed = slices.DeleteFunc(slices.Clone(v.Allowed), func(a allowed) bool { return a.Platform == agreed.Platform && a.Scopes == agreed.Scopes })
+	v.Allowed = append(v.Allowed, agreed)
 	v.Allowed = v.Allowed[max(0, len(v.Allowed)-maxAllowed):]
 }
 
 func (v session) allows(platform, scopes string) bool {
 	return slices.ContainsFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
+}
+
+// claimsAllowed are the claims that the person agreed to tell a platform that asks for these scopes.
+func (v session) claimsAllowed(platform, scopes string) identity.ClaimSet {
+	for _, a := range v.Allowed {
+		if a.Platform == platform && a.Scopes == scopes {
+			return a.Claims
+		}
+	}
+	return 0
 }
 
 // answers reports whether the proof of identity in this session is one that a platform
@@ -105,6 +117,7 @@ type flow struct {
 	Back   string        `json:"i,omitempty"` // where to go on afterwards, see comesBack
 	Word   string        `json:"w,omitempty"` // for the device
 	Return bool          `json:"r,omitempty"` // the person knows that they asked to be deleted
+	Renew  bool          `json:"n,omitempty"` // what the provider vouches for is taken anew
 }
 
 // flowLife is longer than a flow lasts (identity.FlowTTL): who comes too late is told so,
@@ -218,6 +231,11 @@ func (s sessions) person(r *http.Request) (session, bool) {
 func (s sessions) keep(w http.ResponseWriter, v session) error {
 	if v.Expires = s.now().Add(sessionLife); v.Expires.After(v.Ends) {
 		v.Expires = v.Ends
+	}
+	for ; len(v.Allowed) > 0; v.Allowed = v.Allowed[1:] {
+		if text, err := json.Marshal(v); err != nil || len(text) < cookieBlock {
+			break
+		}
 	}
 	return s.set(w, "session", v.Expires.Sub(s.now()), v)
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/verifier/identity"
 )
 
 // TestFoundP2CookiesHaveOneLength: whatever the assurance level and the time, so that
@@ -19,7 +20,7 @@ func TestFoundP2CookiesHaveOneLength(t *testing.T) {
 	}
 	lengths, full := map[int]bool{}, session{}
 	for i := range 20 { // more platforms than are remembered
-		full.allow(fmt.Sprintf("%064d", i), "openid offline_access", true)
+		full.allow(allowed{fmt.Sprintf("%064d", i), "openid offline_access", identity.AllClaims, true})
 	}
 	for _, v := range []session{
 		{Person: issue.Person{Label: strings.Repeat("a", 26)}, ACR: "high", Proven: time.Unix(0, 0), Expires: time.Unix(1, 0)},

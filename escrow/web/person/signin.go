@@ -19,9 +19,10 @@ type consentPage struct {
 	Email    bool     // the platform learns an address
 	Address  string   // empty: none here yet
 	SignedIn bool
-	Anew     bool // a proof of identity that there is does not do
-	Offline  bool // the platform asks to stay signed in
-	Claimed  bool // somebody else would be recognised as this person
+	Anew     bool        // a proof of identity that there is does not do
+	Offline  bool        // the platform asks to stay signed in
+	Claimed  bool        // somebody else would be recognised as this person
+	Claims   *claimsPage // nil: it asks for none
 	Leaving  leaving
 }
 
@@ -57,11 +58,11 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.SignedIn, page.Leaving = true, s.sessions.leaving(who, req.Action)
-	claims, err := s.Issuer.Acceptances(r.Context(), who.Person)
+	waiting, err := s.Issuer.Acceptances(r.Context(), who.Person)
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page.Claimed = len(claims) > 0
+	page.Claimed = len(waiting) > 0
 	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
@@ -70,6 +71,9 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		if err := s.Issuer.Handles(r.Context(), names); err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
+	}
+	if page.Claims, err = s.claims(r.Context(), who, req); err != nil {
+		return openid.Subject{}, openid.Pending, err
 	}
 	if len(names) == 1 {
 		page.PenName, page.Handle, page.Address = string(names[0].Pseudonym), string(names[0].Handle), s.openid.Email(names[0].Pseudonym)
@@ -92,10 +96,13 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 			return openid.Subject{}, openid.Pending, err
 		}
 	}
+	if subject.Claims, subject.Month, err = s.tell(r, req, who); err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
 	if !req.Since.IsZero() {
 		who.Told = req.Platform.SectorID()
 	}
-	who.allow(req.Platform.ID, req.Scopes, req.Silent)
+	who.allow(allowed{req.Platform.ID, req.Scopes, subject.Claims.Known(), req.Silent})
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}

@@ -1,0 +1,267 @@
+package issue
+
+import (
+	"bytes"
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"time"
+
+	"github.com/penname/penname/verifier/identity"
+)
+
+// Shared is how many people who are enrolled must have a combination of claims in common
+// before a platform is told any of them.
+const Shared = 100
+
+// Attested are a person's claims, and the month in which an identity provider vouched for
+// them. They are told for twelve months.
+//
+// Only a proof of identity by the same account opens what is stored of them: the key is
+// made from the account, which stands nowhere here, and then goes with the session.
+//
+//	key = HMAC("claims" ‖ issuer ‖ subject) under the key of the fingerprints
+type Attested struct {
+	Claims identity.Claims
+	Month  time.Time // its first day, UTC
+}
+
+// Until is when they are told no more.
+func (a Attested) Until() time.Time { return a.Month.AddDate(1, 0, 0) }
+
+// Taken replaces what is stored of a person's claims.
+type Taken struct {
+	Was, Now []byte // sealed, as Store.Claims returned it; nil: nothing
+	Until    time.Time
+	Up, Down [][]byte // combinations that one person more, or one less, has: 32 bytes each
+}
+
+// ToldClaim is that a platform was told a claim. Neither part says what, whom or whose.
+type ToldClaim struct {
+	Place, Value []byte // 16 bytes each: of person, sector and claim; and of the value besides
+}
+
+// Attest takes the claims that came with a proof of identity, unless those that are there
+// still count and the person did not ask to renew them: the month would else tell
+// platforms when they come. It returns the key of what is stored, for the session; nil if
+// the provider vouches for nothing.
+func (s *Issuer) Attest(ctx context.Context, p Person, id identity.Identity, renew bool) (key []byte, err error) {
+	if id.Claims == (identity.Claims{}) {
+		return nil, nil
+	}
+	if key, err = s.mac(ctx, "claims", id.Issuer.Reveal(), id.Subject.Reveal()); err != nil {
+		return nil, err
+	}
+	today := day(s.Now())
+	fresh := Attested{id.Claims, today.AddDate(0, 0, 1-today.Day())}
+	for range 3 { // of those who come at once, one is first
+		was, before, err := s.attested(ctx, p, key)
+		if err != nil || before == fresh || !renew && s.Now().Before(before.Until()) {
+			return key, err
+		}
+		t, err := s.taking(ctx, was, before, fresh)
+		if err != nil {
+			return nil, err
+		}
+		t.Now = sealClaims(key, p, fresh)
+		if done, err := s.Store.TakeClaims(ctx, p, t); err != nil || done {
+			return key, err
+		}
+	}
+	return key, nil
+}
+
+// forgetClaims deletes them. Without the key, which a session by another account has not,
+// the combinations count this person until their month ends.
+func (s *Issuer) forgetClaims(ctx context.Context, p Person, key []byte) error {
+	for range 3 {
+		was, before, err := s.attested(ctx, p, key)
+		if err != nil || was == nil {
+			return err
+		}
+		t, err := s.taking(ctx, was, before, Attested{})
+		if err != nil {
+			return err
+		}
+		if done, err := s.Store.TakeClaims(ctx, p, t); err != nil || done {
+			return err
+		}
+	}
+	return ErrRecorded
+}
+
+// attested is what is stored of p's claims, as it is and opened: the zero value if it is
+// not under that key, or not there.
+func (s *Issuer) attested(ctx context.Context, p Person, key []byte) (sealed []byte, a Attested, err error) {
+	if sealed, err = s.Store.Claims(ctx, p); err != nil || sealed == nil || key == nil {
+		return sealed, a, err
+	}
+	return sealed, openClaims(key, p, sealed), nil
+}
+
+// taking is how before becomes after; either may be the zero value.
+func (s *Issuer) taking(ctx context.Context, was []byte, before, after Attested) (Taken, error) {
+	t := Taken{Was: was, Until: after.Until()}
+	var err error
+	if after != (Attested{}) {
+		t.Up, err = s.combinations(ctx, after)
+	}
+	if err == nil && before != (Attested{}) {
+		t.Down, err = s.combinations(ctx, before)
+	}
+	return t, err
+}
+
+// combinations are those that count a person, one for each set of claims that a platform
+// could ask for: so everybody is in as many, and that somebody lacks a claim is part of
+// what is counted.
+func (s *Issuer) combinations(ctx context.Context, a Attested) ([][]byte, error) {
+	var inputs [][]byte
+	for set := identity.ClaimSet(1); set <= identity.AllClaims; set++ {
+		inputs = append(inputs, combination(a, set))
+	}
+	return s.Keys.MAC(ctx, PurposePseudonym, inputs...)
+}
+
+func combination(a Attested, set identity.ClaimSet) []byte {
+	parts := []string{"combination", a.Month.Format("2006-01"), string(rune(set))}
+	for _, value := range a.Claims.Only(set) {
+		parts = append(parts, value.Reveal())
+	}
+	return lengthPrefixed(parts...)
+}
+
+// Tellable is what of a person's claims the platforms of a sector may be told.
+type Tellable struct {
+	Attested                   // all that are stored; the zero value: none
+	Ended    bool              // their twelve months are over
+	May      identity.ClaimSet // of those that the sector may ask for
+	Rare     bool              // fewer than Shared people have what it may ask for in common
+	Changed  identity.ClaimSet // what it was told once, and is otherwise now
+
+	known identity.ClaimSet // told before
+}
+
+// Tellable judges what a sector, whose platforms together may ask for a set of claims, may
+// be told of p. Judged is everything that they know already or may ask for, whatever they
+// ask this time: so nothing narrows a person down bit by bit. What has changed since they
+// were told it cannot be judged, since nobody counts who had both; then they are told
+// nothing that they do not know.
+func (s *Issuer) Tellable(ctx context.Context, p Person, key []byte, sector string, asks identity.ClaimSet) (t Tellable, err error) {
+	if key == nil || asks == 0 {
+		return t, nil
+	}
+	_, t.Attested, err = s.attested(ctx, p, key)
+	if t.Ended = !s.Now().Before(t.Until()); err != nil || t.Attested == (Attested{}) || t.Ended {
+		t.Ended = t.Ended && t.Attested != (Attested{})
+		return t, err
+	}
+	all := toldClaims(key, p, sector, t.Claims)
+	told, err := s.Store.ToldClaims(ctx, all)
+	if err != nil {
+		return t, err
+	}
+	for at, value := range told {
+		switch {
+		case value == nil:
+		case bytes.Equal(value, all[at].Value):
+			t.known |= 1 << at
+		default:
+			t.Changed |= 1 << at
+		}
+	}
+	judged := asks | t.known
+	if t.Changed != 0 {
+		judged = t.known
+	}
+	t.May = judged & asks & t.Claims.Known()
+	if t.May == 0 {
+		return t, nil
+	}
+	macs, err := s.Keys.MAC(ctx, PurposePseudonym, combination(t.Attested, judged))
+	if err != nil {
+		return t, err
+	}
+	n, err := s.Store.Sharing(ctx, macs[0])
+	if t.Rare = n < Shared; t.Rare || err != nil {
+		t.May = 0
+	}
+	return t, err
+}
+
+// Tell notes, before it is told, that a sector is told a set of claims.
+func (s *Issuer) Tell(ctx context.Context, p Person, key []byte, sector string, t Tellable, set identity.ClaimSet) error {
+	var fresh []ToldClaim
+	for at, one := range toldClaims(key, p, sector, t.Claims) {
+		if (set & t.May &^ t.known).Has(at) {
+			fresh = append(fresh, one)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil
+	}
+	return s.Store.TellClaims(ctx, fresh, day(s.Now()))
+}
+
+// toldClaims are the notes that a sector was told each of the claims.
+func toldClaims(key []byte, p Person, sector string, c identity.Claims) (notes []ToldClaim) {
+	for at, name := range identity.ClaimNames {
+		notes = append(notes, ToldClaim{
+			Place: derived(key, "told", string(p.ID[:]), sector, name)[:16],
+			Value: derived(key, "told value", string(p.ID[:]), sector, name, c[at].Reveal())[:16],
+		})
+	}
+	return notes
+}
+
+// derived is a key, or a mark, under a person's key of claims.
+func derived(key []byte, parts ...string) []byte {
+	h := hmac.New(sha256.New, key)
+	h.Write(lengthPrefixed(parts...)) // never fails (hash.Hash)
+	return h.Sum(nil)
+}
+
+// claimsSize is what everybody's claims are as bytes: month, then each with its length.
+const claimsSize = 4 + len(identity.ClaimNames)*(1+identity.MaxClaim)
+
+// sealClaims encrypts them for the row of p (AES-256-GCM, NIST SP 800-38D).
+func sealClaims(key []byte, p Person, a Attested) []byte {
+	text := make([]byte, claimsSize)
+	binary.BigEndian.PutUint32(text, uint32(a.Month.Unix()/86400)) //nolint:gosec // days since 1970
+	for at, value := range a.Claims {
+		field := text[4+at*(1+identity.MaxClaim):]
+		field[0] = byte(len(value))
+		copy(field[1:1+identity.MaxClaim], value.Reveal())
+	}
+	return claimsCipher(key, p).Seal(nil, nil, text, nil)
+}
+
+// openClaims is the inverse; the zero value if it was made under another key.
+func openClaims(key []byte, p Person, sealed []byte) (a Attested) {
+	text, err := claimsCipher(key, p).Open(nil, nil, sealed, nil)
+	if err != nil || len(text) != claimsSize {
+		return a
+	}
+	a.Month = time.Unix(int64(binary.BigEndian.Uint32(text))*86400, 0).UTC()
+	for at := range a.Claims {
+		field := text[4+at*(1+identity.MaxClaim):]
+		a.Claims[at] = identity.Private(field[1 : 1+min(field[0], identity.MaxClaim)])
+	}
+	return a
+}
+
+// claimsCipher is of one record of one person: what is sealed opens nowhere else.
+func claimsCipher(key []byte, p Person) cipher.AEAD {
+	block, err := aes.NewCipher(derived(key, "seal", string(p.ID[:]), p.Label))
+	if err != nil {
+		panic(err) // cannot be: the key has 32 bytes
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	if err != nil {
+		panic(err) // cannot be: AES has blocks of 16 bytes
+	}
+	return aead
+}

@@ -1,0 +1,103 @@
+package person
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/identity"
+)
+
+// claimsPage is the part of the consent page about claims. Their values are in clear: it
+// is for the person's eyes.
+type claimsPage struct {
+	Asked   []askedClaim
+	Ended   bool // there were some, but their twelve months are over
+	Rare    bool // all withheld
+	Least   int  // how many people must have them in common
+	Changed bool // some withheld
+	Until   time.Time
+	Domains []string // of the platform
+	Court   []string // fields that a warrant can ask for
+}
+
+// askedClaim is one claim that the platform asks for.
+type askedClaim struct {
+	Name  string // see identity.ClaimNames
+	Value string // "": not known, or not so
+	Month time.Time
+	May   bool // the person can let the platform know
+}
+
+// tellable judges what the person may let a platform know.
+func (s *side) tellable(ctx context.Context, who session, req openid.SignInRequest) (issue.Tellable, error) {
+	if req.Claims == 0 {
+		return issue.Tellable{}, nil
+	}
+	return s.Issuer.Tellable(ctx, who.Person, who.Key, req.Platform.SectorID(), s.asks(req.Platform))
+}
+
+// asks are the claims that the platforms of a sector may ask for, together: they know a
+// person by one pen name.
+func (s *side) asks(p openid.Platform) (set identity.ClaimSet) {
+	for _, other := range *s.platforms.Load() {
+		if other.SectorID() == p.SectorID() {
+			set |= identity.ClaimsNamed(other.Claims...)
+		}
+	}
+	return set
+}
+
+// claims is the part of the page about claims; nil if the platform asks for none.
+func (s *side) claims(ctx context.Context, who session, req openid.SignInRequest) (*claimsPage, error) {
+	if req.Claims == 0 {
+		return nil, nil
+	}
+	rules, err := s.Rules()
+	if err != nil {
+		return nil, err
+	}
+	t, err := s.tellable(ctx, who, req)
+	if err != nil {
+		return nil, err
+	}
+	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Changed: t.Changed&req.Claims != 0, Until: t.Until(), Domains: domains(req.Platform), Court: rules.Fields}
+	for at, name := range identity.ClaimNames {
+		if req.Claims.Has(at) {
+			page.Asked = append(page.Asked, askedClaim{name, t.Claims[at].Reveal(), t.Month, t.May.Has(at)})
+		}
+	}
+	return page, nil
+}
+
+// domains are where a platform is: the hosts of its addresses.
+func domains(p openid.Platform) (hosts []string) {
+	for _, address := range slices.Concat(p.Origins, p.RedirectURIs) {
+		if u, err := url.Parse(address); err == nil && u.Host != "" && !slices.Contains(hosts, u.Hostname()) {
+			hosts = append(hosts, u.Hostname())
+		}
+	}
+	return hosts
+}
+
+// tell notes what the platform is told of the person's claims: what they chose on the page
+// just now or, without a page, before in this session.
+func (s *side) tell(r *http.Request, req openid.SignInRequest, who session) (c identity.Claims, month time.Time, err error) {
+	t, err := s.tellable(r.Context(), who, req)
+	if err != nil {
+		return c, month, err
+	}
+	chosen := who.claimsAllowed(req.Platform.ID, req.Scopes)
+	if !req.Silent {
+		chosen = identity.ClaimsNamed(r.PostForm["claim"]...)
+	}
+	if chosen &= req.Claims & t.May; chosen == 0 {
+		return c, month, nil
+	}
+	err = s.Issuer.Tell(r.Context(), who.Person, who.Key, req.Platform.SectorID(), t, chosen)
+	return t.Claims.Only(chosen), t.Month, err
+}
