@@ -1,7 +1,6 @@
 package openid
 
 import (
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -40,48 +39,9 @@ func withoutClaims(scopes string, untold identity.ClaimSet) string {
 	return strings.Join(slices.DeleteFunc(strings.Fields(scopes), func(s string) bool { return identity.ClaimsNamed(s)&untold != 0 }), " ")
 }
 
-// claimsScope are the scopes that the parameter claims asks for: the names under
-// verified_claims (OpenID Connect for Identity Assurance 1.0, 6) of its two members
-// (OpenID Connect Core, 5.5), and nothing else of it. What is asked of a value is a wish,
-// which no answer depends on: it would tell by yes and no what is not told.
-func claimsScope(v url.Values) (string, bool) {
-	if !v.Has("claims") {
-		return "", true
-	}
-	type named struct {
-		Claims map[string]json.RawMessage `json:"claims"`
-	}
-	var request map[string]json.RawMessage
-	if json.Unmarshal([]byte(v.Get("claims")), &request) != nil || request == nil {
-		return "", false
-	}
-	var names []string
-	for _, part := range []string{"id_token", "userinfo"} {
-		var members struct {
-			Verified json.RawMessage `json:"verified_claims"`
-		}
-		if raw, ok := request[part]; ok && json.Unmarshal(raw, &members) != nil {
-			return "", false
-		}
-		var all []named
-		if members.Verified != nil && json.Unmarshal(members.Verified, &all) != nil {
-			all = make([]named, 1)
-			if json.Unmarshal(members.Verified, &all[0]) != nil {
-				return "", false
-			}
-		}
-		for _, one := range all {
-			for name := range one.Claims {
-				names = append(names, name)
-			}
-		}
-	}
-	return strings.Join(identity.ClaimsNamed(names...).Names(), " "), true
-}
-
 // heldClaims is how the row of a grant keeps what the person lets the platform know:
 // encrypted under the grant's id, which is in no row, and in the code and the tokens of
-// that platform alone. It has one length, whatever they are.
+// that platform alone. As good as all have one length.
 type heldClaims struct {
 	Month  int64                            `json:"m"`
 	Claims [len(identity.ClaimNames)]string `json:"c"`
@@ -89,7 +49,7 @@ type heldClaims struct {
 
 const (
 	claimsPurpose = "penname grant, claims"
-	claimsBlock   = 1024 // bytes: JSON of claims of full length, escapes and all, is cut off by nothing
+	claimsBlock   = 1024 // bytes, to which the JSON is padded
 )
 
 // sealClaims encrypts a subject's claims for the grant with that id; nil if there are none.

@@ -15,6 +15,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -32,7 +33,7 @@ func newDiscoveryRig(t *testing.T) *rig {
 				p.SecretHashes, p.IDTokenAlg = r.square.SecretHashes, jose.SignatureAlgorithm(alg)
 			case "told":
 				p.SecretHashes, p.BackchannelLogoutURI = r.square.SecretHashes, "https://square.example/told"
-				p.Username, p.Email = true, true
+				p.Username, p.Email, p.Claims = true, true, identity.ClaimNames[:]
 			case "by":
 				k := r.keyOf(jose.SignatureAlgorithm(alg))
 				p.JWKS = []jose.JSONWebKey{k.Public()}
@@ -44,6 +45,7 @@ func newDiscoveryRig(t *testing.T) *rig {
 	})
 	r.keys = map[jose.SignatureAlgorithm]jose.JSONWebKey{}
 	r.proven = time.Now()
+	r.claims, r.month = identity.Claims{"true", "true", "DE", "teacher", "School"}, month()
 	return r
 }
 
@@ -236,6 +238,10 @@ func TestDiscoveryListsExactlyWhatCanBeUsed(t *testing.T) {
 		"subject_types_supported":                                  func(v string) answer { return r.subjects(v) },
 		"claim_types_supported":                                    func(v string) answer { return r.only(v == "normal") }, // none is aggregated or distributed: claims_supported
 		"claims_supported":                                         r.claimed,
+		"claims_in_verified_claims_supported":                      r.granted,
+		"trust_frameworks_supported": func(v string) answer {
+			return r.only(v == openid.TrustFramework && strings.Contains(r.at(r.social, "scope", "openid country")["id_token"].(string), ".") && r.claimed("verified_claims").status == http.StatusOK)
+		},
 	}
 	unlisted := map[string][]string{
 		"response_types_supported": {"token", "id_token", "code id_token"}, "response_modes_supported": {"fragment", "query.jwt", "web_message"},

@@ -135,8 +135,8 @@ func TestDiscoveryListsHandleAndEmail(t *testing.T) {
 	r := newRig(t)
 	doc := r.get("/.well-known/openid-configuration").json(t)
 	for list, want := range map[string]string{
-		"scopes_supported": "openid offline_access profile email",
-		"claims_supported": "iss sub aud exp iat jti nonce acr auth_time penname_commitment status cnf preferred_username email email_verified",
+		"scopes_supported": "openid offline_access profile email age_over_16 age_over_18 country profession organisation",
+		"claims_supported": "iss sub aud exp iat jti nonce acr auth_time penname_commitment status cnf preferred_username email email_verified verified_claims",
 	} {
 		var got []string
 		for _, v := range doc[list].([]any) {

@@ -183,10 +183,9 @@ func (p *Provider) describe() ([]byte, error) {
 	claims := []string{"iss", "sub", "aud", "exp", "iat", "jti", "nonce", "acr", "auth_time", "penname_commitment", "status", "cnf",
 		"preferred_username", "email", "email_verified", "verified_claims"}
 	// Section 3: "If omitted, the default value is true" (request_uri_parameter_supported).
-	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported"} {
+	for _, unsupported := range []string{"request_parameter_supported", "request_uri_parameter_supported", "claims_parameter_supported"} {
 		doc[unsupported] = false
 	}
-	doc["claims_parameter_supported"] = true
 	// OpenID Connect for Identity Assurance 1.0, 7.
 	doc["verified_claims_supported"], doc["trust_frameworks_supported"] = true, []string{TrustFramework}
 	doc["claims_in_verified_claims_supported"] = identity.ClaimNames

@@ -251,8 +251,7 @@ func (k checks) copyRequest(to, from url.Values, pl Platform) {
 	}
 	// OpenID Connect Core, 3.1.2.1: "Scope values used that are not understood by an
 	// implementation SHOULD be ignored." The token response says which ones were granted.
-	claims, _ := claimsScope(from)
-	to.Set("scope", pl.granted(from.Get("scope")+" "+claims))
+	to.Set("scope", pl.granted(from.Get("scope")))
 	// The same section: acr_values are a wish; the library refuses what it does not know.
 	unknown := func(acr string) bool { return !slices.Contains(k.cfg.ACRs, acr) }
 	if acrs := slices.DeleteFunc(strings.Fields(from.Get("acr_values")), unknown); len(acrs) > 0 {
@@ -271,7 +270,6 @@ func checkRequest(v url.Values, pl Platform) fault {
 	if wrong := repeated(v); wrong != (fault{}) {
 		return wrong
 	}
-	_, readable := claimsScope(v)
 	switch {
 	case v.Has("request"):
 		return fault{code: "request_not_supported"} // OpenID Connect Core, 3.1.2.6
@@ -291,8 +289,6 @@ func checkRequest(v url.Values, pl Platform) fault {
 		return invalid("prompt is none alone, or of login, consent and select_account.")
 	case v.Has("max_age") && !digits(v.Get("max_age")):
 		return invalid("max_age is a number of seconds, of at most nine digits.")
-	case !readable:
-		return invalid("claims is not a JSON object of OpenID Connect Core, 5.5.1.")
 	case len(v.Get("nonce")) > maxNonce:
 		return invalid("nonce is too long: at most 512 bytes.")
 	case v.Get("dpop_jkt") != "" && !sha256b64.MatchString(v.Get("dpop_jkt")):
@@ -366,7 +362,7 @@ func repeated(v url.Values) fault {
 // repeatedTexts say so of each parameter that is used.
 var repeatedTexts = func() map[string]string {
 	texts := map[string]string{}
-	for _, name := range slices.Concat(requestParams, clientParams, tokenParams, []string{"scope", "response_mode", "acr_values", "claims", "id_token_hint", "request", "request_uri"}) {
+	for _, name := range slices.Concat(requestParams, clientParams, tokenParams, []string{"scope", "response_mode", "acr_values", "id_token_hint", "request", "request_uri"}) {
 		texts[name] = name + " is sent more than once."
 	}
 	return texts

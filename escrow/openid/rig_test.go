@@ -27,6 +27,7 @@ import (
 
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -51,6 +52,8 @@ type rig struct {
 	forumKey jose.JSONWebKey
 	app      openid.Platform // native
 	strict   openid.Platform // PAR and DPoP required
+	claims   identity.Claims // of whoever signs in, and when they were true
+	month    time.Time
 	social   openid.Platform // wants handles and e-mail addresses, as does:
 	gallery  openid.Platform
 
@@ -197,7 +200,7 @@ func (r *rig) page(w http.ResponseWriter, req *http.Request, ask openid.SignInRe
 		person = c.Value
 	}
 	p := pseudonym(person, ask.Platform.ID)
-	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Proven: r.proven, Confirm: confirm}
+	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Proven: r.proven, Confirm: confirm, Claims: r.claims.Only(req.Claims), Month: r.month}
 	if ask.Username {
 		s.Handle = p.Handle(token.MinHandle)
 	}

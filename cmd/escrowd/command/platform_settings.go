@@ -255,6 +255,7 @@ func clientLines(p openid.Platform) []string {
 		lines = append(lines, fmt.Sprintf("%ssecret with SHA-256 %.8s…, %s", age, h.SHA256, until))
 	}
 	add("ID tokens by", string(p.IDTokenAlg))
+	add("may ask with consent for", strings.Join(p.Claims, ", "))
 	for _, has := range []struct {
 		it   bool
 		text string
