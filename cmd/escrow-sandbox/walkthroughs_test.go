@@ -21,6 +21,7 @@ import (
 	"time"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
+	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -40,6 +41,8 @@ import (
 //
 //	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
 //	person NAME reference VARIABLE | objects                       an enrolment that is held
+//	person NAME asked PLATFORM | tells PLATFORM [CLAIM…]           goes to the page that asks; ticks claims there
+//	crowd N PROFESSION ORGANISATION                                people who are over 18 and enrol, past their provider
 //	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
 //	platform ID steal FILE                                         evidence with the other platform's token
 //	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
@@ -113,7 +116,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
-			"registrar": wrap(registrarWord), "registry": wrap(registryWord),
+			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "registry": wrap(registryWord),
 		},
 	})
 }
@@ -245,6 +248,10 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		return b.Shows(200, "You are signed in as pen1")
+	case "tells": // ticks claims, whether or not the page offers them
+		return b.Visit(ctx, s.platformOf(args[2]), who.Name, args[3:]...)
+	case "asked":
+		return b.Ask(ctx, s.platformOf(args[2]), who.Name)
 	case "post":
 		_, err := b.Say(ctx, s.platformOn(b), args[2])
 		return err
@@ -320,6 +327,28 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return nil
 	}
 	return fmt.Errorf("unknown deed %q", args[1])
+}
+
+// crowdWord enrols people who have the same claims.
+func crowdWord(s *scene, _ *testscript.TestScript, args []string) error {
+	n, err := strconv.Atoi(args[0])
+	if err != nil {
+		return err
+	}
+	issuer, ctx := s.Service.Issuing.Issuer, context.Background()
+	for i := range n {
+		id := identity.Identity{Issuer: identity.Private(s.Identity), Subject: identity.Private(fmt.Sprintf("crowd-%s-%d", args[1], i)), ACR: sandbox.ACRVerified,
+			Name: identity.Private(fmt.Sprintf("One %d of Many %s", i, args[1])), Birthdate: "1990-01-01",
+			Claims: identity.Claims{"true", "true", "GB", identity.Private(args[1]), identity.Private(args[2])}}
+		p, _, err := issuer.Enrol(ctx, id)
+		if err == nil {
+			_, err = issuer.Attest(ctx, p, id, false)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *scene) platformOf(id string) *world.Platform {

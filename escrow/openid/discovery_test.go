@@ -203,7 +203,7 @@ func (r *rig) idTokenBy(alg string) answer {
 // claimed looks for a claim in what a platform gets that asks for everything.
 func (r *rig) claimed(name string) answer {
 	told := openid.Platform{ID: "told", RedirectURIs: r.square.RedirectURIs}
-	got := r.post("/token", r.redemption(told, r.code(told, "max_age", "1000", "scope", "openid profile email")), "DPoP", r.proofBy(jose.EdDSA, "POST", "/token", "")).json(r.t)
+	got := r.post("/token", r.redemption(told, r.code(told, "max_age", "1000", "scope", "openid profile email "+strings.Join(identity.ClaimNames[:], " "))), "DPoP", r.proofBy(jose.EdDSA, "POST", "/token", "")).json(r.t)
 	id, access := payload(r.t, got["id_token"].(string)), payload(r.t, got["access_token"].(string))
 	return r.only(id[name] != nil || access[name] != nil)
 }

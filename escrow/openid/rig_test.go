@@ -145,7 +145,7 @@ func buildRig(t testing.TB, issuer string, options ...func(*rig)) *rig {
 	r.forum = openid.Platform{ID: "school-forum", Name: "School Forum", RedirectURIs: []string{"https://forum.example/callback"}, JWKS: []jose.JSONWebKey{r.forumKey.Public()}}
 	r.app = openid.Platform{ID: "pocket", Name: "Pocket", RedirectURIs: []string{"http://127.0.0.1/back", "com.example.pocket:/back"}, Native: true}
 	r.strict = openid.Platform{ID: "strict", Name: "Strict", RedirectURIs: []string{"https://strict.example/callback"}, SecretHashes: hash, RequirePAR: true, RequireDPoP: true}
-	r.social = openid.Platform{ID: "social", Name: "Social", RedirectURIs: []string{"https://social.example/callback"}, SecretHashes: hash, Username: true, Email: true}
+	r.social = openid.Platform{ID: "social", Name: "Social", RedirectURIs: []string{"https://social.example/callback"}, SecretHashes: hash, Username: true, Email: true, Claims: identity.ClaimNames[:]}
 	r.gallery = openid.Platform{ID: "gallery", Name: "Gallery", RedirectURIs: []string{"https://gallery.example/callback"}, SecretHashes: hash, Username: true, Email: true}
 	fixed, err := openid.Fixed(r.square, r.forum, r.app, r.strict, r.social, r.gallery)
 	if err != nil {
@@ -200,7 +200,7 @@ func (r *rig) page(w http.ResponseWriter, req *http.Request, ask openid.SignInRe
 		person = c.Value
 	}
 	p := pseudonym(person, ask.Platform.ID)
-	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Proven: r.proven, Confirm: confirm, Claims: r.claims.Only(req.Claims), Month: r.month}
+	s := openid.Subject{Pseudonym: p, Commitment: token.Commit(p, "label", [32]byte{1}), ACR: "high", Proven: r.proven, Confirm: confirm, Claims: r.claims.Only(ask.Claims), Month: r.month}
 	if ask.Username {
 		s.Handle = p.Handle(token.MinHandle)
 	}

@@ -180,6 +180,8 @@ func wrong(p openid.Platform, field openid.WrongField) string {
 		return "--backchannel-logout-uri: it should be an https:// address; in a sandbox also http://127.0.0.1/…"
 	case "Origins":
 		return "--origin: they should be https:// origins, without a path or a wildcard"
+	case "Claims":
+		return "--claims: they should be some of " + strings.Join(identity.ClaimNames[:], ", ")
 	case "IDTokenAlg":
 		return "--id-token-alg: it should be EdDSA, ES256 or RS256"
 	}

@@ -46,10 +46,10 @@ BEGIN
   IF EXISTS (SELECT FROM claims WHERE place = at AND sealed = now) OR now IS NULL AND NOT EXISTS (SELECT FROM claims WHERE place = at) THEN
     RETURN true;
   END IF;
-  IF was IS NULL THEN
-    INSERT INTO claims (place, sealed, expires) VALUES (at, now, until) ON CONFLICT DO NOTHING;
-  ELSIF now IS NULL THEN
+  IF now IS NULL THEN
     DELETE FROM claims WHERE place = at AND sealed = was;
+  ELSIF was IS NULL THEN
+    INSERT INTO claims (place, sealed, expires) VALUES (at, now, until) ON CONFLICT DO NOTHING;
   ELSE
     UPDATE claims SET sealed = now, expires = until WHERE place = at AND sealed = was;
   END IF;

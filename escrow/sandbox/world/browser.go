@@ -76,7 +76,7 @@ func (b *Browser) Press(ctx context.Context, label string, fill url.Values) erro
 	}
 	values := url.Values{}
 	for n := range form.Descendants() {
-		if n.Type == html.ElementNode && n.Data == "input" && attr(n, "name") != "" {
+		if n.Type == html.ElementNode && n.Data == "input" && attr(n, "name") != "" && attr(n, "type") != "checkbox" { // none is ticked, unless the person fills it in
 			values.Set(attr(n, "name"), attr(n, "value"))
 		}
 	}
@@ -158,8 +158,16 @@ func (b *Browser) Enrol(ctx context.Context, origin, name string) error {
 	return b.ProveIdentity(ctx, name)
 }
 
-// Visit signs a person in to a platform through the consent page.
-func (b *Browser) Visit(ctx context.Context, p *Platform, name string) error {
+// Visit signs a person in to a platform through the consent page, on which they tick claims.
+func (b *Browser) Visit(ctx context.Context, p *Platform, name string, claims ...string) error {
+	if err := b.Ask(ctx, p, name); err != nil {
+		return err
+	}
+	return b.Press(ctx, "Sign in to "+p.Name, url.Values{"claim": claims})
+}
+
+// Ask goes from a platform to the consent page.
+func (b *Browser) Ask(ctx context.Context, p *Platform, name string) error {
 	if err := b.Open(ctx, p.Origin); err != nil {
 		return err
 	}
@@ -167,11 +175,9 @@ func (b *Browser) Visit(ctx context.Context, p *Platform, name string) error {
 		return err
 	}
 	if b.Offers("Prove my identity") {
-		if err := b.ProveIdentity(ctx, name); err != nil {
-			return err
-		}
+		return b.ProveIdentity(ctx, name)
 	}
-	return b.Press(ctx, "Sign in to "+p.Name, nil)
+	return nil
 }
 
 // Say posts words on the platform where the browser is, and returns the post.

@@ -403,17 +403,20 @@ func (f *founding) makeCourts() error {
 		os.WriteFile(f.Path("requester.pub"), []byte(delivery.Public()), 0o600))
 }
 
+// asks are the claims that the world's platforms may ask for, and do.
+var asks = map[string][]string{TownSquare: {"age_over_18"}, SchoolForum: {"age_over_18", "profession", "organisation"}}
+
 func (f *founding) makePlatform(id, name string) (*Platform, error) {
 	key, err := f.key("evidence-" + id)
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{ID: id, Name: name, EvidenceKey: key, Issuer: f.Origin, IssuerKeys: f.draft.IssuerKeys, Now: f.Clock.Now}
+	p := &Platform{ID: id, Name: name, EvidenceKey: key, Claims: asks[id], Issuer: f.Origin, IssuerKeys: f.draft.IssuerKeys, Now: f.Clock.Now}
 	if p.Origin, err = f.serveAs(id, func(string) (http.Handler, error) { return p.Handler(), nil }); err != nil {
 		return nil, err
 	}
 	f.platforms = append(f.platforms, registration{openid.Platform{ID: id, Name: name, RedirectURIs: []string{p.Origin + "/callback"},
-		SecretHashes: []openid.SecretHash{openid.HashSecret(f.secret(id))}, Username: true}, key})
+		SecretHashes: []openid.SecretHash{openid.HashSecret(f.secret(id))}, Username: true, Claims: asks[id]}, key})
 	return p, nil
 }
 

@@ -36,6 +36,7 @@ const (
 type Platform struct {
 	ID, Name, Origin string
 	EvidenceKey      jose.JSONWebKey // signs evidence about its posts
+	Claims           []string        // that it asks for: openid.Platform
 
 	Issuer     string // whose pen names it takes
 	IssuerKeys []byte // JWKS, taken once
@@ -50,7 +51,8 @@ type Platform struct {
 	sessions map[string]*token.Token    // by cookie
 	renewals map[token.Pseudonym]string // refresh tokens
 	handles  map[token.Pseudonym]token.Handle
-	banned   map[token.Pseudonym]string // with the reason
+	told     map[token.Pseudonym]map[string]any // claims, by their names
+	banned   map[token.Pseudonym]string         // with the reason
 	posts    []Post
 }
 
@@ -73,7 +75,7 @@ func (p *Platform) Connect(ctx context.Context, secret string) error {
 	}
 	p.oauth = oauth2.Config{
 		ClientID: p.ID, ClientSecret: secret, Endpoint: provider.Endpoint(),
-		RedirectURL: p.Origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "profile"},
+		RedirectURL: p.Origin + "/callback", Scopes: append([]string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess, "profile"}, p.Claims...),
 	}
 	p.oidc = provider.Verifier(&oidc.Config{ClientID: p.ID, Now: p.Now, SupportedSigningAlgs: []string{"EdDSA", "ES256", "RS256"}})
 	keys, err := token.ParseKeySet(p.IssuerKeys)
@@ -86,6 +88,7 @@ func (p *Platform) Connect(ctx context.Context, secret string) error {
 		Status: token.NewHTTPStatusSource(p.Issuer, token.StaticKeys(keys), http.DefaultClient, p.Now),
 	}
 	p.flows, p.sessions = map[string]flow{}, map[string]*token.Token{}
+	p.told = map[token.Pseudonym]map[string]any{}
 	p.renewals, p.banned, p.handles = map[token.Pseudonym]string{}, map[token.Pseudonym]string{}, map[token.Pseudonym]token.Handle{}
 	return nil
 }
@@ -108,9 +111,11 @@ func (p *Platform) home(w http.ResponseWriter, r *http.Request) {
 		Name   string
 		Me     *token.Token
 		Handle token.Handle
+		Told   map[string]any
 		Posts  []Post
-	}{p.Name, p.session(r), "", p.posts}
+	}{p.Name, p.session(r), "", nil, p.posts}
 	if view.Me != nil {
+		view.Told = p.told[view.Me.Subject]
 		view.Handle = p.handles[view.Me.Subject]
 	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -206,7 +211,10 @@ func (p *Platform) signIn(r *http.Request) (t *token.Token, renewal string, err 
 		return nil, "", errors.New("wrong nonce")
 	}
 	var called struct {
-		Handle token.Handle `json:"preferred_username"`
+		Handle   token.Handle `json:"preferred_username"`
+		Verified struct {
+			Claims map[string]any `json:"claims"`
+		} `json:"verified_claims"`
 	}
 	if err := checked.Claims(&called); err != nil {
 		return nil, "", err
@@ -219,7 +227,7 @@ func (p *Platform) signIn(r *http.Request) (t *token.Token, renewal string, err 
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.handles[t.Subject] = called.Handle
+	p.handles[t.Subject], p.told[t.Subject] = called.Handle, called.Verified.Claims
 	return t, tokens.RefreshToken, nil
 }
 

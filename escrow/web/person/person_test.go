@@ -110,7 +110,7 @@ func (s *service) provider(store *postgres.Issuing, id, name string) Provider {
 	s.t.Cleanup(srv.Close)
 	party, err := identity.NewRelyingParty(s.t.Context(), identity.Provider{
 		Issuer: s.providers[id], ClientID: client.ID, ClientSecret: client.Secret, RedirectURL: client.RedirectURI,
-		ACRValues: []string{sandbox.ACRVerified}, SingleUse: store, AllowLoopback: true,
+		ACRValues: []string{sandbox.ACRVerified}, Claims: identity.ClaimSources{Ages: true}, SingleUse: store, AllowLoopback: true,
 	}, s.now)
 	if err != nil {
 		s.t.Fatal(err)
