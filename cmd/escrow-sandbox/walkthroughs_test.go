@@ -21,7 +21,6 @@ import (
 	"time"
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
-	"github.com/penname/penname/verifier/identity"
 	"github.com/penname/penname/verifier/token"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -42,7 +41,7 @@ import (
 //	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
 //	person NAME reference VARIABLE | objects                       an enrolment that is held
 //	person NAME asked PLATFORM | tells PLATFORM [CLAIM…]           goes to the page that asks; ticks claims there
-//	crowd N PROFESSION ORGANISATION                                people who are over 18 and enrol, past their provider
+//	crowd N                                                        people who are over 18 enrol
 //	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
 //	platform ID steal FILE                                         evidence with the other platform's token
 //	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
@@ -74,6 +73,9 @@ func walkthroughs(t *testing.T, vault bool) {
 			s := &scene{t: t, people: map[string]*world.Browser{}, logs: &syncBuffer{}}
 			var err error
 			o := world.Options{Listen: "127.0.0.1:0", Vault: vault, Log: s.logs, Progress: io.Discard, People: everybody}
+			if strings.HasSuffix(e.WorkDir, "an-age-is-not-a-name") {
+				o.People, o.PerSender = slices.Concat(everybody, theCrowd), 10_000
+			}
 			if strings.HasSuffix(e.WorkDir, "a-standby-holds-it") {
 				if s.pair, err = startPair(e); err != nil {
 					return err
@@ -329,27 +331,29 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return fmt.Errorf("unknown deed %q", args[1])
 }
 
-// crowdWord enrols people who have the same claims.
+// crowdWord enrols the next people of the crowd.
 func crowdWord(s *scene, _ *testscript.TestScript, args []string) error {
 	n, err := strconv.Atoi(args[0])
-	if err != nil {
-		return err
-	}
-	issuer, ctx := s.Service.Issuing.Issuer, context.Background()
-	for i := range n {
-		id := identity.Identity{Issuer: identity.Private(s.Identity), Subject: identity.Private(fmt.Sprintf("crowd-%s-%d", args[1], i)), ACR: sandbox.ACRVerified,
-			Name: identity.Private(fmt.Sprintf("One %d of Many %s", i, args[1])), Birthdate: "1990-01-01",
-			Claims: identity.Claims{"true", "true", "GB", identity.Private(args[1]), identity.Private(args[2])}}
-		p, _, err := issuer.Enrol(ctx, id)
+	for _, who := range theCrowd[:max(0, n)] {
+		b := world.NewBrowser()
 		if err == nil {
-			_, err = issuer.Attest(ctx, p, id, false)
+			err = b.Enrol(context.Background(), s.Origin, who.Name)
 		}
-		if err != nil {
-			return err
+		if err == nil {
+			err = b.Shows(200, "Welcome")
 		}
 	}
-	return nil
+	return err
 }
+
+// theCrowd are people who have everything in common but their names.
+var theCrowd = func() (people []sandbox.Person) {
+	for i := range 120 {
+		people = append(people, sandbox.Person{Subject: fmt.Sprint("sandbox-crowd-", i), Role: "one of many", Name: fmt.Sprintf("One of Many %03d", i), Birthdate: "1990-01-01",
+			Address: "1 High Street", Email: "many@mail.example", ACR: sandbox.ACRVerified, Country: "GB", Profession: "riveter", Organisation: "Gasworks"})
+	}
+	return people
+}()
 
 func (s *scene) platformOf(id string) *world.Platform {
 	if id == s.School.ID {

@@ -93,6 +93,17 @@ func TestRealProvider(t *testing.T) {
 		})
 	}
 	const client = "penname-ES256"
+	t.Run("claims", func(t *testing.T) {
+		rp := party(t, client, func(p *Provider) {
+			p.Claims = ClaimSources{Ages: true, Country: "employer.country", Profession: "profession", Organisation: "employer.name"}
+		})
+		f, authURL := rp.Begin()
+		id, err := rp.Finish(t.Context(), f, browse(t, authURL, "alice"))
+		accepted(t, id, err)
+		if id.Claims != (Claims{"true", "true", "FR", "Teacher", "Large School"}) {
+			t.Errorf("known: %v", id.Claims.Known().Names())
+		}
+	})
 	t.Run("code of another flow", func(t *testing.T) {
 		rp := party(t, client)
 		_, victims := rp.Begin()

@@ -25,6 +25,8 @@ const claims = (sub) => ({
   email: `${sub}@mail.example`,
   email_verified: true,
   address: { street_address: '1 High Street', locality: 'Anytown' },
+  profession: 'Teacher',
+  employer: { name: 'Large School', country: 'FR' },
 });
 
 const key = (alg, type, options) => ({
@@ -54,7 +56,7 @@ const configuration = {
   cookies: { keys: ['a key for a test'] },
   acrValues: Object.values(people).map((p) => p.acr),
   claims: {
-    openid: ['sub'], profile: ['name', 'birthdate', 'gender'], email: ['email', 'email_verified'], address: ['address'], acr: null, amr: null, auth_time: null,
+    openid: ['sub'], profile: ['name', 'birthdate', 'gender', 'profession', 'employer'], email: ['email', 'email_verified'], address: ['address'], acr: null, amr: null, auth_time: null,
   },
   features: { devInteractions: { enabled: false }, claimsParameter: { enabled: true } },
   interactions: { url: (_, interaction) => `/interaction/${interaction.uid}` },
