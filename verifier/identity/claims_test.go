@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
+
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 )
 
 var allSources = ClaimSources{Ages: true, Country: "address.country", Profession: "job", Organisation: "employer.name"}
@@ -58,15 +60,37 @@ func TestHostileClaimsAreLeftOut(t *testing.T) {
 	}
 }
 
+// Where a trust framework is demanded, what is not under it is smuggled in, and counts for nothing.
+func TestClaimsOutsideTheFrameworkCountForNothing(t *testing.T) {
+	rp := &RelyingParty{provider: Provider{TrustFrameworks: []string{"eidas"}, Claims: allSources}}
+	for raw, want := range map[string]int{
+		`{"verification":{"trust_framework":"eidas"},"claims":{"job":"teacher"}}`:                                                       1,
+		`{"verification":{"trust_framework":"none"},"claims":{"job":"teacher"}}`:                                                        0,
+		`{"verification":{"trust_framework":"eidas"},"job":"teacher","claims":{}}`:                                                      0,
+		`[{"verification":{"trust_framework":"none"},"claims":{"job":"x"}},{"verification":{"trust_framework":"eidas"},"claims":null}]`: 0,
+	} {
+		verified := json.RawMessage(raw)
+		got, err := rp.underFramework(&verified)
+		if err != nil || len(got.vouched) != want {
+			t.Errorf("%s: %d claims, %v", raw, len(got.vouched), err)
+		}
+	}
+}
+
 func FuzzClaims(f *testing.F) {
-	f.Add([]byte(`{"address":{"country":"DE"},"job":"teacher","employer":{"name":"School"}}`), "1980-02-29")
-	f.Fuzz(func(t *testing.T, raw []byte, born string) {
-		now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
-		got := allSources.claims(born, allSources.in(raw), now)
-		for at, value := range got {
+	f.Add([]byte(`{"birthdate":"1980-02-29","address":{"country":"DE"},"job":"teacher","employer":{"name":"School"}}`))
+	f.Add([]byte(`{"birthdate":"0000-02-29","address":"DE","job":["teacher"],"employer":{"name":"\u202e"}}`))
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	fuzzing.Run(f, func(t *testing.T, raw []byte) {
+		var born struct {
+			Birthdate string `json:"birthdate"`
+		}
+		if decode(raw, &born) != nil {
+			born.Birthdate = string(raw)
+		}
+		for at, value := range allSources.claims(born.Birthdate, allSources.in(raw), now) {
 			v := value.Reveal()
-			switch {
-			case at == inCountry && v != "" && country(v) != v, len(v) > MaxClaim, strings.ContainsAny(v, "\n\r\x00"), at > inCountry && line(v) != v:
+			if at == inCountry && country(v) != v || at > inCountry && line(v) != v || at < inCountry && v != "" && v != "true" || len(v) > MaxClaim {
 				t.Errorf("%s: %q", ClaimNames[at], v)
 			}
 		}

@@ -50,4 +50,24 @@ func TestClaimsAreToldAsTicked(t *testing.T) {
 			t.Errorf("%s, %q: told %s", c.platform, c.ticked, got)
 		}
 	}
+	// Without a page it is what was ticked in this session, and no more.
+	silently := func(b *browser) string {
+		res, _ := b.ask("pocket", append(scope, "prompt", "none")...)
+		got := result(t, res)
+		if got.Get("error") != "" {
+			return got.Get("error")
+		}
+		verified, _ := b.redeem("pocket", got.Get("code"))["verified_claims"].(map[string]any)
+		return fmt.Sprint(verified["claims"])
+	}
+	if got := silently(b); got != "<nil>" { // the last time nothing was ticked that the platform may ask for
+		t.Errorf("silently: %s", got)
+	}
+	tell("pocket", "age_over_18")
+	if got := silently(b); got != "map[age_over_18:true]" {
+		t.Errorf("silently: %s", got)
+	}
+	if got := silently(s.in("phone")); got != "consent_required" {
+		t.Errorf("silently, in another session: %s", got)
+	}
 }

@@ -66,6 +66,7 @@ const configuration = {
   loadExistingGrant: async (ctx) => {
     const grant = new ctx.oidc.provider.Grant({ clientId: ctx.oidc.client.clientId, accountId: ctx.oidc.session.accountId });
     grant.addOIDCScope('openid profile email address');
+    grant.addOIDCClaims(['profession', 'employer']);
     await grant.save();
     return grant;
   },
