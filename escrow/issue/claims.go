@@ -230,7 +230,7 @@ const claimsSize = 4 + len(identity.ClaimNames)*(1+identity.MaxClaim)
 // sealClaims encrypts them for the row of p (AES-256-GCM, NIST SP 800-38D).
 func sealClaims(key []byte, p Person, a Attested) []byte {
 	text := make([]byte, claimsSize)
-	binary.BigEndian.PutUint32(text, uint32(a.Month.Unix()/86400)) //nolint:gosec // days since 1970
+	binary.BigEndian.PutUint32(text, uint32(a.Month.Unix()/86400)) // days since 1970
 	for at, value := range a.Claims {
 		field := text[4+at*(1+identity.MaxClaim):]
 		field[0] = byte(len(value))
