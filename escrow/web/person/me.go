@@ -64,7 +64,10 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Issuer.Handles(ctx, names); err != nil {
 		return err
 	}
-	notices, err := s.Issuer.Notices(ctx, who.Person, s.sectors())
+	if err := s.Issuer.Notes(ctx, who.Person, names); err != nil {
+		return err
+	}
+	notices, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
 	if err != nil {
 		return err
 	}
