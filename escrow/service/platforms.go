@@ -105,7 +105,7 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 	if record, err = b.VerifyPlatform(stored.Signed, day); err != nil {
 		return p, nil, err
 	}
-	who := openid.Platform{Name: record.Name, Sector: record.Sector}
+	who := openid.Platform{Name: record.Name, Sector: record.Sector, Personas: record.Personas}
 	if record.Retired {
 		return who, record, nil
 	}
@@ -116,6 +116,7 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 		return who, record, errPlatform.Because(errors.Unwrap(err))
 	}
 	p.ID, p.Name, p.Sector, p.Origins, p.Localhost = record.ID, record.Name, record.Sector, record.Origins, sandbox
+	p.Succeeds, p.Personas = record.Succeeds, record.Personas
 	if err := p.Check(); err != nil {
 		return who, record, errPlatform.Because(errors.Unwrap(err))
 	}
@@ -124,7 +125,7 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 			return who, record, errPlatform.Because(errors.New("its public record does not name the origin of each https redirect URI"))
 		}
 	}
-	if record.Sector != "" && record.SectorURI == "" {
+	if record.Sector != "" && record.SectorURI+record.Succeeds == "" {
 		if err := p.CheckSector(record.Sector); err != nil {
 			return who, record, err
 		}
