@@ -179,7 +179,8 @@ func TestPagesNameHandleAndAddress(t *testing.T) {
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
-	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true}
+	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
+		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "retire.html": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {
