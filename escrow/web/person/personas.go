@@ -76,19 +76,17 @@ func (s *side) chosen(ctx context.Context, who session, req openid.SignInRequest
 // silently answers a request that may show no page: with the pen name that the person
 // allowed last, in this session at this platform, unless another one of theirs is expected.
 func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
-	persona, ok := who.allows(req.Platform.ID, req.Scopes)
-	if ok && req.Hint == "" {
-		return s.approve(w, r, req, who, persona, "")
-	}
 	c, _, err := s.choice(r.Context(), who, req)
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
+	persona, ok := who.allows(req.Platform.ID, req.Scopes)
+	used := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return ok && n.Persona == persona })
 	hinted := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return n.Pseudonym == req.Hint })
 	switch {
-	case ok && (hinted < 0 || c.Names[hinted].Persona == persona):
+	case used >= 0 && (hinted < 0 || hinted == used):
 		return s.approve(w, r, req, who, persona, "")
-	case hinted < 0 && len(c.Names) > 1:
+	case used < 0 && hinted < 0 && len(c.Names) > 1:
 		return openid.Subject{}, openid.Unchosen, nil
 	}
 	return openid.Subject{}, openid.Unasked, nil
