@@ -125,10 +125,15 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 			return who, record, errPlatform.Because(errors.New("its public record does not name the origin of each https redirect URI"))
 		}
 	}
-	if record.Sector != "" && record.SectorURI+record.Succeeds == "" {
-		if err := p.CheckSector(record.Sector); err != nil {
-			return who, record, err
-		}
+	check := func() error { return nil }
+	switch {
+	case record.Succeeds != "":
+		check = p.CheckMoved
+	case record.Sector != "" && record.SectorURI == "":
+		check = func() error { return p.CheckSector(record.Sector) }
+	}
+	if err := check(); err != nil {
+		return who, record, err
 	}
 	if p.IDTokenAlg != "" && !slices.Contains(algorithms, p.IDTokenAlg) {
 		return who, record, errPlatform.Because(errors.New("no key of the service signs with its id_token_alg"))

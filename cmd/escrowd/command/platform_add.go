@@ -221,6 +221,7 @@ func (d *draft) checkSector(ctx context.Context, sandbox bool) (err error) {
 	p.Origins, p.Localhost = d.record.Origins, sandbox
 	switch {
 	case d.record.Succeeds != "":
+		err = p.CheckMoved()
 	case d.record.SectorURI != "":
 		d.record.Sector, err = openid.SectorOf(ctx, identity.NewHTTP(identity.Guard{AllowLoopback: sandbox}), d.record.SectorURI, p)
 	case d.record.Sector != "":
