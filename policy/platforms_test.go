@@ -631,7 +631,7 @@ func TestASuccessorKeepsItsPlace(t *testing.T) {
 			t.Error(name, err, errors.Unwrap(err))
 		}
 	}
-	stopped := registered(t, func(b *Bundle) { b.Stops = []Stop{{Platform: square}} })
+	stopped := registered(t, func(b *Bundle) { b.Number, b.Predecessor, b.Stops = 2, digest("x"), []Stop{{Platform: square}} })
 	q, err := NewPlatforms(have[:1], stopped.bundle)
 	if err != nil {
 		t.Fatal(err)
@@ -848,7 +848,7 @@ func TestBundlesWithARegistry(t *testing.T) {
 			t.Error(name, err, errors.Unwrap(err))
 		}
 	}
-	stops := []*Bundle{first.after(t, func(b *Bundle) { b.Stops = []Stop{{Platform: square}} })}
+	stops := []*Bundle{first.after(t, func(b *Bundle) { b.Number, b.Predecessor, b.Stops = 2, digest("x"), []Stop{{Platform: square}} })}
 	if err := Stopped(stops, 3, "crown-court", []Target{{Platform: forum}, {Platform: square}}); !errors.Is(err, ErrStopped) {
 		t.Error("a case about a stopped platform:", err)
 	}
