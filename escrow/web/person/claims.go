@@ -3,8 +3,6 @@ package person
 import (
 	"context"
 	"net/http"
-	"net/url"
-	"slices"
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
@@ -21,8 +19,6 @@ type claimsPage struct {
 	Least   int  // how many people must have them in common
 	Changed bool // some withheld
 	Until   time.Time
-	Domains []string // of the platform
-	Court   []string // fields that a warrant can ask for
 }
 
 // askedClaim is one claim that the platform asks for.
@@ -57,31 +53,17 @@ func (s *side) claims(ctx context.Context, who session, req openid.SignInRequest
 	if req.Claims == 0 {
 		return nil, nil
 	}
-	rules, err := s.Rules()
-	if err != nil {
-		return nil, err
-	}
 	t, err := s.tellable(ctx, who, req)
 	if err != nil {
 		return nil, err
 	}
-	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Changed: t.Changed&req.Claims != 0, Until: t.Until(), Domains: domains(req.Platform), Court: rules.Fields}
+	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Changed: t.Changed&req.Claims != 0, Until: t.Until()}
 	for at, name := range identity.ClaimNames {
 		if req.Claims.Has(at) {
 			page.Asked = append(page.Asked, askedClaim{name, t.Claims[at].Reveal(), t.Month, t.May.Has(at)})
 		}
 	}
 	return page, nil
-}
-
-// domains are where a platform is: the hosts of its addresses.
-func domains(p openid.Platform) (hosts []string) {
-	for _, address := range slices.Concat(p.Origins, p.RedirectURIs) {
-		if u, err := url.Parse(address); err == nil && u.Host != "" && !slices.Contains(hosts, u.Hostname()) {
-			hosts = append(hosts, u.Hostname())
-		}
-	}
-	return hosts
 }
 
 // tell notes what the platform is told of the person's claims: what they chose on the page
@@ -91,9 +73,10 @@ func (s *side) tell(r *http.Request, req openid.SignInRequest, who session) (c i
 	if err != nil {
 		return c, month, err
 	}
-	chosen := who.claimsAllowed(req.Platform.ID, req.Scopes)
-	if !req.Silent {
-		chosen = identity.ClaimsNamed(r.PostForm["claim"]...)
+	chosen := identity.ClaimsNamed(r.PostForm["claim"]...)
+	if req.Silent {
+		before, _ := who.allows(req.Platform.ID, req.Scopes)
+		chosen = before.Claims
 	}
 	if chosen &= req.Claims & t.May; chosen == 0 {
 		return c, month, nil
