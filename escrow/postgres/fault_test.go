@@ -309,7 +309,7 @@ func (w allWrites) ofSignIns() map[string]func() write {
 			must(s.Put(ctx, row))
 			return write{
 				try: func(ctx context.Context) error {
-					return s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, day)
+					return s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, nil, day)
 				},
 				once: func(t *testing.T) {
 					got, err := s.Get(ctx, row.Kind, row.ID)
@@ -321,7 +321,7 @@ func (w allWrites) ofSignIns() map[string]func() write {
 		"Logouts": func() write {
 			row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: pseudonym(t), Tell: true, Body: []byte("{}"), Expires: day}
 			must(s.Put(ctx, row))
-			must(s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, day.AddDate(0, 1, 0)))
+			must(s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, nil, day.AddDate(0, 1, 0)))
 			return write{
 				try: func(ctx context.Context) error {
 					_, err := s.Logouts(ctx, func(ends time.Time) bool { return ends.Equal(day) }, day, day)

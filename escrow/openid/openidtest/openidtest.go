@@ -273,11 +273,11 @@ func endAt(t *testing.T, s openid.Store) {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
 	for _, moment := range []time.Time{at, at.Add(time.Hour)} {
-		if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{mine: moment}, expiry()); err != nil {
+		if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{mine: moment}, nil, expiry()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{"": at}, expiry()); err != nil {
+	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{"": at}, nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	second := held()
@@ -357,7 +357,7 @@ func logouts(t *testing.T, s openid.Store) {
 	}
 	always, never := func(ends time.Time) bool { return ends.Equal(at) }, func(time.Time) bool { return false }
 	told("before", always, at, nil...)
-	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{names[1]: at}, until); err != nil {
+	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{names[1]: at}, nil, until); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.EndAll(t.Context(), names[0], expiry()); err != nil {
@@ -529,6 +529,7 @@ type Memory struct {
 	rows    map[rowKey]openid.Row
 	used    map[[32]byte]bool
 	entries map[entry]allocated
+	events  map[[32]byte]openid.Row // that EndAt stored, with their moments
 }
 
 type rowKey struct {
@@ -545,7 +546,7 @@ type allocated struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry]allocated{}}
+	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry]allocated{}, events: map[[32]byte]openid.Row{}}
 }
 
 // Put implements [openid.Store].
@@ -607,7 +608,7 @@ func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym, expires tim
 }
 
 // EndAt implements [openid.Store].
-func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, _ time.Time) error {
+func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, events []openid.Row, _ time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -619,7 +620,27 @@ func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Tim
 			m.rows[k] = r
 		}
 	}
+	for _, e := range events {
+		if _, there := m.events[e.ID]; !there {
+			e.Ends = holders[e.Holder].UTC()
+			m.events[e.ID] = e
+		}
+	}
 	return nil
+}
+
+// makeEvent makes the row of an event, once, which is over if its holder came back.
+func (m *Memory) makeEvent(e openid.Row, expires time.Time) {
+	e.Kind, e.ID, e.Ends = openid.KindLogout, sha256.Sum256(append([]byte("event"), e.ID[:]...)), time.Time{}
+	k := rowKey{e.Kind, e.ID}
+	if _, made := m.rows[k]; made {
+		return
+	}
+	for grant, r := range m.rows {
+		e.Ended = e.Ended || grant.kind == openid.KindGrant && r.Holder == e.Holder && r.Ends.IsZero()
+	}
+	e.Version, e.Expires = 1, expires
+	m.rows[k] = e
 }
 
 // makeLogout makes the row that a grant's platform is told from, once.
@@ -641,6 +662,11 @@ func (m *Memory) Logouts(ctx context.Context, due func(time.Time) bool, _, expir
 	for _, r := range slices.Collect(maps.Values(m.rows)) {
 		if due != nil && !r.Ends.IsZero() && !r.Ended && due(r.Ends) {
 			m.makeLogout(r, expires)
+		}
+	}
+	for _, e := range m.events {
+		if due != nil && due(e.Ends) {
+			m.makeEvent(e, expires)
 		}
 	}
 	for k, r := range m.rows {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -90,6 +91,11 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, a := range who.Allowed {
 		sector := sectorOf[a.Platform]
+		if agreed, err := s.agreed(ctx, who, openid.Platform{ID: a.Platform, Sector: sector}, a.Scopes); err != nil {
+			return err
+		} else if !agreed {
+			continue
+		}
 		before := page.Silent[sector]
 		page.Silent[sector] = &silent{Used: a.Silent || before != nil && before.Used}
 	}
@@ -169,7 +175,17 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.sectors(), s.end(r))
+	names, err := s.Issuer.PenNames(r.Context(), who.Person, s.sectors())
+	if err != nil {
+		return err
+	}
+	known := s.known(names)
+	receipt, err := s.Issuer.Erase(r.Context(), who.Person, s.sectors(), s.erasing(r, known))
+	if err == nil && r.PostFormValue("when") == "now" {
+		if told := s.openid.Tell(r.Context(), openid.EventErased, known...); told != nil {
+			err = issue.ErrRecorded.Because(told)
+		}
+	}
 	if err != nil {
 		return err
 	}

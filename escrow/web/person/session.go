@@ -73,20 +73,39 @@ type allowed struct {
 	Platform string `json:"p"`
 	Scopes   string `json:"s"`
 	Silent   bool   `json:"n,omitempty"` // it was used so
+	At       int64  `json:"t"`           // when, in nanoseconds since 1970: it counts until it is withdrawn
 }
 
 // maxAllowed is how many are remembered, the newest ones: a cookie has room for them.
 const maxAllowed = 6
 
-// allow remembers what the person agreed to; silent is an agreement that was used.
-func (v *session) allow(platform, scopes string, silent bool) {
+// allow remembers what the person agreed to.
+func (v *session) allow(platform, scopes string, at time.Time) {
 	v.Allowed = slices.DeleteFunc(slices.Clone(v.Allowed), func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
-	v.Allowed = append(v.Allowed, allowed{platform, scopes, silent})
+	v.Allowed = append(v.Allowed, allowed{Platform: platform, Scopes: scopes, At: at.UnixNano()})
 	v.Allowed = v.Allowed[max(0, len(v.Allowed)-maxAllowed):]
 }
 
-func (v session) allows(platform, scopes string) bool {
-	return slices.ContainsFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
+// used remembers that nobody was asked. It is then the newest.
+func (v *session) used(platform, scopes string) {
+	if i := v.allowed(platform, scopes); i >= 0 {
+		a := v.Allowed[i]
+		a.Silent = true
+		v.Allowed = append(slices.Delete(slices.Clone(v.Allowed), i, i+1), a)
+	}
+}
+
+// allows returns when the person agreed to it.
+func (v session) allows(platform, scopes string) (at time.Time, ok bool) {
+	i := v.allowed(platform, scopes)
+	if i < 0 {
+		return at, false
+	}
+	return time.Unix(0, v.Allowed[i].At), true
+}
+
+func (v session) allowed(platform, scopes string) int {
+	return slices.IndexFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
 }
 
 // answers reports whether the proof of identity in this session is one that a platform

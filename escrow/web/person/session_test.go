@@ -19,7 +19,8 @@ func TestFoundP2CookiesHaveOneLength(t *testing.T) {
 	}
 	lengths, full := map[int]bool{}, session{}
 	for i := range 20 { // more platforms than are remembered
-		full.allow(fmt.Sprintf("%064d", i), "openid offline_access", true)
+		full.allow(fmt.Sprintf("%064d", i), "openid offline_access", time.Unix(1<<33, 0))
+		full.used(fmt.Sprintf("%064d", i), "openid offline_access")
 	}
 	for _, v := range []session{
 		{Person: issue.Person{Label: strings.Repeat("a", 26)}, ACR: "high", Proven: time.Unix(0, 0), Expires: time.Unix(1, 0)},

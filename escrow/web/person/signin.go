@@ -48,9 +48,9 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	case !signedIn || !who.answers(req):
 		page.Anew = req.Fresh || !req.Since.IsZero()
 		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
-	case req.Silent && !who.allows(req.Platform.ID, req.Scopes):
-		return openid.Subject{}, openid.Unasked, nil
-	case req.Silent, decision == "allow":
+	case req.Silent:
+		return s.silently(w, r, req, who)
+	case decision == "allow":
 		return s.approve(w, r, req, who)
 	}
 	if err := s.sessions.keep(w, who); err != nil {
@@ -85,7 +85,7 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	}
 	subject := openid.Subject{
 		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
-		Confirm: func(context.Context) error { _, err := s.who(r); return err },
+		Confirm: func(context.Context) error { return s.confirm(r, req) },
 	}
 	if req.Username {
 		if subject.Handle, err = s.Issuer.Handle(r.Context(), req.Platform.SectorID(), name); err != nil {
@@ -95,9 +95,26 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	if !req.Since.IsZero() {
 		who.Told = req.Platform.SectorID()
 	}
-	who.allow(req.Platform.ID, req.Scopes, req.Silent)
+	if !req.Silent {
+		who.allow(req.Platform.ID, req.Scopes, s.edge.Now())
+	} else {
+		who.used(req.Platform.ID, req.Scopes)
+	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
 	return subject, openid.Approved, nil
+}
+
+// confirm asks once more, when a grant is stored, what may have ended since it was asked.
+func (s *side) confirm(r *http.Request, req openid.SignInRequest) error {
+	who, err := s.who(r)
+	if err != nil || !req.Silent {
+		return err
+	}
+	agreed, err := s.agreed(r.Context(), who, req.Platform, req.Scopes)
+	if err == nil && !agreed {
+		err = errWithdrawn
+	}
+	return err
 }
