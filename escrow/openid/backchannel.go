@@ -142,7 +142,7 @@ func (p *Provider) TellPlatforms(ctx context.Context) (map[string]Told, error) {
 	defer stop()
 	for platform, due := range all {
 		due = slices.DeleteFunc(due, (*logout).polled)
-		for lane := range logoutLanes {
+		for lane := range min(logoutLanes, len(due)) {
 			wg.Go(func() {
 				var sum Told
 				var err error

@@ -318,6 +318,25 @@ func (w allWrites) ofSignIns() map[string]func() write {
 				},
 			}
 		},
+		"EndAt, with an event": func() write {
+			e := openid.Row{Kind: openid.KindLogout, ID: fresh().ID, Holder: pseudonym(t), Body: []byte("{}")}
+			return write{
+				try: func(ctx context.Context) error {
+					return s.EndAt(ctx, map[token.Pseudonym]time.Time{e.Holder: day}, []openid.Row{e}, day.AddDate(0, 1, 0))
+				},
+				once: func(t *testing.T) {
+					all, err := s.Logouts(ctx, func(ends time.Time) bool { return ends.Equal(day) }, day, day)
+					must(err)
+					n := 0
+					for _, row := range all {
+						if row.Holder == e.Holder {
+							n++
+						}
+					}
+					is(t, "told of", n, 1)
+				},
+			}
+		},
 		"Logouts": func() write {
 			row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: pseudonym(t), Tell: true, Body: []byte("{}"), Expires: day}
 			must(s.Put(ctx, row))
@@ -413,6 +432,17 @@ func (w allWrites) ofSessions() map[string]func() write {
 					live, _, err := s.Live(ctx, p, session)
 					must(err)
 					is(t, "live", live, false)
+				},
+			}
+		},
+		"Withdraw": func() write {
+			p := enrolment().Person
+			return write{
+				try: func(ctx context.Context) error { return s.Withdraw(ctx, p, "here", day.Add(time.Hour)) },
+				once: func(t *testing.T) {
+					at, err := s.Withdrawn(ctx, p, "here", day)
+					must(err)
+					is(t, "withdrawn", at.UTC(), day.Add(time.Hour))
 				},
 			}
 		},

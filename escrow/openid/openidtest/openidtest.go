@@ -24,21 +24,22 @@ import (
 // return the same store every time: every key is random.
 func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
 	for name, test := range map[string]func(*testing.T, openid.Store){
-		"a new row is inserted once":                     insertOnce,
-		"a row is replaced only from the version read":   compareAndSwap,
-		"an ended row stays ended":                       endedStays,
-		"a row can be ended before it is stored":         endUnstored,
-		"kinds do not share ids":                         kindsApart,
-		"a holder's grants end, and nobody else's":       endAll,
-		"grants end at their moment":                     endAt,
-		"a grant that ended is told of until it was":     logouts,
-		"of many who claim a logout one has it":          raceClaim,
-		"of many writers of one version one wins":        raceReplace,
-		"of many callers one ends a row":                 raceEnd,
-		"of many users of a key one is first":            raceUse,
-		"of many allocations of an entry one is granted": raceAllocate,
-		"ending a grant revokes exactly its entries":     revokeEntries,
-		"a cancelled request is an error, not an answer": cancelled,
+		"a new row is inserted once":                          insertOnce,
+		"a row is replaced only from the version read":        compareAndSwap,
+		"an ended row stays ended":                            endedStays,
+		"a row can be ended before it is stored":              endUnstored,
+		"kinds do not share ids":                              kindsApart,
+		"a holder's grants end, and nobody else's":            endAll,
+		"grants end at their moment":                          endAt,
+		"a grant that ended is told of until it was":          logouts,
+		"an event comes at its moment, unless they came back": events,
+		"of many who claim a logout one has it":               raceClaim,
+		"of many writers of one version one wins":             raceReplace,
+		"of many callers one ends a row":                      raceEnd,
+		"of many users of a key one is first":                 raceUse,
+		"of many allocations of an entry one is granted":      raceAllocate,
+		"ending a grant revokes exactly its entries":          revokeEntries,
+		"a cancelled request is an error, not an answer":      cancelled,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -388,6 +389,70 @@ func logouts(t *testing.T, s openid.Store) {
 		if err := s.EndAll(t.Context(), names[1], expiry()); err != nil { // they leave once more
 			t.Fatal(err)
 		}
+	}
+}
+
+// events are made once at the moment of their holder, as they were given; that of somebody
+// who has a grant again then is over.
+func events(t *testing.T, s openid.Store) {
+	at, until := time.Now().UTC().Truncate(time.Second), expiry().Add(24*time.Hour)
+	var rows []openid.Row
+	moments, back := map[token.Pseudonym]time.Time{}, token.Pseudonym("")
+	for range 3 {
+		k := key()
+		name, err := token.NewPseudonym(k[:16])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := row(openid.KindGrant, key(), `{}`)
+		r.Holder = name // who leaves that too
+		put(t, s, r)
+		moments[name], back = at, name
+		rows = append(rows, openid.Row{Kind: openid.KindLogout, ID: key(), Holder: name, Body: []byte(`{"of":"` + string(name) + `"}`)})
+	}
+	for range 2 {
+		if err := s.EndAt(t.Context(), moments, rows, until); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := row(openid.KindGrant, key(), `{}`)
+	r.Holder = back
+	put(t, s, r)
+	told := func(due func(time.Time) bool) (found int) {
+		t.Helper()
+		all, err := s.Logouts(t.Context(), due, at, expiry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range all {
+			if _, mine := moments[r.Holder]; !mine {
+				continue
+			}
+			if found++; r.Holder == back || string(r.Body) != `{"of":"`+string(r.Holder)+`"}` || r.Kind != openid.KindLogout || !r.Expires.Equal(expiry()) {
+				t.Errorf("%+v", r)
+			}
+		}
+		return found
+	}
+	always, never := func(ends time.Time) bool { return ends.Equal(at) }, func(time.Time) bool { return false }
+	if n := told(never); n != 0 {
+		t.Errorf("%d before their moment", n)
+	}
+	for range 2 {
+		if n := told(always); n != 2 {
+			t.Errorf("%d at their moment, want 2", n)
+		}
+	}
+	if err := s.EndAll(t.Context(), back, expiry()); err != nil {
+		t.Fatal(err)
+	}
+	if n := told(always); n != 2 {
+		t.Errorf("%d, after who came back left", n)
+	}
+	one := openid.Row{Kind: openid.KindLogout, ID: key(), Holder: rows[0].Holder, Body: []byte(`{"of":"` + string(rows[0].Holder) + `"}`), Expires: expiry()}
+	put(t, s, one)
+	if n := told(nil); n != 3 {
+		t.Errorf("%d, with one at once", n)
 	}
 }
 
