@@ -113,7 +113,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
-			"registrar": wrap(registrarWord), "registry": wrap(registryWord),
+			"registrar": wrap(registrarWord), "events": wrap(eventsWord), "registry": wrap(registryWord),
 		},
 	})
 }
@@ -128,6 +128,8 @@ type scene struct {
 	keys   *keyOutage // of the disclosing side
 	lie    liar       // nil: the registrar is honest
 	pair   *pair      // nil: one server
+
+	streams streams
 }
 
 type sceneKey struct{}
@@ -268,7 +270,11 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		if err := b.Open(ctx, s.Origin+"/me/delete"); err != nil {
 			return err
 		}
-		if err := b.Press(ctx, "Delete my identity", nil); err != nil {
+		button := "Delete my identity"
+		if len(args) > 2 {
+			button = args[2]
+		}
+		if err := b.Press(ctx, button, nil); err != nil {
 			return err
 		}
 		if err := b.Shows(200, "It will be complete by"); err != nil {
@@ -276,6 +282,11 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		}
 		fmt.Fprintln(ts.Stdout(), b.Page.Text())
 		return s.Service.CarryOutErasures(ctx)
+	case "leaves": // PLATFORM, by a button
+		if err := b.Open(ctx, s.Origin+"/me/platform?platform="+s.platformOf(args[2]).ID); err != nil {
+			return err
+		}
+		return b.Press(ctx, args[3], nil)
 	case "signs-out-everywhere":
 		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
 			return err
