@@ -122,7 +122,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
-			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "registry": wrap(registryWord),
+			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "events": wrap(eventsWord), "registry": wrap(registryWord),
 		},
 	})
 }
@@ -137,6 +137,8 @@ type scene struct {
 	keys   *keyOutage // of the disclosing side
 	lie    liar       // nil: the registrar is honest
 	pair   *pair      // nil: one server
+
+	streams streams
 }
 
 type sceneKey struct{}
@@ -283,7 +285,11 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		if err := b.Open(ctx, s.Origin+"/me/delete"); err != nil {
 			return err
 		}
-		if err := b.Press(ctx, "Delete my identity", nil); err != nil {
+		button := "Delete my identity"
+		if len(args) > 2 {
+			button = args[2]
+		}
+		if err := b.Press(ctx, button, nil); err != nil {
 			return err
 		}
 		if err := b.Shows(200, "It will be complete by"); err != nil {
@@ -291,6 +297,14 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		}
 		fmt.Fprintln(ts.Stdout(), b.Page.Text())
 		return s.Service.CarryOutErasures(ctx)
+	case "leaves": // PEN-NAME, by a button
+		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+			return err
+		}
+		if err := b.Press(ctx, "Leave", url.Values{"pen_name": {args[2]}}); err != nil {
+			return err
+		}
+		return b.Press(ctx, args[3], nil)
 	case "signs-out-everywhere":
 		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
 			return err

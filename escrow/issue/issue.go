@@ -220,6 +220,13 @@ type Store interface {
 	// EndSessions ends the generation of sessions that p has now, with those that are
 	// being begun. What begins afterwards counts.
 	EndSessions(ctx context.Context, p Person) error
+
+	// Withdraw notes that p withdrew, at a moment, what they agreed to on a platform. It
+	// may be forgotten at the end of the next day, when no session is left that remembers it.
+	Withdraw(ctx context.Context, p Person, platform string, at time.Time) error
+	// Withdrawn returns the last such moment of today and the day before, the zero time if
+	// there is none. Today is UTC midnight. It asks the primary, as Live does.
+	Withdrawn(ctx context.Context, p Person, platform string, today time.Time) (time.Time, error)
 }
 
 // Issuer enrols people and gives them pseudonyms. All fields are required.

@@ -19,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/token"
 )
@@ -80,6 +81,7 @@ var observers = map[string]func(*view) *features{
 	"access log":      (*view).accessLog,
 	"sizes":           (*view).sizes,
 	"logout tokens":   (*view).logoutTokens,
+	"events":          (*view).logoutTokens,
 }
 
 var (
@@ -154,6 +156,47 @@ func TestLogoutTokensLinkNobody(t *testing.T) {
 		}},
 		event{name: "one signs out and platforms are told", observers: slices.Concat([]string{"tokens", "status list", "public log"}, copies, line), happens: func(tb *table, k *player) {
 			tb.press(k, "/me/sign-out-everywhere", tb.when())
+			tb.day()
+			tb.pass(24*time.Hour, 4*time.Minute)
+		}},
+	)
+}
+
+// TestEventsLinkNobody: as TestLogoutTokensLinkNobody, with platforms that are told who was
+// deleted, one by push and one by poll.
+func TestEventsLinkNobody(t *testing.T) {
+	hear := func(tb *table) {
+		for i := range tb.platforms {
+			tb.platforms[i].BackchannelLogoutURI, tb.platforms[i].BackchannelLogoutSessionRequired = "", false
+		}
+		tb.platforms[0].Events = &openid.Stream{Push: "https://town-square.example/events"}
+		tb.platforms[1].Events = &openid.Stream{}
+		tb.check(tb.live.SetPlatforms(tb.platforms[:]))
+	}
+	deleted := func(tb *table, p *player) {
+		tb.prove(p)
+		tb.press(p, "/me/delete", tb.when())
+	}
+	all := func(tb *table) {
+		hear(tb)
+		for _, i := range mrand.Perm(seated) {
+			deleted(tb, tb.players[i])
+			tb.pass(4*time.Minute, time.Minute)
+		}
+	}
+	play(t,
+		event{name: "all are deleted and platforms are told", everybody: true, observers: []string{"events"}, happens: func(tb *table, _ *player) {
+			all(tb)
+			tb.pass(24*time.Hour, 4*time.Minute)
+		}},
+		event{name: "Penname was down for a day", everybody: true, observers: []string{"events"}, happens: func(tb *table, _ *player) {
+			all(tb)
+			tb.now = tb.now.Add(25 * time.Hour)
+			tb.pass(6*time.Hour, time.Minute)
+		}},
+		event{name: "one is deleted and platforms are told", observers: slices.Concat([]string{"tokens", "status list"}, copies, line), happens: func(tb *table, k *player) {
+			hear(tb)
+			deleted(tb, k)
 			tb.day()
 			tb.pass(24*time.Hour, 4*time.Minute)
 		}},

@@ -12,6 +12,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	mrand "math/rand/v2"
 	"net/http"
@@ -95,13 +96,29 @@ type told struct {
 
 // RoundTrip implements http.RoundTripper.
 func (l *told) RoundTrip(r *http.Request) (*http.Response, error) {
-	c := signIn{Access: r.FormValue("logout_token")}.payload()
+	raw := ""
+	if r.URL.Path == "/events" {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		raw = string(body)
+	} else {
+		raw = r.FormValue("logout_token")
+	}
+	l.note(raw)
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
+}
+
+// note notes of whom a platform was told.
+func (l *told) note(raw string) {
+	c := signIn{Access: raw}.payload()
+	name := cmp.Or(c.Name, c.Subject.Name)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if _, again := l.at[c.Name]; !again {
-		l.at[c.Name] = l.now()
+	if _, again := l.at[name]; !again {
+		l.at[name] = l.now()
 	}
-	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody}, nil
 }
 
 // claims are those of the access token.
@@ -111,7 +128,10 @@ type claims struct {
 	ID         string          `json:"jti"`
 	Grant      string          `json:"grant_id"`
 	Session    string          `json:"sid"`
-	Status     struct {
+	Subject    struct {
+		Name token.Pseudonym `json:"sub"`
+	} `json:"sub_id"` // of an event
+	Status struct {
 		List struct {
 			Index int `json:"idx"`
 		} `json:"status_list"`
@@ -399,7 +419,36 @@ func (tb *table) pass(d, every time.Duration) {
 				tb.Errorf("%s: %+v", platform, t)
 			}
 		}
+		tb.poll(1, nil)
 	}
+}
+
+// poll has a platform ask for its events, if it does, and acknowledge them.
+func (tb *table) poll(platform int, ack []string) {
+	tb.Helper()
+	if tb.platforms[platform].Events == nil {
+		return
+	}
+	body, err := json.Marshal(map[string]any{"returnImmediately": true, "ack": ack})
+	tb.check(err)
+	r := httptest.NewRequest(http.MethodPost, "https://penname.example/events", bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	r.SetBasicAuth(tb.platforms[platform].ID, clientSecret)
+	w := httptest.NewRecorder()
+	tb.edge.ServeHTTP(w, r)
+	var got struct{ Sets map[string]string }
+	if err := json.Unmarshal(w.Body.Bytes(), &got); err != nil || w.Code != http.StatusOK {
+		tb.Fatal(w.Code, w.Body)
+	}
+	if len(got.Sets) == 0 {
+		return
+	}
+	ack = nil
+	for jti, raw := range got.Sets {
+		tb.told.note(raw)
+		ack = append(ack, jti)
+	}
+	tb.poll(platform, ack)
 }
 
 // when is how a person leaves: with the leak at once, so that platforms may compare.

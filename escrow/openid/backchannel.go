@@ -26,9 +26,12 @@ import (
 // signs as it signs the platform's ID tokens.
 //
 //	Provider.End          makes a row of [KindLogout] of each grant that it ends
+//	Provider.Tell         makes one of an event of a pen name: see events.go
 //	Provider.EndQuietly   makes none: each grant has its moment, which is sealed
-//	Store.Logouts         makes one of each grant whose moment has come
+//	Provider.EraseQuietly likewise, and an event has the moment of its pen name
+//	Store.Logouts         makes one of each grant and event whose moment has come
 //	TellPlatforms         a job of each node: claims a row, sends, and ends the row
+//	Provider.poll         what is not sent but fetched: see poll.go
 //
 // A row is claimed by one write that says when it may be claimed again, so no two nodes
 // send one token at the same time, and what a node that died did not send or did not
@@ -78,6 +81,8 @@ type logoutClaims struct {
 type logoutBody struct {
 	Platform string `json:"platform"`
 	Session  string `json:"sid,omitempty"`
+	Event    Event  `json:"event,omitempty"` // "": the grant ended
+	ID       string `json:"jti,omitempty"`   // of the event token that it is told by: see claim
 	Tries    int    `json:"tries,omitempty"`
 	Next     int64  `json:"next,omitempty"`  // Unix seconds: not before
 	Until    int64  `json:"until,omitempty"` // when it is given up
@@ -95,7 +100,7 @@ func (t *Told) add(more Told) {
 	t.Delivered, t.Refused, t.Failed, t.GivenUp = t.Delivered+more.Delivered, t.Refused+more.Refused, t.Failed+more.Failed, t.GivenUp+more.GivenUp
 }
 
-// logout is one token to be sent, and the rows that it settles. The first row is the one
+// logout is one token to be sent or fetched, and the rows that it settles. The first row is the one
 // that is claimed, and ended last: as long as it is claimed, none of the others is sent.
 type logout struct {
 	logoutTo
@@ -110,6 +115,8 @@ type logoutTo struct {
 	platform string // id
 	holder   token.Pseudonym
 	sid      string // "": all that the platform has under the pen name
+	event    Event  // "": it gets a logout token
+	jti      string // of an event that it was told of before, and did not confirm
 }
 
 // Ended receives something when a sign-in has ended at once, or a round was too short for
@@ -124,7 +131,7 @@ func (p *Provider) TellPlatforms(ctx context.Context) (map[string]Told, error) {
 	if p.cfg.HTTP == nil {
 		return nil, nil
 	}
-	all, err := p.logouts(ctx)
+	all, err := p.logouts(ctx, p.due(p.now()))
 	if err != nil {
 		return nil, err
 	}
@@ -134,7 +141,8 @@ func (p *Provider) TellPlatforms(ctx context.Context) (map[string]Told, error) {
 	end, stop := context.WithTimeout(ctx, logoutLaneTime)
 	defer stop()
 	for platform, due := range all {
-		for lane := range logoutLanes {
+		due = slices.DeleteFunc(due, (*logout).polled)
+		for lane := range min(logoutLanes, len(due)) {
 			wg.Go(func() {
 				var sum Told
 				var err error
@@ -155,6 +163,7 @@ func (p *Provider) TellPlatforms(ctx context.Context) (map[string]Told, error) {
 	if end.Err() != nil && ctx.Err() == nil {
 		p.hurry() // some are left
 	}
+	p.polled.take(told)
 	return told, errors.Join(errs...)
 }
 
@@ -168,9 +177,10 @@ func (p *Provider) hurry() {
 
 // logouts are the tokens that are due, by platform. A token ends all sessions that a
 // platform has under a pen name, unless the platform asks for one of each.
-func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
+// Moments that have come are looked for if due is not nil: see [Store.Logouts].
+func (p *Provider) logouts(ctx context.Context, due func(ends time.Time) bool) (map[string][]*logout, error) {
 	now := p.now()
-	rows, err := p.store.Logouts(ctx, p.due(now), now.UTC().Truncate(day).Add(leftKept-logoutLookBack), logoutForgotten(now))
+	rows, err := p.store.Logouts(ctx, due, now.UTC().Truncate(day).Add(leftKept-logoutLookBack), logoutForgotten(now))
 	if err != nil {
 		return nil, err
 	}
@@ -182,7 +192,7 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 		}
 		to, err := p.platform(ctx, b.Platform)
 		switch {
-		case errors.Is(err, goidc.ErrNotFound), err == nil && to.BackchannelLogoutURI == "": // it is gone, or is not to be told
+		case errors.Is(err, goidc.ErrNotFound), err == nil && !to.hears(b.Event): // it is gone, or is not to be told
 			if err = p.settle(ctx, row); err != nil {
 				return nil, err
 			}
@@ -190,9 +200,14 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 		case err != nil: // it is not known at the moment
 			continue
 		}
-		one := logoutTo{to.ID, row.Holder, b.Session}
-		if !to.BackchannelLogoutSessionRequired {
-			one.sid = ""
+		one := logoutTo{platform: to.ID, holder: row.Holder, event: b.Event}
+		switch {
+		case b.Event != "":
+			one.jti = b.ID
+		case to.BackchannelLogoutURI == "":
+			one.event, one.jti = EventSignedOut, b.ID
+		case to.BackchannelLogoutSessionRequired:
+			one.sid = b.Session
 		}
 		l := known[one]
 		if l == nil {
@@ -205,7 +220,7 @@ func (p *Provider) logouts(ctx context.Context) (map[string][]*logout, error) {
 		}
 	}
 	for platform, due := range all {
-		all[platform] = slices.DeleteFunc(due, func(l *logout) bool { return l.claimed })
+		all[platform] = slices.DeleteFunc(due, func(l *logout) bool { return l.claimed && !l.polled() })
 	}
 	return all, nil
 }
@@ -236,7 +251,7 @@ func (p *Provider) due(now time.Time) func(ends time.Time) bool {
 func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
 	within, cancel := context.WithTimeout(ctx, logoutSending) // counted from before the claim
 	defer cancel()
-	last, err := p.claim(within, &l.rows[0])
+	last, err := p.claim(within, l)
 	if errors.Is(err, ErrStale) {
 		return told, nil // another node has it
 	}
@@ -247,7 +262,8 @@ func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
 	switch {
 	case err != nil:
 		return told, err
-	case status == http.StatusOK, status == http.StatusNoContent: // section 2.8
+	case status == http.StatusOK, status == http.StatusNoContent, // section 2.8
+		status == http.StatusAccepted && l.event != "": // RFC 8935, 2.2
 		told.Delivered++
 	case status == http.StatusBadRequest: // "the request … was invalid or the logout failed"
 		told.Refused++
@@ -265,8 +281,25 @@ func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
 	return told, nil
 }
 
-// claim takes a row until it may be tried again, and reports whether it never will.
-func (p *Provider) claim(ctx context.Context, row *Row) (last bool, err error) {
+// claim takes the rows of a token until they may be tried again, and reports whether they
+// never will. Of a logout token that is the first row. An event token keeps its jti for
+// each attempt (RFC 8417, 2.2), so all its rows have it: what happens later has another.
+func (p *Provider) claim(ctx context.Context, l *logout) (last bool, err error) {
+	rows := l.rows[:1]
+	if l.event != "" {
+		l.jti, rows = cmp.Or(l.jti, random()), l.rows
+	}
+	for i := range rows {
+		over, err := p.claimRow(ctx, &rows[i], l.jti)
+		if err != nil {
+			return false, err
+		}
+		last = last || over
+	}
+	return last, nil
+}
+
+func (p *Provider) claimRow(ctx context.Context, row *Row, jti string) (last bool, err error) {
 	var b logoutBody
 	if err := json.Unmarshal(row.Body, &b); err != nil {
 		return false, err
@@ -274,7 +307,7 @@ func (p *Provider) claim(ctx context.Context, row *Row) (last bool, err error) {
 	now := p.now()
 	wait := min(logoutFirstWait<<min(b.Tries, 16), logoutMostWait)
 	b.Next = now.Add(wait + time.Duration(below(int64(wait/2)))).Unix()
-	b.Until, b.Tries = cmp.Or(b.Until, now.Add(logoutTrying).Unix()), b.Tries+1
+	b.Until, b.Tries, b.ID = cmp.Or(b.Until, now.Add(logoutTrying).Unix()), b.Tries+1, jti
 	if row.Body, err = json.Marshal(b); err != nil {
 		return false, err
 	}
@@ -290,34 +323,52 @@ func (p *Provider) settle(ctx context.Context, row Row) error {
 	return nil
 }
 
-// send posts a logout token (section 2.5) and returns the status of the answer, or 0 if
-// there is none. What else the answer says is not read.
+// send posts a logout token (section 2.5) or an event token (RFC 8935, 2.1) and returns
+// the status of the answer, or 0 if there is none. What else the answer says is not read.
 func (p *Provider) send(ctx context.Context, l *logout) (status int, err error) {
-	now := p.now()
-	key, ok := p.keys.Load().current(now, cmp.Or(l.to.IDTokenAlg, p.algorithms[len(p.algorithms)-1]))
-	if !ok {
-		return 0, ErrUnavailable
-	}
-	claims, err := json.Marshal(logoutClaims{Issuer: p.cfg.Issuer, Subject: l.holder, Audience: l.to.ID, Session: l.sid, ID: random(),
-		IssuedAt: now.Unix(), Expiry: now.Add(logoutTokenLifetime).Unix(), Events: map[string]struct{}{logoutEvent: {}}})
+	raw, err := p.sign(l)
 	if err != nil {
 		return 0, err
 	}
-	raw, err := logoutFormat.Sign(key.JWK, claims)
+	to, body, contentType := l.to.BackchannelLogoutURI, url.Values{"logout_token": {raw}}.Encode(), formType
+	if l.event != "" {
+		to, body, contentType = l.to.Events.Push, raw, eventType
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(body))
 	if err != nil {
 		return 0, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, l.to.BackchannelLogoutURI, strings.NewReader(url.Values{"logout_token": {raw}}.Encode()))
-	if err != nil {
-		return 0, err
+	req.Header.Set("Content-Type", contentType)
+	if l.event != "" {
+		req.Header.Set("Accept", "application/json")
+		if l.to.Events.Bearer != "" {
+			req.Header.Set("Authorization", "Bearer "+l.to.Events.Bearer)
+		}
 	}
-	req.Header.Set("Content-Type", formType)
 	resp, err := p.cfg.HTTP.Do(req)
 	if err != nil {
 		return 0, nil //nolint:nilerr // the platform's, and its address is in it
 	}
 	resp.Body.Close()
 	return resp.StatusCode, nil
+}
+
+// sign makes the token that a platform is told by, signed as its ID tokens are.
+func (p *Provider) sign(l *logout) (string, error) {
+	now := p.now()
+	key, ok := p.keys.Load().current(now, cmp.Or(l.to.IDTokenAlg, p.algorithms[len(p.algorithms)-1]))
+	if !ok {
+		return "", ErrUnavailable
+	}
+	if l.event != "" {
+		return token.SignEvent(key.JWK, token.Event{Issuer: p.cfg.Issuer, Audience: l.to.ID, ID: l.jti, IssuedAt: now, Subject: l.holder, Type: l.event.uri()})
+	}
+	claims, err := json.Marshal(logoutClaims{Issuer: p.cfg.Issuer, Subject: l.holder, Audience: l.to.ID, Session: l.sid, ID: random(),
+		IssuedAt: now.Unix(), Expiry: now.Add(logoutTokenLifetime).Unix(), Events: map[string]struct{}{logoutEvent: {}}})
+	if err != nil {
+		return "", err
+	}
+	return logoutFormat.Sign(key.JWK, claims)
 }
 
 // logoutForgotten is when the rows of what is to be told now may be forgotten: the same

@@ -121,6 +121,7 @@ type Platform struct {
 	Browser                bool              `json:"browser,omitempty"`                   // scripts in the person's browser: no secret, and refresh tokens only with DPoP
 	Native                 bool              `json:"native,omitempty"`                    // an app on the person's device: no secret, loopback redirects on any port (RFC 8252)
 	BackchannelLogoutURI   string            `json:"backchannel_logout_uri,omitempty"`    // where it is told that a pen name signed out: see backchannel.go
+	Events                 *Stream           `json:"events,omitempty"`                    // how it is told of events; nil: it is not
 	Username               bool              `json:"username,omitempty"`                  // it may ask for a handle, by the scope profile
 	Email                  bool              `json:"email,omitempty"`                     // it may ask for an e-mail address, by the scope email
 	Claims                 []string          `json:"claims,omitempty"`                    // of identity.ClaimNames, in their order: it may ask for these, by scopes of the same names
@@ -376,6 +377,8 @@ func (p Platform) Check() error {
 		return ErrBadPlatform.Because(WrongField("PostLogoutRedirectURIs"))
 	case p.BackchannelLogoutURI != "" && !p.fetchable(p.BackchannelLogoutURI):
 		return ErrBadPlatform.Because(WrongField("BackchannelLogoutURI"))
+	case p.Events != nil && (p.public() || !p.Events.sound(p)):
+		return ErrBadPlatform.Because(WrongField("Events"))
 	case slices.ContainsFunc(p.Origins, func(o string) bool { return !document.Origin(o, false, document.Localhost) }):
 		return ErrBadPlatform.Because(WrongField("Origins"))
 	case !slices.Equal(p.Claims, identity.ClaimsNamed(p.Claims...).Names()):

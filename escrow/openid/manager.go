@@ -360,12 +360,16 @@ const (
 // do, and no status list shows anything. So nothing that is published, and nothing that a
 // platform learns unless it renews, happens to two pen names at once.
 func (p *Provider) EndQuietly(ctx context.Context, holders ...token.Pseudonym) error {
+	return p.endQuietly(ctx, holders, nil)
+}
+
+func (p *Provider) endQuietly(ctx context.Context, holders []token.Pseudonym, events []Row) error {
 	now, ends := p.now(), make(map[token.Pseudonym]time.Time)
 	for _, holder := range holders {
 		after := below(int64(leavesWithin - leavesAfter))
 		ends[holder] = now.Add(leavesAfter + time.Duration(after)).Truncate(time.Second)
 	}
-	return p.store.EndAt(ctx, ends, now.UTC().Truncate(day).Add(leftKept))
+	return p.store.EndAt(ctx, ends, events, now.UTC().Truncate(day).Add(leftKept))
 }
 
 // load reads a grant that has not ended.

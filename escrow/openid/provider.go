@@ -39,6 +39,7 @@ type Provider struct {
 	lists        *lists
 	ended        chan struct{}             // see Ended
 	looked       atomic.Pointer[time.Time] // when TellPlatforms last asked which moments have come
+	polled       polled                    // what platforms fetched since it last counted
 	answers
 	checks
 }
@@ -270,7 +271,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 	case outcome == Approved:
 		as.Subject, as.GrantedScopes = string(subject.Pseudonym), withoutClaims(scopes, req.Claims&^subject.Claims.Known())
 		h := &held{subject: subject, resource: heldOf(as.Store).resource}
-		if pl.BackchannelLogoutURI != "" {
+		if pl.hears("") {
 			h.sid = random()[:sidLen]
 		}
 		if as.MaxAuthnAgeSecs != nil { // OpenID Connect Core, 2: auth_time "When a max_age request is made"

@@ -34,7 +34,7 @@ const (
 //	GET       /.well-known/openid-configuration, /.well-known/oauth-authorization-server,
 //	          /jwks, /status/{list}
 //	GET, POST /authorize, /authorize/{id}, /userinfo, /logout
-//	POST      /par, /token, /introspect, /revoke, /bans, /logout/answer
+//	POST      /par, /token, /introspect, /revoke, /bans, /logout/answer, /events
 //	OPTIONS   /token, /userinfo, /revoke, for scripts of platforms: see cross
 func (p *Provider) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -52,6 +52,7 @@ func (p *Provider) Handler() http.Handler {
 		mux.HandleFunc("POST "+logoutPath, p.logout)
 		mux.HandleFunc("POST "+logoutForm, p.logout)
 	}
+	mux.HandleFunc("POST "+eventsPath, p.poll)
 	for _, path := range []string{"/par", "/introspect"} {
 		mux.HandleFunc("POST "+path, p.api)
 	}

@@ -77,7 +77,11 @@ type Store interface {
 	// once for all holders. Put keeps it. What it stores tells without a key neither
 	// which grants these are, nor how many each holder had, nor when they end, and may be
 	// forgotten from expires on (a full hour, UTC).
-	EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, expires time.Time) error
+	//
+	// Each of events, rows of KindLogout with ID, Holder and Body, is made at the moment of
+	// its holder likewise, once for an ID; not if the holder has a grant then that EndAt
+	// did not find: they came back.
+	EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, events []Row, expires time.Time) error
 
 	// Logouts makes a row of KindLogout, likewise, of each whose Ends is due, once, and
 	// then returns all of that kind that have not ended, in the order of their ids.

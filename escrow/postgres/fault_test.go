@@ -137,6 +137,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 	all := w.ofPeople()
 	maps.Copy(all, w.ofSessions())
 	maps.Copy(all, w.ofSignIns())
+	maps.Copy(all, w.ofLeaving())
 	maps.Copy(all, w.ofCases())
 	maps.Copy(all, w.ofLog())
 	return all
@@ -309,7 +310,7 @@ func (w allWrites) ofSignIns() map[string]func() write {
 			must(s.Put(ctx, row))
 			return write{
 				try: func(ctx context.Context) error {
-					return s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, day)
+					return s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, nil, day)
 				},
 				once: func(t *testing.T) {
 					got, err := s.Get(ctx, row.Kind, row.ID)
@@ -321,7 +322,7 @@ func (w allWrites) ofSignIns() map[string]func() write {
 		"Logouts": func() write {
 			row := openid.Row{Kind: openid.KindGrant, ID: [32]byte(random(32)), Holder: pseudonym(t), Tell: true, Body: []byte("{}"), Expires: day}
 			must(s.Put(ctx, row))
-			must(s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, day.AddDate(0, 1, 0)))
+			must(s.EndAt(ctx, map[token.Pseudonym]time.Time{row.Holder: day}, nil, day.AddDate(0, 1, 0)))
 			return write{
 				try: func(ctx context.Context) error {
 					_, err := s.Logouts(ctx, func(ends time.Time) bool { return ends.Equal(day) }, day, day)
@@ -426,6 +427,43 @@ func (w allWrites) ofSessions() map[string]func() write {
 					live, _, err := s.Live(ctx, p, session)
 					must(err)
 					is(t, "live", live, false)
+				},
+			}
+		},
+	}
+}
+
+// ofLeaving are those of somebody who leaves.
+func (w allWrites) ofLeaving() map[string]func() write {
+	t, s, ctx, must := w.T, w.s, context.Background(), w.must
+	return map[string]func() write{
+		"EndAt, with an event": func() write {
+			e := openid.Row{Kind: openid.KindLogout, ID: [32]byte(random(32)), Holder: pseudonym(t), Body: []byte("{}")}
+			return write{
+				try: func(ctx context.Context) error {
+					return s.EndAt(ctx, map[token.Pseudonym]time.Time{e.Holder: day}, []openid.Row{e}, day.AddDate(0, 1, 0))
+				},
+				once: func(t *testing.T) {
+					all, err := s.Logouts(ctx, func(ends time.Time) bool { return ends.Equal(day) }, day, day)
+					must(err)
+					n := 0
+					for _, row := range all {
+						if row.Holder == e.Holder {
+							n++
+						}
+					}
+					is(t, "told of", n, 1)
+				},
+			}
+		},
+		"Withdraw": func() write {
+			p := enrolment().Person
+			return write{
+				try: func(ctx context.Context) error { return s.Withdraw(ctx, p, "here", day.Add(time.Hour)) },
+				once: func(t *testing.T) {
+					at, err := s.Withdrawn(ctx, p, "here", day)
+					must(err)
+					is(t, "withdrawn", at.UTC(), day.Add(time.Hour))
 				},
 			}
 		},

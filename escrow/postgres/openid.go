@@ -44,7 +44,8 @@ type held struct {
 	Holder token.Pseudonym `json:"h,omitempty"`
 	Body   []byte          `json:"b"`
 	Tell   bool            `json:"t,omitempty"`
-	Grant  []byte          `json:"g,omitempty"` // of kind left: the key of the row of the grant that ends
+	Grant  []byte          `json:"g,omitempty"` // of kind left: the key of the row of the grant that ends, or of the event
+	Event  []byte          `json:"e,omitempty"` // of kind left: the body of the row of kind logout, of Holder, that is made then
 }
 
 func (s *Issuing) lockBody(id []byte, h held) ([]byte, error) {
@@ -97,6 +98,8 @@ func (s *Issuing) Put(ctx context.Context, row openid.Row) error {
 		sql = `UPDATE openid_rows SET version = version + 1, body = $3, expires = $4, writer = $5
 			WHERE kind = $1 AND id = $2 AND version = $6 AND NOT ended`
 		args = append(args, row.Version)
+	case row.Kind != openid.KindGrant:
+		args = append(args, "")
 	default:
 		args = append(args, s.holderTag(row.Holder))
 	}
@@ -246,12 +249,13 @@ func (s *Issuing) Logouts(ctx context.Context, due func(ends time.Time) bool, si
 	return all, err
 }
 
-// makeLogouts makes the rows of the grants whose moment has come and that have none. It
-// leaves those of kind left, and of the grants, as they are.
+// makeLogouts makes the rows of the grants and events whose moment has come and that have
+// none. It leaves those of kind left, and of the grants, as they are.
 func (s *Issuing) makeLogouts(ctx context.Context, due func(ends time.Time) bool, since, expires time.Time) error {
 	var grants, logouts [][]byte
+	var events []held
 	if err := s.read(atLength(ctx), func(ctx context.Context, c *pgxpool.Conn) error {
-		grants, logouts = nil, nil // the connection may have been lost
+		grants, logouts, events = nil, nil, nil // the connection may have been lost
 		rows, err := c.Query(ctx, `SELECT id, body FROM openid_rows WHERE kind = 'left' AND expires > $1`, since.UTC())
 		if err != nil {
 			return err
@@ -263,41 +267,96 @@ func (s *Issuing) makeLogouts(ctx context.Context, due func(ends time.Time) bool
 			if err != nil || ends.UnmarshalText(h.Body) != nil {
 				return ErrDamaged
 			}
-			if h.Grant != nil && !ends.IsZero() && due(ends) {
+			switch {
+			case h.Grant == nil || ends.IsZero() || !due(ends):
+			case h.Event != nil:
+				events = append(events, h)
+			default:
 				grants, logouts = append(grants, h.Grant), append(logouts, s.logoutID(h.Grant))
 			}
 			return nil
 		})
 		return err
-	}); err != nil || len(grants) == 0 {
+	}); err != nil || len(grants)+len(events) == 0 {
 		return err
 	}
 	_, made, err := s.toTell(ctx, `
 		SELECT r.id, r.body FROM unnest($1::bytea[], $2::bytea[]) l (grant_id, id) JOIN openid_rows r ON r.kind = 'grant' AND r.id = l.grant_id
 		WHERE NOT r.ended AND NOT EXISTS (SELECT 1 FROM openid_rows m WHERE m.kind = 'logout' AND m.id = l.id)`, grants, logouts)
+	if err == nil {
+		err = s.addEvents(ctx, &made, events)
+	}
 	if err != nil || len(made.ids) == 0 {
 		return err
 	}
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
 		_, err := s.exec(ctx, `
 			INSERT INTO openid_rows (kind, id, version, body, expires, ended, writer)
-			SELECT 'logout', id, 1, body, $4, false, writer FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) l (id, body, writer)
+			SELECT 'logout', id, 1, body, $4, body = '', writer FROM unnest($1::bytea[], $2::bytea[], $3::bytea[]) l (id, body, writer)
 			ON CONFLICT DO NOTHING`, made.ids, made.bodies, made.writers, expires.UTC())
 		return err
 	})
+}
+
+// addEvents adds the rows of events that were not made. That of somebody who came back is
+// over at once, with an empty body, so that a later end of what they began then is no
+// reason to tell of it.
+func (s *Issuing) addEvents(ctx context.Context, rows *sealedRows, events []held) error {
+	for _, e := range events {
+		at := s.logoutID(e.Grant)
+		back, err := s.cameBack(ctx, at, e.Holder)
+		if err != nil {
+			return err
+		}
+		body := []byte{}
+		if !back {
+			if body, err = s.lockBody(at, held{Holder: e.Holder, Body: e.Event}); err != nil {
+				return err
+			}
+		}
+		rows.add(e.Grant, at, body)
+	}
+	return nil
+}
+
+// cameBack reports whether a holder has a grant that is of no leaving. It does not look if
+// the row of an event was made: nothing is written then.
+func (s *Issuing) cameBack(ctx context.Context, made []byte, holder token.Pseudonym) (back bool, err error) {
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT EXISTS (SELECT FROM openid_rows WHERE kind = 'logout' AND id = $1)`, made).Scan(&back)
+	})
+	if err != nil || back {
+		return back, err
+	}
+	grants, err := s.grantsOf(ctx, map[token.Pseudonym]time.Time{holder: {}})
+	if err != nil || len(grants) == 0 {
+		return false, err
+	}
+	var ends [][]byte
+	for _, grant := range grants {
+		ends = append(ends, s.leftID(grant.id))
+	}
+	var leaving int
+	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT count(*) FROM openid_rows WHERE kind = 'left' AND id = ANY ($1::bytea[])`, ends).Scan(&leaving)
+	})
+	return leaving < len(grants), err
 }
 
 // leftAtOnce is what the number of rows that EndAt writes is a multiple of. Platforms
 // know how many sign-ins each pen name has, and would find their sum.
 const leftAtOnce = 32
 
-// EndAt implements [openid.Store]. It writes one row for each grant that has none, and
-// fills up with rows of no grant.
-func (s *Issuing) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, expires time.Time) error {
+// EndAt implements [openid.Store]. It writes one row for each grant or event that has none,
+// and fills up with rows of neither.
+func (s *Issuing) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, events []openid.Row, expires time.Time) error {
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
 		grants, err := s.grantsOf(ctx, holders)
 		if err != nil {
 			return err
+		}
+		for _, e := range events {
+			grants = append(grants, grantEnd{s.rows.handle("event", e.ID[:]), holders[e.Holder], held{Holder: e.Holder, Event: e.Body}})
 		}
 		theirs := len(grants)
 		writes := (theirs/leftAtOnce + 1) * leftAtOnce
@@ -311,7 +370,8 @@ func (s *Issuing) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Ti
 				return err
 			}
 			id := s.leftID(grant.id)
-			body, err := s.lockBody(id, held{Body: moment, Grant: grant.id})
+			grant.held.Body, grant.held.Grant = moment, grant.id
+			body, err := s.lockBody(id, grant.held)
 			if err != nil {
 				return err
 			}
@@ -329,10 +389,12 @@ func (s *Issuing) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Ti
 	})
 }
 
-// grantEnd is the row of a grant, and from when on it counts as ended.
+// grantEnd is the row of a grant, and from when on it counts as ended; or an event, held,
+// and when it is told of.
 type grantEnd struct {
 	id   []byte
 	ends time.Time
+	held held
 }
 
 // grantsOf are the grants that the holders have.
@@ -352,7 +414,7 @@ func (s *Issuing) grantsOf(ctx context.Context, holders map[token.Pseudonym]time
 		var id []byte
 		var tag string
 		_, err = pgx.ForEachRow(rows, []any{&id, &tag}, func() error {
-			grants = append(grants, grantEnd{bytes.Clone(id), ends[tag]})
+			grants = append(grants, grantEnd{id: bytes.Clone(id), ends: ends[tag]})
 			return nil
 		})
 		return err

@@ -239,7 +239,7 @@ func TestN01LeftTogetherTellsOfNoGrant(t *testing.T) {
 	for n, holder := range holders {
 		at := day.Add(time.Duration(n)*time.Hour + 1234567*time.Microsecond)
 		for range 2 { // a second wish changes nothing
-			if err := s.EndAt(ctx, map[token.Pseudonym]time.Time{holder: at}, day.AddDate(0, 1, 0)); err != nil {
+			if err := s.EndAt(ctx, map[token.Pseudonym]time.Time{holder: at}, nil, day.AddDate(0, 1, 0)); err != nil {
 				t.Fatal(err, cause(err))
 			}
 		}
@@ -272,7 +272,7 @@ func TestN01ToldOneByOneTellsOfNoGrant(t *testing.T) {
 		}
 		moments[row.Holder] = day.Add(time.Duration(n) * time.Hour)
 	}
-	if err := s.EndAt(ctx, moments, day.AddDate(0, 1, 0)); err != nil {
+	if err := s.EndAt(ctx, moments, nil, day.AddDate(0, 1, 0)); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	others := func() string {

@@ -102,51 +102,94 @@ func (s *Issuing) BeginSession(ctx context.Context, p issue.Person, began issue.
 		return issue.Session{}, err
 	}
 	text := slices.Concat(began.ID[:], number(began.Generation), []byte(began.Word))
+	return began, s.numbered(ctx, func(n int64) []byte { return s.rows.sessionPlace(p, began.Day, n) }, text, began.Day)
+}
+
+// numbered stores a row of a day at the first of some places that is free.
+func (s *Issuing) numbered(ctx context.Context, place func(n int64) []byte, text []byte, day time.Time) error {
 	for n := int64(0); ; n++ {
-		at, mine := s.rows.sessionPlace(p, began.Day, n), false
+		at, mine := place(n), false
 		hidden := s.rows.lock(at, text, sessionBlock)
 		err := s.settle(ctx, func(ctx context.Context, _ bool) error {
-			stored, err := s.exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, at, hidden, began.Day.Add(kept))
+			stored, err := s.exec(ctx, `INSERT INTO sessions (handle, hidden, expires) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING`, at, hidden, day.Add(kept))
 			if mine = stored == 1; err != nil || mine {
 				return err
 			}
-			there, err := s.sessionsAt(ctx, [][]byte{at}) // another session of that day, or this one
+			there, err := s.sessionsAt(ctx, [][]byte{at}) // another row of that day, or this one
 			mine = err == nil && bytes.Equal(there[0], hidden)
 			return err
 		})
 		if err != nil || mine {
-			return began, err
+			return err
 		}
 	}
+}
+
+// eachNumbered calls do with each row of a day that numbered stored.
+func (s *Issuing) eachNumbered(ctx context.Context, place func(n int64) []byte, do func(at, hidden []byte) error) error {
+	for first := int64(0); ; first += sessionsAtOnce {
+		var handles [][]byte
+		for n := first; n < first+sessionsAtOnce; n++ {
+			handles = append(handles, place(n))
+		}
+		found, err := s.sessionsAt(ctx, handles)
+		if err != nil {
+			return err
+		}
+		for at, handle := range handles {
+			if hidden, ok := found[at]; ok {
+				if err := do(handle, hidden); err != nil {
+					return err
+				}
+			}
+		}
+		if len(found) < len(handles) {
+			return nil
+		}
+	}
+}
+
+// withdrawnPlace is the row of the n-th time on a day that a person withdrew what they
+// agreed to on a platform.
+func (k rowKey) withdrawnPlace(p issue.Person, platform string, day time.Time, n int64) []byte {
+	return k.handle("withdrawn", p.ID[:], []byte(platform), number(day.Unix()), number(n))
+}
+
+// Withdraw implements [issue.Store]. The row looks like that of a session.
+func (s *Issuing) Withdraw(ctx context.Context, p issue.Person, platform string, at time.Time) error {
+	day := at.UTC().Truncate(24 * time.Hour)
+	return s.numbered(ctx, func(n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) }, number(at.UnixNano()), day)
+}
+
+// Withdrawn implements [issue.Store].
+func (s *Issuing) Withdrawn(ctx context.Context, p issue.Person, platform string, today time.Time) (last time.Time, err error) {
+	for _, day := range []time.Time{today.AddDate(0, 0, -1), today} {
+		if err := s.eachNumbered(ctx, func(n int64) []byte { return s.rows.withdrawnPlace(p, platform, day, n) }, func(handle, hidden []byte) error {
+			b, err := s.rows.unlock(handle, hidden)
+			if err != nil || len(b) != 8 {
+				return ErrDamaged
+			}
+			if at := time.Unix(0, int64(binary.BigEndian.Uint64(b))); at.After(last) {
+				last = at
+			}
+			return nil
+		}); err != nil {
+			return time.Time{}, err
+		}
+	}
+	return last, nil
 }
 
 // Sessions implements [issue.Store].
 func (s *Issuing) Sessions(ctx context.Context, p issue.Person, today time.Time) (live []issue.Session, err error) {
 	var all []issue.Session
 	for _, day := range []time.Time{today.AddDate(0, 0, -1), today} {
-		for first := int64(0); ; first += sessionsAtOnce {
-			var handles [][]byte
-			for n := first; n < first+sessionsAtOnce; n++ {
-				handles = append(handles, s.rows.sessionPlace(p, day, n))
-			}
-			found, err := s.sessionsAt(ctx, handles)
-			if err != nil {
-				return nil, err
-			}
-			for at, handle := range handles {
-				hidden, ok := found[at]
-				if !ok {
-					continue
-				}
-				one, err := s.rows.unlockSession(handle, hidden, day)
-				if err != nil {
-					return nil, err
-				}
-				all = append(all, one)
-			}
-			if len(found) < len(handles) {
-				break
-			}
+		if err := s.eachNumbered(ctx, func(n int64) []byte { return s.rows.sessionPlace(p, day, n) }, func(handle, hidden []byte) error {
+			one, err := s.rows.unlockSession(handle, hidden, day)
+			all = append(all, one)
+			return err
+		}); err != nil {
+			return nil, err
 		}
 	}
 	generation, err := s.generation(ctx, p)

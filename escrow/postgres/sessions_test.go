@@ -179,3 +179,31 @@ func TestSessionsAreForgottenTogether(t *testing.T) {
 		t.Errorf("%d rows are left, want the generation", n)
 	}
 }
+
+// What somebody agreed to counts no more on any replica once they withdrew it, and what
+// others agreed to, or they elsewhere, does. The rows look like those of sessions.
+func TestWithdrawnEverywhere(t *testing.T) {
+	admin := database(t)
+	s, other := issuing(t, admin, Options{}), issuing(t, admin, Options{})
+	jo, sam := somebody(), somebody()
+	began(t, s, sam, "laptop")
+	for n := range 2 * sessionsAtOnce {
+		at := day.Add(time.Duration(n) * time.Minute)
+		if err := s.Withdraw(t.Context(), jo, "here", at); err != nil {
+			t.Fatal(err, cause(err))
+		}
+		for _, c := range []struct {
+			p        issue.Person
+			platform string
+			today    time.Time
+			want     time.Time
+		}{{jo, "here", day, at}, {jo, "here", day.AddDate(0, 0, 1), at}, {jo, "there", day, time.Time{}}, {sam, "here", day, time.Time{}}, {jo, "here", day.AddDate(0, 0, 2), time.Time{}}} {
+			if got, err := other.Withdrawn(t.Context(), c.p, c.platform, c.today); err != nil || !got.Equal(c.want) {
+				t.Fatalf("%s on %s: %s, want %s, %v", c.platform, c.today, got, c.want, cause(err))
+			}
+		}
+	}
+	if got := value[string](t, admin, `SELECT format('%s %s', count(DISTINCT octet_length(hidden)), count(DISTINCT expires)) FROM sessions`); got != "1 1" {
+		t.Errorf("lengths, expiries: %s", got)
+	}
+}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/identity"
@@ -31,6 +32,7 @@ var kinds = []string{"web", "spa", "native", "keys", "api"}
 type platformFlags struct {
 	name, kind, jwks, jwksURI, idTokenAlg, evidence string
 	backchannel, sector, sectorURI, succeeds        string
+	events, eventsToken                             string
 	redirects, logouts, origins                     []string
 	par, dpop, session, username, email             bool
 	claims                                          []string
@@ -43,6 +45,8 @@ func (f *platformFlags) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&f.logouts, "post-logout-redirect-uri", nil, "where people may be led back to after a logout; repeatable")
 	c.Flags().StringVar(&f.backchannel, "backchannel-logout-uri", "", "https address where it is told who signed out (OpenID Connect Back-Channel Logout 1.0); none: it is not told")
 	c.Flags().BoolVar(&f.session, "backchannel-logout-session-required", false, "a logout token for each sign-in, with its sid; else one for each pen name")
+	c.Flags().StringVar(&f.events, "events", "", "how it is told of events (RFC 8417): push=https://… (RFC 8935), poll (RFC 8936), or none")
+	c.Flags().StringVar(&f.eventsToken, "events-token-file", "", "file with the token, of 22 characters or more, that is sent with each event that is pushed (RFC 6750)")
 	c.Flags().StringArrayVar(&f.origins, "origin", nil, "https origin of its scripts or of its API, besides those of the redirect URIs; repeatable")
 	c.Flags().StringVar(&f.jwks, "jwks", "", "file with the public keys by which it signs its requests (private_key_jwt): one JWK or {\"keys\": […]}, Ed25519 or P-256")
 	c.Flags().StringVar(&f.jwksURI, "jwks-uri", "", "https address where it publishes such keys")
@@ -94,6 +98,11 @@ func (f *platformFlags) apply(cmd *cobra.Command, r *policy.PlatformRecord, p *o
 	})
 	said("backchannel-logout-session-required", func() { p.BackchannelLogoutSessionRequired = f.session })
 	said("claims", func() { p.Claims = inOrder(f.claims) })
+	if cmd.Flags().Changed("events") || f.eventsToken != "" {
+		if err := f.applyEvents(p); err != nil {
+			return err
+		}
+	}
 	said("username", func() { p.Username = f.username })
 	said("email", func() { p.Email = f.email })
 	said("personas", func() {
@@ -137,6 +146,34 @@ func (f *platformFlags) applyKeys(p *openid.Platform) error {
 		return errSettings.Because(errors.New(f.jwks + " has no key"))
 	}
 	p.JWKS, p.JWKSURI = set.Keys, ""
+	return nil
+}
+
+// applyEvents takes how a platform is told of events. Another address gets the token of
+// before only if it is said again.
+func (f *platformFlags) applyEvents(p *openid.Platform) error {
+	push, pushed := strings.CutPrefix(f.events, "push=")
+	switch {
+	case pushed:
+		p.Events = &openid.Stream{Push: push}
+	case f.events == "poll":
+		p.Events = &openid.Stream{}
+	case f.events == "none":
+		p.Events = nil
+	case f.events != "" || p.Events == nil:
+		return shell.UsageError("--events is push=https://…, poll or none")
+	}
+	if f.eventsToken == "" {
+		return nil
+	}
+	if p.Events == nil || p.Events.Push == "" {
+		return shell.UsageError("--events-token-file needs --events push=https://…")
+	}
+	bearer, err := secretfile.ReadText(f.eventsToken)
+	if err != nil {
+		return err
+	}
+	p.Events = &openid.Stream{Push: p.Events.Push, Bearer: strings.TrimSpace(bearer)}
 	return nil
 }
 
@@ -188,6 +225,8 @@ func wrong(p openid.Platform, field openid.WrongField) string {
 		return "--post-logout-redirect-uri: " + wrongAddress(p, p.PostLogoutRedirectURIs)
 	case "BackchannelLogoutURI":
 		return "--backchannel-logout-uri: it should be an https:// address; in a sandbox also http://127.0.0.1/…"
+	case "Events":
+		return "--events: its address should be an https:// address, in a sandbox also http://127.0.0.1/…; its token 22 to 512 letters, digits and -._~+/; and it should have a secret or keys"
 	case "Origins":
 		return "--origin: they should be https:// origins, without a path or a wildcard"
 	case "Claims":
@@ -251,6 +290,9 @@ func clientLines(p openid.Platform) []string {
 	add("redirect URIs", strings.Join(p.RedirectURIs, ", "))
 	add("after a logout to", strings.Join(p.PostLogoutRedirectURIs, ", "))
 	add("is told who signed out at", p.BackchannelLogoutURI)
+	if p.Events != nil {
+		add("is told of events at", p.Events.Push)
+	}
 	add("its keys are at", p.JWKSURI)
 	for _, k := range p.JWKS {
 		add("signs its requests with key", k.KeyID)
@@ -273,6 +315,7 @@ func clientLines(p openid.Platform) []string {
 		text string
 	}{
 		{p.BackchannelLogoutSessionRequired, "is told of each sign-in that ends, by its sid"},
+		{p.Events != nil && p.Events.Push == "", "asks for events"}, {p.Events != nil && p.Events.Bearer != "", "gets its own token with each event"},
 		{p.RequirePAR, "its requests must be pushed"}, {p.RequireDPoP, "its tokens must be bound to a key"},
 		{p.Username, "may ask for preferred_username"}, {p.Email, "may ask for an address that nobody can write to"},
 	} {

@@ -24,21 +24,22 @@ import (
 // return the same store every time: every key is random.
 func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
 	for name, test := range map[string]func(*testing.T, openid.Store){
-		"a new row is inserted once":                     insertOnce,
-		"a row is replaced only from the version read":   compareAndSwap,
-		"an ended row stays ended":                       endedStays,
-		"a row can be ended before it is stored":         endUnstored,
-		"kinds do not share ids":                         kindsApart,
-		"a holder's grants end, and nobody else's":       endAll,
-		"grants end at their moment":                     endAt,
-		"a grant that ended is told of until it was":     logouts,
-		"of many who claim a logout one has it":          raceClaim,
-		"of many writers of one version one wins":        raceReplace,
-		"of many callers one ends a row":                 raceEnd,
-		"of many users of a key one is first":            raceUse,
-		"of many allocations of an entry one is granted": raceAllocate,
-		"ending a grant revokes exactly its entries":     revokeEntries,
-		"a cancelled request is an error, not an answer": cancelled,
+		"a new row is inserted once":                          insertOnce,
+		"a row is replaced only from the version read":        compareAndSwap,
+		"an ended row stays ended":                            endedStays,
+		"a row can be ended before it is stored":              endUnstored,
+		"kinds do not share ids":                              kindsApart,
+		"a holder's grants end, and nobody else's":            endAll,
+		"grants end at their moment":                          endAt,
+		"a grant that ended is told of until it was":          logouts,
+		"an event comes at its moment, unless they came back": events,
+		"of many who claim a logout one has it":               raceClaim,
+		"of many writers of one version one wins":             raceReplace,
+		"of many callers one ends a row":                      raceEnd,
+		"of many users of a key one is first":                 raceUse,
+		"of many allocations of an entry one is granted":      raceAllocate,
+		"ending a grant revokes exactly its entries":          revokeEntries,
+		"a cancelled request is an error, not an answer":      cancelled,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -273,11 +274,11 @@ func endAt(t *testing.T, s openid.Store) {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
 	for _, moment := range []time.Time{at, at.Add(time.Hour)} {
-		if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{mine: moment}, expiry()); err != nil {
+		if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{mine: moment}, nil, expiry()); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{"": at}, expiry()); err != nil {
+	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{"": at}, nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	second := held()
@@ -357,7 +358,7 @@ func logouts(t *testing.T, s openid.Store) {
 	}
 	always, never := func(ends time.Time) bool { return ends.Equal(at) }, func(time.Time) bool { return false }
 	told("before", always, at, nil...)
-	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{names[1]: at}, until); err != nil {
+	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{names[1]: at}, nil, until); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.EndAll(t.Context(), names[0], expiry()); err != nil {
@@ -388,6 +389,70 @@ func logouts(t *testing.T, s openid.Store) {
 		if err := s.EndAll(t.Context(), names[1], expiry()); err != nil { // they leave once more
 			t.Fatal(err)
 		}
+	}
+}
+
+// events are made once at the moment of their holder, as they were given; that of somebody
+// who has a grant again then is over.
+func events(t *testing.T, s openid.Store) {
+	at, until := time.Now().UTC().Truncate(time.Second), expiry().Add(24*time.Hour)
+	var rows []openid.Row
+	moments, back := map[token.Pseudonym]time.Time{}, token.Pseudonym("")
+	for range 3 {
+		k := key()
+		name, err := token.NewPseudonym(k[:16])
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := row(openid.KindGrant, key(), `{}`)
+		r.Holder = name // who leaves that too
+		put(t, s, r)
+		moments[name], back = at, name
+		rows = append(rows, openid.Row{Kind: openid.KindLogout, ID: key(), Holder: name, Body: []byte(`{"of":"` + string(name) + `"}`)})
+	}
+	for range 2 {
+		if err := s.EndAt(t.Context(), moments, rows, until); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r := row(openid.KindGrant, key(), `{}`)
+	r.Holder = back
+	put(t, s, r)
+	told := func(due func(time.Time) bool) (found int) {
+		t.Helper()
+		all, err := s.Logouts(t.Context(), due, at, expiry())
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range all {
+			if _, mine := moments[r.Holder]; !mine {
+				continue
+			}
+			if found++; r.Holder == back || string(r.Body) != `{"of":"`+string(r.Holder)+`"}` || r.Kind != openid.KindLogout || !r.Expires.Equal(expiry()) {
+				t.Errorf("%+v", r)
+			}
+		}
+		return found
+	}
+	always, never := func(ends time.Time) bool { return ends.Equal(at) }, func(time.Time) bool { return false }
+	if n := told(never); n != 0 {
+		t.Errorf("%d before their moment", n)
+	}
+	for range 2 {
+		if n := told(always); n != 2 {
+			t.Errorf("%d at their moment, want 2", n)
+		}
+	}
+	if err := s.EndAll(t.Context(), back, expiry()); err != nil {
+		t.Fatal(err)
+	}
+	if n := told(always); n != 2 {
+		t.Errorf("%d, after who came back left", n)
+	}
+	one := openid.Row{Kind: openid.KindLogout, ID: key(), Holder: rows[0].Holder, Body: []byte(`{"of":"` + string(rows[0].Holder) + `"}`), Expires: expiry()}
+	put(t, s, one)
+	if n := told(nil); n != 3 {
+		t.Errorf("%d, with one at once", n)
 	}
 }
 
@@ -529,6 +594,7 @@ type Memory struct {
 	rows    map[rowKey]openid.Row
 	used    map[[32]byte]bool
 	entries map[entry]allocated
+	events  map[[32]byte]openid.Row // that EndAt stored, with their moments
 }
 
 type rowKey struct {
@@ -545,7 +611,7 @@ type allocated struct {
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
-	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry]allocated{}}
+	return &Memory{rows: map[rowKey]openid.Row{}, used: map[[32]byte]bool{}, entries: map[entry]allocated{}, events: map[[32]byte]openid.Row{}}
 }
 
 // Put implements [openid.Store].
@@ -607,7 +673,7 @@ func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym, expires tim
 }
 
 // EndAt implements [openid.Store].
-func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, _ time.Time) error {
+func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Time, events []openid.Row, _ time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -619,7 +685,27 @@ func (m *Memory) EndAt(ctx context.Context, holders map[token.Pseudonym]time.Tim
 			m.rows[k] = r
 		}
 	}
+	for _, e := range events {
+		if _, there := m.events[e.ID]; !there {
+			e.Ends = holders[e.Holder].UTC()
+			m.events[e.ID] = e
+		}
+	}
 	return nil
+}
+
+// makeEvent makes the row of an event, once, which is over if its holder came back.
+func (m *Memory) makeEvent(e openid.Row, expires time.Time) {
+	e.Kind, e.ID, e.Ends = openid.KindLogout, sha256.Sum256(append([]byte("event"), e.ID[:]...)), time.Time{}
+	k := rowKey{e.Kind, e.ID}
+	if _, made := m.rows[k]; made {
+		return
+	}
+	for grant, r := range m.rows {
+		e.Ended = e.Ended || grant.kind == openid.KindGrant && r.Holder == e.Holder && r.Ends.IsZero()
+	}
+	e.Version, e.Expires = 1, expires
+	m.rows[k] = e
 }
 
 // makeLogout makes the row that a grant's platform is told from, once.
@@ -641,6 +727,11 @@ func (m *Memory) Logouts(ctx context.Context, due func(time.Time) bool, _, expir
 	for _, r := range slices.Collect(maps.Values(m.rows)) {
 		if due != nil && !r.Ends.IsZero() && !r.Ended && due(r.Ends) {
 			m.makeLogout(r, expires)
+		}
+	}
+	for _, e := range m.events {
+		if due != nil && due(e.Ends) {
+			m.makeEvent(e, expires)
 		}
 	}
 	for k, r := range m.rows {

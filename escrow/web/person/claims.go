@@ -75,7 +75,7 @@ func (s *side) tell(r *http.Request, req openid.SignInRequest, who session) (c i
 	}
 	chosen := identity.ClaimsNamed(r.PostForm["claim"]...)
 	if req.Silent {
-		before, _ := who.allows(req.Platform.ID, req.Scopes)
+		before, _ := who.allows(req.Platform.ID, scopesDigest(req.Scopes))
 		chosen = before.Claims
 	}
 	if chosen &= req.Claims & t.May; chosen == 0 {

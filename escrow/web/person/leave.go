@@ -27,7 +27,7 @@ type leftPage struct {
 // nothing to answer. With either answer the platform cannot renew its sign-in.
 func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveRequest) (done bool, err error) {
 	who, err := s.who(r)
-	left := leftPage{Platform: req.Platform.Name, Told: req.Platform.BackchannelLogoutURI != ""}
+	left := leftPage{Platform: req.Platform.Name, Told: req.Platform.BackchannelLogoutURI != "" || req.Platform.Events != nil}
 	if errors.Is(err, errSignedOut) {
 		if !req.Answer {
 			return true, nil

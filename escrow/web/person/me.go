@@ -101,6 +101,11 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		if i < 0 {
 			continue
 		}
+		if _, agreed, err := s.agreed(ctx, who, openid.Platform{ID: a.Platform, Sector: sectorOf[a.Platform]}, a.Scopes); err != nil {
+			return err
+		} else if !agreed {
+			continue
+		}
 		name := string(names[i].Pseudonym)
 		before := page.Silent[name]
 		page.Silent[name] = &silent{Used: a.Silent || before != nil && before.Used}
@@ -181,7 +186,17 @@ func (s *side) erase(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	receipt, err := s.Issuer.Erase(r.Context(), who.Person, who.Key, s.sectors(), s.end(r))
+	names, err := s.Issuer.PenNames(r.Context(), who.Person, s.sectors())
+	if err != nil {
+		return err
+	}
+	known := s.known(names)
+	receipt, err := s.Issuer.Erase(r.Context(), who.Person, who.Key, s.sectors(), s.erasing(r, known))
+	if err == nil && r.PostFormValue("when") == "now" {
+		if told := s.openid.Tell(r.Context(), openid.EventErased, known...); told != nil {
+			err = issue.ErrRecorded.Because(told)
+		}
+	}
 	if err != nil {
 		return err
 	}

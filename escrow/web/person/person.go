@@ -6,6 +6,7 @@
 //	GET  /enrol/callback/:provider back from it
 //	GET  /me                       one's pen names, devices, and what was disclosed
 //	POST /me/stay                  stay signed in for another half hour
+//	POST /me/platform              leave one platform
 //	GET, POST /me/delete   POST /me/object
 //	POST /me/rename   /me/retire   one of one's pen names
 //	POST /sign-out   /me/sign-out-device   /me/sign-out-everywhere
@@ -111,6 +112,7 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodPost, "/me/stay", web.Form, edge.People(), s.stay)
 	edge.Handle(http.MethodGet, deletePath, web.NoBody, web.Rate{}, s.askErasure)
 	edge.Handle(http.MethodPost, deletePath, web.Form, edge.People(), s.erase)
+	edge.Handle(http.MethodPost, "/me/platform", web.Form, edge.People(), s.leavePlatform)
 	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, edge.People(), s.signOutDevice)
 	edge.Handle(http.MethodPost, "/me/rename", web.Form, edge.People(), s.rename)
 	edge.Handle(http.MethodPost, "/me/retire", web.Form, edge.People(), s.retire)
@@ -125,6 +127,7 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	} {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
+	edge.Mount("/events", web.Form, platforms, s.openid.Handler())
 	edge.InPopups("/authorize", "/authorize/*", "/enrol", CallbackPath(":provider"))
 	edge.OtherSitesPost("/token", "/userinfo", "/revoke") // which read no cookie
 	// OpenID Connect Core, 3.1.2.1, and RP-Initiated Logout 1.0, 2: a platform's page may
@@ -143,6 +146,7 @@ var undone = map[string]string{
 	"POST /me/delete":                  "Nothing was deleted: your record is as it was. Some of your sign-ins at platforms may have ended. You can ask again.",
 	"POST /me/sign-out-everywhere":     "Not all your sign-ins at platforms have ended. You can ask again.",
 	"POST /me/sign-out-device":         "That device may still be signed in. You can ask again.",
+	"POST /me/platform":                "Not all of it may have happened. You can ask again: twice does no harm.",
 	"POST /me/object":                  "Your objection may not be recorded. Make it again to be sure: twice does no harm.",
 	"POST /me/rename":                  "Your pen name may be called as before.",
 	"POST /me/retire":                  "Your pen name may be in use as before. Look at your page, and retire it again if it is.",

@@ -81,7 +81,10 @@ func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignI
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	before, ok := who.allows(req.Platform.ID, req.Scopes)
+	before, ok, err := s.agreed(r.Context(), who, req.Platform, scopesDigest(req.Scopes))
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
 	used := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return ok && n.Persona == before.Persona })
 	hinted := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return n.Pseudonym == req.Hint })
 	switch {

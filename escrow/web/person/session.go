@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/aes"
 	"crypto/cipher"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
@@ -72,30 +73,44 @@ type session struct {
 // have again without asking (prompt=none). It is nowhere but in the cookie.
 type allowed struct {
 	Platform string            `json:"p"`
-	Scopes   string            `json:"s"`
+	Scopes   []byte            `json:"s"`           // see scopesDigest
 	Persona  int               `json:"i,omitempty"` // which of the person's pen names there
 	Claims   identity.ClaimSet `json:"l,omitempty"` // of those that the scopes ask for
 	Silent   bool              `json:"n,omitempty"` // it was used so
+	At       int64             `json:"t"`           // when, in seconds since 1970: it counts until it is withdrawn
+}
+
+// scopesDigest stands for what a platform asks for: in full it has no room in a cookie.
+func scopesDigest(scopes string) []byte {
+	digest := sha256.Sum256([]byte(scopes))
+	return digest[:8]
 }
 
 // maxAllowed is how many are remembered, the newest ones: a cookie has room for them.
 const maxAllowed = 6
 
-// allow remembers what the person agreed to, of one pen name at each platform; silent is an
-// agreement that was used.
+// allow remembers what the person agreed to, of one pen name at each platform.
 func (v *session) allow(to allowed) {
 	v.Allowed = slices.DeleteFunc(slices.Clone(v.Allowed), func(a allowed) bool {
-		return a.Platform == to.Platform && (a.Scopes == to.Scopes || a.Persona != to.Persona)
+		return a.Platform == to.Platform && (bytes.Equal(a.Scopes, to.Scopes) || a.Persona != to.Persona)
 	})
 	v.Allowed = append(v.Allowed, to)
 	v.Allowed = v.Allowed[max(0, len(v.Allowed)-maxAllowed):]
 }
 
-// allows returns what a platform that asks for these scopes may have again, if anything.
-func (v session) allows(platform, scopes string) (may allowed, ok bool) {
-	i := slices.IndexFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
+// used remembers that nobody was asked. It is then the newest.
+func (v *session) used(platform string, scopes []byte) {
+	if a, ok := v.allows(platform, scopes); ok {
+		a.Silent = true
+		v.allow(a)
+	}
+}
+
+// allows returns what the person agreed to, of a platform that asks for these scopes.
+func (v session) allows(platform string, scopes []byte) (agreed allowed, ok bool) {
+	i := slices.IndexFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && bytes.Equal(a.Scopes, scopes) })
 	if i < 0 {
-		return may, false
+		return agreed, false
 	}
 	return v.Allowed[i], true
 }

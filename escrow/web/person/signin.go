@@ -115,10 +115,7 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	}
 	subject := openid.Subject{
 		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
-		Confirm: func(ctx context.Context) error {
-			_, err := s.who(r)
-			return errors.Join(err, s.Issuer.InUse(ctx, name))
-		},
+		Confirm: func(ctx context.Context) error { return errors.Join(s.confirm(r, req), s.Issuer.InUse(ctx, name)) },
 	}
 	if req.Username {
 		if subject.Handle, err = s.Issuer.Handle(r.Context(), sector, name); err != nil {
@@ -131,9 +128,26 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 	if !req.Since.IsZero() {
 		who.Told = told(sector, persona)
 	}
-	who.allow(allowed{req.Platform.ID, req.Scopes, persona, subject.Claims.Known(), req.Silent})
+	if req.Silent {
+		who.used(req.Platform.ID, scopesDigest(req.Scopes))
+	} else {
+		who.allow(allowed{Platform: req.Platform.ID, Scopes: scopesDigest(req.Scopes), Persona: persona, Claims: subject.Claims.Known(), At: s.edge.Now().Unix()})
+	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
 	return subject, openid.Approved, nil
+}
+
+// confirm asks once more, when a grant is stored, what may have ended since it was asked.
+func (s *side) confirm(r *http.Request, req openid.SignInRequest) error {
+	who, err := s.who(r)
+	if err != nil || !req.Silent {
+		return err
+	}
+	_, agreed, err := s.agreed(r.Context(), who, req.Platform, scopesDigest(req.Scopes))
+	if err == nil && !agreed {
+		err = errWithdrawn
+	}
+	return err
 }
