@@ -146,7 +146,7 @@ type retirePage struct {
 }
 
 // retire asks first, and then retires a pen name, where a person may have several. It ends
-// no other sign-in than that name's.
+// no other sign-in than that name's, and its platform is told.
 func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
 	who, n, most, err := s.mine(r)
 	switch {
@@ -164,6 +164,9 @@ func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
 		return s.edge.Render(w, http.StatusOK, "retire.html", retirePage{n, s.called(n.Platform), issue.CoolDown, s.sessions.leaving(who, "/me/stay")})
 	}
 	if err := s.Issuer.Retire(r.Context(), n, s.openid.End); err != nil {
+		return err
+	}
+	if err := s.openid.Tell(r.Context(), openid.EventRetired, s.known([]issue.PenName{n})...); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/me?welcome=retired", http.StatusSeeOther)
