@@ -15,14 +15,12 @@ import (
 // claimsPage is the part of the consent page about claims. Their values are in clear: it
 // is for the person's eyes.
 type claimsPage struct {
-	Asked   []askedClaim
-	Ended   bool // there were some, but their twelve months are over
-	Rare    bool // all withheld
-	Least   int  // how many people must have them in common
-	Unlike  bool // all withheld
-	Until   time.Time
-	Domains []string // of the platform
-	Court   []string // fields that a warrant can ask for
+	Asked  []askedClaim
+	Ended  bool // there were some, but their twelve months are over
+	Rare   bool // all withheld
+	Least  int  // how many people must have them in common
+	Unlike bool // all withheld
+	Until  time.Time
 }
 
 // askedClaim is one claim that the platform asks for.
@@ -57,15 +55,11 @@ func (s *side) claims(ctx context.Context, who session, req openid.SignInRequest
 	if req.Claims == 0 {
 		return nil, nil
 	}
-	rules, err := s.Rules()
-	if err != nil {
-		return nil, err
-	}
 	t, err := s.tellable(ctx, who, req)
 	if err != nil {
 		return nil, err
 	}
-	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Unlike: t.Unlike, Until: t.Until(), Domains: domains(req.Platform), Court: rules.Fields}
+	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Unlike: t.Unlike, Until: t.Until()}
 	for at, name := range identity.ClaimNames {
 		if req.Claims.Has(at) {
 			page.Asked = append(page.Asked, askedClaim{name, t.Claims[at].Reveal(), t.Month, t.May.Has(at)})

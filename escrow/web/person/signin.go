@@ -23,16 +23,19 @@ type consentPage struct {
 	Offline  bool        // the platform asks to stay signed in
 	Claimed  bool        // somebody else would be recognised as this person
 	Claims   *claimsPage // nil: it asks for none
+	Domains  []string    // of the platform
+	Court    []string    // fields that a warrant can ask for
 	Leaving  leaving
 }
 
 // authenticate is package openid's question: who is this, for that platform?
 // It answers with a pseudonym, or renders the page that asks the person.
 func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
-	if _, err := s.Rules(); err != nil {
+	rules, err := s.Rules()
+	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}
+	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Domains: domains(req.Platform), Court: rules.Fields, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, err := s.who(r)
 	if err != nil && !errors.Is(err, errSignedOut) {
