@@ -8,6 +8,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"time"
 
 	"github.com/penname/penname/verifier/identity"
@@ -27,6 +28,33 @@ const Shared = 100
 type Attested struct {
 	Claims identity.Claims
 	Month  time.Time // its first day, UTC
+
+	past [pasts][len(identity.ClaimNames)]mark // what was attested before, the newest first
+}
+
+// pasts is how many earlier attestations are remembered, as marks.
+const pasts = 7
+
+// mark is a digest of what a platform is told of a claim: its name, its value, which may be
+// none, and the month. The zero value is that of no attestation.
+type mark [16]byte
+
+// marks are those of a's claims.
+func (a Attested) marks() (m [len(identity.ClaimNames)]mark) {
+	for at, name := range identity.ClaimNames {
+		sum := sha256.Sum256(lengthPrefixed("claim", name, a.Claims[at].Reveal(), a.Month.Format("2006-01")))
+		m[at] = mark(sum[:16])
+	}
+	return m
+}
+
+// after is a, attested once more than before, which may be the zero value.
+func (a Attested) after(before Attested) Attested {
+	if a.past = before.past; before != (Attested{}) {
+		copy(a.past[1:], before.past[:pasts-1])
+		a.past[0] = before.marks()
+	}
+	return a
 }
 
 // Until is when they are told no more.
@@ -39,9 +67,11 @@ type Taken struct {
 	Up, Down [][]byte // combinations that one person more, or one less, has: 32 bytes each
 }
 
-// ToldClaim is that a platform was told a claim. Neither part says what, whom or whose.
+// ToldClaim is that a sector was told a claim for the first time. Neither part says what,
+// whom or whose.
 type ToldClaim struct {
-	Place, Value []byte // 16 bytes each: of person, sector and claim; and of the value besides
+	Place []byte // 32 bytes, of person, sector and claim, by whichever account they come
+	Value []byte // 16 bytes, of sector, claim, value and month, under the key of the claims
 }
 
 // Attest takes the claims that came with a proof of identity, unless those that are there
@@ -56,17 +86,18 @@ func (s *Issuer) Attest(ctx context.Context, p Person, id identity.Identity, ren
 		return nil, err
 	}
 	today := day(s.Now())
-	fresh := Attested{id.Claims, today.AddDate(0, 0, 1-today.Day())}
+	fresh := Attested{Claims: id.Claims, Month: today.AddDate(0, 0, 1-today.Day())}
 	for range 3 { // of those who come at once, one is first
 		was, before, err := s.attested(ctx, p, key)
-		if err != nil || before == fresh || !renew && s.Now().Before(before.Until()) {
+		if err != nil || before.Claims == fresh.Claims && before.Month.Equal(fresh.Month) || !renew && s.Now().Before(before.Until()) {
 			return key, err
 		}
-		t, err := s.taking(ctx, was, before, fresh)
+		after := fresh.after(before)
+		t, err := s.taking(ctx, was, before, after)
 		if err != nil {
 			return nil, err
 		}
-		t.Now = sealClaims(key, p, fresh)
+		t.Now = sealClaims(key, p, after)
 		if done, err := s.Store.TakeClaims(ctx, p, t); err != nil || done {
 			return key, err
 		}
@@ -115,21 +146,34 @@ func (s *Issuer) taking(ctx context.Context, was []byte, before, after Attested)
 	return t, err
 }
 
-// combinations are those that count a person, one for each set of claims that a platform
+// combinations are those that count a person, two for each set of claims that a platform
 // could ask for: so everybody is in as many, and that somebody lacks a claim is part of
 // what is counted.
 func (s *Issuer) combinations(ctx context.Context, a Attested) ([][]byte, error) {
 	var inputs [][]byte
 	for set := identity.ClaimSet(1); set <= identity.AllClaims; set++ {
-		inputs = append(inputs, combination(a, set))
+		inputs = append(inputs, combination(a, set, false), combination(a, set, true))
 	}
 	return s.Keys.MAC(ctx, PurposePseudonym, inputs...)
 }
 
-func combination(a Attested, set identity.ClaimSet) []byte {
+// combination is what people have in common of a set of claims: those of now and, if it is
+// asked for, of all attestations before.
+func combination(a Attested, set identity.ClaimSet, before bool) []byte {
 	parts := []string{"combination", a.Month.Format("2006-01"), string(rune(set))}
 	for _, value := range a.Claims.Only(set) {
 		parts = append(parts, value.Reveal())
+	}
+	if !before {
+		return lengthPrefixed(parts...)
+	}
+	parts[0] = "combination, and before"
+	for _, marks := range a.past {
+		for at, m := range marks {
+			if set.Has(at) {
+				parts = append(parts, string(m[:]))
+			}
+		}
 	}
 	return lengthPrefixed(parts...)
 }
@@ -140,48 +184,38 @@ type Tellable struct {
 	Ended    bool              // their twelve months are over
 	May      identity.ClaimSet // of those that the sector may ask for
 	Rare     bool              // fewer than Shared people have what it may ask for in common
-	Changed  identity.ClaimSet // what it was told once, and is otherwise now
+	Unlike   bool              // it was told what cannot be counted with what is now
 
-	known identity.ClaimSet // told before
+	places [][]byte          // see ToldClaim
+	known  identity.ClaimSet // told before, now or in a month before
 }
 
 // Tellable judges what a sector, whose platforms together may ask for a set of claims, may
 // be told of p. Judged is everything that they know already or may ask for, whatever they
-// ask this time: so nothing narrows a person down bit by bit. What has changed since they
-// were told it cannot be judged, since nobody counts who had both; then they are told
-// nothing that they do not know.
+// ask this time: so nothing narrows a person down bit by bit. Where they know something of
+// an earlier attestation, those are counted who have all attestations in common. What they
+// know is of none that is remembered where it came by another account, or before p was
+// deleted: then they are told nothing.
 func (s *Issuer) Tellable(ctx context.Context, p Person, key []byte, sector string, asks identity.ClaimSet) (t Tellable, err error) {
 	if key == nil || asks == 0 {
 		return t, nil
 	}
 	_, t.Attested, err = s.attested(ctx, p, key)
-	if t.Ended = !s.Now().Before(t.Until()); err != nil || t.Attested == (Attested{}) || t.Ended {
-		t.Ended = t.Ended && t.Attested != (Attested{})
+	if err != nil || t.Attested == (Attested{}) {
 		return t, err
 	}
-	all := toldClaims(key, p, sector, t.Claims)
-	told, err := s.Store.ToldClaims(ctx, all)
-	if err != nil {
-		return t, err
-	}
-	for at, value := range told {
-		switch {
-		case value == nil:
-		case bytes.Equal(value, all[at].Value):
-			t.known |= 1 << at
-		default:
-			t.Changed |= 1 << at
-		}
-	}
-	judged := asks | t.known
-	if t.Changed != 0 {
-		judged = t.known
-	}
-	t.May = judged & asks & t.Claims.Known()
-	if t.May == 0 {
+	if t.Ended = !s.Now().Before(t.Until()); t.Ended {
 		return t, nil
 	}
-	macs, err := s.Keys.MAC(ctx, PurposePseudonym, combination(t.Attested, judged))
+	var before bool
+	if before, err = s.compare(ctx, p, key, sector, &t); err != nil || t.Unlike {
+		return t, err
+	}
+	judged := asks | t.known
+	if t.May = asks & t.Claims.Known(); t.May == 0 {
+		return t, nil
+	}
+	macs, err := s.Keys.MAC(ctx, PurposePseudonym, combination(t.Attested, judged, before))
 	if err != nil {
 		return t, err
 	}
@@ -192,12 +226,43 @@ func (s *Issuer) Tellable(ctx context.Context, p Person, key []byte, sector stri
 	return t, err
 }
 
+// compare reads what a sector was told into t, and reports whether some of it is of an
+// earlier attestation.
+func (s *Issuer) compare(ctx context.Context, p Person, key []byte, sector string, t *Tellable) (before bool, err error) {
+	var inputs [][]byte
+	for _, name := range identity.ClaimNames {
+		inputs = append(inputs, lengthPrefixed("claim told", string(p.ID[:]), sector, name))
+	}
+	if t.places, err = s.Keys.MAC(ctx, PurposePseudonym, inputs...); err != nil {
+		return false, err
+	}
+	told, err := s.Store.ToldClaims(ctx, t.places)
+	if err != nil {
+		return false, err
+	}
+	now := t.marks()
+	for at, value := range told {
+		if value == nil {
+			continue
+		}
+		t.known |= 1 << at
+		if bytes.Equal(value, toldValue(key, sector, now[at])) {
+			continue
+		}
+		before = true
+		t.Unlike = t.Unlike || !slices.ContainsFunc(t.past[:], func(marks [len(identity.ClaimNames)]mark) bool {
+			return marks[at] != mark{} && bytes.Equal(value, toldValue(key, sector, marks[at]))
+		})
+	}
+	return before, nil
+}
+
 // Tell notes, before it is told, that a sector is told a set of claims.
-func (s *Issuer) Tell(ctx context.Context, p Person, key []byte, sector string, t Tellable, set identity.ClaimSet) error {
+func (s *Issuer) Tell(ctx context.Context, key []byte, sector string, t Tellable, set identity.ClaimSet) error {
 	var fresh []ToldClaim
-	for at, one := range toldClaims(key, p, sector, t.Claims) {
+	for at, m := range t.marks() {
 		if (set & t.May &^ t.known).Has(at) {
-			fresh = append(fresh, one)
+			fresh = append(fresh, ToldClaim{t.places[at], toldValue(key, sector, m)})
 		}
 	}
 	if len(fresh) == 0 {
@@ -206,26 +271,24 @@ func (s *Issuer) Tell(ctx context.Context, p Person, key []byte, sector string, 
 	return s.Store.TellClaims(ctx, fresh, day(s.Now()))
 }
 
-// toldClaims are the notes that a sector was told each of the claims.
-func toldClaims(key []byte, p Person, sector string, c identity.Claims) (notes []ToldClaim) {
-	for at, name := range identity.ClaimNames {
-		notes = append(notes, ToldClaim{
-			Place: derived(key, "told", string(p.ID[:]), sector, name)[:16],
-			Value: derived(key, "told value", string(p.ID[:]), sector, name, c[at].Reveal())[:16],
-		})
-	}
-	return notes
+// toldValue is how it is noted that a sector was told a claim.
+func toldValue(key []byte, sector string, m mark) []byte {
+	return derived(key, "told value", sector, string(m[:]))[:16]
 }
 
-// derived is a key, or a mark, under a person's key of claims.
+// derived is a key, or a value to compare, under a person's key of claims.
 func derived(key []byte, parts ...string) []byte {
 	h := hmac.New(sha256.New, key)
 	h.Write(lengthPrefixed(parts...)) // never fails (hash.Hash)
 	return h.Sum(nil)
 }
 
-// claimsSize is what everybody's claims are as bytes: month, then each with its length.
-const claimsSize = 4 + len(identity.ClaimNames)*(1+identity.MaxClaim)
+// claimsSize is what everybody's claims are as bytes: month, then each with its length,
+// then the marks of what was before.
+const (
+	claimsSize = pastAt + pasts*len(identity.ClaimNames)*len(mark{})
+	pastAt     = 4 + len(identity.ClaimNames)*(1+identity.MaxClaim)
+)
 
 // sealClaims encrypts them for the row of p (AES-256-GCM, NIST SP 800-38D).
 func sealClaims(key []byte, p Person, a Attested) []byte {
@@ -235,6 +298,12 @@ func sealClaims(key []byte, p Person, a Attested) []byte {
 		field := text[4+at*(1+identity.MaxClaim):]
 		field[0] = byte(len(value))
 		copy(field[1:1+identity.MaxClaim], value.Reveal())
+	}
+	text = text[:pastAt]
+	for _, marks := range a.past {
+		for _, m := range marks {
+			text = append(text, m[:]...)
+		}
 	}
 	return claimsCipher(key, p).Seal(nil, nil, text, nil)
 }
@@ -249,6 +318,12 @@ func openClaims(key []byte, p Person, sealed []byte) (a Attested) {
 	for at := range a.Claims {
 		field := text[4+at*(1+identity.MaxClaim):]
 		a.Claims[at] = identity.Private(field[1 : 1+min(field[0], identity.MaxClaim)])
+	}
+	rest := text[pastAt:]
+	for i := range a.past {
+		for at := range a.past[i] {
+			rest = rest[copy(a.past[i][at][:], rest):]
+		}
 	}
 	return a
 }

@@ -107,7 +107,7 @@ func TestClaimsAreJudgedTogetherWithWhatWasTold(t *testing.T) {
 	tell := func(sector string, asks identity.ClaimSet) {
 		t.Helper()
 		got := tellable(t, s, p, key, sector, asks)
-		if err := s.Tell(t.Context(), p, key, sector, got, got.May); err != nil || got.May != asks {
+		if err := s.Tell(t.Context(), key, sector, got, got.May); err != nil || got.May != asks {
 			t.Fatalf("%v: told %v: %v", asks, got.May, err)
 		}
 	}
@@ -135,11 +135,63 @@ func TestClaimsAreJudgedTogetherWithWhatWasTold(t *testing.T) {
 	if _, err := s.Attest(t.Context(), p, id, true); err != nil {
 		t.Fatal(err)
 	}
-	if got := tellable(t, s, p, key, "town", adult|employer); got.May != 0 || got.Changed != employer {
-		t.Errorf("after a change: %v, changed %v", got.May, got.Changed)
+	if got := tellable(t, s, p, key, "town", adult|employer); got.May != 0 || !got.Rare {
+		t.Errorf("after a change: %v, rare %v", got.May, got.Rare)
 	}
 	if got := tellable(t, s, p, key, "forum", adult|employer); got.May != adult|employer {
 		t.Errorf("where nothing changed: %v", got.May)
+	}
+}
+
+// Two months that a sector is told are counted together, as two values are: of people who
+// have each month with many and both with nobody, it is told one.
+func TestMonthsAreCountedTogether(t *testing.T) {
+	s := newIssuer(t)
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	s.Now = func() time.Time { return now }
+	tell := func(p issue.Person, key []byte) {
+		t.Helper()
+		got := tellable(t, s, p, key, "town", adult)
+		if err := s.Tell(t.Context(), key, "town", got, adult); err != nil || got.May != adult {
+			t.Fatalf("May %v, rare %v, unlike %v: %v", got.May, got.Rare, got.Unlike, err)
+		}
+	}
+	crowd(t, s, 0, issue.Shared, teacher)
+	one, oneKey, _ := attested(t, s, 0, teacher)
+	tell(one, oneKey)
+	now = now.AddDate(0, 1, 0)
+	crowd(t, s, 200, issue.Shared, teacher)
+	other, otherKey, id := attested(t, s, 200, teacher)
+	tell(other, otherKey)
+
+	now = time.Date(2027, 11, 29, 12, 0, 0, 0, time.UTC)
+	crowd(t, s, 0, issue.Shared, teacher) // all of them prove their identity again
+	tell(one, oneKey)
+	if got := tellable(t, s, one, oneKey, "town", country); got.May != country {
+		t.Errorf("more, in the second month: %v", got.May)
+	}
+
+	now = now.AddDate(0, 1, 0)
+	crowd(t, s, 400, issue.Shared, teacher)
+	attested(t, s, 200, teacher) // alone of those who were there in that month
+	if got := tellable(t, s, other, otherKey, "town", adult); got.May != 0 || !got.Rare {
+		t.Errorf("alone with both months: %v", got.May)
+	}
+	if got := tellable(t, s, other, otherKey, "forum", adult); got.May != adult {
+		t.Errorf("where nothing was told before: %v", got.May)
+	}
+
+	// By another account nobody knows what came by the first; so too once the person was deleted.
+	id.Subject = "another account"
+	key, err := s.Attest(t.Context(), other, id, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := tellable(t, s, other, key, "town", adult); got.May != 0 || !got.Unlike {
+		t.Errorf("by another account: %v", got.May)
+	}
+	if got := tellable(t, s, other, key, "forum", adult); got.May != adult || got.Unlike {
+		t.Errorf("by another account, where nothing was told before: %v", got.May)
 	}
 }
 

@@ -190,12 +190,13 @@ type Store interface {
 	Claims(ctx context.Context, p Person) (sealed []byte, err error)
 	// TakeClaims replaces it, and counts, in one transaction. It does nothing and reports
 	// false if something else than t.Was is stored, or if t.Now is something and the
-	// erasure of p's label was asked for. What is stored may be forgotten from t.Until on.
+	// erasure of p's label was asked for. From t.Until on it counts no more, and a year later
+	// it may be forgotten.
 	TakeClaims(ctx context.Context, p Person, t Taken) (bool, error)
 	// Sharing returns how many people have a combination.
 	Sharing(ctx context.Context, combination []byte) (int64, error)
 	// ToldClaims returns the values that TellClaims stored at the places, nil where none is.
-	ToldClaims(ctx context.Context, places []ToldClaim) ([][]byte, error)
+	ToldClaims(ctx context.Context, places [][]byte) ([][]byte, error)
 	// TellClaims stores them, for ever, where nothing is stored at their place.
 	TellClaims(ctx context.Context, told []ToldClaim, day time.Time) error
 

@@ -60,6 +60,7 @@ type event struct {
 	name      string
 	everybody bool // it concerns all: each is asked for. Else it concerns one
 	first     bool // it is itself the first sign-in
+	claims    bool // everybody has claims, and tells them
 	happens   func(tb *table, k *player)
 	observers []string
 }
@@ -82,6 +83,7 @@ var observers = map[string]func(*view) *features{
 	"sizes":           (*view).sizes,
 	"logout tokens":   (*view).logoutTokens,
 	"events":          (*view).logoutTokens,
+	"claims":          (*view).claimsTold,
 }
 
 var (
@@ -304,6 +306,47 @@ func TestPersonasAreNotLinked(t *testing.T) {
 	)
 }
 
+// TestClaimsLinkNobody: two platforms compare what they were told of people of whom a
+// hundred share age and country, and nobody the school. One may ask for the school too,
+// and so is told nothing. Later it may not, and asks again.
+func TestClaimsLinkNobody(t *testing.T) {
+	play(t, event{name: "claims", everybody: true, first: true, claims: true, observers: slices.Concat([]string{"claims", "tokens"}, copies[:3], line), happens: func(tb *table, _ *player) {
+		for _, asks := range []string{"age_over_18 organisation", "age_over_18 country"} {
+			tb.ask("age_over_18 country", asks)
+			tb.everybody()
+			tb.now = tb.now.Add(time.Minute)
+			if got := tb.players[0].newest(1).verified(tb.T); strings.HasSuffix(got, " true 2") != strings.HasSuffix(asks, "country") {
+				tb.Errorf("%s: told %s", asks, got)
+			}
+		}
+	}})
+}
+
+// ask registers what each platform may ask for.
+func (tb *table) ask(claims ...string) {
+	tb.Helper()
+	for i := range tb.platforms {
+		tb.platforms[i].Claims = strings.Fields(claims[i])
+	}
+	tb.check(tb.live.SetPlatforms(tb.platforms[:]))
+}
+
+// claimsTold: platforms compare what they were told at the newest sign-in, when that was
+// true, and how often it changed. The leak is something of the record.
+func (v *view) claimsTold() *features {
+	return v.each(func(p *player, platform int) float64 {
+		distinct, newest := map[string]bool{}, ""
+		for _, s := range p.signIns[platform] {
+			if newest = s.verified(v.T); v.leak {
+				newest = s.label
+			}
+			distinct[newest] = true
+		}
+		sum := sha256.Sum256([]byte(newest))
+		return float64(len(distinct)) + float64(binary.BigEndian.Uint32(sum[:]))/math.MaxUint32
+	})
+}
+
 // play plays events before all their observers, without and with the leaks.
 func play(t *testing.T, events ...event) {
 	t.Parallel()
@@ -409,6 +452,9 @@ type view struct {
 }
 
 func (e event) round(tb *table) *view {
+	if tb.claims = e.claims; e.claims && tb.come == 0 {
+		tb.crowd()
+	}
 	tb.begin()
 	for _, p := range tb.players {
 		tb.prove(p)

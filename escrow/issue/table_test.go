@@ -121,6 +121,30 @@ func (l *told) note(raw string) {
 	}
 }
 
+// vouched are somebody's claims: all people share them but their school, which is nobody else's.
+func vouched(school int) identity.Claims {
+	return identity.Claims{"true", "true", "GB", "teacher", identity.Private(fmt.Sprint("School ", school))}
+}
+
+// verified is what a platform was told that both may ask for, and when it was true.
+func (s signIn) verified(t *testing.T) string {
+	t.Helper()
+	var c struct {
+		Verified struct {
+			Verification json.RawMessage            `json:"verification"`
+			Claims       map[string]json.RawMessage `json:"claims"`
+		} `json:"verified_claims"`
+	}
+	b, err := base64.RawURLEncoding.DecodeString(strings.Split(s.ID, ".")[1])
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return fmt.Sprintf("%s %s %d", c.Verified.Verification, c.Verified.Claims["age_over_18"], len(c.Verified.Claims))
+}
+
 // claims are those of the access token.
 type claims struct {
 	Name       token.Pseudonym `json:"sub"`
@@ -171,6 +195,7 @@ type seat struct {
 type table struct {
 	*testing.T
 	leak       bool // everything that an observer is there to find is there
+	claims     bool // people have claims, and tick them all
 	edge       *web.Server
 	live       *person.Live
 	told       told
@@ -291,6 +316,22 @@ func (tb *table) begin() {
 		tb.players = append(tb.players, &player{device: fmt.Sprint("telephone of nobody but ", tb.come), cookies: map[string]*http.Cookie{}, id: identity.Identity{
 			Issuer: "https://id.example", Subject: identity.Private(fmt.Sprint(tb.come)), ACR: "high",
 			Name: identity.Private(fmt.Sprint("Jo Teacher ", tb.come)), Birthdate: "1988-02-29"}})
+		if tb.claims {
+			tb.players[len(tb.players)-1].id.Claims = vouched(tb.come)
+		}
+	}
+}
+
+// crowd enrols a hundred people who share claims with the players of this month.
+func (tb *table) crowd() {
+	tb.Helper()
+	for n := range issue.Shared {
+		id := identity.Identity{Issuer: "https://id.example", Subject: identity.Private(fmt.Sprint("of the crowd ", n)), ACR: "high",
+			Name: identity.Private(fmt.Sprint("Of The Crowd ", n)), Birthdate: "1988-02-29", Claims: vouched(-n)}
+		p, _, err := tb.issuer.Enrol(tb.Context(), id)
+		tb.check(err)
+		_, err = tb.issuer.Attest(tb.Context(), p, id, false)
+		tb.check(err)
 	}
 }
 
@@ -365,14 +406,14 @@ func (tb *table) visit(p *player, platform int) {
 	const verifier = "a-code-verifier-of-at-least-forty-three-characters"
 	challenge := sha256.Sum256([]byte(verifier))
 	page := tb.call(p, http.MethodGet, "/authorize?"+url.Values{
-		"client_id": {pl.ID}, "redirect_uri": {pl.RedirectURIs[0]}, "response_type": {"code"}, "scope": {"openid offline_access profile email"},
+		"client_id": {pl.ID}, "redirect_uri": {pl.RedirectURIs[0]}, "response_type": {"code"}, "scope": {"openid offline_access profile email " + strings.Join(pl.Claims, " ")},
 		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
 	}.Encode(), nil)
 	asks := action.FindStringSubmatch(page.Body.String())
 	if asks == nil {
 		tb.Fatal(page.Code, page.Body)
 	}
-	answer := url.Values{"decision": {"allow"}}
+	answer := url.Values{"decision": {"allow"}, "claim": pl.Claims}
 	if tb.personas {
 		answer.Set("persona", cmp.Or(string(p.names[platform]), "new"))
 		if tb.leak && platform == 1 && p.names[1] == "" && tb.same {

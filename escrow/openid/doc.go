@@ -12,9 +12,11 @@
 // The provider gets a [Subject] from the sign-in page: pseudonym, commitment,
 // assurance level, when the person proved who they are, and a handle, which is a part of
 // the pseudonym or is refused. The e-mail address that some platforms want is made of the
-// pseudonym. It has no other word about a person, so no token, answer,
-// error or row of its store can tell more. Whatever else a platform sends along
-// (login_hint, claims, any unknown parameter) is dropped unread.
+// pseudonym. Claims that a platform asks for, and that the person ticked, come with the
+// subject and are held encrypted under the grant's id. It has no other word about a person,
+// so no token, answer, error or row of its store can tell more. Claims are asked for by
+// scopes. Whatever else a platform sends along (login_hint, the claims parameter, any
+// unknown one) is dropped unread.
 //
 // # A sign-in, and where it turns back
 //

@@ -51,14 +51,10 @@ func (s *Issuing) Sharing(ctx context.Context, combination []byte) (n int64, err
 
 // ToldClaims implements [issue.Store]. At a glance: what is not there is stored before it
 // is told again.
-func (s *Issuing) ToldClaims(ctx context.Context, places []issue.ToldClaim) (values [][]byte, err error) {
-	var asked [][]byte
-	for _, one := range places {
-		asked = append(asked, one.Place)
-	}
+func (s *Issuing) ToldClaims(ctx context.Context, places [][]byte) (values [][]byte, err error) {
 	err = s.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		values = make([][]byte, len(places))
-		rows, err := c.Query(ctx, `SELECT asked.n - 1, t.value FROM unnest($1::bytea[]) WITH ORDINALITY asked (place, n) JOIN claims_told t USING (place)`, asked)
+		rows, err := c.Query(ctx, `SELECT asked.n - 1, t.value FROM unnest($1::bytea[]) WITH ORDINALITY asked (place, n) JOIN claims_told t USING (place)`, places)
 		if err != nil {
 			return err
 		}

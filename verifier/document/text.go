@@ -58,12 +58,14 @@ func Blank(texts ...string) bool {
 // canonical form by which people, parties and organisations are compared.
 //
 // The Unicode Standard 17.0, 3.13, D147, "identifier caseless match":
-// toNFKC_Casefold(NFD(X)); and spaces joined as RFC 8266, 2.1 does. Folding can
+// toNFKC_Casefold(NFD(X)), with D146's NFKD in place of NFD; and spaces joined as RFC 8266,
+// 2.1 does. A character that stands for two is taken apart before what is invisible goes:
+// that can keep two marks from changing places. Folding can
 // undo a composition and composing can undo a folding, so both are repeated until
 // nothing changes (RFC 8266, 2.3): Fold(Fold(s)) is Fold(s).
 func Fold(s string) string {
 	for range 8 { // no character needs more than three
-		lower := strings.ToLower(visible(norm.NFD.String(s))) // the Cherokee capitals that package cases exchanges with the small ones
+		lower := strings.ToLower(visible(norm.NFKD.String(s))) // the Cherokee capitals that package cases exchanges with the small ones
 		folded := strings.Join(strings.Fields(norm.NFKC.String(cases.Fold().String(lower))), " ")
 		if folded == s {
 			break

@@ -43,6 +43,7 @@ func TestFoundS1OneNameHasOneForm(t *testing.T) {
 		{"Zo\u00eb  \u00c5str\u00f6m", "ZOE\u0308 A\u030aSTRO\u0308M", " zo\u00eb\u00a0\u00e5str\u00f6m\n", "Zo\u200d\u00eb \u212bstr\u00f6m"},
 		{"Stra\u00dfe", "STRASSE", "stra\u1e9ee", "ＳＴＲＡＳＳＥ"},
 		{"Οδυσσέας", "ΟΔΥΣΣΈΑΣ"}, {"\ufb01nn", "FINN"}, {"\u0149x", "\u02bcNX"},
+		{"\u037a\U000e0178\u0306", " \u0345\U000e0178\u0306", "\u03b9\u0306"}, {"\u1f80\U000e0100\u0300", "\u1f00\u03b9\U000e0100\u0300"}, // a selector between marks
 	} {
 		for _, s := range spellings {
 			if Fold(s) != Fold(spellings[0]) {

@@ -1,7 +1,8 @@
 -- +goose Up
 
--- What an identity provider vouches for, one row each person, of one length for all, for
--- twelve months. The place is keyed (RowKey) over the person and the record. What is sealed
+-- What an identity provider vouches for, one row each person, of one length for all. It is
+-- told for twelve months, and kept for a year more: what a platform was told before is
+-- counted with what it is told next. The place is keyed (RowKey) over the person and the record. What is sealed
 -- opens only under a key that is made from the person's account, which stands nowhere here.
 CREATE TABLE claims (
   place   bytea PRIMARY KEY CHECK (octet_length(place) = 32),
@@ -17,11 +18,12 @@ CREATE TABLE claim_counts (
   expires date   NOT NULL CHECK (isfinite(expires))
 );
 
--- What platforms were told, a row each claim, for ever: they do not forget it either. Both
--- values are under the person's key, as the sealed claims are.
+-- What platforms were told, a row each claim, for ever: they do not forget it either. The
+-- place is a MAC under a key that is not in the database, so that it is found by whichever
+-- account the person comes; the value is under the key of the sealed claims.
 CREATE TABLE claims_told (
-  place bytea PRIMARY KEY CHECK (octet_length(place) = 16), -- of person, sector and claim
-  value bytea NOT NULL CHECK (octet_length(value) = 16),    -- and of what it was
+  place bytea PRIMARY KEY CHECK (octet_length(place) = 32), -- of person, sector and claim
+  value bytea NOT NULL CHECK (octet_length(value) = 16),    -- and of what it was, when
   day   date  NOT NULL CHECK (isfinite(day))
 );
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON claims_told EXECUTE FUNCTION never();
@@ -49,9 +51,9 @@ BEGIN
   IF now IS NULL THEN
     DELETE FROM claims WHERE place = at AND sealed = was;
   ELSIF was IS NULL THEN
-    INSERT INTO claims (place, sealed, expires) VALUES (at, now, until) ON CONFLICT DO NOTHING;
+    INSERT INTO claims (place, sealed, expires) VALUES (at, now, until + interval '1 year') ON CONFLICT DO NOTHING;
   ELSE
-    UPDATE claims SET sealed = now, expires = until WHERE place = at AND sealed = was;
+    UPDATE claims SET sealed = now, expires = until + interval '1 year' WHERE place = at AND sealed = was;
   END IF;
   IF NOT FOUND THEN
     RETURN false;

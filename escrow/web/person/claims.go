@@ -13,12 +13,12 @@ import (
 // claimsPage is the part of the consent page about claims. Their values are in clear: it
 // is for the person's eyes.
 type claimsPage struct {
-	Asked   []askedClaim
-	Ended   bool // there were some, but their twelve months are over
-	Rare    bool // all withheld
-	Least   int  // how many people must have them in common
-	Changed bool // some withheld
-	Until   time.Time
+	Asked  []askedClaim
+	Ended  bool // there were some, but their twelve months are over
+	Rare   bool // all withheld
+	Least  int  // how many people must have them in common
+	Unlike bool // all withheld
+	Until  time.Time
 }
 
 // askedClaim is one claim that the platform asks for.
@@ -57,7 +57,7 @@ func (s *side) claims(ctx context.Context, who session, req openid.SignInRequest
 	if err != nil {
 		return nil, err
 	}
-	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Changed: t.Changed&req.Claims != 0, Until: t.Until()}
+	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Unlike: t.Unlike, Until: t.Until()}
 	for at, name := range identity.ClaimNames {
 		if req.Claims.Has(at) {
 			page.Asked = append(page.Asked, askedClaim{name, t.Claims[at].Reveal(), t.Month, t.May.Has(at)})
@@ -81,6 +81,6 @@ func (s *side) tell(r *http.Request, req openid.SignInRequest, who session) (c i
 	if chosen &= req.Claims & t.May; chosen == 0 {
 		return c, month, nil
 	}
-	err = s.Issuer.Tell(r.Context(), who.Person, who.Key, req.Platform.SectorID(), t, chosen)
+	err = s.Issuer.Tell(r.Context(), who.Key, req.Platform.SectorID(), t, chosen)
 	return t.Claims.Only(chosen), t.Month, err
 }
