@@ -1,0 +1,340 @@
+// Command sample-platform is a message board on which people write under pen names, to be read
+// in ten minutes and copied: this file is all it does, page.html all that is seen of it. It
+// keeps no name, no address and no password: it is told none. README, "What do I build?"
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+//go:embed page.html
+var pageText string
+
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"contains": slices.Contains[[]token.Pseudonym]}).Parse(pageText))
+
+// board is the platform. What JSON sees is kept, in one file; yours has a database.
+type board struct {
+	origin, folder, logout string
+	penname                context.Context // has the HTTP client with which Penname is asked
+	oauth                  oauth2.Config
+	checks                 token.Verifier
+	evidence               token.Recorder
+	moderator              token.Pseudonym
+	sessions               sync.Map // by cookie; they end with this process
+
+	mu      sync.Mutex // of what is kept
+	Posts   []post
+	Blocked map[token.Pseudonym][]token.Pseudonym // whom somebody does not want to read
+	Banned  []token.Pseudonym                     // for life: nobody gets another pen name here
+}
+
+type post struct {
+	Author   token.Pseudonym
+	At       time.Time
+	Text     string
+	Token    *token.Token // in force when it was posted: evidence needs it
+	Reported bool
+}
+
+// session is a browser in which somebody is signed in.
+type session struct {
+	name   token.Pseudonym
+	tokens oauth2.TokenSource // renews them
+}
+
+func main() {
+	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "sample-platform:", err)
+		os.Exit(1)
+	}
+}
+
+// run serves the board, and prints where.
+func run(args []string) error {
+	b := &board{Blocked: map[token.Pseudonym][]token.Pseudonym{}}
+	flags := flag.NewFlagSet("sample-platform", flag.ContinueOnError)
+	flags.StringVar(&b.checks.Issuer, "issuer", "", "address of Penname")
+	flags.StringVar(&b.checks.Audience, "client-id", "", "this platform's id at Penname")
+	secretFile := flags.String("client-secret-file", "", "file with its client secret")
+	keyFile := flags.String("evidence-key", "", "file with the private JWK that signs evidence")
+	listen := flags.String("listen", "127.0.0.1:3000", "address to listen on, behind a proxy with TLS")
+	flags.StringVar(&b.origin, "origin", "", "the board's address in browsers (default http://localhost and the port)")
+	flags.StringVar(&b.folder, "folder", "board", "folder that keeps the board, and the evidence of what is reported")
+	flags.StringVar((*string)(&b.moderator), "moderator", "", "pen name of who may ban")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	secret, err := os.ReadFile(*secretFile)
+	key, keyErr := os.ReadFile(*keyFile)
+	kept, keptErr := os.ReadFile(filepath.Join(b.folder, "board.json"))
+	if errors.Is(keptErr, fs.ErrNotExist) {
+		kept, keptErr = []byte("{}"), os.MkdirAll(filepath.Join(b.folder, "exhibits"), 0o700)
+	}
+	listener, listenErr := net.Listen("tcp", *listen)
+	if err := errors.Join(err, keyErr, keptErr, listenErr); err != nil {
+		return err
+	}
+	if b.origin == "" {
+		b.origin = fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)
+	}
+	if err := errors.Join(json.Unmarshal(kept, b), json.Unmarshal(key, &b.evidence.Key), b.connect(strings.TrimSpace(string(secret)))); err != nil {
+		return err
+	}
+	fmt.Fprintln(os.Stdout, "The board is at", b.origin)
+	return (&http.Server{Handler: b.handler(), ReadTimeout: 10 * time.Second}).Serve(listener)
+}
+
+// connect sets up an OpenID Connect client from what Penname publishes, and who checks its tokens.
+func (b *board) connect(secret string) error {
+	client := &http.Client{Timeout: 10 * time.Second}
+	b.penname = oidc.ClientContext(context.Background(), client)
+	provider, err := oidc.NewProvider(b.penname, b.checks.Issuer)
+	if err != nil {
+		return err
+	}
+	b.oauth = oauth2.Config{ClientID: b.checks.Audience, ClientSecret: secret, Endpoint: provider.Endpoint(),
+		RedirectURL: b.origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess}}
+	var published struct {
+		Keys   string `json:"jwks_uri"`
+		Logout string `json:"end_session_endpoint"`
+	}
+	err = provider.Claims(&published)
+	b.logout = published.Logout
+	b.checks.Leeway, b.checks.Keys = time.Minute, token.HTTPKeySource(published.Keys, client, time.Now)
+	b.checks.Status = token.NewHTTPStatusSource(b.checks.Issuer, b.checks.Keys, client, time.Now)
+	b.evidence.Platform = b.checks.Audience
+	return err
+}
+
+func (b *board) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { b.show(w, r, http.StatusOK, "") })
+	mux.HandleFunc("POST /sign-in", b.signIn)
+	mux.HandleFunc("GET /callback", b.callback)
+	mux.HandleFunc("POST /sign-out", b.signOut)
+	mux.HandleFunc("POST /act", b.act)
+	// No other site presses a button here, or shows this one inside of itself.
+	safe := http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, 64<<10))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' "+b.checks.Issuer)
+		safe.ServeHTTP(w, r)
+	})
+}
+
+// setCookie keeps something in a browser: no script reads it, no form of another site sends it.
+func (b *board) setCookie(w http.ResponseWriter, name, value string) {
+	http.SetCookie(w, &http.Cookie{Name: name, Value: value, Path: "/", HttpOnly: true,
+		Secure: strings.HasPrefix(b.origin, "https:"), SameSite: http.SameSiteLaxMode})
+}
+
+func cookie(r *http.Request, name string) string {
+	if c, err := r.Cookie(name); err == nil {
+		return c.Value
+	}
+	return ""
+}
+
+// signIn sends somebody to Penname. Their browser keeps what the answer must match.
+func (b *board) signIn(w http.ResponseWriter, r *http.Request) {
+	state, nonce, verifier := rand.Text(), rand.Text(), oauth2.GenerateVerifier()
+	b.setCookie(w, "sign-in", state+"."+nonce+"."+verifier)
+	http.Redirect(w, r, b.oauth.AuthCodeURL(state, oidc.Nonce(nonce), oauth2.S256ChallengeOption(verifier)), http.StatusSeeOther)
+}
+
+func (b *board) callback(w http.ResponseWriter, r *http.Request) {
+	q, asked := r.URL.Query(), strings.Split(cookie(r, "sign-in"), ".")
+	b.setCookie(w, "sign-in", "")
+	// RFC 9700, 2.1 and 4.4: the answer is to what this browser asked, and from whom it asked.
+	if len(asked) != 3 || q.Get("state") != asked[0] || q.Get("iss") != b.checks.Issuer {
+		b.show(w, r, http.StatusBadRequest, "This sign-in did not begin in this browser. Please try again.")
+		return
+	}
+	if q.Get("error") == "access_denied" {
+		b.show(w, r, http.StatusOK, "You did not sign in. You can go on reading, and sign in whenever you like.")
+		return
+	}
+	if tokens, err := b.oauth.Exchange(b.penname, q.Get("code"), oauth2.VerifierOption(asked[2])); err == nil {
+		s := session{tokens: b.oauth.TokenSource(b.penname, tokens)}
+		if t, err := b.fresh(r.Context(), s); err == nil && t.Nonce == asked[1] {
+			id := rand.Text()
+			b.sessions.Store(id, session{t.Subject, s.tokens})
+			b.setCookie(w, "session", id)
+			http.Redirect(w, r, "/", http.StatusSeeOther)
+			return
+		}
+	}
+	b.show(w, r, http.StatusBadGateway, "The sign-in did not work. Please try again.")
+}
+
+// fresh is a token of s that is in force now, renewed if need be. There is none once its
+// person was erased, or signed out everywhere at Penname.
+func (b *board) fresh(ctx context.Context, s session) (*token.Token, error) {
+	if s.tokens == nil {
+		return nil, errors.New("nobody is signed in")
+	}
+	tokens, err := s.tokens.Token()
+	if err != nil {
+		return nil, err
+	}
+	raw, _ := tokens.Extra("id_token").(string)
+	return b.checks.Verify(ctx, raw)
+}
+
+// signOut ends the session here, and lets Penname ask whether to end it there too.
+func (b *board) signOut(w http.ResponseWriter, r *http.Request) {
+	b.sessions.Delete(cookie(r, "session"))
+	back := url.Values{"client_id": {b.oauth.ClientID}, "post_logout_redirect_uri": {b.origin + "/"}}
+	http.Redirect(w, r, b.logout+"?"+back.Encode(), http.StatusSeeOther)
+}
+
+// alike replaces what looks like a character of a pen name. Pen names have no b, i, o and 1.
+var alike = strings.NewReplacer("1", "l", "i", "l", "ı", "l", "і", "l", "ӏ", "l", "o", "0", "о", "0", "ο", "0", "а", "a", "α", "a", "с", "c", "ԁ", "d",
+	"е", "e", "ε", "e", "ɡ", "g", "һ", "h", "ј", "j", "к", "k", "κ", "k", "м", "m", "п", "n", "р", "p", "ρ", "p", "ԛ", "q", "г", "r", "ѕ", "s", "т", "t",
+	"ս", "u", "υ", "u", "ν", "v", "ѵ", "v", "ԝ", "w", "х", "x", "χ", "x", "у", "y")
+
+// mentions reports whether a text names somebody, by their short or whole pen name, in
+// capitals, with accents, with what nobody sees, or with what looks alike.
+func mentions(text string, name token.Pseudonym) bool {
+	text = alike.Replace(strings.Map(func(r rune) rune {
+		if unicode.In(r, unicode.Mn, unicode.Cf) {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, norm.NFKD.String(text)))
+	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
+	return slices.ContainsFunc(words, func(w string) bool { return name.Has(token.Handle(w)) || w == alike.Replace(string(name)) })
+}
+
+// Hides reports whether somebody does not see p: a banned or blocked one wrote it, or it
+// mentions them beside somebody whom they have blocked.
+func (b *board) Hides(p post, from token.Pseudonym) bool {
+	blocked := b.Blocked[from]
+	return slices.Contains(b.Banned, p.Author) || slices.Contains(blocked, p.Author) || p.Author != from && mentions(p.Text, from) &&
+		slices.ContainsFunc(blocked, func(name token.Pseudonym) bool { return mentions(p.Text, name) })
+}
+
+// show is the board as somebody sees it, with what came of a deed. Words that were not posted are still there.
+func (b *board) show(w http.ResponseWriter, r *http.Request, status int, note string) {
+	s, _ := b.sessions.Load(cookie(r, "session"))
+	me, _ := s.(session)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w.WriteHeader(status)
+	page.Execute(w, map[string]any{"Me": me.name, "Board": b, "Note": note, "Draft": r.PostFormValue("text"), "All": r.FormValue("all") != "", //nolint:errcheck // the reader went away
+		"Banned": slices.Contains(b.Banned, me.name), "Moderates": me.name != "" && me.name == b.moderator, "Blocked": b.Blocked[me.name]})
+}
+
+// act posts, or does something about a post, for somebody whom Penname knows now.
+func (b *board) act(w http.ResponseWriter, r *http.Request) {
+	s, _ := b.sessions.Load(cookie(r, "session"))
+	me, _ := s.(session)
+	t, err := b.fresh(r.Context(), me)
+	if err != nil {
+		b.sessions.Delete(cookie(r, "session"))
+		b.show(w, r, http.StatusUnauthorized, "Please sign in again.")
+	} else if refused, err := b.do(t, r); err != nil {
+		b.show(w, r, http.StatusInternalServerError, "This could not be kept. Please try again.")
+	} else if refused != "" {
+		b.show(w, r, http.StatusForbidden, refused)
+	} else {
+		http.Redirect(w, r, "/", http.StatusSeeOther)
+	}
+}
+
+// do returns why somebody may not do that, if so.
+func (b *board) do(t *token.Token, r *http.Request) (refused string, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	me, deed, text := t.Subject, r.PostFormValue("deed"), strings.ReplaceAll(r.PostFormValue("text"), "\r\n", "\n")
+	n, err := strconv.Atoi(r.PostFormValue("post"))
+	if deed != "write" && (err != nil || n < 0 || n >= len(b.Posts)) {
+		return "There is no such message.", nil
+	}
+	switch {
+	case deed == "write" && slices.Contains(b.Banned, me):
+		return "You are banned here. You can read, but not write.", nil
+	case deed == "write" && (strings.TrimSpace(text) == "" || len(text) > 8000 || !utf8.ValidString(text) || strings.ContainsFunc(text, unprintable)):
+		return "A message is text of at most 8000 bytes.", nil
+	case deed == "write":
+		for name, blocked := range b.Blocked {
+			if slices.Contains(blocked, me) && mentions(text, name) {
+				return "You mention somebody who has blocked you.", nil
+			}
+		}
+		b.Posts = append(b.Posts, post{Author: me, At: time.Now(), Text: text, Token: t})
+	case deed == "block" && b.Posts[n].Author != me:
+		b.Blocked[me] = append(b.Blocked[me], b.Posts[n].Author)
+	case deed == "unblock":
+		b.Blocked[me] = slices.DeleteFunc(b.Blocked[me], func(name token.Pseudonym) bool { return name == b.Posts[n].Author })
+	case deed == "report":
+		if err := b.report(n); err != nil {
+			return "", err
+		}
+		b.Posts[n].Reported = true
+	case deed == "ban" && me == b.moderator:
+		b.Banned = append(b.Banned, b.Posts[n].Author)
+	default:
+		return "This is not for you to do.", nil
+	}
+	return "", b.save()
+}
+
+func unprintable(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
+
+// report puts evidence of a post, with its words, where escrow evidence check reads it.
+func (b *board) report(n int) error {
+	p := b.Posts[n]
+	words, err := token.NewExhibit("text/plain", strings.NewReader(p.Text))
+	if err != nil || p.Reported {
+		return err
+	}
+	signed, err := b.evidence.Record(p.Token, "", token.Post{URL: fmt.Sprintf("%s/#%d", b.origin, n), At: p.At, Exhibits: []token.Exhibit{words}})
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(filepath.Join(b.folder, "evidence.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(f, signed)
+	return errors.Join(err, f.Close(), os.WriteFile(filepath.Join(b.folder, "exhibits", words.Name()), []byte(p.Text), 0o600))
+}
+
+// save replaces the file as a whole, so that a crash leaves the old one or the new one.
+func (b *board) save() error {
+	name := filepath.Join(b.folder, "board.json")
+	raw, err := json.Marshal(b)
+	if err == nil {
+		err = os.WriteFile(name+".new", raw, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(name+".new", name)
+	}
+	return err
+}
