@@ -40,13 +40,17 @@ var page = template.Must(template.New("page").Funcs(template.FuncMap{"contains":
 
 // board is the platform. What JSON sees is kept, in one file; yours has a database.
 type board struct {
-	origin, folder, logout string
-	penname                context.Context // has the HTTP client with which Penname is asked
-	oauth                  oauth2.Config
-	checks                 token.Verifier
-	evidence               token.Recorder
-	moderator              token.Pseudonym
-	sessions               sync.Map // by cookie; they end with this process
+	origin, folder string
+	penname        context.Context // has the HTTP client with which Penname is asked
+	oauth          oauth2.Config
+	checks         token.Verifier
+	evidence       token.Recorder
+	moderator      token.Pseudonym
+	sessions       sync.Map // by cookie; they end with this process
+	published      struct { // by Penname, about itself
+		Keys   string `json:"jwks_uri"`
+		Logout string `json:"end_session_endpoint"`
+	}
 
 	mu      sync.Mutex // of what is kept
 	Posts   []post
@@ -68,46 +72,40 @@ type session struct {
 	tokens oauth2.TokenSource // renews them
 }
 
+// main serves the board, and prints where.
 func main() {
-	if err := run(os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "sample-platform:", err)
-		os.Exit(1)
-	}
-}
-
-// run serves the board, and prints where.
-func run(args []string) error {
 	b := &board{Blocked: map[token.Pseudonym][]token.Pseudonym{}}
-	flags := flag.NewFlagSet("sample-platform", flag.ContinueOnError)
-	flags.StringVar(&b.checks.Issuer, "issuer", "", "address of Penname")
-	flags.StringVar(&b.checks.Audience, "client-id", "", "this platform's id at Penname")
-	secretFile := flags.String("client-secret-file", "", "file with its client secret")
-	keyFile := flags.String("evidence-key", "", "file with the private JWK that signs evidence")
-	listen := flags.String("listen", "127.0.0.1:3000", "address to listen on, behind a proxy with TLS")
-	flags.StringVar(&b.origin, "origin", "", "the board's address in browsers (default http://localhost and the port)")
-	flags.StringVar(&b.folder, "folder", "board", "folder that keeps the board, and the evidence of what is reported")
-	flags.StringVar((*string)(&b.moderator), "moderator", "", "pen name of who may ban")
-	if err := flags.Parse(args); err != nil {
-		return err
-	}
+	flag.StringVar(&b.checks.Issuer, "issuer", "", "address of Penname")
+	flag.StringVar(&b.checks.Audience, "client-id", "", "this platform's id at Penname")
+	secretFile := flag.String("client-secret-file", "", "file with its client secret")
+	keyFile := flag.String("evidence-key", "", "file with the private JWK that signs evidence")
+	listen := flag.String("listen", "127.0.0.1:3000", "address to listen on, behind a proxy with TLS")
+	flag.StringVar(&b.origin, "origin", "", "the board's address in browsers (default http://localhost and the port)")
+	flag.StringVar(&b.folder, "folder", "board", "folder that keeps the board, and the evidence of what is reported")
+	flag.StringVar((*string)(&b.moderator), "moderator", "", "pen name of who may ban")
+	flag.Parse()
 	secret, err := os.ReadFile(*secretFile)
-	key, keyErr := os.ReadFile(*keyFile)
-	kept, keptErr := os.ReadFile(filepath.Join(b.folder, "board.json"))
-	if errors.Is(keptErr, fs.ErrNotExist) {
-		kept, keptErr = []byte("{}"), os.MkdirAll(filepath.Join(b.folder, "exhibits"), 0o700)
+	must(err)
+	key, err := os.ReadFile(*keyFile)
+	must(err, json.Unmarshal(key, &b.evidence.Key), os.MkdirAll(filepath.Join(b.folder, "exhibits"), 0o700))
+	if kept, err := os.ReadFile(filepath.Join(b.folder, "board.json")); !errors.Is(err, fs.ErrNotExist) {
+		must(err, json.Unmarshal(kept, b))
 	}
-	listener, listenErr := net.Listen("tcp", *listen)
-	if err := errors.Join(err, keyErr, keptErr, listenErr); err != nil {
-		return err
-	}
+	listener, err := net.Listen("tcp", *listen)
+	must(err)
 	if b.origin == "" {
 		b.origin = fmt.Sprintf("http://localhost:%d", listener.Addr().(*net.TCPAddr).Port)
 	}
-	if err := errors.Join(json.Unmarshal(kept, b), json.Unmarshal(key, &b.evidence.Key), b.connect(strings.TrimSpace(string(secret)))); err != nil {
-		return err
-	}
+	must(b.connect(strings.TrimSpace(string(secret))))
 	fmt.Fprintln(os.Stdout, "The board is at", b.origin)
-	return (&http.Server{Handler: b.handler(), ReadTimeout: 10 * time.Second}).Serve(listener)
+	must((&http.Server{Handler: b.handler(), ReadTimeout: 10 * time.Second}).Serve(listener))
+}
+
+func must(errs ...error) {
+	if err := errors.Join(errs...); err != nil {
+		fmt.Fprintln(os.Stderr, "sample-platform:", err)
+		os.Exit(1)
+	}
 }
 
 // connect sets up an OpenID Connect client from what Penname publishes, and who checks its tokens.
@@ -120,15 +118,10 @@ func (b *board) connect(secret string) error {
 	}
 	b.oauth = oauth2.Config{ClientID: b.checks.Audience, ClientSecret: secret, Endpoint: provider.Endpoint(),
 		RedirectURL: b.origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess}}
-	var published struct {
-		Keys   string `json:"jwks_uri"`
-		Logout string `json:"end_session_endpoint"`
-	}
-	err = provider.Claims(&published)
-	b.logout = published.Logout
-	b.checks.Leeway, b.checks.Keys = time.Minute, token.HTTPKeySource(published.Keys, client, time.Now)
+	err = provider.Claims(&b.published)
+	b.evidence.Platform, b.checks.Leeway = b.checks.Audience, time.Minute
+	b.checks.Keys = token.HTTPKeySource(b.published.Keys, client, time.Now)
 	b.checks.Status = token.NewHTTPStatusSource(b.checks.Issuer, b.checks.Keys, client, time.Now)
-	b.evidence.Platform = b.checks.Audience
 	return err
 }
 
@@ -210,7 +203,7 @@ func (b *board) fresh(ctx context.Context, s session) (*token.Token, error) {
 func (b *board) signOut(w http.ResponseWriter, r *http.Request) {
 	b.sessions.Delete(cookie(r, "session"))
 	back := url.Values{"client_id": {b.oauth.ClientID}, "post_logout_redirect_uri": {b.origin + "/"}}
-	http.Redirect(w, r, b.logout+"?"+back.Encode(), http.StatusSeeOther)
+	http.Redirect(w, r, b.published.Logout+"?"+back.Encode(), http.StatusSeeOther)
 }
 
 // alike replaces what looks like a character of a pen name. Pen names have no b, i, o and 1.
@@ -253,9 +246,11 @@ func (b *board) show(w http.ResponseWriter, r *http.Request, status int, note st
 // act posts, or does something about a post, for somebody whom Penname knows now.
 func (b *board) act(w http.ResponseWriter, r *http.Request) {
 	s, _ := b.sessions.Load(cookie(r, "session"))
-	me, _ := s.(session)
-	t, err := b.fresh(r.Context(), me)
-	if err != nil {
+	me, ok := s.(session)
+	if !ok {
+		me.tokens = b.oauth.TokenSource(b.penname, nil) // nobody's
+	}
+	if t, err := b.fresh(r.Context(), me); err != nil {
 		b.sessions.Delete(cookie(r, "session"))
 		b.show(w, r, http.StatusUnauthorized, "Please sign in again.")
 	} else if refused, err := b.do(t, r); err != nil {
@@ -272,8 +267,8 @@ func (b *board) do(t *token.Token, r *http.Request) (refused string, err error) 
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	me, deed, text := t.Subject, r.PostFormValue("deed"), strings.ReplaceAll(r.PostFormValue("text"), "\r\n", "\n")
-	n, err := strconv.Atoi(r.PostFormValue("post"))
-	if deed != "write" && (err != nil || n < 0 || n >= len(b.Posts)) {
+	n, bad := strconv.Atoi(r.PostFormValue("post"))
+	if deed != "write" && (bad != nil || n < 0 || n >= len(b.Posts)) {
 		return "There is no such message.", nil
 	}
 	switch {
@@ -293,28 +288,24 @@ func (b *board) do(t *token.Token, r *http.Request) (refused string, err error) 
 	case deed == "unblock":
 		b.Blocked[me] = slices.DeleteFunc(b.Blocked[me], func(name token.Pseudonym) bool { return name == b.Posts[n].Author })
 	case deed == "report":
-		if err := b.report(n); err != nil {
-			return "", err
-		}
-		b.Posts[n].Reported = true
+		err = b.report(&b.Posts[n], fmt.Sprintf("%s/#%d", b.origin, n))
 	case deed == "ban" && me == b.moderator:
 		b.Banned = append(b.Banned, b.Posts[n].Author)
 	default:
 		return "This is not for you to do.", nil
 	}
-	return "", b.save()
+	return "", errors.Join(err, b.save())
 }
 
 func unprintable(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 // report puts evidence of a post, with its words, where escrow evidence check reads it.
-func (b *board) report(n int) error {
-	p := b.Posts[n]
+func (b *board) report(p *post, address string) error {
 	words, err := token.NewExhibit("text/plain", strings.NewReader(p.Text))
 	if err != nil || p.Reported {
 		return err
 	}
-	signed, err := b.evidence.Record(p.Token, "", token.Post{URL: fmt.Sprintf("%s/#%d", b.origin, n), At: p.At, Exhibits: []token.Exhibit{words}})
+	signed, err := b.evidence.Record(p.Token, "", token.Post{URL: address, At: p.At, Exhibits: []token.Exhibit{words}})
 	if err != nil {
 		return err
 	}
@@ -323,7 +314,9 @@ func (b *board) report(n int) error {
 		return err
 	}
 	_, err = fmt.Fprintln(f, signed)
-	return errors.Join(err, f.Close(), os.WriteFile(filepath.Join(b.folder, "exhibits", words.Name()), []byte(p.Text), 0o600))
+	err = errors.Join(err, f.Close(), os.WriteFile(filepath.Join(b.folder, "exhibits", words.Name()), []byte(p.Text), 0o600))
+	p.Reported = err == nil
+	return err
 }
 
 // save replaces the file as a whole, so that a crash leaves the old one or the new one.
