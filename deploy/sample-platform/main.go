@@ -4,6 +4,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	_ "embed"
@@ -147,10 +148,8 @@ func (b *board) setCookie(w http.ResponseWriter, name, value string) {
 }
 
 func cookie(r *http.Request, name string) string {
-	if c, err := r.Cookie(name); err == nil {
-		return c.Value
-	}
-	return ""
+	c, _ := r.Cookie(name)
+	return cmp.Or(c, &http.Cookie{}).Value
 }
 
 // signIn sends somebody to Penname. Their browser keeps what the answer must match.
@@ -274,7 +273,7 @@ func (b *board) do(t *token.Token, r *http.Request) (refused string, err error) 
 	switch {
 	case deed == "write" && slices.Contains(b.Banned, me):
 		return "You are banned here. You can read, but not write.", nil
-	case deed == "write" && (strings.TrimSpace(text) == "" || len(text) > 8000 || !utf8.ValidString(text) || strings.ContainsFunc(text, unprintable)):
+	case deed == "write" && (strings.TrimSpace(text) == "" || len(text) > 8000 || !utf8.ValidString(text) || strings.ContainsRune(text, 0)):
 		return "A message is text of at most 8000 bytes.", nil
 	case deed == "write":
 		for name, blocked := range b.Blocked {
@@ -296,8 +295,6 @@ func (b *board) do(t *token.Token, r *http.Request) (refused string, err error) 
 	}
 	return "", errors.Join(err, b.save())
 }
-
-func unprintable(r rune) bool { return unicode.IsControl(r) && r != '\n' && r != '\t' }
 
 // report puts evidence of a post, with its words, where escrow evidence check reads it.
 func (b *board) report(p *post, address string) error {
@@ -323,10 +320,7 @@ func (b *board) report(p *post, address string) error {
 func (b *board) save() error {
 	name := filepath.Join(b.folder, "board.json")
 	raw, err := json.Marshal(b)
-	if err == nil {
-		err = os.WriteFile(name+".new", raw, 0o600)
-	}
-	if err == nil {
+	if err = errors.Join(err, os.WriteFile(name+".new", raw, 0o600)); err == nil {
 		err = os.Rename(name+".new", name)
 	}
 	return err

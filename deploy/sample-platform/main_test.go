@@ -1,0 +1,126 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+func pen(t *testing.T, b byte) token.Pseudonym {
+	t.Helper()
+	name, err := token.NewPseudonym([]byte(strings.Repeat(string(rune(b)), 16)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return name
+}
+
+// The platform is small enough to be read: fewer than 300 lines of Go and HTML, without
+// blank lines and comments.
+func TestSmallEnoughToRead(t *testing.T) {
+	n := 0
+	for _, file := range []string{"main.go", "page.html"} {
+		raw, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(raw)) {
+			if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "//") {
+				n++
+			}
+		}
+	}
+	if n >= 300 || n < 200 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+// Whoever is named is found, however the name is spelled; nobody else is.
+func TestMentions(t *testing.T) {
+	jo, other := pen(t, 'j'), pen(t, 'o')
+	handle := string(jo.Handle(token.MinHandle))
+	spelled := map[string]string{
+		"with @":              "hello @" + handle + "!",
+		"bare":                "ask " + handle + ", please",
+		"capitals":            "@" + strings.ToUpper(handle),
+		"longer handle":       "@" + string(jo.Handle(token.MinHandle+3)),
+		"whole pen name":      "it was " + string(jo) + ".",
+		"pen name, capitals":  strings.ToUpper(string(jo)),
+		"zero-width joiners":  "@" + strings.Join(strings.Split(handle, ""), "\u200d"),
+		"accents":             "@" + strings.Join(strings.Split(handle, ""), "\u0307"),
+		"full width":          "@" + strings.Map(func(r rune) rune { return r - 0x21 + 0xff01 }, handle),
+		"Cyrillic, Greek":     "@" + strings.NewReplacer("a", "а", "c", "с", "e", "е", "x", "х", "p", "р", "y", "у", "v", "ν").Replace(handle),
+		"between punctuation": "(" + handle + ")/" + string(other),
+	}
+	if spelled["Cyrillic, Greek"] == "@"+handle || handle == strings.ToUpper(handle) {
+		t.Fatal("this pen name tests nothing: choose another")
+	}
+	for how, text := range spelled {
+		if !mentions(text, jo) {
+			t.Errorf("%s: %q names nobody", how, text)
+		}
+	}
+	for _, text := range []string{"", "@", "hello", "@" + handle[:len(handle)-1], "@" + handle + "q", "@" + string(other.Handle(token.MinHandle)), string(jo)[:20], "\xff\xfe" + handle[:4]} {
+		if mentions(text, jo) {
+			t.Errorf("%q names somebody", text)
+		}
+	}
+}
+
+// For every text, not only that one: no panic, and what surrounds a name changes nothing.
+func FuzzMentions(f *testing.F) {
+	f.Add("and @")
+	f.Add("\xff\u202e<script>")
+	f.Add(strings.Repeat("Ⅷ\u0307", 100))
+	jo, err := token.NewPseudonym([]byte("0123456789abcdef"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		mentions(text, jo)
+		if !utf8.ValidString(text) {
+			return // the board takes no such text
+		}
+		if !mentions(text+" @"+string(jo.Handle(token.MinHandle)), jo) || !mentions(string(jo)+" "+text, jo) {
+			t.Errorf("%q hides a name", text)
+		}
+	})
+}
+
+// A message is hidden from whom it drags into a quarrel, and from nobody else.
+func TestHides(t *testing.T) {
+	a, b, c := pen(t, 'a'), pen(t, 'b'), pen(t, 'c')
+	at := func(names ...token.Pseudonym) (text string) {
+		for _, name := range names {
+			text += " @" + string(name.Handle(token.MinHandle))
+		}
+		return text
+	}
+	board := &board{Blocked: map[token.Pseudonym][]token.Pseudonym{a: {b}}}
+	for _, x := range []struct {
+		what   string
+		p      post
+		reader token.Pseudonym
+		hidden bool
+	}{
+		{"what a blocked one writes", post{Author: b, Text: "hello"}, a, true},
+		{"the same, for others", post{Author: b, Text: "hello"}, c, false},
+		{"the same, for somebody not signed in", post{Author: b, Text: "hello"}, "", false},
+		{"me beside whom I blocked", post{Author: c, Text: at(a, b)}, a, true},
+		{"the same, for others", post{Author: c, Text: at(a, b)}, b, false},
+		{"me alone", post{Author: c, Text: at(a)}, a, false},
+		{"whom I blocked, alone", post{Author: c, Text: at(b)}, a, false},
+		{"what I wrote myself", post{Author: a, Text: at(a, b)}, a, false},
+	} {
+		if board.Hides(x.p, x.reader) != x.hidden {
+			t.Errorf("%s: want hidden %v", x.what, x.hidden)
+		}
+	}
+	board.Banned = append(board.Banned, c)
+	if !board.Hides(post{Author: c, Text: "hello"}, b) {
+		t.Error("a banned one is still shown")
+	}
+}
