@@ -102,7 +102,7 @@ type ready struct {
 
 type readyClient struct {
 	world.Client
-	EvidenceKey string `json:"evidence_key"`     // file of a private JWK
+	EvidenceKey string `json:"evidence_key"` // file of a private JWK
 	SecretFile  string `json:"client_secret_file,omitempty"`
 	Edited      bool   `json:"edited,omitempty"` // with escrowd platform: what is said here can be old
 }

@@ -37,7 +37,7 @@ import (
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{"contains": slices.Contains[[]token.Pseudonym]}).Parse(pageText))
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"contains": slices.Contains[[]token.Pseudonym], "mentions": mentions}).Parse(pageText))
 
 // board is the platform. What JSON sees is kept, in one file; yours has a database.
 type board struct {
