@@ -1,7 +1,12 @@
 package main
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -123,5 +128,76 @@ func TestHides(t *testing.T) {
 	board.Banned = append(board.Banned, c)
 	if !board.Hides(post{Author: c, Text: "hello"}, b) {
 		t.Error("a banned one is still shown")
+	}
+}
+
+// The page shows what somebody wrote as words, whatever it is.
+func TestPageEscapes(t *testing.T) {
+	b := &board{Posts: []post{{Author: pen(t, 'a'), Text: "<script>alert(1)</script><img src=x onerror=alert(1)>\u202e{{.Me}}"}}}
+	w := httptest.NewRecorder()
+	b.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	if body := w.Body.String(); w.Code != http.StatusOK || strings.Contains(body, "<script") || strings.Contains(body, "<img") || !strings.Contains(body, "{{.Me}}") {
+		t.Error(w.Code, body)
+	}
+	if policy := w.Header().Get("Content-Security-Policy"); !strings.HasPrefix(policy, "default-src 'none'") {
+		t.Error("no policy:", policy)
+	}
+}
+
+// What is no text, is empty or is too large is refused, and so is what is not about a message
+// that there is. Nothing of it is kept.
+func TestHostileInput(t *testing.T) {
+	a, c := pen(t, 'a'), pen(t, 'c')
+	b := &board{folder: t.TempDir(), Blocked: map[token.Pseudonym][]token.Pseudonym{}, Posts: []post{{Author: a, Text: "hello"}}}
+	do := func(who token.Pseudonym, form url.Values) string {
+		t.Helper()
+		r := httptest.NewRequest(http.MethodPost, "/act", strings.NewReader(form.Encode()))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		refused, err := b.do(&token.Token{Subject: who}, r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return refused
+	}
+	for what, text := range map[string]string{"nothing": "", "spaces": " \n\t", "bad UTF-8": "a\xff", "half a character": "\xe2\x82", "NUL": "a\x00b", "too large": strings.Repeat("a", 8001)} {
+		if do(c, url.Values{"deed": {"write"}, "text": {text}}) == "" {
+			t.Error(what, "was posted")
+		}
+	}
+	for _, deed := range []string{"block", "unblock", "report", "ban"} {
+		for _, n := range []string{"", "-1", "1", "99999999999999999999", "0x0", "a"} {
+			if do(c, url.Values{"deed": {deed}, "post": {n}}) == "" {
+				t.Errorf("%s %q was done", deed, n)
+			}
+		}
+	}
+	for _, deed := range []string{"", "delete", "ban"} { // nobody is the moderator
+		if do(c, url.Values{"deed": {deed}, "post": {"0"}}) == "" {
+			t.Errorf("%q was done", deed)
+		}
+	}
+	if do(a, url.Values{"deed": {"block"}, "post": {"0"}}) == "" {
+		t.Error("somebody blocked themself")
+	}
+	if len(b.Posts) != 1 || len(b.Banned) != 0 || len(b.Blocked) != 0 {
+		t.Errorf("%+v, %+v, %+v", b.Posts, b.Banned, b.Blocked)
+	}
+	if refused := do(c, url.Values{"deed": {"write"}, "text": {"<script>\r\nhello\U0001f469\u200d\U0001f52c"}}); refused != "" || b.Posts[1].Text != "<script>\nhello\U0001f469\u200d\U0001f52c" {
+		t.Error(refused)
+	}
+	raw, err := os.ReadFile(filepath.Join(b.folder, "board.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var again board
+	if err := json.Unmarshal(raw, &again); err != nil || len(again.Posts) != 2 || again.Posts[1].Text != b.Posts[1].Text {
+		t.Errorf("%v: what is kept is not what was posted: %s", err, raw)
+	}
+	huge := httptest.NewRequest(http.MethodPost, "/act", strings.NewReader("deed=write&text="+strings.Repeat("a", 10<<20)))
+	huge.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	w := httptest.NewRecorder()
+	b.handler().ServeHTTP(w, huge)
+	if w.Code != http.StatusUnauthorized || len(w.Body.String()) > 64<<10 {
+		t.Errorf("a huge one: %d, %d bytes", w.Code, w.Body.Len())
 	}
 }
