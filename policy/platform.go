@@ -29,9 +29,11 @@ var (
 	ErrPlatformNotNext = refusal.New(refusal.Conflict, "platform.not_next",
 		"The record does not follow the one that the registry holds: it must count up by one and name the SHA-256 of the signed record before; make it again from what is there now.")
 	ErrPlatformFixed = refusal.New(refusal.Conflict, "platform.fixed",
-		"The record changes what is fixed at registration: an id and a sector stay, a reported key stays reported, a kid names one key for ever, and who has retired does not come back; register another platform instead.")
+		"The record changes what is fixed at registration: an id, a sector and whom it takes over from stay, a reported key stays reported, a kid names one key for ever, and who has retired does not come back; register another platform instead.")
 	ErrSectorTaken = refusal.New(refusal.Denied, "platform.sector_taken",
 		"Other platforms have this sector, and who shares it sees the same pen names: one of them must countersign the record with its evidence key.")
+	ErrSucceeds = refusal.New(refusal.Denied, "platform.succeeds",
+		"Who takes over from a platform is countersigned by that platform, with an evidence key that need not wait any more, while it is neither retired nor stopped, and has its sector: make the record with `escrowd platform add --succeeds`, and have it countersigned with `escrow platform countersign`.")
 	ErrPlatformListed = refusal.New(refusal.Denied, "platform.listed",
 		"The rules list this platform, or did: its first record must have the evidence keys that they name and are in force, or be countersigned with one of them, and its sector is its id.")
 	ErrNoRegistry = refusal.New(refusal.Denied, "bundle.no_registry",
@@ -53,6 +55,13 @@ type PlatformRecord struct {
 	Sector    string   `json:"sector"`     // who shares it sees the same pen names; "": the id. Fixed
 	SectorURI string   `json:"sector_uri"` // sector_identifier_uri (OpenID Connect Core, 8.1), or "". Fixed
 
+	// Succeeds is the platform that this one takes over from, whose sector it has though its
+	// addresses are others, or "". Fixed.
+	Succeeds string `json:"succeeds,omitempty"`
+	// Personas is how many pen names one person may have there, from 2 to [MaxPersonas]; 0 is
+	// one. Of the platforms of a sector, the least counts.
+	Personas int `json:"personas,omitempty"`
+
 	Keys    json.RawMessage `json:"keys"`   // JWKS of its evidence keys; none: it can give no evidence
 	Stolen  []string        `json:"stolen"` // kids reported stolen, of this record or of earlier ones; only grows
 	Retired bool            `json:"retired"`
@@ -61,6 +70,10 @@ type PlatformRecord struct {
 	keys   document.KeySet
 	digest string
 }
+
+// MaxPersonas is the most pen names that a platform may allow one person: with more, one
+// person could be a crowd.
+const MaxPersonas = 5
 
 // maxPlatformID is that of a client id.
 const maxPlatformID = 64
@@ -175,6 +188,12 @@ func (r *PlatformRecord) Lines() []string {
 		fmt.Sprintf("sector %s, checked at %s", r.SectorID(), orNone(r.SectorURI)),
 		"origins " + orNone(strings.Join(r.Origins, ", ")),
 	}
+	if r.Succeeds != "" {
+		lines = append(lines, "takes over from "+r.Succeeds+": people who say yes are known to it by the pen names that they have there")
+	}
+	if r.Personas > 0 {
+		lines = append(lines, fmt.Sprintf("one person may have %d pen names", r.Personas))
+	}
 	for i := range r.keys {
 		print, _ := r.keys[i].Thumbprint() // it was read as a key
 		lines = append(lines, fmt.Sprintf("evidence key %s, thumbprint %s", r.keys[i].KeyID, print))
@@ -219,6 +238,10 @@ func (r *PlatformRecord) compile() error {
 		return errors.New("the sector is not an id or a domain")
 	case r.SectorURI != "" && !origin(r.SectorURI, true):
 		return errors.New("the sector's address is not https")
+	case r.Succeeds != "" && (!idPattern.MatchString(r.Succeeds) || r.Succeeds == r.ID || r.Sector == "" || r.SectorURI != ""):
+		return errors.New("who takes over from another platform names its id, and has its sector")
+	case r.Personas != 0 && (r.Personas < 2 || r.Personas > MaxPersonas):
+		return fmt.Errorf("one person may have 2 to %d pen names; who allows one says nothing", MaxPersonas)
 	case !hashPattern.MatchString(r.Client):
 		return errors.New("client is not a hash")
 	}

@@ -168,7 +168,7 @@ func (p *platform) follows(r *PlatformRecord) error {
 	if r.Number != want.Number || r.Previous != want.Previous {
 		return ErrPlatformNotNext.Because(fmt.Errorf("expected is number %d after %s", want.Number, orNone(want.Previous)))
 	}
-	if before != nil && (r.ID != before.ID || r.Sector != before.Sector || r.SectorURI != before.SectorURI ||
+	if before != nil && (r.ID != before.ID || r.Sector != before.Sector || r.SectorURI != before.SectorURI || r.Succeeds != before.Succeeds ||
 		before.Retired && !r.Retired || !subset(before.Stolen, among(r.Stolen))) {
 		return ErrPlatformFixed
 	}
@@ -385,9 +385,10 @@ func (b *Bundle) CountsFrom(id string, p *Platforms) map[string]time.Time {
 // which are all: signed under b with a registry key, next in its place, with evidence
 // keys that are nobody else's, and, if it takes a sector that others have, countersigned
 // by one of them, with a key that need not wait any more; so is one that has the sector by
-// an address, when it adds an origin: its own key will do. A platform that a bundle listed
+// an address, or took over from another platform, when it adds an origin: its own key will
+// do. Who takes over from a platform is countersigned by that one. A platform that a bundle listed
 // goes on under its keys and in its sector. The refusals are those of
-// [Bundle.VerifyPlatform] and [NewPlatforms], [ErrSectorTaken], [ErrPlatformListed], [ErrCountersignature] and [ErrBundleSharedKey].
+// [Bundle.VerifyPlatform] and [NewPlatforms], [ErrSectorTaken], [ErrSucceeds], [ErrPlatformListed], [ErrCountersignature] and [ErrBundleSharedKey].
 func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, day time.Time) (*PlatformRecord, error) {
 	day = day.UTC().Truncate(24 * time.Hour) // an entry says no more
 	r, err := b.VerifyPlatform(signed, day)
@@ -417,11 +418,13 @@ func (b *Bundle) Register(signed string, countersigned []string, p *Platforms, d
 	}
 	switch listed := b.listed(r.ID, p); {
 	case r.Number > 1:
-		if taken && !joined && r.SectorURI != "" && !subset(r.Origins, among(known.newest().Origins)) {
+		if taken && !joined && r.SectorURI+r.Succeeds != "" && !subset(r.Origins, among(known.newest().Origins)) {
 			return nil, ErrSectorTaken
 		}
 	case listed != nil && (r.SectorID() != r.ID || !vouched && !r.carriesOn(listed, day)):
 		return nil, ErrPlatformListed
+	case r.Succeeds != "" && (!joined || b.StopsPlatform(r.Succeeds)):
+		return nil, ErrSucceeds
 	case taken && !joined:
 		return nil, ErrSectorTaken
 	}
@@ -501,13 +504,21 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 
 // membersOf returns the evidence keys of the platforms that have the sector of r, which may
 // countersign on day, and whether others than r's are among them. One that a
-// bundle lists, or did, has its id as its sector.
+// bundle lists, or did, has its id as its sector. The first record of one that takes over
+// from another is countersigned by that one alone.
 func (b *Bundle) membersOf(r *PlatformRecord, p *Platforms, day time.Time) (keys document.KeySet, taken bool) {
+	may := func(id string) bool { return r.Succeeds == "" || r.Number > 1 || id == r.Succeeds }
 	if listed := b.listed(r.SectorID(), p); listed != nil && r.SectorID() != r.ID && p.byID[r.SectorID()] == nil {
-		keys, taken = slices.Clone(listed), true
+		taken = true
+		if may(r.SectorID()) {
+			keys = slices.Clone(listed)
+		}
 	}
 	for _, id := range p.sectors[r.SectorID()] {
 		taken = taken || id != r.ID
+		if !may(id) {
+			continue
+		}
 		for _, k := range b.lettingIn(id, p, day) {
 			if id != r.ID || !slices.Contains(r.Stolen, k.KeyID) {
 				keys = append(keys, k)

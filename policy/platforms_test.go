@@ -504,6 +504,13 @@ func TestRegister(t *testing.T) {
 		"a listed platform's id as sector": {registry, first(in(forum)), nil, ErrSectorTaken},
 		"which it shares":                  {registry, first(in(forum)), []jose.JSONWebKey{key("wiki")}, nil},
 		"a retired one's sector":           {registry, first(in("closed")), []jose.JSONWebKey{key("closed")}, ErrCountersignature},
+		"one that takes over":              {registry, first(takesOver(square)), []jose.JSONWebKey{mine}, nil},
+		"that nobody let in":               {registry, first(takesOver(square)), nil, ErrSucceeds},
+		"that let itself in":               {registry, first(takesOver(square)), []jose.JSONWebKey{key("new")}, ErrCountersignature},
+		"from a platform of no sector":     {registry, first(func(r *PlatformRecord) { r.Succeeds, r.Sector = "nobody", "nobody.example" }), nil, ErrSucceeds},
+		"from one of another sector":       {registry, first(func(r *PlatformRecord) { r.Succeeds, r.Sector = square, "shops.example" }), []jose.JSONWebKey{key("market")}, ErrCountersignature},
+		"from one that has retired":        {registry, first(takesOver("closed")), []jose.JSONWebKey{key("closed")}, ErrCountersignature},
+		"from a listed one":                {registry, first(takesOver(forum)), []jose.JSONWebKey{key("wiki")}, nil},
 		"a listed one":                     {registry, first(func(r *PlatformRecord) { r.ID = forum; keys(t, "wiki")(r) }), nil, nil},
 		"its kid for another key":          {registry, first(func(r *PlatformRecord) { r.ID = forum; k := key("thief"); k.KeyID = "wiki"; r.Keys = jwks(t, k) }), nil, ErrPlatformFixed},
 		"another platform's key":           {registry, first(keys(t, "market")), nil, ErrBundleSharedKey},
@@ -578,6 +585,60 @@ func TestAKeyThatWaitsLetsNobodyIn(t *testing.T) {
 		if !errors.Is(err, c.want) {
 			t.Error(name, "in an audit:", err)
 		}
+	}
+}
+
+// takesOver makes a record one of who takes over from a platform that has its id as sector.
+func takesOver(id string) func(*PlatformRecord) {
+	return func(r *PlatformRecord) { r.Succeeds, r.Sector = id, id }
+}
+
+// Who took over from a platform goes on when that one has retired, but adds no origin that
+// nobody vouched for, and says for ever whom it took over from: the registry key alone takes
+// no sector. Nobody takes over from whom the custodians have stopped.
+func TestASuccessorKeepsItsPlace(t *testing.T) {
+	w := registered(t)
+	moved := func(r *PlatformRecord) {
+		r.ID, r.Origins = "new", []string{"https://new.example"}
+		takesOver(square)(r)
+		keys(t, "new")(r)
+	}
+	have := logged(t, at(30, 10, nil), at(9, 11, moved, key("square")))
+	have = append(have, logged(t, at(30, 10, nil), at(1, 12, func(r *PlatformRecord) { r.Retired = r.Number > 1 }))[1])
+	p, err := NewPlatforms(have, w.bundle)
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+	for name, c := range map[string]struct {
+		edit func(*PlatformRecord)
+		by   string
+		want error
+	}{
+		"another name":                  {func(r *PlatformRecord) { r.Name = "New Square" }, "", nil},
+		"another origin":                {func(r *PlatformRecord) { r.Origins = append(r.Origins, "https://evil.example") }, "", ErrSectorTaken},
+		"another origin, which it says": {func(r *PlatformRecord) { r.Origins = append(r.Origins, "https://app.new.example") }, "new", nil},
+		"another predecessor":           {func(r *PlatformRecord) { r.Succeeds = forum }, "", ErrPlatformFixed},
+		"no predecessor":                {func(r *PlatformRecord) { r.Succeeds = "" }, "", ErrPlatformFixed},
+	} {
+		next := parsedRecord(t, have[1].Signed).Successor()
+		c.edit(&next)
+		signed := signedRecord(t, key("registry"), next)
+		var co []string
+		if c.by != "" {
+			co = append(co, must(CountersignPlatform(key(c.by), signed)))
+		}
+		if _, err := w.bundle.Register(signed, co, p, now); !errors.Is(err, c.want) {
+			t.Error(name, err, errors.Unwrap(err))
+		}
+	}
+	stopped := registered(t, func(b *Bundle) { b.Number, b.Predecessor, b.Stops = 2, digest("x"), []Stop{{Platform: square}} })
+	q, err := NewPlatforms(have[:1], stopped.bundle)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := signedRecord(t, key("registry"), record(t, moved))
+	if _, err := stopped.bundle.Register(signed, []string{must(CountersignPlatform(key("square"), signed))}, q, now); !errors.Is(err, ErrSucceeds) {
+		t.Error("from one that is stopped:", err)
 	}
 }
 
@@ -690,24 +751,33 @@ func TestListedPlatformsAreNobodyElses(t *testing.T) {
 // What says nothing, or too much, is no record, and is not signed either.
 func TestRecordsThatAreNone(t *testing.T) {
 	for name, edit := range map[string]func(*PlatformRecord){
-		"another version":     func(r *PlatformRecord) { r.Version = 2 },
-		"no number":           func(r *PlatformRecord) { r.Number = 0 },
-		"number 1 after one":  func(r *PlatformRecord) { r.Previous = digest("x") },
-		"number 2 after none": func(r *PlatformRecord) { r.Number = 2 },
-		"no hash":             func(r *PlatformRecord) { r.Number, r.Previous = 2, "yesterday's" },
-		"no id":               func(r *PlatformRecord) { r.ID = "" },
-		"a long id":           func(r *PlatformRecord) { r.ID = strings.Repeat("a", 65) },
-		"an id in capitals":   func(r *PlatformRecord) { r.ID = "Town" },
-		"no name":             func(r *PlatformRecord) { r.Name = " " },
-		"a name of two lines": func(r *PlatformRecord) { r.Name = "Town\nSquare" },
-		"an open origin":      func(r *PlatformRecord) { r.Origins = []string{"http://town-square.example"} },
-		"an origin twice":     func(r *PlatformRecord) { r.Origins = append(r.Origins, r.Origins[0]) },
-		"an origin's path":    func(r *PlatformRecord) { r.Origins = []string{"https://town-square.example/x"} },
-		"a sector in words":   func(r *PlatformRecord) { r.Sector = "my sector" },
-		"an open sector":      func(r *PlatformRecord) { r.SectorURI = "http://town-square.example/s.json" },
-		"no client":           func(r *PlatformRecord) { r.Client = "" },
-		"no kid":              func(r *PlatformRecord) { r.Stolen = []string{""} },
-		"a report twice":      func(r *PlatformRecord) { r.Stolen = []string{"a", "a"} },
+		"another version":                 func(r *PlatformRecord) { r.Version = 2 },
+		"no number":                       func(r *PlatformRecord) { r.Number = 0 },
+		"number 1 after one":              func(r *PlatformRecord) { r.Previous = digest("x") },
+		"number 2 after none":             func(r *PlatformRecord) { r.Number = 2 },
+		"no hash":                         func(r *PlatformRecord) { r.Number, r.Previous = 2, "yesterday's" },
+		"no id":                           func(r *PlatformRecord) { r.ID = "" },
+		"a long id":                       func(r *PlatformRecord) { r.ID = strings.Repeat("a", 65) },
+		"an id in capitals":               func(r *PlatformRecord) { r.ID = "Town" },
+		"no name":                         func(r *PlatformRecord) { r.Name = " " },
+		"a name of two lines":             func(r *PlatformRecord) { r.Name = "Town\nSquare" },
+		"an open origin":                  func(r *PlatformRecord) { r.Origins = []string{"http://town-square.example"} },
+		"an origin twice":                 func(r *PlatformRecord) { r.Origins = append(r.Origins, r.Origins[0]) },
+		"an origin's path":                func(r *PlatformRecord) { r.Origins = []string{"https://town-square.example/x"} },
+		"a sector in words":               func(r *PlatformRecord) { r.Sector = "my sector" },
+		"an open sector":                  func(r *PlatformRecord) { r.SectorURI = "http://town-square.example/s.json" },
+		"no client":                       func(r *PlatformRecord) { r.Client = "" },
+		"takes over from nobody's sector": func(r *PlatformRecord) { r.Succeeds = "old" },
+		"takes over from itself":          func(r *PlatformRecord) { r.Succeeds, r.Sector = r.ID, "town.example" },
+		"takes over from words":           func(r *PlatformRecord) { r.Succeeds, r.Sector = "The Old", "town.example" },
+		"takes over and has an address": func(r *PlatformRecord) {
+			r.Succeeds, r.Sector, r.SectorURI = "old", "town.example", "https://town.example/s.json"
+		},
+		"one pen name, said": func(r *PlatformRecord) { r.Personas = 1 },
+		"fewer than none":    func(r *PlatformRecord) { r.Personas = -1 },
+		"a crowd":            func(r *PlatformRecord) { r.Personas = MaxPersonas + 1 },
+		"no kid":             func(r *PlatformRecord) { r.Stolen = []string{""} },
+		"a report twice":     func(r *PlatformRecord) { r.Stolen = []string{"a", "a"} },
 		"a secret key": func(r *PlatformRecord) {
 			r.Keys = encode(t, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key("square")}})
 		},
@@ -734,6 +804,7 @@ func TestWhatARecordChangesIsShown(t *testing.T) {
 		"sector": func(r *PlatformRecord) { r.Sector = "s.example" }, "address": func(r *PlatformRecord) { r.SectorURI = "https://s.example/x" },
 		"keys": keys(t, "new"), "stolen": stolen("square"), "retired": retired, "client": func(r *PlatformRecord) { r.Client = digest("x") },
 		"number": func(r *PlatformRecord) { r.Number, r.Previous = 2, digest("x") }, "id": func(r *PlatformRecord) { r.ID = "market" },
+		"predecessor": takesOver("old"), "pen names": func(r *PlatformRecord) { r.Personas = 3 },
 	} {
 		after := parsedRecord(t, signedRecord(t, key("registry"), record(t, edit)))
 		if len(after.Changes(before)) == 0 {
@@ -777,7 +848,7 @@ func TestBundlesWithARegistry(t *testing.T) {
 			t.Error(name, err, errors.Unwrap(err))
 		}
 	}
-	stops := []*Bundle{first.after(t, func(b *Bundle) { b.Stops = []Stop{{Platform: square}} })}
+	stops := []*Bundle{first.after(t, func(b *Bundle) { b.Number, b.Predecessor, b.Stops = 2, digest("x"), []Stop{{Platform: square}} })}
 	if err := Stopped(stops, 3, "crown-court", []Target{{Platform: forum}, {Platform: square}}); !errors.Is(err, ErrStopped) {
 		t.Error("a case about a stopped platform:", err)
 	}

@@ -82,7 +82,7 @@ func dogpile(t testing.TB, tb *world.World, accounts, posts int) (warrant, evide
 		if err != nil {
 			t.Fatal(err)
 		}
-		name, commitment, err := issuer.Pseudonym(ctx, person, tb.Town.ID)
+		name, commitment, err := issuer.Pseudonym(ctx, person, tb.Town.ID, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

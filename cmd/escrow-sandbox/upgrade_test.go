@@ -108,7 +108,7 @@ func postBefore(t *testing.T, w *world.World, who sandbox.Person) world.Post {
 	if err != nil || !first {
 		t.Fatal(first, err)
 	}
-	name, commitment, err := issuer.Pseudonym(t.Context(), person, world.TownSquare)
+	name, commitment, err := issuer.Pseudonym(t.Context(), person, world.TownSquare, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,6 +39,10 @@ import (
 // The words of the scripts:
 //
 //	person NAME enrol | visit PLATFORM | post WORDS | sees WORDS   a browser
+//	person NAME picks PLATFORM PEN-NAME|new [ALIAS]                signs in under a pen name
+//	person NAME answers BUTTON | led-to PATTERN                    presses it; where that led
+//	person NAME retires PEN-NAME | calls PEN-NAME ALIAS            on their own page
+//	platform ID report PEN-NAME banned|lifted | key FILE           to Penname; its evidence key
 //	person NAME reference VARIABLE | objects                       an enrolment that is held
 //	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
 //	platform ID steal FILE                                         evidence with the other platform's token
@@ -247,6 +251,8 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		return b.Shows(200, "You are signed in as pen1")
+	case "picks", "answers", "led-to", "retires", "calls":
+		return s.personaWord(ctx, b, who.Name, args[1:])
 	case "post":
 		_, err := b.Say(ctx, s.platformOn(b), args[2])
 		return err
@@ -324,6 +330,55 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return fmt.Errorf("unknown deed %q", args[1])
 }
 
+// personaWord is what people do with several pen names.
+func (s *scene) personaWord(ctx context.Context, b *world.Browser, name string, args []string) error {
+	if args[0] == "led-to" {
+		if address := b.Page.URL.String(); !regexp.MustCompile(args[1]).MatchString(address) {
+			return fmt.Errorf("led to %s", address)
+		}
+		return nil
+	}
+	if args[0] == "answers" {
+		return b.Press(ctx, args[1], nil)
+	}
+	if args[0] == "picks" {
+		p, fill := s.platformOf(args[1]), url.Values{"persona": {args[2]}}
+		if len(args) > 3 {
+			fill.Set("alias", args[3])
+		}
+		if err := b.Open(ctx, p.Origin); err != nil {
+			return err
+		}
+		if b.Offers("Sign out") {
+			if err := b.Press(ctx, "Sign out", nil); err != nil {
+				return err
+			}
+		}
+		if err := b.Press(ctx, "Sign in with Penname", nil); err != nil {
+			return err
+		}
+		if b.Offers("Prove my identity") {
+			if err := b.ProveIdentity(ctx, name); err != nil {
+				return err
+			}
+		}
+		if err := b.Press(ctx, "Sign in to "+p.Name, fill); err != nil {
+			return err
+		}
+		return b.Shows(200, "You are signed in as pen1")
+	}
+	if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+		return err
+	}
+	if args[0] == "calls" {
+		return b.Press(ctx, "Save the name of", url.Values{"pen_name": {args[1]}, "alias": {args[2]}})
+	}
+	if err := b.Press(ctx, "Retire", url.Values{"pen_name": {args[1]}}); err != nil {
+		return err
+	}
+	return b.Press(ctx, "Retire it", nil)
+}
+
 func (s *scene) platformOf(id string) *world.Platform {
 	if id == s.School.ID {
 		return s.School
@@ -341,6 +396,16 @@ func (s *scene) platformOn(b *world.Browser) *world.Platform {
 
 func platformWord(s *scene, ts *testscript.TestScript, args []string) error {
 	p := s.platformOf(args[0])
+	switch args[1] {
+	case "report":
+		return p.Report(context.Background(), token.Pseudonym(args[2]), args[3])
+	case "key":
+		raw, err := json.Marshal(p.EvidenceKey)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(ts.MkAbs(args[2]), raw, 0o600)
+	}
 	about, err := p.Last()
 	if err != nil {
 		return err

@@ -74,9 +74,5 @@ func (s *Issuer) EndSignIns(ctx context.Context, p Person, platforms []string, e
 	if err != nil || len(have) == 0 {
 		return err
 	}
-	var names []token.Pseudonym
-	for _, n := range have {
-		names = append(names, n.Pseudonym)
-	}
-	return end(ctx, names...)
+	return end(ctx, Pseudonyms(have)...)
 }

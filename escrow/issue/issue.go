@@ -110,6 +110,13 @@ type PenName struct {
 	Since     time.Time       `json:"since"`            // day
 	Handle    token.Handle    `json:"handle,omitempty"` // by which the platform may show them; set by Handles alone
 
+	// Set by Notes alone.
+	Alias   string    `json:"alias,omitempty"`  // what the person calls it, whom alone it is told
+	Retired time.Time `json:"retired,omitzero"` // day
+	Banned  bool      `json:"banned,omitempty"` // the platform reports it
+
+	Persona int `json:"-"` // its number among those that the person ever had there, from 0 on; set by PenNames alone
+
 	Commitment [32]byte `json:"-"` // see Assignment; another for each record that its person had
 }
 
@@ -155,6 +162,12 @@ type Store interface {
 	Reserve(ctx context.Context, platform string, name token.Pseudonym, day time.Time) (token.Handle, error)
 	// Reserved returns the handles of pen names, in their order, "" where there is none.
 	Reserved(ctx context.Context, names []PenName) ([]token.Handle, error)
+	// Note stores n in place of what was noted before of that kind. What says that a pen
+	// name is retired stays as it was first.
+	Note(ctx context.Context, n Note) error
+	// Noted returns what is noted of names, by kind, in their order. What Note stored
+	// before it was called, it finds.
+	Noted(ctx context.Context, names ...token.Pseudonym) ([]map[NoteKind][]byte, error)
 	// Notices returns the notices served on any of the pseudonyms.
 	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
 
@@ -226,7 +239,7 @@ func (s *Issuer) Return(ctx context.Context, id identity.Identity, platforms []s
 	names, err := s.PenNames(ctx, p, platforms)
 	for _, n := range names {
 		if err == nil {
-			_, _, err = s.Pseudonym(ctx, p, n.Platform)
+			_, _, err = s.Pseudonym(ctx, p, n.Platform, n.Persona)
 		}
 	}
 	return p, false, err
@@ -295,8 +308,8 @@ func (s *Issuer) seal(ctx context.Context, id identity.Identity, m macs) (e Enro
 	return e, nil
 }
 
-// Pseudonym returns the person's pseudonym on a platform, which is the same for
-// life, and the commitment that the tokens of this sign-in carry.
+// Pseudonym returns one of the person's pseudonyms on a platform by its number, which is
+// the same for life, and the commitment that the tokens of this sign-in carry.
 //
 //	pseudonym  = bech32m("pen", HMAC(person ‖ platform ‖ persona)[:16])
 //	seed       = HMAC("salt" ‖ person ‖ platform ‖ persona ‖ label)
@@ -310,8 +323,10 @@ func (s *Issuer) seal(ctx context.Context, id identity.Identity, m macs) (e Enro
 // Everybody's commitment is another one at every sign-in, so that none shows that a
 // person moved, or was deleted and came back: what happens to all their pen names
 // at once would link them. One link opens them all.
-func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string) (token.Pseudonym, [32]byte, error) {
-	macs, err := s.Keys.MAC(ctx, PurposePseudonym, nameInput(p, platform), lengthPrefixed("salt", string(p.ID[:]), platform, persona, p.Label))
+//
+// Not checked: that the platform allows that many, and that it is [Issuer.InUse].
+func (s *Issuer) Pseudonym(ctx context.Context, p Person, platform string, persona int) (token.Pseudonym, [32]byte, error) {
+	macs, err := s.Keys.MAC(ctx, PurposePseudonym, nameInput(p, platform, persona), lengthPrefixed("salt", string(p.ID[:]), platform, string([]byte{byte(persona)}), p.Label))
 	if err != nil {
 		return "", [32]byte{}, err
 	}
@@ -389,45 +404,62 @@ func RowKey(k Keys) func(ctx context.Context, name, left string) (key [32]byte, 
 	}
 }
 
-// PenNames returns the pseudonyms that p holds on any of the platforms, each
-// once. The database cannot answer this: only p's session and the key service
-// together.
+// personasAtOnce is how many pen names at a platform are asked for at a time: nearly all
+// people have one.
+const personasAtOnce = 2
+
+// PenNames returns the pseudonyms that p holds on any of the platforms, each once, in the
+// order of the platforms and of their numbers. The database cannot answer this: only p's
+// session and the key service together. Where there is none of a number there is none of a
+// higher one.
 func (s *Issuer) PenNames(ctx context.Context, p Person, platforms []string) ([]PenName, error) {
-	names, err := s.derive(ctx, p, platforms)
-	if err != nil || len(names) == 0 {
-		return nil, err
+	found, open := make([][]PenName, len(platforms)), make([]int, len(platforms))
+	for i := range platforms {
+		open[i] = i
 	}
-	have, err := s.Store.Assigned(ctx, names)
-	var once []PenName
-	for _, n := range have {
-		last := len(once) - 1
-		switch {
-		case last < 0 || once[last].Pseudonym != n.Pseudonym:
-			once = append(once, n)
-		case n.Since.Before(once[last].Since):
-			once[last] = n
+	for first := 0; first < maxPersonas && len(open) > 0; first += personasAtOnce {
+		candidates, err := s.derive(ctx, p, platforms, open, first)
+		if err != nil {
+			return nil, err
 		}
+		have, err := s.Store.Assigned(ctx, candidates)
+		if err != nil {
+			return nil, err
+		}
+		of := make(map[token.Pseudonym]int, len(candidates))
+		for at, name := range candidates {
+			of[name] = at
+		}
+		var more []int
+		for _, n := range have {
+			at := of[n.Pseudonym]
+			names := &found[open[at/personasAtOnce]]
+			n.Persona = first + at%personasAtOnce
+			switch last := len(*names) - 1; {
+			case last < 0 || (*names)[last].Pseudonym != n.Pseudonym:
+				*names = append(*names, n)
+			case n.Since.Before((*names)[last].Since):
+				(*names)[last] = n
+			}
+		}
+		for _, i := range open {
+			if len(found[i]) == first+personasAtOnce {
+				more = append(more, i)
+			}
+		}
+		open = more
 	}
-	return once, err
+	return slices.Concat(found...), nil
 }
 
-// Notices returns what was disclosed about p on any of the platforms, once
-// secrecy has ended.
-func (s *Issuer) Notices(ctx context.Context, p Person, platforms []string) ([]Notice, error) {
-	names, err := s.derive(ctx, p, platforms)
-	if err != nil || len(names) == 0 {
-		return nil, err
-	}
-	return s.Store.Notices(ctx, names)
-}
-
-func (s *Issuer) derive(ctx context.Context, p Person, platforms []string) ([]token.Pseudonym, error) {
-	if len(platforms) == 0 {
-		return nil, nil
-	}
-	inputs := make([][]byte, len(platforms))
-	for i, platform := range platforms {
-		inputs[i] = nameInput(p, platform)
+// derive returns the pen names of personasAtOnce numbers, from first on, that p can have at
+// those of the platforms.
+func (s *Issuer) derive(ctx context.Context, p Person, platforms []string, at []int, first int) ([]token.Pseudonym, error) {
+	var inputs [][]byte
+	for _, i := range at {
+		for n := range personasAtOnce {
+			inputs = append(inputs, nameInput(p, platforms[i], first+n))
+		}
 	}
 	macs, err := s.Keys.MAC(ctx, PurposePseudonym, inputs...)
 	if err != nil {
@@ -442,11 +474,8 @@ func (s *Issuer) derive(ctx context.Context, p Person, platforms []string) ([]to
 	return names, nil
 }
 
-// persona 0: each platform has one pseudonym a person.
-const persona = "\x00"
-
-func nameInput(p Person, platform string) []byte {
-	return lengthPrefixed(string(p.ID[:]), platform, persona)
+func nameInput(p Person, platform string, persona int) []byte {
+	return lengthPrefixed(string(p.ID[:]), platform, string([]byte{byte(persona)}))
 }
 
 // lengthPrefixed joins parts so that no two lists of parts give the same bytes.

@@ -168,7 +168,7 @@ func TestT50ErasureEndsTheSignIns(t *testing.T) {
 	platforms := []string{"town-square", "school-forum", "never-visited"}
 	var held []token.Pseudonym
 	for _, platform := range platforms[:2] {
-		name, _, err := s.Pseudonym(t.Context(), p, platform)
+		name, _, err := s.Pseudonym(t.Context(), p, platform, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +233,7 @@ func TestWhoComesBackGetsEveryLink(t *testing.T) {
 	sign := func(p issue.Person) {
 		t.Helper()
 		for _, platform := range platforms[:2] {
-			if _, _, err := s.Pseudonym(t.Context(), p, platform); err != nil {
+			if _, _, err := s.Pseudonym(t.Context(), p, platform, 0); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -267,7 +267,7 @@ func TestPseudonymIsForLife(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 16 {
 		wg.Go(func() {
-			name, commitment, err := s.Pseudonym(context.WithoutCancel(t.Context()), p, "town-square")
+			name, commitment, err := s.Pseudonym(context.WithoutCancel(t.Context()), p, "town-square", 0)
 			if err != nil {
 				t.Error(err)
 			}
@@ -280,7 +280,7 @@ func TestPseudonymIsForLife(t *testing.T) {
 	if len(names) != 1 || len(commitments) < 2 {
 		t.Fatalf("%d pseudonyms on one platform, %d commitments at 16 sign-ins", len(names), len(commitments))
 	}
-	other, commitment, err := s.Pseudonym(t.Context(), p, "school-forum")
+	other, commitment, err := s.Pseudonym(t.Context(), p, "school-forum", 0)
 	if err != nil || names[other] || commitments[commitment] {
 		t.Fatalf("the same on another platform: %v", err)
 	}

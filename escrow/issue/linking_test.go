@@ -6,9 +6,11 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"flag"
+	"fmt"
 	"math"
 	mrand "math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"slices"
 	"sort"
@@ -215,6 +217,48 @@ func TestSectorsAreNotLinked(t *testing.T) {
 		tb.check(tb.live.SetPlatforms(tb.platforms[:]))
 		tb.everybody()
 	}})
+}
+
+// TestPersonasAreNotLinked: everybody has two pen names at one platform, which compares
+// them, and somebody else takes copies of the database. The control is one pen name that is
+// used twice, or, where something is done with one of two, that it is done with both.
+func TestPersonasAreNotLinked(t *testing.T) {
+	name := func(tb *table, p *player, platform int) url.Values {
+		return url.Values{"pen_name": {string(p.names[platform])}, "sure": {"yes"}, "alias": {fmt.Sprint("mine, the other one ", platform)}}
+	}
+	two := func(tb *table, same bool) {
+		tb.twoPenNames(same)
+		tb.everybody()
+		tb.before, tb.counted = tb.rows(), len(tb.order)
+	}
+	play(t,
+		event{name: "two pen names", everybody: true, first: true, observers: []string{"pen names", "handles", "addresses", "tokens"}, happens: func(tb *table, _ *player) {
+			two(tb, true)
+			tb.everybody()
+		}},
+		event{name: "called by two names", first: true, observers: copies, happens: func(tb *table, k *player) {
+			two(tb, false)
+			for platform := range tb.platforms {
+				tb.press(k, "/me/rename", name(tb, k, platform))
+			}
+			tb.day()
+			tb.everybody()
+		}},
+		event{name: "one is banned", first: true, observers: copies, happens: func(tb *table, k *player) {
+			two(tb, false)
+			tb.press(nil, "/bans", tb.client(0, "sub", string(k.names[0]), "state", "banned"))
+			tb.day()
+			tb.everybody()
+		}},
+		event{name: "one is retired", first: true, observers: slices.Concat([]string{"status list", "public log"}, copies), happens: func(tb *table, k *player) {
+			two(tb, false)
+			tb.press(k, "/me/retire", name(tb, k, 0))
+			if tb.leak {
+				tb.press(k, "/me/retire", name(tb, k, 1))
+			}
+			tb.day()
+		}},
+	)
 }
 
 // play plays events before all their observers, without and with the leaks.

@@ -176,7 +176,7 @@ func (o *office) job() {
 
 func (o *office) name(p issue.Person) token.Pseudonym {
 	o.Helper()
-	name, _, err := o.issuer.Pseudonym(o.Context(), p, "town-square")
+	name, _, err := o.issuer.Pseudonym(o.Context(), p, "town-square", 0)
 	if err != nil {
 		o.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package issue_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -158,6 +159,8 @@ type table struct {
 	disclosing *postgres.Disclosing
 	keeper     *keep.Keeper
 	platforms  [2]openid.Platform
+	same       bool // with the leak, one pen name is used twice there
+	personas   bool // both are one platform, at which everybody has two pen names
 	admin      *pgx.Conn
 	now        time.Time
 	desk       desk
@@ -349,7 +352,14 @@ func (tb *table) visit(p *player, platform int) {
 	if asks == nil {
 		tb.Fatal(page.Code, page.Body)
 	}
-	back, err := url.Parse(tb.call(p, http.MethodPost, asks[1], url.Values{"decision": {"allow"}}).Header().Get("Location"))
+	answer := url.Values{"decision": {"allow"}}
+	if tb.personas {
+		answer.Set("persona", cmp.Or(string(p.names[platform]), "new"))
+		if tb.leak && platform == 1 && p.names[1] == "" && tb.same {
+			answer.Set("persona", string(p.names[0]))
+		}
+	}
+	back, err := url.Parse(tb.call(p, http.MethodPost, asks[1], answer).Header().Get("Location"))
 	tb.check(err)
 	w := tb.call(nil, http.MethodPost, "/token", url.Values{"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")},
 		"redirect_uri": {pl.RedirectURIs[0]}, "code_verifier": {verifier}, "client_id": {pl.ID}, "client_secret": {clientSecret}})
@@ -537,6 +547,15 @@ func (tb *table) copy() (c copied) {
 		FROM pg_ls_waldir(), pg_walfile_name_offset($1::pg_lsn) b, pg_walfile_name_offset(pg_current_wal_lsn()) e
 		WHERE name BETWEEN b.file_name AND e.file_name) wal`, tb.from)
 	return c
+}
+
+// twoPenNames makes both platforms one, at which a person may have two pen names.
+func (tb *table) twoPenNames(same bool) {
+	tb.Helper()
+	tb.personas, tb.same = true, same
+	tb.platforms[0].Personas = 2
+	tb.platforms[1] = tb.platforms[0]
+	tb.check(tb.live.SetPlatforms(tb.platforms[:1]))
 }
 
 // named writes pen names of p as rows of it were before, side by side, and then one of

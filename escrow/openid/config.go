@@ -59,6 +59,10 @@ type Config struct {
 	// there is none.
 	Leave Leave
 
+	// Ban, optional, is told that a platform of a sector reports that it bans a pen name, or
+	// no longer does. It notes nothing of one that the sector has not.
+	Ban func(ctx context.Context, sector string, name token.Pseudonym, banned bool) error
+
 	// HTTP calls the addresses that platforms give. It must refuse those inside the
 	// operator's networks and bound what it reads: see identity.NewHTTP. Optional: without
 	// it none is called.
@@ -100,6 +104,9 @@ type Platform struct {
 	Sector  string   `json:"-"` // platforms of one sector know a person by one pen name; "": ID
 	Origins []string `json:"-"` // https://host: of its scripts, beside those of RedirectURIs, and of its API
 
+	Succeeds string `json:"-"` // id of the platform that it took over from; "": none
+	Personas int    `json:"-"` // how many pen names one person may have there; 0 is one. See [Personas]
+
 	// Closed is why it signs nobody in, on a page: [ErrRetired], [ErrStopped], or
 	// [ErrUnsound] until its settings, or what they need here, are mended; nil: it does. The pen names that people have
 	// there stay theirs.
@@ -132,6 +139,22 @@ type Platform struct {
 
 // SectorID is what pen names are derived for.
 func (p Platform) SectorID() string { return cmp.Or(p.Sector, p.ID) }
+
+// Personas is how many pen names one person may have at the platforms of a sector: the
+// least that any of them allows, but for those that have ended. Of one that cannot be used at
+// the moment it is not known, and it counts as one.
+func Personas(all []Platform, sector string) int {
+	least := 0
+	for _, p := range all {
+		if p.SectorID() != sector || p.Closed == ErrRetired || p.Closed == ErrStopped {
+			continue
+		}
+		if n := max(1, p.Personas); least == 0 || n < least {
+			least = n
+		}
+	}
+	return max(1, least)
+}
 
 // SecretHash is what is kept of a client secret. Secrets are random, so that one SHA-256
 // is enough.
@@ -170,15 +193,16 @@ func ParseSettings(raw []byte) (p Platform, err error) {
 // SignInRequest is what the sign-in page gets to know.
 type SignInRequest struct {
 	Platform  Platform
-	SessionID string   // the handle of this interaction
-	Action    string   // where the page's forms post to: a path that ends with SessionID
-	Answer    bool     // the request is such a post: only then may form fields be taken as the person's answer
-	Silent    bool     // prompt=none: no page may be shown, the outcome must not be pending
-	Offline   bool     // the platform asks to stay signed in (offline_access)
-	Scopes    string   // all that the platform asks for: what is consented to
-	Username  bool     // a handle is among it
-	Email     bool     // an e-mail address is: [Provider.Email]
-	ACRs      []string // assurance levels that the platform would like, best first
+	SessionID string          // the handle of this interaction
+	Action    string          // where the page's forms post to: a path that ends with SessionID
+	Answer    bool            // the request is such a post: only then may form fields be taken as the person's answer
+	Silent    bool            // prompt=none: no page may be shown, the outcome must not be pending
+	Offline   bool            // the platform asks to stay signed in (offline_access)
+	Scopes    string          // all that the platform asks for: what is consented to
+	Username  bool            // a handle is among it
+	Email     bool            // an e-mail address is: [Provider.Email]
+	ACRs      []string        // assurance levels that the platform would like, best first
+	Hint      token.Pseudonym // whom the platform expects, by id_token_hint or login_hint; "": it does not say
 
 	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
 	// for this interaction always does, however long the person reads afterwards.
@@ -208,6 +232,7 @@ const (
 	Approved                // the Subject may be told to the platform
 	Denied                  // the person refused
 	Unasked                 // only if Silent: who is signed in would have to be asked for consent
+	Unchosen                // only if Silent: they would have to be asked which of their pen names they want to use
 )
 
 // Authenticate signs a person in and asks for consent. It is called for the

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // OpenID Connect RP-Initiated Logout 1.0. A platform sends the person here once it has
@@ -29,10 +30,11 @@ var (
 
 // LeaveRequest is what the page of a logout gets to know.
 type LeaveRequest struct {
-	Platform Platform // the zero Platform if the request names none
-	Action   string   // where the page's form posts to
-	Answer   bool     // the request is such a post
-	Returns  bool     // the person is led back to the platform afterwards. Else the page has the last word
+	Platform Platform        // the zero Platform if the request names none
+	Action   string          // where the page's form posts to
+	Answer   bool            // the request is such a post
+	Hint     token.Pseudonym // who signed out there, by the platform's id_token_hint; "": it does not say
+	Returns  bool            // the person is led back to the platform afterwards. Else the page has the last word
 }
 
 // Leave asks whether the person wants to be signed out here too, and does what they
@@ -60,7 +62,7 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 		p.showError(w, r, ErrRequest)
 		return
 	}
-	pl, err := p.leaving(r, params)
+	pl, who, err := p.leaving(r, params)
 	if err != nil {
 		p.showError(w, r, x.orElse(refusalOf(err)))
 		return
@@ -74,7 +76,10 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 	if pl.ID != "" {
 		again.Set("client_id", pl.ID)
 	}
-	done, err := p.cfg.Leave(w, r, LeaveRequest{Platform: pl, Action: logoutForm + "?" + again.Encode(), Answer: answer,
+	if who != "" {
+		again.Set("logout_hint", string(who))
+	}
+	done, err := p.cfg.Leave(w, r, LeaveRequest{Platform: pl, Action: logoutForm + "?" + again.Encode(), Answer: answer, Hint: who,
 		Returns: again.Has("post_logout_redirect_uri")})
 	switch {
 	case err != nil:
@@ -84,33 +89,37 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// logoutParams are those that are used. logout_hint and ui_locales are not.
-var logoutParams = []string{"id_token_hint", "client_id", "post_logout_redirect_uri", "state"}
+// logoutParams are those that are used. ui_locales is not.
+var logoutParams = []string{"id_token_hint", "client_id", "logout_hint", "post_logout_redirect_uri", "state"}
 
-// leaving returns the platform of a request, if it names one. Section 3: the OP "MUST
+// leaving returns the platform of a request and the pen name that signed out there, if it
+// names them. Nothing ends on that word but what the person's own is. Section 3: the OP "MUST
 // NOT perform post-logout redirection … if the post_logout_redirect_uri value supplied
 // does not exactly match one of the previously registered" ones.
-func (p *Provider) leaving(r *http.Request, params url.Values) (pl Platform, err error) {
+func (p *Provider) leaving(r *http.Request, params url.Values) (pl Platform, who token.Pseudonym, err error) {
 	id := params.Get("client_id")
+	if who, err = token.ParsePseudonym(params.Get("logout_hint")); err != nil {
+		who = "" // section 2: "A hint", which may be in another form
+	}
 	if hint := params.Get("id_token_hint"); hint != "" {
-		_, audience, ok := p.checks.keys.Load().about(hint, p.cfg.Issuer)
+		subject, audience, ok := p.checks.keys.Load().about(hint, p.cfg.Issuer)
 		if !ok || id != "" && id != audience {
-			return pl, ErrLogout
+			return pl, "", ErrLogout
 		}
-		id = audience
+		id, who = audience, token.Pseudonym(subject)
 	}
 	if id != "" {
 		if pl, err = p.platform(r.Context(), id); err != nil {
-			return pl, ErrLogoutClient
+			return pl, "", ErrLogoutClient
 		}
 	}
 	if params.Get("post_logout_redirect_uri") != "" && id == "" {
-		return pl, ErrLogoutUnnamed
+		return pl, "", ErrLogoutUnnamed
 	}
 	if uri := params.Get("post_logout_redirect_uri"); uri != "" && !slices.Contains(pl.PostLogoutRedirectURIs, uri) {
-		return pl, ErrLogout
+		return pl, "", ErrLogout
 	}
-	return pl, nil
+	return pl, who, nil
 }
 
 // leftTo is where the person goes on.

@@ -223,7 +223,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		// RFC 9700, 4.14: a refresh token is part of what is consented to.
 		Offline: offline(scopes), Scopes: scopes,
 		Username: contains(scopes, goidc.ScopeProfile), Email: contains(scopes, goidc.ScopeEmail),
-		ACRs: strings.Fields(as.ACRValues),
+		ACRs: strings.Fields(as.ACRValues), Hint: expected(as),
 	}
 	if as.MaxAuthnAgeSecs != nil {
 		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
@@ -274,6 +274,8 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "prompt is none, and the person must sign in.")
 	case outcome == Unasked:
 		return goidc.StatusFailure, goidc.NewError(consentRequired, "prompt is none, and the person must consent.")
+	case outcome == Unchosen:
+		return goidc.StatusFailure, goidc.NewError(chooseAccount, "prompt is none, and the person must choose one of several pen names: send login_hint, or prompt=select_account.")
 	case outcome == Pending:
 		// WCAG 2.2.1: whoever looks at the page again has as long again. By the library's clock, see Config.Now.
 		as.ExpiresAt = int(time.Now().Add(sessionLifetime).Unix())
@@ -321,6 +323,13 @@ func (s Subject) valid() bool {
 func otherThanHinted(as *goidc.AuthnSession, s Subject) bool {
 	hint, given := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
 	return given && hint != string(s.Pseudonym)
+}
+
+// expected is the pen name that a platform expects, if it says one: by id_token_hint, which
+// must then be it, or by login_hint, which is a wish (OpenID Connect Core, 3.1.2.1).
+func expected(as *goidc.AuthnSession) token.Pseudonym {
+	hint, _ := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
+	return token.Pseudonym(cmp.Or(hint, as.LoginHint))
 }
 
 // refusalOf returns err if it is a refusal, and else unavailable, because of it.

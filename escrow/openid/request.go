@@ -34,7 +34,7 @@ const (
 //	GET       /.well-known/openid-configuration, /.well-known/oauth-authorization-server,
 //	          /jwks, /status/{list}
 //	GET, POST /authorize, /authorize/{id}, /userinfo, /logout
-//	POST      /par, /token, /introspect, /revoke, /logout/answer
+//	POST      /par, /token, /introspect, /revoke, /bans, /logout/answer
 //	OPTIONS   /token, /userinfo, /revoke, for scripts of platforms: see cross
 func (p *Provider) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -54,6 +54,9 @@ func (p *Provider) Handler() http.Handler {
 	}
 	for _, path := range []string{"/par", "/introspect"} {
 		mux.HandleFunc("POST "+path, p.api)
+	}
+	if p.cfg.Ban != nil {
+		mux.HandleFunc("POST "+bansPath, p.api)
 	}
 	for _, path := range []string{"/token", "/revoke", userinfoPath} {
 		mux.HandleFunc("POST "+path, p.cross(p.api))
@@ -99,14 +102,16 @@ type exchange struct {
 	mayAgain     bool              // a refresh token of this client may come twice
 	again        bool              // it did, at the same time
 	scope        string            // of the access token, or that the new one is to have; "": all of the grant
-	usedID       string            // of the proof or assertion that this request has used up
-	redirectURI  string            // at the token endpoint
-	otherURI     bool              // which is not that of the authorization request
-	posted       bool              // the authorization request came as a POST
-	onward       bool              // the answer leads on to the interaction, see ask
-	answer       []byte            // that a sign-in was answered with a moment ago
-	outage       error             // the store or another port failed
-	down         bool              // so the page said already: see manager.put
+	reported     token.Pseudonym   // whom a platform reports, and as what: see ban.go
+	banned       bool
+	usedID       string // of the proof or assertion that this request has used up
+	redirectURI  string // at the token endpoint
+	otherURI     bool   // which is not that of the authorization request
+	posted       bool   // the authorization request came as a POST
+	onward       bool   // the answer leads on to the interaction, see ask
+	answer       []byte // that a sign-in was answered with a moment ago
+	outage       error  // the store or another port failed
+	down         bool   // so the page said already: see manager.put
 }
 
 // parseForm reads a form. A body that the server around could not take is an
@@ -225,9 +230,10 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 	_, _ = w.Write(held.body.Bytes()) // the browser is gone: nothing to do
 }
 
-// requestParams are the parameters of an authorization request that are used.
-// The others, login_hint among them, are dropped unread (RFC 6749, 3.1: "MUST
-// ignore unrecognized request parameters"), so they cannot reach the store.
+// requestParams are the parameters of an authorization request that are used, beside
+// login_hint. The others are dropped unread (RFC 6749, 3.1: "MUST ignore unrecognized
+// request parameters"), so they cannot reach the store; so is a login_hint that is no pen
+// name: it could name a person.
 var requestParams = []string{
 	"response_type", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
 	"prompt", "max_age", "dpop_jkt",
@@ -248,6 +254,9 @@ func (k checks) copyRequest(to, from url.Values, pl Platform) {
 		if v := from.Get(name); v != "" {
 			to.Set(name, v)
 		}
+	}
+	if name, err := token.ParsePseudonym(from.Get("login_hint")); err == nil {
+		to.Set("login_hint", string(name))
 	}
 	// OpenID Connect Core, 3.1.2.1: "Scope values used that are not understood by an
 	// implementation SHOULD be ignored." The token response says which ones were granted.
@@ -407,6 +416,10 @@ func (p *Provider) api(w http.ResponseWriter, r *http.Request) {
 	}
 	held := newBuffer()
 	p.library.ServeHTTP(held, r)
+	if x.endpoint == bansPath && held.status == http.StatusOK && x.outage == nil {
+		p.ban(w, r, x)
+		return
+	}
 	if x.again {
 		held = newBuffer()
 		p.library.ServeHTTP(held, r)
@@ -443,6 +456,8 @@ func (k checks) checkAPI(r *http.Request, x *exchange) fault {
 		return k.checkPushed(r, x)
 	case x.endpoint == "/token":
 		return k.checkToken(r, x)
+	case x.endpoint == bansPath:
+		return checkBan(r, x)
 	case r.PostForm.Get("token") == "":
 		return invalid("token is missing.")
 	case x.endpoint == "/introspect" && strings.Count(r.PostForm.Get("token"), ".") == 2 && !k.keys.Load().dated(r.PostForm.Get("token")):

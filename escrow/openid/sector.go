@@ -99,6 +99,24 @@ func (p Platform) CheckSector(domain string) error {
 	return nil
 }
 
+// CheckMoved refuses a platform that took over another one's sector, unless all its addresses
+// lie in one registrable domain, that of its first origin: the public record names it, and
+// who was before has countersigned it.
+func (p Platform) CheckMoved() error {
+	if len(p.Origins) == 0 {
+		return p.CheckSector("")
+	}
+	first, err := url.Parse(p.Origins[0])
+	if err != nil {
+		return ErrSectorDomain.Because(err)
+	}
+	domain, err := publicsuffix.EffectiveTLDPlusOne(first.Hostname())
+	if err != nil {
+		return ErrSectorDomain.Because(err)
+	}
+	return p.CheckSector(domain)
+}
+
 // RedirectOrigins are those of p's https redirect URIs: the public record of a platform
 // names them among its origins, so that everybody sees where people are led to.
 func (p Platform) RedirectOrigins() (origins []string) {

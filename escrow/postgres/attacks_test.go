@@ -164,7 +164,7 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 		`UPDATE bundles SET bundle = 'x'`, `DELETE FROM bundles`,
 		`UPDATE approvals SET approved = true`, `DELETE FROM approvals`,
 		`UPDATE notices SET day = day`, `DELETE FROM notices`,
-		`DELETE FROM cases`, `DELETE FROM records`, `DELETE FROM persons`, `DELETE FROM pseudonyms`, `DELETE FROM handles`, `UPDATE handles SET owner = substr(place, 1)`, `TRUNCATE handles`, `TRUNCATE cases CASCADE`, `TRUNCATE persons CASCADE`, `TRUNCATE pseudonyms`,
+		`DELETE FROM cases`, `DELETE FROM records`, `DELETE FROM persons`, `DELETE FROM pseudonyms`, `DELETE FROM handles`, `UPDATE handles SET owner = substr(place, 1)`, `TRUNCATE handles`, `DELETE FROM notes`, `UPDATE notes SET place = substr(hidden, 1, 16)`, `TRUNCATE notes`, `TRUNCATE cases CASCADE`, `TRUNCATE persons CASCADE`, `TRUNCATE pseudonyms`,
 		`UPDATE persons SET day = day + 1`, `UPDATE records SET sealed = substr(sealed, 2)`,
 	} {
 		err := try(t, admin, statement)
@@ -182,7 +182,7 @@ func TestD04OtherSide(t *testing.T) {
 	for role, statements := range map[string][]string{
 		"penname_issuing": {
 			`SELECT sealed FROM records`, `SELECT label FROM records`, `SELECT first_half FROM records`, `SELECT count(*) FROM records`,
-			`SELECT link FROM pseudonyms`, `SELECT * FROM pseudonyms`, `UPDATE handles SET owner = owner`, `DELETE FROM handles`, `SELECT likeness FROM persons`, `TABLE persons`,
+			`SELECT link FROM pseudonyms`, `SELECT * FROM pseudonyms`, `UPDATE handles SET owner = owner`, `DELETE FROM handles`, `DELETE FROM notes`, `UPDATE notes SET place = place`, `SELECT likeness FROM persons`, `TABLE persons`,
 			`SELECT 1 FROM cases`, `SELECT leaf FROM log_leaves`, `SELECT signed FROM approvals`, `SELECT case_id FROM notices`,
 			`SELECT 1 FROM bundles`, `SELECT key FROM requests_used`, `INSERT INTO log_leaves VALUES (0, 'x')`, `SELECT one FROM log_lock FOR UPDATE`,
 			`INSERT INTO notices (case_id) VALUES ('x')`, `SELECT 1 FROM refusals`,
@@ -195,7 +195,7 @@ func TestD04OtherSide(t *testing.T) {
 		"penname_disclosing": {
 			`SELECT 1 FROM persons`, `SELECT mark FROM reviews`, `SELECT whose FROM reviews`, `UPDATE reviews SET objected = false`, `SELECT alike('x', 'y')`, `UPDATE review_outcomes SET leaf = 1`, `DELETE FROM review_entries`, `SELECT id FROM persons`, `SELECT day FROM pseudonyms`, `SELECT day FROM records`,
 			`INSERT INTO persons (id) VALUES ('x')`, `INSERT INTO records (label) VALUES ('x')`, `INSERT INTO pseudonyms (handle) VALUES ('x')`, `INSERT INTO row_key (wrapped) VALUES ('x')`, `SELECT 1 FROM pseudonyms_named`,
-			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT 1 FROM sessions`, `SELECT 1 FROM handles`, `SELECT mix()`, `SELECT sort('persons')`,
+			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT 1 FROM sessions`, `SELECT 1 FROM handles`, `SELECT 1 FROM notes`, `SELECT mix()`, `SELECT sort('persons')`,
 			`INSERT INTO cases (id, package) VALUES ('x', 'y')`, `UPDATE cases SET salt = 'x'`, `UPDATE cases SET quorum = 1`,
 			`UPDATE cases SET submission = 'x'`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
 		},

@@ -14,6 +14,7 @@ GRANT SELECT (id, label, digest, fingerprint, birth) ON persons TO penname_issui
 GRANT INSERT (handle, link, hidden, day) ON pseudonyms TO penname_issuing;
 GRANT SELECT (handle, hidden, day) ON pseudonyms TO penname_issuing;
 GRANT INSERT (place, owner, day), SELECT (place, owner) ON handles TO penname_issuing;
+GRANT INSERT (place, hidden, day), SELECT (place, hidden, day), UPDATE (hidden, day) ON notes TO penname_issuing;
 GRANT SELECT (pseudonym, platform, commitment) ON pseudonyms_named TO penname_issuing;
 GRANT EXECUTE ON FUNCTION hide(text[], bytea[], bytea[], bytea[]) TO penname_issuing;
 GRANT SELECT (wrapped), INSERT (wrapped) ON row_key TO penname_issuing;

@@ -332,7 +332,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 	if err := run(`SELECT mix()`); err != nil {
 		return err
 	}
-	for _, table := range []string{"records", "persons", "pseudonyms", "handles", "erasures", "reviews", "sessions", "openid_rows", "openid_used", "openid_entries"} {
+	for _, table := range []string{"records", "persons", "pseudonyms", "handles", "notes", "erasures", "reviews", "sessions", "openid_rows", "openid_used", "openid_entries"} {
 		if err := run(`SELECT sort($1)`, table); err != nil {
 			return err
 		}

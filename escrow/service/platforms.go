@@ -105,7 +105,7 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 	if record, err = b.VerifyPlatform(stored.Signed, day); err != nil {
 		return p, nil, err
 	}
-	who := openid.Platform{Name: record.Name, Sector: record.Sector}
+	who := openid.Platform{Name: record.Name, Sector: record.Sector, Personas: record.Personas}
 	if record.Retired {
 		return who, record, nil
 	}
@@ -116,6 +116,7 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 		return who, record, errPlatform.Because(errors.Unwrap(err))
 	}
 	p.ID, p.Name, p.Sector, p.Origins, p.Localhost = record.ID, record.Name, record.Sector, record.Origins, sandbox
+	p.Succeeds, p.Personas = record.Succeeds, record.Personas
 	if err := p.Check(); err != nil {
 		return who, record, errPlatform.Because(errors.Unwrap(err))
 	}
@@ -124,10 +125,15 @@ func Client(stored postgres.Registered, b *policy.Bundle, algorithms []jose.Sign
 			return who, record, errPlatform.Because(errors.New("its public record does not name the origin of each https redirect URI"))
 		}
 	}
-	if record.Sector != "" && record.SectorURI == "" {
-		if err := p.CheckSector(record.Sector); err != nil {
-			return who, record, err
-		}
+	check := func() error { return nil }
+	switch {
+	case record.Succeeds != "":
+		check = p.CheckMoved
+	case record.Sector != "" && record.SectorURI == "":
+		check = func() error { return p.CheckSector(record.Sector) }
+	}
+	if err := check(); err != nil {
+		return who, record, err
 	}
 	if p.IDTokenAlg != "" && !slices.Contains(algorithms, p.IDTokenAlg) {
 		return who, record, errPlatform.Because(errors.New("no key of the service signs with its id_token_alg"))

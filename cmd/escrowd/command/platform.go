@@ -254,7 +254,10 @@ type platformView struct {
 	Origins []string `json:"origins"`
 	Stolen  []string `json:"stolen"` // kids
 	Retired bool     `json:"retired"`
-	Counts  string   `json:"evidence_counts_from,omitempty"` // day of the first of Keys that counts; none: nothing counts
+
+	Personas int    `json:"personas"` // how many pen names one person may have, by its own record
+	Succeeds string `json:"succeeds,omitempty"`
+	Counts   string `json:"evidence_counts_from,omitempty"` // day of the first of Keys that counts; none: nothing counts
 
 	Keys []keyView `json:"evidence_keys"`
 
@@ -282,6 +285,7 @@ type secretView struct {
 // view is one entry as of a day.
 func (r *registry) view(e entry, now time.Time) platformView {
 	v := platformView{ID: e.record.ID, Name: e.record.Name, Leaf: e.Leaf, Number: e.record.Number, Sector: e.record.SectorID(),
+		Personas: max(1, e.record.Personas), Succeeds: e.record.Succeeds,
 		Origins: e.record.Origins, Stolen: e.record.Stolen, Retired: e.record.Retired, Keys: []keyView{}, lines: e.record.Lines()}
 	v.count(e.counts)
 	if p, err := openid.ParseSettings(e.Client); err == nil {

@@ -122,12 +122,17 @@ func platformAdd(at *registryFlags) *cobra.Command {
 			"Platforms of one sector know people by the same pen names: a site, its app and its API. A sector is one\n" +
 			"registrable domain, like town.example or town.co.uk, in which all their addresses lie (--sector), or the host of\n" +
 			"an address that lists all redirect URIs (--sector-uri); it is for ever. Who joins one is countersigned by a platform that is in it:\n" +
-			"--record-out, escrow platform countersign, and the same command with --countersigned.",
+			"--record-out, escrow platform countersign, and the same command with --countersigned.\n\n" +
+			"A platform that was renamed or sold, with other addresses, is a new one that --succeeds it, and is countersigned by\n" +
+			"it in the same way. People are asked at their next sign-in whether it may know them by the pen names that they had.",
 		Example: "  escrowd platform add town-square --name 'Town Square' --redirect-uri https://town.example/callback --key town-square.pub --database-file /etc/penname/disclosing.dsn\n" +
 			"  escrowd platform add town-api --name 'Town API' --kind api --jwks api.jwks --sector town.example --origin https://api.town.example --countersigned town-square.jws --database-file /etc/penname/disclosing.dsn",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if f.sector != "" && f.sectorURI != "" {
 				return shell.UsageError("--sector and --sector-uri: say one, the second has its host as the sector")
+			}
+			if f.succeeds != "" && f.sector+f.sectorURI != "" {
+				return shell.UsageError("--succeeds: who takes over from a platform has its sector, so say neither --sector nor --sector-uri")
 			}
 			if err := f.askFor(cmd); err != nil {
 				return err
@@ -168,6 +173,7 @@ func platformAdd(at *registryFlags) *cobra.Command {
 	s.flags(c)
 	rec.flags(c)
 	c.Flags().StringVar(&f.sector, "sector", "", "domain whose platforms know people by the same pen names, town.example")
+	c.Flags().StringVar(&f.succeeds, "succeeds", "", "id of the platform that it takes over from, which countersigns; without --personas it allows as many pen names")
 	c.Flags().StringVar(&f.sectorURI, "sector-uri", "", "https address of a JSON list that has all redirect URIs (sector_identifier_uri): its host is the sector")
 	return c
 }
@@ -176,6 +182,13 @@ func platformAdd(at *registryFlags) *cobra.Command {
 func (f *platformFlags) first(ctx context.Context, cmd *cobra.Command, id string, secret openid.SecretHash, r *registry) (draft, error) {
 	d := draft{record: policy.PlatformRecord{Version: 1, ID: id, Number: 1, Name: f.name, Sector: f.sector, SectorURI: f.sectorURI}}
 	f.begin(&d.client, secret)
+	if f.succeeds != "" {
+		before, err := r.next(ctx, f.succeeds)
+		if err != nil {
+			return d, err
+		}
+		d.record.Succeeds, d.record.Sector, d.record.Personas = f.succeeds, before.record.SectorID(), before.record.Personas
+	}
 	if err := f.apply(cmd, &d.record, &d.client); err != nil {
 		return d, err
 	}
@@ -201,11 +214,14 @@ func complete(c *cobra.Command, flag string, values ...string) {
 }
 
 // checkSector sees that all addresses of a platform are in its sector. With an address
-// that lists them, the sector is its host.
+// that lists them, the sector is its host. Who takes over from another platform has its
+// sector because that one countersigned it, wherever its addresses are.
 func (d *draft) checkSector(ctx context.Context, sandbox bool) (err error) {
 	p := d.client
 	p.Origins, p.Localhost = d.record.Origins, sandbox
 	switch {
+	case d.record.Succeeds != "":
+		err = p.CheckMoved()
 	case d.record.SectorURI != "":
 		d.record.Sector, err = openid.SectorOf(ctx, identity.NewHTTP(identity.Guard{AllowLoopback: sandbox}), d.record.SectorURI, p)
 	case d.record.Sector != "":

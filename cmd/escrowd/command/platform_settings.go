@@ -29,9 +29,10 @@ var kinds = []string{"web", "spa", "native", "keys", "api"}
 // platformFlags are what an operator says of a platform.
 type platformFlags struct {
 	name, kind, jwks, jwksURI, idTokenAlg, evidence string
-	backchannel, sector, sectorURI                  string
+	backchannel, sector, sectorURI, succeeds        string
 	redirects, logouts, origins                     []string
 	par, dpop, session, username, email             bool
+	personas                                        int
 }
 
 func (f *platformFlags) flags(c *cobra.Command) {
@@ -48,6 +49,7 @@ func (f *platformFlags) flags(c *cobra.Command) {
 	c.Flags().BoolVar(&f.dpop, "require-dpop", false, "refuse to issue tokens that are not bound to a key (RFC 9449)")
 	c.Flags().BoolVar(&f.username, "username", false, "it may ask by the scope profile for preferred_username: a short name, made from the pen name and nobody else's there for ever")
 	c.Flags().BoolVar(&f.email, "email", false, "it may ask by the scope email for an address that nobody can write to")
+	c.Flags().IntVar(&f.personas, "personas", 1, fmt.Sprintf("how many pen names one person may have there, at most %d; of the platforms of a sector, the least counts", policy.MaxPersonas))
 	c.Flags().StringVar(&f.evidence, "key", "", "file with the public keys by which it signs evidence: one JWK or {\"keys\": […]}, Ed25519 or P-256, each with a kid")
 }
 
@@ -90,6 +92,11 @@ func (f *platformFlags) apply(cmd *cobra.Command, r *policy.PlatformRecord, p *o
 	said("backchannel-logout-session-required", func() { p.BackchannelLogoutSessionRequired = f.session })
 	said("username", func() { p.Username = f.username })
 	said("email", func() { p.Email = f.email })
+	said("personas", func() {
+		if r.Personas = f.personas; r.Personas == 1 {
+			r.Personas = 0
+		}
+	})
 	said("jwks-uri", func() { p.JWKSURI, p.JWKS = f.jwksURI, nil })
 	if p.BackchannelLogoutSessionRequired && p.BackchannelLogoutURI == "" {
 		return shell.UsageError("--backchannel-logout-session-required needs --backchannel-logout-uri")
@@ -143,6 +150,9 @@ func (r *registry) checkSettings(d draft) error {
 		if kind := kindOf(was); kind != kindOf(p) {
 			return errSettings.Because(fmt.Errorf("its kind is %s for ever", kind))
 		}
+	}
+	if n := d.record.Personas; n < 0 || n > policy.MaxPersonas {
+		return errSettings.Because(fmt.Errorf("--personas: it should be 1 to %d", policy.MaxPersonas))
 	}
 	err := p.Check()
 	var field openid.WrongField

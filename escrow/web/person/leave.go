@@ -3,7 +3,9 @@ package person
 import (
 	"errors"
 	"net/http"
+	"slices"
 
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 )
 
@@ -41,14 +43,8 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 		return false, s.edge.Render(w, http.StatusOK, "leave.html", leavePage{req.Action, req.Platform.Name})
 	}
 	if req.Platform.ID != "" {
-		names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
-		if err != nil {
+		if err := s.endAt(r, req, who); err != nil {
 			return false, err
-		}
-		for _, name := range names {
-			if err := s.openid.End(r.Context(), name.Pseudonym); err != nil {
-				return false, err
-			}
 		}
 	}
 	if r.PostFormValue("decision") == "stay" {
@@ -68,4 +64,25 @@ func (s *side) left(w http.ResponseWriter, req openid.LeaveRequest, page leftPag
 		return true, nil
 	}
 	return false, s.edge.Render(w, http.StatusOK, "left.html", page)
+}
+
+// endAt ends the sign-ins of a pen name at a platform that says who left it: of the one that
+// it names, or that the person used there last in this session. If neither is known, all of
+// theirs there end, each at its own moment: at once, the platform would see whose they are.
+func (s *side) endAt(r *http.Request, req openid.LeaveRequest, who session) error {
+	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
+	if err != nil || len(names) == 0 {
+		return err
+	}
+	used := slices.IndexFunc(who.Allowed, func(a allowed) bool { return a.Platform == req.Platform.ID })
+	left := slices.IndexFunc(names, func(n issue.PenName) bool {
+		return n.Pseudonym == req.Hint || req.Hint == "" && used >= 0 && n.Persona == who.Allowed[used].Persona
+	})
+	switch {
+	case left >= 0:
+		return s.openid.End(r.Context(), names[left].Pseudonym)
+	case len(names) == 1:
+		return s.openid.End(r.Context(), names[0].Pseudonym)
+	}
+	return s.openid.EndQuietly(r.Context(), issue.Pseudonyms(names)...)
 }

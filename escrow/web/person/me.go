@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -34,7 +35,8 @@ type mePage struct {
 
 	Names   map[string]string   `json:"-"` // of platforms, by sector and by id
 	Members map[string][]string `json:"-"` // ids of platforms, by sector: a warrant names one of them
-	Silent  map[string]*silent  `json:"-"` // by sector; nil: it can do nothing
+	Silent  map[string]*silent  `json:"-"` // by pen name; nil: it can do nothing
+	Several map[string]bool     `json:"-"` // by sector: a person may have more than one pen name there
 	Origin  string              `json:"-"`
 
 	Leaving leaving `json:"-"`
@@ -64,7 +66,10 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Issuer.Handles(ctx, names); err != nil {
 		return err
 	}
-	notices, err := s.Issuer.Notices(ctx, who.Person, s.sectors())
+	if err := s.Issuer.Notes(ctx, who.Person, names); err != nil {
+		return err
+	}
+	notices, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
 	if err != nil {
 		return err
 	}
@@ -80,18 +85,25 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	page := mePage{Welcome: r.URL.Query().Get("welcome"), PenNames: names, Notices: notices, Claims: claims, Names: map[string]string{}, Members: map[string][]string{}, Origin: s.edge.Origin,
-		Silent: map[string]*silent{}, Leaving: s.sessions.leaving(who, "/me/stay")}
+		Silent: map[string]*silent{}, Several: map[string]bool{}, Leaving: s.sessions.leaving(who, "/me/stay")}
 	sectorOf := map[string]string{}
 	for _, p := range *s.platforms.Load() {
 		sectorOf[p.ID] = p.SectorID()
 		page.Names[p.ID] = p.Name
+		page.Several[p.SectorID()] = openid.Personas(*s.platforms.Load(), p.SectorID()) > 1
 		page.Members[p.SectorID()] = append(page.Members[p.SectorID()], p.ID)
 		page.Names[p.SectorID()] = strings.Join(append([]string{p.Name}, s.alike(p)...), ", ")
 	}
 	for _, a := range who.Allowed {
-		sector := sectorOf[a.Platform]
-		before := page.Silent[sector]
-		page.Silent[sector] = &silent{Used: a.Silent || before != nil && before.Used}
+		i := slices.IndexFunc(names, func(n issue.PenName) bool {
+			return n.Platform == sectorOf[a.Platform] && n.Persona == a.Persona && n.Retired.IsZero()
+		})
+		if i < 0 {
+			continue
+		}
+		name := string(names[i].Pseudonym)
+		before := page.Silent[name]
+		page.Silent[name] = &silent{Used: a.Silent || before != nil && before.Used}
 	}
 	for _, d := range devices {
 		page.Devices = append(page.Devices, device{ID: hex.EncodeToString(d.ID[:]), Word: d.Word, Day: d.Day, This: d.ID == who.ID})

@@ -49,7 +49,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html": mePage{Welcome: "new"}, "me.html with pen names": mePage{PenNames: mine, Names: names},
 		"me.html noticed": mePage{Welcome: "back", PenNames: mine, Names: names, Notices: []issue.Notice{{Platform: "town-square", Fields: []string{"name", "address"}}}},
 		"me.html with devices": mePage{Welcome: "device", PenNames: mine, Names: names, Devices: []device{{ID: "a", Word: "phone", This: true}, {ID: "b", Day: time.Now()}},
-			Silent: map[string]*silent{"town-square": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
+			Silent: map[string]*silent{"pen1x": {Used: true}}, Leaving: leaving{Stay: "/me/stay"}},
 		"out.html": map[string]bool{"AtOnce": false}, "out.html at once": map[string]bool{"AtOnce": true}, "return.html": flow{}, "leave.html": leavePage{"/logout/answer", "Town Square"}, "leave.html of nobody": leavePage{"/logout/answer", ""},
 		"left.html": leftPage{Platform: "Town Square"}, "left.html told": leftPage{Platform: "Town Square", Told: true, Here: true}, "left.html of nobody": leftPage{}, "left.html twice": leftPage{Before: true},
 		"refused.html not fresh": registrar.Problem{Title: errNotFresh.Mend, Code: errNotFresh.Code}, "refused.html no device": registrar.Problem{Title: errNoDevice.Mend, Code: errNoDevice.Code},
@@ -57,6 +57,13 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"refused.html": registrar.Problem{Title: errProvider.Mend, Code: errProvider.Code}, "refused.html signed out": registrar.Problem{Title: errSignedOut.Mend, Code: errSignedOut.Code},
 		"refused.html held": registrar.Problem{Title: issue.ErrAlreadyEnrolled.Mend, Code: issue.ErrAlreadyEnrolled.Code, Reference: "abcdefghijkl", From: "2026-12-06"},
 		"me.html claimed":   mePage{Claims: []issue.Review{{Reference: "abcdefghijkl"}}}, "me.html objected": mePage{Welcome: "objected"},
+		"consent.html several":          consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{Asked: true, Most: 2, Now: "pen1x", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work", Handle: "xxxxxxxxxxx", Banned: true}, {Pseudonym: "pen1y"}}}},
+		"consent.html first of several": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{Asked: true, Most: 2, Room: true}},
+		"consent.html takes over":       consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "New Square", Before: "Town Square", Hosts: "new.example", SignedIn: true, PenName: "pen1x", Banned: true},
+		"me.html with several":          mePage{Welcome: "renamed", Names: names, Several: map[string]bool{"town-square": true}, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Alias: "work", Banned: true}, {Pseudonym: "pen1y", Platform: "town-square", Retired: time.Now()}}},
+		"me.html retired":               mePage{Welcome: "retired", PenNames: mine, Names: names, Several: map[string]bool{"town-square": true}},
+		"retire.html":                   retirePage{Name: issue.PenName{Pseudonym: "pen1x", Alias: "work"}, Platform: "Town Square", Leaving: leaving{Stay: "/me/stay"}, CoolDown: issue.CoolDown},
+		"refused.html no room":          registrar.Problem{Title: issue.ErrNoRoom.Mend, Code: issue.ErrNoRoom.Code}, "refused.html not mine": registrar.Problem{Title: issue.ErrPersonaUnknown.Mend, Code: issue.ErrPersonaUnknown.Code}, "refused.html only one": registrar.Problem{Title: issue.ErrKeepsOne.Mend, Code: issue.ErrKeepsOne.Code},
 		"consent.html claimed":  consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
 		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
@@ -172,7 +179,8 @@ func TestPagesNameHandleAndAddress(t *testing.T) {
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
-	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true}
+	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
+		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "retire.html": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {

@@ -7,6 +7,7 @@
 //	GET  /me                       one's pen names, devices, and what was disclosed
 //	POST /me/stay                  stay signed in for another half hour
 //	GET, POST /me/delete   POST /me/object
+//	POST /me/rename   /me/retire   one of one's pen names
 //	POST /sign-out   /me/sign-out-device   /me/sign-out-everywhere
 //
 // The rest is the protocol of package openid, whose text draws how a sign-in goes
@@ -111,6 +112,8 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodGet, deletePath, web.NoBody, web.Rate{}, s.askErasure)
 	edge.Handle(http.MethodPost, deletePath, web.Form, edge.People(), s.erase)
 	edge.Handle(http.MethodPost, "/me/sign-out-device", web.Form, edge.People(), s.signOutDevice)
+	edge.Handle(http.MethodPost, "/me/rename", web.Form, edge.People(), s.rename)
+	edge.Handle(http.MethodPost, "/me/retire", web.Form, edge.People(), s.retire)
 	edge.Handle(http.MethodPost, "/me/object", web.Form, edge.People(), s.object)
 	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, edge.People(), s.signOutEverywhere)
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
@@ -118,7 +121,7 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	for path, most := range map[string]web.Rate{
 		"/.well-known/openid-configuration": reading, "/.well-known/oauth-authorization-server": reading, "/jwks": reading, "/status/*": reading,
 		"/authorize": people, "/authorize/*": people, "/logout": people, "/logout/answer": people,
-		"/par": platforms, "/token": platforms, "/userinfo": platforms, "/introspect": platforms, "/revoke": platforms,
+		"/par": platforms, "/token": platforms, "/userinfo": platforms, "/introspect": platforms, "/revoke": platforms, "/bans": platforms,
 	} {
 		edge.Mount(path, web.Form, most, s.openid.Handler())
 	}
@@ -141,6 +144,8 @@ var undone = map[string]string{
 	"POST /me/sign-out-everywhere":     "Not all your sign-ins at platforms have ended. You can ask again.",
 	"POST /me/sign-out-device":         "That device may still be signed in. You can ask again.",
 	"POST /me/object":                  "Your objection may not be recorded. Make it again to be sure: twice does no harm.",
+	"POST /me/rename":                  "Your pen name may be called as before.",
+	"POST /me/retire":                  "Your pen name may be in use as before. Look at your page, and retire it again if it is.",
 	"POST /me/stay":                    "You are signed in for as long as before.",
 	"POST /sign-out":                   "You are still signed in here.",
 	"* /logout":                        "You may still be signed in here.",
@@ -190,8 +195,8 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
 		EmailDomain: s.EmailDomain, ACRs: s.acrs(),
-		Leave: s.leave,
-		HTTP:  s.HTTP,
+		Leave: s.leave, Ban: s.Issuer.Ban,
+		HTTP: s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Closed == nil && p.Scripts(origin) })
 		},

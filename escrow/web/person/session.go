@@ -61,7 +61,7 @@ type session struct {
 	ACR     string       `json:"a"`
 	Proven  time.Time    `json:"v"`           // see identity.Identity
 	For     string       `json:"f,omitempty"` // the address that the person proved who they are anew for
-	Told    string       `json:"t,omitempty"` // the sector that was told Proven
+	Told    string       `json:"t,omitempty"` // what was told Proven: see told
 	Allowed []allowed    `json:"c,omitempty"`
 	Expires time.Time    `json:"e"` // unless the person opens another page
 	Ends    time.Time    `json:"x"` // in any case
@@ -72,28 +72,38 @@ type session struct {
 type allowed struct {
 	Platform string `json:"p"`
 	Scopes   string `json:"s"`
+	Persona  int    `json:"i,omitempty"` // which of the person's pen names there
 	Silent   bool   `json:"n,omitempty"` // it was used so
 }
 
 // maxAllowed is how many are remembered, the newest ones: a cookie has room for them.
 const maxAllowed = 6
 
-// allow remembers what the person agreed to; silent is an agreement that was used.
-func (v *session) allow(platform, scopes string, silent bool) {
-	v.Allowed = slices.DeleteFunc(slices.Clone(v.Allowed), func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
-	v.Allowed = append(v.Allowed, allowed{platform, scopes, silent})
+// allow remembers what the person agreed to, of one pen name at each platform; silent is an
+// agreement that was used.
+func (v *session) allow(to allowed) {
+	v.Allowed = slices.DeleteFunc(slices.Clone(v.Allowed), func(a allowed) bool {
+		return a.Platform == to.Platform && (a.Scopes == to.Scopes || a.Persona != to.Persona)
+	})
+	v.Allowed = append(v.Allowed, to)
 	v.Allowed = v.Allowed[max(0, len(v.Allowed)-maxAllowed):]
 }
 
-func (v session) allows(platform, scopes string) bool {
-	return slices.ContainsFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
+// allows returns the pen name that a platform may have again, by its number, if it may.
+func (v session) allows(platform, scopes string) (persona int, ok bool) {
+	i := slices.IndexFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && a.Scopes == scopes })
+	if i < 0 {
+		return 0, false
+	}
+	return v.Allowed[i].Persona, true
 }
 
 // answers reports whether the proof of identity in this session is one that a platform
 // asks for. The moment of a proof is told to one platform only: two that compared it
 // would see that two pen names are one person's.
 func (v session) answers(req openid.SignInRequest) bool {
-	if !req.Since.IsZero() && (v.Proven.IsZero() || v.Told != "" && v.Told != req.Platform.SectorID()) {
+	sector, _, _ := strings.Cut(v.Told, "#") // which pen name there is known later: see approve
+	if !req.Since.IsZero() && (v.Proven.IsZero() || v.Told != "" && sector != req.Platform.SectorID()) {
 		return false
 	}
 	return v.For == req.Action || !req.Fresh && (req.Since.IsZero() || v.Proven.After(req.Since))

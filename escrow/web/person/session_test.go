@@ -19,12 +19,12 @@ func TestFoundP2CookiesHaveOneLength(t *testing.T) {
 	}
 	lengths, full := map[int]bool{}, session{}
 	for i := range 20 { // more platforms than are remembered
-		full.allow(fmt.Sprintf("%064d", i), "openid offline_access", true)
+		full.allow(allowed{fmt.Sprintf("%064d", i), "openid offline_access", 255, true})
 	}
 	for _, v := range []session{
 		{Person: issue.Person{Label: strings.Repeat("a", 26)}, ACR: "high", Proven: time.Unix(0, 0), Expires: time.Unix(1, 0)},
 		{Person: issue.Person{ID: [16]byte{255, 200}, Label: strings.Repeat("b", 26), Digest: [32]byte{100, 200}}, ACR: "https://id.example/assurance/substantial", Proven: time.Unix(0, 123456789), Expires: time.Unix(1, 120),
-			Session: issue.Session{Word: strings.Repeat(`"`, issue.MaxWord)}, Told: strings.Repeat("t", 64), For: "/authorize/" + strings.Repeat("x", 43), Allowed: full.Allowed},
+			Session: issue.Session{Word: strings.Repeat(`"`, issue.MaxWord)}, Told: strings.Repeat("t", 64) + "#255", For: "/authorize/" + strings.Repeat("x", 43), Allowed: full.Allowed},
 	} {
 		w := httptest.NewRecorder()
 		if err := s.set(w, "session", time.Hour, v); err != nil {

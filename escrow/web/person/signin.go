@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 
+	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
 )
 
@@ -13,7 +14,9 @@ type consentPage struct {
 	Action   string // of this sign-in
 	Platform string
 	Alike    []string // names of the other platforms that know the person by the same pen name
-	PenName  string   // empty: none here yet
+	Before   string   // name of the platform that this one took over from, where the person has a pen name already
+	Hosts    string   // to which its sign-ins lead
+	PenName  string   // empty: none here yet, or several
 	Handle   string   // empty: none here yet
 	Username bool     // the platform learns it
 	Email    bool     // the platform learns an address
@@ -23,6 +26,9 @@ type consentPage struct {
 	Offline  bool // the platform asks to stay signed in
 	Claimed  bool // somebody else would be recognised as this person
 	Leaving  leaving
+
+	Choice choice
+	Banned bool // the platform reports a ban of PenName
 }
 
 // authenticate is package openid's question: who is this, for that platform?
@@ -48,10 +54,18 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	case !signedIn || !who.answers(req):
 		page.Anew = req.Fresh || !req.Since.IsZero()
 		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
-	case req.Silent && !who.allows(req.Platform.ID, req.Scopes):
-		return openid.Subject{}, openid.Unasked, nil
-	case req.Silent, decision == "allow":
-		return s.approve(w, r, req, who)
+	case req.Silent:
+		return s.silently(w, r, req, who)
+	case decision == "allow":
+		persona, err := s.chosen(r.Context(), who, req, r.PostFormValue("persona"))
+		if err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
+		alias := ""
+		if r.PostFormValue("persona") == anew {
+			alias = word(r.PostFormValue("alias"))
+		}
+		return s.approve(w, r, req, who, persona, alias)
 	}
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
@@ -62,40 +76,52 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.Claimed = len(claims) > 0
-	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
-	if err != nil {
+	if page.Choice, _, err = s.choice(r.Context(), who, req); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
+	names := page.Choice.Names
 	if req.Username {
 		if err := s.Issuer.Handles(r.Context(), names); err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
 	}
-	if len(names) == 1 {
-		page.PenName, page.Handle, page.Address = string(names[0].Pseudonym), string(names[0].Handle), s.openid.Email(names[0].Pseudonym)
+	page.Before, page.Hosts = s.predecessor(r.Context(), req.Platform, names), hosts(req.Platform)
+	if !page.Choice.Asked && len(names) == 1 {
+		page.PenName, page.Handle, page.Address, page.Banned = string(names[0].Pseudonym), string(names[0].Handle), s.openid.Email(names[0].Pseudonym), names[0].Banned
 	}
 	return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
 }
 
-// approve tells a platform who this is, and remembers that for this session.
-func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
-	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, req.Platform.SectorID())
+// approve tells a platform which pen name this is, and remembers that for this session. A
+// new one is noted under the name that the person gave it.
+func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, persona int, alias string) (openid.Subject, openid.Outcome, error) {
+	sector := req.Platform.SectorID()
+	if !req.Since.IsZero() && who.Told != "" && who.Told != told(sector, persona) {
+		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", consentPage{Action: req.Action, Platform: req.Platform.Name, Anew: true})
+	}
+	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, sector, persona)
+	if err == nil && alias != "" {
+		err = s.Issuer.Call(r.Context(), who.Person, issue.PenName{Pseudonym: name, Platform: sector, Persona: persona}, alias)
+	}
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
 	subject := openid.Subject{
 		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
-		Confirm: func(context.Context) error { _, err := s.who(r); return err },
+		Confirm: func(ctx context.Context) error {
+			_, err := s.who(r)
+			return errors.Join(err, s.Issuer.InUse(ctx, name))
+		},
 	}
 	if req.Username {
-		if subject.Handle, err = s.Issuer.Handle(r.Context(), req.Platform.SectorID(), name); err != nil {
+		if subject.Handle, err = s.Issuer.Handle(r.Context(), sector, name); err != nil {
 			return openid.Subject{}, openid.Pending, err
 		}
 	}
 	if !req.Since.IsZero() {
-		who.Told = req.Platform.SectorID()
+		who.Told = told(sector, persona)
 	}
-	who.allow(req.Platform.ID, req.Scopes, req.Silent)
+	who.allow(allowed{Platform: req.Platform.ID, Scopes: req.Scopes, Persona: persona, Silent: req.Silent})
 	if err := s.sessions.keep(w, who); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}

@@ -1,0 +1,200 @@
+package person
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/token"
+)
+
+// choice is what a person is asked who has several pen names at a platform, or may have.
+type choice struct {
+	Asked bool            // nothing is asked where they have their first one or get it now, and can have no other
+	Names []issue.PenName // in use there
+	Now   token.Pseudonym // the one that is chosen beforehand, if any
+	Most  int             // that the platform allows
+	Room  bool            // for another one
+}
+
+// anew is the choice of a pen name that is made now.
+const anew = "new"
+
+// choice returns what to ask, and all pen names that the person ever had there.
+func (s *side) choice(ctx context.Context, who session, req openid.SignInRequest) (c choice, all []issue.PenName, err error) {
+	if all, err = s.Issuer.PenNames(ctx, who.Person, []string{req.Platform.SectorID()}); err != nil {
+		return c, nil, err
+	}
+	if err := s.Issuer.Notes(ctx, who.Person, all); err != nil {
+		return c, nil, err
+	}
+	c.Most = openid.Personas(*s.platforms.Load(), req.Platform.SectorID())
+	c.Room = s.Issuer.Room(all, c.Most)
+	allowed := slices.IndexFunc(who.Allowed, func(a allowed) bool { return a.Platform == req.Platform.ID })
+	for _, n := range all {
+		if !n.Retired.IsZero() {
+			continue
+		}
+		if c.Names = append(c.Names, n); n.Pseudonym == req.Hint || c.Now == "" && allowed >= 0 && who.Allowed[allowed].Persona == n.Persona {
+			c.Now = n.Pseudonym
+		}
+	}
+	if len(c.Names) == 1 && c.Now == "" {
+		c.Now = c.Names[0].Pseudonym
+	}
+	c.Asked = c.Most > 1 || len(all) > 1 || len(c.Names) < len(all)
+	return c, all, nil
+}
+
+// chosen is the number of the pen name that a form names, of those of the person at the
+// platform; without a name it is the first.
+func (s *side) chosen(ctx context.Context, who session, req openid.SignInRequest, form string) (persona int, err error) {
+	if form == "" {
+		return 0, nil
+	}
+	c, all, err := s.choice(ctx, who, req)
+	if err != nil {
+		return 0, err
+	}
+	if form == anew {
+		if !c.Room {
+			return 0, issue.ErrNoRoom
+		}
+		return len(all), nil
+	}
+	i := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return string(n.Pseudonym) == form })
+	if i < 0 {
+		return 0, issue.ErrPersonaUnknown
+	}
+	return c.Names[i].Persona, nil
+}
+
+// silently answers a request that may show no page: with the pen name that the person
+// allowed last, in this session at this platform, unless another one of theirs is expected.
+func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
+	c, _, err := s.choice(r.Context(), who, req)
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	persona, ok := who.allows(req.Platform.ID, req.Scopes)
+	used := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return ok && n.Persona == persona })
+	hinted := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return n.Pseudonym == req.Hint })
+	switch {
+	case used >= 0 && (hinted < 0 || hinted == used):
+		return s.approve(w, r, req, who, persona, "")
+	case used < 0 && hinted < 0 && len(c.Names) > 1:
+		return openid.Subject{}, openid.Unchosen, nil
+	}
+	return openid.Subject{}, openid.Unasked, nil
+}
+
+// told is which pen name was told when the person proved who they are: it is nobody's
+// business that two were at one moment, also at one platform.
+func told(sector string, persona int) string {
+	if persona == 0 {
+		return sector
+	}
+	return sector + "#" + strconv.Itoa(persona)
+}
+
+// mine returns one of the pen names of whoever is signed in, by a form that they sent, with
+// its notes, and how many its platform allows.
+func (s *side) mine(r *http.Request) (who session, n issue.PenName, most int, err error) {
+	if who, err = s.who(r); err != nil {
+		return who, n, 0, err
+	}
+	names, err := s.Issuer.PenNames(r.Context(), who.Person, s.sectors())
+	if err != nil {
+		return who, n, 0, err
+	}
+	i := slices.IndexFunc(names, func(n issue.PenName) bool { return string(n.Pseudonym) == r.PostFormValue("pen_name") })
+	if i < 0 {
+		return who, n, 0, issue.ErrPersonaUnknown
+	}
+	one := names[i : i+1]
+	err = s.Issuer.Notes(r.Context(), who.Person, one)
+	return who, one[0], openid.Personas(*s.platforms.Load(), one[0].Platform), err
+}
+
+// rename notes what a person calls a pen name.
+func (s *side) rename(w http.ResponseWriter, r *http.Request) error {
+	who, n, _, err := s.mine(r)
+	if err != nil {
+		return err
+	}
+	if err := s.Issuer.Call(r.Context(), who.Person, n, word(r.PostFormValue("alias"))); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/me?welcome=renamed", http.StatusSeeOther)
+	return nil
+}
+
+// retirePage says what it means to retire a pen name.
+type retirePage struct {
+	Name     issue.PenName
+	Platform string
+	CoolDown int // days
+	Leaving  leaving
+}
+
+// retire asks first, and then retires a pen name, where a person may have several. It ends
+// no other sign-in than that name's.
+func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
+	who, n, most, err := s.mine(r)
+	switch {
+	case err != nil:
+		return err
+	case !n.Retired.IsZero():
+		return issue.ErrPersonaUnknown
+	case most < 2:
+		return issue.ErrKeepsOne
+	}
+	if r.PostFormValue("sure") == "" {
+		if err := s.sessions.keep(w, who); err != nil {
+			return err
+		}
+		return s.edge.Render(w, http.StatusOK, "retire.html", retirePage{n, s.called(n.Platform), issue.CoolDown, s.sessions.leaving(who, "/me/stay")})
+	}
+	if err := s.Issuer.Retire(r.Context(), n, s.openid.End); err != nil {
+		return err
+	}
+	http.Redirect(w, r, "/me?welcome=retired", http.StatusSeeOther)
+	return nil
+}
+
+// called are the names of the platforms of a sector.
+func (s *side) called(sector string) string {
+	var names []string
+	for _, p := range *s.platforms.Load() {
+		if p.SectorID() == sector {
+			names = append(names, p.Name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// predecessor is the name of the platform that p took over from, where the person has a pen
+// name already; "": there is none.
+func (s *side) predecessor(ctx context.Context, p openid.Platform, names []issue.PenName) string {
+	if p.Succeeds == "" || len(names) == 0 {
+		return ""
+	}
+	before, err := s.platform(ctx, p.Succeeds)
+	if err != nil {
+		return p.Succeeds
+	}
+	return before.Name
+}
+
+// hosts are those to which a platform's sign-ins lead.
+func hosts(p openid.Platform) string {
+	var all []string
+	for _, o := range p.RedirectOrigins() {
+		all = append(all, strings.TrimPrefix(o, "https://"))
+	}
+	return strings.Join(all, ", ")
+}
