@@ -4,6 +4,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/rand"
@@ -24,12 +25,10 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 	"unicode/utf8"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
-	"golang.org/x/text/unicode/norm"
 
 	"github.com/penname/penname/verifier/token"
 )
@@ -37,12 +36,13 @@ import (
 //go:embed page.html
 var pageText string
 
-var page = template.Must(template.New("page").Funcs(template.FuncMap{"contains": slices.Contains[[]token.Pseudonym], "mentions": mentions}).Parse(pageText))
+var page = template.Must(template.New("page").Funcs(template.FuncMap{"contains": slices.Contains[[]token.Pseudonym]}).Parse(pageText))
 
 // board is the platform. What JSON sees is kept, in one file; yours has a database.
 type board struct {
 	origin, folder string
-	penname        context.Context // has the HTTP client with which Penname is asked
+	client         *http.Client
+	penname        context.Context // has the client, with which Penname is asked
 	oauth          oauth2.Config
 	checks         token.Verifier
 	evidence       token.Recorder
@@ -56,7 +56,7 @@ type board struct {
 	mu      sync.Mutex // of what is kept
 	Posts   []post
 	Blocked map[token.Pseudonym][]token.Pseudonym // whom somebody does not want to read
-	Banned  []token.Pseudonym                     // for life: nobody gets another pen name here
+	Banned  []token.Pseudonym                     // nobody gets another pen name in its place
 }
 
 type post struct {
@@ -111,8 +111,8 @@ func must(errs ...error) {
 
 // connect sets up an OpenID Connect client from what Penname publishes, and who checks its tokens.
 func (b *board) connect(secret string) error {
-	client := &http.Client{Timeout: 10 * time.Second}
-	b.penname = oidc.ClientContext(context.Background(), client)
+	b.client = &http.Client{Timeout: 10 * time.Second}
+	b.penname = oidc.ClientContext(context.Background(), b.client)
 	provider, err := oidc.NewProvider(b.penname, b.checks.Issuer)
 	if err != nil {
 		return err
@@ -121,8 +121,8 @@ func (b *board) connect(secret string) error {
 		RedirectURL: b.origin + "/callback", Scopes: []string{oidc.ScopeOpenID, oidc.ScopeOfflineAccess}}
 	err = provider.Claims(&b.published)
 	b.evidence.Platform, b.checks.Leeway = b.checks.Audience, time.Minute
-	b.checks.Keys = token.HTTPKeySource(b.published.Keys, client, time.Now)
-	b.checks.Status = token.NewHTTPStatusSource(b.checks.Issuer, b.checks.Keys, client, time.Now)
+	b.checks.Keys = token.HTTPKeySource(b.published.Keys, b.client, time.Now)
+	b.checks.Status = token.NewHTTPStatusSource(b.checks.Issuer, b.checks.Keys, b.client, time.Now)
 	return err
 }
 
@@ -137,6 +137,7 @@ func (b *board) handler() http.Handler {
 	safe := http.NewCrossOriginProtection().Handler(http.MaxBytesHandler(mux, 64<<10))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'; form-action 'self' "+b.checks.Issuer)
+		w.Header().Set("Cache-Control", "no-store")
 		safe.ServeHTTP(w, r)
 	})
 }
@@ -175,6 +176,7 @@ func (b *board) callback(w http.ResponseWriter, r *http.Request) {
 		s := session{tokens: b.oauth.TokenSource(b.penname, tokens)}
 		if t, err := b.fresh(r.Context(), s); err == nil && t.Nonce == asked[1] {
 			id := rand.Text()
+			b.sessions.Delete(cookie(r, "session"))
 			b.sessions.Store(id, session{t.Subject, s.tokens})
 			b.setCookie(w, "session", id)
 			http.Redirect(w, r, "/", http.StatusSeeOther)
@@ -205,41 +207,31 @@ func (b *board) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, b.published.Logout+"?"+back.Encode(), http.StatusSeeOther)
 }
 
-// alike replaces what looks like a character of a pen name. Pen names have no b, i, o and 1.
-var alike = strings.NewReplacer("1", "l", "i", "l", "ı", "l", "і", "l", "ӏ", "l", "o", "0", "о", "0", "ο", "0", "а", "a", "α", "a", "с", "c", "ԁ", "d",
-	"е", "e", "ε", "e", "ɡ", "g", "һ", "h", "ј", "j", "к", "k", "κ", "k", "м", "m", "п", "n", "р", "p", "ρ", "p", "ԛ", "q", "г", "r", "ѕ", "s", "т", "t",
-	"ս", "u", "υ", "u", "ν", "v", "ѵ", "v", "ԝ", "w", "х", "x", "χ", "x", "у", "y")
-
-// mentions reports whether a text names somebody, by their short or whole pen name, in
-// capitals, with accents, with what nobody sees, or with what looks alike.
-func mentions(text string, name token.Pseudonym) bool {
-	text = alike.Replace(strings.Map(func(r rune) rune {
-		if unicode.In(r, unicode.Mn, unicode.Cf) {
-			return -1
-		}
-		return unicode.ToLower(r)
-	}, norm.NFKD.String(text)))
-	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	return slices.ContainsFunc(words, func(w string) bool { return name.Has(token.Handle(w)) || w == alike.Replace(string(name)) })
-}
-
 // Hides reports whether somebody does not see p: a banned or blocked one wrote it, or it
 // mentions them beside somebody whom they have blocked.
 func (b *board) Hides(p post, from token.Pseudonym) bool {
 	blocked := b.Blocked[from]
-	return slices.Contains(b.Banned, p.Author) || slices.Contains(blocked, p.Author) || p.Author != from && mentions(p.Text, from) &&
-		slices.ContainsFunc(blocked, func(name token.Pseudonym) bool { return mentions(p.Text, name) })
+	return slices.Contains(b.Banned, p.Author) || slices.Contains(blocked, p.Author) || p.Author != from && from.MentionedIn(p.Text) &&
+		slices.ContainsFunc(blocked, func(name token.Pseudonym) bool { return name.MentionedIn(p.Text) })
 }
 
-// show is the board as somebody sees it, with what came of a deed. Words that were not posted are still there.
+// show is the board as somebody sees it, with what came of a deed. Words that were not posted
+// are still there. Nobody waits for who sends or reads slowly: the lock is held for neither.
 func (b *board) show(w http.ResponseWriter, r *http.Request, status int, note string) {
 	s, _ := b.sessions.Load(cookie(r, "session"))
 	me, _ := s.(session)
+	view := map[string]any{"Me": me.name, "Board": b, "Note": note, "Draft": r.PostFormValue("text"), "All": r.FormValue("all") != ""}
+	var out bytes.Buffer
 	b.mu.Lock()
-	defer b.mu.Unlock()
+	view["Banned"], view["Moderates"], view["Blocked"] = slices.Contains(b.Banned, me.name), me.name != "" && me.name == b.moderator, b.Blocked[me.name]
+	err := page.Execute(&out, view)
+	b.mu.Unlock()
+	if err != nil {
+		status = http.StatusInternalServerError
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
-	page.Execute(w, map[string]any{"Me": me.name, "Board": b, "Note": note, "Draft": r.PostFormValue("text"), "All": r.FormValue("all") != "", //nolint:errcheck // the reader went away
-		"Banned": slices.Contains(b.Banned, me.name), "Moderates": me.name != "" && me.name == b.moderator, "Blocked": b.Blocked[me.name]})
+	w.Write(out.Bytes()) //nolint:errcheck // the reader went away
 }
 
 // act posts, or does something about a post, for somebody whom Penname knows now.
@@ -249,11 +241,18 @@ func (b *board) act(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		me.tokens = b.oauth.TokenSource(b.penname, nil) // nobody's
 	}
-	if t, err := b.fresh(r.Context(), me); err != nil {
+	t, err := b.fresh(r.Context(), me)
+	if err != nil {
 		b.sessions.Delete(cookie(r, "session"))
 		b.show(w, r, http.StatusUnauthorized, "Please sign in again.")
-	} else if refused, err := b.do(t, r); err != nil {
-		b.show(w, r, http.StatusInternalServerError, "This could not be kept. Please try again.")
+		return
+	}
+	author, refused, err := b.do(t, r)
+	if state := map[string]string{"ban": "banned", "lift": "lifted"}[r.PostFormValue("deed")]; err == nil && refused == "" && state != "" {
+		err = b.tell(author, state)
+	}
+	if err != nil {
+		b.show(w, r, http.StatusInternalServerError, "This did not work, or not wholly. Please try again.")
 	} else if refused != "" {
 		b.show(w, r, http.StatusForbidden, refused)
 	} else {
@@ -261,39 +260,60 @@ func (b *board) act(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// do returns why somebody may not do that, if so.
-func (b *board) do(t *token.Token, r *http.Request) (refused string, err error) {
+// tell reports to Penname that somebody is banned, or no longer. It may come any number of times.
+func (b *board) tell(name token.Pseudonym, state string) error {
+	answer, err := b.client.PostForm(b.checks.Issuer+"/bans", url.Values{
+		"client_id": {b.oauth.ClientID}, "client_secret": {b.oauth.ClientSecret}, "sub": {string(name)}, "state": {state}})
+	if err != nil {
+		return err
+	}
+	if answer.StatusCode != http.StatusNoContent {
+		err = errors.New(answer.Status)
+	}
+	return errors.Join(err, answer.Body.Close())
+}
+
+// do returns who wrote the post that the deed is about, and why somebody may not do it, if so.
+func (b *board) do(t *token.Token, r *http.Request) (author token.Pseudonym, refused string, err error) {
+	deed, text := r.PostFormValue("deed"), strings.ReplaceAll(r.PostFormValue("text"), "\r\n", "\n")
+	n, bad := strconv.Atoi(r.PostFormValue("post"))
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	me, deed, text := t.Subject, r.PostFormValue("deed"), strings.ReplaceAll(r.PostFormValue("text"), "\r\n", "\n")
-	n, bad := strconv.Atoi(r.PostFormValue("post"))
-	if deed != "write" && (bad != nil || n < 0 || n >= len(b.Posts)) {
-		return "There is no such message.", nil
+	if bad == nil && n >= 0 && n < len(b.Posts) {
+		author = b.Posts[n].Author
+	} else if deed != "write" {
+		return "", "There is no such message.", nil
 	}
+	without := func(names []token.Pseudonym) []token.Pseudonym {
+		return slices.DeleteFunc(names, func(name token.Pseudonym) bool { return name == author })
+	}
+	me := t.Subject
 	switch {
 	case deed == "write" && slices.Contains(b.Banned, me):
-		return "You are banned here. You can read, but not write.", nil
-	case deed == "write" && (strings.TrimSpace(text) == "" || len(text) > 8000 || !utf8.ValidString(text) || strings.ContainsRune(text, 0)):
-		return "A message is text of at most 8000 bytes.", nil
+		return "", "You are banned here. You can read, but not write.", nil
+	case deed == "write" && (strings.TrimSpace(text) == "" || len(text) > 8000 || !utf8.ValidString(text) || strings.ContainsAny(text, "\x00\u202d\u202e")):
+		return "", "A message is text of at most 8000 bytes, without characters that turn it round.", nil
 	case deed == "write":
 		for name, blocked := range b.Blocked {
-			if slices.Contains(blocked, me) && mentions(text, name) {
-				return "You mention somebody who has blocked you.", nil
+			if slices.Contains(blocked, me) && name.MentionedIn(text) {
+				return "", "You mention somebody who has blocked you.", nil
 			}
 		}
 		b.Posts = append(b.Posts, post{Author: me, At: time.Now(), Text: text, Token: t})
-	case deed == "block" && b.Posts[n].Author != me:
-		b.Blocked[me] = append(b.Blocked[me], b.Posts[n].Author)
+	case deed == "block" && author != me:
+		b.Blocked[me] = append(without(b.Blocked[me]), author)
 	case deed == "unblock":
-		b.Blocked[me] = slices.DeleteFunc(b.Blocked[me], func(name token.Pseudonym) bool { return name == b.Posts[n].Author })
-	case deed == "report":
+		b.Blocked[me] = without(b.Blocked[me])
+	case deed == "report" && author != me:
 		err = b.report(&b.Posts[n], fmt.Sprintf("%s/#%d", b.origin, n))
 	case deed == "ban" && me == b.moderator:
-		b.Banned = append(b.Banned, b.Posts[n].Author)
+		b.Banned = append(without(b.Banned), author)
+	case deed == "lift" && me == b.moderator:
+		b.Banned = without(b.Banned)
 	default:
-		return "This is not for you to do.", nil
+		return "", "This is not for you to do.", nil
 	}
-	return "", errors.Join(err, b.save())
+	return author, "", errors.Join(err, b.save())
 }
 
 // report puts evidence of a post, with its words, where escrow evidence check reads it.
@@ -306,12 +326,16 @@ func (b *board) report(p *post, address string) error {
 	if err != nil {
 		return err
 	}
+	err = os.WriteFile(filepath.Join(b.folder, "exhibits", words.Name()), []byte(p.Text), 0o600)
+	if err != nil {
+		return err
+	}
 	f, err := os.OpenFile(filepath.Join(b.folder, "evidence.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(f, signed)
-	err = errors.Join(err, f.Close(), os.WriteFile(filepath.Join(b.folder, "exhibits", words.Name()), []byte(p.Text), 0o600))
+	err = errors.Join(err, f.Close())
 	p.Reported = err == nil
 	return err
 }

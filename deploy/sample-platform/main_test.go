@@ -9,9 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"unicode/utf8"
 
-	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -42,58 +40,6 @@ func TestSmallEnoughToRead(t *testing.T) {
 	if n >= 300 || n < 200 {
 		t.Errorf("%d lines", n)
 	}
-}
-
-// Whoever is named is found, however the name is spelled; nobody else is.
-func TestMentions(t *testing.T) {
-	jo, other := pen(t, 'j'), pen(t, 'o')
-	handle := string(jo.Handle(token.MinHandle))
-	spelled := map[string]string{
-		"with @":              "hello @" + handle + "!",
-		"bare":                "ask " + handle + ", please",
-		"capitals":            "@" + strings.ToUpper(handle),
-		"longer handle":       "@" + string(jo.Handle(token.MinHandle+3)),
-		"whole pen name":      "it was " + string(jo) + ".",
-		"pen name, capitals":  strings.ToUpper(string(jo)),
-		"zero-width joiners":  "@" + strings.Join(strings.Split(handle, ""), "\u200d"),
-		"accents":             "@" + strings.Join(strings.Split(handle, ""), "\u0307"),
-		"full width":          "@" + strings.Map(func(r rune) rune { return r - 0x21 + 0xff01 }, handle),
-		"Cyrillic, Greek":     "@" + strings.NewReplacer("a", "а", "c", "с", "e", "е", "x", "х", "p", "р", "y", "у", "v", "ν").Replace(handle),
-		"between punctuation": "(" + handle + ")/" + string(other),
-	}
-	if spelled["Cyrillic, Greek"] == "@"+handle || handle == strings.ToUpper(handle) {
-		t.Fatal("this pen name tests nothing: choose another")
-	}
-	for how, text := range spelled {
-		if !mentions(text, jo) {
-			t.Errorf("%s: %q names nobody", how, text)
-		}
-	}
-	for _, text := range []string{"", "@", "hello", "@" + handle[:len(handle)-1], "@" + handle + "q", "@" + string(other.Handle(token.MinHandle)), string(jo)[:20], "\xff\xfe" + handle[:4]} {
-		if mentions(text, jo) {
-			t.Errorf("%q names somebody", text)
-		}
-	}
-}
-
-// For every text, not only that one: no panic, and what surrounds a name changes nothing.
-func FuzzMentions(f *testing.F) {
-	f.Add("and @")
-	f.Add("\xff\u202e<script>")
-	f.Add(strings.Repeat("Ⅷ\u0307", 100))
-	jo, err := token.NewPseudonym([]byte("0123456789abcdef"))
-	if err != nil {
-		f.Fatal(err)
-	}
-	fuzzing.Run(f, func(t *testing.T, text string) {
-		mentions(text, jo)
-		if !utf8.ValidString(text) {
-			return // the board takes no such text
-		}
-		if !mentions(text+" @"+string(jo.Handle(token.MinHandle)), jo) || !mentions(string(jo)+" "+text, jo) {
-			t.Errorf("%q hides a name", text)
-		}
-	})
 }
 
 // A message is hidden from whom it drags into a quarrel, and from nobody else.
@@ -153,31 +99,33 @@ func TestHostileInput(t *testing.T) {
 		t.Helper()
 		r := httptest.NewRequest(http.MethodPost, "/act", strings.NewReader(form.Encode()))
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-		refused, err := b.do(&token.Token{Subject: who}, r)
+		_, refused, err := b.do(&token.Token{Subject: who}, r)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return refused
 	}
-	for what, text := range map[string]string{"nothing": "", "spaces": " \n\t", "bad UTF-8": "a\xff", "half a character": "\xe2\x82", "NUL": "a\x00b", "too large": strings.Repeat("a", 8001)} {
+	for what, text := range map[string]string{"nothing": "", "spaces": " \n\t", "bad UTF-8": "a\xff", "half a character": "\xe2\x82", "NUL": "a\x00b", "turned round": "a\u202eb", "too large": strings.Repeat("a", 8001)} {
 		if do(c, url.Values{"deed": {"write"}, "text": {text}}) == "" {
 			t.Error(what, "was posted")
 		}
 	}
-	for _, deed := range []string{"block", "unblock", "report", "ban"} {
+	for _, deed := range []string{"block", "unblock", "report", "ban", "lift"} {
 		for _, n := range []string{"", "-1", "1", "99999999999999999999", "0x0", "a"} {
 			if do(c, url.Values{"deed": {deed}, "post": {n}}) == "" {
 				t.Errorf("%s %q was done", deed, n)
 			}
 		}
 	}
-	for _, deed := range []string{"", "delete", "ban"} { // nobody is the moderator
+	for _, deed := range []string{"", "delete", "ban", "lift"} { // nobody is the moderator
 		if do(c, url.Values{"deed": {deed}, "post": {"0"}}) == "" {
 			t.Errorf("%q was done", deed)
 		}
 	}
-	if do(a, url.Values{"deed": {"block"}, "post": {"0"}}) == "" {
-		t.Error("somebody blocked themself")
+	for _, deed := range []string{"block", "report"} {
+		if do(a, url.Values{"deed": {deed}, "post": {"0"}}) == "" {
+			t.Errorf("somebody did %q to themself", deed)
+		}
 	}
 	if len(b.Posts) != 1 || len(b.Banned) != 0 || len(b.Blocked) != 0 {
 		t.Errorf("%+v, %+v, %+v", b.Posts, b.Banned, b.Blocked)
@@ -200,4 +148,47 @@ func TestHostileInput(t *testing.T) {
 	if w.Code != http.StatusUnauthorized || len(w.Body.String()) > 64<<10 {
 		t.Errorf("a huge one: %d, %d bytes", w.Code, w.Body.Len())
 	}
+}
+
+// What is pressed twice is done once: nobody makes the lists grow.
+func TestPressedTwice(t *testing.T) {
+	a, c, m := pen(t, 'a'), pen(t, 'c'), pen(t, 'm')
+	b := &board{folder: t.TempDir(), moderator: m, Blocked: map[token.Pseudonym][]token.Pseudonym{}, Posts: []post{{Author: a, Text: "hello"}}}
+	for _, x := range []struct {
+		who             token.Pseudonym
+		deed            string
+		blocked, banned int
+	}{{c, "block", 1, 0}, {c, "block", 1, 0}, {m, "ban", 1, 1}, {m, "ban", 1, 1}, {c, "unblock", 0, 1}, {c, "unblock", 0, 1}, {m, "lift", 0, 0}, {m, "lift", 0, 0}} {
+		r := httptest.NewRequest(http.MethodPost, "/act", strings.NewReader("post=0&deed="+x.deed))
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+		author, refused, err := b.do(&token.Token{Subject: x.who}, r)
+		if author != a || refused != "" || err != nil || len(b.Blocked[c]) != x.blocked || len(b.Banned) != x.banned {
+			t.Errorf("%s: %q, %v, %v, %v", x.deed, refused, err, b.Blocked, b.Banned)
+		}
+	}
+}
+
+// Who reads slowly holds up nobody: what they are shown is made before it is sent.
+func TestSlowReader(t *testing.T) {
+	b := &board{Posts: []post{{Author: pen(t, 'a'), Text: "hello"}}}
+	w := &slowReader{ResponseRecorder: httptest.NewRecorder(), reads: func() {
+		if !b.mu.TryLock() {
+			t.Fatal("the board waits for its reader")
+		}
+		b.mu.Unlock()
+	}}
+	b.handler().ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/", nil))
+	if !strings.Contains(w.Body.String(), "hello") {
+		t.Error(w.Body)
+	}
+}
+
+type slowReader struct {
+	*httptest.ResponseRecorder
+	reads func()
+}
+
+func (w *slowReader) Write(p []byte) (int, error) {
+	w.reads()
+	return w.ResponseRecorder.Write(p)
 }

@@ -112,7 +112,7 @@ var belongsTo = map[string][]string{
 	"golang.org/x/net":                           {"escrow/sandbox/world", "escrow/openid", "verifier/integration"}, // pages; registrable domains
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},
 	"golang.org/x/sys":                           {"cmd/escrow/command", "cmd/escrowd/command"},
-	"golang.org/x/text":                          {"verifier/document", "deploy/sample-platform"},
+	"golang.org/x/text":                          {"verifier/document", "verifier/token"},
 }
 
 // TestImportGraph holds the house against its plan. It parses the sources in
