@@ -47,7 +47,7 @@ type sample struct {
 //
 //	board starts [MODERATOR] | stops
 //	board NAME signs-in | says-no | signs-out | opens PATH | presses BUTTON | sees WORDS     a browser there
-//	board NAME writes WORDS | reports WORDS | bans WORDS | pen-name HANDLE PEN-NAME
+//	board NAME writes WORDS | reports WORDS | bans WORDS | lifts WORDS | pen-name HANDLE PEN-NAME
 //	board NAME is-tricked                             another site's form posts in their browser
 //	board evidence PEN-NAME WORDS                     the folder has evidence of these words, and of no others
 func boardWord(s *scene, ts *testscript.TestScript, args []string) error {
@@ -146,12 +146,12 @@ func (s *scene) onBoard(ts *testscript.TestScript, b *world.Browser, who, deed, 
 			return err
 		}
 		return b.Shows(http.StatusOK, words)
-	case "reports", "bans":
+	case "reports", "bans", "lifts":
 		m := regexp.MustCompile(`(?s)<article id="(\d+)">(?:[^<]|<[^a])*?` + regexp.QuoteMeta(words)).FindStringSubmatch(b.Page.Body)
 		if m == nil {
 			return errors.New("no such message on the page")
 		}
-		if err := b.Press(ctx, map[string]string{"reports": "Report this message", "bans": "Ban @"}[deed], url.Values{"post": {m[1]}}); err != nil {
+		if err := b.Press(ctx, map[string]string{"reports": "Report this message", "bans": "Ban @", "lifts": "Lift the ban on @"}[deed], url.Values{"post": {m[1]}}); err != nil {
 			return err
 		}
 		return b.Shows(http.StatusOK, "")
@@ -202,11 +202,15 @@ func (s *scene) boardEvidence(folder string, author token.Pseudonym, words strin
 	if err != nil {
 		return err
 	}
-	raw, err := os.ReadFile(filepath.Join(folder, "evidence.jsonl"))
+	made, err := filepath.Glob(filepath.Join(folder, "post-*.jws"))
+	if err != nil || len(made) != 1 {
+		return fmt.Errorf("evidence of %d posts: %w", len(made), err)
+	}
+	raw, err := os.ReadFile(made[0])
 	if err != nil {
 		return err
 	}
-	e, t, err := token.VerifyEvidence(strings.TrimSpace(string(raw)), token.EvidenceRules{Issuer: s.Origin, IssuerKeys: issuer, PlatformKeys: platform})
+	e, t, err := token.VerifyEvidence(string(raw), token.EvidenceRules{Issuer: s.Origin, IssuerKeys: issuer, PlatformKeys: platform})
 	if err != nil {
 		return err
 	}

@@ -86,9 +86,8 @@ func main() {
 	flag.StringVar((*string)(&b.moderator), "moderator", "", "pen name of who may ban")
 	flag.Parse()
 	secret, err := os.ReadFile(*secretFile)
-	must(err)
-	key, err := os.ReadFile(*keyFile)
-	must(err, json.Unmarshal(key, &b.evidence.Key), os.MkdirAll(filepath.Join(b.folder, "exhibits"), 0o700))
+	key, noKey := os.ReadFile(*keyFile)
+	must(err, noKey, json.Unmarshal(key, &b.evidence.Key), os.MkdirAll(filepath.Join(b.folder, "exhibits"), 0o700))
 	if kept, err := os.ReadFile(filepath.Join(b.folder, "board.json")); !errors.Is(err, fs.ErrNotExist) {
 		must(err, json.Unmarshal(kept, b))
 	}
@@ -224,11 +223,8 @@ func (b *board) show(w http.ResponseWriter, r *http.Request, status int, note st
 	var out bytes.Buffer
 	b.mu.Lock()
 	view["Banned"], view["Moderates"], view["Blocked"] = slices.Contains(b.Banned, me.name), me.name != "" && me.name == b.moderator, b.Blocked[me.name]
-	err := page.Execute(&out, view)
+	page.Execute(&out, view) //nolint:errcheck // a buffer takes all
 	b.mu.Unlock()
-	if err != nil {
-		status = http.StatusInternalServerError
-	}
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.WriteHeader(status)
 	w.Write(out.Bytes()) //nolint:errcheck // the reader went away
@@ -237,10 +233,7 @@ func (b *board) show(w http.ResponseWriter, r *http.Request, status int, note st
 // act posts, or does something about a post, for somebody whom Penname knows now.
 func (b *board) act(w http.ResponseWriter, r *http.Request) {
 	s, _ := b.sessions.Load(cookie(r, "session"))
-	me, ok := s.(session)
-	if !ok {
-		me.tokens = b.oauth.TokenSource(b.penname, nil) // nobody's
-	}
+	me, _ := s.(session)
 	t, err := b.fresh(r.Context(), me)
 	if err != nil {
 		b.sessions.Delete(cookie(r, "session"))
@@ -264,13 +257,10 @@ func (b *board) act(w http.ResponseWriter, r *http.Request) {
 func (b *board) tell(name token.Pseudonym, state string) error {
 	answer, err := b.client.PostForm(b.checks.Issuer+"/bans", url.Values{
 		"client_id": {b.oauth.ClientID}, "client_secret": {b.oauth.ClientSecret}, "sub": {string(name)}, "state": {state}})
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode != http.StatusNoContent {
+	if err == nil && (answer.Body.Close() != nil || answer.StatusCode != http.StatusNoContent) {
 		err = errors.New(answer.Status)
 	}
-	return errors.Join(err, answer.Body.Close())
+	return err
 }
 
 // do returns who wrote the post that the deed is about, and why somebody may not do it, if so.
@@ -294,18 +284,13 @@ func (b *board) do(t *token.Token, r *http.Request) (author token.Pseudonym, ref
 	case deed == "write" && (strings.TrimSpace(text) == "" || len(text) > 8000 || !utf8.ValidString(text) || strings.ContainsAny(text, "\x00\u202d\u202e")):
 		return "", "A message is text of at most 8000 bytes, without characters that turn it round.", nil
 	case deed == "write":
-		for name, blocked := range b.Blocked {
-			if slices.Contains(blocked, me) && name.MentionedIn(text) {
-				return "", "You mention somebody who has blocked you.", nil
-			}
-		}
 		b.Posts = append(b.Posts, post{Author: me, At: time.Now(), Text: text, Token: t})
 	case deed == "block" && author != me:
 		b.Blocked[me] = append(without(b.Blocked[me]), author)
 	case deed == "unblock":
 		b.Blocked[me] = without(b.Blocked[me])
 	case deed == "report" && author != me:
-		err = b.report(&b.Posts[n], fmt.Sprintf("%s/#%d", b.origin, n))
+		err = b.report(n)
 	case deed == "ban" && me == b.moderator:
 		b.Banned = append(without(b.Banned), author)
 	case deed == "lift" && me == b.moderator:
@@ -316,26 +301,15 @@ func (b *board) do(t *token.Token, r *http.Request) (author token.Pseudonym, ref
 	return author, "", errors.Join(err, b.save())
 }
 
-// report puts evidence of a post, with its words, where escrow evidence check reads it.
-func (b *board) report(p *post, address string) error {
+// report puts evidence of post n, with its words, where escrow evidence check reads it.
+func (b *board) report(n int) error {
+	p := &b.Posts[n]
 	words, err := token.NewExhibit("text/plain", strings.NewReader(p.Text))
-	if err != nil || p.Reported {
-		return err
+	signed, refused := b.evidence.Record(p.Token, "", token.Post{URL: fmt.Sprintf("%s/#%d", b.origin, n), At: p.At, Exhibits: []token.Exhibit{words}})
+	if err = errors.Join(err, refused); err == nil {
+		err = errors.Join(os.WriteFile(filepath.Join(b.folder, "exhibits", words.Name()), []byte(p.Text), 0o600),
+			os.WriteFile(filepath.Join(b.folder, fmt.Sprintf("post-%d.jws", n)), []byte(signed), 0o600))
 	}
-	signed, err := b.evidence.Record(p.Token, "", token.Post{URL: address, At: p.At, Exhibits: []token.Exhibit{words}})
-	if err != nil {
-		return err
-	}
-	err = os.WriteFile(filepath.Join(b.folder, "exhibits", words.Name()), []byte(p.Text), 0o600)
-	if err != nil {
-		return err
-	}
-	f, err := os.OpenFile(filepath.Join(b.folder, "evidence.jsonl"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintln(f, signed)
-	err = errors.Join(err, f.Close())
 	p.Reported = err == nil
 	return err
 }
