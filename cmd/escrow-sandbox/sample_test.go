@@ -14,7 +14,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -22,19 +21,6 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/token"
 )
-
-// samplePlatform builds deploy/sample-platform, once.
-var samplePlatform = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "penname-sample-")
-	if err != nil {
-		return "", err
-	}
-	name := filepath.Join(dir, "sample-platform")
-	if out, err := exec.Command("go", "build", "-o", name, "../../deploy/sample-platform").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w: %s", err, out)
-	}
-	return name, nil
-})
 
 // sample is the sample platform as it runs in one script.
 type sample struct {
@@ -73,9 +59,9 @@ func boardWord(s *scene, ts *testscript.TestScript, args []string) error {
 }
 
 func (s *scene) startBoard(ts *testscript.TestScript, moderator ...string) error {
-	program, err := samplePlatform()
-	if err != nil {
-		return err
+	program := ts.MkAbs("sample-platform")
+	if out, err := exec.Command("go", "build", "-o", program, "../../deploy/sample-platform").CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
 	}
 	listen := "127.0.0.1:0"
 	if s.board != nil {
