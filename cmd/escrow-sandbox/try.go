@@ -21,12 +21,12 @@ var clientID = regexp.MustCompile(`^[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?$`)
 func readClients(given []string) ([]world.Client, error) {
 	var clients []world.Client
 	for _, value := range given {
-		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native", "id_token_alg", "username", "email", "logout")
+		v, err := shell.Pairs("platform", value, []string{"id", "redirect"}, "name", "native", "id_token_alg", "username", "email", "logout", "post_logout")
 		if err != nil {
 			return nil, err
 		}
 		c := world.Client{ID: v.Get("id"), Name: v.Get("name"), RedirectURIs: v["redirect"], Native: v.Get("native") == "true", IDTokenAlg: v.Get("id_token_alg"),
-			Username: v.Get("username") == "true", Email: v.Get("email") == "true", BackchannelLogoutURI: v.Get("logout")}
+			Username: v.Get("username") == "true", Email: v.Get("email") == "true", BackchannelLogoutURI: v.Get("logout"), PostLogoutRedirectURIs: v["post_logout"]}
 		if !clientID.MatchString(c.ID) {
 			return nil, shell.UsageError("--platform: id is of small letters, digits, dots and dashes")
 		}
@@ -41,6 +41,11 @@ func readClients(given []string) ([]world.Client, error) {
 		for _, uri := range c.RedirectURIs {
 			if !c.Registrable(uri) {
 				return nil, shell.UsageError("--platform: redirect=%s cannot be a redirect URI: give the whole address, with https://, or with http:// on localhost, and without #, * and ..; an app (native=true) may have a scheme like com.example.app:/", uri)
+			}
+		}
+		for _, uri := range c.PostLogoutRedirectURIs {
+			if !c.Registrable(uri) {
+				return nil, shell.UsageError("--platform: post_logout=%s cannot be where people are led back to: give the whole address, with https://, or with http:// on localhost", uri)
 			}
 		}
 		if uri := c.BackchannelLogoutURI; uri != "" && (!c.Registrable(uri) || !strings.HasPrefix(uri, "http")) {
@@ -97,7 +102,8 @@ type ready struct {
 
 type readyClient struct {
 	world.Client
-	EvidenceKey string `json:"evidence_key"`     // file of a private JWK
+	EvidenceKey string `json:"evidence_key"` // file of a private JWK
+	SecretFile  string `json:"client_secret_file,omitempty"`
 	Edited      bool   `json:"edited,omitempty"` // with escrowd platform: what is said here can be old
 }
 
@@ -116,7 +122,11 @@ func readyOf(w *world.World) ready {
 		Registry:  fmt.Sprintf("--registry-key %s --database-file %s", w.Path("registry.jwk"), w.Path("disclosing.dsn")),
 	}
 	for _, c := range w.Clients() {
-		r.Clients = append(r.Clients, readyClient{c, w.Path("evidence-" + c.ID + ".jwk"), w.Edited(c.ID)})
+		client := readyClient{Client: c, EvidenceKey: w.Path("evidence-" + c.ID + ".jwk"), Edited: w.Edited(c.ID)}
+		if c.Secret != "" {
+			client.SecretFile = w.Path("client-secret-" + c.ID)
+		}
+		r.Clients = append(r.Clients, client)
 	}
 	for _, p := range sandbox.People() {
 		r.People = append(r.People, readyPerson{p.Name, p.Role})
@@ -152,7 +162,7 @@ func tell(out io.Writer, w *world.World) {
 	for _, c := range r.Clients {
 		fmt.Fprintf(out, "Your client %s:\n  issuer             %s\n  discovery          %s\n  client_id          %s\n", c.Name, r.Issuer, r.Discovery, c.ID)
 		if !c.Native {
-			fmt.Fprintf(out, "  client_secret      %s\n", c.Secret)
+			fmt.Fprintf(out, "  client_secret      %s\n                     also in %s\n", c.Secret, c.SecretFile)
 		}
 		for _, uri := range c.RedirectURIs {
 			fmt.Fprintf(out, "  redirect_uri       %s\n", uri)
@@ -160,7 +170,7 @@ func tell(out io.Writer, w *world.World) {
 		if c.Edited {
 			fmt.Fprintf(out, "  edited             with %s platform, so the above can be old: platform show %s\n", invocation("escrowd"), c.ID)
 		}
-		fmt.Fprintf(out, "  evidence key       %s\n                     makes a post evidence for a court: see token.SignEvidence, README, For a platform\n", c.EvidenceKey)
+		fmt.Fprintf(out, "  evidence key       %s\n                     makes a post evidence for a court: see token.Recorder, README, For a platform\n", c.EvidenceKey)
 	}
 	fmt.Fprintf(out, `A sign-in, step by step:
   1. your client sends the browser to the authorization endpoint: code flow, PKCE with S256, scope openid

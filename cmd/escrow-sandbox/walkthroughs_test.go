@@ -64,6 +64,7 @@ import (
 //	registry sign PLATFORM FILE KEY | record FILE [SIGNED]         the operator's registry of platforms; sign … stolen reports a key
 //	registry insert FILE                                           a record that is written into the database
 //	half opens                                                     asks the key service for that row's half
+//	board …                                                        the sample platform: see boardWord
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
 
@@ -122,7 +123,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
-			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "events": wrap(eventsWord), "registry": wrap(registryWord),
+			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "events": wrap(eventsWord), "registry": wrap(registryWord), "board": wrap(boardWord),
 		},
 	})
 }
@@ -137,6 +138,7 @@ type scene struct {
 	keys   *keyOutage // of the disclosing side
 	lie    liar       // nil: the registrar is honest
 	pair   *pair      // nil: one server
+	board  *sample    // nil: none yet
 
 	streams streams
 }

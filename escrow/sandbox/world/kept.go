@@ -41,6 +41,9 @@ type Client struct {
 	RedirectURIs []string `json:"redirect_uris"`
 	Native       bool     `json:"native"` // an app, which can keep no secret
 
+	// PostLogoutRedirectURIs are where people may be led back to after a logout.
+	PostLogoutRedirectURIs []string `json:"post_logout_redirect_uris,omitempty"`
+
 	// BackchannelLogoutURI is where it is told who signed out, and whether of each sign-in:
 	// see openid.Platform.
 	BackchannelLogoutURI             string `json:"backchannel_logout_uri,omitempty"`

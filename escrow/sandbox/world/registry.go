@@ -40,9 +40,12 @@ func publicSet(key jose.JSONWebKey) (json.RawMessage, error) {
 func (f *founding) client(c Client) (r registration, err error) {
 	r.Platform = openid.Platform{ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Native: c.Native, JWKS: c.Keys, IDTokenAlg: jose.SignatureAlgorithm(c.IDTokenAlg),
 		Username: c.Username, Email: c.Email,
-		BackchannelLogoutURI: c.BackchannelLogoutURI, BackchannelLogoutSessionRequired: c.BackchannelLogoutSessionRequired}
+		PostLogoutRedirectURIs: c.PostLogoutRedirectURIs, BackchannelLogoutURI: c.BackchannelLogoutURI, BackchannelLogoutSessionRequired: c.BackchannelLogoutSessionRequired}
 	if c.Secret != "" {
 		r.SecretHashes = []openid.SecretHash{openid.HashSecret(c.Secret)}
+		if err := os.WriteFile(f.Path("client-secret-"+c.ID), []byte(c.Secret), 0o600); err != nil {
+			return r, err
+		}
 	}
 	r.evidence, err = f.key("evidence-" + c.ID)
 	return r, err
