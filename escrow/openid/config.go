@@ -241,7 +241,6 @@ const (
 	Approved                // the Subject may be told to the platform
 	Denied                  // the person refused
 	Unasked                 // only if Silent: who is signed in would have to be asked for consent
-	Unchosen                // only if Silent: they would have to be asked which of their pen names they want to use
 )
 
 // Authenticate signs a person in and asks for consent. It is called for the

@@ -283,8 +283,6 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		return goidc.StatusFailure, goidc.NewError(goidc.ErrorCodeLoginRequired, "prompt is none, and the person must sign in.")
 	case outcome == Unasked:
 		return goidc.StatusFailure, goidc.NewError(consentRequired, "prompt is none, and the person must consent.")
-	case outcome == Unchosen:
-		return goidc.StatusFailure, goidc.NewError(chooseAccount, "prompt is none, and the person must choose one of several pen names: send login_hint, or prompt=select_account.")
 	case outcome == Pending:
 		// WCAG 2.2.1: whoever looks at the page again has as long again. By the library's clock, see Config.Now.
 		as.ExpiresAt = int(time.Now().Add(sessionLifetime).Unix())

@@ -20,12 +20,11 @@ import (
 
 // Error codes that the library lacks.
 const (
-	invalidProof    goidc.ErrorCode = "invalid_dpop_proof"         // RFC 9449, 5 and 7.1
-	unavailable     goidc.ErrorCode = "temporarily_unavailable"    // RFC 6749, 4.1.2.1
-	noScope         goidc.ErrorCode = "insufficient_scope"         // RFC 6750, 3.1
-	consentRequired goidc.ErrorCode = "consent_required"           // OpenID Connect Core, 3.1.2.6
-	chooseAccount   goidc.ErrorCode = "account_selection_required" // likewise
-	inactive        goidc.ErrorCode = "inactive"                   // never sent: the token is not for this caller
+	invalidProof    goidc.ErrorCode = "invalid_dpop_proof"      // RFC 9449, 5 and 7.1
+	unavailable     goidc.ErrorCode = "temporarily_unavailable" // RFC 6749, 4.1.2.1
+	noScope         goidc.ErrorCode = "insufficient_scope"      // RFC 6750, 3.1
+	consentRequired goidc.ErrorCode = "consent_required"        // OpenID Connect Core, 3.1.2.6
+	inactive        goidc.ErrorCode = "inactive"                // never sent: the token is not for this caller
 )
 
 // fault is what is wrong with a request.

@@ -157,6 +157,12 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 	if _, err := s.Reserve(t.Context(), a.Platform, a.Pseudonym, day); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.Note(t.Context(), issue.Note{Kind: issue.NoteBanned, Name: a.Pseudonym, Day: day}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.TellClaims(t.Context(), []issue.ToldClaim{{Place: make([]byte, 32), Value: make([]byte, 32)}}, day); err != nil {
+		t.Fatal(err)
+	}
 	for _, statement := range []string{
 		`UPDATE log_leaves SET leaf = 'x'`, `DELETE FROM log_leaves`, `TRUNCATE log_leaves CASCADE`,
 		`UPDATE log_hashes SET hash = hash`, `DELETE FROM log_hashes`, `TRUNCATE log_hashes`,
@@ -164,7 +170,8 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 		`UPDATE bundles SET bundle = 'x'`, `DELETE FROM bundles`,
 		`UPDATE approvals SET approved = true`, `DELETE FROM approvals`,
 		`UPDATE notices SET day = day`, `DELETE FROM notices`,
-		`DELETE FROM cases`, `DELETE FROM records`, `DELETE FROM persons`, `DELETE FROM pseudonyms`, `DELETE FROM handles`, `UPDATE handles SET owner = substr(place, 1)`, `TRUNCATE handles`, `DELETE FROM notes`, `UPDATE notes SET place = substr(hidden, 1, 16)`, `TRUNCATE notes`, `TRUNCATE cases CASCADE`, `TRUNCATE persons CASCADE`, `TRUNCATE pseudonyms`,
+		`DELETE FROM cases`, `DELETE FROM records`, `DELETE FROM persons`, `DELETE FROM pseudonyms`, `DELETE FROM handles`, `UPDATE handles SET owner = substr(place, 1)`, `TRUNCATE handles`, `DELETE FROM notes`, `UPDATE notes SET place = substr(hidden, 1, 16)`, `TRUNCATE notes`,
+		`DELETE FROM claims_told`, `UPDATE claims_told SET day = day + 1`, `TRUNCATE claims_told`, `TRUNCATE cases CASCADE`, `TRUNCATE persons CASCADE`, `TRUNCATE pseudonyms`,
 		`UPDATE persons SET day = day + 1`, `UPDATE records SET sealed = substr(sealed, 2)`,
 	} {
 		err := try(t, admin, statement)

@@ -70,7 +70,7 @@ END $$;
 CREATE OR REPLACE FUNCTION mix() RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 DECLARE t text; c text;
 BEGIN
-  FOR t, c IN VALUES ('records', 'day'), ('persons', 'day'), ('pseudonyms', 'day'), ('handles', 'day'), ('erasures', 'day'), ('reviews', 'day'), ('sessions', 'expires'),
+  FOR t, c IN VALUES ('records', 'day'), ('persons', 'day'), ('pseudonyms', 'day'), ('handles', 'day'), ('notes', 'day'), ('erasures', 'day'), ('reviews', 'day'), ('sessions', 'expires'),
                      ('claims', 'expires'), ('claim_counts', 'expires'), ('claims_told', 'day'),
                      ('openid_rows', 'expires'), ('openid_used', 'expires'), ('openid_entries', 'expires') LOOP
     EXECUTE format('UPDATE %1$I SET %2$I = %2$I WHERE %2$I IN
@@ -82,7 +82,7 @@ END $$;
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION sort(t text) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
 BEGIN
-  IF t NOT IN ('records', 'persons', 'pseudonyms', 'handles', 'erasures', 'reviews', 'sessions', 'claims', 'claim_counts', 'claims_told', 'openid_rows', 'openid_used', 'openid_entries') THEN
+  IF t NOT IN ('records', 'persons', 'pseudonyms', 'handles', 'notes', 'erasures', 'reviews', 'sessions', 'claims', 'claim_counts', 'claims_told', 'openid_rows', 'openid_used', 'openid_entries') THEN
     RAISE EXCEPTION 'no such table' USING ERRCODE = 'invalid_parameter_value';
   END IF;
   EXECUTE format('CLUSTER %I USING %I', t, t || '_pkey');

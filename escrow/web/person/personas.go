@@ -75,25 +75,24 @@ func (s *side) chosen(ctx context.Context, who session, req openid.SignInRequest
 }
 
 // silently answers a request that may show no page: with the pen name that the person
-// allowed last, in this session at this platform, unless another one of theirs is expected.
+// allowed last, in this session at this platform. Whom the platform expects changes
+// nothing: it could ask for one pen name after the other, and see which are one person's.
 func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session) (openid.Subject, openid.Outcome, error) {
-	c, _, err := s.choice(r.Context(), who, req)
-	if err != nil {
-		return openid.Subject{}, openid.Pending, err
-	}
 	before, ok, err := s.agreed(r.Context(), who, req.Platform, scopesDigest(req.Scopes))
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	used := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return ok && n.Persona == before.Persona })
-	hinted := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return n.Pseudonym == req.Hint })
-	switch {
-	case used >= 0 && (hinted < 0 || hinted == used):
-		return s.approve(w, r, req, who, before.Persona, "")
-	case used < 0 && hinted < 0 && len(c.Names) > 1:
-		return openid.Subject{}, openid.Unchosen, nil
+	if !ok {
+		return openid.Subject{}, openid.Unasked, nil
 	}
-	return openid.Subject{}, openid.Unasked, nil
+	c, _, err := s.choice(r.Context(), who, req)
+	if err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
+	if !slices.ContainsFunc(c.Names, func(n issue.PenName) bool { return n.Persona == before.Persona }) {
+		return openid.Subject{}, openid.Unasked, nil // it is retired
+	}
+	return s.approve(w, r, req, who, before.Persona, "")
 }
 
 // told is which pen name was told when the person proved who they are: it is nobody's
