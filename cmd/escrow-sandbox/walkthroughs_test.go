@@ -283,22 +283,8 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		return b.Shows(200, "You are the same person as before")
-	case "deletes":
-		if err := b.Open(ctx, s.Origin+"/me/delete"); err != nil {
-			return err
-		}
-		button := "Delete my identity"
-		if len(args) > 2 {
-			button = args[2]
-		}
-		if err := b.Press(ctx, button, nil); err != nil {
-			return err
-		}
-		if err := b.Shows(200, "It will be complete by"); err != nil {
-			return err
-		}
-		fmt.Fprintln(ts.Stdout(), b.Page.Text())
-		return s.Service.CarryOutErasures(ctx)
+	case "deletes": // optionally by another button
+		return s.deletes(ts, b, append(args[2:], "Delete my identity")[0])
 	case "leaves": // PEN-NAME, by a button
 		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
 			return err
@@ -424,6 +410,22 @@ func (s *scene) personaWord(ctx context.Context, b *world.Browser, name string, 
 		return err
 	}
 	return b.Press(ctx, "Retire it", nil)
+}
+
+// deletes has a person delete themselves by a button, and the erasure carried out.
+func (s *scene) deletes(ts *testscript.TestScript, b *world.Browser, button string) error {
+	ctx := context.Background()
+	if err := b.Open(ctx, s.Origin+"/me/delete"); err != nil {
+		return err
+	}
+	if err := b.Press(ctx, button, nil); err != nil {
+		return err
+	}
+	if err := b.Shows(200, "It will be complete by"); err != nil {
+		return err
+	}
+	fmt.Fprintln(ts.Stdout(), b.Page.Text())
+	return s.Service.CarryOutErasures(ctx)
 }
 
 func (s *scene) platformOf(id string) *world.Platform {
