@@ -160,7 +160,7 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 	if err := s.Note(t.Context(), issue.Note{Kind: issue.NoteBanned, Name: a.Pseudonym, Day: day}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.TellClaims(t.Context(), []issue.ToldClaim{{Place: make([]byte, 32), Value: make([]byte, 32)}}, day); err != nil {
+	if err := s.TellClaims(t.Context(), []issue.ToldClaim{{Place: make([]byte, 32), Value: make([]byte, 16)}}, day); err != nil {
 		t.Fatal(err)
 	}
 	for _, statement := range []string{
