@@ -87,7 +87,10 @@ func (w *world) draft(t testing.TB) *Bundle {
 		MaxTargets: 600, MaxSecrecyDays: 365, MaxValidityDays: 30,
 	}
 	for i, name := range []string{"Law Society", "Press Council", "Ombudsman"} {
-		b.Custodians = append(b.Custodians, Custodian{fmt.Sprintf("custodian-%d", i+1), "Officer of " + name, name, i + 1, public(t, w.custodians[i])})
+		b.Custodians = append(b.Custodians, Custodian{fmt.Sprintf("custodian-%d", i+1), "Officer of " + name, name, i + 1, public(t, w.custodians[i]), ""})
+	}
+	for i := range b.OffenceClasses {
+		b.OffenceClasses[i].NoCopy = false // which version 1 cannot say
 	}
 	return b
 }
@@ -104,6 +107,11 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 	for _, change := range changes {
 		change(b)
 	}
+	for i := range b.Custodians {
+		if c := &b.Custodians[i]; b.Version >= 4 && c.Recipient == "" {
+			c.Recipient = recipient(t, c.ID)
+		}
+	}
 	raw, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err, "because", refusal.Of(err).Unwrap())
@@ -112,6 +120,16 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// recipient is what exhibits for somebody are encrypted to.
+func recipient(t testing.TB, who string) string {
+	seed := sha256.Sum256([]byte(who))
+	private, err := document.DeliveryKEM().NewPrivateKey(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return document.Recipient(private.PublicKey())
 }
 
 func pseudonym(t testing.TB, who string) token.Pseudonym {
