@@ -520,6 +520,21 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 	return nil
 }
 
+// PostSpan is how long after the sign-in a post is evidence; 0 before version 4, where the
+// life of the token decides.
+func (b *Bundle) PostSpan() time.Duration { return time.Duration(b.PostSpanHours) * time.Hour }
+
+// Recipients are those that exhibits are encrypted to besides the requester: the
+// custodians' in the bundle's order, none before version 4.
+func (b *Bundle) Recipients() (all []string) {
+	for _, c := range b.Custodians {
+		if c.Recipient != "" {
+			all = append(all, c.Recipient)
+		}
+	}
+	return all
+}
+
 // checkRecipients wants a recipient of each custodian since version 4, which no other
 // has: an exhibit that somebody cannot open is one that nobody has judged.
 func (b *Bundle) checkRecipients() error {

@@ -89,9 +89,7 @@ func (w *world) draft(t testing.TB) *Bundle {
 	for i, name := range []string{"Law Society", "Press Council", "Ombudsman"} {
 		b.Custodians = append(b.Custodians, Custodian{fmt.Sprintf("custodian-%d", i+1), "Officer of " + name, name, i + 1, public(t, w.custodians[i]), ""})
 	}
-	for i := range b.OffenceClasses {
-		b.OffenceClasses[i].NoCopy = false // which version 1 cannot say
-	}
+	contentless(b)
 	return b
 }
 
@@ -107,11 +105,7 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 	for _, change := range changes {
 		change(b)
 	}
-	for i := range b.Custodians {
-		if c := &b.Custodians[i]; b.Version >= 4 && c.Recipient == "" {
-			c.Recipient = recipient(t, c.ID)
-		}
-	}
+	withRecipients(t, b)
 	raw, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err, "because", refusal.Of(err).Unwrap())
@@ -120,6 +114,29 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// contentless makes a draft one that versions before 4 can say.
+func contentless(b *Bundle) {
+	b.PostSpanHours, b.AppealDays = 0, 0
+	for i := range b.OffenceClasses {
+		b.OffenceClasses[i].NoCopy = false
+	}
+}
+
+// withRecipients names what a draft of version 4 needs and does not have.
+func withRecipients(t testing.TB, b *Bundle) {
+	for i := range b.Custodians {
+		if c := &b.Custodians[i]; b.Version >= 4 && c.Recipient == "" {
+			c.Recipient = recipient(t, c.ID)
+		}
+	}
+}
+
+func withoutRecipients(b *Bundle) {
+	for i := range b.Custodians {
+		b.Custodians[i].Recipient = ""
+	}
 }
 
 // recipient is what exhibits for somebody are encrypted to.

@@ -165,6 +165,7 @@ func TestFoundR3EveryAuthorityHasADailyNumber(t *testing.T) {
 	for number, want := range map[int]error{-1: ErrBundleLimits, 0: ErrBundleLimits, 1: nil, maxDailyWarrants: nil, maxDailyWarrants + 1: ErrBundleLimits} {
 		draft := newWorld(t).draft(t)
 		draft.Succeed(nil)
+		withRecipients(t, draft)
 		draft.Authorities[1].DailyWarrants = number
 		if _, err := draft.Marshal(); !errors.Is(err, want) {
 			t.Errorf("%d: %v", number, err)
