@@ -11,6 +11,7 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/verifier/document"
 )
@@ -174,7 +175,7 @@ func FuzzOpen(f *testing.F) {
 	for _, b := range [][]byte{nil, whole, whole[:len(whole)-1], whole[:200], []byte("age-encryption.org/v1\n--- \n"), []byte("age-encryption.org/v1\n-> mlkem768x25519 AAAA\n\n--- \n"), make([]byte, 4096)} {
 		f.Add(b)
 	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
 		for _, by := range []reader{alba, police} {
 			got, err := opened(b, by)
 			if err == nil && string(got) != "words" { // nobody makes another without the recipient
