@@ -187,7 +187,7 @@ func (w *world) evidenceOf(t testing.TB, platform, who, record string, n int, at
 		k = w.wiki
 	}
 	post := token.Post{URL: fmt.Sprintf("https://%s.example/post/%d", platform, n), Digest: sha256.Sum256([]byte(who)), At: at}
-	signed, err := token.SignEvidence(k, token.Evidence{Platform: platform, Token: raw, Post: post})
+	signed, err := token.SignEvidence(k, token.Evidence{Version: 1, Platform: platform, Token: raw, Post: post})
 	if err != nil {
 		t.Fatal(err)
 	}

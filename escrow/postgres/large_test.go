@@ -238,7 +238,7 @@ func (w *court) target(t testing.TB, s *Issuing, keys *vault.Issuing) (target po
 	if err != nil {
 		t.Fatal(err)
 	}
-	evidence, err = token.SignEvidence(w.square, token.Evidence{Platform: "town-square", Token: compact,
+	evidence, err = token.SignEvidence(w.square, token.Evidence{Version: 1, Platform: "town-square", Token: compact,
 		Post: token.Post{URL: "https://town-square.example/post/" + label, Digest: sha256.Sum256([]byte(label)), At: at}})
 	if err != nil {
 		t.Fatal(err, cause(err))
