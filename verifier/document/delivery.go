@@ -35,8 +35,16 @@ func ParseDeliveryKey(s string) (hpke.PublicKey, error) {
 	if !ok || err != nil {
 		return nil, errDeliveryKey
 	}
-	key, err := DeliveryKEM().NewPublicKey(b)
+	key, err := deliveryKey(b)
 	if err != nil || DeliveryKeyPrefix+base64.RawURLEncoding.EncodeToString(key.Bytes()) != s {
+		return nil, errDeliveryKey
+	}
+	return key, nil
+}
+
+func deliveryKey(b []byte) (hpke.PublicKey, error) {
+	key, err := DeliveryKEM().NewPublicKey(b)
+	if err != nil {
 		return nil, errDeliveryKey
 	}
 	point, err := ecdh.X25519().NewPublicKey(b[len(b)-32:])
@@ -70,12 +78,10 @@ func Recipient(public hpke.PublicKey) string { return plugin.EncodeRecipient(age
 // [ParseDeliveryKey] checks a delivery key.
 func ParseRecipient(s string) error {
 	name, b, err := plugin.ParseRecipient(s)
-	if err != nil || name != ageName {
+	// BIP 173 has two spellings of the same bytes, in small letters and in capitals.
+	if err != nil || name != ageName || s != strings.ToLower(s) {
 		return errDeliveryKey
 	}
-	key, err := ParseDeliveryKey(DeliveryKeyPrefix + base64.RawURLEncoding.EncodeToString(b))
-	if err != nil || Recipient(key) != s {
-		return errDeliveryKey
-	}
-	return nil
+	_, err = deliveryKey(b)
+	return err
 }
