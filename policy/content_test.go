@@ -18,22 +18,29 @@ func TestContentOfABundle(t *testing.T) {
 		change func(*Bundle)
 		want   error
 	}{
-		"as it is":                     {func(*Bundle) {}, nil},
-		"no recipient":                 {func(b *Bundle) { b.Custodians[1].Recipient = "" }, ErrBundleRecipient},
-		"one recipient, two bodies":    {func(b *Bundle) { b.Custodians[1].Recipient = b.Custodians[0].Recipient }, ErrBundleRecipient},
-		"a recipient without ML-KEM":   {func(b *Bundle) { b.Custodians[1].Recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj" }, ErrBundleRecipient},
-		"a recipient in capitals":      {func(b *Bundle) { b.Custodians[1].Recipient = strings.ToUpper(b.Custodians[1].Recipient) }, ErrBundleRecipient},
-		"a delivery key":               {func(b *Bundle) { b.Custodians[1].Recipient = first.delivery }, ErrBundleRecipient},
-		"a cut recipient":              {func(b *Bundle) { b.Custodians[1].Recipient = b.Custodians[1].Recipient[:900] }, ErrBundleRecipient},
-		"no span":                      {func(b *Bundle) { b.PostSpanHours = 0 }, ErrBundleLimits},
-		"a week":                       {func(b *Bundle) { b.PostSpanHours = 168 }, nil},
-		"more than a week":             {func(b *Bundle) { b.PostSpanHours = 169 }, ErrBundleLimits},
-		"no time to appeal":            {func(b *Bundle) { b.AppealDays = 0 }, ErrBundleLimits},
-		"more than three years":        {func(b *Bundle) { b.AppealDays = 1097 }, ErrBundleLimits},
-		"version 3 with recipients":    {func(b *Bundle) { b.Version = 3; contentless(b) }, ErrBundleMalformed},
-		"version 3 with a span":        {func(b *Bundle) { b.Version = 3; contentless(b); withoutRecipients(b); b.PostSpanHours = 24 }, ErrBundleMalformed},
-		"version 3 with an appeal":     {func(b *Bundle) { b.Version = 3; contentless(b); withoutRecipients(b); b.AppealDays = 90 }, ErrBundleMalformed},
-		"version 3 with a class":       {func(b *Bundle) { b.Version = 3; contentless(b); withoutRecipients(b); b.OffenceClasses[0].NoCopy = true }, ErrBundleMalformed},
+		"as it is":                  {func(*Bundle) {}, nil},
+		"no recipient":              {func(b *Bundle) { b.Custodians[1].Recipient = "" }, ErrBundleRecipient},
+		"one recipient, two bodies": {func(b *Bundle) { b.Custodians[1].Recipient = b.Custodians[0].Recipient }, ErrBundleRecipient},
+		"a recipient without ML-KEM": {func(b *Bundle) {
+			b.Custodians[1].Recipient = "age1zvkyg2lqzraa2lnjvqej32nkuu0ues2s82hzrye869xeexvn73equnujwj"
+		}, ErrBundleRecipient},
+		"a recipient in capitals":   {func(b *Bundle) { b.Custodians[1].Recipient = strings.ToUpper(b.Custodians[1].Recipient) }, ErrBundleRecipient},
+		"a delivery key":            {func(b *Bundle) { b.Custodians[1].Recipient = first.delivery }, ErrBundleRecipient},
+		"a cut recipient":           {func(b *Bundle) { b.Custodians[1].Recipient = b.Custodians[1].Recipient[:900] }, ErrBundleRecipient},
+		"no span":                   {func(b *Bundle) { b.PostSpanHours = 0 }, ErrBundleLimits},
+		"a week":                    {func(b *Bundle) { b.PostSpanHours = 168 }, nil},
+		"more than a week":          {func(b *Bundle) { b.PostSpanHours = 169 }, ErrBundleLimits},
+		"no time to appeal":         {func(b *Bundle) { b.AppealDays = 0 }, ErrBundleLimits},
+		"more than three years":     {func(b *Bundle) { b.AppealDays = 1097 }, ErrBundleLimits},
+		"version 3 with recipients": {func(b *Bundle) { b.Version = 3; contentless(b) }, ErrBundleMalformed},
+		"version 3 with a span":     {func(b *Bundle) { b.Version = 3; contentless(b); withoutRecipients(b); b.PostSpanHours = 24 }, ErrBundleMalformed},
+		"version 3 with an appeal":  {func(b *Bundle) { b.Version = 3; contentless(b); withoutRecipients(b); b.AppealDays = 90 }, ErrBundleMalformed},
+		"version 3 with a class": {func(b *Bundle) {
+			b.Version = 3
+			contentless(b)
+			withoutRecipients(b)
+			b.OffenceClasses[0].NoCopy = true
+		}, ErrBundleMalformed},
 		"version 3, which has nothing": {func(b *Bundle) { b.Version = 3; contentless(b); withoutRecipients(b) }, nil},
 	} {
 		draft := first.draft(t)
