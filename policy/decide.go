@@ -417,7 +417,7 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 // piece checks one, and returns since when its platform and its key are registered, too.
 func (v *verification) piece(raw, digest string, t Target) (e *token.Evidence, tok *token.Token, reg Registered, err error) {
 	k := v.keys[t.Platform]
-	e, tok, err = token.VerifyEvidence(raw, v.b.Issuer, v.b.issuerKeys, k.set)
+	e, tok, err = token.VerifyEvidence(raw, token.EvidenceRules{Issuer: v.b.Issuer, IssuerKeys: v.b.issuerKeys, PlatformKeys: k.set, Contentless: true})
 	if err != nil {
 		return nil, nil, reg, ErrBadEvidence.Because(err)
 	}

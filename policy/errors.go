@@ -48,6 +48,7 @@ var (
 	ErrBundleThreshold    = refusal.New(refusal.Invalid, "bundle.weak_threshold", "At least 2 custodians must be needed, and no more than there are.")
 	ErrBundleCustodians   = refusal.New(refusal.Invalid, "bundle.custodians", "Custodians must be distinct organisations, none of them an authority, that hold the share indices 1 to n, each once.")
 	ErrBundleKey          = refusal.New(refusal.Invalid, "bundle.bad_key", "Keys must be public Ed25519 or P-256 JWKs with a kid, and authorities' keys must say from when until when they are valid.")
+	ErrBundleRecipient    = refusal.New(refusal.Invalid, "bundle.recipient", "Every custodian needs an age recipient of their own, to which exhibits are encrypted: have them run `escrow custodian card`, and name the cards with --card.")
 	ErrBundleSharedKey    = refusal.New(refusal.Invalid, "bundle.shared_key", "One key may belong to one party only: nobody signs in two roles.")
 	ErrBundleAuthority    = refusal.New(refusal.Invalid, "bundle.authority", "An authority needs a kind, an ISO 3166 jurisdiction and the listed offence classes it is competent for.")
 	ErrBundleOffences     = refusal.New(refusal.Invalid, "bundle.offence_classes", "Offence classes need a title, a minimum maximum penalty of at least one month, and fields from the bundle's list.")

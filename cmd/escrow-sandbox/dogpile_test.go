@@ -93,7 +93,7 @@ func dogpile(t testing.TB, tb *world.World, accounts, posts int) (warrant, evide
 		})
 		target := policy.Target{Pseudonym: name, Platform: tb.Town.ID}
 		for n := i; n < posts; n += accounts {
-			signed, err := token.SignEvidence(tb.Town.EvidenceKey, token.Evidence{Platform: tb.Town.ID, Token: raw, Post: token.Post{
+			signed, err := token.SignEvidence(tb.Town.EvidenceKey, token.Evidence{Version: 1, Platform: tb.Town.ID, Token: raw, Post: token.Post{
 				URL: fmt.Sprintf("%s/posts/%d", tb.Town.Origin, n), Digest: sha256.Sum256(fmt.Append(nil, "threat ", n)), At: now,
 			}})
 			if err != nil {

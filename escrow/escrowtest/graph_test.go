@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 
 	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
+	"escrow/exhibit":        {"verifier/document", "verifier/refusal"},
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
@@ -68,6 +69,7 @@ var mayImport = map[string][]string{
 	"escrow/escrowtest/fuzzing":      {},
 	"verifier/identity/oidcprovider": {"escrow/sandbox"}, // runs an OpenID provider of other people, for the tests of both
 	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
+	"escrow/exhibit/exhibittest":     {"policy", "verifier/document"},
 	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},
 
@@ -106,7 +108,7 @@ var belongsTo = map[string][]string{
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
-	"filippo.io/age":                             {"escrow/custodian"},
+	"filippo.io/age":                             {"verifier/document", "escrow/custodian", "escrow/exhibit"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world", "escrow/openid", "verifier/integration"}, // pages; registrable domains
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},

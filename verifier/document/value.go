@@ -47,6 +47,22 @@ func (v Value) Object(member func(name string, v Value) bool) bool {
 	return true
 }
 
+// Array calls element with each element of an array, in their order, until it returns
+// false. It reports whether v is an array and element always returned true.
+func (v Value) Array(element func(v Value) bool) bool {
+	if v == "" || v[0] != '[' {
+		return false
+	}
+	for i := v.next(1); v[i] != ']'; {
+		end := v.end(i)
+		if !element(v[i:end]) {
+			return false
+		}
+		i = v.next(end)
+	}
+	return true
+}
+
 // next is the index of the first byte from i on that is no separator.
 func (v Value) next(i int) int {
 	for strings.IndexByte(" \t\r\n:,", v[i]) >= 0 {

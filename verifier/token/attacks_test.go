@@ -924,12 +924,12 @@ func TestT43CrossJWT(t *testing.T) {
 			return err
 		}, ErrStatusUnknown},
 		{"evidence", []any{"penname-evidence+jwt"}, func(typ any) error {
-			_, _, err := VerifyEvidence(compact(key, marshal(header(typ)), bundle), issuer, issuerKeys(t), issuerKeys(t))
+			_, _, err := VerifyEvidence(compact(key, marshal(header(typ)), bundle), onFile(issuerKeys(t), issuerKeys(t)))
 			return err
 		}, ErrEvidenceTyp},
 		{"token in evidence", []any{"JWT", nil, "at+jwt"}, func(typ any) error {
 			raw := compact(key, marshal(header("penname-evidence+jwt")), evidencePayload(t, forged(key, header(typ), goodClaims())))
-			_, _, err := VerifyEvidence(raw, issuer, issuerKeys(t), issuerKeys(t))
+			_, _, err := VerifyEvidence(raw, onFile(issuerKeys(t), issuerKeys(t)))
 			return err
 		}, ErrEvidenceToken},
 	}

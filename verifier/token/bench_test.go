@@ -106,7 +106,7 @@ func BenchmarkVerifyEvidence(b *testing.B) {
 	keys, platform := issuerKeys(b), platformKeys(b)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, _, err := VerifyEvidence(raw, issuer, keys, platform); err != nil {
+		if _, _, err := VerifyEvidence(raw, onFile(keys, platform)); err != nil {
 			b.Fatal(err)
 		}
 	}

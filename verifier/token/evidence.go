@@ -2,19 +2,16 @@ package token
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
-	"net/url"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json"
-
-	"github.com/penname/penname/verifier/document"
 )
 
 const (
-	maxPostURL = 2 << 10 // bytes
+	// EvidenceVersion is that of the format that SignEvidence writes.
+	EvidenceVersion = 2
 
 	// evidenceLeeway is the difference of clocks forgiven between issuer, platform and author.
 	evidenceLeeway = time.Minute
@@ -22,47 +19,40 @@ const (
 
 // Post is what somebody published.
 type Post struct {
-	URL    string    // where, absolute http or https, at most 2 KiB
-	Digest [32]byte  // SHA-256 of the content as published
-	At     time.Time // when, UTC; seconds are signed, a fraction is cut off
+	URL      string    // where, absolute http or https, at most 2 KiB; since version 2 in ASCII (RFC 3986) and without a user's name
+	Digest   [32]byte  // version 1 only: SHA-256 of the content as published
+	At       time.Time // when, UTC; seconds are signed, a fraction is cut off
+	Exhibits []Exhibit // what was published: 1 to 32 pieces, each once; version 1 has none
 }
 
 // Evidence is a platform's signed statement that a post was made by the holder of
 // a token. The token was signed by the issuer when the author signed in, so a
 // platform cannot make one up for an author who was never there.
 type Evidence struct {
-	Platform string // the platform's client_id, which is also the token's audience
-	Token    string // as presented, valid when the post was made
-	Proof    string // the DPoP proof as presented; required if the token is bound to a key, else ""
-	Post     Post
-	At       time.Time // when the evidence was made, UTC, whole seconds; zero in SignEvidence: when the post was
-	KeyID    string    // of the platform's key that signed; set by VerifyEvidence
-}
-
-// evidence is the payload, in this order and without white space, so that one
-// statement has one spelling.
-type evidence struct {
-	Iss   string `json:"iss"`
-	Iat   int64  `json:"iat"`
-	Token string `json:"token"`
-	Proof string `json:"dpop,omitempty"`
-	Post  struct {
-		URL    string `json:"url"`
-		SHA256 string `json:"sha256"`
-		At     int64  `json:"at"`
-	} `json:"post"`
+	Version     int    // of the format; zero in SignEvidence: EvidenceVersion
+	Platform    string // the platform's client_id, which is also the token's audience
+	Token       string // as presented, valid when the post was made, or the span before it
+	Proof       string // the DPoP proof as presented with the post, or ""
+	Post        Post
+	At          time.Time // when the evidence was made, UTC, whole seconds; zero in SignEvidence: when the post was
+	KeyID       string    // of the platform's key that signed; set by VerifyEvidence
+	ProvenByKey bool      // Proof is the author's key's, for this post: else there is the platform's word alone. Set by VerifyEvidence
 }
 
 // SignEvidence signs e with the platform's private key as a JWS of typ
 // "penname-evidence+jwt" and payload
 //
-//	{"iss":platform,"iat":seconds,"token":"…","dpop":"…","post":{"url":"…","sha256":"base64url","at":seconds}}
+//	{"version":2,"iss":platform,"iat":seconds,"token":"…","dpop":"…",
+//	 "post":{"url":"…","at":seconds,"exhibits":[{"type":"text/plain","sha256":"hex","length":bytes}]}}
 //
-// It refuses, with [ErrEvidenceMalformed], what [VerifyEvidence] could not read
-// back. It does not verify the token: do that when it is presented.
+// It refuses what [VerifyEvidence] could not read back. It does not verify the token:
+// do that when it is presented, or see [Recorder].
 func SignEvidence(key jose.JSONWebKey, e Evidence) (string, error) {
 	if e.At.IsZero() {
 		e.At = e.Post.At
+	}
+	if e.Version == 0 {
+		e.Version = EvidenceVersion
 	}
 	payload, err := e.marshal()
 	if err != nil {
@@ -75,66 +65,49 @@ func SignEvidence(key jose.JSONWebKey, e Evidence) (string, error) {
 }
 
 func (e Evidence) marshal() ([]byte, error) {
-	p := evidence{Iss: e.Platform, Iat: e.At.Unix(), Token: e.Token, Proof: e.Proof}
-	p.Post.URL, p.Post.SHA256, p.Post.At = e.Post.URL, base64.RawURLEncoding.EncodeToString(e.Post.Digest[:]), e.Post.At.Unix()
-	payload, err := json.Marshal(p)
+	var payload any = e.second()
+	if e.Version == 1 {
+		payload = e.first()
+	}
+	b, err := json.Marshal(payload)
 	if err != nil {
 		return nil, ErrEvidenceMalformed
 	}
-	return payload, nil
+	return b, nil
 }
 
-// parseEvidence reads a payload and refuses it if marshal would write it in any
-// other way: unknown members, another order or spelling.
-func parseEvidence(payload []byte) (*Evidence, error) {
-	var p evidence
-	var e *Evidence
-	err := evidenceFormat.Read(payload, &p, func() (_ []byte, err error) {
-		if e, err = p.evidence(); err != nil {
-			return nil, err
-		}
-		return e.marshal()
-	})
-	if err != nil {
-		return nil, err
-	}
-	return e, nil
-}
+// EvidenceRules are what evidence is judged by: a case lives under the rules of its day.
+type EvidenceRules struct {
+	Issuer       string  // of the tokens
+	IssuerKeys   *KeySet // of the issuer, for its tokens
+	PlatformKeys *KeySet // of the platform, for its evidence
 
-func (p *evidence) evidence() (*Evidence, error) {
-	digest, err := document.DecodeBase64(p.Post.SHA256)
-	if err != nil || len(digest) != 32 || p.Iss == "" || p.Token == "" || len(p.Post.URL) > maxPostURL {
-		return nil, ErrEvidenceMalformed
-	}
-	if u, err := url.Parse(p.Post.URL); err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, ErrEvidenceMalformed
-	}
-	if p.Post.At <= 0 || p.Iat < p.Post.At || p.Iat > document.LastSecond {
-		return nil, ErrEvidenceMalformed
-	}
-	e := &Evidence{Platform: p.Iss, Token: p.Token, Proof: p.Proof, At: time.Unix(p.Iat, 0).UTC()}
-	e.Post = Post{URL: p.Post.URL, Digest: [32]byte(digest), At: time.Unix(p.Post.At, 0).UTC()}
-	return e, nil
+	// Span is how long after a sign-in (the token's iat) a post still counts, at most
+	// as long as its platform keeps people signed in. Posts within the token's life
+	// always count; zero: no others.
+	Span time.Duration
+	// Contentless accepts evidence that says only the digest of a post: version 1, for cases on file.
+	Contentless bool
 }
 
 // VerifyEvidence checks an evidence bundle, offline and however old: the
 // platform's signature with a key that was in force, then the token with the
-// issuer's keys, judged at the time of the post: issued by issuer for this
-// platform, before the post, and not yet expired then. If the token is bound to a
-// key, the bundle must hold a proof for this token made by that key within a
-// minute of the post.
+// issuer's keys, judged at the time of the post: issued by the issuer for this
+// platform, before the post, and not yet expired then, or within the span. A DPoP
+// proof in it must be made for this token by its key within a minute of the post;
+// a bundle of version 1 with a bound token must hold one.
 //
 // It does not check that the platform is the one expected (compare
-// [Evidence.Platform]), that the content at the URL has the digest, what the
+// [Evidence.Platform]), the exhibits themselves ([Exhibit.Check] does), what the
 // proof's request was, or whether the token was withdrawn: a status list speaks
 // of today.
-func VerifyEvidence(raw, issuer string, issuerKeys, platformKeys *KeySet) (*Evidence, *Token, error) {
+func VerifyEvidence(raw string, r EvidenceRules) (*Evidence, *Token, error) {
 	ctx := context.Background() // key sets that refresh are for live tokens
 	signed, err := evidenceFormat.Open(raw)
 	if err != nil {
 		return nil, nil, err
 	}
-	key, err := platformKeys.static().verify(ctx, evidenceFormat, signed)
+	key, err := r.PlatformKeys.static().verify(ctx, evidenceFormat, signed)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -146,6 +119,9 @@ func VerifyEvidence(raw, issuer string, issuerKeys, platformKeys *KeySet) (*Evid
 	if !key.InForce(e.At) {
 		return nil, nil, ErrEvidenceKey
 	}
+	if e.Version == 1 && !r.Contentless {
+		return nil, nil, ErrNoContent
+	}
 	inner, err := idFormat.Open(e.Token)
 	if errors.Is(err, ErrWrongTyp) {
 		inner, err = accessFormat.Open(e.Token)
@@ -153,8 +129,8 @@ func VerifyEvidence(raw, issuer string, issuerKeys, platformKeys *KeySet) (*Evid
 	if err != nil {
 		return nil, nil, ErrEvidenceToken.Because(err)
 	}
-	r := rules{issuer: issuer, audience: e.Platform, at: e.Post.At, leeway: evidenceLeeway, maxAge: DefaultMaxAge}
-	t, err := r.open(ctx, inner, issuerKeys.static())
+	then := rules{issuer: r.Issuer, audience: e.Platform, at: e.Post.At, leeway: evidenceLeeway, maxAge: max(DefaultMaxAge, r.Span), span: r.Span}
+	t, err := then.open(ctx, inner, r.IssuerKeys.static())
 	if err != nil {
 		return nil, nil, ErrEvidenceToken.Because(err)
 	}
@@ -164,9 +140,9 @@ func VerifyEvidence(raw, issuer string, issuerKeys, platformKeys *KeySet) (*Evid
 	return e, t, nil
 }
 
-// checkProof checks that a bound token comes with a proof for it.
+// checkProof checks that a proof is one for this token and this post.
 func (e *Evidence) checkProof(t *Token) error {
-	if t.JKT == "" && e.Proof == "" {
+	if e.Proof == "" && (t.JKT == "" || e.Version > 1) {
 		return nil
 	}
 	p, got, err := openDPoP(e.Proof)
@@ -179,5 +155,6 @@ func (e *Evidence) checkProof(t *Token) error {
 	if off := got.IssuedAt.Sub(e.Post.At).Abs(); t.JKT == "" || off > evidenceLeeway {
 		return ErrEvidenceProof
 	}
+	e.ProvenByKey = true
 	return nil
 }

@@ -2,6 +2,7 @@ package token
 
 import (
 	"crypto/sha256"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -11,7 +12,7 @@ import (
 
 func goodEvidence(token string) Evidence {
 	return Evidence{
-		Platform: platform, Token: token, At: noon.Add(time.Hour),
+		Version: 1, Platform: platform, Token: token, At: noon.Add(time.Hour),
 		Post: Post{URL: "https://town-square.example/posts/17", Digest: sha256.Sum256([]byte("a threat")), At: noon.Add(time.Minute)},
 	}
 }
@@ -23,6 +24,11 @@ func evidencePayload(t testing.TB, token string) string {
 		t.Fatal(err)
 	}
 	return string(payload)
+}
+
+// onFile are the rules of a case that was filed when evidence had no content.
+func onFile(issuerKeys, platformKeys *KeySet) EvidenceRules {
+	return EvidenceRules{Issuer: issuer, IssuerKeys: issuerKeys, PlatformKeys: platformKeys, Contentless: true}
 }
 
 func platformKeys(t testing.TB) *KeySet { return mustKeys(t, edJWK(edKey("platform"), "p1")) }
@@ -42,12 +48,12 @@ func TestEvidenceIsReadBack(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, tok, err := VerifyEvidence(raw, issuer, issuerKeys(t), platformKeys(t))
+			got, tok, err := VerifyEvidence(raw, onFile(issuerKeys(t), platformKeys(t)))
 			if err != nil {
 				t.Fatal(err)
 			}
-			e.KeyID = "p1"
-			if *got != e {
+			e.KeyID, e.ProvenByKey = "p1", e.Proof != ""
+			if !reflect.DeepEqual(*got, e) {
 				t.Errorf("got %+v, want %+v", *got, e)
 			}
 			if tok.Subject != pen(1) || tok.Audience != platform || tok.Raw != e.Token {
@@ -62,7 +68,7 @@ func TestEvidenceIsReadBack(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, _, err := VerifyEvidence(raw, issuer, issuerKeys(t), platformKeys(t))
+		got, _, err := VerifyEvidence(raw, onFile(issuerKeys(t), platformKeys(t)))
 		if err != nil || !got.At.Equal(e.Post.At) {
 			t.Errorf("got %+v, %v", got, err)
 		}
@@ -122,7 +128,7 @@ func TestEvidenceAttacks(t *testing.T) {
 				t.Fatal(err)
 			}
 			raw := compact(edKey("platform"), `{"alg":"EdDSA","kid":"p1","typ":"penname-evidence+jwt"}`, string(payload))
-			got, tok, err := VerifyEvidence(raw, issuer, issuerKeys(t), platformKeys(t))
+			got, tok, err := VerifyEvidence(raw, onFile(issuerKeys(t), platformKeys(t)))
 			if expectRefusal(t, err, row.want); got != nil || tok != nil {
 				t.Error("something came with the error")
 			}
@@ -162,7 +168,7 @@ func TestEvidenceEnvelope(t *testing.T) {
 		"a digest with padding": {compact(key, marshal(header), replaceDigest(payload, b64(make([]byte, 32))+"=")), ErrEvidenceMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, tok, err := VerifyEvidence(row.raw, issuer, issuerKeys(t), platformKeys(t))
+			got, tok, err := VerifyEvidence(row.raw, onFile(issuerKeys(t), platformKeys(t)))
 			if expectRefusal(t, err, row.want); got != nil || tok != nil {
 				t.Error("something came with the error")
 			}
@@ -170,13 +176,13 @@ func TestEvidenceEnvelope(t *testing.T) {
 	}
 	t.Run("T53 a platform's retired key", func(t *testing.T) {
 		retired := mustKeys(t, with(edJWK(key, "p1"), object{"exp": noon.Unix()}))
-		_, _, err := VerifyEvidence(sign(nil), issuer, issuerKeys(t), retired)
+		_, _, err := VerifyEvidence(sign(nil), onFile(issuerKeys(t), retired))
 		expectRefusal(t, err, ErrEvidenceKey)
 	})
 	t.Run("no keys", func(t *testing.T) {
-		_, _, err := VerifyEvidence(sign(nil), issuer, issuerKeys(t), nil)
+		_, _, err := VerifyEvidence(sign(nil), onFile(issuerKeys(t), nil))
 		expectRefusal(t, err, ErrEvidenceKey)
-		_, _, err = VerifyEvidence(sign(nil), issuer, nil, platformKeys(t))
+		_, _, err = VerifyEvidence(sign(nil), onFile(nil, platformKeys(t)))
 		expectRefusal(t, err, ErrEvidenceToken)
 	})
 }

@@ -238,20 +238,27 @@ func ExampleSignStatusList() {
 
 // A platform hands a post over to a court, which can check it years later.
 func ExampleSignEvidence() {
+	text, err := token.NewExhibit("text/plain", strings.NewReader("a threat"))
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
 	bundle, err := token.SignEvidence(exampleKey("town-square-1"), token.Evidence{
 		Platform: "town-square",
 		Token:    issued("JWT", ""),
 		Post: token.Post{
-			URL:    "https://town-square.example/posts/17",
-			Digest: sha256.Sum256([]byte("a threat")),
-			At:     now().Add(time.Minute),
+			URL:      "https://town-square.example/posts/17",
+			At:       now().Add(time.Minute),
+			Exhibits: []token.Exhibit{text},
 		},
 	})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
-	e, t, err := token.VerifyEvidence(bundle, "https://penname.example", published(exampleKey("issuer-1")), published(exampleKey("town-square-1")))
+	e, t, err := token.VerifyEvidence(bundle, token.EvidenceRules{
+		Issuer: "https://penname.example", IssuerKeys: published(exampleKey("issuer-1")), PlatformKeys: published(exampleKey("town-square-1")),
+	})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -1,6 +1,8 @@
 package token
 
 import (
+	"slices"
+
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/verifier/document"
@@ -15,8 +17,11 @@ var (
 	accessFormat   = tokenFormat(document.SignatureAlgorithms, TypAccess)
 	statusFormat   = &document.Format{Types: []string{"statuslist+jwt"}, MaxBytes: maxStatusToken, Algorithms: document.SignatureAlgorithms, Refusals: statusRefusals}
 	proofFormat    = &document.Format{Types: []string{"dpop+jwt"}, MaxBytes: maxToken, Algorithms: document.SignatureAlgorithms, EmbeddedKey: true, Refusals: proofRefusals}
-	evidenceFormat = &document.Format{Types: []string{"penname-evidence+jwt"}, MaxBytes: 64 << 10, Algorithms: document.SignatureAlgorithms, ExactPayload: true, Refusals: evidenceRefusals}
+	evidenceFormat = &document.Format{Types: []string{"penname-evidence+jwt"}, MaxBytes: 64 << 10, Algorithms: evidenceAlgorithms, Refusals: evidenceRefusals}
 )
+
+// evidenceAlgorithms have the newer name of EdDSA too, which other languages' libraries write.
+var evidenceAlgorithms = append(slices.Clip(document.SignatureAlgorithms), document.Ed25519)
 
 func tokenFormat(algorithms []jose.SignatureAlgorithm, types ...string) *document.Format {
 	return &document.Format{Types: types, MaxBytes: maxToken, Algorithms: algorithms, Refusals: tokenRefusals}

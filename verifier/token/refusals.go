@@ -72,11 +72,17 @@ var (
 
 // Why evidence was refused.
 var (
-	ErrEvidenceMalformed = refusal.New(invalid, "evidence.malformed", "This is not an evidence bundle as SignEvidence makes it; ask the platform for it again.")
+	ErrEvidenceMalformed = refusal.New(invalid, "evidence.malformed", "This is not evidence of the published form (escrow evidence schema); ask the platform for it again.")
 	ErrEvidenceTooLarge  = refusal.New(invalid, "evidence.too_large", "The evidence bundle is larger than 64 KiB; one bundle holds one post.")
 	ErrEvidenceTyp       = refusal.New(invalid, "evidence.wrong_typ", "This is another kind of document than evidence; submit the evidence bundle.")
 	ErrEvidenceKey       = refusal.New(invalid, "evidence.unknown_key", "The evidence is not signed with a key of this platform that was in force; ask the platform for it again.")
 	ErrEvidenceSignature = refusal.New(invalid, "evidence.bad_signature", "The platform's signature does not verify; submit the bundle exactly as the platform made it.")
 	ErrEvidenceToken     = refusal.New(invalid, "evidence.bad_token", "The token in the evidence was not a valid token of this platform when the post was made; it proves nothing.")
-	ErrEvidenceProof     = refusal.New(invalid, "evidence.bad_proof", "The token in the evidence is bound to a key and no valid proof of that key at the time of the post is with it.")
+	ErrEvidenceProof     = refusal.New(invalid, "evidence.bad_proof", "The DPoP proof in the evidence is not one of the key that the token is bound to, made for it within a minute of the post; leave it out or record the right one.")
+	ErrEvidenceVersion   = refusal.New(invalid, "evidence.unknown_version", "The evidence is of a later version of the format than this program reads; use a newer program.")
+	ErrNoContent         = refusal.New(invalid, "evidence.no_content", "The evidence declares nothing of what was published; the platform must name at least one exhibit, which is not empty.")
+	ErrExhibitType       = refusal.New(invalid, "evidence.exhibit_type", "An exhibit is of a type that is not taken, such as HTML, SVG or an archive; show it as text, picture, sound, film or PDF, and name the type without parameters.")
+	ErrExhibitTooLarge   = refusal.New(invalid, "evidence.exhibit_too_large", "An exhibit is larger than 20 MiB, or a text larger than 1 MiB; cut out what matters, or use a smaller picture.")
+	ErrExhibitContent    = refusal.New(invalid, "evidence.exhibit_content", "The bytes of an exhibit are not of the type that it declares; a text must be UTF-8 without NUL. Ask the platform for it again.")
+	ErrExhibitMismatch   = refusal.New(invalid, "evidence.exhibit_mismatch", "An exhibit is not the one that the platform signed: its length or digest differs; hand over the bytes exactly as published.")
 )

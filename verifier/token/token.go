@@ -182,6 +182,7 @@ type rules struct {
 	issuer, audience string
 	at               time.Time
 	leeway, maxAge   time.Duration
+	span             time.Duration // accepted so long after iat, whatever exp says
 }
 
 // claims holds every claim that is looked at. A text that is absent is "": none of
@@ -329,7 +330,8 @@ func (r rules) readTimes(c *claims, t *Token) error {
 		return ErrBadIat
 	}
 	// "The 'exp' claim identifies the expiration time on or after which the JWT MUST NOT be accepted"
-	if !r.at.Before(t.Expiry.Add(r.leeway)) {
+	inSpan := r.span > 0 && !r.at.After(t.IssuedAt.Add(r.span))
+	if !r.at.Before(t.Expiry.Add(r.leeway)) && !inSpan {
 		return ErrExpired
 	}
 	if r.at.Sub(t.IssuedAt) > r.maxAge+r.leeway {

@@ -297,7 +297,7 @@ func (p *Platform) Last() (Post, error) {
 // and the post's digest, address and time.
 func (p *Platform) Evidence(about Post) (string, error) {
 	return token.SignEvidence(p.EvidenceKey, token.Evidence{
-		Platform: p.ID, Token: about.Token.Raw,
+		Version: 1, Platform: p.ID, Token: about.Token.Raw,
 		Post: token.Post{URL: about.URL, Digest: sha256.Sum256([]byte(about.Text)), At: about.At},
 	})
 }
