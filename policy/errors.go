@@ -24,6 +24,7 @@ var (
 	ErrBadTarget        = refusal.New(refusal.Invalid, "warrant.bad_target", "Each target is one whole pen name on one platform of the bundle or of the registry, once; there are no wildcards.")
 	ErrHandleTarget     = refusal.New(refusal.Invalid, "warrant.handle_target", "A target is a handle, the short name that a platform shows: name the whole pen name, which is the sub of the token in the platform's evidence, and ask the platform for that.")
 	ErrAddressTarget    = refusal.New(refusal.Invalid, "warrant.address_target", "A target is an e-mail address: the pen name stands before the @, name that alone.")
+	ErrDescriptions     = refusal.New(refusal.Invalid, "warrant.descriptions", "A production warrant about an offence of which nobody may make a copy describes the post of each piece of evidence, by its digest, and no other warrant has descriptions.")
 	ErrNoEvidence       = refusal.New(refusal.Invalid, "warrant.evidence_missing", "Every target needs the platform's signed evidence whose digest the warrant names.")
 	ErrEvidenceMismatch = refusal.New(refusal.Invalid, "warrant.evidence_mismatch", "The evidence is about another pen name, platform or record, or its digest is not the one in the warrant.")
 	ErrBadEvidence      = refusal.New(refusal.Invalid, "warrant.evidence_invalid", "A piece of evidence does not verify with the keys of its platform and of the issuer.")

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -164,10 +165,16 @@ func (w *world) evidence(t testing.TB, platform, who string, n int, at time.Time
 }
 
 func (w *world) evidenceOf(t testing.TB, platform, who, record string, n int, at time.Time) string {
+	return w.evidenceAfter(t, platform, who, record, n, at, time.Minute)
+}
+
+// evidenceAfter is about a post that was made so long after the sign-in, in the form that
+// the bundle wants: since version 4 it declares a text.
+func (w *world) evidenceAfter(t testing.TB, platform, who, record string, n int, at time.Time, since time.Duration) string {
 	p := pseudonym(t, who)
 	commitment := token.Commit(p, record, [32]byte{})
 	claims := map[string]any{
-		"iss": "https://penname.example", "sub": p, "aud": platform, "iat": at.Add(-time.Minute).Unix(), "exp": at.Add(time.Hour).Unix(),
+		"iss": "https://penname.example", "sub": p, "aud": platform, "iat": at.Add(-since).Unix(), "exp": at.Add(-since + time.Hour).Unix(),
 		"jti": fmt.Sprint(who, n), "acr": "high", "penname_commitment": base64.RawURLEncoding.EncodeToString(commitment[:]),
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: w.issuer}, (&jose.SignerOptions{}).WithType("JWT"))
@@ -187,7 +194,16 @@ func (w *world) evidenceOf(t testing.TB, platform, who, record string, n int, at
 		k = w.wiki
 	}
 	post := token.Post{URL: fmt.Sprintf("https://%s.example/post/%d", platform, n), Digest: sha256.Sum256([]byte(who)), At: at}
-	signed, err := token.SignEvidence(k, token.Evidence{Version: 1, Platform: platform, Token: raw, Post: post})
+	version := 1
+	if w.bundle.Version >= 4 {
+		version, post.Digest = 2, [32]byte{}
+		x, err := token.NewExhibit("text/plain", strings.NewReader("post of "+who))
+		if err != nil {
+			t.Fatal(err)
+		}
+		post.Exhibits = []token.Exhibit{x}
+	}
+	signed, err := token.SignEvidence(k, token.Evidence{Version: version, Platform: platform, Token: raw, Post: post})
 	if err != nil {
 		t.Fatal(err)
 	}
