@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"bytes"
 	"cmp"
 	"crypto"
 	"crypto/sha256"
@@ -91,11 +92,12 @@ type Decision struct {
 	Titles []string // @title of each
 
 	WarrantHash [32]byte
-	Warrant     *Warrant       // set once the authority's signature is verified, refused or not
-	Authority   *Authority     // who signed it
-	Tokens      []*token.Token // when allowed: for each target, the token in its evidence
-	Posts       []token.Post   // and the post
-	Registered  []Registered   // and since when its platform is registered
+	Warrant     *Warrant        // set once the authority's signature is verified, refused or not
+	Authority   *Authority      // who signed it
+	Tokens      []*token.Token  // when allowed: for each target, the token in its evidence
+	Posts       []token.Post    // and the post
+	Registered  []Registered    // and since when its platform is registered
+	Exhibits    []token.Exhibit // when it opens: what the posts showed, to be filed with it, each once; none of an offence of which nobody may make a copy
 
 	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
@@ -106,6 +108,7 @@ const (
 	clockSkew        = 5 * time.Minute
 	maxEvidence      = 10_000
 	maxEvidenceBytes = 64 << 10 // one piece
+	maxExhibitBytes  = 1 << 30  // all exhibits of a warrant: 5,000 posts of 200 KB
 	day              = 24 * time.Hour
 )
 
@@ -131,7 +134,7 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 	if err := run(w, b, at, checkAddressed, checkTime, checkReasons, checkTargets); err != nil {
 		return d.refuse(err)
 	}
-	v := verification{b, w, known, at, make(map[string]*evidenceKeys)}
+	v := verification{b: b, w: w, known: known, at: at, keys: make(map[string]*evidenceKeys)}
 	if err := v.checkPlatforms(); err != nil {
 		return d.refuse(err)
 	}
@@ -146,6 +149,9 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		return d.refuse(err)
 	}
 	d.Allowed, d.Tokens, d.Posts, d.Registered, d.Opens = true, tokens, posts, registered, KindOf(w.Kind).Opens
+	if class := b.OffenceClass(w.OffenceClass); d.Opens && class != nil && !class.NoCopy && b.Version >= 4 {
+		d.Exhibits = v.exhibits
+	}
 	return d
 }
 
@@ -348,6 +354,8 @@ type verification struct {
 	known Facts
 	at    time.Time
 	keys  map[string]*evidenceKeys // by platform
+
+	exhibits []token.Exhibit // of all pieces, each once
 }
 
 // checkPlatforms: each is known, and the custodians have not stopped it.
@@ -403,6 +411,7 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 			if err != nil {
 				return nil, nil, nil, err
 			}
+			v.exhibits = append(v.exhibits, e.Post.Exhibits...)
 			if j == 0 {
 				tokens[i], posts[i], registered[i] = tok, e.Post, reg
 			} else if tok.Commitment != tokens[i].Commitment {
@@ -411,7 +420,21 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 			registered[i].Stolen = cmp.Or(registered[i].Stolen, reg.Stolen)
 		}
 	}
-	return tokens, posts, registered, nil
+	return tokens, posts, registered, v.uniqueExhibits()
+}
+
+// uniqueExhibits leaves each exhibit once, and bounds what is to be stored of one warrant.
+func (v *verification) uniqueExhibits() error {
+	slices.SortStableFunc(v.exhibits, func(x, y token.Exhibit) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
+	v.exhibits = slices.CompactFunc(v.exhibits, func(x, y token.Exhibit) bool { return x.Digest == y.Digest })
+	total := int64(0)
+	for _, x := range v.exhibits {
+		total += x.Length
+	}
+	if total > maxExhibitBytes {
+		return ErrBadEvidence.Because(errors.New("the exhibits are too large together"))
+	}
+	return nil
 }
 
 // piece checks one, and returns since when its platform and its key are registered, too.
