@@ -21,6 +21,7 @@ import (
 
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // Why an exhibit is not encrypted or not opened.
@@ -35,12 +36,13 @@ var (
 		"the exhibit ends too early or was changed on its way: fetch it again, and if it stays so, ask for it to be filed again or resealed")
 )
 
-// MaxSize bounds one exhibit, in bytes.
-const MaxSize = 20 << 20
+// MaxSize bounds one exhibit, in bytes, when it is encrypted and when it is opened.
+const MaxSize = token.MaxExhibit
 
 // Seal encrypts content to everybody in recipients, at least one: hybrid recipients of
 // age or delivery keys, which are the same keys (document.Recipient). It streams. Until
-// it returns nil, what it wrote opens for nobody as a whole.
+// it returns nil, what it wrote opens for nobody as a whole. More than [MaxSize] is
+// token.ErrExhibitTooLarge.
 func Seal(w io.Writer, recipients []string, content io.Reader) error {
 	if len(recipients) == 0 {
 		return ErrRecipient
@@ -63,8 +65,12 @@ func Seal(w io.Writer, recipients []string, content io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if _, err := io.Copy(sealed, content); err != nil {
+	n, err := io.Copy(sealed, io.LimitReader(content, MaxSize+1))
+	switch {
+	case err != nil:
 		return err
+	case n > MaxSize:
+		return token.ErrExhibitTooLarge
 	}
 	return sealed.Close() // writes the last chunk
 }
@@ -85,7 +91,7 @@ func SealedSize(length int64, recipients int) int64 {
 
 // Open decrypts with the key of one recipient: a hybrid identity of age, or a secret
 // delivery key. What it returns is to be read to its end, for only then is it known to
-// be whole: an error of it is [ErrDamaged].
+// be whole: an error of it is [ErrDamaged], or token.ErrExhibitTooLarge behind [MaxSize].
 func Open(sealed io.Reader, identity string) (io.Reader, error) {
 	id, err := parseIdentity(identity)
 	if err != nil {
@@ -99,14 +105,20 @@ func Open(sealed io.Reader, identity string) (io.Reader, error) {
 	case err != nil:
 		return nil, ErrDamaged.Because(err)
 	}
-	return whole{content}, nil
+	return &whole{content, MaxSize}, nil
 }
 
-// whole says of a stream that breaks off what it means.
-type whole struct{ r io.Reader }
+// whole says of a stream that breaks off what it means, and ends one that is too long.
+type whole struct {
+	r    io.Reader
+	left int64
+}
 
-func (w whole) Read(p []byte) (int, error) {
+func (w *whole) Read(p []byte) (int, error) {
 	n, err := w.r.Read(p)
+	if w.left -= int64(n); w.left < 0 {
+		return 0, token.ErrExhibitTooLarge
+	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		err = ErrDamaged.Because(err)
 	}
