@@ -36,14 +36,14 @@ var mayImport = map[string][]string{
 
 	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
-	"escrow/exhibit":        {"verifier/document", "verifier/refusal", "verifier/token"},
+	"escrow/exhibit":        {"policy", "verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/exhibit", "escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
-	"escrow/custodian": {"escrow/seal", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
+	"escrow/custodian": {"escrow/exhibit", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
