@@ -198,7 +198,12 @@ func (e exhibits) sendOne(ctx context.Context, r *registrar.Client, id string, x
 		return err
 	}
 	defer f.Close()
-	return exhibit.Send(x, f, e.recipients, func(sealed io.Reader, length int64) error {
+	err = exhibit.Send(x, f, e.recipients, func(sealed io.Reader, length int64) error {
 		return r.PutExhibit(ctx, id, x.Digest, sealed, length)
 	})
+	var said *registrar.Problem
+	if errors.As(err, &said) && said.Code == "exhibit.stored" {
+		return nil // the same command runs twice, and the other one was first
+	}
+	return err
 }
