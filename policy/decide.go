@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"bytes"
 	"cmp"
 	"crypto"
 	"crypto/sha256"
@@ -116,7 +115,6 @@ const (
 	clockSkew        = 5 * time.Minute
 	maxEvidence      = 10_000
 	maxEvidenceBytes = 64 << 10 // one piece
-	maxExhibitBytes  = 1 << 30  // all exhibits of a warrant: 5,000 posts of 200 KB
 	day              = 24 * time.Hour
 )
 
@@ -157,7 +155,7 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		return d.refuse(err)
 	}
 	d.Allowed, d.Tokens, d.Posts, d.Registered, d.Opens = true, tokens, posts, registered, KindOf(w.Kind).Opens
-	if d.Opens && b.Version >= 4 && !b.noCopy(w) {
+	if b.wantsExhibits(w) {
 		d.Exhibits = v.exhibits
 	}
 	return d
@@ -338,17 +336,11 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	return nil
 }
 
-// noCopy reports whether the warrant is about what nobody may copy, and opens names.
-func (b *Bundle) noCopy(w *Warrant) bool {
-	class := b.OffenceClass(w.OffenceClass)
-	return KindOf(w.Kind).Opens && class != nil && class.NoCopy
-}
-
 // checkDescriptions: of what nobody may copy, the court describes each piece; of all else
 // people read the exhibits themselves, and no description stands in their place.
 func checkDescriptions(w *Warrant, b *Bundle, _ time.Time) error {
 	for _, t := range w.Targets {
-		if !b.noCopy(w) {
+		if !b.forbidsCopies(w) {
 			if len(t.Descriptions) > 0 {
 				return ErrDescriptions
 			}
@@ -458,21 +450,9 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, [][]Post, []
 			registered[i].Stolen = cmp.Or(registered[i].Stolen, reg.Stolen)
 		}
 	}
-	return tokens, posts, registered, v.uniqueExhibits()
-}
-
-// uniqueExhibits leaves each exhibit once, and bounds what is to be stored of one warrant.
-func (v *verification) uniqueExhibits() error {
-	slices.SortStableFunc(v.exhibits, func(x, y token.Exhibit) int { return bytes.Compare(x.Digest[:], y.Digest[:]) })
-	v.exhibits = slices.CompactFunc(v.exhibits, func(x, y token.Exhibit) bool { return x.Digest == y.Digest })
-	total := int64(0)
-	for _, x := range v.exhibits {
-		total += x.Length
-	}
-	if total > maxExhibitBytes {
-		return ErrBadEvidence.Because(errors.New("the exhibits are too large together"))
-	}
-	return nil
+	exhibits, err := uniqueExhibits(v.exhibits)
+	v.exhibits = exhibits
+	return tokens, posts, registered, err
 }
 
 // piece checks one, and returns since when its platform and its key are registered, too.

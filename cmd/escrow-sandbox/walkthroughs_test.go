@@ -355,6 +355,9 @@ func platformWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		ts.Setenv("PEN_NAME", string(about.Author))
+		if err := s.SaveExhibit(about); err != nil {
+			return err
+		}
 		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
 	case "steal":
 		other, err := s.Town.Last()
@@ -364,6 +367,9 @@ func platformWord(s *scene, ts *testscript.TestScript, args []string) error {
 		about.Token = other.Token
 		signed, err := p.Evidence(about)
 		if err != nil {
+			return err
+		}
+		if err := s.SaveExhibit(about); err != nil {
 			return err
 		}
 		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)

@@ -31,7 +31,7 @@ var (
 	ErrIdentity = refusal.New(refusal.Invalid, "exhibit.bad_identity",
 		"the key is no hybrid identity of age (AGE-SECRET-KEY-PQ-1…) and no secret delivery key: name the file that holds it")
 	ErrNotForThisKey = refusal.New(refusal.Denied, "exhibit.not_for_this_key",
-		"the exhibit is not encrypted to this key, or is no age file: ask a custodian who can open it for escrow custodian reseal")
+		"the exhibit is not encrypted to this key, or is no age file: whoever became a custodian after the case was filed cannot open it, and a custodian of its day can")
 	ErrDamaged = refusal.New(refusal.Invalid, "exhibit.damaged",
 		"the exhibit ends too early or was changed on its way: fetch it again, and if it stays so, ask for it to be filed again or resealed")
 )
