@@ -169,12 +169,11 @@ func (c *Case) OpenArgs() []string {
 
 // Approve has a custodian review the case and approve it.
 func (c *Case) Approve(ctx context.Context, custodian string) error {
-	for _, verb := range []string{"review", "approve"} {
-		if _, err := c.do(ctx, c.AsCustodian(custodian, verb, c.ID)...); err != nil {
-			return err
-		}
+	if _, err := c.do(ctx, c.AsCustodian(custodian, "review", c.ID, "--exhibits-to", c.Path("read-by-"+custodian))...); err != nil {
+		return err
 	}
-	return nil
+	_, err := c.do(ctx, c.AsCustodian(custodian, "approve", c.ID)...)
+	return err
 }
 
 // Open opens the released package: to the author's name, and to no more.
