@@ -77,7 +77,7 @@ func (r *Review) String() string {
 		s += r.target(i)
 	}
 	if r.Refused != nil {
-		s += "question: does each of these posts show this offence? Approve only then, and what you cannot read is not shown\n"
+		s += "question: does each of these posts show this offence? Approve only if each does\n"
 	}
 	for _, f := range r.Findings {
 		s += document.Printable("✓ " + f + "\n")
