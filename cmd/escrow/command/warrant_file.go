@@ -15,6 +15,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -156,6 +157,9 @@ func (p *program) exhibits(ctx context.Context, r *registrar.Client, s policy.Su
 	}
 	e.recipients = append(b.Recipients(), w.Requester.DeliveryKey)
 	e.files, err = exhibit.Find(folder, e.want)
+	if err != nil && refusal.Of(err) == nil {
+		err = secretfile.ErrUnreadable.Because(err)
+	}
 	return e, err
 }
 
@@ -195,7 +199,7 @@ func (e exhibits) send(ctx context.Context, p *program, r *registrar.Client, id 
 func (e exhibits) sendOne(ctx context.Context, r *registrar.Client, id string, x token.Exhibit) error {
 	f, err := os.Open(e.files[x.Digest])
 	if err != nil {
-		return err
+		return secretfile.ErrUnreadable.Because(err)
 	}
 	defer f.Close()
 	err = exhibit.Send(x, f, e.recipients, func(sealed io.Reader, length int64) error {
