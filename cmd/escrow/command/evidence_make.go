@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -20,16 +21,22 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post: a line of --posts is one JSON object with token, url, at (as 2026-11-29T07:00:00Z), and text, files or both, perhaps dpop; nothing else.")
+var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post: a line of --posts is one JSON object with token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop; nothing else.")
 
 // post is one line of --posts: what a platform kept when somebody published it.
 type post struct {
-	Token string    `json:"token"`
-	Proof string    `json:"dpop"`
-	URL   string    `json:"url"`
-	At    time.Time `json:"at"`
-	Text  string    `json:"text"`
-	Files []string  `json:"files"`
+	Token    string    `json:"token"`
+	Proof    string    `json:"dpop"`
+	URL      string    `json:"url"`
+	At       time.Time `json:"at"`
+	Exhibits []piece   `json:"exhibits"`
+}
+
+// piece is what was published, or one part of it.
+type piece struct {
+	Type string `json:"type"`
+	Text string `json:"text"`
+	File string `json:"file"` // - is the standard input
 }
 
 // makeFlags are what evidence is made of.
@@ -78,7 +85,9 @@ func evidenceMake(p *program) *cobra.Command {
 		"or --type; - is a text from the standard input. --token is the file with the ID token or access token\n" +
 		"as the author presented it.\n\n" +
 		"--posts makes one piece of evidence of each line of a file, which is not read as a whole:\n\n" +
-		`  {"token":"eyJ…","url":"https://town.example/p/17","at":"2026-11-29T07:00:00Z","text":"…","files":["picture.png"]}` + "\n\n" +
+		`  {"token":"eyJ…","url":"https://town.example/p/17","at":"2026-11-29T07:00:00Z",` + "\n" +
+		`   "exhibits":[{"type":"text/plain","text":"…"},{"type":"image/png","file":"picture.png"}]}` + "\n\n" +
+		"(in one line). " +
 		"--exhibits keeps what was published, each exhibit under its SHA-256: custodians must read it, so keep it\n" +
 		"as long as the evidence. Nothing is verified here: escrow evidence check does that."
 	f.signerFlags.add(c)
@@ -120,7 +129,9 @@ func (f *makeFlags) makeOne(p *program, key jose.JSONWebKey, files []string, wri
 		}
 		f.one.Proof = string(document.Typed(raw))
 	}
-	f.one.Files = files
+	for _, name := range files {
+		f.one.Exhibits = append(f.one.Exhibits, piece{Type: f.typeOf(name), File: name})
+	}
 	return f.make(p, key, f.one, written)
 }
 
@@ -155,6 +166,11 @@ func readPost(line string) (*post, error) {
 	if err := dec.Decode(one); err != nil {
 		return nil, errPost // a decoder's error quotes the line
 	}
+	for _, x := range one.Exhibits {
+		if (x.Text == "") == (x.File == "") || x.File == "-" { // the posts may come from there
+			return nil, errPost
+		}
+	}
 	if one.Token == "" || one.At.IsZero() {
 		return nil, errPost
 	}
@@ -164,17 +180,10 @@ func readPost(line string) (*post, error) {
 // make signs evidence of one post and prints it, or adds it to written.
 func (f *makeFlags) make(p *program, key jose.JSONWebKey, one post, written io.Writer) error {
 	e := token.Evidence{Platform: f.platform, Token: one.Token, Proof: one.Proof, Post: token.Post{URL: one.URL, At: one.At.UTC().Truncate(time.Second)}}
-	if one.Text != "" {
-		x, err := f.keep("text/plain", strings.NewReader(one.Text))
+	for _, one := range one.Exhibits {
+		x, err := f.keepPiece(p, one)
 		if err != nil {
 			return err
-		}
-		e.Post.Exhibits = append(e.Post.Exhibits, x)
-	}
-	for _, name := range one.Files {
-		x, err := f.keepFile(p, name)
-		if err != nil {
-			return shell.InFile(name, 0, err)
 		}
 		e.Post.Exhibits = append(e.Post.Exhibits, x)
 	}
@@ -209,21 +218,29 @@ var extensions = map[string]string{
 	".m4a": "audio/mp4", ".mp3": "audio/mpeg", ".ogg": "audio/ogg", ".oga": "audio/ogg", ".opus": "audio/ogg", ".wav": "audio/wav", ".mp4": "video/mp4", ".webm": "video/webm",
 }
 
-// keepFile is keep of a file, or of the standard input.
-func (f *makeFlags) keepFile(p *program, name string) (token.Exhibit, error) {
-	mediaType := extensions[strings.ToLower(filepath.Ext(name))]
-	if mediaType == "" {
-		mediaType = f.mediaType
+// typeOf is the type that a file's name says, else that of --type.
+func (f *makeFlags) typeOf(name string) string {
+	if known := extensions[strings.ToLower(filepath.Ext(name))]; known != "" {
+		return known
 	}
-	if mediaType == "" && name == "-" {
-		mediaType = "text/plain"
+	if name == "-" {
+		return cmp.Or(f.mediaType, "text/plain")
 	}
-	in, err := p.open(name)
+	return f.mediaType
+}
+
+// keepPiece is keep of what a post names.
+func (f *makeFlags) keepPiece(p *program, one piece) (token.Exhibit, error) {
+	if one.File == "" {
+		return f.keep(one.Type, strings.NewReader(one.Text))
+	}
+	in, err := p.open(one.File)
 	if err != nil {
 		return token.Exhibit{}, err
 	}
 	defer in.Close()
-	return f.keep(mediaType, in)
+	x, err := f.keep(one.Type, in)
+	return x, shell.InFile(one.File, 0, err)
 }
 
 // keep reads an exhibit, and writes it to the folder if there is one.
