@@ -1,12 +1,11 @@
 package token_test
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,63 +15,8 @@ import (
 
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
+	"github.com/penname/penname/verifier/token/evidencetest"
 )
-
-// documented returns the one program in that language on the page about evidence.
-func documented(t *testing.T, language string) string {
-	t.Helper()
-	page, err := os.ReadFile("../../deploy/evidence.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, ok := strings.Cut(string(page), "\n```"+language+"\n")
-	program, after, closed := strings.Cut(rest, "```\n")
-	if !ok || !closed || strings.Contains(after, "\n```"+language+"\n") {
-		t.Fatalf("the page has not exactly one program in %s", language)
-	}
-	return program
-}
-
-// interpreter is the first of names that is installed. On a laptop the test is skipped
-// without it, in CI it fails.
-func interpreter(t *testing.T, names ...string) string {
-	t.Helper()
-	for _, name := range names {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("needed in CI: none of %q is installed", names)
-	}
-	t.Skipf("skipped, because not CI: none of %q is installed", names)
-	return ""
-}
-
-// made runs a program of the page and returns the evidence that it prints.
-func made(t *testing.T, dir, command, program string, key jose.JSONWebKey, post any) string {
-	t.Helper()
-	jwk, err := json.Marshal(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, content := range map[string][]byte{program: []byte(documented(t, strings.TrimPrefix(filepath.Ext(program), "."))), "evidence.jwk": jwk} {
-		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	input, err := json.Marshal(post)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.CommandContext(t.Context(), command, program, "evidence.jwk", "town-square")
-	var out, said bytes.Buffer
-	c.Dir, c.Stdin, c.Stdout, c.Stderr = dir, bytes.NewReader(input), &out, &said
-	if err := c.Run(); err != nil {
-		t.Fatalf("%s: %v\n%s", program, err, said.String())
-	}
-	return strings.TrimSpace(out.String())
-}
 
 const png = "\x89PNG\r\n\x1a\nand more"
 
@@ -82,37 +26,25 @@ const png = "\x89PNG\r\n\x1a\nand more"
 func TestAnyLanguageMakesEvidence(t *testing.T) {
 	ed25519, p256 := exampleKey("evidence-1"), mustKey(t, jose.ES256)
 	words := "Ich komme heute nacht / „allein“ <b>\u202e☠\r\n\t\"😀\""
-	for program, by := range map[string]struct {
-		command []string
-		keys    []jose.JSONWebKey
-	}{
-		"maker.js":     {[]string{"node"}, []jose.JSONWebKey{ed25519, p256}},
-		"maker.python": {[]string{"/usr/bin/python3", "python3"}, []jose.JSONWebKey{ed25519, p256}},
-		"maker.php":    {[]string{"php"}, []jose.JSONWebKey{ed25519}},
-	} {
-		t.Run(program, func(t *testing.T) {
-			language := strings.TrimPrefix(filepath.Ext(program), ".")
-			if n := strings.Count(documented(t, language), "\n"); n > 40 {
-				t.Errorf("it has %d lines", n)
+	for _, language := range evidencetest.Languages {
+		t.Run(language, func(t *testing.T) {
+			program, err := evidencetest.Maker(language)
+			if n := strings.Count(program, "\n"); err != nil || n > 40 {
+				t.Errorf("%v, it has %d lines", err, n)
 			}
-			command := interpreter(t, by.command...)
-			for _, key := range by.keys {
-				checkMaker(t, command, program, key, words)
+			checkMaker(t, language, ed25519, words)
+			if language != "php" { // as the page says
+				checkMaker(t, language, p256, words)
 			}
 		})
 	}
 }
 
-func checkMaker(t *testing.T, command, program string, key jose.JSONWebKey, words string) {
+func checkMaker(t *testing.T, language string, key jose.JSONWebKey, words string) {
 	t.Helper()
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "picture.png"), []byte(png), 0o600); err != nil {
 		t.Fatal(err)
-	}
-	if strings.HasSuffix(program, ".js") { // a module, as node tells by the name
-		if err := os.WriteFile(filepath.Join(dir, "package.json"), []byte(`{"type":"module"}`), 0o600); err != nil {
-			t.Fatal(err)
-		}
 	}
 	author, at := exampleKey("author"), now().Add(time.Minute)
 	access := issued(token.TypAccess, thumbprint(t, author))
@@ -128,7 +60,18 @@ func checkMaker(t *testing.T, command, program string, key jose.JSONWebKey, word
 		if proof != "" {
 			post["dpop"] = proof
 		}
-		e, _, err := token.VerifyEvidence(made(t, dir, command, program, key, post), rules)
+		input, err := json.Marshal(post)
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := evidencetest.Make(t.Context(), language, dir, key, "town-square", input)
+		if errors.Is(err, evidencetest.ErrMissing) && os.Getenv("CI") != "true" {
+			t.Skip("skipped, because not CI: ", err)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, _, err := token.VerifyEvidence(made, rules)
 		if err != nil {
 			t.Fatalf("%s: %v", key.Algorithm, err)
 		}

@@ -75,7 +75,7 @@ func evidenceMake(p *program) *cobra.Command {
 				return err
 			}
 			b := kept.Bytes()
-			if f.posts == "" {
+			if bytes.Count(b, []byte("\n")) == 1 {
 				b = bytes.TrimSuffix(b, []byte("\n")) // so that sha256sum gives what a warrant names
 			}
 			return f.out.WritePrivate(b)
