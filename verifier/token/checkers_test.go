@@ -15,10 +15,20 @@ import (
 	"github.com/penname/penname/verifier/token/evidencetest"
 )
 
+// edit is what is replaced in a text, and by what; perhaps more than once.
+type edit []string
+
+func (e edit) of(text string) string {
+	for i := 0; i < len(e); i += 2 {
+		text = strings.Replace(text, e[i], e[i+1], 1)
+	}
+	return text
+}
+
 // spellings are payloads of evidence that mean the same as %: how it is written is no fault.
 // faults are others. Each replaces a part of the payload below.
 var (
-	spellings = map[string][2]string{
+	spellings = map[string]edit{
 		"as it is":     {"", ""},
 		"space":        {`{"version":2,`, "{\n\t\"version\" : 2 ,\r\n "},
 		"order":        {`"version":2,"iss":"town-square",`, `"iss":"town-square","version":2,`},
@@ -28,7 +38,7 @@ var (
 		"second piece": {`"length":28}`, `"length":28},{"type":"image/png","sha256":"` + strings.Repeat("ab", 32) + `","length":20971520}`},
 		"a colon":      {`/p/17"`, `/p/17?a=%22:%22"`},
 	}
-	faults = map[string][2]string{
+	faults = map[string]edit{
 		"repeated":              {`"version":2,`, `"version":2,"version":2,`},
 		"repeated, escaped":     {`"version":2,`, `"version":2,"v\u0065rsion":2,`},
 		"repeated within":       {`"length":28`, `"length":28,"length":28`},
@@ -59,7 +69,7 @@ var (
 		"a relative address":    {`https://town.example/p/17`, `/p/17`},
 		"made before the post":  {`"iat":1772366520`, `"iat":1772366400`},
 		"before the sign-in":    {`"at":1772366460`, `"at":1772366100`},
-		"days after":            {`"iat":1772366520,`, `"iat":1772966520,`}, // with its at, below
+		"days after":            {`"at":1772366460`, `"at":1772966460`, `"iat":1772366520`, `"iat":1772966520`},
 		"another platform":      {`"iss":"town-square"`, `"iss":"school-forum"`},
 		"two objects":           {`{"version":2`, `{}{"version":2`},
 	}
@@ -68,17 +78,12 @@ var (
 // The checkers on the page about evidence agree with VerifyEvidence about what is evidence
 // and what is not.
 func TestOtherLanguagesCheckEvidence(t *testing.T) {
-	access := issued(token.TypAccess, "")
-	payload := `{"version":2,"iss":"town-square","iat":1772366520,"token":"` + access + `","post":{"url":"https://town.example/p/17","at":1772366460,` +
-		`"exhibits":[{"type":"text/plain","sha256":"` + strings.Repeat("cd", 32) + `","length":28}]}}`
+	payload := evidencePayload()
 	rules := token.EvidenceRules{Issuer: "https://penname.example", IssuerKeys: published(exampleKey("issuer-1")), PlatformKeys: published(exampleKey("evidence-1")), Span: 24 * time.Hour}
 	vectors := map[string]string{}
-	for _, set := range []map[string][2]string{spellings, faults} {
+	for _, set := range []map[string]edit{spellings, faults} {
 		for name, change := range set {
-			changed := strings.Replace(payload, change[0], change[1], 1)
-			if name == "days after" {
-				changed = strings.Replace(changed, `"at":1772366460`, `"at":1772966460`, 1)
-			}
+			changed := change.of(payload)
 			if changed == payload && name != "as it is" {
 				t.Fatalf("%s changes nothing", name)
 			}

@@ -29,7 +29,7 @@ var errExhibitMissing = refusal.New(refusal.Invalid, "evidence.exhibit_missing",
 // evidence is `escrow evidence`: what a platform's engineer needs, and whoever is handed
 // evidence before a warrant is made of it.
 func evidence(p *program) *cobra.Command {
-	return group("evidence", "Make, check and read a platform's evidence of posts", evidenceMake(p), evidenceCheck(p), evidenceShow(p))
+	return group("evidence", "Make, check and read a platform's evidence of posts", evidenceMake(p), evidenceCheck(p), evidenceShow(p), evidenceSchema(p))
 }
 
 // maxEvidenceLine bounds a line of a file of posts or of evidence, in bytes: a text of 1 MiB
@@ -213,4 +213,12 @@ func evidenceShow(p *program) *cobra.Command {
 		"texts are as they were published."
 	c.Flags().StringVar(&dir, "exhibits", "", "folder with the exhibits, each named by its SHA-256")
 	return c
+}
+
+func evidenceSchema(p *program) *cobra.Command {
+	return leaf("schema", "Print the form of evidence as JSON Schema", "escrow evidence schema > evidence.schema.json", cobra.NoArgs,
+		func(context.Context, []string) error {
+			_, err := io.WriteString(p.Stdout, token.EvidenceSchema)
+			return err
+		})
 }

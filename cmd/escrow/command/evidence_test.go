@@ -165,6 +165,9 @@ func TestEvidenceIsMadeCheckedAndShown(t *testing.T) {
 	if !strings.Contains(out, "| I will find you.‹U+202E›‹U+001B›[2J\n         | evidence   forged line\n") || strings.ContainsAny(out, "\u202e\x1b") || !strings.Contains(out, digest) {
 		t.Errorf("show says %s", out)
 	}
+	if out := f.mustRun("", "evidence schema"); out != token.EvidenceSchema {
+		t.Errorf("schema prints %s", out)
+	}
 	var s shownEvidence
 	if err := json.Unmarshal([]byte(f.mustRun("", "evidence show @threat.jws --exhibits @exhibits --json")), &s); err != nil || s.SHA256 != digest || *s.Exhibits[0].Text != f.read("post.txt") {
 		t.Errorf("%v: %+v", err, s)
