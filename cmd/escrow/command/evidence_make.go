@@ -84,10 +84,9 @@ func evidenceMake(p *program) *cobra.Command {
 		"one exhibit, whose type its name says (.txt .png .jpg .gif .webp .pdf .mp3 .m4a .ogg .wav .mp4 .webm)\n" +
 		"or --type; - is a text from the standard input. --token is the file with the ID token or access token\n" +
 		"as the author presented it.\n\n" +
-		"--posts makes one piece of evidence of each line of a file, which is not read as a whole:\n\n" +
+		"--posts makes one piece of evidence of each line of a file, which is not read as a whole. A line, here\nbroken in two:\n\n" +
 		`  {"token":"eyJ…","url":"https://town.example/p/17","at":"2026-11-29T07:00:00Z",` + "\n" +
 		`   "exhibits":[{"type":"text/plain","text":"…"},{"type":"image/png","file":"picture.png"}]}` + "\n\n" +
-		"(in one line). " +
 		"--exhibits keeps what was published, each exhibit under its SHA-256: custodians must read it, so keep it\n" +
 		"as long as the evidence. Nothing is verified here: escrow evidence check does that."
 	f.signerFlags.add(c)
@@ -240,6 +239,9 @@ func (f *makeFlags) keepPiece(p *program, one piece) (token.Exhibit, error) {
 	}
 	defer in.Close()
 	x, err := f.keep(one.Type, in)
+	if err != nil && refusal.Of(err) == nil {
+		err = secretfile.ErrUnreadable.Because(err)
+	}
 	return x, shell.InFile(one.File, 0, err)
 }
 
@@ -255,7 +257,7 @@ func (f *makeFlags) keep(mediaType string, content io.Reader) (token.Exhibit, er
 	if err != nil {
 		return token.Exhibit{}, secretfile.ErrUnwritable.Because(err)
 	}
-	defer os.Remove(part.Name()) //nolint:errcheck // it has another name by then
+	defer os.Remove(part.Name()) // it has another name by then, if all went well
 	x, err := token.NewExhibit(mediaType, io.TeeReader(content, part))
 	if cerr := part.Close(); err == nil && cerr != nil {
 		err = secretfile.ErrUnwritable.Because(cerr)
