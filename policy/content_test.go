@@ -63,7 +63,7 @@ func TestContentOfABundle(t *testing.T) {
 
 // What was said is what is judged: evidence names it, in a case under rules of version 4,
 // and a case under older rules is read as before.
-func TestN01EvidenceDeclaresWhatWasPublished(t *testing.T) {
+func TestEvidenceDeclaresWhatWasPublished(t *testing.T) {
 	old, w := newWorld(t), newWorld(t, func(b *Bundle) { b.Succeed(nil) })
 	v, evidence := w.production(t)
 	d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
@@ -87,7 +87,7 @@ func TestN01EvidenceDeclaresWhatWasPublished(t *testing.T) {
 
 // A post counts within the span after the sign-in, whatever the life of its token, and
 // under older rules within that life.
-func TestN02SpanOfPosts(t *testing.T) {
+func TestSpanOfPosts(t *testing.T) {
 	old, w := newWorld(t), newWorld(t, func(b *Bundle) { b.Succeed(nil) })
 	for _, c := range []struct {
 		w     *world
@@ -113,7 +113,7 @@ func TestN02SpanOfPosts(t *testing.T) {
 
 // Of what nobody may copy the court describes each post, over its signature; no exhibit of
 // it is to be filed, and of all else there is no description in the place of the words.
-func TestN03NobodyCopiesIt(t *testing.T) {
+func TestNobodyCopiesIt(t *testing.T) {
 	w := newWorld(t, func(b *Bundle) { b.Succeed(nil); b.OffenceClasses = DefaultOffenceClasses() })
 	first, second := w.evidence(t, square, "troll", 1, now.AddDate(0, 0, -3)), w.evidence(t, square, "troll", 2, now.AddDate(0, 0, -3))
 	described := func(texts ...string) map[string]string {

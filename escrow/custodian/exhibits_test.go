@@ -14,7 +14,7 @@ import (
 
 // Nobody approves what they have not read: a review alone is not enough, nor one whose
 // exhibits were not as declared; and the folder's own record says so to the next run.
-func TestN05NobodyApprovesUnread(t *testing.T) {
+func TestNobodyApprovesUnread(t *testing.T) {
 	v, f := reviewer(t)
 	c := v.open("gerd")
 	words := "I will come for you tonight.\u202e\x1b[2J\n✓ the warrant is signed"

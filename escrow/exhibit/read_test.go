@@ -27,7 +27,7 @@ func published(exhibits ...token.Exhibit) policy.Post {
 
 // Each target is refused for itself: what was put in the place of an exhibit, kept back,
 // encrypted to another or cut, and the others are read.
-func TestN04WhatWasSaidIsWhatIsJudged(t *testing.T) {
+func TestWhatWasSaidIsWhatIsJudged(t *testing.T) {
 	alba, other := custodian(t), custodian(t)
 	threat, worse, harmless := textOf(t, "I will come for you."), textOf(t, "Tonight."), textOf(t, "Good morning to you.")
 	whole := sealed(t, []byte("I will come for you."), alba.recipient)

@@ -9,6 +9,8 @@ import (
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
+
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 )
 
 // X18: text from elsewhere moves no cursor and turns no sentence round.
@@ -111,7 +113,7 @@ func FuzzVisible(f *testing.F) {
 	for _, s := range []string{"", "a\x1b[2J", "\u202Ex", "p\u0430y\xff", "👩\u200D👧", "z\u0300\u0300\u0300\u0300\u0300", "a\u200D\u200D", "\r\n\r"} {
 		f.Add(s)
 	}
-	f.Fuzz(func(t *testing.T, s string) {
+	fuzzing.Run(f, func(t *testing.T, s string) {
 		got := Visible(s)
 		if !utf8.ValidString(got) || utf8.RuneCountInString(got) < utf8.RuneCountInString(strings.ReplaceAll(s, "\r\n", "\n")) {
 			t.Fatalf("%q became %q", s, got)
