@@ -47,11 +47,11 @@ func ExhibitsUnverified(s Submission, b *Bundle) ([]token.Exhibit, error) {
 	}
 	var all []token.Exhibit
 	for _, raw := range s.Evidence {
-		exhibits, err := token.ExhibitsUnverified(raw)
+		e, err := token.ParseUnverifiedEvidence(raw)
 		if err != nil {
 			return nil, ErrBadEvidence.Because(err)
 		}
-		all = append(all, exhibits...)
+		all = append(all, e.Post.Exhibits...)
 	}
 	return uniqueExhibits(all)
 }

@@ -4,13 +4,10 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"io"
 	"maps"
 	"slices"
 	"unicode/utf8"
-
-	"github.com/penname/penname/verifier/document"
 )
 
 // Limits of what evidence may declare, in bytes.
@@ -175,19 +172,4 @@ func (f *exhibitForm) good() bool {
 		return f.mark(f.head)
 	}
 	return !f.bad && len(f.head) == 0
-}
-
-// ExhibitsUnverified are those that evidence declares; none of version 1. It verifies no
-// signature: it is for whoever hands them over. It refuses as [VerifyEvidence] does what is
-// no evidence.
-func ExhibitsUnverified(evidence string) ([]Exhibit, error) {
-	var payload json.RawMessage
-	if !document.ReadUnverified(evidence, &payload) {
-		return nil, ErrEvidenceMalformed
-	}
-	e, err := parseEvidence(payload)
-	if err != nil {
-		return nil, err
-	}
-	return e.Post.Exhibits, nil
 }

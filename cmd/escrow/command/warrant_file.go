@@ -164,8 +164,8 @@ func (p *program) exhibits(ctx context.Context, r *registrar.Client, s policy.Su
 }
 
 func declares(evidence string) bool {
-	x, err := token.ExhibitsUnverified(evidence)
-	return err == nil && len(x) > 0
+	e, err := token.ParseUnverifiedEvidence(evidence)
+	return err == nil && len(e.Post.Exhibits) > 0
 }
 
 // send encrypts and sends what the registrar lacks.
