@@ -63,6 +63,10 @@ type Bundle struct {
 	MaxSecrecyDays  int `json:"max_secrecy_days"`  // from issue, 1 to 1096
 	MaxValidityDays int `json:"max_validity_days"` // from issue to expiry, 1 to 90
 
+	// Since version 4: evidence names the content of its post, which custodians read.
+	PostSpanHours int `json:"post_span_hours,omitempty"` // how long after the sign-in a post is still evidence, 1 to 168
+	AppealDays    int `json:"appeal_days,omitempty"`     // how long exhibits are kept after their case ended, 1 to 1096
+
 	raw         []byte
 	hash        string
 	owners      keyOwners
@@ -131,6 +135,10 @@ type OffenceClass struct {
 	Fields           []string `json:"fields"`             // what may be asked for
 	Speech           bool     `json:"speech"`             // lawful speech: never a reason to open a name
 	Emergency        bool     `json:"emergency"`          // an imminent threat to life or limb
+
+	// Since version 4: its evidence carries a description that the court signed, and
+	// never the content itself, of which nobody may make a copy (abuse of children).
+	NoCopy bool `json:"no_copy,omitempty"`
 }
 
 // Custodian holds one share of the threshold key.
@@ -140,6 +148,10 @@ type Custodian struct {
 	Organisation string          `json:"organisation"`
 	Index        int             `json:"index"` // of the key share, 1 to n
 	Key          json.RawMessage `json:"key"`   // public JWK that signs approvals and endorsements
+
+	// Since version 4: the age recipient that exhibits are encrypted to, "age1pq1…"
+	// (age-encryption.org/v1, hybrid of ML-KEM-768 and X25519); no two have the same.
+	Recipient string `json:"recipient,omitempty"`
 }
 
 // signers are an authority's keys by kid.
@@ -254,7 +266,7 @@ func (b *Bundle) compile() error {
 		func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileRegistry(owners) },
 		func() error { return b.compileAuthorities(owners) },
-		func() error { return b.compileCustodians(owners) },
+		func() error { return b.compileCustodians(owners) }, b.checkRecipients,
 		func() error { return b.compileReviewers(owners) },
 	} {
 		if err := step(); err != nil {
@@ -504,6 +516,37 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 		}
 		b.custodians[c.ID] = key
 		b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
+	}
+	return nil
+}
+
+// PostSpan is how long after the sign-in a post is evidence; 0 before version 4, where the
+// life of the token decides.
+func (b *Bundle) PostSpan() time.Duration { return time.Duration(b.PostSpanHours) * time.Hour }
+
+// Recipients are those that exhibits are encrypted to besides the requester: the
+// custodians' in the bundle's order, none before version 4.
+func (b *Bundle) Recipients() (all []string) {
+	for _, c := range b.Custodians {
+		if c.Recipient != "" {
+			all = append(all, c.Recipient)
+		}
+	}
+	return all
+}
+
+// checkRecipients wants a recipient of each custodian since version 4, which no other
+// has: an exhibit that somebody cannot open is one that nobody has judged.
+func (b *Bundle) checkRecipients() error {
+	if b.Version < 4 {
+		return nil // checkContentless wants none
+	}
+	seen := make(map[string]bool)
+	for _, c := range b.Custodians {
+		if err := document.ParseRecipient(c.Recipient); err != nil || seen[c.Recipient] {
+			return about("custodian", c.ID, ErrBundleRecipient)
+		}
+		seen[c.Recipient] = true
 	}
 	return nil
 }

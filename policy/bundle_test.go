@@ -341,6 +341,7 @@ func inCompartments(change func(*Bundle)) func(*Bundle) {
 func TestCompartmentsOfABundle(t *testing.T) {
 	b := newWorld(t).draft(t)
 	inCompartments(func(*Bundle) {})(b)
+	withRecipients(t, b)
 	raw, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err)

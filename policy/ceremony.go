@@ -51,6 +51,9 @@ type Seat struct {
 	Index        int             `json:"index"`
 	Key          json.RawMessage `json:"key"`      // public JWK that signs messages, and later approvals
 	Ceremony     string          `json:"ceremony"` // threshold.Participant: the keys of this one ceremony
+
+	// Custodian.Recipient; none in a card that was made before exhibits were.
+	Recipient string `json:"recipient,omitempty"`
 }
 
 // The rounds of a ceremony. In the first, every participant signs the plan, so
@@ -147,6 +150,9 @@ func (p *CeremonyPlan) compile() error {
 			err = owners.add(key, "")
 		}
 		// "Threshold = distinct authorities" (ATTACKS, lesson 5).
+		if err == nil && s.Recipient != "" {
+			err = document.ParseRecipient(s.Recipient)
+		}
 		if err != nil || !word(s.ID) || !named(s.ID, s.Name, s.Organisation) || organisations[document.Fold(s.Organisation)] || len(s.Ceremony) != 86 {
 			return errors.New("a seat's id, name, organisation or key")
 		}
@@ -174,7 +180,7 @@ func (p *CeremonyPlan) compile() error {
 
 func same(a, b Seat) bool {
 	return a.ID == b.ID && a.Name == b.Name && a.Organisation == b.Organisation && a.Index == b.Index &&
-		bytes.Equal(a.Key, b.Key) && a.Ceremony == b.Ceremony
+		bytes.Equal(a.Key, b.Key) && a.Ceremony == b.Ceremony && a.Recipient == b.Recipient
 }
 
 // Speakers returns who speaks in a round, in the order of the plan.

@@ -82,6 +82,14 @@ func (r Registered) Report() string {
 	return "this key was reported stolen on " + r.Stolen.Format(time.DateOnly) + "; the log knew this evidence before"
 }
 
+// Post is one post of a target.
+type Post struct {
+	token.Post
+	Evidence    string // hex SHA-256 of the piece about it
+	ProvenByKey bool   // the author's key signed that very post: else there is the platform's word alone
+	Description string // signed by the court, of what nobody may copy; "": the exhibits are shown
+}
+
 // Decision is what [Decide] found.
 type Decision struct {
 	Allowed bool
@@ -91,11 +99,12 @@ type Decision struct {
 	Titles []string // @title of each
 
 	WarrantHash [32]byte
-	Warrant     *Warrant       // set once the authority's signature is verified, refused or not
-	Authority   *Authority     // who signed it
-	Tokens      []*token.Token // when allowed: for each target, the token in its evidence
-	Posts       []token.Post   // and the post
-	Registered  []Registered   // and since when its platform is registered
+	Warrant     *Warrant        // set once the authority's signature is verified, refused or not
+	Authority   *Authority      // who signed it
+	Tokens      []*token.Token  // when allowed: for each target, the token in its evidence
+	Posts       [][]Post        // and its posts, in the order in which the warrant names their evidence
+	Registered  []Registered    // and since when its platform is registered
+	Exhibits    []token.Exhibit // when it opens: what the posts showed, to be filed with it, each once; none of an offence of which nobody may make a copy
 
 	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
@@ -128,10 +137,10 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		return d.refuse(err)
 	}
 	d.Warrant, d.Authority = w, a
-	if err := run(w, b, at, checkAddressed, checkTime, checkReasons, checkTargets); err != nil {
+	if err := run(w, b, at, checkAddressed, checkTime, checkReasons, checkTargets, checkDescriptions); err != nil {
 		return d.refuse(err)
 	}
-	v := verification{b, w, known, at, make(map[string]*evidenceKeys)}
+	v := verification{b: b, w: w, known: known, at: at, keys: make(map[string]*evidenceKeys)}
 	if err := v.checkPlatforms(); err != nil {
 		return d.refuse(err)
 	}
@@ -146,6 +155,9 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		return d.refuse(err)
 	}
 	d.Allowed, d.Tokens, d.Posts, d.Registered, d.Opens = true, tokens, posts, registered, KindOf(w.Kind).Opens
+	if b.wantsExhibits(w) {
+		d.Exhibits = v.exhibits
+	}
 	return d
 }
 
@@ -165,7 +177,7 @@ func BeforeSigning(w Warrant, key jose.JSONWebKey, b *Bundle, at time.Time) Deci
 	if named, ok := a.keys[key.KeyID]; !ok || !named.isPublicOf(key) || !named.signs(w.IssuedAt) {
 		return d.refuse(ErrSignerKey)
 	}
-	err := run(&w, b, at, checkAddressed, checkTime, checkReasons, checkTargets, checkDigests, checkRequester, checkSecrecy, checkFields)
+	err := run(&w, b, at, checkAddressed, checkTime, checkReasons, checkTargets, checkDescriptions, checkDigests, checkRequester, checkSecrecy, checkFields)
 	if err == nil {
 		judged := Decision{Warrant: &w, Authority: a.Authority}
 		err = judged.judge(b)
@@ -324,6 +336,29 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 	return nil
 }
 
+// checkDescriptions: of what nobody may copy, the court describes each piece; of all else
+// people read the exhibits themselves, and no description stands in their place.
+func checkDescriptions(w *Warrant, b *Bundle, _ time.Time) error {
+	for _, t := range w.Targets {
+		if !b.forbidsCopies(w) {
+			if len(t.Descriptions) > 0 {
+				return ErrDescriptions
+			}
+			continue
+		}
+		pieces := append([]string{t.Evidence}, t.Further...)
+		if len(t.Descriptions) != len(pieces) {
+			return ErrDescriptions
+		}
+		for _, digest := range pieces {
+			if document.Blank(t.Descriptions[digest]) {
+				return ErrDescriptions
+			}
+		}
+	}
+	return nil
+}
+
 // AsksFor returns the platforms whose records [Decide] needs for a submission: those
 // that its warrant names, if an authority of b signed it and b has a registry.
 func (b *Bundle) AsksFor(s Submission) []string {
@@ -348,6 +383,8 @@ type verification struct {
 	known Facts
 	at    time.Time
 	keys  map[string]*evidenceKeys // by platform
+
+	exhibits []token.Exhibit // of all pieces, each once
 }
 
 // checkPlatforms: each is known, and the custodians have not stopped it.
@@ -366,10 +403,10 @@ func (v *verification) checkPlatforms() error {
 	return nil
 }
 
-// evidence checks every piece and returns the first token of each target, its post
+// evidence checks every piece and returns the first token of each target, its posts
 // and since when its platform is registered.
 // Evidence that no target names is refused too: nobody needs it here.
-func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post, []Registered, error) {
+func (v *verification) evidence(evidence []string) ([]*token.Token, [][]Post, []Registered, error) {
 	w, named := v.w, 0
 	for _, t := range w.Targets {
 		named += 1 + len(t.Further)
@@ -391,7 +428,7 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 	if len(pieces) != named || len(evidence) != named {
 		return nil, nil, nil, ErrEvidenceMismatch
 	}
-	tokens, posts, registered := make([]*token.Token, len(w.Targets)), make([]token.Post, len(w.Targets)), make([]Registered, len(w.Targets))
+	tokens, posts, registered := make([]*token.Token, len(w.Targets)), make([][]Post, len(w.Targets)), make([]Registered, len(w.Targets))
 	for i, t := range w.Targets {
 		for j, digest := range append([]string{t.Evidence}, t.Further...) {
 			raw, ok := pieces[digest]
@@ -403,22 +440,30 @@ func (v *verification) evidence(evidence []string) ([]*token.Token, []token.Post
 			if err != nil {
 				return nil, nil, nil, err
 			}
+			v.exhibits = append(v.exhibits, e.Post.Exhibits...)
+			posts[i] = append(posts[i], Post{e.Post, digest, e.ProvenByKey, t.Descriptions[digest]})
 			if j == 0 {
-				tokens[i], posts[i], registered[i] = tok, e.Post, reg
+				tokens[i], registered[i] = tok, reg
 			} else if tok.Commitment != tokens[i].Commitment {
 				return nil, nil, nil, ErrEvidenceMismatch // which record would be opened?
 			}
 			registered[i].Stolen = cmp.Or(registered[i].Stolen, reg.Stolen)
 		}
 	}
-	return tokens, posts, registered, nil
+	exhibits, err := uniqueExhibits(v.exhibits)
+	v.exhibits = exhibits
+	return tokens, posts, registered, err
 }
 
 // piece checks one, and returns since when its platform and its key are registered, too.
 func (v *verification) piece(raw, digest string, t Target) (e *token.Evidence, tok *token.Token, reg Registered, err error) {
 	k := v.keys[t.Platform]
-	e, tok, err = token.VerifyEvidence(raw, token.EvidenceRules{Issuer: v.b.Issuer, IssuerKeys: v.b.issuerKeys, PlatformKeys: k.set, Contentless: true})
-	if err != nil {
+	e, tok, err = token.VerifyEvidence(raw, token.EvidenceRules{Issuer: v.b.Issuer, IssuerKeys: v.b.issuerKeys, PlatformKeys: k.set,
+		Span: v.b.PostSpan(), Contentless: v.b.Version < 4})
+	switch {
+	case errors.Is(err, token.ErrNoContent):
+		return nil, nil, reg, token.ErrNoContent
+	case err != nil:
 		return nil, nil, reg, ErrBadEvidence.Because(err)
 	}
 	if tok.Subject != t.Pseudonym || e.Platform != t.Platform || tok.Audience != t.Platform {

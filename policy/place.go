@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,7 +12,7 @@ import (
 const maxDailyWarrants = 10_000
 
 // CurrentVersion is the version of the format in which new bundles are written.
-const CurrentVersion = 3
+const CurrentVersion = 4
 
 // versions are all versions of the format, each with what it adds. A bundle is
 // read for ever as what it was when it was endorsed, so a version only ever adds
@@ -19,7 +20,8 @@ const CurrentVersion = 3
 var versions = map[int]func(*Bundle) error{
 	1:              (*Bundle).checkPlaceless,
 	2:              (*Bundle).checkUnregistered,
-	CurrentVersion: (*Bundle).checkPlaced,
+	3:              (*Bundle).checkContentless,
+	CurrentVersion: (*Bundle).checkContent,
 }
 
 // Stop ends cases under earlier bundles: the one that is named by its leaf, all of
@@ -46,12 +48,34 @@ func (b *Bundle) checkPlaceless() error {
 	if slices.ContainsFunc(b.Authorities, func(a Authority) bool { return a.DailyWarrants != 0 }) {
 		return ErrBundleMalformed.Because(errors.New("version 1 has no daily numbers"))
 	}
-	return nil
+	return b.checkNoContent()
 }
 
 func (b *Bundle) checkUnregistered() error {
 	if b.Registry != nil || slices.ContainsFunc(b.Stops, func(s Stop) bool { return s.Platform != "" }) {
 		return ErrBundleMalformed.Because(errors.New("version 2 has no registry and stops no platform"))
+	}
+	return b.checkContentless()
+}
+
+func (b *Bundle) checkContentless() error {
+	if err := b.checkNoContent(); err != nil {
+		return err
+	}
+	return b.checkPlaced()
+}
+
+func (b *Bundle) checkNoContent() error {
+	if b.PostSpanHours != 0 || b.AppealDays != 0 || slices.ContainsFunc(b.Custodians, func(c Custodian) bool { return c.Recipient != "" }) ||
+		slices.ContainsFunc(b.OffenceClasses, func(c OffenceClass) bool { return c.NoCopy }) {
+		return ErrBundleMalformed.Because(errors.New("a version before 4 has neither recipients nor classes without copies nor a span of posts nor a time to appeal"))
+	}
+	return nil
+}
+
+func (b *Bundle) checkContent() error {
+	if b.PostSpanHours < 1 || b.PostSpanHours > 168 || b.AppealDays < 1 || b.AppealDays > 1096 {
+		return ErrBundleLimits.Because(errors.New("a post is evidence for 1 to 168 hours after the sign-in, and exhibits are kept for 1 to 1096 days after the end of their case"))
 	}
 	return b.checkPlaced()
 }
@@ -94,7 +118,8 @@ func (b *Bundle) place() int { return max(1, b.Number) }
 
 // Succeed makes a draft the one that comes after previous, or the first of its
 // log if that is nil, in the current version of the format. An authority without
-// a daily number gets [DefaultDailyWarrants].
+// a daily number gets [DefaultDailyWarrants], and what is left out of the span of
+// posts and the time to appeal the defaults.
 func (b *Bundle) Succeed(previous *Bundle) {
 	b.Version, b.Number, b.Predecessor = CurrentVersion, 1, ""
 	b.Authorities = slices.Clone(b.Authorities) // a draft begins as a copy of what is in force
@@ -103,6 +128,8 @@ func (b *Bundle) Succeed(previous *Bundle) {
 			b.Authorities[i].DailyWarrants = DefaultDailyWarrants
 		}
 	}
+	b.PostSpanHours = cmp.Or(b.PostSpanHours, DefaultPostSpanHours)
+	b.AppealDays = cmp.Or(b.AppealDays, DefaultAppealDays)
 	if previous != nil {
 		b.Number, b.Predecessor = previous.place()+1, previous.hash
 	}

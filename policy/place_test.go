@@ -77,7 +77,7 @@ func TestAPlaceThatIsNone(t *testing.T) {
 		"number 1 with predecessor": func(b *Bundle) { b.Number = 1 },
 		"number 2 without":          func(b *Bundle) { b.Predecessor = "" },
 		"no hash":                   func(b *Bundle) { b.Predecessor = "yesterday's" },
-		"version 4":                 func(b *Bundle) { b.Version = 4 },
+		"version 5":                 func(b *Bundle) { b.Version = 5 },
 		"version 0":                 func(b *Bundle) { b.Version = 0 },
 		"version 1 with a number":   func(b *Bundle) { b.Version = 1 },
 		"version 1 with a stop":     func(b *Bundle) { b.Version, b.Number, b.Predecessor, b.Stops = 1, 0, "", []Stop{{Case: &leaf}} },
@@ -165,6 +165,7 @@ func TestFoundR3EveryAuthorityHasADailyNumber(t *testing.T) {
 	for number, want := range map[int]error{-1: ErrBundleLimits, 0: ErrBundleLimits, 1: nil, maxDailyWarrants: nil, maxDailyWarrants + 1: ErrBundleLimits} {
 		draft := newWorld(t).draft(t)
 		draft.Succeed(nil)
+		withRecipients(t, draft)
 		draft.Authorities[1].DailyWarrants = number
 		if _, err := draft.Marshal(); !errors.Is(err, want) {
 			t.Errorf("%d: %v", number, err)

@@ -838,10 +838,11 @@ func TestBundlesWithARegistry(t *testing.T) {
 		"a stop of no id":           {func(b *Bundle) { b.Stops = []Stop{{Platform: "The Square"}} }, ErrBundleMalformed},
 		"a stop of two":             {func(b *Bundle) { b.Stops = []Stop{{Platform: square, Authority: "crown-court"}} }, ErrBundleMalformed},
 		"one platform's stop twice": {func(b *Bundle) { b.Stops = []Stop{{Platform: square}, {Platform: square}} }, ErrBundleMalformed},
-		"version 2 without":         {func(b *Bundle) { b.Version, b.Registry = 2, nil }, nil},
+		"version 2 without":         {func(b *Bundle) { b.Version, b.Registry = 2, nil; contentless(b); withoutRecipients(b) }, nil},
 	} {
 		draft := first.draft(t)
 		draft.Succeed(first.bundle)
+		withRecipients(t, draft)
 		draft.Registry = &Registry{jwks(t, key("registry")), waiting}
 		c.change(draft)
 		if _, err := draft.Marshal(); !errors.Is(err, c.want) {

@@ -238,7 +238,7 @@ func BenchmarkDecide(b *testing.B) {
 					e := w.evidence(b, square, who, n, now.AddDate(0, 0, -3))
 					evidence, digests = append(evidence, e), append(digests, digest(e))
 				}
-				v.Targets = append(v.Targets, Target{pseudonym(b, who), square, digests[0], digests[1:]})
+				v.Targets = append(v.Targets, Target{Pseudonym: pseudonym(b, who), Platform: square, Evidence: digests[0], Further: digests[1:]})
 			}
 			s := Submission{sign(b, w.court, v), evidence}
 			bytes := len(s.Warrant)

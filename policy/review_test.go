@@ -14,6 +14,7 @@ import (
 func reviewers(t testing.TB, names ...string) func(*Bundle) {
 	return func(b *Bundle) {
 		b.Succeed(nil)
+		withRecipients(t, b)
 		for _, name := range names {
 			b.Reviewers = append(b.Reviewers, Reviewer{ID: name, Name: "Reviewer " + name, Key: public(t, key(name))})
 		}

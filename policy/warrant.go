@@ -64,6 +64,10 @@ type Target struct {
 	Platform  string          `json:"platform"` // client id in the bundle
 	Evidence  string          `json:"evidence"` // hex SHA-256 of the evidence JWS about one post
 	Further   []string        `json:"further"`  // the same for further posts of this pen name; may be empty
+
+	// Descriptions say what each post shows, by the digest of its evidence, where the
+	// offence class is one of which nobody may make a copy; else there is none.
+	Descriptions map[string]string `json:"descriptions,omitempty"`
 }
 
 // Requester receives the answer, encrypted to DeliveryKey ("pendk1.…").
@@ -162,7 +166,16 @@ func (w *Warrant) wellFormed() error {
 			return errors.New("a short text is too long or not displayable")
 		}
 	}
-	for _, s := range []string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason} {
+	long := []string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason}
+	for _, t := range w.Targets {
+		for digest, text := range t.Descriptions {
+			if !hashPattern.MatchString(digest) {
+				return errors.New("a description is not of a hash: 64 hex digits, the SHA-256 of the evidence")
+			}
+			long = append(long, text)
+		}
+	}
+	for _, s := range long {
 		if !document.Displayable(s, 4000) {
 			return errors.New("a text is too long or not displayable")
 		}

@@ -170,7 +170,7 @@ func TestFoundK1StrangersWriteNothing(t *testing.T) {
 	}
 	for code, file := range map[string]string{"warrant.unsigned": st.Path("bundle.json"), "warrant.": selfMade} {
 		for range 2 {
-			if err := st.Refused(ctx, code, "warrant", "file", file, "--evidence", st.Evidence, "--server", tb.Origin); err != nil {
+			if err := st.Refused(ctx, code, "warrant", "file", file, "--evidence", st.Evidence, "--exhibits", st.Exhibits(), "--server", tb.Origin); err != nil {
 				t.Error(err)
 			}
 		}

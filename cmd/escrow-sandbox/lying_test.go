@@ -121,7 +121,7 @@ func swaps(t *testing.T, tb *world.World) (x *world.Case, y opening.CaseFile) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said, code := tb.Escrow(t.Context(), "warrant", "file", warrant, "--evidence", x.Evidence, "--server", tb.Origin, "--json")
+	said, code := tb.Escrow(t.Context(), "warrant", "file", warrant, "--evidence", x.Evidence, "--exhibits", x.Exhibits(), "--server", tb.Origin, "--json")
 	var filed struct{ Case string }
 	if err := json.Unmarshal([]byte(said), &filed); err != nil || code != 0 {
 		t.Fatal(said)
@@ -382,7 +382,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := st.Refused(ctx, "warrant.notice_first_not_served", "warrant", "file", signed, "--evidence", st.Evidence, "--server", tb.Origin); err != nil {
+	if err := st.Refused(ctx, "warrant.notice_first_not_served", "warrant", "file", signed, "--evidence", st.Evidence, "--exhibits", st.Exhibits(), "--server", tb.Origin); err != nil {
 		t.Fatal(err)
 	}
 	warrant, err := os.ReadFile(signed)

@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -41,6 +42,22 @@ import (
 // else: a process of its own, of which a memory image can be taken.
 const childEnv = "PENNAME_TEST_ISSUING_PROCESS"
 
+// tidy runs the tests with a folder for what custodians look at, and removes it.
+func tidy(m *testing.M) int {
+	dir, err := os.MkdirTemp("", "t")
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	// PostgreSQL, which runs as another user than root, has its files below it.
+	if err := errors.Join(os.Chmod(dir, 0o711), os.Setenv("TMPDIR", dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
 func TestMain(m *testing.M) {
 	child := issuingProcess
 	switch {
@@ -49,7 +66,7 @@ func TestMain(m *testing.M) {
 	case os.Getenv(shortLivedEnv) != "":
 		child = shortLivedProcess
 	case os.Getenv(childEnv) == "":
-		os.Exit(m.Run())
+		os.Exit(tidy(m))
 	}
 	if err := child(); err != nil {
 		fmt.Fprintln(os.Stderr, err)

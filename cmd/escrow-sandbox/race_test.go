@@ -86,7 +86,7 @@ func TestF25DoubleFiling(t *testing.T) {
 	cases := make(chan string, 8)
 	for range cap(cases) {
 		go func() {
-			said, _ := tb.Escrow(t.Context(), "warrant", "file", st.Warrant, "--evidence", st.Evidence, "--server", tb.Origin, "--json")
+			said, _ := tb.Escrow(t.Context(), "warrant", "file", st.Warrant, "--evidence", st.Evidence, "--exhibits", st.Exhibits(), "--server", tb.Origin, "--json")
 			var s struct{ Case string }
 			if json.Unmarshal([]byte(said), &s) != nil {
 				s.Case = said

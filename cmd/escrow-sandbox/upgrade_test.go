@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
@@ -42,6 +43,7 @@ func TestUpgradeFromPlatformsOfTheBundle(t *testing.T) {
 	}
 	before := start(world.Options{Rules: func(b *policy.Bundle) {
 		b.Version, b.Registry = 2, nil
+		exhibittest.Forget(b)
 		for id, name := range map[string]string{world.TownSquare: "Town Square", world.SchoolForum: "School Forum"} {
 			key := readJWK(t, folder+"/evidence-"+id+".jwk")
 			b.Platforms = append(b.Platforms, policy.Platform{ID: id, Name: name, Keys: marshal(t, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key.Public()}})})

@@ -22,6 +22,7 @@ import (
 
 	escrowd "github.com/penname/penname/cmd/escrowd/command"
 	"github.com/penname/penname/verifier/token"
+	"github.com/penname/penname/verifier/token/evidencetest"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -48,6 +49,8 @@ import (
 //	crowd N                                                        people who are over 18 enrol
 //	platform ID ban | evidence FILE | renew                        about the newest post, or its author's sign-in
 //	platform ID steal FILE                                         evidence with the other platform's token
+//	platform ID post FILE | key FILE | public FILE                 what its own programs make evidence of, and with
+//	maker LANGUAGE ID POST FILE                                    the program of deploy/evidence.md in that language
 //	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
 //	escrow …                                                       the program of everybody outside
 //	escrowd …                                                      the operator's program
@@ -111,13 +114,16 @@ func walkthroughs(t *testing.T, vault bool) {
 			return nil
 		},
 		Condition: func(c string) (bool, error) {
-			if c != "vault" {
-				return false, errors.New("unknown condition " + c)
+			switch c {
+			case "vault":
+				return vault, nil
+			case "ci":
+				return os.Getenv("CI") == "true", nil
 			}
-			return vault, nil
+			return false, errors.New("unknown condition " + c)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"person": wrap(personWord), "platform": wrap(platformWord), "draft": wrap(draftWord), "sign-unchecked": wrap(signUncheckedWord),
+			"person": wrap(personWord), "platform": wrap(platformWord), "maker": wrap(makerWord), "draft": wrap(draftWord), "sign-unchecked": wrap(signUncheckedWord),
 			"escrow": program((*scene).escrowProgram), "escrowd": program((*scene).escrowdProgram), "capture": capture,
 			"witness": wrap(witnessWord), "clock": wrap(clockWord), "dump": wrap(dumpWord),
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
@@ -217,7 +223,7 @@ func inFolder(ts *testscript.TestScript, args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
 		out[i] = a
-		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && slices.Contains([]string{".json", ".jws", ".key", ".jwk", ".pub", ".secret", ".txt"}, ext) {
+		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && slices.Contains([]string{".json", ".jws", ".key", ".jwk", ".pub", ".secret", ".txt", ".dir"}, ext) {
 			out[i] = ts.MkAbs(a)
 		}
 	}
@@ -471,6 +477,9 @@ func platformWord(s *scene, ts *testscript.TestScript, args []string) error {
 			return err
 		}
 		ts.Setenv("PEN_NAME", string(about.Author))
+		if err := s.SaveExhibit(about); err != nil {
+			return err
+		}
 		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
 	case "steal":
 		other, err := s.Town.Last()
@@ -482,11 +491,40 @@ func platformWord(s *scene, ts *testscript.TestScript, args []string) error {
 		if err != nil {
 			return err
 		}
+		if err := s.SaveExhibit(about); err != nil {
+			return err
+		}
 		return os.WriteFile(ts.MkAbs(args[2]), []byte(signed), 0o600)
 	case "token":
 		return os.WriteFile(ts.MkAbs(args[2]), about.Claims(), 0o600)
+	case "key":
+		return writeJSON(ts.MkAbs(args[2]), p.EvidenceKey)
+	case "public":
+		return writeJSON(ts.MkAbs(args[2]), p.EvidenceKey.Public())
+	case "post":
+		ts.Setenv("PEN_NAME", string(about.Author))
+		return writeJSON(ts.MkAbs(args[2]), map[string]any{
+			"token": about.Token.Raw, "url": about.URL, "at": about.At.UTC().Format(time.RFC3339), "exhibits": []map[string]string{{"type": "text/plain", "text": about.Text}},
+		})
 	}
 	return fmt.Errorf("unknown deed %q", args[1])
+}
+
+func writeJSON(name string, v any) error {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, b, 0o600)
+}
+
+func makerWord(s *scene, ts *testscript.TestScript, args []string) error {
+	p := s.platformOf(args[1])
+	made, err := evidencetest.Make(context.Background(), args[0], filepath.Dir(ts.MkAbs(args[3])), p.EvidenceKey, p.ID, []byte(ts.ReadFile(args[2])))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(ts.MkAbs(args[3]), []byte(made), 0o600)
 }
 
 // draft FILE EVIDENCE CLASS MONTHS [FIELD…] is about the newest post on Town Square.
@@ -546,7 +584,7 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
 	ctx := context.Background()
-	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx))
+	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx), s.Service.DropExhibits(ctx))
 }
 
 // dumpWord writes everything that the database holds, rows in stored order.

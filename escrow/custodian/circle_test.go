@@ -18,6 +18,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
@@ -267,6 +268,7 @@ func (v *circle) writeBundle(change func(*policy.Bundle)) (file string, b *polic
 		OffenceClasses: policy.DefaultOffenceClasses(), Fields: policy.DefaultFields(), Policies: policy.DefaultRules(),
 		MaxTargets: 600, MaxSecrecyDays: 365, MaxValidityDays: 30,
 	}
+	exhibittest.Forget(draft)
 	change(draft)
 	raw, err := draft.Marshal()
 	if err != nil {

@@ -22,6 +22,7 @@
 //	share.key       their share of the threshold key; share.key.epoch-N an
 //	                older one, until a bundle with the newer key is in force
 //	ceremony.key    for the next ceremony; destroyed when its share is safe
+//	exhibits.key    opens what posts showed, the exhibits of a case
 //	ceremony-….state, transcript-….json  what was said in a ceremony
 //	review-…        what was shown of a case; decision-… what they signed in it.
 //	                Both go a year after the warrant expired
@@ -70,6 +71,8 @@ var (
 		"the folder holds no share of the custodians' key: take part in a ceremony first")
 	ErrOtherBundle = refusal.New(refusal.Denied, "custodian.other_bundle",
 		"the case was decided under rules that the public log does not show to be or to have been in force: do not approve, and tell the other custodians")
+	ErrNoExhibitKey = refusal.New(refusal.NotFound, "custodian.no_exhibit_key",
+		"the folder is older than exhibits and has no key for them: run escrow custodian card, and give the card to the operator for the next rules")
 	ErrNotInForce = refusal.New(refusal.Denied, "custodian.not_in_force",
 		"you are not a custodian of the rules in force: who signs must be, whatever the rules of the case's day say")
 	ErrNoRules = refusal.New(refusal.NotFound, "custodian.no_rules",
@@ -274,20 +277,33 @@ func (c *Custodian) save() error {
 func (c *Custodian) Key() jose.JSONWebKey { return c.key }
 
 // Card returns the public parts for a plan and a bundle, with the key for the
-// next ceremony, which it makes if there is none. Its index is 0: the operator
-// gives seats.
+// next ceremony and the recipient of exhibits, each of which it makes if there is
+// none. Its index is 0: the operator gives seats.
 func (c *Custodian) Card() (s policy.Seat, err error) {
 	key, err := c.folder.nextCeremonyKey()
 	if err != nil {
 		return s, err
 	}
 	s = policy.Seat{ID: c.ID, Name: c.Name, Organisation: c.Organisation}
+	if s.Recipient, err = c.folder.recipient(); err != nil {
+		return s, err
+	}
 	if s.Key, err = c.key.Public().MarshalJSON(); err != nil {
 		return s, err
 	}
 	text, err := key.Public().MarshalText()
 	s.Ceremony = string(text)
 	return s, err
+}
+
+// exhibitIdentity is what opens exhibits, an identity for exhibit.Open. A folder that never
+// made a card with a recipient has none: [ErrNoExhibitKey].
+func (c *Custodian) exhibitIdentity() (string, error) {
+	b, err := c.folder.read(exhibitFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", ErrNoExhibitKey
+	}
+	return string(b), err
 }
 
 // rules returns the bundle from which the custodian follows the log, or nil if they

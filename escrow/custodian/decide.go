@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
@@ -23,7 +22,8 @@ var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 // Approve signs the custodian's approval of a case that they reviewed, with one
 // share for each target and compartment that is to be opened, encrypted to the
 // requester. It is the refusal of the
-// first check that the case did not pass, [ErrNotAsReviewed] if that was another
+// first check that the case did not pass, [ErrUnread] or [ErrExhibits] unless the folder has
+// read what was published and it is what the evidence declares, [ErrNotAsReviewed] if that was another
 // when it was reviewed, before the notice period is over [policy.ErrNoticePeriod],
 // without a share [ErrNoShare], and for somebody who is not a custodian of the
 // bundle in force [ErrNotInForce].
@@ -37,6 +37,9 @@ func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) 
 		return "", ErrNotAsReviewed
 	case at.Before(r.from):
 		return "", policy.ErrNoticePeriod
+	}
+	if err := r.read(); err != nil {
+		return "", err
 	}
 	shares, err := c.shares(r)
 	if err != nil {
@@ -120,7 +123,7 @@ func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
 			if err != nil {
 				return nil, err
 			}
-			sealed, err := seal.SealTo(r.Warrant.Requester.DeliveryKey, seal.ShareInfo(warrantHash, t.Label, compartment, c.ID), clearShare)
+			sealed, err := t.SealShare(r.Warrant.Requester.DeliveryKey, warrantHash, compartment, c.ID, clearShare)
 			clear(clearShare)
 			if err != nil {
 				return nil, err

@@ -22,6 +22,7 @@ const (
 	signingFile  = "signing.jwk"
 	shareFile    = "share.key"
 	ceremonyFile = "ceremony.key"
+	exhibitFile  = "exhibits.key"
 	witnessFile  = "witness.key"
 )
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -13,13 +14,15 @@ import (
 
 	"filippo.io/age"
 
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/verifier/document"
 )
 
 func TestFolderHasNoSecretInClear(t *testing.T) {
 	v := newCircle(t, "alba")
 	c := v.open("alba")
-	for _, name := range []string{signingFile, ceremonyFile} {
+	for _, name := range []string{signingFile, ceremonyFile, exhibitFile} {
 		secret, err := c.folder.read(name)
 		if err != nil || len(secret) < 32 {
 			t.Fatal(name, err)
@@ -247,5 +250,42 @@ func TestFoundI1APassphraseIsOneHoweverItIsSpelled(t *testing.T) {
 	}
 	if _, err := (Home{Dir: filepath.Join(t.TempDir(), "no"), Passphrase: typed("a\ttab and a horse")}).Create(t.Context(), Identity{ID: "alba", Name: "N", Organisation: "O"}, 1); !errors.Is(err, ErrPassphraseText) {
 		t.Error(err)
+	}
+}
+
+// A folder of before has no key for exhibits until a card is made, which keeps it then.
+func TestAFolderGetsAKeyForExhibitsOnce(t *testing.T) {
+	v := newCircle(t, "alba")
+	before := v.card("alba", 0).Recipient
+	if err := document.ParseRecipient(before); err != nil {
+		t.Fatal(err)
+	}
+	if again := v.card("alba", 0).Recipient; again != before {
+		t.Error("another key on the second card")
+	}
+	c := v.open("alba")
+	identity, err := c.exhibitIdentity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sealed bytes.Buffer
+	if err := exhibit.Seal(&sealed, []string{before}, strings.NewReader("words")); err != nil {
+		t.Fatal(err)
+	}
+	opened, err := exhibit.Open(&sealed, identity)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if words, err := io.ReadAll(opened); err != nil || string(words) != "words" {
+		t.Error(string(words), err)
+	}
+	if err := os.Remove(v.path("alba", exhibitFile)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.exhibitIdentity(); !errors.Is(err, ErrNoExhibitKey) {
+		t.Error(err)
+	}
+	if made := v.card("alba", 0).Recipient; made == before || document.ParseRecipient(made) != nil {
+		t.Error("a lost key came back, or none was made")
 	}
 }

@@ -50,6 +50,10 @@ type kept struct {
 	// Where the leaf was verified. Proof holds the signed checkpoint.
 	Tree  opening.Tree `json:"tree"`
 	Proof []byte       `json:"proof"`
+
+	// Checked is by target the code of what was wrong with what it published, or "";
+	// empty: nobody has read it.
+	Checked []string `json:"checked,omitempty"`
 }
 
 // shown is what identifies a case as it was shown. Digests are hex SHA-256.
@@ -224,7 +228,7 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, since []*policy.Bund
 	case !reflect.DeepEqual(k.Shown, r.shown):
 		return nil, ErrNotAsReviewed
 	}
-	r.kept = k
+	r.kept, r.Refused = k, k.Checked
 	return r, k.Tree.Contradicts(r.tree)
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 )
@@ -39,6 +40,7 @@ func (v *circle) seats(id string, b *policy.Bundle, in string) *policy.Bundle {
 	if err := json.Unmarshal(raw, &draft); err != nil {
 		v.t.Fatal(err)
 	}
+	exhibittest.Name(&draft)
 	draft.Succeed(b)
 	c := draft.Custodian(in)
 	c.ID = id

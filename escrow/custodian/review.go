@@ -2,7 +2,6 @@ package custodian
 
 import (
 	"bytes"
-	"encoding/hex"
 	"fmt"
 	"strings"
 	"time"
@@ -34,28 +33,21 @@ type Review struct {
 	Case     string          `json:"case"`
 	Findings []string        `json:"findings"` // what was checked and holds, in sentences
 	Warrant  *policy.Warrant `json:"warrant"`
-	Posts    []Post          `json:"posts"`            // by target
+	Posts    [][]Post        `json:"posts"`            // by target
+	Refused  []string        `json:"refused"`          // by target, code of the first exhibit that is not as declared, or ""; nil: none was read
 	Failed   string          `json:"failed,omitempty"` // code of the first check that did not pass
 
-	file   opening.CaseFile // what the registrar showed
-	since  []*policy.Bundle // from that of the case to the one in force
-	quorum int              // that the leaf says; 0: none
-	day    string           // of the case's recorded leaf, YYYY-MM-DD
-	tree   opening.Tree     // cosigned, holds the leaf
-	from   time.Time        // when the notice period is over
-	failed error            // of the check
-	shown  shown
-	kept   *kept // the folder's record of the review
-}
-
-// Post is what a target's evidence is about: where a custodian can read it, and
-// what it has to hash to.
-type Post struct {
-	URL    string    `json:"url"`
-	SHA256 string    `json:"sha256"` // hex, as sha256sum prints it
-	At     time.Time `json:"at"`
-
-	Registered policy.Registered `json:"registered"` // since when the platform is in the registry
+	file     opening.CaseFile // what the registrar showed
+	since    []*policy.Bundle // from that of the case to the one in force
+	quorum   int              // that the leaf says; 0: none
+	day      string           // of the case's recorded leaf, YYYY-MM-DD
+	tree     opening.Tree     // cosigned, holds the leaf
+	from     time.Time        // when the notice period is over
+	failed   error            // of the check
+	posts    [][]policy.Post  // by target
+	exhibits bool             // of which there are any to read
+	shown    shown
+	kept     *kept // the folder's record of the review
 }
 
 // registered is for a person: how old the registration is, and whether the key was stolen.
@@ -80,23 +72,37 @@ func (r *Review) String() string {
 		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, w.LegalBasis, w.Offence, w.OffenceClass, w.MaxPenaltyMonths,
 		w.Grounds, w.Necessity, w.Proportionality, strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation,
 		w.Secrecy.Ends.UTC().Format(time.DateOnly), w.Secrecy.Reason)
-	for i, t := range w.Targets {
-		s += fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform)
-		if i < len(r.Posts) {
-			p := r.Posts[i]
-			s += fmt.Sprintf("  for the post %s of %s, sha256 %s\n", p.URL, p.At.Format(time.RFC3339), p.SHA256) + registered(p.Registered)
-		}
-		if i < len(r.file.Targets) {
-			s += opens(r.file.Targets[i], w.Fields)
-		}
+	s = document.Printable(s)
+	for i := range w.Targets {
+		s += r.target(i)
+	}
+	if r.Refused != nil {
+		s += "question: does each of these posts show this offence? Approve only if each does\n"
 	}
 	for _, f := range r.Findings {
-		s += "✓ " + f + "\n"
+		s += document.Printable("✓ " + f + "\n")
 	}
 	if r.Failed != "" {
 		s += "✗ " + r.Failed + "\n"
 	}
-	return document.Printable(s)
+	return s
+}
+
+func (r *Review) target(i int) string {
+	t := r.Warrant.Targets[i]
+	s := document.Printable(fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform))
+	if i < len(r.Posts) {
+		for _, p := range r.Posts[i] {
+			s += r.post(p)
+		}
+	}
+	if i < len(r.Refused) && r.Refused[i] != "" {
+		s += "  ✗ " + r.Refused[i] + "\n"
+	}
+	if i < len(r.file.Targets) {
+		s += document.Printable(opens(r.file.Targets[i], r.Warrant.Fields))
+	}
+	return s
 }
 
 // opens says which compartments of a record a custodian's shares open, and for
@@ -219,9 +225,7 @@ func (r *Review) judge(at time.Time) error {
 	if policy.KindOf(d.Warrant.Kind).Opens && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
 		return ErrCaseMismatch
 	}
-	for i, p := range d.Posts {
-		r.Posts = append(r.Posts, Post{p.URL, hex.EncodeToString(p.Digest[:]), p.At, d.Registered[i]})
-	}
+	r.showPosts(d)
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
 	for i, t := range d.Warrant.Targets {

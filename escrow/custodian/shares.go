@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"io/fs"
 
+	"filippo.io/age"
+
 	"github.com/penname/penname/escrow/seal/threshold"
+	"github.com/penname/penname/escrow/secretfile"
 )
 
 // shares returns the key shares in the folder, by file. There can be more than
@@ -154,4 +157,26 @@ func (f *folder) nextCeremonyKey() (threshold.CeremonyKey, error) {
 	}
 	defer clear(raw)
 	return k, f.create(ceremonyFile, raw)
+}
+
+// recipient is what exhibits for the custodian are encrypted to. It makes the key if there
+// is none, and never another one: what was encrypted to a key opens as long as it is there.
+func (f *folder) recipient() (string, error) {
+	b, err := f.read(exhibitFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		id, err := age.GenerateHybridIdentity()
+		if err != nil {
+			return "", secretfile.ErrUnwritable.Because(err)
+		}
+		return id.Recipient().String(), f.create(exhibitFile, []byte(id.String()))
+	case err != nil:
+		return "", err
+	}
+	defer clear(b)
+	id, err := age.ParseHybridIdentity(string(b))
+	if err != nil {
+		return "", ErrSecret // the cause could quote the key
+	}
+	return id.Recipient().String(), nil
 }

@@ -132,6 +132,10 @@ type Case struct {
 	// Daily is set only to file a warrant: how many of that authority are recorded
 	// in a day (UTC), policy.Authority.DailyWarrants. 0: its bundle names no number.
 	Daily int
+	// Exhibits are set only to file a warrant: what custodians are to read, which is
+	// stored as it comes, and for how many days after the end of the case.
+	Exhibits []SealedExhibit
+	KeepDays int
 }
 
 // Approval is one custodian's signed decision on a case.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 )
@@ -118,6 +119,7 @@ func parsedBundle(t *testing.T, change func(*policy.Bundle)) *policy.Bundle {
 	if err := json.Unmarshal(raw, draft); err != nil {
 		t.Fatal(err)
 	}
+	exhibittest.Name(draft)
 	draft.Succeed(nil)
 	change(draft)
 	if draft.Number > 1 && draft.Predecessor == "" {

@@ -67,6 +67,19 @@ type Cases interface {
 	// Change.InForce is in force when the leaves are appended. Two concurrent calls for one case run one
 	// after the other.
 	Apply(ctx context.Context, id string, decide func(Case) (Change, error)) (Case, error)
+
+	// PutExhibit stores what is encrypted of an exhibit that was filed with the case
+	// ([Case].Exhibits), once. It is ErrExhibitUndeclared, ErrExhibitLength, or
+	// ErrExhibitStored if other bytes are stored.
+	PutExhibit(ctx context.Context, id string, digest [32]byte, sealed []byte) error
+	// Exhibit returns those bytes, or ErrNoExhibit.
+	Exhibit(ctx context.Context, id string, digest [32]byte) ([]byte, error)
+	// Exhibits says which are stored, or ErrNoCase.
+	Exhibits(ctx context.Context, id string) (StoredExhibits, error)
+	// DropExhibits deletes the exhibits of every case that is over (in none of the states
+	// Recorded, Authorised and Released) and whose [StoredExhibits].Until has come, and
+	// returns of how many cases.
+	DropExhibits(ctx context.Context, now time.Time) (cases int, err error)
 }
 
 // Target is a pen name on a platform, and what the token in the evidence commits

@@ -125,6 +125,8 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		Expires:     d.Warrant.Expiry,
 		ApproveFrom: now.Add(d.NoticePeriod),
 		Daily:       d.Authority.DailyWarrants,
+		Exhibits:    sealedExhibits(d, b),
+		KeepDays:    b.AppealDays,
 
 		Compartments: compartments,
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/disclose/disclosetest"
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
@@ -75,6 +76,7 @@ func (r *registering) install(t *testing.T, keys json.RawMessage) {
 	if err != nil && !errors.Is(err, disclose.ErrNoBundle) {
 		t.Fatal(err)
 	}
+	exhibittest.Name(draft)
 	draft.Succeed(before)
 	draft.Registry = &policy.Registry{Keys: keys, WaitingDays: 7}
 	if raw, err = draft.Marshal(); err != nil {

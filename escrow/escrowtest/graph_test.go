@@ -36,13 +36,14 @@ var mayImport = map[string][]string{
 
 	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
+	"escrow/exhibit":        {"policy", "verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
 	"escrow/issue":          {"escrow/seal", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
-	"escrow/disclose":       {"escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/disclose":       {"escrow/exhibit", "escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
-	"escrow/custodian": {"escrow/seal", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
+	"escrow/custodian": {"escrow/exhibit", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
@@ -66,8 +67,10 @@ var mayImport = map[string][]string{
 		"escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/token"},
 	"escrow/escrowtest":              {"escrow/issue", "escrow/disclose", "escrow/seal/threshold", "escrow/keep", "escrow/sandbox", "escrow/vault", "verifier/refusal"},
 	"escrow/escrowtest/fuzzing":      {},
+	"verifier/token/evidencetest":    {},                 // runs the programs of deploy/evidence.md, for the tests of both
 	"verifier/identity/oidcprovider": {"escrow/sandbox"}, // runs an OpenID provider of other people, for the tests of both
 	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
+	"escrow/exhibit/exhibittest":     {"policy", "verifier/document"},
 	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},
 
@@ -77,7 +80,7 @@ var mayImport = map[string][]string{
 
 	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/document", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow": {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
+	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/exhibit", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/integration", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
@@ -92,7 +95,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"}, // platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/token", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
@@ -107,7 +110,7 @@ var belongsTo = map[string][]string{
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
 	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service"},
 	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command"},
-	"filippo.io/age":                             {"escrow/custodian"},
+	"filippo.io/age":                             {"verifier/document", "escrow/custodian", "escrow/exhibit"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},
 	"golang.org/x/net":                           {"escrow/sandbox/world", "escrow/openid", "verifier/integration"}, // pages; registrable domains
 	"golang.org/x/sync":                          {"escrow/service", "escrow/sandbox/world"},

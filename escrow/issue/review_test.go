@@ -16,6 +16,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/postgres"
 	"github.com/penname/penname/escrow/sandbox"
@@ -112,6 +113,7 @@ func (o *office) rules(reviewers ...string) *policy.Bundle {
 	for _, name := range reviewers {
 		b.Reviewers = append(b.Reviewers, policy.Reviewer{ID: name, Name: "Reviewer " + name, Key: encode(key(name).Public())})
 	}
+	exhibittest.Name(b)
 	b.Succeed(nil)
 	raw, err := b.Marshal()
 	if err != nil {

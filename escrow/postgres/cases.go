@@ -177,7 +177,10 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json)`,
 		c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, c.Kind, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
 		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments)
-	return refused(ctx, err)
+	if err != nil || len(c.Exhibits) == 0 {
+		return refused(ctx, err)
+	}
+	return insertExhibits(ctx, tx, c)
 }
 
 // dailyNumber checks, under the log's lock, that the authority has not had its

@@ -9,6 +9,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 )
@@ -22,7 +23,7 @@ func TestFoundR3AnAuthorityStaysWithinItsDailyNumber(t *testing.T) {
 	wrap, keys := v.Sides(t)
 	admin := database(t)
 	s, d := issuing(t, admin, Options{}), disclosing(t, admin, Options{})
-	w := newCourt(t, func(b *policy.Bundle) { b.Succeed(nil); b.Authorities[0].DailyWarrants = daily })
+	w := newCourt(t, func(b *policy.Bundle) { exhibittest.Name(b); b.Succeed(nil); b.Authorities[0].DailyWarrants = daily })
 	r := largeRegistrar(d, keys, w)
 	if err := r.Rules.Install(t.Context(), w.raw, w.endorsements); err != nil {
 		t.Fatal(err, cause(err))

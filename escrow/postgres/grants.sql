@@ -68,6 +68,8 @@ GRANT INSERT (id, warrant_hash, authority, warrant_id, kind, submission, bundle,
 GRANT UPDATE (state, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package) ON cases TO penname_disclosing;
 GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle), INSERT (case_id, custodian, approved, signed, leaf, bundle) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_disclosing;
+GRANT SELECT (case_id, digest, length, keep_days, sealed), INSERT (case_id, digest, length, keep_days), UPDATE (sealed), DELETE ON exhibits TO penname_disclosing;
+GRANT EXECUTE ON FUNCTION kept_until(text, integer) TO penname_disclosing;
 GRANT SELECT (warrant, code, leaf), INSERT (warrant, code, leaf) ON refusals TO penname_disclosing;
 
 -- The keeping side moves first halves to a newer key and erases what was asked

@@ -18,6 +18,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/escrowtest"
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
@@ -145,6 +146,7 @@ func newCourt(t testing.TB, changes ...func(*policy.Bundle)) *court {
 		w.custodians = append(w.custodians, k)
 		b.Custodians = append(b.Custodians, policy.Custodian{ID: k.KeyID, Name: k.KeyID, Organisation: k.KeyID, Index: i + 1, Key: jsonOf(t, k.Public())})
 	}
+	exhibittest.Forget(b)
 	for _, change := range changes {
 		change(b)
 	}

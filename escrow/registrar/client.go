@@ -73,6 +73,33 @@ func (c *Client) Package(ctx context.Context, id string) ([]byte, error) {
 	return ask[[]byte](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
+// Exhibits says which exhibits of a case are stored. An answer about another case is
+// [ErrOtherAnswer].
+func (c *Client) Exhibits(ctx context.Context, id string) (Exhibits, error) {
+	x, err := ask[Exhibits](ctx, c, http.MethodGet, Fill(PathExhibits, id), nil, nil)
+	if err == nil && x.Case != id {
+		return Exhibits{}, ErrOtherAnswer
+	}
+	return x, err
+}
+
+// PutExhibit stores an exhibit that the evidence of a case declares, by the SHA-256 of its
+// content: length bytes of ciphertext, as many as exhibit.SealedSize says. It streams. The
+// same bytes may be stored again, others never.
+func (c *Client) PutExhibit(ctx context.Context, caseID string, digest [32]byte, sealed io.Reader, length int64) error {
+	return c.call(ctx, http.MethodPut, Fill(PathExhibit, caseID, hex.EncodeToString(digest[:])), nil, sealedBytes{sealed, length}, nil)
+}
+
+// Exhibit fetches the ciphertext of an exhibit. Nothing of it is checked here: whoever
+// opens it compares it with the evidence.
+func (c *Client) Exhibit(ctx context.Context, caseID string, digest [32]byte) (io.ReadCloser, error) {
+	b, err := ask[[]byte](ctx, c, http.MethodGet, Fill(PathExhibit, caseID, hex.EncodeToString(digest[:])), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
 // Cases lists the cases that wait for custodians, from the place in the list that
 // [Cases].Next of the page before named; "" is the beginning. key is a custodian's.
 func (c *Client) Cases(ctx context.Context, key jose.JSONWebKey, from string) (Cases, error) {
@@ -177,9 +204,27 @@ func ask[T any](ctx context.Context, c *Client, method, path string, key *jose.J
 	return out, err
 }
 
-// call sends one request. in is nil for GET; key, if not nil, signs the request
+// sealedBytes is a body that is no JSON.
+type sealedBytes struct {
+	io.Reader
+	length int64
+}
+
+// bodyOf is what is sent of in, and how many bytes.
+func bodyOf(in any) (io.Reader, int64, error) {
+	switch in := in.(type) {
+	case nil:
+		return http.NoBody, 0, nil
+	case sealedBytes:
+		return in.Reader, in.length, nil
+	}
+	b, err := json.Marshal(in)
+	return bytes.NewReader(b), int64(len(b)), err
+}
+
+// call sends one request. in is nil for GET, or sealedBytes, or is sent as JSON; key, if not nil, signs the request
 // as a custodian (DPoP, RFC 9449). out is what the JSON of the answer is read into,
-// or a *[]byte for an answer that is none. A refusal of the registrar is a [*Problem];
+// or a *[]byte for an answer that is none, or nil for one without content. A refusal of the registrar is a [*Problem];
 // no answer, or one that is not understood, is [ErrUnreachable].
 func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWebKey, in, out any) error {
 	base, err := url.Parse(c.Server)
@@ -187,21 +232,23 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 		return ErrInsecure
 	}
 	address := strings.TrimRight(c.Server, "/") + path
-	var sent []byte
-	if in != nil {
-		if sent, err = json.Marshal(in); err != nil {
-			return err
-		}
+	body, length, err := bodyOf(in)
+	if err != nil {
+		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(sent))
+	req, err := http.NewRequestWithContext(ctx, method, address, body)
 	if err != nil {
 		return ErrUnreachable.Because(err)
 	}
-	if c.Progress != nil && len(sent) > 0 {
-		req.Body = io.NopCloser(&counted{Reader: req.Body, total: int64(len(sent)), tell: c.Progress})
+	_, isBytes := in.(sealedBytes)
+	if req.ContentLength = length; c.Progress != nil && length > 0 && !isBytes {
+		req.Body = io.NopCloser(&counted{Reader: req.Body, total: length, tell: c.Progress})
 	}
 	req.Header.Set("Accept", "application/json")
-	if in != nil {
+	switch {
+	case isBytes:
+		req.Header.Set("Content-Type", "application/octet-stream")
+	case in != nil:
 		req.Header.Set("Content-Type", "application/json")
 	}
 	if key != nil {
@@ -239,6 +286,9 @@ func (c *Client) call(ctx context.Context, method, path string, key *jose.JSONWe
 	}
 	if isSealed {
 		*sealed = b
+		return nil
+	}
+	if out == nil {
 		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {

@@ -5,7 +5,10 @@
 //	who        what                                    client
 //	court      POST /v1/warrants                       FileWarrant
 //	           GET  /v1/warrants/{case}                Status
+//	           GET  /v1/warrants/{case}/exhibits       Exhibits: which are missing
+//	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
 //	requester  GET  /v1/warrants/{case}/package        Package, one ciphertext to them
+//	both       GET  /v1/warrants/{case}/exhibits/{digest}  Exhibit, one ciphertext to them
 //	custodian  GET  /v1/cases                          Cases
 //	           GET  /v1/cases/{case}                   CaseFile
 //	           POST /v1/cases/{case}/decisions         Decide
@@ -20,8 +23,10 @@
 //	           GET  /log/…                             see package proof
 //
 // A custodian's requests for cases carry a DPoP proof (RFC 9449, 4.2) by the key
-// that the bundle names. A refusal is a [Problem], and all else is JSON but the
-// package, which is bytes.
+// that the bundle names. Exhibits are for whoever knows the id of the case and the digest:
+// what is stored is encrypted, is of the length that its content must have, and never
+// changes. A refusal is a [Problem], and all else is JSON but the package and exhibits,
+// which are bytes.
 package registrar
 
 import (
@@ -45,6 +50,8 @@ const (
 	PathWarrants   = "/v1/warrants"
 	PathWarrant    = "/v1/warrants/:case"
 	PathPackage    = "/v1/warrants/:case/package"
+	PathExhibits   = "/v1/warrants/:case/exhibits"
+	PathExhibit    = "/v1/warrants/:case/exhibits/:digest"
 	PathCases      = "/v1/cases"
 	PathCase       = "/v1/cases/:case"
 	PathDecisions  = "/v1/cases/:case/decisions"
@@ -55,23 +62,42 @@ const (
 
 // The names of what varies in the patterns.
 const (
-	ParamCase = "case" // id of a case
-	ParamPlan = "plan" // hex SHA-256 of a ceremony's plan
-	ParamHash = "hash" // hex SHA-256 of a bundle
-	ParamFrom = "from" // in the query of PathCases: Cases.Next of the page before
+	ParamCase   = "case"   // id of a case
+	ParamPlan   = "plan"   // hex SHA-256 of a ceremony's plan
+	ParamHash   = "hash"   // hex SHA-256 of a bundle
+	ParamDigest = "digest" // hex SHA-256 of an exhibit as it was published
+	ParamFrom   = "from"   // in the query of PathCases: Cases.Next of the page before
 
 	ParamPlatform = "platform" // id of a platform
 	ParamAfter    = "after"    // in the query of PathPlatforms and PathPlatform: leaf of the last record of the page before
 )
 
-// Fill puts a value into the one place of a pattern that varies, escaped.
-func Fill(pattern, value string) string {
-	before, rest, _ := strings.Cut(pattern, ":")
-	_, after, more := strings.Cut(rest, "/")
-	if more {
-		after = "/" + after
+// Fill puts values into the places of a pattern that vary, in their order, escaped.
+func Fill(pattern string, values ...string) string {
+	parts := strings.Split(pattern, "/")
+	for i, part := range parts {
+		if strings.HasPrefix(part, ":") {
+			parts[i], values = url.PathEscape(values[0]), values[1:]
+		}
 	}
-	return before + url.PathEscape(value) + after
+	return strings.Join(parts, "/")
+}
+
+// Exhibits says which exhibits of a case are stored. It tells nothing of what they show
+// to whoever does not know that.
+type Exhibits struct {
+	Case    string    `json:"case"`
+	Stored  int       `json:"stored"`
+	Missing []string  `json:"missing,omitempty"` // digests, hex, sorted
+	Until   time.Time `json:"until,omitzero"`    // the day from which they are dropped, once the case is over
+}
+
+// String is for a person at a terminal; empty where the case has no exhibits.
+func (e Exhibits) String() string {
+	if e.Stored+len(e.Missing) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("exhibits: %d stored, %d missing; kept until %s at least", e.Stored, len(e.Missing), e.Until.UTC().Format(time.DateOnly))
 }
 
 // CaseStatus is where a case stands. It names nothing of the warrant: whoever

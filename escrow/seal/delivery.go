@@ -29,8 +29,6 @@ func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
 	return document.DeliveryKEM(), hpke.HKDFSHA256(), hpke.AES256GCM()
 }
 
-const privatePrefix = "pendsk1."
-
 // DeliveryPrivate is a requester's secret key, to which shares and first halves
 // are delivered. It prints and logs as "[redacted]".
 type DeliveryPrivate struct{ k hpke.PrivateKey }
@@ -47,7 +45,7 @@ func GenerateDeliveryKey() (DeliveryPrivate, error) {
 
 // ParseDeliveryKey accepts exactly what [DeliveryPrivate.Reveal] returns.
 func ParseDeliveryKey(text string) (DeliveryPrivate, error) {
-	enc, ok := strings.CutPrefix(text, privatePrefix)
+	enc, ok := strings.CutPrefix(text, document.DeliverySecretPrefix)
 	b, err := document.DecodeBase64(enc)
 	if !ok || err != nil {
 		return DeliveryPrivate{}, ErrDeliveryKey
@@ -81,7 +79,7 @@ func (d DeliveryPrivate) Reveal() (string, error) {
 	if err != nil {
 		return "", ErrDeliveryKey
 	}
-	return privatePrefix + base64.RawURLEncoding.EncodeToString(b), nil
+	return document.DeliverySecretPrefix + base64.RawURLEncoding.EncodeToString(b), nil
 }
 
 // String hides the secret.

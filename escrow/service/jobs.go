@@ -45,6 +45,8 @@ var Jobs = []Job{
 		What: "overwrites what memory still holds of identities that are sealed"},
 	{Name: "lifetimes", Every: 6 * time.Hour, Do: (*Service).WatchLifetimes,
 		What: "renews the secret ids of Vault, and warns of what ends, is out of date or was not read again"},
+	{Name: "exhibits", Every: time.Hour, Do: (*Service).DropExhibits,
+		What: "drops what the posts of a case showed once its time to appeal is over"},
 	{Name: "order", Every: time.Hour, Do: (*Service).ShuffleRows,
 		What: "gives rows an order that tells nothing, and drops expired state of sign-ins"},
 }
@@ -238,6 +240,19 @@ func (s *Service) ShuffleRows(ctx context.Context) error {
 	}
 	if s.Disclosing != nil {
 		err = errors.Join(err, s.Disclosing.Store.DeleteExpired(ctx, s.Now()))
+	}
+	return err
+}
+
+// DropExhibits deletes the exhibits of cases whose time to appeal is over, and says of how
+// many.
+func (s *Service) DropExhibits(ctx context.Context) error {
+	if s.Registrar == nil {
+		return nil
+	}
+	cases, err := s.Registrar.DropExhibits(ctx)
+	if cases > 0 {
+		s.Log.Info("exhibits were dropped: the time to appeal is over", slog.Int("cases", cases))
 	}
 	return err
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 	"golang.org/x/oauth2"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/escrow/openid/openidtest"
 	"github.com/penname/penname/escrow/postgres"
@@ -105,6 +106,7 @@ func (r *registering) rules(after *policy.Bundle, issuerKeys json.RawMessage, st
 		}
 		b.Custodians = append(b.Custodians, policy.Custodian{ID: id, Name: "Custodian " + id, Organisation: "Organisation " + id, Index: i + 1, Key: public})
 	}
+	exhibittest.Name(b)
 	b.Succeed(after)
 	raw, err := b.Marshal()
 	if err != nil {

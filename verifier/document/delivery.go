@@ -7,15 +7,23 @@ import (
 	"errors"
 	"slices"
 	"strings"
+
+	"filippo.io/age/plugin"
 )
 
 // DeliveryKeyPrefix begins a requester's public delivery key. The KEM's public key
 // follows in base64url.
 const DeliveryKeyPrefix = "pendk1."
 
+// DeliverySecretPrefix begins the secret one. 32 bytes follow in base64url.
+const DeliverySecretPrefix = "pendsk1."
+
 // DeliveryKEM is the KEM of delivery keys: MLKEM768-X25519 (X-Wing), id 0x647a,
 // draft-ietf-hpke-pq. It holds while either of the two does.
 func DeliveryKEM() hpke.KEM { return hpke.MLKEM768X25519() }
+
+// ageName is how age names that KEM in its recipients: "age1pq1…".
+const ageName = "pq"
 
 var errDeliveryKey = errors.New("not a delivery key")
 
@@ -27,8 +35,16 @@ func ParseDeliveryKey(s string) (hpke.PublicKey, error) {
 	if !ok || err != nil {
 		return nil, errDeliveryKey
 	}
-	key, err := DeliveryKEM().NewPublicKey(b)
+	key, err := deliveryKey(b)
 	if err != nil || DeliveryKeyPrefix+base64.RawURLEncoding.EncodeToString(key.Bytes()) != s {
+		return nil, errDeliveryKey
+	}
+	return key, nil
+}
+
+func deliveryKey(b []byte) (hpke.PublicKey, error) {
+	key, err := DeliveryKEM().NewPublicKey(b)
+	if err != nil {
 		return nil, errDeliveryKey
 	}
 	point, err := ecdh.X25519().NewPublicKey(b[len(b)-32:])
@@ -45,4 +61,27 @@ func ParseDeliveryKey(s string) (hpke.PublicKey, error) {
 		return nil, errDeliveryKey
 	}
 	return key, nil
+}
+
+// Recipient is a public delivery key in the spelling of age's hybrid recipients,
+// "age1pq1…" (age-encryption.org/v1, "The hybrid ML-KEM-768 + X25519 recipient type"):
+// the same KEM and the same 1216 bytes, so that who has a delivery key opens age files
+// too, and needs no second one.
+//
+// One key serves both: every HPKE context hashes the info string into its key schedule
+// (RFC 9180, 5.1), age's is "age-encryption.org/mlkem768x25519" and that of a delivery
+// begins with "penname/", and their AEADs differ, so that a ciphertext of the one opens
+// under no context of the other.
+func Recipient(public hpke.PublicKey) string { return plugin.EncodeRecipient(ageName, public.Bytes()) }
+
+// ParseRecipient checks a hybrid recipient of age in its one spelling, as
+// [ParseDeliveryKey] checks a delivery key.
+func ParseRecipient(s string) error {
+	name, b, err := plugin.ParseRecipient(s)
+	// BIP 173 has two spellings of the same bytes, in small letters and in capitals.
+	if err != nil || name != ageName || s != strings.ToLower(s) {
+		return errDeliveryKey
+	}
+	_, err = deliveryKey(b)
+	return err
 }

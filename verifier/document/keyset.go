@@ -191,6 +191,9 @@ func (k *Key) InForce(t time.Time) bool {
 	return !t.Before(k.NotBefore) && (k.Expiry.IsZero() || t.Before(k.Expiry))
 }
 
+// Verifies reports whether signature is one of input by the key (RFC 7515, 5.2, step 8).
+func (k *Key) Verifies(input, signature []byte) bool { return verify(k.Public, input, signature) }
+
 // Find chooses the key that d names, by kid only (RFC 7515, 4.1.4). Only a set
 // with one candidate serves a document without kid. The error is a [Fault].
 func (s KeySet) Find(d *Signed) (*Key, error) {

@@ -1,6 +1,7 @@
 package document
 
 import (
+	"fmt"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -111,4 +112,79 @@ func Printable(s string) string {
 		}
 		return r
 	}, s)
+}
+
+// maxMarks is how many accents are shown on one letter. No script needs more, and a
+// heap of them covers the lines above.
+const maxMarks = 4
+
+// Visible makes a stranger's text safe to read on a terminal, and shows what hides in
+// it: controls but line feed and tab, direction marks, what has no width, accents heaped
+// on one letter and bytes that are no UTF-8 are written as what they are, "‹U+202E›";
+// so are the Cyrillic and Greek letters of a word that has Latin ones too, and the Greek
+// ones of a Cyrillic word. Joiners stay where a script or an emoji needs them. Not shown:
+// a whole word in letters that look like those of another script.
+func Visible(s string) string {
+	var out strings.Builder
+	s = strings.ReplaceAll(s, "\r\n", "\n")
+	before, marks, wordEnds, foreign := ' ', 0, 0, noLetter
+	for i, r := range s {
+		if i >= wordEnds {
+			word := s[i : i+wordLength(s[i:])]
+			wordEnds, foreign = i+len(word), foreignIn(word)
+		}
+		marks++
+		if !unicode.IsMark(r) {
+			marks = 0
+		}
+		switch {
+		case r == utf8.RuneError && !strings.HasPrefix(s[i:], "\uFFFD"):
+			fmt.Fprintf(&out, "‹0x%02X›", s[i])
+		case hidden(before, r), foreign(r), marks > maxMarks:
+			fmt.Fprintf(&out, "‹U+%04X›", r)
+		default:
+			out.WriteRune(r)
+		}
+		before = r
+	}
+	return out.String()
+}
+
+// wordLength is how many bytes at the beginning of s are one word; 0: none begins there.
+func wordLength(s string) int {
+	end := strings.IndexFunc(s, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsMark(r) && !joiner(r) })
+	if end < 0 {
+		return len(s)
+	}
+	return end
+}
+
+func joiner(r rune) bool { return r == '\u200C' || r == '\u200D' }
+
+func noLetter(rune) bool { return false }
+
+// foreignIn returns which letters of a word are not of its script.
+func foreignIn(word string) func(rune) bool {
+	if scripts(word) < 2 {
+		return noLetter
+	}
+	latin := strings.ContainsFunc(word, func(r rune) bool { return unicode.Is(unicode.Latin, r) })
+	return func(r rune) bool { return unicode.Is(unicode.Greek, r) || latin && unicode.Is(unicode.Cyrillic, r) }
+}
+
+// hidden reports whether r is not seen, or turns what is, unless it joins an emoji or
+// the letters of a script that has joiners.
+func hidden(before, r rune) bool {
+	emoji := unicode.IsSymbol(before) || before == '\uFE0F'
+	switch {
+	case r == '\n', r == '\t':
+		return false
+	case r == '\uFE0F': // shows the sign before it as a picture
+		return !emoji && !unicode.IsDigit(before)
+	case joiner(r):
+		return !emoji && (!unicode.IsLetter(before) && !unicode.IsMark(before) || scripts(string(before)) > 0)
+	case r == '\u2800': // a sign without dots
+		return true
+	}
+	return !unicode.IsGraphic(r) || unicode.In(r, unicode.Variation_Selector, unicode.Other_Default_Ignorable_Code_Point)
 }

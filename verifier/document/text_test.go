@@ -1,12 +1,16 @@
 package document
 
 import (
+	"strings"
 	"testing"
 	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 	"pgregory.net/rapid"
+
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 )
 
 // X18: text from elsewhere moves no cursor and turns no sentence round.
@@ -76,4 +80,49 @@ func TestFoldIsCanonical(t *testing.T) {
 			t.Errorf("%+q", r)
 		}
 	}
+}
+
+// What a terminal would obey, and what a reader would not see, is written as what it
+// is; what people write is left alone.
+func TestVisible(t *testing.T) {
+	for in, want := range map[string]string{
+		"I will find you.\r\nTonight.\t!":    "I will find you.\nTonight.\t!",
+		"\x1b[2J\x1b]0;x\a\b":                "‹U+001B›[2J‹U+001B›]0;x‹U+0007›‹U+0008›",
+		"over\rwritten":                      "over‹U+000D›written",
+		"\u202Eevil\u202C \u2066x\u2069":     "‹U+202E›evil‹U+202C› ‹U+2066›x‹U+2069›",
+		"zero\u200Bwidth\u200Dx\u00AD\uFEFF": "zero‹U+200B›width‹U+200D›x‹U+00AD›‹U+FEFF›",
+		"p\u0430ypal":                        "p‹U+0430›ypal",
+		"\u0440\u03B1":                       "\u0440‹U+03B1›",
+		"\u0441\u043B\u043E\u0432\u0430":     "\u0441\u043B\u043E\u0432\u0430",
+		"a\xffb\uFFFD":                       "a‹0xFF›b\uFFFD",
+		"\u2028\u0085\u3164\u2800":           "‹U+2028›‹U+0085›‹U+3164›‹U+2800›",
+		"a\U000E0061\U000E0101":              "a‹U+E0061›‹U+E0101›",
+		"é e\u0301 ç 日本語\u3000한국어":           "é e\u0301 ç 日本語\u3000한국어",
+		"می\u200Cخواهم क्\u200Dष":            "می\u200Cخواهم क्\u200Dष",
+		"👩\u200D👧 🏳️\u200D🌈 1️⃣ ❤️ 👍🏽":       "👩\u200D👧 🏳️\u200D🌈 1️⃣ ❤️ 👍🏽",
+		"z" + strings.Repeat("\u0300", 6):    "z" + strings.Repeat("\u0300", 4) + "‹U+0300›‹U+0300›",
+	} {
+		if got := Visible(in); got != want {
+			t.Errorf("%q is shown as %q, not %q", in, got, want)
+		}
+	}
+}
+
+// Whatever comes in: nothing of what goes out moves the cursor, and no byte is dropped
+// without a trace.
+func FuzzVisible(f *testing.F) {
+	for _, s := range []string{"", "a\x1b[2J", "\u202Ex", "p\u0430y\xff", "👩\u200D👧", "z\u0300\u0300\u0300\u0300\u0300", "a\u200D\u200D", "\r\n\r"} {
+		f.Add(s)
+	}
+	fuzzing.Run(f, func(t *testing.T, s string) {
+		got := Visible(s)
+		if !utf8.ValidString(got) || utf8.RuneCountInString(got) < utf8.RuneCountInString(strings.ReplaceAll(s, "\r\n", "\n")) {
+			t.Fatalf("%q became %q", s, got)
+		}
+		for _, r := range got {
+			if unicode.IsControl(r) && r != '\n' && r != '\t' || unicode.Is(unicode.Bidi_Control, r) {
+				t.Fatalf("%q lets %U through", s, r)
+			}
+		}
+	})
 }

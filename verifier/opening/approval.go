@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
@@ -71,6 +72,12 @@ type EncryptedShare struct {
 	Target      int    `json:"target"`                // index into the warrant's targets
 	Compartment string `json:"compartment,omitempty"` // of the target's record; absent for a record of version 1
 	Ciphertext  []byte `json:"ciphertext"`            // HPKE, at most 16 KiB
+}
+
+// SealShare encrypts a custodian's share for one compartment of a target to the requester
+// of that warrant: what [EncryptedShare].Ciphertext is.
+func (t OpenedTarget) SealShare(deliveryKey string, warrantHash [32]byte, compartment, custodian string, share []byte) ([]byte, error) {
+	return seal.SealTo(deliveryKey, seal.ShareInfo(warrantHash, t.Label, compartment, custodian), share)
 }
 
 // compare orders shares by target, then compartment.

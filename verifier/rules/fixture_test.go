@@ -21,6 +21,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
@@ -93,6 +94,7 @@ func (w *world) bundle(after *policy.Bundle, change func(*policy.Bundle)) *polic
 	draft.Log = policy.Log{Origin: origin, VKey: w.vkey, Quorum: 2}
 	w.watch(draft, "a", "b")
 	draft.Ceremony = ""
+	exhibittest.Name(draft)
 	draft.Succeed(after)
 	if change != nil {
 		change(draft)

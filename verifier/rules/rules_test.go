@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
@@ -125,6 +126,7 @@ func TestALyingServer(t *testing.T) {
 
 func placeless(b *policy.Bundle) {
 	b.Version, b.Number, b.Predecessor, b.Authorities[0].DailyWarrants = 1, 0, "", 0
+	exhibittest.Forget(b)
 }
 
 // A1: what stands in no leaf is not in force, whatever the file says.

@@ -158,3 +158,18 @@ func (e *Evidence) checkProof(t *Token) error {
 	e.ProvenByKey = true
 	return nil
 }
+
+// ParseUnverifiedEvidence reads what evidence says, and checks nothing but its form: not who
+// signed it, nor the token and the proof in it. It is for showing and for naming files.
+func ParseUnverifiedEvidence(raw string) (*Evidence, error) {
+	signed, err := evidenceFormat.Open(raw)
+	if err != nil {
+		return nil, err
+	}
+	e, err := parseEvidence(signed.Payload)
+	if err != nil {
+		return nil, err
+	}
+	e.KeyID = signed.KeyID
+	return e, nil
+}

@@ -2,50 +2,87 @@ package command
 
 import (
 	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/exhibit"
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
-var errEvidenceLine = refusal.New(refusal.Invalid, "evidence.not_a_bundle",
-	"this line is not one evidence bundle, a compact JWS as the platform gave it: nothing was sent, name the platform's own file")
+var (
+	errEvidenceLine = refusal.New(refusal.Invalid, "evidence.not_a_bundle",
+		"this line is not one evidence bundle, a compact JWS as the platform gave it: nothing was sent, name the platform's own file")
+	errNoFolder = refusal.New(refusal.Invalid, "exhibit.no_folder",
+		"the evidence declares exhibits, which custodians must read: nothing was sent, name the folder of the platform's files with --exhibits")
+)
+
+// caseStatus is where a case stands, with its exhibits.
+type caseStatus struct {
+	registrar.CaseStatus
+	Exhibits *registrar.Exhibits `json:"exhibits,omitempty"` // none: the case has none, or they were dropped
+}
+
+func (s caseStatus) String() string {
+	if s.Exhibits == nil {
+		return s.CaseStatus.String()
+	}
+	return s.CaseStatus.String() + "\n" + s.Exhibits.String()
+}
+
+// withExhibits asks for the exhibits of a case.
+func withExhibits(ctx context.Context, r *registrar.Client, st registrar.CaseStatus) (caseStatus, error) {
+	x, err := r.Exhibits(ctx, st.Case)
+	if err != nil || x.String() == "" {
+		return caseStatus{CaseStatus: st}, err
+	}
+	return caseStatus{st, &x}, nil
+}
 
 func warrantFile(p *program) *cobra.Command {
 	var evidence []string
+	var folder string
 	c := leaf("file WARRANT", "File a signed warrant with the registrar",
-		"escrow warrant file warrant.jws --evidence threats.jws --server https://penname.example",
+		"escrow warrant file warrant.jws --evidence threats.jws --exhibits threats --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			b, err := p.readFile(args[0])
+			s, err := p.submission(args[0], evidence)
 			if err != nil {
 				return err
-			}
-			s := policy.Submission{Warrant: strings.TrimSpace(string(b))}
-			for _, name := range evidence {
-				e, err := p.readFile(name)
-				if err != nil {
-					return err
-				}
-				for n, line := range strings.Split(string(e), "\n") {
-					if line = strings.TrimSpace(line); line == "" {
-						continue
-					}
-					if strings.Count(line, ".") != 2 || strings.ContainsAny(line, " \t") {
-						return shell.InFile(name, n+1, errEvidenceLine)
-					}
-					s.Evidence = append(s.Evidence, line)
-				}
 			}
 			r, err := p.registrar()
 			if err != nil {
 				return err
 			}
-			st, err := r.FileWarrant(ctx, s)
+			e, err := p.exhibits(ctx, r, s, folder)
 			if err != nil {
 				return err
+			}
+			filed, err := r.FileWarrant(ctx, s)
+			if err != nil {
+				return err
+			}
+			if err := e.send(ctx, p, r, filed.Case); err != nil {
+				if !p.json {
+					fmt.Fprintf(p.Stderr, "case %s is filed; the same command again sends the exhibits that are missing\n", filed.Case)
+				}
+				return err
+			}
+			st := caseStatus{CaseStatus: filed}
+			if len(e.want) > 0 {
+				if st, err = withExhibits(ctx, r, filed); err != nil {
+					return err
+				}
 			}
 			text := st.String()
 			if w, err := policy.ParseUnverified(s.Warrant); err == nil && w.Kind == policy.Withdrawal {
@@ -54,5 +91,123 @@ func warrantFile(p *program) *cobra.Command {
 			return p.print(st, text)
 		})
 	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
+	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name; they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
+}
+
+// submission reads a warrant and its evidence.
+func (p *program) submission(warrant string, evidence []string) (s policy.Submission, err error) {
+	b, err := p.readFile(warrant)
+	if err != nil {
+		return s, err
+	}
+	s.Warrant = strings.TrimSpace(string(b))
+	for _, name := range evidence {
+		e, err := p.readFile(name)
+		if err != nil {
+			return s, err
+		}
+		for n, line := range strings.Split(string(e), "\n") {
+			if line = strings.TrimSpace(line); line == "" {
+				continue
+			}
+			if strings.Count(line, ".") != 2 || strings.ContainsAny(line, " \t") {
+				return s, shell.InFile(name, n+1, errEvidenceLine)
+			}
+			s.Evidence = append(s.Evidence, line)
+		}
+	}
+	return s, nil
+}
+
+// exhibits are what is to be sent with a warrant.
+type exhibits struct {
+	want       []token.Exhibit
+	files      map[[32]byte]string
+	recipients []string
+}
+
+// exhibits finds what the rules of a warrant want of a folder. Whom they are encrypted to
+// is in the bundle whose hash the court signed, and in the warrant itself.
+func (p *program) exhibits(ctx context.Context, r *registrar.Client, s policy.Submission, folder string) (e exhibits, err error) {
+	w, err := policy.ParseUnverified(s.Warrant)
+	if err != nil || !slices.ContainsFunc(s.Evidence, declares) {
+		return e, nil // the registrar says what is wrong with a warrant
+	}
+	raw, _, err := r.BundleByHash(ctx, w.Bundle)
+	var said *registrar.Problem
+	if errors.As(err, &said) && said.Code == "bundle.unknown" {
+		return e, nil // likewise
+	}
+	if err != nil {
+		return e, err
+	}
+	b, err := policy.ParseBundle(raw)
+	switch {
+	case err != nil:
+		return e, err
+	case b.Hash() != w.Bundle:
+		return e, registrar.ErrOtherAnswer
+	}
+	if e.want, err = policy.ExhibitsUnverified(s, b); err != nil || len(e.want) == 0 {
+		return e, nil // likewise
+	}
+	if folder == "" {
+		return e, errNoFolder
+	}
+	e.recipients = append(b.Recipients(), w.Requester.DeliveryKey)
+	e.files, err = exhibit.Find(folder, e.want)
+	if err != nil && refusal.Of(err) == nil {
+		err = secretfile.ErrUnreadable.Because(err)
+	}
+	return e, err
+}
+
+func declares(evidence string) bool {
+	e, err := token.ParseUnverifiedEvidence(evidence)
+	return err == nil && len(e.Post.Exhibits) > 0
+}
+
+// send encrypts and sends what the registrar lacks.
+func (e exhibits) send(ctx context.Context, p *program, r *registrar.Client, id string) error {
+	if len(e.want) == 0 {
+		return nil
+	}
+	stored, err := r.Exhibits(ctx, id)
+	if err != nil {
+		return err
+	}
+	missing := make(map[string]bool, len(stored.Missing))
+	for _, digest := range stored.Missing {
+		missing[digest] = true
+	}
+	sent := 0
+	for _, x := range e.want {
+		if !missing[hex.EncodeToString(x.Digest[:])] {
+			continue
+		}
+		if err := e.sendOne(ctx, r, id, x); err != nil {
+			return err
+		}
+		if sent++; sent%100 == 0 || sent == len(missing) {
+			p.progress("sent %d of %d exhibits\n", sent, len(missing))
+		}
+	}
+	return nil
+}
+
+func (e exhibits) sendOne(ctx context.Context, r *registrar.Client, id string, x token.Exhibit) error {
+	f, err := os.Open(e.files[x.Digest])
+	if err != nil {
+		return secretfile.ErrUnreadable.Because(err)
+	}
+	defer f.Close()
+	err = exhibit.Send(x, f, e.recipients, func(sealed io.Reader, length int64) error {
+		return r.PutExhibit(ctx, id, x.Digest, sealed, length)
+	})
+	var said *registrar.Problem
+	if errors.As(err, &said) && said.Code == "exhibit.stored" {
+		return nil // the same command runs twice, and the other one was first
+	}
+	return err
 }

@@ -17,6 +17,10 @@ func warrantStatus(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(st, st.String())
+			all, err := withExhibits(ctx, r, st)
+			if err != nil {
+				return err
+			}
+			return p.print(all, all.String())
 		})
 }

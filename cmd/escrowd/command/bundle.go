@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -27,8 +28,32 @@ func bundleCommand() *cobra.Command {
 
 // succeed gives a draft its place: after the bundle in that file, or as the first of
 // its log if there is no file. A draft that names its predecessor stays there. One that
-// names no custodians has those of the bundle before it, with their key.
-func succeed(b *policy.Bundle, after string) error {
+// names no custodians has those of the bundle before it, with their key. Cards are files
+// with what custodians of an older one lack, their recipients.
+func succeed(b *policy.Bundle, after string, cards []string) error {
+	if err := follow(b, after); err != nil {
+		return err
+	}
+	b.Custodians = slices.Clone(b.Custodians) // they can be those of a parsed bundle
+	for _, file := range cards {
+		card, err := readCard(file)
+		if err != nil {
+			return shell.InFile(file, 0, err)
+		}
+		key, err := compact(card.Key)
+		if err != nil {
+			return shell.InFile(file, 0, errCard.Because(err))
+		}
+		c := b.Custodian(card.ID)
+		if c == nil || !bytes.Equal(key, c.Key) {
+			return shell.InFile(file, 0, errOtherCard)
+		}
+		c.Recipient = card.Recipient
+	}
+	return nil
+}
+
+func follow(b *policy.Bundle, after string) error {
 	if after == "" {
 		if b.Version != policy.CurrentVersion || b.Predecessor == "" {
 			b.Succeed(nil)
@@ -54,6 +79,13 @@ func afterFlag(c *cobra.Command, after *string) {
 	c.Flags().StringVar(after, "after", "", "the bundle in force, which the new one follows; without it, the first of a log")
 }
 
+var errOtherCard = refusal.New(refusal.Invalid, "bundle.other_card",
+	"the card is not of a custodian of these rules, by id and signing key: name the cards of those who are")
+
+func cardsFlag(c *cobra.Command, cards *[]string) {
+	c.Flags().StringArrayVar(cards, "card", nil, "file with the card of a custodian whose recipient the rules do not name yet, as escrow custodian card prints it; repeatable")
+}
+
 // writeBundle writes the one form of a bundle that custodians can endorse.
 func writeBundle(cmd *cobra.Command, b *policy.Bundle, out shell.Out) error {
 	raw, err := b.Marshal()
@@ -77,6 +109,7 @@ func writeBundle(cmd *cobra.Command, b *policy.Bundle, out shell.Out) error {
 
 func bundleWrite() *cobra.Command {
 	var after string
+	var cards []string
 	var out shell.Out
 	c := &cobra.Command{
 		Use: "write DRAFT", Short: "Check a draft of new rules and write it in the form that custodians endorse", Args: cobra.ExactArgs(1),
@@ -85,20 +118,23 @@ func bundleWrite() *cobra.Command {
 			"shall change. --after names that bundle: custodians that a draft does not name are its\n" +
 			"own, and the new one gets the next number and its hash, and can come into force after\n" +
 			"it and nowhere else. The first bundle, and one for other custodians, come from a\n" +
-			"ceremony: escrowd ceremony bundle.",
+			"ceremony: escrowd ceremony bundle.\n\n" +
+			"Custodians of rules before format 4 have no recipient of exhibits: each runs\n" +
+			"escrow custodian card, and --card names what it printed.",
 		Example: "  escrowd bundle write draft.toml --after bundle.json --out next.json",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			b, err := readDraft(args[0])
 			if err != nil {
 				return err
 			}
-			if err := succeed(b, after); err != nil {
+			if err := succeed(b, after, cards); err != nil {
 				return err
 			}
 			return writeBundle(cmd, b, out)
 		},
 	}
 	afterFlag(c, &after)
+	cardsFlag(c, &cards)
 	out.Flags(c, "next.json", "file to write")
 	return c
 }

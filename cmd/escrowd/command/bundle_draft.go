@@ -209,6 +209,7 @@ func (f draftFlags) bundle(now time.Time) (*policy.Bundle, error) {
 		Registrar: f.origin, Issuer: f.origin, IssuerKeys: json.RawMessage(`{"keys":[]}`),
 		OffenceClasses: policy.DefaultOffenceClasses(), Fields: policy.DefaultFields(), Compartments: policy.DefaultCompartments(),
 		Policies: policy.DefaultRules(), MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
+		PostSpanHours: policy.DefaultPostSpanHours, AppealDays: policy.DefaultAppealDays,
 	}
 	for _, fill := range []func(*policy.Bundle, time.Time) error{f.fillTokenKeys, f.fillLog, f.fillRegistry, f.fillPlatforms, f.fillCourts, f.fillReviewers} {
 		if err := fill(b, now); err != nil {

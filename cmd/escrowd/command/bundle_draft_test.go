@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/policy"
@@ -175,6 +176,7 @@ func seats(d drafting, b *policy.Bundle) {
 		}
 		b.Custodians = append(b.Custodians, policy.Custodian{ID: id, Name: "Custodian " + id, Organisation: "Organisation " + id, Index: i + 1, Key: bytes.TrimSpace(key)})
 	}
+	exhibittest.Name(b)
 }
 
 // N1: every field is explained, so that a new one cannot be forgotten; and without flags

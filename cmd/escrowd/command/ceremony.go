@@ -203,6 +203,7 @@ func ceremonyPublish() *cobra.Command {
 
 func ceremonyBundle() *cobra.Command {
 	var from, after string
+	var cards []string
 	var out shell.Out
 	c := &cobra.Command{
 		Use: "bundle TRANSCRIPT", Short: "Write the bundle that follows from a ceremony: its custodians, threshold and key, all else as before or as drafted", Args: cobra.ExactArgs(1),
@@ -222,7 +223,7 @@ func ceremonyBundle() *cobra.Command {
 			if whole(from) && after == "" {
 				after = from
 			}
-			if err := succeed(b, after); err != nil {
+			if err := succeed(b, after, cards); err != nil {
 				return err
 			}
 			return writeBundle(cmd, b, out)
@@ -230,6 +231,7 @@ func ceremonyBundle() *cobra.Command {
 	}
 	c.Flags().StringVar(&from, "from", "bundle.json", "the bundle in force; for the first one a draft, without custodians, threshold and key")
 	afterFlag(c, &after)
+	cardsFlag(c, &cards)
 	out.Flags(c, "next.json", "file to write")
 	return c
 }
@@ -252,7 +254,7 @@ func seatCustodians(b *policy.Bundle, transcript []byte) error {
 	}
 	b.Threshold, b.ThresholdKey, b.Ceremony, b.Custodians = plan.Threshold, key, ceremony.Hash(transcript), nil
 	for _, s := range plan.Receivers {
-		b.Custodians = append(b.Custodians, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key})
+		b.Custodians = append(b.Custodians, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key, Recipient: s.Recipient})
 	}
 	return nil
 }

@@ -40,7 +40,7 @@ func TestCases(t *testing.T, open func(*testing.T) Store) {
 	for name, test := range map[string]func(*testing.T, Store){
 		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Rules follow one another": rulesFollowOneAnother, "Decided under rules of before": decidedUnderRulesOfBefore, "Withdrawal": withdrawal, "Daily number": dailyNumber,
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
-		"One after the other": oneAfterTheOther, "Queues": queues,
+		"One after the other": oneAfterTheOther, "Queues": queues, "Exhibits": exhibits,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

@@ -3,6 +3,7 @@
 package disclosetest
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -33,6 +34,12 @@ type Memory struct {
 	bundles  []bundle // the last is in force
 
 	platforms []policy.LoggedPlatform // by their leaves
+	exhibits  map[exhibitKey][]byte
+}
+
+type exhibitKey struct {
+	id     string
+	digest [32]byte
 }
 
 type bundle struct {
@@ -245,6 +252,92 @@ func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) 
 	}
 	*c = after
 	return after, nil
+}
+
+// PutExhibit implements [disclose.Cases].
+func (m *Memory) PutExhibit(_ context.Context, id string, digest [32]byte, sealed []byte) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.find(withID(id))
+	if !ok {
+		return disclose.ErrExhibitUndeclared
+	}
+	i := slices.IndexFunc(c.Exhibits, func(x disclose.SealedExhibit) bool { return x.Digest == digest })
+	have, stored := m.exhibits[exhibitKey{id, digest}]
+	switch {
+	case i < 0:
+		return disclose.ErrExhibitUndeclared
+	case c.Exhibits[i].Length != int64(len(sealed)):
+		return disclose.ErrExhibitLength
+	case stored && !bytes.Equal(have, sealed):
+		return disclose.ErrExhibitStored
+	}
+	if m.exhibits == nil {
+		m.exhibits = make(map[exhibitKey][]byte)
+	}
+	m.exhibits[exhibitKey{id, digest}] = slices.Clone(sealed)
+	return nil
+}
+
+// Exhibit implements [disclose.Cases].
+func (m *Memory) Exhibit(_ context.Context, id string, digest [32]byte) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if sealed, ok := m.exhibits[exhibitKey{id, digest}]; ok {
+		return sealed, nil
+	}
+	return nil, disclose.ErrNoExhibit
+}
+
+// Exhibits implements [disclose.Cases].
+func (m *Memory) Exhibits(_ context.Context, id string) (s disclose.StoredExhibits, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.find(withID(id))
+	if !ok {
+		return s, disclose.ErrNoCase
+	}
+	if len(c.Exhibits) == 0 {
+		return s, nil
+	}
+	for _, x := range c.Exhibits {
+		if _, ok := m.exhibits[exhibitKey{id, x.Digest}]; !ok {
+			s.Missing = append(s.Missing, x.Digest)
+		}
+	}
+	slices.SortFunc(s.Missing, func(x, y [32]byte) int { return bytes.Compare(x[:], y[:]) })
+	s.Stored, s.Until = len(c.Exhibits)-len(s.Missing), m.until(c)
+	return s, nil
+}
+
+// until is [disclose.StoredExhibits].Until; the mutex is held.
+func (m *Memory) until(c *disclose.Case) time.Time {
+	last := c.Expires
+	for _, t := range []time.Time{c.SecrecyEnds, m.notices[c.ID].Day} {
+		if t.After(last) {
+			last = t
+		}
+	}
+	return last.UTC().Truncate(24*time.Hour).AddDate(0, 0, c.KeepDays)
+}
+
+// DropExhibits implements [disclose.Cases].
+func (m *Memory) DropExhibits(_ context.Context, now time.Time) (cases int, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for i := range m.cases {
+		c := &m.cases[i]
+		open := slices.Contains([]disclose.State{disclose.Recorded, disclose.Authorised, disclose.Released}, c.State)
+		if open || len(c.Exhibits) == 0 || now.Before(m.until(c)) {
+			continue
+		}
+		for _, x := range c.Exhibits {
+			delete(m.exhibits, exhibitKey{c.ID, x.Digest})
+		}
+		c.Exhibits = nil
+		cases++
+	}
+	return cases, nil
 }
 
 // Newest is that of [disclose.Erasures].

@@ -27,10 +27,26 @@ type Case struct {
 	Author   sandbox.Person // whose name it opens
 }
 
-// SaveEvidence writes Town Square's evidence about a post to a file below Dir.
+// Exhibits is the folder with the words of the posts in evidence.
+func (w *World) Exhibits() string { return w.Path("exhibits") }
+
+// SaveExhibit writes the words of a post into Exhibits, as its platform hands them over.
+func (w *World) SaveExhibit(about Post) error {
+	if err := os.MkdirAll(w.Exhibits(), 0o700); err != nil {
+		return err
+	}
+	digest := sha256.Sum256([]byte(about.Text))
+	return os.WriteFile(w.Path("exhibits", hex.EncodeToString(digest[:])), []byte(about.Text), 0o600)
+}
+
+// SaveEvidence writes Town Square's evidence about a post to a file below Dir, and the
+// words of the post into Exhibits.
 func (w *World) SaveEvidence(name string, about Post) (string, error) {
 	signed, err := w.Town.Evidence(about)
 	if err != nil {
+		return "", err
+	}
+	if err := w.SaveExhibit(about); err != nil {
 		return "", err
 	}
 	return w.Path(name), os.WriteFile(w.Path(name), []byte(signed), 0o600)
@@ -132,7 +148,7 @@ func (c *Case) File(ctx context.Context) error {
 	if c.Warrant, err = c.Sign(ctx, draft, "court.jwk"); err != nil {
 		return err
 	}
-	said, err := c.do(ctx, "warrant", "file", c.Warrant, "--evidence", c.Evidence, "--server", c.Origin, "--json")
+	said, err := c.do(ctx, "warrant", "file", c.Warrant, "--evidence", c.Evidence, "--exhibits", c.Exhibits(), "--server", c.Origin, "--json")
 	if err != nil {
 		return err
 	}
@@ -153,12 +169,11 @@ func (c *Case) OpenArgs() []string {
 
 // Approve has a custodian review the case and approve it.
 func (c *Case) Approve(ctx context.Context, custodian string) error {
-	for _, verb := range []string{"review", "approve"} {
-		if _, err := c.do(ctx, c.AsCustodian(custodian, verb, c.ID)...); err != nil {
-			return err
-		}
+	if _, err := c.do(ctx, c.AsCustodian(custodian, "review", c.ID, "--exhibits-to", c.Path("read-by-"+custodian))...); err != nil {
+		return err
 	}
-	return nil
+	_, err := c.do(ctx, c.AsCustodian(custodian, "approve", c.ID)...)
+	return err
 }
 
 // Open opens the released package: to the author's name, and to no more.

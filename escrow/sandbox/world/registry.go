@@ -54,7 +54,7 @@ func (f *founding) client(c Client) (r registration, err error) {
 // openRegistry registers the world's platforms, unless its first rules have no registry.
 func (f *founding) openRegistry(ctx context.Context) error {
 	if f.Resumed {
-		if err := f.endorseRegistry(ctx); err != nil {
+		if err := f.endorseCurrent(ctx); err != nil {
 			return err
 		}
 	} else if f.Service.Bundle.Registry == nil {
@@ -110,24 +110,39 @@ func (f *founding) registerPlatforms(ctx context.Context) error {
 	return errors.Join(f.Service.Publish(ctx), f.Service.LoadPlatforms(ctx))
 }
 
-// endorseRegistry gives a world of before a registry: by a next bundle, which the
-// custodians endorse and the log shows. The platforms of its rules stay there, so that
-// evidence of before counts.
-func (w *World) endorseRegistry(ctx context.Context) error {
+// endorseCurrent gives a world of before what rules in the current version of the format
+// have, a registry and the custodians' recipients: by a next bundle, which the custodians
+// endorse and the log shows. The platforms of its rules stay there, so that evidence of
+// before counts.
+func (w *World) endorseCurrent(ctx context.Context) error {
 	raw, err := os.ReadFile(w.Path("bundle.json"))
 	if err != nil {
 		return err
 	}
 	inForce, err := policy.ParseBundle(raw)
-	if err != nil || inForce.Registry != nil {
+	if err != nil || inForce.Version == policy.CurrentVersion {
 		return err
 	}
 	var next policy.Bundle
 	if err := json.Unmarshal(raw, &next); err != nil {
 		return err
 	}
-	if next.Registry, err = w.registry(); err != nil {
-		return err
+	if next.Registry == nil {
+		if next.Registry, err = w.registry(); err != nil {
+			return err
+		}
+	}
+	for i := range next.Custodians {
+		c := &next.Custodians[i]
+		said, err := w.do(ctx, w.AsCustodian(c.ID, "card")...)
+		if err != nil {
+			return err
+		}
+		var card policy.Seat
+		if err := json.Unmarshal([]byte(said), &card); err != nil {
+			return err
+		}
+		c.Recipient = card.Recipient
 	}
 	next.Succeed(inForce)
 	if raw, err = next.Marshal(); err != nil {

@@ -174,7 +174,7 @@ func (s *Story) noWarrant(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.Refused(ctx, "warrant.unsigned", "warrant", "file", draft, "--evidence", s.Evidence, "--server", s.Origin)
+	return s.Refused(ctx, "warrant.unsigned", "warrant", "file", draft, "--evidence", s.Evidence, "--exhibits", s.Exhibits(), "--server", s.Origin)
 }
 
 func (s *Story) unknownCourt(ctx context.Context) error {
@@ -198,7 +198,7 @@ func (s *Story) unknownCourt(ctx context.Context) error {
 	if err := s.SignUnchecked(draft, "unknown-court.jwk", signed); err != nil {
 		return err
 	}
-	return s.Refused(ctx, "warrant.unknown_authority", "warrant", "file", signed, "--evidence", s.Evidence, "--server", s.Origin)
+	return s.Refused(ctx, "warrant.unknown_authority", "warrant", "file", signed, "--evidence", s.Evidence, "--exhibits", s.Exhibits(), "--server", s.Origin)
 }
 
 func (s *Story) criticism(ctx context.Context) error {
@@ -213,7 +213,7 @@ func (s *Story) criticism(ctx context.Context) error {
 	if err := s.SignUnchecked(draft, "court.jwk", signed); err != nil {
 		return err
 	}
-	return s.Refused(ctx, "criticism-is-not-a-crime", "warrant", "file", signed, "--evidence", s.joEvidence, "--server", s.Origin)
+	return s.Refused(ctx, "criticism-is-not-a-crime", "warrant", "file", signed, "--evidence", s.joEvidence, "--exhibits", s.Exhibits(), "--server", s.Origin)
 }
 
 func (s *Story) openTooEarly(ctx context.Context) error {

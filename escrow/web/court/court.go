@@ -8,6 +8,8 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"io"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -34,8 +36,12 @@ var (
 	// A warrant against 600 pen names with 5,000 posts, some 2 KB of evidence each.
 	filing   = document.Bounds{Bytes: 16 << 20, Values: 20_000, Text: 2 << 20}
 	decision = document.Bounds{Bytes: 4<<20 + 16<<10, Values: 16, Text: 4<<20 + 8<<10} // shares of 900 targets
+	sealed   = document.Bounds{Bytes: 21 << 20, Values: math.MaxInt, Text: 21 << 20}   // an exhibit, encrypted; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 )
+
+// exhibits is how fast one sender may store exhibits: a case can have thousands.
+var exhibits = web.Rate{PerSecond: 200, AtOnce: 400}
 
 // side is the disclosing side behind an edge.
 type side struct {
@@ -60,6 +66,9 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, web.Filing, s.fileWarrant)
 	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, web.Rate{}, s.warrantStatus)
 	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, web.Rate{}, s.warrantPackage)
+	edge.Handle(http.MethodGet, registrar.PathExhibits, web.NoBody, web.Rate{}, s.exhibits)
+	edge.Handle(http.MethodPut, registrar.PathExhibit, sealed, exhibits, s.putExhibit)
+	edge.Handle(http.MethodGet, registrar.PathExhibit, web.NoBody, web.Rate{}, edge.Weighing(s.exhibit))
 	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, web.Rate{}, s.custodian(s.waitingCases))
 	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, web.Rate{}, s.custodian(edge.Weighing(s.reviewCase)))
 	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, web.Filing, s.custodian(s.decideCase))
@@ -218,6 +227,57 @@ func (s *side) warrantPackage(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_, err = w.Write(sealed)
 	return err
+}
+
+func (s *side) exhibits(w http.ResponseWriter, r *http.Request) error {
+	id := r.PathValue(registrar.ParamCase)
+	found, err := s.Registrar.Cases.Exhibits(r.Context(), id)
+	if err != nil {
+		return err
+	}
+	said := registrar.Exhibits{Case: id, Stored: found.Stored, Until: found.Until}
+	for _, digest := range found.Missing {
+		said.Missing = append(said.Missing, hex.EncodeToString(digest[:]))
+	}
+	return web.WriteJSON(w, http.StatusOK, said)
+}
+
+// putExhibit takes one that the evidence of the case declares, whoever brings it: it is
+// encrypted, and compared with the evidence by whoever opens it.
+func (s *side) putExhibit(w http.ResponseWriter, r *http.Request) error {
+	digest, ok := digestOf(r)
+	if !ok {
+		return disclose.ErrExhibitUndeclared
+	}
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	if err := s.Registrar.Cases.PutExhibit(r.Context(), r.PathValue(registrar.ParamCase), digest, b); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *side) exhibit(w http.ResponseWriter, r *http.Request) error {
+	digest, ok := digestOf(r)
+	if !ok {
+		return disclose.ErrNoExhibit
+	}
+	b, err := s.Registrar.Cases.Exhibit(r.Context(), r.PathValue(registrar.ParamCase), digest)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	_, err = w.Write(b)
+	return err
+}
+
+func digestOf(r *http.Request) (digest [32]byte, ok bool) {
+	text := r.PathValue(registrar.ParamDigest)
+	n, err := hex.Decode(digest[:], []byte(text[:min(len(text), 64)]))
+	return digest, err == nil && n == 32 && len(text) == 64
 }
 
 // custodian lets only a custodian of the bundle in force pass: the request

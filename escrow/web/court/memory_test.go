@@ -42,7 +42,8 @@ func newSide(t *testing.T) (*web.Server, *httptest.Server) {
 // Every route of the disclosing side says what it takes of a body.
 func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 	edge, _ := newSide(t)
-	mega := map[string]int64{"POST " + registrar.PathWarrants: 16 << 20, "POST " + registrar.PathDecisions: 5 << 20, "POST " + registrar.PathMessages: 64 << 10}
+	mega := map[string]int64{"POST " + registrar.PathWarrants: 16 << 20, "POST " + registrar.PathDecisions: 5 << 20, "POST " + registrar.PathMessages: 64 << 10,
+		"PUT " + registrar.PathExhibit: 21 << 20}
 	for route, limit := range edge.Limits() {
 		most, takes := mega[route]
 		if takes != (limit.Bytes > 0) || limit.Bytes > most || takes && (limit.Values == 0 || int64(limit.Text) > most) {
@@ -59,7 +60,7 @@ func TestFoundR1EveryRouteHasALimit(t *testing.T) {
 func TestFoundH1EveryRouteThatStoresHasARate(t *testing.T) {
 	edge, _ := newSide(t)
 	for route, rated := range edge.Rated() {
-		if stores := strings.HasPrefix(route, "POST "); stores && !rated {
+		if stores := strings.HasPrefix(route, "POST ") || strings.HasPrefix(route, "PUT "); stores && !rated {
 			t.Errorf("%s has no rate", route)
 		}
 	}

@@ -1,0 +1,190 @@
+package custodian
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/penname/penname/escrow/exhibit"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Why a case is not approved whose posts nobody could read.
+var (
+	ErrUnread = refusal.New(refusal.Denied, "custodian.exhibits_not_read",
+		"the evidence of this case declares what was published, and this folder has not read it since the case was last reviewed: nothing was signed; run escrow custodian review CASE")
+	ErrExhibits = refusal.New(refusal.Denied, "custodian.exhibits_refused",
+		"what a target published is missing, or is not what its evidence declares: nothing was signed; ask for it to be filed and review the case again, or refuse it")
+)
+
+// Post is a post that a target's evidence is about.
+type Post struct {
+	URL         string    `json:"url"`
+	SHA256      string    `json:"sha256,omitempty"` // hex, as sha256sum prints it: of the content, which evidence of version 1 does not name otherwise
+	At          time.Time `json:"at"`
+	ProvenByKey bool      `json:"proven_by_key"`         // the author's key signed this very post; else it is the platform's word alone
+	Description string    `json:"description,omitempty"` // of the court, of what nobody may copy
+	Exhibits    []Exhibit `json:"exhibits,omitempty"`    // what was published
+
+	Registered policy.Registered `json:"registered"` // since when the platform is in the registry
+}
+
+// Exhibit is one piece of what was published.
+type Exhibit struct {
+	Type   string `json:"type"`
+	SHA256 string `json:"sha256"` // hex
+	Length int64  `json:"length"`
+	File   string `json:"file,omitempty"` // its name in the folder of exhibits, once it was read and matches
+	Text   string `json:"text,omitempty"` // the beginning of a text, as document.Visible shows it
+}
+
+// maxShown is how much of a text a review shows, in bytes. All of it is in the file.
+const maxShown = 8 << 10
+
+// CheckExhibits fetches, opens and compares what was published, for a case that the folder
+// keeps a review of, and gives what matches to save. Without it the case is not approved. The
+// refusal of each target is kept and shown ([Review].Refused); it is no error. Errors are
+// [ErrNotReviewed], [ErrNoExhibitKey], and that of save or of the disk, after which the
+// exhibits are not read.
+func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, save exhibit.Save) error {
+	switch {
+	case r.kept == nil:
+		return ErrNotReviewed
+	case !r.exhibits:
+		return nil
+	}
+	identity, err := c.exhibitIdentity()
+	if err != nil {
+		return err
+	}
+	shown := make(map[string]string)
+	read := exhibit.Reader{Identity: identity, Fetch: fetch, Save: func(x exhibit.Declared, content []byte) error {
+		shown[x.Name()] = ""
+		if x.Type == "text/plain" {
+			shown[x.Name()] = begin(string(content))
+		}
+		return save(x, content)
+	}}
+	refused, err := read.Targets(r.posts)
+	if err != nil {
+		return err
+	}
+	checked := make([]string, len(refused))
+	for i, said := range refused {
+		if said != nil {
+			checked[i] = said.Code
+		}
+	}
+	for i, target := range r.posts {
+		for j, p := range target {
+			for k, x := range p.Exhibits {
+				if text, ok := shown[x.Name()]; ok {
+					r.Posts[i][j].Exhibits[k].File, r.Posts[i][j].Exhibits[k].Text = exhibit.FileName(x), text
+				}
+			}
+		}
+	}
+	k := *r.kept
+	k.Checked = checked
+	raw, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	if err := c.folder.replace(reviewFile(r.Case), raw); err != nil {
+		return err
+	}
+	r.kept, r.Refused = &k, checked
+	return nil
+}
+
+// begin is what is shown of a text.
+func begin(text string) string {
+	if len(text) <= maxShown {
+		return document.Visible(text)
+	}
+	end := maxShown
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return document.Visible(text[:end]) + "\n… the rest is in the file"
+}
+
+// read is nil if the folder has read what was published, and all of it matches.
+func (r *Review) read() error {
+	if !r.exhibits {
+		return nil
+	}
+	if len(r.kept.Checked) != len(r.posts) {
+		return ErrUnread
+	}
+	for i, code := range r.kept.Checked {
+		if code != "" {
+			return ErrExhibits.Because(fmt.Errorf("target %d: %w", i+1, errors.New(code)))
+		}
+	}
+	return nil
+}
+
+// showPosts records what the decision says of the posts.
+func (r *Review) showPosts(d policy.Decision) {
+	r.posts, r.exhibits = d.Posts, len(d.Exhibits) > 0
+	r.Posts = make([][]Post, len(d.Posts))
+	for i, target := range d.Posts {
+		for _, p := range target {
+			shown := Post{URL: p.URL, At: p.At, ProvenByKey: p.ProvenByKey, Description: p.Description, Registered: d.Registered[i]}
+			if len(p.Exhibits) == 0 {
+				shown.SHA256 = fmt.Sprintf("%x", p.Digest)
+			}
+			for _, x := range p.Exhibits {
+				shown.Exhibits = append(shown.Exhibits, Exhibit{Type: x.Type, SHA256: x.Name(), Length: x.Length})
+			}
+			r.Posts[i] = append(r.Posts[i], shown)
+		}
+	}
+}
+
+// post is for a person at a terminal.
+func (r *Review) post(p Post) string {
+	s := fmt.Sprintf("  for the post %s of %s", p.URL, p.At.Format(time.RFC3339))
+	if p.SHA256 != "" {
+		s += ", sha256 " + p.SHA256
+	}
+	said := "the platform's word alone: no proof by its author's key is about this post"
+	if p.ProvenByKey {
+		said = "a proof by its author's key is about this post"
+	}
+	s += "\n    " + said + "\n"
+	s = document.Printable(s + registered(p.Registered))
+	for _, x := range p.Exhibits {
+		s += document.Printable(fmt.Sprintf("    %s, %d bytes, sha256 %s", x.Type, x.Length, x.SHA256))
+		switch {
+		case p.Description != "":
+			s += ": withheld, nobody may copy it\n"
+		case !r.exhibits:
+			s += ": not filed under the rules of this case, read it where it was published\n"
+		case r.Refused == nil:
+			s += ": not read\n"
+		case x.File == "":
+			s += "\n"
+		default:
+			s += ": as declared, file " + x.File + "\n" + quoted(x.Text)
+		}
+	}
+	if p.Description != "" {
+		s += "    the court describes it:\n" + quoted(document.Visible(p.Description))
+	}
+	return s
+}
+
+// quoted marks each line of a stranger's text, so that none passes for one of the review.
+func quoted(text string) string {
+	if text == "" {
+		return ""
+	}
+	return "      | " + strings.ReplaceAll(strings.TrimSuffix(text, "\n"), "\n", "\n      | ") + "\n"
+}

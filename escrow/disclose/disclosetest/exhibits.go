@@ -1,0 +1,105 @@
+package disclosetest
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/escrow/disclose"
+)
+
+// exhibits are stored once each, in the case that declares them and at the length that
+// they must have, and stay until the time to appeal is over.
+func exhibits(t *testing.T, s Store) {
+	ctx := t.Context()
+	declare := func(digests ...byte) disclose.Case {
+		c, leaf := NewCase("production")
+		c.KeepDays = 30
+		for _, d := range digests {
+			c.Exhibits = append(c.Exhibits, disclose.SealedExhibit{Digest: [32]byte{d}, Length: 4})
+		}
+		return file(t, s, c, leaf)
+	}
+	a, b, none := declare(2, 1), declare(3), declare()
+	putExhibits(t, s, a, b)
+	found := must[disclose.StoredExhibits](t)(s.Exhibits(ctx, a.ID))
+	until := Day.AddDate(0, 3, 30) // secrecy ends after the warrant
+	if found.Stored != 1 || !slices.Equal(found.Missing, [][32]byte{{2}}) || !found.Until.Equal(until) {
+		t.Errorf("stored: %+v", found)
+	}
+	if found := must[disclose.StoredExhibits](t)(s.Exhibits(ctx, none.ID)); found.Stored+len(found.Missing) != 0 || !found.Until.IsZero() {
+		t.Errorf("of a case without: %+v", found)
+	}
+	if _, err := s.Exhibits(ctx, "none"); !errors.Is(err, disclose.ErrNoCase) {
+		t.Error(err)
+	}
+
+	// What is told late is kept the longer, and what is open is kept.
+	for _, step := range []func(disclose.Case) (disclose.Change, error){Approve, Release} {
+		must[disclose.Case](t)(s.Apply(ctx, a.ID, step))
+	}
+	must[disclose.Case](t)(s.Apply(ctx, b.ID, Expire))
+	dropped(t, s, until.Add(-time.Second), 0)
+	dropped(t, s, until, 1) // b, which ran out; a is still released
+	late := until.AddDate(0, 0, 7)
+	must[disclose.Case](t)(s.Apply(ctx, a.ID, func(c disclose.Case) (disclose.Change, error) {
+		change, err := Notify(c)
+		change.Notice.Day = late
+		return change, err
+	}))
+	dropped(t, s, late, 0)
+	dropped(t, s, late.AddDate(0, 0, 30), 1)
+	dropped(t, s, late.AddDate(0, 0, 30), 0)
+	if _, err := s.Exhibit(ctx, a.ID, [32]byte{1}); !errors.Is(err, disclose.ErrNoExhibit) {
+		t.Error(err)
+	}
+	if err := s.PutExhibit(ctx, a.ID, [32]byte{1}, []byte("good")); !errors.Is(err, disclose.ErrExhibitUndeclared) {
+		t.Error(err)
+	}
+}
+
+func putExhibits(t *testing.T, s Store, a, b disclose.Case) {
+	t.Helper()
+	ctx := t.Context()
+	for _, c := range []struct {
+		name   string
+		id     string
+		digest byte
+		sealed string
+		want   error
+	}{
+		{"not declared", a.ID, 9, "good", disclose.ErrExhibitUndeclared},
+		{"declared in another case", a.ID, 3, "good", disclose.ErrExhibitUndeclared},
+		{"of no case", "none", 1, "good", disclose.ErrExhibitUndeclared},
+		{"too short", a.ID, 1, "goo", disclose.ErrExhibitLength},
+		{"too long", a.ID, 1, "goods", disclose.ErrExhibitLength},
+		{"empty", a.ID, 1, "", disclose.ErrExhibitLength},
+		{"as declared", a.ID, 1, "good", nil},
+		{"the same again", a.ID, 1, "good", nil},
+		{"other bytes", a.ID, 1, "evil", disclose.ErrExhibitStored},
+	} {
+		if err := s.PutExhibit(ctx, c.id, [32]byte{c.digest}, []byte(c.sealed)); !errors.Is(err, c.want) {
+			t.Errorf("%s: %v", c.name, err)
+		}
+	}
+	if got, err := s.Exhibit(ctx, a.ID, [32]byte{1}); err != nil || !bytes.Equal(got, []byte("good")) {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, c := range []struct {
+		id     string
+		digest byte
+	}{{a.ID, 2}, {b.ID, 1}, {"none", 1}} {
+		if _, err := s.Exhibit(ctx, c.id, [32]byte{c.digest}); !errors.Is(err, disclose.ErrNoExhibit) {
+			t.Errorf("%v: %v", c, err)
+		}
+	}
+}
+
+func dropped(t *testing.T, s Store, now time.Time, want int) {
+	t.Helper()
+	if n, err := s.DropExhibits(t.Context(), now); err != nil || n != want {
+		t.Errorf("at %v dropped of %d cases, %v", now, n, err)
+	}
+}

@@ -1,0 +1,54 @@
+package disclose
+
+import (
+	"context"
+	"time"
+
+	"github.com/penname/penname/escrow/exhibit"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// The refusals of exhibits. Stores return them too.
+var (
+	ErrExhibitUndeclared = refusal.New(refusal.NotFound, "exhibit.undeclared",
+		"no evidence of this case declares an exhibit with that digest, or its exhibits were dropped: nothing was stored")
+	ErrExhibitLength = refusal.New(refusal.Invalid, "exhibit.length",
+		"the encrypted exhibit is not as long as the declared content to the recipients of this case: encrypt the published bytes to the custodians of the case's rules and to its requester")
+	ErrExhibitStored = refusal.New(refusal.Conflict, "exhibit.stored",
+		"this exhibit is stored with other bytes, and never changes: nothing is to be done")
+	ErrNoExhibit = refusal.New(refusal.NotFound, "exhibit.not_stored",
+		"no exhibit with that digest is stored in this case: ask for it to be filed, and escrow warrant status how many are missing")
+)
+
+// SealedExhibit is an exhibit that is to be filed: the SHA-256 of what was published, and
+// how many bytes it has encrypted.
+type SealedExhibit struct {
+	Digest [32]byte
+	Length int64
+}
+
+// StoredExhibits is what is stored of the exhibits of a case; zero where it has none.
+type StoredExhibits struct {
+	Stored  int
+	Missing [][32]byte // in the order of their bytes
+	// Until is Case.KeepDays after the latest of the warrant's expiry, the end of its
+	// secrecy and the day of the notice: the time to appeal.
+	Until time.Time
+}
+
+// sealedExhibits are those of a decision with the length that they have once they are
+// encrypted to the custodians and the requester.
+func sealedExhibits(d policy.Decision, b *policy.Bundle) []SealedExhibit {
+	sealed := make([]SealedExhibit, len(d.Exhibits))
+	for i, x := range d.Exhibits {
+		sealed[i] = SealedExhibit{x.Digest, exhibit.SealedSize(x.Length, len(b.Recipients())+1)}
+	}
+	return sealed
+}
+
+// DropExhibits deletes the exhibits of cases whose time to appeal is over, and returns of
+// how many.
+func (r *Registrar) DropExhibits(ctx context.Context) (cases int, err error) {
+	return r.Cases.DropExhibits(ctx, r.Now())
+}

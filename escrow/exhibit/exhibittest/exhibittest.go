@@ -1,0 +1,36 @@
+// Package exhibittest gives bundles of tests what exhibits need.
+package exhibittest
+
+import (
+	"crypto/sha256"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+)
+
+// Name gives each custodian of a draft who has no recipient one that is made of their id.
+func Name(b *policy.Bundle) {
+	for i := range b.Custodians {
+		c := &b.Custodians[i]
+		if c.Recipient != "" {
+			continue
+		}
+		seed := sha256.Sum256([]byte("exhibits of " + c.ID))
+		key, err := document.DeliveryKEM().NewPrivateKey(seed[:])
+		if err != nil {
+			panic(err) // 32 bytes are a key
+		}
+		c.Recipient = document.Recipient(key.PublicKey())
+	}
+}
+
+// Forget makes a draft one that older versions of the format can say too.
+func Forget(b *policy.Bundle) {
+	b.PostSpanHours, b.AppealDays = 0, 0
+	for i := range b.Custodians {
+		b.Custodians[i].Recipient = ""
+	}
+	for i := range b.OffenceClasses {
+		b.OffenceClasses[i].NoCopy = false
+	}
+}

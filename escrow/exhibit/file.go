@@ -1,0 +1,105 @@
+package exhibit
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// ErrNotInFolder is one exhibit or more of which a folder has no file.
+var ErrNotInFolder = refusal.New(refusal.NotFound, "exhibit.not_in_folder",
+	"the folder lacks an exhibit that the evidence declares: nothing was sent; put the platform's file there, byte for byte as it was published, under any name")
+
+// Find returns, by its digest, the file of each wanted exhibit in a folder, whatever the
+// files are called; folders inside it are not searched. It streams. What is missing is
+// [ErrNotInFolder], and a file whose bytes are not of the declared type
+// token.ErrExhibitContent.
+func Find(folder string, want []token.Exhibit) (map[[32]byte]string, error) {
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return nil, err
+	}
+	lengths := make(map[int64]bool, len(want))
+	for _, x := range want {
+		lengths[x.Length] = true
+	}
+	have := make(map[[32]byte]string, len(want))
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			return nil, err
+		}
+		if !info.Mode().IsRegular() || !lengths[info.Size()] {
+			continue
+		}
+		name := filepath.Join(folder, e.Name())
+		digest, err := digestOf(name)
+		if err != nil {
+			return nil, err
+		}
+		have[digest] = name
+	}
+	var missing []string
+	for _, x := range want {
+		name, ok := have[x.Digest]
+		if !ok {
+			missing = append(missing, x.Name())
+			continue
+		}
+		if err := isOfType(name, x); err != nil {
+			return nil, err
+		}
+	}
+	if len(missing) > 0 {
+		return nil, ErrNotInFolder.Because(fmt.Errorf("%d of %d, the first has the SHA-256 %s", len(missing), len(want), missing[0]))
+	}
+	return have, nil
+}
+
+func digestOf(name string) (digest [32]byte, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return digest, err
+	}
+	defer f.Close()
+	sum := sha256.New()
+	_, err = io.Copy(sum, f)
+	return [32]byte(sum.Sum(nil)), err
+}
+
+// isOfType judges the file as who opens the exhibit will (token.Exhibit.Check).
+func isOfType(name string, want token.Exhibit) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	x, err := token.NewExhibit(want.Type, f)
+	if err == nil && x != want {
+		err = token.ErrExhibitMismatch // the file changed while it was read
+	}
+	return err
+}
+
+// Send encrypts an exhibit to recipients while put takes it: length bytes.
+func Send(x token.Exhibit, content io.Reader, recipients []string, put func(sealed io.Reader, length int64) error) error {
+	r, w := io.Pipe()
+	done := make(chan error, 1)
+	go func() {
+		err := Seal(w, recipients, content)
+		w.CloseWithError(err)
+		done <- err
+	}()
+	err := put(r, SealedSize(x.Length, len(recipients)))
+	r.Close()
+	if sealing := <-done; err != nil && sealing != nil && !errors.Is(sealing, io.ErrClosedPipe) {
+		return sealing // why put failed
+	}
+	return err
+}

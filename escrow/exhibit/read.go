@@ -1,0 +1,94 @@
+package exhibit
+
+import (
+	"errors"
+	"io"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// ErrMissing is of an exhibit that nobody hands over.
+var ErrMissing = refusal.New(refusal.NotFound, "exhibit.missing",
+	"an exhibit that the evidence declares was not handed over: ask again, and if it stays so, ask for it to be filed")
+
+// What a [Reader] is given.
+type (
+	Declared = token.Exhibit                                // by the evidence
+	Fetch    = func(digest [32]byte) (io.ReadCloser, error) // returns what is encrypted of the content with that SHA-256
+	Save     = func(x Declared, content []byte) error       // takes what matches, which it must not keep
+)
+
+// Reader reads what posts showed and compares it with what their evidence declares, one
+// exhibit in memory at a time.
+type Reader struct {
+	Identity string // see [Open]
+	Fetch    Fetch
+	Save     Save
+}
+
+// Targets reads the exhibits of the posts of each target. It returns the first refusal of
+// each target, nil where all match: [ErrMissing], one of [Open] or of token.Exhibit.Check.
+// What one target is refused for does not hold up the others; err is that of Save alone.
+func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err error) {
+	refused = make([]*refusal.Error, len(posts))
+	read := make(map[token.Exhibit]*refusal.Error) // many posts may show one picture
+	for i, target := range posts {
+		for _, p := range target {
+			for _, x := range p.Exhibits {
+				said, known := read[x]
+				if !known {
+					if said, err = r.read(x); err != nil {
+						return nil, err
+					}
+					read[x] = said
+				}
+				if refused[i] == nil {
+					refused[i] = said
+				}
+			}
+		}
+	}
+	return refused, nil
+}
+
+func (r Reader) read(x token.Exhibit) (refused *refusal.Error, err error) {
+	content, err := r.open(x)
+	if err == nil {
+		err = x.Check(content)
+	}
+	if err == nil {
+		return nil, r.Save(x, content)
+	}
+	if refused = refusal.Of(err); refused == nil {
+		refused = ErrMissing.Because(err)
+	}
+	return refused, nil
+}
+
+func (r Reader) open(x token.Exhibit) ([]byte, error) {
+	sealed, err := r.Fetch(x.Digest)
+	if err != nil {
+		return nil, ErrMissing.Because(err)
+	}
+	content, err := Open(sealed, r.Identity)
+	var b []byte
+	if err == nil {
+		b, err = io.ReadAll(io.LimitReader(content, x.Length+1)) // to its end, where it is as long as declared
+	}
+	return b, errors.Join(err, sealed.Close())
+}
+
+// extensions of files by media type: of what is opened with a program that shows it, and
+// never with one that runs it.
+var extensions = map[string]string{
+	"text/plain": ".txt", "application/pdf": ".pdf",
+	"image/gif": ".gif", "image/jpeg": ".jpg", "image/png": ".png", "image/webp": ".webp",
+	"audio/mp4": ".m4a", "audio/mpeg": ".mp3", "audio/ogg": ".ogg", "audio/wav": ".wav",
+	"video/mp4": ".mp4", "video/webm": ".webm",
+}
+
+// FileName is what an exhibit is called in a folder: its digest, and what shows its type.
+// Nothing in it is a stranger's text.
+func FileName(x token.Exhibit) string { return x.Name() + extensions[x.Type] }

@@ -1,0 +1,117 @@
+package exhibit
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/token"
+)
+
+func textOf(t testing.TB, text string) token.Exhibit {
+	t.Helper()
+	x, err := token.NewExhibit("text/plain", strings.NewReader(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return x
+}
+
+func published(exhibits ...token.Exhibit) policy.Post {
+	return policy.Post{Post: token.Post{Exhibits: exhibits}}
+}
+
+// Each target is refused for itself: what was put in the place of an exhibit, kept back,
+// encrypted to another or cut, and the others are read.
+func TestWhatWasSaidIsWhatIsJudged(t *testing.T) {
+	alba, other := custodian(t), custodian(t)
+	threat, worse, harmless := textOf(t, "I will come for you."), textOf(t, "Tonight."), textOf(t, "Good morning to you.")
+	whole := sealed(t, []byte("I will come for you."), alba.recipient)
+	stored := map[[32]byte][]byte{threat.Digest: whole, worse.Digest: sealed(t, []byte("Tonight."), alba.recipient)}
+	for name, c := range map[string]struct {
+		harmless []byte
+		want     error
+	}{
+		"as declared":                   {sealed(t, []byte("Good morning to you."), alba.recipient), nil},
+		"another exhibit in its place":  {whole, token.ErrExhibitMismatch},
+		"one of the same length":        {sealed(t, []byte("Good evening to you."), alba.recipient), token.ErrExhibitMismatch},
+		"a byte more":                   {sealed(t, []byte("Good morning to you.."), alba.recipient), token.ErrExhibitMismatch},
+		"kept back":                     {nil, ErrMissing},
+		"encrypted to somebody else":    {sealed(t, []byte("Good morning to you."), other.recipient), ErrNotForThisKey},
+		"cut":                           {whole[:len(whole)-1], ErrDamaged},
+		"one byte changed on its way":   {append(bytes.Clone(whole[:len(whole)-1]), whole[len(whole)-1]^1), ErrDamaged},
+		"what was published, as it was": {[]byte("Good morning to you."), ErrDamaged},
+		"nothing":                       {[]byte{}, ErrDamaged},
+	} {
+		saved := make(map[string]int)
+		r := Reader{Identity: alba.identity, Fetch: func(digest [32]byte) (io.ReadCloser, error) {
+			b, ok := stored[digest]
+			if digest == harmless.Digest {
+				b, ok = c.harmless, c.harmless != nil
+			}
+			if !ok {
+				return nil, errors.New("404")
+			}
+			return io.NopCloser(bytes.NewReader(b)), nil
+		}, Save: func(x token.Exhibit, content []byte) error { saved[string(content)]++; return x.Check(content) }}
+		refused, err := r.Targets([][]policy.Post{{published(threat), published(worse)}, {published(threat, harmless)}, {published(worse, threat)}})
+		if err != nil || len(refused) != 3 || refused[0] != nil || refused[2] != nil {
+			t.Fatal(name, refused, err)
+		}
+		if c.want == nil && refused[1] != nil || c.want != nil && !refused[1].Is(c.want) {
+			t.Error(name, refused[1])
+		}
+		if saved["I will come for you."] != 1 || saved["Tonight."] != 1 || (c.want == nil) != (saved["Good morning to you."] == 1) || len(saved) > 3 {
+			t.Error(name, "saved", saved)
+		}
+	}
+}
+
+// A full disk is not the targets' fault.
+func TestWhatCannotBeSavedIsNoRefusal(t *testing.T) {
+	alba, full := custodian(t), errors.New("no space left")
+	x := textOf(t, "Tonight.")
+	r := Reader{alba.identity, func([32]byte) (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(sealed(t, []byte("Tonight."), alba.recipient))), nil
+	}, func(token.Exhibit, []byte) error { return full }}
+	if refused, err := r.Targets([][]policy.Post{{published(x)}}); refused != nil || !errors.Is(err, full) {
+		t.Error(refused, err)
+	}
+}
+
+// Every type has a name for its file that a program shows and none runs.
+func TestFileNames(t *testing.T) {
+	for _, kind := range token.ExhibitTypes() {
+		if extensions[kind] == "" {
+			t.Error(kind, "has no extension")
+		}
+	}
+	if len(extensions) != len(token.ExhibitTypes()) {
+		t.Error(len(extensions), "extensions")
+	}
+}
+
+// Whatever is handed over: only what the evidence declares is shown.
+func FuzzReader(f *testing.F) {
+	alba := custodian(f)
+	x := textOf(f, "Tonight.")
+	f.Add(sealed(f, []byte("Tonight."), alba.recipient), true)
+	f.Add([]byte("Tonight."), false)
+	f.Add([]byte("I will come."), false)
+	fuzzing.Run(f, func(t *testing.T, handed []byte, raw bool) {
+		if !raw { // what a filer encrypted, instead of what a registrar made up
+			handed = sealed(t, handed, alba.recipient)
+		}
+		var shown []byte
+		r := Reader{alba.identity, func([32]byte) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(handed)), nil },
+			func(_ token.Exhibit, content []byte) error { shown = bytes.Clone(content); return nil }}
+		refused, err := r.Targets([][]policy.Post{{published(x)}})
+		if err != nil || len(refused) != 1 || (refused[0] == nil) != (string(shown) == "Tonight.") || refused[0] != nil && shown != nil {
+			t.Fatal(refused, err, shown)
+		}
+	})
+}

@@ -1,0 +1,96 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/disclose"
+)
+
+// insertExhibits makes the rows that are to be filled.
+func insertExhibits(ctx context.Context, tx pgx.Tx, c disclose.Case) error {
+	digests, lengths := make([][]byte, len(c.Exhibits)), make([]int64, len(c.Exhibits))
+	for i, x := range c.Exhibits {
+		digests[i], lengths[i] = x.Digest[:], x.Length
+	}
+	_, err := tx.Exec(ctx, `
+		INSERT INTO exhibits (case_id, digest, length, keep_days)
+		SELECT $1, x.digest, x.length, $4 FROM unnest($2::bytea[], $3::bigint[]) x (digest, length)`, c.ID, digests, lengths, c.KeepDays)
+	return refused(ctx, err)
+}
+
+// PutExhibit implements [disclose.Cases].
+func (s Cases) PutExhibit(ctx context.Context, id string, digest [32]byte, sealed []byte) error {
+	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		var length int
+		var stored []byte
+		err := tx.QueryRow(ctx, `SELECT length, sealed FROM exhibits WHERE case_id = $1 AND digest = $2 FOR UPDATE`, id, digest[:]).Scan(&length, &stored)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return disclose.ErrExhibitUndeclared
+		case err != nil:
+			return refused(ctx, err)
+		case len(sealed) != length:
+			return disclose.ErrExhibitLength
+		case stored != nil && !bytes.Equal(stored, sealed):
+			return disclose.ErrExhibitStored
+		case stored != nil:
+			return nil
+		}
+		_, err = tx.Exec(ctx, `UPDATE exhibits SET sealed = $3 WHERE case_id = $1 AND digest = $2 AND sealed IS NULL`, id, digest[:], sealed)
+		return refused(ctx, err)
+	})
+}
+
+// Exhibit implements [disclose.Cases].
+func (s Cases) Exhibit(ctx context.Context, id string, digest [32]byte) (sealed []byte, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT sealed FROM exhibits WHERE case_id = $1 AND digest = $2 AND sealed IS NOT NULL`, id, digest[:]).Scan(&sealed)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = disclose.ErrNoExhibit
+	}
+	return sealed, err
+}
+
+// Exhibits implements [disclose.Cases].
+func (s Cases) Exhibits(ctx context.Context, id string) (found disclose.StoredExhibits, err error) {
+	var until *time.Time
+	var missing [][]byte
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `
+			SELECT count(e.sealed), array_agg(e.digest ORDER BY e.digest) FILTER (WHERE e.digest IS NOT NULL AND e.sealed IS NULL),
+			  kept_until(c.id, max(e.keep_days))
+			FROM cases c LEFT JOIN exhibits e ON e.case_id = c.id WHERE c.id = $1 GROUP BY c.id`, id).Scan(&found.Stored, &missing, &until)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = disclose.ErrNoCase
+	}
+	for _, digest := range missing {
+		found.Missing = append(found.Missing, [32]byte(digest))
+	}
+	if until != nil {
+		found.Until = until.UTC()
+	}
+	return found, err
+}
+
+// DropExhibits implements [disclose.Cases].
+func (s Cases) DropExhibits(ctx context.Context, now time.Time) (cases int, err error) {
+	err = s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		err := tx.QueryRow(ctx, `
+			WITH gone AS (
+			  DELETE FROM exhibits e USING cases c
+			  WHERE c.id = e.case_id AND c.state NOT IN (`+recorded+`, `+authorised+`, `+released+`)
+			    AND kept_until(c.id, e.keep_days) <= ($1::timestamptz AT TIME ZONE 'UTC')::date
+			  RETURNING e.case_id)
+			SELECT count(DISTINCT case_id) FROM gone`, now.UTC()).Scan(&cases)
+		return refused(ctx, err)
+	})
+	return cases, err
+}
