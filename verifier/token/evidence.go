@@ -86,7 +86,9 @@ type EvidenceRules struct {
 	// as long as its platform keeps people signed in. Posts within the token's life
 	// always count; zero: no others.
 	Span time.Duration
-	// Contentless accepts evidence that says only the digest of a post: version 1, for cases on file.
+	// Contentless are the rules of before version 2, for cases on file: evidence that says only the
+	// digest of a post is accepted, there is no span, and a token that is bound to a key needs a
+	// proof in every version, since nothing that these cases show says when it is not there.
 	Contentless bool
 }
 
@@ -95,13 +97,16 @@ type EvidenceRules struct {
 // issuer's keys, judged at the time of the post: issued by the issuer for this
 // platform, before the post, and not yet expired then, or within the span. A DPoP
 // proof in it must be made for this token by its key within a minute of the post;
-// a bundle of version 1 with a bound token must hold one.
+// under Contentless a bound token must come with one.
 //
 // It does not check that the platform is the one expected (compare
 // [Evidence.Platform]), the exhibits themselves ([Exhibit.Check] does), what the
 // proof's request was, or whether the token was withdrawn: a status list speaks
 // of today.
 func VerifyEvidence(raw string, r EvidenceRules) (*Evidence, *Token, error) {
+	if r.Contentless {
+		r.Span = 0
+	}
 	ctx := context.Background() // key sets that refresh are for live tokens
 	signed, err := evidenceFormat.Open(raw)
 	if err != nil {
@@ -134,15 +139,18 @@ func VerifyEvidence(raw string, r EvidenceRules) (*Evidence, *Token, error) {
 	if err != nil {
 		return nil, nil, ErrEvidenceToken.Because(err)
 	}
+	if r.Contentless && t.JKT != "" && e.Proof == "" {
+		return nil, nil, ErrEvidenceProof
+	}
 	if err := e.checkProof(t); err != nil {
 		return nil, nil, err
 	}
 	return e, t, nil
 }
 
-// checkProof checks that a proof is one for this token and this post.
+// checkProof checks that a proof, if there is one, is for this token and this post.
 func (e *Evidence) checkProof(t *Token) error {
-	if e.Proof == "" && (t.JKT == "" || e.Version > 1) {
+	if e.Proof == "" {
 		return nil
 	}
 	p, got, err := openDPoP(e.Proof)

@@ -192,3 +192,49 @@ func replaceDigest(payload, digest string) string {
 	_, after, _ := strings.Cut(rest, `"`)
 	return before + `"sha256":"` + digest + `"` + after
 }
+
+// What a case on file is judged by takes nothing of version 2 that version 1 would not have: a
+// token that is bound needs its proof, and a post its token's life.
+func TestVersion2IsNoWayAroundVersion1(t *testing.T) {
+	access := boundToken(t)
+	post := noon.Add(time.Minute)
+	proof, err := SignDPoP(privateJWK(edKey("holder"), ""), "POST", apiURL, access, "", post)
+	if err != nil {
+		t.Fatal(err)
+	}
+	late := func(e *Evidence) { e.Post.At = noon.Add(20 * time.Minute) }
+	for name, row := range map[string]struct {
+		change            func(*Evidence)
+		today, whenOnFile *refusal.Error
+		proven            bool
+	}{
+		"a proof":                     {func(e *Evidence) { e.Proof = proof }, nil, nil, true},
+		"no proof":                    {func(*Evidence) {}, nil, ErrEvidenceProof, false},
+		"another proof":               {func(e *Evidence) { e.Proof = "proof" }, ErrEvidenceProof, ErrEvidenceProof, false},
+		"a token without a key":       {func(e *Evidence) { e.Token = forged(edKey("issuer"), edHeader(), goodClaims()) }, nil, nil, false},
+		"a post in the span":          {late, nil, ErrEvidenceToken, false},
+		"a post after the span":       {func(e *Evidence) { e.Post.At = noon.Add(25 * time.Hour); e.At = e.Post.At }, ErrEvidenceToken, ErrEvidenceToken, false},
+		"version 1":                   {func(e *Evidence) { e.Version, e.Proof = 1, proof }, ErrNoContent, nil, true},
+		"version 1 without its proof": {func(e *Evidence) { e.Version = 1 }, ErrNoContent, ErrEvidenceProof, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := withExhibits(access)
+			row.change(&e)
+			raw, err := SignEvidence(privateJWK(edKey("platform"), "p1"), e)
+			if err != nil {
+				t.Fatal(err)
+			}
+			rules := onFile(issuerKeys(t), platformKeys(t))
+			rules.Span = 24 * time.Hour
+			for _, want := range []*refusal.Error{row.whenOnFile, row.today} {
+				got, _, err := VerifyEvidence(raw, rules)
+				if want != nil {
+					expectRefusal(t, err, want)
+				} else if err != nil || got.ProvenByKey != row.proven {
+					t.Errorf("contentless %v: got %+v, %v", rules.Contentless, got, err)
+				}
+				rules.Contentless = false
+			}
+		})
+	}
+}

@@ -6,9 +6,13 @@ import (
 	"crypto/sha256"
 	stdjson "encoding/json"
 	"errors"
+	"io"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4/json"
 
@@ -69,32 +73,71 @@ func FuzzClaims(f *testing.F) {
 	})
 }
 
-// FuzzEvidence: parse then marshal gives the same bytes.
+// FuzzEvidence: what is read means the same as to a plain reading of the same JSON, and what is
+// written of it again is read as the same; version 1 gives the same bytes.
 func FuzzEvidence(f *testing.F) {
-	f.Add([]byte(evidencePayload(f, "header.payload.signature")))
-	bound := goodEvidence("header.payload.signature")
-	bound.Proof, bound.Post.Digest, bound.Post.URL = "a.b.c", sha256.Sum256(nil), "https://example/?a=<b>&c=\u2028é\U0001F600"
-	payload, err := bound.marshal()
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(payload)
-	for _, seed := range [][]byte{[]byte(evidencePayload(f, "header.payload.signature")), payload} {
+	old := goodEvidence("header.payload.signature")
+	old.Proof, old.Post.Digest, old.Post.URL = "a.b.c", sha256.Sum256(nil), "https://example/?a=<b>&c=\u2028é\U0001F600"
+	both := withExhibits("header.payload.signature")
+	both.Proof = "a.b.c"
+	for _, e := range []Evidence{goodEvidence("header.payload.signature"), old, withExhibits("header.payload.signature"), both} {
+		seed, err := e.marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
 		if _, err := parseEvidence(seed); err != nil {
 			f.Fatalf("a seed is refused: %v", err)
 		}
+		f.Add(seed)
 	}
 	fuzzing.Run(f, func(t *testing.T, payload []byte) {
 		e, err := parseEvidence(payload)
 		if err != nil {
-			if e != nil || !errors.Is(err, ErrEvidenceMalformed) {
+			if e != nil || !strings.HasPrefix(refusalCode(err), "evidence.") {
 				t.Errorf("got %v, %v", e, err)
 			}
 			return
 		}
 		again, err := e.marshal()
-		if err != nil || !bytes.Equal(again, payload) {
+		if err != nil || e.Version == 1 && !bytes.Equal(again, payload) {
 			t.Errorf("%s is %s again, %v", payload, again, err)
+		}
+		same, err := parseEvidence(again)
+		if err != nil || !reflect.DeepEqual(same, e) {
+			t.Errorf("%+v is %+v again, %v", e, same, err)
+		}
+		var plain, written any
+		if stdjson.Unmarshal(payload, &plain) != nil || stdjson.Unmarshal(again, &written) != nil || !reflect.DeepEqual(plain, written) {
+			t.Errorf("%s is %s again", payload, again)
+		}
+	})
+}
+
+// FuzzExhibit: what NewExhibit takes passes Check, however it was cut as it was read, and no
+// text passes that is not UTF-8 or has a NUL in it; one changed byte is another exhibit.
+func FuzzExhibit(f *testing.F) {
+	types := ExhibitTypes()
+	for i, name := range types {
+		f.Add(goodContent[name], byte(i), byte(1))
+	}
+	f.Add([]byte("Sch\u00f6n, \U0001F600"), byte(slices.Index(types, "text/plain")), byte(3))
+	fuzzing.Run(f, func(t *testing.T, content []byte, kind, cut byte) {
+		name := types[int(kind)%len(types)]
+		half := min(int(cut), len(content))
+		x, err := NewExhibit(name, io.MultiReader(bytes.NewReader(content[:half]), bytes.NewReader(content[half:])))
+		declared := Exhibit{Type: name, Digest: sha256.Sum256(content), Length: int64(len(content))}
+		if checked := declared.Check(content); refusalCode(checked) != refusalCode(err) {
+			t.Fatalf("made: %v; checked: %v", err, checked)
+		}
+		if err != nil {
+			return
+		}
+		if x != declared || name == "text/plain" && (!utf8.Valid(content) || bytes.IndexByte(content, 0) >= 0) {
+			t.Errorf("%q is taken as %+v", content, x)
+		}
+		content[half%len(content)] ^= 1
+		if !errors.Is(x.Check(content), ErrExhibitMismatch) {
+			t.Errorf("%q passes as another", content)
 		}
 	})
 }
