@@ -32,7 +32,8 @@ func named(t *testing.T, s *issue.Issuer, n int) (issue.Person, []issue.PenName)
 }
 
 // Whatever is done with all pen names of a person is done with each: they are found, signed
-// out, and lead to the new record of whoever comes back, the retired ones too.
+// out, and lead to the new record of whoever comes back, the retired ones too. Neither a ban
+// nor a cool-down is left by being deleted and coming back.
 func TestAllPersonasAreFound(t *testing.T) {
 	s := newIssuer(t)
 	p, names := named(t, s, 5)
@@ -49,8 +50,11 @@ func TestAllPersonasAreFound(t *testing.T) {
 	if err := s.Retire(t.Context(), names[3], end); err != nil || !slices.Equal(ended, issue.Pseudonyms(names[3:4])) {
 		t.Errorf("%v, %v", ended, err)
 	}
+	if err := s.Ban(t.Context(), "town-square", names[2].Pseudonym, true); err != nil {
+		t.Fatal(err)
+	}
 	ended = nil
-	if _, err := s.Erase(t.Context(), p, []string{"town-square"}, end); err != nil || !slices.Equal(ended[:5], issue.Pseudonyms(names)) {
+	if _, err := s.Erase(t.Context(), p, nil, []string{"town-square"}, end); err != nil || !slices.Equal(ended[:5], issue.Pseudonyms(names)) {
 		t.Errorf("%v, %v", ended, err)
 	}
 	back, _, err := s.Return(t.Context(), zoe(), []string{"town-square"})
@@ -67,7 +71,7 @@ func TestAllPersonasAreFound(t *testing.T) {
 	if err == nil {
 		err = s.Notes(t.Context(), back, again)
 	}
-	if err != nil || !slices.Equal(issue.Pseudonyms(again), issue.Pseudonyms(names)) || again[3].Retired.IsZero() {
+	if err != nil || !slices.Equal(issue.Pseudonyms(again), issue.Pseudonyms(names)) || again[3].Retired.IsZero() || !again[2].Banned || s.Room(again, 5) {
 		t.Errorf("%+v, %v", again, err)
 	}
 }
