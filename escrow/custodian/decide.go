@@ -66,11 +66,7 @@ func (c *Custodian) Decline(r *Review, reason string, at time.Time) (signed stri
 // gets it: a case is answered once while a bundle is in force. Two programs that answer at once give the
 // answer of the first.
 func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
-	print, err := c.key.Thumbprint(crypto.SHA256)
-	if err != nil {
-		return "", err
-	}
-	if !r.inForce().HasCustodianKey(base64.RawURLEncoding.EncodeToString(print)) {
+	if !c.signsFor(r.inForce()) {
 		return "", ErrNotInForce
 	}
 	shown := r.kept.Shown
@@ -92,6 +88,12 @@ func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 		err = secretfile.ErrUnwritable
 	}
 	return signed, err
+}
+
+// signsFor reports whether the folder's key is that of a custodian of b.
+func (c *Custodian) signsFor(b *policy.Bundle) bool {
+	print, err := c.key.Thumbprint(crypto.SHA256)
+	return err == nil && b.HasCustodianKey(base64.RawURLEncoding.EncodeToString(print))
 }
 
 // inForce is the bundle whose custodian signs.

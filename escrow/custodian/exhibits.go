@@ -47,29 +47,30 @@ type Exhibit struct {
 const maxShown = 8 << 10
 
 // CheckExhibits fetches, opens and compares what was published, for a case that the folder
-// keeps a review of, and gives what matches to save. Without it the case is not approved. The
+// keeps a review of, and gives what matches to save. What is not encrypted to the folder is
+// read from a copy. Without it the case is not approved. The
 // refusal of each target is kept and shown ([Review].Refused); it is no error. Errors are
 // [ErrNotReviewed], [ErrNoExhibitKey], and that of save or of the disk, after which the
 // exhibits are not read.
-func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, save exhibit.Save) error {
+func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCopy, save exhibit.Save) error {
 	switch {
 	case r.kept == nil:
 		return ErrNotReviewed
 	case !r.exhibits:
 		return nil
 	}
-	identity, err := c.exhibitIdentity()
+	read, err := c.reader(r, fetch, copies)
 	if err != nil {
 		return err
 	}
 	shown := make(map[string]string)
-	read := exhibit.Reader{Identity: identity, Fetch: fetch, Save: func(x exhibit.Declared, content []byte) error {
+	read.Save = func(x exhibit.Declared, content []byte) error {
 		shown[x.Name()] = ""
 		if x.Type == "text/plain" {
 			shown[x.Name()] = begin(string(content))
 		}
 		return save(x, content)
-	}}
+	}
 	refused, err := read.Targets(r.posts)
 	if err != nil {
 		return err

@@ -60,8 +60,9 @@ func TestNobodyApprovesUnread(t *testing.T) {
 		}
 		return io.NopCloser(bytes.NewReader(handed)), nil
 	}
+	copies := func([32]byte, string) ([]byte, error) { return nil, errors.New("404") }
 	save := func(token.Exhibit, []byte) error { return disk }
-	if err := c.CheckExhibits(r, fetch, save); err != nil || r.Refused[0] != "exhibit.missing" {
+	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Refused[0] != "exhibit.missing" {
 		t.Fatal(r.Refused, err)
 	}
 	for _, r := range []*Review{r, again()} {
@@ -70,14 +71,14 @@ func TestNobodyApprovesUnread(t *testing.T) {
 		}
 	}
 	handed, disk = sealed.Bytes(), errors.New("no space left")
-	if err := c.CheckExhibits(r, fetch, save); !errors.Is(err, disk) {
+	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, disk) {
 		t.Error(err)
 	}
 	if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrExhibits) {
 		t.Error("what nobody could look at:", err)
 	}
 	disk = nil
-	if err := c.CheckExhibits(r, fetch, save); err != nil || r.Refused[0] != "" {
+	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Refused[0] != "" {
 		t.Fatal(r.Refused, err)
 	}
 	said := r.String()

@@ -2,6 +2,9 @@ package disclose
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"slices"
 	"time"
 
 	"github.com/penname/penname/escrow/exhibit"
@@ -45,6 +48,25 @@ func sealedExhibits(d policy.Decision, b *policy.Bundle) []SealedExhibit {
 		sealed[i] = SealedExhibit{x.Digest, exhibit.SealedSize(x.Length, len(b.Recipients())+1)}
 	}
 	return sealed
+}
+
+// PutCopy stores what a custodian in force encrypted again, of an exhibit of that case to a
+// custodian in force whose recipient has that SHA-256; else it is exhibit.ErrCopy. The other
+// refusals are those of [Cases].
+func (r *Registrar) PutCopy(ctx context.Context, id string, digest, recipient [32]byte, copied []byte) error {
+	b, err := r.Rules.InForce(ctx)
+	if err != nil {
+		return err
+	}
+	about, _, err := exhibit.VerifyCopy(copied, b)
+	if err != nil {
+		return err
+	}
+	if about.Case != id || about.Exhibit != hex.EncodeToString(digest[:]) ||
+		sha256.Sum256([]byte(about.Recipient)) != recipient || !slices.Contains(b.Recipients(), about.Recipient) {
+		return exhibit.ErrCopy
+	}
+	return r.Cases.PutCopy(ctx, id, digest, recipient, copied)
 }
 
 // DropExhibits deletes the exhibits of cases whose time to appeal is over, and returns of

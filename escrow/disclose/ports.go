@@ -74,9 +74,15 @@ type Cases interface {
 	PutExhibit(ctx context.Context, id string, digest [32]byte, sealed []byte) error
 	// Exhibit returns those bytes, or ErrNoExhibit.
 	Exhibit(ctx context.Context, id string, digest [32]byte) ([]byte, error)
+	// PutCopy stores an exhibit that was encrypted again (exhibit.Reseal) to the recipient
+	// with that SHA-256, once, while the case waits for custodians: else ErrCaseClosed. It is
+	// ErrExhibitUndeclared, ErrExhibitLength, or ErrExhibitStored if other bytes are stored.
+	PutCopy(ctx context.Context, id string, digest, recipient [32]byte, copied []byte) error
+	// Copy returns those bytes, or ErrNoExhibit.
+	Copy(ctx context.Context, id string, digest, recipient [32]byte) ([]byte, error)
 	// Exhibits says which are stored, or ErrNoCase.
 	Exhibits(ctx context.Context, id string) (StoredExhibits, error)
-	// DropExhibits deletes the exhibits of every case that is over (in none of the states
+	// DropExhibits deletes the exhibits, with their copies, of every case that is over (in none of the states
 	// Recorded, Authorised and Released) and whose [StoredExhibits].Until has come, and
 	// returns of how many cases.
 	DropExhibits(ctx context.Context, now time.Time) (cases int, err error)

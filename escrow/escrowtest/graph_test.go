@@ -95,7 +95,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"}, // platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/exhibit", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},

@@ -4,6 +4,8 @@
 //	Seal        encrypts one exhibit to everybody who shall read it
 //	SealedSize  how long that becomes
 //	Open        decrypts it with the key of one of them
+//	Reseal      encrypts it again, to one who became a custodian since, and signs that
+//	VerifyCopy  is for who takes or opens what was encrypted again
 //
 // The form is age (age-encryption.org/v1) with hybrid recipients only, which hold while
 // either ML-KEM-768 or X25519 does. It says nothing about who encrypted: what was opened
@@ -31,7 +33,7 @@ var (
 	ErrIdentity = refusal.New(refusal.Invalid, "exhibit.bad_identity",
 		"the key is no hybrid identity of age (AGE-SECRET-KEY-PQ-1…) and no secret delivery key: name the file that holds it")
 	ErrNotForThisKey = refusal.New(refusal.Denied, "exhibit.not_for_this_key",
-		"the exhibit is not encrypted to this key, or is no age file: whoever became a custodian after the case was filed cannot open it, and a custodian of its day can")
+		"the exhibit is not encrypted to this key, or is no age file: whoever became a custodian after the case was filed asks one of its day to run escrow custodian reseal CASE")
 	ErrDamaged = refusal.New(refusal.Invalid, "exhibit.damaged",
 		"the exhibit ends too early or was changed on its way: fetch it again, and if it stays so, ask for it to be filed again or resealed")
 )

@@ -26,6 +26,10 @@ type Reader struct {
 	Identity string // see [Open]
 	Fetch    Fetch
 	Save     Save
+
+	// Copy returns what was encrypted again to the identity, for what Fetch returned is not;
+	// its refusal is the target's. nil: there is nothing.
+	Copy Fetch
 }
 
 // Targets reads the exhibits of the posts of each target. It returns the first refusal of
@@ -72,8 +76,18 @@ func (r Reader) open(x token.Exhibit) ([]byte, error) {
 	if err != nil {
 		return nil, ErrMissing.Because(err)
 	}
+	content, err := r.decrypt(sealed, x)
+	if r.Copy == nil || !errors.Is(err, ErrNotForThisKey) {
+		return content, err
+	}
+	if sealed, err = r.Copy(x.Digest); err != nil {
+		return nil, err
+	}
+	return r.decrypt(sealed, x)
+}
+
+func (r Reader) decrypt(sealed io.ReadCloser, x token.Exhibit) (b []byte, err error) {
 	content, err := Open(sealed, r.Identity)
-	var b []byte
 	if err == nil {
 		b, err = io.ReadAll(io.LimitReader(content, x.Length+1)) // to its end, where it is as long as declared
 	}

@@ -75,9 +75,9 @@ func TestWhatWasSaidIsWhatIsJudged(t *testing.T) {
 func TestWhatCannotBeSavedIsNoRefusal(t *testing.T) {
 	alba, full := custodian(t), errors.New("no space left")
 	x := textOf(t, "Tonight.")
-	r := Reader{alba.identity, func([32]byte) (io.ReadCloser, error) {
+	r := Reader{Identity: alba.identity, Fetch: func([32]byte) (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(sealed(t, []byte("Tonight."), alba.recipient))), nil
-	}, func(token.Exhibit, []byte) error { return full }}
+	}, Save: func(token.Exhibit, []byte) error { return full }}
 	if refused, err := r.Targets([][]policy.Post{{published(x)}}); refused != nil || !errors.Is(err, full) {
 		t.Error(refused, err)
 	}
@@ -107,8 +107,8 @@ func FuzzReader(f *testing.F) {
 			handed = sealed(t, handed, alba.recipient)
 		}
 		var shown []byte
-		r := Reader{alba.identity, func([32]byte) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(handed)), nil },
-			func(_ token.Exhibit, content []byte) error { shown = bytes.Clone(content); return nil }}
+		r := Reader{Identity: alba.identity, Fetch: func([32]byte) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(handed)), nil },
+			Save: func(_ token.Exhibit, content []byte) error { shown = bytes.Clone(content); return nil }}
 		refused, err := r.Targets([][]policy.Post{{published(x)}})
 		if err != nil || len(refused) != 1 || (refused[0] == nil) != (string(shown) == "Tonight.") || refused[0] != nil && shown != nil {
 			t.Fatal(refused, err, shown)

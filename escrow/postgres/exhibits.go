@@ -10,6 +10,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/exhibit"
 )
 
 // insertExhibits makes the rows that are to be filled.
@@ -56,6 +57,47 @@ func (s Cases) Exhibit(ctx context.Context, id string, digest [32]byte) (sealed 
 		err = disclose.ErrNoExhibit
 	}
 	return sealed, err
+}
+
+// PutCopy implements [disclose.Cases].
+func (s Cases) PutCopy(ctx context.Context, id string, digest, recipient [32]byte, copied []byte) error {
+	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		var length int
+		var open bool
+		err := tx.QueryRow(ctx, `
+			SELECT e.length, c.state IN (`+recorded+`, `+authorised+`) FROM exhibits e JOIN cases c ON c.id = e.case_id
+			WHERE e.case_id = $1 AND e.digest = $2 FOR UPDATE OF e`, id, digest[:]).Scan(&length, &open)
+		switch {
+		case errors.Is(err, pgx.ErrNoRows):
+			return disclose.ErrExhibitUndeclared
+		case err != nil:
+			return refused(ctx, err)
+		case !open:
+			return disclose.ErrCaseClosed
+		case len(copied) > length+exhibit.MaxSignature:
+			return disclose.ErrExhibitLength
+		}
+		var same bool
+		err = tx.QueryRow(ctx, `
+			WITH made AS (INSERT INTO copies (case_id, digest, recipient, copied) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING RETURNING copied)
+			SELECT copied = $4 FROM made UNION ALL SELECT copied = $4 FROM copies WHERE case_id = $1 AND digest = $2 AND recipient = $3`,
+			id, digest[:], recipient[:], copied).Scan(&same)
+		if err == nil && !same {
+			return disclose.ErrExhibitStored
+		}
+		return refused(ctx, err)
+	})
+}
+
+// Copy implements [disclose.Cases].
+func (s Cases) Copy(ctx context.Context, id string, digest, recipient [32]byte) (copied []byte, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		return c.QueryRow(ctx, `SELECT copied FROM copies WHERE case_id = $1 AND digest = $2 AND recipient = $3`, id, digest[:], recipient[:]).Scan(&copied)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		err = disclose.ErrNoExhibit
+	}
+	return copied, err
 }
 
 // Exhibits implements [disclose.Cases].

@@ -69,6 +69,7 @@ GRANT UPDATE (state, authorised_leaf, released_leaf, expired_leaf, noticed_leaf,
 GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle), INSERT (case_id, custodian, approved, signed, leaf, bundle) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day) ON notices TO penname_disclosing;
 GRANT SELECT (case_id, digest, length, keep_days, sealed), INSERT (case_id, digest, length, keep_days), UPDATE (sealed), DELETE ON exhibits TO penname_disclosing;
+GRANT SELECT (case_id, digest, recipient, copied), INSERT (case_id, digest, recipient, copied) ON copies TO penname_disclosing;
 GRANT EXECUTE ON FUNCTION kept_until(text, integer) TO penname_disclosing;
 GRANT SELECT (warrant, code, leaf), INSERT (warrant, code, leaf) ON refusals TO penname_disclosing;
 

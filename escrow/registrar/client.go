@@ -3,6 +3,7 @@ package registrar
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -98,6 +99,22 @@ func (c *Client) Exhibit(ctx context.Context, caseID string, digest [32]byte) (i
 		return nil, err
 	}
 	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// PutCopy stores what a custodian encrypted again and signed (exhibit.Reseal), to the
+// recipient of another. What is stored never changes.
+func (c *Client) PutCopy(ctx context.Context, caseID string, digest [32]byte, recipient string, copied []byte) error {
+	return c.call(ctx, http.MethodPut, copyPath(caseID, digest, recipient), nil, sealedBytes{bytes.NewReader(copied), int64(len(copied))}, nil)
+}
+
+// Copy fetches such a copy. Nothing of it is checked here, for package custodian does.
+func (c *Client) Copy(ctx context.Context, caseID string, digest [32]byte, recipient string) ([]byte, error) {
+	return ask[[]byte](ctx, c, http.MethodGet, copyPath(caseID, digest, recipient), nil, nil)
+}
+
+func copyPath(caseID string, digest [32]byte, recipient string) string {
+	to := sha256.Sum256([]byte(recipient))
+	return Fill(PathCopy, caseID, hex.EncodeToString(digest[:]), hex.EncodeToString(to[:]))
 }
 
 // Cases lists the cases that wait for custodians, from the place in the list that

@@ -9,7 +9,9 @@
 //	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
 //	requester  GET  /v1/warrants/{case}/package        Package, one ciphertext to them
 //	both       GET  /v1/warrants/{case}/exhibits/{digest}  Exhibit, one ciphertext to them
-//	custodian  GET  /v1/cases                          Cases
+//	custodian  PUT  /v1/warrants/{case}/exhibits/{digest}/copies/{recipient}  PutCopy, of an exhibit, to a new custodian
+//	           GET  /v1/warrants/{case}/exhibits/{digest}/copies/{recipient}  Copy, one ciphertext to them
+//	           GET  /v1/cases                          Cases
 //	           GET  /v1/cases/{case}                   CaseFile
 //	           POST /v1/cases/{case}/decisions         Decide
 //	           GET  /v1/ceremonies/{plan}/messages     CeremonyMessages
@@ -25,7 +27,7 @@
 // A custodian's requests for cases carry a DPoP proof (RFC 9449, 4.2) by the key
 // that the bundle names. Exhibits are for whoever knows the id of the case and the digest:
 // what is stored is encrypted, is of the length that its content must have, and never
-// changes. A refusal is a [Problem], and all else is JSON but the package and exhibits,
+// changes; a copy is signed by a custodian. A refusal is a [Problem], and all else is JSON but the package and exhibits,
 // which are bytes.
 package registrar
 
@@ -52,6 +54,7 @@ const (
 	PathPackage    = "/v1/warrants/:case/package"
 	PathExhibits   = "/v1/warrants/:case/exhibits"
 	PathExhibit    = "/v1/warrants/:case/exhibits/:digest"
+	PathCopy       = "/v1/warrants/:case/exhibits/:digest/copies/:recipient"
 	PathCases      = "/v1/cases"
 	PathCase       = "/v1/cases/:case"
 	PathDecisions  = "/v1/cases/:case/decisions"
@@ -62,11 +65,12 @@ const (
 
 // The names of what varies in the patterns.
 const (
-	ParamCase   = "case"   // id of a case
-	ParamPlan   = "plan"   // hex SHA-256 of a ceremony's plan
-	ParamHash   = "hash"   // hex SHA-256 of a bundle
-	ParamDigest = "digest" // hex SHA-256 of an exhibit as it was published
-	ParamFrom   = "from"   // in the query of PathCases: Cases.Next of the page before
+	ParamCase   = "case"      // id of a case
+	ParamPlan   = "plan"      // hex SHA-256 of a ceremony's plan
+	ParamHash   = "hash"      // hex SHA-256 of a bundle
+	ParamDigest = "digest"    // hex SHA-256 of an exhibit as it was published
+	ParamCopyTo = "recipient" // hex SHA-256 of the age recipient of a custodian
+	ParamFrom   = "from"      // in the query of PathCases: Cases.Next of the page before
 
 	ParamPlatform = "platform" // id of a platform
 	ParamAfter    = "after"    // in the query of PathPlatforms and PathPlatform: leaf of the last record of the page before

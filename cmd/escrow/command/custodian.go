@@ -27,7 +27,7 @@ type home struct {
 func custodians(p *program) *cobra.Command {
 	h := &home{program: p}
 	c := group("custodian", "Check cases on your own machine and release shares",
-		custodianList(h), custodianReview(h), custodianApprove(h), custodianRefuse(h),
+		custodianList(h), custodianReview(h), custodianApprove(h), custodianRefuse(h), custodianReseal(h),
 		custodianEndorse(h), custodianWitness(h),
 		custodianInit(h), custodianPassphrase(h), custodianCard(h), custodianCeremony(h))
 	config, _ := os.UserConfigDir()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 
@@ -43,9 +42,7 @@ func custodianReview(h *home) *cobra.Command {
 // read fetches what was published, compares it and saves it for the custodian to look at.
 func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) error {
 	to := exhibitFolder(folder)
-	err := s.CheckExhibits(r, func(digest [32]byte) (io.ReadCloser, error) {
-		return s.client.Exhibit(ctx, r.Case, digest)
-	}, to.save)
+	err := s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save)
 	if to != "" && !h.json {
 		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there, and remove it when you have answered\n", to)
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -32,22 +33,31 @@ var (
 type caseStatus struct {
 	registrar.CaseStatus
 	Exhibits *registrar.Exhibits `json:"exhibits,omitempty"` // none: the case has none, or they were dropped
+	Unknown  bool                `json:"exhibits_unknown,omitempty"`
 }
 
 func (s caseStatus) String() string {
-	if s.Exhibits == nil {
+	switch {
+	case s.Unknown:
+		return s.CaseStatus.String() + "\nexhibits: unknown, the registrar is older than they are"
+	case s.Exhibits == nil:
 		return s.CaseStatus.String()
 	}
 	return s.CaseStatus.String() + "\n" + s.Exhibits.String()
 }
 
-// withExhibits asks for the exhibits of a case.
+// withExhibits asks for the exhibits of a case. An older registrar, which has no such
+// address, answers 404, and what it has is unknown: that is no failure.
 func withExhibits(ctx context.Context, r *registrar.Client, st registrar.CaseStatus) (caseStatus, error) {
 	x, err := r.Exhibits(ctx, st.Case)
+	var said *registrar.Problem
+	if errors.As(err, &said) && said.Status == http.StatusNotFound {
+		return caseStatus{CaseStatus: st, Unknown: true}, nil
+	}
 	if err != nil || x.String() == "" {
 		return caseStatus{CaseStatus: st}, err
 	}
-	return caseStatus{st, &x}, nil
+	return caseStatus{CaseStatus: st, Exhibits: &x}, nil
 }
 
 func warrantFile(p *program) *cobra.Command {

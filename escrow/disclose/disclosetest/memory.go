@@ -8,11 +8,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
@@ -37,9 +39,10 @@ type Memory struct {
 	exhibits  map[exhibitKey][]byte
 }
 
+// exhibitKey is the place of an exhibit, or of a copy of it for a recipient.
 type exhibitKey struct {
-	id     string
-	digest [32]byte
+	id                string
+	digest, recipient [32]byte
 }
 
 type bundle struct {
@@ -256,34 +259,63 @@ func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) 
 
 // PutExhibit implements [disclose.Cases].
 func (m *Memory) PutExhibit(_ context.Context, id string, digest [32]byte, sealed []byte) error {
+	return m.putOnce(exhibitKey{id: id, digest: digest}, sealed, func(_ disclose.State, length int64) error {
+		if length != int64(len(sealed)) {
+			return disclose.ErrExhibitLength
+		}
+		return nil
+	})
+}
+
+// PutCopy implements [disclose.Cases].
+func (m *Memory) PutCopy(_ context.Context, id string, digest, recipient [32]byte, copied []byte) error {
+	return m.putOnce(exhibitKey{id, digest, recipient}, copied, func(state disclose.State, length int64) error {
+		switch {
+		case state != disclose.Recorded && state != disclose.Authorised:
+			return disclose.ErrCaseClosed
+		case int64(len(copied)) > length+exhibit.MaxSignature:
+			return disclose.ErrExhibitLength
+		}
+		return nil
+	})
+}
+
+// putOnce stores what check takes, given the state of the case and the length of what is
+// filed of the exhibit.
+func (m *Memory) putOnce(at exhibitKey, b []byte, check func(disclose.State, int64) error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c, ok := m.find(withID(id))
+	c, ok := m.find(withID(at.id))
 	if !ok {
 		return disclose.ErrExhibitUndeclared
 	}
-	i := slices.IndexFunc(c.Exhibits, func(x disclose.SealedExhibit) bool { return x.Digest == digest })
-	have, stored := m.exhibits[exhibitKey{id, digest}]
-	switch {
-	case i < 0:
+	i := slices.IndexFunc(c.Exhibits, func(x disclose.SealedExhibit) bool { return x.Digest == at.digest })
+	if i < 0 {
 		return disclose.ErrExhibitUndeclared
-	case c.Exhibits[i].Length != int64(len(sealed)):
-		return disclose.ErrExhibitLength
-	case stored && !bytes.Equal(have, sealed):
+	}
+	if err := check(c.State, c.Exhibits[i].Length); err != nil {
+		return err
+	}
+	if have, stored := m.exhibits[at]; stored && !bytes.Equal(have, b) {
 		return disclose.ErrExhibitStored
 	}
 	if m.exhibits == nil {
 		m.exhibits = make(map[exhibitKey][]byte)
 	}
-	m.exhibits[exhibitKey{id, digest}] = slices.Clone(sealed)
+	m.exhibits[at] = slices.Clone(b)
 	return nil
 }
 
 // Exhibit implements [disclose.Cases].
-func (m *Memory) Exhibit(_ context.Context, id string, digest [32]byte) ([]byte, error) {
+func (m *Memory) Exhibit(ctx context.Context, id string, digest [32]byte) ([]byte, error) {
+	return m.Copy(ctx, id, digest, [32]byte{})
+}
+
+// Copy implements [disclose.Cases].
+func (m *Memory) Copy(_ context.Context, id string, digest, recipient [32]byte) ([]byte, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if sealed, ok := m.exhibits[exhibitKey{id, digest}]; ok {
+	if sealed, ok := m.exhibits[exhibitKey{id, digest, recipient}]; ok {
 		return sealed, nil
 	}
 	return nil, disclose.ErrNoExhibit
@@ -301,7 +333,7 @@ func (m *Memory) Exhibits(_ context.Context, id string) (s disclose.StoredExhibi
 		return s, nil
 	}
 	for _, x := range c.Exhibits {
-		if _, ok := m.exhibits[exhibitKey{id, x.Digest}]; !ok {
+		if _, ok := m.exhibits[exhibitKey{id: id, digest: x.Digest}]; !ok {
 			s.Missing = append(s.Missing, x.Digest)
 		}
 	}
@@ -331,9 +363,7 @@ func (m *Memory) DropExhibits(_ context.Context, now time.Time) (cases int, err 
 		if open || len(c.Exhibits) == 0 || now.Before(m.until(c)) {
 			continue
 		}
-		for _, x := range c.Exhibits {
-			delete(m.exhibits, exhibitKey{c.ID, x.Digest})
-		}
+		maps.DeleteFunc(m.exhibits, func(at exhibitKey, _ []byte) bool { return at.id == c.ID })
 		c.Exhibits = nil
 		cases++
 	}

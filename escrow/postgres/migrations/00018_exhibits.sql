@@ -39,3 +39,28 @@ END $$;
 -- +goose StatementEnd
 CREATE TRIGGER moves BEFORE UPDATE OR DELETE ON exhibits FOR EACH ROW EXECUTE FUNCTION exhibit_moves();
 CREATE TRIGGER no_truncate BEFORE TRUNCATE ON exhibits EXECUTE FUNCTION never();
+
+-- What a custodian encrypted again to one who became a custodian since, with their
+-- signature. It goes with the exhibit, and never changes.
+CREATE TABLE copies (
+  case_id   text  NOT NULL,
+  digest    bytea NOT NULL,
+  recipient bytea NOT NULL CHECK (octet_length(recipient) = 32),              -- SHA-256 of it
+  copied    bytea NOT NULL CHECK (octet_length(copied) BETWEEN 1 AND 22028288), -- exhibit.Reseal
+  PRIMARY KEY (case_id, digest, recipient),
+  FOREIGN KEY (case_id, digest) REFERENCES exhibits ON DELETE CASCADE
+);
+ALTER TABLE copies ALTER copied SET STORAGE EXTERNAL;
+
+-- +goose StatementBegin
+CREATE FUNCTION copy_goes() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = penname, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM exhibits e WHERE (e.case_id, e.digest) = (OLD.case_id, OLD.digest)) THEN
+    RAISE EXCEPTION 'kept' USING ERRCODE = 'check_violation', CONSTRAINT = 'append_only';
+  END IF;
+  RETURN OLD;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER goes BEFORE DELETE ON copies FOR EACH ROW EXECUTE FUNCTION copy_goes();
+CREATE TRIGGER append_only BEFORE UPDATE ON copies FOR EACH ROW EXECUTE FUNCTION never();
+CREATE TRIGGER no_truncate BEFORE TRUNCATE ON copies EXECUTE FUNCTION never();

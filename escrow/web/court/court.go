@@ -69,6 +69,8 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodGet, registrar.PathExhibits, web.NoBody, web.Rate{}, s.exhibits)
 	edge.Handle(http.MethodPut, registrar.PathExhibit, sealed, exhibits, s.putExhibit)
 	edge.Handle(http.MethodGet, registrar.PathExhibit, web.NoBody, web.Rate{}, edge.Weighing(s.exhibit))
+	edge.Handle(http.MethodPut, registrar.PathCopy, sealed, exhibits, s.putCopy)
+	edge.Handle(http.MethodGet, registrar.PathCopy, web.NoBody, web.Rate{}, edge.Weighing(s.copy))
 	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, web.Rate{}, s.custodian(s.waitingCases))
 	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, web.Rate{}, s.custodian(edge.Weighing(s.reviewCase)))
 	edge.Handle(http.MethodPost, registrar.PathDecisions, decision, web.Filing, s.custodian(s.decideCase))
@@ -245,7 +247,7 @@ func (s *side) exhibits(w http.ResponseWriter, r *http.Request) error {
 // putExhibit takes one that the evidence of the case declares, whoever brings it: it is
 // encrypted, and compared with the evidence by whoever opens it.
 func (s *side) putExhibit(w http.ResponseWriter, r *http.Request) error {
-	digest, ok := digestOf(r)
+	digest, ok := digestOf(r, registrar.ParamDigest)
 	if !ok {
 		return disclose.ErrExhibitUndeclared
 	}
@@ -261,11 +263,43 @@ func (s *side) putExhibit(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (s *side) exhibit(w http.ResponseWriter, r *http.Request) error {
-	digest, ok := digestOf(r)
+	digest, ok := digestOf(r, registrar.ParamDigest)
 	if !ok {
 		return disclose.ErrNoExhibit
 	}
 	b, err := s.Registrar.Cases.Exhibit(r.Context(), r.PathValue(registrar.ParamCase), digest)
+	return writeSealed(w, b, err)
+}
+
+// putCopy takes what a custodian in force signed, whoever brings it.
+func (s *side) putCopy(w http.ResponseWriter, r *http.Request) error {
+	digest, ok := digestOf(r, registrar.ParamDigest)
+	recipient, known := digestOf(r, registrar.ParamCopyTo)
+	if !ok || !known {
+		return disclose.ErrExhibitUndeclared
+	}
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	if err := s.Registrar.PutCopy(r.Context(), r.PathValue(registrar.ParamCase), digest, recipient, b); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (s *side) copy(w http.ResponseWriter, r *http.Request) error {
+	digest, ok := digestOf(r, registrar.ParamDigest)
+	recipient, known := digestOf(r, registrar.ParamCopyTo)
+	if !ok || !known {
+		return disclose.ErrNoExhibit
+	}
+	b, err := s.Registrar.Cases.Copy(r.Context(), r.PathValue(registrar.ParamCase), digest, recipient)
+	return writeSealed(w, b, err)
+}
+
+func writeSealed(w http.ResponseWriter, b []byte, err error) error {
 	if err != nil {
 		return err
 	}
@@ -274,8 +308,8 @@ func (s *side) exhibit(w http.ResponseWriter, r *http.Request) error {
 	return err
 }
 
-func digestOf(r *http.Request) (digest [32]byte, ok bool) {
-	text := r.PathValue(registrar.ParamDigest)
+func digestOf(r *http.Request, param string) (digest [32]byte, ok bool) {
+	text := r.PathValue(param)
 	n, err := hex.Decode(digest[:], []byte(text[:min(len(text), 64)]))
 	return digest, err == nil && n == 32 && len(text) == 64
 }

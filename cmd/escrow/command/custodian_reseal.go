@@ -1,0 +1,85 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/custodian"
+	"github.com/penname/penname/escrow/exhibit"
+	"github.com/penname/penname/escrow/registrar"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+var errSomeUnread = refusal.New(refusal.Denied, "custodian.not_all_resealed",
+	"some exhibits could not be read, so nobody was given a copy of them: the report names the code of each target; the others were sent, and the same command again sends what is missing")
+
+func custodianReseal(h *home) *cobra.Command {
+	c := leaf("reseal CASE", "Encrypt the exhibits of a case again, for who became a custodian after it was filed",
+		"escrow custodian reseal CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			c, err := h.seat(ctx)
+			if err != nil {
+				return err
+			}
+			id := args[0]
+			f, since, err := c.fetch(ctx, id)
+			if err != nil {
+				return err
+			}
+			sent := 0
+			done, err := c.Reseal(id, f, since, h.Now(), c.exhibits(ctx, id), c.copies(ctx, id), func(digest [32]byte, recipient string, copied []byte) error {
+				err := c.client.PutCopy(ctx, id, digest, recipient, copied)
+				var said *registrar.Problem
+				if errors.As(err, &said) && said.Code == "exhibit.stored" {
+					return nil // of an earlier run, or of another custodian
+				}
+				if sent++; err == nil && sent%100 == 0 {
+					h.progress("sent %d copies\n", sent)
+				}
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			for _, code := range done.Refused {
+				if code != "" {
+					err = errSomeUnread
+				}
+			}
+			return errors.Join(h.print(done, resealed(done)), err)
+		})
+	c.Long = "Encrypts the exhibits of a case again, for who became a custodian after it was filed: their key opens\n" +
+		"nothing that was encrypted to the custodians of its day. Each exhibit is fetched, opened and compared with\n" +
+		"the evidence on this machine first, and each copy is signed with your key. Nothing is decided by it, and\n" +
+		"nothing is overwritten: the same command again sends what is missing."
+	return c
+}
+
+func resealed(done custodian.Resealed) string {
+	if len(done.Custodians) == 0 {
+		return "every custodian in force has been one since the case was filed, or it has no exhibits: nothing to encrypt again"
+	}
+	s := fmt.Sprintf("exhibits that %s can read now: %d\n", strings.Join(done.Custodians, ", "), done.Exhibits)
+	for i, code := range done.Refused {
+		if code != "" {
+			s += fmt.Sprintf("✗ target %d: %s\n", i+1, code)
+		}
+	}
+	return document.Printable(s)
+}
+
+// exhibits and copies fetch what custodians read of a case.
+func (s seat) exhibits(ctx context.Context, id string) exhibit.Fetch {
+	return func(digest [32]byte) (io.ReadCloser, error) { return s.client.Exhibit(ctx, id, digest) }
+}
+
+func (s seat) copies(ctx context.Context, id string) custodian.FetchCopy {
+	return func(digest [32]byte, recipient string) ([]byte, error) {
+		return s.client.Copy(ctx, id, digest, recipient)
+	}
+}
