@@ -393,13 +393,8 @@ func (s *scene) personaWord(ctx context.Context, b *world.Browser, name string, 
 				return err
 			}
 		}
-		if err := b.Press(ctx, "Sign in with Penname", nil); err != nil {
+		if err := b.Ask(ctx, p, name); err != nil {
 			return err
-		}
-		if b.Offers("Prove my identity") {
-			if err := b.ProveIdentity(ctx, name); err != nil {
-				return err
-			}
 		}
 		if err := b.Press(ctx, "Sign in to "+p.Name, fill); err != nil {
 			return err

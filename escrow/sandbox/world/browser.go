@@ -174,7 +174,7 @@ func (b *Browser) Ask(ctx context.Context, p *Platform, name string) error {
 	if err := b.Press(ctx, "Sign in with Penname", nil); err != nil {
 		return err
 	}
-	if b.Offers("Prove my identity") {
+	if !b.Offers("Sign in to " + p.Name) { // which offers to renew a proof of identity too
 		return b.ProveIdentity(ctx, name)
 	}
 	return nil
