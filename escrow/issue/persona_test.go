@@ -50,7 +50,7 @@ func TestAllPersonasAreFound(t *testing.T) {
 		t.Errorf("%v, %v", ended, err)
 	}
 	ended = nil
-	if _, err := s.Erase(t.Context(), p, []string{"town-square"}, end); err != nil || !slices.Equal(ended[:5], issue.Pseudonyms(names)) {
+	if _, err := s.Erase(t.Context(), p, nil, []string{"town-square"}, end); err != nil || !slices.Equal(ended[:5], issue.Pseudonyms(names)) {
 		t.Errorf("%v, %v", ended, err)
 	}
 	back, _, err := s.Return(t.Context(), zoe(), []string{"town-square"})
