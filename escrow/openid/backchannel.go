@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"math/big"
 	"net/http"
 	"net/url"
@@ -94,10 +95,15 @@ type Told struct {
 	Refused   int // answered 400, and given up
 	Failed    int // not answered, or in another way: it is tried again
 	GivenUp   int // likewise, for the last time
+
+	Why [len(SetErrors)]int // of the last three, how many the platform gave which of SetErrors for
 }
 
 func (t *Told) add(more Told) {
 	t.Delivered, t.Refused, t.Failed, t.GivenUp = t.Delivered+more.Delivered, t.Refused+more.Refused, t.Failed+more.Failed, t.GivenUp+more.GivenUp
+	for i, n := range more.Why {
+		t.Why[i] += n
+	}
 }
 
 // logout is one token to be sent or fetched, and the rows that it settles. The first row is the one
@@ -128,12 +134,12 @@ func (p *Provider) Ended() <-chan struct{} { return p.ended }
 // at the same time, and this round of one that fails is over. Call it every minute, on
 // any number of nodes; one node calls it once at a time.
 func (p *Provider) TellPlatforms(ctx context.Context) (map[string]Told, error) {
-	if p.cfg.HTTP == nil {
-		return nil, nil
-	}
-	all, err := p.logouts(ctx, p.due(p.now()))
+	all, err := p.logouts(ctx, p.due(p.now()), "")
 	if err != nil {
 		return nil, err
+	}
+	if p.cfg.HTTP == nil {
+		all = nil // nothing is sent, and what is fetched has had its moments looked for
 	}
 	var wg sync.WaitGroup
 	var mu sync.Mutex
@@ -177,8 +183,9 @@ func (p *Provider) hurry() {
 
 // logouts are the tokens that are due, by platform. A token ends all sessions that a
 // platform has under a pen name, unless the platform asks for one of each.
-// Moments that have come are looked for if due is not nil: see [Store.Logouts].
-func (p *Provider) logouts(ctx context.Context, due func(ends time.Time) bool) (map[string][]*logout, error) {
+// Moments that have come are looked for if due is not nil: see [Store.Logouts]. With only,
+// those of one platform alone: the store cannot tell whose a row is, as that is sealed.
+func (p *Provider) logouts(ctx context.Context, due func(ends time.Time) bool, only string) (map[string][]*logout, error) {
 	now := p.now()
 	rows, err := p.store.Logouts(ctx, due, now.UTC().Truncate(day).Add(leftKept-logoutLookBack), logoutForgotten(now))
 	if err != nil {
@@ -189,6 +196,9 @@ func (p *Provider) logouts(ctx context.Context, due func(ends time.Time) bool) (
 		var b logoutBody
 		if err := json.Unmarshal(row.Body, &b); err != nil {
 			return nil, err
+		}
+		if only != "" && b.Platform != only {
+			continue
 		}
 		to, err := p.platform(ctx, b.Platform)
 		switch {
@@ -258,14 +268,18 @@ func (p *Provider) tell(ctx context.Context, l *logout) (told Told, err error) {
 	if err != nil {
 		return told, err
 	}
-	status, err := p.send(within, l)
-	switch {
-	case err != nil:
+	status, why, err := p.send(within, l)
+	if err != nil {
 		return told, err
+	}
+	if why >= 0 {
+		told.Why[why]++
+	}
+	switch {
 	case status == http.StatusOK, status == http.StatusNoContent, // section 2.8
 		status == http.StatusAccepted && l.event != "": // RFC 8935, 2.2
 		told.Delivered++
-	case status == http.StatusBadRequest: // "the request … was invalid or the logout failed"
+	case status == http.StatusBadRequest && !mends(why): // "the request … was invalid or the logout failed"
 		told.Refused++
 	case last:
 		told.GivenUp++
@@ -324,11 +338,12 @@ func (p *Provider) settle(ctx context.Context, row Row) error {
 }
 
 // send posts a logout token (section 2.5) or an event token (RFC 8935, 2.1) and returns
-// the status of the answer, or 0 if there is none. What else the answer says is not read.
-func (p *Provider) send(ctx context.Context, l *logout) (status int, err error) {
+// the status of the answer, or 0 if there is none, and what it says of an event: see
+// setError. What else the answer says is not read.
+func (p *Provider) send(ctx context.Context, l *logout) (status, why int, err error) {
 	raw, err := p.sign(l)
 	if err != nil {
-		return 0, err
+		return 0, noError, err
 	}
 	to, body, contentType := l.to.BackchannelLogoutURI, url.Values{"logout_token": {raw}}.Encode(), formType
 	if l.event != "" {
@@ -336,7 +351,7 @@ func (p *Provider) send(ctx context.Context, l *logout) (status int, err error) 
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, to, strings.NewReader(body))
 	if err != nil {
-		return 0, err
+		return 0, noError, err
 	}
 	req.Header.Set("Content-Type", contentType)
 	if l.event != "" {
@@ -347,10 +362,17 @@ func (p *Provider) send(ctx context.Context, l *logout) (status int, err error) 
 	}
 	resp, err := p.cfg.HTTP.Do(req)
 	if err != nil {
-		return 0, nil //nolint:nilerr // the platform's, and its address is in it
+		return 0, noError, nil //nolint:nilerr // the platform's, and its address is in it
 	}
-	resp.Body.Close()
-	return resp.StatusCode, nil
+	defer resp.Body.Close()
+	if l.event == "" || resp.StatusCode != http.StatusBadRequest {
+		return resp.StatusCode, noError, nil
+	}
+	said, err := io.ReadAll(io.LimitReader(resp.Body, maxSetError))
+	if err != nil {
+		return 0, noError, nil //nolint:nilerr // likewise
+	}
+	return resp.StatusCode, setError(said), nil
 }
 
 // sign makes the token that a platform is told by, signed as its ID tokens are.

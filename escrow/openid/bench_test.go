@@ -1,16 +1,25 @@
 package openid_test
 
 import (
+	"bytes"
 	"context"
+	"fmt"
+	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/identity"
 )
 
 // A sign-in is four requests: authorize, the person's answer, token, and the
@@ -100,4 +109,87 @@ func BenchmarkIntrospect(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "introspections/s")
+}
+
+// BenchmarkEvents is events that are pushed, and events that are polled and confirmed a
+// hundred at a time, beside plain requests by the same client that carry the same bytes.
+func BenchmarkEvents(b *testing.B) {
+	const round = 100
+	var body atomic.Pointer[[]byte]
+	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, _ := io.ReadAll(r.Body)
+		body.Store(&raw)
+		w.WriteHeader(http.StatusAccepted)
+	}))
+	b.Cleanup(echo.Close)
+	r := newRig(b, func(r *rig) {
+		r.square.Localhost, r.square.Events, r.forum.Events = true, &openid.Stream{Push: echo.URL + "/events"}, &openid.Stream{}
+		r.cfg.HTTP = identity.NewHTTP(identity.Guard{AllowLoopback: true})
+		fixed, err := openid.Fixed(r.square, r.forum)
+		if err != nil {
+			b.Fatal(err)
+		}
+		r.cfg.Platforms = fixed
+	})
+	b.Cleanup(r.cfg.HTTP.CloseIdleConnections)
+	told := func(b *testing.B, pl openid.Platform) {
+		var names []openid.Known
+		for i := range round {
+			names = append(names, openid.Known{Name: pseudonym(fmt.Sprint(i), pl.ID), Platforms: []openid.Platform{pl}})
+		}
+		if err := r.provider.Tell(b.Context(), openid.EventErased, names...); err != nil {
+			b.Fatal(err)
+		}
+	}
+	plain := func(b *testing.B, body []byte) {
+		res, err := r.cfg.HTTP.Post(echo.URL, "application/secevent+jwt", bytes.NewReader(body))
+		if err != nil {
+			b.Fatal(err)
+		}
+		res.Body.Close()
+	}
+	b.Run("push", func(b *testing.B) {
+		eventsBeside(b, round, func() { told(b, r.square) }, func() {
+			if got := r.tell()[r.square.ID]; got.Delivered != round {
+				b.Fatalf("%+v", got)
+			}
+		}, func() {
+			same := *body.Load()
+			var wg sync.WaitGroup
+			for range 4 { // as many lanes as one platform has
+				wg.Go(func() {
+					for range round / 4 {
+						plain(b, same)
+					}
+				})
+			}
+			wg.Wait()
+		})
+	})
+	b.Run("poll", func(b *testing.B) {
+		var answer answer
+		eventsBeside(b, round, func() { told(b, r.forum) }, func() {
+			answer = r.ask("Bearer "+r.assertion(nil), map[string]any{"returnImmediately": true})
+			ids := slices.Collect(maps.Keys(answer.json(b)["sets"].(map[string]any)))
+			if left, _ := r.polls(map[string]any{"ack": ids}); len(ids) != round || len(left) != 0 {
+				b.Fatalf("%d, then %d", len(ids), len(left))
+			}
+		}, func() { plain(b, []byte(answer.body)) })
+	})
+}
+
+// eventsBeside reports how many events are told a second, and that to the peer's.
+func eventsBeside(b *testing.B, round int, prepare, tell, peer func()) {
+	b.Helper()
+	var took [2]time.Duration
+	for b.Loop() {
+		prepare()
+		for i, do := range []func(){tell, peer} {
+			began := time.Now()
+			do()
+			took[i] += time.Since(began)
+		}
+	}
+	b.ReportMetric(float64(b.N*round)/took[0].Seconds(), "events/s")
+	b.ReportMetric(took[1].Seconds()/took[0].Seconds(), "ratio")
 }

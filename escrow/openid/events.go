@@ -3,10 +3,12 @@ package openid
 import (
 	"context"
 	"regexp"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4/json"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -41,6 +43,32 @@ const eventType = "application/secevent+jwt"
 type Stream struct {
 	Push   string `json:"push,omitempty"`   // https address where they are posted; "": the platform asks for them
 	Bearer string `json:"bearer,omitempty"` // the platform's token that is sent with each (RFC 6750, 2.1); "": none
+}
+
+// SetErrors are the codes by which a platform says what is wrong with an event (RFC 8935,
+// 2.4), and last what stands for any other.
+var SetErrors = [...]string{"authentication_failed", "access_denied", "invalid_key", "invalid_request", "invalid_issuer", "invalid_audience", "other"}
+
+const (
+	setErrorsMended = 3       // the first of SetErrors: the same event can be taken once the platform, or its settings, are mended
+	noError         = -1      // a platform said nothing is wrong
+	maxSetError     = 4 << 10 // bytes of what it says
+)
+
+// mends reports whether an event that was refused is tried again.
+func mends(why int) bool { return why >= 0 && why < setErrorsMended }
+
+// setError is which of SetErrors a platform gives: nothing of its own words is kept.
+func setError(said []byte) (why int) {
+	var e struct {
+		Err string `json:"err"`
+	}
+	if document.CheckJSON(said) == nil && json.Unmarshal(said, &e) == nil {
+		if i := slices.Index(SetErrors[:], e.Err); i >= 0 {
+			return i
+		}
+	}
+	return len(SetErrors) - 1
 }
 
 // bearerSyntax is RFC 6750, 2.1, and long enough not to be guessed: the digest of the

@@ -28,6 +28,7 @@ type receiver struct {
 	tokens []string
 	at     []time.Time
 	status int
+	says   string
 }
 
 const pushToken = "a-token-of-the-platform-itself"
@@ -41,7 +42,7 @@ func (v *receiver) RoundTrip(r *http.Request) (*http.Response, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.tokens, v.at = append(v.tokens, string(body)), append(v.at, time.Now())
-	return &http.Response{StatusCode: v.status, Body: http.NoBody, Header: http.Header{}}, nil
+	return &http.Response{StatusCode: v.status, Body: io.NopCloser(strings.NewReader(v.says)), Header: http.Header{}}, nil
 }
 
 func (v *receiver) came() []string {
@@ -212,7 +213,9 @@ func TestEventsByPoll(t *testing.T) {
 		if left, _ := r.polls(map[string]any{"ack": ids[:2], "setErrs": map[string]any{ids[2]: map[string]any{"err": "invalid_request"}}}); len(left) != 0 {
 			t.Errorf("left: %v", left)
 		}
-		if told := r.tell(); told[r.forum.ID] != (openid.Told{Delivered: 2, Refused: 1}) {
+		counted := openid.Told{Delivered: 2, Refused: 1}
+		counted.Why[slices.Index(openid.SetErrors[:], "invalid_request")]++
+		if told := r.tell(); told[r.forum.ID] != counted {
 			t.Errorf("counted: %+v", told)
 		}
 		// A long poll is held back, ends in bounded time, and hears of what comes meanwhile.
@@ -282,6 +285,119 @@ func TestPollIsOfItsOwnStream(t *testing.T) {
 	if a := r.ask("Bearer "+assertion, map[string]any{"returnImmediately": true}); a.status == http.StatusOK {
 		t.Error("an assertion counts twice")
 	}
+}
+
+// TestWhatAReceiverCanMendIsTriedAgain: RFC 8935, 2.4. An event that is refused because of
+// keys or credentials comes again under its jti, until it is taken; one that is wrong for any
+// other reason does not. Of what the platform says, a code that is known is kept.
+func TestWhatAReceiverCanMendIsTriedAgain(t *testing.T) {
+	other := len(openid.SetErrors) - 1
+	for says, why := range map[string]int{`{"err":"authentication_failed"}`: 0, `{"err":"access_denied","description":"x"}`: 1, `{"err":"invalid_key"}`: 2,
+		`{"err":"invalid_request"}`: 3, `{"err":"invalid_issuer"}`: 4, `{"err":"invalid_audience"}`: 5, `{"err":"canary"}`: other, `{"err":7}`: other, "": other,
+		`{"err":"invalid_key","err":"invalid_key"}`: other, `{"err":"invalid_key"}` + strings.Repeat(" ", 5<<10) + "x": 2} {
+		synctest.Test(t, func(t *testing.T) {
+			at := &receiver{status: http.StatusBadRequest, says: says}
+			r := newLocalRig(t, withEvents(at))
+			if err := r.provider.Tell(t.Context(), openid.EventErased, r.knownAt(r.square)...); err != nil {
+				t.Fatal(err)
+			}
+			want := openid.Told{Refused: 1}
+			if why <= 2 {
+				want = openid.Told{Failed: 1}
+			}
+			want.Why[why]++
+			if told := r.tell()[r.square.ID]; told != want {
+				t.Errorf("%.40q: %+v, want %+v", says, told, want)
+			}
+			first := at.came()
+			<-time.After(4 * time.Minute)
+			at.answers(http.StatusAccepted)
+			if r.tell(); want.Refused > 0 {
+				if again := at.came(); len(again) != 0 {
+					t.Errorf("%.40q: again %v", says, again)
+				}
+				return
+			}
+			if again := at.came(); len(again) != 1 || payload(t, again[0])["jti"] != payload(t, first[0])["jti"] {
+				t.Errorf("%.40q: %v", says, again)
+			}
+		})
+	}
+}
+
+// TestOnePollIsHeldOfAPlatform: a later one ends the wait of the one before, with no events.
+func TestOnePollIsHeldOfAPlatform(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newLocalRig(t, withEvents(&receiver{status: http.StatusAccepted}))
+		began := time.Now()
+		var first time.Duration
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if sets, _ := r.polls(map[string]any{"returnImmediately": false}); len(sets) != 0 {
+				t.Error(sets)
+			}
+			first = time.Since(began)
+		})
+		<-time.After(2 * time.Second)
+		if sets, _ := r.polls(map[string]any{"returnImmediately": false}); len(sets) != 0 {
+			t.Error(sets)
+		}
+		later := time.Since(began)
+		if wg.Wait(); first != 2*time.Second || later != 27*time.Second {
+			t.Errorf("the first was held for %s, the later ended after %s", first, later)
+		}
+	})
+}
+
+// TestPollTouchesNoOtherPlatform: what is not to be told any more is settled by the job, and
+// not when another platform polls.
+func TestPollTouchesNoOtherPlatform(t *testing.T) {
+	r := newLocalRig(t, withEvents(&receiver{status: http.StatusAccepted}), func(r *rig) {
+		registered := r.cfg.Platforms
+		r.cfg.Platforms = func(ctx context.Context, id string) (openid.Platform, error) {
+			if r.isGone(id) {
+				return openid.Platform{}, openid.ErrUnknownPlatform
+			}
+			return registered(ctx, id)
+		}
+	})
+	if err := r.provider.Tell(t.Context(), openid.EventErased, r.knownAt(r.square)...); err != nil {
+		t.Fatal(err)
+	}
+	left := func() int {
+		rows, err := r.memory.Logouts(t.Context(), nil, time.Time{}, time.Time{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return len(rows)
+	}
+	r.takeAway(r.square.ID)
+	if sets, _ := r.polls(map[string]any{}); len(sets) != 0 || left() != 1 {
+		t.Errorf("%v, %d rows are left", sets, left())
+	}
+	if r.tell(); left() != 0 {
+		t.Errorf("%d rows are left after the job", left())
+	}
+}
+
+// TestMomentsComeWhereNothingIsSent: a provider that calls no platform still has events for
+// those that poll.
+func TestMomentsComeWhereNothingIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newLocalRig(t, withEvents(nil), func(r *rig) { r.cfg.HTTP = nil })
+		if err := r.provider.EraseQuietly(t.Context(), r.knownAt(r.square, r.forum)...); err != nil {
+			t.Fatal(err)
+		}
+		for range 25 * 12 {
+			if told := r.tell(); len(told) != 0 {
+				t.Errorf("told %+v", told)
+			}
+			<-time.After(5 * time.Minute)
+		}
+		if sets, _ := r.polls(map[string]any{}); len(sets) != 1 {
+			t.Errorf("polled %v", sets)
+		}
+	})
 }
 
 // TestErasedIsToldAtEachMoment: whoever is deleted is told of at each platform at a moment

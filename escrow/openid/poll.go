@@ -1,6 +1,7 @@
 package openid
 
 import (
+	"context"
 	"errors"
 	"io"
 	"maps"
@@ -37,10 +38,26 @@ type pollAnswer struct {
 	MoreAvailable bool              `json:"moreAvailable,omitempty"`
 }
 
-// polled counts what platforms confirmed.
+// polled counts what platforms confirmed, and holds back one answer for each.
 type polled struct {
 	mu   sync.Mutex
 	told map[string]Told
+	held map[string]func() // ends the wait, by platform
+}
+
+// hold ends the wait of the platform's poll before, or it could have many wait.
+func (c *polled) hold(ctx context.Context, platform string) (within context.Context, end func()) {
+	within, end = context.WithCancel(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if before := c.held[platform]; before != nil {
+		before()
+	}
+	if c.held == nil {
+		c.held = map[string]func(){}
+	}
+	c.held[platform] = end
+	return within, end
 }
 
 func (c *polled) add(platform string, more Told) {
@@ -91,14 +108,9 @@ func (p *Provider) poll(w http.ResponseWriter, r *http.Request) {
 	if q.MaxEvents != nil {
 		most = min(most, *q.MaxEvents)
 	}
-	answer, err := p.polls(r, pl, q, most)
-	for end := p.now().Add(pollWait); err == nil && len(answer.Sets) == 0 && most > 0 && !q.ReturnImmediately && p.now().Before(end); {
-		select {
-		case <-r.Context().Done():
-			return
-		case <-time.After(pollLook):
-		}
-		answer, err = p.polls(r, pl, pollRequest{}, most)
+	answer, err := p.polls(r.Context(), pl, q, most)
+	if err == nil && len(answer.Sets) == 0 && most > 0 && !q.ReturnImmediately {
+		answer, err = p.awaits(r.Context(), pl, most)
 	}
 	if err != nil {
 		p.apiError(w, r, fault{code: outageCode(r.Context(), err)})
@@ -107,6 +119,24 @@ func (p *Provider) poll(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	_ = json.NewEncoder(w).Encode(answer) // who is gone asks again
+}
+
+// awaits holds an answer back until there is an event, or no longer. A later poll of the
+// platform at this node ends it.
+func (p *Provider) awaits(ctx context.Context, pl Platform, most int) (answer pollAnswer, err error) {
+	within, end := p.polled.hold(ctx, pl.ID)
+	defer end()
+	for range pollWait / pollLook {
+		select {
+		case <-within.Done():
+			return pollAnswer{Sets: map[string]string{}}, nil
+		case <-time.After(pollLook):
+		}
+		if answer, err = p.polls(ctx, pl, pollRequest{}, most); err != nil || len(answer.Sets) > 0 {
+			break
+		}
+	}
+	return answer, err
 }
 
 // pollingClient authenticates a platform that polls: by client_secret_basic, or with a
@@ -158,9 +188,9 @@ func clientOf(r *http.Request, form url.Values) string {
 }
 
 // polls settles what a platform acknowledges, of its own, and returns what it has not yet.
-func (p *Provider) polls(r *http.Request, pl Platform, q pollRequest, most int) (answer pollAnswer, err error) {
+func (p *Provider) polls(ctx context.Context, pl Platform, q pollRequest, most int) (answer pollAnswer, err error) {
 	answer.Sets = map[string]string{}
-	all, err := p.logouts(r.Context(), nil)
+	all, err := p.logouts(ctx, nil, pl.ID)
 	if err != nil {
 		return answer, err
 	}
@@ -168,8 +198,10 @@ func (p *Provider) polls(r *http.Request, pl Platform, q pollRequest, most int) 
 	for _, jti := range q.Ack {
 		over[jti] = Told{Delivered: 1}
 	}
-	for jti := range q.SetErrs {
-		over[jti] = Told{Refused: 1}
+	for jti, said := range q.SetErrs {
+		refused := Told{Refused: 1}
+		refused.Why[setError(said)]++
+		over[jti] = refused
 	}
 	for _, l := range all[pl.ID] {
 		told, settled := over[l.jti]
@@ -177,7 +209,7 @@ func (p *Provider) polls(r *http.Request, pl Platform, q pollRequest, most int) 
 		case !l.polled():
 		case l.jti != "" && settled:
 			for _, row := range l.rows {
-				if err := p.settle(r.Context(), row); err != nil {
+				if err := p.settle(ctx, row); err != nil {
 					return answer, err
 				}
 			}
@@ -186,7 +218,7 @@ func (p *Provider) polls(r *http.Request, pl Platform, q pollRequest, most int) 
 			answer.MoreAvailable = true
 		default:
 			if l.jti == "" {
-				if _, err := p.claim(r.Context(), l); errors.Is(err, ErrStale) {
+				if _, err := p.claim(ctx, l); errors.Is(err, ErrStale) {
 					continue // another node has it
 				} else if err != nil {
 					return answer, err

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/openid"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -133,7 +135,7 @@ func (s *Service) CarryOutErasures(ctx context.Context) error {
 }
 
 // TellPlatforms sends the logout tokens that are due. Of those that a platform did not
-// take, its log has a line when the day (UTC) is over: before, it would tell when somebody
+// take, and of each reason of [openid.SetErrors], its log has a line when the day (UTC) is over: before, it would tell when somebody
 // left that platform.
 func (s *Service) TellPlatforms(ctx context.Context) error {
 	if s.live.issuing == nil {
@@ -143,6 +145,10 @@ func (s *Service) TellPlatforms(ctx context.Context) error {
 		s.untoldDay = today
 		for platform, n := range s.untold.take() {
 			s.Log.Warn("a platform did not take logout tokens on the day before", slog.String("platform", platform), slog.Int64("attempts", n))
+		}
+		for said, n := range s.untoldWhy.take() {
+			platform, why, _ := strings.Cut(said, " ")
+			s.Log.Warn("a platform refused events on the day before", slog.String("platform", platform), slog.String("error", why), slog.Int64("attempts", n))
 		}
 	}
 	all, err := s.live.issuing.TellPlatforms(ctx)
@@ -154,6 +160,11 @@ func (s *Service) TellPlatforms(ctx context.Context) error {
 		}
 		for range told.Refused + told.Failed + told.GivenUp {
 			s.untold.add(platform)
+		}
+		for i, n := range told.Why {
+			for range n {
+				s.untoldWhy.add(platform + " " + openid.SetErrors[i])
+			}
 		}
 	}
 	return err

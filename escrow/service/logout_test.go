@@ -86,13 +86,15 @@ func TestUntoldShowsWhenTheDayIsOver(t *testing.T) {
 	}
 	round()
 	s.untold.add("town-square")
+	s.untoldWhy.add("town-square invalid_key")
 	for now.Day() == 28 {
 		if said := round(); said != "" {
 			t.Fatalf("at %s: %s", now, said)
 		}
 		now = now.Add(time.Hour)
 	}
-	if said := round(); strings.Count(said, "platform=town-square attempts=1") != 1 || !strings.Contains(said, "on the day before") {
+	if said := round(); strings.Count(said, "platform=town-square attempts=1") != 1 || !strings.Contains(said, "on the day before") ||
+		!strings.Contains(said, "platform=town-square error=invalid_key attempts=1") {
 		t.Error(said)
 	}
 }

@@ -131,6 +131,7 @@ type Service struct {
 	sightings  sightings
 	unrecorded counter // filings that left no leaf
 	untold     counter // logout tokens that a platform did not take, since untoldDay began
+	untoldWhy  counter // likewise of events, with the reason that it gave
 	untoldDay  time.Time
 	changed    func(ctx context.Context, after int64) ([]postgres.Registered, error) // of the registry; see postgres.Issuing
 }

@@ -166,7 +166,7 @@ func (v *Verifier) EventHandler(authorized func(*http.Request) bool, take func(c
 			w.WriteHeader(http.StatusMethodNotAllowed)
 			return
 		case authorized != nil && !authorized(r):
-			w.WriteHeader(http.StatusUnauthorized)
+			sayEventError(w, "authentication_failed", "The token in Authorization is not the one that this platform registered.")
 			return
 		case err != nil || media != "application/secevent+jwt":
 			eventError(w, ErrEventMalformed)
@@ -201,8 +201,13 @@ func eventError(w http.ResponseWriter, err error) {
 	case ErrEventAudience:
 		code = "invalid_audience"
 	}
+	sayEventError(w, code, e.Mend)
+}
+
+// sayEventError is RFC 8935, 2.3. A sender that may not send is told so likewise (2.4).
+func sayEventError(w http.ResponseWriter, code, description string) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Content-Language", "en")
 	w.WriteHeader(http.StatusBadRequest)
-	_ = json.NewEncoder(w).Encode(map[string]string{"err": code, "description": e.Mend}) // who is gone asks no more
+	_ = json.NewEncoder(w).Encode(map[string]string{"err": code, "description": description}) // who is gone asks no more
 }

@@ -105,7 +105,7 @@ func TestEventHandler(t *testing.T) {
 		"not acted on":     {"POST", "Bearer mine", "application/secevent+jwt", signedEvent(t, goodEvent()), errors.New("down"), 503, 1, ""},
 		"unknown":          {"POST", "Bearer mine", "application/secevent+jwt", signedEvent(t, unknown), nil, 202, 0, ""},
 		"another platform": {"POST", "Bearer mine", "application/secevent+jwt", signedEvent(t, other), nil, 400, 0, "invalid_audience"},
-		"a stranger":       {"POST", "Bearer other", "application/secevent+jwt", signedEvent(t, goodEvent()), nil, 401, 0, ""},
+		"a stranger":       {"POST", "Bearer other", "application/secevent+jwt", signedEvent(t, goodEvent()), nil, 400, 0, "authentication_failed"},
 		"another type":     {"POST", "Bearer mine", "application/jwt", signedEvent(t, goodEvent()), nil, 400, 0, "invalid_request"},
 		"too large":        {"POST", "Bearer mine", "application/secevent+jwt", strings.Repeat("x", 9<<10), nil, 400, 0, "invalid_request"},
 		"a GET":            {"GET", "Bearer mine", "", "", nil, 405, 0, ""},

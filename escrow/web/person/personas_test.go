@@ -1,10 +1,12 @@
 package person
 
 import (
+	"encoding/json"
 	"html"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +14,7 @@ import (
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -27,8 +30,41 @@ func several(t *testing.T, most int) *service {
 			}
 		}
 		c.Platforms = append(c.Platforms, openid.Platform{ID: "site", Name: "Pocket's Site", Sector: "pocket.example", Personas: 5,
-			RedirectURIs: []string{"https://pocket.example/back"}, SecretHashes: []openid.SecretHash{openid.HashSecret(banSecret)}})
+			RedirectURIs: []string{"https://pocket.example/back"}, SecretHashes: []openid.SecretHash{openid.HashSecret(banSecret)}, Events: &openid.Stream{}})
 	})
+}
+
+// polled are the events that the site asks for: pen name and type.
+func (s *service) polled(t *testing.T) (told []string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, s.origin+"/events", strings.NewReader(`{"returnImmediately":true}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.SetBasicAuth("site", banSecret)
+	res, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var answer struct{ Sets map[string]string }
+	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil || res.StatusCode != http.StatusOK {
+		t.Fatal(res.Status, err)
+	}
+	for _, raw := range answer.Sets {
+		var e struct {
+			Subject struct {
+				Sub string `json:"sub"`
+			} `json:"sub_id"`
+			Events map[string]struct{} `json:"events"`
+		}
+		document.ReadUnverified(raw, &e)
+		for kind := range e.Events {
+			told = append(told, e.Subject.Sub+" "+kind)
+		}
+	}
+	return told
 }
 
 // as signs in to a platform under a pen name, or under a new one that is called so.
@@ -147,10 +183,13 @@ func TestRetiredPenNameIsNeverUsedAgain(t *testing.T) {
 	waiting := b.open("pocket")
 	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}}, http.StatusOK, "Nobody signs in at Pocket, Pocket&#39;s Site as <strong>gone</strong>", "after 90 days")
 	res, _ = b.ask("pocket", "prompt", "none")
-	if result(t, res).Get("code") == "" {
-		t.Error("to be asked has retired it")
+	if told := s.polled(t); result(t, res).Get("code") == "" || len(told) != 0 {
+		t.Error("to be asked has retired it", told)
 	}
 	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}, "sure": {"yes"}}, http.StatusOK)
+	if told := s.polled(t); !slices.Contains(told, gone+" "+token.EventRetired) || strings.Contains(strings.Join(told, ""), kept) {
+		t.Errorf("the platform was told %v", told)
+	}
 	b.shows("POST", s.origin+waiting, url.Values{"decision": {"allow"}, "persona": {gone}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
 	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}, "sure": {"yes"}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
 	res, _ = b.ask("pocket", "prompt", "none")
