@@ -29,7 +29,8 @@ func reviewer(t testing.TB) (*circle, opening.CaseFile) {
 	return v, shownCase(v)
 }
 
-// seats is the bundle that follows b with a custodian in another's seat.
+// seats is the bundle that follows b with a custodian in another's seat, and with the
+// recipient of that seat.
 func (v *circle) seats(id string, b *policy.Bundle, in string) *policy.Bundle {
 	v.t.Helper()
 	raw, err := b.Marshal()

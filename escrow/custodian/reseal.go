@@ -34,18 +34,23 @@ type Resealed struct {
 // force, or it is [ErrNotInForce]. The other errors are [ErrNoExhibitKey] and those of put.
 func (c *Custodian) Reseal(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time, fetch exhibit.Fetch, copies FetchCopy, put PutCopy) (done Resealed, err error) {
 	r, err := c.check(id, f, since, at)
-	switch {
-	case err != nil:
+	if err == nil {
+		err = r.failed
+	}
+	if err != nil {
 		return done, err
-	case r.failed != nil:
-		return done, r.failed
-	case !c.signsFor(r.inForce()):
+	}
+	return c.reseal(r, fetch, copies, put)
+}
+
+func (c *Custodian) reseal(r *Review, fetch exhibit.Fetch, copies FetchCopy, put PutCopy) (done Resealed, err error) {
+	if !c.signsFor(r.inForce()) {
 		return done, ErrNotInForce
 	}
-	done = Resealed{Case: id, Custodians: []string{}, Refused: []string{}}
+	done = Resealed{Case: r.Case, Custodians: []string{}, Refused: []string{}}
 	var to []string
 	for _, seat := range r.inForce().Custodians {
-		if r.exhibits && seat.ID != c.ID && seat.Recipient != "" && !slices.Contains(since[0].Recipients(), seat.Recipient) {
+		if r.exhibits && seat.ID != c.ID && seat.Recipient != "" && !slices.Contains(r.since[0].Recipients(), seat.Recipient) {
 			done.Custodians, to = append(done.Custodians, seat.ID), append(to, seat.Recipient)
 		}
 	}
@@ -59,7 +64,7 @@ func (c *Custodian) Reseal(id string, f opening.CaseFile, since []*policy.Bundle
 	read.Save = func(x exhibit.Declared, content []byte) error {
 		done.Exhibits++
 		for _, recipient := range to {
-			copied, err := exhibit.Reseal(c.key, exhibit.Copy{Bundle: r.inForce().Hash(), Case: id, Custodian: c.ID, Exhibit: x.Name(), Recipient: recipient}, content)
+			copied, err := exhibit.Reseal(c.key, exhibit.Copy{Bundle: r.inForce().Hash(), Case: r.Case, Custodian: c.ID, Exhibit: x.Name(), Recipient: recipient}, content)
 			if err != nil {
 				return err
 			}

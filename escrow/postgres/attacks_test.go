@@ -117,7 +117,7 @@ func TestD03AppendOnly(t *testing.T) {
 	admin := database(t)
 	for _, table := range []string{"records", "persons", "pseudonyms", "log_leaves", "log_hashes", "log_checkpoints",
 		"bundles", "approvals", "notices", "refusals", "cases", "rotations", "erasures", "goose_db_version",
-		"ceremonies", "ceremony_messages", "ceremony_transcripts", "platform_records", "reviews", "review_entries", "review_outcomes"} {
+		"ceremonies", "ceremony_messages", "ceremony_transcripts", "platform_records", "reviews", "review_entries", "review_outcomes", "exhibits", "copies"} {
 		column := value[string](t, admin, `SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum = 1`, table)
 		for _, role := range []string{"penname_issuing", "penname_disclosing"} {
 			for _, statement := range []string{
@@ -127,6 +127,9 @@ func TestD03AppendOnly(t *testing.T) {
 				`ALTER TABLE ` + table + ` DISABLE TRIGGER ALL`,
 				`DROP TABLE ` + table,
 			} {
+				if table == "exhibits" && role == "penname_disclosing" && strings.HasPrefix(statement, "DELETE") {
+					continue // they go when the time to appeal is over: TestD03ExhibitsAreFilledOnce
+				}
 				err := try(t, as(t, admin, role), statement)
 				if state, _ := sqlState(err); state != "42501" {
 					t.Errorf("%s as %s: %v", statement, role, err)
@@ -182,6 +185,54 @@ func TestD03AppendOnlyForTheOwnerToo(t *testing.T) {
 	consistent(t, d)
 }
 
+// D03: an exhibit is filled once and a copy of it never changes, for the owner too; both
+// stay while the case is open, and a copy goes only with its exhibit.
+func TestD03ExhibitsAreFilledOnce(t *testing.T) {
+	admin := database(t)
+	d, ctx := disclosing(t, admin, Options{}), t.Context()
+	c, leaf := newCase(1)
+	c.KeepDays, c.Exhibits = 30, []disclose.SealedExhibit{{Digest: [32]byte{1}, Length: 4}, {Digest: [32]byte{2}, Length: 4}}
+	c, err := d.Cases.File(ctx, c, leaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Cases.PutExhibit(ctx, c.ID, [32]byte{1}, []byte("good")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Cases.PutCopy(ctx, c.ID, [32]byte{1}, [32]byte{8}, []byte("copy")); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(as, statement, want string) {
+		t.Helper()
+		if state, name := sqlState(try(t, as, statement)); state != "23514" || name != want {
+			t.Errorf("%s: %s, %s", statement, state, name)
+		}
+	}
+	service := as(t, admin, "penname_disclosing")
+	refused(service, `UPDATE exhibits SET sealed = 'evil' WHERE sealed IS NOT NULL`, "exhibits_filled_once")
+	refused(service, `UPDATE exhibits SET sealed = NULL`, "exhibits_filled_once")
+	refused(service, `UPDATE exhibits SET sealed = 'longer' WHERE sealed IS NULL`, "exhibits_check")
+	refused(service, `DELETE FROM exhibits`, "exhibits_kept")
+	for _, statement := range []string{`UPDATE exhibits SET digest = digest`, `UPDATE exhibits SET keep_days = 1`} {
+		refused(admin, statement, "exhibits_filled_once")
+	}
+	for _, statement := range []string{`UPDATE copies SET copied = 'evil'`, `UPDATE copies SET recipient = recipient`, `DELETE FROM copies`, `TRUNCATE copies`, `TRUNCATE exhibits CASCADE`} {
+		refused(admin, statement, "append_only")
+	}
+	refused(admin, `DELETE FROM exhibits`, "exhibits_kept")
+	if got, err := d.Cases.Copy(ctx, c.ID, [32]byte{1}, [32]byte{8}); err != nil || string(got) != "copy" {
+		t.Error(string(got), err)
+	}
+	apply(t, d, c.ID, decline("bar"))
+	if err := try(t, service, `DELETE FROM exhibits`); err != nil {
+		t.Error(err)
+	}
+	if n := value[int](t, admin, `SELECT count(*) FROM copies`); n != 0 {
+		t.Error(n, "copies without their exhibit")
+	}
+	consistent(t, d)
+}
+
 // D04: the issuing side reads no sealed column and no link, and the disclosing
 // side nothing of a person; neither writes what is the other's.
 func TestD04OtherSide(t *testing.T) {
@@ -191,7 +242,7 @@ func TestD04OtherSide(t *testing.T) {
 			`SELECT sealed FROM records`, `SELECT label FROM records`, `SELECT first_half FROM records`, `SELECT count(*) FROM records`,
 			`SELECT link FROM pseudonyms`, `SELECT * FROM pseudonyms`, `UPDATE handles SET owner = owner`, `DELETE FROM handles`, `DELETE FROM notes`, `UPDATE notes SET place = place`, `SELECT likeness FROM persons`, `TABLE persons`,
 			`SELECT 1 FROM cases`, `SELECT leaf FROM log_leaves`, `SELECT signed FROM approvals`, `SELECT case_id FROM notices`,
-			`SELECT 1 FROM bundles`, `SELECT key FROM requests_used`, `INSERT INTO log_leaves VALUES (0, 'x')`, `SELECT one FROM log_lock FOR UPDATE`,
+			`SELECT 1 FROM exhibits`, `SELECT 1 FROM copies`, `SELECT kept_until('x', 1)`, `SELECT 1 FROM bundles`, `SELECT key FROM requests_used`, `INSERT INTO log_leaves VALUES (0, 'x')`, `SELECT one FROM log_lock FOR UPDATE`,
 			`INSERT INTO notices (case_id) VALUES ('x')`, `SELECT 1 FROM refusals`,
 			`INSERT INTO records (label) VALUES ('x') RETURNING sealed`,
 			`COPY records TO STDOUT`, `CREATE TABLE x ()`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
@@ -204,6 +255,7 @@ func TestD04OtherSide(t *testing.T) {
 			`INSERT INTO persons (id) VALUES ('x')`, `INSERT INTO records (label) VALUES ('x')`, `INSERT INTO pseudonyms (handle) VALUES ('x')`, `INSERT INTO row_key (wrapped) VALUES ('x')`, `SELECT 1 FROM pseudonyms_named`,
 			`SELECT 1 FROM openid_rows`, `SELECT 1 FROM openid_used`, `SELECT 1 FROM openid_entries`, `SELECT 1 FROM sessions`, `SELECT 1 FROM handles`, `SELECT 1 FROM notes`, `SELECT mix()`, `SELECT sort('persons')`,
 			`INSERT INTO cases (id, package) VALUES ('x', 'y')`, `UPDATE cases SET salt = 'x'`, `UPDATE cases SET quorum = 1`,
+			`UPDATE exhibits SET length = 5`, `UPDATE exhibits SET keep_days = 1`, `INSERT INTO exhibits (sealed) VALUES ('x')`, `UPDATE copies SET copied = 'x'`, `DELETE FROM copies`,
 			`UPDATE cases SET submission = 'x'`, `CREATE TEMP TABLE x ()`, `SET ROLE penname_owner`,
 		},
 	} {

@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/exhibit"
 )
 
 // exhibits are stored once each, in the case that declares them and at the length that
@@ -36,9 +38,14 @@ func exhibits(t *testing.T, s Store) {
 		t.Error(err)
 	}
 
+	putCopies(t, s, a, b)
+
 	// What is told late is kept the longer, and what is open is kept.
 	for _, step := range []func(disclose.Case) (disclose.Change, error){Approve, Release} {
 		must[disclose.Case](t)(s.Apply(ctx, a.ID, step))
+	}
+	if err := s.PutCopy(ctx, a.ID, [32]byte{1}, [32]byte{9}, []byte("late")); !errors.Is(err, disclose.ErrCaseClosed) {
+		t.Error(err)
 	}
 	must[disclose.Case](t)(s.Apply(ctx, b.ID, Expire))
 	dropped(t, s, until.Add(-time.Second), 0)
@@ -57,6 +64,54 @@ func exhibits(t *testing.T, s Store) {
 	}
 	if err := s.PutExhibit(ctx, a.ID, [32]byte{1}, []byte("good")); !errors.Is(err, disclose.ErrExhibitUndeclared) {
 		t.Error(err)
+	}
+	if _, err := s.Copy(ctx, a.ID, [32]byte{1}, [32]byte{8}); !errors.Is(err, disclose.ErrNoExhibit) {
+		t.Error(err)
+	}
+	if err := s.PutCopy(ctx, a.ID, [32]byte{1}, [32]byte{8}, []byte("copy")); !errors.Is(err, disclose.ErrExhibitUndeclared) {
+		t.Error(err)
+	}
+}
+
+// putCopies are stored once each, beside the exhibit, for one recipient.
+func putCopies(t *testing.T, s Store, a, b disclose.Case) {
+	t.Helper()
+	ctx := t.Context()
+	for _, c := range []struct {
+		name       string
+		id         string
+		digest, to byte
+		copied     string
+		want       error
+	}{
+		{"not declared", a.ID, 9, 8, "copy", disclose.ErrExhibitUndeclared},
+		{"declared in another case", a.ID, 3, 8, "copy", disclose.ErrExhibitUndeclared},
+		{"of no case", "none", 1, 8, "copy", disclose.ErrExhibitUndeclared},
+		{"too long", a.ID, 1, 8, strings.Repeat("x", 4+exhibit.MaxSignature+1), disclose.ErrExhibitLength},
+		{"of a declared one", a.ID, 1, 8, "copy", nil},
+		{"the same again", a.ID, 1, 8, "copy", nil},
+		{"other bytes", a.ID, 1, 8, "evil", disclose.ErrExhibitStored},
+		{"for another", a.ID, 1, 7, "more", nil},
+	} {
+		if err := s.PutCopy(ctx, c.id, [32]byte{c.digest}, [32]byte{c.to}, []byte(c.copied)); !errors.Is(err, c.want) {
+			t.Errorf("a copy, %s: %v", c.name, err)
+		}
+	}
+	for to, want := range map[byte]string{8: "copy", 7: "more"} {
+		if got, err := s.Copy(ctx, a.ID, [32]byte{1}, [32]byte{to}); err != nil || string(got) != want {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	for name, c := range map[string]struct {
+		id         string
+		digest, to byte
+	}{"for nobody": {a.ID, 1, 6}, "of another": {a.ID, 2, 8}, "of another case": {b.ID, 1, 8}, "of no case": {"none", 1, 8}} {
+		if _, err := s.Copy(ctx, c.id, [32]byte{c.digest}, [32]byte{c.to}); !errors.Is(err, disclose.ErrNoExhibit) {
+			t.Errorf("a copy, %s: %v", name, err)
+		}
+	}
+	if got, err := s.Exhibit(ctx, a.ID, [32]byte{1}); err != nil || string(got) != "good" {
+		t.Errorf("beside its copies: %q, %v", got, err)
 	}
 }
 
