@@ -122,12 +122,12 @@ func TestHandbook(t *testing.T) {
 }
 
 // keepNothing: no log, no proxy, no database and no Vault of the two machines has a name
-// in clear, or the address by which people came.
+// or the words of a post in clear, or the address by which people came.
 func (w *surroundings) keepNothing(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{"one", "two"} {
 		for _, folder := range []string{"var", "opt"} {
-			args := []string{"-rlaF", "-e", "Weathervane", "-e", outside, filepath.Join(w.dir, name, folder)}
+			args := []string{"-rlaF", "-e", "Weathervane", "-e", outside, "-e", threat, filepath.Join(w.dir, name, folder)}
 			if found, err := exec.Command("grep", args...).CombinedOutput(); err == nil {
 				t.Errorf("machine %s keeps who came, or from where:\n%s", name, found)
 			} else if exit := (*exec.ExitError)(nil); !errors.As(err, &exit) || exit.ExitCode() != 1 {

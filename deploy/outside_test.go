@@ -92,8 +92,11 @@ func (o *outsiders) do(t *testing.T, w *surroundings, s step) {
 	}
 }
 
+// threat is what is published, and what no machine of the operator keeps in clear.
+const threat = "I know where you live."
+
 // signIn is a person who enrols, signs in to Town Square and threatens somebody there,
-// and Town Square, which signs evidence of it.
+// and Town Square, which keeps what it needs for evidence of it.
 func (o *outsiders) signIn(t *testing.T, w *surroundings) {
 	t.Helper()
 	roots := x509.NewCertPool()
@@ -117,15 +120,17 @@ func (o *outsiders) signIn(t *testing.T, w *surroundings) {
 	if err := browser.Visit(t.Context(), o.town, "Alice Weathervane"); err != nil {
 		t.Fatal(err)
 	}
-	post, err := browser.Say(t.Context(), o.town, "I know where you live.")
+	post, err := browser.Say(t.Context(), o.town, threat)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signed, err := o.town.Evidence(post)
+	kept, err := json.Marshal(map[string]any{
+		"token": post.Token.Raw, "url": post.URL, "at": post.At.UTC().Format(time.RFC3339), "exhibits": []map[string]string{{"type": "text/plain", "text": post.Text}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	write(t, w.path("town", "threat.jws"), []byte(signed))
+	write(t, w.path("town", "post.json"), kept)
 	write(t, w.path("town", "pen-name"), []byte(post.Author))
 }
 
