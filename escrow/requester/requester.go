@@ -212,9 +212,9 @@ func (o *opener) compare(read exhibit.Reader) (err error) {
 	if read.Identity, err = o.private.Reveal(); err != nil {
 		return err
 	}
-	compared, save := make(map[string]bool), read.Save
+	compared, save := make(map[exhibit.Declared]bool), read.Save
 	read.Save = func(x exhibit.Declared, content []byte) error {
-		compared[x.Name()] = true
+		compared[x] = true
 		return save(x, content)
 	}
 	refused, err := read.Targets(o.Posts)
@@ -225,9 +225,9 @@ func (o *opener) compare(read exhibit.Reader) (err error) {
 		if refused[i] != nil {
 			o.Certificate.Targets[i].Refused = refused[i].Code
 		}
-		for _, p := range t.Posts {
-			for k := range p.Exhibits {
-				p.Exhibits[k].Compared = compared[p.Exhibits[k].SHA256]
+		for j, p := range o.Posts[i] {
+			for k, x := range p.Exhibits {
+				t.Posts[j].Exhibits[k].Compared = compared[x]
 			}
 		}
 	}
