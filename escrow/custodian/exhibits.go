@@ -43,8 +43,12 @@ type Exhibit struct {
 	Text   string `json:"text,omitempty"` // the beginning of a text, as document.Visible shows it
 }
 
-// maxShown is how much of a text a review shows, in bytes. All of it is in the file.
-const maxShown = 8 << 10
+// How much a review shows of one text, and of all together, in bytes: a case can have
+// thousands. All of it is in the files.
+const (
+	maxShown         = 8 << 10
+	maxShownTogether = 4 << 20
+)
 
 // CheckExhibits fetches, opens and compares what was published, for a case that the folder
 // keeps a review of, and gives what matches to save. What is not encrypted to the folder is
@@ -63,12 +67,14 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	if err != nil {
 		return err
 	}
-	shown := make(map[string]string)
+	shown, left := make(map[exhibit.Declared]string), maxShownTogether
 	read.Save = func(x exhibit.Declared, content []byte) error {
-		shown[x.Name()] = ""
+		text := ""
 		if x.Type == "text/plain" {
-			shown[x.Name()] = begin(string(content))
+			text = begin(content, min(left, maxShown))
+			left = max(0, left-len(text))
 		}
+		shown[x] = text
 		return save(x, content)
 	}
 	refused, err := read.Targets(r.posts)
@@ -84,7 +90,7 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	for i, target := range r.posts {
 		for j, p := range target {
 			for k, x := range p.Exhibits {
-				if text, ok := shown[x.Name()]; ok {
+				if text, ok := shown[x]; ok {
 					r.Posts[i][j].Exhibits[k].File, r.Posts[i][j].Exhibits[k].Text = exhibit.FileName(x), text
 				}
 			}
@@ -103,16 +109,15 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	return nil
 }
 
-// begin is what is shown of a text.
-func begin(text string) string {
-	if len(text) <= maxShown {
-		return document.Visible(text)
+// begin is what is shown of a text: about the first bytes of it, not half a letter.
+func begin(text []byte, length int) string {
+	if len(text) <= length {
+		return document.Visible(string(text))
 	}
-	end := maxShown
-	for !utf8.RuneStart(text[end]) {
-		end--
+	for length > 0 && !utf8.RuneStart(text[length]) {
+		length--
 	}
-	return document.Visible(text[:end]) + "\n… the rest is in the file"
+	return document.Visible(string(text[:length])) + "\n… the rest is in the file"
 }
 
 // read is nil if the folder has read what was published, and all of it matches.

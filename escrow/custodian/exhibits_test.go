@@ -3,12 +3,18 @@ package custodian
 import (
 	"bytes"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -98,3 +104,133 @@ func TestNobodyApprovesUnread(t *testing.T) {
 		t.Error("after another review:", err)
 	}
 }
+
+// declaring is a review of the saved case as if its evidence declared what these posts of
+// its target showed.
+func declaring(t testing.TB, c *Custodian, f opening.CaseFile, v *circle, posts []policy.Post, filed bool) *Review {
+	t.Helper()
+	r, err := c.Review(f.Case, f, v.since, caseDay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := policy.Decision{Posts: [][]policy.Post{posts}, Registered: make([]policy.Registered, 1)}
+	if filed {
+		d.Exhibits = posts[0].Exhibits
+	}
+	r.showPosts(d)
+	return r
+}
+
+// What a custodian sees, to the letter: one post that can be read, of which the file has
+// the rest, and one of which nobody may make a copy.
+func TestGoldenReview(t *testing.T) {
+	v, f := reviewer(t)
+	c := v.open("gerd")
+	text, err := token.NewExhibit("text/plain", strings.NewReader("I will come for you tonight.\n"+strings.Repeat("é", maxShown)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	picture, err := token.NewExhibit("image/png", strings.NewReader("\x89PNG\r\n\x1a\nxxxxxxxx"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := time.Date(2026, 11, 27, 9, 30, 0, 0, time.UTC)
+	read := declaring(t, c, f, v, []policy.Post{{Post: token.Post{URL: "https://town-square.example/1", At: at, Exhibits: []token.Exhibit{text}}, ProvenByKey: true}}, true)
+	card, err := c.Card()
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.CheckExhibits(read, func([32]byte) (io.ReadCloser, error) {
+		var sealed bytes.Buffer
+		err := exhibit.Seal(&sealed, []string{card.Recipient}, strings.NewReader("I will come for you tonight.\n"+strings.Repeat("é", maxShown)))
+		return io.NopCloser(&sealed), err
+	}, nil, func(token.Exhibit, []byte) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	withheld := declaring(t, c, f, v, []policy.Post{{Post: token.Post{URL: "https://town-square.example/2", At: at, Exhibits: []token.Exhibit{picture}}, Description: "A picture of the abuse of a child.\n✓ signed"}}, false)
+	if err := c.CheckExhibits(withheld, func([32]byte) (io.ReadCloser, error) {
+		t.Error("what nobody may copy was asked for")
+		return nil, errors.New("404")
+	}, nil, nil); err != nil || withheld.Refused != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Approve(withheld, caseDay); !errors.Is(err, ErrNoShare) {
+		t.Error("a description is what is read of it:", err)
+	}
+	said := read.String() + "\n" + withheld.String()
+	said = strings.ReplaceAll(said, strings.Repeat("é", maxShown/2-15), "(é…)")
+	if *update {
+		if err := os.WriteFile("testdata/review.golden", []byte(said), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile("testdata/review.golden")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if said != string(want) {
+		t.Errorf("another review, -update if it shall be so:\n%s", said)
+	}
+}
+
+var update = flag.Bool("update", false, "write testdata/review.golden")
+
+// 5,000 posts of 50 KB, each of which a terminal shows twelve times as long, are read one
+// by one: what lives at any time stays under 100 MiB, the printed review with it.
+func TestMemoryOfManyPosts(t *testing.T) {
+	const posts, size, aim = 5000, 50_000, 100 << 20
+	v, f := reviewer(t)
+	c := v.open("gerd")
+	card, err := c.Card()
+	if err != nil {
+		t.Fatal(err)
+	}
+	words := func(i int) []byte {
+		return append(fmt.Appendf(nil, "post %d\n", i), bytes.Repeat([]byte{1}, size)...)[:size]
+	}
+	all, number := make([]policy.Post, posts), make(map[[32]byte]int, posts)
+	for i := range all {
+		x, err := token.NewExhibit("text/plain", bytes.NewReader(words(i)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[i].Exhibits, number[x.Digest] = []token.Exhibit{x}, i
+	}
+	r := declaring(t, c, f, v, all, true)
+	var before, now runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	saved, peak := 0, uint64(0)
+	live := func() {
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		peak = max(peak, now.HeapAlloc)
+	}
+	err = c.CheckExhibits(r, func(digest [32]byte) (io.ReadCloser, error) {
+		var sealed bytes.Buffer
+		err := exhibit.Seal(&sealed, []string{card.Recipient}, bytes.NewReader(words(number[digest])))
+		return io.NopCloser(&sealed), err
+	}, nil, func(token.Exhibit, []byte) error {
+		if saved++; saved%250 == 0 {
+			live()
+		}
+		return nil
+	})
+	if err != nil || r.Refused[0] != "" || saved != posts {
+		t.Fatal(r.Refused, saved, err)
+	}
+	said := r.String()
+	live()
+	if !strings.Contains(said, "| post 0\n") || !strings.Contains(said, r.Posts[0][posts-1].Exhibits[0].File) {
+		t.Error("a post is not shown")
+	}
+	runtime.ReadMemStats(&now)
+	t.Logf("%d posts of %d bytes: at most %.1f MiB live (%.1f before), a review of %.1f MiB, %.0f MiB taken from the system",
+		posts, size, mib(peak), mib(before.HeapAlloc), mib(uint64(len(said))), mib(now.HeapSys))
+	if peak > aim {
+		t.Errorf("%.1f MiB", mib(peak))
+	}
+}
+
+func mib(bytes uint64) float64 { return float64(bytes) / (1 << 20) }

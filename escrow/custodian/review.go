@@ -33,9 +33,10 @@ type Review struct {
 	Case     string          `json:"case"`
 	Findings []string        `json:"findings"` // what was checked and holds, in sentences
 	Warrant  *policy.Warrant `json:"warrant"`
-	Posts    [][]Post        `json:"posts"`            // by target
-	Refused  []string        `json:"refused"`          // by target, code of the first exhibit that is not as declared, or ""; nil: none was read
-	Failed   string          `json:"failed,omitempty"` // code of the first check that did not pass
+	Offence  string          `json:"offence,omitempty"` // title of the warrant's offence class in the rules of the case
+	Posts    [][]Post        `json:"posts"`             // by target
+	Refused  []string        `json:"refused"`           // by target, code of the first exhibit that is not as declared, or ""; nil: none was read
+	Failed   string          `json:"failed,omitempty"`  // code of the first check that did not pass
 
 	file     opening.CaseFile // what the registrar showed
 	since    []*policy.Bundle // from that of the case to the one in force
@@ -67,42 +68,45 @@ func registered(since policy.Registered) string {
 
 // String is for a person at a terminal.
 func (r *Review) String() string {
-	w := r.Warrant
-	s := fmt.Sprintf("case %s\n%s of %s (%s), file %s\nlegal basis: %s\noffence: %s (%s), at most %d months\ngrounds: %s\nnecessity: %s\nproportionality: %s\nasked for: %s, by %s, %s\nsecret until %s: %s\n",
-		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, w.LegalBasis, w.Offence, w.OffenceClass, w.MaxPenaltyMonths,
-		w.Grounds, w.Necessity, w.Proportionality, strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation,
-		w.Secrecy.Ends.UTC().Format(time.DateOnly), w.Secrecy.Reason)
-	s = document.Printable(s)
-	for i := range w.Targets {
-		s += r.target(i)
+	w, class := r.Warrant, r.Warrant.OffenceClass
+	if r.Offence != "" {
+		class += ": " + r.Offence
 	}
-	if r.Refused != nil {
-		s += "question: does each of these posts show this offence? Approve only if each does\n"
+	var s strings.Builder
+	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\nlegal basis: %s\noffence: %s (%s), at most %d months\ngrounds: %s\nnecessity: %s\nproportionality: %s\nasked for: %s, by %s, %s\nsecret until %s: %s\n",
+		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, w.LegalBasis, w.Offence, class, w.MaxPenaltyMonths,
+		w.Grounds, w.Necessity, w.Proportionality, strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation,
+		w.Secrecy.Ends.UTC().Format(time.DateOnly), w.Secrecy.Reason)))
+	for i := range w.Targets {
+		r.target(&s, i)
 	}
 	for _, f := range r.Findings {
-		s += document.Printable("✓ " + f + "\n")
+		s.WriteString(document.Printable("✓ " + f + "\n"))
 	}
 	if r.Failed != "" {
-		s += "✗ " + r.Failed + "\n"
+		s.WriteString("✗ " + r.Failed + "\n")
 	}
-	return s
+	return s.String()
 }
 
-func (r *Review) target(i int) string {
+func (r *Review) target(s *strings.Builder, i int) {
 	t := r.Warrant.Targets[i]
-	s := document.Printable(fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform))
+	s.WriteString(document.Printable(fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform)))
 	if i < len(r.Posts) {
 		for _, p := range r.Posts[i] {
-			s += r.post(p)
+			s.WriteString(r.post(p))
 		}
 	}
-	if i < len(r.Refused) && r.Refused[i] != "" {
-		s += "  ✗ " + r.Refused[i] + "\n"
+	switch {
+	case i >= len(r.Posts), !policy.KindOf(r.Warrant.Kind).Opens, r.exhibits && r.Refused == nil:
+	case r.Refused != nil && r.Refused[i] != "":
+		s.WriteString("  ✗ " + r.Refused[i] + "\n")
+	default:
+		s.WriteString(document.Printable("  question: does each of these posts show this offence, " + r.Offence + "? Approve only if each does\n"))
 	}
 	if i < len(r.file.Targets) {
-		s += document.Printable(opens(r.file.Targets[i], r.Warrant.Fields))
+		s.WriteString(document.Printable(opens(r.file.Targets[i], r.Warrant.Fields)))
 	}
-	return s
 }
 
 // opens says which compartments of a record a custodian's shares open, and for
@@ -165,6 +169,9 @@ func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle,
 		return nil, err
 	}
 	r := &Review{Case: id, Warrant: w, file: f, since: since}
+	if class := since[0].OffenceClass(w.OffenceClass); class != nil {
+		r.Offence = class.Title
+	}
 	if err := r.checkLog(); err != nil {
 		return nil, err
 	}

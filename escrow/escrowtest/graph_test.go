@@ -45,7 +45,7 @@ var mayImport = map[string][]string{
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
 	"escrow/custodian": {"escrow/exhibit", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
-	"escrow/requester": {"escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/requester": {"escrow/exhibit", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
 	"escrow/openid":    {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},

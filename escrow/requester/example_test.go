@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
@@ -38,7 +39,7 @@ func ExampleOpen() {
 		fmt.Println(err)
 		return
 	}
-	opened, err := requester.Open("ayajv7klfmjqqaymngz2coqv4m", d, private, rules)
+	opened, err := requester.Open("ayajv7klfmjqqaymngz2coqv4m", d, private, exhibit.Reader{}, rules)
 	if err != nil {
 		fmt.Println(err)
 		return

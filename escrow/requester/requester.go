@@ -4,7 +4,8 @@
 //	CreateKey  a delivery key, whose public part goes into the warrant
 //	ReadKey    that key again
 //	Unseal     what the registrar answered, which is a ciphertext to that key
-//	Open       a delivery: checked as an appeal court would check it, then opened
+//	Open       a delivery: checked as an appeal court would check it, what the posts showed
+//	           compared with what the platform signed, then opened
 //
 // Whether an opening was lawful is package verifier/opening's to say; this one
 // adds what takes the secret key.
@@ -18,6 +19,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/escrow/secretfile"
@@ -40,6 +42,10 @@ var (
 	ErrSealed = refusal.New(refusal.Invalid, "package.not_for_this_key",
 		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again")
 )
+
+// ErrExhibits is of targets whose names stay sealed. Their own codes stand beside them.
+var ErrExhibits = refusal.New(refusal.Denied, "package.exhibits_refused",
+	"what a target published is missing, or is not what its platform signed: that name stays sealed, the others are opened; ask for the exhibits to be filed, and keep the package for the court")
 
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
 // comes as a [SharesError].
@@ -114,13 +120,18 @@ type Opened struct {
 type OpenedTarget struct {
 	PenName  string            `json:"pen_name"`
 	Platform string            `json:"platform"`
-	Identity map[string]string `json:"identity"` // by field of the warrant
+	Refused  string            `json:"refused,omitempty"` // code of the first exhibit that is not as declared: the name stays sealed
+	Identity map[string]string `json:"identity"`          // by field of the warrant
 }
 
 // String is for a person at a terminal.
 func (o Opened) String() string {
 	var s strings.Builder
 	for _, t := range o.Targets {
+		if t.Refused != "" {
+			fmt.Fprintf(&s, "%s on %s stays sealed: %s\n", t.PenName, t.Platform, t.Refused)
+			continue
+		}
 		fmt.Fprintf(&s, "%s on %s is\n", t.PenName, t.Platform)
 		for _, name := range slices.Sorted(maps.Keys(t.Identity)) {
 			fmt.Fprintf(&s, "  %-12s %s\n", name, document.Printable(t.Identity[name]))
@@ -137,7 +148,12 @@ func (o Opened) String() string {
 // open, or whose proof is wrong, was signed like that: it names the custodian who
 // did, in the certificate. The others are enough if they are a quorum of the key,
 // else it is a [*SharesError].
-func Open(id string, d opening.Delivery, private seal.DeliveryPrivate, since ...*policy.Bundle) (Opened, error) {
+//
+// What the posts showed is fetched as read does, opened with the delivery key and compared
+// with what the platform signed, where it was filed. A target for which it is missing, or
+// is something else, stays sealed, and the others are opened: then it returns both what
+// it opened and [ErrExhibits]. Other errors are those of read.Save.
+func Open(id string, d opening.Delivery, private seal.DeliveryPrivate, read exhibit.Reader, since ...*policy.Bundle) (Opened, error) {
 	lawful, err := opening.Verify(d, since...)
 	switch {
 	case err != nil:
@@ -151,21 +167,7 @@ func Open(id string, d opening.Delivery, private seal.DeliveryPrivate, since ...
 	if o.key, err = threshold.ParsePublicKey(lawful.Key); err != nil {
 		return Opened{}, err
 	}
-	opened := Opened{Case: lawful.Package.Case}
-	for i, t := range lawful.Package.Targets {
-		fields, err := o.target(t, i)
-		if err != nil {
-			return Opened{}, err
-		}
-		id := OpenedTarget{PenName: string(t.Pseudonym), Platform: t.Platform, Identity: make(map[string]string)}
-		for name, value := range fields {
-			id.Identity[name] = string(value)
-		}
-		opened.Targets = append(opened.Targets, id)
-	}
-	opened.Certificate = lawful.Certificate
-	opened.Certificate.BadShares = o.culprits
-	return opened, nil
+	return o.open(read)
 }
 
 // opener is a lawful opening with what it takes to read it.
@@ -174,6 +176,62 @@ type opener struct {
 	private  seal.DeliveryPrivate
 	key      threshold.PublicKey
 	culprits []string // custodians whose shares were wrong, with the code
+}
+
+// open opens the targets whose posts showed what the platform signed.
+func (o *opener) open(read exhibit.Reader) (opened Opened, refused error) {
+	if err := o.compare(read); err != nil {
+		return Opened{}, err
+	}
+	opened.Case = o.Package.Case
+	for i, t := range o.Package.Targets {
+		id := OpenedTarget{PenName: string(t.Pseudonym), Platform: t.Platform, Refused: o.Certificate.Targets[i].Refused, Identity: make(map[string]string)}
+		if id.Refused != "" {
+			opened.Targets, refused = append(opened.Targets, id), ErrExhibits
+			continue
+		}
+		fields, err := o.target(t, i)
+		if err != nil {
+			return Opened{}, err
+		}
+		for name, value := range fields {
+			id.Identity[name] = string(value)
+		}
+		opened.Targets = append(opened.Targets, id)
+	}
+	opened.Certificate = o.Certificate
+	opened.Certificate.BadShares = o.culprits
+	return opened, refused
+}
+
+// compare reads what was filed of the posts and says in the certificate what it found.
+func (o *opener) compare(read exhibit.Reader) (err error) {
+	if !o.Filed {
+		return nil
+	}
+	if read.Identity, err = o.private.Reveal(); err != nil {
+		return err
+	}
+	compared, save := make(map[exhibit.Declared]bool), read.Save
+	read.Save = func(x exhibit.Declared, content []byte) error {
+		compared[x] = true
+		return save(x, content)
+	}
+	refused, err := read.Targets(o.Posts)
+	if err != nil {
+		return err
+	}
+	for i, t := range o.Certificate.Targets {
+		if refused[i] != nil {
+			o.Certificate.Targets[i].Refused = refused[i].Code
+		}
+		for j, p := range o.Posts[i] {
+			for k, x := range p.Exhibits {
+				t.Posts[j].Exhibits[k].Compared = compared[x]
+			}
+		}
+	}
+	return nil
 }
 
 // target opens one sealed identity.

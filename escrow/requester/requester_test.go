@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/secretfile"
@@ -38,7 +39,7 @@ func TestAnotherKeyOpensNothing(t *testing.T) {
 	if err := json.Unmarshal(read("../../verifier/opening/testdata/delivery.json"), &d); err != nil {
 		t.Fatal(err)
 	}
-	if opened, err := requester.Open(caseID, d, private, rules); !errors.Is(err, requester.ErrWrongKey) || len(opened.Targets) != 0 {
+	if opened, err := requester.Open(caseID, d, private, exhibit.Reader{}, rules); !errors.Is(err, requester.ErrWrongKey) || len(opened.Targets) != 0 {
 		t.Fatal(err)
 	}
 }
@@ -93,7 +94,7 @@ func TestFoundJ1NobodyIsBlamedForAMistake(t *testing.T) {
 			}
 			d := saved
 			d.Package = d.Package[:len(d.Package)-c.cut]
-			opened, err := requester.Open(c.id, d, private, rules)
+			opened, err := requester.Open(c.id, d, private, exhibit.Reader{}, rules)
 			if c.want == "" {
 				if err != nil || len(opened.Targets) != 1 || len(opened.Certificate.BadShares) != 0 {
 					t.Fatal(err)

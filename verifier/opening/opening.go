@@ -18,9 +18,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
@@ -51,40 +49,16 @@ type Opening struct {
 	Warrant     *policy.Warrant
 	WarrantHash [32]byte // SHA-256 of the warrant's JWS
 
+	// Posts are those of each target, by its evidence; Filed is whether what they showed
+	// was filed with the warrant, for the requester to compare.
+	Posts [][]policy.Post
+	Filed bool
+
 	// Approvals are of distinct custodians, at least the quorum, whose shares open
 	// together: those under one key.
 	Approvals []*Approval
 	Signers   map[string]*policy.Bundle // whose custodian each of them is, by Approval.Signers
 	Key       string                    // policy.Bundle.ThresholdKey
-}
-
-// Certificate says what was checked, against which public record. Hashes are hex
-// SHA-256, positions are indices in the log.
-type Certificate struct {
-	Warrant    string   `json:"warrant_sha256"`
-	Package    string   `json:"package_sha256"`
-	Bundle     string   `json:"bundle_sha256"`
-	Log        string   `json:"log"` // origin
-	Recorded   int64    `json:"recorded"`
-	Authorised int64    `json:"authorised"`
-	Released   int64    `json:"released"`
-	Custodians []string `json:"custodians"`           // who approved
-	BadShares  []string `json:"bad_shares,omitempty"` // custodians who signed for a share that is wrong
-	Stolen     []string `json:"stolen,omitempty"`     // of each target whose evidence is under a key that was reported stolen: its platform, and what to know
-}
-
-// String is for a person, without the case's id.
-func (c Certificate) String() string {
-	s := fmt.Sprintf("  warrant      sha256 %s\n  package      sha256 %s\n  rules        sha256 %s\n"+
-		"  public log   %s: recorded at %d, authorised at %d, released at %d\n  custodians   %s\n",
-		c.Warrant, c.Package, c.Bundle, c.Log, c.Recorded, c.Authorised, c.Released, strings.Join(c.Custodians, ", "))
-	if len(c.BadShares) > 0 {
-		s += fmt.Sprintf("  wrong shares %s\n", strings.Join(c.BadShares, ", "))
-	}
-	for _, said := range c.Stolen {
-		s += "  stolen key   " + said + "\n"
-	}
-	return s
 }
 
 // Verify checks a delivery against the log, the rules and the custodians of its
@@ -128,6 +102,7 @@ func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 		return nil, ErrUnlawful
 	}
 	o.Warrant, o.WarrantHash = decision.Warrant, decision.WarrantHash
+	o.Posts, o.Filed = decision.Posts, len(decision.Exhibits) > 0
 	o.Certificate.Warrant = hex.EncodeToString(o.WarrantHash[:])
 	if err := o.verifyApprovals(d.Approvals, since, decision.Quorum); err != nil {
 		return nil, err
@@ -145,6 +120,7 @@ func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 		if said := decision.Registered[i].Report(); said != "" {
 			o.Certificate.Stolen = append(o.Certificate.Stolen, t.Platform+": "+said)
 		}
+		o.Certificate.Targets = append(o.Certificate.Targets, certified(t, o.Posts[i]))
 	}
 	return o, nil
 }
@@ -212,7 +188,7 @@ func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
 	if len(p.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(p.Salt), "warrant", []byte(p.Submission.Warrant)) {
 		return ErrNotLogged
 	}
-	o.Certificate = Certificate{Package: released.Package, Bundle: since[0].Hash(), Log: logs[0].Origin,
+	o.Certificate = Certificate{Package: released.Package, Bundle: since[0].Hash(), Log: logs[0].Origin, Says: Says,
 		Recorded: p.Recorded.Index, Authorised: p.Authorised.Index, Released: d.Released.Index}
 	return nil
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
@@ -15,8 +17,8 @@ import (
 )
 
 func warrantOpen(p *program) *cobra.Command {
-	var key, bundle, save string
-	c := leaf("open CASE", "Fetch the package of a case, check every proof and open it with the requester's key",
+	var key, bundle, save, folder string
+	c := leaf("open CASE", "Fetch the package of a case, check every proof and what was published, and open it with the requester's key",
 		"escrow warrant open CASE --key requester.key --bundle bundle.json --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			if err := require([2]string{"key", key}, [2]string{"bundle", bundle}); err != nil {
@@ -51,14 +53,21 @@ func warrantOpen(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o, err := requester.Open(args[0], d, private, since...)
-			if err != nil {
+			read := exhibit.Reader{Save: func(exhibit.Declared, []byte) error { return nil }, Fetch: func(digest [32]byte) (io.ReadCloser, error) {
+				return r.Exhibit(ctx, args[0], digest)
+			}}
+			if to := exhibitFolder(folder); folder != "" {
+				read.Save = to.save
+			}
+			o, err := requester.Open(args[0], d, private, read, since...)
+			if o.Targets == nil {
 				return err
 			}
-			return p.print(o, o.String())
+			return errors.Join(p.print(o, o.String()), err)
 		})
 	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
 	c.Flags().StringVar(&save, "save", "", "file to save the delivery to, mode 0600: with the bundle an appeal court checks it without asking anybody")
+	c.Flags().StringVar(&folder, "exhibits-to", "", "folder to save what was published in, which is made if there is none; without it that is compared and not kept")
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that you trust, in force now or on the day of the case: the public log leads from it to the others")
 	return c
 }

@@ -367,6 +367,7 @@ func offenceClasses() []policy.OffenceClass {
 	return []policy.OffenceClass{
 		{ID: "threats-to-life", Title: "Threats to kill or to cause serious harm", MinPenaltyMonths: 36, Fields: identify, Emergency: true},
 		{ID: "stalking", Title: "Stalking and serious harassment", MinPenaltyMonths: 36, Fields: identify},
+		{ID: "child_sexual_abuse", Title: "Sexual abuse of children, and pictures of it", MinPenaltyMonths: 36, Fields: identify, NoCopy: true},
 		{ID: "criticism", Title: "Criticism, insult or unwelcome opinion", Speech: true},
 	}
 }
@@ -389,7 +390,7 @@ func (f *founding) makeCourts() error {
 	f.draft.Authorities = []policy.Authority{{
 		ID: "county-court", Name: "Thornley County Court", Kind: "court", Jurisdiction: "GB",
 		Keys:           []policy.Key{{JWK: public, From: now.AddDate(0, -1, 0).UTC().Truncate(time.Second), Until: now.AddDate(2, 0, 0).UTC().Truncate(time.Second)}},
-		OffenceClasses: []string{"threats-to-life", "stalking", "criticism"},
+		OffenceClasses: []string{"threats-to-life", "stalking", "child_sexual_abuse", "criticism"},
 	}}
 	delivery, err := seal.GenerateDeliveryKey()
 	if err != nil {
