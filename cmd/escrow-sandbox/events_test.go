@@ -172,7 +172,7 @@ func (s *scene) poll(body map[string]any) (map[string]string, error) {
 // silent asks for a sign-in without a page, from a person's browser.
 func (s *scene) silent(ctx context.Context, who string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, s.Origin+"/authorize?"+url.Values{
-		"client_id": {s.Town.ID}, "redirect_uri": {s.Town.Origin + "/callback"}, "response_type": {"code"}, "scope": {"openid offline_access profile"}, "nonce": {"n"},
+		"client_id": {s.Town.ID}, "redirect_uri": {s.Town.Origin + "/callback"}, "response_type": {"code"}, "scope": {strings.Join(append([]string{"openid", "offline_access", "profile"}, s.Town.Claims...), " ")}, "nonce": {"n"},
 		"code_challenge": {strings.Repeat("c", 43)}, "code_challenge_method": {"S256"}, "prompt": {"none"}}.Encode(), nil)
 	if err != nil {
 		return err
