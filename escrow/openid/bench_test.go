@@ -114,6 +114,12 @@ func BenchmarkIntrospect(b *testing.B) {
 // BenchmarkEvents is events that are pushed, and events that are polled and confirmed a
 // hundred at a time, beside plain requests by the same client that carry the same bytes.
 func BenchmarkEvents(b *testing.B) {
+	for _, alg := range []jose.SignatureAlgorithm{jose.EdDSA, jose.RS256} {
+		b.Run(string(alg), func(b *testing.B) { benchmarkEvents(b, alg) })
+	}
+}
+
+func benchmarkEvents(b *testing.B, alg jose.SignatureAlgorithm) {
 	const round = 100
 	var body atomic.Pointer[[]byte]
 	echo := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -124,6 +130,7 @@ func BenchmarkEvents(b *testing.B) {
 	b.Cleanup(echo.Close)
 	r := newRig(b, func(r *rig) {
 		r.square.Localhost, r.square.Events, r.forum.Events = true, &openid.Stream{Push: echo.URL + "/events"}, &openid.Stream{}
+		r.square.IDTokenAlg, r.forum.IDTokenAlg = alg, alg
 		r.cfg.HTTP = identity.NewHTTP(identity.Guard{AllowLoopback: true})
 		fixed, err := openid.Fixed(r.square, r.forum)
 		if err != nil {
