@@ -12,12 +12,11 @@ import (
 	"github.com/penname/penname/verifier/opening"
 )
 
-// What moves the copies of exhibits (exhibit.Reseal), each by the SHA-256 of the exhibit and
-// the recipient of the custodian whom it is for.
-type (
-	FetchCopy = func(digest [32]byte, recipient string) (copied []byte, err error)
-	PutCopy   = func(digest [32]byte, recipient string, copied []byte) error
-)
+// FetchCopy fetches a copy (exhibit.Reseal) of the exhibit with that SHA-256, to that recipient.
+type FetchCopy = func(digest [32]byte, recipient string) (copied []byte, err error)
+
+// PutCopy stores one.
+type PutCopy = func(digest [32]byte, recipient string, copied []byte) error
 
 // Resealed is what a custodian encrypted again.
 type Resealed struct {

@@ -51,7 +51,7 @@ var mayImport = map[string][]string{
 	"escrow/openid":    {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
 	"escrow/coalesce":  {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":     {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
-	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
+	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web":        {"escrow/registrar", "verifier/document", "verifier/refusal"}, // the edge; what it serves comes in from
 	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/document", "verifier/token"},
@@ -69,7 +69,7 @@ var mayImport = map[string][]string{
 	"escrow/escrowtest/fuzzing":      {},
 	"verifier/token/evidencetest":    {},                 // runs the programs of deploy/evidence.md, for the tests of both
 	"verifier/identity/oidcprovider": {"escrow/sandbox"}, // runs an OpenID provider of other people, for the tests of both
-	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
+	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/exhibit", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
 	"escrow/exhibit/exhibittest":     {"policy", "verifier/document"},
 	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},

@@ -13,12 +13,14 @@ import (
 var ErrMissing = refusal.New(refusal.NotFound, "exhibit.missing",
 	"an exhibit that the evidence declares was not handed over: ask again, and if it stays so, ask for it to be filed")
 
-// What a [Reader] is given.
-type (
-	Declared = token.Exhibit                                // by the evidence
-	Fetch    = func(digest [32]byte) (io.ReadCloser, error) // returns what is encrypted of the content with that SHA-256
-	Save     = func(x Declared, content []byte) error       // takes what matches, which it must not keep
-)
+// Declared is an exhibit as the evidence declares it.
+type Declared = token.Exhibit
+
+// Fetch returns what is encrypted of the content with that SHA-256.
+type Fetch = func(digest [32]byte) (io.ReadCloser, error)
+
+// Save takes what matches, which it must not keep.
+type Save = func(x Declared, content []byte) error
 
 // Reader reads what posts showed and compares it with what their evidence declares, one
 // exhibit in memory at a time.

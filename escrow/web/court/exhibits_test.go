@@ -152,6 +152,8 @@ func TestExhibitsTravelEncrypted(t *testing.T) {
 		"cut":                  {send(id, x[1].Digest, stored[:len(stored)-1]), "exhibit.length"},
 		"larger than any":      {send(id, x[1].Digest, make([]byte, 21<<20+1)), "server.body_too_large"},
 		"fetched, not stored":  {code(s.fetch(t, id, x[1])), "exhibit.not_stored"},
+		"a copy, not stored":   {code(func() error { _, err := s.client.Copy(t.Context(), id, x[0].Digest, s.recipients[0]); return err }()), "exhibit.not_stored"},
+		"a copy, before rules": {code(s.client.PutCopy(t.Context(), id, x[0].Digest, s.recipients[0], stored)), "bundle.none_in_force"},
 		"fetched, of no case":  {code(s.fetch(t, "none", x[0])), "exhibit.not_stored"},
 		"asked for of no case": {code(func() error { _, err := s.client.Exhibits(t.Context(), "none"); return err }()), "warrant.no_case"},
 	} {
