@@ -59,6 +59,17 @@ func TestPrivacyCanary(t *testing.T) {
 		report(t, name, []byte(text), needles)
 	}
 	searchFolders(t, tb, needles)
+	// What was said is with those who judge it, and with nobody else.
+	words := encodings([]string{"I know where you live, and I will come for you tonight."})
+	report(t, "the service's log", []byte(logs.String()), words)
+	searchOperator(t, tb, words)
+	kept, err := filepath.Glob(filepath.Join(tb.Exhibits(), "*"))
+	if err != nil || !slices.ContainsFunc(kept, func(name string) bool {
+		b, err := os.ReadFile(name)
+		return err == nil && contains(b, words)
+	}) {
+		t.Errorf("the words that were searched for are not those of the story: %v", err)
+	}
 	for name, body := range refusedBodies(t, tb) {
 		report(t, name, []byte(body), needles)
 	}
@@ -73,9 +84,16 @@ func TestPrivacyCanary(t *testing.T) {
 // searchFolders searches every file of PostgreSQL, of Vault and of those outside.
 func searchFolders(t *testing.T, tb *world.World, needles [][]byte) {
 	t.Helper()
-	for name, dir := range map[string]string{
-		"PostgreSQL's files": tb.Postgres.Dir, "Vault's storage": tb.Vault.Storage, "what outsiders keep": tb.Dir,
-	} {
+	searchOperator(t, tb, needles)
+	if n := searchFiles(t, "what outsiders keep", tb.Dir, needles); n == 0 {
+		t.Errorf("no file was searched in %q", tb.Dir)
+	}
+}
+
+// searchOperator searches every file of PostgreSQL and of Vault.
+func searchOperator(t *testing.T, tb *world.World, needles [][]byte) {
+	t.Helper()
+	for name, dir := range map[string]string{"PostgreSQL's files": tb.Postgres.Dir, "Vault's storage": tb.Vault.Storage} {
 		if n := searchFiles(t, name, dir, needles); n == 0 {
 			t.Errorf("%s: no file was searched in %q", name, dir)
 		}

@@ -167,7 +167,7 @@ func TestX10SandboxOnlyOnLoopback(t *testing.T) {
 	}
 }
 
-func startForTest(t *testing.T) *world.World {
+func startForTest(t testing.TB) *world.World {
 	t.Helper()
 	tb, err := world.Start(t.Context(), programs, world.Options{Listen: "127.0.0.1:0", Log: &syncBuffer{}})
 	if err != nil {

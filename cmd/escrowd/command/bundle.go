@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -17,6 +18,7 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/service"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -40,17 +42,20 @@ func succeed(b *policy.Bundle, after string, cards []string) error {
 		if err != nil {
 			return shell.InFile(file, 0, err)
 		}
-		key, err := compact(card.Key)
-		if err != nil {
-			return shell.InFile(file, 0, errCard.Because(err))
-		}
 		c := b.Custodian(card.ID)
-		if c == nil || !bytes.Equal(key, c.Key) {
+		if c == nil || !sameJSON(card.Key, c.Key) {
 			return shell.InFile(file, 0, errOtherCard)
 		}
 		c.Recipient = card.Recipient
 	}
 	return nil
+}
+
+// sameJSON compares however the two are spelled: a bundle spells keys anew.
+func sameJSON(a, b json.RawMessage) bool {
+	x, err := document.Canonical(a)
+	y, other := document.Canonical(b)
+	return err == nil && other == nil && bytes.Equal(x, y)
 }
 
 func follow(b *policy.Bundle, after string) error {
