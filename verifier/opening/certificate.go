@@ -27,7 +27,7 @@ type Certificate struct {
 	BadShares  []string `json:"bad_shares,omitempty"` // custodians who signed for a share that is wrong
 	Stolen     []string `json:"stolen,omitempty"`     // of each target whose evidence is under a key that was reported stolen: its platform, and what to know
 
-	Says    string            `json:"says,omitempty"`    // what it does not prove: [Says]
+	Says    string            `json:"says,omitempty"`    // what it proves, and what not: [Says]; empty in those of before
 	Targets []CertifiedTarget `json:"targets,omitempty"` // in the order of the warrant
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"strings"
 	"testing"
 
 	"github.com/penname/penname/policy"
@@ -116,4 +117,35 @@ func edited(t testing.TB, d *Delivery, change func(*Package)) []byte {
 		t.Fatal(err)
 	}
 	return b
+}
+
+// A certificate says of each post whose word it is, and one of before reads and writes as it did.
+func TestCertificateOfPosts(t *testing.T) {
+	d, b := delivery(t)
+	o, err := Verify(d, b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := o.Certificate
+	if len(c.Targets) != 1 || len(c.Targets[0].Posts) != 1 || c.Targets[0].Posts[0].URL != o.Posts[0][0].URL || o.Filed {
+		t.Fatalf("%+v", c.Targets)
+	}
+	for _, proven := range []bool{false, true} {
+		c.Targets[0].Posts[0].ProvenByKey = proven
+		if said := c.String(); strings.Contains(said, "the platform's word alone") == proven || !strings.Contains(said, "never who typed") {
+			t.Errorf("proven by key %v:\n%s", proven, said)
+		}
+	}
+	c.Says, c.Targets = "", nil
+	raw, err := json.Marshal(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var old map[string]any
+	if err := json.Unmarshal(raw, &old); err != nil {
+		t.Fatal(err)
+	}
+	if len(old) != 8 || strings.Contains(c.String(), "target") {
+		t.Errorf("a certificate of before has %v:\n%s", old, c)
+	}
 }
