@@ -42,7 +42,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 	rendered := map[string]string{}
 	for state, data := range map[string]any{
 		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"SignedIn": false},
-		"consent.html": consentPage{Platform: "Town Square"}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Leaving: leaving{Stay: "/authorize/x"}},
+		"consent.html": consentPage{Platform: "Town Square", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Elsewhere"}}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Old Town"}, Leaving: leaving{Stay: "/authorize/x"}},
 		"consent.html names": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true}, "consent.html names again": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true, PenName: "pen1x", Handle: "xxxxxxxxxxx", Address: "pen1x@penname.invalid"},
 		"me.html with a handle": mePage{PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Handle: "xxxxxxxxxxx"}}, Names: names},
 		"consent.html anew":     consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
@@ -173,6 +173,28 @@ func TestPagesNameHandleAndAddress(t *testing.T) {
 				t.Errorf("%s: %q: %v", state, text, !slices.Contains(want, text))
 			}
 		}
+	}
+}
+
+// Whoever is asked sees where the platform is, and what a court and the identity provider
+// could learn, also before they prove who they are.
+func TestConsentPageSaysWhoLearnsWhat(t *testing.T) {
+	pages := everyPage(t, Provider{ID: "one", Proving: nowhere{}})
+	for _, state := range []string{"consent.html", "consent.html signed in"} {
+		before, _, _ := strings.Cut(pages[state], "<form")
+		for _, says := range []string{"<dt>Town Square is at</dt><dd>town.example</dd>", "your name, date of birth, postal address, e-mail address. Each warrant is for one pen name, and you are told in the end", "that you use Penname, and when"} {
+			if strings.Count(before, says) != 1 {
+				t.Errorf("%s: does not say once, and before it asks: %s", state, says)
+			}
+		}
+	}
+	for _, state := range []string{"consent.html", "consent.html anew"} {
+		if !strings.Contains(pages[state], "verified once, and sealed") {
+			t.Errorf("%s: does not say what becomes of the name", state)
+		}
+	}
+	if in := pages["consent.html signed in"]; !strings.Contains(in, "Old Town. Together with Town Square, it sees what you do with it") || strings.Contains(in, "verified once") {
+		t.Error(in)
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
@@ -17,7 +16,7 @@ type consentPage struct {
 	Alike    []string // names of the other platforms that know the person by the same pen name
 	Before   string   // name of the platform that this one took over from, where the person has a pen name already
 	Hosts    string   // where it is
-	Court    string   // the fields that a warrant can ask for
+	Court    []string // the fields that a warrant can ask for
 	PenName  string   // empty: none here yet, or several
 	Handle   string   // empty: none here yet
 	Username bool     // the platform learns it
@@ -37,11 +36,10 @@ type consentPage struct {
 // authenticate is package openid's question: who is this, for that platform?
 // It answers with a pseudonym, or renders the page that asks the person.
 func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
-	rules, err := s.Rules()
+	page, err := s.asking(req)
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Hosts: hosts(req.Platform), Court: strings.Join(rules.Fields, ", "), Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, err := s.who(r)
 	if err != nil && !errors.Is(err, errSignedOut) {
@@ -99,12 +97,25 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
 }
 
+// asking is the page to whoever it is.
+func (s *side) asking(req openid.SignInRequest) (consentPage, error) {
+	rules, err := s.Rules()
+	if err != nil {
+		return consentPage{}, err
+	}
+	return consentPage{Action: req.Action, Platform: req.Platform.Name, Hosts: hosts(req.Platform), Court: rules.Fields, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}, nil
+}
+
 // approve tells a platform which pen name this is, and remembers that for this session. A
 // new one is noted under the name that the person gave it.
 func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, persona int, alias string) (openid.Subject, openid.Outcome, error) {
 	sector := req.Platform.SectorID()
 	if !req.Since.IsZero() && who.Told != "" && who.Told != told(sector, persona) {
-		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", consentPage{Action: req.Action, Platform: req.Platform.Name, Anew: true})
+		page, err := s.asking(req)
+		if page.Anew = true; err == nil {
+			err = s.edge.Render(w, http.StatusOK, "consent.html", page)
+		}
+		return openid.Subject{}, openid.Pending, err
 	}
 	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, sector, persona)
 	if err == nil && alias != "" {
