@@ -64,6 +64,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html retired":               mePage{Welcome: "retired", PenNames: mine, Names: names, Several: map[string]bool{"town-square": true}},
 		"retire.html":                   retirePage{Name: issue.PenName{Pseudonym: "pen1x", Alias: "work"}, Platform: "Town Square", Leaving: leaving{Stay: "/me/stay"}, CoolDown: issue.CoolDown},
 		"refused.html no room":          registrar.Problem{Title: issue.ErrNoRoom.Mend, Code: issue.ErrNoRoom.Code}, "refused.html not mine": registrar.Problem{Title: issue.ErrPersonaUnknown.Mend, Code: issue.ErrPersonaUnknown.Code}, "refused.html only one": registrar.Problem{Title: issue.ErrKeepsOne.Mend, Code: issue.ErrKeepsOne.Code},
+		"consent.html claims":   consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
 		"consent.html claimed":  consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
 		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
@@ -198,11 +199,21 @@ func TestConsentPageSaysWhoLearnsWhat(t *testing.T) {
 	}
 }
 
+// A platform that was told something before is shown so, and each claim as what it says.
+func TestConsentPageSaysWhatIsWithheld(t *testing.T) {
+	page := everyPage(t, Provider{ID: "one", Proving: nowhere{}})["consent.html claims"]
+	for _, says := range []string{"may ask for, with what it was told before. Somebody", "<p>You are over 16. This is not told.</p>", "<p>Country: nothing is told", "Your profession: teacher, as of"} {
+		if !strings.Contains(page, says) {
+			t.Errorf("does not say %q: %s", says, page)
+		}
+	}
+}
+
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
-		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "retire.html": true}
+		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {
