@@ -209,6 +209,18 @@ func TestConsentPageSaysWhatIsWithheld(t *testing.T) {
 	}
 }
 
+// Both ways to leave say what one platform sees that has two of somebody's pen names.
+func TestLeavingSaysWhatCanBeCompared(t *testing.T) {
+	pages := everyPage(t, Provider{ID: "one", Proving: nowhere{}})
+	for _, state := range []string{"me.html with several", "delete.html proven"} {
+		for _, says := range []string{"at two platforms or at one: both fail together", "A platform where you have several sees them end together"} {
+			if !strings.Contains(pages[state], says) {
+				t.Errorf("%s: does not say %q", state, says)
+			}
+		}
+	}
+}
+
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
