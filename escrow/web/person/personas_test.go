@@ -181,7 +181,7 @@ func TestRetiredPenNameIsNeverUsedAgain(t *testing.T) {
 	res, _ := b.do("POST", s.origin+b.open("pocket", "scope", "openid"), url.Values{"decision": {"allow"}, "persona": {"new"}, "alias": {"gone"}})
 	gone := b.redeem("pocket", result(t, res).Get("code"))["sub"].(string)
 	waiting := b.open("pocket")
-	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}}, http.StatusOK, "Nobody signs in at Pocket, Pocket&#39;s Site as <strong>gone</strong>", "after 90 days")
+	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}}, http.StatusOK, "Nobody signs in at Pocket, Pocket&#39;s Site as <strong>gone</strong>", "after 90 days", "The platform is told now that you retired")
 	res, _ = b.ask("pocket", "prompt", "none")
 	if told := s.polled(t); result(t, res).Get("code") == "" || len(told) != 0 {
 		t.Error("to be asked has retired it", told)
