@@ -190,17 +190,30 @@ func (s *side) called(sector string) string {
 	return strings.Join(names, ", ")
 }
 
-// predecessor is the name of the platform that p took over from, where the person has a pen
-// name already; "": there is none.
-func (s *side) predecessor(ctx context.Context, p openid.Platform, names []issue.PenName) string {
-	if p.Succeeds == "" || len(names) == 0 {
-		return ""
+// predecessor is the name of the platform that p took over from, where the person may be
+// known there by one of these pen names, and did not say yes in this session to be known by
+// one to p; "": there is nothing to say.
+func (s *side) predecessor(ctx context.Context, who session, p openid.Platform, names []issue.PenName) (string, error) {
+	if p.Succeeds == "" {
+		return "", nil
+	}
+	names = slices.DeleteFunc(slices.Clone(names), func(n issue.PenName) bool { return n.Since.After(p.Registered) })
+	for _, a := range who.Allowed {
+		if a.Platform != p.ID || !slices.ContainsFunc(names, func(n issue.PenName) bool { return n.Persona == a.Persona }) {
+			continue
+		}
+		if _, agreed, err := s.agreed(ctx, who, p, a.Scopes); err != nil || agreed {
+			return "", err
+		}
+	}
+	if len(names) == 0 {
+		return "", nil
 	}
 	before, err := s.platform(ctx, p.Succeeds)
 	if err != nil {
-		return p.Succeeds
+		return p.Succeeds, nil
 	}
-	return before.Name
+	return before.Name, nil
 }
 
 // hosts are where a platform is: those of its pages and of its sign-ins.

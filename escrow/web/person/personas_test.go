@@ -362,12 +362,12 @@ func TestSuccessorAsksFirst(t *testing.T) {
 			all[i].Closed = openid.ErrRetired
 		}
 	}
-	all = append(all, openid.Platform{ID: "wallet", Name: "Wallet", Sector: "pocket.example", Succeeds: "pocket", Native: true, RedirectURIs: []string{"http://127.0.0.1/back", "https://wallet.example/back"}})
+	all = append(all, openid.Platform{ID: "wallet", Name: "Wallet", Sector: "pocket.example", Succeeds: "pocket", Registered: s.now(), Native: true, RedirectURIs: []string{"http://127.0.0.1/back", "https://wallet.example/back"}})
 	if err := s.live.SetPlatforms(all); err != nil {
 		t.Fatal(err)
 	}
 	action := b.open("wallet")
-	b.shows("GET", s.origin+action, nil, http.StatusOK, "Wallet takes over from Pocket", "as the same pen name", "wallet.example", "Wallet reports that it has banned this pen name", name)
+	b.shows("GET", s.origin+action, nil, http.StatusOK, "Wallet takes over from Pocket", "under a pen name that Pocket knew you by", "wallet.example", "Wallet reports that it has banned this pen name", name)
 	res, _ := b.do("POST", s.origin+action, url.Values{"decision": {"deny"}})
 	if got := result(t, res); got.Get("error") != "access_denied" || got.Get("code") != "" {
 		t.Errorf("%v", got)
@@ -375,11 +375,25 @@ func TestSuccessorAsksFirst(t *testing.T) {
 	if got := b.allow("wallet", b.open("wallet"))["sub"]; got != name {
 		t.Errorf("%v", got)
 	}
+	b.shows("GET", s.origin+b.open("wallet"), nil, http.StatusOK, name, "!takes over")
+	s.in("phone").shows("GET", s.origin+"/authorize?"+request("wallet"), nil, http.StatusOK, "Wallet takes over from Pocket")
+	b.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {name}, "do": {"withdraw"}}, http.StatusOK)
+	b.shows("GET", s.origin+b.open("wallet"), nil, http.StatusOK, "Wallet takes over from Pocket")
 	// Whoever was not there before has nothing that could be taken over.
 	kim := s.browser()
 	kim.follow(kim.prove("post", 1))
 	_, page := kim.ask("wallet")
 	if strings.Contains(page, "takes over") {
+		t.Error(page)
+	}
+	s.pass(24 * time.Hour)
+	kim = s.browser()
+	kim.follow(kim.prove("post", 1))
+	kim.allow("wallet", kim.open("wallet"))
+	s.pass(13 * time.Hour)
+	kim = s.browser()
+	kim.follow(kim.prove("post", 1))
+	if _, page := kim.ask("wallet"); strings.Contains(page, "takes over") || !strings.Contains(page, "<code>pen1") {
 		t.Error(page)
 	}
 }

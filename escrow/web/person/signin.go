@@ -14,7 +14,7 @@ type consentPage struct {
 	Action   string // of this sign-in
 	Platform string
 	Alike    []string // names of the other platforms that know the person by the same pen name
-	Before   string   // name of the platform that this one took over from, where the person has a pen name already
+	Before   string   // name of the platform that this one took over from, where the person may be known there
 	Hosts    string   // where it is
 	Court    []string // the fields that a warrant can ask for
 	PenName  string   // empty: none here yet, or several
@@ -90,7 +90,9 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if page.Claims, err = s.claims(r.Context(), who, req); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page.Before = s.predecessor(r.Context(), req.Platform, names)
+	if page.Before, err = s.predecessor(r.Context(), who, req.Platform, names); err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
 	if !page.Choice.Asked && len(names) == 1 {
 		page.PenName, page.Handle, page.Address, page.Banned = string(names[0].Pseudonym), string(names[0].Handle), s.openid.Email(names[0].Pseudonym), names[0].Banned
 	}
