@@ -103,6 +103,7 @@ func TestPersonasArePickedAndCalled(t *testing.T) {
 	}
 	b.shows("POST", s.origin+b.open("pocket"), url.Values{"decision": {"allow"}, "persona": {"new"}}, http.StatusConflict, issue.ErrNoRoom.Code)
 	b.shows("POST", s.origin+"/me/rename", url.Values{"pen_name": {work}, "alias": {"  office  "}}, http.StatusOK)
+	b.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {work}}, http.StatusOK, "There you are <strong>office</strong>, <code>"+work)
 	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "<strong>office</strong>", "<strong>football</strong>", work, football, "!<strong>work</strong>")
 	// Where one is allowed there is nothing to pick.
 	if b.allow("purse", b.open("purse"))["sub"] == work {
