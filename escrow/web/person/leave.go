@@ -74,9 +74,9 @@ func (s *side) endAt(r *http.Request, req openid.LeaveRequest, who session) erro
 	if err != nil || len(names) == 0 {
 		return err
 	}
-	used := slices.IndexFunc(who.Allowed, func(a allowed) bool { return a.Platform == req.Platform.ID })
+	last, used := who.usedLast(req.Platform.ID)
 	left := slices.IndexFunc(names, func(n issue.PenName) bool {
-		return n.Pseudonym == req.Hint || req.Hint == "" && used >= 0 && n.Persona == who.Allowed[used].Persona
+		return n.Pseudonym == req.Hint || req.Hint == "" && used && n.Persona == last
 	})
 	switch {
 	case left >= 0:

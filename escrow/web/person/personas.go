@@ -35,12 +35,12 @@ func (s *side) choice(ctx context.Context, who session, req openid.SignInRequest
 	}
 	c.Most = openid.Personas(*s.platforms.Load(), req.Platform.SectorID())
 	c.Room = s.Issuer.Room(all, c.Most)
-	allowed := slices.IndexFunc(who.Allowed, func(a allowed) bool { return a.Platform == req.Platform.ID })
+	last, used := who.usedLast(req.Platform.ID)
 	for _, n := range all {
 		if !n.Retired.IsZero() {
 			continue
 		}
-		if c.Names = append(c.Names, n); n.Pseudonym == req.Hint || c.Now == "" && allowed >= 0 && who.Allowed[allowed].Persona == n.Persona {
+		if c.Names = append(c.Names, n); n.Pseudonym == req.Hint || c.Now == "" && used && n.Persona == last {
 			c.Now = n.Pseudonym
 		}
 	}

@@ -317,7 +317,8 @@ func TestSilentSignInUsesThePersonaAllowedLast(t *testing.T) {
 func TestAuthTimeLinksNoPersonas(t *testing.T) {
 	s := several(t, 2)
 	b := s.in("laptop")
-	one := b.as("pocket", "new", "", "max_age", "3600")
+	res, _ := b.do("POST", s.origin+b.proven("pocket", "max_age", "3600"), url.Values{"decision": {"allow"}, "persona": {"new"}})
+	one := b.redeem("pocket", result(t, res).Get("code"))["sub"].(string)
 	b.shows("POST", s.origin+b.open("pocket", "max_age", "3600"), url.Values{"decision": {"allow"}, "persona": {"new"}}, http.StatusOK, "Prove my identity")
 	if again := b.as("pocket", one, "", "max_age", "3600"); again != one {
 		t.Errorf("%s, %s", one, again)
