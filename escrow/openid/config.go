@@ -206,7 +206,6 @@ type SignInRequest struct {
 	Email     bool              // an e-mail address is: [Provider.Email]
 	Claims    identity.ClaimSet // claims are
 	ACRs      []string          // assurance levels that the platform would like, best first
-	Hint      token.Pseudonym   // whom the platform expects, by id_token_hint or login_hint; "": it does not say
 
 	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
 	// for this interaction always does, however long the person reads afterwards.

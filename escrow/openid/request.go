@@ -231,10 +231,9 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 	_, _ = w.Write(held.body.Bytes()) // the browser is gone: nothing to do
 }
 
-// requestParams are the parameters of an authorization request that are used, beside
-// login_hint. The others are dropped unread (RFC 6749, 3.1: "MUST ignore unrecognized
-// request parameters"), so they cannot reach the store; so is a login_hint that is no pen
-// name: it could name a person.
+// requestParams are the parameters of an authorization request that are used. The others,
+// login_hint among them, are dropped unread (RFC 6749, 3.1: "MUST ignore unrecognized
+// request parameters"), so they cannot reach the store: they could name a person.
 var requestParams = []string{
 	"response_type", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
 	"prompt", "max_age", "dpop_jkt",
@@ -255,9 +254,6 @@ func (k checks) copyRequest(to, from url.Values, pl Platform) {
 		if v := from.Get(name); v != "" {
 			to.Set(name, v)
 		}
-	}
-	if name, err := token.ParsePseudonym(from.Get("login_hint")); err == nil {
-		to.Set("login_hint", string(name))
 	}
 	// OpenID Connect Core, 3.1.2.1: "Scope values used that are not understood by an
 	// implementation SHOULD be ignored." The token response says which ones were granted.

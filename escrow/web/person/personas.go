@@ -17,7 +17,7 @@ import (
 type choice struct {
 	Asked bool            // nothing is asked where they have their first one or get it now, and can have no other
 	Names []issue.PenName // in use there
-	Now   token.Pseudonym // the one that is chosen beforehand, if any
+	Now   token.Pseudonym // chosen beforehand: the one that this session used last there, or the only one, whomever the platform hints at
 	Most  int             // that the platform allows
 	Room  bool            // for another one
 }
@@ -40,7 +40,7 @@ func (s *side) choice(ctx context.Context, who session, req openid.SignInRequest
 		if !n.Retired.IsZero() {
 			continue
 		}
-		if c.Names = append(c.Names, n); n.Pseudonym == req.Hint || c.Now == "" && used && n.Persona == last {
+		if c.Names = append(c.Names, n); used && n.Persona == last {
 			c.Now = n.Pseudonym
 		}
 	}
