@@ -227,7 +227,8 @@ type Subject struct {
 	Month  time.Time
 
 	// Confirm, optional, is asked once more when the grant is stored: an error
-	// ends the grant. It closes the gap in which an [Provider.End] would miss it.
+	// ends the grant, and is shown as one of Authenticate is. It closes the gap in which an
+	// [Provider.End] would miss it.
 	Confirm func(context.Context) error
 }
 

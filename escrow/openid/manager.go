@@ -279,10 +279,15 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		return err
 	}
 	// Whoever was erased since the page asked finds this grant, or is found here.
-	if err := h.subject.Confirm(ctx); err != nil {
-		return outage(ctx, errors.Join(err, m.end(ctx, id)))
+	err = h.subject.Confirm(ctx)
+	if err == nil {
+		return nil
 	}
-	return nil
+	ended := m.end(ctx, id)
+	if e := refusal.Of(err); e != nil && e.Kind != refusal.Unavailable && ended == nil {
+		exchangeOf(ctx).unconfirmed = e
+	}
+	return outage(ctx, errors.Join(err, ended))
 }
 
 // ownKey refuses a DPoP key that was used at another platform: two that compare their

@@ -192,6 +192,9 @@ func TestRetiredPenNameIsNeverUsedAgain(t *testing.T) {
 	}
 	b.shows("POST", s.origin+waiting, url.Values{"decision": {"allow"}, "persona": {gone}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
 	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}, "sure": {"yes"}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
+	for _, do := range []string{"", "sign-out", "withdraw"} {
+		b.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {gone}, "do": {do}}, http.StatusNotFound, errNoPenName.Code)
+	}
 	res, _ = b.ask("pocket", "prompt", "none")
 	if got := result(t, res); got.Get("error") != "consent_required" {
 		t.Errorf("silently: %v", got)
@@ -207,6 +210,22 @@ func TestRetiredPenNameIsNeverUsedAgain(t *testing.T) {
 		t.Errorf("%s again", fresh)
 	}
 	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "Retired on", gone, fresh, kept)
+}
+
+// A form that names no pen name cannot sign in under a retired one, and is no fault of ours: it
+// is refused as what it is.
+func TestFormWithoutAPenNameIsRefused(t *testing.T) {
+	s := several(t, 2)
+	b := s.in("laptop")
+	gone := b.as("pocket", "new", "")
+	b.as("pocket", "new", "")
+	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}, "sure": {"yes"}}, http.StatusOK)
+	faults := map[string]bool{}
+	s.live.side.edge.Refused = func(route, code string, fault bool) { faults[route+" "+code] = fault }
+	b.shows("POST", s.origin+b.open("pocket"), url.Values{"decision": {"allow"}, "persona": {""}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
+	if fault, noted := faults["* /authorize "+issue.ErrPersonaUnknown.Code]; !noted || fault || len(faults) != 1 {
+		t.Errorf("noted as %v", faults)
+	}
 }
 
 // A ban holds: a pen name that its platform reports keeps its place, also if it was retired
