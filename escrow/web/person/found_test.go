@@ -551,9 +551,10 @@ func TestLogoutFromAPlatform(t *testing.T) {
 			return res.StatusCode
 		}
 		here, there := stays("pocket"), stays("purse")
-		b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Pocket says that you signed out there", `action="/logout/answer?client_id=pocket"`)
+		leaves := regexp.MustCompile(`name="pen_name" value="([^"]+)"`).FindStringSubmatch(
+			b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Pocket says that you signed out there", `action="/logout/answer?client_id=pocket"`))
 		says := map[string]string{"stay": "You are still signed in here", "leave": "You are signed out here"}[decision]
-		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}}, http.StatusOK, "Penname", says,
+		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}, "pen_name": {leaves[1]}}, http.StatusOK, "Penname", says,
 			"Your sign-in at Pocket: it cannot be renewed", "Your other platforms keep you signed in as before", "no way to tell Pocket")
 		if left, other := renew("pocket", here), renew("purse", there); left != http.StatusBadRequest || other != http.StatusOK {
 			t.Errorf("%s: the platform that was left renews: %d, another: %d", decision, left, other)

@@ -2,7 +2,6 @@ package person
 
 import (
 	"encoding/json"
-	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -346,8 +345,8 @@ func TestAuthTimeLinksNoPersonas(t *testing.T) {
 	}
 }
 
-// A logout ends the sign-in of the pen name that left, and not at that moment those of the
-// person's other one.
+// A logout ends the sign-in of the pen name that this session used last, and says which. Of
+// another one, whosever the platform names, it ends nothing that the person does not choose.
 func TestLogoutEndsOnePersona(t *testing.T) {
 	s := several(t, 2)
 	b := s.in("laptop")
@@ -360,12 +359,34 @@ func TestLogoutEndsOnePersona(t *testing.T) {
 		return res.StatusCode == http.StatusOK
 	}
 	one, two := sign("new"), sign("new")
-	page := b.shows("GET", s.origin+"/logout?"+url.Values{"id_token_hint": {one.ID}}.Encode(), nil, http.StatusOK, "Pocket says that you signed out there")
-	answer := regexp.MustCompile(`action="(/logout/answer[^"]+)"`).FindStringSubmatch(page)
-	if answer == nil {
-		t.Fatal(page)
+	names := func(hint string, holds ...string) (page string) {
+		return b.shows("GET", s.origin+"/logout?"+url.Values{"client_id": {"pocket"}, "logout_hint": {hint}}.Encode(), nil, http.StatusOK, holds...)
 	}
-	b.shows("POST", s.origin+html.UnescapeString(answer[1]), url.Values{"decision": {"stay"}}, http.StatusOK)
+	sub := func(of tokens) string {
+		var claims struct {
+			Sub string `json:"sub"`
+		}
+		document.ReadUnverified(of.ID, &claims)
+		return claims.Sub
+	}
+	const chooses = "Whose sign-ins there should end?"
+	kim := s.browser()
+	kim.follow(kim.prove("post", 1))
+	for _, hint := range []string{sub(one), kim.as("pocket", "new", "")} {
+		names(hint, chooses, sub(one), sub(two), `value="" checked`)
+		b.shows("POST", s.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {"stay"}, "pen_name": {""}}, http.StatusOK, "You are still signed in here", "!What has ended")
+	}
+	b.shows("POST", s.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {"stay"}, "pen_name": {kim.as("pocket", "new", "")}}, http.StatusNotFound, errNoPenName.Code)
+	refreshed := sign(sub(two)) // a refresh token serves once
+	if !renews(one) {
+		t.Error("what nobody chose has ended")
+	}
+	one = sign(sub(one))
+	two = refreshed
+	for _, hint := range []string{"", sub(one)} {
+		names(hint, "!"+chooses, `name="pen_name" value="`+sub(one)+`"`, "!"+sub(two))
+	}
+	b.shows("POST", s.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {"stay"}, "pen_name": {sub(one)}}, http.StatusOK, "What has ended")
 	if renews(one) || !renews(two) {
 		t.Error("the one that left is renewed, or the other one is not")
 	}
