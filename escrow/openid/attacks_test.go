@@ -860,7 +860,7 @@ func TestT50Deactivated(t *testing.T) {
 		r := newRig(t)
 		r.confirm = func(context.Context) error { return openid.ErrNotFound }
 		a := r.decide(r.open(r.request(r.square)), "approve")
-		if a.status != http.StatusServiceUnavailable || a.header.Get("Location") != "" || strings.Contains(a.body, "code") {
+		if a.status != http.StatusBadRequest || !strings.Contains(a.body, openid.ErrNotFound.Code) || a.header.Get("Location") != "" {
 			t.Errorf("signed in: %d %s %s", a.status, a.header.Get("Location"), a.body)
 		}
 		if dump := r.memory.Dump(); !bytes.Contains(dump, []byte("grant ")) || bytes.Contains(dump, []byte("pen1")) {

@@ -207,7 +207,6 @@ type SignInRequest struct {
 	Email     bool              // an e-mail address is: [Provider.Email]
 	Claims    identity.ClaimSet // claims are
 	ACRs      []string          // assurance levels that the platform would like, best first
-	Hint      token.Pseudonym   // whom the platform expects, by id_token_hint or login_hint; "": it does not say
 
 	// Which proofs of identity count (OpenID Connect Core, 3.1.2.1). One that was made
 	// for this interaction always does, however long the person reads afterwards.
@@ -229,7 +228,8 @@ type Subject struct {
 	Month  time.Time
 
 	// Confirm, optional, is asked once more when the grant is stored: an error
-	// ends the grant. It closes the gap in which an [Provider.End] would miss it.
+	// ends the grant, and is shown as one of Authenticate is. It closes the gap in which an
+	// [Provider.End] would miss it.
 	Confirm func(context.Context) error
 }
 

@@ -33,7 +33,7 @@ type LeaveRequest struct {
 	Platform Platform        // the zero Platform if the request names none
 	Action   string          // where the page's form posts to
 	Answer   bool            // the request is such a post
-	Hint     token.Pseudonym // who signed out there, by the platform's id_token_hint; "": it does not say
+	Hint     token.Pseudonym // who signed out there, by the platform's id_token_hint or logout_hint; "": it does not say, as in an Answer
 	Returns  bool            // the person is led back to the platform afterwards. Else the page has the last word
 }
 
@@ -75,9 +75,6 @@ func (p *Provider) logout(w http.ResponseWriter, r *http.Request) {
 	}
 	if pl.ID != "" {
 		again.Set("client_id", pl.ID)
-	}
-	if who != "" {
-		again.Set("logout_hint", string(who))
 	}
 	done, err := p.cfg.Leave(w, r, LeaveRequest{Platform: pl, Action: logoutForm + "?" + again.Encode(), Answer: answer, Hint: who,
 		Returns: again.Has("post_logout_redirect_uri")})

@@ -60,8 +60,7 @@ func heldOf(store map[string]any) *held {
 }
 
 // sessionBody is a sign-in under way. It lists what is kept of the platform's
-// request: claims and the like could name a person and are not, nor is a login_hint that is
-// no pen name.
+// request: claims, a login_hint and the like could name a person and are not.
 type sessionBody struct {
 	Platform    string `json:"platform"`
 	RedirectURI string `json:"redirect_uri"`
@@ -74,7 +73,6 @@ type sessionBody struct {
 	ACRs        string `json:"acrs,omitempty"`
 	JKT         string `json:"jkt,omitempty"`
 	Hint        string `json:"hint,omitempty"` // pseudonym of an id_token_hint
-	Wish        string `json:"wish,omitempty"` // likewise of a login_hint
 	Resource    string `json:"resource,omitempty"`
 	FormPost    bool   `json:"form_post,omitempty"`
 	Begun       bool   `json:"begun,omitempty"`
@@ -107,7 +105,7 @@ func (m manager) SaveSession(ctx context.Context, as *goidc.AuthnSession) error 
 	body, err := json.Marshal(sessionBody{
 		Platform: as.ClientID, RedirectURI: as.RedirectURI, Scope: as.Scopes, State: as.State, Nonce: as.Nonce,
 		Challenge: as.CodeChallenge, Prompt: string(as.Prompt), MaxAge: as.MaxAuthnAgeSecs, ACRs: as.ACRValues,
-		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Wish: as.LoginHint, Resource: h.resource, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
+		JKT: cmp.Or(as.JWKThumbprint, as.DPoPJKT), Hint: hint, Resource: h.resource, FormPost: exchangeOf(ctx).formPost != "", Begun: as.PolicyID != "", Arrived: h.arrived, Expires: int64(as.ExpiresAt),
 	})
 	if err != nil {
 		return err
@@ -141,7 +139,7 @@ func (m manager) Session(ctx context.Context, id string) (*goidc.AuthnSession, e
 		AuthorizationParameters: goidc.AuthorizationParameters{
 			RedirectURI: b.RedirectURI, ResponseType: goidc.ResponseTypeCode, Scopes: b.Scope, State: b.State, Nonce: b.Nonce,
 			CodeChallenge: b.Challenge, CodeChallengeMethod: methodOf(b.Challenge), Prompt: goidc.PromptType(b.Prompt),
-			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs, LoginHint: b.Wish,
+			MaxAuthnAgeSecs: b.MaxAge, ACRValues: b.ACRs,
 		},
 		Store: map[string]any{heldKey: &held{version: row.Version, stored: row.Body, arrived: b.Arrived, resource: b.Resource}},
 	}
@@ -281,10 +279,15 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		return err
 	}
 	// Whoever was erased since the page asked finds this grant, or is found here.
-	if err := h.subject.Confirm(ctx); err != nil {
-		return outage(ctx, errors.Join(err, m.end(ctx, id)))
+	err = h.subject.Confirm(ctx)
+	if err == nil {
+		return nil
 	}
-	return nil
+	ended := m.end(ctx, id)
+	if e := refusal.Of(err); e != nil && e.Kind != refusal.Unavailable && ended == nil {
+		exchangeOf(ctx).unconfirmed = e
+	}
+	return outage(ctx, errors.Join(err, ended))
 }
 
 // ownKey refuses a DPoP key that was used at another platform: two that compare their

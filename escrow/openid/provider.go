@@ -232,7 +232,7 @@ func (p *Provider) ask(w http.ResponseWriter, r *http.Request, as *goidc.AuthnSe
 		Offline: offline(scopes), Scopes: scopes,
 		Username: contains(scopes, goidc.ScopeProfile), Email: contains(scopes, goidc.ScopeEmail),
 		Claims: identity.ClaimsNamed(strings.Fields(scopes)...),
-		ACRs:   strings.Fields(as.ACRValues), Hint: expected(as),
+		ACRs:   strings.Fields(as.ACRValues),
 	}
 	if as.MaxAuthnAgeSecs != nil {
 		req.Since = arrived.Add(-time.Duration(*as.MaxAuthnAgeSecs) * time.Second)
@@ -330,13 +330,6 @@ func (s Subject) valid() bool {
 func otherThanHinted(as *goidc.AuthnSession, s Subject) bool {
 	hint, given := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
 	return given && hint != string(s.Pseudonym)
-}
-
-// expected is the pen name that a platform expects, if it says one: by id_token_hint, which
-// must then be it, or by login_hint, which is a wish (OpenID Connect Core, 3.1.2.1).
-func expected(as *goidc.AuthnSession) token.Pseudonym {
-	hint, _ := as.IDTokenHintClaims[goidc.ClaimSubject].(string)
-	return token.Pseudonym(cmp.Or(hint, as.LoginHint))
 }
 
 // refusalOf returns err if it is a refusal, and else unavailable, because of it.

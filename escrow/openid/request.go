@@ -105,14 +105,15 @@ type exchange struct {
 	scope        string            // of the access token, or that the new one is to have; "": all of the grant
 	reported     token.Pseudonym   // whom a platform reports, and as what: see ban.go
 	banned       bool
-	usedID       string // of the proof or assertion that this request has used up
-	redirectURI  string // at the token endpoint
-	otherURI     bool   // which is not that of the authorization request
-	posted       bool   // the authorization request came as a POST
-	onward       bool   // the answer leads on to the interaction, see ask
-	answer       []byte // that a sign-in was answered with a moment ago
-	outage       error  // the store or another port failed
-	down         bool   // so the page said already: see manager.put
+	usedID       string         // of the proof or assertion that this request has used up
+	redirectURI  string         // at the token endpoint
+	otherURI     bool           // which is not that of the authorization request
+	posted       bool           // the authorization request came as a POST
+	onward       bool           // the answer leads on to the interaction, see ask
+	answer       []byte         // that a sign-in was answered with a moment ago
+	outage       error          // the store or another port failed
+	unconfirmed  *refusal.Error // the outage is none: Subject.Confirm refused
+	down         bool           // so the page said already: see manager.put
 }
 
 // parseForm reads a form. A body that the server around could not take is an
@@ -215,7 +216,7 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 	held := newBuffer()
 	p.library.ServeHTTP(held, r)
 	if x.outage != nil {
-		p.showError(w, r, ErrUnavailable.Because(x.outage))
+		p.showError(w, r, x.failure())
 		return
 	}
 	if back := held.header.Get("Location"); x.formPost != "" && !x.onward && held.status == http.StatusSeeOther {
@@ -231,10 +232,9 @@ func (p *Provider) servePage(w http.ResponseWriter, r *http.Request, x *exchange
 	_, _ = w.Write(held.body.Bytes()) // the browser is gone: nothing to do
 }
 
-// requestParams are the parameters of an authorization request that are used, beside
-// login_hint. The others are dropped unread (RFC 6749, 3.1: "MUST ignore unrecognized
-// request parameters"), so they cannot reach the store; so is a login_hint that is no pen
-// name: it could name a person.
+// requestParams are the parameters of an authorization request that are used. The others,
+// login_hint among them, are dropped unread (RFC 6749, 3.1: "MUST ignore unrecognized
+// request parameters"), so they cannot reach the store: they could name a person.
 var requestParams = []string{
 	"response_type", "redirect_uri", "state", "nonce", "code_challenge", "code_challenge_method",
 	"prompt", "max_age", "dpop_jkt",
@@ -255,9 +255,6 @@ func (k checks) copyRequest(to, from url.Values, pl Platform) {
 		if v := from.Get(name); v != "" {
 			to.Set(name, v)
 		}
-	}
-	if name, err := token.ParsePseudonym(from.Get("login_hint")); err == nil {
-		to.Set("login_hint", string(name))
 	}
 	// OpenID Connect Core, 3.1.2.1: "Scope values used that are not understood by an
 	// implementation SHOULD be ignored." The token response says which ones were granted.
@@ -620,11 +617,16 @@ func (k checks) checkUserinfo(r *http.Request, x *exchange) fault {
 	return k.checkProof(r, x, raw)
 }
 
+// failure is the refusal to show when there was an outage.
+func (x *exchange) failure() *refusal.Error {
+	return cmp.Or(x.unconfirmed, ErrUnavailable.Because(x.outage))
+}
+
 // orElse is the refusal to show when a lookup failed: unavailable if that was not
 // the caller's fault.
 func (x *exchange) orElse(e *refusal.Error) *refusal.Error {
 	if x.outage != nil {
-		return ErrUnavailable.Because(x.outage)
+		return x.failure()
 	}
 	return e
 }

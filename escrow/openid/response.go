@@ -258,7 +258,7 @@ func (a answers) renderError(w http.ResponseWriter, r *http.Request, err error) 
 	x := exchangeOf(r.Context())
 	switch {
 	case x.outage != nil:
-		a.showError(w, r, ErrUnavailable.Because(x.outage))
+		a.showError(w, r, x.failure())
 	case r.PathValue("id") != "" || r.PathValue("callback") != "":
 		a.showError(w, r, ErrNotFound)
 	case strings.HasPrefix(r.URL.Query().Get("request_uri"), parPrefix):

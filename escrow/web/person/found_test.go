@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -373,9 +374,7 @@ func TestFoundE1ProofSinceTheRequest(t *testing.T) {
 		b.shows("POST", s.origin+action, url.Values{"decision": {"allow"}}, http.StatusOK, prove)
 		// A proof that the person was not asked for anew does not do, nor one for another sign-in.
 		b.follow(b.proveWith(url.Values{"provider": {"post"}, "interaction": {action}}, jo))
-		if demand[0] == "prompt" {
-			b.shows("GET", s.origin+action, nil, http.StatusOK, prove)
-		}
+		b.shows("GET", s.origin+action, nil, http.StatusOK, prove)
 		proven := s.now()
 		if page := b.follow(b.proveWith(url.Values{"provider": {"post"}, "interaction": {action}, "fresh": {"1"}}, jo)); strings.Contains(page, prove) {
 			t.Fatalf("%v: asked again: %s", demand, page)
@@ -390,7 +389,7 @@ func TestFoundE1ProofSinceTheRequest(t *testing.T) {
 	}
 	b = s.in("laptop")
 	s.pass(40 * time.Second)
-	b.shows("GET", s.origin+b.open("pocket", "max_age", "60"), nil, http.StatusOK, "!"+prove)
+	b.shows("GET", s.origin+b.open("pocket", "max_age", "60"), nil, http.StatusOK, prove) // nobody was told of that one
 	b.shows("GET", s.origin+b.open("pocket"), nil, http.StatusOK, "!"+prove)
 }
 
@@ -399,7 +398,7 @@ func TestFoundE1ProofSinceTheRequest(t *testing.T) {
 func TestFoundE1AuthTimeLinksNoPenNames(t *testing.T) {
 	s := newService(t)
 	b := s.in("laptop")
-	first := b.allow("pocket", b.open("pocket", "max_age", "3600"))
+	first := b.allow("pocket", b.proven("pocket", "max_age", "3600"))
 	again := b.allow("pocket", b.open("pocket", "max_age", "3600"))
 	if first["auth_time"] == nil || first["auth_time"] != again["auth_time"] {
 		t.Errorf("one platform is told %v and %v", first["auth_time"], again["auth_time"])
@@ -411,11 +410,79 @@ func TestFoundE1AuthTimeLinksNoPenNames(t *testing.T) {
 	if other := b.allow("purse", action); other["auth_time"] == nil || other["auth_time"] == first["auth_time"] {
 		t.Errorf("two platforms are told %v and %v", first["auth_time"], other["auth_time"])
 	}
-	// Nor if the person proves for one, and answers the other first.
-	action = b.open("pocket", "max_age", "0")
+	// Nor does a proof that the person makes for one do for the other, though nobody was told.
+	action = b.proven("pocket", "max_age", "0")
+	b.shows("POST", s.origin+b.open("purse", "max_age", "3600"), url.Values{"decision": {"allow"}}, http.StatusOK, "Prove my identity")
+	if b.allow("pocket", action)["auth_time"] == nil {
+		t.Error("the platform that the proof was made for is not told")
+	}
+}
+
+// proven begins a sign-in at a platform, and proves who the person is for it.
+func (b *browser) proven(platform string, pairs ...string) (action string) {
+	b.t.Helper()
+	action = b.open(platform, pairs...)
 	b.follow(b.proveWith(url.Values{"provider": {"post"}, "interaction": {action}, "fresh": {"1"}}, jo))
-	b.allow("purse", b.open("purse", "max_age", "3600"))
-	b.shows("POST", s.origin+action, url.Values{"decision": {"allow"}}, http.StatusOK, "Prove my identity")
+	return action
+}
+
+// E1 and N01: whether a platform was told the moment of a proof changes no answer to another
+// one, nor to another pen name at the same one. What differed for one person and not for the
+// others would say whose two pen names are.
+func TestFoundE1WhoWasToldChangesNoAnswerToOthers(t *testing.T) {
+	s := several(t, 2)
+	first := s.in("laptop")
+	one, two := first.as("pocket", "new", ""), first.as("pocket", "new", "")
+	play := func(told bool) (answers []string) {
+		b, asks := s.in("laptop"), []string(nil)
+		if told {
+			asks = []string{"max_age", "3600"}
+		}
+		silent := func(platform string, pairs ...string) {
+			res, _ := b.ask(platform, append(pairs, "prompt", "none")...)
+			got := result(t, res)
+			if got.Get("code") != "" {
+				got.Set("error", "none")
+			}
+			answers = append(answers, platform+" "+strings.Join(pairs, " ")+": "+got.Get("error"))
+		}
+		// The platform asks for the target's pen name alone.
+		action := b.proven("pocket", asks...)
+		if res, body := b.do("POST", s.origin+action, url.Values{"decision": {"allow"}, "persona": {one}}); res.StatusCode != http.StatusSeeOther {
+			t.Fatal(body)
+		}
+		b.allow("purse", b.open("purse"))
+		silent("purse", "max_age", "3600")
+		silent("purse", "max_age", "1")
+		silent("purse")
+		b.as("pocket", two, "")
+		silent("pocket", "max_age", "3600")
+		silent("pocket", "max_age", "3600", "scope", "openid offline_access")
+		silent("pocket")
+		for _, platform := range []string{"purse", "pocket"} { // with a page
+			_, page := b.ask(platform, "max_age", "3600")
+			answers = append(answers, fmt.Sprint(platform, " proves anew: ", strings.Contains(page, "Prove my identity")))
+		}
+		// A proof for another platform ends what this one may have, whoever is told of it.
+		b.allow("purse", b.proven("purse", asks...))
+		silent("pocket")
+		silent("pocket", "max_age", "3600")
+		b.as("pocket", two, "")
+		silent("pocket")
+		silent("pocket", "max_age", "3600")
+		return answers
+	}
+	control, target := play(false), play(true)
+	if !slices.Equal(target, control) || !slices.Contains(target, "purse max_age 3600: login_required") || !slices.Contains(target, "pocket max_age 3600: login_required") || !slices.Contains(target, "pocket : none") {
+		t.Errorf("who was told is answered\n%s\nand who was not\n%s", strings.Join(target, "\n"), strings.Join(control, "\n"))
+	}
+	// Whoever was told before is told again, without a page: it is nothing new to them.
+	b := s.in("laptop")
+	b.allow("purse", b.proven("purse", "max_age", "3600"))
+	res, _ := b.ask("purse", "prompt", "none", "max_age", "3600")
+	if got := result(t, res); got.Get("code") == "" {
+		t.Errorf("%v", got)
+	}
 }
 
 // E2: prompt=none succeeds in a whole window, while the session lasts in which the
@@ -484,9 +551,10 @@ func TestLogoutFromAPlatform(t *testing.T) {
 			return res.StatusCode
 		}
 		here, there := stays("pocket"), stays("purse")
-		b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Pocket says that you signed out there", `action="/logout/answer?client_id=pocket"`)
+		leaves := regexp.MustCompile(`name="pen_name" value="([^"]+)"`).FindStringSubmatch(
+			b.shows("GET", b.origin+"/logout?client_id=pocket", nil, http.StatusOK, "Pocket says that you signed out there", `action="/logout/answer?client_id=pocket"`))
 		says := map[string]string{"stay": "You are still signed in here", "leave": "You are signed out here"}[decision]
-		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}}, http.StatusOK, "Penname", says,
+		b.shows("POST", b.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {decision}, "pen_name": {leaves[1]}}, http.StatusOK, "Penname", says,
 			"Your sign-in at Pocket: it cannot be renewed", "Your other platforms keep you signed in as before", "no way to tell Pocket")
 		if left, other := renew("pocket", here), renew("purse", there); left != http.StatusBadRequest || other != http.StatusOK {
 			t.Errorf("%s: the platform that was left renews: %d, another: %d", decision, left, other)

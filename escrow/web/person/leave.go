@@ -7,12 +7,15 @@ import (
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/verifier/token"
 )
 
 // leavePage asks whoever left a platform whether to leave here too.
 type leavePage struct {
 	Action   string
-	Platform string // empty: the platform did not say which it is
+	Platform string          // empty: the platform did not say which it is
+	Names    []issue.PenName // of the person there, in use
+	Ends     token.Pseudonym // of these, with either button; "": the person chooses, or none ends
 }
 
 // leftPage says what a logout ended, to somebody whom no platform leads on.
@@ -40,12 +43,18 @@ func (s *side) leave(w http.ResponseWriter, r *http.Request, req openid.LeaveReq
 	}
 	if !req.Answer {
 		s.edge.AllowForms(w, req.Platform.PostLogoutRedirectURIs...)
-		return false, s.edge.Render(w, http.StatusOK, "leave.html", leavePage{req.Action, req.Platform.Name})
-	}
-	if req.Platform.ID != "" {
-		if err := s.endAt(r, req, who); err != nil {
+		page, err := s.leaves(r, req, who)
+		if err != nil {
 			return false, err
 		}
+		return false, s.edge.Render(w, http.StatusOK, "leave.html", page)
+	}
+	ended, err := s.endAt(r, req, who)
+	if err != nil {
+		return false, err
+	}
+	if !ended {
+		left.Platform = ""
 	}
 	if r.PostFormValue("decision") == "stay" {
 		left.Here = true
@@ -66,23 +75,35 @@ func (s *side) left(w http.ResponseWriter, req openid.LeaveRequest, page leftPag
 	return false, s.edge.Render(w, http.StatusOK, "left.html", page)
 }
 
-// endAt ends the sign-ins of a pen name at a platform that says who left it: of the one that
-// it names, or that the person used there last in this session. If neither is known, all of
-// theirs there end, each at its own moment: at once, the platform would see whose they are.
-func (s *side) endAt(r *http.Request, req openid.LeaveRequest, who session) error {
-	names, err := s.Issuer.PenNames(r.Context(), who.Person, []string{req.Platform.SectorID()})
-	if err != nil || len(names) == 0 {
-		return err
+// leaves is the page that asks. The pen name that this session used last there, or the only
+// one, ends with either button, unless the platform names another. What it names is the
+// person's or a stranger's, and it must not see which: then nothing ends that is not chosen.
+func (s *side) leaves(r *http.Request, req openid.LeaveRequest, who session) (leavePage, error) {
+	page := leavePage{Action: req.Action, Platform: req.Platform.Name}
+	if req.Platform.ID == "" {
+		return page, nil
 	}
-	used := slices.IndexFunc(who.Allowed, func(a allowed) bool { return a.Platform == req.Platform.ID })
-	left := slices.IndexFunc(names, func(n issue.PenName) bool {
-		return n.Pseudonym == req.Hint || req.Hint == "" && used >= 0 && n.Persona == who.Allowed[used].Persona
-	})
-	switch {
-	case left >= 0:
-		return s.openid.End(r.Context(), names[left].Pseudonym)
-	case len(names) == 1:
-		return s.openid.End(r.Context(), names[0].Pseudonym)
+	c, _, err := s.choice(r.Context(), who, req.Platform)
+	page.Names = c.Names
+	if req.Hint == "" || req.Hint == c.Now {
+		page.Ends = c.Now
 	}
-	return s.openid.EndQuietly(r.Context(), issue.Pseudonyms(names)...)
+	return page, err
+}
+
+// endAt ends the sign-ins of the pen name that the page named, and of no other.
+func (s *side) endAt(r *http.Request, req openid.LeaveRequest, who session) (ended bool, err error) {
+	name := r.PostFormValue("pen_name")
+	if req.Platform.ID == "" || name == "" {
+		return false, nil
+	}
+	c, _, err := s.choice(r.Context(), who, req.Platform)
+	if err != nil {
+		return false, err
+	}
+	i := slices.IndexFunc(c.Names, func(n issue.PenName) bool { return string(n.Pseudonym) == name })
+	if i < 0 {
+		return false, errNoPenName
+	}
+	return true, s.openid.End(r.Context(), c.Names[i].Pseudonym)
 }

@@ -89,7 +89,9 @@ func (o *oidf) leave(request url.Values) {
 	if !ok {
 		o.stop("the page does not ask: %s", body)
 	}
-	res, body := o.do("POST", o.origin+"/logout/answer"+strings.ReplaceAll(query, "&amp;", "&"), url.Values{"decision": {"leave"}}, "Accept", "text/html")
+	_, rest, _ = strings.Cut(rest, `name="pen_name" value="`)
+	name, _, _ := strings.Cut(rest, `"`)
+	res, body := o.do("POST", o.origin+"/logout/answer"+strings.ReplaceAll(query, "&amp;", "&"), url.Values{"decision": {"leave"}, "pen_name": {name}}, "Accept", "text/html")
 	at, err := res.Location()
 	switch {
 	case !request.Has("post_logout_redirect_uri"):

@@ -17,7 +17,7 @@ import (
 type choice struct {
 	Asked bool            // nothing is asked where they have their first one or get it now, and can have no other
 	Names []issue.PenName // in use there
-	Now   token.Pseudonym // the one that is chosen beforehand, if any
+	Now   token.Pseudonym // chosen beforehand: the one that this session used last there, or the only one, whomever the platform hints at
 	Most  int             // that the platform allows
 	Room  bool            // for another one
 }
@@ -26,21 +26,21 @@ type choice struct {
 const anew = "new"
 
 // choice returns what to ask, and all pen names that the person ever had there.
-func (s *side) choice(ctx context.Context, who session, req openid.SignInRequest) (c choice, all []issue.PenName, err error) {
-	if all, err = s.Issuer.PenNames(ctx, who.Person, []string{req.Platform.SectorID()}); err != nil {
+func (s *side) choice(ctx context.Context, who session, p openid.Platform) (c choice, all []issue.PenName, err error) {
+	if all, err = s.Issuer.PenNames(ctx, who.Person, []string{p.SectorID()}); err != nil {
 		return c, nil, err
 	}
 	if err := s.Issuer.Notes(ctx, who.Person, all); err != nil {
 		return c, nil, err
 	}
-	c.Most = openid.Personas(*s.platforms.Load(), req.Platform.SectorID())
+	c.Most = openid.Personas(*s.platforms.Load(), p.SectorID())
 	c.Room = s.Issuer.Room(all, c.Most)
-	allowed := slices.IndexFunc(who.Allowed, func(a allowed) bool { return a.Platform == req.Platform.ID })
+	last, used := who.usedLast(p.ID)
 	for _, n := range all {
 		if !n.Retired.IsZero() {
 			continue
 		}
-		if c.Names = append(c.Names, n); n.Pseudonym == req.Hint || c.Now == "" && allowed >= 0 && who.Allowed[allowed].Persona == n.Persona {
+		if c.Names = append(c.Names, n); used && n.Persona == last {
 			c.Now = n.Pseudonym
 		}
 	}
@@ -57,7 +57,7 @@ func (s *side) chosen(ctx context.Context, who session, req openid.SignInRequest
 	if form == "" {
 		return 0, nil
 	}
-	c, all, err := s.choice(ctx, who, req)
+	c, all, err := s.choice(ctx, who, req.Platform)
 	if err != nil {
 		return 0, err
 	}
@@ -85,7 +85,7 @@ func (s *side) silently(w http.ResponseWriter, r *http.Request, req openid.SignI
 	if !ok {
 		return openid.Subject{}, openid.Unasked, nil
 	}
-	c, _, err := s.choice(r.Context(), who, req)
+	c, _, err := s.choice(r.Context(), who, req.Platform)
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}

@@ -2,7 +2,6 @@ package person
 
 import (
 	"encoding/json"
-	"html"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -193,6 +192,9 @@ func TestRetiredPenNameIsNeverUsedAgain(t *testing.T) {
 	}
 	b.shows("POST", s.origin+waiting, url.Values{"decision": {"allow"}, "persona": {gone}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
 	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}, "sure": {"yes"}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
+	for _, do := range []string{"", "sign-out", "withdraw"} {
+		b.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {gone}, "do": {do}}, http.StatusNotFound, errNoPenName.Code)
+	}
 	res, _ = b.ask("pocket", "prompt", "none")
 	if got := result(t, res); got.Get("error") != "consent_required" {
 		t.Errorf("silently: %v", got)
@@ -208,6 +210,22 @@ func TestRetiredPenNameIsNeverUsedAgain(t *testing.T) {
 		t.Errorf("%s again", fresh)
 	}
 	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "Retired on", gone, fresh, kept)
+}
+
+// A form that names no pen name cannot sign in under a retired one, and is no fault of ours: it
+// is refused as what it is.
+func TestFormWithoutAPenNameIsRefused(t *testing.T) {
+	s := several(t, 2)
+	b := s.in("laptop")
+	gone := b.as("pocket", "new", "")
+	b.as("pocket", "new", "")
+	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}, "sure": {"yes"}}, http.StatusOK)
+	faults := map[string]bool{}
+	s.live.side.edge.Refused = func(route, code string, fault bool) { faults[route+" "+code] = fault }
+	b.shows("POST", s.origin+b.open("pocket"), url.Values{"decision": {"allow"}, "persona": {""}}, http.StatusNotFound, issue.ErrPersonaUnknown.Code)
+	if fault, noted := faults["* /authorize "+issue.ErrPersonaUnknown.Code]; !noted || fault || len(faults) != 1 {
+		t.Errorf("noted as %v", faults)
+	}
 }
 
 // A ban holds: a pen name that its platform reports keeps its place, also if it was retired
@@ -274,8 +292,8 @@ func TestBansAreReportedByThePlatformAlone(t *testing.T) {
 }
 
 // Without a page the pen name that was allowed last is used, whomever the platform hints at:
-// an answer that told its person's own pen names from a stranger's would link them. On the
-// page a hint chooses beforehand.
+// an answer that told its person's own pen names from a stranger's would link them. Nor does
+// a hint choose beforehand on the page: one press by habit would say whose it is.
 func TestSilentSignInUsesThePersonaAllowedLast(t *testing.T) {
 	s := several(t, 2)
 	b := s.in("laptop")
@@ -306,10 +324,12 @@ func TestSilentSignInUsesThePersonaAllowedLast(t *testing.T) {
 			t.Errorf("%s: %v", hint, got)
 		}
 	}
-	for _, hint := range []string{one, two} {
-		_, page := other.ask("pocket", "prompt", "select_account", "login_hint", hint)
-		if !strings.Contains(page, `value="`+hint+`" required checked`) || strings.Count(page, " checked") != 1 {
-			t.Errorf("the hint %s picks nothing: %s", hint, page)
+	for _, hint := range []string{one, two, theirs} {
+		if _, page := other.ask("pocket", "prompt", "select_account", "login_hint", hint); !strings.Contains(page, two) || strings.Contains(page, " checked") {
+			t.Errorf("the hint %s picks: %s", hint, page)
+		}
+		if _, page := b.ask("pocket", "prompt", "select_account", "login_hint", hint); !strings.Contains(page, `value="`+one+`" required checked`) || strings.Count(page, " checked") != 1 {
+			t.Errorf("the hint %s picks: %s", hint, page)
 		}
 	}
 }
@@ -318,15 +338,16 @@ func TestSilentSignInUsesThePersonaAllowedLast(t *testing.T) {
 func TestAuthTimeLinksNoPersonas(t *testing.T) {
 	s := several(t, 2)
 	b := s.in("laptop")
-	one := b.as("pocket", "new", "", "max_age", "3600")
+	res, _ := b.do("POST", s.origin+b.proven("pocket", "max_age", "3600"), url.Values{"decision": {"allow"}, "persona": {"new"}})
+	one := b.redeem("pocket", result(t, res).Get("code"))["sub"].(string)
 	b.shows("POST", s.origin+b.open("pocket", "max_age", "3600"), url.Values{"decision": {"allow"}, "persona": {"new"}}, http.StatusOK, "Prove my identity")
 	if again := b.as("pocket", one, "", "max_age", "3600"); again != one {
 		t.Errorf("%s, %s", one, again)
 	}
 }
 
-// A logout ends the sign-in of the pen name that left, and not at that moment those of the
-// person's other one.
+// A logout ends the sign-in of the pen name that this session used last, and says which. Of
+// another one, whosever the platform names, it ends nothing that the person does not choose.
 func TestLogoutEndsOnePersona(t *testing.T) {
 	s := several(t, 2)
 	b := s.in("laptop")
@@ -339,12 +360,34 @@ func TestLogoutEndsOnePersona(t *testing.T) {
 		return res.StatusCode == http.StatusOK
 	}
 	one, two := sign("new"), sign("new")
-	page := b.shows("GET", s.origin+"/logout?"+url.Values{"id_token_hint": {one.ID}}.Encode(), nil, http.StatusOK, "Pocket says that you signed out there")
-	answer := regexp.MustCompile(`action="(/logout/answer[^"]+)"`).FindStringSubmatch(page)
-	if answer == nil {
-		t.Fatal(page)
+	names := func(hint string, holds ...string) (page string) {
+		return b.shows("GET", s.origin+"/logout?"+url.Values{"client_id": {"pocket"}, "logout_hint": {hint}}.Encode(), nil, http.StatusOK, holds...)
 	}
-	b.shows("POST", s.origin+html.UnescapeString(answer[1]), url.Values{"decision": {"stay"}}, http.StatusOK)
+	sub := func(of tokens) string {
+		var claims struct {
+			Sub string `json:"sub"`
+		}
+		document.ReadUnverified(of.ID, &claims)
+		return claims.Sub
+	}
+	const chooses = "Whose sign-ins there should end?"
+	kim := s.browser()
+	kim.follow(kim.prove("post", 1))
+	for _, hint := range []string{sub(one), kim.as("pocket", "new", "")} {
+		names(hint, chooses, sub(one), sub(two), `value="" checked`)
+		b.shows("POST", s.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {"stay"}, "pen_name": {""}}, http.StatusOK, "You are still signed in here", "!What has ended")
+	}
+	b.shows("POST", s.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {"stay"}, "pen_name": {kim.as("pocket", "new", "")}}, http.StatusNotFound, errNoPenName.Code)
+	refreshed := sign(sub(two)) // a refresh token serves once
+	if !renews(one) {
+		t.Error("what nobody chose has ended")
+	}
+	one = sign(sub(one))
+	two = refreshed
+	for _, hint := range []string{"", sub(one)} {
+		names(hint, "!"+chooses, `name="pen_name" value="`+sub(one)+`"`, "!"+sub(two))
+	}
+	b.shows("POST", s.origin+"/logout/answer?client_id=pocket", url.Values{"decision": {"stay"}, "pen_name": {sub(one)}}, http.StatusOK, "What has ended")
 	if renews(one) || !renews(two) {
 		t.Error("the one that left is renewed, or the other one is not")
 	}

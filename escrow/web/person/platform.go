@@ -2,6 +2,7 @@ package person
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"slices"
 	"time"
@@ -12,8 +13,9 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-// One pen name can be left: signed out, or with the consent withdrawn that a session here
-// remembers. Both are for all platforms that know the person by it, and for no other one of
+// One pen name can be left: with either button its sign-ins end, and the consent is forgotten
+// that sessions here remember, or the next silent sign-in would undo it. The other button
+// tells platforms besides that consent was withdrawn. Both are for all platforms that know the person by it, and for no other one of
 // their pen names: two that end at one moment would be one person's.
 
 var errNoPenName = refusal.New(refusal.NotFound, "person.no_pen_name",
@@ -36,25 +38,15 @@ type platformPage struct {
 
 // atPlatform is who asks, the pen name in use that the request names, and the page about it.
 func (s *side) atPlatform(r *http.Request) (who session, n issue.PenName, page platformPage, err error) {
-	if who, err = s.who(r); err != nil {
-		return who, n, page, err
+	who, n, _, err = s.mine(r)
+	if errors.Is(err, issue.ErrPersonaUnknown) || err == nil && !n.Retired.IsZero() {
+		err = errNoPenName
 	}
-	names, err := s.Issuer.PenNames(r.Context(), who.Person, s.sectors())
 	if err != nil {
 		return who, n, page, err
 	}
-	i := slices.IndexFunc(names, func(n issue.PenName) bool {
-		return string(n.Pseudonym) == r.PostFormValue("pen_name") && n.Retired.IsZero()
-	})
-	if i < 0 {
-		return who, n, page, errNoPenName
-	}
-	if err := s.Issuer.Notes(r.Context(), who.Person, names[i:i+1]); err != nil {
-		return who, n, page, err
-	}
-	n = names[i]
 	page = platformPage{Names: s.called(n.Platform), PenName: n.Pseudonym, Alias: n.Alias, Leaving: s.sessions.leaving(who, "/me/stay")}
-	for _, p := range s.known(names[i : i+1])[0].Platforms {
+	for _, p := range s.known([]issue.PenName{n})[0].Platforms {
 		page.Told = page.Told || p.BackchannelLogoutURI != "" || p.Events != nil
 		page.Hears = page.Hears || p.Events != nil
 	}
@@ -78,8 +70,8 @@ func (s *side) known(names []issue.PenName) (all []openid.Known) {
 	return all
 }
 
-// leavePlatform asks first. Then it ends the sign-ins of a pen name, and forgets the consent
-// if that is what was pressed. The person chose this one, so that its platform is told at once.
+// leavePlatform asks first. Then it ends the sign-ins of a pen name and forgets the consent,
+// and tells of the consent if that is what was pressed. The person chose this one, so that its platform is told at once.
 func (s *side) leavePlatform(w http.ResponseWriter, r *http.Request) error {
 	who, n, page, err := s.atPlatform(r)
 	if err != nil {
@@ -92,10 +84,9 @@ func (s *side) leavePlatform(w http.ResponseWriter, r *http.Request) error {
 		return s.edge.Render(w, http.StatusOK, "platform.html", page)
 	}
 	page.Withdrawn = r.PostFormValue("do") == "withdraw"
-	if page.Withdrawn { // first, so that nobody is signed in by it meanwhile
-		if err := s.Issuer.Store.Withdraw(r.Context(), who.Person, told(n.Platform, n.Persona), s.edge.Now()); err != nil {
-			return err
-		}
+	// First, so that nobody is signed in by it meanwhile.
+	if err := s.Issuer.Store.Withdraw(r.Context(), who.Person, told(n.Platform, n.Persona), s.edge.Now()); err != nil {
+		return err
 	}
 	if err := s.openid.End(r.Context(), n.Pseudonym); err != nil {
 		return err

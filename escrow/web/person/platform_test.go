@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestLeaveOnePlatform: signing out at a platform ends what it has, and nobody else's.
-// Withdrawing consent besides has every device asked again, once; the pen name stays.
+// TestLeaveOnePlatform: signing out at a platform ends what it has, and nobody else's, and has
+// every device asked again, once, as withdrawing consent does; the pen name stays.
 func TestLeaveOnePlatform(t *testing.T) {
 	s := newService(t)
 	laptop, phone := s.in("laptop"), s.in("phone")
@@ -29,26 +29,27 @@ func TestLeaveOnePlatform(t *testing.T) {
 		res, _ := laptop.do("POST", s.origin+"/token", url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refresh}, "client_id": {platform}})
 		return res.StatusCode
 	}
-	here, there := stays("pocket"), stays("purse")
 	laptop.shows("GET", s.origin+"/me", nil, http.StatusOK, "sign out there, or withdraw consent")
 	laptop.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {name.(string)}}, http.StatusOK, "Leave Pocket", name.(string), "It has not asked to be told", "Your other platforms learn nothing")
-	laptop.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {name.(string)}, "do": {"sign-out"}}, http.StatusOK, "You are signed out there", "!we ask you")
-	if left, other := renews("pocket", here), renews("purse", there); left != http.StatusBadRequest || other != http.StatusOK {
-		t.Errorf("renews there %d, elsewhere %d", left, other)
-	}
-	for _, b := range []*browser{laptop, phone} {
-		if got := silent(b, "pocket"); got != "" {
-			t.Errorf("consent was withdrawn by signing out: %s", got)
+	for do, says := range map[string]string{"sign-out": "You are signed out there", "withdraw": "Your consent is withdrawn"} {
+		here, there := stays("pocket"), stays("purse")
+		s.pass(time.Second)
+		phone.allow("pocket", phone.open("pocket"))
+		laptop.allow("pocket", laptop.open("pocket"))
+		s.pass(time.Second)
+		laptop.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {name.(string)}, "do": {do}}, http.StatusOK, says, "Before the next sign-in there we ask you")
+		if left, other := renews("pocket", here), renews("purse", there); left != http.StatusBadRequest || other != http.StatusOK {
+			t.Errorf("%s: renews there %d, elsewhere %d", do, left, other)
 		}
-	}
-	s.pass(time.Second)
-	laptop.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {name.(string)}, "do": {"withdraw"}}, http.StatusOK, "Your consent is withdrawn", "we ask you")
-	for _, b := range []*browser{laptop, phone} {
-		if got := silent(b, "pocket"); got != "consent_required" {
-			t.Errorf("after the withdrawal: %q", got)
+		for _, b := range []*browser{laptop, phone} {
+			if got := silent(b, "pocket"); got != "consent_required" {
+				t.Errorf("%s: afterwards %q", do, got)
+			}
+			b.shows("GET", s.origin+"/me", nil, http.StatusOK, name.(string))
 		}
-		b.shows("GET", s.origin+"/me", nil, http.StatusOK, name.(string))
+		s.pass(time.Second)
 	}
+	laptop.allow("purse", laptop.open("purse"))
 	if got := silent(laptop, "purse"); got != "" {
 		t.Errorf("at another platform: %s", got)
 	}

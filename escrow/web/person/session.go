@@ -106,6 +106,15 @@ func (v *session) used(platform string, scopes []byte) {
 	}
 }
 
+// usedLast is which of the person's pen names this session used last at a platform.
+func (v session) usedLast(platform string) (persona int, ok bool) {
+	i := slices.IndexFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform })
+	if i < 0 {
+		return 0, false
+	}
+	return v.Allowed[i].Persona, true
+}
+
 // allows returns what the person agreed to, of a platform that asks for these scopes.
 func (v session) allows(platform string, scopes []byte) (agreed allowed, ok bool) {
 	i := slices.IndexFunc(v.Allowed, func(a allowed) bool { return a.Platform == platform && bytes.Equal(a.Scopes, scopes) })
@@ -116,14 +125,22 @@ func (v session) allows(platform string, scopes []byte) (agreed allowed, ok bool
 }
 
 // answers reports whether the proof of identity in this session is one that a platform
-// asks for. The moment of a proof is told to one platform only: two that compared it
-// would see that two pen names are one person's.
+// asks for. One that was begun for this very interaction is. The moment of a proof is told
+// to one pen name only: two that were told the same one would be one person's. So whoever
+// asks for it has any other proof answered only if that was told to the pen name that was
+// used there last. One that nobody was told of does not do either: else a refusal would
+// say that somebody else was told, and who asked there would see whose two pen names are.
 func (v session) answers(req openid.SignInRequest) bool {
-	sector, _, _ := strings.Cut(v.Told, "#") // which pen name there is known later: see approve
-	if !req.Since.IsZero() && (v.Proven.IsZero() || v.Told != "" && sector != req.Platform.SectorID()) {
+	switch {
+	case v.For == req.Action:
+		return true
+	case req.Fresh:
 		return false
+	case req.Since.IsZero():
+		return true
 	}
-	return v.For == req.Action || !req.Fresh && (req.Since.IsZero() || v.Proven.After(req.Since))
+	last, ok := v.usedLast(req.Platform.ID)
+	return ok && v.Told == told(req.Platform.SectorID(), last) && v.Proven.After(req.Since)
 }
 
 // flow is a sign-in at the identity provider that is under way in a tab of this browser.

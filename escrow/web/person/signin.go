@@ -78,7 +78,7 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	page.Claimed = len(waiting) > 0
-	if page.Choice, _, err = s.choice(r.Context(), who, req); err != nil {
+	if page.Choice, _, err = s.choice(r.Context(), who, req.Platform); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
 	names := page.Choice.Names
