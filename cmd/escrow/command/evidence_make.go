@@ -46,6 +46,7 @@ type makeFlags struct {
 	one                                                post
 	at                                                 string
 	out                                                shell.Out
+	last                                               made // what was signed last
 }
 
 func evidenceMake(p *program) *cobra.Command {
@@ -78,7 +79,10 @@ func evidenceMake(p *program) *cobra.Command {
 			if bytes.Count(b, []byte("\n")) == 1 {
 				b = bytes.TrimSuffix(b, []byte("\n")) // so that sha256sum gives what a warrant names
 			}
-			return f.out.WritePrivate(b)
+			if err := f.out.WritePrivate(b); err != nil || f.posts != "" {
+				return err
+			}
+			return p.printLine(f.last, "signed: "+f.out.File+", sha256 "+f.last.SHA256+"\nNext: "+f.check())
 		})
 	c.Long = "Signs, as the platform, that what is in the files was published under a pen name. Each FILE is\n" +
 		"one exhibit, whose type its name says (.txt .png .jpg .gif .webp .pdf .mp3 .m4a .ogg .wav .mp4 .webm)\n" +
@@ -195,13 +199,24 @@ func (f *makeFlags) make(p *program, key jose.JSONWebKey, one post, written io.W
 		return err
 	}
 	s := shown("", 0, signed, &e)
-	if written != nil {
-		if _, err := io.WriteString(written, signed+"\n"); err != nil || f.posts != "" {
-			return err
-		}
-		return p.printLine(made{s.SHA256, signed, s.Exhibits}, "signed: "+f.out.File+", sha256 "+s.SHA256+"\nNext: escrow evidence check "+f.out.File+" --issuer … --platform-keys …")
+	f.last = made{s.SHA256, signed, s.Exhibits}
+	if written != nil { // it is said when the file is there
+		_, err := io.WriteString(written, signed+"\n")
+		return err
 	}
-	return p.printLine(made{s.SHA256, signed, s.Exhibits}, signed)
+	return p.printLine(f.last, signed)
+}
+
+// check is the command that checks what was made.
+func (f *makeFlags) check() string {
+	line := "escrow evidence check " + f.out.File
+	if f.exhibits != "" {
+		line += " --exhibits " + f.exhibits
+	}
+	if f.public != "" {
+		return line + " --platform-keys " + f.public + " --issuer …"
+	}
+	return line + " --issuer … --platform-keys …, a file with the public half of " + f.key
 }
 
 // made is what make says of each piece of evidence with --json.

@@ -174,6 +174,23 @@ func TestEvidenceIsMadeCheckedAndShown(t *testing.T) {
 	}
 }
 
+// Nothing is said to be signed before it is in its file. What is said then is the next command.
+func TestEvidenceIsWrittenBeforeItIsSaid(t *testing.T) {
+	f := newForum(t)
+	f.write("taken.jws", "something else")
+	for name, code := range map[string]string{"@taken.jws": "file.exists", "@nosuch/threat.jws": "file.unwritable"} {
+		for _, format := range []string{"", " --json"} {
+			if r := f.run("", makeOne+" --key @evidence.jwk --out "+name+format); r.code != 1 || r.out != "" || !strings.Contains(r.errs, code) {
+				t.Errorf("%s%s: %+v", name, format, r)
+			}
+		}
+	}
+	out := f.mustRun("", makeOne+" --key @evidence.jwk --exhibits @exhibits --out @threat.jws")
+	if next := "Next: escrow evidence check " + f.path("threat.jws") + " --exhibits " + f.path("exhibits"); !strings.HasPrefix(out, "signed: "+f.path("threat.jws")) || !strings.Contains(out, next) {
+		t.Error(out)
+	}
+}
+
 // Each is refused with what is wrong with it and how to mend it.
 func TestEvidenceIsRefused(t *testing.T) {
 	f := newForum(t)
