@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -126,6 +127,9 @@ func (f *checkFlags) rules(ctx context.Context, p *program) (token.EvidenceRules
 func (p *program) readKeySet(name string) (*token.KeySet, error) {
 	raw, err := p.readFile(name)
 	if err != nil {
+		return nil, err
+	}
+	if err := secretfile.RefuseSecret(name, raw); err != nil {
 		return nil, err
 	}
 	var set struct {

@@ -199,6 +199,7 @@ func TestEvidenceIsRefused(t *testing.T) {
 	f.write("other.pub", f.mustRun("", "key new @x.jwk --json"))
 	f.write("page.html", "<script>")
 	f.write("not.png", "a text")
+	f.write("secret.jwks", `{"keys":[`+f.read("evidence.jwk")+`]}`)
 	f.write("two.jws", f.read("threat.jws")+"\n\nnonsense\n")
 	check := "evidence check @threat.jws --issuer " + f.issuer
 	for _, c := range []struct {
@@ -211,7 +212,9 @@ func TestEvidenceIsRefused(t *testing.T) {
 		{"evidence check @threat.jws --issuer http://other.example --platform-keys @town.pub", 1, "token.keys_unavailable"},
 		{"evidence check @threat.jws --issuer " + f.issuer + "/ --platform-keys @town.pub", 1, "invalid_token.bad_issuer"},
 		{check, 2, "--platform-keys is needed"},
-		{check + " --platform-keys @evidence.jwk", 1, "invalid_token.bad_key"},
+		{check + " --platform-keys @evidence.jwk", 1, "evidence.jwk: it is a secret key"},
+		{check + " --platform-keys @town.pub --issuer-keys @secret.jwks", 1, "file.not_a_public_key"},
+		{makeOne + " --public-key @evidence.jwk --signer @nosuch", 1, "evidence.jwk: it is a secret key"},
 		{"evidence check @two.jws --issuer " + f.issuer + checked, 1, "evidence.some_refused"},
 		{"evidence check @two.jws --json --issuer " + f.issuer + checked, 1, `"evidence.some_refused"`},
 		{"evidence check @nosuch.jws --issuer " + f.issuer + checked, 1, "file.unreadable"},
