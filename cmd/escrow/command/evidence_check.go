@@ -145,6 +145,7 @@ func (p *program) readKeySet(name string) (*token.KeySet, error) {
 func (f *checkFlags) check(file string, line int, raw string, rules token.EvidenceRules) checkedEvidence {
 	e, _, err := token.VerifyEvidence(raw, rules)
 	if err != nil {
+		err = inOneLine(raw, err)
 		said := shell.ProblemOf(err)
 		return checkedEvidence{shownEvidence: shownEvidence{File: file, Line: line, Exhibits: []shownExhibit{}}, Code: said.Code, Title: said.Title, Cause: said.Cause, refused: err}
 	}

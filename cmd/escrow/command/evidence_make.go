@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,7 +23,7 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post: a line of --posts is one JSON object with token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop; nothing else.")
+var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post that evidence can be made of. It has token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop; nothing else. In --posts that is one JSON object a line.")
 
 // post is one line of --posts: what a platform kept when somebody published it.
 type post struct {
@@ -133,7 +135,11 @@ func (f *makeFlags) makeOne(p *program, key jose.JSONWebKey, files []string, wri
 		f.one.Proof = string(document.Typed(raw))
 	}
 	for _, name := range files {
-		f.one.Exhibits = append(f.one.Exhibits, piece{Type: f.typeOf(name), File: name})
+		mediaType := f.typeOf(name)
+		if mediaType == "" {
+			return token.ErrExhibitType.Because(fmt.Errorf("%s: the name says no type that is taken; if the bytes are of one, say it, for example --type text/plain", name))
+		}
+		f.one.Exhibits = append(f.one.Exhibits, piece{Type: mediaType, File: name})
 	}
 	return f.make(p, key, f.one, written)
 }
@@ -195,6 +201,9 @@ func (f *makeFlags) make(p *program, key jose.JSONWebKey, one post, written io.W
 		e.At = e.Post.At // clocks differ by seconds
 	}
 	signed, err := token.SignEvidence(key, e)
+	if errors.Is(err, token.ErrEvidenceMalformed) { // which speaks to whom evidence is handed
+		return errPost.Because(refusal.Of(err).Unwrap())
+	}
 	if err != nil {
 		return err
 	}

@@ -200,6 +200,8 @@ func TestEvidenceIsRefused(t *testing.T) {
 	f.write("page.html", "<script>")
 	f.write("not.png", "a text")
 	f.write("secret.jwks", `{"keys":[`+f.read("evidence.jwk")+`]}`)
+	f.write("joined.jws", f.read("threat.jws")+f.read("threat.jws"))
+	f.write("post", "hello")
 	f.write("two.jws", f.read("threat.jws")+"\n\nnonsense\n")
 	check := "evidence check @threat.jws --issuer " + f.issuer
 	for _, c := range []struct {
@@ -211,6 +213,9 @@ func TestEvidenceIsRefused(t *testing.T) {
 		{"evidence check @threat.jws --issuer https://other.example --issuer-keys @issuer.jwks --platform-keys @town.pub", 1, "evidence.bad_token"},
 		{"evidence check @threat.jws --issuer http://other.example --platform-keys @town.pub", 1, "token.keys_unavailable"},
 		{"evidence check @threat.jws --issuer " + f.issuer + "/ --platform-keys @town.pub", 1, "invalid_token.bad_issuer"},
+		{"evidence check @threat.jws --issuer http://localhost:8080 --platform-keys @town.pub", 1, "127.0.0.1 or [::1]"},
+		{"evidence check @joined.jws --issuer " + f.issuer + checked, 1, "several pieces in one line"},
+		{"evidence show @joined.jws", 1, "several pieces in one line"},
 		{check, 2, "--platform-keys is needed"},
 		{check + " --platform-keys @evidence.jwk", 1, "evidence.jwk: it is a secret key"},
 		{check + " --platform-keys @town.pub --issuer-keys @secret.jwks", 1, "file.not_a_public_key"},
@@ -226,6 +231,11 @@ func TestEvidenceIsRefused(t *testing.T) {
 		{strings.Replace(makeOne, "@post.txt", "@page.html", 1) + " --key @evidence.jwk", 1, "evidence.exhibit_type"},
 		{strings.Replace(makeOne, "@post.txt", "@not.png", 1) + " --key @evidence.jwk", 1, "evidence.exhibit_content"},
 		{strings.Replace(makeOne, "@post.txt", "@nosuch.txt", 1) + " --key @evidence.jwk", 1, "file.unreadable"},
+		{strings.Replace(makeOne, "@post.txt", "@post", 1) + " --key @evidence.jwk", 1, "--type text/plain"},
+		{strings.Replace(makeOne, "@post.txt", "@post.txt @post.txt", 1) + " --key @evidence.jwk", 1, "exhibits: the same bytes are there twice"},
+		{strings.Replace(makeOne, "/p/17", "/p/é", 1) + " --key @evidence.jwk", 1, "evidence.bad_post"},
+		{strings.Replace(makeOne, "/p/17", "/p/é", 1) + " --key @evidence.jwk", 1, "url: it must be in ASCII"},
+		{strings.Replace(makeOne, "town-square", "town\u202esquare", 1) + " --key @evidence.jwk", 1, "iss: this is no client id"},
 		{strings.Replace(makeOne, "T07:00:00Z", "", 1) + " --key @evidence.jwk", 2, "--at is a time such as"},
 		{"evidence make --posts - @post.txt --key @evidence.jwk --platform town-square", 2, "--posts says all of each post"},
 	} {
