@@ -199,6 +199,15 @@ func (p *Platforms) Newest(id string) (*PlatformRecord, *LoggedPlatform) {
 	return known.newest(), &known.logged[len(known.logged)-1]
 }
 
+// Registered is the day on which the public log holds the first record of a platform; the
+// zero time if there is none.
+func (p *Platforms) Registered(id string) time.Time {
+	if p == nil || p.byID[id] == nil {
+		return time.Time{}
+	}
+	return p.byID[id].days[0]
+}
+
 // ReportsStolen reports whether any of the platforms had a key reported stolen.
 func (p *Platforms) ReportsStolen() bool {
 	for _, known := range p.byID {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -16,6 +17,7 @@ import (
 
 	escrow "github.com/penname/penname/cmd/escrow/command"
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
@@ -402,8 +404,26 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
 		Compartments: [][]string{{"identity"}},
 	}
+	readers := append(tb.Service.Bundle.Recipients(), d.Warrant.Requester.DeliveryKey)
+	for _, x := range d.Exhibits {
+		c.Exhibits = append(c.Exhibits, disclose.SealedExhibit{Digest: x.Digest, Length: exhibit.SealedSize(x.Length, len(readers))})
+	}
 	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now))); err != nil {
 		t.Fatal(err)
+	}
+	found, err := exhibit.Find(st.Exhibits(), d.Exhibits)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for digest, name := range found {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var sealed bytes.Buffer
+		if err := errors.Join(exhibit.Seal(&sealed, readers, f), f.Close(), tb.Service.Registrar.Cases.PutExhibit(ctx, c.ID, digest, sealed.Bytes())); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if said, code := tb.Escrow(ctx, tb.AsCustodian("alba", "review", c.ID)...); code != 0 {
 		t.Fatal(said)

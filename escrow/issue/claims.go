@@ -185,9 +185,9 @@ type Tellable struct {
 	May      identity.ClaimSet // of those that the sector may ask for
 	Rare     bool              // fewer than Shared people have what it may ask for in common
 	Unlike   bool              // it was told what cannot be counted with what is now
+	Before   identity.ClaimSet // the sector was told these already, of now or of a month before
 
-	places [][]byte          // see ToldClaim
-	known  identity.ClaimSet // told before, now or in a month before
+	places [][]byte // see ToldClaim
 }
 
 // Tellable judges what a sector, whose platforms together may ask for a set of claims, may
@@ -211,7 +211,7 @@ func (s *Issuer) Tellable(ctx context.Context, p Person, key []byte, sector stri
 	if before, err = s.compare(ctx, p, key, sector, &t); err != nil || t.Unlike {
 		return t, err
 	}
-	judged := asks | t.known
+	judged := asks | t.Before
 	if t.May = asks & t.Claims.Known(); t.May == 0 {
 		return t, nil
 	}
@@ -245,7 +245,7 @@ func (s *Issuer) compare(ctx context.Context, p Person, key []byte, sector strin
 		if value == nil {
 			continue
 		}
-		t.known |= 1 << at
+		t.Before |= 1 << at
 		if bytes.Equal(value, toldValue(key, sector, now[at])) {
 			continue
 		}
@@ -261,7 +261,7 @@ func (s *Issuer) compare(ctx context.Context, p Person, key []byte, sector strin
 func (s *Issuer) Tell(ctx context.Context, key []byte, sector string, t Tellable, set identity.ClaimSet) error {
 	var fresh []ToldClaim
 	for at, m := range t.marks() {
-		if (set & t.May &^ t.known).Has(at) {
+		if (set & t.May &^ t.Before).Has(at) {
 			fresh = append(fresh, ToldClaim{t.places[at], toldValue(key, sector, m)})
 		}
 	}

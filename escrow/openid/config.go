@@ -105,8 +105,9 @@ type Platform struct {
 	Sector  string   `json:"-"` // platforms of one sector know a person by one pen name; "": ID
 	Origins []string `json:"-"` // https://host: of its scripts, beside those of RedirectURIs, and of its API
 
-	Succeeds string `json:"-"` // id of the platform that it took over from; "": none
-	Personas int    `json:"-"` // how many pen names one person may have there; 0 is one. See [Personas]
+	Succeeds   string    `json:"-"` // id of the platform that it took over from; "": none
+	Registered time.Time `json:"-"` // the day of its first record
+	Personas   int       `json:"-"` // how many pen names one person may have there; 0 is one. See [Personas]
 
 	// Closed is why it signs nobody in, on a page: [ErrRetired], [ErrStopped], or
 	// [ErrUnsound] until its settings, or what they need here, are mended; nil: it does. The pen names that people have

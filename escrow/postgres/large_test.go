@@ -238,8 +238,15 @@ func (w *court) target(t testing.TB, s *Issuing, keys *vault.Issuing) (target po
 	if err != nil {
 		t.Fatal(err)
 	}
-	evidence, err = token.SignEvidence(w.square, token.Evidence{Version: 1, Platform: "town-square", Token: compact,
-		Post: token.Post{URL: "https://town-square.example/post/" + label, Digest: sha256.Sum256([]byte(label)), At: at}})
+	post := token.Post{URL: "https://town-square.example/post/" + label, At: at}
+	words := token.Exhibit{Type: "text/plain", Digest: sha256.Sum256([]byte(label)), Length: int64(len(label))}
+	version := 1
+	if w.bundle.Version < 4 {
+		post.Digest = words.Digest
+	} else {
+		version, post.Exhibits = 2, []token.Exhibit{words}
+	}
+	evidence, err = token.SignEvidence(w.square, token.Evidence{Version: version, Platform: "town-square", Token: compact, Post: post})
 	if err != nil {
 		t.Fatal(err, cause(err))
 	}

@@ -79,6 +79,7 @@ func (f *following) register(b *policy.Bundle, keys []openid.Key, sandbox bool) 
 		if err == nil {
 			p, record, err = Client(f.stored[id], b, algorithms, sandbox)
 		}
+		p.Registered = f.platforms.Registered(id)
 		if p.ID = id; p.Name == "" {
 			p.Name = id
 		}

@@ -494,8 +494,9 @@ func TestPlatformsThatTakeASector(t *testing.T) {
 // keep seeing what they had there.
 func TestPlatformsThatEnded(t *testing.T) {
 	r := newRegistering(t)
+	first := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -3)
 	for _, p := range ways(t, newPublicKey(t)) {
-		r.put(p)
+		r.put(p, func(_ *policy.PlatformRecord, stored *postgres.Registered) { stored.Day = first.Format(time.DateOnly) })
 	}
 	all := ways(t, newPublicKey(t))
 	r.put(all[0], func(record *policy.PlatformRecord, _ *postgres.Registered) { record.Retired = true })
@@ -507,7 +508,7 @@ func TestPlatformsThatEnded(t *testing.T) {
 	}
 	for _, p := range now.all {
 		want := map[string]*refusal.Error{"town-square": openid.ErrRetired, "pocket": openid.ErrStopped}[p.ID]
-		if p.Closed != want || p.Name == "" {
+		if p.Closed != want || p.Name == "" || !p.Registered.Equal(first) {
 			t.Errorf("%+v", p)
 		}
 	}

@@ -18,6 +18,7 @@ type claimsPage struct {
 	Rare   bool // all withheld
 	Least  int  // how many people must have them in common
 	Unlike bool // all withheld
+	Before bool // the platform was told something already
 	Until  time.Time
 }
 
@@ -57,7 +58,7 @@ func (s *side) claims(ctx context.Context, who session, req openid.SignInRequest
 	if err != nil {
 		return nil, err
 	}
-	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Unlike: t.Unlike, Until: t.Until()}
+	page := &claimsPage{Ended: t.Ended, Rare: t.Rare, Least: issue.Shared, Unlike: t.Unlike, Before: t.Before != 0, Until: t.Until()}
 	for at, name := range identity.ClaimNames {
 		if req.Claims.Has(at) {
 			page.Asked = append(page.Asked, askedClaim{name, t.Claims[at].Reveal(), t.Month, t.May.Has(at)})

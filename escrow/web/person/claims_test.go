@@ -23,7 +23,7 @@ func TestClaimsAreToldAsTicked(t *testing.T) {
 		return verified["claims"]
 	}
 	both := []string{"age_over_18", "age_over_16", "country"}
-	b.shows("GET", s.origin+b.open("pocket", scope...), nil, http.StatusOK, "You are over 18: yes: this is not told.", "fewer than 100 people here", "!checkbox", "!Your country", "127.0.0.1")
+	b.shows("GET", s.origin+b.open("pocket", scope...), nil, http.StatusOK, "You are over 18. This is not told.", "fewer than 100 people here have in common what Pocket may ask for. Somebody", "!checkbox", "!Your country", "127.0.0.1")
 	if got := tell("pocket", both...); got != nil {
 		t.Errorf("told of somebody who is alone: %v", got)
 	}
@@ -37,7 +37,7 @@ func TestClaimsAreToldAsTicked(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	b.shows("GET", s.origin+b.open("pocket", scope...), nil, http.StatusOK, "You are over 18: yes, as of "+s.now().UTC().Format("January 2006"), `type="checkbox" name="claim" value="age_over_18"`, "!checked", "!this is not told")
+	b.shows("GET", s.origin+b.open("pocket", scope...), nil, http.StatusOK, "You are over 18, as of "+s.now().UTC().Format("January 2006"), `type="checkbox" name="claim" value="age_over_18"`, "!checked", "!This is not told")
 	for _, c := range []struct {
 		platform string
 		ticked   []string

@@ -42,7 +42,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 	rendered := map[string]string{}
 	for state, data := range map[string]any{
 		"home.html": home(false), "home.html signed in": home(true), "home.html alone": map[string]any{"SignedIn": false},
-		"consent.html": consentPage{Platform: "Town Square"}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Leaving: leaving{Stay: "/authorize/x"}},
+		"consent.html": consentPage{Platform: "Town Square", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Elsewhere"}}, "consent.html signed in": consentPage{Platform: "Town Square", SignedIn: true, Offline: true, PenName: "pen1x", Hosts: "town.example", Court: policy.DefaultFields(), Alike: []string{"Old Town"}, Leaving: leaving{Stay: "/authorize/x"}},
 		"consent.html names": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true}, "consent.html names again": consentPage{Platform: "Town Square", SignedIn: true, Username: true, Email: true, PenName: "pen1x", Handle: "xxxxxxxxxxx", Address: "pen1x@penname.invalid"},
 		"me.html with a handle": mePage{PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Handle: "xxxxxxxxxxx"}}, Names: names},
 		"consent.html anew":     consentPage{Platform: "Town Square", Anew: true}, "consent.html last minutes": consentPage{Platform: "Town Square", SignedIn: true, Leaving: leaving{Minutes: 7}},
@@ -64,6 +64,7 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html retired":               mePage{Welcome: "retired", PenNames: mine, Names: names, Several: map[string]bool{"town-square": true}},
 		"retire.html":                   retirePage{Name: issue.PenName{Pseudonym: "pen1x", Alias: "work"}, Platform: "Town Square", Leaving: leaving{Stay: "/me/stay"}, CoolDown: issue.CoolDown},
 		"refused.html no room":          registrar.Problem{Title: issue.ErrNoRoom.Mend, Code: issue.ErrNoRoom.Code}, "refused.html not mine": registrar.Problem{Title: issue.ErrPersonaUnknown.Mend, Code: issue.ErrPersonaUnknown.Code}, "refused.html only one": registrar.Problem{Title: issue.ErrKeepsOne.Mend, Code: issue.ErrKeepsOne.Code},
+		"consent.html claims":   consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
 		"consent.html claimed":  consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
 		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
@@ -176,11 +177,55 @@ func TestPagesNameHandleAndAddress(t *testing.T) {
 	}
 }
 
+// Whoever is asked sees where the platform is, and what a court and the identity provider
+// could learn, also before they prove who they are.
+func TestConsentPageSaysWhoLearnsWhat(t *testing.T) {
+	pages := everyPage(t, Provider{ID: "one", Proving: nowhere{}})
+	for _, state := range []string{"consent.html", "consent.html signed in"} {
+		before, _, _ := strings.Cut(pages[state], "<form")
+		for _, says := range []string{"<dt>Town Square is at</dt><dd>town.example</dd>", "your name, date of birth, postal address, e-mail address. Each warrant is for one pen name, and you are told in the end", "that you use Penname, and when"} {
+			if strings.Count(before, says) != 1 {
+				t.Errorf("%s: does not say once, and before it asks: %s", state, says)
+			}
+		}
+	}
+	for _, state := range []string{"consent.html", "consent.html anew"} {
+		if !strings.Contains(pages[state], "verified once, and sealed") {
+			t.Errorf("%s: does not say what becomes of the name", state)
+		}
+	}
+	if in := pages["consent.html signed in"]; !strings.Contains(in, "Old Town. Together with Town Square, it sees what you do with it") || strings.Contains(in, "verified once") {
+		t.Error(in)
+	}
+}
+
+// A platform that was told something before is shown so, and each claim as what it says.
+func TestConsentPageSaysWhatIsWithheld(t *testing.T) {
+	page := everyPage(t, Provider{ID: "one", Proving: nowhere{}})["consent.html claims"]
+	for _, says := range []string{"may ask for, with what it was told before. Somebody", "<p>You are over 16. This is not told.</p>", "<p>Country: nothing is told", "Your profession: teacher, as of"} {
+		if !strings.Contains(page, says) {
+			t.Errorf("does not say %q: %s", says, page)
+		}
+	}
+}
+
+// Both ways to leave say what one platform sees that has two of somebody's pen names.
+func TestLeavingSaysWhatCanBeCompared(t *testing.T) {
+	pages := everyPage(t, Provider{ID: "one", Proving: nowhere{}})
+	for _, state := range []string{"me.html with several", "delete.html proven"} {
+		for _, says := range []string{"at two platforms or at one: both fail together", "A platform where you have several sees them end together"} {
+			if !strings.Contains(pages[state], says) {
+				t.Errorf("%s: does not say %q", state, says)
+			}
+		}
+	}
+}
+
 // ASVS 7.4.4: a page for somebody who is signed in has the way out on it, and says when
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
-		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "retire.html": true}
+		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {

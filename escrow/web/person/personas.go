@@ -140,7 +140,8 @@ func (s *side) rename(w http.ResponseWriter, r *http.Request) error {
 type retirePage struct {
 	Name     issue.PenName
 	Platform string
-	CoolDown int // days
+	CoolDown int  // days
+	Hears    bool // the platform wants to be told
 	Leaving  leaving
 }
 
@@ -156,20 +157,26 @@ func (s *side) retire(w http.ResponseWriter, r *http.Request) error {
 	case most < 2:
 		return issue.ErrKeepsOne
 	}
+	known := s.known([]issue.PenName{n})
 	if r.PostFormValue("sure") == "" {
 		if err := s.sessions.keep(w, who); err != nil {
 			return err
 		}
-		return s.edge.Render(w, http.StatusOK, "retire.html", retirePage{n, s.called(n.Platform), issue.CoolDown, s.sessions.leaving(who, "/me/stay")})
+		return s.edge.Render(w, http.StatusOK, "retire.html", retirePage{n, s.called(n.Platform), issue.CoolDown, hears(known[0]), s.sessions.leaving(who, "/me/stay")})
 	}
 	if err := s.Issuer.Retire(r.Context(), n, s.openid.End); err != nil {
 		return err
 	}
-	if err := s.openid.Tell(r.Context(), openid.EventRetired, s.known([]issue.PenName{n})...); err != nil {
+	if err := s.openid.Tell(r.Context(), openid.EventRetired, known...); err != nil {
 		return err
 	}
 	http.Redirect(w, r, "/me?welcome=retired", http.StatusSeeOther)
 	return nil
+}
+
+// hears reports whether a platform that knows a pen name wants to be told of events.
+func hears(k openid.Known) bool {
+	return slices.ContainsFunc(k.Platforms, func(p openid.Platform) bool { return p.Events != nil })
 }
 
 // called are the names of the platforms of a sector.
@@ -183,17 +190,30 @@ func (s *side) called(sector string) string {
 	return strings.Join(names, ", ")
 }
 
-// predecessor is the name of the platform that p took over from, where the person has a pen
-// name already; "": there is none.
-func (s *side) predecessor(ctx context.Context, p openid.Platform, names []issue.PenName) string {
-	if p.Succeeds == "" || len(names) == 0 {
-		return ""
+// predecessor is the name of the platform that p took over from, where the person may be
+// known there by one of these pen names, and did not say yes in this session to be known by
+// one to p; "": there is nothing to say.
+func (s *side) predecessor(ctx context.Context, who session, p openid.Platform, names []issue.PenName) (string, error) {
+	if p.Succeeds == "" {
+		return "", nil
+	}
+	names = slices.DeleteFunc(slices.Clone(names), func(n issue.PenName) bool { return n.Since.After(p.Registered) })
+	for _, a := range who.Allowed {
+		if a.Platform != p.ID || !slices.ContainsFunc(names, func(n issue.PenName) bool { return n.Persona == a.Persona }) {
+			continue
+		}
+		if _, agreed, err := s.agreed(ctx, who, p, a.Scopes); err != nil || agreed {
+			return "", err
+		}
+	}
+	if len(names) == 0 {
+		return "", nil
 	}
 	before, err := s.platform(ctx, p.Succeeds)
 	if err != nil {
-		return p.Succeeds
+		return p.Succeeds, nil
 	}
-	return before.Name
+	return before.Name, nil
 }
 
 // hosts are where a platform is: those of its pages and of its sign-ins.

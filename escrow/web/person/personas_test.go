@@ -103,6 +103,7 @@ func TestPersonasArePickedAndCalled(t *testing.T) {
 	}
 	b.shows("POST", s.origin+b.open("pocket"), url.Values{"decision": {"allow"}, "persona": {"new"}}, http.StatusConflict, issue.ErrNoRoom.Code)
 	b.shows("POST", s.origin+"/me/rename", url.Values{"pen_name": {work}, "alias": {"  office  "}}, http.StatusOK)
+	b.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {work}}, http.StatusOK, "There you are <strong>office</strong>, <code>"+work)
 	b.shows("GET", s.origin+"/me", nil, http.StatusOK, "<strong>office</strong>", "<strong>football</strong>", work, football, "!<strong>work</strong>")
 	// Where one is allowed there is nothing to pick.
 	if b.allow("purse", b.open("purse"))["sub"] == work {
@@ -181,7 +182,7 @@ func TestRetiredPenNameIsNeverUsedAgain(t *testing.T) {
 	res, _ := b.do("POST", s.origin+b.open("pocket", "scope", "openid"), url.Values{"decision": {"allow"}, "persona": {"new"}, "alias": {"gone"}})
 	gone := b.redeem("pocket", result(t, res).Get("code"))["sub"].(string)
 	waiting := b.open("pocket")
-	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}}, http.StatusOK, "Nobody signs in at Pocket, Pocket&#39;s Site as <strong>gone</strong>", "after 90 days")
+	b.shows("POST", s.origin+"/me/retire", url.Values{"pen_name": {gone}}, http.StatusOK, "Nobody signs in at Pocket, Pocket&#39;s Site as <strong>gone</strong>", "after 90 days", "The platform is told now that you retired")
 	res, _ = b.ask("pocket", "prompt", "none")
 	if told := s.polled(t); result(t, res).Get("code") == "" || len(told) != 0 {
 		t.Error("to be asked has retired it", told)
@@ -362,12 +363,12 @@ func TestSuccessorAsksFirst(t *testing.T) {
 			all[i].Closed = openid.ErrRetired
 		}
 	}
-	all = append(all, openid.Platform{ID: "wallet", Name: "Wallet", Sector: "pocket.example", Succeeds: "pocket", Native: true, RedirectURIs: []string{"http://127.0.0.1/back", "https://wallet.example/back"}})
+	all = append(all, openid.Platform{ID: "wallet", Name: "Wallet", Sector: "pocket.example", Succeeds: "pocket", Registered: s.now(), Native: true, RedirectURIs: []string{"http://127.0.0.1/back", "https://wallet.example/back"}})
 	if err := s.live.SetPlatforms(all); err != nil {
 		t.Fatal(err)
 	}
 	action := b.open("wallet")
-	b.shows("GET", s.origin+action, nil, http.StatusOK, "Wallet takes over from Pocket", "as the same pen name", "wallet.example", "Wallet reports that it has banned this pen name", name)
+	b.shows("GET", s.origin+action, nil, http.StatusOK, "Wallet takes over from Pocket", "under a pen name that Pocket knew you by", "wallet.example", "Wallet reports that it has banned this pen name", name)
 	res, _ := b.do("POST", s.origin+action, url.Values{"decision": {"deny"}})
 	if got := result(t, res); got.Get("error") != "access_denied" || got.Get("code") != "" {
 		t.Errorf("%v", got)
@@ -375,11 +376,25 @@ func TestSuccessorAsksFirst(t *testing.T) {
 	if got := b.allow("wallet", b.open("wallet"))["sub"]; got != name {
 		t.Errorf("%v", got)
 	}
+	b.shows("GET", s.origin+b.open("wallet"), nil, http.StatusOK, name, "!takes over")
+	s.in("phone").shows("GET", s.origin+"/authorize?"+request("wallet"), nil, http.StatusOK, "Wallet takes over from Pocket")
+	b.shows("POST", s.origin+"/me/platform", url.Values{"pen_name": {name}, "do": {"withdraw"}}, http.StatusOK)
+	b.shows("GET", s.origin+b.open("wallet"), nil, http.StatusOK, "Wallet takes over from Pocket")
 	// Whoever was not there before has nothing that could be taken over.
 	kim := s.browser()
 	kim.follow(kim.prove("post", 1))
 	_, page := kim.ask("wallet")
 	if strings.Contains(page, "takes over") {
+		t.Error(page)
+	}
+	s.pass(24 * time.Hour)
+	kim = s.browser()
+	kim.follow(kim.prove("post", 1))
+	kim.allow("wallet", kim.open("wallet"))
+	s.pass(13 * time.Hour)
+	kim = s.browser()
+	kim.follow(kim.prove("post", 1))
+	if _, page := kim.ask("wallet"); strings.Contains(page, "takes over") || !strings.Contains(page, "<code>pen1") {
 		t.Error(page)
 	}
 }

@@ -27,8 +27,9 @@ var errWithdrawn = refusal.New(refusal.Denied, "person.consent_withdrawn",
 type platformPage struct {
 	Names     string // of these platforms
 	PenName   token.Pseudonym
-	Told      bool // one of them wants to be told who signed out
-	Hears     bool // one of them wants to be told of withdrawn consent
+	Alias     string // what the person calls it; "": nothing
+	Told      bool   // one of them wants to be told who signed out
+	Hears     bool   // one of them wants to be told of withdrawn consent
 	Withdrawn bool
 	Leaving   leaving
 }
@@ -48,8 +49,11 @@ func (s *side) atPlatform(r *http.Request) (who session, n issue.PenName, page p
 	if i < 0 {
 		return who, n, page, errNoPenName
 	}
+	if err := s.Issuer.Notes(r.Context(), who.Person, names[i:i+1]); err != nil {
+		return who, n, page, err
+	}
 	n = names[i]
-	page = platformPage{Names: s.called(n.Platform), PenName: n.Pseudonym, Leaving: s.sessions.leaving(who, "/me/stay")}
+	page = platformPage{Names: s.called(n.Platform), PenName: n.Pseudonym, Alias: n.Alias, Leaving: s.sessions.leaving(who, "/me/stay")}
 	for _, p := range s.known(names[i : i+1])[0].Platforms {
 		page.Told = page.Told || p.BackchannelLogoutURI != "" || p.Events != nil
 		page.Hears = page.Hears || p.Events != nil

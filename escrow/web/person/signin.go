@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
@@ -15,9 +14,9 @@ type consentPage struct {
 	Action   string // of this sign-in
 	Platform string
 	Alike    []string // names of the other platforms that know the person by the same pen name
-	Before   string   // name of the platform that this one took over from, where the person has a pen name already
+	Before   string   // name of the platform that this one took over from, where the person may be known there
 	Hosts    string   // where it is
-	Court    string   // the fields that a warrant can ask for
+	Court    []string // the fields that a warrant can ask for
 	PenName  string   // empty: none here yet, or several
 	Handle   string   // empty: none here yet
 	Username bool     // the platform learns it
@@ -37,11 +36,10 @@ type consentPage struct {
 // authenticate is package openid's question: who is this, for that platform?
 // It answers with a pseudonym, or renders the page that asks the person.
 func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.SignInRequest) (openid.Subject, openid.Outcome, error) {
-	rules, err := s.Rules()
+	page, err := s.asking(req)
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page := consentPage{Action: req.Action, Platform: req.Platform.Name, Hosts: hosts(req.Platform), Court: strings.Join(rules.Fields, ", "), Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}
 	s.edge.AllowForms(w, req.Platform.RedirectURIs...)
 	who, err := s.who(r)
 	if err != nil && !errors.Is(err, errSignedOut) {
@@ -92,11 +90,22 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 	if page.Claims, err = s.claims(r.Context(), who, req); err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
-	page.Before = s.predecessor(r.Context(), req.Platform, names)
+	if page.Before, err = s.predecessor(r.Context(), who, req.Platform, names); err != nil {
+		return openid.Subject{}, openid.Pending, err
+	}
 	if !page.Choice.Asked && len(names) == 1 {
 		page.PenName, page.Handle, page.Address, page.Banned = string(names[0].Pseudonym), string(names[0].Handle), s.openid.Email(names[0].Pseudonym), names[0].Banned
 	}
 	return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", page)
+}
+
+// asking is the page to whoever it is.
+func (s *side) asking(req openid.SignInRequest) (consentPage, error) {
+	rules, err := s.Rules()
+	if err != nil {
+		return consentPage{}, err
+	}
+	return consentPage{Action: req.Action, Platform: req.Platform.Name, Hosts: hosts(req.Platform), Court: rules.Fields, Alike: s.alike(req.Platform), Offline: req.Offline, Username: req.Username, Email: req.Email}, nil
 }
 
 // approve tells a platform which pen name this is, and remembers that for this session. A
@@ -104,7 +113,11 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignInRequest, who session, persona int, alias string) (openid.Subject, openid.Outcome, error) {
 	sector := req.Platform.SectorID()
 	if !req.Since.IsZero() && who.Told != "" && who.Told != told(sector, persona) {
-		return openid.Subject{}, openid.Pending, s.edge.Render(w, http.StatusOK, "consent.html", consentPage{Action: req.Action, Platform: req.Platform.Name, Anew: true})
+		page, err := s.asking(req)
+		if page.Anew = true; err == nil {
+			err = s.edge.Render(w, http.StatusOK, "consent.html", page)
+		}
+		return openid.Subject{}, openid.Pending, err
 	}
 	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, sector, persona)
 	if err == nil && alias != "" {

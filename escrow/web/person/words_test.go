@@ -3,6 +3,7 @@ package person
 import (
 	"context"
 	"errors"
+	"html"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -58,6 +59,26 @@ func TestFoundL2PagesSpeakToAPerson(t *testing.T) {
 			if strings.Contains(c.page, program) {
 				t.Errorf("%s: says %q: %s", name, program, c.page)
 			}
+		}
+	}
+}
+
+// The refusals that somebody at a page meets say there why.
+func TestRefusalsOfPenNamesSayWhy(t *testing.T) {
+	edge, err := web.New(web.Config{Origin: "https://penname.example", Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failure error
+	edge.Handle(http.MethodPost, "/me/retire", web.Form, web.Rate{}, func(http.ResponseWriter, *http.Request) error { return failure })
+	for _, e := range []*refusal.Error{issue.ErrPersonaUnknown, issue.ErrNoRoom, issue.ErrKeepsOne, errNoPenName, errWithdrawn, errNoDevice, errSignedOut, issue.ErrDeleted} {
+		failure = e
+		r := httptest.NewRequest("POST", "/me/retire", strings.NewReader(""))
+		r.Header.Set("Accept", "text/html")
+		w := httptest.NewRecorder()
+		edge.ServeHTTP(w, r)
+		if page := html.UnescapeString(w.Body.String()); !strings.Contains(page, e.Mend[1:]) {
+			t.Errorf("%s: %s", e.Code, page)
 		}
 	}
 }
