@@ -291,7 +291,7 @@ func (b *board) do(t *token.Token, r *http.Request) (author token.Pseudonym, ref
 		b.Blocked[me] = without(b.Blocked[me])
 	case deed == "report" && author != me:
 		err = b.report(n)
-	case deed == "ban" && me == b.moderator:
+	case deed == "ban" && author != me && me == b.moderator:
 		b.Banned = append(without(b.Banned), author)
 	case deed == "lift" && me == b.moderator:
 		b.Banned = without(b.Banned)

@@ -127,6 +127,11 @@ func TestHostileInput(t *testing.T) {
 			t.Errorf("somebody did %q to themself", deed)
 		}
 	}
+	b.moderator = a
+	if do(a, url.Values{"deed": {"ban"}, "post": {"0"}}) == "" {
+		t.Error("a moderator banned themself")
+	}
+	b.moderator = ""
 	if len(b.Posts) != 1 || len(b.Banned) != 0 || len(b.Blocked) != 0 {
 		t.Errorf("%+v, %+v, %+v", b.Posts, b.Banned, b.Blocked)
 	}

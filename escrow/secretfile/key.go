@@ -16,13 +16,36 @@ import (
 var ErrNotAKey = refusal.New(refusal.Invalid, "file.not_a_key",
 	"the file does not hold a secret signing key, a JWK: escrow key new makes one, and its file is what is needed here")
 
+// ErrNotPublic is the refusal of a file that does not hold the public key, or keys, that it should.
+var ErrNotPublic = refusal.New(refusal.Invalid, "file.not_a_public_key",
+	"the file does not hold a public key, a JWK or a JWKS with Ed25519 or P-256 keys: it is what escrow key new prints with --json; never ask anybody for their secret key")
+
+// RefuseSecret is [ErrNotPublic] if b, which is in the file called name, is a secret JWK, or a
+// JWK Set with one.
+func RefuseSecret(name string, b []byte) error {
+	var set jose.JSONWebKeySet
+	if b = document.Typed(b); json.Unmarshal(b, &set) != nil || len(set.Keys) == 0 {
+		set.Keys = make([]jose.JSONWebKey, 1)
+		if set.Keys[0].UnmarshalJSON(b) != nil {
+			return nil
+		}
+	}
+	for _, k := range set.Keys {
+		if k.Key != nil && !k.IsPublic() {
+			return ErrNotPublic.Because(errors.New(name + ": it is a secret key, of which only the public half is taken"))
+		}
+	}
+	return nil
+}
+
 // ReadKey reads a secret signing key, a JWK, from a file.
 func ReadKey(name string) (jose.JSONWebKey, error) {
-	b, err := Read(name)
-	if err != nil {
+	b, err := read(name)
+	defer clear(b)
+	var public jose.JSONWebKey
+	if err != nil && (json.Unmarshal(b, &public) != nil || !public.IsPublic()) { // others may read a public key: what is wrong is that it is one
 		return jose.JSONWebKey{}, err
 	}
-	defer clear(b)
 	k, err := ParseKey(b)
 	if e := refusal.Of(err); e != nil {
 		err = e.Because(fmt.Errorf("%s: %w", name, e.Unwrap()))

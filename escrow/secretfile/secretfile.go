@@ -33,6 +33,16 @@ const maxSize = 1 << 20
 // a shell makes for <(command), is such a file; a folder and a device are not.
 // It does not check who owns the file.
 func Read(name string) ([]byte, error) {
+	b, err := read(name)
+	if err != nil {
+		clear(b)
+		return nil, err
+	}
+	return b, nil
+}
+
+// read is [Read], which returns with [ErrMode] what it refuses for that.
+func read(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, ErrUnreadable.Because(err)
@@ -45,10 +55,10 @@ func Read(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe {
 		return nil, ErrUnreadable.Because(errors.New(name + " is not a file"))
 	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return nil, ErrMode.Because(errors.New(name))
-	}
 	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	if info.Mode().Perm()&0o077 != 0 {
+		return b, ErrMode.Because(errors.New(name))
+	}
 	if err != nil || len(b) > maxSize {
 		clear(b)
 		return nil, ErrUnreadable.Because(errors.Join(err, errors.New(name)))

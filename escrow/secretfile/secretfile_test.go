@@ -96,3 +96,17 @@ func TestWhatAFileIsThatIsNoKey(t *testing.T) {
 		}
 	}
 }
+
+// A public key that others can read is told to be one: no mode makes it what is needed.
+func TestFoundPublicKeyIsNoQuestionOfMode(t *testing.T) {
+	public := `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"`
+	for text, want := range map[string]error{public + "}": secretfile.ErrNotAKey, public + `,"d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A"}`: secretfile.ErrMode, "x": secretfile.ErrMode} {
+		name := filepath.Join(t.TempDir(), "key")
+		if err := os.WriteFile(name, []byte(text), 0o644); err != nil { //nolint:gosec // that is the point
+			t.Fatal(err)
+		}
+		if _, err := secretfile.ReadKey(name); !errors.Is(err, want) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}

@@ -15,6 +15,8 @@ import (
 
 const maxDiscovery = 64 << 10 // bytes
 
+var errIssuer = errors.New("the issuer's address is https://…, or http:// with 127.0.0.1 or [::1] on this machine, not localhost")
+
 // IssuerKeys fetches the keys of an issuer that its discovery document names (OpenID
 // Connect Discovery 1.0, 4), over https or from a loopback address. A nil client is one
 // with a timeout of 10 seconds. It fails with [ErrKeysUnavailable], and with [ErrBadIssuer]
@@ -22,7 +24,7 @@ const maxDiscovery = 64 << 10 // bytes
 func IssuerKeys(ctx context.Context, issuer string, client *http.Client) (*KeySet, error) {
 	u, err := neturl.Parse(issuer)
 	if err != nil || !document.Secure(u, document.Loopback) {
-		return nil, ErrKeysUnavailable.Because(errPlain)
+		return nil, ErrKeysUnavailable.Because(errIssuer)
 	}
 	// Discovery 4.1: "any terminating / MUST be removed before appending".
 	body, err := fetch(ctx, httpClient(client, 0), strings.TrimSuffix(issuer, "/")+"/.well-known/openid-configuration", maxDiscovery, "application/json")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,6 +19,15 @@ const (
 	maxPlatform = 256     // characters of its client_id
 	maxExhibits = 32
 	maxVersion  = 1_000_000 // of the format: what is more was never meant as one
+)
+
+// What is wrong with the post of evidence that is malformed, for who makes it.
+var (
+	errPostURL      = errors.New("url: it must be in ASCII (%C3%A9 for é), begin with http:// or https://, name nobody before an @, and have at most 2048 characters")
+	errPostTime     = errors.New("at: it must be after the first second of 1970")
+	errExhibitTwice = errors.New("exhibits: the same bytes are there twice; name each once")
+	errManyExhibits = errors.New("exhibits: there are more than 32; leave out what does not matter")
+	errPlatform     = errors.New("iss: this is no client id of a platform")
 )
 
 // firstEvidence is the payload of version 1, in this order and without white space, so
@@ -153,8 +163,11 @@ func parseSecond(payload document.Value) (*Evidence, error) {
 		}
 		return ok
 	})
-	if !known || e.Platform == "" || !document.Displayable(e.Platform, maxPlatform) || e.Token == "" {
+	if !known || e.Token == "" {
 		return nil, ErrEvidenceMalformed
+	}
+	if e.Platform == "" || !document.Displayable(e.Platform, maxPlatform) {
+		return nil, ErrEvidenceMalformed.Because(errPlatform)
 	}
 	if err := e.Post.read(post); err != nil {
 		return nil, err
@@ -178,8 +191,13 @@ func (p *Post) read(post document.Value) error {
 		}
 		return ok
 	})
-	if !known || !isPostURL(p.URL) || p.At.IsZero() {
+	switch {
+	case !known:
 		return ErrEvidenceMalformed
+	case !isPostURL(p.URL):
+		return ErrEvidenceMalformed.Because(errPostURL)
+	case p.At.IsZero():
+		return ErrEvidenceMalformed.Because(errPostTime)
 	}
 	var refused error
 	isList := exhibits.Array(func(v document.Value) bool {
@@ -187,7 +205,13 @@ func (p *Post) read(post document.Value) error {
 		if x, refused = readExhibit(v); refused != nil {
 			return false
 		}
-		if len(p.Exhibits) == maxExhibits || slices.ContainsFunc(p.Exhibits, func(other Exhibit) bool { return other.Digest == x.Digest }) {
+		switch {
+		case len(p.Exhibits) == maxExhibits:
+			refused = ErrEvidenceMalformed.Because(errManyExhibits)
+		case slices.ContainsFunc(p.Exhibits, func(other Exhibit) bool { return other.Digest == x.Digest }):
+			refused = ErrEvidenceMalformed.Because(errExhibitTwice)
+		}
+		if refused != nil {
 			return false
 		}
 		p.Exhibits = append(p.Exhibits, x)

@@ -33,6 +33,7 @@ func TestAnyLanguageMakesEvidence(t *testing.T) {
 				t.Errorf("%v, it has %d lines", err, n)
 			}
 			checkMaker(t, language, ed25519, words)
+			checkAddresses(t, language, ed25519)
 			if language != "php" { // as the page says
 				checkMaker(t, language, p256, words)
 			}
@@ -82,6 +83,32 @@ func checkMaker(t *testing.T, language string, key jose.JSONWebKey, words string
 		for i, content := range []string{words, png} {
 			if err := e.Post.Exhibits[i].Check([]byte(content)); err != nil {
 				t.Errorf("%s: exhibit %d: %v", key.Algorithm, i, err)
+			}
+		}
+	}
+}
+
+// What VerifyEvidence takes for no address is refused before it is signed.
+func checkAddresses(t *testing.T, language string, key jose.JSONWebKey) {
+	t.Helper()
+	dir := t.TempDir()
+	for url, good := range map[string]bool{
+		"https://town.example/@jo": true, "http://town.example": true, "https://town.example/" + strings.Repeat("p", 2027): true,
+		"https://town.example/" + strings.Repeat("p", 2028): false, "https://town.example/é": false, "https://town.example/\n": false,
+		"https://jo@town.example/": false, "/p/17": false, "": false,
+	} {
+		post, err := json.Marshal(map[string]any{
+			"token": issued(token.TypID, ""), "url": url, "at": now().Format(time.RFC3339), "exhibits": []map[string]string{{"type": "text/plain", "text": "hello"}},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		made, err := evidencetest.Make(t.Context(), language, dir, key, "town-square", post)
+		if (err == nil) != good {
+			t.Errorf("%.40q: %v", url, err)
+		} else if good {
+			if _, err := token.ParseUnverifiedEvidence(made); err != nil {
+				t.Errorf("%.40q: %v", url, err)
 			}
 		}
 	}

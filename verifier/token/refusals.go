@@ -83,6 +83,6 @@ var (
 	ErrNoContent         = refusal.New(invalid, "evidence.no_content", "The evidence declares nothing of what was published; the platform must name at least one exhibit, which is not empty.")
 	ErrExhibitType       = refusal.New(invalid, "evidence.exhibit_type", "An exhibit is of a type that is not taken, such as HTML, SVG or an archive; show it as text, picture, sound, film or PDF, and name the type without parameters.")
 	ErrExhibitTooLarge   = refusal.New(invalid, "evidence.exhibit_too_large", "An exhibit is larger than 20 MiB, or a text larger than 1 MiB; cut out what matters, or use a smaller picture.")
-	ErrExhibitContent    = refusal.New(invalid, "evidence.exhibit_content", "The bytes of an exhibit are not of the type that it declares; a text must be UTF-8 without NUL. Ask the platform for it again.")
+	ErrExhibitContent    = refusal.New(invalid, "evidence.exhibit_content", "The bytes of an exhibit are not of the type that it declares; a text must be UTF-8 without NUL. Whoever makes evidence declares the type that they are; whoever was handed it asks the platform for it again.")
 	ErrExhibitMismatch   = refusal.New(invalid, "evidence.exhibit_mismatch", "An exhibit is not the one that the platform signed: its length or digest differs; hand over the bytes exactly as published.")
 )

@@ -61,6 +61,15 @@ func (p *program) eachLine(name string, do func(line int, text string) error) er
 	return nil
 }
 
+// inOneLine adds to what a line of evidence is refused for that several pieces stand in it:
+// files of one piece end without a line feed.
+func inOneLine(raw string, err error) error {
+	if e := refusal.Of(err); e != nil && strings.Count(raw, ".") > 2 {
+		return e.Because(errors.New("there seem to be several pieces in one line: put a line feed after each, or name their files one by one"))
+	}
+	return err
+}
+
 func (p *program) open(name string) (io.ReadCloser, error) {
 	if name == "-" {
 		return io.NopCloser(p.Stdin), nil
@@ -178,7 +187,7 @@ func evidenceShow(p *program) *cobra.Command {
 				err := p.eachLine(file, func(n int, raw string) error {
 					e, err := token.ParseUnverifiedEvidence(raw)
 					if err != nil {
-						return err
+						return inOneLine(raw, err)
 					}
 					s := shown(file, n, raw, e)
 					for i, x := range e.Post.Exhibits {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -128,6 +129,9 @@ func (p *program) readKeySet(name string) (*token.KeySet, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := secretfile.RefuseSecret(name, raw); err != nil {
+		return nil, err
+	}
 	var set struct {
 		Keys json.RawMessage `json:"keys"`
 	}
@@ -141,6 +145,7 @@ func (p *program) readKeySet(name string) (*token.KeySet, error) {
 func (f *checkFlags) check(file string, line int, raw string, rules token.EvidenceRules) checkedEvidence {
 	e, _, err := token.VerifyEvidence(raw, rules)
 	if err != nil {
+		err = inOneLine(raw, err)
 		said := shell.ProblemOf(err)
 		return checkedEvidence{shownEvidence: shownEvidence{File: file, Line: line, Exhibits: []shownExhibit{}}, Code: said.Code, Title: said.Title, Cause: said.Cause, refused: err}
 	}

@@ -5,6 +5,8 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -21,7 +23,7 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post: a line of --posts is one JSON object with token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop; nothing else.")
+var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post that evidence can be made of. It has token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop; nothing else. In --posts that is one JSON object a line.")
 
 // post is one line of --posts: what a platform kept when somebody published it.
 type post struct {
@@ -46,6 +48,7 @@ type makeFlags struct {
 	one                                                post
 	at                                                 string
 	out                                                shell.Out
+	last                                               made // what was signed last
 }
 
 func evidenceMake(p *program) *cobra.Command {
@@ -78,7 +81,10 @@ func evidenceMake(p *program) *cobra.Command {
 			if bytes.Count(b, []byte("\n")) == 1 {
 				b = bytes.TrimSuffix(b, []byte("\n")) // so that sha256sum gives what a warrant names
 			}
-			return f.out.WritePrivate(b)
+			if err := f.out.WritePrivate(b); err != nil || f.posts != "" {
+				return err
+			}
+			return p.printLine(f.last, "signed: "+f.out.File+", sha256 "+f.last.SHA256+"\nNext: "+f.check())
 		})
 	c.Long = "Signs, as the platform, that what is in the files was published under a pen name. Each FILE is\n" +
 		"one exhibit, whose type its name says (.txt .png .jpg .gif .webp .pdf .mp3 .m4a .ogg .wav .mp4 .webm)\n" +
@@ -129,7 +135,11 @@ func (f *makeFlags) makeOne(p *program, key jose.JSONWebKey, files []string, wri
 		f.one.Proof = string(document.Typed(raw))
 	}
 	for _, name := range files {
-		f.one.Exhibits = append(f.one.Exhibits, piece{Type: f.typeOf(name), File: name})
+		mediaType := f.typeOf(name)
+		if mediaType == "" {
+			return token.ErrExhibitType.Because(fmt.Errorf("%s: the name says no type that is taken; if the bytes are of one, say it, for example --type text/plain", name))
+		}
+		f.one.Exhibits = append(f.one.Exhibits, piece{Type: mediaType, File: name})
 	}
 	return f.make(p, key, f.one, written)
 }
@@ -191,17 +201,31 @@ func (f *makeFlags) make(p *program, key jose.JSONWebKey, one post, written io.W
 		e.At = e.Post.At // clocks differ by seconds
 	}
 	signed, err := token.SignEvidence(key, e)
+	if errors.Is(err, token.ErrEvidenceMalformed) { // which speaks to whom evidence is handed
+		return errPost.Because(refusal.Of(err).Unwrap())
+	}
 	if err != nil {
 		return err
 	}
 	s := shown("", 0, signed, &e)
-	if written != nil {
-		if _, err := io.WriteString(written, signed+"\n"); err != nil || f.posts != "" {
-			return err
-		}
-		return p.printLine(made{s.SHA256, signed, s.Exhibits}, "signed: "+f.out.File+", sha256 "+s.SHA256+"\nNext: escrow evidence check "+f.out.File+" --issuer … --platform-keys …")
+	f.last = made{s.SHA256, signed, s.Exhibits}
+	if written != nil { // it is said when the file is there
+		_, err := io.WriteString(written, signed+"\n")
+		return err
 	}
-	return p.printLine(made{s.SHA256, signed, s.Exhibits}, signed)
+	return p.printLine(f.last, signed)
+}
+
+// check is the command that checks what was made.
+func (f *makeFlags) check() string {
+	line := "escrow evidence check " + f.out.File
+	if f.exhibits != "" {
+		line += " --exhibits " + f.exhibits
+	}
+	if f.public != "" {
+		return line + " --platform-keys " + f.public + " --issuer …"
+	}
+	return line + " --issuer … --platform-keys …, a file with the public half of " + f.key
 }
 
 // made is what make says of each piece of evidence with --json.

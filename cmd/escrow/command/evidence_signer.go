@@ -46,7 +46,10 @@ func (f *signerFlags) signer(ctx context.Context) (jose.JSONWebKey, error) {
 	}
 	public, err := document.ParseSigner(raw)
 	if err != nil {
-		return jose.JSONWebKey{}, secretfile.ErrNotAKey.Because(errors.New(f.public + " is not one public key with a kid"))
+		if secret := secretfile.RefuseSecret(f.public, raw); secret != nil {
+			return jose.JSONWebKey{}, secret
+		}
+		return jose.JSONWebKey{}, secretfile.ErrNotPublic.Because(errors.New(f.public + " is not one public key with a kid"))
 	}
 	return jose.JSONWebKey{Key: &external{ctx: ctx, program: f.program, public: public}, KeyID: public.KeyID}, nil
 }

@@ -174,6 +174,23 @@ func TestEvidenceIsMadeCheckedAndShown(t *testing.T) {
 	}
 }
 
+// Nothing is said to be signed before it is in its file. What is said then is the next command.
+func TestEvidenceIsWrittenBeforeItIsSaid(t *testing.T) {
+	f := newForum(t)
+	f.write("taken.jws", "something else")
+	for name, code := range map[string]string{"@taken.jws": "file.exists", "@nosuch/threat.jws": "file.unwritable"} {
+		for _, format := range []string{"", " --json"} {
+			if r := f.run("", makeOne+" --key @evidence.jwk --out "+name+format); r.code != 1 || r.out != "" || !strings.Contains(r.errs, code) {
+				t.Errorf("%s%s: %+v", name, format, r)
+			}
+		}
+	}
+	out := f.mustRun("", makeOne+" --key @evidence.jwk --exhibits @exhibits --out @threat.jws")
+	if next := "Next: escrow evidence check " + f.path("threat.jws") + " --exhibits " + f.path("exhibits"); !strings.HasPrefix(out, "signed: "+f.path("threat.jws")) || !strings.Contains(out, next) {
+		t.Error(out)
+	}
+}
+
 // Each is refused with what is wrong with it and how to mend it.
 func TestEvidenceIsRefused(t *testing.T) {
 	f := newForum(t)
@@ -182,6 +199,9 @@ func TestEvidenceIsRefused(t *testing.T) {
 	f.write("other.pub", f.mustRun("", "key new @x.jwk --json"))
 	f.write("page.html", "<script>")
 	f.write("not.png", "a text")
+	f.write("secret.jwks", `{"keys":[`+f.read("evidence.jwk")+`]}`)
+	f.write("joined.jws", f.read("threat.jws")+f.read("threat.jws"))
+	f.write("post", "hello")
 	f.write("two.jws", f.read("threat.jws")+"\n\nnonsense\n")
 	check := "evidence check @threat.jws --issuer " + f.issuer
 	for _, c := range []struct {
@@ -193,8 +213,13 @@ func TestEvidenceIsRefused(t *testing.T) {
 		{"evidence check @threat.jws --issuer https://other.example --issuer-keys @issuer.jwks --platform-keys @town.pub", 1, "evidence.bad_token"},
 		{"evidence check @threat.jws --issuer http://other.example --platform-keys @town.pub", 1, "token.keys_unavailable"},
 		{"evidence check @threat.jws --issuer " + f.issuer + "/ --platform-keys @town.pub", 1, "invalid_token.bad_issuer"},
+		{"evidence check @threat.jws --issuer http://localhost:8080 --platform-keys @town.pub", 1, "127.0.0.1 or [::1]"},
+		{"evidence check @joined.jws --issuer " + f.issuer + checked, 1, "several pieces in one line"},
+		{"evidence show @joined.jws", 1, "several pieces in one line"},
 		{check, 2, "--platform-keys is needed"},
-		{check + " --platform-keys @evidence.jwk", 1, "invalid_token.bad_key"},
+		{check + " --platform-keys @evidence.jwk", 1, "evidence.jwk: it is a secret key"},
+		{check + " --platform-keys @town.pub --issuer-keys @secret.jwks", 1, "file.not_a_public_key"},
+		{makeOne + " --public-key @evidence.jwk --signer @nosuch", 1, "evidence.jwk: it is a secret key"},
 		{"evidence check @two.jws --issuer " + f.issuer + checked, 1, "evidence.some_refused"},
 		{"evidence check @two.jws --json --issuer " + f.issuer + checked, 1, `"evidence.some_refused"`},
 		{"evidence check @nosuch.jws --issuer " + f.issuer + checked, 1, "file.unreadable"},
@@ -206,6 +231,11 @@ func TestEvidenceIsRefused(t *testing.T) {
 		{strings.Replace(makeOne, "@post.txt", "@page.html", 1) + " --key @evidence.jwk", 1, "evidence.exhibit_type"},
 		{strings.Replace(makeOne, "@post.txt", "@not.png", 1) + " --key @evidence.jwk", 1, "evidence.exhibit_content"},
 		{strings.Replace(makeOne, "@post.txt", "@nosuch.txt", 1) + " --key @evidence.jwk", 1, "file.unreadable"},
+		{strings.Replace(makeOne, "@post.txt", "@post", 1) + " --key @evidence.jwk", 1, "--type text/plain"},
+		{strings.Replace(makeOne, "@post.txt", "@post.txt @post.txt", 1) + " --key @evidence.jwk", 1, "exhibits: the same bytes are there twice"},
+		{strings.Replace(makeOne, "/p/17", "/p/é", 1) + " --key @evidence.jwk", 1, "evidence.bad_post"},
+		{strings.Replace(makeOne, "/p/17", "/p/é", 1) + " --key @evidence.jwk", 1, "url: it must be in ASCII"},
+		{strings.Replace(makeOne, "town-square", "town\u202esquare", 1) + " --key @evidence.jwk", 1, "iss: this is no client id"},
 		{strings.Replace(makeOne, "T07:00:00Z", "", 1) + " --key @evidence.jwk", 2, "--at is a time such as"},
 		{"evidence make --posts - @post.txt --key @evidence.jwk --platform town-square", 2, "--posts says all of each post"},
 	} {

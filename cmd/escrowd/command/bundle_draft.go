@@ -10,7 +10,6 @@ import (
 	"text/template"
 	"time"
 
-	"github.com/go-jose/go-jose/v4"
 	"github.com/pelletier/go-toml/v2"
 	"github.com/spf13/cobra"
 
@@ -24,8 +23,6 @@ import (
 var (
 	errDraft = refusal.New(refusal.Invalid, "bundle.bad_draft",
 		"the draft of a bundle cannot be read: correct what is named here; escrowd bundle draft writes one with every field explained")
-	errPublicKey = refusal.New(refusal.Invalid, "file.not_a_public_key",
-		"the file does not hold a public key, a JWK or a JWKS with Ed25519 or P-256 keys: it is what escrow key new prints with --json; never ask anybody for their secret key")
 	errLogKey = refusal.New(refusal.Invalid, "file.not_a_verifier_key",
 		"the file does not hold one verifier key: it is the line that escrowd log keygen or escrow custodian witness init printed")
 )
@@ -357,11 +354,10 @@ func readPublicKey(file string) (json.RawMessage, error) {
 
 func publicKey(file string, raw []byte) (json.RawMessage, error) {
 	if _, err := document.ParseSigner(document.Typed(raw)); err != nil {
-		var k jose.JSONWebKey
-		if k.UnmarshalJSON(raw) == nil && !k.IsPublic() {
-			err = errors.New("it is a secret key, of which only the public half is taken")
+		if secret := secretfile.RefuseSecret(file, raw); secret != nil {
+			return nil, secret
 		}
-		return nil, errPublicKey.Because(fmt.Errorf("%s: %w", file, err))
+		return nil, secretfile.ErrNotPublic.Because(fmt.Errorf("%s: %w", file, err))
 	}
 	return compact(raw)
 }
