@@ -402,6 +402,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		ID: strings.Repeat("a", 26), WarrantHash: d.WarrantHash, Authority: d.Warrant.Authority, WarrantID: d.Warrant.ID, Submission: s,
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,
 		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
+		KeepDays:     tb.Service.Bundle.AppealDays,
 		Compartments: [][]string{{"identity"}},
 	}
 	readers := append(tb.Service.Bundle.Recipients(), d.Warrant.Requester.DeliveryKey)
