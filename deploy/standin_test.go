@@ -190,6 +190,7 @@ func (u unit) supervise() error {
 	if err != nil {
 		return err
 	}
+	defer lock.Close() // else a garbage collection lets go of it, after two minutes at the latest
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		return err
 	}
