@@ -54,8 +54,8 @@ const (
 // keeps a review of, and gives what matches to save. What is not encrypted to the folder is
 // read from a copy. Without it the case is not approved. The
 // refusal of each target is kept and shown ([Review].Refused); it is no error. Errors are
-// [ErrNotReviewed], [ErrNoExhibitKey], and that of save or of the disk, after which the
-// exhibits are not read.
+// [ErrNotReviewed], [ErrNoExhibitKey], that of save or of the disk, and why something could
+// not be fetched (exhibit.Fetch): after them the exhibits are not read.
 func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCopy, save exhibit.Save) error {
 	switch {
 	case r.kept == nil:

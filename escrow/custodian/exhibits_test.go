@@ -15,6 +15,7 @@ import (
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -59,15 +60,23 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	if err := exhibit.Seal(&sealed, []string{card.Recipient}, strings.NewReader(words)); err != nil {
 		t.Fatal(err)
 	}
-	handed, disk := []byte(nil), error(nil)
+	handed, disk, cut := []byte(nil), error(nil), exhibit.ErrMissing
 	fetch := func([32]byte) (io.ReadCloser, error) {
 		if handed == nil {
-			return nil, errors.New("404")
+			return nil, cut
 		}
 		return io.NopCloser(bytes.NewReader(handed)), nil
 	}
-	copies := func([32]byte, string) ([]byte, error) { return nil, errors.New("404") }
+	copies := func([32]byte, string) ([]byte, error) { return nil, exhibit.ErrMissing }
 	save := func(token.Exhibit, []byte) error { return disk }
+	cut = refusal.New(refusal.Unavailable, "server.unreachable", "run it again")
+	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, cut) || r.Refused != nil {
+		t.Fatal("what was not fetched:", r.Refused, err)
+	}
+	if _, err := c.Approve(again(), caseDay); !errors.Is(err, ErrUnread) {
+		t.Error("what was not fetched:", err)
+	}
+	cut = exhibit.ErrMissing
 	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Refused[0] != "exhibit.missing" {
 		t.Fatal(r.Refused, err)
 	}

@@ -54,7 +54,8 @@ func warrantOpen(p *program) *cobra.Command {
 				return err
 			}
 			read := exhibit.Reader{Save: func(exhibit.Declared, []byte) error { return nil }, Fetch: func(digest [32]byte) (io.ReadCloser, error) {
-				return r.Exhibit(ctx, args[0], digest)
+				sealed, err := r.Exhibit(ctx, args[0], digest)
+				return sealed, missing(err)
 			}}
 			if to := exhibitFolder(folder); folder != "" {
 				read.Save = to.save
