@@ -92,6 +92,9 @@ func TestWhatNobodyMayCopyIsNotStored(t *testing.T) {
 		if code != 0 || !strings.Contains(said, ": withheld, nobody may copy it\n    the court describes it:\n      | "+described) {
 			t.Error(said)
 		}
+		if strings.Contains(said, "what was published is in") {
+			t.Error("a folder that there is not:", said)
+		}
 		if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 			t.Error("something was saved:", err)
 		}

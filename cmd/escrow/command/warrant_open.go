@@ -57,7 +57,7 @@ func warrantOpen(p *program) *cobra.Command {
 				sealed, err := r.Exhibit(ctx, args[0], digest)
 				return sealed, missing(err)
 			}}
-			if to := exhibitFolder(folder); folder != "" {
+			if to := (&exhibitFolder{dir: folder}); folder != "" {
 				read.Save = to.save
 			}
 			o, err := requester.Open(args[0], d, private, read, since...)

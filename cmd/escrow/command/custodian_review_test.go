@@ -1,0 +1,35 @@
+package command
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// What was published never gets into the custodian's folder, of which there are backups: by
+// no name, and there is no passphrase to ask for before that is said.
+func TestExhibitsStayOutOfTheCustodiansFolder(t *testing.T) {
+	dir := t.TempDir()
+	home := filepath.Join(dir, "alba")
+	if err := os.MkdirAll(filepath.Join(home, "reviews"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, target := range map[string]string{"link": home, "inner": filepath.Join(home, "reviews")} {
+		if err := os.Symlink(target, filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for folder, want := range map[string]bool{
+		"alba": true, "alba/": true, "alba/new/one": true, "alba/reviews": true, "x/../alba/new": true, "link": true, "link/new": true, "inner/new": true,
+		"alba2": false, "exhibits/alba": false, "alba/../exhibits": false, ".": false,
+	} {
+		if within(dir+"/"+folder, home) != want {
+			t.Error(folder, !want)
+		}
+	}
+	r := run(t, []string{"no passphrase is asked for"}, "custodian", "review", "x", "--home", home, "--exhibits-to", dir+"/link/new")
+	if r.code != 2 || !strings.Contains(r.errs, "--exhibits-to") {
+		t.Error(r)
+	}
+}
