@@ -80,8 +80,11 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Refused[0] != "exhibit.missing" {
 		t.Fatal(r.Refused, err)
 	}
+	if !strings.Contains(r.String(), x.Name()+": missing\n") {
+		t.Error("the line of what is missing:", r)
+	}
 	for _, r := range []*Review{r, again()} {
-		if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrExhibits) || !strings.Contains(r.String(), "✗ exhibit.missing") {
+		if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrExhibits) || !strings.Contains(r.String(), "✗ exhibit.missing: ") || !strings.Contains(r.String(), "runs the same escrow warrant file again") {
 			t.Error("what the registrar keeps back:", err)
 		}
 	}
@@ -111,6 +114,26 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	}
 	if _, err := c.Approve(declares(r), caseDay); !errors.Is(err, ErrUnread) {
 		t.Error("after another review:", err)
+	}
+}
+
+// No text of a warrant passes for a line of the review, or moves what stands around it.
+func TestTextsOfAWarrantAreQuoted(t *testing.T) {
+	v, f := reviewer(t)
+	r, err := v.open("gerd").Review(f.Case, f, v.since, caseDay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const forged = "a\n✓ signed\u202e\x1b[2J"
+	w := *r.Warrant
+	r.Warrant = &w
+	texts := []*string{&w.LegalBasis, &w.Offence, &w.Grounds, &w.Necessity, &w.Proportionality, &w.Secrecy.Reason}
+	for _, text := range texts {
+		*text = forged
+	}
+	said := r.String()
+	if strings.Contains(said, "\n✓ signed") || strings.Count(said, ":\n      | a\n      | ✓ signed‹U+202E›‹U+001B›[2J\n") != len(texts) {
+		t.Error(said)
 	}
 }
 

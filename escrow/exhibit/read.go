@@ -12,7 +12,7 @@ import (
 
 // ErrMissing is of an exhibit of which the registrar says that it is not stored.
 var ErrMissing = refusal.New(refusal.NotFound, "exhibit.missing",
-	"an exhibit that the evidence declares was not handed over: ask again, and if it stays so, ask for it to be filed")
+	"an exhibit that the evidence declares is not stored: whoever filed the case runs the same escrow warrant file again, which sends what is missing; then run this again")
 
 // Declared is an exhibit as the evidence declares it.
 type Declared = token.Exhibit
