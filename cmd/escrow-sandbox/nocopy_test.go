@@ -43,7 +43,11 @@ func describe(t *testing.T, x *world.Case, description string) (id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said, code := x.Escrow(t.Context(), "warrant", "file", warrant, "--evidence", x.Evidence, "--exhibits", x.Exhibits(), "--server", x.Origin, "--json")
+	file := []string{"warrant", "file", warrant, "--evidence", x.Evidence, "--exhibits", x.Exhibits(), "--server", x.Origin}
+	if said, code := x.Escrow(t.Context(), file...); code != 0 || !strings.Contains(said, "note: nothing of "+x.Exhibits()+" was sent") {
+		t.Error(said)
+	}
+	said, code := x.Escrow(t.Context(), append(file, "--json")...)
 	var filed struct{ Case string }
 	if err := json.Unmarshal([]byte(said), &filed); err != nil || code != 0 {
 		t.Fatal(said)
