@@ -44,7 +44,7 @@ func describe(t *testing.T, x *world.Case, description string) (id string) {
 		t.Fatal(err)
 	}
 	file := []string{"warrant", "file", warrant, "--evidence", x.Evidence, "--exhibits", x.Exhibits(), "--server", x.Origin}
-	if said, code := x.Escrow(t.Context(), file...); code != 0 || !strings.Contains(said, "note: nothing of "+x.Exhibits()+" was sent") {
+	if said, code := x.Escrow(t.Context(), file...); code != 0 || !strings.Contains(said, "nothing of "+x.Exhibits()+" was sent") {
 		t.Error(said)
 	}
 	said, code := x.Escrow(t.Context(), append(file, "--json")...)
@@ -92,7 +92,9 @@ func TestWhatNobodyMayCopyIsNotStored(t *testing.T) {
 
 	for _, id := range []string{"alba", "bruno"} {
 		folder := x.Path("read-by-" + id)
-		said, code := tb.Escrow(t.Context(), tb.AsCustodian(id, "review", x.ID, "--exhibits-to", folder)...)
+		var both strings.Builder
+		code := programs.Escrow(t.Context(), tb.AsCustodian(id, "review", x.ID, "--exhibits-to", folder), tb.Clock.Now, &both, &both)
+		said := both.String()
 		if code != 0 || !strings.Contains(said, ": withheld, nobody may copy it\n    the court describes it:\n      | "+described) {
 			t.Error(said)
 		}

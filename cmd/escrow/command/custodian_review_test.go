@@ -1,11 +1,28 @@
 package command
 
 import (
+	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/penname/penname/escrow/exhibit"
+	"github.com/penname/penname/escrow/registrar"
 )
+
+// Only a registrar says that an exhibit is missing, and only by that code.
+func TestOnlyTheRegistrarSaysMissing(t *testing.T) {
+	if err := missing(&registrar.Problem{Code: "exhibit.not_stored", Status: 404}); !errors.Is(err, exhibit.ErrMissing) {
+		t.Error(err)
+	}
+	for _, other := range []error{nil, context.Canceled, registrar.ErrUnreachable.Because(context.Canceled), &registrar.Problem{Code: "http.not_found", Status: 404}, &registrar.Problem{Status: 503}} {
+		if err := missing(other); !errors.Is(err, other) || errors.Is(err, exhibit.ErrMissing) {
+			t.Error(other, err)
+		}
+	}
+}
 
 // What was published never gets into the custodian's folder, of which there are backups: by
 // no name, and there is no passphrase to ask for before that is said.

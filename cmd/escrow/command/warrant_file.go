@@ -94,10 +94,10 @@ func warrantFile(p *program) *cobra.Command {
 					return err
 				}
 			}
-			if e.withheld && folder != "" && !p.json {
-				fmt.Fprintln(p.Stderr, "note: nothing of "+folder+" was sent: the offence is one of which nobody may make a copy, and custodians read what the warrant says of it")
-			}
 			text := st.String()
+			if e.withheld && folder != "" {
+				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
+			}
 			if w, err := policy.ParseUnverified(s.Warrant); err == nil && w.Kind == policy.Withdrawal {
 				text = "the withdrawal is a case of its own, and opens nothing; escrow warrant status tells of the case that it ends\n" + text
 			}
