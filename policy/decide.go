@@ -340,7 +340,7 @@ func checkTargets(w *Warrant, b *Bundle, _ time.Time) error {
 // people read the exhibits themselves, and no description stands in their place.
 func checkDescriptions(w *Warrant, b *Bundle, _ time.Time) error {
 	for _, t := range w.Targets {
-		if !b.forbidsCopies(w) {
+		if !b.ForbidsCopies(w) {
 			if len(t.Descriptions) > 0 {
 				return ErrDescriptions
 			}

@@ -11,8 +11,8 @@ import (
 // maxExhibitBytes bounds all exhibits of a warrant together: 5,000 posts of 200 KB.
 const maxExhibitBytes = 1 << 30
 
-// forbidsCopies reports whether a warrant would open names for what nobody may copy.
-func (b *Bundle) forbidsCopies(w *Warrant) bool {
+// ForbidsCopies reports whether a warrant would open names for what nobody may copy.
+func (b *Bundle) ForbidsCopies(w *Warrant) bool {
 	class := b.OffenceClass(w.OffenceClass)
 	return KindOf(w.Kind).Opens && class != nil && class.NoCopy
 }
@@ -21,7 +21,7 @@ func (b *Bundle) forbidsCopies(w *Warrant) bool {
 // custodians to read: not before version 4, nor where nothing is opened, nor where nobody
 // may make a copy.
 func (b *Bundle) wantsExhibits(w *Warrant) bool {
-	return b.Version >= 4 && KindOf(w.Kind).Opens && b.OffenceClass(w.OffenceClass) != nil && !b.forbidsCopies(w)
+	return b.Version >= 4 && KindOf(w.Kind).Opens && b.OffenceClass(w.OffenceClass) != nil && !b.ForbidsCopies(w)
 }
 
 // uniqueExhibits returns each exhibit once, in the order of their digests.

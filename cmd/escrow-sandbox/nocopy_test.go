@@ -43,7 +43,11 @@ func describe(t *testing.T, x *world.Case, description string) (id string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	said, code := x.Escrow(t.Context(), "warrant", "file", warrant, "--evidence", x.Evidence, "--exhibits", x.Exhibits(), "--server", x.Origin, "--json")
+	file := []string{"warrant", "file", warrant, "--evidence", x.Evidence, "--exhibits", x.Exhibits(), "--server", x.Origin}
+	if said, code := x.Escrow(t.Context(), file...); code != 0 || !strings.Contains(said, "nothing of "+x.Exhibits()+" was sent") {
+		t.Error(said)
+	}
+	said, code := x.Escrow(t.Context(), append(file, "--json")...)
 	var filed struct{ Case string }
 	if err := json.Unmarshal([]byte(said), &filed); err != nil || code != 0 {
 		t.Fatal(said)
@@ -88,9 +92,14 @@ func TestWhatNobodyMayCopyIsNotStored(t *testing.T) {
 
 	for _, id := range []string{"alba", "bruno"} {
 		folder := x.Path("read-by-" + id)
-		said, code := tb.Escrow(t.Context(), tb.AsCustodian(id, "review", x.ID, "--exhibits-to", folder)...)
+		var both strings.Builder
+		code := programs.Escrow(t.Context(), tb.AsCustodian(id, "review", x.ID, "--exhibits-to", folder), tb.Clock.Now, &both, &both)
+		said := both.String()
 		if code != 0 || !strings.Contains(said, ": withheld, nobody may copy it\n    the court describes it:\n      | "+described) {
 			t.Error(said)
+		}
+		if strings.Contains(said, "what was published is in") {
+			t.Error("a folder that there is not:", said)
 		}
 		if _, err := os.Stat(folder); !errors.Is(err, os.ErrNotExist) {
 			t.Error("something was saved:", err)

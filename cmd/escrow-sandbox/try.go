@@ -95,8 +95,10 @@ type ready struct {
 	People    []readyPerson     `json:"people"`
 	Platforms map[string]string `json:"platforms"` // address by name
 	Folder    string            `json:"folder"`
-	Audit     string            `json:"audit_command"`  // for a shell
-	Registry  string            `json:"registry_flags"` // of escrowd platform, which registers and changes platforms here
+	Exhibits  string            `json:"exhibits,omitempty"` // folder with the words of the demo's posts in evidence
+	Keys      map[string]string `json:"evidence_keys"`      // of the demo platforms: file of a private JWK by name
+	Audit     string            `json:"audit_command"`      // for a shell
+	Registry  string            `json:"registry_flags"`     // of escrowd platform, which registers and changes platforms here
 	Case      string            `json:"case,omitempty"`
 }
 
@@ -117,9 +119,13 @@ func readyOf(w *world.World) ready {
 	r := ready{
 		Issuer: w.Origin, Discovery: w.Origin + "/.well-known/openid-configuration", Clients: []readyClient{},
 		Providers: []string{w.Identity, w.SecondIdentity}, Folder: w.Dir, Case: w.Case(),
+		Keys:      map[string]string{w.Town.Name: w.Path("evidence-" + w.Town.ID + ".jwk"), w.School.Name: w.Path("evidence-" + w.School.ID + ".jwk")},
 		Platforms: map[string]string{w.Town.Name: w.Town.Origin, w.School.Name: w.School.Origin},
 		Audit:     fmt.Sprintf("%s log audit --bundle %s --server %s", invocation("escrow"), w.Path("bundle.json"), w.Origin),
 		Registry:  fmt.Sprintf("--registry-key %s --database-file %s", w.Path("registry.jwk"), w.Path("disclosing.dsn")),
+	}
+	if exists(w.Exhibits()) {
+		r.Exhibits = w.Exhibits()
 	}
 	for _, c := range w.Clients() {
 		client := readyClient{Client: c, EvidenceKey: w.Path("evidence-" + c.ID + ".jwk"), Edited: w.Edited(c.ID)}
@@ -139,6 +145,10 @@ func tell(out io.Writer, w *world.World) {
 	r := readyOf(w)
 	fmt.Fprintf(out, "The sandbox stays up; stop it with Ctrl-C.\n  %-18s %s\n  %-18s %s\n  %-18s %s\n  %-18s %s, %s\n  %-18s %s\n",
 		"Penname", r.Issuer, w.Town.Name, w.Town.Origin, w.School.Name, w.School.Origin, "identity providers", w.Identity, w.SecondIdentity, "its folder", w.Dir)
+	fmt.Fprintf(out, "  %-18s %s, %s\n", "evidence keys", r.Keys[w.Town.Name], r.Keys[w.School.Name])
+	if r.Exhibits != "" {
+		fmt.Fprintf(out, "  %-18s %s\n", "exhibits", r.Exhibits)
+	}
 	var people []string
 	for _, p := range r.People {
 		people = append(people, p.Name+" ("+p.Role+")")

@@ -93,7 +93,7 @@ func ExampleCustodian_Review() {
 	// the warrant is signed by county-court and the rules allow it (production-under-secrecy)
 	// every target has evidence signed by its platform, with the token as presented
 	// the public log recorded it at entry 11, cosigned by a quorum of witnesses
-	// each sealed record is the one that the token committed to: nobody is framed
+	// each sealed record is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post
 	// custodian.no_share: the folder holds no share of the custodians' key: take part in a ceremony first
 	// custodian.not_in_force: you are not a custodian of the rules in force: who signs must be, whatever the rules of the case's day say
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -12,6 +14,7 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // Why a case is not approved whose posts nobody could read.
@@ -41,6 +44,8 @@ type Exhibit struct {
 	Length int64  `json:"length"`
 	File   string `json:"file,omitempty"` // its name in the folder of exhibits, once it was read and matches
 	Text   string `json:"text,omitempty"` // the beginning of a text, as document.Visible shows it
+
+	Missing bool `json:"missing,omitempty"` // it is not stored
 }
 
 // How much a review shows of one text, and of all together, in bytes: a case can have
@@ -54,8 +59,8 @@ const (
 // keeps a review of, and gives what matches to save. What is not encrypted to the folder is
 // read from a copy. Without it the case is not approved. The
 // refusal of each target is kept and shown ([Review].Refused); it is no error. Errors are
-// [ErrNotReviewed], [ErrNoExhibitKey], and that of save or of the disk, after which the
-// exhibits are not read.
+// [ErrNotReviewed], [ErrNoExhibitKey], that of save or of the disk, and why something could
+// not be fetched (exhibit.Fetch): after them the exhibits are not read.
 func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCopy, save exhibit.Save) error {
 	switch {
 	case r.kept == nil:
@@ -66,6 +71,12 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	read, err := c.reader(r, fetch, copies)
 	if err != nil {
 		return err
+	}
+	missing := make(map[[32]byte]bool)
+	read.Fetch = func(digest [32]byte) (io.ReadCloser, error) {
+		sealed, err := fetch(digest)
+		missing[digest] = errors.Is(err, exhibit.ErrMissing)
+		return sealed, err
 	}
 	shown, left := make(map[exhibit.Declared]string), maxShownTogether
 	read.Save = func(x exhibit.Declared, content []byte) error {
@@ -90,8 +101,10 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	for i, target := range r.posts {
 		for j, p := range target {
 			for k, x := range p.Exhibits {
+				said := &r.Posts[i][j].Exhibits[k]
+				said.Missing = missing[x.Digest]
 				if text, ok := shown[x]; ok {
-					r.Posts[i][j].Exhibits[k].File, r.Posts[i][j].Exhibits[k].Text = exhibit.FileName(x), text
+					said.File, said.Text = exhibit.FileName(x), text
 				}
 			}
 		}
@@ -175,6 +188,8 @@ func (r *Review) post(p Post) string {
 			s += ": not filed under the rules of this case, read it where it was published\n"
 		case r.Refused == nil:
 			s += ": not read\n"
+		case x.Missing:
+			s += ": missing\n"
 		case x.File == "":
 			s += "\n"
 		default:
@@ -185,6 +200,15 @@ func (r *Review) post(p Post) string {
 		s += "    the court describes it:\n" + quoted(document.Visible(p.Description))
 	}
 	return s
+}
+
+// explained is the code of an exhibit's refusal with the sentence that says what to do.
+func explained(code string) string {
+	all := []*refusal.Error{exhibit.ErrMissing, exhibit.ErrNotForThisKey, exhibit.ErrCopy, exhibit.ErrDamaged, token.ErrExhibitMismatch, token.ErrExhibitContent, token.ErrExhibitTooLarge}
+	if i := slices.IndexFunc(all, func(e *refusal.Error) bool { return e.Code == code }); i >= 0 {
+		return all[i].Error()
+	}
+	return code
 }
 
 // quoted marks each line of a stranger's text, so that none passes for one of the review.

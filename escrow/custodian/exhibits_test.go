@@ -15,6 +15,7 @@ import (
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -59,20 +60,31 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	if err := exhibit.Seal(&sealed, []string{card.Recipient}, strings.NewReader(words)); err != nil {
 		t.Fatal(err)
 	}
-	handed, disk := []byte(nil), error(nil)
+	handed, disk, cut := []byte(nil), error(nil), exhibit.ErrMissing
 	fetch := func([32]byte) (io.ReadCloser, error) {
 		if handed == nil {
-			return nil, errors.New("404")
+			return nil, cut
 		}
 		return io.NopCloser(bytes.NewReader(handed)), nil
 	}
-	copies := func([32]byte, string) ([]byte, error) { return nil, errors.New("404") }
+	copies := func([32]byte, string) ([]byte, error) { return nil, exhibit.ErrMissing }
 	save := func(token.Exhibit, []byte) error { return disk }
+	cut = refusal.New(refusal.Unavailable, "server.unreachable", "run it again")
+	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, cut) || r.Refused != nil {
+		t.Fatal("what was not fetched:", r.Refused, err)
+	}
+	if _, err := c.Approve(again(), caseDay); !errors.Is(err, ErrUnread) {
+		t.Error("what was not fetched:", err)
+	}
+	cut = exhibit.ErrMissing
 	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Refused[0] != "exhibit.missing" {
 		t.Fatal(r.Refused, err)
 	}
+	if !strings.Contains(r.String(), x.Name()+": missing\n") {
+		t.Error("the line of what is missing:", r)
+	}
 	for _, r := range []*Review{r, again()} {
-		if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrExhibits) || !strings.Contains(r.String(), "✗ exhibit.missing") {
+		if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrExhibits) || !strings.Contains(r.String(), "✗ exhibit.missing: ") || !strings.Contains(r.String(), "runs the same escrow warrant file again") {
 			t.Error("what the registrar keeps back:", err)
 		}
 	}
@@ -102,6 +114,26 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	}
 	if _, err := c.Approve(declares(r), caseDay); !errors.Is(err, ErrUnread) {
 		t.Error("after another review:", err)
+	}
+}
+
+// No text of a warrant passes for a line of the review, or moves what stands around it.
+func TestTextsOfAWarrantAreQuoted(t *testing.T) {
+	v, f := reviewer(t)
+	r, err := v.open("gerd").Review(f.Case, f, v.since, caseDay)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const forged = "a\n✓ signed\u202e\x1b[2J"
+	w := *r.Warrant
+	r.Warrant = &w
+	texts := []*string{&w.LegalBasis, &w.Offence, &w.Grounds, &w.Necessity, &w.Proportionality, &w.Secrecy.Reason}
+	for _, text := range texts {
+		*text = forged
+	}
+	said := r.String()
+	if strings.Contains(said, "\n✓ signed") || strings.Count(said, ":\n      | a\n      | ✓ signed‹U+202E›‹U+001B›[2J\n") != len(texts) {
+		t.Error(said)
 	}
 }
 

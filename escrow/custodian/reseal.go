@@ -3,6 +3,7 @@ package custodian
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"io"
 	"slices"
 	"time"
@@ -12,7 +13,8 @@ import (
 	"github.com/penname/penname/verifier/opening"
 )
 
-// FetchCopy fetches a copy (exhibit.Reseal) of the exhibit with that SHA-256, to that recipient.
+// FetchCopy fetches a copy (exhibit.Reseal) of the exhibit with that SHA-256, to that
+// recipient. Its errors are as those of exhibit.Fetch.
 type FetchCopy = func(digest [32]byte, recipient string) (copied []byte, err error)
 
 // PutCopy stores one.
@@ -30,7 +32,8 @@ type Resealed struct {
 // matches to each custodian in force who was none when the case was filed; put takes the
 // signed copies, and what it takes twice is its own affair. Nothing is decided or kept. The
 // case is checked as in [Custodian.Review], whose refusals are returned; who signs must be in
-// force, or it is [ErrNotInForce]. The other errors are [ErrNoExhibitKey] and those of put.
+// force, or it is [ErrNotInForce]. The other errors are [ErrNoExhibitKey] and those
+// of put, of fetch and of copies.
 func (c *Custodian) Reseal(id string, f opening.CaseFile, since []*policy.Bundle, at time.Time, fetch exhibit.Fetch, copies FetchCopy, put PutCopy) (done Resealed, err error) {
 	r, err := c.check(id, f, since, at)
 	if err == nil {
@@ -97,8 +100,11 @@ func (c *Custodian) reader(r *Review, fetch exhibit.Fetch, copies FetchCopy) (re
 	read.Fetch = fetch
 	read.Copy = func(digest [32]byte) (io.ReadCloser, error) {
 		copied, err := copies(digest, recipient)
+		if errors.Is(err, exhibit.ErrMissing) {
+			err = exhibit.ErrNotForThisKey.Because(err)
+		}
 		if err != nil {
-			return nil, exhibit.ErrNotForThisKey.Because(err)
+			return nil, err
 		}
 		about, sealed, err := exhibit.VerifyCopy(copied, r.since...)
 		if err == nil && (about.Case != r.Case || about.Exhibit != hex.EncodeToString(digest[:]) || about.Recipient != recipient) {

@@ -96,7 +96,7 @@ func (s *resealing) fetchCopy(_ [32]byte, recipient string) ([]byte, error) {
 	if b, ok := s.copies[recipient]; ok {
 		return b, nil
 	}
-	return nil, errors.New("404")
+	return nil, exhibit.ErrMissing
 }
 
 func (s *resealing) reseal(id string) (Resealed, error) {

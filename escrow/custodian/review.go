@@ -73,10 +73,13 @@ func (r *Review) String() string {
 		class += ": " + r.Offence
 	}
 	var s strings.Builder
-	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\nlegal basis: %s\noffence: %s (%s), at most %d months\ngrounds: %s\nnecessity: %s\nproportionality: %s\nasked for: %s, by %s, %s\nsecret until %s: %s\n",
-		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, w.LegalBasis, w.Offence, class, w.MaxPenaltyMonths,
-		w.Grounds, w.Necessity, w.Proportionality, strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation,
-		w.Secrecy.Ends.UTC().Format(time.DateOnly), w.Secrecy.Reason)))
+	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\noffence class: %s, at most %d months\nasked for: %s, by %s, %s\nsecret until: %s\n",
+		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, class, w.MaxPenaltyMonths,
+		strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation, w.Secrecy.Ends.UTC().Format(time.DateOnly))))
+	for _, said := range [][2]string{{"legal basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds},
+		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}} {
+		s.WriteString(said[0] + ":\n" + quoted(document.Visible(said[1])))
+	}
 	for i := range w.Targets {
 		r.target(&s, i)
 	}
@@ -100,7 +103,7 @@ func (r *Review) target(s *strings.Builder, i int) {
 	switch {
 	case i >= len(r.Posts), !policy.KindOf(r.Warrant.Kind).Opens, r.exhibits && r.Refused == nil:
 	case r.Refused != nil && r.Refused[i] != "":
-		s.WriteString("  ✗ " + r.Refused[i] + "\n")
+		s.WriteString("  ✗ " + explained(r.Refused[i]) + "\n")
 	default:
 		s.WriteString(document.Printable("  question: does each of these posts show this offence, " + r.Offence + "? Approve only if each does\n"))
 	}
@@ -257,7 +260,7 @@ func (r *Review) judge(at time.Time) error {
 			return opening.ErrRecordMismatch
 		}
 	}
-	r.found("each sealed record is the one that the token committed to: nobody is framed")
+	r.found("each sealed record is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post")
 	return nil
 }
 

@@ -3,20 +3,23 @@ package exhibit
 import (
 	"errors"
 	"io"
+	"slices"
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
-// ErrMissing is of an exhibit that nobody hands over.
+// ErrMissing is of an exhibit of which the registrar says that it is not stored.
 var ErrMissing = refusal.New(refusal.NotFound, "exhibit.missing",
-	"an exhibit that the evidence declares was not handed over: ask again, and if it stays so, ask for it to be filed")
+	"an exhibit that the evidence declares is not stored: whoever filed the case runs the same escrow warrant file again, which sends what is missing; then run this again")
 
 // Declared is an exhibit as the evidence declares it.
 type Declared = token.Exhibit
 
-// Fetch returns what is encrypted of the content with that SHA-256.
+// Fetch returns what is encrypted of the content with that SHA-256, read whole. It is
+// [ErrMissing] only where whoever stores it said that it is not stored. Every other error
+// says nothing of what is stored, as that of a line which was cut.
 type Fetch = func(digest [32]byte) (io.ReadCloser, error)
 
 // Save takes what matches, which it must not keep.
@@ -30,13 +33,15 @@ type Reader struct {
 	Save     Save
 
 	// Copy returns what was encrypted again to the identity, for what Fetch returned is not;
-	// its refusal is the target's. nil: there is nothing.
+	// nil: there is nothing. [ErrNotForThisKey] and [ErrCopy] are the target's, other errors
+	// are as those of Fetch.
 	Copy Fetch
 }
 
 // Targets reads the exhibits of the posts of each target. It returns the first refusal of
 // each target, nil where all match: [ErrMissing], one of [Open] or of token.Exhibit.Check.
-// What one target is refused for does not hold up the others; err is that of Save alone.
+// What one target is refused for does not hold up the others. err is that of Save, or why
+// an exhibit could not be fetched: then nothing is known of any target.
 func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err error) {
 	refused = make([]*refusal.Error, len(posts))
 	read := make(map[token.Exhibit]*refusal.Error) // many posts may show one picture
@@ -60,32 +65,35 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 }
 
 func (r Reader) read(x token.Exhibit) (refused *refusal.Error, err error) {
-	content, err := r.open(x)
+	sealed, err := r.Fetch(x.Digest)
+	if err != nil {
+		return only(err, ErrMissing)
+	}
+	content, err := r.decrypt(sealed, x)
+	if r.Copy != nil && errors.Is(err, ErrNotForThisKey) {
+		if sealed, err = r.Copy(x.Digest); err != nil {
+			return only(err, ErrNotForThisKey, ErrCopy)
+		}
+		content, err = r.decrypt(sealed, x)
+	}
 	if err == nil {
 		err = x.Check(content)
 	}
 	if err == nil {
 		return nil, r.Save(x, content)
 	}
-	if refused = refusal.Of(err); refused == nil {
-		refused = ErrMissing.Because(err)
+	if refused = refusal.Of(err); refused != nil {
+		return refused, nil
 	}
-	return refused, nil
+	return nil, err
 }
 
-func (r Reader) open(x token.Exhibit) ([]byte, error) {
-	sealed, err := r.Fetch(x.Digest)
-	if err != nil {
-		return nil, ErrMissing.Because(err)
+// only returns err as the refusal of a target if it is one of these.
+func only(err error, refusals ...*refusal.Error) (*refusal.Error, error) {
+	if said := refusal.Of(err); said != nil && slices.ContainsFunc(refusals, func(e *refusal.Error) bool { return said.Is(e) }) {
+		return said, nil
 	}
-	content, err := r.decrypt(sealed, x)
-	if r.Copy == nil || !errors.Is(err, ErrNotForThisKey) {
-		return content, err
-	}
-	if sealed, err = r.Copy(x.Digest); err != nil {
-		return nil, err
-	}
-	return r.decrypt(sealed, x)
+	return nil, err
 }
 
 func (r Reader) decrypt(sealed io.ReadCloser, x token.Exhibit) (b []byte, err error) {

@@ -2,6 +2,7 @@ package exhibit
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -54,7 +56,7 @@ func TestWhatWasSaidIsWhatIsJudged(t *testing.T) {
 				b, ok = c.harmless, c.harmless != nil
 			}
 			if !ok {
-				return nil, errors.New("404")
+				return nil, ErrMissing
 			}
 			return io.NopCloser(bytes.NewReader(b)), nil
 		}, Save: func(x token.Exhibit, content []byte) error { saved[string(content)]++; return x.Check(content) }}
@@ -80,6 +82,31 @@ func TestWhatCannotBeSavedIsNoRefusal(t *testing.T) {
 	}, Save: func(token.Exhibit, []byte) error { return full }}
 	if refused, err := r.Targets([][]policy.Post{{published(x)}}); refused != nil || !errors.Is(err, full) {
 		t.Error(refused, err)
+	}
+}
+
+// What could not be fetched, for the line was cut or whoever reads it stopped, is not missing:
+// nothing is said of any target.
+func TestWhatCannotBeFetchedIsNotMissing(t *testing.T) {
+	alba, other := custodian(t), custodian(t)
+	first, second := textOf(t, "I will come for you."), textOf(t, "Tonight.")
+	unreachable := refusal.New(refusal.Unavailable, "server.unreachable", "run it again")
+	for name, cut := range map[string]error{"interrupted": context.Canceled, "unreachable": unreachable.Because(context.Canceled), "forbidden": errors.New("403")} {
+		for _, copied := range []bool{false, true} {
+			fail := func([32]byte) (io.ReadCloser, error) { return nil, cut }
+			r := Reader{Identity: alba.identity, Fetch: func(digest [32]byte) (io.ReadCloser, error) {
+				switch {
+				case digest == first.Digest:
+					return io.NopCloser(bytes.NewReader(sealed(t, []byte("I will come for you."), alba.recipient))), nil
+				case copied:
+					return io.NopCloser(bytes.NewReader(sealed(t, []byte("Tonight."), other.recipient))), nil
+				}
+				return fail(digest)
+			}, Copy: fail, Save: func(token.Exhibit, []byte) error { return nil }}
+			if refused, err := r.Targets([][]policy.Post{{published(first)}, {published(second)}}); refused != nil || !errors.Is(err, cut) {
+				t.Error(name, copied, refused, err)
+			}
+		}
 	}
 }
 

@@ -92,7 +92,7 @@ func TestWhatWasNotSaidOpensNothing(t *testing.T) {
 				words = c.second
 			}
 			if words == "" {
-				return nil, errors.New("404")
+				return nil, exhibit.ErrMissing
 			}
 			var sealed bytes.Buffer
 			err := exhibit.Seal(&sealed, []string{o.private.Public()}, strings.NewReader(words))

@@ -152,7 +152,7 @@ func (o Opened) String() string {
 // What the posts showed is fetched as read does, opened with the delivery key and compared
 // with what the platform signed, where it was filed. A target for which it is missing, or
 // is something else, stays sealed, and the others are opened: then it returns both what
-// it opened and [ErrExhibits]. Other errors are those of read.Save.
+// it opened and [ErrExhibits]. Other errors are those of read.Save and of read.Fetch.
 func Open(id string, d opening.Delivery, private seal.DeliveryPrivate, read exhibit.Reader, since ...*policy.Bundle) (Opened, error) {
 	lawful, err := opening.Verify(d, since...)
 	switch {

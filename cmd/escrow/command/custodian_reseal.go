@@ -75,11 +75,25 @@ func resealed(done custodian.Resealed) string {
 
 // exhibits and copies fetch what custodians read of a case.
 func (s seat) exhibits(ctx context.Context, id string) exhibit.Fetch {
-	return func(digest [32]byte) (io.ReadCloser, error) { return s.client.Exhibit(ctx, id, digest) }
+	return func(digest [32]byte) (io.ReadCloser, error) {
+		sealed, err := s.client.Exhibit(ctx, id, digest)
+		return sealed, missing(err)
+	}
 }
 
 func (s seat) copies(ctx context.Context, id string) custodian.FetchCopy {
 	return func(digest [32]byte, recipient string) ([]byte, error) {
-		return s.client.Copy(ctx, id, digest, recipient)
+		copied, err := s.client.Copy(ctx, id, digest, recipient)
+		return copied, missing(err)
 	}
+}
+
+// missing is exhibit.ErrMissing of a registrar's answer that something is not stored; other
+// errors stay as they are.
+func missing(err error) error {
+	var said *registrar.Problem
+	if errors.As(err, &said) && said.Code == "exhibit.not_stored" {
+		return exhibit.ErrMissing.Because(err)
+	}
+	return err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/secretfile"
@@ -18,6 +19,9 @@ func custodianReview(h *home) *cobra.Command {
 	var folder string
 	cmd := leaf("review CASE", "Check a case: rules, signatures, evidence, what was published, the public log and the sealed records",
 		"escrow custodian review CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if folder != "" && within(folder, h.dir) {
+				return shell.UsageError("--exhibits-to is in the custodian's folder, of which there are backups: name another one")
+			}
 			c, err := h.seat(ctx)
 			if err != nil {
 				return err
@@ -35,37 +39,63 @@ func custodianReview(h *home) *cobra.Command {
 			}
 			return errors.Join(h.print(r, r.String()), failed)
 		})
-	cmd.Flags().StringVar(&folder, "exhibits-to", "", "folder for what was published, which is made if there is none (a new one for each review, of mode 0700, among the files of this machine that pass)")
+	cmd.Flags().StringVar(&folder, "exhibits-to", "", "folder for what was published, outside the custodian's own, which is made if there is none (a new one for each review, of mode 0700, among the files of this machine that pass)")
 	return cmd
 }
 
 // read fetches what was published, compares it and saves it for the custodian to look at.
 func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) error {
-	to := exhibitFolder(folder)
+	to := exhibitFolder{dir: folder}
 	err := s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save)
-	if to != "" && !h.json {
-		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there, and remove it when you have answered\n", to)
+	if to.made && !h.json {
+		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there, and remove it when you have answered\n", to.dir)
 	}
 	return err
 }
 
-// exhibitFolder is where exhibits are put, or "" before there is one. It is never the
-// custodian's own folder, of which there are backups.
-type exhibitFolder string
+// within reports whether dir is home or lies in it, by whatever links it is named.
+func within(dir, home string) bool {
+	of, err := os.Stat(home)
+	if err != nil {
+		return false
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return false
+	}
+	for {
+		if target, err := filepath.EvalSymlinks(dir); err == nil {
+			dir = target
+		}
+		if is, err := os.Stat(dir); err == nil && os.SameFile(is, of) {
+			return true
+		}
+		above := filepath.Dir(dir)
+		if above == dir {
+			return false
+		}
+		dir = above
+	}
+}
+
+// exhibitFolder is where exhibits are put; dir is "" for a new one. It is made once there is
+// something to put into it.
+type exhibitFolder struct {
+	dir  string
+	made bool
+}
 
 // save writes an exhibit under the name of its digest, for its owner alone.
 func (f *exhibitFolder) save(x exhibit.Declared, content []byte) (err error) {
-	dir := string(*f)
-	if dir == "" {
-		dir, err = os.MkdirTemp("", "exhibits-") // mode 0700
+	if f.dir == "" {
+		f.dir, err = os.MkdirTemp("", "exhibits-") // mode 0700
 	} else {
-		err = os.MkdirAll(dir, 0o700)
+		err = os.MkdirAll(f.dir, 0o700)
 	}
 	if err != nil {
 		return secretfile.ErrUnwritable.Because(err)
 	}
-	*f = exhibitFolder(dir)
-	name := filepath.Join(dir, exhibit.FileName(x))
+	f.made = true
+	name := filepath.Join(f.dir, exhibit.FileName(x))
 	err = secretfile.Create(name, content)
 	if errors.Is(err, secretfile.ErrExists) { // of an earlier review
 		before, unread := os.ReadFile(name)

@@ -95,6 +95,9 @@ func warrantFile(p *program) *cobra.Command {
 				}
 			}
 			text := st.String()
+			if e.withheld && folder != "" {
+				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
+			}
 			if w, err := policy.ParseUnverified(s.Warrant); err == nil && w.Kind == policy.Withdrawal {
 				text = "the withdrawal is a case of its own, and opens nothing; escrow warrant status tells of the case that it ends\n" + text
 			}
@@ -135,6 +138,7 @@ type exhibits struct {
 	want       []token.Exhibit
 	files      map[[32]byte]string
 	recipients []string
+	withheld   bool // nobody may copy what the posts showed
 }
 
 // exhibits finds what the rules of a warrant want of a folder. Whom they are encrypted to
@@ -159,6 +163,7 @@ func (p *program) exhibits(ctx context.Context, r *registrar.Client, s policy.Su
 	case b.Hash() != w.Bundle:
 		return e, registrar.ErrOtherAnswer
 	}
+	e.withheld = b.ForbidsCopies(w)
 	if e.want, err = policy.ExhibitsUnverified(s, b); err != nil || len(e.want) == 0 {
 		return e, nil // likewise
 	}

@@ -54,9 +54,10 @@ func warrantOpen(p *program) *cobra.Command {
 				return err
 			}
 			read := exhibit.Reader{Save: func(exhibit.Declared, []byte) error { return nil }, Fetch: func(digest [32]byte) (io.ReadCloser, error) {
-				return r.Exhibit(ctx, args[0], digest)
+				sealed, err := r.Exhibit(ctx, args[0], digest)
+				return sealed, missing(err)
 			}}
-			if to := exhibitFolder(folder); folder != "" {
+			if to := (&exhibitFolder{dir: folder}); folder != "" {
 				read.Save = to.save
 			}
 			o, err := requester.Open(args[0], d, private, read, since...)

@@ -87,6 +87,9 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 		if policy.KindOf(w.Kind).Targets {
 			evidence = " --evidence …"
 		}
+		if policy.KindOf(w.Kind).Opens && (b == nil || !b.ForbidsCopies(w)) {
+			evidence += " --exhibits …"
+		}
 		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
 			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out.File, evidence)
 	}
@@ -120,6 +123,12 @@ func warrantSign(p *program) *cobra.Command {
 		"asks for the name behind one pen name; id, times and the bundle's hash are filled in:\n\n" + exampleDraft +
 		"\nevidence is the SHA-256 of the file that the platform gave: sha256sum threats.jws.\n" +
 		"delivery_key is what escrow warrant keygen printed for the requester.\n\n" +
+		"About an offence of which nobody may make a copy (no_copy in the bundle's offence_classes), nothing of\n" +
+		"what was published is sent: custodians judge what the court says of it. Describe the post of each\n" +
+		"piece of evidence beside evidence, under the same SHA-256, and of further evidence too:\n\n" +
+		`  "targets": [{"pseudonym": "pen1…", "platform": "town-square", "evidence": "db708c87…",` + "\n" +
+		`               "descriptions": {"db708c87…": "A picture of the abuse of a child."}}]` + "\n\n" +
+		"No other warrant has descriptions.\n\n" +
 		"Where evidence was preserved before, or is under a key that was reported stolen since, add\n" +
 		"\"earlier\": the SHA-256 of the signed file of your earlier warrant about the same evidence,\n" +
 		"64 hex digits (sha256sum warrant.jws), not its id and not that of its case."
