@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -14,7 +13,6 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
-	"github.com/penname/penname/verifier/token"
 )
 
 // Why a case is not approved whose posts nobody could read.
@@ -200,15 +198,6 @@ func (r *Review) post(p Post) string {
 		s += "    the court describes it:\n" + quoted(document.Visible(p.Description))
 	}
 	return s
-}
-
-// explained is the code of an exhibit's refusal with the sentence that says what to do.
-func explained(code string) string {
-	all := []*refusal.Error{exhibit.ErrMissing, exhibit.ErrNotForThisKey, exhibit.ErrCopy, exhibit.ErrDamaged, token.ErrExhibitMismatch, token.ErrExhibitContent, token.ErrExhibitTooLarge}
-	if i := slices.IndexFunc(all, func(e *refusal.Error) bool { return e.Code == code }); i >= 0 {
-		return all[i].Error()
-	}
-	return code
 }
 
 // quoted marks each line of a stranger's text, so that none passes for one of the review.

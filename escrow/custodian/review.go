@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
@@ -103,7 +104,7 @@ func (r *Review) target(s *strings.Builder, i int) {
 	switch {
 	case i >= len(r.Posts), !policy.KindOf(r.Warrant.Kind).Opens, r.exhibits && r.Refused == nil:
 	case r.Refused != nil && r.Refused[i] != "":
-		s.WriteString("  ✗ " + explained(r.Refused[i]) + "\n")
+		s.WriteString("  ✗ " + exhibit.Explain(r.Refused[i]) + "\n")
 	default:
 		s.WriteString(document.Printable("  question: does each of these posts show this offence, " + r.Offence + "? Approve only if each does\n"))
 	}

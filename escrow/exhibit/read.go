@@ -104,6 +104,16 @@ func (r Reader) decrypt(sealed io.ReadCloser, x token.Exhibit) (b []byte, err er
 	return b, errors.Join(err, sealed.Close())
 }
 
+// Explain returns the code that a target was refused for with the sentence that says what to
+// do; the code alone if it is none of [Reader.Targets].
+func Explain(code string) string {
+	all := []*refusal.Error{ErrMissing, ErrNotForThisKey, ErrCopy, ErrDamaged, token.ErrExhibitMismatch, token.ErrExhibitContent, token.ErrExhibitTooLarge}
+	if i := slices.IndexFunc(all, func(e *refusal.Error) bool { return e.Code == code }); i >= 0 {
+		return all[i].Error()
+	}
+	return code
+}
+
 // extensions of files by media type: of what is opened with a program that shows it, and
 // never with one that runs it.
 var extensions = map[string]string{
