@@ -23,7 +23,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox/world"
 )
 
-// TestPrivacyCanary is I12. It plays the whole story on a real Vault, with PostgreSQL
+// TestPrivacyCanary is I12 and N09. It plays the whole story on a real Vault, with PostgreSQL
 // logging every statement, and then searches everything that it left behind for
 // the identities that went in: the service's log, what was printed, every file
 // of PostgreSQL (tables, write-ahead log, server log, a full dump), Vault's

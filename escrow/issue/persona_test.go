@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -158,5 +159,19 @@ func TestAliasOpensForItsPenNameAlone(t *testing.T) {
 		if err := s.Notes(t.Context(), p, slices.Clone(names)); err == nil {
 			t.Errorf("a box that is %s opens", what)
 		}
+	}
+}
+
+// N02: a pen name follows from a key that never leaves the key service, and not from what
+// is known of a person: with another key the same person has another one.
+func TestN02WhoKnowsThePersonCannotGuessThePenName(t *testing.T) {
+	s := newIssuer(t)
+	p, names := named(t, s, 1)
+	other, _, _ := sandbox.NewKeyring(sandbox.NewSecret())
+	guesses := *s
+	guesses.Keys = other
+	guess, _, err := guesses.Pseudonym(t.Context(), p, "town-square", 0)
+	if err != nil || guess == names[0].Pseudonym {
+		t.Error(guess, err)
 	}
 }

@@ -62,7 +62,7 @@ func TestLeafOfEveryKindHasOneForm(t *testing.T) {
 }
 
 // The linter is what stands between a bug in the registrar and a name that is
-// public for ever.
+// public for ever (N06).
 func TestM31LeafThatCouldCarryAPersonIsRefused(t *testing.T) {
 	base := examples()
 	recorded, refused, approved, declined, noticed := base[2], base[1], base[3], base[4], base[8]
