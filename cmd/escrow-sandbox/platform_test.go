@@ -189,7 +189,7 @@ func TestPlatformCountersign(t *testing.T) {
 		{"--bundle is needed", 2, []string{record, "--key", secret}},
 		{"file.unreadable", 1, []string{record + "x", "--key", secret, "--bundle", bundle}},
 		{"file.unreadable", 1, []string{record, "--key", secret + "x", "--bundle", bundle}},
-		{"file.readable_by_others", 1, []string{record, "--key", public, "--bundle", bundle}},
+		{"file.not_a_key", 1, []string{record, "--key", public, "--bundle", bundle}},
 		{"platform.malformed", 1, []string{strange, "--key", secret, "--bundle", bundle}},
 		{"bundle.", 1, []string{record, "--key", secret, "--bundle", record}},
 	} {
