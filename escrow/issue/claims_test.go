@@ -55,7 +55,7 @@ func tellable(t *testing.T, s *issue.Issuer, p issue.Person, key []byte, sector 
 	return got
 }
 
-// N12: a platform is told what it may ask for if a hundred people have it in common, and
+// A platform is told what it may ask for if a hundred people have it in common, and
 // nothing of it if they are fewer: also of what many have, since it can ask for the rest
 // another day.
 func TestFewerThanAHundredAreNotTold(t *testing.T) {
