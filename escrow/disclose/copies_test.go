@@ -3,9 +3,7 @@ package disclose_test
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"errors"
-	"os"
 	"strings"
 	"testing"
 
@@ -23,24 +21,19 @@ import (
 // seated is the bundle that follows before, whose first custodian is alba or whoever id is.
 func seated(t *testing.T, before *policy.Bundle, id string, key jose.JSONWebKey) *policy.Bundle {
 	t.Helper()
-	raw, err := os.ReadFile("../../verifier/opening/testdata/bundle.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	draft := new(policy.Bundle)
-	if err := json.Unmarshal(raw, draft); err != nil {
-		t.Fatal(err)
-	}
+	draft := savedDraft(t)
 	c := &draft.Custodians[0]
 	if c.ID = id; before == nil {
 		c.ID = "alba"
 	}
+	var err error
 	if c.Key, err = key.Public().MarshalJSON(); err != nil {
 		t.Fatal(err)
 	}
 	exhibittest.Name(draft)
 	draft.Succeed(before)
-	if raw, err = draft.Marshal(); err != nil {
+	raw, err := draft.Marshal()
+	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
 	b, err := policy.ParseBundle(raw)

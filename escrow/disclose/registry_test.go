@@ -61,8 +61,8 @@ func newRegistering(t *testing.T) *registering {
 	return r
 }
 
-// install puts the bundle of the saved opening in force, with registry keys.
-func (r *registering) install(t *testing.T, keys json.RawMessage) {
+// savedDraft is the bundle of the saved opening, as a draft.
+func savedDraft(t *testing.T) *policy.Bundle {
 	t.Helper()
 	raw, err := os.ReadFile("../../verifier/opening/testdata/bundle.json")
 	if err != nil {
@@ -72,6 +72,13 @@ func (r *registering) install(t *testing.T, keys json.RawMessage) {
 	if err := json.Unmarshal(raw, draft); err != nil {
 		t.Fatal(err)
 	}
+	return draft
+}
+
+// install puts the bundle of the saved opening in force, with registry keys.
+func (r *registering) install(t *testing.T, keys json.RawMessage) {
+	t.Helper()
+	draft := savedDraft(t)
 	before, err := r.Rules.Current(t.Context())
 	if err != nil && !errors.Is(err, disclose.ErrNoBundle) {
 		t.Fatal(err)
@@ -79,7 +86,8 @@ func (r *registering) install(t *testing.T, keys json.RawMessage) {
 	exhibittest.Name(draft)
 	draft.Succeed(before)
 	draft.Registry = &policy.Registry{Keys: keys, WaitingDays: 7}
-	if raw, err = draft.Marshal(); err != nil {
+	raw, err := draft.Marshal()
+	if err != nil {
 		t.Fatal(err, errors.Unwrap(err))
 	}
 	sum := sha256.Sum256(raw)
