@@ -35,16 +35,13 @@ func (s *side) tellable(ctx context.Context, who session, req openid.SignInReque
 	if req.Claims == 0 {
 		return issue.Tellable{}, nil
 	}
-	return s.Issuer.Tellable(ctx, who.Person, who.Key, req.Platform.SectorID(), s.asks(req.Platform))
+	return s.Issuer.Tellable(ctx, who.Person, who.Key, req.Platform.SectorID(), s.asks(req.Platform.SectorID()))
 }
 
-// asks are the claims that the platforms of a sector may ask for, together: they know a
-// person by one pen name.
-func (s *side) asks(p openid.Platform) (set identity.ClaimSet) {
-	for _, other := range *s.platforms.Load() {
-		if other.SectorID() == p.SectorID() {
-			set |= identity.ClaimsNamed(other.Claims...)
-		}
+// asks are the claims that the platforms of a sector may ask for, together.
+func (s *side) asks(sector string) (set identity.ClaimSet) {
+	for _, p := range s.members(sector) {
+		set |= identity.ClaimsNamed(p.Claims...)
 	}
 	return set
 }

@@ -278,10 +278,20 @@ func (s *side) sectors() []string {
 	return all
 }
 
+// members are the platforms of a sector: they know a person by one pen name.
+func (s *side) members(sector string) (all []openid.Platform) {
+	for _, p := range *s.platforms.Load() {
+		if p.SectorID() == sector {
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
 // alike are the names of the other platforms that know people by the same pen name.
 func (s *side) alike(p openid.Platform) (names []string) {
-	for _, other := range *s.platforms.Load() {
-		if other.ID != p.ID && other.SectorID() == p.SectorID() && other.Closed == nil {
+	for _, other := range s.members(p.SectorID()) {
+		if other.ID != p.ID && other.Closed == nil {
 			names = append(names, other.Name)
 		}
 	}

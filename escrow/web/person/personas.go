@@ -182,10 +182,8 @@ func hears(k openid.Known) bool {
 // called are the names of the platforms of a sector.
 func (s *side) called(sector string) string {
 	var names []string
-	for _, p := range *s.platforms.Load() {
-		if p.SectorID() == sector {
-			names = append(names, p.Name)
-		}
+	for _, p := range s.members(sector) {
+		names = append(names, p.Name)
 	}
 	return strings.Join(names, ", ")
 }

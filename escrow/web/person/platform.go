@@ -46,7 +46,7 @@ func (s *side) atPlatform(r *http.Request) (who session, n issue.PenName, page p
 		return who, n, page, err
 	}
 	page = platformPage{Names: s.called(n.Platform), PenName: n.Pseudonym, Alias: n.Alias, Leaving: s.sessions.leaving(who, "/me/stay")}
-	for _, p := range s.known([]issue.PenName{n})[0].Platforms {
+	for _, p := range s.members(n.Platform) {
 		page.Told = page.Told || p.BackchannelLogoutURI != "" || p.Events != nil
 		page.Hears = page.Hears || p.Events != nil
 	}
@@ -59,13 +59,7 @@ func (s *side) known(names []issue.PenName) (all []openid.Known) {
 		if slices.ContainsFunc(all, func(k openid.Known) bool { return k.Name == n.Pseudonym }) {
 			continue // once for each record that its person had
 		}
-		of := openid.Known{Name: n.Pseudonym}
-		for _, p := range *s.platforms.Load() {
-			if p.SectorID() == n.Platform {
-				of.Platforms = append(of.Platforms, p)
-			}
-		}
-		all = append(all, of)
+		all = append(all, openid.Known{Name: n.Pseudonym, Platforms: s.members(n.Platform)})
 	}
 	return all
 }
