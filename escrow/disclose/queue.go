@@ -51,9 +51,14 @@ func runsOut(k policy.Kind) bool { return k.Clock != policy.ClockNone && !k.Earl
 func (c *Case) Holds(now time.Time) bool {
 	switch c.State {
 	case Recorded, Authorised, Lost:
-		return now.Before(c.Expires)
+		return now.Before(c.Expires) && !policy.KindOf(c.Kind).Earlier || c.State == Authorised && c.count(TargetReleased) > 0
 	}
 	return c.State == Released
+}
+
+// holds reports whether a case that holds records holds that of a target.
+func (t CaseTarget) holds() bool {
+	return t.State == TargetWaiting || t.State == TargetAuthorised || t.State == TargetReleased
 }
 
 // Summary is what a list says of a case: no target, and nothing that is large.
