@@ -367,9 +367,9 @@ func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundl
 	}
 	votes, err := a.Votes(len(w.Targets))
 	switch {
-	case err != nil:
+	case err != nil && len(a.Answers) > 0:
 		return err
-	case !c.sharesComplete(a, votes):
+	case err != nil, !c.sharesComplete(a, votes):
 		return ErrShares
 	}
 	return nil

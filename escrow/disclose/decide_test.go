@@ -87,7 +87,7 @@ func TestFoundJ4DecisionsUnderNewRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			it := Case{ID: "case", State: Recorded, Quorum: 2, Bundle: first.Hash(), RecordedLeaf: leaf, Expires: now.Add(time.Hour), Salt: [32]byte{1},
-				Warrant: &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}, Approvals: c.before}
+				Warrant: &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}, Targets: []CaseTarget{{State: TargetWaiting}}, Approvals: c.before}
 			if len(c.since) == 1 {
 				it.Bundle = c.since[0].Hash()
 			}

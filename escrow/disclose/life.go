@@ -116,12 +116,12 @@ var Life = []Transition{
 	{Event: Release, From: []State{Authorised}, To: Released, Leaf: []proof.Kind{proof.KindReleased},
 		Else: map[State]error{Recorded: ErrQuorumNotMet, Declined: ErrDeclined, Withdrawn: ErrWithdrawn, Stopped: ErrAnnulled, Lapsed: ErrLapsed,
 			Expired: policy.ErrExpired, Lost: ErrLost, "": ErrCaseClosed}},
-	{Event: Break, From: []State{Authorised}, To: Released, Leaf: none, Else: map[State]error{"": ErrCaseClosed}},
+	{Event: Break, From: []State{Authorised}, Leaf: none, Else: map[State]error{"": ErrCaseClosed}},
 	{Event: Delete, From: []State{Authorised, Released, Noticed}, Leaf: []proof.Kind{proof.KindDeleted}, Else: map[State]error{"": ErrNothingDelivered}},
 	// A case that was lost expires only by a leaf that says so.
 	{Event: Expire, From: []State{Recorded, Authorised, Lost}, To: Expired, Leaf: []proof.Kind{proof.KindExpired},
 		Index: func(c *Case) *int64 { return &c.ExpiredLeaf }, Else: map[State]error{"": ErrCaseClosed}},
-	{Event: Close, From: []State{Authorised, Released}, To: Released, Leaf: none, Else: map[State]error{"": ErrCaseClosed}},
+	{Event: Close, From: []State{Authorised, Released}, To: Expired, Leaf: none, Else: map[State]error{"": ErrCaseClosed}},
 	// A case that was lost owes the notice if it was released.
 	{Event: Notify, From: []State{Authorised, Released, Lost}, To: Noticed, Leaf: []proof.Kind{proof.KindNoticed},
 		Index: func(c *Case) *int64 { return &c.NoticedLeaf }, Else: map[State]error{"": ErrCaseClosed}},
@@ -256,8 +256,8 @@ func (c Case) After(ch Change, indices ...int64) (Case, error) {
 		if s.Leaf.Kind != "" {
 			index, indices = indices[0], indices[1:]
 		}
-		if !c.happens(row, s, ch, index) {
-			return c, errStep
+		if err := c.happens(row, s, ch, index); err != nil {
+			return c, err
 		}
 		c.State = c.settled(row.To)
 	}
@@ -284,9 +284,8 @@ func (c *Case) settled(to State) State {
 	return to
 }
 
-// happens moves the targets and writes down what a step brings. It reports false of a
-// target that the step cannot move.
-func (c *Case) happens(row Transition, s Step, ch Change, index int64) bool {
+// happens moves the targets and writes down what a step brings.
+func (c *Case) happens(row Transition, s Step, ch Change, index int64) error {
 	switch s.Event {
 	case Approve, Decline:
 		if a := ch.Approval; a != nil {
@@ -297,13 +296,11 @@ func (c *Case) happens(row Transition, s Step, ch Change, index int64) bool {
 	case Authorise:
 		c.Rounds = append(c.Rounds, Round{AuthorisedLeaf: index})
 	case Release:
-		if len(c.Targets) > 0 && ch.Round >= len(c.Rounds) {
-			return false
+		if ch.Round >= len(c.Rounds) {
+			return errStep
 		}
-		if ch.Round < len(c.Rounds) {
-			c.Rounds[ch.Round].ReleasedLeaf = index
-		}
-		if s.Which == nil { // of the round, and no other
+		c.Rounds[ch.Round].ReleasedLeaf = index
+		if s.Which == nil && len(c.Targets) > 0 { // of the round, and no other
 			s.Which = c.of(ch.Round)
 		}
 	case Delete:
@@ -317,18 +314,24 @@ func (c *Case) happens(row Transition, s Step, ch Change, index int64) bool {
 	case ChangeSecret:
 		c.SecrecyEnds = ch.Later.Ends
 	case Lose:
-		return c.lose(s.Leaf, index)
+		c.lose(s.Leaf, index)
+		return nil
 	}
 	if row.Index != nil && s.Leaf.Kind != "" {
 		*row.Index(c) = index
 	}
-	return c.move(s, ch)
+	return c.move(row, s, ch)
 }
 
-// move moves the targets of a step.
-func (c *Case) move(s Step, ch Change) bool {
+// moving are events that happen only if they move a target.
+var moving = []Event{Authorise, Fail, Release, Break, Withdraw, Close}
+
+// move moves the targets of a step. It is errStep for a target that the step names and
+// cannot move, and as [State.May] refuses where nothing is left to move.
+func (c *Case) move(row Transition, s Step, ch Change) error {
+	moves := slices.ContainsFunc(TargetLife, func(t TargetTransition) bool { return t.Event == s.Event })
 	barred := map[Event]string{Annul: ErrAnnulled.Code, Lapse: ErrLapsed.Code}[s.Event]
-	bars := false
+	moved, bars := 0, false
 	for i := range c.Targets {
 		t := &c.Targets[i]
 		switch named := slices.Contains(s.Which, i); {
@@ -339,24 +342,28 @@ func (c *Case) move(s Step, ch Change) bool {
 			}
 			bars = true
 		case t.State.move(s.Event):
+			moved++
 			switch s.Event {
 			case Authorise:
 				t.Round = len(c.Rounds)
 			case Break:
 				t.Code = s.Code
 			}
-		case named && slices.ContainsFunc(TargetLife, func(row TargetTransition) bool { return row.Event == s.Event }):
-			return false
+		case named && moves:
+			return errStep
 		}
 	}
 	if bars && s.Event == Annul {
 		c.Annulments = append(slices.Clip(c.Annulments), ch.Later.Leaf)
 	}
-	return true
+	if moved == 0 && len(c.Targets) > 0 && slices.Contains(moving, s.Event) {
+		return row.Else[""]
+	}
+	return nil
 }
 
 // lose writes down what a leaf says whose row a backup lacks.
-func (c *Case) lose(leaf proof.Leaf, index int64) bool {
+func (c *Case) lose(leaf proof.Leaf, index int64) {
 	last := len(c.Rounds) - 1
 	switch leaf.Kind {
 	case proof.KindAuthorised, proof.KindDecided:
@@ -373,5 +380,4 @@ func (c *Case) lose(leaf proof.Leaf, index int64) bool {
 			}
 		}
 	}
-	return true
 }
