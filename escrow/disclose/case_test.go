@@ -272,7 +272,7 @@ func TestRestore(t *testing.T) {
 				}
 				want, whole := Lost, false
 				switch {
-				case name == "noticed" && released != 0 && (state == Released || state == Lost):
+				case name == "noticed" && released != 0 && (state == Authorised || state == Released || state == Lost):
 					want, whole = Noticed, true
 				case name == "expired" && released == 0 && (state == Recorded || state == Authorised || state == Lost):
 					want, whole = Expired, true

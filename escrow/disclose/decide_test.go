@@ -63,7 +63,8 @@ func TestFoundJ4DecisionsUnderNewRules(t *testing.T) {
 	})
 	approves := func(custodian string) *opening.Approval {
 		return &opening.Approval{Case: "case", Custodian: custodian, WarrantHash: hex.EncodeToString(make([]byte, 32)), Bundle: first.Hash(), LeafIndex: leaf,
-			Decision: opening.Approve, Shares: []opening.EncryptedShare{{Target: 0, Ciphertext: []byte("x")}}}
+			Decision: opening.Approve, Shares: []opening.EncryptedShare{{Target: 0, Ciphertext: []byte("x")}},
+			Questions: []string{"Does this post show this offence?"}, Answers: []opening.Answer{{Says: []string{opening.Yes}, Vote: opening.Approve}}}
 	}
 	under := func(who string, approved bool, b *policy.Bundle) Approval {
 		return Approval{Custodian: who, Approved: approved, Bundle: b.Hash()}
