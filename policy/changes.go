@@ -36,9 +36,15 @@ func (d *difference) say(format string, args ...any) {
 	d.said = append(d.said, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
 }
 
-// text says that a text changes, if it does.
+// text says that a text changes, if it does; of two numbers which way.
 func (d *difference) text(what, was, is string) {
-	if was != is {
+	before, err := strconv.Atoi(was)
+	after, other := strconv.Atoi(is)
+	switch {
+	case was == is:
+	case err == nil && other == nil:
+		d.number(what, before, after, "")
+	default:
 		d.say("%s changes from %s to %s.", what, quoted(was), quoted(is))
 	}
 }
@@ -297,22 +303,21 @@ func (d *difference) rules() {
 	was, before := placed(d.was.Policies)
 	is, after := placed(d.is.Policies)
 	each(was, is, func(r placedRule) string { return r.id },
-		func(r placedRule) { d.say("Rule %s is gone: its title was %q.", r.id, r.title) },
+		func(r placedRule) { d.say("Rule %s is gone: its title was %q.", r.id, r.said["title"]) },
 		func(was, is placedRule) {
-			d.text("The title of rule "+is.id, was.title, is.title)
-			d.number("The quorum of rule "+is.id, was.quorum, is.quorum, "")
-			d.number("The time that rule "+is.id+" gives a person to object", was.notice, is.notice, " days")
+			for _, a := range annotations {
+				d.text(fmt.Sprintf("%s of rule %s", a.what, is.id), was.said[a.name], is.said[a.name])
+			}
 			d.text("The file of rule "+is.id, was.file, is.file)
 			if was.text != is.text {
-				d.say("Rule %s (%s) changes: it was %q and is %q.", is.id, is.title, was.text, is.text)
+				d.say("Rule %s (%s) changes: it was %q and is %q.", is.id, is.said["title"], was.text, is.text)
 			}
 		},
 		func(r placedRule) {
-			more := ""
-			if r.quorum > 0 {
-				more = fmt.Sprintf(", with a quorum of %d and %d days to object", r.quorum, r.notice)
+			d.say("Rule %s is new: it says %q.", r.id, r.text)
+			for _, a := range annotations {
+				d.text(fmt.Sprintf("%s of rule %s", a.what, r.id), "", r.said[a.name])
 			}
-			d.say("Rule %s is new%s: its title is %q, and it says %q.", r.id, more, r.title, r.text)
 		})
 	both := maps.Clone(d.was.Policies)
 	maps.Copy(both, d.is.Policies)
@@ -334,10 +339,17 @@ func (d *difference) rules() {
 	}
 }
 
-// placedRule is a rule, the file that it stands in, and what it says without its annotations.
+// annotations are what a rule says of itself beside its id, in the words of a sentence.
+var annotations = []struct{ name, what string }{
+	{"title", "The title"}, {"quorum", "The quorum"}, {"notice_days", "The number of days that a person has to object"},
+	{"field", "The field named in refusals"}, {"article", "The law named in refusals"}, {"cure", "The cure named in refusals"},
+}
+
+// placedRule is a rule, the file that it stands in, and what it says without and in its
+// annotations.
 type placedRule struct {
-	id, title, file, text string
-	quorum, notice        int
+	id, file, text string
+	said           map[string]string
 }
 
 // placed are the rules of all files that can be read, and why the others cannot.
@@ -350,13 +362,14 @@ func placed(files map[string]string) (rules []placedRule, faults map[string]erro
 			continue
 		}
 		for _, p := range policies {
-			said := p.Annotations()
-			quorum, _ := strconv.Atoi(string(said["quorum"])) // what is no number differs in the file
-			notice, _ := strconv.Atoi(string(said["notice_days"]))
+			said := make(map[string]string)
+			for name, text := range p.Annotations() {
+				said[string(name)] = string(text)
+			}
 			bare := *(*cedarast.Policy)(p.AST())
 			bare.Annotations = nil
 			text := strings.Join(strings.Fields(string(cedar.NewPolicyFromAST((*ast.Policy)(&bare)).MarshalCedar())), " ")
-			rules = append(rules, placedRule{string(said["id"]), string(said["title"]), name, text, quorum, notice})
+			rules = append(rules, placedRule{said["id"], name, text, said})
 		}
 	}
 	return rules, faults

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 	"time"
@@ -160,20 +161,71 @@ func (l *linter) clocks() {
 // rules: each can apply to an order that the parties of this bundle can make.
 func (l *linter) rules() {
 	reached := make(map[string]bool)
-	l.b.orders(func(w *Warrant, a *Authority) bool {
-		request, entities := l.b.request(w, a)
+	for o := range l.b.imaginable() {
+		request, entities := o.request(len(o.authority.ValidatedBy) == 0)
 		for _, r := range l.b.rules {
-			if reached[r.id] {
-				continue
+			if !reached[r.id] {
+				_, said := cedar.Authorize(ruleSet{r}, entities, request)
+				reached[r.id] = len(said.Reasons) > 0 || len(said.Errors) > 0
 			}
-			_, said := cedar.Authorize(ruleSet{r}, entities, request)
-			reached[r.id] = len(said.Reasons) > 0 || len(said.Errors) > 0
 		}
-		return slices.ContainsFunc(l.b.rules, func(r rule) bool { return !reached[r.id] })
-	})
-	for _, r := range l.b.rules {
-		if !reached[r.id] {
-			l.find("unreachable_rule", "rule %s applies to no order that the authorities of these rules can make about the classes of these rules: %s", r.id, r.title)
+		if !slices.ContainsFunc(l.b.rules, func(r rule) bool { return !reached[r.id] }) {
+			return
 		}
 	}
+	for _, r := range l.b.rules {
+		if !reached[r.id] {
+			l.find("unreachable_rule", "rule %s applies to no order that the authorities of these rules can make about the classes of these rules: %s", r.id, r.Title)
+		}
+	}
+}
+
+// imaginable are orders that differ in everything that a rule can tell apart: each
+// authority, each kind, each offence, or class where there is no catalogue, and one that is
+// not listed, with and without secrecy, in haste or not, with each flag and role, for one
+// and for many, asked for by a stranger, the authority itself or a custodian.
+func (b *Bundle) imaginable() iter.Seq[*order] {
+	offences := slices.Clone(b.Offences)
+	for _, c := range b.OffenceClasses {
+		offences = append(offences, Offence{Class: c.ID, MaxPenaltyMonths: c.MinPenaltyMonths, Fields: c.Fields})
+	}
+	offences = append(offences, Offence{Class: "unlisted", MaxPenaltyMonths: 1})
+	issued := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	askers := []string{"", "authority", "custodian"}
+	return func(yield func(*order) bool) {
+		for i := range b.Authorities {
+			a := &b.Authorities[i]
+			for _, o := range offences {
+				for n := range 2 * 2 * 2 * 2 * 3 * 3 * len(kinds) {
+					pick := func(of int) (at int) { at, n = n%of, n/of; return at }
+					w := &Warrant{Authority: a.ID, Jurisdiction: []string{a.Jurisdiction, "ZZ"}[pick(2)], OffenceID: o.ID, OffenceClass: o.Class, MaxPenaltyMonths: o.MaxPenaltyMonths,
+						IssuedAt: issued, Targets: make([]Target, 1+pick(2)*(b.MaxTargets-1)), Deadline: []string{TenDays, EightHours}[pick(2)],
+						Secrecy: Secrecy{Ends: issued.AddDate(0, 0, pick(2)*b.MaxSecrecyDays)}, Flags: [][]string{nil, {FlagJournalist}, {FlagPrivileged}}[pick(3)]}
+					asks := askers[pick(3)]
+					w.Kind = kinds[pick(len(kinds))].Name
+					w.Targets[0].Role = []string{"", RoleWitness, RoleVictim, RoleChild}[len(w.Flags)*2%4]
+					w.Fields = b.Fields
+					if asks == "" {
+						w.Fields = o.Fields
+					}
+					w.Requester = b.asker(asks, a)
+					if !yield(b.order(w, a, Facts{}, issued)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// asker is a requester: the authority's own house, a custodian, or a stranger.
+func (b *Bundle) asker(who string, a *Authority) Requester {
+	switch who {
+	case "authority":
+		return Requester{Name: a.Name, Organisation: a.Name, OrganisationID: a.OrganisationID}
+	case "custodian":
+		c := b.Custodians[0]
+		return Requester{Name: c.Name, Organisation: c.Organisation, OrganisationID: c.OrganisationID}
+	}
+	return Requester{Name: "a stranger", Organisation: "a stranger"}
 }

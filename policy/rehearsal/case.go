@@ -13,8 +13,8 @@ import (
 	"strings"
 	"time"
 
-	jsonv2 "github.com/go-json-experiment/json"
 	"github.com/go-jose/go-jose/v4"
+	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -158,12 +158,12 @@ func (s *Stage) submission(f Filing, earlier *policy.Recorded) (policy.Submissio
 		w.Earlier = hex.EncodeToString(hash[:])
 	}
 	kind := policy.KindOf(w.Kind)
-	if kind.Targets && len(w.Targets) == 0 {
+	if len(w.Targets) == 0 && kind.Targets {
 		w.Targets = make([]policy.Target, max(1, f.PenNames))
 	}
 	var evidence []string
 	for i := range w.Targets {
-		raw, err := s.target(&w.Targets[i], i, f)
+		raw, err := s.target(&w.Targets[i], i, f, kind.Evidence)
 		if err != nil {
 			return policy.Submission{}, err
 		}
@@ -193,8 +193,8 @@ func (s *Stage) submission(f Filing, earlier *policy.Recorded) (policy.Submissio
 	return submission, nil
 }
 
-// target fills in pen name i and returns its evidence.
-func (s *Stage) target(t *policy.Target, i int, f Filing) (string, error) {
+// target fills in pen name i and returns its evidence, if it is to have any.
+func (s *Stage) target(t *policy.Target, i int, f Filing, evidence bool) (string, error) {
 	if t.Platform == "" {
 		t.Platform = platform
 	}
@@ -204,6 +204,9 @@ func (s *Stage) target(t *policy.Target, i int, f Filing) (string, error) {
 	}
 	if t.Pseudonym == "" {
 		t.Pseudonym = name
+	}
+	if !evidence {
+		return "", nil
 	}
 	words := f.Words
 	if words == "" {

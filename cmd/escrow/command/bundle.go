@@ -84,7 +84,7 @@ func bundleTest(p *program) *cobra.Command {
 	c.Flags().StringVar(&profile, "profile", "", "profile whose cases are tried: "+strings.Join(policy.Profiles(), ", "))
 	c.Flags().StringVar(&folder, "cases", "", "folder with cases of your own")
 	c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(policy.Profiles(), cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
-	c.MarkFlagDirname("cases")                                                                                          //nolint:errcheck // it exists
+	c.MarkFlagDirname("cases")                                                                                             //nolint:errcheck // it exists
 	return c
 }
 
