@@ -226,9 +226,9 @@ func (s *Stage) target(t *policy.Target, i int, f Filing, evidence bool) (string
 	return raw, nil
 }
 
-// evidence is what the platform signs about post i of a pen name, three days before.
+// evidence is what the platform signs about post i of a pen name, ten days before.
 func (s *Stage) evidence(name token.Pseudonym, i int, words string) (string, error) {
-	posted := moment.AddDate(0, 0, -3)
+	posted := moment.AddDate(0, 0, -10)
 	commitment := token.Commit(name, fmt.Sprintf("record %d", i), [32]byte{})
 	claims, err := json.Marshal(map[string]any{
 		"iss": s.bundle.Issuer, "sub": name, "aud": platform, "iat": posted.Add(-time.Minute).Unix(), "exp": posted.Add(time.Hour).Unix(),

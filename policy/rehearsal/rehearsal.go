@@ -133,7 +133,7 @@ func (s *Stage) Decide(c Case) (policy.Decision, error) {
 // key is what a party of a rehearsal signs with. Anybody can make it: it counts on a
 // stage only.
 func key(party string) jose.JSONWebKey {
-	return jose.JSONWebKey{Key: ed25519.NewKeyFromSeed(seed(party)), KeyID: "rehearsal of " + party, Algorithm: string(jose.EdDSA), Use: "sig"}
+	return jose.JSONWebKey{Key: ed25519.NewKeyFromSeed(seed(party)), KeyID: "rehearsal-" + party, Algorithm: string(jose.EdDSA), Use: "sig"}
 }
 
 func seed(party string) []byte {
