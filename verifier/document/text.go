@@ -17,6 +17,9 @@ import (
 // look alike, no second spelling of an accent (NFC): a name would be another one
 // for the rules that compare it.
 func Displayable(s string, max int) bool {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }) {
+		return len(s) <= max // ASCII has none of that
+	}
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > max || !norm.NFC.IsNormalString(s) {
 		return false
 	}
