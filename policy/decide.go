@@ -488,7 +488,7 @@ func checkRequester(w *Warrant, _ *Bundle, _ time.Time) error {
 		}
 		return nil
 	}
-	_, err := document.ParseDeliveryKey(w.Requester.DeliveryKey)
+	err := document.CheckDeliveryKey(w.Requester.DeliveryKey)
 	if err != nil || document.Blank(w.Requester.Name, w.Requester.Organisation) {
 		return ErrDeliveryKey
 	}

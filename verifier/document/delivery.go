@@ -2,7 +2,6 @@ package document
 
 import (
 	"crypto/hpke"
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -29,28 +28,52 @@ var errDeliveryKey = errors.New("not a delivery key")
 // ParseDeliveryKey reads a public delivery key in its one spelling: "pendk1." and
 // the base64url of 1216 bytes. It refuses a key with a degenerate part.
 func ParseDeliveryKey(s string) (hpke.PublicKey, error) {
+	b, err := decodeDeliveryKey(s)
+	if err != nil {
+		return nil, err
+	}
+	return DeliveryKEM().NewPublicKey(b)
+}
+
+// CheckDeliveryKey fails where [ParseDeliveryKey] does, and does not prepare the key for use.
+func CheckDeliveryKey(s string) error {
+	_, err := decodeDeliveryKey(s)
+	return err
+}
+
+func decodeDeliveryKey(s string) ([]byte, error) {
 	text, ok := strings.CutPrefix(s, DeliveryKeyPrefix)
 	b, err := DecodeBase64(text)
 	if !ok || err != nil {
 		return nil, errDeliveryKey
 	}
-	key, err := deliveryKey(b)
-	if err != nil || DeliveryKeyPrefix+base64.RawURLEncoding.EncodeToString(key.Bytes()) != s {
-		return nil, errDeliveryKey
-	}
-	return key, nil
+	return b, checkDeliveryKey(b)
 }
 
-func deliveryKey(b []byte) (hpke.PublicKey, error) {
-	key, err := DeliveryKEM().NewPublicKey(b)
-	if err != nil {
-		return nil, errDeliveryKey
+const (
+	coefficients = 1152 // bytes of an ML-KEM-768 key before its seed: 768 numbers of 12 bits (FIPS 203, 7.2)
+	modulus      = 3329 // FIPS 203, 2.4
+	pointSize    = 32   // bytes of an X25519 key
+)
+
+// checkDeliveryKey checks the ML-KEM-768 key and the X25519 key after it, as those who
+// encrypt to them do.
+func checkDeliveryKey(b []byte) error {
+	if len(b) != coefficients+32+pointSize {
+		return errDeliveryKey
+	}
+	// FIPS 203, 7.2, "Modulus check": every number is below the modulus.
+	for i := 0; i < coefficients; i += 3 {
+		low, high := int(b[i])|int(b[i+1]&0xf)<<8, int(b[i+1])>>4|int(b[i+2])<<4
+		if low >= modulus || high >= modulus {
+			return errDeliveryKey
+		}
 	}
 	// RFC 7748, 6.1: a point of small order gives the all-zero secret with every scalar.
-	if point := [32]byte(b[len(b)-32:]); smallOrderPoint(point) {
-		return nil, errDeliveryKey
+	if smallOrderPoint([32]byte(b[len(b)-pointSize:])) {
+		return errDeliveryKey
 	}
-	return key, nil
+	return nil
 }
 
 // smallOrderPoint reports whether u is that of a point of order 1, 2, 4 or 8 on
@@ -90,6 +113,5 @@ func ParseRecipient(s string) error {
 	if err != nil || name != ageName || s != strings.ToLower(s) {
 		return errDeliveryKey
 	}
-	_, err = deliveryKey(b)
-	return err
+	return checkDeliveryKey(b)
 }

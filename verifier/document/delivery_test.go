@@ -35,6 +35,29 @@ func TestDeliveryKeyHasOneSpelling(t *testing.T) {
 	}
 }
 
+// A key is checked as whoever encrypts to it does: wherever in it a number is too large.
+func TestDeliveryKeyModulus(t *testing.T) {
+	private, err := DeliveryKEM().GenerateKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at := range 768 {
+		for _, number := range []int{0, 3328, 3329, 4095} {
+			b := private.PublicKey().Bytes()
+			i := at / 2 * 3 // two numbers in three bytes
+			if at%2 == 0 {
+				b[i], b[i+1] = byte(number), b[i+1]&0xf0|byte(number>>8)
+			} else {
+				b[i+1], b[i+2] = b[i+1]&0xf|byte(number<<4), byte(number>>4)
+			}
+			_, want := DeliveryKEM().NewPublicKey(b)
+			if got := CheckDeliveryKey(DeliveryKeyPrefix + base64.RawURLEncoding.EncodeToString(b)); (got == nil) != (want == nil) || (got == nil) != (number < 3329) {
+				t.Fatalf("number %d is %d: %v, want %v", at, number, got, want)
+			}
+		}
+	}
+}
+
 // TestL18SmallOrderPoints derives the list of points with which everybody agrees on the same
 // secret: those of edwards25519 by the map of RFC 7748, 4.1, and the one that is on the twist
 // alone. ECDH refuses each, with or without the highest bit.

@@ -48,7 +48,7 @@ func Canonical(v any) ([]byte, error) {
 	case written.depth() > maxDepth:
 		return nil, TooComplex
 	}
-	return written.appendCanonical(nil), nil
+	return written.appendCanonical(make([]byte, 0, len(written))), nil
 }
 
 // CheckJSON checks that b is one JSON object in UTF-8 (RFC 8725, section 3.7),

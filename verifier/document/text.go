@@ -17,8 +17,8 @@ import (
 // look alike, no second spelling of an accent (NFC): a name would be another one
 // for the rules that compare it.
 func Displayable(s string, max int) bool {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }) {
-		return len(s) <= max // ASCII has none of that
+	if printable(s) { // and hides nothing
+		return len(s) <= max
 	}
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > max || !norm.NFC.IsNormalString(s) {
 		return false

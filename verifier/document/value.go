@@ -127,7 +127,7 @@ func closed(to []byte, with byte) []byte {
 
 // appendString quotes s. Plain ASCII, which is nearly all, has no second spelling.
 func appendString(to []byte, s string) []byte {
-	if special := func(r rune) bool { return r < ' ' || r > '~' || r == '"' || r == '\\' }; !strings.ContainsFunc(s, special) {
+	if printable(s) && strings.IndexByte(s, '"') < 0 && strings.IndexByte(s, '\\') < 0 {
 		return append(append(append(to, '"'), s...), '"')
 	}
 	var buf bytes.Buffer
@@ -135,6 +135,16 @@ func appendString(to []byte, s string) []byte {
 	enc.SetEscapeHTML(false)
 	_ = enc.Encode(s) // a string is always written
 	return append(to, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}
+
+// printable reports whether s is ASCII without control characters.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // next is the index of the first byte from i on that is no separator.
