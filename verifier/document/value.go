@@ -91,7 +91,7 @@ func (v Value) appendCanonical(to []byte) []byte {
 			name  string
 			value Value
 		}
-		var members []member
+		members := make([]member, 0, 2*fewNames)
 		v.Object(func(name string, v Value) bool {
 			members = append(members, member{name, v})
 			return true
