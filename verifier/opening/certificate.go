@@ -99,12 +99,15 @@ func (o *Opening) certify(d Delivery, decision policy.Decision) error {
 			c.State, c.Refused = d.States[i].State, d.States[i].Code
 		}
 		if t.Sealed != nil {
-			if !Commits(t.Sealed.OpenedTarget, t.Sealed.Fields, decision.Tokens[i].Commitment) {
+			if refused := decision.Targets[i].Refusal; refused != nil {
+				return ErrUnlawful.Because(refused)
+			}
+			if !Commits(t.Sealed.OpenedTarget, t.Sealed.Fields, decision.Targets[i].Token.Commitment) {
 				return ErrRecordMismatch
 			}
 			o.certifyRelease(&c, i)
 		}
-		if said := decision.Registered[i].Report(); said != "" {
+		if said := decision.Targets[i].Registered.Report(); said != "" {
 			o.Certificate.Stolen = append(o.Certificate.Stolen, want.Platform+": "+said)
 		}
 		o.Certificate.Targets = append(o.Certificate.Targets, c)

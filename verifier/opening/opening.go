@@ -145,7 +145,7 @@ func (o *Opening) decide(since []*policy.Bundle) (policy.Decision, error) {
 	o.Filed = len(decision.Exhibits) > 0
 	o.Targets = make([]Target, len(o.Warrant.Targets))
 	for i := range o.Targets {
-		o.Targets[i].Posts = decision.Posts[i]
+		o.Targets[i].Posts = decision.Targets[i].Posts
 	}
 	return decision, nil
 }
@@ -164,11 +164,20 @@ func (o *Opening) facts(since []*policy.Bundle, issued time.Time) (policy.Facts,
 		return facts, issued, err
 	}
 	facts.Recorded = &last.Recorded.Index
-	day, err := time.Parse(time.DateOnly, o.recorded.Day)
-	if err == nil && day.After(issued) {
-		issued = day
+	facts.RecordedAt, err = RecordedAt(o.recorded)
+	if err == nil && facts.RecordedAt.After(issued) {
+		issued = facts.RecordedAt
 	}
 	return facts, issued, err
+}
+
+// RecordedAt is when a warrant was recorded, as its leaf says it: to the second, or the
+// beginning of the day.
+func RecordedAt(recorded proof.Leaf) (time.Time, error) {
+	if recorded.At != "" {
+		return time.Parse(time.RFC3339, recorded.At)
+	}
+	return time.Parse(time.DateOnly, recorded.Day)
 }
 
 // underRules looks whether a case was recorded under b, before anything is held
