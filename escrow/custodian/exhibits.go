@@ -149,11 +149,12 @@ func (r *Review) read() error {
 
 // showPosts records what the decision says of the posts.
 func (r *Review) showPosts(d policy.Decision) {
-	r.posts, r.exhibits = d.Posts, len(d.Exhibits) > 0
-	r.Posts = make([][]Post, len(d.Posts))
-	for i, target := range d.Posts {
-		for _, p := range target {
-			shown := Post{URL: p.URL, At: p.At, ProvenByKey: p.ProvenByKey, Description: p.Description, Registered: d.Registered[i]}
+	r.posts, r.exhibits = make([][]policy.Post, len(d.Targets)), len(d.Exhibits) > 0
+	r.Posts = make([][]Post, len(d.Targets))
+	for i, target := range d.Targets {
+		r.posts[i] = target.Posts
+		for _, p := range target.Posts {
+			shown := Post{URL: p.URL, At: p.At, ProvenByKey: p.ProvenByKey, Description: p.Description, Registered: target.Registered}
 			if len(p.Exhibits) == 0 {
 				shown.SHA256 = fmt.Sprintf("%x", p.Digest)
 			}

@@ -31,8 +31,8 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	}
 	// The case on file is of older rules: this one declares what was published.
 	declares := func(r *Review) *Review {
-		r.showPosts(policy.Decision{Posts: [][]policy.Post{{{Post: token.Post{URL: "https://town-square.example/1", Exhibits: []token.Exhibit{x}}}}},
-			Registered: make([]policy.Registered, 1), Exhibits: []token.Exhibit{x}})
+		r.showPosts(policy.Decision{Targets: []policy.TargetDecision{{Posts: []policy.Post{{Post: token.Post{URL: "https://town-square.example/1", Exhibits: []token.Exhibit{x}}}}}},
+			Exhibits: []token.Exhibit{x}})
 		return r
 	}
 	again := func() *Review {
@@ -145,7 +145,7 @@ func declaring(t testing.TB, c *Custodian, f opening.CaseFile, v *circle, posts 
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := policy.Decision{Posts: [][]policy.Post{posts}, Registered: make([]policy.Registered, 1)}
+	d := policy.Decision{Targets: []policy.TargetDecision{{Posts: posts}}}
 	if filed {
 		d.Exhibits = posts[0].Exhibits
 	}

@@ -43,8 +43,8 @@ func newResealing(t *testing.T) *resealing {
 	}
 	// The case on file is of older rules: this one declares what was published.
 	s.r.since = s.since
-	s.r.showPosts(policy.Decision{Posts: [][]policy.Post{{{Post: token.Post{Exhibits: []token.Exhibit{s.x}}}}},
-		Registered: make([]policy.Registered, 1), Exhibits: []token.Exhibit{s.x}})
+	s.r.showPosts(policy.Decision{Targets: []policy.TargetDecision{{Posts: []policy.Post{{Post: token.Post{Exhibits: []token.Exhibit{s.x}}}}}},
+		Exhibits: []token.Exhibit{s.x}})
 	s.sealed = s.sealedTo(s.recipient("gerd"))
 	return s
 }

@@ -225,6 +225,9 @@ func (r *Review) judge(at time.Time) error {
 		return err
 	}
 	known.Recorded = &f.Leaf.Index
+	if known.RecordedAt, err = time.Parse(time.DateOnly, r.day); err != nil {
+		return ErrCaseMismatch
+	}
 	d := policy.Decide(f.Submission, r.since[0], known, at)
 	if !d.Allowed {
 		return &RulesError{d.Refusal, d.Rules}
@@ -240,7 +243,7 @@ func (r *Review) judge(at time.Time) error {
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
 	for i, t := range d.Warrant.Targets {
-		if said := d.Registered[i].Report(); said != "" {
+		if said := d.Targets[i].Registered.Report(); said != "" {
 			r.found("%s: %s", t.Platform, said)
 		}
 	}
@@ -256,8 +259,11 @@ func (r *Review) judge(at time.Time) error {
 		return ErrCaseMismatch
 	}
 	for i, t := range f.Targets {
+		if refused := d.Targets[i].Refusal; refused != nil {
+			return &RulesError{refused, d.Rules}
+		}
 		want := d.Warrant.Targets[i]
-		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || !opening.Commits(t, nil, d.Tokens[i].Commitment) {
+		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || !opening.Commits(t, nil, d.Targets[i].Token.Commitment) {
 			return opening.ErrRecordMismatch
 		}
 	}
