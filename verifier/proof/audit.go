@@ -49,13 +49,6 @@ type Rules struct {
 	Platform func(index int64, leaf Leaf) (finding string)
 }
 
-// The facets of a recorded leaf that a bundle may allow: the finer they are, the more a
-// leaf says about a case that somebody knows otherwise.
-const (
-	FacetOffence = "offence"
-	FacetData    = "data"
-)
-
 // AuditOptions says against what a log is audited.
 type AuditOptions struct {
 	// Rules returns the rules of the bundle with that hex SHA-256, and whether

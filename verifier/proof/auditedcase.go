@@ -53,8 +53,14 @@ func (c *auditedCase) tookEffect() bool {
 
 // over reports whether nothing more can be opened in the case, whatever was.
 func (c *auditedCase) over() bool {
-	stopped := c.withdrawn.Or(c.annulled)
-	return c.ended || c.expired || c.lapsed || c.declined || c.targets > 0 && stopped.Count() == c.targets
+	if c.ended || c.expired || c.lapsed {
+		return true
+	}
+	gone := c.withdrawn.Or(c.annulled)
+	if c.declined { // but for what was authorised before
+		gone = gone.Or(c.all().Without(c.authorised))
+	}
+	return c.targets > 0 && gone.Count() == c.targets
 }
 
 // open reports whether the case waits for its first release.
@@ -112,7 +118,7 @@ func (a *auditor) judgeRecorded(c *auditedCase, l Leaf) {
 	if unknown(rules.OffenceClasses, l.OffenceClass) || unknown(rules.Offences, l.Offence) {
 		a.found(FindingWord)
 	}
-	if l.Offence != "" && !slices.Contains(rules.Facets, FacetOffence) || l.Data != "" && !slices.Contains(rules.Facets, FacetData) {
+	if slices.ContainsFunc(l.Facets(), func(f string) bool { return !slices.Contains(rules.Facets, f) }) {
 		a.found(FindingFacet)
 	}
 	c.quorum = max(c.quorum, rules.Threshold)

@@ -138,6 +138,24 @@ func (t Target) commit(salt [32]byte) string {
 	return Commit(salt, "target", []byte(t.Pseudonym), []byte(t.Platform))
 }
 
+// The facets of a recorded leaf that it may say and need not. The finer they are, the
+// more a leaf says about a case that somebody knows otherwise.
+const (
+	FacetOffence  = "offence"
+	FacetData     = "data"
+	FacetHoldEnds = "hold_ends"
+)
+
+// Facets are the optional ones that a recorded leaf says.
+func (l Leaf) Facets() (facets []string) {
+	for _, f := range [...]struct{ name, value string }{{FacetOffence, l.Offence}, {FacetData, l.Data}, {FacetHoldEnds, l.HoldEnds}} {
+		if f.value != "" {
+			facets = append(facets, f.name)
+		}
+	}
+	return facets
+}
+
 // RecordedLeaf records that a warrant was accepted. The earlier case that it is about,
 // and which of its targets, is set by who finds it.
 func RecordedLeaf(at time.Time, f Facets) Leaf {
