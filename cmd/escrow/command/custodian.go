@@ -28,13 +28,18 @@ func custodians(p *program) *cobra.Command {
 	h := &home{program: p}
 	c := group("custodian", "Check cases on your own machine and release shares",
 		custodianList(h), custodianReview(h), custodianApprove(h), custodianRefuse(h), custodianReseal(h),
-		custodianEndorse(h), custodianWitness(h),
+		endorsement(h, "escrow custodian endorse bundle.json"), custodianWitness(h),
 		custodianInit(h), custodianPassphrase(h), custodianCard(h), custodianCeremony(h))
+	h.flags(c)
+	return c
+}
+
+// flags say where the folder is and what opens it.
+func (h *home) flags(c *cobra.Command) {
 	config, _ := os.UserConfigDir()
 	c.PersistentFlags().StringVar(&h.dir, "home", filepath.Join(config, "escrow"), "the custodian's folder")
-	c.MarkPersistentFlagDirname("home") //nolint:errcheck // it exists
 	c.PersistentFlags().StringVar(&h.passphraseFile, "passphrase-file", "", "file (mode 0600) with the folder's passphrase; else it is asked for")
-	return c
+	c.MarkPersistentFlagDirname("home") //nolint:errcheck // it exists
 }
 
 // at is the folder's place.
@@ -99,9 +104,9 @@ func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since [
 }
 
 // answer gives a custodian's answer in a case: the one that the folder has signed
-// already, or what sign makes of the case as it was reviewed. It prints the case as
-// it stands then.
-func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(*custodian.Custodian, *custodian.Review) (string, error)) error {
+// already, or what sign makes of the case as it was reviewed. It prints what was signed
+// and the case as it stands then.
+func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(seat, *custodian.Review) (string, error)) error {
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
@@ -110,7 +115,6 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 	if err != nil {
 		return err
 	}
-	about := ""
 	if signed == "" {
 		f, since, err := c.fetch(ctx, id)
 		if err != nil {
@@ -120,16 +124,19 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 		if err != nil {
 			return err
 		}
-		if signed, err = sign(c.Custodian, r); err != nil {
+		if signed, err = sign(c, r); err != nil {
 			return err
 		}
-		about = r.String()
+	}
+	said, err := custodian.Says(signed)
+	if err != nil {
+		return err
 	}
 	st, err := c.client.Decide(ctx, c.Key(), signed)
 	if err != nil {
 		return err
 	}
-	return h.print(st, about+st.String())
+	return h.print(st, said+st.String())
 }
 
 func checkWorkFactor(n int) error {
