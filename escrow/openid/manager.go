@@ -340,7 +340,7 @@ func (m manager) end(ctx context.Context, id [32]byte) error {
 // want to be told are. What is granted afterwards counts.
 func (p *Provider) End(ctx context.Context, holders ...token.Pseudonym) (err error) {
 	for _, holder := range holders {
-		err = errors.Join(err, p.store.EndAll(ctx, holder, logoutForgotten(p.now())))
+		err = errors.Join(err, p.store.EndAll(ctx, holder, nil, logoutForgotten(p.now())))
 	}
 	p.lists.invalidate()
 	p.hurry()

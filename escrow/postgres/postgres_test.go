@@ -320,7 +320,7 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 			t.Fatal(err, cause(err))
 		}
 	}
-	if err := s.EndAll(t.Context(), holder, day); err != nil {
+	if err := s.EndAll(t.Context(), holder, nil, day); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	if n := value[int](t, admin, `SELECT count(DISTINCT writer) FROM openid_rows WHERE ended AND holder = '' AND body = '' AND expires = $1 AND kind = 'grant'`, day); n != 3 {
