@@ -110,8 +110,8 @@ func (p *Provider) Tell(ctx context.Context, e Event, names ...Known) error {
 
 // Suspend ends what a pen name has at one platform, at once: its grants there, and those by
 // which a platform of the sector gets access tokens for that one. The platform is told, once
-// for each order, which any text names. It is not told when the order ends: the person may
-// sign in again then.
+// for each order, which any text names; "": it is not told any more. It is not told when the
+// order ends: the person may sign in again then.
 //
 // What keeps the pen name from signing in there again meanwhile is [Subject].Confirm.
 func (p *Provider) Suspend(ctx context.Context, name token.Pseudonym, at Platform, order string) error {
@@ -123,6 +123,9 @@ func (p *Provider) Suspend(ctx context.Context, name token.Pseudonym, at Platfor
 		return err
 	}
 	p.lists.invalidate()
+	if order == "" {
+		return nil
+	}
 	rows, err := events(EventSuspended, []Known{{name, []Platform{at}}}, func(of string) [32]byte { return hashOf("suspended", of+"\x00"+order) })
 	for _, row := range rows {
 		if row.Expires = logoutForgotten(p.now()); err == nil {

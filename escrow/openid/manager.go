@@ -230,7 +230,7 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		}
 		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
 	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
-		if h.audience, err = m.audienceOf(ctx, b); err == nil {
+		if h.audience, err = m.audienceOf(ctx, b, row.Holder); err == nil {
 			err = m.ownKey(ctx, b)
 		}
 		if err != nil {
