@@ -232,7 +232,8 @@ func TestLeavingSaysWhatCanBeCompared(t *testing.T) {
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
-		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true}
+		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
+		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {
