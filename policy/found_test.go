@@ -22,7 +22,7 @@ func TestFoundI3RefusedBeforeItIsSigned(t *testing.T) {
 	for _, m := range mutations {
 		v, evidence := w.production(t)
 		m.change(&v)
-		filed := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
+		filed := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now)
 		before := BeforeSigning(v, w.court, w.bundle, now)
 		switch {
 		case slices.ContainsFunc(byEvidence, func(e *refusal.Error) bool { return e.Is(filed.Refusal) }):

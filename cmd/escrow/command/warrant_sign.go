@@ -73,7 +73,7 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 		return err
 	}
 	said, text := map[string]string{"warrant": signed}, signed
-	if policy.WithoutSecrecy(*w) {
+	if b.WithoutSecrecy(*w) {
 		said["note"] = noSecrecy
 		if !p.json {
 			fmt.Fprintln(p.Stderr, noSecrecy)
