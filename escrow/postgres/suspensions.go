@@ -11,6 +11,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -18,8 +19,6 @@ import (
 // disclosing side appends a row when it is authorised, under the row key that both sides
 // have, and the issuing side reads those that are in force. There is no way back: what the
 // issuing side does about one it keeps among its own rows.
-
-const suspensionKind = "suspension"
 
 // suspensionBlock is what rows of suspensions are padded to: all look the same.
 const suspensionBlock = 256
@@ -38,7 +37,7 @@ func (k rowKey) suspensionPlace(name token.Pseudonym) []byte {
 
 // suspends returns the row key for a case that suspends pen names, and else nil.
 func (s Cases) suspends(ctx context.Context, c disclose.Case) (*rowKey, error) {
-	if c.Kind != suspensionKind || c.Warrant == nil {
+	if c.Kind != policy.Suspension || c.Warrant == nil {
 		return nil, nil //nolint:nilnil // it suspends nobody
 	}
 	key, err := s.rows.get(ctx, s.db)
@@ -69,7 +68,7 @@ func suspend(ctx context.Context, tx pgx.Tx, key rowKey, c disclose.Case, change
 
 // suspendedUntil is the day on which a case suspends last; nil: it suspends nobody.
 func suspendedUntil(c disclose.Case) *time.Time {
-	if c.Kind != suspensionKind {
+	if c.Kind != policy.Suspension {
 		return nil
 	}
 	until := c.Expires.UTC().Truncate(24 * time.Hour)

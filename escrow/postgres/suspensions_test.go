@@ -25,14 +25,14 @@ func suspending(t *testing.T, d *Disclosing, platform string, names ...token.Pse
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := policy.Warrant{ID: c.WarrantID, Authority: c.Authority, Kind: suspensionKind, Jurisdiction: "GB", IssuedAt: day, Expiry: c.Expires, Secrecy: policy.Secrecy{Ends: c.SecrecyEnds}}
+	w := policy.Warrant{ID: c.WarrantID, Authority: c.Authority, Kind: policy.Suspension, Jurisdiction: "GB", IssuedAt: day, Expiry: c.Expires, Secrecy: policy.Secrecy{Ends: c.SecrecyEnds}}
 	for _, name := range names {
 		w.Targets = append(w.Targets, policy.Target{Pseudonym: name, Platform: platform})
 	}
 	if c.Submission.Warrant, err = policy.SignWarrant(jose.JSONWebKey{KeyID: "court", Algorithm: "EdDSA", Use: "sig", Key: key}, w); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	c.WarrantHash, leaf.WarrantKind = policy.Hash(c.Submission.Warrant), suspensionKind
+	c.WarrantHash, leaf.WarrantKind = policy.Hash(c.Submission.Warrant), policy.Suspension
 	leaf.Commitment = proof.Commit(c.Salt, "warrant", []byte(c.Submission.Warrant))
 	if c, err = d.Cases.File(t.Context(), c, leaf); err != nil {
 		t.Fatal(err, cause(err))
@@ -126,7 +126,7 @@ func TestNobodyIsSuspendedWithoutACase(t *testing.T) {
 	waiting, production := suspending(t, d, "town-square", mine), file(t, d, 1)
 	insert := func(c disclose.Case) error {
 		at := s.rows.suspensionPlace(mine)
-		_, err := connect(t, as(t, admin, "penname_disclosing")).Exec(t.Context(), `INSERT INTO suspensions (leaf, target, case_id, place, hidden) VALUES ($1, 0, $2, $3, $4)`,
+		_, err := connect(t, as(t, admin, "penname_disclosing")).Exec(t.Context(), `INSERT INTO penname.suspensions (leaf, target, case_id, place, hidden) VALUES ($1, 0, $2, $3, $4)`,
 			c.RecordedLeaf, c.ID, at, s.rows.lock(at, []byte(`{"d":"2026-11-21"}`), suspensionBlock))
 		return err
 	}
