@@ -61,10 +61,16 @@ type Approval struct {
 	InForce        string           `json:"in_force,omitempty"` // hex SHA-256 of the bundle in force when it was signed; absent if that is Bundle
 	LeafIndex      int64            `json:"leaf_index"`         // of the case's "recorded" leaf
 	CheckpointSize int64            `json:"checkpoint_size"`    // of the cosigned checkpoint that contains it
-	Decision       string           `json:"decision"`           // Approve or Decline
-	Reason         string           `json:"reason"`             // one of policy.DeclineReasons, for the public log; "" when approving
-	Shares         []EncryptedShare `json:"shares"`             // by rising Target, then Compartment; none when declining
+	Decision       string           `json:"decision"`           // Approve if any target is approved, else Decline
+	Reason         string           `json:"reason"`             // one of policy.DeclineReasons; "" when approving
+	Shares         []EncryptedShare `json:"shares"`             // by rising Target, then Compartment, of approved targets only; none when declining
 	At             time.Time        `json:"at"`
+
+	// What was asked, as the custodian was shown it, and what they said: one answer for each
+	// target that they were asked about, by rising Target. Absent in a refusal of the whole
+	// case, and in an approval of before there were answers: see Votes.
+	Questions []string `json:"questions,omitempty"`
+	Answers   []Answer `json:"answers,omitempty"`
 }
 
 // EncryptedShare is a decryption share, sealed to the requester.
@@ -155,6 +161,12 @@ func parseApproval(raw string) (*Approval, *document.Signed, error) {
 func (a *Approval) normalise() {
 	a.At = a.At.UTC().Truncate(time.Second)
 	a.Shares = append([]EncryptedShare{}, a.Shares...)
+	a.Answers = slices.Clone(a.Answers)
+	for i, x := range a.Answers {
+		if x.Says == nil {
+			a.Answers[i].Says = []string{}
+		}
+	}
 	for i, s := range a.Shares {
 		if s.Ciphertext == nil {
 			a.Shares[i].Ciphertext = []byte{}
@@ -179,10 +191,17 @@ func (a *Approval) wellFormed() error {
 		return errors.New("the bundle in force is no other one")
 	case a.LeafIndex < 0, a.At.Year() < 2000, a.At.Year() > 9999:
 		return errors.New("bad leaf index or time")
-	case a.Decision == Approve && (len(a.Shares) == 0 || a.Reason != ""), a.Decision == Decline && (len(a.Shares) > 0 || !slices.Contains(policy.DeclineReasons, a.Reason)):
+	case a.Decision == Approve && (len(a.Shares) == 0 && len(a.Answers) == 0 || a.Reason != ""), a.Decision == Decline && (len(a.Shares) > 0 || !slices.Contains(policy.DeclineReasons, a.Reason)):
 		return errors.New("an approval brings shares and no reason; a refusal brings a listed reason and no shares")
 	case a.Decision != Approve && a.Decision != Decline:
 		return errors.New("neither approve nor decline")
+	case len(a.Answers) == 0 && len(a.Questions) > 0:
+		return errors.New("questions without answers")
+	}
+	if len(a.Answers) > 0 {
+		if err := a.answered(); err != nil {
+			return err
+		}
 	}
 	for i, s := range a.Shares {
 		if s.Target < 0 || i > 0 && a.Shares[i-1].compare(s) >= 0 || len(s.Ciphertext) == 0 || len(s.Ciphertext) > 16<<10 ||

@@ -1,6 +1,8 @@
 package opening
 
 import (
+	"time"
+
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
@@ -18,6 +20,25 @@ type CaseFile struct {
 	Targets    []OpenedTarget    `json:"targets"`
 	Approvals  []string          `json:"approvals"` // signed approvals so far, see VerifyApproval
 	Known
+
+	// Since targets are decided one by one. States are by target, in the order of the
+	// warrant; absent: all wait. Of a target without a record that can be shown, which is
+	// refused then, Targets has the pen name and the platform alone. Both are the registrar's word.
+	States    []TargetState `json:"states,omitempty"`
+	Deadlines []Deadline    `json:"deadlines,omitempty"`
+}
+
+// TargetState is where one target of a case stands, by the registrar's word.
+type TargetState struct {
+	State string `json:"state"`          // "waiting", "released", "refused", …: disclose.TargetState
+	Code  string `json:"code,omitempty"` // of the refusal, where it is refused
+}
+
+// Deadline is a date by which something is done in a case, or ends.
+type Deadline struct {
+	What string    `json:"what"`
+	At   time.Time `json:"at"`
+	Met  bool      `json:"met"` // it was done in time
 }
 
 // LoggedLeaf is a leaf with its c2sp.org/tlog-proof.
@@ -100,41 +121,75 @@ func (t OpenedTarget) Record(fields map[string][]byte) seal.Record {
 	return seal.Record{Label: t.Label, Custody: t.Custody, Fields: fields, Withheld: t.Withheld}
 }
 
-// Package is what the registrar makes when a case is released. Its SHA-256 is in
-// the released leaf, so it holds everything that was settled by then: warrant and
-// evidence, the sealed records, the registrar's halves, and the proofs that the
-// warrant was recorded and authorised. Nobody but the holder of the warrant's
-// delivery key can open what is sealed in it: not the registrar that made it, nor
-// the custodians.
+// Package is what the registrar makes when targets of a case are released: one package for
+// each round. Its SHA-256 is in the released leaf, so it holds everything that was settled
+// by then: warrant and evidence, the sealed records of the targets of this round, the
+// registrar's halves, and the proofs that the warrant was recorded and authorised. Nobody
+// but the holder of the warrant's delivery key can open what is sealed in it: not the
+// registrar that made it, nor the custodians.
 type Package struct {
 	Version    int               `json:"v"`
 	Case       string            `json:"case"`
 	Submission policy.Submission `json:"submission"` // warrant and evidence, as filed
 	Salt       []byte            `json:"salt"`
 	Targets    []PackageTarget   `json:"targets"`
-	Recorded   LoggedLeaf        `json:"recorded"`   // certificate for the court file
-	Authorised LoggedLeaf        `json:"authorised"` // likewise
+	Recorded   LoggedLeaf        `json:"recorded"`            // certificate for the court file
+	Authorised LoggedLeaf        `json:"authorised,omitzero"` // likewise; absent where there is Decided
+
+	// Since targets are decided one by one: every leaf that decided targets of the case by
+	// then, in their order. The last one authorises those of this round.
+	Decided []LoggedLeaf `json:"decided,omitempty"`
+
+	// Receipt is 32 random bytes: who deleted what was delivered states so with it. It is
+	// the same in each round of a case.
+	Receipt []byte `json:"receipt,omitempty"`
 	Known
 }
 
 // PackageTarget is one sealed identity, cut down to the fields of the warrant.
 type PackageTarget struct {
 	OpenedTarget
-	Fields map[string][]byte `json:"fields"` // sealed, by field name
-	Halves []byte            `json:"halves"` // first halves by field, as JSON, encrypted to the delivery key
+	Index  int               `json:"index,omitempty"` // into the warrant's targets; in a package without Decided they all are there, in order
+	Fields map[string][]byte `json:"fields"`          // sealed, by field name
+	Halves []byte            `json:"halves"`          // first halves by field, as JSON, encrypted to the delivery key
+}
+
+// Round is what was released at one time.
+type Round struct {
+	Package  []byte     `json:"package"` // JSON of a Package, as it was hashed
+	Released LoggedLeaf `json:"released"`
 }
 
 // Delivery is what a requester has when they have decrypted the registrar's
-// answer, and what they save for the court file: the package as it was hashed, and
-// what cannot be under that hash, because it came later. The released leaf proves
+// answer, and what they save for the court file: the packages as they were hashed, and
+// what cannot be under that hash, because it came later. A released leaf proves
 // itself by the log, each approval by its custodian's signature over the warrant;
 // with every time that a delivery is asked for, it has the approvals given so far.
 type Delivery struct {
-	Package  []byte     `json:"package"`
-	Released LoggedLeaf `json:"released"`
+	// The one round of a delivery of before there were rounds.
+	Package  []byte     `json:"package,omitempty"`
+	Released LoggedLeaf `json:"released,omitzero"`
+
+	Rounds []Round `json:"rounds,omitempty"` // in the order of their leaves
 
 	// The custodians' approvals, signed, with the shares encrypted to the
 	// delivery key. There can be more than the quorum: one who approves later
 	// steps in for one whose share is wrong.
 	Approvals []string `json:"approvals"`
+
+	// Where each target of the warrant stands, in its order, by the registrar's word; absent
+	// in deliveries of before there were rounds.
+	States []TargetState `json:"states,omitempty"`
+
+	// Leaves that forbid the use of what was delivered: the recorded leaf of an annulment, or
+	// that an emergency lapsed.
+	Bars []LoggedLeaf `json:"bars,omitempty"`
+}
+
+// rounds returns what was released, in the order of the leaves.
+func (d Delivery) rounds() []Round {
+	if len(d.Package) > 0 {
+		return []Round{{Package: d.Package, Released: d.Released}}
+	}
+	return d.Rounds
 }
