@@ -338,7 +338,7 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 	if !approved {
 		code = "declined." + a.Reason
 	}
-	leaf := proof.DecidedLeaf(now, c.RecordedLeaf, a.Custodian, code, c.Salt, []byte(signed))
+	leaf := proof.ApprovalLeaf(now, c.RecordedLeaf, a.Custodian, code, c.Salt, []byte(signed))
 	ch := Change{InForce: inForce.Hash(), Steps: []Step{{event, leaf}},
 		Approval: &Approval{Custodian: a.Custodian, Approved: approved, Signed: signed, Bundle: inForce.Hash()}}
 	switch yes, no := c.votes(since); {

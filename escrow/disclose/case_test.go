@@ -63,7 +63,7 @@ func TestAfter(t *testing.T) {
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	recorded := Case{State: Recorded, RecordedLeaf: 7, Salt: [32]byte{1}, Quorum: 1}
 	approval := &Approval{Custodian: "bar", Approved: true, Signed: "s"}
-	approve := Step{Approve, proof.DecidedLeaf(now, 7, "bar", "", recorded.Salt, []byte("s"))}
+	approve := Step{Approve, proof.ApprovalLeaf(now, 7, "bar", "", recorded.Salt, []byte("s"))}
 	authorise := Step{Authorise, proof.AuthorisedLeaf(now, 7)}
 	got, err := recorded.After(Change{Steps: []Step{approve, authorise}, Approval: approval}, 8, 9)
 	if err != nil || got.State != Authorised || got.AuthorisedLeaf != 9 || len(got.Approvals) != 1 || got.Approvals[0].Leaf != 8 {
@@ -172,8 +172,8 @@ func TestDecide(t *testing.T) {
 func TestRestore(t *testing.T) {
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
 	leaves := map[string]proof.Leaf{
-		"approved":   proof.DecidedLeaf(now, 7, "bar", "", [32]byte{1}, []byte("s")),
-		"authorised": proof.AuthorisedLeaf(now, 7), "released": proof.ReleasedLeaf(now, 7, [32]byte{1}),
+		"approved":   proof.ApprovalLeaf(now, 7, "bar", "", [32]byte{1}, []byte("s")),
+		"authorised": proof.AuthorisedLeaf(now, 7), "released": proof.ReleasedLeaf(now, 7, [32]byte{1}, nil),
 		"noticed": proof.NoticedLeaf(now, 7, [32]byte{1}), "expired": proof.ExpiredLeaf(now, 7),
 	}
 	for _, state := range States {

@@ -212,7 +212,7 @@ func TestFoundK2ADeliveryIsOneCiphertext(t *testing.T) {
 	apply(func(c disclose.Case) (disclose.Change, error) {
 		signed := strings.Repeat("late", 100)
 		return disclose.Change{Approval: &disclose.Approval{Custodian: "press", Approved: true, Signed: signed},
-			Steps: []disclose.Step{{Event: disclose.Approve, Leaf: proof.DecidedLeaf(disclosetest.Day, c.RecordedLeaf, "press", "", c.Salt, []byte(signed))}}}, nil
+			Steps: []disclose.Step{{Event: disclose.Approve, Leaf: proof.ApprovalLeaf(disclosetest.Day, c.RecordedLeaf, "press", "", c.Salt, []byte(signed))}}}, nil
 	})
 	after := deliver()
 	first, second := unsealed(t, key, filed.ID, before), unsealed(t, key, filed.ID, after)
@@ -309,7 +309,7 @@ func BenchmarkDeliver(b *testing.B) {
 	pack := bytes.Repeat([]byte("x"), 20<<20)
 	release := func(c disclose.Case) (disclose.Change, error) {
 		return disclose.Change{Package: pack, Steps: []disclose.Step{
-			{Event: disclose.Release, Leaf: proof.ReleasedLeaf(disclosetest.Day, c.RecordedLeaf, sha256.Sum256(pack))}}}, nil
+			{Event: disclose.Release, Leaf: proof.ReleasedLeaf(disclosetest.Day, c.RecordedLeaf, sha256.Sum256(pack), nil)}}}, nil
 	}
 	for _, change := range []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, release} {
 		if _, err := store.Apply(b.Context(), filed.ID, change); err != nil {

@@ -407,7 +407,7 @@ func (r *Registrar) releaseUnder(ctx context.Context, c Case) (Case, error) {
 		case !now.Before(c.Expires):
 			return Change{}, policy.ErrExpired // while the package was made
 		}
-		return Change{InForce: since[len(since)-1].Hash(), Package: packed, Steps: []Step{{Release, proof.ReleasedLeaf(now, c.RecordedLeaf, hash)}}}, nil
+		return Change{InForce: since[len(since)-1].Hash(), Package: packed, Steps: []Step{{Release, proof.ReleasedLeaf(now, c.RecordedLeaf, hash, nil)}}}, nil
 	})
 }
 
@@ -490,7 +490,7 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 	d := opening.Delivery{Package: packed, Approvals: c.signedApprovals()}
 	hash := sha256.Sum256(packed)
 	d.Released, err = r.loggedAs(ctx, c.ReleasedLeaf, func(have proof.Leaf) proof.Leaf {
-		return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash).On(have.Day)
+		return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash, nil).On(have.Day)
 	})
 	if err != nil {
 		return nil, err

@@ -92,7 +92,7 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 			if err := json.Unmarshal(submission, &s); err != nil {
 				return damaged("leaf %d: the submission of its case is not one", *recorded)
 			}
-			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{})
+			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{}, nil)
 			packed.Package = hex.EncodeToString(digest) // none if the package is lost
 			return errors.Join(
 				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Quorum: quorum, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
@@ -114,7 +114,7 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 			if !approved {
 				code = "declined" // the row does not tell why
 			}
-			return add(&leaf, proof.DecidedLeaf(undated, *recorded, custodian, code, [32]byte(salt), []byte(signed)))
+			return add(&leaf, proof.ApprovalLeaf(undated, *recorded, custodian, code, [32]byte(salt), []byte(signed)))
 		})
 	if err != nil {
 		return nil, err

@@ -113,7 +113,7 @@ func approve(custodian string) func(c disclose.Case) (disclose.Change, error) {
 		signed := "signed by " + custodian
 		change := disclose.Change{
 			Approval: &disclose.Approval{Custodian: custodian, Approved: true, Signed: signed, Bundle: c.Bundle},
-			Steps:    []disclose.Step{{Event: disclose.Approve, Leaf: proof.DecidedLeaf(day, c.RecordedLeaf, custodian, "", c.Salt, []byte(signed))}},
+			Steps:    []disclose.Step{{Event: disclose.Approve, Leaf: proof.ApprovalLeaf(day, c.RecordedLeaf, custodian, "", c.Salt, []byte(signed))}},
 		}
 		if yes, _ := c.Votes(); c.State == disclose.Recorded && yes+1 >= c.Quorum {
 			change.Steps = append(change.Steps, disclose.Step{Event: disclose.Authorise, Leaf: leafOf(&c, proof.KindAuthorised)})
@@ -129,7 +129,7 @@ func decline(custodian string) func(c disclose.Case) (disclose.Change, error) {
 		return disclose.Change{
 			Approval: &disclose.Approval{Custodian: custodian, Signed: signed, Bundle: c.Bundle},
 			Steps: []disclose.Step{
-				{Event: disclose.Decline, Leaf: proof.DecidedLeaf(day, c.RecordedLeaf, custodian, "custodian.not_convinced", c.Salt, []byte(signed))},
+				{Event: disclose.Decline, Leaf: proof.ApprovalLeaf(day, c.RecordedLeaf, custodian, "custodian.not_convinced", c.Salt, []byte(signed))},
 				{Event: disclose.Fail},
 			},
 		}, nil
@@ -143,7 +143,7 @@ func leafOf(c *disclose.Case, kind proof.Kind) proof.Leaf {
 func release(c disclose.Case) (disclose.Change, error) {
 	pack := []byte("package " + c.ID)
 	return disclose.Change{Package: pack, Steps: []disclose.Step{
-		{Event: disclose.Release, Leaf: proof.ReleasedLeaf(day, c.RecordedLeaf, sha256.Sum256(pack))}}}, nil
+		{Event: disclose.Release, Leaf: proof.ReleasedLeaf(day, c.RecordedLeaf, sha256.Sum256(pack), nil)}}}, nil
 }
 
 func expire(c disclose.Case) (disclose.Change, error) {

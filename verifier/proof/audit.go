@@ -64,28 +64,29 @@ type Finding struct {
 
 // The codes of findings.
 const (
-	FindingMalformed   = "malformed"              // not a canonical leaf of this version
-	FindingNewer       = "leaf_not_understood"    // of a version or kind that this program does not know. It accuses nobody: see [ErrNewer]
-	FindingDay         = "day_goes_back"          // dated before the leaf before it
-	FindingBundle      = "bundle_not_in_force"    // recorded under another bundle than the one in force
-	FindingRepeated    = "bundle_repeated"        // a bundle that was in force before came into force again
-	FindingNotNext     = "bundle_not_next"        // a bundle came into force in another place than the one that it names
-	FindingNotEndorsed = "bundle_not_endorsed"    // no endorsements that verify were served with a bundle. It accuses nobody: who carries them can change them
-	FindingUnavailable = "bundle_not_available"   // the auditor could not get a bundle. It accuses nobody: see [ErrIncomplete]
-	FindingPlatform    = "platform_not_valid"     // the record of a platform is not signed by the registry of the rules in force, or does not follow the one before
-	FindingRecord      = "platform_not_available" // the auditor could not get the record of a platform, or the one before it. It accuses nobody: see [ErrIncomplete]
-	FindingWord        = "word_not_in_bundle"     // an offence class or custodian that the bundle does not name
-	FindingCase        = "case_not_recorded"      // about a case that is not an earlier recorded warrant
-	FindingQuorum      = "quorum_not_met"         // authorised by too few distinct custodians, or recorded for too few
-	FindingOrder       = "out_of_order"           // released before authorised, noticed before released, expired after released, objected to before accepted, or twice
-	FindingWithdrawn   = "case_withdrawn"         // authorised or released after the authority withdrew it
-	FindingStopped     = "case_stopped"           // authorised or released after newer rules stopped it
-	FindingExpired     = "case_expired"           // authorised or released after its warrant ran out
-	FindingReopened    = "decided_twice"          // a second authorisation of one case
-	FindingCeremony    = "ceremony_not_logged"    // a bundle names a key ceremony whose transcript no earlier leaf holds
-	FindingErased      = "erased_twice"           // one record was erased by an earlier leaf
-	FindingSuperfluous = "not_a_production"       // authorised or released though nothing was to be opened
-	FindingSalt        = "notice_opens_nothing"   // noticed with another salt than the one that opens the case's commitments
+	FindingMalformed   = "malformed"               // not a canonical leaf of this version
+	FindingNewer       = "leaf_not_understood"     // of a version or kind that this program does not know. It accuses nobody: see [ErrNewer]
+	FindingDay         = "day_goes_back"           // dated before the leaf before it
+	FindingBundle      = "bundle_not_in_force"     // recorded under another bundle than the one in force
+	FindingRepeated    = "bundle_repeated"         // a bundle that was in force before came into force again
+	FindingNotNext     = "bundle_not_next"         // a bundle came into force in another place than the one that it names
+	FindingNotEndorsed = "bundle_not_endorsed"     // no endorsements that verify were served with a bundle. It accuses nobody: who carries them can change them
+	FindingUnavailable = "bundle_not_available"    // the auditor could not get a bundle. It accuses nobody: see [ErrIncomplete]
+	FindingPlatform    = "platform_not_valid"      // the record of a platform is not signed by the registry of the rules in force, or does not follow the one before
+	FindingRecord      = "platform_not_available"  // the auditor could not get the record of a platform, or the one before it. It accuses nobody: see [ErrIncomplete]
+	FindingWord        = "word_not_in_bundle"      // an offence class or custodian that the bundle does not name
+	FindingCase        = "case_not_recorded"       // about a case that is not an earlier recorded warrant
+	FindingQuorum      = "quorum_not_met"          // authorised by too few distinct custodians, or recorded for too few
+	FindingOrder       = "out_of_order"            // released before authorised, noticed before released, expired after released, objected to before accepted, or twice
+	FindingWithdrawn   = "case_withdrawn"          // authorised or released after the authority withdrew it
+	FindingStopped     = "case_stopped"            // authorised or released after newer rules stopped it
+	FindingExpired     = "case_expired"            // authorised or released after its warrant ran out
+	FindingReopened    = "decided_twice"           // a second authorisation of one case
+	FindingOpening     = "opening_not_of_decision" // a deciding leaf opens what is no decision of its case, or was opened before
+	FindingCeremony    = "ceremony_not_logged"     // a bundle names a key ceremony whose transcript no earlier leaf holds
+	FindingErased      = "erased_twice"            // one record was erased by an earlier leaf
+	FindingSuperfluous = "not_a_production"        // authorised or released though nothing was to be opened
+	FindingSalt        = "notice_opens_nothing"    // noticed with another salt than the one that opens the case's commitments
 )
 
 // Report is the result of an audit.

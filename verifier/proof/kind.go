@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
@@ -17,10 +18,14 @@ const (
 	KindBundle     Kind = "bundle"     // the rules in force from here on
 	KindRecorded   Kind = "recorded"   // a warrant was accepted: this opens a case
 	KindRefused    Kind = "refused"    // a warrant was not accepted
-	KindApproved   Kind = "approved"   // one custodian agreed
-	KindDeclined   Kind = "declined"   // one custodian did not agree, or no longer does
-	KindAuthorised Kind = "authorised" // the quorum of custodians was reached
+	KindApproved   Kind = "approved"   // before format 5 of the bundle: one custodian agreed
+	KindDeclined   Kind = "declined"   // before format 5: one custodian did not agree, or no longer does
+	KindAuthorised Kind = "authorised" // before format 5: the quorum of custodians was reached
+	KindDecision   Kind = "decision"   // one custodian decided: neither who nor how
+	KindDecided    Kind = "decided"    // the decisions are opened: these targets reached the quorum, or none can any more
 	KindReleased   Kind = "released"   // the sealed package was made available
+	KindLapsed     Kind = "lapsed"     // nobody validated an emergency in time: this ends the case
+	KindDeleted    Kind = "deleted"    // the requester stated that what was delivered is deleted
 	KindNoticed    Kind = "noticed"    // the persons concerned were told; the commitments are opened
 	KindExpired    Kind = "expired"    // the warrant ran out before anything was released: this ends the case
 	KindErased     Kind = "erased"     // a person deleted a sealed record: of no case
@@ -41,17 +46,20 @@ type leafKind struct {
 
 var kinds = map[Kind]leafKind{
 	KindBundle: {map[string]bool{"bundle": true}, (*auditor).addBundle},
-	// The case of a recorded leaf is the one that an extension or a withdrawal
-	// concerns.
-	KindRecorded: {map[string]bool{"case": false, "jurisdiction": true, "offence_class": true, "warrant_kind": true,
-		"targets": false, "quorum": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
+	// The case of a recorded leaf is the earlier one that it is about.
+	KindRecorded: {map[string]bool{"at": false, "case": false, "which": false, "offence": false, "data": false, "hold_ends": false,
+		"jurisdiction": true, "offence_class": true, "warrant_kind": true, "targets": false, "quorum": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
 		(*auditor).addRecorded},
 	// No offence class: it would be the word of somebody who was refused.
 	KindRefused:    {map[string]bool{"code": true, "jurisdiction": false, "warrant_kind": false, "bundle": false}, (*auditor).addRefused},
 	KindApproved:   {map[string]bool{"case": true, "custodian": true, "commitment": true}, ofCase((*auditor).addApproved)},
 	KindDeclined:   {map[string]bool{"case": true, "custodian": true, "commitment": true, "code": true}, ofCase((*auditor).addDeclined)},
 	KindAuthorised: {map[string]bool{"case": true}, ofCase((*auditor).addAuthorised)},
-	KindReleased:   {map[string]bool{"case": true, "package": true}, ofCase((*auditor).addReleased)},
+	KindDecision:   {map[string]bool{"case": true, "commitment": true}, ofCase((*auditor).addDecision)},
+	KindDecided:    {map[string]bool{"at": false, "case": true, "which": true, "opened": false}, ofCase((*auditor).addDecided)},
+	KindReleased:   {map[string]bool{"at": false, "case": true, "which": false, "package": true}, ofCase((*auditor).addReleased)},
+	KindLapsed:     {map[string]bool{"at": true, "case": true, "fields": false, "targets": false}, ofCase((*auditor).addLapsed)},
+	KindDeleted:    {map[string]bool{"case": true}, ofCase((*auditor).addDeleted)},
 	KindNoticed:    {map[string]bool{"case": true, "salt": true}, ofCase((*auditor).addNoticed)},
 	KindExpired:    {map[string]bool{"case": true}, ofCase((*auditor).addExpired)},
 	// Only who holds the receipt knows which record it was.
@@ -63,9 +71,9 @@ var kinds = map[Kind]leafKind{
 	KindReviewed: {map[string]bool{"code": true, "commitment": true}, (*auditor).addReviewed},
 }
 
-// The constructors cut a time to its UTC day. A caller that knows only the
-// day, because it compares a leaf with a database, passes any time and calls
-// [Leaf.On].
+// The constructors cut a time to its UTC day, or second where [WarrantKind.When] says
+// so. A caller that compares a leaf with a database passes any time and calls [Leaf.On]
+// with the other's [Leaf.When].
 
 func newLeaf(at time.Time, k Kind) Leaf { return Leaf{Version: 1, Kind: k, Day: Day(at)} }
 
@@ -75,11 +83,32 @@ func newCaseLeaf(at time.Time, k Kind, caseIndex int64) Leaf {
 	return l
 }
 
-// On returns l dated day, a UTC day as [Day] writes it.
-func (l Leaf) On(day string) Leaf {
-	l.Day = day
+// On returns l dated when: a UTC day as [Day] writes it, or a second as [Second]
+// does, of which the day is a part.
+func (l Leaf) On(when string) Leaf {
+	l.Day, l.At = when, ""
+	if len(when) > len(dayLayout) {
+		l.Day, l.At = when[:len(dayLayout)], when
+	}
 	return l
 }
+
+// When is how l is dated, as [Leaf.On] takes it.
+func (l Leaf) When() string {
+	if l.At != "" {
+		return l.At
+	}
+	return l.Day
+}
+
+// The categories of data that a warrant asks for, in the terms of Regulation (EU)
+// 2023/1543, Art. 3(9) and (10). Traffic data and content are not kept here.
+const (
+	DataSubscriber  = "subscriber"  // who somebody is and how to reach them
+	DataIdentifying = "identifying" // which accounts are one person's
+)
+
+var dataCategories = []string{DataSubscriber, DataIdentifying}
 
 // BundleLeaf records that the bundle with that hex SHA-256 comes into force.
 func BundleLeaf(at time.Time, bundleHash string) Leaf {
@@ -93,6 +122,8 @@ func BundleLeaf(at time.Time, bundleHash string) Leaf {
 type Facets struct {
 	Jurisdiction, OffenceClass, WarrantKind string
 	Quorum                                  int       // of a kind that opens names; 0: the leaf does not say
+	Offence, Data                           string    // id in the catalogue, [DataSubscriber] …; empty: the leaf does not say
+	HoldEnds                                time.Time // of a kind that keeps records, cut to its UTC day; zero: the leaf does not say
 	SecrecyEnds                             time.Time // cut to its UTC day; zero: no secrecy
 	Bundle                                  string    // hex SHA-256 of the bundle it was decided under
 	Salt                                    [32]byte  // of the case
@@ -103,18 +134,26 @@ type Facets struct {
 // Target is one pseudonym on one platform. A leaf only ever commits to it.
 type Target struct{ Pseudonym, Platform string }
 
-// RecordedLeaf records that a warrant was accepted. The case that an extension
-// or a withdrawal concerns is set by who finds it.
+func (t Target) commit(salt [32]byte) string {
+	return Commit(salt, "target", []byte(t.Pseudonym), []byte(t.Platform))
+}
+
+// RecordedLeaf records that a warrant was accepted. The earlier case that it is about,
+// and which of its targets, is set by who finds it.
 func RecordedLeaf(at time.Time, f Facets) Leaf {
 	l := newLeaf(at, KindRecorded)
 	l.Jurisdiction, l.OffenceClass, l.WarrantKind, l.Bundle = f.Jurisdiction, f.OffenceClass, f.WarrantKind, f.Bundle
-	l.Targets, l.Quorum = len(f.Targets), f.Quorum
+	l.Offence, l.Data, l.Targets, l.Quorum = f.Offence, f.Data, len(f.Targets), f.Quorum
+	l = l.On(WarrantKindOf(f.WarrantKind).When(at))
+	if !f.HoldEnds.IsZero() {
+		l.HoldEnds = Day(f.HoldEnds)
+	}
 	if !f.SecrecyEnds.IsZero() {
 		l.SecrecyEnds = Day(f.SecrecyEnds)
 	}
 	l.Commitment, l.SaltCommitment = Commit(f.Salt, "warrant", []byte(f.Warrant)), Commit(f.Salt, "salt")
 	for _, t := range f.Targets {
-		l.TargetCommitments = append(l.TargetCommitments, Commit(f.Salt, "target", []byte(t.Pseudonym), []byte(t.Platform)))
+		l.TargetCommitments = append(l.TargetCommitments, t.commit(f.Salt))
 	}
 	slices.Sort(l.TargetCommitments)
 	return l
@@ -127,10 +166,11 @@ func RefusedLeaf(at time.Time, code string) Leaf {
 	return l
 }
 
-// DecidedLeaf records one custodian's decision about the case whose recorded
-// leaf is caseIndex: declined with refusedCode, or approved if that is empty. It
-// commits under the case's salt to the signed decision, a compact JWS.
-func DecidedLeaf(at time.Time, caseIndex int64, custodian, refusedCode string, salt [32]byte, signed []byte) Leaf {
+// ApprovalLeaf records, in a case before format 5 of the bundle, one custodian's
+// decision about the case whose recorded leaf is caseIndex: declined with refusedCode,
+// or approved if that is empty. It commits under the case's salt to the signed
+// decision, a compact JWS.
+func ApprovalLeaf(at time.Time, caseIndex int64, custodian, refusedCode string, salt [32]byte, signed []byte) Leaf {
 	l := newCaseLeaf(at, KindApproved, caseIndex)
 	if refusedCode != "" {
 		l.Kind, l.Code = KindDeclined, refusedCode
@@ -139,16 +179,103 @@ func DecidedLeaf(at time.Time, caseIndex int64, custodian, refusedCode string, s
 	return l
 }
 
-// AuthorisedLeaf records that the quorum of custodians approved.
+// AuthorisedLeaf records, in a case before format 5 of the bundle, that the quorum of
+// custodians approved.
 func AuthorisedLeaf(at time.Time, caseIndex int64) Leaf {
 	return newCaseLeaf(at, KindAuthorised, caseIndex)
 }
 
-// ReleasedLeaf records the SHA-256 of the package that was made available.
-func ReleasedLeaf(at time.Time, caseIndex int64, packageHash [32]byte) Leaf {
-	l := newCaseLeaf(at, KindReleased, caseIndex)
-	l.Package = hex.EncodeToString(packageHash[:])
+// Decision is what one custodian decided about each target of a case.
+type Decision struct {
+	Custodian string   // id in the bundle
+	Votes     Marks    // targets that they agreed to open
+	Grounds   []string // why they declined the others, of the bundle's list; sorted, each once
+	Signed    []byte   // the compact JWS
+}
+
+// DecisionSalt is the salt of one decision: HMAC-SHA-256, keyed with the salt of the
+// case, of "penname/decision/v1" and the compact JWS. Who learns it, as the leaf that
+// decides publishes it, learns nothing of the case's, which is secret for longer.
+func DecisionSalt(caseSalt [32]byte, signed []byte) (salt [32]byte) {
+	if caseSalt == ([32]byte{}) {
+		return salt // no salt makes none
+	}
+	mac := hmac.New(sha256.New, caseSalt[:])
+	mac.Write([]byte("penname/decision/v1"))
+	mac.Write(signed)
+	return [32]byte(mac.Sum(nil))
+}
+
+// Open returns what a deciding leaf tells of d, whose decision leaf has that index.
+func (d Decision) Open(caseSalt [32]byte, leaf int64) Opened {
+	salt, digest := DecisionSalt(caseSalt, d.Signed), sha256.Sum256(d.Signed)
+	return Opened{Leaf: leaf, Custodian: d.Custodian, Votes: d.Votes, Grounds: d.Grounds,
+		Salt: hex.EncodeToString(salt[:]), Signed: hex.EncodeToString(digest[:])}
+}
+
+// Opened is one decision that a deciding leaf opens.
+type Opened struct {
+	Leaf      int64    `json:"leaf"`              // index of its decision leaf
+	Custodian string   `json:"custodian"`         // id in the bundle that was in force then
+	Votes     Marks    `json:"votes"`             // targets that they agreed to open
+	Grounds   []string `json:"grounds,omitempty"` // why they declined the others
+	Salt      string   `json:"salt"`              // hex, of [DecisionSalt]
+	Signed    string   `json:"signed"`            // hex SHA-256 of the compact JWS
+}
+
+// commitment is what the decision leaf must hold, or empty if the salt is none.
+func (o Opened) commitment() string {
+	salt, err := hex.DecodeString(o.Salt)
+	if err != nil || len(salt) != 32 {
+		return ""
+	}
+	votes, _ := o.Votes.MarshalText()
+	parts := [][]byte{[]byte(o.Custodian), votes, []byte(o.Signed)}
+	for _, g := range o.Grounds {
+		parts = append(parts, []byte(g))
+	}
+	return Commit([32]byte(salt), "decision", parts...)
+}
+
+// DecisionLeaf records that somebody decided about the case whose recorded leaf is
+// caseIndex. All such leaves of a case look the same until [DecidedLeaf] opens them.
+func DecisionLeaf(at time.Time, caseIndex int64, caseSalt [32]byte, d Decision) Leaf {
+	l := newCaseLeaf(at, KindDecision, caseIndex)
+	l.Commitment = d.Open(caseSalt, 0).commitment()
 	return l
+}
+
+// DecidedLeaf records which targets reached their quorum now, and opens every decision
+// of the case that was not opened before, rising. No mark: none that is left can be
+// reached any more. Of an emergency it is dated to the second, by [Leaf.On].
+func DecidedLeaf(at time.Time, caseIndex int64, which Marks, opened []Opened) Leaf {
+	l := newCaseLeaf(at, KindDecided, caseIndex)
+	l.Which, l.Opened = which, opened
+	return l
+}
+
+// ReleasedLeaf records the SHA-256 of the package that was made available, and which
+// targets it opens; nil in a case before format 5 of the bundle: all. Of an emergency
+// it is dated to the second, by [Leaf.On].
+func ReleasedLeaf(at time.Time, caseIndex int64, packageHash [32]byte, which Marks) Leaf {
+	l := newCaseLeaf(at, KindReleased, caseIndex)
+	l.Package, l.Which = hex.EncodeToString(packageHash[:]), which
+	return l
+}
+
+// LapsedLeaf records that nobody validated an emergency in time, with the names of the
+// fields that were delivered before, in any order, and of how many targets; neither if
+// nothing was.
+func LapsedLeaf(at time.Time, caseIndex int64, fields []string, targets int) Leaf {
+	l := newCaseLeaf(at, KindLapsed, caseIndex).On(Second(at))
+	l.Fields, l.Targets = slices.Sorted(slices.Values(fields)), targets
+	return l
+}
+
+// DeletedLeaf records that the requester stated that what was delivered is deleted.
+// Nobody can check that it is.
+func DeletedLeaf(at time.Time, caseIndex int64) Leaf {
+	return newCaseLeaf(at, KindDeleted, caseIndex)
 }
 
 // NoticedLeaf records that the persons were told, and publishes the salt that

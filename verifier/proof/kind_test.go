@@ -15,6 +15,8 @@ import (
 var (
 	evening = time.Date(2026, 3, 4, 23, 30, 0, 0, time.FixedZone("west", -5*3600)) // the 5th in UTC
 	salt1   = [32]byte{1}
+
+	decision = Decision{"bar-council", Marks{0b101}, []string{"press_freedom"}, []byte("a.b.c")}
 )
 
 // constructed is one leaf of each kind, from its constructor.
@@ -24,10 +26,15 @@ func constructed() []Leaf {
 		RecordedLeaf(evening, Facets{Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: Production, SecrecyEnds: evening.AddDate(0, 1, 0),
 			Bundle: hex.EncodeToString(salt1[:]), Salt: salt1, Warrant: "a.b.c", Targets: []Target{{"p", "x"}, {"q", "x"}, {"r", "y"}}}),
 		RefusedLeaf(evening, "warrant.expired"),
-		DecidedLeaf(evening, 1, "bar-council", "", salt1, []byte("yes")),
-		DecidedLeaf(evening, 1, "press-council", "declined.recused", salt1, []byte("no")),
+		ApprovalLeaf(evening, 1, "bar-council", "", salt1, []byte("yes")),
+		ApprovalLeaf(evening, 1, "press-council", "declined.recused", salt1, []byte("no")),
 		AuthorisedLeaf(evening, 1),
-		ReleasedLeaf(evening, 1, salt1),
+		DecisionLeaf(evening, 1, salt1, decision),
+		DecidedLeaf(evening, 1, decision.Votes, []Opened{decision.Open(salt1, 5)}),
+		ReleasedLeaf(evening, 1, salt1, nil),
+		ReleasedLeaf(evening, 1, salt1, decision.Votes),
+		LapsedLeaf(evening, 1, []string{"name", "birthdate"}, 2),
+		DeletedLeaf(evening, 1),
 		NoticedLeaf(evening, 1, salt1),
 		ExpiredLeaf(evening, 1),
 		ErasedLeaf(evening, salt1, "mfrggzdfmztwq2lk"),
@@ -72,7 +79,7 @@ func TestEveryKindOfLeafHasARowAndAConstructor(t *testing.T) {
 		if again, err := back.Marshal(); err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%s: %s, want %s", l.Kind, again, b)
 		}
-		if moved, err := l.On("2026-04-01").Marshal(); err != nil || !bytes.Equal(moved, bytes.Replace(b, []byte("2026-03-05"), []byte("2026-04-01"), 1)) {
+		if moved, err := l.On(strings.Replace(l.When(), "2026-03-05", "2026-04-01", 1)).Marshal(); err != nil || !bytes.Equal(moved, bytes.ReplaceAll(b, []byte("2026-03-05"), []byte("2026-04-01"))) {
 			t.Errorf("%s: %s, %v", l.Kind, moved, err)
 		}
 	}

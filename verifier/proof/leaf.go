@@ -21,9 +21,12 @@ const (
 	// MaxTargets is how many target commitments fit into one leaf.
 	MaxTargets = 900
 
-	maxWord   = 64
-	maxQuorum = 255 // a threshold key has no more shares
-	dayLayout = time.DateOnly
+	maxWord      = 64
+	maxMarks     = (MaxTargets + 7) / 8 // bytes
+	maxFields    = 64                   // of a record, and grounds of a decision
+	maxQuorum    = 255                  // a threshold key has no more shares
+	dayLayout    = time.DateOnly
+	secondLayout = "2006-01-02T15:04:05Z"
 )
 
 // Leaf is one entry of the public log: make it with the constructor of its kind.
@@ -34,14 +37,21 @@ const (
 type Leaf struct {
 	Version           int      `json:"v"` // always 1
 	Kind              Kind     `json:"kind"`
-	Day               string   `json:"day"`                          // UTC, YYYY-MM-DD; no finer time is published
+	Day               string   `json:"day"`                          // UTC, YYYY-MM-DD
+	At                string   `json:"at,omitempty"`                 // UTC, RFC 3339 in whole seconds, of that day: only of what an emergency's clock of hours counts
 	Case              *int64   `json:"case,omitempty"`               // index of the case's recorded leaf
 	Jurisdiction      string   `json:"jurisdiction,omitempty"`       // ISO 3166-1 alpha-2 or 3166-2: "GB", "GB-SCT"
 	OffenceClass      string   `json:"offence_class,omitempty"`      // a word of the bundle: "threats-to-kill"
+	Offence           string   `json:"offence,omitempty"`            // id in the catalogue of the bundle, where that lets a leaf say it
+	Data              string   `json:"data,omitempty"`               // what was asked for: [DataSubscriber] or [DataIdentifying], where the bundle lets a leaf say it
 	WarrantKind       string   `json:"warrant_kind,omitempty"`       // the name of a [WarrantKind]
 	Targets           int      `json:"targets,omitempty"`            // number of pseudonyms the warrant names
 	Quorum            int      `json:"quorum,omitempty"`             // distinct custodians that the rules want, of a kind that opens names; absent in leaves of the first release
 	SecrecyEnds       string   `json:"secrecy_ends,omitempty"`       // UTC day; absent: no secrecy
+	HoldEnds          string   `json:"hold_ends,omitempty"`          // UTC day until which a preservation, or an extension of one, keeps records
+	Which             Marks    `json:"which,omitempty"`              // targets of the case that this is about
+	Fields            []string `json:"fields,omitempty"`             // names of the fields that an emergency opened before it lapsed, sorted
+	Opened            []Opened `json:"opened,omitempty"`             // the decisions of the case that no leaf opened before, rising
 	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"; the outcome of a review
 	Bundle            string   `json:"bundle,omitempty"`             // hex SHA-256 of the bundle in force
 	Custodian         string   `json:"custodian,omitempty"`          // id of the custodian in the bundle
@@ -91,31 +101,41 @@ func (l Leaf) lint() error {
 	if !isDay(l.Day) {
 		return errors.New("day")
 	}
-	present := map[string]bool{
-		"case": l.Case != nil, "jurisdiction": l.Jurisdiction != "", "offence_class": l.OffenceClass != "",
-		"warrant_kind": l.WarrantKind != "", "targets": l.Targets != 0, "quorum": l.Quorum != 0, "secrecy_ends": l.SecrecyEnds != "",
-		"code": l.Code != "", "bundle": l.Bundle != "", "custodian": l.Custodian != "", "commitment": l.Commitment != "",
-		"salt_commitment": l.SaltCommitment != "", "target_commitments": len(l.TargetCommitments) > 0, "package": l.Package != "", "salt": l.Salt != "",
-	}
-	for name, is := range present {
-		if must, may := kind.fields[name]; is && !may || !is && must {
-			return errors.New(name + " in this kind")
+	for _, f := range [...]struct {
+		name string
+		is   bool
+	}{
+		{"at", l.At != ""}, {"case", l.Case != nil}, {"jurisdiction", l.Jurisdiction != ""}, {"offence_class", l.OffenceClass != ""},
+		{"offence", l.Offence != ""}, {"data", l.Data != ""}, {"warrant_kind", l.WarrantKind != ""}, {"targets", l.Targets != 0},
+		{"quorum", l.Quorum != 0}, {"secrecy_ends", l.SecrecyEnds != ""}, {"hold_ends", l.HoldEnds != ""}, {"which", len(l.Which) > 0},
+		{"fields", len(l.Fields) > 0}, {"opened", len(l.Opened) > 0}, {"code", l.Code != ""}, {"bundle", l.Bundle != ""},
+		{"custodian", l.Custodian != ""}, {"commitment", l.Commitment != ""}, {"salt_commitment", l.SaltCommitment != ""},
+		{"target_commitments", len(l.TargetCommitments) > 0}, {"package", l.Package != ""}, {"salt", l.Salt != ""},
+	} {
+		if must, may := kind.fields[f.name]; f.is && !may || !f.is && must {
+			return errors.New(f.name + " in this kind")
 		}
 	}
 	for _, f := range []struct {
 		name, value string
 		shape       *regexp.Regexp
 	}{
-		{"jurisdiction", l.Jurisdiction, jurisdiction}, {"offence_class", l.OffenceClass, word}, {"code", l.Code, word},
-		{"custodian", l.Custodian, word}, {"bundle", l.Bundle, digest}, {"commitment", l.Commitment, digest},
+		{"jurisdiction", l.Jurisdiction, jurisdiction}, {"offence_class", l.OffenceClass, word},
+		{"offence", l.Offence, word}, {"code", l.Code, word}, {"custodian", l.Custodian, word}, {"bundle", l.Bundle, digest}, {"commitment", l.Commitment, digest},
 		{"salt_commitment", l.SaltCommitment, digest}, {"package", l.Package, digest}, {"salt", l.Salt, digest},
 	} {
-		if f.value != "" && (!f.shape.MatchString(f.value) || f.shape != digest && (len(f.value) > maxWord || telling.MatchString(f.value))) {
+		if f.value != "" && !shaped(f.value, f.shape) {
 			return errors.New(f.name)
 		}
 	}
 	if l.Case != nil && *l.Case < 0 {
 		return errors.New("case")
+	}
+	if l.At != "" && (!isSecond(l.At) || !strings.HasPrefix(l.At, l.Day)) {
+		return errors.New("at")
+	}
+	if len(l.Which) > maxMarks || l.Kind == KindReleased && len(l.Which) > 0 && l.Which.Count() == 0 {
+		return errors.New("which")
 	}
 	if strings.Trim(l.Salt, "0") == "" && l.Salt != "" {
 		return errors.New("salt")
@@ -126,10 +146,21 @@ func (l Leaf) lint() error {
 	if l.Kind == KindReviewed && !slices.Contains([]string{Accepted, Separated, Objected}, l.Code) {
 		return errors.New("code of a review")
 	}
-	if l.Kind == KindRecorded {
+	switch l.Kind {
+	case KindRecorded:
 		return l.lintRecorded()
+	case KindLapsed:
+		return l.lintLapsed()
+	case KindDecided:
+		return lintOpened(l.Opened)
 	}
 	return nil
+}
+
+// shaped reports whether a value has its shape. What is no digest must be short, too,
+// and must tell nothing.
+func shaped(value string, shape *regexp.Regexp) bool {
+	return shape.MatchString(value) && (shape == digest || len(value) <= maxWord && !telling.MatchString(value))
 }
 
 func (l Leaf) lintRecorded() error {
@@ -143,6 +174,18 @@ func (l Leaf) lintRecorded() error {
 	if l.SecrecyEnds != "" && !isDay(l.SecrecyEnds) {
 		return errors.New("secrecy_ends")
 	}
+	if l.HoldEnds != "" && (!isDay(l.HoldEnds) || !kind.Holds) {
+		return errors.New("hold_ends")
+	}
+	if l.Data != "" && !slices.Contains(dataCategories, l.Data) {
+		return errors.New("data")
+	}
+	if (l.At != "") != kind.Timed {
+		return errors.New("at in this kind of warrant")
+	}
+	if len(l.Which) > 0 && (l.Case == nil || !kind.Part || l.Which.Count() == 0) {
+		return errors.New("which")
+	}
 	if l.Targets != len(l.TargetCommitments) || (l.Targets > 0) != kind.Targets {
 		return errors.New("targets")
 	}
@@ -155,6 +198,50 @@ func (l Leaf) lintRecorded() error {
 	return nil
 }
 
+// lintLapsed: what was delivered has names, and its targets a number.
+func (l Leaf) lintLapsed() error {
+	if l.Targets < 0 || l.Targets > MaxTargets || (l.Targets > 0) != (len(l.Fields) > 0) {
+		return errors.New("targets")
+	}
+	if len(l.Fields) > maxFields || !sortedWords(l.Fields) {
+		return errors.New("fields")
+	}
+	return nil
+}
+
+func lintOpened(opened []Opened) error {
+	for i, o := range opened {
+		switch {
+		case o.Leaf < 0 || i > 0 && o.Leaf <= opened[i-1].Leaf:
+			return errors.New("leaf of what is opened")
+		case !shaped(o.Custodian, word):
+			return errors.New("custodian of what is opened")
+		case len(o.Votes) == 0 || len(o.Votes) > maxMarks:
+			return errors.New("votes")
+		case len(o.Grounds) > maxFields || !sortedWords(o.Grounds):
+			return errors.New("grounds")
+		case !shaped(o.Salt, digest) || !shaped(o.Signed, digest):
+			return errors.New("salt or digest of what is opened")
+		}
+	}
+	return nil
+}
+
+// sortedWords reports whether all are words of the bundle, each once, sorted.
+func sortedWords(all []string) bool {
+	for i, w := range all {
+		if !shaped(w, word) || i > 0 && w <= all[i-1] {
+			return false
+		}
+	}
+	return true
+}
+
+func isSecond(s string) bool {
+	t, err := time.Parse(secondLayout, s)
+	return err == nil && t.Year() >= 2000 && t.Format(secondLayout) == s
+}
+
 func isDay(s string) bool {
 	t, err := time.Parse(dayLayout, s)
 	return err == nil && t.Year() >= 2000 && t.Format(dayLayout) == s
@@ -162,6 +249,10 @@ func isDay(s string) bool {
 
 // Day returns the UTC day of t in the form of a leaf.
 func Day(t time.Time) string { return t.UTC().Format(dayLayout) }
+
+// Second returns the UTC second of t in the form of a leaf that an emergency's clock
+// counts.
+func Second(t time.Time) string { return t.UTC().Format(secondLayout) }
 
 // ParseLeaf parses one leaf and accepts exactly the bytes that [Leaf.Marshal]
 // writes: a duplicate, unknown or differently spelt field, white space or
@@ -204,7 +295,8 @@ func newer(b []byte) bool {
 //	"warrant"   the compact JWS of the warrant
 //	"salt"      nothing: an outsider, who has none of the rest, can check the salt
 //	"target"    pseudonym, platform
-//	"approval"  the compact JWS of the approval
+//	"approval"  the compact JWS of the approval, in cases before format 5 of the bundle
+//	"decision"  custodian, votes in hex, hex SHA-256 of the compact JWS, each ground; see [DecisionSalt]
 //	"erasure"   the label of the record; the person's receipt holds the salt
 //	"review"    the compact JWS of each reviewer
 //

@@ -79,11 +79,12 @@ type auditor struct {
 }
 
 type auditedCase struct {
-	kind                                                   WarrantKind
-	day, secrecyEnds, salt                                 string
-	quorum                                                 int               // 0: not judged
-	approved                                               map[string]string // by custodian, under which threshold key
-	authorised, released, noticed, stopped, ended, expired bool
+	kind                                                           WarrantKind
+	day, secrecyEnds, salt                                         string
+	quorum                                                         int               // 0: not judged
+	approved                                                       map[string]string // by custodian, under which threshold key
+	closed                                                         map[int64]string  // commitments of decisions that no leaf opened
+	authorised, released, noticed, stopped, ended, expired, lapsed bool
 }
 
 func newAuditor(o AuditOptions) *auditor {
@@ -194,7 +195,7 @@ func (a *auditor) addErased(l Leaf) {
 
 func (a *auditor) addRecorded(l Leaf) {
 	c := &auditedCase{kind: WarrantKindOf(l.WarrantKind), day: l.Day, secrecyEnds: l.SecrecyEnds, salt: l.SaltCommitment,
-		quorum: max(1, l.Quorum), approved: map[string]string{}}
+		quorum: max(1, l.Quorum), approved: map[string]string{}, closed: map[int64]string{}}
 	if l.Bundle != a.bundle {
 		// "A custodian refuses a warrant under any other bundle."
 		a.found(FindingBundle)
@@ -340,4 +341,26 @@ func daysBetween(from, to string) float64 {
 		return 0
 	}
 	return b.Sub(a).Hours() / 24
+}
+
+// addDecision notes a decision that is still closed.
+func (a *auditor) addDecision(c *auditedCase, l Leaf) { c.closed[a.index] = l.Commitment }
+
+func (a *auditor) addDecided(c *auditedCase, l Leaf) {
+	a.mayOpen(c)
+	for _, o := range l.Opened {
+		if c.closed[o.Leaf] != o.commitment() {
+			a.found(FindingOpening)
+		}
+		delete(c.closed, o.Leaf)
+	}
+	c.authorised = c.authorised || l.Which.Count() > 0
+}
+
+func (a *auditor) addLapsed(c *auditedCase, _ Leaf) { c.lapsed = true }
+
+func (a *auditor) addDeleted(c *auditedCase, _ Leaf) {
+	if !c.released {
+		a.found(FindingOrder)
+	}
 }

@@ -1,5 +1,7 @@
 package proof
 
+import "time"
+
 // The kinds of warrant. Regulation (EU) 2023/1543, Art. 3(1), (2): production
 // and preservation; Art. 11: extension of a preservation.
 const (
@@ -17,13 +19,24 @@ type WarrantKind struct {
 	Targets bool   // names at least one pseudonym; a kind without names none
 	Earlier bool   // is about an earlier warrant, whose case its leaf may name; no other leaf does
 	Stops   bool   // ends that case
+	Part    bool   // may be about some targets of that case only
+	Holds   bool   // keeps records until a day that its leaf says
+	Timed   bool   // counts by a clock of hours: its leaves are dated to the second
+}
+
+// When is how a leaf of a warrant of this kind is dated, as [Leaf.On] takes it.
+func (k WarrantKind) When(t time.Time) string {
+	if k.Timed {
+		return Second(t)
+	}
+	return Day(t)
 }
 
 var warrantKinds = []WarrantKind{
 	{Name: Production, Opens: true, Targets: true},
-	{Name: Preservation, Targets: true},
-	{Name: Extension, Targets: true, Earlier: true},
-	{Name: Withdrawal, Earlier: true, Stops: true},
+	{Name: Preservation, Targets: true, Holds: true},
+	{Name: Extension, Targets: true, Earlier: true, Holds: true},
+	{Name: Withdrawal, Earlier: true, Stops: true, Part: true},
 }
 
 // WarrantKindOf returns the kind of that name, or the zero WarrantKind, which

@@ -72,7 +72,7 @@ func Approve(c disclose.Case) (disclose.Change, error) {
 	return disclose.Change{
 		Approval: &disclose.Approval{Custodian: "bar", Approved: true, Signed: "signed", Bundle: c.Bundle},
 		Steps: []disclose.Step{
-			{Event: disclose.Approve, Leaf: proof.DecidedLeaf(Day, c.RecordedLeaf, "bar", "", c.Salt, []byte("signed"))},
+			{Event: disclose.Approve, Leaf: proof.ApprovalLeaf(Day, c.RecordedLeaf, "bar", "", c.Salt, []byte("signed"))},
 			{Event: disclose.Authorise, Leaf: proof.AuthorisedLeaf(Day, c.RecordedLeaf)},
 		},
 	}, nil
@@ -83,7 +83,7 @@ func Decline(c disclose.Case) (disclose.Change, error) {
 	return disclose.Change{
 		Approval: &disclose.Approval{Custodian: "bar", Signed: "signed", Bundle: c.Bundle},
 		Steps: []disclose.Step{
-			{Event: disclose.Decline, Leaf: proof.DecidedLeaf(Day, c.RecordedLeaf, "bar", "declined.other", c.Salt, []byte("signed"))},
+			{Event: disclose.Decline, Leaf: proof.ApprovalLeaf(Day, c.RecordedLeaf, "bar", "declined.other", c.Salt, []byte("signed"))},
 			{Event: disclose.Fail},
 		},
 	}, nil
@@ -93,7 +93,7 @@ func Decline(c disclose.Case) (disclose.Change, error) {
 func Release(c disclose.Case) (disclose.Change, error) {
 	pack := []byte("package of " + c.ID)
 	return disclose.Change{Package: pack, Steps: []disclose.Step{
-		{Event: disclose.Release, Leaf: proof.ReleasedLeaf(Day, c.RecordedLeaf, sha256.Sum256(pack))}}}, nil
+		{Event: disclose.Release, Leaf: proof.ReleasedLeaf(Day, c.RecordedLeaf, sha256.Sum256(pack), nil)}}}, nil
 }
 
 // Notify tells one person.
