@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,14 +37,15 @@ type caseStatus struct {
 	Unknown  bool                `json:"exhibits_unknown,omitempty"`
 }
 
-func (s caseStatus) String() string {
+// at is for a person at a terminal, at that time.
+func (s caseStatus) at(now time.Time) string {
 	switch {
 	case s.Unknown:
-		return s.CaseStatus.String() + "\nexhibits: unknown, the registrar is older than they are"
+		return s.At(now) + "\nexhibits: unknown, the registrar is older than they are"
 	case s.Exhibits == nil:
-		return s.CaseStatus.String()
+		return s.At(now)
 	}
-	return s.CaseStatus.String() + "\n" + s.Exhibits.String()
+	return s.At(now) + "\n" + s.Exhibits.String()
 }
 
 // withExhibits asks for the exhibits of a case. An older registrar, which has no such
@@ -94,7 +96,7 @@ func warrantFile(p *program) *cobra.Command {
 					return err
 				}
 			}
-			text := st.String()
+			text := st.at(p.Now())
 			if e.withheld && folder != "" {
 				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
 			}
