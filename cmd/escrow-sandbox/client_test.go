@@ -206,7 +206,7 @@ func TestFoundN5AWorldGoesOn(t *testing.T) {
 			} {
 				var said bytes.Buffer
 				env := escrow.System()
-				env.Stdout, env.Stderr = &said, &said
+				env.Stdout, env.Stderr, env.Ask = &said, &said, agrees
 				if code := escrow.Run(t.Context(), args, env); code != 0 {
 					t.Errorf("%v: %s", args, said.String())
 				}

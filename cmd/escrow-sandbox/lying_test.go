@@ -104,7 +104,7 @@ func custodianSays(t *testing.T, tb *world.World, p *posted, id string, args ...
 	t.Helper()
 	var out strings.Builder
 	env := escrow.System()
-	env.Stdout, env.Stderr, env.Now, env.HTTP = &out, &out, tb.Clock.Now, &http.Client{Transport: p}
+	env.Stdout, env.Stderr, env.Now, env.HTTP, env.Ask = &out, &out, tb.Clock.Now, &http.Client{Transport: p}, agrees
 	code = escrow.Run(t.Context(), tb.AsCustodian(id, args...), env)
 	return out.String(), code
 }

@@ -48,10 +48,14 @@ var programs = world.Programs{
 	Escrow: func(ctx context.Context, args []string, now func() time.Time, out, errs io.Writer) int {
 		env := escrow.System()
 		env.Stdin, env.Stdout, env.Stderr, env.Now = strings.NewReader(""), out, errs, now
+		env.Ask = agrees
 		return escrow.Run(ctx, args, env)
 	},
 	Escrowd: escrowd.Run,
 }
+
+// agrees is a person of the story: a custodian who says yes to whatever they are asked.
+func agrees(context.Context, string) (string, error) { return "yes", nil }
 
 func newRoot() *cobra.Command {
 	var o world.Options

@@ -205,7 +205,7 @@ func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
 	// As in any process, a relative path is below the script's folder.
 	env := escrow.System()
 	env.Stdin, env.Stdout, env.Stderr, env.Now = strings.NewReader(""), ts.Stdout(), ts.Stderr(), s.Clock.Now
-	env.Passphrase = typed
+	env.Passphrase, env.Ask = typed, agrees
 	if s.lie != nil {
 		env.HTTP = &http.Client{Transport: s.lie}
 	}

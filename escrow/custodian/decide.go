@@ -19,33 +19,60 @@ import (
 var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 	"declining needs --reason, one of: "+strings.Join(policy.DeclineReasons, ", "))
 
-// Approve signs the custodian's approval of a case that they reviewed, with one
-// share for each target and compartment that is to be opened, encrypted to the
-// requester. It is the refusal of the
-// first check that the case did not pass, [ErrUnread] or [ErrExhibits] unless the folder has
-// read what was published and it is what the evidence declares, [ErrNotAsReviewed] if that was another
-// when it was reviewed, before the notice period is over [policy.ErrNoticePeriod],
-// without a share [ErrNoShare], and for somebody who is not a custodian of the
-// bundle in force [ErrNotInForce].
-func (c *Custodian) Approve(r *Review, at time.Time) (signed string, err error) {
+// ErrOneVote is of a case under rules that know one vote for all of its targets.
+var ErrOneVote = refusal.New(refusal.Conflict, "custodian.one_vote",
+	"under the rules of this case one decision counts for all its targets, and not all of them are approved: nothing was signed; refuse the case")
+
+// Approve signs what the custodian answered about the targets of a case that they reviewed,
+// with one share for each target that is approved and each compartment of it that is to be
+// opened, encrypted to the requester. Where no target is approved it is a refusal. It is the
+// refusal of the first check that the case did not pass, [ErrUnread] unless the folder has read what was published,
+// [ErrNotAsReviewed] if the case was another when it was reviewed, before the notice
+// period is over [policy.ErrNoticePeriod], one of [Review.Answered], without a share [ErrNoShare], and for somebody who is not a
+// custodian of the bundle in force [ErrNotInForce].
+func (c *Custodian) Approve(r *Review, answers []Answer, at time.Time) (signed string, err error) {
+	if err := r.Approvable(at); err != nil {
+		return "", err
+	}
+	a := opening.Approval{Decision: opening.Decline, At: at}
+	if a.Questions, a.Answers, err = r.Answered(answers); err != nil {
+		return "", err
+	}
+	approved := make(map[int]bool)
+	for _, said := range a.Answers {
+		if said.Vote == opening.Approve {
+			a.Decision, approved[said.Target] = opening.Approve, true
+		}
+	}
+	switch {
+	case r.since[0].Version < perTarget && len(approved) < len(r.Targets):
+		return "", ErrOneVote
+	case a.Decision == opening.Decline:
+		a.Reason = a.Answers[0].Reason
+	default:
+		if a.Shares, err = c.shares(r, approved); err != nil {
+			return "", err
+		}
+	}
+	return c.sign(r, a)
+}
+
+// Approvable is why nothing of the case can be approved, whatever is answered, or nil: see
+// [Custodian.Approve].
+func (r *Review) Approvable(at time.Time) error {
 	switch {
 	case r.kept == nil:
-		return "", ErrNotReviewed
+		return ErrNotReviewed
 	case r.failed != nil:
-		return "", r.failed
+		return r.failed
 	case r.kept.Failed != "":
-		return "", ErrNotAsReviewed
+		return ErrNotAsReviewed
 	case at.Before(r.from):
-		return "", policy.ErrNoticePeriod
+		return policy.ErrNoticePeriod
+	case r.exhibits && !r.Read:
+		return ErrUnread
 	}
-	if err := r.read(); err != nil {
-		return "", err
-	}
-	shares, err := c.shares(r)
-	if err != nil {
-		return "", err
-	}
-	return c.sign(r, opening.Approval{Decision: opening.Approve, Shares: shares, At: at})
+	return nil
 }
 
 // Decline signs the custodian's refusal of a case that they reviewed, whether it
@@ -83,7 +110,7 @@ func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 	if err := c.folder.create(decisionFile(r.Case, inForce), []byte(signed)); err != nil && !errors.Is(err, secretfile.ErrExists) {
 		return "", err
 	}
-	signed, err = c.Decision(r.Case, a.Decision, a.Reason, r.inForce())
+	signed, err = c.decision(r.Case, &a, r.inForce())
 	if err == nil && signed == "" { // another program is writing its own
 		err = secretfile.ErrUnwritable
 	}
@@ -99,12 +126,12 @@ func (c *Custodian) signsFor(b *policy.Bundle) bool {
 // inForce is the bundle whose custodian signs.
 func (r *Review) inForce() *policy.Bundle { return r.since[len(r.since)-1] }
 
-// shares makes one share for each target and each compartment that holds a field
+// shares makes one share for each approved target and each compartment that holds a field
 // which the warrant names, and no other: readable by the requester alone and bound
 // to this warrant, record, compartment and custodian. They are of the key in force:
 // a resharing may have moved it since the record was sealed, and it opens all the
 // same.
-func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
+func (c *Custodian) shares(r *Review, approved map[int]bool) ([]opening.EncryptedShare, error) {
 	pk, err := threshold.ParsePublicKey(r.inForce().ThresholdKey)
 	if err != nil {
 		return nil, err
@@ -116,6 +143,9 @@ func (c *Custodian) shares(r *Review) ([]opening.EncryptedShare, error) {
 	warrantHash := policy.Hash(r.file.Submission.Warrant)
 	var out []opening.EncryptedShare
 	for i, t := range r.file.Targets {
+		if !approved[i] {
+			continue
+		}
 		for _, compartment := range t.Needed(r.Warrant.Fields) {
 			share, err := t.DecryptShare(t.Label, compartment, pk, ks)
 			if err != nil {

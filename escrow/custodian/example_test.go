@@ -85,7 +85,8 @@ func ExampleCustodian_Review() {
 	for _, finding := range review.Findings {
 		fmt.Println(finding)
 	}
-	_, err = gerd.Approve(review, day)
+	fmt.Println(review.Targets[0].Questions[0])
+	_, err = gerd.Approve(review, []custodian.Answer{{Target: "1", Says: []string{"yes"}}}, day)
 	fmt.Println(err)
 	_, err = gerd.Decline(review, "disproportionate", day)
 	fmt.Println(err)
@@ -94,6 +95,7 @@ func ExampleCustodian_Review() {
 	// every target has evidence signed by its platform, with the token as presented
 	// the public log recorded it at entry 11, cosigned by a quorum of witnesses
 	// each sealed record is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post
+	// Does each of these posts show this offence, Threats to kill or to cause serious harm?
 	// custodian.no_share: the folder holds no share of the custodians' key: take part in a ceremony first
 	// custodian.not_in_force: you are not a custodian of the rules in force: who signs must be, whatever the rules of the case's day say
 }

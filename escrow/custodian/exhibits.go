@@ -20,7 +20,7 @@ var (
 	ErrUnread = refusal.New(refusal.Denied, "custodian.exhibits_not_read",
 		"the evidence of this case declares what was published, and this folder has not read it since the case was last reviewed: nothing was signed; run escrow custodian review CASE")
 	ErrExhibits = refusal.New(refusal.Denied, "custodian.exhibits_refused",
-		"what a target published is missing, or is not what its evidence declares: nothing was signed; ask for it to be filed and review the case again, or refuse it")
+		"what a target published is missing, or is not what its evidence declares: nothing was signed; ask for it to be filed and review the case again, or answer for that target with a reason, which declines it")
 )
 
 // Post is a post that a target's evidence is about.
@@ -56,7 +56,7 @@ const (
 // CheckExhibits fetches, opens and compares what was published, for a case that the folder
 // keeps a review of, and gives what matches to save. What is not encrypted to the folder is
 // read from a copy. Without it the case is not approved. The
-// refusal of each target is kept and shown ([Review].Refused); it is no error. Errors are
+// refusal of each target is kept and shown ([Target].Wrong); it is no error. Errors are
 // [ErrNotReviewed], [ErrNoExhibitKey], that of save or of the disk, and why something could
 // not be fetched (exhibit.Fetch): after them the exhibits are not read.
 func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCopy, save exhibit.Save) error {
@@ -86,7 +86,7 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 		shown[x] = text
 		return save(x, content)
 	}
-	refused, err := read.Targets(r.posts)
+	refused, err := read.Targets(r.published())
 	if err != nil {
 		return err
 	}
@@ -96,10 +96,10 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 			checked[i] = said.Code
 		}
 	}
-	for i, target := range r.posts {
-		for j, p := range target {
+	for _, t := range r.Targets {
+		for j, p := range t.posts {
 			for k, x := range p.Exhibits {
-				said := &r.Posts[i][j].Exhibits[k]
+				said := &t.Posts[j].Exhibits[k]
 				said.Missing = missing[x.Digest]
 				if text, ok := shown[x]; ok {
 					said.File, said.Text = exhibit.FileName(x), text
@@ -116,8 +116,37 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	if err := c.folder.replace(reviewFile(r.Case), raw); err != nil {
 		return err
 	}
-	r.kept, r.Refused = &k, checked
+	r.kept = &k
+	r.compared(checked)
 	return nil
+}
+
+// published are the posts to read, by target.
+func (r *Review) published() [][]policy.Post {
+	posts := make([][]policy.Post, len(r.Targets))
+	for i, t := range r.Targets {
+		if t.Waits() {
+			posts[i] = t.posts
+		}
+	}
+	return posts
+}
+
+// compared notes what reading what was published came to, by target.
+func (r *Review) compared(checked []string) {
+	if !r.exhibits || len(checked) != len(r.Targets) {
+		return
+	}
+	r.Read = true
+	for i, code := range checked {
+		t := &r.Targets[i]
+		if t.wrong == ErrExhibits { // of a reading before
+			t.wrong, t.Wrong = nil, ""
+		}
+		if code != "" {
+			t.refuse(ErrExhibits, code)
+		}
+	}
 }
 
 // begin is what is shown of a text: about the first bytes of it, not half a letter.
@@ -131,37 +160,18 @@ func begin(text []byte, length int) string {
 	return document.Visible(string(text[:length])) + "\n… the rest is in the file"
 }
 
-// read is nil if the folder has read what was published, and all of it matches.
-func (r *Review) read() error {
-	if !r.exhibits {
-		return nil
-	}
-	if len(r.kept.Checked) != len(r.posts) {
-		return ErrUnread
-	}
-	for i, code := range r.kept.Checked {
-		if code != "" {
-			return ErrExhibits.Because(fmt.Errorf("target %d: %w", i+1, errors.New(code)))
+// showPosts records what the decision says of the posts of a target.
+func (t *Target) showPosts(posts []policy.Post, since policy.Registered) {
+	t.posts = posts
+	for _, p := range posts {
+		shown := Post{URL: p.URL, At: p.At, ProvenByKey: p.ProvenByKey, Description: p.Description, Registered: since}
+		if len(p.Exhibits) == 0 {
+			shown.SHA256 = fmt.Sprintf("%x", p.Digest)
 		}
-	}
-	return nil
-}
-
-// showPosts records what the decision says of the posts.
-func (r *Review) showPosts(d policy.Decision) {
-	r.posts, r.exhibits = d.Posts, len(d.Exhibits) > 0
-	r.Posts = make([][]Post, len(d.Posts))
-	for i, target := range d.Posts {
-		for _, p := range target {
-			shown := Post{URL: p.URL, At: p.At, ProvenByKey: p.ProvenByKey, Description: p.Description, Registered: d.Registered[i]}
-			if len(p.Exhibits) == 0 {
-				shown.SHA256 = fmt.Sprintf("%x", p.Digest)
-			}
-			for _, x := range p.Exhibits {
-				shown.Exhibits = append(shown.Exhibits, Exhibit{Type: x.Type, SHA256: x.Name(), Length: x.Length})
-			}
-			r.Posts[i] = append(r.Posts[i], shown)
+		for _, x := range p.Exhibits {
+			shown.Exhibits = append(shown.Exhibits, Exhibit{Type: x.Type, SHA256: x.Name(), Length: x.Length})
 		}
+		t.Posts = append(t.Posts, shown)
 	}
 }
 
@@ -184,7 +194,7 @@ func (r *Review) post(p Post) string {
 			s += ": withheld, nobody may copy it\n"
 		case !r.exhibits:
 			s += ": not filed under the rules of this case, read it where it was published\n"
-		case r.Refused == nil:
+		case !r.Read:
 			s += ": not read\n"
 		case x.Missing:
 			s += ": missing\n"

@@ -31,9 +31,7 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	}
 	// The case on file is of older rules: this one declares what was published.
 	declares := func(r *Review) *Review {
-		r.showPosts(policy.Decision{Posts: [][]policy.Post{{{Post: token.Post{URL: "https://town-square.example/1", Exhibits: []token.Exhibit{x}}}}},
-			Registered: make([]policy.Registered, 1), Exhibits: []token.Exhibit{x}})
-		return r
+		return r.declaring(policy.Post{Post: token.Post{URL: "https://town-square.example/1", Exhibits: []token.Exhibit{x}}})
 	}
 	again := func() *Review {
 		r, err := v.open("gerd").Reviewed(f.Case, f, v.since, caseDay)
@@ -46,10 +44,10 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Approve(declares(r), caseDay); !errors.Is(err, ErrUnread) {
+	if _, err := c.Approve(declares(r), yes, caseDay); !errors.Is(err, ErrUnread) {
 		t.Error("right after the review:", err)
 	}
-	if _, err := c.Approve(again(), caseDay); !errors.Is(err, ErrUnread) {
+	if _, err := c.Approve(again(), yes, caseDay); !errors.Is(err, ErrUnread) {
 		t.Error("in another run:", err)
 	}
 	card, err := c.Card()
@@ -70,21 +68,21 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	copies := func([32]byte, string) ([]byte, error) { return nil, exhibit.ErrMissing }
 	save := func(token.Exhibit, []byte) error { return disk }
 	cut = refusal.New(refusal.Unavailable, "server.unreachable", "run it again")
-	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, cut) || r.Refused != nil {
-		t.Fatal("what was not fetched:", r.Refused, err)
+	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, cut) || r.Read {
+		t.Fatal("what was not fetched:", err)
 	}
-	if _, err := c.Approve(again(), caseDay); !errors.Is(err, ErrUnread) {
+	if _, err := c.Approve(again(), yes, caseDay); !errors.Is(err, ErrUnread) {
 		t.Error("what was not fetched:", err)
 	}
 	cut = exhibit.ErrMissing
-	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Refused[0] != "exhibit.missing" {
-		t.Fatal(r.Refused, err)
+	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Targets[0].Wrong != "exhibit.missing" {
+		t.Fatal(r.Targets[0].Wrong, err)
 	}
 	if !strings.Contains(r.String(), x.Name()+": missing\n") {
 		t.Error("the line of what is missing:", r)
 	}
 	for _, r := range []*Review{r, again()} {
-		if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrExhibits) || !strings.Contains(r.String(), "✗ exhibit.missing: ") || !strings.Contains(r.String(), "runs the same escrow warrant file again") {
+		if _, err := c.Approve(r, yes, caseDay); !errors.Is(err, ErrExhibits) || !strings.Contains(r.String(), "✗ exhibit.missing: ") || !strings.Contains(r.String(), "runs the same escrow warrant file again") {
 			t.Error("what the registrar keeps back:", err)
 		}
 	}
@@ -92,19 +90,19 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, disk) {
 		t.Error(err)
 	}
-	if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrExhibits) {
+	if _, err := c.Approve(r, yes, caseDay); !errors.Is(err, ErrExhibits) {
 		t.Error("what nobody could look at:", err)
 	}
 	disk = nil
-	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Refused[0] != "" {
-		t.Fatal(r.Refused, err)
+	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Targets[0].Wrong != "" {
+		t.Fatal(r.Targets[0].Wrong, err)
 	}
 	said := r.String()
 	if strings.ContainsAny(said, "\u202e\x1b") || !strings.Contains(said, "\n      | I will come for you tonight.‹U+202E›‹U+001B›[2J\n      | ✓ the warrant is signed\n") {
 		t.Errorf("%q", said)
 	}
 	for _, r := range []*Review{r, again()} { // gerd holds no share, which is looked at next
-		if _, err := c.Approve(r, caseDay); !errors.Is(err, ErrNoShare) {
+		if _, err := c.Approve(r, yes, caseDay); !errors.Is(err, ErrNoShare) {
 			t.Error("what was read:", err)
 		}
 	}
@@ -112,7 +110,7 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	if r, err = c.Review(f.Case, f, v.since, caseDay); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.Approve(declares(r), caseDay); !errors.Is(err, ErrUnread) {
+	if _, err := c.Approve(declares(r), yes, caseDay); !errors.Is(err, ErrUnread) {
 		t.Error("after another review:", err)
 	}
 }
@@ -145,13 +143,25 @@ func declaring(t testing.TB, c *Custodian, f opening.CaseFile, v *circle, posts 
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := policy.Decision{Posts: [][]policy.Post{posts}, Registered: make([]policy.Registered, 1)}
-	if filed {
-		d.Exhibits = posts[0].Exhibits
-	}
-	r.showPosts(d)
+	r.declaring(posts...)
+	r.exhibits = filed
 	return r
 }
+
+// declaring makes a review one of a case whose first target posted these, with exhibits to
+// read.
+func (r *Review) declaring(posts ...policy.Post) *Review {
+	r.Targets[0].Posts = nil
+	r.Targets[0].showPosts(posts, policy.Registered{})
+	r.exhibits = true
+	if r.kept != nil {
+		r.compared(r.kept.Checked)
+	}
+	return r
+}
+
+// yes is what somebody answers who approves a case of one target.
+var yes = []Answer{{Target: "1", Says: []string{opening.Yes}}}
 
 // What a custodian sees, to the letter: one post that can be read, of which the file has
 // the rest, and one of which nobody may make a copy.
@@ -184,10 +194,10 @@ func TestGoldenReview(t *testing.T) {
 	if err := c.CheckExhibits(withheld, func([32]byte) (io.ReadCloser, error) {
 		t.Error("what nobody may copy was asked for")
 		return nil, errors.New("404")
-	}, nil, nil); err != nil || withheld.Refused != nil {
+	}, nil, nil); err != nil || withheld.Read {
 		t.Fatal(err)
 	}
-	if _, err := c.Approve(withheld, caseDay); !errors.Is(err, ErrNoShare) {
+	if _, err := c.Approve(withheld, yes, caseDay); !errors.Is(err, ErrNoShare) {
 		t.Error("a description is what is read of it:", err)
 	}
 	said := read.String() + "\n" + withheld.String()
@@ -249,12 +259,12 @@ func TestMemoryOfManyPosts(t *testing.T) {
 		}
 		return nil
 	})
-	if err != nil || r.Refused[0] != "" || saved != posts {
-		t.Fatal(r.Refused, saved, err)
+	if err != nil || r.Targets[0].Wrong != "" || saved != posts {
+		t.Fatal(r.Targets[0].Wrong, saved, err)
 	}
 	said := r.String()
 	live()
-	if !strings.Contains(said, "| post 0\n") || !strings.Contains(said, r.Posts[0][posts-1].Exhibits[0].File) {
+	if !strings.Contains(said, "| post 0\n") || !strings.Contains(said, r.Targets[0].Posts[posts-1].Exhibits[0].File) {
 		t.Error("a post is not shown")
 	}
 	runtime.ReadMemStats(&now)

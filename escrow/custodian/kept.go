@@ -228,7 +228,8 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, since []*policy.Bund
 	case !reflect.DeepEqual(k.Shown, r.shown):
 		return nil, ErrNotAsReviewed
 	}
-	r.kept, r.Refused = k, k.Checked
+	r.kept = k
+	r.compared(k.Checked)
 	return r, k.Tree.Contradicts(r.tree)
 }
 
@@ -237,8 +238,12 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, since []*policy.Bund
 // changes nothing. It is "" if there is none, and [ErrSignedOtherwise] if it is not
 // the decision and the reason that were asked for, whatever was in force: under new
 // rules the same answer is signed again, by a custodian who may, and with a share
-// that fits.
+// that fits. [opening.Approve] asks for whatever was answered about the targets.
 func (c *Custodian) Decision(id, decision, reason string, inForce *policy.Bundle) (signed string, err error) {
+	return c.decision(id, &opening.Approval{Decision: decision, Reason: reason}, inForce)
+}
+
+func (c *Custodian) decision(id string, want *opening.Approval, inForce *policy.Bundle) (signed string, err error) {
 	all, err := c.signedIn(id)
 	if err != nil {
 		return "", err
@@ -248,9 +253,21 @@ func (c *Custodian) Decision(id, decision, reason string, inForce *policy.Bundle
 		switch {
 		case err != nil || a.Case != id:
 			return "", ErrSecret
-		case a.Decision != decision || a.Reason != reason:
+		case want.Decision == opening.Approve && len(want.Answers) == 0 && len(a.Answers) > 0:
+		case a.Decision != want.Decision || a.Reason != want.Reason || !sameVotes(a.Answers, want.Answers):
 			return "", ErrSignedOtherwise
 		}
 	}
 	return all[decisionFile(id, inForce.Hash())], nil
+}
+
+// sameVotes reports whether two decisions come to the same for each target. An approval of
+// before there were answers is one for all.
+func sameVotes(was, is []opening.Answer) bool {
+	if len(was) == 0 {
+		return !slices.ContainsFunc(is, func(a opening.Answer) bool { return a.Vote != opening.Approve })
+	}
+	return slices.EqualFunc(was, is, func(a, b opening.Answer) bool {
+		return a.Target == b.Target && a.Vote == b.Vote && a.Reason == b.Reason
+	})
 }

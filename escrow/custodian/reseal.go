@@ -76,7 +76,7 @@ func (c *Custodian) reseal(r *Review, fetch exhibit.Fetch, copies FetchCopy, put
 		}
 		return nil
 	}
-	refused, err := read.Targets(r.posts)
+	refused, err := read.Targets(r.published())
 	for _, said := range refused {
 		code := ""
 		if said != nil {

@@ -43,8 +43,7 @@ func newResealing(t *testing.T) *resealing {
 	}
 	// The case on file is of older rules: this one declares what was published.
 	s.r.since = s.since
-	s.r.showPosts(policy.Decision{Posts: [][]policy.Post{{{Post: token.Post{Exhibits: []token.Exhibit{s.x}}}}},
-		Registered: make([]policy.Registered, 1), Exhibits: []token.Exhibit{s.x}})
+	s.r.declaring(policy.Post{Post: token.Post{Exhibits: []token.Exhibit{s.x}}})
 	s.sealed = s.sealedTo(s.recipient("gerd"))
 	return s
 }
@@ -117,7 +116,7 @@ func (s *resealing) reads(id string) (words, code string) {
 		s.t.Fatal(err)
 	}
 	read.Save = func(_ exhibit.Declared, content []byte) error { words = string(content); return nil }
-	refused, err := read.Targets(s.r.posts)
+	refused, err := read.Targets(s.r.published())
 	if err != nil {
 		s.t.Fatal(err)
 	}

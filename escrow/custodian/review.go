@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
@@ -35,9 +34,9 @@ type Review struct {
 	Findings []string        `json:"findings"` // what was checked and holds, in sentences
 	Warrant  *policy.Warrant `json:"warrant"`
 	Offence  string          `json:"offence,omitempty"` // title of the warrant's offence class in the rules of the case
-	Posts    [][]Post        `json:"posts"`             // by target
-	Refused  []string        `json:"refused"`           // by target, code of the first exhibit that is not as declared, or ""; nil: none was read
-	Failed   string          `json:"failed,omitempty"`  // code of the first check that did not pass
+	Targets  []Target        `json:"targets"`           // in the order of the warrant
+	Read     bool            `json:"read"`              // this folder has read what was published since it reviewed the case
+	Failed   string          `json:"failed,omitempty"`  // code of the first check that did not pass: nothing can be approved
 
 	file     opening.CaseFile // what the registrar showed
 	since    []*policy.Bundle // from that of the case to the one in force
@@ -46,8 +45,7 @@ type Review struct {
 	tree     opening.Tree     // cosigned, holds the leaf
 	from     time.Time        // when the notice period is over
 	failed   error            // of the check
-	posts    [][]policy.Post  // by target
-	exhibits bool             // of which there are any to read
+	exhibits bool             // there are any to read
 	shown    shown
 	kept     *kept // the folder's record of the review
 }
@@ -69,6 +67,16 @@ func registered(since policy.Registered) string {
 
 // String is for a person at a terminal.
 func (r *Review) String() string {
+	var s strings.Builder
+	s.WriteString(r.Summary())
+	for i := range r.Targets {
+		s.WriteString(r.Target(i) + r.asks(i))
+	}
+	return s.String()
+}
+
+// Summary is what the review says of the case as a whole, for a person at a terminal.
+func (r *Review) Summary() string {
 	w, class := r.Warrant, r.Warrant.OffenceClass
 	if r.Offence != "" {
 		class += ": " + r.Offence
@@ -81,9 +89,6 @@ func (r *Review) String() string {
 		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}} {
 		s.WriteString(said[0] + ":\n" + quoted(document.Visible(said[1])))
 	}
-	for i := range w.Targets {
-		r.target(&s, i)
-	}
 	for _, f := range r.Findings {
 		s.WriteString(document.Printable("✓ " + f + "\n"))
 	}
@@ -91,48 +96,6 @@ func (r *Review) String() string {
 		s.WriteString("✗ " + r.Failed + "\n")
 	}
 	return s.String()
-}
-
-func (r *Review) target(s *strings.Builder, i int) {
-	t := r.Warrant.Targets[i]
-	s.WriteString(document.Printable(fmt.Sprintf("target: %s on %s\n", t.Pseudonym, t.Platform)))
-	if i < len(r.Posts) {
-		for _, p := range r.Posts[i] {
-			s.WriteString(r.post(p))
-		}
-	}
-	switch {
-	case i >= len(r.Posts), !policy.KindOf(r.Warrant.Kind).Opens, r.exhibits && r.Refused == nil:
-	case r.Refused != nil && r.Refused[i] != "":
-		s.WriteString("  ✗ " + exhibit.Explain(r.Refused[i]) + "\n")
-	default:
-		s.WriteString(document.Printable("  question: does each of these posts show this offence, " + r.Offence + "? Approve only if each does\n"))
-	}
-	if i < len(r.file.Targets) {
-		s.WriteString(document.Printable(opens(r.file.Targets[i], r.Warrant.Fields)))
-	}
-}
-
-// opens says which compartments of a record a custodian's shares open, and for
-// which fields of the warrant; "" for a record of version 1, which has none.
-func opens(t opening.OpenedTarget, fields []string) string {
-	if t.Version == 0 {
-		return ""
-	}
-	var parts []string
-	for _, compartment := range t.Needed(fields) {
-		var asked []string
-		for _, field := range fields {
-			if t.Compartments[field] == compartment {
-				asked = append(asked, field)
-			}
-		}
-		parts = append(parts, fmt.Sprintf("the compartment %s, for %s", compartment, strings.Join(asked, ", ")))
-	}
-	if len(parts) == 0 {
-		parts = []string{"nothing: the record holds none of these fields"}
-	}
-	return "  opens: " + strings.Join(parts, "; ") + "\n"
 }
 
 // Review checks the case id, as the registrar shows it, on the custodian's own
@@ -175,6 +138,9 @@ func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle,
 	r := &Review{Case: id, Warrant: w, file: f, since: since}
 	if class := since[0].OffenceClass(w.OffenceClass); class != nil {
 		r.Offence = class.Title
+	}
+	for _, t := range w.Targets {
+		r.Targets = append(r.Targets, Target{PenName: string(t.Pseudonym), Platform: t.Platform})
 	}
 	if err := r.checkLog(); err != nil {
 		return nil, err
@@ -236,7 +202,9 @@ func (r *Review) judge(at time.Time) error {
 	if policy.KindOf(d.Warrant.Kind).Opens && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
 		return ErrCaseMismatch
 	}
-	r.showPosts(d)
+	if err := r.judgeTargets(d); err != nil {
+		return err
+	}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
 	for i, t := range d.Warrant.Targets {
@@ -251,15 +219,6 @@ func (r *Review) judge(at time.Time) error {
 			return ErrCaseMismatch
 		}
 		r.from = day.AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
-	}
-	if len(f.Targets) != len(d.Warrant.Targets) {
-		return ErrCaseMismatch
-	}
-	for i, t := range f.Targets {
-		want := d.Warrant.Targets[i]
-		if t.Pseudonym != want.Pseudonym || t.Platform != want.Platform || !opening.Commits(t, nil, d.Tokens[i].Commitment) {
-			return opening.ErrRecordMismatch
-		}
 	}
 	r.found("each sealed record is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post")
 	return nil

@@ -38,14 +38,17 @@ type Env struct {
 	// Passphrase asks the person at the terminal for that of a custodian's
 	// folder, or for a new one, without showing it. It ends with ctx.
 	Passphrase func(ctx context.Context, home string, fresh bool) ([]byte, error)
-	Close      func() // optional: gives back what Passphrase took
+	// Ask shows the person at the terminal a question, with what it is about, and returns the
+	// line that they type. It ends with ctx. nil: there is nobody to ask.
+	Ask   func(ctx context.Context, question string) (string, error)
+	Close func() // optional: gives back what Passphrase and Ask took
 }
 
 // System is the environment of a real process.
 func System() Env {
 	t := &terminal{}
 	return Env{
-		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: t.ask, Close: t.close, Terminal: shell.Terminal(os.Stderr),
+		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: time.Now, Passphrase: t.ask, Ask: t.question, Close: t.close, Terminal: shell.Terminal(os.Stderr),
 		HTTP: registrar.NewHTTP(nil),
 	}
 }

@@ -99,9 +99,9 @@ func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since [
 }
 
 // answer gives a custodian's answer in a case: the one that the folder has signed
-// already, or what sign makes of the case as it was reviewed. It prints the case as
-// it stands then.
-func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(*custodian.Custodian, *custodian.Review) (string, error)) error {
+// already, or what sign makes of the case as it was reviewed. It prints what was signed
+// and the case as it stands then.
+func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(seat, *custodian.Review) (string, error)) error {
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
@@ -110,7 +110,6 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 	if err != nil {
 		return err
 	}
-	about := ""
 	if signed == "" {
 		f, since, err := c.fetch(ctx, id)
 		if err != nil {
@@ -120,16 +119,19 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 		if err != nil {
 			return err
 		}
-		if signed, err = sign(c.Custodian, r); err != nil {
+		if signed, err = sign(c, r); err != nil {
 			return err
 		}
-		about = r.String()
+	}
+	said, err := custodian.Says(signed)
+	if err != nil {
+		return err
 	}
 	st, err := c.client.Decide(ctx, c.Key(), signed)
 	if err != nil {
 		return err
 	}
-	return h.print(st, about+st.String())
+	return h.print(st, said+st.String())
 }
 
 func checkWorkFactor(n int) error {

@@ -19,7 +19,7 @@ func custodianRefuse(h *home) *cobra.Command {
 			if !slices.Contains(policy.DeclineReasons, reason) {
 				return custodian.ErrReason // before anybody types a passphrase
 			}
-			return h.answer(ctx, args[0], opening.Decline, reason, func(c *custodian.Custodian, r *custodian.Review) (string, error) {
+			return h.answer(ctx, args[0], opening.Decline, reason, func(c seat, r *custodian.Review) (string, error) {
 				return c.Decline(r, reason, h.Now())
 			})
 		})

@@ -9,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/secretfile"
@@ -19,8 +18,8 @@ func custodianReview(h *home) *cobra.Command {
 	var folder string
 	cmd := leaf("review CASE", "Check a case: rules, signatures, evidence, what was published, the public log and the sealed records",
 		"escrow custodian review CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			if folder != "" && within(folder, h.dir) {
-				return shell.UsageError("--exhibits-to is in the custodian's folder, of which there are backups: name another one")
+			if err := h.outside(folder); err != nil {
+				return err
 			}
 			c, err := h.seat(ctx)
 			if err != nil {
@@ -39,7 +38,7 @@ func custodianReview(h *home) *cobra.Command {
 			}
 			return errors.Join(h.print(r, r.String()), failed)
 		})
-	cmd.Flags().StringVar(&folder, "exhibits-to", "", "folder for what was published, outside the custodian's own, which is made if there is none (a new one for each review, of mode 0700, among the files of this machine that pass)")
+	addExhibitsTo(cmd, &folder)
 	return cmd
 }
 

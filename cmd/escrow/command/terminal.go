@@ -3,7 +3,9 @@ package command
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 	"os"
 
 	"golang.org/x/term"
@@ -60,31 +62,64 @@ func (t *terminal) ask(ctx context.Context, dir string, fresh bool) ([]byte, err
 	if err != nil {
 		return nil, custodian.ErrNoPassphrase.Because(err)
 	}
-	tty := t.tty
 	question := "Passphrase of "
 	if fresh {
 		question = "New passphrase, asked for twice, of "
 	}
-	fmt.Fprintf(tty, "%s%s: ", question, document.Printable(dir))
+	fmt.Fprintf(t.tty, "%s%s: ", question, document.Printable(dir))
+	pass, err := t.typed(ctx, func() ([]byte, error) { return term.ReadPassword(fd) })
+	fmt.Fprintln(t.tty)
+	if err != nil && ctx.Err() == nil {
+		err = custodian.ErrNoPassphrase.Because(err)
+	}
+	return pass, err
+}
+
+// question is Env.Ask: the answer is shown while it is typed, and nothing that was typed
+// before the question is one.
+func (t *terminal) question(ctx context.Context, question string) (string, error) {
+	fd, err := t.open()
+	if err != nil {
+		return "", errNoAnswers.Because(err)
+	}
+	if err := term.Restore(fd, t.before); err != nil {
+		return "", errNoAnswers.Because(err)
+	}
+	fmt.Fprint(t.tty, question+": ")
+	line, err := t.typed(ctx, t.line)
+	if err != nil && ctx.Err() == nil {
+		err = errNoAnswers.Because(err)
+	}
+	return string(line), errors.Join(err, hush(fd))
+}
+
+// line reads one line of the terminal, at most 4 KiB (what it hands over at a time).
+func (t *terminal) line() ([]byte, error) {
+	b := make([]byte, 4<<10)
+	n, err := t.tty.Read(b)
+	if err == nil && (n == 0 || b[n-1] != '\n') {
+		err = io.ErrUnexpectedEOF // Ctrl-D
+	}
+	return b[:n], err
+}
+
+// typed waits for what read returns, or for the end of ctx: what is read after a Ctrl-C
+// goes nowhere, and the program ends.
+func (t *terminal) typed(ctx context.Context, read func() ([]byte, error)) ([]byte, error) {
 	type answer struct {
-		pass []byte
+		text []byte
 		err  error
 	}
 	typed := make(chan answer, 1)
 	go func() {
-		pass, err := term.ReadPassword(fd)
-		typed <- answer{pass, err}
+		text, err := read()
+		typed <- answer{text, err}
 	}()
 	select {
-	case <-ctx.Done(): // Ctrl-C: what is read then goes nowhere, and the program ends
-		fmt.Fprintln(tty)
+	case <-ctx.Done():
 		return nil, ctx.Err()
 	case a := <-typed:
-		fmt.Fprintln(tty)
-		if a.err != nil {
-			return nil, custodian.ErrNoPassphrase.Because(a.err)
-		}
-		return a.pass, nil
+		return a.text, a.err
 	}
 }
 

@@ -1,0 +1,254 @@
+package custodian
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Why answers are not taken. In all of these cases nothing was signed or sent.
+var (
+	ErrAnswersForm = refusal.New(refusal.Invalid, "custodian.bad_answers",
+		"the file of answers is neither CSV with the columns target, platform, answers and reason, nor a JSON list of objects with these members: nothing was signed; a target is its number or its pen name, and the answers are yes or no, one to each question that is asked about it")
+	ErrAnswersTarget = refusal.New(refusal.Invalid, "custodian.unknown_target",
+		"an answer is about no target of this case that waits for one, or about one that has an answer: nothing was signed; take numbers and pen names from escrow custodian review CASE")
+	ErrAnswersMissing = refusal.New(refusal.Invalid, "custodian.answer_missing",
+		"not every target that waits has an answer to each of its questions: nothing was signed; escrow custodian review CASE shows what is asked")
+	ErrAnswersReason = refusal.New(refusal.Invalid, "custodian.answer_reason",
+		"a target that is not approved needs a reason, one of: "+strings.Join(policy.DeclineReasons, ", ")+"; nothing was signed")
+)
+
+// Answer is what a custodian says about one target of a case that they reviewed.
+type Answer struct {
+	Target   string   `json:"target"`             // its number, from 1, or its pen name
+	Platform string   `json:"platform,omitempty"` // of the pen name; needed where the case has it twice
+	Says     []string `json:"answers"`            // opening.Yes or opening.No to each of Target.Questions, in their order
+	Reason   string   `json:"reason,omitempty"`   // one of policy.DeclineReasons: the target is declined, as with any no
+
+	Line int `json:"-"` // in the file of answers; 0: from no file
+}
+
+// maxAnswers is more than a warrant has targets.
+const maxAnswers = 1000
+
+// ParseAnswers reads a file of answers: CSV whose first line names the columns target,
+// platform, answers (separated by spaces) and reason, or a JSON list of [Answer]. What is
+// neither is [ErrAnswersForm], with the line in its cause where there is one.
+func ParseAnswers(raw []byte) (answers []Answer, err error) {
+	raw = document.Decoded(raw)
+	if bytes.HasPrefix(bytes.TrimLeft(raw, " \t\r\n"), []byte("[")) {
+		answers, err = answersOfJSON(raw)
+	} else {
+		answers, err = answersOfCSV(raw)
+	}
+	switch {
+	case err != nil:
+		return nil, ErrAnswersForm.Because(err)
+	case len(answers) == 0 || len(answers) > maxAnswers:
+		return nil, ErrAnswersForm.Because(fmt.Errorf("it has %d answers", len(answers)))
+	}
+	return answers, nil
+}
+
+func answersOfJSON(raw []byte) (answers []Answer, err error) {
+	if err := document.CheckJSON(raw); err != nil { // no member twice
+		return nil, errors.New("no JSON")
+	}
+	read := json.NewDecoder(bytes.NewReader(raw))
+	read.DisallowUnknownFields()
+	line := func() int { return 1 + bytes.Count(raw[:min(int(read.InputOffset()), len(raw))], []byte("\n")) }
+	if _, err := read.Token(); err != nil {
+		return nil, errors.New("no list")
+	}
+	for read.More() {
+		var a struct {
+			Answer
+			Target json.RawMessage `json:"target"` // a number is one with and without quotes
+		}
+		if err := read.Decode(&a); err != nil { // its text can quote the file
+			return nil, fmt.Errorf("line %d: not an answer", line())
+		}
+		if a.Answer.Target = string(a.Target); strings.HasPrefix(a.Answer.Target, `"`) {
+			if err := json.Unmarshal(a.Target, &a.Answer.Target); err != nil {
+				return nil, fmt.Errorf("line %d: not a target", line())
+			}
+		}
+		if a.Line = line(); len(answers) == maxAnswers {
+			return nil, fmt.Errorf("line %d: too many answers", a.Line)
+		}
+		answers = append(answers, a.Answer)
+	}
+	return answers, nil
+}
+
+func answersOfCSV(raw []byte) (answers []Answer, err error) {
+	read := csv.NewReader(bytes.NewReader(raw))
+	read.FieldsPerRecord, read.TrimLeadingSpace = -1, true
+	columns := []string{"target", "platform", "answers", "reason"}
+	var order []string
+	for {
+		row, err := read.Read()
+		if errors.Is(err, io.EOF) {
+			return answers, nil
+		}
+		var at *csv.ParseError
+		if errors.As(err, &at) {
+			return nil, fmt.Errorf("line %d: %w", at.Line, at.Err)
+		}
+		line, _ := read.FieldPos(0)
+		if order == nil {
+			order = row
+			for _, name := range order {
+				if name = strings.TrimSpace(name); !slices.Contains(columns, name) {
+					return nil, fmt.Errorf("line %d: the first line names columns, each once: %s", line, strings.Join(columns, ", "))
+				}
+			}
+			if len(order) > len(columns) {
+				return nil, fmt.Errorf("line %d: a column twice", line)
+			}
+			continue
+		}
+		if len(row) > len(order) || len(answers) == maxAnswers {
+			return nil, fmt.Errorf("line %d: more fields than columns, or too many answers", line)
+		}
+		a := Answer{Line: line}
+		for i, field := range row {
+			switch field = strings.TrimSpace(field); strings.TrimSpace(order[i]) {
+			case "target":
+				a.Target = field
+			case "platform":
+				a.Platform = field
+			case "answers":
+				a.Says = strings.Fields(field)
+			case "reason":
+				a.Reason = field
+			}
+		}
+		answers = append(answers, a)
+	}
+}
+
+// about says in a cause which answer is meant.
+func (a Answer) about(said string) error {
+	if a.Line == 0 {
+		return errors.New(said)
+	}
+	return fmt.Errorf("line %d: %s", a.Line, said)
+}
+
+// find returns the index of the target that an answer is about, or -1.
+func (r *Review) find(a Answer) int {
+	if n, err := strconv.Atoi(a.Target); err == nil {
+		if n < 1 || n > len(r.Targets) || a.Platform != "" && r.Targets[n-1].Platform != a.Platform {
+			return -1
+		}
+		return n - 1
+	}
+	found := -1
+	for i, t := range r.Targets {
+		if t.PenName == a.Target && (a.Platform == "" || t.Platform == a.Platform) {
+			if found >= 0 {
+				return -1 // on two platforms
+			}
+			found = i
+		}
+	}
+	return found
+}
+
+// Answered makes what is signed of the answers about the targets: the questions as they were
+// asked, and an answer for each target that waits for one. The refusals are [ErrAnswersTarget],
+// [ErrAnswersMissing], [ErrAnswersReason], and why a target cannot be approved, each with the
+// line or the number of the target in its cause.
+func (r *Review) Answered(answers []Answer) (questions []string, all []opening.Answer, err error) {
+	seen := make(map[int]bool)
+	for _, t := range r.Targets {
+		for _, q := range t.Questions {
+			if !slices.Contains(questions, q) {
+				questions = append(questions, q)
+			}
+		}
+	}
+	for _, a := range answers {
+		i := r.find(a)
+		switch {
+		case i < 0:
+			return nil, nil, ErrAnswersTarget.Because(a.about("no such target"))
+		case seen[i] || !r.Targets[i].Waits():
+			return nil, nil, ErrAnswersTarget.Because(a.about(fmt.Sprintf("target %d", i+1)))
+		}
+		seen[i] = true
+		said, err := r.Targets[i].answered(a, questions)
+		if err != nil {
+			return nil, nil, err
+		}
+		said.Target = i
+		all = append(all, said)
+	}
+	for i, t := range r.Targets {
+		if t.Waits() && !seen[i] {
+			return nil, nil, ErrAnswersMissing.Because(fmt.Errorf("target %d", i+1))
+		}
+	}
+	slices.SortFunc(all, func(a, b opening.Answer) int { return cmp.Compare(a.Target, b.Target) })
+	return questions, all, nil
+}
+
+// answered is one answer, to those of all questions that are about the target.
+func (t Target) answered(a Answer, questions []string) (said opening.Answer, err error) {
+	said = opening.Answer{Vote: opening.Approve, Reason: a.Reason, Says: make([]string, len(questions))}
+	if len(a.Says) != len(t.Questions) && !(t.wrong != nil && len(a.Says) == 0) {
+		return said, ErrAnswersMissing.Because(a.about(fmt.Sprintf("%d answers to %d questions", len(a.Says), len(t.Questions))))
+	}
+	for i, answer := range a.Says {
+		if answer != opening.Yes && answer != opening.No {
+			return said, ErrAnswersForm.Because(a.about("an answer is yes or no"))
+		}
+		said.Says[slices.Index(questions, t.Questions[i])] = answer
+	}
+	declined := slices.Contains(a.Says, opening.No) || a.Reason != ""
+	switch {
+	case declined && !slices.Contains(policy.DeclineReasons, a.Reason):
+		return said, ErrAnswersReason.Because(a.about("a no without a listed reason"))
+	case declined:
+		said.Vote = opening.Decline
+	case t.wrong != nil:
+		return said, t.wrong.Because(a.about(t.Wrong))
+	}
+	return said, nil
+}
+
+// Says is what a custodian's own signed decision says, for a person at a terminal. It checks
+// no signature.
+func Says(signed string) (string, error) {
+	a, err := opening.ParseApprovalUnverified(signed)
+	if err != nil {
+		return "", err
+	}
+	var s strings.Builder
+	for _, x := range a.Answers {
+		fmt.Fprintf(&s, "target %d: %s", x.Target+1, x.Vote)
+		for i, said := range x.Says {
+			if said != opening.NotAsked {
+				fmt.Fprintf(&s, "; %s %s", a.Questions[i], said)
+			}
+		}
+		if x.Reason != "" {
+			fmt.Fprintf(&s, "; %s", x.Reason)
+		}
+		s.WriteString("\n")
+	}
+	return document.Printable(s.String()), nil
+}
