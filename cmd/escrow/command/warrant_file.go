@@ -63,12 +63,12 @@ func withExhibits(ctx context.Context, r *registrar.Client, st registrar.CaseSta
 }
 
 func warrantFile(p *program) *cobra.Command {
-	var evidence []string
+	var evidence, countersigned []string
 	var folder string
-	c := leaf("file WARRANT", "File a signed warrant with the registrar",
+	c := leaf("file WARRANT", "File a signed warrant of any kind with the registrar",
 		"escrow warrant file warrant.jws --evidence threats.jws --exhibits threats --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			s, err := p.submission(args[0], evidence)
+			s, err := p.submission(args[0], evidence, countersigned)
 			if err != nil {
 				return err
 			}
@@ -100,23 +100,31 @@ func warrantFile(p *program) *cobra.Command {
 			if e.withheld && folder != "" {
 				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
 			}
-			if w, err := policy.ParseUnverified(s.Warrant); err == nil && w.Kind == policy.Withdrawal {
-				text = "the withdrawal is a case of its own, and opens nothing; escrow warrant status tells of the case that it ends\n" + text
+			if w, err := policy.ParseUnverified(s.Warrant); err == nil && policy.KindOf(w.Kind).Earlier {
+				text = "the " + w.Kind + " is a case of its own, and opens nothing; escrow warrant status tells of the case that it is about\n" + text
 			}
 			return p.print(st, text)
 		})
 	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
+	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
 	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name; they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
 }
 
-// submission reads a warrant and its evidence.
-func (p *program) submission(warrant string, evidence []string) (s policy.Submission, err error) {
+// submission reads a warrant, its evidence and its countersignatures.
+func (p *program) submission(warrant string, evidence, countersigned []string) (s policy.Submission, err error) {
 	b, err := p.readFile(warrant)
 	if err != nil {
 		return s, err
 	}
 	s.Warrant = strings.TrimSpace(string(b))
+	for _, name := range countersigned {
+		b, err := p.readFile(name)
+		if err != nil {
+			return s, err
+		}
+		s.Countersigned = append(s.Countersigned, strings.TrimSpace(string(b)))
+	}
 	for _, name := range evidence {
 		e, err := p.readFile(name)
 		if err != nil {
