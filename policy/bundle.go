@@ -67,6 +67,15 @@ type Bundle struct {
 	PostSpanHours int `json:"post_span_hours,omitempty"` // how long after the sign-in a post is still evidence, 1 to 168
 	AppealDays    int `json:"appeal_days,omitempty"`     // how long exhibits are kept after their case ended, 1 to 1096
 
+	// Since version 5: who is who is an identifier, what the law threatens is in the catalogue
+	// and not in the court's words, and each clock has its length here.
+	Organisations   []Organisation `json:"organisations,omitempty"`    // of authorities, custodians and requesters
+	Offences        []Offence      `json:"offences,omitempty"`         // the catalogue: none else is a reason for an order
+	MinSecrecyDays  int            `json:"min_secrecy_days,omitempty"` // shorter secrecy is none, 1 to MaxSecrecyDays
+	HoldDays        int            `json:"hold_days,omitempty"`        // how long a preservation lasts at most, from issue, 1 to 90
+	ExtensionDays   int            `json:"extension_days,omitempty"`   // by how much an extension prolongs it at most, 1 to 90
+	ValidationHours int            `json:"validation_hours,omitempty"` // an emergency that is not validated by then lapses, 1 to 96
+
 	raw         []byte
 	hash        string
 	owners      keyOwners
@@ -77,7 +86,9 @@ type Bundle struct {
 	authorities map[string]signers
 	custodians  map[string]*document.Key
 	reviewers   map[string]*document.Key
-	names       []string // custodians' names and organisations, folded
+	names       []string // custodians' names and organisations, folded; since version 5 the ids of their organisations
+
+	organisations map[string]bool // ids
 }
 
 // Log is the public log and who watches it. The keys are note verifier keys
@@ -117,6 +128,18 @@ type Authority struct {
 	// 10,000; withdrawals do not count. An authority whose key is stolen, or who
 	// is in haste, is stopped there and not by the custodians' patience.
 	DailyWarrants int `json:"daily_warrants,omitempty"`
+
+	// Since version 5.
+	OrganisationID string   `json:"organisation_id,omitempty"` // of which it is a part
+	Over           []string `json:"over,omitempty"`            // ids of authorities whose orders it may annul
+	ValidatedBy    []string `json:"validated_by,omitempty"`    // ids of which one must have signed its orders with it; none: it needs nobody
+}
+
+// Organisation is a court, a police force, a body of custodians: whoever asks, orders or
+// decides for another is told apart by these ids and never by how a name is written.
+type Organisation struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
 }
 
 // Key is an authority's public key and when it may sign. A revoked key is left
@@ -139,6 +162,11 @@ type OffenceClass struct {
 	// Since version 4: its evidence carries a description that the court signed, and
 	// never the content itself, of which nobody may make a copy (abuse of children).
 	NoCopy bool `json:"no_copy,omitempty"`
+
+	// Since version 5: an offence of speech, or a wrong of civil law, that a law knows (§ 185
+	// StGB, defamation). The person is told first and can object, one custodian more than the
+	// threshold must approve, and it is never secret. Lawful speech is never of such a class.
+	NoticeFirst bool `json:"notice_first,omitempty"`
 }
 
 // Custodian holds one share of the threshold key.
@@ -152,6 +180,9 @@ type Custodian struct {
 	// Since version 4: the age recipient that exhibits are encrypted to, "age1pq1…"
 	// (age-encryption.org/v1, hybrid of ML-KEM-768 and X25519); no two have the same.
 	Recipient string `json:"recipient,omitempty"`
+
+	// Since version 5: the id of Organisation.
+	OrganisationID string `json:"organisation_id,omitempty"`
 }
 
 // signers are an authority's keys by kid.
@@ -262,10 +293,10 @@ func (b *Bundle) compile() error {
 	owners := make(keyOwners)
 	b.owners = owners
 	for _, step := range []func() error{
-		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkCompartments, b.checkWitnesses,
+		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkCompartments, b.checkWitnesses, b.checkOrganisations, b.checkCatalogue,
 		func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileRegistry(owners) },
-		func() error { return b.compileAuthorities(owners) },
+		func() error { return b.compileAuthorities(owners) }, b.checkPowers,
 		func() error { return b.compileCustodians(owners) }, b.checkRecipients,
 		func() error { return b.compileReviewers(owners) },
 	} {
@@ -273,7 +304,7 @@ func (b *Bundle) compile() error {
 			return err
 		}
 	}
-	rules, err := compileRules(b.Policies, len(b.Custodians))
+	rules, err := compileRules(b.Policies, b.Threshold, len(b.Custodians))
 	if err != nil {
 		return ErrBundleRules.Because(err)
 	}
@@ -315,7 +346,7 @@ func (b *Bundle) checkOffences() error {
 			return ErrBundleOffences
 		}
 		seen[c.ID] = true
-		if c.MinPenaltyMonths < 0 || c.MinPenaltyMonths > 1200 || c.MinPenaltyMonths == 0 && !c.Speech || c.Speech && c.Emergency {
+		if c.MinPenaltyMonths < 0 || c.MinPenaltyMonths > 1200 || c.MinPenaltyMonths == 0 && !c.Speech && !c.NoticeFirst || c.Speech && c.Emergency || c.NoticeFirst && (c.Speech || c.Emergency) {
 			return ErrBundleOffences
 		}
 		if !distinctWords(c.Fields) || !subset(c.Fields, fields) {
@@ -497,16 +528,17 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 		}
 		// x = 0 would hand over the key itself; one organisation twice would
 		// count as two.
-		if c.Index < 1 || c.Index > n || indices[c.Index] || organisations[document.Fold(c.Organisation)] {
+		body := b.bodyOf(c)
+		if c.Index < 1 || c.Index > n || indices[c.Index] || organisations[body] {
 			return about("custodian", c.ID, ErrBundleCustodians)
 		}
 		// I3: nobody approves what they signed themselves.
 		if slices.ContainsFunc(b.Authorities, func(a Authority) bool {
-			return document.Fold(a.Name) == document.Fold(c.Name) || document.Fold(a.Name) == document.Fold(c.Organisation)
+			return b.organisationOf(a) == body || b.Version < 5 && document.Fold(a.Name) == document.Fold(c.Name)
 		}) {
 			return about("custodian", c.ID, ErrBundleCustodians)
 		}
-		indices[c.Index], organisations[document.Fold(c.Organisation)] = true, true
+		indices[c.Index], organisations[body] = true, true
 		key, err := document.ParseSigner(c.Key)
 		if err != nil {
 			return about("custodian", c.ID, ErrBundleKey.Because(err))
@@ -515,7 +547,11 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 			return about("custodian", c.ID, err)
 		}
 		b.custodians[c.ID] = key
-		b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
+		if b.Version >= 5 {
+			b.names = append(b.names, c.OrganisationID)
+		} else {
+			b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
+		}
 	}
 	return nil
 }

@@ -190,15 +190,15 @@ func TestRulesRefused(t *testing.T) {
 		"deep":                     `@id("x") @title("t") forbid (principal, action, resource) when { ` + strings.Repeat("(", 16000),
 	} {
 		t.Run(name, func(t *testing.T) {
-			if _, err := compileRules(map[string]string{"x.cedar": text}, 3); err == nil {
+			if _, err := compileRules(map[string]string{"x.cedar": text}, 2, 3); err == nil {
 				t.Fatal("accepted")
 			}
 		})
 	}
-	if _, err := compileRules(map[string]string{"x.cedar": permit + `permit (principal, action, resource);`}, 3); err != nil {
+	if _, err := compileRules(map[string]string{"x.cedar": permit + `permit (principal, action, resource);`}, 2, 3); err != nil {
 		t.Fatal("the sound one is refused:", err)
 	}
-	if _, err := compileRules(nil, 3); err == nil {
+	if _, err := compileRules(nil, 2, 3); err == nil {
 		t.Fatal("a bundle without rules is accepted")
 	}
 }
@@ -218,7 +218,7 @@ func TestEveryRuleHasAComment(t *testing.T) {
 			}
 		}
 	}
-	if compiled, err := compileRules(DefaultRules(), 3); err != nil || len(compiled) != rules || rules == 0 {
+	if compiled, err := compileRules(DefaultRules(), 2, 3); err != nil || len(compiled) != rules || rules == 0 {
 		t.Fatal(rules, len(compiled), err)
 	}
 }
@@ -240,7 +240,7 @@ func TestRulesCannotChangeInTheDark(t *testing.T) {
 	// And a warrant for these rules is nothing under the others.
 	strict := newWorld(t)
 	v, evidence := w.production(t)
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, strict.bundle, Facts{}, now), ErrWrongBundle)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, strict.bundle, Facts{}, now), ErrWrongBundle)
 }
 
 // Cedar skips a rule that cannot be evaluated. For a forbid that would be open.

@@ -66,22 +66,22 @@ func TestContentOfABundle(t *testing.T) {
 func TestEvidenceDeclaresWhatWasPublished(t *testing.T) {
 	old, w := newWorld(t), newWorld(t, func(b *Bundle) { b.Succeed(nil) })
 	v, evidence := w.production(t)
-	d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
-	if !d.Allowed || len(d.Exhibits) != 1 || len(d.Posts) != 1 || len(d.Posts[0]) != 1 {
-		t.Fatal(d.Refusal, cause(d.Refusal), d.Exhibits, d.Posts)
+	d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now)
+	if !d.Allowed || len(d.Exhibits) != 1 || len(d.Targets) != 1 || len(d.Targets[0].Posts) != 1 {
+		t.Fatal(d.Refusal, cause(d.Refusal), d.Exhibits, d.Targets)
 	}
-	p := d.Posts[0][0]
+	p := d.Targets[0].Posts[0]
 	if p.Evidence != v.Targets[0].Evidence || p.ProvenByKey || p.Description != "" || p.Exhibits[0] != d.Exhibits[0] || p.Exhibits[0].Length != int64(len("post of troll")) {
 		t.Errorf("%+v", p)
 	}
 	first := old.evidence(t, square, "troll", 1, now.AddDate(0, 0, -3))
 	v.Targets[0].Evidence = digest(first)
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), []string{first}}, w.bundle, Facts{}, now), token.ErrNoContent)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: []string{first}}, w.bundle, Facts{}, now), token.ErrNoContent)
 
 	v, evidence = old.production(t)
-	d = Decide(Submission{sign(t, old.court, v), evidence}, old.bundle, Facts{}, now)
-	if !d.Allowed || len(d.Exhibits) > 0 || d.Posts[0][0].Digest == [32]byte{} {
-		t.Error("a case under older rules:", d.Refusal, d.Posts)
+	d = Decide(Submission{Warrant: sign(t, old.court, v), Evidence: evidence}, old.bundle, Facts{}, now)
+	if !d.Allowed || len(d.Exhibits) > 0 || d.Targets[0].Posts[0].Digest == [32]byte{} {
+		t.Error("a case under older rules:", d.Refusal, d.Targets)
 	}
 }
 
@@ -104,7 +104,7 @@ func TestSpanOfPosts(t *testing.T) {
 		v, _ := c.w.production(t)
 		e := c.w.evidenceAfter(t, square, "troll", "label of troll", 1, now.AddDate(0, 0, -3), c.after)
 		v.Targets[0].Evidence = digest(e)
-		d := Decide(Submission{sign(t, c.w.court, v), []string{e}}, c.w.bundle, Facts{}, now)
+		d := Decide(Submission{Warrant: sign(t, c.w.court, v), Evidence: []string{e}}, c.w.bundle, Facts{}, now)
 		if c.want == nil && !d.Allowed || c.want != nil && !errors.Is(d.Refusal, c.want) {
 			t.Error(c.w.bundle.Version, c.after, d.Refusal, cause(d.Refusal))
 		}
@@ -139,8 +139,8 @@ func TestNobodyCopiesIt(t *testing.T) {
 	} {
 		v, _ := w.production(t)
 		v.OffenceClass, v.Targets[0].Evidence, v.Targets[0].Further, v.Targets[0].Descriptions = c.class, digest(first), []string{digest(second)}, c.texts
-		d := Decide(Submission{sign(t, w.court, v), []string{first, second}}, w.bundle, Facts{}, now)
-		before := BeforeSigning(v, w.court, w.bundle, now)
+		d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: []string{first, second}}, w.bundle, Facts{}, now)
+		before := BeforeSigning(v, "", w.court, w.bundle, now)
 		if before.Allowed != d.Allowed || c.want == ErrDescriptions && !ErrDescriptions.Is(before.Refusal) {
 			t.Error(name, "before signing", before.Refusal)
 		}
@@ -150,7 +150,7 @@ func TestNobodyCopiesIt(t *testing.T) {
 			}
 			continue
 		}
-		if !d.Allowed || len(d.Exhibits) > 0 || d.Posts[0][0].Description != c.texts[digest(first)] || d.Posts[0][1].Description != c.texts[digest(second)] {
+		if !d.Allowed || len(d.Exhibits) > 0 || d.Targets[0].Posts[0].Description != c.texts[digest(first)] || d.Targets[0].Posts[1].Description != c.texts[digest(second)] {
 			t.Error(name, d.Refusal, cause(d.Refusal), d.Exhibits)
 		}
 	}

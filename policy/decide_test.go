@@ -26,7 +26,7 @@ func TestAllowedProduction(t *testing.T) {
 	if !d.Allowed || d.Refusal != nil || !d.Opens || d.Quorum != 2 || d.NoticePeriod != 0 {
 		t.Fatalf("%+v because %v", d, cause(d.Refusal))
 	}
-	if !slices.Equal(d.Rules, []string{"production-under-secrecy"}) || len(d.Tokens) != 1 || d.Tokens[0].Subject != pseudonym(t, "troll") {
+	if !slices.Equal(d.Rules, []string{"production-under-secrecy"}) || len(d.Targets) != 1 || d.Targets[0].Token.Subject != pseudonym(t, "troll") {
 		t.Fatalf("%+v", d)
 	}
 	if d.Authority.ID != "crown-court" || d.Warrant.FileNumber != "T20260017" || d.WarrantHash == [32]byte{} {
@@ -172,7 +172,7 @@ func TestL01Unsigned(t *testing.T) {
 		"two parts": parts[0] + "." + parts[1], "four parts": signed + ".x", "alg none": none + "." + parts[1] + "." + parts[2], "HS256": hs + "." + parts[1] + "." + parts[2],
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := Decide(Submission{raw, evidence}, w.bundle, Facts{}, now)
+			d := Decide(Submission{Warrant: raw, Evidence: evidence}, w.bundle, Facts{}, now)
 			wantRefused(t, d, ErrUnsigned)
 			if d.Warrant != nil {
 				t.Fatal("an unsigned warrant is presented as the court's")
@@ -200,7 +200,7 @@ func TestL03KeyValidAtSigning(t *testing.T) {
 		t.Run(row.name, func(t *testing.T) {
 			v := v
 			v.IssuedAt, v.Expiry, v.Secrecy.Ends = row.issued, row.issued.AddDate(0, 0, 14), row.issued.AddDate(0, 0, 30)
-			d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, row.at)
+			d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, row.at)
 			if row.want != nil {
 				wantRefused(t, d, row.want)
 			} else if !d.Allowed {
@@ -209,15 +209,15 @@ func TestL03KeyValidAtSigning(t *testing.T) {
 		})
 	}
 	t.Run("revoked: not in the bundle in force", func(t *testing.T) {
-		wantRefused(t, Decide(Submission{sign(t, key("court-2025"), v), evidence}, w.bundle, Facts{}, now), ErrSignerKey)
+		wantRefused(t, Decide(Submission{Warrant: sign(t, key("court-2025"), v), Evidence: evidence}, w.bundle, Facts{}, now), ErrSignerKey)
 	})
 	t.Run("the right kid on another key", func(t *testing.T) {
 		k := key("thief")
 		k.KeyID = "court"
-		wantRefused(t, Decide(Submission{sign(t, k, v), evidence}, w.bundle, Facts{}, now), ErrBadSignature)
+		wantRefused(t, Decide(Submission{Warrant: sign(t, k, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrBadSignature)
 	})
 	t.Run("a custodian signs a warrant", func(t *testing.T) {
-		wantRefused(t, Decide(Submission{sign(t, w.custodians[0], v), evidence}, w.bundle, Facts{}, now), ErrSignerKey)
+		wantRefused(t, Decide(Submission{Warrant: sign(t, w.custodians[0], v), Evidence: evidence}, w.bundle, Facts{}, now), ErrSignerKey)
 	})
 }
 
@@ -254,7 +254,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 		{"duplicate alg", b64([]byte(`{"alg":"none","alg":"EdDSA","kid":"court","typ":"penname-warrant+jwt"}`)) + "." + parts[1] + "." + parts[2], ErrMalformed},
 	} {
 		t.Run(row.name, func(t *testing.T) {
-			wantRefused(t, Decide(Submission{row.raw, evidence}, w.bundle, Facts{}, now), row.want)
+			wantRefused(t, Decide(Submission{Warrant: row.raw, Evidence: evidence}, w.bundle, Facts{}, now), row.want)
 		})
 	}
 }
@@ -263,7 +263,7 @@ func TestL04SignatureOverOtherBytes(t *testing.T) {
 func TestL07PayloadParseErrorIsNotVerified(t *testing.T) {
 	w := newWorld(t)
 	for _, payload := range []string{"", "null", "[]", `"x"`, "{}", `{"id":1}`, "\xff", strings.Repeat("[", 20000)} {
-		d := Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(payload)), nil}, w.bundle, Facts{}, now)
+		d := Decide(Submission{Warrant: signBytes(t, w.court, warrantFormat.Types[0], []byte(payload)), Evidence: nil}, w.bundle, Facts{}, now)
 		wantRefused(t, d, ErrMalformed)
 		if d.Warrant != nil {
 			t.Fatal("a warrant from a payload that does not parse")
@@ -275,9 +275,9 @@ func TestL08AuthorityNotCompetent(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	v.Authority = "prosecutor"
-	wantRefused(t, Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, Facts{}, now), ErrRefusedByRule, "authority-is-competent")
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.prosecutor, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrRefusedByRule, "authority-is-competent")
 	v.OffenceClass = "threat_to_life"
-	if d := Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, Facts{}, now); !d.Allowed {
+	if d := Decide(Submission{Warrant: sign(t, w.prosecutor, v), Evidence: evidence}, w.bundle, Facts{}, now); !d.Allowed {
 		t.Fatal("a competent prosecutor is refused:", d.Refusal, d.Rules)
 	}
 }
@@ -292,7 +292,7 @@ func TestL19RequesterIsApprover(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	v.Authority, v.OffenceClass, v.Requester.Organisation = "prosecutor", "threat_to_life", "PUBLIC prosecutor"
-	wantRefused(t, Decide(Submission{sign(t, w.prosecutor, v), evidence}, w.bundle, Facts{}, now), ErrRefusedByRule, "nobody-grants-their-own-request")
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.prosecutor, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrRefusedByRule, "nobody-grants-their-own-request")
 	// A court that has the answer sent to its own registry did not ask: it judged.
 	if d := w.decide(t, func(v *Warrant) { v.Requester.Organisation = "Crown Court" }); !d.Allowed {
 		t.Fatal(d.Refusal, d.Rules)
@@ -310,13 +310,13 @@ func TestL21Oversize(t *testing.T) {
 	v, evidence := w.production(t)
 	huge := v
 	huge.Grounds = strings.Repeat("x", 4001)
-	wantRefused(t, Decide(Submission{sign(t, w.court, huge), evidence}, w.bundle, Facts{}, now), ErrMalformed)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, huge), Evidence: evidence}, w.bundle, Facts{}, now), ErrMalformed)
 	huge.Grounds = strings.Repeat("x", 1<<20)
-	wantRefused(t, Decide(Submission{sign(t, w.court, huge), evidence}, w.bundle, Facts{}, now), ErrTooLarge)
-	wantRefused(t, Decide(Submission{strings.Repeat(".", 1<<20), evidence}, w.bundle, Facts{}, now), ErrUnsigned)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, huge), Evidence: evidence}, w.bundle, Facts{}, now), ErrTooLarge)
+	wantRefused(t, Decide(Submission{Warrant: strings.Repeat(".", 1<<20), Evidence: evidence}, w.bundle, Facts{}, now), ErrUnsigned)
 	signed := sign(t, w.court, v)
-	wantRefused(t, Decide(Submission{signed, []string{strings.Repeat("x", maxEvidenceBytes+1)}}, w.bundle, Facts{}, now), ErrBadEvidence)
-	wantRefused(t, Decide(Submission{signed, slices.Repeat(evidence, maxEvidence+1)}, w.bundle, Facts{}, now), ErrBadEvidence)
+	wantRefused(t, Decide(Submission{Warrant: signed, Evidence: []string{strings.Repeat("x", maxEvidenceBytes+1)}}, w.bundle, Facts{}, now), ErrBadEvidence)
+	wantRefused(t, Decide(Submission{Warrant: signed, Evidence: slices.Repeat(evidence, maxEvidence+1)}, w.bundle, Facts{}, now), ErrBadEvidence)
 }
 
 func TestL22NamesAreNotPaths(t *testing.T) {
@@ -381,7 +381,7 @@ func TestL25TimestampWithoutZone(t *testing.T) {
 		if bad == string(payload) {
 			t.Fatal("nothing was replaced")
 		}
-		wantRefused(t, Decide(Submission{signBytes(t, w.court, warrantFormat.Types[0], []byte(bad)), evidence}, w.bundle, Facts{}, now), ErrMalformed)
+		wantRefused(t, Decide(Submission{Warrant: signBytes(t, w.court, warrantFormat.Types[0], []byte(bad)), Evidence: evidence}, w.bundle, Facts{}, now), ErrMalformed)
 	}
 }
 
@@ -444,14 +444,14 @@ func TestKinds(t *testing.T) {
 	v, _ := w.production(t)
 	v = Warrant{ID: v.ID, Kind: Withdrawal, Earlier: digest("x"), Authority: v.Authority, Jurisdiction: "GB", FileNumber: "T1", OffenceClass: v.OffenceClass, Grounds: "Issued in error.",
 		Bundle: v.Bundle, Audience: v.Audience, IssuedAt: v.IssuedAt, Expiry: v.Expiry}
-	d := Decide(Submission{sign(t, w.court, v), nil}, w.bundle, Facts{}, now)
-	if !d.Allowed || d.Opens || len(d.Tokens) != 0 {
+	d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: nil}, w.bundle, Facts{}, now)
+	if !d.Allowed || d.Opens || len(d.Targets) != 0 {
 		t.Fatalf("%+v because %v", d, cause(d.Refusal))
 	}
 	_, evidence := w.production(t)
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now), ErrEvidenceMismatch)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrEvidenceMismatch)
 	v.OffenceClass = "" // the public log could not hold it
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), nil}, w.bundle, Facts{}, now), ErrReasons)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: nil}, w.bundle, Facts{}, now), ErrReasons)
 }
 
 func TestNoticeBeforeOpeningWithoutSecrecy(t *testing.T) {
@@ -469,7 +469,7 @@ func TestEvidence(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
 	decide := func(v Warrant, evidence ...string) Decision {
-		return Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
+		return Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now)
 	}
 	before := now.AddDate(0, 0, -3)
 	second := w.evidence(t, square, "troll", 2, before)
@@ -503,7 +503,7 @@ func TestEvidence(t *testing.T) {
 		e := w.evidence(t, forum, "troll elsewhere", 1, before)
 		v.Targets = append(v.Targets, Target{Pseudonym: pseudonym(t, "troll elsewhere"), Platform: forum, Evidence: digest(e)})
 		d := decide(v, e, evidence[0])
-		if !d.Allowed || d.Tokens[0].Audience != square || d.Tokens[1].Audience != forum {
+		if !d.Allowed || d.Targets[0].Token.Audience != square || d.Targets[1].Token.Audience != forum {
 			t.Fatal(d.Refusal, cause(d.Refusal))
 		}
 		// A platform cannot speak for another one's users.
@@ -532,11 +532,11 @@ func TestEvidence(t *testing.T) {
 func TestNilAndUnparsedBundle(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
-	s := Submission{sign(t, w.court, v), evidence}
+	s := Submission{Warrant: sign(t, w.court, v), Evidence: evidence}
 	wantRefused(t, Decide(s, nil, Facts{}, now), ErrWrongBundle)
 	wantRefused(t, Decide(s, w.draft(t), Facts{}, now), ErrWrongBundle)
 	v.Bundle = ""
-	wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, &Bundle{Registrar: v.Audience}, Facts{}, now), ErrWrongBundle)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, &Bundle{Registrar: v.Audience}, Facts{}, now), ErrWrongBundle)
 }
 
 func TestES256Warrant(t *testing.T) {
@@ -551,12 +551,12 @@ func TestES256Warrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := Decide(Submission{raw, evidence}, w.bundle, Facts{}, now); !d.Allowed {
+	if d := Decide(Submission{Warrant: raw, Evidence: evidence}, w.bundle, Facts{}, now); !d.Allowed {
 		t.Fatal(d.Refusal, cause(d.Refusal))
 	}
 	// The algorithm belongs to the key: the header cannot choose it.
 	eddsa := key("court-es256")
-	wantRefused(t, Decide(Submission{sign(t, eddsa, v), evidence}, w.bundle, Facts{}, now), ErrBadSignature)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, eddsa, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrBadSignature)
 }
 
 func TestExplain(t *testing.T) {
@@ -581,7 +581,7 @@ func TestExplain(t *testing.T) {
 func TestDecideConcurrently(t *testing.T) {
 	w := newWorld(t)
 	v, evidence := w.production(t)
-	s := Submission{sign(t, w.court, v), evidence}
+	s := Submission{Warrant: sign(t, w.court, v), Evidence: evidence}
 	first := Decide(s, w.bundle, Facts{}, now)
 	var wg sync.WaitGroup
 	for range 8 {
@@ -613,7 +613,7 @@ func explain(d Decision) []string {
 		lines = append(lines, fmt.Sprintf("Refused (%s). %s", d.Refusal.Code, d.Refusal.Mend))
 	}
 	for i, id := range d.Rules {
-		lines = append(lines, fmt.Sprintf("Rule %s: %s.", id, d.Titles[i]))
+		lines = append(lines, fmt.Sprintf("Rule %s: %s.", id, d.Grounds[i].Title))
 	}
 	return lines
 }
@@ -636,7 +636,7 @@ func TestAHandleWithASlip(t *testing.T) {
 		string(v.Targets[0].Pseudonym[:20]): false,
 	} {
 		v.Targets[0].Pseudonym = token.Pseudonym(target)
-		d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
+		d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now)
 		wantRefused(t, d, ErrBadTarget)
 		if (d.Refusal.Mend != ErrBadTarget.Mend) != near {
 			t.Error(target, d.Refusal)
@@ -649,7 +649,7 @@ func TestEarlierThatIsNoHash(t *testing.T) {
 	w := newWorld(t)
 	v, _ := w.production(t)
 	v.Earlier = "case-id"
-	d := BeforeSigning(v, w.court, w.bundle, now)
+	d := BeforeSigning(v, "", w.court, w.bundle, now)
 	wantRefused(t, d, ErrDraft)
 	if said := cause(d.Refusal); !strings.Contains(fmt.Sprint(said), "earlier") {
 		t.Error(said)

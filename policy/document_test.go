@@ -19,7 +19,7 @@ func TestT43CrossDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, raw := range map[string]string{"endorsement": endorsed, "evidence": evidence[0], "logout token": logout} {
-		if d := Decide(Submission{raw, evidence}, w.bundle, Facts{}, now); d.Allowed || d.Refusal.Code != ErrMalformed.Code {
+		if d := Decide(Submission{Warrant: raw, Evidence: evidence}, w.bundle, Facts{}, now); d.Allowed || d.Refusal.Code != ErrMalformed.Code {
 			t.Error(name, "as a warrant:", d.Refusal)
 		}
 	}

@@ -11,17 +11,17 @@ import (
 // maxExhibitBytes bounds all exhibits of a warrant together: 5,000 posts of 200 KB.
 const maxExhibitBytes = 1 << 30
 
-// ForbidsCopies reports whether a warrant would open names for what nobody may copy.
+// ForbidsCopies reports whether custodians are to decide about what nobody may copy.
 func (b *Bundle) ForbidsCopies(w *Warrant) bool {
-	class := b.OffenceClass(w.OffenceClass)
-	return KindOf(w.Kind).Opens && class != nil && class.NoCopy
+	class, offence := b.OffenceClass(w.OffenceClass), b.Offence(w.OffenceID)
+	return KindOf(w.Kind).Decided && (class != nil && class.NoCopy || offence != nil && offence.NoCopy)
 }
 
 // wantsExhibits reports whether what the posts showed is filed with a warrant, for
-// custodians to read: not before version 4, nor where nothing is opened, nor where nobody
+// custodians to read: not before version 4, nor where they decide nothing, nor where nobody
 // may make a copy.
 func (b *Bundle) wantsExhibits(w *Warrant) bool {
-	return b.Version >= 4 && KindOf(w.Kind).Opens && b.OffenceClass(w.OffenceClass) != nil && !b.ForbidsCopies(w)
+	return b.Version >= 4 && KindOf(w.Kind).Decided && b.OffenceClass(w.OffenceClass) != nil && !b.ForbidsCopies(w)
 }
 
 // uniqueExhibits returns each exhibit once, in the order of their digests.

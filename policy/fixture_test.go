@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,15 +81,15 @@ func (w *world) draft(t testing.TB) *Bundle {
 		}},
 		Platforms: []Platform{{square, "Town Square", jwks(t, w.square)}, {forum, "School Forum", jwks(t, w.wiki)}},
 		Authorities: []Authority{
-			{"crown-court", "Crown Court", "court", "GB", []Key{{public(t, w.court), from, until}}, classes, 0},
-			{"prosecutor", "Public Prosecutor", "public_prosecutor", "GB", []Key{{public(t, w.prosecutor), from, until}}, []string{"threat_to_life"}, 0},
+			{ID: "crown-court", Name: "Crown Court", Kind: "court", Jurisdiction: "GB", Keys: []Key{{public(t, w.court), from, until}}, OffenceClasses: classes},
+			{ID: "prosecutor", Name: "Public Prosecutor", Kind: "public_prosecutor", Jurisdiction: "GB", Keys: []Key{{public(t, w.prosecutor), from, until}}, OffenceClasses: []string{"threat_to_life"}},
 		},
 		OffenceClasses: DefaultOffenceClasses(), Fields: DefaultFields(),
 		Threshold: 2, ThresholdKey: base64.RawURLEncoding.EncodeToString(make([]byte, 40)), Policies: DefaultRules(),
 		MaxTargets: 600, MaxSecrecyDays: 365, MaxValidityDays: 30,
 	}
 	for i, name := range []string{"Law Society", "Press Council", "Ombudsman"} {
-		b.Custodians = append(b.Custodians, Custodian{fmt.Sprintf("custodian-%d", i+1), "Officer of " + name, name, i + 1, public(t, w.custodians[i]), ""})
+		b.Custodians = append(b.Custodians, Custodian{ID: fmt.Sprintf("custodian-%d", i+1), Name: "Officer of " + name, Organisation: name, Index: i + 1, Key: public(t, w.custodians[i]), Recipient: ""})
 	}
 	contentless(b)
 	return b
@@ -107,6 +108,7 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 		change(b)
 	}
 	withRecipients(t, b)
+	withCatalogue(b)
 	raw, err := b.Marshal()
 	if err != nil {
 		t.Fatal(err, "because", refusal.Of(err).Unwrap())
@@ -119,6 +121,9 @@ func newWorld(t testing.TB, changes ...func(*Bundle)) *world {
 
 // contentless makes a draft one that versions before 4 can say.
 func contentless(b *Bundle) {
+	version := b.Version
+	uncatalogued(b)
+	b.Version = version
 	b.PostSpanHours, b.AppealDays = 0, 0
 	for i := range b.OffenceClasses {
 		b.OffenceClasses[i].NoCopy = false
@@ -131,6 +136,43 @@ func withRecipients(t testing.TB, b *Bundle) {
 		if c := &b.Custodians[i]; b.Version >= 4 && c.Recipient == "" {
 			c.Recipient = recipient(t, c.ID)
 		}
+	}
+}
+
+// police is the organisation of the requester.
+const police = "met-police"
+
+// withCatalogue gives a draft since version 5 the offences of its classes and the police,
+// if it has none.
+func withCatalogue(b *Bundle) {
+	if b.Version < 5 {
+		return
+	}
+	if find(b.Organisations, func(o *Organisation) bool { return o.ID == police }) == nil {
+		b.Organisations = append(b.Organisations, Organisation{police, "Metropolitan Police"})
+	}
+	if len(b.Offences) > 0 {
+		return
+	}
+	for _, o := range DefaultOffences() {
+		if class := b.OffenceClass(o.Class); class != nil {
+			b.Offences = append(b.Offences, o)
+		}
+	}
+}
+
+// uncatalogued makes a draft one that version 4 can say.
+func uncatalogued(b *Bundle) {
+	b.Version, b.Organisations, b.Offences = 4, nil, nil
+	b.MinSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours = 0, 0, 0, 0
+	for i := range b.Authorities {
+		b.Authorities[i].OrganisationID, b.Authorities[i].Over, b.Authorities[i].ValidatedBy = "", nil, nil
+	}
+	for i := range b.Custodians {
+		b.Custodians[i].OrganisationID = ""
+	}
+	for i := range b.OffenceClasses {
+		b.OffenceClasses[i].NoticeFirst = false
 	}
 }
 
@@ -218,15 +260,19 @@ func digest(raw string) string {
 // production is a warrant against the troll that is allowed, with its evidence.
 func (w *world) production(t testing.TB) (Warrant, []string) {
 	e := w.evidence(t, square, "troll", 1, now.AddDate(0, 0, -3))
-	return Warrant{
+	v := Warrant{
 		ID: "T20260017", Kind: Production, Authority: "crown-court", Jurisdiction: "GB", FileNumber: "T20260017",
 		LegalBasis: "Online Safety Act 2023, s. 181", OffenceClass: "threat_of_sexual_violence", Offence: "Threatening communications",
 		MaxPenaltyMonths: 60, Grounds: "A threat of rape was posted.", Necessity: "No other lead.", Proportionality: "One pen name.",
 		Targets:   []Target{{Pseudonym: pseudonym(t, "troll"), Platform: square, Evidence: digest(e)}},
-		Requester: Requester{"DC Example", "Metropolitan Police", w.delivery}, Fields: []string{"name"}, Deadline: TenDays,
+		Requester: Requester{Name: "DC Example", Organisation: "Metropolitan Police", DeliveryKey: w.delivery}, Fields: []string{"name"}, Deadline: TenDays,
 		Secrecy: Secrecy{now.AddDate(0, 0, 30), "The investigation would be frustrated."},
 		Bundle:  w.bundle.Hash(), Audience: "https://penname.example", IssuedAt: now.Add(-time.Hour), Expiry: now.AddDate(0, 0, 14),
-	}, []string{e}
+	}
+	if w.bundle.Version >= 5 {
+		v.OffenceID, v.Requester.OrganisationID = "threat_of_rape", police
+	}
+	return v, []string{e}
 }
 
 // sign signs a warrant without looking at it, as a court with other software may.
@@ -258,7 +304,7 @@ func (w *world) decide(t testing.TB, changes ...func(*Warrant)) Decision {
 	for _, change := range changes {
 		change(&v)
 	}
-	return Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{}, now)
+	return Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now)
 }
 
 func wantRefused(t testing.TB, d Decision, want *refusal.Error, rules ...string) {
@@ -269,9 +315,13 @@ func wantRefused(t testing.TB, d Decision, want *refusal.Error, rules ...string)
 	if fmt.Sprint(d.Rules) != fmt.Sprint(rules) {
 		t.Fatalf("rules %v, want %v", d.Rules, rules)
 	}
-	if d.Quorum != 0 || d.Opens || d.Tokens != nil || d.NoticePeriod != 0 {
+	if d.Quorum != 0 || d.Opens || grants(d.Targets) || d.NoticePeriod != 0 {
 		t.Fatalf("a refusal that still grants something: %+v", d)
 	}
+}
+
+func grants(targets []TargetDecision) bool {
+	return slices.ContainsFunc(targets, func(t TargetDecision) bool { return t.Refusal == nil || t.Token != nil || t.Posts != nil })
 }
 
 func cause(e *refusal.Error) error {

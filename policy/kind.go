@@ -9,10 +9,16 @@ import (
 
 // The kinds of warrant.
 const (
-	Production   = proof.Production
-	Preservation = proof.Preservation
-	Extension    = proof.Extension
-	Withdrawal   = proof.Withdrawal
+	Production    = proof.Production
+	Emergency     = proof.Emergency
+	Preservation  = proof.Preservation
+	Extension     = proof.Extension
+	SecrecyChange = proof.SecrecyChange
+	Withdrawal    = proof.Withdrawal
+	Annulment     = proof.Annulment
+	Validation    = proof.Validation
+	Suspension    = proof.Suspension
+	Link          = proof.Link
 )
 
 // Clock says what time does to a recorded warrant.
@@ -20,13 +26,13 @@ type Clock int
 
 const (
 	// ClockNone is of a kind that takes effect when it is recorded. It has no
-	// deadline and no secrecy.
+	// deadline and no secrecy of its own.
 	ClockNone Clock = iota
 	// ClockHold keeps every record that the warrant names from erasure until it
 	// expires.
 	ClockHold
-	// ClockOpen lets names be opened until the warrant expires. The persons are told
-	// of what was opened when secrecy ends.
+	// ClockOpen lets what the warrant orders be done until it expires, once custodians
+	// have approved. The persons are told of it when secrecy ends.
 	ClockOpen
 )
 
@@ -35,23 +41,43 @@ const (
 // and the rule that permits it.
 type Kind struct {
 	// WarrantKind is what the leaf and the statistics know of it. A kind that
-	// opens needs a delivery key and the fields to open; no other kind has them.
-	// A kind that is about an earlier warrant must name it.
+	// opens needs the fields to open; no other kind has them. A kind that is about an
+	// earlier warrant must name it.
 	proof.WarrantKind
 
-	Follows bool  // may name an earlier warrant that it is not about: which it follows up
-	Clock   Clock // what starts when it is recorded
-	Served  bool  // this release's registrar records it
+	Since    int      // version of the bundle from which on there is such a kind
+	Earliers []string // kinds of the earlier warrant that it is about, or may follow up
+	Follows  bool     // may name an earlier warrant that it is not about: which it follows up
+	Clock    Clock    // what starts when it is recorded
+	Answered bool     // an answer goes to the requester: it needs a delivery key; no other kind has one
+	Evidence bool     // needs the platform's evidence of each target; no other kind has any
+	Some     bool     // may name some of the earlier warrant's targets; names none of its own
+	One      bool     // names one target and no more
+	More     bool     // needs one custodian more than the threshold
+	Served   bool     // this release's registrar records it
 
 	// reasons reports whether w states what this kind must give as reasons.
 	reasons func(w *Warrant, b *Bundle) bool
 }
 
+var (
+	opening  = []string{Production, Emergency}
+	standing = []string{Production, Emergency, Preservation, Suspension, Link}
+)
+
 var kinds = []Kind{
-	{WarrantKind: proof.WarrantKindOf(Production), Follows: true, Clock: ClockOpen, Served: true, reasons: orderReasons},
-	{WarrantKind: proof.WarrantKindOf(Preservation), Clock: ClockHold, Served: true, reasons: orderReasons},
-	{WarrantKind: proof.WarrantKindOf(Extension), Clock: ClockHold, reasons: orderReasons},
-	{WarrantKind: proof.WarrantKindOf(Withdrawal), Clock: ClockNone, Served: true, reasons: withdrawalReasons},
+	{WarrantKind: proof.WarrantKindOf(Production), Since: 1, Follows: true, Earliers: []string{Production, Emergency, Preservation, Extension}, Clock: ClockOpen,
+		Answered: true, Evidence: true, Served: true, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(Emergency), Since: 5, Follows: true, Earliers: []string{Production, Emergency, Preservation, Extension}, Clock: ClockOpen,
+		Answered: true, Evidence: true, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(Preservation), Since: 1, Clock: ClockHold, Evidence: true, Served: true, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(Extension), Since: 1, Earliers: []string{Preservation}, Clock: ClockHold, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(SecrecyChange), Since: 5, Earliers: standing, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Withdrawal), Since: 1, Earliers: append([]string{Extension}, standing...), Some: true, Served: true, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Annulment), Since: 5, Earliers: append([]string{Extension}, standing...), Some: true, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Validation), Since: 5, Earliers: []string{Emergency}, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Suspension), Since: 5, Clock: ClockOpen, Evidence: true, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(Link), Since: 5, Clock: ClockOpen, Answered: true, Evidence: true, One: true, More: true, reasons: orderReasons},
 }
 
 // KindOf returns the kind of that name. If there is none it is the zero Kind,
@@ -71,9 +97,9 @@ func orderReasons(w *Warrant, _ *Bundle) bool {
 	return !document.Blank(w.FileNumber, w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality)
 }
 
-// withdrawalReasons: no rule asks a withdrawal for its offence class, but its
-// leaf shows it.
-func withdrawalReasons(w *Warrant, b *Bundle) bool {
+// noteReasons are of a warrant about an earlier one: no rule asks it for its offence
+// class, but its leaf shows it.
+func noteReasons(w *Warrant, b *Bundle) bool {
 	return !document.Blank(w.FileNumber, w.Grounds) && b.OffenceClass(w.OffenceClass) != nil
 }
 

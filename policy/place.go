@@ -12,7 +12,7 @@ import (
 const maxDailyWarrants = 10_000
 
 // CurrentVersion is the version of the format in which new bundles are written.
-const CurrentVersion = 4
+const CurrentVersion = 5
 
 // versions are all versions of the format, each with what it adds. A bundle is
 // read for ever as what it was when it was endorsed, so a version only ever adds
@@ -21,7 +21,8 @@ var versions = map[int]func(*Bundle) error{
 	1:              (*Bundle).checkPlaceless,
 	2:              (*Bundle).checkUnregistered,
 	3:              (*Bundle).checkContentless,
-	CurrentVersion: (*Bundle).checkContent,
+	4:              (*Bundle).checkUncatalogued,
+	CurrentVersion: (*Bundle).checkClocks,
 }
 
 // Stop ends cases under earlier bundles: the one that is named by its leaf, all of
@@ -70,7 +71,35 @@ func (b *Bundle) checkNoContent() error {
 		slices.ContainsFunc(b.OffenceClasses, func(c OffenceClass) bool { return c.NoCopy }) {
 		return ErrBundleMalformed.Because(errors.New("a version before 4 has neither recipients nor classes without copies nor a span of posts nor a time to appeal"))
 	}
+	return b.checkNoCatalogue()
+}
+
+// checkUncatalogued is of version 4.
+func (b *Bundle) checkUncatalogued() error {
+	if err := b.checkNoCatalogue(); err != nil {
+		return err
+	}
+	return b.checkContent()
+}
+
+func (b *Bundle) checkNoCatalogue() error {
+	if len(b.Organisations) > 0 || len(b.Offences) > 0 || b.MinSecrecyDays != 0 || b.HoldDays != 0 || b.ExtensionDays != 0 || b.ValidationHours != 0 ||
+		slices.ContainsFunc(b.OffenceClasses, func(c OffenceClass) bool { return c.NoticeFirst }) ||
+		slices.ContainsFunc(b.Custodians, func(c Custodian) bool { return c.OrganisationID != "" }) ||
+		slices.ContainsFunc(b.Authorities, func(a Authority) bool {
+			return a.OrganisationID != "" || len(a.Over) > 0 || len(a.ValidatedBy) > 0
+		}) {
+		return ErrBundleMalformed.Because(errors.New("a version before 5 has neither organisations nor a catalogue of offences nor classes with notice first nor powers of an authority over another, and its clocks are those of its rules"))
+	}
 	return nil
+}
+
+func (b *Bundle) checkClocks() error {
+	between := func(n, low, high int) bool { return low <= n && n <= high }
+	if !between(b.MinSecrecyDays, 1, b.MaxSecrecyDays) || !between(b.HoldDays, 1, 90) || !between(b.ExtensionDays, 1, 90) || !between(b.ValidationHours, 1, 96) {
+		return ErrBundleLimits.Because(errors.New("secrecy is of 1 day at least and of max_secrecy_days at most, a hold and its extension of 1 to 90 days, and an emergency is validated within 1 to 96 hours"))
+	}
+	return b.checkContent()
 }
 
 func (b *Bundle) checkContent() error {
@@ -118,8 +147,9 @@ func (b *Bundle) place() int { return max(1, b.Number) }
 
 // Succeed makes a draft the one that comes after previous, or the first of its
 // log if that is nil, in the current version of the format. An authority without
-// a daily number gets [DefaultDailyWarrants], and what is left out of the span of
-// posts and the time to appeal the defaults.
+// a daily number gets [DefaultDailyWarrants], an authority or custodian without an
+// organisation one of their own, and what is left out of the span of posts, the time to
+// appeal and the clocks the defaults.
 func (b *Bundle) Succeed(previous *Bundle) {
 	b.Version, b.Number, b.Predecessor = CurrentVersion, 1, ""
 	b.Authorities = slices.Clone(b.Authorities) // a draft begins as a copy of what is in force
@@ -130,6 +160,10 @@ func (b *Bundle) Succeed(previous *Bundle) {
 	}
 	b.PostSpanHours = cmp.Or(b.PostSpanHours, DefaultPostSpanHours)
 	b.AppealDays = cmp.Or(b.AppealDays, DefaultAppealDays)
+	b.MinSecrecyDays = cmp.Or(b.MinSecrecyDays, min(DefaultMinSecrecyDays, b.MaxSecrecyDays))
+	b.HoldDays, b.ExtensionDays = cmp.Or(b.HoldDays, DefaultHoldDays), cmp.Or(b.ExtensionDays, DefaultExtensionDays)
+	b.ValidationHours = cmp.Or(b.ValidationHours, DefaultValidationHours)
+	b.addOrganisations()
 	if previous != nil {
 		b.Number, b.Predecessor = previous.place()+1, previous.hash
 	}

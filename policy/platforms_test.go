@@ -185,14 +185,14 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 			if err != nil {
 				t.Fatal(err, errors.Unwrap(err))
 			}
-			s := Submission{sign(t, w.court, v), evidence}
+			s := Submission{Warrant: sign(t, w.court, v), Evidence: evidence}
 			if asks := b.AsksFor(s); !slices.Equal(asks, []string{square}) {
 				t.Errorf("asks for %v", asks)
 			}
-			d := Decide(s, b, Facts{p, c.recorded, c.earlier}, now)
+			d := Decide(s, b, Facts{Platforms: p, Recorded: c.recorded, Earlier: c.earlier}, now)
 			if c.want == nil {
-				if !d.Allowed || len(d.Registered) != 1 || d.Registered[0].Platform.IsZero() {
-					t.Fatal(d.Refusal, cause(d.Refusal), d.Registered)
+				if !d.Allowed || len(d.Targets) != 1 || d.Targets[0].Registered.Platform.IsZero() {
+					t.Fatal(d.Refusal, cause(d.Refusal), d.Targets)
 				}
 				return
 			}
@@ -206,14 +206,14 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 			}
 			// On the day that was named the same counts.
 			v.Expiry = wait.From.AddDate(0, 0, 1)
-			if d := Decide(Submission{sign(t, w.court, v), evidence}, b, Facts{p, c.recorded, c.earlier}, wait.From); !d.Allowed {
+			if d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, b, Facts{Platforms: p, Recorded: c.recorded, Earlier: c.earlier}, wait.From); !d.Allowed {
 				t.Error("and then:", d.Refusal)
 			}
-			wantRefused(t, Decide(Submission{sign(t, w.court, v), evidence}, b, Facts{p, c.recorded, c.earlier}, wait.From.Add(-time.Second)), c.want)
+			wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, b, Facts{Platforms: p, Recorded: c.recorded, Earlier: c.earlier}, wait.From.Add(-time.Second)), c.want)
 		})
 	}
 	t.Run("nobody's warrant asks for nothing", func(t *testing.T) {
-		if asks := w.bundle.AsksFor(Submission{sign(t, key("stranger"), v), evidence}); asks != nil {
+		if asks := w.bundle.AsksFor(Submission{Warrant: sign(t, key("stranger"), v), Evidence: evidence}); asks != nil {
 			t.Error(asks)
 		}
 	})
@@ -245,7 +245,7 @@ func TestAStolenKeyVouchesForNoOther(t *testing.T) {
 		if err != nil {
 			t.Fatal(err, errors.Unwrap(err))
 		}
-		d := Decide(Submission{sign(t, w.court, v), evidence}, w.bundle, Facts{p, c.recorded, nil}, now)
+		d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{Platforms: p, Recorded: c.recorded, Earlier: nil}, now)
 		if c.from == "" {
 			if !d.Allowed {
 				t.Error(name, d.Refusal)
@@ -267,7 +267,7 @@ func TestPlatformsThatAreCarriedOver(t *testing.T) {
 	e := w.evidence(t, forum, "troll", 1, now.AddDate(0, 0, -3))
 	v, _ := w.production(t)
 	v.Targets = []Target{{Pseudonym: pseudonym(t, "troll"), Platform: forum, Evidence: digest(e)}}
-	s := Submission{sign(t, w.court, v), []string{e}}
+	s := Submission{Warrant: sign(t, w.court, v), Evidence: []string{e}}
 	id := func(edits ...func(*PlatformRecord)) func(*PlatformRecord) {
 		return func(r *PlatformRecord) {
 			r.ID = forum
@@ -296,8 +296,8 @@ func TestPlatformsThatAreCarriedOver(t *testing.T) {
 		d := Decide(s, w.bundle, Facts{Platforms: p}, now)
 		if c.want != nil {
 			wantRefused(t, d, c.want)
-		} else if !d.Allowed || !d.Registered[0].Platform.IsZero() || !d.Registered[0].Key.IsZero() {
-			t.Error(name, d.Refusal, cause(d.Refusal), d.Registered)
+		} else if !d.Allowed || !d.Targets[0].Registered.Platform.IsZero() || !d.Targets[0].Registered.Key.IsZero() {
+			t.Error(name, d.Refusal, cause(d.Refusal), d.Targets)
 		}
 	}
 	// Under rules without a registry nobody asks it.
@@ -353,11 +353,11 @@ func TestAKeyThatTheBundleListsIsEndorsed(t *testing.T) {
 		if err != nil {
 			t.Fatal(name, err, errors.Unwrap(err))
 		}
-		d := Decide(Submission{sign(t, w.court, v), evidence}, listed.bundle, Facts{p, c.recorded, nil}, now)
+		d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, listed.bundle, Facts{Platforms: p, Recorded: c.recorded, Earlier: nil}, now)
 		if c.want != nil {
 			wantRefused(t, d, c.want)
-		} else if !d.Allowed || !d.Registered[0].Platform.IsZero() || !d.Registered[0].Key.IsZero() || (d.Registered[0].Report() != "") != c.stolen {
-			t.Error(name, d.Refusal, cause(d.Refusal), d.Registered)
+		} else if !d.Allowed || !d.Targets[0].Registered.Platform.IsZero() || !d.Targets[0].Registered.Key.IsZero() || (d.Targets[0].Registered.Report() != "") != c.stolen {
+			t.Error(name, d.Refusal, cause(d.Refusal), d.Targets)
 		}
 	}
 }

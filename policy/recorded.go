@@ -17,13 +17,16 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 		Jurisdiction: w.Jurisdiction, OffenceClass: w.OffenceClass, WarrantKind: w.Kind,
 		Bundle: bundle, Salt: salt, Warrant: raw,
 	}
-	if KindOf(w.Kind).Opens {
+	if KindOf(w.Kind).Decided {
 		f.Quorum = quorum
 	}
 	if KindOf(w.Kind).Clock != ClockNone {
 		f.SecrecyEnds = w.Secrecy.Ends
 	}
 	for _, t := range w.Targets {
+		if !KindOf(w.Kind).Targets {
+			break // they are the earlier warrant's, which the leaf names by their place there
+		}
 		f.Targets = append(f.Targets, proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform})
 	}
 	return proof.RecordedLeaf(time.Time{}, f).On(day)

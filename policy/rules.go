@@ -45,8 +45,8 @@ func DefaultRules() map[string]string {
 
 // rule is one compiled policy with its annotations.
 type rule struct {
+	Ground        // @title, and @field, @article and @cure, which only a rule that forbids can have
 	id     string // @id
-	title  string // @title
 	quorum int    // @quorum, permits only
 	notice int    // @notice_days, permits only
 	policy *cedar.Policy
@@ -82,8 +82,9 @@ var (
 	ruleIDPattern   = regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
 )
 
-// compileRules reads the rules of a bundle with n custodians.
-func compileRules(files map[string]string, n int) (ruleSet, error) {
+// compileRules reads the rules of a bundle with n custodians, threshold of whom open
+// together.
+func compileRules(files map[string]string, threshold, n int) (ruleSet, error) {
 	if len(files) == 0 || len(files) > maxRuleFiles {
 		return nil, errors.New("no rule files, or too many")
 	}
@@ -100,7 +101,7 @@ func compileRules(files map[string]string, n int) (ruleSet, error) {
 			return nil, fmt.Errorf("the rule file %s does not parse: %w", name, err)
 		}
 		for _, p := range policies {
-			r, err := newRule(p, n)
+			r, err := newRule(p, threshold, n)
 			if err == nil && seen[r.id] {
 				err = errors.New("two rules have the same @id")
 			}
@@ -135,19 +136,25 @@ var words = sync.OnceValue(func() *resolved.Schema {
 	panic("policy: embedded vocabulary: " + err.Error()) // cannot happen: every test of a bundle reads it
 })
 
-func newRule(p *cedar.Policy, n int) (rule, error) {
+func newRule(p *cedar.Policy, threshold, n int) (rule, error) {
 	r := rule{policy: p}
 	annotations := p.Annotations()
-	r.id, r.title = string(annotations["id"]), string(annotations["title"])
-	if !ruleIDPattern.MatchString(r.id) || len(r.id) > 64 || document.Blank(r.title) {
+	r.id = string(annotations["id"])
+	r.Ground = Ground{string(annotations["title"]), string(annotations["field"]), string(annotations["article"]), string(annotations["cure"])}
+	if !ruleIDPattern.MatchString(r.id) || len(r.id) > 64 || document.Blank(r.Title) {
 		return r, errors.New("a rule has no usable @id or no @title")
 	}
 	want := 2
+	for _, optional := range []string{r.Field, r.Article, r.Cure} {
+		if optional != "" && p.Effect() == cedar.Forbid {
+			want++
+		}
+	}
 	if p.Effect() == cedar.Permit {
 		want = 4
 		var err error
-		if r.quorum, err = number(string(annotations["quorum"]), 1, n); err != nil {
-			return r, errors.New("a permit's @quorum is not a number from 1 to the number of custodians")
+		if r.quorum, err = quorum(string(annotations["quorum"]), threshold, n); err != nil {
+			return r, errors.New("a permit's @quorum is neither a number from 1 to the number of custodians nor more nor all")
 		}
 		if r.notice, err = number(string(annotations["notice_days"]), 0, maxNotice); err != nil {
 			return r, errors.New("a permit's @notice_days is not a number from 0 to 365")
@@ -158,6 +165,20 @@ func newRule(p *cedar.Policy, n int) (rule, error) {
 	}
 	return r, nil
 }
+
+// quorum reads a number of custodians: "more" is one more than the threshold, where there
+// is one, and "all" is every custodian.
+func quorum(s string, threshold, n int) (int, error) {
+	switch s {
+	case "more":
+		return more(threshold, n), nil
+	case "all":
+		return n, nil
+	}
+	return number(s, 1, n)
+}
+
+func more(threshold, n int) int { return min(threshold+1, n) }
 
 // number reads a plain decimal from low to high.
 func number(s string, low, high int) (int, error) {

@@ -10,6 +10,7 @@ var (
 	warrantIDPattern    = regexp.MustCompile(`^[A-Za-z0-9](?:[A-Za-z0-9._:-]{0,126}[A-Za-z0-9])?$`)
 	wordPattern         = regexp.MustCompile(`^[a-z][a-z0-9]*([._-][a-z0-9]+)*$`)
 	hashPattern         = regexp.MustCompile(`^[0-9a-f]{64}$`)
+	countryPattern      = regexp.MustCompile(`^[A-Z]{2}$`) // ISO 3166-1 alpha-2
 	tellingPattern      = regexp.MustCompile(`[0-9]{4}|pen1`)
 	jurisdictionPattern = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`) // ISO 3166-1 alpha-2, or 3166-2
 )

@@ -31,8 +31,8 @@ const (
 // be varied by anyone who sees it.
 type Warrant struct {
 	ID           string `json:"id"`           // the authority's own, unique there
-	Kind         string `json:"kind"`         // Production, Preservation, Extension, Withdrawal
-	Earlier      string `json:"earlier"`      // hex SHA-256 of the warrant that is extended, withdrawn or followed up; else ""
+	Kind         string `json:"kind"`         // Production, Emergency … see [Kind]
+	Earlier      string `json:"earlier"`      // hex SHA-256 of the warrant that this one is about or follows up; else ""
 	Authority    string `json:"authority"`    // id in the bundle
 	Jurisdiction string `json:"jurisdiction"` // ISO 3166, "GB" or "DE-BY"
 	FileNumber   string `json:"file_number"`
@@ -56,7 +56,28 @@ type Warrant struct {
 	Audience string    `json:"audience"`  // the registrar's origin, as in the bundle
 	IssuedAt time.Time `json:"issued_at"` // RFC 3339, UTC, whole seconds, as all times
 	Expiry   time.Time `json:"expiry"`
+
+	// Under bundles since version 5.
+	OffenceID  string        `json:"offence_id,omitempty"` // in the catalogue, of OffenceClass
+	Recognises *ForeignOrder `json:"recognises,omitempty"` // that this warrant gives effect to
+	DatedBack  string        `json:"dated_back,omitempty"` // why it was issued over a day before it was recorded
+	Jointly    []string      `json:"jointly,omitempty"`    // ids of authorities that must have signed as well
 }
+
+// ForeignOrder is an order of another state that an authority of this one recognised.
+type ForeignOrder struct {
+	Authority  string `json:"authority"`
+	Country    string `json:"country"` // ISO 3166-1 alpha-2
+	FileNumber string `json:"file_number"`
+	SHA256     string `json:"sha256"` // hex, of the order as it was received
+}
+
+// The roles of a target: who a pen name belongs to, in the investigation. None is a suspect.
+const (
+	RoleWitness = "witness"
+	RoleVictim  = "victim"
+	RoleChild   = "child"
+)
 
 // Target is one pen name on one platform.
 type Target struct {
@@ -68,6 +89,10 @@ type Target struct {
 	// Descriptions say what each post shows, by the digest of its evidence, where the
 	// offence class is one of which nobody may make a copy; else there is none.
 	Descriptions map[string]string `json:"descriptions,omitempty"`
+
+	// Role, under bundles since version 5, is RoleWitness, RoleVictim or RoleChild; "" is a
+	// suspect.
+	Role string `json:"role,omitempty"`
 }
 
 // Requester receives the answer, encrypted to DeliveryKey ("pendk1.…").
@@ -75,6 +100,9 @@ type Requester struct {
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
 	DeliveryKey  string `json:"delivery_key"`
+
+	// OrganisationID, under bundles since version 5, is that of Organisation in the bundle.
+	OrganisationID string `json:"organisation_id,omitempty"`
 }
 
 // Secrecy ends at a stated time and for a stated reason. When it ends by the
@@ -156,17 +184,21 @@ func (w *Warrant) wellFormed() error {
 	case w.MaxPenaltyMonths < 0 || w.MaxPenaltyMonths > 1200:
 		return errors.New("maximum penalty is not between 0 and 1200 months")
 	}
-	short := []string{w.Kind, w.FileNumber, w.OffenceClass, w.Deadline, w.Audience, w.Requester.Name, w.Requester.Organisation}
-	short = append(append(short, w.Flags...), w.Fields...)
+	short := []string{w.Kind, w.FileNumber, w.OffenceClass, w.OffenceID, w.Deadline, w.Audience,
+		w.Requester.Name, w.Requester.Organisation, w.Requester.OrganisationID}
+	short = append(append(append(short, w.Flags...), w.Fields...), w.Jointly...)
+	if r := w.Recognises; r != nil {
+		short = append(short, r.Authority, r.Country, r.FileNumber, r.SHA256)
+	}
 	for _, t := range w.Targets {
-		short = append(append(short, string(t.Pseudonym), t.Platform, t.Evidence), t.Further...)
+		short = append(append(short, string(t.Pseudonym), t.Platform, t.Evidence, t.Role), t.Further...)
 	}
 	for _, s := range short {
 		if !document.Displayable(s, 200) || strings.Contains(s, "\n") {
 			return errors.New("a short text is too long or not displayable")
 		}
 	}
-	long := []string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason}
+	long := []string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason, w.DatedBack}
 	for _, t := range w.Targets {
 		for digest, text := range t.Descriptions {
 			if !hashPattern.MatchString(digest) {

@@ -49,13 +49,15 @@ func (r *Review) judgeTargets(d policy.Decision) error {
 		if len(f.States) > 0 {
 			t.State, t.Code = f.States[i].State, f.States[i].Code
 		}
-		t.showPosts(d.Posts[i], d.Registered[i])
+		t.showPosts(d.Targets[i].Posts, d.Targets[i].Registered)
 		if !t.Waits() {
 			continue
 		}
 		t.Questions = questions(d.Warrant, r.Offence)
 		t.opens = opens(f.Targets[i], d.Warrant.Fields)
-		if f.Targets[i].Pseudonym != want.Pseudonym || f.Targets[i].Platform != want.Platform || !opening.Commits(f.Targets[i], nil, d.Tokens[i].Commitment) {
+		if refused := d.Targets[i].Refusal; refused != nil {
+			t.refuse(refused, refused.Code)
+		} else if f.Targets[i].Pseudonym != want.Pseudonym || f.Targets[i].Platform != want.Platform || !opening.Commits(f.Targets[i], nil, d.Targets[i].Token.Commitment) {
 			t.refuse(opening.ErrRecordMismatch, opening.ErrRecordMismatch.Code)
 		}
 		switch {

@@ -1,6 +1,9 @@
 package disclose
 
-import "github.com/penname/penname/verifier/refusal"
+import (
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/refusal"
+)
 
 // The refusals of this package. Stores return them too.
 var (
@@ -40,9 +43,8 @@ var (
 		"part of this case was lost with the database, so nothing more can be done with it: the court must issue a new warrant")
 	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
 		"this registrar serves production and preservation warrants, and withdrawals of them")
-	ErrNoEarlier = refusal.New(refusal.NotFound, "warrant.earlier_unknown",
-		"no warrant with that hash by this authority is on file: a court withdraws what it has filed itself")
-	ErrTooLate = refusal.New(refusal.Conflict, "warrant.too_late",
+	ErrNoEarlier = policy.ErrNoEarlier
+	ErrTooLate   = refusal.New(refusal.Conflict, "warrant.too_late",
 		"the warrant to be withdrawn was released, declined, withdrawn or expired before: there is nothing left to stop")
 	ErrDailyNumber = refusal.New(refusal.NotYet, "warrant.daily_number",
 		"as many warrants of this authority were recorded today as the rules allow: file it again after midnight UTC")

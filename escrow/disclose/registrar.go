@@ -87,6 +87,11 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		// afterwards, so it must not let the period run unheard.
 		d.Allowed, d.Refusal = false, ErrNoticeFirst
 	}
+	for _, t := range d.Targets {
+		if d.Allowed && t.Refusal != nil {
+			d.Allowed, d.Refusal = false, t.Refusal
+		}
+	}
 	// Links are opened of a warrant that the rules allow, before it is in the log:
 	// a link says which record it is, not whose. Without it nobody could tell the
 	// court that the record is gone. No half is opened.
@@ -172,7 +177,7 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 func commitmentsOf(d policy.Decision) []policy.Committed {
 	commitments := make([]policy.Committed, len(d.Warrant.Targets))
 	for i := range commitments {
-		commitments[i] = policy.Committed{Commitment: d.Tokens[i].Commitment, Issued: d.Tokens[i].IssuedAt}
+		commitments[i] = policy.Committed{Commitment: d.Targets[i].Token.Commitment, Issued: d.Targets[i].Token.IssuedAt}
 	}
 	return commitments
 }

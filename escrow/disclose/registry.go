@@ -108,12 +108,14 @@ func (r *Rules) All(ctx context.Context) ([]*policy.Bundle, error) {
 // needs under b, the bundle of its day, checked under the one in force.
 func (r *Registrar) known(ctx context.Context, s policy.Submission, b, inForce *policy.Bundle) (known opening.Known, facts policy.Facts, err error) {
 	ids := b.AsksFor(s)
-	if len(ids) == 0 {
+	var records []policy.LoggedPlatform
+	switch {
+	case len(ids) > 0:
+		if records, err = r.Registry.Of(ctx, ids...); err != nil {
+			return known, facts, err
+		}
+	case b.Version < 5:
 		return known, facts, nil
-	}
-	records, err := r.Registry.Of(ctx, ids...)
-	if err != nil {
-		return known, facts, err
 	}
 	for _, p := range records {
 		leaf, err := r.logged(ctx, p.Leaf)
@@ -126,7 +128,7 @@ func (r *Registrar) known(ctx context.Context, s policy.Submission, b, inForce *
 	if err != nil {
 		return known, facts, err
 	}
-	if facts, err = known.Facts(logs, inForce); err != nil || !facts.Platforms.ReportsStolen() {
+	if facts, err = known.Facts(logs, inForce); err != nil || b.Version < 5 && !facts.Platforms.ReportsStolen() {
 		return known, facts, err
 	}
 	if known.Earlier, err = r.earlier(ctx, s); err != nil {

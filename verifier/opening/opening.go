@@ -102,7 +102,13 @@ func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 		return nil, ErrUnlawful
 	}
 	o.Warrant, o.WarrantHash = decision.Warrant, decision.WarrantHash
-	o.Posts, o.Filed = decision.Posts, len(decision.Exhibits) > 0
+	o.Filed = len(decision.Exhibits) > 0
+	for _, t := range decision.Targets {
+		if t.Refusal != nil {
+			return nil, ErrUnlawful.Because(t.Refusal)
+		}
+		o.Posts = append(o.Posts, t.Posts)
+	}
 	o.Certificate.Warrant = hex.EncodeToString(o.WarrantHash[:])
 	if err := o.verifyApprovals(d.Approvals, since, decision.Quorum); err != nil {
 		return nil, err
@@ -114,10 +120,10 @@ func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 		if t.Pseudonym != o.Warrant.Targets[i].Pseudonym || t.Platform != o.Warrant.Targets[i].Platform {
 			return nil, ErrPackage
 		}
-		if !Commits(t.OpenedTarget, t.Fields, decision.Tokens[i].Commitment) {
+		if !Commits(t.OpenedTarget, t.Fields, decision.Targets[i].Token.Commitment) {
 			return nil, ErrRecordMismatch
 		}
-		if said := decision.Registered[i].Report(); said != "" {
+		if said := decision.Targets[i].Registered.Report(); said != "" {
 			o.Certificate.Stolen = append(o.Certificate.Stolen, t.Platform+": "+said)
 		}
 		o.Certificate.Targets = append(o.Certificate.Targets, certified(t, o.Posts[i]))
@@ -143,7 +149,7 @@ func (o *Opening) facts(since []*policy.Bundle, issued time.Time) (policy.Facts,
 		return facts, issued, ErrPackage.Because(err)
 	}
 	day, err := time.Parse(time.DateOnly, leaf.Day)
-	if err == nil && day.After(issued) {
+	if facts.RecordedAt = day; err == nil && day.After(issued) {
 		issued = day
 	}
 	return facts, issued, err

@@ -87,7 +87,7 @@ func TestCommitsToOneRecord(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	commitment := policy.Decide(p.Submission, b, policy.Facts{}, o.Warrant.IssuedAt).Tokens[0].Commitment
+	commitment := policy.Decide(p.Submission, b, policy.Facts{}, o.Warrant.IssuedAt).Targets[0].Token.Commitment
 	for name, change := range map[string]func(t *PackageTarget){
 		"another label":       func(t *PackageTarget) { t.Label = "abcdefghijklmnopqrstuvwxya" },
 		"another salt":        func(t *PackageTarget) { t.LinkSalt[0] ^= 1 },

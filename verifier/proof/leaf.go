@@ -168,7 +168,7 @@ func (l Leaf) lintRecorded() error {
 	if l.Case != nil && !kind.Earlier {
 		return errors.New("case in this kind of warrant")
 	}
-	if l.Quorum < 0 || l.Quorum > maxQuorum || l.Quorum > 0 && !kind.Opens {
+	if l.Quorum < 0 || l.Quorum > maxQuorum || l.Quorum > 0 && !kind.Decided {
 		return errors.New("quorum")
 	}
 	if l.SecrecyEnds != "" && !isDay(l.SecrecyEnds) {

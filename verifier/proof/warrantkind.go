@@ -3,19 +3,27 @@ package proof
 import "time"
 
 // The kinds of warrant. Regulation (EU) 2023/1543, Art. 3(1), (2): production
-// and preservation; Art. 11: extension of a preservation.
+// and preservation; Art. 4(4), (5): validation, and emergencies before it; Art. 11:
+// extension of a preservation.
 const (
-	Production   = "production"   // opens: custodians may release shares
-	Preservation = "preservation" // keeps a record from erasure
-	Extension    = "extension"    // keeps it longer
-	Withdrawal   = "withdrawal"   // stops an earlier warrant
+	Production    = "production"   // opens: custodians may release shares
+	Emergency     = "emergency"    // opens before a judge has validated it
+	Preservation  = "preservation" // keeps a record from erasure
+	Extension     = "extension"    // keeps it longer
+	SecrecyChange = "secrecy"      // sets a new end of the secrecy of an earlier warrant
+	Withdrawal    = "withdrawal"   // stops an earlier warrant of the same authority
+	Annulment     = "annulment"    // stops one of an authority below, or bars the use of what it opened
+	Validation    = "validation"   // validates an earlier warrant, or joins in it
+	Suspension    = "suspension"   // suspends pen names on a platform; opens nothing
+	Link          = "link"         // names all pen names of one person to the requester; opens nothing else
 )
 
 // WarrantKind is what the log and its auditors must know of a kind of warrant.
 // Package policy says the rest of it.
 type WarrantKind struct {
 	Name    string // empty: there is no such kind
-	Opens   bool   // names may be opened; only a case of such a kind is authorised and released
+	Decided bool   // custodians decide it; only a case of such a kind is authorised
+	Opens   bool   // names may be opened; only a case of such a kind is released
 	Targets bool   // names at least one pseudonym; a kind without names none
 	Earlier bool   // is about an earlier warrant, whose case its leaf may name; no other leaf does
 	Stops   bool   // ends that case
@@ -33,10 +41,16 @@ func (k WarrantKind) When(t time.Time) string {
 }
 
 var warrantKinds = []WarrantKind{
-	{Name: Production, Opens: true, Targets: true},
+	{Name: Production, Decided: true, Opens: true, Targets: true},
+	{Name: Emergency, Decided: true, Opens: true, Targets: true, Timed: true},
 	{Name: Preservation, Targets: true, Holds: true},
 	{Name: Extension, Targets: true, Earlier: true, Holds: true},
+	{Name: SecrecyChange, Earlier: true},
 	{Name: Withdrawal, Earlier: true, Stops: true, Part: true},
+	{Name: Annulment, Earlier: true, Stops: true, Part: true},
+	{Name: Validation, Earlier: true, Timed: true},
+	{Name: Suspension, Decided: true, Targets: true},
+	{Name: Link, Decided: true, Targets: true},
 }
 
 // WarrantKindOf returns the kind of that name, or the zero WarrantKind, which

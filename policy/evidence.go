@@ -1,0 +1,180 @@
+package policy
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"maps"
+	"slices"
+
+	"github.com/penname/penname/verifier/token"
+)
+
+// AsksFor returns the platforms whose records [Decide] needs for a submission: those
+// that its warrant names, if an authority of b signed it and b has a registry.
+func (b *Bundle) AsksFor(s Submission) []string {
+	if b.Registry == nil {
+		return nil
+	}
+	w, _, err := b.authenticate(s.Warrant)
+	if err != nil {
+		return nil
+	}
+	ids := make(map[string]bool)
+	for _, t := range w.Targets {
+		ids[t.Platform] = true
+	}
+	return slices.Sorted(maps.Keys(ids))
+}
+
+// verification is that of the evidence of one warrant.
+type verification struct {
+	*order
+	keys     map[string]*evidenceKeys // by platform
+	pieces   map[string]string        // that no target has used yet, by digest
+	exhibits []token.Exhibit          // of all pieces, each once
+}
+
+// platform is known, and the custodians have not stopped it.
+func (v *verification) platform(id string) error {
+	if _, read := v.keys[id]; !read {
+		v.keys[id] = v.b.evidenceKeys(id, v.known.Platforms, v.known.until())
+	}
+	switch {
+	case v.keys[id] == nil:
+		return ErrBadTarget
+	case v.b.StopsPlatform(id):
+		return ErrPlatformStopped
+	}
+	return nil
+}
+
+// evidence checks every piece and notes the first token of each target, its posts
+// and since when its platform is registered.
+// Evidence that no target names is refused too: nobody needs it here.
+func (v *verification) evidence(evidence []string) error {
+	if !v.needsEvidence() {
+		if len(evidence) > 0 {
+			return ErrNoEvidenceHere
+		}
+		return nil
+	}
+	for i, t := range v.Targets {
+		if err := v.platform(t.Platform); err != nil {
+			v.refuse(i, err)
+		}
+	}
+	if err := v.wholly(); err != nil {
+		return err
+	}
+	missing, err := v.takePieces(evidence)
+	if err != nil {
+		return err
+	}
+	for i, t := range v.Targets {
+		if v.targets[i].Refusal != nil {
+			continue
+		}
+		found, exhibits, err := v.target(t, missing)
+		if err != nil {
+			v.refuse(i, err)
+			continue
+		}
+		v.targets[i] = found
+		v.exhibits = append(v.exhibits, exhibits...)
+	}
+	v.exhibits, err = uniqueExhibits(v.exhibits)
+	return err
+}
+
+// takePieces reads the pieces, and returns the refusal of a target whose piece is not
+// among them. Before version 5 they are exactly those that the warrant names; since then
+// there are no more than it names that nobody names.
+func (v *verification) takePieces(evidence []string) (missing error, _ error) {
+	named, wanted := 0, make(map[string]bool)
+	for _, t := range v.Targets {
+		named += 1 + len(t.Further)
+		for _, digest := range append([]string{t.Evidence}, t.Further...) {
+			wanted[digest] = true
+		}
+	}
+	if named > maxEvidence || len(evidence) > maxEvidence {
+		return nil, ErrBadEvidence.Because(errors.New("too many pieces"))
+	}
+	if v.b.Version < 5 && len(evidence) < named {
+		return nil, ErrNoEvidence
+	}
+	unnamed := 0
+	v.pieces = make(map[string]string, len(evidence))
+	for _, raw := range evidence {
+		if v.b.Version < 5 && len(raw) > maxEvidenceBytes {
+			return nil, errTooLarge
+		}
+		sum := sha256.Sum256([]byte(raw))
+		digest := hex.EncodeToString(sum[:])
+		if v.pieces[digest] = raw; !wanted[digest] {
+			unnamed++
+		}
+	}
+	if v.b.Version < 5 && (len(v.pieces) != named || len(evidence) != named) || len(v.pieces) != len(evidence) || len(evidence) > named {
+		return nil, ErrEvidenceMismatch
+	}
+	if v.b.Version < 5 || unnamed > 0 {
+		return ErrEvidenceMismatch, nil
+	}
+	return ErrNoEvidence, nil
+}
+
+var errTooLarge = ErrBadEvidence.Because(errors.New("a piece is too large"))
+
+// target checks the pieces of one.
+func (v *verification) target(t Target, missing error) (d TargetDecision, exhibits []token.Exhibit, err error) {
+	for j, digest := range append([]string{t.Evidence}, t.Further...) {
+		raw, ok := v.pieces[digest]
+		if !ok {
+			return d, nil, missing
+		}
+		delete(v.pieces, digest) // one piece speaks for one post of one target
+		e, tok, reg, err := v.piece(raw, digest, t)
+		if err != nil {
+			return d, nil, err
+		}
+		exhibits = append(exhibits, e.Post.Exhibits...)
+		d.Posts = append(d.Posts, Post{e.Post, digest, e.ProvenByKey, t.Descriptions[digest]})
+		if j == 0 {
+			d.Token, d.Registered = tok, reg
+		} else if tok.Commitment != d.Token.Commitment {
+			return d, nil, ErrEvidenceMismatch // which record would be opened?
+		}
+		d.Registered.Stolen = cmp.Or(d.Registered.Stolen, reg.Stolen)
+	}
+	return d, exhibits, nil
+}
+
+// piece checks one, and returns since when its platform and its key are registered, too.
+func (v *verification) piece(raw, digest string, t Target) (e *token.Evidence, tok *token.Token, reg Registered, err error) {
+	if len(raw) > maxEvidenceBytes {
+		return nil, nil, reg, errTooLarge
+	}
+	k := v.keys[t.Platform]
+	e, tok, err = token.VerifyEvidence(raw, token.EvidenceRules{Issuer: v.b.Issuer, IssuerKeys: v.b.issuerKeys, PlatformKeys: k.set,
+		Span: v.b.PostSpan(), Contentless: v.b.Version < 4})
+	switch {
+	case errors.Is(err, token.ErrNoContent):
+		return nil, nil, reg, token.ErrNoContent
+	case err != nil:
+		return nil, nil, reg, ErrBadEvidence.Because(err)
+	}
+	if tok.Subject != t.Pseudonym || e.Platform != t.Platform || tok.Audience != t.Platform {
+		return nil, nil, reg, ErrEvidenceMismatch
+	}
+	if e.Post.At.After(v.IssuedAt.Add(clockSkew)) {
+		return nil, nil, reg, ErrBadEvidence.Because(errors.New("the post is younger than the warrant"))
+	}
+	if v.b.Registry != nil {
+		reg.Platform, reg.Stolen = k.registered, k.stolen[e.KeyID].day
+		reg.Key, err = k.judge(e, v.at, v.b.Registry.WaitingDays, func(leaf int64) bool { return v.known.holdsBefore(leaf, v.Warrant, digest) })
+	}
+	return e, tok, reg, err
+}

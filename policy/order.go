@@ -1,0 +1,484 @@
+package policy
+
+import (
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
+)
+
+// toldFirst is how long a person has to object where they are told first: as long as the
+// ordinary deadline of Regulation (EU) 2023/1543, Art. 10(2).
+const toldFirst = 10 * day
+
+// order is a warrant with all that it is judged by, and what was found of each target.
+type order struct {
+	*Warrant
+	b         *Bundle
+	authority *Authority
+	kind      Kind
+	class     *OffenceClass // nil: the bundle has none of that name
+	offence   *Offence      // nil: it names none of the catalogue
+	earlier   *Warrant      // that it is about or follows up, as the log has it; nil: none
+	known     Facts
+	at        time.Time
+	targets   []TargetDecision
+}
+
+func (b *Bundle) order(w *Warrant, a *Authority, known Facts, at time.Time) *order {
+	return &order{Warrant: w, b: b, authority: a, kind: KindOf(w.Kind), class: b.OffenceClass(w.OffenceClass), offence: b.Offence(w.OffenceID),
+		known: known, at: at, targets: make([]TargetDecision, len(w.Targets))}
+}
+
+func (o *order) run(checks ...func() error) error {
+	for _, check := range checks {
+		if err := check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// recorded is when the warrant was recorded, or now, when it is to be.
+func (o *order) recorded() time.Time {
+	if o.known.RecordedAt.IsZero() {
+		return o.at
+	}
+	return o.known.RecordedAt
+}
+
+// filed is how many targets count: those of the warrant as it was filed, with all that its
+// authority, or its requester, has filed before. To split an order gains nothing.
+func (o *order) filed() int {
+	before := 0
+	if f := o.known.Filed; f != nil {
+		before = max(f.Authority30, f.Requester30)
+	}
+	return before + len(o.Targets)
+}
+
+// refuse notes why one target is refused: the first reason counts.
+func (o *order) refuse(i int, err error) {
+	if o.targets[i].Refusal == nil {
+		o.targets[i] = TargetDecision{Refusal: refusal.Of(err)}
+	}
+}
+
+// wholly is the refusal of the whole warrant for what is wrong in its targets.
+func (o *order) wholly() error {
+	refused := 0
+	var first *refusal.Error
+	for _, t := range o.targets {
+		if t.Refusal == nil {
+			continue
+		}
+		if refused++; first == nil {
+			first = t.Refusal
+		}
+	}
+	if first != nil && (o.b.Version < 5 || refused == len(o.targets)) {
+		return first
+	}
+	return nil
+}
+
+func (o *order) checkAddressed() error {
+	switch {
+	case o.Audience != o.b.Registrar:
+		return ErrWrongAudience
+	case o.Bundle != o.b.hash:
+		return ErrWrongBundle
+	case o.kind.Name == "", o.kind.Since > o.b.Version:
+		return ErrUnknownKind
+	case o.b.Version < 5 && o.saysMore():
+		return ErrMalformed.Because(errors.New("it has members that bundles before version 5 do not know"))
+	}
+	return nil
+}
+
+// saysMore reports whether a warrant has members that are only under bundles since version 5.
+func (w *Warrant) saysMore() bool {
+	return w.OffenceID != "" || w.Recognises != nil || w.DatedBack != "" || len(w.Jointly) > 0 || w.Requester.OrganisationID != "" ||
+		slices.ContainsFunc(w.Targets, func(t Target) bool { return t.Role != "" })
+}
+
+func (o *order) checkTime() error {
+	switch {
+	case o.IssuedAt.After(o.at.Add(clockSkew)):
+		return ErrNotYetValid
+	case !o.at.Before(o.Expiry):
+		return ErrExpired
+	case !o.IssuedAt.Before(o.Expiry), o.Expiry.Sub(o.IssuedAt) > time.Duration(o.validDays())*day:
+		return ErrValidity
+	case o.b.Version >= 5 && o.recorded().Sub(o.IssuedAt) > day && document.Blank(o.DatedBack):
+		return ErrDatedBack
+	}
+	return nil
+}
+
+// validDays is how long a warrant of this kind is valid at most. A hold lasts as long as
+// its warrant: Regulation (EU) 2023/1543, Art. 10(1) and 11(1).
+func (o *order) validDays() int {
+	switch {
+	case o.b.Version < 5 || o.kind.Clock != ClockHold:
+		return o.b.MaxValidityDays
+	case o.kind.Earlier:
+		return o.b.HoldDays + o.b.ExtensionDays
+	}
+	return o.b.HoldDays
+}
+
+func (o *order) checkReasons() error {
+	if o.kind.Earlier && o.Earlier == "" || !o.kind.Earlier && !o.kind.Follows && o.Earlier != "" {
+		return ErrEarlier
+	}
+	if !o.kind.reasons(o.Warrant, o.b) {
+		return ErrReasons
+	}
+	if err := o.checkParties(); err != nil || o.kind.Clock == ClockNone {
+		return err
+	}
+	if o.Deadline != TenDays && o.Deadline != EightHours || o.b.Version >= 5 && o.Deadline == EightHours && o.Kind != Emergency {
+		return ErrDeadline
+	}
+	for i, f := range o.Flags {
+		if f != FlagJournalist && f != FlagPrivileged || slices.Contains(o.Flags[:i], f) {
+			return ErrFlags
+		}
+	}
+	return nil
+}
+
+// checkParties checks who a warrant says stands behind it besides its authority.
+func (o *order) checkParties() error {
+	if r := o.Recognises; r != nil && (o.kind.Clock == ClockNone || document.Blank(r.Authority, r.FileNumber) || !hashPattern.MatchString(r.SHA256) ||
+		!countryPattern.MatchString(r.Country) || strings.HasPrefix(o.Jurisdiction, r.Country)) {
+		return ErrRecognises
+	}
+	for i, id := range o.Jointly {
+		if _, known := o.b.authorities[id]; !known || id == o.Authority || slices.Contains(o.Jointly[:i], id) {
+			return ErrJointly
+		}
+	}
+	return nil
+}
+
+// checkOffence holds a warrant against the catalogue, from version 5 on: an order names an
+// offence of it, of the class that it says, and states no more than its statute threatens.
+func (o *order) checkOffence() error {
+	isOrder := o.kind.Clock != ClockNone
+	switch {
+	case o.b.Version < 5, !isOrder && o.OffenceID == "":
+		return nil
+	case o.offence == nil:
+		return ErrOffence
+	case o.offence.Class != o.OffenceClass:
+		return ErrOffenceClass
+	case !isOrder:
+		return nil
+	case o.MaxPenaltyMonths > o.offence.MaxPenaltyMonths:
+		return ErrPenalty
+	case !slices.Contains(o.offence.Authorities, o.authority.Kind):
+		return ErrOffenceAuthority
+	}
+	return nil
+}
+
+// needsEvidence reports whether the platform's evidence of each target is needed. Before
+// version 5 it was for every kind that names targets.
+func (o *order) needsEvidence() bool { return o.kind.Evidence || o.b.Version < 5 && o.kind.Targets }
+
+func (o *order) checkTargets() error {
+	some := o.kind.Some && o.b.Version >= 5
+	if (len(o.Targets) > 0) != o.kind.Targets && !some {
+		return ErrNoTargets
+	}
+	if len(o.Targets) > o.b.MaxTargets {
+		return ErrTooManyTargets
+	}
+	if o.kind.One && len(o.Targets) > 1 {
+		return ErrOneTarget
+	}
+	seen := make(map[penNameAt]bool, len(o.Targets))
+	for i, t := range o.Targets {
+		err := o.checkTarget(t)
+		if err == nil {
+			err = o.checkDescriptions(t)
+		}
+		if err != nil {
+			o.refuse(i, err)
+		}
+		// The leaf commits to each target, so that two of them cannot be the same.
+		if n := (penNameAt{t.Pseudonym, t.Platform}); seen[n] {
+			return ErrBadTarget
+		} else {
+			seen[n] = true
+		}
+	}
+	if o.b.Version < 5 {
+		return o.wholly()
+	}
+	return nil
+}
+
+type penNameAt struct {
+	pseudonym token.Pseudonym
+	platform  string
+}
+
+func (o *order) checkTarget(t Target) error {
+	// As platforms show it: @handle, or @handle@host.
+	handle, _, isAddress := strings.Cut(strings.TrimPrefix(strings.ToLower(string(t.Pseudonym)), "@"), "@")
+	_, err := token.ParsePseudonym(handle)
+	switch {
+	case token.IsHandle(handle):
+		return ErrHandleTarget
+	case err == nil && isAddress:
+		return ErrAddressTarget
+	case token.NearHandle(handle):
+		return errNearHandle
+	}
+	_, err = token.ParsePseudonym(string(t.Pseudonym))
+	if err != nil || o.needsEvidence() && o.b.platforms[t.Platform] == nil && o.b.Registry == nil {
+		return ErrBadTarget
+	}
+	switch t.Role {
+	case "", RoleWitness, RoleVictim, RoleChild:
+	default:
+		return ErrRole
+	}
+	if !o.needsEvidence() && (t.Evidence != "" || len(t.Further) > 0 || t.Role != "") {
+		return ErrNoEvidenceHere
+	}
+	return nil
+}
+
+// checkDescriptions: of what nobody may copy, the court describes each piece; of all else
+// people read the exhibits themselves, and no description stands in their place.
+func (o *order) checkDescriptions(t Target) error {
+	if !o.b.ForbidsCopies(o.Warrant) {
+		if len(t.Descriptions) > 0 {
+			return ErrDescriptions
+		}
+		return nil
+	}
+	pieces := append([]string{t.Evidence}, t.Further...)
+	if len(t.Descriptions) != len(pieces) {
+		return ErrDescriptions
+	}
+	for _, digest := range pieces {
+		if document.Blank(t.Descriptions[digest]) {
+			return ErrDescriptions
+		}
+	}
+	return nil
+}
+
+// checkDigests is what the evidence will have to be, by the digests alone.
+func (o *order) checkDigests() {
+	seen := make(map[string]bool)
+	for i, t := range o.Targets {
+		if !o.needsEvidence() {
+			continue
+		}
+		for _, digest := range append([]string{t.Evidence}, t.Further...) {
+			switch {
+			case !hashPattern.MatchString(digest):
+				o.refuse(i, ErrNoEvidence)
+			case seen[digest]: // one piece speaks for one post of one target
+				o.refuse(i, ErrEvidenceMismatch)
+			}
+			seen[digest] = true
+		}
+	}
+}
+
+// checkEarlier holds a warrant against the earlier one that it names, from version 5 on:
+// that one is in the log, of a kind that this one can be about, and its authority is the
+// same, or one below.
+func (o *order) checkEarlier() error {
+	if o.b.Version < 5 || o.Earlier == "" {
+		return nil
+	}
+	if o.known.Earlier == nil {
+		return ErrNoEarlier
+	}
+	hash := Hash(o.known.Earlier.Warrant)
+	earlier, err := ParseUnverified(o.known.Earlier.Warrant)
+	switch {
+	case err != nil || hex.EncodeToString(hash[:]) != o.Earlier:
+		return ErrNoEarlier
+	case !slices.Contains(o.kind.Earliers, earlier.Kind):
+		return ErrEarlierKind
+	case !o.mayActOn(earlier.Authority):
+		return ErrEarlierAuthority
+	}
+	o.earlier = earlier
+	if o.kind.Clock == ClockHold { // an extension
+		end := earlier.Expiry.AddDate(0, 0, o.b.ExtensionDays)
+		if !o.recorded().Before(earlier.Expiry) || !o.Expiry.After(earlier.Expiry) || o.Expiry.After(end) {
+			return ErrExtension
+		}
+	}
+	if o.kind.Some || o.kind.Earlier {
+		for i, t := range o.Targets {
+			if !slices.ContainsFunc(earlier.Targets, func(e Target) bool { return e.Pseudonym == t.Pseudonym && e.Platform == t.Platform }) {
+				o.refuse(i, ErrNotInEarlier)
+			}
+		}
+	}
+	return nil
+}
+
+// mayActOn reports whether a warrant of this kind may be about one of that authority.
+func (o *order) mayActOn(issued string) bool {
+	switch o.Kind {
+	case Annulment:
+		return slices.Contains(o.authority.Over, issued)
+	case Validation:
+		by := o.b.Authority(issued)
+		return by != nil && o.b.validates(o.Authority, by)
+	}
+	return o.Authority == issued
+}
+
+// validates reports whether one authority may validate what another issued in an emergency:
+// one that the bundle names for it; if it names none, the other itself, in writing, or one
+// over it.
+func (b *Bundle) validates(id string, issued *Authority) bool {
+	if len(issued.ValidatedBy) > 0 {
+		return slices.Contains(issued.ValidatedBy, id)
+	}
+	by := b.Authority(id)
+	return by != nil && (id == issued.ID || slices.Contains(by.Over, issued.ID))
+}
+
+// checkCountersigned checks the countersignatures, each of which somebody must have given,
+// and reports whether the warrant is validated: Regulation (EU) 2023/1543, Art. 4. An
+// emergency may be recorded without.
+func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bool, err error) {
+	if o.b.Version < 5 {
+		if len(signed) > 0 {
+			return false, ErrCountersigned
+		}
+		return true, nil
+	}
+	by := make(map[string]bool)
+	for _, raw := range signed {
+		w, a, err := o.b.authenticate(raw)
+		if err != nil {
+			return false, ErrCountersigned.Because(err)
+		}
+		c := o.b.order(w, a, Facts{}, o.recorded())
+		wanted := slices.Contains(o.Jointly, a.ID) || slices.Contains(o.authority.ValidatedBy, a.ID) || o.Kind == Emergency && o.b.validates(a.ID, o.authority)
+		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !wanted {
+			return false, ErrCountersigned
+		}
+		if err := c.run(c.checkAddressed, c.checkTime, c.checkReasons, c.checkTargets); err != nil {
+			return false, ErrCountersigned.Because(err)
+		}
+		by[a.ID] = true
+	}
+	for _, id := range o.Jointly {
+		if !by[id] {
+			return false, ErrNotJoint
+		}
+	}
+	for id := range by {
+		validated = validated || o.b.validates(id, o.authority)
+	}
+	switch {
+	case o.Kind == Emergency, validated:
+		return validated, nil
+	case len(o.authority.ValidatedBy) == 0, o.kind.Clock == ClockNone && o.Kind != SecrecyChange:
+		return true, nil // stopping must always be possible
+	}
+	return false, ErrNotValidated
+}
+
+// checkRequester: an answer must have an address that only the requester can
+// read, and whoever decides about a request does not make it.
+func (o *order) checkRequester() error {
+	r := o.Requester
+	recipient := ""
+	if key, err := document.ParseDeliveryKey(r.DeliveryKey); err == nil {
+		recipient = document.Recipient(key)
+	}
+	if o.kind.Answered != (recipient != "") || !o.kind.Answered && r.DeliveryKey != "" || o.kind.Answered && document.Blank(r.Name, r.Organisation) {
+		return ErrDeliveryKey
+	}
+	if o.b.Version < 5 {
+		return nil
+	}
+	switch {
+	case r.OrganisationID == "" && !o.kind.Decided:
+		return nil
+	case !o.b.organisations[r.OrganisationID]:
+		return ErrRequester
+	}
+	for _, c := range o.b.Custodians {
+		if c.OrganisationID == r.OrganisationID || c.Recipient == recipient {
+			return ErrCustodianAsks
+		}
+	}
+	return nil
+}
+
+func (o *order) checkSecrecy() error {
+	if o.kind.Clock == ClockNone && o.Kind != SecrecyChange {
+		return nil
+	}
+	days, from := o.b.secrecyDays(o.Warrant), o.IssuedAt
+	if o.Kind == SecrecyChange && o.earlier != nil {
+		from = o.earlier.IssuedAt // of the first issue, however often it is changed
+	}
+	if !plausible(o.Secrecy.Ends) || wholeDays(from, o.Secrecy.Ends) > int64(o.b.MaxSecrecyDays) || days > 0 && document.Blank(o.Secrecy.Reason) {
+		return ErrSecrecy
+	}
+	if days > 0 && o.class != nil && o.class.NoticeFirst {
+		return ErrToldFirst
+	}
+	return nil
+}
+
+// WithoutSecrecy reports whether w could be secret and is not: it takes effect over time,
+// and its secrecy ends at or before its issue, or so soon after it that it is none under b,
+// which may be nil.
+func (b *Bundle) WithoutSecrecy(w Warrant) bool {
+	return KindOf(w.Kind).Clock != ClockNone && b.secrecyDays(&w) == 0
+}
+
+// secrecyDays counts from issue to the end of secrecy, so that it does not depend on who
+// decides when. Less than the bundle's least is none.
+func (b *Bundle) secrecyDays(w *Warrant) int64 {
+	days := wholeDays(w.IssuedAt, w.Secrecy.Ends)
+	if b != nil && KindOf(w.Kind).Clock != ClockNone && w.Secrecy.Ends.Before(w.IssuedAt.AddDate(0, 0, b.MinSecrecyDays)) {
+		return 0
+	}
+	return days
+}
+
+// wholeDays are those from one time to another, rounded up; 0 if it is not later.
+func wholeDays(from, to time.Time) int64 {
+	if !to.After(from) {
+		return 0
+	}
+	return int64(math.Ceil(float64(to.Sub(from)) / float64(day)))
+}
+
+func (o *order) checkFields() error {
+	if (len(o.Fields) > 0) != o.kind.Opens || !distinctWords(o.Fields) || !subset(o.Fields, among(o.b.Fields)) {
+		return ErrFields
+	}
+	if o.offence != nil && (!subset(o.Fields, among(o.offence.Fields)) || !o.b.opens(o.offence, o.Fields)) {
+		return ErrOffenceFields.Because(fmt.Errorf("of offence %s", o.offence.ID))
+	}
+	return nil
+}
