@@ -17,14 +17,25 @@ import (
 // ParseBundleDraft reads a bundle as JSON in any order and spacing, of which nothing is
 // checked but that each field exists. An error says in plain words what is wrong in text,
 // which is what a person wrote: b itself, or the TOML of which b was made. line is where,
-// 0 if the field's name stands in several.
+// 0 if the field's name stands in several. A draft may have one member more, "profile": the
+// name of the [Profile] that fills in what it leaves out.
 func ParseBundleDraft(b, text []byte) (bundle *Bundle, line int, err error) {
-	bundle = &Bundle{}
-	if err := jsonv2.Unmarshal(b, bundle, jsonv2.RejectUnknownMembers(true)); err != nil {
+	var draft struct {
+		Bundle
+		Profile string `json:"profile"`
+	}
+	if err := jsonv2.Unmarshal(b, &draft, jsonv2.RejectUnknownMembers(true)); err != nil {
 		line, err := draftFault(text, err)
 		return nil, line, err
 	}
-	return bundle, 0, nil
+	if draft.Profile != "" {
+		p, err := ProfileNamed(draft.Profile)
+		if err != nil {
+			return nil, memberLine(text, "profile"), errors.New(ErrProfile.Mend)
+		}
+		p.Fill(&draft.Bundle)
+	}
+	return &draft.Bundle, 0, nil
 }
 
 func draftFault(text []byte, err error) (line int, _ error) {
@@ -36,16 +47,21 @@ func draftFault(text []byte, err error) (line int, _ error) {
 	if !errors.As(err, &at) || at.JSONPointer == "" {
 		return 0, errors.New("it is not a bundle")
 	}
-	name := at.JSONPointer.LastToken()
-	found := regexp.MustCompile(`(?m)^[\s{,]*"?`+regexp.QuoteMeta(name)+`"?\s*[=:]`).FindAllIndex(text, 2)
-	if len(found) == 1 {
-		line = document.Line(text, int64(found[0][1]))
-	}
+	line = memberLine(text, at.JSONPointer.LastToken())
 	place := strings.ReplaceAll(strings.TrimPrefix(string(at.JSONPointer), "/"), "/", ".")
 	if errors.Is(err, jsonv2.ErrUnknownName) {
 		return line, fmt.Errorf("a bundle has no field %s", place)
 	}
 	return line, fmt.Errorf("the value of %s has the wrong form: escrowd bundle draft shows the right one", place)
+}
+
+// memberLine is where the only member of that name stands in a draft, or 0.
+func memberLine(text []byte, name string) int {
+	found := regexp.MustCompile(`(?m)^[\s{,]*"?`+regexp.QuoteMeta(name)+`"?\s*[=:]`).FindAllIndex(text, 2)
+	if len(found) != 1 {
+		return 0
+	}
+	return document.Line(text, int64(found[0][1]))
 }
 
 // Complete fills in what a draft may leave out: an id, from 16 random bytes, the

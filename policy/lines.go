@@ -77,10 +77,7 @@ func (b *Bundle) Lines() []string {
 	return all
 }
 
-// Changes are the lines that b has no longer, after "- ", and those that are new in it,
-// after "+ ".
-func (b *Bundle) Changes(before *Bundle) []string { return changes(before.Lines(), b.Lines()) }
-
+// changes are the lines that are no longer there, after "- ", and those that are new, after "+ ".
 func changes(was, is []string) (all []string) {
 	for _, l := range was {
 		if !slices.Contains(is, l) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	stdjson "encoding/json"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/go-jose/go-jose/v4/json"
 
@@ -72,6 +73,38 @@ func FuzzValue(f *testing.F) {
 		}
 		if got != len(want) {
 			t.Errorf("%d members, want %d", got, len(want))
+		}
+	})
+}
+
+// FuzzCanonical holds Canonical to the same text read as a tree and written again, which
+// sorts members and takes the last of those with one name.
+func FuzzCanonical(f *testing.F) {
+	for _, seed := range []string{
+		`{"b":1,"a":[],"":{}}`, `[{"b":[1,{"z":null,"a":true}],"a":"<&>\u2028\u003c\/\b\f\u0000\u007f"}]`, `{"a":1,"b":2,"\u0061":3}`, `"é\ud83d\ude00\ud800"`,
+		`{"é":1.50,"e":-0,"f":1E5,"z":",","y":"]}","x":"\\"}`, "{\"\xe2\x80\xa8\" : [ [ ] , { } ] }", `{"a":{"a":2,"a":{}}}`,
+	} {
+		f.Add([]byte(seed))
+	}
+	fuzzing.Run(f, func(t *testing.T, b []byte) {
+		dec := stdjson.NewDecoder(bytes.NewReader(b))
+		dec.UseNumber()
+		var tree any
+		if !utf8.Valid(b) || !stdjson.Valid(b) || dec.Decode(&tree) != nil {
+			return
+		}
+		var want bytes.Buffer
+		enc := stdjson.NewEncoder(&want)
+		enc.SetEscapeHTML(false)
+		if err := enc.Encode(tree); err != nil {
+			t.Fatal(err)
+		}
+		got, err := Canonical(stdjson.RawMessage(b))
+		if err == TooComplex {
+			return
+		}
+		if err != nil || string(got)+"\n" != want.String() {
+			t.Fatalf("%q is written as %q, want %q: %v", b, got, want.String(), err)
 		}
 	})
 }

@@ -19,7 +19,7 @@ var base64url = base64.RawURLEncoding.Strict()
 // encoding/base64 skips silently), unused bits zero, not empty (RFC 7515, 2). The
 // error is [Malformed].
 func DecodeBase64(s string) ([]byte, error) {
-	if s == "" || strings.ContainsAny(s, "\r\n") {
+	if s == "" || strings.IndexByte(s, '\r') >= 0 || strings.IndexByte(s, '\n') >= 0 {
 		return nil, Malformed
 	}
 	b, err := base64url.DecodeString(s)
@@ -32,25 +32,23 @@ func DecodeBase64(s string) ([]byte, error) {
 // Canonical encodes v as RFC 8785 does: members sorted, no white space, no
 // needless escapes. Every number in our formats is an integer, and member names
 // are ASCII. U+2028 and U+2029, which encoding/json escapes and RFC 8785 does
-// not, are refused in every text by [Displayable].
+// not, are refused in every text by [Displayable]. It fails as package json does, with
+// [Malformed] for raw JSON that is not UTF-8, and with [TooComplex] for more than 16 levels.
 func Canonical(v any) ([]byte, error) {
-	b, err := stdjson.Marshal(v)
-	if err != nil {
-		return nil, err
-	}
-	dec := stdjson.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber()
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
-		return nil, err
-	}
 	var buf bytes.Buffer
 	enc := stdjson.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)
-	if err := enc.Encode(tree); err != nil {
+	if err := enc.Encode(v); err != nil {
 		return nil, err
 	}
-	return bytes.TrimSuffix(buf.Bytes(), []byte("\n")), nil
+	written := Value(bytes.TrimSuffix(buf.Bytes(), []byte("\n")))
+	switch {
+	case !utf8.ValidString(string(written)): // as raw JSON can be
+		return nil, Malformed
+	case written.depth() > maxDepth:
+		return nil, TooComplex
+	}
+	return written.appendCanonical(make([]byte, 0, len(written))), nil
 }
 
 // CheckJSON checks that b is one JSON object in UTF-8 (RFC 8725, section 3.7),

@@ -58,11 +58,6 @@ func torsionY() (ys [][32]byte) {
 	}
 	order, _ := new(big.Int).SetString("1000000000000000000000000000000014def9dea2f79cd65812631a5cf5d3ed", 16)
 	neutral := point{new(big.Int), one}
-	encode := func(y *big.Int) (b [32]byte) {
-		y.FillBytes(b[:])
-		slices.Reverse(b[:])
-		return b
-	}
 	for y := int64(2); len(ys) == 0; y++ {
 		yy := mul(big.NewInt(y), big.NewInt(y))
 		x := new(big.Int).ModSqrt(div(mod(new(big.Int).Sub(yy, one)), mod(new(big.Int).Add(mul(d, yy), one))), p)
@@ -80,8 +75,8 @@ func torsionY() (ys [][32]byte) {
 		}
 		for q, i := t, 0; i < 8; q, i = add(q, t), i+1 {
 			for _, alias := range []*big.Int{q.y, new(big.Int).Add(q.y, p)} {
-				if alias.BitLen() <= 255 && !slices.Contains(ys, encode(alias)) {
-					ys = append(ys, encode(alias))
+				if alias.BitLen() <= 255 && !slices.Contains(ys, littleEndian(alias)) {
+					ys = append(ys, littleEndian(alias))
 				}
 			}
 		}

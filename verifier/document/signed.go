@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/base64"
+	stdjson "encoding/json"
 	"errors"
 	"math/big"
 	"regexp"
@@ -297,9 +298,9 @@ func (f *Format) Read(payload []byte, v any, write func() ([]byte, error)) error
 }
 
 // ReadExactly decodes b into v and refuses it unless write, called after it, gives
-// the same bytes.
+// the same bytes: so a name in other letters, or one that is there twice, is found too.
 func ReadExactly(b []byte, v any, write func() ([]byte, error)) error {
-	if json.Unmarshal(b, v) != nil {
+	if stdjson.Unmarshal(b, v) != nil {
 		return errors.New("not JSON of the published form")
 	}
 	if again, err := write(); err != nil || !bytes.Equal(again, b) {

@@ -17,6 +17,9 @@ import (
 // look alike, no second spelling of an accent (NFC): a name would be another one
 // for the rules that compare it.
 func Displayable(s string, max int) bool {
+	if printable(s) { // and hides nothing
+		return len(s) <= max
+	}
 	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > max || !norm.NFC.IsNormalString(s) {
 		return false
 	}
@@ -65,6 +68,9 @@ func Blank(texts ...string) bool {
 // undo a composition and composing can undo a folding, so both are repeated until
 // nothing changes (RFC 8266, 2.3): Fold(Fold(s)) is Fold(s).
 func Fold(s string) string {
+	if printable(s) {
+		return strings.Join(strings.Fields(strings.ToLower(s)), " ")
+	}
 	for range 8 { // no character needs more than three
 		lower := strings.ToLower(visible(norm.NFKD.String(s))) // the Cherokee capitals that package cases exchanges with the small ones
 		folded := strings.Join(strings.Fields(norm.NFKC.String(cases.Fold().String(lower))), " ")

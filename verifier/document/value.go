@@ -1,6 +1,9 @@
 package document
 
 import (
+	"bytes"
+	stdjson "encoding/json"
+	"slices"
 	"strings"
 
 	"github.com/go-jose/go-jose/v4/json"
@@ -59,6 +62,87 @@ func (v Value) Array(element func(v Value) bool) bool {
 			return false
 		}
 		i = v.next(end)
+	}
+	return true
+}
+
+// depth is how deep objects and arrays are nested.
+func (v Value) depth() (most int) {
+	for i, open := 0, 0; i < len(v); i++ {
+		switch v[i] {
+		case '"':
+			i = stringEnd(v, i) - 1
+		case '{', '[':
+			open++
+			most = max(most, open)
+		case '}', ']':
+			open--
+		}
+	}
+	return most
+}
+
+// appendCanonical appends v, which has no white space, as [Canonical] writes it. Of members
+// with one name the last counts, as for package json.
+func (v Value) appendCanonical(to []byte) []byte {
+	switch v[0] {
+	case '{':
+		type member struct {
+			name  string
+			value Value
+		}
+		members := make([]member, 0, 2*fewNames)
+		v.Object(func(name string, v Value) bool {
+			members = append(members, member{name, v})
+			return true
+		})
+		slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+		to = append(to, '{')
+		for i, m := range members {
+			if i+1 < len(members) && members[i+1].name == m.name {
+				continue
+			}
+			to = append(appendString(to, m.name), ':')
+			to = append(m.value.appendCanonical(to), ',')
+		}
+		return closed(to, '}')
+	case '[':
+		to = append(to, '[')
+		v.Array(func(v Value) bool {
+			to = append(v.appendCanonical(to), ',')
+			return true
+		})
+		return closed(to, ']')
+	case '"':
+		s, _ := v.Text()
+		return appendString(to, s)
+	}
+	return append(to, v...)
+}
+
+// closed ends an object or array, after whose last value stands a comma.
+func closed(to []byte, with byte) []byte {
+	return append(bytes.TrimSuffix(to, []byte(",")), with)
+}
+
+// appendString quotes s. Plain ASCII, which is nearly all, has no second spelling.
+func appendString(to []byte, s string) []byte {
+	if printable(s) && strings.IndexByte(s, '"') < 0 && strings.IndexByte(s, '\\') < 0 {
+		return append(append(append(to, '"'), s...), '"')
+	}
+	var buf bytes.Buffer
+	enc := stdjson.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	_ = enc.Encode(s) // a string is always written
+	return append(to, bytes.TrimSuffix(buf.Bytes(), []byte("\n"))...)
+}
+
+// printable reports whether s is ASCII without control characters.
+func printable(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
 	}
 	return true
 }

@@ -28,13 +28,18 @@ func custodians(p *program) *cobra.Command {
 	h := &home{program: p}
 	c := group("custodian", "Check cases on your own machine and release shares",
 		custodianList(h), custodianReview(h), custodianApprove(h), custodianRefuse(h), custodianReseal(h),
-		custodianEndorse(h), custodianWitness(h),
+		endorsement(h, "escrow custodian endorse bundle.json"), custodianWitness(h),
 		custodianInit(h), custodianPassphrase(h), custodianCard(h), custodianCeremony(h))
+	h.flags(c)
+	return c
+}
+
+// flags say where the folder is and what opens it.
+func (h *home) flags(c *cobra.Command) {
 	config, _ := os.UserConfigDir()
 	c.PersistentFlags().StringVar(&h.dir, "home", filepath.Join(config, "escrow"), "the custodian's folder")
-	c.MarkPersistentFlagDirname("home") //nolint:errcheck // it exists
 	c.PersistentFlags().StringVar(&h.passphraseFile, "passphrase-file", "", "file (mode 0600) with the folder's passphrase; else it is asked for")
-	return c
+	c.MarkPersistentFlagDirname("home") //nolint:errcheck // it exists
 }
 
 // at is the folder's place.

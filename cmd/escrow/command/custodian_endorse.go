@@ -1,14 +1,17 @@
 package command
 
 import (
+	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/policy"
@@ -16,10 +19,13 @@ import (
 	"github.com/penname/penname/verifier/rules"
 )
 
-func custodianEndorse(h *home) *cobra.Command {
+// endorsement is the command that stands in two groups: where custodians look for what they
+// do, and where rules are tried and compared.
+func endorsement(h *home, example string) *cobra.Command {
 	var transcriptFile string
+	var sure bool
 	c := leaf("endorse BUNDLE", "Endorse a bundle of rules, for the place after those in force",
-		"escrow custodian endorse bundle.json", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+		example, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			c, err := h.open(ctx)
 			if err != nil {
 				return err
@@ -42,24 +48,40 @@ func custodianEndorse(h *home) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if err := h.show(raw, inForce); err != nil {
+				return err
+			}
+			if err := h.agree(sure); err != nil {
+				return err
+			}
 			signed, err := c.Endorse(raw, transcript, inForce, h.Now())
 			if err != nil {
 				return err
 			}
-			if err := h.show(raw, inForce); err != nil {
-				return err
-			}
 			return h.print(map[string]string{"endorsement": signed, "bundle": ceremony.Hash(raw)}, signed)
 		})
-	c.Long = "Endorses a bundle of rules, and shows on the standard error what is in it and what it changes: read that before\n" +
-		"you give the endorsement to anybody. The bundle is the one that the public log shows to be in force, or\n" +
+	c.Long = "Shows on the standard error what is in a bundle of rules and what it changes in those in force, asks at a terminal\n" +
+		"whether you endorse it, and prints the endorsement: read before you give it to anybody. The bundle is the one that the public log shows to be in force, or\n" +
 		"follows it; until it is in force itself, you go on under the older one. Who has not seen\n" +
 		"any rules in force yet, at the founding or as a new custodian, begins with this bundle."
 	c.Flags().StringVar(&transcriptFile, "transcript", "", "transcript of the ceremony that the bundle names; default is the one in the folder")
+	c.Flags().BoolVar(&sure, "yes", false, "say that you have read it, and are not to be asked")
 	return c
 }
 
-// show says on the standard error what was endorsed, and what changes from the bundle in
+// agree asks a person at a terminal whether they endorse what was shown, unless they said so.
+func (h *home) agree(sure bool) error {
+	if sure || !h.Terminal || h.json {
+		return nil
+	}
+	fmt.Fprint(h.Stderr, "\nTo endorse it, type yes: ")
+	if lines := bufio.NewScanner(h.Stdin); lines.Scan() && strings.TrimSpace(lines.Text()) == "yes" {
+		return nil
+	}
+	return shell.UsageError("nothing was endorsed: type yes when you are asked, or give --yes")
+}
+
+// show says on the standard error what is to be endorsed, and what changes from the bundle in
 // force, which is nil if it is not known.
 func (h *home) show(raw []byte, inForce *policy.Bundle) error {
 	b, err := policy.ParseBundle(raw)

@@ -1,0 +1,443 @@
+package policy
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	cedar "github.com/cedar-policy/cedar-go"
+	"github.com/cedar-policy/cedar-go/ast"
+	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
+)
+
+// Changes says in sentences what b changes of the bundle before it, for whoever shall
+// endorse it: what people gain and lose first, marks of keys last. Whatever differs is in
+// one of them. Either may be a bundle that is not parsed.
+func (b *Bundle) Changes(before *Bundle) []string {
+	d := difference{was: before, is: b}
+	for _, part := range []func(){d.place, d.custodians, d.authorities, d.organisations, d.catalogue, d.classes, d.limits, d.rules, d.stops, d.platforms, d.reviewers, d.log} {
+		part()
+	}
+	return d.said
+}
+
+// difference collects the sentences about two bundles.
+type difference struct {
+	was, is *Bundle
+	said    []string
+}
+
+func (d *difference) say(format string, args ...any) {
+	d.said = append(d.said, strings.ReplaceAll(fmt.Sprintf(format, args...), "\n", " "))
+}
+
+// text says that a text changes, if it does; of two numbers which way.
+func (d *difference) text(what, was, is string) {
+	before, err := strconv.Atoi(was)
+	after, other := strconv.Atoi(is)
+	switch {
+	case was == is:
+	case err == nil && other == nil:
+		d.number(what, before, after, "")
+	default:
+		d.say("%s changes from %s to %s.", what, quoted(was), quoted(is))
+	}
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return "nothing"
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// number says that a number rises or falls, if it does.
+func (d *difference) number(what string, was, is int, unit string) {
+	switch {
+	case was < is:
+		d.say("%s rises from %d to %d%s.", what, was, is, unit)
+	case was > is:
+		d.say("%s falls from %d to %d%s.", what, was, is, unit)
+	}
+}
+
+// key says that a key, or a set of keys, is another one, by the marks of their bytes.
+func (d *difference) key(what string, was, is []byte) {
+	if !bytes.Equal(was, is) {
+		d.say("%s changes from %s to %s.", what, mark(was), mark(is))
+	}
+}
+
+// words says what a list gains and loses: "The court of X may now …: a, b."
+func (d *difference) words(was, is []string, gains, loses string) {
+	lacks := func(all []string) func(string) bool {
+		return func(s string) bool { return slices.Contains(all, s) }
+	}
+	if gained := slices.DeleteFunc(slices.Clone(is), lacks(was)); len(gained) > 0 {
+		d.say("%s: %s.", gains, strings.Join(gained, ", "))
+	}
+	if lost := slices.DeleteFunc(slices.Clone(was), lacks(is)); len(lost) > 0 {
+		d.say("%s: %s.", loses, strings.Join(lost, ", "))
+	}
+}
+
+// flag says that something begins or ends to hold, if it does.
+func (d *difference) flag(was, is bool, begins, ends string) {
+	switch {
+	case !was && is:
+		d.say("%s.", begins)
+	case was && !is:
+		d.say("%s.", ends)
+	}
+}
+
+// each compares two lists by what its entries are called there: those that are gone, those
+// that stay, those that are new. Nothing is said of an order that nothing depends on.
+func each[T any](was, is []T, id func(T) string, gone func(T), stays func(was, is T), comes func(T)) {
+	before := make(map[string]T)
+	for _, x := range was {
+		before[id(x)] = x
+	}
+	after := make(map[string]bool)
+	for _, x := range is {
+		after[id(x)] = true
+		if y, known := before[id(x)]; known {
+			stays(y, x)
+		} else {
+			comes(x)
+		}
+	}
+	for _, x := range was {
+		if !after[id(x)] {
+			gone(x)
+		}
+	}
+}
+
+func (d *difference) place() {
+	d.number("The version of the format", d.was.Version, d.is.Version, "")
+	d.number("The number of the bundle", max(d.was.Number, 0), d.is.Number, "")
+	if d.was.Predecessor != d.is.Predecessor && d.is.Predecessor != d.was.hash {
+		d.say("It follows another bundle: %s, where the one before follows %s.", orNone(d.is.Predecessor), orNone(d.was.Predecessor))
+	}
+	d.text("The registrar, to whom orders are addressed,", d.was.Registrar, d.is.Registrar)
+	d.text("The issuer of tokens", d.was.Issuer, d.is.Issuer)
+}
+
+func (d *difference) custodians() {
+	d.number("The number of custodians who open together", d.was.Threshold, d.is.Threshold, "")
+	each(d.was.Custodians, d.is.Custodians, func(c Custodian) string { return c.ID },
+		func(c Custodian) { d.say("%s of %s (%s) is no longer a custodian.", c.Name, c.Organisation, c.ID) },
+		func(was, is Custodian) {
+			whose := "of custodian " + is.ID
+			d.text("The name "+whose, was.Name, is.Name)
+			d.text("The organisation "+whose, was.Organisation, is.Organisation)
+			d.text("The id of the organisation "+whose, was.OrganisationID, is.OrganisationID)
+			d.number("The number of the share "+whose, was.Index, is.Index, "")
+			d.key("The signing key "+whose, was.Key, is.Key)
+			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
+		},
+		func(c Custodian) {
+			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient))
+		})
+	d.text("The custodians' key", d.was.ThresholdKey, d.is.ThresholdKey)
+	d.text("The ceremony that made the custodians' key", d.was.Ceremony, d.is.Ceremony)
+}
+
+func (d *difference) authorities() {
+	each(d.was.Authorities, d.is.Authorities, func(a Authority) string { return a.ID },
+		func(a Authority) { d.say("%s (%s) may no longer sign.", a.Name, a.ID) },
+		d.authority,
+		func(a Authority) {
+			d.say("%s (%s: %s, %s) may sign from now on, about: %s; at most %d orders a day, organisation %s.", a.Name, a.ID, a.Kind, a.Jurisdiction, orNone(strings.Join(a.OffenceClasses, ", ")), a.DailyWarrants, orNone(a.OrganisationID))
+			d.authority(Authority{ID: a.ID, Name: a.Name, Kind: a.Kind, Jurisdiction: a.Jurisdiction, OffenceClasses: a.OffenceClasses, DailyWarrants: a.DailyWarrants, OrganisationID: a.OrganisationID}, a)
+		})
+}
+
+func (d *difference) authority(was, is Authority) {
+	who := fmt.Sprintf("%s (%s)", is.Name, is.ID)
+	d.text("The name of authority "+is.ID, was.Name, is.Name)
+	d.text("The kind of "+who, was.Kind, is.Kind)
+	d.text("The jurisdiction of "+who, was.Jurisdiction, is.Jurisdiction)
+	d.text("The id of the organisation of "+who, was.OrganisationID, is.OrganisationID)
+	d.words(was.OffenceClasses, is.OffenceClasses, who+" may now also sign about", who+" may no longer sign about")
+	d.words(was.Over, is.Over, who+" may now annul the orders of", who+" may no longer annul the orders of")
+	d.words(was.ValidatedBy, is.ValidatedBy, "The orders of "+who+" may now be validated by", "The orders of "+who+" may no longer be validated by")
+	d.flag(len(was.ValidatedBy) > 0, len(is.ValidatedBy) > 0, "The orders of "+who+" need a validation from now on", "The orders of "+who+" need no validation any more")
+	d.number("The number of orders a day of "+who, was.DailyWarrants, is.DailyWarrants, "")
+	each(was.Keys, is.Keys, func(k Key) string { return mark(k.JWK) },
+		func(k Key) { d.say("%s no longer signs with key %s.", who, mark(k.JWK)) },
+		func(was, is Key) {
+			d.text("The day from which "+who+" signs with key "+mark(is.JWK), was.From.Format(time.RFC3339), is.From.Format(time.RFC3339))
+			d.text("The day until which "+who+" signs with key "+mark(is.JWK), was.Until.Format(time.RFC3339), is.Until.Format(time.RFC3339))
+		},
+		func(k Key) {
+			d.say("%s signs with key %s from %s until %s.", who, mark(k.JWK), k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339))
+		})
+}
+
+func (d *difference) organisations() {
+	each(d.was.Organisations, d.is.Organisations, func(o Organisation) string { return o.ID },
+		func(o Organisation) {
+			d.say("%s (%s) is no longer listed as an organisation: nobody of it may ask.", o.Name, o.ID)
+		},
+		func(was, is Organisation) { d.text("The name of organisation "+is.ID, was.Name, is.Name) },
+		func(o Organisation) { d.say("%s (%s) is listed as an organisation: its people may ask.", o.Name, o.ID) })
+}
+
+func (d *difference) catalogue() {
+	d.flag(len(d.was.Offences) > 0, len(d.is.Offences) > 0, "Orders name an offence of the catalogue from now on, and the law's maximum penalty counts", "There is no catalogue of offences any more: the court's own word about the penalty counts")
+	each(d.was.Offences, d.is.Offences, func(o Offence) string { return o.ID },
+		func(o Offence) { d.say("%s (%s, %s) is no reason for an order any more.", o.Title, o.ID, o.Statute) },
+		d.offence,
+		func(o Offence) {
+			d.say("%s (%s, %s) becomes a reason for an order: class %s, at most %d months, asked for by %s.", o.Title, o.ID, o.Statute, o.Class, o.MaxPenaltyMonths, strings.Join(o.Authorities, ", "))
+			d.offence(Offence{ID: o.ID, Title: o.Title, Statute: o.Statute, Class: o.Class, MaxPenaltyMonths: o.MaxPenaltyMonths, Authorities: o.Authorities}, o)
+		})
+}
+
+func (d *difference) offence(was, is Offence) {
+	of := fmt.Sprintf("%s (%s)", is.Title, is.ID)
+	d.text("The title of offence "+is.ID, was.Title, is.Title)
+	d.text("The statute of "+of, was.Statute, is.Statute)
+	d.text("The class of "+of, was.Class, is.Class)
+	d.number("The maximum penalty of "+of, was.MaxPenaltyMonths, is.MaxPenaltyMonths, " months")
+	d.words(was.Authorities, is.Authorities, "About "+of+" these kinds of authority may now ask", "About "+of+" these kinds of authority may no longer ask")
+	d.words(was.Fields, is.Fields, "About "+of+" these may now be asked for", "About "+of+" these may no longer be asked for")
+	d.words(was.Compartments, is.Compartments, "About "+of+" custodians may now open the compartments", "About "+of+" custodians may no longer open the compartments")
+	d.flag(len(was.Compartments) > 0, len(is.Compartments) > 0, "About "+of+" only the compartments that it names may be opened", "About "+of+" every compartment of its fields may be opened")
+	d.flag(was.NoCopy, is.NoCopy, "Posts about "+of+" are described by the court and never copied from now on", "Posts about "+of+" may be copied to custodians from now on")
+	d.quorums(of, was.Quorums, is.Quorums)
+}
+
+// quorums compares two steps by step: what holds from each number of pen names on.
+func (d *difference) quorums(of string, was, is []TargetQuorum) {
+	var from []int
+	for _, q := range slices.Concat(was, is) {
+		from = append(from, q.Targets)
+	}
+	slices.Sort(from)
+	least := func(steps []TargetQuorum, targets int) (n int) {
+		for _, q := range steps {
+			if targets >= q.Targets {
+				n = q.Quorum
+			}
+		}
+		return n
+	}
+	for _, n := range slices.Compact(from) {
+		before, after := least(was, n), least(is, n)
+		if before == after {
+			continue
+		}
+		what := "The quorum for " + of
+		if n > 1 {
+			what += fmt.Sprintf(" from %d pen names on", n)
+		}
+		if before == 0 || after == 0 {
+			d.say("%s is %s, where it was %s.", what, orOthers(after), orOthers(before))
+			continue
+		}
+		d.number(what, before, after, "")
+	}
+}
+
+func orOthers(quorum int) string {
+	if quorum == 0 {
+		return "what the rules and the threshold say"
+	}
+	return fmt.Sprintf("at least %d", quorum)
+}
+
+func (d *difference) classes() {
+	each(d.was.OffenceClasses, d.is.OffenceClasses, func(c OffenceClass) string { return c.ID },
+		func(c OffenceClass) {
+			d.say("The class %s (%s) is gone: no order is about it any more.", c.Title, c.ID)
+		},
+		d.class,
+		func(c OffenceClass) {
+			d.say("The class %s (%s) is new: from %d months on.", c.Title, c.ID, c.MinPenaltyMonths)
+			d.class(OffenceClass{ID: c.ID, Title: c.Title, MinPenaltyMonths: c.MinPenaltyMonths}, c)
+		})
+	d.words(d.was.Fields, d.is.Fields, "Records now also hold", "Records no longer hold")
+	each(d.was.Compartments, d.is.Compartments, func(c Compartment) string { return c.ID },
+		func(c Compartment) { d.say("The compartment %s is gone.", c.ID) },
+		func(was, is Compartment) {
+			d.words(was.Fields, is.Fields, "The compartment "+is.ID+" now also opens", "The compartment "+is.ID+" no longer opens")
+		},
+		func(c Compartment) {
+			d.say("The compartment %s is new and opens: %s.", c.ID, strings.Join(c.Fields, ", "))
+		})
+}
+
+func (d *difference) class(was, is OffenceClass) {
+	of := fmt.Sprintf("%s (class %s)", is.Title, is.ID)
+	d.text("The title of class "+is.ID, was.Title, is.Title)
+	d.number("The least maximum penalty for "+of, was.MinPenaltyMonths, is.MinPenaltyMonths, " months")
+	d.words(was.Fields, is.Fields, "For "+of+" these may now be asked for", "For "+of+" these may no longer be asked for")
+	d.flag(was.Speech, is.Speech, of+" is lawful speech from now on: no name is opened for it", of+" is no longer lawful speech: names may be opened for it")
+	d.flag(was.Emergency, is.Emergency, of+" can be an emergency from now on", of+" can be no emergency any more")
+	d.flag(was.NoCopy, is.NoCopy, "Posts of "+of+" are described by the court and never copied from now on", "Posts of "+of+" may be copied to custodians from now on")
+	d.flag(was.NoticeFirst, is.NoticeFirst, "In cases of "+of+" the person is told first from now on, and it is never secret", "In cases of "+of+" the person is no longer told first, and it may be secret")
+}
+
+func (d *difference) limits() {
+	d.number("The number of pen names in an order", d.was.MaxTargets, d.is.MaxTargets, "")
+	d.number("The longest secrecy", d.was.MaxSecrecyDays, d.is.MaxSecrecyDays, " days")
+	d.number("The shortest secrecy that counts", d.was.MinSecrecyDays, d.is.MinSecrecyDays, " days")
+	d.number("The longest validity of an order", d.was.MaxValidityDays, d.is.MaxValidityDays, " days")
+	d.number("The time for which a preservation holds", d.was.HoldDays, d.is.HoldDays, " days")
+	d.number("The time by which an extension prolongs it", d.was.ExtensionDays, d.is.ExtensionDays, " days")
+	d.number("The time in which an emergency must be validated", d.was.ValidationHours, d.is.ValidationHours, " hours")
+	d.number("The time after a sign-in in which a post counts as evidence", d.was.PostSpanHours, d.is.PostSpanHours, " hours")
+	d.number("The time for which exhibits are kept after their case", d.was.AppealDays, d.is.AppealDays, " days")
+}
+
+// rules compares each rule by its @id, and says of a file whatever else changes in it.
+func (d *difference) rules() {
+	was, before := placed(d.was.Policies)
+	is, after := placed(d.is.Policies)
+	each(was, is, func(r placedRule) string { return r.id },
+		func(r placedRule) { d.say("Rule %s is gone: its title was %q.", r.id, r.said["title"]) },
+		func(was, is placedRule) {
+			for _, a := range annotations {
+				d.text(fmt.Sprintf("%s of rule %s", a.what, is.id), was.said[a.name], is.said[a.name])
+			}
+			d.text("The file of rule "+is.id, was.file, is.file)
+			if was.text != is.text {
+				d.say("Rule %s (%s) changes: it was %q and is %q.", is.id, is.said["title"], was.text, is.text)
+			}
+		},
+		func(r placedRule) {
+			d.say("Rule %s is new: it says %q.", r.id, r.text)
+			for _, a := range annotations {
+				d.text(fmt.Sprintf("%s of rule %s", a.what, r.id), "", r.said[a.name])
+			}
+		})
+	both := maps.Clone(d.was.Policies)
+	maps.Copy(both, d.is.Policies)
+	for _, name := range slices.Sorted(maps.Keys(both)) {
+		old, had := d.was.Policies[name]
+		text, has := d.is.Policies[name]
+		switch {
+		case !had:
+			d.say("Rule file %s is new.", name)
+		case !has:
+			d.say("Rule file %s is gone.", name)
+		case before[name] != nil || after[name] != nil:
+			if old != text {
+				d.say("Rule file %s changes from %s to %s and is not one that can be read: %v.", name, mark([]byte(old)), mark([]byte(text)), cmp.Or(after[name], before[name]))
+			}
+		case old != text:
+			d.say("Rule file %s is written otherwise, from %s to %s: beside the rules named here, its comments and spaces.", name, mark([]byte(old)), mark([]byte(text)))
+		}
+	}
+}
+
+// annotations are what a rule says of itself beside its id, in the words of a sentence.
+var annotations = []struct{ name, what string }{
+	{"title", "The title"}, {"quorum", "The quorum"}, {"notice_days", "The number of days that a person has to object"},
+	{"field", "The field named in refusals"}, {"article", "The law named in refusals"}, {"cure", "The cure named in refusals"},
+}
+
+// placedRule is a rule, the file that it stands in, and what it says without and in its
+// annotations.
+type placedRule struct {
+	id, file, text string
+	said           map[string]string
+}
+
+// placed are the rules of all files that can be read, and why the others cannot.
+func placed(files map[string]string) (rules []placedRule, faults map[string]error) {
+	faults = make(map[string]error)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		policies, err := cedar.NewPolicyListFromBytes(name, []byte(files[name]))
+		if err != nil {
+			faults[name] = err
+			continue
+		}
+		for _, p := range policies {
+			said := make(map[string]string)
+			for name, text := range p.Annotations() {
+				said[string(name)] = string(text)
+			}
+			bare := *(*cedarast.Policy)(p.AST())
+			bare.Annotations = nil
+			text := strings.Join(strings.Fields(string(cedar.NewPolicyFromAST((*ast.Policy)(&bare)).MarshalCedar())), " ")
+			rules = append(rules, placedRule{said["id"], name, text, said})
+		}
+	}
+	return rules, faults
+}
+
+func (d *difference) stops() {
+	what := func(s Stop) string {
+		switch {
+		case s.Case != nil:
+			return fmt.Sprintf("the case of entry %d", *s.Case)
+		case s.Authority != "":
+			return "every earlier case of authority " + s.Authority
+		}
+		return "platform " + s.Platform + ", with every earlier case about it"
+	}
+	each(d.was.Stops, d.is.Stops, what,
+		func(s Stop) { d.say("It no longer stops %s.", what(s)) },
+		func(Stop, Stop) {},
+		func(s Stop) { d.say("It stops %s.", what(s)) })
+}
+
+func (d *difference) platforms() {
+	each(d.was.Platforms, d.is.Platforms, func(p Platform) string { return p.ID },
+		func(p Platform) {
+			d.say("%s (%s) is no longer listed as a platform whose evidence counts at once.", p.Name, p.ID)
+		},
+		func(was, is Platform) {
+			d.text("The name of platform "+is.ID, was.Name, is.Name)
+			d.key("What platform "+is.ID+" signs evidence with", was.Keys, is.Keys)
+		},
+		func(p Platform) {
+			d.say("Evidence of %s (%s) counts at once, under %s.", p.Name, p.ID, keysLine(p.Keys))
+		})
+	d.key("What the issuer signs tokens with", d.was.IssuerKeys, d.is.IssuerKeys)
+	was, is := cmp.Or(d.was.Registry, &Registry{}), cmp.Or(d.is.Registry, &Registry{})
+	d.flag(d.was.Registry != nil, d.is.Registry != nil, "Platforms are registered in the public log from now on", "Platforms are no longer registered in the public log")
+	if !bytes.Equal(was.Keys, is.Keys) {
+		d.say("Platforms are registered with %s, where it was %s.", keysLine(is.Keys), keysLine(was.Keys))
+	}
+	d.number("The time that a new platform or key waits until its evidence counts in a new case", was.WaitingDays, is.WaitingDays, " days")
+}
+
+func (d *difference) reviewers() {
+	each(d.was.Reviewers, d.is.Reviewers, func(r Reviewer) string { return r.ID },
+		func(r Reviewer) { d.say("%s (%s) no longer decides about enrolments that are held.", r.Name, r.ID) },
+		func(was, is Reviewer) {
+			d.text("The name of reviewer "+is.ID, was.Name, is.Name)
+			d.key("The key of reviewer "+is.ID, was.Key, is.Key)
+		},
+		func(r Reviewer) {
+			d.say("%s (%s) decides about enrolments that are held, with key %s.", r.Name, r.ID, mark(r.Key))
+		})
+}
+
+func (d *difference) log() {
+	d.text("The name of the public log", d.was.Log.Origin, d.is.Log.Origin)
+	d.text("The key of the public log", d.was.Log.VKey, d.is.Log.VKey)
+	d.number("The number of witnesses who cosign the public log", d.was.Log.Quorum, d.is.Log.Quorum, "")
+	each(d.was.Log.Witnesses, d.is.Log.Witnesses, func(w Witness) string { return w.Name },
+		func(w Witness) {
+			d.say("%s, run by %s, no longer counts as a witness of the public log.", w.Name, w.Operator)
+		},
+		func(was, is Witness) {
+			d.text("Who runs witness "+is.Name, was.Operator, is.Operator)
+			d.text("The address of witness "+is.Name, was.URL, is.URL)
+			d.text("The key of witness "+is.Name, was.VKey, is.VKey)
+		},
+		func(w Witness) {
+			d.say("%s, run by %s, counts as a witness of the public log, at %s with key %s.", w.Name, w.Operator, orNone(w.URL), mark([]byte(w.VKey)))
+		})
+}

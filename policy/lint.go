@@ -1,0 +1,231 @@
+package policy
+
+import (
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	cedar "github.com/cedar-policy/cedar-go"
+
+	"github.com/penname/penname/verifier/document"
+)
+
+// Finding is one thing that a bundle may say and that its makers hardly mean: it forgets
+// somebody, contradicts itself, or ends soon.
+type Finding struct {
+	Code string `json:"code"` // "unused_class", stable
+	Says string `json:"says"` // what is so, and what it leads to
+}
+
+// EndsSoon is how long before its end a key is a finding: new rules take their time.
+const EndsSoon = 60 * day
+
+// Lint looks for what [ParseBundle] lets pass and who reads a bundle should know before
+// they endorse it, at a time. None of it makes a bundle unsafe to read.
+func (b *Bundle) Lint(at time.Time) []Finding {
+	l := linter{b: b}
+	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, func() { l.keys(at) }, l.clocks, l.rules} {
+		look()
+	}
+	return l.found
+}
+
+type linter struct {
+	b     *Bundle
+	found []Finding
+}
+
+func (l *linter) find(code, format string, args ...any) {
+	l.found = append(l.found, Finding{code, fmt.Sprintf(format, args...)})
+}
+
+// classes: each has an offence, an authority that may ask, and a field to ask for.
+func (l *linter) classes() {
+	for _, c := range l.b.OffenceClasses {
+		if c.Speech {
+			continue
+		}
+		if !slices.ContainsFunc(l.b.Authorities, func(a Authority) bool { return slices.Contains(a.OffenceClasses, c.ID) }) {
+			l.find("class_without_authority", "nobody may ask about the class %s: no authority is competent for it", c.ID)
+		}
+		if len(l.b.Offences) > 0 && !slices.ContainsFunc(l.b.Offences, func(o Offence) bool { return o.Class == c.ID }) {
+			l.find("class_without_offence", "no offence of the catalogue is of the class %s, so no order can be", c.ID)
+		}
+		if len(c.Fields) == 0 {
+			l.find("class_without_fields", "nothing may be asked for about the class %s", c.ID)
+		}
+	}
+	if !slices.ContainsFunc(l.b.OffenceClasses, func(c OffenceClass) bool { return c.Speech }) {
+		l.find("no_speech_class", "no class is lawful speech, so a court cannot name criticism as what it is, and no rule can refuse it by that")
+	}
+}
+
+// offences: somebody competent for its class is of a kind that may ask, and its maximum
+// reaches the least that its class wants.
+func (l *linter) offences() {
+	for _, o := range l.b.Offences {
+		class := l.b.OffenceClass(o.Class)
+		if class == nil {
+			continue // a parsed bundle has it
+		}
+		if o.MaxPenaltyMonths < class.MinPenaltyMonths {
+			l.find("offence_below_class", "the law threatens %d months for %s and its class %s wants at least %d: every order about it is refused", o.MaxPenaltyMonths, o.ID, class.ID, class.MinPenaltyMonths)
+		}
+		if !slices.ContainsFunc(l.b.Authorities, func(a Authority) bool {
+			return slices.Contains(o.Authorities, a.Kind) && slices.Contains(a.OffenceClasses, o.Class)
+		}) {
+			l.find("offence_without_authority", "nobody may ask about %s: no authority competent for %s is one of %s", o.ID, o.Class, strings.Join(o.Authorities, ", "))
+		}
+		if len(o.Fields) == 0 && !class.Speech {
+			l.find("offence_without_fields", "nothing may be asked for about %s", o.ID)
+		}
+		for _, q := range o.Quorums {
+			if q.Quorum > len(l.b.Custodians) {
+				l.find("quorum_above_custodians", "%s wants %d of %d custodians from %d pen names on: all of them count", o.ID, q.Quorum, len(l.b.Custodians), q.Targets)
+			}
+		}
+	}
+}
+
+// parties: who decides does not ask, under another name either.
+func (l *linter) parties() {
+	for _, c := range l.b.Custodians {
+		for _, o := range l.b.Organisations {
+			if o.ID != c.OrganisationID && document.Fold(o.Name) == document.Fold(c.Organisation) {
+				l.find("custodian_may_request", "the organisation %s has the name of custodian %s and another id: its people could ask for what it decides", o.ID, c.ID)
+			}
+		}
+	}
+	mayAsk := func(o Organisation) bool {
+		return !slices.ContainsFunc(l.b.Custodians, func(c Custodian) bool { return c.OrganisationID == o.ID })
+	}
+	if len(l.b.Organisations) > 0 && !slices.ContainsFunc(l.b.Organisations, mayAsk) {
+		l.find("no_requester", "every organisation is a custodian's, so nobody can be a requester: list the police, or the courts")
+	}
+}
+
+// powers: an order that turns out wrong can be annulled by somebody.
+func (l *linter) powers() {
+	switch {
+	case l.b.Version < 5:
+		return
+	case !slices.ContainsFunc(l.b.Authorities, func(a Authority) bool { return len(a.Over) > 0 }):
+		l.find("no_annulment", "no authority is over another, so there is nobody who can annul an order")
+		return
+	}
+	for _, a := range l.b.Authorities {
+		if len(a.Over) == 0 && !slices.ContainsFunc(l.b.Authorities, func(o Authority) bool { return slices.Contains(o.Over, a.ID) }) {
+			l.find("nobody_over", "no authority is over %s: nobody but itself can stop its orders", a.ID)
+		}
+	}
+}
+
+// keys: an authority without a key that signs a while longer is about to be silent.
+func (l *linter) keys(at time.Time) {
+	for _, a := range l.b.Authorities {
+		var last time.Time
+		for _, k := range a.Keys {
+			if k.Until.After(last) {
+				last = k.Until
+			}
+		}
+		switch {
+		case !at.Before(last):
+			l.find("keys_ended", "the last key of %s ended on %s: it signs nothing any more", a.ID, last.Format(time.DateOnly))
+		case last.Sub(at) < EndsSoon:
+			l.find("keys_end_soon", "the last key of %s ends on %s: put its next one beside it", a.ID, last.Format(time.DateOnly))
+		}
+	}
+}
+
+// clocks: what is waited for can come in time.
+func (l *linter) clocks() {
+	if l.b.MinSecrecyDays > l.b.MaxSecrecyDays {
+		l.find("secrecy_contradicts", "secrecy under %d days counts as none and over %d is refused: no order is secret", l.b.MinSecrecyDays, l.b.MaxSecrecyDays)
+	}
+	if l.b.HoldDays > l.b.MaxValidityDays {
+		l.find("hold_over_validity", "a preservation may hold for %d days, and an order is valid for at most %d", l.b.HoldDays, l.b.MaxValidityDays)
+	}
+	for _, r := range l.b.rules {
+		if days := r.notice; days >= l.b.MaxValidityDays {
+			l.find("notice_over_validity", "rule %s gives %d days to object, and an order is valid for at most %d: it expires before anybody may approve", r.id, days, l.b.MaxValidityDays)
+		}
+	}
+	if l.b.MaxSecrecyDays > 366 {
+		l.find("long_secrecy", "an order can be secret for %d days: the persons hear of it more than a year later", l.b.MaxSecrecyDays)
+	}
+}
+
+// rules: each can apply to an order that the parties of this bundle can make.
+func (l *linter) rules() {
+	reached := make(map[string]bool)
+	for o := range l.b.imaginable() {
+		request, entities := o.request(len(o.authority.ValidatedBy) == 0)
+		for _, r := range l.b.rules {
+			if !reached[r.id] {
+				_, said := cedar.Authorize(ruleSet{r}, entities, request)
+				reached[r.id] = len(said.Reasons) > 0 || len(said.Errors) > 0
+			}
+		}
+		if !slices.ContainsFunc(l.b.rules, func(r rule) bool { return !reached[r.id] }) {
+			return
+		}
+	}
+	for _, r := range l.b.rules {
+		if !reached[r.id] {
+			l.find("unreachable_rule", "rule %s applies to no order that the authorities of these rules can make about the classes of these rules: %s", r.id, r.Title)
+		}
+	}
+}
+
+// imaginable are orders that differ in everything that a rule can tell apart: each
+// authority, each kind, each offence, or class where there is no catalogue, and one that is
+// not listed, with and without secrecy, in haste or not, with each flag and role, for one
+// and for many, asked for by a stranger, the authority itself or a custodian.
+func (b *Bundle) imaginable() iter.Seq[*order] {
+	offences := slices.Clone(b.Offences)
+	for _, c := range b.OffenceClasses {
+		offences = append(offences, Offence{Class: c.ID, MaxPenaltyMonths: c.MinPenaltyMonths, Fields: c.Fields})
+	}
+	offences = append(offences, Offence{Class: "unlisted", MaxPenaltyMonths: 1})
+	issued := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	askers := []string{"", "authority", "custodian"}
+	return func(yield func(*order) bool) {
+		for i := range b.Authorities {
+			a := &b.Authorities[i]
+			for _, o := range offences {
+				for n := range 2 * 2 * 2 * 2 * 3 * 3 * len(kinds) {
+					pick := func(of int) (at int) { at, n = n%of, n/of; return at }
+					w := &Warrant{Authority: a.ID, Jurisdiction: []string{a.Jurisdiction, "ZZ"}[pick(2)], OffenceID: o.ID, OffenceClass: o.Class, MaxPenaltyMonths: o.MaxPenaltyMonths,
+						IssuedAt: issued, Targets: make([]Target, 1+pick(2)*(b.MaxTargets-1)), Deadline: []string{TenDays, EightHours}[pick(2)],
+						Secrecy: Secrecy{Ends: issued.AddDate(0, 0, pick(2)*b.MaxSecrecyDays)}, Flags: [][]string{nil, {FlagJournalist}, {FlagPrivileged}}[pick(3)]}
+					asks := askers[pick(3)]
+					w.Kind = kinds[pick(len(kinds))].Name
+					w.Targets[0].Role = []string{"", RoleWitness, RoleVictim, RoleChild}[len(w.Flags)*2%4]
+					w.Fields = b.Fields
+					if asks == "" {
+						w.Fields = o.Fields
+					}
+					w.Requester = b.asker(asks, a)
+					if !yield(b.order(w, a, Facts{}, issued)) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// asker is a requester: the authority's own house, a custodian, or a stranger.
+func (b *Bundle) asker(who string, a *Authority) Requester {
+	switch who {
+	case "authority":
+		return Requester{Name: a.Name, Organisation: a.Name, OrganisationID: a.OrganisationID}
+	case "custodian":
+		c := b.Custodians[0]
+		return Requester{Name: c.Name, Organisation: c.Organisation, OrganisationID: c.OrganisationID}
+	}
+	return Requester{Name: "a stranger", Organisation: "a stranger"}
+}
