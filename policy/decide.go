@@ -216,8 +216,7 @@ func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at
 	o := b.order(&w, a.Authority, Facts{}, at)
 	err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets)
 	if err == nil && earlier != "" {
-		o.known.Earlier = &Recorded{Warrant: earlier}
-		err = o.checkEarlier()
+		err = o.mayFollow(earlier)
 	}
 	if err == nil {
 		o.checkDigests()
@@ -242,6 +241,19 @@ func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at
 	}
 	d.Allowed = true
 	return d
+}
+
+// mayFollow is what can be known before a warrant is signed that is about an earlier one: of
+// a validation, which can also be filed with that one, whether it will count.
+func (o *order) mayFollow(earlier string) error {
+	if w, err := ParseUnverified(earlier); err == nil && o.Kind == Validation {
+		if issued := o.b.Authority(w.Authority); issued == nil || !o.b.countersigns(o.Authority, w, issued) {
+			return ErrEarlierAuthority
+		}
+		return nil
+	}
+	o.known.Earlier = &Recorded{Warrant: earlier}
+	return o.checkEarlier()
 }
 
 // signs reports whether the key was valid at a time.

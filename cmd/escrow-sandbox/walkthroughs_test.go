@@ -63,6 +63,7 @@ import (
 //	standby cut | back | promote                                   a synchronous standby, in the script that has one
 //	mirror tamper DIR | stranger DIR                               a mirror of the log in bad hands
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
+//	day VARIABLE DAYS                                              the day that is DAYS from now
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          a record's row, as a backup has it; kept again, that of another record
@@ -128,7 +129,7 @@ func walkthroughs(t *testing.T, vault bool) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"person": wrap(personWord), "platform": wrap(platformWord), "maker": wrap(makerWord), "draft": wrap(draftWord), "edit": wrap(editWord), "sign-unchecked": wrap(signUncheckedWord),
 			"escrow": program((*scene).escrowProgram), "escrowd": program((*scene).escrowdProgram), "capture": capture,
-			"witness": wrap(witnessWord), "clock": wrap(clockWord), "dump": wrap(dumpWord),
+			"witness": wrap(witnessWord), "clock": wrap(clockWord), "day": wrap(dayWord), "dump": wrap(dumpWord),
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
@@ -627,6 +628,13 @@ func editWord(s *scene, ts *testscript.TestScript, args []string) error {
 func witnessWord(s *scene, _ *testscript.TestScript, args []string) error {
 	s.Witnesses[args[0]].Down.Store(args[1] == "down")
 	return nil
+}
+
+// dayWord sets a variable to the day that is so many days from now.
+func dayWord(s *scene, ts *testscript.TestScript, args []string) error {
+	days, err := strconv.Atoi(args[1])
+	ts.Setenv(args[0], s.Clock.Now().UTC().AddDate(0, 0, days).Format(time.DateOnly))
+	return err
 }
 
 func clockWord(s *scene, _ *testscript.TestScript, args []string) error {

@@ -246,12 +246,12 @@ func deadline(d opening.Deadline, now time.Time) string {
 	if d.Met {
 		return line + ": done"
 	}
-	line += ": until " + d.At.UTC().Format("2006-01-02 15:04:05 UTC")
+	line += ": " + d.At.UTC().Format("2006-01-02 15:04:05 UTC")
 	switch left := d.At.Sub(now); {
 	case now.IsZero():
 		return line
 	case left <= 0:
-		return line + ", which is over"
+		return line + ", which is past"
 	case left < 72*time.Hour:
 		return fmt.Sprintf("%s, %d hours left", line, int(left.Hours()))
 	default:

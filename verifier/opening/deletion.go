@@ -21,12 +21,11 @@ var (
 const maxDeletion = 4000 // characters
 
 // DeletionMAC proves that a statement of deletion is by whoever opened the package with that
-// receipt, and about that case: HMAC-SHA-256, keyed with the receipt, of
-// "penname/deletion/v1", a zero byte, the case's id, a zero byte and the statement.
-func DeletionMAC(receipt []byte, caseID, statement string) []byte {
-	mac := hmac.New(sha256.New, receipt)
-	mac.Write([]byte("penname/deletion/v1\x00" + caseID + "\x00" + statement))
-	return mac.Sum(nil)
+// receipt, which no other case has: HMAC-SHA-256 of the statement, keyed with the receipt.
+func DeletionMAC(receipt [32]byte, statement string) (mac [32]byte) {
+	h := hmac.New(sha256.New, receipt[:])
+	h.Write([]byte(statement))
+	return [32]byte(h.Sum(nil))
 }
 
 // CheckDeletion is [ErrDeletion] for what cannot be a statement of deletion.
@@ -39,12 +38,12 @@ func CheckDeletion(statement string) error {
 
 // Receipt returns what a statement of deletion about a delivery is made with, or
 // [ErrNoReceipt].
-func (d Delivery) Receipt() ([]byte, error) {
+func (d Delivery) Receipt() (receipt [32]byte, err error) {
 	for _, round := range d.rounds() {
 		var p Package
 		if json.Unmarshal(round.Package, &p) == nil && len(p.Receipt) == 32 {
-			return p.Receipt, nil
+			return [32]byte(p.Receipt), nil
 		}
 	}
-	return nil, ErrNoReceipt
+	return receipt, ErrNoReceipt
 }

@@ -12,7 +12,7 @@ import (
 
 func warrantDeleted(p *program) *cobra.Command {
 	var key, text string
-	c := leaf("deleted CASE", "State that what was delivered of a case is deleted, once its use is forbidden",
+	c := leaf("deleted CASE", "State that what was delivered of a case is deleted",
 		"escrow warrant deleted CASE --text 'Deleted from the file and from the backups.' --key requester.key --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			if err := require([2]string{"key", key}, [2]string{"text", text}); err != nil {
@@ -41,14 +41,15 @@ func warrantDeleted(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			st, err := r.SayDeleted(ctx, args[0], registrar.Deletion{Statement: text, MAC: opening.DeletionMAC(receipt, args[0], text)})
+			mac := opening.DeletionMAC(receipt, text)
+			st, err := r.SayDeleted(ctx, args[0], registrar.Deletion{Statement: text, MAC: mac[:]})
 			if err != nil {
 				return err
 			}
 			return p.print(st, st.At(p.Now()))
 		})
-	c.Long = "States that what was delivered of a case is deleted: after a court annulled the order, or\n" +
-		"an emergency lapsed. The statement stands with the case as the requester's word, and the public\n" +
+	c.Long = "States that what was delivered of a case is deleted: once its use is forbidden, because a court\n" +
+		"annulled the order or an emergency lapsed, or when it is not needed any more. The statement stands with the case as the requester's word, and the public\n" +
 		"log says that there is one. Only who can open the package can make it; nobody can check that it is true."
 	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
 	c.Flags().StringVar(&text, "text", "", "what was deleted and when, in your words; whoever knows the case's id can read it")
