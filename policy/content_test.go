@@ -140,7 +140,7 @@ func TestNobodyCopiesIt(t *testing.T) {
 		v, _ := w.production(t)
 		v.OffenceClass, v.Targets[0].Evidence, v.Targets[0].Further, v.Targets[0].Descriptions = c.class, digest(first), []string{digest(second)}, c.texts
 		d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: []string{first, second}}, w.bundle, Facts{}, now)
-		before := BeforeSigning(v, w.court, w.bundle, now)
+		before := BeforeSigning(v, "", w.court, w.bundle, now)
 		if before.Allowed != d.Allowed || c.want == ErrDescriptions && !ErrDescriptions.Is(before.Refusal) {
 			t.Error(name, "before signing", before.Refusal)
 		}
