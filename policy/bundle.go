@@ -86,7 +86,7 @@ type Bundle struct {
 	authorities map[string]signers
 	custodians  map[string]*document.Key
 	reviewers   map[string]*document.Key
-	names       []string // custodians' names and organisations, folded; since version 5 the ids of their organisations
+	names       []string // custodians' names and organisations, folded
 
 	organisations map[string]bool // ids
 }
@@ -275,6 +275,11 @@ func (b *Bundle) normalise() {
 	}
 	for i := range b.OffenceClasses {
 		b.OffenceClasses[i].Fields = list(b.OffenceClasses[i].Fields)
+	}
+	b.Offences = slices.Clone(b.Offences)
+	for i := range b.Offences {
+		o := &b.Offences[i]
+		o.Authorities, o.Fields = list(o.Authorities), list(o.Fields)
 	}
 	if b.Policies == nil {
 		b.Policies = map[string]string{}
@@ -547,11 +552,7 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 			return about("custodian", c.ID, err)
 		}
 		b.custodians[c.ID] = key
-		if b.Version >= 5 {
-			b.names = append(b.names, c.OrganisationID)
-		} else {
-			b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
-		}
+		b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
 	}
 	return nil
 }

@@ -32,12 +32,9 @@ func (o *order) principal() cedar.Entity {
 }
 
 func (o *order) resource() cedar.Entity {
-	class, fields := o.class, []string(nil)
+	class := o.class
 	if class == nil {
 		class = &OffenceClass{}
-	}
-	if fields = class.Fields; o.offence != nil {
-		fields = o.offence.Fields
 	}
 	return cedar.Entity{
 		UID: cedar.NewEntityUID("Offence", cedar.String(o.OffenceClass)),
@@ -47,7 +44,7 @@ func (o *order) resource() cedar.Entity {
 			"emergency":          cedar.Boolean(class.Emergency),
 			"notice_first":       cedar.Boolean(class.NoticeFirst),
 			"min_penalty_months": cedar.Long(class.MinPenaltyMonths),
-			"fields":             set(fields),
+			"fields":             set(class.Fields),
 		}),
 	}
 }
@@ -81,7 +78,7 @@ func (o *order) context(validated bool) cedar.Record {
 			"organisation":    cedar.String(document.Fold(o.Requester.Organisation)),
 			"organisation_id": cedar.String(o.b.requesterOf(o.Requester)),
 		}),
-		"custodians": set(o.b.names),
+		"custodians": set(o.b.bodies()),
 		"recognises": cedar.Boolean(o.Recognises != nil),
 		"validated":  cedar.Boolean(validated),
 	})
