@@ -187,7 +187,7 @@ func (l Leaf) lintRecorded() error {
 	if (l.At != "") != kind.Timed {
 		return errors.New("at in this kind of warrant")
 	}
-	if len(l.Which) > 0 && (l.Case == nil || !kind.Some || l.Which.Count() == 0) {
+	if len(l.Which) > 0 && (l.Case == nil || !kind.Part || l.Which.Count() == 0) {
 		return errors.New("which")
 	}
 	if l.Targets != len(l.TargetCommitments) || (l.Targets > 0) != kind.Targets {
