@@ -76,6 +76,10 @@ type Bundle struct {
 	ExtensionDays   int            `json:"extension_days,omitempty"`   // by how much an extension prolongs it at most, 1 to 90
 	ValidationHours int            `json:"validation_hours,omitempty"` // an emergency that is not validated by then lapses, 1 to 96
 
+	// Since version 5, and optional: how much the public log and its statistics say.
+	LeafFacets []string `json:"leaf_facets,omitempty"` // what the leaf of a warrant says beside its class: proof.FacetOffence, proof.FacetData
+	SmallCount int      `json:"small_count,omitempty"` // the statistics of a year tell no smaller count, 2 to 100; 0: proof.SmallCount
+
 	raw         []byte
 	hash        string
 	owners      keyOwners

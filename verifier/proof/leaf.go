@@ -161,6 +161,9 @@ func (l Leaf) lint() error {
 	return nil
 }
 
+// IsWord reports whether a leaf takes s as a word of a bundle.
+func IsWord(s string) bool { return shaped(s, word) }
+
 // shaped reports whether a value has its shape. What is no digest must be short, too,
 // and must tell nothing.
 func shaped(value string, shape *regexp.Regexp) bool {
