@@ -477,6 +477,12 @@ func (o *order) checkFields() error {
 	if (len(o.Fields) > 0) != o.kind.Opens || !distinctWords(o.Fields) || !subset(o.Fields, among(o.b.Fields)) {
 		return ErrFields
 	}
+	return nil
+}
+
+// checkOffenceFields is what the catalogue opens, after the rules, which say why: no bundle's
+// rules open more.
+func (o *order) checkOffenceFields() error {
 	if o.offence != nil && (!subset(o.Fields, among(o.offence.Fields)) || !o.b.opens(o.offence, o.Fields)) {
 		return ErrOffenceFields.Because(fmt.Errorf("of offence %s", o.offence.ID))
 	}

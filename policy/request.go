@@ -32,9 +32,12 @@ func (o *order) principal() cedar.Entity {
 }
 
 func (o *order) resource() cedar.Entity {
-	class := o.class
+	class, fields := o.class, []string(nil)
 	if class == nil {
 		class = &OffenceClass{}
+	}
+	if fields = class.Fields; o.offence != nil {
+		fields = o.offence.Fields
 	}
 	return cedar.Entity{
 		UID: cedar.NewEntityUID("Offence", cedar.String(o.OffenceClass)),
@@ -44,7 +47,7 @@ func (o *order) resource() cedar.Entity {
 			"emergency":          cedar.Boolean(class.Emergency),
 			"notice_first":       cedar.Boolean(class.NoticeFirst),
 			"min_penalty_months": cedar.Long(class.MinPenaltyMonths),
-			"fields":             set(class.Fields),
+			"fields":             set(fields),
 		}),
 	}
 }
