@@ -78,6 +78,10 @@ type Bundle struct {
 	ExtensionDays   int            `json:"extension_days,omitempty"`   // by how much an extension prolongs it at most, 1 to 90
 	ValidationHours int            `json:"validation_hours,omitempty"` // an emergency that is not validated by then lapses, 1 to 96
 
+	// Since version 5, and optional: how much the public log and its statistics say.
+	LeafFacets []string `json:"leaf_facets,omitempty"` // what the leaf of a warrant says beside its class: proof.FacetOffence, proof.FacetData
+	SmallCount int      `json:"small_count,omitempty"` // the statistics of a year tell no smaller count, 2 to 100; 0: proof.SmallCount
+
 	raw         []byte
 	hash        string
 	owners      keyOwners
@@ -91,7 +95,7 @@ type Bundle struct {
 	recipients  map[string]bool // custodians' recipients, as delivery keys
 	entities    cedar.EntityMap // authorities, classes of offences and kinds of warrants, as rules see them
 	bodies      cedar.Set       // see allBodies
-	names       []string // custodians' names and organisations, folded
+	names       []string        // custodians' names and organisations, folded
 
 	organisations map[string]bool // ids
 }
