@@ -146,12 +146,7 @@ func (w *World) endorseCurrent(ctx context.Context) error {
 	}
 	if len(next.Offences) == 0 {
 		next.Organisations = append(next.Organisations, police)
-		law, err := policy.ProfileNamed(profile)
-		if err != nil {
-			return err
-		}
-		law.Fill(&next)
-		next.Offences = slices.DeleteFunc(next.Offences, func(o policy.Offence) bool { return inForce.OffenceClass(o.Class) == nil })
+		next.Offences = slices.DeleteFunc(offences(), func(o policy.Offence) bool { return inForce.OffenceClass(o.Class) == nil })
 	}
 	next.Succeed(inForce)
 	if raw, err = next.Marshal(); err != nil {
