@@ -19,7 +19,8 @@ CREATE TRIGGER case_is_in BEFORE INSERT ON suspensions FOR EACH ROW EXECUTE FUNC
 -- Those in force, until they expire: what ends the case ends them in the same transaction.
 CREATE VIEW suspensions_in_force AS
   SELECT s.leaf, s.place, s.hidden, c.expires FROM suspensions s JOIN cases c ON c.id = s.case_id
-  WHERE c.kind = 'suspension' AND c.state IN ('authorised', 'noticed');
+    JOIN case_targets t ON t.case_id = s.case_id AND t.target = s.target
+  WHERE c.kind = 'suspension' AND c.state IN ('authorised', 'noticed') AND t.state = 'authorised';
 
 -- What the person is told: of which kind the order was, and until which day it holds.
 ALTER TABLE notices
