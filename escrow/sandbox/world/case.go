@@ -66,11 +66,11 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 	digest := sha256.Sum256(signed)
 	warrant := map[string]any{
 		"kind": policy.Production, "authority": "county-court", "jurisdiction": "GB", "file_number": "TC 118 of " + w.Clock.Now().Format("2006"),
-		"legal_basis": "Investigatory Powers Act 2016, Part 3", "offence_class": offence, "offence": description, "max_penalty_months": months,
+		"legal_basis": "Investigatory Powers Act 2016, Part 3", "offence_class": offence, "offence_id": offence, "offence": description, "max_penalty_months": months,
 		"grounds": "The post in evidence, made under the pen name.", "necessity": "No other way to find its author is known.",
 		"proportionality": "One pen name, and only who holds it.",
 		"targets":         []map[string]any{{"pseudonym": about.Author, "platform": w.Town.ID, "evidence": hex.EncodeToString(digest[:])}},
-		"requester":       map[string]any{"name": "DS R. Amari", "organisation": "Thornley Police", "delivery_key": string(delivery)},
+		"requester":       map[string]any{"name": "DS R. Amari", "organisation": police.Name, "organisation_id": police.ID, "delivery_key": string(delivery)},
 		"fields":          []string{"name"}, "deadline": policy.TenDays, "audience": w.Origin,
 		"secrecy": map[string]any{"ends": w.Clock.Now().AddDate(0, 2, 0).UTC().Truncate(24 * time.Hour), "reason": "The suspect could destroy evidence."},
 	}

@@ -333,7 +333,7 @@ func (f *founding) makeKeys() error {
 		Registry: registry,
 		Log:      policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
 		Policies: policy.DefaultRules(),
-		Fields:   policy.DefaultFields(), Compartments: policy.DefaultCompartments(), OffenceClasses: offenceClasses(),
+		Fields:   policy.DefaultFields(), Compartments: policy.DefaultCompartments(), OffenceClasses: offenceClasses(), Offences: offences(), Organisations: []policy.Organisation{police},
 		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
 	for _, r := range []policy.Reviewer{{ID: "rita", Name: "Rita Ashgrove"}, {ID: "sami", Name: "Sami Tollgate"}} {
@@ -370,6 +370,25 @@ func offenceClasses() []policy.OffenceClass {
 		{ID: "child_sexual_abuse", Title: "Sexual abuse of children, and pictures of it", MinPenaltyMonths: 36, Fields: identify, NoCopy: true},
 		{ID: "criticism", Title: "Criticism, insult or unwelcome opinion", Speech: true},
 	}
+}
+
+// police are who asks the court. Courts and custodians have organisations of their own.
+var police = policy.Organisation{ID: "thornley-police", Name: "Thornley Police"}
+
+// offences is a catalogue of one offence for each class, under its id.
+func offences() (all []policy.Offence) {
+	statutes := map[string]policy.Offence{
+		"threats-to-life":    {Title: "Threats to kill", Statute: "Offences against the Person Act 1861, s. 16", MaxPenaltyMonths: 120},
+		"stalking":           {Title: "Stalking involving fear of violence", Statute: "Protection from Harassment Act 1997, s. 4A", MaxPenaltyMonths: 120},
+		"child_sexual_abuse": {Title: "Distributing indecent photographs of children", Statute: "Protection of Children Act 1978, s. 1", MaxPenaltyMonths: 120},
+		"criticism":          {Title: "Criticism: no offence", Statute: "Human Rights Act 1998, Sch. 1, Art. 10"},
+	}
+	for _, c := range offenceClasses() {
+		o := statutes[c.ID]
+		o.ID, o.Class, o.Authorities, o.Fields, o.NoCopy = c.ID, c.ID, []string{"court", "judge"}, c.Fields, c.NoCopy
+		all = append(all, o)
+	}
+	return all
 }
 
 // makeCourts makes a court that is in the bundle, one that is not, and the
