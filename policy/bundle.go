@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	cedar "github.com/cedar-policy/cedar-go"
+
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -86,7 +88,9 @@ type Bundle struct {
 	authorities map[string]signers
 	custodians  map[string]*document.Key
 	reviewers   map[string]*document.Key
-	names       []string // custodians' names and organisations, folded; since version 5 the ids of their organisations
+	recipients  map[string]bool // custodians' recipients, as delivery keys
+	entities    cedar.EntityMap // authorities, classes of offences and kinds of warrants, as rules see them
+	names       cedar.Set       // custodians' names and organisations, folded; since version 5 the ids of their organisations
 
 	organisations map[string]bool // ids
 }
@@ -308,7 +312,7 @@ func (b *Bundle) compile() error {
 	if err != nil {
 		return ErrBundleRules.Because(err)
 	}
-	b.rules = rules
+	b.rules, b.entities = rules, b.allEntities()
 	return nil
 }
 
@@ -522,6 +526,7 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 	}
 	b.custodians = make(map[string]*document.Key)
 	indices, organisations := make(map[int]bool), make(map[string]bool)
+	var names []string
 	for _, c := range b.Custodians {
 		if _, dup := b.custodians[c.ID]; dup || !word(c.ID) || !named(c.ID, c.Name, c.Organisation) {
 			return about("custodian", c.ID, ErrBundleNames)
@@ -548,11 +553,12 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 		}
 		b.custodians[c.ID] = key
 		if b.Version >= 5 {
-			b.names = append(b.names, c.OrganisationID)
+			names = append(names, c.OrganisationID)
 		} else {
-			b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
+			names = append(names, document.Fold(c.Name), document.Fold(c.Organisation))
 		}
 	}
+	b.names = set(names)
 	return nil
 }
 
@@ -577,12 +583,13 @@ func (b *Bundle) checkRecipients() error {
 	if b.Version < 4 {
 		return nil // checkContentless wants none
 	}
-	seen := make(map[string]bool)
+	b.recipients = make(map[string]bool)
 	for _, c := range b.Custodians {
-		if err := document.ParseRecipient(c.Recipient); err != nil || seen[c.Recipient] {
+		key, err := document.ParseRecipient(c.Recipient)
+		if err != nil || b.recipients[key] {
 			return about("custodian", c.ID, ErrBundleRecipient)
 		}
-		seen[c.Recipient] = true
+		b.recipients[key] = true
 	}
 	return nil
 }

@@ -306,6 +306,11 @@ func (d *Decision) judge(o *order) error {
 		d.name(o.b.rules.named(diagnostic.Errors[0].PolicyID))
 		return ErrRuleFailed
 	}
+	if verdict == cedar.Allow {
+		if err := o.checkOffenceFields(); err != nil {
+			return err
+		}
+	}
 	for _, reason := range diagnostic.Reasons {
 		r := o.b.rules.named(reason.PolicyID)
 		d.name(r)

@@ -411,11 +411,7 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 // read, and whoever decides about a request does not make it.
 func (o *order) checkRequester() error {
 	r := o.Requester
-	recipient := ""
-	if key, err := document.ParseDeliveryKey(r.DeliveryKey); err == nil {
-		recipient = document.Recipient(key)
-	}
-	if o.kind.Answered != (recipient != "") || !o.kind.Answered && r.DeliveryKey != "" || o.kind.Answered && document.Blank(r.Name, r.Organisation) {
+	if !o.kind.Answered && r.DeliveryKey != "" || o.kind.Answered && (document.CheckDeliveryKey(r.DeliveryKey) != nil || document.Blank(r.Name, r.Organisation)) {
 		return ErrDeliveryKey
 	}
 	if o.b.Version < 5 {
@@ -427,10 +423,9 @@ func (o *order) checkRequester() error {
 	case !o.b.organisations[r.OrganisationID]:
 		return ErrRequester
 	}
-	for _, c := range o.b.Custodians {
-		if c.OrganisationID == r.OrganisationID || c.Recipient == recipient {
-			return ErrCustodianAsks
-		}
+	asks := func(c Custodian) bool { return c.OrganisationID == r.OrganisationID }
+	if o.b.recipients[r.DeliveryKey] || slices.ContainsFunc(o.b.Custodians, asks) {
+		return ErrCustodianAsks
 	}
 	return nil
 }
@@ -481,6 +476,12 @@ func (o *order) checkFields() error {
 	if (len(o.Fields) > 0) != o.kind.Opens || !distinctWords(o.Fields) || !subset(o.Fields, among(o.b.Fields)) {
 		return ErrFields
 	}
+	return nil
+}
+
+// checkOffenceFields is what the catalogue opens, after the rules, which say why: no bundle's
+// rules open more.
+func (o *order) checkOffenceFields() error {
 	if o.offence != nil && (!subset(o.Fields, among(o.offence.Fields)) || !o.b.opens(o.offence, o.Fields)) {
 		return ErrOffenceFields.Because(fmt.Errorf("of offence %s", o.offence.ID))
 	}

@@ -144,6 +144,10 @@ func (w *World) endorseCurrent(ctx context.Context) error {
 		}
 		c.Recipient = card.Recipient
 	}
+	if len(next.Offences) == 0 {
+		next.Organisations = append(next.Organisations, police)
+		next.Offences = slices.DeleteFunc(offences(), func(o policy.Offence) bool { return inForce.OffenceClass(o.Class) == nil })
+	}
 	next.Succeed(inForce)
 	if raw, err = next.Marshal(); err != nil {
 		return err
