@@ -61,22 +61,22 @@ func TestBundleDiffSaysWhatALawyerReads(t *testing.T) {
 		"Rule press-freedom is gone: its title was \"A journalist's pen name is protected by press freedom\".\n",
 		"Rule immunity-or-privilege is gone: ",
 	} {
-		if got.code != 0 || !strings.Contains(got.stdout, want) {
-			t.Errorf("%d, and nothing of %q in:\n%s%s", got.code, want, got.stdout, got.stderr)
+		if got.code != 0 || !strings.Contains(got.out, want) {
+			t.Errorf("%d, and nothing of %q in:\n%s%s", got.code, want, got.out, got.errs)
 		}
 	}
 	var said struct{ Changes []string }
-	if got := run(t, nil, "bundle", "diff", old, next, "--json"); json.Unmarshal([]byte(got.stdout), &said) != nil || len(said.Changes) < 4 {
+	if got := run(t, nil, "bundle", "diff", old, next, "--json"); json.Unmarshal([]byte(got.out), &said) != nil || len(said.Changes) < 4 {
 		t.Error(got)
 	}
-	if got := run(t, nil, "bundle", "diff", old, old); got.code != 0 || got.stdout != "nothing changes\n" {
+	if got := run(t, nil, "bundle", "diff", old, old); got.code != 0 || got.out != "nothing changes\n" {
 		t.Error(got)
 	}
 }
 
 func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 	old, next := ruleFiles(t)
-	if got := run(t, nil, "bundle", "test", old, "--profile", "sandbox"); got.code != 0 || !strings.Contains(got.stdout, "0 of them decided otherwise") {
+	if got := run(t, nil, "bundle", "test", old, "--profile", "sandbox"); got.code != 0 || !strings.Contains(got.out, "0 of them decided otherwise") {
 		t.Error(got)
 	}
 	cases := filepath.Join(t.TempDir(), "cases")
@@ -94,7 +94,7 @@ func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got := run(t, nil, "bundle", "test", old, "--cases", cases); got.code != 0 || !strings.Contains(got.stdout, "ok   A reporter: refused, warrant.refused_by_rule by rule press-freedom (ECHR, Art. 10)") {
+	if got := run(t, nil, "bundle", "test", old, "--cases", cases); got.code != 0 || !strings.Contains(got.out, "ok   A reporter: refused, warrant.refused_by_rule by rule press-freedom (ECHR, Art. 10)") {
 		t.Error(got)
 	}
 	got := run(t, nil, "bundle", "test", next, "--cases", cases, "--json")
@@ -102,7 +102,7 @@ func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 		Cases     []triedCase
 		Differing int
 	}
-	if got.code != 1 || json.Unmarshal([]byte(got.stdout), &said) != nil || said.Differing != 1 || !strings.Contains(got.stderr, "bundle.cases_differ") ||
+	if got.code != 1 || json.Unmarshal([]byte(got.out), &said) != nil || said.Differing != 1 || !strings.Contains(got.errs, "bundle.cases_differ") ||
 		said.Cases[0].Differs != "expected: refused, warrant.refused_by_rule by rule press-freedom; decided: allowed, quorum 3" {
 		t.Error(got, said)
 	}
@@ -112,7 +112,7 @@ func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 		{"bundle test --profile atlantis", "bundle.profile"},
 		{"bundle test " + old + " --cases " + filepath.Dir(old), "bundle.bad_case"},
 	} {
-		if got := run(t, nil, strings.Fields(c.args)...); got.code == 0 || !strings.Contains(got.stderr, c.says) {
+		if got := run(t, nil, strings.Fields(c.args)...); got.code == 0 || !strings.Contains(got.errs, c.says) {
 			t.Error(c.args, got)
 		}
 	}
@@ -121,7 +121,7 @@ func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 func TestBundleLintFindsWhatIsForgotten(t *testing.T) {
 	old, _ := ruleFiles(t)
 	got := run(t, nil, "bundle", "lint", old)
-	if got.code != 1 || !strings.Contains(got.stdout, "class_without_authority: nobody may ask about the class stalking") || !strings.Contains(got.stderr, "bundle.findings") {
+	if got.code != 1 || !strings.Contains(got.out, "class_without_authority: nobody may ask about the class stalking") || !strings.Contains(got.errs, "bundle.findings") {
 		t.Error(got)
 	}
 }
