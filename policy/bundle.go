@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	cedar "github.com/cedar-policy/cedar-go"
+
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -76,6 +78,10 @@ type Bundle struct {
 	ExtensionDays   int            `json:"extension_days,omitempty"`   // by how much an extension prolongs it at most, 1 to 90
 	ValidationHours int            `json:"validation_hours,omitempty"` // an emergency that is not validated by then lapses, 1 to 96
 
+	// Since version 5, and optional: how much the public log and its statistics say.
+	LeafFacets []string `json:"leaf_facets,omitempty"` // what the leaf of a warrant says beside its class: proof.FacetOffence, proof.FacetData
+	SmallCount int      `json:"small_count,omitempty"` // the statistics of a year tell no smaller count, 2 to 100; 0: proof.SmallCount
+
 	raw         []byte
 	hash        string
 	owners      keyOwners
@@ -86,7 +92,10 @@ type Bundle struct {
 	authorities map[string]signers
 	custodians  map[string]*document.Key
 	reviewers   map[string]*document.Key
-	names       []string // custodians' names and organisations, folded
+	recipients  map[string]bool // custodians' recipients, as delivery keys
+	entities    cedar.EntityMap // authorities, classes of offences and kinds of warrants, as rules see them
+	bodies      cedar.Set       // see allBodies
+	names       []string        // custodians' names and organisations, folded
 
 	organisations map[string]bool // ids
 }
@@ -313,7 +322,7 @@ func (b *Bundle) compile() error {
 	if err != nil {
 		return ErrBundleRules.Because(err)
 	}
-	b.rules = rules
+	b.rules, b.entities, b.bodies = rules, b.allEntities(), set(b.allBodies())
 	return nil
 }
 
@@ -578,12 +587,13 @@ func (b *Bundle) checkRecipients() error {
 	if b.Version < 4 {
 		return nil // checkContentless wants none
 	}
-	seen := make(map[string]bool)
+	b.recipients = make(map[string]bool)
 	for _, c := range b.Custodians {
-		if err := document.ParseRecipient(c.Recipient); err != nil || seen[c.Recipient] {
+		key, err := document.ParseRecipient(c.Recipient)
+		if err != nil || b.recipients[key] {
 			return about("custodian", c.ID, ErrBundleRecipient)
 		}
-		seen[c.Recipient] = true
+		b.recipients[key] = true
 	}
 	return nil
 }

@@ -143,7 +143,7 @@ func TestNobodyCopiesIt(t *testing.T) {
 			v.OffenceID = "indecent_photographs_of_children"
 		}
 		d := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: []string{first, second}}, w.bundle, Facts{}, now)
-		before := BeforeSigning(v, w.court, w.bundle, now)
+		before := BeforeSigning(v, "", w.court, w.bundle, now)
 		if before.Allowed != d.Allowed || c.want == ErrDescriptions && !ErrDescriptions.Is(before.Refusal) {
 			t.Error(name, "before signing", before.Refusal)
 		}

@@ -660,7 +660,7 @@ func TestEarlierThatIsNoHash(t *testing.T) {
 	w := newWorld(t)
 	v, _ := w.production(t)
 	v.Earlier = "case-id"
-	d := BeforeSigning(v, w.court, w.bundle, now)
+	d := BeforeSigning(v, "", w.court, w.bundle, now)
 	wantRefused(t, d, ErrDraft)
 	if said := cause(d.Refusal); !strings.Contains(fmt.Sprint(said), "earlier") {
 		t.Error(said)

@@ -279,6 +279,15 @@ func (w *world) evidenceAfter(t testing.TB, platform, who, record string, n int,
 	return signed
 }
 
+// tokenIn is the token in a piece of evidence.
+func tokenIn(t testing.TB, evidence string) string {
+	e, err := token.ParseUnverifiedEvidence(evidence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.Token
+}
+
 func digest(raw string) string {
 	h := sha256.Sum256([]byte(raw))
 	return hex.EncodeToString(h[:])

@@ -66,9 +66,9 @@ func (b *Bundle) bodyOf(c Custodian) string {
 	return document.Fold(c.Organisation)
 }
 
-// bodies are what the custodians are compared by: the ids of their organisations, and
+// allBodies are what the custodians are compared by: the ids of their organisations, and
 // before version 5 their names as well.
-func (b *Bundle) bodies() (all []string) {
+func (b *Bundle) allBodies() (all []string) {
 	if b.Version < 5 {
 		return b.names
 	}

@@ -41,7 +41,7 @@ type Review struct {
 	file     opening.CaseFile // what the registrar showed
 	since    []*policy.Bundle // from that of the case to the one in force
 	quorum   int              // that the leaf says; 0: none
-	day      string           // of the case's recorded leaf, YYYY-MM-DD
+	recorded time.Time        // when, as the leaf says: the day at least
 	tree     opening.Tree     // cosigned, holds the leaf
 	from     time.Time        // when the notice period is over
 	failed   error            // of the check
@@ -166,11 +166,11 @@ func (r *Review) checkLog() error {
 	if err != nil {
 		return err
 	}
-	r.day, r.quorum, r.tree = leaf.Day, leaf.Quorum, tree
-	if len(f.Salt) != 32 {
+	r.quorum, r.tree = leaf.Quorum, tree
+	if r.recorded, err = opening.RecordedAt(leaf); err != nil || len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, r.day).Marshal()
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, leaf.When()).Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
@@ -190,10 +190,7 @@ func (r *Review) judge(at time.Time) error {
 	if err != nil {
 		return err
 	}
-	known.Recorded = &f.Leaf.Index
-	if known.RecordedAt, err = time.Parse(time.DateOnly, r.day); err != nil {
-		return ErrCaseMismatch
-	}
+	known.Recorded, known.RecordedAt = &f.Leaf.Index, r.recorded
 	d := policy.Decide(f.Submission, r.since[0], known, at)
 	if !d.Allowed {
 		return &RulesError{d.Refusal, d.Rules}
@@ -217,11 +214,7 @@ func (r *Review) judge(at time.Time) error {
 	}
 	r.found("the public log recorded it at entry %d, cosigned by a quorum of witnesses", f.Leaf.Index)
 	if d.NoticePeriod > 0 {
-		day, err := time.Parse(time.DateOnly, r.day)
-		if err != nil {
-			return ErrCaseMismatch
-		}
-		r.from = day.AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
+		r.from = r.recorded.Truncate(24*time.Hour).AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
 	}
 	r.found("each sealed record is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post")
 	return nil

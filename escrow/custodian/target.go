@@ -55,9 +55,10 @@ func (r *Review) judgeTargets(d policy.Decision) error {
 		}
 		t.Questions = questions(d.Warrant, r.Offence)
 		t.opens = opens(f.Targets[i], d.Warrant.Fields)
-		if refused := d.Targets[i].Refusal; refused != nil {
+		switch refused := d.Targets[i].Refusal; {
+		case refused != nil:
 			t.refuse(refused, refused.Code)
-		} else if f.Targets[i].Pseudonym != want.Pseudonym || f.Targets[i].Platform != want.Platform || !opening.Commits(f.Targets[i], nil, d.Targets[i].Token.Commitment) {
+		case f.Targets[i].Pseudonym != want.Pseudonym || f.Targets[i].Platform != want.Platform || !opening.Commits(f.Targets[i], nil, d.Targets[i].Token.Commitment):
 			t.refuse(opening.ErrRecordMismatch, opening.ErrRecordMismatch.Code)
 		}
 		switch {
