@@ -12,6 +12,8 @@ import (
 	"strings"
 	"time"
 
+	cedar "github.com/cedar-policy/cedar-go"
+
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -90,7 +92,10 @@ type Bundle struct {
 	authorities map[string]signers
 	custodians  map[string]*document.Key
 	reviewers   map[string]*document.Key
-	names       []string // custodians' names and organisations, folded; since version 5 the ids of their organisations
+	recipients  map[string]bool // custodians' recipients, as delivery keys
+	entities    cedar.EntityMap // authorities, classes of offences and kinds of warrants, as rules see them
+	bodies      cedar.Set       // see allBodies
+	names       []string        // custodians' names and organisations, folded
 
 	organisations map[string]bool // ids
 }
@@ -280,6 +285,11 @@ func (b *Bundle) normalise() {
 	for i := range b.OffenceClasses {
 		b.OffenceClasses[i].Fields = list(b.OffenceClasses[i].Fields)
 	}
+	b.Offences = slices.Clone(b.Offences)
+	for i := range b.Offences {
+		o := &b.Offences[i]
+		o.Authorities, o.Fields = list(o.Authorities), list(o.Fields)
+	}
 	if b.Policies == nil {
 		b.Policies = map[string]string{}
 	}
@@ -312,7 +322,7 @@ func (b *Bundle) compile() error {
 	if err != nil {
 		return ErrBundleRules.Because(err)
 	}
-	b.rules = rules
+	b.rules, b.entities, b.bodies = rules, b.allEntities(), set(b.allBodies())
 	return nil
 }
 
@@ -551,11 +561,7 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 			return about("custodian", c.ID, err)
 		}
 		b.custodians[c.ID] = key
-		if b.Version >= 5 {
-			b.names = append(b.names, c.OrganisationID)
-		} else {
-			b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
-		}
+		b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
 	}
 	return nil
 }
@@ -581,12 +587,13 @@ func (b *Bundle) checkRecipients() error {
 	if b.Version < 4 {
 		return nil // checkContentless wants none
 	}
-	seen := make(map[string]bool)
+	b.recipients = make(map[string]bool)
 	for _, c := range b.Custodians {
-		if err := document.ParseRecipient(c.Recipient); err != nil || seen[c.Recipient] {
+		key, err := document.ParseRecipient(c.Recipient)
+		if err != nil || b.recipients[key] {
 			return about("custodian", c.ID, ErrBundleRecipient)
 		}
-		seen[c.Recipient] = true
+		b.recipients[key] = true
 	}
 	return nil
 }

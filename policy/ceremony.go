@@ -151,7 +151,7 @@ func (p *CeremonyPlan) compile() error {
 		}
 		// "Threshold = distinct authorities" (ATTACKS, lesson 5).
 		if err == nil && s.Recipient != "" {
-			err = document.ParseRecipient(s.Recipient)
+			_, err = document.ParseRecipient(s.Recipient)
 		}
 		if err != nil || !word(s.ID) || !named(s.ID, s.Name, s.Organisation) || organisations[document.Fold(s.Organisation)] || len(s.Ceremony) != 86 {
 			return errors.New("a seat's id, name, organisation or key")

@@ -327,7 +327,7 @@ func (o *order) checkEarlier() error {
 			return ErrExtension
 		}
 	}
-	if o.kind.Part || o.kind.Earlier {
+	if o.kind.Earlier {
 		for i, t := range o.Targets {
 			if !slices.ContainsFunc(earlier.Targets, func(e Target) bool { return e.Pseudonym == t.Pseudonym && e.Platform == t.Platform }) {
 				o.refuse(i, ErrNotInEarlier)
@@ -360,6 +360,11 @@ func (b *Bundle) validates(id string, issued *Authority) bool {
 	return by != nil && (id == issued.ID || slices.Contains(by.Over, issued.ID))
 }
 
+// countersigns reports whether that authority's signature on a warrant of another one counts.
+func (b *Bundle) countersigns(id string, w *Warrant, issued *Authority) bool {
+	return slices.Contains(w.Jointly, id) || slices.Contains(issued.ValidatedBy, id) || w.Kind == Emergency && b.validates(id, issued)
+}
+
 // checkCountersigned checks the countersignatures, each of which somebody must have given,
 // and reports whether the warrant is validated: Regulation (EU) 2023/1543, Art. 4. An
 // emergency may be recorded without.
@@ -377,8 +382,7 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 			return false, ErrCountersigned.Because(err)
 		}
 		c := o.b.order(w, a, Facts{}, o.recorded())
-		wanted := slices.Contains(o.Jointly, a.ID) || slices.Contains(o.authority.ValidatedBy, a.ID) || o.Kind == Emergency && o.b.validates(a.ID, o.authority)
-		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !wanted {
+		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !o.b.countersigns(a.ID, o.Warrant, o.authority) {
 			return false, ErrCountersigned
 		}
 		if err := c.run(c.checkAddressed, c.checkTime, c.checkReasons, c.checkTargets); err != nil {
@@ -407,11 +411,7 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 // read, and whoever decides about a request does not make it.
 func (o *order) checkRequester() error {
 	r := o.Requester
-	recipient := ""
-	if key, err := document.ParseDeliveryKey(r.DeliveryKey); err == nil {
-		recipient = document.Recipient(key)
-	}
-	if o.kind.Answered != (recipient != "") || !o.kind.Answered && r.DeliveryKey != "" || o.kind.Answered && document.Blank(r.Name, r.Organisation) {
+	if !o.kind.Answered && r.DeliveryKey != "" || o.kind.Answered && (document.CheckDeliveryKey(r.DeliveryKey) != nil || document.Blank(r.Name, r.Organisation)) {
 		return ErrDeliveryKey
 	}
 	if o.b.Version < 5 {
@@ -423,10 +423,9 @@ func (o *order) checkRequester() error {
 	case !o.b.organisations[r.OrganisationID]:
 		return ErrRequester
 	}
-	for _, c := range o.b.Custodians {
-		if c.OrganisationID == r.OrganisationID || c.Recipient == recipient {
-			return ErrCustodianAsks
-		}
+	asks := func(c Custodian) bool { return c.OrganisationID == r.OrganisationID }
+	if o.b.recipients[r.DeliveryKey] || slices.ContainsFunc(o.b.Custodians, asks) {
+		return ErrCustodianAsks
 	}
 	return nil
 }

@@ -19,7 +19,8 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 		Jurisdiction: w.Jurisdiction, OffenceClass: w.OffenceClass, WarrantKind: w.Kind,
 		Bundle: bundle, Salt: salt, Warrant: raw,
 	}
-	if KindOf(w.Kind).Decided {
+	kind := KindOf(w.Kind)
+	if kind.Decided {
 		f.Quorum = quorum
 	}
 	if KindOf(w.Kind).Clock != ClockNone || w.Kind == SecrecyChange {
@@ -36,7 +37,7 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 		}
 	}
 	for _, t := range w.Targets {
-		if !KindOf(w.Kind).Targets {
+		if !kind.Targets {
 			break // they are the earlier warrant's, which the leaf names by their place there
 		}
 		f.Targets = append(f.Targets, proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform})
@@ -71,4 +72,16 @@ func (b *Bundle) LeafQuorum(decided, said int) int {
 		return 0
 	}
 	return decided
+}
+
+// data is the category of what a kind hands over, in the terms of Regulation (EU)
+// 2023/1543, Art. 3(9) and (10); "" if that is nothing.
+func (k Kind) data() string {
+	switch {
+	case k.Opens:
+		return proof.DataSubscriber
+	case k.Answered:
+		return proof.DataIdentifying
+	}
+	return ""
 }

@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"maps"
+
 	cedar "github.com/cedar-policy/cedar-go"
 
 	"github.com/penname/penname/verifier/document"
@@ -8,21 +10,40 @@ import (
 
 // request puts a warrant into the words of rules/vocabulary.cedarschema.
 func (o *order) request(validated bool) (cedar.Request, cedar.EntityMap) {
-	principal, resource := o.principal(), o.resource()
-	entities := cedar.EntityMap{principal.UID: principal, resource.UID: resource}
+	entities, class := o.b.entities, cedar.NewEntityUID("Offence", cedar.String(o.OffenceClass))
+	if o.class == nil {
+		entities = maps.Clone(entities)
+		entities[class] = offenceEntity(OffenceClass{ID: o.OffenceClass}, false)
+	}
+	return cedar.Request{Principal: authorityUID(o.authority), Action: cedar.NewEntityUID("Action", cedar.String(o.Kind)), Resource: class, Context: o.context(validated)}, entities
+}
+
+// allEntities are those that every request under b can be about.
+func (b *Bundle) allEntities() cedar.EntityMap {
+	entities := make(cedar.EntityMap)
 	for uid, action := range words().Actions { // with their groups, for "action in"
 		entities[uid] = action.Entity
 	}
-	return cedar.Request{Principal: principal.UID, Action: cedar.NewEntityUID("Action", cedar.String(o.Kind)), Resource: resource.UID, Context: o.context(validated)}, entities
+	for i := range b.Authorities {
+		entities[authorityUID(&b.Authorities[i])] = b.authorityEntity(&b.Authorities[i])
+	}
+	for _, c := range b.OffenceClasses {
+		e := offenceEntity(c, true)
+		entities[e.UID] = e
+	}
+	return entities
 }
 
-func (o *order) principal() cedar.Entity {
-	a := o.authority
+func authorityUID(a *Authority) cedar.EntityUID {
+	return cedar.NewEntityUID("Authority", cedar.String(a.ID))
+}
+
+func (b *Bundle) authorityEntity(a *Authority) cedar.Entity {
 	return cedar.Entity{
-		UID: cedar.NewEntityUID("Authority", cedar.String(a.ID)),
+		UID: authorityUID(a),
 		Attributes: cedar.NewRecord(cedar.RecordMap{
 			"name":             cedar.String(document.Fold(a.Name)),
-			"organisation":     cedar.String(o.b.organisationOf(*a)),
+			"organisation":     cedar.String(b.organisationOf(*a)),
 			"kind":             cedar.String(a.Kind),
 			"jurisdiction":     cedar.String(a.Jurisdiction),
 			"offence_classes":  set(a.OffenceClasses),
@@ -31,23 +52,16 @@ func (o *order) principal() cedar.Entity {
 	}
 }
 
-func (o *order) resource() cedar.Entity {
-	class, fields := o.class, []string(nil)
-	if class == nil {
-		class = &OffenceClass{}
-	}
-	if fields = class.Fields; o.offence != nil {
-		fields = o.offence.Fields
-	}
+func offenceEntity(class OffenceClass, listed bool) cedar.Entity {
 	return cedar.Entity{
-		UID: cedar.NewEntityUID("Offence", cedar.String(o.OffenceClass)),
+		UID: cedar.NewEntityUID("Offence", cedar.String(class.ID)),
 		Attributes: cedar.NewRecord(cedar.RecordMap{
-			"listed":             cedar.Boolean(o.class != nil),
+			"listed":             cedar.Boolean(listed),
 			"speech":             cedar.Boolean(class.Speech),
 			"emergency":          cedar.Boolean(class.Emergency),
 			"notice_first":       cedar.Boolean(class.NoticeFirst),
 			"min_penalty_months": cedar.Long(class.MinPenaltyMonths),
-			"fields":             set(fields),
+			"fields":             set(class.Fields),
 		}),
 	}
 }
@@ -81,7 +95,7 @@ func (o *order) context(validated bool) cedar.Record {
 			"organisation":    cedar.String(document.Fold(o.Requester.Organisation)),
 			"organisation_id": cedar.String(o.b.requesterOf(o.Requester)),
 		}),
-		"custodians": set(o.b.names),
+		"custodians": o.b.bodies,
 		"recognises": cedar.Boolean(o.Recognises != nil),
 		"validated":  cedar.Boolean(validated),
 	})

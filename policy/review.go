@@ -74,7 +74,10 @@ func (b *Bundle) compileReviewers(owners keyOwners) error {
 		return nil
 	}
 	b.reviewers = make(map[string]*document.Key)
-	people := slices.Clone(b.names) // custodians and their organisations
+	var people []string
+	for _, c := range b.Custodians {
+		people = append(people, document.Fold(c.Name), document.Fold(c.Organisation))
+	}
 	for _, r := range b.Reviewers {
 		if _, dup := b.reviewers[r.ID]; dup || !named(r.ID, r.Name) {
 			return about("reviewer", r.ID, ErrBundleNames)

@@ -54,7 +54,7 @@ func Seal(w io.Writer, recipients []string, content io.Reader) error {
 		if key, err := document.ParseDeliveryKey(s); err == nil {
 			s = document.Recipient(key)
 		}
-		if err := document.ParseRecipient(s); err != nil {
+		if _, err := document.ParseRecipient(s); err != nil {
 			return ErrRecipient.Because(err)
 		}
 		r, err := age.ParseHybridRecipient(s)

@@ -19,7 +19,10 @@ import (
 )
 
 // Cases implements [disclose.Cases].
-type Cases struct{ db *db }
+type Cases struct {
+	db   *db
+	rows *sharedRows
+}
 
 var _ disclose.Cases = Cases{}
 
@@ -314,6 +317,10 @@ func (s Cases) Apply(ctx context.Context, id string, decide func(disclose.Case) 
 		if c, err = lockCase(ctx, tx, id); err != nil {
 			return err
 		}
+		key, err := s.suspends(ctx, c) // before the log is locked: the key service may be slow
+		if err != nil {
+			return err
+		}
 		log := newLogTx(tx)
 		// Under the lock, an attempt whose answer was lost has ended: its leaves
 		// are where it put them, or it did not happen.
@@ -345,7 +352,10 @@ func (s Cases) Apply(ctx context.Context, id string, decide func(disclose.Case) 
 		if c, err = c.After(change, indices...); err != nil {
 			return err
 		}
-		return storeCase(ctx, tx, before, c, change)
+		if err := storeCase(ctx, tx, before, c, change); err != nil || key == nil {
+			return err
+		}
+		return suspend(ctx, tx, *key, c, change)
 	})
 	if err != nil {
 		return disclose.Case{}, err
@@ -434,12 +444,13 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change d
 		}
 		// A person reads it: the court by its name, as the bundle that decided has it.
 		b.Queue(`
-			INSERT INTO notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day)
+			INSERT INTO notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until)
 			SELECT $1, t.pseudonym, t.platform, coalesce((
 			  SELECT a ->> 'name' FROM bundles, json_array_elements(convert_from(bundle, 'UTF8')::json -> 'authorities') a
-			  WHERE sha256(bundle) = decode($11, 'hex') AND a ->> 'id' = $4 LIMIT 1), $4), $5, $6, $7, $8::text[], $9::bigint, $10::date
+			  WHERE sha256(bundle) = decode($11, 'hex') AND a ->> 'id' = $4 LIMIT 1), $4), $5, $6, $7, $8::text[], $9::bigint, $10::date, $12, $13
 			FROM unnest($2::text[], $3::text[]) t (pseudonym, platform)`,
-			c.ID, names, platforms, n.Authority, n.FileNumber, n.LegalBasis, n.Requester, n.Fields, n.Leaf, n.Day.UTC().Truncate(24*time.Hour), c.Bundle)
+			c.ID, names, platforms, n.Authority, n.FileNumber, n.LegalBasis, n.Requester, n.Fields, n.Leaf, n.Day.UTC().Truncate(24*time.Hour), c.Bundle,
+			c.Kind, suspendedUntil(c))
 	}
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }

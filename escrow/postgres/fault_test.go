@@ -342,7 +342,7 @@ func (w allWrites) ofSignIns() map[string]func() write {
 			row.Holder = pseudonym(t)
 			must(s.Put(ctx, row))
 			return write{
-				try: func(ctx context.Context) error { return s.EndAll(ctx, row.Holder, day) },
+				try: func(ctx context.Context) error { return s.EndAll(ctx, row.Holder, nil, day) },
 				once: func(t *testing.T) {
 					got, err := s.Get(ctx, row.Kind, row.ID)
 					must(err)

@@ -35,6 +35,8 @@ var Jobs = []Job{
 		What: "carries out the erasures that were asked for and that no case holds: together, so that no leaf of the log tells when somebody pressed the button; and asks the key service whether it is the one of before"},
 	{Name: "logouts", Every: time.Minute, Do: (*Service).TellPlatforms, Wake: (*Service).signedOut,
 		What: "tells platforms that want to know who signed out: at once where the person chose it, else each at its own moment, and again for a day where one does not answer"},
+	{Name: "suspensions", Every: 5 * time.Second, Do: (*Service).CarryOutSuspensions,
+		What: "ends the sign-ins of pen names that courts suspended at one platform, and has it told"},
 	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
 		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
@@ -175,6 +177,14 @@ func (s *Service) signedOut() <-chan struct{} {
 		return nil
 	}
 	return s.live.issuing.Ended()
+}
+
+// CarryOutSuspensions ends what courts suspended since the last time.
+func (s *Service) CarryOutSuspensions(ctx context.Context) error {
+	if s.live.issuing == nil {
+		return nil
+	}
+	return s.live.issuing.Suspend(ctx)
 }
 
 // CarryOutReviews moves the reviews whose time has come, and publishes what that

@@ -2,6 +2,7 @@ package document
 
 import (
 	"crypto/hpke"
+	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
@@ -105,13 +106,13 @@ var smallOrderU = [...][32]byte{
 // under no context of the other.
 func Recipient(public hpke.PublicKey) string { return plugin.EncodeRecipient(ageName, public.Bytes()) }
 
-// ParseRecipient checks a hybrid recipient of age in its one spelling, as
-// [ParseDeliveryKey] checks a delivery key.
-func ParseRecipient(s string) error {
+// ParseRecipient returns the delivery key that a hybrid recipient of age is, in its one
+// spelling. It refuses what [ParseDeliveryKey] would.
+func ParseRecipient(s string) (deliveryKey string, err error) {
 	name, b, err := plugin.ParseRecipient(s)
 	// BIP 173 has two spellings of the same bytes, in small letters and in capitals.
 	if err != nil || name != ageName || s != strings.ToLower(s) {
-		return errDeliveryKey
+		return "", errDeliveryKey
 	}
-	return checkDeliveryKey(b)
+	return DeliveryKeyPrefix + base64.RawURLEncoding.EncodeToString(b), checkDeliveryKey(b)
 }

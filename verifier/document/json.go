@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	stdjson "encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -59,16 +60,17 @@ func CheckJSON(b []byte) error {
 		return Malformed
 	}
 	// From here on b is a JSON object, so that only brackets, commas and strings matter.
-	var few [2 * fewNames][]byte
+	var few [2 * fewNames]string
+	v := Value(b)
 	open := names{short: few[:0]}
 	name := false // the next string is a member's name
-	for i := 0; i < len(b); i++ {
-		switch b[i] {
+	for i := 0; i < len(v); i++ {
+		switch v[i] {
 		case '{', '[':
 			if open.depth == maxDepth {
 				return TooComplex
 			}
-			name = b[i] == '{'
+			name = v[i] == '{'
 			open.begin(name)
 		case '}', ']':
 			open.end()
@@ -76,9 +78,9 @@ func CheckJSON(b []byte) error {
 		case ',':
 			name = open.object[open.depth]
 		case '"':
-			end := stringEnd(b, i)
+			end := v.stringEnd(i)
 			if name {
-				if !open.add(unquote(b[i:end])) {
+				if text, _ := v[i:end].Text(); !open.add(text) { // "sub" and "s\u0075b" are one name
 					return Malformed
 				}
 				name = false
@@ -96,7 +98,7 @@ type names struct {
 	object [maxDepth + 1]bool            // it is an object, and no array
 	first  [maxDepth + 1]int             // where its names begin in short
 	many   [maxDepth + 1]map[string]bool // all of its names, once they are more than a few
-	short  [][]byte
+	short  []string
 }
 
 // fewNames are compared one by one, without a map.
@@ -113,51 +115,30 @@ func (n *names) end() {
 }
 
 // add reports whether the name is new in the innermost object.
-func (n *names) add(name []byte) bool {
+func (n *names) add(name string) bool {
 	if many := n.many[n.depth]; many != nil {
-		before := many[string(name)]
-		many[string(name)] = true
+		before := many[name]
+		many[name] = true
 		return !before
 	}
 	own := n.short[n.first[n.depth]:]
-	for _, before := range own {
-		if bytes.Equal(before, name) {
-			return false
-		}
+	if slices.Contains(own, name) {
+		return false
 	}
 	if n.short = append(n.short, name); len(own) < fewNames {
 		return true
 	}
 	n.many[n.depth] = make(map[string]bool)
 	for _, name := range n.short[n.first[n.depth]:] {
-		n.many[n.depth][string(name)] = true
+		n.many[n.depth][name] = true
 	}
 	return true
-}
-
-// stringEnd is the index after the string that begins at b[i].
-func stringEnd[T []byte | Value](b T, i int) int {
-	for i++; b[i] != '"'; i++ {
-		if b[i] == '\\' {
-			i++
-		}
-	}
-	return i + 1
-}
-
-// unquote decodes a string of valid JSON: "sub" and "s\u0075b" are one name.
-func unquote(quoted []byte) []byte {
-	if bytes.IndexByte(quoted, '\\') < 0 {
-		return quoted[1 : len(quoted)-1]
-	}
-	s, _ := Value(quoted).Text()
-	return []byte(s)
 }
 
 // loneSurrogate reports whether an escape sequence in b is half a UTF-16 pair,
 // which Go's decoders would replace silently.
 func loneSurrogate(b []byte) bool {
-	for i := 0; i < len(b); i++ {
+	for i := bytes.IndexByte(b, '\\'); i >= 0 && i < len(b); i++ {
 		if b[i] != '\\' {
 			continue
 		}

@@ -39,7 +39,7 @@ func (v Value) Object(member func(name string, v Value) bool) bool {
 		return false
 	}
 	for i := v.next(1); v[i] != '}'; {
-		end := stringEnd(v, i)
+		end := v.stringEnd(i)
 		name, _ := v[i:end].Text()
 		begin := v.next(end)
 		if end = v.end(begin); !member(name, v[begin:end]) {
@@ -71,7 +71,7 @@ func (v Value) depth() (most int) {
 	for i, open := 0, 0; i < len(v); i++ {
 		switch v[i] {
 		case '"':
-			i = stringEnd(v, i) - 1
+			i = v.stringEnd(i) - 1
 		case '{', '[':
 			open++
 			most = max(most, open)
@@ -147,6 +147,20 @@ func printable(s string) bool {
 	return true
 }
 
+// stringEnd is the index after the string that begins at v[i].
+func (v Value) stringEnd(i int) int {
+	i++
+	if n := strings.IndexByte(string(v[i:]), '"'); strings.IndexByte(string(v[i:i+n]), '\\') < 0 {
+		return i + n + 1
+	}
+	for ; v[i] != '"'; i++ {
+		if v[i] == '\\' {
+			i++
+		}
+	}
+	return i + 1
+}
+
 // next is the index of the first byte from i on that is no separator.
 func (v Value) next(i int) int {
 	for strings.IndexByte(" \t\r\n:,", v[i]) >= 0 {
@@ -160,7 +174,7 @@ func (v Value) end(i int) int {
 	for depth := 0; ; {
 		switch v[i] {
 		case '"':
-			i = stringEnd(v, i) - 1
+			i = v.stringEnd(i) - 1
 		case '{', '[':
 			depth++
 		case '}', ']':
