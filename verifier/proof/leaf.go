@@ -337,14 +337,21 @@ func commitsTo(saltCommitment, salt string) bool {
 // pseudonym on this platform, opened with the salt of the case's noticed
 // leaf. It is how a person checks the log for themself.
 func Concerns(recorded, noticed Leaf, pseudonym, platform string) bool {
+	return named(recorded, noticed, pseudonym, platform) >= 0
+}
+
+// named is the position of that pseudonym among the targets of the recorded leaf, or -1.
+func named(recorded, noticed Leaf, pseudonym, platform string) int {
 	salt, err := hex.DecodeString(noticed.Salt)
 	if err != nil || len(salt) != 32 {
-		return false
+		return -1
 	}
-	want := Commit([32]byte(salt), "target", []byte(pseudonym), []byte(platform))
-	found := 0
-	for _, c := range recorded.TargetCommitments {
-		found |= subtle.ConstantTimeCompare([]byte(c), []byte(want))
+	want := Target{pseudonym, platform}.commit([32]byte(salt))
+	at := -1
+	for i, c := range recorded.TargetCommitments {
+		if subtle.ConstantTimeCompare([]byte(c), []byte(want)) == 1 {
+			at = i
+		}
 	}
-	return found == 1
+	return at
 }
