@@ -208,7 +208,7 @@ func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
 		if err := underRules(checked.Recorded, since[0]); err != nil {
 			return err
 		}
-		if i > 0 && !checked.follows(o.rounds[i-1]) {
+		if i > 0 && !checked.follows(o.rounds[i-1]) || (len(checked.Decided) > 0) != (since[0].Version >= perTarget) {
 			return ErrPackage
 		}
 		if err := checked.verify(r, logs); err != nil {
@@ -236,7 +236,7 @@ func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
 // follows reports whether r is a later round of the same case.
 func (r round) follows(before round) bool {
 	return r.Case == before.Case && r.Submission.Warrant == before.Submission.Warrant && bytes.Equal(r.Salt, before.Salt) &&
-		r.Recorded.Index == before.Recorded.Index && bytes.Equal(r.Recorded.Bytes, before.Recorded.Bytes) && r.released > before.released && len(r.Decided) > 0
+		r.Recorded.Index == before.Recorded.Index && bytes.Equal(r.Recorded.Bytes, before.Recorded.Bytes) && r.released > before.released
 }
 
 // verify checks that the log holds the release of this package, and before it the decision.
