@@ -39,6 +39,8 @@ type World struct {
 	Bundle   *policy.Bundle
 	Delivery seal.DeliveryPrivate // of the requester
 	Shares   map[string]threshold.KeyShare
+	Say      func(target, n int) string // the words of a post; nil: threats
+	Suggests map[int][]string           // what the account of a target suggests
 
 	keys map[string]jose.JSONWebKey
 	pk   threshold.PublicKey
@@ -194,11 +196,14 @@ func (c *Case) target(i, posts int) {
 	t := policy.Target{Pseudonym: name, Platform: Platform}
 	for n := range posts {
 		words := fmt.Sprintf("I will find you, %d", len(c.Words))
+		if c.Say != nil {
+			words = c.Say(i, n)
+		}
 		x, err := token.NewExhibit("text/plain", strings.NewReader(words))
 		check(c.t, err)
 		c.Words[x.Digest] = words
-		signed, err := token.SignEvidence(c.Key("square"), token.Evidence{Platform: Platform, Token: signedIn,
-			Post: token.Post{URL: fmt.Sprintf("https://town-square.example/%d/%d", i, n), At: Now.AddDate(0, 0, -1), Exhibits: []token.Exhibit{x}}})
+		post := token.Post{URL: fmt.Sprintf("https://town-square.example/%d/%d", i, n), At: Now.AddDate(0, 0, -1), Exhibits: []token.Exhibit{x}, AuthorSuggests: c.Suggests[i]}
+		signed, err := token.SignEvidence(c.Key("square"), token.Evidence{Platform: Platform, Token: signedIn, Post: post})
 		check(c.t, err)
 		c.Submission.Evidence = append(c.Submission.Evidence, signed)
 		if n == 0 {
