@@ -157,6 +157,20 @@ type PackageTarget struct {
 	Index  int               `json:"index,omitempty"` // into the warrant's targets; in a package without Decided they all are there, in order
 	Fields map[string][]byte `json:"fields"`          // sealed, by field name
 	Halves []byte            `json:"halves"`          // first halves by field, as JSON, encrypted to the delivery key
+
+	// Of an order to link, which opens no field: [Linked] as JSON, encrypted by the issuing side
+	// to the delivery key (seal.LinkedInfo).
+	Linked []byte `json:"linked,omitempty"`
+}
+
+// Linked are all pen names of the person of a target, at the registered platforms. Nothing
+// in the public log proves that it is whole: it is the word of the issuing side.
+type Linked []LinkedName
+
+// LinkedName is a pen name, and the ids of the platforms that know the person by it.
+type LinkedName struct {
+	PenName   token.Pseudonym `json:"pen_name"`
+	Platforms []string        `json:"platforms"`
 }
 
 // Round is what was released at one time.
