@@ -191,9 +191,6 @@ func (r *Review) judge(at time.Time) error {
 		return err
 	}
 	known.Recorded = &f.Leaf.Index
-	if known.RecordedAt, err = time.Parse(time.DateOnly, r.day); err != nil {
-		return ErrCaseMismatch
-	}
 	d := policy.Decide(f.Submission, r.since[0], known, at)
 	if !d.Allowed {
 		return &RulesError{d.Refusal, d.Rules}
@@ -211,7 +208,7 @@ func (r *Review) judge(at time.Time) error {
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
 	for i, t := range d.Warrant.Targets {
-		if said := d.Targets[i].Registered.Report(); said != "" {
+		if said := d.Registered[i].Report(); said != "" {
 			r.found("%s: %s", t.Platform, said)
 		}
 	}
