@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"pgregory.net/rapid"
 
@@ -127,24 +128,29 @@ func (r *run) draw(rt *rapid.T, n int) deed {
 	case "order":
 		return r.order(rt)
 	case "decide":
-		f := rapid.SampledFrom(cases).Draw(rt, "case")
+		f := one(rt, "case", cases)
 		who, yes := rapid.SampledFrom(custodians).Draw(rt, "custodian"), rapid.SliceOfN(rapid.SampledFrom([]bool{true, true, false}), 3, 3).Draw(rt, "votes")
 		return func() error { return r.decide(r.ctx, f.id, who, func(i int) bool { return yes[i] }) }
 	case "deliver":
-		f := rapid.SampledFrom(cases).Draw(rt, "case")
+		f := one(rt, "case", cases)
 		return func() error { _, err := r.deliver(r.ctx, f.id); return err }
 	case "stop", "validate":
-		return r.later(rt, what, rapid.SampledFrom(cases).Draw(rt, "case"))
+		return r.later(rt, what, one(rt, "case", cases))
 	case "again": // a warrant whose answer was lost
-		f := rapid.SampledFrom(r.filed).Draw(rt, "warrant")
+		f := one(rt, "warrant", r.filed)
 		return func() error { return r.file(r.ctx, f) }
 	case "erase":
-		label := rapid.SampledFrom(r.people).Draw(rt, "person").record.Label
+		label := one(rt, "person", r.people).record.Label
 		return func() error { r.mu.Lock(); defer r.mu.Unlock(); r.erased[label] = true; return nil }
 	default:
 		job := map[string]func(context.Context) (int, error){"expire": p.Expire, "lapse": p.Lapse, "notify": p.Notify}[what]
 		return func() error { _, err := job(r.ctx); return err }
 	}
+}
+
+// one of all, which rapid names by its place.
+func one[T any](rt *rapid.T, what string, all []T) T {
+	return all[rapid.IntRange(0, len(all)-1).Draw(rt, what)]
 }
 
 // order files a production, or an emergency that nobody validated, about up to three people.
@@ -153,10 +159,10 @@ func (r *run) order(rt *rapid.T) deed {
 	if rapid.Bool().Draw(rt, "emergency") {
 		kind, by = policy.Emergency, "prosecutor"
 	}
-	people := rapid.SliceOfNDistinct(rapid.SampledFrom(r.people), 1, 3, func(p *person) string { return p.record.Label }).Draw(rt, "people")
+	people := rapid.SliceOfNDistinct(rapid.IntRange(0, len(r.people)-1), 1, 3, rapid.ID).Draw(rt, "people")
 	f, err := r.sign(kind, by, func(w *policy.Warrant) {
 		for _, p := range people {
-			w.Targets = append(w.Targets, p.target())
+			w.Targets = append(w.Targets, r.people[p].target())
 		}
 	})
 	if err != nil {
@@ -260,6 +266,7 @@ func (r *run) end() {
 	r.failing = false
 	mine := slices.Clone(r.filed)
 	r.mu.Unlock()
+	r.clock.Add(int64((24 * time.Hour).Seconds())) // and no clock is behind the log
 	for _, f := range mine {
 		if err := r.file(r.ctx, f); err != nil && refusal.Of(err) == nil {
 			r.Fatal(err)
