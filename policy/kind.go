@@ -42,7 +42,8 @@ const (
 type Kind struct {
 	// WarrantKind is what the leaf and the statistics know of it. A kind that
 	// opens needs the fields to open; no other kind has them. A kind that is about an
-	// earlier warrant must name it.
+	// earlier warrant must name it; one that may be about a part of it can name some of
+	// its targets, and none of its own.
 	proof.WarrantKind
 
 	Since    int      // version of the bundle from which on there is such a kind
@@ -51,7 +52,6 @@ type Kind struct {
 	Clock    Clock    // what starts when it is recorded
 	Answered bool     // an answer goes to the requester: it needs a delivery key; no other kind has one
 	Evidence bool     // needs the platform's evidence of each target; no other kind has any
-	Some     bool     // may name some of the earlier warrant's targets; names none of its own
 	One      bool     // names one target and no more
 	More     bool     // needs one custodian more than the threshold
 	Served   bool     // this release's registrar records it
@@ -73,8 +73,8 @@ var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Preservation), Since: 1, Clock: ClockHold, Evidence: true, Served: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Extension), Since: 1, Earliers: []string{Preservation}, Clock: ClockHold, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(SecrecyChange), Since: 5, Earliers: standing, reasons: noteReasons},
-	{WarrantKind: proof.WarrantKindOf(Withdrawal), Since: 1, Earliers: append([]string{Extension}, standing...), Some: true, Served: true, reasons: noteReasons},
-	{WarrantKind: proof.WarrantKindOf(Annulment), Since: 5, Earliers: append([]string{Extension}, standing...), Some: true, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Withdrawal), Since: 1, Earliers: append([]string{Extension}, standing...), Served: true, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Annulment), Since: 5, Earliers: append([]string{Extension}, standing...), reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Validation), Since: 5, Earliers: []string{Emergency}, reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Suspension), Since: 5, Clock: ClockOpen, Evidence: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Link), Since: 5, Clock: ClockOpen, Answered: true, Evidence: true, One: true, More: true, reasons: orderReasons},

@@ -145,9 +145,6 @@ func (l *linter) clocks() {
 	if l.b.MinSecrecyDays > l.b.MaxSecrecyDays {
 		l.find("secrecy_contradicts", "secrecy under %d days counts as none and over %d is refused: no order is secret", l.b.MinSecrecyDays, l.b.MaxSecrecyDays)
 	}
-	if l.b.HoldDays > l.b.MaxValidityDays {
-		l.find("hold_over_validity", "a preservation may hold for %d days, and an order is valid for at most %d", l.b.HoldDays, l.b.MaxValidityDays)
-	}
 	for _, r := range l.b.rules {
 		if days := r.notice; days >= l.b.MaxValidityDays {
 			l.find("notice_over_validity", "rule %s gives %d days to object, and an order is valid for at most %d: it expires before anybody may approve", r.id, days, l.b.MaxValidityDays)
@@ -180,37 +177,36 @@ func (l *linter) rules() {
 	}
 }
 
-// imaginable are orders that differ in everything that a rule can tell apart: each
-// authority, each kind, each offence, or class where there is no catalogue, and one that is
-// not listed, with and without secrecy, in haste or not, with each flag and role, for one
-// and for many, asked for by a stranger, the authority itself or a custodian.
+// imaginable are orders that differ in what a rule can tell apart. Each authority, kind and
+// offence, and each class without one, below its least penalty too, meets haste and
+// secrecy; many pen names, flags, roles, another jurisdiction and who asks come one at a time.
 func (b *Bundle) imaginable() iter.Seq[*order] {
-	offences := slices.Clone(b.Offences)
+	offences := append(slices.Clone(b.Offences), Offence{Class: "unlisted"})
 	for _, c := range b.OffenceClasses {
-		offences = append(offences, Offence{Class: c.ID, MaxPenaltyMonths: c.MinPenaltyMonths, Fields: c.Fields})
+		offences = append(offences, Offence{Class: c.ID, MaxPenaltyMonths: c.MinPenaltyMonths, Fields: c.Fields}, Offence{Class: c.ID, MaxPenaltyMonths: max(0, c.MinPenaltyMonths-1)})
 	}
-	offences = append(offences, Offence{Class: "unlisted", MaxPenaltyMonths: 1})
 	issued := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	askers := []string{"", "authority", "custodian"}
+	one := make([]Target, 1)
 	return func(yield func(*order) bool) {
-		for i := range b.Authorities {
-			a := &b.Authorities[i]
-			for _, o := range offences {
-				for n := range 2 * 2 * 2 * 2 * 3 * 3 * len(kinds) {
-					pick := func(of int) (at int) { at, n = n%of, n/of; return at }
-					w := &Warrant{Authority: a.ID, Jurisdiction: []string{a.Jurisdiction, "ZZ"}[pick(2)], OffenceID: o.ID, OffenceClass: o.Class, MaxPenaltyMonths: o.MaxPenaltyMonths,
-						IssuedAt: issued, Targets: make([]Target, 1+pick(2)*(b.MaxTargets-1)), Deadline: []string{TenDays, EightHours}[pick(2)],
-						Secrecy: Secrecy{Ends: issued.AddDate(0, 0, pick(2)*b.MaxSecrecyDays)}, Flags: [][]string{nil, {FlagJournalist}, {FlagPrivileged}}[pick(3)]}
-					asks := askers[pick(3)]
-					w.Kind = kinds[pick(len(kinds))].Name
-					w.Targets[0].Role = []string{"", RoleWitness, RoleVictim, RoleChild}[len(w.Flags)*2%4]
-					w.Fields = b.Fields
-					if asks == "" {
-						w.Fields = o.Fields
-					}
-					w.Requester = b.asker(asks, a)
-					if !yield(b.order(w, a, Facts{}, issued)) {
-						return
+		for n := range 1 << 2 {
+			for _, odd := range oddities {
+				for _, kind := range kinds {
+					for i := range b.Authorities {
+						a := &b.Authorities[i]
+						for _, o := range offences {
+							w := &Warrant{Kind: kind.Name, Authority: a.ID, Jurisdiction: a.Jurisdiction, OffenceID: o.ID, OffenceClass: o.Class,
+								MaxPenaltyMonths: o.MaxPenaltyMonths, IssuedAt: issued, Fields: o.Fields, Targets: one, Deadline: TenDays, Secrecy: Secrecy{Ends: issued}}
+							if n&1 > 0 {
+								w.Secrecy.Ends = issued.AddDate(0, 0, b.MaxSecrecyDays)
+							}
+							if n&2 > 0 {
+								w.Deadline = EightHours
+							}
+							odd(b, w, a)
+							if !yield(b.order(w, a, Facts{}, issued)) {
+								return
+							}
+						}
 					}
 				}
 			}
@@ -218,14 +214,23 @@ func (b *Bundle) imaginable() iter.Seq[*order] {
 	}
 }
 
-// asker is a requester: the authority's own house, a custodian, or a stranger.
-func (b *Bundle) asker(who string, a *Authority) Requester {
-	switch who {
-	case "authority":
-		return Requester{Name: a.Name, Organisation: a.Name, OrganisationID: a.OrganisationID}
-	case "custodian":
+// oddities are what makes an order unlike others of its kind.
+var oddities = []func(*Bundle, *Warrant, *Authority){
+	func(*Bundle, *Warrant, *Authority) {},
+	func(b *Bundle, w *Warrant, _ *Authority) { w.Fields = b.Fields },
+	func(b *Bundle, w *Warrant, _ *Authority) { w.Targets = make([]Target, b.MaxTargets) },
+	func(_ *Bundle, w *Warrant, _ *Authority) { w.Jurisdiction = "ZZ" },
+	func(_ *Bundle, w *Warrant, _ *Authority) { w.Flags = []string{FlagJournalist} },
+	func(_ *Bundle, w *Warrant, _ *Authority) { w.Flags = []string{FlagPrivileged} },
+	func(_ *Bundle, w *Warrant, a *Authority) {
+		w.Requester = Requester{Name: a.Name, Organisation: a.Name, OrganisationID: a.OrganisationID}
+	},
+	func(b *Bundle, w *Warrant, _ *Authority) {
 		c := b.Custodians[0]
-		return Requester{Name: c.Name, Organisation: c.Organisation, OrganisationID: c.OrganisationID}
-	}
-	return Requester{Name: "a stranger", Organisation: "a stranger"}
+		w.Requester = Requester{Name: c.Name, Organisation: c.Organisation, OrganisationID: c.OrganisationID}
+	},
+	func(_ *Bundle, w *Warrant, _ *Authority) { w.Targets = []Target{{Role: RoleWitness}} },
+	func(_ *Bundle, w *Warrant, _ *Authority) { w.Targets = []Target{{Role: RoleVictim}} },
+	func(_ *Bundle, w *Warrant, _ *Authority) { w.Targets = []Target{{Role: RoleChild}} },
+	func(_ *Bundle, w *Warrant, _ *Authority) { w.Recognises = &ForeignOrder{Country: "ZZ"} },
 }

@@ -95,7 +95,7 @@ func (o *order) context(validated bool) cedar.Record {
 			"organisation":    cedar.String(document.Fold(o.Requester.Organisation)),
 			"organisation_id": cedar.String(o.b.requesterOf(o.Requester)),
 		}),
-		"custodians": o.b.names,
+		"custodians": o.b.bodies,
 		"recognises": cedar.Boolean(o.Recognises != nil),
 		"validated":  cedar.Boolean(validated),
 	})

@@ -181,9 +181,9 @@ func dogpileWarrant(t testing.TB, tb *world.World, targets []policy.Target) stri
 	}
 	draft, err := json.Marshal(policy.Warrant{
 		Kind: policy.Production, Authority: "county-court", Jurisdiction: "GB", FileNumber: "TC 119", LegalBasis: "Investigatory Powers Act 2016, Part 3",
-		OffenceClass: "threats-to-life", Offence: "Threats to kill", MaxPenaltyMonths: 120, Grounds: "The posts in evidence.",
+		OffenceClass: "threats-to-life", OffenceID: "threats-to-life", Offence: "Threats to kill", MaxPenaltyMonths: 120, Grounds: "The posts in evidence.",
 		Necessity: "No other way is known.", Proportionality: "Only who holds the pen names.", Targets: targets,
-		Requester: policy.Requester{Name: "DS R. Amari", Organisation: "Thornley Police", DeliveryKey: string(delivery)},
+		Requester: policy.Requester{Name: "DS R. Amari", Organisation: "Thornley Police", OrganisationID: "thornley-police", DeliveryKey: string(delivery)},
 		Fields:    []string{"name"}, Deadline: policy.TenDays, Audience: tb.Origin,
 		Secrecy: policy.Secrecy{Ends: tb.Clock.Now().AddDate(0, 2, 0).UTC().Truncate(24 * time.Hour), Reason: "The suspects could destroy evidence."},
 	})

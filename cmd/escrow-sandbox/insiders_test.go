@@ -12,7 +12,6 @@ import (
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
-	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 )
 
@@ -47,11 +46,12 @@ func TestInsidersAfterAWarrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pk, err := threshold.ParsePublicKey(lawful.Key)
+	one := lawful.Targets[0]
+	pk, err := threshold.ParsePublicKey(one.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	label := lawful.Package.Targets[0].Label
+	label := one.Sealed.Label
 	shares := sharesIn(t, lawful, private)
 	if got := slices.Collect(maps.Keys(shares)); !slices.Equal(got, []string{"identity"}) {
 		t.Fatalf("custodians released shares of %v for a warrant on the name", got)
@@ -61,8 +61,8 @@ func TestInsidersAfterAWarrant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	first := lawful.Approvals[0].Shares[0]
-	if _, err := stranger.Open(seal.ShareInfo(lawful.WarrantHash, label, first.Compartment, lawful.Approvals[0].Custodian), first.Ciphertext); err == nil {
+	first := one.Approvals[0].Shares[0]
+	if _, err := stranger.Open(seal.ShareInfo(lawful.WarrantHash, label, first.Compartment, one.Approvals[0].Custodian), first.Ciphertext); err == nil {
 		t.Error("the registrar reads a share")
 	}
 	for _, r := range readRecords(t, tb.Postgres.DSN) {
@@ -85,7 +85,7 @@ func TestInsidersAfterAWarrant(t *testing.T) {
 		}
 	}
 	// The requester alone has halves of the fields of the warrant, and no other.
-	raw, err := private.Open(seal.HalvesInfo(lawful.WarrantHash, label), lawful.Package.Targets[0].Halves)
+	raw, err := private.Open(seal.HalvesInfo(lawful.WarrantHash, label), one.Sealed.Halves)
 	if err != nil || strings.Contains(string(raw), "birthdate") || !strings.Contains(string(raw), "name") {
 		t.Errorf("halves of other fields than the warrant's: %v", err)
 	}
@@ -95,9 +95,9 @@ func TestInsidersAfterAWarrant(t *testing.T) {
 func sharesIn(t *testing.T, o *opening.Opening, private seal.DeliveryPrivate) map[string][]threshold.Share {
 	t.Helper()
 	out := make(map[string][]threshold.Share)
-	for _, a := range o.Approvals {
+	for _, a := range o.Targets[0].Approvals {
 		for _, s := range a.Shares {
-			raw, err := private.Open(seal.ShareInfo(policy.Hash(o.Package.Submission.Warrant), o.Package.Targets[s.Target].Label, s.Compartment, a.Custodian), s.Ciphertext)
+			raw, err := private.Open(seal.ShareInfo(o.WarrantHash, o.Targets[s.Target].Sealed.Label, s.Compartment, a.Custodian), s.Ciphertext)
 			if err != nil {
 				t.Fatal(err)
 			}

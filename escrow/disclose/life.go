@@ -314,6 +314,9 @@ func (c *Case) happens(row Transition, s Step, ch Change, index int64) error {
 	case ChangeSecret:
 		c.SecrecyEnds = ch.Later.Ends
 	case Lose:
+		if c.State == Released && !c.isOpen() {
+			return row.Else[""]
+		}
 		c.lose(s.Leaf, index)
 		return nil
 	}
@@ -323,8 +326,8 @@ func (c *Case) happens(row Transition, s Step, ch Change, index int64) error {
 	return c.move(row, s, ch)
 }
 
-// moving are events that happen only if they move a target.
-var moving = []Event{Authorise, Fail, Release, Break, Withdraw, Close}
+// moving are events that happen only if they move a target, or bar the use of one.
+var moving = []Event{Authorise, Fail, Release, Break, Withdraw, Annul, Close}
 
 // move moves the targets of a step. It is errStep for a target that the step names and
 // cannot move, and as [State.May] refuses where nothing is left to move.
@@ -356,7 +359,7 @@ func (c *Case) move(row Transition, s Step, ch Change) error {
 	if bars && s.Event == Annul {
 		c.Annulments = append(slices.Clip(c.Annulments), ch.Later.Leaf)
 	}
-	if moved == 0 && len(c.Targets) > 0 && slices.Contains(moving, s.Event) {
+	if moved == 0 && !bars && len(c.Targets) > 0 && slices.Contains(moving, s.Event) {
 		return row.Else[""]
 	}
 	return nil
@@ -371,7 +374,10 @@ func (c *Case) lose(leaf proof.Leaf, index int64) {
 			c.Rounds = append(c.Rounds, Round{AuthorisedLeaf: index})
 		}
 	case proof.KindReleased:
-		if last == 0 && c.Rounds[0].ReleasedLeaf == 0 {
+		switch {
+		case last < 0:
+			return // nothing authorised it
+		case last == 0 && c.Rounds[0].ReleasedLeaf == 0:
 			c.Rounds[0].ReleasedLeaf = index
 		}
 		for i, at := range c.places() {

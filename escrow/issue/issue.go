@@ -115,6 +115,8 @@ type PenName struct {
 	Retired time.Time `json:"retired,omitzero"` // day
 	Banned  bool      `json:"banned,omitempty"` // the platform reports it
 
+	Suspended []Suspension `json:"suspended,omitempty"` // set by Suspensions alone
+
 	Persona int `json:"-"` // its number among those that the person ever had there, from 0 on; set by PenNames alone
 
 	Commitment [32]byte `json:"-"` // see Assignment; another for each record that its person had
@@ -132,6 +134,8 @@ type Notice struct {
 	Fields     []string        `json:"fields"`
 	Leaf       int64           `json:"leaf"` // index of the recorded warrant in the public log
 	Day        time.Time       `json:"day"`
+	Kind       string          `json:"kind"`           // of the warrant: by one of kind suspension nothing was opened
+	Until      time.Time       `json:"until,omitzero"` // day, of a suspension: it was ordered until then
 }
 
 // Store is where people and pseudonyms are kept. Every method is one
@@ -170,6 +174,22 @@ type Store interface {
 	Noted(ctx context.Context, names ...token.Pseudonym) ([]map[NoteKind][]byte, error)
 	// Notices returns the notices served on any of the pseudonyms.
 	Notices(ctx context.Context, pseudonyms []token.Pseudonym) ([]Notice, error)
+
+	// Suspensions returns the suspensions of any of the names that are in force at now, in
+	// the order in which they came into force.
+	Suspensions(ctx context.Context, now time.Time, names ...token.Pseudonym) ([]Suspension, error)
+	// SuspendedAfter returns those of whatever name that came into force by a leaf behind
+	// that one, likewise. What comes later has a higher leaf.
+	SuspendedAfter(ctx context.Context, now time.Time, leaf int64) ([]Suspension, error)
+
+	// LinkOrders returns the orders to link that wait for an answer.
+	LinkOrders(ctx context.Context) ([]LinkOrder, error)
+	// AnswerLink stores what one is answered, once, and forgets the order: a ciphertext for
+	// its requester, or the code of why it is refused.
+	AnswerLink(ctx context.Context, caseID string, answer []byte, refused string) error
+	// Labelled returns the person whose record has that label now, or ErrLinkNobody. It reads
+	// every row: nothing but an order to link asks for it.
+	Labelled(ctx context.Context, label string) (Person, error)
 
 	// Review returns what was stored by Hold under that mark, the zero value if
 	// nothing was or if the review is over.

@@ -105,7 +105,7 @@ func Pseudonyms(names []PenName) (all []token.Pseudonym) {
 // Taken reports whether a pen name with its notes takes one of the places that its
 // platform allows, on a day.
 func (n PenName) Taken(today time.Time) bool {
-	return n.Retired.IsZero() || n.Banned || today.Before(n.FreeFrom())
+	return n.Retired.IsZero() || n.Banned || len(n.Suspended) > 0 || today.Before(n.FreeFrom())
 }
 
 // FreeFrom is the day from which on the place of a retired pen name is free, if there is no ban.
@@ -148,11 +148,15 @@ func (s *Issuer) Retire(ctx context.Context, n PenName, end End) error {
 	return end(ctx, n.Pseudonym)
 }
 
-// InUse is [ErrPersonaUnknown] for a pen name that is retired.
-func (s *Issuer) InUse(ctx context.Context, name token.Pseudonym) error {
+// InUse is [ErrPersonaUnknown] for a pen name that is retired, and [ErrSuspended] for one that
+// is suspended at that platform.
+func (s *Issuer) InUse(ctx context.Context, name token.Pseudonym, platform string) error {
 	noted, err := s.Store.Noted(ctx, name)
 	if err == nil && noted[0][NoteRetired] != nil {
 		err = ErrPersonaUnknown
+	}
+	if err == nil {
+		err = s.SuspendedAt(ctx, name, platform)
 	}
 	return err
 }

@@ -64,6 +64,10 @@ type Config struct {
 	// no longer does. It notes nothing of one that the sector has not.
 	Ban func(ctx context.Context, sector string, name token.Pseudonym, banned bool) error
 
+	// Suspended, optional, is a refusal for a pen name that gets no access token for a
+	// platform, though the grant is another platform's: see [Provider.Suspend].
+	Suspended func(ctx context.Context, name token.Pseudonym, platform string) error
+
 	// HTTP calls the addresses that platforms give. It must refuse those inside the
 	// operator's networks and bound what it reads: see identity.NewHTTP. Optional: without
 	// it none is called.

@@ -2,6 +2,7 @@ package openid
 
 import (
 	"context"
+	"errors"
 	"regexp"
 	"slices"
 	"time"
@@ -26,6 +27,7 @@ const (
 	EventWithdrawn Event = "consent-withdrawn" // likewise, and the person is asked before the next one
 	EventErased    Event = "erased"            // its person asked to be deleted
 	EventRetired   Event = "retired"           // nobody signs in by it any more
+	EventSuspended Event = "suspended"         // by order of a court nobody signs in by it there until that ends
 )
 
 // uri is the event's type. Of the field's types one has the very meaning: an account that
@@ -100,6 +102,36 @@ func (p *Provider) Tell(ctx context.Context, e Event, names ...Known) error {
 	for _, row := range rows {
 		if row.Expires = logoutForgotten(p.now()); err == nil {
 			err = p.store.Put(ctx, row)
+		}
+	}
+	p.hurry()
+	return err
+}
+
+// Suspend ends what a pen name has at one platform, at once: its grants there, and those by
+// which a platform of the sector gets access tokens for that one. The platform is told, once
+// for each order, which any text names; "": it is not told any more. It is not told when the
+// order ends: the person may sign in again then.
+//
+// What keeps the pen name from signing in there again meanwhile is [Subject].Confirm.
+func (p *Provider) Suspend(ctx context.Context, name token.Pseudonym, at Platform, order string) error {
+	theirs := func(body []byte) bool {
+		var b grantBody
+		return json.Unmarshal(body, &b) != nil || b.Platform == at.ID || b.Resource == at.ID
+	}
+	if err := p.store.EndAll(ctx, name, theirs, logoutForgotten(p.now())); err != nil {
+		return err
+	}
+	p.lists.invalidate()
+	if order == "" {
+		return nil
+	}
+	rows, err := events(EventSuspended, []Known{{name, []Platform{at}}}, func(of string) [32]byte { return hashOf("suspended", of+"\x00"+order) })
+	for _, row := range rows {
+		if row.Expires = logoutForgotten(p.now()); err == nil {
+			if err = p.store.Put(ctx, row); errors.Is(err, ErrStale) {
+				err = nil // it is told already, or was
+			}
 		}
 	}
 	p.hurry()

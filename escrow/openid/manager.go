@@ -230,7 +230,7 @@ func (m manager) SaveGrant(ctx context.Context, g *goidc.Grant) error {
 		}
 		row.Expires = hour(now.Add(codeLifetime + tokenLifetime)) // a replayed code is recognised for as long
 	case h.rotating || !h.redeemed && g.AuthCodeConsumedAt != 0:
-		if h.audience, err = m.audienceOf(ctx, b); err == nil {
+		if h.audience, err = m.audienceOf(ctx, b, row.Holder); err == nil {
 			err = m.ownKey(ctx, b)
 		}
 		if err != nil {
@@ -340,7 +340,7 @@ func (m manager) end(ctx context.Context, id [32]byte) error {
 // want to be told are. What is granted afterwards counts.
 func (p *Provider) End(ctx context.Context, holders ...token.Pseudonym) (err error) {
 	for _, holder := range holders {
-		err = errors.Join(err, p.store.EndAll(ctx, holder, logoutForgotten(p.now())))
+		err = errors.Join(err, p.store.EndAll(ctx, holder, nil, logoutForgotten(p.now())))
 	}
 	p.lists.invalidate()
 	p.hurry()

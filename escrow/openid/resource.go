@@ -8,6 +8,9 @@ import (
 	"slices"
 
 	"github.com/luikyv/go-oidc/pkg/goidc"
+
+	"github.com/penname/penname/verifier/refusal"
+	"github.com/penname/penname/verifier/token"
 )
 
 // Resource indicators (RFC 8707). A site, its app and its API are platforms of one
@@ -75,8 +78,9 @@ func (p Platform) serves(resource string) bool {
 
 // audienceOf decides for whom the access token of a grant is that is about to be issued.
 // Section 2.2: what the token request names has to be among what was granted; a
-// platform that is gone or of another sector meanwhile gets no token (ATTACKS O12).
-func (m manager) audienceOf(ctx context.Context, b grantBody) (string, error) {
+// platform that is gone or of another sector meanwhile gets no token (ATTACKS O12), and
+// neither does one at which the pen name is suspended.
+func (m manager) audienceOf(ctx context.Context, b grantBody, holder token.Pseudonym) (string, error) {
 	asked := exchangeOf(ctx).resource
 	switch {
 	case asked != "" && b.Resource != "" && asked != b.Resource:
@@ -91,6 +95,16 @@ func (m manager) audienceOf(ctx context.Context, b grantBody) (string, error) {
 	to, err := m.p.platform(ctx, cmp.Or(asked, b.Resource))
 	if errors.Is(err, goidc.ErrNotFound) || err == nil && to.SectorID() != client.SectorID() {
 		return "", errInvalidGrant
+	}
+	if err != nil || m.p.cfg.Suspended == nil {
+		return to.ID, err
+	}
+	err = m.p.cfg.Suspended(ctx, holder, to.ID)
+	if e := refusal.Of(err); e != nil && e.Kind == refusal.Denied {
+		return "", errInvalidGrant
+	}
+	if err != nil {
+		err = outage(ctx, err)
 	}
 	return to.ID, err
 }

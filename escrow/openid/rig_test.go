@@ -498,12 +498,12 @@ func (f *flaky) Put(ctx context.Context, row openid.Row) error {
 	return err
 }
 
-func (f *flaky) EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error {
+func (f *flaky) EndAll(ctx context.Context, holder token.Pseudonym, theirs func([]byte) bool, expires time.Time) error {
 	fail, late := f.fails()
 	if fail && !late {
 		return errDown
 	}
-	err := f.Store.EndAll(ctx, holder, expires)
+	err := f.Store.EndAll(ctx, holder, theirs, expires)
 	if fail {
 		return errDown
 	}

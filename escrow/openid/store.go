@@ -67,11 +67,11 @@ type Store interface {
 	// reads from the primary, never from a replica.
 	Get(ctx context.Context, kind Kind, id [32]byte) (Row, error)
 
-	// EndAll ends every grant of a holder, as Put would, in a transaction of its
-	// own. What it leaves in the rows tells of no two that they ended together. Of each
+	// EndAll ends every grant of a holder that theirs picks by its Body (nil: all), as Put
+	// would, in a transaction of its own. What it leaves in the rows tells of no two that they ended together. Of each
 	// that is to be told it makes a row of KindLogout, with its Holder and Body, that
 	// expires (a full hour, UTC).
-	EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error
+	EndAll(ctx context.Context, holder token.Pseudonym, theirs func(body []byte) bool, expires time.Time) error
 
 	// EndAt sets Ends of every grant that the holders have now and that has none yet, at
 	// once for all holders. Put keeps it. What it stores tells without a key neither

@@ -117,7 +117,7 @@ func TestD03AppendOnly(t *testing.T) {
 	admin := database(t)
 	for _, table := range []string{"records", "persons", "pseudonyms", "log_leaves", "log_hashes", "log_checkpoints",
 		"bundles", "approvals", "notices", "refusals", "cases", "rotations", "erasures", "goose_db_version",
-		"ceremonies", "ceremony_messages", "ceremony_transcripts", "platform_records", "reviews", "review_entries", "review_outcomes", "exhibits", "copies"} {
+		"ceremonies", "ceremony_messages", "ceremony_transcripts", "platform_records", "reviews", "review_entries", "review_outcomes", "exhibits", "copies", "suspensions"} {
 		column := value[string](t, admin, `SELECT attname FROM pg_attribute WHERE attrelid = $1::regclass AND attnum = 1`, table)
 		for _, role := range []string{"penname_issuing", "penname_disclosing"} {
 			for _, statement := range []string{

@@ -342,7 +342,7 @@ func (w allWrites) ofSignIns() map[string]func() write {
 			row.Holder = pseudonym(t)
 			must(s.Put(ctx, row))
 			return write{
-				try: func(ctx context.Context) error { return s.EndAll(ctx, row.Holder, day) },
+				try: func(ctx context.Context) error { return s.EndAll(ctx, row.Holder, nil, day) },
 				once: func(t *testing.T) {
 					got, err := s.Get(ctx, row.Kind, row.ID)
 					must(err)
@@ -546,7 +546,7 @@ func (w allWrites) ofLog() map[string]func() write {
 					got, err := d.Cases.Case(ctx, c.ID)
 					must(err)
 					is(t, "state", got.State, disclose.Lost)
-					is(t, "authorised", got.AuthorisedLeaf, f.from+1)
+					is(t, "authorised", got.Rounds[0].AuthorisedLeaf, f.from+1)
 				},
 			}
 		},

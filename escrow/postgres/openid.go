@@ -166,10 +166,10 @@ func (s *Issuing) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openi
 // EndAll implements [openid.Store]. No two rows get the same writer, so that those which
 // ended together do not look it afterwards. It looks again until it finds none: a grant
 // that came between is one of them, too.
-func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error {
+func (s *Issuing) EndAll(ctx context.Context, holder token.Pseudonym, theirs func(body []byte) bool, expires time.Time) error {
 	return s.settle(ctx, func(ctx context.Context, _ bool) error {
 		for {
-			grants, logouts, err := s.toTell(ctx, `SELECT id, body FROM openid_rows WHERE holder = $1 AND holder <> ''`, s.holderTag(holder))
+			grants, logouts, err := s.toTell(ctx, theirs, `SELECT id, body FROM openid_rows WHERE holder = $1 AND holder <> ''`, s.holderTag(holder))
 			if err != nil || len(grants) == 0 {
 				return err
 			}
@@ -195,8 +195,8 @@ func (r *sealedRows) add(grant, id, body []byte) {
 }
 
 // toTell reads grants, by a query of their ids and bodies, and makes the rows of kind
-// logout of those whose platforms are to be told.
-func (s *Issuing) toTell(ctx context.Context, query string, args ...any) (grants [][]byte, logouts sealedRows, err error) {
+// logout of those whose platforms are to be told. See EndAll for theirs.
+func (s *Issuing) toTell(ctx context.Context, theirs func(body []byte) bool, query string, args ...any) (grants [][]byte, logouts sealedRows, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		grants, logouts = nil, sealedRows{} // the connection may have been lost
 		rows, err := c.Query(ctx, query, args...)
@@ -206,7 +206,7 @@ func (s *Issuing) toTell(ctx context.Context, query string, args ...any) (grants
 		var id, body []byte
 		_, err = pgx.ForEachRow(rows, []any{&id, &body}, func() error {
 			h, err := s.unlockBody(id, body)
-			if err != nil {
+			if err != nil || theirs != nil && !theirs(h.Body) {
 				return err
 			}
 			id := bytes.Clone(id)
@@ -280,7 +280,7 @@ func (s *Issuing) makeLogouts(ctx context.Context, due func(ends time.Time) bool
 	}); err != nil || len(grants)+len(events) == 0 {
 		return err
 	}
-	_, made, err := s.toTell(ctx, `
+	_, made, err := s.toTell(ctx, nil, `
 		SELECT r.id, r.body FROM unnest($1::bytea[], $2::bytea[]) l (grant_id, id) JOIN openid_rows r ON r.kind = 'grant' AND r.id = l.grant_id
 		WHERE NOT r.ended AND NOT EXISTS (SELECT 1 FROM openid_rows m WHERE m.kind = 'logout' AND m.id = l.id)`, grants, logouts)
 	if err == nil {

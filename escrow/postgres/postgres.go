@@ -187,7 +187,8 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 		return nil, err
 	}
 	s := &Disclosing{db: d}
-	s.Cases, s.Records, s.Erasures = Cases{&s.db}, Records{&s.db, &sharedRows{source: o.RowKey}}, Erasures{&s.db}
+	rows := &sharedRows{source: o.RowKey}
+	s.Cases, s.Records, s.Erasures = Cases{&s.db, rows}, Records{&s.db, rows}, Erasures{&s.db}
 	s.Bundles, s.Ceremonies, s.Reviews, s.Platforms, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Reviews{&s.db}, Platforms{&s.db}, Log{&s.db}
 	return s, nil
 }

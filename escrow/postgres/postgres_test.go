@@ -320,7 +320,7 @@ func TestN01EndedTogetherLooksLikeNothing(t *testing.T) {
 			t.Fatal(err, cause(err))
 		}
 	}
-	if err := s.EndAll(t.Context(), holder, day); err != nil {
+	if err := s.EndAll(t.Context(), holder, nil, day); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	if n := value[int](t, admin, `SELECT count(DISTINCT writer) FROM openid_rows WHERE ended AND holder = '' AND body = '' AND expires = $1 AND kind = 'grant'`, day); n != 3 {
@@ -362,7 +362,7 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP TABLE handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims; -- of later versions
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; DROP TABLE link_orders, suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims, link_moves; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {

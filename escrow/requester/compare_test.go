@@ -41,22 +41,25 @@ func filed(t *testing.T, x ...token.Exhibit) *opener {
 	if err == nil {
 		o.Opening, err = opening.Verify(d, rules)
 	}
-	if err == nil {
-		o.key, err = threshold.ParsePublicKey(o.Key)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
+	one := o.Targets[0]
+	key, err := threshold.ParsePublicKey(one.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o.keys = map[string]threshold.PublicKey{one.Key: key}
 	first := o.Certificate.Targets[0]
-	if o.Filed || len(first.Posts) != 1 || first.PenName != o.Package.Targets[0].Pseudonym || o.Certificate.Says != opening.Says {
+	if o.Filed || len(first.Posts) != 1 || first.PenName != one.Sealed.Pseudonym || o.Certificate.Says != opening.Says {
 		t.Fatalf("%+v", first)
 	}
-	o.Package.Targets = append(o.Package.Targets, o.Package.Targets[0])
-	o.Filed, o.Posts, o.Certificate.Targets = true, nil, nil
+	o.Filed, o.Targets, o.Certificate.Targets = true, nil, nil
 	for _, x := range x {
 		c := first
 		c.Posts = []opening.CertifiedPost{{Exhibits: []opening.CertifiedExhibit{{Type: x.Type, SHA256: x.Name(), Length: x.Length}}}}
-		o.Posts = append(o.Posts, []policy.Post{{Post: token.Post{Exhibits: []token.Exhibit{x}}}})
+		one.Posts = []policy.Post{{Post: token.Post{Exhibits: []token.Exhibit{x}}}}
+		o.Targets = append(o.Targets, one)
 		o.Certificate.Targets = append(o.Certificate.Targets, c)
 	}
 	return &o

@@ -47,6 +47,11 @@ var (
 var ErrExhibits = refusal.New(refusal.Denied, "package.exhibits_refused",
 	"what a target published is missing, or is not what its platform signed: that name stays sealed, the others are opened; ask for the exhibits to be filed, and keep the package for the court")
 
+// ErrBarred is of targets whose use a higher court has forbidden after they were delivered:
+// the others are opened.
+var ErrBarred = refusal.New(refusal.Denied, "package.barred",
+	"a higher court has annulled the order for some of the targets, as the public log says: their names stay sealed and must not be used; delete what was opened of them before, and state that with escrow warrant deleted")
+
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
 // comes as a [SharesError].
 var ErrBadShare = refusal.New(refusal.Denied, "package.bad_share",
@@ -120,16 +125,27 @@ type Opened struct {
 type OpenedTarget struct {
 	PenName  string            `json:"pen_name"`
 	Platform string            `json:"platform"`
-	Refused  string            `json:"refused,omitempty"` // code of the first exhibit that is not as declared: the name stays sealed
+	State    string            `json:"state,omitempty"`   // of one that was not released, by the registrar's word: "refused", "declined", "withdrawn"
+	Refused  string            `json:"refused,omitempty"` // code of why the name stays sealed, of the first exhibit that is not as declared or of what forbids its use
 	Identity map[string]string `json:"identity"`          // by field of the warrant
+
+	// Linked are all pen names of that person, by an order to link. The issuing side says so.
+	Linked opening.Linked `json:"linked,omitempty"`
 }
 
 // String is for a person at a terminal.
 func (o Opened) String() string {
 	var s strings.Builder
 	for _, t := range o.Targets {
-		if t.Refused != "" {
-			fmt.Fprintf(&s, "%s on %s stays sealed: %s\n", t.PenName, t.Platform, t.Refused)
+		if t.State != "" || t.Refused != "" {
+			fmt.Fprintf(&s, "%s on %s stays sealed: %s\n", t.PenName, t.Platform, strings.Trim(document.Printable(t.State+", "+t.Refused), ", "))
+			continue
+		}
+		if t.Linked != nil {
+			fmt.Fprintf(&s, "%s on %s is a person who has %d pen names, says the issuer\n", t.PenName, t.Platform, len(t.Linked))
+			for _, n := range t.Linked {
+				fmt.Fprintf(&s, "  %s on %s\n", n.PenName, document.Printable(strings.Join(n.Platforms, ", ")))
+			}
 			continue
 		}
 		fmt.Fprintf(&s, "%s on %s is\n", t.PenName, t.Platform)
@@ -158,14 +174,19 @@ func Open(id string, d opening.Delivery, private seal.DeliveryPrivate, read exhi
 	switch {
 	case err != nil:
 		return Opened{}, err
-	case lawful.Package.Case != id:
+	case lawful.Case != id:
 		return Opened{}, ErrOtherCase
 	case lawful.Warrant.Requester.DeliveryKey != private.Public():
 		return Opened{}, ErrWrongKey
 	}
-	o := &opener{Opening: lawful, private: private}
-	if o.key, err = threshold.ParsePublicKey(lawful.Key); err != nil {
-		return Opened{}, err
+	o := &opener{Opening: lawful, private: private, keys: make(map[string]threshold.PublicKey)}
+	for _, t := range lawful.Targets {
+		if _, known := o.keys[t.Key]; known || t.Sealed == nil {
+			continue
+		}
+		if o.keys[t.Key], err = threshold.ParsePublicKey(t.Key); err != nil {
+			return Opened{}, err
+		}
 	}
 	return o.open(read)
 }
@@ -174,28 +195,39 @@ func Open(id string, d opening.Delivery, private seal.DeliveryPrivate, read exhi
 type opener struct {
 	*opening.Opening
 	private  seal.DeliveryPrivate
-	key      threshold.PublicKey
-	culprits []string // custodians whose shares were wrong, with the code
+	keys     map[string]threshold.PublicKey // by their text
+	culprits []string                       // custodians whose shares were wrong, with the code
 }
 
-// open opens the targets whose posts showed what the platform signed.
+// open opens the released targets whose posts showed what the platform signed, and whose use
+// nothing forbids.
 func (o *opener) open(read exhibit.Reader) (opened Opened, refused error) {
 	if err := o.compare(read); err != nil {
 		return Opened{}, err
 	}
-	opened.Case = o.Package.Case
-	for i, t := range o.Package.Targets {
-		id := OpenedTarget{PenName: string(t.Pseudonym), Platform: t.Platform, Refused: o.Certificate.Targets[i].Refused, Identity: make(map[string]string)}
-		if id.Refused != "" {
-			opened.Targets, refused = append(opened.Targets, id), ErrExhibits
-			continue
-		}
-		fields, err := o.target(t, i)
-		if err != nil {
-			return Opened{}, err
-		}
-		for name, value := range fields {
-			id.Identity[name] = string(value)
+	opened.Case = o.Case
+	for i, t := range o.Targets {
+		said := o.Certificate.Targets[i]
+		id := OpenedTarget{PenName: string(said.PenName), Platform: said.Platform, State: said.State, Refused: said.Refused, Identity: make(map[string]string)}
+		switch {
+		case t.Sealed == nil:
+		case t.Barred != nil:
+			refused = errors.Join(refused, ErrBarred)
+		case id.Refused != "":
+			refused = errors.Join(refused, ErrExhibits)
+		case o.Warrant.Kind == policy.Link:
+			var err error
+			if id.Linked, err = o.linked(i); err != nil {
+				return Opened{}, err
+			}
+		default:
+			fields, err := o.target(i)
+			if err != nil {
+				return Opened{}, err
+			}
+			for name, value := range fields {
+				id.Identity[name] = string(value)
+			}
 		}
 		opened.Targets = append(opened.Targets, id)
 	}
@@ -217,7 +249,13 @@ func (o *opener) compare(read exhibit.Reader) (err error) {
 		compared[x] = true
 		return save(x, content)
 	}
-	refused, err := read.Targets(o.Posts)
+	posts := make([][]policy.Post, len(o.Targets))
+	for i, t := range o.Targets {
+		if t.Sealed != nil && t.Barred == nil {
+			posts[i] = t.Posts
+		}
+	}
+	refused, err := read.Targets(posts)
 	if err != nil {
 		return err
 	}
@@ -225,7 +263,7 @@ func (o *opener) compare(read exhibit.Reader) (err error) {
 		if refused[i] != nil {
 			o.Certificate.Targets[i].Refused = refused[i].Code
 		}
-		for j, p := range o.Posts[i] {
+		for j, p := range posts[i] {
 			for k, x := range p.Exhibits {
 				t.Posts[j].Exhibits[k].Compared = compared[x]
 			}
@@ -235,22 +273,24 @@ func (o *opener) compare(read exhibit.Reader) (err error) {
 }
 
 // target opens one sealed identity.
-func (o *opener) target(t opening.PackageTarget, index int) (map[string][]byte, error) {
+func (o *opener) target(i int) (map[string][]byte, error) {
+	t := o.Targets[i]
+	key, sealed := o.keys[t.Key], t.Sealed
 	shares := make(map[string][]threshold.Share)
-	for _, compartment := range t.Needed(o.Warrant.Fields) {
-		for _, a := range o.Approvals {
-			share, err := o.share(a, t, index, compartment)
+	for _, compartment := range sealed.Needed(o.Warrant.Fields) {
+		for _, a := range t.Approvals {
+			share, err := o.share(a, i, compartment)
 			if err != nil {
 				o.blame(a.Custodian, compartment, err)
 				continue
 			}
 			shares[compartment] = append(shares[compartment], share)
 		}
-		if len(shares[compartment]) < o.key.Threshold() && len(o.culprits) > 0 {
+		if len(shares[compartment]) < key.Threshold() && len(o.culprits) > 0 {
 			return nil, &SharesError{o.culprits}
 		}
 	}
-	raw, err := o.private.Open(seal.HalvesInfo(o.WarrantHash, t.Label), t.Halves)
+	raw, err := o.private.Open(seal.HalvesInfo(o.WarrantHash, sealed.Label), sealed.Halves)
 	if err != nil {
 		return nil, err
 	}
@@ -258,18 +298,33 @@ func (o *opener) target(t opening.PackageTarget, index int) (map[string][]byte, 
 	if err := json.Unmarshal(raw, &halves); err != nil {
 		return nil, opening.ErrPackage // the cause could quote a half
 	}
-	return seal.Open(t.Record(t.Fields), halves, o.key, shares)
+	return seal.Open(sealed.Record(sealed.Fields), halves, key, shares)
+}
+
+// linked opens what the issuing side answered to an order to link. Whatever else it says, the
+// pen name that the order is about is among them.
+func (o *opener) linked(i int) (names opening.Linked, err error) {
+	sealed := o.Targets[i].Sealed
+	raw, err := o.private.Open(seal.LinkedInfo(o.WarrantHash, sealed.Label), sealed.Linked)
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(raw, &names) != nil || !slices.ContainsFunc(names, func(n opening.LinkedName) bool { return n.PenName == sealed.Pseudonym }) {
+		return nil, opening.ErrPackage
+	}
+	return names, nil
 }
 
 // share decrypts and checks the share of one custodian for one compartment of one
 // target: made with that custodian's part of the key, for this record.
-func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int, compartment string) (threshold.Share, error) {
+func (o *opener) share(a *opening.Approval, target int, compartment string) (threshold.Share, error) {
 	var share threshold.Share
-	i := slices.IndexFunc(a.Shares, func(s opening.EncryptedShare) bool { return s.Target == index && s.Compartment == compartment })
+	sealed, key := o.Targets[target].Sealed, o.keys[o.Targets[target].Key]
+	i := slices.IndexFunc(a.Shares, func(s opening.EncryptedShare) bool { return s.Target == target && s.Compartment == compartment })
 	if i < 0 {
 		return share, opening.ErrPackage
 	}
-	raw, err := o.private.Open(seal.ShareInfo(o.WarrantHash, t.Label, compartment, a.Custodian), a.Shares[i].Ciphertext)
+	raw, err := o.private.Open(seal.ShareInfo(o.WarrantHash, sealed.Label, compartment, a.Custodian), a.Shares[i].Ciphertext)
 	if err != nil {
 		return share, err
 	}
@@ -279,7 +334,7 @@ func (o *opener) share(a *opening.Approval, t opening.PackageTarget, index int, 
 	if share.Index() != o.Signers[a.Signers()].Custodian(a.Custodian).Index {
 		return share, threshold.ErrForeign // somebody else's share under this signature
 	}
-	return share, t.VerifyShare(t.Label, compartment, o.key, share)
+	return share, sealed.VerifyShare(sealed.Label, compartment, key, share)
 }
 
 func (o *opener) blame(custodian, compartment string, err error) {

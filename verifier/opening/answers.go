@@ -26,6 +26,9 @@ const (
 	NotAsked = "" // the question is about other targets
 )
 
+// perTarget is the first format of a bundle under which each target is decided for itself.
+const perTarget = 5
+
 // Bounds of what is asked and signed.
 const (
 	maxQuestions = 8

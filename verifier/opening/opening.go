@@ -6,6 +6,7 @@
 //	Verify         the warrant was in the public log before anything was opened; the
 //	               rules allowed it; a quorum of custodians signed for it; each sealed
 //	               record is the one that its token committed to
+//	VerifyOrder    the same before anything was released, for who answers an order to link
 //	CheckRecorded  the first of these alone, for a custodian before they approve
 //	Commits        one target: is this the record that the token was issued for?
 //
@@ -14,11 +15,11 @@
 package opening
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
@@ -38,6 +39,10 @@ var (
 		"the public log holds this release, and the rules of its day do not allow its warrant: nothing was opened, keep the package as evidence and tell the court")
 	ErrNotLogged = refusal.New(refusal.Denied, "package.not_logged",
 		"nothing proves to this bundle that the public log holds this: nothing was opened or signed, and without that entry no honest custodian releases a share; fetch it again, and compare the bundle")
+	ErrAnnulled = refusal.New(refusal.Denied, "package.annulled",
+		"a higher court has annulled the order after names were delivered, as the public log says: nothing was opened, and whatever was opened before must not be used; delete it, and state that with escrow warrant deleted")
+	ErrLapsed = refusal.New(refusal.Denied, "package.lapsed",
+		"nobody validated this emergency order in time, so it has lapsed, as the public log says: nothing was opened, and whatever was opened before must not be used; delete it, and state that with escrow warrant deleted")
 	ErrRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
 		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
 )
@@ -45,20 +50,40 @@ var (
 // Opening is a lawful opening, with all that was checked.
 type Opening struct {
 	Certificate Certificate
-	Package     Package
+	Case        string
 	Warrant     *policy.Warrant
 	WarrantHash [32]byte // SHA-256 of the warrant's JWS
+	Targets     []Target // in the order of the warrant
 
-	// Posts are those of each target, by its evidence; Filed is whether what they showed
-	// was filed with the warrant, for the requester to compare.
-	Posts [][]policy.Post
-	Filed bool
+	// Filed is whether what the posts showed was filed with the warrant, for the requester to
+	// compare.
+	Filed   bool
+	Signers map[string]*policy.Bundle // whose custodian each of Target.Approvals is, by Approval.Signers
 
-	// Approvals are of distinct custodians, at least the quorum, whose shares open
-	// together: those under one key.
+	rounds   []round
+	recorded proof.Leaf
+}
+
+// Target is one target of the warrant.
+type Target struct {
+	Sealed *PackageTarget // nil: it was not released
+	Posts  []policy.Post  // by its evidence; none where the rules refuse the target
+
+	// Approvals are of distinct custodians who approved this target, at least the quorum,
+	// whose shares open together: those under one key.
 	Approvals []*Approval
-	Signers   map[string]*policy.Bundle // whose custodian each of them is, by Approval.Signers
-	Key       string                    // policy.Bundle.ThresholdKey
+	Key       string // policy.Bundle.ThresholdKey
+
+	Barred *refusal.Error // ErrAnnulled or ErrLapsed: its use is forbidden; nil: it is not
+}
+
+// round is a package with its leaves, checked.
+type round struct {
+	Package
+	released, decided int64          // indices
+	hash              string         // of the package, hex
+	opened            []proof.Opened // the decisions that its leaves open
+	which             proof.Marks    // the targets that are authorised; nil: all
 }
 
 // Verify checks a delivery against the log, the rules and the custodians of its
@@ -66,93 +91,107 @@ type Opening struct {
 // in their order: the case is judged by the first, and a custodian of each may have
 // signed while it was in force. Any doubt is a refusal: [ErrPackage], [ErrOtherRules],
 // [ErrNotLogged], [ErrUnlawful], [ErrRecordMismatch], or one of packages policy
-// and proof. None of them names a culprit.
+// and proof. None of them names a culprit. Where the use of all that was released is
+// forbidden by now, it is [ErrAnnulled] or [ErrLapsed].
 //
 // Not checked: that the shares in the approvals are right, which takes the
-// requester's key; that the bundles were in force, which verifier/rules says; and
-// when exactly each custodian signed, which an audit of the whole log shows.
-func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
+// requester's key; that the bundles were in force, which verifier/rules says; when
+// exactly each custodian signed, and that each decision has a leaf of its own, which an
+// audit of the whole log shows; and what the registrar says of the targets that were not
+// released, or of the numbers that an authority has filed.
+func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) { return verify(d, true, since) }
+
+// VerifyOrder is [Verify] for the issuing side, which answers an order to link before anything
+// is released: of each round it has no released leaf, and what is in its package is all that
+// the custodians decided on. Under bundles before format 5 there are no such orders.
+func VerifyOrder(d Delivery, since ...*policy.Bundle) (*Opening, error) {
+	o, err := verify(d, false, since)
+	if err == nil && o.Warrant.Kind != policy.Link {
+		return nil, ErrUnlawful
+	}
+	return o, err
+}
+
+func verify(d Delivery, released bool, since []*policy.Bundle) (*Opening, error) {
 	if len(since) == 0 {
 		return nil, ErrNotLogged
 	}
-	b, o := since[0], &Opening{}
-	if err := json.Unmarshal(d.Package, &o.Package); err != nil {
-		return nil, ErrPackage.Because(err)
-	}
-	if err := underRules(o.Package.Recorded, b); err != nil {
+	o := &Opening{}
+	if err := o.verifyLog(d, released, since); err != nil {
 		return nil, err
 	}
-	if err := o.verifyLog(d, since); err != nil {
-		return nil, err
-	}
-	// Decided once more, as of when it was issued or recorded: it may have expired by now.
-	unverified, err := policy.ParseUnverified(o.Package.Submission.Warrant)
+	decision, err := o.decide(since)
 	if err != nil {
 		return nil, err
+	}
+	if err := o.place(d); err != nil {
+		return nil, err
+	}
+	if err := o.bar(d.Bars, since); err != nil {
+		return nil, err
+	}
+	if err := o.verifyApprovals(d.Approvals, since, max(decision.Quorum, o.recorded.Quorum)); err != nil {
+		return nil, err
+	}
+	return o, o.certify(d, decision)
+}
+
+// decide judges the warrant once more, as of when it was issued or recorded: it may have
+// expired by now.
+func (o *Opening) decide(since []*policy.Bundle) (policy.Decision, error) {
+	last := o.rounds[len(o.rounds)-1]
+	unverified, err := policy.ParseUnverified(last.Submission.Warrant)
+	if err != nil {
+		return policy.Decision{}, err
 	}
 	facts, at, err := o.facts(since, unverified.IssuedAt)
 	if err != nil {
-		return nil, err
+		return policy.Decision{}, err
 	}
-	decision := policy.Decide(o.Package.Submission, b, facts, at)
+	decision := policy.Decide(last.Submission, since[0], facts, at)
 	switch {
 	case !decision.Allowed:
-		return nil, ErrUnlawful.Because(decision.Refusal)
-	case !decision.Opens:
-		return nil, ErrUnlawful
+		return decision, ErrUnlawful.Because(decision.Refusal)
+	case !policy.KindOf(decision.Warrant.Kind).Answered:
+		return decision, ErrUnlawful
 	}
-	o.Warrant, o.WarrantHash = decision.Warrant, decision.WarrantHash
+	o.Case, o.Warrant, o.WarrantHash = last.Case, decision.Warrant, decision.WarrantHash
 	o.Filed = len(decision.Exhibits) > 0
-	for _, t := range decision.Targets {
-		if t.Refusal != nil {
-			return nil, ErrUnlawful.Because(t.Refusal)
-		}
-		o.Posts = append(o.Posts, t.Posts)
+	o.Targets = make([]Target, len(o.Warrant.Targets))
+	for i := range o.Targets {
+		o.Targets[i].Posts = decision.Targets[i].Posts
 	}
-	o.Certificate.Warrant = hex.EncodeToString(o.WarrantHash[:])
-	if err := o.verifyApprovals(d.Approvals, since, decision.Quorum); err != nil {
-		return nil, err
-	}
-	if len(o.Package.Targets) != len(o.Warrant.Targets) {
-		return nil, ErrPackage
-	}
-	for i, t := range o.Package.Targets {
-		if t.Pseudonym != o.Warrant.Targets[i].Pseudonym || t.Platform != o.Warrant.Targets[i].Platform {
-			return nil, ErrPackage
-		}
-		if !Commits(t.OpenedTarget, t.Fields, decision.Targets[i].Token.Commitment) {
-			return nil, ErrRecordMismatch
-		}
-		if said := decision.Targets[i].Registered.Report(); said != "" {
-			o.Certificate.Stolen = append(o.Certificate.Stolen, t.Platform+": "+said)
-		}
-		o.Certificate.Targets = append(o.Certificate.Targets, certified(t, o.Posts[i]))
-	}
-	return o, nil
+	return decision, nil
 }
 
-// facts are those that the package brings, and the time that the warrant is decided at:
+// facts are those that the last package brings, and the time that the warrant is decided at:
 // when it was issued, or the beginning of the day on which it was recorded, if that is
 // later. A day is all that the log says, and all that a platform waits for.
 func (o *Opening) facts(since []*policy.Bundle, issued time.Time) (policy.Facts, time.Time, error) {
+	last := o.rounds[len(o.rounds)-1]
 	logs, err := Logs(since...)
 	if err != nil {
 		return policy.Facts{}, issued, err
 	}
-	facts, err := o.Package.Facts(logs, since...)
+	facts, err := last.Facts(logs, since...)
 	if err != nil {
 		return facts, issued, err
 	}
-	facts.Recorded = &o.Package.Recorded.Index
-	leaf, err := proof.ParseLeaf(o.Package.Recorded.Bytes)
-	if err != nil {
-		return facts, issued, ErrPackage.Because(err)
-	}
-	day, err := time.Parse(time.DateOnly, leaf.Day)
-	if facts.RecordedAt = day; err == nil && day.After(issued) {
-		issued = day
+	facts.Recorded = &last.Recorded.Index
+	facts.RecordedAt, err = RecordedAt(o.recorded)
+	if err == nil && facts.RecordedAt.After(issued) {
+		issued = facts.RecordedAt
 	}
 	return facts, issued, err
+}
+
+// RecordedAt is when a warrant was recorded, as its leaf says it: to the second, or the
+// beginning of the day.
+func RecordedAt(recorded proof.Leaf) (time.Time, error) {
+	if recorded.At != "" {
+		return time.Parse(time.RFC3339, recorded.At)
+	}
+	return time.Parse(time.DateOnly, recorded.Day)
 }
 
 // underRules looks whether a case was recorded under b, before anything is held
@@ -168,82 +207,106 @@ func underRules(recorded LoggedLeaf, b *policy.Bundle) error {
 	return nil
 }
 
-// verifyLog checks that the public log holds the warrant, the decision of the
-// custodians and the release of this very package.
-func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
-	p := o.Package
+// verifyLog checks that the public log holds the warrant, and for each round the decision of
+// the custodians and the release of this very package.
+func (o *Opening) verifyLog(d Delivery, released bool, since []*policy.Bundle) error {
 	logs, err := Logs(since...)
 	if err != nil {
 		return err
 	}
-	hash := sha256.Sum256(d.Package)
-	released, _, err := checkLeaf(logs, d.Released, proof.KindReleased, &p.Recorded.Index)
+	for i, r := range d.rounds() {
+		checked := round{hash: hexDigest(r.Package), released: r.Released.Index}
+		if err := json.Unmarshal(r.Package, &checked.Package); err != nil {
+			return ErrPackage.Because(err)
+		}
+		if err := underRules(checked.Recorded, since[0]); err != nil {
+			return err
+		}
+		if i > 0 && !checked.follows(o.rounds[i-1]) {
+			return ErrPackage
+		}
+		if err := checked.verify(r, released, logs); err != nil {
+			return err
+		}
+		o.rounds = append(o.rounds, checked)
+	}
+	if len(o.rounds) == 0 {
+		return ErrPackage
+	}
+	last := o.rounds[len(o.rounds)-1]
+	recorded, _, err := CheckRecorded(logs, last.Recorded)
 	if err != nil {
 		return err
 	}
-	if released.Package != hex.EncodeToString(hash[:]) {
+	if len(last.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(last.Salt), "warrant", []byte(last.Submission.Warrant)) {
 		return ErrNotLogged
 	}
-	if _, _, err := checkLeaf(logs, p.Authorised, proof.KindAuthorised, &p.Recorded.Index); err != nil {
-		return err
-	}
-	recorded, _, err := CheckRecorded(logs, p.Recorded)
-	if err != nil {
-		return err
-	}
-	if len(p.Salt) != 32 || recorded.Commitment != proof.Commit([32]byte(p.Salt), "warrant", []byte(p.Submission.Warrant)) {
-		return ErrNotLogged
-	}
-	o.Certificate = Certificate{Package: released.Package, Bundle: since[0].Hash(), Log: logs[0].Origin, Says: Says,
-		Recorded: p.Recorded.Index, Authorised: p.Authorised.Index, Released: d.Released.Index}
+	o.recorded = recorded
+	o.Certificate = Certificate{Warrant: hexDigest([]byte(last.Submission.Warrant)), Bundle: since[0].Hash(), Log: logs[0].Origin, Says: Says,
+		Package: o.rounds[0].hash, Recorded: last.Recorded.Index, Authorised: o.rounds[0].decided, Released: o.rounds[0].released}
 	return nil
 }
 
-// verifyApprovals checks each approval: signed by a custodian of one of the
-// bundles, over this warrant in this case, and one for each bundle and custodian.
-// It keeps those under a key for which there are enough.
-func (o *Opening) verifyApprovals(all []string, since []*policy.Bundle, quorum int) error {
-	o.Signers = make(map[string]*policy.Bundle)
-	for _, b := range since {
-		o.Signers[b.Hash()] = b
+// follows reports whether r is a later round of the same case.
+func (r round) follows(before round) bool {
+	return r.Case == before.Case && r.Submission.Warrant == before.Submission.Warrant && bytes.Equal(r.Salt, before.Salt) &&
+		r.Recorded.Index == before.Recorded.Index && bytes.Equal(r.Recorded.Bytes, before.Recorded.Bytes) && r.released > before.released && len(r.Decided) > 0
+}
+
+// verify checks that the log holds the release of this package, and before it the decision.
+// What is not released yet is checked up to the decision.
+func (r *round) verify(as Round, isReleased bool, logs []*proof.Log) error {
+	var released proof.Leaf
+	if isReleased {
+		var err error
+		if released, _, err = checkLeaf(logs, as.Released, proof.KindReleased, &r.Recorded.Index); err != nil {
+			return err
+		}
+		if released.Package != r.hash {
+			return ErrNotLogged
+		}
 	}
-	seen := make(map[[2]string]bool)
-	byKey := make(map[string][]*Approval) // the last of each custodian
-	for _, signed := range all {
-		a, err := VerifyApproval(signed, since...)
+	if len(r.Decided) == 0 {
+		if !isReleased {
+			return ErrNotLogged
+		}
+		r.decided = r.Authorised.Index
+		_, _, err := checkLeaf(logs, r.Authorised, proof.KindAuthorised, &r.Recorded.Index)
+		return err
+	}
+	for _, l := range r.Decided {
+		leaf, _, err := checkLeaf(logs, l, proof.KindDecided, &r.Recorded.Index)
 		if err != nil {
 			return err
 		}
-		who := [2]string{a.Custodian, a.Signers()}
-		if a.Case != o.Package.Case || a.LeafIndex != o.Package.Recorded.Index || a.WarrantHash != o.Certificate.Warrant || a.Bundle != since[0].Hash() || seen[who] {
+		if l.Index <= r.decided || isReleased && l.Index >= r.released {
 			return ErrPackage
 		}
-		seen[who] = true
-		key := o.Signers[a.Signers()].ThresholdKey
-		byKey[key] = append(slices.DeleteFunc(byKey[key], func(b *Approval) bool { return b.Custodian == a.Custodian }), a)
+		r.decided, r.which, r.opened = l.Index, leaf.Which, append(r.opened, leaf.Opened...)
 	}
-	for _, b := range slices.Backward(since) {
-		if len(byKey[b.ThresholdKey]) >= quorum {
-			o.Approvals, o.Key = byKey[b.ThresholdKey], b.ThresholdKey
-			break
-		}
+	if !isReleased {
+		return nil
 	}
-	if o.Key == "" {
-		return ErrPackage // the rules wanted more than the key needs
+	if len(released.Which) == 0 || released.Which.Without(r.which).Count() > 0 {
+		return ErrNotLogged // it releases what was not authorised
 	}
-	o.Certificate.Custodians = []string{}
-	for _, a := range o.Approvals {
-		o.Certificate.Custodians = append(o.Certificate.Custodians, a.Custodian)
-	}
+	r.which = released.Which
 	return nil
+}
+
+func hexDigest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
 }
 
 // CaseBundle returns the hash of the bundle that a delivery says its case was
 // decided under: to get the bundles for [Verify]. It verifies nothing.
 func CaseBundle(d Delivery) (string, error) {
 	var p Package
-	if err := json.Unmarshal(d.Package, &p); err != nil {
-		return "", ErrPackage.Because(err)
+	for _, r := range d.rounds() {
+		if err := json.Unmarshal(r.Package, &p); err != nil {
+			return "", ErrPackage.Because(err)
+		}
 	}
 	leaf, err := proof.ParseLeaf(p.Recorded.Bytes)
 	if err != nil {

@@ -36,7 +36,7 @@ func contents(t testing.TB, d Delivery) (p Package) {
 // lawful, whatever it was.
 func TestWhatIsNotLawful(t *testing.T) {
 	d, b := delivery(t)
-	if o, err := Verify(d, b); err != nil || len(o.Approvals) != 2 || len(o.Certificate.Custodians) != 2 {
+	if o, err := Verify(d, b); err != nil || len(o.Targets[0].Approvals) != 2 || len(o.Certificate.Custodians) != 2 {
 		t.Fatal(err)
 	}
 	p := contents(t, d)
@@ -127,7 +127,7 @@ func TestCertificateOfPosts(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := o.Certificate
-	if len(c.Targets) != 1 || len(c.Targets[0].Posts) != 1 || c.Targets[0].Posts[0].URL != o.Posts[0][0].URL || o.Filed {
+	if len(c.Targets) != 1 || len(c.Targets[0].Posts) != 1 || c.Targets[0].Posts[0].URL != o.Targets[0].Posts[0].URL || o.Filed {
 		t.Fatalf("%+v", c.Targets)
 	}
 	for _, proven := range []bool{false, true} {

@@ -22,10 +22,21 @@ type Rules struct {
 	Threshold      int      // distinct custodians that must approve; at least 1
 	Custodians     []string // their ids; nil: any id counts
 	OffenceClasses []string // the vocabulary; nil: any word
+	Offences       []string // ids of the catalogue; nil: any word
+	Fields         []string // names of those that a record holds; nil: any word
+	Facets         []string // what a recorded leaf may say and need not: [FacetOffence] …
+	SmallCount     int      // the statistics of a year tell no smaller count; 0: [SmallCount]
 	Ceremony       string   // hex SHA-256 of the transcript that made its threshold key; empty: none is claimed
 	Key            string   // the custodians' threshold key: only approvals under one key open together
+	Rounds         bool     // since format 5: decisions are closed until a leaf opens them, and targets are authorised and released one by one
 	SaysQuorum     bool     // the leaf of each case that may open names says the quorum that the rules want
 	Stops          []int64  // cases under earlier bundles that it ends
+
+	// Since format 5, how long each clock runs at most; 0: it is not judged.
+	MaxSecrecyDays  int // from a warrant to the end of its secrecy, wherever that was moved to
+	HoldDays        int // of a preservation
+	ExtensionDays   int // by one extension of it
+	ValidationHours int // until an emergency lapses that nobody validated
 
 	// Follows says what is wrong with this bundle's coming into force after the
 	// one with that hash, or as the first if that is empty: the code of a finding,
@@ -76,13 +87,24 @@ const (
 	FindingRecord      = "platform_not_available"  // the auditor could not get the record of a platform, or the one before it. It accuses nobody: see [ErrIncomplete]
 	FindingWord        = "word_not_in_bundle"      // an offence class or custodian that the bundle does not name
 	FindingCase        = "case_not_recorded"       // about a case that is not an earlier recorded warrant
-	FindingQuorum      = "quorum_not_met"          // authorised by too few distinct custodians, or recorded for too few
-	FindingOrder       = "out_of_order"            // released before authorised, noticed before released, expired after released, objected to before accepted, or twice
+	FindingQuorum      = "quorum_not_met"          // a target was authorised by too few distinct custodians, or a warrant recorded for too few
+	FindingOrder       = "out_of_order"            // released before authorised, noticed before released, expired after released, lapsed too early or after it was validated, deleted before released, objected to before accepted, or twice
 	FindingWithdrawn   = "case_withdrawn"          // authorised or released after the authority withdrew it
+	FindingAnnulled    = "case_annulled"           // authorised or released after an authority above annulled it
 	FindingStopped     = "case_stopped"            // authorised or released after newer rules stopped it
 	FindingExpired     = "case_expired"            // authorised or released after its warrant ran out
-	FindingReopened    = "decided_twice"           // a second authorisation of one case
-	FindingOpening     = "opening_not_of_decision" // a deciding leaf opens what is no decision of its case, or was opened before
+	FindingLapsed      = "case_lapsed"             // authorised, released or validated after the emergency lapsed, or its hours were over and nobody had validated it
+	FindingLate        = "validated_late"          // an emergency was validated after its hours were over
+	FindingLapseTold   = "lapse_not_told"          // a lapse tells another number of targets than were delivered
+	FindingReopened    = "decided_twice"           // a second authorisation of one target, or after none could be reached any more
+	FindingFormat      = "leaf_of_other_rules"     // of a form that the rules of its case do not have: before format 5 one leaf for each custodian, since then one for each round
+	FindingMarks       = "targets_not_of_case"     // names targets by a set that is not one of the case's
+	FindingOpening     = "opening_not_of_decision" // opens what is no closed decision of its case, or otherwise than that commits to
+	FindingClosed      = "decision_not_opened"     // decides a case and leaves a decision of it closed
+	FindingTime        = "time_not_of_kind"        // says the second where only the day is to be said, or the other way round
+	FindingFacet       = "facet_not_allowed"       // a recorded leaf says more of a warrant than the bundle lets
+	FindingSecrecy     = "secrecy_too_long"        // secrecy ends, or was moved to end, later than the rules allow from the warrant on
+	FindingHold        = "hold_too_long"           // a preservation, or an extension of one, says no end, a later one than the rules allow, or comes when it is over
 	FindingCeremony    = "ceremony_not_logged"     // a bundle names a key ceremony whose transcript no earlier leaf holds
 	FindingErased      = "erased_twice"            // one record was erased by an earlier leaf
 	FindingSuperfluous = "not_a_production"        // authorised or released though nothing was to be opened
@@ -97,7 +119,8 @@ type Report struct {
 	Leaves     int64     // how many leaves were verified
 	Findings   []Finding
 	Statistics Statistics // recomputed from the verified leaves
-	Overdue    []int64    // cases whose secrecy ended before At and whose persons were not told
+	Years      []Year     // for publication, recomputed too
+	Deadlines  []Deadline // that passed before At and were not met, in the order of the cases
 }
 
 // Fetch returns a reader of the log at a base URL, for [Log.Audit]. http is
@@ -344,6 +367,12 @@ func (r *Report) String() string {
 		fmt.Fprintf(&b, "  leaf %d: %s\n", f.Index, f.Code)
 	}
 	b.WriteString(r.Statistics.String())
-	fmt.Fprintf(&b, "overdue     %v\n", r.Overdue)
+	for _, y := range r.Years {
+		b.WriteString(y.String())
+	}
+	fmt.Fprintf(&b, "overdue     %v\n", r.Overdue())
+	for _, d := range r.Deadlines {
+		fmt.Fprintf(&b, "  case %d: %s was due by %s\n", d.Case, d.What, d.Due)
+	}
 	return b.String()
 }

@@ -44,7 +44,7 @@ func TestAuditOfACaseFromBundleToNotice(t *testing.T) {
 	}
 	s := r.Statistics
 	if r.Leaves != 15 || r.Checkpoint.N != 15 || len(r.Findings) != 0 || s.Targets != 6 || s.Open != 1 || s.Unnoticed != 1 ||
-		s.Overdue != 1 || !slices.Equal(r.Overdue, []int64{c}) || s.MedianDays != 4 ||
+		s.Overdue != 1 || !slices.Equal(r.Overdue(), []int64{c}) || s.MedianDays != 4 ||
 		!maps.Equal(s.ByKind, map[proof.Kind]int64{"bundle": 1, "refused": 1, "recorded": 3, "approved": 4, "declined": 1, "authorised": 2, "released": 2, "noticed": 1}) ||
 		!maps.Equal(s.Refusals, map[string]int64{"warrant.unknown_authority": 1}) || !maps.Equal(s.Declines, map[string]int64{"not_necessary": 1}) ||
 		!maps.Equal(s.Jurisdictions, map[string]int64{"GB-SCT": 2, "FR": 1}) || !maps.Equal(s.Offences, map[string]int64{"threats_to_kill": 2, "stalking": 1}) ||
@@ -60,7 +60,7 @@ func TestAuditOfACaseFromBundleToNotice(t *testing.T) {
 	extension := third
 	extension.Day, extension.Case, extension.WarrantKind, extension.SecrecyEnds = "2026-03-08", &c, "extension", "2029-01-01"
 	w.add(extension)
-	if r, err := w.log.Audit(t.Context(), w.tiles(w.files()), options()); err != nil || !slices.Equal(r.Overdue, []int64{c}) {
+	if r, err := w.log.Audit(t.Context(), w.tiles(w.files()), options()); err != nil || !slices.Equal(r.Overdue(), []int64{c}) {
 		t.Errorf("%s, %v", r, err)
 	}
 	early := options()

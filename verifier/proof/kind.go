@@ -51,15 +51,15 @@ var kinds = map[Kind]leafKind{
 		"jurisdiction": true, "offence_class": true, "warrant_kind": true, "targets": false, "quorum": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
 		(*auditor).addRecorded},
 	// No offence class: it would be the word of somebody who was refused.
-	KindRefused:    {map[string]bool{"code": true, "jurisdiction": false, "warrant_kind": false, "bundle": false}, (*auditor).addRefused},
-	KindApproved:   {map[string]bool{"case": true, "custodian": true, "commitment": true}, ofCase((*auditor).addApproved)},
-	KindDeclined:   {map[string]bool{"case": true, "custodian": true, "commitment": true, "code": true}, ofCase((*auditor).addDeclined)},
-	KindAuthorised: {map[string]bool{"case": true}, ofCase((*auditor).addAuthorised)},
-	KindDecision:   {map[string]bool{"case": true, "commitment": true}, ofCase((*auditor).addDecision)},
-	KindDecided:    {map[string]bool{"at": false, "case": true, "which": true, "opened": false}, ofCase((*auditor).addDecided)},
+	KindRefused:    {map[string]bool{"code": true, "rules": false, "jurisdiction": false, "warrant_kind": false, "bundle": false}, (*auditor).addRefused},
+	KindApproved:   {map[string]bool{"case": true, "custodian": true, "commitment": true}, before5((*auditor).addApproved)},
+	KindDeclined:   {map[string]bool{"case": true, "custodian": true, "commitment": true, "code": true}, before5((*auditor).addDeclined)},
+	KindAuthorised: {map[string]bool{"case": true}, before5((*auditor).addAuthorised)},
+	KindDecision:   {map[string]bool{"case": true, "commitment": true}, since5((*auditor).addDecision)},
+	KindDecided:    {map[string]bool{"at": false, "case": true, "which": true, "opened": false}, since5((*auditor).addDecided)},
 	KindReleased:   {map[string]bool{"at": false, "case": true, "which": false, "package": true}, ofCase((*auditor).addReleased)},
-	KindLapsed:     {map[string]bool{"at": true, "case": true, "fields": false, "targets": false}, ofCase((*auditor).addLapsed)},
-	KindDeleted:    {map[string]bool{"case": true}, ofCase((*auditor).addDeleted)},
+	KindLapsed:     {map[string]bool{"at": true, "case": true, "fields": false, "targets": false}, since5((*auditor).addLapsed)},
+	KindDeleted:    {map[string]bool{"case": true}, since5((*auditor).addDeleted)},
 	KindNoticed:    {map[string]bool{"case": true, "salt": true}, ofCase((*auditor).addNoticed)},
 	KindExpired:    {map[string]bool{"case": true}, ofCase((*auditor).addExpired)},
 	// Only who holds the receipt knows which record it was.
@@ -138,6 +138,24 @@ func (t Target) commit(salt [32]byte) string {
 	return Commit(salt, "target", []byte(t.Pseudonym), []byte(t.Platform))
 }
 
+// The facets of a recorded leaf that it may say and need not. The finer they are, the
+// more a leaf says about a case that somebody knows otherwise.
+const (
+	FacetOffence  = "offence"
+	FacetData     = "data"
+	FacetHoldEnds = "hold_ends"
+)
+
+// Facets are the optional ones that a recorded leaf says.
+func (l Leaf) Facets() (facets []string) {
+	for _, f := range [...]struct{ name, value string }{{FacetOffence, l.Offence}, {FacetData, l.Data}, {FacetHoldEnds, l.HoldEnds}} {
+		if f.value != "" {
+			facets = append(facets, f.name)
+		}
+	}
+	return facets
+}
+
 // RecordedLeaf records that a warrant was accepted. The earlier case that it is about,
 // and which of its targets, is set by who finds it.
 func RecordedLeaf(at time.Time, f Facets) Leaf {
@@ -159,10 +177,17 @@ func RecordedLeaf(at time.Time, f Facets) Leaf {
 	return l
 }
 
-// RefusedLeaf records why a warrant was not accepted, as the code of the refusal.
-func RefusedLeaf(at time.Time, code string) Leaf {
+// RefusedLeaf records why a warrant was not accepted: the code of the refusal, and the
+// ids of the rules that refused, in any order. An id that is no word, or is too long for
+// a leaf, is left out: a bundle may call its rules as it likes.
+func RefusedLeaf(at time.Time, code string, rules ...string) Leaf {
 	l := newLeaf(at, KindRefused)
 	l.Code = code
+	for _, id := range slices.Compact(slices.Sorted(slices.Values(rules))) {
+		if shaped(id, word) && len(l.Rules) < maxFields {
+			l.Rules = append(l.Rules, id)
+		}
+	}
 	return l
 }
 

@@ -23,7 +23,7 @@ const (
 
 	maxWord      = 64
 	maxMarks     = (MaxTargets + 7) / 8 // bytes
-	maxFields    = 64                   // of a record, and grounds of a decision
+	maxFields    = 64                   // of a record; also grounds of a decision, and rules that refuse
 	maxQuorum    = 255                  // a threshold key has no more shares
 	dayLayout    = time.DateOnly
 	secondLayout = "2006-01-02T15:04:05Z"
@@ -53,6 +53,7 @@ type Leaf struct {
 	Fields            []string `json:"fields,omitempty"`             // names of the fields that an emergency opened before it lapsed, sorted
 	Opened            []Opened `json:"opened,omitempty"`             // the decisions of the case that no leaf opened before, rising
 	Code              string   `json:"code,omitempty"`               // why it was refused or declined: "warrant.unknown_authority"; the outcome of a review
+	Rules             []string `json:"rules,omitempty"`              // ids of the rules of the bundle that refused it, sorted
 	Bundle            string   `json:"bundle,omitempty"`             // hex SHA-256 of the bundle in force
 	Custodian         string   `json:"custodian,omitempty"`          // id of the custodian in the bundle
 	Commitment        string   `json:"commitment,omitempty"`         // [Commit] of the warrant, of the signed approval, of the erased record or of the signed review
@@ -108,7 +109,7 @@ func (l Leaf) lint() error {
 		{"at", l.At != ""}, {"case", l.Case != nil}, {"jurisdiction", l.Jurisdiction != ""}, {"offence_class", l.OffenceClass != ""},
 		{"offence", l.Offence != ""}, {"data", l.Data != ""}, {"warrant_kind", l.WarrantKind != ""}, {"targets", l.Targets != 0},
 		{"quorum", l.Quorum != 0}, {"secrecy_ends", l.SecrecyEnds != ""}, {"hold_ends", l.HoldEnds != ""}, {"which", len(l.Which) > 0},
-		{"fields", len(l.Fields) > 0}, {"opened", len(l.Opened) > 0}, {"code", l.Code != ""}, {"bundle", l.Bundle != ""},
+		{"fields", len(l.Fields) > 0}, {"opened", len(l.Opened) > 0}, {"code", l.Code != ""}, {"rules", len(l.Rules) > 0}, {"bundle", l.Bundle != ""},
 		{"custodian", l.Custodian != ""}, {"commitment", l.Commitment != ""}, {"salt_commitment", l.SaltCommitment != ""},
 		{"target_commitments", len(l.TargetCommitments) > 0}, {"package", l.Package != ""}, {"salt", l.Salt != ""},
 	} {
@@ -127,6 +128,9 @@ func (l Leaf) lint() error {
 		if f.value != "" && !shaped(f.value, f.shape) {
 			return errors.New(f.name)
 		}
+	}
+	if len(l.Rules) > maxFields || !sortedWords(l.Rules) {
+		return errors.New("rules")
 	}
 	if l.Case != nil && *l.Case < 0 {
 		return errors.New("case")
@@ -156,6 +160,9 @@ func (l Leaf) lint() error {
 	}
 	return nil
 }
+
+// IsWord reports whether a leaf takes s as a word of a bundle.
+func IsWord(s string) bool { return shaped(s, word) }
 
 // shaped reports whether a value has its shape. What is no digest must be short, too,
 // and must tell nothing.

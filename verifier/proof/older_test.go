@@ -73,8 +73,8 @@ func TestFoundJ3WhatIsMerelyOldAccusesNobody(t *testing.T) {
 			if !errors.Is(err, c.want) || c.want != nil && !strings.Contains(errors.Unwrap(err).Error(), c.says) {
 				t.Fatalf("%v (%v)", err, errors.Unwrap(err))
 			}
-			if c.want == nil && c.overdue != (len(r.Overdue) > 0) {
-				t.Errorf("overdue %v", r.Overdue)
+			if c.want == nil && c.overdue != (len(r.Overdue()) > 0) {
+				t.Errorf("overdue %v", r.Overdue())
 			}
 			var seen *proof.SeenError
 			if errors.As(err, &seen) && seen.Kept != "" {

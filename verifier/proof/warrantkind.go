@@ -27,7 +27,7 @@ type WarrantKind struct {
 	Targets bool   // names at least one pseudonym; a kind without names none
 	Earlier bool   // is about an earlier warrant, whose case its leaf may name; no other leaf does
 	Stops   bool   // ends that case
-	Part    bool   // may be about some targets of that case only
+	Part    bool   // may be about some targets of that case; names none of its own
 	Holds   bool   // keeps records until a day that its leaf says
 	Timed   bool   // counts by a clock of hours: its leaves are dated to the second
 }

@@ -23,10 +23,11 @@ const (
 	EventConsentWithdrawn = EventPrefix + "consent-withdrawn" // likewise, and the person is asked before the next one
 	EventErased           = EventPrefix + "erased"            // its person asked Penname to be deleted; a ban stays, as they can come back
 	EventRetired          = EventPrefix + "retired"           // nobody signs in by this pen name any more
+	EventSuspended        = EventPrefix + "suspended"         // by order of a court nobody signs in by it here until that ends, of which there is no event
 )
 
 // eventTypes are those that a reader knows.
-var eventTypes = []string{EventSessionRevoked, EventConsentWithdrawn, EventErased, EventRetired}
+var eventTypes = []string{EventSessionRevoked, EventConsentWithdrawn, EventErased, EventRetired, EventSuspended}
 
 // eventLife is how old an event may be. What Penname repeats is signed anew, so that an
 // older one was kept by somebody.

@@ -123,7 +123,7 @@ func logAudit(p *program) *cobra.Command {
 				Root       string           `json:"root"`
 				Overdue    []int64          `json:"overdue"`
 				Statistics proof.Statistics `json:"statistics"`
-			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), append([]int64{}, report.Overdue...), report.Statistics}, report.String())
+			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), append([]int64{}, report.Overdue()...), report.Statistics}, report.String())
 		})
 	f.add(c)
 	return c

@@ -75,6 +75,11 @@ func follow(b *policy.Bundle, after string) error {
 	}
 	if len(b.Custodians) == 0 && b.ThresholdKey == "" {
 		b.Custodians, b.Threshold, b.ThresholdKey, b.Ceremony = previous.Custodians, previous.Threshold, previous.ThresholdKey, previous.Ceremony
+		for _, o := range previous.Organisations { // theirs
+			if !slices.ContainsFunc(b.Organisations, func(has policy.Organisation) bool { return has.ID == o.ID }) {
+				b.Organisations = append(b.Organisations, o)
+			}
+		}
 	}
 	b.Succeed(previous)
 	return nil

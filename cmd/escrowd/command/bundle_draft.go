@@ -85,6 +85,9 @@ func readDraft(name string) (*policy.Bundle, error) {
 	}
 	if len(b.OffenceClasses) == 0 {
 		b.OffenceClasses = policy.DefaultOffenceClasses()
+		if len(b.Offences) == 0 {
+			b.Offences = policy.DefaultOffences()
+		}
 	}
 	if len(b.Fields) == 0 && len(b.Compartments) == 0 {
 		b.Fields, b.Compartments = policy.DefaultFields(), policy.DefaultCompartments()
@@ -207,6 +210,8 @@ func (f draftFlags) bundle(now time.Time) (*policy.Bundle, error) {
 		OffenceClasses: policy.DefaultOffenceClasses(), Fields: policy.DefaultFields(), Compartments: policy.DefaultCompartments(),
 		Policies: policy.DefaultRules(), MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 		PostSpanHours: policy.DefaultPostSpanHours, AppealDays: policy.DefaultAppealDays,
+		MinSecrecyDays: policy.DefaultMinSecrecyDays, HoldDays: policy.DefaultHoldDays, ExtensionDays: policy.DefaultExtensionDays,
+		ValidationHours: policy.DefaultValidationHours, Offences: policy.DefaultOffences(),
 	}
 	for _, fill := range []func(*policy.Bundle, time.Time) error{f.fillTokenKeys, f.fillLog, f.fillRegistry, f.fillPlatforms, f.fillCourts, f.fillReviewers} {
 		if err := fill(b, now); err != nil {

@@ -24,13 +24,30 @@ func Name(b *policy.Bundle) {
 	}
 }
 
-// Forget makes a draft one that older versions of the format can say too.
+// Forget makes a draft one that versions of the format before 4 can say too.
 func Forget(b *policy.Bundle) {
+	ForgetCatalogue(b)
 	b.PostSpanHours, b.AppealDays = 0, 0
 	for i := range b.Custodians {
 		b.Custodians[i].Recipient = ""
 	}
 	for i := range b.OffenceClasses {
 		b.OffenceClasses[i].NoCopy = false
+	}
+}
+
+// ForgetCatalogue makes a draft one that version 4 of the format can say too.
+func ForgetCatalogue(b *policy.Bundle) {
+	b.Organisations, b.Offences = nil, nil
+	b.MinSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours = 0, 0, 0, 0
+	for i := range b.Authorities {
+		a := &b.Authorities[i]
+		a.OrganisationID, a.Over, a.ValidatedBy = "", nil, nil
+	}
+	for i := range b.Custodians {
+		b.Custodians[i].OrganisationID = ""
+	}
+	for i := range b.OffenceClasses {
+		b.OffenceClasses[i].NoticeFirst = false
 	}
 }

@@ -30,6 +30,7 @@ func TestStore(t *testing.T, open func(t *testing.T) openid.Store) {
 		"a row can be ended before it is stored":              endUnstored,
 		"kinds do not share ids":                              kindsApart,
 		"a holder's grants end, and nobody else's":            endAll,
+		"of a holder's grants some end, and are told of":      endSome,
 		"grants end at their moment":                          endAt,
 		"a grant that ended is told of until it was":          logouts,
 		"an event comes at its moment, unless they came back": events,
@@ -230,7 +231,7 @@ func endAll(t *testing.T, s openid.Store) {
 		t.Fatalf("Allocate: %v, %v", ok, err)
 	}
 	for range 2 { // ending twice is not an error
-		if err := s.EndAll(t.Context(), mine, expiry()); err != nil {
+		if err := s.EndAll(t.Context(), mine, nil, expiry()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -245,13 +246,57 @@ func endAll(t *testing.T, s openid.Store) {
 	if got, err := s.Revoked(t.Context(), l, time.Now()); err != nil || !slices.Equal(got, []int{9}) {
 		t.Fatalf("revoked: %v, %v", got, err)
 	}
-	if err := s.EndAll(t.Context(), "", expiry()); err != nil {
+	if err := s.EndAll(t.Context(), "", nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	for _, r := range []openid.Row{theirs, nobodys} {
 		if got := get(t, s, openid.KindGrant, r.ID); got.Ended {
 			t.Fatal("somebody else's grant ended")
 		}
+	}
+}
+
+// endSome: the grants that are picked by their bodies end, and of those alone there is
+// something to tell.
+func endSome(t *testing.T, s openid.Store) {
+	k := key()
+	mine, err := token.NewPseudonym(k[:16])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var here, there []openid.Row
+	for _, body := range []string{`{"at":"here"}`, `{"at":"there"}`, `{"at":"here"}`} {
+		r := row(openid.KindGrant, key(), body)
+		r.Holder, r.Tell = mine, true
+		put(t, s, r)
+		if body == `{"at":"here"}` {
+			here = append(here, r)
+		} else {
+			there = append(there, r)
+		}
+	}
+	for range 2 {
+		if err := s.EndAll(t.Context(), mine, func(body []byte) bool { return string(body) == `{"at":"here"}` }, expiry()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, r := range here {
+		if got := get(t, s, r.Kind, r.ID); !got.Ended || got.Holder != "" {
+			t.Errorf("picked: %+v", got)
+		}
+	}
+	for _, r := range there {
+		if got := get(t, s, r.Kind, r.ID); got.Ended || got.Holder != mine || string(got.Body) != `{"at":"there"}` {
+			t.Errorf("not picked: %+v", got)
+		}
+	}
+	all, err := s.Logouts(t.Context(), nil, expiry(), expiry())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all = slices.DeleteFunc(all, func(r openid.Row) bool { return r.Holder != mine })
+	if len(all) != 2 || string(all[0].Body) != `{"at":"here"}` || string(all[1].Body) != `{"at":"here"}` {
+		t.Errorf("told of: %+v", all)
 	}
 }
 
@@ -299,7 +344,7 @@ func endAt(t *testing.T, s openid.Store) {
 		}
 	}
 	revoked("to end", 0)
-	if err := s.EndAll(t.Context(), mine, expiry()); err != nil {
+	if err := s.EndAll(t.Context(), mine, nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	revoked("ended", 1)
@@ -361,7 +406,7 @@ func logouts(t *testing.T, s openid.Store) {
 	if err := s.EndAt(t.Context(), map[token.Pseudonym]time.Time{names[1]: at}, nil, until); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.EndAll(t.Context(), names[0], expiry()); err != nil {
+	if err := s.EndAll(t.Context(), names[0], nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	told("before its moment", never, at, names[0])
@@ -386,7 +431,7 @@ func logouts(t *testing.T, s openid.Store) {
 	}
 	for range 2 {
 		told("told", always, at, nil...)
-		if err := s.EndAll(t.Context(), names[1], expiry()); err != nil { // they leave once more
+		if err := s.EndAll(t.Context(), names[1], nil, expiry()); err != nil { // they leave once more
 			t.Fatal(err)
 		}
 	}
@@ -443,7 +488,7 @@ func events(t *testing.T, s openid.Store) {
 			t.Errorf("%d at their moment, want 2", n)
 		}
 	}
-	if err := s.EndAll(t.Context(), back, expiry()); err != nil {
+	if err := s.EndAll(t.Context(), back, nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	if n := told(always); n != 2 {
@@ -465,7 +510,7 @@ func raceClaim(t *testing.T, s openid.Store) {
 	r := row(openid.KindGrant, key(), `{}`)
 	r.Holder, r.Tell = mine, true
 	put(t, s, r)
-	if err := s.EndAll(t.Context(), mine, expiry()); err != nil {
+	if err := s.EndAll(t.Context(), mine, nil, expiry()); err != nil {
 		t.Fatal(err)
 	}
 	all, err := s.Logouts(t.Context(), nil, expiry(), expiry())
@@ -571,7 +616,7 @@ func cancelled(t *testing.T, s openid.Store) {
 	if _, err := s.Get(ctx, openid.KindGrant, id); err == nil || errors.Is(err, openid.ErrNotFound) {
 		t.Errorf("Get: %v", err)
 	}
-	if err := s.EndAll(ctx, "pen1x", expiry()); err == nil {
+	if err := s.EndAll(ctx, "pen1x", nil, expiry()); err == nil {
 		t.Error("EndAll: no error")
 	}
 	if _, err := s.Logouts(ctx, nil, expiry(), expiry()); err == nil {
@@ -656,14 +701,14 @@ func (m *Memory) Get(ctx context.Context, kind openid.Kind, id [32]byte) (openid
 }
 
 // EndAll implements [openid.Store].
-func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym, expires time.Time) error {
+func (m *Memory) EndAll(ctx context.Context, holder token.Pseudonym, theirs func(body []byte) bool, expires time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for k, r := range m.rows {
-		if k.kind == openid.KindGrant && r.Holder == holder && holder != "" {
+		if k.kind == openid.KindGrant && r.Holder == holder && holder != "" && (theirs == nil || theirs(r.Body)) {
 			m.makeLogout(r, expires)
 			r.Version, r.Body, r.Holder, r.Ended = r.Version+1, nil, "", true
 			m.rows[k] = r

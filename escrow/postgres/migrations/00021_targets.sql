@@ -88,7 +88,7 @@ ALTER TABLE cases
     (released_leaf IS NULL OR authorised_leaf IS NOT NULL AND state IN ('authorised', 'released', 'noticed', 'lost')) AND
     (expired_leaf IS NOT NULL) = (state = 'expired') AND
     (noticed_leaf IS NOT NULL) = (state = 'noticed') AND
-    (lapsed_leaf IS NULL OR state IN ('lapsed', 'authorised', 'released', 'noticed', 'lost')) AND
+    (lapsed_leaf IS NULL OR state IN ('lapsed', 'released', 'noticed')) AND
     (state <> 'lapsed' OR lapsed_leaf IS NOT NULL) AND
     (package IS NULL OR released_leaf IS NOT NULL) AND
     (package IS NOT NULL OR released_leaf IS NULL OR state IN ('noticed', 'lost'))),

@@ -69,6 +69,9 @@ func (s *side) me(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Issuer.Notes(ctx, who.Person, names); err != nil {
 		return err
 	}
+	if err := s.Issuer.Suspensions(ctx, names); err != nil {
+		return err
+	}
 	notices, err := s.Issuer.Store.Notices(ctx, issue.Pseudonyms(names))
 	if err != nil {
 		return err

@@ -65,9 +65,16 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"me.html retired":               mePage{Welcome: "retired", PenNames: mine, Names: names, Several: map[string]bool{"town-square": true}},
 		"retire.html":                   retirePage{Name: issue.PenName{Pseudonym: "pen1x", Alias: "work"}, Platform: "Town Square", Leaving: leaving{Stay: "/me/stay"}, CoolDown: issue.CoolDown},
 		"refused.html no room":          registrar.Problem{Title: issue.ErrNoRoom.Mend, Code: issue.ErrNoRoom.Code}, "refused.html not mine": registrar.Problem{Title: issue.ErrPersonaUnknown.Mend, Code: issue.ErrPersonaUnknown.Code}, "refused.html only one": registrar.Problem{Title: issue.ErrKeepsOne.Mend, Code: issue.ErrKeepsOne.Code},
-		"consent.html claims":   consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
-		"consent.html claimed":  consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
-		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
+		"suspended.html": suspendedPage{Leaving: leaving{Stay: "/authorize/x"}, Action: "/authorize/x", Platform: "Town Square", At: "town-square", Names: []issue.PenName{{Pseudonym: "pen1x", Alias: "work", Suspended: []issue.Suspension{{Platform: "town-square"}}}}},
+		"suspended.html told": suspendedPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", At: "town-square", Names: []issue.PenName{
+			{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{Authority: "Northtown Court"}}}}, {Pseudonym: "pen1y", Suspended: []issue.Suspension{{Platform: "town-square"}, {Platform: "elsewhere"}}}}},
+		"consent.html suspended": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{At: "town-square", Asked: true, Most: 2, Names: []issue.PenName{{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square"}}}, {Pseudonym: "pen1y"}}}},
+		"me.html suspended":      mePage{Names: names, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{}}, {Platform: "town-square"}}}}, Notices: []issue.Notice{{Platform: "town-square", Kind: "suspension"}}},
+		"me.html linked":         mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "link"}}},
+		"refused.html suspended": registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
+		"consent.html claims":    consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
+		"consent.html claimed":   consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
+		"refused.html platform":  registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
 		w := httptest.NewRecorder()
 		name, _, _ := strings.Cut(state, " ")
@@ -226,7 +233,8 @@ func TestLeavingSaysWhatCanBeCompared(t *testing.T) {
 // it will end.
 func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 	in := map[string]bool{"consent.html signed in": true, "consent.html last minutes": true, "consent.html claimed": true, "consent.html names": true, "consent.html names again": true, "delete.html": true, "delete.html proven": true,
-		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true}
+		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
+		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
 		want := in[state] || strings.HasPrefix(state, "me.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {

@@ -76,6 +76,8 @@ type side struct {
 	sessions  sessions
 	openid    *openid.Provider
 	platforms atomic.Pointer[[]openid.Platform]
+
+	suspendedTo int64 // up to which leaf Live.Suspend has carried out what courts ordered
 }
 
 // Live is what can be replaced on the issuing side while it serves. What is refused
@@ -203,7 +205,7 @@ func (s *side) newOpenID() (*openid.Provider, error) {
 	return openid.New(openid.Config{
 		Issuer: s.edge.Origin, Keys: s.TokenKeys, Platforms: s.platform, Now: s.edge.Now,
 		EmailDomain: s.EmailDomain, ACRs: s.acrs(),
-		Leave: s.leave, Ban: s.Issuer.Ban,
+		Leave: s.leave, Ban: s.Issuer.Ban, Suspended: s.Issuer.SuspendedAt,
 		HTTP: s.HTTP,
 		Origins: func(_ context.Context, origin string) bool {
 			return slices.ContainsFunc(*s.platforms.Load(), func(p openid.Platform) bool { return p.Closed == nil && p.Scripts(origin) })

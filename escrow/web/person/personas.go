@@ -15,6 +15,7 @@ import (
 
 // choice is what a person is asked who has several pen names at a platform, or may have.
 type choice struct {
+	At    string          // id of the platform
 	Asked bool            // nothing is asked where they have their first one or get it now, and can have no other
 	Names []issue.PenName // in use there
 	Now   token.Pseudonym // chosen beforehand: the one that this session used last there, or the only one, whomever the platform hints at
@@ -33,6 +34,10 @@ func (s *side) choice(ctx context.Context, who session, p openid.Platform) (c ch
 	if err := s.Issuer.Notes(ctx, who.Person, all); err != nil {
 		return c, nil, err
 	}
+	if err := s.Issuer.Suspensions(ctx, all); err != nil {
+		return c, nil, err
+	}
+	c.At = p.ID
 	c.Most = openid.Personas(*s.platforms.Load(), p.SectorID())
 	c.Room = s.Issuer.Room(all, c.Most)
 	last, used := who.usedLast(p.ID)

@@ -21,8 +21,8 @@ const banSecret = "q1w2e3r4t5y6u7i8o9p0-_aAsSdDfFgGhHjJkKlLzZx"
 
 // several is a service at whose platform pocket a person may have that many pen names. Its
 // site, which is of the same sector, has a secret.
-func several(t *testing.T, most int) *service {
-	return newService(t, func(_ *testing.T, c *Config) {
+func several(t *testing.T, most int, options ...func(*testing.T, *Config)) *service {
+	return newService(t, append(options, func(_ *testing.T, c *Config) {
 		for i := range c.Platforms {
 			if c.Platforms[i].ID == "pocket" {
 				c.Platforms[i].Sector, c.Platforms[i].Personas = "pocket.example", most
@@ -30,7 +30,7 @@ func several(t *testing.T, most int) *service {
 		}
 		c.Platforms = append(c.Platforms, openid.Platform{ID: "site", Name: "Pocket's Site", Sector: "pocket.example", Personas: 5,
 			RedirectURIs: []string{"https://pocket.example/back"}, SecretHashes: []openid.SecretHash{openid.HashSecret(banSecret)}, Events: &openid.Stream{}})
-	})
+	})...)
 }
 
 // polled are the events that the site asks for: pen name and type.

@@ -82,6 +82,9 @@ func (s *side) authenticate(w http.ResponseWriter, r *http.Request, req openid.S
 		return openid.Subject{}, openid.Pending, err
 	}
 	names := page.Choice.Names
+	if page.Choice.suspended() {
+		return openid.Subject{}, openid.Pending, s.showSuspended(w, req, who, names)
+	}
 	if req.Username {
 		if err := s.Issuer.Handles(r.Context(), names); err != nil {
 			return openid.Subject{}, openid.Pending, err
@@ -120,15 +123,27 @@ func (s *side) approve(w http.ResponseWriter, r *http.Request, req openid.SignIn
 		return openid.Subject{}, openid.Pending, err
 	}
 	name, commitment, err := s.Issuer.Pseudonym(r.Context(), who.Person, sector, persona)
-	if err == nil && alias != "" {
-		err = s.Issuer.Call(r.Context(), who.Person, issue.PenName{Pseudonym: name, Platform: sector, Persona: persona}, alias)
-	}
 	if err != nil {
 		return openid.Subject{}, openid.Pending, err
 	}
+	switch suspended, err := s.suspendedAt(r, req, name); {
+	case err != nil:
+		return openid.Subject{}, openid.Pending, err
+	case suspended != nil && req.Silent:
+		return openid.Subject{}, openid.Denied, nil
+	case suspended != nil:
+		return openid.Subject{}, openid.Pending, s.showSuspended(w, req, who, suspended)
+	}
+	if alias != "" {
+		if err := s.Issuer.Call(r.Context(), who.Person, issue.PenName{Pseudonym: name, Platform: sector, Persona: persona}, alias); err != nil {
+			return openid.Subject{}, openid.Pending, err
+		}
+	}
 	subject := openid.Subject{
 		Pseudonym: name, Commitment: commitment, ACR: who.ACR, Proven: who.Proven,
-		Confirm: func(ctx context.Context) error { return errors.Join(s.confirm(r, req), s.Issuer.InUse(ctx, name)) },
+		Confirm: func(ctx context.Context) error {
+			return errors.Join(s.confirm(r, req), s.Issuer.InUse(ctx, name, req.Platform.ID))
+		},
 	}
 	if req.Username {
 		if subject.Handle, err = s.Issuer.Handle(r.Context(), sector, name); err != nil {

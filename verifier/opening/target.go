@@ -1,0 +1,198 @@
+package opening
+
+import (
+	"errors"
+	"slices"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// place puts each sealed record to its target, once. Whatever is released must be what the
+// leaf of its round says, and no more.
+func (o *Opening) place(d Delivery) error {
+	positions := o.positions()
+	if len(d.States) > 0 && len(d.States) != len(o.Targets) {
+		return ErrPackage
+	}
+	for n := range o.rounds {
+		r := &o.rounds[n]
+		if r.which == nil && len(r.Targets) != len(o.Targets) || r.which != nil && len(r.Targets) != r.which.Count() {
+			return ErrPackage
+		}
+		for i := range r.Targets {
+			sealed := &r.Targets[i]
+			if r.which == nil {
+				sealed.Index = i
+			}
+			if sealed.Index < 0 || sealed.Index >= len(o.Targets) || o.Targets[sealed.Index].Sealed != nil {
+				return ErrPackage
+			}
+			want := o.Warrant.Targets[sealed.Index]
+			if sealed.Pseudonym != want.Pseudonym || sealed.Platform != want.Platform {
+				return ErrPackage
+			}
+			if r.which != nil && !r.which.Has(positions[sealed.Index]) {
+				return ErrNotLogged
+			}
+			o.Targets[sealed.Index].Sealed = sealed
+		}
+	}
+	return nil
+}
+
+// positions are where the targets of the warrant stand in the recorded leaf.
+func (o *Opening) positions() []int {
+	targets := make([]proof.Target, len(o.Warrant.Targets))
+	for i, t := range o.Warrant.Targets {
+		targets[i] = proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform}
+	}
+	return proof.Positions(o.recorded, [32]byte(o.rounds[0].Salt), targets)
+}
+
+// bar checks the leaves that forbid the use of what was released, and marks the targets that
+// they are about. Where that is all that was released it is their refusal.
+func (o *Opening) bar(bars []LoggedLeaf, since []*policy.Bundle) error {
+	logs, err := Logs(since...)
+	if err != nil {
+		return err
+	}
+	positions := o.positions()
+	var last *refusal.Error
+	for _, l := range bars {
+		leaf, err := proof.ParseLeaf(l.Bytes)
+		if err != nil {
+			return err
+		}
+		kind, why := proof.KindLapsed, ErrLapsed
+		if leaf.Kind == proof.KindRecorded {
+			kind, why = proof.KindRecorded, ErrAnnulled
+			if !proof.WarrantKindOf(leaf.WarrantKind).Stops {
+				return ErrPackage
+			}
+		}
+		if leaf, _, err = checkLeaf(logs, l, kind, &o.Certificate.Recorded); err != nil {
+			return err
+		}
+		last = why
+		for i := range o.Targets {
+			if len(leaf.Which) == 0 || leaf.Which.Has(positions[i]) {
+				o.Targets[i].Barred = why
+			}
+		}
+	}
+	if last != nil && !slices.ContainsFunc(o.Targets, func(t Target) bool { return t.Sealed != nil && t.Barred == nil }) {
+		return last
+	}
+	return nil
+}
+
+// verifyApprovals checks each approval: signed by a custodian of one of the
+// bundles, over this warrant in this case, and one for each bundle and custodian. For each
+// released target it keeps those that approve it under a key for which there are enough, and
+// holds them against the decisions that the log opened.
+func (o *Opening) verifyApprovals(all []string, since []*policy.Bundle, quorum int) error {
+	o.Signers = make(map[string]*policy.Bundle)
+	for _, b := range since {
+		o.Signers[b.Hash()] = b
+	}
+	seen := make(map[[2]string]bool)
+	var given []decision
+	for _, signed := range all {
+		a, err := VerifyApproval(signed, since...)
+		if err != nil {
+			return err
+		}
+		who := [2]string{a.Custodian, a.Signers()}
+		if a.Case != o.Case || a.LeafIndex != o.Certificate.Recorded || a.WarrantHash != o.Certificate.Warrant || a.Bundle != since[0].Hash() || seen[who] {
+			return ErrPackage
+		}
+		seen[who] = true
+		votes, err := a.Votes(len(o.Targets))
+		if err != nil {
+			return err
+		}
+		if since[0].Version >= perTarget && a.Decision == Approve && len(a.Answers) == 0 {
+			return ErrApprovalUnanswered
+		}
+		given = append(given, decision{a, votes, hexDigest([]byte(signed))})
+	}
+	positions := o.positions()
+	for n := range o.rounds {
+		r := &o.rounds[n]
+		opened, err := r.decisions(given, positions)
+		if err != nil {
+			return err
+		}
+		for i := range r.Targets {
+			t := &o.Targets[r.Targets[i].Index]
+			if r.which != nil && countOf(opened, r.Targets[i].Index) < quorum {
+				return ErrNotLogged
+			}
+			if !t.choose(given, r.Targets[i].Index, since, o.Signers, quorum) {
+				return ErrPackage // the rules wanted more than the key needs
+			}
+		}
+	}
+	return nil
+}
+
+// decision is a custodian's signed decision with the votes in it.
+type decision struct {
+	*Approval
+	votes  []string
+	digest string // hex SHA-256 of the JWS
+}
+
+// decisions are those of given that the leaves of the round open, as they were signed.
+func (r round) decisions(given []decision, positions []int) (opened []decision, err error) {
+	for _, o := range r.opened {
+		i := slices.IndexFunc(given, func(d decision) bool { return d.digest == o.Signed })
+		if i < 0 {
+			continue // a refusal, or of rules under which nobody can open any more
+		}
+		d := given[i]
+		if d.Custodian != o.Custodian {
+			return nil, ErrNotLogged
+		}
+		for target, vote := range d.votes {
+			if (vote == Approve) != o.Votes.Has(positions[target]) {
+				return nil, ErrNotLogged.Because(errors.New("the log opens another vote than was signed"))
+			}
+		}
+		opened = append(opened, d)
+	}
+	return opened, nil
+}
+
+// countOf is how many custodians approved a target.
+func countOf(given []decision, target int) int {
+	who := make(map[string]bool)
+	for _, d := range given {
+		if d.votes[target] == Approve {
+			who[d.Custodian] = true
+		}
+	}
+	return len(who)
+}
+
+// choose keeps the approvals of the target under the newest key for which there are enough:
+// the last of each custodian.
+func (t *Target) choose(given []decision, target int, since []*policy.Bundle, signers map[string]*policy.Bundle, quorum int) bool {
+	byKey := make(map[string][]*Approval)
+	for _, d := range given {
+		if d.votes[target] != Approve {
+			continue
+		}
+		key := signers[d.Signers()].ThresholdKey
+		byKey[key] = append(slices.DeleteFunc(byKey[key], func(a *Approval) bool { return a.Custodian == d.Custodian }), d.Approval)
+	}
+	for _, b := range slices.Backward(since) {
+		if len(byKey[b.ThresholdKey]) >= quorum {
+			t.Approvals, t.Key = byKey[b.ThresholdKey], b.ThresholdKey
+			return true
+		}
+	}
+	return false
+}
