@@ -100,7 +100,8 @@ ALTER TABLE cases
 DROP INDEX IF EXISTS cases_for_custodians, cases_for_notice, cases_for_expiry, cases_by_authority;
 CREATE INDEX cases_for_custodians ON cases (expires, recorded_leaf)
   WHERE waiting > 0 AND state IN ('recorded', 'authorised', 'released') AND kind IN ('production', 'emergency', 'suspension', 'link');
-CREATE INDEX cases_for_notice ON cases (secrecy_ends, recorded_leaf) WHERE released > 0 AND state IN ('authorised', 'released', 'lost');
+CREATE INDEX cases_for_notice ON cases (secrecy_ends, recorded_leaf)
+  WHERE released > 0 AND state IN ('authorised', 'released', 'lost') OR state = 'authorised' AND kind = 'suspension';
 CREATE INDEX cases_for_expiry ON cases (expires, recorded_leaf)
   WHERE (state IN ('recorded', 'authorised') OR state = 'released' AND waiting > 0) AND kind IN ('production', 'emergency', 'suspension', 'link', 'preservation');
 CREATE INDEX cases_for_validation ON cases (validate_by, recorded_leaf)
@@ -163,8 +164,8 @@ BEGIN
      ('recorded', 'expired'), ('authorised', 'expired'), ('lost', 'expired'),
      ('authorised', 'noticed'), ('released', 'noticed'), ('lost', 'noticed'),
      ('recorded', 'lost'), ('authorised', 'lost'), ('released', 'lost'), ('lost', 'lost'))
-     -- What opens nothing is told while it is in force.
-     OR (OLD.state, NEW.state) = ('authorised', 'noticed') AND OLD.released = 0 AND OLD.kind NOT IN ('suspension', 'link') THEN
+     -- What is suspended is told while that is in force.
+     OR (OLD.state, NEW.state) = ('authorised', 'noticed') AND OLD.released = 0 AND OLD.kind <> 'suspension' THEN
     RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_transition';
   END IF;
   IF NEW.state = 'authorised' AND NEW.quorum > (SELECT count(DISTINCT custodian) FROM approvals WHERE case_id = NEW.id AND approved) THEN
