@@ -128,7 +128,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	c := newCase(s, d, b, now)
 	c.Targets, c.Compartments, c.Filed = targets, compartments, facts.Filed
-	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now)))
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now), b.RecordedFacets()...))
 	if slices.ContainsFunc(notFiled, func(refused error) bool { return errors.Is(err, refused) }) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
@@ -378,7 +378,7 @@ func (r *Registrar) recorded(ctx context.Context, c Case) (opening.LoggedLeaf, e
 		if have.Quorum == 0 {
 			quorum = 0 // of the first release; who checks a case under newer rules wants it
 		}
-		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When())
+		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When(), have.Facets()...)
 		leaf.Case, leaf.Which = have.Case, have.Which // the earlier warrant, whose case is another row
 		return leaf
 	})
