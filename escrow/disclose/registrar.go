@@ -255,6 +255,14 @@ func codeOf(err error) string {
 	return ErrNotAsLogged.Code
 }
 
+// forbidding are the rules that refused a warrant; none if it was not a rule that did.
+func forbidding(d policy.Decision) []string {
+	if d.Refusal.Code != policy.ErrRefusedByRule.Code {
+		return nil
+	}
+	return d.Rules
+}
+
 // refuse logs why a warrant is refused, and returns that. What is no warrant,
 // because no authority of the bundle signed it, is only counted: or anybody could
 // write into the public log.
@@ -265,7 +273,7 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 		}
 		return d.Refusal
 	}
-	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code))
+	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code, forbidding(d)...))
 	if err != nil {
 		return err
 	}
