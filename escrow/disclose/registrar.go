@@ -54,9 +54,10 @@ type Registrar struct {
 	// Unrecorded, if not nil, is told the code of each filing that was refused and
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
-	// Carry makes what the requester gets of a case that was authorised and opens no record
-	// (a link), encrypted to them; nil: such a case is delivered nothing. Its leaf is cosigned.
-	Carry func(ctx context.Context, c Case) ([]byte, error)
+	// Link leaves an order to link for the issuing side, the JSON of an [opening.Delivery] of
+	// which nothing is released yet, and returns what that side encrypted to the requester;
+	// ErrLinkWaits until it has, or ErrLinkRefused. nil: there are no such orders here.
+	Link func(ctx context.Context, id string, order []byte) ([]byte, error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
@@ -421,7 +422,7 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	if c.State == Authorised && policy.KindOf(c.Kind).Opens {
+	if c.State == Authorised && policy.KindOf(c.Kind).Answered {
 		if released, err := r.release(ctx, c); err == nil {
 			return released, nil
 		}
