@@ -54,9 +54,10 @@ type Registrar struct {
 	// Unrecorded, if not nil, is told the code of each filing that was refused and
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
-	// Carry makes what the requester gets of a case that was authorised and opens no record
-	// (a link), encrypted to them; nil: such a case is delivered nothing. Its leaf is cosigned.
-	Carry func(ctx context.Context, c Case) ([]byte, error)
+	// Link leaves an order to link for the issuing side, the JSON of an [opening.Delivery] of
+	// which nothing is released yet, once for each case, and returns what that answered; until
+	// then it is [ErrLinkWaits], and [ErrLinkRefused] if it refused.
+	Link func(ctx context.Context, caseID string, order []byte) (answer []byte, err error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a

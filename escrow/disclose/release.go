@@ -65,13 +65,18 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if err != nil {
 		return c, err
 	}
-	if !policy.KindOf(c.Warrant.Kind).Opens {
-		return c, ErrNothingToOpen
-	}
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}
-	broken, err := r.packTargets(ctx, c, which, &p)
+	var broken map[int]error
+	switch kind := policy.KindOf(c.Warrant.Kind); {
+	case kind.Opens:
+		broken, err = r.packTargets(ctx, c, which, &p)
+	case kind.Answered:
+		err = r.packLinked(ctx, c, &p)
+	default:
+		err = ErrNothingToOpen
+	}
 	if err != nil {
 		return c, err
 	}
@@ -303,8 +308,6 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 		return nil, ErrLost
 	case c.State == Recorded && !r.Now().Before(c.Expires):
 		return nil, policy.ErrExpired
-	case c.State == Authorised && !policy.KindOf(c.Kind).Opens && r.Carry != nil:
-		return r.carry(ctx, c)
 	case c.State == Authorised:
 		now, err := r.release(ctx, c)
 		if err != nil && !released {
@@ -319,25 +322,6 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 		return nil, err
 	}
 	return sealDelivery(c, d)
-}
-
-// carry makes what a case delivers that opens no record, once the leaf that authorised it is
-// under a cosigned checkpoint.
-func (r *Registrar) carry(ctx context.Context, c Case) ([]byte, error) {
-	if err := c.mayRelease(r.Now()); err != nil {
-		return nil, err
-	}
-	since, err := r.Rules.Since(ctx, c.Bundle)
-	if err != nil {
-		return nil, err
-	}
-	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()); err != nil {
-		return nil, err
-	}
-	if _, err := r.certified(ctx, c, len(c.Rounds)-1, decidedByTarget(since[0])); err != nil {
-		return nil, err
-	}
-	return r.Carry(ctx, c)
 }
 
 // delivery is what was released of a case, in the order of the leaves.
