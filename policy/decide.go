@@ -196,10 +196,11 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 }
 
 // BeforeSigning judges a warrant that nobody signed yet, as [Decide] will under b once
-// it is signed with key: all that can be known without its evidence, the warrants before
-// it and countersignatures. A target that will be refused refuses it. Of the Decision only
+// it is signed with key: all that can be known without its evidence and countersignatures.
+// earlier is the warrant that it names, a compact JWS; empty: it is not at hand, and not
+// asked about. A target that will be refused refuses it. Of the Decision only
 // Allowed, Refusal, Rules, Grounds and the Refusal of each of Targets are set.
-func BeforeSigning(w Warrant, key jose.JSONWebKey, b *Bundle, at time.Time) Decision {
+func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at time.Time) Decision {
 	var d Decision
 	w.normalise()
 	if err := w.wellFormed(); err != nil {
@@ -214,6 +215,9 @@ func BeforeSigning(w Warrant, key jose.JSONWebKey, b *Bundle, at time.Time) Deci
 	}
 	o := b.order(&w, a.Authority, Facts{}, at)
 	err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets)
+	if err == nil && earlier != "" {
+		err = o.mayFollow(earlier)
+	}
 	if err == nil {
 		o.checkDigests()
 		d.Targets = o.targets
@@ -228,7 +232,7 @@ func BeforeSigning(w Warrant, key jose.JSONWebKey, b *Bundle, at time.Time) Deci
 		err = o.run(o.checkRequester, o.checkSecrecy, o.checkFields)
 	}
 	if err == nil {
-		var judged Decision
+		judged := Decision{Validated: true} // it can be by the time it is filed
 		err = judged.judge(o)
 		d.Rules, d.Grounds = judged.Rules, judged.Grounds
 	}
@@ -237,6 +241,19 @@ func BeforeSigning(w Warrant, key jose.JSONWebKey, b *Bundle, at time.Time) Deci
 	}
 	d.Allowed = true
 	return d
+}
+
+// mayFollow is what can be known before a warrant is signed that is about an earlier one: of
+// a validation, which can also be filed with that one, whether it will count.
+func (o *order) mayFollow(earlier string) error {
+	if w, err := ParseUnverified(earlier); err == nil && o.Kind == Validation {
+		if issued := o.b.Authority(w.Authority); issued == nil || !o.b.countersigns(o.Authority, w, issued) {
+			return ErrEarlierAuthority
+		}
+		return nil
+	}
+	o.known.Earlier = &Recorded{Warrant: earlier}
+	return o.checkEarlier()
 }
 
 // signs reports whether the key was valid at a time.

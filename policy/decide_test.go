@@ -152,10 +152,22 @@ func smallOrderDelivery(s string) string {
 	return "pendk1." + base64.RawURLEncoding.EncodeToString(b)
 }
 
+// Rows of mutations that rules since version 5 judge otherwise: order_test.go has those.
+var older = map[string]bool{
+	"penalty too low": true, "field beyond the class": true, "L19 a custodian's organisation asks": true, "L19 a custodian asks": true,
+	"L26 eight hours without a threat to life": true, "L15 a second target on the first one's evidence": true,
+	"evidence younger than the warrant": true, "L09 withdrawal with targets": true,
+}
+
 func TestMutations(t *testing.T) {
-	w := newWorld(t)
+	first, now := newWorld(t), fifth(t)
 	for _, m := range mutations {
-		t.Run(m.name, func(t *testing.T) { wantRefused(t, w.decide(t, m.change), m.want, m.rules...) })
+		t.Run(m.name, func(t *testing.T) {
+			wantRefused(t, first.decide(t, m.change), m.want, m.rules...)
+			if !older[m.name] {
+				wantRefused(t, now.decide(t, m.change), m.want, m.rules...)
+			}
+		})
 	}
 }
 
@@ -405,7 +417,6 @@ var notApplicable = map[string]string{
 	"L13": "as L12: escrow/disclose keys cases by the warrant",
 	"L16": "Decide accepts the withdrawal document (TestKinds); stopping the case is escrow/disclose",
 	"L20": "the order of steps is the state machine of escrow/disclose; an approval before the leaf is refused in TestC13",
-	"L27": "counting warrants per authority and day needs the registrar's memory",
 	"L28": "concurrency is escrow/disclose; that an approval names one case and one warrant is shown in TestC10",
 	"L29": "whether a record was erased is known to escrow/disclose only",
 }
@@ -423,7 +434,7 @@ func TestL10NoReverseQuery(t *testing.T) {
 	for f := range reflect.TypeFor[Target]().Fields() {
 		fields = append(fields, f.Name)
 	}
-	if !slices.Equal(fields, []string{"Pseudonym", "Platform", "Evidence", "Further", "Descriptions"}) {
+	if !slices.Equal(fields, []string{"Pseudonym", "Platform", "Evidence", "Further", "Descriptions", "Role"}) {
 		t.Fatal("a target can be described by", fields)
 	}
 }
@@ -449,7 +460,7 @@ func TestKinds(t *testing.T) {
 		t.Fatalf("%+v because %v", d, cause(d.Refusal))
 	}
 	_, evidence := w.production(t)
-	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrEvidenceMismatch)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrNoEvidenceHere)
 	v.OffenceClass = "" // the public log could not hold it
 	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: nil}, w.bundle, Facts{}, now), ErrReasons)
 }
@@ -649,7 +660,7 @@ func TestEarlierThatIsNoHash(t *testing.T) {
 	w := newWorld(t)
 	v, _ := w.production(t)
 	v.Earlier = "case-id"
-	d := BeforeSigning(v, w.court, w.bundle, now)
+	d := BeforeSigning(v, "", w.court, w.bundle, now)
 	wantRefused(t, d, ErrDraft)
 	if said := cause(d.Refusal); !strings.Contains(fmt.Sprint(said), "earlier") {
 		t.Error(said)

@@ -65,9 +65,9 @@ func memberLine(text []byte, name string) int {
 }
 
 // Complete fills in what a draft may leave out: an id, from 16 random bytes, the
-// time of issue, which is at, an expiry 30 days later, and the hash of the bundle
-// b that it is made under. b may be nil, then the draft has to name its bundle
-// itself.
+// time of issue, which is at, an expiry 30 days later, of what keeps records as many days
+// as the bundle lets it, and the hash of the bundle b that it is made under. b may be nil,
+// then the draft has to name its bundle itself.
 func (w *Warrant) Complete(b *Bundle, id [16]byte, at time.Time) {
 	if w.ID == "" {
 		w.ID = hex.EncodeToString(id[:])
@@ -76,24 +76,13 @@ func (w *Warrant) Complete(b *Bundle, id [16]byte, at time.Time) {
 		w.IssuedAt = at
 	}
 	if w.Expiry.IsZero() {
-		w.Expiry = w.IssuedAt.AddDate(0, 0, 30)
+		days := 30
+		if b != nil && KindOf(w.Kind).Clock == ClockHold && b.HoldDays > 0 {
+			days = b.HoldDays
+		}
+		w.Expiry = w.IssuedAt.AddDate(0, 0, days)
 	}
 	if b != nil {
 		w.Bundle = b.Hash()
 	}
-}
-
-// NewWithdrawal drafts the withdrawal of an earlier warrant, given as its compact
-// JWS. It repeats of the earlier one what tells which it is, and no word about
-// whom it named.
-func NewWithdrawal(earlier, grounds string) (*Warrant, error) {
-	w, err := ParseUnverified(earlier)
-	if err != nil {
-		return nil, err
-	}
-	hash := Hash(earlier)
-	return &Warrant{
-		Kind: Withdrawal, Earlier: hex.EncodeToString(hash[:]), Authority: w.Authority, Jurisdiction: w.Jurisdiction,
-		FileNumber: w.FileNumber, OffenceClass: w.OffenceClass, Grounds: grounds, Audience: w.Audience, Secrecy: w.Secrecy,
-	}, nil
 }

@@ -14,7 +14,7 @@ import (
 func TestFoundI3RefusedBeforeItIsSigned(t *testing.T) {
 	w := newWorld(t)
 	allowed, _ := w.production(t)
-	if d := BeforeSigning(allowed, w.court, w.bundle, now); !d.Allowed || d.Refusal != nil {
+	if d := BeforeSigning(allowed, "", w.court, w.bundle, now); !d.Allowed || d.Refusal != nil {
 		t.Fatalf("%v because %v", d.Refusal, cause(d.Refusal))
 	}
 	byEvidence := []*refusal.Error{ErrNoEvidence, ErrEvidenceMismatch, ErrBadEvidence}
@@ -23,7 +23,7 @@ func TestFoundI3RefusedBeforeItIsSigned(t *testing.T) {
 		v, evidence := w.production(t)
 		m.change(&v)
 		filed := Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now)
-		before := BeforeSigning(v, w.court, w.bundle, now)
+		before := BeforeSigning(v, "", w.court, w.bundle, now)
 		switch {
 		case slices.ContainsFunc(byEvidence, func(e *refusal.Error) bool { return e.Is(filed.Refusal) }):
 		case filed.Refusal.Is(ErrMalformed) && before.Refusal.Is(ErrDraft):
@@ -44,15 +44,15 @@ func TestFoundI3TheKeyIsTheAuthoritys(t *testing.T) {
 	v, _ := w.production(t)
 	impostor := key("impostor")
 	impostor.KeyID = w.court.KeyID
-	if d := BeforeSigning(v, impostor, w.bundle, now); !ErrSignerKey.Is(d.Refusal) {
+	if d := BeforeSigning(v, "", impostor, w.bundle, now); !ErrSignerKey.Is(d.Refusal) {
 		t.Errorf("another key of that name: %v", d.Refusal)
 	}
-	if d := BeforeSigning(v, key("nobody"), w.bundle, now); !ErrSignerKey.Is(d.Refusal) {
+	if d := BeforeSigning(v, "", key("nobody"), w.bundle, now); !ErrSignerKey.Is(d.Refusal) {
 		t.Errorf("a key that the bundle does not know: %v", d.Refusal)
 	}
 	for name, evidence := range map[string]string{"none": "", "no digest": "the screenshot"} {
 		v, _ := w.production(t)
-		if v.Targets[0].Evidence = evidence; !ErrNoEvidence.Is(BeforeSigning(v, w.court, w.bundle, now).Refusal) {
+		if v.Targets[0].Evidence = evidence; !ErrNoEvidence.Is(BeforeSigning(v, "", w.court, w.bundle, now).Refusal) {
 			t.Errorf("%s: not told", name)
 		}
 	}

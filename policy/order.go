@@ -196,7 +196,7 @@ func (o *order) checkOffence() error {
 func (o *order) needsEvidence() bool { return o.kind.Evidence || o.b.Version < 5 && o.kind.Targets }
 
 func (o *order) checkTargets() error {
-	some := o.kind.Some && o.b.Version >= 5
+	some := o.kind.Part && o.b.Version >= 5
 	if (len(o.Targets) > 0) != o.kind.Targets && !some {
 		return ErrNoTargets
 	}
@@ -327,7 +327,7 @@ func (o *order) checkEarlier() error {
 			return ErrExtension
 		}
 	}
-	if o.kind.Some || o.kind.Earlier {
+	if o.kind.Earlier {
 		for i, t := range o.Targets {
 			if !slices.ContainsFunc(earlier.Targets, func(e Target) bool { return e.Pseudonym == t.Pseudonym && e.Platform == t.Platform }) {
 				o.refuse(i, ErrNotInEarlier)
@@ -360,6 +360,11 @@ func (b *Bundle) validates(id string, issued *Authority) bool {
 	return by != nil && (id == issued.ID || slices.Contains(by.Over, issued.ID))
 }
 
+// countersigns reports whether that authority's signature on a warrant of another one counts.
+func (b *Bundle) countersigns(id string, w *Warrant, issued *Authority) bool {
+	return slices.Contains(w.Jointly, id) || slices.Contains(issued.ValidatedBy, id) || w.Kind == Emergency && b.validates(id, issued)
+}
+
 // checkCountersigned checks the countersignatures, each of which somebody must have given,
 // and reports whether the warrant is validated: Regulation (EU) 2023/1543, Art. 4. An
 // emergency may be recorded without.
@@ -377,8 +382,7 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 			return false, ErrCountersigned.Because(err)
 		}
 		c := o.b.order(w, a, Facts{}, o.recorded())
-		wanted := slices.Contains(o.Jointly, a.ID) || slices.Contains(o.authority.ValidatedBy, a.ID) || o.Kind == Emergency && o.b.validates(a.ID, o.authority)
-		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !wanted {
+		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !o.b.countersigns(a.ID, o.Warrant, o.authority) {
 			return false, ErrCountersigned
 		}
 		if err := c.run(c.checkAddressed, c.checkTime, c.checkReasons, c.checkTargets); err != nil {

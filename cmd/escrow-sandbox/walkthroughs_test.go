@@ -3,6 +3,8 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -51,7 +53,8 @@ import (
 //	platform ID steal FILE                                         evidence with the other platform's token
 //	platform ID post FILE | key FILE | public FILE                 what its own programs make evidence of, and with
 //	maker LANGUAGE ID POST FILE                                    the program of deploy/evidence.md in that language
-//	draft FILE EVIDENCE CLASS MONTHS [FIELD…]                      a court clerk writes a warrant; preserve:CLASS asks to keep only
+//	draft FILE EVIDENCE[,…] [KIND:]CLASS MONTHS [FIELD…]           a court clerk writes a warrant, a production unless it says what else
+//	edit FILE NAME=VALUE|sha256:FILE|days:N …                      and changes it; NAME can be of a member in another, secrecy.ends
 //	escrow …                                                       the program of everybody outside
 //	escrowd …                                                      the operator's program
 //	capture NAME REGEXP                                            keeps what was just printed
@@ -60,6 +63,7 @@ import (
 //	standby cut | back | promote                                   a synchronous standby, in the script that has one
 //	mirror tamper DIR | stranger DIR                               a mirror of the log in bad hands
 //	witness ID down | up      clock DAYS      dump FILE            what happens around them
+//	day VARIABLE DAYS                                              the day that is DAYS from now
 //	vault snapshot FILE | restore FILE | broaden | bootstrap       the operator's Vault, under the condition [vault]
 //	keys rotate                                                    what escrowd keys rotate does
 //	record keep | restore                                          a record's row, as a backup has it; kept again, that of another record
@@ -123,9 +127,9 @@ func walkthroughs(t *testing.T, vault bool) {
 			return false, errors.New("unknown condition " + c)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"person": wrap(personWord), "platform": wrap(platformWord), "maker": wrap(makerWord), "draft": wrap(draftWord), "sign-unchecked": wrap(signUncheckedWord),
+			"person": wrap(personWord), "platform": wrap(platformWord), "maker": wrap(makerWord), "draft": wrap(draftWord), "edit": wrap(editWord), "sign-unchecked": wrap(signUncheckedWord),
 			"escrow": program((*scene).escrowProgram), "escrowd": program((*scene).escrowdProgram), "capture": capture,
-			"witness": wrap(witnessWord), "clock": wrap(clockWord), "dump": wrap(dumpWord),
+			"witness": wrap(witnessWord), "clock": wrap(clockWord), "day": wrap(dayWord), "dump": wrap(dumpWord),
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
@@ -522,13 +526,14 @@ func makerWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[3]), []byte(made), 0o600)
 }
 
-// draft FILE EVIDENCE CLASS MONTHS [FIELD…] is about the newest post on Town Square.
 // signUncheckedWord signs what the rules refuse, as a program could that checks
 // nothing.
 func signUncheckedWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return s.SignUnchecked(ts.MkAbs(args[0]), "court.jwk", ts.MkAbs(args[1]))
 }
 
+// draftWord writes a warrant about the newest post on Town Square, and about each post that
+// further evidence is of.
 func draftWord(s *scene, ts *testscript.TestScript, args []string) error {
 	about, err := s.Town.Last()
 	if err != nil {
@@ -538,12 +543,12 @@ func draftWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	kind := policy.Production
-	if class, ok := strings.CutPrefix(args[2], "preserve:"); ok {
-		kind, args[2] = policy.Preservation, class
+	evidence := strings.Split(args[1], ",")
+	kind, class, ok := strings.Cut(args[2], ":")
+	if !ok {
+		kind, class = policy.Production, kind
 	}
-	name := "draft-" + filepath.Base(args[0])
-	written, err := s.Draft(name, about, ts.MkAbs(args[1]), args[2], "An offence of this class", months)
+	written, err := s.Draft("draft-"+filepath.Base(args[0]), about, ts.MkAbs(evidence[0]), class, "An offence of this class", months)
 	if err != nil {
 		return err
 	}
@@ -551,25 +556,85 @@ func draftWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if err != nil {
 		return err
 	}
-	if fields := args[4:]; len(fields) > 0 || kind == policy.Preservation {
-		var w map[string]any
-		if err := json.Unmarshal(raw, &w); err != nil {
-			return err
-		}
-		w["fields"], w["kind"] = fields, kind
-		if kind == policy.Preservation {
-			delete(w["requester"].(map[string]any), "delivery_key")
-		}
-		if raw, err = json.Marshal(w); err != nil {
-			return err
-		}
+	w := map[string]any{}
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return err
 	}
-	return os.WriteFile(ts.MkAbs(args[0]), raw, 0o600)
+	if fields := args[4:]; len(fields) > 0 || !policy.KindOf(kind).Opens {
+		w["fields"] = fields
+	}
+	if w["kind"] = kind; !policy.KindOf(kind).Opens {
+		delete(w["requester"].(map[string]any), "delivery_key")
+	}
+	if len(evidence) > 1 {
+		var targets []any
+		for _, name := range evidence {
+			t, err := targetOf(ts.ReadFile(name))
+			if err != nil {
+				return err
+			}
+			targets = append(targets, t)
+		}
+		w["targets"] = targets
+	}
+	return writeJSON(ts.MkAbs(args[0]), w)
+}
+
+// targetOf is what a warrant names of a piece of evidence.
+func targetOf(evidence string) (map[string]any, error) {
+	e, err := token.ParseUnverifiedEvidence(evidence)
+	if err != nil {
+		return nil, err
+	}
+	var claims struct{ Sub token.Pseudonym }
+	if err := json.Unmarshal(world.Post{Token: &token.Token{Raw: e.Token}}.Claims(), &claims); err != nil {
+		return nil, err
+	}
+	digest := sha256.Sum256([]byte(evidence))
+	return map[string]any{"pseudonym": claims.Sub, "platform": e.Platform, "evidence": hex.EncodeToString(digest[:])}, nil
+}
+
+// editWord changes members of a draft. A value is JSON or else a text; sha256:FILE is the
+// digest of a file, and days:N the time N days from now.
+func editWord(s *scene, ts *testscript.TestScript, args []string) error {
+	w := map[string]any{}
+	if err := json.Unmarshal([]byte(ts.ReadFile(args[0])), &w); err != nil {
+		return err
+	}
+	for _, change := range args[1:] {
+		name, text, _ := strings.Cut(change, "=")
+		var value any
+		if days, ok := strings.CutPrefix(text, "days:"); ok {
+			n, err := strconv.Atoi(days)
+			if err != nil {
+				return err
+			}
+			value = s.Clock.Now().UTC().Truncate(time.Second).AddDate(0, 0, n)
+		} else if file, ok := strings.CutPrefix(text, "sha256:"); ok {
+			digest := sha256.Sum256([]byte(strings.TrimSpace(ts.ReadFile(file))))
+			value = hex.EncodeToString(digest[:])
+		} else if json.Unmarshal([]byte(text), &value) != nil {
+			value = text
+		}
+		in := w
+		for outer, inner, ok := strings.Cut(name, "."); ok; outer, inner, ok = strings.Cut(name, ".") {
+			in, name = in[outer].(map[string]any), inner
+		}
+		in[name] = value
+	}
+	return writeJSON(ts.MkAbs(args[0]), w)
 }
 
 func witnessWord(s *scene, _ *testscript.TestScript, args []string) error {
 	s.Witnesses[args[0]].Down.Store(args[1] == "down")
 	return nil
+}
+
+// dayWord sets a variable to the day that is so many days from now.
+func dayWord(s *scene, ts *testscript.TestScript, args []string) error {
+	days, err := strconv.Atoi(args[1])
+	ts.Setenv(args[0], s.Clock.Now().UTC().AddDate(0, 0, days).Format(time.DateOnly))
+	return err
 }
 
 func clockWord(s *scene, _ *testscript.TestScript, args []string) error {

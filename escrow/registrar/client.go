@@ -74,6 +74,15 @@ func (c *Client) Package(ctx context.Context, id string) ([]byte, error) {
 	return ask[[]byte](ctx, c, http.MethodGet, Fill(PathPackage, id), nil, nil)
 }
 
+// SayDeleted files the requester's statement that what was delivered of a case is deleted.
+func (c *Client) SayDeleted(ctx context.Context, id string, d Deletion) (CaseStatus, error) {
+	st, err := ask[CaseStatus](ctx, c, http.MethodPost, Fill(PathDeletion, id), nil, d)
+	if err == nil && st.Case != id {
+		return CaseStatus{}, ErrOtherAnswer
+	}
+	return st, err
+}
+
 // Exhibits says which exhibits of a case are stored. An answer about another case is
 // [ErrOtherAnswer].
 func (c *Client) Exhibits(ctx context.Context, id string) (Exhibits, error) {

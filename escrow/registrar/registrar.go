@@ -8,6 +8,7 @@
 //	           GET  /v1/warrants/{case}/exhibits       Exhibits: which are missing
 //	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
 //	requester  GET  /v1/warrants/{case}/package        Package, one ciphertext to them
+//	           POST /v1/warrants/{case}/deletion       SayDeleted: what was opened is deleted
 //	both       GET  /v1/warrants/{case}/exhibits/{digest}  Exhibit, one ciphertext to them
 //	custodian  PUT  /v1/warrants/{case}/exhibits/{digest}/copies/{recipient}  PutCopy, of an exhibit, to a new custodian
 //	           GET  /v1/warrants/{case}/exhibits/{digest}/copies/{recipient}  Copy, one ciphertext to them
@@ -32,6 +33,7 @@
 package registrar
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"strings"
@@ -39,6 +41,7 @@ import (
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
 )
 
 // The addresses, as patterns: a router takes them as they are, and [Fill] makes
@@ -52,6 +55,7 @@ const (
 	PathWarrants   = "/v1/warrants"
 	PathWarrant    = "/v1/warrants/:case"
 	PathPackage    = "/v1/warrants/:case/package"
+	PathDeletion   = "/v1/warrants/:case/deletion"
 	PathExhibits   = "/v1/warrants/:case/exhibits"
 	PathExhibit    = "/v1/warrants/:case/exhibits/:digest"
 	PathCopy       = "/v1/warrants/:case/exhibits/:digest/copies/:recipient"
@@ -105,14 +109,27 @@ func (e Exhibits) String() string {
 }
 
 // CaseStatus is where a case stands. It names nothing of the warrant: whoever
-// knows only the id of a case learns its state and how many custodians decided. The
-// filing of a warrant and custodians are answered with more.
+// knows only the id of a case learns its state, that of each target by its place in the
+// warrant, the dates that it runs to, and how many custodians decided. The filing of a
+// warrant and custodians are answered with more.
 type CaseStatus struct {
 	Case      string `json:"case"`
 	State     string `json:"state"`     // "recorded", "released", …: disclose.State
 	Approvals int    `json:"approvals"` // custodians who approved
 	Declined  int    `json:"declined"`  // custodians who declined
 	Quorum    int    `json:"quorum"`    // approvals that it takes
+
+	Targets   []TargetStatus     `json:"targets,omitempty"`   // in the order of the warrant; none of a case from before they were decided one by one
+	Deadlines []opening.Deadline `json:"deadlines,omitempty"` // the next one first
+
+	// More warrants of its authority were recorded that day than the rules expect: all
+	// custodians have to approve.
+	OverDaily bool `json:"over_daily,omitempty"`
+
+	Barred *Barred `json:"barred,omitempty"` // what was handed over may not be used; nil: it may
+	// Deleted is the requester's own statement that what was delivered is deleted. Nobody
+	// checked it.
+	Deleted *Deleted `json:"deleted,omitempty"`
 
 	// By custodians, in newer rules: it, its authority or its platform. Only in the answer
 	// to who asks for the status.
@@ -127,20 +144,119 @@ type CaseStatus struct {
 	Rules      []string  `json:"rules,omitempty"` // ids of the policies that allowed it; only when it was filed
 }
 
+// TargetStatus is where one target of a case stands.
+type TargetStatus struct {
+	opening.TargetState
+	Mend string `json:"mend,omitempty"` // why it is refused and how to mend that; only when it was filed
+}
+
+// Barred says why what was handed over may not be used.
+type Barred struct {
+	Why  string `json:"why"`  // BarredAnnulled or BarredLapsed
+	Leaf int64  `json:"leaf"` // index of the entry of the public log that says so
+}
+
+// Why a case is barred.
+const (
+	BarredAnnulled = "annulled" // by a court that is over the one that ordered
+	BarredLapsed   = "lapsed"   // an emergency that nobody validated in time
+)
+
+var forbidden = map[string]string{BarredAnnulled: "the order was annulled", BarredLapsed: "the emergency lapsed"}
+
+// Deleted is a requester's statement that what was delivered is deleted.
+type Deleted struct {
+	Statement string `json:"statement"` // their words
+	Leaf      int64  `json:"leaf"`      // index of its entry in the public log
+}
+
+// Deletion carries the statement to the registrar, with what only who opened the package
+// can make.
+type Deletion struct {
+	Statement string `json:"statement"` // 1 to 4,000 displayable characters
+	MAC       []byte `json:"mac"`       // opening.DeletionMAC; base64 on the wire
+}
+
 // String is for a person at a terminal.
-func (s CaseStatus) String() string {
-	line := document.Printable(fmt.Sprintf("case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum))
+func (s CaseStatus) String() string { return s.At(time.Time{}) }
+
+// At is String with the time that is left at now until each deadline; the zero time leaves
+// it out.
+func (s CaseStatus) At(now time.Time) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum)
 	if s.Declined > 0 {
-		line += fmt.Sprintf(", %d declined", s.Declined)
+		fmt.Fprintf(&b, ", %d declined", s.Declined)
+	}
+	if s.OverDaily {
+		b.WriteString("\nover its authority's daily number, so every custodian has to approve")
+	}
+	b.WriteString(targets(s.Targets))
+	for _, d := range s.Deadlines {
+		b.WriteString("\n" + deadline(d, now))
 	}
 	if s.Stopped {
-		line += "\nstopped by the custodians, in newer rules: it, its authority or its platform; nothing is decided or released any more"
+		b.WriteString("\nstopped by the custodians, in newer rules: it, its authority or its platform; nothing is decided or released any more")
 	}
-	if s.Leaf == 0 {
+	if s.Barred != nil {
+		fmt.Fprintf(&b, "\nuse is forbidden: %s, entry %d of the public log", cmp.Or(forbidden[s.Barred.Why], s.Barred.Why), s.Barred.Leaf)
+	}
+	if s.Deleted != nil {
+		fmt.Fprintf(&b, "\nthe requester states that what was delivered is deleted, entry %d of the public log:", s.Deleted.Leaf)
+		for line := range strings.SplitSeq(s.Deleted.Statement, "\n") {
+			b.WriteString("\n  | " + document.Visible(line))
+		}
+	}
+	if s.Leaf != 0 {
+		fmt.Fprintf(&b, "\npublic log entry %d; secret until %s; expires %s",
+			s.Leaf, s.SecrecyEnd.UTC().Format(time.DateOnly), s.Expires.UTC().Format(time.DateOnly))
+	}
+	return document.Printable(b.String())
+}
+
+// targets counts those in each state, and names each that is refused.
+func targets(all []TargetStatus) string {
+	if len(all) == 0 {
+		return ""
+	}
+	count := make(map[string]int)
+	var states []string // in the order in which they come
+	var refused strings.Builder
+	for i, t := range all {
+		if count[t.State]++; count[t.State] == 1 {
+			states = append(states, t.State)
+		}
+		if t.Code == "" {
+			continue
+		}
+		fmt.Fprintf(&refused, "\n  target %d  %s: %s", i+1, t.State, t.Code)
+		if t.Mend != "" {
+			refused.WriteString(": " + t.Mend)
+		}
+	}
+	for i, state := range states {
+		states[i] = fmt.Sprintf("%d %s", count[state], state)
+	}
+	return "\ntargets: " + strings.Join(states, ", ") + refused.String()
+}
+
+// deadline is a line about one: to the second, as the log has it where a clock is short.
+func deadline(d opening.Deadline, now time.Time) string {
+	line := d.What
+	if d.Met {
+		return line + ": done"
+	}
+	line += ": " + d.At.UTC().Format("2006-01-02 15:04:05 UTC")
+	switch left := d.At.Sub(now); {
+	case now.IsZero():
 		return line
+	case left <= 0:
+		return line + ", which is past"
+	case left < 72*time.Hour:
+		return fmt.Sprintf("%s, %d hours left", line, int(left.Hours()))
+	default:
+		return fmt.Sprintf("%s, %d days left", line, int(left.Hours()/24))
 	}
-	return line + fmt.Sprintf("\npublic log entry %d; secret until %s; expires %s",
-		s.Leaf, s.SecrecyEnd.UTC().Format(time.DateOnly), s.Expires.UTC().Format(time.DateOnly))
 }
 
 // Cases is a page of those that wait for custodians, the one that expires first

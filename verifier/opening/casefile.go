@@ -53,6 +53,10 @@ type LoggedLeaf struct {
 type Known struct {
 	Platforms []LoggedPlatform `json:"platforms,omitempty"` // all records of those that the warrant names
 	Earlier   *EarlierWarrant  `json:"earlier,omitempty"`   // that the warrant names; absent if it is not on file, or its names are not needed
+
+	// Filed is what was filed before the warrant, since bundles of format 5. It is the
+	// registrar's word: the log does not say which authority filed what.
+	Filed *policy.Filed `json:"filed,omitempty"`
 }
 
 // LoggedPlatform is a signed record of a platform with its leaf.
@@ -73,6 +77,7 @@ type EarlierWarrant struct {
 // the registry of one of the bundles. It is [ErrNotLogged], or as [policy.NewPlatforms]
 // refuses.
 func (k Known) Facts(logs []*proof.Log, bundles ...*policy.Bundle) (facts policy.Facts, err error) {
+	facts.Filed = k.Filed
 	var records []policy.LoggedPlatform
 	for _, p := range k.Platforms {
 		leaf, _, err := checkLeaf(logs, p.Leaf, proof.KindPlatform, nil)

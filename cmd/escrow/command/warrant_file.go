@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -36,14 +37,15 @@ type caseStatus struct {
 	Unknown  bool                `json:"exhibits_unknown,omitempty"`
 }
 
-func (s caseStatus) String() string {
+// at is for a person at a terminal, at that time.
+func (s caseStatus) at(now time.Time) string {
 	switch {
 	case s.Unknown:
-		return s.CaseStatus.String() + "\nexhibits: unknown, the registrar is older than they are"
+		return s.At(now) + "\nexhibits: unknown, the registrar is older than they are"
 	case s.Exhibits == nil:
-		return s.CaseStatus.String()
+		return s.At(now)
 	}
-	return s.CaseStatus.String() + "\n" + s.Exhibits.String()
+	return s.At(now) + "\n" + s.Exhibits.String()
 }
 
 // withExhibits asks for the exhibits of a case. An older registrar, which has no such
@@ -61,12 +63,12 @@ func withExhibits(ctx context.Context, r *registrar.Client, st registrar.CaseSta
 }
 
 func warrantFile(p *program) *cobra.Command {
-	var evidence []string
+	var evidence, countersigned []string
 	var folder string
-	c := leaf("file WARRANT", "File a signed warrant with the registrar",
+	c := leaf("file WARRANT", "File a signed warrant of any kind with the registrar",
 		"escrow warrant file warrant.jws --evidence threats.jws --exhibits threats --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			s, err := p.submission(args[0], evidence)
+			s, err := p.submission(args[0], evidence, countersigned)
 			if err != nil {
 				return err
 			}
@@ -94,27 +96,35 @@ func warrantFile(p *program) *cobra.Command {
 					return err
 				}
 			}
-			text := st.String()
+			text := st.at(p.Now())
 			if e.withheld && folder != "" {
 				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
 			}
-			if w, err := policy.ParseUnverified(s.Warrant); err == nil && w.Kind == policy.Withdrawal {
-				text = "the withdrawal is a case of its own, and opens nothing; escrow warrant status tells of the case that it ends\n" + text
+			if w, err := policy.ParseUnverified(s.Warrant); err == nil && policy.KindOf(w.Kind).Earlier {
+				text = "the " + w.Kind + " is a case of its own, and opens nothing; escrow warrant status tells of the case that it is about\n" + text
 			}
 			return p.print(st, text)
 		})
 	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
+	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
 	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name; they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
 }
 
-// submission reads a warrant and its evidence.
-func (p *program) submission(warrant string, evidence []string) (s policy.Submission, err error) {
+// submission reads a warrant, its evidence and its countersignatures.
+func (p *program) submission(warrant string, evidence, countersigned []string) (s policy.Submission, err error) {
 	b, err := p.readFile(warrant)
 	if err != nil {
 		return s, err
 	}
 	s.Warrant = strings.TrimSpace(string(b))
+	for _, name := range countersigned {
+		b, err := p.readFile(name)
+		if err != nil {
+			return s, err
+		}
+		s.Countersigned = append(s.Countersigned, strings.TrimSpace(string(b)))
+	}
 	for _, name := range evidence {
 		e, err := p.readFile(name)
 		if err != nil {

@@ -3,8 +3,10 @@ package command
 import (
 	"context"
 	"crypto/rand"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -19,16 +21,20 @@ import (
 const exampleDraft = `{
   "kind": "production", "authority": "county-court", "jurisdiction": "GB",
   "file_number": "TC 118 of 2026", "legal_basis": "Investigatory Powers Act 2016, Part 3",
-  "offence_class": "threats-to-life", "offence": "Threats to kill", "max_penalty_months": 120,
+  "offence_class": "threats-to-life", "offence_id": "threats-to-kill", "offence": "Threats to kill",
+  "max_penalty_months": 120,
   "grounds": "The post in evidence, made under the pen name.",
   "necessity": "No other way to find its author is known.",
   "proportionality": "One pen name, and only who holds it.",
   "targets": [{"pseudonym": "pen1…", "platform": "town-square", "evidence": "db708c87…"}],
-  "requester": {"name": "DS R. Amari", "organisation": "Thornley Police", "delivery_key": "pendk1.…"},
+  "requester": {"name": "DS R. Amari", "organisation": "Thornley Police",
+    "organisation_id": "thornley-police", "delivery_key": "pendk1.…"},
   "fields": ["name"], "deadline": "ten_days", "audience": "https://penname.example",
   "secrecy": {"ends": "2027-01-21T00:00:00Z", "reason": "The suspect could destroy evidence."}
 }
 `
+
+var kinds = strings.Join(policy.KindNames(func(policy.Kind) bool { return true }), ", ")
 
 // noSecrecy is said of a warrant whose secrecy is over when it begins: it may be meant,
 // or a wrong year.
@@ -46,20 +52,22 @@ func (f *signFlags) add(c *cobra.Command) {
 	f.out.Flags(c, "", "file to write the signed warrant to, instead of printing it")
 }
 
-// sign completes a warrant, signs it and prints it.
-func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
-	var b *policy.Bundle
-	if f.bundle != "" {
-		var err error
-		if b, err = p.readBundle(f.bundle); err != nil {
-			return err
-		}
+// rules are those of --bundle; nil without it.
+func (f *signFlags) rules(p *program) (*policy.Bundle, error) {
+	if f.bundle == "" {
+		return nil, nil
 	}
+	return p.readBundle(f.bundle)
+}
+
+// sign completes a warrant, signs it and prints it. b may be nil. earlier is the warrant that
+// it is about or follows up, as far as it is at hand.
+func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *policy.Warrant, earlier string) error {
 	var id [16]byte
 	rand.Read(id[:])
 	w.Complete(b, id, p.Now())
 	if b != nil { // what filing will refuse is not signed
-		if d := policy.BeforeSigning(*w, k, b, p.Now()); d.Refusal != nil {
+		if d := policy.BeforeSigning(*w, earlier, k, b, p.Now()); d.Refusal != nil {
 			said := shell.ProblemOf(d.Refusal)
 			said.Rules = d.Rules
 			return said
@@ -83,22 +91,32 @@ func sign(p *program, k jose.JSONWebKey, f signFlags, w *policy.Warrant) error {
 		if err := f.out.WritePrivate([]byte(signed)); err != nil {
 			return err
 		}
-		evidence := ""
-		if policy.KindOf(w.Kind).Targets {
-			evidence = " --evidence …"
-		}
-		if policy.KindOf(w.Kind).Opens && (b == nil || !b.ForbidsCopies(w)) {
-			evidence += " --exhibits …"
-		}
-		text = fmt.Sprintf("signed: %s, file %s, expires %s\nNext: escrow warrant file %s%s --server …",
-			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.out.File, evidence)
+		text = fmt.Sprintf("signed: %s, file %s, expires %s\n%s",
+			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.next(b, w))
 	}
 	return p.print(said, text)
 }
 
+// next says what is done with a signed warrant.
+func (f *signFlags) next(b *policy.Bundle, w *policy.Warrant) string {
+	kind, with := policy.KindOf(w.Kind), ""
+	if kind.Evidence {
+		with = " --evidence …"
+	}
+	if kind.Decided && (b == nil || !b.ForbidsCopies(w)) {
+		with += " --exhibits …"
+	}
+	before := ""
+	if who := b.Countersigners(w); len(who) > 0 {
+		before, with = "Before it is filed, for each of "+strings.Join(who, ", ")+": escrow warrant validate "+f.out.File+" …\n", with+" --countersigned …"
+	}
+	return before + "Next: escrow warrant file " + f.out.File + with + " --server …"
+}
+
 func warrantSign(p *program) *cobra.Command {
 	var f signFlags
-	c := leaf("sign DRAFT", "Sign a warrant: the draft is JSON, - is standard input",
+	var earlier string
+	c := leaf("sign DRAFT", "Sign a warrant of any kind: the draft is JSON, - is standard input",
 		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws",
 		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
 			if err := require([2]string{"key", f.key}); err != nil {
@@ -108,18 +126,32 @@ func warrantSign(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			b, err := p.readFile(args[0])
+			draft, err := p.readFile(args[0])
 			if err != nil {
 				return err
 			}
-			w, err := policy.ParseDraft(b)
+			w, err := policy.ParseDraft(draft)
 			if err != nil {
 				return shell.InFile(args[0], 0, err)
 			}
-			return sign(p, k, f, w)
+			b, err := f.rules(p)
+			if err != nil {
+				return err
+			}
+			if earlier == "" {
+				return f.sign(p, k, b, w, "")
+			}
+			raw, err := p.readFile(earlier)
+			if err != nil {
+				return err
+			}
+			before := strings.TrimSpace(string(raw))
+			hash := policy.Hash(before)
+			w.Earlier = hex.EncodeToString(hash[:])
+			return f.sign(p, k, b, w, before)
 		})
-	c.Long = "Signs a warrant. The draft is JSON; - is standard input. Authority, offence\n" +
-		"class, platform and fields must be named as the bundle names them. This one\n" +
+	c.Long = "Signs a warrant. The draft is JSON; - is standard input. Authority, offence and its class, organisation,\n" +
+		"platform and fields must be named as the bundle names them. This one\n" +
 		"asks for the name behind one pen name; id, times and the bundle's hash are filled in:\n\n" + exampleDraft +
 		"\nevidence is the SHA-256 of the file that the platform gave: sha256sum threats.jws.\n" +
 		"delivery_key is what escrow warrant keygen printed for the requester.\n\n" +
@@ -129,9 +161,17 @@ func warrantSign(p *program) *cobra.Command {
 		`  "targets": [{"pseudonym": "pen1…", "platform": "town-square", "evidence": "db708c87…",` + "\n" +
 		`               "descriptions": {"db708c87…": "A picture of the abuse of a child."}}]` + "\n\n" +
 		"No other warrant has descriptions.\n\n" +
-		"Where evidence was preserved before, or is under a key that was reported stolen since, add\n" +
-		"\"earlier\": the SHA-256 of the signed file of your earlier warrant about the same evidence,\n" +
-		"64 hex digits (sha256sum warrant.jws), not its id and not that of its case."
+		"Where evidence was preserved before, or is under a key that was reported stolen since, name the signed\n" +
+		"file of your earlier warrant about the same evidence with --earlier. In the draft that is \"earlier\":\n" +
+		"the SHA-256 of that file, 64 hex digits (sha256sum warrant.jws), not its id and not that of its case.\n\n" +
+		"The kinds: " + kinds + ".\n" +
+		"A suspension asks for no field and has no delivery_key; a preservation neither; a link names one pen\n" +
+		"name and no field. An emergency is a production that no judge has signed yet: it alone has the\n" +
+		"deadline eight_hours. \"jointly\": [\"appeal-court\"] names authorities that sign too, \"recognises\"\n" +
+		"the order of another state (authority, country, file_number, sha256), \"role\": \"witness\" in a target\n" +
+		"somebody who is no suspect (victim, child), and \"dated_back\" says why it is issued on an earlier day.\n" +
+		"Those about an earlier warrant have commands that draft them: escrow warrant --help."
 	f.add(c)
+	c.Flags().StringVar(&earlier, "earlier", "", "signed file of the warrant that this one follows up or is about: fills in its SHA-256, and what it does not allow is not signed")
 	return c
 }

@@ -7,7 +7,7 @@ import (
 )
 
 func warrantStatus(p *program) *cobra.Command {
-	return leaf("status CASE", "Say where a case stands", "escrow warrant status CASE --server https://penname.example",
+	return leaf("status CASE", "Say where a case and each of its targets stands, and until when what is to be done", "escrow warrant status CASE --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			r, err := p.registrar()
 			if err != nil {
@@ -21,6 +21,6 @@ func warrantStatus(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.print(all, all.String())
+			return p.print(all, all.at(p.Now()))
 		})
 }

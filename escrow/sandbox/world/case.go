@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -64,21 +65,38 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 		return "", err
 	}
 	digest := sha256.Sum256(signed)
+	requester := map[string]any{"name": "DS R. Amari", "organisation": police.Name, "delivery_key": string(delivery)}
 	warrant := map[string]any{
 		"kind": policy.Production, "authority": "county-court", "jurisdiction": "GB", "file_number": "TC 118 of " + w.Clock.Now().Format("2006"),
-		"legal_basis": "Investigatory Powers Act 2016, Part 3", "offence_class": offence, "offence_id": offence, "offence": description, "max_penalty_months": months,
+		"legal_basis": "Investigatory Powers Act 2016, Part 3", "offence_class": offence, "offence": description, "max_penalty_months": months,
 		"grounds": "The post in evidence, made under the pen name.", "necessity": "No other way to find its author is known.",
 		"proportionality": "One pen name, and only who holds it.",
 		"targets":         []map[string]any{{"pseudonym": about.Author, "platform": w.Town.ID, "evidence": hex.EncodeToString(digest[:])}},
-		"requester":       map[string]any{"name": "DS R. Amari", "organisation": police.Name, "organisation_id": police.ID, "delivery_key": string(delivery)},
+		"requester":       requester,
 		"fields":          []string{"name"}, "deadline": policy.TenDays, "audience": w.Origin,
 		"secrecy": map[string]any{"ends": w.Clock.Now().AddDate(0, 2, 0).UTC().Truncate(24 * time.Hour), "reason": "The suspect could destroy evidence."},
+	}
+	rules, err := w.readRules()
+	if err != nil {
+		return "", err
+	}
+	if i := slices.IndexFunc(rules.Offences, func(o policy.Offence) bool { return o.Class == offence }); i >= 0 { // since format 5
+		warrant["offence_id"], requester["organisation_id"] = rules.Offences[i].ID, police.ID
 	}
 	b, err := json.Marshal(warrant)
 	if err != nil {
 		return "", err
 	}
 	return w.Path(name), os.WriteFile(w.Path(name), b, 0o600)
+}
+
+// readRules reads the bundle in Dir.
+func (w *World) readRules() (*policy.Bundle, error) {
+	b, err := os.ReadFile(w.Path("bundle.json"))
+	if err != nil {
+		return nil, err
+	}
+	return policy.ParseBundle(b)
 }
 
 // Sign signs a draft with a court's key, a file below Dir.
@@ -103,18 +121,15 @@ func (w *World) SignUnchecked(draft, key, out string) error {
 	if err != nil {
 		return err
 	}
-	b, err := os.ReadFile(w.Path("bundle.json"))
-	if err != nil {
-		return err
-	}
-	rules, err := policy.ParseBundle(b)
+	rules, err := w.readRules()
 	if err != nil {
 		return err
 	}
 	id := sha256.Sum256(raw)
 	warrant.Complete(rules, [16]byte(id[:16]), w.Clock.Now())
 	var k jose.JSONWebKey
-	if b, err = os.ReadFile(w.Path(key)); err != nil {
+	b, err := os.ReadFile(w.Path(key))
+	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(b, &k); err != nil {

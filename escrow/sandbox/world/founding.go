@@ -330,12 +330,15 @@ func (f *founding) makeKeys() error {
 	}
 	f.draft = policy.Bundle{
 		Registrar: f.Origin, Issuer: f.Origin, IssuerKeys: issuerKeys,
-		Registry: registry,
-		Log:      policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
-		Policies: policy.DefaultRules(),
-		Fields:   policy.DefaultFields(), Compartments: policy.DefaultCompartments(), OffenceClasses: offenceClasses(), Offences: offences(), Organisations: []policy.Organisation{police},
-		MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
+		Registry:      registry,
+		Log:           policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
+		Organisations: []policy.Organisation{police}, MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
+	law, err := policy.ProfileNamed(profile)
+	if err != nil {
+		return err
+	}
+	law.Fill(&f.draft)
 	for _, r := range []policy.Reviewer{{ID: "rita", Name: "Rita Ashgrove"}, {ID: "sami", Name: "Sami Tollgate"}} {
 		key, err := f.key(r.ID)
 		if err != nil {
@@ -362,55 +365,50 @@ func (f *founding) logKey(origin string) (skey, vkey string, err error) {
 	return skey, vkey, os.WriteFile(f.Path("log.key"), []byte(skey+"\n"), 0o600)
 }
 
-func offenceClasses() []policy.OffenceClass {
-	identify := []string{"name", "birthdate", "address"}
-	return []policy.OffenceClass{
-		{ID: "threats-to-life", Title: "Threats to kill or to cause serious harm", MinPenaltyMonths: 36, Fields: identify, Emergency: true},
-		{ID: "stalking", Title: "Stalking and serious harassment", MinPenaltyMonths: 36, Fields: identify},
-		{ID: "child_sexual_abuse", Title: "Sexual abuse of children, and pictures of it", MinPenaltyMonths: 36, Fields: identify, NoCopy: true},
-		{ID: "criticism", Title: "Criticism, insult or unwelcome opinion", Speech: true},
-	}
+// courts are the authorities of the world, and the file of each one's key. The court of appeal
+// is over the two others, the harbour court orders twice a day at most, and what the prosecutor
+// orders the county court has to validate.
+var courts = []struct {
+	key string
+	policy.Authority
+}{
+	{"court", policy.Authority{ID: "county-court", Name: "Thornley County Court", Kind: "court"}},
+	{"appeal", policy.Authority{ID: "appeal-court", Name: "Thornley Court of Appeal", Kind: "court", Over: []string{"county-court", "harbour-court"}}},
+	{"harbour", policy.Authority{ID: "harbour-court", Name: "Thornley Harbour Court", Kind: "court", DailyWarrants: 2}},
+	{"prosecutor", policy.Authority{ID: "prosecutor", Name: "Thornley Public Prosecutor", Kind: "public_prosecutor", ValidatedBy: []string{"county-court"}}},
 }
+
+// profile is the law of the sandbox: policy/bundles has it, with cases beside it.
+const profile = "sandbox"
 
 // police are who asks the court. Courts and custodians have organisations of their own.
 var police = policy.Organisation{ID: "thornley-police", Name: "Thornley Police"}
 
-// offences is a catalogue of one offence for each class, under its id.
-func offences() (all []policy.Offence) {
-	statutes := map[string]policy.Offence{
-		"threats-to-life":    {Title: "Threats to kill", Statute: "Offences against the Person Act 1861, s. 16", MaxPenaltyMonths: 120},
-		"stalking":           {Title: "Stalking involving fear of violence", Statute: "Protection from Harassment Act 1997, s. 4A", MaxPenaltyMonths: 120},
-		"child_sexual_abuse": {Title: "Distributing indecent photographs of children", Statute: "Protection of Children Act 1978, s. 1", MaxPenaltyMonths: 120},
-		"criticism":          {Title: "Criticism: no offence", Statute: "Human Rights Act 1998, Sch. 1, Art. 10"},
-	}
-	for _, c := range offenceClasses() {
-		o := statutes[c.ID]
-		o.ID, o.Class, o.Authorities, o.Fields, o.NoCopy = c.ID, c.ID, []string{"court", "judge"}, c.Fields, c.NoCopy
-		all = append(all, o)
-	}
-	return all
-}
-
-// makeCourts makes a court that is in the bundle, one that is not, and the
+// makeCourts makes the courts that are in the bundle, one that is not, and the
 // police's delivery key.
 func (f *founding) makeCourts() error {
-	key, err := f.key("court")
-	if err != nil {
-		return err
-	}
 	if _, err := f.key("unknown-court"); err != nil {
 		return err
 	}
-	public, err := key.Public().MarshalJSON()
-	if err != nil {
-		return err
+	var classes []string
+	for _, c := range f.draft.OffenceClasses {
+		classes = append(classes, c.ID)
 	}
 	now := f.Clock.Now()
-	f.draft.Authorities = []policy.Authority{{
-		ID: "county-court", Name: "Thornley County Court", Kind: "court", Jurisdiction: "GB",
-		Keys:           []policy.Key{{JWK: public, From: now.AddDate(0, -1, 0).UTC().Truncate(time.Second), Until: now.AddDate(2, 0, 0).UTC().Truncate(time.Second)}},
-		OffenceClasses: []string{"threats-to-life", "stalking", "child_sexual_abuse", "criticism"},
-	}}
+	for _, c := range courts {
+		key, err := f.key(c.key)
+		if err != nil {
+			return err
+		}
+		public, err := key.Public().MarshalJSON()
+		if err != nil {
+			return err
+		}
+		a := c.Authority
+		a.Jurisdiction, a.OffenceClasses = "GB", classes
+		a.Keys = []policy.Key{{JWK: public, From: now.AddDate(0, -1, 0).UTC().Truncate(time.Second), Until: now.AddDate(2, 0, 0).UTC().Truncate(time.Second)}}
+		f.draft.Authorities = append(f.draft.Authorities, a)
+	}
 	delivery, err := seal.GenerateDeliveryKey()
 	if err != nil {
 		return err

@@ -146,7 +146,12 @@ func (w *World) endorseCurrent(ctx context.Context) error {
 	}
 	if len(next.Offences) == 0 {
 		next.Organisations = append(next.Organisations, police)
-		next.Offences = slices.DeleteFunc(offences(), func(o policy.Offence) bool { return inForce.OffenceClass(o.Class) == nil })
+		law, err := policy.ProfileNamed(profile)
+		if err != nil {
+			return err
+		}
+		law.Fill(&next)
+		next.Offences = slices.DeleteFunc(next.Offences, func(o policy.Offence) bool { return inForce.OffenceClass(o.Class) == nil })
 	}
 	next.Succeed(inForce)
 	if raw, err = next.Marshal(); err != nil {

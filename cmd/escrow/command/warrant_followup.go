@@ -1,0 +1,69 @@
+package command
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/penname/penname/escrow/secretfile"
+	"github.com/penname/penname/policy"
+)
+
+// followUp is what the commands have in common that sign a warrant about an earlier one.
+type followUp struct {
+	signFlags
+	grounds string
+	targets []string
+	other   bool // another authority than that of the earlier one signs: the bundle says whose the key is
+}
+
+// add adds the flags; what says what the grounds are for: "it is withdrawn".
+func (f *followUp) add(c *cobra.Command, what string) {
+	f.signFlags.add(c)
+	c.Flags().StringVar(&f.grounds, "grounds", "", "why "+what)
+}
+
+// some lets the command be about some targets of the earlier warrant alone.
+func (f *followUp) some(c *cobra.Command) {
+	c.Flags().StringArrayVar(&f.targets, "target", nil, "PENNAME@PLATFORM of the earlier warrant, about which alone it is; can be given again (default: about all of them)")
+}
+
+// run drafts a warrant of that kind about the one in a file, lets complete add what no other
+// kind has, and signs it.
+func (f *followUp) run(p *program, kind, file string, complete func(w *policy.Warrant)) error {
+	if err := require([2]string{"key", f.key}, [2]string{"grounds", f.grounds}); err != nil {
+		return err
+	}
+	if f.other {
+		if err := require([2]string{"bundle", f.bundle}); err != nil {
+			return err
+		}
+	}
+	k, err := secretfile.ReadKey(f.key)
+	if err != nil {
+		return err
+	}
+	raw, err := p.readFile(file)
+	if err != nil {
+		return err
+	}
+	b, err := f.rules(p)
+	if err != nil {
+		return err
+	}
+	var by *policy.Authority
+	if f.other {
+		if by, err = b.Signer(k); err != nil {
+			return err
+		}
+	}
+	earlier := strings.TrimSpace(string(raw))
+	w, err := policy.FollowUp(kind, earlier, by, f.grounds, f.targets...)
+	if err != nil {
+		return err
+	}
+	if complete != nil {
+		complete(w)
+	}
+	return f.sign(p, k, b, w, earlier)
+}
