@@ -78,6 +78,10 @@ type Bundle struct {
 	ExtensionDays   int            `json:"extension_days,omitempty"`   // by how much an extension prolongs it at most, 1 to 90
 	ValidationHours int            `json:"validation_hours,omitempty"` // an emergency that is not validated by then lapses, 1 to 96
 
+	// Since version 5, and optional: how much the public log and its statistics say.
+	LeafFacets []string `json:"leaf_facets,omitempty"` // what the leaf of a warrant says beside its class: proof.FacetOffence, proof.FacetData
+	SmallCount int      `json:"small_count,omitempty"` // the statistics of a year tell no smaller count, 2 to 100; 0: proof.SmallCount
+
 	raw         []byte
 	hash        string
 	owners      keyOwners
@@ -90,7 +94,8 @@ type Bundle struct {
 	reviewers   map[string]*document.Key
 	recipients  map[string]bool // custodians' recipients, as delivery keys
 	entities    cedar.EntityMap // authorities, classes of offences and kinds of warrants, as rules see them
-	names       cedar.Set       // custodians' names and organisations, folded; since version 5 the ids of their organisations
+	bodies      cedar.Set       // see allBodies
+	names       []string        // custodians' names and organisations, folded
 
 	organisations map[string]bool // ids
 }
@@ -280,6 +285,11 @@ func (b *Bundle) normalise() {
 	for i := range b.OffenceClasses {
 		b.OffenceClasses[i].Fields = list(b.OffenceClasses[i].Fields)
 	}
+	b.Offences = slices.Clone(b.Offences)
+	for i := range b.Offences {
+		o := &b.Offences[i]
+		o.Authorities, o.Fields = list(o.Authorities), list(o.Fields)
+	}
 	if b.Policies == nil {
 		b.Policies = map[string]string{}
 	}
@@ -312,7 +322,7 @@ func (b *Bundle) compile() error {
 	if err != nil {
 		return ErrBundleRules.Because(err)
 	}
-	b.rules, b.entities = rules, b.allEntities()
+	b.rules, b.entities, b.bodies = rules, b.allEntities(), set(b.allBodies())
 	return nil
 }
 
@@ -526,7 +536,6 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 	}
 	b.custodians = make(map[string]*document.Key)
 	indices, organisations := make(map[int]bool), make(map[string]bool)
-	var names []string
 	for _, c := range b.Custodians {
 		if _, dup := b.custodians[c.ID]; dup || !word(c.ID) || !named(c.ID, c.Name, c.Organisation) {
 			return about("custodian", c.ID, ErrBundleNames)
@@ -552,13 +561,8 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 			return about("custodian", c.ID, err)
 		}
 		b.custodians[c.ID] = key
-		if b.Version >= 5 {
-			names = append(names, c.OrganisationID)
-		} else {
-			names = append(names, document.Fold(c.Name), document.Fold(c.Organisation))
-		}
+		b.names = append(b.names, document.Fold(c.Name), document.Fold(c.Organisation))
 	}
-	b.names = set(names)
 	return nil
 }
 

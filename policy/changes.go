@@ -294,6 +294,8 @@ func (d *difference) limits() {
 	d.number("The time for which a preservation holds", d.was.HoldDays, d.is.HoldDays, " days")
 	d.number("The time by which an extension prolongs it", d.was.ExtensionDays, d.is.ExtensionDays, " days")
 	d.number("The time in which an emergency must be validated", d.was.ValidationHours, d.is.ValidationHours, " hours")
+	d.words(d.was.LeafFacets, d.is.LeafFacets, "The public log now also says of an order its", "The public log no longer says of an order its")
+	d.number("The least number that the statistics of a year tell", d.was.SmallCount, d.is.SmallCount, "")
 	d.number("The time after a sign-in in which a post counts as evidence", d.was.PostSpanHours, d.is.PostSpanHours, " hours")
 	d.number("The time for which exhibits are kept after their case", d.was.AppealDays, d.is.AppealDays, " days")
 }

@@ -423,7 +423,7 @@ func TestL10NoReverseQuery(t *testing.T) {
 	for f := range reflect.TypeFor[Target]().Fields() {
 		fields = append(fields, f.Name)
 	}
-	if !slices.Equal(fields, []string{"Pseudonym", "Platform", "Evidence", "Further", "Descriptions"}) {
+	if !slices.Equal(fields, []string{"Pseudonym", "Platform", "Evidence", "Further", "Descriptions", "Role"}) {
 		t.Fatal("a target can be described by", fields)
 	}
 }
@@ -449,7 +449,7 @@ func TestKinds(t *testing.T) {
 		t.Fatalf("%+v because %v", d, cause(d.Refusal))
 	}
 	_, evidence := w.production(t)
-	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrEvidenceMismatch)
+	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now), ErrNoEvidenceHere)
 	v.OffenceClass = "" // the public log could not hold it
 	wantRefused(t, Decide(Submission{Warrant: sign(t, w.court, v), Evidence: nil}, w.bundle, Facts{}, now), ErrReasons)
 }

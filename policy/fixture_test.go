@@ -139,6 +139,33 @@ func withRecipients(t testing.TB, b *Bundle) {
 	}
 }
 
+// fifth is a world under rules of version 5, with the magistrates below the court, a
+// police force whose orders the court validates, and a class of defamation.
+func fifth(t testing.TB, changes ...func(*Bundle)) *world {
+	w := newWorld(t, append([]func(*Bundle){func(b *Bundle) {
+		b.Succeed(nil)
+		b.OffenceClasses = append(DefaultOffenceClasses(), OffenceClass{ID: "defamation", Title: "Defamation", Fields: []string{"name"}, NoticeFirst: true})
+		b.Offences = append(DefaultOffences(), Offence{ID: "defamation", Title: "Defamation", Statute: "Defamation Act 2013, s. 1", Class: "defamation",
+			Authorities: []string{"court"}, Fields: []string{"name"}})
+		b.Authorities[0].OffenceClasses = append(b.Authorities[0].OffenceClasses, "defamation")
+		for _, a := range []Authority{
+			{ID: "magistrates", Name: "Magistrates' Court", Kind: "court", Jurisdiction: "GB-ENG"},
+			{ID: "yard", Name: "Scotland Yard", Kind: "police", Jurisdiction: "GB", OrganisationID: police, ValidatedBy: []string{"crown-court"}},
+			{ID: "tribunal", Name: "Tribunal judiciaire", Kind: "court", Jurisdiction: "FR"},
+		} {
+			a.OffenceClasses, a.DailyWarrants = b.Authorities[0].OffenceClasses, 100
+			a.Keys = []Key{{public(t, key(a.ID)), b.Authorities[0].Keys[0].From, b.Authorities[0].Keys[0].Until}}
+			b.Authorities = append(b.Authorities, a)
+		}
+		b.Authorities[0].Over, b.Authorities[0].DailyWarrants = []string{"magistrates"}, 10
+		for i := range b.Offences {
+			b.Offences[i].Authorities = append(b.Offences[i].Authorities, "police")
+		}
+		b.addOrganisations()
+	}}, changes...)...)
+	return w
+}
+
 // police is the organisation of the requester.
 const police = "met-police"
 

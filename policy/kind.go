@@ -42,7 +42,8 @@ const (
 type Kind struct {
 	// WarrantKind is what the leaf and the statistics know of it. A kind that
 	// opens needs the fields to open; no other kind has them. A kind that is about an
-	// earlier warrant must name it.
+	// earlier warrant must name it; one that may be about a part of it can name some of
+	// its targets, and none of its own.
 	proof.WarrantKind
 
 	Since    int      // version of the bundle from which on there is such a kind

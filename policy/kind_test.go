@@ -33,8 +33,19 @@ func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
 		if k.reasons == nil {
 			t.Errorf("%s: no reasons have to be stated", k.Name)
 		}
-		if k.Opens != (k.Clock == ClockOpen) {
-			t.Errorf("%s: opens %v, and its clock is %v", k.Name, k.Opens, k.Clock)
+		if k.Decided != (k.Clock == ClockOpen) || k.Opens && !k.Decided {
+			t.Errorf("%s: opens %v, is decided %v, and its clock is %v", k.Name, k.Opens, k.Decided, k.Clock)
+		}
+		if k.Opens && !k.Answered || k.Answered && !k.Decided || k.Evidence != (k.Targets && !k.Earlier) || k.Part && (k.Targets || !k.Stops) || k.One && !k.Targets {
+			t.Errorf("%s: %+v", k.Name, k)
+		}
+		if (k.Earlier || k.Follows) != (len(k.Earliers) > 0) || k.Since < 1 || k.Since > CurrentVersion {
+			t.Errorf("%s: %+v", k.Name, k)
+		}
+		for _, of := range k.Earliers {
+			if KindOf(of).Clock == ClockNone {
+				t.Errorf("%s is about a %s, which is over when it is recorded", k.Name, of)
+			}
 		}
 		if k.Opens && !k.Targets || k.Stops && !k.Earlier || k.Stops && k.Opens || k.Earlier && k.Follows {
 			t.Errorf("%s: %+v", k.Name, k)
@@ -43,7 +54,7 @@ func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
 			t.Errorf("%s: the refusal of an unknown kind does not name it", k.Name)
 		}
 	}
-	if ErrUnknownKind.Mend != "The kind must be production, preservation, extension or withdrawal." {
+	if ErrUnknownKind.Mend != "The kind must be production, emergency, preservation, extension, secrecy, withdrawal, annulment, validation, suspension or link." {
 		t.Errorf("%s", ErrUnknownKind.Mend)
 	}
 }
@@ -68,20 +79,23 @@ func TestAnUnknownKindOfWarrantIsRefusedAndNeverPanics(t *testing.T) {
 // The leaf of each kind of warrant passes the linter, and shows secrecy and
 // targets as its row says.
 func TestRecordedLeafOfEveryKind(t *testing.T) {
-	w := newWorld(t)
+	w := fifth(t)
 	for _, k := range kinds {
 		v, _ := w.production(t)
 		v.Kind = k.Name
 		if !k.Targets {
 			v.Targets = nil
 		}
-		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, "2026-11-21").Marshal()
+		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, k.When(now)).Marshal()
 		if err != nil {
 			t.Fatalf("%s: %v", k.Name, err)
 		}
 		l, err := proof.ParseLeaf(b)
-		if err != nil || l.WarrantKind != k.Name || (l.Targets > 0) != k.Targets || (l.SecrecyEnds != "") != (k.Clock != ClockNone) {
+		if err != nil || l.WarrantKind != k.Name || (l.Targets > 0) != k.Targets || (l.SecrecyEnds != "") != (k.Clock != ClockNone || k.Name == SecrecyChange) {
 			t.Errorf("%s: %s, %v", k.Name, b, err)
+		}
+		if (l.Offence != "") != (k.Clock != ClockNone) || (l.Data == proof.DataSubscriber) != k.Opens || (l.HoldEnds != "") != k.Holds {
+			t.Errorf("%s: %s", k.Name, b)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"maps"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -51,6 +53,9 @@ func (b *Bundle) Lines() []string {
 	line("a warrant has at most %d pen names, %d days of secrecy, %d days of validity", b.MaxTargets, b.MaxSecrecyDays, b.MaxValidityDays)
 	if b.Version >= 4 {
 		line("a post counts as evidence until %d hours after the sign-in, and what it showed is kept until %d days after the end of its case", b.PostSpanHours, b.AppealDays)
+	}
+	if b.Version >= 5 {
+		line("the public log also says of a warrant: %s; its statistics tell no number under %d", orNone(strings.Join(b.LeafFacets, ", ")), cmp.Or(b.SmallCount, proof.SmallCount))
 	}
 	line("records hold %s", strings.Join(b.Fields, ", "))
 	for _, c := range b.Compartments {

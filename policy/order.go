@@ -196,7 +196,7 @@ func (o *order) checkOffence() error {
 func (o *order) needsEvidence() bool { return o.kind.Evidence || o.b.Version < 5 && o.kind.Targets }
 
 func (o *order) checkTargets() error {
-	some := o.kind.Some && o.b.Version >= 5
+	some := o.kind.Part && o.b.Version >= 5
 	if (len(o.Targets) > 0) != o.kind.Targets && !some {
 		return ErrNoTargets
 	}
@@ -327,7 +327,7 @@ func (o *order) checkEarlier() error {
 			return ErrExtension
 		}
 	}
-	if o.kind.Some || o.kind.Earlier {
+	if o.kind.Earlier {
 		for i, t := range o.Targets {
 			if !slices.ContainsFunc(earlier.Targets, func(e Target) bool { return e.Pseudonym == t.Pseudonym && e.Platform == t.Platform }) {
 				o.refuse(i, ErrNotInEarlier)

@@ -66,6 +66,18 @@ func (b *Bundle) bodyOf(c Custodian) string {
 	return document.Fold(c.Organisation)
 }
 
+// allBodies are what the custodians are compared by: the ids of their organisations, and
+// before version 5 their names as well.
+func (b *Bundle) allBodies() (all []string) {
+	if b.Version < 5 {
+		return b.names
+	}
+	for _, c := range b.Custodians {
+		all = append(all, c.OrganisationID)
+	}
+	return all
+}
+
 // requesterOf is what a requester is compared by, likewise.
 func (b *Bundle) requesterOf(r Requester) string {
 	if b.Version >= 5 {

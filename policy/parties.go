@@ -45,6 +45,14 @@ func (b *Bundle) AuditRules() proof.Rules {
 	for _, o := range b.OffenceClasses {
 		r.OffenceClasses = append(r.OffenceClasses, o.ID)
 	}
+	if b.Version < 5 {
+		return r
+	}
+	r.Rounds, r.Fields, r.Facets, r.SmallCount, r.Offences = true, b.Fields, b.RecordedFacets(), b.SmallCount, []string{}
+	r.MaxSecrecyDays, r.HoldDays, r.ExtensionDays, r.ValidationHours = b.MaxSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours
+	for _, o := range b.Offences {
+		r.Offences = append(r.Offences, o.ID)
+	}
 	return r
 }
 

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+
+	"github.com/penname/penname/verifier/proof"
 )
 
 // maxDailyWarrants is of one authority. No limit is no answer: it is what the
@@ -84,12 +86,13 @@ func (b *Bundle) checkUncatalogued() error {
 
 func (b *Bundle) checkNoCatalogue() error {
 	if len(b.Organisations) > 0 || len(b.Offences) > 0 || b.MinSecrecyDays != 0 || b.HoldDays != 0 || b.ExtensionDays != 0 || b.ValidationHours != 0 ||
+		len(b.LeafFacets) > 0 || b.SmallCount != 0 ||
 		slices.ContainsFunc(b.OffenceClasses, func(c OffenceClass) bool { return c.NoticeFirst }) ||
 		slices.ContainsFunc(b.Custodians, func(c Custodian) bool { return c.OrganisationID != "" }) ||
 		slices.ContainsFunc(b.Authorities, func(a Authority) bool {
 			return a.OrganisationID != "" || len(a.Over) > 0 || len(a.ValidatedBy) > 0
 		}) {
-		return ErrBundleMalformed.Because(errors.New("a version before 5 has neither organisations nor a catalogue of offences nor classes with notice first nor powers of an authority over another, and its clocks are those of its rules"))
+		return ErrBundleMalformed.Because(errors.New("a version before 5 has neither organisations nor a catalogue of offences nor classes with notice first nor powers of an authority over another, its clocks are those of its rules, and its leaves and statistics say what they always said"))
 	}
 	return nil
 }
@@ -99,7 +102,24 @@ func (b *Bundle) checkClocks() error {
 	if !between(b.MinSecrecyDays, 1, b.MaxSecrecyDays) || !between(b.HoldDays, 1, 90) || !between(b.ExtensionDays, 1, 90) || !between(b.ValidationHours, 1, 96) {
 		return ErrBundleLimits.Because(errors.New("secrecy is of 1 day at least and of max_secrecy_days at most, a hold and its extension of 1 to 90 days, and an emergency is validated within 1 to 96 hours"))
 	}
+	if err := b.checkFacets(); err != nil {
+		return err
+	}
 	return b.checkContent()
+}
+
+// checkFacets: a leaf takes no word that could tell who somebody is, and an offence can be
+// called by such a one.
+func (b *Bundle) checkFacets() error {
+	says := slices.Contains(b.LeafFacets, proof.FacetOffence)
+	switch {
+	case !distinctWords(b.LeafFacets), !subset(b.LeafFacets, among([]string{proof.FacetOffence, proof.FacetData})),
+		says && slices.ContainsFunc(b.Offences, func(o Offence) bool { return !proof.IsWord(o.ID) }):
+		return ErrBundleMalformed.Because(errors.New("a leaf may say offence and data, each once, and an offence only if its id is lower-case words with no four digits together"))
+	case b.SmallCount != 0 && (b.SmallCount < 2 || b.SmallCount > 100):
+		return ErrBundleLimits.Because(errors.New("statistics tell no number under one of 2 to 100"))
+	}
+	return nil
 }
 
 func (b *Bundle) checkContent() error {

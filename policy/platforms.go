@@ -17,8 +17,8 @@ import (
 
 // Why evidence does not count for what the registry says of its platform.
 var (
-	ErrPlatformTooNew  = refusal.New(refusal.NotYet, "warrant.platform_too_new", "The platform was registered so recently that its evidence does not count yet; file the warrant again from the day that is named here.")
-	ErrKeyTooNew       = refusal.New(refusal.NotYet, "warrant.platform_key_too_new", "The platform's key is so new that evidence under it does not count yet, because no older key of the platform countersigned it, or only one that still waits itself or was reported stolen; file the warrant again from the day that is named here.")
+	ErrPlatformTooNew  = refusal.New(refusal.NotYet, "warrant.platform_too_new", "The platform was registered so recently that its evidence does not count yet; file the warrant again from the day that is named here, with the reason in dated_back.")
+	ErrKeyTooNew       = refusal.New(refusal.NotYet, "warrant.platform_key_too_new", "The platform's key is so new that evidence under it does not count yet, because no older key of the platform countersigned it, or only one that still waits itself or was reported stolen; file the warrant again from the day that is named here, with the reason in dated_back.")
 	ErrKeyStolen       = refusal.New(refusal.Denied, "warrant.platform_key_stolen", "The platform's key was reported stolen, and the public log held this evidence before neither by this warrant's own entry nor by that of an earlier warrant which it names in its field earlier. Ask the platform for evidence under another key; or, if you filed a warrant about this very evidence before the report, put the SHA-256 of that one's signed file into earlier (sha256sum warrant.jws), and sign again.")
 	ErrPlatformRetired = refusal.New(refusal.Denied, "warrant.platform_retired", "The platform signed this evidence after it had retired: only what it signed before counts.")
 	ErrPlatformStopped = refusal.New(refusal.Denied, "warrant.platform_stopped", "The custodians have stopped this platform: nothing is opened on its evidence.")

@@ -121,6 +121,7 @@ func retired(r *PlatformRecord) { r.Retired = true }
 func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 	w := registered(t)
 	v, evidence := w.production(t)
+	v.DatedBack = "The evidence of the platform did not count yet."
 	stop := &world{bundle: w.after(t, func(b *Bundle) {
 		b.Platforms, b.Registry, b.Stops = b.Platforms[1:], w.bundle.Registry, []Stop{{Platform: square}}
 	})}
@@ -166,7 +167,7 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 		"a stolen key, preserved afterwards":        {records: report, earlier: &Recorded{sign(t, w.court, preserved), late}, names: "preserved", want: ErrKeyStolen},
 		"a stolen key, something else preserved":    {records: report, earlier: &Recorded{sign(t, w.court, other), early}, names: "other", want: ErrKeyStolen},
 		"a stolen key, preserved and not named":     {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, want: ErrKeyStolen},
-		"a stolen key, another warrant than named":  {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "other", want: ErrKeyStolen},
+		"a stolen key, another warrant than named":  {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "other", want: ErrNoEarlier},
 		"a key reported stolen that is still there": {records: []entry{at(30, 10, nil), at(1, 50, func(r *PlatformRecord) { r.Stolen = []string{"square"}[:min(1, r.Number-1)] })}, want: ErrKeyStolen},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -302,7 +303,7 @@ func TestPlatformsThatAreCarriedOver(t *testing.T) {
 	}
 	// Under rules without a registry nobody asks it.
 	old := newWorld(t)
-	v.Bundle = old.bundle.Hash()
+	v.Bundle, v.OffenceID, v.Requester.OrganisationID = old.bundle.Hash(), "", ""
 	p, err := NewPlatforms(logged(t, at(1, 10, id(stolen("wiki"), keys(t)))), w.bundle)
 	if err != nil {
 		t.Fatal(err)

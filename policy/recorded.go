@@ -9,27 +9,59 @@ import (
 // RecordedLeaf is the public log's leaf of a warrant: coarse facets of it, and
 // commitments to the compact JWS raw and to each target. The registrar appends
 // it and custodians compute it again, so that they cannot disagree about a word.
-// bundle is the hash it was decided under, quorum that of the decision, day that
-// of the leaf (proof.Day). Leaves of the first release do not say the quorum:
-// for those it is 0, see [Bundle.LeafQuorum].
-func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum int, day string) proof.Leaf {
+// bundle is the hash it was decided under, quorum that of the decision, when the
+// date of the leaf (proof.Leaf.When). Leaves of the first release do not say the quorum:
+// for those it is 0, see [Bundle.LeafQuorum]. The facets are those of
+// [Bundle.RecordedFacets], or of a leaf that is compared (proof.Leaf.Facets): which ones
+// a leaf may say is for an audit.
+func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum int, when string, facets ...string) proof.Leaf {
 	f := proof.Facets{
 		Jurisdiction: w.Jurisdiction, OffenceClass: w.OffenceClass, WarrantKind: w.Kind,
 		Bundle: bundle, Salt: salt, Warrant: raw,
 	}
-	if KindOf(w.Kind).Decided {
+	kind := KindOf(w.Kind)
+	if kind.Decided {
 		f.Quorum = quorum
 	}
-	if KindOf(w.Kind).Clock != ClockNone {
+	if KindOf(w.Kind).Clock != ClockNone || w.Kind == SecrecyChange {
 		f.SecrecyEnds = w.Secrecy.Ends
 	}
+	for _, facet := range facets {
+		switch {
+		case facet == proof.FacetOffence:
+			f.Offence = w.OffenceID
+		case facet == proof.FacetData:
+			f.Data = dataOf(w)
+		case facet == proof.FacetHoldEnds && KindOf(w.Kind).Holds:
+			f.HoldEnds = w.Expiry
+		}
+	}
 	for _, t := range w.Targets {
-		if !KindOf(w.Kind).Targets {
+		if !kind.Targets {
 			break // they are the earlier warrant's, which the leaf names by their place there
 		}
 		f.Targets = append(f.Targets, proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform})
 	}
-	return proof.RecordedLeaf(time.Time{}, f).On(day)
+	return proof.RecordedLeaf(time.Time{}, f).On(when)
+}
+
+// RecordedFacets are what the leaf of a warrant under b says and need not.
+func (b *Bundle) RecordedFacets() []string {
+	if b.Version < 5 {
+		return nil
+	}
+	return append([]string{proof.FacetHoldEnds}, b.LeafFacets...)
+}
+
+// dataOf is the category of data that a warrant asks for, or orders to be kept.
+func dataOf(w *Warrant) string {
+	switch k := KindOf(w.Kind); {
+	case w.Kind == Link:
+		return proof.DataIdentifying
+	case k.Opens, k.Holds:
+		return proof.DataSubscriber
+	}
+	return ""
 }
 
 // LeafQuorum is the quorum that the recorded leaf of a case under b must say,
@@ -40,4 +72,16 @@ func (b *Bundle) LeafQuorum(decided, said int) int {
 		return 0
 	}
 	return decided
+}
+
+// data is the category of what a kind hands over, in the terms of Regulation (EU)
+// 2023/1543, Art. 3(9) and (10); "" if that is nothing.
+func (k Kind) data() string {
+	switch {
+	case k.Opens:
+		return proof.DataSubscriber
+	case k.Answered:
+		return proof.DataIdentifying
+	}
+	return ""
 }

@@ -11,13 +11,9 @@ import (
 // request puts a warrant into the words of rules/vocabulary.cedarschema.
 func (o *order) request(validated bool) (cedar.Request, cedar.EntityMap) {
 	entities, class := o.b.entities, cedar.NewEntityUID("Offence", cedar.String(o.OffenceClass))
-	switch {
-	case o.class == nil:
+	if o.class == nil {
 		entities = maps.Clone(entities)
-		entities[class] = offenceEntity(OffenceClass{ID: o.OffenceClass}, nil, false)
-	case o.offence != nil:
-		entities = maps.Clone(entities)
-		entities[class] = offenceEntity(*o.class, o.offence.Fields, true)
+		entities[class] = offenceEntity(OffenceClass{ID: o.OffenceClass}, false)
 	}
 	return cedar.Request{Principal: authorityUID(o.authority), Action: cedar.NewEntityUID("Action", cedar.String(o.Kind)), Resource: class, Context: o.context(validated)}, entities
 }
@@ -32,7 +28,7 @@ func (b *Bundle) allEntities() cedar.EntityMap {
 		entities[authorityUID(&b.Authorities[i])] = b.authorityEntity(&b.Authorities[i])
 	}
 	for _, c := range b.OffenceClasses {
-		e := offenceEntity(c, c.Fields, true)
+		e := offenceEntity(c, true)
 		entities[e.UID] = e
 	}
 	return entities
@@ -56,7 +52,7 @@ func (b *Bundle) authorityEntity(a *Authority) cedar.Entity {
 	}
 }
 
-func offenceEntity(class OffenceClass, fields []string, listed bool) cedar.Entity {
+func offenceEntity(class OffenceClass, listed bool) cedar.Entity {
 	return cedar.Entity{
 		UID: cedar.NewEntityUID("Offence", cedar.String(class.ID)),
 		Attributes: cedar.NewRecord(cedar.RecordMap{
@@ -65,7 +61,7 @@ func offenceEntity(class OffenceClass, fields []string, listed bool) cedar.Entit
 			"emergency":          cedar.Boolean(class.Emergency),
 			"notice_first":       cedar.Boolean(class.NoticeFirst),
 			"min_penalty_months": cedar.Long(class.MinPenaltyMonths),
-			"fields":             set(fields),
+			"fields":             set(class.Fields),
 		}),
 	}
 }
@@ -99,7 +95,7 @@ func (o *order) context(validated bool) cedar.Record {
 			"organisation":    cedar.String(document.Fold(o.Requester.Organisation)),
 			"organisation_id": cedar.String(o.b.requesterOf(o.Requester)),
 		}),
-		"custodians": o.b.names,
+		"custodians": o.b.bodies,
 		"recognises": cedar.Boolean(o.Recognises != nil),
 		"validated":  cedar.Boolean(validated),
 	})

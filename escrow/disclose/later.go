@@ -44,7 +44,7 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		if err != nil {
 			return Change{}, leaf, err
 		}
-		if len(by.named()) > 0 && policy.KindOf(by.Kind).Some {
+		if len(by.named()) > 0 && policy.KindOf(by.Kind).Part {
 			leaf.Which = c.marks(func(i int) bool { return slices.Contains(which, i) })
 		}
 		step.Which = slices.DeleteFunc(which, func(i int) bool {

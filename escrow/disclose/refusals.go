@@ -31,6 +31,10 @@ var (
 		"the record that is held is not the one that the token in the evidence commits to: nothing was disclosed, tell the custodians")
 	ErrNotLogged = refusal.New(refusal.NotYet, "warrant.not_logged",
 		"the warrant is on file but no quorum of witnesses has cosigned its leaf yet: try again")
+	ErrLinkWaits = refusal.New(refusal.NotYet, "warrant.link_waits",
+		"the custodians have decided, and the issuing side has not answered yet, which it does within a minute or two: try again")
+	ErrLinkRefused = refusal.New(refusal.Denied, "warrant.link_refused",
+		"the issuing side checked the order by itself and refused it, with the code that the operator finds in its log: nothing was linked, tell the custodians")
 	ErrQuorumNotMet = refusal.New(refusal.NotYet, "warrant.quorum_not_met",
 		"not enough custodians have approved yet: ask for the status to see how many")
 	ErrDeclined = refusal.New(refusal.Denied, "warrant.declined",

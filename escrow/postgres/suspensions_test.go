@@ -26,6 +26,7 @@ func suspending(t *testing.T, d *Disclosing, platform string, names ...token.Pse
 		t.Fatal(err)
 	}
 	w := policy.Warrant{ID: c.WarrantID, Authority: c.Authority, Kind: policy.Suspension, Jurisdiction: "GB", IssuedAt: day, Expiry: c.Expires, Secrecy: policy.Secrecy{Ends: c.SecrecyEnds}}
+	c.Targets = slices.Repeat([]disclose.CaseTarget{{State: disclose.TargetWaiting}}, len(names))
 	for _, name := range names {
 		w.Targets = append(w.Targets, policy.Target{Pseudonym: name, Platform: platform})
 	}

@@ -161,6 +161,9 @@ func (l Leaf) lint() error {
 	return nil
 }
 
+// IsWord reports whether a leaf takes s as a word of a bundle.
+func IsWord(s string) bool { return shaped(s, word) }
+
 // shaped reports whether a value has its shape. What is no digest must be short, too,
 // and must tell nothing.
 func shaped(value string, shape *regexp.Regexp) bool {
@@ -187,7 +190,7 @@ func (l Leaf) lintRecorded() error {
 	if (l.At != "") != kind.Timed {
 		return errors.New("at in this kind of warrant")
 	}
-	if len(l.Which) > 0 && (l.Case == nil || !kind.Some || l.Which.Count() == 0) {
+	if len(l.Which) > 0 && (l.Case == nil || !kind.Part || l.Which.Count() == 0) {
 		return errors.New("which")
 	}
 	if l.Targets != len(l.TargetCommitments) || (l.Targets > 0) != kind.Targets {

@@ -27,7 +27,7 @@ type WarrantKind struct {
 	Targets bool   // names at least one pseudonym; a kind without names none
 	Earlier bool   // is about an earlier warrant, whose case its leaf may name; no other leaf does
 	Stops   bool   // ends that case
-	Some    bool   // may be about some targets of that case; names none of its own
+	Part    bool   // may be about some targets of that case; names none of its own
 	Holds   bool   // keeps records until a day that its leaf says
 	Timed   bool   // counts by a clock of hours: its leaves are dated to the second
 }
@@ -46,8 +46,8 @@ var warrantKinds = []WarrantKind{
 	{Name: Preservation, Targets: true, Holds: true},
 	{Name: Extension, Targets: true, Earlier: true, Holds: true},
 	{Name: SecrecyChange, Earlier: true},
-	{Name: Withdrawal, Earlier: true, Stops: true, Some: true},
-	{Name: Annulment, Earlier: true, Stops: true, Some: true},
+	{Name: Withdrawal, Earlier: true, Stops: true, Part: true},
+	{Name: Annulment, Earlier: true, Stops: true, Part: true},
 	{Name: Validation, Earlier: true, Timed: true},
 	{Name: Suspension, Decided: true, Targets: true},
 	{Name: Link, Decided: true, Targets: true},

@@ -35,6 +35,8 @@ var (
 		"a short name": {`"url"`, `"\u0075rl"`},
 		"second piece": {`"length":28}`, `"length":28},{"type":"image/png","sha256":"` + strings.Repeat("ab", 32) + `","length":20971520}`},
 		"a colon":      {`/p/17"`, `/p/17?a=%22:%22"`},
+		"the press":    {`"at":`, `"author_suggests":["journalist"],"at":`},
+		"both":         {`"at":`, `"author_suggests":["privileged","journalist"],"at":`},
 	}
 	faults = map[string]edit{
 		"repeated":              {`"version":2,`, `"version":2,"version":2,`},
@@ -42,6 +44,10 @@ var (
 		"repeated within":       {`"length":28`, `"length":28,"length":28`},
 		"unknown":               {`"version":2,`, `"version":2,"author":"x",`},
 		"unknown in the post":   {`"at":`, `"title":"x","at":`},
+		"suggests nothing":      {`"at":`, `"author_suggests":[],"at":`},
+		"suggests a poet":       {`"at":`, `"author_suggests":["poet"],"at":`},
+		"suggests twice":        {`"at":`, `"author_suggests":["journalist","journalist"],"at":`},
+		"suggests in words":     {`"at":`, `"author_suggests":"journalist","at":`},
 		"unknown in a piece":    {`"length":28`, `"length":28,"name":"x"`},
 		"a reserved name":       {`"version":2,`, `"version":2,"__proto__":{},`},
 		"absent":                {`"iss":"town-square",`, ``},

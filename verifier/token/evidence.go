@@ -23,7 +23,18 @@ type Post struct {
 	Digest   [32]byte  // version 1 only: SHA-256 of the content as published
 	At       time.Time // when, UTC; seconds are signed, a fraction is cut off
 	Exhibits []Exhibit // what was published: 1 to 32 pieces, each once; version 1 has none
+
+	// AuthorSuggests is what the account suggests to the platform that its holder is, as far
+	// as it knows: AuthorJournalist, AuthorPrivileged, each once. Custodians are asked about
+	// it. Version 1 has none.
+	AuthorSuggests []string
 }
+
+// What an account can suggest that its holder is, in the words of a warrant's flags.
+const (
+	AuthorJournalist = "journalist" // a press account
+	AuthorPrivileged = "privileged" // lawyer, doctor, cleric, member of parliament …
+)
 
 // Evidence is a platform's signed statement that a post was made by the holder of
 // a token. The token was signed by the issuer when the author signed in, so a
@@ -43,7 +54,8 @@ type Evidence struct {
 // "penname-evidence+jwt" and payload
 //
 //	{"version":2,"iss":platform,"iat":seconds,"token":"…","dpop":"…",
-//	 "post":{"url":"…","at":seconds,"exhibits":[{"type":"text/plain","sha256":"hex","length":bytes}]}}
+//	 "post":{"url":"…","at":seconds,"exhibits":[{"type":"text/plain","sha256":"hex","length":bytes}],
+//	  "author_suggests":["journalist"]}}
 //
 // It refuses what [VerifyEvidence] could not read back. It does not verify the token:
 // do that when it is presented, or see [Recorder].

@@ -65,6 +65,7 @@ type secondPost struct {
 	URL      string          `json:"url"`
 	At       int64           `json:"at"`
 	Exhibits []secondExhibit `json:"exhibits"`
+	Suggests []string        `json:"author_suggests,omitempty"`
 }
 
 type secondExhibit struct {
@@ -75,7 +76,7 @@ type secondExhibit struct {
 
 func (e Evidence) second() secondEvidence {
 	p := secondEvidence{Version: e.Version, Iss: e.Platform, Iat: e.At.Unix(), Token: e.Token, Proof: e.Proof}
-	p.Post = secondPost{URL: e.Post.URL, At: e.Post.At.Unix(), Exhibits: make([]secondExhibit, len(e.Post.Exhibits))}
+	p.Post = secondPost{URL: e.Post.URL, At: e.Post.At.Unix(), Exhibits: make([]secondExhibit, len(e.Post.Exhibits)), Suggests: e.Post.AuthorSuggests}
 	for i, x := range e.Post.Exhibits {
 		p.Post.Exhibits[i] = secondExhibit{x.Type, x.Name(), x.Length}
 	}
@@ -188,6 +189,8 @@ func (p *Post) read(post document.Value) error {
 			p.At, ok = second(v)
 		case "exhibits":
 			exhibits, ok = v, true
+		case "author_suggests":
+			ok = v.Array(p.suggests) && len(p.AuthorSuggests) > 0
 		}
 		return ok
 	})
@@ -226,6 +229,16 @@ func (p *Post) read(post document.Value) error {
 		return ErrNoContent
 	}
 	return nil
+}
+
+// suggests reads one word of what the account suggests.
+func (p *Post) suggests(v document.Value) bool {
+	word, ok := v.Text()
+	if !ok || word != AuthorJournalist && word != AuthorPrivileged || slices.Contains(p.AuthorSuggests, word) {
+		return false
+	}
+	p.AuthorSuggests = append(p.AuthorSuggests, word)
+	return true
 }
 
 func readExhibit(v document.Value) (x Exhibit, err error) {

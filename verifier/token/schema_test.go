@@ -104,6 +104,12 @@ func fits(t *testing.T, schema map[string]any, v any) bool {
 			ok = !isText || utf8.RuneCountInString(text) >= int(said.(float64))
 		case "maxLength":
 			ok = !isText || utf8.RuneCountInString(text) <= int(said.(float64))
+		case "uniqueItems":
+			seen := make(map[any]bool)
+			for _, inner := range array {
+				ok = ok && !seen[inner]
+				seen[inner] = true
+			}
 		case "minItems":
 			ok = !isArray || len(array) >= int(said.(float64))
 		case "maxItems":
