@@ -336,8 +336,11 @@ type Ground struct {
 	Cure    string `json:"cure,omitempty"`
 }
 
-// GroundsOf are those of the policies that determined a decision.
+// GroundsOf are those of the policies that refused in a decision.
 func GroundsOf(d policy.Decision) (grounds []Ground) {
+	if !policy.ErrRefusedByRule.Is(d.Refusal) && !policy.ErrRuleFailed.Is(d.Refusal) {
+		return nil
+	}
 	for i, g := range d.Grounds {
 		grounds = append(grounds, Ground{Rule: d.Rules[i], Title: g.Title, Field: g.Field, Article: g.Article, Cure: g.Cure})
 	}
