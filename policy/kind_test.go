@@ -86,7 +86,7 @@ func TestRecordedLeafOfEveryKind(t *testing.T) {
 		if !k.Targets {
 			v.Targets = nil
 		}
-		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, k.When(now)).Marshal()
+		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, k.When(now), proof.FacetOffence, proof.FacetData, proof.FacetHoldEnds).Marshal()
 		if err != nil {
 			t.Fatalf("%s: %v", k.Name, err)
 		}

@@ -54,9 +54,10 @@ type Registrar struct {
 	// Unrecorded, if not nil, is told the code of each filing that was refused and
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
-	// Carry makes what the requester gets of a case that was authorised and opens no record
-	// (a link), encrypted to them; nil: such a case is delivered nothing. Its leaf is cosigned.
-	Carry func(ctx context.Context, c Case) ([]byte, error)
+	// Link leaves an order to link for the issuing side, the JSON of an [opening.Delivery] of
+	// which nothing is released yet, and returns what that side encrypted to the requester;
+	// ErrLinkWaits until it has, or ErrLinkRefused. nil: there are no such orders here.
+	Link func(ctx context.Context, id string, order []byte) ([]byte, error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
@@ -128,7 +129,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	c := newCase(s, d, b, now)
 	c.Targets, c.Compartments, c.Filed = targets, compartments, facts.Filed
-	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now)))
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now), b.RecordedFacets()...))
 	if slices.ContainsFunc(notFiled, func(refused error) bool { return errors.Is(err, refused) }) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
@@ -256,6 +257,14 @@ func codeOf(err error) string {
 	return ErrNotAsLogged.Code
 }
 
+// forbidding are the rules that refused a warrant; none if it was not a rule that did.
+func forbidding(d policy.Decision) []string {
+	if d.Refusal.Code != policy.ErrRefusedByRule.Code {
+		return nil
+	}
+	return d.Rules
+}
+
 // refuse logs why a warrant is refused, and returns that. What is no warrant,
 // because no authority of the bundle signed it, is only counted: or anybody could
 // write into the public log.
@@ -266,7 +275,7 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 		}
 		return d.Refusal
 	}
-	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code))
+	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code, forbidding(d)...))
 	if err != nil {
 		return err
 	}
@@ -377,7 +386,7 @@ func (r *Registrar) recorded(ctx context.Context, c Case) (opening.LoggedLeaf, e
 		if have.Quorum == 0 {
 			quorum = 0 // of the first release; who checks a case under newer rules wants it
 		}
-		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When())
+		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When(), have.Facets()...)
 		leaf.Case, leaf.Which = have.Case, have.Which // the earlier warrant, whose case is another row
 		return leaf
 	})
@@ -412,7 +421,7 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	if c.State == Authorised && policy.KindOf(c.Kind).Opens {
+	if c.State == Authorised && policy.KindOf(c.Kind).Answered {
 		if released, err := r.release(ctx, c); err == nil {
 			return released, nil
 		}
