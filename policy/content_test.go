@@ -158,3 +158,29 @@ func TestNobodyCopiesIt(t *testing.T) {
 		}
 	}
 }
+
+// What the platform knows of an account is for custodians to ask about: each word once,
+// and the decision is the same.
+func TestWhatTheAccountSuggestsIsSaid(t *testing.T) {
+	w := fifth(t)
+	f := w.filing(t)
+	for i, words := range [][]string{{token.SuggestsJournalist}, {token.SuggestsPrivileged, token.SuggestsJournalist}} {
+		e, err := token.ParseUnverifiedEvidence(w.evidence(t, square, "troll", i+2, now.AddDate(0, 0, -2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Post.AuthorSuggests = words
+		signed, err := token.SignEvidence(w.square, *e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.evidence, f.Targets[0].Further = append(f.evidence, signed), append(f.Targets[0].Further, digest(signed))
+	}
+	d := f.decided(t)
+	if want := []string{token.SuggestsJournalist, token.SuggestsPrivileged}; !d.Allowed || !slices.Equal(d.Targets[0].Suggests, want) || !slices.Equal(d.Rules, w.decide(t).Rules) {
+		t.Error(d.Refusal, cause(d.Refusal), d.Rules, d.Targets)
+	}
+	if len(w.decide(t).Targets[0].Suggests) > 0 {
+		t.Error("of an account that suggests nothing")
+	}
+}

@@ -106,6 +106,11 @@ type TargetDecision struct {
 	Token      *token.Token   // in its first piece of evidence; nil of a kind that needs none
 	Posts      []Post         // in the order in which the warrant names their evidence
 	Registered Registered     // since when its platform is registered
+
+	// Suggests is what its platform knows of the account that hints at a protection of its
+	// author: token.SuggestsJournalist, token.SuggestsPrivileged, each at most once.
+	// Custodians are asked about it; no rule decides on it.
+	Suggests []string
 }
 
 // Ground is what a rule that determined a decision says of itself. Of those that forbid,

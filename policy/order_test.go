@@ -242,7 +242,7 @@ func TestOrdersUnderTheCatalogue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := w.filing(t)
 			wantRefused(t, f.decided(t, row.refused...), row.want, row.rules...)
-			before := BeforeSigning(f.Warrant, f.by, f.bundle, now)
+			before := BeforeSigning(f.Warrant, "", f.by, f.bundle, now)
 			if early := !row.want.Is(ErrBadEvidence); early && !row.want.Is(before.Refusal) || !slices.Equal(before.Rules, row.rules) && early {
 				t.Errorf("before it is signed: %v %v", before.Refusal, before.Rules)
 			}
@@ -250,7 +250,7 @@ func TestOrdersUnderTheCatalogue(t *testing.T) {
 			if d := f.decided(t, row.allowed...); !d.Allowed {
 				t.Errorf("its twin: %v because %v %v", d.Refusal, cause(d.Refusal), d.Rules)
 			}
-			if before := BeforeSigning(f.Warrant, f.by, f.bundle, now); !before.Allowed {
+			if before := BeforeSigning(f.Warrant, "", f.by, f.bundle, now); !before.Allowed {
 				t.Errorf("its twin, before it is signed: %v", before.Refusal)
 			}
 		})
@@ -596,7 +596,7 @@ func TestOneTargetDoesNotHurtTheOthers(t *testing.T) {
 			if !errors.Is(wrong.Refusal, c.want) || wrong.Token != nil || wrong.Posts != nil || right.Refusal != nil || right.Token == nil || len(right.Posts) != 1 {
 				t.Errorf("%v, %v", wrong.Refusal, right.Refusal)
 			}
-			before := BeforeSigning(f.Warrant, f.by, f.bundle, now)
+			before := BeforeSigning(f.Warrant, "", f.by, f.bundle, now)
 			if len(before.Targets) == 2 && before.Targets[0].Refusal != nil && before.Refusal == nil {
 				t.Error("nobody is told before it is signed")
 			}

@@ -23,7 +23,18 @@ type Post struct {
 	Digest   [32]byte  // version 1 only: SHA-256 of the content as published
 	At       time.Time // when, UTC; seconds are signed, a fraction is cut off
 	Exhibits []Exhibit // what was published: 1 to 32 pieces, each once; version 1 has none
+
+	// AuthorSuggests is what the platform knows of the account that hints at a protection of
+	// its author, each word once: SuggestsJournalist, SuggestsPrivileged. Nobody is bound by
+	// it; custodians are asked about it. Version 1 has none.
+	AuthorSuggests []string
 }
+
+// What an account can suggest of its author (Regulation (EU) 2023/1543, Art. 12(1)(a)).
+const (
+	SuggestsJournalist = "journalist" // it is an account of the press
+	SuggestsPrivileged = "privileged" // it is that of a lawyer, a doctor, a cleric, a member of parliament …
+)
 
 // Evidence is a platform's signed statement that a post was made by the holder of
 // a token. The token was signed by the issuer when the author signed in, so a
@@ -43,7 +54,7 @@ type Evidence struct {
 // "penname-evidence+jwt" and payload
 //
 //	{"version":2,"iss":platform,"iat":seconds,"token":"…","dpop":"…",
-//	 "post":{"url":"…","at":seconds,"exhibits":[{"type":"text/plain","sha256":"hex","length":bytes}]}}
+//	 "post":{"url":"…","at":seconds,"exhibits":[{"type":"text/plain","sha256":"hex","length":bytes}],"author_suggests":["journalist"]}}
 //
 // It refuses what [VerifyEvidence] could not read back. It does not verify the token:
 // do that when it is presented, or see [Recorder].
@@ -67,6 +78,9 @@ func SignEvidence(key jose.JSONWebKey, e Evidence) (string, error) {
 func (e Evidence) marshal() ([]byte, error) {
 	var payload any = e.second()
 	if e.Version == 1 {
+		if len(e.Post.AuthorSuggests) > 0 {
+			return nil, ErrEvidenceMalformed.Because(errSuggests)
+		}
 		payload = e.first()
 	}
 	b, err := json.Marshal(payload)

@@ -27,6 +27,7 @@ var (
 	errPostTime     = errors.New("at: it must be after the first second of 1970")
 	errExhibitTwice = errors.New("exhibits: the same bytes are there twice; name each once")
 	errManyExhibits = errors.New("exhibits: there are more than 32; leave out what does not matter")
+	errSuggests     = errors.New("author_suggests: it names journalist and privileged, each at most once, or is left out; version 1 has none")
 	errPlatform     = errors.New("iss: this is no client id of a platform")
 )
 
@@ -65,6 +66,7 @@ type secondPost struct {
 	URL      string          `json:"url"`
 	At       int64           `json:"at"`
 	Exhibits []secondExhibit `json:"exhibits"`
+	Suggests []string        `json:"author_suggests,omitempty"`
 }
 
 type secondExhibit struct {
@@ -75,7 +77,7 @@ type secondExhibit struct {
 
 func (e Evidence) second() secondEvidence {
 	p := secondEvidence{Version: e.Version, Iss: e.Platform, Iat: e.At.Unix(), Token: e.Token, Proof: e.Proof}
-	p.Post = secondPost{URL: e.Post.URL, At: e.Post.At.Unix(), Exhibits: make([]secondExhibit, len(e.Post.Exhibits))}
+	p.Post = secondPost{URL: e.Post.URL, At: e.Post.At.Unix(), Exhibits: make([]secondExhibit, len(e.Post.Exhibits)), Suggests: e.Post.AuthorSuggests}
 	for i, x := range e.Post.Exhibits {
 		p.Post.Exhibits[i] = secondExhibit{x.Type, x.Name(), x.Length}
 	}
@@ -179,7 +181,7 @@ func parseSecond(payload document.Value) (*Evidence, error) {
 }
 
 func (p *Post) read(post document.Value) error {
-	exhibits := document.Value("[]")
+	exhibits, suggests := document.Value("[]"), document.Value("")
 	known := post.Object(func(name string, v document.Value) (ok bool) {
 		switch name {
 		case "url":
@@ -188,6 +190,8 @@ func (p *Post) read(post document.Value) error {
 			p.At, ok = second(v)
 		case "exhibits":
 			exhibits, ok = v, true
+		case "author_suggests":
+			suggests, ok = v, true
 		}
 		return ok
 	})
@@ -198,6 +202,9 @@ func (p *Post) read(post document.Value) error {
 		return ErrEvidenceMalformed.Because(errPostURL)
 	case p.At.IsZero():
 		return ErrEvidenceMalformed.Because(errPostTime)
+	}
+	if suggests != "" && !p.readSuggests(suggests) {
+		return ErrEvidenceMalformed.Because(errSuggests)
 	}
 	var refused error
 	isList := exhibits.Array(func(v document.Value) bool {
@@ -226,6 +233,18 @@ func (p *Post) read(post document.Value) error {
 		return ErrNoContent
 	}
 	return nil
+}
+
+func (p *Post) readSuggests(v document.Value) bool {
+	isList := v.Array(func(v document.Value) bool {
+		word, ok := v.Text()
+		if !ok || word != SuggestsJournalist && word != SuggestsPrivileged || slices.Contains(p.AuthorSuggests, word) {
+			return false
+		}
+		p.AuthorSuggests = append(p.AuthorSuggests, word)
+		return true
+	})
+	return isList && len(p.AuthorSuggests) > 0
 }
 
 func readExhibit(v document.Value) (x Exhibit, err error) {

@@ -101,6 +101,7 @@ type shownEvidence struct {
 	URL      string         `json:"url"`
 	At       string         `json:"at"` // RFC 3339, UTC
 	Proof    bool           `json:"dpop"`
+	Suggests []string       `json:"author_suggests,omitempty"`
 	Exhibits []shownExhibit `json:"exhibits"`
 }
 
@@ -112,7 +113,7 @@ func shown(file string, line int, raw string, e *token.Evidence) shownEvidence {
 	document.ReadUnverified(e.Token, &claims)
 	s := shownEvidence{
 		File: file, Line: line, SHA256: hex.EncodeToString(sum[:]), Version: e.Version, Platform: e.Platform, KeyID: e.KeyID, PenName: claims.Subject,
-		URL: e.Post.URL, At: e.Post.At.UTC().Format(time.RFC3339), Proof: e.Proof != "", Exhibits: []shownExhibit{},
+		URL: e.Post.URL, At: e.Post.At.UTC().Format(time.RFC3339), Proof: e.Proof != "", Suggests: e.Post.AuthorSuggests, Exhibits: []shownExhibit{},
 	}
 	for _, x := range e.Post.Exhibits {
 		s.Exhibits = append(s.Exhibits, shownExhibit{Type: x.Type, SHA256: x.Name(), Length: x.Length})
@@ -130,6 +131,9 @@ func (s *shownEvidence) text() string {
 	line("platform", "%s, key %s", s.Platform, s.KeyID)
 	line("pen name", "%s", s.PenName)
 	line("post", "%s", s.URL)
+	if len(s.Suggests) > 0 {
+		line("author", "the platform's account suggests: %s", strings.Join(s.Suggests, ", "))
+	}
 	line("at", "%s", s.At)
 	if s.Proof {
 		line("proof", "by DPoP, of the author's key")

@@ -23,7 +23,7 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post that evidence can be made of. It has token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop; nothing else. In --posts that is one JSON object a line.")
+var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post that evidence can be made of. It has token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop and author_suggests; nothing else. In --posts that is one JSON object a line.")
 
 // post is one line of --posts: what a platform kept when somebody published it.
 type post struct {
@@ -32,6 +32,7 @@ type post struct {
 	URL      string    `json:"url"`
 	At       time.Time `json:"at"`
 	Exhibits []piece   `json:"exhibits"`
+	Suggests []string  `json:"author_suggests"` // of its author: journalist, privileged
 }
 
 // piece is what was published, or one part of it.
@@ -188,7 +189,7 @@ func readPost(line string) (*post, error) {
 
 // make signs evidence of one post and prints it, or adds it to written.
 func (f *makeFlags) make(p *program, key jose.JSONWebKey, one post, written io.Writer) error {
-	e := token.Evidence{Platform: f.platform, Token: one.Token, Proof: one.Proof, Post: token.Post{URL: one.URL, At: one.At.UTC().Truncate(time.Second)}}
+	e := token.Evidence{Platform: f.platform, Token: one.Token, Proof: one.Proof, Post: token.Post{URL: one.URL, At: one.At.UTC().Truncate(time.Second), AuthorSuggests: one.Suggests}}
 	for _, one := range one.Exhibits {
 		x, err := f.keepPiece(p, one)
 		if err != nil {
