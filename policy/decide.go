@@ -104,13 +104,8 @@ type Post struct {
 type TargetDecision struct {
 	Refusal    *refusal.Error // why this target is refused; the rest of it is then empty
 	Token      *token.Token   // in its first piece of evidence; nil of a kind that needs none
-	Posts      []Post         // in the order in which the warrant names their evidence
+	Posts      []Post         // in the order in which the warrant names their evidence; what the account suggests is in them, and no rule decides on it
 	Registered Registered     // since when its platform is registered
-
-	// Suggests is what its platform knows of the account that hints at a protection of its
-	// author: token.SuggestsJournalist, token.SuggestsPrivileged, each at most once.
-	// Custodians are asked about it; no rule decides on it.
-	Suggests []string
 }
 
 // Ground is what a rule that determined a decision says of itself. Of those that forbid,

@@ -142,11 +142,6 @@ func (v *verification) target(t Target, missing error) (d TargetDecision, exhibi
 			return d, nil, err
 		}
 		exhibits = append(exhibits, e.Post.Exhibits...)
-		for _, word := range e.Post.AuthorSuggests {
-			if !slices.Contains(d.Suggests, word) {
-				d.Suggests = append(d.Suggests, word)
-			}
-		}
 		d.Posts = append(d.Posts, Post{e.Post, digest, e.ProvenByKey, t.Descriptions[digest]})
 		if j == 0 {
 			d.Token, d.Registered = tok, reg

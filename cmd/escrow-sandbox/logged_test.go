@@ -86,7 +86,7 @@ func TestI2ARowIsNoWarrant(t *testing.T) {
 		}
 	}
 	for name, attack := range map[string]func(){
-		"another warrant":                  func() { write(text(strings.TrimSpace(string(mine))), c.AuthorisedLeaf) },
+		"another warrant":                  func() { write(text(strings.TrimSpace(string(mine))), c.Rounds[0].AuthorisedLeaf) },
 		"authorised by a custodian's leaf": func() { write(text(c.Submission.Warrant), c.RecordedLeaf+1) },
 	} {
 		attack()
@@ -96,7 +96,7 @@ func TestI2ARowIsNoWarrant(t *testing.T) {
 		if asked.Load() != 1 {
 			t.Errorf("%s: the key service was asked", name)
 		}
-		write(text(c.Submission.Warrant), c.AuthorisedLeaf)
+		write(text(c.Submission.Warrant), c.Rounds[0].AuthorisedLeaf)
 	}
 	tb.Service.Registrar.Keys = honest
 	if err := st.Open(ctx); err != nil {

@@ -54,6 +54,13 @@ type kept struct {
 	// Checked is by target the code of what was wrong with what it published, or "";
 	// empty: nobody has read it.
 	Checked []string `json:"checked,omitempty"`
+
+	// What later reviews are shown of this one: who ordered it for whom, when it was recorded,
+	// and the digest of each target's pen name and platform.
+	Authority string    `json:"authority,omitempty"`
+	Requester string    `json:"requester,omitempty"` // id of the organisation
+	Recorded  time.Time `json:"recorded,omitzero"`
+	Names     []string  `json:"names,omitempty"`
 }
 
 // shown is what identifies a case as it was shown. Digests are hex SHA-256.
@@ -132,9 +139,16 @@ const reviewPrefix = "review-"
 // with another warrant, and a warrant that it knows as another case: one of the
 // two was shown in the place of the other.
 func (c *Custodian) keep(r *Review, at time.Time) error {
-	k := kept{Shown: r.shown, At: at, Expires: r.Warrant.Expiry, Failed: r.Failed, Tree: r.tree, Proof: r.file.Leaf.Proof}
+	k := kept{Shown: r.shown, At: at, Expires: r.Warrant.Expiry, Failed: r.Failed, Tree: r.tree, Proof: r.file.Leaf.Proof,
+		Authority: r.Warrant.Authority, Requester: r.Warrant.Requester.OrganisationID, Recorded: r.recorded}
+	for _, t := range r.Targets {
+		k.Names = append(k.Names, t.name())
+	}
 	before, err := c.keptReviews(at)
 	if err != nil {
+		return err
+	}
+	if err := c.recall(r, before); err != nil {
 		return err
 	}
 	signed, err := c.signedIn(r.Case)
@@ -227,6 +241,13 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, since []*policy.Bund
 		return nil, ErrNotReviewed
 	case !reflect.DeepEqual(k.Shown, r.shown):
 		return nil, ErrNotAsReviewed
+	}
+	before, err := c.keptReviews(at)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.recall(r, before); err != nil {
+		return nil, err
 	}
 	r.kept = k
 	r.compared(k.Checked)

@@ -3,6 +3,7 @@ package custodian
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -33,7 +34,8 @@ type Review struct {
 	Case     string          `json:"case"`
 	Findings []string        `json:"findings"` // what was checked and holds, in sentences
 	Warrant  *policy.Warrant `json:"warrant"`
-	Offence  string          `json:"offence,omitempty"` // title of the warrant's offence class in the rules of the case
+	Offence  string          `json:"offence,omitempty"` // title of the offence in the catalogue of the rules of the case, or of its class
+	Notices  []string        `json:"notices,omitempty"` // what to weigh, in sentences
 	Targets  []Target        `json:"targets"`           // in the order of the warrant
 	Read     bool            `json:"read"`              // this folder has read what was published since it reviewed the case
 	Failed   string          `json:"failed,omitempty"`  // code of the first check that did not pass: nothing can be approved
@@ -48,6 +50,10 @@ type Review struct {
 	exhibits bool             // there are any to read
 	shown    shown
 	kept     *kept // the folder's record of the review
+
+	// How many targets of this authority, and for this requester, the folder has reviewed
+	// itself in the 30 days before.
+	ownAuthority, ownRequester int
 }
 
 // registered is for a person: how old the registration is, and whether the key was stolen.
@@ -77,17 +83,19 @@ func (r *Review) String() string {
 
 // Summary is what the review says of the case as a whole, for a person at a terminal.
 func (r *Review) Summary() string {
-	w, class := r.Warrant, r.Warrant.OffenceClass
-	if r.Offence != "" {
-		class += ": " + r.Offence
-	}
+	w := r.Warrant
 	var s strings.Builder
-	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\noffence class: %s, at most %d months\nasked for: %s, by %s, %s\nsecret until: %s\n",
-		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, class, w.MaxPenaltyMonths,
+	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\n%s\nasked for: %s, by %s, %s\nsecret until: %s\n",
+		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, r.offence(),
 		strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation, w.Secrecy.Ends.UTC().Format(time.DateOnly))))
 	for _, said := range [][2]string{{"legal basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds},
-		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}} {
-		s.WriteString(said[0] + ":\n" + quoted(document.Visible(said[1])))
+		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}, {"dated back, because", w.DatedBack}} {
+		if said[1] != "" || said[0] != "dated back, because" {
+			s.WriteString(said[0] + ":\n" + quoted(document.Visible(said[1])))
+		}
+	}
+	for _, n := range r.Notices {
+		s.WriteString(document.Printable("! " + n + "\n"))
 	}
 	for _, f := range r.Findings {
 		s.WriteString(document.Printable("✓ " + f + "\n"))
@@ -139,8 +147,11 @@ func (c *Custodian) check(id string, f opening.CaseFile, since []*policy.Bundle,
 	if class := since[0].OffenceClass(w.OffenceClass); class != nil {
 		r.Offence = class.Title
 	}
+	if offence := since[0].Offence(w.OffenceID); offence != nil {
+		r.Offence = offence.Title
+	}
 	for _, t := range w.Targets {
-		r.Targets = append(r.Targets, Target{PenName: string(t.Pseudonym), Platform: t.Platform})
+		r.Targets = append(r.Targets, Target{PenName: string(t.Pseudonym), Platform: t.Platform, Role: t.Role})
 	}
 	if err := r.checkLog(); err != nil {
 		return nil, err
@@ -170,7 +181,7 @@ func (r *Review) checkLog() error {
 	if r.recorded, err = opening.RecordedAt(leaf); err != nil || len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, leaf.When()).Marshal()
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, leaf.When(), leaf.Facets()...).Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
@@ -199,15 +210,16 @@ func (r *Review) judge(at time.Time) error {
 		return err
 	}
 	// An auditor holds the quorum against what the leaf says.
-	if policy.KindOf(d.Warrant.Kind).Opens && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
+	if policy.KindOf(d.Warrant.Kind).Decided && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
 		return ErrCaseMismatch
 	}
+	r.notice(d)
 	if err := r.judgeTargets(d); err != nil {
 		return err
 	}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
 	r.found("every target has evidence signed by its platform, with the token as presented")
-	for i, t := range d.Warrant.Targets {
+	for i, t := range r.Targets {
 		if said := d.Targets[i].Registered.Report(); said != "" {
 			r.found("%s: %s", t.Platform, said)
 		}
@@ -216,7 +228,11 @@ func (r *Review) judge(at time.Time) error {
 	if d.NoticePeriod > 0 {
 		r.from = r.recorded.Truncate(24*time.Hour).AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
 	}
-	r.found("each sealed record is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post")
+	all := "each sealed record"
+	if slices.ContainsFunc(r.Targets, func(t Target) bool { return t.wrong != nil || !t.Waits() }) {
+		all = "each sealed record of a target that waits and has no ✗"
+	}
+	r.found("%s is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post", all)
 	return nil
 }
 

@@ -17,6 +17,7 @@ import (
 type Target struct {
 	PenName  string `json:"pen_name"`
 	Platform string `json:"platform"`
+	Role     string `json:"role,omitempty"` // policy.RoleWitness …; "": a suspect
 
 	// By the registrar's word: where it stands, and why it is refused. It takes no answer
 	// unless it Waits.
@@ -53,7 +54,7 @@ func (r *Review) judgeTargets(d policy.Decision) error {
 		if !t.Waits() {
 			continue
 		}
-		t.Questions = questions(d.Warrant, r.Offence)
+		t.Questions = t.questions(d.Warrant, r.Offence)
 		t.opens = opens(f.Targets[i], d.Warrant.Fields)
 		switch refused := d.Targets[i].Refusal; {
 		case refused != nil:
@@ -92,41 +93,120 @@ func (t *Target) refuse(why *refusal.Error, code string) {
 // Earlier is a case with the same target that this folder has reviewed before.
 type Earlier struct {
 	Case     string    `json:"case"`
-	Leaf     int64     `json:"leaf"`     // of its recorded warrant in the public log
-	Reviewed time.Time `json:"reviewed"` // by this folder
+	Leaf     int64     `json:"leaf"`           // of its recorded warrant in the public log
+	Reviewed time.Time `json:"reviewed"`       // by this folder
+	Vote     string    `json:"vote,omitempty"` // opening.Approve or opening.Decline, about this target; "": it has signed nothing
 }
 
-// question are those about a target, in the order in which they are asked. Each is put so
-// that yes speaks for the opening.
-func questions(w *policy.Warrant, offence string) []string {
-	all := []string{fmt.Sprintf("Does each of these posts show this offence, %s?", offence)}
-	for _, flag := range w.Flags {
-		if q, ok := suggestions[flag]; ok {
-			all = append(all, fmt.Sprintf(q, "The court says"))
+// name identifies a target among the cases that the folder keeps.
+func (t Target) name() string { return digest([]byte(t.PenName + "\x00" + t.Platform)) }
+
+// recall notes what the folder keeps of other cases: those about the same targets, and how
+// many targets it has reviewed itself of the same authority and requester.
+func (c *Custodian) recall(r *Review, before []kept) error {
+	index := make(map[string]int, len(r.Targets))
+	for i := range r.Targets {
+		index[r.Targets[i].name()] = i
+		r.Targets[i].Before = nil
+	}
+	month := r.recorded.AddDate(0, 0, -30)
+	r.ownAuthority, r.ownRequester = 0, 0
+	for _, k := range before {
+		if k.Shown.Case == r.Case {
+			continue
 		}
+		if k.Shown.LeafIndex < r.file.Leaf.Index && k.Recorded.After(month) {
+			if k.Authority == r.Warrant.Authority {
+				r.ownAuthority += len(k.Names)
+			}
+			if k.Requester == r.Warrant.Requester.OrganisationID {
+				r.ownRequester += len(k.Names)
+			}
+		}
+		for i, name := range k.Names {
+			mine, same := index[name]
+			if !same {
+				continue
+			}
+			vote, err := c.voteIn(k.Shown.Case, i, len(k.Names))
+			if err != nil {
+				return err
+			}
+			t := &r.Targets[mine]
+			t.Before = append(t.Before, Earlier{k.Shown.Case, k.Shown.LeafIndex, k.At, vote})
+		}
+	}
+	r.counts()
+	return nil
+}
+
+// voteIn is what the folder has signed about one target of a case.
+func (c *Custodian) voteIn(id string, target, n int) (string, error) {
+	signed, err := c.signedIn(id)
+	if err != nil {
+		return "", err
+	}
+	for _, raw := range signed {
+		a, err := opening.ParseApprovalUnverified(raw)
+		if err != nil {
+			return "", ErrSecret
+		}
+		votes, err := a.Votes(n)
+		if err != nil {
+			return "", ErrSecret
+		}
+		return votes[target], nil
+	}
+	return "", nil
+}
+
+// questions are those about a target, in the order in which they are asked. Each is put so
+// that yes speaks for the opening.
+func (t Target) questions(w *policy.Warrant, offence string) []string {
+	all := []string{fmt.Sprintf("Does each of these posts show this offence, %s?", offence)}
+	for _, s := range suggestions {
+		switch {
+		case slices.Contains(w.Flags, s.word):
+			all = append(all, "The court says"+s.question)
+		case slices.ContainsFunc(t.posts, func(p policy.Post) bool { return slices.Contains(p.AuthorSuggests, s.word) }):
+			all = append(all, "The platform suggests"+s.question)
+		}
+	}
+	if q, ok := roleQuestions[t.Role]; ok {
+		all = append(all, q)
+	}
+	if w.Kind == policy.Link {
+		all = append(all, "The requester learns all pen names of this person: is that necessary and proportionate?")
 	}
 	return all
 }
 
 // suggestions are the questions about what an account is said to be.
-var suggestions = map[string]string{
-	policy.FlagJournalist: "%s that this is a journalist's account: is the opening compatible with press freedom?",
-	policy.FlagPrivileged: "%s that this is the account of somebody with a privilege or immunity, such as a lawyer, a doctor, a cleric or a member of parliament: is the opening compatible with that?",
+var suggestions = []struct{ word, question string }{
+	{policy.FlagJournalist, " that this is a journalist's account: is the opening compatible with press freedom?"},
+	{policy.FlagPrivileged, " that this is the account of somebody with a privilege or an immunity, such as a lawyer, a doctor, a cleric or a member of parliament: is the opening compatible with that?"},
+}
+
+// roleQuestions are those about people who are suspected of nothing, or are children.
+var roleQuestions = map[string]string{
+	policy.RoleWitness: "The court names this person as a witness, who is suspected of nothing: is it necessary and proportionate to open their name?",
+	policy.RoleVictim:  "The court names this person as a victim, who is suspected of nothing: is it necessary and proportionate to open their name?",
+	policy.RoleChild:   "The court names this person as a child: is it necessary and proportionate to open their name, and compatible with the child's best interests?",
 }
 
 // Target is what the review found about the target with that index, for a person at a terminal.
 func (r *Review) Target(i int) string {
 	t, s := r.Targets[i], new(strings.Builder)
-	s.WriteString(document.Printable(fmt.Sprintf("target %d of %d: %s on %s\n", i+1, len(r.Targets), t.PenName, t.Platform)))
+	s.WriteString(document.Printable(fmt.Sprintf("target %d of %d: %s on %s%s\n", i+1, len(r.Targets), t.PenName, t.Platform, after(", a ", t.Role))))
 	if t.State != "" && t.State != "waiting" {
-		said := "  the registrar says: " + t.State
-		if t.Code != "" {
-			said += ", " + t.Code
-		}
-		s.WriteString(document.Printable(said + "\n"))
+		s.WriteString(document.Printable("  the registrar says: " + t.State + after(", ", t.Code) + "\n"))
 	}
 	for _, e := range t.Before {
-		s.WriteString(document.Printable(fmt.Sprintf("  this folder reviewed case %s about it on %s, entry %d of the public log\n", e.Case, e.Reviewed.UTC().Format(time.DateOnly), e.Leaf)))
+		vote := map[string]string{opening.Approve: "approved it", opening.Decline: "declined it"}[e.Vote]
+		if vote == "" {
+			vote = "signed nothing"
+		}
+		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
 	}
 	for _, p := range t.Posts {
 		s.WriteString(r.post(p))
@@ -169,4 +249,12 @@ func opens(t opening.OpenedTarget, fields []string) string {
 		parts = []string{"nothing: the record holds none of these fields"}
 	}
 	return "  opens: " + strings.Join(parts, "; ") + "\n"
+}
+
+// after is a text behind a few words, or nothing where there is none.
+func after(words, text string) string {
+	if text == "" {
+		return ""
+	}
+	return words + text
 }

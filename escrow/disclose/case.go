@@ -2,103 +2,15 @@ package disclose
 
 import (
 	"encoding/hex"
-	"errors"
 	"slices"
 	"time"
 
-	"github.com/penname/penname/verifier/opening"
-
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/proof"
 )
 
-// State is where a case stands. [Life] says how it gets from one to another.
-type State string
-
-// The states of a case: these words stand in the database, in answers and in
-// what people read.
-const (
-	Recorded   State = "recorded"   // the warrant is on file and its leaf is in the log
-	Authorised State = "authorised" // a quorum of custodians approved
-	Released   State = "released"   // the package exists, encrypted to the requester
-	Noticed    State = "noticed"    // secrecy ended and the persons concerned were told
-	Declined   State = "declined"   // so many custodians declined that no quorum can be reached
-	Withdrawn  State = "withdrawn"  // its court took it back before it was released
-	Expired    State = "expired"    // the warrant ran out before it was released, or the hold is over
-	Lost       State = "lost"       // the log says that more became of it than a restored backup knows
-)
-
-// States are all states.
-var States = []State{Recorded, Authorised, Released, Noticed, Declined, Withdrawn, Expired, Lost}
-
-// Event is what happens to a case.
-type Event string
-
-// The events of a case.
-const (
-	Approve   Event = "approve"   // a custodian agrees
-	Decline   Event = "decline"   // a custodian does not agree
-	Authorise Event = "authorise" // the quorum is reached
-	Fail      Event = "fail"      // no quorum can be reached any more
-	Withdraw  Event = "withdraw"  // the court takes the warrant back
-	Release   Event = "release"   // the package is made
-	Expire    Event = "expire"    // the warrant runs out
-	Notify    Event = "notify"    // the persons concerned are told
-	Lose      Event = "lose"      // a leaf comes back from the public log to a backup that lacks its row
-)
-
-// Transition is what one event does to a case.
-type Transition struct {
-	Event Event
-	From  []State
-	To    State              // empty: the case stays where it is
-	Leaf  proof.Kind         // appended in the same transaction; empty: none of this case's own
-	Index func(*Case) *int64 // where the case keeps the index of that leaf; nil: nowhere, or in the approval
-	Else  map[State]error    // what is answered in another state; that of "" where none is given
-}
-
-// Life is the life of a case, whole: a case begins as [Recorded] and moves by
-// these rows only, here, in the database (trigger case_moves) and when a backup
-// is restored. The tests of package postgres hold the database to it.
-var Life = []Transition{
-	// A custodian who decides late may still step in for one whose share is wrong.
-	{Event: Approve, From: []State{Recorded, Authorised, Released}, Leaf: proof.KindApproved, Else: notOpen},
-	{Event: Decline, From: []State{Recorded}, Leaf: proof.KindDeclined, Else: notOpen},
-	{Event: Authorise, From: []State{Recorded}, To: Authorised, Leaf: proof.KindAuthorised,
-		Index: func(c *Case) *int64 { return &c.AuthorisedLeaf }, Else: notOpen},
-	{Event: Fail, From: []State{Recorded}, To: Declined, Else: notOpen},
-	// Only what is not released can be stopped, and what is stopped is never
-	// released (I17). The leaf is that of the withdrawal, which is a case too.
-	{Event: Withdraw, From: []State{Recorded, Authorised}, To: Withdrawn, Else: map[State]error{"": ErrTooLate}},
-	{Event: Release, From: []State{Authorised}, To: Released, Leaf: proof.KindReleased,
-		Index: func(c *Case) *int64 { return &c.ReleasedLeaf },
-		Else:  map[State]error{Recorded: ErrQuorumNotMet, Declined: ErrDeclined, Withdrawn: ErrWithdrawn, Expired: policy.ErrExpired, Lost: ErrLost, "": ErrCaseClosed}},
-	// A case that was lost expires only by a leaf that says so.
-	{Event: Expire, From: []State{Recorded, Authorised, Lost}, To: Expired, Leaf: proof.KindExpired,
-		Index: func(c *Case) *int64 { return &c.ExpiredLeaf }, Else: map[State]error{"": ErrCaseClosed}},
-	// A case that was lost owes the notice if it was released.
-	{Event: Notify, From: []State{Released, Lost}, To: Noticed, Leaf: proof.KindNoticed,
-		Index: func(c *Case) *int64 { return &c.NoticedLeaf }, Else: map[State]error{"": ErrCaseClosed}},
-	{Event: Lose, From: []State{Recorded, Authorised, Lost}, To: Lost, Else: map[State]error{"": ErrCaseClosed}},
-}
-
-// notOpen is what a custodian is told who decides too late.
-var notOpen = map[State]error{Withdrawn: ErrWithdrawn, Expired: policy.ErrExpired, Lost: ErrLost, "": ErrCaseClosed}
-
-// May returns the row of [Life] by which the event happens to a case in that
-// state, or the refusal that it gives.
-func (s State) May(e Event) (Transition, error) {
-	row := Life[slices.IndexFunc(Life, func(t Transition) bool { return t.Event == e })]
-	if slices.Contains(row.From, s) {
-		return row, nil
-	}
-	if refused, ok := row.Else[s]; ok {
-		return row, refused
-	}
-	return row, row.Else[""]
-}
-
-// Case is one warrant and all that became of it, but for its package, which can
+// Case is one warrant and all that became of it, but for its packages, which can
 // be large ([Cases]).
 type Case struct {
 	ID          string   // 16 random bytes, base32: knowing it lets one ask for the status
@@ -110,12 +22,20 @@ type Case struct {
 	Warrant     *policy.Warrant // Submission.Warrant, parsed when the case was read; nil if that cannot be read
 	Bundle      string          // hash of the bundle it was decided under
 	Salt        [32]byte        // opens the commitments in the log; secret until noticed
-	Quorum      int             // distinct custodians that must approve
+	Quorum      int             // distinct custodians that must approve each target
 	State       State
 	SecrecyEnds time.Time // UTC day
-	Expires     time.Time // of the warrant
+	Expires     time.Time // of the warrant, or the end of a hold
 	ApproveFrom time.Time // end of the notice period: no custodian's approval counts before
+	ValidateBy  time.Time // when an emergency lapses that nobody validated; zero: nobody has to
 	Approvals   []Approval
+
+	// Targets are where the targets of the warrant stand, in its order; none of a kind
+	// that takes effect when it is recorded.
+	Targets []CaseTarget
+	// Rounds are what reached its quorum together, in the order of the leaves. Each has a
+	// package once it is released. Of a case that a backup lost parts of, only the first is known.
+	Rounds []Round
 
 	// Compartments are those of each target's record that the fields of the warrant
 	// are in (seal.Custody.Needed), settled when the case was filed: an approval brings
@@ -124,27 +44,62 @@ type Case struct {
 	Compartments [][]string
 
 	// Indices of the leaves in the public log; Recorded is always set, the
-	// others are 0 until the state is reached (no case is recorded before a bundle is).
-	RecordedLeaf, AuthorisedLeaf, ReleasedLeaf, ExpiredLeaf, NoticedLeaf int64
+	// others are 0 until it comes to that (no case is recorded before a bundle is).
+	// Validated is the recorded leaf of the validation; Declined is of the leaf after which
+	// no quorum can be reached.
+	RecordedLeaf, DeclinedLeaf, ExpiredLeaf, NoticedLeaf, ValidatedLeaf, LapsedLeaf int64
+	Annulments                                                                      []int64   // recorded leaves of annulments after a release
+	Deletion                                                                        *Deletion // what the requester stated; nil: nothing
+	Receipt                                                                         [32]byte  // that proves the statement; the requester finds it in each package
 
-	// Earlier is set only to file a withdrawal: policy.Hash of what it ends.
+	// Earlier is set only to file a warrant about an earlier one: policy.Hash of that.
 	Earlier *[32]byte
 	// Daily is set only to file a warrant: how many of that authority are recorded
-	// in a day (UTC), policy.Authority.DailyWarrants. 0: its bundle names no number.
+	// in a day (UTC), policy.Authority.DailyWarrants. 0: its bundle names no number, or
+	// has more of them held for review (since format 5).
 	Daily int
+	// Filed is set only to file a warrant under a bundle of format 5: what was counted when
+	// it was decided. Requester is the id of the organisation that it counts for.
+	Filed     *policy.Filed
+	Requester string
 	// Exhibits are set only to file a warrant: what custodians are to read, which is
 	// stored as it comes, and for how many days after the end of the case.
 	Exhibits []SealedExhibit
 	KeepDays int
 }
 
+// CaseTarget is where one target of a case stands.
+type CaseTarget struct {
+	State TargetState
+	Code  string // of why it is refused; of a released one, of why its use is forbidden
+	Round int    // that authorised it, counted from 1; 0: none did
+}
+
+// Round is what reached its quorum together.
+type Round struct {
+	AuthorisedLeaf int64 // of kind decided; of kind authorised before format 5 of the bundle
+	ReleasedLeaf   int64 // 0: not released yet
+}
+
 // Approval is one custodian's signed decision on a case.
 type Approval struct {
 	Custodian string
-	Approved  bool
+	Approved  bool   // at least one target
 	Signed    string // the JWS, opening.VerifyApproval
 	Leaf      int64
 	Bundle    string // hash of the bundle in force then, whose custodian decided
+
+	// Votes are the targets that they agreed to open, by their places in the warrant. nil:
+	// before format 5 of the bundle, all or none.
+	Votes proof.Marks
+}
+
+// agrees reports whether the custodian agreed to open that target.
+func (a *Approval) agrees(target int) bool {
+	if a.Votes == nil {
+		return a.Approved
+	}
+	return a.Votes.Has(target)
 }
 
 // Notice is what the persons behind the pen names of a warrant are told.
@@ -159,61 +114,75 @@ type Notice struct {
 	Day        time.Time
 }
 
-// Change is what becomes of a case in one transaction: steps by [Life], and what
-// they bring.
-type Change struct {
-	InForce  string // hash of the bundle under which this was decided; empty: it depends on none
-	Steps    []Step
-	Approval *Approval // of [Approve] and [Decline]; its Leaf is set when it is appended
-	Package  []byte    // of [Release]
-	Notice   *Notice   // of [Notify]
+// Deletion is the requester's own statement that what was delivered is deleted. Nobody
+// can check that it is.
+type Deletion struct {
+	Said string
+	MAC  [32]byte // HMAC-SHA-256 of it by Case.Receipt
+	Leaf int64
 }
 
-// Step is one event with the leaf that is appended for it; a leaf without a kind
-// is none.
-type Step struct {
-	Event Event
-	Leaf  proof.Leaf
-}
-
-var errStep = errors.New("a step without its leaf, or with another one")
-
-// After returns the case as a change leaves it. indices says where the leaves of
-// its steps were appended, in their order. The error is that of [State.May].
-func (c Case) After(ch Change, indices ...int64) (Case, error) {
-	for _, s := range ch.Steps {
-		row, err := c.State.May(s.Event)
-		if err != nil {
-			return c, err
-		}
-		if s.Event != Lose && s.Leaf.Kind != row.Leaf || s.Leaf.Kind != "" && len(indices) == 0 {
-			return c, errStep
-		}
-		if s.Leaf.Kind != "" {
-			c.setLeaf(s.Leaf.Kind, indices[0], ch.Approval)
-			indices = indices[1:]
-		}
-		if row.To != "" {
-			c.State = row.To
+// count counts the targets in a state.
+func (c *Case) count(s TargetState) (n int) {
+	for _, t := range c.Targets {
+		if t.State == s {
+			n++
 		}
 	}
-	return c, nil
+	return n
 }
 
-// setLeaf writes down where a leaf of the case is.
-func (c *Case) setLeaf(kind proof.Kind, index int64, a *Approval) {
-	if a != nil && (kind == proof.KindApproved || kind == proof.KindDeclined) {
-		c.Approvals = append(slices.Clip(c.Approvals), Approval{a.Custodian, a.Approved, a.Signed, index, a.Bundle})
-	}
-	for _, row := range Life {
-		if row.Leaf == kind && row.Index != nil {
-			*row.Index(c) = index
+// isOpen reports whether something may still become of a target.
+func (c *Case) isOpen() bool { return c.count(TargetWaiting)+c.count(TargetAuthorised) > 0 }
+
+// of returns the targets of a round that are authorised, as places in the warrant.
+func (c *Case) of(round int) (which []int) {
+	for i, t := range c.Targets {
+		if t.State == TargetAuthorised && t.Round == round+1 {
+			which = append(which, i)
 		}
 	}
+	return which
 }
 
-// Votes counts the approvals and the refusals of distinct custodians, whatever
-// bundle they decided under.
+// Barred is "annulled" or "lapsed" if what was released, or some of it, may not be used;
+// else "".
+func (c *Case) Barred() string {
+	switch {
+	case c.LapsedLeaf != 0 && c.count(TargetReleased) > 0:
+		return "lapsed"
+	case len(c.Annulments) > 0:
+		return "annulled"
+	}
+	return ""
+}
+
+// places are where the targets stand in the recorded leaf, in the order of the warrant;
+// -1 each if the warrant cannot be read.
+func (c *Case) places() []int {
+	named := make([]proof.Target, len(c.named()))
+	for i, t := range c.named() {
+		named[i] = proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform}
+	}
+	if len(named) != len(c.Targets) {
+		return slices.Repeat([]int{-1}, len(c.Targets))
+	}
+	return proof.Positions(proof.RecordedLeaf(time.Time{}, proof.Facets{Salt: c.Salt, Targets: named}), c.Salt, named)
+}
+
+// marks are those targets as a leaf of the case has them.
+func (c *Case) marks(is func(target int) bool) proof.Marks {
+	m := proof.NewMarks(len(c.Targets))
+	for i, at := range c.places() {
+		if at >= 0 && is(i) {
+			m.Set(at)
+		}
+	}
+	return m
+}
+
+// Votes counts the custodians who agreed to some target and those who declined all,
+// whatever bundle they decided under.
 func (c *Case) Votes() (yes, no int) {
 	for _, a := range c.latest() {
 		if a.Approved {
@@ -234,20 +203,36 @@ func (c *Case) latest() map[string]Approval {
 	return decided
 }
 
-// votes counts the decisions that matter under the bundle in force, the last of
-// since: approvals whose shares open together with those of its custodians, and
-// refusals by its custodians.
-func (c *Case) votes(since []*policy.Bundle) (yes, no int) {
-	inForce := since[len(since)-1]
-	for who, a := range c.latest() {
+// tally says which waiting targets the decisions authorise, and which can reach no quorum
+// any more. What matters under the bundle in force, the last of since, are approvals whose
+// shares open together with those of its custodians, and refusals by its custodians.
+func (c *Case) tally(since []*policy.Bundle) (reached, failed []int) {
+	inForce, latest := since[len(since)-1], c.latest()
+	together, seated := make(map[string]bool), make(map[string]bool)
+	for who, a := range latest {
+		together[who], seated[who] = sameKey(since, a.Bundle, inForce), inForce.Custodian(who) != nil
+	}
+	for i, t := range c.Targets {
+		if t.State != TargetWaiting {
+			continue
+		}
+		yes, no := 0, 0
+		for who, a := range latest {
+			switch agrees := a.agrees(i); {
+			case agrees && together[who]:
+				yes++
+			case !agrees && (together[who] || !a.Approved) && seated[who]:
+				no++
+			}
+		}
 		switch {
-		case a.Approved && sameKey(since, a.Bundle, inForce):
-			yes++
-		case !a.Approved && inForce.Custodian(who) != nil:
-			no++
+		case yes >= c.Quorum:
+			reached = append(reached, i)
+		case len(inForce.Custodians)-no < c.Quorum:
+			failed = append(failed, i)
 		}
 	}
-	return yes, no
+	return reached, failed
 }
 
 // sameKey reports whether shares that were made under a bundle open together with
@@ -296,16 +281,18 @@ func targetsOf(w *policy.Warrant, commitments []policy.Committed) []Target {
 	return targets
 }
 
+// decidedByTarget reports whether the cases of a bundle are decided target by target, and
+// their decisions are opened by the leaf that decides.
+func decidedByTarget(b *policy.Bundle) bool { return b.Version >= 5 }
+
 // decide is what one signed approval does. since are the bundles from that of the
 // case to the one in force, whose custodian a is by.
 func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle, now time.Time) (Change, error) {
 	inForce := since[len(since)-1]
-	approved := a.Decision == opening.Approve
 	event := Decline
-	if approved {
+	if a.Decision == opening.Approve {
 		event = Approve
 	}
-	_, refused := c.State.May(event)
 	switch {
 	case a.Case != c.ID, a.WarrantHash != hex.EncodeToString(c.WarrantHash[:]),
 		a.Bundle != c.Bundle, a.LeafIndex != c.RecordedLeaf:
@@ -314,41 +301,183 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 	// repeat changes nothing: Decide answers with what is stored.
 	case c.decisionOf(a.Custodian, since) != nil:
 		return Change{}, nil
-	case refused != nil:
-		return Change{}, refused
-	case c.State == Recorded && !now.Before(c.Expires):
-		return Change{}, policy.ErrExpired
-	case policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil:
-		return Change{}, policy.ErrStopped
-	case approved && now.Before(c.ApproveFrom):
-		return Change{}, policy.ErrNoticePeriod
-	case !approved && !slices.Contains(policy.DeclineReasons, a.Reason):
-		return Change{}, ErrReason
 	}
-	w, err := c.warrant()
-	switch {
-	case err != nil:
+	if err := c.mayDecide(a, event, since, now); err != nil {
 		return Change{}, err
-	case !policy.KindOf(w.Kind).Opens:
-		return Change{}, ErrNothingToOpen
-	case approved && !c.sharesComplete(a, len(w.Targets)):
-		return Change{}, ErrShares
 	}
-	code := ""
-	if !approved {
-		code = "declined." + a.Reason
+	stored := Approval{Custodian: a.Custodian, Approved: event == Approve, Signed: signed, Leaf: justNow, Bundle: inForce.Hash()}
+	leaf := proof.Leaf{}
+	if decidedByTarget(since[0]) {
+		var err error
+		if stored.Votes, err = c.votes(a); err != nil {
+			return Change{}, err
+		}
+		leaf = proof.DecisionLeaf(now, c.RecordedLeaf, c.Salt, c.decisionIn(stored, a))
+	} else {
+		code := ""
+		if event == Decline {
+			code = "declined." + a.Reason
+		}
+		leaf = proof.ApprovalLeaf(now, c.RecordedLeaf, a.Custodian, code, c.Salt, []byte(signed))
 	}
-	leaf := proof.ApprovalLeaf(now, c.RecordedLeaf, a.Custodian, code, c.Salt, []byte(signed))
-	ch := Change{InForce: inForce.Hash(), Steps: []Step{{event, leaf}},
-		Approval: &Approval{Custodian: a.Custodian, Approved: approved, Signed: signed, Bundle: inForce.Hash()}}
-	switch yes, no := c.votes(since); {
-	case c.State != Recorded:
-	case approved && yes+1 >= c.Quorum:
-		ch.Steps = append(ch.Steps, Step{Authorise, proof.AuthorisedLeaf(now, c.RecordedLeaf)})
-	case !approved && len(inForce.Custodians)-(no+1) < c.Quorum:
-		ch.Steps = append(ch.Steps, Step{Event: Fail})
+	ch := Change{InForce: inForce.Hash(), Approval: &stored, Steps: []Step{{Event: event, Leaf: leaf}}}
+	c.Approvals = append(slices.Clip(c.Approvals), stored)
+	reached, failed := c.tally(since)
+	if len(failed) > 0 {
+		ch.Steps = append(ch.Steps, Step{Event: Fail, Which: failed})
+	}
+	settled := len(failed) > 0 && len(failed) == c.count(TargetWaiting) // nothing waits any more
+	switch byTarget := decidedByTarget(since[0]); {
+	case len(reached) > 0:
+		leaf := proof.AuthorisedLeaf(now, c.RecordedLeaf)
+		if byTarget {
+			leaf = c.decided(now, reached, c.lastDecided(), justNow)
+		}
+		ch.Steps = append(ch.Steps, Step{Event: Authorise, Leaf: leaf, Which: reached})
+	case settled && byTarget:
+		ch.Steps[len(ch.Steps)-1].Leaf = c.decided(now, nil, c.lastDecided(), justNow)
 	}
 	return ch, nil
+}
+
+// mayDecide is why a custodian's decision does not count now, or nil.
+func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundle, now time.Time) error {
+	waiting := c.count(TargetWaiting) > 0
+	_, refused := c.State.May(event)
+	w, err := c.warrant()
+	switch {
+	case refused != nil:
+		return refused
+	case event == Decline && !waiting && c.State != Recorded:
+		return ErrCaseClosed
+	case c.State == Recorded && !now.Before(c.Expires):
+		return policy.ErrExpired
+	case c.lapsed(now):
+		return ErrLapsed
+	case policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil:
+		return policy.ErrStopped
+	case event == Approve && now.Before(c.ApproveFrom):
+		return policy.ErrNoticePeriod
+	case event == Decline && !slices.Contains(policy.DeclineReasons, a.Reason):
+		return ErrReason
+	case err != nil:
+		return err
+	case !policy.KindOf(w.Kind).Decided:
+		return ErrNothingToOpen
+	}
+	votes, err := a.Votes(len(w.Targets))
+	switch {
+	case err != nil && len(a.Answers) > 0:
+		return err
+	case err != nil, !c.sharesComplete(a, votes):
+		return ErrShares
+	}
+	return nil
+}
+
+// votes are the targets that an approval agrees to. It answers for each that waits.
+func (c *Case) votes(a *opening.Approval) (proof.Marks, error) {
+	if a.Decision == opening.Approve && len(a.Answers) == 0 {
+		return nil, opening.ErrApprovalUnanswered
+	}
+	votes, err := a.Votes(len(c.Targets))
+	if err != nil {
+		return nil, err
+	}
+	marks := proof.NewMarks(len(c.Targets))
+	for i, vote := range votes {
+		switch {
+		case vote == opening.Approve:
+			marks.Set(i)
+		case vote == "" && c.Targets[i].State == TargetWaiting:
+			return nil, opening.ErrApprovalUnanswered
+		}
+	}
+	return marks, nil
+}
+
+// decisionIn is a stored decision as the leaves of the case tell of it. a is what was signed.
+func (c *Case) decisionIn(stored Approval, a *opening.Approval) proof.Decision {
+	var grounds []string
+	for _, x := range a.Answers {
+		if x.Reason != "" {
+			grounds = append(grounds, x.Reason)
+		}
+	}
+	if len(a.Answers) == 0 && a.Reason != "" {
+		grounds = []string{a.Reason}
+	}
+	slices.Sort(grounds)
+	return proof.Decision{Custodian: stored.Custodian, Votes: c.marks(stored.agrees), Grounds: slices.Compact(grounds), Signed: []byte(stored.Signed)}
+}
+
+// decided is the leaf that authorises those targets, of none if no quorum can be reached any
+// more, and opens the decisions whose leaves stand behind after and before to.
+func (c *Case) decided(at time.Time, which []int, after, to int64) proof.Leaf {
+	var opened []proof.Opened
+	for _, stored := range c.Approvals {
+		is := (stored.Leaf > after || stored.Leaf == justNow) && (stored.Leaf < to || to == justNow)
+		if !is || stored.Votes == nil {
+			continue
+		}
+		if a, err := opening.ParseApprovalUnverified(stored.Signed); err == nil {
+			opened = append(opened, c.decisionIn(stored, a).Open(c.Salt, stored.Leaf))
+		}
+	}
+	leaf := proof.DecidedLeaf(at, c.RecordedLeaf, c.marks(func(i int) bool { return slices.Contains(which, i) }), opened)
+	return leaf.On(policy.KindOf(c.Kind).When(at))
+}
+
+// lastDecided is the last leaf that opened decisions; 0 if none did.
+func (c *Case) lastDecided() (last int64) {
+	last = c.DeclinedLeaf
+	for _, r := range c.Rounds {
+		last = max(last, r.AuthorisedLeaf)
+	}
+	return last
+}
+
+// DecidedLeaves are the leaves that opened decisions of a case that is decided target by
+// target, by their indices, undated: the log says when.
+func (c *Case) DecidedLeaves() map[int64]proof.Leaf {
+	indices := []int64{c.DeclinedLeaf}
+	for _, r := range c.Rounds {
+		indices = append(indices, r.AuthorisedLeaf)
+	}
+	slices.Sort(indices)
+	leaves, before := make(map[int64]proof.Leaf), int64(0)
+	for _, index := range indices {
+		if index == 0 {
+			continue
+		}
+		var which []int
+		for i, t := range c.Targets {
+			if t.Round > 0 && c.Rounds[t.Round-1].AuthorisedLeaf == index {
+				which = append(which, i)
+			}
+		}
+		leaves[index], before = c.decided(time.Time{}, which, before, index), index
+	}
+	return leaves
+}
+
+// DecisionLeaf is that of a decision in such a case, undated.
+func (c *Case) DecisionLeaf(stored Approval) (proof.Leaf, error) {
+	a, err := opening.ParseApprovalUnverified(stored.Signed)
+	if err != nil {
+		return proof.Leaf{}, err
+	}
+	return proof.DecisionLeaf(time.Time{}, c.RecordedLeaf, c.Salt, c.decisionIn(stored, a)), nil
+}
+
+// ReleasedLeaf is that of a round, undated, with the hash of its package. In a case that is
+// not decided target by target it says of no target.
+func (c *Case) ReleasedLeaf(round int, hash [32]byte, byTarget bool) proof.Leaf {
+	var which proof.Marks
+	if byTarget {
+		which = c.marks(func(i int) bool { return c.Targets[i].State == TargetReleased && c.Targets[i].Round == round+1 })
+	}
+	return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash, which)
 }
 
 // decisionOf is what that custodian has decided, or nil. Who approved with a share
@@ -362,14 +491,17 @@ func (c *Case) decisionOf(custodian string, since []*policy.Bundle) *Approval {
 }
 
 // sharesComplete reports whether an approval brings exactly the shares that are
-// needed.
-func (c *Case) sharesComplete(a *opening.Approval, targets int) bool {
+// needed: of each target that it agrees to, and of none where nothing is opened.
+func (c *Case) sharesComplete(a *opening.Approval, votes []string) bool {
 	type place struct {
 		target      int
 		compartment string
 	}
 	missing := make(map[place]bool)
-	for i := range targets {
+	for i, vote := range votes {
+		if vote != opening.Approve || !policy.KindOf(c.Warrant.Kind).Opens {
+			continue
+		}
 		needed := []string{""}
 		if i < len(c.Compartments) {
 			needed = c.Compartments[i]
@@ -386,64 +518,6 @@ func (c *Case) sharesComplete(a *opening.Approval, targets int) bool {
 		delete(missing, at)
 	}
 	return len(missing) == 0
-}
-
-// Withdraw returns the case as its court's withdrawal leaves it, or ErrTooLate.
-func (c Case) Withdraw() (Case, error) {
-	if policy.KindOf(c.Kind).Stops {
-		return c, ErrTooLate
-	}
-	return c.After(Change{Steps: []Step{{Event: Withdraw}}})
-}
-
-// expire is what the end of the warrant does.
-func (c Case) expire(now time.Time) (Change, error) {
-	if _, due := ForExpiry.Due(c, now); !due {
-		return Change{}, ErrCaseClosed
-	}
-	return Change{Steps: []Step{{Expire, proof.ExpiredLeaf(now, c.RecordedLeaf)}}}, nil
-}
-
-// notify is what the end of secrecy does.
-func (c Case) notify(now time.Time) (Change, error) {
-	if _, due := ForNotice.Due(c, now); !due {
-		return Change{}, ErrCaseClosed
-	}
-	w, err := c.warrant()
-	if err != nil {
-		return Change{}, err
-	}
-	return c.serve(w, now.UTC().Truncate(24*time.Hour), proof.NoticedLeaf(now, c.RecordedLeaf, c.Salt)), nil
-}
-
-// serve tells the persons whom the warrant names, on that day.
-func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
-	return Change{Steps: []Step{{Notify, leaf}}, Notice: &Notice{
-		To: w.Targets, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
-		Requester: w.Requester.Organisation, Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
-	}}
-}
-
-// Restore returns what a leaf does that the public log has and a restored backup
-// lacks. What follows from the warrant happens again: the person goes on being
-// told, and the case goes on being over. Anything else is lost, whole says, and
-// the case with it if something could still come of it.
-func (c Case) Restore(leaf proof.Leaf) (ch Change, whole bool) {
-	switch leaf.Kind {
-	case proof.KindNoticed:
-		day, err := time.Parse(time.DateOnly, leaf.Day)
-		if _, refused := c.State.May(Notify); refused == nil && err == nil && c.ReleasedLeaf != 0 && c.Warrant != nil {
-			return c.serve(c.Warrant, day, leaf), true
-		}
-	case proof.KindExpired:
-		if _, refused := c.State.May(Expire); refused == nil && c.ReleasedLeaf == 0 {
-			return Change{Steps: []Step{{Expire, leaf}}}, true
-		}
-	}
-	if _, refused := c.State.May(Lose); refused != nil {
-		return Change{}, false
-	}
-	return Change{Steps: []Step{{Lose, leaf}}}, false
 }
 
 // signedApprovals are those of the custodians who agreed.

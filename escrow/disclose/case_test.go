@@ -14,32 +14,88 @@ import (
 	"github.com/penname/penname/verifier/proof"
 )
 
+// standing is a case in a state, with two targets where such a case has them; something may
+// still come of the second while it may of the case.
+func standing(s State) Case {
+	first := map[State]TargetState{Authorised: TargetAuthorised, Released: TargetReleased, Noticed: TargetReleased, Declined: TargetDeclined,
+		Withdrawn: TargetWithdrawn, Stopped: TargetStopped, Lapsed: TargetLapsed, Expired: TargetExpired}[s]
+	c := Case{State: s, RecordedLeaf: 7, Salt: [32]byte{1}, Quorum: 1, Kind: policy.Production, Targets: []CaseTarget{{State: first}, {State: first}}}
+	switch s {
+	case Recorded, Lost:
+		c.Targets = []CaseTarget{{State: TargetWaiting}, {State: TargetWaiting}}
+	case Authorised, Released:
+		c.Targets[1].State = TargetWaiting
+	case Noticed:
+		c.Targets[1].State = TargetExpired
+	}
+	if s == Authorised || s == Released || s == Noticed {
+		c.Rounds, c.Targets[0].Round = []Round{{AuthorisedLeaf: 8}}, 1
+		if s != Authorised {
+			c.Rounds[0].ReleasedLeaf = 9
+		}
+	}
+	return c
+}
+
+// leafFor is one that the row wants.
+func leafFor(row Transition) (l proof.Leaf) {
+	if len(row.Leaf) > 0 {
+		l.Kind = row.Leaf[len(row.Leaf)-1]
+	}
+	return l
+}
+
 // TestLife is the life of a case written a second time: what each event does in
-// each state. A new state or event needs a row here.
+// each state, to a case of which another target still waits. A new state or event needs a
+// row here.
 func TestLife(t *testing.T) {
 	type does map[State]any // where it leads, or the refusal
 	told := policy.ErrExpired
-	closed, tooLate := ErrCaseClosed, ErrTooLate
+	closed, tooLate, over := ErrCaseClosed, ErrTooLate, ErrOver
 	for event, want := range map[Event]does{
-		Approve: {Recorded: Recorded, Authorised: Authorised, Released: Released, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn, Expired: told, Lost: ErrLost},
-		Decline: {Recorded: Recorded, Authorised: closed, Released: closed, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn, Expired: told, Lost: ErrLost},
-		Authorise: {Recorded: Authorised, Authorised: closed, Released: closed, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn,
-			Expired: told, Lost: ErrLost},
-		Fail: {Recorded: Declined, Authorised: closed, Released: closed, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn, Expired: told, Lost: ErrLost},
-		Withdraw: {Recorded: Withdrawn, Authorised: Withdrawn, Released: tooLate, Noticed: tooLate, Declined: tooLate, Withdrawn: tooLate,
-			Expired: tooLate, Lost: tooLate},
+		Approve: {Recorded: Recorded, Authorised: Authorised, Released: Released, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn,
+			Stopped: ErrAnnulled, Lapsed: ErrLapsed, Expired: told, Lost: ErrLost},
+		Decline: {Recorded: Recorded, Authorised: Authorised, Released: Released, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn,
+			Stopped: ErrAnnulled, Lapsed: ErrLapsed, Expired: told, Lost: ErrLost},
+		Authorise: {Recorded: Authorised, Authorised: Authorised, Released: Authorised, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn,
+			Stopped: ErrAnnulled, Lapsed: ErrLapsed, Expired: told, Lost: ErrLost},
+		Fail: {Recorded: Declined, Authorised: Authorised, Released: Released, Noticed: closed, Declined: closed, Withdrawn: ErrWithdrawn,
+			Stopped: ErrAnnulled, Lapsed: ErrLapsed, Expired: told, Lost: ErrLost},
+		Withdraw: {Recorded: Withdrawn, Authorised: Withdrawn, Released: Released, Noticed: tooLate, Declined: tooLate, Withdrawn: tooLate,
+			Stopped: tooLate, Lapsed: tooLate, Expired: tooLate, Lost: tooLate},
+		Annul: {Recorded: Stopped, Authorised: Stopped, Released: Released, Noticed: Noticed, Declined: tooLate, Withdrawn: tooLate,
+			Stopped: tooLate, Lapsed: tooLate, Expired: tooLate, Lost: tooLate},
+		Validate: {Recorded: Recorded, Authorised: Authorised, Released: Released, Noticed: Noticed, Declined: over, Withdrawn: over,
+			Stopped: over, Lapsed: ErrLapsed, Expired: over, Lost: over},
+		Lapse: {Recorded: Lapsed, Authorised: Lapsed, Released: Released, Noticed: Noticed, Declined: closed, Withdrawn: closed,
+			Stopped: closed, Lapsed: closed, Expired: closed, Lost: closed},
+		Extend: {Recorded: Recorded, Authorised: over, Released: over, Noticed: over, Declined: over, Withdrawn: over, Stopped: over, Lapsed: over,
+			Expired: over, Lost: over},
+		ChangeSecret: {Recorded: Recorded, Authorised: Authorised, Released: Released, Noticed: over, Declined: over, Withdrawn: over, Stopped: over,
+			Lapsed: over, Expired: over, Lost: over},
 		Release: {Recorded: ErrQuorumNotMet, Authorised: Released, Released: closed, Noticed: closed, Declined: ErrDeclined, Withdrawn: ErrWithdrawn,
-			Expired: told, Lost: ErrLost},
-		Expire: {Recorded: Expired, Authorised: Expired, Released: closed, Noticed: closed, Declined: closed, Withdrawn: closed, Expired: closed, Lost: Expired},
-		Notify: {Recorded: closed, Authorised: closed, Released: Noticed, Noticed: closed, Declined: closed, Withdrawn: closed, Expired: closed, Lost: Noticed},
-		Lose:   {Recorded: Lost, Authorised: Lost, Released: closed, Noticed: closed, Declined: closed, Withdrawn: closed, Expired: closed, Lost: Lost},
+			Stopped: ErrAnnulled, Lapsed: ErrLapsed, Expired: told, Lost: ErrLost},
+		Break: {Recorded: closed, Authorised: Authorised, Released: closed, Noticed: closed, Declined: closed, Withdrawn: closed, Stopped: closed,
+			Lapsed: closed, Expired: closed, Lost: closed},
+		Delete: {Recorded: ErrNothingDelivered, Authorised: Authorised, Released: Released, Noticed: Noticed, Declined: ErrNothingDelivered,
+			Withdrawn: ErrNothingDelivered, Stopped: ErrNothingDelivered, Lapsed: ErrNothingDelivered, Expired: ErrNothingDelivered, Lost: ErrNothingDelivered},
+		Expire: {Recorded: Expired, Authorised: Expired, Released: closed, Noticed: closed, Declined: closed, Withdrawn: closed, Stopped: closed,
+			Lapsed: closed, Expired: closed, Lost: Expired},
+		Close: {Recorded: closed, Authorised: Expired, Released: Released, Noticed: closed, Declined: closed, Withdrawn: closed, Stopped: closed,
+			Lapsed: closed, Expired: closed, Lost: closed},
+		Notify: {Recorded: closed, Authorised: Noticed, Released: Noticed, Noticed: closed, Declined: closed, Withdrawn: closed, Stopped: closed,
+			Lapsed: closed, Expired: closed, Lost: Noticed},
+		Lose: {Recorded: Lost, Authorised: Lost, Released: Lost, Noticed: closed, Declined: closed, Withdrawn: closed, Stopped: closed, Lapsed: closed,
+			Expired: closed, Lost: Lost},
 	} {
 		for _, state := range States {
-			row, err := state.May(event)
+			row, _ := state.May(event)
+			ch := Change{Steps: []Step{{Event: event, Leaf: leafFor(row), Code: "warrant.data_erased"}}, Deletion: &Deletion{}, Later: &Later{}, Approval: &Approval{}}
+			after, err := standing(state).After(ch, 12)
 			switch w := want[state].(type) {
 			case State:
-				if to := row.To; err != nil || to != w && (to != "" || state != w) {
-					t.Errorf("%s in %s leads to %q, %v; want %s", event, state, to, err, w)
+				if err != nil || after.State != w {
+					t.Errorf("%s in %s leads to %q, %v; want %s", event, state, after.State, err, w)
 				}
 			case error:
 				if !errors.Is(err, w) {
@@ -57,19 +113,47 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// TestTargetLife is the life of a target written a second time. What is not here leaves a
+// target alone.
+func TestTargetLife(t *testing.T) {
+	moves := map[Event]map[TargetState]TargetState{
+		Authorise: {TargetWaiting: TargetAuthorised}, Fail: {TargetWaiting: TargetDeclined},
+		Release: {TargetAuthorised: TargetReleased}, Break: {TargetAuthorised: TargetRefused},
+		Withdraw: {TargetWaiting: TargetWithdrawn, TargetAuthorised: TargetWithdrawn},
+		Annul:    {TargetWaiting: TargetStopped, TargetAuthorised: TargetStopped},
+		Lapse:    {TargetWaiting: TargetLapsed, TargetAuthorised: TargetLapsed},
+		Expire:   {TargetWaiting: TargetExpired, TargetAuthorised: TargetExpired},
+		Close:    {TargetWaiting: TargetExpired, TargetAuthorised: TargetExpired},
+		Notify:   {TargetWaiting: TargetExpired, TargetAuthorised: TargetExpired},
+		Lose:     {TargetWaiting: TargetReleased, TargetAuthorised: TargetReleased},
+	}
+	for _, row := range Life {
+		for _, from := range TargetStates {
+			to := from
+			moved, want := to.move(row.Event), moves[row.Event][from]
+			if want == "" {
+				want = from
+			}
+			if to != want || moved != (want != from) {
+				t.Errorf("%s takes a target from %s to %s, want %s", row.Event, from, to, want)
+			}
+		}
+	}
+}
+
 // TestAfter: a change is taken whole or not at all, and each leaf is kept where
 // it belongs.
 func TestAfter(t *testing.T) {
 	now := time.Date(2026, 11, 21, 0, 0, 0, 0, time.UTC)
-	recorded := Case{State: Recorded, RecordedLeaf: 7, Salt: [32]byte{1}, Quorum: 1}
+	recorded := standing(Recorded)
 	approval := &Approval{Custodian: "bar", Approved: true, Signed: "s"}
-	approve := Step{Approve, proof.ApprovalLeaf(now, 7, "bar", "", recorded.Salt, []byte("s"))}
-	authorise := Step{Authorise, proof.AuthorisedLeaf(now, 7)}
+	approve := Step{Event: Approve, Leaf: proof.ApprovalLeaf(now, 7, "bar", "", recorded.Salt, []byte("s"))}
+	authorise := Step{Event: Authorise, Leaf: proof.AuthorisedLeaf(now, 7)}
 	got, err := recorded.After(Change{Steps: []Step{approve, authorise}, Approval: approval}, 8, 9)
-	if err != nil || got.State != Authorised || got.AuthorisedLeaf != 9 || len(got.Approvals) != 1 || got.Approvals[0].Leaf != 8 {
+	if err != nil || got.State != Authorised || got.Rounds[0].AuthorisedLeaf != 9 || len(got.Approvals) != 1 || got.Approvals[0].Leaf != 8 {
 		t.Fatalf("%+v, %v", got, err)
 	}
-	if recorded.State != Recorded || len(recorded.Approvals) != 0 {
+	if recorded.State != Recorded || len(recorded.Approvals) != 0 || recorded.Targets[0].State != TargetWaiting || len(recorded.Rounds) != 0 {
 		t.Error("the case before has changed")
 	}
 	for name, c := range map[string]struct {
@@ -78,7 +162,7 @@ func TestAfter(t *testing.T) {
 		want    error
 	}{
 		"no leaf":              {Change{Steps: []Step{{Event: Authorise}}}, nil, errStep},
-		"another leaf":         {Change{Steps: []Step{{Authorise, approve.Leaf}}}, []int64{8}, errStep},
+		"another leaf":         {Change{Steps: []Step{{Event: Authorise, Leaf: approve.Leaf}}}, []int64{8}, errStep},
 		"no index":             {Change{Steps: []Step{authorise}}, nil, errStep},
 		"the second not legal": {Change{Steps: []Step{authorise, authorise}}, []int64{8, 9}, ErrCaseClosed},
 	} {
@@ -94,7 +178,10 @@ func TestDecide(t *testing.T) {
 	open := Case{
 		ID: "case", WarrantHash: [32]byte{1}, Bundle: "rules", Salt: [32]byte{2}, Kind: policy.Production, Quorum: 2, State: Recorded, RecordedLeaf: 7,
 		Warrant: &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 2)}, Expires: now.Add(time.Hour), ApproveFrom: now,
-		Approvals: []Approval{{Custodian: "a", Approved: true}},
+		Approvals: []Approval{{Custodian: "a", Approved: true}}, Targets: []CaseTarget{{State: TargetWaiting}, {State: TargetWaiting}},
+	}
+	done := func(c *Case, s State, targets TargetState) {
+		c.State, c.Targets = s, []CaseTarget{{State: targets, Round: 1}, {State: targets, Round: 1}}
 	}
 	shares := []opening.EncryptedShare{{Target: 0, Ciphertext: []byte("x")}, {Target: 1, Ciphertext: []byte("x")}}
 	hash := [32]byte{1}
@@ -109,7 +196,7 @@ func TestDecide(t *testing.T) {
 	}{
 		"the quorum":              {approves, func(*Case, *opening.Approval) {}, nil, []Event{Approve, Authorise}},
 		"not the quorum yet":      {approves, func(c *Case, _ *opening.Approval) { c.Quorum = 3 }, nil, []Event{Approve}},
-		"steps in late":           {approves, func(c *Case, _ *opening.Approval) { c.State = Released }, nil, []Event{Approve}},
+		"steps in late":           {approves, func(c *Case, _ *opening.Approval) { done(c, Released, TargetReleased) }, nil, []Event{Approve}},
 		"declined, one can still": {declines, func(*Case, *opening.Approval) {}, nil, []Event{Decline}},
 		"declined, none can": {declines, func(c *Case, _ *opening.Approval) { c.Approvals[0].Approved = false }, nil,
 			[]Event{Decline, Fail}},
@@ -122,7 +209,7 @@ func TestDecide(t *testing.T) {
 		"expired":               {approves, func(c *Case, _ *opening.Approval) { c.State = Expired }, policy.ErrExpired, nil},
 		"withdrawn":             {approves, func(c *Case, _ *opening.Approval) { c.State = Withdrawn }, ErrWithdrawn, nil},
 		"lost":                  {declines, func(c *Case, _ *opening.Approval) { c.State = Lost }, ErrLost, nil},
-		"declined after quorum": {declines, func(c *Case, _ *opening.Approval) { c.State = Authorised }, ErrCaseClosed, nil},
+		"declined after quorum": {declines, func(c *Case, _ *opening.Approval) { done(c, Authorised, TargetAuthorised) }, ErrCaseClosed, nil},
 		"in the notice period":  {approves, func(c *Case, _ *opening.Approval) { c.ApproveFrom = now.Add(1) }, policy.ErrNoticePeriod, nil},
 		"no listed reason":      {declines, func(_ *Case, a *opening.Approval) { a.Reason = "x" }, ErrReason, nil},
 		"an unreadable case":    {approves, func(c *Case, _ *opening.Approval) { c.Warrant = nil }, ErrNotAsLogged, nil},
@@ -143,7 +230,7 @@ func TestDecide(t *testing.T) {
 		}, ErrShares, nil},
 		"shares of no compartment": {approves, func(c *Case, _ *opening.Approval) { c.Compartments = [][]string{{"identity"}, {"identity"}} }, ErrShares, nil},
 		"a share too many": {approves, func(c *Case, _ *opening.Approval) {
-			c.Warrant = &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}
+			c.Warrant, c.Targets = &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}, c.Targets[:1]
 		}, ErrShares, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -179,29 +266,32 @@ func TestRestore(t *testing.T) {
 	for _, state := range States {
 		for name, leaf := range leaves {
 			for _, released := range []int64{0, 9} {
-				c := Case{State: state, RecordedLeaf: 7, ReleasedLeaf: released, Warrant: &policy.Warrant{}}
+				c := Case{State: state, RecordedLeaf: 7, Warrant: &policy.Warrant{Targets: make([]policy.Target, 1)}, Targets: []CaseTarget{{State: TargetExpired}}}
+				if released != 0 {
+					c.Rounds, c.Targets[0] = []Round{{8, released}}, CaseTarget{State: TargetReleased, Round: 1}
+				}
 				want, whole := Lost, false
 				switch {
-				case name == "noticed" && released != 0 && (state == Released || state == Lost):
+				case name == "noticed" && released != 0 && (state == Authorised || state == Released || state == Lost):
 					want, whole = Noticed, true
 				case name == "expired" && released == 0 && (state == Recorded || state == Authorised || state == Lost):
 					want, whole = Expired, true
 				case state != Recorded && state != Authorised && state != Lost:
 					want = state // nothing can come of it any more
 				}
-				change, is := c.Restore(leaf)
+				change, is := c.Restore(leaf, 12)
 				after, err := c.After(change, 12)
 				if err != nil || after.State != want || is != whole || whole != (change.Notice != nil || name == "expired" && whole) {
 					t.Errorf("%s in %s, released %d: %s, whole %v, %v; want %s", name, state, released, after.State, is, err, want)
 				}
-				if name == "authorised" && want == Lost && after.AuthorisedLeaf != 12 {
+				if name == "authorised" && want == Lost && after.Rounds[0].AuthorisedLeaf != 12 && released == 0 {
 					t.Errorf("in %s the leaf that authorised it is forgotten", state)
 				}
 			}
 		}
 	}
-	unreadable := Case{State: Released, RecordedLeaf: 7, ReleasedLeaf: 9}
-	if change, whole := unreadable.Restore(leaves["noticed"]); whole || len(change.Steps) != 0 {
+	unreadable := Case{State: Released, RecordedLeaf: 7, Rounds: []Round{{8, 9}}, Targets: []CaseTarget{{State: TargetReleased, Round: 1}}}
+	if change, whole := unreadable.Restore(leaves["noticed"], 12); whole || len(change.Steps) != 0 {
 		t.Error("a notice is served from a warrant that cannot be read")
 	}
 }

@@ -63,7 +63,8 @@ func TestFoundJ4DecisionsUnderNewRules(t *testing.T) {
 	})
 	approves := func(custodian string) *opening.Approval {
 		return &opening.Approval{Case: "case", Custodian: custodian, WarrantHash: hex.EncodeToString(make([]byte, 32)), Bundle: first.Hash(), LeafIndex: leaf,
-			Decision: opening.Approve, Shares: []opening.EncryptedShare{{Target: 0, Ciphertext: []byte("x")}}}
+			Decision: opening.Approve, Shares: []opening.EncryptedShare{{Target: 0, Ciphertext: []byte("x")}},
+			Questions: []string{"Does this post show this offence?"}, Answers: []opening.Answer{{Says: []string{opening.Yes}, Vote: opening.Approve}}}
 	}
 	under := func(who string, approved bool, b *policy.Bundle) Approval {
 		return Approval{Custodian: who, Approved: approved, Bundle: b.Hash()}
@@ -87,7 +88,7 @@ func TestFoundJ4DecisionsUnderNewRules(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			it := Case{ID: "case", State: Recorded, Quorum: 2, Bundle: first.Hash(), RecordedLeaf: leaf, Expires: now.Add(time.Hour), Salt: [32]byte{1},
-				Warrant: &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}, Approvals: c.before}
+				Warrant: &policy.Warrant{Kind: policy.Production, Targets: make([]policy.Target, 1)}, Targets: []CaseTarget{{State: TargetWaiting}}, Approvals: c.before}
 			if len(c.since) == 1 {
 				it.Bundle = c.since[0].Hash()
 			}

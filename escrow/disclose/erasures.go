@@ -54,14 +54,21 @@ func (r *Registrar) held(ctx context.Context) (map[string]bool, error) {
 			if err != nil {
 				return nil, err
 			}
-			targets = append(targets, of...)
+			for i, t := range of {
+				if i >= len(c.Targets) || c.State == Lost || c.Targets[i].holds() {
+					targets = append(targets, t)
+				}
+			}
 		}
 		links, err := r.openLinks(ctx, targets)
 		if err != nil {
 			return nil, err
 		}
 		for _, l := range links {
-			held[l.label] = true
+			if l.Err != nil {
+				return nil, l.Err
+			}
+			held[l.Value.label] = true
 		}
 		after = cases[len(cases)-1].RecordedLeaf
 	}

@@ -238,7 +238,7 @@ func (s swapped) Case(ctx context.Context, id string) (disclose.Case, error) {
 	return c, err
 }
 
-func (s swapped) Package(context.Context, string) ([]byte, error) { return s.pack, nil }
+func (s swapped) Package(context.Context, string, int) ([]byte, error) { return s.pack, nil }
 
 // To whom a delivery is sealed, and what, the log says and not the row.
 func TestFoundK2ARowDoesNotSayToWhom(t *testing.T) {

@@ -38,15 +38,19 @@ type Cases interface {
 	// is, and nothing is appended. It is policy.ErrWrongBundle if another bundle
 	// came into force since the decision, and ErrDailyNumber if Case.Daily cases of
 	// that Authority have a recorded leaf of the day of leaf already; withdrawals are
-	// neither counted nor held to it.
+	// neither counted nor held to it. It is ErrFiledMeanwhile if what [Cases].Filed
+	// counts is not Case.Filed any more.
 	//
-	// With c.Earlier it locks the case of that warrant, which must be of the same
-	// Authority (else ErrNoEarlier), ends it by Case.Withdraw, and leaf concerns it:
-	// all in the same transaction, so that it comes before or after a release.
+	// With c.Earlier it locks the case of that warrant (else ErrNoEarlier), does to it what
+	// [Case.Later] says, and leaf concerns it: all in the same transaction, so that it comes
+	// before or after a release.
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
-	// Earlier returns the case of the warrant with that policy.Hash by an authority, or
-	// ErrNoEarlier.
-	Earlier(ctx context.Context, authority string, warrant [32]byte) (Case, error)
+	// Filed counts what was filed by an authority and for a requester, an id of an
+	// organisation: warrants that run out on that UTC day, and targets of those that
+	// custodians decide on, on that day and on the 30 before.
+	Filed(ctx context.Context, authority, requester string, day time.Time) (policy.Filed, error)
+	// Earlier returns the case of the warrant with that policy.Hash, or ErrNoEarlier.
+	Earlier(ctx context.Context, warrant [32]byte) (Case, error)
 	// Refuse appends leaf, once for each warrant, which is an id of an authority,
 	// and refusal code.
 	Refuse(ctx context.Context, authority, warrantID string, leaf proof.Leaf) error
@@ -54,9 +58,9 @@ type Cases interface {
 	Case(ctx context.Context, id string) (Case, error)
 	// Summary returns the summary of one case, or ErrNoCase.
 	Summary(ctx context.Context, id string) (Summary, error)
-	// Package returns the package of a released case; nil if there is none, or if
-	// a restored backup did not have it.
-	Package(ctx context.Context, id string) ([]byte, error)
+	// Package returns the package of a round, counted from 0, of a case; nil if there is
+	// none, or if a restored backup did not have it.
+	Package(ctx context.Context, id string, round int) ([]byte, error)
 	// List returns the cases that are in the queue at now ([Queue.Due]), in its
 	// order, behind a place in it, at most n. What it costs does not depend on how
 	// many other cases are on file.
@@ -97,16 +101,23 @@ type Target struct {
 }
 
 // Records is what the disclosing side may read of what the issuing side wrote.
-// Each method reads many rows at a time. With an error it returns what came
-// before the first that is missing, and why that one is.
+// Each method reads many rows at a time, and says of each that it cannot give why: no
+// row hides another.
 type Records interface {
 	// Links returns the sealed links of each target: one for each record that its
-	// person had. It is ErrDataNotHeld if there is no such pseudonym there. The platform
-	// of these targets is the sector of the one that a warrant names.
-	Links(ctx context.Context, targets []Target) ([][]string, error)
-	// Records returns sealed records by their labels, or ErrDataNotHeld, or
-	// ErrDataErased.
-	Records(ctx context.Context, labels []string) ([]seal.Record, error)
+	// person had, none if there is no such pseudonym there. The platform
+	// of these targets is the sector of the one that a warrant names. A row that somebody
+	// changed is ErrCommitment, of that target.
+	Links(ctx context.Context, targets []Target) ([]Found[[]string], error)
+	// Records returns sealed records by their labels; of each that it cannot,
+	// ErrDataNotHeld, ErrDataErased or that it is damaged.
+	Records(ctx context.Context, labels []string) ([]Found[seal.Record], error)
+}
+
+// Found is what was asked for, or why there is none.
+type Found[T any] struct {
+	Value T
+	Err   error
 }
 
 // Erasures is what the disclosing side does about requests to be deleted: it says

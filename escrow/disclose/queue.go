@@ -2,6 +2,7 @@ package disclose
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/penname/penname/policy"
@@ -15,31 +16,49 @@ type Queue int
 const (
 	ForCustodians Queue = iota // to be decided now: due when the warrant expires
 	ForNotice                  // secrecy is over: due since then
-	ForExpiry                  // the warrant has run out: due since then
+	ForExpiry                  // the warrant has run out, or a hold is over: due since then
+	ForValidation              // nobody validated an emergency in time: due since then
 )
+
+// Queues are all of them.
+var Queues = []Queue{ForCustodians, ForNotice, ForExpiry, ForValidation}
 
 // Due reports whether a case is in the queue at now, and what puts it in its
 // place there. What has no clock does not run out: it was carried out when it came.
 func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
+	kind := policy.KindOf(c.Kind)
+	waits := c.count(TargetWaiting) > 0
+	is := func(states ...State) bool { return slices.Contains(states, c.State) }
 	switch q {
 	case ForCustodians:
-		return c.Expires, c.State == Recorded && policy.KindOf(c.Kind).Opens && now.Before(c.Expires) && !now.Before(c.ApproveFrom)
+		return c.Expires, is(Recorded, Authorised, Released) && waits && kind.Decided && now.Before(c.Expires) && !now.Before(c.ApproveFrom)
 	case ForNotice:
-		return c.SecrecyEnds, (c.State == Released || c.State == Lost) && c.ReleasedLeaf != 0 && !now.Before(c.SecrecyEnds)
+		return c.SecrecyEnds, is(Authorised, Released, Lost) && c.count(TargetReleased) > 0 && !now.Before(c.SecrecyEnds)
 	case ForExpiry:
-		return c.Expires, (c.State == Recorded || c.State == Authorised) && policy.KindOf(c.Kind).Clock != policy.ClockNone && !now.Before(c.Expires)
+		return c.Expires, (is(Recorded, Authorised) || is(Released) && waits) && runsOut(kind) && !now.Before(c.Expires)
+	case ForValidation:
+		return c.ValidateBy, is(Recorded, Authorised, Released, Noticed) && c.LapsedLeaf == 0 && c.lapsed(now)
 	}
 	return time.Time{}, false
 }
+
+// runsOut reports whether time ends a case of that kind. What is about an earlier warrant
+// took effect when it came.
+func runsOut(k policy.Kind) bool { return k.Clock != policy.ClockNone && !k.Earlier }
 
 // Holds reports whether a case keeps the records of its targets from erasure at
 // now ([Erasures]).
 func (c *Case) Holds(now time.Time) bool {
 	switch c.State {
 	case Recorded, Authorised, Lost:
-		return now.Before(c.Expires)
+		return now.Before(c.Expires) && !policy.KindOf(c.Kind).Earlier || c.State == Authorised && c.count(TargetReleased) > 0
 	}
 	return c.State == Released
+}
+
+// holds reports whether a case that holds records holds that of a target.
+func (t CaseTarget) holds() bool {
+	return t.State == TargetWaiting || t.State == TargetAuthorised || t.State == TargetReleased
 }
 
 // Summary is what a list says of a case: no target, and nothing that is large.
@@ -48,11 +67,15 @@ type Summary struct {
 	Kind               string // of the warrant
 	State              State
 	Quorum             int
-	Approved, Declined int    // by distinct custodians
+	Approved, Declined int    // distinct custodians who agreed to some target, and to none
+	Targets            int    // of the warrant
+	Waiting, Released  int    // of those
+	Barred             string // [Case.Barred]
 	Leaf               int64  // of the recorded warrant
 	Bundle             string // hash of the bundle it was decided under
 	SecrecyEnds        time.Time
 	Expires            time.Time
+	ValidateBy         time.Time
 	Stopped            bool // by custodians, in rules from after it; only [Registrar.Status] says so
 }
 
@@ -60,8 +83,9 @@ type Summary struct {
 func (c *Case) Summary() Summary {
 	yes, no := c.Votes()
 	return Summary{
-		ID: c.ID, Kind: c.Kind, State: c.State, Quorum: c.Quorum, Approved: yes, Declined: no, Leaf: c.RecordedLeaf,
-		Bundle: c.Bundle, SecrecyEnds: c.SecrecyEnds, Expires: c.Expires,
+		ID: c.ID, Kind: c.Kind, State: c.State, Quorum: c.Quorum, Approved: yes, Declined: no,
+		Targets: len(c.Targets), Waiting: c.count(TargetWaiting), Released: c.count(TargetReleased), Barred: c.Barred(), Leaf: c.RecordedLeaf,
+		Bundle: c.Bundle, SecrecyEnds: c.SecrecyEnds, Expires: c.Expires, ValidateBy: c.ValidateBy,
 	}
 }
 
@@ -74,8 +98,11 @@ type Cursor struct {
 
 // After is the place behind a case.
 func (q Queue) After(s Summary) Cursor {
-	if q == ForNotice {
+	switch q {
+	case ForNotice:
 		return Cursor{s.SecrecyEnds, s.Leaf}
+	case ForValidation:
+		return Cursor{s.ValidateBy, s.Leaf}
 	}
 	return Cursor{s.Expires, s.Leaf}
 }

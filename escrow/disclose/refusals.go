@@ -31,6 +31,10 @@ var (
 		"the record that is held is not the one that the token in the evidence commits to: nothing was disclosed, tell the custodians")
 	ErrNotLogged = refusal.New(refusal.NotYet, "warrant.not_logged",
 		"the warrant is on file but no quorum of witnesses has cosigned its leaf yet: try again")
+	ErrLinkWaits = refusal.New(refusal.NotYet, "warrant.link_waits",
+		"the custodians have decided, and the issuing side has not answered yet, which it does within a minute or two: try again")
+	ErrLinkRefused = refusal.New(refusal.Denied, "warrant.link_refused",
+		"the issuing side checked the order by itself and refused it, with the code that the operator finds in its log: nothing was linked, tell the custodians")
 	ErrQuorumNotMet = refusal.New(refusal.NotYet, "warrant.quorum_not_met",
 		"not enough custodians have approved yet: ask for the status to see how many")
 	ErrDeclined = refusal.New(refusal.Denied, "warrant.declined",
@@ -48,6 +52,26 @@ var (
 		"the warrant to be withdrawn was released, declined, withdrawn or expired before: there is nothing left to stop")
 	ErrDailyNumber = refusal.New(refusal.NotYet, "warrant.daily_number",
 		"as many warrants of this authority were recorded today as the rules allow: file it again after midnight UTC")
+	ErrOver = refusal.New(refusal.Conflict, "warrant.over",
+		"the earlier warrant is over, or of another kind than this one can be about: nothing of it was changed, ask for its status")
+	ErrOtherTargets = refusal.New(refusal.Invalid, "warrant.other_targets",
+		"the warrant names a pen name that the earlier one, which it takes back, does not name: nothing was changed, name targets of the earlier warrant, or none for all of them")
+	ErrShorter = refusal.New(refusal.Invalid, "warrant.not_longer",
+		"an extension must end later than what it extends: set its expiry behind that of the earlier warrant")
+	ErrValidated = refusal.New(refusal.Conflict, "warrant.needs_no_validation",
+		"the earlier warrant is no emergency that waits to be validated: it was validated before, or needs nobody's validation")
+	ErrAnnulled = refusal.New(refusal.Denied, "warrant.annulled",
+		"a superior court has annulled this warrant: nothing is released any more, and what was released may not be used (Regulation (EU) 2023/1543, Art. 18)")
+	ErrLapsed = refusal.New(refusal.Denied, "warrant.lapsed",
+		"nobody validated this emergency in time: nothing is released any more, and what was released may not be used and must be deleted (Regulation (EU) 2023/1543, Art. 4(5))")
+	ErrNothingDelivered = refusal.New(refusal.Conflict, "warrant.nothing_delivered",
+		"nothing of this case was released: there is nothing to delete")
+	ErrReceipt = refusal.New(refusal.Unauthenticated, "warrant.wrong_receipt",
+		"the statement is not proven by the receipt that is in the package of this case: make it from the package as it was delivered")
+	ErrStated = refusal.New(refusal.Conflict, "warrant.already_stated",
+		"another statement of deletion is on file for this case, and it never changes")
+	ErrFiledMeanwhile = refusal.New(refusal.Conflict, "warrant.filed_meanwhile",
+		"other warrants of this authority or for this requester were recorded at this moment, and they count: try again")
 	ErrWithdrawn = refusal.New(refusal.Denied, "warrant.withdrawn",
 		"the court has withdrawn this warrant: nothing is released any more")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",

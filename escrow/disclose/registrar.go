@@ -11,10 +11,12 @@
 //
 //	File      decide → row and leaf RECORDED in one transaction → cosigned checkpoint
 //	Review    only then may a custodian see the case
-//	Approve   signed approval → row and leaf; with the quorum also leaf AUTHORISED
-//	release   AUTHORISED under a cosigned checkpoint → first half from Vault →
-//	          re-encrypted to the requester → package and leaf RELEASED
-//	Deliver   RELEASED under a cosigned checkpoint → handed over
+//	Decide    signed decision on each target → row and leaf DECISION, which tells neither
+//	          who nor how; with the quorum of any target also leaf DECIDED, which opens them
+//	release   DECIDED under a cosigned checkpoint → first halves of these targets from Vault →
+//	          re-encrypted to the requester → package of the round and leaf RELEASED
+//	Deliver   RELEASED under a cosigned checkpoint → handed over, round for round
+//	Lapse     nobody validated an emergency in time → leaf LAPSED, in public
 //	Expire    the warrant ran out before that → leaf EXPIRED
 //	Clear     a person wants to be deleted, and no case holds the record → erased by package keep
 //	Notify    secrecy over → notice and leaf NOTICED, with the salt that opens the commitments
@@ -24,23 +26,20 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
-// Registrar runs the disclosing side. All fields but the last are required, and Registry
+// Registrar runs the disclosing side. All fields but the last two are required, and Registry
 // only where a bundle has one.
 type Registrar struct {
 	Keys     Keys
@@ -55,20 +54,37 @@ type Registrar struct {
 	// Unrecorded, if not nil, is told the code of each filing that was refused and
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
+	// Carry makes what the requester gets of a case that was authorised and opens no record
+	// (a link), encrypted to them; nil: such a case is delivered nothing. Its leaf is cosigned.
+	Carry func(ctx context.Context, c Case) ([]byte, error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
 // time.
 const pageSize = 1000
 
+// fileAttempts is how often a warrant is decided again because others were recorded
+// meanwhile that count for the same authority or requester.
+const fileAttempts = 10
+
 // File decides on a warrant and, if the rules allow it, records it: the row and
 // the leaf in one transaction, under a cosigned checkpoint before it returns.
 // Filing a warrant again returns the same case. A refusal of what an authority of
-// the bundle signed is logged too, once for each warrant and code.
+// the bundle signed is logged too, once for each warrant and code. Since format 5 of the
+// bundle a target that cannot be opened is refused alone, and named.
 //
 // If the warrant is on file but could not be cosigned, the case is returned
 // together with ErrNotLogged: nothing can be opened, and File can be repeated.
 func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy.Decision, error) {
+	for n := 1; ; n++ {
+		c, d, err := r.file(ctx, s)
+		if n == fileAttempts || !errors.Is(err, ErrFiledMeanwhile) {
+			return c, d, err
+		}
+	}
+}
+
+func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy.Decision, error) {
 	b, err := r.Rules.InForce(ctx)
 	if err != nil {
 		return Case{}, policy.Decision{}, err
@@ -78,70 +94,42 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 	if err != nil {
 		return Case{}, policy.Decision{}, err
 	}
+	if decidedByTarget(b) {
+		if facts.Filed, err = r.filed(ctx, s, now); err != nil {
+			return Case{}, policy.Decision{}, err
+		}
+	}
 	d := policy.Decide(s, b, facts, now)
+	kind := policy.Kind{}
+	if d.Allowed {
+		kind = policy.KindOf(d.Warrant.Kind)
+	}
 	switch {
-	case d.Allowed && !policy.KindOf(d.Warrant.Kind).Served:
+	case d.Allowed && !kind.Served && !decidedByTarget(b):
 		d.Allowed, d.Refusal = false, ErrKindNotServed
-	case d.Allowed && d.Opens && d.NoticePeriod > 0:
+	case d.Allowed && kind.Decided && d.NoticePeriod > 0:
 		// The rules want the person told first. This registrar tells only
 		// afterwards, so it must not let the period run unheard.
 		d.Allowed, d.Refusal = false, ErrNoticeFirst
 	}
-	for _, t := range d.Targets {
-		if d.Allowed && t.Refusal != nil {
-			d.Allowed, d.Refusal = false, t.Refusal
-		}
-	}
-	// Links are opened of a warrant that the rules allow, before it is in the log:
-	// a link says which record it is, not whose. Without it nobody could tell the
-	// court that the record is gone. No half is opened.
+	var targets []CaseTarget
 	var compartments [][]string
-	if d.Allowed {
-		opened, err := r.openTargets(ctx, targetsOf(d.Warrant, commitmentsOf(d)))
-		for _, t := range opened {
-			compartments = append(compartments, t.record.Needed(d.Warrant.Fields))
-		}
-		if err == nil && d.Opens && len(slices.Concat(compartments...)) == 0 {
-			err = ErrDataNotHeld // nobody gave any of these fields: there is nothing to release
-		}
-		if err != nil {
-			if refused := refusal.Of(err); refused != nil && refused.Kind != refusal.Unavailable {
-				d.Allowed, d.Refusal = false, refused
-			} else {
+	if d.Allowed && kind.Evidence {
+		if targets, compartments, err = r.fileTargets(ctx, d, b); err != nil {
+			refused := refusal.Of(err)
+			if refused == nil || refused.Kind == refusal.Unavailable {
 				return Case{}, d, err
 			}
+			d.Allowed, d.Refusal = false, refused
 		}
 	}
 	if !d.Allowed {
 		return Case{}, d, r.refuse(ctx, d, now)
 	}
-	c := Case{
-		ID:          newCaseID(),
-		WarrantHash: d.WarrantHash,
-		Authority:   d.Warrant.Authority,
-		WarrantID:   d.Warrant.ID,
-		Kind:        d.Warrant.Kind,
-		Submission:  s,
-		Warrant:     d.Warrant,
-		Bundle:      b.Hash(),
-		Quorum:      d.Quorum,
-		State:       Recorded,
-		SecrecyEnds: d.Warrant.Secrecy.Ends,
-		Expires:     d.Warrant.Expiry,
-		ApproveFrom: now.Add(d.NoticePeriod),
-		Daily:       d.Authority.DailyWarrants,
-		Exhibits:    sealedExhibits(d, b),
-		KeepDays:    b.AppealDays,
-
-		Compartments: compartments,
-	}
-	rand.Read(c.Salt[:])
-	if policy.KindOf(d.Warrant.Kind).Stops {
-		c.Earlier = new([32]byte)
-		hex.Decode(c.Earlier[:], []byte(d.Warrant.Earlier)) //nolint:errcheck // Decide has
-	}
-	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now)))
-	if errors.Is(err, ErrNoEarlier) || errors.Is(err, ErrTooLate) || errors.Is(err, ErrDailyNumber) {
+	c := newCase(s, d, b, now)
+	c.Targets, c.Compartments, c.Filed = targets, compartments, facts.Filed
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now)))
+	if slices.ContainsFunc(notFiled, func(refused error) bool { return errors.Is(err, refused) }) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
 	}
@@ -155,6 +143,116 @@ func (r *Registrar) File(ctx context.Context, s policy.Submission) (Case, policy
 		return c, d, ErrNotLogged.Because(err)
 	}
 	return c, d, nil
+}
+
+// notFiled is why a warrant that the rules allow is not recorded, as the store finds it.
+var notFiled = []error{ErrNoEarlier, ErrTooLate, ErrDailyNumber, ErrOver, ErrOtherTargets, ErrShorter, ErrValidated, ErrLapsed}
+
+// filed counts what was filed before for the authority and the requester of a warrant; nil
+// if it cannot be read.
+func (r *Registrar) filed(ctx context.Context, s policy.Submission, now time.Time) (*policy.Filed, error) {
+	w, err := policy.ParseUnverified(s.Warrant)
+	if err != nil {
+		return nil, nil //nolint:nilnil // the decision says so
+	}
+	counted, err := r.Cases.Filed(ctx, w.Authority, w.Requester.OrganisationID, now)
+	return &counted, err
+}
+
+// newCase is the case of a warrant that the rules allow.
+func newCase(s policy.Submission, d policy.Decision, b *policy.Bundle, now time.Time) Case {
+	w, kind := d.Warrant, policy.KindOf(d.Warrant.Kind)
+	c := Case{
+		ID:          newCaseID(),
+		WarrantHash: d.WarrantHash,
+		Authority:   w.Authority,
+		WarrantID:   w.ID,
+		Kind:        w.Kind,
+		Submission:  s,
+		Warrant:     w,
+		Bundle:      b.Hash(),
+		Quorum:      d.Quorum,
+		State:       Recorded,
+		SecrecyEnds: w.Secrecy.Ends,
+		Expires:     w.Expiry,
+		ApproveFrom: now.Add(d.NoticePeriod),
+		Requester:   w.Requester.OrganisationID,
+		Exhibits:    sealedExhibits(d, b),
+		KeepDays:    b.AppealDays,
+	}
+	if !decidedByTarget(b) {
+		c.Daily = d.Authority.DailyWarrants
+	}
+	if kind.Name == policy.Emergency && !d.Validated {
+		c.ValidateBy = now.Add(time.Duration(b.ValidationHours) * time.Hour).UTC().Truncate(time.Second)
+	}
+	rand.Read(c.Salt[:]) // never fails (crypto/rand)
+	rand.Read(c.Receipt[:])
+	if kind.Earlier {
+		c.Earlier = new([32]byte)
+		hex.Decode(c.Earlier[:], []byte(w.Earlier)) //nolint:errcheck // Decide has
+	}
+	return c
+}
+
+// fileTargets opens the links of a warrant that the rules allow, before it is in the log:
+// a link says which record it is, not whose. Without it nobody could tell the
+// court that the record is gone. No half is opened. It returns where each target begins,
+// and in which compartments of its record the fields are; or why all are refused.
+func (r *Registrar) fileTargets(ctx context.Context, d policy.Decision, b *policy.Bundle) (states []CaseTarget, compartments [][]string, err error) {
+	states, compartments = make([]CaseTarget, len(d.Targets)), make([][]string, len(d.Targets))
+	var wanted []Target
+	var places []int
+	for i, t := range d.Targets {
+		states[i], compartments[i] = CaseTarget{State: TargetWaiting}, []string{}
+		if t.Refusal != nil {
+			states[i] = CaseTarget{State: TargetRefused, Code: t.Refusal.Code}
+			if err == nil {
+				err = t.Refusal
+			}
+			continue
+		}
+		named := d.Warrant.Targets[i]
+		wanted = append(wanted, Target{named.Pseudonym, named.Platform, policy.Committed{Commitment: t.Token.Commitment, Issued: t.Token.IssuedAt}})
+		places = append(places, i)
+	}
+	opened, failed := r.openTargets(ctx, wanted)
+	if failed != nil {
+		return nil, nil, failed
+	}
+	needed := 0
+	for n, t := range opened {
+		i := places[n]
+		if t.Err == nil {
+			compartments[i] = t.Value.record.Needed(d.Warrant.Fields)
+			needed += len(compartments[i])
+		}
+		if t.Err == nil && d.Opens && len(compartments[i]) == 0 && decidedByTarget(b) {
+			t.Err = ErrDataNotHeld // this person gave none of the fields: there is nothing to open
+		}
+		if t.Err != nil {
+			states[i] = CaseTarget{State: TargetRefused, Code: codeOf(t.Err)}
+			if err == nil {
+				err = t.Err
+			}
+		}
+	}
+	waiting := slices.ContainsFunc(states, func(t CaseTarget) bool { return t.State == TargetWaiting })
+	switch {
+	case err != nil && (!waiting || !decidedByTarget(b)):
+		return nil, nil, err
+	case d.Opens && needed == 0:
+		return nil, nil, ErrDataNotHeld // nobody gave any of these fields: there is nothing to release
+	}
+	return states, compartments, nil
+}
+
+// codeOf is the code by which a target is named as refused.
+func codeOf(err error) string {
+	if refused := refusal.Of(err); refused != nil {
+		return refused.Code
+	}
+	return ErrNotAsLogged.Code
 }
 
 // refuse logs why a warrant is refused, and returns that. What is no warrant,
@@ -174,19 +272,11 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 	return d.Refusal
 }
 
-func commitmentsOf(d policy.Decision) []policy.Committed {
-	commitments := make([]policy.Committed, len(d.Warrant.Targets))
-	for i := range commitments {
-		commitments[i] = policy.Committed{Commitment: d.Targets[i].Token.Commitment, Issued: d.Targets[i].Token.IssuedAt}
-	}
-	return commitments
-}
-
 // Status says where a case stands, and whether custodians have stopped it. Whoever knows
 // the id may ask: it is 128 random bits.
 func (r *Registrar) Status(ctx context.Context, id string) (Summary, error) {
 	found, err := r.Cases.Summary(ctx, id)
-	if err != nil || found.State != Recorded && found.State != Authorised {
+	if err != nil || found.State != Authorised && found.Waiting == 0 {
 		return found, err
 	}
 	since, err := r.Rules.Since(ctx, found.Bundle)
@@ -217,6 +307,9 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if err != nil {
 		return opening.CaseFile{}, err
 	}
+	if !policy.KindOf(c.Kind).Decided {
+		return opening.CaseFile{}, ErrNothingToOpen
+	}
 	targets, err := c.targets()
 	if err != nil {
 		return opening.CaseFile{}, err
@@ -225,10 +318,12 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	switch {
 	case err != nil:
 		return opening.CaseFile{}, err
-	case !policy.KindOf(c.Warrant.Kind).Opens:
-		return opening.CaseFile{}, ErrNothingToOpen
 	case c.State == Withdrawn:
 		return opening.CaseFile{}, ErrWithdrawn
+	case c.State == Stopped:
+		return opening.CaseFile{}, ErrAnnulled
+	case c.State == Lapsed:
+		return opening.CaseFile{}, ErrLapsed
 	}
 	opened, err := r.openTargets(ctx, targets)
 	if err != nil {
@@ -236,15 +331,27 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	}
 	f := opening.CaseFile{
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
-		Approvals: c.signedApprovals(),
+		Approvals: c.signedApprovals(), States: c.states(), Deadlines: c.Deadlines(),
 	}
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
 		return opening.CaseFile{}, err
 	}
-	for _, t := range opened {
-		f.Targets = append(f.Targets, t.OpenedTarget)
+	for i, t := range opened {
+		f.Targets = append(f.Targets, t.Value.OpenedTarget)
+		if t.Err != nil && f.States[i].Code == "" {
+			f.States[i] = opening.TargetState{State: string(TargetRefused), Code: refusal.Of(t.Err).Code}
+		}
 	}
 	return f, nil
+}
+
+// states are where the targets stand, in the order of the warrant.
+func (c *Case) states() []opening.TargetState {
+	states := make([]opening.TargetState, len(c.Targets))
+	for i, t := range c.Targets {
+		states[i] = opening.TargetState{State: string(t.State), Code: t.Code}
+	}
+	return states
 }
 
 // logged returns a leaf with its proof, once it is cosigned.
@@ -271,7 +378,9 @@ func (r *Registrar) recorded(ctx context.Context, c Case) (opening.LoggedLeaf, e
 		if have.Quorum == 0 {
 			quorum = 0 // of the first release; who checks a case under newer rules wants it
 		}
-		return policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.Day)
+		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When())
+		leaf.Case, leaf.Which = have.Case, have.Which // the earlier warrant, whose case is another row
+		return leaf
 	})
 }
 
@@ -304,7 +413,7 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	if c.State == Authorised {
+	if c.State == Authorised && policy.KindOf(c.Kind).Opens {
 		if released, err := r.release(ctx, c); err == nil {
 			return released, nil
 		}
@@ -349,177 +458,6 @@ func (a *Approval) counts() error {
 	return &declined
 }
 
-// release makes the package of an authorised case. Vault is asked for nothing
-// before the AUTHORISED leaf is under a cosigned checkpoint.
-func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
-	return under(func() (Case, error) { return r.releaseUnder(ctx, c) })
-}
-
-func (r *Registrar) releaseUnder(ctx context.Context, c Case) (Case, error) {
-	if !r.Now().Before(c.Expires) {
-		return c, policy.ErrExpired
-	}
-	since, err := r.Rules.Since(ctx, c.Bundle)
-	if err != nil {
-		return c, err
-	}
-	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()); err != nil {
-		return c, err
-	}
-	targets, err := c.targets()
-	if err != nil {
-		return c, err
-	}
-	p := opening.Package{Version: 1, Case: c.ID, Submission: c.Submission, Salt: c.Salt[:]}
-	p.Authorised, err = r.loggedAs(ctx, c.AuthorisedLeaf, func(have proof.Leaf) proof.Leaf {
-		return proof.AuthorisedLeaf(time.Time{}, c.RecordedLeaf).On(have.Day)
-	})
-	if err != nil {
-		return c, err
-	}
-	if p.Recorded, err = r.recorded(ctx, c); err != nil {
-		return c, err
-	}
-	if !policy.KindOf(c.Warrant.Kind).Opens {
-		return c, ErrNothingToOpen
-	}
-	if p.Known, err = r.knownOf(ctx, c); err != nil {
-		return c, err
-	}
-	opened, err := r.openTargets(ctx, targets)
-	if err != nil {
-		return c, err
-	}
-	for part := range slices.Chunk(opened, halvesAtOnce) {
-		packed, err := r.pack(ctx, c, part)
-		if err != nil {
-			return c, err
-		}
-		p.Targets = append(p.Targets, packed...)
-	}
-	packed, err := json.Marshal(p)
-	if err != nil {
-		return c, err
-	}
-	hash := sha256.Sum256(packed)
-	return r.Cases.Apply(ctx, c.ID, func(c Case) (Change, error) {
-		now := r.Now()
-		switch _, refused := c.State.May(Release); {
-		case c.State == Released || c.State == Noticed:
-			return Change{}, nil // another process was first: its package stands
-		case refused != nil:
-			return Change{}, refused
-		case !now.Before(c.Expires):
-			return Change{}, policy.ErrExpired // while the package was made
-		}
-		return Change{InForce: since[len(since)-1].Hash(), Package: packed, Steps: []Step{{Release, proof.ReleasedLeaf(now, c.RecordedLeaf, hash, nil)}}}, nil
-	})
-}
-
-// halvesAtOnce is how many clear halves there are at a time.
-const halvesAtOnce = 300
-
-// pack re-encrypts the first halves of the fields that the warrant names, and of
-// no other, to the requester. Clear halves live in this function only, each
-// until it is encrypted.
-func (r *Registrar) pack(ctx context.Context, c Case, targets []openedTarget) (packed []opening.PackageTarget, err error) {
-	wrapped := make([]Wrapped, len(targets))
-	for i, t := range targets {
-		wrapped[i] = Wrapped{t.Label, t.record.FirstHalf}
-	}
-	halves, err := r.Keys.UnwrapHalves(ctx, wrapped)
-	if err != nil {
-		return nil, err
-	}
-	defer func() {
-		for _, half := range halves {
-			clear(half)
-		}
-	}()
-	for i, t := range targets {
-		named := t.record.Named(c.Warrant.Fields)
-		p := opening.PackageTarget{OpenedTarget: t.OpenedTarget, Fields: named.Fields}
-		p.Withheld = named.Withheld
-		if p.Halves, err = sealHalves(c, t.Label, halves[i]); err != nil {
-			return nil, err
-		}
-		packed = append(packed, p)
-	}
-	return packed, nil
-}
-
-// sealHalves encrypts what a first half gives for the fields of the warrant to
-// the requester, and clears the half.
-func sealHalves(c Case, label string, half []byte) ([]byte, error) {
-	defer clear(half)
-	clearHalves, err := json.Marshal(seal.FirstHalves(half, label, c.Warrant.Fields))
-	if err != nil {
-		return nil, err
-	}
-	defer clear(clearHalves)
-	return seal.SealTo(c.Warrant.Requester.DeliveryKey, seal.HalvesInfo(c.WarrantHash, label), clearHalves)
-}
-
-// Deliver hands an [opening.Delivery] over, as JSON in one ciphertext to the
-// warrant's delivery key: only of a released case, and only once the RELEASED leaf,
-// which holds the hash of the package, is under a cosigned checkpoint. Whoever knows
-// the id may ask: without the key they learn the state of the case, not even what
-// kind of warrant it is.
-func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
-	c, err := r.Cases.Case(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	_, refused := c.State.May(Release)
-	switch {
-	case c.State == Recorded && !r.Now().Before(c.Expires):
-		return nil, policy.ErrExpired
-	case c.State == Authorised:
-		if c, err = r.release(ctx, c); err != nil {
-			return nil, err
-		}
-	case refused != nil && c.State != Released && c.State != Noticed:
-		return nil, refused
-	}
-	packed, err := r.Cases.Package(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if packed == nil {
-		return nil, ErrLost // and noticed since
-	}
-	// To whom it goes is in the warrant that the log holds, not in the row.
-	if _, err := r.recorded(ctx, c); err != nil {
-		return nil, err
-	}
-	d := opening.Delivery{Package: packed, Approvals: c.signedApprovals()}
-	hash := sha256.Sum256(packed)
-	d.Released, err = r.loggedAs(ctx, c.ReleasedLeaf, func(have proof.Leaf) proof.Leaf {
-		return proof.ReleasedLeaf(time.Time{}, c.RecordedLeaf, hash, nil).On(have.Day)
-	})
-	if err != nil {
-		return nil, err
-	}
-	return sealDelivery(c, d)
-}
-
-// deliveryUnit is what the length of a delivery is a multiple of: those of most
-// cases are of one length, whatever is in them.
-const deliveryUnit = 64 << 10
-
-// sealDelivery encrypts a delivery to the requester, filled up with spaces, which
-// JSON allows.
-func sealDelivery(c Case, d opening.Delivery) ([]byte, error) {
-	clearText, err := json.Marshal(d)
-	if err != nil {
-		return nil, err
-	}
-	if over := len(clearText) % deliveryUnit; over > 0 {
-		clearText = append(clearText, bytes.Repeat([]byte(" "), deliveryUnit-over)...)
-	}
-	return seal.SealTo(c.Warrant.Requester.DeliveryKey, seal.DeliveryInfo(c.ID), clearText)
-}
-
 // Notify tells the persons concerned by every released case whose secrecy has
 // ended, and publishes the salt that opens the commitments of the case. It
 // returns how many cases it closed. A case that fails is left for the next run;
@@ -528,9 +466,16 @@ func (r *Registrar) Notify(ctx context.Context) (noticed int, err error) {
 	return r.serve(ctx, ForNotice, Case.notify)
 }
 
+// Lapse ends every emergency that nobody validated in time, in public: nothing more is
+// released of it, and what was may not be used. It returns how many lapsed. A case that
+// fails is left for the next run.
+func (r *Registrar) Lapse(ctx context.Context) (lapsed int, err error) {
+	return r.serve(ctx, ForValidation, Case.lapse)
+}
+
 // Expire ends every case whose warrant ran out before it was released, and every
-// hold that is over, with a leaf. It returns how many it ended. A case that fails
-// is left for the next run.
+// hold that is over, with a leaf; and what still waits in a case of which something was
+// released. It returns how many it ended. A case that fails is left for the next run.
 func (r *Registrar) Expire(ctx context.Context) (expired int, err error) {
 	return r.serve(ctx, ForExpiry, Case.expire)
 }

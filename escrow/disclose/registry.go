@@ -159,7 +159,7 @@ func (r *Registrar) earlier(ctx context.Context, s policy.Submission) (*opening.
 	if _, err := hex.Decode(hash[:], []byte(w.Earlier)); err != nil {
 		return nil, err
 	}
-	c, err := r.Cases.Earlier(ctx, w.Authority, hash)
+	c, err := r.Cases.Earlier(ctx, hash)
 	if errors.Is(err, ErrNoEarlier) {
 		return nil, nil
 	}

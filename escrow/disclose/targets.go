@@ -8,6 +8,7 @@ import (
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -34,35 +35,79 @@ func RowKey(k Keys) func(ctx context.Context, name, left string) (key [32]byte, 
 }
 
 // openLinks opens the links of targets and checks each against the commitment of
-// the token in the evidence. With an error it returns the links of the targets
-// before the one that the error is about.
-func (r *Registrar) openLinks(ctx context.Context, targets []Target) (links []link, err error) {
+// the token in the evidence. Of a target whose link does not open it says why. An error is
+// about all of them.
+func (r *Registrar) openLinks(ctx context.Context, targets []Target) ([]Found[link], error) {
 	inSectors, err := r.inSectors(ctx, targets)
 	if err != nil {
 		return nil, err
 	}
 	sealed, err := r.Records.Links(ctx, inSectors)
+	if err != nil {
+		return nil, err
+	}
 	var wrapped []Wrapped
-	for i, texts := range sealed {
-		for _, text := range texts {
+	for i, found := range sealed {
+		for _, text := range found.Value {
 			wrapped = append(wrapped, Wrapped{string(targets[i].Pseudonym), text})
 		}
 	}
-	opened, unopened := r.Keys.OpenLinks(ctx, wrapped)
-	if unopened != nil {
-		err = unopened // it is about a target before that of the first error
+	opened, err := one(wrapped, func(part []Wrapped) ([][]byte, error) { return r.Keys.OpenLinks(ctx, part) })
+	if err != nil {
+		return nil, err
 	}
-	for i, texts := range sealed {
-		if len(opened) < len(texts) {
-			break
+	links := make([]Found[link], len(targets))
+	for i, found := range sealed {
+		var theirs [][]byte
+		failed := found.Err
+		for _, o := range opened[:len(found.Value)] {
+			if theirs = append(theirs, o.Value); failed == nil {
+				failed = o.Err
+			}
 		}
-		l, ok := committed(targets[i], opened[:len(texts)])
-		if !ok {
-			return links, ErrCommitment
+		opened = opened[len(found.Value):]
+		l, ok := committed(targets[i], theirs)
+		switch {
+		case ok: // that another link of the pen name is damaged harms nobody
+			links[i].Value = l
+		case failed != nil:
+			links[i].Err = failed
+		case len(theirs) == 0:
+			links[i].Err = ErrDataNotHeld
+		default:
+			links[i].Err = ErrCommitment
 		}
-		links, opened = append(links, l), opened[len(texts):]
 	}
-	return links, err
+	return links, nil
+}
+
+// one opens values in as few calls as there are that do not open, and says of each of
+// those why. An error that is about the key service and not about a value is of all.
+func one[In any](values []In, open func([]In) ([][]byte, error)) ([]Found[[]byte], error) {
+	var all []Found[[]byte]
+	for len(all) < len(values) {
+		opened, err := open(values[len(all):])
+		for _, b := range opened {
+			all = append(all, Found[[]byte]{Value: b})
+		}
+		switch {
+		case err == nil && len(all) < len(values):
+			return nil, ErrNotAsLogged // fewer answers than questions, and no reason
+		case err == nil:
+		case ofAll(err):
+			return nil, err
+		default:
+			all = append(all, Found[[]byte]{Err: err})
+		}
+	}
+	return all, nil
+}
+
+// ofAll reports whether an error is about a service or the request as a whole, and not about
+// one target.
+func ofAll(err error) bool {
+	refused := refusal.Of(err)
+	return refused == nil || refused.Kind == refusal.Unavailable
 }
 
 // inSectors are the targets as the issuing side wrote their pen names down: of a sector,
@@ -120,31 +165,43 @@ type openedTarget struct {
 }
 
 // openTargets opens the links of all targets and reads their records, in a
-// handful of calls however many there are. Its error is that of the first target
-// that has one.
-func (r *Registrar) openTargets(ctx context.Context, targets []Target) ([]openedTarget, error) {
+// handful of calls however many there are. Of a target that cannot be opened it says why,
+// and who it is.
+func (r *Registrar) openTargets(ctx context.Context, targets []Target) ([]Found[openedTarget], error) {
 	links, err := r.openLinks(ctx, targets)
-	labels := make([]string, len(links))
-	for i, l := range links {
-		labels[i] = l.label
-	}
-	records, unread := r.Records.Records(ctx, labels)
-	if unread != nil {
-		err = unread // likewise
-	}
-	opened := make([]openedTarget, len(records))
-	for i, record := range records {
-		// The stored record is byte for byte what was sealed at enrolment.
-		if now, err := record.Digest(); err != nil || now != links[i].digest {
-			return nil, ErrCommitment
-		}
-		opened[i] = openedTarget{opening.OpenedTarget{
-			Pseudonym: targets[i].Pseudonym, Platform: targets[i].Platform,
-			Label: record.Label, LinkSalt: links[i].salt[:], Custody: record.Custody, Withheld: record.Named(nil).Withheld,
-		}, record}
-	}
 	if err != nil {
 		return nil, err
+	}
+	var labels []string
+	for _, l := range links {
+		if l.Err == nil {
+			labels = append(labels, l.Value.label)
+		}
+	}
+	records, err := r.Records.Records(ctx, labels)
+	if err != nil {
+		return nil, err
+	}
+	opened := make([]Found[openedTarget], len(targets))
+	for i, l := range links {
+		t := &opened[i]
+		t.Value.Pseudonym, t.Value.Platform = targets[i].Pseudonym, targets[i].Platform
+		if t.Err = l.Err; t.Err != nil {
+			continue
+		}
+		record := records[0]
+		records = records[1:]
+		// The stored record is byte for byte what was sealed at enrolment.
+		if now, err := record.Value.Digest(); record.Err == nil && (err != nil || now != l.Value.digest) {
+			record.Err = ErrCommitment
+		}
+		if t.Err = record.Err; t.Err != nil {
+			continue
+		}
+		t.Value = openedTarget{opening.OpenedTarget{
+			Pseudonym: targets[i].Pseudonym, Platform: targets[i].Platform, Label: record.Value.Label, LinkSalt: l.Value.salt[:],
+			Custody: record.Value.Custody, Withheld: record.Value.Named(nil).Withheld,
+		}, record.Value}
 	}
 	return opened, nil
 }

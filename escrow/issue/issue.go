@@ -182,6 +182,15 @@ type Store interface {
 	// that one, likewise. What comes later has a higher leaf.
 	SuspendedAfter(ctx context.Context, now time.Time, leaf int64) ([]Suspension, error)
 
+	// LinkOrders returns the orders to link that wait for an answer.
+	LinkOrders(ctx context.Context) ([]LinkOrder, error)
+	// AnswerLink stores what one is answered, once, and forgets the order: a ciphertext for
+	// its requester, or the code of why it is refused.
+	AnswerLink(ctx context.Context, caseID string, answer []byte, refused string) error
+	// Labelled returns the person whose record has that label now, or ErrLinkNobody. It reads
+	// every row: nothing but an order to link asks for it.
+	Labelled(ctx context.Context, label string) (Person, error)
+
 	// Review returns what was stored by Hold under that mark, the zero value if
 	// nothing was or if the review is over.
 	Review(ctx context.Context, mark []byte) (Review, error)

@@ -34,50 +34,74 @@ const (
 
 // Sets of states, as SQL has them.
 const (
-	recorded    = `'` + string(disclose.Recorded) + `'`
-	authorised  = `'` + string(disclose.Authorised) + `'`
-	released    = `'` + string(disclose.Released) + `'`
-	lostState   = `'` + string(disclose.Lost) + `'`
-	mayBeClosed = `(` + recorded + `, ` + authorised + `)`
-	mayBeTold   = `(` + released + `, ` + lostState + `)`
+	recorded   = `'` + string(disclose.Recorded) + `'`
+	authorised = `'` + string(disclose.Authorised) + `'`
+	released   = `'` + string(disclose.Released) + `'`
+	noticed    = `'` + string(disclose.Noticed) + `'`
+	lostState  = `'` + string(disclose.Lost) + `'`
 )
 
 // caseSQL reads whole cases in one statement, and so from one snapshot; but not
 // their packages, which are large.
 const caseSQL = `
 	SELECT c.id, c.warrant_hash, c.authority, c.warrant_id, c.kind, c.submission, c.bundle, c.salt, c.quorum, c.state,
-	  c.secrecy_ends, c.expires, c.approve_from, c.recorded_leaf, coalesce(c.authorised_leaf, 0), coalesce(c.released_leaf, 0),
-	  coalesce(c.expired_leaf, 0), coalesce(c.noticed_leaf, 0), c.compartments,
-	  (SELECT json_agg(json_build_object('Custodian', a.custodian, 'Approved', a.approved, 'Signed', a.signed, 'Leaf', a.leaf, 'Bundle', coalesce(a.bundle, c.bundle))
-	     ORDER BY a.leaf) FROM approvals a WHERE a.case_id = c.id)
-	FROM cases c `
+	  c.secrecy_ends, c.expires, c.approve_from, c.validate_by, c.recorded_leaf, coalesce(c.authorised_leaf, 0), coalesce(c.released_leaf, 0),
+	  coalesce(c.declined_leaf, 0), coalesce(c.expired_leaf, 0), coalesce(c.noticed_leaf, 0), coalesce(c.validated_leaf, 0), coalesce(c.lapsed_leaf, 0),
+	  c.receipt, coalesce(c.requester, ''), c.compartments,
+	  (SELECT json_agg(json_build_object('Custodian', a.custodian, 'Approved', a.approved, 'Signed', a.signed, 'Leaf', a.leaf,
+	     'Bundle', coalesce(a.bundle, c.bundle), 'Votes', encode(a.votes, 'hex')) ORDER BY a.leaf) FROM approvals a WHERE a.case_id = c.id),
+	  (SELECT json_agg(json_build_object('State', t.state, 'Code', t.code, 'Round', coalesce(t.round, 0)) ORDER BY t.target) FROM case_targets t WHERE t.case_id = c.id),
+	  (SELECT json_agg(json_build_object('AuthorisedLeaf', r.authorised_leaf, 'ReleasedLeaf', coalesce(r.released_leaf, 0)) ORDER BY r.n) FROM case_rounds r WHERE r.case_id = c.id),
+	  (SELECT array_agg(n.leaf ORDER BY n.leaf) FROM annulments n WHERE n.case_id = c.id), d.said, d.mac, d.leaf
+	FROM cases c LEFT JOIN deletions d ON d.case_id = c.id `
 
 // scanCase reads a case and parses its warrant, here and nowhere else. One that
 // cannot be parsed is left out: a case is believed for what the public log holds.
 func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
-	var hash, submission, salt, approvals, compartments []byte
+	var hash, submission, salt, receipt, compartments, approvals, targets, further, mac []byte
+	var validateBy *time.Time
+	var said *string
+	var stated *int64
+	var first disclose.Round
 	err = row.Scan(&c.ID, &hash, &c.Authority, &c.WarrantID, &c.Kind, &submission, &c.Bundle, &salt, &c.Quorum, (*string)(&c.State),
-		&c.SecrecyEnds, &c.Expires, &c.ApproveFrom, &c.RecordedLeaf, &c.AuthorisedLeaf, &c.ReleasedLeaf, &c.ExpiredLeaf, &c.NoticedLeaf, &compartments, &approvals)
+		&c.SecrecyEnds, &c.Expires, &c.ApproveFrom, &validateBy, &c.RecordedLeaf, &first.AuthorisedLeaf, &first.ReleasedLeaf,
+		&c.DeclinedLeaf, &c.ExpiredLeaf, &c.NoticedLeaf, &c.ValidatedLeaf, &c.LapsedLeaf,
+		&receipt, &c.Requester, &compartments, &approvals, &targets, &further, &c.Annulments, &said, &mac, &stated)
 	if err != nil {
 		return c, err
 	}
 	copy(c.WarrantHash[:], hash)
 	copy(c.Salt[:], salt)
+	copy(c.Receipt[:], receipt)
 	c.SecrecyEnds, c.Expires, c.ApproveFrom = c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC()
+	if validateBy != nil {
+		c.ValidateBy = validateBy.UTC()
+	}
+	if stated != nil {
+		c.Deletion = &disclose.Deletion{Said: *said, MAC: [32]byte(mac), Leaf: *stated}
+	}
 	if err := json.Unmarshal(submission, &c.Submission); err != nil {
 		return c, err
 	}
 	if w, err := policy.ParseUnverified(c.Submission.Warrant); err == nil {
 		c.Warrant = w
 	}
-	if compartments != nil {
-		if err := json.Unmarshal(compartments, &c.Compartments); err != nil {
-			return c, err
+	if first.AuthorisedLeaf != 0 {
+		c.Rounds = []disclose.Round{first}
+	}
+	for _, part := range []struct {
+		json []byte
+		into any
+	}{{compartments, &c.Compartments}, {approvals, &c.Approvals}, {targets, &c.Targets}} {
+		if part.json != nil {
+			err = errors.Join(err, json.Unmarshal(part.json, part.into))
 		}
 	}
-	if approvals != nil {
-		err = json.Unmarshal(approvals, &c.Approvals)
+	var more []disclose.Round
+	if further != nil {
+		err = errors.Join(err, json.Unmarshal(further, &more))
 	}
+	c.Rounds = append(c.Rounds, more...)
 	return c, err
 }
 
@@ -90,9 +114,9 @@ func readCases(ctx context.Context, q querier, where string, args ...any) ([]dis
 }
 
 // Earlier implements [disclose.Cases].
-func (s Cases) Earlier(ctx context.Context, authority string, warrant [32]byte) (c disclose.Case, err error) {
+func (s Cases) Earlier(ctx context.Context, warrant [32]byte) (c disclose.Case, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
-		found, err := readCases(ctx, conn, `WHERE c.authority = $1 AND c.warrant_hash = $2`, authority, warrant[:])
+		found, err := readCases(ctx, conn, `WHERE c.warrant_hash = $1`, warrant[:])
 		if err == nil && len(found) == 0 {
 			return disclose.ErrNoEarlier
 		}
@@ -119,8 +143,8 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 		var earlier []disclose.Case
 		if c.Earlier != nil { // a case before the log, as Apply locks them
 			var err error
-			if earlier, err = readCases(ctx, tx, `WHERE c.authority = $1 AND c.warrant_hash = $2 FOR UPDATE OF c`, c.Authority, c.Earlier[:]); err != nil {
-				return refused(ctx, err)
+			if earlier, err = lockEarlier(ctx, tx, *c.Earlier); err != nil {
+				return err
 			}
 		}
 		log := newLogTx(tx)
@@ -142,26 +166,31 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 		case hash != "" && hash != c.Bundle:
 			return policy.ErrWrongBundle
 		}
-		if err := dailyNumber(ctx, tx, c, leaf.Day); err != nil {
+		if err := sameCounts(ctx, tx, c, leaf.Day); err != nil {
 			return err
 		}
+		leaf := leaf // an attempt may be repeated
+		var change disclose.Change
 		if c.Earlier != nil {
 			if len(earlier) != 1 {
 				return disclose.ErrNoEarlier
 			}
-			leaf.Case = &earlier[0].RecordedLeaf
+			if change, leaf, err = earlier[0].Later(c, leaf); err != nil {
+				return err
+			}
 		}
 		if c.RecordedLeaf, err = translog.Sequence(ctx, log, leaf); err != nil {
 			return err
 		}
-		if err := insertCase(ctx, tx, c, submission); err != nil || c.Earlier == nil {
+		if err := insertCase(ctx, tx, c, submission, leaf.Day); err != nil || c.Earlier == nil {
 			return err
 		}
-		stopped, err := earlier[0].Withdraw()
+		change.Later.Leaf = c.RecordedLeaf
+		after, err := earlier[0].After(change)
 		if err != nil {
 			return err
 		}
-		return storeCase(ctx, tx, earlier[0], stopped, disclose.Change{})
+		return storeCase(ctx, tx, earlier[0], after, change)
 	})
 	if err != nil {
 		return disclose.Case{}, err
@@ -169,44 +198,96 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 	return c, nil
 }
 
-func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []byte) error {
+func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []byte, day string) error {
 	compartments, err := json.Marshal(c.Compartments)
 	if err != nil {
 		return ErrText.Because(err)
 	}
-	_, err = tx.Exec(ctx, `
+	var validateBy *time.Time
+	if !c.ValidateBy.IsZero() {
+		validateBy = &c.ValidateBy
+	}
+	var receipt []byte
+	if c.Receipt != [32]byte{} {
+		receipt = c.Receipt[:]
+	}
+	b := &pgx.Batch{}
+	b.Queue(`
 		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state,
-		  secrecy_ends, expires, approve_from, recorded_leaf, compartments)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json)`,
+		  secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json, $16, $17::date, nullif($18, ''), $19, $20)`,
 		c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, c.Kind, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
-		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments)
-	if err != nil || len(c.Exhibits) == 0 {
+		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments, len(c.Targets), day, c.Requester, receipt, validateBy)
+	if len(c.Targets) > 0 {
+		states, codes := make([]string, len(c.Targets)), make([]string, len(c.Targets))
+		for i, t := range c.Targets {
+			states[i], codes[i] = string(t.State), t.Code
+		}
+		b.Queue(`
+			INSERT INTO case_targets (case_id, target, state, code)
+			SELECT $1, t.place - 1, t.state, t.code FROM unnest($2::text[], $3::text[]) WITH ORDINALITY t (state, code, place)`, c.ID, states, codes)
+	}
+	if err := tx.SendBatch(ctx, b).Close(); err != nil || len(c.Exhibits) == 0 {
 		return refused(ctx, err)
 	}
 	return insertExhibits(ctx, tx, c)
 }
 
-// dailyNumber checks, under the log's lock, that the authority has not had its
-// number of warrants recorded on that day. The day is the leaf's, so that anybody
-// counts the same.
-func dailyNumber(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) error {
-	if c.Daily == 0 || policy.KindOf(c.Kind).Stops {
-		return nil
-	}
-	var raw []byte
-	err := tx.QueryRow(ctx, `
-		SELECT g.leaf FROM cases c JOIN log_leaves g ON g.index = c.recorded_leaf
-		WHERE c.authority = $1 AND c.kind <> 'withdrawal' ORDER BY c.recorded_leaf DESC OFFSET $2 LIMIT 1`, c.Authority, c.Daily-1).Scan(&raw)
-	if errors.Is(err, pgx.ErrNoRows) {
-		return nil
-	}
+// sameCounts checks, under the log's lock, that what counts for the authority and the
+// requester is what it was when the warrant was decided: the day is the leaf's, so that
+// anybody counts the same.
+func sameCounts(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) error {
+	today, err := time.Parse(time.DateOnly, day)
 	if err != nil {
-		return refused(ctx, err)
+		return ErrText.Because(err)
 	}
-	if l, err := proof.ParseLeaf(raw); err != nil || l.Day == day {
-		return disclose.ErrDailyNumber.Because(err)
+	filed, err := countFiled(ctx, tx, c.Authority, c.Requester, today)
+	switch {
+	case err != nil:
+		return refused(ctx, err)
+	case c.Filed != nil && filed != *c.Filed:
+		return disclose.ErrFiledMeanwhile
+	case c.Daily > 0 && !policy.KindOf(c.Kind).Stops && filed.Today >= c.Daily:
+		return disclose.ErrDailyNumber
 	}
 	return nil
+}
+
+// filedSQL: $1 is the authority, $2 the requester, $3 the day. Each count is read from an
+// index of that day, or of 31 days, alone.
+var filedSQL = `
+	SELECT (SELECT count(*) FROM cases WHERE authority = $1 AND day = $3 AND kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + `),
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE authority = $1 AND day BETWEEN $3 - 30 AND $3 AND kind IN ` + decidedKinds + `),
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE requester = $2 AND day BETWEEN $3 - 30 AND $3 AND kind IN ` + decidedKinds + `)`
+
+func countFiled(ctx context.Context, q querier, authority, requester string, day time.Time) (f policy.Filed, err error) {
+	rows, err := q.Query(ctx, filedSQL, authority, requester, day.UTC().Truncate(24*time.Hour))
+	if err != nil {
+		return f, err
+	}
+	return pgx.CollectExactlyOneRow(rows, func(row pgx.CollectableRow) (f policy.Filed, err error) {
+		return f, row.Scan(&f.Today, &f.Authority30, &f.Requester30)
+	})
+}
+
+// Filed implements [disclose.Cases].
+func (s Cases) Filed(ctx context.Context, authority, requester string, day time.Time) (f policy.Filed, err error) {
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
+		f, err = countFiled(ctx, c, authority, requester, day)
+		return err
+	})
+	return f, err
+}
+
+// lockEarlier locks the case of a warrant and reads it, as [lockCase] does.
+func lockEarlier(ctx context.Context, tx pgx.Tx, warrant [32]byte) (have []disclose.Case, err error) {
+	b := &pgx.Batch{}
+	b.Queue(`SELECT id FROM cases WHERE warrant_hash = $1 FOR UPDATE`, warrant[:])
+	b.Queue(caseSQL+`WHERE c.warrant_hash = $1`, warrant[:]).Query(func(rows pgx.Rows) (err error) {
+		have, err = pgx.CollectRows(rows, scanCase)
+		return err
+	})
+	return have, refused(ctx, tx.SendBatch(ctx, b).Close())
 }
 
 // Refuse implements [disclose.Cases].
@@ -238,8 +319,11 @@ func (s Cases) Case(ctx context.Context, id string) (disclose.Case, error) {
 }
 
 // Package implements [disclose.Cases].
-func (s Cases) Package(ctx context.Context, id string) ([]byte, error) {
-	return readOne(ctx, s.db, pgx.RowTo[[]byte], `SELECT package FROM cases WHERE id = $1`, id)
+func (s Cases) Package(ctx context.Context, id string, round int) ([]byte, error) {
+	if round == 0 {
+		return readOne(ctx, s.db, pgx.RowTo[[]byte], `SELECT package FROM cases WHERE id = $1`, id)
+	}
+	return readOne(ctx, s.db, pgx.RowTo[[]byte], `SELECT r.package FROM cases c LEFT JOIN case_rounds r ON r.case_id = c.id AND r.n = $2 WHERE c.id = $1`, id, round+1)
 }
 
 // latest: of a custodian's decisions under one bundle after another, the last.
@@ -249,12 +333,18 @@ const summarySQL = `
 	SELECT c.id, c.kind, c.state, c.quorum,
 	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND a.approved AND ` + latest + `),
 	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT a.approved AND ` + latest + `),
-	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires
+	  c.targets, c.waiting, c.released,
+	  CASE WHEN c.lapsed_leaf IS NOT NULL AND c.released > 0 THEN 'lapsed' WHEN EXISTS (SELECT FROM annulments n WHERE n.case_id = c.id) THEN 'annulled' ELSE '' END,
+	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires, c.validate_by
 	FROM cases c `
 
 func scanSummary(row pgx.CollectableRow) (s disclose.Summary, err error) {
-	err = row.Scan(&s.ID, &s.Kind, (*string)(&s.State), &s.Quorum, &s.Approved, &s.Declined, &s.Leaf, &s.Bundle, &s.SecrecyEnds, &s.Expires)
-	s.SecrecyEnds, s.Expires = s.SecrecyEnds.UTC(), s.Expires.UTC()
+	var validateBy *time.Time
+	err = row.Scan(&s.ID, &s.Kind, (*string)(&s.State), &s.Quorum, &s.Approved, &s.Declined, &s.Targets, &s.Waiting, &s.Released, &s.Barred,
+		&s.Leaf, &s.Bundle, &s.SecrecyEnds, &s.Expires, &validateBy)
+	if s.SecrecyEnds, s.Expires = s.SecrecyEnds.UTC(), s.Expires.UTC(); validateBy != nil {
+		s.ValidateBy = validateBy.UTC()
+	}
 	return s, err
 }
 
@@ -264,9 +354,9 @@ func (s Cases) Summary(ctx context.Context, id string) (disclose.Summary, error)
 }
 
 // readOne reads one row of one case, or is ErrNoCase.
-func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql, id string) (one T, err error) {
+func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql string, args ...any) (one T, err error) {
 	err = d.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		rows, err := c.Query(ctx, sql, id)
+		rows, err := c.Query(ctx, sql, args...)
 		if err != nil {
 			return err
 		}
@@ -279,15 +369,32 @@ func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql, id s
 	return one, err
 }
 
+// Kinds of warrants, as SQL has them.
+var (
+	decidedKinds = kindsSQL(func(k policy.Kind) bool { return k.Decided })
+	closedKinds  = kindsSQL(func(k policy.Kind) bool { return k.Decided && !k.Opens })                     // decided, and open nothing
+	endingKinds  = kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone && !k.Earlier }) // run out
+)
+
+// Which cases wait for a notice, or for their end: as [disclose.Queue.Due] has it, but for
+// the time.
+var (
+	mayBeTold = `(c.released > 0 AND c.state IN (` + authorised + `, ` + released + `, ` + lostState + `) OR c.state = ` + authorised + ` AND c.kind IN ` + closedKinds + `)`
+	mayEnd    = `((c.state IN (` + recorded + `, ` + authorised + `) OR c.state = ` + released + ` AND c.waiting > 0) AND c.kind IN ` + endingKinds + `)`
+	mayLapse  = `(c.validated_leaf IS NULL AND c.lapsed_leaf IS NULL AND c.validate_by IS NOT NULL AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `, ` + noticed + `))`
+)
+
 // queueSQL is [disclose.Queue.Due] with its order. $1 is now, ($2, $3) the
 // place; each has a partial index (cases_for_…).
 var queueSQL = map[disclose.Queue]string{
-	disclose.ForCustodians: `WHERE c.state = ` + recorded + ` AND c.kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Opens }) + ` AND c.expires > $1 AND c.approve_from <= $1
-	  AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
-	disclose.ForNotice: `WHERE c.state IN ` + mayBeTold + ` AND c.released_leaf IS NOT NULL AND c.secrecy_ends <= $1
+	disclose.ForCustodians: `WHERE c.waiting > 0 AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `) AND c.kind IN ` + decidedKinds + `
+	  AND c.expires > $1 AND c.approve_from <= $1 AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+	disclose.ForNotice: `WHERE ` + mayBeTold + ` AND c.secrecy_ends <= $1
 	  AND (c.secrecy_ends, c.recorded_leaf) > ($2, $3) ORDER BY c.secrecy_ends, c.recorded_leaf LIMIT $4`,
-	disclose.ForExpiry: `WHERE c.state IN ` + mayBeClosed + ` AND c.kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + ` AND c.expires <= $1
+	disclose.ForExpiry: `WHERE ` + mayEnd + ` AND c.expires <= $1
 	  AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+	disclose.ForValidation: `WHERE ` + mayLapse + ` AND c.validate_by <= $1
+	  AND (c.validate_by, c.recorded_leaf) > ($2, $3) ORDER BY c.validate_by, c.recorded_leaf LIMIT $4`,
 }
 
 // kindsSQL is the list of the kinds of which is holds: ('production'). An index
@@ -345,8 +452,14 @@ func (s Cases) Apply(ctx context.Context, id string, decide func(disclose.Case) 
 			}
 		}
 		before := c
-		var indices []int64
-		if indices, sent, err = appendLeaves(ctx, log, change); err != nil {
+		sent = make(map[int64][]byte)
+		indices, err := change.Append(func(leaf proof.Leaf) (index int64, err error) {
+			if index, err = translog.Sequence(ctx, log, leaf); err == nil {
+				sent[index], err = leaf.Marshal()
+			}
+			return index, err
+		})
+		if err != nil {
 			return err
 		}
 		if c, err = c.After(change, indices...); err != nil {
@@ -361,26 +474,6 @@ func (s Cases) Apply(ctx context.Context, id string, decide func(disclose.Case) 
 		return disclose.Case{}, err
 	}
 	return c, nil
-}
-
-// appendLeaves appends the leaves of a change and returns where they went, and
-// their bytes by index.
-func appendLeaves(ctx context.Context, log *logTx, change disclose.Change) (indices []int64, sent map[int64][]byte, err error) {
-	sent = make(map[int64][]byte)
-	for _, step := range change.Steps {
-		if step.Leaf.Kind == "" {
-			continue
-		}
-		index, err := translog.Sequence(ctx, log, step.Leaf)
-		if err != nil {
-			return nil, nil, err
-		}
-		if sent[index], err = step.Leaf.Marshal(); err != nil {
-			return nil, nil, err
-		}
-		indices = append(indices, index)
-	}
-	return indices, sent, nil
 }
 
 // lockCase locks a case and reads it. In one statement, rows of other tables
@@ -416,8 +509,10 @@ func holds(ctx context.Context, log *logTx, leaves map[int64][]byte) (bool, erro
 	return true, nil
 }
 
-// storeCase stores what a change made of a case: state, leaves and package move
-// forward, approvals and notices are appended. The schema refuses the rest.
+// storeCase stores what a change made of a case: states, leaves and packages move
+// forward, approvals and notices are appended. The schema refuses the rest, and wants
+// approvals before what they authorise, a round before the targets in it, and the case
+// released before its targets are.
 func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change disclose.Change) error {
 	if len(change.Package) > maxPackage {
 		return ErrTooLarge
@@ -427,15 +522,16 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change d
 		if len(a.Signed) > maxSubmission {
 			return ErrTooLarge
 		}
-		b.Queue(`INSERT INTO approvals (case_id, custodian, approved, signed, leaf, bundle) VALUES ($1, $2, $3, $4, $5, nullif($6, ''))`,
-			c.ID, a.Custodian, a.Approved, a.Signed, a.Leaf, a.Bundle)
+		b.Queue(`INSERT INTO approvals (case_id, custodian, approved, signed, leaf, bundle, votes) VALUES ($1, $2, $3, $4, $5, nullif($6, ''), $7)`,
+			c.ID, a.Custodian, a.Approved, a.Signed, a.Leaf, a.Bundle, []byte(a.Votes))
 	}
-	if c.State != before.State || c.AuthorisedLeaf != before.AuthorisedLeaf || c.ReleasedLeaf != before.ReleasedLeaf || change.Package != nil {
-		b.Queue(`
-			UPDATE cases SET state = $2, authorised_leaf = nullif($3::bigint, 0), released_leaf = nullif($4::bigint, 0),
-			  expired_leaf = nullif($5::bigint, 0), noticed_leaf = nullif($6::bigint, 0), package = coalesce($7, package)
-			WHERE id = $1 AND state = $8`,
-			c.ID, string(c.State), c.AuthorisedLeaf, c.ReleasedLeaf, c.ExpiredLeaf, c.NoticedLeaf, change.Package, string(before.State))
+	storeRounds(b, before, c, change)
+	for _, leaf := range c.Annulments[len(before.Annulments):] {
+		b.Queue(`INSERT INTO annulments (case_id, leaf) VALUES ($1, $2)`, c.ID, leaf)
+	}
+	storeTargets(b, before, c)
+	if d := c.Deletion; d != nil && before.Deletion == nil {
+		b.Queue(`INSERT INTO deletions (case_id, said, mac, leaf) VALUES ($1, $2, $3, $4)`, c.ID, d.Said, d.MAC[:], d.Leaf)
 	}
 	if n := change.Notice; n != nil {
 		names, platforms := make([]string, len(n.To)), make([]string, len(n.To))
@@ -453,4 +549,69 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change d
 			c.Kind, suspendedUntil(c))
 	}
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
+}
+
+// storeRounds stores the case as a whole, and its rounds: the first is in its row. A further
+// one that is packed comes before the case is released, one that begins after it is authorised.
+func storeRounds(b *pgx.Batch, before, c disclose.Case, change disclose.Change) {
+	var first disclose.Round
+	if len(c.Rounds) > 0 {
+		first = c.Rounds[0]
+	}
+	var pack []byte
+	switch {
+	case change.Package == nil:
+	case change.Round == 0:
+		pack = change.Package
+	default:
+		b.Queue(`UPDATE case_rounds SET released_leaf = $3, package = $4 WHERE case_id = $1 AND n = $2 AND released_leaf IS NULL`,
+			c.ID, change.Round+1, c.Rounds[change.Round].ReleasedLeaf, change.Package)
+	}
+	if rowOf(c) != rowOf(before) || pack != nil {
+		b.Queue(`
+			UPDATE cases SET state = $2, authorised_leaf = nullif($3::bigint, 0), released_leaf = nullif($4::bigint, 0),
+			  expired_leaf = nullif($5::bigint, 0), noticed_leaf = nullif($6::bigint, 0), package = coalesce($7, package),
+			  declined_leaf = nullif($9::bigint, 0), validated_leaf = nullif($10::bigint, 0), lapsed_leaf = nullif($11::bigint, 0),
+			  secrecy_ends = $12, expires = $13
+			WHERE id = $1 AND state = $8`,
+			c.ID, string(c.State), first.AuthorisedLeaf, first.ReleasedLeaf, c.ExpiredLeaf, c.NoticedLeaf, pack, string(before.State),
+			c.DeclinedLeaf, c.ValidatedLeaf, c.LapsedLeaf, c.SecrecyEnds.UTC(), c.Expires.UTC())
+	}
+	for n := max(1, len(before.Rounds)); n < len(c.Rounds); n++ {
+		b.Queue(`INSERT INTO case_rounds (case_id, n, authorised_leaf) VALUES ($1, $2, $3)`, c.ID, n+1, c.Rounds[n].AuthorisedLeaf)
+	}
+}
+
+// caseRow is what the row of a case says that a change may move.
+type caseRow struct {
+	state                                         disclose.State
+	first                                         disclose.Round
+	expired, noticed, declined, validated, lapsed int64
+	secrecyEnds, expires                          int64
+}
+
+func rowOf(c disclose.Case) caseRow {
+	r := caseRow{state: c.State, expired: c.ExpiredLeaf, noticed: c.NoticedLeaf, declined: c.DeclinedLeaf, validated: c.ValidatedLeaf, lapsed: c.LapsedLeaf,
+		secrecyEnds: c.SecrecyEnds.UnixNano(), expires: c.Expires.UnixNano()}
+	if len(c.Rounds) > 0 {
+		r.first = c.Rounds[0]
+	}
+	return r
+}
+
+// storeTargets moves the targets that a change moved.
+func storeTargets(b *pgx.Batch, before, c disclose.Case) {
+	var targets, rounds []int
+	var states, codes []string
+	for i, t := range c.Targets {
+		if t != before.Targets[i] {
+			targets, rounds, states, codes = append(targets, i), append(rounds, t.Round), append(states, string(t.State)), append(codes, t.Code)
+		}
+	}
+	if len(targets) > 0 {
+		b.Queue(`
+			UPDATE case_targets t SET state = m.state, code = m.code, round = nullif(m.round, 0)
+			FROM unnest($2::int[], $3::text[], $4::text[], $5::int[]) m (target, state, code, round) WHERE t.case_id = $1 AND t.target = m.target`,
+			c.ID, targets, states, codes, rounds)
+	}
 }

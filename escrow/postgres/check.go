@@ -14,6 +14,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 	"golang.org/x/mod/sumdb/tlog"
 
+	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
@@ -82,15 +83,20 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 		return err
 	}
 
-	var recorded, authorised, released, expired, noticed *int64
+	var recorded, authorised, released, expired, noticed, lapsed *int64
 	var bundle, salt, submission, digest []byte
 	var text, kind string
 	var quorum int
-	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, bundle, kind, quorum, salt, submission, sha256(package) FROM cases`,
-		[]any{&recorded, &authorised, &released, &expired, &noticed, &text, &kind, &quorum, &salt, &submission, &digest}, func() error {
+	var byTarget bool
+	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, lapsed_leaf, bundle, kind, quorum, salt, submission, sha256(package),
+		EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.votes IS NOT NULL) FROM cases c`,
+		[]any{&recorded, &authorised, &released, &expired, &noticed, &lapsed, &text, &kind, &quorum, &salt, &submission, &digest, &byTarget}, func() error {
 			var s policy.Submission
 			if err := json.Unmarshal(submission, &s); err != nil {
 				return damaged("leaf %d: the submission of its case is not one", *recorded)
+			}
+			if byTarget {
+				authorised, released = nil, nil // rowsByTarget
 			}
 			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{}, nil)
 			packed.Package = hex.EncodeToString(digest) // none if the package is lost
@@ -99,6 +105,7 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 				add(authorised, proof.AuthorisedLeaf(undated, *recorded)),
 				add(released, packed),
 				add(expired, proof.ExpiredLeaf(undated, *recorded)),
+				add(lapsed, proof.LapsedLeaf(undated, *recorded, nil, 0)),
 				add(noticed, proof.NoticedLeaf(undated, *recorded, [32]byte(salt))))
 		})
 	if err != nil {
@@ -108,7 +115,7 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	var leaf int64
 	var custodian, signed string
 	var approved bool
-	err = each(`SELECT a.leaf, a.custodian, a.approved, a.signed, c.recorded_leaf, c.salt FROM approvals a JOIN cases c ON c.id = a.case_id`,
+	err = each(`SELECT a.leaf, a.custodian, a.approved, a.signed, c.recorded_leaf, c.salt FROM approvals a JOIN cases c ON c.id = a.case_id WHERE a.votes IS NULL`,
 		[]any{&leaf, &custodian, &approved, &signed, &recorded, &salt}, func() error {
 			code := ""
 			if !approved {
@@ -116,6 +123,15 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 			}
 			return add(&leaf, proof.ApprovalLeaf(undated, *recorded, custodian, code, [32]byte(salt), []byte(signed)))
 		})
+	if err != nil {
+		return nil, err
+	}
+	if err := rowsByTarget(ctx, tx, add); err != nil {
+		return nil, err
+	}
+	err = each(`SELECT d.leaf, c.recorded_leaf FROM deletions d JOIN cases c ON c.id = d.case_id`, []any{&leaf, &recorded}, func() error {
+		return add(&leaf, proof.DeletedLeaf(undated, *recorded))
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -160,6 +176,63 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 		return add(&leaf, proof.RefusedLeaf(undated, text))
 	})
 	return want, err
+}
+
+// rowsByTarget adds what cases that are decided target by target say: their decisions, what
+// opened them, and each round that was released.
+func rowsByTarget(ctx context.Context, tx pgx.Tx, add func(*int64, proof.Leaf) error) error {
+	rows, err := tx.Query(ctx, caseSQL+`WHERE EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.votes IS NOT NULL)`)
+	if err != nil {
+		return err
+	}
+	var released []disclose.Case
+	for rows.Next() {
+		c, err := scanCase(rows)
+		if err != nil {
+			rows.Close()
+			return err
+		}
+		for _, a := range c.Approvals {
+			leaf, err := c.DecisionLeaf(a)
+			if err != nil {
+				leaf = proof.Leaf{} // it is no decision, and fits no leaf
+			}
+			if err := add(&a.Leaf, leaf); err != nil {
+				rows.Close()
+				return err
+			}
+		}
+		for index, leaf := range c.DecidedLeaves() {
+			if err := add(&index, leaf); err != nil {
+				rows.Close()
+				return err
+			}
+		}
+		c.Submission, c.Approvals = policy.Submission{}, nil // which are large
+		released = append(released, c)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, c := range released {
+		for n, round := range c.Rounds {
+			if round.ReleasedLeaf == 0 {
+				continue
+			}
+			var digest []byte
+			err := tx.QueryRow(ctx, `SELECT sha256(CASE WHEN $2 = 1 THEN c.package ELSE r.package END) FROM cases c LEFT JOIN case_rounds r ON r.case_id = c.id AND r.n = $2
+				WHERE c.id = $1`, c.ID, n+1).Scan(&digest)
+			if err != nil {
+				return err
+			}
+			leaf := c.ReleasedLeaf(n, [32]byte{}, true)
+			leaf.Package = hex.EncodeToString(digest) // none if the package is lost
+			if err := add(&round.ReleasedLeaf, leaf); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // lostLeaves are those that may be without a row, or with a row that lacks its
@@ -224,15 +297,18 @@ func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf, lost
 // tell is taken from the leaf: the day, why a custodian declined, and of a
 // warrant the facets, which are in the commitment to it.
 func fits(row, have proof.Leaf) bool {
-	row = row.On(have.Day)
+	row = row.On(have.When())
 	switch row.Kind {
 	case proof.KindDeclined:
 		row.Code = have.Code
+	case proof.KindLapsed:
+		row.Fields, row.Targets = have.Fields, have.Targets // as the warrant and the targets had them then
 	case proof.KindRecorded:
 		if have.Quorum == 0 {
 			row.Quorum = 0 // of the first release, or of a kind that opens nothing
 		}
-		row.Case, row.Jurisdiction, row.OffenceClass = have.Case, have.Jurisdiction, have.OffenceClass
+		row.Case, row.Which, row.Jurisdiction, row.OffenceClass = have.Case, have.Which, have.Jurisdiction, have.OffenceClass
+		row.Offence, row.Data, row.HoldEnds = have.Offence, have.Data, have.HoldEnds
 		row.SecrecyEnds, row.Targets, row.TargetCommitments = have.SecrecyEnds, have.Targets, have.TargetCommitments
 	}
 	return reflect.DeepEqual(row, have)

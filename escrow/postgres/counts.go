@@ -30,20 +30,26 @@ type Docket struct {
 	Cases          map[disclose.State]int64 // each state is there
 	NoticesDue     int64                    // persons' secrecy is over, and they are not told yet
 	NoticesOverdue int64                    // of those, since an hour or longer
+	EndsOverdue    int64                    // cases that ran out an hour ago or longer, and have not ended
+	LapsesOverdue  int64                    // emergencies that had to be validated an hour ago or longer, and have not lapsed
 	Reviews        int64                    // held enrolments on which reviewers have to decide
 }
 
 const (
 	noticesDue     = "notices due"
 	noticesOverdue = "notices overdue"
+	endsOverdue    = "ends overdue"
+	lapsesOverdue  = "lapses overdue"
 	reviewsPending = "reviews pending"
 )
 
 // docketSQL: $1 is now, $2 an hour before, $3 the day.
 var docketSQL = `
 	SELECT state, count(*) FROM cases GROUP BY state
-	UNION ALL SELECT '` + noticesDue + `', count(*) FROM cases WHERE state IN ` + mayBeTold + ` AND released_leaf IS NOT NULL AND secrecy_ends <= $1
-	UNION ALL SELECT '` + noticesOverdue + `', count(*) FROM cases WHERE state IN ` + mayBeTold + ` AND released_leaf IS NOT NULL AND secrecy_ends <= $2
+	UNION ALL SELECT '` + noticesDue + `', count(*) FROM cases c WHERE ` + mayBeTold + ` AND secrecy_ends <= $1
+	UNION ALL SELECT '` + noticesOverdue + `', count(*) FROM cases c WHERE ` + mayBeTold + ` AND secrecy_ends <= $2
+	UNION ALL SELECT '` + endsOverdue + `', count(*) FROM cases c WHERE ` + mayEnd + ` AND expires <= $2
+	UNION ALL SELECT '` + lapsesOverdue + `', count(*) FROM cases c WHERE ` + mayLapse + ` AND validate_by <= $2
 	UNION ALL SELECT '` + reviewsPending + `', count(*) FROM reviews WHERE state IN ('held', 'objected') AND day < $3`
 
 // Docket counts what the disclosing side has to do at that time.
@@ -66,6 +72,10 @@ func (d *Disclosing) Docket(ctx context.Context, now time.Time) (Docket, error) 
 				found.NoticesDue = n
 			case noticesOverdue:
 				found.NoticesOverdue = n
+			case endsOverdue:
+				found.EndsOverdue = n
+			case lapsesOverdue:
+				found.LapsesOverdue = n
 			case reviewsPending:
 				found.Reviews = n
 			default:

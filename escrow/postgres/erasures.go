@@ -8,6 +8,7 @@ import (
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/policy"
 )
 
 // Erasures implements [disclose.Erasures].
@@ -45,12 +46,16 @@ const holding = `(` + recorded + `, ` + authorised + `, ` + lostState + `, ` + r
 // Holding implements [disclose.Erasures].
 func (s Erasures) Holding(ctx context.Context, now time.Time, after int64, n int) (cases []disclose.Case, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
-		cases, err = readCases(ctx, c, `WHERE c.state IN `+holding+` AND (c.expires > $1 OR c.state = `+released+`) AND c.recorded_leaf > $2
+		cases, err = readCases(ctx, c, `WHERE c.state IN `+holding+` AND c.recorded_leaf > $2
+			AND (c.expires > $1 AND c.kind IN `+holdingKinds+` OR c.state = `+released+` OR c.state = `+authorised+` AND c.released > 0)
 			ORDER BY c.recorded_leaf LIMIT $3`, now.UTC(), after, n)
 		return err
 	})
 	return cases, err
 }
+
+// holdingKinds are all but those that are about an earlier warrant, which holds.
+var holdingKinds = kindsSQL(func(k policy.Kind) bool { return !k.Earlier })
 
 // Clear implements [disclose.Erasures].
 func (s Erasures) Clear(ctx context.Context, labels []string, newest int64) error {

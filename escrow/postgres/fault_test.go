@@ -546,7 +546,7 @@ func (w allWrites) ofLog() map[string]func() write {
 					got, err := d.Cases.Case(ctx, c.ID)
 					must(err)
 					is(t, "state", got.State, disclose.Lost)
-					is(t, "authorised", got.AuthorisedLeaf, f.from+1)
+					is(t, "authorised", got.Rounds[0].AuthorisedLeaf, f.from+1)
 				},
 			}
 		},

@@ -20,6 +20,7 @@ GRANT EXECUTE ON FUNCTION hide(text[], bytea[], bytea[], bytea[]) TO penname_iss
 GRANT SELECT (wrapped), INSERT (wrapped) ON row_key TO penname_issuing;
 GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until) ON notices TO penname_issuing;
 GRANT SELECT (leaf, place, hidden, expires) ON suspensions_in_force TO penname_issuing;
+GRANT SELECT (case_id, ask), UPDATE (ask, answer, refused) ON link_orders TO penname_issuing;
 GRANT INSERT (label, salt, day), SELECT (label, salt, day) ON erasures TO penname_issuing;
 GRANT UPDATE (label, digest) ON persons TO penname_issuing;
 GRANT INSERT (id, mark, whose, account, several, name, year, birthdate, provider, day), SELECT (id, mark, whose, state, due, objected), UPDATE (objected) ON reviews TO penname_issuing;
@@ -64,12 +65,18 @@ GRANT SELECT (leaf), INSERT (leaf) ON lost_leaves TO penname_disclosing;
 
 -- Cases: a row moves forward, everything about it is appended.
 GRANT SELECT (leaf, bundle, endorsements), INSERT (leaf, bundle, endorsements) ON bundles TO penname_disclosing;
-GRANT SELECT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package, compartments) ON cases TO penname_disclosing;
-GRANT INSERT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, compartments) ON cases TO penname_disclosing;
-GRANT UPDATE (state, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package) ON cases TO penname_disclosing;
-GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle), INSERT (case_id, custodian, approved, signed, leaf, bundle) ON approvals TO penname_disclosing;
+GRANT SELECT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package, compartments, targets, waiting, released, day, requester, receipt, validate_by, validated_leaf, lapsed_leaf, declined_leaf) ON cases TO penname_disclosing;
+GRANT INSERT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by) ON cases TO penname_disclosing;
+GRANT UPDATE (state, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package, secrecy_ends, expires, validated_leaf, lapsed_leaf, declined_leaf) ON cases TO penname_disclosing;
+GRANT SELECT (case_id, target, state, code, round), INSERT (case_id, target, state, code), UPDATE (state, code, round) ON case_targets TO penname_disclosing;
+GRANT SELECT (case_id, n, authorised_leaf, released_leaf, package), INSERT (case_id, n, authorised_leaf), UPDATE (released_leaf, package) ON case_rounds TO penname_disclosing;
+GRANT SELECT (case_id, leaf), INSERT (case_id, leaf) ON annulments TO penname_disclosing;
+GRANT SELECT (case_id, said, mac, leaf), INSERT (case_id, said, mac, leaf) ON deletions TO penname_disclosing;
+GRANT EXECUTE ON FUNCTION newest_leaf_is(text, bigint) TO penname_disclosing;
+GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle, votes), INSERT (case_id, custodian, approved, signed, leaf, bundle, votes) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until) ON notices TO penname_disclosing;
 GRANT INSERT (leaf, target, case_id, place, hidden) ON suspensions TO penname_disclosing;
+GRANT SELECT (case_id, answer, refused), INSERT (case_id, ask) ON link_orders TO penname_disclosing;
 GRANT SELECT (case_id, digest, length, keep_days, sealed), INSERT (case_id, digest, length, keep_days), UPDATE (sealed), DELETE ON exhibits TO penname_disclosing;
 GRANT SELECT (case_id, digest, recipient, copied), INSERT (case_id, digest, recipient, copied) ON copies TO penname_disclosing;
 GRANT EXECUTE ON FUNCTION kept_until(text, integer) TO penname_disclosing;

@@ -562,7 +562,7 @@ func TestWhoComesBackIsTheSamePerson(t *testing.T) {
 		t.Fatal(err)
 	}
 	links, err := h.d.Records.Links(ctx, []disclose.Target{{Pseudonym: a.Pseudonym, Platform: a.Platform}})
-	if err != nil || len(links) != 1 || !slices.Equal(links[0], []string{a.Link, b.Link}) {
+	if err != nil || len(links) != 1 || !slices.Equal(links[0].Value, []string{a.Link, b.Link}) {
 		t.Errorf("links of the two records: %q, %v", links, err)
 	}
 	give := func(label string) (state, name string) {

@@ -15,60 +15,100 @@ import (
 // shape is what the schema asks of a state: which leaves are there, and whether
 // the package is.
 type shape struct {
-	state                                disclose.State
-	authorised, released, expired, noted bool
-	packed                               bool
+	state                                        disclose.State
+	authorised, released, expired, noted, lapsed bool
+	packed                                       bool
 }
 
-// shapes walks [disclose.Life] from its beginning and returns every shape that a
-// case can have.
-func shapes() map[shape]bool {
-	known := map[shape]bool{}
-	var walk func(shape)
-	walk = func(s shape) {
-		if known[s] {
-			return
-		}
-		known[s] = true
-		for _, row := range disclose.Life {
-			if !slices.Contains(row.From, s.state) {
-				continue
+// lives is everything that [disclose.Life] and [disclose.TargetLife] can make of a case of two
+// targets: its shapes, and its steps from one state to another.
+type lives struct {
+	shapes  map[shape]bool
+	arrows  map[[2]disclose.State]bool
+	targets map[[2]disclose.TargetState]bool
+	seen    map[string]bool
+}
+
+func walkedLife() lives {
+	l := lives{map[shape]bool{}, map[[2]disclose.State]bool{}, map[[2]disclose.TargetState]bool{}, map[string]bool{}}
+	l.walk(disclose.Case{State: disclose.Recorded, RecordedLeaf: 1, ValidateBy: day, Targets: slices.Repeat([]disclose.CaseTarget{{State: disclose.TargetWaiting}}, 2)}, false)
+	return l
+}
+
+func (l *lives) walk(c disclose.Case, packed bool) {
+	var first disclose.Round
+	if len(c.Rounds) > 0 {
+		first = c.Rounds[0]
+	}
+	l.shapes[shape{c.State, first.AuthorisedLeaf != 0, first.ReleasedLeaf != 0, c.ExpiredLeaf != 0, c.NoticedLeaf != 0, c.LapsedLeaf != 0, packed}] = true
+	if key := fmt.Sprint(c, packed); l.seen[key] {
+		return
+	} else {
+		l.seen[key] = true
+	}
+	for _, row := range disclose.Life {
+		if slices.Contains(row.From, c.State) {
+			l.step(c, packed, row, nil)
+			if slices.Contains([]disclose.Event{disclose.Authorise, disclose.Fail, disclose.Withdraw, disclose.Annul, disclose.Release, disclose.Break}, row.Event) {
+				l.step(c, packed, row, []int{0})
+				l.step(c, packed, row, []int{1})
 			}
-			next := s
-			if row.To != "" {
-				next.state = row.To
-			}
-			switch row.Event {
-			case disclose.Lose: // one of the leaves that a case keeps, or another one
-				walk(next)
-				next.authorised = true
-				walk(next)
-				next.released = true
-				walk(next)
-				continue
-			case disclose.Expire:
-				if s.released {
-					continue // disclose.Case.Restore
-				}
-			case disclose.Notify:
-				if !s.released {
-					continue // what was not released is told to nobody
-				}
-				lost := next // a restored backup may lack the package
-				lost.noted, lost.packed = true, false
-				walk(lost)
-			case disclose.Release:
-				next.packed = true
-			}
-			next.authorised = next.authorised || row.Leaf == proof.KindAuthorised
-			next.released = next.released || row.Leaf == proof.KindReleased
-			next.expired = next.expired || row.Leaf == proof.KindExpired
-			next.noted = next.noted || row.Leaf == proof.KindNoticed
-			walk(next)
 		}
 	}
-	walk(shape{state: disclose.Recorded})
-	return known
+}
+
+// step walks on by one event, unless the registrar does not let it happen so.
+func (l *lives) step(c disclose.Case, packed bool, row disclose.Transition, which []int) {
+	released := slices.ContainsFunc(c.Targets, func(t disclose.CaseTarget) bool { return t.State == disclose.TargetReleased })
+	kinds := row.Leaf
+	switch row.Event {
+	case disclose.Expire:
+		if released {
+			return // it is closed
+		}
+	case disclose.Close, disclose.Notify:
+		if !released {
+			return // it expires, and nobody is told
+		}
+	case disclose.Break:
+		if which == nil || c.Targets[0].State != c.Targets[1].State {
+			return // another target of the round is released
+		}
+	case disclose.Lapse:
+		if c.LapsedLeaf != 0 {
+			return
+		}
+	case disclose.Approve, disclose.Decline, disclose.Extend, disclose.ChangeSecret, disclose.Validate, disclose.Delete:
+		return // they move nothing, but for what no shape shows
+	case disclose.Lose: // one of the leaves that a case keeps, or another one
+		kinds = []proof.Kind{proof.KindApproved, proof.KindAuthorised, proof.KindReleased}
+	}
+	for _, kind := range kinds {
+		for round := range max(1, len(c.Rounds)) {
+			var indices []int64
+			if kind != "" {
+				indices = []int64{5}
+			}
+			after, err := c.After(disclose.Change{Round: round, Later: &disclose.Later{Leaf: 5},
+				Steps: []disclose.Step{{Event: row.Event, Leaf: proof.Leaf{Kind: kind}, Which: which, Code: "warrant.data_erased"}}}, indices...)
+			if err != nil || len(after.Rounds) > 2 {
+				continue
+			}
+			after.DeclinedLeaf, after.Annulments = 0, nil // no shape shows them
+			if after.State != c.State || row.Event == disclose.Lose {
+				l.arrows[[2]disclose.State{c.State, after.State}] = true
+			}
+			for i, t := range after.Targets {
+				if t.State != c.Targets[i].State {
+					l.targets[[2]disclose.TargetState{c.Targets[i].State, t.State}] = true
+				}
+			}
+			l.walk(after, packed || row.Event == disclose.Release && round == 0)
+			if row.Event == disclose.Notify {
+				l.walk(after, false) // a restored backup may lack the package
+			}
+		}
+	}
 }
 
 // rowsOfCases writes cases past every trigger, and past the log: what is tested
@@ -107,20 +147,20 @@ func (r *rowsOfCases) insert(t *testing.T, s shape) (id string, leaf int, err er
 	}
 	_, err = r.conn.Exec(t.Context(), `
 		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from,
-		  recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package)
-		VALUES ($1, $2, 'court', $1, 'production', '{}', '', $3, 1, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11)`,
+		  recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, lapsed_leaf, package, targets, day, validate_by)
+		VALUES ($1, $2, 'court', $1, 'production', '{}', '', $3, 1, $4, $5, $5, $5, $6, $7, $8, $9, $10, $11, $12, 1, '2026-11-21', $5)`,
 		c.ID, c.WarrantHash[:], c.Salt[:], string(s.state), day, leaf,
-		leafIf(s.authorised, 1), leafIf(s.released, 2), leafIf(s.expired, 3), leafIf(s.noted, 4), pack)
+		leafIf(s.authorised, 1), leafIf(s.released, 2), leafIf(s.expired, 3), leafIf(s.noted, 4), leafIf(s.lapsed, 7), pack)
 	return c.ID, leaf, err
 }
 
 // The CHECKs of a case let through exactly what [disclose.Life] can make of one.
 func TestTheSchemaKnowsTheShapesOfACase(t *testing.T) {
 	r := newRowsOfCases(t, database(t))
-	possible := shapes()
+	possible := walkedLife().shapes
 	for _, state := range append(slices.Clone(disclose.States), "open") {
-		for bits := range 1 << 5 {
-			s := shape{state, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&16 != 0}
+		for bits := range 1 << 6 {
+			s := shape{state, bits&1 != 0, bits&2 != 0, bits&4 != 0, bits&8 != 0, bits&32 != 0, bits&16 != 0}
 			_, _, err := r.insert(t, s)
 			if code, _ := sqlState(err); possible[s] != (err == nil) || err != nil && code != "23514" {
 				t.Errorf("%+v: possible %v, %v", s, possible[s], err)
@@ -138,15 +178,8 @@ func TestTheTriggerKnowsTheLifeOfACase(t *testing.T) {
 		_, err := r.conn.Exec(t.Context(), fmt.Sprintf(format, args...))
 		return err
 	}
-	legal := map[[2]disclose.State]bool{}
-	for _, row := range disclose.Life {
-		for _, from := range row.From {
-			if row.To != "" {
-				legal[[2]disclose.State{from, row.To}] = true
-			}
-		}
-	}
-	possible := shapes()
+	known := walkedLife()
+	possible, legal := known.shapes, known.arrows
 	for from := range possible {
 		for _, to := range disclose.States {
 			if err := exec(`SET session_replication_role = replica`); err != nil {
@@ -176,8 +209,8 @@ func TestTheTriggerKnowsTheLifeOfACase(t *testing.T) {
 	}
 	for _, to := range disclose.States {
 		c, _ := newCase(1)
-		err := exec(`INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf)
-			VALUES ('%s', '\x%x', 'c', 'w%s', 'production', '{}', '', '\x%x', 1, '%s', now(), now(), now(), 9990)`, c.ID, c.WarrantHash, to, c.Salt, to)
+		err := exec(`INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, day)
+			VALUES ('%s', '\x%x', 'c', 'w%s', 'production', '{}', '', '\x%x', 1, '%s', now(), now(), now(), 9990, '2026-11-21')`, c.ID, c.WarrantHash, to, c.Salt, to)
 		if _, name := sqlState(err); (name == "cases_transition") == (to == disclose.Recorded) {
 			t.Errorf("begins as %s: %v", to, err)
 		}

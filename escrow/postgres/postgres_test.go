@@ -362,7 +362,7 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; DROP TABLE suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims; -- of later versions
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; DROP TABLE link_orders, suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims, link_moves; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"slices"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -22,7 +21,7 @@ type Records struct {
 var _ disclose.Records = Records{}
 
 // Links implements [disclose.Records].
-func (s Records) Links(ctx context.Context, targets []disclose.Target) (links [][]string, err error) {
+func (s Records) Links(ctx context.Context, targets []disclose.Target) (links []disclose.Found[[]string], err error) {
 	for _, t := range targets {
 		if !storable(string(t.Pseudonym)) || !storable(t.Platform) {
 			return nil, ErrText
@@ -32,7 +31,7 @@ func (s Records) Links(ctx context.Context, targets []disclose.Target) (links []
 	if err != nil {
 		return nil, err
 	}
-	links = make([][]string, len(targets))
+	links = make([]disclose.Found[[]string], len(targets))
 	seen := make([]int, len(targets)) // rows, those of other platforms too: there are none
 	for first := 0; ; first += rowsAtOnce {
 		var handles [][]byte
@@ -49,20 +48,17 @@ func (s Records) Links(ctx context.Context, targets []disclose.Target) (links []
 			i := whose[at]
 			seen[i]++
 			n, err := key.unlockName(handles[at], hidden)
-			if err != nil {
-				return disclose.ErrCommitment // somebody changed the row
-			}
-			if n.platform == targets[i].Platform {
-				links[i] = append(links[i], link)
+			switch {
+			case err != nil: // somebody changed the row
+				links[i].Err = disclose.ErrCommitment
+			case n.platform == targets[i].Platform:
+				links[i].Value = append(links[i].Value, link)
 			}
 			return nil
 		})
 		if err != nil {
 			return nil, err
 		}
-	}
-	if missing := slices.IndexFunc(links, func(l []string) bool { return l == nil }); missing >= 0 {
-		return links[:missing], disclose.ErrDataNotHeld
 	}
 	return links, nil
 }
@@ -97,54 +93,46 @@ func (s Records) linksAt(ctx context.Context, handles [][]byte, row func(at int,
 }
 
 // Records implements [disclose.Records].
-func (s Records) Records(ctx context.Context, labels []string) ([]seal.Record, error) {
+func (s Records) Records(ctx context.Context, labels []string) (records []disclose.Found[seal.Record], err error) {
 	if len(labels) == 0 {
 		return nil, nil
 	}
+	err = s.db.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		rows, err := c.Query(ctx, `
+			SELECT a.label, r.first_half, r.second_half, r.sealed, r.erased IS NOT NULL
+			FROM unnest($1::text[]) WITH ORDINALITY a (label, place) LEFT JOIN records r USING (label) ORDER BY a.place`, labels)
+		if err != nil {
+			return err
+		}
+		records, err = pgx.CollectRows(rows, scanRecord)
+		return err
+	})
+	return records, err
+}
+
+// scanRecord reads a record, or why it cannot be had.
+func scanRecord(row pgx.CollectableRow) (found disclose.Found[seal.Record], err error) {
 	var label string
 	var firstHalf *string
 	var secondHalf, sealed []byte
 	var erased bool
-	return readWhile(ctx, s.db, []any{&label, &firstHalf, &secondHalf, &sealed, &erased}, func() (seal.Record, error) {
-		switch {
-		case firstHalf == nil:
-			return seal.Record{}, disclose.ErrDataNotHeld
-		case erased:
-			return seal.Record{}, disclose.ErrDataErased
-		}
-		fields, whole := UnpackFields(sealed)
-		custody, also := seal.UnpackCustody(label, secondHalf)
-		if !whole || !also {
-			return seal.Record{}, ErrDamaged
-		}
-		return seal.Record{Label: label, FirstHalf: *firstHalf, Custody: custody, Fields: fields}, nil
-	}, `
-		SELECT a.label, r.first_half, r.second_half, r.sealed, r.erased IS NOT NULL
-		FROM unnest($1::text[]) WITH ORDINALITY a (label, place) LEFT JOIN records r USING (label) ORDER BY a.place`, labels)
-}
-
-// readWhile reads rows, at a glance, up to the first that row refuses, and returns that refusal.
-func readWhile[T any](ctx context.Context, d *db, dest []any, row func() (T, error), sql string, args ...any) (all []T, refusal error) {
-	err := d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
-		all, refusal = nil, nil // the connection may have been lost
-		rows, err := c.Query(ctx, sql, args...)
-		if err != nil {
-			return err
-		}
-		_, err = pgx.ForEachRow(rows, dest, func() error {
-			if refusal != nil {
-				return nil
-			}
-			one, err := row()
-			if refusal = err; err == nil {
-				all = append(all, one)
-			}
-			return nil
-		})
-		return err
-	})
-	if err != nil {
-		return nil, err
+	if err := row.Scan(&label, &firstHalf, &secondHalf, &sealed, &erased); err != nil {
+		return found, err
 	}
-	return all, refusal
+	switch {
+	case firstHalf == nil:
+		found.Err = disclose.ErrDataNotHeld
+		return found, nil
+	case erased:
+		found.Err = disclose.ErrDataErased
+		return found, nil
+	}
+	fields, whole := UnpackFields(sealed)
+	custody, also := seal.UnpackCustody(label, secondHalf)
+	if !whole || !also {
+		found.Err = ErrDamaged
+		return found, nil
+	}
+	found.Value = seal.Record{Label: label, FirstHalf: *firstHalf, Custody: custody, Fields: fields}
+	return found, nil
 }

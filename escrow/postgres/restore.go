@@ -92,7 +92,7 @@ func restoreRow(ctx context.Context, tx pgx.Tx, index int64, leaf proof.Leaf, bu
 	var change disclose.Change
 	whole := false // as if there were no case
 	if c != nil {
-		change, whole = c.Restore(leaf)
+		change, whole = c.Restore(leaf, index)
 	}
 	if !whole {
 		if _, err := tx.Exec(ctx, `INSERT INTO lost_leaves (leaf) VALUES ($1)`, index); err != nil {

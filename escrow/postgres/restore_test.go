@@ -270,7 +270,7 @@ func refuseTheOldState(t *testing.T, admin string, d *Disclosing, approved, open
 	}
 	// The notice is still owed, and served once.
 	c := apply(t, d, opened.ID, notice("pen1qqqqqqqqqqqqqqqqqqqqqqqqqq"))
-	if pack, err := d.Cases.Package(t.Context(), c.ID); c.State != disclose.Noticed || notices(t, admin, c) != 1 || pack != nil || err != nil {
+	if pack, err := d.Cases.Package(t.Context(), c.ID, 0); c.State != disclose.Noticed || notices(t, admin, c) != 1 || pack != nil || err != nil {
 		t.Errorf("%s, %d notices, %v", c.State, notices(t, admin, c), err)
 	}
 	consistent(t, d)

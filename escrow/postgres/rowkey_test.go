@@ -40,7 +40,7 @@ func TestNamedRowsAreHiddenAtTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if slices.Sort(links[0]); !slices.Equal(links[0], []string{"link 0", "link 1"}) {
+	if slices.Sort(links[0].Value); !slices.Equal(links[0].Value, []string{"link 0", "link 1"}) {
 		t.Errorf("%q, %v", links, err)
 	}
 }

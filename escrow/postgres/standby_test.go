@@ -231,7 +231,7 @@ func TestFoundB1NothingIsShownThatNoStandbyHolds(t *testing.T) {
 		"notices":                           func(ctx context.Context) error { _, err := s.Notices(ctx, nil); return err },
 		"a status list":                     func(ctx context.Context) error { _, err := s.Revoked(ctx, 0, time.Now()); return err },
 		"a case, of which a name is opened": func(ctx context.Context) error { _, err := d.Cases.Case(ctx, c.ID); return err },
-		"a package":                         func(ctx context.Context) error { _, err := d.Cases.Package(ctx, c.ID); return err },
+		"a package":                         func(ctx context.Context) error { _, err := d.Cases.Package(ctx, c.ID, 0); return err },
 		"cases that wait": func(ctx context.Context) error {
 			_, err := d.Cases.List(ctx, disclose.ForCustodians, day, disclose.Cursor{}, 10)
 			return err
@@ -317,7 +317,7 @@ func TestFoundB1AcknowledgedSurvivesTheFailover(t *testing.T) {
 	if c, err := d.Cases.Case(ctx, opened.ID); err != nil || c.State != disclose.Released {
 		t.Errorf("a released case is %q: %v", c.State, err)
 	}
-	if pack, err := d.Cases.Package(ctx, opened.ID); err != nil || len(pack) == 0 {
+	if pack, err := d.Cases.Package(ctx, opened.ID, 0); err != nil || len(pack) == 0 {
 		t.Errorf("its package is lost: %v", err)
 	}
 	if size, _, err := d.Log.Checkpoint(ctx); err != nil || size != 5 {

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -67,6 +68,7 @@ func newCase(quorum int) (disclose.Case, proof.Leaf) {
 		Submission: policy.Submission{Warrant: warrant, Evidence: []string{"evidence"}},
 		Bundle:     bundleLeaf([]byte("{}")).Bundle, Salt: [32]byte(random(32)), Quorum: quorum, State: disclose.Recorded, Kind: policy.Production,
 		SecrecyEnds: day.AddDate(0, 3, 0).Add(7 * time.Second), Expires: day.AddDate(0, 0, 10), ApproveFrom: day,
+		Targets: []disclose.CaseTarget{{State: disclose.TargetWaiting}},
 	}
 	return c, proof.Leaf{
 		Version: 1, Kind: proof.KindRecorded, Day: "2026-11-21", Jurisdiction: "GB", OffenceClass: "threats-to-kill",
@@ -166,7 +168,7 @@ func oneRecord(ctx context.Context, d *Disclosing, label string) (r seal.Record,
 	if err != nil {
 		return r, err
 	}
-	return records[0], nil
+	return records[0].Value, records[0].Err
 }
 
 func oneLink(ctx context.Context, d *Disclosing, p token.Pseudonym, platform string) (string, error) {
@@ -174,7 +176,10 @@ func oneLink(ctx context.Context, d *Disclosing, p token.Pseudonym, platform str
 	if err != nil {
 		return "", err
 	}
-	return links[0][0], nil
+	if links[0].Err != nil || len(links[0].Value) == 0 {
+		return "", cmp.Or(links[0].Err, error(disclose.ErrDataNotHeld))
+	}
+	return links[0].Value[0], nil
 }
 
 // notices is how many persons were told of a case.
@@ -429,7 +434,7 @@ func TestCaseGoesItsWay(t *testing.T) {
 	_, err = d.Cases.Apply(ctx, c.ID, approve("ombudsman"))
 	wantErr(t, "twice the same custodian", err, errDecided)
 	two := apply(t, d, c.ID, approve("bar"))
-	if one.State != disclose.Recorded || two.State != disclose.Authorised || two.Approvals[0].Leaf != 2 || two.Approvals[1].Leaf != 3 || two.AuthorisedLeaf != 4 {
+	if one.State != disclose.Recorded || two.State != disclose.Authorised || two.Approvals[0].Leaf != 2 || two.Approvals[1].Leaf != 3 || two.Rounds[0].AuthorisedLeaf != 4 {
 		t.Errorf("approvals: %+v, %+v", one.State, two)
 	}
 	released := apply(t, d, c.ID, release)
@@ -438,8 +443,8 @@ func TestCaseGoesItsWay(t *testing.T) {
 		t.Errorf("notices before the end of secrecy: %d, %v", len(n), err)
 	}
 	noticed := apply(t, d, c.ID, notice(p))
-	if released.ReleasedLeaf != 5 || noticed.NoticedLeaf != 6 {
-		t.Errorf("leaves: %d, %d", released.ReleasedLeaf, noticed.NoticedLeaf)
+	if released.Rounds[0].ReleasedLeaf != 5 || noticed.NoticedLeaf != 6 {
+		t.Errorf("leaves: %d, %d", released.Rounds[0].ReleasedLeaf, noticed.NoticedLeaf)
 	}
 	if read, err := d.Cases.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(read, noticed) {
 		t.Errorf("Case at its end: %v\n%+v\n%+v", err, read, noticed)

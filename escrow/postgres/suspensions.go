@@ -50,8 +50,11 @@ func suspend(ctx context.Context, tx pgx.Tx, key rowKey, c disclose.Case, change
 	if at < 0 {
 		return nil
 	}
-	b := &pgx.Batch{}
+	b, round := &pgx.Batch{}, len(c.Rounds)
 	for n, t := range c.Warrant.Targets {
+		if n >= len(c.Targets) || c.Targets[n].Round != round {
+			continue // it was not authorised now
+		}
 		text, err := json.Marshal(suspension{t.Pseudonym, t.Platform, change.Steps[at].Leaf.Day, c.RecordedLeaf})
 		if err != nil {
 			return ErrText.Because(err)
@@ -61,7 +64,7 @@ func suspend(ctx context.Context, tx pgx.Tx, key rowKey, c disclose.Case, change
 		}
 		place := key.suspensionPlace(t.Pseudonym)
 		b.Queue(`INSERT INTO suspensions (leaf, target, case_id, place, hidden) VALUES ($1, $2, $3, $4, $5)`,
-			c.AuthorisedLeaf, n, c.ID, place, key.lock(place, text, suspensionBlock))
+			c.Rounds[round-1].AuthorisedLeaf, n, c.ID, place, key.lock(place, text, suspensionBlock))
 	}
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }

@@ -26,6 +26,7 @@ func suspending(t *testing.T, d *Disclosing, platform string, names ...token.Pse
 		t.Fatal(err)
 	}
 	w := policy.Warrant{ID: c.WarrantID, Authority: c.Authority, Kind: policy.Suspension, Jurisdiction: "GB", IssuedAt: day, Expiry: c.Expires, Secrecy: policy.Secrecy{Ends: c.SecrecyEnds}}
+	c.Targets = slices.Repeat([]disclose.CaseTarget{{State: disclose.TargetWaiting}}, len(names))
 	for _, name := range names {
 		w.Targets = append(w.Targets, policy.Target{Pseudonym: name, Platform: platform})
 	}
@@ -81,10 +82,10 @@ func TestSuspensionIsInForceWhileItsCaseIs(t *testing.T) {
 	if err != nil || len(all) != 3 || !slices.Equal(named(all[:2]), []string{string(mine) + " town-square", string(other) + " town-square"}) {
 		t.Fatalf("%v, %v", named(all), err)
 	}
-	if one := all[0]; one.Leaf != c.RecordedLeaf || one.InForce != c.AuthorisedLeaf || !one.Day.Equal(day) {
+	if one := all[0]; one.Leaf != c.RecordedLeaf || one.InForce != c.Rounds[0].AuthorisedLeaf || !one.Day.Equal(day) {
 		t.Errorf("%+v", one)
 	}
-	if all, err = s.SuspendedAfter(ctx, day, c.AuthorisedLeaf); err != nil || !slices.Equal(named(all), []string{string(mine) + " school-forum"}) {
+	if all, err = s.SuspendedAfter(ctx, day, c.Rounds[0].AuthorisedLeaf); err != nil || !slices.Equal(named(all), []string{string(mine) + " school-forum"}) {
 		t.Errorf("behind the first: %v, %v", named(all), err)
 	}
 

@@ -128,6 +128,9 @@ type OpenedTarget struct {
 	State    string            `json:"state,omitempty"`   // of one that was not released, by the registrar's word: "refused", "declined", "withdrawn"
 	Refused  string            `json:"refused,omitempty"` // code of why the name stays sealed, of the first exhibit that is not as declared or of what forbids its use
 	Identity map[string]string `json:"identity"`          // by field of the warrant
+
+	// Linked are all pen names of that person, by an order to link. The issuing side says so.
+	Linked opening.Linked `json:"linked,omitempty"`
 }
 
 // String is for a person at a terminal.
@@ -136,6 +139,13 @@ func (o Opened) String() string {
 	for _, t := range o.Targets {
 		if t.State != "" || t.Refused != "" {
 			fmt.Fprintf(&s, "%s on %s stays sealed: %s\n", t.PenName, t.Platform, strings.Trim(document.Printable(t.State+", "+t.Refused), ", "))
+			continue
+		}
+		if t.Linked != nil {
+			fmt.Fprintf(&s, "%s on %s is a person who has %d pen names, says the issuer\n", t.PenName, t.Platform, len(t.Linked))
+			for _, n := range t.Linked {
+				fmt.Fprintf(&s, "  %s on %s\n", n.PenName, document.Printable(strings.Join(n.Platforms, ", ")))
+			}
 			continue
 		}
 		fmt.Fprintf(&s, "%s on %s is\n", t.PenName, t.Platform)
@@ -205,6 +215,11 @@ func (o *opener) open(read exhibit.Reader) (opened Opened, refused error) {
 			refused = errors.Join(refused, ErrBarred)
 		case id.Refused != "":
 			refused = errors.Join(refused, ErrExhibits)
+		case o.Warrant.Kind == policy.Link:
+			var err error
+			if id.Linked, err = o.linked(i); err != nil {
+				return Opened{}, err
+			}
 		default:
 			fields, err := o.target(i)
 			if err != nil {
@@ -284,6 +299,20 @@ func (o *opener) target(i int) (map[string][]byte, error) {
 		return nil, opening.ErrPackage // the cause could quote a half
 	}
 	return seal.Open(sealed.Record(sealed.Fields), halves, key, shares)
+}
+
+// linked opens what the issuing side answered to an order to link. Whatever else it says, the
+// pen name that the order is about is among them.
+func (o *opener) linked(i int) (names opening.Linked, err error) {
+	sealed := o.Targets[i].Sealed
+	raw, err := o.private.Open(seal.LinkedInfo(o.WarrantHash, sealed.Label), sealed.Linked)
+	if err != nil {
+		return nil, err
+	}
+	if json.Unmarshal(raw, &names) != nil || !slices.ContainsFunc(names, func(n opening.LinkedName) bool { return n.PenName == sealed.Pseudonym }) {
+		return nil, opening.ErrPackage
+	}
+	return names, nil
 }
 
 // share decrypts and checks the share of one custodian for one compartment of one

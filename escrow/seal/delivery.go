@@ -92,7 +92,7 @@ func (d DeliveryPrivate) Format(s fmt.State, _ rune) { fmt.Fprint(s, "[redacted]
 func (d DeliveryPrivate) LogValue() slog.Value { return slog.StringValue("[redacted]") }
 
 // SealTo encrypts plaintext to a public delivery key. info is what it is for:
-// [ShareInfo], [HalvesInfo] or [DeliveryInfo].
+// [ShareInfo], [HalvesInfo], [LinkedInfo] or [DeliveryInfo].
 func SealTo(delivery string, info, plaintext []byte) ([]byte, error) {
 	pub, err := parsePublic(delivery)
 	if err != nil {
@@ -132,6 +132,12 @@ func ShareInfo(warrant [32]byte, label, compartment, custodian string) []byte {
 // HalvesInfo binds delivered first halves to the warrant and the record.
 func HalvesInfo(warrant [32]byte, label string) []byte {
 	return frame("penname/halves/v1", string(warrant[:]), label)
+}
+
+// LinkedInfo binds the pen names of a person to the warrant that ordered to link them, and
+// to the record.
+func LinkedInfo(warrant [32]byte, label string) []byte {
+	return frame("penname/linked/v1", string(warrant[:]), label)
 }
 
 // DeliveryInfo binds a whole delivery to the case in which it was asked for. It

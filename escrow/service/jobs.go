@@ -37,6 +37,8 @@ var Jobs = []Job{
 		What: "tells platforms that want to know who signed out: at once where the person chose it, else each at its own moment, and again for a day where one does not answer"},
 	{Name: "suspensions", Every: 5 * time.Second, Do: (*Service).CarryOutSuspensions,
 		What: "ends the sign-ins of pen names that courts suspended at one platform, and has it told"},
+	{Name: "links", Every: time.Minute, Do: (*Service).AnswerLinks,
+		What: "answers the orders to link that custodians decided: checks each by itself, and encrypts the pen names of that person to the requester"},
 	{Name: "reviews", Every: time.Minute, Do: (*Service).CarryOutReviews,
 		What: "ends the acceptances that were objected to, and lets those take effect whose time to object is over"},
 	{Name: "filings", Every: time.Minute, Do: (*Service).LogUnrecorded,
@@ -185,6 +187,19 @@ func (s *Service) CarryOutSuspensions(ctx context.Context) error {
 		return nil
 	}
 	return s.live.issuing.Suspend(ctx)
+}
+
+// AnswerLinks answers the orders to link that wait. One that this side refuses is somebody's
+// attempt: its log has the code.
+func (s *Service) AnswerLinks(ctx context.Context) error {
+	if s.linker == nil {
+		return nil
+	}
+	refused, err := s.linker.Work(ctx)
+	for _, r := range refused {
+		s.Log.Error("an order to link was refused", why(r)...)
+	}
+	return err
 }
 
 // CarryOutReviews moves the reviews whose time has come, and publishes what that

@@ -145,6 +145,15 @@ func (s *Service) logged(ctx context.Context, hash string) (*policy.Bundle, erro
 	return b, err
 }
 
+// rulesSince returns the bundle with a hash and those that came into force after it, by the
+// public log, if it is known which is in force.
+func (s *Service) rulesSince(ctx context.Context, hash string) ([]*policy.Bundle, error) {
+	if _, err := s.rules.InForce(); err != nil {
+		return nil, err
+	}
+	return s.rules.history.Since(ctx, hash)
+}
+
 // custodians are those to whom what is sealed now is encrypted.
 func (s *Service) custodians() (seal.Custodians, error) {
 	b, err := s.rules.InForce()

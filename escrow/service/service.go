@@ -124,6 +124,7 @@ type Service struct {
 	rules      *rulesInForce
 	publisher  *translog.Publisher
 	keeper     *keep.Keeper
+	linker     *issue.Linker // nil unless this process issues
 	erasing    sync.Mutex
 	since      time.Time // when it began to serve
 	counted    *counted
@@ -196,13 +197,17 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	if i.Store != nil {
 		s.changed = i.Store.Platforms
 	}
+	issuer := &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now}
 	s.live.issuing, err = person.Mount(s.web, person.Config{
-		Issuer:    &issue.Issuer{Keys: i.Keys, Store: i.Store, Custodians: s.custodians, Now: s.Now},
+		Issuer:    issuer,
 		Providers: i.Providers, CookieKeys: i.CookieKeys, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
 		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP, EmailDomain: i.EmailDomain,
 	})
 	if errors.Is(err, openid.ErrConfig) {
 		err = of("issue.token_keys", err)
+	}
+	if err == nil {
+		s.linker = &issue.Linker{Issuer: issuer, Since: s.rulesSince, Platforms: s.live.issuing.Sectors}
 	}
 	return s.config.placed(err)
 }

@@ -53,6 +53,10 @@ type LoggedLeaf struct {
 type Known struct {
 	Platforms []LoggedPlatform `json:"platforms,omitempty"` // all records of those that the warrant names
 	Earlier   *EarlierWarrant  `json:"earlier,omitempty"`   // that the warrant names; absent if it is not on file, or its names are not needed
+
+	// Filed is what was filed before the warrant, since bundles of format 5. It is the
+	// registrar's word: the log does not say which authority filed what.
+	Filed *policy.Filed `json:"filed,omitempty"`
 }
 
 // LoggedPlatform is a signed record of a platform with its leaf.
@@ -73,6 +77,7 @@ type EarlierWarrant struct {
 // the registry of one of the bundles. It is [ErrNotLogged], or as [policy.NewPlatforms]
 // refuses.
 func (k Known) Facts(logs []*proof.Log, bundles ...*policy.Bundle) (facts policy.Facts, err error) {
+	facts.Filed = k.Filed
 	var records []policy.LoggedPlatform
 	for _, p := range k.Platforms {
 		leaf, _, err := checkLeaf(logs, p.Leaf, proof.KindPlatform, nil)
@@ -152,6 +157,20 @@ type PackageTarget struct {
 	Index  int               `json:"index,omitempty"` // into the warrant's targets; in a package without Decided they all are there, in order
 	Fields map[string][]byte `json:"fields"`          // sealed, by field name
 	Halves []byte            `json:"halves"`          // first halves by field, as JSON, encrypted to the delivery key
+
+	// Of an order to link, which opens no field: [Linked] as JSON, encrypted by the issuing side
+	// to the delivery key (seal.LinkedInfo).
+	Linked []byte `json:"linked,omitempty"`
+}
+
+// Linked are all pen names of the person of a target, at the registered platforms. Nothing
+// in the public log proves that it is whole: it is the word of the issuing side.
+type Linked []LinkedName
+
+// LinkedName is a pen name, and the ids of the platforms that know the person by it.
+type LinkedName struct {
+	PenName   token.Pseudonym `json:"pen_name"`
+	Platforms []string        `json:"platforms"`
 }
 
 // Round is what was released at one time.

@@ -6,6 +6,7 @@
 //	Verify         the warrant was in the public log before anything was opened; the
 //	               rules allowed it; a quorum of custodians signed for it; each sealed
 //	               record is the one that its token committed to
+//	VerifyOrder    the same before anything was released, for who answers an order to link
 //	CheckRecorded  the first of these alone, for a custodian before they approve
 //	Commits        one target: is this the record that the token was issued for?
 //
@@ -98,12 +99,25 @@ type round struct {
 // exactly each custodian signed, and that each decision has a leaf of its own, which an
 // audit of the whole log shows; and what the registrar says of the targets that were not
 // released, or of the numbers that an authority has filed.
-func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) {
+func Verify(d Delivery, since ...*policy.Bundle) (*Opening, error) { return verify(d, true, since) }
+
+// VerifyOrder is [Verify] for the issuing side, which answers an order to link before anything
+// is released: of each round it has no released leaf, and what is in its package is all that
+// the custodians decided on. Under bundles before format 5 there are no such orders.
+func VerifyOrder(d Delivery, since ...*policy.Bundle) (*Opening, error) {
+	o, err := verify(d, false, since)
+	if err == nil && o.Warrant.Kind != policy.Link {
+		return nil, ErrUnlawful
+	}
+	return o, err
+}
+
+func verify(d Delivery, released bool, since []*policy.Bundle) (*Opening, error) {
 	if len(since) == 0 {
 		return nil, ErrNotLogged
 	}
 	o := &Opening{}
-	if err := o.verifyLog(d, since); err != nil {
+	if err := o.verifyLog(d, released, since); err != nil {
 		return nil, err
 	}
 	decision, err := o.decide(since)
@@ -138,7 +152,7 @@ func (o *Opening) decide(since []*policy.Bundle) (policy.Decision, error) {
 	switch {
 	case !decision.Allowed:
 		return decision, ErrUnlawful.Because(decision.Refusal)
-	case !decision.Opens:
+	case !policy.KindOf(decision.Warrant.Kind).Answered:
 		return decision, ErrUnlawful
 	}
 	o.Case, o.Warrant, o.WarrantHash = last.Case, decision.Warrant, decision.WarrantHash
@@ -195,7 +209,7 @@ func underRules(recorded LoggedLeaf, b *policy.Bundle) error {
 
 // verifyLog checks that the public log holds the warrant, and for each round the decision of
 // the custodians and the release of this very package.
-func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
+func (o *Opening) verifyLog(d Delivery, released bool, since []*policy.Bundle) error {
 	logs, err := Logs(since...)
 	if err != nil {
 		return err
@@ -208,10 +222,10 @@ func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
 		if err := underRules(checked.Recorded, since[0]); err != nil {
 			return err
 		}
-		if i > 0 && !checked.follows(o.rounds[i-1]) {
+		if i > 0 && !checked.follows(o.rounds[i-1]) || (len(checked.Decided) > 0) != (since[0].Version >= perTarget) {
 			return ErrPackage
 		}
-		if err := checked.verify(r, logs); err != nil {
+		if err := checked.verify(r, released, logs); err != nil {
 			return err
 		}
 		o.rounds = append(o.rounds, checked)
@@ -236,19 +250,26 @@ func (o *Opening) verifyLog(d Delivery, since []*policy.Bundle) error {
 // follows reports whether r is a later round of the same case.
 func (r round) follows(before round) bool {
 	return r.Case == before.Case && r.Submission.Warrant == before.Submission.Warrant && bytes.Equal(r.Salt, before.Salt) &&
-		r.Recorded.Index == before.Recorded.Index && bytes.Equal(r.Recorded.Bytes, before.Recorded.Bytes) && r.released > before.released && len(r.Decided) > 0
+		r.Recorded.Index == before.Recorded.Index && bytes.Equal(r.Recorded.Bytes, before.Recorded.Bytes) && r.released > before.released
 }
 
 // verify checks that the log holds the release of this package, and before it the decision.
-func (r *round) verify(as Round, logs []*proof.Log) error {
-	released, _, err := checkLeaf(logs, as.Released, proof.KindReleased, &r.Recorded.Index)
-	if err != nil {
-		return err
-	}
-	if released.Package != r.hash {
-		return ErrNotLogged
+// What is not released yet is checked up to the decision.
+func (r *round) verify(as Round, isReleased bool, logs []*proof.Log) error {
+	var released proof.Leaf
+	if isReleased {
+		var err error
+		if released, _, err = checkLeaf(logs, as.Released, proof.KindReleased, &r.Recorded.Index); err != nil {
+			return err
+		}
+		if released.Package != r.hash {
+			return ErrNotLogged
+		}
 	}
 	if len(r.Decided) == 0 {
+		if !isReleased {
+			return ErrNotLogged
+		}
 		r.decided = r.Authorised.Index
 		_, _, err := checkLeaf(logs, r.Authorised, proof.KindAuthorised, &r.Recorded.Index)
 		return err
@@ -258,10 +279,13 @@ func (r *round) verify(as Round, logs []*proof.Log) error {
 		if err != nil {
 			return err
 		}
-		if l.Index <= r.decided || l.Index >= r.released {
+		if l.Index <= r.decided || isReleased && l.Index >= r.released {
 			return ErrPackage
 		}
 		r.decided, r.which, r.opened = l.Index, leaf.Which, append(r.opened, leaf.Opened...)
+	}
+	if !isReleased {
+		return nil
 	}
 	if len(released.Which) == 0 || released.Which.Without(r.which).Count() > 0 {
 		return ErrNotLogged // it releases what was not authorised

@@ -34,8 +34,9 @@ var (
 		"slashes":      {`https://town.example/p/17`, `https:\/\/town.example\/p\/17`},
 		"a short name": {`"url"`, `"\u0075rl"`},
 		"second piece": {`"length":28}`, `"length":28},{"type":"image/png","sha256":"` + strings.Repeat("ab", 32) + `","length":20971520}`},
-		"a press card": {`"exhibits":`, `"author_suggests":["journalist","privileged"],"exhibits":`},
 		"a colon":      {`/p/17"`, `/p/17?a=%22:%22"`},
+		"the press":    {`"at":`, `"author_suggests":["journalist"],"at":`},
+		"both":         {`"at":`, `"author_suggests":["privileged","journalist"],"at":`},
 	}
 	faults = map[string]edit{
 		"repeated":              {`"version":2,`, `"version":2,"version":2,`},
@@ -43,6 +44,10 @@ var (
 		"repeated within":       {`"length":28`, `"length":28,"length":28`},
 		"unknown":               {`"version":2,`, `"version":2,"author":"x",`},
 		"unknown in the post":   {`"at":`, `"title":"x","at":`},
+		"suggests nothing":      {`"at":`, `"author_suggests":[],"at":`},
+		"suggests a poet":       {`"at":`, `"author_suggests":["poet"],"at":`},
+		"suggests twice":        {`"at":`, `"author_suggests":["journalist","journalist"],"at":`},
+		"suggests in words":     {`"at":`, `"author_suggests":"journalist","at":`},
 		"unknown in a piece":    {`"length":28`, `"length":28,"name":"x"`},
 		"a reserved name":       {`"version":2,`, `"version":2,"__proto__":{},`},
 		"absent":                {`"iss":"town-square",`, ``},
@@ -70,12 +75,6 @@ var (
 		"before the sign-in":    {`"at":1772366460`, `"at":1772366100`},
 		"days after":            {`"at":1772366460`, `"at":1772966460`, `"iat":1772366520`, `"iat":1772966520`},
 		"another platform":      {`"iss":"town-square"`, `"iss":"school-forum"`},
-		"suggests nothing":      {`"exhibits":`, `"author_suggests":[],"exhibits":`},
-		"suggests a word":       {`"exhibits":`, `"author_suggests":"journalist","exhibits":`},
-		"suggests something":    {`"exhibits":`, `"author_suggests":["troll"],"exhibits":`},
-		"suggests a number":     {`"exhibits":`, `"author_suggests":[1],"exhibits":`},
-		"suggests it twice":     {`"exhibits":`, `"author_suggests":["journalist","journalist"],"exhibits":`},
-		"suggests it outside":   {`"version":2,`, `"version":2,"author_suggests":["journalist"],`},
 		"two objects":           {`{"version":2`, `{}{"version":2`},
 	}
 )

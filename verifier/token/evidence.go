@@ -24,16 +24,16 @@ type Post struct {
 	At       time.Time // when, UTC; seconds are signed, a fraction is cut off
 	Exhibits []Exhibit // what was published: 1 to 32 pieces, each once; version 1 has none
 
-	// AuthorSuggests is what the platform knows of the account that hints at a protection of
-	// its author, each word once: SuggestsJournalist, SuggestsPrivileged. Nobody is bound by
-	// it; custodians are asked about it. Version 1 has none.
+	// AuthorSuggests is what the account suggests to the platform that its holder is, as far
+	// as it knows: AuthorJournalist, AuthorPrivileged, each once. Custodians are asked about
+	// it. Version 1 has none.
 	AuthorSuggests []string
 }
 
-// What an account can suggest of its author (Regulation (EU) 2023/1543, Art. 12(1)(a)).
+// What an account can suggest that its holder is, in the words of a warrant's flags.
 const (
-	SuggestsJournalist = "journalist" // it is an account of the press
-	SuggestsPrivileged = "privileged" // it is that of a lawyer, a doctor, a cleric, a member of parliament …
+	AuthorJournalist = "journalist" // a press account
+	AuthorPrivileged = "privileged" // lawyer, doctor, cleric, member of parliament …
 )
 
 // Evidence is a platform's signed statement that a post was made by the holder of
@@ -54,7 +54,8 @@ type Evidence struct {
 // "penname-evidence+jwt" and payload
 //
 //	{"version":2,"iss":platform,"iat":seconds,"token":"…","dpop":"…",
-//	 "post":{"url":"…","at":seconds,"exhibits":[{"type":"text/plain","sha256":"hex","length":bytes}],"author_suggests":["journalist"]}}
+//	 "post":{"url":"…","at":seconds,"exhibits":[{"type":"text/plain","sha256":"hex","length":bytes}],
+//	  "author_suggests":["journalist"]}}
 //
 // It refuses what [VerifyEvidence] could not read back. It does not verify the token:
 // do that when it is presented, or see [Recorder].
@@ -78,9 +79,6 @@ func SignEvidence(key jose.JSONWebKey, e Evidence) (string, error) {
 func (e Evidence) marshal() ([]byte, error) {
 	var payload any = e.second()
 	if e.Version == 1 {
-		if len(e.Post.AuthorSuggests) > 0 {
-			return nil, ErrEvidenceMalformed.Because(errSuggests)
-		}
 		payload = e.first()
 	}
 	b, err := json.Marshal(payload)

@@ -27,7 +27,6 @@ var (
 	errPostTime     = errors.New("at: it must be after the first second of 1970")
 	errExhibitTwice = errors.New("exhibits: the same bytes are there twice; name each once")
 	errManyExhibits = errors.New("exhibits: there are more than 32; leave out what does not matter")
-	errSuggests     = errors.New("author_suggests: it names journalist and privileged, each at most once, or is left out; version 1 has none")
 	errPlatform     = errors.New("iss: this is no client id of a platform")
 )
 
@@ -181,7 +180,7 @@ func parseSecond(payload document.Value) (*Evidence, error) {
 }
 
 func (p *Post) read(post document.Value) error {
-	exhibits, suggests := document.Value("[]"), document.Value("")
+	exhibits := document.Value("[]")
 	known := post.Object(func(name string, v document.Value) (ok bool) {
 		switch name {
 		case "url":
@@ -191,7 +190,7 @@ func (p *Post) read(post document.Value) error {
 		case "exhibits":
 			exhibits, ok = v, true
 		case "author_suggests":
-			suggests, ok = v, true
+			ok = v.Array(p.suggests) && len(p.AuthorSuggests) > 0
 		}
 		return ok
 	})
@@ -202,9 +201,6 @@ func (p *Post) read(post document.Value) error {
 		return ErrEvidenceMalformed.Because(errPostURL)
 	case p.At.IsZero():
 		return ErrEvidenceMalformed.Because(errPostTime)
-	}
-	if suggests != "" && !p.readSuggests(suggests) {
-		return ErrEvidenceMalformed.Because(errSuggests)
 	}
 	var refused error
 	isList := exhibits.Array(func(v document.Value) bool {
@@ -235,16 +231,14 @@ func (p *Post) read(post document.Value) error {
 	return nil
 }
 
-func (p *Post) readSuggests(v document.Value) bool {
-	isList := v.Array(func(v document.Value) bool {
-		word, ok := v.Text()
-		if !ok || word != SuggestsJournalist && word != SuggestsPrivileged || slices.Contains(p.AuthorSuggests, word) {
-			return false
-		}
-		p.AuthorSuggests = append(p.AuthorSuggests, word)
-		return true
-	})
-	return isList && len(p.AuthorSuggests) > 0
+// suggests reads one word of what the account suggests.
+func (p *Post) suggests(v document.Value) bool {
+	word, ok := v.Text()
+	if !ok || word != AuthorJournalist && word != AuthorPrivileged || slices.Contains(p.AuthorSuggests, word) {
+		return false
+	}
+	p.AuthorSuggests = append(p.AuthorSuggests, word)
+	return true
 }
 
 func readExhibit(v document.Value) (x Exhibit, err error) {

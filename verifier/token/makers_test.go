@@ -61,7 +61,7 @@ func checkMaker(t *testing.T, language string, key jose.JSONWebKey, words string
 		}}
 		var suggests []string
 		if proof != "" {
-			suggests = []string{token.SuggestsJournalist}
+			suggests = []string{token.AuthorJournalist}
 			post["dpop"], post["author_suggests"] = proof, suggests
 		}
 		input, err := json.Marshal(post)

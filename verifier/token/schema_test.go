@@ -105,8 +105,10 @@ func fits(t *testing.T, schema map[string]any, v any) bool {
 		case "maxLength":
 			ok = !isText || utf8.RuneCountInString(text) <= int(said.(float64))
 		case "uniqueItems":
-			for i, inner := range array {
-				ok = ok && !slices.ContainsFunc(array[:i], func(other any) bool { return reflect.DeepEqual(other, inner) })
+			seen := make(map[any]bool)
+			for _, inner := range array {
+				ok = ok && !seen[inner]
+				seen[inner] = true
 			}
 		case "minItems":
 			ok = !isArray || len(array) >= int(said.(float64))

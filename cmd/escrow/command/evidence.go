@@ -140,6 +140,9 @@ func (s *shownEvidence) text() string {
 	} else {
 		line("proof", "none: the platform's word alone")
 	}
+	if len(s.Suggests) > 0 {
+		line("author", "the account suggests: %s", strings.Join(s.Suggests, ", "))
+	}
 	if s.Version == 1 {
 		line("exhibits", "none: version 1 says only a digest of what was published")
 	}

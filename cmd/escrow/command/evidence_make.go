@@ -23,7 +23,7 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post that evidence can be made of. It has token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop and author_suggests; nothing else. In --posts that is one JSON object a line.")
+var errPost = refusal.New(refusal.Invalid, "evidence.bad_post", "This is not a post that evidence can be made of. It has token, url, at (as 2026-11-29T07:00:00Z) and exhibits, each with type and either text or file; perhaps dpop and author_suggests (journalist, privileged); nothing else. In --posts that is one JSON object a line.")
 
 // post is one line of --posts: what a platform kept when somebody published it.
 type post struct {
@@ -32,7 +32,7 @@ type post struct {
 	URL      string    `json:"url"`
 	At       time.Time `json:"at"`
 	Exhibits []piece   `json:"exhibits"`
-	Suggests []string  `json:"author_suggests"` // of its author: journalist, privileged
+	Suggests []string  `json:"author_suggests"`
 }
 
 // piece is what was published, or one part of it.
@@ -104,6 +104,7 @@ func evidenceMake(p *program) *cobra.Command {
 	c.Flags().StringVar(&f.one.URL, "url", "", "address of the post")
 	c.Flags().StringVar(&f.at, "at", "", "when it was published, for example 2026-11-29T07:00:00Z; without it: now")
 	c.Flags().StringVar(&f.mediaType, "type", "", "media type of a FILE whose name does not say it, for example text/plain")
+	c.Flags().StringSliceVar(&f.one.Suggests, "author-suggests", nil, "what the account suggests that its holder is, where the platform knows: journalist, privileged (lawyer, doctor, cleric, member of parliament …)")
 	c.Flags().StringVar(&f.exhibits, "exhibits", "", "folder to keep the exhibits in; it is made if it is not there")
 	f.out.Flags(c, "", "file to write the evidence to, instead of printing it")
 	return c
@@ -147,8 +148,8 @@ func (f *makeFlags) makeOne(p *program, key jose.JSONWebKey, files []string, wri
 
 // makeAll makes evidence of each line of --posts.
 func (f *makeFlags) makeAll(ctx context.Context, p *program, key jose.JSONWebKey, files []string, written io.Writer) error {
-	if len(files) > 0 || f.token != "" || f.proof != "" || f.one.URL != "" || f.at != "" {
-		return shell.UsageError("--posts says all of each post: leave out FILE, --token, --dpop, --url and --at")
+	if len(files) > 0 || f.token != "" || f.proof != "" || f.one.URL != "" || f.at != "" || len(f.one.Suggests) > 0 {
+		return shell.UsageError("--posts says all of each post: leave out FILE, --token, --dpop, --url, --at and --author-suggests")
 	}
 	made := 0
 	return p.eachLine(f.posts, func(_ int, line string) error {

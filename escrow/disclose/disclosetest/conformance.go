@@ -63,6 +63,7 @@ func NewCase(kind string) (disclose.Case, proof.Leaf) {
 		Bundle: c.Bundle, Salt: c.Salt, Warrant: warrant}
 	if proof.WarrantKindOf(kind).Targets {
 		f.Targets = []proof.Target{{Pseudonym: "p", Platform: "q"}}
+		c.Targets = []disclose.CaseTarget{{State: disclose.TargetWaiting}}
 	}
 	return c, proof.RecordedLeaf(Day, f)
 }
@@ -154,7 +155,7 @@ func unknown(t *testing.T, s Store) {
 	ctx, id := t.Context(), seal.NewLabel()
 	_, err1 := s.Case(ctx, id)
 	_, err2 := s.Summary(ctx, id)
-	_, err3 := s.Package(ctx, id)
+	_, err3 := s.Package(ctx, id, 0)
 	_, err4 := s.Apply(ctx, id, Approve)
 	for i, err := range []error{err1, err2, err3, err4} {
 		if !errors.Is(err, disclose.ErrNoCase) {
@@ -375,7 +376,8 @@ func goesItsWay(t *testing.T, s Store) {
 		{Approve, disclose.Authorised, [4]int64{2}}, {Release, disclose.Released, [4]int64{2, 3}}, {Notify, disclose.Noticed, [4]int64{2, 3, 0, 4}},
 	} {
 		got := must[disclose.Case](t)(s.Apply(t.Context(), c.ID, step.change))
-		if got.State != step.state || [4]int64{got.AuthorisedLeaf, got.ReleasedLeaf, got.ExpiredLeaf, got.NoticedLeaf} != step.leaves {
+		if got.State != step.state || len(got.Rounds) != 1 ||
+			[4]int64{got.Rounds[0].AuthorisedLeaf, got.Rounds[0].ReleasedLeaf, got.ExpiredLeaf, got.NoticedLeaf} != step.leaves {
 			t.Errorf("step %d: %+v", i, got)
 		}
 		if read := must[disclose.Case](t)(s.Case(t.Context(), c.ID)); !reflect.DeepEqual(read, got) {
@@ -385,10 +387,10 @@ func goesItsWay(t *testing.T, s Store) {
 			t.Errorf("step %d: summary %+v", i, sum)
 		}
 		want := ""
-		if got.ReleasedLeaf != 0 {
+		if got.Rounds[0].ReleasedLeaf != 0 {
 			want = "package of " + c.ID
 		}
-		if pack := must[[]byte](t)(s.Package(t.Context(), c.ID)); string(pack) != want {
+		if pack := must[[]byte](t)(s.Package(t.Context(), c.ID, 0)); string(pack) != want {
 			t.Errorf("step %d: package %q", i, pack)
 		}
 	}

@@ -13,6 +13,10 @@ func TestMemoryConforms(t *testing.T) {
 	disclosetest.TestCases(t, func(*testing.T) disclosetest.Store { return new(disclosetest.Memory) })
 }
 
+func TestOrdersInMemory(t *testing.T) {
+	disclosetest.TestOrders(t, func(*testing.T) disclosetest.Store { return new(disclosetest.Memory) })
+}
+
 func TestMemoryKeepsARegistry(t *testing.T) {
 	disclosetest.TestPlatforms(t, signer(t), func(*testing.T) (disclosetest.Store, disclose.Registry) {
 		m := new(disclosetest.Memory)

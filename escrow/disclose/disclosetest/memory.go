@@ -21,7 +21,10 @@ import (
 )
 
 // ErrNoLeaf says that the log is shorter.
-var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
+var (
+	ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorter: ask for a leaf that it has")
+	errOrder  = refusal.New(refusal.Conflict, "test.order", "the day of a leaf is before that of the last one: set the clock")
+)
 
 // Memory implements [disclose.Cases], [disclose.Bundles] and [disclose.Log], and
 // of [disclose.Erasures] what asks about cases. Its log is a list without
@@ -29,7 +32,7 @@ var ErrNoLeaf = refusal.New(refusal.NotFound, "test.no_leaf", "the log is shorte
 type Memory struct {
 	mu       sync.Mutex
 	cases    []disclose.Case // in the order of their recorded leaves
-	packages map[string][]byte
+	packages map[round][]byte
 	notices  map[string]disclose.Notice
 	refusals map[[3]string]bool // authority, warrant id, code
 	leaves   [][]byte
@@ -37,6 +40,12 @@ type Memory struct {
 
 	platforms []policy.LoggedPlatform // by their leaves
 	exhibits  map[exhibitKey][]byte
+}
+
+// round is one of a case, counted from 0.
+type round struct {
+	id string
+	n  int
 }
 
 // exhibitKey is the place of an exhibit, or of a copy of it for a recipient.
@@ -59,10 +68,16 @@ var (
 
 func (m *Memory) append(leaf proof.Leaf) (int64, error) {
 	raw, err := leaf.Marshal()
-	if err == nil {
-		m.leaves = append(m.leaves, raw)
+	if err != nil {
+		return 0, err
 	}
-	return int64(len(m.leaves)) - 1, err
+	if n := len(m.leaves); n > 0 {
+		if last, err := proof.ParseLeaf(m.leaves[n-1]); err != nil || leaf.Day < last.Day {
+			return 0, errOrder
+		}
+	}
+	m.leaves = append(m.leaves, raw)
+	return int64(len(m.leaves)) - 1, nil
 }
 
 // find returns the place of a case; the mutex is held.
@@ -100,39 +115,78 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 	if c.Daily > 0 && today >= c.Daily && !policy.KindOf(leaf.WarrantKind).Stops {
 		return disclose.Case{}, disclose.ErrDailyNumber
 	}
+	if c.Filed != nil && *c.Filed != m.filed(c.Authority, c.Requester, leaf.Day) {
+		return disclose.Case{}, disclose.ErrFiledMeanwhile
+	}
+	c.Kind = leaf.WarrantKind
 	var earlier *disclose.Case
-	var stopped disclose.Case
+	var change disclose.Change
 	if c.Earlier != nil {
 		var ok bool
 		var err error
-		earlier, ok = m.find(func(o disclose.Case) bool { return o.Authority == c.Authority && o.WarrantHash == *c.Earlier })
+		earlier, ok = m.find(func(o disclose.Case) bool { return o.WarrantHash == *c.Earlier })
 		if !ok {
 			return disclose.Case{}, disclose.ErrNoEarlier
 		}
-		if stopped, err = earlier.Withdraw(); err != nil {
+		if change, leaf, err = earlier.Later(c, leaf); err != nil {
 			return disclose.Case{}, err
 		}
-		leaf.Case = &earlier.RecordedLeaf
 	}
 	index, err := m.append(leaf)
 	if err != nil {
 		return disclose.Case{}, err
 	}
 	if earlier != nil {
-		*earlier = stopped
+		change.Later.Leaf = index
+		if *earlier, err = earlier.After(change); err != nil {
+			m.leaves = m.leaves[:index]
+			return disclose.Case{}, err
+		}
 	}
-	c.Kind, c.RecordedLeaf = leaf.WarrantKind, index
+	c.RecordedLeaf = index
 	stored := c
 	stored.Earlier = nil
 	m.cases = append(m.cases, stored)
 	return c, nil
 }
 
-// Earlier implements [disclose.Cases].
-func (m *Memory) Earlier(_ context.Context, authority string, warrant [32]byte) (disclose.Case, error) {
+// Filed implements [disclose.Cases].
+func (m *Memory) Filed(_ context.Context, authority, requester string, day time.Time) (policy.Filed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	c, ok := m.find(func(o disclose.Case) bool { return o.Authority == authority && o.WarrantHash == warrant })
+	return m.filed(authority, requester, proof.Day(day)), nil
+}
+
+// filed is Filed; the mutex is held.
+func (m *Memory) filed(authority, requester, today string) (f policy.Filed) {
+	day, err := time.Parse(time.DateOnly, today)
+	if err != nil {
+		return f
+	}
+	for _, o := range m.cases {
+		l, err := proof.ParseLeaf(m.leaves[o.RecordedLeaf])
+		if err != nil || l.Day > today || l.Day < proof.Day(day.AddDate(0, 0, -30)) {
+			continue
+		}
+		kind := policy.KindOf(o.Kind)
+		if o.Authority == authority && l.Day == today && kind.Clock != policy.ClockNone {
+			f.Today++
+		}
+		if o.Authority == authority && kind.Decided {
+			f.Authority30 += len(o.Targets)
+		}
+		if o.Requester == requester && requester != "" && kind.Decided {
+			f.Requester30 += len(o.Targets)
+		}
+	}
+	return f
+}
+
+// Earlier implements [disclose.Cases].
+func (m *Memory) Earlier(_ context.Context, warrant [32]byte) (disclose.Case, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	c, ok := m.find(func(o disclose.Case) bool { return o.WarrantHash == warrant })
 	if !ok {
 		return disclose.Case{}, disclose.ErrNoEarlier
 	}
@@ -176,13 +230,13 @@ func (m *Memory) Summary(ctx context.Context, id string) (disclose.Summary, erro
 }
 
 // Package implements [disclose.Cases].
-func (m *Memory) Package(ctx context.Context, id string) ([]byte, error) {
+func (m *Memory) Package(ctx context.Context, id string, n int) ([]byte, error) {
 	if _, err := m.Case(ctx, id); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.packages[id], nil
+	return m.packages[round{id, n}], nil
 }
 
 // Notice returns what the persons concerned by a case were told.
@@ -227,17 +281,10 @@ func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) 
 		return disclose.Case{}, disclose.ErrRulesChanged
 	}
 	before := len(m.leaves)
-	var indices []int64
-	for _, step := range change.Steps {
-		if step.Leaf.Kind == "" {
-			continue
-		}
-		index, err := m.append(step.Leaf)
-		if err != nil {
-			m.leaves = m.leaves[:before]
-			return disclose.Case{}, err
-		}
-		indices = append(indices, index)
+	indices, err := change.Append(m.append)
+	if err != nil {
+		m.leaves = m.leaves[:before]
+		return disclose.Case{}, err
 	}
 	after, err := c.After(change, indices...)
 	if err != nil {
@@ -245,10 +292,10 @@ func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) 
 		return disclose.Case{}, err
 	}
 	if m.packages == nil {
-		m.packages, m.notices = make(map[string][]byte), make(map[string]disclose.Notice)
+		m.packages, m.notices = make(map[round][]byte), make(map[string]disclose.Notice)
 	}
 	if change.Package != nil {
-		m.packages[id] = change.Package
+		m.packages[round{id, change.Round}] = change.Package
 	}
 	if change.Notice != nil {
 		m.notices[id] = *change.Notice

@@ -47,6 +47,15 @@ func (s *side) showSuspended(w http.ResponseWriter, req openid.SignInRequest, wh
 		suspendedPage{req.Action, req.Platform.Name, req.Platform.ID, names, s.sessions.leaving(who, req.Action)})
 }
 
+// Sectors are the ids of all platforms that pen names are derived for, by sector.
+func (l *Live) Sectors() map[string][]string {
+	all := map[string][]string{}
+	for _, p := range *l.side.platforms.Load() {
+		all[p.SectorID()] = append(all[p.SectorID()], p.ID)
+	}
+	return all
+}
+
 // Suspend carries out what courts ordered since it was called last: sign-ins that are
 // suspended end, and their platforms are told. Call it every few seconds, one call at a time.
 func (l *Live) Suspend(ctx context.Context) (err error) {

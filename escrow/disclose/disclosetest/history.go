@@ -1,0 +1,381 @@
+package disclosetest
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing/fstest"
+	"time"
+
+	"filippo.io/torchwood"
+	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+	"github.com/penname/penname/verifier/proof"
+)
+
+// history is what the public log alone says became of each target: a model of a case, small
+// enough to be read, that knows nothing of package disclose but the names of the states.
+type history struct {
+	size   int64
+	day    string
+	cases  map[int64]*pastCase // by recorded leaf
+	faults []string
+}
+
+// pastCase is one case. Targets stand in the order of its recorded leaf.
+type pastCase struct {
+	leaf      proof.Leaf
+	targets   []disclose.TargetState
+	decisions map[int64]bool         // by leaf: is it opened
+	votes     map[string]proof.Marks // by custodian
+	decided   map[int]int64          // by target: the leaf that authorised it
+	released  map[int64]string       // by leaf: the hash of the package
+	validated bool
+	over      bool // nothing follows but what is said of it
+}
+
+func (h *history) fault(index int64, format string, args ...any) {
+	h.faults = append(h.faults, fmt.Sprintf("leaf %d: ", index)+fmt.Sprintf(format, args...))
+}
+
+// read takes the leaves that were appended since.
+func (h *history) read(leaves [][]byte) {
+	for _, raw := range leaves {
+		l, err := proof.ParseLeaf(raw)
+		if err != nil {
+			h.fault(h.size, "%v", err)
+		}
+		if l.Day < h.day { // I18: time in the log never goes back
+			h.fault(h.size, "of %s, after %s", l.Day, h.day)
+		}
+		h.day = l.Day
+		h.add(h.size, l)
+		h.size++
+	}
+}
+
+func (h *history) add(index int64, l proof.Leaf) {
+	if l.Kind == proof.KindRecorded {
+		h.record(index, l)
+		return
+	}
+	if l.Case == nil {
+		return
+	}
+	c := h.cases[*l.Case]
+	if c == nil {
+		h.fault(index, "of the case %d, which nobody recorded", *l.Case)
+		return
+	}
+	switch l.Kind {
+	case proof.KindDecision:
+		c.decisions[index] = false
+	case proof.KindDecided:
+		h.decide(index, c, l)
+	case proof.KindReleased:
+		c.released[index] = l.Package
+		h.move(index, c, l.Which, disclose.TargetAuthorised, disclose.TargetReleased)
+	case proof.KindLapsed:
+		if c.validated {
+			h.fault(index, "a validated emergency lapses")
+		}
+		if n := c.count(disclose.TargetReleased); n != l.Targets {
+			h.fault(index, "%d targets were delivered, and not %d", n, l.Targets)
+		}
+		c.end(disclose.TargetLapsed)
+	case proof.KindExpired:
+		if c.count(disclose.TargetReleased) > 0 {
+			h.fault(index, "a case expires of which something was released")
+		}
+		c.end(disclose.TargetExpired)
+	case proof.KindNoticed:
+		if c.count(disclose.TargetReleased) == 0 {
+			h.fault(index, "somebody is told of nothing")
+		}
+		c.end(disclose.TargetExpired)
+	}
+}
+
+func (c *pastCase) count(s disclose.TargetState) (n int) {
+	for _, t := range c.targets {
+		if t == s {
+			n++
+		}
+	}
+	return n
+}
+
+// end is what time does to targets of which nothing came yet.
+func (c *pastCase) end(as disclose.TargetState) {
+	c.over = true
+	for i, s := range c.targets {
+		if s == disclose.TargetWaiting || s == disclose.TargetAuthorised {
+			c.targets[i] = as
+		}
+	}
+}
+
+func (h *history) record(index int64, l proof.Leaf) {
+	h.cases[index] = &pastCase{leaf: l, targets: slices.Repeat([]disclose.TargetState{disclose.TargetWaiting}, len(l.TargetCommitments)),
+		decisions: map[int64]bool{}, votes: map[string]proof.Marks{}, decided: map[int]int64{}, released: map[int64]string{}}
+	if l.Case == nil {
+		return
+	}
+	earlier := h.cases[*l.Case]
+	stopped := map[string]disclose.TargetState{policy.Withdrawal: disclose.TargetWithdrawn, policy.Annulment: disclose.TargetStopped}[l.WarrantKind]
+	switch {
+	case earlier == nil:
+		h.fault(index, "about the case %d, which nobody recorded", *l.Case)
+	case l.WarrantKind == policy.Validation:
+		earlier.validated = true
+	case stopped != "":
+		for i, s := range earlier.targets {
+			if (s == disclose.TargetWaiting || s == disclose.TargetAuthorised) && (l.Which == nil || l.Which.Has(i)) {
+				earlier.targets[i] = stopped
+			}
+		}
+	}
+}
+
+// decide opens decisions. I3: the targets that it authorises have the quorum, of distinct
+// custodians.
+func (h *history) decide(index int64, c *pastCase, l proof.Leaf) {
+	for _, d := range l.Opened {
+		opened, is := c.decisions[d.Leaf]
+		switch {
+		case !is || opened:
+			h.fault(index, "opens %d, which is no decision of the case, or opened", d.Leaf)
+		case c.votes[d.Custodian] != nil:
+			h.fault(index, "%s decided twice", d.Custodian)
+		case !slices.Contains(custodians, d.Custodian):
+			h.fault(index, "%s is no custodian", d.Custodian)
+		}
+		c.decisions[d.Leaf], c.votes[d.Custodian] = true, d.Votes
+	}
+	for i := range c.targets {
+		yes := 0
+		for _, votes := range c.votes {
+			if votes.Has(i) {
+				yes++
+			}
+		}
+		switch reachable := len(custodians) - len(c.votes) + yes; {
+		case l.Which.Has(i) && yes < c.leaf.Quorum:
+			h.fault(index, "target %d has %d of %d", i, yes, c.leaf.Quorum)
+		case l.Which.Has(i):
+			c.decided[i] = index
+		case c.targets[i] == disclose.TargetWaiting && reachable < c.leaf.Quorum:
+			c.targets[i] = disclose.TargetDeclined
+		case c.targets[i] == disclose.TargetWaiting && l.Which.Count() == 0:
+			h.fault(index, "target %d is declined, and can have %d of %d", i, reachable, c.leaf.Quorum)
+		}
+	}
+	h.move(index, c, l.Which, disclose.TargetWaiting, disclose.TargetAuthorised)
+}
+
+// move takes targets a step. I8, I17: from another state, as where it was stopped, there is none.
+func (h *history) move(index int64, c *pastCase, which proof.Marks, from, to disclose.TargetState) {
+	for i, s := range c.targets {
+		switch {
+		case !which.Has(i):
+		case s != from || c.over:
+			h.fault(index, "target %d is %s and becomes %s", i, s, to)
+		default:
+			c.targets[i] = to
+		}
+	}
+}
+
+// compare holds a row of the store against the log. Where a row is ahead of it, the log does
+// not say so by a leaf of its own: who declined is opened later, a record that cannot be
+// opened is the requester's to know, and what still waits ends with the warrant.
+func (h *history) compare(c disclose.Case, now time.Time) {
+	past := h.cases[c.RecordedLeaf]
+	if past == nil {
+		h.fault(c.RecordedLeaf, "a case that is not in the log")
+		return
+	}
+	var named []proof.Target
+	for _, t := range c.Warrant.Targets {
+		named = append(named, proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform})
+	}
+	if len(c.Targets) == 0 {
+		return // it was carried out when it came
+	}
+	for i, at := range proof.Positions(past.leaf, c.Salt, named) {
+		row, logged := c.Targets[i], past.targets[at]
+		unopened := logged != disclose.TargetReleased && logged != disclose.TargetAuthorised
+		switch {
+		case row.State == logged && row.State != disclose.TargetRefused:
+		case row.State == disclose.TargetRefused && row.Code != "" && logged != disclose.TargetReleased:
+		case row.State == disclose.TargetDeclined && unopened:
+		case row.State == disclose.TargetExpired && !now.Before(c.Expires) && logged != disclose.TargetReleased:
+		case row.State == disclose.TargetExpired && past.over && unopened:
+		default:
+			h.fault(c.RecordedLeaf, "target %d is %s in the store, and %s in the log", i, row.State, logged)
+		}
+	}
+}
+
+const logOrigin = "log.example/penname"
+
+// logKey are the keys of the log and of its one witness.
+type logKey struct {
+	Verifier, Witness string
+	witness           *torchwood.CosignatureSigner
+}
+
+// logKeys makes them, the same each time.
+func logKeys() (k logKey, signer note.Signer) {
+	private := keyOf("log").Key.(ed25519.PrivateKey)
+	public := append([]byte{1}, private.Public().(ed25519.PublicKey)...)
+	id := sha256.Sum256(append([]byte(logOrigin+"\n"), public...))
+	text := base64.StdEncoding.EncodeToString
+	k.Verifier = fmt.Sprintf("%s+%x+%s", logOrigin, id[:4], text(public)) // C2SP signed-note
+	signer, err := note.NewSigner(fmt.Sprintf("PRIVATE+KEY+%s+%x+%s", logOrigin, id[:4], text(append([]byte{1}, private.Seed()...))))
+	if err == nil {
+		k.witness, err = torchwood.NewCosignatureSigner("witness.example", keyOf("witness").Key.(ed25519.PrivateKey))
+	}
+	if err != nil {
+		panic(err) // the keys are constants
+	}
+	k.Witness = k.witness.Verifier().String()
+	return k, signer
+}
+
+// audit is what an auditor finds in a log of these leaves under a bundle.
+func audit(ctx context.Context, leaves [][]byte, b *policy.Bundle, now time.Time) (*proof.Report, error) {
+	k, signer := logKeys()
+	log, err := proof.NewLog(logOrigin, k.Verifier, []proof.WitnessKey{{Name: "witness.example", Operator: "Witness", VKey: k.Witness}}, 1)
+	if err != nil {
+		return nil, err
+	}
+	files, err := tilesOf(leaves, func(text string) ([]byte, error) {
+		return note.Sign(&note.Note{Text: text}, signer, k.witness)
+	})
+	if err != nil {
+		return nil, err
+	}
+	tiles, err := torchwood.NewTileFS(files)
+	if err != nil {
+		return nil, err
+	}
+	return log.Audit(ctx, tiles, proof.AuditOptions{At: now, Rules: func(hash string) (proof.Rules, bool) { return b.AuditRules(), hash == b.Hash() }})
+}
+
+// tilesOf lays leaves out as C2SP tlog-tiles.
+func tilesOf(leaves [][]byte, sign func(text string) ([]byte, error)) (fstest.MapFS, error) {
+	var hashes []tlog.Hash
+	read := tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) {
+		found := make([]tlog.Hash, len(ids))
+		for i, id := range ids {
+			found[i] = hashes[id]
+		}
+		return found, nil
+	})
+	for n, leaf := range leaves {
+		more, err := tlog.StoredHashes(int64(n), leaf, read)
+		if err != nil {
+			return nil, err
+		}
+		hashes = append(hashes, more...)
+	}
+	n := int64(len(leaves))
+	root, err := tlog.TreeHash(n, read)
+	if err != nil {
+		return nil, err
+	}
+	signed, err := sign(torchwood.Checkpoint{Origin: logOrigin, Tree: tlog.Tree{N: n, Hash: root}}.String())
+	if err != nil {
+		return nil, err
+	}
+	files := fstest.MapFS{"checkpoint": {Data: signed}}
+	for level := 0; n>>(8*level) > 0; level++ {
+		for from := int64(0); from < n>>(8*level); from += torchwood.TileWidth {
+			tile := tlog.Tile{H: torchwood.TileHeight, L: level, N: from / torchwood.TileWidth, W: int(min(torchwood.TileWidth, n>>(8*level)-from))}
+			data, err := tlog.ReadTileData(tile, read)
+			if err != nil {
+				return nil, err
+			}
+			files[torchwood.TilePath(tile)] = &fstest.MapFile{Data: data}
+			if level > 0 {
+				continue
+			}
+			var entries bytes.Buffer
+			for _, leaf := range leaves[from : from+int64(tile.W)] {
+				entry, err := torchwood.AppendTileEntry(nil, leaf)
+				if err != nil {
+					return nil, err
+				}
+				entries.Write(entry)
+			}
+			tile.L = -1
+			files[torchwood.TilePath(tile)] = &fstest.MapFile{Data: entries.Bytes()}
+		}
+	}
+	return files, nil
+}
+
+// decidedAt is the leaf that authorised a target; 0 if none did.
+func (h *history) decidedAt(t target) int64 {
+	past := h.cases[t.RecordedLeaf]
+	var named []proof.Target
+	for _, w := range t.Warrant.Targets {
+		named = append(named, proof.Target{Pseudonym: string(w.Pseudonym), Platform: w.Platform})
+	}
+	return past.decided[proof.Positions(past.leaf, t.Salt, named)[t.at]]
+}
+
+// storyOf is every leaf of the case that one leaf is of, for people.
+func storyOf(leaves [][]byte, index int64) string {
+	of := func(at int64) (int64, bool) {
+		l, err := proof.ParseLeaf(leaves[at])
+		if err != nil || l.Case == nil {
+			return at, err == nil && l.Kind == proof.KindRecorded
+		}
+		return *l.Case, true
+	}
+	story := ""
+	it, _ := of(index)
+	for at := range leaves {
+		if c, is := of(int64(at)); is && (c == it || int64(at) == it) {
+			story += fmt.Sprintf("\n%d %s", at, leaves[at])
+		}
+	}
+	return story
+}
+
+// openedPackages are what a requester finds in a delivery.
+type openedPackages struct {
+	packages map[int64]string // by released leaf: SHA-256, hex
+	targets  map[int]bool     // as the warrant counts
+}
+
+func openedBy(d *opening.Delivery) (o openedPackages, err error) {
+	o.packages, o.targets = map[int64]string{}, map[int]bool{}
+	for _, round := range d.Rounds {
+		var p opening.Package
+		if err := json.Unmarshal(round.Package, &p); err != nil {
+			return o, err
+		}
+		sum := sha256.Sum256(round.Package)
+		o.packages[round.Released.Index] = hex.EncodeToString(sum[:])
+		for _, t := range p.Targets {
+			if o.targets[t.Index] {
+				return o, fmt.Errorf("target %d is in two packages", t.Index)
+			}
+			o.targets[t.Index] = true
+		}
+	}
+	return o, nil
+}
