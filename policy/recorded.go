@@ -28,7 +28,7 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 	}
 	for _, facet := range facets {
 		switch {
-		case facet == proof.FacetOffence:
+		case facet == proof.FacetOffence && KindOf(w.Kind).Clock != ClockNone:
 			f.Offence = w.OffenceID
 		case facet == proof.FacetData:
 			f.Data = dataOf(w)
@@ -72,16 +72,4 @@ func (b *Bundle) LeafQuorum(decided, said int) int {
 		return 0
 	}
 	return decided
-}
-
-// data is the category of what a kind hands over, in the terms of Regulation (EU)
-// 2023/1543, Art. 3(9) and (10); "" if that is nothing.
-func (k Kind) data() string {
-	switch {
-	case k.Opens:
-		return proof.DataSubscriber
-	case k.Answered:
-		return proof.DataIdentifying
-	}
-	return ""
 }

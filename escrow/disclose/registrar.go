@@ -54,9 +54,10 @@ type Registrar struct {
 	// Unrecorded, if not nil, is told the code of each filing that was refused and
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
-	// Carry makes what the requester gets of a case that was authorised and opens no record
-	// (a link), encrypted to them; nil: such a case is delivered nothing. Its leaf is cosigned.
-	Carry func(ctx context.Context, c Case) ([]byte, error)
+	// Link leaves an order to link for the issuing side, the JSON of an [opening.Delivery] of
+	// which nothing is released yet, once for each case, and returns what that answered; until
+	// then it is [ErrLinkWaits], and [ErrLinkRefused] if it refused.
+	Link func(ctx context.Context, caseID string, order []byte) (answer []byte, err error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
@@ -232,6 +233,7 @@ func (r *Registrar) fileTargets(ctx context.Context, d policy.Decision, b *polic
 		}
 		if t.Err != nil {
 			states[i] = CaseTarget{State: TargetRefused, Code: codeOf(t.Err)}
+			d.Targets[i] = policy.TargetDecision{Refusal: refusal.Of(t.Err)}
 			if err == nil {
 				err = t.Err
 			}
@@ -280,20 +282,18 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 	return d.Refusal
 }
 
-// Status says where a case stands, and whether custodians have stopped it. Whoever knows
-// the id may ask: it is 128 random bits.
-func (r *Registrar) Status(ctx context.Context, id string) (Summary, error) {
-	found, err := r.Cases.Summary(ctx, id)
-	if err != nil || found.State != Authorised && found.Waiting == 0 {
-		return found, err
+// Status returns a case, and whether custodians have stopped it. Whoever knows the id may
+// ask: it is 128 random bits.
+func (r *Registrar) Status(ctx context.Context, id string) (c Case, stopped bool, err error) {
+	c, err = r.Cases.Case(ctx, id)
+	if err != nil || !c.isOpen() {
+		return c, false, err
 	}
-	since, err := r.Rules.Since(ctx, found.Bundle)
-	if err != nil || !slices.ContainsFunc(since[1:], func(b *policy.Bundle) bool { return len(b.Stops) > 0 }) {
-		return found, nil // whoever decides or releases asks again
+	since, err := r.Rules.Since(ctx, c.Bundle)
+	if err != nil {
+		return c, false, nil // whoever decides or releases asks again
 	}
-	c, err := r.Cases.Case(ctx, id)
-	found.Stopped = err == nil && policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil
-	return found, err
+	return c, policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil, nil
 }
 
 // Waiting returns cases that custodians may decide on now, the one that expires
@@ -421,7 +421,7 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	if c.State == Authorised && policy.KindOf(c.Kind).Opens {
+	if c.State == Authorised && policy.KindOf(c.Kind).Answered {
 		if released, err := r.release(ctx, c); err == nil {
 			return released, nil
 		}
