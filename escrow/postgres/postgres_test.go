@@ -170,15 +170,43 @@ func TestLogConforms(t *testing.T) {
 	})
 }
 
+// caseStore is the disclosing side as the suites want it.
+type caseStore struct {
+	Cases
+	Bundles
+	Erasures
+	Log
+}
+
 func TestCasesConform(t *testing.T) {
 	disclosetest.TestCases(t, func(t *testing.T) disclosetest.Store {
 		d := disclosing(t, database(t), Options{})
-		return struct {
-			Cases
-			Bundles
-			Erasures
-			Log
-		}{d.Cases, d.Bundles, d.Erasures, d.Log}
+		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log}
+	})
+}
+
+func TestOrders(t *testing.T) {
+	template := database(t)
+	u, err := url.Parse(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrated := u.Path[1:]
+	disclosetest.TestOrders(t, 5, func(t *testing.T) (disclosetest.Store, func()) {
+		name := fmt.Sprintf("penname_%d_%d", os.Getpid(), databases.Add(1))
+		sql(t, server.DSN, `CREATE DATABASE `+name+` TEMPLATE `+migrated)
+		u.Path = "/" + name
+		if err := Migrate(t.Context(), u.String()); err != nil { // grants on the database are no part of it
+			t.Fatal(err, cause(err))
+		}
+		d, err := OpenDisclosing(t.Context(), as(t, u.String(), "penname_disclosing"), Options{RowKey: rowKeyOfTests})
+		if err != nil {
+			t.Fatal(err, cause(err))
+		}
+		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log}, func() {
+			d.Close()
+			sql(t, server.DSN, `DROP DATABASE `+name+` WITH (FORCE)`)
+		}
 	})
 }
 
@@ -362,7 +390,9 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; DROP TABLE link_orders, suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims, link_moves; -- of later versions
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; ALTER TABLE approvals DROP COLUMN votes;
+		ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf;
+		DROP TABLE link_orders, case_targets, case_rounds, annulments, deletions, suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION newest_leaf_is, target_moves, count_targets, round_moves, about_its_case, platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims, link_moves; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {
