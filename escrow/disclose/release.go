@@ -65,20 +65,20 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if err != nil {
 		return c, err
 	}
+	if !policy.KindOf(c.Warrant.Kind).Answered {
+		return c, ErrNothingToOpen
+	}
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}
-	var broken map[int]error
-	switch kind := policy.KindOf(c.Warrant.Kind); {
-	case kind.Opens:
-		broken, err = r.packTargets(ctx, c, which, &p)
-	case kind.Answered:
-		err = r.packLinked(ctx, c, &p)
-	default:
-		err = ErrNothingToOpen
-	}
+	broken, err := r.packTargets(ctx, c, which, &p)
 	if err != nil {
 		return c, err
+	}
+	if c.Kind == policy.Link {
+		if p.Targets[0].Linked, err = r.linked(ctx, c, p); err != nil {
+			return c, err
+		}
 	}
 	packed, err := json.Marshal(p)
 	if err != nil {
@@ -87,6 +87,22 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	return r.Cases.Apply(ctx, c.ID, func(now Case) (Change, error) {
 		return now.release(round, which, broken, packed, since, r.Now())
 	})
+}
+
+// linked is what the issuing side answers to an order to link, of which p has everything else.
+func (r *Registrar) linked(ctx context.Context, c Case, p opening.Package) ([]byte, error) {
+	if r.Link == nil {
+		return nil, ErrNothingToOpen
+	}
+	packed, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	order, err := json.Marshal(opening.Delivery{Rounds: []opening.Round{{Package: packed}}, Approvals: c.signedApprovals()})
+	if err != nil {
+		return nil, err
+	}
+	return r.Link(ctx, c.ID, order)
 }
 
 // mayRelease is why nothing of the case is released now, or nil.
@@ -215,6 +231,13 @@ const halvesAtOnce = 300
 // no other, to the requester; failed says why it could not of a target. Clear halves live
 // in this function only, each until it is encrypted.
 func (r *Registrar) pack(ctx context.Context, c Case, targets []openedTarget) (packed []opening.PackageTarget, failed []error, err error) {
+	packed, failed = make([]opening.PackageTarget, len(targets)), make([]error, len(targets))
+	if !policy.KindOf(c.Kind).Opens { // no field, and so no half
+		for i, t := range targets {
+			packed[i].OpenedTarget = t.OpenedTarget
+		}
+		return packed, failed, nil
+	}
 	wrapped := make([]Wrapped, len(targets))
 	for i, t := range targets {
 		wrapped[i] = Wrapped{t.Label, t.record.FirstHalf}
@@ -228,7 +251,6 @@ func (r *Registrar) pack(ctx context.Context, c Case, targets []openedTarget) (p
 			clear(half)
 		}
 	}()
-	packed = make([]opening.PackageTarget, len(targets))
 	for i, t := range targets {
 		if failed[i] != nil {
 			continue
