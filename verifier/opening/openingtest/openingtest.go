@@ -166,7 +166,7 @@ func (w *World) File(targets, posts int, change func(*policy.Warrant)) *Case {
 	if !d.Allowed {
 		w.t.Fatal(d.Refusal, d.Rules, errors.Unwrap(d.Refusal))
 	}
-	leaf := policy.RecordedLeaf(c.Submission.Warrant, &c.Warrant, c.Salt, w.Bundle.Hash(), d.Quorum, proof.Day(Now))
+	leaf := policy.RecordedLeaf(c.Submission.Warrant, &c.Warrant, c.Salt, w.Bundle.Hash(), d.Quorum, proof.Day(Now), w.Bundle.RecordedFacets()...)
 	c.Recorded = w.Append(leaf)
 	var named []proof.Target
 	for _, t := range c.Warrant.Targets {
