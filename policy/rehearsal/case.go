@@ -275,6 +275,6 @@ func encoded(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // verifierKey is a note verifier key (C2SP signed-note) that nobody signs with.
 func verifierKey(name string) string {
-	public := ed25519.NewKeyFromSeed(seed(name)).Public().(ed25519.PublicKey) //nolint:errcheck // it is one
+	public := ed25519.NewKeyFromSeed(seed(name)).Public().(ed25519.PublicKey)
 	return name + "+00000000+" + base64.StdEncoding.EncodeToString(append([]byte{1}, public...))
 }
