@@ -152,10 +152,22 @@ func smallOrderDelivery(s string) string {
 	return "pendk1." + base64.RawURLEncoding.EncodeToString(b)
 }
 
+// Rows of mutations that rules since version 5 judge otherwise: order_test.go has those.
+var older = map[string]bool{
+	"penalty too low": true, "field beyond the class": true, "L19 a custodian's organisation asks": true, "L19 a custodian asks": true,
+	"L26 eight hours without a threat to life": true, "L15 a second target on the first one's evidence": true,
+	"evidence younger than the warrant": true, "L09 withdrawal with targets": true,
+}
+
 func TestMutations(t *testing.T) {
-	w := newWorld(t)
+	first, now := newWorld(t), fifth(t)
 	for _, m := range mutations {
-		t.Run(m.name, func(t *testing.T) { wantRefused(t, w.decide(t, m.change), m.want, m.rules...) })
+		t.Run(m.name, func(t *testing.T) {
+			wantRefused(t, first.decide(t, m.change), m.want, m.rules...)
+			if !older[m.name] {
+				wantRefused(t, now.decide(t, m.change), m.want, m.rules...)
+			}
+		})
 	}
 }
 
@@ -405,7 +417,6 @@ var notApplicable = map[string]string{
 	"L13": "as L12: escrow/disclose keys cases by the warrant",
 	"L16": "Decide accepts the withdrawal document (TestKinds); stopping the case is escrow/disclose",
 	"L20": "the order of steps is the state machine of escrow/disclose; an approval before the leaf is refused in TestC13",
-	"L27": "counting warrants per authority and day needs the registrar's memory",
 	"L28": "concurrency is escrow/disclose; that an approval names one case and one warrant is shown in TestC10",
 	"L29": "whether a record was erased is known to escrow/disclose only",
 }

@@ -130,12 +130,13 @@ var errTooLarge = ErrBadEvidence.Because(errors.New("a piece is too large"))
 
 // target checks the pieces of one.
 func (v *verification) target(t Target, missing error) (d TargetDecision, exhibits []token.Exhibit, err error) {
+	used := make(map[string]bool, 1+len(t.Further))
 	for j, digest := range append([]string{t.Evidence}, t.Further...) {
 		raw, ok := v.pieces[digest]
-		if !ok {
+		if !ok || used[digest] {
 			return d, nil, missing
 		}
-		delete(v.pieces, digest) // one piece speaks for one post of one target
+		used[digest] = true
 		e, tok, reg, err := v.piece(raw, digest, t)
 		if err != nil {
 			return d, nil, err
@@ -148,6 +149,9 @@ func (v *verification) target(t Target, missing error) (d TargetDecision, exhibi
 			return d, nil, ErrEvidenceMismatch // which record would be opened?
 		}
 		d.Registered.Stolen = cmp.Or(d.Registered.Stolen, reg.Stolen)
+	}
+	for digest := range used {
+		delete(v.pieces, digest) // one piece speaks for one post of one target
 	}
 	return d, exhibits, nil
 }

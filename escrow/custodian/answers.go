@@ -63,7 +63,7 @@ func ParseAnswers(raw []byte) (answers []Answer, err error) {
 }
 
 func answersOfJSON(raw []byte) (answers []Answer, err error) {
-	if err := document.CheckJSON(raw); err != nil { // no member twice
+	if err := document.CheckJSON(bytes.Join([][]byte{[]byte(`{"all":`), raw, []byte("}")}, nil)); err != nil { // no member twice
 		return nil, errors.New("no JSON")
 	}
 	read := json.NewDecoder(bytes.NewReader(raw))

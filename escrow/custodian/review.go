@@ -181,7 +181,7 @@ func (r *Review) checkLog() error {
 	if r.recorded, err = opening.RecordedAt(leaf); err != nil || len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
-	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, leaf.When()).Marshal()
+	want, err := policy.RecordedLeaf(f.Submission.Warrant, r.Warrant, [32]byte(f.Salt), f.Bundle, leaf.Quorum, leaf.When(), leaf.Facets()...).Marshal()
 	if err != nil || !bytes.Equal(want, f.Leaf.Bytes) {
 		return ErrCaseMismatch
 	}
@@ -210,7 +210,7 @@ func (r *Review) judge(at time.Time) error {
 		return err
 	}
 	// An auditor holds the quorum against what the leaf says.
-	if policy.KindOf(d.Warrant.Kind).Opens && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
+	if policy.KindOf(d.Warrant.Kind).Decided && r.quorum != r.since[0].LeafQuorum(d.Quorum, r.quorum) {
 		return ErrCaseMismatch
 	}
 	r.notice(d)

@@ -141,15 +141,23 @@ func (c Case) notify(now time.Time) (Change, error) {
 	return c.serve(w, now.UTC().Truncate(24*time.Hour), proof.NoticedLeaf(now, c.RecordedLeaf, c.Salt)), nil
 }
 
-// serve tells the persons whose names were opened, on that day.
+// serve tells the persons whose names were opened, or are suspended, on that day.
 func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 	var to []policy.Target
+	step, concerned := Step{Event: Notify, Leaf: leaf}, TargetReleased
+	if suspends(policy.KindOf(c.Kind)) { // which goes on
+		step.Which, concerned = []int{}, TargetAuthorised
+	}
 	for i, t := range w.Targets {
-		if i < len(c.Targets) && c.Targets[i].State == TargetReleased {
+		switch {
+		case i >= len(c.Targets):
+		case c.Targets[i].State == concerned:
 			to = append(to, t)
+		case c.Targets[i].State == TargetWaiting && step.Which != nil:
+			step.Which = append(step.Which, i)
 		}
 	}
-	return Change{Steps: []Step{{Event: Notify, Leaf: leaf}}, Notice: &Notice{
+	return Change{Steps: []Step{step}, Notice: &Notice{
 		To: to, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
 		Requester: w.Requester.Organisation, Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
 	}}

@@ -33,7 +33,8 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 	case ForCustodians:
 		return c.Expires, is(Recorded, Authorised, Released) && waits && kind.Decided && now.Before(c.Expires) && !now.Before(c.ApproveFrom)
 	case ForNotice:
-		return c.SecrecyEnds, is(Authorised, Released, Lost) && c.count(TargetReleased) > 0 && !now.Before(c.SecrecyEnds)
+		told := is(Authorised, Released, Lost) && c.count(TargetReleased) > 0 || is(Authorised) && suspends(kind)
+		return c.SecrecyEnds, told && !now.Before(c.SecrecyEnds)
 	case ForExpiry:
 		return c.Expires, (is(Recorded, Authorised) || is(Released) && waits) && runsOut(kind) && !now.Before(c.Expires)
 	case ForValidation:
@@ -41,6 +42,10 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 	}
 	return time.Time{}, false
 }
+
+// suspends reports whether custodians decide on a kind to which no answer goes: it is in
+// force while it is authorised, and the persons are told of it meanwhile.
+func suspends(k policy.Kind) bool { return k.Decided && !k.Answered }
 
 // runsOut reports whether time ends a case of that kind. What is about an earlier warrant
 // took effect when it came.
@@ -76,7 +81,6 @@ type Summary struct {
 	SecrecyEnds        time.Time
 	Expires            time.Time
 	ValidateBy         time.Time
-	Stopped            bool // by custodians, in rules from after it; only [Registrar.Status] says so
 }
 
 // Summary returns the summary of a case.

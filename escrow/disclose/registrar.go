@@ -54,9 +54,10 @@ type Registrar struct {
 	// Unrecorded, if not nil, is told the code of each filing that was refused and
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
-	// Carry makes what the requester gets of a case that was authorised and opens no record
-	// (a link), encrypted to them; nil: such a case is delivered nothing. Its leaf is cosigned.
-	Carry func(ctx context.Context, c Case) ([]byte, error)
+	// Link leaves an order to link for the issuing side, the JSON of an [opening.Delivery] of
+	// which nothing is released yet, once for each case, and returns what that answered; until
+	// then it is [ErrLinkWaits], and [ErrLinkRefused] if it refused.
+	Link func(ctx context.Context, caseID string, order []byte) (answer []byte, err error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
@@ -128,7 +129,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	c := newCase(s, d, b, now)
 	c.Targets, c.Compartments, c.Filed = targets, compartments, facts.Filed
-	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now)))
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now), b.RecordedFacets()...))
 	if slices.ContainsFunc(notFiled, func(refused error) bool { return errors.Is(err, refused) }) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
@@ -232,6 +233,7 @@ func (r *Registrar) fileTargets(ctx context.Context, d policy.Decision, b *polic
 		}
 		if t.Err != nil {
 			states[i] = CaseTarget{State: TargetRefused, Code: codeOf(t.Err)}
+			d.Targets[i] = policy.TargetDecision{Refusal: refusal.Of(t.Err)}
 			if err == nil {
 				err = t.Err
 			}
@@ -255,6 +257,14 @@ func codeOf(err error) string {
 	return ErrNotAsLogged.Code
 }
 
+// forbidding are the rules that refused a warrant; none if it was not a rule that did.
+func forbidding(d policy.Decision) []string {
+	if d.Refusal.Code != policy.ErrRefusedByRule.Code {
+		return nil
+	}
+	return d.Rules
+}
+
 // refuse logs why a warrant is refused, and returns that. What is no warrant,
 // because no authority of the bundle signed it, is only counted: or anybody could
 // write into the public log.
@@ -265,27 +275,25 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 		}
 		return d.Refusal
 	}
-	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code))
+	err := r.Cases.Refuse(ctx, d.Warrant.Authority, d.Warrant.ID, proof.RefusedLeaf(now, d.Refusal.Code, forbidding(d)...))
 	if err != nil {
 		return err
 	}
 	return d.Refusal
 }
 
-// Status says where a case stands, and whether custodians have stopped it. Whoever knows
-// the id may ask: it is 128 random bits.
-func (r *Registrar) Status(ctx context.Context, id string) (Summary, error) {
-	found, err := r.Cases.Summary(ctx, id)
-	if err != nil || found.State != Authorised && found.Waiting == 0 {
-		return found, err
+// Status returns a case, and whether custodians have stopped it. Whoever knows the id may
+// ask: it is 128 random bits.
+func (r *Registrar) Status(ctx context.Context, id string) (c Case, stopped bool, err error) {
+	c, err = r.Cases.Case(ctx, id)
+	if err != nil || !c.isOpen() {
+		return c, false, err
 	}
-	since, err := r.Rules.Since(ctx, found.Bundle)
-	if err != nil || !slices.ContainsFunc(since[1:], func(b *policy.Bundle) bool { return len(b.Stops) > 0 }) {
-		return found, nil // whoever decides or releases asks again
+	since, err := r.Rules.Since(ctx, c.Bundle)
+	if err != nil {
+		return c, false, nil // whoever decides or releases asks again
 	}
-	c, err := r.Cases.Case(ctx, id)
-	found.Stopped = err == nil && policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil
-	return found, err
+	return c, policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil, nil
 }
 
 // Waiting returns cases that custodians may decide on now, the one that expires
@@ -378,7 +386,7 @@ func (r *Registrar) recorded(ctx context.Context, c Case) (opening.LoggedLeaf, e
 		if have.Quorum == 0 {
 			quorum = 0 // of the first release; who checks a case under newer rules wants it
 		}
-		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When())
+		leaf := policy.RecordedLeaf(c.Submission.Warrant, w, c.Salt, c.Bundle, quorum, have.When(), have.Facets()...)
 		leaf.Case, leaf.Which = have.Case, have.Which // the earlier warrant, whose case is another row
 		return leaf
 	})
@@ -413,7 +421,7 @@ func (r *Registrar) Decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	if c.State == Authorised && policy.KindOf(c.Kind).Opens {
+	if c.State == Authorised && policy.KindOf(c.Kind).Answered {
 		if released, err := r.release(ctx, c); err == nil {
 			return released, nil
 		}

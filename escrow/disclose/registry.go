@@ -114,7 +114,7 @@ func (r *Registrar) known(ctx context.Context, s policy.Submission, b, inForce *
 		if records, err = r.Registry.Of(ctx, ids...); err != nil {
 			return known, facts, err
 		}
-	case b.Version < 5:
+	case !decidedByTarget(b):
 		return known, facts, nil
 	}
 	for _, p := range records {
@@ -124,11 +124,16 @@ func (r *Registrar) known(ctx context.Context, s policy.Submission, b, inForce *
 		}
 		known.Platforms = append(known.Platforms, opening.LoggedPlatform{Signed: p.Signed, Countersigned: p.Countersigned, Leaf: leaf})
 	}
+	if decidedByTarget(b) {
+		if known.Earlier, err = r.earlier(ctx, s); err != nil || known.Earlier == nil && len(known.Platforms) == 0 {
+			return known, facts, err
+		}
+	}
 	logs, err := opening.Logs(inForce)
 	if err != nil {
 		return known, facts, err
 	}
-	if facts, err = known.Facts(logs, inForce); err != nil || b.Version < 5 && !facts.Platforms.ReportsStolen() {
+	if facts, err = known.Facts(logs, inForce); err != nil || decidedByTarget(b) || !facts.Platforms.ReportsStolen() {
 		return known, facts, err
 	}
 	if known.Earlier, err = r.earlier(ctx, s); err != nil {

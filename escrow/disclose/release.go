@@ -65,15 +65,28 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if err != nil {
 		return c, err
 	}
-	if !policy.KindOf(c.Warrant.Kind).Opens {
+	if !policy.KindOf(c.Warrant.Kind).Answered {
 		return c, ErrNothingToOpen
 	}
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}
-	broken, err := r.packTargets(ctx, c, which, &p)
+	var broken map[int]error
+	switch kind := policy.KindOf(c.Warrant.Kind); {
+	case kind.Opens:
+		broken, err = r.packTargets(ctx, c, which, &p)
+	case kind.Answered:
+		err = r.packLinked(ctx, c, &p)
+	default:
+		err = ErrNothingToOpen
+	}
 	if err != nil {
 		return c, err
+	}
+	if c.Kind == policy.Link {
+		if p.Targets[0].Linked, err = r.linked(ctx, c, p); err != nil {
+			return c, err
+		}
 	}
 	packed, err := json.Marshal(p)
 	if err != nil {
@@ -82,6 +95,22 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	return r.Cases.Apply(ctx, c.ID, func(now Case) (Change, error) {
 		return now.release(round, which, broken, packed, since, r.Now())
 	})
+}
+
+// linked is what the issuing side answers to an order to link, of which p has everything else.
+func (r *Registrar) linked(ctx context.Context, c Case, p opening.Package) ([]byte, error) {
+	if r.Link == nil {
+		return nil, ErrNothingToOpen
+	}
+	packed, err := json.Marshal(p)
+	if err != nil {
+		return nil, err
+	}
+	order, err := json.Marshal(opening.Delivery{Rounds: []opening.Round{{Package: packed}}, Approvals: c.signedApprovals()})
+	if err != nil {
+		return nil, err
+	}
+	return r.Link(ctx, c.ID, order)
 }
 
 // mayRelease is why nothing of the case is released now, or nil.
@@ -210,6 +239,13 @@ const halvesAtOnce = 300
 // no other, to the requester; failed says why it could not of a target. Clear halves live
 // in this function only, each until it is encrypted.
 func (r *Registrar) pack(ctx context.Context, c Case, targets []openedTarget) (packed []opening.PackageTarget, failed []error, err error) {
+	packed, failed = make([]opening.PackageTarget, len(targets)), make([]error, len(targets))
+	if !policy.KindOf(c.Kind).Opens { // no field, and so no half
+		for i, t := range targets {
+			packed[i].OpenedTarget = t.OpenedTarget
+		}
+		return packed, failed, nil
+	}
 	wrapped := make([]Wrapped, len(targets))
 	for i, t := range targets {
 		wrapped[i] = Wrapped{t.Label, t.record.FirstHalf}
@@ -223,7 +259,6 @@ func (r *Registrar) pack(ctx context.Context, c Case, targets []openedTarget) (p
 			clear(half)
 		}
 	}()
-	packed = make([]opening.PackageTarget, len(targets))
 	for i, t := range targets {
 		if failed[i] != nil {
 			continue
@@ -303,8 +338,6 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 		return nil, ErrLost
 	case c.State == Recorded && !r.Now().Before(c.Expires):
 		return nil, policy.ErrExpired
-	case c.State == Authorised && !policy.KindOf(c.Kind).Opens && r.Carry != nil:
-		return r.carry(ctx, c)
 	case c.State == Authorised:
 		now, err := r.release(ctx, c)
 		if err != nil && !released {
@@ -319,25 +352,6 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 		return nil, err
 	}
 	return sealDelivery(c, d)
-}
-
-// carry makes what a case delivers that opens no record, once the leaf that authorised it is
-// under a cosigned checkpoint.
-func (r *Registrar) carry(ctx context.Context, c Case) ([]byte, error) {
-	if err := c.mayRelease(r.Now()); err != nil {
-		return nil, err
-	}
-	since, err := r.Rules.Since(ctx, c.Bundle)
-	if err != nil {
-		return nil, err
-	}
-	if err := policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()); err != nil {
-		return nil, err
-	}
-	if _, err := r.certified(ctx, c, len(c.Rounds)-1, decidedByTarget(since[0])); err != nil {
-		return nil, err
-	}
-	return r.Carry(ctx, c)
 }
 
 // delivery is what was released of a case, in the order of the leaves.

@@ -99,6 +99,10 @@ func Open(sealed io.Reader, identity string) (io.Reader, error) {
 	if err != nil {
 		return nil, err
 	}
+	return open(sealed, id)
+}
+
+func open(sealed io.Reader, id age.Identity) (io.Reader, error) {
 	content, err := age.Decrypt(sealed, id)
 	var notFor *age.NoIdentityMatchError
 	switch {

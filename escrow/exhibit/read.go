@@ -5,6 +5,8 @@ import (
 	"io"
 	"slices"
 
+	"filippo.io/age"
+
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -43,6 +45,10 @@ type Reader struct {
 // What one target is refused for does not hold up the others. err is that of Save, or why
 // an exhibit could not be fetched: then nothing is known of any target.
 func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err error) {
+	id, err := parseIdentity(r.Identity) // once: it takes as long as to open a short text
+	if err != nil {
+		return nil, err
+	}
 	refused = make([]*refusal.Error, len(posts))
 	read := make(map[token.Exhibit]*refusal.Error) // many posts may show one picture
 	for i, target := range posts {
@@ -50,7 +56,7 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 			for _, x := range p.Exhibits {
 				said, known := read[x]
 				if !known {
-					if said, err = r.read(x); err != nil {
+					if said, err = r.read(x, id); err != nil {
 						return nil, err
 					}
 					read[x] = said
@@ -64,17 +70,17 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 	return refused, nil
 }
 
-func (r Reader) read(x token.Exhibit) (refused *refusal.Error, err error) {
+func (r Reader) read(x token.Exhibit, id age.Identity) (refused *refusal.Error, err error) {
 	sealed, err := r.Fetch(x.Digest)
 	if err != nil {
 		return only(err, ErrMissing)
 	}
-	content, err := r.decrypt(sealed, x)
+	content, err := decrypt(sealed, x, id)
 	if r.Copy != nil && errors.Is(err, ErrNotForThisKey) {
 		if sealed, err = r.Copy(x.Digest); err != nil {
 			return only(err, ErrNotForThisKey, ErrCopy)
 		}
-		content, err = r.decrypt(sealed, x)
+		content, err = decrypt(sealed, x, id)
 	}
 	if err == nil {
 		err = x.Check(content)
@@ -96,8 +102,8 @@ func only(err error, refusals ...*refusal.Error) (*refusal.Error, error) {
 	return nil, err
 }
 
-func (r Reader) decrypt(sealed io.ReadCloser, x token.Exhibit) (b []byte, err error) {
-	content, err := Open(sealed, r.Identity)
+func decrypt(sealed io.ReadCloser, x token.Exhibit, id age.Identity) (b []byte, err error) {
+	content, err := open(sealed, id)
 	if err == nil {
 		b, err = io.ReadAll(io.LimitReader(content, x.Length+1)) // to its end, where it is as long as declared
 	}

@@ -551,8 +551,8 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change d
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }
 
-// storeRounds stores the case as a whole, and its rounds: the first is in its row. A further
-// one that is packed comes before the case is released, one that begins after it is authorised.
+// storeRounds stores the case as a whole, and its rounds: the first is in its row, and a
+// further one comes before the case moves for it.
 func storeRounds(b *pgx.Batch, before, c disclose.Case, change disclose.Change) {
 	var first disclose.Round
 	if len(c.Rounds) > 0 {
@@ -567,6 +567,9 @@ func storeRounds(b *pgx.Batch, before, c disclose.Case, change disclose.Change) 
 		b.Queue(`UPDATE case_rounds SET released_leaf = $3, package = $4 WHERE case_id = $1 AND n = $2 AND released_leaf IS NULL`,
 			c.ID, change.Round+1, c.Rounds[change.Round].ReleasedLeaf, change.Package)
 	}
+	for n := max(1, len(before.Rounds)); n < len(c.Rounds); n++ {
+		b.Queue(`INSERT INTO case_rounds (case_id, n, authorised_leaf) VALUES ($1, $2, $3)`, c.ID, n+1, c.Rounds[n].AuthorisedLeaf)
+	}
 	if rowOf(c) != rowOf(before) || pack != nil {
 		b.Queue(`
 			UPDATE cases SET state = $2, authorised_leaf = nullif($3::bigint, 0), released_leaf = nullif($4::bigint, 0),
@@ -576,9 +579,6 @@ func storeRounds(b *pgx.Batch, before, c disclose.Case, change disclose.Change) 
 			WHERE id = $1 AND state = $8`,
 			c.ID, string(c.State), first.AuthorisedLeaf, first.ReleasedLeaf, c.ExpiredLeaf, c.NoticedLeaf, pack, string(before.State),
 			c.DeclinedLeaf, c.ValidatedLeaf, c.LapsedLeaf, c.SecrecyEnds.UTC(), c.Expires.UTC())
-	}
-	for n := max(1, len(before.Rounds)); n < len(c.Rounds); n++ {
-		b.Queue(`INSERT INTO case_rounds (case_id, n, authorised_leaf) VALUES ($1, $2, $3)`, c.ID, n+1, c.Rounds[n].AuthorisedLeaf)
 	}
 }
 

@@ -301,6 +301,8 @@ func fits(row, have proof.Leaf) bool {
 	switch row.Kind {
 	case proof.KindDeclined:
 		row.Code = have.Code
+	case proof.KindRefused:
+		row.Rules = have.Rules
 	case proof.KindLapsed:
 		row.Fields, row.Targets = have.Fields, have.Targets // as the warrant and the targets had them then
 	case proof.KindRecorded:

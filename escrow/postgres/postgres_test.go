@@ -390,7 +390,9 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; DROP TABLE link_orders, suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims, link_moves; -- of later versions
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; ALTER TABLE approvals DROP COLUMN votes;
+		ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf;
+		DROP TABLE link_orders, case_targets, case_rounds, annulments, deletions, suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION newest_leaf_is, target_moves, count_targets, round_moves, about_its_case, platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims, link_moves; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {

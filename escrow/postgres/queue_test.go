@@ -28,9 +28,9 @@ func fill(t testing.TB, admin string, n int, state disclose.State, days int) {
 	_, err := conn.Exec(t.Context(), `
 		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from,
 		  recorded_leaf, authorised_leaf, released_leaf, noticed_leaf, package, targets, waiting, released, day)
-		SELECT substr(translate(md5(k) || md5(k), '0189', 'ghij'), 1, 26), sha256(k::bytea), 'court', k, 'production', '{}', '', sha256(k::bytea), 2, $1, $2, $2, $3,
+		SELECT substr(translate(md5(k) || md5(k), '0189', 'ghij'), 1, 26), sha256(k::bytea), 'court', k, 'production', '{}', '', sha256(k::bytea), 2, $1, $2, $2, $3::timestamptz,
 		  -10 * i, `+at(released, `-10 * i + 1`)+`, `+at(released, `-10 * i + 2`)+`, `+at(state == disclose.Noticed, `-10 * i + 3`)+`,
-		  CASE WHEN $1 = 'released' THEN 'x'::bytea END, 1, ($1 = 'recorded')::int, ($1 IN ('released', 'noticed'))::int, $3
+		  CASE WHEN $1 = 'released' THEN 'x'::bytea END, 1, ($1 = 'recorded')::int, ($1 IN ('released', 'noticed'))::int, $3::timestamptz::date
 		FROM (SELECT i + coalesce((SELECT count(*) FROM cases), 0) AS i FROM generate_series(1, $4::int) i) n, LATERAL (SELECT 'case ' || i) k (k)`,
 		string(state), day.AddDate(0, 0, days), day, n)
 	if err != nil {

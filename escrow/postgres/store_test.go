@@ -450,7 +450,7 @@ func TestCaseGoesItsWay(t *testing.T) {
 		t.Errorf("Case at its end: %v\n%+v\n%+v", err, read, noticed)
 	}
 	want := []issue.Notice{{Pseudonym: p, Platform: "town-square", Authority: "court", FileNumber: "7 O 1/26", LegalBasis: "§ 1",
-		Requester: "police", Fields: []string{"name"}, Leaf: 1, Day: day}}
+		Requester: "police", Fields: []string{"name"}, Leaf: 1, Day: day, Kind: policy.Production}}
 	if n, err := s.Notices(ctx, []token.Pseudonym{pseudonym(t), p}); err != nil || !reflect.DeepEqual(n, want) {
 		t.Errorf("Notices: %v, %+v", err, n)
 	}

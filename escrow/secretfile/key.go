@@ -40,7 +40,7 @@ func RefuseSecret(name string, b []byte) error {
 
 // ReadKey reads a secret signing key, a JWK, from a file.
 func ReadKey(name string) (jose.JSONWebKey, error) {
-	b, err := read(name)
+	b, err := read(name, maxSize)
 	defer clear(b)
 	var public jose.JSONWebKey
 	if err != nil && (json.Unmarshal(b, &public) != nil || !public.IsPublic()) { // others may read a public key: what is wrong is that it is one

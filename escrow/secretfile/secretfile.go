@@ -32,8 +32,11 @@ const maxSize = 1 << 20
 // have no right to: not to read it, nor to put something else in. A pipe, which
 // a shell makes for <(command), is such a file; a folder and a device are not.
 // It does not check who owns the file.
-func Read(name string) ([]byte, error) {
-	b, err := read(name)
+func Read(name string) ([]byte, error) { return ReadUpTo(name, maxSize) }
+
+// ReadUpTo is [Read] of a file that may be longer than a secret is: of at most so many bytes.
+func ReadUpTo(name string, most int64) ([]byte, error) {
+	b, err := read(name, most)
 	if err != nil {
 		clear(b)
 		return nil, err
@@ -42,7 +45,7 @@ func Read(name string) ([]byte, error) {
 }
 
 // read is [Read], which returns with [ErrMode] what it refuses for that.
-func read(name string) ([]byte, error) {
+func read(name string, most int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, ErrUnreadable.Because(err)
@@ -55,11 +58,11 @@ func read(name string) ([]byte, error) {
 	if !info.Mode().IsRegular() && info.Mode().Type() != os.ModeNamedPipe {
 		return nil, ErrUnreadable.Because(errors.New(name + " is not a file"))
 	}
-	b, err := io.ReadAll(io.LimitReader(f, maxSize+1))
+	b, err := io.ReadAll(io.LimitReader(f, most+1))
 	if info.Mode().Perm()&0o077 != 0 {
 		return b, ErrMode.Because(errors.New(name))
 	}
-	if err != nil || len(b) > maxSize {
+	if err != nil || int64(len(b)) > most {
 		clear(b)
 		return nil, ErrUnreadable.Because(errors.Join(err, errors.New(name)))
 	}

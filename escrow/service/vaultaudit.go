@@ -113,26 +113,40 @@ func casesOf(leaves []proof.Leaf, since time.Time) cases {
 	if !since.IsZero() {
 		from = proof.Day(since)
 	}
-	released := make(map[int64]string) // day, by case
-	for _, l := range leaves {
-		if l.Case != nil && l.Kind == proof.KindReleased {
-			released[*l.Case] = l.Day
+	type target struct {
+		index    int64
+		position int
+	}
+	// each hands on the targets of a case that a leaf of one of those kinds is about;
+	// before format 5 of the bundle all. A link and a suspension open no half.
+	each := func(is func(proof.Kind) bool, do func(l proof.Leaf, t target)) {
+		for _, l := range leaves {
+			if l.Case == nil || *l.Case < 0 || *l.Case >= int64(len(leaves)) || !is(l.Kind) {
+				continue
+			}
+			recorded := leaves[*l.Case]
+			if kind := proof.WarrantKindOf(recorded.WarrantKind); kind.Decided && !kind.Opens {
+				continue
+			}
+			for i := range recorded.Targets {
+				if len(l.Which) == 0 || l.Which.Has(i) {
+					do(l, target{*l.Case, i})
+				}
+			}
 		}
 	}
+	released := make(map[target]string) // day
+	each(func(k proof.Kind) bool { return k == proof.KindReleased }, func(l proof.Leaf, t target) { released[t] = l.Day })
 	c := cases{authorised: make(map[string]int)}
-	for _, l := range leaves {
-		if l.Case == nil || *l.Case < 0 || *l.Case >= int64(len(leaves)) || l.Kind != proof.KindAuthorised {
-			continue
-		}
-		day, done := released[*l.Case]
+	each(func(k proof.Kind) bool { return k == proof.KindAuthorised || k == proof.KindDecided }, func(l proof.Leaf, t target) {
+		day, done := released[t]
 		if done && day < from {
-			continue
+			return
 		}
-		targets := leaves[*l.Case].Targets
-		if c.authorised[l.Day] += targets; done && l.Day >= from {
-			c.released += targets
+		if c.authorised[l.Day]++; done && l.Day >= from {
+			c.released++
 		}
-	}
+	})
 	return c
 }
 

@@ -2,6 +2,7 @@ package service
 
 import (
 	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -56,6 +57,31 @@ func TestI2NoDecryptBeforeItsCase(t *testing.T) {
 		}
 		if !errors.Is(err, test.want) {
 			t.Errorf("%s: %v (%v), want %v", name, err, errors.Unwrap(err), test.want)
+		}
+	}
+}
+
+// Since format 5 of the bundle, targets are authorised and released in rounds, and a link
+// or a suspension opens no half.
+func TestVaultOpensWhatEachRoundAuthorised(t *testing.T) {
+	index := func(i int64) *int64 { return &i }
+	log := []proof.Leaf{
+		{Kind: proof.KindRecorded, WarrantKind: proof.Production, Day: "2026-03-02", Targets: 3},
+		{Kind: proof.KindDecided, Day: "2026-03-03", Case: index(0), Which: proof.Marks{0b001}},
+		{Kind: proof.KindReleased, Day: "2026-03-03", Case: index(0), Which: proof.Marks{0b001}},
+		{Kind: proof.KindDecided, Day: "2026-03-05", Case: index(0), Which: proof.Marks{0b110}},
+		{Kind: proof.KindReleased, Day: "2026-03-06", Case: index(0), Which: proof.Marks{0b010}},
+		{Kind: proof.KindDecided, Day: "2026-03-07", Case: index(0), Which: proof.Marks{0b000}},
+		{Kind: proof.KindRecorded, WarrantKind: proof.Suspension, Day: "2026-03-07", Targets: 3},
+		{Kind: proof.KindDecided, Day: "2026-03-07", Case: index(6), Which: proof.Marks{0b111}},
+	}
+	for since, want := range map[string]cases{
+		"":           {map[string]int{"2026-03-03": 1, "2026-03-05": 2}, 2},
+		"2026-03-04": {map[string]int{"2026-03-05": 2}, 1},
+	} {
+		from, _ := time.Parse(time.DateOnly, since)
+		if got := casesOf(log, from); !maps.Equal(got.authorised, want.authorised) || got.released != want.released {
+			t.Errorf("since %q: %+v, want %+v", since, got, want)
 		}
 	}
 }

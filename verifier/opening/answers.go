@@ -37,7 +37,8 @@ const (
 
 // Answer is what a custodian says about one target of the warrant. Each question is put so
 // that yes speaks for the opening: with one no the target is declined. A custodian can
-// decline a target for another reason as well.
+// decline a target for another reason as well; where their own checks found it wrong, they
+// were asked nothing about it.
 type Answer struct {
 	Target int      `json:"target"` // index into the warrant's targets
 	Says   []string `json:"says"`   // to each of Approval.Questions, in their order: Yes, No or NotAsked
@@ -57,7 +58,7 @@ func (a Answer) wellFormed(questions int) error {
 		}
 	}
 	switch {
-	case len(a.Says) != questions, asked == 0:
+	case len(a.Says) != questions, a.Vote == Approve && asked == 0:
 		return errors.New("an answer is not to the questions")
 	case a.Vote == Approve && (a.Reason != "" || slices.Contains(a.Says, No)):
 		return errors.New("a target is approved in spite of a no, or with a reason")

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -157,17 +158,86 @@ func TestApprovalRefused(t *testing.T) {
 	}
 }
 
+// answered is w.approval of somebody who approves the first target and declines the second.
+func (w *world) answered() Approval {
+	a := w.approval()
+	a.Shares = a.Shares[:1]
+	a.Questions = []string{"Does each of these posts show this offence, Threats to kill?", "Is it compatible with press freedom?"}
+	a.Answers = []Answer{{0, []string{Yes, NotAsked}, Approve, ""}, {1, []string{Yes, No}, Decline, "press_freedom"}}
+	return a
+}
+
+// What was asked and answered is signed with the decision, and the decision is what it comes
+// to: one that is not is read by nobody.
+func TestAnswersAreSigned(t *testing.T) {
+	w := newWorld(t)
+	raw, err := SignApproval(w.custodians[0], w.answered())
+	if err != nil {
+		t.Fatal(err, errors.Unwrap(err))
+	}
+	a, err := VerifyApproval(raw, w.bundle)
+	if err != nil || len(a.Questions) != 2 || len(a.Answers) != 2 || a.Answers[1].Says[1] != No {
+		t.Fatal(a, err)
+	}
+	if votes, err := a.Votes(3); err != nil || !slices.Equal(votes, []string{Approve, Decline, ""}) {
+		t.Error(votes, err)
+	}
+	if _, err := a.Votes(1); !errors.Is(err, ErrApprovalTargets) {
+		t.Error("a warrant of one target:", err)
+	}
+	for name, change := range map[string]func(*Approval){
+		"a share of a declined target":   func(a *Approval) { a.Shares = w.approval().Shares },
+		"a share of no target":           func(a *Approval) { a.Shares[0].Target = 2 },
+		"approved in spite of a no":      func(a *Approval) { a.Answers[1].Vote, a.Answers[1].Reason = Approve, "" },
+		"approved with a reason":         func(a *Approval) { a.Answers[0].Reason = "press_freedom" },
+		"declined without a reason":      func(a *Approval) { a.Answers[1].Reason = "" },
+		"a reason of no list":            func(a *Approval) { a.Answers[1].Reason = "jane.doe" },
+		"neither yes nor no":             func(a *Approval) { a.Answers[0].Says[0] = "perhaps" },
+		"no vote":                        func(a *Approval) { a.Answers[0].Vote = "" },
+		"nothing asked":                  func(a *Approval) { a.Answers[0].Says = []string{NotAsked, NotAsked} },
+		"an answer to no question":       func(a *Approval) { a.Answers[0].Says = append(a.Answers[0].Says, Yes) },
+		"a question without an answer":   func(a *Approval) { a.Answers[0].Says = a.Answers[0].Says[:1] },
+		"a target twice":                 func(a *Approval) { a.Answers[1].Target = 0 },
+		"target -1":                      func(a *Approval) { a.Answers[0].Target = -1 },
+		"in another order":               func(a *Approval) { a.Answers[0], a.Answers[1] = a.Answers[1], a.Answers[0] },
+		"no questions":                   func(a *Approval) { a.Questions = nil },
+		"questions alone":                func(a *Approval) { a.Answers = nil },
+		"many questions":                 func(a *Approval) { a.Questions = make([]string, 9) },
+		"a question that hides":          func(a *Approval) { a.Questions[0] += "\u202e" },
+		"an empty question":              func(a *Approval) { a.Questions[0] = " " },
+		"declined, and one is approved":  func(a *Approval) { a.Decision, a.Reason, a.Shares = Decline, "press_freedom", nil },
+		"approved, and none is approved": func(a *Approval) { a.Answers, a.Shares = a.Answers[1:], nil },
+		"declined for another reason": func(a *Approval) {
+			a.Decision, a.Reason, a.Answers, a.Shares = Decline, "recused", a.Answers[1:], nil
+		},
+	} {
+		a := w.answered()
+		change(&a)
+		payload, err := a.marshal()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := approvalFormat.Sign(w.custodians[0], payload)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := VerifyApproval(raw, w.bundle); got != nil || refusal.Of(err) == nil || refusal.Of(err).Code != ErrApprovalMalformed.Code {
+			t.Error(name, err)
+		}
+	}
+}
+
 // C10: an approval is bound to its case and warrant by the signature; moved to
 // another, it does not verify.
 func TestC10ApprovalMovedToAnotherCase(t *testing.T) {
 	w := newWorld(t)
-	raw, err := SignApproval(w.custodians[0], w.approval())
+	raw, err := SignApproval(w.custodians[0], w.answered())
 	if err != nil {
 		t.Fatal(err)
 	}
 	parts := strings.Split(raw, ".")
 	payload, _ := base64.RawURLEncoding.DecodeString(parts[1])
-	for _, swap := range [][2]string{{`"case":"k3x"`, `"case":"k3y"`}, {digest("w"), digest("v")}, {`"leaf_index":7`, `"leaf_index":6`}, {`"target":1`, `"target":2`}} {
+	for _, swap := range [][2]string{{`"case":"k3x"`, `"case":"k3y"`}, {digest("w"), digest("v")}, {`"leaf_index":7`, `"leaf_index":6`}, {`"target":1`, `"target":2`}, {`"press_freedom"`, `"recused"`}, {"press freedom", "public order"}} {
 		moved := strings.Replace(string(payload), swap[0], swap[1], 1)
 		if moved == string(payload) {
 			t.Fatal("nothing moved")
@@ -221,7 +291,7 @@ func TestT43CrossDocument(t *testing.T) {
 // bytes.
 func FuzzApprovalPayload(f *testing.F) {
 	w := newWorld(f)
-	for _, a := range []Approval{w.approval(), {Decision: Decline, Reason: "disproportionate"}} {
+	for _, a := range []Approval{w.approval(), w.answered(), {Decision: Decline, Reason: "disproportionate"}} {
 		b, err := a.marshal()
 		if err != nil {
 			f.Fatal(err)

@@ -222,7 +222,7 @@ func (o *Opening) verifyLog(d Delivery, released bool, since []*policy.Bundle) e
 		if err := underRules(checked.Recorded, since[0]); err != nil {
 			return err
 		}
-		if i > 0 && !checked.follows(o.rounds[i-1]) {
+		if i > 0 && !checked.follows(o.rounds[i-1]) || (len(checked.Decided) > 0) != (since[0].Version >= perTarget) {
 			return ErrPackage
 		}
 		if err := checked.verify(r, released, logs); err != nil {
@@ -250,7 +250,7 @@ func (o *Opening) verifyLog(d Delivery, released bool, since []*policy.Bundle) e
 // follows reports whether r is a later round of the same case.
 func (r round) follows(before round) bool {
 	return r.Case == before.Case && r.Submission.Warrant == before.Submission.Warrant && bytes.Equal(r.Salt, before.Salt) &&
-		r.Recorded.Index == before.Recorded.Index && bytes.Equal(r.Recorded.Bytes, before.Recorded.Bytes) && r.released > before.released && len(r.Decided) > 0
+		r.Recorded.Index == before.Recorded.Index && bytes.Equal(r.Recorded.Bytes, before.Recorded.Bytes) && r.released > before.released
 }
 
 // verify checks that the log holds the release of this package, and before it the decision.

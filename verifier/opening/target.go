@@ -68,8 +68,8 @@ func (o *Opening) bar(bars []LoggedLeaf, since []*policy.Bundle) error {
 		kind, why := proof.KindLapsed, ErrLapsed
 		if leaf.Kind == proof.KindRecorded {
 			kind, why = proof.KindRecorded, ErrAnnulled
-			if !proof.WarrantKindOf(leaf.WarrantKind).Stops {
-				return ErrPackage
+			if leaf.WarrantKind != proof.Annulment {
+				return ErrPackage // a withdrawal stops what was not released yet, and no more
 			}
 		}
 		if leaf, _, err = checkLeaf(logs, l, kind, &o.Certificate.Recorded); err != nil {

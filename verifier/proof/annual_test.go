@@ -41,7 +41,7 @@ func TestStatisticsOfAYear(t *testing.T) {
 	}
 	for i := range 6 {
 		c := h.warrant(Emergency, 1, subscriber)
-		h.later(time.Duration(i) * time.Hour).opened(c, 1)
+		h.later(time.Duration(i)*time.Hour).opened(c, 1)
 		h.warrant(Validation, 0, about(c))
 	}
 	for range 7 {

@@ -1,7 +1,6 @@
 package proof
 
 import (
-	"slices"
 	"time"
 )
 
@@ -51,5 +50,5 @@ func (r *Report) Overdue() []int64 {
 			cases = append(cases, d.Case)
 		}
 	}
-	return slices.Clip(cases)
+	return cases
 }

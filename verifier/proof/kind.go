@@ -184,7 +184,7 @@ func RefusedLeaf(at time.Time, code string, rules ...string) Leaf {
 	l := newLeaf(at, KindRefused)
 	l.Code = code
 	for _, id := range slices.Compact(slices.Sorted(slices.Values(rules))) {
-		if shaped(id, word) && len(l.Rules) < maxFields {
+		if IsWord(id) && len(l.Rules) < maxFields {
 			l.Rules = append(l.Rules, id)
 		}
 	}

@@ -64,7 +64,6 @@ type Leaf struct {
 }
 
 var (
-	digest       = regexp.MustCompile(`^[0-9a-f]{64}$`)
 	jurisdiction = regexp.MustCompile(`^[A-Z]{2}(-[A-Z0-9]{1,3})?$`)
 	word         = regexp.MustCompile(`^[a-z][a-z0-9]*([._-][a-z0-9]+)*$`) // at most maxWord characters
 	// A run of digits is a date of birth, a telephone or a file number; a
@@ -119,13 +118,13 @@ func (l Leaf) lint() error {
 	}
 	for _, f := range []struct {
 		name, value string
-		shape       *regexp.Regexp
+		shaped      func(string) bool
 	}{
-		{"jurisdiction", l.Jurisdiction, jurisdiction}, {"offence_class", l.OffenceClass, word},
-		{"offence", l.Offence, word}, {"code", l.Code, word}, {"custodian", l.Custodian, word}, {"bundle", l.Bundle, digest}, {"commitment", l.Commitment, digest},
-		{"salt_commitment", l.SaltCommitment, digest}, {"package", l.Package, digest}, {"salt", l.Salt, digest},
+		{"jurisdiction", l.Jurisdiction, jurisdiction.MatchString}, {"offence_class", l.OffenceClass, IsWord}, {"offence", l.Offence, IsWord},
+		{"code", l.Code, IsWord}, {"custodian", l.Custodian, IsWord}, {"bundle", l.Bundle, isDigest}, {"commitment", l.Commitment, isDigest},
+		{"salt_commitment", l.SaltCommitment, isDigest}, {"package", l.Package, isDigest}, {"salt", l.Salt, isDigest},
 	} {
-		if f.value != "" && !shaped(f.value, f.shape) {
+		if f.value != "" && !f.shaped(f.value) {
 			return errors.New(f.name)
 		}
 	}
@@ -161,13 +160,15 @@ func (l Leaf) lint() error {
 	return nil
 }
 
-// IsWord reports whether a leaf takes s as a word of a bundle.
-func IsWord(s string) bool { return shaped(s, word) }
+// IsWord reports whether a leaf takes s as a word of a bundle: short, and telling of
+// nobody.
+func IsWord(s string) bool {
+	return len(s) <= maxWord && word.MatchString(s) && !telling.MatchString(s)
+}
 
-// shaped reports whether a value has its shape. What is no digest must be short, too,
-// and must tell nothing.
-func shaped(value string, shape *regexp.Regexp) bool {
-	return shape.MatchString(value) && (shape == digest || len(value) <= maxWord && !telling.MatchString(value))
+// isDigest reports whether s is 32 bytes in lower-case hex.
+func isDigest(s string) bool {
+	return len(s) == 64 && strings.Trim(s, "0123456789abcdef") == ""
 }
 
 func (l Leaf) lintRecorded() error {
@@ -198,7 +199,7 @@ func (l Leaf) lintRecorded() error {
 	}
 	for i, c := range l.TargetCommitments {
 		// Sorted, so that their order tells nothing about the warrant's.
-		if !digest.MatchString(c) || i > 0 && c <= l.TargetCommitments[i-1] {
+		if !isDigest(c) || i > 0 && c <= l.TargetCommitments[i-1] {
 			return errors.New("target_commitments")
 		}
 	}
@@ -221,13 +222,13 @@ func lintOpened(opened []Opened) error {
 		switch {
 		case o.Leaf < 0 || i > 0 && o.Leaf <= opened[i-1].Leaf:
 			return errors.New("leaf of what is opened")
-		case !shaped(o.Custodian, word):
+		case !IsWord(o.Custodian):
 			return errors.New("custodian of what is opened")
 		case len(o.Votes) == 0 || len(o.Votes) > maxMarks:
 			return errors.New("votes")
 		case len(o.Grounds) > maxFields || !sortedWords(o.Grounds):
 			return errors.New("grounds")
-		case !shaped(o.Salt, digest) || !shaped(o.Signed, digest):
+		case !isDigest(o.Salt) || !isDigest(o.Signed):
 			return errors.New("salt or digest of what is opened")
 		}
 	}
@@ -237,7 +238,7 @@ func lintOpened(opened []Opened) error {
 // sortedWords reports whether all are words of the bundle, each once, sorted.
 func sortedWords(all []string) bool {
 	for i, w := range all {
-		if !shaped(w, word) || i > 0 && w <= all[i-1] {
+		if !IsWord(w) || i > 0 && w <= all[i-1] {
 			return false
 		}
 	}
@@ -336,14 +337,21 @@ func commitsTo(saltCommitment, salt string) bool {
 // pseudonym on this platform, opened with the salt of the case's noticed
 // leaf. It is how a person checks the log for themself.
 func Concerns(recorded, noticed Leaf, pseudonym, platform string) bool {
+	return named(recorded, noticed, pseudonym, platform) >= 0
+}
+
+// named is the position of that pseudonym among the targets of the recorded leaf, or -1.
+func named(recorded, noticed Leaf, pseudonym, platform string) int {
 	salt, err := hex.DecodeString(noticed.Salt)
 	if err != nil || len(salt) != 32 {
-		return false
+		return -1
 	}
-	want := Commit([32]byte(salt), "target", []byte(pseudonym), []byte(platform))
-	found := 0
-	for _, c := range recorded.TargetCommitments {
-		found |= subtle.ConstantTimeCompare([]byte(c), []byte(want))
+	want := Target{pseudonym, platform}.commit([32]byte(salt))
+	at := -1
+	for i, c := range recorded.TargetCommitments {
+		if subtle.ConstantTimeCompare([]byte(c), []byte(want)) == 1 {
+			at = i
+		}
 	}
-	return found == 1
+	return at
 }

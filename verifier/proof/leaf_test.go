@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -40,8 +41,23 @@ func examples() []proof.Leaf {
 	}
 }
 
+// newExamples is one valid leaf of each form since format 5 of the bundle.
+func newExamples() []proof.Leaf {
+	decision := proof.Decision{Custodian: "bar-council", Votes: proof.Marks{0b01}, Grounds: []string{"press_freedom"}, Signed: []byte("a.b.c")}
+	emergency := proof.RecordedLeaf(noon, proof.Facets{Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: proof.Emergency, Quorum: 2, Offence: "stalking-s2a",
+		Data: proof.DataSubscriber, Bundle: hexA, Salt: [32]byte{1}, Warrant: "a.b.c", Targets: []proof.Target{{Pseudonym: "p", Platform: "x"}}})
+	held := proof.RecordedLeaf(noon, proof.Facets{Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: proof.Preservation, HoldEnds: noon.AddDate(0, 0, 60),
+		Bundle: hexA, Salt: [32]byte{1}, Warrant: "a.b.c", Targets: []proof.Target{{Pseudonym: "p", Platform: "x"}}})
+	annulment := proof.RecordedLeaf(noon, proof.Facets{Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: proof.Annulment, Bundle: hexA, Salt: [32]byte{1}, Warrant: "a.b.c"})
+	annulment.Case, annulment.Which = ref(2), proof.Marks{0b10}
+	return []proof.Leaf{emergency, held, annulment, proof.DecisionLeaf(noon, 2, [32]byte{1}, decision),
+		proof.DecidedLeaf(noon, 2, proof.Marks{0b01}, []proof.Opened{decision.Open([32]byte{1}, 3)}).On(proof.Second(noon)),
+		proof.ReleasedLeaf(noon, 2, [32]byte{1}, proof.Marks{0b01}), proof.LapsedLeaf(noon, 2, []string{"name", "birthdate"}, 1),
+		proof.DeletedLeaf(noon, 2), proof.RefusedLeaf(noon, "warrant.refused_by_rule", "press-freedom")}
+}
+
 func TestLeafOfEveryKindHasOneForm(t *testing.T) {
-	for _, l := range examples() {
+	for _, l := range append(examples(), newExamples()...) {
 		b, err := l.Marshal()
 		if err != nil {
 			t.Fatalf("%s: %v", l.Kind, err)
@@ -148,6 +164,114 @@ func TestM31LeafHasOnlyItsCanonicalBytes(t *testing.T) {
 	}
 }
 
+// The leaves since format 5 of the bundle take nothing that the earlier ones do not.
+func TestM31LeafOfARoundThatCouldCarryAPerson(t *testing.T) {
+	x := newExamples()
+	emergency, held, annulment, decision, decided, released, lapsed, deleted, refused := x[0], x[1], x[2], x[3], x[4], x[5], x[6], x[7], x[8]
+	set := func(l proof.Leaf, f func(*proof.Leaf)) proof.Leaf { f(&l); return l }
+	opened := func(f func(*proof.Opened)) proof.Leaf {
+		l := decided
+		l.Opened = slices.Clone(l.Opened)
+		f(&l.Opened[0])
+		return l
+	}
+	for name, l := range map[string]proof.Leaf{
+		"M31 an emergency by the day":        set(emergency, func(l *proof.Leaf) { l.At = "" }),
+		"M31 a preservation to the second":   held.On(proof.Second(noon)),
+		"M31 a second of another day":        set(emergency, func(l *proof.Leaf) { l.At = "2026-11-22T12:00:00Z" }),
+		"M31 a fraction of a second":         set(emergency, func(l *proof.Leaf) { l.At = "2026-11-21T12:00:00.5Z" }),
+		"M31 a decision to the second":       decision.On(proof.Second(noon)),
+		"M31 who decided":                    set(decision, func(l *proof.Leaf) { l.Custodian = "bar-council" }),
+		"M31 why they declined":              set(decision, func(l *proof.Leaf) { l.Code = "declined.recused" }),
+		"M31 a decision without salt":        proof.DecisionLeaf(noon, 2, [32]byte{}, proof.Decision{Custodian: "bar-council", Votes: proof.Marks{1}, Signed: []byte("x")}),
+		"M31 a name as custodian":            opened(func(o *proof.Opened) { o.Custodian = "Jo Bloggs" }),
+		"M31 a name as ground":               opened(func(o *proof.Opened) { o.Grounds = []string{"Jo Bloggs"} }),
+		"M31 grounds not sorted":             opened(func(o *proof.Opened) { o.Grounds = []string{"recused", "incomplete"} }),
+		"M31 one ground twice":               opened(func(o *proof.Opened) { o.Grounds = []string{"recused", "recused"} }),
+		"M31 no votes":                       opened(func(o *proof.Opened) { o.Votes = nil }),
+		"M31 text as salt":                   opened(func(o *proof.Opened) { o.Salt = "jo bloggs" }),
+		"M31 the document itself":            opened(func(o *proof.Opened) { o.Signed = "a.b.c" }),
+		"M31 a leaf before all":              opened(func(o *proof.Opened) { o.Leaf = -1 }),
+		"M31 one decision opened twice":      set(decided, func(l *proof.Leaf) { l.Opened = append(l.Opened, l.Opened...) }),
+		"M31 more marks than targets can be": set(decided, func(l *proof.Leaf) { l.Which = make(proof.Marks, 114) }),
+		"M31 released of no target":          set(released, func(l *proof.Leaf) { l.Which = proof.Marks{0} }),
+		"M31 a lapse by the day":             set(lapsed, func(l *proof.Leaf) { l.At = "" }),
+		"M31 a person as field":              set(lapsed, func(l *proof.Leaf) { l.Fields = []string{"Jo Bloggs"} }),
+		"M31 fields of no target":            set(lapsed, func(l *proof.Leaf) { l.Targets = 0 }),
+		"M31 targets without a field":        set(lapsed, func(l *proof.Leaf) { l.Fields = nil }),
+		"M31 less than no target":            set(lapsed, func(l *proof.Leaf) { l.Targets = -1 }),
+		"M31 what was deleted":               set(deleted, func(l *proof.Leaf) { l.Fields = []string{"name"} }),
+		"M31 a name as offence":              set(emergency, func(l *proof.Leaf) { l.Offence = "Jo Bloggs" }),
+		"M31 a file number as offence":       set(emergency, func(l *proof.Leaf) { l.Offence = "case-20260001" }),
+		"M31 another category of data":       set(emergency, func(l *proof.Leaf) { l.Data = "content" }),
+		"M31 when a production is held":      set(emergency, func(l *proof.Leaf) { l.HoldEnds = "2026-12-01" }),
+		"M31 a time as the end of a hold":    set(held, func(l *proof.Leaf) { l.HoldEnds = "2026-12-01T10:00:00Z" }),
+		"M31 some targets of no case":        set(annulment, func(l *proof.Leaf) { l.Case = nil }),
+		"M31 none of a case's targets":       set(annulment, func(l *proof.Leaf) { l.Which = proof.Marks{0} }),
+		"M31 some targets of an emergency":   set(emergency, func(l *proof.Leaf) { l.Which = proof.Marks{1} }),
+		"M31 a rule in words":                set(refused, func(l *proof.Leaf) { l.Rules = []string{"Jo Bloggs"} }),
+		"M31 rules not sorted":               set(refused, func(l *proof.Leaf) { l.Rules = []string{"b", "a"} }),
+	} {
+		if b, err := l.Marshal(); !errors.Is(err, proof.ErrLeaf) {
+			t.Errorf("%s: %s, %v", name, b, err)
+		} else if s := err.Error() + fmt.Sprint(errors.Unwrap(err)); strings.Contains(strings.ToLower(s), "bloggs") {
+			t.Errorf("%s: the refusal quotes what it refused: %s", name, s)
+		}
+	}
+	if l := proof.RefusedLeaf(noon, "warrant.refused_by_rule", "Only for §185", "b", "a", "b"); !slices.Equal(l.Rules, []string{"a", "b"}) {
+		t.Error("a rule whose id is no word keeps a refusal out of the log, or is in it:", l.Rules)
+	}
+}
+
+// Marks are a set of the targets of one case, in one form, and name none of them.
+func TestMarks(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, proof.MaxTargets).Draw(t, "targets")
+		m, other := proof.NewMarks(n), proof.NewMarks(n)
+		want := make(map[int]bool)
+		for _, i := range rapid.SliceOf(rapid.IntRange(0, n-1)).Draw(t, "marked") {
+			m.Set(i)
+			want[i] = true
+		}
+		other.Set(rapid.IntRange(0, n-1).Draw(t, "other"))
+		for i := -1; i <= n+8; i++ {
+			if m.Has(i) != want[i] {
+				t.Fatalf("%d of %d", i, n)
+			}
+		}
+		text, _ := m.MarshalText()
+		var back proof.Marks
+		if err := back.UnmarshalText(text); err != nil || !bytes.Equal(back, m) || len(text) != 2*((n+7)/8) {
+			t.Fatal(err, string(text))
+		}
+		if !m.Of(n) || m.Of(n+8) || m.Count() != len(want) || m.Or(other).Count()-m.And(other).Count() != m.Without(other).Count()+other.Without(m).Count() {
+			t.Fatalf("%x of %d", m, n)
+		}
+		if n%8 != 0 {
+			m[len(m)-1] |= 1 << 7
+			if m.Of(n) {
+				t.Fatal("a bit beyond the last target")
+			}
+		}
+	})
+	if proof.NewMarks(0).Of(0) || new(proof.Marks).UnmarshalText([]byte("bloggs")) == nil {
+		t.Error("a case without targets has marks, or anything is hex")
+	}
+	if err := new(proof.Marks).UnmarshalText([]byte("bloggs")); strings.Contains(err.Error(), "bloggs") {
+		t.Error("the refusal quotes what it refused")
+	}
+	targets := []proof.Target{{Pseudonym: "p", Platform: "x"}, {Pseudonym: "q", Platform: "x"}, {Pseudonym: "p", Platform: "y"}}
+	recorded := proof.RecordedLeaf(noon, proof.Facets{WarrantKind: proof.Production, Salt: [32]byte{1}, Targets: targets})
+	at := proof.Positions(recorded, [32]byte{1}, targets)
+	some, all := proof.MarksOf(recorded, [32]byte{1}, targets[2], targets[0])
+	if !all || some.Count() != 2 || !some.Has(at[0]) || !some.Has(at[2]) || some.Has(at[1]) {
+		t.Error(at, some)
+	}
+	if _, all := proof.MarksOf(recorded, [32]byte{2}, targets...); all {
+		t.Error("found without the salt of the case")
+	}
+}
+
 // A pseudonym on a platform is one of few: whoever has the platform's user
 // list can try them all. Only the salt hides them.
 func TestM32CommitmentResistsGuessingUntilTheSaltIsPublished(t *testing.T) {
@@ -206,7 +330,7 @@ func TestM34OversizeLeafIsRefusedBeforeParsing(t *testing.T) {
 
 func FuzzLeaf(f *testing.F) {
 	seeds := 0
-	for _, l := range examples() {
+	for _, l := range append(examples(), newExamples()...) {
 		b, err := l.Marshal()
 		if err != nil {
 			f.Fatal(err)
@@ -235,7 +359,7 @@ func FuzzLeaf(f *testing.F) {
 // same one.
 func TestOneBitChangedInALeafChangesIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		l := rapid.SampledFrom(examples()).Draw(t, "leaf")
+		l := rapid.SampledFrom(append(examples(), newExamples()...)).Draw(t, "leaf")
 		b, err := l.Marshal()
 		if err != nil {
 			t.Fatal(err)

@@ -74,7 +74,7 @@ func (l *lawful) lie(t *rapid.T) bool {
 			return true
 		}
 	case "release":
-		if which := l.all &^ l.authorised | l.released | l.withdrawn; which != 0 {
+		if which := l.all&^l.authorised | l.released | l.withdrawn; which != 0 {
 			l.release(l.index, which)
 			return true
 		}

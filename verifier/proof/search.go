@@ -61,21 +61,37 @@ func FindErasure(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 	return index, day, err
 }
 
-// FindNotices returns the indices of the recorded warrants in a tree that was
-// audited which a served notice shows to name a pen name on a platform. The pen
-// name is compared on this machine. A case that is still secret does not show.
-func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, penName, platform string) ([]int64, error) {
-	found := []int64{}
-	recorded := make(map[int64]Leaf)
+// Notices are the recorded warrants, by index, that served notices show to name a pen
+// name on a platform.
+type Notices struct {
+	Opened []int64 // whose package opens it
+	Named  []int64 // that opened others, or suspended it
+}
+
+// FindNotices returns what the served notices in a tree that was audited show of a pen
+// name. It is compared on this machine. A case that is still secret does not show.
+func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, penName, platform string) (Notices, error) {
+	found := Notices{[]int64{}, []int64{}}
+	recorded, released := make(map[int64]Leaf), make(map[int64]Marks)
 	err := EachLeaf(ctx, tiles, tree, 0, func(index int64, l Leaf) {
 		switch l.Kind {
 		case KindRecorded:
 			recorded[index] = l
+		case KindReleased:
+			which := l.Which
+			if len(which) == 0 { // before format 5 of the bundle
+				which = AllMarks(recorded[*l.Case].Targets)
+			}
+			released[*l.Case] = released[*l.Case].Or(which)
 		case KindNoticed:
-			if Concerns(recorded[*l.Case], l, penName, platform) {
-				found = append(found, *l.Case)
+			switch at := named(recorded[*l.Case], l, penName, platform); {
+			case released[*l.Case].Has(at):
+				found.Opened = append(found.Opened, *l.Case)
+			case at >= 0:
+				found.Named = append(found.Named, *l.Case)
 			}
 			delete(recorded, *l.Case)
+			delete(released, *l.Case)
 		}
 	})
 	return found, err

@@ -2,6 +2,7 @@ package proof_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,6 +38,32 @@ func TestReceiptIsFoundInThePage(t *testing.T) {
 	} {
 		if _, err := proof.ParseReceipt([]byte(page)); !errors.Is(err, want) {
 			t.Errorf("%q: %v", page, err)
+		}
+	}
+}
+
+// A warrant that named a pen name need not have opened it: custodians decide for each
+// target, and the log shows a person which it was.
+func TestNoticesTellWhoWasOpened(t *testing.T) {
+	salt := [32]byte{9}
+	targets := []proof.Target{{Pseudonym: "pen1opened", Platform: "forum"}, {Pseudonym: "pen1named", Platform: "forum"}}
+	recorded := proof.RecordedLeaf(noon, proof.Facets{Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: proof.Production, Quorum: 2, Bundle: bundleLeaf(0).Bundle,
+		Salt: salt, Warrant: "a.b.c", Targets: targets})
+	which, _ := proof.MarksOf(recorded, salt, targets[0])
+	w := newWorld(t)
+	w.add(bundleLeaf(0))
+	c := w.add(recorded)
+	w.add(proof.ReleasedLeaf(noon, c, [32]byte{1}, which), proof.NoticedLeaf(noon, c, salt))
+	old := w.add(recorded) // before format 5 a release opened all
+	w.add(proof.ReleasedLeaf(noon, old, [32]byte{1}, nil), proof.NoticedLeaf(noon, old, salt))
+	for name, want := range map[string]proof.Notices{
+		"pen1opened": {Opened: []int64{c, old}, Named: []int64{}},
+		"pen1named":  {Opened: []int64{old}, Named: []int64{c}},
+		"pen1other":  {Opened: []int64{}, Named: []int64{}},
+	} {
+		got, err := proof.FindNotices(t.Context(), w.tiles(w.files()), w.checkpoint(int64(len(w.leaves))).Tree, name, "forum")
+		if err != nil || !slices.Equal(got.Opened, want.Opened) || !slices.Equal(got.Named, want.Named) {
+			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 // log is `escrow log`: what anyone can check.
 func log(p *program) *cobra.Command {
-	return group("log", "Check the public log yourself", logAudit(p), logNotices(p), logReceipt(p), logMirror(p), logSplit(p))
+	return group("log", "Check the public log yourself", logAudit(p), logStatistics(p), logNotices(p), logReceipt(p), logMirror(p), logSplit(p))
 }
 
 // trustFlags are what every command here needs to trust anything.

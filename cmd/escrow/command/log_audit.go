@@ -121,9 +121,12 @@ func logAudit(p *program) *cobra.Command {
 			return p.print(struct {
 				Size       int64            `json:"size"`
 				Root       string           `json:"root"`
-				Overdue    []int64          `json:"overdue"`
+				Overdue    []int64          `json:"overdue"`   // cases whose persons were not told
+				Deadlines  []proof.Deadline `json:"deadlines"` // those and all others that passed
 				Statistics proof.Statistics `json:"statistics"`
-			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), append([]int64{}, report.Overdue()...), report.Statistics}, report.String())
+				Years      []proof.Year     `json:"years"`
+			}{report.Checkpoint.N, report.Checkpoint.Hash.String(), report.Overdue(), append([]proof.Deadline{}, report.Deadlines...),
+				report.Statistics, append([]proof.Year{}, report.Years...)}, report.String())
 		})
 	f.add(c)
 	return c

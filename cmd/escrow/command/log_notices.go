@@ -58,11 +58,17 @@ func logNotices(p *program) *cobra.Command {
 			// A case that is not released has opened nothing: its secrecy is not counted.
 			waiting := fmt.Sprintf("released cases that are still secret: %d", secret)
 			text := "no served notice concerns this pen name; " + waiting
-			if len(found) > 0 {
-				text = fmt.Sprintf("this pen name was opened: the warrant is at log entry %v; %s", found, waiting)
+			switch {
+			case len(found.Opened) > 0:
+				text = fmt.Sprintf("this pen name was opened: the warrant is at log entry %v; %s", found.Opened, waiting)
+			case len(found.Named) > 0:
+				text = "this pen name was not opened; " + waiting
+			}
+			if len(found.Named) > 0 {
+				text += fmt.Sprintf("\nnamed and not opened: the warrant is at log entry %v", found.Named)
 			}
 			// An old mirror knows nothing of what came since.
-			return p.print(map[string]any{"opened_at": found, "still_secret": secret, "cosigned": report.Cosigned.UTC()},
+			return p.print(map[string]any{"opened_at": found.Opened, "named_at": found.Named, "still_secret": secret, "cosigned": report.Cosigned.UTC()},
 				fmt.Sprintf("%s\nin the log of %v", text, report.Seen()))
 		})
 	f.add(c)

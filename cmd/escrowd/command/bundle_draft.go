@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -80,6 +81,13 @@ func readDraft(name string) (*policy.Bundle, error) {
 	if err != nil {
 		return nil, shell.InFile(name, line, errDraft.Because(err))
 	}
+	fillDefaults(b)
+	return b, nil
+}
+
+// fillDefaults lists what a draft leaves out of rules, offence classes and fields, as this
+// version comes with them.
+func fillDefaults(b *policy.Bundle) {
 	if len(b.Policies) == 0 {
 		b.Policies = policy.DefaultRules()
 	}
@@ -92,7 +100,12 @@ func readDraft(name string) (*policy.Bundle, error) {
 	if len(b.Fields) == 0 && len(b.Compartments) == 0 {
 		b.Fields, b.Compartments = policy.DefaultFields(), policy.DefaultCompartments()
 	}
-	return b, nil
+}
+
+// drafted is what the template writes: a draft and the profile that it names.
+type drafted struct {
+	*policy.Bundle
+	Profile string
 }
 
 // jsonOfDraft is a draft in TOML as the JSON of a bundle. A text that begins with a brace
@@ -149,8 +162,8 @@ func pasted(v any) (_ any, err error) {
 
 // draftFlags are what files and addresses say already.
 type draftFlags struct {
-	origin, logKey, registryKey                        string
-	tokenKeys, courts, platforms, witnesses, reviewers []string
+	origin, logKey, registryKey, profile                              string
+	tokenKeys, courts, platforms, witnesses, reviewers, organisations []string
 }
 
 func bundleDraft() *cobra.Command {
@@ -159,12 +172,13 @@ func bundleDraft() *cobra.Command {
 	c := &cobra.Command{
 		Use: "draft", Short: "Write a draft of the rules with every field explained, and filled in with what files say already", Args: cobra.NoArgs,
 		Long: "Writes a draft of the rules, TOML with every field explained, and fills in what flags and the files that they\n" +
-			"name say already. What is left to edit stands as \"…\". Offence classes, compartments and rules are those that\n" +
-			"this version comes with.\n\n" +
+			"name say already. What is left to edit stands as \"…\". --profile names the law: the draft says its name, and the\n" +
+			"bundle gets its catalogue of offences, its classes and its rules; without one they are listed in the draft, to be\n" +
+			"edited.\n\n" +
 			"Files with keys of others hold public keys: what `escrow key new FILE --json` printed there. Next:\n" +
 			"escrowd ceremony bundle for the first bundle, escrowd bundle write for a later one.",
-		Example: "  escrowd bundle draft --origin https://penname.example --log-vkey-file log.vkey --token-key /etc/penname/token-2026.jwk" +
-			" --court 'id=county-court,name=Thornley County Court,jurisdiction=GB,key=court.pub' --registry-key registry.pub --platform 'id=town-square,name=Town Square,keys=town-square.pub'" +
+		Example: "  escrowd bundle draft --origin https://penname.example --profile england-and-wales --log-vkey-file log.vkey --token-key /etc/penname/token-2026.jwk" +
+			" --court 'id=county-court,name=Thornley County Court,jurisdiction=GB,key=court.pub' --organisation 'id=thornley-police,name=Thornley Police' --registry-key registry.pub --platform 'id=town-square,name=Town Square,keys=town-square.pub'" +
 			" --witness card=alba.json,vkey=alba.vkey,url=https://alba.witness.example --reviewer 'id=rita,name=Rita Ashgrove,key=rita.pub' --out draft.toml",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := shell.Require(cmd, "origin"); err != nil {
@@ -178,7 +192,7 @@ func bundleDraft() *cobra.Command {
 				return err
 			}
 			var text bytes.Buffer
-			if err := draftTemplate.Execute(&text, b); err != nil {
+			if err := draftTemplate.Execute(&text, drafted{b, f.profile}); err != nil {
 				return err
 			}
 			if out.File == "" {
@@ -191,6 +205,9 @@ func bundleDraft() *cobra.Command {
 		},
 	}
 	c.Flags().StringVar(&f.origin, "origin", "", "where people reach Penname, https://…: origin in the configuration")
+	c.Flags().StringVar(&f.profile, "profile", "", "whose law: "+strings.Join(policy.Profiles(), ", "))
+	c.RegisterFlagCompletionFunc("profile", cobra.FixedCompletions(policy.Profiles(), cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
+	c.Flags().StringArrayVar(&f.organisations, "organisation", nil, "id=,name= of one that may ask, such as the police; repeatable")
 	c.Flags().StringVar(&f.logKey, "log-vkey-file", "", "file with the line that escrowd log keygen printed")
 	c.Flags().StringArrayVar(&f.tokenKeys, "token-key", nil, "secret key that signs tokens (JWK, mode 0600), of which the public half is taken; repeatable")
 	c.Flags().StringArrayVar(&f.courts, "court", nil, "id=,name=,jurisdiction=,key=FILE and, if it is no court, kind=; repeatable")
@@ -206,14 +223,20 @@ func bundleDraft() *cobra.Command {
 // now on, for two years.
 func (f draftFlags) bundle(now time.Time) (*policy.Bundle, error) {
 	b := &policy.Bundle{
-		Registrar: f.origin, Issuer: f.origin, IssuerKeys: json.RawMessage(`{"keys":[]}`),
-		OffenceClasses: policy.DefaultOffenceClasses(), Fields: policy.DefaultFields(), Compartments: policy.DefaultCompartments(),
-		Policies: policy.DefaultRules(), MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
+		Registrar: f.origin, Issuer: f.origin, IssuerKeys: json.RawMessage(`{"keys":[]}`), MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 		PostSpanHours: policy.DefaultPostSpanHours, AppealDays: policy.DefaultAppealDays,
-		MinSecrecyDays: policy.DefaultMinSecrecyDays, HoldDays: policy.DefaultHoldDays, ExtensionDays: policy.DefaultExtensionDays,
-		ValidationHours: policy.DefaultValidationHours, Offences: policy.DefaultOffences(),
 	}
-	for _, fill := range []func(*policy.Bundle, time.Time) error{f.fillTokenKeys, f.fillLog, f.fillRegistry, f.fillPlatforms, f.fillCourts, f.fillReviewers} {
+	if f.profile != "" {
+		law, err := policy.ProfileNamed(f.profile)
+		if err != nil {
+			return nil, err
+		}
+		law.Fill(b)
+	}
+	fillDefaults(b)
+	b.MinSecrecyDays, b.HoldDays = cmp.Or(b.MinSecrecyDays, policy.DefaultMinSecrecyDays), cmp.Or(b.HoldDays, policy.DefaultHoldDays)
+	b.ExtensionDays, b.ValidationHours = cmp.Or(b.ExtensionDays, policy.DefaultExtensionDays), cmp.Or(b.ValidationHours, policy.DefaultValidationHours)
+	for _, fill := range []func(*policy.Bundle, time.Time) error{f.fillTokenKeys, f.fillLog, f.fillRegistry, f.fillPlatforms, f.fillOrganisations, f.fillCourts, f.fillReviewers} {
 		if err := fill(b, now); err != nil {
 			return nil, err
 		}
@@ -290,6 +313,17 @@ func (f draftFlags) fillPlatforms(b *policy.Bundle, _ time.Time) error {
 			return err
 		}
 		b.Platforms = append(b.Platforms, policy.Platform{ID: v.Get("id"), Name: v.Get("name"), Keys: keys})
+	}
+	return nil
+}
+
+func (f draftFlags) fillOrganisations(b *policy.Bundle, _ time.Time) error {
+	for _, given := range f.organisations {
+		v, err := shell.Pairs("organisation", given, []string{"id", "name"})
+		if err != nil {
+			return err
+		}
+		b.Organisations = append(b.Organisations, policy.Organisation{ID: v.Get("id"), Name: v.Get("name")})
 	}
 	return nil
 }

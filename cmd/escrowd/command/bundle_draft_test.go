@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,6 +86,40 @@ func operator(t *testing.T, code int, args ...string) string {
 		t.Fatalf("%v: %d %s", args, c, errs.String())
 	}
 	return out.String() + errs.String()
+}
+
+// A draft that names a profile lists nothing of it, and its bundle has the whole, beside
+// what the draft says of parties.
+func TestDraftOfAProfile(t *testing.T) {
+	d := drafting{t, t.TempDir()}
+	draft := filepath.Join(d.dir, "draft.toml")
+	operator(t, 0, append(d.flags(), "--profile", "eu-2023-1543", "--organisation", "id=landeskriminalamt,name=Landeskriminalamt", "--out", draft)...)
+	text, err := os.ReadFile(draft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "de-stgb-241") || !strings.Contains(string(text), "\nprofile = \"eu-2023-1543\"\n") {
+		t.Error("the draft lists what its profile gives")
+	}
+	b, err := readDraft(draft)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.Offence("de-stgb-241") == nil || b.Policies["40-link.cedar"] == "" || b.Organisations[0].ID != "landeskriminalamt" || !slices.Contains(b.Authorities[0].OffenceClasses, "offence_against_honour") {
+		t.Errorf("%+v", b)
+	}
+	seats(d, b)
+	b.Succeed(nil)
+	if _, err := b.Marshal(); err != nil {
+		t.Error(err)
+	}
+	if said := operator(t, 1, append(d.flags(), "--profile", "atlantis")...); !strings.Contains(said, "bundle.profile") || !strings.Contains(said, "england-and-wales") {
+		t.Error(said)
+	}
+	other := d.file("other.toml", []byte("profile = \"atlantis\"\n"))
+	if said := operator(t, 1, "bundle", "write", other); !strings.Contains(said, "bundle.bad_draft") || !strings.Contains(said, "other.toml, line 1") || !strings.Contains(said, "eu-2023-1543") {
+		t.Error(said)
+	}
 }
 
 // N1: the draft of a bundle could only be copied from the sandbox. Written with flags

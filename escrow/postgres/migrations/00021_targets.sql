@@ -75,9 +75,9 @@ ALTER TABLE cases ENABLE TRIGGER moves;
 ALTER TABLE cases ALTER COLUMN day DROP DEFAULT;
 
 ALTER TABLE cases
-  DROP CONSTRAINT cases_state_check,
-  DROP CONSTRAINT cases_state_has_leaf,
-  DROP CONSTRAINT cases_leaf_order,
+  DROP CONSTRAINT IF EXISTS cases_state_check,
+  DROP CONSTRAINT IF EXISTS cases_state_has_leaf,
+  DROP CONSTRAINT IF EXISTS cases_leaf_order,
   ADD CONSTRAINT cases_state_check CHECK (state IN ('recorded', 'authorised', 'released', 'noticed', 'declined', 'withdrawn', 'stopped', 'lapsed', 'expired', 'lost')),
   -- Log before reveal (ATTACKS, lesson 1): a state is reached with its leaf, and the
   -- leaves of a case stand in the order of its states. A case of which a further round
@@ -97,10 +97,11 @@ ALTER TABLE cases
     expired_leaf > recorded_leaf AND expired_leaf > authorised_leaf AND
     declined_leaf > recorded_leaf AND lapsed_leaf > recorded_leaf AND validated_leaf > recorded_leaf);
 
-DROP INDEX cases_for_custodians, cases_for_notice, cases_for_expiry, cases_by_authority;
+DROP INDEX IF EXISTS cases_for_custodians, cases_for_notice, cases_for_expiry, cases_by_authority;
 CREATE INDEX cases_for_custodians ON cases (expires, recorded_leaf)
   WHERE waiting > 0 AND state IN ('recorded', 'authorised', 'released') AND kind IN ('production', 'emergency', 'suspension', 'link');
-CREATE INDEX cases_for_notice ON cases (secrecy_ends, recorded_leaf) WHERE released > 0 AND state IN ('authorised', 'released', 'lost');
+CREATE INDEX cases_for_notice ON cases (secrecy_ends, recorded_leaf)
+  WHERE released > 0 AND state IN ('authorised', 'released', 'lost') OR state = 'authorised' AND kind = 'suspension';
 CREATE INDEX cases_for_expiry ON cases (expires, recorded_leaf)
   WHERE (state IN ('recorded', 'authorised') OR state = 'released' AND waiting > 0) AND kind IN ('production', 'emergency', 'suspension', 'link', 'preservation');
 CREATE INDEX cases_for_validation ON cases (validate_by, recorded_leaf)
@@ -162,11 +163,20 @@ BEGIN
      ('recorded', 'lapsed'), ('authorised', 'lapsed'),
      ('recorded', 'expired'), ('authorised', 'expired'), ('lost', 'expired'),
      ('authorised', 'noticed'), ('released', 'noticed'), ('lost', 'noticed'),
-     ('recorded', 'lost'), ('authorised', 'lost'), ('released', 'lost'), ('lost', 'lost')) THEN
+     ('recorded', 'lost'), ('authorised', 'lost'), ('released', 'lost'), ('lost', 'lost'))
+     -- What is suspended is told while that is in force.
+     OR (OLD.state, NEW.state) = ('authorised', 'noticed') AND OLD.released = 0 AND OLD.kind <> 'suspension' THEN
     RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_transition';
   END IF;
   IF NEW.state = 'authorised' AND NEW.quorum > (SELECT count(DISTINCT custodian) FROM approvals WHERE case_id = NEW.id AND approved) THEN
     RAISE EXCEPTION 'quorum' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_quorum';
+  END IF;
+  IF NEW.state = 'authorised' AND (OLD.state = 'released' OR NEW.released_leaf IS NOT NULL AND OLD.released_leaf IS NULL)
+     AND NOT EXISTS (SELECT FROM case_rounds WHERE case_id = NEW.id AND released_leaf IS NULL) THEN
+    RAISE EXCEPTION 'round' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_round';
+  END IF;
+  IF NEW.package IS NOT NULL AND OLD.package IS NULL AND NEW.state NOT IN ('authorised', 'released') THEN
+    RAISE EXCEPTION 'packed' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_state_has_leaf';
   END IF;
   IF NEW.state = 'released' AND NEW.released_leaf IS NULL AND NOT EXISTS (SELECT FROM case_rounds WHERE case_id = NEW.id AND released_leaf IS NOT NULL) THEN
     RAISE EXCEPTION 'released' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_state_has_leaf';
@@ -193,8 +203,8 @@ BEGIN
   RETURN NEW;
 END $$;
 -- +goose StatementEnd
-DROP TRIGGER quorum_is_distinct ON cases;
-DROP FUNCTION distinct_quorum;
+DROP TRIGGER IF EXISTS quorum_is_distinct ON cases;
+DROP FUNCTION IF EXISTS distinct_quorum;
 
 -- The arrows are those of disclose.TargetLife, to which a test holds them. A target is
 -- authorised by as many distinct custodians as the case wants, each of whom agreed to

@@ -65,7 +65,7 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 		return "", err
 	}
 	digest := sha256.Sum256(signed)
-	requester := map[string]any{"name": "DS R. Amari", "organisation": Police.Name, "delivery_key": string(delivery)}
+	requester := map[string]any{"name": "DS R. Amari", "organisation": police.Name, "delivery_key": string(delivery)}
 	warrant := map[string]any{
 		"kind": policy.Production, "authority": "county-court", "jurisdiction": "GB", "file_number": "TC 118 of " + w.Clock.Now().Format("2006"),
 		"legal_basis": "Investigatory Powers Act 2016, Part 3", "offence_class": offence, "offence": description, "max_penalty_months": months,
@@ -81,7 +81,7 @@ func (w *World) Draft(name string, about Post, evidence, offence, description st
 		return "", err
 	}
 	if i := slices.IndexFunc(rules.Offences, func(o policy.Offence) bool { return o.Class == offence }); i >= 0 { // since format 5
-		warrant["offence_id"], requester["organisation_id"] = rules.Offences[i].ID, Police.ID
+		warrant["offence_id"], requester["organisation_id"] = rules.Offences[i].ID, police.ID
 	}
 	b, err := json.Marshal(warrant)
 	if err != nil {

@@ -328,18 +328,17 @@ func (f *founding) makeKeys() error {
 	if f.disclosing.Signer, err = translog.NewSigner(skey); err != nil {
 		return err
 	}
-	profile, err := policy.ProfileNamed("sandbox")
-	if err != nil {
-		return err
-	}
 	f.draft = policy.Bundle{
 		Registrar: f.Origin, Issuer: f.Origin, IssuerKeys: issuerKeys,
 		Registry:      registry,
 		Log:           policy.Log{Origin: logOrigin, VKey: vkey, Quorum: Quorum},
-		Organisations: []policy.Organisation{Police},
-		MaxTargets:    600, MaxSecrecyDays: 366, MaxValidityDays: 90,
+		Organisations: []policy.Organisation{police}, MaxTargets: 600, MaxSecrecyDays: 366, MaxValidityDays: 90,
 	}
-	profile.Fill(&f.draft)
+	law, err := policy.ProfileNamed(profile)
+	if err != nil {
+		return err
+	}
+	law.Fill(&f.draft)
 	for _, r := range []policy.Reviewer{{ID: "rita", Name: "Rita Ashgrove"}, {ID: "sami", Name: "Sami Tollgate"}} {
 		key, err := f.key(r.ID)
 		if err != nil {
@@ -379,8 +378,11 @@ var courts = []struct {
 	{"prosecutor", policy.Authority{ID: "prosecutor", Name: "Thornley Public Prosecutor", Kind: "public_prosecutor", ValidatedBy: []string{"county-court"}}},
 }
 
-// Police is the organisation that asks for names in the world.
-var Police = policy.Organisation{ID: "thornley-police", Name: "Thornley Police"}
+// profile is the law of the sandbox: policy/bundles has it, with cases beside it.
+const profile = "sandbox"
+
+// police are who asks the court. Courts and custodians have organisations of their own.
+var police = policy.Organisation{ID: "thornley-police", Name: "Thornley Police"}
 
 // makeCourts makes the courts that are in the bundle, one that is not, and the
 // police's delivery key.

@@ -145,14 +145,13 @@ func (w *World) endorseCurrent(ctx context.Context) error {
 		c.Recipient = card.Recipient
 	}
 	if len(next.Offences) == 0 {
-		profile, err := policy.ProfileNamed("sandbox")
+		next.Organisations = append(next.Organisations, police)
+		law, err := policy.ProfileNamed(profile)
 		if err != nil {
 			return err
 		}
-		var filled policy.Bundle
-		profile.Fill(&filled)
-		next.Organisations = append(next.Organisations, Police)
-		next.Offences = slices.DeleteFunc(filled.Offences, func(o policy.Offence) bool { return inForce.OffenceClass(o.Class) == nil })
+		law.Fill(&next)
+		next.Offences = slices.DeleteFunc(next.Offences, func(o policy.Offence) bool { return inForce.OffenceClass(o.Class) == nil })
 	}
 	next.Succeed(inForce)
 	if raw, err = next.Marshal(); err != nil {
