@@ -27,15 +27,24 @@ func (b *Bundle) Lines() []string {
 	line("registrar %s, issuer %s, token keys %s, format %d", b.Registrar, b.Issuer, mark(b.IssuerKeys), b.Version)
 	line("%d of %d custodians open together, key %s, ceremony %s", b.Threshold, len(b.Custodians), mark([]byte(b.ThresholdKey)), orNone(b.Ceremony))
 	for _, c := range b.Custodians {
-		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient))
+		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID))
 	}
 	line("log %s, key %s: %d of %d witnesses cosign", b.Log.Origin, mark([]byte(b.Log.VKey)), b.Log.Quorum, len(b.Log.Witnesses))
 	for _, w := range b.Log.Witnesses {
 		line("witness %s, run by %s, at %s, key %s", w.Name, w.Operator, orNone(w.URL), mark([]byte(w.VKey)))
 	}
+	for _, o := range b.Organisations {
+		line("organisation %s: %s", o.ID, o.Name)
+	}
 	for _, a := range b.Authorities {
-		line("authority %s: %s, %s, %s, %d warrants a day", a.ID, a.Name, a.Kind, a.Jurisdiction, a.DailyWarrants)
+		line("authority %s: %s, %s, %s, %d warrants a day%s", a.ID, a.Name, a.Kind, a.Jurisdiction, a.DailyWarrants, memberOf(a.OrganisationID))
 		line("authority %s is competent for %s", a.ID, strings.Join(a.OffenceClasses, ", "))
+		if len(a.Over) > 0 {
+			line("authority %s may annul the warrants of %s", a.ID, strings.Join(a.Over, ", "))
+		}
+		if len(a.ValidatedBy) > 0 {
+			line("authority %s needs one of %s to validate its warrants", a.ID, strings.Join(a.ValidatedBy, ", "))
+		}
 		for _, k := range a.Keys {
 			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), mark(k.JWK))
 		}
@@ -56,15 +65,21 @@ func (b *Bundle) Lines() []string {
 	}
 	if b.Version >= 5 {
 		line("the public log also says of a warrant: %s; its statistics tell no number under %d", orNone(strings.Join(b.LeafFacets, ", ")), cmp.Or(b.SmallCount, proof.SmallCount))
+		line("secrecy under %d days counts as none; a preservation holds for %d days and is prolonged by %d; an emergency lapses if nobody validates it in %d hours", b.MinSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours)
 	}
 	line("records hold %s", strings.Join(b.Fields, ", "))
 	for _, c := range b.Compartments {
 		line("compartment %s: %s", c.ID, strings.Join(c.Fields, ", "))
 	}
 	for _, o := range b.OffenceClasses {
-		line("offence class %s: %s, from %d months, opens %s%s%s%s", o.ID, o.Title, o.MinPenaltyMonths, orNone(strings.Join(o.Fields, ", ")),
+		line("offence class %s: %s, from %d months, opens %s%s%s%s%s", o.ID, o.Title, o.MinPenaltyMonths, orNone(strings.Join(o.Fields, ", ")),
 			map[bool]string{true: ", lawful speech"}[o.Speech], map[bool]string{true: ", can be an emergency"}[o.Emergency],
-			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy])
+			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], map[bool]string{true: ", told first and never secret"}[o.NoticeFirst])
+	}
+	for _, o := range b.Offences {
+		line("offence %s: %s, %s, at most %d months, class %s, asked for by %s", o.ID, o.Title, o.Statute, o.MaxPenaltyMonths, o.Class, strings.Join(o.Authorities, ", "))
+		line("offence %s opens %s in compartments %s%s%s", o.ID, orNone(strings.Join(o.Fields, ", ")), cmp.Or(strings.Join(o.Compartments, ", "), "of these"),
+			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], steps(o.Quorums))
 	}
 	for _, s := range b.Stops {
 		switch {
@@ -118,6 +133,21 @@ func marked(words, s string) string {
 		return ""
 	}
 	return words + mark([]byte(s))
+}
+
+// memberOf says which organisation somebody is of, after a few words; nothing before version 5.
+func memberOf(organisation string) string {
+	if organisation == "" {
+		return ""
+	}
+	return ", of organisation " + organisation
+}
+
+func steps(quorums []TargetQuorum) (said string) {
+	for _, q := range quorums {
+		said += fmt.Sprintf(", at least %d custodians from %d pen names on", q.Quorum, q.Targets)
+	}
+	return said
 }
 
 func orNone(s string) string {

@@ -24,7 +24,7 @@ func TestDocumentedCommands(t *testing.T) {
 		},
 	}
 	n := 0
-	for _, name := range []string{"README.md", "SECURITY.md", "CHANGELOG.md", "deploy/escrowd.toml", "deploy/systemd/penname@.service", "deploy/README.md", "deploy/clients.md", "deploy/evidence.md"} {
+	for _, name := range []string{"README.md", "SECURITY.md", "CHANGELOG.md", "deploy/escrowd.toml", "deploy/systemd/penname@.service", "deploy/README.md", "deploy/clients.md", "deploy/evidence.md", "deploy/orders.md"} {
 		raw, err := os.ReadFile(filepath.Join("..", "..", name))
 		if err != nil {
 			t.Fatal(err)

@@ -56,9 +56,9 @@ type Registrar struct {
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
 	// Link leaves an order to link for the issuing side, the JSON of an [opening.Delivery] of
-	// which nothing is released yet, and returns what that side encrypted to the requester;
-	// ErrLinkWaits until it has, or ErrLinkRefused. nil: there are no such orders here.
-	Link func(ctx context.Context, id string, order []byte) ([]byte, error)
+	// which nothing is released yet, once for each case, and returns what that answered; until
+	// then it is [ErrLinkWaits], and [ErrLinkRefused] if it refused.
+	Link func(ctx context.Context, caseID string, order []byte) (answer []byte, err error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a

@@ -71,7 +71,15 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}
-	broken, err := r.packTargets(ctx, c, which, &p)
+	var broken map[int]error
+	switch kind := policy.KindOf(c.Warrant.Kind); {
+	case kind.Opens:
+		broken, err = r.packTargets(ctx, c, which, &p)
+	case kind.Answered:
+		err = r.packLinked(ctx, c, &p)
+	default:
+		err = ErrNothingToOpen
+	}
 	if err != nil {
 		return c, err
 	}

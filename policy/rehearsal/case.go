@@ -1,6 +1,7 @@
 package rehearsal
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
-	jsonv2 "github.com/go-json-experiment/json"
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -75,7 +75,9 @@ func ReadCases(folder fs.FS) (cases []Case, cast Cast, err error) {
 		if c.Name == "cast" {
 			into = &cast
 		}
-		if err := jsonv2.Unmarshal(raw, into, jsonv2.RejectUnknownMembers(true)); err != nil {
+		strict := json.NewDecoder(bytes.NewReader(raw))
+		strict.DisallowUnknownFields()
+		if err := strict.Decode(into); err != nil {
 			return nil, cast, ErrCase.Because(fmt.Errorf("%s: %w", file, err))
 		}
 		if c.Name == "cast" {

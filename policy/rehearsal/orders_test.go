@@ -1,7 +1,12 @@
 package rehearsal_test
 
 import (
+	"flag"
+	"fmt"
 	"os"
+	"regexp"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/penname/penname/policy"
@@ -82,4 +87,77 @@ func decide(t *testing.T, s *rehearsal.Stage, c rehearsal.Case) {
 	if said := c.Expect.Differs(d, 2); said != "" {
 		t.Error(said)
 	}
+}
+
+var update = flag.Bool("update", false, "write the table of deploy/orders.md")
+
+// The page that people read lists every order with the decision that it gets.
+func TestOrdersPage(t *testing.T) {
+	const page = "../../deploy/orders.md"
+	text, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "| order | made from | decision | because |\n|---|---|---|---|\n"
+	before, _, found := strings.Cut(string(text), head)
+	if !found {
+		t.Fatal("the page has no table")
+	}
+	var rows strings.Builder
+	for _, c := range all(t) {
+		fmt.Fprintf(&rows, "| %s | %s | %s | %s |\n", c.Title, c.Form, inWords(c.Expect), c.Expect.Article)
+	}
+	for _, name := range policy.Profiles() {
+		p, err := policy.ProfileNamed(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !regexp.MustCompile("(?m)^\\| `" + name + "` \\|.*\\| " + fmt.Sprint(len(p.Offences)) + " \\|$").MatchString(before) {
+			t.Errorf("the page does not say that %s has %d offences", name, len(p.Offences))
+		}
+	}
+	want := before + head + rows.String()
+	if *update {
+		if err := os.WriteFile(page, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if string(text) != want {
+		t.Error("deploy/orders.md does not list the orders as they are decided: go test ./policy/rehearsal -run TestOrdersPage -update")
+	}
+}
+
+// inWords is a decision for the page: the code where it is refused.
+func inWords(e rehearsal.Expected) string {
+	switch {
+	case e.Rule != "":
+		return "refused by the rule `" + e.Rule + "`"
+	case e.Refused != "":
+		return "refused: `" + e.Refused + "`"
+	case e.Held:
+		return "held: all custodians"
+	case e.Quorum == 0:
+		return "taken; no decision needed"
+	case e.NoticeDays > 0:
+		return fmt.Sprintf("%d custodians, after %d days", e.Quorum, e.NoticeDays)
+	}
+	return fmt.Sprintf("%d custodians", e.Quorum)
+}
+
+// all are the orders of the test data and the cases of the real profiles.
+func all(t *testing.T) []rehearsal.Case {
+	cases, _, err := rehearsal.ReadCases(os.DirFS("../testdata/orders"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range policy.Profiles() {
+		beside, _, err := rehearsal.ReadCases(os.DirFS("../bundles/" + name + "/cases"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if name != "sandbox" {
+			cases = append(cases, beside...)
+		}
+	}
+	slices.SortFunc(cases, func(a, b rehearsal.Case) int { return strings.Compare(a.Name, b.Name) })
+	return cases
 }

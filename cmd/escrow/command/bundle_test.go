@@ -125,3 +125,21 @@ func TestBundleLintFindsWhatIsForgotten(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// At a terminal nothing is endorsed by somebody who does not say yes; a script is not asked.
+func TestEndorsingAsksAtATerminal(t *testing.T) {
+	for _, c := range []struct {
+		typed               string
+		terminal, json, yes bool
+		agrees              bool
+	}{
+		{"yes\n", true, false, false, true}, {"no\n", true, false, false, false}, {"", true, false, false, false}, {"y\n", true, false, false, false},
+		{"", true, false, true, true}, {"", true, true, false, true}, {"", false, false, false, true},
+	} {
+		var errs strings.Builder
+		h := &home{program: &program{Env: Env{Stdin: strings.NewReader(c.typed), Stderr: &errs, Terminal: c.terminal}, json: c.json}}
+		if err := h.agree(c.yes); (err == nil) != c.agrees || strings.Contains(errs.String(), "type yes") != (c.terminal && !c.json && !c.yes) {
+			t.Errorf("%+v: %v %q", c, err, errs.String())
+		}
+	}
+}

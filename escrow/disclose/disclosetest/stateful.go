@@ -32,11 +32,14 @@ import (
 //	I18  no clock revives what is over, and the log's days never go back
 //	I24  each decision of a custodian is a leaf, and no leaf names a person
 //
-// Each store that open returns is empty. It is short. For long: -rapid.checks 1000.
-func TestOrders(t *testing.T, open func(*testing.T) Store) {
-	short(t, 15)
+// Each store that open returns is empty. It is so many histories, or as many as
+// -rapid.checks says.
+func TestOrders(t *testing.T, histories int, open func(*testing.T) (s Store, done func())) {
+	short(t, histories)
 	rapid.Check(t, func(rt *rapid.T) {
-		r, err := begin(rt, t.Context(), open(t))
+		s, done := open(t)
+		defer done()
+		r, err := begin(rt, t.Context(), s)
 		if err != nil {
 			rt.Fatal(err, errors.Unwrap(err))
 		}
@@ -49,7 +52,7 @@ func TestOrders(t *testing.T, open func(*testing.T) Store) {
 }
 
 // short makes rapid run no more than so many histories in this test, unless it was told how many.
-func short(t *testing.T, checks int) {
+func short(t *testing.T, histories int) {
 	t.Helper()
 	told := false
 	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "rapid.checks" })
@@ -58,7 +61,7 @@ func short(t *testing.T, checks int) {
 	}
 	value := flag.Lookup("rapid.checks").Value
 	was := value.String()
-	if err := value.Set(strconv.Itoa(checks)); err != nil {
+	if err := value.Set(strconv.Itoa(histories)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = value.Set(was) }) // it was read from there
