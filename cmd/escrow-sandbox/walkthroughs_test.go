@@ -563,7 +563,7 @@ func draftWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if fields := args[4:]; len(fields) > 0 || !policy.KindOf(kind).Opens {
 		w["fields"] = fields
 	}
-	if w["kind"] = kind; !policy.KindOf(kind).Opens {
+	if w["kind"] = kind; !policy.KindOf(kind).Answered {
 		delete(w["requester"].(map[string]any), "delivery_key")
 	}
 	if len(evidence) > 1 {
