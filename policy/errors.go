@@ -24,7 +24,7 @@ var (
 	ErrJointly          = refusal.New(refusal.Invalid, "warrant.jointly", "jointly: name the ids of other authorities of the bundle, each once.")
 	ErrDeadline         = refusal.New(refusal.Invalid, "warrant.deadline", "deadline: it is ten_days or eight_hours; since format 5 of the bundle eight_hours is of the kind emergency alone (Regulation (EU) 2023/1543, Art. 10(4)).")
 	ErrFlags            = refusal.New(refusal.Invalid, "warrant.flags", "flags: they are journalist and privileged, each at most once (Regulation (EU) 2023/1543, Art. 12(1)(a)).")
-	ErrOffence          = refusal.New(refusal.Invalid, "warrant.offence", "offence_id: the warrant names no offence of the bundle's catalogue, and for nothing else is an order given; name one of its ids: escrow bundle lint lists them.")
+	ErrOffence          = refusal.New(refusal.Invalid, "warrant.offence", "offence_id: the warrant names no offence of the bundle's catalogue, and for nothing else is an order given; name one of its ids, which the bundle lists in offences.")
 	ErrOffenceClass     = refusal.New(refusal.Invalid, "warrant.offence_class", "offence_class: the offence in offence_id is of another class in the bundle's catalogue; name that class.")
 	ErrPenalty          = refusal.New(refusal.Denied, "warrant.penalty", "max_penalty_months: the warrant states a higher maximum than the statute in the bundle's catalogue has (Regulation (EU) 2023/1543, Art. 5(4)); state that of the statute.")
 	ErrOffenceAuthority = refusal.New(refusal.Denied, "warrant.offence_authority", "authority: the bundle's catalogue lets another kind of authority ask for this offence (Regulation (EU) 2023/1543, Art. 4); have one of those sign it.")

@@ -132,12 +132,11 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 	early, late := int64(40), int64(60)
 	report := []entry{at(30, 10, nil), at(1, 50, func(r *PlatformRecord) { stolen("square")(r); keys(t)(r) })}
 	for name, c := range map[string]struct {
-		records  []entry
-		recorded *int64
-		earlier  *Recorded
-		bundle   *Bundle
-		want     *refusal.Error
-
+		records     []entry
+		recorded    *int64
+		earlier     *Recorded
+		bundle      *Bundle
+		want        *refusal.Error
 		names, from string // the earlier warrant that is named, and when to come back
 	}{
 		"a platform of long ago":                    {records: []entry{at(30, 10, nil)}},
