@@ -158,3 +158,31 @@ func TestNobodyCopiesIt(t *testing.T) {
 		}
 	}
 }
+
+// What the platform knows of an account is for custodians to ask about: the decision is
+// the same.
+func TestWhatTheAccountSuggestsIsSaid(t *testing.T) {
+	w := fifth(t)
+	f := w.filing(t)
+	for i, words := range [][]string{{token.AuthorJournalist}, {token.AuthorPrivileged, token.AuthorJournalist}} {
+		e, err := token.ParseUnverifiedEvidence(w.evidence(t, square, "troll", i+2, now.AddDate(0, 0, -2)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Post.AuthorSuggests = words
+		signed, err := token.SignEvidence(w.square, *e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.evidence, f.Targets[0].Further = append(f.evidence, signed), append(f.Targets[0].Further, digest(signed))
+	}
+	d := f.decided(t)
+	if !d.Allowed || !slices.Equal(d.Rules, w.decide(t).Rules) {
+		t.Fatal(d.Refusal, cause(d.Refusal), d.Rules)
+	}
+	for i, want := range [][]string{nil, {token.AuthorJournalist}, {token.AuthorPrivileged, token.AuthorJournalist}} {
+		if got := d.Targets[0].Posts[i].AuthorSuggests; !slices.Equal(got, want) {
+			t.Errorf("post %d: %q", i, got)
+		}
+	}
+}

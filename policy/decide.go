@@ -104,7 +104,7 @@ type Post struct {
 type TargetDecision struct {
 	Refusal    *refusal.Error // why this target is refused; the rest of it is then empty
 	Token      *token.Token   // in its first piece of evidence; nil of a kind that needs none
-	Posts      []Post         // in the order in which the warrant names their evidence
+	Posts      []Post         // in the order in which the warrant names their evidence; what the account suggests is in them, and no rule decides on it
 	Registered Registered     // since when its platform is registered
 }
 

@@ -23,7 +23,7 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 	if kind.Decided {
 		f.Quorum = quorum
 	}
-	if KindOf(w.Kind).Clock != ClockNone || w.Kind == SecrecyChange {
+	if kind.Clock != ClockNone || w.Kind == SecrecyChange {
 		f.SecrecyEnds = w.Secrecy.Ends
 	}
 	for _, facet := range facets {
@@ -32,7 +32,7 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 			f.Offence = w.OffenceID
 		case facet == proof.FacetData:
 			f.Data = dataOf(w)
-		case facet == proof.FacetHoldEnds && KindOf(w.Kind).Holds:
+		case facet == proof.FacetHoldEnds && kind.Holds:
 			f.HoldEnds = w.Expiry
 		}
 	}
@@ -72,16 +72,4 @@ func (b *Bundle) LeafQuorum(decided, said int) int {
 		return 0
 	}
 	return decided
-}
-
-// data is the category of what a kind hands over, in the terms of Regulation (EU)
-// 2023/1543, Art. 3(9) and (10); "" if that is nothing.
-func (k Kind) data() string {
-	switch {
-	case k.Opens:
-		return proof.DataSubscriber
-	case k.Answered:
-		return proof.DataIdentifying
-	}
-	return ""
 }

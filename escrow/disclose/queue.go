@@ -81,7 +81,6 @@ type Summary struct {
 	SecrecyEnds        time.Time
 	Expires            time.Time
 	ValidateBy         time.Time
-	Stopped            bool // by custodians, in rules from after it; only [Registrar.Status] says so
 }
 
 // Summary returns the summary of a case.

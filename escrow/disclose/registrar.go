@@ -29,6 +29,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -55,9 +56,9 @@ type Registrar struct {
 	// left no leaf, because no authority of the bundle signed it.
 	Unrecorded func(code string)
 	// Link leaves an order to link for the issuing side, the JSON of an [opening.Delivery] of
-	// which nothing is released yet, and returns what that side encrypted to the requester;
-	// ErrLinkWaits until it has, or ErrLinkRefused. nil: there are no such orders here.
-	Link func(ctx context.Context, id string, order []byte) ([]byte, error)
+	// which nothing is released yet, once for each case, and returns what that answered; until
+	// then it is [ErrLinkWaits], and [ErrLinkRefused] if it refused.
+	Link func(ctx context.Context, caseID string, order []byte) (answer []byte, err error)
 }
 
 // pageSize is how many cases one answer lists, and how many a job looks at at a
@@ -156,7 +157,7 @@ func (r *Registrar) filed(ctx context.Context, s policy.Submission, now time.Tim
 	if err != nil {
 		return nil, nil //nolint:nilnil // the decision says so
 	}
-	counted, err := r.Cases.Filed(ctx, w.Authority, w.Requester.OrganisationID, now)
+	counted, err := r.Cases.Filed(ctx, w.Authority, w.Requester.OrganisationID, now, math.MaxInt64)
 	return &counted, err
 }
 
@@ -233,6 +234,7 @@ func (r *Registrar) fileTargets(ctx context.Context, d policy.Decision, b *polic
 		}
 		if t.Err != nil {
 			states[i] = CaseTarget{State: TargetRefused, Code: codeOf(t.Err)}
+			d.Targets[i] = policy.TargetDecision{Refusal: refusal.Of(t.Err)}
 			if err == nil {
 				err = t.Err
 			}
@@ -281,20 +283,18 @@ func (r *Registrar) refuse(ctx context.Context, d policy.Decision, now time.Time
 	return d.Refusal
 }
 
-// Status says where a case stands, and whether custodians have stopped it. Whoever knows
-// the id may ask: it is 128 random bits.
-func (r *Registrar) Status(ctx context.Context, id string) (Summary, error) {
-	found, err := r.Cases.Summary(ctx, id)
-	if err != nil || found.State != Authorised && found.Waiting == 0 {
-		return found, err
+// Status returns a case, and whether custodians have stopped it. Whoever knows the id may
+// ask: it is 128 random bits.
+func (r *Registrar) Status(ctx context.Context, id string) (c Case, stopped bool, err error) {
+	c, err = r.Cases.Case(ctx, id)
+	if err != nil || !c.isOpen() {
+		return c, false, err
 	}
-	since, err := r.Rules.Since(ctx, found.Bundle)
-	if err != nil || !slices.ContainsFunc(since[1:], func(b *policy.Bundle) bool { return len(b.Stops) > 0 }) {
-		return found, nil // whoever decides or releases asks again
+	since, err := r.Rules.Since(ctx, c.Bundle)
+	if err != nil {
+		return c, false, nil // whoever decides or releases asks again
 	}
-	c, err := r.Cases.Case(ctx, id)
-	found.Stopped = err == nil && policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil
-	return found, err
+	return c, policy.Stopped(since[1:], c.RecordedLeaf, c.Authority, c.named()) != nil, nil
 }
 
 // Waiting returns cases that custodians may decide on now, the one that expires
@@ -479,7 +479,7 @@ func (r *Registrar) Notify(ctx context.Context) (noticed int, err error) {
 // released of it, and what was may not be used. It returns how many lapsed. A case that
 // fails is left for the next run.
 func (r *Registrar) Lapse(ctx context.Context) (lapsed int, err error) {
-	return r.serve(ctx, ForValidation, Case.lapse)
+	return r.serve(ctx, ForValidation, Case.Lapse)
 }
 
 // Expire ends every case whose warrant ran out before it was released, and every

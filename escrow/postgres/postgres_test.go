@@ -170,15 +170,43 @@ func TestLogConforms(t *testing.T) {
 	})
 }
 
+// caseStore is the disclosing side as the suites want it.
+type caseStore struct {
+	Cases
+	Bundles
+	Erasures
+	Log
+}
+
 func TestCasesConform(t *testing.T) {
 	disclosetest.TestCases(t, func(t *testing.T) disclosetest.Store {
 		d := disclosing(t, database(t), Options{})
-		return struct {
-			Cases
-			Bundles
-			Erasures
-			Log
-		}{d.Cases, d.Bundles, d.Erasures, d.Log}
+		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log}
+	})
+}
+
+func TestOrders(t *testing.T) {
+	template := database(t)
+	u, err := url.Parse(template)
+	if err != nil {
+		t.Fatal(err)
+	}
+	migrated := u.Path[1:]
+	disclosetest.TestOrders(t, 5, func(t *testing.T) (disclosetest.Store, func()) {
+		name := fmt.Sprintf("penname_%d_%d", os.Getpid(), databases.Add(1))
+		sql(t, server.DSN, `CREATE DATABASE `+name+` TEMPLATE `+migrated)
+		u.Path = "/" + name
+		if err := Migrate(t.Context(), u.String()); err != nil { // grants on the database are no part of it
+			t.Fatal(err, cause(err))
+		}
+		d, err := OpenDisclosing(t.Context(), as(t, u.String(), "penname_disclosing"), Options{RowKey: rowKeyOfTests})
+		if err != nil {
+			t.Fatal(err, cause(err))
+		}
+		return caseStore{d.Cases, d.Bundles, d.Erasures, d.Log}, func() {
+			d.Close()
+			sql(t, server.DSN, `DROP DATABASE `+name+` WITH (FORCE)`)
+		}
 	})
 }
 

@@ -306,14 +306,16 @@ type Board struct {
 // constants only; the program that prints it adds what it found on its own
 // machine.
 type Problem struct {
-	Code      string   `json:"code"`
-	Title     string   `json:"title"`
-	Status    int      `json:"status,omitempty"`
-	Type      string   `json:"type,omitempty"`   // ProblemType of the code
-	Detail    string   `json:"detail,omitempty"` // whether what was asked for was done, where it matters to a person
-	Rules     []string `json:"rules,omitempty"`  // ids of the policies that refused
-	Approvals *int     `json:"approvals,omitempty"`
-	Quorum    *int     `json:"quorum,omitempty"`
+	Code      string         `json:"code"`
+	Title     string         `json:"title"`
+	Status    int            `json:"status,omitempty"`
+	Type      string         `json:"type,omitempty"`    // ProblemType of the code
+	Detail    string         `json:"detail,omitempty"`  // whether what was asked for was done, where it matters to a person
+	Rules     []string       `json:"rules,omitempty"`   // ids of the policies that refused
+	Grounds   []Ground       `json:"grounds,omitempty"` // of each of them
+	Targets   []TargetStatus `json:"targets,omitempty"` // of a warrant, in its order, where each is refused
+	Approvals *int           `json:"approvals,omitempty"`
+	Quorum    *int           `json:"quorum,omitempty"`
 
 	Reference string `json:"reference,omitempty"` // of an enrolment that is held
 	Back      string `json:"-"`                   // for pages: the sign-in at a platform that waits for this person
@@ -322,6 +324,38 @@ type Problem struct {
 	Culprits []string `json:"culprits,omitempty"` // ids of the custodians at fault
 	Cause    string   `json:"cause,omitempty"`    // of a failure on this machine
 	Evidence string   `json:"evidence,omitempty"` // file that proves it
+}
+
+// Ground is what a policy that refused says of itself: which member of the warrant is wrong,
+// the law that it carries out, and what to do. The texts are those of the bundle.
+type Ground struct {
+	Rule    string `json:"rule"`
+	Title   string `json:"title"`
+	Field   string `json:"field,omitempty"`
+	Article string `json:"article,omitempty"`
+	Cure    string `json:"cure,omitempty"`
+}
+
+// GroundsOf are those of the policies that refused in a decision.
+func GroundsOf(d policy.Decision) (grounds []Ground) {
+	if !policy.ErrRefusedByRule.Is(d.Refusal) && !policy.ErrRuleFailed.Is(d.Refusal) {
+		return nil
+	}
+	for i, g := range d.Grounds {
+		grounds = append(grounds, Ground{Rule: d.Rules[i], Title: g.Title, Field: g.Field, Article: g.Article, Cure: g.Cure})
+	}
+	return grounds
+}
+
+// String is for a person at a terminal.
+func (g Ground) String() string {
+	said := []string{g.Title}
+	for _, part := range [][2]string{{"field", g.Field}, {"by", g.Article}, {"to mend it", g.Cure}} {
+		if part[1] != "" {
+			said = append(said, part[0]+": "+part[1])
+		}
+	}
+	return strings.Join(said, "; ")
 }
 
 // ProblemType is the URI of a refusal's code (RFC 9457, 3.1.1).
@@ -338,6 +372,14 @@ func (p *Problem) Error() string {
 	}
 	if len(p.Rules) > 0 {
 		s += " (rule " + strings.Join(p.Rules, ", ") + ")"
+	}
+	for _, g := range p.Grounds {
+		s += fmt.Sprintf(" [%s]", g)
+	}
+	if len(p.Targets) > 1 {
+		for i, t := range p.Targets {
+			s += fmt.Sprintf(" (target %d: %s)", i+1, t.Code)
+		}
 	}
 	if p.From != "" {
 		s += " (from " + p.From + ")"

@@ -226,7 +226,7 @@ func (s *Service) wireDisclosing(ctx context.Context, d *Disclosing) error {
 	s.Registrar = &disclose.Registrar{
 		Keys: rollbackCheckedKeys{d.Keys, d.Keys, d.Store}, Cases: d.Store.Cases, Records: d.Store.Records, Erasures: d.Store.Erasures, Log: s.publisher, Now: s.Now,
 		Rules:      &disclose.Rules{Bundles: d.Store.Bundles, Ceremonies: d.Store.Ceremonies, Now: s.Now, Logged: s.logged},
-		Unrecorded: s.unrecorded.add,
+		Unrecorded: s.unrecorded.add, Link: d.Store.Cases.Link,
 	}
 	registry := d.Store.Platforms.Registry(s.Registrar.Rules, s.Now)
 	s.Registrar.Registry = &registry

@@ -89,6 +89,9 @@ type WithFacts struct {
 	Rules             []string // ids of the policies that refused
 	Approvals, Quorum *int     // where a quorum is being collected
 
+	Grounds []registrar.Ground       // of the policies in Rules
+	Targets []registrar.TargetStatus // of the warrant, where each is refused
+
 	Back      string    // the sign-in at a platform, on the way of which it was refused: its address here
 	Reference string    // of the review of an enrolment
 	From      time.Time // UTC day from which it is not held; zero: not decided
@@ -135,6 +138,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	var facts WithFacts
 	if errors.As(err, &facts) {
 		p.Rules, p.Approvals, p.Quorum, p.Reference, p.Back = facts.Rules, facts.Approvals, facts.Quorum, facts.Reference, facts.Back
+		p.Grounds, p.Targets = facts.Grounds, facts.Targets
 		if !facts.From.IsZero() {
 			p.From = facts.From.UTC().Format(time.DateOnly)
 		}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -58,8 +59,10 @@ func checkMaker(t *testing.T, language string, key jose.JSONWebKey, words string
 		post := map[string]any{"token": access, "url": "https://town.example/p/17?a=1&b=%C3%A9#c", "at": at.Format(time.RFC3339), "exhibits": []map[string]string{
 			{"type": "text/plain", "text": words}, {"type": "image/png", "file": "picture.png"},
 		}}
+		var suggests []string
 		if proof != "" {
-			post["dpop"] = proof
+			suggests = []string{token.AuthorJournalist}
+			post["dpop"], post["author_suggests"] = proof, suggests
 		}
 		input, err := json.Marshal(post)
 		if err != nil {
@@ -76,7 +79,7 @@ func checkMaker(t *testing.T, language string, key jose.JSONWebKey, words string
 		if err != nil {
 			t.Fatalf("%s: %v", key.Algorithm, err)
 		}
-		if e.Platform != "town-square" || !e.Post.At.Equal(at) || e.Post.URL != post["url"] || e.ProvenByKey != (proof != "") || len(e.Post.Exhibits) != 2 {
+		if e.Platform != "town-square" || !e.Post.At.Equal(at) || e.Post.URL != post["url"] || e.ProvenByKey != (proof != "") || len(e.Post.Exhibits) != 2 || !slices.Equal(e.Post.AuthorSuggests, suggests) {
 			t.Errorf("%s: it says %+v", key.Algorithm, e)
 			continue
 		}

@@ -131,6 +131,9 @@ func (s *shownEvidence) text() string {
 	line("platform", "%s, key %s", s.Platform, s.KeyID)
 	line("pen name", "%s", s.PenName)
 	line("post", "%s", s.URL)
+	if len(s.Suggests) > 0 {
+		line("author", "the platform's account suggests: %s", strings.Join(s.Suggests, ", "))
+	}
 	line("at", "%s", s.At)
 	if s.Proof {
 		line("proof", "by DPoP, of the author's key")

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
+	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -69,7 +70,7 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 	if b != nil { // what filing will refuse is not signed
 		if d := policy.BeforeSigning(*w, earlier, k, b, p.Now()); d.Refusal != nil {
 			said := shell.ProblemOf(d.Refusal)
-			said.Rules = d.Rules
+			said.Rules, said.Grounds = d.Rules, registrar.GroundsOf(d)
 			return said
 		}
 	}

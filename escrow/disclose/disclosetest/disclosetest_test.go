@@ -14,7 +14,7 @@ func TestMemoryConforms(t *testing.T) {
 }
 
 func TestOrdersInMemory(t *testing.T) {
-	disclosetest.TestOrders(t, func(*testing.T) disclosetest.Store { return new(disclosetest.Memory) })
+	disclosetest.TestOrders(t, 20, func(*testing.T) (disclosetest.Store, func()) { return new(disclosetest.Memory), func() {} })
 }
 
 func TestMemoryKeepsARegistry(t *testing.T) {

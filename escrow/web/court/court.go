@@ -4,6 +4,7 @@ package court
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,6 +20,7 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -38,6 +40,8 @@ var (
 	decision = document.Bounds{Bytes: 4<<20 + 16<<10, Values: 16, Text: 4<<20 + 8<<10} // shares of 900 targets
 	sealed   = document.Bounds{Bytes: 21 << 20, Values: math.MaxInt, Text: 21 << 20}   // an exhibit, encrypted; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
+
+	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10} // 4,000 characters
 )
 
 // exhibits is how fast one sender may store exhibits: a case can have thousands.
@@ -48,6 +52,17 @@ type side struct {
 	Config
 	edge       *web.Server
 	delivering chan struct{} // holds a token for each package in memory
+	reading    chan struct{} // holds a token for each case in memory whose status is asked for
+}
+
+// take waits for a place in a channel of tokens.
+func take(ctx context.Context, tokens chan<- struct{}) error {
+	select {
+	case tokens <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // deliveries is how many packages are in memory at a time. One is large: 600
@@ -55,9 +70,13 @@ type side struct {
 // (BenchmarkDeliver).
 const deliveries = 2
 
+// readings is how many cases are in memory at a time to say where they stand: one is as
+// large as what was filed.
+const readings = 8
+
 // Mount serves the disclosing side, the message board included.
 func Mount(edge *web.Server, c Config) {
-	s := &side{Config: c, edge: edge, delivering: make(chan struct{}, deliveries)}
+	s := &side{Config: c, edge: edge, delivering: make(chan struct{}, deliveries), reading: make(chan struct{}, readings)}
 	edge.Handle(http.MethodGet, registrar.PathBundle, web.NoBody, web.Rate{}, s.bundle)
 	edge.Handle(http.MethodGet, registrar.PathBundles, web.NoBody, web.Rate{}, s.bundleByHash)
 	edge.Handle(http.MethodGet, registrar.PathEndorsed, web.NoBody, web.Rate{}, s.endorsements)
@@ -66,6 +85,7 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodPost, registrar.PathWarrants, filing, web.Filing, s.fileWarrant)
 	edge.Handle(http.MethodGet, registrar.PathWarrant, web.NoBody, web.Rate{}, s.warrantStatus)
 	edge.Handle(http.MethodGet, registrar.PathPackage, web.NoBody, web.Rate{}, s.warrantPackage)
+	edge.Handle(http.MethodPost, registrar.PathDeletion, statement, web.Filing, s.stateDeletion)
 	edge.Handle(http.MethodGet, registrar.PathExhibits, web.NoBody, web.Rate{}, s.exhibits)
 	edge.Handle(http.MethodPut, registrar.PathExhibit, sealed, exhibits, s.putExhibit)
 	edge.Handle(http.MethodGet, registrar.PathExhibit, web.NoBody, web.Rate{}, edge.Weighing(s.exhibit))
@@ -162,24 +182,50 @@ func writeRecords(w http.ResponseWriter, r *http.Request, p registrar.Platforms)
 	return nil
 }
 
-// countsOf is what whoever knows the id of a case may learn.
-func countsOf(c disclose.Summary) registrar.CaseStatus {
-	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum, Stopped: c.Stopped}
+// listed is what a list says of a case, to custodians.
+func listed(c disclose.Summary) registrar.CaseStatus {
+	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Quorum: c.Quorum,
+		Leaf: c.Leaf, Bundle: c.Bundle, SecrecyEnd: c.SecrecyEnds, Expires: c.Expires}
 }
 
-// statusOf is for who sent the warrant, and for custodians.
-func statusOf(c disclose.Summary) registrar.CaseStatus {
-	st := countsOf(c)
-	st.Leaf, st.Bundle, st.SecrecyEnd, st.Expires = c.Leaf, c.Bundle, c.SecrecyEnds, c.Expires
+// countsOf is what whoever knows the id of a case may learn.
+func countsOf(c disclose.Case) registrar.CaseStatus {
+	yes, no := c.Votes()
+	st := registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: yes, Declined: no, Quorum: c.Quorum, Deadlines: c.Deadlines()}
+	for _, t := range c.Targets {
+		st.Targets = append(st.Targets, registrar.TargetStatus{TargetState: opening.TargetState{State: string(t.State), Code: t.Code}})
+	}
+	switch why := c.Barred(); {
+	case why == registrar.BarredLapsed:
+		st.Barred = &registrar.Barred{Why: why, Leaf: c.LapsedLeaf}
+	case why != "":
+		st.Barred = &registrar.Barred{Why: why, Leaf: c.Annulments[0]}
+	}
+	if d := c.Deletion; d != nil {
+		st.Deleted = &registrar.Deleted{Statement: d.Said, Leaf: d.Leaf}
+	}
 	return st
 }
 
-// answerOf is statusOf for somebody who knows the warrant. The answer names it, so
+// answerOf is countsOf for somebody who knows the warrant. The answer names it, so
 // that they can tell that it answers their question.
 func answerOf(c disclose.Case) registrar.CaseStatus {
-	st := statusOf(c.Summary())
+	st := countsOf(c)
+	st.Leaf, st.Bundle, st.SecrecyEnd, st.Expires = c.RecordedLeaf, c.Bundle, c.SecrecyEnds, c.Expires
 	st.Warrant = hex.EncodeToString(c.WarrantHash[:])
 	return st
+}
+
+// refusedIn says of each target of a decision why it is refused, if it is; nothing of one that
+// was not decided by targets.
+func refusedIn(d policy.Decision) []registrar.TargetStatus {
+	all := make([]registrar.TargetStatus, len(d.Targets))
+	for i, t := range d.Targets {
+		if t.Refusal != nil {
+			all[i] = registrar.TargetStatus{TargetState: opening.TargetState{State: string(disclose.TargetRefused), Code: t.Refusal.Code}, Mend: t.Refusal.Mend}
+		}
+	}
+	return all
 }
 
 func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
@@ -190,6 +236,9 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	filed, decision, err := s.Registrar.File(r.Context(), sub)
 	if err != nil {
 		facts := web.WithFacts{Err: err, Rules: decision.Rules}
+		if !decision.Allowed {
+			facts.Grounds, facts.Targets = registrar.GroundsOf(decision), refusedIn(decision)
+		}
 		var wait *policy.WaitError
 		if errors.As(err, &wait) {
 			facts.From = wait.From
@@ -197,29 +246,38 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 		return facts
 	}
 	st := answerOf(filed)
-	st.Rules = decision.Rules
+	st.Rules, st.OverDaily = decision.Rules, decision.OverDaily
+	for i, t := range refusedIn(decision) {
+		if i < len(st.Targets) && st.Targets[i].Code == t.Code {
+			st.Targets[i].Mend = t.Mend
+		}
+	}
 	return web.WriteJSON(w, http.StatusCreated, st)
 }
 
 func (s *side) warrantStatus(w http.ResponseWriter, r *http.Request) error {
-	found, err := s.Registrar.Status(r.Context(), r.PathValue(registrar.ParamCase))
+	if err := take(r.Context(), s.reading); err != nil {
+		return err
+	}
+	defer func() { <-s.reading }()
+	found, stopped, err := s.Registrar.Status(r.Context(), r.PathValue(registrar.ParamCase))
 	if err != nil {
 		return err
 	}
-	return web.WriteJSON(w, http.StatusOK, countsOf(found))
+	st := countsOf(found)
+	st.Stopped = stopped
+	return web.WriteJSON(w, http.StatusOK, st)
 }
 
 func (s *side) warrantPackage(w http.ResponseWriter, r *http.Request) error {
 	ctx := r.Context()
-	select {
-	case s.delivering <- struct{}{}:
-		defer func() { <-s.delivering }()
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := take(ctx, s.delivering); err != nil {
+		return err
 	}
+	defer func() { <-s.delivering }()
 	sealed, err := s.Registrar.Deliver(ctx, r.PathValue(registrar.ParamCase))
 	if errors.Is(err, disclose.ErrQuorumNotMet) {
-		if found, serr := s.Registrar.Status(ctx, r.PathValue(registrar.ParamCase)); serr == nil {
+		if found, serr := s.Registrar.Cases.Summary(ctx, r.PathValue(registrar.ParamCase)); serr == nil {
 			return web.WithFacts{Err: err, Approvals: &found.Approved, Quorum: &found.Quorum}
 		}
 	}
@@ -229,6 +287,25 @@ func (s *side) warrantPackage(w http.ResponseWriter, r *http.Request) error {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	_, err = w.Write(sealed)
 	return err
+}
+
+// stateDeletion takes the requester's word, which the receipt in the package proves.
+func (s *side) stateDeletion(w http.ResponseWriter, r *http.Request) error {
+	var in registrar.Deletion
+	if err := web.ReadJSON(r, &in); err != nil {
+		return err
+	}
+	if err := opening.CheckDeletion(in.Statement); err != nil {
+		return err
+	}
+	if len(in.MAC) != 32 {
+		return disclose.ErrReceipt
+	}
+	stated, err := s.Registrar.StateDeletion(r.Context(), r.PathValue(registrar.ParamCase), in.Statement, [32]byte(in.MAC))
+	if err != nil {
+		return err
+	}
+	return web.WriteJSON(w, http.StatusOK, countsOf(stated))
 }
 
 func (s *side) exhibits(w http.ResponseWriter, r *http.Request) error {
@@ -359,7 +436,7 @@ func (s *side) waitingCases(w http.ResponseWriter, r *http.Request) error {
 	}
 	list := registrar.Cases{Cases: make([]registrar.CaseStatus, len(waiting)), Next: next.String()}
 	for i, c := range waiting {
-		list.Cases[i] = statusOf(c)
+		list.Cases[i] = listed(c)
 	}
 	return web.WriteJSON(w, http.StatusOK, list)
 }
