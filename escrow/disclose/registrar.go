@@ -478,7 +478,7 @@ func (r *Registrar) Notify(ctx context.Context) (noticed int, err error) {
 // released of it, and what was may not be used. It returns how many lapsed. A case that
 // fails is left for the next run.
 func (r *Registrar) Lapse(ctx context.Context) (lapsed int, err error) {
-	return r.serve(ctx, ForValidation, Case.lapse)
+	return r.serve(ctx, ForValidation, Case.Lapse)
 }
 
 // Expire ends every case whose warrant ran out before it was released, and every

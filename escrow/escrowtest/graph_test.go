@@ -70,7 +70,7 @@ var mayImport = map[string][]string{
 	"escrow/escrowtest/fuzzing":      {},
 	"verifier/token/evidencetest":    {},                 // runs the programs of deploy/evidence.md, for the tests of both
 	"verifier/identity/oidcprovider": {"escrow/sandbox"}, // runs an OpenID provider of other people, for the tests of both
-	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/exhibit", "escrow/seal", "policy", "verifier/proof", "verifier/refusal"},
+	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/exhibit", "escrow/seal", "policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/exhibit/exhibittest":     {"policy", "verifier/document"},
 	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
 	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},
