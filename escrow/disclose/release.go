@@ -89,7 +89,10 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	})
 }
 
-// linked is what the issuing side answers to an order to link, of which p has everything else.
+// linked is what the issuing side answers to an order to link, of which p has everything
+// else: the pen names of the person of its one target, which that side alone can make. It
+// believes none of what it is given, see issue.Linker, and encrypts them to the requester, so
+// that this side does not learn them.
 func (r *Registrar) linked(ctx context.Context, c Case, p opening.Package) ([]byte, error) {
 	if r.Link == nil {
 		return nil, ErrNothingToOpen
