@@ -68,6 +68,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		if c.ValidateBy.IsZero() || c.ValidatedLeaf != 0 {
 			return Change{}, leaf, ErrValidated
 		}
+		if at, err := time.Parse(time.RFC3339, leaf.At); err != nil || c.lapsed(at) { // and nobody has said so yet
+			return Change{}, leaf, ErrLapsed
+		}
 	}
 	return ch, leaf, nil
 }
