@@ -95,7 +95,7 @@ func TestRecordedLeafOfEveryKind(t *testing.T) {
 		if err != nil || l.WarrantKind != k.Name || (l.Targets > 0) != k.Targets || (l.SecrecyEnds != "") != (k.Clock != ClockNone || k.Name == SecrecyChange) {
 			t.Errorf("%s: %s, %v", k.Name, b, err)
 		}
-		if (l.Offence == v.OffenceID) != (k.Clock != ClockNone) || (l.Data == proof.DataSubscriber) != (k.Opens || k.Holds) ||
+		if l.Offence != v.OffenceID || (l.Data == proof.DataSubscriber) != (k.Opens || k.Holds) ||
 			(l.Data == proof.DataIdentifying) != (k.Name == Link) || (l.HoldEnds != "") != k.Holds {
 			t.Errorf("%s: %s", k.Name, b)
 		}
