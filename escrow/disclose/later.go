@@ -111,9 +111,9 @@ func (c Case) expire(now time.Time) (Change, error) {
 	return Change{Steps: []Step{{Event: Expire, Leaf: proof.ExpiredLeaf(now, c.RecordedLeaf)}}}, nil
 }
 
-// lapse is what the end of the time for validation does: in public, with the names of the
+// Lapse is what the end of the time for validation does: in public, with the names of the
 // fields and the number of targets that were delivered.
-func (c Case) lapse(now time.Time) (Change, error) {
+func (c Case) Lapse(now time.Time) (Change, error) {
 	if _, due := ForValidation.Due(c, now); !due {
 		return Change{}, ErrCaseClosed
 	}
