@@ -71,15 +71,7 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}
-	var broken map[int]error
-	switch kind := policy.KindOf(c.Warrant.Kind); {
-	case kind.Opens:
-		broken, err = r.packTargets(ctx, c, which, &p)
-	case kind.Answered:
-		err = r.packLinked(ctx, c, &p)
-	default:
-		err = ErrNothingToOpen
-	}
+	broken, err := r.packTargets(ctx, c, which, &p)
 	if err != nil {
 		return c, err
 	}
