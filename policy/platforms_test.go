@@ -135,10 +135,10 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 		records  []entry
 		recorded *int64
 		earlier  *Recorded
-		names    string // the earlier warrant that is named
 		bundle   *Bundle
 		want     *refusal.Error
-		from     string // when to come back
+
+		names, from string // the earlier warrant that is named, and when to come back
 	}{
 		"a platform of long ago":                    {records: []entry{at(30, 10, nil)}},
 		"one that nobody registered":                {want: ErrBadTarget},

@@ -137,6 +137,8 @@ func inWords(e rehearsal.Expected) string {
 		return "held: all custodians"
 	case e.Quorum == 0:
 		return "taken; no decision needed"
+	case e.Asked != "":
+		return fmt.Sprintf("%d custodians, who are asked about “%s”", e.Quorum, e.Asked)
 	case e.NoticeDays > 0:
 		return fmt.Sprintf("%d custodians, after %d days", e.Quorum, e.NoticeDays)
 	}

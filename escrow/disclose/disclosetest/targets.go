@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"slices"
 	"strings"
@@ -399,8 +400,11 @@ func races(t *testing.T, s Store) {
 func filedCounts(t *testing.T, s Store) {
 	counts := func(what, authority, requester string, day time.Time, want policy.Filed) {
 		t.Helper()
-		if got := must[policy.Filed](t)(s.Filed(t.Context(), authority, requester, day)); got != want {
+		if got := must[policy.Filed](t)(s.Filed(t.Context(), authority, requester, day, math.MaxInt64)); got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
+		}
+		if got := must[policy.Filed](t)(s.Filed(t.Context(), authority, requester, day, 0)); got != (policy.Filed{}) {
+			t.Errorf("%s, before any leaf: %+v", what, got)
 		}
 	}
 	for _, x := range []struct {

@@ -107,8 +107,8 @@ CREATE INDEX cases_for_expiry ON cases (expires, recorded_leaf)
 CREATE INDEX cases_for_validation ON cases (validate_by, recorded_leaf)
   WHERE validated_leaf IS NULL AND lapsed_leaf IS NULL AND validate_by IS NOT NULL AND state IN ('recorded', 'authorised', 'released', 'noticed');
 -- How many an authority and a requester filed: on a day, and targets in a month.
-CREATE INDEX cases_filed_by ON cases (authority, day, kind) INCLUDE (targets) WHERE kind <> 'withdrawal';
-CREATE INDEX cases_filed_for ON cases (requester, day, kind) INCLUDE (targets) WHERE requester IS NOT NULL;
+CREATE INDEX cases_filed_by ON cases (authority, day, kind) INCLUDE (targets, recorded_leaf) WHERE kind <> 'withdrawal';
+CREATE INDEX cases_filed_for ON cases (requester, day, kind) INCLUDE (targets, recorded_leaf) WHERE requester IS NOT NULL;
 
 -- Whether the newest leaf is of that kind (a warrant's, or a step's) and about the case
 -- with that recorded leaf: what changes a case comes with its leaf.
