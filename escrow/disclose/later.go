@@ -65,8 +65,12 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 	case ChangeSecret:
 		ch.Later.Ends = by.SecrecyEnds
 	case Validate:
-		if c.ValidateBy.IsZero() || c.ValidatedLeaf != 0 {
+		at, err := time.Parse(time.RFC3339, leaf.At)
+		switch {
+		case c.ValidateBy.IsZero() || c.ValidatedLeaf != 0:
 			return Change{}, leaf, ErrValidated
+		case err != nil || c.LapsedLeaf != 0 || !at.Before(c.ValidateBy): // the job comes every minute
+			return Change{}, leaf, ErrLapsed
 		}
 		if at, err := time.Parse(time.RFC3339, leaf.At); err != nil || c.lapsed(at) { // and nobody has said so yet
 			return Change{}, leaf, ErrLapsed

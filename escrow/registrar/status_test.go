@@ -1,0 +1,77 @@
+package registrar
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
+)
+
+// What a person is told of a case: each target that is refused, each deadline with the time
+// that is left, and what may not be used.
+func TestStatusForAPerson(t *testing.T) {
+	now := time.Date(2026, 12, 1, 10, 0, 0, 0, time.UTC)
+	st := CaseStatus{
+		Case: "case", State: "released", Approvals: 2, Declined: 1, Quorum: 2, OverDaily: true,
+		Targets:   []TargetStatus{{TargetState: opening.TargetState{State: "released"}}, {TargetState: opening.TargetState{State: "refused", Code: "warrant.data_erased"}, Mend: "Gone."}, {TargetState: opening.TargetState{State: "released"}}},
+		Deadlines: []opening.Deadline{{What: "one", At: now, Met: true}, {What: "two", At: now.Add(47*time.Hour + time.Minute)}, {What: "three", At: now.AddDate(0, 0, 10)}, {What: "four", At: now}},
+		Barred:    &Barred{BarredAnnulled, 7}, Deleted: &Deleted{"Deleted.\nAll of it\x1b[2J.", 9},
+	}
+	const want = `case case
+released: 2 of 2 custodians approved, 1 declined
+over its authority's daily number, so every custodian has to approve
+targets: 2 released, 1 refused
+  target 2  refused: warrant.data_erased: Gone.
+one: done
+two: 2026-12-03 09:01:00 UTC, 47 hours left
+three: 2026-12-11 10:00:00 UTC, 10 days left
+four: 2026-12-01 10:00:00 UTC, which is past
+use is forbidden: the order was annulled, entry 7 of the public log
+the requester states that what was delivered is deleted, entry 9 of the public log:
+  | Deleted.
+  | All of it‹U+001B›[2J.`
+	if got := st.At(now); got != want {
+		t.Errorf("%s", got)
+	}
+	if got := st.String(); strings.Contains(got, "left") || !strings.Contains(got, "two: 2026-12-03 09:01:00 UTC\n") {
+		t.Errorf("without a time: %s", got)
+	}
+	st.Barred.Why = BarredLapsed
+	if got := st.At(now); !strings.Contains(got, "use is forbidden: the emergency lapsed, entry 7") {
+		t.Errorf("%s", got)
+	}
+}
+
+// A refusal says of each rule what is wrong, by which law, and what to do; grounds of what
+// permits are nobody's business.
+func TestGroundsOfARefusal(t *testing.T) {
+	d := policy.Decision{Refusal: policy.ErrRefusedByRule, Rules: []string{"a-rule"}, Grounds: []policy.Ground{{Title: "No", Field: "fields", Article: "Art. 5", Cure: "Ask for less."}}}
+	p := Problem{Code: "warrant.refused_by_rule", Title: "No.", Rules: d.Rules, Grounds: GroundsOf(d)}
+	if want := "warrant.refused_by_rule: No. (rule a-rule) [No; field: fields; by: Art. 5; to mend it: Ask for less.]"; p.Error() != want {
+		t.Error(p.Error())
+	}
+	d.Refusal = policy.ErrExpired
+	if GroundsOf(d) != nil {
+		t.Error("grounds of a refusal by no rule")
+	}
+}
+
+func TestAStatementOfDeletionToAnotherCase(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost || r.URL.Path != "/v1/warrants/mine/deletion" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		json.NewEncoder(w).Encode(CaseStatus{Case: "other"}) //nolint:errcheck // the client sees it
+	}))
+	defer srv.Close()
+	c := &Client{Server: srv.URL, HTTP: srv.Client(), Now: time.Now}
+	if _, err := c.SayDeleted(t.Context(), "mine", Deletion{Statement: "Deleted."}); !errors.Is(err, ErrOtherAnswer) {
+		t.Error(err)
+	}
+}
