@@ -14,6 +14,7 @@ import (
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/exhibit/exhibittest"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -59,7 +60,7 @@ func TestCopiesAreOfCustodiansInForce(t *testing.T) {
 	c, leaf := disclosetest.NewCase("production")
 	c.Bundle, c.KeepDays = r.bundle.Hash(), 30
 	c.Exhibits = []disclose.SealedExhibit{{Digest: x.Digest, Length: exhibit.SealedSize(x.Length, 4)}}
-	if _, err := r.store.File(t.Context(), c, leaf); err != nil {
+	if _, err := r.store.File(t.Context(), c, leaf.On(proof.Day(r.Now()))); err != nil {
 		t.Fatal(err)
 	}
 	bruno := now.Custodian("bruno").Recipient
