@@ -104,8 +104,8 @@ func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since [
 }
 
 // answer gives a custodian's answer in a case: the one that the folder has signed
-// already, or what sign makes of the case as it was reviewed. It prints what was signed
-// and the case as it stands then.
+// already, or what sign makes of the case as it was reviewed. It prints the review,
+// what was signed and the case as it stands then.
 func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(seat, *custodian.Review) (string, error)) error {
 	c, err := h.seat(ctx)
 	if err != nil {
@@ -115,6 +115,7 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 	if err != nil {
 		return err
 	}
+	about := ""
 	if signed == "" {
 		f, since, err := c.fetch(ctx, id)
 		if err != nil {
@@ -127,6 +128,7 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 		if signed, err = sign(c, r); err != nil {
 			return err
 		}
+		about = r.String()
 	}
 	said, err := custodian.Says(signed)
 	if err != nil {
@@ -136,7 +138,7 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 	if err != nil {
 		return err
 	}
-	return h.print(st, said+st.String())
+	return h.print(st, about+said+st.String())
 }
 
 func checkWorkFactor(n int) error {
