@@ -40,7 +40,7 @@ var mayImport = map[string][]string{
 	"escrow/exhibit":        {"policy", "verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
-	"escrow/issue":          {"escrow/seal", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/issue":          {"escrow/seal", "policy", "verifier/document", "verifier/identity", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/exhibit", "escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
