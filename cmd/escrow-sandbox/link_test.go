@@ -250,6 +250,7 @@ func TestSuspensionFromTheOrderToTheSignIn(t *testing.T) {
 	signsIn := func(p *world.Platform, who string) error { return world.NewBrowser().Visit(t.Context(), p, who) }
 	ordered(t, st, "suspension", policy.Suspension, func(w map[string]any) {
 		delete(w["requester"].(map[string]any), "delivery_key")
+		w["secrecy"] = map[string]any{"ends": tb.Clock.Now().AddDate(0, 0, -1).UTC().Truncate(24 * time.Hour), "reason": ""}
 	})
 	for _, custodian := range []string{"alba", "bruno"} {
 		if err := signsIn(tb.Town, "Dexter Crallow"); err != nil {
@@ -280,4 +281,26 @@ func TestSuspensionFromTheOrderToTheSignIn(t *testing.T) {
 	if err := renews(); err == nil {
 		t.Error("the sign-in is renewed")
 	}
+	// Its person is told, and then its court takes it back.
+	if noticed, err := tb.Service.Registrar.Notify(t.Context()); noticed != 1 || err != nil {
+		t.Fatal(noticed, err)
+	}
+	me := world.NewBrowser()
+	if err := me.Enrol(t.Context(), tb.Origin, "Dexter Crallow"); err != nil {
+		t.Fatal(err)
+	}
+	if err := me.Open(t.Context(), tb.Origin+"/me"); err != nil || !strings.Contains(me.Page.Text(), "Thornley County Court") || !strings.Contains(me.Page.Text(), "was suspended") {
+		t.Errorf("%v: %s", err, me.Page.Text())
+	}
+	signed := tb.Path("withdrawal.jws")
+	if said, code := tb.Escrow(t.Context(), "warrant", "withdraw", st.Warrant, "--grounds", "The court has heard him.", "--key", tb.Path("court.jwk"), "--bundle", tb.Path("bundle.json"), "--out", signed); code != 0 {
+		t.Fatal(said)
+	}
+	if said, code := tb.Escrow(t.Context(), "warrant", "file", signed, "--server", tb.Origin); code != 0 {
+		t.Fatal(said)
+	}
+	if err := signsIn(tb.Town, "Dexter Crallow"); err != nil {
+		t.Errorf("after it was taken back: %v", err)
+	}
+	leaves(t, tb) // which audits the log
 }

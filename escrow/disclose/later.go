@@ -72,6 +72,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		case err != nil || c.LapsedLeaf != 0 || !at.Before(c.ValidateBy): // the job comes every minute
 			return Change{}, leaf, ErrLapsed
 		}
+		if at, err := time.Parse(time.RFC3339, leaf.At); err != nil || c.lapsed(at) { // and nobody has said so yet
+			return Change{}, leaf, ErrLapsed
+		}
 	}
 	return ch, leaf, nil
 }
@@ -148,14 +151,14 @@ func (c Case) notify(now time.Time) (Change, error) {
 // serve tells the persons whose names were opened, or are suspended, on that day.
 func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 	var to []policy.Target
-	step, concerned := Step{Event: Notify, Leaf: leaf}, TargetReleased
-	if suspends(policy.KindOf(c.Kind)) { // which goes on
-		step.Which, concerned = []int{}, TargetAuthorised
+	step := Step{Event: Notify, Leaf: leaf}
+	if c.suspended() { // which goes on
+		step.Which = []int{}
 	}
 	for i, t := range w.Targets {
 		switch {
 		case i >= len(c.Targets):
-		case c.Targets[i].State == concerned:
+		case c.Targets[i].State == TargetReleased, c.suspended() && c.Targets[i].Round != 0:
 			to = append(to, t)
 		case c.Targets[i].State == TargetWaiting && step.Which != nil:
 			step.Which = append(step.Which, i)

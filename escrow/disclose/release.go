@@ -22,7 +22,9 @@ var errMoved = errors.New("a target of the round moved")
 
 // release makes the package of each round of an authorised case that has none. Vault is
 // asked for nothing before the leaf that authorised the round is under a cosigned checkpoint.
-func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
+// A round that cannot be released keeps back no other; why the first of them cannot is
+// returned with the case.
+func (r *Registrar) release(ctx context.Context, c Case) (_ Case, failed error) {
 	const attempts = 3
 	for round := range c.Rounds {
 		for n := 1; ; n++ {
@@ -33,14 +35,14 @@ func (r *Registrar) release(ctx context.Context, c Case) (Case, error) {
 				}
 				continue
 			}
-			if err != nil {
-				return c, err
+			if err == nil {
+				c = released
 			}
-			c = released
+			failed = cmp.Or(failed, err)
 			break
 		}
 	}
-	return c, nil
+	return c, failed
 }
 
 // releaseRound makes one package, of the targets that the round still authorises. A target
@@ -89,7 +91,10 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	})
 }
 
-// linked is what the issuing side answers to an order to link, of which p has everything else.
+// linked is what the issuing side answers to an order to link, of which p has everything
+// else: the pen names of the person of its one target, which that side alone can make. It
+// believes none of what it is given, see issue.Linker, and encrypts them to the requester, so
+// that this side does not learn them.
 func (r *Registrar) linked(ctx context.Context, c Case, p opening.Package) ([]byte, error) {
 	if r.Link == nil {
 		return nil, ErrNothingToOpen
@@ -332,10 +337,10 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 		return nil, policy.ErrExpired
 	case c.State == Authorised:
 		now, err := r.release(ctx, c)
-		if err != nil && !released {
+		if err != nil && now.count(TargetReleased) == 0 {
 			return nil, err
 		}
-		c = now // what was released before is handed over meanwhile
+		c = now // what was released is handed over meanwhile
 	case refused != nil && !released:
 		return nil, refused
 	}

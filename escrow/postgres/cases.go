@@ -381,7 +381,7 @@ var (
 // the time.
 var (
 	mayBeTold = `(c.released > 0 AND c.state IN (` + authorised + `, ` + released + `, ` + lostState + `) OR c.state = ` + authorised + ` AND c.kind IN ` + closedKinds + `)`
-	mayEnd    = `((c.state IN (` + recorded + `, ` + authorised + `) OR c.state = ` + released + ` AND c.waiting > 0) AND c.kind IN ` + endingKinds + `)`
+	mayEnd    = `((c.state IN (` + recorded + `, ` + authorised + `) OR c.state = ` + released + ` AND c.waiting > 0) AND c.kind IN ` + endingKinds + ` AND NOT (c.state = ` + authorised + ` AND c.kind IN ` + closedKinds + `))`
 	mayLapse  = `(c.validated_leaf IS NULL AND c.lapsed_leaf IS NULL AND c.validate_by IS NOT NULL AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `, ` + noticed + `))`
 )
 

@@ -1,7 +1,6 @@
 package disclosetest
 
 import (
-	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -253,16 +252,98 @@ func logKeys() (k logKey, signer note.Signer) {
 	return k, signer
 }
 
+// tree is the Merkle tree of a log.
+type tree struct {
+	leaves [][]byte
+	hashes []tlog.Hash
+}
+
+func (t *tree) size() int64 { return int64(len(t.leaves)) }
+
+// ReadHashes implements [tlog.HashReader].
+func (t *tree) ReadHashes(ids []int64) ([]tlog.Hash, error) {
+	found := make([]tlog.Hash, len(ids))
+	for i, id := range ids {
+		found[i] = t.hashes[id]
+	}
+	return found, nil
+}
+
+func (t *tree) add(leaves [][]byte) error {
+	for _, leaf := range leaves {
+		more, err := tlog.StoredHashes(t.size(), leaf, t)
+		if err != nil {
+			return err
+		}
+		t.leaves, t.hashes = append(t.leaves, leaf), append(t.hashes, more...)
+	}
+	return nil
+}
+
+// checkpoint is signed by the log and cosigned by its witness.
+func (t *tree) checkpoint() ([]byte, error) {
+	root, err := tlog.TreeHash(t.size(), t)
+	if err != nil {
+		return nil, err
+	}
+	k, signer := logKeys()
+	return note.Sign(&note.Note{Text: torchwood.Checkpoint{Origin: logOrigin, Tree: tlog.Tree{N: t.size(), Hash: root}}.String()}, signer, k.witness)
+}
+
+// prove is the tlog-proof of a leaf.
+func (t *tree) prove(index int64) ([]byte, error) {
+	signed, err := t.checkpoint()
+	if err != nil {
+		return nil, err
+	}
+	path, err := tlog.ProveRecord(t.size(), index, t)
+	return torchwood.FormatProof(index, path, signed), err
+}
+
+// files lays it out as C2SP tlog-tiles.
+func (t *tree) files() (fstest.MapFS, error) {
+	signed, err := t.checkpoint()
+	if err != nil {
+		return nil, err
+	}
+	files := fstest.MapFS{"checkpoint": {Data: signed}}
+	for level := 0; t.size()>>(8*level) > 0; level++ {
+		n := t.size() >> (8 * level)
+		for from := int64(0); from < n; from += torchwood.TileWidth {
+			tile := tlog.Tile{H: torchwood.TileHeight, L: level, N: from / torchwood.TileWidth, W: int(min(torchwood.TileWidth, n-from))}
+			data, err := tlog.ReadTileData(tile, t)
+			if err != nil {
+				return nil, err
+			}
+			files[torchwood.TilePath(tile)] = &fstest.MapFile{Data: data}
+			if level > 0 {
+				continue
+			}
+			var entries []byte
+			for _, leaf := range t.leaves[from : from+int64(tile.W)] {
+				if entries, err = torchwood.AppendTileEntry(entries, leaf); err != nil {
+					return nil, err
+				}
+			}
+			tile.L = -1
+			files[torchwood.TilePath(tile)] = &fstest.MapFile{Data: entries}
+		}
+	}
+	return files, nil
+}
+
 // audit is what an auditor finds in a log of these leaves under a bundle.
 func audit(ctx context.Context, leaves [][]byte, b *policy.Bundle, now time.Time) (*proof.Report, error) {
-	k, signer := logKeys()
+	k, _ := logKeys()
 	log, err := proof.NewLog(logOrigin, k.Verifier, []proof.WitnessKey{{Name: "witness.example", Operator: "Witness", VKey: k.Witness}}, 1)
 	if err != nil {
 		return nil, err
 	}
-	files, err := tilesOf(leaves, func(text string) ([]byte, error) {
-		return note.Sign(&note.Note{Text: text}, signer, k.witness)
-	})
+	var t tree
+	if err := t.add(leaves); err != nil {
+		return nil, err
+	}
+	files, err := t.files()
 	if err != nil {
 		return nil, err
 	}
@@ -271,59 +352,6 @@ func audit(ctx context.Context, leaves [][]byte, b *policy.Bundle, now time.Time
 		return nil, err
 	}
 	return log.Audit(ctx, tiles, proof.AuditOptions{At: now, Rules: func(hash string) (proof.Rules, bool) { return b.AuditRules(), hash == b.Hash() }})
-}
-
-// tilesOf lays leaves out as C2SP tlog-tiles.
-func tilesOf(leaves [][]byte, sign func(text string) ([]byte, error)) (fstest.MapFS, error) {
-	var hashes []tlog.Hash
-	read := tlog.HashReaderFunc(func(ids []int64) ([]tlog.Hash, error) {
-		found := make([]tlog.Hash, len(ids))
-		for i, id := range ids {
-			found[i] = hashes[id]
-		}
-		return found, nil
-	})
-	for n, leaf := range leaves {
-		more, err := tlog.StoredHashes(int64(n), leaf, read)
-		if err != nil {
-			return nil, err
-		}
-		hashes = append(hashes, more...)
-	}
-	n := int64(len(leaves))
-	root, err := tlog.TreeHash(n, read)
-	if err != nil {
-		return nil, err
-	}
-	signed, err := sign(torchwood.Checkpoint{Origin: logOrigin, Tree: tlog.Tree{N: n, Hash: root}}.String())
-	if err != nil {
-		return nil, err
-	}
-	files := fstest.MapFS{"checkpoint": {Data: signed}}
-	for level := 0; n>>(8*level) > 0; level++ {
-		for from := int64(0); from < n>>(8*level); from += torchwood.TileWidth {
-			tile := tlog.Tile{H: torchwood.TileHeight, L: level, N: from / torchwood.TileWidth, W: int(min(torchwood.TileWidth, n>>(8*level)-from))}
-			data, err := tlog.ReadTileData(tile, read)
-			if err != nil {
-				return nil, err
-			}
-			files[torchwood.TilePath(tile)] = &fstest.MapFile{Data: data}
-			if level > 0 {
-				continue
-			}
-			var entries bytes.Buffer
-			for _, leaf := range leaves[from : from+int64(tile.W)] {
-				entry, err := torchwood.AppendTileEntry(nil, leaf)
-				if err != nil {
-					return nil, err
-				}
-				entries.Write(entry)
-			}
-			tile.L = -1
-			files[torchwood.TilePath(tile)] = &fstest.MapFile{Data: entries.Bytes()}
-		}
-	}
-	return files, nil
 }
 
 // decidedAt is the leaf that authorised a target; 0 if none did.

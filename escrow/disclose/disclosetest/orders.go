@@ -39,13 +39,16 @@ type orders struct {
 	asks   seal.DeliveryPrivate
 	clock  atomic.Int64 // seconds since 1970
 
-	mu       sync.Mutex
-	random   *rand.Rand
-	failing  bool
-	cosigned int64 // size of the log that witnesses have cosigned
-	unsealed []unsealed
-	erased   map[string]bool // labels
-	filed    []filed
+	mu        sync.Mutex
+	random    *rand.Rand
+	failing   bool
+	meanwhile []deed  // done one by one while the key service opens halves
+	done      []error // of those
+	tree      tree    // of what is cosigned
+	cosigned  int64   // size of the log that witnesses have cosigned
+	unsealed  []unsealed
+	erased    map[string]bool // labels
+	filed     []filed
 }
 
 // person has one pen name, and said one thing under it.
@@ -255,6 +258,12 @@ type keys struct{ o *orders }
 
 // UnwrapHalves implements [disclose.Keys].
 func (k keys) UnwrapHalves(_ context.Context, halves []disclose.Wrapped) ([][]byte, error) {
+	if d := k.o.next(); d != nil {
+		err := d()
+		k.o.mu.Lock()
+		k.o.done = append(k.o.done, err)
+		k.o.mu.Unlock()
+	}
 	return crashed(k.o, func() ([][]byte, error) {
 		k.o.mu.Lock()
 		defer k.o.mu.Unlock()
@@ -266,6 +275,16 @@ func (k keys) UnwrapHalves(_ context.Context, halves []disclose.Wrapped) ([][]by
 		}
 		return opened, nil
 	})
+}
+
+// next takes a deed that is to be done meanwhile; nil if there is none.
+func (o *orders) next() (d deed) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.meanwhile) > 0 {
+		d, o.meanwhile = o.meanwhile[0], o.meanwhile[1:]
+	}
+	return d
 }
 
 // OpenLinks implements [disclose.Keys].
@@ -334,13 +353,19 @@ func (l ledger) Await(ctx context.Context, index int64) error {
 	return err
 }
 
-// Prove implements [disclose.Log]. The proof is empty.
+// Prove implements [disclose.Log].
 func (l ledger) Prove(ctx context.Context, index int64) (leaf, proof []byte, err error) {
-	leaves, err := l.o.store.Leaves(ctx, index, index+1)
-	if err != nil {
-		return nil, nil, err
+	l.o.mu.Lock()
+	defer l.o.mu.Unlock()
+	leaves, err := l.o.store.Leaves(ctx, l.o.tree.size(), l.o.cosigned)
+	if err == nil {
+		err = l.o.tree.add(leaves)
 	}
-	return leaves[0], nil, nil
+	if err != nil || index >= l.o.tree.size() {
+		return nil, nil, errors.Join(err, ErrNoLeaf)
+	}
+	proof, err = l.o.tree.prove(index)
+	return l.o.tree.leaves[index], proof, err
 }
 
 // sign signs a warrant of a kind by an authority, which says all that such a one must.

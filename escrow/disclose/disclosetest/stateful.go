@@ -36,6 +36,7 @@ import (
 // -rapid.checks says.
 func TestOrders(t *testing.T, histories int, open func(*testing.T) (s Store, done func())) {
 	short(t, histories)
+	outcomes := make(map[disclose.TargetState]int)
 	rapid.Check(t, func(rt *rapid.T) {
 		s, done := open(t)
 		defer done()
@@ -45,10 +46,18 @@ func TestOrders(t *testing.T, histories int, open func(*testing.T) (s Store, don
 		}
 		rt.Repeat(map[string]func(*rapid.T){
 			"one": func(rt *rapid.T) { r.together(rt, 1) }, "together": func(rt *rapid.T) { r.together(rt, 6) },
-			"time": r.time, "": r.check,
+			"race": r.race, "time": r.time, "": r.check,
 		})
 		r.end()
+		for _, c := range r.history.cases {
+			for _, s := range c.targets {
+				outcomes[s]++
+			}
+		}
 	})
+	if t.Log(outcomes); outcomes[disclose.TargetReleased] == 0 || outcomes[disclose.TargetWithdrawn]+outcomes[disclose.TargetStopped] == 0 {
+		t.Error("nothing is released, or nothing stopped: this tries nothing")
+	}
 }
 
 // short makes rapid run no more than so many histories in this test, unless it was told how many.
@@ -100,20 +109,52 @@ func (r *run) mine(is func(policy.Kind) bool) (all []filed) {
 // deed is what somebody does; its error is why it was refused, and nothing else.
 type deed func() error
 
-// together draws deeds, and does them at the same time, each in a process of its own.
+// together draws deeds, and does them at the same time, each in a process of its own; some
+// wait until a package is being made.
 func (r *run) together(rt *rapid.T, most int) {
-	var all []deed
+	var all, later []deed
 	for n := range rapid.IntRange(1, most).Draw(rt, "deeds") {
-		if d := r.draw(rt, n); d != nil {
+		if d := r.draw(rt, n); rapid.IntRange(0, 2).Draw(rt, "meanwhile") > 0 {
 			all = append(all, d)
+		} else {
+			later = append(later, d)
 		}
 	}
+	r.do(rt, all, later)
+}
+
+// race lets custodians decide on an order that was filed just now, while its court takes it
+// back or nobody knows whether it was filed.
+func (r *run) race(rt *rapid.T) {
+	if err := r.order(rt)(); err != nil && refusal.Of(err) == nil {
+		rt.Fatal(err)
+	}
+	cases := r.mine(func(k policy.Kind) bool { return k.Opens })
+	if len(cases) == 0 {
+		return // it was not filed
+	}
+	f := cases[len(cases)-1]
+	var all []deed
+	for _, who := range custodians {
+		yes := rapid.SliceOfN(rapid.SampledFrom([]bool{true, true, true, false}), 3, 3).Draw(rt, who)
+		all = append(all, func() error { return r.decide(r.ctx, f.id, who, func(i int) bool { return yes[i] }) })
+	}
+	r.do(rt, all, []deed{r.later(rt, "stop", f), r.later(rt, "stop", f)})
+}
+
+// do does deeds at the same time, and others while packages are being made.
+func (r *run) do(rt *rapid.T, all, meanwhile []deed) {
+	r.meanwhile = meanwhile
 	var wg sync.WaitGroup
 	failed := make([]error, len(all))
 	for i, d := range all {
 		wg.Go(func() { failed[i] = d() })
 	}
 	wg.Wait()
+	for d := r.next(); d != nil; d = r.next() {
+		failed = append(failed, d())
+	}
+	failed, r.done = append(failed, r.done...), nil
 	for _, err := range failed {
 		if err != nil && refusal.Of(err) == nil {
 			rt.Fatal(err)
@@ -196,9 +237,9 @@ func (r *run) later(rt *rapid.T, what string, earlier filed) deed {
 	return func() error { return r.file(r.ctx, f) }
 }
 
-// time passes, or a clock is set back.
+// time passes, or a clock is set back to another day.
 func (r *run) time(rt *rapid.T) {
-	hours := rapid.SampledFrom([]int{-3, 1, 1, 7, 30, 50, 21 * 24, 32 * 24}).Draw(rt, "hours")
+	hours := rapid.SampledFrom([]int{-26, 1, 1, 3, 7, 20, 30, 50, 21 * 24, 32 * 24}).Draw(rt, "hours")
 	r.clock.Add(int64(hours) * 3600)
 }
 
@@ -269,7 +310,12 @@ func (r *run) end() {
 	r.failing = false
 	mine := slices.Clone(r.filed)
 	r.mu.Unlock()
-	r.clock.Add(int64((24 * time.Hour).Seconds())) // and no clock is behind the log
+	r.check(r.T)
+	last, err := time.Parse(time.DateOnly, r.history.day)
+	if err != nil {
+		r.Fatal(err)
+	}
+	r.clock.Store(max(r.clock.Load(), last.AddDate(0, 0, 1).Unix())) // and no clock is behind the log
 	for _, f := range mine {
 		if err := r.file(r.ctx, f); err != nil && refusal.Of(err) == nil {
 			r.Fatal(err)
