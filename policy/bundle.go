@@ -581,6 +581,16 @@ func (b *Bundle) Recipients() (all []string) {
 	return all
 }
 
+// ExhibitsTo are those that the exhibits of a warrant are encrypted to: [Bundle.Recipients]
+// and the requester, if an answer goes to them.
+func (b *Bundle) ExhibitsTo(w *Warrant) []string {
+	to := b.Recipients()
+	if w.Requester.DeliveryKey != "" {
+		to = append(to, w.Requester.DeliveryKey)
+	}
+	return to
+}
+
 // checkRecipients wants a recipient of each custodian since version 4, which no other
 // has: an exhibit that somebody cannot open is one that nobody has judged.
 func (b *Bundle) checkRecipients() error {

@@ -399,10 +399,7 @@ func TestL25TimestampWithoutZone(t *testing.T) {
 
 // Eight hours are granted for a threat to life, and there is no notice to wait for.
 func TestL26Emergency(t *testing.T) {
-	w := newWorld(t)
-	d := w.decide(t, func(v *Warrant) {
-		v.Deadline, v.OffenceClass, v.Secrecy = EightHours, "threat_to_life", Secrecy{v.IssuedAt, ""}
-	})
+	d := fifth(t).filing(t).decided(t, inEmergency, noSecrecy)
 	if !d.Allowed || d.NoticePeriod != 0 || d.Quorum != 2 {
 		t.Fatalf("%+v", d)
 	}

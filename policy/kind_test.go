@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -94,8 +95,61 @@ func TestRecordedLeafOfEveryKind(t *testing.T) {
 		if err != nil || l.WarrantKind != k.Name || (l.Targets > 0) != k.Targets || (l.SecrecyEnds != "") != (k.Clock != ClockNone || k.Name == SecrecyChange) {
 			t.Errorf("%s: %s, %v", k.Name, b, err)
 		}
-		if l.Offence != v.OffenceID || (l.Data == proof.DataSubscriber) != (k.Opens || k.Holds) || (l.HoldEnds != "") != k.Holds {
+		if l.Offence != v.OffenceID || (l.Data == proof.DataSubscriber) != (k.Opens || k.Holds) ||
+			(l.Data == proof.DataIdentifying) != (k.Name == Link) || (l.HoldEnds != "") != k.Holds {
 			t.Errorf("%s: %s", k.Name, b)
+		}
+		if plain := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, k.When(now)); len(plain.Facets()) > 0 || plain.Commitment != l.Commitment {
+			t.Errorf("%s says what it need not: %v", k.Name, plain.Facets())
+		}
+	}
+}
+
+// A bundle says how much the log and its statistics tell, and only what a leaf takes.
+func TestFacetsOfABundle(t *testing.T) {
+	w := fifth(t)
+	for name, tc := range map[string]struct {
+		change func(*Bundle)
+		want   error
+	}{
+		"none":                          {func(*Bundle) {}, nil},
+		"all":                           {func(b *Bundle) { b.LeafFacets, b.SmallCount = []string{proof.FacetOffence, proof.FacetData}, 10 }, nil},
+		"one twice":                     {func(b *Bundle) { b.LeafFacets = []string{proof.FacetData, proof.FacetData} }, ErrBundleMalformed},
+		"one that is none":              {func(b *Bundle) { b.LeafFacets = []string{"platform"} }, ErrBundleMalformed},
+		"an offence that no leaf takes": {func(b *Bundle) { b.LeafFacets, b.Offences[0].ID = []string{proof.FacetOffence}, "act-1997" }, ErrBundleMalformed},
+		"statistics of one":             {func(b *Bundle) { b.SmallCount = 1 }, ErrBundleLimits},
+		"statistics that tell nothing":  {func(b *Bundle) { b.SmallCount = 101 }, ErrBundleLimits},
+	} {
+		b := *w.bundle
+		b.raw = nil
+		b.Offences = slices.Clone(b.Offences)
+		tc.change(&b)
+		raw, err := b.Marshal()
+		var parsed *Bundle
+		if err == nil {
+			parsed, err = ParseBundle(raw)
+		}
+		if !errors.Is(err, tc.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err == nil && tc.want == nil {
+			r := parsed.AuditRules()
+			if !r.Rounds || r.SmallCount != b.SmallCount || !slices.Equal(r.Facets, append([]string{proof.FacetHoldEnds}, b.LeafFacets...)) || !slices.Equal(r.Fields, b.Fields) ||
+				len(r.Offences) != len(b.Offences) || r.MaxSecrecyDays != b.MaxSecrecyDays || r.HoldDays != b.HoldDays || r.ExtensionDays != b.ExtensionDays || r.ValidationHours != b.ValidationHours {
+				t.Errorf("%s: %+v", name, r)
+			}
+		}
+	}
+	before := newWorld(t).bundle
+	if r := before.AuditRules(); r.Rounds || r.Facets != nil || r.HoldDays != 0 {
+		t.Errorf("rules of version %d are those of version 5: %+v", before.Version, r)
+	}
+	for _, change := range []func(*Bundle){func(b *Bundle) { b.SmallCount = 10 }, func(b *Bundle) { b.LeafFacets = []string{proof.FacetData} }} {
+		b := *before
+		b.raw = nil
+		change(&b)
+		if _, err := b.Marshal(); !errors.Is(err, ErrBundleMalformed) {
+			t.Errorf("version %d says what only version 5 does: %v", b.Version, err)
 		}
 	}
 }

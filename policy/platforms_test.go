@@ -132,13 +132,12 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 	early, late := int64(40), int64(60)
 	report := []entry{at(30, 10, nil), at(1, 50, func(r *PlatformRecord) { stolen("square")(r); keys(t)(r) })}
 	for name, c := range map[string]struct {
-		records  []entry
-		recorded *int64
-		earlier  *Recorded
-		names    string // the earlier warrant that is named
-		bundle   *Bundle
-		want     *refusal.Error
-		from     string // when to come back
+		records     []entry
+		recorded    *int64
+		earlier     *Recorded
+		bundle      *Bundle
+		want        *refusal.Error
+		names, from string // the earlier warrant that is named, and when to come back
 	}{
 		"a platform of long ago":                    {records: []entry{at(30, 10, nil)}},
 		"one that nobody registered":                {want: ErrBadTarget},

@@ -28,7 +28,7 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 	}
 	for _, facet := range facets {
 		switch {
-		case facet == proof.FacetOffence && KindOf(w.Kind).Clock != ClockNone:
+		case facet == proof.FacetOffence:
 			f.Offence = w.OffenceID
 		case facet == proof.FacetData:
 			f.Data = dataOf(w)

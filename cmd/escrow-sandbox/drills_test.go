@@ -334,7 +334,7 @@ func TestI2DecryptsReconcile(t *testing.T) {
 		})
 	}
 	proxy.Break(nil)
-	if got := leaves(t, tb); got["authorised"] != int64(authorised) || got["released"] != int64(authorised) {
+	if got := leaves(t, tb); got["decided"] != int64(authorised) || got["released"] != int64(authorised) {
 		t.Errorf("the log has %v, for %d cases", got, authorised)
 	}
 	if err := checkAudit(t, tb, tb.Vault.Audit); err != nil {

@@ -131,7 +131,7 @@ func TestI17ExpiryWinsOverRelease(t *testing.T) {
 	if err := tb.Service.ServeCases(ctx); err != nil {
 		t.Fatal(err)
 	}
-	if got := leaves(t, tb); got["authorised"] != 1 || got["released"] != 0 {
+	if got := leaves(t, tb); got["decided"] != 1 || got["released"] != 0 {
 		t.Errorf("the log has %v", got)
 	}
 }

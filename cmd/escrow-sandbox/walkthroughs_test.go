@@ -563,7 +563,7 @@ func draftWord(s *scene, ts *testscript.TestScript, args []string) error {
 	if fields := args[4:]; len(fields) > 0 || !policy.KindOf(kind).Opens {
 		w["fields"] = fields
 	}
-	if w["kind"] = kind; !policy.KindOf(kind).Opens {
+	if w["kind"] = kind; !policy.KindOf(kind).Answered {
 		delete(w["requester"].(map[string]any), "delivery_key")
 	}
 	if len(evidence) > 1 {
@@ -644,7 +644,8 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
 	ctx := context.Background()
-	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx), s.Service.DropExhibits(ctx))
+	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx),
+		s.Service.DropExhibits(ctx), s.Service.CarryOutSuspensions(ctx), s.Service.AnswerLinks(ctx))
 }
 
 // dumpWord writes everything that the database holds, rows in stored order.

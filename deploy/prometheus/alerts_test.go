@@ -45,6 +45,7 @@ var alarms = map[string][]struct {
 	},
 	"PennameErasuresOverdue": {{true, `penname_erasures_overdue 1`}, {false, `penname_erasures_overdue 0`}},
 	"PennameNoticesOverdue":  {{true, `penname_notices_overdue 1`}, {false, `penname_notices_overdue 0`}},
+	"PennameClockOverdue":    {{true, "penname_ends_overdue 0\npenname_lapses_overdue 1"}, {false, "penname_ends_overdue 0\npenname_lapses_overdue 0"}},
 	"PennameReviewsWait":     {{true, `penname_reviews_pending 1`}, {false, `penname_reviews_pending 0 then 1`}},
 	"PennameNotReleased":     {{true, `penname_cases{state="authorised"} 1`}, {false, `penname_cases{state="recorded"} 1`}},
 	"PennameCasesLost":       {{true, `penname_cases{state="lost"} 1`}, {false, `penname_cases{state="lost"} 0`}},

@@ -107,6 +107,19 @@ func shownIn(f opening.CaseFile, deliveryKey string) (shown, error) {
 	return s, nil
 }
 
+// shows reports whether the case is shown as it was: a target that does not wait any longer
+// may look otherwise, because nothing is signed about it.
+func (r *Review) shows(was shown) bool {
+	is := r.shown
+	is.Targets, was.Targets = slices.Clone(is.Targets), slices.Clone(was.Targets)
+	for i, t := range r.Targets {
+		if !t.Waits() && i < len(is.Targets) && i < len(was.Targets) {
+			is.Targets[i], was.Targets[i] = shownTarget{}, shownTarget{}
+		}
+	}
+	return reflect.DeepEqual(is, was)
+}
+
 // The files of a case: what was shown, which a later review of the same case
 // replaces, and what was signed while a bundle was in force, which nothing
 // replaces. An id is hashed, because it is the registrar's text.
@@ -163,7 +176,7 @@ func (c *Custodian) keep(r *Review, at time.Time) error {
 				twice = ErrWarrantTwice.Because(errors.New(old.Shown.Case))
 			}
 		case old.Shown.Warrant != k.Shown.Warrant || old.Shown.LeafIndex != k.Shown.LeafIndex,
-			!reflect.DeepEqual(old.Shown, k.Shown) && len(signed) > 0:
+			!r.shows(old.Shown) && len(signed) > 0:
 			return ErrNotAsReviewed.Because(fmt.Errorf("to begin anew, keep %s and %s* elsewhere", reviewFile(r.Case), decisions(r.Case)))
 		}
 	}
@@ -239,7 +252,7 @@ func (c *Custodian) Reviewed(id string, f opening.CaseFile, since []*policy.Bund
 		return nil, err
 	case at.After(k.At.Add(reviewCounts)):
 		return nil, ErrNotReviewed
-	case !reflect.DeepEqual(k.Shown, r.shown):
+	case !r.shows(k.Shown):
 		return nil, ErrNotAsReviewed
 	}
 	before, err := c.keptReviews(at)

@@ -2,7 +2,6 @@ package custodian
 
 import (
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/penname/penname/policy"
@@ -44,15 +43,17 @@ func (r *Review) notice(d policy.Decision) {
 	if d.OverDaily {
 		say("the authority is over its number of warrants of a day: every custodian must approve")
 	}
-	if d.Opens || policy.KindOf(w.Kind).Decided {
-		say("%d custodians must approve each target", d.Quorum)
+	if n := max(d.Quorum, r.quorum); n > d.Quorum {
+		say("%d custodians must approve each target: the registrar says that what was filed before asks for more than the %d that this warrant needs alone", n, d.Quorum)
+	} else if policy.KindOf(w.Kind).Decided {
+		say("%d custodians must approve each target", n)
 	}
 	for _, t := range r.file.Deadlines {
 		met := ""
 		if t.Met {
 			met = ", met"
 		}
-		say("by %s, as the registrar says: %s%s", t.At.UTC().Format(time.RFC3339), strings.ReplaceAll(t.What, "_", " "), met)
+		say("by %s, as the registrar says: %s%s", t.At.UTC().Format(time.RFC3339), t.What, met)
 	}
 }
 

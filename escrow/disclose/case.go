@@ -321,6 +321,7 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 		leaf = proof.ApprovalLeaf(now, c.RecordedLeaf, a.Custodian, code, c.Salt, []byte(signed))
 	}
 	ch := Change{InForce: inForce.Hash(), Approval: &stored, Steps: []Step{{Event: event, Leaf: leaf}}}
+	before := c
 	c.Approvals = append(slices.Clip(c.Approvals), stored)
 	reached, failed := c.tally(since)
 	if len(failed) > 0 {
@@ -331,11 +332,11 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 	case len(reached) > 0:
 		leaf := proof.AuthorisedLeaf(now, c.RecordedLeaf)
 		if byTarget {
-			leaf = c.decided(now, reached, c.lastDecided(), justNow)
+			leaf = before.DecidedLeaf(now, reached, stored)
 		}
 		ch.Steps = append(ch.Steps, Step{Event: Authorise, Leaf: leaf, Which: reached})
 	case settled && byTarget:
-		ch.Steps[len(ch.Steps)-1].Leaf = c.decided(now, nil, c.lastDecided(), justNow)
+		ch.Steps[len(ch.Steps)-1].Leaf = before.DecidedLeaf(now, nil, stored)
 	}
 	return ch, nil
 }
@@ -426,6 +427,14 @@ func (c *Case) decided(at time.Time, which []int, after, to int64) proof.Leaf {
 	}
 	leaf := proof.DecidedLeaf(at, c.RecordedLeaf, c.marks(func(i int) bool { return slices.Contains(which, i) }), opened)
 	return leaf.On(policy.KindOf(c.Kind).When(at))
+}
+
+// DecidedLeaf is the leaf that authorises those targets by a decision that is stored with it,
+// and opens what was not opened before.
+func (c Case) DecidedLeaf(at time.Time, which []int, stored Approval) proof.Leaf {
+	stored.Leaf = justNow
+	c.Approvals = append(slices.Clip(c.Approvals), stored)
+	return c.decided(at, which, c.lastDecided(), justNow)
 }
 
 // lastDecided is the last leaf that opened decisions; 0 if none did.

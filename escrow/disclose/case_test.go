@@ -319,3 +319,44 @@ func compartmentShares(places ...string) (all []opening.EncryptedShare) {
 	}
 	return all
 }
+
+// A suspension that was in force is told of, also if it ran out or was taken back before its
+// secrecy ended: until then the case stays authorised. Told, it can still be taken back.
+func TestSuspensionEndsWithItsNotice(t *testing.T) {
+	noon := time.Date(2026, 11, 28, 12, 0, 0, 0, time.UTC)
+	suspension := func() Case {
+		w := &policy.Warrant{Kind: policy.Suspension, Targets: []policy.Target{{Platform: "a"}, {Platform: "b"}}}
+		return Case{Kind: policy.Suspension, Warrant: w, State: Authorised, RecordedLeaf: 3, Expires: noon.AddDate(0, 0, 10), SecrecyEnds: noon.AddDate(0, 0, 20),
+			Targets: []CaseTarget{{State: TargetAuthorised, Round: 1}, {State: TargetWaiting}}, Rounds: []Round{{AuthorisedLeaf: 7}}}
+	}
+	withdraws := Change{Steps: []Step{{Event: Withdraw, Which: []int{0}}}, Later: &Later{}}
+	told := func(c Case, now time.Time) Case {
+		t.Helper()
+		ch, err := c.notify(now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(ch.Notice.To) != 1 || ch.Notice.To[0].Platform != "a" {
+			t.Errorf("told: %+v", ch.Notice.To)
+		}
+		if c, err = c.After(ch, 9); err != nil || c.State != Noticed || c.NoticedLeaf != 9 {
+			t.Errorf("%s, %v", c.State, err)
+		}
+		return c
+	}
+	c := told(suspension(), noon.AddDate(0, 0, 20)) // it ran out before
+	if c.Targets[0].State != TargetAuthorised {
+		t.Errorf("the notice ends the suspension: %s", c.Targets[0].State)
+	}
+	if c, err := c.After(withdraws); err != nil || c.State != Noticed || c.Targets[0].State != TargetWithdrawn {
+		t.Errorf("taken back after the notice: %s, %s, %v", c.State, c.Targets[0].State, err)
+	}
+	if _, due := ForExpiry.Due(suspension(), noon.AddDate(0, 0, 11)); due {
+		t.Error("it expires before anybody was told")
+	}
+	c, err := suspension().After(withdraws)
+	if err != nil || c.State != Authorised || c.Targets[0].State != TargetWithdrawn {
+		t.Fatalf("taken back before the notice: %s, %s, %v", c.State, c.Targets[0].State, err)
+	}
+	told(c, noon.AddDate(0, 0, 20))
+}

@@ -60,7 +60,7 @@ func TestCopiesAreOfCustodiansInForce(t *testing.T) {
 	c, leaf := disclosetest.NewCase("production")
 	c.Bundle, c.KeepDays = r.bundle.Hash(), 30
 	c.Exhibits = []disclose.SealedExhibit{{Digest: x.Digest, Length: exhibit.SealedSize(x.Length, 4)}}
-	if _, err := r.store.File(t.Context(), c, leaf.On(proof.Day(r.Now()))); err != nil {
+	if _, err := r.store.File(t.Context(), c, leaf.On(proof.Day(today))); err != nil {
 		t.Fatal(err)
 	}
 	bruno := now.Custodian("bruno").Recipient

@@ -45,7 +45,7 @@ type StoredExhibits struct {
 func sealedExhibits(d policy.Decision, b *policy.Bundle) []SealedExhibit {
 	sealed := make([]SealedExhibit, len(d.Exhibits))
 	for i, x := range d.Exhibits {
-		sealed[i] = SealedExhibit{x.Digest, exhibit.SealedSize(x.Length, len(b.Recipients())+1)}
+		sealed[i] = SealedExhibit{x.Digest, exhibit.SealedSize(x.Length, len(b.ExhibitsTo(d.Warrant)))}
 	}
 	return sealed
 }

@@ -114,9 +114,9 @@ func (c Case) expire(now time.Time) (Change, error) {
 	return Change{Steps: []Step{{Event: Expire, Leaf: proof.ExpiredLeaf(now, c.RecordedLeaf)}}}, nil
 }
 
-// lapse is what the end of the time for validation does: in public, with the names of the
+// Lapse is what the end of the time for validation does: in public, with the names of the
 // fields and the number of targets that were delivered.
-func (c Case) lapse(now time.Time) (Change, error) {
+func (c Case) Lapse(now time.Time) (Change, error) {
 	if _, due := ForValidation.Due(c, now); !due {
 		return Change{}, ErrCaseClosed
 	}
@@ -147,14 +147,14 @@ func (c Case) notify(now time.Time) (Change, error) {
 // serve tells the persons whose names were opened, or are suspended, on that day.
 func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 	var to []policy.Target
-	step, concerned := Step{Event: Notify, Leaf: leaf}, TargetReleased
-	if suspends(policy.KindOf(c.Kind)) { // which goes on
-		step.Which, concerned = []int{}, TargetAuthorised
+	step := Step{Event: Notify, Leaf: leaf}
+	if c.suspended() { // which goes on
+		step.Which = []int{}
 	}
 	for i, t := range w.Targets {
 		switch {
 		case i >= len(c.Targets):
-		case c.Targets[i].State == concerned:
+		case c.Targets[i].State == TargetReleased, c.suspended() && c.Targets[i].Round != 0:
 			to = append(to, t)
 		case c.Targets[i].State == TargetWaiting && step.Which != nil:
 			step.Which = append(step.Which, i)

@@ -106,7 +106,7 @@ var Life = []Transition{
 		Index: func(c *Case) *int64 { return &c.DeclinedLeaf }, Else: notOpen},
 	// Only what is not released can be stopped, and what is stopped is never
 	// released (I17). The leaf is that of the later warrant, which is a case too.
-	{Event: Withdraw, From: []State{Recorded, Authorised, Released}, To: Withdrawn, Leaf: none, Else: map[State]error{"": ErrTooLate}},
+	{Event: Withdraw, From: []State{Recorded, Authorised, Released, Noticed}, To: Withdrawn, Leaf: none, Else: map[State]error{"": ErrTooLate}},
 	{Event: Annul, From: []State{Recorded, Authorised, Released, Noticed}, To: Stopped, Leaf: none, Else: map[State]error{"": ErrTooLate}},
 	{Event: Validate, From: []State{Recorded, Authorised, Released, Noticed}, Leaf: none, Else: map[State]error{Lapsed: ErrLapsed, "": ErrOver}},
 	{Event: Lapse, From: []State{Recorded, Authorised, Released, Noticed}, To: Lapsed, Leaf: []proof.Kind{proof.KindLapsed},
@@ -269,14 +269,13 @@ func (c *Case) settled(to State) State {
 	switch {
 	case to == "":
 		return c.State
+	case c.State == Noticed: // what is suspended can be taken back after that
+		return Noticed
 	case to == Lost || to == Noticed || len(c.Targets) == 0:
 		return to
-	case c.count(TargetAuthorised) > 0:
+	case c.count(TargetAuthorised) > 0, c.State == Authorised && c.suspended():
 		return Authorised
 	case c.count(TargetReleased) > 0:
-		if c.State == Noticed {
-			return Noticed
-		}
 		return Released
 	case c.count(TargetWaiting) > 0:
 		return c.State

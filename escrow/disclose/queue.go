@@ -36,7 +36,7 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 		told := is(Authorised, Released, Lost) && c.count(TargetReleased) > 0 || is(Authorised) && suspends(kind)
 		return c.SecrecyEnds, told && !now.Before(c.SecrecyEnds)
 	case ForExpiry:
-		return c.Expires, (is(Recorded, Authorised) || is(Released) && waits) && runsOut(kind) && !now.Before(c.Expires)
+		return c.Expires, (is(Recorded, Authorised) && !c.suspended() || is(Released) && waits) && runsOut(kind) && !now.Before(c.Expires)
 	case ForValidation:
 		return c.ValidateBy, is(Recorded, Authorised, Released, Noticed) && c.LapsedLeaf == 0 && c.lapsed(now)
 	}
@@ -46,6 +46,10 @@ func (q Queue) Due(c Case, now time.Time) (due time.Time, in bool) {
 // suspends reports whether custodians decide on a kind to which no answer goes: it is in
 // force while it is authorised, and the persons are told of it meanwhile.
 func suspends(k policy.Kind) bool { return k.Decided && !k.Answered }
+
+// suspended reports whether the case is or was in force as a suspension. It stays authorised,
+// also when it has run out or was taken back, until the persons are told: that is its end.
+func (c *Case) suspended() bool { return suspends(policy.KindOf(c.Kind)) && len(c.Rounds) > 0 }
 
 // runsOut reports whether time ends a case of that kind. What is about an earlier warrant
 // took effect when it came.

@@ -29,6 +29,7 @@ import (
 	"encoding/base32"
 	"encoding/hex"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -156,7 +157,7 @@ func (r *Registrar) filed(ctx context.Context, s policy.Submission, now time.Tim
 	if err != nil {
 		return nil, nil //nolint:nilnil // the decision says so
 	}
-	counted, err := r.Cases.Filed(ctx, w.Authority, w.Requester.OrganisationID, now)
+	counted, err := r.Cases.Filed(ctx, w.Authority, w.Requester.OrganisationID, now, math.MaxInt64)
 	return &counted, err
 }
 
@@ -478,7 +479,7 @@ func (r *Registrar) Notify(ctx context.Context) (noticed int, err error) {
 // released of it, and what was may not be used. It returns how many lapsed. A case that
 // fails is left for the next run.
 func (r *Registrar) Lapse(ctx context.Context) (lapsed int, err error) {
-	return r.serve(ctx, ForValidation, Case.lapse)
+	return r.serve(ctx, ForValidation, Case.Lapse)
 }
 
 // Expire ends every case whose warrant ran out before it was released, and every

@@ -150,6 +150,23 @@ func (r *Registrar) knownOf(ctx context.Context, c Case) (opening.Known, error) 
 		return opening.Known{}, err
 	}
 	known, _, err := r.known(ctx, c.Submission, since[0], since[len(since)-1])
+	if err != nil || !decidedByTarget(since[0]) {
+		return known, err
+	}
+	recorded, err := r.recorded(ctx, c)
+	if err != nil {
+		return known, err
+	}
+	leaf, err := proof.ParseLeaf(recorded.Bytes)
+	if err != nil {
+		return known, ErrNotAsLogged.Because(err)
+	}
+	day, err := time.Parse(time.DateOnly, leaf.Day)
+	if err != nil {
+		return known, ErrNotAsLogged.Because(err)
+	}
+	filed, err := r.Cases.Filed(ctx, c.Authority, c.Requester, day, c.RecordedLeaf)
+	known.Filed = &filed
 	return known, err
 }
 

@@ -73,15 +73,7 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}
-	var broken map[int]error
-	switch kind := policy.KindOf(c.Warrant.Kind); {
-	case kind.Opens:
-		broken, err = r.packTargets(ctx, c, which, &p)
-	case kind.Answered:
-		err = r.packLinked(ctx, c, &p)
-	default:
-		err = ErrNothingToOpen
-	}
+	broken, err := r.packTargets(ctx, c, which, &p)
 	if err != nil {
 		return c, err
 	}
@@ -99,7 +91,10 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	})
 }
 
-// linked is what the issuing side answers to an order to link, of which p has everything else.
+// linked is what the issuing side answers to an order to link, of which p has everything
+// else: the pen names of the person of its one target, which that side alone can make. It
+// believes none of what it is given, see issue.Linker, and encrypts them to the requester, so
+// that this side does not learn them.
 func (r *Registrar) linked(ctx context.Context, c Case, p opening.Package) ([]byte, error) {
 	if r.Link == nil {
 		return nil, ErrNothingToOpen
@@ -325,7 +320,7 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 		return nil, err
 	}
 	if c.lapsed(r.Now()) && c.LapsedLeaf == 0 { // the job comes every minute
-		lapsed, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.lapse(r.Now()) })
+		lapsed, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.Lapse(r.Now()) })
 		if err != nil && !errors.Is(err, ErrCaseClosed) {
 			return nil, err
 		}
@@ -424,12 +419,13 @@ func sealDelivery(c Case, d opening.Delivery) ([]byte, error) {
 // with HMAC-SHA-256 by the receipt in the package, and logs that it was made. It is kept and
 // shown as their statement: nobody can check it. The same again changes nothing.
 func (r *Registrar) StateDeletion(ctx context.Context, id, said string, mac [32]byte) (Case, error) {
-	return r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.stateDeletion(said, mac, r.Now()) })
+	return r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.StateDeletion(said, mac, r.Now()) })
 }
 
 const maxStatement = 16 << 10 // bytes, as in the schema
 
-func (c Case) stateDeletion(said string, mac [32]byte, now time.Time) (Change, error) {
+// StateDeletion is what the statement does: see [Registrar.StateDeletion].
+func (c Case) StateDeletion(said string, mac [32]byte, now time.Time) (Change, error) {
 	_, refused := c.State.May(Delete)
 	proven := hmac.New(sha256.New, c.Receipt[:])
 	proven.Write([]byte(said))

@@ -72,8 +72,10 @@ var mayImport = map[string][]string{
 	"verifier/identity/oidcprovider": {"escrow/sandbox"}, // runs an OpenID provider of other people, for the tests of both
 	"escrow/disclose/disclosetest":   {"escrow/disclose", "escrow/exhibit", "escrow/seal", "policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/exhibit/exhibittest":     {"policy", "verifier/document"},
-	"escrow/openid/openidtest":       {"escrow/openid", "verifier/token"},
-	"escrow/translog/translogtest":   {"escrow/translog", "verifier/proof"},
+	"verifier/opening/openingtest": {"escrow/escrowtest", "escrow/exhibit/exhibittest", "escrow/seal", "escrow/seal/threshold",
+		"policy", "verifier/document", "verifier/opening", "verifier/proof", "verifier/token"},
+	"escrow/openid/openidtest":     {"escrow/openid", "verifier/token"},
+	"escrow/translog/translogtest": {"escrow/translog", "verifier/proof"},
 
 	"deploy":                 {},
 	"deploy/postgres":        {},
@@ -96,7 +98,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"}, // platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "policy/rehearsal", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/exhibit", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command", "escrow/disclose/disclosetest"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/opening/openingtest", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "policy/rehearsal", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/exhibit", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command", "escrow/disclose/disclosetest"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
@@ -109,8 +111,8 @@ var belongsTo = map[string][]string{
 	"github.com/prometheus/client_golang":        {"escrow/service"},
 	"github.com/prometheus/client_model":         {"escrow/service"},
 	"github.com/spf13/cobra":                     {"cmd/shell", "cmd/escrow/command", "cmd/escrowd/command", "cmd/escrow-sandbox"},
-	"golang.org/x/mod":                           {"verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service", "escrow/disclose/disclosetest"},
-	"filippo.io/torchwood":                       {"verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command", "escrow/disclose/disclosetest"},
+	"golang.org/x/mod":                           {"verifier/opening/openingtest", "verifier/proof", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "escrow/postgres", "escrow/service", "escrow/disclose/disclosetest"},
+	"filippo.io/torchwood":                       {"verifier/opening/openingtest", "verifier/proof", "verifier/rules", "escrow/service", "escrow/witness", "escrow/translog", "escrow/translog/translogtest", "cmd/escrow/command", "escrow/disclose/disclosetest"},
 	"pgregory.net/rapid":                         {"escrow/disclose/disclosetest"},
 	"filippo.io/age":                             {"verifier/document", "escrow/custodian", "escrow/exhibit"},
 	"golang.org/x/term":                          {"cmd/shell", "cmd/escrow/command"},

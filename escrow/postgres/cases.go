@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"math"
 	"strings"
 	"time"
 
@@ -241,7 +242,7 @@ func sameCounts(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) err
 	if err != nil {
 		return ErrText.Because(err)
 	}
-	filed, err := countFiled(ctx, tx, c.Authority, c.Requester, today)
+	filed, err := countFiled(ctx, tx, c.Authority, c.Requester, today, math.MaxInt64)
 	switch {
 	case err != nil:
 		return refused(ctx, err)
@@ -253,15 +254,15 @@ func sameCounts(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) err
 	return nil
 }
 
-// filedSQL: $1 is the authority, $2 the requester, $3 the day. Each count is read from an
+// filedSQL: $1 is the authority, $2 the requester, $3 the day, $4 a leaf. Each count is read from an
 // index of that day, or of 31 days, alone.
 var filedSQL = `
-	SELECT (SELECT count(*) FROM cases WHERE authority = $1 AND day = $3 AND kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + `),
-	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE authority = $1 AND day BETWEEN $3 - 30 AND $3 AND kind IN ` + decidedKinds + `),
-	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE requester = $2 AND day BETWEEN $3 - 30 AND $3 AND kind IN ` + decidedKinds + `)`
+	SELECT (SELECT count(*) FROM cases WHERE authority = $1 AND day = $3 AND recorded_leaf < $4 AND kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + `),
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE authority = $1 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + decidedKinds + `),
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE requester = $2 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + decidedKinds + `)`
 
-func countFiled(ctx context.Context, q querier, authority, requester string, day time.Time) (f policy.Filed, err error) {
-	rows, err := q.Query(ctx, filedSQL, authority, requester, day.UTC().Truncate(24*time.Hour))
+func countFiled(ctx context.Context, q querier, authority, requester string, day time.Time, before int64) (f policy.Filed, err error) {
+	rows, err := q.Query(ctx, filedSQL, authority, requester, day.UTC().Truncate(24*time.Hour), before)
 	if err != nil {
 		return f, err
 	}
@@ -271,9 +272,9 @@ func countFiled(ctx context.Context, q querier, authority, requester string, day
 }
 
 // Filed implements [disclose.Cases].
-func (s Cases) Filed(ctx context.Context, authority, requester string, day time.Time) (f policy.Filed, err error) {
+func (s Cases) Filed(ctx context.Context, authority, requester string, day time.Time, before int64) (f policy.Filed, err error) {
 	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) (err error) {
-		f, err = countFiled(ctx, c, authority, requester, day)
+		f, err = countFiled(ctx, c, authority, requester, day, before)
 		return err
 	})
 	return f, err
@@ -380,7 +381,7 @@ var (
 // the time.
 var (
 	mayBeTold = `(c.released > 0 AND c.state IN (` + authorised + `, ` + released + `, ` + lostState + `) OR c.state = ` + authorised + ` AND c.kind IN ` + closedKinds + `)`
-	mayEnd    = `((c.state IN (` + recorded + `, ` + authorised + `) OR c.state = ` + released + ` AND c.waiting > 0) AND c.kind IN ` + endingKinds + `)`
+	mayEnd    = `((c.state IN (` + recorded + `, ` + authorised + `) OR c.state = ` + released + ` AND c.waiting > 0) AND c.kind IN ` + endingKinds + ` AND NOT (c.state = ` + authorised + ` AND c.kind IN ` + closedKinds + `))`
 	mayLapse  = `(c.validated_leaf IS NULL AND c.lapsed_leaf IS NULL AND c.validate_by IS NOT NULL AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `, ` + noticed + `))`
 )
 

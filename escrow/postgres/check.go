@@ -83,60 +83,14 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 		return err
 	}
 
-	var recorded, authorised, released, expired, noticed, lapsed *int64
-	var bundle, salt, submission, digest []byte
-	var text, kind string
-	var quorum int
-	var byTarget bool
-	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, lapsed_leaf, bundle, kind, quorum, salt, submission, sha256(package),
-		EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.votes IS NOT NULL) FROM cases c`,
-		[]any{&recorded, &authorised, &released, &expired, &noticed, &lapsed, &text, &kind, &quorum, &salt, &submission, &digest, &byTarget}, func() error {
-			var s policy.Submission
-			if err := json.Unmarshal(submission, &s); err != nil {
-				return damaged("leaf %d: the submission of its case is not one", *recorded)
-			}
-			if byTarget {
-				authorised, released = nil, nil // rowsByTarget
-			}
-			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{}, nil)
-			packed.Package = hex.EncodeToString(digest) // none if the package is lost
-			return errors.Join(
-				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Quorum: quorum, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
-				add(authorised, proof.AuthorisedLeaf(undated, *recorded)),
-				add(released, packed),
-				add(expired, proof.ExpiredLeaf(undated, *recorded)),
-				add(lapsed, proof.LapsedLeaf(undated, *recorded, nil, 0)),
-				add(noticed, proof.NoticedLeaf(undated, *recorded, [32]byte(salt))))
-		})
-	if err != nil {
+	if err := rowsOfEachCase(ctx, tx, each, add); err != nil {
 		return nil, err
 	}
-
 	var leaf int64
-	var custodian, signed string
-	var approved bool
-	err = each(`SELECT a.leaf, a.custodian, a.approved, a.signed, c.recorded_leaf, c.salt FROM approvals a JOIN cases c ON c.id = a.case_id WHERE a.votes IS NULL`,
-		[]any{&leaf, &custodian, &approved, &signed, &recorded, &salt}, func() error {
-			code := ""
-			if !approved {
-				code = "declined" // the row does not tell why
-			}
-			return add(&leaf, proof.ApprovalLeaf(undated, *recorded, custodian, code, [32]byte(salt), []byte(signed)))
-		})
-	if err != nil {
-		return nil, err
-	}
-	if err := rowsByTarget(ctx, tx, add); err != nil {
-		return nil, err
-	}
-	err = each(`SELECT d.leaf, c.recorded_leaf FROM deletions d JOIN cases c ON c.id = d.case_id`, []any{&leaf, &recorded}, func() error {
-		return add(&leaf, proof.DeletedLeaf(undated, *recorded))
-	})
-	if err != nil {
-		return nil, err
-	}
+	var bundle, salt, digest []byte
+	var text, signed string
 	var countersigned, reviewed []string
-	err = errors.Join(
+	err := errors.Join(
 		each(`SELECT leaf, sha256(transcript) FROM ceremony_transcripts`, []any{&leaf, &digest}, func() error {
 			return add(&leaf, proof.CeremonyLeaf(undated, [32]byte(digest)))
 		}),
@@ -176,6 +130,59 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 		return add(&leaf, proof.RefusedLeaf(undated, text))
 	})
 	return want, err
+}
+
+// rowsOfEachCase adds what cases say, and what became of them.
+func rowsOfEachCase(ctx context.Context, tx pgx.Tx, each func(sql string, dest []any, row func() error) error, add func(*int64, proof.Leaf) error) error {
+	var recorded, authorised, released, expired, noticed, lapsed *int64
+	var salt, submission, digest []byte
+	var text, kind string
+	var quorum int
+	var byTarget bool
+	err := each(`SELECT recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, lapsed_leaf, bundle, kind, quorum, salt, submission, sha256(package),
+		EXISTS (SELECT FROM approvals a WHERE a.case_id = c.id AND a.votes IS NOT NULL) FROM cases c`,
+		[]any{&recorded, &authorised, &released, &expired, &noticed, &lapsed, &text, &kind, &quorum, &salt, &submission, &digest, &byTarget}, func() error {
+			var s policy.Submission
+			if err := json.Unmarshal(submission, &s); err != nil {
+				return damaged("leaf %d: the submission of its case is not one", *recorded)
+			}
+			if byTarget {
+				authorised, released = nil, nil // rowsByTarget
+			}
+			packed := proof.ReleasedLeaf(undated, *recorded, [32]byte{}, nil)
+			packed.Package = hex.EncodeToString(digest) // none if the package is lost
+			return errors.Join(
+				add(recorded, proof.RecordedLeaf(undated, proof.Facets{WarrantKind: kind, Quorum: quorum, Bundle: text, Salt: [32]byte(salt), Warrant: s.Warrant})),
+				add(authorised, proof.AuthorisedLeaf(undated, *recorded)),
+				add(released, packed),
+				add(expired, proof.ExpiredLeaf(undated, *recorded)),
+				add(lapsed, proof.LapsedLeaf(undated, *recorded, nil, 0)),
+				add(noticed, proof.NoticedLeaf(undated, *recorded, [32]byte(salt))))
+		})
+	if err != nil {
+		return err
+	}
+
+	var leaf int64
+	var custodian, signed string
+	var approved bool
+	err = each(`SELECT a.leaf, a.custodian, a.approved, a.signed, c.recorded_leaf, c.salt FROM approvals a JOIN cases c ON c.id = a.case_id WHERE a.votes IS NULL`,
+		[]any{&leaf, &custodian, &approved, &signed, &recorded, &salt}, func() error {
+			code := ""
+			if !approved {
+				code = "declined" // the row does not tell why
+			}
+			return add(&leaf, proof.ApprovalLeaf(undated, *recorded, custodian, code, [32]byte(salt), []byte(signed)))
+		})
+	if err != nil {
+		return err
+	}
+	if err := rowsByTarget(ctx, tx, add); err != nil {
+		return err
+	}
+	return each(`SELECT d.leaf, c.recorded_leaf FROM deletions d JOIN cases c ON c.id = d.case_id`, []any{&leaf, &recorded}, func() error {
+		return add(&leaf, proof.DeletedLeaf(undated, *recorded))
+	})
 }
 
 // rowsByTarget adds what cases that are decided target by target say: their decisions, what

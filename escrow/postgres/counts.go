@@ -27,7 +27,8 @@ func (d *db) Pool() PoolUse {
 
 // Docket is what the disclosing side has to do.
 type Docket struct {
-	Cases          map[disclose.State]int64 // each state is there
+	Cases          map[disclose.State]int64 // each state is there; of those authorised, what is to be released
+	Suspensions    int64                    // orders to suspend that are in force, which stay authorised
 	NoticesDue     int64                    // persons' secrecy is over, and they are not told yet
 	NoticesOverdue int64                    // of those, since an hour or longer
 	EndsOverdue    int64                    // cases that ran out an hour ago or longer, and have not ended
@@ -36,11 +37,12 @@ type Docket struct {
 }
 
 const (
-	noticesDue     = "notices due"
-	noticesOverdue = "notices overdue"
-	endsOverdue    = "ends overdue"
-	lapsesOverdue  = "lapses overdue"
-	reviewsPending = "reviews pending"
+	noticesDue         = "notices due"
+	noticesOverdue     = "notices overdue"
+	endsOverdue        = "ends overdue"
+	suspensionsInForce = "in force"
+	lapsesOverdue      = "lapses overdue"
+	reviewsPending     = "reviews pending"
 )
 
 // docketSQL: $1 is now, $2 an hour before, $3 the day.
@@ -48,6 +50,7 @@ var docketSQL = `
 	SELECT state, count(*) FROM cases GROUP BY state
 	UNION ALL SELECT '` + noticesDue + `', count(*) FROM cases c WHERE ` + mayBeTold + ` AND secrecy_ends <= $1
 	UNION ALL SELECT '` + noticesOverdue + `', count(*) FROM cases c WHERE ` + mayBeTold + ` AND secrecy_ends <= $2
+	UNION ALL SELECT '` + suspensionsInForce + `', count(*) FROM cases c WHERE c.state = ` + authorised + ` AND c.kind IN ` + closedKinds + `
 	UNION ALL SELECT '` + endsOverdue + `', count(*) FROM cases c WHERE ` + mayEnd + ` AND expires <= $2
 	UNION ALL SELECT '` + lapsesOverdue + `', count(*) FROM cases c WHERE ` + mayLapse + ` AND validate_by <= $2
 	UNION ALL SELECT '` + reviewsPending + `', count(*) FROM reviews WHERE state IN ('held', 'objected') AND day < $3`
@@ -72,6 +75,8 @@ func (d *Disclosing) Docket(ctx context.Context, now time.Time) (Docket, error) 
 				found.NoticesDue = n
 			case noticesOverdue:
 				found.NoticesOverdue = n
+			case suspensionsInForce:
+				found.Suspensions = n
 			case endsOverdue:
 				found.EndsOverdue = n
 			case lapsesOverdue:
@@ -85,6 +90,7 @@ func (d *Disclosing) Docket(ctx context.Context, now time.Time) (Docket, error) 
 		})
 		return err
 	})
+	found.Cases[disclose.Authorised] -= found.Suspensions
 	return found, err
 }
 

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -93,9 +94,46 @@ func TestFoundR2NothingStarvesBehindAHundredThousandCases(t *testing.T) {
 	}
 }
 
+var million = flag.Bool("million", false, "measure cases among a million that are on file, too")
+
+// manyOnFile are how many cases are on file while one is measured.
+func manyOnFile() []int {
+	if *million {
+		return []int{100, 100_000, 1_000_000}
+	}
+	return []int{100, 100_000}
+}
+
+// BenchmarkCase takes one case from its filing to its release among those on file. The ratio is
+// to the time that it takes among a hundred.
+func BenchmarkCase(b *testing.B) {
+	alone := 0.0
+	for _, n := range manyOnFile() {
+		b.Run(fmt.Sprint(n, " cases on file"), func(b *testing.B) {
+			admin := database(b)
+			d := disclosing(b, admin, Options{})
+			for _, state := range []disclose.State{disclose.Recorded, disclose.Released, disclose.Noticed} {
+				fill(b, admin, n/3, state, 400)
+			}
+			for b.Loop() {
+				c := readable(b, d, 1)
+				apply(b, d, c.ID, approve("bar"))
+				apply(b, d, c.ID, release)
+			}
+			each := b.Elapsed().Seconds() / float64(b.N)
+			if alone == 0 {
+				alone = each
+			}
+			b.ReportMetric(1/each, "cases/s")
+			b.ReportMetric(each/alone, "ratio")
+			b.ReportMetric(1.2, "aim-max")
+		})
+	}
+}
+
 // BenchmarkList lists the same fifty cases that wait, among those on file.
 func BenchmarkList(b *testing.B) {
-	for _, n := range []int{100, 100_000} {
+	for _, n := range manyOnFile() {
 		b.Run(fmt.Sprint(n, " cases on file"), func(b *testing.B) {
 			admin := database(b)
 			d := disclosing(b, admin, Options{})

@@ -94,8 +94,6 @@ func TestSuspensionIsInForceWhileItsCaseIs(t *testing.T) {
 		t.Fatal(err, cause(err))
 	}
 	inForce("one was taken back", day, string(mine)+" town-square")
-	apply(t, d, c.ID, expire)
-	inForce("its end is in the log", day)
 }
 
 // A copy of the rows names no pen name and no platform, has one length, and only two orders

@@ -338,7 +338,7 @@ type Ground struct {
 
 // GroundsOf are those of the policies that refused in a decision.
 func GroundsOf(d policy.Decision) (grounds []Ground) {
-	if !policy.ErrRefusedByRule.Is(d.Refusal) && !policy.ErrRuleFailed.Is(d.Refusal) {
+	if d.Refusal == nil || !policy.ErrRefusedByRule.Is(d.Refusal) && !policy.ErrRuleFailed.Is(d.Refusal) {
 		return nil
 	}
 	for i, g := range d.Grounds {

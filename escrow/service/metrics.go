@@ -177,8 +177,10 @@ var (
 	erasuresOverdue = describe("erasures_overdue", "Erasures that nothing holds, asked for before yesterday (UTC), and not carried out.")
 	noticesDue      = describe("notices_due", "Released cases whose secrecy is over and whose persons are not told yet.")
 	noticesOverdue  = describe("notices_overdue", "Of the notices that are due, those that are since an hour or longer.")
+	endsOverdue     = describe("ends_overdue", "Cases that ran out, or holds that were over, an hour ago or longer, and have not ended.")
+	lapsesOverdue   = describe("lapses_overdue", "Emergencies that had to be validated an hour ago or longer, and have not lapsed.")
 	reviewsPending  = describe("reviews_pending", "Enrolments that are held since before today (UTC) until reviewers decide.")
-	casesByState    = describe("cases", "Cases, by where they stand.", "state")
+	casesByState    = describe("cases", "Cases, by where they stand; an order to suspend that is in force is a suspension.", "state")
 
 	requestDuration = describe("request_duration_seconds", "How long requests took. Those by people, and by platforms for them, show from the next day (UTC) on. The sum is that of the buckets' bounds.", "route")
 	refusals        = describe("refusals_total", "Requests that were refused, by code. Those by people, and by platforms for them, show from the next day (UTC) on.", "code")

@@ -147,8 +147,11 @@ func (seen sighting) collect(to sink, now time.Time) {
 		for state, n := range d.Cases {
 			to.gauge(casesByState, float64(n), string(state))
 		}
+		to.gauge(casesByState, float64(d.Suspensions), "suspension")
 		to.gauge(noticesDue, float64(d.NoticesDue))
 		to.gauge(noticesOverdue, float64(d.NoticesOverdue))
+		to.gauge(endsOverdue, float64(d.EndsOverdue))
+		to.gauge(lapsesOverdue, float64(d.LapsesOverdue))
 		to.gauge(reviewsPending, float64(d.Reviews))
 	}
 	if e := seen.erasures; e != nil {

@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
@@ -45,6 +46,7 @@ type Filing struct {
 	PenNames      int             `json:"pen_names,omitempty"`     // how many, where the order lists no targets
 	Words         string          `json:"words,omitempty"`         // of each post
 	Description   string          `json:"description,omitempty"`   // of each post that nobody may copy, in the court's words
+	Suggests      []string        `json:"suggests,omitempty"`      // what the platform says that the account suggests of its author
 	Countersigned []string        `json:"countersigned,omitempty"` // ids of authorities that have signed it too
 }
 
@@ -56,6 +58,7 @@ type Expected struct {
 	Quorum     int    `json:"quorum,omitempty"`      // of custodians; where the bundle's threshold is higher, that
 	NoticeDays int    `json:"notice_days,omitempty"` // for the person to object, from the public log on
 	Held       bool   `json:"held,omitempty"`        // over the daily number: all custodians
+	Asked      string `json:"asked,omitempty"`       // what custodians are asked about beside the offence: what the account suggests
 	Article    string `json:"article"`               // why: the law, and where
 }
 
@@ -108,7 +111,7 @@ func (e Expected) String() string {
 	if e.Refused != "" {
 		return refused(e.Refused, e.Rule)
 	}
-	return allowed(e.Quorum, e.NoticeDays, e.Held)
+	return allowed(e.Quorum, e.NoticeDays, e.Held) + asked(e.Asked)
 }
 
 // Said is a decision in words that can be compared with what was expected.
@@ -124,7 +127,20 @@ func Said(d policy.Decision) string {
 	if !policy.KindOf(d.Warrant.Kind).Decided {
 		quorum = 0 // nobody decides about it
 	}
-	return allowed(quorum, int(d.NoticePeriod/(24*time.Hour)), d.OverDaily)
+	suggests := ""
+	for _, t := range d.Targets {
+		for _, p := range t.Posts {
+			suggests = cmp.Or(suggests, strings.Join(p.AuthorSuggests, ", "))
+		}
+	}
+	return allowed(quorum, int(d.NoticePeriod/(24*time.Hour)), d.OverDaily) + asked(suggests)
+}
+
+func asked(suggests string) string {
+	if suggests == "" {
+		return ""
+	}
+	return ", custodians are asked about " + suggests
 }
 
 func refused(code, rule string) string {
@@ -214,7 +230,7 @@ func (s *Stage) target(t *policy.Target, i int, f Filing, evidence bool) (string
 	if words == "" {
 		words = "I know where you live, and tonight you die."
 	}
-	raw, err := s.evidence(name, i, words)
+	raw, err := s.evidence(name, i, words, f.Suggests)
 	if err != nil {
 		return "", err
 	}
@@ -229,7 +245,7 @@ func (s *Stage) target(t *policy.Target, i int, f Filing, evidence bool) (string
 }
 
 // evidence is what the platform signs about post i of a pen name, ten days before.
-func (s *Stage) evidence(name token.Pseudonym, i int, words string) (string, error) {
+func (s *Stage) evidence(name token.Pseudonym, i int, words string, suggests []string) (string, error) {
 	posted := moment.AddDate(0, 0, -10)
 	commitment := token.Commit(name, fmt.Sprintf("record %d", i), [32]byte{})
 	claims, err := json.Marshal(map[string]any{
@@ -256,7 +272,7 @@ func (s *Stage) evidence(name token.Pseudonym, i int, words string) (string, err
 		return "", err
 	}
 	return token.SignEvidence(key(platform), token.Evidence{Version: 2, Platform: platform, Token: tok,
-		Post: token.Post{URL: fmt.Sprintf("https://town-square.example/post/%d", i), At: posted, Exhibits: []token.Exhibit{x}}})
+		Post: token.Post{URL: fmt.Sprintf("https://town-square.example/post/%d", i), At: posted, Exhibits: []token.Exhibit{x}, AuthorSuggests: suggests}})
 }
 
 // countersign is the validation of a signed order by another authority.
@@ -275,6 +291,6 @@ func encoded(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
 
 // verifierKey is a note verifier key (C2SP signed-note) that nobody signs with.
 func verifierKey(name string) string {
-	public := ed25519.NewKeyFromSeed(seed(name)).Public().(ed25519.PublicKey) //nolint:errcheck // it is one
+	public := ed25519.NewKeyFromSeed(seed(name)).Public().(ed25519.PublicKey)
 	return name + "+00000000+" + base64.StdEncoding.EncodeToString(append([]byte{1}, public...))
 }

@@ -54,6 +54,50 @@ func TestCasesBesideTheRules(t *testing.T) {
 	}
 }
 
+// A bundle's own parties count before those of a cast, and one that has the name of a party
+// of the cast under another id can be tried as well.
+func TestBundleHasPartiesOfTheCast(t *testing.T) {
+	p, err := policy.ProfileNamed("england-and-wales")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain, err := rehearsal.Bundle(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := plain.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft, _, err := policy.ParseBundleDraft(raw, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	draft.Organisations = append(draft.Organisations, policy.Organisation{ID: "met", Name: "metropolitan police"}, policy.Organisation{ID: "crown-court", Name: "The Crown Court"})
+	if raw, err = draft.Marshal(); err != nil {
+		t.Fatal(err)
+	}
+	b, err := policy.ParseBundle(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder, err := p.Cases()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cases, cast, err := rehearsal.ReadCases(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := rehearsal.New(b, cast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range cases {
+		decide(t, s, c)
+	}
+}
+
 // stage is a profile's bundle with the profile's cast.
 func stage(t *testing.T, profile string) *rehearsal.Stage {
 	p, err := policy.ProfileNamed(profile)
@@ -137,6 +181,8 @@ func inWords(e rehearsal.Expected) string {
 		return "held: all custodians"
 	case e.Quorum == 0:
 		return "taken; no decision needed"
+	case e.Asked != "":
+		return fmt.Sprintf("%d custodians, who are asked about “%s”", e.Quorum, e.Asked)
 	case e.NoticeDays > 0:
 		return fmt.Sprintf("%d custodians, after %d days", e.Quorum, e.NoticeDays)
 	}

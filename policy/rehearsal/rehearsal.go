@@ -54,9 +54,13 @@ func New(b *policy.Bundle, cast Cast) (*Stage, error) {
 	staged.Platforms = []policy.Platform{{ID: platform, Name: "Town Square", Keys: keySet(platform)}}
 	staged.Stops = nil
 	for _, o := range cast.Organisations {
-		if !slices.ContainsFunc(staged.Organisations, func(known policy.Organisation) bool { return known.ID == o.ID }) {
-			staged.Organisations = append(staged.Organisations, o)
+		if slices.ContainsFunc(staged.Organisations, func(known policy.Organisation) bool { return known.ID == o.ID }) {
+			continue
 		}
+		if slices.ContainsFunc(staged.Organisations, func(known policy.Organisation) bool { return document.Fold(known.Name) == document.Fold(o.Name) }) {
+			o.Name += " (rehearsal)" // the bundle knows it by another id
+		}
+		staged.Organisations = append(staged.Organisations, o)
 	}
 	for _, a := range cast.Authorities {
 		if staged.Authority(a.ID) != nil {

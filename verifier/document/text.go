@@ -128,16 +128,21 @@ const maxMarks = 4
 // it: controls but line feed and tab, direction marks, what has no width, accents heaped
 // on one letter and bytes that are no UTF-8 are written as what they are, "‹U+202E›";
 // so are the Cyrillic and Greek letters of a word that has Latin ones too, and the Greek
-// ones of a Cyrillic word. Joiners stay where a script or an emoji needs them. Not shown:
-// a whole word in letters that look like those of another script.
+// ones of a Cyrillic word; and a whole word in Cyrillic or Greek letters that look like
+// Latin ones, in a text that has Latin words and no other words in that script. Joiners stay
+// where a script or an emoji needs them.
 func Visible(s string) string {
 	var out strings.Builder
 	s = strings.ReplaceAll(s, "\r\n", "\n")
+	disguised := disguises(s)
 	before, marks, wordEnds, foreign := ' ', 0, 0, noLetter
 	for i, r := range s {
 		if i >= wordEnds {
 			word := s[i : i+wordLength(s[i:])]
 			wordEnds, foreign = i+len(word), foreignIn(word)
+			if disguised && looksLatin(word) {
+				foreign = unicode.IsLetter
+			}
 		}
 		marks++
 		if !unicode.IsMark(r) {
@@ -163,6 +168,40 @@ func wordLength(s string) int {
 		return len(s)
 	}
 	return end
+}
+
+// latinLooks are the Cyrillic and Greek letters that are written as Latin ones are (Unicode
+// Technical Standard 39, confusables).
+const latinLooks = "аеорсухіјѕһԁԛԝАВЕКМНОРСТУХІЈЅԚԜ" + "ονΑΒΕΖΗΙΚΜΝΟΡΤΥΧ"
+
+// looksLatin reports whether a word of two letters or more has only such letters.
+func looksLatin(word string) bool {
+	n := 0
+	for _, r := range word {
+		if !strings.ContainsRune(latinLooks, r) {
+			return false
+		}
+		n++
+	}
+	return n > 1
+}
+
+// disguises reports whether the words of a text that are not Latin all look like Latin ones,
+// beside words that are.
+func disguises(s string) bool {
+	latin, disguised := false, false
+	for word := range strings.FieldsFuncSeq(s, func(r rune) bool { return !unicode.IsLetter(r) }) {
+		switch {
+		case looksLatin(word):
+			disguised = true
+		case strings.Contains(latinLooks, word): // a letter alone says nothing
+		case scripts(word) == 1 && !strings.ContainsFunc(word, func(r rune) bool { return unicode.Is(unicode.Latin, r) }):
+			return false
+		case scripts(word) == 1:
+			latin = true
+		}
+	}
+	return latin && disguised
 }
 
 func joiner(r rune) bool { return r == '\u200C' || r == '\u200D' }

@@ -136,3 +136,51 @@ func TestFoundI2NothingTypedIsShown(t *testing.T) {
 		t.Errorf("the terminal was not given back: %v", err)
 	}
 }
+
+// TestQuestionOnPTY is the program of the next test, at a terminal of its own.
+func TestQuestionOnPTY(t *testing.T) {
+	if os.Getenv(askOnPTY) != "question" {
+		return
+	}
+	env := System()
+	for _, question := range []string{"First", "Second"} {
+		answer, err := env.Ask(context.Background(), question)
+		if err != nil {
+			os.Exit(1)
+		}
+		if _, err := os.Stdout.WriteString("heard " + strings.TrimSpace(answer) + "\n"); err != nil {
+			os.Exit(1)
+		}
+	}
+	env.Close()
+	os.Exit(0)
+}
+
+// An answer is shown while it is typed, and what was typed before a question is none to it.
+func TestQuestionsAtATerminal(t *testing.T) {
+	p, tty := newPTY(t)
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestQuestionOnPTY$")
+	child.Env = append(os.Environ(), askOnPTY+"=question")
+	child.Stdin, child.Stdout, child.Stderr = tty, tty, tty
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	p.typed("yes\n") // before anything was asked
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- child.Wait(); close(p.over) }()
+	for _, row := range [][2]string{{"First: ", "no"}, {"Second: ", "press_freedom"}} {
+		p.until(row[0])
+		p.typed(row[1] + "\n")
+		p.until("heard " + row[1])
+		if strings.Count(p.seen.String(), row[1]) < 2 {
+			t.Errorf("what is typed is not shown: %s", p.seen.String())
+		}
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("%v: %s", err, p.seen.String())
+	}
+	if strings.Contains(p.seen.String(), "heard yes") {
+		t.Errorf("what was typed before is an answer: %s", p.seen.String())
+	}
+}

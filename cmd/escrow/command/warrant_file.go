@@ -180,7 +180,7 @@ func (p *program) exhibits(ctx context.Context, r *registrar.Client, s policy.Su
 	if folder == "" {
 		return e, errNoFolder
 	}
-	e.recipients = append(b.Recipients(), w.Requester.DeliveryKey)
+	e.recipients = b.ExhibitsTo(w)
 	e.files, err = exhibit.Find(folder, e.want)
 	if err != nil && refusal.Of(err) == nil {
 		err = secretfile.ErrUnreadable.Because(err)

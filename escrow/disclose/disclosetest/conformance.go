@@ -41,6 +41,8 @@ func TestCases(t *testing.T, open func(*testing.T) Store) {
 		"Filed once": filedOnce, "Unknown": unknown, "Rules of before": rulesOfBefore, "Rules follow one another": rulesFollowOneAnother, "Decided under rules of before": decidedUnderRulesOfBefore, "Withdrawal": withdrawal, "Daily number": dailyNumber,
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
 		"One after the other": oneAfterTheOther, "Queues": queues, "Exhibits": exhibits,
+		"Rounds": rounds, "Taken back in part": partly, "Stopped by a superior court": stopped, "Emergencies": emergencies, "Prolonged": prolonged,
+		"At the same moment": races, "What was filed": filedCounts,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
@@ -460,12 +462,15 @@ func oneAfterTheOther(t *testing.T, s Store) {
 // with cases of every kind and state, in pages.
 func queues(t *testing.T, s Store) {
 	var ids []string
-	for _, kind := range []string{policy.Production, policy.Preservation, policy.Withdrawal} {
+	for _, kind := range []string{policy.Production, policy.Preservation, policy.Withdrawal, policy.Emergency, policy.Suspension} {
 		for _, changes := range [][]func(disclose.Case) (disclose.Change, error){
 			{}, {Approve}, {Decline}, {Approve, Release}, {Approve, Release, Notify}, {Expire}, {Approve, Expire},
 		} {
 			for days := range 3 {
 				c, leaf := NewCase(kind)
+				if kind == policy.Emergency {
+					c.ValidateBy = Day.AddDate(0, 0, 4+days)
+				}
 				c.Expires, c.SecrecyEnds, c.ApproveFrom = Day.AddDate(0, 0, 9-2*days), Day.AddDate(0, 0, 3*days), Day.AddDate(0, 0, days)
 				if kind == policy.Withdrawal {
 					earlier, of := NewCase(policy.Production)
@@ -481,7 +486,7 @@ func queues(t *testing.T, s Store) {
 		all[i] = must[disclose.Case](t)(s.Case(t.Context(), id))
 	}
 	for _, now := range []time.Time{Day.Add(-time.Hour), Day, Day.AddDate(0, 0, 5), Day.AddDate(0, 0, 6), Day.AddDate(1, 0, 0)} {
-		for _, q := range []disclose.Queue{disclose.ForCustodians, disclose.ForNotice, disclose.ForExpiry} {
+		for _, q := range disclose.Queues {
 			listed(t, s, all, q, now)
 		}
 		var want, got []string

@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"maps"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -115,7 +116,7 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 	if c.Daily > 0 && today >= c.Daily && !policy.KindOf(leaf.WarrantKind).Stops {
 		return disclose.Case{}, disclose.ErrDailyNumber
 	}
-	if c.Filed != nil && *c.Filed != m.filed(c.Authority, c.Requester, leaf.Day) {
+	if c.Filed != nil && *c.Filed != m.filed(c.Authority, c.Requester, leaf.Day, math.MaxInt64) {
 		return disclose.Case{}, disclose.ErrFiledMeanwhile
 	}
 	c.Kind = leaf.WarrantKind
@@ -151,21 +152,21 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 }
 
 // Filed implements [disclose.Cases].
-func (m *Memory) Filed(_ context.Context, authority, requester string, day time.Time) (policy.Filed, error) {
+func (m *Memory) Filed(_ context.Context, authority, requester string, day time.Time, before int64) (policy.Filed, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.filed(authority, requester, proof.Day(day)), nil
+	return m.filed(authority, requester, proof.Day(day), before), nil
 }
 
 // filed is Filed; the mutex is held.
-func (m *Memory) filed(authority, requester, today string) (f policy.Filed) {
+func (m *Memory) filed(authority, requester, today string, before int64) (f policy.Filed) {
 	day, err := time.Parse(time.DateOnly, today)
 	if err != nil {
 		return f
 	}
 	for _, o := range m.cases {
 		l, err := proof.ParseLeaf(m.leaves[o.RecordedLeaf])
-		if err != nil || l.Day > today || l.Day < proof.Day(day.AddDate(0, 0, -30)) {
+		if err != nil || o.RecordedLeaf >= before || l.Day > today || l.Day < proof.Day(day.AddDate(0, 0, -30)) {
 			continue
 		}
 		kind := policy.KindOf(o.Kind)

@@ -107,8 +107,8 @@ CREATE INDEX cases_for_expiry ON cases (expires, recorded_leaf)
 CREATE INDEX cases_for_validation ON cases (validate_by, recorded_leaf)
   WHERE validated_leaf IS NULL AND lapsed_leaf IS NULL AND validate_by IS NOT NULL AND state IN ('recorded', 'authorised', 'released', 'noticed');
 -- How many an authority and a requester filed: on a day, and targets in a month.
-CREATE INDEX cases_filed_by ON cases (authority, day, kind) INCLUDE (targets) WHERE kind <> 'withdrawal';
-CREATE INDEX cases_filed_for ON cases (requester, day, kind) INCLUDE (targets) WHERE requester IS NOT NULL;
+CREATE INDEX cases_filed_by ON cases (authority, day, kind) INCLUDE (targets, recorded_leaf) WHERE kind <> 'withdrawal';
+CREATE INDEX cases_filed_for ON cases (requester, day, kind) INCLUDE (targets, recorded_leaf) WHERE requester IS NOT NULL;
 
 -- Whether the newest leaf is of that kind (a warrant's, or a step's) and about the case
 -- with that recorded leaf: what changes a case comes with its leaf.
@@ -163,9 +163,7 @@ BEGIN
      ('recorded', 'lapsed'), ('authorised', 'lapsed'),
      ('recorded', 'expired'), ('authorised', 'expired'), ('lost', 'expired'),
      ('authorised', 'noticed'), ('released', 'noticed'), ('lost', 'noticed'),
-     ('recorded', 'lost'), ('authorised', 'lost'), ('released', 'lost'), ('lost', 'lost'))
-     -- What is suspended is told while that is in force.
-     OR (OLD.state, NEW.state) = ('authorised', 'noticed') AND OLD.released = 0 AND OLD.kind <> 'suspension' THEN
+     ('recorded', 'lost'), ('authorised', 'lost'), ('released', 'lost'), ('lost', 'lost')) THEN
     RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_transition';
   END IF;
   IF NEW.state = 'authorised' AND NEW.quorum > (SELECT count(DISTINCT custodian) FROM approvals WHERE case_id = NEW.id AND approved) THEN
@@ -180,6 +178,13 @@ BEGIN
   END IF;
   IF NEW.state = 'released' AND NEW.released_leaf IS NULL AND NOT EXISTS (SELECT FROM case_rounds WHERE case_id = NEW.id AND released_leaf IS NOT NULL) THEN
     RAISE EXCEPTION 'released' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_state_has_leaf';
+  END IF;
+  IF NEW.state = 'declined' AND OLD.state <> 'declined' AND EXISTS (SELECT FROM case_targets WHERE case_id = NEW.id AND state IN ('authorised', 'released')) THEN
+    RAISE EXCEPTION 'declined' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_declined';
+  END IF;
+  -- What is suspended is told while that is in force; else there is something to tell.
+  IF (OLD.state, NEW.state) = ('authorised', 'noticed') AND OLD.released = 0 AND OLD.kind <> 'suspension' THEN
+    RAISE EXCEPTION 'nobody' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_nobody_to_tell';
   END IF;
   -- Only what is lost closes a case so.
   IF NEW.state = 'lost' AND NOT EXISTS (SELECT FROM lost_leaves l JOIN log_leaves g ON g.index = l.leaf

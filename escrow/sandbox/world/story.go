@@ -260,7 +260,7 @@ func (s *Story) audit(ctx context.Context) error {
 		return err
 	}
 	// Only the court of the rules leaves a refusal: what others filed is counted, not recorded.
-	for kind, want := range map[string]int64{"bundle": 1, "refused": 1, "recorded": 1, "approved": 2, "authorised": 1, "released": 1} {
+	for kind, want := range map[string]int64{"bundle": 1, "refused": 1, "recorded": 1, "decision": 2, "decided": 1, "released": 1} {
 		if got := report.Statistics.ByKind[kind]; got != want {
 			return fmt.Errorf("the log has %d %s, not %d", got, kind, want)
 		}
