@@ -9,8 +9,8 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 )
 
-// fill writes n cases past triggers and log, all in one state; they expire and
-// their secrecy ends after that many days.
+// fill writes n cases past triggers and log, all in one state, filed by one court over ten
+// years; they expire and their secrecy ends after that many days.
 func fill(t testing.TB, admin string, n int, state disclose.State, days int) {
 	t.Helper()
 	conn := connect(t, admin)
@@ -31,7 +31,7 @@ func fill(t testing.TB, admin string, n int, state disclose.State, days int) {
 		  recorded_leaf, authorised_leaf, released_leaf, noticed_leaf, package, targets, waiting, released, day)
 		SELECT substr(translate(md5(k) || md5(k), '0189', 'ghij'), 1, 26), sha256(k::bytea), 'court', k, 'production', '{}', '', sha256(k::bytea), 2, $1, $2, $2, $3::timestamptz,
 		  -10 * i, `+at(released, `-10 * i + 1`)+`, `+at(released, `-10 * i + 2`)+`, `+at(state == disclose.Noticed, `-10 * i + 3`)+`,
-		  CASE WHEN $1 = 'released' THEN 'x'::bytea END, 1, ($1 = 'recorded')::int, ($1 IN ('released', 'noticed'))::int, $3::timestamptz::date
+		  CASE WHEN $1 = 'released' THEN 'x'::bytea END, 1, ($1 = 'recorded')::int, ($1 IN ('released', 'noticed'))::int, $3::timestamptz::date - (i % 3650)::int
 		FROM (SELECT i + coalesce((SELECT count(*) FROM cases), 0) AS i FROM generate_series(1, $4::int) i) n, LATERAL (SELECT 'case ' || i) k (k)`,
 		string(state), day.AddDate(0, 0, days), day, n)
 	if err != nil {
