@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"flag"
 	"fmt"
 	"testing"
 	"time"
@@ -8,8 +9,8 @@ import (
 	"github.com/penname/penname/escrow/disclose"
 )
 
-// fill writes n cases past triggers and log, all in one state; they expire and
-// their secrecy ends after that many days.
+// fill writes n cases past triggers and log, all in one state, filed by one court over ten
+// years; they expire and their secrecy ends after that many days.
 func fill(t testing.TB, admin string, n int, state disclose.State, days int) {
 	t.Helper()
 	conn := connect(t, admin)
@@ -30,7 +31,7 @@ func fill(t testing.TB, admin string, n int, state disclose.State, days int) {
 		  recorded_leaf, authorised_leaf, released_leaf, noticed_leaf, package, targets, waiting, released, day)
 		SELECT substr(translate(md5(k) || md5(k), '0189', 'ghij'), 1, 26), sha256(k::bytea), 'court', k, 'production', '{}', '', sha256(k::bytea), 2, $1, $2, $2, $3::timestamptz,
 		  -10 * i, `+at(released, `-10 * i + 1`)+`, `+at(released, `-10 * i + 2`)+`, `+at(state == disclose.Noticed, `-10 * i + 3`)+`,
-		  CASE WHEN $1 = 'released' THEN 'x'::bytea END, 1, ($1 = 'recorded')::int, ($1 IN ('released', 'noticed'))::int, $3::timestamptz::date
+		  CASE WHEN $1 = 'released' THEN 'x'::bytea END, 1, ($1 = 'recorded')::int, ($1 IN ('released', 'noticed'))::int, $3::timestamptz::date - (i % 3650)::int
 		FROM (SELECT i + coalesce((SELECT count(*) FROM cases), 0) AS i FROM generate_series(1, $4::int) i) n, LATERAL (SELECT 'case ' || i) k (k)`,
 		string(state), day.AddDate(0, 0, days), day, n)
 	if err != nil {
@@ -93,9 +94,46 @@ func TestFoundR2NothingStarvesBehindAHundredThousandCases(t *testing.T) {
 	}
 }
 
+var million = flag.Bool("million", false, "measure cases among a million that are on file, too")
+
+// manyOnFile are how many cases are on file while one is measured.
+func manyOnFile() []int {
+	if *million {
+		return []int{100, 100_000, 1_000_000}
+	}
+	return []int{100, 100_000}
+}
+
+// BenchmarkCase takes one case from its filing to its release among those on file. The ratio is
+// to the time that it takes among a hundred.
+func BenchmarkCase(b *testing.B) {
+	alone := 0.0
+	for _, n := range manyOnFile() {
+		b.Run(fmt.Sprint(n, " cases on file"), func(b *testing.B) {
+			admin := database(b)
+			d := disclosing(b, admin, Options{})
+			for _, state := range []disclose.State{disclose.Recorded, disclose.Released, disclose.Noticed} {
+				fill(b, admin, n/3, state, 400)
+			}
+			for b.Loop() {
+				c := readable(b, d, 1)
+				apply(b, d, c.ID, approve("bar"))
+				apply(b, d, c.ID, release)
+			}
+			each := b.Elapsed().Seconds() / float64(b.N)
+			if alone == 0 {
+				alone = each
+			}
+			b.ReportMetric(1/each, "cases/s")
+			b.ReportMetric(each/alone, "ratio")
+			b.ReportMetric(1.2, "aim-max")
+		})
+	}
+}
+
 // BenchmarkList lists the same fifty cases that wait, among those on file.
 func BenchmarkList(b *testing.B) {
-	for _, n := range []int{100, 100_000} {
+	for _, n := range manyOnFile() {
 		b.Run(fmt.Sprint(n, " cases on file"), func(b *testing.B) {
 			admin := database(b)
 			d := disclosing(b, admin, Options{})
