@@ -355,7 +355,7 @@ func (r *run) delivered(f filed) {
 	}
 	past := r.history.cases[c.RecordedLeaf]
 	if err != nil {
-		if refusal.Of(err) == nil || past.released() > 0 {
+		if refusal.Of(err) == nil || past.opened() > 0 {
 			r.Fatalf("what was released is not delivered: %v", err)
 		}
 		return
@@ -369,8 +369,8 @@ func (r *run) delivered(f filed) {
 			r.Fatalf("a package that leaf %d does not hold", leaf)
 		}
 	}
-	if len(opened.targets) != past.released() {
-		r.Fatalf("%d targets were delivered, and the log says %d", len(opened.targets), past.released())
+	if len(opened.targets) != past.opened() {
+		r.Fatalf("%d targets were delivered, and the log says %d", len(opened.targets), past.opened())
 	}
 	for i := range opened.targets {
 		if c.Targets[i].State != disclose.TargetReleased {
