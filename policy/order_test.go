@@ -570,8 +570,7 @@ func TestOneTargetDoesNotHurtTheOthers(t *testing.T) {
 		"a handle":               {func(f *filing) { f.Targets[0].Pseudonym = "@abcd" }, ErrBadTarget},
 		"an unknown platform":    {func(f *filing) { f.Targets[0].Platform = "elsewhere" }, ErrBadTarget},
 		"another platform's":     {func(f *filing) { f.Targets[0].Platform = forum }, ErrBadEvidence},
-		"no evidence":            {func(f *filing) { f.evidence = f.evidence[1:] }, ErrNoEvidence},
-		"L14 another digest":     {func(f *filing) { f.Targets[0].Evidence = digest("x") }, ErrEvidenceMismatch},
+		"no digest":              {func(f *filing) { f.Targets[0].Evidence, f.evidence = "", f.evidence[1:] }, ErrNoEvidence},
 		"L15 the other's piece":  {func(f *filing) { f.Targets[0].Evidence, f.evidence = f.Targets[1].Evidence, f.evidence[1:] }, ErrEvidenceMismatch},
 		"one piece twice":        {func(f *filing) { f.Targets[0].Further = []string{f.Targets[0].Evidence} }, ErrNoEvidence},
 		"a piece that is broken": {func(f *filing) { f.evidence[0] += "x"; f.Targets[0].Evidence = digest(f.evidence[0]) }, ErrBadEvidence},
@@ -605,10 +604,10 @@ func TestOneTargetDoesNotHurtTheOthers(t *testing.T) {
 	// If all are wrong, so is the order, and each is named.
 	f := w.filing(t)
 	addTarget(t, f)
-	f.Targets[0].Pseudonym, f.Targets[1].Evidence = "*", digest("x")
+	f.Targets[0].Pseudonym, f.Targets[1].Role = "*", "stranger"
 	d := f.decided(t)
 	wantRefused(t, d, ErrBadTarget)
-	if len(d.Targets) != 2 || !ErrEvidenceMismatch.Is(d.Targets[1].Refusal) {
+	if len(d.Targets) != 2 || !ErrRole.Is(d.Targets[1].Refusal) {
 		t.Error(d.Targets)
 	}
 	// What nobody named is not filed with it, and one target is named once.
@@ -618,6 +617,35 @@ func TestOneTargetDoesNotHurtTheOthers(t *testing.T) {
 	f = w.filing(t)
 	f.Targets = append(f.Targets, f.Targets[0])
 	wantRefused(t, f.decided(t), ErrBadTarget)
+}
+
+// Whoever has a warrant can file it. Without all of its pieces nothing is recorded, or that
+// would be the case for ever: what the court files after that is the same warrant.
+func TestAFilingThatLacksAPieceIsRefusedWholly(t *testing.T) {
+	w := fifth(t)
+	for name, c := range map[string]struct {
+		spoil func(*filing)
+		want  error
+	}{
+		"the first piece":        {func(f *filing) { f.evidence = f.evidence[1:] }, ErrNoEvidence},
+		"the second piece":       {func(f *filing) { f.evidence = f.evidence[:1] }, ErrNoEvidence},
+		"a further piece":        {func(f *filing) { f.Targets[1].Further = []string{digest("x")} }, ErrNoEvidence},
+		"another in its place":   {func(f *filing) { f.evidence[0] = "x" }, ErrEvidenceMismatch},
+		"L14 what nobody signed": {func(f *filing) { f.Targets[0].Evidence = digest("x") }, ErrEvidenceMismatch},
+	} {
+		f := w.filing(t)
+		addTarget(t, f)
+		c.spoil(f)
+		if d := f.decided(t); d.Allowed || !errors.Is(d.Refusal, c.want) {
+			t.Errorf("%s: %v", name, d.Refusal)
+		}
+	}
+	f := w.filing(t) // a target that is refused anyway needs none
+	addTarget(t, f)
+	f.Targets[0].Platform, f.evidence = "elsewhere", f.evidence[1:]
+	if d := f.decided(t); !d.Allowed {
+		t.Error(d.Refusal)
+	}
 }
 
 // Rules of before know neither the kinds nor the members of version 5.

@@ -123,13 +123,8 @@ type Deletion struct {
 }
 
 // count counts the targets in a state.
-func (c *Case) count(s TargetState) (n int) {
-	for _, t := range c.Targets {
-		if t.State == s {
-			n++
-		}
-	}
-	return n
+func (c *Case) count(s TargetState) int {
+	return len(c.whose(func(t CaseTarget) bool { return t.State == s }))
 }
 
 // isOpen reports whether something may still become of a target.
@@ -259,26 +254,32 @@ func (c *Case) named() []policy.Target {
 	return c.Warrant.Targets
 }
 
-// targets are those of the warrant, with what the token of each commits to. Both
-// were verified when the case was filed.
-func (c *Case) targets() ([]Target, error) {
+// targets are those at these places of the warrant, with what the token of each commits to.
+// Both were verified when the case was filed, unless the target was refused: what is wrong
+// with that one must not hold up the others, so nobody asks for it.
+func (c *Case) targets(which []int) ([]Target, error) {
 	w, err := c.warrant()
 	if err != nil {
 		return nil, err
 	}
-	commitments, err := policy.CommitmentsUnverified(c.Submission, w)
-	if err != nil {
-		return nil, err
+	commitments, targets := policy.CommitmentsUnverified(c.Submission, w), make([]Target, len(which))
+	for n, i := range which {
+		if i >= len(w.Targets) || commitments[i] == nil {
+			return nil, ErrNotAsLogged
+		}
+		targets[n] = Target{w.Targets[i].Pseudonym, w.Targets[i].Platform, *commitments[i]}
 	}
-	return targetsOf(w, commitments), nil
+	return targets, nil
 }
 
-func targetsOf(w *policy.Warrant, commitments []policy.Committed) []Target {
-	targets := make([]Target, len(w.Targets))
-	for i, t := range w.Targets {
-		targets[i] = Target{t.Pseudonym, t.Platform, commitments[i]}
+// whose are the places in the warrant of the targets of which is holds.
+func (c *Case) whose(is func(CaseTarget) bool) (which []int) {
+	for i, t := range c.Targets {
+		if is(t) {
+			which = append(which, i)
+		}
 	}
-	return targets
+	return which
 }
 
 // decidedByTarget reports whether the cases of a bundle are decided target by target, and

@@ -320,7 +320,8 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if !policy.KindOf(c.Kind).Decided {
 		return opening.CaseFile{}, ErrNothingToOpen
 	}
-	targets, err := c.targets()
+	shown := c.whose(func(t CaseTarget) bool { return t.State != TargetRefused })
+	targets, err := c.targets(shown)
 	if err != nil {
 		return opening.CaseFile{}, err
 	}
@@ -346,10 +347,13 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
 		return opening.CaseFile{}, err
 	}
-	for i, t := range opened {
-		f.Targets = append(f.Targets, t.Value.OpenedTarget)
-		if t.Err != nil && f.States[i].Code == "" {
-			f.States[i] = opening.TargetState{State: string(TargetRefused), Code: refusal.Of(t.Err).Code}
+	for _, t := range c.named() {
+		f.Targets = append(f.Targets, opening.OpenedTarget{Pseudonym: t.Pseudonym, Platform: t.Platform})
+	}
+	for n, t := range opened {
+		i := shown[n]
+		if f.Targets[i] = t.Value.OpenedTarget; t.Err != nil && f.States[i].Code == "" {
+			f.States[i] = opening.TargetState{State: string(TargetRefused), Code: codeOf(t.Err)}
 		}
 	}
 	return f, nil

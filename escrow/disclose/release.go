@@ -180,13 +180,9 @@ func (r *Registrar) certified(ctx context.Context, c Case, round int, byTarget b
 // packTargets opens the records of those targets and packs them, and returns of which it
 // could not, and why. It is an error if it could of none.
 func (r *Registrar) packTargets(ctx context.Context, c Case, which []int, p *opening.Package) (broken map[int]error, err error) {
-	all, err := c.targets()
+	targets, err := c.targets(which)
 	if err != nil {
 		return nil, err
-	}
-	targets := make([]Target, len(which))
-	for n, i := range which {
-		targets[n] = all[i]
 	}
 	opened, err := r.openTargets(ctx, targets)
 	if err != nil {
