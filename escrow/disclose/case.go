@@ -50,7 +50,7 @@ type Case struct {
 	RecordedLeaf, DeclinedLeaf, ExpiredLeaf, NoticedLeaf, ValidatedLeaf, LapsedLeaf int64
 	Annulments                                                                      []int64   // recorded leaves of annulments after a release
 	Deletion                                                                        *Deletion // what the requester stated; nil: nothing
-	Receipt                                                                         [32]byte  // that proves the statement; the requester finds it in each package
+	Secret                                                                          [32]byte  // nobody but the registrar has it: of it come the receipt, which is in each package, and the keys that lock halves
 
 	// Earlier is set only to file a warrant about an earlier one: policy.Hash of that.
 	Earlier *[32]byte
@@ -118,7 +118,7 @@ type Notice struct {
 // can check that it is.
 type Deletion struct {
 	Said string
-	MAC  [32]byte // HMAC-SHA-256 of it by Case.Receipt
+	MAC  [32]byte // HMAC-SHA-256 of it by Case.DeletionReceipt
 	Leaf int64
 }
 
@@ -352,7 +352,7 @@ func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundl
 		return refused
 	case event == Decline && !waiting && c.State != Recorded:
 		return ErrCaseClosed
-	case c.State == Recorded && !now.Before(c.Expires):
+	case !now.Before(c.Expires):
 		return policy.ErrExpired
 	case c.lapsed(now):
 		return ErrLapsed
@@ -373,9 +373,19 @@ func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundl
 		return err
 	case err != nil, !c.sharesComplete(a, votes):
 		return ErrShares
+	case event == Approve && !decidedByTarget(since[0]) && slices.ContainsFunc(votes, func(v string) bool { return v != opening.Approve }):
+		return ErrOneVote
+	}
+	for i, vote := range votes {
+		if t := c.Targets[i]; vote == opening.Approve && t.State == TargetReleased && t.Code != "" {
+			return barredBy[t.Code]
+		}
 	}
 	return nil
 }
+
+// barredBy are the refusals by which the use of a released target is forbidden.
+var barredBy = map[string]error{ErrAnnulled.Code: ErrAnnulled, ErrLapsed.Code: ErrLapsed}
 
 // votes are the targets that an approval agrees to. It answers for each that waits.
 func (c *Case) votes(a *opening.Approval) (proof.Marks, error) {

@@ -80,6 +80,8 @@ var (
 		"the rules want the person told before this is opened, which this registrar cannot do yet: it serves warrants under secrecy only")
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
+	ErrOneVote = refusal.New(refusal.Invalid, "custodian.one_vote",
+		"under the rules of this case all of its targets are opened or none, and this approval declines one of them: nothing of it counts; approve all, or decline the case")
 	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
 		"this custodian has approved this case, and a decision counts once: it cannot be declined any more")
 	ErrCaseClosed = refusal.New(refusal.Conflict, "custodian.case_not_open",

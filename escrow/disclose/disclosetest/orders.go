@@ -469,7 +469,7 @@ func (o *orders) decide(ctx context.Context, id, custodian string, votes func(ta
 		CheckpointSize: c.RecordedLeaf + 1, Decision: opening.Decline, Reason: policy.DeclineReasons[0], At: o.now(), Questions: []string{"Does this post show this offence?"}}
 	for i, t := range c.Targets {
 		switch {
-		case t.State == disclose.TargetRefused:
+		case t.Code != "": // a tool asks about neither
 		case votes(i):
 			a.Decision, a.Reason = opening.Approve, ""
 			a.Answers = append(a.Answers, opening.Answer{Target: i, Says: []string{opening.Yes}, Vote: opening.Approve})

@@ -389,10 +389,13 @@ func (r *run) delivered(f filed) {
 			r.Fatalf("a package that leaf %d does not hold", leaf)
 		}
 	}
-	if len(opened.targets) != past.opened() {
-		r.Fatalf("%d targets were delivered, and the log says %d", len(opened.targets), past.opened())
+	if n := past.opened() - len(past.barred); len(opened.targets) != n || (d.Barred != nil) != (n == 0) || d.Barred != nil && len(d.Approvals) > 0 {
+		r.Fatalf("%d targets were delivered with %d approvals, and the log says %d", len(opened.targets), len(d.Approvals), n)
 	}
 	for i := range opened.targets {
+		if c.Targets[i].Code != "" {
+			r.Fatalf("target %d was delivered, and its use is forbidden: %s", i, c.Targets[i].Code)
+		}
 		if c.Targets[i].State != disclose.TargetReleased {
 			r.Fatalf("target %d was delivered, and is %s", i, c.Targets[i].State)
 		}
