@@ -511,6 +511,23 @@ func TestExtensionOfAHold(t *testing.T) {
 	}
 }
 
+// An extension has no targets of its own to take back: who names it learns to name the
+// preservation, and is not told that it is too late.
+func TestWhatTakesBackAnExtensionNamesThePreservation(t *testing.T) {
+	w := fifth(t)
+	preserved := w.filing(t)
+	preserved.Kind = Extension
+	raw := sign(t, w.court, preserved.Warrant)
+	for _, kind := range []string{Withdrawal, Annulment} {
+		f := w.filing(t)
+		f.Warrant, f.evidence = w.about(kind, digest(raw), "crown-court"), nil
+		f.known.Earlier = &Recorded{Warrant: raw, Leaf: 40}
+		if d := f.decided(t); !ErrEarlierKind.Is(d.Refusal) {
+			t.Errorf("%s: %v because %v", kind, d.Refusal, cause(d.Refusal))
+		}
+	}
+}
+
 // Regulation (EU) 2023/1543, Art. 4: an order of the police has a judge's signature beside
 // theirs, and an emergency may go before it. A joint order has that of each.
 func TestCountersignatures(t *testing.T) {
@@ -554,6 +571,34 @@ permit (principal, action == Action::"production", resource) when { principal.ne
 				t.Error(d.Refusal, cause(d.Refusal), d.Rules, d.Validated)
 			}
 		})
+	}
+	// Whoever judges it later knows the day of its leaf alone, and of an emergency the second.
+	recorded := func(at time.Time, kind string) func(*filing) {
+		return func(f *filing) {
+			leaf := int64(7)
+			if f.known.Recorded, f.known.RecordedAt = &leaf, at; kind == Emergency {
+				inEmergency(f)
+			}
+		}
+	}
+	signedAt := func(at time.Time) func(*filing) {
+		return countersigned(t, "crown-court", w.court, func(v *Warrant) { v.IssuedAt = at })
+	}
+	midnight := now.Truncate(day)
+	for name, c := range map[string]struct {
+		changes []func(*filing)
+		want    error
+	}{
+		"later than the order":           {of(yard, signedAt(now.Add(time.Hour)), recorded(midnight, Production)), nil},
+		"a day before":                   {of(yard, signedAt(midnight.Add(-20*time.Hour)), recorded(midnight, Production)), nil},
+		"at the end of the day":          {of(yard, signedAt(midnight.Add(day-time.Second)), recorded(midnight, Production)), nil},
+		"on the next day":                {of(yard, signedAt(midnight.Add(day+time.Hour)), recorded(midnight, Production)), ErrCountersigned},
+		"of an emergency, before":        {of(yard, signedAt(now.Add(time.Minute)), recorded(now.Add(time.Hour), Emergency)), nil},
+		"of an emergency, after an hour": {of(yard, signedAt(now.Add(time.Hour)), recorded(now, Emergency)), ErrCountersigned},
+	} {
+		if d := w.filing(t).decided(t, c.changes...); c.want == nil && !d.Allowed || c.want != nil && !errors.Is(d.Refusal, c.want) {
+			t.Error(name, d.Refusal, cause(d.Refusal))
+		}
 	}
 	f := newWorld(t).filing(t)
 	wantRefused(t, f.decided(t, byCourt), ErrCountersigned) // rules of before know none
