@@ -358,3 +358,14 @@ func BenchmarkDogpile(b *testing.B) {
 		})
 	}
 }
+
+// A registrar that lost cases counts fewer before this one, and its leaf stands: more custodians
+// than the rules want do no harm, and fewer do.
+func TestMoreCustodiansDoNoHarm(t *testing.T) {
+	_, w := seated(t, nil)
+	r := &Review{since: []*policy.Bundle{w.Bundle}, quorum: w.Bundle.Threshold + 1}
+	r.file.Filed = &policy.Filed{}
+	if !r.quorumFits(policy.Decision{Quorum: w.Bundle.Threshold}) || r.quorumFits(policy.Decision{Quorum: w.Bundle.Threshold + 2}) {
+		t.Error("a higher quorum is refused, or a lower one is not")
+	}
+}

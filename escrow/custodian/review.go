@@ -236,11 +236,11 @@ func (r *Review) judge(at time.Time) error {
 }
 
 // quorumFits holds the quorum that the rules want against what the leaf says, as an auditor
-// does. What was filed before can raise it, and the registrar need not say what that was:
-// more custodians than the warrant alone needs are no harm.
+// does. What was filed before can raise it, and the registrar need not say what that was, or
+// has lost a part of it: more custodians than the warrant alone needs are no harm.
 func (r *Review) quorumFits(d policy.Decision) bool {
 	want := r.since[0].LeafQuorum(d.Quorum, r.quorum)
-	return r.quorum == want || r.since[0].Version >= perTarget && r.file.Filed == nil && r.quorum > want
+	return r.quorum == want || r.since[0].Version >= perTarget && r.quorum > want
 }
 
 func (r *Review) found(format string, args ...any) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 
 	"github.com/penname/penname/escrow/seal"
@@ -65,26 +66,25 @@ type Linker struct {
 const linkedUnit = 64 << 10
 
 // Work answers the orders that wait, and returns of each that it refused why. What cannot be
-// told at the moment, as where the rules in force are not known, is left for the next time.
+// told at the moment, as where the rules in force are not known, is left for the next time,
+// and holds up no other order; err says why of each of them.
 func (l *Linker) Work(ctx context.Context) (refused []error, err error) {
 	orders, err := l.Issuer.Store.LinkOrders(ctx)
 	if err != nil {
 		return nil, err
 	}
 	for _, o := range orders {
-		answer, err := l.answer(ctx, o)
+		answer, failed := l.answer(ctx, o)
 		code := ""
-		if e := refusal.Of(err); e != nil && e.Kind != refusal.Unavailable {
-			refused, code, err = append(refused, e), e.Code, nil
+		if e := refusal.Of(failed); e != nil && e.Kind != refusal.Unavailable {
+			refused, code, failed = append(refused, e), e.Code, nil
 		}
-		if err == nil {
-			err = l.Issuer.Store.AnswerLink(ctx, o.Case, answer, code)
+		if failed == nil {
+			failed = l.Issuer.Store.AnswerLink(ctx, o.Case, answer, code)
 		}
-		if err != nil {
-			return refused, err
-		}
+		err = errors.Join(err, failed)
 	}
-	return refused, nil
+	return refused, err
 }
 
 // answer is the list of pen names that an order asks for, encrypted to its delivery key.

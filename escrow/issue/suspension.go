@@ -2,6 +2,7 @@ package issue
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -86,8 +87,8 @@ func (s *Issuer) SuspendedAt(ctx context.Context, name token.Pseudonym, platform
 }
 
 // Suspend carries out what came into force by a leaf behind after: end is called for each
-// order, with whether its platform is still to be told. It returns the last leaf of which
-// all is done. Twice does no harm: each process that serves people begins at the beginning, 0.
+// order, with whether its platform is still to be told. One that fails holds up no other. It
+// returns the last leaf up to which all is done, and why the others are not. Twice does no harm: each process that serves people begins at the beginning, 0.
 func (s *Issuer) Suspend(ctx context.Context, after int64, end func(ctx context.Context, one Suspension, tell bool) error) (int64, error) {
 	now := s.Now()
 	all, err := s.Store.SuspendedAfter(ctx, now, after)
@@ -95,10 +96,14 @@ func (s *Issuer) Suspend(ctx context.Context, after int64, end func(ctx context.
 		return after, err
 	}
 	for _, one := range all {
-		if err := end(ctx, one, one.Day.AddDate(0, 0, suspendedToldFor).After(now)); err != nil {
-			return one.InForce - 1, err
+		failed := end(ctx, one, one.Day.AddDate(0, 0, suspendedToldFor).After(now))
+		switch {
+		case err == nil && failed != nil:
+			after = one.InForce - 1 // from there again: twice does no harm
+		case err == nil:
+			after = one.InForce
 		}
-		after = one.InForce
+		err = errors.Join(err, failed)
 	}
-	return after, nil
+	return after, err
 }

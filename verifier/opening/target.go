@@ -161,11 +161,12 @@ func (o *Opening) verifyApprovals(all []string, since []*policy.Bundle, quorum i
 		}
 		for i := range r.Targets {
 			t := &o.Targets[r.Targets[i].Index]
-			if r.which != nil && countOf(opened, r.Targets[i].Index) < quorum {
-				return ErrNotLogged
+			logged, refused := given, ErrPackage // the rules wanted more than the key needs
+			if r.which != nil {
+				logged, refused = opened, ErrNotLogged
 			}
-			if !t.choose(given, r.Targets[i].Index, since, o.Signers, quorum) {
-				return ErrPackage // the rules wanted more than the key needs
+			if !t.choose(logged, given, r.Targets[i].Index, since, o.Signers, quorum) {
+				return refused
 			}
 		}
 	}
@@ -200,31 +201,21 @@ func (r round) decisions(given []decision, positions []int) (opened []decision, 
 	return opened, nil
 }
 
-// countOf is how many custodians approved a target.
-func countOf(given []decision, target int) int {
-	who := make(map[string]bool)
-	for _, d := range given {
-		if d.votes[target] == Approve {
-			who[d.Custodian] = true
+// choose keeps the approvals of the target under the newest key for which there are enough
+// that the log has: the last of each custodian. Those who step in later count for no quorum,
+// and their shares open as well.
+func (t *Target) choose(logged, given []decision, target int, since []*policy.Bundle, signers map[string]*policy.Bundle, quorum int) bool {
+	under := func(all []decision, key string) (approvals []*Approval) {
+		for _, d := range all {
+			if d.votes[target] == Approve && signers[d.Signers()].ThresholdKey == key {
+				approvals = append(slices.DeleteFunc(approvals, func(a *Approval) bool { return a.Custodian == d.Custodian }), d.Approval)
+			}
 		}
-	}
-	return len(who)
-}
-
-// choose keeps the approvals of the target under the newest key for which there are enough:
-// the last of each custodian.
-func (t *Target) choose(given []decision, target int, since []*policy.Bundle, signers map[string]*policy.Bundle, quorum int) bool {
-	byKey := make(map[string][]*Approval)
-	for _, d := range given {
-		if d.votes[target] != Approve {
-			continue
-		}
-		key := signers[d.Signers()].ThresholdKey
-		byKey[key] = append(slices.DeleteFunc(byKey[key], func(a *Approval) bool { return a.Custodian == d.Custodian }), d.Approval)
+		return approvals
 	}
 	for _, b := range slices.Backward(since) {
-		if len(byKey[b.ThresholdKey]) >= quorum {
-			t.Approvals, t.Key = byKey[b.ThresholdKey], b.ThresholdKey
+		if len(under(logged, b.ThresholdKey)) >= quorum {
+			t.Approvals, t.Key = under(given, b.ThresholdKey), b.ThresholdKey
 			return true
 		}
 	}

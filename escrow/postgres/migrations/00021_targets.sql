@@ -120,6 +120,13 @@ CREATE FUNCTION newest_leaf_is(of_kind text, about bigint) RETURNS boolean LANGU
 $$;
 -- +goose StatementEnd
 
+-- What each custodian decided last: who has declined since counts no more.
+-- +goose StatementBegin
+CREATE FUNCTION last_decisions(id text) RETURNS SETOF approvals LANGUAGE sql STABLE SET search_path = penname, pg_temp AS $$
+  SELECT DISTINCT ON (custodian) * FROM approvals WHERE case_id = id ORDER BY custodian, leaf DESC
+$$;
+-- +goose StatementEnd
+
 -- Invariants I3 and I8. The arrows are those of disclose.Life, to which a test holds
 -- them. A case that stays where it is changes something: how many targets wait or are
 -- released, or what a leaf about it says.
@@ -166,7 +173,7 @@ BEGIN
      ('recorded', 'lost'), ('authorised', 'lost'), ('released', 'lost'), ('lost', 'lost')) THEN
     RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_transition';
   END IF;
-  IF NEW.state = 'authorised' AND NEW.quorum > (SELECT count(DISTINCT custodian) FROM approvals WHERE case_id = NEW.id AND approved) THEN
+  IF NEW.state = 'authorised' AND NEW.quorum > (SELECT count(*) FROM last_decisions(NEW.id) a WHERE a.approved) THEN
     RAISE EXCEPTION 'quorum' USING ERRCODE = 'check_violation', CONSTRAINT = 'cases_quorum';
   END IF;
   IF NEW.state = 'authorised' AND (OLD.state = 'released' OR NEW.released_leaf IS NOT NULL AND OLD.released_leaf IS NULL)
@@ -246,7 +253,7 @@ BEGIN
     RAISE EXCEPTION 'transition' USING ERRCODE = 'check_violation', CONSTRAINT = 'case_targets_transition';
   END IF;
   IF NEW.state = 'authorised' THEN
-    IF c.quorum > (SELECT count(DISTINCT custodian) FROM approvals a WHERE a.case_id = NEW.case_id AND a.approved
+    IF c.quorum > (SELECT count(*) FROM last_decisions(NEW.case_id) a WHERE a.approved
        AND (a.votes IS NULL OR octet_length(a.votes) > NEW.target / 8 AND get_bit(a.votes, NEW.target) = 1)) THEN
       RAISE EXCEPTION 'quorum' USING ERRCODE = 'check_violation', CONSTRAINT = 'case_targets_quorum';
     END IF;
