@@ -528,7 +528,9 @@ func (tb *table) erase() {
 }
 
 // open has pen names opened by one warrant, as far as the notice.
-func (tb *table) open(targets ...seat) { tb.ordered(policy.Production, targets, disclosetest.Release, disclosetest.Notify) }
+func (tb *table) open(targets ...seat) {
+	tb.ordered(policy.Production, targets, disclosetest.Release, disclosetest.Notify)
+}
 
 // suspend has pen names suspended by one order, and lets the issuing side and the platforms
 // know.
