@@ -115,12 +115,15 @@ func BenchmarkCase(b *testing.B) {
 			for _, state := range []disclose.State{disclose.Recorded, disclose.Released, disclose.Noticed} {
 				fill(b, admin, n/3, state, 400)
 			}
+			best := time.Hour // of all, so that a busy machine counts less
 			for b.Loop() {
+				began := time.Now()
 				c := readable(b, d, 1)
 				apply(b, d, c.ID, approve("bar"))
 				apply(b, d, c.ID, release)
+				best = min(best, time.Since(began))
 			}
-			each := b.Elapsed().Seconds() / float64(b.N)
+			each := best.Seconds()
 			if alone == 0 {
 				alone = each
 			}
