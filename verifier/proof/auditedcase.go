@@ -374,6 +374,7 @@ func (a *auditor) addLapsed(c *auditedCase, l Leaf) {
 		a.found(FindingWord)
 	}
 	c.lapsed = true
+	a.annual.lapsed(l)
 }
 
 // addDeleted: nobody states that they deleted what they were not given.

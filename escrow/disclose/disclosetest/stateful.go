@@ -41,7 +41,7 @@ func TestOrders(t *testing.T, histories int, open func(*testing.T) (s Store, don
 	rapid.Check(t, func(rt *rapid.T) {
 		s, done := open(t)
 		defer done()
-		r, err := begin(rt, t.Context(), s)
+		r, err := begin(t.Context(), rt, s)
 		if err != nil {
 			rt.Fatal(err, errors.Unwrap(err))
 		}
@@ -88,12 +88,12 @@ type run struct {
 	latest time.Time // that any clock showed
 }
 
-func begin(rt *rapid.T, ctx context.Context, s Store) (*run, error) {
+func begin(ctx context.Context, rt *rapid.T, s Store) (*run, error) {
 	o, err := newOrders(ctx, s)
 	if err != nil {
 		return nil, err
 	}
-	o.random, o.failing = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "crashes"), 1)), true
+	o.random, o.failing = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "crashes"), 1)), true //nolint:gosec // crashes that can be repeated
 	return &run{orders: o, history: &history{cases: map[int64]*pastCase{}}, T: rt, ctx: ctx, latest: o.now()}, nil
 }
 
@@ -367,7 +367,7 @@ func (r *run) delivered(f filed) {
 	}
 	past := r.history.cases[c.RecordedLeaf]
 	if err != nil {
-		if refusal.Of(err) == nil || past.count(disclose.TargetReleased) > 0 {
+		if refusal.Of(err) == nil || past.opened() > 0 {
 			r.Fatalf("what was released is not delivered: %v", err)
 		}
 		return
@@ -381,8 +381,8 @@ func (r *run) delivered(f filed) {
 			r.Fatalf("a package that leaf %d does not hold", leaf)
 		}
 	}
-	if len(opened.targets) != past.count(disclose.TargetReleased) {
-		r.Fatalf("%d targets were delivered, and the log says %d", len(opened.targets), past.count(disclose.TargetReleased))
+	if len(opened.targets) != past.opened() {
+		r.Fatalf("%d targets were delivered, and the log says %d", len(opened.targets), past.opened())
 	}
 	for i := range opened.targets {
 		if c.Targets[i].State != disclose.TargetReleased {
