@@ -55,10 +55,10 @@ func database(t testing.TB) string {
 
 var databases atomic.Int64
 
-func emptyDatabase(t testing.TB) string {
+func emptyDatabase(t testing.TB, options ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("penname_%d_%d", os.Getpid(), databases.Add(1))
-	sql(t, server.DSN, `CREATE DATABASE `+name)
+	sql(t, server.DSN, `CREATE DATABASE `+name+` `+strings.Join(options, ` `))
 	t.Cleanup(func() { sql(t, server.DSN, `DROP DATABASE `+name+` WITH (FORCE)`) })
 	u, err := url.Parse(server.DSN)
 	if err != nil {
