@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,7 +99,11 @@ func (h *home) answersIn(file string) ([]custodian.Answer, error) {
 // asked shows the case and each of its targets at the terminal, what was published with
 // them, and asks what there is to ask. What was answered is kept nowhere before all of it is.
 func (h *home) asked(ctx context.Context, c seat, r *custodian.Review, folder string) (answers []custodian.Answer, err error) {
-	if err := c.read(ctx, h, r, folder); err != nil {
+	fresh, err := c.read(ctx, h, r, folder)
+	if fresh != "" {
+		defer h.remove(fresh)
+	}
+	if err != nil {
 		return nil, err
 	}
 	said := r.Summary()
@@ -131,6 +136,17 @@ func (h *home) asked(ctx context.Context, c seat, r *custodian.Review, folder st
 		answers = append(answers, a)
 	}
 	return answers, nil
+}
+
+// remove drops the folder that approve made itself, whatever was answered.
+func (h *home) remove(dir string) {
+	said := "what was published is removed again: "
+	if err := os.RemoveAll(dir); err != nil {
+		said = "what was published could not be removed, remove it yourself: "
+	}
+	if !h.json {
+		fmt.Fprintln(h.Stderr, said+document.Printable(dir))
+	}
 }
 
 // approves is the last question about a target: who sees the offence can decline all the same.
