@@ -35,7 +35,7 @@ func custodianReview(h *home) *cobra.Command {
 				return failed
 			}
 			if failed == nil {
-				failed = c.read(ctx, h, r, folder)
+				_, failed = c.read(ctx, h, r, folder)
 			}
 			return errors.Join(h.print(r, r.String()), failed)
 		})
@@ -44,13 +44,18 @@ func custodianReview(h *home) *cobra.Command {
 }
 
 // read fetches what was published, compares it and saves it for the custodian to look at.
-func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) error {
+// It returns the new folder that it was saved in; "": there is none, or it is the one that was
+// asked for.
+func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) (fresh string, err error) {
 	to := exhibitFolder{dir: folder}
-	err := s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
+	err = s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
 	if to.made && !h.json {
 		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there, and remove it when you have answered\n", to.dir)
 	}
-	return err
+	if folder == "" {
+		fresh = to.dir
+	}
+	return fresh, err
 }
 
 // within reports whether dir is home or lies in it, by whatever links it is named.
