@@ -83,6 +83,13 @@ func newCase(quorum int) (disclose.Case, proof.Leaf) {
 func newCaseUnder(t testing.TB, d *Disclosing, quorum int) (disclose.Case, proof.Leaf) {
 	t.Helper()
 	c, leaf := newCase(quorum)
+	underCurrent(t, d, &c, &leaf)
+	return c, leaf
+}
+
+// underCurrent makes a case one under the bundle in force.
+func underCurrent(t testing.TB, d *Disclosing, c *disclose.Case, leaf *proof.Leaf) {
+	t.Helper()
 	raw, _, err := d.Bundles.Current(t.Context())
 	switch {
 	case err == nil:
@@ -91,7 +98,6 @@ func newCaseUnder(t testing.TB, d *Disclosing, quorum int) (disclose.Case, proof
 	case !errors.Is(err, disclose.ErrNoBundle):
 		t.Fatal(err)
 	}
-	return c, leaf
 }
 
 func file(t testing.TB, d *Disclosing, quorum int) disclose.Case {
