@@ -59,10 +59,7 @@ type Kind struct {
 	reasons func(w *Warrant, b *Bundle) bool
 }
 
-var (
-	opening  = []string{Production, Emergency}
-	standing = []string{Production, Emergency, Preservation, Suspension, Link}
-)
+var standing = []string{Production, Emergency, Preservation, Suspension, Link}
 
 var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Production), Since: 1, Follows: true, Earliers: []string{Production, Emergency, Preservation, Extension}, Clock: ClockOpen,

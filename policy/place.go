@@ -98,8 +98,8 @@ func (b *Bundle) checkNoCatalogue() error {
 }
 
 func (b *Bundle) checkClocks() error {
-	between := func(n, low, high int) bool { return low <= n && n <= high }
-	if !between(b.MinSecrecyDays, 1, b.MaxSecrecyDays) || !between(b.HoldDays, 1, 90) || !between(b.ExtensionDays, 1, 90) || !between(b.ValidationHours, 1, 96) {
+	upTo := func(n, high int) bool { return 1 <= n && n <= high }
+	if !upTo(b.MinSecrecyDays, b.MaxSecrecyDays) || !upTo(b.HoldDays, 90) || !upTo(b.ExtensionDays, 90) || !upTo(b.ValidationHours, 96) {
 		return ErrBundleLimits.Because(errors.New("secrecy is of 1 day at least and of max_secrecy_days at most, a hold and its extension of 1 to 90 days, and an emergency is validated within 1 to 96 hours"))
 	}
 	if err := b.checkFacets(); err != nil {

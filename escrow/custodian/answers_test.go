@@ -46,7 +46,7 @@ func (v *circle) reads(id string, c *openingtest.Case, f opening.CaseFile, missi
 	who := v.open(id)
 	r, err := who.Review(f.Case, f, v.since, openingtest.Now)
 	if err == nil {
-		err = who.CheckExhibits(r, v.stored(id, c, missing...), nil, func(token.Exhibit, []byte) error { return nil })
+		err = who.CheckExhibits(r, v.stored(id, c, missing...), nil, func(token.Exhibit, []byte) error { return nil }, nil)
 	}
 	if err != nil {
 		v.t.Fatal(err, errors.Unwrap(err))
@@ -331,7 +331,7 @@ func BenchmarkDogpile(b *testing.B) {
 			return err
 		}},
 		{"read", func() error {
-			return alba.CheckExhibits(r, fetch, nil, func(token.Exhibit, []byte) error { return nil })
+			return alba.CheckExhibits(r, fetch, nil, func(token.Exhibit, []byte) error { return nil }, nil)
 		}},
 		{"approve", func() error {
 			r, err := alba.Reviewed(f.Case, f, v.since, openingtest.Now)

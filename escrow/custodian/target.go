@@ -55,7 +55,7 @@ func (r *Review) judgeTargets(d policy.Decision) error {
 			continue
 		}
 		t.Questions = t.questions(d.Warrant, r.Offence)
-		t.opens = opens(f.Targets[i], d.Warrant.Fields)
+		t.opens = opens(f.Targets[i], d.Warrant)
 		switch refused := d.Targets[i].Refusal; {
 		case refused != nil:
 			t.refuse(refused, refused.Code)
@@ -229,12 +229,18 @@ func (r *Review) asks(i int) string {
 	return s
 }
 
-// opens says which compartments of a record a custodian's shares open, and for
-// which fields of the warrant; "" for a record of version 1, which has none.
-func opens(t opening.OpenedTarget, fields []string) string {
-	if t.Version == 0 {
+// opens says what an approval does: which compartments of a record a custodian's shares
+// open, and for which fields of the warrant; "" for a record of version 1, which has none.
+func opens(t opening.OpenedTarget, w *policy.Warrant) string {
+	switch {
+	case w.Kind == policy.Suspension:
+		return fmt.Sprintf("  suspends: this pen name at %s until %s; opens no name\n", t.Platform, w.Expiry.UTC().Format(time.DateOnly))
+	case w.Kind == policy.Link:
+		return "  opens: all pen names of this person at all platforms, to the requester; no name\n"
+	case t.Version == 0:
 		return ""
 	}
+	fields := w.Fields
 	var parts []string
 	for _, compartment := range t.Needed(fields) {
 		var asked []string

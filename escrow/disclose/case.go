@@ -306,7 +306,7 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 		return Change{}, err
 	}
 	stored := Approval{Custodian: a.Custodian, Approved: event == Approve, Signed: signed, Leaf: justNow, Bundle: inForce.Hash()}
-	leaf := proof.Leaf{}
+	var leaf proof.Leaf
 	if decidedByTarget(since[0]) {
 		var err error
 		if stored.Votes, err = c.votes(a); err != nil {

@@ -1,6 +1,7 @@
 package exhibit
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"slices"
@@ -27,12 +28,20 @@ type Fetch = func(digest [32]byte) (io.ReadCloser, error)
 // Save takes what matches, which it must not keep.
 type Save = func(x Declared, content []byte) error
 
+// FetchShort returns by their digests what [Fetch] would of several short exhibits, at most
+// [MaxTogether], as far as it is stored.
+type FetchShort = func(digests [][32]byte) (map[[32]byte][]byte, error)
+
 // Reader reads what posts showed and compares it with what their evidence declares, one
-// exhibit in memory at a time.
+// exhibit in memory at a time, or short ones that were fetched together.
 type Reader struct {
 	Identity string // see [Open]
 	Fetch    Fetch
 	Save     Save
+
+	// Short, optional, is asked first for what is short. What it lacks is fetched. Its errors
+	// are as those of Fetch.
+	Short FetchShort
 
 	// Copy returns what was encrypted again to the identity, for what Fetch returned is not;
 	// nil: there is nothing. [ErrNotForThisKey] and [ErrCopy] are the target's, other errors
@@ -49,6 +58,8 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 	if err != nil {
 		return nil, err
 	}
+	id = &inOrder{Identity: id}
+	short := ahead(r.Short, posts)
 	refused = make([]*refusal.Error, len(posts))
 	read := make(map[token.Exhibit]*refusal.Error) // many posts may show one picture
 	for i, target := range posts {
@@ -56,7 +67,7 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 			for _, x := range p.Exhibits {
 				said, known := read[x]
 				if !known {
-					if said, err = r.read(x, id); err != nil {
+					if said, err = r.read(x, id, short); err != nil {
 						return nil, err
 					}
 					read[x] = said
@@ -70,10 +81,18 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 	return refused, nil
 }
 
-func (r Reader) read(x token.Exhibit, id age.Identity) (refused *refusal.Error, err error) {
-	sealed, err := r.Fetch(x.Digest)
-	if err != nil {
-		return only(err, ErrMissing)
+func (r Reader) read(x token.Exhibit, id age.Identity, short func(Declared) ([]byte, error)) (refused *refusal.Error, err error) {
+	var sealed io.ReadCloser
+	b, err := short(x)
+	switch {
+	case err != nil:
+		return nil, err
+	case b != nil:
+		sealed = io.NopCloser(bytes.NewReader(b))
+	default:
+		if sealed, err = r.Fetch(x.Digest); err != nil {
+			return only(err, ErrMissing)
+		}
 	}
 	content, err := decrypt(sealed, x, id)
 	if r.Copy != nil && errors.Is(err, ErrNotForThisKey) {
@@ -92,6 +111,81 @@ func (r Reader) read(x token.Exhibit, id age.Identity) (refused *refusal.Error, 
 		return refused, nil
 	}
 	return nil, err
+}
+
+// ahead returns a function that is asked once for each exhibit of these posts, in their order,
+// and returns what short does, or nil. Each group is asked for while the one before is read.
+func ahead(short FetchShort, posts [][]policy.Post) func(x Declared) ([]byte, error) {
+	if short == nil {
+		return func(Declared) ([]byte, error) { return nil, nil }
+	}
+	var digests [][32]byte
+	known := make(map[Declared]bool)
+	for _, target := range posts {
+		for _, p := range target {
+			for _, x := range p.Exhibits {
+				if !known[x] && x.Length <= MaxShort {
+					digests = append(digests, x.Digest)
+				}
+				known[x] = true
+			}
+		}
+	}
+	type answer struct {
+		sealed map[[32]byte][]byte
+		err    error
+	}
+	coming := make(chan answer, 1)
+	ask := func() {
+		group := digests[:min(len(digests), MaxTogether)]
+		if digests = digests[len(group):]; len(group) > 0 {
+			go func() {
+				sealed, err := short(group)
+				coming <- answer{sealed, err}
+			}()
+		}
+	}
+	ask()
+	var have answer
+	asked := 0
+	return func(x Declared) ([]byte, error) {
+		if x.Length > MaxShort {
+			return nil, nil
+		}
+		if asked%MaxTogether == 0 {
+			have = <-coming
+			ask()
+		}
+		asked++
+		return have.sealed[x.Digest], have.err
+	}
+}
+
+// inOrder tries that place among the stanzas first at which the exhibit before opened: all
+// exhibits of a case are encrypted to the same recipients, and each try takes as long as to
+// open a short text.
+type inOrder struct {
+	age.Identity
+	place int
+}
+
+// Unwrap implements age.Identity.
+func (o *inOrder) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	if o.place < len(stanzas) {
+		if key, err := o.Identity.Unwrap(stanzas[o.place : o.place+1]); err == nil {
+			return key, nil
+		}
+	}
+	for i := range stanzas {
+		key, err := o.Identity.Unwrap(stanzas[i : i+1])
+		if err == nil {
+			o.place = i
+		}
+		if err == nil || !errors.Is(err, age.ErrIncorrectIdentity) {
+			return key, err
+		}
+	}
+	return nil, age.ErrIncorrectIdentity
 }
 
 // only returns err as the refusal of a target if it is one of these.

@@ -75,7 +75,7 @@ GRANT SELECT (case_id, said, mac, leaf), INSERT (case_id, said, mac, leaf) ON de
 GRANT EXECUTE ON FUNCTION newest_leaf_is(text, bigint) TO penname_disclosing;
 GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle, votes), INSERT (case_id, custodian, approved, signed, leaf, bundle, votes) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until) ON notices TO penname_disclosing;
-GRANT INSERT (leaf, target, case_id, place, hidden) ON suspensions TO penname_disclosing;
+GRANT SELECT (leaf, target, case_id), INSERT (leaf, target, case_id, place, hidden) ON suspensions TO penname_disclosing;
 GRANT SELECT (case_id, answer, refused), INSERT (case_id, ask) ON link_orders TO penname_disclosing;
 GRANT SELECT (case_id, digest, length, keep_days, sealed), INSERT (case_id, digest, length, keep_days), UPDATE (sealed), DELETE ON exhibits TO penname_disclosing;
 GRANT SELECT (case_id, digest, recipient, copied), INSERT (case_id, digest, recipient, copied) ON copies TO penname_disclosing;

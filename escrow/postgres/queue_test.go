@@ -128,10 +128,13 @@ func amongOnFile(b *testing.B, unit string, wait func(n int) int, do func(b *tes
 			fill(b, admin, wait(n), disclose.Recorded, 30)
 			fill(b, admin, (n-wait(n))/2, disclose.Released, 400)
 			fill(b, admin, (n-wait(n))/2, disclose.Noticed, 400)
+			best := time.Hour // of all, so that a busy machine counts less
 			for b.Loop() {
+				began := time.Now()
 				do(b, d)
+				best = min(best, time.Since(began))
 			}
-			each := b.Elapsed().Seconds() / float64(b.N)
+			each := best.Seconds()
 			if alone == 0 {
 				alone = each
 			}

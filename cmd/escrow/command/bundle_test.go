@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -136,10 +137,16 @@ func TestEndorsingAsksAtATerminal(t *testing.T) {
 		{"yes\n", true, false, false, true}, {"no\n", true, false, false, false}, {"", true, false, false, false}, {"y\n", true, false, false, false},
 		{"", true, false, true, true}, {"", true, true, false, true}, {"", false, false, false, true},
 	} {
-		var errs strings.Builder
-		h := &home{program: &program{Env: Env{Stdin: strings.NewReader(c.typed), Stderr: &errs, Terminal: c.terminal}, json: c.json}}
-		if err := h.agree(c.yes); (err == nil) != c.agrees || strings.Contains(errs.String(), "type yes") != (c.terminal && !c.json && !c.yes) {
-			t.Errorf("%+v: %v %q", c, err, errs.String())
+		said := ""
+		h := &home{program: &program{Env: Env{Terminal: c.terminal, Ask: func(_ context.Context, question string) (string, error) {
+			said = question
+			if c.typed == "" {
+				return "", errNoAnswers
+			}
+			return c.typed, nil
+		}}, json: c.json}}
+		if err := h.agree(t.Context(), c.yes); (err == nil) != c.agrees || strings.Contains(said, "type yes") != (c.terminal && !c.json && !c.yes) {
+			t.Errorf("%+v: %v %q", c, err, said)
 		}
 	}
 }

@@ -1,10 +1,9 @@
 package command
 
 import (
-	"bufio"
+	"cmp"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"strings"
@@ -51,7 +50,7 @@ func endorsement(h *home, example string) *cobra.Command {
 			if err := h.show(raw, inForce); err != nil {
 				return err
 			}
-			if err := h.agree(sure); err != nil {
+			if err := h.agree(ctx, sure); err != nil {
 				return err
 			}
 			signed, err := c.Endorse(raw, transcript, inForce, h.Now())
@@ -70,15 +69,15 @@ func endorsement(h *home, example string) *cobra.Command {
 }
 
 // agree asks a person at a terminal whether they endorse what was shown, unless they said so.
-func (h *home) agree(sure bool) error {
+func (h *home) agree(ctx context.Context, sure bool) error {
 	if sure || !h.Terminal || h.json {
 		return nil
 	}
-	fmt.Fprint(h.Stderr, "\nTo endorse it, type yes: ")
-	if lines := bufio.NewScanner(h.Stdin); lines.Scan() && strings.TrimSpace(lines.Text()) == "yes" {
+	answer, err := h.Ask(ctx, "\nTo endorse it, type yes")
+	if err == nil && strings.TrimSpace(answer) == "yes" {
 		return nil
 	}
-	return shell.UsageError("nothing was endorsed: type yes when you are asked, or give --yes")
+	return cmp.Or(ctx.Err(), shell.UsageError("nothing was endorsed: type yes when you are asked, or give --yes"))
 }
 
 // show says on the standard error what is to be endorsed, and what changes from the bundle in

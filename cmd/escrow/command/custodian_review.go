@@ -45,7 +45,7 @@ func custodianReview(h *home) *cobra.Command {
 // read fetches what was published, compares it and saves it for the custodian to look at.
 func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) error {
 	to := exhibitFolder{dir: folder}
-	err := s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save)
+	err := s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
 	if to.made && !h.json {
 		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there, and remove it when you have answered\n", to.dir)
 	}

@@ -88,26 +88,26 @@ func (h *history) add(index int64, l proof.Leaf) {
 		if c.validated {
 			h.fault(index, "a validated emergency lapses")
 		}
-		if n := c.count(disclose.TargetReleased); n != l.Targets {
+		if n := c.opened(); n != l.Targets {
 			h.fault(index, "%d targets were delivered, and not %d", n, l.Targets)
 		}
 		c.end(disclose.TargetLapsed)
 	case proof.KindExpired:
-		if c.count(disclose.TargetReleased) > 0 {
+		if c.opened() > 0 {
 			h.fault(index, "a case expires of which something was released")
 		}
 		c.end(disclose.TargetExpired)
 	case proof.KindNoticed:
-		if c.count(disclose.TargetReleased) == 0 {
+		if c.opened() == 0 {
 			h.fault(index, "somebody is told of nothing")
 		}
 		c.end(disclose.TargetExpired)
 	}
 }
 
-func (c *pastCase) count(s disclose.TargetState) (n int) {
+func (c *pastCase) opened() (n int) {
 	for _, t := range c.targets {
-		if t == s {
+		if t == disclose.TargetReleased {
 			n++
 		}
 	}

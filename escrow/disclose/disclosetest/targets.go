@@ -211,16 +211,16 @@ func rounds(t *testing.T, s Store) {
 func partly(t *testing.T, s Store) {
 	c, leaf := Order(t, policy.Production, 3)
 	c = file(t, s, c, leaf)
-	later := func(what string, want error, kind, authority string, which ...int) disclose.Case {
+	later := func(what string, want error, authority string, which ...int) disclose.Case {
 		t.Helper()
-		w, leaf := About(t, kind, c, authority, which...)
+		w, leaf := About(t, policy.Withdrawal, c, authority, which...)
 		filed, err := s.File(t.Context(), w, leaf)
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v", what, err)
 		}
 		return filed
 	}
-	filed := later("of one target", nil, policy.Withdrawal, c.Authority, 1)
+	filed := later("of one target", nil, c.Authority, 1)
 	c = stands(t, s, "of one target", c, disclose.Recorded, waiting, takenOff, waiting)
 	raw := must[[][]byte](t)(s.Leaves(t.Context(), filed.RecordedLeaf, filed.RecordedLeaf+1))
 	recorded := must[[][]byte](t)(s.Leaves(t.Context(), c.RecordedLeaf, c.RecordedLeaf+1))
@@ -229,8 +229,8 @@ func partly(t *testing.T, s Store) {
 	if l := must[proof.Leaf](t)(proof.ParseLeaf(raw[0])); !all || !reflect.DeepEqual(l.Which, mark) || l.Targets != 0 {
 		t.Errorf("the leaf is about %x, not %x", l.Which, mark)
 	}
-	later("of that target again", disclose.ErrTooLate, policy.Withdrawal, c.Authority, 1)
-	later("by another court", disclose.ErrNoEarlier, policy.Withdrawal, "other", 0)
+	later("of that target again", disclose.ErrTooLate, c.Authority, 1)
+	later("by another court", disclose.ErrNoEarlier, "other", 0)
 	stranger, _ := Order(t, policy.Production, 1)
 	w, leaf := About(t, policy.Withdrawal, stranger, c.Authority, 0)
 	w.Earlier = &c.WarrantHash
@@ -240,12 +240,12 @@ func partly(t *testing.T, s Store) {
 	does := steps{t, s, &c}
 	does.refuses("authorised though it was taken back", Votes("bar", 0, 1), nil)
 	does.apply("one of the others", Votes("bar", 0), disclose.Authorised, authd, takenOff, waiting)
-	later("of what is authorised", nil, policy.Withdrawal, c.Authority, 0)
+	later("of what is authorised", nil, c.Authority, 0)
 	c = stands(t, s, "of what is authorised", c, disclose.Authorised, takenOff, takenOff, waiting)
 	does.refuses("released though it was taken back (I17)", Packs(0), nil)
 	does.apply("the last one", Votes("press", 2), disclose.Authorised, takenOff, takenOff, authd)
 	does.apply("is released", Packs(1), disclose.Released, takenOff, takenOff, out)
-	later("of all, after that", disclose.ErrTooLate, policy.Withdrawal, c.Authority)
+	later("of all, after that", disclose.ErrTooLate, c.Authority)
 	does.apply("is told", Notify, disclose.Noticed, takenOff, takenOff, out)
 }
 
@@ -396,12 +396,12 @@ func races(t *testing.T, s Store) {
 
 // filedCounts: what was filed counts by the day of its leaf, for authority and requester.
 func filedCounts(t *testing.T, s Store) {
-	counts := func(what, authority, requester string, day time.Time, want policy.Filed) {
+	counts := func(what, requester string, day time.Time, want policy.Filed) {
 		t.Helper()
-		if got := must[policy.Filed](t)(s.Filed(t.Context(), authority, requester, day, math.MaxInt64)); got != want {
+		if got := must[policy.Filed](t)(s.Filed(t.Context(), "court", requester, day, math.MaxInt64)); got != want {
 			t.Errorf("%s: %+v, want %+v", what, got, want)
 		}
-		if got := must[policy.Filed](t)(s.Filed(t.Context(), authority, requester, day, 0)); got != (policy.Filed{}) {
+		if got := must[policy.Filed](t)(s.Filed(t.Context(), "court", requester, day, 0)); got != (policy.Filed{}) {
 			t.Errorf("%s, before any leaf: %+v", what, got)
 		}
 	}
@@ -413,10 +413,10 @@ func filedCounts(t *testing.T, s Store) {
 		c.Requester = x.requester
 		file(t, s, c, leaf)
 	}
-	counts("on that day", "court", "police", Day.Add(time.Hour), policy.Filed{Today: 3, Authority30: 4, Requester30: 8})
-	counts("30 days later", "court", "police", Day.AddDate(0, 0, 30), policy.Filed{Authority30: 4, Requester30: 8})
-	counts("31 days later", "court", "police", Day.AddDate(0, 0, 31), policy.Filed{})
-	counts("nobody", "court", "", Day, policy.Filed{Today: 3, Authority30: 4})
+	counts("on that day", "police", Day.Add(time.Hour), policy.Filed{Today: 3, Authority30: 4, Requester30: 8})
+	counts("30 days later", "police", Day.AddDate(0, 0, 30), policy.Filed{Authority30: 4, Requester30: 8})
+	counts("31 days later", "police", Day.AddDate(0, 0, 31), policy.Filed{})
+	counts("nobody", "", Day, policy.Filed{Today: 3, Authority30: 4})
 	c, leaf := Order(t, policy.Production, 1)
 	c.Filed = &policy.Filed{Today: 2, Authority30: 4}
 	if _, err := s.File(t.Context(), c, leaf); !errors.Is(err, disclose.ErrFiledMeanwhile) {
