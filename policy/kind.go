@@ -54,7 +54,6 @@ type Kind struct {
 	Evidence bool     // needs the platform's evidence of each target; no other kind has any
 	One      bool     // names one target and no more
 	More     bool     // needs one custodian more than the threshold
-	Served   bool     // this release's registrar records it
 
 	// reasons reports whether w states what this kind must give as reasons.
 	reasons func(w *Warrant, b *Bundle) bool
@@ -64,13 +63,13 @@ var standing = []string{Production, Emergency, Preservation, Suspension, Link}
 
 var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Production), Since: 1, Follows: true, Earliers: []string{Production, Emergency, Preservation, Extension}, Clock: ClockOpen,
-		Answered: true, Evidence: true, Served: true, reasons: orderReasons},
+		Answered: true, Evidence: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Emergency), Since: 5, Follows: true, Earliers: []string{Production, Emergency, Preservation, Extension}, Clock: ClockOpen,
 		Answered: true, Evidence: true, reasons: orderReasons},
-	{WarrantKind: proof.WarrantKindOf(Preservation), Since: 1, Clock: ClockHold, Evidence: true, Served: true, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(Preservation), Since: 1, Clock: ClockHold, Evidence: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Extension), Since: 1, Earliers: []string{Preservation}, Clock: ClockHold, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(SecrecyChange), Since: 5, Earliers: standing, reasons: noteReasons},
-	{WarrantKind: proof.WarrantKindOf(Withdrawal), Since: 1, Earliers: append([]string{Extension}, standing...), Served: true, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Withdrawal), Since: 1, Earliers: append([]string{Extension}, standing...), reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Annulment), Since: 5, Earliers: append([]string{Extension}, standing...), reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Validation), Since: 5, Earliers: []string{Emergency}, reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Suspension), Since: 5, Clock: ClockOpen, Evidence: true, reasons: orderReasons},
@@ -78,7 +77,7 @@ var kinds = []Kind{
 }
 
 // KindOf returns the kind of that name. If there is none it is the zero Kind,
-// whose name is empty: it opens nothing and is not served.
+// whose name is empty: it opens nothing.
 func KindOf(name string) Kind {
 	for _, k := range kinds {
 		if k.Name == name {

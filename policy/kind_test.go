@@ -71,7 +71,7 @@ func TestAnUnknownKindOfWarrantIsRefusedAndNeverPanics(t *testing.T) {
 		if b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, "2026-11-21").Marshal(); err == nil {
 			rt.Fatalf("the log holds %s", b)
 		}
-		if k := KindOf(name); k.Opens || k.Served {
+		if k := KindOf(name); k.Opens || k.Decided {
 			rt.Fatalf("%+v", k)
 		}
 	})

@@ -2,18 +2,25 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/penname/penname/escrow/custodian"
+	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/registrar"
 
 	"github.com/go-jose/go-jose/v4"
 
@@ -26,12 +33,23 @@ import (
 	"github.com/penname/penname/verifier/token"
 )
 
-// TestDogpile opens every account of a dogpile with one warrant: many pen
-// names, several posts each, one decision, one release. BenchmarkDogpile has
-// the size that Penname is made for, 600 accounts and 5,000 posts.
+var large = flag.Bool("dogpile", false, "play TestDogpile with 600 accounts and 5,000 posts")
+
+// TestDogpile answers an order against the many accounts of a dogpile, with several posts each.
+// With -dogpile it has the size that Penname is made for.
 func TestDogpile(t *testing.T) {
+	accounts, posts := 12, 40
+	if *large {
+		accounts, posts = 600, 5000
+	}
 	tb := startForTest(t)
-	playDogpile(t, tb, 12, 60)
+	playDogpile(t, tb, accounts, posts, func(_ string, args ...string) string {
+		said, code := tb.Escrow(t.Context(), args...)
+		if code != 0 {
+			t.Fatalf("%.2000s", said)
+		}
+		return said
+	})
 }
 
 // BenchmarkDogpile files 5,000 posts of 50 KB each against 600 accounts, and checks them,
@@ -40,7 +58,7 @@ func TestDogpile(t *testing.T) {
 func BenchmarkDogpile(b *testing.B) {
 	program := escrowProgram(b)
 	tb := startForTest(b)
-	warrant, evidence, exhibits := dogpile(b, tb, 600, 5000, 50_000)
+	warrant, evidence, exhibits := dogpile(b, tb, 600, 5000, 50_000, false)
 	public, err := tb.Town.EvidenceKey.Public().MarshalJSON()
 	if err != nil {
 		b.Fatal(err)
@@ -79,103 +97,92 @@ func escrowProgram(b *testing.B) string {
 	return program
 }
 
-// BenchmarkDogpileSteps takes an order against 600 accounts with 5,000 posts through all that
-// people wait for, each step by a process of its own: the figures are the seconds that it
-// takes, and beside them its memory. The second custodian's approval releases. The ratio is to
-// two seconds.
+// BenchmarkDogpileSteps plays TestDogpile at its full size, each step by a process of its own:
+// the figures are the seconds that people wait for it, and beside them its memory. The ratio is
+// to two seconds.
 func BenchmarkDogpileSteps(b *testing.B) {
-	const accounts, posts, aim = 600, 5000, 2 * time.Second
+	const aim = 2 * time.Second
 	program := escrowProgram(b)
-	tb := startForTest(b)
-	warrant, evidence, exhibits := dogpile(b, tb, accounts, posts, 100)
-	type answer struct {
-		Target  int      `json:"target"`
-		Answers []string `json:"answers"`
-	}
-	answers := make([]answer, accounts)
-	for i := range answers {
-		answers[i] = answer{i + 1, []string{"yes"}}
-	}
-	said, err := json.Marshal(answers)
-	if err != nil {
-		b.Fatal(err)
-	}
-	file := writeIn(b, tb, "answers.json", string(said))
-	var filed struct{ Case string }
-	first, second := world.Custodians[0].ID, world.Custodians[1].ID
-	for _, step := range []struct {
-		name string // "": it is not measured
-		args func() []string
-	}{
-		{"intake", func() []string {
-			return []string{"warrant", "file", warrant, "--evidence", evidence, "--exhibits", exhibits, "--server", tb.Origin, "--json"}
-		}},
-		{"review", func() []string { return tb.AsCustodian(first, "review", filed.Case) }},
-		{"approval", func() []string { return tb.AsCustodian(first, "approve", filed.Case, "--answers", file) }},
-		{"", func() []string { return tb.AsCustodian(second, "review", filed.Case) }},
-		{"approval and release", func() []string { return tb.AsCustodian(second, "approve", filed.Case, "--answers", file) }},
-		{"opening", func() []string {
-			return []string{"warrant", "open", filed.Case, "--key", tb.Path("requester.key"), "--bundle", tb.Path("bundle.json"), "--server", tb.Origin}
-		}},
-	} {
-		c := exec.CommandContext(b.Context(), program, step.args()...)
+	playDogpile(b, startForTest(b), 600, 5000, func(step string, args ...string) string {
+		c := exec.CommandContext(b.Context(), program, args...)
 		began := time.Now()
 		out, err := c.Output() // once: what is done again is only looked up
 		took := time.Since(began)
 		if err != nil {
-			b.Fatalf("%s: %v: %.2000s", step.name, err, out)
+			b.Fatalf("%s: %v: %.2000s", step, err, out)
 		}
-		if filed.Case == "" {
-			if err := json.Unmarshal(out, &filed); err != nil {
-				b.Fatal(err)
-			}
+		if step != "" {
+			b.Run(step, func(b *testing.B) {
+				b.ReportMetric(took.Seconds(), "s")
+				b.ReportMetric(float64(c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/(1<<10), "~MiB")
+				b.ReportMetric(float64(took)/float64(aim), "ratio")
+				b.ReportMetric(1, "aim-max")
+			})
 		}
-		if step.name == "" {
-			continue
-		}
-		b.Run(step.name, func(b *testing.B) {
-			b.ReportMetric(took.Seconds(), "s")
-			b.ReportMetric(float64(c.ProcessState.SysUsage().(*syscall.Rusage).Maxrss)/(1<<10), "~MiB")
-			b.ReportMetric(float64(took)/float64(aim), "ratio")
-			b.ReportMetric(1, "aim-max")
-		})
-	}
+		return string(out)
+	})
 }
 
-func playDogpile(t testing.TB, tb *world.World, accounts, posts int) {
+// playDogpile takes an order against accounts through all that people wait for. The first
+// account is erased and the evidence against the second is wrong: each is named with its place,
+// and hurts no other. Custodians say no to every tenth. The rest is opened, each to its own
+// name. run runs the program, and measures what has a name.
+func playDogpile(t testing.TB, tb *world.World, accounts, posts int, run func(step string, args ...string) string) {
 	t.Helper()
-	ctx := t.Context()
-	warrant, evidence, exhibits := dogpile(t, tb, accounts, posts, 100)
-	said, code := tb.Escrow(ctx, "warrant", "file", warrant, "--evidence", evidence, "--exhibits", exhibits, "--server", tb.Origin, "--json")
-	if code != 0 {
-		t.Fatal(said)
-	}
-	var filed struct{ Case string }
+	warrant, evidence, exhibits := dogpile(t, tb, accounts, posts, 100, true)
+	said := run("intake", "warrant", "file", warrant, "--evidence", evidence, "--exhibits", exhibits, "--server", tb.Origin, "--json")
+	var filed registrar.CaseStatus
 	if err := json.Unmarshal([]byte(said), &filed); err != nil {
 		t.Fatal(err)
 	}
-	for _, c := range world.Custodians[:world.Quorum] {
-		for _, verb := range []string{"review", "approve"} {
-			if said, code := tb.Escrow(ctx, tb.AsCustodian(c.ID, verb, filed.Case)...); code != 0 {
-				t.Fatal(said)
+	var answers []custodian.Answer
+	refused, declined := map[int]string{0: disclose.ErrDataErased.Code, 1: policy.ErrBadEvidence.Code}, map[int]bool{}
+	for i, target := range filed.Targets {
+		if target.Code != refused[i] || (target.Mend == "") != (refused[i] == "") {
+			t.Fatalf("target %d: %+v", i+1, target)
+		}
+		if refused[i] != "" {
+			continue
+		}
+		answer := custodian.Answer{Target: strconv.Itoa(i + 1), Says: []string{"yes"}}
+		if i%10 == 9 {
+			declined[i] = true
+			answer.Says, answer.Reason = []string{"no"}, "manifest_errors"
+		}
+		answers = append(answers, answer)
+	}
+	written, err := json.Marshal(answers)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := writeIn(t, tb, "answers.json", string(written))
+	for i, names := range [][2]string{{"review", "approval"}, {"", "release"}} {
+		who := world.Custodians[i].ID
+		shown := run(names[0], tb.AsCustodian(who, "review", filed.Case)...)
+		for _, code := range refused {
+			if !strings.Contains(shown, code) {
+				t.Errorf("%s is not shown that %s", who, code)
 			}
 		}
+		run(names[1], tb.AsCustodian(who, "approve", filed.Case, "--yes", "--answers", file)...)
 	}
-	said, code = tb.Escrow(ctx, "warrant", "open", filed.Case, "--key", tb.Path("requester.key"), "--bundle", tb.Path("bundle.json"), "--server", tb.Origin)
-	if code != 0 {
-		t.Fatal(said)
+	want := fmt.Sprintf("targets: %d refused, %d released, %d declined", len(refused), accounts-len(refused)-len(declined), len(declined))
+	if said := run("", "warrant", "status", filed.Case, "--server", tb.Origin); !strings.Contains(said, want) {
+		t.Errorf("not %q: %s", want, said)
 	}
+	said = run("opening", "warrant", "open", filed.Case, "--key", tb.Path("requester.key"), "--bundle", tb.Path("bundle.json"), "--server", tb.Origin)
 	for i := range accounts {
-		if want := fmt.Sprintf("Piler Number %d\n", i); !strings.Contains(said, want) {
-			t.Fatalf("account %d was not opened to its own name", i)
+		if opened := strings.Contains(said, fmt.Sprintf("Piler Number %d\n", i)); opened != (refused[i] == "" && !declined[i]) {
+			t.Errorf("account %d: opened is %v", i, opened)
 		}
 	}
 }
 
 // dogpile enrols people, lets each post texts of some bytes, and writes the warrant, the
-// file of evidence against them all and the folder of what was published. The tokens are signed as the OpenID provider signs
-// them; the sign-ins themselves are played elsewhere.
-func dogpile(t testing.TB, tb *world.World, accounts, posts, size int) (warrant, evidence, exhibits string) {
+// file of evidence against them all and the folder of what was published. If it is hurt, the
+// first account is erased and the evidence against the second is wrong. The tokens are signed as
+// the OpenID provider signs them; the sign-ins themselves are played elsewhere.
+func dogpile(t testing.TB, tb *world.World, accounts, posts, size int, hurt bool) (warrant, evidence, exhibits string) {
 	t.Helper()
 	ctx := t.Context()
 	exhibits = t.TempDir()
@@ -220,6 +227,9 @@ func dogpile(t testing.TB, tb *world.World, accounts, posts, size int) (warrant,
 			if err != nil {
 				t.Fatal(err)
 			}
+			if hurt && n == 1 {
+				signed = signed[:len(signed)-6] + "AAAAAA"
+			}
 			digest := sha256.Sum256([]byte(signed))
 			if all = append(all, signed); target.Evidence == "" {
 				target.Evidence = hex.EncodeToString(digest[:])
@@ -228,6 +238,14 @@ func dogpile(t testing.TB, tb *world.World, accounts, posts, size int) (warrant,
 			}
 		}
 		targets = append(targets, target)
+		if hurt && i == 0 {
+			if _, err := issuer.Erase(ctx, person, nil, nil, func(context.Context, ...token.Pseudonym) error { return nil }); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := tb.Service.CarryOutErasures(ctx); err != nil {
+		t.Fatal(err)
 	}
 	return dogpileWarrant(t, tb, targets), writeIn(t, tb, "evidence-dogpile.txt", strings.Join(all, "\n")), exhibits
 }

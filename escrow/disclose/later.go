@@ -1,6 +1,7 @@
 package disclose
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -151,6 +152,7 @@ func (c Case) notify(now time.Time) (Change, error) {
 // serve tells the persons whose names were opened, or are suspended, on that day.
 func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 	var to []policy.Target
+	var which []int
 	step := Step{Event: Notify, Leaf: leaf}
 	if c.suspended() { // which goes on
 		step.Which = []int{}
@@ -159,14 +161,14 @@ func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 		switch {
 		case i >= len(c.Targets):
 		case c.Targets[i].State == TargetReleased, c.suspended() && c.Targets[i].Round != 0:
-			to = append(to, t)
+			to, which = append(to, t), append(which, i)
 		case c.Targets[i].State == TargetWaiting && step.Which != nil:
 			step.Which = append(step.Which, i)
 		}
 	}
 	return Change{Steps: []Step{step}, Notice: &Notice{
-		To: to, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
-		Requester: w.Requester.Organisation, Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
+		To: to, Which: which, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
+		Requester: cmp.Or(w.Requester.OrganisationID, w.Requester.Organisation), Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
 	}}
 }
 

@@ -46,7 +46,7 @@ var (
 	ErrLost = refusal.New(refusal.Denied, "warrant.interrupted",
 		"part of this case was lost with the database, so nothing more can be done with it: the court must issue a new warrant")
 	ErrKindNotServed = refusal.New(refusal.Invalid, "warrant.kind_not_served",
-		"this registrar serves production and preservation warrants, and withdrawals of them")
+		"under rules of a format before 5 a preservation cannot be extended: file a new preservation warrant")
 	ErrNoEarlier = policy.ErrNoEarlier
 	ErrTooLate   = refusal.New(refusal.Conflict, "warrant.too_late",
 		"the earlier warrant was released, declined, withdrawn, annulled or expired before, or was for nothing but that moment: there is nothing left to stop; what was released only a court above can forbid to use")

@@ -107,7 +107,8 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 		kind = policy.KindOf(d.Warrant.Kind)
 	}
 	switch {
-	case d.Allowed && !kind.Served && !decidedByTarget(b):
+	case d.Allowed && kind.Name == policy.Extension && !decidedByTarget(b):
+		// The rules knew of extensions before a hold could be extended.
 		d.Allowed, d.Refusal = false, ErrKindNotServed
 	case d.Allowed && kind.Decided && d.NoticePeriod > 0:
 		// The rules want the person told first. This registrar tells only

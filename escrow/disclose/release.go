@@ -427,14 +427,13 @@ const maxStatement = 16 << 10 // bytes, as in the schema
 // StateDeletion is what the statement does: see [Registrar.StateDeletion].
 func (c Case) StateDeletion(said string, mac [32]byte, now time.Time) (Change, error) {
 	_, refused := c.State.May(Delete)
-	proven := hmac.New(sha256.New, c.Receipt[:])
-	proven.Write([]byte(said))
+	proven := opening.DeletionMAC(c.Receipt, said)
 	switch {
 	case refused != nil:
 		return Change{}, refused
 	case c.count(TargetReleased) == 0:
 		return Change{}, ErrNothingDelivered
-	case c.Receipt == [32]byte{}, said == "", len(said) > maxStatement, !hmac.Equal(proven.Sum(nil), mac[:]):
+	case c.Receipt == [32]byte{}, said == "", len(said) > maxStatement, !hmac.Equal(proven[:], mac[:]):
 		return Change{}, ErrReceipt
 	case c.Deletion != nil && c.Deletion.Said == said:
 		return Change{}, nil

@@ -126,6 +126,16 @@ func rowsByLeaf(ctx context.Context, tx pgx.Tx) (map[int64]proof.Leaf, error) {
 	if err != nil {
 		return nil, err
 	}
+	// What suspends a pen name is a target that its case authorised by that very leaf.
+	err = each(`SELECT leaf FROM suspensions s FULL JOIN (
+		SELECT t.case_id, t.target, coalesce(r.authorised_leaf, c.authorised_leaf) leaf FROM cases c JOIN case_targets t ON t.case_id = c.id
+		LEFT JOIN case_rounds r ON r.case_id = c.id AND r.n = t.round WHERE c.kind = 'suspension' AND t.round IS NOT NULL) a USING (case_id, target, leaf)
+		WHERE s.case_id IS NULL OR a.case_id IS NULL`, []any{&leaf}, func() error {
+		return damaged("leaf %d: whom it suspends and whom its case authorised differ", leaf)
+	})
+	if err != nil {
+		return nil, err
+	}
 	err = each(`SELECT leaf, code FROM refusals`, []any{&leaf, &text}, func() error {
 		return add(&leaf, proof.RefusedLeaf(undated, text))
 	})

@@ -19,8 +19,11 @@ import (
 	"golang.org/x/mod/sumdb/tlog"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/openid"
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -139,6 +142,7 @@ func writes(t *testing.T, admin string, s *Issuing, d *Disclosing) map[string]fu
 	maps.Copy(all, w.ofSignIns())
 	maps.Copy(all, w.ofLeaving())
 	maps.Copy(all, w.ofCases())
+	maps.Copy(all, w.ofOrders())
 	maps.Copy(all, w.ofLog())
 	return all
 }
@@ -516,6 +520,83 @@ func (w allWrites) ofCases() map[string]func() write {
 	}
 }
 
+// ofOrders are the writes of orders that are decided target by target.
+func (w allWrites) ofOrders() map[string]func() write {
+	t, s, d, ctx, must := w.T, w.s, w.d, context.Background(), w.must
+	order := func(kind string) disclose.Case {
+		c, leaf := disclosetest.Order(t, kind, 2)
+		underCurrent(t, d, &c, &leaf)
+		if kind == policy.Emergency {
+			c.ValidateBy = day
+		}
+		c, err := d.Cases.File(ctx, c, leaf)
+		must(err)
+		apply(t, d, c.ID, disclosetest.Votes("bar", 0))
+		return c
+	}
+	asks := func(ctx context.Context, c disclose.Case) error {
+		_, err := d.Cases.Link(ctx, c.ID, []byte("order"))
+		if errors.Is(err, disclose.ErrLinkWaits) {
+			return nil
+		}
+		return err
+	}
+	applies := func(c disclose.Case, leaves int64, change func(disclose.Case) (disclose.Change, error), once func(*testing.T, disclose.Case)) write {
+		grew := w.leaves(leaves)
+		return write{
+			try: func(ctx context.Context) error { _, err := d.Cases.Apply(ctx, c.ID, change); return err },
+			once: func(t *testing.T) {
+				grew(t)
+				got, err := d.Cases.Case(ctx, c.ID)
+				must(err)
+				once(t, got)
+			},
+		}
+	}
+	return map[string]func() write{
+		"Link": func() write {
+			c := order(policy.Link)
+			return write{
+				try: func(ctx context.Context) error { return asks(ctx, c) },
+				once: func(t *testing.T) {
+					is(t, "orders", value[int](t, w.admin, `SELECT count(*) FROM link_orders WHERE ask IS NOT NULL AND case_id = $1`, c.ID), 1)
+				},
+			}
+		},
+		"AnswerLink": func() write {
+			c := order(policy.Link)
+			must(asks(ctx, c))
+			return write{
+				try: func(ctx context.Context) error { return s.AnswerLink(ctx, c.ID, []byte("names"), "") },
+				once: func(t *testing.T) {
+					answer, err := d.Cases.Link(ctx, c.ID, nil)
+					must(err)
+					is(t, "answer", string(answer), "names")
+				},
+			}
+		},
+		"Suspend": func() write {
+			name := pseudonym(t)
+			return applies(suspending(t, d, "town-square", name), 2, approve("bar"), func(t *testing.T, _ disclose.Case) {
+				all, err := s.Suspensions(ctx, day, name)
+				must(err)
+				is(t, "suspensions", len(all), 1)
+			})
+		},
+		"StateDeletion": func() write {
+			c := apply(t, d, order(policy.Production).ID, disclosetest.Packs(0))
+			states := func(c disclose.Case) (disclose.Change, error) {
+				return c.StateDeletion("It is deleted.", opening.DeletionMAC(c.Receipt, "It is deleted."), day)
+			}
+			return applies(c, 1, states, func(t *testing.T, c disclose.Case) { is(t, "stated", c.Deletion != nil, true) })
+		},
+		"Lapse": func() write {
+			lapse := func(c disclose.Case) (disclose.Change, error) { return c.Lapse(day) }
+			return applies(order(policy.Emergency), 1, lapse, func(t *testing.T, c disclose.Case) { is(t, "state", c.State, disclose.Lapsed) })
+		},
+	}
+}
+
 // ofLog are the writes of rules and of the log.
 func (w allWrites) ofLog() map[string]func() write {
 	t, admin, d, ctx, must, leaves := w.T, w.admin, w.d, context.Background(), w.must, w.leaves
@@ -653,8 +734,10 @@ func told(name string, err error) bool {
 	switch name {
 	case "Put/insert", "Put/replace", "Put/end":
 		return errors.Is(err, openid.ErrStale)
-	case "Apply", "Apply/quorum":
+	case "Apply", "Apply/quorum", "Suspend":
 		return errors.Is(err, errDecided)
+	case "Lapse":
+		return errors.Is(err, disclose.ErrCaseClosed)
 	}
 	return slices.Contains([]string{"Use", "Allocate"}, name)
 }

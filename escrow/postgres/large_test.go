@@ -167,8 +167,8 @@ func newCourt(t testing.TB, changes ...func(*policy.Bundle)) *court {
 }
 
 // warrant is one against n people who are enrolled: sealed, linked and with a
-// post each. label is the record of the first.
-func (w *court) warrant(t testing.TB, s *Issuing, keys *vault.Issuing, id string, n int) (sub policy.Submission, label string) {
+// post each. labels are their records.
+func (w *court) warrant(t testing.TB, s *Issuing, keys *vault.Issuing, id string, n int, edits ...func(*policy.Warrant)) (sub policy.Submission, labels []string) {
 	t.Helper()
 	delivery, err := seal.GenerateDeliveryKey()
 	if err != nil {
@@ -183,17 +183,18 @@ func (w *court) warrant(t testing.TB, s *Issuing, keys *vault.Issuing, id string
 		Bundle: w.bundle.Hash(), Audience: "https://penname.example", IssuedAt: w.now.Add(-time.Hour), Expiry: w.now.AddDate(0, 0, 14),
 	}
 	for range n {
-		target, evidence, of := w.target(t, s, keys)
-		if label == "" {
-			label = of
-		}
+		target, evidence, label := w.target(t, s, keys)
+		labels = append(labels, label)
 		warrant.Targets = append(warrant.Targets, target)
 		sub.Evidence = append(sub.Evidence, evidence)
+	}
+	for _, edit := range edits {
+		edit(&warrant)
 	}
 	if sub.Warrant, err = policy.SignWarrant(w.key, warrant); err != nil {
 		t.Fatal(err, cause(err))
 	}
-	return sub, label
+	return sub, labels
 }
 
 // target enrols somebody, gives them a pen name, and signs what they posted.
@@ -309,7 +310,7 @@ func stepsOfCase(t testing.TB) (few, many map[string]step) {
 
 func (w *court) steps(t testing.TB, s *Issuing, wrap *vault.Issuing, r *disclose.Registrar, id string, n int, measured func(func()) step) map[string]step {
 	t.Helper()
-	submission, label := w.warrant(t, s, wrap, id, n)
+	submission, labels := w.warrant(t, s, wrap, id, n)
 	all := make(map[string]step)
 	measure := func(name string, f func() error) {
 		t.Helper()
@@ -338,7 +339,7 @@ func (w *court) steps(t testing.TB, s *Issuing, wrap *vault.Issuing, r *disclose
 		t.Fatalf("%s", c.State)
 	}
 	measure("deliver", func() error { _, err := r.Deliver(ctx, c.ID); return err })
-	if _, err := s.Ask(ctx, issue.Receipt{Label: label, Salt: [32]byte(random(32)), Day: day}); err != nil {
+	if _, err := s.Ask(ctx, issue.Receipt{Label: labels[0], Salt: [32]byte(random(32)), Day: day}); err != nil {
 		t.Fatal(err, cause(err))
 	}
 	measure("clear", func() error {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -53,10 +55,10 @@ func database(t testing.TB) string {
 
 var databases atomic.Int64
 
-func emptyDatabase(t testing.TB) string {
+func emptyDatabase(t testing.TB, options ...string) string {
 	t.Helper()
 	name := fmt.Sprintf("penname_%d_%d", os.Getpid(), databases.Add(1))
-	sql(t, server.DSN, `CREATE DATABASE `+name)
+	sql(t, server.DSN, `CREATE DATABASE `+name+` `+strings.Join(options, ` `))
 	t.Cleanup(func() { sql(t, server.DSN, `DROP DATABASE `+name+` WITH (FORCE)`) })
 	u, err := url.Parse(server.DSN)
 	if err != nil {
@@ -376,6 +378,96 @@ func TestMigrationSaysWhatItDid(t *testing.T) {
 	wantErr(t, "nobody is there", Migrate(t.Context(), down), ErrUnavailable)
 }
 
+// toVersion20 takes from a database what later versions add.
+const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP VIEW suspensions_in_force, notices_now;
+	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until, DROP COLUMN target; ALTER TABLE approvals DROP COLUMN votes;
+	ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf;
+	DROP TABLE link_orders, case_targets, case_rounds, annulments, deletions, suspensions; DROP FUNCTION newest_leaf_is, target_moves, count_targets, round_moves, about_its_case, link_moves;`
+
+// Cases of every state from before targets were decided one by one are after the migration
+// what they were, and go on: they are decided, withdrawn, released, expire and are told.
+func TestMigrationKeepsEveryCase(t *testing.T) {
+	admin := database(t)
+	d, ctx := disclosing(t, admin, Options{}), t.Context()
+	var all []string
+	filed := func(changes ...func(disclose.Case) (disclose.Change, error)) disclose.Case {
+		t.Helper()
+		c, leaf := disclosetest.Order(t, policy.Production, 2)
+		c.Receipt = [32]byte{} // no case had one
+		c, err := d.Cases.File(ctx, c, leaf)
+		if err != nil {
+			t.Fatal(err, cause(err))
+		}
+		all = append(all, c.ID)
+		for _, change := range changes {
+			c = apply(t, d, c.ID, change)
+		}
+		return c
+	}
+	withdraw := func(c disclose.Case) {
+		t.Helper()
+		w, leaf := disclosetest.About(t, policy.Withdrawal, c, c.Authority)
+		if _, err := d.Cases.File(ctx, w, leaf); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	waits, stops, ends, lost, lostReleased := filed(), filed(), filed(), filed(), filed(approve("bar"))
+	authorised, released := filed(approve("bar")), filed(approve("bar"), release)
+	filed(approve("bar"), release, notice(pseudonym(t)))
+	filed(decline("bar"))
+	filed(approve("bar"), expire)
+	withdraw(filed(approve("bar")))
+	f := futureOf(t, d)
+	f.add(t, approvedLeaf(&lost, "bar"))
+	f.add(t, releasedLeaf(&lostReleased))
+	f.restore(t, nil)
+	before, states := map[string]disclose.Case{}, map[disclose.State]bool{}
+	for _, id := range all {
+		c, err := d.Cases.Case(ctx, id)
+		if err != nil {
+			t.Fatal(err, cause(err))
+		}
+		before[id], states[c.State] = c, true
+	}
+	if len(states) != 8 {
+		t.Fatalf("%v", states)
+	}
+	d.Close()
+	sql(t, admin, toVersion20)
+	var m Migration
+	if err := m.Run(ctx, admin); err != nil || m.From != 20 {
+		t.Fatal(m, err, cause(err))
+	}
+	d = disclosing(t, admin, Options{})
+	for id, want := range before {
+		if id == lost.ID { // nothing can come of it any more, and its status says so
+			want.Targets = slices.Repeat([]disclose.CaseTarget{{State: disclose.TargetRefused, Code: disclose.ErrLost.Code}}, 2)
+		}
+		if have, err := d.Cases.Case(ctx, id); err != nil || !reflect.DeepEqual(have, want) {
+			t.Errorf("%s: %v: %+v %+v, want %+v %+v", want.State, err, have.Targets, have.Rounds, want.Targets, want.Rounds)
+		}
+	}
+	consistent(t, d)
+
+	apply(t, d, waits.ID, approve("bar"))
+	for _, c := range []disclose.Case{waits, authorised} {
+		apply(t, d, c.ID, release)
+	}
+	withdraw(stops)
+	apply(t, d, ends.ID, expire)
+	for _, c := range []disclose.Case{waits, authorised, released, lostReleased} {
+		if c = apply(t, d, c.ID, notice(pseudonym(t))); c.State != disclose.Noticed || notices(t, admin, c) != 1 {
+			t.Errorf("%s, %d told", c.State, notices(t, admin, c))
+		}
+	}
+	for id, want := range map[string]disclose.TargetState{stops.ID: disclose.TargetWithdrawn, ends.ID: disclose.TargetExpired, waits.ID: disclose.TargetReleased, lost.ID: disclose.TargetRefused} {
+		if c, err := d.Cases.Case(ctx, id); err != nil || c.Targets[0].State != want || c.Targets[1] != c.Targets[0] {
+			t.Errorf("%s: %+v, %v", c.State, c.Targets, err)
+		}
+	}
+	consistent(t, d)
+}
+
 // Sign-ins that were to end at a moment of their own when the database was brought to
 // version 13 have ended; the others go on.
 func TestMigrationEndsWhoLeft(t *testing.T) {
@@ -390,9 +482,8 @@ func TestMigrationEndsWhoLeft(t *testing.T) {
 		rows = append(rows, row)
 	}
 	sql(t, admin, `ALTER TABLE openid_rows ADD COLUMN ends timestamptz; DELETE FROM goose_db_version WHERE version_id >= 13;
-		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; DROP VIEW suspensions_in_force; ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; ALTER TABLE approvals DROP COLUMN votes;
-		ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf;
-		DROP TABLE link_orders, case_targets, case_rounds, annulments, deletions, suspensions, handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION newest_leaf_is, target_moves, count_targets, round_moves, about_its_case, platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims, link_moves; -- of later versions
+		DROP INDEX cases_by_state, erasures_pending, reviews_pending, openid_rows_left, openid_rows_logouts; `+toVersion20+`
+		DROP TABLE handles, copies, exhibits, notes, platform_records, claims, claim_counts, claims_told; DROP FUNCTION platform_follows, payload, exhibit_moves, copy_goes, kept_until, take_claims; -- of later versions
 		UPDATE openid_rows SET ends = '2026-11-22' WHERE holder = '`+s.holderTag(rows[0].Holder)+`'`)
 	var m Migration
 	if err := m.Run(ctx, admin); err != nil || m.From != 12 {

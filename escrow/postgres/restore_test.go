@@ -1,12 +1,14 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +16,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/keep"
 	"github.com/penname/penname/escrow/translog"
 	"github.com/penname/penname/escrow/translog/translogtest"
@@ -382,6 +385,120 @@ func TestExpiredInWhatABackupLost(t *testing.T) {
 	}
 	if got, err := d.Cases.Case(t.Context(), last.ID); err != nil || got.State != disclose.Expired {
 		t.Errorf("%s, %v", got.State, err)
+	}
+	consistent(t, d)
+}
+
+// What a backup lost of a case that is decided target by target keeps what the log says: the
+// use of what was annulled or lapsed stays forbidden, ends stay put off, and nothing is
+// released that the log may have released already.
+func TestWhatABackupLostOfTargetsIsInTheLog(t *testing.T) {
+	admin := database(t)
+	house := disclosing(t, admin, Options{})
+	ctx := t.Context()
+	file := func(d *Disclosing, c disclose.Case, leaf proof.Leaf, changes ...func(disclose.Case) (disclose.Change, error)) disclose.Case {
+		t.Helper()
+		c, err := d.Cases.File(ctx, c, leaf)
+		if err != nil {
+			t.Fatal(err, cause(err))
+		}
+		for _, change := range changes {
+			c = apply(t, d, c.ID, change)
+		}
+		return c
+	}
+	order := func(kind string, changes ...func(disclose.Case) (disclose.Change, error)) disclose.Case {
+		t.Helper()
+		c, leaf := disclosetest.Order(t, kind, 2)
+		if kind == policy.Emergency {
+			c.ValidateBy = day.Add(48 * time.Hour)
+		}
+		return file(house, c, leaf, changes...)
+	}
+	votes, packs := disclosetest.Votes, disclosetest.Packs
+	whole := order(policy.Production, votes("bar", 0), packs(0), votes("press", 1), packs(1))
+	later := order(policy.Production, votes("bar", 0), packs(0))
+	annulled, partly := order(policy.Production, votes("bar", 0), packs(0)), order(policy.Production, votes("bar", 0, 1), packs(0))
+	held, secret := order(policy.Preservation), order(policy.Production, votes("bar", 0), packs(0))
+	lapsed, undelivered, validated := order(policy.Emergency, votes("bar", 0), packs(0)), order(policy.Emergency), order(policy.Emergency)
+	all := []disclose.Case{whole, later, annulled, partly, held, secret, lapsed, undelivered, validated}
+	size, err := house.Log.Size(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	house.Close()
+	backup := emptyDatabase(t, `TEMPLATE `+pathOf(admin)[1:])
+	if err := Migrate(ctx, backup); err != nil { // grants on the database are no part of it
+		t.Fatal(err, cause(err))
+	}
+	house = disclosing(t, admin, Options{})
+
+	apply(t, house, later.ID, votes("press", 1))
+	apply(t, house, later.ID, packs(1))
+	about := func(kind string, earlier disclose.Case, edit func(*disclose.Case, *proof.Leaf), which ...int) {
+		t.Helper()
+		c, leaf := disclosetest.About(t, kind, earlier, cmp.Or(map[string]string{policy.Annulment: "superior", policy.Validation: "judge"}[kind], earlier.Authority), which...)
+		if edit != nil {
+			edit(&c, &leaf)
+		}
+		file(house, c, leaf)
+	}
+	about(policy.Annulment, annulled, nil)
+	about(policy.Annulment, partly, nil, 1)
+	about(policy.Validation, validated, nil)
+	about(policy.Extension, held, func(c *disclose.Case, leaf *proof.Leaf) {
+		c.Expires = held.Expires.AddDate(0, 0, 30)
+		leaf.HoldEnds = c.Expires.Format(time.DateOnly)
+	}, 0, 1)
+	about(policy.SecrecyChange, secret, func(c *disclose.Case, leaf *proof.Leaf) {
+		c.SecrecyEnds = secret.SecrecyEnds.Truncate(24*time.Hour).AddDate(0, 1, 0)
+		leaf.SecrecyEnds = c.SecrecyEnds.Format(time.DateOnly)
+	})
+	for _, c := range []disclose.Case{lapsed, undelivered} {
+		apply(t, house, c.ID, func(c disclose.Case) (disclose.Change, error) { return c.Lapse(day.Add(48 * time.Hour)) })
+	}
+	end, err := house.Log.Size(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves, err := house.Log.Leaves(ctx, size, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := disclosing(t, backup, Options{})
+	if err := d.Restore(ctx, size, leaves, func(string) ([]byte, []string) { return nil, nil }); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	consistent(t, d)
+	for _, c := range all {
+		want, err := house.Cases.Case(ctx, c.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch c.ID {
+		case later.ID: // its second round is in no package
+			want.State, want.Rounds, want.Approvals = disclose.Lost, want.Rounds[:1], want.Approvals[:1]
+			want.Targets[1].Round = 0
+		case held.ID: // the leaf tells the day
+			want.Expires = want.Expires.Truncate(24*time.Hour).AddDate(0, 0, 1)
+		}
+		if have, err := d.Cases.Case(ctx, c.ID); err != nil || !reflect.DeepEqual(have, want) {
+			t.Errorf("%s, %v: %s %+v %+v %s %s %q\nwant %s %+v %+v %s %s %q", c.Kind, err, have.State, have.Targets, have.Rounds, have.Expires, have.SecrecyEnds, have.Barred(),
+				want.State, want.Targets, want.Rounds, want.Expires, want.SecrecyEnds, want.Barred())
+		}
+	}
+	if _, err := d.Cases.Apply(ctx, later.ID, packs(1)); err == nil {
+		t.Error("a round is released again")
+	}
+	for _, c := range []disclose.Case{later, annulled} {
+		c = apply(t, d, c.ID, func(c disclose.Case) (disclose.Change, error) {
+			told, err := notice(pseudonym(t))(c)
+			told.Steps[0].Leaf = told.Steps[0].Leaf.On(proof.Day(day.AddDate(0, 0, 2)))
+			return told, err
+		})
+		if c.State != disclose.Noticed {
+			t.Errorf("%s", c.State)
+		}
 	}
 	consistent(t, d)
 }

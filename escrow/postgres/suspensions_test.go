@@ -145,3 +145,27 @@ func TestNobodyIsSuspendedWithoutACase(t *testing.T) {
 		}
 	}
 }
+
+// A row that no leaf of its case put in force is found, and so is one that is gone; and a case
+// that was said to be authorised, which its log does not hold.
+func TestSuspensionsWithoutTheirLeafAreFound(t *testing.T) {
+	for what, statement := range map[string]string{
+		"by the leaf that recorded it": `INSERT INTO suspensions SELECT 0, 0, case_id, place, hidden FROM suspensions`,
+		"of a target that waits":       `INSERT INTO suspensions SELECT leaf, 1, case_id, place, hidden FROM suspensions`,
+		"of another case":              `INSERT INTO suspensions SELECT leaf, 2, (SELECT id FROM cases WHERE state = 'recorded'), place, hidden FROM suspensions`,
+		"gone":                         `DELETE FROM suspensions`,
+		"authorised by nobody":         `UPDATE cases SET state = 'authorised', authorised_leaf = recorded_leaf + 1 WHERE state = 'recorded'`,
+	} {
+		t.Run(what, func(t *testing.T) {
+			admin, _, d := bothSides(t)
+			apply(t, d, suspending(t, d, "town-square", pseudonym(t)).ID, approve("bar"))
+			suspending(t, d, "town-square", pseudonym(t))
+			saveCheckpoint(t, d)
+			consistent(t, d)
+			sql(t, admin, `SET session_replication_role = replica; `+statement)
+			err := d.Check(t.Context())
+			wantErr(t, what, err, ErrDamaged)
+			t.Log(cause(err))
+		})
+	}
+}

@@ -7,9 +7,11 @@
 //	           GET  /v1/warrants/{case}                Status
 //	           GET  /v1/warrants/{case}/exhibits       Exhibits: which are missing
 //	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
+//	           PUT  /v1/warrants/{case}/short-exhibits PutShortExhibits, several at once
 //	requester  GET  /v1/warrants/{case}/package        Package, one ciphertext to them
 //	           POST /v1/warrants/{case}/deletion       SayDeleted: what was opened is deleted
 //	both       GET  /v1/warrants/{case}/exhibits/{digest}  Exhibit, one ciphertext to them
+//	           GET  /v1/warrants/{case}/short-exhibits ShortExhibits, several at once
 //	custodian  PUT  /v1/warrants/{case}/exhibits/{digest}/copies/{recipient}  PutCopy, of an exhibit, to a new custodian
 //	           GET  /v1/warrants/{case}/exhibits/{digest}/copies/{recipient}  Copy, one ciphertext to them
 //	           GET  /v1/cases                          Cases
@@ -59,6 +61,7 @@ const (
 	PathDeletion   = "/v1/warrants/:case/deletion"
 	PathExhibits   = "/v1/warrants/:case/exhibits"
 	PathExhibit    = "/v1/warrants/:case/exhibits/:digest"
+	PathShort      = "/v1/warrants/:case/short-exhibits"
 	PathCopy       = "/v1/warrants/:case/exhibits/:digest/copies/:recipient"
 	PathCases      = "/v1/cases"
 	PathCase       = "/v1/cases/:case"
@@ -74,6 +77,7 @@ const (
 	ParamPlan   = "plan"      // hex SHA-256 of a ceremony's plan
 	ParamHash   = "hash"      // hex SHA-256 of a bundle
 	ParamDigest = "digest"    // hex SHA-256 of an exhibit as it was published
+	ParamOf     = "of"        // in the query of GET PathShort: digests, 32 bytes each, base64url
 	ParamCopyTo = "recipient" // hex SHA-256 of the age recipient of a custodian
 	ParamFrom   = "from"      // in the query of PathCases: Cases.Next of the page before
 

@@ -24,7 +24,8 @@ const SmallCount = 5
 // "other" together, with the next larger one if that is still too small, so that no
 // difference between two rows, or a row and the total, is of fewer. A year that is over
 // never changes: what happens to an order later is of the later year. Of one that is
-// not over, two tables can be subtracted: publish the others.
+// not over, two tables can be subtracted: publish the others. Lapses are told in full, as
+// their leaves tell them: names were opened that no judge allowed.
 type Year struct {
 	Year   int         `json:"year"`
 	SoFar  bool        `json:"so_far,omitempty"` // the year was not over at the time of the audit
@@ -34,6 +35,15 @@ type Year struct {
 	// grounds that custodians gave, once for each decision and ground.
 	Refused  []AnnualRow `json:"refused"`
 	Declined []AnnualRow `json:"declined"`
+	Lapses   []Lapse     `json:"lapses,omitempty"`
+}
+
+// Lapse is an emergency that nobody validated in time, and what was delivered until then.
+type Lapse struct {
+	Case    int64    `json:"case"`             // index of its recorded leaf
+	At      string   `json:"at"`               // RFC 3339, UTC
+	Fields  []string `json:"fields,omitempty"` // their names, sorted
+	Targets int      `json:"targets"`
 }
 
 // AnnualRow is one number of a year.
@@ -111,6 +121,7 @@ type annual struct {
 type annualCounts struct {
 	orders            map[AnnualRow]tally // by all but the numbers
 	refused, declined map[AnnualRow]tally
+	lapses            []Lapse
 }
 
 type tally struct {
@@ -158,7 +169,7 @@ func (a *annual) of(year int) *annualCounts {
 		a.counts = make(map[int]*annualCounts)
 	}
 	if a.counts[year] == nil {
-		a.counts[year] = &annualCounts{map[AnnualRow]tally{}, map[AnnualRow]tally{}, map[AnnualRow]tally{}}
+		a.counts[year] = &annualCounts{map[AnnualRow]tally{}, map[AnnualRow]tally{}, map[AnnualRow]tally{}, nil}
 	}
 	return a.counts[year]
 }
@@ -178,6 +189,11 @@ func (a *annual) declined(ground string) {
 	counts[row] = counts[row].plus(0)
 }
 
+func (a *annual) lapsed(l Leaf) {
+	counts := a.of(a.year)
+	counts.lapses = append(counts.lapses, Lapse{*l.Case, l.At, l.Fields, l.Targets})
+}
+
 func (t tally) plus(hours float64) tally { return tally{t.count + 1, t.hours + hours} }
 
 // years are those until a time in which there was something, rising.
@@ -189,7 +205,7 @@ func (a *annual) years(at time.Time, under int) []Year {
 	var all []Year
 	for year, counts := range a.counts {
 		all = append(all, Year{Year: year, SoFar: year >= at.UTC().Year(), Under: small, Orders: coarse(counts.orders, small),
-			Refused: coarse(counts.refused, small), Declined: coarse(counts.declined, small)})
+			Refused: coarse(counts.refused, small), Declined: coarse(counts.declined, small), Lapses: counts.lapses})
 	}
 	slices.SortFunc(all, func(a, b Year) int { return cmp.Compare(a.Year, b.Year) })
 	return all
@@ -262,6 +278,10 @@ func (y Year) String() string {
 			b.WriteByte('\n')
 		}
 	}
+	for _, l := range y.Lapses {
+		fmt.Fprintf(&b, "  %-10s%6d  targets of case %d delivered before it lapsed at %s: %s\n", "lapsed", l.Targets, l.Case, l.At,
+			cmp.Or(strings.Join(l.Fields, ", "), "nothing"))
+	}
 	return b.String()
 }
 
@@ -278,7 +298,7 @@ func (y Year) tables() []annualTable {
 var AnnualHeader = []string{"year", "so_far", "table", "kind", "data", "carried", "outcome", "deleted", "count", "average_hours"}
 
 // Records returns the year as rows of a table, under [AnnualHeader]. A count that is too
-// small is "<5".
+// small is "<5". A lapse has the fields as its data, its time as outcome and the targets as count.
 func (y Year) Records() (records [][]string) {
 	for _, table := range y.tables() {
 		for _, r := range table.rows {
@@ -289,6 +309,10 @@ func (y Year) Records() (records [][]string) {
 			records = append(records, []string{strconv.Itoa(y.Year), strconv.FormatBool(y.SoFar), table.name, r.Kind, r.Data,
 				strconv.FormatBool(r.Carried), r.Outcome, strconv.FormatBool(r.Deleted), r.number(y.Under), hours})
 		}
+	}
+	for _, l := range y.Lapses {
+		records = append(records, []string{strconv.Itoa(y.Year), strconv.FormatBool(y.SoFar), "lapsed", Emergency, strings.Join(l.Fields, " "),
+			"", l.At, "", strconv.Itoa(l.Targets), ""})
 	}
 	return records
 }

@@ -1,7 +1,9 @@
 package proof
 
 import (
+	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -76,13 +78,15 @@ func TestStatisticsOfAYear(t *testing.T) {
 	}
 	same := func(a, b Year) bool {
 		return a.Year == b.Year && a.SoFar == b.SoFar && a.Under == b.Under && slices.Equal(a.Orders, b.Orders) &&
-			slices.Equal(a.Refused, b.Refused) && slices.Equal(a.Declined, b.Declined)
+			slices.Equal(a.Refused, b.Refused) && slices.Equal(a.Declined, b.Declined) &&
+			slices.EqualFunc(a.Lapses, b.Lapses, func(a, b Lapse) bool { return reflect.DeepEqual(a, b) })
 	}
 	if got := h.year(day(2027, 2, 1), 2026); !same(got, of2026) {
 		t.Errorf("%+v\nwant %+v", got, of2026)
 	}
 	// What was open is of the next year, too, and so is what lapsed or was deleted in it.
-	of2027 := Year{Year: 2027, SoFar: true, Under: 5, Orders: []AnnualRow{{Outcome: AnnualOther, Count: 6}}}
+	of2027 := Year{Year: 2027, SoFar: true, Under: 5, Orders: []AnnualRow{{Outcome: AnnualOther, Count: 6}},
+		Lapses: []Lapse{{lapsed, Second(h.now), []string{"name"}, 1}}}
 	if got := h.year(day(2027, 2, 1), 2027); !same(got, of2027) {
 		t.Errorf("%+v\nwant %+v", got, of2027)
 	}
@@ -90,7 +94,8 @@ func TestStatisticsOfAYear(t *testing.T) {
 		t.Errorf("a year that was over changed: %+v", got)
 	}
 	text := of2026.String() + of2027.String()
-	for _, want := range []string{"year        2026\n", "orders         7  emergency subscriber complied, in 2.1 hours on average\n", "year        2027, so far\n", "refused        7  warrant.refused_by_rule press-freedom\n"} {
+	for _, want := range []string{"year        2026\n", "orders         7  emergency subscriber complied, in 2.1 hours on average\n", "year        2027, so far\n", "refused        7  warrant.refused_by_rule press-freedom\n",
+		fmt.Sprintf("lapsed         1  targets of case %d delivered before it lapsed at %s: name\n", lapsed, Second(h.now))} {
 		if !strings.Contains(text, want) {
 			t.Errorf("%q is not in\n%s", want, text)
 		}
@@ -98,6 +103,10 @@ func TestStatisticsOfAYear(t *testing.T) {
 	records := of2026.Records()
 	if len(records) != 8 || len(records[0]) != len(AnnualHeader) || strings.Join(records[0], ",") != "2026,false,orders,emergency,subscriber,false,complied,false,7,2.1" {
 		t.Error(records)
+	}
+	lapse := of2027.Records()[1]
+	if want := "2027,true,lapsed,emergency,name,," + Second(h.now) + ",,1,"; strings.Join(lapse, ",") != want || len(lapse) != len(AnnualHeader) {
+		t.Error(lapse)
 	}
 }
 

@@ -1,17 +1,14 @@
 package command
 
 import (
-	"bufio"
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"strings"
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/policy"
@@ -26,6 +23,9 @@ func endorsement(h *home, example string) *cobra.Command {
 	var sure bool
 	c := leaf("endorse BUNDLE", "Endorse a bundle of rules, for the place after those in force",
 		example, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if err := h.canConfirm(sure); err != nil {
+				return err
+			}
 			c, err := h.open(ctx)
 			if err != nil {
 				return err
@@ -51,7 +51,7 @@ func endorsement(h *home, example string) *cobra.Command {
 			if err := h.show(raw, inForce); err != nil {
 				return err
 			}
-			if err := h.agree(sure); err != nil {
+			if err := h.confirm(ctx, sure, ""); err != nil {
 				return err
 			}
 			signed, err := c.Endorse(raw, transcript, inForce, h.Now())
@@ -65,20 +65,8 @@ func endorsement(h *home, example string) *cobra.Command {
 		"follows it; until it is in force itself, you go on under the older one. Who has not seen\n" +
 		"any rules in force yet, at the founding or as a new custodian, begins with this bundle."
 	c.Flags().StringVar(&transcriptFile, "transcript", "", "transcript of the ceremony that the bundle names; default is the one in the folder")
-	c.Flags().BoolVar(&sure, "yes", false, "say that you have read it, and are not to be asked")
+	addYes(c, &sure)
 	return c
-}
-
-// agree asks a person at a terminal whether they endorse what was shown, unless they said so.
-func (h *home) agree(sure bool) error {
-	if sure || !h.Terminal || h.json {
-		return nil
-	}
-	fmt.Fprint(h.Stderr, "\nTo endorse it, type yes: ")
-	if lines := bufio.NewScanner(h.Stdin); lines.Scan() && strings.TrimSpace(lines.Text()) == "yes" {
-		return nil
-	}
-	return shell.UsageError("nothing was endorsed: type yes when you are asked, or give --yes")
 }
 
 // show says on the standard error what is to be endorsed, and what changes from the bundle in

@@ -215,18 +215,66 @@ func (e exhibits) send(ctx context.Context, p *program, r *registrar.Client, id 
 		missing[digest] = true
 	}
 	sent := 0
-	for _, x := range e.want {
-		if !missing[hex.EncodeToString(x.Digest[:])] {
-			continue
-		}
-		if err := e.sendOne(ctx, r, id, x); err != nil {
-			return err
-		}
-		if sent++; sent%100 == 0 || sent == len(missing) {
+	count := func(n int) {
+		if sent += n; sent/100 > (sent-n)/100 || sent == len(missing) {
 			p.progress("sent %d of %d exhibits\n", sent, len(missing))
 		}
 	}
+	var short, long []token.Exhibit
+	for _, x := range e.want {
+		switch {
+		case !missing[hex.EncodeToString(x.Digest[:])]:
+		case exhibit.SealedSize(x.Length, len(e.recipients)) <= exhibit.MaxShort:
+			short = append(short, x)
+		default:
+			long = append(long, x)
+		}
+	}
+	if err := e.sendShort(ctx, r, id, short, count); err != nil {
+		return err
+	}
+	for _, x := range long {
+		if err := e.sendOne(ctx, r, id, x); err != nil {
+			return err
+		}
+		count(1)
+	}
 	return nil
+}
+
+// sendShort encrypts some while those before them are sent.
+func (e exhibits) sendShort(ctx context.Context, r *registrar.Client, id string, all []token.Exhibit, count func(n int)) error {
+	type batch struct {
+		sealed map[[32]byte][]byte
+		err    error
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	batches := make(chan batch)
+	go func() {
+		defer close(batches)
+		for some := range slices.Chunk(all, exhibit.MaxTogether) {
+			sealed, err := exhibit.SealShort(some, e.files, e.recipients)
+			select {
+			case batches <- batch{sealed, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for b := range batches {
+		if b.err != nil {
+			if refusal.Of(b.err) == nil {
+				return secretfile.ErrUnreadable.Because(b.err)
+			}
+			return b.err
+		}
+		if err := r.PutShortExhibits(ctx, id, b.sealed); err != nil {
+			return err
+		}
+		count(len(b.sealed))
+	}
+	return ctx.Err()
 }
 
 func (e exhibits) sendOne(ctx context.Context, r *registrar.Client, id string, x token.Exhibit) error {

@@ -61,6 +61,7 @@ func warrantOpen(p *program) *cobra.Command {
 				sealed, err := r.Exhibit(ctx, args[0], digest)
 				return sealed, missing(err)
 			}}
+			read.Short = shortExhibits(ctx, r, args[0])
 			if to := (&exhibitFolder{dir: folder}); folder != "" {
 				read.Save = to.save
 			}

@@ -2,7 +2,6 @@ package disclosetest
 
 import (
 	"context"
-	"crypto/hmac"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -270,19 +269,18 @@ func stopped(t *testing.T, s Store) {
 	file(t, s, w, leaf)
 	c = stands(t, s, "the rest", c, disclose.Released, out, annulled)
 
-	mac := hmac.New(sha256.New, c.Receipt[:])
-	mac.Write([]byte("deleted on 21 November"))
+	mac := opening.DeletionMAC(c.Receipt, "deleted on 21 November")
 	does := steps{t, s, &c}
-	states := func(said string, sum []byte) func(disclose.Case) (disclose.Change, error) {
-		return func(c disclose.Case) (disclose.Change, error) { return c.StateDeletion(said, [32]byte(sum), Day) }
+	states := func(said string, mac [32]byte) func(disclose.Case) (disclose.Change, error) {
+		return func(c disclose.Case) (disclose.Change, error) { return c.StateDeletion(said, mac, Day) }
 	}
-	does.refuses("a statement that the receipt does not prove", states("deleted", mac.Sum(nil)), disclose.ErrReceipt)
-	does.apply("the requester's statement", states("deleted on 21 November", mac.Sum(nil)), disclose.Released, out, annulled)
+	does.refuses("a statement that the receipt does not prove", states("deleted", mac), disclose.ErrReceipt)
+	does.apply("the requester's statement", states("deleted on 21 November", mac), disclose.Released, out, annulled)
 	if d := c.Deletion; d == nil || d.Said != "deleted on 21 November" || d.Leaf == 0 {
 		t.Errorf("%+v", d)
 	}
 	size := must[int64](t)(s.Size(t.Context()))
-	does.apply("the same again", states("deleted on 21 November", mac.Sum(nil)), disclose.Released, out, annulled)
+	does.apply("the same again", states("deleted on 21 November", mac), disclose.Released, out, annulled)
 	if must[int64](t)(s.Size(t.Context())) != size {
 		t.Error("it is logged twice")
 	}

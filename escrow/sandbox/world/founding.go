@@ -298,8 +298,11 @@ func (f *founding) startIdentityProvider(ctx context.Context, id, name string, p
 // them.
 func (f *founding) makeKeys() error {
 	var public jose.JSONWebKeySet
-	for name, alg := range map[string]jose.SignatureAlgorithm{"token": jose.EdDSA, "token-rsa": jose.RS256} {
-		k, err := f.keyFor(name, alg)
+	for _, key := range [...]struct {
+		name string
+		alg  jose.SignatureAlgorithm
+	}{{"token", jose.EdDSA}, {"token-rsa", jose.RS256}} { // in this order: the first signs where nobody asks for another
+		k, err := f.keyFor(key.name, key.alg)
 		if err != nil {
 			return err
 		}
