@@ -164,6 +164,9 @@ func (c *Custodian) voteIn(id string, target, n int) (string, error) {
 // that yes speaks for the opening.
 func (t Target) questions(w *policy.Warrant, offence string) []string {
 	all := []string{fmt.Sprintf("Does each of these posts show this offence, %s?", offence)}
+	if t.Role == policy.RoleWitness || t.Role == policy.RoleVictim { // whose posts need not show any
+		all = []string{fmt.Sprintf("Is it necessary to know this %s to prove this offence, %s?", t.Role, offence)}
+	}
 	for _, s := range suggestions {
 		switch {
 		case slices.Contains(w.Flags, s.word):
@@ -206,7 +209,7 @@ func (r *Review) Target(i int) string {
 		if vote == "" {
 			vote = "signed nothing"
 		}
-		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
+		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
 	}
 	for _, p := range t.Posts {
 		s.WriteString(r.post(p))
