@@ -72,7 +72,7 @@ func TestAskedBeforeAnythingIsSent(t *testing.T) {
 		t.Fatalf("exit %d, %d sent: %s", code, len(p.sent), said)
 	}
 	if len(asked) != 5 || !strings.Contains(asked[0], "Does each of these posts show this offence, ") || !strings.Contains(asked[0], "  for the post http") || !strings.Contains(asked[0], "      | ") ||
-		!strings.Contains(asked[4], "0 targets are approved and 1 declined") {
+		!strings.Contains(asked[4], " on town-square: declined, press_freedom") {
 		t.Errorf("%q", asked)
 	}
 	// What was signed goes out again, and nobody is asked anything else.

@@ -115,7 +115,7 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 	if err != nil {
 		return err
 	}
-	about := ""
+	about := "you have answered this case before, and an answer counts once: what was signed then is sent again, and nothing else\n"
 	if signed == "" {
 		f, since, err := c.fetch(ctx, id)
 		if err != nil {

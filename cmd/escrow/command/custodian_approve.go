@@ -12,6 +12,7 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 )
@@ -74,7 +75,7 @@ func (h *home) asked(ctx context.Context, c seat, r *custodian.Review, folder st
 	if err := c.read(ctx, h, r, folder); err != nil {
 		return nil, err
 	}
-	approved, said := 0, r.Summary()
+	said, list := r.Summary(), ""
 	for i, t := range r.Targets {
 		said += "\n" + r.Target(i)
 		if !t.Waits() {
@@ -93,12 +94,13 @@ func (h *home) asked(ctx context.Context, c seat, r *custodian.Review, folder st
 				return nil, err
 			}
 			said = ""
+			list += fmt.Sprintf("  target %d, %s on %s: declined, %s\n", i+1, t.PenName, t.Platform, a.Reason)
 		} else {
-			approved++
+			list += fmt.Sprintf("  target %d, %s on %s: approved\n", i+1, t.PenName, t.Platform)
 		}
 		answers = append(answers, a)
 	}
-	said += fmt.Sprintf("\n%d targets are approved and %d declined. Is this signed and sent?", approved, len(answers)-approved)
+	said += "\nYour answers, which count once and cannot be changed:\n" + document.Printable(list) + "Is this signed and sent?"
 	sure, err := h.yesOrNo(ctx, "", []string{said})
 	if err == nil && sure[0] != opening.Yes {
 		err = errNotSent
