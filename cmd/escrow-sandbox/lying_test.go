@@ -380,8 +380,11 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	if err := os.WriteFile(name, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	signed, err := st.Sign(ctx, name, "court.jwk")
-	if err != nil {
+	signed := st.Path("told-first.jws")
+	if err := st.Refused(ctx, "warrant.notice_first_not_served", "warrant", "sign", name, "--key", st.Path("court.jwk"), "--bundle", st.Path("bundle.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.SignUnchecked(name, "court.jwk", signed); err != nil { // whoever signs need not ask
 		t.Fatal(err)
 	}
 	if err := st.Refused(ctx, "warrant.notice_first_not_served", "warrant", "file", signed, "--evidence", st.Evidence, "--exhibits", st.Exhibits(), "--server", tb.Origin); err != nil {

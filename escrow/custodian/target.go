@@ -164,8 +164,8 @@ func (c *Custodian) voteIn(id string, target, n int) (string, error) {
 // that yes speaks for the opening.
 func (t Target) questions(w *policy.Warrant, offence string) []string {
 	all := []string{fmt.Sprintf("Does each of these posts show this offence, %s?", offence)}
-	if t.Role == policy.RoleWitness || t.Role == policy.RoleVictim { // whose posts need not show any
-		all = []string{fmt.Sprintf("Is it necessary to know this %s to prove this offence, %s?", t.Role, offence)}
+	if t.Role == policy.RoleWitness || t.Role == policy.RoleVictim { // their posts need not show it
+		all[0] = fmt.Sprintf("Is opening the name of this %s necessary to prove this offence, %s?", t.Role, offence)
 	}
 	for _, s := range suggestions {
 		switch {
@@ -192,8 +192,8 @@ var suggestions = []struct{ word, question string }{
 
 // roleQuestions are those about people who are suspected of nothing, or are children.
 var roleQuestions = map[string]string{
-	policy.RoleWitness: "The court names this person as a witness, who is suspected of nothing: is it necessary and proportionate to open their name?",
-	policy.RoleVictim:  "The court names this person as a victim, who is suspected of nothing: is it necessary and proportionate to open their name?",
+	policy.RoleWitness: "The court names this person as a witness, who is suspected of nothing: is it proportionate to open their name?",
+	policy.RoleVictim:  "The court names this person as a victim, who is suspected of nothing: is it proportionate to open their name?",
 	policy.RoleChild:   "The court names this person as a child: is it necessary and proportionate to open their name, and compatible with the child's best interests?",
 }
 

@@ -176,7 +176,7 @@ func (a *auditor) validates(earlier *auditedCase, l Leaf) {
 	switch {
 	case earlier.kind.Name != Emergency:
 		return
-	case l.At < earlier.at && earlier.at != "":
+	case before(l.At, earlier.at):
 		a.found(FindingDay)
 	case earlier.lapsed:
 		a.found(FindingLapsed)
