@@ -250,7 +250,7 @@ func TestEarlierCasesOfATarget(t *testing.T) {
 	if len(r.Targets[2].Before) != 0 {
 		t.Errorf("%+v", r.Targets[2].Before)
 	}
-	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 and 2 of them, which is more") {
+	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 by this authority and 2 for this requester, which is more") {
 		t.Error(said)
 	}
 }

@@ -209,7 +209,7 @@ func (r *Review) Target(i int) string {
 		if vote == "" {
 			vote = "signed nothing"
 		}
-		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
+		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
 	}
 	for _, p := range t.Posts {
 		s.WriteString(r.post(p))
