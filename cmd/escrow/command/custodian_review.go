@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -90,9 +91,11 @@ type exhibitFolder struct {
 
 // save writes an exhibit under the name of its digest, for its owner alone.
 func (f *exhibitFolder) save(x exhibit.Declared, content []byte) (err error) {
-	if f.dir == "" {
+	switch {
+	case f.made:
+	case f.dir == "":
 		f.dir, err = os.MkdirTemp("", "exhibits-") // mode 0700
-	} else {
+	default:
 		err = os.MkdirAll(f.dir, 0o700)
 	}
 	if err != nil {
@@ -100,12 +103,21 @@ func (f *exhibitFolder) save(x exhibit.Declared, content []byte) (err error) {
 	}
 	f.made = true
 	name := filepath.Join(f.dir, exhibit.FileName(x))
-	err = secretfile.Create(name, content)
-	if errors.Is(err, secretfile.ErrExists) { // of an earlier review
+	// It waits for no disk, as there can be thousands: what a crash loses is fetched again.
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) { // of an earlier review
 		before, unread := os.ReadFile(name)
 		if unread == nil && x.Check(before) == nil {
 			return nil
 		}
+		return secretfile.ErrExists.Because(err)
 	}
-	return err
+	if err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	_, err = file.Write(content)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	return nil
 }
