@@ -112,6 +112,13 @@ func TestLint(t *testing.T) {
 			b.Offences = slices.DeleteFunc(b.Offences, func(o Offence) bool { return o.Class == "insult_or_criticism" })
 			b.Authorities[0].OffenceClasses = slices.DeleteFunc(b.Authorities[0].OffenceClasses, func(c string) bool { return c == "insult_or_criticism" })
 		}, []string{"no_speech_class"}},
+		"no freedom of the press": {func(b *Bundle) {
+			text := b.Policies["10-speech.cedar"]
+			b.Policies["10-speech.cedar"] = text[:strings.Index(text, "@id(\"press-freedom\")")]
+		}, []string{"prohibition_missing"}},
+		"less freedom of the press": {func(b *Bundle) {
+			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], `contains("journalist")`, `contains("journalist") && context.targets > 1`, 1)
+		}, []string{"prohibition_changed", "unreachable_rule"}},
 		"two years of secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 730 }, []string{"long_secrecy"}},
 		"a notice longer than the order": {func(b *Bundle) {
 			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("30")`, 1)

@@ -139,7 +139,7 @@ func bundleLint(p *program) *cobra.Command {
 			return errFindings
 		})
 	c.Long = "Looks for what a bundle may say and its makers hardly mean: a class that nobody may ask about, a rule that applies to\n" +
-		"nothing, an offence below the least of its class, nobody who can annul, keys that end within " + fmt.Sprint(int(policy.EndsSoon/(24*time.Hour))) + " days. Exit code 1 if\n" +
+		"nothing, a prohibition of this version that is gone, an offence below the least of its class, nobody who can annul, keys that end within " + fmt.Sprint(int(policy.EndsSoon/(24*time.Hour))) + " days. Exit code 1 if\n" +
 		"there is anything. What makes a bundle unreadable is refused, as everywhere."
 	return c
 }

@@ -82,6 +82,9 @@ func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 	if got := run(t, nil, "bundle", "test", old, "--profile", "sandbox"); got.code != 0 || !strings.Contains(got.out, "0 of them decided otherwise") {
 		t.Error(got)
 	}
+	if got := run(t, nil, "bundle", "test", next, "--profile", "sandbox"); got.code != 1 || !strings.Contains(got.out, "NOT  The account is a reporter’s: allowed") {
+		t.Error(got)
+	}
 	cases := filepath.Join(t.TempDir(), "cases")
 	reporter := `{"title": "A reporter", "form": "any", "expect": {"refused": "warrant.refused_by_rule", "rule": "press-freedom", "article": "ECHR, Art. 10"},
 		"order": {"kind": "production", "authority": "county-court", "jurisdiction": "GB", "file_number": "1", "legal_basis": "x", "offence_class": "stalking", "offence_id": "stalking",
