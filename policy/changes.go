@@ -243,8 +243,16 @@ func (d *difference) quorums(of string, was, is []TargetQuorum) {
 			d.say("%s is %s, where it was %s.", what, orOthers(after), orOthers(before))
 			continue
 		}
-		d.number(what, before, after, "")
+		d.number(what, before, after, d.needed(after))
 	}
+}
+
+// needed says of a quorum below the threshold that it is not enough.
+func (d *difference) needed(quorum int) string {
+	if quorum < d.is.Threshold {
+		return fmt.Sprintf(", but %d are needed still", d.is.Threshold)
+	}
+	return ""
 }
 
 func orOthers(quorum int) string {
@@ -308,7 +316,7 @@ func (d *difference) rules() {
 		func(r placedRule) { d.say("Rule %s is gone: its title was %q.", r.id, r.said["title"]) },
 		func(was, is placedRule) {
 			for _, a := range annotations {
-				d.text(fmt.Sprintf("%s of rule %s", a.what, is.id), was.said[a.name], is.said[a.name])
+				d.annotation(fmt.Sprintf("%s of rule %s", a.what, is.id), a.name, was.said, is.said)
 			}
 			d.text("The file of rule "+is.id, was.file, is.file)
 			if was.text != is.text {
@@ -339,6 +347,17 @@ func (d *difference) rules() {
 			d.say("Rule file %s is written otherwise, from %s to %s: beside the rules named here, its comments and spaces.", name, mark([]byte(old)), mark([]byte(text)))
 		}
 	}
+}
+
+// annotation says that an annotation changes, if it does; of a quorum, too, whether it is enough.
+func (d *difference) annotation(what, name string, was, is map[string]string) {
+	before, err := strconv.Atoi(was[name])
+	after, other := strconv.Atoi(is[name])
+	if name == "quorum" && err == nil && other == nil {
+		d.number(what, before, after, d.needed(after))
+		return
+	}
+	d.text(what, was[name], is[name])
 }
 
 // annotations are what a rule says of itself beside its id, in the words of a sentence.

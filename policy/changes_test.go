@@ -36,6 +36,9 @@ func TestChangesInSentences(t *testing.T) {
 		"a rule's notice": {func(b *Bundle) {
 			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("3")`, 1)
 		}, []string{"The number of days that a person has to object of rule production-after-notice falls from 10 to 3.", "Rule file 90-orders.cedar is written otherwise"}},
+		"a quorum below the threshold": {func(b *Bundle) {
+			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@quorum("2")`, `@quorum("1")`, 1)
+		}, []string{"The quorum of rule production-under-secrecy falls from 2 to 1, but 2 are needed still.", "Rule file 90-orders.cedar is written otherwise"}},
 		"a comment": {func(b *Bundle) { b.Policies["10-speech.cedar"] += "// x\n" }, []string{"Rule file 10-speech.cedar is written otherwise"}},
 		"a class": {func(b *Bundle) { b.OffenceClasses[0].Emergency = false },
 			[]string{"Threat to kill or to cause serious injury (class threat_to_life) can be no emergency any more."}},
