@@ -77,9 +77,26 @@ func TestBundleDiffSaysWhatALawyerReads(t *testing.T) {
 	}
 }
 
+func TestBundleShowHasTheRules(t *testing.T) {
+	old, _ := ruleFiles(t)
+	got := run(t, nil, "bundle", "show", old)
+	for _, want := range []string{
+		"\nrule press-freedom forbids: A journalist's pen name is protected by press freedom (Regulation (EU) 2023/1543, Art. 12(1)(a))\n",
+		"\nrule production-after-notice permits: A judicial authority may have named pen names opened, ten days after the person was told, by 2 custodians at least, after 10 days to object\n",
+		"\n10-speech.cedar:\n\n// A name is never opened", `when { context.flags.contains("journalist") };`,
+	} {
+		if got.code != 0 || !strings.Contains(got.out, want) {
+			t.Errorf("%d, and nothing of %q in:\n%s%s", got.code, want, got.out, got.errs)
+		}
+	}
+}
+
 func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 	old, next := ruleFiles(t)
 	if got := run(t, nil, "bundle", "test", old, "--profile", "sandbox"); got.code != 0 || !strings.Contains(got.out, "0 of them decided otherwise") {
+		t.Error(got)
+	}
+	if got := run(t, nil, "bundle", "test", next, "--profile", "sandbox"); got.code != 1 || !strings.Contains(got.out, "NOT  The account is a reporter’s: allowed") {
 		t.Error(got)
 	}
 	cases := filepath.Join(t.TempDir(), "cases")

@@ -76,7 +76,8 @@ func (h *home) show(raw []byte, inForce *policy.Bundle) error {
 	if err != nil {
 		return err
 	}
-	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n\n" + strings.Join(b.Lines(), "\n") + "\n"
+	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n" +
+		"escrow bundle show prints the rules word for word.\n\n" + strings.Join(b.Lines(), "\n") + "\n"
 	switch {
 	case inForce == nil && b.Number > 1:
 		said += "\nWhat it changes is not known: you have seen no rules in force in the public log yet. It follows the bundle " + b.Predecessor +
