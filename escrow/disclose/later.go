@@ -65,6 +65,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		}
 	case ChangeSecret:
 		ch.Later.Ends = by.SecrecyEnds
+		if day, err := time.Parse(time.DateOnly, leaf.Day); err != nil || !day.Before(c.SecrecyEnds) { // the persons are being told
+			return Change{}, leaf, ErrOver
+		}
 	case Validate:
 		at, err := time.Parse(time.RFC3339, leaf.At)
 		switch {

@@ -73,7 +73,7 @@ func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
 	}
 	copy(c.WarrantHash[:], hash)
 	copy(c.Salt[:], salt)
-	copy(c.Receipt[:], receipt)
+	copy(c.Secret[:], receipt)
 	c.SecrecyEnds, c.Expires, c.ApproveFrom = c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC()
 	if validateBy != nil {
 		c.ValidateBy = validateBy.UTC()
@@ -209,8 +209,8 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 		validateBy = &c.ValidateBy
 	}
 	var receipt []byte
-	if c.Receipt != [32]byte{} {
-		receipt = c.Receipt[:]
+	if c.Secret != [32]byte{} {
+		receipt = c.Secret[:]
 	}
 	b := &pgx.Batch{}
 	b.Queue(`

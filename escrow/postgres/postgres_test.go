@@ -393,7 +393,7 @@ func TestMigrationKeepsEveryCase(t *testing.T) {
 	filed := func(changes ...func(disclose.Case) (disclose.Change, error)) disclose.Case {
 		t.Helper()
 		c, leaf := disclosetest.Order(t, policy.Production, 2)
-		c.Receipt = [32]byte{} // no case had one
+		c.Secret = [32]byte{} // no case had one
 		c, err := d.Cases.File(ctx, c, leaf)
 		if err != nil {
 			t.Fatal(err, cause(err))
