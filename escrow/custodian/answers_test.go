@@ -176,6 +176,29 @@ func TestAWrongTargetDoesNotHoldUpTheRest(t *testing.T) {
 	}
 }
 
+// The registrar shows a target as refused when the case is read, and as waiting when it is
+// answered: its words were never read, and it is not approved.
+func TestATargetThatWaitsAgainIsUnread(t *testing.T) {
+	v, w := seated(t, nil)
+	c := w.File(2, 1, nil)
+	f := c.CaseFile()
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "refused", Code: "target.erased"}}
+	alba, _ := v.reads("alba", c, f)
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "waiting"}}
+	answers := []Answer{{Target: "1", Says: []string{"yes"}}, {Target: "2", Says: []string{"yes"}}}
+	r, err := alba.Reviewed(f.Case, f, v.since, openingtest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alba.Approve(r, answers, openingtest.Now); !errors.Is(err, ErrUnread) || r.Targets[1].Wrong != ErrUnread.Code {
+		t.Fatal(err, r.Targets[1].Wrong)
+	}
+	_, r = v.reads("alba", c, f)
+	if _, err := alba.Approve(r, answers, openingtest.Now); err != nil {
+		t.Fatal("read now:", err)
+	}
+}
+
 // Each target is asked about what its account and the court say of it.
 func TestQuestionsOfATarget(t *testing.T) {
 	v, w := seated(t, nil)
