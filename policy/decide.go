@@ -196,7 +196,8 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 }
 
 // BeforeSigning judges a warrant that nobody signed yet, as [Decide] will under b once
-// it is signed with key: all that can be known without its evidence and countersignatures.
+// it is signed with key: all that can be known without its evidence and countersignatures. What
+// no registrar of this release serves, because the person is to be told first, is refused too.
 // earlier is the warrant that it names, a compact JWS; empty: it is not at hand, and not
 // asked about. A target that will be refused refuses it. Of the Decision only
 // Allowed, Refusal, Rules, Grounds and the Refusal of each of Targets are set.
@@ -214,7 +215,7 @@ func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at
 		return d.refuse(ErrSignerKey)
 	}
 	o := b.order(&w, a.Authority, Facts{}, at)
-	err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets)
+	err := o.run(o.checkAddressed, o.checkTime, o.checkDated, o.checkReasons, o.checkOffence, o.checkTargets)
 	if err == nil && earlier != "" {
 		err = o.mayFollow(earlier)
 	}
@@ -229,12 +230,15 @@ func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at
 		}
 	}
 	if err == nil {
-		err = o.run(o.checkRequester, o.checkSecrecy, o.checkFields)
+		err = o.run(o.checkRequester, o.checkOrganisation, o.checkSecrecy, o.checkFields)
 	}
 	if err == nil {
 		judged := Decision{Validated: true} // it can be by the time it is filed
 		err = judged.judge(o)
 		d.Rules, d.Grounds = judged.Rules, judged.Grounds
+		if err == nil && o.kind.Decided && judged.NoticePeriod > 0 {
+			err = ErrNoticeFirst
+		}
 	}
 	if err != nil {
 		return d.refuse(err)

@@ -65,7 +65,7 @@ func (b *Bundle) Countersigners(w *Warrant) []string {
 		return who
 	}
 	if a := b.Authority(w.Authority); a != nil && len(a.ValidatedBy) > 0 {
-		who = append(who, "one of "+strings.Join(a.ValidatedBy, " or "))
+		who = append(who, strings.Join(a.ValidatedBy, " or "))
 	}
 	return who
 }

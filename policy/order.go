@@ -115,9 +115,14 @@ func (o *order) checkTime() error {
 		return ErrNotYetValid
 	case !o.at.Before(o.Expiry):
 		return ErrExpired
-	case !o.IssuedAt.Before(o.Expiry), o.Expiry.Sub(o.IssuedAt) > time.Duration(o.validDays())*day:
+	case !o.IssuedAt.Before(o.Expiry):
 		return ErrValidity
-	case o.b.Version >= 5 && o.recorded().Sub(o.IssuedAt) > day && document.Blank(o.DatedBack):
+	case o.Expiry.Sub(o.IssuedAt) > time.Duration(o.validDays())*day:
+		if o.b.Version >= 5 && o.Kind == Extension {
+			return ErrExtension
+		}
+		return ErrValidity
+	case o.b.Version >= 5 && o.recorded().Sub(o.IssuedAt) > day && (document.Blank(o.DatedBack) || o.Kind == Emergency):
 		return ErrDatedBack
 	}
 	return nil
@@ -135,6 +140,14 @@ func (o *order) validDays() int {
 	return o.b.HoldDays
 }
 
+// checkDated: who signs says when it was issued, or that it is not dated back.
+func (o *order) checkDated() error {
+	if o.DatedBack != "" && !o.IssuedAt.Before(o.at.UTC().Truncate(day)) {
+		return ErrDatedBack
+	}
+	return nil
+}
+
 func (o *order) checkReasons() error {
 	if o.kind.Earlier && o.Earlier == "" || !o.kind.Earlier && !o.kind.Follows && o.Earlier != "" {
 		return ErrEarlier
@@ -145,7 +158,7 @@ func (o *order) checkReasons() error {
 	if err := o.checkParties(); err != nil || o.kind.Clock == ClockNone {
 		return err
 	}
-	if o.Deadline != TenDays && o.Deadline != EightHours || o.b.Version >= 5 && o.Deadline == EightHours && o.Kind != Emergency {
+	if o.Deadline != TenDays && o.Deadline != EightHours || o.b.Version >= 5 && (o.Deadline == EightHours) != (o.Kind == Emergency) {
 		return ErrDeadline
 	}
 	for i, f := range o.Flags {
@@ -446,6 +459,16 @@ func (o *order) checkRequester() error {
 	asks := func(c Custodian) bool { return c.OrganisationID == r.OrganisationID }
 	if o.b.recipients[r.DeliveryKey] || slices.ContainsFunc(o.b.Custodians, asks) {
 		return ErrCustodianAsks
+	}
+	return nil
+}
+
+// checkOrganisation: who signs calls the organisation as the bundle does, since custodians
+// read the name.
+func (o *order) checkOrganisation() error {
+	id := o.Requester.OrganisationID
+	if id != "" && !slices.Contains(o.b.Organisations, Organisation{ID: id, Name: o.Requester.Organisation}) {
+		return ErrRequester
 	}
 	return nil
 }

@@ -169,10 +169,16 @@ var orderRows = map[string]struct {
 	"L26 eight hours without an emergency": {
 		refused: of(inEmergency, func(f *filing) { f.Kind = Production }), want: ErrDeadline,
 		allowed: of(inEmergency)},
+	"L26 an emergency in ten days": {
+		refused: of(inEmergency, func(f *filing) { f.Deadline = TenDays }), want: ErrDeadline,
+		allowed: of(inEmergency)},
+	"L26 an emergency of four days ago": {
+		refused: of(inEmergency, func(f *filing) { f.IssuedAt, f.DatedBack = now.AddDate(0, 0, -4), "It lay about." }), want: ErrDatedBack,
+		allowed: of(inEmergency, func(f *filing) { f.IssuedAt = now.Add(-time.Hour) })},
 	"L26 an emergency without a threat to life": {
 		refused: of(inEmergency, func(f *filing) { f.OffenceID, f.OffenceClass = "fraud", "payment_fraud" }),
 		want:    ErrRefusedByRule, rules: []string{"eight-hours-only-for-threats-to-life"},
-		allowed: of(inEmergency, func(f *filing) { f.Deadline = TenDays })},
+		allowed: of(inEmergency)},
 	"an order of another state without its hash": {
 		refused: of(func(f *filing) { f.Recognises = &ForeignOrder{"Amtsgericht", "DE", "7 Gs 1/26", "x"} }), want: ErrRecognises,
 		allowed: of(func(f *filing) { f.Recognises = &ForeignOrder{"Amtsgericht", "DE", "7 Gs 1/26", digest("order")} })},
@@ -242,18 +248,52 @@ func TestOrdersUnderTheCatalogue(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := w.filing(t)
 			wantRefused(t, f.decided(t, row.refused...), row.want, row.rules...)
-			before := BeforeSigning(f.Warrant, "", f.by, f.bundle, now)
+			before := f.beforeSigning()
 			if early := !row.want.Is(ErrBadEvidence); early && !row.want.Is(before.Refusal) || !slices.Equal(before.Rules, row.rules) && early {
 				t.Errorf("before it is signed: %v %v", before.Refusal, before.Rules)
 			}
 			f = w.filing(t)
-			if d := f.decided(t, row.allowed...); !d.Allowed {
+			d := f.decided(t, row.allowed...)
+			if !d.Allowed {
 				t.Errorf("its twin: %v because %v %v", d.Refusal, cause(d.Refusal), d.Rules)
 			}
-			if before := BeforeSigning(f.Warrant, "", f.by, f.bundle, now); !before.Allowed {
+			if before := f.beforeSigning(); before.Allowed != (d.NoticePeriod == 0) || !before.Allowed && !ErrNoticeFirst.Is(before.Refusal) {
 				t.Errorf("its twin, before it is signed: %v", before.Refusal)
 			}
 		})
+	}
+}
+
+// beforeSigning is BeforeSigning of the filing by whoever knows what the bundle calls the
+// requester's organisation.
+func (f *filing) beforeSigning() Decision {
+	w := f.Warrant
+	for _, o := range f.bundle.Organisations {
+		if o.ID == w.Requester.OrganisationID {
+			w.Requester.Organisation = o.Name
+		}
+	}
+	return BeforeSigning(w, "", f.by, f.bundle, now)
+}
+
+// What would mislead whoever reads a warrant is not signed, and what is in haste is not dated
+// back.
+func TestBeforeSigningDatesAndNames(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*filing)
+		want   *refusal.Error
+	}{
+		"dated back, and issued today":          {func(f *filing) { f.DatedBack = "It lay about." }, ErrDatedBack},
+		"dated back, and issued the day before": {func(f *filing) { f.DatedBack, f.IssuedAt = "It lay about.", now.AddDate(0, 0, -1) }, nil},
+		"another name of the organisation":      {func(f *filing) { f.Requester.Organisation = "Metropolitan Polis" }, ErrRequester},
+	} {
+		f := fifth(t).filing(t)
+		if d := f.decided(t, c.change); !d.Allowed { // older documents stay what they are
+			t.Errorf("%s: %v", name, d.Refusal)
+		}
+		if d := BeforeSigning(f.Warrant, "", f.by, f.bundle, now); d.Allowed != (c.want == nil) || c.want != nil && !c.want.Is(d.Refusal) {
+			t.Errorf("%s: %v", name, d.Refusal)
+		}
 	}
 }
 
@@ -487,6 +527,7 @@ func TestExtensionOfAHold(t *testing.T) {
 	}{
 		"by 30 days":          {30 * day, nil, nil},
 		"by 30 and a second":  {30*day + time.Second, nil, ErrExtension},
+		"by 60 days":          {60 * day, nil, ErrExtension},
 		"not at all":          {0, nil, ErrExtension},
 		"when it is over":     {30 * day, func(f *filing) { f.at = now.Add(61 * day); f.DatedBack = "It lay about." }, ErrExtension},
 		"of another pen name": {30 * day, func(f *filing) { f.Targets[0].Pseudonym = other }, ErrNotInEarlier},

@@ -86,6 +86,15 @@ func (b *Bundle) requesterOf(r Requester) string {
 	return document.Fold(r.Organisation)
 }
 
+// RequesterName is the name of the requester's organisation, as the bundle lists it, whatever
+// the warrant calls it. Before version 5 there is no list: it is what the warrant says.
+func (b *Bundle) RequesterName(r Requester) string {
+	if o := find(b.Organisations, func(o *Organisation) bool { return o.ID == r.OrganisationID }); o != nil {
+		return o.Name
+	}
+	return r.Organisation
+}
+
 // addOrganisations gives each authority and custodian of a draft that names none an
 // organisation of its own, under its id, unless another has that id.
 func (b *Bundle) addOrganisations() {

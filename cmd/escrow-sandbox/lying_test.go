@@ -380,8 +380,11 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	if err := os.WriteFile(name, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	signed, err := st.Sign(ctx, name, "court.jwk")
-	if err != nil {
+	signed := st.Path("told-first.jws")
+	if err := st.Refused(ctx, "warrant.notice_first_not_served", "warrant", "sign", name, "--key", st.Path("court.jwk"), "--bundle", st.Path("bundle.json")); err != nil {
+		t.Fatal(err)
+	}
+	if err := st.SignUnchecked(name, "court.jwk", signed); err != nil { // whoever signs need not ask
 		t.Fatal(err)
 	}
 	if err := st.Refused(ctx, "warrant.notice_first_not_served", "warrant", "file", signed, "--evidence", st.Evidence, "--exhibits", st.Exhibits(), "--server", tb.Origin); err != nil {
@@ -409,7 +412,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	for _, x := range d.Exhibits {
 		c.Exhibits = append(c.Exhibits, disclose.SealedExhibit{Digest: x.Digest, Length: exhibit.SealedSize(x.Length, len(readers))})
 	}
-	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now), tb.Service.Bundle.RecordedFacets()...)); err != nil {
+	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now), d.RecordedFacets(tb.Service.Bundle)...)); err != nil {
 		t.Fatal(err)
 	}
 	found, err := exhibit.Find(st.Exhibits(), d.Exhibits)

@@ -9,12 +9,14 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/opening/openingtest"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -46,7 +48,7 @@ func (v *circle) reads(id string, c *openingtest.Case, f opening.CaseFile, missi
 	who := v.open(id)
 	r, err := who.Review(f.Case, f, v.since, openingtest.Now)
 	if err == nil {
-		err = who.CheckExhibits(r, v.stored(id, c, missing...), nil, func(token.Exhibit, []byte) error { return nil })
+		err = who.CheckExhibits(r, v.stored(id, c, missing...), nil, func(token.Exhibit, []byte) error { return nil }, nil)
 	}
 	if err != nil {
 		v.t.Fatal(err, errors.Unwrap(err))
@@ -116,6 +118,26 @@ func TestJoIsNotOpenedForHerWords(t *testing.T) {
 	if _, err := alba.Approve(r, []Answer{{Target: "1", Says: []string{"yes"}}, {Target: "2", Says: []string{"yes"}}}, openingtest.Now); !errors.Is(err, ErrSignedOtherwise) {
 		t.Error(err)
 	}
+	// Also a file with other answers is told so, and the same one again is not.
+	same := []Answer{{Target: r.Targets[0].PenName, Says: []string{"yes"}}, {Target: "2", Says: []string{"no"}, Reason: "press_freedom"}}
+	if err := Same(signed, c.CaseFile(), same); err != nil {
+		t.Error(err)
+	}
+	for name, other := range map[string][]Answer{
+		"one is missing":  same[:1],
+		"another reason":  {same[0], {Target: "2", Says: []string{"no"}, Reason: "recused"}},
+		"another vote":    {{Target: "1", Says: []string{"yes"}, Reason: "recused"}, same[1]},
+		"another answer":  {same[0], {Target: "2", Says: []string{"yes"}, Reason: "press_freedom"}},
+		"another target":  {same[0], {Target: "3", Says: []string{"no"}, Reason: "press_freedom"}},
+		"one of them two": {same[0], same[0]},
+	} {
+		if err := Same(signed, c.CaseFile(), other); !errors.Is(err, ErrSignedOtherwise) || !strings.Contains(fmt.Sprint(errors.Unwrap(err)), "you answered on "+openingtest.Now.UTC().Format("2006-01-02")) {
+			t.Error(name, err)
+		}
+	}
+	if _, answered, err := alba.Did(c.ID); err != nil || !answered.Equal(openingtest.Now.Truncate(time.Second)) {
+		t.Error(answered, err)
+	}
 	// Where no target is approved it is a refusal.
 	bruno, r := v.reads("bruno", c, c.CaseFile())
 	signed, err = bruno.Approve(r, []Answer{{Target: "1", Says: []string{"no"}, Reason: "manifest_errors"}, {Target: "2", Says: []string{"no"}, Reason: "press_freedom"}}, openingtest.Now)
@@ -176,11 +198,60 @@ func TestAWrongTargetDoesNotHoldUpTheRest(t *testing.T) {
 	}
 }
 
+// emergency makes the warrant an order in an emergency.
+func emergency(w *policy.Warrant) { w.Kind, w.Deadline = policy.Emergency, policy.EightHours }
+
+// The log says of an emergency whether it was validated before it was filed, and the
+// registrar cannot show it otherwise.
+func TestTheLogSaysWhetherAnEmergencyWasValidated(t *testing.T) {
+	for _, countersigned := range [][]string{nil, {"court"}} {
+		v, w := seated(t, nil)
+		c := w.File(1, 1, emergency, countersigned...)
+		f := c.CaseFile()
+		if leaf, err := proof.ParseLeaf(f.Leaf.Bytes); err != nil || leaf.Validated != (countersigned != nil) {
+			t.Error(leaf, err)
+		}
+		if _, err := v.open("alba").Review(f.Case, f, v.since, openingtest.Now); err != nil {
+			t.Error(err, errors.Unwrap(err))
+		}
+		f.Submission.Countersigned = []string{c.Validation("court")}
+		if countersigned != nil {
+			f.Submission.Countersigned = nil
+		}
+		if _, err := v.open("bruno").Review(f.Case, f, v.since, openingtest.Now); !errors.Is(err, ErrCaseMismatch) {
+			t.Error("shown otherwise than the log says:", err)
+		}
+	}
+}
+
+// The registrar shows a target as refused when the case is read, and as waiting when it is
+// answered: its words were never read, and it is not approved.
+func TestATargetThatWaitsAgainIsUnread(t *testing.T) {
+	v, w := seated(t, nil)
+	c := w.File(2, 1, nil)
+	f := c.CaseFile()
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "refused", Code: "target.erased"}}
+	alba, _ := v.reads("alba", c, f)
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "waiting"}}
+	answers := []Answer{{Target: "1", Says: []string{"yes"}}, {Target: "2", Says: []string{"yes"}}}
+	r, err := alba.Reviewed(f.Case, f, v.since, openingtest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alba.Approve(r, answers, openingtest.Now); !errors.Is(err, ErrUnread) || r.Targets[1].Wrong != ErrUnread.Code {
+		t.Fatal(err, r.Targets[1].Wrong)
+	}
+	_, r = v.reads("alba", c, f)
+	if _, err := alba.Approve(r, answers, openingtest.Now); err != nil {
+		t.Fatal("read now:", err)
+	}
+}
+
 // Each target is asked about what its account and the court say of it.
 func TestQuestionsOfATarget(t *testing.T) {
 	v, w := seated(t, nil)
 	w.Suggests = map[int][]string{1: {token.AuthorJournalist}, 2: {token.AuthorPrivileged, token.AuthorJournalist}}
-	c := w.File(4, 1, func(w *policy.Warrant) { w.Targets[3].Role = policy.RoleChild })
+	c := w.File(5, 1, func(w *policy.Warrant) { w.Targets[3].Role, w.Targets[4].Role = policy.RoleChild, policy.RoleWitness })
 	_, r := v.reads("alba", c, c.CaseFile())
 	for i, want := range [][]string{{}, {"The platform suggests that this is a journalist's account"}, {"The platform suggests that this is a journalist's account", "The platform suggests that this is the account of somebody with a privilege"}, {"The court names this person as a child"}} {
 		asked := r.Targets[i].Questions
@@ -193,12 +264,16 @@ func TestQuestionsOfATarget(t *testing.T) {
 			}
 		}
 	}
+	// A witness's post need not show the offence.
+	if asked := r.Targets[4].Questions; len(asked) != 2 || asked[0] != "Is opening the name of this witness necessary to prove this offence, Threats to kill?" || !strings.HasPrefix(asked[1], "The court names this person as a witness") {
+		t.Fatalf("%q", asked)
+	}
 	questions, answers, err := r.Answered([]Answer{{Target: "1", Says: []string{"yes"}}, {Target: "2", Says: []string{"yes", "no"}, Reason: "press_freedom"},
-		{Target: "3", Says: []string{"yes", "yes", "yes"}}, {Target: "4", Says: []string{"yes", "yes"}}})
-	if err != nil || len(questions) != 4 {
+		{Target: "3", Says: []string{"yes", "yes", "yes"}}, {Target: "4", Says: []string{"yes", "yes"}}, {Target: "5", Says: []string{"yes", "yes"}}})
+	if err != nil || len(questions) != 6 {
 		t.Fatal(questions, err)
 	}
-	for i, want := range []string{"yes,,,", "yes,no,,", "yes,yes,yes,", "yes,,,yes"} {
+	for i, want := range []string{"yes,,,,,", "yes,no,,,,", "yes,yes,yes,,,", "yes,,,yes,,", ",,,,yes,yes"} {
 		if got := strings.Join(answers[i].Says, ","); got != want {
 			t.Errorf("target %d: %s, not %s", i+1, got, want)
 		}
@@ -225,7 +300,7 @@ func TestEarlierCasesOfATarget(t *testing.T) {
 	if len(r.Targets[2].Before) != 0 {
 		t.Errorf("%+v", r.Targets[2].Before)
 	}
-	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 and 2 of them, which is more") {
+	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 by this authority and 2 for this requester, which is more") {
 		t.Error(said)
 	}
 }
@@ -240,6 +315,7 @@ func TestFileOfAnswers(t *testing.T) {
 		"target,answers\n1,yes\n2,yes\n": "approve approve",
 		"\ufefftarget,platform,answers,reason\r\n1,town-square,yes,\r\n" + name + ",,no,recused\r\n":                                         "approve decline",
 		"reason, answers ,target\n,yes,2\n recused ,yes, 1\n":                                                                                "decline approve",
+		"target,answers,reason\n1,yes,disproportionate\n2,yes,\n":                                                                            "decline approve",
 		`[{"target": 1, "answers": ["yes"]}, {"target": "` + name + `", "platform": "town-square", "answers": ["no"], "reason": "recused"}]`: "approve decline",
 
 		"":                 "custodian.bad_answers: it has 0 answers",
@@ -331,7 +407,7 @@ func BenchmarkDogpile(b *testing.B) {
 			return err
 		}},
 		{"read", func() error {
-			return alba.CheckExhibits(r, fetch, nil, func(token.Exhibit, []byte) error { return nil })
+			return alba.CheckExhibits(r, fetch, nil, func(token.Exhibit, []byte) error { return nil }, nil)
 		}},
 		{"approve", func() error {
 			r, err := alba.Reviewed(f.Case, f, v.since, openingtest.Now)

@@ -55,11 +55,11 @@ const (
 
 // CheckExhibits fetches, opens and compares what was published, for a case that the folder
 // keeps a review of, and gives what matches to save. What is not encrypted to the folder is
-// read from a copy. Without it the case is not approved. The
+// read from a copy. short is as in exhibit.Reader. Without it the case is not approved. The
 // refusal of each target is kept and shown ([Target].Wrong); it is no error. Errors are
 // [ErrNotReviewed], [ErrNoExhibitKey], that of save or of the disk, and why something could
 // not be fetched (exhibit.Fetch): after them the exhibits are not read.
-func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCopy, save exhibit.Save) error {
+func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCopy, save exhibit.Save, short exhibit.FetchShort) error {
 	switch {
 	case r.kept == nil:
 		return ErrNotReviewed
@@ -70,6 +70,7 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	if err != nil {
 		return err
 	}
+	read.Short = short
 	missing := make(map[[32]byte]bool)
 	read.Fetch = func(digest [32]byte) (io.ReadCloser, error) {
 		sealed, err := fetch(digest)
@@ -92,7 +93,10 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	}
 	checked := make([]string, len(refused))
 	for i, said := range refused {
-		if said != nil {
+		switch {
+		case !r.Targets[i].Waits():
+			checked[i] = ErrUnread.Code // it may wait again by the time of the answer
+		case said != nil:
 			checked[i] = said.Code
 		}
 	}
@@ -140,10 +144,13 @@ func (r *Review) compared(checked []string) {
 	r.Read = true
 	for i, code := range checked {
 		t := &r.Targets[i]
-		if t.wrong == ErrExhibits { // of a reading before
+		if t.wrong == ErrExhibits || t.wrong == ErrUnread { // of a reading before
 			t.wrong, t.Wrong = nil, ""
 		}
-		if code != "" {
+		switch {
+		case code == ErrUnread.Code && t.Waits():
+			t.refuse(ErrUnread, code)
+		case code != "" && code != ErrUnread.Code:
 			t.refuse(ErrExhibits, code)
 		}
 	}

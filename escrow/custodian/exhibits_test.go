@@ -68,14 +68,14 @@ func TestNobodyApprovesUnread(t *testing.T) {
 	copies := func([32]byte, string) ([]byte, error) { return nil, exhibit.ErrMissing }
 	save := func(token.Exhibit, []byte) error { return disk }
 	cut = refusal.New(refusal.Unavailable, "server.unreachable", "run it again")
-	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, cut) || r.Read {
+	if err := c.CheckExhibits(r, fetch, copies, save, nil); !errors.Is(err, cut) || r.Read {
 		t.Fatal("what was not fetched:", err)
 	}
 	if _, err := c.Approve(again(), yes, caseDay); !errors.Is(err, ErrUnread) {
 		t.Error("what was not fetched:", err)
 	}
 	cut = exhibit.ErrMissing
-	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Targets[0].Wrong != "exhibit.missing" {
+	if err := c.CheckExhibits(r, fetch, copies, save, nil); err != nil || r.Targets[0].Wrong != "exhibit.missing" {
 		t.Fatal(r.Targets[0].Wrong, err)
 	}
 	if !strings.Contains(r.String(), x.Name()+": missing\n") {
@@ -87,14 +87,14 @@ func TestNobodyApprovesUnread(t *testing.T) {
 		}
 	}
 	handed, disk = sealed.Bytes(), errors.New("no space left")
-	if err := c.CheckExhibits(r, fetch, copies, save); !errors.Is(err, disk) {
+	if err := c.CheckExhibits(r, fetch, copies, save, nil); !errors.Is(err, disk) {
 		t.Error(err)
 	}
 	if _, err := c.Approve(r, yes, caseDay); !errors.Is(err, ErrExhibits) {
 		t.Error("what nobody could look at:", err)
 	}
 	disk = nil
-	if err := c.CheckExhibits(r, fetch, copies, save); err != nil || r.Targets[0].Wrong != "" {
+	if err := c.CheckExhibits(r, fetch, copies, save, nil); err != nil || r.Targets[0].Wrong != "" {
 		t.Fatal(r.Targets[0].Wrong, err)
 	}
 	said := r.String()
@@ -186,7 +186,7 @@ func TestGoldenReview(t *testing.T) {
 		var sealed bytes.Buffer
 		err := exhibit.Seal(&sealed, []string{card.Recipient}, strings.NewReader("I will come for you tonight.\n"+strings.Repeat("é", maxShown)))
 		return io.NopCloser(&sealed), err
-	}, nil, func(token.Exhibit, []byte) error { return nil })
+	}, nil, func(token.Exhibit, []byte) error { return nil }, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func TestGoldenReview(t *testing.T) {
 	if err := c.CheckExhibits(withheld, func([32]byte) (io.ReadCloser, error) {
 		t.Error("what nobody may copy was asked for")
 		return nil, errors.New("404")
-	}, nil, nil); err != nil || withheld.Read {
+	}, nil, nil, nil); err != nil || withheld.Read {
 		t.Fatal(err)
 	}
 	if _, err := c.Approve(withheld, yes, caseDay); !errors.Is(err, ErrNoShare) {
@@ -258,7 +258,7 @@ func TestMemoryOfManyPosts(t *testing.T) {
 			live()
 		}
 		return nil
-	})
+	}, nil)
 	if err != nil || r.Targets[0].Wrong != "" || saved != posts {
 		t.Fatal(r.Targets[0].Wrong, saved, err)
 	}

@@ -51,8 +51,8 @@ type kept struct {
 	Tree  opening.Tree `json:"tree"`
 	Proof []byte       `json:"proof"`
 
-	// Checked is by target the code of what was wrong with what it published, or "";
-	// empty: nobody has read it.
+	// Checked is by target the code of what was wrong with what it published, that of
+	// ErrUnread if it did not wait and was not read, or ""; empty: nobody has read any.
 	Checked []string `json:"checked,omitempty"`
 
 	// What later reviews are shown of this one: who ordered it for whom, when it was recorded,
@@ -232,6 +232,28 @@ func (f *folder) kept(name string) (*kept, error) {
 		return nil, ErrSecret
 	}
 	return k, nil
+}
+
+// Did says when this folder reviewed a case and when it answered it last; zero: it did not.
+func (c *Custodian) Did(id string) (reviewed, answered time.Time, err error) {
+	k, err := c.folder.kept(reviewFile(id))
+	switch {
+	case err == nil:
+		reviewed = k.At
+	case !errors.Is(err, fs.ErrNotExist):
+		return reviewed, answered, err
+	}
+	signed, err := c.signedIn(id)
+	for _, raw := range signed {
+		a, err := opening.ParseApprovalUnverified(raw)
+		if err != nil {
+			return reviewed, answered, ErrSecret
+		}
+		if a.At.After(answered) {
+			answered = a.At
+		}
+	}
+	return reviewed, answered, err
 }
 
 // Reviewed checks a case again, as the registrar shows it now, before it is

@@ -2,9 +2,13 @@ package custodian
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
 )
 
 // offence is what the warrant is about, with the penalty that the law threatens beside the
@@ -15,6 +19,17 @@ func (r *Review) offence() string {
 		return fmt.Sprintf("offence: %s: %s (%s), at most %d months by the statute; the court states %d", o.ID, o.Title, o.Statute, o.MaxPenaltyMonths, w.MaxPenaltyMonths)
 	}
 	return fmt.Sprintf("offence class: %s%s, at most %d months", w.OffenceClass, after(": ", r.Offence), w.MaxPenaltyMonths)
+}
+
+// asked is what a warrant asks for, in words.
+func asked(w *policy.Warrant) string {
+	switch w.Kind {
+	case policy.Suspension:
+		return "suspension of each pen name until " + w.Expiry.UTC().Format(time.DateOnly) + ", and no name"
+	case policy.Link:
+		return "all pen names of one person, and no name"
+	}
+	return strings.Join(w.Fields, ", ")
 }
 
 // notice notes what a custodian weighs beside the words: who else signed, what is unusual,
@@ -36,8 +51,15 @@ func (r *Review) notice(d policy.Decision) {
 	if b.WithoutSecrecy(*w) && w.Secrecy.Ends.After(w.IssuedAt) {
 		say("its secrecy is shorter than the %d days that count, so there is none: the person is told first", b.MinSecrecyDays)
 	}
-	if w.Kind == policy.Emergency && !d.Validated {
-		until := r.recorded.Add(time.Duration(b.ValidationHours) * time.Hour)
+	if name := b.RequesterName(w.Requester); name != w.Requester.Organisation {
+		say("the order calls the requester's organisation %q, and the rules know it as %s", document.Visible(w.Requester.Organisation), name)
+	}
+	until := r.recorded.Add(time.Duration(b.ValidationHours) * time.Hour)
+	switch later := slices.ContainsFunc(r.file.Deadlines, func(t opening.Deadline) bool { return t.Met && t.At.Equal(until) }); {
+	case w.Kind != policy.Emergency || d.Validated:
+	case later:
+		say("an emergency that has been validated since, as the registrar says")
+	default:
 		say("an emergency that nobody has validated yet: it must be by %s, or it lapses in public and what was delivered must not be used", until.Format(time.RFC3339))
 	}
 	if d.OverDaily {
@@ -49,11 +71,9 @@ func (r *Review) notice(d policy.Decision) {
 		say("%d custodians must approve each target", n)
 	}
 	for _, t := range r.file.Deadlines {
-		met := ""
-		if t.Met {
-			met = ", met"
+		if !t.Met {
+			say("by %s, as the registrar says: %s", t.At.UTC().Format(time.RFC3339), t.What)
 		}
-		say("by %s, as the registrar says: %s%s", t.At.UTC().Format(time.RFC3339), t.What, met)
 	}
 }
 
@@ -63,8 +83,9 @@ func (r *Review) counts() {
 	if f == nil {
 		return
 	}
-	said := fmt.Sprintf("filed before, as the registrar says and nobody else can: %d warrants of this authority on that day, and in 30 days %d targets of this authority and %d for this requester; this folder has itself reviewed %d and %d of them",
-		f.Today, f.Authority30, f.Requester30, r.ownAuthority, r.ownRequester)
+	r.Notices = append(r.Notices, fmt.Sprintf("filed before, as the registrar says and nobody else can: by this authority %d orders on that day and %d targets in 30 days; for this requester %d targets in 30 days",
+		f.Today, f.Authority30, f.Requester30))
+	said := fmt.Sprintf("of these targets this folder has itself reviewed %d by this authority and %d for this requester", r.ownAuthority, r.ownRequester)
 	if f.Authority30 < r.ownAuthority || f.Requester30 < r.ownRequester {
 		said += ", which is more: ask the registrar why before you approve"
 	}

@@ -43,6 +43,7 @@ type Review struct {
 	file     opening.CaseFile // what the registrar showed
 	since    []*policy.Bundle // from that of the case to the one in force
 	quorum   int              // that the leaf says; 0: none
+	valid    bool             // the leaf says that it is an emergency validated before it was filed
 	recorded time.Time        // when, as the leaf says: the day at least
 	tree     opening.Tree     // cosigned, holds the leaf
 	from     time.Time        // when the notice period is over
@@ -87,7 +88,7 @@ func (r *Review) Summary() string {
 	var s strings.Builder
 	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\n%s\nasked for: %s, by %s, %s\nsecret until: %s\n",
 		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, r.offence(),
-		strings.Join(w.Fields, ", "), w.Requester.Name, w.Requester.Organisation, w.Secrecy.Ends.UTC().Format(time.DateOnly))))
+		asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester), w.Secrecy.Ends.UTC().Format(time.DateOnly))))
 	for _, said := range [][2]string{{"legal basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds},
 		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}, {"dated back, because", w.DatedBack}} {
 		if said[1] != "" || said[0] != "dated back, because" {
@@ -177,7 +178,7 @@ func (r *Review) checkLog() error {
 	if err != nil {
 		return err
 	}
-	r.quorum, r.tree = leaf.Quorum, tree
+	r.quorum, r.valid, r.tree = leaf.Quorum, leaf.Validated, tree
 	if r.recorded, err = opening.RecordedAt(leaf); err != nil || len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
@@ -209,7 +210,7 @@ func (r *Review) judge(at time.Time) error {
 	if err := policy.Stopped(r.since[1:], f.Leaf.Index, d.Warrant.Authority, d.Warrant.Targets); err != nil {
 		return err
 	}
-	if policy.KindOf(d.Warrant.Kind).Decided && !r.quorumFits(d) {
+	if policy.KindOf(d.Warrant.Kind).Decided && !r.quorumFits(d) || r.valid != (d.Warrant.Kind == policy.Emergency && d.Validated) {
 		return ErrCaseMismatch
 	}
 	r.notice(d)
@@ -217,7 +218,12 @@ func (r *Review) judge(at time.Time) error {
 		return err
 	}
 	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
-	r.found("every target has evidence signed by its platform, with the token as presented")
+	every, each := "every target", "each sealed record"
+	if slices.ContainsFunc(r.Targets, func(t Target) bool { return t.wrong != nil || !t.Waits() }) {
+		every = "every target that waits and has no ✗"
+		each += " of a target that waits and has no ✗"
+	}
+	r.found("%s has evidence signed by its platform, with the token as presented", every)
 	for i, t := range r.Targets {
 		if said := d.Targets[i].Registered.Report(); said != "" {
 			r.found("%s: %s", t.Platform, said)
@@ -227,11 +233,7 @@ func (r *Review) judge(at time.Time) error {
 	if d.NoticePeriod > 0 {
 		r.from = r.recorded.Truncate(24*time.Hour).AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
 	}
-	all := "each sealed record"
-	if slices.ContainsFunc(r.Targets, func(t Target) bool { return t.wrong != nil || !t.Waits() }) {
-		all = "each sealed record of a target that waits and has no ✗"
-	}
-	r.found("%s is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post", all)
+	r.found("%s is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post", each)
 	return nil
 }
 

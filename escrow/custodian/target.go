@@ -55,7 +55,7 @@ func (r *Review) judgeTargets(d policy.Decision) error {
 			continue
 		}
 		t.Questions = t.questions(d.Warrant, r.Offence)
-		t.opens = opens(f.Targets[i], d.Warrant.Fields)
+		t.opens = opens(f.Targets[i], d.Warrant)
 		switch refused := d.Targets[i].Refusal; {
 		case refused != nil:
 			t.refuse(refused, refused.Code)
@@ -165,6 +165,9 @@ func (c *Custodian) voteIn(id string, target, n int) (string, error) {
 // that yes speaks for the opening.
 func (t Target) questions(w *policy.Warrant, offence string) []string {
 	all := []string{fmt.Sprintf("Does each of these posts show this offence, %s?", offence)}
+	if t.Role == policy.RoleWitness || t.Role == policy.RoleVictim { // their posts need not show it
+		all[0] = fmt.Sprintf("Is opening the name of this %s necessary to prove this offence, %s?", t.Role, offence)
+	}
 	for _, s := range suggestions {
 		switch {
 		case slices.Contains(w.Flags, s.word):
@@ -190,8 +193,8 @@ var suggestions = []struct{ word, question string }{
 
 // roleQuestions are those about people who are suspected of nothing, or are children.
 var roleQuestions = map[string]string{
-	policy.RoleWitness: "The court names this person as a witness, who is suspected of nothing: is it necessary and proportionate to open their name?",
-	policy.RoleVictim:  "The court names this person as a victim, who is suspected of nothing: is it necessary and proportionate to open their name?",
+	policy.RoleWitness: "The court names this person as a witness, who is suspected of nothing: is it proportionate to open their name?",
+	policy.RoleVictim:  "The court names this person as a victim, who is suspected of nothing: is it proportionate to open their name?",
 	policy.RoleChild:   "The court names this person as a child: is it necessary and proportionate to open their name, and compatible with the child's best interests?",
 }
 
@@ -207,7 +210,7 @@ func (r *Review) Target(i int) string {
 		if vote == "" {
 			vote = "signed nothing"
 		}
-		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
+		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
 	}
 	for _, p := range t.Posts {
 		s.WriteString(r.post(p))
@@ -230,12 +233,18 @@ func (r *Review) asks(i int) string {
 	return s
 }
 
-// opens says which compartments of a record a custodian's shares open, and for
-// which fields of the warrant; "" for a record of version 1, which has none.
-func opens(t opening.OpenedTarget, fields []string) string {
-	if t.Version == 0 {
+// opens says what an approval does: which compartments of a record a custodian's shares
+// open, and for which fields of the warrant; "" for a record of version 1, which has none.
+func opens(t opening.OpenedTarget, w *policy.Warrant) string {
+	switch {
+	case w.Kind == policy.Suspension:
+		return fmt.Sprintf("  suspends: this pen name at %s until %s; opens no name\n", t.Platform, w.Expiry.UTC().Format(time.DateOnly))
+	case w.Kind == policy.Link:
+		return "  opens: all pen names of this person at all platforms, to the requester; no name\n"
+	case t.Version == 0:
 		return ""
 	}
+	fields := w.Fields
 	var parts []string
 	for _, compartment := range t.Needed(fields) {
 		var asked []string

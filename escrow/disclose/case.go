@@ -105,10 +105,11 @@ func (a *Approval) agrees(target int) bool {
 // Notice is what the persons behind the pen names of a warrant are told.
 type Notice struct {
 	To         []policy.Target
+	Which      []int  // their places in the warrant
 	Authority  string // its id; its name in the bundle that decided, once stored
 	FileNumber string
 	LegalBasis string
-	Requester  string
+	Requester  string // id of the organisation, likewise; what the warrant calls it where it has none
 	Fields     []string
 	Leaf       int64
 	Day        time.Time

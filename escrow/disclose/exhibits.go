@@ -69,6 +69,11 @@ func (r *Registrar) PutCopy(ctx context.Context, id string, digest, recipient [3
 	return r.Cases.PutCopy(ctx, id, digest, recipient, copied)
 }
 
+// ShortExhibits returns what is stored of the first exhibit.MaxTogether of these, as [Cases] does.
+func (r *Registrar) ShortExhibits(ctx context.Context, id string, digests [][32]byte) (map[[32]byte][]byte, error) {
+	return r.Cases.ShortExhibits(ctx, id, digests[:min(len(digests), exhibit.MaxTogether)])
+}
+
 // DropExhibits deletes the exhibits of cases whose time to appeal is over, and returns of
 // how many.
 func (r *Registrar) DropExhibits(ctx context.Context) (cases int, err error) {

@@ -78,6 +78,12 @@ type Cases interface {
 	PutExhibit(ctx context.Context, id string, digest [32]byte, sealed []byte) error
 	// Exhibit returns those bytes, or ErrNoExhibit.
 	Exhibit(ctx context.Context, id string, digest [32]byte) ([]byte, error)
+	// PutExhibits is PutExhibit for several, all or none, but what is stored already stays as
+	// it is, and that is no error.
+	PutExhibits(ctx context.Context, id string, sealed map[[32]byte][]byte) error
+	// ShortExhibits returns what is stored of these, if it has no more than exhibit.MaxShort
+	// bytes.
+	ShortExhibits(ctx context.Context, id string, digests [][32]byte) (map[[32]byte][]byte, error)
 	// PutCopy stores an exhibit that was encrypted again (exhibit.Reseal) to the recipient
 	// with that SHA-256, once, while the case waits for custodians: else ErrCaseClosed. It is
 	// ErrExhibitUndeclared, ErrExhibitLength, or ErrExhibitStored if other bytes are stored.

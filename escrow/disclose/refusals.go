@@ -49,7 +49,7 @@ var (
 		"under rules of a format before 5 a preservation cannot be extended: file a new preservation warrant")
 	ErrNoEarlier = policy.ErrNoEarlier
 	ErrTooLate   = refusal.New(refusal.Conflict, "warrant.too_late",
-		"the warrant to be withdrawn was released, declined, withdrawn or expired before: there is nothing left to stop")
+		"the earlier warrant was released, declined, withdrawn, annulled or expired before, or was for nothing but that moment: there is nothing left to stop; what was released only a court above can forbid to use")
 	ErrDailyNumber = refusal.New(refusal.NotYet, "warrant.daily_number",
 		"as many warrants of this authority were recorded today as the rules allow: file it again after midnight UTC")
 	ErrOver = refusal.New(refusal.Conflict, "warrant.over",
@@ -57,7 +57,7 @@ var (
 	ErrOtherTargets = refusal.New(refusal.Invalid, "warrant.other_targets",
 		"the warrant names a pen name that the earlier one, which it takes back, does not name: nothing was changed, name targets of the earlier warrant, or none for all of them")
 	ErrShorter = refusal.New(refusal.Invalid, "warrant.not_longer",
-		"an extension must end later than what it extends: set its expiry behind that of the earlier warrant")
+		"an extension must end later than what it extends, with the extensions that were filed before: sign it again with more --days, which count from the expiry in the preservation itself")
 	ErrValidated = refusal.New(refusal.Conflict, "warrant.needs_no_validation",
 		"the earlier warrant is no emergency that waits to be validated: it was validated before, or needs nobody's validation")
 	ErrAnnulled = refusal.New(refusal.Denied, "warrant.annulled",
@@ -75,10 +75,9 @@ var (
 	ErrWithdrawn = refusal.New(refusal.Denied, "warrant.withdrawn",
 		"the court has withdrawn this warrant: nothing is released any more")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
-		"this warrant keeps records from erasure and opens none: file a production warrant to open a name")
-	ErrNoticeFirst = refusal.New(refusal.Invalid, "warrant.notice_first_not_served",
-		"the rules want the person told before this is opened, which this registrar cannot do yet: it serves warrants under secrecy only")
-	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
+		"this warrant opens no name: a preservation keeps records from erasure, a suspension suspends a pen name, and one about an earlier warrant changes that; file a production warrant to open a name")
+	ErrNoticeFirst = policy.ErrNoticeFirst
+	ErrReason      = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
 	ErrOneVote = refusal.New(refusal.Invalid, "custodian.one_vote",
 		"under the rules of this case all of its targets are opened or none, and this approval declines one of them: nothing of it counts; approve all, or decline the case")

@@ -41,28 +41,45 @@ var (
 // MaxSize bounds one exhibit, in bytes, when it is encrypted and when it is opened.
 const MaxSize = token.MaxExhibit
 
+// Short exhibits travel together, for a case can have thousands of them.
+const (
+	MaxShort    = 128 << 10 // bytes of one, encrypted
+	MaxTogether = 64
+)
+
 // Seal encrypts content to everybody in recipients, at least one: hybrid recipients of
 // age or delivery keys, which are the same keys (document.Recipient). It streams. Until
 // it returns nil, what it wrote opens for nobody as a whole. More than [MaxSize] is
 // token.ErrExhibitTooLarge.
 func Seal(w io.Writer, recipients []string, content io.Reader) error {
-	if len(recipients) == 0 {
-		return ErrRecipient
+	to, err := parseRecipients(recipients)
+	if err != nil {
+		return err
 	}
-	var to []age.Recipient
+	return sealTo(w, to, content)
+}
+
+func parseRecipients(recipients []string) (to []age.Recipient, err error) {
 	for _, s := range recipients {
 		if key, err := document.ParseDeliveryKey(s); err == nil {
 			s = document.Recipient(key)
 		}
 		if _, err := document.ParseRecipient(s); err != nil {
-			return ErrRecipient.Because(err)
+			return nil, ErrRecipient.Because(err)
 		}
 		r, err := age.ParseHybridRecipient(s)
 		if err != nil {
-			return ErrRecipient.Because(err)
+			return nil, ErrRecipient.Because(err)
 		}
 		to = append(to, r)
 	}
+	if len(to) == 0 {
+		return nil, ErrRecipient
+	}
+	return to, nil
+}
+
+func sealTo(w io.Writer, to []age.Recipient, content io.Reader) error {
 	sealed, err := age.Encrypt(w, to...)
 	if err != nil {
 		return err

@@ -1,12 +1,18 @@
 package exhibit
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
+	"sync"
+	"sync/atomic"
+
+	"filippo.io/age"
 
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
@@ -102,4 +108,53 @@ func Send(x token.Exhibit, content io.Reader, recipients []string, put func(seal
 		return sealing // why put failed
 	}
 	return err
+}
+
+// SealShort encrypts short exhibits to recipients, several at a time, from their files as
+// [Find] returned them. What is no longer as long as declared is token.ErrExhibitMismatch.
+func SealShort(some []token.Exhibit, files map[[32]byte]string, recipients []string) (map[[32]byte][]byte, error) {
+	to, err := parseRecipients(recipients)
+	if err != nil {
+		return nil, err
+	}
+	sealed := make([][]byte, len(some))
+	failed := make([]error, len(some))
+	each(len(some), func(i int) { sealed[i], failed[i] = sealFile(some[i], files[some[i].Digest], to) })
+	all := make(map[[32]byte][]byte, len(some))
+	for i, x := range some {
+		all[x.Digest] = sealed[i]
+	}
+	return all, errors.Join(failed...)
+}
+
+func sealFile(x token.Exhibit, name string, to []age.Recipient) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var sealed bytes.Buffer
+	length := SealedSize(x.Length, len(to))
+	sealed.Grow(int(length))
+	if err := sealTo(&sealed, to, io.LimitReader(f, x.Length+1)); err != nil {
+		return nil, err
+	}
+	if int64(sealed.Len()) != length {
+		return nil, token.ErrExhibitMismatch
+	}
+	return sealed.Bytes(), nil
+}
+
+// each does n things, as many at a time as there are processors.
+func each(n int, do func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
 }

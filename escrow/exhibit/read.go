@@ -1,9 +1,11 @@
 package exhibit
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"filippo.io/age"
 
@@ -27,12 +29,20 @@ type Fetch = func(digest [32]byte) (io.ReadCloser, error)
 // Save takes what matches, which it must not keep.
 type Save = func(x Declared, content []byte) error
 
+// FetchShort returns by their digests what [Fetch] would of several short exhibits, at most
+// [MaxTogether], as far as it is stored.
+type FetchShort = func(digests [][32]byte) (map[[32]byte][]byte, error)
+
 // Reader reads what posts showed and compares it with what their evidence declares, one
-// exhibit in memory at a time.
+// exhibit in memory at a time, or short ones that were fetched together.
 type Reader struct {
 	Identity string // see [Open]
 	Fetch    Fetch
 	Save     Save
+
+	// Short, optional, is asked first for what is short. What it lacks is fetched. Its errors
+	// are as those of Fetch.
+	Short FetchShort
 
 	// Copy returns what was encrypted again to the identity, for what Fetch returned is not;
 	// nil: there is nothing. [ErrNotForThisKey] and [ErrCopy] are the target's, other errors
@@ -49,6 +59,8 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 	if err != nil {
 		return nil, err
 	}
+	id = &inOrder{Identity: id}
+	short := ahead(r.Short, posts, id)
 	refused = make([]*refusal.Error, len(posts))
 	read := make(map[token.Exhibit]*refusal.Error) // many posts may show one picture
 	for i, target := range posts {
@@ -56,7 +68,7 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 			for _, x := range p.Exhibits {
 				said, known := read[x]
 				if !known {
-					if said, err = r.read(x, id); err != nil {
+					if said, err = r.read(x, id, short); err != nil {
 						return nil, err
 					}
 					read[x] = said
@@ -70,15 +82,23 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 	return refused, nil
 }
 
-func (r Reader) read(x token.Exhibit, id age.Identity) (refused *refusal.Error, err error) {
-	sealed, err := r.Fetch(x.Digest)
-	if err != nil {
-		return only(err, ErrMissing)
+func (r Reader) read(x token.Exhibit, id age.Identity, short func(Declared) openedShort) (refused *refusal.Error, err error) {
+	known := short(x)
+	if known.unread != nil {
+		return nil, known.unread
 	}
-	content, err := decrypt(sealed, x, id)
+	content, err := known.content, known.err
+	if !known.stored {
+		sealed, fetched := r.Fetch(x.Digest)
+		if fetched != nil {
+			return only(fetched, ErrMissing)
+		}
+		content, err = decrypt(sealed, x, id)
+	}
 	if r.Copy != nil && errors.Is(err, ErrNotForThisKey) {
-		if sealed, err = r.Copy(x.Digest); err != nil {
-			return only(err, ErrNotForThisKey, ErrCopy)
+		sealed, fetched := r.Copy(x.Digest)
+		if fetched != nil {
+			return only(fetched, ErrNotForThisKey, ErrCopy)
 		}
 		content, err = decrypt(sealed, x, id)
 	}
@@ -92,6 +112,104 @@ func (r Reader) read(x token.Exhibit, id age.Identity) (refused *refusal.Error, 
 		return refused, nil
 	}
 	return nil, err
+}
+
+// openedShort is a short exhibit that was fetched with others.
+type openedShort struct {
+	stored  bool
+	content []byte
+	err     error // as [Open] has it
+	unread  error // why they could not be fetched
+}
+
+// ahead returns a function that is asked once for each exhibit of these posts, in their order.
+// Each group of short ones is fetched and opened while the one before is saved.
+func ahead(short FetchShort, posts [][]policy.Post, id age.Identity) func(x Declared) openedShort {
+	if short == nil {
+		return func(Declared) openedShort { return openedShort{} }
+	}
+	groups := make(chan []openedShort, 1)
+	all := shortIn(posts)
+	ask := func() {
+		group := all[:min(len(all), MaxTogether)]
+		if all = all[len(group):]; len(group) > 0 {
+			go func() { groups <- openShort(short, group, id) }()
+		}
+	}
+	ask()
+	var have []openedShort
+	return func(x Declared) (o openedShort) {
+		if x.Length > MaxShort {
+			return openedShort{}
+		}
+		if len(have) == 0 {
+			have = <-groups
+			ask()
+		}
+		o, have = have[0], have[1:]
+		return o
+	}
+}
+
+// shortIn are the short exhibits of posts, in their order and once each.
+func shortIn(posts [][]policy.Post) (all []Declared) {
+	known := make(map[Declared]bool)
+	for _, target := range posts {
+		for _, p := range target {
+			for _, x := range p.Exhibits {
+				if !known[x] && x.Length <= MaxShort {
+					all = append(all, x)
+				}
+				known[x] = true
+			}
+		}
+	}
+	return all
+}
+
+func openShort(short FetchShort, group []Declared, id age.Identity) []openedShort {
+	digests := make([][32]byte, len(group))
+	for i, x := range group {
+		digests[i] = x.Digest
+	}
+	sealed, unread := short(digests)
+	all := make([]openedShort, len(group))
+	each(len(group), func(i int) {
+		o := openedShort{unread: unread}
+		var b []byte
+		if b, o.stored = sealed[digests[i]]; o.stored {
+			o.content, o.err = decrypt(io.NopCloser(bytes.NewReader(b)), group[i], id)
+		}
+		all[i] = o
+	})
+	return all
+}
+
+// inOrder tries that place among the stanzas first at which the exhibit before opened: all
+// exhibits of a case are encrypted to the same recipients, and each try takes as long as to
+// open a short text.
+type inOrder struct {
+	age.Identity
+	place atomic.Int64
+}
+
+// Unwrap implements age.Identity.
+func (o *inOrder) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
+	if i := int(o.place.Load()); i < len(stanzas) {
+		if key, err := o.Identity.Unwrap(stanzas[i : i+1]); err == nil {
+			return key, nil
+		}
+	}
+	for i := range stanzas {
+		key, err := o.Identity.Unwrap(stanzas[i : i+1])
+		if err == nil {
+			o.place.Store(int64(i))
+		}
+		if err == nil || !errors.Is(err, age.ErrIncorrectIdentity) {
+			return key, err
+		}
+	}
+	return nil, age.ErrIncorrectIdentity
 }
 
 // only returns err as the refusal of a target if it is one of these.

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,4 +145,56 @@ func FuzzReader(f *testing.F) {
 			t.Fatal(refused, err, shown)
 		}
 	})
+}
+
+// Short exhibits are asked for together, in their order and once each; what is not stored
+// among them, and what is long, is fetched.
+func TestShortExhibitsAreFetchedTogether(t *testing.T) {
+	alba := custodian(t)
+	files, folder := make(map[[32]byte]string), t.TempDir()
+	var all []token.Exhibit
+	var posts [][]policy.Post
+	for n := range 2*MaxTogether + 3 {
+		said := fmt.Sprint("post ", n)
+		x := declared(t, "text/plain", said)
+		files[x.Digest] = filepath.Join(folder, x.Name())
+		if err := os.WriteFile(files[x.Digest], []byte(said), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		all, posts = append(all, x), append(posts, []policy.Post{published(x), published(declared(t, "text/plain", "in each"))})
+	}
+	stored, err := SealShort(all, files, []string{custodian(t).recipient, alba.recipient})
+	if err != nil || len(stored) != len(all) {
+		t.Fatal(len(stored), err)
+	}
+	groups, read := 0, 0
+	reader := Reader{Identity: alba.identity, Save: func(x Declared, content []byte) error { read++; return x.Check(content) }}
+	reader.Fetch = func([32]byte) (io.ReadCloser, error) { return nil, ErrMissing }
+	reader.Short = func(digests [][32]byte) (map[[32]byte][]byte, error) {
+		if groups++; len(digests) > MaxTogether {
+			t.Error(len(digests))
+		}
+		some := make(map[[32]byte][]byte)
+		for _, d := range digests {
+			if b, ok := stored[d]; ok {
+				some[d] = b
+			}
+		}
+		return some, nil
+	}
+	refused, err := reader.Targets(posts)
+	if err != nil || groups != 3 || read != len(all) || slices.ContainsFunc(refused, func(e *refusal.Error) bool { return e != ErrMissing }) {
+		t.Errorf("%d groups, %d read, %v", groups, read, err)
+	}
+	cut := errors.New("the line was cut")
+	reader.Short = func([][32]byte) (map[[32]byte][]byte, error) { return nil, cut }
+	if refused, err := reader.Targets(posts); refused != nil || !errors.Is(err, cut) {
+		t.Error(refused, err)
+	}
+	if err := os.WriteFile(files[all[5].Digest], []byte("post 5, and more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := SealShort(all, files, []string{alba.recipient}); !errors.Is(err, token.ErrExhibitMismatch) {
+		t.Error(err)
+	}
 }

@@ -250,6 +250,37 @@ func TestFoundP3CopyOfTheDatabase(t *testing.T) {
 	)
 }
 
+// TestSuspensionLinksNobody: a court has one pen name suspended at one platform, which is
+// told. Both look for a day at what else changes, the person tries to sign in once more, and
+// everybody does at the other platform. The control is one order against
+// both pen names.
+func TestSuspensionLinksNobody(t *testing.T) {
+	play(t, event{name: "suspended", observers: slices.Concat([]string{"tokens", "status list", "introspection", "public log"}, copies, line), happens: func(tb *table, k *player) {
+		targets := []seat{{k, 0}, {k, 1}}
+		if !tb.leak {
+			targets = targets[:1]
+		}
+		tb.suspend(targets...)
+		if _, told := tb.told.at[k.names[0]]; !told || len(tb.told.at) != len(targets) {
+			tb.Errorf("platforms were told %v", tb.told.at)
+		}
+		tb.introspect()
+		tb.day()
+		tb.introspect()
+		for _, p := range tb.players {
+			tb.prove(p)
+		}
+		if w := tb.call(k, http.MethodGet, "/authorize?"+tb.request(0).Encode(), nil); w.Code != http.StatusForbidden {
+			tb.Errorf("a suspended pen name: %d", w.Code)
+		}
+		for _, i := range mrand.Perm(seated) {
+			if !tb.leak {
+				tb.visit(tb.players[i], 1)
+			}
+		}
+	}})
+}
+
 // TestSectorsAreNotLinked: two platforms of different sectors compare what they know people
 // by. The control is one sector for both: its members know a person by one pen name, as
 // the consent page says.

@@ -253,7 +253,7 @@ func newTable(t *testing.T) *table {
 	var err error
 	tb.store, err = postgres.OpenIssuing(t.Context(), login("penname_issuing"), postgres.Options{RowKey: issue.RowKey(keys)})
 	tb.check(err)
-	tb.disclosing, err = postgres.OpenDisclosing(t.Context(), login("penname_disclosing"), postgres.Options{})
+	tb.disclosing, err = postgres.OpenDisclosing(t.Context(), login("penname_disclosing"), postgres.Options{RowKey: issue.RowKey(keys)})
 	tb.check(err)
 	kept, err := postgres.OpenKeeping(t.Context(), login("penname_keeping"), postgres.Options{})
 	tb.check(err)
@@ -395,6 +395,17 @@ func (tb *table) prove(p *player) {
 
 var action = regexp.MustCompile(`action="(/authorize/[^"]+)"`)
 
+const codeVerifier = "a-code-verifier-of-at-least-forty-three-characters"
+
+// request is how a platform asks for a sign-in.
+func (tb *table) request(platform int) url.Values {
+	pl, challenge := tb.platforms[platform], sha256.Sum256([]byte(codeVerifier))
+	return url.Values{
+		"client_id": {pl.ID}, "redirect_uri": {pl.RedirectURIs[0]}, "response_type": {"code"}, "scope": {"openid offline_access profile email " + strings.Join(pl.Claims, " ")},
+		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
+	}
+}
+
 // visit is a sign-in of p at a platform.
 func (tb *table) visit(p *player, platform int) {
 	tb.Helper()
@@ -403,12 +414,7 @@ func (tb *table) visit(p *player, platform int) {
 		tb.prove(p)
 	}
 	pl := tb.platforms[platform]
-	const verifier = "a-code-verifier-of-at-least-forty-three-characters"
-	challenge := sha256.Sum256([]byte(verifier))
-	page := tb.call(p, http.MethodGet, "/authorize?"+url.Values{
-		"client_id": {pl.ID}, "redirect_uri": {pl.RedirectURIs[0]}, "response_type": {"code"}, "scope": {"openid offline_access profile email " + strings.Join(pl.Claims, " ")},
-		"code_challenge": {base64.RawURLEncoding.EncodeToString(challenge[:])}, "code_challenge_method": {"S256"},
-	}.Encode(), nil)
+	page := tb.call(p, http.MethodGet, "/authorize?"+tb.request(platform).Encode(), nil)
 	asks := action.FindStringSubmatch(page.Body.String())
 	if asks == nil {
 		tb.Fatal(page.Code, page.Body)
@@ -423,7 +429,7 @@ func (tb *table) visit(p *player, platform int) {
 	back, err := url.Parse(tb.call(p, http.MethodPost, asks[1], answer).Header().Get("Location"))
 	tb.check(err)
 	w := tb.call(nil, http.MethodPost, "/token", url.Values{"grant_type": {"authorization_code"}, "code": {back.Query().Get("code")},
-		"redirect_uri": {pl.RedirectURIs[0]}, "code_verifier": {verifier}, "client_id": {pl.ID}, "client_secret": {clientSecret}})
+		"redirect_uri": {pl.RedirectURIs[0]}, "code_verifier": {codeVerifier}, "client_id": {pl.ID}, "client_secret": {clientSecret}})
 	var s signIn
 	if err := json.Unmarshal(w.Body.Bytes(), &s); err != nil || s.Refresh == "" {
 		tb.Fatal(w.Code, w.Body, back)
@@ -523,28 +529,54 @@ func (tb *table) erase() {
 
 // open has pen names opened by one warrant, as far as the notice.
 func (tb *table) open(targets ...seat) {
+	tb.ordered(policy.Production, targets, disclosetest.Release, disclosetest.Notify)
+}
+
+// suspend has pen names suspended by one order, and lets the issuing side and the platforms
+// know.
+func (tb *table) suspend(targets ...seat) {
 	tb.Helper()
-	c, _ := disclosetest.NewCase(policy.Production)
-	var named []policy.Target
+	tb.ordered(policy.Suspension, targets)
+	tb.check(tb.live.Suspend(tb.Context()))
+	tb.pass(10*time.Minute, time.Minute)
+}
+
+// ordered has an order of a court filed, decided, and carried out by further steps.
+func (tb *table) ordered(kind string, targets []seat, further ...func(disclose.Case) (disclose.Change, error)) {
+	tb.Helper()
+	c, _ := disclosetest.NewCase(kind)
+	c.SecrecyEnds, c.Expires, c.ApproveFrom = tb.now.AddDate(0, 3, 0), tb.now.AddDate(0, 0, 10), tb.now
+	w := policy.Warrant{ID: c.WarrantID, Authority: c.Authority, Kind: kind, Jurisdiction: "GB", IssuedAt: tb.now, Expiry: c.Expires, Secrecy: policy.Secrecy{Ends: c.SecrecyEnds}}
 	var committed []proof.Target
+	c.Targets = slices.Repeat([]disclose.CaseTarget{{State: disclose.TargetWaiting}}, len(targets))
 	for _, target := range targets {
 		name, platform := target.names[target.platform], tb.platforms[target.platform].ID
-		named = append(named, policy.Target{Pseudonym: name, Platform: platform})
+		w.Targets = append(w.Targets, policy.Target{Pseudonym: name, Platform: platform})
 		committed = append(committed, proof.Target{Pseudonym: string(name), Platform: platform})
 	}
-	c.Submission.Warrant = fmt.Sprint(c.WarrantID, named)
+	c.Submission.Warrant = fmt.Sprint(c.WarrantID, w.Targets)
+	if kind == policy.Suspension { // which the store reads
+		_, key, err := ed25519.GenerateKey(rand.Reader)
+		tb.check(err)
+		c.Submission.Warrant, err = policy.SignWarrant(jose.JSONWebKey{KeyID: "court", Algorithm: "EdDSA", Use: "sig", Key: key}, w)
+		tb.check(err)
+	}
 	c.WarrantHash = sha256.Sum256([]byte(c.Submission.Warrant))
-	c, err := tb.disclosing.Cases.File(tb.Context(), c, proof.RecordedLeaf(disclosetest.Day, proof.Facets{
-		Jurisdiction: "GB", OffenceClass: "threats-to-kill", WarrantKind: policy.Production, SecrecyEnds: c.SecrecyEnds, Bundle: c.Bundle, Salt: c.Salt,
+	c, err := tb.disclosing.Cases.File(tb.Context(), c, proof.RecordedLeaf(tb.now, proof.Facets{
+		Jurisdiction: "GB", OffenceClass: "threats-to-kill", WarrantKind: kind, SecrecyEnds: c.SecrecyEnds, Bundle: c.Bundle, Salt: c.Salt,
 		Warrant: c.Submission.Warrant, Targets: committed}))
 	tb.check(err)
-	notify := func(c disclose.Case) (disclose.Change, error) {
-		change, err := disclosetest.Notify(c)
-		change.Notice.To = named
-		return change, err
-	}
-	for _, change := range []func(disclose.Case) (disclose.Change, error){disclosetest.Approve, disclosetest.Release, notify} {
-		_, err := tb.disclosing.Cases.Apply(tb.Context(), c.ID, change)
+	for _, change := range slices.Concat([]func(disclose.Case) (disclose.Change, error){disclosetest.Approve}, further) {
+		_, err := tb.disclosing.Cases.Apply(tb.Context(), c.ID, func(c disclose.Case) (disclose.Change, error) {
+			change, err := change(c)
+			if change.Notice != nil {
+				change.Notice.To = w.Targets
+			}
+			for i := range change.Steps {
+				change.Steps[i].Leaf = change.Steps[i].Leaf.On(tb.now.Format(time.DateOnly))
+			}
+			return change, err
+		})
 		tb.check(err)
 	}
 }

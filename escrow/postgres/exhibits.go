@@ -59,6 +59,62 @@ func (s Cases) Exhibit(ctx context.Context, id string, digest [32]byte) (sealed 
 	return sealed, err
 }
 
+// PutExhibits implements [disclose.Cases].
+func (s Cases) PutExhibits(ctx context.Context, id string, sealed map[[32]byte][]byte) error {
+	var digests, contents [][]byte
+	for digest, b := range sealed {
+		digests, contents = append(digests, digest[:]), append(contents, b)
+	}
+	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		// In one order, so that two who file the same do not wait for each other.
+		rows, err := tx.Query(ctx, `SELECT digest, length FROM exhibits WHERE case_id = $1 AND digest = ANY($2) ORDER BY digest FOR UPDATE`, id, digests)
+		if err != nil {
+			return refused(ctx, err)
+		}
+		declared := 0
+		var digest []byte
+		var length int
+		_, err = pgx.ForEachRow(rows, []any{&digest, &length}, func() error {
+			if declared++; len(sealed[[32]byte(digest)]) != length {
+				return disclose.ErrExhibitLength
+			}
+			return nil
+		})
+		switch {
+		case err != nil:
+			return refused(ctx, err)
+		case declared < len(sealed):
+			return disclose.ErrExhibitUndeclared
+		}
+		_, err = tx.Exec(ctx, `
+			UPDATE exhibits e SET sealed = x.sealed FROM unnest($2::bytea[], $3::bytea[]) x (digest, sealed)
+			WHERE e.case_id = $1 AND e.digest = x.digest AND e.sealed IS NULL`, id, digests, contents)
+		return refused(ctx, err)
+	})
+}
+
+// ShortExhibits implements [disclose.Cases].
+func (s Cases) ShortExhibits(ctx context.Context, id string, digests [][32]byte) (found map[[32]byte][]byte, err error) {
+	of := make([][]byte, len(digests))
+	for i := range digests {
+		of[i] = digests[i][:]
+	}
+	err = s.db.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		found = make(map[[32]byte][]byte, len(digests))
+		rows, err := c.Query(ctx, `SELECT digest, sealed FROM exhibits WHERE case_id = $1 AND digest = ANY($2) AND length <= $3 AND sealed IS NOT NULL`, id, of, exhibit.MaxShort)
+		if err != nil {
+			return err
+		}
+		var digest, sealed []byte
+		_, err = pgx.ForEachRow(rows, []any{&digest, &sealed}, func() error {
+			found[[32]byte(digest)] = bytes.Clone(sealed)
+			return nil
+		})
+		return err
+	})
+	return found, err
+}
+
 // PutCopy implements [disclose.Cases].
 func (s Cases) PutCopy(ctx context.Context, id string, digest, recipient [32]byte, copied []byte) error {
 	return s.db.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {

@@ -379,8 +379,8 @@ func TestMigrationSaysWhatItDid(t *testing.T) {
 }
 
 // toVersion20 takes from a database what later versions add.
-const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP VIEW suspensions_in_force;
-	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; ALTER TABLE approvals DROP COLUMN votes;
+const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP VIEW suspensions_in_force, notices_now;
+	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until, DROP COLUMN target; ALTER TABLE approvals DROP COLUMN votes;
 	ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf;
 	DROP TABLE link_orders, case_targets, case_rounds, annulments, deletions, suspensions; DROP FUNCTION newest_leaf_is, target_moves, count_targets, round_moves, about_its_case, link_moves;`
 

@@ -3,8 +3,12 @@ package postgres
 import (
 	"flag"
 	"fmt"
+	"math"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/penname/penname/escrow/disclose"
 )
@@ -104,51 +108,96 @@ func manyOnFile() []int {
 	return []int{100, 100_000}
 }
 
-// BenchmarkCase takes one case from its filing to its release among those on file. The ratio is
-// to the time that it takes among a hundred.
+// BenchmarkCase takes one case from its filing to its release. A third of those on file wait.
 func BenchmarkCase(b *testing.B) {
+	amongOnFile(b, "cases/s", func(n int) int { return n / 3 }, func(b *testing.B, d *Disclosing) {
+		c := readable(b, d, 1)
+		apply(b, d, c.ID, approve("bar"))
+		apply(b, d, c.ID, release)
+	})
+}
+
+// amongOnFile measures do among those on file, of which so many wait. The ratio is to the time that it takes among a
+// hundred.
+func amongOnFile(b *testing.B, unit string, wait func(n int) int, do func(b *testing.B, d *Disclosing)) {
 	alone := 0.0
 	for _, n := range manyOnFile() {
 		b.Run(fmt.Sprint(n, " cases on file"), func(b *testing.B) {
 			admin := database(b)
 			d := disclosing(b, admin, Options{})
-			for _, state := range []disclose.State{disclose.Recorded, disclose.Released, disclose.Noticed} {
-				fill(b, admin, n/3, state, 400)
-			}
+			fill(b, admin, wait(n), disclose.Recorded, 30)
+			fill(b, admin, (n-wait(n))/2, disclose.Released, 400)
+			fill(b, admin, (n-wait(n))/2, disclose.Noticed, 400)
 			best := time.Hour // of all, so that a busy machine counts less
 			for b.Loop() {
 				began := time.Now()
-				c := readable(b, d, 1)
-				apply(b, d, c.ID, approve("bar"))
-				apply(b, d, c.ID, release)
+				do(b, d)
 				best = min(best, time.Since(began))
 			}
 			each := best.Seconds()
 			if alone == 0 {
 				alone = each
 			}
-			b.ReportMetric(1/each, "cases/s")
+			b.ReportMetric(1/each, unit)
 			b.ReportMetric(each/alone, "ratio")
 			b.ReportMetric(1.2, "aim-max")
 		})
 	}
 }
 
-// BenchmarkList lists the same fifty cases that wait, among those on file.
+func fifty(int) int { return 50 }
+
+// BenchmarkList lists the same fifty cases that wait.
 func BenchmarkList(b *testing.B) {
-	for _, n := range manyOnFile() {
-		b.Run(fmt.Sprint(n, " cases on file"), func(b *testing.B) {
-			admin := database(b)
-			d := disclosing(b, admin, Options{})
-			fill(b, admin, 50, disclose.Recorded, 30)
-			fill(b, admin, n/2, disclose.Noticed, 400)
-			fill(b, admin, n/2-50, disclose.Released, 400)
-			r := &disclose.Registrar{Cases: d.Cases, Now: func() time.Time { return day.Add(time.Hour) }}
-			for b.Loop() {
-				if waiting, _, err := r.Waiting(b.Context(), disclose.Cursor{}); err != nil || len(waiting) != 50 {
-					b.Fatal(len(waiting), err, cause(err))
-				}
-			}
-		})
+	amongOnFile(b, "lists/s", fifty, func(b *testing.B, d *Disclosing) {
+		r := &disclose.Registrar{Cases: d.Cases, Now: func() time.Time { return day.Add(time.Hour) }}
+		if waiting, _, err := r.Waiting(b.Context(), disclose.Cursor{}); err != nil || len(waiting) != 50 {
+			b.Fatal(len(waiting), err, cause(err))
+		}
+	})
+}
+
+// BenchmarkFiled counts what a court, of which all on file is, filed on a day of ten years and in
+// the month that ends with it, as each filing does twice.
+func BenchmarkFiled(b *testing.B) {
+	amongOnFile(b, "counts/s", fifty, func(b *testing.B, d *Disclosing) {
+		if filed, err := d.Cases.Filed(b.Context(), "court", "police", day, math.MaxInt64); err != nil || filed.Today > filed.Authority30 {
+			b.Fatal(filed, err, cause(err))
+		}
+	})
+}
+
+// Each queue, and the count of what was filed, is read from its index, however many cases are
+// on file.
+func TestEveryQueueHasItsIndex(t *testing.T) {
+	admin := database(t)
+	for _, state := range []disclose.State{disclose.Recorded, disclose.Released, disclose.Noticed} {
+		fill(t, admin, 4000, state, 400)
 	}
+	conn := connect(t, admin)
+	if _, err := conn.Exec(t.Context(), `SET search_path = penname; SET plan_cache_mode = force_generic_plan`); err != nil {
+		t.Fatal(err)
+	}
+	reads := func(what, sql string, args []any, indexes ...string) {
+		t.Helper()
+		rows, err := conn.Query(t.Context(), `EXPLAIN `+sql, args...)
+		if err != nil {
+			t.Fatal(what, err)
+		}
+		lines, err := pgx.CollectRows(rows, pgx.RowTo[string])
+		plan := strings.Join(lines, "\n")
+		if err != nil || strings.Contains(plan, "Seq Scan on cases") {
+			t.Errorf("%s: %v\n%s", what, err, plan)
+		}
+		for _, index := range indexes {
+			if !strings.Contains(plan, " "+index+" ") {
+				t.Errorf("%s: not by %s\n%s", what, index, plan)
+			}
+		}
+	}
+	for q, index := range map[disclose.Queue]string{disclose.ForCustodians: "cases_for_custodians", disclose.ForNotice: "cases_for_notice",
+		disclose.ForExpiry: "cases_for_expiry", disclose.ForValidation: "cases_for_validation"} {
+		reads(index, summarySQL+queueSQL[q], []any{day, time.Time{}, int64(-1), 1000}, index)
+	}
+	reads("filed", filedSQL, []any{"court", "police", day, int64(math.MaxInt64)}, "cases_filed_by", "cases_filed_for")
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -108,6 +109,31 @@ func (c *Client) Exhibit(ctx context.Context, caseID string, digest [32]byte) (i
 		return nil, err
 	}
 	return io.NopCloser(bytes.NewReader(b)), nil
+}
+
+// PutShortExhibits stores several short exhibits (exhibit.MaxShort, exhibit.MaxTogether) as
+// PutExhibit does, all or none. What is stored already stays as it is.
+func (c *Client) PutShortExhibits(ctx context.Context, caseID string, sealed map[[32]byte][]byte) error {
+	b := JoinExhibits(sealed)
+	return c.call(ctx, http.MethodPut, Fill(PathShort, caseID), nil, sealedBytes{bytes.NewReader(b), int64(len(b))}, nil)
+}
+
+// ShortExhibits fetches what is stored of several short exhibits, by their digests. Nothing
+// of it is checked here, as with Exhibit.
+func (c *Client) ShortExhibits(ctx context.Context, caseID string, digests [][32]byte) (map[[32]byte][]byte, error) {
+	var of []byte
+	for _, d := range digests {
+		of = append(of, d[:]...)
+	}
+	b, err := ask[[]byte](ctx, c, http.MethodGet, Fill(PathShort, caseID)+"?"+ParamOf+"="+base64.RawURLEncoding.EncodeToString(of), nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	sealed, ok := SplitExhibits(b)
+	if !ok {
+		return nil, ErrUnreachable
+	}
+	return sealed, nil
 }
 
 // PutCopy stores what a custodian encrypted again and signed (exhibit.Reseal), to the

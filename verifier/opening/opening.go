@@ -156,7 +156,7 @@ func (o *Opening) decide(since []*policy.Bundle) (policy.Decision, error) {
 	switch {
 	case !decision.Allowed:
 		return decision, ErrUnlawful.Because(decision.Refusal)
-	case !policy.KindOf(decision.Warrant.Kind).Answered:
+	case !policy.KindOf(decision.Warrant.Kind).Answered, o.recorded.Validated != (decision.Warrant.Kind == policy.Emergency && decision.Validated):
 		return decision, ErrUnlawful
 	}
 	o.Case, o.Warrant, o.WarrantHash = last.Case, decision.Warrant, decision.WarrantHash

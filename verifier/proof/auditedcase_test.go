@@ -222,6 +222,11 @@ func TestAuditOfWithdrawalAndAnnulment(t *testing.T) {
 func TestAuditOfAnEmergency(t *testing.T) {
 	const hours = 48 * time.Hour
 	validate := func(h *history, c int64) { h.warrant(Validation, 0, about(c)) }
+	more := func(h *history, c int64) {
+		h.vote(c, "ombudsman", 0b100)
+		h.decide(c, 0b100)
+		h.release(c, 0b100)
+	}
 	lapse := func(h *history, c int64) { h.add(LapsedLeaf(h.now, c, []string{"name"}, 2)) }
 	for name, tc := range map[string]struct {
 		tell func(h *history, c int64)
@@ -243,9 +248,7 @@ func TestAuditOfAnEmergency(t *testing.T) {
 		}, []string{FindingWord}},
 		"authorised and released after it lapsed": {func(h *history, c int64) {
 			lapse(h.later(hours), c)
-			h.vote(c, "ombudsman", 0b100)
-			h.decide(c, 0b100)
-			h.release(c, 0b100)
+			more(h, c)
 		}, []string{FindingLapsed, FindingLapsed}},
 		"released when its hours were over": {func(h *history, c int64) {
 			h.later(hours + time.Second)
@@ -257,7 +260,11 @@ func TestAuditOfAnEmergency(t *testing.T) {
 			h.decide(c, 0b100)
 			h.add(ReleasedLeaf(h.now, c, [32]byte{1}, Marks{0b100}))
 		}, []string{FindingTime}},
-		"the clock goes back": {func(h *history, c int64) { validate(h.later(-time.Second), c) }, []string{FindingDay}},
+		"another clock, that is behind":          {func(h *history, c int64) { validate(h.later(-MaxSkew), c) }, nil},
+		"the clock goes back":                    {func(h *history, c int64) { validate(h.later(-MaxSkew-time.Second), c) }, []string{FindingDay}},
+		"released by a clock that is behind":     {func(h *history, c int64) { more(h.later(-MaxSkew), c) }, nil},
+		"released by a clock that goes back":     {func(h *history, c int64) { more(h.later(-MaxSkew-time.Second), c) }, []string{FindingDay, FindingDay}},
+		"released by clocks that go on and back": {func(h *history, c int64) { more(h.later(time.Minute), c); validate(h.later(-MaxSkew-time.Second), c) }, []string{FindingDay}},
 	} {
 		h := newHistory(t)
 		c := h.warrant(Emergency, 3)
@@ -273,6 +280,21 @@ func TestAuditOfAnEmergency(t *testing.T) {
 	h.later(hours)
 	h.add(LapsedLeaf(h.now, c, nil, 0))
 	h.want("what is no emergency does not lapse", FindingOrder)
+}
+
+// An emergency that was validated before it was filed says so, and does not lapse.
+func TestAuditOfAnEmergencyValidatedBeforeFiling(t *testing.T) {
+	h := newHistory(t)
+	c := h.warrant(Emergency, 2, func(l *Leaf) { l.Validated = true })
+	h.opened(c, 0b01)
+	h.later(72 * time.Hour)
+	h.opened(c, 0b10)
+	h.want("after its hours")
+	if r := h.audit(h.now); slices.ContainsFunc(r.Deadlines, func(d Deadline) bool { return d.What == DeadlineValidation }) {
+		t.Error(r.Deadlines)
+	}
+	h.add(LapsedLeaf(h.now, c, []string{"name"}, 2))
+	h.want("a lapse", FindingOrder)
 }
 
 // Secrecy can be moved, but not for ever; a preservation extended, by the days of the

@@ -96,11 +96,19 @@ func (a *auditor) dated(c *auditedCase, l Leaf) {
 	switch {
 	case (l.At != "") != counted:
 		a.found(FindingTime)
-	case l.At != "" && l.At < c.at:
+	case before(l.At, c.at):
 		a.found(FindingDay)
-	case l.At != "":
-		c.at = l.At
+	default:
+		c.at = max(c.at, l.At)
 	}
+}
+
+// before reports whether a second is so long before an earlier leaf's that no two right
+// clocks say both. What decides, as the hours of an emergency, is not forgiven that.
+func before(at, earlier string) bool {
+	a, err1 := time.Parse(secondLayout, at)
+	b, err2 := time.Parse(secondLayout, earlier)
+	return err1 == nil && err2 == nil && a.Before(b.Add(-MaxSkew))
 }
 
 // addBundle: rules cannot return, and come into force only after those they name,

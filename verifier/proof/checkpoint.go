@@ -19,7 +19,9 @@ const (
 	// MaxCheckpoint bounds what is parsed, in bytes: [note.Open] stops at 100
 	// signatures, which fit.
 	MaxCheckpoint = 64 << 10
-	// MaxSkew is how far a witness's clock may run ahead of ours.
+	// MaxSkew is how far a witness's clock may run ahead of ours, and how far the clocks of
+	// a registrar's machines may differ in what an emergency's leaves say: the five minutes
+	// that clocks are forgiven everywhere else.
 	MaxSkew = 5 * time.Minute
 )
 

@@ -81,6 +81,11 @@ func (s seat) exhibits(ctx context.Context, id string) exhibit.Fetch {
 	}
 }
 
+// shortExhibits asks for several at once.
+func shortExhibits(ctx context.Context, r *registrar.Client, id string) exhibit.FetchShort {
+	return func(digests [][32]byte) (map[[32]byte][]byte, error) { return r.ShortExhibits(ctx, id, digests) }
+}
+
 func (s seat) copies(ctx context.Context, id string) custodian.FetchCopy {
 	return func(digest [32]byte, recipient string) ([]byte, error) {
 		copied, err := s.client.Copy(ctx, id, digest, recipient)

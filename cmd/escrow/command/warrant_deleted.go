@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,9 @@ func warrantDeleted(p *program) *cobra.Command {
 				return err
 			}
 			sealed, err := r.Package(ctx, args[0])
+			if said := (*registrar.Problem)(nil); errors.As(err, &said) && said.Code == "warrant.quorum_not_met" {
+				return requester.ErrNothingDelivered
+			}
 			if err != nil {
 				return err
 			}
@@ -50,7 +54,8 @@ func warrantDeleted(p *program) *cobra.Command {
 		})
 	c.Long = "States that what was delivered of a case is deleted: once its use is forbidden, because a court\n" +
 		"annulled the order or an emergency lapsed, or when it is not needed any more. The statement stands with the case as the requester's word, and the public\n" +
-		"log says that there is one. Only who can open the package can make it; nobody can check that it is true."
+		"log says that there is one. Only who can open the package can make it; nobody can check that it is true.\n" +
+		"It is made once: it cannot be changed or taken back, so read it before you send it."
 	c.Flags().StringVar(&key, "key", "", "file with the requester's secret delivery key (mode 0600)")
 	c.Flags().StringVar(&text, "text", "", "what was deleted and when, in your words; whoever knows the case's id can read it")
 	return c

@@ -19,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -100,8 +101,15 @@ func warrantFile(p *program) *cobra.Command {
 			if e.withheld && folder != "" {
 				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
 			}
-			if w, err := policy.ParseUnverified(s.Warrant); err == nil && policy.KindOf(w.Kind).Earlier {
+			w, err := policy.ParseUnverified(s.Warrant)
+			if err == nil && w.Kind == policy.Emergency && slices.ContainsFunc(st.Deadlines, func(d opening.Deadline) bool { return !d.Met && strings.Contains(d.What, "lapses") }) {
+				text += "\n" + haveValidated(args[0])
+			}
+			if err == nil && policy.KindOf(w.Kind).Earlier {
 				text = "the " + w.Kind + " is a case of its own, and opens nothing; escrow warrant status tells of the case that it is about\n" + text
+				if filed.About != nil {
+					text += "\nit is about\n" + filed.About.At(p.Now())
+				}
 			}
 			return p.print(st, text)
 		})
@@ -207,18 +215,66 @@ func (e exhibits) send(ctx context.Context, p *program, r *registrar.Client, id 
 		missing[digest] = true
 	}
 	sent := 0
-	for _, x := range e.want {
-		if !missing[hex.EncodeToString(x.Digest[:])] {
-			continue
-		}
-		if err := e.sendOne(ctx, r, id, x); err != nil {
-			return err
-		}
-		if sent++; sent%100 == 0 || sent == len(missing) {
+	count := func(n int) {
+		if sent += n; sent/100 > (sent-n)/100 || sent == len(missing) {
 			p.progress("sent %d of %d exhibits\n", sent, len(missing))
 		}
 	}
+	var short, long []token.Exhibit
+	for _, x := range e.want {
+		switch {
+		case !missing[hex.EncodeToString(x.Digest[:])]:
+		case exhibit.SealedSize(x.Length, len(e.recipients)) <= exhibit.MaxShort:
+			short = append(short, x)
+		default:
+			long = append(long, x)
+		}
+	}
+	if err := e.sendShort(ctx, r, id, short, count); err != nil {
+		return err
+	}
+	for _, x := range long {
+		if err := e.sendOne(ctx, r, id, x); err != nil {
+			return err
+		}
+		count(1)
+	}
 	return nil
+}
+
+// sendShort encrypts some while those before them are sent.
+func (e exhibits) sendShort(ctx context.Context, r *registrar.Client, id string, all []token.Exhibit, count func(n int)) error {
+	type batch struct {
+		sealed map[[32]byte][]byte
+		err    error
+	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	batches := make(chan batch)
+	go func() {
+		defer close(batches)
+		for some := range slices.Chunk(all, exhibit.MaxTogether) {
+			sealed, err := exhibit.SealShort(some, e.files, e.recipients)
+			select {
+			case batches <- batch{sealed, err}:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	for b := range batches {
+		if b.err != nil {
+			if refusal.Of(b.err) == nil {
+				return secretfile.ErrUnreadable.Because(b.err)
+			}
+			return b.err
+		}
+		if err := r.PutShortExhibits(ctx, id, b.sealed); err != nil {
+			return err
+		}
+		count(len(b.sealed))
+	}
+	return ctx.Err()
 }
 
 func (e exhibits) sendOne(ctx context.Context, r *registrar.Client, id string, x token.Exhibit) error {

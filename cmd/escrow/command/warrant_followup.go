@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 )
@@ -37,6 +38,11 @@ func (f *followUp) run(p *program, kind, file string, complete func(w *policy.Wa
 	if f.other {
 		if err := require([2]string{"bundle", f.bundle}); err != nil {
 			return err
+		}
+	}
+	for _, name := range f.targets {
+		if penName, platform, _ := strings.Cut(name, "@"); penName == "" || platform == "" {
+			return shell.UsageError("--target takes PENNAME@PLATFORM, both as the earlier warrant names them")
 		}
 	}
 	k, err := secretfile.ReadKey(f.key)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -48,6 +49,9 @@ func warrantOpen(p *program) *cobra.Command {
 				if err := saveDelivery(save, d); err != nil {
 					return err
 				}
+				if !p.json {
+					fmt.Fprintf(p.Stderr, "saved: %s, the delivery as it came; whether it opens is said beside\n", save)
+				}
 			}
 			since, err := p.since(ctx, d, b)
 			if err != nil {
@@ -57,6 +61,7 @@ func warrantOpen(p *program) *cobra.Command {
 				sealed, err := r.Exhibit(ctx, args[0], digest)
 				return sealed, missing(err)
 			}}
+			read.Short = shortExhibits(ctx, r, args[0])
 			if to := (&exhibitFolder{dir: folder}); folder != "" {
 				read.Save = to.save
 			}

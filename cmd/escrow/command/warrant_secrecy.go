@@ -26,6 +26,9 @@ func warrantSecrecy(p *program) *cobra.Command {
 				if ends, err = time.Parse(time.DateOnly, until); err != nil {
 					return shell.UsageError("--until takes a day, for example 2027-03-01")
 				}
+				if !ends.After(p.Now()) {
+					return shell.UsageError("that day is past, and secrecy that is over cannot come back; to end it now, use --lift")
+				}
 			}
 			return f.run(p, policy.SecrecyChange, args[0], func(w *policy.Warrant) { w.Secrecy = policy.Secrecy{Ends: ends, Reason: f.grounds} })
 		})

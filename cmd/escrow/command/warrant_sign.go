@@ -37,9 +37,9 @@ const exampleDraft = `{
 
 var kinds = strings.Join(policy.KindNames(func(policy.Kind) bool { return true }), ", ")
 
-// noSecrecy is said of a warrant whose secrecy is over when it begins: it may be meant,
-// or a wrong year.
-const noSecrecy = "note: the secrecy of this warrant ends before it begins, so there is none: whoever it names is told before anything is opened"
+// noSecrecy is said of a warrant whose secrecy is over when it begins, or counts as none: it
+// may be meant, or a wrong year.
+const noSecrecy = "note: this warrant has no secrecy: it ends before it begins, or sooner than the bundle's min_secrecy_days, and less counts as none. Whoever it names is told before anything is opened"
 
 // signFlags are what signing a warrant takes.
 type signFlags struct {
@@ -93,13 +93,17 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 			return err
 		}
 		text = fmt.Sprintf("signed: %s, file %s, expires %s\n%s",
-			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.next(b, w))
+			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.next(b, w, earlier))
 	}
 	return p.print(said, text)
 }
 
-// next says what is done with a signed warrant.
-func (f *signFlags) next(b *policy.Bundle, w *policy.Warrant) string {
+// next says what is done with a signed warrant. A validation of anything but an emergency is no
+// case of its own.
+func (f *signFlags) next(b *policy.Bundle, w *policy.Warrant, earlier string) string {
+	if e, err := policy.ParseUnverified(earlier); err == nil && w.Kind == policy.Validation && e.Kind != policy.Emergency {
+		return "Next: whoever files the warrant files this with it: escrow warrant file WARRANT --countersigned " + f.out.File + " … --server …"
+	}
 	kind, with := policy.KindOf(w.Kind), ""
 	if kind.Evidence {
 		with = " --evidence …"
@@ -109,9 +113,18 @@ func (f *signFlags) next(b *policy.Bundle, w *policy.Warrant) string {
 	}
 	before := ""
 	if who := b.Countersigners(w); len(who) > 0 {
-		before, with = "Before it is filed, for each of "+strings.Join(who, ", ")+": escrow warrant validate "+f.out.File+" …\n", with+" --countersigned …"
+		before, with = "Before it is filed, it is signed by "+strings.Join(who, ", and by ")+": escrow warrant validate "+f.out.File+" …\n", with+" --countersigned …"
 	}
-	return before + "Next: escrow warrant file " + f.out.File + with + " --server …"
+	after := ""
+	if w.Kind == policy.Emergency {
+		after = "\n" + haveValidated(f.out.File)
+	}
+	return before + "Next: escrow warrant file " + f.out.File + with + " --server …" + after
+}
+
+// haveValidated says what becomes of an emergency that nobody validates.
+func haveValidated(file string) string {
+	return "Have it validated within the bundle's validation_hours from its filing, or it lapses: escrow warrant validate " + file + " …"
 }
 
 func warrantSign(p *program) *cobra.Command {
@@ -170,7 +183,11 @@ func warrantSign(p *program) *cobra.Command {
 		"name and no field. An emergency is a production that no judge has signed yet: it alone has the\n" +
 		"deadline eight_hours. \"jointly\": [\"appeal-court\"] names authorities that sign too, \"recognises\"\n" +
 		"the order of another state (authority, country, file_number, sha256), \"role\": \"witness\" in a target\n" +
-		"somebody who is no suspect (victim, child), and \"dated_back\" says why it is issued on an earlier day.\n" +
+		"somebody who is no suspect (victim, child). A warrant of an earlier day has that day in \"issued_at\"\n" +
+		"(\"2027-01-05T09:00:00Z\") and says why in \"dated_back\"; an emergency cannot be dated back.\n" +
+		"Without secrecy the person is told first: \"secrecy\": {\"ends\": DAY, \"reason\": \"\"} with the day of\n" +
+		"the issue; what ends before the bundle's min_secrecy_days counts as none too. Such a warrant is not\n" +
+		"signed under a bundle while no registrar serves it: warrant.notice_first_not_served.\n" +
 		"Those about an earlier warrant have commands that draft them: escrow warrant --help."
 	f.add(c)
 	c.Flags().StringVar(&earlier, "earlier", "", "signed file of the warrant that this one follows up or is about: fills in its SHA-256, and what it does not allow is not signed")

@@ -3,6 +3,7 @@ package disclosetest
 import (
 	"bytes"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -38,6 +39,7 @@ func exhibits(t *testing.T, s Store) {
 		t.Error(err)
 	}
 
+	putShort(t, s, declare(4, 5, 6))
 	putCopies(t, s, a, b)
 
 	// What is told late is kept the longer, and what is open is kept.
@@ -148,6 +150,41 @@ func putExhibits(t *testing.T, s Store, a, b disclose.Case) {
 	}{{a.ID, 2}, {b.ID, 1}, {"none", 1}} {
 		if _, err := s.Exhibit(ctx, c.id, [32]byte{c.digest}); !errors.Is(err, disclose.ErrNoExhibit) {
 			t.Errorf("%v: %v", c, err)
+		}
+	}
+}
+
+// putShort: several are stored together, or none of them, and what is stored stays.
+func putShort(t *testing.T, s Store, c disclose.Case) {
+	t.Helper()
+	ctx := t.Context()
+	type all = map[[32]byte][]byte
+	four, five, six := [32]byte{4}, [32]byte{5}, [32]byte{6}
+	for _, put := range []struct {
+		name   string
+		id     string
+		sealed all
+		want   error
+	}{
+		{"none", c.ID, nil, nil},
+		{"one is not declared", c.ID, all{four: []byte("evil"), {9}: []byte("evil")}, disclose.ErrExhibitUndeclared},
+		{"one is declared in another case", c.ID, all{four: []byte("evil"), {1}: []byte("good")}, disclose.ErrExhibitUndeclared},
+		{"of no case", "none", all{four: []byte("evil")}, disclose.ErrExhibitUndeclared},
+		{"one is too long", c.ID, all{four: []byte("evil"), five: []byte("goods")}, disclose.ErrExhibitLength},
+		{"as declared", c.ID, all{four: []byte("four"), five: []byte("five")}, nil},
+		{"one is stored", c.ID, all{five: []byte("evil"), six: []byte("six!")}, nil},
+	} {
+		if err := s.PutExhibits(ctx, put.id, put.sealed); !errors.Is(err, put.want) {
+			t.Errorf("together, %s: %v", put.name, err)
+		}
+	}
+	got, err := s.ShortExhibits(ctx, c.ID, [][32]byte{six, five, {9}, {1}, four})
+	if want := (all{four: []byte("four"), five: []byte("five"), six: []byte("six!")}); err != nil || !maps.EqualFunc(got, want, bytes.Equal) {
+		t.Errorf("together: %q, %v", got, err)
+	}
+	for id, of := range map[string][][32]byte{c.ID: nil, "none": {four}} {
+		if got, err := s.ShortExhibits(ctx, id, of); err != nil || len(got) > 0 {
+			t.Errorf("together, of %s: %q, %v", id, got, err)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"maps"
 	"math"
 	"slices"
@@ -313,6 +314,42 @@ func (m *Memory) PutExhibit(_ context.Context, id string, digest [32]byte, seale
 		}
 		return nil
 	})
+}
+
+// PutExhibits implements [disclose.Cases].
+func (m *Memory) PutExhibits(ctx context.Context, id string, sealed map[[32]byte][]byte) error {
+	m.mu.Lock()
+	c, ok := m.find(withID(id))
+	m.mu.Unlock()
+	if !ok {
+		return disclose.ErrExhibitUndeclared
+	}
+	for digest, b := range sealed {
+		i := slices.IndexFunc(c.Exhibits, func(x disclose.SealedExhibit) bool { return x.Digest == digest })
+		switch {
+		case i < 0:
+			return disclose.ErrExhibitUndeclared
+		case c.Exhibits[i].Length != int64(len(b)):
+			return disclose.ErrExhibitLength
+		}
+	}
+	for digest, b := range sealed {
+		if err := m.PutExhibit(ctx, id, digest, b); err != nil && !errors.Is(err, disclose.ErrExhibitStored) {
+			return err
+		}
+	}
+	return nil
+}
+
+// ShortExhibits implements [disclose.Cases].
+func (m *Memory) ShortExhibits(ctx context.Context, id string, digests [][32]byte) (map[[32]byte][]byte, error) {
+	found := make(map[[32]byte][]byte)
+	for _, digest := range digests {
+		if b, err := m.Exhibit(ctx, id, digest); err == nil && len(b) <= exhibit.MaxShort {
+			found[digest] = b
+		}
+	}
+	return found, nil
 }
 
 // PutCopy implements [disclose.Cases].

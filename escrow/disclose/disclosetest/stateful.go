@@ -17,6 +17,7 @@ import (
 
 	"github.com/penname/penname/escrow/disclose"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -83,6 +84,8 @@ type run struct {
 	*rapid.T
 	ctx   context.Context
 	heard int // of unsealed
+
+	latest time.Time // that any clock showed
 }
 
 func begin(ctx context.Context, rt *rapid.T, s Store) (*run, error) {
@@ -91,7 +94,7 @@ func begin(ctx context.Context, rt *rapid.T, s Store) (*run, error) {
 		return nil, err
 	}
 	o.random, o.failing = rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "crashes"), 1)), true //nolint:gosec // crashes that can be repeated
-	return &run{orders: o, history: &history{cases: map[int64]*pastCase{}}, T: rt, ctx: ctx}, nil
+	return &run{orders: o, history: &history{cases: map[int64]*pastCase{}}, T: rt, ctx: ctx, latest: o.now()}, nil
 }
 
 // mine are the warrants of this run whose case is known.
@@ -242,10 +245,19 @@ func (r *run) later(rt *rapid.T, what string, earlier filed) deed {
 	return func() error { return r.file(r.ctx, f) }
 }
 
-// time passes, or a clock is set back to another day.
+// time passes, or a clock is set back: to another day, or by the minutes that an auditor forgives.
 func (r *run) time(rt *rapid.T) {
-	hours := rapid.SampledFrom([]int{-26, 1, 1, 3, 7, 20, 30, 50, 21 * 24, 32 * 24}).Draw(rt, "hours")
-	r.clock.Add(int64(hours) * 3600)
+	const day = 24 * time.Hour
+	by := rapid.SampledFrom([]time.Duration{-26 * time.Hour, -proof.MaxSkew, -time.Minute, time.Second, time.Hour, time.Hour, 3 * time.Hour, 7 * time.Hour,
+		20 * time.Hour, 30 * time.Hour, 50 * time.Hour, 21 * day, 32 * day}).Draw(rt, "time")
+	at := r.now().Add(by)
+	if right := r.latest.Add(-proof.MaxSkew); at.Before(right) && proof.Day(at) == proof.Day(r.latest) {
+		at = right
+	}
+	if at.After(r.latest) {
+		r.latest = at
+	}
+	r.clock.Store(at.Unix())
 }
 
 // check reads what the log says since, and holds the store and what was revealed against it.

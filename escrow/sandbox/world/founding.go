@@ -298,10 +298,10 @@ func (f *founding) startIdentityProvider(ctx context.Context, id, name string, p
 // them.
 func (f *founding) makeKeys() error {
 	var public jose.JSONWebKeySet
-	for _, key := range []struct {
+	for _, key := range [...]struct {
 		name string
 		alg  jose.SignatureAlgorithm
-	}{{"token", jose.EdDSA}, {"token-rsa", jose.RS256}} {
+	}{{"token", jose.EdDSA}, {"token-rsa", jose.RS256}} { // in this order: the first signs where nobody asks for another
 		k, err := f.keyFor(key.name, key.alg)
 		if err != nil {
 			return err

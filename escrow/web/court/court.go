@@ -39,6 +39,7 @@ var (
 	filing   = document.Bounds{Bytes: 16 << 20, Values: 20_000, Text: 2 << 20}
 	decision = document.Bounds{Bytes: 4<<20 + 16<<10, Values: 16, Text: 4<<20 + 8<<10} // shares of 900 targets
 	sealed   = document.Bounds{Bytes: 21 << 20, Values: math.MaxInt, Text: 21 << 20}   // an exhibit, encrypted; no JSON
+	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
 	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10} // 4,000 characters
@@ -89,6 +90,8 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodGet, registrar.PathExhibits, web.NoBody, web.Rate{}, s.exhibits)
 	edge.Handle(http.MethodPut, registrar.PathExhibit, sealed, exhibits, s.putExhibit)
 	edge.Handle(http.MethodGet, registrar.PathExhibit, web.NoBody, web.Rate{}, edge.Weighing(s.exhibit))
+	edge.Handle(http.MethodPut, registrar.PathShort, together, exhibits, s.putShortExhibits)
+	edge.Handle(http.MethodGet, registrar.PathShort, web.NoBody, web.Rate{}, edge.Weighing(s.shortExhibits))
 	edge.Handle(http.MethodPut, registrar.PathCopy, sealed, exhibits, s.putCopy)
 	edge.Handle(http.MethodGet, registrar.PathCopy, web.NoBody, web.Rate{}, edge.Weighing(s.copy))
 	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, web.Rate{}, s.custodian(s.waitingCases))
@@ -191,7 +194,10 @@ func listed(c disclose.Summary) registrar.CaseStatus {
 // countsOf is what whoever knows the id of a case may learn.
 func countsOf(c disclose.Case) registrar.CaseStatus {
 	yes, no := c.Votes()
-	st := registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: yes, Declined: no, Quorum: c.Quorum, Deadlines: c.Deadlines()}
+	st := registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: yes, Declined: no, Quorum: c.Quorum, Deadlines: c.Deadlines(), SuspendedUntil: c.SuspendedUntil()}
+	if !policy.KindOf(c.Kind).Decided {
+		st.Quorum = 0
+	}
 	for _, t := range c.Targets {
 		st.Targets = append(st.Targets, registrar.TargetStatus{TargetState: opening.TargetState{State: string(t.State), Code: t.Code}})
 	}
@@ -235,9 +241,12 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	filed, decision, err := s.Registrar.File(r.Context(), sub)
 	if err != nil {
-		facts := web.WithFacts{Err: err, Rules: decision.Rules}
+		facts := web.WithFacts{Err: err}
 		if !decision.Allowed {
 			facts.Grounds, facts.Targets = registrar.GroundsOf(decision), refusedIn(decision)
+		}
+		if facts.Grounds != nil || policy.ErrNoticeFirst.Is(err) { // else no rule has refused it
+			facts.Rules = decision.Rules
 		}
 		var wait *policy.WaitError
 		if errors.As(err, &wait) {
@@ -247,6 +256,14 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	st := answerOf(filed)
 	st.Rules, st.OverDaily = decision.Rules, decision.OverDaily
+	if hash, err := hex.DecodeString(decision.Warrant.Earlier); err == nil && len(hash) == 32 && policy.KindOf(filed.Kind).Earlier {
+		earlier, err := s.Registrar.Cases.Earlier(r.Context(), [32]byte(hash))
+		if err != nil {
+			return err
+		}
+		about := countsOf(earlier)
+		st.About = &about
+	}
 	for i, t := range refusedIn(decision) {
 		if i < len(st.Targets) && st.Targets[i].Code == t.Code {
 			st.Targets[i].Mend = t.Mend
@@ -337,6 +354,37 @@ func (s *side) putExhibit(w http.ResponseWriter, r *http.Request) error {
 	}
 	w.WriteHeader(http.StatusNoContent)
 	return nil
+}
+
+// putShortExhibits takes several, as putExhibit does one.
+func (s *side) putShortExhibits(w http.ResponseWriter, r *http.Request) error {
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		return err
+	}
+	all, ok := registrar.SplitExhibits(b)
+	if !ok {
+		return disclose.ErrExhibitLength
+	}
+	if err := s.Registrar.Cases.PutExhibits(r.Context(), r.PathValue(registrar.ParamCase), all); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// shortExhibits are those that are stored.
+func (s *side) shortExhibits(w http.ResponseWriter, r *http.Request) error {
+	of, err := document.DecodeBase64(r.URL.Query().Get(registrar.ParamOf))
+	if err != nil || len(of)%32 != 0 {
+		return disclose.ErrNoExhibit
+	}
+	var digests [][32]byte
+	for ; len(of) > 0; of = of[32:] {
+		digests = append(digests, [32]byte(of))
+	}
+	found, err := s.Registrar.ShortExhibits(r.Context(), r.PathValue(registrar.ParamCase), digests)
+	return writeSealed(w, registrar.JoinExhibits(found), err)
 }
 
 func (s *side) exhibit(w http.ResponseWriter, r *http.Request) error {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -172,6 +173,42 @@ func TestExhibitsTravelEncrypted(t *testing.T) {
 		}
 		if res.Body.Close(); res.StatusCode != http.StatusNotFound {
 			t.Errorf("%q: %d", digest, res.StatusCode)
+		}
+	}
+}
+
+// Short exhibits travel together, and no other way around what is checked of one.
+func TestShortExhibitsTravelTogether(t *testing.T) {
+	s := newExhibitSide(t)
+	long := strings.Repeat("x", exhibit.MaxShort)
+	id, x := s.file(t, "one", "two", long)
+	sealed := make(map[[32]byte][]byte)
+	for i, content := range []string{"one", "two"} {
+		var b bytes.Buffer
+		if err := exhibit.Seal(&b, s.recipients, strings.NewReader(content)); err != nil {
+			t.Fatal(err)
+		}
+		sealed[x[i].Digest] = b.Bytes()
+	}
+	if err := errors.Join(s.client.PutShortExhibits(t.Context(), id, sealed), s.put(t, id, x[2], long)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.client.ShortExhibits(t.Context(), id, [][32]byte{x[1].Digest, x[0].Digest, x[2].Digest, {}})
+	if err != nil || !maps.EqualFunc(got, sealed, bytes.Equal) {
+		t.Errorf("%d, %v", len(got), err)
+	}
+	many := make([][32]byte, exhibit.MaxTogether, exhibit.MaxTogether+1)
+	if got, err := s.client.ShortExhibits(t.Context(), id, append(many, x[0].Digest)); err != nil || len(got) > 0 {
+		t.Errorf("of more than travel together: %d, %v", len(got), err)
+	}
+	for name, got := range map[string]struct{ code, want string }{
+		"not declared": {code(s.client.PutShortExhibits(t.Context(), id, map[[32]byte][]byte{{}: nil})), "exhibit.undeclared"},
+		"cut":          {code(s.client.PutShortExhibits(t.Context(), id, map[[32]byte][]byte{x[0].Digest: nil})), "exhibit.length"},
+		"too much":     {code(s.client.PutShortExhibits(t.Context(), id, map[[32]byte][]byte{x[0].Digest: make([]byte, 9<<20)})), "server.body_too_large"},
+		"none":         {code(func() error { _, err := s.client.ShortExhibits(t.Context(), id, nil); return err }()), "exhibit.not_stored"},
+	} {
+		if got.code != got.want {
+			t.Errorf("%s: %q", name, got.code)
 		}
 	}
 }
