@@ -542,9 +542,20 @@ func (c *Case) sharesComplete(a *opening.Approval, votes []string) bool {
 }
 
 // signedApprovals are those of the custodians who agreed.
-func (c *Case) signedApprovals() (signed []string) {
+func (c *Case) signedApprovals() []string {
+	return c.signed(func(Approval) bool { return true })
+}
+
+// openedApprovals are those of them that a leaf has opened: before that no custodian learns how
+// another decided.
+func (c *Case) openedApprovals() []string {
+	last := c.lastDecided()
+	return c.signed(func(a Approval) bool { return a.Votes == nil || a.Leaf < last })
+}
+
+func (c *Case) signed(is func(Approval) bool) (signed []string) {
 	for _, a := range c.Approvals {
-		if a.Approved {
+		if a.Approved && is(a) {
 			signed = append(signed, a.Signed)
 		}
 	}

@@ -342,7 +342,7 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	}
 	f := opening.CaseFile{
 		Case: c.ID, Submission: c.Submission, Bundle: c.Bundle, Salt: c.Salt[:], Leaf: leaf,
-		Approvals: c.signedApprovals(), States: c.states(), Deadlines: c.Deadlines(),
+		Approvals: c.openedApprovals(), States: c.states(), Deadlines: c.Deadlines(),
 	}
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
 		return opening.CaseFile{}, err

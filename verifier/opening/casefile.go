@@ -20,7 +20,7 @@ type CaseFile struct {
 	Salt       []byte            `json:"salt"`   // 32 bytes: opens the commitments of the leaf
 	Leaf       LoggedLeaf        `json:"leaf"`   // the recorded warrant in the public log
 	Targets    []OpenedTarget    `json:"targets"`
-	Approvals  []string          `json:"approvals"` // signed approvals so far, see VerifyApproval
+	Approvals  []string          `json:"approvals"` // signed approvals that a leaf has opened so far, see VerifyApproval
 	Known
 
 	// Since targets are decided one by one. States are by target, in the order of the

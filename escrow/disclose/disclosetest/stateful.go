@@ -372,6 +372,15 @@ func (r *run) reviewed(f filed) {
 	if err != nil && !errors.Is(err, disclose.ErrWithdrawn) && !errors.Is(err, disclose.ErrAnnulled) && !errors.Is(err, disclose.ErrLapsed) {
 		r.Fatalf("a case is not shown: %v", err)
 	}
+	c, caseErr := r.store.Case(r.ctx, f.id)
+	if caseErr != nil {
+		r.Fatal(caseErr)
+	}
+	for _, a := range c.Approvals {
+		if !r.history.cases[c.RecordedLeaf].decisions[a.Leaf] && slices.Contains(shown.Approvals, a.Signed) {
+			r.Fatalf("the decision of %s is shown before a leaf opens it", a.Custodian)
+		}
+	}
 	if err == nil && (len(shown.Targets) != len(f.warrant.Targets) || len(shown.States) != len(shown.Targets)) {
 		r.Fatalf("%d targets are shown, and %d states", len(shown.Targets), len(shown.States))
 	}
