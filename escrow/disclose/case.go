@@ -375,7 +375,7 @@ func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundl
 	case err != nil, !c.sharesComplete(a, votes):
 		return ErrShares
 	case event == Approve && !decidedByTarget(since[0]) && slices.ContainsFunc(votes, func(v string) bool { return v != opening.Approve }):
-		return ErrOneVote
+		return ErrAllOrNone
 	}
 	for i, vote := range votes {
 		if t := c.Targets[i]; vote == opening.Approve && t.State == TargetReleased && t.Code != "" {

@@ -212,7 +212,7 @@ func TestDecide(t *testing.T) {
 		}, policy.ErrExpired, nil},
 		"a no in one vote for all": {approves, func(_ *Case, a *opening.Approval) {
 			a.Shares, a.Answers = shares[:1], []opening.Answer{{Vote: opening.Approve}, {Target: 1, Vote: opening.Decline}}
-		}, ErrOneVote, nil},
+		}, ErrAllOrNone, nil},
 		"a share for what is annulled": {approves, func(c *Case, _ *opening.Approval) {
 			done(c, Released, TargetReleased)
 			c.Targets[1].Code = ErrAnnulled.Code

@@ -79,7 +79,7 @@ var (
 	ErrNoticeFirst = policy.ErrNoticeFirst
 	ErrReason      = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
-	ErrOneVote = refusal.New(refusal.Invalid, "custodian.one_vote",
+	ErrAllOrNone = refusal.New(refusal.Invalid, "custodian.all_or_none",
 		"under the rules of this case all of its targets are opened or none, and this approval declines one of them: nothing of it counts; approve all, or decline the case")
 	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
 		"this custodian has approved this case, and a decision counts once: it cannot be declined any more")

@@ -24,6 +24,7 @@ import (
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/escrow/seal/threshold"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -318,6 +319,29 @@ func TestD05IllegalTransitions(t *testing.T) {
 		}
 	}
 	consistent(t, d)
+}
+
+// A custodian who approved, and declined under newer rules, is no part of a quorum: not by SQL either.
+func TestWhoDeclinedSinceCountsNoMore(t *testing.T) {
+	d := disclosing(t, database(t), Options{})
+	c := file(t, d, 2)
+	apply(t, d, c.ID, approve("bar"))
+	if err := install(t.Context(), d, []byte(`{"next":1}`), nil); err != nil {
+		t.Fatal(err)
+	}
+	says := func(custodian string, approved bool, leaf proof.Leaf, more ...disclose.Step) func(disclose.Case) (disclose.Change, error) {
+		return func(c disclose.Case) (disclose.Change, error) {
+			a := disclose.Approval{Custodian: custodian, Approved: approved, Signed: "signed by " + custodian, Bundle: strings.Repeat("ab", 32)}
+			event := map[bool]disclose.Event{true: disclose.Approve, false: disclose.Decline}[approved]
+			return disclose.Change{Approval: &a, Steps: append([]disclose.Step{{Event: event, Leaf: leaf}}, more...)}, nil
+		}
+	}
+	apply(t, d, c.ID, says("bar", false, proof.ApprovalLeaf(day, c.RecordedLeaf, "bar", "declined.other", c.Salt, []byte("no"))))
+	_, err := d.Cases.Apply(t.Context(), c.ID, says("ombudsman", true, proof.ApprovalLeaf(day, c.RecordedLeaf, "ombudsman", "", c.Salt, []byte("yes")),
+		disclose.Step{Event: disclose.Authorise, Leaf: leafOf(&c, proof.KindAuthorised)}))
+	if !strings.Contains(fmt.Sprint(cause(err)), "cases_quorum") {
+		t.Errorf("authorised by one of two: %v", err)
+	}
 }
 
 // D06: a duplicate is the same thing again, or a refusal, never an error of the

@@ -73,6 +73,7 @@ GRANT SELECT (case_id, n, authorised_leaf, released_leaf, package), INSERT (case
 GRANT SELECT (case_id, leaf), INSERT (case_id, leaf) ON annulments TO penname_disclosing;
 GRANT SELECT (case_id, said, mac, leaf), INSERT (case_id, said, mac, leaf) ON deletions TO penname_disclosing;
 GRANT EXECUTE ON FUNCTION newest_leaf_is(text, bigint) TO penname_disclosing;
+GRANT EXECUTE ON FUNCTION last_decisions(text) TO penname_disclosing;
 GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle, votes), INSERT (case_id, custodian, approved, signed, leaf, bundle, votes) ON approvals TO penname_disclosing;
 GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target) ON notices TO penname_disclosing;
 GRANT SELECT (leaf, target, case_id), INSERT (leaf, target, case_id, place, hidden) ON suspensions TO penname_disclosing;
