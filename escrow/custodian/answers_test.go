@@ -177,6 +177,35 @@ func TestAWrongTargetDoesNotHoldUpTheRest(t *testing.T) {
 	}
 }
 
+// New rules come into force, and a target has ended since the answer: the same answer about
+// what is left is signed again, and another one leaves no trace that would lock the folder.
+func TestTheSameAnswerUnderNewRulesAboutWhatIsLeft(t *testing.T) {
+	v, w := seated(t, nil)
+	c := w.File(2, 1, nil)
+	f := c.CaseFile()
+	alba, r := v.reads("alba", c, f)
+	no, yes := Answer{Target: "1", Says: []string{"no"}, Reason: "press_freedom"}, Answer{Target: "2", Says: []string{"yes"}}
+	if _, err := alba.Approve(r, []Answer{no, yes}, openingtest.Now); err != nil {
+		t.Fatal(err)
+	}
+	v.since = append(v.since, v.seats("alba", w.Bundle, "alba"))
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "withdrawn"}}
+	_, r = v.reads("alba", c, f)
+	if _, err := alba.Approve(r, []Answer{{Target: "1", Says: []string{"yes"}}}, openingtest.Now); !errors.Is(err, ErrSignedOtherwise) {
+		t.Error("another answer:", err)
+	}
+	signed, err := alba.Approve(r, []Answer{no}, openingtest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := opening.VerifyApproval(signed, v.since[1]); err != nil || a.InForce != v.since[1].Hash() || len(a.Answers) != 1 || a.Decision != opening.Decline {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if again, err := alba.Approve(r, []Answer{no}, openingtest.Now); err != nil || again != signed {
+		t.Error("again:", err)
+	}
+}
+
 // emergency makes the warrant an order in an emergency.
 func emergency(w *policy.Warrant) { w.Kind, w.Deadline = policy.Emergency, policy.EightHours }
 
