@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	"github.com/penname/penname/escrow/exhibit"
@@ -229,6 +230,41 @@ func TestTheLogSaysWhetherAnEmergencyWasValidated(t *testing.T) {
 		if _, err := v.open("bruno").Review(f.Case, f, v.since, openingtest.Now); !errors.Is(err, ErrCaseMismatch) {
 			t.Error("shown otherwise than the log says:", err)
 		}
+	}
+}
+
+// Nobody approves an emergency whose hours are over unless the log says that it was validated
+// in time.
+func TestNobodyApprovesAnEmergencyThatWasNotValidated(t *testing.T) {
+	v, w := seated(t, nil)
+	c := w.File(1, 1, emergency)
+	over := openingtest.Now.Add(time.Duration(w.Bundle.ValidationHours) * time.Hour)
+	review := func(id string, at time.Time, validated int64) error {
+		t.Helper()
+		f := c.CaseFile()
+		if validated >= 0 {
+			leaf := c.Prove(validated)
+			f.Known.Validated = &leaf
+		}
+		_, err := v.open(id).Review(f.Case, f, v.since, at)
+		return err
+	}
+	if err := review("alba", over, -1); err != nil {
+		t.Error("in its last second:", err)
+	}
+	if err := review("alba", over.Add(time.Second), -1); !errors.Is(err, opening.ErrNotValidated) {
+		t.Error("after its hours:", err)
+	}
+	w.Clock = over
+	if err := review("alba", over.Add(time.Second), c.Validate("court")); err != nil {
+		t.Error("validated in time:", err)
+	}
+	w.Clock = over.Add(time.Second)
+	if err := review("bruno", over.Add(time.Hour), c.Validate("court")); !errors.Is(err, opening.ErrNotValidated) {
+		t.Error("validated late:", err)
+	}
+	if err := review("bruno", over.Add(time.Hour), w.File(1, 1, emergency, "court").Validate("court")); !errors.Is(err, opening.ErrNotLogged) {
+		t.Error("another case was:", err)
 	}
 }
 

@@ -167,6 +167,11 @@ func (r *Registrar) knownOf(ctx context.Context, c Case) (opening.Known, error) 
 	}
 	filed, err := r.Cases.Filed(ctx, c.Authority, c.Requester, day, c.RecordedLeaf)
 	known.Filed = &filed
+	if err == nil && c.ValidatedLeaf != 0 {
+		var validated opening.LoggedLeaf
+		validated, err = r.logged(ctx, c.ValidatedLeaf)
+		known.Validated = &validated
+	}
 	return known, err
 }
 
