@@ -461,14 +461,15 @@ func (o *order) checkSecrecy() error {
 	if o.kind.Clock == ClockNone && o.Kind != SecrecyChange {
 		return nil
 	}
-	days, from := o.b.secrecyDays(o.Warrant), o.IssuedAt
+	days, from, class := o.b.secrecyDays(o.Warrant), o.IssuedAt, o.class
 	if o.Kind == SecrecyChange && o.earlier != nil {
 		from = o.earlier.IssuedAt // of the first issue, however often it is changed
+		class = o.b.OffenceClass(o.earlier.OffenceClass)
 	}
 	if !plausible(o.Secrecy.Ends) || wholeDays(from, o.Secrecy.Ends) > int64(o.b.MaxSecrecyDays) || days > 0 && document.Blank(o.Secrecy.Reason) {
 		return ErrSecrecy
 	}
-	if days > 0 && o.class != nil && o.class.NoticeFirst {
+	if days > 0 && class != nil && class.NoticeFirst {
 		return ErrToldFirst
 	}
 	return nil
