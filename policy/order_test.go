@@ -468,6 +468,12 @@ func TestWhatTheEarlierWarrantMustBe(t *testing.T) {
 		"secrecy to the maximum":               {SecrecyChange, "crown-court", nil, func(f *filing) { f.Secrecy = Secrecy{f.IssuedAt.AddDate(0, 0, 365), "He hides."} }, nil},
 		"secrecy beyond the first issue":       {SecrecyChange, "crown-court", of(func(f *filing) { f.IssuedAt = now.Add(-2 * time.Hour) }), func(f *filing) { f.Secrecy = Secrecy{f.IssuedAt.AddDate(0, 0, 365), "He hides."} }, ErrSecrecy},
 		"secrecy that is longer for no reason": {SecrecyChange, "crown-court", nil, func(f *filing) { f.Secrecy.Ends = f.IssuedAt.AddDate(0, 0, 100) }, ErrSecrecy},
+		"secrecy to the maximum of the rules of its day": {SecrecyChange, "crown-court", nil, func(f *filing) {
+			f.Secrecy, f.known.Earlier.MaxSecrecyDays = Secrecy{f.IssuedAt.AddDate(0, 0, 90), "He hides."}, 90
+		}, nil},
+		"secrecy beyond the rules of its day": {SecrecyChange, "crown-court", nil, func(f *filing) {
+			f.Secrecy, f.known.Earlier.MaxSecrecyDays = Secrecy{f.IssuedAt.AddDate(0, 0, 91), "He hides."}, 90
+		}, ErrSecrecy},
 		"secrecy of what a person is told first, under another class": {SecrecyChange, "crown-court", of(defamation), func(f *filing) {
 			f.Secrecy, f.OffenceClass = Secrecy{f.IssuedAt.AddDate(0, 0, 100), "He hides."}, "threat_to_life"
 		}, ErrToldFirst},

@@ -175,6 +175,24 @@ func (r *Registrar) knownOf(ctx context.Context, c Case) (opening.Known, error) 
 	return known, err
 }
 
+// underItsRules adds what the bundle says under which an earlier warrant was recorded.
+func (r *Registrar) underItsRules(ctx context.Context, earlier *policy.Recorded) (*policy.Recorded, error) {
+	if earlier == nil {
+		return nil, nil
+	}
+	w, err := policy.ParseUnverified(earlier.Warrant)
+	if err != nil {
+		return nil, err
+	}
+	since, err := r.Rules.Since(ctx, w.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	with := *earlier
+	with.MaxSecrecyDays = since[0].MaxSecrecyDays
+	return &with, nil
+}
+
 // earlier is the warrant that s names as its earlier one, whose leaf may show that
 // evidence was there before a key was reported stolen; nil if it is not on file.
 func (r *Registrar) earlier(ctx context.Context, s policy.Submission) (*opening.EarlierWarrant, error) {
