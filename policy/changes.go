@@ -243,8 +243,16 @@ func (d *difference) quorums(of string, was, is []TargetQuorum) {
 			d.say("%s is %s, where it was %s.", what, orOthers(after), orOthers(before))
 			continue
 		}
-		d.number(what, before, after, "")
+		d.number(what, before, after, d.needed(after))
 	}
+}
+
+// needed says of a quorum below the threshold that it is not enough.
+func (d *difference) needed(quorum int) string {
+	if quorum < d.is.Threshold {
+		return fmt.Sprintf(", but %d are needed still", d.is.Threshold)
+	}
+	return ""
 }
 
 func orOthers(quorum int) string {
@@ -308,15 +316,15 @@ func (d *difference) rules() {
 		func(r placedRule) { d.say("Rule %s is gone: its title was %q.", r.id, r.said["title"]) },
 		func(was, is placedRule) {
 			for _, a := range annotations {
-				d.text(fmt.Sprintf("%s of rule %s", a.what, is.id), was.said[a.name], is.said[a.name])
+				d.annotation(fmt.Sprintf("%s of rule %s", a.what, is.id), a.name, was.said, is.said)
 			}
 			d.text("The file of rule "+is.id, was.file, is.file)
 			if was.text != is.text {
-				d.say("Rule %s (%s) changes: it was %q and is %q.", is.id, is.said["title"], was.text, is.text)
+				d.said = append(d.said, fmt.Sprintf("In rule %s (%s) the condition changes. It was\n%s\nand is\n%s", is.id, is.said["title"], indented(was.text), indented(is.text)))
 			}
 		},
 		func(r placedRule) {
-			d.say("Rule %s is new: it says %q.", r.id, r.text)
+			d.said = append(d.said, fmt.Sprintf("Rule %s is new and says\n%s", r.id, indented(r.text)))
 			for _, a := range annotations {
 				d.text(fmt.Sprintf("%s of rule %s", a.what, r.id), "", r.said[a.name])
 			}
@@ -329,6 +337,7 @@ func (d *difference) rules() {
 		switch {
 		case !had:
 			d.say("Rule file %s is new.", name)
+			d.remarks(name, "", text)
 		case !has:
 			d.say("Rule file %s is gone.", name)
 		case before[name] != nil || after[name] != nil:
@@ -336,9 +345,94 @@ func (d *difference) rules() {
 				d.say("Rule file %s changes from %s to %s and is not one that can be read: %v.", name, mark([]byte(old)), mark([]byte(text)), cmp.Or(after[name], before[name]))
 			}
 		case old != text:
-			d.say("Rule file %s is written otherwise, from %s to %s: beside the rules named here, its comments and spaces.", name, mark([]byte(old)), mark([]byte(text)))
+			d.file(name, old, text, inFile(was, name), inFile(is, name))
 		}
 	}
+}
+
+// file says what changes in a rule file beside what its rules say.
+func (d *difference) file(name, old, text string, was, is []placedRule) {
+	said := len(d.said)
+	d.remarks(name, old, text)
+	ids := func(rules []placedRule) (all []string) {
+		for _, r := range rules {
+			all = append(all, r.id)
+		}
+		return all
+	}
+	if reordered(ids(was), ids(is)) || reordered(comments(old), comments(text)) {
+		d.say("Rule file %s has its rules or comments in another order.", name)
+	}
+	if len(d.said) == said && fmt.Sprint(was) == fmt.Sprint(is) {
+		d.say("Rule file %s is written otherwise, from %s to %s, with the same rules and comments.", name, mark([]byte(old)), mark([]byte(text)))
+	}
+}
+
+// remarks says which comments a rule file gains and loses.
+func (d *difference) remarks(name, old, text string) {
+	each(comments(old), comments(text), func(s string) string { return s },
+		func(s string) { d.say("Rule file %s has no longer the comment: %s", name, s) },
+		func(string, string) {},
+		func(s string) { d.say("Rule file %s has a new comment: %s", name, s) })
+}
+
+// reordered reports whether what stays of a list stands in another order.
+func reordered(was, is []string) bool {
+	stays := func(all, in []string) []string {
+		return slices.DeleteFunc(slices.Clone(all), func(s string) bool { return !slices.Contains(in, s) })
+	}
+	return !slices.Equal(stays(was, is), stays(is, was))
+}
+
+func indented(text string) string {
+	return "    " + strings.ReplaceAll(strings.TrimSpace(text), "\n", "\n    ")
+}
+
+func inFile(rules []placedRule, name string) []placedRule {
+	return slices.DeleteFunc(slices.Clone(rules), func(r placedRule) bool { return r.file != name })
+}
+
+// comments are the comments of a rule file, those on lines after one another as one.
+func comments(text string) (all []string) {
+	follows := false
+	for line := range strings.Lines(text) {
+		code, comment := split(line)
+		alone := strings.TrimSpace(code) == ""
+		if comment != "" && follows && alone {
+			all[len(all)-1] += " " + comment
+		} else if comment != "" {
+			all = append(all, comment)
+		}
+		follows = comment != ""
+	}
+	return all
+}
+
+// split cuts the comment off a line of Cedar: what follows two slashes outside of a text.
+func split(line string) (code, comment string) {
+	quoted := false
+	for i := 0; i < len(line); i++ {
+		switch {
+		case line[i] == '"':
+			quoted = !quoted
+		case quoted && line[i] == '\\':
+			i++
+		case !quoted && strings.HasPrefix(line[i:], "//"):
+			return line[:i], strings.TrimSpace(line[i+2:])
+		}
+	}
+	return line, ""
+}
+
+// annotation says that an annotation changes, if it does; of a quorum, too, whether it is enough.
+func (d *difference) annotation(what, name string, was, is map[string]string) {
+	before, err := strconv.Atoi(was[name])
+	after, other := strconv.Atoi(is[name])
+	if name == "quorum" && err == nil && other == nil {
+		d.number(what, before, after, d.needed(after))
+		return
+	}
+	d.text(what, was[name], is[name])
 }
 
 // annotations are what a rule says of itself beside its id, in the words of a sentence.
@@ -370,8 +464,7 @@ func placed(files map[string]string) (rules []placedRule, faults map[string]erro
 			}
 			bare := *(*cedarast.Policy)(p.AST())
 			bare.Annotations = nil
-			text := strings.Join(strings.Fields(string(cedar.NewPolicyFromAST((*ast.Policy)(&bare)).MarshalCedar())), " ")
-			rules = append(rules, placedRule{said["id"], name, text, said})
+			rules = append(rules, placedRule{said["id"], name, string(cedar.NewPolicyFromAST((*ast.Policy)(&bare)).MarshalCedar()), said})
 		}
 	}
 	return rules, faults

@@ -35,8 +35,25 @@ func TestChangesInSentences(t *testing.T) {
 				`Rule immunity-or-privilege is gone: its title was "` + titled(t, w.bundle, "immunity-or-privilege") + `".`, "Rule file 10-speech.cedar is gone."}},
 		"a rule's notice": {func(b *Bundle) {
 			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("3")`, 1)
-		}, []string{"The number of days that a person has to object of rule production-after-notice falls from 10 to 3.", "Rule file 90-orders.cedar is written otherwise"}},
-		"a comment": {func(b *Bundle) { b.Policies["10-speech.cedar"] += "// x\n" }, []string{"Rule file 10-speech.cedar is written otherwise"}},
+		}, []string{"The number of days that a person has to object of rule production-after-notice falls from 10 to 3."}},
+		"a quorum below the threshold": {func(b *Bundle) {
+			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@quorum("2")`, `@quorum("1")`, 1)
+		}, []string{"The quorum of rule production-under-secrecy falls from 2 to 1, but 2 are needed still."}},
+		"a comment": {func(b *Bundle) {
+			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], "// The same article:", "// Struck out:", 1) + "\n// x\n// y\n"
+		}, []string{"Rule file 10-speech.cedar has a new comment: Struck out: immunities", "Rule file 10-speech.cedar has a new comment: x y", "Rule file 10-speech.cedar has no longer the comment: The same article: immunities"}},
+		"two slashes in a text": {func(b *Bundle) {
+			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], `@cure("There`, `@cure("https://x \" // There`, 1)
+		}, []string{"The cure named in refusals of rule criticism-is-not-a-crime changes from "}},
+		"a space": {func(b *Bundle) { b.Policies["10-speech.cedar"] += "\n" }, []string{"Rule file 10-speech.cedar is written otherwise, from "}},
+		"another order": {func(b *Bundle) {
+			rules := strings.SplitAfter(b.Policies["10-speech.cedar"], "};\n")
+			slices.Reverse(rules)
+			b.Policies["10-speech.cedar"] = strings.Join(rules, "\n")
+		}, []string{"Rule file 10-speech.cedar has its rules or comments in another order."}},
+		"a condition": {func(b *Bundle) {
+			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], `contains("journalist")`, `contains("privileged")`, 1)
+		}, []string{"In rule press-freedom (A journalist's pen name is protected by press freedom) the condition changes. It was\n    forbid (\n        principal,\n        action in Action::\"order\",\n        resource\n    )\n    when { context.flags.contains(\"journalist\") };\nand is\n    forbid ("}},
 		"a class": {func(b *Bundle) { b.OffenceClasses[0].Emergency = false },
 			[]string{"Threat to kill or to cause serious injury (class threat_to_life) can be no emergency any more."}},
 		"secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 400 }, []string{"The longest secrecy rises from 365 to 400 days."}},
@@ -112,6 +129,13 @@ func TestLint(t *testing.T) {
 			b.Offences = slices.DeleteFunc(b.Offences, func(o Offence) bool { return o.Class == "insult_or_criticism" })
 			b.Authorities[0].OffenceClasses = slices.DeleteFunc(b.Authorities[0].OffenceClasses, func(c string) bool { return c == "insult_or_criticism" })
 		}, []string{"no_speech_class"}},
+		"no freedom of the press": {func(b *Bundle) {
+			text := b.Policies["10-speech.cedar"]
+			b.Policies["10-speech.cedar"] = text[:strings.Index(text, "@id(\"press-freedom\")")]
+		}, []string{"prohibition_missing"}},
+		"less freedom of the press": {func(b *Bundle) {
+			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], `contains("journalist")`, `contains("journalist") && context.targets > 1`, 1)
+		}, []string{"prohibition_changed", "unreachable_rule"}},
 		"two years of secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 730 }, []string{"long_secrecy"}},
 		"a notice longer than the order": {func(b *Bundle) {
 			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("30")`, 1)

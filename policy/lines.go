@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	cedar "github.com/cedar-policy/cedar-go"
+
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
@@ -17,7 +19,8 @@ import (
 // Lines shows a parsed bundle to who shall endorse it: one line for each thing that it
 // says, whole, so that two bundles with the same lines decide the same. Of keys and rule
 // files it has a mark, the beginning of the SHA-256 of what the bundle holds; of platforms'
-// keys and those that register them kid and thumbprint (RFC 7638) as well.
+// keys and those that register them kid and thumbprint (RFC 7638) as well,
+// and of each rule what it says of itself.
 func (b *Bundle) Lines() []string {
 	var all []string
 	line := func(format string, args ...any) {
@@ -94,6 +97,13 @@ func (b *Bundle) Lines() []string {
 	for _, name := range slices.Sorted(maps.Keys(b.Policies)) {
 		line("rule file %s, %s", name, mark([]byte(b.Policies[name])))
 	}
+	for _, r := range b.rules {
+		if r.policy.Effect() == cedar.Forbid {
+			line("rule %s forbids: %s%s", r.id, r.Title, inBrackets(r.Article))
+		} else {
+			line("rule %s permits: %s, by %d custodians at least, after %d days to object", r.id, r.Title, max(r.quorum, b.Threshold), r.notice)
+		}
+	}
 	return all
 }
 
@@ -141,6 +151,13 @@ func memberOf(organisation string) string {
 		return ""
 	}
 	return ", of organisation " + organisation
+}
+
+func inBrackets(s string) string {
+	if s == "" {
+		return ""
+	}
+	return " (" + s + ")"
 }
 
 func steps(quorums []TargetQuorum) (said string) {

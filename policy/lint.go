@@ -26,7 +26,7 @@ const EndsSoon = 60 * day
 // they endorse it, at a time. None of it makes a bundle unsafe to read.
 func (b *Bundle) Lint(at time.Time) []Finding {
 	l := linter{b: b}
-	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, func() { l.keys(at) }, l.clocks, l.rules} {
+	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, func() { l.keys(at) }, l.clocks, l.prohibitions, l.rules} {
 		look()
 	}
 	return l.found
@@ -152,6 +152,23 @@ func (l *linter) clocks() {
 	}
 	if l.b.MaxSecrecyDays > 366 {
 		l.find("long_secrecy", "an order can be secret for %d days: the persons hear of it more than a year later", l.b.MaxSecrecyDays)
+	}
+}
+
+// prohibitions: those of this release are there, and say what they say there.
+func (l *linter) prohibitions() {
+	own, _ := placed(l.b.Policies)
+	base, _ := placed(DefaultRules())
+	for _, r := range base {
+		if !strings.HasPrefix(r.text, "forbid") {
+			continue
+		}
+		switch i := slices.IndexFunc(own, func(o placedRule) bool { return o.id == r.id }); {
+		case i < 0:
+			l.find("prohibition_missing", "the rule %s of this version is not there: %s", r.id, r.said["title"])
+		case own[i].text != r.text:
+			l.find("prohibition_changed", "the rule %s does not forbid what it forbids in this version: %s", r.id, r.said["title"])
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ func TestAskedBeforeAnythingIsSent(t *testing.T) {
 	if err := os.WriteFile(file, []byte("target,answers\n2,yes\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	unsigned := "nothing was kept, signed or sent"
 	ctx, stop := context.WithCancel(t.Context())
 	for name, row := range map[string]struct {
 		ctx  context.Context
@@ -55,9 +56,9 @@ func TestAskedBeforeAnythingIsSent(t *testing.T) {
 		says string
 	}{
 		"nobody there":   {t.Context(), nil, nil, 1, "custodian.no_answers: "},
-		"interrupted":    {ctx, func(context.Context, string) (string, error) { stop(); return "", context.Canceled }, nil, 130, "interrupted: "},
-		"not confirmed":  {t.Context(), types("yes", "no"), nil, 1, "custodian.not_confirmed: "},
-		"another target": {t.Context(), nil, []string{"--answers", file}, 1, "custodian.unknown_target: "},
+		"interrupted":    {ctx, func(context.Context, string) (string, error) { stop(); return "", context.Canceled }, nil, 130, unsigned},
+		"not confirmed":  {t.Context(), types("yes", "yes", "no"), nil, 1, "custodian.not_confirmed: "},
+		"another target": {t.Context(), nil, []string{"--yes", "--answers", file}, 1, "custodian.unknown_target: "},
 	} {
 		said, code := approve(row.ctx, row.ask, row.args...)
 		if code != row.code || !strings.Contains(said, row.says) || len(p.sent) != 0 {
@@ -67,12 +68,12 @@ func TestAskedBeforeAnythingIsSent(t *testing.T) {
 			t.Error(name, kept, err)
 		}
 	}
-	said, code := approve(t.Context(), types("perhaps", "no", "because", "press_freedom", "yes"))
+	said, code := approve(t.Context(), types("perhaps", "no", "because", "6", "yes"))
 	if code != 0 || len(p.sent) != 1 || !strings.Contains(said, "target 1: decline; Does each of these posts show this offence, ") || !strings.Contains(said, " no; press_freedom\n") {
 		t.Fatalf("exit %d, %d sent: %s", code, len(p.sent), said)
 	}
 	if len(asked) != 5 || !strings.Contains(asked[0], "Does each of these posts show this offence, ") || !strings.Contains(asked[0], "  for the post http") || !strings.Contains(asked[0], "      | ") ||
-		!strings.Contains(asked[4], "0 targets are approved and 1 declined") {
+		!strings.Contains(asked[4], ": decline, press_freedom (it is about journalism, or would show a source)\nReasons are published") {
 		t.Errorf("%q", asked)
 	}
 	// What was signed goes out again, and nobody is asked anything else.

@@ -164,7 +164,7 @@ func playDogpile(t testing.TB, tb *world.World, accounts, posts int, run func(st
 				t.Errorf("%s is not shown that %s", who, code)
 			}
 		}
-		run(names[1], tb.AsCustodian(who, "approve", filed.Case, "--answers", file)...)
+		run(names[1], tb.AsCustodian(who, "approve", filed.Case, "--yes", "--answers", file)...)
 	}
 	want := fmt.Sprintf("targets: %d refused, %d released, %d declined", len(refused), accounts-len(refused)-len(declined), len(declined))
 	if said := run("", "warrant", "status", filed.Case, "--server", tb.Origin); !strings.Contains(said, want) {

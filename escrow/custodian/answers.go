@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -38,6 +39,8 @@ type Answer struct {
 	Reason   string   `json:"reason,omitempty"`   // one of policy.DeclineReasons: the target is declined, as with any no
 
 	Line int `json:"-"` // in the file of answers; 0: from no file
+
+	number int // of the target, once it is found; 0: not yet
 }
 
 // maxAnswers is more than a warrant has targets.
@@ -142,6 +145,9 @@ func answersOfCSV(raw []byte) (answers []Answer, err error) {
 
 // about says in a cause which answer is meant.
 func (a Answer) about(said string) error {
+	if a.number > 0 {
+		said = fmt.Sprintf("target %d: %s", a.number, said)
+	}
 	if a.Line == 0 {
 		return errors.New(said)
 	}
@@ -183,11 +189,14 @@ func (r *Review) Answered(answers []Answer) (questions []string, all []opening.A
 	}
 	for _, a := range answers {
 		i := r.find(a)
+		a.number = i + 1
 		switch {
 		case i < 0:
 			return nil, nil, ErrAnswersTarget.Because(a.about("no such target"))
-		case seen[i] || !r.Targets[i].Waits():
-			return nil, nil, ErrAnswersTarget.Because(a.about(fmt.Sprintf("target %d", i+1)))
+		case seen[i]:
+			return nil, nil, ErrAnswersTarget.Because(a.about("it has two answers"))
+		case !r.Targets[i].Waits():
+			return nil, nil, ErrAnswersTarget.Because(a.about("it waits for no answer"))
 		}
 		seen[i] = true
 		said, err := r.Targets[i].answered(a, questions)
@@ -228,6 +237,39 @@ func (t Target) answered(a Answer, questions []string) (said opening.Answer, err
 		return said, t.wrong.Because(a.about(t.Wrong))
 	}
 	return said, nil
+}
+
+// Same is [ErrSignedOtherwise], with the day of the signed decision in its cause, unless these
+// answers say the same as it about the targets of the case f.
+func Same(signed string, f opening.CaseFile, answers []Answer) error {
+	a, err := opening.ParseApprovalUnverified(signed)
+	if err != nil {
+		return err
+	}
+	w, err := policy.ParseUnverified(f.Submission.Warrant)
+	if err != nil {
+		return err
+	}
+	r, was := &Review{}, make(map[int]opening.Answer)
+	for _, t := range w.Targets {
+		r.Targets = append(r.Targets, Target{PenName: string(t.Pseudonym), Platform: t.Platform})
+	}
+	for _, x := range a.Answers {
+		x.Says = slices.DeleteFunc(slices.Clone(x.Says), func(said string) bool { return said == opening.NotAsked })
+		was[x.Target] = x
+	}
+	all := len(was) == 0 // of before there were answers: one approval for all
+	same := all || len(answers) == len(was)
+	for _, is := range answers {
+		i := r.find(is)
+		x, there := was[i]
+		delete(was, i)
+		same = same && i >= 0 && is.Reason == x.Reason && (there && slices.Equal(is.Says, x.Says) || all && !slices.Contains(is.Says, opening.No))
+	}
+	if !same {
+		return ErrSignedOtherwise.Because(errors.New("you answered on " + a.At.Format(time.DateTime) + " UTC"))
+	}
+	return nil
 }
 
 // Says is what a custodian's own signed decision says, for a person at a terminal. It checks

@@ -118,6 +118,26 @@ func TestJoIsNotOpenedForHerWords(t *testing.T) {
 	if _, err := alba.Approve(r, []Answer{{Target: "1", Says: []string{"yes"}}, {Target: "2", Says: []string{"yes"}}}, openingtest.Now); !errors.Is(err, ErrSignedOtherwise) {
 		t.Error(err)
 	}
+	// Also a file with other answers is told so, and the same one again is not.
+	same := []Answer{{Target: r.Targets[0].PenName, Says: []string{"yes"}}, {Target: "2", Says: []string{"no"}, Reason: "press_freedom"}}
+	if err := Same(signed, c.CaseFile(), same); err != nil {
+		t.Error(err)
+	}
+	for name, other := range map[string][]Answer{
+		"one is missing":  same[:1],
+		"another reason":  {same[0], {Target: "2", Says: []string{"no"}, Reason: "recused"}},
+		"another vote":    {{Target: "1", Says: []string{"yes"}, Reason: "recused"}, same[1]},
+		"another answer":  {same[0], {Target: "2", Says: []string{"yes"}, Reason: "press_freedom"}},
+		"another target":  {same[0], {Target: "3", Says: []string{"no"}, Reason: "press_freedom"}},
+		"one of them two": {same[0], same[0]},
+	} {
+		if err := Same(signed, c.CaseFile(), other); !errors.Is(err, ErrSignedOtherwise) || !strings.Contains(fmt.Sprint(errors.Unwrap(err)), "you answered on "+openingtest.Now.UTC().Format("2006-01-02")) {
+			t.Error(name, err)
+		}
+	}
+	if _, answered, err := alba.Did(c.ID); err != nil || !answered.Equal(openingtest.Now.Truncate(time.Second)) {
+		t.Error(answered, err)
+	}
 	// Where no target is approved it is a refusal.
 	bruno, r := v.reads("bruno", c, c.CaseFile())
 	signed, err = bruno.Approve(r, []Answer{{Target: "1", Says: []string{"no"}, Reason: "manifest_errors"}, {Target: "2", Says: []string{"no"}, Reason: "press_freedom"}}, openingtest.Now)
@@ -295,7 +315,7 @@ func TestATargetThatWaitsAgainIsUnread(t *testing.T) {
 func TestQuestionsOfATarget(t *testing.T) {
 	v, w := seated(t, nil)
 	w.Suggests = map[int][]string{1: {token.AuthorJournalist}, 2: {token.AuthorPrivileged, token.AuthorJournalist}}
-	c := w.File(4, 1, func(w *policy.Warrant) { w.Targets[3].Role = policy.RoleChild })
+	c := w.File(5, 1, func(w *policy.Warrant) { w.Targets[3].Role, w.Targets[4].Role = policy.RoleChild, policy.RoleWitness })
 	_, r := v.reads("alba", c, c.CaseFile())
 	for i, want := range [][]string{{}, {"The platform suggests that this is a journalist's account"}, {"The platform suggests that this is a journalist's account", "The platform suggests that this is the account of somebody with a privilege"}, {"The court names this person as a child"}} {
 		asked := r.Targets[i].Questions
@@ -308,12 +328,16 @@ func TestQuestionsOfATarget(t *testing.T) {
 			}
 		}
 	}
+	// A witness's post need not show the offence.
+	if asked := r.Targets[4].Questions; len(asked) != 2 || asked[0] != "Is opening the name of this witness necessary to prove this offence, Threats to kill?" || !strings.HasPrefix(asked[1], "The court names this person as a witness") {
+		t.Fatalf("%q", asked)
+	}
 	questions, answers, err := r.Answered([]Answer{{Target: "1", Says: []string{"yes"}}, {Target: "2", Says: []string{"yes", "no"}, Reason: "press_freedom"},
-		{Target: "3", Says: []string{"yes", "yes", "yes"}}, {Target: "4", Says: []string{"yes", "yes"}}})
-	if err != nil || len(questions) != 4 {
+		{Target: "3", Says: []string{"yes", "yes", "yes"}}, {Target: "4", Says: []string{"yes", "yes"}}, {Target: "5", Says: []string{"yes", "yes"}}})
+	if err != nil || len(questions) != 6 {
 		t.Fatal(questions, err)
 	}
-	for i, want := range []string{"yes,,,", "yes,no,,", "yes,yes,yes,", "yes,,,yes"} {
+	for i, want := range []string{"yes,,,,,", "yes,no,,,,", "yes,yes,yes,,,", "yes,,,yes,,", ",,,,yes,yes"} {
 		if got := strings.Join(answers[i].Says, ","); got != want {
 			t.Errorf("target %d: %s, not %s", i+1, got, want)
 		}
@@ -340,7 +364,7 @@ func TestEarlierCasesOfATarget(t *testing.T) {
 	if len(r.Targets[2].Before) != 0 {
 		t.Errorf("%+v", r.Targets[2].Before)
 	}
-	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 and 2 of them, which is more") {
+	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 by this authority and 2 for this requester, which is more") {
 		t.Error(said)
 	}
 }
@@ -355,6 +379,7 @@ func TestFileOfAnswers(t *testing.T) {
 		"target,answers\n1,yes\n2,yes\n": "approve approve",
 		"\ufefftarget,platform,answers,reason\r\n1,town-square,yes,\r\n" + name + ",,no,recused\r\n":                                         "approve decline",
 		"reason, answers ,target\n,yes,2\n recused ,yes, 1\n":                                                                                "decline approve",
+		"target,answers,reason\n1,yes,disproportionate\n2,yes,\n":                                                                            "decline approve",
 		`[{"target": 1, "answers": ["yes"]}, {"target": "` + name + `", "platform": "town-square", "answers": ["no"], "reason": "recused"}]`: "approve decline",
 
 		"":                 "custodian.bad_answers: it has 0 answers",

@@ -234,6 +234,28 @@ func (f *folder) kept(name string) (*kept, error) {
 	return k, nil
 }
 
+// Did says when this folder reviewed a case and when it answered it last; zero: it did not.
+func (c *Custodian) Did(id string) (reviewed, answered time.Time, err error) {
+	k, err := c.folder.kept(reviewFile(id))
+	switch {
+	case err == nil:
+		reviewed = k.At
+	case !errors.Is(err, fs.ErrNotExist):
+		return reviewed, answered, err
+	}
+	signed, err := c.signedIn(id)
+	for _, raw := range signed {
+		a, err := opening.ParseApprovalUnverified(raw)
+		if err != nil {
+			return reviewed, answered, ErrSecret
+		}
+		if a.At.After(answered) {
+			answered = a.At
+		}
+	}
+	return reviewed, answered, err
+}
+
 // Reviewed checks a case again, as the registrar shows it now, before it is
 // decided on: it is [ErrNotReviewed] without a review within 30 days, and
 // [ErrNotAsReviewed] unless all that identifies the case is what the folder kept

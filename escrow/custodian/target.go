@@ -78,9 +78,10 @@ func (r *Review) judgeTargets(d policy.Decision) error {
 // perTarget is the first format of a bundle under which each target is decided for itself.
 const perTarget = 5
 
-// Waits reports whether a custodian is asked about the target.
+// Waits reports whether a custodian is asked about the target: not about one that is refused,
+// nor about one whose use is forbidden.
 func (t Target) Waits() bool {
-	return slices.Contains([]string{"", "waiting", "authorised", "released"}, t.State)
+	return t.Code == "" && slices.Contains([]string{"", "waiting", "authorised", "released"}, t.State)
 }
 
 // refuse notes the first check of the folder's own that the target did not pass.
@@ -164,6 +165,9 @@ func (c *Custodian) voteIn(id string, target, n int) (string, error) {
 // that yes speaks for the opening.
 func (t Target) questions(w *policy.Warrant, offence string) []string {
 	all := []string{fmt.Sprintf("Does each of these posts show this offence, %s?", offence)}
+	if t.Role == policy.RoleWitness || t.Role == policy.RoleVictim { // their posts need not show it
+		all[0] = fmt.Sprintf("Is opening the name of this %s necessary to prove this offence, %s?", t.Role, offence)
+	}
 	for _, s := range suggestions {
 		switch {
 		case slices.Contains(w.Flags, s.word):
@@ -189,8 +193,8 @@ var suggestions = []struct{ word, question string }{
 
 // roleQuestions are those about people who are suspected of nothing, or are children.
 var roleQuestions = map[string]string{
-	policy.RoleWitness: "The court names this person as a witness, who is suspected of nothing: is it necessary and proportionate to open their name?",
-	policy.RoleVictim:  "The court names this person as a victim, who is suspected of nothing: is it necessary and proportionate to open their name?",
+	policy.RoleWitness: "The court names this person as a witness, who is suspected of nothing: is it proportionate to open their name?",
+	policy.RoleVictim:  "The court names this person as a victim, who is suspected of nothing: is it proportionate to open their name?",
 	policy.RoleChild:   "The court names this person as a child: is it necessary and proportionate to open their name, and compatible with the child's best interests?",
 }
 
@@ -206,7 +210,7 @@ func (r *Review) Target(i int) string {
 		if vote == "" {
 			vote = "signed nothing"
 		}
-		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
+		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
 	}
 	for _, p := range t.Posts {
 		s.WriteString(r.post(p))

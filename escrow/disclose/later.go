@@ -1,6 +1,7 @@
 package disclose
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -67,6 +68,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		}
 	case ChangeSecret:
 		ch.Later.Ends = by.SecrecyEnds
+		if day, err := time.Parse(time.DateOnly, leaf.Day); err != nil || !day.Before(c.SecrecyEnds) { // the persons are being told
+			return Change{}, leaf, ErrOver
+		}
 	case Validate:
 		at, err := time.Parse(time.RFC3339, leaf.At)
 		switch {
@@ -165,6 +169,7 @@ func (c Case) notify(now time.Time) (Change, error) {
 // serve tells the persons whose names were opened, or are suspended, on that day.
 func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 	var to []policy.Target
+	var which []int
 	step := Step{Event: Notify, Leaf: leaf}
 	if c.suspended() { // which goes on
 		step.Which = []int{}
@@ -173,14 +178,14 @@ func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 		switch {
 		case i >= len(c.Targets):
 		case c.Targets[i].State == TargetReleased, c.suspended() && c.Targets[i].Round != 0:
-			to = append(to, t)
+			to, which = append(to, t), append(which, i)
 		case c.Targets[i].State == TargetWaiting && step.Which != nil:
 			step.Which = append(step.Which, i)
 		}
 	}
 	return Change{Steps: []Step{step}, Notice: &Notice{
-		To: to, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
-		Requester: w.Requester.Organisation, Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
+		To: to, Which: which, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
+		Requester: cmp.Or(w.Requester.OrganisationID, w.Requester.Organisation), Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
 	}}
 }
 
@@ -261,7 +266,10 @@ func (c Case) restoreLater(leaf proof.Leaf, index int64) (Change, bool) {
 const (
 	DeadlineAnswer     = "the custodians answer"
 	DeadlineValidation = "the emergency is validated, or it lapses"
+	DeadlineValidated  = "the emergency is validated"
+	DeadlineLapsed     = "the emergency, which nobody validated, lapses"
 	DeadlineExpiry     = "the warrant runs out"
+	DeadlineSuspension = "the suspension ends"
 	DeadlineHold       = "the hold ends"
 	DeadlineSecrecy    = "secrecy ends and the persons are told"
 )
@@ -272,7 +280,7 @@ var answerWithin = map[string]time.Duration{policy.TenDays: 10 * 24 * time.Hour,
 
 // Deadlines are the dates of a case, the earliest first: what is shown of it wherever it is
 // shown. Each is met by people or carried out by [Registrar.Expire], [Registrar.Lapse] and
-// [Registrar.Notify].
+// [Registrar.Notify]; one that the end of the case left without an object is none.
 func (c *Case) Deadlines() (all []opening.Deadline) {
 	kind := policy.KindOf(c.Kind)
 	add := func(what string, at time.Time, met bool) {
@@ -280,7 +288,8 @@ func (c *Case) Deadlines() (all []opening.Deadline) {
 			all = append(all, opening.Deadline{What: what, At: at.UTC(), Met: met})
 		}
 	}
-	waits := (c.State == Recorded || c.State == Authorised || c.State == Released) && c.isOpen()
+	goesOn := c.State == Recorded || c.State == Authorised || c.State == Released
+	waits, undecided := goesOn && c.isOpen(), goesOn && c.count(TargetWaiting) > 0
 	switch kind.Clock {
 	case policy.ClockNone:
 		return nil
@@ -288,12 +297,24 @@ func (c *Case) Deadlines() (all []opening.Deadline) {
 		add(DeadlineHold, c.Expires, c.State != Recorded)
 		return all
 	}
-	if within := answerWithin[c.deadline()]; within > 0 && kind.Decided {
-		add(DeadlineAnswer, c.ApproveFrom.Add(within), !waits)
+	if within := answerWithin[c.deadline()]; within > 0 && (undecided || len(c.Rounds) > 0 || c.DeclinedLeaf != 0) {
+		add(DeadlineAnswer, c.ApproveFrom.Add(within), !undecided)
 	}
-	add(DeadlineValidation, c.ValidateBy, c.ValidatedLeaf != 0)
-	add(DeadlineExpiry, c.Expires, !waits)
-	if kind.Opens {
+	switch {
+	case c.ValidatedLeaf != 0:
+		add(DeadlineValidated, c.ValidateBy, true)
+	case c.LapsedLeaf != 0:
+		add(DeadlineLapsed, c.ValidateBy, true)
+	case goesOn || c.State == Noticed:
+		add(DeadlineValidation, c.ValidateBy, false)
+	}
+	switch {
+	case c.suspended() && c.count(TargetAuthorised) > 0:
+		add(DeadlineSuspension, c.Expires, false)
+	case !c.suspended() && (goesOn || c.State == Noticed || c.State == Expired):
+		add(DeadlineExpiry, c.Expires, !waits)
+	}
+	if kind.Opens && (goesOn || c.State == Noticed || c.State == Lost) {
 		add(DeadlineSecrecy, c.SecrecyEnds, c.NoticedLeaf != 0)
 	}
 	slices.SortStableFunc(all, func(a, b opening.Deadline) int { return a.At.Compare(b.At) })

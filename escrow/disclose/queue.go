@@ -51,6 +51,14 @@ func suspends(k policy.Kind) bool { return k.Decided && !k.Answered }
 // also when it has run out or was taken back, until the persons are told: that is its end.
 func (c *Case) suspended() bool { return suspends(policy.KindOf(c.Kind)) && len(c.Rounds) > 0 }
 
+// SuspendedUntil is when the suspension that is in force ends; zero: none is.
+func (c *Case) SuspendedUntil() time.Time {
+	if c.suspended() && c.count(TargetAuthorised) > 0 {
+		return c.Expires
+	}
+	return time.Time{}
+}
+
 // runsOut reports whether time ends a case of that kind. What is about an earlier warrant
 // took effect when it came.
 func runsOut(k policy.Kind) bool { return k.Clock != policy.ClockNone && !k.Earlier }

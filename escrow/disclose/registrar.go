@@ -193,7 +193,7 @@ func newCase(s policy.Submission, d policy.Decision, b *policy.Bundle, now time.
 		c.ValidateBy = now.Add(time.Duration(b.ValidationHours) * time.Hour).UTC().Truncate(time.Second)
 	}
 	rand.Read(c.Salt[:]) // never fails (crypto/rand)
-	rand.Read(c.Receipt[:])
+	rand.Read(c.Secret[:])
 	if kind.Earlier {
 		c.Earlier = new([32]byte)
 		hex.Decode(c.Earlier[:], []byte(w.Earlier)) //nolint:errcheck // Decide has
@@ -323,7 +323,8 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if !policy.KindOf(c.Kind).Decided {
 		return opening.CaseFile{}, ErrNothingToOpen
 	}
-	targets, err := c.targets()
+	shown := c.whose(func(t CaseTarget) bool { return t.State != TargetRefused })
+	targets, err := c.targets(shown)
 	if err != nil {
 		return opening.CaseFile{}, err
 	}
@@ -349,10 +350,13 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
 		return opening.CaseFile{}, err
 	}
-	for i, t := range opened {
-		f.Targets = append(f.Targets, t.Value.OpenedTarget)
-		if t.Err != nil && f.States[i].Code == "" {
-			f.States[i] = opening.TargetState{State: string(TargetRefused), Code: refusal.Of(t.Err).Code}
+	for _, t := range c.named() {
+		f.Targets = append(f.Targets, opening.OpenedTarget{Pseudonym: t.Pseudonym, Platform: t.Platform})
+	}
+	for n, t := range opened {
+		i := shown[n]
+		if f.Targets[i] = t.Value.OpenedTarget; t.Err != nil && f.States[i].Code == "" {
+			f.States[i] = opening.TargetState{State: string(TargetRefused), Code: codeOf(t.Err)}
 		}
 	}
 	return f, nil
@@ -449,8 +453,7 @@ func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	now := r.Now()
-	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, now) })
+	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, r.Now()) })
 	if err != nil {
 		return Case{}, err
 	}
@@ -503,7 +506,8 @@ func (r *Registrar) serve(ctx context.Context, q Queue, change func(Case, time.T
 			return served, err
 		}
 		for _, due := range page {
-			_, err := r.Cases.Apply(ctx, due.ID, func(c Case) (Change, error) { return change(c, now) })
+			// The time of the leaf is that of the lock: what others append while this waits is before it.
+			_, err := r.Cases.Apply(ctx, due.ID, func(c Case) (Change, error) { return change(c, r.Now()) })
 			switch {
 			case err == nil:
 				served++

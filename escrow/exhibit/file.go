@@ -119,16 +119,7 @@ func SealShort(some []token.Exhibit, files map[[32]byte]string, recipients []str
 	}
 	sealed := make([][]byte, len(some))
 	failed := make([]error, len(some))
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	for range runtime.GOMAXPROCS(0) {
-		wg.Go(func() {
-			for i := next.Add(1) - 1; i < int64(len(some)); i = next.Add(1) - 1 {
-				sealed[i], failed[i] = sealFile(some[i], files[some[i].Digest], to)
-			}
-		})
-	}
-	wg.Wait()
+	each(len(some), func(i int) { sealed[i], failed[i] = sealFile(some[i], files[some[i].Digest], to) })
 	all := make(map[[32]byte][]byte, len(some))
 	for i, x := range some {
 		all[x.Digest] = sealed[i]
@@ -152,4 +143,18 @@ func sealFile(x token.Exhibit, name string, to []age.Recipient) ([]byte, error) 
 		return nil, token.ErrExhibitMismatch
 	}
 	return sealed.Bytes(), nil
+}
+
+// each does n things, as many at a time as there are processors.
+func each(n int, do func(i int)) {
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				do(i)
+			}
+		})
+	}
+	wg.Wait()
 }

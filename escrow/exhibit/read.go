@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"slices"
+	"sync/atomic"
 
 	"filippo.io/age"
 
@@ -59,7 +60,7 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 		return nil, err
 	}
 	id = &inOrder{Identity: id}
-	short := ahead(r.Short, posts)
+	short := ahead(r.Short, posts, id)
 	refused = make([]*refusal.Error, len(posts))
 	read := make(map[token.Exhibit]*refusal.Error) // many posts may show one picture
 	for i, target := range posts {
@@ -81,23 +82,23 @@ func (r Reader) Targets(posts [][]policy.Post) (refused []*refusal.Error, err er
 	return refused, nil
 }
 
-func (r Reader) read(x token.Exhibit, id age.Identity, short func(Declared) ([]byte, error)) (refused *refusal.Error, err error) {
-	var sealed io.ReadCloser
-	b, err := short(x)
-	switch {
-	case err != nil:
-		return nil, err
-	case b != nil:
-		sealed = io.NopCloser(bytes.NewReader(b))
-	default:
-		if sealed, err = r.Fetch(x.Digest); err != nil {
-			return only(err, ErrMissing)
-		}
+func (r Reader) read(x token.Exhibit, id age.Identity, short func(Declared) openedShort) (refused *refusal.Error, err error) {
+	known := short(x)
+	if known.unread != nil {
+		return nil, known.unread
 	}
-	content, err := decrypt(sealed, x, id)
+	content, err := known.content, known.err
+	if !known.stored {
+		sealed, fetched := r.Fetch(x.Digest)
+		if fetched != nil {
+			return only(fetched, ErrMissing)
+		}
+		content, err = decrypt(sealed, x, id)
+	}
 	if r.Copy != nil && errors.Is(err, ErrNotForThisKey) {
-		if sealed, err = r.Copy(x.Digest); err != nil {
-			return only(err, ErrNotForThisKey, ErrCopy)
+		sealed, fetched := r.Copy(x.Digest)
+		if fetched != nil {
+			return only(fetched, ErrNotForThisKey, ErrCopy)
 		}
 		content, err = decrypt(sealed, x, id)
 	}
@@ -113,52 +114,75 @@ func (r Reader) read(x token.Exhibit, id age.Identity, short func(Declared) ([]b
 	return nil, err
 }
 
-// ahead returns a function that is asked once for each exhibit of these posts, in their order,
-// and returns what short does, or nil. Each group is asked for while the one before is read.
-func ahead(short FetchShort, posts [][]policy.Post) func(x Declared) ([]byte, error) {
+// openedShort is a short exhibit that was fetched with others.
+type openedShort struct {
+	stored  bool
+	content []byte
+	err     error // as [Open] has it
+	unread  error // why they could not be fetched
+}
+
+// ahead returns a function that is asked once for each exhibit of these posts, in their order.
+// Each group of short ones is fetched and opened while the one before is saved.
+func ahead(short FetchShort, posts [][]policy.Post, id age.Identity) func(x Declared) openedShort {
 	if short == nil {
-		return func(Declared) ([]byte, error) { return nil, nil }
+		return func(Declared) openedShort { return openedShort{} }
 	}
-	var digests [][32]byte
+	groups := make(chan []openedShort, 1)
+	all := shortIn(posts)
+	ask := func() {
+		group := all[:min(len(all), MaxTogether)]
+		if all = all[len(group):]; len(group) > 0 {
+			go func() { groups <- openShort(short, group, id) }()
+		}
+	}
+	ask()
+	var have []openedShort
+	return func(x Declared) (o openedShort) {
+		if x.Length > MaxShort {
+			return openedShort{}
+		}
+		if len(have) == 0 {
+			have = <-groups
+			ask()
+		}
+		o, have = have[0], have[1:]
+		return o
+	}
+}
+
+// shortIn are the short exhibits of posts, in their order and once each.
+func shortIn(posts [][]policy.Post) (all []Declared) {
 	known := make(map[Declared]bool)
 	for _, target := range posts {
 		for _, p := range target {
 			for _, x := range p.Exhibits {
 				if !known[x] && x.Length <= MaxShort {
-					digests = append(digests, x.Digest)
+					all = append(all, x)
 				}
 				known[x] = true
 			}
 		}
 	}
-	type answer struct {
-		sealed map[[32]byte][]byte
-		err    error
+	return all
+}
+
+func openShort(short FetchShort, group []Declared, id age.Identity) []openedShort {
+	digests := make([][32]byte, len(group))
+	for i, x := range group {
+		digests[i] = x.Digest
 	}
-	coming := make(chan answer, 1)
-	ask := func() {
-		group := digests[:min(len(digests), MaxTogether)]
-		if digests = digests[len(group):]; len(group) > 0 {
-			go func() {
-				sealed, err := short(group)
-				coming <- answer{sealed, err}
-			}()
+	sealed, unread := short(digests)
+	all := make([]openedShort, len(group))
+	each(len(group), func(i int) {
+		o := openedShort{unread: unread}
+		var b []byte
+		if b, o.stored = sealed[digests[i]]; o.stored {
+			o.content, o.err = decrypt(io.NopCloser(bytes.NewReader(b)), group[i], id)
 		}
-	}
-	ask()
-	var have answer
-	asked := 0
-	return func(x Declared) ([]byte, error) {
-		if x.Length > MaxShort {
-			return nil, nil
-		}
-		if asked%MaxTogether == 0 {
-			have = <-coming
-			ask()
-		}
-		asked++
-		return have.sealed[x.Digest], have.err
-	}
+		all[i] = o
+	})
+	return all
 }
 
 // inOrder tries that place among the stanzas first at which the exhibit before opened: all
@@ -166,20 +190,20 @@ func ahead(short FetchShort, posts [][]policy.Post) func(x Declared) ([]byte, er
 // open a short text.
 type inOrder struct {
 	age.Identity
-	place int
+	place atomic.Int64
 }
 
 // Unwrap implements age.Identity.
 func (o *inOrder) Unwrap(stanzas []*age.Stanza) ([]byte, error) {
-	if o.place < len(stanzas) {
-		if key, err := o.Identity.Unwrap(stanzas[o.place : o.place+1]); err == nil {
+	if i := int(o.place.Load()); i < len(stanzas) {
+		if key, err := o.Identity.Unwrap(stanzas[i : i+1]); err == nil {
 			return key, nil
 		}
 	}
 	for i := range stanzas {
 		key, err := o.Identity.Unwrap(stanzas[i : i+1])
 		if err == nil {
-			o.place = i
+			o.place.Store(int64(i))
 		}
 		if err == nil || !errors.Is(err, age.ErrIncorrectIdentity) {
 			return key, err

@@ -38,6 +38,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -121,7 +122,10 @@ type CaseStatus struct {
 	State     string `json:"state"`     // "recorded", "released", …: disclose.State
 	Approvals int    `json:"approvals"` // custodians who approved
 	Declined  int    `json:"declined"`  // custodians who declined
-	Quorum    int    `json:"quorum"`    // approvals that it takes
+	Quorum    int    `json:"quorum"`    // approvals that it takes; 0: it took effect when it was recorded, and nobody decides about it
+
+	// SuspendedUntil is when the suspension of its pen names ends; zero: none is in force.
+	SuspendedUntil time.Time `json:"suspended_until,omitzero"`
 
 	Targets   []TargetStatus     `json:"targets,omitempty"`   // in the order of the warrant; none of a case from before they were decided one by one
 	Deadlines []opening.Deadline `json:"deadlines,omitempty"` // the next one first
@@ -146,6 +150,8 @@ type CaseStatus struct {
 	SecrecyEnd time.Time `json:"secrecy_ends,omitzero"`
 	Expires    time.Time `json:"expires,omitzero"`
 	Rules      []string  `json:"rules,omitempty"` // ids of the policies that allowed it; only when it was filed
+
+	About *CaseStatus `json:"about,omitempty"` // where the case stands that the warrant is about, since it was filed; only when it was filed
 }
 
 // TargetStatus is where one target of a case stands.
@@ -188,14 +194,11 @@ func (s CaseStatus) String() string { return s.At(time.Time{}) }
 // it out.
 func (s CaseStatus) At(now time.Time) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "case %s\n%s: %d of %d custodians approved", s.Case, s.State, s.Approvals, s.Quorum)
-	if s.Declined > 0 {
-		fmt.Fprintf(&b, ", %d declined", s.Declined)
-	}
+	fmt.Fprintf(&b, "case %s\n%s", s.Case, s.head())
 	if s.OverDaily {
 		b.WriteString("\nover its authority's daily number, so every custodian has to approve")
 	}
-	b.WriteString(targets(s.Targets))
+	b.WriteString(s.targets())
 	for _, d := range s.Deadlines {
 		b.WriteString("\n" + deadline(d, now))
 	}
@@ -203,7 +206,7 @@ func (s CaseStatus) At(now time.Time) string {
 		b.WriteString("\nstopped by the custodians, in newer rules: it, its authority or its platform; nothing is decided or released any more")
 	}
 	if s.Barred != nil {
-		fmt.Fprintf(&b, "\nuse is forbidden: %s, entry %d of the public log", cmp.Or(forbidden[s.Barred.Why], s.Barred.Why), s.Barred.Leaf)
+		fmt.Fprintf(&b, "\nuse%s is forbidden: %s, entry %d of the public log", s.forbiddenOf(), cmp.Or(forbidden[s.Barred.Why], s.Barred.Why), s.Barred.Leaf)
 	}
 	if s.Deleted != nil {
 		fmt.Fprintf(&b, "\nthe requester states that what was delivered is deleted, entry %d of the public log:", s.Deleted.Leaf)
@@ -218,30 +221,80 @@ func (s CaseStatus) At(now time.Time) string {
 	return document.Printable(b.String())
 }
 
-// targets counts those in each state, and names each that is refused.
-func targets(all []TargetStatus) string {
+// head is where the case stands as a whole.
+func (s CaseStatus) head() string {
+	state := s.State
+	switch authorised := slices.ContainsFunc(s.Targets, func(t TargetStatus) bool { return t.State == "authorised" }); {
+	case s.Quorum == 0 && state == "recorded":
+		return state + ": in effect; nobody has to decide about it"
+	case s.Quorum == 0:
+		return state
+	case !s.SuspendedUntil.IsZero():
+		state = "suspended until " + s.SuspendedUntil.UTC().Format(time.DateOnly)
+	case state == "authorised" && len(s.Targets) > 0 && !authorised: // until the persons are told
+		state = "suspension ended"
+	}
+	state += fmt.Sprintf(": %d of %d custodians approved", s.Approvals, s.Quorum)
+	if s.Declined > 0 {
+		state += fmt.Sprintf(", %d declined", s.Declined)
+	}
+	return state
+}
+
+// forbiddenOf are the released targets that may not be used; empty where none may.
+func (s CaseStatus) forbiddenOf() string {
+	var which []string
+	released := 0
+	for i, t := range s.Targets {
+		if t.State != "released" {
+			continue
+		}
+		if released++; t.Code != "" {
+			which = append(which, fmt.Sprintf(" of target %d", i+1))
+		}
+	}
+	if len(which) == released {
+		return ""
+	}
+	return strings.Join(which, ",")
+}
+
+// targets counts those in each state, and names each where there are several, or where it is
+// refused.
+func (s CaseStatus) targets() string {
+	all := slices.Clone(s.Targets)
+	if s.Quorum == 0 {
+		for i := range all {
+			if all[i].State == "waiting" {
+				all[i].State = "held"
+			}
+		}
+	}
 	if len(all) == 0 {
 		return ""
 	}
 	count := make(map[string]int)
 	var states []string // in the order in which they come
-	var refused strings.Builder
+	var each strings.Builder
 	for i, t := range all {
 		if count[t.State]++; count[t.State] == 1 {
 			states = append(states, t.State)
 		}
-		if t.Code == "" {
+		if t.Code == "" && len(all) == 1 {
 			continue
 		}
-		fmt.Fprintf(&refused, "\n  target %d  %s: %s", i+1, t.State, t.Code)
+		fmt.Fprintf(&each, "\n  target %d  %s", i+1, t.State)
+		if t.Code != "" {
+			each.WriteString(": " + t.Code)
+		}
 		if t.Mend != "" {
-			refused.WriteString(": " + t.Mend)
+			each.WriteString(": " + t.Mend)
 		}
 	}
 	for i, state := range states {
 		states[i] = fmt.Sprintf("%d %s", count[state], state)
 	}
-	return "\ntargets: " + strings.Join(states, ", ") + refused.String()
+	return "\ntargets: " + strings.Join(states, ", ") + each.String()
 }
 
 // deadline is a line about one: to the second, as the log has it where a clock is short.

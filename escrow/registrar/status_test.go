@@ -27,7 +27,9 @@ func TestStatusForAPerson(t *testing.T) {
 released: 2 of 2 custodians approved, 1 declined
 over its authority's daily number, so every custodian has to approve
 targets: 2 released, 1 refused
+  target 1  released
   target 2  refused: warrant.data_erased: Gone.
+  target 3  released
 one: done
 two: 2026-12-03 09:01:00 UTC, 47 hours left
 three: 2026-12-11 10:00:00 UTC, 10 days left
@@ -42,9 +44,33 @@ the requester states that what was delivered is deleted, entry 9 of the public l
 	if got := st.String(); strings.Contains(got, "left") || !strings.Contains(got, "two: 2026-12-03 09:01:00 UTC\n") {
 		t.Errorf("without a time: %s", got)
 	}
+	st.Targets[2].Code = "warrant.annulled"
+	if got := st.At(now); !strings.Contains(got, "  target 3  released: warrant.annulled\n") || !strings.Contains(got, "\nuse of target 3 is forbidden: the order was annulled, entry 7") {
+		t.Errorf("%s", got)
+	}
+	st.Targets[2].Code = ""
 	st.Barred.Why = BarredLapsed
 	if got := st.At(now); !strings.Contains(got, "use is forbidden: the emergency lapsed, entry 7") {
 		t.Errorf("%s", got)
+	}
+}
+
+// The head line of what no custodian decides, and of a suspension, says what is in force.
+func TestHeadOfAStatus(t *testing.T) {
+	in := func(state string) []TargetStatus {
+		return []TargetStatus{{TargetState: opening.TargetState{State: state}}}
+	}
+	for want, st := range map[string]CaseStatus{
+		"recorded: in effect; nobody has to decide about it\ntargets: 1 held": {State: "recorded", Targets: in("waiting")},
+		"withdrawn\ntargets: 1 withdrawn":                                     {State: "withdrawn", Targets: in("withdrawn")},
+		"suspended until 2026-12-29: 2 of 2 custodians approved\ntargets: 1 authorised": {State: "authorised", Approvals: 2, Quorum: 2,
+			Targets: in("authorised"), SuspendedUntil: time.Date(2026, 12, 29, 8, 0, 0, 0, time.UTC)},
+		"suspension ended: 2 of 2 custodians approved\ntargets: 1 withdrawn": {State: "authorised", Approvals: 2, Quorum: 2, Targets: in("withdrawn")},
+		"authorised: 2 of 2 custodians approved\ntargets: 1 authorised":      {State: "authorised", Approvals: 2, Quorum: 2, Targets: in("authorised")},
+	} {
+		if got := st.String(); got != "case \n"+want {
+			t.Errorf("%s, want %s", got, want)
+		}
 	}
 }
 

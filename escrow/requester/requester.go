@@ -38,6 +38,9 @@ var (
 		"the file does not hold a secret delivery key: name the one that escrow warrant keygen wrote when the warrant was prepared; only that opens its package, and a new one opens nothing")
 	ErrOtherCase = refusal.New(refusal.Conflict, "package.other_case",
 		"the registrar answered with the package of another case: nothing was opened, ask it again")
+	// ErrNothingDelivered is of a statement about what is still sealed.
+	ErrNothingDelivered = refusal.New(refusal.Conflict, "package.nothing_delivered",
+		"nothing of this case was delivered to you: there is nothing to delete, and nothing was stated")
 	// ErrSealed is of an answer that this key does not open. Why, nobody can tell.
 	ErrSealed = refusal.New(refusal.Invalid, "package.not_for_this_key",
 		"what the registrar sent does not open with this key for this case: nothing was opened; name the key that was made for its warrant, or ask again")
@@ -50,7 +53,7 @@ var ErrExhibits = refusal.New(refusal.Denied, "package.exhibits_refused",
 // ErrBarred is of targets whose use a higher court has forbidden after they were delivered:
 // the others are opened.
 var ErrBarred = refusal.New(refusal.Denied, "package.barred",
-	"a higher court has annulled the order for some of the targets, as the public log says: their names stay sealed and must not be used; delete what was opened of them before, and state that with escrow warrant deleted")
+	"a higher court has annulled the order for some of the targets, as the public log says: their names stay sealed and must not be used; delete what was opened of them before, and state that with escrow warrant deleted, if that is not done yet")
 
 // ErrBadShare is the refusal of a package whose shares are too often wrong. It
 // comes as a [SharesError].

@@ -32,6 +32,7 @@ type Case struct {
 	Title   string `json:"title"`             // what is asked for, in a sentence
 	Form    string `json:"form"`              // the form or law that it is made from
 	Profile string `json:"profile,omitempty"` // whose rules decide, where the folder has those of several
+	Like    string `json:"like,omitempty"`    // the name of another case: what this one does not say is as it is there, but for what is expected
 	Filing
 	Earlier *Filing       `json:"earlier,omitempty"` // what the order names as its earlier one, already recorded
 	Filed   *policy.Filed `json:"filed,omitempty"`   // how much its authority and requester have filed before
@@ -69,22 +70,16 @@ func ReadCases(folder fs.FS) (cases []Case, cast Cast, err error) {
 		return nil, cast, err
 	}
 	for _, file := range files {
-		raw, err := fs.ReadFile(folder, file)
+		name := strings.TrimSuffix(path.Base(file), ".json")
+		if name == "cast" {
+			if err := read(folder, name, &cast); err != nil {
+				return nil, cast, err
+			}
+			continue
+		}
+		c, err := readCase(folder, name)
 		if err != nil {
 			return nil, cast, err
-		}
-		c := Case{Name: strings.TrimSuffix(path.Base(file), ".json")}
-		var into any = &c
-		if c.Name == "cast" {
-			into = &cast
-		}
-		strict := json.NewDecoder(bytes.NewReader(raw))
-		strict.DisallowUnknownFields()
-		if err := strict.Decode(into); err != nil {
-			return nil, cast, ErrCase.Because(fmt.Errorf("%s: %w", file, err))
-		}
-		if c.Name == "cast" {
-			continue
 		}
 		if c.Expect.Article == "" || c.Title == "" {
 			return nil, cast, ErrCase.Because(fmt.Errorf("%s: a case has a title, and expect an article", file))
@@ -92,6 +87,46 @@ func ReadCases(folder fs.FS) (cases []Case, cast Cast, err error) {
 		cases = append(cases, c)
 	}
 	return cases, cast, nil
+}
+
+// readCase reads a case, and what it does not say itself from the one that it is like.
+func readCase(folder fs.FS, name string) (c Case, err error) {
+	if err = read(folder, name, &c); err == nil && c.Like != "" {
+		var base Case
+		if err = read(folder, c.Like, &base); err != nil {
+			return c, err
+		}
+		if base.Like != "" {
+			return c, ErrCase.Because(fmt.Errorf("%s: %s is itself like another case", name, c.Like))
+		}
+		order := make(map[string]json.RawMessage)
+		for _, said := range []json.RawMessage{base.Order, c.Order} {
+			if err := json.Unmarshal([]byte(cmp.Or(string(said), "{}")), &order); err != nil {
+				return c, ErrCase.Because(fmt.Errorf("%s: %w", name, err))
+			}
+		}
+		c = base
+		c.Expect = Expected{}
+		if err = read(folder, name, &c); err == nil {
+			c.Order, err = json.Marshal(order)
+		}
+	}
+	c.Name = name
+	return c, err
+}
+
+// read reads a file of a folder of cases, strictly.
+func read(folder fs.FS, name string, into any) error {
+	raw, err := fs.ReadFile(folder, name+".json")
+	if err != nil {
+		return err
+	}
+	strict := json.NewDecoder(bytes.NewReader(raw))
+	strict.DisallowUnknownFields()
+	if err := strict.Decode(into); err != nil {
+		return ErrCase.Because(fmt.Errorf("%s.json: %w", name, err))
+	}
+	return nil
 }
 
 // Differs says what in a decision under a bundle with that threshold is not as expected, or "".

@@ -207,3 +207,54 @@ func all(t *testing.T) []rehearsal.Case {
 	slices.SortFunc(cases, func(a, b rehearsal.Case) int { return strings.Compare(a.Name, b.Name) })
 	return cases
 }
+
+// Each rule that protects somebody has a case beside it: without the rule, it is decided
+// otherwise. Three only say again what is refused before any rule is asked: of those, as of
+// all, the linter finds that they are missing.
+func TestNoProtectingRuleGoesUnseen(t *testing.T) {
+	before := []string{"only-listed-offences", "offence-is-serious-enough", "custodians-do-not-request"}
+	for _, name := range policy.Profiles() {
+		p, err := policy.ProfileNamed(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		folder, err := p.Cases()
+		if err != nil {
+			t.Fatal(err)
+		}
+		cases, cast, err := rehearsal.ReadCases(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range p.Policies {
+			rules := strings.SplitAfter(text, "\n};\n")
+			for i, rule := range rules {
+				id := regexp.MustCompile(`@id\("(.*)"\)`).FindStringSubmatch(rule)
+				if !strings.Contains(rule, "\nforbid (") || slices.Contains(before, id[1]) {
+					continue
+				}
+				p.Policies[file] = strings.Join(slices.Delete(slices.Clone(rules), i, i+1), "") + "// nothing"
+				if !differs(t, p, cases, cast) {
+					t.Errorf("%s: no case misses %s", name, id[1])
+				}
+			}
+			p.Policies[file] = text
+		}
+	}
+}
+
+// differs reports whether a case is decided otherwise than expected under a profile.
+func differs(t *testing.T, p *policy.Profile, cases []rehearsal.Case, cast rehearsal.Cast) bool {
+	b, err := rehearsal.Bundle(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := rehearsal.New(b, cast)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.ContainsFunc(cases, func(c rehearsal.Case) bool {
+		d, err := s.Decide(c)
+		return err == nil && c.Expect.Differs(d, 2) != ""
+	})
+}

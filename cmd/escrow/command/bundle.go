@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,7 +28,24 @@ func bundles(p *program) *cobra.Command {
 	h := &home{program: p}
 	endorse := endorsement(h, "escrow bundle endorse next.json")
 	h.flags(endorse)
-	return group("bundle", "Try, check, compare and endorse bundles of rules", bundleTest(p), bundleLint(p), bundleDiff(p), endorse)
+	return group("bundle", "Show, try, check, compare and endorse bundles of rules", bundleShow(p), bundleTest(p), bundleLint(p), bundleDiff(p), endorse)
+}
+
+func bundleShow(p *program) *cobra.Command {
+	c := leaf("show BUNDLE", "Show all that a bundle says, and its rules word for word",
+		"escrow bundle show next.json", cobra.ExactArgs(1), func(_ context.Context, args []string) error {
+			b, err := p.readBundle(args[0])
+			if err != nil {
+				return err
+			}
+			said := strings.Join(b.Lines(), "\n")
+			for _, name := range slices.Sorted(maps.Keys(b.Policies)) {
+				said += "\n\n" + name + ":\n\n" + strings.TrimSpace(b.Policies[name])
+			}
+			return p.print(map[string]any{"lines": b.Lines(), "rules": b.Policies}, said)
+		})
+	c.Long = "Shows what endorse shows, and then the text of each rule file. Nothing is signed."
+	return c
 }
 
 // triedCase is a case as bundle test shows it.
@@ -139,7 +158,7 @@ func bundleLint(p *program) *cobra.Command {
 			return errFindings
 		})
 	c.Long = "Looks for what a bundle may say and its makers hardly mean: a class that nobody may ask about, a rule that applies to\n" +
-		"nothing, an offence below the least of its class, nobody who can annul, keys that end within " + fmt.Sprint(int(policy.EndsSoon/(24*time.Hour))) + " days. Exit code 1 if\n" +
+		"nothing, a prohibition of this version that is gone, an offence below the least of its class, nobody who can annul, keys that end within " + fmt.Sprint(int(policy.EndsSoon/(24*time.Hour))) + " days. Exit code 1 if\n" +
 		"there is anything. What makes a bundle unreadable is refused, as everywhere."
 	return c
 }

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/policy/rehearsal"
+	"github.com/penname/penname/verifier/refusal"
 )
 
 // ruleFiles are a bundle of the sandbox's profile, and one whose quorum for stalking is
@@ -75,9 +77,26 @@ func TestBundleDiffSaysWhatALawyerReads(t *testing.T) {
 	}
 }
 
+func TestBundleShowHasTheRules(t *testing.T) {
+	old, _ := ruleFiles(t)
+	got := run(t, nil, "bundle", "show", old)
+	for _, want := range []string{
+		"\nrule press-freedom forbids: A journalist's pen name is protected by press freedom (Regulation (EU) 2023/1543, Art. 12(1)(a))\n",
+		"\nrule production-after-notice permits: A judicial authority may have named pen names opened, ten days after the person was told, by 2 custodians at least, after 10 days to object\n",
+		"\n10-speech.cedar:\n\n// A name is never opened", `when { context.flags.contains("journalist") };`,
+	} {
+		if got.code != 0 || !strings.Contains(got.out, want) {
+			t.Errorf("%d, and nothing of %q in:\n%s%s", got.code, want, got.out, got.errs)
+		}
+	}
+}
+
 func TestBundleTestFindsTheRuleThatIsGone(t *testing.T) {
 	old, next := ruleFiles(t)
 	if got := run(t, nil, "bundle", "test", old, "--profile", "sandbox"); got.code != 0 || !strings.Contains(got.out, "0 of them decided otherwise") {
+		t.Error(got)
+	}
+	if got := run(t, nil, "bundle", "test", next, "--profile", "sandbox"); got.code != 1 || !strings.Contains(got.out, "NOT  The account is a reporter’s: allowed") {
 		t.Error(got)
 	}
 	cases := filepath.Join(t.TempDir(), "cases")
@@ -127,26 +146,30 @@ func TestBundleLintFindsWhatIsForgotten(t *testing.T) {
 	}
 }
 
-// At a terminal nothing is endorsed by somebody who does not say yes; a script is not asked.
-func TestEndorsingAsksAtATerminal(t *testing.T) {
+// Nothing is signed by somebody who does not say yes, nor where there is nobody to ask.
+func TestNothingIsSignedUnasked(t *testing.T) {
 	for _, c := range []struct {
-		typed               string
-		terminal, json, yes bool
-		agrees              bool
+		typed       []string // nil: there is no terminal
+		yes, agrees bool
+		code        string
 	}{
-		{"yes\n", true, false, false, true}, {"no\n", true, false, false, false}, {"", true, false, false, false}, {"y\n", true, false, false, false},
-		{"", true, false, true, true}, {"", true, true, false, true}, {"", false, false, false, true},
+		{[]string{"yes"}, false, true, ""}, {[]string{"y", " Yes "}, false, true, ""}, {[]string{"no"}, false, false, "custodian.not_confirmed"},
+		{nil, false, false, "custodian.no_answers"}, {nil, true, true, ""},
 	} {
-		said := ""
-		h := &home{program: &program{Env: Env{Terminal: c.terminal, Ask: func(_ context.Context, question string) (string, error) {
-			said = question
-			if c.typed == "" {
-				return "", errNoAnswers
+		h := &home{program: &program{Env: Env{Stdin: strings.NewReader("yes\n"), Stderr: io.Discard}}}
+		if typed := c.typed; typed != nil {
+			h.Ask = func(context.Context, string) (said string, err error) {
+				said, typed = typed[0], typed[1:]
+				return said, nil
 			}
-			return c.typed, nil
-		}}, json: c.json}}
-		if err := h.agree(t.Context(), c.yes); (err == nil) != c.agrees || strings.Contains(said, "type yes") != (c.terminal && !c.json && !c.yes) {
-			t.Errorf("%+v: %v %q", c, err, said)
+		}
+		if err := h.confirm(t.Context(), c.yes, ""); (err == nil) != c.agrees || err != nil && refusal.Of(err).Code != c.code {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	for _, args := range []string{"bundle endorse x", "custodian endorse x", "custodian refuse x --reason recused", "custodian approve x --answers -"} {
+		if got := run(t, []string{"no passphrase is asked for"}, strings.Fields(args)...); got.code != 1 || !strings.Contains(got.errs, "custodian.") {
+			t.Error(args, got)
 		}
 	}
 }

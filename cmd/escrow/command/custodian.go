@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -104,9 +105,9 @@ func (s seat) fetch(ctx context.Context, id string) (f opening.CaseFile, since [
 }
 
 // answer gives a custodian's answer in a case: the one that the folder has signed
-// already, or what sign makes of the case as it was reviewed. It prints the review,
-// what was signed and the case as it stands then.
-func (h *home) answer(ctx context.Context, id, decision, reason string, sign func(seat, *custodian.Review) (string, error)) error {
+// already, unless the answers of a file are others, or what sign makes of the case as it was
+// reviewed. It prints the review, what was signed and the case as it stands then.
+func (h *home) answer(ctx context.Context, id, decision, reason string, answers []custodian.Answer, sign func(seat, *custodian.Review) (string, error)) error {
 	c, err := h.seat(ctx)
 	if err != nil {
 		return err
@@ -116,7 +117,11 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 		return err
 	}
 	about := ""
-	if signed == "" {
+	if signed != "" {
+		if about, err = h.again(ctx, c, id, signed, answers); err != nil {
+			return err
+		}
+	} else {
 		f, since, err := c.fetch(ctx, id)
 		if err != nil {
 			return err
@@ -139,6 +144,24 @@ func (h *home) answer(ctx context.Context, id, decision, reason string, sign fun
 		return err
 	}
 	return h.print(st, about+said+st.String())
+}
+
+// again is what a person reads when an answer that was signed before is sent again.
+func (h *home) again(ctx context.Context, c seat, id, signed string, answers []custodian.Answer) (string, error) {
+	if len(answers) > 0 {
+		f, err := c.client.CaseFile(ctx, c.Key(), id)
+		if err != nil {
+			return "", err
+		}
+		if err := custodian.Same(signed, f, answers); err != nil {
+			return "", err
+		}
+	}
+	a, err := opening.ParseApprovalUnverified(signed)
+	if err != nil {
+		return "", err
+	}
+	return "you answered on " + a.At.Format(time.DateTime) + " UTC, and that answer was sent again:\n", nil
 }
 
 func checkWorkFactor(n int) error {

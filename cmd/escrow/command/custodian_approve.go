@@ -1,8 +1,10 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -12,19 +14,34 @@ import (
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 )
 
 var (
 	errNoAnswers = refusal.New(refusal.Invalid, "custodian.no_answers",
-		"each target is asked about before anything is signed: run the command at a terminal, or name a file with --answers; nothing was signed")
+		"there is nobody to ask before something is signed: run the command at a terminal, or say with --yes that it is meant; approve needs a file of --answers too; nothing was signed")
 	errNotSent = refusal.New(refusal.Conflict, "custodian.not_confirmed",
-		"the answers were not confirmed: nothing was kept, signed or sent")
+		"it was not confirmed: nothing was kept, signed or sent")
 )
+
+const answersHelp = `Shows each target, asks what there is to ask about it and last whether you approve it, shows what
+will be signed, and signs and sends it when you confirm.
+
+--answers takes the answers from a file instead: CSV with the columns target (number or pen name),
+platform, answers (yes or no to each question, separated by spaces) and reason, or a JSON list:
+
+  target,answers,reason                      [{"target": 1, "answers": ["yes"]},
+  1,yes,                                      {"target": 2, "answers": ["no"], "reason": "press_freedom"},
+  2,no,press_freedom                          {"target": 3, "answers": ["yes"], "reason": "disproportionate"}]
+  3,yes,disproportionate
+
+A target with a reason is declined, also where every answer is yes; a no needs a reason.`
 
 func custodianApprove(h *home) *cobra.Command {
 	var file, folder string
+	var sure bool
 	c := leaf("approve CASE", "Answer what is asked about each target of a case that you reviewed, and release a share for each that you approve",
 		"escrow custodian approve CASE", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			answers, err := h.answersIn(file)
@@ -34,7 +51,10 @@ func custodianApprove(h *home) *cobra.Command {
 			if err := h.outside(folder); err != nil {
 				return err
 			}
-			return h.answer(ctx, args[0], opening.Approve, "", func(c seat, r *custodian.Review) (string, error) {
+			if err := h.canConfirm(sure); err != nil {
+				return err
+			}
+			return h.answer(ctx, args[0], opening.Approve, "", answers, func(c seat, r *custodian.Review) (string, error) {
 				if err := r.Approvable(h.Now()); err != nil {
 					return "", err
 				}
@@ -43,11 +63,23 @@ func custodianApprove(h *home) *cobra.Command {
 						return "", err
 					}
 				}
-				signed, err := c.Approve(r, answers, h.Now())
-				return signed, shell.InFile(file, 0, err)
+				_, votes, err := r.Answered(answers)
+				if err != nil {
+					return "", shell.InFile(file, 0, err)
+				}
+				shown := outcome(r, votes)
+				if file != "" { // nothing was shown yet
+					shown = r.Summary() + shown
+				}
+				if err := h.confirm(ctx, sure, shown); err != nil {
+					return "", err
+				}
+				return c.Approve(r, answers, h.Now())
 			})
 		})
-	c.Flags().StringVar(&file, "answers", "", "file with the answers, - for the standard input: CSV with the columns target (number or pen name), platform, answers (yes or no to each question, separated by spaces) and reason (of a no), or a JSON list of objects with these members; without it each question is asked at the terminal")
+	c.Long = answersHelp
+	c.Flags().StringVar(&file, "answers", "", "file with the answers, - for the standard input, instead of the questions: see above")
+	addYes(c, &sure)
 	addExhibitsTo(c, &folder)
 	return c
 }
@@ -71,43 +103,113 @@ func (h *home) answersIn(file string) ([]custodian.Answer, error) {
 // asked shows the case and each of its targets at the terminal, what was published with
 // them, and asks what there is to ask. What was answered is kept nowhere before all of it is.
 func (h *home) asked(ctx context.Context, c seat, r *custodian.Review, folder string) (answers []custodian.Answer, err error) {
-	if err := c.read(ctx, h, r, folder); err != nil {
+	fresh, err := c.read(ctx, h, r, folder)
+	if fresh != "" {
+		defer h.remove(fresh)
+	}
+	if err != nil {
 		return nil, err
 	}
-	approved, said := 0, r.Summary()
+	said := r.Summary()
 	for i, t := range r.Targets {
 		said += "\n" + r.Target(i)
 		if !t.Waits() {
 			continue
 		}
 		a := custodian.Answer{Target: strconv.Itoa(i + 1)}
-		if t.Wrong == "" {
-			if a.Says, err = h.yesOrNo(ctx, said, t.Questions); err != nil {
+		declined := t.Wrong != ""
+		if !declined {
+			if a.Says, err = h.yesOrNo(ctx, said, t.Questions...); err != nil {
 				return nil, err
+			}
+			if declined = slices.Contains(a.Says, opening.No); !declined {
+				approved, err := h.yesOrNo(ctx, "", approves(r.Warrant.Kind))
+				if err != nil {
+					return nil, err
+				}
+				declined = approved[0] == opening.No
 			}
 			said = ""
 		}
-		if t.Wrong != "" || slices.Contains(a.Says, opening.No) {
-			reason := said + "It is declined. Reason, one of " + strings.Join(policy.DeclineReasons, ", ")
-			if a.Reason, err = h.oneOf(ctx, reason, policy.DeclineReasons); err != nil {
+		if declined {
+			if a.Reason, err = h.reason(ctx, said+"It is declined.\n"); err != nil {
 				return nil, err
 			}
 			said = ""
-		} else {
-			approved++
 		}
 		answers = append(answers, a)
 	}
-	said += fmt.Sprintf("\n%d targets are approved and %d declined. Is this signed and sent?", approved, len(answers)-approved)
-	sure, err := h.yesOrNo(ctx, "", []string{said})
-	if err == nil && sure[0] != opening.Yes {
+	return answers, nil
+}
+
+// remove drops the folder that approve made itself, whatever was answered.
+func (h *home) remove(dir string) {
+	said := "what was published is removed again: "
+	if err := os.RemoveAll(dir); err != nil {
+		said = "what was published could not be removed, remove it yourself: "
+	}
+	if !h.json {
+		fmt.Fprintln(h.Stderr, said+document.Printable(dir))
+	}
+}
+
+// approves is the last question about a target: who sees the offence can decline all the same.
+func approves(kind string) string {
+	switch kind {
+	case policy.Suspension:
+		return "Do you approve suspending this pen name?"
+	case policy.Link:
+		return "Do you approve naming all pen names of this person?"
+	}
+	return "Do you approve opening this pen name?"
+}
+
+// outcome is what is signed of the answers, for the last look at it.
+func outcome(r *custodian.Review, votes []opening.Answer) string {
+	s := "\nThis is signed and sent for case " + r.Case + ":\n"
+	for _, v := range votes {
+		t := r.Targets[v.Target]
+		s += fmt.Sprintf("  target %d, %s on %s: %s", v.Target+1, t.PenName, t.Platform, v.Vote)
+		if v.Reason != "" {
+			s += ", " + v.Reason + " (" + reasonWords[v.Reason] + ")"
+		}
+		s += "\n"
+	}
+	return document.Printable(s) + lastWords
+}
+
+// lastWords stand below whatever is signed in a case.
+const lastWords = "Reasons are published in the public log. It is final: what you signed cannot be changed or taken back.\n"
+
+// canConfirm refuses, before anybody types a passphrase, what nobody could be asked about.
+func (h *home) canConfirm(sure bool) error {
+	if !sure && h.Ask == nil {
+		return errNoAnswers
+	}
+	return nil
+}
+
+// confirm asks a person whether what is shown is what they want to sign, unless they said so.
+func (h *home) confirm(ctx context.Context, sure bool, shown string) error {
+	if sure {
+		return nil
+	}
+	if err := h.canConfirm(sure); err != nil {
+		return err
+	}
+	said, err := h.yesOrNo(ctx, shown, "Do you sign this?")
+	if err == nil && said[0] != opening.Yes {
 		err = errNotSent
 	}
-	return answers, err
+	return err
+}
+
+func addYes(c *cobra.Command, sure *bool) {
+	c.Flags().BoolVar(sure, "yes", false, "say that it is meant, and are not to be asked before it is signed: for scripts")
 }
 
 // yesOrNo asks questions, the first one below what is shown.
-func (h *home) yesOrNo(ctx context.Context, shown string, questions []string) (says []string, err error) {
+func (h *home) yesOrNo(ctx context.Context, shown string, questions ...string) (says []string, err error) {
 	for _, q := range questions {
 		answer, err := h.oneOf(ctx, shown+q+" (yes/no)", []string{opening.Yes, opening.No})
 		if err != nil {
@@ -118,20 +220,47 @@ func (h *home) yesOrNo(ctx context.Context, shown string, questions []string) (s
 	return says, nil
 }
 
-// oneOf asks until one of these is answered.
+// reasonWords say what the reasons of the list mean.
+var reasonWords = map[string]string{
+	"incomplete":               "something that the order needs is missing",
+	"manifest_errors":          "the order contradicts itself, its evidence or its target",
+	"insufficient_information": "it does not say enough to decide on it",
+	"disproportionate":         "it asks for more than the offence justifies",
+	"immunity_or_privilege":    "the account is of somebody whom an immunity or a privilege protects",
+	"press_freedom":            "it is about journalism, or would show a source",
+	"fundamental_rights":       "it would breach another fundamental right",
+	"conflict_of_law":          "the law of another place forbids it",
+	"recused":                  "you know the parties or have an interest, and do not judge",
+}
+
+// reason asks for one of the list, by its name or its number.
+func (h *home) reason(ctx context.Context, shown string) (string, error) {
+	var numbers []string
+	for i, reason := range policy.DeclineReasons {
+		numbers = append(numbers, strconv.Itoa(i+1))
+		shown += fmt.Sprintf("  %d  %-24s  %s\n", i+1, reason, reasonWords[reason])
+	}
+	answer, err := h.oneOf(ctx, shown+"Reason, by name or number", slices.Concat(policy.DeclineReasons, numbers))
+	if i := slices.Index(numbers, answer); i >= 0 {
+		answer = policy.DeclineReasons[i]
+	}
+	return answer, err
+}
+
+// oneOf asks until one of these is answered. Who is interrupted reads that nothing was signed.
 func (h *home) oneOf(ctx context.Context, question string, these []string) (string, error) {
 	for {
 		answer, err := h.Ask(ctx, question)
-		if err != nil {
+		if err = cmp.Or(ctx.Err(), err); err != nil {
+			if ctx.Err() != nil && !h.json {
+				fmt.Fprintln(h.Stderr, "\nnothing was kept, signed or sent")
+			}
 			return "", err
 		}
 		if answer = strings.ToLower(strings.TrimSpace(answer)); slices.Contains(these, answer) {
 			return answer, nil
 		}
 		question = "One of " + strings.Join(these, ", ")
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
 	}
 }
 

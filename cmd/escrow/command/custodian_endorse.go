@@ -1,7 +1,6 @@
 package command
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,7 +9,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/escrow/seal/ceremony"
 	"github.com/penname/penname/policy"
@@ -25,6 +23,9 @@ func endorsement(h *home, example string) *cobra.Command {
 	var sure bool
 	c := leaf("endorse BUNDLE", "Endorse a bundle of rules, for the place after those in force",
 		example, cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if err := h.canConfirm(sure); err != nil {
+				return err
+			}
 			c, err := h.open(ctx)
 			if err != nil {
 				return err
@@ -50,7 +51,7 @@ func endorsement(h *home, example string) *cobra.Command {
 			if err := h.show(raw, inForce); err != nil {
 				return err
 			}
-			if err := h.agree(ctx, sure); err != nil {
+			if err := h.confirm(ctx, sure, ""); err != nil {
 				return err
 			}
 			signed, err := c.Endorse(raw, transcript, inForce, h.Now())
@@ -64,20 +65,8 @@ func endorsement(h *home, example string) *cobra.Command {
 		"follows it; until it is in force itself, you go on under the older one. Who has not seen\n" +
 		"any rules in force yet, at the founding or as a new custodian, begins with this bundle."
 	c.Flags().StringVar(&transcriptFile, "transcript", "", "transcript of the ceremony that the bundle names; default is the one in the folder")
-	c.Flags().BoolVar(&sure, "yes", false, "say that you have read it, and are not to be asked")
+	addYes(c, &sure)
 	return c
-}
-
-// agree asks a person at a terminal whether they endorse what was shown, unless they said so.
-func (h *home) agree(ctx context.Context, sure bool) error {
-	if sure || !h.Terminal || h.json {
-		return nil
-	}
-	answer, err := h.Ask(ctx, "\nTo endorse it, type yes")
-	if err == nil && strings.TrimSpace(answer) == "yes" {
-		return nil
-	}
-	return cmp.Or(ctx.Err(), shell.UsageError("nothing was endorsed: type yes when you are asked, or give --yes"))
 }
 
 // show says on the standard error what is to be endorsed, and what changes from the bundle in
@@ -87,7 +76,8 @@ func (h *home) show(raw []byte, inForce *policy.Bundle) error {
 	if err != nil {
 		return err
 	}
-	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n\n" + strings.Join(b.Lines(), "\n") + "\n"
+	said := "You endorse this. Give the endorsement to nobody if it is not what you stand behind.\n" +
+		"escrow bundle show prints the rules word for word.\n\n" + strings.Join(b.Lines(), "\n") + "\n"
 	switch {
 	case inForce == nil && b.Number > 1:
 		said += "\nWhat it changes is not known: you have seen no rules in force in the public log yet. It follows the bundle " + b.Predecessor +

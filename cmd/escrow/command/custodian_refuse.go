@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -9,20 +10,30 @@ import (
 
 	"github.com/penname/penname/escrow/custodian"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/opening"
 )
 
 func custodianRefuse(h *home) *cobra.Command {
 	var reason string
+	var sure bool
 	c := leaf("refuse CASE", "Decline a case that you reviewed, with a reason that goes into the public log",
 		"escrow custodian refuse CASE --reason disproportionate", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
 			if !slices.Contains(policy.DeclineReasons, reason) {
 				return custodian.ErrReason // before anybody types a passphrase
 			}
-			return h.answer(ctx, args[0], opening.Decline, reason, func(c seat, r *custodian.Review) (string, error) {
+			if err := h.canConfirm(sure); err != nil {
+				return err
+			}
+			return h.answer(ctx, args[0], opening.Decline, reason, nil, func(c seat, r *custodian.Review) (string, error) {
+				shown := fmt.Sprintf("\nThis is signed and sent for case %s:\n  all %d targets: decline, %s (%s)\n", r.Case, len(r.Targets), reason, reasonWords[reason])
+				if err := h.confirm(ctx, sure, r.Summary()+document.Printable(shown)+lastWords); err != nil {
+					return "", err
+				}
 				return c.Decline(r, reason, h.Now())
 			})
 		})
+	addYes(c, &sure)
 	c.Flags().StringVar(&reason, "reason", "", "one of: "+strings.Join(policy.DeclineReasons, ", "))
 	c.RegisterFlagCompletionFunc("reason", cobra.FixedCompletions(policy.DeclineReasons, cobra.ShellCompDirectiveNoFileComp)) //nolint:errcheck // it exists
 	return c

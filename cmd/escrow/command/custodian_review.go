@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -34,7 +35,7 @@ func custodianReview(h *home) *cobra.Command {
 				return failed
 			}
 			if failed == nil {
-				failed = c.read(ctx, h, r, folder)
+				_, failed = c.read(ctx, h, r, folder)
 			}
 			return errors.Join(h.print(r, r.String()), failed)
 		})
@@ -43,13 +44,18 @@ func custodianReview(h *home) *cobra.Command {
 }
 
 // read fetches what was published, compares it and saves it for the custodian to look at.
-func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) error {
+// It returns the new folder that it was saved in; "": there is none, or it is the one that was
+// asked for.
+func (s seat) read(ctx context.Context, h *home, r *custodian.Review, folder string) (fresh string, err error) {
 	to := exhibitFolder{dir: folder}
-	err := s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
+	err = s.CheckExhibits(r, s.exhibits(ctx, r.Case), s.copies(ctx, r.Case), to.save, shortExhibits(ctx, s.client, r.Case))
 	if to.made && !h.json {
 		fmt.Fprintf(h.Stderr, "what was published is in %s: look at it there, and remove it when you have answered\n", to.dir)
 	}
-	return err
+	if folder == "" {
+		fresh = to.dir
+	}
+	return fresh, err
 }
 
 // within reports whether dir is home or lies in it, by whatever links it is named.
@@ -85,9 +91,11 @@ type exhibitFolder struct {
 
 // save writes an exhibit under the name of its digest, for its owner alone.
 func (f *exhibitFolder) save(x exhibit.Declared, content []byte) (err error) {
-	if f.dir == "" {
+	switch {
+	case f.made:
+	case f.dir == "":
 		f.dir, err = os.MkdirTemp("", "exhibits-") // mode 0700
-	} else {
+	default:
 		err = os.MkdirAll(f.dir, 0o700)
 	}
 	if err != nil {
@@ -95,12 +103,21 @@ func (f *exhibitFolder) save(x exhibit.Declared, content []byte) (err error) {
 	}
 	f.made = true
 	name := filepath.Join(f.dir, exhibit.FileName(x))
-	err = secretfile.Create(name, content)
-	if errors.Is(err, secretfile.ErrExists) { // of an earlier review
+	// It waits for no disk, as there can be thousands: what a crash loses is fetched again.
+	file, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) { // of an earlier review
 		before, unread := os.ReadFile(name)
 		if unread == nil && x.Check(before) == nil {
 			return nil
 		}
+		return secretfile.ErrExists.Because(err)
 	}
-	return err
+	if err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	_, err = file.Write(content)
+	if err = errors.Join(err, file.Close()); err != nil {
+		return secretfile.ErrUnwritable.Because(err)
+	}
+	return nil
 }

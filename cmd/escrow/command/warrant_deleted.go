@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 
 	"github.com/spf13/cobra"
 
@@ -30,6 +31,9 @@ func warrantDeleted(p *program) *cobra.Command {
 				return err
 			}
 			sealed, err := r.Package(ctx, args[0])
+			if said := (*registrar.Problem)(nil); errors.As(err, &said) && said.Code == "warrant.quorum_not_met" {
+				return requester.ErrNothingDelivered
+			}
 			if err != nil {
 				return err
 			}

@@ -19,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -100,8 +101,15 @@ func warrantFile(p *program) *cobra.Command {
 			if e.withheld && folder != "" {
 				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
 			}
-			if w, err := policy.ParseUnverified(s.Warrant); err == nil && policy.KindOf(w.Kind).Earlier {
+			w, err := policy.ParseUnverified(s.Warrant)
+			if err == nil && w.Kind == policy.Emergency && slices.ContainsFunc(st.Deadlines, func(d opening.Deadline) bool { return !d.Met && strings.Contains(d.What, "lapses") }) {
+				text += "\n" + haveValidated(args[0])
+			}
+			if err == nil && policy.KindOf(w.Kind).Earlier {
 				text = "the " + w.Kind + " is a case of its own, and opens nothing; escrow warrant status tells of the case that it is about\n" + text
+				if filed.About != nil {
+					text += "\nit is about\n" + filed.About.At(p.Now())
+				}
 			}
 			return p.print(st, text)
 		})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -47,6 +48,9 @@ func warrantOpen(p *program) *cobra.Command {
 			if save != "" {
 				if err := saveDelivery(save, d); err != nil {
 					return err
+				}
+				if !p.json {
+					fmt.Fprintf(p.Stderr, "saved: %s, the delivery as it came; whether it opens is said beside\n", save)
 				}
 			}
 			since, err := p.since(ctx, d, b)

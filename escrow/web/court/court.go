@@ -194,7 +194,10 @@ func listed(c disclose.Summary) registrar.CaseStatus {
 // countsOf is what whoever knows the id of a case may learn.
 func countsOf(c disclose.Case) registrar.CaseStatus {
 	yes, no := c.Votes()
-	st := registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: yes, Declined: no, Quorum: c.Quorum, Deadlines: c.Deadlines()}
+	st := registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: yes, Declined: no, Quorum: c.Quorum, Deadlines: c.Deadlines(), SuspendedUntil: c.SuspendedUntil()}
+	if !policy.KindOf(c.Kind).Decided {
+		st.Quorum = 0
+	}
 	for _, t := range c.Targets {
 		st.Targets = append(st.Targets, registrar.TargetStatus{TargetState: opening.TargetState{State: string(t.State), Code: t.Code}})
 	}
@@ -238,9 +241,12 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	filed, decision, err := s.Registrar.File(r.Context(), sub)
 	if err != nil {
-		facts := web.WithFacts{Err: err, Rules: decision.Rules}
+		facts := web.WithFacts{Err: err}
 		if !decision.Allowed {
 			facts.Grounds, facts.Targets = registrar.GroundsOf(decision), refusedIn(decision)
+		}
+		if facts.Grounds != nil || policy.ErrNoticeFirst.Is(err) { // else no rule has refused it
+			facts.Rules = decision.Rules
 		}
 		var wait *policy.WaitError
 		if errors.As(err, &wait) {
@@ -250,6 +256,14 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	st := answerOf(filed)
 	st.Rules, st.OverDaily = decision.Rules, decision.OverDaily
+	if hash, err := hex.DecodeString(decision.Warrant.Earlier); err == nil && len(hash) == 32 && policy.KindOf(filed.Kind).Earlier {
+		earlier, err := s.Registrar.Cases.Earlier(r.Context(), [32]byte(hash))
+		if err != nil {
+			return err
+		}
+		about := countsOf(earlier)
+		st.About = &about
+	}
 	for i, t := range refusedIn(decision) {
 		if i < len(st.Targets) && st.Targets[i].Code == t.Code {
 			st.Targets[i].Mend = t.Mend

@@ -1,0 +1,38 @@
+package command
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/penname/penname/policy"
+)
+
+// What cannot wait stands in front, with the hour by which it is due.
+func TestAnEmergencyIsListedFirst(t *testing.T) {
+	day := time.Date(2026, 11, 29, 4, 0, 0, 0, time.UTC)
+	all := []waiting{
+		{Kind: policy.Production, Due: day.AddDate(0, 0, 9), Authority: "county-court"},
+		{Kind: policy.Production, Due: day.Add(-time.Hour), Answered: day},
+		{Kind: policy.Emergency, Due: day.Add(8 * time.Hour), What: "the custodians answer", Reviewed: day},
+		{Due: day.AddDate(0, 1, 0)},
+	}
+	slices.SortStableFunc(all, byUrgency)
+	var text strings.Builder
+	for _, w := range all {
+		text.WriteString(w.String())
+	}
+	if want := `
+  EMERGENCY, due 2026-11-29 12:00 UTC (the custodians answer); 0 of 0 approved, 0 declined; you reviewed it on 2026-11-29
+
+  production, due 2026-11-29 03:00 UTC; 0 of 0 approved, 0 declined; you answered on 2026-11-29
+
+  production, due 2026-12-08 04:00 UTC; 0 of 0 approved, 0 declined
+  county-court; ; pen names: 0
+
+  due 2026-12-29 04:00 UTC; 0 of 0 approved, 0 declined
+`; text.String() != want {
+		t.Error(text.String())
+	}
+}
