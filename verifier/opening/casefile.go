@@ -65,9 +65,14 @@ type Known struct {
 	Validated *LoggedLeaf `json:"validated,omitempty"`
 }
 
-// CheckValidated is [ErrNotValidated] if the leaf is that of an emergency whose hours under
-// b, the bundle of its day, were over at a time and which nobody had validated by then.
-func (k Known) CheckValidated(logs []*proof.Log, recorded proof.Leaf, index int64, b *policy.Bundle, at time.Time) error {
+// CheckValidated is [ErrNotValidated] if a recorded leaf, which was verified before
+// ([CheckRecorded]), is that of an emergency whose hours under b, the bundle of its day, were
+// over at a time and which nobody had validated by then.
+func (k Known) CheckValidated(logs []*proof.Log, l LoggedLeaf, b *policy.Bundle, at time.Time) error {
+	recorded, err := proof.ParseLeaf(l.Bytes)
+	if err != nil {
+		return err
+	}
 	if recorded.WarrantKind != proof.Emergency || recorded.Validated || b.ValidationHours == 0 {
 		return nil
 	}
@@ -82,7 +87,7 @@ func (k Known) CheckValidated(logs []*proof.Log, recorded proof.Leaf, index int6
 	case k.Validated == nil:
 		return ErrNotValidated
 	}
-	leaf, _, err := checkLeaf(logs, *k.Validated, proof.KindRecorded, &index)
+	leaf, _, err := checkLeaf(logs, *k.Validated, proof.KindRecorded, &l.Index)
 	if err == nil && (leaf.WarrantKind != proof.Validation || leaf.At > proof.Second(by)) {
 		err = ErrNotValidated
 	}

@@ -173,7 +173,7 @@ func (o *Opening) decide(since []*policy.Bundle) (policy.Decision, error) {
 		return decision, err
 	}
 	for _, r := range o.rounds {
-		if err := r.CheckValidated(logs, o.recorded, r.Recorded.Index, since[0], r.at); err != nil {
+		if err := r.CheckValidated(logs, r.Recorded, since[0], r.at); err != nil {
 			return decision, err
 		}
 	}
