@@ -50,6 +50,10 @@ type Filed struct {
 type Recorded struct {
 	Warrant string
 	Leaf    int64
+
+	// MaxSecrecyDays are those of the bundle that it was recorded under, to which an audit
+	// holds every change of its secrecy; 0: not known.
+	MaxSecrecyDays int
 }
 
 // holdsBefore reports whether the public log held the digest of a piece of evidence of

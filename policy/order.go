@@ -477,14 +477,18 @@ func (o *order) checkSecrecy() error {
 	if o.kind.Clock == ClockNone && o.Kind != SecrecyChange {
 		return nil
 	}
-	days, from := o.b.secrecyDays(o.Warrant), o.IssuedAt
+	days, from, class, longest := o.b.secrecyDays(o.Warrant), o.IssuedAt, o.class, o.b.MaxSecrecyDays
 	if o.Kind == SecrecyChange && o.earlier != nil {
 		from = o.earlier.IssuedAt // of the first issue, however often it is changed
+		class = o.b.OffenceClass(o.earlier.OffenceClass)
+		if most := o.known.Earlier.MaxSecrecyDays; most > 0 {
+			longest = min(longest, most)
+		}
 	}
-	if !plausible(o.Secrecy.Ends) || wholeDays(from, o.Secrecy.Ends) > int64(o.b.MaxSecrecyDays) || days > 0 && document.Blank(o.Secrecy.Reason) {
+	if !plausible(o.Secrecy.Ends) || wholeDays(from, o.Secrecy.Ends) > int64(longest) || days > 0 && document.Blank(o.Secrecy.Reason) {
 		return ErrSecrecy
 	}
-	if days > 0 && o.class != nil && o.class.NoticeFirst {
+	if days > 0 && class != nil && class.NoticeFirst {
 		return ErrToldFirst
 	}
 	return nil

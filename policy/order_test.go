@@ -468,12 +468,21 @@ func TestWhatTheEarlierWarrantMustBe(t *testing.T) {
 		"secrecy to the maximum":               {SecrecyChange, "crown-court", nil, func(f *filing) { f.Secrecy = Secrecy{f.IssuedAt.AddDate(0, 0, 365), "He hides."} }, nil},
 		"secrecy beyond the first issue":       {SecrecyChange, "crown-court", of(func(f *filing) { f.IssuedAt = now.Add(-2 * time.Hour) }), func(f *filing) { f.Secrecy = Secrecy{f.IssuedAt.AddDate(0, 0, 365), "He hides."} }, ErrSecrecy},
 		"secrecy that is longer for no reason": {SecrecyChange, "crown-court", nil, func(f *filing) { f.Secrecy.Ends = f.IssuedAt.AddDate(0, 0, 100) }, ErrSecrecy},
-		"secrecy of another court's":           {SecrecyChange, "magistrates", nil, nil, ErrEarlierAuthority},
-		"a validation of a production":         {Validation, "crown-court", nil, nil, ErrEarlierKind},
-		"a court puts its own in writing":      {Validation, "crown-court", of(inEmergency), nil, nil},
-		"a court beside it does":               {Validation, "tribunal", of(inEmergency), nil, ErrEarlierAuthority},
-		"a police emergency":                   {Validation, "crown-court", of(issuedBy("yard"), inEmergency), nil, nil},
-		"validated by another":                 {Validation, "magistrates", of(issuedBy("yard"), inEmergency), nil, ErrEarlierAuthority},
+		"secrecy to the maximum of the rules of its day": {SecrecyChange, "crown-court", nil, func(f *filing) {
+			f.Secrecy, f.known.Earlier.MaxSecrecyDays = Secrecy{f.IssuedAt.AddDate(0, 0, 90), "He hides."}, 90
+		}, nil},
+		"secrecy beyond the rules of its day": {SecrecyChange, "crown-court", nil, func(f *filing) {
+			f.Secrecy, f.known.Earlier.MaxSecrecyDays = Secrecy{f.IssuedAt.AddDate(0, 0, 91), "He hides."}, 90
+		}, ErrSecrecy},
+		"secrecy of what a person is told first, under another class": {SecrecyChange, "crown-court", of(defamation), func(f *filing) {
+			f.Secrecy, f.OffenceClass = Secrecy{f.IssuedAt.AddDate(0, 0, 100), "He hides."}, "threat_to_life"
+		}, ErrToldFirst},
+		"secrecy of another court's":      {SecrecyChange, "magistrates", nil, nil, ErrEarlierAuthority},
+		"a validation of a production":    {Validation, "crown-court", nil, nil, ErrEarlierKind},
+		"a court puts its own in writing": {Validation, "crown-court", of(inEmergency), nil, nil},
+		"a court beside it does":          {Validation, "tribunal", of(inEmergency), nil, ErrEarlierAuthority},
+		"a police emergency":              {Validation, "crown-court", of(issuedBy("yard"), inEmergency), nil, nil},
+		"validated by another":            {Validation, "magistrates", of(issuedBy("yard"), inEmergency), nil, ErrEarlierAuthority},
 	} {
 		t.Run(name, func(t *testing.T) {
 			earlier, f := w.filing(t), w.filing(t)

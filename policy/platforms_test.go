@@ -162,11 +162,11 @@ func TestEvidenceIsJudgedByTheRegistry(t *testing.T) {
 		"a stolen key":                              {records: report, want: ErrKeyStolen},
 		"a stolen key, recorded before":             {records: report, recorded: &early},
 		"a stolen key, recorded afterwards":         {records: report, recorded: &late, want: ErrKeyStolen},
-		"a stolen key, preserved before":            {records: report, recorded: &late, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "preserved"},
-		"a stolen key, preserved afterwards":        {records: report, earlier: &Recorded{sign(t, w.court, preserved), late}, names: "preserved", want: ErrKeyStolen},
-		"a stolen key, something else preserved":    {records: report, earlier: &Recorded{sign(t, w.court, other), early}, names: "other", want: ErrKeyStolen},
-		"a stolen key, preserved and not named":     {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, want: ErrKeyStolen},
-		"a stolen key, another warrant than named":  {records: report, earlier: &Recorded{sign(t, w.court, preserved), early}, names: "other", want: ErrNoEarlier},
+		"a stolen key, preserved before":            {records: report, recorded: &late, earlier: &Recorded{Warrant: sign(t, w.court, preserved), Leaf: early}, names: "preserved"},
+		"a stolen key, preserved afterwards":        {records: report, earlier: &Recorded{Warrant: sign(t, w.court, preserved), Leaf: late}, names: "preserved", want: ErrKeyStolen},
+		"a stolen key, something else preserved":    {records: report, earlier: &Recorded{Warrant: sign(t, w.court, other), Leaf: early}, names: "other", want: ErrKeyStolen},
+		"a stolen key, preserved and not named":     {records: report, earlier: &Recorded{Warrant: sign(t, w.court, preserved), Leaf: early}, want: ErrKeyStolen},
+		"a stolen key, another warrant than named":  {records: report, earlier: &Recorded{Warrant: sign(t, w.court, preserved), Leaf: early}, names: "other", want: ErrNoEarlier},
 		"a key reported stolen that is still there": {records: []entry{at(30, 10, nil), at(1, 50, func(r *PlatformRecord) { r.Stolen = []string{"square"}[:min(1, r.Number-1)] })}, want: ErrKeyStolen},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -198,6 +198,35 @@ func TestAWrongTargetDoesNotHoldUpTheRest(t *testing.T) {
 	}
 }
 
+// New rules come into force, and a target has ended since the answer: the same answer about
+// what is left is signed again, and another one leaves no trace that would lock the folder.
+func TestTheSameAnswerUnderNewRulesAboutWhatIsLeft(t *testing.T) {
+	v, w := seated(t, nil)
+	c := w.File(2, 1, nil)
+	f := c.CaseFile()
+	alba, r := v.reads("alba", c, f)
+	no, yes := Answer{Target: "1", Says: []string{"no"}, Reason: "press_freedom"}, Answer{Target: "2", Says: []string{"yes"}}
+	if _, err := alba.Approve(r, []Answer{no, yes}, openingtest.Now); err != nil {
+		t.Fatal(err)
+	}
+	v.since = append(v.since, v.seats("alba", w.Bundle, "alba"))
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "withdrawn"}}
+	_, r = v.reads("alba", c, f)
+	if _, err := alba.Approve(r, []Answer{{Target: "1", Says: []string{"yes"}}}, openingtest.Now); !errors.Is(err, ErrSignedOtherwise) {
+		t.Error("another answer:", err)
+	}
+	signed, err := alba.Approve(r, []Answer{no}, openingtest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, err := opening.VerifyApproval(signed, v.since[1]); err != nil || a.InForce != v.since[1].Hash() || len(a.Answers) != 1 || a.Decision != opening.Decline {
+		t.Errorf("%+v, %v", a, err)
+	}
+	if again, err := alba.Approve(r, []Answer{no}, openingtest.Now); err != nil || again != signed {
+		t.Error("again:", err)
+	}
+}
+
 // emergency makes the warrant an order in an emergency.
 func emergency(w *policy.Warrant) { w.Kind, w.Deadline = policy.Emergency, policy.EightHours }
 
@@ -221,6 +250,41 @@ func TestTheLogSaysWhetherAnEmergencyWasValidated(t *testing.T) {
 		if _, err := v.open("bruno").Review(f.Case, f, v.since, openingtest.Now); !errors.Is(err, ErrCaseMismatch) {
 			t.Error("shown otherwise than the log says:", err)
 		}
+	}
+}
+
+// Nobody approves an emergency whose hours are over unless the log says that it was validated
+// in time.
+func TestNobodyApprovesAnEmergencyThatWasNotValidated(t *testing.T) {
+	v, w := seated(t, nil)
+	c := w.File(1, 1, emergency)
+	over := openingtest.Now.Add(time.Duration(w.Bundle.ValidationHours) * time.Hour)
+	review := func(id string, at time.Time, validated int64) error {
+		t.Helper()
+		f := c.CaseFile()
+		if validated >= 0 {
+			leaf := c.Prove(validated)
+			f.Known.Validated = &leaf
+		}
+		_, err := v.open(id).Review(f.Case, f, v.since, at)
+		return err
+	}
+	if err := review("alba", over, -1); err != nil {
+		t.Error("in its last second:", err)
+	}
+	if err := review("alba", over.Add(time.Second), -1); !errors.Is(err, opening.ErrNotValidated) {
+		t.Error("after its hours:", err)
+	}
+	w.Clock = over
+	if err := review("alba", over.Add(time.Second), c.Validate("court")); err != nil {
+		t.Error("validated in time:", err)
+	}
+	w.Clock = over.Add(time.Second)
+	if err := review("bruno", over.Add(time.Hour), c.Validate("court")); !errors.Is(err, opening.ErrNotValidated) {
+		t.Error("validated late:", err)
+	}
+	if err := review("bruno", over.Add(time.Hour), w.File(1, 1, emergency, "court").Validate("court")); !errors.Is(err, opening.ErrNotLogged) {
+		t.Error("another case was:", err)
 	}
 }
 

@@ -103,6 +103,9 @@ func (c *Custodian) sign(r *Review, a opening.Approval) (string, error) {
 	if inForce != a.Bundle {
 		a.InForce = inForce
 	}
+	if signed, err := c.decision(r.Case, &a, r.inForce()); err != nil || signed != "" {
+		return signed, err
+	}
 	signed, err := opening.SignApproval(c.key, a)
 	if err != nil {
 		return "", err

@@ -310,20 +310,24 @@ func (c *Custodian) decision(id string, want *opening.Approval, inForce *policy.
 		case err != nil || a.Case != id:
 			return "", ErrSecret
 		case want.Decision == opening.Approve && len(want.Answers) == 0 && len(a.Answers) > 0:
-		case a.Decision != want.Decision || a.Reason != want.Reason || !sameVotes(a.Answers, want.Answers):
+		case !sameVotes(a, want):
 			return "", ErrSignedOtherwise
 		}
 	}
 	return all[decisionFile(id, inForce.Hash())], nil
 }
 
-// sameVotes reports whether two decisions come to the same for each target. An approval of
-// before there were answers is one for all.
-func sameVotes(was, is []opening.Answer) bool {
-	if len(was) == 0 {
-		return !slices.ContainsFunc(is, func(a opening.Answer) bool { return a.Vote != opening.Approve })
+// sameVotes reports whether two decisions come to the same for each target that both are
+// about: one may have ended between them. An approval of before there were answers is one for
+// all.
+func sameVotes(was, is *opening.Approval) bool {
+	if len(was.Answers) == 0 || len(is.Answers) == 0 {
+		return was.Decision == is.Decision && was.Reason == is.Reason && len(was.Answers) == 0 &&
+			!slices.ContainsFunc(is.Answers, func(a opening.Answer) bool { return a.Vote != opening.Approve })
 	}
-	return slices.EqualFunc(was, is, func(a, b opening.Answer) bool {
-		return a.Target == b.Target && a.Vote == b.Vote && a.Reason == b.Reason
+	return !slices.ContainsFunc(is.Answers, func(a opening.Answer) bool {
+		return slices.ContainsFunc(was.Answers, func(b opening.Answer) bool {
+			return a.Target == b.Target && (a.Vote != b.Vote || a.Reason != b.Reason)
+		})
 	})
 }

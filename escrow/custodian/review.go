@@ -213,6 +213,9 @@ func (r *Review) judge(at time.Time) error {
 	if policy.KindOf(d.Warrant.Kind).Decided && !r.quorumFits(d) || r.valid != (d.Warrant.Kind == policy.Emergency && d.Validated) {
 		return ErrCaseMismatch
 	}
+	if err := f.CheckValidated(logs, f.Leaf, r.since[0], at); err != nil {
+		return err
+	}
 	r.notice(d)
 	if err := r.judgeTargets(d); err != nil {
 		return err

@@ -375,3 +375,31 @@ func TestSuspensionEndsWithItsNotice(t *testing.T) {
 	}
 	told(c, noon.AddDate(0, 0, 20))
 }
+
+// A target that was refused when the warrant was filed has no leaf. The withdrawal of all that
+// is left says so, or the audit would wait for an emergency, or a hold, that is over.
+func TestTheWithdrawalOfWhatIsLeftEndsTheCaseInTheLog(t *testing.T) {
+	named := []policy.Target{{Pseudonym: "pen1a", Platform: "a"}, {Pseudonym: "pen1b", Platform: "b"}, {Pseudonym: "pen1c", Platform: "c"}}
+	for kind, first := range map[string]TargetState{policy.Emergency: TargetRefused, policy.Preservation: TargetRefused, policy.Production: TargetDeclined} {
+		c := Case{Kind: kind, Warrant: &policy.Warrant{Kind: kind, Targets: named}, State: Recorded, Authority: "court", RecordedLeaf: 3, Salt: [32]byte{1},
+			Targets: []CaseTarget{{State: first}, {State: TargetWaiting}, {State: TargetWaiting}}}
+		withdraws := func(targets ...policy.Target) proof.Leaf {
+			t.Helper()
+			w := &policy.Warrant{Kind: policy.Withdrawal, Targets: targets}
+			ch, leaf, err := c.Later(Case{Kind: w.Kind, Authority: "court", Warrant: w}, proof.Leaf{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if c, err = c.After(ch, 9); err != nil {
+				t.Fatal(err)
+			}
+			return leaf
+		}
+		if leaf := withdraws(named[1]); leaf.Which.Count() != 1 {
+			t.Errorf("%s: one target waits still: %x", kind, leaf.Which)
+		}
+		if leaf := withdraws(named[2]); len(leaf.Which) > 0 || c.State != Withdrawn {
+			t.Errorf("%s: nothing is left: %x, %s", kind, leaf.Which, c.State)
+		}
+	}
+}

@@ -55,6 +55,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		if len(step.Which) == 0 {
 			return Change{}, leaf, ErrTooLate
 		}
+		if !c.leaves(step.Which) {
+			leaf.Which = nil // or the log would not tell that the case is over
+		}
 	}
 	leaf.Case = &c.RecordedLeaf
 	ch := Change{Steps: []Step{step}, Later: &Later{}}
@@ -81,6 +84,17 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		}
 	}
 	return ch, leaf, nil
+}
+
+// leaves reports whether something of the case is left, or was delivered, besides those
+// targets: those that were refused, or that custodians declined one by one, have no leaf.
+func (c *Case) leaves(which []int) bool {
+	for i, t := range c.Targets {
+		if !slices.Contains(which, i) && slices.Contains([]TargetState{TargetWaiting, TargetAuthorised, TargetReleased}, t.State) {
+			return true
+		}
+	}
+	return false
 }
 
 // whichOf returns the places of those targets in this warrant; of all without any.

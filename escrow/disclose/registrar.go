@@ -101,6 +101,9 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 			return Case{}, policy.Decision{}, err
 		}
 	}
+	if facts.Earlier, err = r.underItsRules(ctx, facts.Earlier); err != nil {
+		return Case{}, policy.Decision{}, err
+	}
 	d := policy.Decide(s, b, facts, now)
 	kind := policy.Kind{}
 	if d.Allowed {

@@ -167,7 +167,30 @@ func (r *Registrar) knownOf(ctx context.Context, c Case) (opening.Known, error) 
 	}
 	filed, err := r.Cases.Filed(ctx, c.Authority, c.Requester, day, c.RecordedLeaf)
 	known.Filed = &filed
+	if err == nil && c.ValidatedLeaf != 0 {
+		var validated opening.LoggedLeaf
+		validated, err = r.logged(ctx, c.ValidatedLeaf)
+		known.Validated = &validated
+	}
 	return known, err
+}
+
+// underItsRules adds what the bundle says under which an earlier warrant was recorded.
+func (r *Registrar) underItsRules(ctx context.Context, earlier *policy.Recorded) (*policy.Recorded, error) {
+	if earlier == nil {
+		return nil, nil
+	}
+	w, err := policy.ParseUnverified(earlier.Warrant)
+	if err != nil {
+		return nil, err
+	}
+	since, err := r.Rules.Since(ctx, w.Bundle)
+	if err != nil {
+		return nil, err
+	}
+	with := *earlier
+	with.MaxSecrecyDays = since[0].MaxSecrecyDays
+	return &with, nil
 }
 
 // earlier is the warrant that s names as its earlier one, whose leaf may show that

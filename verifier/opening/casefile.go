@@ -59,6 +59,39 @@ type Known struct {
 	// Filed is what was filed before the warrant, since bundles of format 5. It is the
 	// registrar's word: the log does not say which authority filed what.
 	Filed *policy.Filed `json:"filed,omitempty"`
+
+	// Validated is the recorded leaf of the validation of an emergency that was filed without
+	// one; absent: nobody has validated it yet.
+	Validated *LoggedLeaf `json:"validated,omitempty"`
+}
+
+// CheckValidated is [ErrNotValidated] if a recorded leaf, which was verified before
+// ([CheckRecorded]), is that of an emergency whose hours under b, the bundle of its day, were
+// over at a time and which nobody had validated by then.
+func (k Known) CheckValidated(logs []*proof.Log, l LoggedLeaf, b *policy.Bundle, at time.Time) error {
+	recorded, err := proof.ParseLeaf(l.Bytes)
+	if err != nil {
+		return err
+	}
+	if recorded.WarrantKind != proof.Emergency || recorded.Validated || b.ValidationHours == 0 {
+		return nil
+	}
+	from, err := RecordedAt(recorded)
+	if err != nil {
+		return ErrNotLogged.Because(err)
+	}
+	by := from.Add(time.Duration(b.ValidationHours) * time.Hour)
+	switch {
+	case !at.After(by):
+		return nil
+	case k.Validated == nil:
+		return ErrNotValidated
+	}
+	leaf, _, err := checkLeaf(logs, *k.Validated, proof.KindRecorded, &l.Index)
+	if err == nil && (leaf.WarrantKind != proof.Validation || leaf.At > proof.Second(by)) {
+		err = ErrNotValidated
+	}
+	return err
 }
 
 // LoggedPlatform is a signed record of a platform with its leaf.

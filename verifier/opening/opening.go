@@ -43,6 +43,8 @@ var (
 		"a higher court has annulled the order after names were delivered, as the public log says: nothing was opened, and whatever was opened before must not be used; delete it, and state that with escrow warrant deleted")
 	ErrLapsed = refusal.New(refusal.Denied, "package.lapsed",
 		"nobody validated this emergency order in time, so it has lapsed, as the public log says: nothing was opened, and whatever was opened before must not be used; delete it, and state that with escrow warrant deleted")
+	ErrNotValidated = refusal.New(refusal.Denied, "package.not_validated",
+		"nobody validated this emergency order within its hours, as far as the public log is shown: nothing was signed or opened, and it lapses; ask the registrar for the entry of the validation, and keep a package as evidence")
 	ErrRecordMismatch = refusal.New(refusal.Denied, "custodian.record_mismatch",
 		"the sealed record is not the one that the token in the evidence commits to: somebody may be framed, do not approve")
 )
@@ -82,6 +84,7 @@ type round struct {
 	Package
 	released, decided int64          // indices
 	hash              string         // of the package, hex
+	at                time.Time      // when it was released, as its leaf says
 	opened            []proof.Opened // the decisions that its leaves open
 	keys              map[int][]byte // Round.Keys
 	which             proof.Marks    // the targets that are authorised; nil: all
@@ -165,6 +168,15 @@ func (o *Opening) decide(since []*policy.Bundle) (policy.Decision, error) {
 	for i := range o.Targets {
 		o.Targets[i].Posts = decision.Targets[i].Posts
 	}
+	logs, err := Logs(since...)
+	if err != nil {
+		return decision, err
+	}
+	for _, r := range o.rounds {
+		if err := r.CheckValidated(logs, r.Recorded, since[0], r.at); err != nil {
+			return decision, err
+		}
+	}
 	return decision, nil
 }
 
@@ -189,7 +201,7 @@ func (o *Opening) facts(since []*policy.Bundle, issued time.Time) (policy.Facts,
 	return facts, issued, err
 }
 
-// RecordedAt is when a warrant was recorded, as its leaf says it: to the second, or the
+// RecordedAt is when something was recorded, as its leaf says it: to the second, or the
 // beginning of the day.
 func RecordedAt(recorded proof.Leaf) (time.Time, error) {
 	if recorded.At != "" {
@@ -268,6 +280,9 @@ func (r *round) verify(as Round, isReleased bool, logs []*proof.Log) error {
 		}
 		if released.Package != r.hash {
 			return ErrNotLogged
+		}
+		if r.at, err = RecordedAt(released); err != nil {
+			return ErrNotLogged.Because(err)
 		}
 	}
 	if len(r.Decided) == 0 {

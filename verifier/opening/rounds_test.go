@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
@@ -275,5 +276,38 @@ func TestDeliveryIsSaved(t *testing.T) {
 	}
 	if hash, err := opening.CaseBundle(saved); err != nil || hash != c.Bundle.Hash() {
 		t.Error(hash, err)
+	}
+}
+
+// An emergency that nobody validated opens nothing after its hours, whoever released it.
+func TestAnEmergencyReleasedAfterItsHours(t *testing.T) {
+	for name, row := range map[string]struct {
+		after     time.Duration // of the release
+		validated time.Duration // 0: not
+		want      error
+	}{
+		"in its last second":   {48 * time.Hour, 0, nil},
+		"after its hours":      {48*time.Hour + time.Second, 0, opening.ErrNotValidated},
+		"validated, and after": {50 * time.Hour, 48 * time.Hour, nil},
+		"validated late":       {50 * time.Hour, 49 * time.Hour, opening.ErrNotValidated},
+	} {
+		c := openingtest.New(t, func(draft *policy.Bundle) { draft.ValidationHours = 48 }).File(1, 1, func(w *policy.Warrant) { w.Kind, w.Deadline = policy.Emergency, policy.EightHours })
+		c.Decide(c.Answer("alba", 0))
+		c.Decide(c.Answer("bruno", 0))
+		validated := int64(-1)
+		if row.validated > 0 {
+			c.Clock = openingtest.Now.Add(row.validated)
+			validated = c.Validate("court")
+		}
+		c.Clock = openingtest.Now.Add(row.after)
+		c.Authorise(0)
+		p := c.Package(0)
+		if validated >= 0 {
+			leaf := c.Prove(validated)
+			p.Known.Validated = &leaf
+		}
+		if _, err := opening.Verify(c.Deliver(c.Release(p, 0)), c.Bundle); !errors.Is(err, row.want) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

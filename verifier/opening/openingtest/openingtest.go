@@ -181,6 +181,17 @@ func (w *World) File(targets, posts int, change func(*policy.Warrant), countersi
 	return c
 }
 
+// Validate logs a validation of the case at the clock, and returns its leaf.
+func (c *Case) Validate(by string) int64 {
+	c.t.Helper()
+	raw := c.Validation(by)
+	v, err := policy.ParseUnverified(raw)
+	check(c.t, err)
+	leaf := policy.RecordedLeaf(raw, v, sha256.Sum256([]byte(by)), c.Bundle.Hash(), 0, policy.KindOf(v.Kind).When(c.Clock))
+	leaf.Case = &c.Recorded
+	return c.Append(leaf)
+}
+
 // Validation is a warrant by which an authority validates that of the case.
 func (c *Case) Validation(by string) string {
 	c.t.Helper()
