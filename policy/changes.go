@@ -73,6 +73,13 @@ func (d *difference) key(what string, was, is []byte) {
 	}
 }
 
+// signer says that somebody signs with another key, and whose it was.
+func (d *difference) signer(what string, was, is []byte) {
+	if !bytes.Equal(was, is) {
+		d.say("%s changes from %s to %s%s.", what, signerLine(was), signerLine(is), d.moved(is))
+	}
+}
+
 // words says what a list gains and loses: "The court of X may now …: a, b."
 func (d *difference) words(was, is []string, gains, loses string) {
 	lacks := func(all []string) func(string) bool {
@@ -139,11 +146,11 @@ func (d *difference) custodians() {
 			d.text("The organisation "+whose, was.Organisation, is.Organisation)
 			d.text("The id of the organisation "+whose, was.OrganisationID, is.OrganisationID)
 			d.number("The number of the share "+whose, was.Index, is.Index, "")
-			d.key("The signing key "+whose, was.Key, is.Key)
+			d.signer("The signing key "+whose, was.Key, is.Key)
 			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
 		},
 		func(c Custodian) {
-			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient))
+			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+d.moved(c.Key))
 		})
 	d.text("The custodians' key", d.was.ThresholdKey, d.is.ThresholdKey)
 	d.text("The ceremony that made the custodians' key", d.was.Ceremony, d.is.Ceremony)
@@ -171,14 +178,36 @@ func (d *difference) authority(was, is Authority) {
 	d.flag(len(was.ValidatedBy) > 0, len(is.ValidatedBy) > 0, "The orders of "+who+" need a validation from now on", "The orders of "+who+" need no validation any more")
 	d.number("The number of orders a day of "+who, was.DailyWarrants, is.DailyWarrants, "")
 	each(was.Keys, is.Keys, func(k Key) string { return mark(k.JWK) },
-		func(k Key) { d.say("%s no longer signs with key %s.", who, mark(k.JWK)) },
+		func(k Key) { d.say("%s no longer signs with key %s.", who, signerLine(k.JWK)) },
 		func(was, is Key) {
-			d.text("The day from which "+who+" signs with key "+mark(is.JWK), was.From.Format(time.RFC3339), is.From.Format(time.RFC3339))
-			d.text("The day until which "+who+" signs with key "+mark(is.JWK), was.Until.Format(time.RFC3339), is.Until.Format(time.RFC3339))
+			d.text("The day from which "+who+" signs with key "+signerLine(is.JWK), was.From.Format(time.RFC3339), is.From.Format(time.RFC3339))
+			d.text("The day until which "+who+" signs with key "+signerLine(is.JWK), was.Until.Format(time.RFC3339), is.Until.Format(time.RFC3339))
 		},
 		func(k Key) {
-			d.say("%s signs with key %s from %s until %s.", who, mark(k.JWK), k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339))
+			d.say("%s signs with key %s from %s until %s%s.", who, signerLine(k.JWK), k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), d.moved(k.JWK))
 		})
+}
+
+// moved says whose key it was in the bundle before, by its thumbprint.
+func (d *difference) moved(jwk []byte) string {
+	print := thumbprint(jwk)
+	was := func(other []byte) bool { return print != "" && print == thumbprint(other) }
+	for _, a := range d.was.Authorities {
+		if slices.ContainsFunc(a.Keys, func(k Key) bool { return was(k.JWK) }) {
+			return ": this was the key of " + a.Name
+		}
+	}
+	for _, c := range d.was.Custodians {
+		if was(c.Key) {
+			return ": this was the key of " + c.Name
+		}
+	}
+	for _, r := range d.was.Reviewers {
+		if was(r.Key) {
+			return ": this was the key of " + r.Name
+		}
+	}
+	return ""
 }
 
 func (d *difference) organisations() {
@@ -512,10 +541,10 @@ func (d *difference) reviewers() {
 		func(r Reviewer) { d.say("%s (%s) no longer decides about enrolments that are held.", r.Name, r.ID) },
 		func(was, is Reviewer) {
 			d.text("The name of reviewer "+is.ID, was.Name, is.Name)
-			d.key("The key of reviewer "+is.ID, was.Key, is.Key)
+			d.signer("The key of reviewer "+is.ID, was.Key, is.Key)
 		},
 		func(r Reviewer) {
-			d.say("%s (%s) decides about enrolments that are held, with key %s.", r.Name, r.ID, mark(r.Key))
+			d.say("%s (%s) decides about enrolments that are held, with key %s%s.", r.Name, r.ID, signerLine(r.Key), d.moved(r.Key))
 		})
 }
 

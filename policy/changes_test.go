@@ -59,6 +59,10 @@ func TestChangesInSentences(t *testing.T) {
 		"secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 400 }, []string{"The longest secrecy rises from 365 to 400 days."}},
 		"an end of a key": {func(b *Bundle) { b.Authorities[1].Keys[0].Until = now.AddDate(0, 0, 1) },
 			[]string{"The day until which Public Prosecutor (prosecutor) signs with key "}},
+		"a key of another court": {func(b *Bundle) {
+			b.Authorities[0].Keys, b.Authorities[1].Keys = b.Authorities[1].Keys, b.Authorities[0].Keys
+		}, []string{"Crown Court (crown-court) signs with key prosecutor (mark d4471ce9f10df36c) from 2025-03-02T12:00:00Z until 2027-03-02T12:00:00Z: this was the key of Public Prosecutor.", "Crown Court (crown-court) no longer signs with key court (mark ",
+			"Public Prosecutor (prosecutor) signs with key court (mark ", "Public Prosecutor (prosecutor) no longer signs with key prosecutor (mark "}},
 		"nothing": {func(*Bundle) {}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -30,7 +30,7 @@ func (b *Bundle) Lines() []string {
 	line("registrar %s, issuer %s, token keys %s, format %d", b.Registrar, b.Issuer, mark(b.IssuerKeys), b.Version)
 	line("%d of %d custodians open together, key %s, ceremony %s", b.Threshold, len(b.Custodians), mark([]byte(b.ThresholdKey)), orNone(b.Ceremony))
 	for _, c := range b.Custodians {
-		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID))
+		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID))
 	}
 	line("log %s, key %s: %d of %d witnesses cosign", b.Log.Origin, mark([]byte(b.Log.VKey)), b.Log.Quorum, len(b.Log.Witnesses))
 	for _, w := range b.Log.Witnesses {
@@ -49,7 +49,7 @@ func (b *Bundle) Lines() []string {
 			line("authority %s needs one of %s to validate its warrants", a.ID, strings.Join(a.ValidatedBy, ", "))
 		}
 		for _, k := range a.Keys {
-			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), mark(k.JWK))
+			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), signerLine(k.JWK))
 		}
 	}
 	if r := b.Registry; r != nil {
@@ -60,7 +60,7 @@ func (b *Bundle) Lines() []string {
 		line("platform %s: %s, its evidence counts at once, under %s", p.ID, p.Name, keysLine(p.Keys))
 	}
 	for _, r := range b.Reviewers {
-		line("reviewer %s: %s, key %s", r.ID, r.Name, mark(r.Key))
+		line("reviewer %s: %s, key %s", r.ID, r.Name, signerLine(r.Key))
 	}
 	line("a warrant has at most %d pen names, %d days of secrecy, %d days of validity", b.MaxTargets, b.MaxSecrecyDays, b.MaxValidityDays)
 	if b.Version >= 4 {
@@ -133,6 +133,27 @@ func keysLine(jwks []byte) string {
 		}
 	}
 	return said
+}
+
+// signerLine is the kid of somebody's key, as their key file has it, and its mark.
+func signerLine(jwk []byte) string {
+	if key, err := document.ParseSigner(jwk); err == nil {
+		return key.KeyID + " (mark " + mark(jwk) + ")"
+	}
+	return mark(jwk)
+}
+
+// thumbprint is that of RFC 7638 of somebody's key, "" of what is none.
+func thumbprint(jwk []byte) string {
+	key, err := document.ParseSigner(jwk)
+	if err != nil {
+		return ""
+	}
+	print, err := key.Thumbprint()
+	if err != nil {
+		return ""
+	}
+	return print
 }
 
 func mark(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }
