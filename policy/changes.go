@@ -13,6 +13,8 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
 	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 // Changes says in sentences what b changes of the bundle before it, for whoever shall
@@ -71,6 +73,33 @@ func (d *difference) key(what string, was, is []byte) {
 	if !bytes.Equal(was, is) {
 		d.say("%s changes from %s to %s.", what, mark(was), mark(is))
 	}
+}
+
+// keySet says that a set of keys is another one, and which keys it gains and loses.
+func (d *difference) keySet(what string, was, is []byte) {
+	if bytes.Equal(was, is) {
+		return
+	}
+	d.say("%s changes from the set %s to the set %s.", what, mark(was), mark(is))
+	before, _ := document.ParseKeySet(was) // of a set that cannot be read, or is not there, the marks tell
+	after, _ := document.ParseKeySet(is)
+	each(before, after, keyLine,
+		func(k document.Key) { d.say("%s: %s is gone.", what, keyLine(k)) },
+		func(was, is document.Key) {
+			d.text(what+": the time from which "+keyLine(is)+" counts", bound(was.NotBefore), bound(is.NotBefore))
+			d.text(what+": the time until which "+keyLine(is)+" counts", bound(was.Expiry), bound(is.Expiry))
+		},
+		func(k document.Key) {
+			d.say("%s: %s is new, and counts from %s until %s.", what, keyLine(k), cmp.Or(bound(k.NotBefore), "ever"), cmp.Or(bound(k.Expiry), "further notice"))
+		})
+}
+
+// bound is the time from which or until which a key of a set counts, "" if it has none.
+func bound(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
 }
 
 // signer says that somebody signs with another key, and whose it was.
@@ -522,17 +551,15 @@ func (d *difference) platforms() {
 		},
 		func(was, is Platform) {
 			d.text("The name of platform "+is.ID, was.Name, is.Name)
-			d.key("What platform "+is.ID+" signs evidence with", was.Keys, is.Keys)
+			d.keySet("What platform "+is.ID+" signs evidence with", was.Keys, is.Keys)
 		},
 		func(p Platform) {
 			d.say("Evidence of %s (%s) counts at once, under %s.", p.Name, p.ID, keysLine(p.Keys))
 		})
-	d.key("What the issuer signs tokens with", d.was.IssuerKeys, d.is.IssuerKeys)
+	d.keySet("What the issuer signs tokens with", d.was.IssuerKeys, d.is.IssuerKeys)
 	was, is := cmp.Or(d.was.Registry, &Registry{}), cmp.Or(d.is.Registry, &Registry{})
 	d.flag(d.was.Registry != nil, d.is.Registry != nil, "Platforms are registered in the public log from now on", "Platforms are no longer registered in the public log")
-	if !bytes.Equal(was.Keys, is.Keys) {
-		d.say("Platforms are registered with %s, where it was %s.", keysLine(is.Keys), keysLine(was.Keys))
-	}
+	d.keySet("What signs the records of platforms", was.Keys, is.Keys)
 	d.number("The time that a new platform or key waits until its evidence counts in a new case", was.WaitingDays, is.WaitingDays, " days")
 }
 

@@ -13,6 +13,7 @@ func TestChangesInSentences(t *testing.T) {
 	w := newWorld(t, func(b *Bundle) {
 		b.Succeed(nil)
 		b.Authorities[0].Over = []string{"prosecutor"}
+		b.Registry = &Registry{jwks(t, key("registry")), 7}
 	})
 	stalking := slices.IndexFunc(w.bundle.Offences, func(o Offence) bool { return o.ID == "stalking" })
 	for name, c := range map[string]struct {
@@ -59,6 +60,9 @@ func TestChangesInSentences(t *testing.T) {
 		"secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 400 }, []string{"The longest secrecy rises from 365 to 400 days."}},
 		"an end of a key": {func(b *Bundle) { b.Authorities[1].Keys[0].Until = now.AddDate(0, 0, 1) },
 			[]string{"The day until which Public Prosecutor (prosecutor) signs with key "}},
+		"a key that registers platforms": {func(b *Bundle) {
+			b.Registry = &Registry{Keys: jwks(t, key("registry"), key("second")), WaitingDays: 7}
+		}, []string{"What signs the records of platforms changes from the set ", "What signs the records of platforms: key second, thumbprint "}},
 		"a key of another court": {func(b *Bundle) {
 			b.Authorities[0].Keys, b.Authorities[1].Keys = b.Authorities[1].Keys, b.Authorities[0].Keys
 		}, []string{"Crown Court (crown-court) signs with key prosecutor (mark d4471ce9f10df36c) from 2025-03-02T12:00:00Z until 2027-03-02T12:00:00Z: this was the key of Public Prosecutor.", "Crown Court (crown-court) no longer signs with key court (mark ",

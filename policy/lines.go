@@ -125,14 +125,21 @@ func changes(was, is []string) (all []string) {
 // keysLine is the mark of a key set, which is of all that it says, and what each key is
 // called by who made it and by [PlatformRecord.Lines].
 func keysLine(jwks []byte) string {
-	keys, err := document.ParseKeySet(jwks)
+	keys, _ := document.ParseKeySet(jwks) // none of a set that cannot be read: its mark tells
 	said := "keys " + mark(jwks)
-	for i := range keys {
-		if print, perr := keys[i].Thumbprint(); err == nil && perr == nil {
-			said += fmt.Sprintf(", key %s, thumbprint %s", keys[i].KeyID, print)
-		}
+	for _, k := range keys {
+		said += ", " + keyLine(k)
 	}
 	return said
+}
+
+// keyLine is what a key of a set is called.
+func keyLine(k document.Key) string {
+	print, err := k.Thumbprint()
+	if err != nil {
+		return "key " + k.KeyID // a key for other readers, that cannot be read here
+	}
+	return fmt.Sprintf("key %s, thumbprint %s", k.KeyID, print)
 }
 
 // signerLine is the kid of somebody's key, as their key file has it, and its mark.
