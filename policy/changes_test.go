@@ -144,7 +144,8 @@ func TestLint(t *testing.T) {
 		"less freedom of the press": {func(b *Bundle) {
 			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], `contains("journalist")`, `contains("journalist") && context.targets > 1`, 1)
 		}, []string{"prohibition_changed", "unreachable_rule"}},
-		"two years of secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 730 }, []string{"long_secrecy"}},
+		"everybody is competent for everything": {func(b *Bundle) { b.Authorities[1].OffenceClasses = b.Authorities[0].OffenceClasses }, nil},
+		"two years of secrecy":                  {func(b *Bundle) { b.MaxSecrecyDays = 730 }, []string{"long_secrecy"}},
 		"a notice longer than the order": {func(b *Bundle) {
 			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("30")`, 1)
 		}, []string{"notice_over_validity"}},
