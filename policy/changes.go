@@ -293,10 +293,7 @@ func (d *difference) quorums(of string, was, is []TargetQuorum) {
 		if before == after {
 			continue
 		}
-		what := "The quorum for " + of
-		if n > 1 {
-			what += fmt.Sprintf(" from %d pen names on", n)
-		}
+		what := "The quorum for " + of + fromOn(n, d.is.MaxTargets)
 		if before == 0 || after == 0 {
 			d.say("%s is %s, where it was %s.", what, orOthers(after), orOthers(before))
 			continue

@@ -24,6 +24,10 @@ func TestChangesInSentences(t *testing.T) {
 			[]string{`The quorum for Stalking involving fear of violence or serious alarm or distress (stalking) from 20 pen names on is at least 3, where it was what the rules and the threshold say.`}},
 		"a step of a quorum": {func(b *Bundle) { b.Offences[stalking].Quorums = []TargetQuorum{{50, 2}} },
 			[]string{`The quorum for Stalking involving fear of violence or serious alarm or distress (stalking) from 50 pen names on falls from 3 to 2.`}},
+		"a quorum of thirty days": {func(b *Bundle) {
+			b.Offences[stalking].Quorums = append(slices.Clone(b.Offences[stalking].Quorums), TargetQuorum{b.MaxTargets + 1, 5})
+		},
+			[]string{"The quorum for Stalking involving fear of violence or serious alarm or distress (stalking) from 601 pen names in 30 days on rises from 3 to 5."}},
 		"a court that goes": {func(b *Bundle) { b.Authorities = b.Authorities[:1]; b.Authorities[0].Over = nil },
 			[]string{"Crown Court (crown-court) may no longer annul the orders of: prosecutor.", "Public Prosecutor (prosecutor) may no longer sign."}},
 		"a court's offences": {func(b *Bundle) { b.Authorities[1].OffenceClasses = []string{"stalking"} },

@@ -82,7 +82,7 @@ func (b *Bundle) Lines() []string {
 	for _, o := range b.Offences {
 		line("offence %s: %s, %s, at most %d months, class %s, asked for by %s", o.ID, o.Title, o.Statute, o.MaxPenaltyMonths, o.Class, strings.Join(o.Authorities, ", "))
 		line("offence %s opens %s in compartments %s%s%s", o.ID, orNone(strings.Join(o.Fields, ", ")), cmp.Or(strings.Join(o.Compartments, ", "), "of these"),
-			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], steps(o.Quorums))
+			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], steps(o.Quorums, b.MaxTargets))
 	}
 	for _, s := range b.Stops {
 		switch {
@@ -188,11 +188,23 @@ func inBrackets(s string) string {
 	return " (" + s + ")"
 }
 
-func steps(quorums []TargetQuorum) (said string) {
+func steps(quorums []TargetQuorum, most int) (said string) {
 	for _, q := range quorums {
-		said += fmt.Sprintf(", at least %d custodians from %d pen names on", q.Quorum, q.Targets)
+		said += fmt.Sprintf(", at least %d custodians%s", q.Quorum, fromOn(q.Targets, most))
 	}
 	return said
+}
+
+// fromOn says from how many pen names on a quorum holds. What is more than one order may
+// have is reached by those of the 30 days before.
+func fromOn(targets, most int) string {
+	switch {
+	case targets <= 1:
+		return ""
+	case targets > most:
+		return fmt.Sprintf(" from %d pen names in 30 days on", targets)
+	}
+	return fmt.Sprintf(" from %d pen names on", targets)
 }
 
 func orNone(s string) string {
