@@ -5,12 +5,14 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"maps"
 	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
 
+	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -121,6 +123,9 @@ func (v *verification) evidence(evidence []string) error {
 	if err != nil {
 		return err
 	}
+	if err := v.whole(missing); err != nil {
+		return err
+	}
 	v.verify()
 	for i, t := range v.Targets {
 		if v.targets[i].Refusal != nil {
@@ -174,6 +179,23 @@ func (v *verification) takePieces(evidence []string) (missing error, _ error) {
 		return ErrEvidenceMismatch, nil
 	}
 	return ErrNoEvidence, nil
+}
+
+// whole refuses, since version 5, a submission that lacks a piece of a target with which
+// nothing else is wrong. That is the fault of whoever files it, which can be anybody who has
+// the warrant, and not the target's: the court files it once more, whole.
+func (v *verification) whole(missing error) error {
+	if v.b.Version < 5 {
+		return nil
+	}
+	for i, t := range v.Targets {
+		for _, digest := range append([]string{t.Evidence}, t.Further...) {
+			if _, here := v.pieces[digest]; !here && hashPattern.MatchString(digest) && v.targets[i].Refusal == nil {
+				return refusal.Of(missing).Because(fmt.Errorf("a piece of target %d", i+1))
+			}
+		}
+	}
+	return nil
 }
 
 var errTooLarge = ErrBadEvidence.Because(errors.New("a piece is too large"))

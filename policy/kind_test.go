@@ -87,7 +87,7 @@ func TestRecordedLeafOfEveryKind(t *testing.T) {
 		if !k.Targets {
 			v.Targets = nil
 		}
-		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, k.When(now), proof.FacetOffence, proof.FacetData, proof.FacetHoldEnds).Marshal()
+		b, err := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, k.When(now), proof.FacetOffence, proof.FacetData, proof.FacetValidated, proof.FacetHoldEnds).Marshal()
 		if err != nil {
 			t.Fatalf("%s: %v", k.Name, err)
 		}
@@ -96,7 +96,7 @@ func TestRecordedLeafOfEveryKind(t *testing.T) {
 			t.Errorf("%s: %s, %v", k.Name, b, err)
 		}
 		if l.Offence != v.OffenceID || (l.Data == proof.DataSubscriber) != (k.Opens || k.Holds) ||
-			(l.Data == proof.DataIdentifying) != (k.Name == Link) || (l.HoldEnds != "") != k.Holds {
+			(l.Data == proof.DataIdentifying) != (k.Name == Link) || (l.HoldEnds != "") != k.Holds || l.Validated != (k.Name == Emergency) {
 			t.Errorf("%s: %s", k.Name, b)
 		}
 		if plain := RecordedLeaf("raw", &v, [32]byte{1}, w.bundle.Hash(), 2, k.When(now)); len(plain.Facets()) > 0 || plain.Commitment != l.Commitment {
@@ -134,7 +134,7 @@ func TestFacetsOfABundle(t *testing.T) {
 		}
 		if err == nil && tc.want == nil {
 			r := parsed.AuditRules()
-			if !r.Rounds || r.SmallCount != b.SmallCount || !slices.Equal(r.Facets, append([]string{proof.FacetHoldEnds}, b.LeafFacets...)) || !slices.Equal(r.Fields, b.Fields) ||
+			if !r.Rounds || r.SmallCount != b.SmallCount || !slices.Equal(r.Facets, append([]string{proof.FacetHoldEnds, proof.FacetValidated}, b.LeafFacets...)) || !slices.Equal(r.Fields, b.Fields) ||
 				len(r.Offences) != len(b.Offences) || r.MaxSecrecyDays != b.MaxSecrecyDays || r.HoldDays != b.HoldDays || r.ExtensionDays != b.ExtensionDays || r.ValidationHours != b.ValidationHours {
 				t.Errorf("%s: %+v", name, r)
 			}

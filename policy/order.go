@@ -388,17 +388,13 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 		}
 		return true, nil
 	}
-	at := o.at
-	if end := o.known.RecordedAt.Add(day); !o.known.RecordedAt.IsZero() && end.Before(at) {
-		at = end // a leaf can tell the day alone: they were filed before it was over
-	}
 	by := make(map[string]bool)
 	for _, raw := range signed {
 		w, a, err := o.b.authenticate(raw)
 		if err != nil {
 			return false, ErrCountersigned.Because(err)
 		}
-		c := o.b.order(w, a, Facts{}, at)
+		c := o.b.order(w, a, Facts{RecordedAt: o.known.RecordedAt}, o.countersignedAt(w))
 		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !o.b.countersigns(a.ID, o.Warrant, o.authority) {
 			return false, ErrCountersigned
 		}
@@ -422,6 +418,26 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 		return true, nil // stopping must always be possible
 	}
 	return false, ErrNotValidated
+}
+
+// countersignedAt is when a countersignature is judged: when the warrant is filed. Later a
+// leaf can tell the day alone, and then it is the first moment of that day at which it could
+// have been filed.
+func (o *order) countersignedAt(signed *Warrant) time.Time {
+	at, last := o.known.RecordedAt, o.known.RecordedAt
+	switch {
+	case at.IsZero():
+		return o.at
+	case o.Kind != Emergency: // whose leaf tells the second
+		last = at.Add(day - 1)
+	}
+	if signed.IssuedAt.After(last) {
+		return last
+	}
+	if signed.IssuedAt.After(at) {
+		return signed.IssuedAt
+	}
+	return at
 }
 
 // checkRequester: an answer must have an address that only the requester can

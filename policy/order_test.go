@@ -552,6 +552,23 @@ func TestExtensionOfAHold(t *testing.T) {
 	}
 }
 
+// An extension has no targets of its own to take back: who names it learns to name the
+// preservation, and is not told that it is too late.
+func TestWhatTakesBackAnExtensionNamesThePreservation(t *testing.T) {
+	w := fifth(t)
+	preserved := w.filing(t)
+	preserved.Kind = Extension
+	raw := sign(t, w.court, preserved.Warrant)
+	for _, kind := range []string{Withdrawal, Annulment} {
+		f := w.filing(t)
+		f.Warrant, f.evidence = w.about(kind, digest(raw), "crown-court"), nil
+		f.known.Earlier = &Recorded{Warrant: raw, Leaf: 40}
+		if d := f.decided(t); !ErrEarlierKind.Is(d.Refusal) {
+			t.Errorf("%s: %v because %v", kind, d.Refusal, cause(d.Refusal))
+		}
+	}
+}
+
 // Regulation (EU) 2023/1543, Art. 4: an order of the police has a judge's signature beside
 // theirs, and an emergency may go before it. A joint order has that of each.
 func TestCountersignatures(t *testing.T) {
@@ -596,6 +613,34 @@ permit (principal, action == Action::"production", resource) when { principal.ne
 			}
 		})
 	}
+	// Whoever judges it later knows the day of its leaf alone, and of an emergency the second.
+	recorded := func(at time.Time, kind string) func(*filing) {
+		return func(f *filing) {
+			leaf := int64(7)
+			if f.known.Recorded, f.known.RecordedAt = &leaf, at; kind == Emergency {
+				inEmergency(f)
+			}
+		}
+	}
+	signedAt := func(at time.Time) func(*filing) {
+		return countersigned(t, "crown-court", w.court, func(v *Warrant) { v.IssuedAt = at })
+	}
+	midnight := now.Truncate(day)
+	for name, c := range map[string]struct {
+		changes []func(*filing)
+		want    error
+	}{
+		"later than the order":           {of(yard, signedAt(now.Add(time.Hour)), recorded(midnight, Production)), nil},
+		"a day before":                   {of(yard, signedAt(midnight.Add(-20*time.Hour)), recorded(midnight, Production)), nil},
+		"at the end of the day":          {of(yard, signedAt(midnight.Add(day-time.Second)), recorded(midnight, Production)), nil},
+		"on the next day":                {of(yard, signedAt(midnight.Add(day+time.Hour)), recorded(midnight, Production)), ErrCountersigned},
+		"of an emergency, before":        {of(yard, signedAt(now.Add(time.Minute)), recorded(now.Add(time.Hour), Emergency)), nil},
+		"of an emergency, after an hour": {of(yard, signedAt(now.Add(time.Hour)), recorded(now, Emergency)), ErrCountersigned},
+	} {
+		if d := w.filing(t).decided(t, c.changes...); c.want == nil && !d.Allowed || c.want != nil && !errors.Is(d.Refusal, c.want) {
+			t.Error(name, d.Refusal, cause(d.Refusal))
+		}
+	}
 	f := newWorld(t).filing(t)
 	wantRefused(t, f.decided(t, byCourt), ErrCountersigned) // rules of before know none
 }
@@ -611,8 +656,7 @@ func TestOneTargetDoesNotHurtTheOthers(t *testing.T) {
 		"a handle":               {func(f *filing) { f.Targets[0].Pseudonym = "@abcd" }, ErrBadTarget},
 		"an unknown platform":    {func(f *filing) { f.Targets[0].Platform = "elsewhere" }, ErrBadTarget},
 		"another platform's":     {func(f *filing) { f.Targets[0].Platform = forum }, ErrBadEvidence},
-		"no evidence":            {func(f *filing) { f.evidence = f.evidence[1:] }, ErrNoEvidence},
-		"L14 another digest":     {func(f *filing) { f.Targets[0].Evidence = digest("x") }, ErrEvidenceMismatch},
+		"no digest":              {func(f *filing) { f.Targets[0].Evidence, f.evidence = "", f.evidence[1:] }, ErrNoEvidence},
 		"L15 the other's piece":  {func(f *filing) { f.Targets[0].Evidence, f.evidence = f.Targets[1].Evidence, f.evidence[1:] }, ErrEvidenceMismatch},
 		"one piece twice":        {func(f *filing) { f.Targets[0].Further = []string{f.Targets[0].Evidence} }, ErrNoEvidence},
 		"a piece that is broken": {func(f *filing) { f.evidence[0] += "x"; f.Targets[0].Evidence = digest(f.evidence[0]) }, ErrBadEvidence},
@@ -646,10 +690,10 @@ func TestOneTargetDoesNotHurtTheOthers(t *testing.T) {
 	// If all are wrong, so is the order, and each is named.
 	f := w.filing(t)
 	addTarget(t, f)
-	f.Targets[0].Pseudonym, f.Targets[1].Evidence = "*", digest("x")
+	f.Targets[0].Pseudonym, f.Targets[1].Role = "*", "stranger"
 	d := f.decided(t)
 	wantRefused(t, d, ErrBadTarget)
-	if len(d.Targets) != 2 || !ErrEvidenceMismatch.Is(d.Targets[1].Refusal) {
+	if len(d.Targets) != 2 || !ErrRole.Is(d.Targets[1].Refusal) {
 		t.Error(d.Targets)
 	}
 	// What nobody named is not filed with it, and one target is named once.
@@ -659,6 +703,35 @@ func TestOneTargetDoesNotHurtTheOthers(t *testing.T) {
 	f = w.filing(t)
 	f.Targets = append(f.Targets, f.Targets[0])
 	wantRefused(t, f.decided(t), ErrBadTarget)
+}
+
+// Whoever has a warrant can file it. Without all of its pieces nothing is recorded, or that
+// would be the case for ever: what the court files after that is the same warrant.
+func TestAFilingThatLacksAPieceIsRefusedWholly(t *testing.T) {
+	w := fifth(t)
+	for name, c := range map[string]struct {
+		spoil func(*filing)
+		want  error
+	}{
+		"the first piece":        {func(f *filing) { f.evidence = f.evidence[1:] }, ErrNoEvidence},
+		"the second piece":       {func(f *filing) { f.evidence = f.evidence[:1] }, ErrNoEvidence},
+		"a further piece":        {func(f *filing) { f.Targets[1].Further = []string{digest("x")} }, ErrNoEvidence},
+		"another in its place":   {func(f *filing) { f.evidence[0] = "x" }, ErrEvidenceMismatch},
+		"L14 what nobody signed": {func(f *filing) { f.Targets[0].Evidence = digest("x") }, ErrEvidenceMismatch},
+	} {
+		f := w.filing(t)
+		addTarget(t, f)
+		c.spoil(f)
+		if d := f.decided(t); d.Allowed || !errors.Is(d.Refusal, c.want) {
+			t.Errorf("%s: %v", name, d.Refusal)
+		}
+	}
+	f := w.filing(t) // a target that is refused anyway needs none
+	addTarget(t, f)
+	f.Targets[0].Platform, f.evidence = "elsewhere", f.evidence[1:]
+	if d := f.decided(t); !d.Allowed {
+		t.Error(d.Refusal)
+	}
 }
 
 // Rules of before know neither the kinds nor the members of version 5.

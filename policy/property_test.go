@@ -82,7 +82,7 @@ func TestPropertyEachTargetIsDecidedAlone(t *testing.T) {
 		targets, evidence = append(targets, Target{Pseudonym: pseudonym(t, who), Platform: square, Evidence: digest(e)}), append(evidence, e)
 	}
 	spoil := []func(*Target){
-		func(t *Target) { t.Platform = "elsewhere" }, func(t *Target) { t.Platform = forum }, func(t *Target) { t.Evidence = digest("x") },
+		func(t *Target) { t.Platform = "elsewhere" }, func(t *Target) { t.Platform = forum }, func(t *Target) { t.Evidence = "" },
 		func(t *Target) { t.Pseudonym = t.Pseudonym[:20] }, func(t *Target) { t.Role = "friend" }, func(t *Target) { t.Further = []string{t.Evidence} },
 		func(t *Target) { t.Descriptions = map[string]string{t.Evidence: "It was worse."} },
 	}

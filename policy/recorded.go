@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"time"
 
 	"github.com/penname/penname/verifier/proof"
@@ -12,7 +13,7 @@ import (
 // bundle is the hash it was decided under, quorum that of the decision, when the
 // date of the leaf (proof.Leaf.When). Leaves of the first release do not say the quorum:
 // for those it is 0, see [Bundle.LeafQuorum]. The facets are those of
-// [Bundle.RecordedFacets], or of a leaf that is compared (proof.Leaf.Facets): which ones
+// [Decision.RecordedFacets], or of a leaf that is compared (proof.Leaf.Facets): which ones
 // a leaf may say is for an audit.
 func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum int, when string, facets ...string) proof.Leaf {
 	f := proof.Facets{
@@ -32,6 +33,8 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 			f.Offence = w.OffenceID
 		case facet == proof.FacetData:
 			f.Data = dataOf(w)
+		case facet == proof.FacetValidated:
+			f.Validated = w.Kind == Emergency
 		case facet == proof.FacetHoldEnds && kind.Holds:
 			f.HoldEnds = w.Expiry
 		}
@@ -45,12 +48,18 @@ func RecordedLeaf(raw string, w *Warrant, salt [32]byte, bundle string, quorum i
 	return proof.RecordedLeaf(time.Time{}, f).On(when)
 }
 
-// RecordedFacets are what the leaf of a warrant under b says and need not.
+// RecordedFacets are what the leaf of a warrant under b may say and need not.
 func (b *Bundle) RecordedFacets() []string {
 	if b.Version < 5 {
 		return nil
 	}
-	return append([]string{proof.FacetHoldEnds}, b.LeafFacets...)
+	return append([]string{proof.FacetHoldEnds, proof.FacetValidated}, b.LeafFacets...)
+}
+
+// RecordedFacets are what the leaf of the warrant says and need not, under the bundle that
+// decided.
+func (d Decision) RecordedFacets(b *Bundle) []string {
+	return slices.DeleteFunc(b.RecordedFacets(), func(f string) bool { return f == proof.FacetValidated && !d.Validated })
 }
 
 // dataOf is the category of data that a warrant asks for, or orders to be kept.

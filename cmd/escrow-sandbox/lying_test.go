@@ -412,7 +412,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	for _, x := range d.Exhibits {
 		c.Exhibits = append(c.Exhibits, disclose.SealedExhibit{Digest: x.Digest, Length: exhibit.SealedSize(x.Length, len(readers))})
 	}
-	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now), tb.Service.Bundle.RecordedFacets()...)); err != nil {
+	if _, err := tb.Service.Registrar.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now), d.RecordedFacets(tb.Service.Bundle)...)); err != nil {
 		t.Fatal(err)
 	}
 	found, err := exhibit.Find(st.Exhibits(), d.Exhibits)

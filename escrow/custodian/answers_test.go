@@ -16,6 +16,7 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/opening/openingtest"
+	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/token"
 )
 
@@ -197,6 +198,55 @@ func TestAWrongTargetDoesNotHoldUpTheRest(t *testing.T) {
 	}
 }
 
+// emergency makes the warrant an order in an emergency.
+func emergency(w *policy.Warrant) { w.Kind, w.Deadline = policy.Emergency, policy.EightHours }
+
+// The log says of an emergency whether it was validated before it was filed, and the
+// registrar cannot show it otherwise.
+func TestTheLogSaysWhetherAnEmergencyWasValidated(t *testing.T) {
+	for _, countersigned := range [][]string{nil, {"court"}} {
+		v, w := seated(t, nil)
+		c := w.File(1, 1, emergency, countersigned...)
+		f := c.CaseFile()
+		if leaf, err := proof.ParseLeaf(f.Leaf.Bytes); err != nil || leaf.Validated != (countersigned != nil) {
+			t.Error(leaf, err)
+		}
+		if _, err := v.open("alba").Review(f.Case, f, v.since, openingtest.Now); err != nil {
+			t.Error(err, errors.Unwrap(err))
+		}
+		f.Submission.Countersigned = []string{c.Validation("court")}
+		if countersigned != nil {
+			f.Submission.Countersigned = nil
+		}
+		if _, err := v.open("bruno").Review(f.Case, f, v.since, openingtest.Now); !errors.Is(err, ErrCaseMismatch) {
+			t.Error("shown otherwise than the log says:", err)
+		}
+	}
+}
+
+// The registrar shows a target as refused when the case is read, and as waiting when it is
+// answered: its words were never read, and it is not approved.
+func TestATargetThatWaitsAgainIsUnread(t *testing.T) {
+	v, w := seated(t, nil)
+	c := w.File(2, 1, nil)
+	f := c.CaseFile()
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "refused", Code: "target.erased"}}
+	alba, _ := v.reads("alba", c, f)
+	f.States = []opening.TargetState{{State: "waiting"}, {State: "waiting"}}
+	answers := []Answer{{Target: "1", Says: []string{"yes"}}, {Target: "2", Says: []string{"yes"}}}
+	r, err := alba.Reviewed(f.Case, f, v.since, openingtest.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := alba.Approve(r, answers, openingtest.Now); !errors.Is(err, ErrUnread) || r.Targets[1].Wrong != ErrUnread.Code {
+		t.Fatal(err, r.Targets[1].Wrong)
+	}
+	_, r = v.reads("alba", c, f)
+	if _, err := alba.Approve(r, answers, openingtest.Now); err != nil {
+		t.Fatal("read now:", err)
+	}
+}
+
 // Each target is asked about what its account and the court say of it.
 func TestQuestionsOfATarget(t *testing.T) {
 	v, w := seated(t, nil)
@@ -250,7 +300,7 @@ func TestEarlierCasesOfATarget(t *testing.T) {
 	if len(r.Targets[2].Before) != 0 {
 		t.Errorf("%+v", r.Targets[2].Before)
 	}
-	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 and 2 of them, which is more") {
+	if said := r.String(); !strings.Contains(said, "another case about it, "+first.ID) || !strings.Contains(said, "this folder has itself reviewed 2 by this authority and 2 for this requester, which is more") {
 		t.Error(said)
 	}
 }

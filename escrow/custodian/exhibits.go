@@ -93,7 +93,10 @@ func (c *Custodian) CheckExhibits(r *Review, fetch exhibit.Fetch, copies FetchCo
 	}
 	checked := make([]string, len(refused))
 	for i, said := range refused {
-		if said != nil {
+		switch {
+		case !r.Targets[i].Waits():
+			checked[i] = ErrUnread.Code // it may wait again by the time of the answer
+		case said != nil:
 			checked[i] = said.Code
 		}
 	}
@@ -141,10 +144,13 @@ func (r *Review) compared(checked []string) {
 	r.Read = true
 	for i, code := range checked {
 		t := &r.Targets[i]
-		if t.wrong == ErrExhibits { // of a reading before
+		if t.wrong == ErrExhibits || t.wrong == ErrUnread { // of a reading before
 			t.wrong, t.Wrong = nil, ""
 		}
-		if code != "" {
+		switch {
+		case code == ErrUnread.Code && t.Waits():
+			t.refuse(ErrUnread, code)
+		case code != "" && code != ErrUnread.Code:
 			t.refuse(ErrExhibits, code)
 		}
 	}

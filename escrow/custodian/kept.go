@@ -51,8 +51,8 @@ type kept struct {
 	Tree  opening.Tree `json:"tree"`
 	Proof []byte       `json:"proof"`
 
-	// Checked is by target the code of what was wrong with what it published, or "";
-	// empty: nobody has read it.
+	// Checked is by target the code of what was wrong with what it published, that of
+	// ErrUnread if it did not wait and was not read, or ""; empty: nobody has read any.
 	Checked []string `json:"checked,omitempty"`
 
 	// What later reviews are shown of this one: who ordered it for whom, when it was recorded,

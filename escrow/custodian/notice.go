@@ -83,8 +83,9 @@ func (r *Review) counts() {
 	if f == nil {
 		return
 	}
-	said := fmt.Sprintf("filed before, as the registrar says and nobody else can: %d warrants of this authority on that day, and in 30 days %d targets of this authority and %d for this requester; this folder has itself reviewed %d and %d of them",
-		f.Today, f.Authority30, f.Requester30, r.ownAuthority, r.ownRequester)
+	r.Notices = append(r.Notices, fmt.Sprintf("filed before, as the registrar says and nobody else can: by this authority %d orders on that day and %d targets in 30 days; for this requester %d targets in 30 days",
+		f.Today, f.Authority30, f.Requester30))
+	said := fmt.Sprintf("of these targets this folder has itself reviewed %d by this authority and %d for this requester", r.ownAuthority, r.ownRequester)
 	if f.Authority30 < r.ownAuthority || f.Requester30 < r.ownRequester {
 		said += ", which is more: ask the registrar why before you approve"
 	}

@@ -43,6 +43,7 @@ type Review struct {
 	file     opening.CaseFile // what the registrar showed
 	since    []*policy.Bundle // from that of the case to the one in force
 	quorum   int              // that the leaf says; 0: none
+	valid    bool             // the leaf says that it is an emergency validated before it was filed
 	recorded time.Time        // when, as the leaf says: the day at least
 	tree     opening.Tree     // cosigned, holds the leaf
 	from     time.Time        // when the notice period is over
@@ -177,7 +178,7 @@ func (r *Review) checkLog() error {
 	if err != nil {
 		return err
 	}
-	r.quorum, r.tree = leaf.Quorum, tree
+	r.quorum, r.valid, r.tree = leaf.Quorum, leaf.Validated, tree
 	if r.recorded, err = opening.RecordedAt(leaf); err != nil || len(f.Salt) != 32 {
 		return ErrCaseMismatch
 	}
@@ -209,7 +210,7 @@ func (r *Review) judge(at time.Time) error {
 	if err := policy.Stopped(r.since[1:], f.Leaf.Index, d.Warrant.Authority, d.Warrant.Targets); err != nil {
 		return err
 	}
-	if policy.KindOf(d.Warrant.Kind).Decided && !r.quorumFits(d) {
+	if policy.KindOf(d.Warrant.Kind).Decided && !r.quorumFits(d) || r.valid != (d.Warrant.Kind == policy.Emergency && d.Validated) {
 		return ErrCaseMismatch
 	}
 	r.notice(d)

@@ -78,9 +78,10 @@ func (r *Review) judgeTargets(d policy.Decision) error {
 // perTarget is the first format of a bundle under which each target is decided for itself.
 const perTarget = 5
 
-// Waits reports whether a custodian is asked about the target.
+// Waits reports whether a custodian is asked about the target: not about one that is refused,
+// nor about one whose use is forbidden.
 func (t Target) Waits() bool {
-	return slices.Contains([]string{"", "waiting", "authorised", "released"}, t.State)
+	return t.Code == "" && slices.Contains([]string{"", "waiting", "authorised", "released"}, t.State)
 }
 
 // refuse notes the first check of the folder's own that the target did not pass.
@@ -209,7 +210,7 @@ func (r *Review) Target(i int) string {
 		if vote == "" {
 			vote = "signed nothing"
 		}
-		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
+		s.WriteString(document.Printable(fmt.Sprintf("  another case about it, %s, entry %d of the public log: this folder, which knows only what it reviewed itself, reviewed it on %s and %s\n", e.Case, e.Leaf, e.Reviewed.UTC().Format(time.DateOnly), vote)))
 	}
 	for _, p := range t.Posts {
 		s.WriteString(r.post(p))

@@ -50,7 +50,7 @@ type Case struct {
 	RecordedLeaf, DeclinedLeaf, ExpiredLeaf, NoticedLeaf, ValidatedLeaf, LapsedLeaf int64
 	Annulments                                                                      []int64   // recorded leaves of annulments after a release
 	Deletion                                                                        *Deletion // what the requester stated; nil: nothing
-	Receipt                                                                         [32]byte  // that proves the statement; the requester finds it in each package
+	Secret                                                                          [32]byte  // nobody but the registrar has it: of it come the receipt, which is in each package, and the keys that lock halves
 
 	// Earlier is set only to file a warrant about an earlier one: policy.Hash of that.
 	Earlier *[32]byte
@@ -105,10 +105,11 @@ func (a *Approval) agrees(target int) bool {
 // Notice is what the persons behind the pen names of a warrant are told.
 type Notice struct {
 	To         []policy.Target
+	Which      []int  // their places in the warrant
 	Authority  string // its id; its name in the bundle that decided, once stored
 	FileNumber string
 	LegalBasis string
-	Requester  string
+	Requester  string // id of the organisation, likewise; what the warrant calls it where it has none
 	Fields     []string
 	Leaf       int64
 	Day        time.Time
@@ -118,18 +119,13 @@ type Notice struct {
 // can check that it is.
 type Deletion struct {
 	Said string
-	MAC  [32]byte // HMAC-SHA-256 of it by Case.Receipt
+	MAC  [32]byte // HMAC-SHA-256 of it by Case.DeletionReceipt
 	Leaf int64
 }
 
 // count counts the targets in a state.
-func (c *Case) count(s TargetState) (n int) {
-	for _, t := range c.Targets {
-		if t.State == s {
-			n++
-		}
-	}
-	return n
+func (c *Case) count(s TargetState) int {
+	return len(c.whose(func(t CaseTarget) bool { return t.State == s }))
 }
 
 // isOpen reports whether something may still become of a target.
@@ -259,26 +255,32 @@ func (c *Case) named() []policy.Target {
 	return c.Warrant.Targets
 }
 
-// targets are those of the warrant, with what the token of each commits to. Both
-// were verified when the case was filed.
-func (c *Case) targets() ([]Target, error) {
+// targets are those at these places of the warrant, with what the token of each commits to.
+// Both were verified when the case was filed, unless the target was refused: what is wrong
+// with that one must not hold up the others, so nobody asks for it.
+func (c *Case) targets(which []int) ([]Target, error) {
 	w, err := c.warrant()
 	if err != nil {
 		return nil, err
 	}
-	commitments, err := policy.CommitmentsUnverified(c.Submission, w)
-	if err != nil {
-		return nil, err
+	commitments, targets := policy.CommitmentsUnverified(c.Submission, w), make([]Target, len(which))
+	for n, i := range which {
+		if i >= len(w.Targets) || commitments[i] == nil {
+			return nil, ErrNotAsLogged
+		}
+		targets[n] = Target{w.Targets[i].Pseudonym, w.Targets[i].Platform, *commitments[i]}
 	}
-	return targetsOf(w, commitments), nil
+	return targets, nil
 }
 
-func targetsOf(w *policy.Warrant, commitments []policy.Committed) []Target {
-	targets := make([]Target, len(w.Targets))
-	for i, t := range w.Targets {
-		targets[i] = Target{t.Pseudonym, t.Platform, commitments[i]}
+// whose are the places in the warrant of the targets of which is holds.
+func (c *Case) whose(is func(CaseTarget) bool) (which []int) {
+	for i, t := range c.Targets {
+		if is(t) {
+			which = append(which, i)
+		}
 	}
-	return targets
+	return which
 }
 
 // decidedByTarget reports whether the cases of a bundle are decided target by target, and
@@ -351,7 +353,7 @@ func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundl
 		return refused
 	case event == Decline && !waiting && c.State != Recorded:
 		return ErrCaseClosed
-	case c.State == Recorded && !now.Before(c.Expires):
+	case !now.Before(c.Expires):
 		return policy.ErrExpired
 	case c.lapsed(now):
 		return ErrLapsed
@@ -372,9 +374,19 @@ func (c *Case) mayDecide(a *opening.Approval, event Event, since []*policy.Bundl
 		return err
 	case err != nil, !c.sharesComplete(a, votes):
 		return ErrShares
+	case event == Approve && !decidedByTarget(since[0]) && slices.ContainsFunc(votes, func(v string) bool { return v != opening.Approve }):
+		return ErrOneVote
+	}
+	for i, vote := range votes {
+		if t := c.Targets[i]; vote == opening.Approve && t.State == TargetReleased && t.Code != "" {
+			return barredBy[t.Code]
+		}
 	}
 	return nil
 }
+
+// barredBy are the refusals by which the use of a released target is forbidden.
+var barredBy = map[string]error{ErrAnnulled.Code: ErrAnnulled, ErrLapsed.Code: ErrLapsed}
 
 // votes are the targets that an approval agrees to. It answers for each that waits.
 func (c *Case) votes(a *opening.Approval) (proof.Marks, error) {

@@ -206,6 +206,21 @@ func TestDecide(t *testing.T) {
 		"another leaf":    {approves, func(_ *Case, a *opening.Approval) { a.LeafIndex++ }, ErrWrongCase, nil},
 		"twice":           {approves, func(_ *Case, a *opening.Approval) { a.Custodian = "a" }, nil, nil}, // TestFoundB1ADecisionAgainIsTheStoredOne
 		"expired a second ago, and nobody has said so": {approves, func(c *Case, _ *opening.Approval) { c.Expires = now }, policy.ErrExpired, nil},
+		"released, and it ran out": {approves, func(c *Case, _ *opening.Approval) {
+			done(c, Released, TargetReleased)
+			c.Targets[1], c.Expires = CaseTarget{State: TargetWaiting}, now
+		}, policy.ErrExpired, nil},
+		"a no in one vote for all": {approves, func(_ *Case, a *opening.Approval) {
+			a.Shares, a.Answers = shares[:1], []opening.Answer{{Vote: opening.Approve}, {Target: 1, Vote: opening.Decline}}
+		}, ErrOneVote, nil},
+		"a share for what is annulled": {approves, func(c *Case, _ *opening.Approval) {
+			done(c, Released, TargetReleased)
+			c.Targets[1].Code = ErrAnnulled.Code
+		}, ErrAnnulled, nil},
+		"a share for what lapsed": {approves, func(c *Case, _ *opening.Approval) {
+			done(c, Released, TargetReleased)
+			c.Targets[0].Code = ErrLapsed.Code
+		}, ErrLapsed, nil},
 		"expired":               {approves, func(c *Case, _ *opening.Approval) { c.State = Expired }, policy.ErrExpired, nil},
 		"withdrawn":             {approves, func(c *Case, _ *opening.Approval) { c.State = Withdrawn }, ErrWithdrawn, nil},
 		"lost":                  {declines, func(c *Case, _ *opening.Approval) { c.State = Lost }, ErrLost, nil},

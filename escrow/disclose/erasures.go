@@ -50,15 +50,11 @@ func (r *Registrar) held(ctx context.Context) (map[string]bool, error) {
 		}
 		var targets []Target
 		for _, c := range cases {
-			of, err := c.targets()
+			of, err := c.targets(c.whose(func(t CaseTarget) bool { return t.holds() || c.State == Lost && t.Code == ErrLost.Code }))
 			if err != nil {
 				return nil, err
 			}
-			for i, t := range of {
-				if i >= len(c.Targets) || c.State == Lost || c.Targets[i].holds() {
-					targets = append(targets, t)
-				}
-			}
+			targets = append(targets, of...)
 		}
 		links, err := r.openLinks(ctx, targets)
 		if err != nil {

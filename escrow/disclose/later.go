@@ -1,6 +1,7 @@
 package disclose
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -64,6 +65,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		}
 	case ChangeSecret:
 		ch.Later.Ends = by.SecrecyEnds
+		if day, err := time.Parse(time.DateOnly, leaf.Day); err != nil || !day.Before(c.SecrecyEnds) { // the persons are being told
+			return Change{}, leaf, ErrOver
+		}
 	case Validate:
 		at, err := time.Parse(time.RFC3339, leaf.At)
 		switch {
@@ -151,6 +155,7 @@ func (c Case) notify(now time.Time) (Change, error) {
 // serve tells the persons whose names were opened, or are suspended, on that day.
 func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 	var to []policy.Target
+	var which []int
 	step := Step{Event: Notify, Leaf: leaf}
 	if c.suspended() { // which goes on
 		step.Which = []int{}
@@ -159,14 +164,14 @@ func (c Case) serve(w *policy.Warrant, day time.Time, leaf proof.Leaf) Change {
 		switch {
 		case i >= len(c.Targets):
 		case c.Targets[i].State == TargetReleased, c.suspended() && c.Targets[i].Round != 0:
-			to = append(to, t)
+			to, which = append(to, t), append(which, i)
 		case c.Targets[i].State == TargetWaiting && step.Which != nil:
 			step.Which = append(step.Which, i)
 		}
 	}
 	return Change{Steps: []Step{step}, Notice: &Notice{
-		To: to, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
-		Requester: w.Requester.Organisation, Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
+		To: to, Which: which, Authority: w.Authority, FileNumber: w.FileNumber, LegalBasis: w.LegalBasis,
+		Requester: cmp.Or(w.Requester.OrganisationID, w.Requester.Organisation), Fields: w.Fields, Leaf: c.RecordedLeaf, Day: day,
 	}}
 }
 

@@ -79,6 +79,8 @@ var (
 	ErrNoticeFirst = policy.ErrNoticeFirst
 	ErrReason      = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
+	ErrOneVote = refusal.New(refusal.Invalid, "custodian.one_vote",
+		"under the rules of this case all of its targets are opened or none, and this approval declines one of them: nothing of it counts; approve all, or decline the case")
 	ErrDecided = refusal.New(refusal.Conflict, "custodian.already_decided",
 		"this custodian has approved this case, and a decision counts once: it cannot be declined any more")
 	ErrCaseClosed = refusal.New(refusal.Conflict, "custodian.case_not_open",

@@ -131,7 +131,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 	}
 	c := newCase(s, d, b, now)
 	c.Targets, c.Compartments, c.Filed = targets, compartments, facts.Filed
-	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now), b.RecordedFacets()...))
+	c, err = r.Cases.File(ctx, c, policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, kind.When(now), d.RecordedFacets(b)...))
 	if slices.ContainsFunc(notFiled, func(refused error) bool { return errors.Is(err, refused) }) {
 		d.Allowed, d.Refusal = false, refusal.Of(err)
 		return Case{}, d, r.refuse(ctx, d, now)
@@ -190,7 +190,7 @@ func newCase(s policy.Submission, d policy.Decision, b *policy.Bundle, now time.
 		c.ValidateBy = now.Add(time.Duration(b.ValidationHours) * time.Hour).UTC().Truncate(time.Second)
 	}
 	rand.Read(c.Salt[:]) // never fails (crypto/rand)
-	rand.Read(c.Receipt[:])
+	rand.Read(c.Secret[:])
 	if kind.Earlier {
 		c.Earlier = new([32]byte)
 		hex.Decode(c.Earlier[:], []byte(w.Earlier)) //nolint:errcheck // Decide has
@@ -320,7 +320,8 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if !policy.KindOf(c.Kind).Decided {
 		return opening.CaseFile{}, ErrNothingToOpen
 	}
-	targets, err := c.targets()
+	shown := c.whose(func(t CaseTarget) bool { return t.State != TargetRefused })
+	targets, err := c.targets(shown)
 	if err != nil {
 		return opening.CaseFile{}, err
 	}
@@ -346,10 +347,13 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
 		return opening.CaseFile{}, err
 	}
-	for i, t := range opened {
-		f.Targets = append(f.Targets, t.Value.OpenedTarget)
-		if t.Err != nil && f.States[i].Code == "" {
-			f.States[i] = opening.TargetState{State: string(TargetRefused), Code: refusal.Of(t.Err).Code}
+	for _, t := range c.named() {
+		f.Targets = append(f.Targets, opening.OpenedTarget{Pseudonym: t.Pseudonym, Platform: t.Platform})
+	}
+	for n, t := range opened {
+		i := shown[n]
+		if f.Targets[i] = t.Value.OpenedTarget; t.Err != nil && f.States[i].Code == "" {
+			f.States[i] = opening.TargetState{State: string(TargetRefused), Code: codeOf(t.Err)}
 		}
 	}
 	return f, nil
@@ -446,8 +450,7 @@ func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	now := r.Now()
-	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, now) })
+	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, r.Now()) })
 	if err != nil {
 		return Case{}, err
 	}
@@ -500,7 +503,8 @@ func (r *Registrar) serve(ctx context.Context, q Queue, change func(Case, time.T
 			return served, err
 		}
 		for _, due := range page {
-			_, err := r.Cases.Apply(ctx, due.ID, func(c Case) (Change, error) { return change(c, now) })
+			// The time of the leaf is that of the lock: what others append while this waits is before it.
+			_, err := r.Cases.Apply(ctx, due.ID, func(c Case) (Change, error) { return change(c, r.Now()) })
 			switch {
 			case err == nil:
 				served++

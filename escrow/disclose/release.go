@@ -8,6 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -161,7 +162,8 @@ func (r *Registrar) certified(ctx context.Context, c Case, round int, byTarget b
 			return proof.AuthorisedLeaf(time.Time{}, c.RecordedLeaf).On(have.Day)
 		})
 	} else {
-		p.Receipt = c.Receipt[:]
+		receipt := c.DeletionReceipt()
+		p.Receipt = receipt[:]
 		leaves := c.DecidedLeaves()
 		for _, decided := range c.Rounds[:round+1] {
 			leaf, lerr := r.loggedAs(ctx, decided.AuthorisedLeaf, func(have proof.Leaf) proof.Leaf { return leaves[decided.AuthorisedLeaf].On(have.When()) })
@@ -180,13 +182,9 @@ func (r *Registrar) certified(ctx context.Context, c Case, round int, byTarget b
 // packTargets opens the records of those targets and packs them, and returns of which it
 // could not, and why. It is an error if it could of none.
 func (r *Registrar) packTargets(ctx context.Context, c Case, which []int, p *opening.Package) (broken map[int]error, err error) {
-	all, err := c.targets()
+	targets, err := c.targets(which)
 	if err != nil {
 		return nil, err
-	}
-	targets := make([]Target, len(which))
-	for n, i := range which {
-		targets[n] = all[i]
 	}
 	opened, err := r.openTargets(ctx, targets)
 	if err != nil {
@@ -213,9 +211,13 @@ func (r *Registrar) packTargets(ctx context.Context, c Case, which []int, p *ope
 				broken[i] = failed[n]
 				continue
 			}
-			packed[n].Index = i
-			if len(p.Decided) == 0 {
-				packed[n].Index = 0 // they all are there, in order
+			if len(p.Decided) > 0 { // else they all are there, in order
+				if packed[n].Index = i; len(packed[n].Halves) > 0 {
+					if packed[n].Locked, err = opening.Lock(c.key(i), packed[n].Halves); err != nil {
+						return nil, err
+					}
+					packed[n].Halves = nil
+				}
 			}
 			p.Targets = append(p.Targets, packed[n])
 		}
@@ -351,16 +353,45 @@ func (r *Registrar) Deliver(ctx context.Context, id string) ([]byte, error) {
 	return sealDelivery(c, d)
 }
 
-// delivery is what was released of a case, in the order of the leaves.
+// keys are those of the released targets of a round whose use nothing forbids.
+func (c *Case) keys(round int) map[int][]byte {
+	keys := make(map[int][]byte)
+	for i, t := range c.Targets {
+		if t.State == TargetReleased && t.Code == "" && t.Round == round+1 {
+			key := c.key(i)
+			keys[i] = key[:]
+		}
+	}
+	return keys
+}
+
+// key locks the halves of one target of a case (opening.Lock).
+func (c *Case) key(target int) [32]byte { return c.derived(fmt.Sprint("halves ", target)) }
+
+// DeletionReceipt is what the requester finds in each package, and proves their statement
+// of deletion with.
+func (c *Case) DeletionReceipt() [32]byte { return c.derived("receipt") }
+
+// derived is a secret of a case for one purpose, HMAC-SHA-256 by [Case].Secret.
+func (c *Case) derived(purpose string) (key [32]byte) {
+	h := hmac.New(sha256.New, c.Secret[:])
+	h.Write([]byte(purpose))
+	return [32]byte(h.Sum(nil))
+}
+
+// delivery is what was released of a case, in the order of the leaves. Of a round that may
+// not be used any more nothing is handed over, whether it was before or not.
 func (r *Registrar) delivery(ctx context.Context, c Case) (d opening.Delivery, err error) {
 	// To whom it goes is in the warrant that the log holds, not in the row.
-	if _, err := r.recorded(ctx, c); err != nil {
+	recorded, err := r.recorded(ctx, c)
+	if err != nil {
 		return d, err
 	}
 	d.Approvals = c.signedApprovals()
 	byTarget := slices.ContainsFunc(c.Approvals, func(a Approval) bool { return a.Votes != nil })
 	for n, round := range c.Rounds {
-		if round.ReleasedLeaf == 0 {
+		keys := c.keys(n)
+		if round.ReleasedLeaf == 0 || len(keys) == 0 {
 			continue
 		}
 		packed, err := r.Cases.Package(ctx, c.ID, n)
@@ -380,7 +411,14 @@ func (r *Registrar) delivery(ctx context.Context, c Case) (d opening.Delivery, e
 			d.Package, d.Released = packed, leaf
 			return d, nil
 		}
-		d.Rounds = append(d.Rounds, opening.Round{Package: packed, Released: leaf})
+		d.Rounds = append(d.Rounds, opening.Round{Package: packed, Released: leaf, Keys: keys})
+	}
+	if len(d.Rounds) == 0 {
+		if c.Barred() == "" {
+			return d, ErrLost // its rounds are not known any more
+		}
+		receipt := c.DeletionReceipt()
+		d.Approvals, d.Barred = nil, &opening.Barred{Recorded: recorded, Receipt: receipt[:]}
 	}
 	slices.SortFunc(d.Rounds, func(a, b opening.Round) int { return cmp.Compare(a.Released.Index, b.Released.Index) })
 	d.States = c.states()
@@ -427,13 +465,13 @@ const maxStatement = 16 << 10 // bytes, as in the schema
 // StateDeletion is what the statement does: see [Registrar.StateDeletion].
 func (c Case) StateDeletion(said string, mac [32]byte, now time.Time) (Change, error) {
 	_, refused := c.State.May(Delete)
-	proven := opening.DeletionMAC(c.Receipt, said)
+	proven := opening.DeletionMAC(c.DeletionReceipt(), said)
 	switch {
 	case refused != nil:
 		return Change{}, refused
 	case c.count(TargetReleased) == 0:
 		return Change{}, ErrNothingDelivered
-	case c.Receipt == [32]byte{}, said == "", len(said) > maxStatement, !hmac.Equal(proven[:], mac[:]):
+	case c.Secret == [32]byte{}, said == "", len(said) > maxStatement, !hmac.Equal(proven[:], mac[:]):
 		return Change{}, ErrReceipt
 	case c.Deletion != nil && c.Deletion.Said == said:
 		return Change{}, nil

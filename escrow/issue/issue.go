@@ -136,7 +136,15 @@ type Notice struct {
 	Day        time.Time       `json:"day"`
 	Kind       string          `json:"kind"`           // of the warrant: by one of kind suspension nothing was opened
 	Until      time.Time       `json:"until,omitzero"` // day, of a suspension: it was ordered until then
+
+	// What has become of it since.
+	State   string `json:"state,omitempty"`   // of the pen name in the case: "released", "authorised", "withdrawn", "stopped"; "" is of old cases
+	Barred  string `json:"barred,omitempty"`  // code of why what was learned must not be used: "warrant.annulled" or "warrant.lapsed"
+	Deleted bool   `json:"deleted,omitempty"` // the requester states that what was delivered is deleted
 }
+
+// Ended reports whether a court ended what was ordered: a suspension, before its day.
+func (n Notice) Ended() bool { return n.State == "withdrawn" || n.State == "stopped" }
 
 // Store is where people and pseudonyms are kept. Every method is one
 // transaction; what it returned without error survives a crash. It cannot read

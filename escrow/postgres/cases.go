@@ -73,7 +73,7 @@ func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
 	}
 	copy(c.WarrantHash[:], hash)
 	copy(c.Salt[:], salt)
-	copy(c.Receipt[:], receipt)
+	copy(c.Secret[:], receipt)
 	c.SecrecyEnds, c.Expires, c.ApproveFrom = c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC()
 	if validateBy != nil {
 		c.ValidateBy = validateBy.UTC()
@@ -209,8 +209,8 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 		validateBy = &c.ValidateBy
 	}
 	var receipt []byte
-	if c.Receipt != [32]byte{} {
-		receipt = c.Receipt[:]
+	if c.Secret != [32]byte{} {
+		receipt = c.Secret[:]
 	}
 	b := &pgx.Batch{}
 	b.Queue(`
@@ -539,15 +539,17 @@ func storeCase(ctx context.Context, tx pgx.Tx, before, c disclose.Case, change d
 		for i, t := range n.To {
 			names[i], platforms[i] = string(t.Pseudonym), t.Platform
 		}
-		// A person reads it: the court by its name, as the bundle that decided has it.
+		// A person reads it: the court and the requester by their names, as the bundle that decided has it.
 		b.Queue(`
-			INSERT INTO notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until)
+			INSERT INTO notices (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target)
 			SELECT $1, t.pseudonym, t.platform, coalesce((
 			  SELECT a ->> 'name' FROM bundles, json_array_elements(convert_from(bundle, 'UTF8')::json -> 'authorities') a
-			  WHERE sha256(bundle) = decode($11, 'hex') AND a ->> 'id' = $4 LIMIT 1), $4), $5, $6, $7, $8::text[], $9::bigint, $10::date, $12, $13
-			FROM unnest($2::text[], $3::text[]) t (pseudonym, platform)`,
+			  WHERE sha256(bundle) = decode($11, 'hex') AND a ->> 'id' = $4 LIMIT 1), $4), $5, $6, coalesce((
+			  SELECT o ->> 'name' FROM bundles, json_array_elements(convert_from(bundle, 'UTF8')::json -> 'organisations') o
+			  WHERE sha256(bundle) = decode($11, 'hex') AND o ->> 'id' = $7 LIMIT 1), $7), $8::text[], $9::bigint, $10::date, $12, $13, t.target
+			FROM unnest($2::text[], $3::text[], $14::smallint[]) t (pseudonym, platform, target)`,
 			c.ID, names, platforms, n.Authority, n.FileNumber, n.LegalBasis, n.Requester, n.Fields, n.Leaf, n.Day.UTC().Truncate(24*time.Hour), c.Bundle,
-			c.Kind, suspendedUntil(c))
+			c.Kind, suspendedUntil(c), n.Which)
 	}
 	return refused(ctx, tx.SendBatch(ctx, b).Close())
 }

@@ -327,7 +327,7 @@ func fits(row, have proof.Leaf) bool {
 			row.Quorum = 0 // of the first release, or of a kind that opens nothing
 		}
 		row.Case, row.Which, row.Jurisdiction, row.OffenceClass = have.Case, have.Which, have.Jurisdiction, have.OffenceClass
-		row.Offence, row.Data, row.HoldEnds = have.Offence, have.Data, have.HoldEnds
+		row.Offence, row.Data, row.Validated, row.HoldEnds = have.Offence, have.Data, have.Validated, have.HoldEnds
 		row.SecrecyEnds, row.Targets, row.TargetCommitments = have.SecrecyEnds, have.Targets, have.TargetCommitments
 	}
 	return reflect.DeepEqual(row, have)

@@ -586,7 +586,7 @@ func (w allWrites) ofOrders() map[string]func() write {
 		"StateDeletion": func() write {
 			c := apply(t, d, order(policy.Production).ID, disclosetest.Packs(0))
 			states := func(c disclose.Case) (disclose.Change, error) {
-				return c.StateDeletion("It is deleted.", opening.DeletionMAC(c.Receipt, "It is deleted."), day)
+				return c.StateDeletion("It is deleted.", opening.DeletionMAC(c.DeletionReceipt(), "It is deleted."), day)
 			}
 			return applies(c, 1, states, func(t *testing.T, c disclose.Case) { is(t, "stated", c.Deletion != nil, true) })
 		},

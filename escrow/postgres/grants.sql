@@ -18,7 +18,7 @@ GRANT INSERT (place, hidden, day), SELECT (place, hidden, day), UPDATE (hidden, 
 GRANT SELECT (pseudonym, platform, commitment) ON pseudonyms_named TO penname_issuing;
 GRANT EXECUTE ON FUNCTION hide(text[], bytea[], bytea[], bytea[]) TO penname_issuing;
 GRANT SELECT (wrapped), INSERT (wrapped) ON row_key TO penname_issuing;
-GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until) ON notices TO penname_issuing;
+GRANT SELECT (pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, state, code, deleted) ON notices_now TO penname_issuing;
 GRANT SELECT (leaf, place, hidden, expires) ON suspensions_in_force TO penname_issuing;
 GRANT SELECT (case_id, ask), UPDATE (ask, answer, refused) ON link_orders TO penname_issuing;
 GRANT INSERT (label, salt, day), SELECT (label, salt, day) ON erasures TO penname_issuing;
@@ -74,7 +74,7 @@ GRANT SELECT (case_id, leaf), INSERT (case_id, leaf) ON annulments TO penname_di
 GRANT SELECT (case_id, said, mac, leaf), INSERT (case_id, said, mac, leaf) ON deletions TO penname_disclosing;
 GRANT EXECUTE ON FUNCTION newest_leaf_is(text, bigint) TO penname_disclosing;
 GRANT SELECT (case_id, custodian, approved, signed, leaf, bundle, votes), INSERT (case_id, custodian, approved, signed, leaf, bundle, votes) ON approvals TO penname_disclosing;
-GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until) ON notices TO penname_disclosing;
+GRANT SELECT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day), INSERT (case_id, pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, target) ON notices TO penname_disclosing;
 GRANT SELECT (leaf, target, case_id), INSERT (leaf, target, case_id, place, hidden) ON suspensions TO penname_disclosing;
 GRANT SELECT (case_id, answer, refused), INSERT (case_id, ask) ON link_orders TO penname_disclosing;
 GRANT SELECT (case_id, digest, length, keep_days, sealed), INSERT (case_id, digest, length, keep_days), UPDATE (sealed), DELETE ON exhibits TO penname_disclosing;

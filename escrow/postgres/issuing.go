@@ -303,15 +303,15 @@ func (s *Issuing) Assigned(ctx context.Context, candidates []token.Pseudonym) (n
 func (s *Issuing) Notices(ctx context.Context, pseudonyms []token.Pseudonym) (notices []issue.Notice, err error) {
 	err = s.read(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
 		rows, err := c.Query(ctx, `
-			SELECT pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until
-			FROM notices WHERE pseudonym = ANY ($1::text[]) ORDER BY leaf, pseudonym, platform`, texts(pseudonyms))
+			SELECT pseudonym, platform, authority, file_number, legal_basis, requester, fields, leaf, day, kind, until, state, code, deleted
+			FROM notices_now WHERE pseudonym = ANY ($1::text[]) ORDER BY leaf, pseudonym, platform`, texts(pseudonyms))
 		if err != nil {
 			return err
 		}
 		notices, err = pgx.CollectRows(rows, func(row pgx.CollectableRow) (n issue.Notice, err error) {
 			var until *time.Time
 			err = row.Scan((*string)(&n.Pseudonym), &n.Platform, &n.Authority, &n.FileNumber, &n.LegalBasis,
-				&n.Requester, &n.Fields, &n.Leaf, &n.Day, &n.Kind, &until)
+				&n.Requester, &n.Fields, &n.Leaf, &n.Day, &n.Kind, &until, &n.State, &n.Barred, &n.Deleted)
 			if until != nil {
 				n.Until = until.UTC()
 			}

@@ -379,8 +379,8 @@ func TestMigrationSaysWhatItDid(t *testing.T) {
 }
 
 // toVersion20 takes from a database what later versions add.
-const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP VIEW suspensions_in_force;
-	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until; ALTER TABLE approvals DROP COLUMN votes;
+const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP VIEW suspensions_in_force, notices_now;
+	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until, DROP COLUMN target; ALTER TABLE approvals DROP COLUMN votes;
 	ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf;
 	DROP TABLE link_orders, case_targets, case_rounds, annulments, deletions, suspensions; DROP FUNCTION newest_leaf_is, target_moves, count_targets, round_moves, about_its_case, link_moves;`
 
@@ -393,7 +393,7 @@ func TestMigrationKeepsEveryCase(t *testing.T) {
 	filed := func(changes ...func(disclose.Case) (disclose.Change, error)) disclose.Case {
 		t.Helper()
 		c, leaf := disclosetest.Order(t, policy.Production, 2)
-		c.Receipt = [32]byte{} // no case had one
+		c.Secret = [32]byte{} // no case had one
 		c, err := d.Cases.File(ctx, c, leaf)
 		if err != nil {
 			t.Fatal(err, cause(err))

@@ -457,19 +457,7 @@ func TestWhatABackupLostOfTargetsIsInTheLog(t *testing.T) {
 	for _, c := range []disclose.Case{lapsed, undelivered} {
 		apply(t, house, c.ID, func(c disclose.Case) (disclose.Change, error) { return c.Lapse(day.Add(48 * time.Hour)) })
 	}
-	end, err := house.Log.Size(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	leaves, err := house.Log.Leaves(ctx, size, end)
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := disclosing(t, backup, Options{})
-	if err := d.Restore(ctx, size, leaves, func(string) ([]byte, []string) { return nil, nil }); err != nil {
-		t.Fatal(err, cause(err))
-	}
-	consistent(t, d)
+	d := backupUpTo(t, house, backup, size)
 	for _, c := range all {
 		want, err := house.Cases.Case(ctx, c.ID)
 		if err != nil {
@@ -501,4 +489,23 @@ func TestWhatABackupLostOfTargetsIsInTheLog(t *testing.T) {
 		}
 	}
 	consistent(t, d)
+}
+
+// backupUpTo is a backup of the first size leaves of a house, with what the log says since.
+func backupUpTo(t *testing.T, house *Disclosing, backup string, size int64) *Disclosing {
+	t.Helper()
+	end, err := house.Log.Size(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaves, err := house.Log.Leaves(t.Context(), size, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := disclosing(t, backup, Options{})
+	if err := d.Restore(t.Context(), size, leaves, func(string) ([]byte, []string) { return nil, nil }); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	consistent(t, d)
+	return d
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/disclose"
+	"github.com/penname/penname/escrow/disclose/disclosetest"
 	"github.com/penname/penname/escrow/issue"
 	"github.com/penname/penname/escrow/seal"
 	"github.com/penname/penname/policy"
@@ -466,13 +467,51 @@ func TestCaseGoesItsWay(t *testing.T) {
 	consistent(t, d)
 }
 
-// A person is told the court's name, as the bundle has it that decided.
+// What becomes of an order after the persons were told stands with each one's notice.
+func TestNoticeSaysWhatBecameOfIt(t *testing.T) {
+	_, s, d := bothSides(t)
+	ctx := t.Context()
+	c, leaf := disclosetest.Order(t, policy.Production, 2)
+	c, err := d.Cases.File(ctx, c, leaf)
+	if err != nil {
+		t.Fatal(err, cause(err))
+	}
+	told := func(c disclose.Case) (disclose.Change, error) {
+		change, err := disclosetest.Notify(c)
+		change.Notice = &disclose.Notice{To: c.Warrant.Targets, Which: []int{0, 1}, Authority: "court", FileNumber: "1", LegalBasis: "1", Requester: "police", Fields: []string{"name"}, Leaf: c.RecordedLeaf, Day: day}
+		return change, err
+	}
+	for _, change := range []func(disclose.Case) (disclose.Change, error){disclosetest.Votes("bar", 0, 1), disclosetest.Packs(0), told} {
+		c = apply(t, d, c.ID, change)
+	}
+	stands := func(what string, barred map[token.Pseudonym]string) {
+		t.Helper()
+		names := []token.Pseudonym{c.Warrant.Targets[0].Pseudonym, c.Warrant.Targets[1].Pseudonym}
+		all, err := s.Notices(ctx, names)
+		if err != nil || len(all) != 2 {
+			t.Fatalf("%s: %v, %+v", what, err, all)
+		}
+		for _, n := range all {
+			if n.State != string(disclose.TargetReleased) || n.Barred != barred[n.Pseudonym] || n.Deleted || n.Ended() {
+				t.Errorf("%s: %+v", what, n)
+			}
+		}
+	}
+	stands("told", nil)
+	w, leaf := disclosetest.About(t, policy.Annulment, c, "superior", 1)
+	if _, err := d.Cases.File(ctx, w, leaf); err != nil {
+		t.Fatal(err, cause(err))
+	}
+	stands("one is annulled", map[token.Pseudonym]string{c.Warrant.Targets[1].Pseudonym: disclose.ErrAnnulled.Code})
+}
+
+// A person is told the names of the court and of who asked, as the bundle has them that decided.
 func TestNoticeNamesTheCourt(t *testing.T) {
 	admin := database(t)
 	s, d := issuing(t, admin, Options{}), disclosing(t, admin, Options{})
 	rules := func(name string) string {
 		t.Helper()
-		bundle := []byte(`{"authorities":[{"id":"assizes","name":"Assizes"},{"id":"court","name":"` + name + `"}]}`)
+		bundle := []byte(`{"authorities":[{"id":"assizes","name":"Assizes"},{"id":"court","name":"` + name + `"}],"organisations":[{"id":"police","name":"Thornley Police"}]}`)
 		if err := install(t.Context(), d, bundle, nil); err != nil {
 			t.Fatal(err, cause(err))
 		}
@@ -489,7 +528,7 @@ func TestNoticeNamesTheCourt(t *testing.T) {
 	apply(t, d, c.ID, approve("ombudsman"))
 	apply(t, d, c.ID, release)
 	apply(t, d, c.ID, notice(p))
-	if n, err := s.Notices(t.Context(), []token.Pseudonym{p}); err != nil || len(n) != 1 || n[0].Authority != "Thornley County Court" {
+	if n, err := s.Notices(t.Context(), []token.Pseudonym{p}); err != nil || len(n) != 1 || n[0].Authority != "Thornley County Court" || n[0].Requester != "Thornley Police" {
 		t.Errorf("Notices: %v, %+v", err, n)
 	}
 }

@@ -150,6 +150,8 @@ type CaseStatus struct {
 	SecrecyEnd time.Time `json:"secrecy_ends,omitzero"`
 	Expires    time.Time `json:"expires,omitzero"`
 	Rules      []string  `json:"rules,omitempty"` // ids of the policies that allowed it; only when it was filed
+
+	About *CaseStatus `json:"about,omitempty"` // where the case stands that the warrant is about, since it was filed; only when it was filed
 }
 
 // TargetStatus is where one target of a case stands.

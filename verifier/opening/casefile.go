@@ -1,6 +1,8 @@
 package opening
 
 import (
+	"crypto/aes"
+	"crypto/cipher"
 	"time"
 
 	"github.com/penname/penname/escrow/seal"
@@ -158,6 +160,11 @@ type PackageTarget struct {
 	Fields map[string][]byte `json:"fields"`          // sealed, by field name
 	Halves []byte            `json:"halves"`          // first halves by field, as JSON, encrypted to the delivery key
 
+	// Since targets are decided one by one, instead of Halves: what Halves was, locked with a
+	// key that is not under the hash of the package (Round.Keys). So a target whose use was
+	// forbidden meanwhile stays shut, and the others of its round open.
+	Locked []byte `json:"locked,omitempty"`
+
 	// Of an order to link, which opens no field: [Linked] as JSON, encrypted by the issuing side
 	// to the delivery key (seal.LinkedInfo).
 	Linked []byte `json:"linked,omitempty"`
@@ -177,6 +184,34 @@ type LinkedName struct {
 type Round struct {
 	Package  []byte     `json:"package"` // JSON of a Package, as it was hashed
 	Released LoggedLeaf `json:"released"`
+
+	Keys map[int][]byte `json:"keys,omitempty"` // by target of the warrant: what [PackageTarget.Locked] opens with; none of a target whose use is forbidden
+}
+
+// Lock locks the halves of one target with a key that locks nothing else.
+func Lock(key [32]byte, halves []byte) ([]byte, error) {
+	box, err := lock(key[:])
+	if err != nil {
+		return nil, err
+	}
+	return box.Seal(nil, make([]byte, box.NonceSize()), halves, nil), nil
+}
+
+// unlock opens what [Lock] made.
+func unlock(key, locked []byte) ([]byte, error) {
+	box, err := lock(key)
+	if err != nil {
+		return nil, err
+	}
+	return box.Open(nil, make([]byte, box.NonceSize()), locked, nil)
+}
+
+func lock(key []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
 }
 
 // Delivery is what a requester has when they have decrypted the registrar's
@@ -203,6 +238,17 @@ type Delivery struct {
 	// Leaves that forbid the use of what was delivered: the recorded leaf of an annulment, or
 	// that an emergency lapsed.
 	Bars []LoggedLeaf `json:"bars,omitempty"`
+
+	// Barred stands for packages and approvals where they forbid the use of all that was
+	// released: then nothing is handed over, not even for the first time.
+	Barred *Barred `json:"barred,omitempty"`
+}
+
+// Barred is what a requester is left with of a case of which nothing may be used: which it
+// is, and what they state its deletion with.
+type Barred struct {
+	Recorded LoggedLeaf `json:"recorded"`
+	Receipt  []byte     `json:"receipt,omitempty"` // Package.Receipt
 }
 
 // rounds returns what was released, in the order of the leaves.

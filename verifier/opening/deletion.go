@@ -39,6 +39,9 @@ func CheckDeletion(statement string) error {
 // Receipt returns what a statement of deletion about a delivery is made with, or
 // [ErrNoReceipt].
 func (d Delivery) Receipt() (receipt [32]byte, err error) {
+	if d.Barred != nil && len(d.Barred.Receipt) == 32 {
+		return [32]byte(d.Barred.Receipt), nil
+	}
 	for _, round := range d.rounds() {
 		var p Package
 		if json.Unmarshal(round.Package, &p) == nil && len(p.Receipt) == 32 {

@@ -83,6 +83,7 @@ type round struct {
 	released, decided int64          // indices
 	hash              string         // of the package, hex
 	opened            []proof.Opened // the decisions that its leaves open
+	keys              map[int][]byte // Round.Keys
 	which             proof.Marks    // the targets that are authorised; nil: all
 }
 
@@ -115,6 +116,9 @@ func VerifyOrder(d Delivery, since ...*policy.Bundle) (*Opening, error) {
 func verify(d Delivery, released bool, since []*policy.Bundle) (*Opening, error) {
 	if len(since) == 0 {
 		return nil, ErrNotLogged
+	}
+	if d.Barred != nil {
+		return nil, barredWholly(d, since)
 	}
 	o := &Opening{}
 	if err := o.verifyLog(d, released, since); err != nil {
@@ -152,7 +156,7 @@ func (o *Opening) decide(since []*policy.Bundle) (policy.Decision, error) {
 	switch {
 	case !decision.Allowed:
 		return decision, ErrUnlawful.Because(decision.Refusal)
-	case !policy.KindOf(decision.Warrant.Kind).Answered:
+	case !policy.KindOf(decision.Warrant.Kind).Answered, o.recorded.Validated != (decision.Warrant.Kind == policy.Emergency && decision.Validated):
 		return decision, ErrUnlawful
 	}
 	o.Case, o.Warrant, o.WarrantHash = last.Case, decision.Warrant, decision.WarrantHash
@@ -215,7 +219,7 @@ func (o *Opening) verifyLog(d Delivery, released bool, since []*policy.Bundle) e
 		return err
 	}
 	for i, r := range d.rounds() {
-		checked := round{hash: hexDigest(r.Package), released: r.Released.Index}
+		checked := round{hash: hexDigest(r.Package), released: r.Released.Index, keys: r.Keys}
 		if err := json.Unmarshal(r.Package, &checked.Package); err != nil {
 			return ErrPackage.Because(err)
 		}
@@ -303,6 +307,9 @@ func hexDigest(b []byte) string {
 // decided under: to get the bundles for [Verify]. It verifies nothing.
 func CaseBundle(d Delivery) (string, error) {
 	var p Package
+	if d.Barred != nil {
+		p.Recorded = d.Barred.Recorded
+	}
 	for _, r := range d.rounds() {
 		if err := json.Unmarshal(r.Package, &p); err != nil {
 			return "", ErrPackage.Because(err)

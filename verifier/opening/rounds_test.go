@@ -229,6 +229,36 @@ func TestBarredUse(t *testing.T) {
 	}
 }
 
+// Where nothing may be used nothing is handed over, and the requester learns why, and can
+// still state that what they had is deleted.
+func TestNothingOfABarredCaseIsHandedOver(t *testing.T) {
+	c, first, second := twoRounds(t)
+	lapsed := c.Prove(c.Append(proof.LapsedLeaf(openingtest.Now, c.Recorded, []string{"name"}, 2)))
+	recorded := c.Package(0).Recorded
+	barred := func(bars ...opening.LoggedLeaf) opening.Delivery {
+		return opening.Delivery{Bars: bars, Barred: &opening.Barred{Recorded: recorded, Receipt: make([]byte, 32)}}
+	}
+	if hash, err := opening.CaseBundle(barred(lapsed)); err != nil || hash != c.Bundle.Hash() {
+		t.Error(hash, err)
+	}
+	if _, err := barred(lapsed).Receipt(); err != nil {
+		t.Error(err)
+	}
+	with := c.Deliver(first, second)
+	with.Barred = barred().Barred
+	for name, row := range map[string]struct {
+		d    opening.Delivery
+		want error
+	}{
+		"lapsed": {barred(lapsed), opening.ErrLapsed}, "without a reason": {barred(), opening.ErrPackage},
+		"for another reason": {barred(first.Released), opening.ErrNotLogged}, "with packages": {with, opening.ErrPackage},
+	} {
+		if o, err := opening.Verify(row.d, c.Bundle); o != nil || code(err) != code(row.want) {
+			t.Error(name, err)
+		}
+	}
+}
+
 // A delivery is saved for decades: what is written is what is read.
 func TestDeliveryIsSaved(t *testing.T) {
 	c, first, second := twoRounds(t)

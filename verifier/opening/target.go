@@ -36,6 +36,12 @@ func (o *Opening) place(d Delivery) error {
 			if r.which != nil && !r.which.Has(positions[sealed.Index]) {
 				return ErrNotLogged
 			}
+			if key, handed := r.keys[sealed.Index]; handed && len(sealed.Locked) > 0 {
+				var err error
+				if sealed.Halves, err = unlock(key, sealed.Locked); err != nil {
+					return ErrPackage.Because(err)
+				}
+			}
 			o.Targets[sealed.Index].Sealed = sealed
 		}
 	}
@@ -61,18 +67,8 @@ func (o *Opening) bar(bars []LoggedLeaf, since []*policy.Bundle) error {
 	positions := o.positions()
 	var last *refusal.Error
 	for _, l := range bars {
-		leaf, err := proof.ParseLeaf(l.Bytes)
+		leaf, why, err := checkBar(logs, l, o.Certificate.Recorded)
 		if err != nil {
-			return err
-		}
-		kind, why := proof.KindLapsed, ErrLapsed
-		if leaf.Kind == proof.KindRecorded {
-			kind, why = proof.KindRecorded, ErrAnnulled
-			if leaf.WarrantKind != proof.Annulment {
-				return ErrPackage // a withdrawal stops what was not released yet, and no more
-			}
-		}
-		if leaf, _, err = checkLeaf(logs, l, kind, &o.Certificate.Recorded); err != nil {
 			return err
 		}
 		last = why
@@ -86,6 +82,44 @@ func (o *Opening) bar(bars []LoggedLeaf, since []*policy.Bundle) error {
 		return last
 	}
 	return nil
+}
+
+// checkBar verifies a leaf that forbids the use of what was released of the case with that
+// recorded leaf, and returns as what it is refused.
+func checkBar(logs []*proof.Log, l LoggedLeaf, recorded int64) (leaf proof.Leaf, why *refusal.Error, err error) {
+	if leaf, err = proof.ParseLeaf(l.Bytes); err != nil {
+		return leaf, nil, err
+	}
+	kind, why := proof.KindLapsed, ErrLapsed
+	if leaf.Kind == proof.KindRecorded {
+		kind, why = proof.KindRecorded, ErrAnnulled
+		if leaf.WarrantKind != proof.Annulment {
+			return leaf, nil, ErrPackage // a withdrawal stops what was not released yet, and no more
+		}
+	}
+	leaf, _, err = checkLeaf(logs, l, kind, &recorded)
+	return leaf, why, err
+}
+
+// barredWholly is the refusal of a delivery that hands nothing over, because nothing of the
+// case may be used any more.
+func barredWholly(d Delivery, since []*policy.Bundle) error {
+	logs, err := Logs(since...)
+	if err != nil {
+		return err
+	}
+	if _, _, err := CheckRecorded(logs, d.Barred.Recorded); err != nil {
+		return err
+	}
+	var why error = ErrPackage
+	for _, l := range d.Bars {
+		_, refused, err := checkBar(logs, l, d.Barred.Recorded.Index)
+		if err != nil {
+			return err
+		}
+		why = refused
+	}
+	return why
 }
 
 // verifyApprovals checks each approval: signed by a custodian of one of the

@@ -84,7 +84,7 @@ func (c *auditedCase) late(at string) bool {
 
 func (a *auditor) addRecorded(l Leaf) {
 	c := &auditedCase{index: a.index, kind: WarrantKindOf(l.WarrantKind), rules: new(Rules), recorded: l.When(), day: l.Day, at: l.At,
-		secrecyEnds: l.SecrecyEnds, holdEnds: l.HoldEnds, salt: l.SaltCommitment, data: l.Data, quorum: max(1, l.Quorum), targets: l.Targets}
+		secrecyEnds: l.SecrecyEnds, holdEnds: l.HoldEnds, salt: l.SaltCommitment, data: l.Data, validated: l.Validated, quorum: max(1, l.Quorum), targets: l.Targets}
 	if l.Bundle != a.bundle {
 		// "A custodian refuses a warrant under any other bundle."
 		a.found(FindingBundle)

@@ -282,6 +282,21 @@ func TestAuditOfAnEmergency(t *testing.T) {
 	h.want("what is no emergency does not lapse", FindingOrder)
 }
 
+// An emergency that was validated before it was filed says so, and does not lapse.
+func TestAuditOfAnEmergencyValidatedBeforeFiling(t *testing.T) {
+	h := newHistory(t)
+	c := h.warrant(Emergency, 2, func(l *Leaf) { l.Validated = true })
+	h.opened(c, 0b01)
+	h.later(72 * time.Hour)
+	h.opened(c, 0b10)
+	h.want("after its hours")
+	if r := h.audit(h.now); slices.ContainsFunc(r.Deadlines, func(d Deadline) bool { return d.What == DeadlineValidation }) {
+		t.Error(r.Deadlines)
+	}
+	h.add(LapsedLeaf(h.now, c, []string{"name"}, 2))
+	h.want("a lapse", FindingOrder)
+}
+
 // Secrecy can be moved, but not for ever; a preservation extended, by the days of the
 // rules.
 func TestAuditOfMovedEnds(t *testing.T) {

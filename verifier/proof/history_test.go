@@ -27,7 +27,7 @@ var (
 // rules5 are of three custodians of whom two agree.
 func rules5() Rules {
 	return Rules{Threshold: 2, Custodians: []string{"bar", "press", "ombudsman"}, OffenceClasses: []string{"stalking"}, Offences: []string{"stalking-s2a"},
-		Fields: []string{"birthdate", "name"}, Facets: []string{FacetHoldEnds}, Key: "k1", Rounds: true, SaysQuorum: true,
+		Fields: []string{"birthdate", "name"}, Facets: []string{FacetHoldEnds, FacetValidated}, Key: "k1", Rounds: true, SaysQuorum: true,
 		MaxSecrecyDays: 90, HoldDays: 60, ExtensionDays: 30, ValidationHours: 48}
 }
 

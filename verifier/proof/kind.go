@@ -47,7 +47,7 @@ type leafKind struct {
 var kinds = map[Kind]leafKind{
 	KindBundle: {map[string]bool{"bundle": true}, (*auditor).addBundle},
 	// The case of a recorded leaf is the earlier one that it is about.
-	KindRecorded: {map[string]bool{"at": false, "case": false, "which": false, "offence": false, "data": false, "hold_ends": false,
+	KindRecorded: {map[string]bool{"at": false, "case": false, "which": false, "offence": false, "data": false, "validated": false, "hold_ends": false,
 		"jurisdiction": true, "offence_class": true, "warrant_kind": true, "targets": false, "quorum": false, "secrecy_ends": false, "bundle": true, "commitment": true, "salt_commitment": true, "target_commitments": false},
 		(*auditor).addRecorded},
 	// No offence class: it would be the word of somebody who was refused.
@@ -123,6 +123,7 @@ type Facets struct {
 	Jurisdiction, OffenceClass, WarrantKind string
 	Quorum                                  int       // of a kind that opens names; 0: the leaf does not say
 	Offence, Data                           string    // id in the catalogue, [DataSubscriber] …; empty: the leaf does not say
+	Validated                               bool      // of an emergency that needs no validation any more
 	HoldEnds                                time.Time // of a kind that keeps records, cut to its UTC day; zero: the leaf does not say
 	SecrecyEnds                             time.Time // cut to its UTC day; zero: no secrecy
 	Bundle                                  string    // hex SHA-256 of the bundle it was decided under
@@ -141,15 +142,19 @@ func (t Target) commit(salt [32]byte) string {
 // The facets of a recorded leaf that it may say and need not. The finer they are, the
 // more a leaf says about a case that somebody knows otherwise.
 const (
-	FacetOffence  = "offence"
-	FacetData     = "data"
-	FacetHoldEnds = "hold_ends"
+	FacetOffence   = "offence"
+	FacetData      = "data"
+	FacetValidated = "validated"
+	FacetHoldEnds  = "hold_ends"
 )
 
 // Facets are the optional ones that a recorded leaf says.
 func (l Leaf) Facets() (facets []string) {
-	for _, f := range [...]struct{ name, value string }{{FacetOffence, l.Offence}, {FacetData, l.Data}, {FacetHoldEnds, l.HoldEnds}} {
-		if f.value != "" {
+	for _, f := range [...]struct {
+		name string
+		is   bool
+	}{{FacetOffence, l.Offence != ""}, {FacetData, l.Data != ""}, {FacetValidated, l.Validated}, {FacetHoldEnds, l.HoldEnds != ""}} {
+		if f.is {
 			facets = append(facets, f.name)
 		}
 	}
@@ -162,6 +167,7 @@ func RecordedLeaf(at time.Time, f Facets) Leaf {
 	l := newLeaf(at, KindRecorded)
 	l.Jurisdiction, l.OffenceClass, l.WarrantKind, l.Bundle = f.Jurisdiction, f.OffenceClass, f.WarrantKind, f.Bundle
 	l.Offence, l.Data, l.Targets, l.Quorum = f.Offence, f.Data, len(f.Targets), f.Quorum
+	l.Validated = f.Validated
 	l = l.On(WarrantKindOf(f.WarrantKind).When(at))
 	if !f.HoldEnds.IsZero() {
 		l.HoldEnds = Day(f.HoldEnds)

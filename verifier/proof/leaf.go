@@ -44,6 +44,7 @@ type Leaf struct {
 	OffenceClass      string   `json:"offence_class,omitempty"`      // a word of the bundle: "threats-to-kill"
 	Offence           string   `json:"offence,omitempty"`            // id in the catalogue of the bundle, where that lets a leaf say it
 	Data              string   `json:"data,omitempty"`               // what was asked for: [DataSubscriber] or [DataIdentifying], where the bundle lets a leaf say it
+	Validated         bool     `json:"validated,omitempty"`          // of an emergency: it was validated before it was filed, and does not lapse
 	WarrantKind       string   `json:"warrant_kind,omitempty"`       // the name of a [WarrantKind]
 	Targets           int      `json:"targets,omitempty"`            // number of pseudonyms the warrant names
 	Quorum            int      `json:"quorum,omitempty"`             // distinct custodians that the rules want, of a kind that opens names; absent in leaves of the first release
@@ -106,7 +107,7 @@ func (l Leaf) lint() error {
 		is   bool
 	}{
 		{"at", l.At != ""}, {"case", l.Case != nil}, {"jurisdiction", l.Jurisdiction != ""}, {"offence_class", l.OffenceClass != ""},
-		{"offence", l.Offence != ""}, {"data", l.Data != ""}, {"warrant_kind", l.WarrantKind != ""}, {"targets", l.Targets != 0},
+		{"offence", l.Offence != ""}, {"data", l.Data != ""}, {"validated", l.Validated}, {"warrant_kind", l.WarrantKind != ""}, {"targets", l.Targets != 0},
 		{"quorum", l.Quorum != 0}, {"secrecy_ends", l.SecrecyEnds != ""}, {"hold_ends", l.HoldEnds != ""}, {"which", len(l.Which) > 0},
 		{"fields", len(l.Fields) > 0}, {"opened", len(l.Opened) > 0}, {"code", l.Code != ""}, {"rules", len(l.Rules) > 0}, {"bundle", l.Bundle != ""},
 		{"custodian", l.Custodian != ""}, {"commitment", l.Commitment != ""}, {"salt_commitment", l.SaltCommitment != ""},
@@ -187,6 +188,9 @@ func (l Leaf) lintRecorded() error {
 	}
 	if l.Data != "" && !slices.Contains(dataCategories, l.Data) {
 		return errors.New("data")
+	}
+	if l.Validated && kind.Name != Emergency {
+		return errors.New("validated in this kind of warrant")
 	}
 	if (l.At != "") != kind.Timed {
 		return errors.New("at in this kind of warrant")

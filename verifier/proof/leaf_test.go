@@ -206,6 +206,7 @@ func TestM31LeafOfARoundThatCouldCarryAPerson(t *testing.T) {
 		"M31 another category of data":       set(emergency, func(l *proof.Leaf) { l.Data = "content" }),
 		"M31 when a production is held":      set(emergency, func(l *proof.Leaf) { l.HoldEnds = "2026-12-01" }),
 		"M31 a time as the end of a hold":    set(held, func(l *proof.Leaf) { l.HoldEnds = "2026-12-01T10:00:00Z" }),
+		"M31 a validated preservation":       set(held, func(l *proof.Leaf) { l.Validated = true }),
 		"M31 some targets of no case":        set(annulment, func(l *proof.Leaf) { l.Case = nil }),
 		"M31 none of a case's targets":       set(annulment, func(l *proof.Leaf) { l.Which = proof.Marks{0} }),
 		"M31 some targets of an emergency":   set(emergency, func(l *proof.Leaf) { l.Which = proof.Marks{1} }),

@@ -3,7 +3,9 @@ package proof
 import (
 	"context"
 	"encoding/hex"
+	"maps"
 	"regexp"
+	"slices"
 
 	"filippo.io/torchwood"
 	"golang.org/x/mod/sumdb/tlog"
@@ -66,25 +68,38 @@ func FindErasure(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 type Notices struct {
 	Opened []int64 // whose package opens it
 	Named  []int64 // that opened others, or suspended it
+
+	// Of those: what was learned must not be used, and what was ordered goes on no more.
+	Annulled []int64 // by a higher court
+	Lapsed   []int64 // emergencies that nobody validated
 }
 
 // FindNotices returns what the served notices in a tree that was audited show of a pen
 // name. It is compared on this machine. A case that is still secret does not show.
 func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree, penName, platform string) (Notices, error) {
-	found := Notices{[]int64{}, []int64{}}
+	found := Notices{[]int64{}, []int64{}, []int64{}, []int64{}}
 	recorded, released := make(map[int64]Leaf), make(map[int64]Marks)
+	annulled, whole, lapsed := make(map[int64]Marks), make(map[int64]bool), make(map[int64]bool)
+	place := make(map[int64]int) // of the pen name, by case
 	err := EachLeaf(ctx, tiles, tree, 0, func(index int64, l Leaf) {
 		switch l.Kind {
 		case KindRecorded:
 			recorded[index] = l
+			if l.WarrantKind == Annulment && l.Case != nil {
+				annulled[*l.Case], whole[*l.Case] = annulled[*l.Case].Or(l.Which), whole[*l.Case] || len(l.Which) == 0
+			}
 		case KindReleased:
 			which := l.Which
 			if len(which) == 0 { // before format 5 of the bundle
 				which = AllMarks(recorded[*l.Case].Targets)
 			}
 			released[*l.Case] = released[*l.Case].Or(which)
+		case KindLapsed:
+			lapsed[*l.Case] = true
 		case KindNoticed:
-			switch at := named(recorded[*l.Case], l, penName, platform); {
+			at := named(recorded[*l.Case], l, penName, platform)
+			place[*l.Case] = at
+			switch {
 			case released[*l.Case].Has(at):
 				found.Opened = append(found.Opened, *l.Case)
 			case at >= 0:
@@ -94,6 +109,15 @@ func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 			delete(released, *l.Case)
 		}
 	})
+	for _, index := range slices.Sorted(maps.Keys(place)) {
+		switch at := place[index]; {
+		case at < 0:
+		case whole[index] || annulled[index].Has(at):
+			found.Annulled = append(found.Annulled, index)
+		case lapsed[index]:
+			found.Lapsed = append(found.Lapsed, index)
+		}
+	}
 	return found, err
 }
 

@@ -56,13 +56,19 @@ func TestNoticesTellWhoWasOpened(t *testing.T) {
 	w.add(proof.ReleasedLeaf(noon, c, [32]byte{1}, which), proof.NoticedLeaf(noon, c, salt))
 	old := w.add(recorded) // before format 5 a release opened all
 	w.add(proof.ReleasedLeaf(noon, old, [32]byte{1}, nil), proof.NoticedLeaf(noon, old, salt))
+	annulled := proof.RecordedLeaf(noon, proof.Facets{Jurisdiction: "GB", OffenceClass: "stalking", WarrantKind: proof.Annulment, Bundle: bundleLeaf(0).Bundle,
+		Salt: salt, Warrant: "a.b.d"})
+	annulled.Case, annulled.Which = &c, which
+	w.add(annulled)
+	annulled.Case, annulled.Which = &old, nil // all of it
+	w.add(annulled)
 	for name, want := range map[string]proof.Notices{
-		"pen1opened": {Opened: []int64{c, old}, Named: []int64{}},
-		"pen1named":  {Opened: []int64{old}, Named: []int64{c}},
+		"pen1opened": {Opened: []int64{c, old}, Named: []int64{}, Annulled: []int64{c, old}},
+		"pen1named":  {Opened: []int64{old}, Named: []int64{c}, Annulled: []int64{old}},
 		"pen1other":  {Opened: []int64{}, Named: []int64{}},
 	} {
 		got, err := proof.FindNotices(t.Context(), w.tiles(w.files()), w.checkpoint(int64(len(w.leaves))).Tree, name, "forum")
-		if err != nil || !slices.Equal(got.Opened, want.Opened) || !slices.Equal(got.Named, want.Named) {
+		if err != nil || !slices.Equal(got.Opened, want.Opened) || !slices.Equal(got.Named, want.Named) || !slices.Equal(got.Annulled, want.Annulled) || len(got.Lapsed) > 0 {
 			t.Errorf("%s: %+v, %v", name, got, err)
 		}
 	}

@@ -67,7 +67,11 @@ func custodianApprove(h *home) *cobra.Command {
 				if err != nil {
 					return "", shell.InFile(file, 0, err)
 				}
-				if err := h.confirm(ctx, sure, outcome(r, votes)); err != nil {
+				shown := outcome(r, votes)
+				if file != "" { // nothing was shown yet
+					shown = r.Summary() + shown
+				}
+				if err := h.confirm(ctx, sure, shown); err != nil {
 					return "", err
 				}
 				return c.Approve(r, answers, h.Now())

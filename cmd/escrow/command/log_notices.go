@@ -67,8 +67,14 @@ func logNotices(p *program) *cobra.Command {
 			if len(found.Named) > 0 {
 				text += fmt.Sprintf("\nnamed and not opened: the warrant is at log entry %v", found.Named)
 			}
+			if len(found.Annulled) > 0 {
+				text += fmt.Sprintf("\nannulled by a higher court, so that its use is forbidden: the warrant at log entry %v", found.Annulled)
+			}
+			if len(found.Lapsed) > 0 {
+				text += fmt.Sprintf("\nlapsed, because nobody validated the emergency, so that its use is forbidden: the warrant at log entry %v", found.Lapsed)
+			}
 			// An old mirror knows nothing of what came since.
-			return p.print(map[string]any{"opened_at": found.Opened, "named_at": found.Named, "still_secret": secret, "cosigned": report.Cosigned.UTC()},
+			return p.print(map[string]any{"opened_at": found.Opened, "named_at": found.Named, "annulled_at": found.Annulled, "lapsed_at": found.Lapsed, "still_secret": secret, "cosigned": report.Cosigned.UTC()},
 				fmt.Sprintf("%s\nin the log of %v", text, report.Seen()))
 		})
 	f.add(c)

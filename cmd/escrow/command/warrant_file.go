@@ -107,6 +107,9 @@ func warrantFile(p *program) *cobra.Command {
 			}
 			if err == nil && policy.KindOf(w.Kind).Earlier {
 				text = "the " + w.Kind + " is a case of its own, and opens nothing; escrow warrant status tells of the case that it is about\n" + text
+				if filed.About != nil {
+					text += "\nit is about\n" + filed.About.At(p.Now())
+				}
 			}
 			return p.print(st, text)
 		})

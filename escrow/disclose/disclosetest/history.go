@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"testing/fstest"
 	"time"
@@ -39,8 +40,10 @@ type pastCase struct {
 	votes     map[string]proof.Marks // by custodian
 	decided   map[int]int64          // by target: the leaf that authorised it
 	released  map[int64]string       // by leaf: the hash of the package
+	barred    map[int]bool           // by target: its use is forbidden
 	validated bool
-	over      bool // nothing follows but what is said of it
+	last      string // day of the last leaf that authorised something
+	over      bool   // nothing follows but what is said of it
 }
 
 func (h *history) fault(index int64, format string, args ...any) {
@@ -91,6 +94,7 @@ func (h *history) add(index int64, l proof.Leaf) {
 		if n := c.opened(); n != l.Targets {
 			h.fault(index, "%d targets were delivered, and not %d", n, l.Targets)
 		}
+		c.bar(nil)
 		c.end(disclose.TargetLapsed)
 	case proof.KindExpired:
 		if c.opened() > 0 {
@@ -102,6 +106,15 @@ func (h *history) add(index int64, l proof.Leaf) {
 			h.fault(index, "somebody is told of nothing")
 		}
 		c.end(disclose.TargetExpired)
+	}
+}
+
+// bar forbids the use of what was released of those targets, or of all.
+func (c *pastCase) bar(which proof.Marks) {
+	for i, s := range c.targets {
+		if s == disclose.TargetReleased && (which == nil || which.Has(i)) {
+			c.barred[i] = true
+		}
 	}
 }
 
@@ -126,7 +139,7 @@ func (c *pastCase) end(as disclose.TargetState) {
 
 func (h *history) record(index int64, l proof.Leaf) {
 	h.cases[index] = &pastCase{leaf: l, targets: slices.Repeat([]disclose.TargetState{disclose.TargetWaiting}, len(l.TargetCommitments)),
-		decisions: map[int64]bool{}, votes: map[string]proof.Marks{}, decided: map[int]int64{}, released: map[int64]string{}}
+		decisions: map[int64]bool{}, votes: map[string]proof.Marks{}, decided: map[int]int64{}, barred: map[int]bool{}, released: map[int64]string{}}
 	if l.Case == nil {
 		return
 	}
@@ -138,6 +151,9 @@ func (h *history) record(index int64, l proof.Leaf) {
 	case l.WarrantKind == policy.Validation:
 		earlier.validated = true
 	case stopped != "":
+		if l.WarrantKind == policy.Annulment {
+			earlier.bar(l.Which)
+		}
 		for i, s := range earlier.targets {
 			if (s == disclose.TargetWaiting || s == disclose.TargetAuthorised) && (l.Which == nil || l.Which.Has(i)) {
 				earlier.targets[i] = stopped
@@ -172,7 +188,7 @@ func (h *history) decide(index int64, c *pastCase, l proof.Leaf) {
 		case l.Which.Has(i) && yes < c.leaf.Quorum:
 			h.fault(index, "target %d has %d of %d", i, yes, c.leaf.Quorum)
 		case l.Which.Has(i):
-			c.decided[i] = index
+			c.decided[i], c.last = index, l.Day
 		case c.targets[i] == disclose.TargetWaiting && reachable < c.leaf.Quorum:
 			c.targets[i] = disclose.TargetDeclined
 		case c.targets[i] == disclose.TargetWaiting && l.Which.Count() == 0:
@@ -207,6 +223,9 @@ func (h *history) compare(c disclose.Case, now time.Time) {
 	var named []proof.Target
 	for _, t := range c.Warrant.Targets {
 		named = append(named, proof.Target{Pseudonym: string(t.Pseudonym), Platform: t.Platform})
+	}
+	if ran := c.Expires.UTC().Format(time.DateOnly); past.last > ran {
+		h.fault(c.RecordedLeaf, "authorised on %s, and the warrant ran out on %s", past.last, ran)
 	}
 	if len(c.Targets) == 0 {
 		return // it was carried out when it came
@@ -386,7 +405,7 @@ func storyOf(leaves [][]byte, index int64) string {
 // openedPackages are what a requester finds in a delivery.
 type openedPackages struct {
 	packages map[int64]string // by released leaf: SHA-256, hex
-	targets  map[int]bool     // as the warrant counts
+	targets  map[int]bool     // as the warrant counts: does it open
 }
 
 func openedBy(d *opening.Delivery) (o openedPackages, err error) {
@@ -399,11 +418,12 @@ func openedBy(d *opening.Delivery) (o openedPackages, err error) {
 		sum := sha256.Sum256(round.Package)
 		o.packages[round.Released.Index] = hex.EncodeToString(sum[:])
 		for _, t := range p.Targets {
-			if o.targets[t.Index] {
+			if _, twice := o.targets[t.Index]; twice {
 				return o, fmt.Errorf("target %d is in two packages", t.Index)
 			}
-			o.targets[t.Index] = true
+			o.targets[t.Index] = len(round.Keys[t.Index]) > 0
 		}
 	}
+	maps.DeleteFunc(o.targets, func(_ int, opens bool) bool { return !opens })
 	return o, nil
 }

@@ -221,7 +221,7 @@ func (o *orders) crashes() bool {
 // process is a fresh one, with nothing in its memory.
 func (o *orders) process() *disclose.Registrar {
 	cases := crashing{o.store, o}
-	return &disclose.Registrar{Keys: keys{o}, Cases: cases, Records: records{o}, Log: ledger{o}, Now: o.now,
+	return &disclose.Registrar{Keys: keys{o}, Cases: cases, Records: records{o}, Erasures: asked{o}, Log: ledger{o}, Now: o.now,
 		Rules: &disclose.Rules{Bundles: o.store, Now: o.now, Logged: func(context.Context, string) (*policy.Bundle, error) { return o.bundle, nil }}}
 }
 
@@ -332,6 +332,28 @@ func (r records) Records(_ context.Context, labels []string) ([]disclose.Found[s
 	})
 }
 
+// asked are requests to be deleted: everybody asks, and nobody is erased by it.
+type asked struct{ o *orders }
+
+// Pending implements [disclose.Erasures].
+func (a asked) Pending(context.Context) (labels []string, err error) {
+	for _, p := range a.o.people {
+		labels = append(labels, p.record.Label)
+	}
+	return labels, nil
+}
+
+// Newest implements [disclose.Erasures].
+func (a asked) Newest(ctx context.Context) (int64, error) { return a.o.store.Newest(ctx) }
+
+// Holding implements [disclose.Erasures].
+func (a asked) Holding(ctx context.Context, now time.Time, after int64, n int) ([]disclose.Case, error) {
+	return a.o.store.Holding(ctx, now, after, n)
+}
+
+// Clear implements [disclose.Erasures].
+func (a asked) Clear(context.Context, []string, int64) error { return nil }
+
 // ledger is the public log as its witnesses cosign it.
 type ledger struct{ o *orders }
 
@@ -395,8 +417,10 @@ func (o *orders) sign(kind, authority string, edit func(*policy.Warrant)) (filed
 	signed, err := policy.SignWarrant(keyOf(authority), w)
 	f := filed{Submission: policy.Submission{Warrant: signed}, warrant: w}
 	for _, t := range w.Targets {
-		if k.Evidence {
-			f.Evidence = append(f.Evidence, o.named(t.Pseudonym).evidence)
+		if piece := o.named(t.Pseudonym).evidence; k.Evidence && t.Evidence == digestOf(piece) {
+			f.Evidence = append(f.Evidence, piece)
+		} else if k.Evidence {
+			f.Evidence = append(f.Evidence, broken+string(t.Pseudonym))
 		}
 	}
 	o.mu.Lock()
@@ -423,8 +447,15 @@ func (o *orders) file(ctx context.Context, f filed) error {
 
 // target is somebody as a warrant names them.
 func (p *person) target() policy.Target {
-	sum := sha256.Sum256([]byte(p.evidence))
-	return policy.Target{Pseudonym: p.pseudonym, Platform: platform, Evidence: hex.EncodeToString(sum[:])}
+	return policy.Target{Pseudonym: p.pseudonym, Platform: platform, Evidence: digestOf(p.evidence)}
+}
+
+// broken begins a piece of evidence that nobody can read: its target is refused.
+const broken = "broken "
+
+func digestOf(piece string) string {
+	sum := sha256.Sum256([]byte(piece))
+	return hex.EncodeToString(sum[:])
 }
 
 // decide lets a custodian answer for each target that was not refused: yes to those that
@@ -438,7 +469,7 @@ func (o *orders) decide(ctx context.Context, id, custodian string, votes func(ta
 		CheckpointSize: c.RecordedLeaf + 1, Decision: opening.Decline, Reason: policy.DeclineReasons[0], At: o.now(), Questions: []string{"Does this post show this offence?"}}
 	for i, t := range c.Targets {
 		switch {
-		case t.State == disclose.TargetRefused:
+		case t.Code != "": // a tool asks about neither
 		case votes(i):
 			a.Decision, a.Reason = opening.Approve, ""
 			a.Answers = append(a.Answers, opening.Answer{Target: i, Says: []string{opening.Yes}, Vote: opening.Approve})

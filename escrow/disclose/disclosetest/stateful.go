@@ -207,9 +207,14 @@ func (r *run) order(rt *rapid.T) deed {
 		kind, by = policy.Emergency, "prosecutor"
 	}
 	people := rapid.SliceOfNDistinct(rapid.IntRange(0, len(r.people)-1), 1, 3, rapid.ID).Draw(rt, "people")
+	spoiled := rapid.IntRange(0, 5).Draw(rt, "spoiled") // place of the target whose evidence nobody can read, if there is one
 	f, err := r.sign(kind, by, func(w *policy.Warrant) {
-		for _, p := range people {
-			w.Targets = append(w.Targets, r.people[p].target())
+		for i, p := range people {
+			t := r.people[p].target()
+			if i == spoiled {
+				t.Evidence = digestOf(broken + string(t.Pseudonym))
+			}
+			w.Targets = append(w.Targets, t)
 		}
 	})
 	if err != nil {
@@ -341,6 +346,10 @@ func (r *run) end() {
 	}
 	for _, f := range r.mine(func(k policy.Kind) bool { return k.Opens }) {
 		r.delivered(f)
+		r.reviewed(f)
+	}
+	if _, err := p.Clear(r.ctx); err != nil {
+		r.Fatal(err)
 	}
 	r.check(r.T)
 	leaves, err := r.store.Leaves(r.ctx, 0, r.history.size)
@@ -355,6 +364,17 @@ func (r *run) end() {
 		r.Logf("%s: %s", f.Code, storyOf(leaves, f.Index))
 	}
 	r.Fatal(err, errors.Unwrap(err))
+}
+
+// reviewed shows a case to a custodian: whatever became of some targets, the others are shown.
+func (r *run) reviewed(f filed) {
+	shown, err := r.process().Review(r.ctx, f.id)
+	if err != nil && !errors.Is(err, disclose.ErrWithdrawn) && !errors.Is(err, disclose.ErrAnnulled) && !errors.Is(err, disclose.ErrLapsed) {
+		r.Fatalf("a case is not shown: %v", err)
+	}
+	if err == nil && (len(shown.Targets) != len(f.warrant.Targets) || len(shown.States) != len(shown.Targets)) {
+		r.Fatalf("%d targets are shown, and %d states", len(shown.Targets), len(shown.States))
+	}
 }
 
 // delivered asks for what was released of a case. I1: it is what the log says, under its hash.
@@ -381,10 +401,13 @@ func (r *run) delivered(f filed) {
 			r.Fatalf("a package that leaf %d does not hold", leaf)
 		}
 	}
-	if len(opened.targets) != past.opened() {
-		r.Fatalf("%d targets were delivered, and the log says %d", len(opened.targets), past.opened())
+	if n := past.opened() - len(past.barred); len(opened.targets) != n || (d.Barred != nil) != (n == 0) || d.Barred != nil && len(d.Approvals) > 0 {
+		r.Fatalf("%d targets were delivered with %d approvals, and the log says %d", len(opened.targets), len(d.Approvals), n)
 	}
 	for i := range opened.targets {
+		if c.Targets[i].Code != "" {
+			r.Fatalf("target %d was delivered, and its use is forbidden: %s", i, c.Targets[i].Code)
+		}
 		if c.Targets[i].State != disclose.TargetReleased {
 			r.Fatalf("target %d was delivered, and is %s", i, c.Targets[i].State)
 		}

@@ -49,7 +49,7 @@ func Order(t testing.TB, kind string, n int, edits ...func(*policy.Warrant)) (di
 	if c.Warrant, err = policy.ParseUnverified(c.Submission.Warrant); err != nil {
 		t.Fatal(err)
 	}
-	c.WarrantHash, c.Authority, c.Receipt = policy.Hash(c.Submission.Warrant), w.Authority, [32]byte{7}
+	c.WarrantHash, c.Authority, c.Secret = policy.Hash(c.Submission.Warrant), w.Authority, [32]byte{7}
 	c.Expires, c.SecrecyEnds, c.Targets = w.Expiry, w.Secrecy.Ends, nil
 	if k := policy.KindOf(kind); k.Evidence {
 		c.Targets = slices.Repeat([]disclose.CaseTarget{{State: disclose.TargetWaiting}}, n)
@@ -269,7 +269,7 @@ func stopped(t *testing.T, s Store) {
 	file(t, s, w, leaf)
 	c = stands(t, s, "the rest", c, disclose.Released, out, annulled)
 
-	mac := opening.DeletionMAC(c.Receipt, "deleted on 21 November")
+	mac := opening.DeletionMAC(c.DeletionReceipt(), "deleted on 21 November")
 	does := steps{t, s, &c}
 	states := func(said string, mac [32]byte) func(disclose.Case) (disclose.Change, error) {
 		return func(c disclose.Case) (disclose.Change, error) { return c.StateDeletion(said, mac, Day) }
@@ -353,10 +353,19 @@ func prolonged(t *testing.T, s Store) {
 	}
 	c, leaf = Order(t, policy.Production, 1)
 	c = file(t, s, c, leaf, Votes("bar", 0), Packs(0))
-	for what, ends := range map[string]time.Time{"extended": c.SecrecyEnds.AddDate(0, 1, 0), "lifted": Day} {
+	for _, change := range []struct {
+		what string
+		ends time.Time
+		want error
+	}{{"extended", c.SecrecyEnds.AddDate(0, 1, 0), nil}, {"lifted", Day, nil}, {"extended after it ended", Day.AddDate(0, 1, 0), disclose.ErrOver}} {
+		what, ends := change.what, change.ends
 		w, leaf := Order(t, policy.SecrecyChange, 0, func(w *policy.Warrant) { w.Secrecy.Ends = ends })
 		w.Earlier, w.SecrecyEnds = &c.WarrantHash, ends
-		file(t, s, w, leaf)
+		if _, err := s.File(t.Context(), w, leaf); !errors.Is(err, change.want) {
+			t.Errorf("%s: %v", what, err)
+		} else if err != nil {
+			ends = c.SecrecyEnds
+		}
 		if c = stands(t, s, what, c, disclose.Released, out); !c.SecrecyEnds.Equal(ends) {
 			t.Errorf("%s: secret until %s, want %s", what, c.SecrecyEnds, ends)
 		}

@@ -11,7 +11,7 @@ ALTER TABLE cases
   ADD COLUMN released       int NOT NULL DEFAULT 0 CHECK (released >= 0),  -- likewise
   ADD COLUMN day            date NOT NULL DEFAULT '2000-01-01',            -- of its recorded leaf
   ADD COLUMN requester      text CHECK (octet_length(requester) <= 128),   -- id of the organisation, since format 5
-  ADD COLUMN receipt        bytea CHECK (octet_length(receipt) = 32),      -- what a statement of deletion is proven with
+  ADD COLUMN receipt        bytea CHECK (octet_length(receipt) = 32),      -- of it come what a statement of deletion is proven with, and the keys that lock halves
   ADD COLUMN validate_by    timestamptz CHECK (isfinite(validate_by)),     -- of an emergency: else it lapses
   ADD COLUMN validated_leaf bigint UNIQUE REFERENCES log_leaves,           -- recorded leaf of the validation
   ADD COLUMN lapsed_leaf    bigint UNIQUE REFERENCES log_leaves,

@@ -25,8 +25,15 @@ CREATE VIEW suspensions_in_force AS
 -- What the person is told: of which kind the order was, and until which day it holds.
 ALTER TABLE notices
   ADD COLUMN kind  text NOT NULL DEFAULT 'production' CHECK (octet_length(kind) BETWEEN 1 AND 64),
-  ADD COLUMN until date CHECK (isfinite(until)); -- of a suspension
+  ADD COLUMN until date CHECK (isfinite(until)), -- of a suspension
+  ADD COLUMN target smallint CHECK (target >= 0); -- place in the warrant; NULL: before targets were decided one by one
 ALTER TABLE notices ALTER COLUMN kind DROP DEFAULT;
+
+-- With what has become of it since: what the person reads stays true after they were told.
+CREATE VIEW notices_now AS
+  SELECT n.*, coalesce(t.state, '') AS state, coalesce(t.code, '') AS code, d.case_id IS NOT NULL AS deleted
+  FROM notices n LEFT JOIN case_targets t ON t.case_id = n.case_id AND t.target = n.target
+    LEFT JOIN deletions d ON d.case_id = n.case_id;
 
 -- Orders to link, for the issuing side, which alone makes pen names: the disclosing side
 -- leaves one when its case is authorised, sealed under the row key, for it holds the label of

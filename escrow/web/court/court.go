@@ -256,6 +256,14 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 	}
 	st := answerOf(filed)
 	st.Rules, st.OverDaily = decision.Rules, decision.OverDaily
+	if hash, err := hex.DecodeString(decision.Warrant.Earlier); err == nil && len(hash) == 32 && policy.KindOf(filed.Kind).Earlier {
+		earlier, err := s.Registrar.Cases.Earlier(r.Context(), [32]byte(hash))
+		if err != nil {
+			return err
+		}
+		about := countsOf(earlier)
+		st.About = &about
+	}
 	for i, t := range refusedIn(decision) {
 		if i < len(st.Targets) && st.Targets[i].Code == t.Code {
 			st.Targets[i].Mend = t.Mend

@@ -32,7 +32,7 @@ func TestStateDeletion(t *testing.T) {
 		}
 		return code(err)
 	}
-	if got := states(said, c.Receipt, 0); got != disclose.ErrNothingDelivered.Code {
+	if got := states(said, c.DeletionReceipt(), 0); got != disclose.ErrNothingDelivered.Code {
 		t.Error("before the delivery:", got)
 	}
 	for _, change := range []func(disclose.Case) (disclose.Change, error){disclosetest.Votes("bar", 0), disclosetest.Packs(0)} {
@@ -44,7 +44,7 @@ func TestStateDeletion(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wrong := c.Receipt
+	wrong := c.DeletionReceipt()
 	wrong[31] ^= 1
 	for _, row := range []struct {
 		name, said string
@@ -53,11 +53,11 @@ func TestStateDeletion(t *testing.T) {
 		want       string
 	}{
 		{"wrong receipt", said, wrong, 0, disclose.ErrReceipt.Code},
-		{"half a proof", said, c.Receipt, 16, disclose.ErrReceipt.Code},
-		{"nothing", " ", c.Receipt, 0, opening.ErrDeletion.Code},
-		{"too long", strings.Repeat("é", 4001), c.Receipt, 0, opening.ErrDeletion.Code},
-		{"control characters", "Deleted.\x1b[2J", c.Receipt, 0, opening.ErrDeletion.Code},
-		{"bidirectional text", "Deleted.\u202e", c.Receipt, 0, opening.ErrDeletion.Code},
+		{"half a proof", said, c.DeletionReceipt(), 16, disclose.ErrReceipt.Code},
+		{"nothing", " ", c.DeletionReceipt(), 0, opening.ErrDeletion.Code},
+		{"too long", strings.Repeat("é", 4001), c.DeletionReceipt(), 0, opening.ErrDeletion.Code},
+		{"control characters", "Deleted.\x1b[2J", c.DeletionReceipt(), 0, opening.ErrDeletion.Code},
+		{"bidirectional text", "Deleted.\u202e", c.DeletionReceipt(), 0, opening.ErrDeletion.Code},
 	} {
 		if got := states(row.said, row.receipt, row.cut); got != row.want {
 			t.Errorf("%s: %q, not %q", row.name, got, row.want)
@@ -67,11 +67,11 @@ func TestStateDeletion(t *testing.T) {
 		t.Fatalf("what was refused is stored: %+v, %v", found.Deletion, err)
 	}
 	for _, time := range []string{"once", "twice"} {
-		if got := states(said, c.Receipt, 0); got != "" {
+		if got := states(said, c.DeletionReceipt(), 0); got != "" {
 			t.Errorf("%s: %q", time, got)
 		}
 	}
-	if got := states("Not deleted.", c.Receipt, 0); got != disclose.ErrStated.Code {
+	if got := states("Not deleted.", c.DeletionReceipt(), 0); got != disclose.ErrStated.Code {
 		t.Error("another one:", got)
 	}
 	if after, err := s.store.Size(t.Context()); err != nil || after != before+1 {

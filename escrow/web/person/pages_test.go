@@ -70,6 +70,10 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 			{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{Authority: "Northtown Court"}}}}, {Pseudonym: "pen1y", Suspended: []issue.Suspension{{Platform: "town-square"}, {Platform: "elsewhere"}}}}},
 		"consent.html suspended": consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Choice: choice{At: "town-square", Asked: true, Most: 2, Names: []issue.PenName{{Pseudonym: "pen1x", Suspended: []issue.Suspension{{Platform: "town-square"}}}, {Pseudonym: "pen1y"}}}},
 		"me.html suspended":      mePage{Names: names, PenNames: []issue.PenName{{Pseudonym: "pen1x", Platform: "town-square", Suspended: []issue.Suspension{{Platform: "town-square", Notice: &issue.Notice{}}, {Platform: "town-square"}}}}, Notices: []issue.Notice{{Platform: "town-square", Kind: "suspension"}}},
+		"me.html ended":          mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "suspension", State: "stopped"}}},
+		"me.html taken back":     mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "suspension", State: "withdrawn"}}},
+		"me.html annulled":       mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "production", Barred: "warrant.annulled", Deleted: true, Requester: "Thornley Police"}}},
+		"me.html lapsed":         mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "emergency", Barred: "warrant.lapsed"}}},
 		"me.html linked":         mePage{Names: names, PenNames: mine, Notices: []issue.Notice{{Platform: "town-square", Kind: "link"}}},
 		"refused.html suspended": registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
 		"consent.html claims":    consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
@@ -84,6 +88,26 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		rendered[state] = w.Body.String()
 	}
 	return rendered
+}
+
+// What has become of an order since the person was told of it stands on their page.
+func TestThePageSaysWhatBecameOfAnOrder(t *testing.T) {
+	pages := everyPage(t, Provider{ID: "one", Name: "One", Proving: nowhere{}})
+	for state, want := range map[string][2]string{
+		"noticed":    {"You can challenge the order", "must not be used"},
+		"annulled":   {"A higher court has annulled this order. What they learned must not be used.", "You can challenge the order"},
+		"lapsed":     {"no court confirmed in time", "You can challenge the order"},
+		"ended":      {"it has ended: a higher court annulled the order", "You can challenge the order"},
+		"taken back": {"it has ended: the court took it back", "You can challenge the order"},
+		"suspended":  {"unless a court ends it before", "it has ended"},
+	} {
+		if page := pages["me.html "+state]; !strings.Contains(page, want[0]) || strings.Contains(page, want[1]) {
+			t.Errorf("%s: %s", state, page)
+		}
+	}
+	if !strings.Contains(pages["me.html annulled"], "Thornley Police states that what they got is deleted") || strings.Contains(pages["me.html lapsed"], "is deleted") {
+		t.Error("the statement of deletion")
+	}
 }
 
 // What a program can tell of WCAG 2.2, level AA, and that the pages keep to the

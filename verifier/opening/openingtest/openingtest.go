@@ -41,6 +41,7 @@ type World struct {
 	Shares   map[string]threshold.KeyShare
 	Say      func(target, n int) string // the words of a post; nil: threats
 	Suggests map[int][]string           // what the account of a target suggests
+	Clock    time.Time                  // of the leaves of an emergency
 
 	keys map[string]jose.JSONWebKey
 	pk   threshold.PublicKey
@@ -50,7 +51,7 @@ type World struct {
 // may seat others, whose shares then are not in Shares.
 func New(t testing.TB, change func(draft *policy.Bundle)) *World {
 	t.Helper()
-	w := &World{log: newLog(t), keys: make(map[string]jose.JSONWebKey), Shares: make(map[string]threshold.KeyShare)}
+	w := &World{log: newLog(t), Clock: Now, keys: make(map[string]jose.JSONWebKey), Shares: make(map[string]threshold.KeyShare)}
 	pk, shares, err := escrowtest.ThresholdKey(2, 3)
 	check(t, err)
 	text, err := pk.MarshalText()
@@ -141,8 +142,9 @@ type Case struct {
 }
 
 // File records a production warrant about so many pen names with so many posts each: threats,
-// "I will find you, N", where N counts.
-func (w *World) File(targets, posts int, change func(*policy.Warrant)) *Case {
+// "I will find you, N", where N counts. Countersigned are the authorities that validated it
+// before.
+func (w *World) File(targets, posts int, change func(*policy.Warrant), countersigned ...string) *Case {
 	w.t.Helper()
 	c := &Case{World: w, ID: fmt.Sprint("case-", len(w.leaves)), Salt: sha256.Sum256([]byte("salt")), Words: make(map[[32]byte]string)}
 	c.Warrant = policy.Warrant{
@@ -162,11 +164,14 @@ func (w *World) File(targets, posts int, change func(*policy.Warrant)) *Case {
 	var err error
 	c.Submission.Warrant, err = policy.SignWarrant(w.Key("court"), c.Warrant)
 	check(w.t, err)
+	for _, id := range countersigned {
+		c.Submission.Countersigned = append(c.Submission.Countersigned, c.Validation(id))
+	}
 	d := policy.Decide(c.Submission, w.Bundle, policy.Facts{}, Now)
 	if !d.Allowed {
 		w.t.Fatal(d.Refusal, d.Rules, errors.Unwrap(d.Refusal))
 	}
-	leaf := policy.RecordedLeaf(c.Submission.Warrant, &c.Warrant, c.Salt, w.Bundle.Hash(), d.Quorum, proof.Day(Now), w.Bundle.RecordedFacets()...)
+	leaf := policy.RecordedLeaf(c.Submission.Warrant, &c.Warrant, c.Salt, w.Bundle.Hash(), d.Quorum, policy.KindOf(c.Warrant.Kind).When(Now), d.RecordedFacets(w.Bundle)...)
 	c.Recorded = w.Append(leaf)
 	var named []proof.Target
 	for _, t := range c.Warrant.Targets {
@@ -174,6 +179,17 @@ func (w *World) File(targets, posts int, change func(*policy.Warrant)) *Case {
 	}
 	c.positions = proof.Positions(leaf, c.Salt, named)
 	return c
+}
+
+// Validation is a warrant by which an authority validates that of the case.
+func (c *Case) Validation(by string) string {
+	c.t.Helper()
+	v, err := policy.FollowUp(policy.Validation, c.Submission.Warrant, c.Bundle.Authority(by), "It was needed at once.")
+	check(c.t, err)
+	v.ID, v.Bundle, v.IssuedAt, v.Expiry, v.Secrecy = c.ID+"-validated", c.Bundle.Hash(), Now.Add(-time.Hour), c.Warrant.Expiry, policy.Secrecy{}
+	signed, err := policy.SignWarrant(c.Key(by), *v)
+	check(c.t, err)
+	return signed
 }
 
 // target enrols somebody, lets them post, and names them in the warrant.

@@ -91,7 +91,7 @@ func (c *Case) Marks(targets ...int) proof.Marks {
 
 // Authorise logs that these targets have reached their quorum, and opens the decisions since.
 func (c *Case) Authorise(targets ...int) {
-	c.decided = append(c.decided, c.Append(proof.DecidedLeaf(Now, c.Recorded, c.Marks(targets...), c.opened)))
+	c.decided = append(c.decided, c.Append(proof.DecidedLeaf(c.Clock, c.Recorded, c.Marks(targets...), c.opened).On(policy.KindOf(c.Warrant.Kind).When(c.Clock))))
 	c.opened = nil
 }
 
@@ -121,7 +121,7 @@ func (c *Case) Release(p opening.Package, targets ...int) opening.Round {
 	c.t.Helper()
 	packed, err := json.Marshal(p)
 	check(c.t, err)
-	leaf := c.Append(proof.ReleasedLeaf(Now, c.Recorded, sha256.Sum256(packed), c.Marks(targets...)))
+	leaf := c.Append(proof.ReleasedLeaf(c.Clock, c.Recorded, sha256.Sum256(packed), c.Marks(targets...)).On(policy.KindOf(c.Warrant.Kind).When(c.Clock)))
 	return opening.Round{Package: packed, Released: c.Prove(leaf)}
 }
 
