@@ -13,6 +13,8 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/cedar-policy/cedar-go/ast"
 	cedarast "github.com/cedar-policy/cedar-go/x/exp/ast"
+
+	"github.com/penname/penname/verifier/document"
 )
 
 // Changes says in sentences what b changes of the bundle before it, for whoever shall
@@ -70,6 +72,40 @@ func (d *difference) number(what string, was, is int, unit string) {
 func (d *difference) key(what string, was, is []byte) {
 	if !bytes.Equal(was, is) {
 		d.say("%s changes from %s to %s.", what, mark(was), mark(is))
+	}
+}
+
+// keySet says that a set of keys is another one, and which keys it gains and loses.
+func (d *difference) keySet(what string, was, is []byte) {
+	if bytes.Equal(was, is) {
+		return
+	}
+	d.say("%s changes from the set %s to the set %s.", what, mark(was), mark(is))
+	before, _ := document.ParseKeySet(was) // of a set that cannot be read, or is not there, the marks tell
+	after, _ := document.ParseKeySet(is)
+	each(before, after, keyLine,
+		func(k document.Key) { d.say("%s: %s is gone.", what, keyLine(k)) },
+		func(was, is document.Key) {
+			d.text(what+": the time from which "+keyLine(is)+" counts", bound(was.NotBefore), bound(is.NotBefore))
+			d.text(what+": the time until which "+keyLine(is)+" counts", bound(was.Expiry), bound(is.Expiry))
+		},
+		func(k document.Key) {
+			d.say("%s: %s is new, and counts from %s until %s.", what, keyLine(k), cmp.Or(bound(k.NotBefore), "ever"), cmp.Or(bound(k.Expiry), "further notice"))
+		})
+}
+
+// bound is the time from which or until which a key of a set counts, "" if it has none.
+func bound(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.RFC3339)
+}
+
+// signer says that somebody signs with another key, and whose it was.
+func (d *difference) signer(what string, was, is []byte) {
+	if !bytes.Equal(was, is) {
+		d.say("%s changes from %s to %s%s.", what, signerLine(was), signerLine(is), d.moved(is))
 	}
 }
 
@@ -139,11 +175,11 @@ func (d *difference) custodians() {
 			d.text("The organisation "+whose, was.Organisation, is.Organisation)
 			d.text("The id of the organisation "+whose, was.OrganisationID, is.OrganisationID)
 			d.number("The number of the share "+whose, was.Index, is.Index, "")
-			d.key("The signing key "+whose, was.Key, is.Key)
+			d.signer("The signing key "+whose, was.Key, is.Key)
 			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
 		},
 		func(c Custodian) {
-			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient))
+			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+d.moved(c.Key))
 		})
 	d.text("The custodians' key", d.was.ThresholdKey, d.is.ThresholdKey)
 	d.text("The ceremony that made the custodians' key", d.was.Ceremony, d.is.Ceremony)
@@ -171,14 +207,36 @@ func (d *difference) authority(was, is Authority) {
 	d.flag(len(was.ValidatedBy) > 0, len(is.ValidatedBy) > 0, "The orders of "+who+" need a validation from now on", "The orders of "+who+" need no validation any more")
 	d.number("The number of orders a day of "+who, was.DailyWarrants, is.DailyWarrants, "")
 	each(was.Keys, is.Keys, func(k Key) string { return mark(k.JWK) },
-		func(k Key) { d.say("%s no longer signs with key %s.", who, mark(k.JWK)) },
+		func(k Key) { d.say("%s no longer signs with key %s.", who, signerLine(k.JWK)) },
 		func(was, is Key) {
-			d.text("The day from which "+who+" signs with key "+mark(is.JWK), was.From.Format(time.RFC3339), is.From.Format(time.RFC3339))
-			d.text("The day until which "+who+" signs with key "+mark(is.JWK), was.Until.Format(time.RFC3339), is.Until.Format(time.RFC3339))
+			d.text("The day from which "+who+" signs with key "+signerLine(is.JWK), was.From.Format(time.RFC3339), is.From.Format(time.RFC3339))
+			d.text("The day until which "+who+" signs with key "+signerLine(is.JWK), was.Until.Format(time.RFC3339), is.Until.Format(time.RFC3339))
 		},
 		func(k Key) {
-			d.say("%s signs with key %s from %s until %s.", who, mark(k.JWK), k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339))
+			d.say("%s signs with key %s from %s until %s%s.", who, signerLine(k.JWK), k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), d.moved(k.JWK))
 		})
+}
+
+// moved says whose key it was in the bundle before, by its thumbprint.
+func (d *difference) moved(jwk []byte) string {
+	print := thumbprint(jwk)
+	was := func(other []byte) bool { return print != "" && print == thumbprint(other) }
+	for _, a := range d.was.Authorities {
+		if slices.ContainsFunc(a.Keys, func(k Key) bool { return was(k.JWK) }) {
+			return ": this was the key of " + a.Name
+		}
+	}
+	for _, c := range d.was.Custodians {
+		if was(c.Key) {
+			return ": this was the key of " + c.Name
+		}
+	}
+	for _, r := range d.was.Reviewers {
+		if was(r.Key) {
+			return ": this was the key of " + r.Name
+		}
+	}
+	return ""
 }
 
 func (d *difference) organisations() {
@@ -235,10 +293,7 @@ func (d *difference) quorums(of string, was, is []TargetQuorum) {
 		if before == after {
 			continue
 		}
-		what := "The quorum for " + of
-		if n > 1 {
-			what += fmt.Sprintf(" from %d pen names on", n)
-		}
+		what := "The quorum for " + of + fromOn(n, d.is.MaxTargets)
 		if before == 0 || after == 0 {
 			d.say("%s is %s, where it was %s.", what, orOthers(after), orOthers(before))
 			continue
@@ -493,17 +548,15 @@ func (d *difference) platforms() {
 		},
 		func(was, is Platform) {
 			d.text("The name of platform "+is.ID, was.Name, is.Name)
-			d.key("What platform "+is.ID+" signs evidence with", was.Keys, is.Keys)
+			d.keySet("What platform "+is.ID+" signs evidence with", was.Keys, is.Keys)
 		},
 		func(p Platform) {
 			d.say("Evidence of %s (%s) counts at once, under %s.", p.Name, p.ID, keysLine(p.Keys))
 		})
-	d.key("What the issuer signs tokens with", d.was.IssuerKeys, d.is.IssuerKeys)
+	d.keySet("What the issuer signs tokens with", d.was.IssuerKeys, d.is.IssuerKeys)
 	was, is := cmp.Or(d.was.Registry, &Registry{}), cmp.Or(d.is.Registry, &Registry{})
 	d.flag(d.was.Registry != nil, d.is.Registry != nil, "Platforms are registered in the public log from now on", "Platforms are no longer registered in the public log")
-	if !bytes.Equal(was.Keys, is.Keys) {
-		d.say("Platforms are registered with %s, where it was %s.", keysLine(is.Keys), keysLine(was.Keys))
-	}
+	d.keySet("What signs the records of platforms", was.Keys, is.Keys)
 	d.number("The time that a new platform or key waits until its evidence counts in a new case", was.WaitingDays, is.WaitingDays, " days")
 }
 
@@ -512,10 +565,10 @@ func (d *difference) reviewers() {
 		func(r Reviewer) { d.say("%s (%s) no longer decides about enrolments that are held.", r.Name, r.ID) },
 		func(was, is Reviewer) {
 			d.text("The name of reviewer "+is.ID, was.Name, is.Name)
-			d.key("The key of reviewer "+is.ID, was.Key, is.Key)
+			d.signer("The key of reviewer "+is.ID, was.Key, is.Key)
 		},
 		func(r Reviewer) {
-			d.say("%s (%s) decides about enrolments that are held, with key %s.", r.Name, r.ID, mark(r.Key))
+			d.say("%s (%s) decides about enrolments that are held, with key %s%s.", r.Name, r.ID, signerLine(r.Key), d.moved(r.Key))
 		})
 }
 

@@ -13,6 +13,7 @@ func TestChangesInSentences(t *testing.T) {
 	w := newWorld(t, func(b *Bundle) {
 		b.Succeed(nil)
 		b.Authorities[0].Over = []string{"prosecutor"}
+		b.Registry = &Registry{jwks(t, key("registry")), 7}
 	})
 	stalking := slices.IndexFunc(w.bundle.Offences, func(o Offence) bool { return o.ID == "stalking" })
 	for name, c := range map[string]struct {
@@ -23,6 +24,10 @@ func TestChangesInSentences(t *testing.T) {
 			[]string{`The quorum for Stalking involving fear of violence or serious alarm or distress (stalking) from 20 pen names on is at least 3, where it was what the rules and the threshold say.`}},
 		"a step of a quorum": {func(b *Bundle) { b.Offences[stalking].Quorums = []TargetQuorum{{50, 2}} },
 			[]string{`The quorum for Stalking involving fear of violence or serious alarm or distress (stalking) from 50 pen names on falls from 3 to 2.`}},
+		"a quorum of thirty days": {func(b *Bundle) {
+			b.Offences[stalking].Quorums = append(slices.Clone(b.Offences[stalking].Quorums), TargetQuorum{b.MaxTargets + 1, 5})
+		},
+			[]string{"The quorum for Stalking involving fear of violence or serious alarm or distress (stalking) from 601 pen names in 30 days on rises from 3 to 5."}},
 		"a court that goes": {func(b *Bundle) { b.Authorities = b.Authorities[:1]; b.Authorities[0].Over = nil },
 			[]string{"Crown Court (crown-court) may no longer annul the orders of: prosecutor.", "Public Prosecutor (prosecutor) may no longer sign."}},
 		"a court's offences": {func(b *Bundle) { b.Authorities[1].OffenceClasses = []string{"stalking"} },
@@ -59,6 +64,13 @@ func TestChangesInSentences(t *testing.T) {
 		"secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 400 }, []string{"The longest secrecy rises from 365 to 400 days."}},
 		"an end of a key": {func(b *Bundle) { b.Authorities[1].Keys[0].Until = now.AddDate(0, 0, 1) },
 			[]string{"The day until which Public Prosecutor (prosecutor) signs with key "}},
+		"a key that registers platforms": {func(b *Bundle) {
+			b.Registry = &Registry{Keys: jwks(t, key("registry"), key("second")), WaitingDays: 7}
+		}, []string{"What signs the records of platforms changes from the set ", "What signs the records of platforms: key second, thumbprint "}},
+		"a key of another court": {func(b *Bundle) {
+			b.Authorities[0].Keys, b.Authorities[1].Keys = b.Authorities[1].Keys, b.Authorities[0].Keys
+		}, []string{"Crown Court (crown-court) signs with key prosecutor (mark d4471ce9f10df36c) from 2025-03-02T12:00:00Z until 2027-03-02T12:00:00Z: this was the key of Public Prosecutor.", "Crown Court (crown-court) no longer signs with key court (mark ",
+			"Public Prosecutor (prosecutor) signs with key court (mark ", "Public Prosecutor (prosecutor) no longer signs with key prosecutor (mark "}},
 		"nothing": {func(*Bundle) {}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,7 +148,8 @@ func TestLint(t *testing.T) {
 		"less freedom of the press": {func(b *Bundle) {
 			b.Policies["10-speech.cedar"] = strings.Replace(b.Policies["10-speech.cedar"], `contains("journalist")`, `contains("journalist") && context.targets > 1`, 1)
 		}, []string{"prohibition_changed", "unreachable_rule"}},
-		"two years of secrecy": {func(b *Bundle) { b.MaxSecrecyDays = 730 }, []string{"long_secrecy"}},
+		"everybody is competent for everything": {func(b *Bundle) { b.Authorities[1].OffenceClasses = b.Authorities[0].OffenceClasses }, nil},
+		"two years of secrecy":                  {func(b *Bundle) { b.MaxSecrecyDays = 730 }, []string{"long_secrecy"}},
 		"a notice longer than the order": {func(b *Bundle) {
 			b.Policies["90-orders.cedar"] = strings.Replace(b.Policies["90-orders.cedar"], `@notice_days("10")`, `@notice_days("30")`, 1)
 		}, []string{"notice_over_validity"}},

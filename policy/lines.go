@@ -30,7 +30,7 @@ func (b *Bundle) Lines() []string {
 	line("registrar %s, issuer %s, token keys %s, format %d", b.Registrar, b.Issuer, mark(b.IssuerKeys), b.Version)
 	line("%d of %d custodians open together, key %s, ceremony %s", b.Threshold, len(b.Custodians), mark([]byte(b.ThresholdKey)), orNone(b.Ceremony))
 	for _, c := range b.Custodians {
-		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, mark(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID))
+		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID))
 	}
 	line("log %s, key %s: %d of %d witnesses cosign", b.Log.Origin, mark([]byte(b.Log.VKey)), b.Log.Quorum, len(b.Log.Witnesses))
 	for _, w := range b.Log.Witnesses {
@@ -49,7 +49,7 @@ func (b *Bundle) Lines() []string {
 			line("authority %s needs one of %s to validate its warrants", a.ID, strings.Join(a.ValidatedBy, ", "))
 		}
 		for _, k := range a.Keys {
-			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), mark(k.JWK))
+			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), signerLine(k.JWK))
 		}
 	}
 	if r := b.Registry; r != nil {
@@ -60,7 +60,7 @@ func (b *Bundle) Lines() []string {
 		line("platform %s: %s, its evidence counts at once, under %s", p.ID, p.Name, keysLine(p.Keys))
 	}
 	for _, r := range b.Reviewers {
-		line("reviewer %s: %s, key %s", r.ID, r.Name, mark(r.Key))
+		line("reviewer %s: %s, key %s", r.ID, r.Name, signerLine(r.Key))
 	}
 	line("a warrant has at most %d pen names, %d days of secrecy, %d days of validity", b.MaxTargets, b.MaxSecrecyDays, b.MaxValidityDays)
 	if b.Version >= 4 {
@@ -82,7 +82,7 @@ func (b *Bundle) Lines() []string {
 	for _, o := range b.Offences {
 		line("offence %s: %s, %s, at most %d months, class %s, asked for by %s", o.ID, o.Title, o.Statute, o.MaxPenaltyMonths, o.Class, strings.Join(o.Authorities, ", "))
 		line("offence %s opens %s in compartments %s%s%s", o.ID, orNone(strings.Join(o.Fields, ", ")), cmp.Or(strings.Join(o.Compartments, ", "), "of these"),
-			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], steps(o.Quorums))
+			map[bool]string{true: ", described by the court and never copied"}[o.NoCopy], steps(o.Quorums, b.MaxTargets))
 	}
 	for _, s := range b.Stops {
 		switch {
@@ -125,14 +125,42 @@ func changes(was, is []string) (all []string) {
 // keysLine is the mark of a key set, which is of all that it says, and what each key is
 // called by who made it and by [PlatformRecord.Lines].
 func keysLine(jwks []byte) string {
-	keys, err := document.ParseKeySet(jwks)
+	keys, _ := document.ParseKeySet(jwks) // none of a set that cannot be read: its mark tells
 	said := "keys " + mark(jwks)
-	for i := range keys {
-		if print, perr := keys[i].Thumbprint(); err == nil && perr == nil {
-			said += fmt.Sprintf(", key %s, thumbprint %s", keys[i].KeyID, print)
-		}
+	for _, k := range keys {
+		said += ", " + keyLine(k)
 	}
 	return said
+}
+
+// keyLine is what a key of a set is called.
+func keyLine(k document.Key) string {
+	print, err := k.Thumbprint()
+	if err != nil {
+		return "key " + k.KeyID // a key for other readers, that cannot be read here
+	}
+	return fmt.Sprintf("key %s, thumbprint %s", k.KeyID, print)
+}
+
+// signerLine is the kid of somebody's key, as their key file has it, and its mark.
+func signerLine(jwk []byte) string {
+	if key, err := document.ParseSigner(jwk); err == nil {
+		return key.KeyID + " (mark " + mark(jwk) + ")"
+	}
+	return mark(jwk)
+}
+
+// thumbprint is that of RFC 7638 of somebody's key, "" of what is none.
+func thumbprint(jwk []byte) string {
+	key, err := document.ParseSigner(jwk)
+	if err != nil {
+		return ""
+	}
+	print, err := key.Thumbprint()
+	if err != nil {
+		return ""
+	}
+	return print
 }
 
 func mark(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b))[:16] }
@@ -160,11 +188,23 @@ func inBrackets(s string) string {
 	return " (" + s + ")"
 }
 
-func steps(quorums []TargetQuorum) (said string) {
+func steps(quorums []TargetQuorum, most int) (said string) {
 	for _, q := range quorums {
-		said += fmt.Sprintf(", at least %d custodians from %d pen names on", q.Quorum, q.Targets)
+		said += fmt.Sprintf(", at least %d custodians%s", q.Quorum, fromOn(q.Targets, most))
 	}
 	return said
+}
+
+// fromOn says from how many pen names on a quorum holds. What is more than one order may
+// have is reached by those of the 30 days before.
+func fromOn(targets, most int) string {
+	switch {
+	case targets <= 1:
+		return ""
+	case targets > most:
+		return fmt.Sprintf(" from %d pen names in 30 days on", targets)
+	}
+	return fmt.Sprintf(" from %d pen names on", targets)
 }
 
 func orNone(s string) string {

@@ -26,7 +26,7 @@ const EndsSoon = 60 * day
 // they endorse it, at a time. None of it makes a bundle unsafe to read.
 func (b *Bundle) Lint(at time.Time) []Finding {
 	l := linter{b: b}
-	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, func() { l.keys(at) }, l.clocks, l.prohibitions, l.rules} {
+	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, func() { l.keys(at) }, l.clocks, l.rules} {
 		look()
 	}
 	return l.found
@@ -155,8 +155,10 @@ func (l *linter) clocks() {
 	}
 }
 
-// prohibitions: those of this release are there, and say what they say there.
-func (l *linter) prohibitions() {
+// rules: the prohibitions of this release are there, and say what they say there; each
+// other rule can apply to an order that the parties of this bundle can make.
+func (l *linter) rules() {
+	asThere := make(map[string]bool)
 	own, _ := placed(l.b.Policies)
 	base, _ := placed(DefaultRules())
 	for _, r := range base {
@@ -168,30 +170,31 @@ func (l *linter) prohibitions() {
 			l.find("prohibition_missing", "the rule %s of this version is not there: %s", r.id, r.said["title"])
 		case own[i].text != r.text:
 			l.find("prohibition_changed", "the rule %s does not forbid what it forbids in this version: %s", r.id, r.said["title"])
+		default:
+			asThere[r.id] = true
+		}
+	}
+	for _, r := range l.unreached() {
+		if !asThere[r.id] {
+			l.find("unreachable_rule", "rule %s applies to no order that the authorities of these rules can make about the classes of these rules: %s", r.id, r.Title)
 		}
 	}
 }
 
-// rules: each can apply to an order that the parties of this bundle can make.
-func (l *linter) rules() {
-	reached := make(map[string]bool)
+// unreached are the rules that no imaginable order meets.
+func (l *linter) unreached() []rule {
+	left := slices.Clone(l.b.rules)
 	for o := range l.b.imaginable() {
 		request, entities := o.request(len(o.authority.ValidatedBy) == 0)
-		for _, r := range l.b.rules {
-			if !reached[r.id] {
-				_, said := cedar.Authorize(ruleSet{r}, entities, request)
-				reached[r.id] = len(said.Reasons) > 0 || len(said.Errors) > 0
-			}
-		}
-		if !slices.ContainsFunc(l.b.rules, func(r rule) bool { return !reached[r.id] }) {
-			return
+		left = slices.DeleteFunc(left, func(r rule) bool {
+			_, said := cedar.Authorize(ruleSet{r}, entities, request)
+			return len(said.Reasons) > 0 || len(said.Errors) > 0
+		})
+		if len(left) == 0 {
+			break
 		}
 	}
-	for _, r := range l.b.rules {
-		if !reached[r.id] {
-			l.find("unreachable_rule", "rule %s applies to no order that the authorities of these rules can make about the classes of these rules: %s", r.id, r.Title)
-		}
-	}
+	return left
 }
 
 // imaginable are orders that differ in what a rule can tell apart. Each authority, kind and

@@ -72,6 +72,12 @@ func ProfileNamed(name string) (*Profile, error) {
 	return p, nil
 }
 
+// IsProfile reports whether a file is a profile's, which somebody may take for a bundle.
+func IsProfile(raw []byte) bool {
+	var p Profile
+	return jsonv2.Unmarshal(raw, &p, jsonv2.RejectUnknownMembers(true)) == nil && p.Title != ""
+}
+
 func parseProfile(name, dir string) (*Profile, error) {
 	raw, err := profiles.ReadFile(path.Join(dir, "profile.json"))
 	if err != nil {

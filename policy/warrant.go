@@ -1,8 +1,11 @@
 package policy
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,40 +180,70 @@ func (w *Warrant) wellFormed() error {
 		return errors.New("earlier is not a hash: 64 hex digits, the SHA-256 of the earlier warrant's signed file")
 	case w.Bundle != "" && !hashPattern.MatchString(w.Bundle):
 		return errors.New("bundle is not a hash: 64 hex digits")
-	case !document.Displayable(w.Requester.DeliveryKey, 4000):
-		return errors.New("delivery key is not displayable")
 	case !jurisdictionPattern.MatchString(w.Jurisdiction):
 		return errors.New("jurisdiction is not an ISO 3166 code")
 	case w.MaxPenaltyMonths < 0 || w.MaxPenaltyMonths > 1200:
 		return errors.New("maximum penalty is not between 0 and 1200 months")
 	}
-	short := []string{w.Kind, w.FileNumber, w.OffenceClass, w.OffenceID, w.Deadline, w.Audience,
-		w.Requester.Name, w.Requester.Organisation, w.Requester.OrganisationID}
-	short = append(append(append(short, w.Flags...), w.Fields...), w.Jointly...)
-	if r := w.Recognises; r != nil {
-		short = append(short, r.Authority, r.Country, r.FileNumber, r.SHA256)
-	}
-	for _, t := range w.Targets {
-		short = append(append(short, string(t.Pseudonym), t.Platform, t.Evidence, t.Role), t.Further...)
-	}
-	for _, s := range short {
-		if !document.Displayable(s, 200) || strings.Contains(s, "\n") {
-			return errors.New("a short text is too long or not displayable")
+	return w.displayable()
+}
+
+// displayable checks that every text can be displayed, and names the field, and of a
+// character that cannot its place.
+func (w *Warrant) displayable() (err error) {
+	check := func(field string, max int, texts ...string) {
+		for _, s := range texts {
+			err = cmp.Or(err, undisplayable(field, s, max))
 		}
 	}
-	long := []string{w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality, w.Secrecy.Reason, w.DatedBack}
-	for _, t := range w.Targets {
+	short := func(field string, texts ...string) {
+		check(field, 200, texts...)
+		if slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, "\n") }) {
+			err = cmp.Or(err, fmt.Errorf("%s has more than one line", field))
+		}
+	}
+	short("kind", w.Kind)
+	short("file_number", w.FileNumber)
+	short("offence_class", w.OffenceClass)
+	short("offence_id", w.OffenceID)
+	short("deadline", w.Deadline)
+	short("audience", w.Audience)
+	short("requester", w.Requester.Name, w.Requester.Organisation, w.Requester.OrganisationID)
+	short("flags", w.Flags...)
+	short("fields", w.Fields...)
+	short("jointly", w.Jointly...)
+	if r := w.Recognises; r != nil {
+		short("recognises", r.Authority, r.Country, r.FileNumber, r.SHA256)
+	}
+	check("delivery_key", 4000, w.Requester.DeliveryKey)
+	check("legal_basis", 4000, w.LegalBasis)
+	check("offence", 4000, w.Offence)
+	check("grounds", 4000, w.Grounds)
+	check("necessity", 4000, w.Necessity)
+	check("proportionality", 4000, w.Proportionality)
+	check("secrecy.reason", 4000, w.Secrecy.Reason)
+	check("dated_back", 4000, w.DatedBack)
+	for i, t := range w.Targets {
+		target := fmt.Sprintf("target %d", i+1)
+		short(target, string(t.Pseudonym), t.Platform, t.Evidence, t.Role)
+		short(target, t.Further...)
 		for digest, text := range t.Descriptions {
 			if !hashPattern.MatchString(digest) {
 				return errors.New("a description is not of a hash: 64 hex digits, the SHA-256 of the evidence")
 			}
-			long = append(long, text)
+			check(target+", description", 4000, text)
 		}
 	}
-	for _, s := range long {
-		if !document.Displayable(s, 4000) {
-			return errors.New("a text is too long or not displayable")
-		}
+	return err
+}
+
+// undisplayable says why a text of a field cannot be displayed, nil if it can.
+func undisplayable(field, s string, max int) error {
+	if document.Displayable(s, max) {
+		return nil
 	}
-	return nil
+	if place, r := document.Obstacle(s); place > 0 {
+		return fmt.Errorf("%s, character %d, is U+%04X: it cannot be displayed, or looks like another one", field, place, r)
+	}
+	return fmt.Errorf("%s is longer than %d characters", field, max)
 }

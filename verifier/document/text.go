@@ -20,20 +20,48 @@ func Displayable(s string, max int) bool {
 	if printable(s) { // and hides nothing
 		return len(s) <= max
 	}
-	if !utf8.ValidString(s) || utf8.RuneCountInString(s) > max || !norm.NFC.IsNormalString(s) {
-		return false
+	return utf8.RuneCountInString(s) <= max && obstacle(s) == len(s)
+}
+
+// Obstacle says for which character a text is not [Displayable], counting from 1, and which
+// it is; 0 if for none.
+func Obstacle(s string) (place int, r rune) {
+	at := obstacle(s)
+	if at == len(s) {
+		return 0, 0
 	}
-	for _, r := range s {
-		if r != '\n' && !unicode.IsGraphic(r) {
-			return false
+	r, _ = utf8.DecodeRuneInString(s[at:])
+	return utf8.RuneCountInString(s[:at]) + 1, r
+}
+
+// obstacle is where the first character is that cannot be shown, or the end of s. Of a word
+// that mixes scripts it is the first letter that is not Latin.
+func obstacle(s string) int {
+	first := len(s)
+	var segments norm.Iter
+	for segments.InitString(norm.NFC, s); !segments.Done() && first == len(s); {
+		if from := segments.Pos(); string(segments.Next()) != s[from:segments.Pos()] {
+			first = from
 		}
 	}
-	for word := range strings.FieldsFuncSeq(s, func(r rune) bool { return !unicode.IsLetter(r) }) {
+	hidden := func(i int, r rune) bool {
+		return r != '\n' && !unicode.IsGraphic(r) || r == utf8.RuneError && !strings.HasPrefix(s[i:], string(utf8.RuneError))
+	}
+	for i, r := range s[:first] {
+		if hidden(i, r) {
+			first = i
+			break
+		}
+	}
+	from := 0
+	for word := range strings.FieldsFuncSeq(s[:first], func(r rune) bool { return !unicode.IsLetter(r) }) {
+		from += strings.Index(s[from:], word)
 		if scripts(word) > 1 {
-			return false
+			return from + strings.IndexFunc(word, func(r rune) bool { return unicode.In(r, unicode.Cyrillic, unicode.Greek) })
 		}
+		from += len(word)
 	}
-	return true
+	return first
 }
 
 // scripts counts which of the three scripts that share letter shapes occur.

@@ -20,6 +20,7 @@ import (
 
 var (
 	errCasesDiffer = refusal.New(refusal.Denied, "bundle.cases_differ", "The rules decide a case otherwise than it expects: mend the rules, or the case if it is the case that is wrong.")
+	errProfile     = refusal.New(refusal.Invalid, "bundle.is_profile", "This is a profile and not a bundle: name it in a draft and make the bundle with `escrowd bundle write`; `escrow bundle test --profile` tries a profile by itself.")
 	errFindings    = refusal.New(refusal.Denied, "bundle.findings", "The rules forget or contradict something: read what was found before anybody endorses them.")
 )
 

@@ -146,6 +146,15 @@ func TestBundleLintFindsWhatIsForgotten(t *testing.T) {
 	}
 }
 
+func TestAProfileIsNoBundle(t *testing.T) {
+	const profile = "../../../policy/bundles/sandbox/profile.json"
+	for _, args := range []string{"bundle lint " + profile, "bundle diff " + profile + " " + profile, "bundle show " + profile} {
+		if got := run(t, nil, strings.Fields(args)...); got.code != 1 || !strings.Contains(got.errs, "bundle.is_profile") {
+			t.Error(args, got)
+		}
+	}
+}
+
 // Nothing is signed by somebody who does not say yes, nor where there is nobody to ask.
 func TestNothingIsSignedUnasked(t *testing.T) {
 	for _, c := range []struct {

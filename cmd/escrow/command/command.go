@@ -169,6 +169,9 @@ func (p *program) readBundle(name string) (*policy.Bundle, error) {
 		return nil, err
 	}
 	b, err := policy.ParseBundle(raw)
+	if err != nil && policy.IsProfile(raw) {
+		err = errProfile
+	}
 	return b, shell.InFile(name, 0, err)
 }
 
