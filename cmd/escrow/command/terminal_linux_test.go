@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,6 +37,7 @@ func TestAskOnPTY(t *testing.T) {
 
 // pty is a terminal in whose seat a test sits.
 type pty struct {
+	read   int // how much of what was seen has been asked for
 	t      *testing.T
 	master *os.File
 	shows  chan []byte
@@ -76,15 +78,20 @@ func newPTY(t *testing.T) (p *pty, tty *os.File) {
 // until waits until the terminal has shown something more.
 func (p *pty) until(text string) {
 	p.t.Helper()
-	from := p.seen.Len()
-	for !strings.Contains(p.seen.String()[from:], text) {
+	for !strings.Contains(p.seen.String()[p.read:], text) {
 		select {
 		case b := <-p.shows:
 			p.seen.Write(b)
 		case <-p.over:
-			p.t.Fatalf("no %q; shown was %q", text, p.seen.String())
+			select {
+			case b := <-p.shows: // the last that it showed
+				p.seen.Write(b)
+			case <-time.After(5 * time.Second):
+				p.t.Fatalf("no %q; shown was %q", text, p.seen.String())
+			}
 		}
 	}
+	p.read += strings.Index(p.seen.String()[p.read:], text) + len(text) // what came with it is for the next
 }
 
 func (p *pty) typed(text string) {
