@@ -288,9 +288,7 @@ func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf, lost
 			if !ok {
 				return nil
 			}
-			if row.Kind == proof.KindReleased && row.Package == "" {
-				row.Package = have.Package
-			}
+			row = lostRow(row, have)
 		}
 		if !ok {
 			return damaged("leaf %d (%s) has no row", index, have.Kind)
@@ -308,6 +306,19 @@ func checkLeaves(ctx context.Context, tx pgx.Tx, want map[int64]proof.Leaf, lost
 		return nil, damaged("a row's leaf %d is missing", index)
 	}
 	return hashes, nil
+}
+
+// lostRow is the row of a leaf that a backup lacked: it tells of which case that is and
+// which place it has in its life. Which targets it is about, the decisions that it opens and
+// its package are in the leaf alone.
+func lostRow(row, have proof.Leaf) proof.Leaf {
+	switch {
+	case row.Kind == proof.KindReleased && row.Package == "":
+		row.Package, row.Which = have.Package, have.Which
+	case have.Kind == proof.KindDecided && (row.Kind == proof.KindAuthorised || row.Kind == proof.KindDecided):
+		row.Kind, row.Which, row.Opened = have.Kind, have.Which, have.Opened
+	}
+	return row
 }
 
 // fits reports whether have is the leaf that its row makes. What a row does not

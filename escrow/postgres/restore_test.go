@@ -422,16 +422,7 @@ func TestWhatABackupLostOfTargetsIsInTheLog(t *testing.T) {
 	held, secret := order(policy.Preservation), order(policy.Production, votes("bar", 0), packs(0))
 	lapsed, undelivered, validated := order(policy.Emergency, votes("bar", 0), packs(0)), order(policy.Emergency), order(policy.Emergency)
 	all := []disclose.Case{whole, later, annulled, partly, held, secret, lapsed, undelivered, validated}
-	size, err := house.Log.Size(ctx)
-	if err != nil {
-		t.Fatal(err)
-	}
-	house.Close()
-	backup := emptyDatabase(t, `TEMPLATE `+pathOf(admin)[1:])
-	if err := Migrate(ctx, backup); err != nil { // grants on the database are no part of it
-		t.Fatal(err, cause(err))
-	}
-	house = disclosing(t, admin, Options{})
+	backup, size, house := backupOf(t, admin, house)
 
 	apply(t, house, later.ID, votes("press", 1))
 	apply(t, house, later.ID, packs(1))
@@ -489,6 +480,49 @@ func TestWhatABackupLostOfTargetsIsInTheLog(t *testing.T) {
 		}
 	}
 	consistent(t, d)
+}
+
+// A decision that a backup lacks wholly, or of which it has but the first part, has its row.
+func TestWhatABackupLostOfADecisionIsInTheLog(t *testing.T) {
+	admin := database(t)
+	house := disclosing(t, admin, Options{})
+	var filed, decided disclose.Case
+	for _, c := range []*disclose.Case{&filed, &decided} {
+		order, leaf := disclosetest.Order(t, policy.Production, 2)
+		var err error
+		if *c, err = house.Cases.File(t.Context(), order, leaf); err != nil {
+			t.Fatal(err, cause(err))
+		}
+	}
+	votes, packs := disclosetest.Votes, disclosetest.Packs
+	apply(t, house, decided.ID, votes("bar", 0))
+	backup, size, house := backupOf(t, admin, house)
+	for _, change := range []func(disclose.Case) (disclose.Change, error){votes("bar", 0), packs(0), votes("press", 1), packs(1)} {
+		apply(t, house, filed.ID, change)
+	}
+	apply(t, house, decided.ID, packs(0))
+	d := backupUpTo(t, house, backup, size)
+	for _, c := range []disclose.Case{filed, decided} {
+		got, err := d.Cases.Case(t.Context(), c.ID)
+		if err != nil || got.State != disclose.Lost || got.Targets[0].State != disclose.TargetReleased {
+			t.Errorf("%s %+v, %v", got.State, got.Targets, err)
+		}
+	}
+}
+
+// backupOf is a backup of a house as it is now, of so many leaves. The house goes on, as it is returned.
+func backupOf(t *testing.T, admin string, house *Disclosing) (backup string, size int64, goesOn *Disclosing) {
+	t.Helper()
+	size, err := house.Log.Size(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	house.Close()
+	backup = emptyDatabase(t, `TEMPLATE `+pathOf(admin)[1:])
+	if err := Migrate(t.Context(), backup); err != nil { // grants on the database are no part of it
+		t.Fatal(err, cause(err))
+	}
+	return backup, size, disclosing(t, admin, Options{})
 }
 
 // backupUpTo is a backup of the first size leaves of a house, with what the log says since.
