@@ -234,7 +234,7 @@ func TestFoundO1LostAcknowledgement(t *testing.T) {
 		t.Fatal(said)
 	}
 	p.answer = `{"case":"` + y.Case + `","state":"recorded","approvals":1,"quorum":2}`
-	if said, code := custodianSays(t, tb, p, "alba", "approve", x.ID); code != 1 || !strings.Contains(said, "server.other_answer") || strings.Contains(said, "1 of 2") {
+	if said, code := custodianSays(t, tb, p, "alba", "approve", x.ID); code != 1 || !strings.Contains(said, "server.other_answer") || strings.Contains(said, "1 decided") {
 		t.Fatalf("exit %d: %s", code, said)
 	}
 	p.answer = ""

@@ -177,18 +177,27 @@ func (c *Case) marks(is func(target int) bool) proof.Marks {
 	return m
 }
 
-// Votes counts the custodians who agreed to some target and those who declined all,
-// whatever bundle they decided under.
-func (c *Case) Votes() (yes, no int) {
+// Votes counts the custodians who agreed to some target, those who declined all, and those
+// who decided and whose decision no leaf has opened yet: nobody is told which of the two it
+// was. They count whatever bundle they decided under.
+func (c *Case) Votes() (yes, no, untold int) {
+	last := c.lastDecided()
 	for _, a := range c.latest() {
-		if a.Approved {
+		switch {
+		case !a.told(last):
+			untold++
+		case a.Approved:
 			yes++
-		} else {
+		default:
 			no++
 		}
 	}
-	return yes, no
+	return yes, no, untold
 }
+
+// told reports whether all may know what was decided, when the last leaf that opened
+// decisions is that one.
+func (a *Approval) told(lastDecided int64) bool { return a.Votes == nil || a.Leaf < lastDecided }
 
 // latest is what each custodian decided last.
 func (c *Case) latest() map[string]Approval {
@@ -550,7 +559,7 @@ func (c *Case) signedApprovals() []string {
 // another decided.
 func (c *Case) openedApprovals() []string {
 	last := c.lastDecided()
-	return c.signed(func(a Approval) bool { return a.Votes == nil || a.Leaf < last })
+	return c.signed(func(a Approval) bool { return a.told(last) })
 }
 
 func (c *Case) signed(is func(Approval) bool) (signed []string) {

@@ -84,7 +84,8 @@ type Summary struct {
 	Kind               string // of the warrant
 	State              State
 	Quorum             int
-	Approved, Declined int    // distinct custodians who agreed to some target, and to none
+	Approved, Declined int    // distinct custodians who agreed to some target, and to none, as leaves have opened it
+	Untold             int    // and those whose decision no leaf has opened yet
 	Targets            int    // of the warrant
 	Waiting, Released  int    // of those
 	Barred             string // [Case.Barred]
@@ -97,9 +98,9 @@ type Summary struct {
 
 // Summary returns the summary of a case.
 func (c *Case) Summary() Summary {
-	yes, no := c.Votes()
+	yes, no, untold := c.Votes()
 	return Summary{
-		ID: c.ID, Kind: c.Kind, State: c.State, Quorum: c.Quorum, Approved: yes, Declined: no,
+		ID: c.ID, Kind: c.Kind, State: c.State, Quorum: c.Quorum, Approved: yes, Declined: no, Untold: untold,
 		Targets: len(c.Targets), Waiting: c.count(TargetWaiting), Released: c.count(TargetReleased), Barred: c.Barred(), Leaf: c.RecordedLeaf,
 		Bundle: c.Bundle, SecrecyEnds: c.SecrecyEnds, Expires: c.Expires, ValidateBy: c.ValidateBy,
 	}

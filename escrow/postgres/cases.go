@@ -330,10 +330,15 @@ func (s Cases) Package(ctx context.Context, id string, round int) ([]byte, error
 // latest: of a custodian's decisions under one bundle after another, the last.
 const latest = `NOT EXISTS (SELECT FROM approvals l WHERE l.case_id = a.case_id AND l.custodian = a.custodian AND l.leaf > a.leaf)`
 
+// isTold: all may know what was decided, because a leaf has opened it.
+const isTold = `(a.votes IS NULL OR a.leaf < coalesce(greatest(c.declined_leaf, c.authorised_leaf,
+	  (SELECT max(r.authorised_leaf) FROM case_rounds r WHERE r.case_id = c.id)), 0))`
+
 const summarySQL = `
 	SELECT c.id, c.kind, c.state, c.quorum,
-	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND a.approved AND ` + latest + `),
-	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT a.approved AND ` + latest + `),
+	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND a.approved AND ` + isTold + ` AND ` + latest + `),
+	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT a.approved AND ` + isTold + ` AND ` + latest + `),
+	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT ` + isTold + ` AND ` + latest + `),
 	  c.targets, c.waiting, c.released,
 	  CASE WHEN c.lapsed_leaf IS NOT NULL AND c.released > 0 THEN 'lapsed' WHEN EXISTS (SELECT FROM annulments n WHERE n.case_id = c.id) THEN 'annulled' ELSE '' END,
 	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires, c.validate_by
@@ -341,7 +346,7 @@ const summarySQL = `
 
 func scanSummary(row pgx.CollectableRow) (s disclose.Summary, err error) {
 	var validateBy *time.Time
-	err = row.Scan(&s.ID, &s.Kind, (*string)(&s.State), &s.Quorum, &s.Approved, &s.Declined, &s.Targets, &s.Waiting, &s.Released, &s.Barred,
+	err = row.Scan(&s.ID, &s.Kind, (*string)(&s.State), &s.Quorum, &s.Approved, &s.Declined, &s.Untold, &s.Targets, &s.Waiting, &s.Released, &s.Barred,
 		&s.Leaf, &s.Bundle, &s.SecrecyEnds, &s.Expires, &validateBy)
 	if s.SecrecyEnds, s.Expires = s.SecrecyEnds.UTC(), s.Expires.UTC(); validateBy != nil {
 		s.ValidateBy = validateBy.UTC()

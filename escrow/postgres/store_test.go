@@ -124,7 +124,7 @@ func approve(custodian string) func(c disclose.Case) (disclose.Change, error) {
 			Approval: &disclose.Approval{Custodian: custodian, Approved: true, Signed: signed, Bundle: c.Bundle},
 			Steps:    []disclose.Step{{Event: disclose.Approve, Leaf: proof.ApprovalLeaf(day, c.RecordedLeaf, custodian, "", c.Salt, []byte(signed))}},
 		}
-		if yes, _ := c.Votes(); c.State == disclose.Recorded && yes+1 >= c.Quorum {
+		if yes, _, _ := c.Votes(); c.State == disclose.Recorded && yes+1 >= c.Quorum {
 			change.Steps = append(change.Steps, disclose.Step{Event: disclose.Authorise, Leaf: leafOf(&c, proof.KindAuthorised)})
 		}
 		return change, nil

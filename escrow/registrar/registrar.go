@@ -120,8 +120,9 @@ func (e Exhibits) String() string {
 type CaseStatus struct {
 	Case      string `json:"case"`
 	State     string `json:"state"`     // "recorded", "released", …: disclose.State
-	Approvals int    `json:"approvals"` // custodians who approved
-	Declined  int    `json:"declined"`  // custodians who declined
+	Decided   int    `json:"decided"`   // custodians who decided: how is told once a leaf of the public log opens it
+	Approvals int    `json:"approvals"` // those of them who approved some target, as far as it is told
+	Declined  int    `json:"declined"`  // those of them who declined all, likewise
 	Quorum    int    `json:"quorum"`    // approvals that it takes; 0: it took effect when it was recorded, and nobody decides about it
 
 	// SuspendedUntil is when the suspension of its pen names ends; zero: none is in force.
@@ -234,11 +235,23 @@ func (s CaseStatus) head() string {
 	case state == "authorised" && len(s.Targets) > 0 && !authorised: // until the persons are told
 		state = "suspension ended"
 	}
-	state += fmt.Sprintf(": %d of %d custodians approved", s.Approvals, s.Quorum)
-	if s.Declined > 0 {
-		state += fmt.Sprintf(", %d declined", s.Declined)
+	return state + ": " + s.Custodians()
+}
+
+// Custodians says how many have decided, and how as far as that is told.
+func (s CaseStatus) Custodians() string {
+	untold := s.Decided - s.Approvals - s.Declined
+	if untold > 0 && s.Approvals+s.Declined == 0 {
+		return fmt.Sprintf("%d decided, %d must approve", untold, s.Quorum)
 	}
-	return state
+	text := fmt.Sprintf("%d of %d custodians approved", s.Approvals, s.Quorum)
+	if s.Declined > 0 {
+		text += fmt.Sprintf(", %d declined", s.Declined)
+	}
+	if untold > 0 {
+		text += fmt.Sprintf(", %d decided since", untold)
+	}
+	return text
 }
 
 // forbiddenOf are the released targets that may not be used; empty where none may.
@@ -363,16 +376,16 @@ type Board struct {
 // constants only; the program that prints it adds what it found on its own
 // machine.
 type Problem struct {
-	Code      string         `json:"code"`
-	Title     string         `json:"title"`
-	Status    int            `json:"status,omitempty"`
-	Type      string         `json:"type,omitempty"`    // ProblemType of the code
-	Detail    string         `json:"detail,omitempty"`  // whether what was asked for was done, where it matters to a person
-	Rules     []string       `json:"rules,omitempty"`   // ids of the policies that refused
-	Grounds   []Ground       `json:"grounds,omitempty"` // of each of them
-	Targets   []TargetStatus `json:"targets,omitempty"` // of a warrant, in its order, where each is refused
-	Approvals *int           `json:"approvals,omitempty"`
-	Quorum    *int           `json:"quorum,omitempty"`
+	Code    string         `json:"code"`
+	Title   string         `json:"title"`
+	Status  int            `json:"status,omitempty"`
+	Type    string         `json:"type,omitempty"`    // ProblemType of the code
+	Detail  string         `json:"detail,omitempty"`  // whether what was asked for was done, where it matters to a person
+	Rules   []string       `json:"rules,omitempty"`   // ids of the policies that refused
+	Grounds []Ground       `json:"grounds,omitempty"` // of each of them
+	Targets []TargetStatus `json:"targets,omitempty"` // of a warrant, in its order, where each is refused
+	Decided *int           `json:"decided,omitempty"`
+	Quorum  *int           `json:"quorum,omitempty"`
 
 	Reference string `json:"reference,omitempty"` // of an enrolment that is held
 	Back      string `json:"-"`                   // for pages: the sign-in at a platform that waits for this person
@@ -424,8 +437,8 @@ const ProblemMediaType = "application/problem+json"
 // Error is the refusal in one line for a terminal.
 func (p *Problem) Error() string {
 	s := p.Code + ": " + p.Title
-	if p.Approvals != nil && p.Quorum != nil {
-		s = fmt.Sprintf("%s: quorum not met: %d of %d. %s", p.Code, *p.Approvals, *p.Quorum, p.Title)
+	if p.Decided != nil && p.Quorum != nil {
+		s = fmt.Sprintf("%s: quorum not met: %d decided, %d must approve. %s", p.Code, *p.Decided, *p.Quorum, p.Title)
 	}
 	if len(p.Rules) > 0 {
 		s += " (rule " + strings.Join(p.Rules, ", ") + ")"

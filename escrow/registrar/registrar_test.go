@@ -200,8 +200,8 @@ func TestClientRefusals(t *testing.T) {
 		return err
 	}
 	var said *registrar.Problem
-	err := answer(409, `{"type":"urn:penname:problem:warrant.quorum","title":"T","status":409,"code":"warrant.quorum","approvals":1,"quorum":2,"more":1}`)
-	if !errors.As(err, &said) || said.Code != "warrant.quorum" || *said.Approvals != 1 || *said.Quorum != 2 {
+	err := answer(409, `{"type":"urn:penname:problem:warrant.quorum","title":"T","status":409,"code":"warrant.quorum","decided":1,"quorum":2,"more":1}`)
+	if !errors.As(err, &said) || said.Code != "warrant.quorum" || *said.Decided != 1 || *said.Quorum != 2 {
 		t.Error(err)
 	}
 	for _, c := range []struct {

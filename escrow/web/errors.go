@@ -85,9 +85,9 @@ func status(e *refusal.Error) int {
 // WithFacts is a refusal with the public facts of a case, or with what the person
 // needs to know of a review or to go on.
 type WithFacts struct {
-	Err               error    // the refusal
-	Rules             []string // ids of the policies that refused
-	Approvals, Quorum *int     // where a quorum is being collected
+	Err             error    // the refusal
+	Rules           []string // ids of the policies that refused
+	Decided, Quorum *int     // where a quorum is being collected
 
 	Grounds []registrar.Ground       // of the policies in Rules
 	Targets []registrar.TargetStatus // of the warrant, where each is refused
@@ -137,7 +137,7 @@ func (s *Server) refuse(err error, c echo.Context) {
 	s.NoteRefusal(c.Request().Context(), s.route(c.Request().Method, c.Path()), e.Code, p.Status >= http.StatusInternalServerError, noted(e)...)
 	var facts WithFacts
 	if errors.As(err, &facts) {
-		p.Rules, p.Approvals, p.Quorum, p.Reference, p.Back = facts.Rules, facts.Approvals, facts.Quorum, facts.Reference, facts.Back
+		p.Rules, p.Decided, p.Quorum, p.Reference, p.Back = facts.Rules, facts.Decided, facts.Quorum, facts.Reference, facts.Back
 		p.Grounds, p.Targets = facts.Grounds, facts.Targets
 		if !facts.From.IsZero() {
 			p.From = facts.From.UTC().Format(time.DateOnly)

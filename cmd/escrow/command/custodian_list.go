@@ -37,7 +37,7 @@ func (w waiting) String() string {
 	} else if w.Kind != "" {
 		s += w.Kind + ", "
 	}
-	s += fmt.Sprintf("due %s UTC%s; %d of %d approved, %d declined", w.Due.UTC().Format("2006-01-02 15:04"), said(" (", w.What, ")"), w.Approvals, w.Quorum, w.Declined)
+	s += fmt.Sprintf("due %s UTC%s; %s", w.Due.UTC().Format("2006-01-02 15:04"), said(" (", w.What, ")"), w.Custodians())
 	switch {
 	case !w.Answered.IsZero():
 		s += "; you answered on " + w.Answered.Format(time.DateOnly)

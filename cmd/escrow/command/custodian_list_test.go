@@ -24,14 +24,14 @@ func TestAnEmergencyIsListedFirst(t *testing.T) {
 		text.WriteString(w.String())
 	}
 	if want := `
-  EMERGENCY, due 2026-11-29 12:00 UTC (the custodians answer); 0 of 0 approved, 0 declined; you reviewed it on 2026-11-29
+  EMERGENCY, due 2026-11-29 12:00 UTC (the custodians answer); 0 of 0 custodians approved; you reviewed it on 2026-11-29
 
-  production, due 2026-11-29 03:00 UTC; 0 of 0 approved, 0 declined; you answered on 2026-11-29
+  production, due 2026-11-29 03:00 UTC; 0 of 0 custodians approved; you answered on 2026-11-29
 
-  production, due 2026-12-08 04:00 UTC; 0 of 0 approved, 0 declined
+  production, due 2026-12-08 04:00 UTC; 0 of 0 custodians approved
   county-court; ; pen names: 0
 
-  due 2026-12-29 04:00 UTC; 0 of 0 approved, 0 declined
+  due 2026-12-29 04:00 UTC; 0 of 0 custodians approved
 `; text.String() != want {
 		t.Error(text.String())
 	}

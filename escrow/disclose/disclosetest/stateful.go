@@ -381,6 +381,13 @@ func (r *run) reviewed(f filed) {
 			r.Fatalf("the decision of %s is shown before a leaf opens it", a.Custodian)
 		}
 	}
+	yes, no, untold := c.Votes()
+	if told := len(r.history.cases[c.RecordedLeaf].decisions); yes+no > told || yes+no+untold > len(c.Approvals) {
+		r.Fatalf("%d agreed and %d declined are told of, and leaves opened %d", yes, no, told)
+	}
+	if sum, sumErr := r.store.Summary(r.ctx, f.id); sumErr != nil || sum != c.Summary() {
+		r.Fatalf("%+v is listed, and is %+v: %v", sum, c.Summary(), sumErr)
+	}
 	if err == nil && (len(shown.Targets) != len(f.warrant.Targets) || len(shown.States) != len(shown.Targets)) {
 		r.Fatalf("%d targets are shown, and %d states", len(shown.Targets), len(shown.States))
 	}
