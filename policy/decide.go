@@ -117,13 +117,16 @@ type TargetDecision struct {
 // out, and Cure what to do; each can be empty.
 type Ground struct{ Title, Field, Article, Cure string }
 
+// Error makes a ground the cause of a refusal that no rule made.
+func (g *Ground) Error() string { return g.Title }
+
 // Decision is what [Decide] found.
 type Decision struct {
 	Allowed bool
 	Refusal *refusal.Error // nil if and only if Allowed
 
 	Rules   []string // @id of the Cedar rules that determined it, in the order of the files; empty when no rule was reached
-	Grounds []Ground // of each
+	Grounds []Ground // of each; of a refusal that no rule made, what is known of it beside its code
 
 	WarrantHash [32]byte
 	Warrant     *Warrant   // set once the authority's signature is verified, refused or not
@@ -275,6 +278,10 @@ func (k signer) isPublicOf(secret jose.JSONWebKey) bool {
 
 func (d Decision) refuse(err error) Decision {
 	d.Refusal = refusal.Of(err)
+	var g *Ground
+	if errors.As(err, &g) {
+		d.Grounds = []Ground{*g}
+	}
 	return d
 }
 

@@ -191,7 +191,8 @@ func (v *verification) whole(missing error) error {
 	for i, t := range v.Targets {
 		for _, digest := range append([]string{t.Evidence}, t.Further...) {
 			if _, here := v.pieces[digest]; !here && hashPattern.MatchString(digest) && v.targets[i].Refusal == nil {
-				return refusal.Of(missing).Because(fmt.Errorf("a piece of target %d", i+1))
+				return refusal.Of(missing).Because(&Ground{Title: fmt.Sprintf("a piece of the evidence of target %d", i+1), Field: "targets",
+					Cure: "file each piece that the warrant names by its SHA-256, and no other in its place"})
 			}
 		}
 	}

@@ -405,7 +405,8 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 	}
 	for _, id := range o.Jointly {
 		if !by[id] {
-			return false, ErrNotJoint
+			return false, ErrNotJoint.Because(&Ground{Title: "has not signed: " + o.b.namesOf(id), Field: "jointly",
+				Cure: "let them sign it with escrow warrant validate, and file that with --countersigned"})
 		}
 	}
 	for id := range by {
@@ -417,7 +418,20 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 	case len(o.authority.ValidatedBy) == 0, o.kind.Clock == ClockNone && o.Kind != SecrecyChange:
 		return true, nil // stopping must always be possible
 	}
-	return false, ErrNotValidated
+	return false, ErrNotValidated.Because(&Ground{Title: "has to be signed by one of: " + o.b.namesOf(o.authority.ValidatedBy...), Field: "authority",
+		Article: "Regulation (EU) 2023/1543, Art. 4", Cure: "let one of them sign it with escrow warrant validate, and file that with --countersigned"})
+}
+
+// namesOf are the names of authorities of the bundle, each with its id.
+func (b *Bundle) namesOf(ids ...string) string {
+	named := make([]string, len(ids))
+	for i, id := range ids {
+		named[i] = id
+		if a, ok := b.authorities[id]; ok {
+			named[i] = fmt.Sprintf("%s (%s)", a.Name, id)
+		}
+	}
+	return strings.Join(named, ", ")
 }
 
 // countersignedAt is when a countersignature is judged: when the warrant is filed. Later a

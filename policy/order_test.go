@@ -622,6 +622,14 @@ permit (principal, action == Action::"production", resource) when { principal.ne
 			}
 		})
 	}
+	// Who is missing is named.
+	for want, changes := range map[string][]func(*filing){
+		"has not signed: Tribunal judiciaire (tribunal)": of(joint), "has to be signed by one of: Crown Court (crown-court)": of(yard),
+	} {
+		if d := w.filing(t).decided(t, changes...); len(d.Grounds) != 1 || d.Grounds[0].Title != want || d.Grounds[0].Cure == "" {
+			t.Errorf("%q: %+v", want, d.Grounds)
+		}
+	}
 	// Whoever judges it later knows the day of its leaf alone, and of an emergency the second.
 	recorded := func(at time.Time, kind string) func(*filing) {
 		return func(f *filing) {
@@ -731,8 +739,9 @@ func TestAFilingThatLacksAPieceIsRefusedWholly(t *testing.T) {
 		f := w.filing(t)
 		addTarget(t, f)
 		c.spoil(f)
-		if d := f.decided(t); d.Allowed || !errors.Is(d.Refusal, c.want) {
-			t.Errorf("%s: %v", name, d.Refusal)
+		d := f.decided(t)
+		if d.Allowed || !errors.Is(d.Refusal, c.want) || len(d.Grounds) != 1 || !strings.HasPrefix(d.Grounds[0].Title, "a piece of the evidence of target ") {
+			t.Errorf("%s: %v, %+v", name, d.Refusal, d.Grounds)
 		}
 	}
 	f := w.filing(t) // a target that is refused anyway needs none

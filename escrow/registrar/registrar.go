@@ -382,7 +382,7 @@ type Problem struct {
 	Type    string         `json:"type,omitempty"`    // ProblemType of the code
 	Detail  string         `json:"detail,omitempty"`  // whether what was asked for was done, where it matters to a person
 	Rules   []string       `json:"rules,omitempty"`   // ids of the policies that refused
-	Grounds []Ground       `json:"grounds,omitempty"` // of each of them
+	Grounds []Ground       `json:"grounds,omitempty"` // of each of them, or of a refusal that no policy made
 	Targets []TargetStatus `json:"targets,omitempty"` // of a warrant, in its order, where each is refused
 	Decided *int           `json:"decided,omitempty"`
 	Quorum  *int           `json:"quorum,omitempty"`
@@ -397,22 +397,32 @@ type Problem struct {
 }
 
 // Ground is what a policy that refused says of itself: which member of the warrant is wrong,
-// the law that it carries out, and what to do. The texts are those of the bundle.
+// the law that it carries out, and what to do. The texts are those of the bundle. Without a
+// rule it is what the program says of its own refusal.
 type Ground struct {
-	Rule    string `json:"rule"`
+	Rule    string `json:"rule,omitempty"`
 	Title   string `json:"title"`
 	Field   string `json:"field,omitempty"`
 	Article string `json:"article,omitempty"`
 	Cure    string `json:"cure,omitempty"`
 }
 
-// GroundsOf are those of the policies that refused in a decision.
+// GroundsOf are those of the policies that refused in a decision, or what is known of a
+// refusal that none of them made.
 func GroundsOf(d policy.Decision) (grounds []Ground) {
-	if d.Refusal == nil || !policy.ErrRefusedByRule.Is(d.Refusal) && !policy.ErrRuleFailed.Is(d.Refusal) {
+	if d.Refusal == nil {
+		return nil
+	}
+	byRule := policy.ErrRefusedByRule.Is(d.Refusal) || policy.ErrRuleFailed.Is(d.Refusal)
+	if !byRule && len(d.Rules) > 0 { // these allowed it
 		return nil
 	}
 	for i, g := range d.Grounds {
-		grounds = append(grounds, Ground{Rule: d.Rules[i], Title: g.Title, Field: g.Field, Article: g.Article, Cure: g.Cure})
+		said := Ground{Title: g.Title, Field: g.Field, Article: g.Article, Cure: g.Cure}
+		if byRule {
+			said.Rule = d.Rules[i]
+		}
+		grounds = append(grounds, said)
 	}
 	return grounds
 }
