@@ -91,7 +91,7 @@ func ExampleCustodian_Review() {
 	_, err = gerd.Decline(review, "disproportionate", day)
 	fmt.Println(err)
 	// Output:
-	// the warrant is signed by county-court and the rules allow it (production-under-secrecy)
+	// the warrant is signed by Thornley County Court (county-court), and the rules allow it: A judicial authority may have named pen names opened (production-under-secrecy)
 	// every target has evidence signed by its platform, with the token as presented
 	// the public log recorded it at entry 11, cosigned by a quorum of witnesses
 	// each sealed record is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post

@@ -83,8 +83,13 @@ func (r *Review) counts() {
 	if f == nil {
 		return
 	}
-	r.Notices = append(r.Notices, fmt.Sprintf("filed before, as the registrar says and nobody else can: by this authority %d orders on that day and %d targets in 30 days; for this requester %d targets in 30 days",
-		f.Today, f.Authority30, f.Requester30))
+	limit := 0
+	if a := r.since[0].Authority(r.Warrant.Authority); a != nil {
+		limit = a.DailyWarrants
+	}
+	r.Notices = append(r.Notices,
+		fmt.Sprintf("filed before by this authority: %d orders on that day, of %d a day before every custodian has to approve; %d targets in 30 days", f.Today, limit, f.Authority30),
+		fmt.Sprintf("filed before for this requester: %d targets in 30 days (the registrar says this and the line before, and nobody else can)", f.Requester30))
 	said := fmt.Sprintf("of these targets this folder has itself reviewed %d by this authority and %d for this requester", r.ownAuthority, r.ownRequester)
 	if f.Authority30 < r.ownAuthority || f.Requester30 < r.ownRequester {
 		said += ", which is more: ask the registrar why before you approve"

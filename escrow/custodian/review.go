@@ -87,7 +87,7 @@ func (r *Review) Summary() string {
 	w := r.Warrant
 	var s strings.Builder
 	s.WriteString(document.Printable(fmt.Sprintf("case %s\n%s of %s (%s), file %s\n%s\nasked for: %s, by %s, %s\nsecret until: %s\n",
-		r.Case, w.Kind, w.Authority, w.Jurisdiction, w.FileNumber, r.offence(),
+		r.Case, w.Kind, r.authority(), w.Jurisdiction, w.FileNumber, r.offence(),
 		asked(w), w.Requester.Name, r.since[0].RequesterName(w.Requester), w.Secrecy.Ends.UTC().Format(time.DateOnly))))
 	for _, said := range [][2]string{{"legal basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds},
 		{"necessity", w.Necessity}, {"proportionality", w.Proportionality}, {"reason for secrecy", w.Secrecy.Reason}, {"dated back, because", w.DatedBack}} {
@@ -105,6 +105,14 @@ func (r *Review) Summary() string {
 		s.WriteString("✗ " + r.Failed + "\n")
 	}
 	return s.String()
+}
+
+// authority is the name that the rules give who issued the order, and its id.
+func (r *Review) authority() string {
+	if a := r.since[0].Authority(r.Warrant.Authority); a != nil {
+		return fmt.Sprintf("%s (%s)", a.Name, a.ID)
+	}
+	return r.Warrant.Authority
 }
 
 // Review checks the case id, as the registrar shows it, on the custodian's own
@@ -220,7 +228,11 @@ func (r *Review) judge(at time.Time) error {
 	if err := r.judgeTargets(d); err != nil {
 		return err
 	}
-	r.found("the warrant is signed by %s and the rules allow it (%s)", d.Warrant.Authority, strings.Join(d.Rules, ", "))
+	rules := make([]string, len(d.Rules))
+	for i, id := range d.Rules {
+		rules[i] = fmt.Sprintf("%s (%s)", d.Grounds[i].Title, id)
+	}
+	r.found("the warrant is signed by %s, and the rules allow it: %s", r.authority(), strings.Join(rules, "; "))
 	every, each := "every target", "each sealed record"
 	if slices.ContainsFunc(r.Targets, func(t Target) bool { return t.wrong != nil || !t.Waits() }) {
 		every = "every target that waits and has no ✗"

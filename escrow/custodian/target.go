@@ -2,6 +2,7 @@ package custodian
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -247,13 +248,18 @@ func opens(t opening.OpenedTarget, w *policy.Warrant) string {
 	fields := w.Fields
 	var parts []string
 	for _, compartment := range t.Needed(fields) {
-		var asked []string
-		for _, field := range fields {
-			if t.Compartments[field] == compartment {
+		var asked, beside []string
+		for _, field := range slices.Sorted(maps.Keys(t.Compartments)) {
+			switch {
+			case t.Compartments[field] != compartment:
+			case slices.Contains(fields, field):
 				asked = append(asked, field)
+			default:
+				beside = append(beside, field)
 			}
 		}
-		parts = append(parts, fmt.Sprintf("the compartment %s, for %s", compartment, strings.Join(asked, ", ")))
+		parts = append(parts, fmt.Sprintf("%s (compartment %s%s)", strings.Join(asked, ", "), compartment,
+			after("; your share covers beside it: ", strings.Join(beside, ", "))))
 	}
 	if len(parts) == 0 {
 		parts = []string{"nothing: the record holds none of these fields"}

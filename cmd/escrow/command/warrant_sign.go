@@ -38,8 +38,14 @@ const exampleDraft = `{
 var kinds = strings.Join(policy.KindNames(func(policy.Kind) bool { return true }), ", ")
 
 // noSecrecy is said of a warrant whose secrecy is over when it begins, or counts as none: it
-// may be meant, or a wrong year.
-const noSecrecy = "note: this warrant has no secrecy: it ends before it begins, or sooner than the bundle's min_secrecy_days, and less counts as none. Whoever it names is told before anything is opened"
+// may be meant, or a wrong year. Without a bundle nobody knows how many days count.
+func noSecrecy(b *policy.Bundle) string {
+	text := "note: this warrant has no secrecy: it ends before it begins"
+	if b != nil && b.MinSecrecyDays > 0 {
+		text += fmt.Sprintf(", or less than %d days after the issue, and less counts as none under the bundle (min_secrecy_days)", b.MinSecrecyDays)
+	}
+	return text + ". Whoever it names is told before anything is opened"
+}
 
 // signFlags are what signing a warrant takes.
 type signFlags struct {
@@ -83,9 +89,9 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 	}
 	said, text := map[string]string{"warrant": signed}, signed
 	if b.WithoutSecrecy(*w) {
-		said["note"] = noSecrecy
+		said["note"] = noSecrecy(b)
 		if !p.json {
-			fmt.Fprintln(p.Stderr, noSecrecy)
+			fmt.Fprintln(p.Stderr, noSecrecy(b))
 		}
 	}
 	if f.out.File != "" {
