@@ -406,7 +406,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		Bundle: tb.Service.Bundle.Hash(), Salt: [32]byte{1}, Quorum: d.Quorum, State: disclose.Recorded,
 		SecrecyEnds: d.Warrant.Secrecy.Ends, Expires: d.Warrant.Expiry, ApproveFrom: now, // at once
 		KeepDays:     tb.Service.Bundle.AppealDays,
-		Compartments: [][]string{{"identity"}},
+		Compartments: [][]string{{"identity"}}, Kind: d.Warrant.Kind, Targets: []disclose.CaseTarget{{State: disclose.TargetWaiting}},
 	}
 	readers := append(tb.Service.Bundle.Recipients(), d.Warrant.Requester.DeliveryKey)
 	for _, x := range d.Exhibits {

@@ -4,6 +4,7 @@ import (
 	"crypto"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -22,6 +23,10 @@ var ErrReason = refusal.New(refusal.Invalid, "custodian.reason_needed",
 // ErrOneVote is of a case under rules that know one vote for all of its targets.
 var ErrOneVote = refusal.New(refusal.Conflict, "custodian.one_vote",
 	"under the rules of this case one decision counts for all its targets, and not all of them are approved: nothing was signed; refuse the case")
+
+// ErrNothingWaits is of a case of which no target can be approved.
+var ErrNothingWaits = refusal.New(refusal.Conflict, "custodian.nothing_waits",
+	"no pen name of this case can be approved, each for the reason that is named: nothing was signed; review the case again later, or decline it with escrow custodian refuse")
 
 // Approve signs what the custodian answered about the targets of a case that they reviewed,
 // with one share for each target that is approved and each compartment of it that is to be
@@ -69,6 +74,12 @@ func (r *Review) Approvable(at time.Time) error {
 		return ErrNotAsReviewed
 	case at.Before(r.from):
 		return policy.ErrNoticePeriod
+	case !slices.ContainsFunc(r.Targets, Target.Waits):
+		var why []string
+		for i, t := range r.Targets {
+			why = append(why, fmt.Sprintf("target %d: %s%s", i+1, t.State, after(", ", t.Code)))
+		}
+		return ErrNothingWaits.Because(errors.New(strings.Join(why, "; ")))
 	case r.exhibits && !r.Read:
 		return ErrUnread
 	}

@@ -233,12 +233,15 @@ func (r *Review) judge(at time.Time) error {
 		rules[i] = fmt.Sprintf("%s (%s)", d.Grounds[i].Title, id)
 	}
 	r.found("the warrant is signed by %s, and the rules allow it: %s", r.authority(), strings.Join(rules, "; "))
-	every, each := "every target", "each sealed record"
-	if slices.ContainsFunc(r.Targets, func(t Target) bool { return t.wrong != nil || !t.Waits() }) {
-		every = "every target that waits and has no ✗"
-		each += " of a target that waits and has no ✗"
+	passed := func(t Target) bool { return t.wrong == nil && t.Waits() }
+	some, which, of := slices.ContainsFunc(r.Targets, passed), "", ""
+	if slices.ContainsFunc(r.Targets, func(t Target) bool { return !passed(t) }) {
+		which = " that waits and has no ✗"
+		of = " of a target" + which
 	}
-	r.found("%s has evidence signed by its platform, with the token as presented", every)
+	if some {
+		r.found("every target%s has evidence signed by its platform, with the token as presented", which)
+	}
 	for i, t := range r.Targets {
 		if said := d.Targets[i].Registered.Report(); said != "" {
 			r.found("%s: %s", t.Platform, said)
@@ -248,7 +251,9 @@ func (r *Review) judge(at time.Time) error {
 	if d.NoticePeriod > 0 {
 		r.from = r.recorded.Truncate(24*time.Hour).AddDate(0, 0, 1).Add(d.NoticePeriod) // whole days after the day of the leaf
 	}
-	r.found("%s is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post", each)
+	if some {
+		r.found("each sealed record%s is the one that the token committed to, so it belongs to this pen name; that does not prove who wrote the post", of)
+	}
 	return nil
 }
 

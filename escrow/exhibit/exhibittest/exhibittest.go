@@ -39,7 +39,7 @@ func Forget(b *policy.Bundle) {
 // ForgetCatalogue makes a draft one that version 4 of the format can say too.
 func ForgetCatalogue(b *policy.Bundle) {
 	b.Organisations, b.Offences = nil, nil
-	b.MinSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours = 0, 0, 0, 0
+	b.MinSecrecyDays, b.HoldDays, b.ExtensionDays, b.ValidationHours, b.LeafFacets, b.SmallCount = 0, 0, 0, 0, nil, 0
 	for i := range b.Authorities {
 		a := &b.Authorities[i]
 		a.OrganisationID, a.Over, a.ValidatedBy = "", nil, nil
