@@ -9,7 +9,7 @@ ALTER TABLE cases
   ADD COLUMN targets        int NOT NULL DEFAULT 0 CHECK (targets >= 0),   -- as filed
   ADD COLUMN waiting        int NOT NULL DEFAULT 0 CHECK (waiting >= 0),   -- of those, kept by a trigger
   ADD COLUMN released       int NOT NULL DEFAULT 0 CHECK (released >= 0),  -- likewise
-  ADD COLUMN day            date NOT NULL DEFAULT '2000-01-01',            -- of its recorded leaf
+  ADD COLUMN day            date NOT NULL DEFAULT '2000-01-01' CHECK (isfinite(day)), -- of its recorded leaf
   ADD COLUMN requester      text CHECK (octet_length(requester) <= 128),   -- id of the organisation, since format 5
   ADD COLUMN receipt        bytea CHECK (octet_length(receipt) = 32),      -- of it come what a statement of deletion is proven with, and the keys that lock halves
   ADD COLUMN validate_by    timestamptz CHECK (isfinite(validate_by)),     -- of an emergency: else it lapses

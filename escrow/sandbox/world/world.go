@@ -236,7 +236,7 @@ func (w *World) do(ctx context.Context, args ...string) (string, error) {
 func (w *World) InstallBundle(ctx context.Context, raw []byte) error {
 	var endorsements []string
 	for _, c := range Custodians {
-		said, err := w.do(ctx, w.AsCustodian(c.ID, "endorse", w.Path("bundle.json"))...)
+		said, err := w.do(ctx, w.AsCustodian(c.ID, "endorse", w.Path("bundle.json"), "--yes")...)
 		if err != nil {
 			return err
 		}
