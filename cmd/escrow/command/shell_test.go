@@ -271,7 +271,7 @@ func TestExampleDraftIsSigned(t *testing.T) {
 	}
 	// Secrecy that is over before it begins may be meant, or a wrong year: it is said.
 	over := strings.Replace(exampleDraft, "2027-01-21", "2026-01-21", 1)
-	if r := sign(over); r.code != 0 || !strings.Contains(r.errs, "less counts as none") || strings.Count(r.out, ".") != 2 {
+	if r := sign(over); r.code != 0 || !strings.Contains(r.errs, "it ends before it begins. Whoever it names is told") || strings.Count(r.out, ".") != 2 {
 		t.Errorf("%d %s%s", r.code, r.out, r.errs)
 	}
 	if r := sign(over, "--json"); r.code != 0 || r.errs != "" || !strings.Contains(r.out, `"note": "note: this warrant has no secrecy`) {
