@@ -1,5 +1,7 @@
 package policy
 
+import "github.com/penname/penname/verifier/proof"
+
 // DefaultDailyWarrants is the daily number of an authority whose draft names none.
 const DefaultDailyWarrants = 100
 
@@ -81,3 +83,6 @@ func DefaultOffences() []Offence {
 			Class: "insult_or_criticism", Authorities: judges},
 	}
 }
+
+// DefaultSmallCount is the number under which the statistics of a year tell no count.
+const DefaultSmallCount = proof.SmallCount

@@ -59,7 +59,7 @@ func TestFoundK2AStrangerLearnsStateAndCounts(t *testing.T) {
 		if err := json.Unmarshal(body, &fields); err != nil || code != http.StatusOK || fields["state"] != state {
 			t.Fatalf("%d %s", code, body)
 		}
-		if names := slices.Sorted(maps.Keys(fields)); !slices.Equal(names, []string{"approvals", "case", "declined", "quorum", "state"}) {
+		if names := slices.Sorted(maps.Keys(fields)); !slices.Equal(names, []string{"approvals", "case", "deadlines", "decided", "declined", "quorum", "state", "targets"}) {
 			t.Errorf("%s: the status has %v", state, names)
 		}
 		report(t, state+": the status", body, needles)

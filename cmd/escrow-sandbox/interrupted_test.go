@@ -14,7 +14,7 @@ import (
 type cutting func() (*http.Response, error)
 
 func (c cutting) RoundTrip(r *http.Request) (*http.Response, error) {
-	if r.Method == http.MethodGet && strings.Contains(r.URL.Path, "/exhibits/") {
+	if r.Method == http.MethodGet && (strings.Contains(r.URL.Path, "/exhibits/") || strings.HasSuffix(r.URL.Path, "/short-exhibits")) {
 		return c()
 	}
 	return http.DefaultTransport.RoundTrip(r)

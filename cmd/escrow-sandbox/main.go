@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -55,7 +56,12 @@ var programs = world.Programs{
 }
 
 // agrees is a person of the story: a custodian who says yes to whatever they are asked.
-func agrees(context.Context, string) (string, error) { return "yes", nil }
+func agrees(_ context.Context, question string) (string, error) {
+	if strings.HasPrefix(question, "One of ") { // asked again, because it was no answer
+		return "", errors.New("yes is no answer to what was asked")
+	}
+	return "yes", nil
+}
 
 func newRoot() *cobra.Command {
 	var o world.Options

@@ -74,8 +74,8 @@ func TestF27LastApprovalRace(t *testing.T) {
 		t.Fatal(err)
 	}
 	got := leaves(t, tb)
-	if got["authorised"] != 1 || got["released"] != 1 || got["approved"] < 2 || got["approved"] > 3 {
-		t.Fatalf("authorised %d, released %d, approved %d", got["authorised"], got["released"], got["approved"])
+	if got["decided"] != 1 || got["released"] != 1 || got["decision"] < 2 || got["decision"] > 3 {
+		t.Fatalf("decided %d, released %d, decisions %d", got["decided"], got["released"], got["decision"])
 	}
 }
 

@@ -71,6 +71,7 @@ func (r *rogue) approval() opening.Approval {
 		Case: r.file.Case, Custodian: r.id, WarrantHash: hex.EncodeToString(hash[:]), Bundle: r.file.Bundle,
 		LeafIndex: r.file.Leaf.Index, CheckpointSize: r.file.Leaf.Index + 1, Decision: opening.Approve,
 		Shares: []opening.EncryptedShare{{Target: 0, Compartment: r.compartment(), Ciphertext: []byte(strings.Repeat("junk", 300))}}, At: r.tb.Clock.Now(),
+		Questions: []string{"Does each of these posts show this offence?"}, Answers: []opening.Answer{{Target: 0, Vote: opening.Approve, Says: []string{opening.Yes}}},
 	}
 }
 
@@ -118,7 +119,7 @@ func TestRogueApprovals(t *testing.T) {
 		{"C13 dated before the leaf was witnessed", st.ID, func(a *opening.Approval) { a.CheckpointSize = a.LeafIndex }, "custodian.not_logged"},
 		{"C07 under another bundle", st.ID, func(a *opening.Approval) { a.Bundle = strings.Repeat("ab", 32) }, "custodian.wrong_bundle"},
 		{"C05 in another custodian's name", st.ID, func(a *opening.Approval) { a.Custodian = "bruno" }, "custodian.unknown"},
-		{"C06 for a target that is not in the warrant", st.ID, func(a *opening.Approval) { a.Shares[0].Target = 1 }, "custodian.shares_incomplete"},
+		{"C06 for a target that is not in the warrant", st.ID, func(a *opening.Approval) { a.Shares[0].Target, a.Questions, a.Answers = 1, nil, nil }, "custodian.shares_incomplete"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			a := r.approval()
@@ -128,7 +129,7 @@ func TestRogueApprovals(t *testing.T) {
 			}
 		})
 	}
-	if got := leaves(t, tb)["approved"]; got != 0 {
+	if got := leaves(t, tb)["decision"]; got != 0 {
 		t.Fatalf("%d approvals were recorded", got)
 	}
 	tb.Clock.Advance(31 * 24 * time.Hour)

@@ -174,6 +174,22 @@ func (r *Review) find(a Answer) int {
 	return found
 }
 
+// NonePasses is why the first target that waits for an answer cannot be approved, if none of
+// them can: there is nothing to ask then. Else nil.
+func (r *Review) NonePasses() error {
+	var first error
+	for i, t := range r.Targets {
+		switch {
+		case !t.Waits():
+		case t.wrong == nil:
+			return nil
+		case first == nil:
+			first = t.wrong.Because(Answer{number: i + 1}.about(t.Wrong))
+		}
+	}
+	return first
+}
+
 // Answered makes what is signed of the answers about the targets: the questions as they were
 // asked, and an answer for each target that waits for one. The refusals are [ErrAnswersTarget],
 // [ErrAnswersMissing], [ErrAnswersReason], and why a target cannot be approved, each with the

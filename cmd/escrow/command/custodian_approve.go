@@ -110,6 +110,9 @@ func (h *home) asked(ctx context.Context, c seat, r *custodian.Review, folder st
 	if err != nil {
 		return nil, err
 	}
+	if err := r.NonePasses(); err != nil {
+		return nil, err
+	}
 	said := r.Summary()
 	for i, t := range r.Targets {
 		said += "\n" + r.Target(i)

@@ -18,7 +18,6 @@ import (
 	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
-	"github.com/penname/penname/verifier/proof"
 	"github.com/penname/penname/verifier/refusal"
 )
 
@@ -237,7 +236,7 @@ func (f draftFlags) bundle(now time.Time) (*policy.Bundle, error) {
 	fillDefaults(b)
 	b.MinSecrecyDays, b.HoldDays = cmp.Or(b.MinSecrecyDays, policy.DefaultMinSecrecyDays), cmp.Or(b.HoldDays, policy.DefaultHoldDays)
 	b.ExtensionDays, b.ValidationHours = cmp.Or(b.ExtensionDays, policy.DefaultExtensionDays), cmp.Or(b.ValidationHours, policy.DefaultValidationHours)
-	b.SmallCount = cmp.Or(b.SmallCount, proof.SmallCount)
+	b.SmallCount = cmp.Or(b.SmallCount, policy.DefaultSmallCount)
 	for _, fill := range []func(*policy.Bundle, time.Time) error{f.fillTokenKeys, f.fillLog, f.fillRegistry, f.fillPlatforms, f.fillOrganisations, f.fillCourts, f.fillReviewers} {
 		if err := fill(b, now); err != nil {
 			return nil, err

@@ -3,6 +3,7 @@ package exhibittest
 
 import (
 	"crypto/sha256"
+	"slices"
 
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
@@ -47,6 +48,15 @@ func ForgetCatalogue(b *policy.Bundle) {
 	for i := range b.Custodians {
 		b.Custodians[i].OrganisationID = ""
 	}
+	for i := range b.OffenceClasses {
+		if c := &b.OffenceClasses[i]; c.NoticeFirst && c.MinPenaltyMonths == 0 {
+			for n := range b.Authorities {
+				a := &b.Authorities[n]
+				a.OffenceClasses = slices.DeleteFunc(slices.Clone(a.OffenceClasses), func(id string) bool { return id == c.ID })
+			}
+		}
+	}
+	b.OffenceClasses = slices.DeleteFunc(b.OffenceClasses, func(c policy.OffenceClass) bool { return c.NoticeFirst && c.MinPenaltyMonths == 0 })
 	for i := range b.OffenceClasses {
 		b.OffenceClasses[i].NoticeFirst = false
 	}

@@ -46,8 +46,8 @@ var steps = []step{
 	{"A court that is not in the rules signs a warrant", "refused: the rules name who may ask", (*Story).unknownCourt},
 	{"A warrant against Jo for criticising school cuts", "refused by the rule criticism-is-not-a-crime, which everyone can read", (*Story).criticism},
 	{"The court's warrant against the troll is filed", "the rules allow it; it is recorded in the public log, cosigned by witnesses", (*Story).File},
-	{"The court tries to open it at once", "it stays shut: 0 of 2 custodians agree", (*Story).openTooEarly},
-	{"One custodian checks everything on their own side and approves", "it stays shut: 1 of 2", (*Story).firstApproval},
+	{"The court tries to open it at once", "it stays shut: 0 decided, 2 must approve", (*Story).openTooEarly},
+	{"One custodian checks everything on their own side and approves", "it stays shut: 1 decided, 2 must approve", (*Story).firstApproval},
 	{"A second custodian approves", "now it is released, encrypted to the police officer who asked, and to nobody else", (*Story).secondApproval},
 	{"The officer opens it with their own key", "the troll's name, with a certificate for the court file; Penname never saw the name again", (*Story).Open},
 	{"Anyone audits the public log", "every entry and every proof holds; the statistics are recomputed", (*Story).audit},
@@ -217,7 +217,7 @@ func (s *Story) criticism(ctx context.Context) error {
 }
 
 func (s *Story) openTooEarly(ctx context.Context) error {
-	return s.Refused(ctx, "0 of 2", s.OpenArgs()...)
+	return s.Refused(ctx, "0 decided, 2 must approve", s.OpenArgs()...)
 }
 
 func (s *Story) firstApproval(ctx context.Context) error {
@@ -228,7 +228,7 @@ func (s *Story) firstApproval(ctx context.Context) error {
 	if err := s.Approve(ctx, "alba"); err != nil {
 		return err
 	}
-	return s.Refused(ctx, "1 of 2", s.OpenArgs()...)
+	return s.Refused(ctx, "1 decided, 2 must approve", s.OpenArgs()...)
 }
 
 func (s *Story) secondApproval(ctx context.Context) error {
