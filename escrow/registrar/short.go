@@ -10,7 +10,7 @@ import (
 func JoinExhibits(sealed map[[32]byte][]byte) []byte {
 	var b []byte
 	for digest, s := range sealed {
-		b = binary.BigEndian.AppendUint32(append(b, digest[:]...), uint32(len(s))) //nolint:gosec // a body has some MiB
+		b = binary.BigEndian.AppendUint32(append(b, digest[:]...), uint32(len(s)))
 		b = append(b, s...)
 	}
 	return b
