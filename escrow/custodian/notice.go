@@ -55,7 +55,7 @@ func (r *Review) notice(d policy.Decision) {
 		say("the order calls the requester's organisation %q, and the rules know it as %s", document.Visible(w.Requester.Organisation), name)
 	}
 	until := r.recorded.Add(time.Duration(b.ValidationHours) * time.Hour)
-	switch later := slices.ContainsFunc(r.file.Deadlines, func(t opening.Deadline) bool { return t.Met && t.At.Equal(until) }); {
+	switch later := slices.ContainsFunc(r.file.Deadlines, func(t opening.Deadline) bool { return t.Met && t.What == opening.DeadlineValidated }); {
 	case w.Kind != policy.Emergency || d.Validated:
 	case later:
 		say("an emergency that has been validated since, as the registrar says")

@@ -31,9 +31,10 @@ func TestWhatAnOrderDoes(t *testing.T) {
 // know who asks.
 func TestNotices(t *testing.T) {
 	recorded := time.Date(2026, 11, 29, 8, 0, 0, 0, time.UTC)
-	validation := opening.Deadline{What: "validated, or it lapses", At: recorded.Add(48 * time.Hour)}
-	done := validation
-	done.Met = true
+	validation := opening.Deadline{What: opening.DeadlineValidation, At: recorded.Add(48 * time.Hour)}
+	done, lapsed := validation, validation
+	done.What, done.Met = opening.DeadlineValidated, true
+	lapsed.What, lapsed.Met = opening.DeadlineLapsed, true
 	for name, row := range map[string]struct {
 		deadline       opening.Deadline
 		organisation   string
@@ -41,6 +42,7 @@ func TestNotices(t *testing.T) {
 	}{
 		"not validated":      {validation, "Thornley Police", "nobody has validated yet", "validated since"},
 		"validated since":    {done, "Thornley Police", "validated since, as the registrar says", "lapses"},
+		"lapsed":             {lapsed, "Thornley Police", "nobody has validated yet", "validated since"},
 		"another's name":     {done, "Metropolitan Police", `"Metropolitan Police", and the rules know it as Thornley Police`, "lapses"},
 		"the registered one": {done, "Thornley Police", "validated", "the rules know it as"},
 	} {

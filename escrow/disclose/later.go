@@ -262,18 +262,6 @@ func (c Case) restoreLater(leaf proof.Leaf, index int64) (Change, bool) {
 	return ch, true
 }
 
-// What a deadline is about.
-const (
-	DeadlineAnswer     = "the custodians answer"
-	DeadlineValidation = "the emergency is validated, or it lapses"
-	DeadlineValidated  = "the emergency is validated"
-	DeadlineLapsed     = "the emergency, which nobody validated, lapses"
-	DeadlineExpiry     = "the warrant runs out"
-	DeadlineSuspension = "the suspension ends"
-	DeadlineHold       = "the hold ends"
-	DeadlineSecrecy    = "secrecy ends and the persons are told"
-)
-
 // How long custodians have to answer, from when they may (Regulation (EU) 2023/1543,
 // Art. 10(2) and (4)).
 var answerWithin = map[string]time.Duration{policy.TenDays: 10 * 24 * time.Hour, policy.EightHours: 8 * time.Hour}
@@ -294,28 +282,28 @@ func (c *Case) Deadlines() (all []opening.Deadline) {
 	case policy.ClockNone:
 		return nil
 	case policy.ClockHold:
-		add(DeadlineHold, c.Expires, c.State != Recorded)
+		add(opening.DeadlineHold, c.Expires, c.State != Recorded)
 		return all
 	}
 	if within := answerWithin[c.deadline()]; within > 0 && (undecided || len(c.Rounds) > 0 || c.DeclinedLeaf != 0) {
-		add(DeadlineAnswer, c.ApproveFrom.Add(within), !undecided)
+		add(opening.DeadlineAnswer, c.ApproveFrom.Add(within), !undecided)
 	}
 	switch {
 	case c.ValidatedLeaf != 0:
-		add(DeadlineValidated, c.ValidateBy, true)
+		add(opening.DeadlineValidated, c.ValidateBy, true)
 	case c.LapsedLeaf != 0:
-		add(DeadlineLapsed, c.ValidateBy, true)
+		add(opening.DeadlineLapsed, c.ValidateBy, true)
 	case goesOn || c.State == Noticed:
-		add(DeadlineValidation, c.ValidateBy, false)
+		add(opening.DeadlineValidation, c.ValidateBy, false)
 	}
 	switch {
 	case c.suspended() && c.count(TargetAuthorised) > 0:
-		add(DeadlineSuspension, c.Expires, false)
+		add(opening.DeadlineSuspension, c.Expires, false)
 	case !c.suspended() && (goesOn || c.State == Noticed || c.State == Expired):
-		add(DeadlineExpiry, c.Expires, !waits)
+		add(opening.DeadlineExpiry, c.Expires, !waits)
 	}
 	if kind.Opens && (goesOn || c.State == Noticed || c.State == Lost) {
-		add(DeadlineSecrecy, c.SecrecyEnds, c.NoticedLeaf != 0)
+		add(opening.DeadlineSecrecy, c.SecrecyEnds, c.NoticedLeaf != 0)
 	}
 	slices.SortStableFunc(all, func(a, b opening.Deadline) int { return a.At.Compare(b.At) })
 	return all

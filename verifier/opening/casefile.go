@@ -36,9 +36,21 @@ type TargetState struct {
 	Code  string `json:"code,omitempty"` // of the refusal, where it is refused
 }
 
+// What a deadline is about.
+const (
+	DeadlineAnswer     = "the custodians answer"
+	DeadlineValidation = "the emergency is validated, or it lapses"
+	DeadlineValidated  = "the emergency is validated"
+	DeadlineLapsed     = "the emergency, which nobody validated, lapses"
+	DeadlineExpiry     = "the warrant runs out"
+	DeadlineSuspension = "the suspension ends"
+	DeadlineHold       = "the hold ends"
+	DeadlineSecrecy    = "secrecy ends and the persons are told"
+)
+
 // Deadline is a date by which something is done in a case, or ends.
 type Deadline struct {
-	What string    `json:"what"`
+	What string    `json:"what"` // [DeadlineAnswer] …
 	At   time.Time `json:"at"`
 	Met  bool      `json:"met"` // it was done in time
 }

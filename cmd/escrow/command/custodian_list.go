@@ -14,6 +14,7 @@ import (
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
 )
 
 // waiting is a case that waits for custodians: the registrar's list, what the order in it
@@ -60,7 +61,7 @@ func said(before, text, behind string) string {
 // waits adds to an entry of the list what the case says. A case that cannot be fetched keeps
 // its place in the list: reviewing it says why.
 func waits(ctx context.Context, c *custodian.Custodian, r *registrar.Client, listed registrar.CaseStatus) (w waiting, err error) {
-	w = waiting{CaseStatus: listed, Due: listed.Expires, What: "the warrant runs out"}
+	w = waiting{CaseStatus: listed, Due: listed.Expires, What: opening.DeadlineExpiry}
 	if w.Reviewed, w.Answered, err = c.Did(listed.Case); err != nil {
 		return w, err
 	}

@@ -102,7 +102,7 @@ func warrantFile(p *program) *cobra.Command {
 				text = "nothing of " + folder + " was sent: nobody may make a copy of what this offence is about, and custodians read what the warrant says of it\n" + text
 			}
 			w, err := policy.ParseUnverified(s.Warrant)
-			if err == nil && w.Kind == policy.Emergency && slices.ContainsFunc(st.Deadlines, func(d opening.Deadline) bool { return !d.Met && strings.Contains(d.What, "lapses") }) {
+			if err == nil && w.Kind == policy.Emergency && slices.ContainsFunc(st.Deadlines, func(d opening.Deadline) bool { return !d.Met && d.What == opening.DeadlineValidation }) {
 				text += "\n" + haveValidated(args[0])
 			}
 			if err == nil && policy.KindOf(w.Kind).Earlier {
