@@ -96,6 +96,9 @@ type Summary struct {
 	ValidateBy         time.Time
 }
 
+// Decided counts the custodians who decided, whether or not it is told how.
+func (s Summary) Decided() int { return s.Approved + s.Declined + s.Untold }
+
 // Summary returns the summary of a case.
 func (c *Case) Summary() Summary {
 	yes, no, untold := c.Votes()

@@ -187,14 +187,14 @@ func writeRecords(w http.ResponseWriter, r *http.Request, p registrar.Platforms)
 
 // listed is what a list says of a case, to custodians.
 func listed(c disclose.Summary) registrar.CaseStatus {
-	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Decided: c.Approved + c.Declined + c.Untold, Quorum: c.Quorum,
+	return registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: c.Approved, Declined: c.Declined, Decided: c.Decided(), Quorum: c.Quorum,
 		Leaf: c.Leaf, Bundle: c.Bundle, SecrecyEnd: c.SecrecyEnds, Expires: c.Expires}
 }
 
 // countsOf is what whoever knows the id of a case may learn.
 func countsOf(c disclose.Case) registrar.CaseStatus {
-	yes, no, untold := c.Votes()
-	st := registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: yes, Declined: no, Decided: yes + no + untold, Quorum: c.Quorum,
+	sum := c.Summary()
+	st := registrar.CaseStatus{Case: c.ID, State: string(c.State), Approvals: sum.Approved, Declined: sum.Declined, Decided: sum.Decided(), Quorum: c.Quorum,
 		Deadlines: c.Deadlines(), SuspendedUntil: c.SuspendedUntil()}
 	if !policy.KindOf(c.Kind).Decided {
 		st.Quorum = 0
@@ -296,7 +296,7 @@ func (s *side) warrantPackage(w http.ResponseWriter, r *http.Request) error {
 	sealed, err := s.Registrar.Deliver(ctx, r.PathValue(registrar.ParamCase))
 	if errors.Is(err, disclose.ErrQuorumNotMet) {
 		if found, serr := s.Registrar.Cases.Summary(ctx, r.PathValue(registrar.ParamCase)); serr == nil {
-			decided := found.Approved + found.Declined + found.Untold
+			decided := found.Decided()
 			return web.WithFacts{Err: err, Decided: &decided, Quorum: &found.Quorum}
 		}
 	}
