@@ -25,7 +25,8 @@ func TestOrdersFromTheForms(t *testing.T) {
 	}
 	stages := make(map[string]*rehearsal.Stage)
 	for _, name := range policy.Profiles() {
-		stages[name] = stage(t, name)
+		p, _, cast := profile(t, name)
+		stages[name] = stage(t, p, cast)
 	}
 	for _, c := range orders {
 		t.Run(c.Name, func(t *testing.T) { decide(t, stages[c.Profile], c) })
@@ -35,18 +36,10 @@ func TestOrdersFromTheForms(t *testing.T) {
 // The cases beside the rules of each profile are decided as they say.
 func TestCasesBesideTheRules(t *testing.T) {
 	for _, name := range policy.Profiles() {
-		s := stage(t, name)
-		p, err := policy.ProfileNamed(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		folder, err := p.Cases()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cases, _, err := rehearsal.ReadCases(folder)
-		if err != nil || len(cases) < 3 {
-			t.Fatal(err, len(cases))
+		p, cases, cast := profile(t, name)
+		s := stage(t, p, cast)
+		if len(cases) < 3 {
+			t.Fatal(len(cases))
 		}
 		for _, c := range cases {
 			t.Run(name+"/"+c.Name, func(t *testing.T) { decide(t, s, c) })
@@ -57,10 +50,7 @@ func TestCasesBesideTheRules(t *testing.T) {
 // A bundle's own parties count before those of a cast, and one that has the name of a party
 // of the cast under another id can be tried as well.
 func TestBundleHasPartiesOfTheCast(t *testing.T) {
-	p, err := policy.ProfileNamed("england-and-wales")
-	if err != nil {
-		t.Fatal(err)
-	}
+	p, cases, cast := profile(t, "england-and-wales")
 	plain, err := rehearsal.Bundle(p)
 	if err != nil {
 		t.Fatal(err)
@@ -81,14 +71,6 @@ func TestBundleHasPartiesOfTheCast(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder, err := p.Cases()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cases, cast, err := rehearsal.ReadCases(folder)
-	if err != nil {
-		t.Fatal(err)
-	}
 	s, err := rehearsal.New(b, cast)
 	if err != nil {
 		t.Fatal(err)
@@ -98,9 +80,9 @@ func TestBundleHasPartiesOfTheCast(t *testing.T) {
 	}
 }
 
-// stage is a profile's bundle with the profile's cast.
-func stage(t *testing.T, profile string) *rehearsal.Stage {
-	p, err := policy.ProfileNamed(profile)
+// profile reads a profile, and the cases and the cast beside its rules.
+func profile(t *testing.T, name string) (*policy.Profile, []rehearsal.Case, rehearsal.Cast) {
+	p, err := policy.ProfileNamed(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,10 +90,15 @@ func stage(t *testing.T, profile string) *rehearsal.Stage {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, cast, err := rehearsal.ReadCases(folder)
+	cases, cast, err := rehearsal.ReadCases(folder)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p, cases, cast
+}
+
+// stage is a profile's bundle with a cast.
+func stage(t *testing.T, p *policy.Profile, cast rehearsal.Cast) *rehearsal.Stage {
 	b, err := rehearsal.Bundle(p)
 	if err != nil {
 		t.Fatal(err)
@@ -214,18 +201,7 @@ func all(t *testing.T) []rehearsal.Case {
 func TestNoProtectingRuleGoesUnseen(t *testing.T) {
 	before := []string{"only-listed-offences", "offence-is-serious-enough", "custodians-do-not-request"}
 	for _, name := range policy.Profiles() {
-		p, err := policy.ProfileNamed(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		folder, err := p.Cases()
-		if err != nil {
-			t.Fatal(err)
-		}
-		cases, cast, err := rehearsal.ReadCases(folder)
-		if err != nil {
-			t.Fatal(err)
-		}
+		p, cases, cast := profile(t, name)
 		for file, text := range p.Policies {
 			rules := strings.SplitAfter(text, "\n};\n")
 			for i, rule := range rules {
@@ -245,14 +221,7 @@ func TestNoProtectingRuleGoesUnseen(t *testing.T) {
 
 // differs reports whether a case is decided otherwise than expected under a profile.
 func differs(t *testing.T, p *policy.Profile, cases []rehearsal.Case, cast rehearsal.Cast) bool {
-	b, err := rehearsal.Bundle(p)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := rehearsal.New(b, cast)
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := stage(t, p, cast)
 	return slices.ContainsFunc(cases, func(c rehearsal.Case) bool {
 		d, err := s.Decide(c)
 		return err == nil && c.Expect.Differs(d, 2) != ""

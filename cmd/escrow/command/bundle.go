@@ -39,11 +39,12 @@ func bundleShow(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			said := strings.Join(b.Lines(), "\n")
+			lines := b.Lines()
+			said := strings.Join(lines, "\n")
 			for _, name := range slices.Sorted(maps.Keys(b.Policies)) {
 				said += "\n\n" + name + ":\n\n" + strings.TrimSpace(b.Policies[name])
 			}
-			return p.print(map[string]any{"lines": b.Lines(), "rules": b.Policies}, said)
+			return p.print(map[string]any{"lines": lines, "rules": b.Policies}, said)
 		})
 	c.Long = "Shows what endorse shows, and then the text of each rule file. Nothing is signed."
 	return c
