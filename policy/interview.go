@@ -20,6 +20,7 @@ var (
 	ErrAnswer      = refusal.New(refusal.Invalid, "draft.answer", "This is no answer to the question: all other answers are kept, so give this one anew.")
 	ErrNoQuestion  = refusal.New(refusal.Invalid, "draft.unknown_answer", "The answers have one to a question that nobody asks: leave it out, or correct its name.")
 	ErrNoCatalogue = refusal.New(refusal.Invalid, "draft.old_bundle", "The bundle is of a format before 5, without a catalogue of offences: write the draft by hand, as `escrow warrant sign --help` shows.")
+	ErrOtherPieces = refusal.New(refusal.Conflict, "draft.other_evidence", "The answers that were saved are about other evidence, and nothing of them was taken: name another file with --out or --answers, or remove the saved ones.")
 	ErrNoPieces    = refusal.New(refusal.Invalid, "draft.no_evidence", "There is no evidence to make a draft of: name the folder with the platform's files, each piece a compact JWS as the platform gave it.")
 )
 
@@ -89,9 +90,12 @@ func (i *Interview) Begin(answers map[string]string) error {
 		return ErrNoPieces
 	}
 	slices.SortStableFunc(i.about, func(a, b piece) int { return a.post.At.Compare(b.post.At) })
-	i.answers = make(map[string]string)
+	i.answers = map[string]string{ofEvidence: i.evidence()}
+	if of, saved := answers[ofEvidence]; saved && of != i.answers[ofEvidence] {
+		return ErrOtherPieces
+	}
 	for name, answer := range answers {
-		if !slices.Contains(questionNames, name) && !i.isDescription(name) {
+		if name != ofEvidence && !slices.Contains(questionNames, name) && !i.isDescription(name) {
 			return ErrNoQuestion.Because(fmt.Errorf("%q; the names are %s", document.Visible(name), strings.Join(questionNames, ", ")))
 		}
 		i.answers[name] = answer
@@ -109,16 +113,43 @@ func (i *Interview) isDescription(name string) bool {
 	return ok && slices.ContainsFunc(i.about, func(p piece) bool { return p.digest == digest })
 }
 
-// Answers are those that were given, right or wrong.
+// ofEvidence is the name of what is no answer, but says of which evidence all are.
+const ofEvidence = "evidence"
+
+func (i *Interview) evidence() string {
+	var digests []string
+	for _, p := range i.about {
+		digests = append(digests, p.digest)
+	}
+	slices.Sort(digests)
+	return hexHash(strings.Join(digests, " "))
+}
+
+// Answers are those that were given, right or wrong, and of which evidence they are.
 func (i *Interview) Answers() map[string]string { return maps.Clone(i.answers) }
 
 // Forget takes an answer back, so that it is asked for again, or is [ErrNoQuestion].
 func (i *Interview) Forget(name string) error {
-	if _, given := i.answers[name]; !given {
+	if _, given := i.answers[name]; !given || name == ofEvidence {
 		return ErrNoQuestion.Because(fmt.Errorf("%q has no answer yet", document.Visible(name)))
 	}
 	delete(i.answers, name)
 	return nil
+}
+
+// Answered counts them.
+func (i *Interview) Answered() int { return len(i.answers) - 1 }
+
+// QuestionOf is the name of the question whose answer a fault is about; "": of none.
+func QuestionOf(f Fault) string {
+	for _, q := range [][2]string{{"/kind", "kind"}, {"/deadline", "kind"}, {"/authority", "authority"}, {"/jurisdiction", "authority"}, {"/offence", "offence"}, {"/max_penalty_months", "offence"},
+		{"/fields", "fields"}, {"/secrecy/reason", "secrecy_reason"}, {"/secrecy", "secrecy"}, {"/flags", "unusual"}, {"/requester/name", "contact"}, {"/requester/delivery_key", "delivery_key"},
+		{"/requester", "organisation"}, {"/jointly", "jointly"}, {"/recognises", "recognises"}, {"/earlier", "earlier"}, {"/issued_at", "issued_at"}, {"/dated_back", "dated_back"}} {
+		if strings.HasPrefix(f.At, q[0]) {
+			return q[1]
+		}
+	}
+	return ""
 }
 
 // Next returns the first question that has no answer, or a wrong one, which is said; nil: there

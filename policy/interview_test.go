@@ -228,6 +228,7 @@ func TestInterviewThatCannotBegin(t *testing.T) {
 		"what is none":        {Interview{Bundle: w.bundle, Pieces: []string{"x"}}, nil, ErrBadEvidence},
 		"an unknown answer":   {Interview{Bundle: w.bundle, Pieces: []string{piece}}, map[string]string{"colour": "red"}, ErrNoQuestion},
 		"of no such piece":    {Interview{Bundle: w.bundle, Pieces: []string{piece}}, map[string]string{describes + digest("x"): "A picture."}, ErrNoQuestion},
+		"of other evidence":   {Interview{Bundle: w.bundle, Pieces: []string{piece}}, map[string]string{"evidence": digest("x")}, ErrOtherPieces},
 		"all as it should be": {Interview{Bundle: w.bundle, Pieces: []string{piece}}, map[string]string{"kind": "link"}, nil},
 	} {
 		if err := c.i.Begin(c.answers); !errors.Is(err, c.want) {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
@@ -77,7 +76,7 @@ func warrantFile(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := p.exhibits(ctx, r, s, folder)
+			e, err := p.exhibits(ctx, r, s, beside(folder, evidence))
 			if err != nil {
 				return err
 			}
@@ -113,9 +112,9 @@ func warrantFile(p *program) *cobra.Command {
 			}
 			return p.print(st, text)
 		})
-	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
+	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line, or a folder with such files (*.jws); can be given again")
 	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
-	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name; they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
+	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name (default: that of --evidence, if it is one); they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
 }
 
@@ -133,22 +132,8 @@ func (p *program) submission(warrant string, evidence, countersigned []string) (
 		}
 		s.Countersigned = append(s.Countersigned, strings.TrimSpace(string(b)))
 	}
-	for _, name := range evidence {
-		e, err := p.readFile(name)
-		if err != nil {
-			return s, err
-		}
-		for n, line := range strings.Split(string(e), "\n") {
-			if line = strings.TrimSpace(line); line == "" {
-				continue
-			}
-			if strings.Count(line, ".") != 2 || strings.ContainsAny(line, " \t") {
-				return s, shell.InFile(name, n+1, errEvidenceLine)
-			}
-			s.Evidence = append(s.Evidence, line)
-		}
-	}
-	return s, nil
+	s.Evidence, err = p.evidence(evidence)
+	return s, err
 }
 
 // exhibits are what is to be sent with a warrant.
