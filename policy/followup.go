@@ -49,9 +49,12 @@ func FollowUp(kind, earlier string, by *Authority, grounds string, only ...strin
 // the key is valid is for [BeforeSigning] to say.
 func (b *Bundle) Signer(key jose.JSONWebKey) (*Authority, error) {
 	for _, a := range b.authorities {
-		if named, ok := a.keys[key.KeyID]; ok && named.isPublicOf(key) {
+		if named, ok := a.keys[key.KeyID]; ok && named.isPublicOf(key) || len(key.Certificates) > 0 && a.certified(key.Certificates[0]) {
 			return a.Authority, nil
 		}
+	}
+	if len(key.Certificates) > 0 {
+		return nil, ErrCertificateKey
 	}
 	return nil, ErrSignerKey
 }
