@@ -160,6 +160,7 @@ type Decision struct {
 	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
 	OverDaily    bool          // when allowed: the authority is over its daily number, so that all custodians must approve
+	Required     []Required    // when allowed: who must be among them
 	NoticePeriod time.Duration // when allowed: how long to wait after the warrant is logged
 }
 
@@ -334,6 +335,9 @@ func (d *Decision) judge(o *order) error {
 		return ErrNotPermitted
 	}
 	d.Quorum = max(d.Quorum, o.b.Threshold)
+	if o.kind.Decided {
+		d.Required = o.b.RequiredFor(o.OffenceClass, o.OffenceID)
+	}
 	d.raise(o)
 	return nil
 }
