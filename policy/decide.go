@@ -11,6 +11,7 @@ import (
 	cedar "github.com/cedar-policy/cedar-go"
 	"github.com/go-jose/go-jose/v4"
 
+	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/refusal"
 	"github.com/penname/penname/verifier/token"
 )
@@ -294,21 +295,32 @@ func (b *Bundle) authenticate(raw string) (*Warrant, *Authority, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	a, ok := b.authorities[w.Authority]
+	a, err := b.VerifyAuthority(signed, w.Authority, w.IssuedAt)
+	if err != nil {
+		return nil, nil, err
+	}
+	return w, a, nil
+}
+
+// VerifyAuthority checks that a document is signed by the authority with that id, with a key
+// that was valid at a time: else it is [ErrUnknownAuthority], [ErrSignerKey], or the refusal
+// of the document's format.
+func (b *Bundle) VerifyAuthority(signed *document.Signed, id string, at time.Time) (*Authority, error) {
+	a, ok := b.authorities[id]
 	if !ok {
-		return nil, nil, ErrUnknownAuthority
+		return nil, ErrUnknownAuthority
 	}
 	key, ok := a.keys[signed.KeyID]
 	if !ok {
-		return nil, nil, ErrSignerKey
+		return nil, ErrSignerKey
 	}
 	if err := signed.Verify(key.Public); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if !key.signs(w.IssuedAt) {
-		return nil, nil, ErrSignerKey
+	if !key.signs(at) {
+		return nil, ErrSignerKey
 	}
-	return w, a.Authority, nil
+	return a.Authority, nil
 }
 
 // judge asks the bundle's rules. Deny by default; a forbid outweighs any permit;
