@@ -99,10 +99,10 @@ func (f *CourtFile) Finish(r opening.Revealed, key *jose.JSONWebKey, at time.Tim
 }
 
 // Certify makes the certificate of what is in the folder, with its page, table and sheets, in
-// place of the one before. key signs it; nil: nobody does. What it says follows from the rest
-// of the folder alone, so that who signs can check it first.
-func (f *CourtFile) Certify(key *jose.JSONWebKey, at time.Time) error {
-	files, err := opening.Certify(os.DirFS(f.dir), key, at)
+// place of the one before. key signs it, see opening.Certify; nil: nobody does. What it says
+// follows from the rest of the folder alone, so that who signs can check it first.
+func (f *CourtFile) Certify(key *jose.JSONWebKey, at time.Time, inForce ...*policy.Bundle) error {
+	files, err := opening.Certify(os.DirFS(f.dir), key, at, inForce...)
 	if err != nil {
 		return err
 	}

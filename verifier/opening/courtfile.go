@@ -186,9 +186,10 @@ func (f *courtFile) restate() (*Opening, Statement, error) {
 }
 
 // Certify makes the certificate of a court file, which has everything but that: what else the
-// folder shall hold, by name. key signs it, at a time; nil: nobody does. The refusals are those
-// of [Verify], [ErrFileMissing], [ErrFileChanged] and [ErrSigner].
-func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time) (map[string][]byte, error) {
+// folder shall hold, by name. key signs it, at a time, and is one by the rules in the folder and
+// by inForce; nil: nobody does. The refusals are those of [Verify], [ErrFileMissing],
+// [ErrFileChanged] and [ErrSigner].
+func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time, inForce ...*policy.Bundle) (map[string][]byte, error) {
 	f := &courtFile{FS: folder}
 	if err := f.count(); err != nil {
 		return nil, ErrFileMissing.Because(err)
@@ -203,7 +204,7 @@ func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time) (map[string][]byt
 	s.Made = at.UTC().Truncate(time.Second)
 	signed := ""
 	if key != nil {
-		if s, signed, err = s.Sign(*key, f.bundles[len(f.bundles)-1]); err != nil {
+		if s, signed, err = s.sign(*key, append(slices.Clip(inForce), f.bundles[len(f.bundles)-1])...); err != nil {
 			return nil, err
 		}
 	}
@@ -259,7 +260,8 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	if !c.step(err, "the folder has a certificate") {
 		return c
 	}
-	if !c.step(f.count(), "the files of the folder can be read") {
+	if err := f.count(); err != nil {
+		c.step(err, "the files of the folder can be read")
 		return c
 	}
 	c.files(f, said)
@@ -389,7 +391,8 @@ func (c *CourtCheck) lawful(o *Opening, approvals int) {
 // derived holds what people read against the certificate.
 func (c *CourtCheck) derived(f *courtFile, s Statement, signed string) {
 	files, err := s.derived(signed)
-	if !c.step(err, "the page, the table and the sheets can be made again") {
+	if err != nil {
+		c.step(err, "the page, the table and the sheets can be made again")
 		return
 	}
 	whole := true
@@ -409,7 +412,7 @@ func (c *CourtCheck) derived(f *courtFile, s Statement, signed string) {
 		}
 	}
 	if whole {
-		c.step(nil, "the page, the table and the %d sheets say what the certificate says", len(sheets))
+		c.step(nil, "the page, the table and each sheet say what the certificate says")
 	}
 }
 

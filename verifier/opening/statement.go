@@ -26,7 +26,7 @@ var (
 	ErrStatement = refusal.New(refusal.Invalid, "opening.certificate_malformed",
 		"the certificate is not of the published form: it was changed or cut short; get another copy of the folder")
 	ErrSigner = refusal.New(refusal.Denied, "opening.signer",
-		"the key is not one of the authority that ordered this, by the rules in force, or is not valid today: no certificate was signed, the package is saved; sign with the court's key, or leave out --sign")
+		"the key is not one of the authority that ordered this, by the rules in the folder and those in force, or is not valid today: no certificate was signed, everything else is saved; sign with the court's key, and if that was replaced since, open the case again into a new folder")
 )
 
 var statementFormat = &document.Format{
@@ -255,9 +255,9 @@ func (s Statement) marshal() ([]byte, error) {
 	return document.Canonical(s)
 }
 
-// Sign signs the certificate as the authority that ordered, with a key that the newest of
-// the bundles names for it at that time: else it is [ErrSigner].
-func (s Statement) Sign(key jose.JSONWebKey, inForce *policy.Bundle) (Statement, string, error) {
+// sign signs the certificate as the authority that ordered, with a key that each of the
+// bundles names for it at that time: else it is [ErrSigner].
+func (s Statement) sign(key jose.JSONWebKey, inForce ...*policy.Bundle) (Statement, string, error) {
 	s.By = s.Court
 	payload, err := s.marshal()
 	if err != nil {
@@ -267,8 +267,10 @@ func (s Statement) Sign(key jose.JSONWebKey, inForce *policy.Bundle) (Statement,
 	if err != nil {
 		return s, "", err
 	}
-	if _, err := verifyStatement(raw, inForce); err != nil {
-		return s, "", ErrSigner.Because(errors.Unwrap(err))
+	for _, b := range inForce {
+		if _, err := verifyStatement(raw, b); err != nil {
+			return s, "", ErrSigner.Because(errors.Unwrap(err))
+		}
 	}
 	return s, raw, nil
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/penname/penname/escrow/requester"
 	"github.com/penname/penname/escrow/secretfile"
-	"github.com/penname/penname/policy"
 )
 
 func openingSign(p *program) *cobra.Command {
@@ -27,12 +26,12 @@ func openingSign(p *program) *cobra.Command {
 				return err
 			}
 			file := requester.OpenCourtFile(args[0])
-			found := file.Check([]*policy.Bundle{b}...)
+			found := file.Check(b)
 			if err := found.Refused(); err != nil {
 				fmt.Fprint(p.Stderr, found.String())
 				return err
 			}
-			if err := file.Certify(&k, p.Now()); err != nil {
+			if err := file.Certify(&k, p.Now(), b); err != nil {
 				return err
 			}
 			return p.print(map[string]string{"folder": args[0], "certificate": "certificate.jws"}, "signed: certificate.jws in "+args[0])
