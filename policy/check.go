@@ -44,8 +44,10 @@ type Given struct {
 	Evidence      []string         // each a compact JWS; nil: not at hand
 	Platforms     *Platforms       // of the registry; nil: not at hand
 	Countersigned []string         // with a signed warrant
+	Revocation    []string         // with a signed warrant: [Submission].Revocation
 
-	signed string // the warrant itself; "": nobody signed it yet
+	signed    string // the warrant itself; "": nobody signed it yet
+	certified bool   // with a certificate
 }
 
 // Checked is what [Bundle.Check] found.
@@ -91,11 +93,12 @@ func (b *Bundle) Check(w Warrant, given Given, at time.Time) Checked {
 		c.add("/authority", ErrUnknownAuthority)
 		a.Authority = &Authority{ID: w.Authority}
 	} else if k := given.Key; k != nil {
-		if named, ok := a.keys[k.KeyID]; !ok || !named.isPublicOf(*k) || !named.signs(w.IssuedAt) {
-			c.add("", ErrSignerKey)
+		if err := b.holds(a, *k, w.IssuedAt, at); err != nil {
+			c.add("", err)
 		}
 	}
 	c.order = b.order(&w, a.Authority, Facts{Platforms: given.Platforms}, at)
+	c.certified = given.certified
 	c.all(c.checkAddressed)
 	if c.kind.Name == "" || c.kind.Since > b.Version {
 		c.NotChecked = append(c.NotChecked, "all that depends on the kind")
@@ -124,9 +127,14 @@ func (b *Bundle) CheckSigned(raw string, given Given, at time.Time) Checked {
 	if err != nil {
 		return Checked{Faults: []Fault{{Error: refusal.Of(err)}}}
 	}
+	signed, _, err := openWarrant(raw)
+	if err == nil {
+		given.certified = len(signed.Certificates) > 0
+		err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, Span{at, at}, given.Revocation)
+	}
 	given.signed, given.Key = raw, nil
 	c := b.Check(*w, given, at)
-	if _, _, err := b.authenticate(raw); err != nil && !ErrUnknownAuthority.Is(err) {
+	if err != nil && !ErrUnknownAuthority.Is(err) {
 		c.Faults = slices.Insert(c.Faults, 0, Fault{Error: refusal.Of(err)})
 	}
 	return c
@@ -180,7 +188,7 @@ func (c *checking) checkAll() {
 	c.all(c.checkDigests)
 	if c.given.signed != "" {
 		hash := Hash(c.given.signed)
-		if _, err := c.checkCountersigned(c.given.Countersigned, hash); err != nil {
+		if _, err := c.checkCountersigned(Submission{Countersigned: c.given.Countersigned, Revocation: c.given.Revocation}, hash); err != nil {
 			c.add("", err)
 		}
 	}

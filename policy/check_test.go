@@ -18,7 +18,7 @@ import (
 // code, whatever else it found. What it allows has no fault, but that somebody must be told first.
 func checkTellsBefore(t testing.TB, s Submission, b *Bundle, known Facts, at time.Time, filed Decision) {
 	t.Helper()
-	given := Given{Evidence: append([]string{}, s.Evidence...), Platforms: known.Platforms, Countersigned: s.Countersigned}
+	given := Given{Evidence: append([]string{}, s.Evidence...), Platforms: known.Platforms, Countersigned: s.Countersigned, Revocation: s.Revocation}
 	if known.Earlier != nil {
 		given.Earlier = known.Earlier.Warrant
 	}
@@ -46,19 +46,27 @@ func checkTellsBefore(t testing.TB, s Submission, b *Bundle, known Facts, at tim
 
 // Codes of the intake of warrants that no check of a draft can find, and why.
 var notOfADraft = map[string]string{
-	"warrant.unsigned":             "of a signed one: TestCheckOfASignedWarrant",
-	"warrant.bad_signature":        "of a signed one: TestCheckOfASignedWarrant",
-	"warrant.malformed":            "of a signed one; of a draft it is warrant.bad_draft",
-	"warrant.countersignature":     "of a signed one: every filing in TestOrdersUnderTheCatalogue and its neighbours is checked too",
-	"warrant.not_joint":            "likewise",
-	"warrant.not_validated":        "likewise; of a draft the command says who has to sign with it",
-	"warrant.stopped":              "of a case that is recorded",
-	"warrant.platform_too_new":     "of the registry: TestEvidenceIsJudgedByTheRegistry",
-	"warrant.platform_key_too_new": "likewise",
-	"warrant.platform_key_stolen":  "likewise",
-	"warrant.platform_retired":     "likewise",
-	"warrant.platform_stopped":     "likewise",
-	"warrant.rule_failed":          "of a bundle that has a broken rule: TestRuleThatFails and its neighbours go by the same code",
+	"warrant.unsigned":                   "of a signed one: TestCheckOfASignedWarrant",
+	"warrant.bad_signature":              "of a signed one: TestCheckOfASignedWarrant",
+	"warrant.malformed":                  "of a signed one; of a draft it is warrant.bad_draft",
+	"warrant.countersignature":           "of a signed one: every filing in TestOrdersUnderTheCatalogue and its neighbours is checked too",
+	"warrant.not_joint":                  "likewise",
+	"warrant.not_validated":              "likewise; of a draft the command says who has to sign with it",
+	"warrant.certificate_header":         "of a certificate, which is checked with the signature",
+	"warrant.certificate_not_registered": "likewise",
+	"warrant.signing_time":               "likewise",
+	"warrant.certificate_not_valid":      "likewise",
+	"warrant.certificate_expired":        "likewise",
+	"warrant.revocation_list":            "likewise",
+	"warrant.certificate_revoked":        "likewise",
+	"warrant.revocation_unknown":         "likewise",
+	"warrant.stopped":                    "of a case that is recorded",
+	"warrant.platform_too_new":           "of the registry: TestEvidenceIsJudgedByTheRegistry",
+	"warrant.platform_key_too_new":       "likewise",
+	"warrant.platform_key_stolen":        "likewise",
+	"warrant.platform_retired":           "likewise",
+	"warrant.platform_stopped":           "likewise",
+	"warrant.rule_failed":                "of a bundle that has a broken rule: TestRuleThatFails and its neighbours go by the same code",
 }
 
 // TestCheckFindsEveryCode: each code for which filing can refuse what a draft says is found in

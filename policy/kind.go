@@ -18,6 +18,7 @@ const (
 	Annulment     = proof.Annulment
 	Validation    = proof.Validation
 	Suspension    = proof.Suspension
+	Ruling        = proof.Ruling
 	Link          = proof.Link
 )
 
@@ -73,6 +74,7 @@ var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Withdrawal), Since: 1, Earliers: standing, reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Annulment), Since: 5, Earliers: standing, reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Validation), Since: 5, Earliers: []string{Emergency}, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Ruling), Since: 5, Earliers: []string{Production, Emergency, Suspension, Link}, reasons: rulingReasons},
 	{WarrantKind: proof.WarrantKindOf(Suspension), Since: 5, Clock: ClockOpen, Evidence: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Link), Since: 5, Clock: ClockOpen, Answered: true, Evidence: true, One: true, More: true, reasons: orderReasons},
 }
@@ -111,6 +113,14 @@ func noteReasons(w *Warrant, b *Bundle) []string {
 	at := blank([][2]string{{"/file_number", w.FileNumber}, {"/grounds", w.Grounds}})
 	if b.OffenceClass(w.OffenceClass) == nil {
 		at = append(at, "/offence_class")
+	}
+	return at
+}
+
+func rulingReasons(w *Warrant, b *Bundle) []string {
+	at := noteReasons(w, b)
+	if w.Ruling == nil {
+		at = append(at, "/ruling")
 	}
 	return at
 }

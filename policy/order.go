@@ -30,6 +30,7 @@ type order struct {
 	known     Facts
 	at        time.Time
 	targets   []TargetDecision
+	certified bool // a certificate signed it, or a countersignature
 }
 
 func (b *Bundle) order(w *Warrant, a *Authority, known Facts, at time.Time) *order {
@@ -118,7 +119,7 @@ func (o *order) checkAddressed() []check {
 
 // saysMore reports whether a warrant has members that are only under bundles since version 5.
 func (w *Warrant) saysMore() bool {
-	return w.OffenceID != "" || w.Recognises != nil || w.DatedBack != "" || len(w.Jointly) > 0 || w.Requester.OrganisationID != "" ||
+	return w.OffenceID != "" || w.Recognises != nil || w.DatedBack != "" || len(w.Jointly) > 0 || w.Ruling != nil || w.Requester.OrganisationID != "" ||
 		slices.ContainsFunc(w.Targets, func(t Target) bool { return t.Role != "" })
 }
 
@@ -397,6 +398,8 @@ func (o *order) mayActOn(issued string) bool {
 	switch o.Kind {
 	case Annulment:
 		return slices.Contains(o.authority.Over, issued)
+	case Ruling:
+		return o.Authority == issued || slices.Contains(o.authority.Over, issued)
 	case Validation:
 		by := o.b.Authority(issued)
 		return by != nil && o.b.validates(o.Authority, by)
@@ -423,19 +426,24 @@ func (b *Bundle) countersigns(id string, w *Warrant, issued *Authority) bool {
 // checkCountersigned checks the countersignatures, each of which somebody must have given,
 // and reports whether the warrant is validated: Regulation (EU) 2023/1543, Art. 4. An
 // emergency may be recorded without.
-func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bool, err error) {
+func (o *order) checkCountersigned(s Submission, hash [32]byte) (validated bool, err error) {
 	if o.b.Version < 5 {
-		if len(signed) > 0 {
+		if len(s.Countersigned) > 0 {
 			return false, ErrCountersigned
 		}
 		return true, nil
 	}
 	by := make(map[string]bool)
-	for _, raw := range signed {
-		w, a, err := o.b.authenticate(raw)
+	for _, raw := range s.Countersigned {
+		signed, w, err := openWarrant(raw)
+		if err == nil {
+			err = o.b.VerifyAuthority(signed, w.Authority, w.IssuedAt, o.known.recorded(o.Kind, o.at), s.Revocation)
+		}
 		if err != nil {
 			return false, ErrCountersigned.Because(err)
 		}
+		o.certified = o.certified || len(signed.Certificates) > 0
+		a := o.b.authorities[w.Authority].Authority
 		c := o.b.order(w, a, Facts{RecordedAt: o.known.RecordedAt}, o.countersignedAt(w))
 		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !o.b.countersigns(a.ID, o.Warrant, o.authority) {
 			return false, ErrCountersigned
@@ -444,6 +452,9 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 			return false, ErrCountersigned.Because(err)
 		}
 		by[a.ID] = true
+	}
+	if len(s.Revocation) > 0 && !o.certified {
+		return false, ErrRevocationList // nobody needs it here
 	}
 	for _, id := range o.Jointly {
 		if !by[id] {
