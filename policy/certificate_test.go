@@ -69,7 +69,7 @@ func opened(t testing.TB, raw string) *document.Signed {
 
 // Each key and algorithm that is taken, and no other: which one a header names never decides
 // how a key of another kind is used.
-func TestR01AlgorithmOfACertificate(t *testing.T) {
+func TestT02AlgorithmOfACertificate(t *testing.T) {
 	c := newCertified(t)
 	w, evidence := c.production(t)
 	k := rsaKey(t, 2048)
@@ -106,7 +106,7 @@ func decode(t testing.TB, s string) string {
 }
 
 // Who certified a key gives it no power, and a registered key none without its certificate.
-func TestR02CertificateOfSomebodyElse(t *testing.T) {
+func TestL02CertificateOfSomebodyElse(t *testing.T) {
 	c := newCertified(t)
 	w, evidence := c.production(t)
 	lists := []string{c.between.list(t), c.root.list(t)}
@@ -135,7 +135,7 @@ func TestR02CertificateOfSomebodyElse(t *testing.T) {
 }
 
 // A chain is what it says, in its order, and short.
-func TestR03ChainOfCertificates(t *testing.T) {
+func TestL03ChainOfCertificates(t *testing.T) {
 	c := newCertified(t)
 	w, evidence := c.production(t)
 	lists := []string{c.between.list(t), c.root.list(t)}
@@ -192,7 +192,7 @@ func TestR03ChainOfCertificates(t *testing.T) {
 }
 
 // What the header says beside the certificates contradicts nothing and promises nothing.
-func TestR04HeaderOfACertificate(t *testing.T) {
+func TestT07HeaderOfACertificate(t *testing.T) {
 	c := newCertified(t)
 	s := c.filing(t)
 	parts := strings.Split(s.Warrant, ".")
@@ -268,7 +268,7 @@ func TestCertificateWithSigT(t *testing.T) {
 }
 
 // A signer's own time binds nobody: the leaf's decides, and what is said beside has to fit.
-func TestR05BackdatedByCertificate(t *testing.T) {
+func TestL03BackdatedByCertificate(t *testing.T) {
 	c := newCertified(t)
 	w, evidence := c.production(t)
 	over := c.between.signerFor(t, c.key.Public(), courtsIdentifier, func(l *x509.Certificate) { l.NotBefore, l.NotAfter = now.AddDate(-1, 0, 0), now.AddDate(0, 0, -1) })
@@ -294,7 +294,7 @@ func TestR05BackdatedByCertificate(t *testing.T) {
 
 // Unknown is refused: only a list that speaks for this certificate, of that time, by who
 // issued it, says that it is not revoked.
-func TestR06Revocation(t *testing.T) {
+func TestL03Revocation(t *testing.T) {
 	c := newCertified(t)
 	s := c.filing(t)
 	good := c.root.list(t)
