@@ -36,7 +36,7 @@ var mayImport = map[string][]string{
 	"policy/rehearsal":     {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // signs what counts nowhere, to try rules
 
 	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
-	"escrow/pkcs11":         {"verifier/refusal"}, // devices, in builds with its tag
+	"escrow/pkcs11":         {"verifier/refusal"},                                                                      // devices, in builds with its tag
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/exhibit":        {"policy", "verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/seal/threshold": {"verifier/refusal"},
