@@ -85,6 +85,10 @@ type Bundle struct {
 
 	// Since version 5, and optional: whose certificates authorities may sign with.
 	CertificateAuthorities []CertificateAuthority `json:"certificate_authorities,omitempty"`
+	// Since version 5, and optional: who must be among those who approve, and which programs
+	// are the released ones.
+	Required []Required `json:"required,omitempty"`
+	Programs []Program  `json:"programs,omitempty"`
 
 	raw         []byte
 	hash        string
@@ -95,6 +99,7 @@ type Bundle struct {
 	registry    document.KeySet
 	authorities map[string]signers
 	custodians  map[string]*document.Key
+	alternates  map[string]seated // by their ids
 	reviewers   map[string]*document.Key
 	recipients  map[string]bool // custodians' recipients, as delivery keys
 	entities    cedar.EntityMap // authorities, classes of offences and kinds of warrants, as rules see them
@@ -202,6 +207,11 @@ type Custodian struct {
 
 	// Since version 5: the id of Organisation.
 	OrganisationID string `json:"organisation_id,omitempty"`
+
+	// Since version 5, and optional: what they are ("judge", "bar", "ombudsman"), see
+	// [Required], and who steps in for them.
+	Role       string      `json:"role,omitempty"`
+	Alternates []Alternate `json:"alternates,omitempty"`
 }
 
 // signers are an authority's keys by kid.
@@ -322,6 +332,7 @@ func (b *Bundle) compile() error {
 		func() error { return b.compileRegistry(owners) },
 		func() error { return b.compileAuthorities(owners) }, b.checkPowers,
 		func() error { return b.compileCustodians(owners) }, b.checkRecipients,
+		func() error { return b.compileAlternates(owners) }, b.checkRequired, b.checkPrograms,
 		func() error { return b.compileReviewers(owners) },
 	} {
 		if err := step(); err != nil {
@@ -587,11 +598,14 @@ func (b *Bundle) compileCustodians(owners keyOwners) error {
 func (b *Bundle) PostSpan() time.Duration { return time.Duration(b.PostSpanHours) * time.Hour }
 
 // Recipients are those that exhibits are encrypted to besides the requester: the
-// custodians' in the bundle's order, none before version 4.
+// custodians' and their alternates' in the bundle's order, none before version 4.
 func (b *Bundle) Recipients() (all []string) {
 	for _, c := range b.Custodians {
 		if c.Recipient != "" {
 			all = append(all, c.Recipient)
+		}
+		for _, a := range c.Alternates {
+			all = append(all, a.Recipient)
 		}
 	}
 	return all

@@ -160,6 +160,7 @@ type Decision struct {
 	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
 	OverDaily    bool          // when allowed: the authority is over its daily number, so that all custodians must approve
+	Required     []Required    // when allowed: who must be among them
 	NoticePeriod time.Duration // when allowed: how long to wait after the warrant is logged
 }
 
@@ -195,7 +196,7 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 	o := b.order(w, a, known, at)
 	o.certified = len(signed.Certificates) > 0
 	d.Warrant, d.Authority, d.Offence = w, a, o.offence
-	if err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets, o.checkEarlier); err != nil {
+	if err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets, o.checkFollows); err != nil {
 		return d.refuse(err)
 	}
 	if d.Validated, err = o.checkCountersigned(s, d.WarrantHash); err != nil {
@@ -222,71 +223,6 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		d.Exhibits = v.exhibits
 	}
 	return d
-}
-
-// BeforeSigning judges a warrant that nobody signed yet, as [Decide] will under b once
-// it is signed with key: all that can be known without its evidence and countersignatures. What
-// no registrar of this release serves, because the person is to be told first, is refused too.
-// earlier is the warrant that it names, a compact JWS; empty: it is not at hand, and not
-// asked about. A target that will be refused refuses it. Of the Decision only
-// Allowed, Refusal, Rules, Grounds and the Refusal of each of Targets are set.
-func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at time.Time) Decision {
-	var d Decision
-	w.normalise()
-	if err := w.wellFormed(); err != nil {
-		return d.refuse(ErrDraft.Because(err))
-	}
-	a, ok := b.authorities[w.Authority]
-	if !ok {
-		return d.refuse(ErrUnknownAuthority)
-	}
-	if err := b.holds(a, key, w.IssuedAt, at); err != nil {
-		return d.refuse(err)
-	}
-	o := b.order(&w, a.Authority, Facts{}, at)
-	err := o.run(o.checkAddressed, o.checkTime, o.checkDated, o.checkReasons, o.checkOffence, o.checkTargets)
-	if err == nil && earlier != "" {
-		err = o.mayFollow(earlier)
-	}
-	if err == nil {
-		o.checkDigests()
-		d.Targets = o.targets
-		err = o.wholly()
-		for _, t := range o.targets {
-			if err == nil && t.Refusal != nil {
-				err = t.Refusal
-			}
-		}
-	}
-	if err == nil {
-		err = o.run(o.checkRequester, o.checkOrganisation, o.checkSecrecy, o.checkFields)
-	}
-	if err == nil {
-		judged := Decision{Validated: true} // it can be by the time it is filed
-		err = judged.judge(o)
-		d.Rules, d.Grounds = judged.Rules, judged.Grounds
-		if err == nil && o.kind.Decided && judged.NoticePeriod > 0 {
-			err = ErrNoticeFirst
-		}
-	}
-	if err != nil {
-		return d.refuse(err)
-	}
-	d.Allowed = true
-	return d
-}
-
-// mayFollow is what can be known before a warrant is signed that is about an earlier one: of
-// a validation, which can also be filed with that one, whether it will count.
-func (o *order) mayFollow(earlier string) error {
-	if w, err := ParseUnverified(earlier); err == nil && o.Kind == Validation {
-		if issued := o.b.Authority(w.Authority); issued == nil || !o.b.countersigns(o.Authority, w, issued) {
-			return ErrEarlierAuthority
-		}
-		return nil
-	}
-	o.known.Earlier = &Recorded{Warrant: earlier}
-	return o.checkEarlier()
 }
 
 // signs reports whether the key was valid at a time.
@@ -335,6 +271,9 @@ func (d *Decision) judge(o *order) error {
 		return ErrNotPermitted
 	}
 	d.Quorum = max(d.Quorum, o.b.Threshold)
+	if o.kind.Decided {
+		d.Required = o.b.RequiredFor(o.OffenceClass, o.OffenceID)
+	}
 	d.raise(o)
 	return nil
 }
