@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/exhibit"
 	"github.com/penname/penname/escrow/registrar"
 	"github.com/penname/penname/escrow/secretfile"
@@ -63,12 +64,12 @@ func withExhibits(ctx context.Context, r *registrar.Client, st registrar.CaseSta
 }
 
 func warrantFile(p *program) *cobra.Command {
-	var evidence, countersigned []string
+	var evidence, countersigned, revocation []string
 	var folder string
 	c := leaf("file WARRANT", "File a signed warrant of any kind with the registrar",
 		"escrow warrant file warrant.jws --evidence threats.jws --exhibits threats --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			s, err := p.submission(args[0], evidence, countersigned)
+			s, err := p.submission(args[0], evidence, countersigned, revocation)
 			if err != nil {
 				return err
 			}
@@ -114,12 +115,14 @@ func warrantFile(p *program) *cobra.Command {
 		})
 	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line, or a folder with such files (*.jws); can be given again")
 	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
+	c.Flags().StringArrayVar(&revocation, "revocation", nil, "where a certificate signed: list of revoked certificates (CRL), by who issued it, and one for each authority between it and a registered one; can be given again")
 	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name (default: that of --evidence, if it is one); they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
 }
 
-// submission reads a warrant, its evidence and its countersignatures.
-func (p *program) submission(warrant string, evidence, countersigned []string) (s policy.Submission, err error) {
+// submission reads a warrant, its evidence, its countersignatures and the lists of revoked
+// certificates.
+func (p *program) submission(warrant string, evidence, countersigned, revocation []string) (s policy.Submission, err error) {
 	b, err := p.readFile(warrant)
 	if err != nil {
 		return s, err
@@ -132,8 +135,27 @@ func (p *program) submission(warrant string, evidence, countersigned []string) (
 		}
 		s.Countersigned = append(s.Countersigned, strings.TrimSpace(string(b)))
 	}
+	if s.Revocation, err = p.revocationLists(revocation); err != nil {
+		return s, err
+	}
 	s.Evidence, err = p.evidence(evidence)
 	return s, err
+}
+
+// revocationLists reads files of lists of revoked certificates.
+func (p *program) revocationLists(names []string) (lists []string, err error) {
+	for _, name := range names {
+		b, err := p.readFile(name)
+		if err != nil {
+			return nil, err
+		}
+		l, err := policy.ParseRevocationList(b)
+		if err != nil {
+			return nil, shell.InFile(name, 0, err)
+		}
+		lists = append(lists, l)
+	}
+	return lists, nil
 }
 
 // exhibits are what is to be sent with a warrant.
