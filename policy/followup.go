@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -71,4 +72,43 @@ func (b *Bundle) Countersigners(w *Warrant) []string {
 		who = append(who, strings.Join(a.ValidatedBy, " or "))
 	}
 	return who
+}
+
+// Inquiry is an authority's request to be shown what only it and custodians may read of a case.
+type Inquiry struct {
+	At        time.Time `json:"at"`
+	Audience  string    `json:"audience"` // the registrar's origin
+	Authority string    `json:"authority"`
+	Case      string    `json:"case"` // "": which cases it has
+}
+
+func (q *Inquiry) normalise() { q.At = seconds(q.At) }
+
+// inquiryLasts is for how long an inquiry is answered, once.
+const inquiryLasts = time.Minute
+
+// SignInquiry returns the compact JWS of q.
+func SignInquiry(key jose.JSONWebKey, q Inquiry) (string, error) {
+	payload, err := marshal(q)
+	if err != nil {
+		return "", ErrInquiry
+	}
+	return inquiryFormat.Sign(key, payload)
+}
+
+// VerifyInquiry checks that an authority of the bundle signed an inquiry just now. That it is
+// answered once is for the caller to see to. revocation are lists of revoked certificates, if
+// it has a certificate.
+func (b *Bundle) VerifyInquiry(raw string, at time.Time, revocation ...string) (*Inquiry, error) {
+	signed, q, err := open[Inquiry](inquiryFormat, raw)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := b.VerifyAuthority(signed, q.Authority, at, Seen{Span{at, at}, revocation}); err != nil {
+		return nil, err
+	}
+	if q.Audience != b.Registrar || q.At.After(at.Add(clockSkew)) || at.Sub(q.At) > clockSkew+inquiryLasts {
+		return nil, ErrInquiry
+	}
+	return q, nil
 }
