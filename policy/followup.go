@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"cmp"
+	"crypto/rand"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -80,6 +82,7 @@ type Inquiry struct {
 	Audience  string    `json:"audience"` // the registrar's origin
 	Authority string    `json:"authority"`
 	Case      string    `json:"case"` // "": which cases it has
+	ID        string    `json:"id"`   // so that two of one second are two; SignInquiry makes one
 }
 
 func (q *Inquiry) normalise() { q.At = seconds(q.At) }
@@ -89,6 +92,7 @@ const inquiryLasts = time.Minute
 
 // SignInquiry returns the compact JWS of q.
 func SignInquiry(key jose.JSONWebKey, q Inquiry) (string, error) {
+	q.ID = cmp.Or(q.ID, rand.Text())
 	payload, err := marshal(q)
 	if err != nil {
 		return "", ErrInquiry
