@@ -19,6 +19,7 @@ const (
 	Validation    = proof.Validation
 	Suspension    = proof.Suspension
 	Link          = proof.Link
+	Redelivery    = proof.Redelivery
 )
 
 // Clock says what time does to a recorded warrant.
@@ -48,7 +49,7 @@ type Kind struct {
 
 	Since    int      // version of the bundle from which on there is such a kind
 	Earliers []string // kinds of the earlier warrant that it is about, or may follow up
-	Follows  bool     // may name an earlier warrant that it is not about: which it follows up
+	Follows  bool     // may name an earlier warrant that it is not about: which it follows up; must, if it repeats that (As)
 	Clock    Clock    // what starts when it is recorded
 	Answered bool     // an answer goes to the requester: it needs a delivery key; no other kind has one
 	Evidence bool     // needs the platform's evidence of each target; no other kind has any
@@ -59,7 +60,7 @@ type Kind struct {
 	reasons func(w *Warrant, b *Bundle) bool
 }
 
-var standing = []string{Production, Emergency, Preservation, Suspension, Link}
+var standing = []string{Production, Emergency, Preservation, Suspension, Link, Redelivery}
 
 var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Production), Since: 1, Follows: true, Earliers: []string{Production, Emergency, Preservation, Extension}, Clock: ClockOpen,
@@ -74,6 +75,7 @@ var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Validation), Since: 5, Earliers: []string{Emergency}, reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Suspension), Since: 5, Clock: ClockOpen, Evidence: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Link), Since: 5, Clock: ClockOpen, Answered: true, Evidence: true, One: true, More: true, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(Redelivery), Since: 5, Follows: true, Earliers: []string{Production}, Clock: ClockOpen, Answered: true, Evidence: true, reasons: orderReasons},
 }
 
 // KindOf returns the kind of that name. If there is none it is the zero Kind,

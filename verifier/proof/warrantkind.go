@@ -16,6 +16,7 @@ const (
 	Validation    = "validation"   // validates an earlier warrant, or joins in it
 	Suspension    = "suspension"   // suspends pen names on a platform; opens nothing
 	Link          = "link"         // names all pen names of one person to the requester; opens nothing else
+	Redelivery    = "redelivery"   // opens again what a production ordered, for another key of its requester
 )
 
 // WarrantKind is what the log and its auditors must know of a kind of warrant.
@@ -29,6 +30,7 @@ type WarrantKind struct {
 	Stops   bool   // ends that case
 	Part    bool   // may be about some targets of that case; names none of its own
 	Holds   bool   // keeps records until a day that its leaf says
+	As      string // it repeats an order of that kind: the rules judge it so, and its targets are counted there alone
 	Timed   bool   // counts by a clock of hours: its leaves are dated to the second
 }
 
@@ -51,6 +53,7 @@ var warrantKinds = []WarrantKind{
 	{Name: Validation, Earlier: true, Timed: true},
 	{Name: Suspension, Decided: true, Targets: true},
 	{Name: Link, Decided: true, Targets: true},
+	{Name: Redelivery, Decided: true, Opens: true, Targets: true, As: Production},
 }
 
 // WarrantKindOf returns the kind of that name, or the zero WarrantKind, which
