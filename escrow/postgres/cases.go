@@ -258,8 +258,8 @@ func sameCounts(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) err
 // index of that day, or of 31 days, alone.
 var filedSQL = `
 	SELECT (SELECT count(*) FROM cases WHERE authority = $1 AND day = $3 AND recorded_leaf < $4 AND kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + `),
-	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE authority = $1 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + decidedKinds + `),
-	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE requester = $2 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + decidedKinds + `)`
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE authority = $1 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + countedKinds + `),
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE requester = $2 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + countedKinds + `)`
 
 func countFiled(ctx context.Context, q querier, authority, requester string, day time.Time, before int64) (f policy.Filed, err error) {
 	rows, err := q.Query(ctx, filedSQL, authority, requester, day.UTC().Truncate(24*time.Hour), before)
@@ -378,6 +378,7 @@ func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql strin
 // Kinds of warrants, as SQL has them.
 var (
 	decidedKinds = kindsSQL(func(k policy.Kind) bool { return k.Decided })
+	countedKinds = kindsSQL(func(k policy.Kind) bool { return k.Decided && k.As == "" })                   // a redelivery's targets were counted before
 	closedKinds  = kindsSQL(func(k policy.Kind) bool { return k.Decided && !k.Opens })                     // decided, and open nothing
 	endingKinds  = kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone && !k.Earlier }) // run out
 )

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/penname/penname/verifier/document"
 )
@@ -20,18 +21,39 @@ import (
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"short": func(s string, n int) string {
-		return shorten(strings.Join(strings.Fields(document.Visible(s)), " "), n)
-	},
-	"join": func(all []string) string { return strings.Join(all, ", ") },
-	"more": func(n, shown int) int { return n - shown },
-	"day":  func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
-	"time": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+	"short": short,
+	"join":  func(all []string) string { return strings.Join(all, ", ") },
+	"more":  func(n, shown int) int { return n - shown },
+	"day":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 }).Parse(pageText))
 
-// shownPosts is how many posts of one person are on the page: what it says of each is bounded
-// too, so that a person has one page of A4.
-const shownPosts = 2
+// How much of one person is on the page: what it says of each is bounded too, by [short], so
+// that a person has one page of A4.
+const (
+	shownPosts  = 2
+	shownFields = 6
+)
+
+// short is the beginning of a text on one line, as wide as n small letters at most.
+func short(s string, n int) string {
+	s = strings.Join(strings.Fields(document.Visible(s)), " ")
+	wide := 0.0
+	for i, r := range s {
+		switch {
+		case r >= 0x1100 || strings.ContainsRune("WMwm@%", r):
+			wide += 2
+		case unicode.IsUpper(r) || r > unicode.MaxASCII:
+			wide += 1.4
+		default:
+			wide++
+		}
+		if wide > float64(n) {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
 
 type page struct {
 	Statement
@@ -68,7 +90,9 @@ func (s Statement) page(persons ...Person) ([]byte, error) {
 	for _, said := range s.Proofs.BadShares {
 		view.Known = append(view.Known, "Signed for a wrong share, says the requester: "+said)
 	}
-	view.Known = view.Known[:min(len(view.Known), 2)]
+	if n := len(view.Known); n > 1 {
+		view.Known = []string{fmt.Sprintf("%d warnings, in certificate.json, of which the first: %s", n, view.Known[0])}
+	}
 	for _, p := range persons {
 		view.People = append(view.People, s.pagePerson(p))
 	}
@@ -85,7 +109,8 @@ func (s Statement) pagePerson(p Person) pagePerson {
 			v.Who = s.names(s.Proofs.Custodians)
 		}
 	}
-	for _, name := range p.fields() {
+	names := p.fields()
+	for _, name := range names[:min(len(names), shownFields)] {
 		v.Fields = append(v.Fields, pageField{name, p.Identity[name]})
 	}
 	for i, post := range p.Posts[:min(len(p.Posts), shownPosts)] {

@@ -120,6 +120,8 @@ var whyNot = map[string]string{
 	"expired":    "the order ran out before it was released",
 }
 
+const saysRegistrar = ", says the registrar"
+
 // state is what the folder of an opening comes to. exhibit returns what is there of an
 // exhibit, or nil.
 func (o *Opening) state(r Revealed, exhibit func(x CertifiedExhibit) []byte) (s Statement, err error) {
@@ -180,7 +182,7 @@ func (o *Opening) person(i int, shown map[int]RevealedTarget, exhibit func(x Cer
 	r, is := shown[i]
 	switch {
 	case t.Sealed == nil && !is:
-		p.Why = cmp.Or(whyNot[p.State], "it was not released")
+		p.Why = cmp.Or(whyNot[p.State], "it was not released") + saysRegistrar
 	case t.Sealed == nil || t.Barred != nil && is:
 		return p, ErrPackage
 	case t.Barred != nil:
