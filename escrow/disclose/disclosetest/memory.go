@@ -42,6 +42,8 @@ type Memory struct {
 
 	platforms []policy.LoggedPlatform // by their leaves
 	exhibits  map[exhibitKey][]byte
+
+	statements []disclose.Statement
 }
 
 // round is one of a case, counted from 0.
@@ -134,9 +136,18 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 			return disclose.Case{}, err
 		}
 	}
+	asked := -1
+	if l := change.Later; l != nil && l.Ruling != nil && l.Ruling.Outcome == policy.Answered {
+		if asked = m.question(earlier.ID, l.Ruling.Digest); asked < 0 {
+			return disclose.Case{}, disclose.ErrNoQuestion
+		}
+	}
 	index, err := m.append(leaf)
 	if err != nil {
 		return disclose.Case{}, err
+	}
+	if asked >= 0 {
+		m.statements[asked].Answer = c.Submission.Warrant
 	}
 	if earlier != nil {
 		change.Later.Leaf = index
@@ -444,6 +455,7 @@ func (m *Memory) DropExhibits(_ context.Context, now time.Time) (cases int, err 
 	defer m.mu.Unlock()
 	for i := range m.cases {
 		c := &m.cases[i]
+		m.dropSaid(c, now)
 		open := slices.Contains([]disclose.State{disclose.Recorded, disclose.Authorised, disclose.Released}, c.State)
 		if open || len(c.Exhibits) == 0 || now.Before(m.until(c)) {
 			continue
