@@ -21,6 +21,7 @@ import (
 	"github.com/emersion/go-sasl"
 	"github.com/emersion/go-smtp"
 
+	"github.com/penname/penname/escrow/escrowtest/fuzzing"
 	. "github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/mail/mailtest"
 )
@@ -50,7 +51,7 @@ func FuzzAddress(f *testing.F) {
 	for _, seed := range []string{"jo@example.org", "jo@example.org\r\nDATA", "a+b@c.d", "\"x\"@y.z", "é@é.é"} {
 		f.Add(seed)
 	}
-	f.Fuzz(func(t *testing.T, text string) {
+	fuzzing.Run(f, func(t *testing.T, text string) {
 		a, err := ParseAddress(text)
 		if err != nil {
 			return
@@ -133,12 +134,9 @@ func TestMailsSayNothing(t *testing.T) {
 
 // independent is a mail server by other people.
 type independent struct {
-	address string
 	mu      sync.Mutex
 	took    []mailtest.Delivered
 }
-
-func (i *independent) Address() string { return i.address }
 
 func (i *independent) Delivered() []mailtest.Delivered {
 	i.mu.Lock()
@@ -200,7 +198,7 @@ func TestMailServersConform(t *testing.T) {
 		mailtest.TestServer(t, func(t *testing.T, c *tls.Certificate) mailtest.Started {
 			s := &mailtest.Server{Certificate: c, User: "penname", Password: "secret"}
 			s.Start(t)
-			return s
+			return mailtest.Started{Address: s.Address(), Delivered: s.Delivered}
 		})
 	})
 	t.Run("go-smtp", func(t *testing.T) {
@@ -212,10 +210,9 @@ func TestMailServersConform(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			i.address = ln.Addr().String()
 			go s.Serve(ln) //nolint:errcheck // ends with the test
 			t.Cleanup(func() { s.Close() })
-			return i
+			return mailtest.Started{Address: ln.Addr().String(), Delivered: i.Delivered}
 		})
 	})
 }

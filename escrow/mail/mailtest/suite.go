@@ -41,16 +41,16 @@ func Certificate(t testing.TB) (*tls.Certificate, *x509.CertPool) {
 
 // Started is a mail server that a suite talks to: it wants STARTTLS with this certificate
 // and the user "penname" with the password "secret", and knows no address at nowhere.example.
-type Started interface {
-	Address() string
-	Delivered() []Delivered
+type Started struct {
+	Address   string
+	Delivered func() []Delivered
 }
 
 // TestServer is the suite of mail servers: [Server] behaves as a real one does.
 func TestServer(t *testing.T, start func(*testing.T, *tls.Certificate) Started) {
 	certificate, roots := Certificate(t)
 	s := start(t, certificate)
-	client := mail.Server{Address: s.Address(), Roots: roots, User: "penname", Password: "secret", From: "penname@penname.example", Host: "penname.example"}
+	client := mail.Server{Address: s.Address, Roots: roots, User: "penname", Password: "secret", From: "penname@penname.example", Host: "penname.example"}
 	ctx := t.Context()
 	text := mail.Message(mail.Letter{ID: [16]byte{1}, Kind: mail.Notice, To: "jo@example.org"}, client.From, "https://penname.example", time.Unix(1_790_000_000, 0))
 	text = append(text, "..\r\n.\r\n.x\r\n"...) // lines that SMTP itself uses
