@@ -228,10 +228,10 @@ func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time, inForce ...*polic
 
 // CourtCheck is what a check of a court file found.
 type CourtCheck struct {
-	Holds     bool        `json:"holds"` // every step
-	Steps     []CourtStep `json:"steps"`
-	Unknown   []string    `json:"cannot_be_known"`
-	CourtCertificate *CourtCertificate  `json:"certificate,omitempty"` // as it is in the folder, believed or not
+	Holds       bool              `json:"holds"` // every step
+	Steps       []CourtStep       `json:"steps"`
+	Unknown     []string          `json:"cannot_be_known"`
+	Certificate *CourtCertificate `json:"certificate,omitempty"` // as it is in the folder, believed or not
 
 	refused error // of the first step that does not hold
 }
@@ -271,7 +271,7 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	f, c := &courtFile{FS: folder}, &CourtCheck{Unknown: slices.Clone(unknown)}
 	defer func() { c.Holds = c.refused == nil }()
 	said, signed, err := f.statement()
-	c.CourtCertificate = said
+	c.Certificate = said
 	if !c.step(err, "the folder has a certificate") {
 		return c
 	}
