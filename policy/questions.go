@@ -40,7 +40,7 @@ func (i *Interview) kind() Kind { return KindOf(i.w.Kind) }
 func (i *Interview) askKind() []*Question {
 	q := &Question{Name: "kind", Text: "What is ordered?", Default: Production}
 	for _, k := range kinds {
-		if k.Evidence && k.Since <= i.Bundle.Version && (!k.One || len(i.w.Targets) == 1) {
+		if k.Evidence && k.As == "" && k.Since <= i.Bundle.Version && (!k.One || len(i.w.Targets) == 1) {
 			q.Choices = append(q.Choices, Choice{k.Name, orderTitles[k.Name]})
 		}
 	}

@@ -129,6 +129,13 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 			d.Allowed, d.Refusal = false, refused
 		}
 	}
+	if d.Allowed && kind.As != "" {
+		if err := r.fileRepeated(ctx, d, targets); errors.Is(err, ErrOrderOver) {
+			d.Allowed, d.Refusal = false, ErrOrderOver
+		} else if err != nil {
+			return Case{}, d, err
+		}
+	}
 	if !d.Allowed {
 		return Case{}, d, r.refuse(ctx, d, now)
 	}
@@ -152,7 +159,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 }
 
 // notFiled is why a warrant that the rules allow is not recorded, as the store finds it.
-var notFiled = []error{ErrNoEarlier, ErrTooLate, ErrDailyNumber, ErrOver, ErrOtherTargets, ErrShorter, ErrValidated, ErrLapsed}
+var notFiled = []error{ErrNoEarlier, ErrTooLate, ErrDailyNumber, ErrOver, ErrOtherTargets, ErrShorter, ErrValidated, ErrLapsed, ErrNoQuestion}
 
 // filed counts what was filed before for the authority and the requester of a warrant; nil
 // if it cannot be read.
@@ -318,12 +325,12 @@ const mineSize = 50
 // Mine returns a page of the cases of the authority that signed an inquiry, with what is due
 // first in front, from a place in that order on, and where the next page begins; that is the
 // zero Cursor behind the last page. That an inquiry is answered once is for the caller to see to.
-func (r *Registrar) Mine(ctx context.Context, inquiry string, revocation []string, from Cursor) (page []Summary, next Cursor, err error) {
+func (r *Registrar) Mine(ctx context.Context, inquiry string, from Cursor) (page []Summary, next Cursor, err error) {
 	b, err := r.Rules.InForce(ctx)
 	if err != nil {
 		return nil, next, err
 	}
-	q, err := b.VerifyInquiry(inquiry, r.Now(), revocation...)
+	q, err := b.VerifyInquiry(inquiry, r.Now())
 	if err != nil {
 		return nil, next, err
 	}
@@ -373,6 +380,9 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 		Approvals: c.openedApprovals(), States: c.states(), Deadlines: c.Deadlines(),
 	}
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
+		return opening.CaseFile{}, err
+	}
+	if f.Said, f.Absences, err = r.said(ctx, c.ID); err != nil {
 		return opening.CaseFile{}, err
 	}
 	for _, t := range c.named() {
@@ -478,7 +488,11 @@ func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, r.Now()) })
+	away, err := r.Cases.Absences(ctx, r.Now())
+	if err != nil {
+		return Case{}, err
+	}
+	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, away, r.Now()) })
 	if err != nil {
 		return Case{}, err
 	}

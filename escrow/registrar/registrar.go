@@ -347,8 +347,7 @@ const (
 
 // Inquiry carries an authority's request to be shown what is its own: policy.SignInquiry.
 type Inquiry struct {
-	Inquiry    string   `json:"inquiry"`
-	Revocation []string `json:"revocation,omitempty"` // of who has a certificate, as in policy.Submission
+	Inquiry string `json:"inquiry"`
 }
 
 // Cases is a page of those that wait for custodians, the one that expires first

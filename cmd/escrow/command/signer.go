@@ -29,6 +29,9 @@ func (s *signer) add(c *cobra.Command, name, what string) {
 	c.Flags().StringVar(&s.passphrase, "passphrase-file", "", "file (mode 0600) with the passphrase of an encrypted key, or the PIN of the device; else it is asked for")
 }
 
+// given reports whether there is anything to sign with.
+func (s *signer) given() bool { return s.key != "" || s.device != "" }
+
 // needed fails with usage if nothing says what to sign with; name is that of the first flag.
 func (s *signer) needed(name string) error {
 	switch {

@@ -115,7 +115,7 @@ func warrantFile(p *program) *cobra.Command {
 		})
 	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line, or a folder with such files (*.jws); can be given again")
 	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
-	c.Flags().StringArrayVar(&revocation, "revocation", nil, "where a certificate signed: list of revoked certificates (CRL), by who issued it, and one for each authority between it and a registered one; can be given again")
+	addRevocation(c, &revocation)
 	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name (default: that of --evidence, if it is one); they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
 }
@@ -140,6 +140,11 @@ func (p *program) submission(warrant string, evidence, countersigned, revocation
 	}
 	s.Evidence, err = p.evidence(evidence)
 	return s, err
+}
+
+// addRevocation adds the flag of lists of revoked certificates.
+func addRevocation(c *cobra.Command, files *[]string) {
+	c.Flags().StringArrayVar(files, "revocation", nil, "where a certificate signs: list of revoked certificates (CRL) of who issued it, PEM or DER; one more for each authority between it and the registered one; can be given again")
 }
 
 // revocationLists reads files of lists of revoked certificates.

@@ -43,7 +43,7 @@ var (
 	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
-	inquiry   = document.Bounds{Bytes: 3 << 20, Values: 32, Text: 2 << 20}   // with lists of revoked certificates
+	inquiry   = document.Bounds{Bytes: 512 << 10, Values: 16, Text: 384 << 10} // with lists of revoked certificates
 	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10} // 4,000 characters
 )
 
@@ -504,7 +504,7 @@ func (s *side) mine(w http.ResponseWriter, r *http.Request) error {
 	if err := from.UnmarshalText([]byte(r.URL.Query().Get(registrar.ParamFrom))); err != nil {
 		return err
 	}
-	page, next, err := s.Registrar.Mine(r.Context(), in.Inquiry, in.Revocation, from)
+	page, next, err := s.Registrar.Mine(r.Context(), in.Inquiry, from)
 	if err != nil {
 		return err
 	}
