@@ -322,10 +322,16 @@ func (r *Registrar) Waiting(ctx context.Context, from Cursor) (page []Summary, n
 // mineSize is how many cases a page of an authority's own list has.
 const mineSize = 50
 
+// Own is a case in the list of its authority.
+type Own struct {
+	Summary
+	Asked int // questions that custodians have asked, and nobody has answered
+}
+
 // Mine returns a page of the cases of the authority that signed an inquiry, with what is due
 // first in front, from a place in that order on, and where the next page begins; that is the
 // zero Cursor behind the last page. That an inquiry is answered once is for the caller to see to.
-func (r *Registrar) Mine(ctx context.Context, inquiry string, from Cursor) (page []Summary, next Cursor, err error) {
+func (r *Registrar) Mine(ctx context.Context, inquiry string, from Cursor) (page []Own, next Cursor, err error) {
 	b, err := r.Rules.InForce(ctx)
 	if err != nil {
 		return nil, next, err
@@ -337,9 +343,20 @@ func (r *Registrar) Mine(ctx context.Context, inquiry string, from Cursor) (page
 	if q.Case != "" {
 		return nil, next, policy.ErrInquiry
 	}
-	page, err = r.Cases.CasesOf(ctx, q.Authority, from, mineSize)
+	cases, err := r.Cases.CasesOf(ctx, q.Authority, from, mineSize)
+	if err != nil {
+		return nil, next, err
+	}
+	ids := make([]string, len(cases))
+	for i, c := range cases {
+		ids[i] = c.ID
+	}
+	asked, err := r.Cases.Asked(ctx, ids)
+	for _, c := range cases {
+		page = append(page, Own{c, asked[c.ID]})
+	}
 	if len(page) == mineSize {
-		next = AfterDue(page[mineSize-1])
+		next = AfterDue(cases[mineSize-1])
 	}
 	return page, next, err
 }

@@ -40,7 +40,7 @@ func TestWarrantList(t *testing.T) {
 	}
 	var asked []*policy.Inquiry
 	answer := registrar.Cases{Next: "17.4", Cases: []registrar.CaseStatus{
-		{Case: "first", Kind: policy.Emergency, State: "released", Quorum: 2, Approvals: 2, Decided: 2, Next: due(opening.DeadlineValidation, 5), Waits: "validation, release", PenNames: 1},
+		{Case: "first", Kind: policy.Emergency, State: "released", Quorum: 2, Approvals: 2, Decided: 2, Next: due(opening.DeadlineValidation, 5), Waits: "validation, question, release", PenNames: 1},
 		{Case: "second", Kind: policy.Production, State: "recorded", Quorum: 2, Next: due(opening.DeadlineAnswer, 200), Warrant: fmt.Sprintf("%x", policy.Hash(strings.TrimSpace(string(signed)))), PenNames: 2},
 	}}
 	var origin string
@@ -68,6 +68,7 @@ func TestWarrantList(t *testing.T) {
   EMERGENCY, released: 2 of 2 custodians approved
   due: the emergency is validated, or it lapses: ` + openingtest.Now.Add(5*time.Hour).Format("2006-01-02 15:04:05 UTC") + `, 5 hours left
   waits for you: it has to be validated, or it lapses: escrow warrant validate
+  waits for you: a custodian has asked something: escrow warrant answer
   waits for you: it is released: whoever asked opens it with escrow warrant open
   pen names: 1
 second

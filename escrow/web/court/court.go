@@ -44,7 +44,7 @@ var (
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
 	inquiry   = document.Bounds{Bytes: 512 << 10, Values: 16, Text: 384 << 10} // with lists of revoked certificates
-	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10} // 4,000 characters
+	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10}   // 4,000 characters
 )
 
 // exhibits is how fast one sender may store exhibits: a case can have thousands.
@@ -523,8 +523,8 @@ func (s *side) mine(w http.ResponseWriter, r *http.Request) error {
 }
 
 // mine is what a list says of a case, to the authority that issued its warrant.
-func mine(c disclose.Summary) registrar.CaseStatus {
-	st := listed(c)
+func mine(c disclose.Own) registrar.CaseStatus {
+	st := listed(c.Summary)
 	if !policy.KindOf(c.Kind).Decided {
 		st.Quorum = 0
 	}
@@ -533,6 +533,9 @@ func mine(c disclose.Summary) registrar.CaseStatus {
 	var waits []string
 	if !c.ValidateBy.IsZero() && !c.Validated && c.Barred == "" && c.State != disclose.Lapsed {
 		waits = append(waits, registrar.WaitsValidation)
+	}
+	if c.Asked > 0 {
+		waits = append(waits, registrar.WaitsQuestion)
 	}
 	if c.State == disclose.Released {
 		waits = append(waits, registrar.WaitsRelease)

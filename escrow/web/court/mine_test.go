@@ -19,6 +19,7 @@ import (
 	"github.com/penname/penname/escrow/web"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/opening"
 	"github.com/penname/penname/verifier/opening/openingtest"
 	"github.com/penname/penname/verifier/proof"
 )
@@ -90,6 +91,14 @@ func TestAnAuthorityListsItsCases(t *testing.T) {
 			own[filed.ID] = fmt.Sprintf("%x", filed.WarrantHash)
 		}
 	}
+	var asks string // the case in which a custodian asks something
+	for asks = range own {
+		break
+	}
+	if err := store.Say(t.Context(), disclose.Statement{Digest: [32]byte{1}, Kind: opening.Question, Custodian: "alba", Case: asks},
+		func(disclose.Case, []disclose.Statement) error { return nil }); err != nil {
+		t.Fatal(err)
+	}
 	seen, last := 0, time.Time{}
 	for from, more := "", true; more; {
 		page, err := c.Mine(t.Context(), w.Key("court"), "court", from, nil)
@@ -97,7 +106,7 @@ func TestAnAuthorityListsItsCases(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, one := range page.Cases {
-			if own[one.Case] != one.Warrant || one.Next == nil || one.Next.At.Before(last) || one.Kind != policy.Production || one.Authority != "court" {
+			if own[one.Case] != one.Warrant || one.Next == nil || one.Next.At.Before(last) || one.Kind != policy.Production || one.Authority != "court" || (one.Waits == registrar.WaitsQuestion) != (one.Case == asks) {
 				t.Errorf("%+v", one)
 			}
 			seen, last = seen+1, one.Next.At
