@@ -82,6 +82,9 @@ type Bundle struct {
 	LeafFacets []string `json:"leaf_facets,omitempty"` // what the leaf of a warrant says beside its class: proof.FacetOffence, proof.FacetData
 	SmallCount int      `json:"small_count,omitempty"` // the statistics of a year tell no smaller count, 2 to 100; 0: proof.SmallCount
 
+	// Since version 5, and optional: what whoever is told of an order can do against it.
+	Remedies []Remedy `json:"remedies,omitempty"`
+
 	raw         []byte
 	hash        string
 	owners      keyOwners
@@ -176,6 +179,9 @@ type OffenceClass struct {
 	// StGB, defamation). The person is told first and can object, one custodian more than the
 	// threshold must approve, and it is never secret. Lawful speech is never of such a class.
 	NoticeFirst bool `json:"notice_first,omitempty"`
+
+	// Since version 5: the law lets the person read the order of such a case.
+	ShowOrder bool `json:"show_order,omitempty"`
 }
 
 // Custodian holds one share of the threshold key.
@@ -310,7 +316,7 @@ func (b *Bundle) compile() error {
 		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkCompartments, b.checkWitnesses, b.checkOrganisations, b.checkCatalogue,
 		func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileRegistry(owners) },
-		func() error { return b.compileAuthorities(owners) }, b.checkPowers,
+		func() error { return b.compileAuthorities(owners) }, b.checkPowers, b.checkRemedies,
 		func() error { return b.compileCustodians(owners) }, b.checkRecipients,
 		func() error { return b.compileReviewers(owners) },
 	} {

@@ -143,7 +143,7 @@ type Decision struct {
 	Opens        bool          // allowed, and of a kind that opens names: never release a share without it
 	Quorum       int           // when allowed: custodians who must approve, never below the bundle's threshold
 	OverDaily    bool          // when allowed: the authority is over its daily number, so that all custodians must approve
-	NoticePeriod time.Duration // when allowed: how long to wait after the warrant is logged
+	NoticePeriod time.Duration // when allowed: for how long a person can object who is told first, see NoticeDays
 }
 
 const (
@@ -203,8 +203,7 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 }
 
 // BeforeSigning judges a warrant that nobody signed yet, as [Decide] will under b once
-// it is signed with key: all that can be known without its evidence and countersignatures. What
-// no registrar of this release serves, because the person is to be told first, is refused too.
+// it is signed with key: all that can be known without its evidence and countersignatures.
 // earlier is the warrant that it names, a compact JWS; empty: it is not at hand, and not
 // asked about. A target that will be refused refuses it. Of the Decision only
 // Allowed, Refusal, Rules, Grounds and the Refusal of each of Targets are set.
@@ -243,9 +242,6 @@ func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at
 		judged := Decision{Validated: true} // it can be by the time it is filed
 		err = judged.judge(o)
 		d.Rules, d.Grounds = judged.Rules, judged.Grounds
-		if err == nil && o.kind.Decided && judged.NoticePeriod > 0 {
-			err = ErrNoticeFirst
-		}
 	}
 	if err != nil {
 		return d.refuse(err)
@@ -265,6 +261,15 @@ func (o *order) mayFollow(earlier string) error {
 	}
 	o.known.Earlier = &Recorded{Warrant: earlier}
 	return o.checkEarlier()
+}
+
+// NoticeDays are whole days that the persons have to object, once they were told, before
+// custodians decide; 0: they are not told first.
+func (d Decision) NoticeDays() int {
+	if d.Warrant == nil || !KindOf(d.Warrant.Kind).Decided {
+		return 0
+	}
+	return int(d.NoticePeriod / day)
 }
 
 // signs reports whether the key was valid at a time.

@@ -246,7 +246,7 @@ func (s *side) fileWarrant(w http.ResponseWriter, r *http.Request) error {
 		if !decision.Allowed {
 			facts.Grounds, facts.Targets = registrar.GroundsOf(decision), refusedIn(decision)
 		}
-		if facts.Grounds != nil || policy.ErrNoticeFirst.Is(err) { // else no rule has refused it
+		if facts.Grounds != nil || disclose.ErrNoticeFirst.Is(err) { // else no rule has refused it
 			facts.Rules = decision.Rules
 		}
 		var wait *policy.WaitError
