@@ -9,7 +9,7 @@ import (
 )
 
 // FollowUp drafts a warrant of a kind that is about an earlier one, given as its compact
-// JWS: a withdrawal, an annulment, a validation, a change of secrecy or an extension. by is
+// JWS: a withdrawal, an annulment, a validation, a ruling, a change of secrecy or an extension. by is
 // the authority that signs it; nil: that of the earlier one. It repeats of the earlier one
 // what tells which it is, and, where it orders anew, why and about whom. Otherwise it names
 // nobody, but for those of the earlier one's targets that it is about alone, each written

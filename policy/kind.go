@@ -18,6 +18,7 @@ const (
 	Annulment     = proof.Annulment
 	Validation    = proof.Validation
 	Suspension    = proof.Suspension
+	Ruling        = proof.Ruling
 	Link          = proof.Link
 )
 
@@ -72,6 +73,7 @@ var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Withdrawal), Since: 1, Earliers: standing, reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Annulment), Since: 5, Earliers: standing, reasons: noteReasons},
 	{WarrantKind: proof.WarrantKindOf(Validation), Since: 5, Earliers: []string{Emergency}, reasons: noteReasons},
+	{WarrantKind: proof.WarrantKindOf(Ruling), Since: 5, Earliers: []string{Production, Emergency, Suspension, Link}, reasons: rulingReasons},
 	{WarrantKind: proof.WarrantKindOf(Suspension), Since: 5, Clock: ClockOpen, Evidence: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Link), Since: 5, Clock: ClockOpen, Answered: true, Evidence: true, One: true, More: true, reasons: orderReasons},
 }
@@ -98,6 +100,8 @@ func orderReasons(w *Warrant, _ *Bundle) bool {
 func noteReasons(w *Warrant, b *Bundle) bool {
 	return !document.Blank(w.FileNumber, w.Grounds) && b.OffenceClass(w.OffenceClass) != nil
 }
+
+func rulingReasons(w *Warrant, b *Bundle) bool { return w.Ruling != nil && noteReasons(w, b) }
 
 // KindNames returns the names of the kinds of which is holds, in the order of the
 // table.

@@ -105,7 +105,7 @@ func (o *order) checkAddressed() error {
 
 // saysMore reports whether a warrant has members that are only under bundles since version 5.
 func (w *Warrant) saysMore() bool {
-	return w.OffenceID != "" || w.Recognises != nil || w.DatedBack != "" || len(w.Jointly) > 0 || w.Requester.OrganisationID != "" ||
+	return w.OffenceID != "" || w.Recognises != nil || w.DatedBack != "" || len(w.Jointly) > 0 || w.Ruling != nil || w.Requester.OrganisationID != "" ||
 		slices.ContainsFunc(w.Targets, func(t Target) bool { return t.Role != "" })
 }
 
@@ -355,6 +355,8 @@ func (o *order) mayActOn(issued string) bool {
 	switch o.Kind {
 	case Annulment:
 		return slices.Contains(o.authority.Over, issued)
+	case Ruling:
+		return o.Authority == issued || slices.Contains(o.authority.Over, issued)
 	case Validation:
 		by := o.b.Authority(issued)
 		return by != nil && o.b.validates(o.Authority, by)

@@ -65,6 +65,37 @@ type Warrant struct {
 	Recognises *ForeignOrder `json:"recognises,omitempty"` // that this warrant gives effect to
 	DatedBack  string        `json:"dated_back,omitempty"` // why it was issued over a day before it was recorded
 	Jointly    []string      `json:"jointly,omitempty"`    // ids of authorities that must have signed as well
+	Ruling     *RulingOn     `json:"ruling,omitempty"`     // of kind Ruling, and of no other
+}
+
+// The outcomes of a ruling.
+const (
+	Answered  = "answered"  // a question of a custodian: Grounds are the answer
+	Upheld    = "upheld"    // an objection: the targets that the ruling names fall, all without any
+	Dismissed = "dismissed" // an objection: the order goes on
+)
+
+// RulingOn is what a warrant of kind [Ruling] rules on, and how. Grounds says why.
+type RulingOn struct {
+	Digest  string `json:"digest"`  // hex SHA-256 of the question as it was signed, or of the objection
+	Outcome string `json:"outcome"` // Answered, Upheld or Dismissed
+}
+
+// wellFormed: only what is upheld ends anything, so nothing else names targets.
+func (r *RulingOn) wellFormed(w *Warrant) error {
+	switch {
+	case r == nil:
+		return nil
+	case w.Kind != Ruling:
+		return errors.New("only a warrant of kind ruling has a ruling")
+	case !hashPattern.MatchString(r.Digest):
+		return errors.New("ruling: digest is not a hash: 64 hex digits")
+	case r.Outcome != Answered && r.Outcome != Upheld && r.Outcome != Dismissed:
+		return errors.New("ruling: outcome is answered, upheld or dismissed")
+	case r.Outcome != Upheld && len(w.Targets) > 0:
+		return errors.New("ruling: targets are named only where an objection is upheld")
+	}
+	return nil
 }
 
 // ForeignOrder is an order of another state that an authority of this one recognised.
@@ -185,7 +216,7 @@ func (w *Warrant) wellFormed() error {
 	case w.MaxPenaltyMonths < 0 || w.MaxPenaltyMonths > 1200:
 		return errors.New("maximum penalty is not between 0 and 1200 months")
 	}
-	return w.displayable()
+	return cmp.Or(w.Ruling.wellFormed(w), w.displayable())
 }
 
 // displayable checks that every text can be displayed, and names the field, and of a

@@ -155,8 +155,10 @@ func (a *auditor) changes(earlier, c *auditedCase, l Leaf) {
 		which = l.Which
 	}
 	switch c.kind.Name {
-	case Annulment:
-		earlier.annulled = earlier.annulled.Or(which)
+	case Annulment, Ruling:
+		if l.Annuls() {
+			earlier.annulled = earlier.annulled.Or(which)
+		}
 	case Withdrawal:
 		earlier.withdrawn = earlier.withdrawn.Or(which)
 	case Validation:
