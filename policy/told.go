@@ -2,6 +2,7 @@ package policy
 
 import (
 	"cmp"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/penname/penname/verifier/document"
 	"github.com/penname/penname/verifier/token"
@@ -154,6 +156,58 @@ func (b *Bundle) Told(s Submission, w *Warrant, target int) Told {
 		t.Posts = t.Posts[:maxToldPosts]
 	}
 	return t
+}
+
+// Coded is what a lawyer reads who has the one-time code of a notice.
+type Coded struct {
+	Authority  string    `json:"authority"` // by its name
+	FileNumber string    `json:"file_number"`
+	Until      time.Time `json:"until,omitzero"` // an objection before that suspends the case; zero: nothing is suspended by it
+	Told       Told      `json:"told"`
+}
+
+// NoticeCode is what a one-time code is known by: SHA-256 of its letters and digits, however
+// it was written down.
+func NoticeCode(code string) [32]byte {
+	letters := strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '2' && r <= '7' {
+			return r
+		}
+		return -1
+	}, strings.ToLower(code))
+	return sha256.Sum256([]byte("penname/notice/v1 " + letters))
+}
+
+// NoticeCodeDays is how long such a code is good, once.
+const NoticeCodeDays = 30
+
+// NewNoticeCode returns a one-time code of 130 random bits, in groups of which none is lost on
+// the telephone.
+func NewNoticeCode() string {
+	return strings.Join(slices.Collect(chunks(strings.ToLower(rand.Text()), 6)), "-")
+}
+
+// chunks cuts a text into pieces of n bytes.
+func chunks(s string, n int) func(yield func(string) bool) {
+	return func(yield func(string) bool) {
+		for ; s != "" && yield(s[:min(n, len(s))]); s = s[min(n, len(s)):] {
+		}
+	}
+}
+
+// MaxObjectionText is how many characters an objection has at most, and MaxObjection how many
+// bytes encrypted, to forty recipients.
+const (
+	MaxObjectionText = 8000
+	MaxObjection     = 128 << 10
+)
+
+// CheckObjection refuses what is no objection: a text of 1 to [MaxObjectionText] characters.
+func CheckObjection(text string) error {
+	if strings.TrimSpace(text) == "" || !utf8.ValidString(text) || utf8.RuneCountInString(text) > MaxObjectionText {
+		return ErrObjectionText
+	}
+	return nil
 }
 
 // maxToldPosts is how many posts a notice names, the oldest: an order can be about thousands.

@@ -76,8 +76,6 @@ var (
 		"the court has withdrawn this warrant: nothing is released any more")
 	ErrNothingToOpen = refusal.New(refusal.Conflict, "warrant.opens_nothing",
 		"this warrant opens no name: a preservation keeps records from erasure, a suspension suspends a pen name, and one about an earlier warrant changes that; file a production warrant to open a name")
-	ErrNoticeFirst = refusal.New(refusal.Invalid, "warrant.notice_first_not_served",
-		"the rules want the person told before this is opened, which this registrar cannot do yet")
 	ErrReason = refusal.New(refusal.Invalid, "custodian.reason_unknown",
 		"the reason for declining must be one of the published list")
 	ErrAllOrNone = refusal.New(refusal.Invalid, "custodian.all_or_none",

@@ -156,6 +156,9 @@ func (a *auditor) changes(earlier, c *auditedCase, l Leaf) {
 	}
 	switch c.kind.Name {
 	case Annulment, Ruling:
+		if c.kind.Name == Ruling { // an answer to a question looks the same, as far as the log can say
+			earlier.objected = max(0, earlier.objected-1)
+		}
 		if l.Annuls() {
 			earlier.annulled = earlier.annulled.Or(which)
 		}

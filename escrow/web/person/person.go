@@ -119,6 +119,8 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodPost, "/me/rename", web.Form, edge.People(), s.rename)
 	edge.Handle(http.MethodPost, "/me/retire", web.Form, edge.People(), s.retire)
 	edge.Handle(http.MethodPost, "/me/object", web.Form, edge.People(), s.object)
+	edge.Handle(http.MethodPost, "/me/objection", web.Text, edge.People(), s.objectTo)
+	edge.Handle(http.MethodPost, "/me/lawyer", web.Form, edge.People(), s.codeFor)
 	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, edge.People(), s.signOutEverywhere)
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
 	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
