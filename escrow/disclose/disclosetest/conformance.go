@@ -25,7 +25,10 @@ import (
 // force, and the log that all of them append to.
 type Store interface {
 	disclose.Cases
-	Persons
+	// ObjectFor and CodeFor are what the person of a target does on their own page: they object,
+	// or let a lawyer object once, with a code of which that is the SHA-256.
+	ObjectFor(ctx context.Context, c disclose.Case, target int, sealed []byte, now time.Time) error
+	CodeFor(ctx context.Context, c disclose.Case, target int, hash [32]byte, now time.Time) error
 	disclose.Bundles
 	Newest(ctx context.Context) (int64, error)
 	Holding(ctx context.Context, now time.Time, after int64, n int) ([]disclose.Case, error)

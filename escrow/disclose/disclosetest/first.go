@@ -1,7 +1,6 @@
 package disclosetest
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
@@ -13,14 +12,6 @@ import (
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/proof"
 )
-
-// Persons do what persons do about a case, on their own pages.
-type Persons interface {
-	// ObjectFor stores what the person of a target objects, encrypted.
-	ObjectFor(ctx context.Context, c disclose.Case, target int, sealed []byte, now time.Time) error
-	// CodeFor lets a lawyer object once, with a code of which that is the SHA-256.
-	CodeFor(ctx context.Context, c disclose.Case, target int, hash [32]byte, now time.Time) error
-}
 
 // FirstOrder is an order of so many targets whose persons have ten days to object.
 func FirstOrder(t *testing.T, targets int) (disclose.Case, proof.Leaf) {

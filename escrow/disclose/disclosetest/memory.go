@@ -628,7 +628,7 @@ func (m *Memory) Prove(ctx context.Context, index int64) (leaf, proof []byte, er
 	return leaves[0], nil, nil
 }
 
-// ObjectFor implements [Persons].
+// ObjectFor implements [Store].
 func (m *Memory) ObjectFor(_ context.Context, c disclose.Case, target int, sealed []byte, now time.Time) error {
 	return m.object(c.ID, target, false, sealed, now)
 }
@@ -665,7 +665,7 @@ func (m *Memory) object(id string, target int, lawyer bool, sealed []byte, now t
 	return nil
 }
 
-// CodeFor implements [Persons].
+// CodeFor implements [Store].
 func (m *Memory) CodeFor(_ context.Context, c disclose.Case, target int, hash [32]byte, _ time.Time) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

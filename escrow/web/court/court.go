@@ -42,7 +42,7 @@ var (
 	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
-	code      = document.Bounds{Bytes: 1 << 10, Values: 4, Text: 256}
+	ofCode    = document.Bounds{Bytes: 1 << 10, Values: 4, Text: 256}
 	objection = document.Bounds{Bytes: 180 << 10, Values: 8, Text: 176 << 10} // policy.MaxObjection in base64
 
 	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10} // 4,000 characters
@@ -101,7 +101,7 @@ func Mount(edge *web.Server, c Config) {
 	edge.Handle(http.MethodPut, registrar.PathCopy, sealed, exhibits, s.putCopy)
 	edge.Handle(http.MethodGet, registrar.PathCopy, web.NoBody, web.Rate{}, edge.Weighing(s.copy))
 	edge.Handle(http.MethodGet, registrar.PathObjections, web.NoBody, web.Rate{}, edge.Weighing(s.objections))
-	edge.Handle(http.MethodPost, registrar.PathNotices, code, codes, s.coded)
+	edge.Handle(http.MethodPost, registrar.PathNotices, ofCode, codes, s.coded)
 	edge.Handle(http.MethodPost, registrar.PathObject, objection, codes, s.object)
 	edge.Handle(http.MethodGet, registrar.PathCases, web.NoBody, web.Rate{}, s.custodian(s.waitingCases))
 	edge.Handle(http.MethodGet, registrar.PathCase, web.NoBody, web.Rate{}, s.custodian(edge.Weighing(s.reviewCase)))
