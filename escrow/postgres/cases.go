@@ -217,6 +217,10 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 	if !c.ValidateBy.IsZero() {
 		validateBy = &c.ValidateBy
 	}
+	var answerBy *time.Time
+	if by := c.AnswerBy(); !by.IsZero() {
+		answerBy = &by
+	}
 	var receipt []byte
 	if c.Secret != [32]byte{} {
 		receipt = c.Secret[:]
@@ -224,10 +228,10 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 	b := &pgx.Batch{}
 	b.Queue(`
 		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state,
-		  secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json, $16, $17::date, nullif($18, ''), $19, $20)`,
+		  secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by, answer_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json, $16, $17::date, nullif($18, ''), $19, $20, $21)`,
 		c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, c.Kind, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
-		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments, len(c.Targets), day, c.Requester, receipt, validateBy)
+		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments, len(c.Targets), day, c.Requester, receipt, validateBy, answerBy)
 	if len(c.Targets) > 0 {
 		states, codes := make([]string, len(c.Targets)), make([]string, len(c.Targets))
 		for i, t := range c.Targets {
