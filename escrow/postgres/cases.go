@@ -406,11 +406,16 @@ var (
 	mayLapse  = `(c.validated_leaf IS NULL AND c.lapsed_leaf IS NULL AND c.validate_by IS NOT NULL AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `, ` + noticed + `))`
 )
 
+// toldBefore is of cases whose persons are not told first, or have had their days at that time.
+func toldBefore(now string) string {
+	return `NOT EXISTS (SELECT FROM notice_first f WHERE f.case_id = c.id AND (f.leaf IS NULL OR f.approve_from > ` + now + `))`
+}
+
 // queueSQL is [disclose.Queue.Due] with its order. $1 is now, ($2, $3) the
 // place; each has a partial index (cases_for_…).
 var queueSQL = map[disclose.Queue]string{
 	disclose.ForCustodians: `WHERE c.waiting > 0 AND c.state IN (` + recorded + `, ` + authorised + `, ` + released + `) AND c.kind IN ` + decidedKinds + `
-	  AND c.expires > $1 AND c.approve_from <= $1 AND NOT EXISTS (SELECT FROM notice_first f WHERE f.case_id = c.id AND (f.leaf IS NULL OR f.approve_from > $1)) AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
+	  AND c.expires > $1 AND c.approve_from <= $1 AND ` + toldBefore(`$1`) + ` AND (c.expires, c.recorded_leaf) > ($2, $3) ORDER BY c.expires, c.recorded_leaf LIMIT $4`,
 	disclose.ForNotice: `WHERE ` + mayBeTold + ` AND c.secrecy_ends <= $1
 	  AND (c.secrecy_ends, c.recorded_leaf) > ($2, $3) ORDER BY c.secrecy_ends, c.recorded_leaf LIMIT $4`,
 	disclose.ForExpiry: `WHERE ` + mayEnd + ` AND c.expires <= $1
