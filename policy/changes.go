@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,7 +23,7 @@ import (
 // one of them. Either may be a bundle that is not parsed.
 func (b *Bundle) Changes(before *Bundle) []string {
 	d := difference{was: before, is: b}
-	for _, part := range []func(){d.place, d.custodians, d.authorities, d.organisations, d.catalogue, d.classes, d.limits, d.remedies, d.rules, d.stops, d.platforms, d.reviewers, d.log} {
+	for _, part := range []func(){d.place, d.custodians, d.authorities, d.certificates, d.organisations, d.catalogue, d.classes, d.limits, d.remedies, d.rules, d.stops, d.platforms, d.reviewers, d.log} {
 		part()
 	}
 	return d.said
@@ -177,12 +178,48 @@ func (d *difference) custodians() {
 			d.number("The number of the share "+whose, was.Index, is.Index, "")
 			d.signer("The signing key "+whose, was.Key, is.Key)
 			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
+			d.text("The role "+whose, was.Role, is.Role)
+			d.alternates(is.ID, was.Alternates, is.Alternates)
 		},
 		func(c Custodian) {
-			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+d.moved(c.Key))
+			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+inRole(c.Role)+d.moved(c.Key))
+			d.alternates(c.ID, nil, c.Alternates)
 		})
 	d.text("The custodians' key", d.was.ThresholdKey, d.is.ThresholdKey)
 	d.text("The ceremony that made the custodians' key", d.was.Ceremony, d.is.Ceremony)
+	each(d.was.Required, d.is.Required, func(r Required) string { return r.about() + "\x00" + r.String() },
+		func(r Required) { d.say("Among those who approve%s need not be %s any more.", r.about(), r) },
+		func(Required, Required) {},
+		func(r Required) { d.say("Among those who approve%s must be %s.", r.about(), r) })
+	each(d.was.Programs, d.is.Programs, func(p Program) string { return p.Name + " " + p.Version + " for " + p.Platform },
+		func(p Program) {
+			d.say("%s %s for %s is no longer named as a released program.", p.Name, p.Version, p.Platform)
+		},
+		func(was, is Program) {
+			d.text(fmt.Sprintf("The SHA-256 of %s %s for %s", is.Name, is.Version, is.Platform), was.Digest, is.Digest)
+		},
+		func(p Program) {
+			d.say("%s %s for %s is a released program, with the SHA-256 %s.", p.Name, p.Version, p.Platform, p.Digest)
+		})
+}
+
+// alternates are who steps in for a custodian.
+func (d *difference) alternates(custodian string, was, is []Alternate) {
+	each(was, is, func(a Alternate) string { return a.ID },
+		func(a Alternate) {
+			d.say("%s of %s (%s) no longer steps in for custodian %s.", a.Name, a.Organisation, a.ID, custodian)
+		},
+		func(was, is Alternate) {
+			whose := "of alternate " + is.ID
+			d.text("The name "+whose, was.Name, is.Name)
+			d.text("The organisation "+whose, was.Organisation, is.Organisation)
+			d.text("The id of the organisation "+whose, was.OrganisationID, is.OrganisationID)
+			d.signer("The signing key "+whose, was.Key, is.Key)
+			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
+		},
+		func(a Alternate) {
+			d.say("%s of %s (%s, organisation %s) steps in for custodian %s, with key %s%s.", a.Name, a.Organisation, a.ID, orNone(a.OrganisationID), custodian, signerLine(a.Key), marked(", exhibits to ", a.Recipient)+d.moved(a.Key))
+		})
 }
 
 func (d *difference) authorities() {
@@ -206,6 +243,8 @@ func (d *difference) authority(was, is Authority) {
 	d.words(was.ValidatedBy, is.ValidatedBy, "The orders of "+who+" may now be validated by", "The orders of "+who+" may no longer be validated by")
 	d.flag(len(was.ValidatedBy) > 0, len(is.ValidatedBy) > 0, "The orders of "+who+" need a validation from now on", "The orders of "+who+" need no validation any more")
 	d.number("The number of orders a day of "+who, was.DailyWarrants, is.DailyWarrants, "")
+	d.text("The organisation in the certificates of "+who, was.OrganisationIdentifier, is.OrganisationIdentifier)
+	d.words(was.CertificateKeys, is.CertificateKeys, who+" now signs with certificates of key", who+" no longer signs with certificates of key")
 	each(was.Keys, is.Keys, func(k Key) string { return mark(k.JWK) },
 		func(k Key) { d.say("%s no longer signs with key %s.", who, signerLine(k.JWK)) },
 		func(was, is Key) {
@@ -230,6 +269,11 @@ func (d *difference) moved(jwk []byte) string {
 		if was(c.Key) {
 			return ": this was the key of " + c.Name
 		}
+		for _, a := range c.Alternates {
+			if was(a.Key) {
+				return ": this was the key of " + a.Name
+			}
+		}
 	}
 	for _, r := range d.was.Reviewers {
 		if was(r.Key) {
@@ -237,6 +281,17 @@ func (d *difference) moved(jwk []byte) string {
 		}
 	}
 	return ""
+}
+
+func (d *difference) certificates() {
+	each(d.was.anchors, d.is.anchors, Fingerprint,
+		func(c *x509.Certificate) {
+			d.say("Certificates by %s no longer count.", certificateLine(c))
+		},
+		func(*x509.Certificate, *x509.Certificate) {},
+		func(c *x509.Certificate) {
+			d.say("Certificates by %s count from now on, of the keys that authorities register.", certificateLine(c))
+		})
 }
 
 func (d *difference) organisations() {

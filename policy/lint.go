@@ -27,7 +27,7 @@ const EndsSoon = 60 * day
 // they endorse it, at a time. None of it makes a bundle unsafe to read.
 func (b *Bundle) Lint(at time.Time) []Finding {
 	l := linter{b: b}
-	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, func() { l.keys(at) }, l.clocks, l.rules} {
+	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, l.required, func() { l.keys(at) }, l.clocks, l.rules} {
 		look()
 	}
 	return l.found
@@ -123,9 +123,35 @@ func (l *linter) powers() {
 	}
 }
 
+// required: what must be among those who approve does not hang on one body.
+func (l *linter) required() {
+	for _, r := range l.b.Required {
+		var able []Custodian
+		for _, c := range l.b.Custodians {
+			if r.Role != "" && c.Role == r.Role {
+				able = append(able, c)
+			}
+		}
+		if len(able) == 1 && len(able[0].Alternates) == 0 {
+			l.find("role_of_one", "custodian %s alone has the role %s, and no alternate: no case%s is decided while they are away", able[0].ID, r.Role, strings.TrimPrefix(r.about(), " a case"))
+		}
+	}
+}
+
 // keys: an authority without a key that signs a while longer is about to be silent.
 func (l *linter) keys(at time.Time) {
+	for _, c := range l.b.anchors {
+		switch {
+		case !at.Before(c.NotAfter):
+			l.find("certificate_authority_ended", "the certificate authority %s is over: nobody signs by it any more", certificateLine(c))
+		case c.NotAfter.Sub(at) < EndsSoon:
+			l.find("certificate_authority_ends_soon", "the certificate authority %s ends soon: put its next one beside it", certificateLine(c))
+		}
+	}
 	for _, a := range l.b.Authorities {
+		if len(a.Keys) == 0 {
+			continue // its certificates say until when
+		}
 		var last time.Time
 		for _, k := range a.Keys {
 			if k.Until.After(last) {

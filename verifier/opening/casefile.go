@@ -33,6 +33,11 @@ type CaseFile struct {
 	// there is one; and what was objected, by the registrar's word.
 	Told       *LoggedLeaf `json:"told,omitempty"`
 	Objections []Objection `json:"objections,omitempty"`
+
+	// What custodians said beside their decisions, with the court's answers, and the absences
+	// of custodians that are not over, signed: see VerifyStatement.
+	Said     []Said   `json:"said,omitempty"`
+	Absences []string `json:"absences,omitempty"`
 }
 
 // Objection is what a person, or a lawyer for them, said against an order.

@@ -17,6 +17,7 @@ type auditedCase struct {
 	noticeDays                         int
 	told                               string // the day from which they count
 	objected                           int    // objections without an answer
+	required                           []Required
 	targets                            int
 	closed                             []closedDecision
 	held                               map[string]heldDecision // the last one of each custodian
@@ -41,6 +42,7 @@ type heldDecision struct {
 	leaf  int64
 	votes Marks
 	key   string // the threshold key in force then
+	seat  Seat
 }
 
 // known reports whether the rules of the case could be had.
@@ -98,7 +100,9 @@ func (a *auditor) addRecorded(l Leaf) {
 	a.stats.Jurisdictions[l.Jurisdiction]++
 	a.stats.Offences[l.OffenceClass]++
 	a.stats.Warrants[l.WarrantKind]++
-	a.stats.Targets += int64(l.Targets)
+	if c.kind.As == "" { // else they were counted when they were ordered
+		a.stats.Targets += int64(l.Targets)
+	}
 	if l.Case != nil {
 		if earlier := a.cases[*l.Case]; earlier != nil {
 			a.annual.touch(earlier)
@@ -125,6 +129,11 @@ func (a *auditor) judgeRecorded(c *auditedCase, l Leaf) {
 		a.found(FindingFacet)
 	}
 	c.quorum = max(c.quorum, rules.Threshold)
+	for _, r := range rules.Required {
+		if r.of(l) {
+			c.required = append(c.required, r)
+		}
+	}
 	if c.kind.Decided && l.Quorum < rules.Threshold && (l.Quorum > 0 || rules.SaysQuorum) {
 		a.found(FindingQuorum)
 	}
@@ -242,7 +251,7 @@ func (a *auditor) hold(c *auditedCase, custodian string, leaf int64, votes Marks
 		c.held = make(map[string]heldDecision)
 	}
 	if leaf >= c.held[custodian].leaf {
-		c.held[custodian] = heldDecision{leaf, votes, rules.Key}
+		c.held[custodian] = heldDecision{leaf, votes, rules.Key, rules.Seats[custodian]}
 	}
 	return true
 }
@@ -311,20 +320,21 @@ func (a *auditor) authorise(c *auditedCase, which Marks, at string) {
 	}
 	a.mayOpen(c, which, at)
 	// Shares of a key that was moved since open nothing with those of the key now.
-	var together []Marks
+	var together []heldDecision
 	for _, h := range c.held {
 		if h.key == a.rules.Key || h.key == "" || a.rules.Key == "" { // rules that could not be had prove nothing
-			together = append(together, h.votes)
+			together = append(together, h)
 		}
 	}
 	for i := range c.targets {
-		votes := 0
-		for _, v := range together {
-			if v.Has(i) {
-				votes++
+		var seats []Seat
+		for _, h := range together {
+			if h.votes.Has(i) {
+				seats = append(seats, h.seat)
 			}
 		}
-		if which.Has(i) && votes < c.quorum {
+		unmet := slices.ContainsFunc(c.required, func(r Required) bool { return !r.metBy(seats) })
+		if which.Has(i) && (len(seats) < c.quorum || unmet) {
 			a.found(FindingQuorum)
 			break
 		}
