@@ -55,7 +55,7 @@ func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
 			t.Errorf("%s: the refusal of an unknown kind does not name it", k.Name)
 		}
 	}
-	if ErrUnknownKind.Mend != "The kind must be production, emergency, preservation, extension, secrecy, withdrawal, annulment, validation, suspension or link." {
+	if ErrUnknownKind.Mend != "The kind must be production, emergency, preservation, extension, secrecy, withdrawal, annulment, validation, ruling, suspension or link." {
 		t.Errorf("%s", ErrUnknownKind.Mend)
 	}
 }
