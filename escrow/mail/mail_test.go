@@ -134,8 +134,8 @@ func TestMailsSayNothing(t *testing.T) {
 
 // independent is a mail server by other people.
 type independent struct {
-	mu      sync.Mutex
-	took    []mailtest.Delivered
+	mu   sync.Mutex
+	took []mailtest.Delivered
 }
 
 func (i *independent) Delivered() []mailtest.Delivered {

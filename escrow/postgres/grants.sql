@@ -83,6 +83,7 @@ GRANT SELECT (case_id, answer, refused), INSERT (case_id, ask) ON link_orders TO
 GRANT SELECT (case_id, digest, length, keep_days, sealed), INSERT (case_id, digest, length, keep_days), UPDATE (sealed), DELETE ON exhibits TO penname_disclosing;
 GRANT SELECT (case_id, digest, recipient, copied), INSERT (case_id, digest, recipient, copied) ON copies TO penname_disclosing;
 GRANT EXECUTE ON FUNCTION kept_until(text, integer) TO penname_disclosing;
+GRANT SELECT (digest, n, kind, custodian, case_id, signed, keep_days, starts, ends, answer), INSERT (digest, kind, custodian, case_id, signed, keep_days, starts, ends), UPDATE (answer), DELETE ON statements TO penname_disclosing;
 GRANT SELECT (warrant, code, leaf), INSERT (warrant, code, leaf) ON refusals TO penname_disclosing;
 
 -- The outbox: it leaves duties to write to people for the issuing side, and sends reminders itself.

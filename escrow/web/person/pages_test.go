@@ -78,11 +78,11 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"refused.html suspended": registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
 		"consent.html claims":    consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
 		"consent.html claimed":   consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
-		"address.html": addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
+		"address.html":           addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
 		"address.html waits":   addressPage{Writes: true, Confirmed: "jo@example.org", Pending: "jo@example.com", Wrong: "that is not the code", Done: "sent"},
 		"address.html refused": addressPage{Writes: true, Confirmed: "jo@example.org", Refused: true, Done: "confirmed"}, "address.html wrong": addressPage{Writes: true, Typed: "jo@", Wrong: "no address"},
-		"refused.html no mail": registrar.Problem{Title: errNoMail.Mend, Code: errNoMail.Code},
-		"refused.html platform":  registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
+		"refused.html no mail":  registrar.Problem{Title: errNoMail.Mend, Code: errNoMail.Code},
+		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
 		w := httptest.NewRecorder()
 		name, _, _ := strings.Cut(state, " ")
