@@ -177,12 +177,48 @@ func (d *difference) custodians() {
 			d.number("The number of the share "+whose, was.Index, is.Index, "")
 			d.signer("The signing key "+whose, was.Key, is.Key)
 			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
+			d.text("The role "+whose, was.Role, is.Role)
+			d.alternates(is.ID, was.Alternates, is.Alternates)
 		},
 		func(c Custodian) {
-			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+d.moved(c.Key))
+			d.say("%s of %s (%s, organisation %s) becomes a custodian, with share %d, key %s%s.", c.Name, c.Organisation, c.ID, orNone(c.OrganisationID), c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+inRole(c.Role)+d.moved(c.Key))
+			d.alternates(c.ID, nil, c.Alternates)
 		})
 	d.text("The custodians' key", d.was.ThresholdKey, d.is.ThresholdKey)
 	d.text("The ceremony that made the custodians' key", d.was.Ceremony, d.is.Ceremony)
+	each(d.was.Required, d.is.Required, func(r Required) string { return r.about() + "\x00" + r.String() },
+		func(r Required) { d.say("Among those who approve%s need not be %s any more.", r.about(), r) },
+		func(Required, Required) {},
+		func(r Required) { d.say("Among those who approve%s must be %s.", r.about(), r) })
+	each(d.was.Programs, d.is.Programs, func(p Program) string { return p.Name + " " + p.Version + " for " + p.Platform },
+		func(p Program) {
+			d.say("%s %s for %s is no longer named as a released program.", p.Name, p.Version, p.Platform)
+		},
+		func(was, is Program) {
+			d.text(fmt.Sprintf("The SHA-256 of %s %s for %s", is.Name, is.Version, is.Platform), was.Digest, is.Digest)
+		},
+		func(p Program) {
+			d.say("%s %s for %s is a released program, with the SHA-256 %s.", p.Name, p.Version, p.Platform, p.Digest)
+		})
+}
+
+// alternates are who steps in for a custodian.
+func (d *difference) alternates(custodian string, was, is []Alternate) {
+	each(was, is, func(a Alternate) string { return a.ID },
+		func(a Alternate) {
+			d.say("%s of %s (%s) no longer steps in for custodian %s.", a.Name, a.Organisation, a.ID, custodian)
+		},
+		func(was, is Alternate) {
+			whose := "of alternate " + is.ID
+			d.text("The name "+whose, was.Name, is.Name)
+			d.text("The organisation "+whose, was.Organisation, is.Organisation)
+			d.text("The id of the organisation "+whose, was.OrganisationID, is.OrganisationID)
+			d.signer("The signing key "+whose, was.Key, is.Key)
+			d.key("The recipient of exhibits "+whose, []byte(was.Recipient), []byte(is.Recipient))
+		},
+		func(a Alternate) {
+			d.say("%s of %s (%s, organisation %s) steps in for custodian %s, with key %s%s.", a.Name, a.Organisation, a.ID, orNone(a.OrganisationID), custodian, signerLine(a.Key), marked(", exhibits to ", a.Recipient)+d.moved(a.Key))
+		})
 }
 
 func (d *difference) authorities() {
@@ -229,6 +265,11 @@ func (d *difference) moved(jwk []byte) string {
 	for _, c := range d.was.Custodians {
 		if was(c.Key) {
 			return ": this was the key of " + c.Name
+		}
+		for _, a := range c.Alternates {
+			if was(a.Key) {
+				return ": this was the key of " + a.Name
+			}
 		}
 	}
 	for _, r := range d.was.Reviewers {

@@ -9,7 +9,7 @@ import (
 )
 
 // FollowUp drafts a warrant of a kind that is about an earlier one, given as its compact
-// JWS: a withdrawal, an annulment, a validation, a change of secrecy or an extension. by is
+// JWS: a withdrawal, an annulment, a validation, a ruling, a change of secrecy or an extension. by is
 // the authority that signs it; nil: that of the earlier one. It repeats of the earlier one
 // what tells which it is, and, where it orders anew, why and about whom. Otherwise it names
 // nobody, but for those of the earlier one's targets that it is about alone, each written
@@ -49,9 +49,12 @@ func FollowUp(kind, earlier string, by *Authority, grounds string, only ...strin
 // the key is valid is for [BeforeSigning] to say.
 func (b *Bundle) Signer(key jose.JSONWebKey) (*Authority, error) {
 	for _, a := range b.authorities {
-		if named, ok := a.keys[key.KeyID]; ok && named.isPublicOf(key) {
+		if named, ok := a.keys[key.KeyID]; ok && named.isPublicOf(key) || len(key.Certificates) > 0 && a.certified(key.Certificates[0]) {
 			return a.Authority, nil
 		}
+	}
+	if len(key.Certificates) > 0 {
+		return nil, ErrCertificateKey
 	}
 	return nil, ErrSignerKey
 }

@@ -8,7 +8,7 @@ import (
 // The kinds of signed document. Each has one spelling only, so that nobody can
 // make a second document with the same signature.
 var (
-	warrantFormat     = format("penname-warrant+jwt", 1<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature)
+	warrantFormat     = certified(format("penname-warrant+jwt", 1<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature))
 	endorsementFormat = format("penname-endorsement+jwt", 4<<10, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement)
 	reviewFormat      = format("penname-review+jwt", 4<<10, ErrReview, ErrReview, ErrReview, ErrUnknownReviewer)
 	ceremonyFormat    = format("penname-ceremony+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
@@ -27,6 +27,12 @@ func format(typ string, maxBytes int, tooLarge, unsigned, malformed, badSignatur
 			document.BadSignature: badSignature, document.CannotSign: ErrKey,
 		},
 	}
+}
+
+// certified lets authorities sign a format with certificates as well.
+func certified(f *document.Format) *document.Format {
+	f.Certified, f.Refusals[document.BadCertified] = true, ErrCertificateHeader
+	return f
 }
 
 // normaliser is a payload that knows its own normal form: times in UTC and whole

@@ -59,7 +59,7 @@ func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
 			t.Errorf("%s: the refusal of an unknown kind does not name it", k.Name)
 		}
 	}
-	if ErrUnknownKind.Mend != "The kind must be production, emergency, preservation, extension, secrecy, withdrawal, annulment, validation, suspension, link or redelivery." {
+	if ErrUnknownKind.Mend != "The kind must be production, emergency, preservation, extension, secrecy, withdrawal, annulment, validation, ruling, suspension, link or redelivery." {
 		t.Errorf("%s", ErrUnknownKind.Mend)
 	}
 }

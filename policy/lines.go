@@ -30,7 +30,16 @@ func (b *Bundle) Lines() []string {
 	line("registrar %s, issuer %s, token keys %s, format %d", b.Registrar, b.Issuer, mark(b.IssuerKeys), b.Version)
 	line("%d of %d custodians open together, key %s, ceremony %s", b.Threshold, len(b.Custodians), mark([]byte(b.ThresholdKey)), orNone(b.Ceremony))
 	for _, c := range b.Custodians {
-		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID))
+		line("custodian %s: %s, %s, share %d, key %s%s", c.ID, c.Name, c.Organisation, c.Index, signerLine(c.Key), marked(", exhibits to ", c.Recipient)+memberOf(c.OrganisationID)+inRole(c.Role))
+		for _, a := range c.Alternates {
+			line("alternate %s of custodian %s: %s, %s, key %s%s", a.ID, c.ID, a.Name, a.Organisation, signerLine(a.Key), marked(", exhibits to ", a.Recipient)+memberOf(a.OrganisationID))
+		}
+	}
+	for _, r := range b.Required {
+		line("among those who approve%s must be %s", r.about(), r)
+	}
+	for _, p := range b.Programs {
+		line("program %s %s for %s has the SHA-256 %s", p.Name, p.Version, p.Platform, p.Digest)
 	}
 	line("log %s, key %s: %d of %d witnesses cosign", b.Log.Origin, mark([]byte(b.Log.VKey)), b.Log.Quorum, len(b.Log.Witnesses))
 	for _, w := range b.Log.Witnesses {
@@ -179,6 +188,22 @@ func memberOf(organisation string) string {
 		return ""
 	}
 	return ", of organisation " + organisation
+}
+
+// inRole says what somebody is, after a comma.
+func inRole(role string) string {
+	if role == "" {
+		return ""
+	}
+	return ", in the role " + role
+}
+
+// about says of which cases a requirement is, after a few words.
+func (r Required) about() string {
+	if len(r.OffenceClasses)+len(r.Offences) == 0 {
+		return " a case"
+	}
+	return " a case about " + strings.Join(slices.Concat(r.OffenceClasses, r.Offences), ", ")
 }
 
 func inBrackets(s string) string {

@@ -15,6 +15,9 @@ func TestFoundIssue10WhatChangesIsShown(t *testing.T) {
 		b.Number, b.Predecessor, b.Compartments = 2, strings.Repeat("a", 64), DefaultCompartments()
 		entry := int64(17)
 		b.Authorities[0].Over, b.Authorities[1].ValidatedBy = []string{"prosecutor"}, []string{"crown-court"}
+		b.Custodians[0].Role, b.Custodians[0].Alternates = "judge", []Alternate{alternate(t, "aldo", b.Custodians[0])}
+		b.Required = []Required{{OffenceClasses: []string{b.OffenceClasses[0].ID}, Offences: []string{"stalking"}, Role: "judge", Organisations: 2}}
+		b.Programs = []Program{{"escrow", "v1.4.0", "linux/amd64", strings.Repeat("c", 64)}}
 		b.LeafFacets, b.SmallCount = []string{"offence"}, 7
 		b.Offences = DefaultOffences()
 		b.Offences[0].Compartments = []string{"identity", "contact"}

@@ -26,7 +26,7 @@ const EndsSoon = 60 * day
 // they endorse it, at a time. None of it makes a bundle unsafe to read.
 func (b *Bundle) Lint(at time.Time) []Finding {
 	l := linter{b: b}
-	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, func() { l.keys(at) }, l.clocks, l.rules} {
+	for _, look := range []func(){l.classes, l.offences, l.parties, l.powers, l.required, func() { l.keys(at) }, l.clocks, l.rules} {
 		look()
 	}
 	return l.found
@@ -118,6 +118,21 @@ func (l *linter) powers() {
 	for _, a := range l.b.Authorities {
 		if len(a.Over) == 0 && !slices.ContainsFunc(l.b.Authorities, func(o Authority) bool { return slices.Contains(o.Over, a.ID) }) {
 			l.find("nobody_over", "no authority is over %s: nobody but itself can stop its orders", a.ID)
+		}
+	}
+}
+
+// required: what must be among those who approve does not hang on one body.
+func (l *linter) required() {
+	for _, r := range l.b.Required {
+		var able []Custodian
+		for _, c := range l.b.Custodians {
+			if r.Role != "" && c.Role == r.Role {
+				able = append(able, c)
+			}
+		}
+		if len(able) == 1 && len(able[0].Alternates) == 0 {
+			l.find("role_of_one", "custodian %s alone has the role %s, and no alternate: no case%s is decided while they are away", able[0].ID, r.Role, strings.TrimPrefix(r.about(), " a case"))
 		}
 	}
 }

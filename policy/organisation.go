@@ -74,6 +74,9 @@ func (b *Bundle) allBodies() (all []string) {
 	}
 	for _, c := range b.Custodians {
 		all = append(all, c.OrganisationID)
+		for _, a := range c.Alternates {
+			all = append(all, a.OrganisationID)
+		}
 	}
 	return all
 }
@@ -114,7 +117,16 @@ func (b *Bundle) addOrganisations() {
 		add(&b.Authorities[i].OrganisationID, b.Authorities[i].ID, b.Authorities[i].Name)
 	}
 	for i := range b.Custodians {
-		add(&b.Custodians[i].OrganisationID, b.Custodians[i].ID, b.Custodians[i].Organisation)
+		c := &b.Custodians[i]
+		add(&c.OrganisationID, c.ID, c.Organisation)
+		c.Alternates = slices.Clone(c.Alternates)
+		for j := range c.Alternates {
+			a := &c.Alternates[j]
+			if a.OrganisationID == "" && document.Fold(a.Organisation) == document.Fold(c.Organisation) {
+				a.OrganisationID = c.OrganisationID
+			}
+			add(&a.OrganisationID, a.ID, a.Organisation)
+		}
 	}
 }
 

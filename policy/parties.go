@@ -53,18 +53,23 @@ func (b *Bundle) AuditRules() proof.Rules {
 	for _, o := range b.Offences {
 		r.Offences = append(r.Offences, o.ID)
 	}
+	for _, t := range b.Required {
+		r.Required = append(r.Required, proof.Required{OffenceClasses: t.OffenceClasses, Offences: t.Offences, Role: t.Role, Organisations: t.Organisations})
+	}
+	if len(b.Required) > 0 {
+		r.Seats = make(map[string]proof.Seat)
+		for _, c := range b.Custodians {
+			r.Seats[c.ID] = proof.Seat{Role: c.Role, Organisation: c.OrganisationID}
+		}
+	}
 	return r
 }
 
 // HasCustodianKey reports whether the RFC 7638 thumbprint (SHA-256, base64url)
-// is that of a custodian's signing key.
+// is that of a custodian's signing key, or of an alternate's.
 func (b *Bundle) HasCustodianKey(thumbprint string) bool {
-	for _, key := range b.custodians {
-		if print, err := key.Thumbprint(); err == nil && print == thumbprint {
-			return true
-		}
-	}
-	return false
+	custodian, _ := b.SeatOfKey(thumbprint)
+	return custodian != ""
 }
 
 // place says where in a draft an error is, and does not repeat what stands there.

@@ -21,6 +21,7 @@ var later = map[string]struct {
 	policy.SecrecyChange: {ChangeSecret, true},
 	policy.Annulment:     {Annul, false},
 	policy.Validation:    {Validate, false},
+	policy.Ruling:        {Rule, false},
 }
 
 // Later returns what a later warrant about this case, which is filed as by with that leaf,
@@ -35,6 +36,9 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 	case policy.KindOf(c.Kind).Clock == policy.ClockNone:
 		return Change{}, leaf, ErrTooLate
 	}
+	if by.Warrant != nil && by.Warrant.Ruling != nil && by.Warrant.Ruling.Outcome == policy.Upheld {
+		does.event = Annul
+	}
 	if _, err := c.State.May(does.event); err != nil {
 		return Change{}, leaf, err
 	}
@@ -45,7 +49,7 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		if err != nil {
 			return Change{}, leaf, err
 		}
-		if len(by.named()) > 0 && policy.KindOf(by.Kind).Part {
+		if len(by.named()) > 0 && policy.KindOf(by.Kind).Part || by.Kind == policy.Ruling {
 			leaf.Which = c.marks(func(i int) bool { return slices.Contains(which, i) })
 		}
 		step.Which = slices.DeleteFunc(which, func(i int) bool {
@@ -55,12 +59,15 @@ func (c Case) Later(by Case, leaf proof.Leaf) (Change, proof.Leaf, error) {
 		if len(step.Which) == 0 {
 			return Change{}, leaf, ErrTooLate
 		}
-		if !c.leaves(step.Which) {
+		if !c.leaves(step.Which) && by.Kind != policy.Ruling {
 			leaf.Which = nil // or the log would not tell that the case is over
 		}
 	}
 	leaf.Case = &c.RecordedLeaf
 	ch := Change{Steps: []Step{step}, Later: &Later{}}
+	if by.Kind == policy.Ruling && by.Warrant != nil {
+		ch.Later.Ruling, ch.Later.Grounds = by.Warrant.Ruling, by.Warrant.Grounds
+	}
 	switch does.event {
 	case Extend:
 		if ch.Later.Ends = by.Expires; !by.Expires.After(c.Expires) {
@@ -215,6 +222,9 @@ func (c Case) Restore(leaf proof.Leaf, index int64) (ch Change, whole bool) {
 	case proof.KindDeleted:
 		return Change{}, false // who stated it is asked again
 	case proof.KindRecorded:
+		if leaf.WarrantKind == policy.Ruling && !leaf.Annuls() {
+			return Change{}, false // it ended nothing; who asked asks again, and what was objected still holds
+		}
 		if ch, ok := c.restoreLater(leaf, index); ok {
 			return ch, false
 		}
@@ -229,7 +239,10 @@ func (c Case) Restore(leaf proof.Leaf, index int64) (ch Change, whole bool) {
 // the leaf tells is that of its day.
 func (c Case) restoreLater(leaf proof.Leaf, index int64) (Change, bool) {
 	event := later[leaf.WarrantKind].event
-	if _, refused := c.State.May(event); event == "" || event == Withdraw || refused != nil {
+	if leaf.Annuls() {
+		event = Annul
+	}
+	if _, refused := c.State.May(event); event == "" || event == Withdraw || event == Rule || refused != nil {
 		return Change{}, false
 	}
 	step, ch := Step{Event: event}, Change{Later: &Later{Leaf: index}}

@@ -66,6 +66,7 @@ const (
 	Lapse        Event = "lapse"         // nobody validated it in time: what was released may not be used
 	Extend       Event = "extend"        // a hold is prolonged
 	ChangeSecret Event = "change_secret" // its secrecy ends later, or now
+	Rule         Event = "rule"          // a court answers a question, or dismisses an objection; one that is upheld annuls
 	Release      Event = "release"       // the package of a round is made
 	Break        Event = "break"         // a record of a round that is released cannot be opened: that target is refused
 	Delete       Event = "delete"        // the requester states that what was delivered is deleted
@@ -109,6 +110,7 @@ var Life = []Transition{
 	{Event: Withdraw, From: []State{Recorded, Authorised, Released, Noticed}, To: Withdrawn, Leaf: none, Else: map[State]error{"": ErrTooLate}},
 	{Event: Annul, From: []State{Recorded, Authorised, Released, Noticed}, To: Stopped, Leaf: none, Else: map[State]error{"": ErrTooLate}},
 	{Event: Validate, From: []State{Recorded, Authorised, Released, Noticed}, Leaf: none, Else: map[State]error{Lapsed: ErrLapsed, "": ErrOver}},
+	{Event: Rule, From: []State{Recorded, Authorised, Released, Noticed}, Leaf: none, Else: map[State]error{"": ErrOver}},
 	{Event: Lapse, From: []State{Recorded, Authorised, Released, Noticed}, To: Lapsed, Leaf: []proof.Kind{proof.KindLapsed},
 		Index: func(c *Case) *int64 { return &c.LapsedLeaf }, Else: map[State]error{"": ErrCaseClosed}},
 	{Event: Extend, From: []State{Recorded}, Leaf: none, Else: map[State]error{"": ErrOver}},
@@ -190,13 +192,18 @@ type Change struct {
 	Round    int       // of [Release]: which of Case.Rounds it packs
 	Notice   *Notice   // of [Notify]
 	Deletion *Deletion // of [Delete]; its Leaf is set when it is appended
-	Later    *Later    // of [Withdraw], [Annul], [Validate], [Extend] and [ChangeSecret]
+	Later    *Later    // of [Withdraw], [Annul], [Validate], [Rule], [Extend] and [ChangeSecret]
+	Duties   []Duty    // to write to people: [Registrar.Duties]
 }
 
 // Later is what a later warrant about a case says.
 type Later struct {
 	Leaf int64     // its recorded leaf
 	Ends time.Time // of [Extend]: of the hold; of [ChangeSecret]: of secrecy
+
+	// Ruling is what a ruling rules on, and Grounds what it says; nil of any other kind.
+	Ruling  *policy.RulingOn
+	Grounds string
 }
 
 // Step is one event with the leaf that is appended for it; a leaf without a kind

@@ -72,6 +72,9 @@ type Cases interface {
 	// Change.InForce is in force when the leaves are appended. Two concurrent calls for one case run one
 	// after the other.
 	Apply(ctx context.Context, id string, decide func(Case) (Change, error)) (Case, error)
+	// Mailed says what became of the duties of a case of that kind ([Change].Duties), by
+	// target. A duty is one, however often a change has it.
+	Mailed(ctx context.Context, id string, kind Letter) (map[int]Mailed, error)
 
 	// PutExhibit stores what is encrypted of an exhibit that was filed with the case
 	// ([Case].Exhibits), once. It is ErrExhibitUndeclared, ErrExhibitLength, or

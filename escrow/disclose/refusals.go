@@ -63,7 +63,7 @@ var (
 	ErrValidated = refusal.New(refusal.Conflict, "warrant.needs_no_validation",
 		"the earlier warrant is no emergency that waits to be validated: it was validated before, or needs nobody's validation")
 	ErrAnnulled = refusal.New(refusal.Denied, "warrant.annulled",
-		"a superior court has annulled this warrant: nothing is released any more, and what was released may not be used (Regulation (EU) 2023/1543, Art. 18)")
+		"a court has annulled this warrant, or upheld an objection to it: nothing is released any more, and what was released may not be used (Regulation (EU) 2023/1543, Art. 18)")
 	ErrLapsed = refusal.New(refusal.Denied, "warrant.lapsed",
 		"nobody validated this emergency in time: nothing is released any more, and what was released may not be used and must be deleted (Regulation (EU) 2023/1543, Art. 4(5))")
 	ErrNothingDelivered = refusal.New(refusal.Conflict, "warrant.nothing_delivered",

@@ -50,9 +50,10 @@ var mayImport = map[string][]string{
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
 	"escrow/openid":    {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/mail":      {"verifier/refusal"},
 	"escrow/coalesce":  {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":     {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
-	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
+	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web":        {"escrow/registrar", "verifier/document", "verifier/refusal"}, // the edge; what it serves comes in from
 	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/document", "verifier/opening", "verifier/token"},

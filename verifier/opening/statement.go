@@ -290,7 +290,7 @@ func verifyStatement(raw string, bundles ...*policy.Bundle) (*Statement, error) 
 	}
 	refused := error(policy.ErrUnknownAuthority)
 	for _, b := range slices.Backward(bundles) {
-		if _, err := b.VerifyAuthority(signed, s.By, s.Made); err == nil && s.By == s.Court {
+		if err := b.VerifyAuthority(signed, s.By, s.Made, policy.Span{First: s.Made, Last: s.Made}, nil); err == nil && s.By == s.Court {
 			return s, nil
 		} else if err != nil {
 			refused = err

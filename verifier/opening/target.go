@@ -93,7 +93,7 @@ func checkBar(logs []*proof.Log, l LoggedLeaf, recorded int64) (leaf proof.Leaf,
 	kind, why := proof.KindLapsed, ErrLapsed
 	if leaf.Kind == proof.KindRecorded {
 		kind, why = proof.KindRecorded, ErrAnnulled
-		if leaf.WarrantKind != proof.Annulment {
+		if !leaf.Annuls() {
 			return leaf, nil, ErrPackage // a withdrawal stops what was not released yet, and no more
 		}
 	}

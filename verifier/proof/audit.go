@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 
 	"filippo.io/torchwood"
@@ -38,6 +39,10 @@ type Rules struct {
 	ExtensionDays   int // by one extension of it
 	ValidationHours int // until an emergency lapses that nobody validated
 
+	// Required are what must be among those who approve, and Seats who they are, by id.
+	Required []Required
+	Seats    map[string]Seat
+
 	// Follows says what is wrong with this bundle's coming into force after the
 	// one with that hash, or as the first if that is empty: the code of a finding,
 	// or nothing. nil: that is not judged.
@@ -47,6 +52,31 @@ type Rules struct {
 	// index, under this bundle: the code of a finding, or nothing. nil: that is not
 	// judged.
 	Platform func(index int64, leaf Leaf) (finding string)
+}
+
+// Required is what must be among the custodians who approve a case about one of these: of
+// which at least one must have that role, and of how many organisations they must be.
+type Required struct {
+	OffenceClasses, Offences []string // neither: it holds for every case
+	Role                     string
+	Organisations            int
+}
+
+// Seat is what a custodian counts as.
+type Seat struct{ Role, Organisation string }
+
+// of reports whether it holds for a case with that recorded leaf. What only an offence tells
+// is judged where the leaf says the offence.
+func (r Required) of(l Leaf) bool {
+	return len(r.OffenceClasses)+len(r.Offences) == 0 || slices.Contains(r.OffenceClasses, l.OffenceClass) || slices.Contains(r.Offences, l.Offence)
+}
+
+func (r Required) metBy(seats []Seat) bool {
+	bodies := make(map[string]bool)
+	for _, s := range seats {
+		bodies[s.Organisation] = true
+	}
+	return len(bodies) >= r.Organisations && (r.Role == "" || slices.ContainsFunc(seats, func(s Seat) bool { return s.Role == r.Role }))
 }
 
 // AuditOptions says against what a log is audited.

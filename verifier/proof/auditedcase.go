@@ -14,6 +14,7 @@ type auditedCase struct {
 	secrecyEnds, holdEnds, salt, bound string // bound: the last day that secrecy may end
 	data                               string
 	quorum                             int // 0: not judged
+	required                           []Required
 	targets                            int
 	closed                             []closedDecision
 	held                               map[string]heldDecision // the last one of each custodian
@@ -38,6 +39,7 @@ type heldDecision struct {
 	leaf  int64
 	votes Marks
 	key   string // the threshold key in force then
+	seat  Seat
 }
 
 // known reports whether the rules of the case could be had.
@@ -124,6 +126,11 @@ func (a *auditor) judgeRecorded(c *auditedCase, l Leaf) {
 		a.found(FindingFacet)
 	}
 	c.quorum = max(c.quorum, rules.Threshold)
+	for _, r := range rules.Required {
+		if r.of(l) {
+			c.required = append(c.required, r)
+		}
+	}
 	if c.kind.Decided && l.Quorum < rules.Threshold && (l.Quorum > 0 || rules.SaysQuorum) {
 		a.found(FindingQuorum)
 	}
@@ -151,8 +158,10 @@ func (a *auditor) changes(earlier, c *auditedCase, l Leaf) {
 		which = l.Which
 	}
 	switch c.kind.Name {
-	case Annulment:
-		earlier.annulled = earlier.annulled.Or(which)
+	case Annulment, Ruling:
+		if l.Annuls() {
+			earlier.annulled = earlier.annulled.Or(which)
+		}
 	case Withdrawal:
 		earlier.withdrawn = earlier.withdrawn.Or(which)
 	case Validation:
@@ -213,7 +222,7 @@ func (a *auditor) hold(c *auditedCase, custodian string, leaf int64, votes Marks
 		c.held = make(map[string]heldDecision)
 	}
 	if leaf >= c.held[custodian].leaf {
-		c.held[custodian] = heldDecision{leaf, votes, rules.Key}
+		c.held[custodian] = heldDecision{leaf, votes, rules.Key, rules.Seats[custodian]}
 	}
 	return true
 }
@@ -279,20 +288,21 @@ func (a *auditor) open(c *auditedCase, o Opened) {
 func (a *auditor) authorise(c *auditedCase, which Marks, at string) {
 	a.mayOpen(c, which, at)
 	// Shares of a key that was moved since open nothing with those of the key now.
-	var together []Marks
+	var together []heldDecision
 	for _, h := range c.held {
 		if h.key == a.rules.Key || h.key == "" || a.rules.Key == "" { // rules that could not be had prove nothing
-			together = append(together, h.votes)
+			together = append(together, h)
 		}
 	}
 	for i := range c.targets {
-		votes := 0
-		for _, v := range together {
-			if v.Has(i) {
-				votes++
+		var seats []Seat
+		for _, h := range together {
+			if h.votes.Has(i) {
+				seats = append(seats, h.seat)
 			}
 		}
-		if which.Has(i) && votes < c.quorum {
+		unmet := slices.ContainsFunc(c.required, func(r Required) bool { return !r.metBy(seats) })
+		if which.Has(i) && (len(seats) < c.quorum || unmet) {
 			a.found(FindingQuorum)
 			break
 		}

@@ -85,7 +85,7 @@ func FindNotices(ctx context.Context, tiles torchwood.TileReader, tree tlog.Tree
 		switch l.Kind {
 		case KindRecorded:
 			recorded[index] = l
-			if l.WarrantKind == Annulment && l.Case != nil {
+			if l.Annuls() {
 				annulled[*l.Case], whole[*l.Case] = annulled[*l.Case].Or(l.Which), whole[*l.Case] || len(l.Which) == 0
 			}
 		case KindReleased:

@@ -15,6 +15,7 @@ const (
 	Annulment     = "annulment"    // stops one of an authority below, or bars the use of what it opened
 	Validation    = "validation"   // validates an earlier warrant, or joins in it
 	Suspension    = "suspension"   // suspends pen names on a platform; opens nothing
+	Ruling        = "ruling"       // answers what was asked or objected about an earlier warrant
 	Link          = "link"         // names all pen names of one person to the requester; opens nothing else
 	Redelivery    = "redelivery"   // opens again what a production ordered, for another key of its requester
 )
@@ -27,7 +28,7 @@ type WarrantKind struct {
 	Opens   bool   // names may be opened; only a case of such a kind is released
 	Targets bool   // names at least one pseudonym; a kind without names none
 	Earlier bool   // is about an earlier warrant, whose case its leaf may name; no other leaf does
-	Stops   bool   // ends that case
+	Stops   bool   // ends that case, or can
 	Part    bool   // may be about some targets of that case; names none of its own
 	Holds   bool   // keeps records until a day that its leaf says
 	As      string // it repeats an order of that kind: the rules judge it so, and its targets are counted there alone
@@ -51,6 +52,7 @@ var warrantKinds = []WarrantKind{
 	{Name: Withdrawal, Earlier: true, Stops: true, Part: true},
 	{Name: Annulment, Earlier: true, Stops: true, Part: true},
 	{Name: Validation, Earlier: true, Timed: true},
+	{Name: Ruling, Earlier: true, Stops: true, Part: true},
 	{Name: Suspension, Decided: true, Targets: true},
 	{Name: Link, Decided: true, Targets: true},
 	{Name: Redelivery, Decided: true, Opens: true, Targets: true, As: Production},
@@ -65,4 +67,11 @@ func WarrantKindOf(name string) WarrantKind {
 		}
 	}
 	return WarrantKind{}
+}
+
+// Annuls reports whether a recorded leaf says that the targets of an earlier case, or those of
+// them that it marks, fall: an annulment does, and a ruling by which an objection is upheld,
+// which alone marks any.
+func (l Leaf) Annuls() bool {
+	return l.Case != nil && (l.WarrantKind == Annulment || l.WarrantKind == Ruling && len(l.Which) > 0)
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -73,8 +74,9 @@ func follow(b *policy.Bundle, after string) error {
 	if err != nil {
 		return err
 	}
-	if len(b.Custodians) == 0 && b.ThresholdKey == "" {
-		b.Custodians, b.Threshold, b.ThresholdKey, b.Ceremony = previous.Custodians, previous.Threshold, previous.ThresholdKey, previous.Ceremony
+	if b.ThresholdKey == "" {
+		b.Threshold, b.ThresholdKey, b.Ceremony = previous.Threshold, previous.ThresholdKey, previous.Ceremony
+		seat(b, previous.Custodians)
 		for _, o := range previous.Organisations { // theirs
 			if !slices.ContainsFunc(b.Organisations, func(has policy.Organisation) bool { return has.ID == o.ID }) {
 				b.Organisations = append(b.Organisations, o)
@@ -83,6 +85,20 @@ func follow(b *policy.Bundle, after string) error {
 	}
 	b.Succeed(previous)
 	return nil
+}
+
+// seat makes these the custodians of a draft, which says of some what they are and who steps
+// in for them.
+func seat(b *policy.Bundle, seats []policy.Custodian) {
+	said := b.Custodians
+	b.Custodians = slices.Clone(seats)
+	for _, d := range said {
+		c := b.Custodian(d.ID)
+		if c == nil {
+			continue // who leaves
+		}
+		c.Role, c.Alternates, c.OrganisationID = d.Role, d.Alternates, cmp.Or(d.OrganisationID, c.OrganisationID)
+	}
 }
 
 func afterFlag(c *cobra.Command, after *string) {

@@ -252,10 +252,12 @@ func seatCustodians(b *policy.Bundle, transcript []byte) error {
 	if err != nil {
 		return err
 	}
-	b.Threshold, b.ThresholdKey, b.Ceremony, b.Custodians = plan.Threshold, key, ceremony.Hash(transcript), nil
+	b.Threshold, b.ThresholdKey, b.Ceremony = plan.Threshold, key, ceremony.Hash(transcript)
+	var seats []policy.Custodian
 	for _, s := range plan.Receivers {
-		b.Custodians = append(b.Custodians, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key, Recipient: s.Recipient})
+		seats = append(seats, policy.Custodian{ID: s.ID, Name: s.Name, Organisation: s.Organisation, Index: s.Index, Key: s.Key, Recipient: s.Recipient})
 	}
+	seat(b, seats)
 	return nil
 }
 

@@ -144,6 +144,9 @@ func (h *history) record(index int64, l proof.Leaf) {
 		return
 	}
 	earlier := h.cases[*l.Case]
+	if l.WarrantKind == policy.Ruling && l.Annuls() {
+		l.WarrantKind = policy.Annulment
+	}
 	stopped := map[string]disclose.TargetState{policy.Withdrawal: disclose.TargetWithdrawn, policy.Annulment: disclose.TargetStopped}[l.WarrantKind]
 	switch {
 	case earlier == nil:

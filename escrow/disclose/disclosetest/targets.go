@@ -287,6 +287,34 @@ func stopped(t *testing.T, s Store) {
 	does.refuses("in a case of which nothing was delivered", func(disclose.Case) (disclose.Change, error) { return before.StateDeletion("x", [32]byte{}, Day) }, nil)
 }
 
+// ruled: what is answered or dismissed moves nothing; what is upheld falls, and its leaf marks it.
+func ruled(t *testing.T, s Store) {
+	c, leaf := Order(t, policy.Production, 3)
+	c = file(t, s, c, leaf, Votes("bar", 0), Packs(0))
+	rules := func(outcome, authority string, which ...int) proof.Leaf {
+		t.Helper()
+		w, leaf := About(t, policy.Ruling, c, authority, which...)
+		w.Warrant.Ruling = &policy.RulingOn{Digest: strings.Repeat("ab", 32), Outcome: outcome}
+		w = file(t, s, w, leaf)
+		return must[proof.Leaf](t)(proof.ParseLeaf(must[[][]byte](t)(s.Leaves(t.Context(), w.RecordedLeaf, w.RecordedLeaf+1))[0]))
+	}
+	if l := rules(policy.Dismissed, "superior"); l.Which != nil || l.Annuls() || *l.Case != c.RecordedLeaf {
+		t.Errorf("dismissed: %+v", l)
+	}
+	c = stands(t, s, "dismissed", c, disclose.Released, out, waiting, waiting)
+	if l := rules(policy.Upheld, c.Authority, 0, 1); l.Which.Count() != 2 || !l.Annuls() {
+		t.Errorf("upheld for two: %+v", l)
+	}
+	c = stands(t, s, "upheld for two", c, disclose.Released, out, annulled, waiting)
+	if c.Targets[0].Code != disclose.ErrAnnulled.Code || c.Barred() != "annulled" {
+		t.Errorf("what was released can be used: %+v", c.Targets)
+	}
+	if l := rules(policy.Upheld, c.Authority); l.Which.Count() != 3 {
+		t.Errorf("upheld for all: %+v", l)
+	}
+	stands(t, s, "upheld for the rest", c, disclose.Released, out, annulled, annulled)
+}
+
 // emergencies: validated in time, or lapsed in public (L26).
 func emergencies(t *testing.T, s Store) {
 	order := func() (disclose.Case, proof.Leaf) {
