@@ -442,14 +442,14 @@ func (o *order) checkCountersigned(s Submission, hash [32]byte) (validated bool,
 	by := make(map[string]bool)
 	for _, raw := range s.Countersigned {
 		signed, w, err := openWarrant(raw)
-		if err == nil {
-			err = o.b.VerifyAuthority(signed, w.Authority, w.IssuedAt, o.known.recorded(o.Kind, o.at), s.Revocation)
+		if err != nil {
+			return false, ErrCountersigned.Because(err)
 		}
+		a, err := o.b.VerifyAuthority(signed, w.Authority, w.IssuedAt, Seen{o.known.recorded(o.Kind, o.at), s.Revocation})
 		if err != nil {
 			return false, ErrCountersigned.Because(err)
 		}
 		o.certified = o.certified || len(signed.Certificates) > 0
-		a := o.b.authorities[w.Authority].Authority
 		c := o.b.order(w, a, Facts{RecordedAt: o.known.RecordedAt}, o.countersignedAt(w))
 		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !o.b.countersigns(a.ID, o.Warrant, o.authority) {
 			return false, ErrCountersigned

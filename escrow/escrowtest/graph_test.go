@@ -36,6 +36,7 @@ var mayImport = map[string][]string{
 	"policy/rehearsal":     {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // signs what counts nowhere, to try rules
 
 	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
+	"escrow/pkcs11":         {"verifier/refusal"},                                                                      // devices, in builds with its tag
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/exhibit":        {"policy", "verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/seal/threshold": {"verifier/refusal"},
@@ -84,7 +85,7 @@ var mayImport = map[string][]string{
 
 	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/document", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow": {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/exhibit", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
+	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/exhibit", "escrow/pkcs11", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
 		"policy", "policy/rehearsal", "verifier/document", "verifier/integration", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
@@ -105,6 +106,9 @@ var belongsTo = map[string][]string{
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
 	"github.com/pressly/goose/v3":                {"escrow/postgres"},
 	"github.com/labstack/echo/v4":                {"escrow/web"},
+	"github.com/ThalesGroup/crypto11":            {"escrow/pkcs11"},
+	"github.com/miekg/pkcs11":                    {"escrow/pkcs11"},
+	"github.com/youmark/pkcs8":                   {"escrow/secretfile"}, // keys in PEM that a passphrase opens
 	"golang.org/x/time":                          {"escrow/web"},
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
 	"github.com/pelletier/go-toml/v2":            {"escrow/service", "cmd/escrowd/command"}, // the configuration, and drafts of a bundle

@@ -27,7 +27,10 @@ const (
 	FileDelivery = "delivery.json"   // a [Delivery]
 	FileRevealed = "opened.json"     // a [Revealed]
 	DirExhibits  = "exhibits"        // what posts showed, each under its SHA-256
-	dirBundles   = "bundles"         // the rules from the first on, each with its endorsements
+	// FileRevocation holds the lists of revoked certificates, as in policy.Submission, by which
+	// the certificate of who signs is judged. Their own signatures prove them.
+	FileRevocation = "revocation.json"
+	dirBundles     = "bundles" // the rules from the first on, each with its endorsements
 )
 
 // What it comes to:
@@ -153,6 +156,14 @@ func (f *courtFile) readRules() error {
 	}
 }
 
+// revocation are the lists of revoked certificates; none: who signed had no certificate.
+func (f *courtFile) revocation() (lists []string, err error) {
+	if err := f.readJSON(FileRevocation, &lists); err != nil && !errors.Is(err, ErrFileMissing) {
+		return nil, err
+	}
+	return lists, nil
+}
+
 // restate makes the certificate of what is in the folder, unsigned and undated.
 func (f *courtFile) restate() (*Opening, Statement, error) {
 	if err := f.readJSON(FileDelivery, &f.delivery); err != nil {
@@ -201,10 +212,14 @@ func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time, inForce ...*polic
 	if err != nil {
 		return nil, err
 	}
+	revocation, err := f.revocation()
+	if err != nil {
+		return nil, err
+	}
 	s.Made = at.UTC().Truncate(time.Second)
 	signed := ""
 	if key != nil {
-		if s, signed, err = s.sign(*key, append(slices.Clip(inForce), f.bundles[len(f.bundles)-1])...); err != nil {
+		if s, signed, err = s.sign(*key, revocation, append(slices.Clip(inForce), f.bundles[len(f.bundles)-1])...); err != nil {
 			return nil, err
 		}
 	}
@@ -271,7 +286,11 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	c.anchor(f.bundles, trusted)
 	if signed == "" {
 		c.step(nil, "nobody signed the certificate: what it says was made again of the package, and that it was this requester who made it is not proven")
-	} else if _, err := verifyStatement(signed, f.bundles...); true {
+	} else {
+		revocation, err := f.revocation()
+		if err == nil {
+			_, err = verifyStatement(signed, revocation, f.bundles...)
+		}
 		c.step(err, "the certificate is signed by %s, with a key that the rules name for it on the day that it gives", said.CourtName)
 	}
 	o, want, err := f.restate()

@@ -30,10 +30,10 @@ var (
 )
 
 var statementFormat = &document.Format{
-	Types: []string{"penname-certificate+jwt"}, MaxBytes: 64 << 20, Algorithms: document.SignatureAlgorithms, ExactHeader: true, ExactPayload: true,
+	Types: []string{"penname-certificate+jwt"}, MaxBytes: 64 << 20, Algorithms: document.SignatureAlgorithms, ExactHeader: true, ExactPayload: true, Certified: true,
 	Refusals: map[document.Fault]*refusal.Error{
 		document.Malformed: ErrStatement, document.TooLarge: ErrStatement, document.Unsigned: ErrForged,
-		document.AlgNotAllowed: ErrForged, document.BadSignature: ErrForged, document.CannotSign: policy.ErrKey,
+		document.AlgNotAllowed: ErrForged, document.BadSignature: ErrForged, document.BadCertified: ErrForged, document.CannotSign: policy.ErrKey,
 	},
 }
 
@@ -258,8 +258,9 @@ func (s Statement) marshal() ([]byte, error) {
 }
 
 // sign signs the certificate as the authority that ordered, with a key that each of the
-// bundles names for it at that time: else it is [ErrSigner].
-func (s Statement) sign(key jose.JSONWebKey, inForce ...*policy.Bundle) (Statement, string, error) {
+// bundles names for it at that time: else it is [ErrSigner]. revocation are the lists of revoked
+// certificates that it takes where a certificate signs.
+func (s Statement) sign(key jose.JSONWebKey, revocation []string, inForce ...*policy.Bundle) (Statement, string, error) {
 	s.By = s.Court
 	payload, err := s.marshal()
 	if err != nil {
@@ -270,7 +271,7 @@ func (s Statement) sign(key jose.JSONWebKey, inForce ...*policy.Bundle) (Stateme
 		return s, "", err
 	}
 	for _, b := range inForce {
-		if _, err := verifyStatement(raw, b); err != nil {
+		if _, err := verifyStatement(raw, revocation, b); err != nil {
 			return s, "", ErrSigner.Because(errors.Unwrap(err))
 		}
 	}
@@ -278,8 +279,9 @@ func (s Statement) sign(key jose.JSONWebKey, inForce ...*policy.Bundle) (Stateme
 }
 
 // verifyStatement reads a signed certificate, and holds its signature against the authority
-// that it names in one of the bundles: else it is [ErrForged] with what was read.
-func verifyStatement(raw string, bundles ...*policy.Bundle) (*Statement, error) {
+// that it names in one of the bundles: else it is [ErrForged] with what was read. No leaf says
+// when it was signed: where a certificate signed, it is judged at the time that it states.
+func verifyStatement(raw string, revocation []string, bundles ...*policy.Bundle) (*Statement, error) {
 	signed, err := statementFormat.Open(raw)
 	if err != nil {
 		return nil, err
@@ -290,7 +292,7 @@ func verifyStatement(raw string, bundles ...*policy.Bundle) (*Statement, error) 
 	}
 	refused := error(policy.ErrUnknownAuthority)
 	for _, b := range slices.Backward(bundles) {
-		if err := b.VerifyAuthority(signed, s.By, s.Made, policy.Span{First: s.Made, Last: s.Made}, nil); err == nil && s.By == s.Court {
+		if _, err := b.VerifyAuthority(signed, s.By, s.Made, policy.Seen{Span: policy.Span{First: s.Made, Last: s.Made}, Revocation: revocation}); err == nil && s.By == s.Court {
 			return s, nil
 		} else if err != nil {
 			refused = err

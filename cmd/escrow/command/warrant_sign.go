@@ -14,7 +14,6 @@ import (
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/registrar"
-	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 )
@@ -49,12 +48,13 @@ func noSecrecy(b *policy.Bundle) string {
 
 // signFlags are what signing a warrant takes.
 type signFlags struct {
-	key, bundle string
-	out         shell.Out
+	signer
+	bundle string
+	out    shell.Out
 }
 
 func (f *signFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
+	f.signer.add(c, "key", "the court's secret signing key")
 	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash, and what it would refuse is not signed")
 	f.out.Flags(c, "", "file to write the signed warrant to, instead of printing it")
 }
@@ -137,15 +137,17 @@ func warrantSign(p *program) *cobra.Command {
 	var f signFlags
 	var earlier string
 	c := leaf("sign DRAFT", "Sign a warrant of any kind: the draft is JSON, - is standard input",
-		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws",
-		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-			if err := require([2]string{"key", f.key}); err != nil {
+		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws\n"+
+			"  escrow warrant sign draft.json --key court.pem --certificate chain.pem --bundle bundle.json --out warrant.jws",
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if err := f.needed("key"); err != nil {
 				return err
 			}
-			k, err := secretfile.ReadKey(f.key)
+			k, done, err := f.open(ctx, p)
 			if err != nil {
 				return err
 			}
+			defer done()
 			draft, err := p.readFile(args[0])
 			if err != nil {
 				return err
