@@ -35,11 +35,11 @@ const (
 
 // What it comes to:
 const (
-	statementFile  = "certificate.json"
-	signedFile     = "certificate.jws"
-	pageFile       = "certificate.html"
-	resultsFile    = "results.csv"
-	suspectsFolder = "suspects"
+	certificateFile = "certificate.json"
+	signedFile      = "certificate.jws"
+	pageFile        = "certificate.html"
+	resultsFile     = "results.csv"
+	suspectsFolder  = "suspects"
 )
 
 // Why a court file is not believed.
@@ -165,25 +165,25 @@ func (f *courtFile) revocation() (lists []string, err error) {
 }
 
 // restate makes the certificate of what is in the folder, unsigned and undated.
-func (f *courtFile) restate() (*Opening, Statement, error) {
+func (f *courtFile) restate() (*Opening, CourtCertificate, error) {
 	if err := f.readJSON(FileDelivery, &f.delivery); err != nil {
-		return nil, Statement{}, err
+		return nil, CourtCertificate{}, err
 	}
 	hash, err := CaseBundle(f.delivery)
 	if err != nil {
-		return nil, Statement{}, err
+		return nil, CourtCertificate{}, err
 	}
 	i := slices.IndexFunc(f.bundles, func(b *policy.Bundle) bool { return b.Hash() == hash })
 	if i < 0 {
-		return nil, Statement{}, ErrOtherRules.Because(errors.New(hash))
+		return nil, CourtCertificate{}, ErrOtherRules.Because(errors.New(hash))
 	}
 	f.since = f.bundles[i:]
 	o, err := Verify(f.delivery, f.since...)
 	if err != nil {
-		return nil, Statement{}, err
+		return nil, CourtCertificate{}, err
 	}
 	if err := f.readJSON(FileRevealed, &f.revealed); err != nil {
-		return o, Statement{}, err
+		return o, CourtCertificate{}, err
 	}
 	s, err := o.state(f.revealed, func(x CertifiedExhibit) []byte {
 		content, err := f.read(f.exhibits[x.SHA256])
@@ -228,10 +228,10 @@ func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time, inForce ...*polic
 
 // CourtCheck is what a check of a court file found.
 type CourtCheck struct {
-	Holds     bool        `json:"holds"` // every step
-	Steps     []CourtStep `json:"steps"`
-	Unknown   []string    `json:"cannot_be_known"`
-	Statement *Statement  `json:"certificate,omitempty"` // as it is in the folder, believed or not
+	Holds       bool              `json:"holds"` // every step
+	Steps       []CourtStep       `json:"steps"`
+	Unknown     []string          `json:"cannot_be_known"`
+	Certificate *CourtCertificate `json:"certificate,omitempty"` // as it is in the folder, believed or not
 
 	refused error // of the first step that does not hold
 }
@@ -270,8 +270,8 @@ func (c *CourtCheck) step(err error, format string, args ...any) bool {
 func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	f, c := &courtFile{FS: folder}, &CourtCheck{Unknown: slices.Clone(unknown)}
 	defer func() { c.Holds = c.refused == nil }()
-	said, signed, err := f.statement()
-	c.Statement = said
+	said, signed, err := f.certificate()
+	c.Certificate = said
 	if !c.step(err, "the folder has a certificate") {
 		return c
 	}
@@ -289,7 +289,7 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	} else {
 		revocation, err := f.revocation()
 		if err == nil {
-			_, err = verifyStatement(signed, revocation, f.bundles...)
+			_, err = verifyCertificate(signed, revocation, f.bundles...)
 		}
 		c.step(err, "the certificate is signed by %s, with a key that the rules name for it on the day that it gives", said.CourtName)
 	}
@@ -321,23 +321,23 @@ var unknown = []string{
 	"whether other rules were logged in place of these: that takes the public log, escrow log audit",
 }
 
-// statement reads the certificate, signed if there is a signed one, and verifies nothing.
-func (f *courtFile) statement() (s *Statement, signed string, err error) {
+// certificate reads the certificate, signed if there is a signed one, and verifies nothing.
+func (f *courtFile) certificate() (s *CourtCertificate, signed string, err error) {
 	raw, err := f.read(signedFile)
 	switch {
 	case err == nil:
 		signed = strings.TrimSpace(string(raw))
-		document, err := statementFormat.Open(signed)
+		document, err := certificateFormat.Open(signed)
 		if err != nil {
 			return nil, "", err
 		}
-		s, err = readStatement(document.Payload)
+		s, err = readCertificate(document.Payload)
 		return s, signed, err
 	case !errors.Is(err, ErrFileMissing):
 		return nil, "", err
 	}
-	s = new(Statement)
-	if err := f.readJSON(statementFile, s); err != nil {
+	s = new(CourtCertificate)
+	if err := f.readJSON(certificateFile, s); err != nil {
 		return nil, "", err
 	}
 	if s.By != "" { // it says that it is signed
@@ -347,7 +347,7 @@ func (f *courtFile) statement() (s *Statement, signed string, err error) {
 }
 
 // files holds what the certificate was made of against the digests in it.
-func (c *CourtCheck) files(f *courtFile, said *Statement) {
+func (c *CourtCheck) files(f *courtFile, said *CourtCertificate) {
 	whole := true
 	for _, name := range slices.Sorted(maps.Keys(said.Files)) {
 		is, there := f.digests[name]
@@ -408,7 +408,7 @@ func (c *CourtCheck) lawful(o *Opening, approvals int) {
 }
 
 // derived holds what people read against the certificate.
-func (c *CourtCheck) derived(f *courtFile, s Statement, signed string) {
+func (c *CourtCheck) derived(f *courtFile, s CourtCertificate, signed string) {
 	files, err := s.derived(signed)
 	if err != nil {
 		c.step(err, "the page, the table and the sheets can be made again")

@@ -56,7 +56,7 @@ func short(s string, n int) string {
 }
 
 type page struct {
-	Statement
+	CourtCertificate
 	People     []pagePerson
 	RuleTitles string
 	Known      []string
@@ -77,8 +77,8 @@ type pagePost struct{ At, URL, Text, Proof, Evidence, Exhibits string }
 
 // page renders the certificate of those persons, as a page without scripts that needs nothing
 // else and prints to one A4 sheet for each.
-func (s Statement) page(persons ...Person) ([]byte, error) {
-	view := page{Statement: s}
+func (s CourtCertificate) page(persons ...Person) ([]byte, error) {
+	view := page{CourtCertificate: s}
 	var titles []string
 	for _, r := range s.Rules {
 		titles = append(titles, r.Title)
@@ -101,7 +101,7 @@ func (s Statement) page(persons ...Person) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func (s Statement) pagePerson(p Person) pagePerson {
+func (s CourtCertificate) pagePerson(p Person) pagePerson {
 	v := pagePerson{Person: p, Who: s.names(p.Custodians), DecidedAt: p.Authorised, ReleasedAt: p.Released, PackageHash: p.Package}
 	if p.Package == "" { // of before targets were decided one by one, or not released
 		v.DecidedAt, v.ReleasedAt, v.PackageHash = s.Proofs.Authorised, s.Proofs.Released, s.Proofs.Package
@@ -148,7 +148,7 @@ func (p CertifiedPost) proof() string {
 }
 
 // results is a table for spreadsheets (RFC 4180): a row for each target.
-func (s Statement) results() ([]byte, error) {
+func (s CourtCertificate) results() ([]byte, error) {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	w.UseCRLF = true
@@ -205,7 +205,7 @@ func firstOf(s string) string {
 // derived are the files of the folder that say again what the certificate says, by name: the
 // page, the table, and a sheet for each suspect who was opened. signed is the certificate with
 // its signature, "" without.
-func (s Statement) derived(signed string) (map[string][]byte, error) {
+func (s CourtCertificate) derived(signed string) (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	canonical, err := s.marshal()
 	if err != nil {
@@ -215,7 +215,7 @@ func (s Statement) derived(signed string) (map[string][]byte, error) {
 	if err := json.Indent(&said, canonical, "", "  "); err != nil {
 		return nil, err
 	}
-	files[statementFile] = append(said.Bytes(), '\n')
+	files[certificateFile] = append(said.Bytes(), '\n')
 	if signed != "" {
 		files[signedFile] = []byte(signed + "\n")
 	}

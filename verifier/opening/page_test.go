@@ -52,7 +52,7 @@ func TestFoundM7OneSheetForEachPerson(t *testing.T) {
 
 // muchToSay is a certificate that is as long as it can be, of those letters; short if there
 // are none.
-func muchToSay(letters string) Statement {
+func muchToSay(letters string) CourtCertificate {
 	say := func(text string, n int) string {
 		if letters == "" {
 			return text
@@ -60,7 +60,7 @@ func muchToSay(letters string) Statement {
 		return strings.Repeat(letters, n)
 	}
 	digest, at := strings.Repeat("db708c87", 8), time.Date(2026, 3, 2, 12, 0, 0, 0, time.UTC)
-	s := Statement{Case: "ayajv7klfmjqqaymngz2coqv4m", Made: at, By: "court", Court: "court", CourtName: say("Thornley County Court", 200), Place: "GB",
+	s := CourtCertificate{Case: "ayajv7klfmjqqaymngz2coqv4m", Made: at, By: "court", Court: "court", CourtName: say("Thornley County Court", 200), Place: "GB",
 		FileNumber: say("TC 118 of 2026", 200), LegalBasis: say("Investigatory Powers Act 2016, Part 3", 4000), Offence: say("Threats to kill", 200), Statute: say("OAPA 1861, s. 16", 200),
 		Grounds: say("The post in evidence.", 4000), Requester: say("DS R. Amari", 200), For: say("Thornley Police", 200), Fields: []string{"name", "address", say("email", 200)},
 		Issued: at, Recorded: "2026-03-02T12:00:00Z", Rules: []Rule{{"production", say("A judicial authority may have named pen names opened", 200)}},

@@ -23,23 +23,23 @@ var (
 		"the signature of the certificate is not that of the authority that it names, by the rules in the folder: whoever made it, that authority did not; rely on the package alone, and ask that authority for its own")
 	ErrFalse = refusal.New(refusal.Denied, "opening.certificate_false",
 		"the certificate says something else than the package proves: do not rely on it, whoever signed it; the cause names what differs")
-	ErrStatement = refusal.New(refusal.Invalid, "opening.certificate_malformed",
+	ErrCertificateForm = refusal.New(refusal.Invalid, "opening.certificate_malformed",
 		"the certificate is not of the published form: it was changed or cut short; get another copy of the folder")
 	ErrSigner = refusal.New(refusal.Denied, "opening.signer",
 		"the key is not one of the authority that ordered this, by the rules in the folder and those in force, or is not valid today: no certificate was signed, everything else is saved; sign with the court's key, and if that was replaced since, open the case again into a new folder")
 )
 
-var statementFormat = &document.Format{
+var certificateFormat = &document.Format{
 	Types: []string{"penname-certificate+jwt"}, MaxBytes: 64 << 20, Algorithms: document.SignatureAlgorithms, ExactHeader: true, ExactPayload: true, Certified: true,
 	Refusals: map[document.Fault]*refusal.Error{
-		document.Malformed: ErrStatement, document.TooLarge: ErrStatement, document.Unsigned: ErrForged,
+		document.Malformed: ErrCertificateForm, document.TooLarge: ErrCertificateForm, document.Unsigned: ErrForged,
 		document.AlgNotAllowed: ErrForged, document.BadSignature: ErrForged, document.BadCertified: ErrForged, document.CannotSign: policy.ErrKey,
 	},
 }
 
-// Statement is what the certificate of an opening says: all of it follows from the package
+// CourtCertificate is what the certificate of an opening says: all of it follows from the package
 // but for when it was made and who signs.
-type Statement struct {
+type CourtCertificate struct {
 	Version int       `json:"v"`
 	Case    string    `json:"case"`
 	Made    time.Time `json:"made"`         // by the word of who signs
@@ -124,9 +124,9 @@ const saysRegistrar = ", says the registrar"
 
 // state is what the folder of an opening comes to. exhibit returns what is there of an
 // exhibit, or nil.
-func (o *Opening) state(r Revealed, exhibit func(x CertifiedExhibit) []byte) (s Statement, err error) {
+func (o *Opening) state(r Revealed, exhibit func(x CertifiedExhibit) []byte) (s CourtCertificate, err error) {
 	w, b := o.Warrant, o.since[0]
-	s = Statement{
+	s = CourtCertificate{
 		Version: 1, Case: o.Case, Court: w.Authority, CourtName: w.Authority, Kind: w.Kind, Place: w.Jurisdiction, FileNumber: w.FileNumber,
 		LegalBasis: w.LegalBasis, Offence: w.Offence, Grounds: w.Grounds, Requester: w.Requester.Name, For: b.RequesterName(w.Requester),
 		Fields: w.Fields, Issued: w.IssuedAt.UTC(), Recorded: o.recorded.When(), Number: b.Number, Rules: []Rule{}, Agreed: o.agreed(), Proofs: o.Certificate,
@@ -234,7 +234,7 @@ func (o *Opening) agreed() (all []Agreed) {
 }
 
 // names are the custodians with those ids, for people.
-func (s Statement) names(ids []string) string {
+func (s CourtCertificate) names(ids []string) string {
 	var said []string
 	for _, a := range s.Agreed {
 		if slices.Contains(ids, a.ID) {
@@ -252,7 +252,7 @@ func shorten(s string, n int) string {
 	return string([]rune(s)[:n-1]) + "…"
 }
 
-func (s Statement) marshal() ([]byte, error) {
+func (s CourtCertificate) marshal() ([]byte, error) {
 	s.Made = s.Made.UTC().Truncate(time.Second)
 	return document.Canonical(s)
 }
@@ -260,33 +260,33 @@ func (s Statement) marshal() ([]byte, error) {
 // sign signs the certificate as the authority that ordered, with a key that each of the
 // bundles names for it at that time: else it is [ErrSigner]. revocation are the lists of revoked
 // certificates that it takes where a certificate signs.
-func (s Statement) sign(key jose.JSONWebKey, revocation []string, inForce ...*policy.Bundle) (Statement, string, error) {
+func (s CourtCertificate) sign(key jose.JSONWebKey, revocation []string, inForce ...*policy.Bundle) (CourtCertificate, string, error) {
 	s.By = s.Court
 	payload, err := s.marshal()
 	if err != nil {
 		return s, "", err
 	}
-	raw, err := statementFormat.Sign(key, payload)
+	raw, err := certificateFormat.Sign(key, payload)
 	if err != nil {
 		return s, "", err
 	}
 	for _, b := range inForce {
-		if _, err := verifyStatement(raw, revocation, b); err != nil {
+		if _, err := verifyCertificate(raw, revocation, b); err != nil {
 			return s, "", ErrSigner.Because(errors.Unwrap(err))
 		}
 	}
 	return s, raw, nil
 }
 
-// verifyStatement reads a signed certificate, and holds its signature against the authority
+// verifyCertificate reads a signed certificate, and holds its signature against the authority
 // that it names in one of the bundles: else it is [ErrForged] with what was read. No leaf says
 // when it was signed: where a certificate signed, it is judged at the time that it states.
-func verifyStatement(raw string, revocation []string, bundles ...*policy.Bundle) (*Statement, error) {
-	signed, err := statementFormat.Open(raw)
+func verifyCertificate(raw string, revocation []string, bundles ...*policy.Bundle) (*CourtCertificate, error) {
+	signed, err := certificateFormat.Open(raw)
 	if err != nil {
 		return nil, err
 	}
-	s, err := readStatement(signed.Payload)
+	s, err := readCertificate(signed.Payload)
 	if err != nil {
 		return nil, err
 	}
@@ -301,16 +301,16 @@ func verifyStatement(raw string, revocation []string, bundles ...*policy.Bundle)
 	return s, ErrForged.Because(refused)
 }
 
-func readStatement(payload []byte) (*Statement, error) {
-	s := new(Statement)
+func readCertificate(payload []byte) (*CourtCertificate, error) {
+	s := new(CourtCertificate)
 	if err := document.ReadExactly(payload, s, func() ([]byte, error) { return s.marshal() }); err != nil {
-		return nil, ErrStatement.Because(err)
+		return nil, ErrCertificateForm.Because(err)
 	}
 	return s, nil
 }
 
 // differs names the first thing that two certificates say otherwise, or is "".
-func (s Statement) differs(want Statement) string {
+func (s CourtCertificate) differs(want CourtCertificate) string {
 	for _, f := range []struct {
 		name     string
 		is, want any
