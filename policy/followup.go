@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 )
@@ -71,4 +72,62 @@ func (b *Bundle) Countersigners(w *Warrant) []string {
 		who = append(who, strings.Join(a.ValidatedBy, " or "))
 	}
 	return who
+}
+
+// VerifyRuling checks that an authority of the bundle signed a ruling about that warrant, and
+// may: the one that issued it, or one over it. The public log holds what was recorded of it;
+// that is not asked here.
+func (b *Bundle) VerifyRuling(raw string, about *Warrant, seen ...Seen) (*Warrant, error) {
+	signed, w, err := openWarrant(raw)
+	if err != nil {
+		return nil, err
+	}
+	a, err := b.VerifyAuthority(signed, w.Authority, w.IssuedAt, seen...)
+	if err != nil {
+		return nil, err
+	}
+	if o := b.order(w, a, Facts{}, w.IssuedAt); w.Kind != Ruling || w.Ruling == nil || !o.mayActOn(about.Authority) {
+		return nil, ErrEarlierAuthority
+	}
+	return w, nil
+}
+
+// Inquiry is an authority's request to be shown what only it and custodians may read of a case.
+type Inquiry struct {
+	At        time.Time `json:"at"`
+	Audience  string    `json:"audience"` // the registrar's origin
+	Authority string    `json:"authority"`
+	Case      string    `json:"case"`
+	// Revocation is [Submission].Revocation, where a certificate signs.
+	Revocation []string `json:"revocation,omitempty"`
+}
+
+func (q *Inquiry) normalise() { q.At = seconds(q.At) }
+
+// inquiryLasts is for how long an inquiry is answered, once.
+const inquiryLasts = time.Minute
+
+// SignInquiry returns the compact JWS of q.
+func SignInquiry(key jose.JSONWebKey, q Inquiry) (string, error) {
+	payload, err := marshal(q)
+	if err != nil {
+		return "", ErrInquiry
+	}
+	return inquiryFormat.Sign(key, payload)
+}
+
+// VerifyInquiry checks that an authority of the bundle signed an inquiry just now. That it is
+// answered once is for the caller to see to.
+func (b *Bundle) VerifyInquiry(raw string, at time.Time) (*Inquiry, error) {
+	signed, q, err := open[Inquiry](inquiryFormat, raw)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := b.VerifyAuthority(signed, q.Authority, at, Seen{Span: Span{at, at}, Revocation: q.Revocation}); err != nil {
+		return nil, err
+	}
+	if q.Audience != b.Registrar || q.At.After(at.Add(clockSkew)) || at.Sub(q.At) > clockSkew+inquiryLasts {
+		return nil, ErrInquiry
+	}
+	return q, nil
 }

@@ -167,7 +167,8 @@ func (o *order) checkDated() []check {
 }
 
 func (o *order) checkReasons() []check {
-	all := []check{{"/earlier", unless((!o.kind.Earlier && o.kind.As == "" || o.Earlier != "") && (o.kind.Earlier || o.kind.Follows || o.Earlier == ""), ErrEarlier)}}
+	needs, may := o.kind.Earlier || o.kind.As != "", o.kind.Earlier || o.kind.Follows
+	all := []check{{"/earlier", unless((!needs || o.Earlier != "") && (may || o.Earlier == ""), ErrEarlier)}}
 	for _, at := range o.kind.reasons(o.Warrant, o.b) {
 		all = append(all, check{at, unless(false, ErrReasons)})
 	}

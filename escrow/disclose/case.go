@@ -1,6 +1,7 @@
 package disclose
 
 import (
+	"cmp"
 	"encoding/hex"
 	"slices"
 	"time"
@@ -29,6 +30,7 @@ type Case struct {
 	ApproveFrom time.Time // end of the notice period: no custodian's approval counts before
 	ValidateBy  time.Time // when an emergency lapses that nobody validated; zero: nobody has to
 	Approvals   []Approval
+	Recusals    []Recusal
 
 	// Targets are where the targets of the warrant stand, in its order; none of a kind
 	// that takes effect when it is recorded.
@@ -212,7 +214,7 @@ func (c *Case) latest() map[string]Approval {
 // any more. What matters under the bundle in force, the last of since, are approvals whose
 // shares open together with those of its custodians, and refusals by its custodians.
 func (c *Case) tally(since []*policy.Bundle) (reached, failed []int) {
-	inForce, latest := since[len(since)-1], c.latest()
+	inForce, latest, required := since[len(since)-1], c.latest(), c.required(since[0])
 	together, seated := make(map[string]bool), make(map[string]bool)
 	for who, a := range latest {
 		together[who], seated[who] = sameKey(since, a.Bundle, inForce), inForce.Custodian(who) != nil
@@ -221,19 +223,21 @@ func (c *Case) tally(since []*policy.Bundle) (reached, failed []int) {
 		if t.State != TargetWaiting {
 			continue
 		}
-		yes, no := 0, 0
+		var yes []policy.Custodian
+		no := make(map[string]bool)
 		for who, a := range latest {
 			switch agrees := a.agrees(i); {
 			case agrees && together[who]:
-				yes++
+				yes = append(yes, seat(since, a))
 			case !agrees && (together[who] || !a.Approved) && seated[who]:
-				no++
+				no[who] = true
 			}
 		}
+		left := slices.DeleteFunc(slices.Clone(inForce.Custodians), func(s policy.Custodian) bool { return no[s.ID] })
 		switch {
-		case yes >= c.Quorum:
+		case len(yes) >= c.Quorum && len(policy.Unmet(required, yes)) == 0:
 			reached = append(reached, i)
-		case len(inForce.Custodians)-no < c.Quorum:
+		case len(left) < c.Quorum, len(policy.Unmet(required, append(left, yes...))) > 0:
 			failed = append(failed, i)
 		}
 	}
@@ -297,8 +301,9 @@ func (c *Case) whose(is func(CaseTarget) bool) (which []int) {
 func decidedByTarget(b *policy.Bundle) bool { return b.Version >= 5 }
 
 // decide is what one signed approval does. since are the bundles from that of the
-// case to the one in force, whose custodian a is by.
-func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle, now time.Time) (Change, error) {
+// case to the one in force, whose custodian a is by, and away the absences of custodians that
+// are not over.
+func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle, away []Statement, now time.Time) (Change, error) {
 	inForce := since[len(since)-1]
 	event := Decline
 	if a.Decision == opening.Approve {
@@ -313,7 +318,7 @@ func (c Case) decide(a *opening.Approval, signed string, since []*policy.Bundle,
 	case c.decisionOf(a.Custodian, since) != nil:
 		return Change{}, nil
 	}
-	if err := c.mayDecide(a, event, since, now); err != nil {
+	if err := cmp.Or(c.mayDecide(a, event, since, now), c.mayStandIn(a, away, now)); err != nil {
 		return Change{}, err
 	}
 	stored := Approval{Custodian: a.Custodian, Approved: event == Approve, Signed: signed, Leaf: justNow, Bundle: inForce.Hash()}

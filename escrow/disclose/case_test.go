@@ -252,7 +252,7 @@ func TestDecide(t *testing.T) {
 			it, a := open, c.a
 			it.Approvals = []Approval{open.Approvals[0]}
 			c.edit(&it, &a)
-			change, err := it.decide(&a, "signed", []*policy.Bundle{{Custodians: []policy.Custodian{{ID: "a"}, {ID: "b"}, {ID: "c"}}}}, now)
+			change, err := it.decide(&a, "signed", []*policy.Bundle{{Custodians: []policy.Custodian{{ID: "a"}, {ID: "b"}, {ID: "c"}}}}, nil, now)
 			if !errors.Is(err, c.want) || len(change.Steps) != len(c.does) {
 				t.Fatalf("%d steps, %v", len(change.Steps), err)
 			}

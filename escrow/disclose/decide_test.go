@@ -25,7 +25,7 @@ func TestFoundB1ADecisionAgainIsTheStoredOne(t *testing.T) {
 			c := Case{ID: "case", State: state, Quorum: 2, Approvals: []Approval{{Custodian: "alba", Approved: approved, Leaf: 7}}}
 			for _, decision := range []string{opening.Approve, opening.Decline} {
 				a := &opening.Approval{Case: c.ID, Custodian: "alba", WarrantHash: hex.EncodeToString(c.WarrantHash[:]), Decision: decision}
-				change, err := c.decide(a, "signed again", []*policy.Bundle{{}}, now)
+				change, err := c.decide(a, "signed again", []*policy.Bundle{{}}, nil, now)
 				if err != nil || len(change.Steps) != 0 || change.Approval != nil {
 					t.Errorf("%s, %s again: %v, %v", state, decision, change, err)
 				}
@@ -94,7 +94,7 @@ func TestFoundJ4DecisionsUnderNewRules(t *testing.T) {
 			}
 			a := approves(c.by)
 			a.Bundle = it.Bundle
-			change, err := it.decide(a, "signed", c.since, now)
+			change, err := it.decide(a, "signed", c.since, nil, now)
 			var does []Event
 			for _, s := range change.Steps {
 				does = append(does, s.Event)

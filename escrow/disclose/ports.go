@@ -41,6 +41,8 @@ type Cases interface {
 	// neither counted nor held to it. It is ErrFiledMeanwhile if what [Cases].Filed
 	// counts is not Case.Filed any more.
 	//
+	// With a ruling that answers a question it stores that, or is ErrNoQuestion.
+	//
 	// With c.Earlier it locks the case of that warrant (else ErrNoEarlier), does to it what
 	// [Case.Later] says, and leaf concerns it: all in the same transaction, so that it comes
 	// before or after a release.
@@ -76,6 +78,21 @@ type Cases interface {
 	// target. A duty is one, however often a change has it.
 	Mailed(ctx context.Context, id string, kind Letter) (map[int]Mailed, error)
 
+	// Say stores what a custodian said in the case that it names, once: the same digest again
+	// changes nothing. may is asked under the lock of the case, with what was said in it before,
+	// and its error is returned as it is.
+	Say(ctx context.Context, s Statement, may func(c Case, before []Statement) error) error
+	// Said returns what was said in a case, in the order in which it was.
+	Said(ctx context.Context, id string) ([]Statement, error)
+	// Stands says where one custodian stands in those of the cases in which they decided or
+	// recused themselves, by id.
+	Stands(ctx context.Context, ids []string, custodian string) (map[string]Stand, error)
+	// Announce stores an absence, once. It is ErrManyQuestions if the custodian has announced
+	// most that are not over at now.
+	Announce(ctx context.Context, s Statement, now time.Time, most int) error
+	// Absences returns those that are not over at now, the one that begins first first.
+	Absences(ctx context.Context, now time.Time) ([]Statement, error)
+
 	// PutExhibit stores what is encrypted of an exhibit that was filed with the case
 	// ([Case].Exhibits), once. It is ErrExhibitUndeclared, ErrExhibitLength, or
 	// ErrExhibitStored if other bytes are stored.
@@ -96,7 +113,7 @@ type Cases interface {
 	Copy(ctx context.Context, id string, digest, recipient [32]byte) ([]byte, error)
 	// Exhibits says which are stored, or ErrNoCase.
 	Exhibits(ctx context.Context, id string) (StoredExhibits, error)
-	// DropExhibits deletes the exhibits, with their copies, of every case that is over (in none of the states
+	// DropExhibits deletes the exhibits, with their copies, and what custodians said, of every case that is over (in none of the states
 	// Recorded, Authorised and Released) and whose [StoredExhibits].Until has come, and
 	// returns of how many cases.
 	DropExhibits(ctx context.Context, now time.Time) (cases int, err error)

@@ -94,6 +94,9 @@ type Summary struct {
 	SecrecyEnds        time.Time
 	Expires            time.Time
 	ValidateBy         time.Time
+	Validated          bool
+	Authority          string
+	ApproveFrom        time.Time
 }
 
 // Decided counts the custodians who decided, whether or not it is told how.
@@ -106,6 +109,7 @@ func (c *Case) Summary() Summary {
 		ID: c.ID, Kind: c.Kind, State: c.State, Quorum: c.Quorum, Approved: yes, Declined: no, Untold: untold,
 		Targets: len(c.Targets), Waiting: c.count(TargetWaiting), Released: c.count(TargetReleased), Barred: c.Barred(), Leaf: c.RecordedLeaf,
 		Bundle: c.Bundle, SecrecyEnds: c.SecrecyEnds, Expires: c.Expires, ValidateBy: c.ValidateBy,
+		Validated: c.ValidatedLeaf != 0, Authority: c.Authority, ApproveFrom: c.ApproveFrom,
 	}
 }
 

@@ -159,7 +159,7 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 }
 
 // notFiled is why a warrant that the rules allow is not recorded, as the store finds it.
-var notFiled = []error{ErrNoEarlier, ErrTooLate, ErrDailyNumber, ErrOver, ErrOtherTargets, ErrShorter, ErrValidated, ErrLapsed}
+var notFiled = []error{ErrNoEarlier, ErrTooLate, ErrDailyNumber, ErrOver, ErrOtherTargets, ErrShorter, ErrValidated, ErrLapsed, ErrNoQuestion}
 
 // filed counts what was filed before for the authority and the requester of a warrant; nil
 // if it cannot be read.
@@ -357,6 +357,9 @@ func (r *Registrar) Review(ctx context.Context, id string) (opening.CaseFile, er
 	if f.Known, err = r.knownOf(ctx, c); err != nil {
 		return opening.CaseFile{}, err
 	}
+	if f.Said, f.Absences, err = r.said(ctx, c.ID); err != nil {
+		return opening.CaseFile{}, err
+	}
 	for _, t := range c.named() {
 		f.Targets = append(f.Targets, opening.OpenedTarget{Pseudonym: t.Pseudonym, Platform: t.Platform})
 	}
@@ -460,7 +463,11 @@ func (r *Registrar) decide(ctx context.Context, id, signed string) (Case, error)
 	if err != nil {
 		return Case{}, err
 	}
-	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, r.Now()) })
+	away, err := r.Cases.Absences(ctx, r.Now())
+	if err != nil {
+		return Case{}, err
+	}
+	c, err := r.Cases.Apply(ctx, id, func(c Case) (Change, error) { return c.decide(a, signed, since, away, r.Now()) })
 	if err != nil {
 		return Case{}, err
 	}

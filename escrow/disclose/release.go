@@ -72,6 +72,9 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if !policy.KindOf(c.Warrant.Kind).Answered {
 		return c, ErrNothingToOpen
 	}
+	if err := c.supported(which, since); err != nil {
+		return c, err
+	}
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}

@@ -41,27 +41,28 @@ var mayImport = map[string][]string{
 	"escrow/exhibit":        {"policy", "verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
-	"escrow/issue":          {"escrow/seal", "policy", "verifier/document", "verifier/identity", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/issue":          {"escrow/mail", "escrow/seal", "policy", "verifier/document", "verifier/identity", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/exhibit", "escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
 	"escrow/custodian": {"escrow/exhibit", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
-	"escrow/requester": {"escrow/exhibit", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
-	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
-	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
-	"escrow/openid":    {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
-	"escrow/mail":      {"verifier/refusal"},
-	"escrow/coalesce":  {}, // what both adapters do with concurrent calls, since none imports the other
-	"escrow/vault":     {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
+	"escrow/requester":     {"escrow/exhibit", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/witness":       {"verifier/proof", "verifier/refusal"},
+	"escrow/translog":      {"escrow/witness", "verifier/proof", "verifier/refusal"},
+	"escrow/openid":        {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/mail":          {"verifier/refusal"},
+	"escrow/mail/mailtest": {"escrow/mail"}, // a mail server and an outbox for tests
+	"escrow/coalesce":      {},              // what both adapters do with concurrent calls, since none imports the other
+	"escrow/vault":         {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web":        {"escrow/registrar", "verifier/document", "verifier/refusal"}, // the edge; what it serves comes in from
 	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/document", "verifier/opening", "verifier/token"},
-	"escrow/web/person": {"escrow/issue", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/web/person": {"escrow/issue", "escrow/mail", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
-	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",
+	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",
 		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.

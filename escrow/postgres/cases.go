@@ -53,13 +53,14 @@ const caseSQL = `
 	     'Bundle', coalesce(a.bundle, c.bundle), 'Votes', encode(a.votes, 'hex')) ORDER BY a.leaf) FROM approvals a WHERE a.case_id = c.id),
 	  (SELECT json_agg(json_build_object('State', t.state, 'Code', t.code, 'Round', coalesce(t.round, 0)) ORDER BY t.target) FROM case_targets t WHERE t.case_id = c.id),
 	  (SELECT json_agg(json_build_object('AuthorisedLeaf', r.authorised_leaf, 'ReleasedLeaf', coalesce(r.released_leaf, 0)) ORDER BY r.n) FROM case_rounds r WHERE r.case_id = c.id),
-	  (SELECT array_agg(n.leaf ORDER BY n.leaf) FROM annulments n WHERE n.case_id = c.id), d.said, d.mac, d.leaf
+	  (SELECT array_agg(n.leaf ORDER BY n.leaf) FROM annulments n WHERE n.case_id = c.id), d.said, d.mac, d.leaf,
+	  (SELECT json_agg(json_build_object('Custodian', s.custodian, 'Statement', encode(s.digest, 'hex')) ORDER BY s.n) FROM statements s WHERE s.case_id = c.id AND s.kind = 'recusal')
 	FROM cases c LEFT JOIN deletions d ON d.case_id = c.id `
 
 // scanCase reads a case and parses its warrant, here and nowhere else. One that
 // cannot be parsed is left out: a case is believed for what the public log holds.
 func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
-	var hash, submission, salt, receipt, compartments, approvals, targets, further, mac []byte
+	var hash, submission, salt, receipt, compartments, approvals, targets, further, mac, recusals []byte
 	var validateBy *time.Time
 	var said *string
 	var stated *int64
@@ -67,7 +68,7 @@ func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
 	err = row.Scan(&c.ID, &hash, &c.Authority, &c.WarrantID, &c.Kind, &submission, &c.Bundle, &salt, &c.Quorum, (*string)(&c.State),
 		&c.SecrecyEnds, &c.Expires, &c.ApproveFrom, &validateBy, &c.RecordedLeaf, &first.AuthorisedLeaf, &first.ReleasedLeaf,
 		&c.DeclinedLeaf, &c.ExpiredLeaf, &c.NoticedLeaf, &c.ValidatedLeaf, &c.LapsedLeaf,
-		&receipt, &c.Requester, &compartments, &approvals, &targets, &further, &c.Annulments, &said, &mac, &stated)
+		&receipt, &c.Requester, &compartments, &approvals, &targets, &further, &c.Annulments, &said, &mac, &stated, &recusals)
 	if err != nil {
 		return c, err
 	}
@@ -93,7 +94,7 @@ func scanCase(row pgx.CollectableRow) (c disclose.Case, err error) {
 	for _, part := range []struct {
 		json []byte
 		into any
-	}{{compartments, &c.Compartments}, {approvals, &c.Approvals}, {targets, &c.Targets}} {
+	}{{compartments, &c.Compartments}, {approvals, &c.Approvals}, {targets, &c.Targets}, {recusals, &c.Recusals}} {
 		if part.json != nil {
 			err = errors.Join(err, json.Unmarshal(part.json, part.into))
 		}
@@ -191,6 +192,9 @@ func (s Cases) File(ctx context.Context, c disclose.Case, leaf proof.Leaf) (disc
 		if err != nil {
 			return err
 		}
+		if err := answer(ctx, tx, after.ID, change.Later); err != nil {
+			return err
+		}
 		return storeCase(ctx, tx, earlier[0], after, change)
 	})
 	if err != nil {
@@ -208,6 +212,10 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 	if !c.ValidateBy.IsZero() {
 		validateBy = &c.ValidateBy
 	}
+	var answerBy *time.Time
+	if by := c.AnswerBy(); !by.IsZero() {
+		answerBy = &by
+	}
 	var receipt []byte
 	if c.Secret != [32]byte{} {
 		receipt = c.Secret[:]
@@ -215,10 +223,10 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 	b := &pgx.Batch{}
 	b.Queue(`
 		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state,
-		  secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json, $16, $17::date, nullif($18, ''), $19, $20)`,
+		  secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by, answer_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json, $16, $17::date, nullif($18, ''), $19, $20, $21)`,
 		c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, c.Kind, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
-		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments, len(c.Targets), day, c.Requester, receipt, validateBy)
+		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments, len(c.Targets), day, c.Requester, receipt, validateBy, answerBy)
 	if len(c.Targets) > 0 {
 		states, codes := make([]string, len(c.Targets)), make([]string, len(c.Targets))
 		for i, t := range c.Targets {
@@ -341,13 +349,14 @@ const summarySQL = `
 	  (SELECT count(*) FROM approvals a WHERE a.case_id = c.id AND NOT ` + isTold + ` AND ` + latest + `),
 	  c.targets, c.waiting, c.released,
 	  CASE WHEN c.lapsed_leaf IS NOT NULL AND c.released > 0 THEN 'lapsed' WHEN EXISTS (SELECT FROM annulments n WHERE n.case_id = c.id) THEN 'annulled' ELSE '' END,
-	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires, c.validate_by
+	  c.recorded_leaf, c.bundle, c.secrecy_ends, c.expires, c.validate_by, c.validated_leaf IS NOT NULL, c.authority, c.approve_from
 	FROM cases c `
 
 func scanSummary(row pgx.CollectableRow) (s disclose.Summary, err error) {
 	var validateBy *time.Time
 	err = row.Scan(&s.ID, &s.Kind, (*string)(&s.State), &s.Quorum, &s.Approved, &s.Declined, &s.Untold, &s.Targets, &s.Waiting, &s.Released, &s.Barred,
-		&s.Leaf, &s.Bundle, &s.SecrecyEnds, &s.Expires, &validateBy)
+		&s.Leaf, &s.Bundle, &s.SecrecyEnds, &s.Expires, &validateBy, &s.Validated, &s.Authority, &s.ApproveFrom)
+	s.ApproveFrom = s.ApproveFrom.UTC()
 	if s.SecrecyEnds, s.Expires = s.SecrecyEnds.UTC(), s.Expires.UTC(); validateBy != nil {
 		s.ValidateBy = validateBy.UTC()
 	}

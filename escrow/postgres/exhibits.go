@@ -188,6 +188,13 @@ func (s Cases) DropExhibits(ctx context.Context, now time.Time) (cases int, err 
 			    AND kept_until(c.id, e.keep_days) <= ($1::timestamptz AT TIME ZONE 'UTC')::date
 			  RETURNING e.case_id)
 			SELECT count(DISTINCT case_id) FROM gone`, now.UTC()).Scan(&cases)
+		if err != nil {
+			return refused(ctx, err)
+		}
+		_, err = tx.Exec(ctx, `
+			DELETE FROM statements s USING cases c
+			WHERE c.id = s.case_id AND c.state NOT IN (`+recorded+`, `+authorised+`, `+released+`)
+			  AND kept_until(c.id, s.keep_days) <= ($1::timestamptz AT TIME ZONE 'UTC')::date`, now.UTC())
 		return refused(ctx, err)
 	})
 	return cases, err

@@ -394,6 +394,10 @@ type Problem struct {
 	Culprits []string `json:"culprits,omitempty"` // ids of the custodians at fault
 	Cause    string   `json:"cause,omitempty"`    // of a failure on this machine
 	Evidence string   `json:"evidence,omitempty"` // file that proves it
+
+	// Faults are all those for which a warrant would be refused, where it was checked before it
+	// is filed: the first is the problem itself.
+	Faults []Fault `json:"faults,omitempty"`
 }
 
 // Ground is what a policy that refused says of itself: which member of the warrant is wrong,
@@ -469,6 +473,14 @@ func (p *Problem) Error() string {
 	}
 	if p.Evidence != "" {
 		s += " Evidence: " + p.Evidence
+	}
+	for i, f := range p.Faults {
+		switch place := f.Place(); {
+		case i == 0 && place != "":
+			s += " (" + place + ")"
+		case i > 0 && (f.Rule == "" || len(p.Rules) == 0): // else it is said above
+			s += fmt.Sprintf(" Also, %s: %s", cmp.Or(place, "the whole"), f)
+		}
 	}
 	return document.Printable(strings.ReplaceAll(s, "\n", " "))
 }

@@ -71,6 +71,11 @@ type Approval struct {
 	// case, and in an approval of before there were answers: see Votes.
 	Questions []string `json:"questions,omitempty"`
 	Answers   []Answer `json:"answers,omitempty"`
+
+	// Of an alternate's, who signs for Custodian: their id, and the hex SHA-256 of what
+	// Custodian signed, a recusal of this case or an absence at this time.
+	Alternate string `json:"alternate,omitempty"`
+	Instead   string `json:"instead,omitempty"`
 }
 
 // EncryptedShare is a decryption share, sealed to the requester.
@@ -111,8 +116,8 @@ func (a *Approval) Signers() string {
 	return a.Bundle
 }
 
-// VerifyApproval checks that raw is signed by a custodian of the bundle that it
-// names as in force, over a warrant that was in the log. That bundle must be one
+// VerifyApproval checks that raw is signed by a custodian, or an alternate of theirs, of the
+// bundle that it names as in force, over a warrant that was in the log. That bundle must be one
 // of signers, else it is [ErrApprovalBundle]. The caller checks that Case,
 // WarrantHash, Bundle and LeafIndex are the ones it asked about, and that there
 // are enough custodians.
@@ -125,7 +130,7 @@ func VerifyApproval(raw string, signers ...*policy.Bundle) (*Approval, error) {
 	if i < 0 {
 		return nil, ErrApprovalBundle
 	}
-	if err := signers[i].VerifyCustodian(signed, a.Custodian, policy.ErrUnknownCustodian); err != nil {
+	if err := signers[i].VerifySeat(signed, a.Custodian, a.Alternate, policy.ErrUnknownCustodian); err != nil {
 		return nil, err
 	}
 	if a.LeafIndex >= a.CheckpointSize {
@@ -187,6 +192,8 @@ func (a *Approval) wellFormed() error {
 		return errors.New("bad case or custodian")
 	case !hashPattern.MatchString(a.WarrantHash), !hashPattern.MatchString(a.Bundle):
 		return errors.New("not a hash")
+	case (a.Alternate == "") != (a.Instead == ""), a.Alternate != "" && (!custodianPattern.MatchString(a.Alternate) || !hashPattern.MatchString(a.Instead)):
+		return errors.New("an alternate names what the custodian signed, and nobody else does")
 	case a.InForce != "" && (!hashPattern.MatchString(a.InForce) || a.InForce == a.Bundle):
 		return errors.New("the bundle in force is no other one")
 	case a.LeafIndex < 0, a.At.Year() < 2000, a.At.Year() > 9999:

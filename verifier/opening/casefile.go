@@ -28,6 +28,11 @@ type CaseFile struct {
 	// refused then, Targets has the pen name and the platform alone. Both are the registrar's word.
 	States    []TargetState `json:"states,omitempty"`
 	Deadlines []Deadline    `json:"deadlines,omitempty"`
+
+	// What custodians said beside their decisions, with the court's answers, and the absences
+	// of custodians that are not over, signed: see VerifyStatement.
+	Said     []Said   `json:"said,omitempty"`
+	Absences []string `json:"absences,omitempty"`
 }
 
 // TargetState is where one target of a case stands, by the registrar's word.

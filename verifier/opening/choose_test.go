@@ -28,7 +28,7 @@ func TestQuorumIsOfLoggedDecisionsUnderOneKey(t *testing.T) {
 		"approved anew, unseen": {[]decision{alba, bruno}, []decision{alba, bruno, again}, 0},
 	} {
 		var target Target
-		if ok := target.choose(c.logged, c.given, 0, since, signers, 2); ok != (c.want > 0) || len(target.Approvals) != c.want {
+		if ok := target.choose(c.logged, c.given, 0, since, signers, 2, nil); ok != (c.want > 0) || len(target.Approvals) != c.want {
 			t.Errorf("%s: %v, %d approvals", name, ok, len(target.Approvals))
 		}
 	}

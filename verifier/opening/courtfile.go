@@ -35,11 +35,11 @@ const (
 
 // What it comes to:
 const (
-	certificateFile = "certificate.json"
-	signedFile      = "certificate.jws"
-	pageFile        = "certificate.html"
-	resultsFile     = "results.csv"
-	suspectsFolder  = "suspects"
+	statementFile  = "certificate.json"
+	signedFile     = "certificate.jws"
+	pageFile       = "certificate.html"
+	resultsFile    = "results.csv"
+	suspectsFolder = "suspects"
 )
 
 // Why a court file is not believed.
@@ -270,7 +270,7 @@ func (c *CourtCheck) step(err error, format string, args ...any) bool {
 func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	f, c := &courtFile{FS: folder}, &CourtCheck{Unknown: slices.Clone(unknown)}
 	defer func() { c.Holds = c.refused == nil }()
-	said, signed, err := f.certificate()
+	said, signed, err := f.statement()
 	c.Certificate = said
 	if !c.step(err, "the folder has a certificate") {
 		return c
@@ -321,8 +321,8 @@ var unknown = []string{
 	"whether other rules were logged in place of these: that takes the public log, escrow log audit",
 }
 
-// certificate reads the certificate, signed if there is a signed one, and verifies nothing.
-func (f *courtFile) certificate() (s *CourtCertificate, signed string, err error) {
+// statement reads the certificate, signed if there is a signed one, and verifies nothing.
+func (f *courtFile) statement() (s *CourtCertificate, signed string, err error) {
 	raw, err := f.read(signedFile)
 	switch {
 	case err == nil:
@@ -337,7 +337,7 @@ func (f *courtFile) certificate() (s *CourtCertificate, signed string, err error
 		return nil, "", err
 	}
 	s = new(CourtCertificate)
-	if err := f.readJSON(certificateFile, s); err != nil {
+	if err := f.readJSON(statementFile, s); err != nil {
 		return nil, "", err
 	}
 	if s.By != "" { // it says that it is signed

@@ -215,7 +215,7 @@ func (s CourtCertificate) derived(signed string) (map[string][]byte, error) {
 	if err := json.Indent(&said, canonical, "", "  "); err != nil {
 		return nil, err
 	}
-	files[certificateFile] = append(said.Bytes(), '\n')
+	files[statementFile] = append(said.Bytes(), '\n')
 	if signed != "" {
 		files[signedFile] = []byte(signed + "\n")
 	}

@@ -152,7 +152,7 @@ func (o *Opening) verifyApprovals(all []string, since []*policy.Bundle, quorum i
 		}
 		given = append(given, decision{a, votes, hexDigest([]byte(signed))})
 	}
-	positions := o.positions()
+	positions, required := o.positions(), since[0].RequiredFor(o.Warrant.OffenceClass, o.Warrant.OffenceID)
 	for n := range o.rounds {
 		r := &o.rounds[n]
 		opened, err := r.decisions(given, positions)
@@ -165,7 +165,7 @@ func (o *Opening) verifyApprovals(all []string, since []*policy.Bundle, quorum i
 			if r.which != nil {
 				logged, refused = opened, ErrNotLogged
 			}
-			if !t.choose(logged, given, r.Targets[i].Index, since, o.Signers, quorum) {
+			if !t.choose(logged, given, r.Targets[i].Index, since, o.Signers, quorum, required) {
 				return refused
 			}
 		}
@@ -202,9 +202,9 @@ func (r round) decisions(given []decision, positions []int) (opened []decision, 
 }
 
 // choose keeps the approvals of the target under the newest key for which there are enough
-// that the log has: the last of each custodian. Those who step in later count for no quorum,
+// that the log has, with those among them whom the rules require: the last of each custodian. Those who step in later count for no quorum,
 // and their shares open as well.
-func (t *Target) choose(logged, given []decision, target int, since []*policy.Bundle, signers map[string]*policy.Bundle, quorum int) bool {
+func (t *Target) choose(logged, given []decision, target int, since []*policy.Bundle, signers map[string]*policy.Bundle, quorum int, required []policy.Required) bool {
 	under := func(all []decision, key string) (approvals []*Approval) {
 		for _, d := range all {
 			if d.votes[target] == Approve && signers[d.Signers()].ThresholdKey == key {
@@ -214,7 +214,14 @@ func (t *Target) choose(logged, given []decision, target int, since []*policy.Bu
 		return approvals
 	}
 	for _, b := range slices.Backward(since) {
-		if len(under(logged, b.ThresholdKey)) >= quorum {
+		counted := under(logged, b.ThresholdKey)
+		var seats []policy.Custodian
+		for _, a := range counted {
+			if c := signers[a.Signers()].Custodian(a.Custodian); c != nil {
+				seats = append(seats, *c)
+			}
+		}
+		if len(counted) >= quorum && len(policy.Unmet(required, seats)) == 0 {
 			t.Approvals, t.Key = under(given, b.ThresholdKey), b.ThresholdKey
 			return true
 		}

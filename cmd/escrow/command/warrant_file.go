@@ -77,7 +77,7 @@ func warrantFile(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := p.exhibits(ctx, r, s, folder)
+			e, err := p.exhibits(ctx, r, s, beside(folder, evidence))
 			if err != nil {
 				return err
 			}
@@ -113,10 +113,10 @@ func warrantFile(p *program) *cobra.Command {
 			}
 			return p.print(st, text)
 		})
-	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
+	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line, or a folder with such files (*.jws); can be given again")
 	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
 	addRevocation(c, &revocation)
-	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name; they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
+	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name (default: that of --evidence, if it is one); they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
 }
 
@@ -138,22 +138,8 @@ func (p *program) submission(warrant string, evidence, countersigned, revocation
 	if s.Revocation, err = p.revocationLists(revocation); err != nil {
 		return s, err
 	}
-	for _, name := range evidence {
-		e, err := p.readFile(name)
-		if err != nil {
-			return s, err
-		}
-		for n, line := range strings.Split(string(e), "\n") {
-			if line = strings.TrimSpace(line); line == "" {
-				continue
-			}
-			if strings.Count(line, ".") != 2 || strings.ContainsAny(line, " \t") {
-				return s, shell.InFile(name, n+1, errEvidenceLine)
-			}
-			s.Evidence = append(s.Evidence, line)
-		}
-	}
-	return s, nil
+	s.Evidence, err = p.evidence(evidence)
+	return s, err
 }
 
 // addRevocation adds the flag of lists of revoked certificates.

@@ -50,6 +50,7 @@ func noSecrecy(b *policy.Bundle) string {
 type signFlags struct {
 	signer
 	bundle string
+	draft  []byte // the text of it, for places in it to be named; nil: a program made it
 	out    shell.Out
 }
 
@@ -74,8 +75,9 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 	rand.Read(id[:])
 	w.Complete(b, id, p.Now())
 	if b != nil { // what filing will refuse is not signed
-		if d := policy.BeforeSigning(*w, earlier, k, b, p.Now()); d.Refusal != nil {
-			said := shell.ProblemOf(d.Refusal)
+		c := b.Check(*w, policy.Given{Key: &k, Earlier: earlier}, p.Now())
+		if d := c.Decision(len(w.Targets)); d.Refusal != nil {
+			said := faulty(f.draft, c.Faults)
 			said.Rules, said.Grounds = d.Rules, registrar.GroundsOf(d)
 			return said
 		}
@@ -102,6 +104,16 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.next(b, w, earlier))
 	}
 	return p.print(said, text)
+}
+
+// faulty is the first of the faults, with all of them and where they are in a text; nil: in none.
+func faulty(text []byte, faults []policy.Fault) *registrar.Problem {
+	if text != nil {
+		policy.Locate(text, faults)
+	}
+	said := shell.ProblemOf(faults[0].Error)
+	said.Faults = registrar.FaultsOf(faults)
+	return said
 }
 
 // next says what is done with a signed warrant. A validation of anything but an emergency is no
@@ -152,10 +164,14 @@ func warrantSign(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			w, err := policy.ParseDraft(draft)
-			if err != nil {
-				return shell.InFile(args[0], 0, err)
+			w, faults := policy.ReadDraft(draft)
+			if len(faults) > 0 {
+				first := shell.InFile(args[0], 0, faults[0].Error)
+				said := faulty(nil, faults)
+				said.Cause = shell.ProblemOf(first).Cause
+				return said
 			}
+			f.draft = draft
 			b, err := f.rules(p)
 			if err != nil {
 				return err

@@ -43,6 +43,8 @@ type Memory struct {
 	platforms []policy.LoggedPlatform // by their leaves
 	exhibits  map[exhibitKey][]byte
 	duties    map[dutyKey]disclose.Duty
+
+	statements []disclose.Statement
 }
 
 // dutyKey is what makes two duties one.
@@ -142,9 +144,18 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 			return disclose.Case{}, err
 		}
 	}
+	asked := -1
+	if l := change.Later; l != nil && l.Ruling != nil && l.Ruling.Outcome == policy.Answered {
+		if asked = m.question(earlier.ID, l.Ruling.Digest); asked < 0 {
+			return disclose.Case{}, disclose.ErrNoQuestion
+		}
+	}
 	index, err := m.append(leaf)
 	if err != nil {
 		return disclose.Case{}, err
+	}
+	if asked >= 0 {
+		m.statements[asked].Answer = c.Submission.Warrant
 	}
 	if earlier != nil {
 		change.Later.Leaf = index
@@ -485,6 +496,7 @@ func (m *Memory) DropExhibits(_ context.Context, now time.Time) (cases int, err 
 	defer m.mu.Unlock()
 	for i := range m.cases {
 		c := &m.cases[i]
+		m.dropSaid(c, now)
 		open := slices.Contains([]disclose.State{disclose.Recorded, disclose.Authorised, disclose.Released}, c.State)
 		if open || len(c.Exhibits) == 0 || now.Before(m.until(c)) {
 			continue

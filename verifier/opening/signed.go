@@ -23,7 +23,7 @@ var (
 		"the signature of the certificate is not that of the authority that it names, by the rules in the folder: whoever made it, that authority did not; rely on the package alone, and ask that authority for its own")
 	ErrFalse = refusal.New(refusal.Denied, "opening.certificate_false",
 		"the certificate says something else than the package proves: do not rely on it, whoever signed it; the cause names what differs")
-	ErrCertificateForm = refusal.New(refusal.Invalid, "opening.certificate_malformed",
+	ErrCourtCertificate = refusal.New(refusal.Invalid, "opening.certificate_malformed",
 		"the certificate is not of the published form: it was changed or cut short; get another copy of the folder")
 	ErrSigner = refusal.New(refusal.Denied, "opening.signer",
 		"the key is not one of the authority that ordered this, by the rules in the folder and those in force, or is not valid today: no certificate was signed, everything else is saved; sign with the court's key, and if that was replaced since, open the case again into a new folder")
@@ -32,7 +32,7 @@ var (
 var certificateFormat = &document.Format{
 	Types: []string{"penname-certificate+jwt"}, MaxBytes: 64 << 20, Algorithms: document.SignatureAlgorithms, ExactHeader: true, ExactPayload: true, Certified: true,
 	Refusals: map[document.Fault]*refusal.Error{
-		document.Malformed: ErrCertificateForm, document.TooLarge: ErrCertificateForm, document.Unsigned: ErrForged,
+		document.Malformed: ErrCourtCertificate, document.TooLarge: ErrCourtCertificate, document.Unsigned: ErrForged,
 		document.AlgNotAllowed: ErrForged, document.BadSignature: ErrForged, document.BadCertified: ErrForged, document.CannotSign: policy.ErrKey,
 	},
 }
@@ -80,6 +80,7 @@ type Agreed struct {
 	ID           string `json:"id"`
 	Name         string `json:"name"`
 	Organisation string `json:"organisation"`
+	Alternate    string `json:"alternate,omitempty"` // name of who answered in their place; "": they did themselves
 }
 
 // Person is one target of the order: who enrolled under that pen name, never who typed.
@@ -224,7 +225,10 @@ func (o *Opening) agreed() (all []Agreed) {
 	for _, t := range o.Targets {
 		for _, a := range t.Approvals {
 			c := o.Signers[a.Signers()].Custodian(a.Custodian)
-			who := Agreed{a.Custodian, c.Name, c.Organisation}
+			who := Agreed{ID: a.Custodian, Name: c.Name, Organisation: c.Organisation}
+			if i := slices.IndexFunc(c.Alternates, func(o policy.Alternate) bool { return o.ID == a.Alternate }); i >= 0 {
+				who.Alternate = c.Alternates[i].Name
+			}
 			if !slices.Contains(all, who) {
 				all = append(all, who)
 			}
@@ -238,7 +242,11 @@ func (s CourtCertificate) names(ids []string) string {
 	var said []string
 	for _, a := range s.Agreed {
 		if slices.Contains(ids, a.ID) {
-			said = append(said, fmt.Sprintf("%s, %s", a.Name, a.Organisation))
+			who := fmt.Sprintf("%s, %s", a.Name, a.Organisation)
+			if a.Alternate != "" {
+				who += ", by their alternate " + a.Alternate
+			}
+			said = append(said, who)
 		}
 	}
 	return strings.Join(said, "; ")
@@ -304,7 +312,7 @@ func verifyCertificate(raw string, revocation []string, bundles ...*policy.Bundl
 func readCertificate(payload []byte) (*CourtCertificate, error) {
 	s := new(CourtCertificate)
 	if err := document.ReadExactly(payload, s, func() ([]byte, error) { return s.marshal() }); err != nil {
-		return nil, ErrCertificateForm.Because(err)
+		return nil, ErrCourtCertificate.Because(err)
 	}
 	return s, nil
 }
