@@ -13,7 +13,7 @@ type Role string
 // The roles that are reminded, each by itself.
 const (
 	RoleCustodian Role = "custodian" // cases that they did not decide
-	RoleAuthority Role = "authority" // emergencies of theirs that nobody validated
+	RoleAuthority Role = "authority" // emergencies of theirs that nobody validated, objections
 	RoleAsked     Role = "asked"     // questions of custodians to an authority
 	RoleRequester Role = "requester" // releases that can be opened
 )
