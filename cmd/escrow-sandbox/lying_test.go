@@ -407,7 +407,8 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 		c.Exhibits = append(c.Exhibits, disclose.SealedExhibit{Digest: x.Digest, Length: exhibit.SealedSize(x.Length, len(readers))})
 	}
 	leaf := policy.RecordedLeaf(s.Warrant, d.Warrant, c.Salt, c.Bundle, c.Quorum, proof.Day(now), d.RecordedFacets(tb.Service.Bundle)...)
-	leaf.NoticeDays = d.NoticeDays() // or no custodian would look at it
+	c.First = disclose.First{Days: d.NoticeDays(), TellBy: now.AddDate(1, 0, 0)}
+	leaf.NoticeDays = c.First.Days // or no custodian would look at it
 	if _, err := tb.Service.Registrar.Cases.File(ctx, c, leaf); err != nil {
 		t.Fatal(err)
 	}
@@ -428,7 +429,7 @@ func TestCustodianWaitsThoughTheRegistrarDoesNot(t *testing.T) {
 	if said, code := tb.Escrow(ctx, tb.AsCustodian("alba", "review", c.ID)...); code != 0 {
 		t.Fatal(said)
 	}
-	for _, days := range []int{0, 10, 10} { // nobody was told, and no day begins
+	for _, days := range []int{0, 5, 5} { // nobody was told, and no day begins
 		tb.Clock.Advance(time.Duration(days) * 24 * time.Hour)
 		if err := tb.Service.Publish(ctx); err != nil {
 			t.Fatal(err)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -261,10 +262,7 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 	}
 	switch args[1] {
 	case "enrol":
-		if err := b.Enrol(ctx, s.Origin, who.Name); err != nil {
-			return err
-		}
-		return b.Shows(200, "Welcome")
+		return cmp.Or(b.Enrol(ctx, s.Origin, who.Name), b.Shows(200, "Welcome"))
 	case "visit":
 		if err := b.Visit(ctx, s.platformOf(args[2]), who.Name); err != nil {
 			return err
