@@ -230,7 +230,7 @@ func inFolder(ts *testscript.TestScript, args []string) []string {
 	out := make([]string, len(args))
 	for i, a := range args {
 		out[i] = a
-		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && slices.Contains([]string{".json", ".jws", ".key", ".jwk", ".pub", ".secret", ".txt", ".dir"}, ext) {
+		if ext := filepath.Ext(a); !strings.HasPrefix(a, "-") && !strings.Contains(a, "://") && slices.Contains([]string{".json", ".jws", ".key", ".jwk", ".pub", ".secret", ".txt", ".dir", ".pem"}, ext) {
 			out[i] = ts.MkAbs(a)
 		}
 	}
@@ -681,9 +681,9 @@ func dumpWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
 }
 
-// rules OUT without FILE | stopping PLATFORM | rekeying AUTHORITY writes a bundle that lacks a file
-// of rules, that stops a platform, or that has another key in place of those of an authority, to
-// follow the one in force.
+// rules OUT without FILE | stopping PLATFORM | rekeying AUTHORITY | certifying AUTHORITY ROOT CERTIFICATE
+// writes a bundle that lacks a file of rules, that stops a platform, or that has another key, or
+// a certificate, in place of those of an authority, to follow the one in force.
 func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 	raw, err := os.ReadFile(s.Path("bundle.json"))
 	if err != nil {
@@ -706,6 +706,14 @@ func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 		i := slices.IndexFunc(b.Authorities, func(a policy.Authority) bool { return a.ID == args[2] })
 		now := s.Clock.Now()
 		b.Authorities[i].Keys = []policy.Key{{JWK: public, From: now, Until: now.AddDate(5, 0, 0)}}
+	case args[1] == "certifying":
+		c, err := policy.ParseCertificate(ts.ReadFile(args[4]))
+		if err != nil {
+			return err
+		}
+		b.CertificateAuthorities = []policy.CertificateAuthority{{Certificate: ts.ReadFile(args[3])}}
+		a := b.Authority(args[2])
+		a.Keys, a.OrganisationIdentifier, a.CertificateKeys = nil, policy.OrganisationIdentifier(c), []string{policy.KeyDigest(c)}
 	case args[1] == "stopping":
 		b.Stops = append(b.Stops, policy.Stop{Platform: args[2]})
 	case !ok:

@@ -45,6 +45,9 @@ var alarms = map[string][]struct {
 	},
 	"PennameErasuresOverdue":     {{true, `penname_erasures_overdue 1`}, {false, `penname_erasures_overdue 0`}},
 	"PennameNoticesOverdue":      {{true, `penname_notices_overdue 1`}, {false, `penname_notices_overdue 0`}},
+	"PennameMailsWait":           {{true, `penname_mails_oldest_age_seconds{side="issue"} 7500`}, {false, `penname_mails_oldest_age_seconds{side="issue"} 3700`}},
+	"PennameMailsDamaged":        {{true, `penname_mails_damaged 1`}, {false, `penname_mails_damaged 0`}},
+	"PennameRemindersRefused":    {{true, `penname_reminders_refused 2`}, {false, `penname_reminders_refused 0`}},
 	"PennameClockOverdue":        {{true, "penname_ends_overdue 0\npenname_lapses_overdue 1\npenname_tells_overdue 0"}, {true, "penname_ends_overdue 0\npenname_lapses_overdue 0\npenname_tells_overdue 1"}, {false, "penname_ends_overdue 0\npenname_lapses_overdue 0\npenname_tells_overdue 0"}},
 	"PennameObjectionUnanswered": {{true, `penname_objections_unanswered 1`}, {false, `penname_objections_unanswered 0`}},
 	"PennameReviewsWait":         {{true, `penname_reviews_pending 1`}, {false, `penname_reviews_pending 0 then 1`}},
@@ -52,6 +55,7 @@ var alarms = map[string][]struct {
 	"PennameCasesLost":           {{true, `penname_cases{state="lost"} 1`}, {false, `penname_cases{state="lost"} 0`}},
 	"PennameJobFails": {
 		{true, "penname_job_last_success_age_seconds{job_name=\"cases\"} 200\npenname_job_interval_seconds{job_name=\"cases\"} 60"},
+		{false, "penname_job_last_success_age_seconds{job_name=\"mails\"} 900\npenname_job_interval_seconds{job_name=\"mails\"} 30"}, // PennameMailsWait
 		{false, "penname_job_last_success_age_seconds{job_name=\"cases\"} 62\npenname_job_interval_seconds{job_name=\"cases\"} 60"},
 		{false, "penname_job_last_success_age_seconds{job_name=\"erasures\"} 3600\npenname_job_interval_seconds{job_name=\"erasures\"} 3600"},
 	},

@@ -165,7 +165,8 @@ func (m *Memory) File(_ context.Context, c disclose.Case, leaf proof.Leaf) (disc
 		return disclose.Case{}, err
 	}
 	if asked >= 0 {
-		m.statements[asked].Answer = c.Submission.Warrant
+		s := &m.statements[asked]
+		s.Answer, s.AnsweredOn, s.Revocation = c.Submission.Warrant, leaf.Day, &c.Submission.Revocation
 	}
 	if earlier != nil {
 		change.Later.Leaf = index
