@@ -46,6 +46,7 @@ func checkTellsBefore(t testing.TB, s Submission, b *Bundle, known Facts, at tim
 
 // Codes of the intake of warrants that no check of a draft can find, and why.
 var notOfADraft = map[string]string{
+	"warrant.under_objection":            "it is of a case that is recorded",
 	"warrant.unsigned":                   "of a signed one: TestCheckOfASignedWarrant",
 	"warrant.bad_signature":              "of a signed one: TestCheckOfASignedWarrant",
 	"warrant.malformed":                  "of a signed one; of a draft it is warrant.bad_draft",
