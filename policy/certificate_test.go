@@ -462,3 +462,34 @@ func BenchmarkCertificate(b *testing.B) {
 	b.ReportMetric(float64(took)/float64(beside), "ratio")
 	b.ReportMetric(float64(took), "~best-ns")
 }
+
+// What a court asks for itself is answered to its certificate too, while that counts.
+func TestInquiryByCertificate(t *testing.T) {
+	c := newCertified(t)
+	k, err := document.CertifiedKey(c.key, []*x509.Certificate{c.leaf, c.between.Certificate}, func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	q := Inquiry{At: now, Audience: c.bundle.Registrar, Authority: "crown-court", Case: strings.Repeat("a", 26), Revocation: []string{c.between.list(t), c.root.list(t)}}
+	raw, err := SignInquiry(k, q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := c.bundle.VerifyInquiry(raw, now); err != nil || got.Authority != "crown-court" {
+		t.Fatal(err)
+	}
+	q.Revocation[0] = c.between.list(t, revoking(c.leaf, now))
+	if raw, err = SignInquiry(k, q); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.bundle.VerifyInquiry(raw, now); !ErrRevoked.Is(err) {
+		t.Fatal(err)
+	}
+	q.Revocation = nil
+	if raw, err = SignInquiry(k, q); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.bundle.VerifyInquiry(raw, now); !ErrRevocationUnknown.Is(err) {
+		t.Fatal(err)
+	}
+}
