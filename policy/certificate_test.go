@@ -26,7 +26,7 @@ func TestCourtWithACertificate(t *testing.T) {
 	c := newCertified(t)
 	s := c.filing(t)
 	d := Decide(s, c.bundle, Facts{}, now)
-	if !d.Allowed || d.Authority.ID != "crown-court" || !d.Opens {
+	if !d.Allowed || !d.Certificate.Equal(c.leaf) || d.Authority.ID != "crown-court" || !d.Opens {
 		t.Fatal(d.Refusal, d.Rules)
 	}
 	if ids := c.bundle.AsksFor(s); len(ids) != 0 {
