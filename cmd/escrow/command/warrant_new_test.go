@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -64,7 +65,7 @@ func (c *clerk) path(name string) string { return filepath.Join(c.dir, name) }
 func (c *clerk) run(ctx context.Context, ask func(question string) (string, error), args ...string) (out, errs string, code int) {
 	c.t.Helper()
 	var o, e bytes.Buffer
-	env := Env{Stdin: strings.NewReader(""), Stdout: &o, Stderr: &e, Now: func() time.Time { return openingtest.Now }}
+	env := Env{HTTP: http.DefaultClient, Stdin: strings.NewReader(""), Stdout: &o, Stderr: &e, Now: func() time.Time { return openingtest.Now }}
 	if ask != nil {
 		env.Ask = func(_ context.Context, question string) (string, error) {
 			c.asked = append(c.asked, question)
