@@ -47,6 +47,7 @@ import (
 //	person NAME answers BUTTON | led-to PATTERN                    presses it; where that led
 //	person NAME retires PEN-NAME | calls PEN-NAME ALIAS            on their own page
 //	platform ID report PEN-NAME banned|lifted | key FILE           to Penname; its evidence key
+//	person NAME objects-to WORDS | makes-code VARIABLE             at the first notice on their own page
 //	person NAME reference VARIABLE | objects                       an enrolment that is held
 //	person NAME asked PLATFORM | tells PLATFORM [CLAIM…]           goes to the page that asks; ticks claims there
 //	crowd N                                                        people who are over 18 enrol
@@ -335,6 +336,24 @@ func personWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return nil
 	case "opens":
 		return b.Open(ctx, args[2])
+	case "objects-to": // the order of the first notice: WORDS
+		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+			return err
+		}
+		return b.Press(ctx, "Send the objection", url.Values{"text": {args[2]}})
+	case "makes-code": // for a lawyer: VARIABLE
+		if err := b.Open(ctx, s.Origin+"/me"); err != nil {
+			return err
+		}
+		if err := b.Press(ctx, "Make a code for my lawyer", nil); err != nil {
+			return err
+		}
+		m := regexp.MustCompile(`<code>([a-z2-7]{6}(?:-[a-z2-7]+)+)</code>`).FindStringSubmatch(b.Page.Body)
+		if m == nil {
+			return errors.New("no code on the page")
+		}
+		ts.Setenv(args[2], m[1])
+		return nil
 	case "sees":
 		return b.Shows(b.Page.Status, args[2])
 	case "handle":
@@ -650,7 +669,7 @@ func clockWord(s *scene, _ *testscript.TestScript, args []string) error {
 	}
 	s.Clock.Advance(time.Duration(days) * 24 * time.Hour)
 	ctx := context.Background()
-	return errors.Join(s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx),
+	return errors.Join(s.Service.SendMails(ctx), s.Service.ServeCases(ctx), s.Service.FollowRules(ctx), s.Service.CarryOutErasures(ctx), s.Service.CarryOutReviews(ctx),
 		s.Service.DropExhibits(ctx), s.Service.CarryOutSuspensions(ctx), s.Service.AnswerLinks(ctx))
 }
 
