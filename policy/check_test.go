@@ -62,7 +62,6 @@ var notOfADraft = map[string]string{
 	"warrant.certificate_revoked":        "likewise",
 	"warrant.revocation_unknown":         "likewise",
 	"warrant.inquiry":                    "of what is asked about a case",
-	"warrant.redelivery":                 "escrow warrant redeliver drafts it: TestARedeliveryRepeatsTheOrder",
 	"warrant.stopped":                    "of a case that is recorded",
 	"warrant.platform_too_new":           "of the registry: TestEvidenceIsJudgedByTheRegistry",
 	"warrant.platform_key_too_new":       "likewise",
@@ -111,6 +110,9 @@ func TestCheckFindsEveryCode(t *testing.T) {
 		check(about, Given{Earlier: earlier}, now)
 		check(about, Given{Earlier: sign(t, w.court, described)}, now)
 	}
+	again := v
+	again.Kind, again.Earlier = Redelivery, digest(earlier)
+	check(again, Given{Earlier: earlier}, now)
 	kept := v
 	kept.Kind, kept.Expiry = Preservation, now.AddDate(0, 0, 14)
 	preserved := sign(t, w.court, kept)

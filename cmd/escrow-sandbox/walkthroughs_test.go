@@ -75,6 +75,7 @@ import (
 //	registry insert FILE                                           a record that is written into the database
 //	half opens                                                     asks the key service for that row's half
 //	board …                                                        the sample platform: see boardWord
+//	clerk FILE                                                     at the terminal from now on, who knows these answers and no more
 //	cheater ID PLAN                                                a custodian whose program deals wrong shares
 func TestWalkthroughs(t *testing.T) { walkthroughs(t, false) }
 
@@ -136,7 +137,7 @@ func walkthroughs(t *testing.T, vault bool) {
 			"database": wrap(databaseWord), "vault": wrap(vaultWord), "start": wrap(startWord), "mirror": wrap(mirrorWord),
 			"rules": wrap(rulesWord), "leaks": leaks, "key-service": wrap(keyServiceWord),
 			"standby": wrap(standbyWord), "keys": wrap(keysWord), "record": wrap(recordWord), "half": wrap(halfWord), "cheater": wrap(cheaterWord),
-			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "events": wrap(eventsWord), "registry": wrap(registryWord), "board": wrap(boardWord),
+			"registrar": wrap(registrarWord), "crowd": wrap(crowdWord), "events": wrap(eventsWord), "registry": wrap(registryWord), "board": wrap(boardWord), "clerk": wrap(clerkWord),
 		},
 	})
 }
@@ -148,10 +149,11 @@ type scene struct {
 	people map[string]*world.Browser
 	logs   *syncBuffer
 	backup backup
-	keys   *keyOutage // of the disclosing side
-	lie    liar       // nil: the registrar is honest
-	pair   *pair      // nil: one server
-	board  *sample    // nil: none yet
+	keys   *keyOutage                                    // of the disclosing side
+	lie    liar                                          // nil: the registrar is honest
+	pair   *pair                                         // nil: one server
+	board  *sample                                       // nil: none yet
+	clerk  func(context.Context, string) (string, error) // at the terminal; nil: somebody who agrees to all
 
 	streams streams
 }
@@ -210,6 +212,9 @@ func (s *scene) escrowProgram(ts *testscript.TestScript, args []string) int {
 	env := escrow.System()
 	env.Stdin, env.Stdout, env.Stderr, env.Now = strings.NewReader(""), ts.Stdout(), ts.Stderr(), s.Clock.Now
 	env.Passphrase, env.Ask = typed, agrees
+	if s.clerk != nil {
+		env.Ask = s.clerk
+	}
 	if s.lie != nil {
 		env.HTTP = &http.Client{Transport: s.lie}
 	}

@@ -328,6 +328,48 @@ func (r *Registrar) Waiting(ctx context.Context, from Cursor) (page []Summary, n
 	return page, next, err
 }
 
+// mineSize is how many cases a page of an authority's own list has.
+const mineSize = 50
+
+// Own is a case in the list of its authority.
+type Own struct {
+	Summary
+	Asked int // questions that custodians have asked, and nobody has answered
+}
+
+// Mine returns a page of the cases of the authority that signed an inquiry, with what is due
+// first in front, from a place in that order on, and where the next page begins; that is the
+// zero Cursor behind the last page. That an inquiry is answered once is for the caller to see to.
+func (r *Registrar) Mine(ctx context.Context, inquiry string, from Cursor) (page []Own, next Cursor, err error) {
+	b, err := r.Rules.InForce(ctx)
+	if err != nil {
+		return nil, next, err
+	}
+	q, err := b.VerifyInquiry(inquiry, r.Now())
+	if err != nil {
+		return nil, next, err
+	}
+	if q.Case != "" {
+		return nil, next, policy.ErrInquiry
+	}
+	cases, err := r.Cases.CasesOf(ctx, q.Authority, from, mineSize)
+	if err != nil {
+		return nil, next, err
+	}
+	ids := make([]string, len(cases))
+	for i, c := range cases {
+		ids[i] = c.ID
+	}
+	asked, err := r.Cases.Asked(ctx, ids)
+	for _, c := range cases {
+		page = append(page, Own{c, asked[c.ID]})
+	}
+	if len(page) == mineSize {
+		next = AfterDue(cases[mineSize-1])
+	}
+	return page, next, err
+}
+
 // Review opens the links of a case for a custodian, who must be able to check
 // that each record is the one that the token committed to. It is refused until
 // the warrant's leaf is under a cosigned checkpoint.
