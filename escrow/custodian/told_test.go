@@ -38,12 +38,15 @@ func TestCustodiansHoldTheDaysToObject(t *testing.T) {
 		fails error // of the review
 		first error // of an approval
 	}{
-		"nobody was told":      {func(*opening.CaseFile) {}, "were not yet: they will have 10 days", nil, policy.ErrNoticePeriod},
-		"on the last day":      {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 10, true) }, "the persons were told on", nil, policy.ErrNoticePeriod},
-		"when they are over":   {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 11, true) }, "the persons were told on", nil, nil},
-		"not reached":          {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 11, false) }, "NOT REACHED", nil, nil},
-		"of another case":      {func(f *opening.CaseFile) { f.Told = told(other.Recorded, 11, true) }, "", ErrCaseMismatch, nil},
-		"a leaf of other kind": {func(f *opening.CaseFile) { l := c.Prove(c.Append(proof.ObjectedLeaf(openingtest.Now, c.Recorded))); f.Told = &l }, "", ErrCaseMismatch, nil},
+		"nobody was told":    {func(*opening.CaseFile) {}, "were not yet: they will have 10 days", nil, policy.ErrNoticePeriod},
+		"on the last day":    {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 10, true) }, "the persons were told on", nil, policy.ErrNoticePeriod},
+		"when they are over": {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 11, true) }, "the persons were told on", nil, nil},
+		"not reached":        {func(f *opening.CaseFile) { f.Told = told(c.Recorded, 11, false) }, "NOT REACHED", nil, nil},
+		"of another case":    {func(f *opening.CaseFile) { f.Told = told(other.Recorded, 11, true) }, "", ErrCaseMismatch, nil},
+		"a leaf of other kind": {func(f *opening.CaseFile) {
+			l := c.Prove(c.Append(proof.ObjectedLeaf(openingtest.Now, c.Recorded)))
+			f.Told = &l
+		}, "", ErrCaseMismatch, nil},
 		"under an objection": {func(f *opening.CaseFile) {
 			f.Told = told(c.Recorded, 11, true)
 			unread(f, true, "", "It is true.")
