@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"crypto/rand"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -91,6 +92,7 @@ type Inquiry struct {
 	Audience  string    `json:"audience"` // the registrar's origin
 	Authority string    `json:"authority"`
 	Case      string    `json:"case"`
+	ID        string    `json:"id"` // random: an inquiry is answered once
 }
 
 func (q *Inquiry) normalise() { q.At = seconds(q.At) }
@@ -98,8 +100,11 @@ func (q *Inquiry) normalise() { q.At = seconds(q.At) }
 // inquiryLasts is for how long an inquiry is answered, once.
 const inquiryLasts = time.Minute
 
-// SignInquiry returns the compact JWS of q.
+// SignInquiry returns the compact JWS of q, under an id of its own.
 func SignInquiry(key jose.JSONWebKey, q Inquiry) (string, error) {
+	var id [16]byte
+	rand.Read(id[:]) // never fails (crypto/rand)
+	q.ID = hex.EncodeToString(id[:])
 	payload, err := marshal(q)
 	if err != nil {
 		return "", ErrInquiry

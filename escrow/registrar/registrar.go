@@ -8,6 +8,7 @@
 //	           GET  /v1/warrants/{case}/exhibits       Exhibits: which are missing
 //	           PUT  /v1/warrants/{case}/exhibits/{digest}  PutExhibit, one that the evidence declares
 //	           PUT  /v1/warrants/{case}/short-exhibits PutShortExhibits, several at once
+//	           POST /v1/warrants/{case}/statements     Said: what custodians say, with the court's key
 //	requester  GET  /v1/warrants/{case}/package        Package, one ciphertext to them
 //	           POST /v1/warrants/{case}/deletion       SayDeleted: what was opened is deleted
 //	both       GET  /v1/warrants/{case}/exhibits/{digest}  Exhibit, one ciphertext to them
@@ -17,12 +18,15 @@
 //	           GET  /v1/cases                          Cases
 //	           GET  /v1/cases/{case}                   CaseFile
 //	           POST /v1/cases/{case}/decisions         Decide
+//	           POST /v1/cases/{case}/statements        State: a question, reasons, a recusal
+//	           POST /v1/absences                       State: when they are away
 //	           GET  /v1/ceremonies/{plan}/messages     CeremonyMessages
 //	           POST /v1/ceremonies/{plan}/messages     Say
 //	anyone     GET  /v1/ceremonies/{plan}/transcript   Transcript
 //	           GET  /v1/bundle                         Bundle
 //	           GET  /v1/bundles/{hash}                 BundleByHash: the bytes that were endorsed
 //	           GET  /v1/bundles/{hash}/endorsements    and by whom
+//	           GET  /v1/absences                       Absences of custodians that are not over
 //	           GET  /v1/platforms                      Platforms: the registry, a page of it
 //	           GET  /v1/platforms/{platform}           Platform: the records of one, a page of them
 //	           GET  /log/…                             see package proof
@@ -66,6 +70,9 @@ const (
 	PathCases      = "/v1/cases"
 	PathCase       = "/v1/cases/:case"
 	PathDecisions  = "/v1/cases/:case/decisions"
+	PathStatements = "/v1/cases/:case/statements"
+	PathSaid       = "/v1/warrants/:case/statements"
+	PathAbsences   = "/v1/absences"
 	PathMessages   = "/v1/ceremonies/:plan/messages"
 	PathTranscript = "/v1/ceremonies/:plan/transcript"
 	PathLog        = "/log" // the public log, c2sp.org/tlog-tiles
@@ -143,6 +150,14 @@ type CaseStatus struct {
 	// By custodians, in newer rules: it, its authority or its platform. Only in the answer
 	// to who asks for the status.
 	Stopped bool `json:"stopped,omitempty"`
+
+	// In the list that a custodian asks for: what is known without the warrant, and what the
+	// case is to them: disclose.Yours, and so on.
+	Kind      string            `json:"kind,omitempty"`
+	Authority string            `json:"authority,omitempty"` // id
+	PenNames  int               `json:"pen_names,omitempty"` // as filed
+	Next      *opening.Deadline `json:"next,omitempty"`      // the first date that is not met
+	Waits     string            `json:"waits,omitempty"`
 
 	// For whoever filed it, and for custodians.
 	Warrant    string    `json:"warrant,omitempty"` // hash of the JWS, hex; only in the answer to somebody who sent it, or a decision on it
@@ -339,6 +354,23 @@ type Cases struct {
 // Decision carries a custodian's signed answer: opening.SignApproval.
 type Decision struct {
 	Decision string `json:"decision"`
+}
+
+// Statement carries what a custodian signed beside a decision: opening.SignStatement.
+type Statement struct {
+	Statement string `json:"statement"`
+}
+
+// Inquiry carries an authority's request to read what custodians said: policy.SignInquiry.
+type Inquiry struct {
+	Inquiry string `json:"inquiry"`
+}
+
+// Said is what custodians said beside their decisions in a case, and which of them are away.
+type Said struct {
+	Case     string         `json:"case,omitempty"`
+	Said     []opening.Said `json:"said,omitempty"`     // opening.VerifyStatement
+	Absences []string       `json:"absences,omitempty"` // likewise
 }
 
 // Bundle is the bundle in force, byte for byte what was endorsed: its hash is
