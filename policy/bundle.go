@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -82,6 +83,8 @@ type Bundle struct {
 	LeafFacets []string `json:"leaf_facets,omitempty"` // what the leaf of a warrant says beside its class: proof.FacetOffence, proof.FacetData
 	SmallCount int      `json:"small_count,omitempty"` // the statistics of a year tell no smaller count, 2 to 100; 0: proof.SmallCount
 
+	// Since version 5, and optional: whose certificates authorities may sign with.
+	CertificateAuthorities []CertificateAuthority `json:"certificate_authorities,omitempty"`
 	// Since version 5, and optional: who must be among those who approve, and which programs
 	// are the released ones.
 	Required []Required `json:"required,omitempty"`
@@ -104,6 +107,7 @@ type Bundle struct {
 	names       []string        // custodians' names and organisations, folded
 
 	organisations map[string]bool // ids
+	anchors       []*x509.Certificate
 }
 
 // Log is the public log and who watches it. The keys are note verifier keys
@@ -148,6 +152,11 @@ type Authority struct {
 	OrganisationID string   `json:"organisation_id,omitempty"` // of which it is a part
 	Over           []string `json:"over,omitempty"`            // ids of authorities whose orders it may annul
 	ValidatedBy    []string `json:"validated_by,omitempty"`    // ids of which one must have signed its orders with it; none: it needs nobody
+
+	// Since version 5, and optional, both or none: which certificates it signs with, beside or
+	// instead of Keys.
+	OrganisationIdentifier string   `json:"organisation_identifier,omitempty"` // in their subject (ETSI EN 319 412-1, OID 2.5.4.97)
+	CertificateKeys        []string `json:"certificate_keys,omitempty"`        // hex SHA-256 of their SubjectPublicKeyInfo
 }
 
 // Organisation is a court, a police force, a body of custodians: whoever asks, orders or
@@ -319,7 +328,7 @@ func (b *Bundle) compile() error {
 	b.owners = owners
 	for _, step := range []func() error{
 		b.checkPlace, b.checkOrigins, b.checkLimits, b.checkOffences, b.checkCompartments, b.checkWitnesses, b.checkOrganisations, b.checkCatalogue,
-		func() error { return b.compilePlatforms(owners) },
+		b.compileCertificates, func() error { return b.compilePlatforms(owners) },
 		func() error { return b.compileRegistry(owners) },
 		func() error { return b.compileAuthorities(owners) }, b.checkPowers,
 		func() error { return b.compileCustodians(owners) }, b.checkRecipients,
@@ -439,7 +448,7 @@ func vkey(s string) (string, bool) {
 
 // keyOwners refuses a key that two parties hold: one human with two roles could
 // approve their own request. It has the id of the platform that holds a key, by the
-// key's thumbprint; "" for another party.
+// key's thumbprint and by its SubjectPublicKeyInfo; "" for another party.
 type keyOwners map[string]string
 
 func (o keyOwners) add(key *document.Key, platform string) error {
@@ -447,10 +456,13 @@ func (o keyOwners) add(key *document.Key, platform string) error {
 	if err != nil {
 		return ErrBundleKey.Because(err)
 	}
-	if _, taken := o[print]; taken {
-		return ErrBundleSharedKey
+	info := infoOf(key, print)
+	for _, name := range []string{print, info} {
+		if _, taken := o[name]; taken {
+			return ErrBundleSharedKey
+		}
 	}
-	o[print] = platform
+	o[print], o[info] = platform, platform
 	return nil
 }
 
@@ -533,7 +545,10 @@ func (b *Bundle) compileAuthority(a *Authority, classes map[string]bool, owners 
 		}
 		s.keys[key.KeyID] = signer{key, k.From, k.Until}
 	}
-	if len(s.keys) == 0 {
+	if err := b.compileCertified(a, owners); err != nil {
+		return err
+	}
+	if len(s.keys)+len(a.CertificateKeys) == 0 {
 		return ErrBundleKey.Because(errors.New("it has no key"))
 	}
 	b.authorities[a.ID] = s

@@ -24,6 +24,10 @@ type Submission struct {
 	// Countersigned are warrants of kind [Validation] about this one, compact JWS: by the
 	// authority that validates those of the issuing one, and by each of Jointly.
 	Countersigned []string `json:"countersigned,omitempty"`
+
+	// Revocation are lists of revoked certificates, base64 of DER, each by an authority in the
+	// chain of a certificate that signed one of these documents: see [ParseRevocationList].
+	Revocation []string `json:"revocation,omitempty"`
 }
 
 // Facts are what the public log says that a decision depends on. Whoever calls
@@ -71,6 +75,19 @@ func (f Facts) holdsBefore(leaf int64, w *Warrant, digest string) bool {
 	return err == nil && hex.EncodeToString(hash[:]) == w.Earlier && slices.ContainsFunc(earlier.Targets, func(t Target) bool {
 		return t.Evidence == digest || slices.Contains(t.Further, digest)
 	})
+}
+
+// recorded is when a warrant of this kind was recorded, as exactly as its leaf says it; it is
+// now, when it is to be.
+func (f Facts) recorded(kind string, at time.Time) Span {
+	switch from := f.RecordedAt; {
+	case from.IsZero():
+		return Span{at, at}
+	case KindOf(kind).Timed:
+		return Span{from, from.Add(time.Second - 1)}
+	default:
+		return Span{from, from.Add(day - 1)}
+	}
 }
 
 // until is the last leaf whose record says which keys and platforms there are.
@@ -168,16 +185,20 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 	if b == nil || b.hash == "" {
 		return d.refuse(ErrWrongBundle.Because(errors.New("the bundle was not parsed")))
 	}
-	w, a, err := b.authenticate(s.Warrant)
+	signed, w, err := openWarrant(s.Warrant)
+	if err == nil {
+		err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, known.recorded(w.Kind, at), s.Revocation)
+	}
 	if err != nil {
 		return d.refuse(err)
 	}
-	o := b.order(w, a, known, at)
-	d.Warrant, d.Authority, d.Offence = w, a, o.offence
-	if err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets, o.checkEarlier); err != nil {
+	o := b.order(w, b.authorities[w.Authority].Authority, known, at)
+	o.certified = len(signed.Certificates) > 0
+	d.Warrant, d.Authority, d.Offence = w, o.authority, o.offence
+	if err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets, o.checkFollows); err != nil {
 		return d.refuse(err)
 	}
-	if d.Validated, err = o.checkCountersigned(s.Countersigned, d.WarrantHash); err != nil {
+	if d.Validated, err = o.checkCountersigned(s, d.WarrantHash); err != nil {
 		return d.refuse(err)
 	}
 	v := verification{order: o, keys: make(map[string]*evidenceKeys)}
@@ -203,71 +224,6 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 	return d
 }
 
-// BeforeSigning judges a warrant that nobody signed yet, as [Decide] will under b once
-// it is signed with key: all that can be known without its evidence and countersignatures. What
-// no registrar of this release serves, because the person is to be told first, is refused too.
-// earlier is the warrant that it names, a compact JWS; empty: it is not at hand, and not
-// asked about. A target that will be refused refuses it. Of the Decision only
-// Allowed, Refusal, Rules, Grounds and the Refusal of each of Targets are set.
-func BeforeSigning(w Warrant, earlier string, key jose.JSONWebKey, b *Bundle, at time.Time) Decision {
-	var d Decision
-	w.normalise()
-	if err := w.wellFormed(); err != nil {
-		return d.refuse(ErrDraft.Because(err))
-	}
-	a, ok := b.authorities[w.Authority]
-	if !ok {
-		return d.refuse(ErrUnknownAuthority)
-	}
-	if named, ok := a.keys[key.KeyID]; !ok || !named.isPublicOf(key) || !named.signs(w.IssuedAt) {
-		return d.refuse(ErrSignerKey)
-	}
-	o := b.order(&w, a.Authority, Facts{}, at)
-	err := o.run(o.checkAddressed, o.checkTime, o.checkDated, o.checkReasons, o.checkOffence, o.checkTargets)
-	if err == nil && earlier != "" {
-		err = o.mayFollow(earlier)
-	}
-	if err == nil {
-		o.checkDigests()
-		d.Targets = o.targets
-		err = o.wholly()
-		for _, t := range o.targets {
-			if err == nil && t.Refusal != nil {
-				err = t.Refusal
-			}
-		}
-	}
-	if err == nil {
-		err = o.run(o.checkRequester, o.checkOrganisation, o.checkSecrecy, o.checkFields)
-	}
-	if err == nil {
-		judged := Decision{Validated: true} // it can be by the time it is filed
-		err = judged.judge(o)
-		d.Rules, d.Grounds = judged.Rules, judged.Grounds
-		if err == nil && o.kind.Decided && judged.NoticePeriod > 0 {
-			err = ErrNoticeFirst
-		}
-	}
-	if err != nil {
-		return d.refuse(err)
-	}
-	d.Allowed = true
-	return d
-}
-
-// mayFollow is what can be known before a warrant is signed that is about an earlier one: of
-// a validation, which can also be filed with that one, whether it will count.
-func (o *order) mayFollow(earlier string) error {
-	if w, err := ParseUnverified(earlier); err == nil && o.Kind == Validation {
-		if issued := o.b.Authority(w.Authority); issued == nil || !o.b.countersigns(o.Authority, w, issued) {
-			return ErrEarlierAuthority
-		}
-		return nil
-	}
-	o.known.Earlier = &Recorded{Warrant: earlier}
-	return o.checkEarlier()
-}
-
 // signs reports whether the key was valid at a time.
 func (k signer) signs(at time.Time) bool { return !at.Before(k.from) && at.Before(k.until) }
 
@@ -284,32 +240,6 @@ func (d Decision) refuse(err error) Decision {
 		d.Grounds = []Ground{*g}
 	}
 	return d
-}
-
-// authenticate returns the warrant only if an authority of the bundle signed it
-// with a key that was valid on the day. IssuedAt is the signer's own word: a
-// stolen key can be dated back, but no further than MaxValidityDays, because the
-// warrant would have expired.
-func (b *Bundle) authenticate(raw string) (*Warrant, *Authority, error) {
-	signed, w, err := openWarrant(raw)
-	if err != nil {
-		return nil, nil, err
-	}
-	a, ok := b.authorities[w.Authority]
-	if !ok {
-		return nil, nil, ErrUnknownAuthority
-	}
-	key, ok := a.keys[signed.KeyID]
-	if !ok {
-		return nil, nil, ErrSignerKey
-	}
-	if err := signed.Verify(key.Public); err != nil {
-		return nil, nil, err
-	}
-	if !key.signs(w.IssuedAt) {
-		return nil, nil, ErrSignerKey
-	}
-	return w, a.Authority, nil
 }
 
 // judge asks the bundle's rules. Deny by default; a forbid outweighs any permit;

@@ -5,13 +5,23 @@ import "github.com/penname/penname/verifier/refusal"
 // Why a warrant is refused, in the order in which [Decide] looks.
 var (
 	ErrTooLarge         = refusal.New(refusal.Invalid, "warrant.too_large", "The document is larger than any warrant can be; send the compact JWS only.")
-	ErrUnsigned         = refusal.New(refusal.Unauthenticated, "warrant.unsigned", "The warrant must be a compact JWS, signed with EdDSA or ES256 by the issuing authority.")
+	ErrUnsigned         = refusal.New(refusal.Unauthenticated, "warrant.unsigned", "The warrant must be a compact JWS, signed by the issuing authority with EdDSA or ES256, or by a certificate with ES256, ES384, PS256 or RS256.")
 	ErrDraft            = refusal.New(refusal.Invalid, "warrant.bad_draft", "The draft is not the JSON of a warrant: correct what stands at the place named here; `escrow warrant sign --help` shows a whole one.")
 	ErrMalformed        = refusal.New(refusal.Invalid, "warrant.malformed", "The warrant is not canonical JSON of the published form; make it with `escrow warrant sign`.")
 	ErrUnknownAuthority = refusal.New(refusal.Unauthenticated, "warrant.unknown_authority", "The issuing authority is not in the bundle in force; only courts and authorities named there can sign.")
 	ErrSignerKey        = refusal.New(refusal.Unauthenticated, "warrant.signer_key_not_valid", "The key that signed is not one of the authority's, or was not valid when it signed.")
 	ErrInquiry          = refusal.New(refusal.Unauthenticated, "warrant.inquiry", "What only the court and custodians may read is shown to who asks with the court's key, now, and once: ask with `escrow warrant status CASE --key` again, and set the clock if it stays so.")
 	ErrBadSignature     = refusal.New(refusal.Unauthenticated, "warrant.bad_signature", "The signature does not match these bytes; send the document exactly as it was signed.")
+
+	ErrCertificateHeader = refusal.New(refusal.Invalid, "warrant.certificate_header", "What the header says of certificates is not JAdES baseline B (ETSI TS 119 182-1): x5c with at most 5 certificates, x5t#S256 of the first, iat or sigT, and no other key, no signature policy and no detached payload; escrow warrant sign --certificate writes one.")
+	ErrCertificateKey    = refusal.New(refusal.Unauthenticated, "warrant.certificate_not_registered", "The bundle does not register this certificate for the authority: its organisation identifier (2.5.4.97 in the subject) and the SHA-256 of its SubjectPublicKeyInfo must be the authority's organisation_identifier and one of its certificate_keys. Who certified it gives no power.")
+	ErrSigningTime       = refusal.New(refusal.Invalid, "warrant.signing_time", "The time of signature in the header does not fit: it is not before the day on which the warrant says that it was issued, and not after it was filed; check the clock of whoever signed, and sign again.")
+	ErrCertificate       = refusal.New(refusal.Unauthenticated, "warrant.certificate_not_valid", "The certificate does not lead to a certificate authority of the bundle by the rules of RFC 5280, or is not for signing documents; sign with the whole chain, in its order, the signer's certificate first.")
+	ErrCertificateTime   = refusal.New(refusal.Unauthenticated, "warrant.certificate_expired", "A certificate of the chain was not valid yet, or no longer, when the warrant was recorded, whatever time the signer states; sign with one that is valid.")
+	ErrRevocationList    = refusal.New(refusal.Invalid, "warrant.revocation_list", "revocation: at most 8 lists of revoked certificates (CRL), each base64 of DER of at most 1 MiB, and only where a certificate signed; name their files with --revocation.")
+	ErrRevoked           = refusal.New(refusal.Unauthenticated, "warrant.certificate_revoked", "A certificate of the chain is revoked; the authority signs again with another one, whose key the bundle registers.")
+	ErrRevocationUnknown = refusal.New(refusal.Unauthenticated, "warrant.revocation_unknown", "Nobody can tell whether the certificate is revoked, and what is unknown is refused: file a list of revoked certificates (CRL) for each certificate of the chain but the registered one, whole, signed by who issued that certificate, in force, and at most 10 days old, with --revocation.")
+
 	ErrWrongAudience    = refusal.New(refusal.Denied, "warrant.wrong_audience", "audience: the warrant is addressed to another registrar; name the registrar of the bundle, and sign again.")
 	ErrWrongBundle      = refusal.New(refusal.Denied, "warrant.wrong_bundle", "The warrant was made under other rules than those in force; sign it again with the current bundle.")
 	ErrUnknownKind      = refusal.New(refusal.Invalid, "warrant.unknown_kind", "The kind must be "+kindNames()+".")
@@ -74,6 +84,7 @@ var (
 	ErrBundleCustodians   = refusal.New(refusal.Invalid, "bundle.custodians", "Custodians must be distinct organisations, none of them an authority, that hold the share indices 1 to n, each once.")
 	ErrBundleKey          = refusal.New(refusal.Invalid, "bundle.bad_key", "Keys must be public Ed25519 or P-256 JWKs with a kid, and authorities' keys must say from when until when they are valid.")
 	ErrBundleRecipient    = refusal.New(refusal.Invalid, "bundle.recipient", "Every custodian needs an age recipient of their own, to which exhibits are encrypted: have them run `escrow custodian card`, and name the cards with --card.")
+	ErrBundleCertificate  = refusal.New(refusal.Invalid, "bundle.certificate", "certificate_authorities are at most 64 certificates of authorities, PEM or base64 of DER, RSA of 2048 bits or more, P-256, P-384 or P-521, and none with SHA-1; an authority that signs with certificates has organisation_identifier and certificate_keys, the SHA-256 of each SubjectPublicKeyInfo.")
 	ErrBundleSharedKey    = refusal.New(refusal.Invalid, "bundle.shared_key", "One key may belong to one party only: nobody signs in two roles.")
 	ErrBundleAuthority    = refusal.New(refusal.Invalid, "bundle.authority", "An authority needs a kind, an ISO 3166 jurisdiction and the listed offence classes it is competent for.")
 	ErrBundleOffences     = refusal.New(refusal.Invalid, "bundle.offence_classes", "Offence classes need a title, a minimum maximum penalty of at least one month, and fields from the bundle's list.")

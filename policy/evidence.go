@@ -17,13 +17,16 @@ import (
 )
 
 // AsksFor returns the platforms whose records [Decide] needs for a submission: those
-// that its warrant names, if an authority of b signed it and b has a registry.
+// that its warrant names, if it is signed with a key of its authority and b has a registry.
 func (b *Bundle) AsksFor(s Submission) []string {
 	if b.Registry == nil {
 		return nil
 	}
-	w, _, err := b.authenticate(s.Warrant)
+	signed, w, err := openWarrant(s.Warrant)
 	if err != nil {
+		return nil
+	}
+	if _, err := b.registered(signed, w.Authority); err != nil {
 		return nil
 	}
 	ids := make(map[string]bool)

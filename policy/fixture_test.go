@@ -340,7 +340,10 @@ func (w *world) decide(t testing.TB, changes ...func(*Warrant)) Decision {
 	for _, change := range changes {
 		change(&v)
 	}
-	return Decide(Submission{Warrant: sign(t, w.court, v), Evidence: evidence}, w.bundle, Facts{}, now)
+	s := Submission{Warrant: sign(t, w.court, v), Evidence: evidence}
+	d := Decide(s, w.bundle, Facts{}, now)
+	checkTellsBefore(t, s, w.bundle, Facts{}, now, d)
+	return d
 }
 
 func wantRefused(t testing.TB, d Decision, want *refusal.Error, rules ...string) {

@@ -51,9 +51,12 @@ func FollowUp(kind, earlier string, by *Authority, grounds string, only ...strin
 // the key is valid is for [BeforeSigning] to say.
 func (b *Bundle) Signer(key jose.JSONWebKey) (*Authority, error) {
 	for _, a := range b.authorities {
-		if named, ok := a.keys[key.KeyID]; ok && named.isPublicOf(key) {
+		if named, ok := a.keys[key.KeyID]; ok && named.isPublicOf(key) || len(key.Certificates) > 0 && a.certified(key.Certificates[0]) {
 			return a.Authority, nil
 		}
+	}
+	if len(key.Certificates) > 0 {
+		return nil, ErrCertificateKey
 	}
 	return nil, ErrSignerKey
 }
@@ -73,14 +76,21 @@ func (b *Bundle) Countersigners(w *Warrant) []string {
 }
 
 // VerifyRuling checks that an authority of the bundle signed a ruling about that warrant, and
-// may: the one that issued it, or one over it. The public log holds what was recorded of it;
-// that is not asked here.
+// may: the one that issued it, or one over it. That it was recorded, and that a certificate
+// was not revoked then, whoever recorded it has seen to: that is not asked here.
 func (b *Bundle) VerifyRuling(raw string, about *Warrant) (*Warrant, error) {
-	w, a, err := b.authenticate(raw)
+	signed, w, err := openWarrant(raw)
 	if err != nil {
 		return nil, err
 	}
-	if o := b.order(w, a, Facts{}, w.IssuedAt); w.Kind != Ruling || w.Ruling == nil || !o.mayActOn(about.Authority) {
+	a, err := b.registered(signed, w.Authority)
+	if err != nil {
+		return nil, err
+	}
+	if len(signed.Certificates) == 0 && !a.keys[signed.KeyID].signs(w.IssuedAt) {
+		return nil, ErrSignerKey
+	}
+	if o := b.order(w, a.Authority, Facts{}, w.IssuedAt); w.Kind != Ruling || w.Ruling == nil || !o.mayActOn(about.Authority) {
 		return nil, ErrEarlierAuthority
 	}
 	return w, nil
@@ -114,20 +124,12 @@ func SignInquiry(key jose.JSONWebKey, q Inquiry) (string, error) {
 
 // VerifyInquiry checks that an authority of the bundle signed an inquiry just now. That it is
 // answered once is for the caller to see to.
-func (b *Bundle) VerifyInquiry(raw string, at time.Time) (*Inquiry, error) {
+func (b *Bundle) VerifyInquiry(raw string, revocation []string, at time.Time) (*Inquiry, error) {
 	signed, q, err := open[Inquiry](inquiryFormat, raw)
 	if err != nil {
 		return nil, err
 	}
-	a, ok := b.authorities[q.Authority]
-	if !ok {
-		return nil, ErrUnknownAuthority
-	}
-	key, ok := a.keys[signed.KeyID]
-	if !ok || !key.signs(at) {
-		return nil, ErrSignerKey
-	}
-	if err := signed.Verify(key.Public); err != nil {
+	if err := b.VerifyAuthority(signed, q.Authority, q.At, Span{at, at}, revocation); err != nil {
 		return nil, err
 	}
 	if q.Audience != b.Registrar || q.At.After(at.Add(clockSkew)) || at.Sub(q.At) > clockSkew+inquiryLasts {

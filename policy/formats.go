@@ -8,10 +8,10 @@ import (
 // The kinds of signed document. Each has one spelling only, so that nobody can
 // make a second document with the same signature.
 var (
-	warrantFormat     = format("penname-warrant+jwt", 1<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature)
+	warrantFormat     = certified(format("penname-warrant+jwt", 1<<20, ErrTooLarge, ErrUnsigned, ErrMalformed, ErrBadSignature))
 	endorsementFormat = format("penname-endorsement+jwt", 4<<10, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement, ErrBadEndorsement)
 	reviewFormat      = format("penname-review+jwt", 4<<10, ErrReview, ErrReview, ErrReview, ErrUnknownReviewer)
-	inquiryFormat     = format("penname-inquiry+jwt", 4<<10, ErrInquiry, ErrInquiry, ErrInquiry, ErrBadSignature)
+	inquiryFormat     = certified(format("penname-inquiry+jwt", 64<<10, ErrInquiry, ErrInquiry, ErrInquiry, ErrBadSignature))
 	ceremonyFormat    = format("penname-ceremony+jwt", 16<<10, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonyMessage, ErrCeremonySender)
 
 	platformFormat         = format("penname-platform+jwt", maxPlatform, ErrPlatformTooLarge, ErrPlatform, ErrPlatform, ErrPlatformSignature)
@@ -28,6 +28,12 @@ func format(typ string, maxBytes int, tooLarge, unsigned, malformed, badSignatur
 			document.BadSignature: badSignature, document.CannotSign: ErrKey,
 		},
 	}
+}
+
+// certified lets authorities sign a format with certificates as well.
+func certified(f *document.Format) *document.Format {
+	f.Certified, f.Refusals[document.BadCertified] = true, ErrCertificateHeader
+	return f
 }
 
 // normaliser is a payload that knows its own normal form: times in UTC and whole

@@ -56,8 +56,9 @@ type Kind struct {
 	One      bool     // names one target and no more
 	More     bool     // needs one custodian more than the threshold
 
-	// reasons reports whether w states what this kind must give as reasons.
-	reasons func(w *Warrant, b *Bundle) bool
+	// reasons are the members, as JSON pointers, in which w does not state what this kind must
+	// give as reasons.
+	reasons func(w *Warrant, b *Bundle) []string
 }
 
 var standing = []string{Production, Emergency, Preservation, Suspension, Link}
@@ -91,17 +92,38 @@ func KindOf(name string) Kind {
 
 // orderReasons: Regulation (EU) 2023/1543, Art. 5(2) and (5): the order is
 // necessary and proportionate and says on what grounds.
-func orderReasons(w *Warrant, _ *Bundle) bool {
-	return !document.Blank(w.FileNumber, w.LegalBasis, w.Offence, w.Grounds, w.Necessity, w.Proportionality)
+func orderReasons(w *Warrant, _ *Bundle) []string {
+	return blank([][2]string{{"/file_number", w.FileNumber}, {"/legal_basis", w.LegalBasis}, {"/offence", w.Offence},
+		{"/grounds", w.Grounds}, {"/necessity", w.Necessity}, {"/proportionality", w.Proportionality}})
+}
+
+// blank are the members in whose text nothing can be read.
+func blank(members [][2]string) (at []string) {
+	for _, m := range members {
+		if document.Blank(m[1]) {
+			at = append(at, m[0])
+		}
+	}
+	return at
 }
 
 // noteReasons are of a warrant about an earlier one: no rule asks it for its offence
 // class, but its leaf shows it.
-func noteReasons(w *Warrant, b *Bundle) bool {
-	return !document.Blank(w.FileNumber, w.Grounds) && b.OffenceClass(w.OffenceClass) != nil
+func noteReasons(w *Warrant, b *Bundle) []string {
+	at := blank([][2]string{{"/file_number", w.FileNumber}, {"/grounds", w.Grounds}})
+	if b.OffenceClass(w.OffenceClass) == nil {
+		at = append(at, "/offence_class")
+	}
+	return at
 }
 
-func rulingReasons(w *Warrant, b *Bundle) bool { return w.Ruling != nil && noteReasons(w, b) }
+func rulingReasons(w *Warrant, b *Bundle) []string {
+	at := noteReasons(w, b)
+	if w.Ruling == nil {
+		at = append(at, "/ruling")
+	}
+	return at
+}
 
 // KindNames returns the names of the kinds of which is holds, in the order of the
 // table.

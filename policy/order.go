@@ -30,6 +30,7 @@ type order struct {
 	known     Facts
 	at        time.Time
 	targets   []TargetDecision
+	certified bool // a certificate signed it, or a countersignature
 }
 
 func (b *Bundle) order(w *Warrant, a *Authority, known Facts, at time.Time) *order {
@@ -37,13 +38,31 @@ func (b *Bundle) order(w *Warrant, a *Authority, known Facts, at time.Time) *ord
 		known: known, at: at, targets: make([]TargetDecision, len(w.Targets))}
 }
 
-func (o *order) run(checks ...func() error) error {
-	for _, check := range checks {
-		if err := check(); err != nil {
-			return err
+// check is one thing that a warrant must get right, and the member that says it: a JSON
+// pointer (RFC 6901).
+type check struct {
+	at   string
+	fail func() error
+}
+
+// run returns the first failure. What comes later may stand on what came before.
+func (o *order) run(groups ...func() []check) error {
+	for _, group := range groups {
+		for _, c := range group() {
+			if err := c.fail(); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// unless is a failure that is known already.
+func unless(ok bool, err error) func() error {
+	if ok {
+		err = nil
+	}
+	return func() error { return err }
 }
 
 // recorded is when the warrant was recorded, or now, when it is to be.
@@ -89,18 +108,13 @@ func (o *order) wholly() error {
 	return nil
 }
 
-func (o *order) checkAddressed() error {
-	switch {
-	case o.Audience != o.b.Registrar:
-		return ErrWrongAudience
-	case o.Bundle != o.b.hash:
-		return ErrWrongBundle
-	case o.kind.Name == "", o.kind.Since > o.b.Version:
-		return ErrUnknownKind
-	case o.b.Version < 5 && o.saysMore():
-		return ErrMalformed.Because(errors.New("it has members that bundles before version 5 do not know"))
+func (o *order) checkAddressed() []check {
+	return []check{
+		{"/audience", unless(o.Audience == o.b.Registrar, ErrWrongAudience)},
+		{"/bundle", unless(o.Bundle == o.b.hash, ErrWrongBundle)},
+		{"/kind", unless(o.kind.Name != "" && o.kind.Since <= o.b.Version, ErrUnknownKind)},
+		{"", unless(o.b.Version >= 5 || !o.saysMore(), ErrMalformed.Because(errors.New("it has members that bundles before version 5 do not know")))},
 	}
-	return nil
 }
 
 // saysMore reports whether a warrant has members that are only under bundles since version 5.
@@ -109,23 +123,27 @@ func (w *Warrant) saysMore() bool {
 		slices.ContainsFunc(w.Targets, func(t Target) bool { return t.Role != "" })
 }
 
-func (o *order) checkTime() error {
+func (o *order) checkTime() []check {
+	late := o.recorded().Sub(o.IssuedAt) > day
+	return []check{
+		{"/issued_at", unless(!o.IssuedAt.After(o.at.Add(clockSkew)), ErrNotYetValid)},
+		{"/expiry", o.checkExpiry},
+		{"/dated_back", unless(o.b.Version < 5 || !late || !document.Blank(o.DatedBack) && o.Kind != Emergency, ErrDatedBack)},
+	}
+}
+
+func (o *order) checkExpiry() error {
 	switch {
-	case o.IssuedAt.After(o.at.Add(clockSkew)):
-		return ErrNotYetValid
 	case !o.at.Before(o.Expiry):
 		return ErrExpired
 	case !o.IssuedAt.Before(o.Expiry):
 		return ErrValidity
-	case o.Expiry.Sub(o.IssuedAt) > time.Duration(o.validDays())*day:
-		if o.b.Version >= 5 && o.Kind == Extension {
-			return ErrExtension
-		}
-		return ErrValidity
-	case o.b.Version >= 5 && o.recorded().Sub(o.IssuedAt) > day && (document.Blank(o.DatedBack) || o.Kind == Emergency):
-		return ErrDatedBack
+	case o.Expiry.Sub(o.IssuedAt) <= time.Duration(o.validDays())*day:
+		return nil
+	case o.b.Version >= 5 && o.Kind == Extension:
+		return ErrExtension
 	}
-	return nil
+	return ErrValidity
 }
 
 // validDays is how long a warrant of this kind is valid at most. A hold lasts as long as
@@ -141,26 +159,26 @@ func (o *order) validDays() int {
 }
 
 // checkDated: who signs says when it was issued, or that it is not dated back.
-func (o *order) checkDated() error {
-	if o.DatedBack != "" && !o.IssuedAt.Before(o.at.UTC().Truncate(day)) {
-		return ErrDatedBack
-	}
-	return nil
+func (o *order) checkDated() []check {
+	return []check{{"/dated_back", unless(o.DatedBack == "" || o.IssuedAt.Before(o.at.UTC().Truncate(day)), ErrDatedBack)}}
 }
 
-func (o *order) checkReasons() error {
-	if o.kind.Earlier && o.Earlier == "" || !o.kind.Earlier && !o.kind.Follows && o.Earlier != "" {
-		return ErrEarlier
+func (o *order) checkReasons() []check {
+	all := []check{{"/earlier", unless((!o.kind.Earlier || o.Earlier != "") && (o.kind.Earlier || o.kind.Follows || o.Earlier == ""), ErrEarlier)}}
+	for _, at := range o.kind.reasons(o.Warrant, o.b) {
+		all = append(all, check{at, unless(false, ErrReasons)})
 	}
-	if !o.kind.reasons(o.Warrant, o.b) {
-		return ErrReasons
+	all = append(all, check{"/recognises", o.checkRecognises}, check{"/jointly", o.checkJointly})
+	if o.kind.Clock == ClockNone {
+		return all
 	}
-	if err := o.checkParties(); err != nil || o.kind.Clock == ClockNone {
-		return err
-	}
-	if o.Deadline != TenDays && o.Deadline != EightHours || o.b.Version >= 5 && (o.Deadline == EightHours) != (o.Kind == Emergency) {
-		return ErrDeadline
-	}
+	known := o.Deadline == TenDays || o.Deadline == EightHours
+	return append(all,
+		check{"/deadline", unless(known && (o.b.Version < 5 || (o.Deadline == EightHours) == (o.Kind == Emergency)), ErrDeadline)},
+		check{"/flags", o.checkFlags})
+}
+
+func (o *order) checkFlags() error {
 	for i, f := range o.Flags {
 		if f != FlagJournalist && f != FlagPrivileged || slices.Contains(o.Flags[:i], f) {
 			return ErrFlags
@@ -169,12 +187,17 @@ func (o *order) checkReasons() error {
 	return nil
 }
 
-// checkParties checks who a warrant says stands behind it besides its authority.
-func (o *order) checkParties() error {
+// checkRecognises checks which order of another state a warrant says stands behind it.
+func (o *order) checkRecognises() error {
 	if r := o.Recognises; r != nil && (o.kind.Clock == ClockNone || document.Blank(r.Authority, r.FileNumber) || !hashPattern.MatchString(r.SHA256) ||
 		!countryPattern.MatchString(r.Country) || strings.HasPrefix(o.Jurisdiction, r.Country)) {
 		return ErrRecognises
 	}
+	return nil
+}
+
+// checkJointly checks which authorities are to sign it as well.
+func (o *order) checkJointly() error {
 	for i, id := range o.Jointly {
 		if _, known := o.b.authorities[id]; !known || id == o.Authority || slices.Contains(o.Jointly[:i], id) {
 			return ErrJointly
@@ -185,54 +208,56 @@ func (o *order) checkParties() error {
 
 // checkOffence holds a warrant against the catalogue, from version 5 on: an order names an
 // offence of it, of the class that it says, and states no more than its statute threatens.
-func (o *order) checkOffence() error {
+func (o *order) checkOffence() []check {
 	isOrder := o.kind.Clock != ClockNone
 	switch {
 	case o.b.Version < 5, !isOrder && o.OffenceID == "":
 		return nil
 	case o.offence == nil:
-		return ErrOffence
-	case o.offence.Class != o.OffenceClass:
-		return ErrOffenceClass
-	case !isOrder:
-		return nil
-	case o.MaxPenaltyMonths > o.offence.MaxPenaltyMonths:
-		return ErrPenalty
-	case !slices.Contains(o.offence.Authorities, o.authority.Kind):
-		return ErrOffenceAuthority
+		return []check{{"/offence_id", unless(false, ErrOffence)}}
 	}
-	return nil
+	all := []check{{"/offence_class", unless(o.offence.Class == o.OffenceClass, ErrOffenceClass)}}
+	if !isOrder {
+		return all
+	}
+	return append(all,
+		check{"/max_penalty_months", unless(o.MaxPenaltyMonths <= o.offence.MaxPenaltyMonths, ErrPenalty)},
+		check{"/authority", unless(slices.Contains(o.offence.Authorities, o.authority.Kind), ErrOffenceAuthority)})
 }
 
 // needsEvidence reports whether the platform's evidence of each target is needed. Before
 // version 5 it was for every kind that names targets.
 func (o *order) needsEvidence() bool { return o.kind.Evidence || o.b.Version < 5 && o.kind.Targets }
 
-func (o *order) checkTargets() error {
+func (o *order) checkTargets() []check {
+	return []check{{"/targets", o.checkCount}, {"/targets", o.checkEach}}
+}
+
+func (o *order) checkCount() error {
 	some := o.kind.Part && o.b.Version >= 5
-	if (len(o.Targets) > 0) != o.kind.Targets && !some {
+	switch {
+	case (len(o.Targets) > 0) != o.kind.Targets && !some:
 		return ErrNoTargets
-	}
-	if len(o.Targets) > o.b.MaxTargets {
+	case len(o.Targets) > o.b.MaxTargets:
 		return ErrTooManyTargets
-	}
-	if o.kind.One && len(o.Targets) > 1 {
+	case o.kind.One && len(o.Targets) > 1:
 		return ErrOneTarget
 	}
-	seen := make(map[penNameAt]bool, len(o.Targets))
+	return nil
+}
+
+// checkEach notes the first failure of each target.
+func (o *order) checkEach() error {
+	again := o.namedBefore()
 	for i, t := range o.Targets {
-		err := o.checkTarget(t)
-		if err == nil {
-			err = o.checkDescriptions(t)
-		}
-		if err != nil {
-			o.refuse(i, err)
+		for _, c := range o.checkTarget(i, t) {
+			if err := c.fail(); err != nil {
+				o.refuse(i, err)
+			}
 		}
 		// The leaf commits to each target, so that two of them cannot be the same.
-		if n := (penNameAt{t.Pseudonym, t.Platform}); seen[n] {
+		if again[i] {
 			return ErrBadTarget
-		} else {
-			seen[n] = true
 		}
 	}
 	if o.b.Version < 5 {
@@ -241,14 +266,38 @@ func (o *order) checkTargets() error {
 	return nil
 }
 
-type penNameAt struct {
-	pseudonym token.Pseudonym
-	platform  string
+// namedBefore are the places of targets that a warrant has named already.
+func (o *order) namedBefore() map[int]bool {
+	type penNameAt struct {
+		pseudonym token.Pseudonym
+		platform  string
+	}
+	seen, again := make(map[penNameAt]bool, len(o.Targets)), make(map[int]bool)
+	for i, t := range o.Targets {
+		n := penNameAt{t.Pseudonym, t.Platform}
+		if seen[n] {
+			again[i] = true
+		}
+		seen[n] = true
+	}
+	return again
 }
 
-func (o *order) checkTarget(t Target) error {
+func (o *order) checkTarget(i int, t Target) []check {
+	at := fmt.Sprintf("/targets/%d", i)
+	knownRole := slices.Contains([]string{"", RoleWitness, RoleVictim, RoleChild}, t.Role)
+	return []check{
+		{at + "/pseudonym", func() error { return checkPenName(t.Pseudonym) }},
+		{at + "/platform", unless(!o.needsEvidence() || o.b.platforms[t.Platform] != nil || o.b.Registry != nil, ErrBadTarget)},
+		{at + "/role", unless(knownRole, ErrRole)},
+		{at, unless(o.needsEvidence() || t.Evidence == "" && len(t.Further) == 0 && t.Role == "", ErrNoEvidenceHere)},
+		{at + "/descriptions", func() error { return o.checkDescriptions(t) }},
+	}
+}
+
+func checkPenName(named token.Pseudonym) error {
 	// As platforms show it: @handle, or @handle@host.
-	handle, _, isAddress := strings.Cut(strings.TrimPrefix(strings.ToLower(string(t.Pseudonym)), "@"), "@")
+	handle, _, isAddress := strings.Cut(strings.TrimPrefix(strings.ToLower(string(named)), "@"), "@")
 	_, err := token.ParsePseudonym(handle)
 	switch {
 	case token.IsHandle(handle):
@@ -258,17 +307,8 @@ func (o *order) checkTarget(t Target) error {
 	case token.NearHandle(handle):
 		return errNearHandle
 	}
-	_, err = token.ParsePseudonym(string(t.Pseudonym))
-	if err != nil || o.needsEvidence() && o.b.platforms[t.Platform] == nil && o.b.Registry == nil {
+	if _, err := token.ParsePseudonym(string(named)); err != nil {
 		return ErrBadTarget
-	}
-	switch t.Role {
-	case "", RoleWitness, RoleVictim, RoleChild:
-	default:
-		return ErrRole
-	}
-	if !o.needsEvidence() && (t.Evidence != "" || len(t.Further) > 0 || t.Role != "") {
-		return ErrNoEvidenceHere
 	}
 	return nil
 }
@@ -295,23 +335,26 @@ func (o *order) checkDescriptions(t Target) error {
 }
 
 // checkDigests is what the evidence will have to be, by the digests alone.
-func (o *order) checkDigests() {
+func (o *order) checkDigests() (all []check) {
 	seen := make(map[string]bool)
 	for i, t := range o.Targets {
 		if !o.needsEvidence() {
 			continue
 		}
-		for _, digest := range append([]string{t.Evidence}, t.Further...) {
-			switch {
-			case !hashPattern.MatchString(digest):
-				o.refuse(i, ErrNoEvidence)
-			case seen[digest]: // one piece speaks for one post of one target
-				o.refuse(i, ErrEvidenceMismatch)
+		for j, digest := range append([]string{t.Evidence}, t.Further...) {
+			at := fmt.Sprintf("/targets/%d/evidence", i)
+			if j > 0 {
+				at = fmt.Sprintf("/targets/%d/further/%d", i, j-1)
 			}
+			all = append(all, check{at, unless(hashPattern.MatchString(digest), ErrNoEvidence)},
+				check{at, unless(!seen[digest], ErrEvidenceMismatch)}) // one piece speaks for one post of one target
 			seen[digest] = true
 		}
 	}
+	return all
 }
+
+func (o *order) checkFollows() []check { return []check{{"/earlier", o.checkEarlier}} }
 
 // checkEarlier holds a warrant against the earlier one that it names, from version 5 on:
 // that one is in the log, of a kind that this one can be about, and its authority is the
@@ -383,19 +426,24 @@ func (b *Bundle) countersigns(id string, w *Warrant, issued *Authority) bool {
 // checkCountersigned checks the countersignatures, each of which somebody must have given,
 // and reports whether the warrant is validated: Regulation (EU) 2023/1543, Art. 4. An
 // emergency may be recorded without.
-func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bool, err error) {
+func (o *order) checkCountersigned(s Submission, hash [32]byte) (validated bool, err error) {
 	if o.b.Version < 5 {
-		if len(signed) > 0 {
+		if len(s.Countersigned) > 0 {
 			return false, ErrCountersigned
 		}
 		return true, nil
 	}
 	by := make(map[string]bool)
-	for _, raw := range signed {
-		w, a, err := o.b.authenticate(raw)
+	for _, raw := range s.Countersigned {
+		signed, w, err := openWarrant(raw)
+		if err == nil {
+			err = o.b.VerifyAuthority(signed, w.Authority, w.IssuedAt, o.known.recorded(o.Kind, o.at), s.Revocation)
+		}
 		if err != nil {
 			return false, ErrCountersigned.Because(err)
 		}
+		o.certified = o.certified || len(signed.Certificates) > 0
+		a := o.b.authorities[w.Authority].Authority
 		c := o.b.order(w, a, Facts{RecordedAt: o.known.RecordedAt}, o.countersignedAt(w))
 		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !o.b.countersigns(a.ID, o.Warrant, o.authority) {
 			return false, ErrCountersigned
@@ -404,6 +452,9 @@ func (o *order) checkCountersigned(signed []string, hash [32]byte) (validated bo
 			return false, ErrCountersigned.Because(err)
 		}
 		by[a.ID] = true
+	}
+	if len(s.Revocation) > 0 && !o.certified {
+		return false, ErrRevocationList // nobody needs it here
 	}
 	for _, id := range o.Jointly {
 		if !by[id] {
@@ -458,38 +509,29 @@ func (o *order) countersignedAt(signed *Warrant) time.Time {
 
 // checkRequester: an answer must have an address that only the requester can
 // read, and whoever decides about a request does not make it.
-func (o *order) checkRequester() error {
+func (o *order) checkRequester() []check {
 	r := o.Requester
-	if !o.kind.Answered && r.DeliveryKey != "" || o.kind.Answered && (document.CheckDeliveryKey(r.DeliveryKey) != nil || document.Blank(r.Name, r.Organisation)) {
-		return ErrDeliveryKey
-	}
-	if o.b.Version < 5 {
-		return nil
-	}
-	switch {
-	case r.OrganisationID == "" && !o.kind.Decided:
-		return nil
-	case !o.b.organisations[r.OrganisationID]:
-		return ErrRequester
+	all := []check{{"/requester/delivery_key", unless(!o.kind.Answered && r.DeliveryKey == "" || o.kind.Answered && document.CheckDeliveryKey(r.DeliveryKey) == nil, ErrDeliveryKey)},
+		{"/requester/name", unless(!o.kind.Answered || !document.Blank(r.Name), ErrDeliveryKey)},
+		{"/requester/organisation", unless(!o.kind.Answered || !document.Blank(r.Organisation), ErrDeliveryKey)}}
+	if o.b.Version < 5 || r.OrganisationID == "" && !o.kind.Decided {
+		return all
 	}
 	asks := func(c Custodian) bool { return c.OrganisationID == r.OrganisationID }
-	if o.b.recipients[r.DeliveryKey] || slices.ContainsFunc(o.b.Custodians, asks) {
-		return ErrCustodianAsks
-	}
-	return nil
+	return append(all,
+		check{"/requester/organisation_id", unless(o.b.organisations[r.OrganisationID], ErrRequester)},
+		check{"/requester", unless(!o.b.recipients[r.DeliveryKey] && !slices.ContainsFunc(o.b.Custodians, asks), ErrCustodianAsks)})
 }
 
 // checkOrganisation: who signs calls the organisation as the bundle does, since custodians
 // read the name.
-func (o *order) checkOrganisation() error {
+func (o *order) checkOrganisation() []check {
 	id := o.Requester.OrganisationID
-	if id != "" && !slices.Contains(o.b.Organisations, Organisation{ID: id, Name: o.Requester.Organisation}) {
-		return ErrRequester
-	}
-	return nil
+	known := !o.b.organisations[id] || slices.Contains(o.b.Organisations, Organisation{ID: id, Name: o.Requester.Organisation})
+	return []check{{"/requester/organisation", unless(known || id == "", ErrRequester)}}
 }
 
-func (o *order) checkSecrecy() error {
+func (o *order) checkSecrecy() []check {
 	if o.kind.Clock == ClockNone && o.Kind != SecrecyChange {
 		return nil
 	}
@@ -501,13 +543,11 @@ func (o *order) checkSecrecy() error {
 			longest = min(longest, most)
 		}
 	}
-	if !plausible(o.Secrecy.Ends) || wholeDays(from, o.Secrecy.Ends) > int64(longest) || days > 0 && document.Blank(o.Secrecy.Reason) {
-		return ErrSecrecy
+	return []check{
+		{"/secrecy/ends", unless(plausible(o.Secrecy.Ends) && wholeDays(from, o.Secrecy.Ends) <= int64(longest), ErrSecrecy)},
+		{"/secrecy/reason", unless(days == 0 || !document.Blank(o.Secrecy.Reason), ErrSecrecy)},
+		{"/secrecy/ends", unless(days == 0 || class == nil || !class.NoticeFirst, ErrToldFirst)},
 	}
-	if days > 0 && class != nil && class.NoticeFirst {
-		return ErrToldFirst
-	}
-	return nil
 }
 
 // WithoutSecrecy reports whether w could be secret and is not: it takes effect over time,
@@ -535,11 +575,8 @@ func wholeDays(from, to time.Time) int64 {
 	return int64(math.Ceil(float64(to.Sub(from)) / float64(day)))
 }
 
-func (o *order) checkFields() error {
-	if (len(o.Fields) > 0) != o.kind.Opens || !distinctWords(o.Fields) || !subset(o.Fields, among(o.b.Fields)) {
-		return ErrFields
-	}
-	return nil
+func (o *order) checkFields() []check {
+	return []check{{"/fields", unless((len(o.Fields) > 0) == o.kind.Opens && distinctWords(o.Fields) && subset(o.Fields, among(o.b.Fields)), ErrFields)}}
 }
 
 // checkOffenceFields is what the catalogue opens, after the rules, which say why: no bundle's

@@ -45,7 +45,11 @@ func (f *filing) decided(t testing.TB, changes ...func(*filing)) Decision {
 	for _, c := range f.counters {
 		s.Countersigned = append(s.Countersigned, c(hex.EncodeToString(hash[:])))
 	}
-	return Decide(s, f.bundle, f.known, f.at)
+	d := Decide(s, f.bundle, f.known, f.at)
+	if f.known.Recorded == nil && f.known.RecordedAt.IsZero() {
+		checkTellsBefore(t, s, f.bundle, f.known, f.at, d)
+	}
+	return d
 }
 
 // issuedBy makes the warrant that of another authority.

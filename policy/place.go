@@ -86,13 +86,13 @@ func (b *Bundle) checkUncatalogued() error {
 
 func (b *Bundle) checkNoCatalogue() error {
 	if len(b.Organisations) > 0 || len(b.Offences) > 0 || b.MinSecrecyDays != 0 || b.HoldDays != 0 || b.ExtensionDays != 0 || b.ValidationHours != 0 ||
-		len(b.LeafFacets) > 0 || b.SmallCount != 0 || len(b.Required) > 0 || len(b.Programs) > 0 ||
+		len(b.LeafFacets) > 0 || b.SmallCount != 0 || len(b.Required) > 0 || len(b.Programs) > 0 || len(b.CertificateAuthorities) > 0 ||
 		slices.ContainsFunc(b.OffenceClasses, func(c OffenceClass) bool { return c.NoticeFirst }) ||
 		slices.ContainsFunc(b.Custodians, func(c Custodian) bool { return c.OrganisationID != "" || c.Role != "" || len(c.Alternates) > 0 }) ||
 		slices.ContainsFunc(b.Authorities, func(a Authority) bool {
-			return a.OrganisationID != "" || len(a.Over) > 0 || len(a.ValidatedBy) > 0
+			return a.OrganisationID != "" || len(a.Over) > 0 || len(a.ValidatedBy) > 0 || a.OrganisationIdentifier != "" || len(a.CertificateKeys) > 0
 		}) {
-		return ErrBundleMalformed.Because(errors.New("a version before 5 has neither organisations nor roles nor alternates nor programs nor a catalogue of offences nor classes with notice first nor powers of an authority over another, its clocks are those of its rules, and its leaves and statistics say what they always said"))
+		return ErrBundleMalformed.Because(errors.New("a version before 5 has neither organisations nor certificates nor roles nor alternates nor programs nor a catalogue of offences nor classes with notice first nor powers of an authority over another, its clocks are those of its rules, and its leaves and statistics say what they always said"))
 	}
 	return nil
 }

@@ -498,8 +498,10 @@ func (b *Bundle) checkKeys(r *PlatformRecord, p *Platforms) error {
 			return ErrPlatform.Because(err)
 		}
 		for _, owners := range []map[string]string{b.owners, p.owners} {
-			if owner, taken := owners[print]; taken && owner != r.ID {
-				return ErrBundleSharedKey.Because(fmt.Errorf("key %q is %s's", r.keys[i].KeyID, cmp.Or(owner, "the issuer, the registry or a person of the rules")))
+			for _, name := range []string{print, infoOf(&r.keys[i], print)} {
+				if owner, taken := owners[name]; taken && owner != r.ID {
+					return ErrBundleSharedKey.Because(fmt.Errorf("key %q is %s's", r.keys[i].KeyID, cmp.Or(owner, "the issuer, the registry or a person of the rules")))
+				}
 			}
 		}
 		if was := kidIn(b.listed(r.ID, p), r.keys[i].KeyID); was != nil {

@@ -1,10 +1,10 @@
 package policy
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -202,71 +202,81 @@ func list(s []string) []string {
 // wellFormed checks what holds for every warrant under every bundle: ids and
 // texts that can be displayed, times with a zone.
 func (w *Warrant) wellFormed() error {
-	switch {
-	case !warrantIDPattern.MatchString(w.ID), !idPattern.MatchString(w.Authority):
-		return errors.New("bad id or authority")
-	case !plausible(w.IssuedAt), !plausible(w.Expiry):
-		return errors.New("issue and expiry must be dated")
-	case w.Earlier != "" && !hashPattern.MatchString(w.Earlier):
-		return errors.New("earlier is not a hash: 64 hex digits, the SHA-256 of the earlier warrant's signed file")
-	case w.Bundle != "" && !hashPattern.MatchString(w.Bundle):
-		return errors.New("bundle is not a hash: 64 hex digits")
-	case !jurisdictionPattern.MatchString(w.Jurisdiction):
-		return errors.New("jurisdiction is not an ISO 3166 code")
-	case w.MaxPenaltyMonths < 0 || w.MaxPenaltyMonths > 1200:
-		return errors.New("maximum penalty is not between 0 and 1200 months")
+	for _, c := range w.form() {
+		if err := c.fail(); err != nil {
+			return err
+		}
 	}
-	return cmp.Or(w.Ruling.wellFormed(w), w.displayable())
+	return nil
+}
+
+// form is what wellFormed checks.
+func (w *Warrant) form() []check {
+	is := func(at string, ok bool, why string) check { return check{at, unless(ok, errors.New(why))} }
+	return append([]check{
+		is("/id", warrantIDPattern.MatchString(w.ID), "bad id or authority"),
+		is("/authority", idPattern.MatchString(w.Authority), "bad id or authority"),
+		is("/issued_at", plausible(w.IssuedAt), "issue and expiry must be dated"),
+		is("/expiry", plausible(w.Expiry), "issue and expiry must be dated"),
+		is("/earlier", w.Earlier == "" || hashPattern.MatchString(w.Earlier), "earlier is not a hash: 64 hex digits, the SHA-256 of the earlier warrant's signed file"),
+		is("/bundle", w.Bundle == "" || hashPattern.MatchString(w.Bundle), "bundle is not a hash: 64 hex digits"),
+		is("/jurisdiction", jurisdictionPattern.MatchString(w.Jurisdiction), "jurisdiction is not an ISO 3166 code"),
+		is("/max_penalty_months", w.MaxPenaltyMonths >= 0 && w.MaxPenaltyMonths <= 1200, "maximum penalty is not between 0 and 1200 months"),
+		{"/ruling", func() error { return w.Ruling.wellFormed(w) }},
+	}, w.displayable()...)
 }
 
 // displayable checks that every text can be displayed, and names the field, and of a
 // character that cannot its place.
-func (w *Warrant) displayable() (err error) {
-	check := func(field string, max int, texts ...string) {
-		for _, s := range texts {
-			err = cmp.Or(err, undisplayable(field, s, max))
+func (w *Warrant) displayable() (all []check) {
+	text := func(at, field string, max int, text string) {
+		all = append(all, check{at, func() error { return undisplayable(field, text, max) }})
+	}
+	short := func(at, field, s string) {
+		text(at, field, 200, s)
+		all = append(all, check{at, unless(!strings.Contains(s, "\n"), fmt.Errorf("%s has more than one line", field))})
+	}
+	each := func(at, field string, texts []string) {
+		for i, s := range texts {
+			short(fmt.Sprintf("%s/%d", at, i), field, s)
 		}
 	}
-	short := func(field string, texts ...string) {
-		check(field, 200, texts...)
-		if slices.ContainsFunc(texts, func(s string) bool { return strings.Contains(s, "\n") }) {
-			err = cmp.Or(err, fmt.Errorf("%s has more than one line", field))
-		}
+	for _, m := range [][2]string{{"kind", w.Kind}, {"file_number", w.FileNumber}, {"offence_class", w.OffenceClass}, {"offence_id", w.OffenceID},
+		{"deadline", w.Deadline}, {"audience", w.Audience}} {
+		short("/"+m[0], m[0], m[1])
 	}
-	short("kind", w.Kind)
-	short("file_number", w.FileNumber)
-	short("offence_class", w.OffenceClass)
-	short("offence_id", w.OffenceID)
-	short("deadline", w.Deadline)
-	short("audience", w.Audience)
-	short("requester", w.Requester.Name, w.Requester.Organisation, w.Requester.OrganisationID)
-	short("flags", w.Flags...)
-	short("fields", w.Fields...)
-	short("jointly", w.Jointly...)
+	short("/requester/name", "requester", w.Requester.Name)
+	short("/requester/organisation", "requester", w.Requester.Organisation)
+	short("/requester/organisation_id", "requester", w.Requester.OrganisationID)
+	each("/flags", "flags", w.Flags)
+	each("/fields", "fields", w.Fields)
+	each("/jointly", "jointly", w.Jointly)
 	if r := w.Recognises; r != nil {
-		short("recognises", r.Authority, r.Country, r.FileNumber, r.SHA256)
-	}
-	check("delivery_key", 4000, w.Requester.DeliveryKey)
-	check("legal_basis", 4000, w.LegalBasis)
-	check("offence", 4000, w.Offence)
-	check("grounds", 4000, w.Grounds)
-	check("necessity", 4000, w.Necessity)
-	check("proportionality", 4000, w.Proportionality)
-	check("secrecy.reason", 4000, w.Secrecy.Reason)
-	check("dated_back", 4000, w.DatedBack)
-	for i, t := range w.Targets {
-		target := fmt.Sprintf("target %d", i+1)
-		short(target, string(t.Pseudonym), t.Platform, t.Evidence, t.Role)
-		short(target, t.Further...)
-		for digest, text := range t.Descriptions {
-			if !hashPattern.MatchString(digest) {
-				return errors.New("a description is not of a hash: 64 hex digits, the SHA-256 of the evidence")
-			}
-			check(target+", description", 4000, text)
+		for _, m := range [][2]string{{"authority", r.Authority}, {"country", r.Country}, {"file_number", r.FileNumber}, {"sha256", r.SHA256}} {
+			short("/recognises/"+m[0], "recognises", m[1])
 		}
 	}
-	return err
+	text("/requester/delivery_key", "delivery_key", 4000, w.Requester.DeliveryKey)
+	for _, m := range [][2]string{{"legal_basis", w.LegalBasis}, {"offence", w.Offence}, {"grounds", w.Grounds}, {"necessity", w.Necessity},
+		{"proportionality", w.Proportionality}, {"dated_back", w.DatedBack}} {
+		text("/"+m[0], m[0], 4000, m[1])
+	}
+	text("/secrecy/reason", "secrecy.reason", 4000, w.Secrecy.Reason)
+	for i, t := range w.Targets {
+		at, target := fmt.Sprintf("/targets/%d", i), fmt.Sprintf("target %d", i+1)
+		for _, m := range [][2]string{{"pseudonym", string(t.Pseudonym)}, {"platform", t.Platform}, {"evidence", t.Evidence}, {"role", t.Role}} {
+			short(at+"/"+m[0], target, m[1])
+		}
+		each(at+"/further", target, t.Further)
+		for _, digest := range slices.Sorted(maps.Keys(t.Descriptions)) {
+			all = append(all, check{at + "/descriptions", unless(hashPattern.MatchString(digest), errNotOfAHash)})
+			text(at+"/descriptions/"+digest, target+", description", 4000, t.Descriptions[digest])
+		}
+	}
+	return all
 }
+
+var errNotOfAHash = errors.New("a description is not of a hash: 64 hex digits, the SHA-256 of the evidence")
 
 // undisplayable says why a text of a field cannot be displayed, nil if it can.
 func undisplayable(field, s string, max int) error {

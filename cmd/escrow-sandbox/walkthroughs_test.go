@@ -32,6 +32,7 @@ import (
 	"github.com/penname/penname/escrow/sandbox"
 	"github.com/penname/penname/escrow/sandbox/world"
 	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
 )
 
 // TestWalkthroughs plays testdata/*.txtar: one script for each promise of
@@ -661,8 +662,9 @@ func dumpWord(s *scene, ts *testscript.TestScript, args []string) error {
 	return os.WriteFile(ts.MkAbs(args[0]), out, 0o600)
 }
 
-// rules OUT without FILE | stopping PLATFORM writes a bundle that lacks a file of rules, or
-// that stops a platform, to follow the one in force.
+// rules OUT without FILE | stopping PLATFORM | rekeying AUTHORITY writes a bundle that lacks a file
+// of rules, that stops a platform, or that has another key in place of those of an authority, to
+// follow the one in force.
 func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 	raw, err := os.ReadFile(s.Path("bundle.json"))
 	if err != nil {
@@ -673,6 +675,18 @@ func rulesWord(s *scene, ts *testscript.TestScript, args []string) error {
 		return err
 	}
 	switch _, ok := b.Policies[args[2]]; {
+	case args[1] == "rekeying":
+		key, err := document.NewKey()
+		if err != nil {
+			return err
+		}
+		public, err := key.Public().MarshalJSON()
+		if err != nil {
+			return err
+		}
+		i := slices.IndexFunc(b.Authorities, func(a policy.Authority) bool { return a.ID == args[2] })
+		now := s.Clock.Now()
+		b.Authorities[i].Keys = []policy.Key{{JWK: public, From: now, Until: now.AddDate(5, 0, 0)}}
 	case args[1] == "stopping":
 		b.Stops = append(b.Stops, policy.Stop{Platform: args[2]})
 	case !ok:

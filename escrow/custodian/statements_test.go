@@ -105,7 +105,7 @@ func TestAnAlternateNamesWhyTheyAnswer(t *testing.T) {
 	}
 	c, at := w.File(1, 1, nil), openingtest.Now
 	f := c.CaseFile()
-	forged, err := opening.SignStatement(bruno.Key(), opening.Statement{Kind: opening.Absence, Custodian: "alba", Audience: w.Bundle.Registrar, From: at.Add(-time.Hour), Until: at.Add(time.Hour), At: at})
+	forged, err := opening.SignRemark(bruno.Key(), opening.Remark{Kind: opening.Absence, Custodian: "alba", Audience: w.Bundle.Registrar, From: at.Add(-time.Hour), Until: at.Add(time.Hour), At: at})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestAnAlternateNamesWhyTheyAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Absences, f.Said = []string{forged, past}, []opening.Said{{Signed: strings.Replace(other, ".", ".x", 1)}}
-	if _, err := alba.Away(w.Bundle, at, at.Add(opening.MaxAbsence+time.Second), at); !errors.Is(err, opening.ErrStatement) {
+	if _, err := alba.Away(w.Bundle, at, at.Add(opening.MaxAbsence+time.Second), at); !errors.Is(err, opening.ErrRemark) {
 		t.Errorf("away for ever: %v", err)
 	}
 	if _, err := aldo.Away(w.Bundle, at, at.Add(time.Hour), at); !errors.Is(err, ErrNotInForce) {
@@ -144,7 +144,7 @@ func TestAnAlternateNamesWhyTheyAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := opening.VerifyApproval(signed, w.Bundle)
-	if err != nil || a.Custodian != "alba" || a.Alternate != "aldo" || a.Instead != opening.StatementDigest(away) {
+	if err != nil || a.Custodian != "alba" || a.Alternate != "aldo" || a.Instead != opening.RemarkDigest(away) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	shown := Statements(f.Case, f.Submission.Warrant, f.Said, f.Absences, w.Bundle)
@@ -176,13 +176,13 @@ func TestAnAnswerIsTheCourtsToThatQuestion(t *testing.T) {
 		}
 		return signed
 	}
-	digest := opening.StatementDigest(asked)
+	digest := opening.RemarkDigest(asked)
 	for name, x := range map[string]struct{ answer, want string }{
-		"no answer":             {"", ""},
-		"the court's":           {answer(court, court.ID, digest, policy.Answered), "The first one."},
-		"to another question":   {answer(court, court.ID, strings.Repeat("a", 64), policy.Answered), ""},
-		"to an objection":       {answer(court, court.ID, digest, policy.Dismissed), ""},
-		"signed by nobody else": {answer(court, w.Bundle.Authorities[1].ID, digest, policy.Answered), ""},
+		"no answer":           {"", ""},
+		"the court's":         {answer(court, court.ID, digest, policy.Answered), "The first one."},
+		"to another question": {answer(court, court.ID, strings.Repeat("a", 64), policy.Answered), ""},
+		"to an objection":     {answer(court, court.ID, digest, policy.Dismissed), ""},
+		"signed by another":   {answer(court, "alba", digest, policy.Answered), ""},
 	} {
 		shown := Statements(f.Case, f.Submission.Warrant, []opening.Said{{Signed: asked, Answer: x.answer}}, nil, w.Bundle)
 		if len(shown) != 1 || shown[0].Answer != x.want || shown[0].Text != "Which post is meant?" {

@@ -193,6 +193,7 @@ type Change struct {
 	Notice   *Notice   // of [Notify]
 	Deletion *Deletion // of [Delete]; its Leaf is set when it is appended
 	Later    *Later    // of [Withdraw], [Annul], [Validate], [Rule], [Extend] and [ChangeSecret]
+	Duties   []Duty    // to write to people: [Registrar.Duties]
 }
 
 // Later is what a later warrant about a case says.

@@ -73,6 +73,9 @@ type Cases interface {
 	// Change.InForce is in force when the leaves are appended. Two concurrent calls for one case run one
 	// after the other.
 	Apply(ctx context.Context, id string, decide func(Case) (Change, error)) (Case, error)
+	// Mailed says what became of the duties of a case of that kind ([Change].Duties), by
+	// target. A duty is one, however often a change has it.
+	Mailed(ctx context.Context, id string, kind Letter) (map[int]Mailed, error)
 
 	// Say stores what a custodian said in the case that it names, once: the same digest again
 	// changes nothing. may is asked under the lock of the case, with what was said in it before,

@@ -38,6 +38,30 @@ func RowKey(k Keys) func(ctx context.Context, name, left string) (key [32]byte, 
 // the token in the evidence. Of a target whose link does not open it says why. An error is
 // about all of them.
 func (r *Registrar) openLinks(ctx context.Context, targets []Target) ([]Found[link], error) {
+	all, err := r.allLinks(ctx, targets)
+	if err != nil {
+		return nil, err
+	}
+	links := make([]Found[link], len(targets))
+	for i, theirs := range all {
+		l, ok := committed(targets[i], theirs.Value)
+		switch {
+		case ok: // that another link of the pen name is damaged harms nobody
+			links[i].Value = l
+		case theirs.Err != nil:
+			links[i].Err = theirs.Err
+		case len(theirs.Value) == 0:
+			links[i].Err = ErrDataNotHeld
+		default:
+			links[i].Err = ErrCommitment
+		}
+	}
+	return links, nil
+}
+
+// allLinks opens every link that the pen name of each target has, one for each record that
+// its person had. With Err it has those that open.
+func (r *Registrar) allLinks(ctx context.Context, targets []Target) ([]Found[[][]byte], error) {
 	inSectors, err := r.inSectors(ctx, targets)
 	if err != nil {
 		return nil, err
@@ -56,27 +80,15 @@ func (r *Registrar) openLinks(ctx context.Context, targets []Target) ([]Found[li
 	if err != nil {
 		return nil, err
 	}
-	links := make([]Found[link], len(targets))
+	links := make([]Found[[][]byte], len(targets))
 	for i, found := range sealed {
-		var theirs [][]byte
-		failed := found.Err
+		links[i].Err = found.Err
 		for _, o := range opened[:len(found.Value)] {
-			if theirs = append(theirs, o.Value); failed == nil {
-				failed = o.Err
+			if links[i].Value = append(links[i].Value, o.Value); links[i].Err == nil {
+				links[i].Err = o.Err
 			}
 		}
 		opened = opened[len(found.Value):]
-		l, ok := committed(targets[i], theirs)
-		switch {
-		case ok: // that another link of the pen name is damaged harms nobody
-			links[i].Value = l
-		case failed != nil:
-			links[i].Err = failed
-		case len(theirs) == 0:
-			links[i].Err = ErrDataNotHeld
-		default:
-			links[i].Err = ErrCommitment
-		}
 	}
 	return links, nil
 }

@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"verifier/identity":    {"verifier/document", "verifier/refusal", "verifier/token"},
 	"verifier/integration": {"verifier/document", "verifier/refusal"}, // reads strangers' pages, so it is apart from whatever is trusted
 	"verifier/proof":       {"verifier/refusal"},
-	"verifier/opening":     {"escrow/seal", "policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"verifier/opening":     {"escrow/seal", "escrow/seal/threshold", "policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"verifier/rules":       {"policy", "verifier/proof", "verifier/refusal"},
 	"policy":               {"verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"policy/rehearsal":     {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // signs what counts nowhere, to try rules
@@ -50,9 +50,10 @@ var mayImport = map[string][]string{
 	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
 	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
 	"escrow/openid":    {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/mail":      {"verifier/refusal"},
 	"escrow/coalesce":  {}, // what both adapters do with concurrent calls, since none imports the other
 	"escrow/vault":     {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
-	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/seal", "escrow/translog",
+	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web":        {"escrow/registrar", "verifier/document", "verifier/refusal"}, // the edge; what it serves comes in from
 	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/document", "verifier/opening", "verifier/token"},
@@ -98,7 +99,7 @@ var belongsTo = map[string][]string{
 	"github.com/coreos/go-oidc/v3":               {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"}, // platforms are relying parties too
 	"golang.org/x/oauth2":                        {"verifier/identity", "escrow/sandbox/world", "deploy/sample-platform"},
 	"github.com/fergusstrange/embedded-postgres": {"escrow/sandbox"},
-	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/opening/openingtest", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "policy/rehearsal", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/exhibit", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command", "escrow/disclose/disclosetest"},
+	"github.com/go-jose/go-jose/v4":              {"verifier/document", "verifier/opening", "verifier/opening/openingtest", "verifier/token", "verifier/token/evidencetest", "verifier/identity", "policy", "policy/rehearsal", "escrow/openid", "escrow/sandbox", "escrow/registrar", "escrow/service", "escrow/sandbox/world", "escrow/secretfile", "escrow/custodian", "escrow/requester", "escrow/exhibit", "escrow/seal/ceremony", "cmd/escrow/command", "cmd/escrowd/command", "escrow/disclose/disclosetest"},
 	"github.com/go-json-experiment/json":         {"policy", "escrow/web"},
 	"github.com/hashicorp/vault/api":             {"escrow/vault"},
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},

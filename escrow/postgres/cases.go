@@ -451,6 +451,12 @@ func (s Cases) Apply(ctx context.Context, id string, decide func(disclose.Case) 
 		if err != nil {
 			return err
 		}
+		var duties rowKey // likewise
+		if len(change.Duties) > 0 {
+			if duties, err = s.rows.get(ctx, s.db); err != nil {
+				return err
+			}
+		}
 		if change.InForce != "" {
 			if _, err := log.LockSize(ctx); err != nil {
 				return err
@@ -476,7 +482,10 @@ func (s Cases) Apply(ctx context.Context, id string, decide func(disclose.Case) 
 		if c, err = c.After(change, indices...); err != nil {
 			return err
 		}
-		if err := storeCase(ctx, tx, before, c, change); err != nil || key == nil {
+		if err := storeCase(ctx, tx, before, c, change); err != nil {
+			return err
+		}
+		if err := pledge(ctx, tx, duties, c, change.Duties); err != nil || key == nil {
 			return err
 		}
 		return suspend(ctx, tx, *key, c, change)

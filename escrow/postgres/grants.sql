@@ -26,6 +26,8 @@ GRANT UPDATE (label, digest) ON persons TO penname_issuing;
 GRANT INSERT (id, mark, whose, account, several, name, year, birthdate, provider, day), SELECT (id, mark, whose, state, due, objected), UPDATE (objected) ON reviews TO penname_issuing;
 GRANT EXECUTE ON FUNCTION alike(bytea, bytea) TO penname_issuing;
 GRANT EXECUTE ON FUNCTION admit(bytea, bytea, bytea, bytea, bytea, bytea, bytea, bytea, text, bytea, date) TO penname_issuing;
+GRANT INSERT (place, hidden, day), SELECT (place, hidden), UPDATE (hidden, day), DELETE ON addresses TO penname_issuing;
+GRANT INSERT (id, kind, hidden, day, since, due), SELECT (id, kind, hidden, since, due, tries, done), UPDATE (hidden, since, due, tries, done), DELETE ON mails TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
 
@@ -83,6 +85,9 @@ GRANT SELECT (case_id, digest, recipient, copied), INSERT (case_id, digest, reci
 GRANT EXECUTE ON FUNCTION kept_until(text, integer) TO penname_disclosing;
 GRANT SELECT (digest, n, kind, custodian, case_id, signed, keep_days, starts, ends, answer), INSERT (digest, kind, custodian, case_id, signed, keep_days, starts, ends), UPDATE (answer), DELETE ON statements TO penname_disclosing;
 GRANT SELECT (warrant, code, leaf), INSERT (warrant, code, leaf) ON refusals TO penname_disclosing;
+
+-- The outbox: it leaves duties to write to people for the issuing side, and sends reminders itself.
+GRANT INSERT (id, kind, case_id, target, party, leaf, hidden, day, since, due), SELECT (id, kind, case_id, target, party, leaf, hidden, day, since, due, tries, done, refused), UPDATE (since, due, tries, done, refused), DELETE ON mails TO penname_disclosing;
 
 -- The keeping side moves first halves to a newer key and erases what was asked
 -- to be. It reads no sealed field and no link, and appends one kind of leaf.

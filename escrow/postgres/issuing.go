@@ -336,7 +336,7 @@ func (s *Issuing) Shuffle(ctx context.Context) error {
 	if err := run(`SELECT mix()`); err != nil {
 		return err
 	}
-	for _, table := range []string{"records", "persons", "pseudonyms", "handles", "notes", "erasures", "reviews", "sessions", "claims", "claim_counts", "claims_told", "openid_rows", "openid_used", "openid_entries"} {
+	for _, table := range []string{"records", "persons", "pseudonyms", "handles", "notes", "erasures", "reviews", "sessions", "claims", "claim_counts", "claims_told", "addresses", "mails", "openid_rows", "openid_used", "openid_entries"} {
 		if err := run(`SELECT sort($1)`, table); err != nil {
 			return err
 		}

@@ -356,20 +356,21 @@ type Decision struct {
 	Decision string `json:"decision"`
 }
 
-// Statement carries what a custodian signed beside a decision: opening.SignStatement.
+// Statement carries what a custodian signed beside a decision: opening.SignRemark.
 type Statement struct {
 	Statement string `json:"statement"`
 }
 
 // Inquiry carries an authority's request to read what custodians said: policy.SignInquiry.
 type Inquiry struct {
-	Inquiry string `json:"inquiry"`
+	Inquiry    string   `json:"inquiry"`
+	Revocation []string `json:"revocation,omitempty"` // lists, of who signs with a certificate: as policy.Submission has them
 }
 
 // Said is what custodians said beside their decisions in a case, and which of them are away.
 type Said struct {
 	Case     string         `json:"case,omitempty"`
-	Said     []opening.Said `json:"said,omitempty"`     // opening.VerifyStatement
+	Said     []opening.Said `json:"said,omitempty"`     // opening.VerifyRemark
 	Absences []string       `json:"absences,omitempty"` // likewise
 }
 

@@ -122,6 +122,8 @@ type Opened struct {
 	Case        string              `json:"case"`
 	Targets     []OpenedTarget      `json:"targets"` // in the order of the warrant
 	Certificate opening.Certificate `json:"certificate"`
+
+	Revealed opening.Revealed `json:"-"` // what [CourtFile.Finish] saves; as secret as the names
 }
 
 // OpenedTarget is who enrolled under a pen name. It does not say who typed.
@@ -200,6 +202,7 @@ type opener struct {
 	private  seal.DeliveryPrivate
 	keys     map[string]threshold.PublicKey // by their text
 	culprits []string                       // custodians whose shares were wrong, with the code
+	revealed opening.Revealed
 }
 
 // open opens the released targets whose posts showed what the platform signed, and whose use
@@ -218,11 +221,13 @@ func (o *opener) open(read exhibit.Reader) (opened Opened, refused error) {
 			refused = errors.Join(refused, ErrBarred)
 		case id.Refused != "":
 			refused = errors.Join(refused, ErrExhibits)
+			o.revealed.Targets = append(o.revealed.Targets, opening.RevealedTarget{Target: i, Refused: id.Refused})
 		case o.Warrant.Kind == policy.Link:
 			var err error
 			if id.Linked, err = o.linked(i); err != nil {
 				return Opened{}, err
 			}
+			o.revealed.Targets = append(o.revealed.Targets, opening.RevealedTarget{Target: i, Linked: id.Linked})
 		default:
 			fields, err := o.target(i)
 			if err != nil {
@@ -235,7 +240,8 @@ func (o *opener) open(read exhibit.Reader) (opened Opened, refused error) {
 		opened.Targets = append(opened.Targets, id)
 	}
 	opened.Certificate = o.Certificate
-	opened.Certificate.BadShares = o.culprits
+	opened.Certificate.BadShares, o.revealed.BadShares = o.culprits, o.culprits
+	opened.Revealed = o.revealed
 	return opened, refused
 }
 
@@ -279,15 +285,16 @@ func (o *opener) compare(read exhibit.Reader) (err error) {
 func (o *opener) target(i int) (map[string][]byte, error) {
 	t := o.Targets[i]
 	key, sealed := o.keys[t.Key], t.Sealed
-	shares := make(map[string][]threshold.Share)
+	shares, shown := make(map[string][]threshold.Share), opening.RevealedTarget{Target: i, Halves: make(map[string][]byte)}
 	for _, compartment := range sealed.Needed(o.Warrant.Fields) {
 		for _, a := range t.Approvals {
-			share, err := o.share(a, i, compartment)
+			raw, share, err := o.share(a, i, compartment)
 			if err != nil {
 				o.blame(a.Custodian, compartment, err)
 				continue
 			}
 			shares[compartment] = append(shares[compartment], share)
+			shown.Shares = append(shown.Shares, opening.RevealedShare{Custodian: a.Custodian, Compartment: compartment, Share: raw})
 		}
 		if len(shares[compartment]) < key.Threshold() && len(o.culprits) > 0 {
 			return nil, &SharesError{o.culprits}
@@ -297,11 +304,11 @@ func (o *opener) target(i int) (map[string][]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	halves := make(map[string][]byte)
-	if err := json.Unmarshal(raw, &halves); err != nil {
+	if err := json.Unmarshal(raw, &shown.Halves); err != nil {
 		return nil, opening.ErrPackage // the cause could quote a half
 	}
-	return seal.Open(sealed.Record(sealed.Fields), halves, key, shares)
+	o.revealed.Targets = append(o.revealed.Targets, shown)
+	return seal.Open(sealed.Record(sealed.Fields), shown.Halves, key, shares)
 }
 
 // linked opens what the issuing side answered to an order to link. Whatever else it says, the
@@ -318,26 +325,18 @@ func (o *opener) linked(i int) (names opening.Linked, err error) {
 	return names, nil
 }
 
-// share decrypts and checks the share of one custodian for one compartment of one
-// target: made with that custodian's part of the key, for this record.
-func (o *opener) share(a *opening.Approval, target int, compartment string) (threshold.Share, error) {
-	var share threshold.Share
-	sealed, key := o.Targets[target].Sealed, o.keys[o.Targets[target].Key]
+// share decrypts and checks the share of one custodian for one compartment of one target.
+func (o *opener) share(a *opening.Approval, target int, compartment string) (raw []byte, share threshold.Share, err error) {
+	sealed := o.Targets[target].Sealed
 	i := slices.IndexFunc(a.Shares, func(s opening.EncryptedShare) bool { return s.Target == target && s.Compartment == compartment })
 	if i < 0 {
-		return share, opening.ErrPackage
+		return nil, share, opening.ErrPackage
 	}
-	raw, err := o.private.Open(seal.ShareInfo(o.WarrantHash, sealed.Label, compartment, a.Custodian), a.Shares[i].Ciphertext)
-	if err != nil {
-		return share, err
+	if raw, err = o.private.Open(seal.ShareInfo(o.WarrantHash, sealed.Label, compartment, a.Custodian), a.Shares[i].Ciphertext); err != nil {
+		return nil, share, err
 	}
-	if err := share.UnmarshalBinary(raw); err != nil {
-		return share, err
-	}
-	if share.Index() != o.Signers[a.Signers()].Custodian(a.Custodian).Index {
-		return share, threshold.ErrForeign // somebody else's share under this signature
-	}
-	return share, sealed.VerifyShare(sealed.Label, compartment, key, share)
+	share, err = o.Share(raw, a, target, compartment, o.keys[o.Targets[target].Key])
+	return raw, share, err
 }
 
 func (o *opener) blame(custodian, compartment string, err error) {

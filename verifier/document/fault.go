@@ -23,13 +23,14 @@ const (
 	BadKeySet             // not a strict JWK Set, a symmetric key in it, or a kid that occurs twice
 	BadKey                // not a valid public key
 	WeakKey               // too short, or a point of small order
+	BadCertified          // the header brings certificates, and not as JAdES baseline B does
 	CannotSign            // not a private key of an algorithm of the format
 )
 
 var faultTexts = [...]string{
 	"malformed", "too large", "header too large or JSON nested too deeply", "not signed", "algorithm not allowed",
 	"unsupported extension", "untrusted key", "another kind of document", "bad signature", "unknown key",
-	"ambiguous key", "the key is not for signatures", "algorithm and key do not match", "bad key set", "bad key", "weak key", "the key cannot sign",
+	"ambiguous key", "the key is not for signatures", "algorithm and key do not match", "bad key set", "bad key", "weak key", "not JAdES baseline B", "the key cannot sign",
 }
 
 // Error says what is wrong, never with what.

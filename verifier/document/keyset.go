@@ -265,13 +265,20 @@ func (j *jwk) publicRSA() (any, error) {
 		return nil, BadKey
 	}
 	n, e := new(big.Int).SetBytes(modulus), new(big.Int).SetBytes(exponent)
-	switch {
-	case n.BitLen() < 2048, e.Cmp(big.NewInt(65537)) < 0, n.Bit(0) == 0, e.Bit(0) == 0, roca(n):
-		return nil, WeakKey
-	case n.BitLen() > maxRSA, e.BitLen() > 31:
-		return nil, BadKey
+	if err := checkRSA(n, e); err != nil {
+		return nil, err
 	}
 	return &rsa.PublicKey{N: n, E: int(e.Int64())}, nil
+}
+
+func checkRSA(n, e *big.Int) error {
+	switch {
+	case n.BitLen() < 2048, e.Cmp(big.NewInt(65537)) < 0, n.Bit(0) == 0, e.Bit(0) == 0, roca(n):
+		return WeakKey
+	case n.BitLen() > maxRSA, e.BitLen() > 31:
+		return BadKey
+	}
+	return nil
 }
 
 // roca reports the fingerprint of primes that can be found from the modulus

@@ -8,6 +8,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	stdjson "encoding/json"
 	"errors"
@@ -16,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/go-jose/go-jose/v4/json" // case-sensitive, unlike encoding/json
@@ -47,6 +49,9 @@ type Format struct {
 	// ExactPayload refuses a payload that is not, byte for byte, what its writer
 	// would write; see Read.
 	ExactPayload bool
+	// Certified says that a key in a certificate may sign as well, in JAdES baseline B; such
+	// a header has no one spelling, but no parameter that is not known.
+	Certified bool
 	// Refusals give each fault its refusal in this kind; what is not named is
 	// refused as Malformed, which must be.
 	Refusals map[Fault]*refusal.Error
@@ -93,6 +98,9 @@ type header struct {
 	KeyID     string
 	HasKeyID  bool
 	jwk       json.RawMessage // only where the format embeds a key
+
+	Certificates []*x509.Certificate // of a Certified format, see [Signed.VerifyCertified]: the signer's first
+	SignedAt     time.Time           // with them: when the signer says that they signed
 }
 
 // lastHeader is the header that was read last: an issuer writes the same one on all its
@@ -158,7 +166,8 @@ func (f *Format) open(raw string) (*Signed, error) {
 
 // readHeader reads a header that is not, byte for byte, the last one that was good.
 func (d *Signed) readHeader(written string) error {
-	if base64.RawURLEncoding.DecodedLen(len(written)) > maxHeader {
+	size := base64.RawURLEncoding.DecodedLen(len(written))
+	if size > maxCertifiedHeader || size > maxHeader && !d.format.Certified {
 		return TooComplex
 	}
 	head, err := DecodeBase64(written)
@@ -171,6 +180,12 @@ func (d *Signed) readHeader(written string) error {
 	var h parameters
 	if json.Unmarshal(head, &h) != nil {
 		return Malformed
+	}
+	if h.X5C != nil && d.format.Certified {
+		return d.readCertified(head)
+	}
+	if size > maxHeader {
+		return TooComplex
 	}
 	// RFC 7515, 4.1.11: "If any of the listed extension Header Parameters are not
 	// understood and supported by the recipient, then the JWS is invalid." None is.
@@ -187,11 +202,10 @@ func (d *Signed) readHeader(written string) error {
 	if h.JKU != nil || h.X5C != nil || h.X5U != nil || h.JWK != nil && !d.format.EmbeddedKey {
 		return UntrustedKey
 	}
-	// RFC 8725, 3.11: explicit typing. RFC 7515, 4.1.9: "application/" may be left
-	// out, and media types are compared without regard to case.
+	// RFC 8725, 3.11: explicit typing.
 	typ := ""
 	if h.Typ != nil {
-		typ = strings.TrimPrefix(strings.ToLower(*h.Typ), "application/")
+		typ = mediaType(*h.Typ)
 	}
 	if !slices.Contains(d.format.Types, typ) || h.Typ != nil && *h.Typ == "" {
 		return WrongType
@@ -212,6 +226,10 @@ func (d *Signed) readHeader(written string) error {
 	return nil
 }
 
+// mediaType is a typ or cty as it is compared. RFC 7515, 4.1.9: "application/" may be left
+// out, and media types are compared without regard to case.
+func mediaType(s string) string { return strings.TrimPrefix(strings.ToLower(s), "application/") }
+
 // older is the name by which this package knows an algorithm.
 func older(alg string) jose.SignatureAlgorithm {
 	if alg == string(Ed25519) {
@@ -231,12 +249,14 @@ func (f *Format) exactHeader(alg jose.SignatureAlgorithm, kid string) string {
 // Verify checks the signature over the very bytes that were received. public is
 // an ed25519.PublicKey, a *ecdsa.PublicKey or a *rsa.PublicKey.
 func (d *Signed) Verify(public any) error {
-	input := []byte(d.Raw[:strings.LastIndexByte(d.Raw, '.')]) // RFC 7515, 5.2, step 8
-	if algorithmOf(public) != d.Algorithm || !verify(public, input, d.signature) {
+	if len(d.Certificates) > 0 || algorithmOf(public) != d.Algorithm || !verify(public, d.input(), d.signature) {
 		return d.format.Refuse(BadSignature)
 	}
 	return nil
 }
+
+// input is what was signed (RFC 7515, 5.2, step 8).
+func (d *Signed) input() []byte { return []byte(d.Raw[:strings.LastIndexByte(d.Raw, '.')]) }
 
 func verify(public any, input, signature []byte) bool {
 	switch k := public.(type) {
@@ -323,20 +343,27 @@ func ReadUnverified(raw string, v any) bool {
 // Sign makes the compact serialization of payload with a private key, or a
 // [jose.OpaqueSigner] in its place. It refuses what Open would.
 func (f *Format) Sign(key jose.JSONWebKey, payload []byte) (string, error) {
-	alg := algorithmOf(key.Key)
+	alg, algorithms := algorithmOf(key.Key), f.Algorithms
+	by, isCertified := key.Key.(certifiedSigner)
+	if isCertified && f.Certified {
+		algorithms = CertifiedAlgorithms
+	}
 	if opaque, ok := key.Key.(jose.OpaqueSigner); ok {
-		if i := slices.IndexFunc(opaque.Algs(), func(a jose.SignatureAlgorithm) bool { return slices.Contains(f.Algorithms, a) }); i >= 0 {
+		if i := slices.IndexFunc(opaque.Algs(), func(a jose.SignatureAlgorithm) bool { return slices.Contains(algorithms, a) }); i >= 0 {
 			alg = opaque.Algs()[i]
 		}
 	}
-	if !slices.Contains(f.Algorithms, alg) || key.IsPublic() || f.ExactHeader && !keyID.MatchString(key.KeyID) {
+	if !slices.Contains(algorithms, alg) || key.IsPublic() || f.ExactHeader && !keyID.MatchString(key.KeyID) && !(isCertified && f.Certified) {
 		return "", f.Refuse(CannotSign)
 	}
 	var signingKey any = key
-	if f.EmbeddedKey {
+	if f.EmbeddedKey || isCertified {
 		signingKey = key.Key // without kid, use and certificates: only what RFC 7638 hashes
 	}
 	opts := (&jose.SignerOptions{EmbedJWK: f.EmbeddedKey}).WithType(jose.ContentType(f.Types[0]))
+	if isCertified && f.Certified {
+		opts = certifiedOptions(key, by, opts)
+	}
 	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: alg, Key: signingKey}, opts)
 	if err != nil {
 		return "", f.Refuse(CannotSign).Because(err)

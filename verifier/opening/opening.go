@@ -62,8 +62,11 @@ type Opening struct {
 	Filed   bool
 	Signers map[string]*policy.Bundle // whose custodian each of Target.Approvals is, by Approval.Signers
 
+	Decision policy.Decision // by the rules of the day of the case, made again here
+
 	rounds   []round
 	recorded proof.Leaf
+	since    []*policy.Bundle
 }
 
 // Target is one target of the warrant.
@@ -123,7 +126,7 @@ func verify(d Delivery, released bool, since []*policy.Bundle) (*Opening, error)
 	if d.Barred != nil {
 		return nil, barredWholly(d, since)
 	}
-	o := &Opening{}
+	o := &Opening{since: since}
 	if err := o.verifyLog(d, released, since); err != nil {
 		return nil, err
 	}
@@ -131,6 +134,7 @@ func verify(d Delivery, released bool, since []*policy.Bundle) (*Opening, error)
 	if err != nil {
 		return nil, err
 	}
+	o.Decision = decision
 	if err := o.place(d); err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ func TestCases(t *testing.T, open func(*testing.T) Store) {
 		"Refused once for each code": refusedOnce, "A case goes its way": goesItsWay, "All or nothing": allOrNothing,
 		"One after the other": oneAfterTheOther, "Queues": queues, "Exhibits": exhibits,
 		"Rounds": rounds, "Taken back in part": partly, "Stopped by a superior court": stopped, "Ruled": ruled, "Said": said, "Absences": absences, "Emergencies": emergencies, "Prolonged": prolonged,
-		"At the same moment": races, "What was filed": filedCounts,
+		"At the same moment": races, "What was filed": filedCounts, "Duties to write": duties,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}

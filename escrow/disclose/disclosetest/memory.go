@@ -42,8 +42,16 @@ type Memory struct {
 
 	platforms []policy.LoggedPlatform // by their leaves
 	exhibits  map[exhibitKey][]byte
+	duties    map[dutyKey]disclose.Duty
 
 	statements []disclose.Statement
+}
+
+// dutyKey is what makes two duties one.
+type dutyKey struct {
+	id     string
+	letter disclose.Letter
+	target int
 }
 
 // round is one of a case, counted from 0.
@@ -313,8 +321,41 @@ func (m *Memory) Apply(_ context.Context, id string, decide func(disclose.Case) 
 	if change.Notice != nil {
 		m.notices[id] = *change.Notice
 	}
+	for _, d := range change.Duties {
+		if m.duties == nil {
+			m.duties = make(map[dutyKey]disclose.Duty)
+		}
+		if at := (dutyKey{id, d.Letter, d.Target}); m.duties[at].Letter == "" {
+			m.duties[at] = d
+		}
+	}
 	*c = after
 	return after, nil
+}
+
+// Mailed implements [disclose.Cases]: here nothing is ever sent.
+func (m *Memory) Mailed(_ context.Context, id string, kind disclose.Letter) (map[int]disclose.Mailed, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	mailed := make(map[int]disclose.Mailed)
+	for at := range m.duties {
+		if at.id == id && at.letter == kind {
+			mailed[at.target] = disclose.Mailed{Outcome: disclose.MailWaiting}
+		}
+	}
+	return mailed, nil
+}
+
+// Owed are the duties that changes put into the outbox for a case.
+func (m *Memory) Owed(id string) (all []disclose.Duty) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for at, d := range m.duties {
+		if at.id == id {
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // PutExhibit implements [disclose.Cases].

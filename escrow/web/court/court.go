@@ -42,6 +42,7 @@ var (
 	together = document.Bounds{Bytes: 9 << 20, Values: math.MaxInt, Text: 9 << 20}     // short exhibits; no JSON
 	message  = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 24 << 10}
 
+	inquiry   = document.Bounds{Bytes: 2 << 20, Values: 64, Text: 1 << 20}   // with certificates and revocation lists
 	statement = document.Bounds{Bytes: 32 << 10, Values: 16, Text: 16 << 10} // 4,000 characters
 )
 
@@ -106,7 +107,7 @@ func Mount(edge *web.Server, c Config) {
 		return s.say(w, r, func(signed string) error { return s.Registrar.Announce(r.Context(), signed) })
 	}))
 	edge.Handle(http.MethodGet, registrar.PathAbsences, web.NoBody, web.Rate{}, s.absences)
-	edge.Handle(http.MethodPost, registrar.PathSaid, statement, web.Filing, s.said)
+	edge.Handle(http.MethodPost, registrar.PathSaid, inquiry, web.Filing, s.said)
 	edge.Handle(http.MethodGet, registrar.PathLog+"/*", web.NoBody, web.Rate{}, func(w http.ResponseWriter, r *http.Request) error {
 		http.StripPrefix(registrar.PathLog, s.LogTiles).ServeHTTP(w, r)
 		return nil

@@ -30,7 +30,7 @@ func (s *side) said(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := r.PathValue(registrar.ParamCase)
-	said, away, err := s.Registrar.Inquire(r.Context(), id, in.Inquiry)
+	said, away, err := s.Registrar.Inquire(r.Context(), id, in.Inquiry, in.Revocation)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,168 @@
+package opening
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"github.com/penname/penname/policy"
+	"github.com/penname/penname/verifier/document"
+	"github.com/penname/penname/verifier/refusal"
+)
+
+// Why what a custodian says beside a decision is refused.
+var (
+	ErrRemark = refusal.New(refusal.Invalid, "statement.malformed",
+		"What was said is not a signed statement of the published form, or is longer than 2,000 characters: make it with `escrow custodian ask`, `recuse` or `away`.")
+	ErrRemarkSigner = refusal.New(refusal.Unauthenticated, "statement.unknown_signer",
+		"The statement is not signed by the custodian in force whom it names: nothing was stored; sign with your own folder.")
+)
+
+var remarkFormat = &document.Format{
+	Types: []string{"penname-remark+jwt"}, MaxBytes: 16 << 10, Algorithms: document.SignatureAlgorithms, ExactHeader: true, ExactPayload: true,
+	Refusals: map[document.Fault]*refusal.Error{
+		document.Malformed: ErrRemark, document.TooLarge: ErrRemark, document.Unsigned: ErrRemark,
+		document.AlgNotAllowed: ErrRemark, document.BadSignature: ErrRemarkSigner, document.CannotSign: policy.ErrKey,
+	},
+}
+
+// What a custodian says beside a decision.
+const (
+	Question = "question" // to the court, about a case
+	Reasons  = "reasons"  // of a decision, to the court, in words
+	Recusal  = "recusal"  // that they do not judge a case; no refusal
+	Absence  = "absence"  // that they are away for a time
+)
+
+// MaxRemark is how long the text of a statement is, in characters, and MaxAbsence how long
+// one absence is.
+const (
+	MaxRemark = 2000
+	MaxAbsence   = 184 * 24 * time.Hour
+)
+
+// Remark is what a custodian says beside a decision. Only the court of the case and
+// custodians are shown its text.
+type Remark struct {
+	Kind      string    `json:"kind"`                // Question, Reasons, Recusal or Absence
+	Custodian string    `json:"custodian"`           // id in the bundle
+	Alternate string    `json:"alternate,omitempty"` // id of the alternate of theirs who says it; of a question and reasons alone
+	Audience  string    `json:"audience"`            // the registrar's origin
+	Case      string    `json:"case,omitempty"`      // of each but an absence
+	Warrant   string    `json:"warrant,omitempty"`   // hex SHA-256 of the JWS of its warrant
+	Text      string    `json:"text,omitempty"`      // at most MaxRemark characters; of each but an absence
+	From      time.Time `json:"from,omitzero"`       // of an absence
+	Until     time.Time `json:"until,omitzero"`      // likewise; it is over then
+	At        time.Time `json:"at"`
+}
+
+// SignRemark returns the compact JWS of s.
+func SignRemark(key jose.JSONWebKey, s Remark) (string, error) {
+	payload, err := s.marshal()
+	if err == nil {
+		err = s.wellFormed()
+	}
+	if err != nil {
+		return "", ErrRemark.Because(err)
+	}
+	return remarkFormat.Sign(key, payload)
+}
+
+// VerifyRemark checks that raw is signed by a custodian of b, or by an alternate of theirs
+// where it may be.
+func VerifyRemark(raw string, b *policy.Bundle) (*Remark, error) {
+	s, signed, err := parseRemark(raw)
+	if err != nil {
+		return nil, err
+	}
+	if s.Audience != b.Registrar {
+		return nil, ErrRemarkSigner.Because(errors.New("it is addressed to another registrar"))
+	}
+	return s, b.VerifySeat(signed, s.Custodian, s.Alternate, ErrRemarkSigner)
+}
+
+// ParseRemarkUnverified reads a statement without asking who signed it.
+func ParseRemarkUnverified(raw string) (*Remark, error) {
+	s, _, err := parseRemark(raw)
+	return s, err
+}
+
+// RemarkDigest is the hex SHA-256 by which a statement is named.
+func RemarkDigest(raw string) string {
+	sum := sha256.Sum256([]byte(raw))
+	return hex.EncodeToString(sum[:])
+}
+
+func parseRemark(raw string) (*Remark, *document.Signed, error) {
+	signed, err := remarkFormat.Open(raw)
+	if err != nil {
+		return nil, nil, err
+	}
+	s := new(Remark)
+	if err := remarkFormat.Read(signed.Payload, s, s.marshal); err != nil {
+		return nil, nil, err
+	}
+	if err := s.wellFormed(); err != nil {
+		return nil, nil, ErrRemark.Because(err)
+	}
+	return s, signed, nil
+}
+
+func (s *Remark) marshal() ([]byte, error) {
+	second := func(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+	s.From, s.Until, s.At = second(s.From), second(s.Until), second(s.At)
+	return document.Canonical(*s)
+}
+
+func (s *Remark) wellFormed() error {
+	away := s.Kind == Absence
+	switch {
+	case s.Kind != Question && s.Kind != Reasons && s.Kind != Recusal && !away:
+		return errors.New("kind is question, reasons, recusal or absence")
+	case !custodianPattern.MatchString(s.Custodian), s.Alternate != "" && !custodianPattern.MatchString(s.Alternate):
+		return errors.New("bad custodian")
+	case s.Alternate != "" && s.Kind != Question && s.Kind != Reasons:
+		return errors.New("a recusal and an absence are the custodian's own")
+	case s.At.Year() < 2000, s.At.Year() > 9999, !document.Displayable(s.Audience, 200):
+		return errors.New("bad time or audience")
+	case away && (s.Case != "" || s.Warrant != "" || s.Text != ""):
+		return errors.New("an absence is about no case, and gives no reason")
+	case away && (s.From.IsZero() || !s.From.Before(s.Until) || s.Until.Sub(s.From) > MaxAbsence):
+		return errors.New("an absence begins before it ends, and lasts at most 184 days")
+	case away:
+		return nil
+	case !casePattern.MatchString(s.Case), !hashPattern.MatchString(s.Warrant), !s.From.IsZero(), !s.Until.IsZero():
+		return errors.New("bad case or warrant")
+	case document.Blank(s.Text), !document.Displayable(s.Text, MaxRemark):
+		return errors.New("the text is empty, cannot be displayed, or is longer than 2,000 characters")
+	}
+	return nil
+}
+
+// Covers reports whether an absence is in force at a time.
+func (s *Remark) Covers(at time.Time) bool {
+	return s.Kind == Absence && !at.Before(s.From) && at.Before(s.Until)
+}
+
+// Said is a remark in a case as the registrar shows it, with the court's answer to a
+// question: the JWS of its ruling, "" while there is none.
+type Said struct {
+	Signed string `json:"signed"`
+	Answer string `json:"answer,omitempty"`
+}
+
+// Answered returns what the court answered to a question, with the ruling that says it; nil if
+// the answer is no ruling about this very question by the authority that issued the warrant or
+// by one over it, under one of the bundles.
+func (s Said) Answered(warrant *policy.Warrant, since ...*policy.Bundle) *policy.Warrant {
+	for _, b := range since {
+		r, err := b.VerifyRuling(s.Answer, warrant)
+		if err == nil && r.Ruling.Outcome == policy.Answered && r.Ruling.Digest == RemarkDigest(s.Signed) {
+			return r
+		}
+	}
+	return nil
+}
