@@ -1,7 +1,6 @@
 package policy
 
 import (
-	"crypto/rand"
 	"encoding/hex"
 	"slices"
 	"strings"
@@ -110,11 +109,8 @@ func (q *Inquiry) normalise() { q.At = seconds(q.At) }
 // inquiryLasts is for how long an inquiry is answered, once.
 const inquiryLasts = time.Minute
 
-// SignInquiry returns the compact JWS of q, under an id of its own.
+// SignInquiry returns the compact JWS of q.
 func SignInquiry(key jose.JSONWebKey, q Inquiry) (string, error) {
-	var id [16]byte
-	rand.Read(id[:]) // never fails (crypto/rand)
-	q.ID = hex.EncodeToString(id[:])
 	payload, err := marshal(q)
 	if err != nil {
 		return "", ErrInquiry

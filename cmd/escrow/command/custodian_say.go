@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"strings"
 	"time"
@@ -180,7 +181,7 @@ func (p *program) statementsFor(ctx context.Context, id, keyFile string) ([]cust
 	if err != nil {
 		return nil, err
 	}
-	inquiry, err := policy.SignInquiry(k, policy.Inquiry{At: p.Now(), Audience: b.Registrar, Authority: a.ID, Case: id})
+	inquiry, err := policy.SignInquiry(k, policy.Inquiry{At: p.Now(), Audience: b.Registrar, Authority: a.ID, Case: id, ID: rand.Text()})
 	if err != nil {
 		return nil, err
 	}
