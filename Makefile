@@ -21,6 +21,7 @@ demo:
 test: setup
 	$(GO) vet ./...
 	$(GO) test -timeout 30m ./... ./.ci/figures
+	CGO_ENABLED=1 $(GO) test -tags pkcs11 ./escrow/pkcs11
 	cd deploy/prometheus && $(GO) test ./...
 
 # Signs in with each OpenID Connect client in README's table, as its own documentation sets
@@ -39,6 +40,7 @@ setup:
 check:
 	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w on these"; exit 1; }
 	$(GO) vet ./...
+	CGO_ENABLED=1 $(GO) vet -tags pkcs11 ./escrow/pkcs11 ./cmd/escrow/...
 	$(GO) mod tidy -diff
 	$(GO) test -count=1 -run TestImportGraph ./escrow/escrowtest
 	CI=true $(GO) test -count=1 -run TestModelOfTheGate ./escrow/disclose

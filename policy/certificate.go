@@ -46,6 +46,13 @@ const maxRevocationAge = 10 * day
 // whole day. At intake both are now.
 type Span struct{ First, Last time.Time }
 
+// Seen is when a document was recorded, and the lists of revoked certificates that were filed
+// with it.
+type Seen struct {
+	Span
+	Revocation []string // base64 of DER
+}
+
 // ParseCertificate reads PEM or base64 of DER, of one certificate and nothing else.
 func ParseCertificate(text string) (*x509.Certificate, error) {
 	der, err := onePEM(text, "CERTIFICATE")
@@ -168,26 +175,35 @@ func infoOf(key *document.Key, thumbprint string) string {
 	return spki(fmt.Sprintf("%x", sha256.Sum256(der)))
 }
 
-// VerifyAuthority reports whether the authority with this id signed a document: with a key
-// of its own that was valid at issued, which is the signer's word, or with a certificate that
-// counts at the time that the document was recorded, by these revocation lists. It is the one
-// place where that is decided.
-func (b *Bundle) VerifyAuthority(signed *document.Signed, id string, issued time.Time, recorded Span, revocation []string) error {
+// VerifyAuthority returns the authority with this id if it signed a document: with a key of
+// its own that was valid at issued, which is the signer's word, or with a certificate that
+// counts when the document was seen, by the lists that were filed with it. Where nobody says
+// when that was, it is issued, and no certificate is known not to be revoked. It is the one
+// place where that is decided. The refusals are of warrants, and of the format for a bad
+// signature.
+func (b *Bundle) VerifyAuthority(signed *document.Signed, id string, issued time.Time, seen ...Seen) (*Authority, error) {
 	a, err := b.registered(signed, id)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if len(signed.Certificates) == 0 {
 		if !a.keys[signed.KeyID].signs(issued) {
-			return ErrSignerKey
+			return nil, ErrSignerKey
 		}
-		return nil
+		return a.Authority, nil
+	}
+	when := Seen{Span: Span{issued, issued}}
+	if len(seen) > 0 {
+		when = seen[0]
 	}
 	// What a signer says of the time binds nobody, and has to fit what they say beside it.
-	if signed.SignedAt.After(recorded.Last.Add(clockSkew)) || signed.SignedAt.Before(issued.Add(-day)) {
-		return ErrSigningTime
+	if signed.SignedAt.After(when.Last.Add(clockSkew)) || signed.SignedAt.Before(issued.Add(-day)) {
+		return nil, ErrSigningTime
 	}
-	return b.judgeChain(signed.Certificates, recorded, revocation)
+	if err := b.judgeChain(signed.Certificates, when); err != nil {
+		return nil, err
+	}
+	return a.Authority, nil
 }
 
 // registered checks that a document is signed with a key that is registered for the
@@ -233,17 +249,17 @@ func (b *Bundle) holds(a signers, key jose.JSONWebKey, issued, at time.Time) err
 }
 
 // judgeChain: the certificates lead to a registered authority, and none is revoked.
-func (b *Bundle) judgeChain(chain []*x509.Certificate, recorded Span, revocation []string) error {
-	path, err := b.path(chain, recorded)
+func (b *Bundle) judgeChain(chain []*x509.Certificate, seen Seen) error {
+	path, err := b.path(chain, seen.Span)
 	if err != nil {
 		return err
 	}
-	lists, err := parseRevocation(revocation)
+	lists, err := parseRevocation(seen.Revocation)
 	if err != nil {
 		return err
 	}
 	for i, c := range path[:len(path)-1] {
-		if err := revoked(c, path[i+1], lists, recorded); err != nil {
+		if err := revoked(c, path[i+1], lists, seen.Span); err != nil {
 			return err
 		}
 	}

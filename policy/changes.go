@@ -3,6 +3,7 @@ package policy
 import (
 	"bytes"
 	"cmp"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"slices"
@@ -22,7 +23,7 @@ import (
 // one of them. Either may be a bundle that is not parsed.
 func (b *Bundle) Changes(before *Bundle) []string {
 	d := difference{was: before, is: b}
-	for _, part := range []func(){d.place, d.custodians, d.authorities, d.organisations, d.catalogue, d.classes, d.limits, d.rules, d.stops, d.platforms, d.reviewers, d.log} {
+	for _, part := range []func(){d.place, d.custodians, d.authorities, d.certificates, d.organisations, d.catalogue, d.classes, d.limits, d.rules, d.stops, d.platforms, d.reviewers, d.log} {
 		part()
 	}
 	return d.said
@@ -242,6 +243,8 @@ func (d *difference) authority(was, is Authority) {
 	d.words(was.ValidatedBy, is.ValidatedBy, "The orders of "+who+" may now be validated by", "The orders of "+who+" may no longer be validated by")
 	d.flag(len(was.ValidatedBy) > 0, len(is.ValidatedBy) > 0, "The orders of "+who+" need a validation from now on", "The orders of "+who+" need no validation any more")
 	d.number("The number of orders a day of "+who, was.DailyWarrants, is.DailyWarrants, "")
+	d.text("The organisation in the certificates of "+who, was.OrganisationIdentifier, is.OrganisationIdentifier)
+	d.words(was.CertificateKeys, is.CertificateKeys, who+" now signs with certificates of key", who+" no longer signs with certificates of key")
 	each(was.Keys, is.Keys, func(k Key) string { return mark(k.JWK) },
 		func(k Key) { d.say("%s no longer signs with key %s.", who, signerLine(k.JWK)) },
 		func(was, is Key) {
@@ -278,6 +281,17 @@ func (d *difference) moved(jwk []byte) string {
 		}
 	}
 	return ""
+}
+
+func (d *difference) certificates() {
+	each(d.was.anchors, d.is.anchors, Fingerprint,
+		func(c *x509.Certificate) {
+			d.say("Certificates by %s no longer count.", certificateLine(c))
+		},
+		func(*x509.Certificate, *x509.Certificate) {},
+		func(c *x509.Certificate) {
+			d.say("Certificates by %s count from now on, of the keys that authorities register.", certificateLine(c))
+		})
 }
 
 func (d *difference) organisations() {

@@ -130,7 +130,7 @@ func (b *Bundle) CheckSigned(raw string, given Given, at time.Time) Checked {
 	signed, _, err := openWarrant(raw)
 	if err == nil {
 		given.certified = len(signed.Certificates) > 0
-		err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, Span{at, at}, given.Revocation)
+		_, err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, Seen{Span{at, at}, given.Revocation})
 	}
 	given.signed, given.Key = raw, nil
 	c := b.Check(*w, given, at)

@@ -60,6 +60,8 @@ var notOfADraft = map[string]string{
 	"warrant.revocation_list":            "likewise",
 	"warrant.certificate_revoked":        "likewise",
 	"warrant.revocation_unknown":         "likewise",
+	"warrant.inquiry":                    "of what is asked about a case",
+	"warrant.redelivery":                 "escrow warrant redeliver drafts it: TestARedeliveryRepeatsTheOrder",
 	"warrant.stopped":                    "of a case that is recorded",
 	"warrant.platform_too_new":           "of the registry: TestEvidenceIsJudgedByTheRegistry",
 	"warrant.platform_key_too_new":       "likewise",

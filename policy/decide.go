@@ -186,15 +186,16 @@ func Decide(s Submission, b *Bundle, known Facts, at time.Time) Decision {
 		return d.refuse(ErrWrongBundle.Because(errors.New("the bundle was not parsed")))
 	}
 	signed, w, err := openWarrant(s.Warrant)
-	if err == nil {
-		err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, known.recorded(w.Kind, at), s.Revocation)
-	}
 	if err != nil {
 		return d.refuse(err)
 	}
-	o := b.order(w, b.authorities[w.Authority].Authority, known, at)
+	a, err := b.VerifyAuthority(signed, w.Authority, w.IssuedAt, Seen{known.recorded(w.Kind, at), s.Revocation})
+	if err != nil {
+		return d.refuse(err)
+	}
+	o := b.order(w, a, known, at)
 	o.certified = len(signed.Certificates) > 0
-	d.Warrant, d.Authority, d.Offence = w, o.authority, o.offence
+	d.Warrant, d.Authority, d.Offence = w, a, o.offence
 	if err := o.run(o.checkAddressed, o.checkTime, o.checkReasons, o.checkOffence, o.checkTargets, o.checkFollows); err != nil {
 		return d.refuse(err)
 	}

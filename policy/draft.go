@@ -86,3 +86,10 @@ func (w *Warrant) Complete(b *Bundle, id [16]byte, at time.Time) {
 		w.Bundle = b.Hash()
 	}
 }
+
+// MarshalDraft returns a warrant as a person can go on writing it: what is filled in when it is
+// signed is left out.
+func MarshalDraft(w Warrant) ([]byte, error) {
+	b, err := jsonv2.Marshal(w, jsonv2.OmitZeroStructFields(true), jsontext.WithIndent("  "))
+	return append(b, '\n'), err
+}

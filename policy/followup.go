@@ -75,21 +75,26 @@ func (b *Bundle) Countersigners(w *Warrant) []string {
 }
 
 // VerifyRuling checks that an authority of the bundle signed a ruling about that warrant, and
-// may: the one that issued it, or one over it. That it was recorded, and that a certificate
-// was not revoked then, whoever recorded it has seen to: that is not asked here.
-func (b *Bundle) VerifyRuling(raw string, about *Warrant) (*Warrant, error) {
+// may: the one that issued it, or one over it. That it was recorded is not asked here; nor,
+// unless it is said when it was seen, whether a certificate was revoked, which whoever recorded
+// it has judged.
+func (b *Bundle) VerifyRuling(raw string, about *Warrant, seen ...Seen) (*Warrant, error) {
 	signed, w, err := openWarrant(raw)
 	if err != nil {
 		return nil, err
 	}
-	a, err := b.registered(signed, w.Authority)
+	var a *Authority
+	if len(signed.Certificates) > 0 && len(seen) == 0 {
+		var of signers
+		of, err = b.registered(signed, w.Authority)
+		a = of.Authority
+	} else {
+		a, err = b.VerifyAuthority(signed, w.Authority, w.IssuedAt, seen...)
+	}
 	if err != nil {
 		return nil, err
 	}
-	if len(signed.Certificates) == 0 && !a.keys[signed.KeyID].signs(w.IssuedAt) {
-		return nil, ErrSignerKey
-	}
-	if o := b.order(w, a.Authority, Facts{}, w.IssuedAt); w.Kind != Ruling || w.Ruling == nil || !o.mayActOn(about.Authority) {
+	if o := b.order(w, a, Facts{}, w.IssuedAt); w.Kind != Ruling || w.Ruling == nil || !o.mayActOn(about.Authority) {
 		return nil, ErrEarlierAuthority
 	}
 	return w, nil
@@ -102,6 +107,8 @@ type Inquiry struct {
 	Authority string    `json:"authority"`
 	Case      string    `json:"case"`
 	ID        string    `json:"id"` // random: an inquiry is answered once
+	// Revocation is [Submission].Revocation, where a certificate signs.
+	Revocation []string `json:"revocation,omitempty"`
 }
 
 func (q *Inquiry) normalise() { q.At = seconds(q.At) }
@@ -120,12 +127,12 @@ func SignInquiry(key jose.JSONWebKey, q Inquiry) (string, error) {
 
 // VerifyInquiry checks that an authority of the bundle signed an inquiry just now. That it is
 // answered once is for the caller to see to.
-func (b *Bundle) VerifyInquiry(raw string, revocation []string, at time.Time) (*Inquiry, error) {
+func (b *Bundle) VerifyInquiry(raw string, at time.Time) (*Inquiry, error) {
 	signed, q, err := open[Inquiry](inquiryFormat, raw)
 	if err != nil {
 		return nil, err
 	}
-	if err := b.VerifyAuthority(signed, q.Authority, q.At, Span{at, at}, revocation); err != nil {
+	if _, err := b.VerifyAuthority(signed, q.Authority, at, Seen{Span: Span{at, at}, Revocation: q.Revocation}); err != nil {
 		return nil, err
 	}
 	if q.Audience != b.Registrar || q.At.After(at.Add(clockSkew)) || at.Sub(q.At) > clockSkew+inquiryLasts {

@@ -20,6 +20,7 @@ const (
 	Suspension    = proof.Suspension
 	Ruling        = proof.Ruling
 	Link          = proof.Link
+	Redelivery    = proof.Redelivery
 )
 
 // Clock says what time does to a recorded warrant.
@@ -49,7 +50,7 @@ type Kind struct {
 
 	Since    int      // version of the bundle from which on there is such a kind
 	Earliers []string // kinds of the earlier warrant that it is about, or may follow up
-	Follows  bool     // may name an earlier warrant that it is not about: which it follows up
+	Follows  bool     // may name an earlier warrant that it is not about: which it follows up; must, if it repeats that (As)
 	Clock    Clock    // what starts when it is recorded
 	Answered bool     // an answer goes to the requester: it needs a delivery key; no other kind has one
 	Evidence bool     // needs the platform's evidence of each target; no other kind has any
@@ -61,7 +62,7 @@ type Kind struct {
 	reasons func(w *Warrant, b *Bundle) []string
 }
 
-var standing = []string{Production, Emergency, Preservation, Suspension, Link}
+var standing = []string{Production, Emergency, Preservation, Suspension, Link, Redelivery}
 
 var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Production), Since: 1, Follows: true, Earliers: []string{Production, Emergency, Preservation, Extension}, Clock: ClockOpen,
@@ -77,6 +78,7 @@ var kinds = []Kind{
 	{WarrantKind: proof.WarrantKindOf(Ruling), Since: 5, Earliers: []string{Production, Emergency, Suspension, Link}, reasons: rulingReasons},
 	{WarrantKind: proof.WarrantKindOf(Suspension), Since: 5, Clock: ClockOpen, Evidence: true, reasons: orderReasons},
 	{WarrantKind: proof.WarrantKindOf(Link), Since: 5, Clock: ClockOpen, Answered: true, Evidence: true, One: true, More: true, reasons: orderReasons},
+	{WarrantKind: proof.WarrantKindOf(Redelivery), Since: 5, Follows: true, Earliers: []string{Production}, Clock: ClockOpen, Answered: true, Evidence: true, reasons: orderReasons},
 }
 
 // KindOf returns the kind of that name. If there is none it is the zero Kind,

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -16,7 +17,7 @@ import (
 // call it.
 func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
 	order := cedar.NewEntityUID("Action", "order")
-	if len(kinds) == 0 || len(words().Actions) != len(kinds)+1 {
+	if len(kinds) == 0 || len(words().Actions) != len(KindNames(func(k Kind) bool { return k.As == "" }))+1 {
 		t.Errorf("%d kinds, %d actions in the vocabulary, order among them", len(kinds), len(words().Actions))
 	}
 	for i, k := range kinds {
@@ -27,9 +28,12 @@ func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
 		if KindOf(k.Name).Name != k.Name || slices.ContainsFunc(kinds[:i], func(o Kind) bool { return o.Name == k.Name }) {
 			t.Errorf("%s: two rows", k.Name)
 		}
-		action, ok := words().Actions[cedar.NewEntityUID("Action", cedar.String(k.Name))]
+		action, ok := words().Actions[cedar.NewEntityUID("Action", cedar.String(cmp.Or(k.As, k.Name)))]
 		if !ok || action.Entity.Parents.Contains(order) != (k.Clock != ClockNone) {
 			t.Errorf("%s: the rules that forbid an order are to hold for whatever has a clock, and for nothing else", k.Name)
+		}
+		if as := KindOf(k.As); k.As != "" && (as.As != "" || as.Opens != k.Opens || as.Decided != k.Decided || !k.Follows || !slices.Equal(k.Earliers, []string{k.As})) {
+			t.Errorf("%s: it does not repeat an order of kind %s", k.Name, k.As)
 		}
 		if k.reasons == nil {
 			t.Errorf("%s: no reasons have to be stated", k.Name)
@@ -55,7 +59,7 @@ func TestEveryKindOfWarrantIsOneWholeRow(t *testing.T) {
 			t.Errorf("%s: the refusal of an unknown kind does not name it", k.Name)
 		}
 	}
-	if ErrUnknownKind.Mend != "The kind must be production, emergency, preservation, extension, secrecy, withdrawal, annulment, validation, ruling, suspension or link." {
+	if ErrUnknownKind.Mend != "The kind must be production, emergency, preservation, extension, secrecy, withdrawal, annulment, validation, ruling, suspension, link or redelivery." {
 		t.Errorf("%s", ErrUnknownKind.Mend)
 	}
 }

@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"maps"
 	"slices"
@@ -48,19 +49,7 @@ func (b *Bundle) Lines() []string {
 	for _, o := range b.Organisations {
 		line("organisation %s: %s", o.ID, o.Name)
 	}
-	for _, a := range b.Authorities {
-		line("authority %s: %s, %s, %s, %d warrants a day%s", a.ID, a.Name, a.Kind, a.Jurisdiction, a.DailyWarrants, memberOf(a.OrganisationID))
-		line("authority %s is competent for %s", a.ID, strings.Join(a.OffenceClasses, ", "))
-		if len(a.Over) > 0 {
-			line("authority %s may annul the warrants of %s", a.ID, strings.Join(a.Over, ", "))
-		}
-		if len(a.ValidatedBy) > 0 {
-			line("authority %s needs one of %s to validate its warrants", a.ID, strings.Join(a.ValidatedBy, ", "))
-		}
-		for _, k := range a.Keys {
-			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), signerLine(k.JWK))
-		}
-	}
+	b.authorityLines(line)
 	if r := b.Registry; r != nil {
 		line("platforms are registered with %s", keysLine(r.Keys))
 		line("a new platform or key waits %d days until its evidence counts in a new case: one that was registered under other rules, too", r.WaitingDays)
@@ -116,6 +105,32 @@ func (b *Bundle) Lines() []string {
 	return all
 }
 
+// authorityLines are those of who may sign warrants, and with what.
+func (b *Bundle) authorityLines(line func(format string, args ...any)) {
+	for _, c := range b.anchors {
+		line("certificate authority %s", certificateLine(c))
+	}
+	for _, a := range b.Authorities {
+		line("authority %s: %s, %s, %s, %d warrants a day%s", a.ID, a.Name, a.Kind, a.Jurisdiction, a.DailyWarrants, memberOf(a.OrganisationID))
+		line("authority %s is competent for %s", a.ID, strings.Join(a.OffenceClasses, ", "))
+		if len(a.Over) > 0 {
+			line("authority %s may annul the warrants of %s", a.ID, strings.Join(a.Over, ", "))
+		}
+		if len(a.ValidatedBy) > 0 {
+			line("authority %s needs one of %s to validate its warrants", a.ID, strings.Join(a.ValidatedBy, ", "))
+		}
+		for _, k := range a.Keys {
+			line("authority %s signs from %s to %s with key %s", a.ID, k.From.Format(time.RFC3339), k.Until.Format(time.RFC3339), signerLine(k.JWK))
+		}
+		if a.OrganisationIdentifier != "" {
+			line("authority %s signs with certificates of the organisation %s", a.ID, a.OrganisationIdentifier)
+		}
+		for _, digest := range a.CertificateKeys {
+			line("authority %s signs with a certificate of key %s", a.ID, digest)
+		}
+	}
+}
+
 // changes are the lines that are no longer there, after "- ", and those that are new, after "+ ".
 func changes(was, is []string) (all []string) {
 	for _, l := range was {
@@ -157,6 +172,11 @@ func signerLine(jwk []byte) string {
 		return key.KeyID + " (mark " + mark(jwk) + ")"
 	}
 	return mark(jwk)
+}
+
+// certificateLine is the name in a certificate, its fingerprint and its end.
+func certificateLine(c *x509.Certificate) string {
+	return fmt.Sprintf("%s, SHA-256 %s, until %s", document.Printable(c.Subject.String()), Fingerprint(c), c.NotAfter.UTC().Format(time.DateOnly))
 }
 
 // thumbprint is that of RFC 7638 of somebody's key, "" of what is none.

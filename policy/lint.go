@@ -139,7 +139,18 @@ func (l *linter) required() {
 
 // keys: an authority without a key that signs a while longer is about to be silent.
 func (l *linter) keys(at time.Time) {
+	for _, c := range l.b.anchors {
+		switch {
+		case !at.Before(c.NotAfter):
+			l.find("certificate_authority_ended", "the certificate authority %s is over: nobody signs by it any more", certificateLine(c))
+		case c.NotAfter.Sub(at) < EndsSoon:
+			l.find("certificate_authority_ends_soon", "the certificate authority %s ends soon: put its next one beside it", certificateLine(c))
+		}
+	}
 	for _, a := range l.b.Authorities {
+		if len(a.Keys) == 0 {
+			continue // its certificates say until when
+		}
 		var last time.Time
 		for _, k := range a.Keys {
 			if k.Until.After(last) {

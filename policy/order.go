@@ -80,6 +80,9 @@ func (o *order) filed() int {
 	if f := o.known.Filed; f != nil {
 		before = max(f.Authority30, f.Requester30)
 	}
+	if o.kind.As != "" { // they are among those, or older
+		return max(before, len(o.Targets))
+	}
 	return before + len(o.Targets)
 }
 
@@ -164,7 +167,8 @@ func (o *order) checkDated() []check {
 }
 
 func (o *order) checkReasons() []check {
-	all := []check{{"/earlier", unless((!o.kind.Earlier || o.Earlier != "") && (o.kind.Earlier || o.kind.Follows || o.Earlier == ""), ErrEarlier)}}
+	needs, may := o.kind.Earlier || o.kind.As != "", o.kind.Earlier || o.kind.Follows
+	all := []check{{"/earlier", unless((!needs || o.Earlier != "") && (may || o.Earlier == ""), ErrEarlier)}}
 	for _, at := range o.kind.reasons(o.Warrant, o.b) {
 		all = append(all, check{at, unless(false, ErrReasons)})
 	}
@@ -377,6 +381,9 @@ func (o *order) checkEarlier() error {
 		return ErrEarlierAuthority
 	}
 	o.earlier = earlier
+	if o.kind.As != "" {
+		return o.checkRepeats()
+	}
 	if o.kind.Clock == ClockHold { // an extension
 		end := earlier.Expiry.AddDate(0, 0, o.b.ExtensionDays)
 		if !o.recorded().Before(earlier.Expiry) || !o.Expiry.After(earlier.Expiry) || o.Expiry.After(end) {
@@ -436,14 +443,14 @@ func (o *order) checkCountersigned(s Submission, hash [32]byte) (validated bool,
 	by := make(map[string]bool)
 	for _, raw := range s.Countersigned {
 		signed, w, err := openWarrant(raw)
-		if err == nil {
-			err = o.b.VerifyAuthority(signed, w.Authority, w.IssuedAt, o.known.recorded(o.Kind, o.at), s.Revocation)
+		if err != nil {
+			return false, ErrCountersigned.Because(err)
 		}
+		a, err := o.b.VerifyAuthority(signed, w.Authority, w.IssuedAt, Seen{o.known.recorded(o.Kind, o.at), s.Revocation})
 		if err != nil {
 			return false, ErrCountersigned.Because(err)
 		}
 		o.certified = o.certified || len(signed.Certificates) > 0
-		a := o.b.authorities[w.Authority].Authority
 		c := o.b.order(w, a, Facts{RecordedAt: o.known.RecordedAt}, o.countersignedAt(w))
 		if w.Kind != Validation || w.Earlier != hex.EncodeToString(hash[:]) || by[a.ID] || !o.b.countersigns(a.ID, o.Warrant, o.authority) {
 			return false, ErrCountersigned
@@ -535,7 +542,7 @@ func (o *order) checkSecrecy() []check {
 	if o.kind.Clock == ClockNone && o.Kind != SecrecyChange {
 		return nil
 	}
-	days, from, class, longest := o.b.secrecyDays(o.Warrant), o.IssuedAt, o.class, o.b.MaxSecrecyDays
+	days, from, class, longest := o.secrecyDays(), o.IssuedAt, o.class, o.b.MaxSecrecyDays
 	if o.Kind == SecrecyChange && o.earlier != nil {
 		from = o.earlier.IssuedAt // of the first issue, however often it is changed
 		class = o.b.OffenceClass(o.earlier.OffenceClass)
@@ -557,11 +564,20 @@ func (b *Bundle) WithoutSecrecy(w Warrant) bool {
 	return KindOf(w.Kind).Clock != ClockNone && b.secrecyDays(&w) == 0
 }
 
+// secrecyDays are those of the warrant; of one that repeats another, those of that one: a person
+// who is told first of an order is not passed over by repeating it.
+func (o *order) secrecyDays() int64 {
+	if o.kind.As != "" && o.earlier != nil {
+		return o.b.secrecyDays(o.earlier)
+	}
+	return o.b.secrecyDays(o.Warrant)
+}
+
 // secrecyDays counts from issue to the end of secrecy, so that it does not depend on who
 // decides when. Less than the bundle's least is none.
 func (b *Bundle) secrecyDays(w *Warrant) int64 {
 	days := wholeDays(w.IssuedAt, w.Secrecy.Ends)
-	if b != nil && KindOf(w.Kind).Clock != ClockNone && w.Secrecy.Ends.Before(w.IssuedAt.AddDate(0, 0, b.MinSecrecyDays)) {
+	if k := KindOf(w.Kind); b != nil && k.Clock != ClockNone && k.As == "" && w.Secrecy.Ends.Before(w.IssuedAt.AddDate(0, 0, b.MinSecrecyDays)) {
 		return 0
 	}
 	return days

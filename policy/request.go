@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"cmp"
 	"maps"
 
 	cedar "github.com/cedar-policy/cedar-go"
@@ -15,7 +16,7 @@ func (o *order) request(validated bool) (cedar.Request, cedar.EntityMap) {
 		entities = maps.Clone(entities)
 		entities[class] = offenceEntity(OffenceClass{ID: o.OffenceClass}, false)
 	}
-	return cedar.Request{Principal: authorityUID(o.authority), Action: cedar.NewEntityUID("Action", cedar.String(o.Kind)), Resource: class, Context: o.context(validated)}, entities
+	return cedar.Request{Principal: authorityUID(o.authority), Action: cedar.NewEntityUID("Action", cedar.String(cmp.Or(o.kind.As, o.Kind))), Resource: class, Context: o.context(validated)}, entities
 }
 
 // allEntities are those that every request under b can be about.
@@ -89,7 +90,7 @@ func (o *order) context(validated bool) cedar.Record {
 		"flags":                 set(o.Flags),
 		"targets":               cedar.Long(len(o.Targets)),
 		"roles":                 set(roles),
-		"secrecy_days":          cedar.Long(o.b.secrecyDays(o.Warrant)),
+		"secrecy_days":          cedar.Long(o.secrecyDays()),
 		"requester": cedar.NewRecord(cedar.RecordMap{
 			"name":            cedar.String(document.Fold(o.Requester.Name)),
 			"organisation":    cedar.String(document.Fold(o.Requester.Organisation)),

@@ -96,6 +96,15 @@ func (o *Out) WriteFile(b []byte) error { return o.write(b, WriteFile) }
 // WritePrivate is [Out.WriteFile] of what has a person in it: see [WritePrivate].
 func (o *Out) WritePrivate(b []byte) error { return o.write(b, WritePrivate) }
 
+// Free is [secretfile.ErrExists] if there is a file of that name which would not be
+// overwritten: for who asks people before there is something to write.
+func (o *Out) Free() error {
+	if info, err := os.Stat(o.File); err == nil && info.Mode().IsRegular() && !o.force {
+		return secretfile.ErrExists.Because(errors.New(o.File + ": --force overwrites it"))
+	}
+	return nil
+}
+
 func (o *Out) write(b []byte, write func(string, []byte) error) error {
 	if info, err := os.Stat(o.File); err == nil && info.Mode().IsRegular() && !o.force {
 		if have, err := os.ReadFile(o.File); err != nil || !bytes.Equal(have, b) {

@@ -61,6 +61,7 @@ type kept struct {
 	Requester string    `json:"requester,omitempty"` // id of the organisation
 	Recorded  time.Time `json:"recorded,omitzero"`
 	Names     []string  `json:"names,omitempty"`
+	Repeats   bool      `json:"repeats,omitempty"` // a redelivery: its targets were counted with the order that it repeats
 }
 
 // shown is what identifies a case as it was shown. Digests are hex SHA-256.
@@ -153,7 +154,8 @@ const reviewPrefix = "review-"
 // two was shown in the place of the other.
 func (c *Custodian) keep(r *Review, at time.Time) error {
 	k := kept{Shown: r.shown, At: at, Expires: r.Warrant.Expiry, Failed: r.Failed, Tree: r.tree, Proof: r.file.Leaf.Proof,
-		Authority: r.Warrant.Authority, Requester: r.Warrant.Requester.OrganisationID, Recorded: r.recorded}
+		Authority: r.Warrant.Authority, Requester: r.Warrant.Requester.OrganisationID, Recorded: r.recorded,
+		Repeats: policy.KindOf(r.Warrant.Kind).As != ""}
 	for _, t := range r.Targets {
 		k.Names = append(k.Names, t.name())
 	}

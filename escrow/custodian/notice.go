@@ -45,6 +45,10 @@ func (r *Review) notice(d policy.Decision) {
 	if f := w.Recognises; f != nil {
 		say("it gives effect to an order of another state: of %s (%s), file %s, sha256 %s", f.Authority, f.Country, f.FileNumber, f.SHA256)
 	}
+	if e := r.repeated(w); e != nil {
+		say("it repeats the order of %s, entry %d of the public log, word for word, to be delivered to another key of the same requester: to %s in place of %s; the targets are counted once, with that order",
+			e.IssuedAt.Format(time.DateOnly), r.file.Earlier.Leaf.Index, keyName(w.Requester.DeliveryKey), keyName(e.Requester.DeliveryKey))
+	}
 	if w.DatedBack != "" {
 		say("it is dated back: issued on %s, recorded on %s", w.IssuedAt.Format(time.DateOnly), r.recorded.Format(time.DateOnly))
 	}
@@ -76,6 +80,22 @@ func (r *Review) notice(d policy.Decision) {
 		}
 	}
 }
+
+// repeated is the order that a redelivery repeats, which Decide has held against it; nil: w is
+// none.
+func (r *Review) repeated(w *policy.Warrant) *policy.Warrant {
+	if policy.KindOf(w.Kind).As == "" || r.file.Earlier == nil {
+		return nil
+	}
+	e, err := policy.ParseUnverified(r.file.Earlier.Warrant)
+	if err != nil {
+		return nil
+	}
+	return e
+}
+
+// keyName is how people tell delivery keys apart: by the SHA-256 of their text.
+func keyName(key string) string { return "sha256 " + digest([]byte(key))[:16] }
 
 // counts says what was filed before, and holds it against what the folder has seen itself.
 func (r *Review) counts() {

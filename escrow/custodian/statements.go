@@ -57,11 +57,11 @@ func Statements(id, warrant string, said []opening.Said, absences []string, sinc
 	}
 	for _, x := range said {
 		for _, b := range since {
-			s, err := opening.VerifyRemark(x.Signed, b)
+			s, err := opening.VerifyStatement(x.Signed, b)
 			if err != nil || s.Kind != opening.Absence && (s.Case != id || warrant != "" && s.Warrant != fmt.Sprintf("%x", hash)) {
 				continue
 			}
-			one := Said{Kind: s.Kind, By: s.Custodian + after(", by ", s.Alternate), Text: s.Text, Digest: opening.RemarkDigest(x.Signed), At: s.At, From: s.From, Until: s.Until}
+			one := Said{Kind: s.Kind, By: s.Custodian + after(", by ", s.Alternate), Text: s.Text, Digest: opening.StatementDigest(x.Signed), At: s.At, From: s.From, Until: s.Until}
 			if s.Kind == opening.Question {
 				if ruling := x.Answered(w, since...); ruling != nil {
 					one.Answer = ruling.Grounds
@@ -125,7 +125,7 @@ func (c *Custodian) State(id string, f opening.CaseFile, since []*policy.Bundle,
 	if custodian == "" {
 		return "", ErrNotInForce
 	}
-	return opening.SignRemark(c.key, opening.Remark{Kind: kind, Custodian: custodian, Alternate: alternate, Audience: r.inForce().Registrar,
+	return opening.SignStatement(c.key, opening.Statement{Kind: kind, Custodian: custodian, Alternate: alternate, Audience: r.inForce().Registrar,
 		Case: id, Warrant: r.shown.Warrant, Text: strings.TrimSpace(text), At: at})
 }
 
@@ -135,7 +135,7 @@ func (c *Custodian) Away(inForce *policy.Bundle, from, until, at time.Time) (sig
 	if custodian == "" || alternate != "" {
 		return "", ErrNotInForce
 	}
-	return opening.SignRemark(c.key, opening.Remark{Kind: opening.Absence, Custodian: custodian, Audience: inForce.Registrar, From: from, Until: until, At: at})
+	return opening.SignStatement(c.key, opening.Statement{Kind: opening.Absence, Custodian: custodian, Audience: inForce.Registrar, From: from, Until: until, At: at})
 }
 
 // handover is a share on its way to an alternate.

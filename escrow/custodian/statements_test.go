@@ -105,7 +105,7 @@ func TestAnAlternateNamesWhyTheyAnswer(t *testing.T) {
 	}
 	c, at := w.File(1, 1, nil), openingtest.Now
 	f := c.CaseFile()
-	forged, err := opening.SignRemark(bruno.Key(), opening.Remark{Kind: opening.Absence, Custodian: "alba", Audience: w.Bundle.Registrar, From: at.Add(-time.Hour), Until: at.Add(time.Hour), At: at})
+	forged, err := opening.SignStatement(bruno.Key(), opening.Statement{Kind: opening.Absence, Custodian: "alba", Audience: w.Bundle.Registrar, From: at.Add(-time.Hour), Until: at.Add(time.Hour), At: at})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestAnAlternateNamesWhyTheyAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Absences, f.Said = []string{forged, past}, []opening.Said{{Signed: strings.Replace(other, ".", ".x", 1)}}
-	if _, err := alba.Away(w.Bundle, at, at.Add(opening.MaxAbsence+time.Second), at); !errors.Is(err, opening.ErrRemark) {
+	if _, err := alba.Away(w.Bundle, at, at.Add(opening.MaxAbsence+time.Second), at); !errors.Is(err, opening.ErrStatement) {
 		t.Errorf("away for ever: %v", err)
 	}
 	if _, err := aldo.Away(w.Bundle, at, at.Add(time.Hour), at); !errors.Is(err, ErrNotInForce) {
@@ -144,7 +144,7 @@ func TestAnAlternateNamesWhyTheyAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	a, err := opening.VerifyApproval(signed, w.Bundle)
-	if err != nil || a.Custodian != "alba" || a.Alternate != "aldo" || a.Instead != opening.RemarkDigest(away) {
+	if err != nil || a.Custodian != "alba" || a.Alternate != "aldo" || a.Instead != opening.StatementDigest(away) {
 		t.Errorf("%+v, %v", a, err)
 	}
 	shown := Statements(f.Case, f.Submission.Warrant, f.Said, f.Absences, w.Bundle)
@@ -176,7 +176,7 @@ func TestAnAnswerIsTheCourtsToThatQuestion(t *testing.T) {
 		}
 		return signed
 	}
-	digest := opening.RemarkDigest(asked)
+	digest := opening.StatementDigest(asked)
 	for name, x := range map[string]struct{ answer, want string }{
 		"no answer":           {"", ""},
 		"the court's":         {answer(court, court.ID, digest, policy.Answered), "The first one."},

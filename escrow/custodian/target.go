@@ -117,7 +117,7 @@ func (c *Custodian) recall(r *Review, before []kept) error {
 		if k.Shown.Case == r.Case {
 			continue
 		}
-		if k.Shown.LeafIndex < r.file.Leaf.Index && k.Recorded.After(month) {
+		if !k.Repeats && k.Shown.LeafIndex < r.file.Leaf.Index && k.Recorded.After(month) {
 			if k.Authority == r.Warrant.Authority {
 				r.ownAuthority += len(k.Names)
 			}

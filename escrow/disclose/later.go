@@ -298,8 +298,8 @@ func (c *Case) Deadlines() (all []opening.Deadline) {
 		add(opening.DeadlineHold, c.Expires, c.State != Recorded)
 		return all
 	}
-	if within := answerWithin[c.deadline()]; within > 0 && (undecided || len(c.Rounds) > 0 || c.DeclinedLeaf != 0) {
-		add(opening.DeadlineAnswer, c.ApproveFrom.Add(within), !undecided)
+	if undecided || len(c.Rounds) > 0 || c.DeclinedLeaf != 0 {
+		add(opening.DeadlineAnswer, c.AnswerBy(), !undecided)
 	}
 	switch {
 	case c.ValidatedLeaf != 0:
@@ -320,6 +320,15 @@ func (c *Case) Deadlines() (all []opening.Deadline) {
 	}
 	slices.SortStableFunc(all, func(a, b opening.Deadline) int { return a.At.Compare(b.At) })
 	return all
+}
+
+// AnswerBy is until when custodians have to answer, from the warrant; zero: no answer is
+// waited for.
+func (c *Case) AnswerBy() time.Time {
+	if within := answerWithin[c.deadline()]; within > 0 && policy.KindOf(c.Kind).Decided {
+		return c.ApproveFrom.Add(within).UTC()
+	}
+	return time.Time{}
 }
 
 // deadline is what the warrant says of how fast an answer is wanted.

@@ -49,7 +49,8 @@ type Cases interface {
 	File(ctx context.Context, c Case, leaf proof.Leaf) (Case, error)
 	// Filed counts what was filed by an authority and for a requester, an id of an
 	// organisation, with a recorded leaf before that one: warrants that run out on that UTC
-	// day, and targets of those that custodians decide on, on that day and on the 30 before.
+	// day, and targets of those that custodians decide on, on that day and on the 30 before,
+	// but for those of redeliveries.
 	Filed(ctx context.Context, authority, requester string, day time.Time, before int64) (policy.Filed, error)
 	// Earlier returns the case of the warrant with that policy.Hash, or ErrNoEarlier.
 	Earlier(ctx context.Context, warrant [32]byte) (Case, error)

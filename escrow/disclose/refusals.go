@@ -50,6 +50,8 @@ var (
 	ErrNoEarlier = policy.ErrNoEarlier
 	ErrTooLate   = refusal.New(refusal.Conflict, "warrant.too_late",
 		"the earlier warrant was released, declined, withdrawn, annulled or expired before, or was for nothing but that moment: there is nothing left to stop; what was released only a court above can forbid to use")
+	ErrOrderOver = refusal.New(refusal.Conflict, "warrant.order_over",
+		"the order that this one repeats does not stand any more for this pen name: it was refused, declined, withdrawn, stopped or annulled, or has expired; nothing is delivered again of it")
 	ErrDailyNumber = refusal.New(refusal.NotYet, "warrant.daily_number",
 		"as many warrants of this authority were recorded today as the rules allow: file it again after midnight UTC")
 	ErrOver = refusal.New(refusal.Conflict, "warrant.over",

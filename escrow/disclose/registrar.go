@@ -129,6 +129,13 @@ func (r *Registrar) file(ctx context.Context, s policy.Submission) (Case, policy
 			d.Allowed, d.Refusal = false, refused
 		}
 	}
+	if d.Allowed && kind.As != "" {
+		if err := r.fileRepeated(ctx, d, targets); errors.Is(err, ErrOrderOver) {
+			d.Allowed, d.Refusal = false, ErrOrderOver
+		} else if err != nil {
+			return Case{}, d, err
+		}
+	}
 	if !d.Allowed {
 		return Case{}, d, r.refuse(ctx, d, now)
 	}

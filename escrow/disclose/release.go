@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -77,10 +78,15 @@ func (r *Registrar) releaseRound(ctx context.Context, c Case, round int) (Case, 
 	if p.Known, err = r.knownOf(ctx, c); err != nil {
 		return c, err
 	}
-	broken, err := r.packTargets(ctx, c, which, &p)
+	left, broken, err := r.brokenOff(ctx, c, which)
 	if err != nil {
 		return c, err
 	}
+	failed, err := r.packTargets(ctx, c, left, &p)
+	if err != nil {
+		return c, err
+	}
+	maps.Copy(broken, failed)
 	if c.Kind == policy.Link {
 		if p.Targets[0].Linked, err = r.linked(ctx, c, p); err != nil {
 			return c, err

@@ -38,7 +38,7 @@ const maxSaid = 5
 // Statement is what a custodian signed beside a decision.
 type Statement struct {
 	Digest      [32]byte // SHA-256 of Signed
-	Signed      string   // the JWS, opening.VerifyRemark
+	Signed      string   // the JWS, opening.VerifyStatement
 	Kind        string   // opening.Question …
 	Custodian   string
 	Case        string    // id; "" of an absence
@@ -87,7 +87,7 @@ func (r *Registrar) Say(ctx context.Context, id, signed string) error {
 	if err != nil {
 		return err
 	}
-	s, err := opening.VerifyRemark(signed, b)
+	s, err := opening.VerifyStatement(signed, b)
 	if err != nil {
 		return err
 	}
@@ -107,7 +107,7 @@ func (r *Registrar) Say(ctx context.Context, id, signed string) error {
 }
 
 // maySay is why a custodian does not say that in the case now, or nil.
-func (c *Case) maySay(s *opening.Remark, before []Statement, now time.Time) error {
+func (c *Case) maySay(s *opening.Statement, before []Statement, now time.Time) error {
 	_, closed := c.State.May(Decline)
 	_, decided := c.latest()[s.Custodian]
 	same := 0
@@ -141,7 +141,7 @@ func (r *Registrar) Announce(ctx context.Context, signed string) error {
 	if err != nil {
 		return err
 	}
-	s, err := opening.VerifyRemark(signed, b)
+	s, err := opening.VerifyStatement(signed, b)
 	if err != nil {
 		return err
 	}
@@ -156,14 +156,13 @@ func (r *Registrar) Announce(ctx context.Context, signed string) error {
 }
 
 // Inquire returns what custodians said in a case to the court that issued its warrant, or one
-// over it, and the absences that are not over. revocation are the lists by which a certificate
-// that signs counts.
-func (r *Registrar) Inquire(ctx context.Context, id, signed string, revocation []string) (said []opening.Said, away []string, err error) {
+// over it, and the absences that are not over.
+func (r *Registrar) Inquire(ctx context.Context, id, signed string) (said []opening.Said, away []string, err error) {
 	b, err := r.Rules.InForce(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	q, err := b.VerifyInquiry(signed, revocation, r.Now())
+	q, err := b.VerifyInquiry(signed, r.Now())
 	if err != nil {
 		return nil, nil, err
 	}

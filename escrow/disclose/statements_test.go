@@ -135,8 +135,8 @@ func TestAJudgeMustBeAmongThem(t *testing.T) {
 func TestWhatMayBeSaid(t *testing.T) {
 	b := seats(t)
 	c := waitingCase(b)
-	says := func(kind string) *opening.Remark {
-		return &opening.Remark{Kind: kind, Custodian: "alba", Case: c.ID, Warrant: hex.EncodeToString(c.WarrantHash[:])}
+	says := func(kind string) *opening.Statement {
+		return &opening.Statement{Kind: kind, Custodian: "alba", Case: c.ID, Warrant: hex.EncodeToString(c.WarrantHash[:])}
 	}
 	before := func(kind string, n int) []Statement {
 		return append(slices.Repeat([]Statement{{Kind: kind, Custodian: "alba"}}, n), Statement{Kind: kind, Custodian: "bruno"})

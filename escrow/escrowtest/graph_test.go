@@ -36,31 +36,33 @@ var mayImport = map[string][]string{
 	"policy/rehearsal":     {"policy", "verifier/document", "verifier/refusal", "verifier/token"}, // signs what counts nowhere, to try rules
 
 	"escrow/secretfile":     {"verifier/document", "verifier/refusal"},
+	"escrow/pkcs11":         {"verifier/refusal"},                                                                      // devices, in builds with its tag
 	"escrow/registrar":      {"policy", "verifier/document", "verifier/opening", "verifier/refusal", "verifier/token"}, // the wire
 	"escrow/exhibit":        {"policy", "verifier/document", "verifier/refusal", "verifier/token"},
 	"escrow/seal/threshold": {"verifier/refusal"},
 	"escrow/seal":           {"escrow/seal/threshold", "verifier/document", "verifier/refusal"},
-	"escrow/issue":          {"escrow/seal", "policy", "verifier/document", "verifier/identity", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
+	"escrow/issue":          {"escrow/mail", "escrow/seal", "policy", "verifier/document", "verifier/identity", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/disclose":       {"escrow/exhibit", "escrow/seal", "policy", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/keep":           {"verifier/proof", "verifier/refusal"},
 	"escrow/seal/ceremony":  {"escrow/seal/threshold", "policy", "verifier/refusal"},
 	"escrow/custodian": {"escrow/exhibit", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/witness",
 		"policy", "verifier/document", "verifier/opening", "verifier/refusal"},
-	"escrow/requester": {"escrow/exhibit", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
-	"escrow/witness":   {"verifier/proof", "verifier/refusal"},
-	"escrow/translog":  {"escrow/witness", "verifier/proof", "verifier/refusal"},
-	"escrow/openid":    {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
-	"escrow/mail":      {"verifier/refusal"},
-	"escrow/coalesce":  {}, // what both adapters do with concurrent calls, since none imports the other
-	"escrow/vault":     {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
+	"escrow/requester":     {"escrow/exhibit", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile", "policy", "verifier/document", "verifier/opening", "verifier/refusal"},
+	"escrow/witness":       {"verifier/proof", "verifier/refusal"},
+	"escrow/translog":      {"escrow/witness", "verifier/proof", "verifier/refusal"},
+	"escrow/openid":        {"verifier/document", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/mail":          {"verifier/refusal"},
+	"escrow/mail/mailtest": {"escrow/mail"}, // a mail server and an outbox for tests
+	"escrow/coalesce":      {},              // what both adapters do with concurrent calls, since none imports the other
+	"escrow/vault":         {"deploy", "escrow/coalesce", "escrow/disclose", "escrow/keep", "escrow/secretfile", "verifier/document", "verifier/refusal"},
 	"escrow/postgres": {"deploy/postgres", "escrow/coalesce", "escrow/disclose", "escrow/exhibit", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/seal", "escrow/translog",
 		"policy", "verifier/document", "verifier/proof", "verifier/refusal", "verifier/token"},
 	"escrow/web":        {"escrow/registrar", "verifier/document", "verifier/refusal"}, // the edge; what it serves comes in from
 	"escrow/web/court":  {"escrow/disclose", "escrow/registrar", "escrow/web", "policy", "verifier/document", "verifier/opening", "verifier/token"},
-	"escrow/web/person": {"escrow/issue", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
+	"escrow/web/person": {"escrow/issue", "escrow/mail", "escrow/openid", "escrow/web", "policy", "verifier/identity", "verifier/refusal", "verifier/token"},
 
 	// The composition: the sides of the service put together, from a configuration or by the sandbox.
-	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",
+	"escrow/service": {"escrow/disclose", "escrow/issue", "escrow/keep", "escrow/mail", "escrow/openid", "escrow/postgres", "escrow/registrar", "escrow/seal", "escrow/seal/threshold", "escrow/secretfile",
 		"escrow/translog", "escrow/vault", "escrow/web", "escrow/web/court", "escrow/web/person", "policy", "verifier/document", "verifier/identity", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 
 	// The stand-ins are apart from the world that uses them, because the adapters' own tests stand on them.
@@ -84,7 +86,7 @@ var mayImport = map[string][]string{
 
 	"cmd/shell":  {"escrow/registrar", "escrow/seal/ceremony", "escrow/secretfile", "verifier/document", "verifier/refusal"}, // what the programs have in common
 	"cmd/escrow": {"cmd/escrow/command"},
-	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/exhibit", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
+	"cmd/escrow/command": {"cmd/shell", "escrow/custodian", "escrow/exhibit", "escrow/pkcs11", "escrow/registrar", "escrow/requester", "escrow/seal/ceremony", "escrow/secretfile", "escrow/witness",
 		"policy", "policy/rehearsal", "verifier/document", "verifier/integration", "verifier/opening", "verifier/proof", "verifier/refusal", "verifier/rules", "verifier/token"},
 	"cmd/escrowd": {"cmd/escrowd/command"},
 	"cmd/escrowd/command": {"cmd/shell", "deploy", "escrow/disclose", "escrow/keep", "escrow/openid", "escrow/postgres", "escrow/seal/ceremony", "escrow/seal/threshold", "escrow/secretfile", "escrow/service",
@@ -105,6 +107,9 @@ var belongsTo = map[string][]string{
 	"github.com/jackc/pgx/v5":                    {"escrow/postgres", "escrow/escrowtest"},
 	"github.com/pressly/goose/v3":                {"escrow/postgres"},
 	"github.com/labstack/echo/v4":                {"escrow/web"},
+	"github.com/ThalesGroup/crypto11":            {"escrow/pkcs11"},
+	"github.com/miekg/pkcs11":                    {"escrow/pkcs11"},
+	"github.com/youmark/pkcs8":                   {"escrow/secretfile"}, // keys in PEM that a passphrase opens
 	"golang.org/x/time":                          {"escrow/web"},
 	"github.com/luikyv/go-oidc":                  {"escrow/openid"},
 	"github.com/pelletier/go-toml/v2":            {"escrow/service", "cmd/escrowd/command"}, // the configuration, and drafts of a bundle

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -63,7 +64,7 @@ func Find(folder string, want []token.Exhibit) (map[[32]byte]string, error) {
 		}
 	}
 	if len(missing) > 0 {
-		return nil, ErrNotInFolder.Because(fmt.Errorf("%d of %d, the first has the SHA-256 %s", len(missing), len(want), missing[0]))
+		return nil, ErrNotInFolder.Because(fmt.Errorf("%d of %d, with the SHA-256 %s", len(missing), len(want), strings.Join(missing[:min(10, len(missing))], ", ")))
 	}
 	return have, nil
 }

@@ -228,6 +228,14 @@ type Store interface {
 	// TellClaims stores them, for ever, where nothing is stored at their place.
 	TellClaims(ctx context.Context, told []ToldClaim, day time.Time) error
 
+	// Contact returns what is stored of p's address, the zero value if nothing is. It finds
+	// what SetContact stored before it was called.
+	Contact(ctx context.Context, p Person) (Contact, error)
+	// SetContact replaces it, and puts mails about it into the outbox, in one transaction. It
+	// does nothing and reports false if something else than was is stored, or if now is
+	// something and the erasure of p's label was asked for. The zero value is no row.
+	SetContact(ctx context.Context, p Person, was, now Contact, at time.Time, told ...Told) (bool, error)
+
 	// Ask stores r, unless the erasure of that label was asked for: then it
 	// changes nothing. It returns the receipt that is stored.
 	Ask(ctx context.Context, r Receipt) (Receipt, error)

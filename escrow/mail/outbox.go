@@ -61,7 +61,8 @@ type Outbox struct {
 	Postpone func(ctx context.Context, l Letter, until time.Time) error
 	// Done ends it.
 	Done func(ctx context.Context, l Letter, o Outcome, now time.Time) error
-	// Waiting counts the duties that are not done.
+	// Waiting counts the duties that wait since an earlier hour: what people did just now does
+	// not show.
 	Waiting func(ctx context.Context, now time.Time) (Waiting, error)
 }
 

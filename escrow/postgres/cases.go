@@ -212,6 +212,10 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 	if !c.ValidateBy.IsZero() {
 		validateBy = &c.ValidateBy
 	}
+	var answerBy *time.Time
+	if by := c.AnswerBy(); !by.IsZero() {
+		answerBy = &by
+	}
 	var receipt []byte
 	if c.Secret != [32]byte{} {
 		receipt = c.Secret[:]
@@ -219,10 +223,10 @@ func insertCase(ctx context.Context, tx pgx.Tx, c disclose.Case, submission []by
 	b := &pgx.Batch{}
 	b.Queue(`
 		INSERT INTO cases (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state,
-		  secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json, $16, $17::date, nullif($18, ''), $19, $20)`,
+		  secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by, answer_by)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, nullif($15::json::text, 'null')::json, $16, $17::date, nullif($18, ''), $19, $20, $21)`,
 		c.ID, c.WarrantHash[:], c.Authority, c.WarrantID, c.Kind, submission, c.Bundle, c.Salt[:], c.Quorum, string(c.State),
-		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments, len(c.Targets), day, c.Requester, receipt, validateBy)
+		c.SecrecyEnds.UTC(), c.Expires.UTC(), c.ApproveFrom.UTC(), c.RecordedLeaf, compartments, len(c.Targets), day, c.Requester, receipt, validateBy, answerBy)
 	if len(c.Targets) > 0 {
 		states, codes := make([]string, len(c.Targets)), make([]string, len(c.Targets))
 		for i, t := range c.Targets {
@@ -262,8 +266,8 @@ func sameCounts(ctx context.Context, tx pgx.Tx, c disclose.Case, day string) err
 // index of that day, or of 31 days, alone.
 var filedSQL = `
 	SELECT (SELECT count(*) FROM cases WHERE authority = $1 AND day = $3 AND recorded_leaf < $4 AND kind IN ` + kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone }) + `),
-	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE authority = $1 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + decidedKinds + `),
-	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE requester = $2 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + decidedKinds + `)`
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE authority = $1 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + countedKinds + `),
+	  (SELECT coalesce(sum(targets), 0) FROM cases WHERE requester = $2 AND day BETWEEN $3 - 30 AND $3 AND recorded_leaf < $4 AND kind IN ` + countedKinds + `)`
 
 func countFiled(ctx context.Context, q querier, authority, requester string, day time.Time, before int64) (f policy.Filed, err error) {
 	rows, err := q.Query(ctx, filedSQL, authority, requester, day.UTC().Truncate(24*time.Hour), before)
@@ -383,6 +387,7 @@ func readOne[T any](ctx context.Context, d *db, scan pgx.RowToFunc[T], sql strin
 // Kinds of warrants, as SQL has them.
 var (
 	decidedKinds = kindsSQL(func(k policy.Kind) bool { return k.Decided })
+	countedKinds = kindsSQL(func(k policy.Kind) bool { return k.Decided && k.As == "" })                   // a redelivery's targets were counted before
 	closedKinds  = kindsSQL(func(k policy.Kind) bool { return k.Decided && !k.Opens })                     // decided, and open nothing
 	endingKinds  = kindsSQL(func(k policy.Kind) bool { return k.Clock != policy.ClockNone && !k.Earlier }) // run out
 )

@@ -26,7 +26,7 @@ GRANT UPDATE (label, digest) ON persons TO penname_issuing;
 GRANT INSERT (id, mark, whose, account, several, name, year, birthdate, provider, day), SELECT (id, mark, whose, state, due, objected), UPDATE (objected) ON reviews TO penname_issuing;
 GRANT EXECUTE ON FUNCTION alike(bytea, bytea) TO penname_issuing;
 GRANT EXECUTE ON FUNCTION admit(bytea, bytea, bytea, bytea, bytea, bytea, bytea, bytea, text, bytea, date) TO penname_issuing;
-GRANT INSERT (place, hidden, day), SELECT (place, hidden), UPDATE (hidden, day), DELETE ON addresses TO penname_issuing;
+GRANT INSERT (place, hidden, day), SELECT (place, hidden, day), UPDATE (hidden, day), DELETE ON addresses TO penname_issuing;
 GRANT INSERT (id, kind, hidden, day, since, due), SELECT (id, kind, hidden, since, due, tries, done), UPDATE (hidden, since, due, tries, done), DELETE ON mails TO penname_issuing;
 GRANT EXECUTE ON FUNCTION mix() TO penname_issuing;
 GRANT EXECUTE ON FUNCTION sort(text) TO penname_issuing;
@@ -67,8 +67,8 @@ GRANT SELECT (leaf), INSERT (leaf) ON lost_leaves TO penname_disclosing;
 
 -- Cases: a row moves forward, everything about it is appended.
 GRANT SELECT (leaf, bundle, endorsements), INSERT (leaf, bundle, endorsements) ON bundles TO penname_disclosing;
-GRANT SELECT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package, compartments, targets, waiting, released, day, requester, receipt, validate_by, validated_leaf, lapsed_leaf, declined_leaf) ON cases TO penname_disclosing;
-GRANT INSERT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by) ON cases TO penname_disclosing;
+GRANT SELECT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package, compartments, targets, waiting, released, day, requester, receipt, validate_by, validated_leaf, lapsed_leaf, declined_leaf, answer_by) ON cases TO penname_disclosing;
+GRANT INSERT (id, warrant_hash, authority, warrant_id, kind, submission, bundle, salt, quorum, state, secrecy_ends, expires, approve_from, recorded_leaf, compartments, targets, day, requester, receipt, validate_by, answer_by) ON cases TO penname_disclosing;
 GRANT UPDATE (state, authorised_leaf, released_leaf, expired_leaf, noticed_leaf, package, secrecy_ends, expires, validated_leaf, lapsed_leaf, declined_leaf) ON cases TO penname_disclosing;
 GRANT SELECT (case_id, target, state, code, round), INSERT (case_id, target, state, code), UPDATE (state, code, round) ON case_targets TO penname_disclosing;
 GRANT SELECT (case_id, n, authorised_leaf, released_leaf, package), INSERT (case_id, n, authorised_leaf), UPDATE (released_leaf, package) ON case_rounds TO penname_disclosing;

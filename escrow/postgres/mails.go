@@ -3,8 +3,10 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -15,7 +17,7 @@ import (
 )
 
 // mailBlock is what rows of the outbox are padded to: all look the same.
-const mailBlock = 256
+const mailBlock = 384
 
 // mailRecords is how many records of a person a duty can name: more than anybody has.
 const mailRecords = 6
@@ -23,6 +25,7 @@ const mailRecords = 6
 // hiddenMail is what a row of the outbox hides: where the address is, and what became of it.
 type hiddenMail struct {
 	Places  [][]byte     `json:"p,omitempty"` // of the address, one for each record of the person
+	To      string       `json:"t,omitempty"` // where it is not stored any more
 	Outcome mail.Outcome `json:"o,omitempty"`
 }
 
@@ -34,14 +37,21 @@ func (k rowKey) mailID(kind mail.Kind, about ...[]byte) []byte {
 }
 
 func (k rowKey) lockMail(id []byte, m hiddenMail) ([]byte, error) {
-	text, err := json.Marshal(m)
-	if err != nil {
+	return k.lockJSON(id, m, mailBlock)
+}
+
+// lockJSON is lock for what must not be longer than one block.
+func (k rowKey) lockJSON(handle []byte, v any, block int) ([]byte, error) {
+	var text bytes.Buffer
+	e := json.NewEncoder(&text)
+	e.SetEscapeHTML(false) // an address has room for what it may be
+	if err := e.Encode(v); err != nil {
 		return nil, ErrText.Because(err)
 	}
-	if len(text) > mailBlock-4 {
+	if text.Len() > block-4 {
 		return nil, ErrTooLarge
 	}
-	return k.lock(id, text, mailBlock), nil
+	return k.lock(handle, text.Bytes(), block), nil
 }
 
 func (k rowKey) unlockMail(id, hidden []byte) (m hiddenMail, err error) {
@@ -110,4 +120,164 @@ func (s Cases) Mailed(ctx context.Context, id string, kind disclose.Letter) (mai
 		return err
 	})
 	return mailed, err
+}
+
+// takeSQL holds the first duty back until $2 and returns it: $1 is now, and what is of this side follows.
+func takeSQL(of string) string {
+	return `UPDATE mails SET due = $2, tries = tries + 1 WHERE id = (
+		  SELECT id FROM mails WHERE done IS NULL AND due <= $1 AND ` + of + ` ORDER BY due, id LIMIT 1 FOR UPDATE SKIP LOCKED) AND due <= $1
+		RETURNING id, kind, `
+}
+
+const (
+	toPeople  = `kind <> 'reminder'`
+	toParties = `kind = 'reminder'`
+)
+
+// Outbox is the part of the outbox that writes to people: see [mail.Outbox].
+func (s *Issuing) Outbox() mail.Outbox {
+	return mail.Outbox{Take: s.takeMail, Postpone: s.postpone, Done: s.mailed, Waiting: func(ctx context.Context, now time.Time) (mail.Waiting, error) {
+		return s.waiting(ctx, `SELECT count(*), min(since), 0 FROM mails WHERE done IS NULL AND since < date_trunc('hour', $1::timestamptz) AND `+toPeople, now.UTC())
+	}}
+}
+
+// take takes a duty. Two attempts may hold two back, if the answer to the first was lost:
+// that one is due again later.
+func (d *db) take(ctx context.Context, sql string, now, until time.Time, rest ...any) (l mail.Letter, ok bool, err error) {
+	err = d.settle(ctx, func(ctx context.Context, _ bool) error {
+		return d.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+			var id []byte
+			l = mail.Letter{Held: until.UTC().Truncate(time.Microsecond)}
+			err := tx.QueryRow(ctx, sql, now.UTC(), l.Held).Scan(append([]any{&id, (*string)(&l.Kind)}, rest...)...)
+			ok = err == nil
+			copy(l.ID[:], id)
+			if errors.Is(err, pgx.ErrNoRows) {
+				err = nil
+			}
+			return refused(ctx, err)
+		})
+	})
+	return l, ok, err
+}
+
+func (d *db) postpone(ctx context.Context, l mail.Letter, until time.Time) error {
+	return d.settle(ctx, func(ctx context.Context, _ bool) error {
+		_, err := d.exec(ctx, `UPDATE mails SET due = $3 WHERE id = $1 AND due = $2`, l.ID[:], l.Held, until.UTC())
+		return err
+	})
+}
+
+func (d *db) waiting(ctx context.Context, sql string, args ...any) (w mail.Waiting, err error) {
+	err = d.glance(ctx, func(ctx context.Context, c *pgxpool.Conn) error {
+		var oldest *time.Time
+		err := c.QueryRow(ctx, sql, args...).Scan(&w.Mails, &oldest, &w.Refused)
+		if oldest != nil {
+			w.Oldest = oldest.UTC()
+		}
+		return err
+	})
+	return w, err
+}
+
+func (s *Issuing) takeMail(ctx context.Context, now, until time.Time) (mail.Letter, bool, error) {
+	var hidden []byte
+	var tries int
+	l, ok, err := s.take(ctx, takeSQL(toPeople)+`hidden, tries`, now, until, &hidden, &tries)
+	l.Tries = tries
+	if err != nil || !ok {
+		return l, false, err
+	}
+	m, err := s.rows.unlockMail(l.ID[:], hidden)
+	if err != nil {
+		l.Damaged = true
+		return l, true, nil
+	}
+	l.To = mail.Address(m.To)
+	for _, place := range m.Places {
+		_, c, err := s.contactAt(ctx, place)
+		if errors.Is(err, ErrDamaged) {
+			l.Damaged = true
+			return l, true, nil
+		}
+		if err != nil {
+			return l, false, err // it is due again when it is held no more
+		}
+		if l.To, l.Code = c.Confirmed, c.Code; l.Kind == mail.Confirm {
+			l.To = c.Pending
+		}
+		if l.To != "" {
+			break
+		}
+	}
+	return l, true, nil
+}
+
+// mailed ends a duty to a person. What they do about their address leaves no row; that the
+// server refused them for good they see on their page.
+func (s *Issuing) mailed(ctx context.Context, l mail.Letter, o mail.Outcome, now time.Time) error {
+	if l.Kind == mail.Confirm || l.Kind == mail.Changed {
+		return s.settle(ctx, func(ctx context.Context, _ bool) error {
+			_, err := s.exec(ctx, `DELETE FROM mails WHERE id = $1 AND due = $2`, l.ID[:], l.Held)
+			return err
+		})
+	}
+	return s.transact(ctx, func(ctx context.Context, tx pgx.Tx, _ bool) error {
+		var hidden []byte
+		err := tx.QueryRow(ctx, `SELECT hidden FROM mails WHERE id = $1 AND due = $2 FOR UPDATE`, l.ID[:], l.Held).Scan(&hidden)
+		if errors.Is(err, pgx.ErrNoRows) {
+			return nil
+		}
+		if err != nil {
+			return refused(ctx, err)
+		}
+		m, err := s.rows.unlockMail(l.ID[:], hidden)
+		if err != nil {
+			return err
+		}
+		m.Outcome = o
+		if hidden, err = s.rows.lockMail(l.ID[:], m); err != nil {
+			return err
+		}
+		if o == mail.Refused {
+			if err := s.noteRefused(ctx, tx, m.Places, l.To, now); err != nil {
+				return err
+			}
+		}
+		_, err = tx.Exec(ctx, `UPDATE mails SET hidden = $2, since = NULL, due = NULL, tries = 0, done = $3 WHERE id = $1`, l.ID[:], hidden, endOf(now))
+		return refused(ctx, err)
+	})
+}
+
+// endOf is the end of the minute: an hour that begins with it is no shorter than promised.
+func endOf(now time.Time) time.Time { return now.UTC().Truncate(time.Minute).Add(time.Minute) }
+
+func (s *Issuing) noteRefused(ctx context.Context, tx pgx.Tx, places [][]byte, to mail.Address, now time.Time) error {
+	for _, place := range places {
+		var hidden []byte
+		switch err := tx.QueryRow(ctx, `SELECT hidden FROM addresses WHERE place = $1 FOR UPDATE`, place).Scan(&hidden); {
+		case errors.Is(err, pgx.ErrNoRows):
+			continue
+		case err != nil:
+			return refused(ctx, err)
+		}
+		c, err := s.rows.unlockContact(place, hidden)
+		if err != nil || c.Confirmed != to {
+			continue
+		}
+		c.Refused = true
+		if hidden, err = s.rows.lockContact(place, c); err != nil {
+			return err
+		}
+		if _, err := tx.Exec(ctx, `UPDATE addresses SET hidden = $2, day = $3 WHERE place = $1`, place, hidden, now.UTC()); err != nil {
+			return refused(ctx, err)
+		}
+	}
+	return nil
+}
+
+// randomID is of a mail that is about nothing but itself.
+func randomID() []byte {
+	id := make([]byte, 16)
+	rand.Read(id) // never fails (crypto/rand)
+	return id
 }

@@ -157,6 +157,7 @@ type Disclosing struct {
 	Ceremonies Ceremonies
 	Reviews    Reviews
 	Platforms  Platforms
+	Reminders  Reminders
 	Log        Log
 }
 
@@ -188,7 +189,7 @@ func OpenDisclosing(ctx context.Context, dsn string, o Options) (*Disclosing, er
 	}
 	s := &Disclosing{db: d}
 	rows := &sharedRows{source: o.RowKey}
-	s.Cases, s.Records, s.Erasures = Cases{&s.db, rows}, Records{&s.db, rows}, Erasures{&s.db}
+	s.Cases, s.Records, s.Erasures, s.Reminders = Cases{&s.db, rows}, Records{&s.db, rows}, Erasures{&s.db}, Reminders{&s.db, rows}
 	s.Bundles, s.Ceremonies, s.Reviews, s.Platforms, s.Log = Bundles{&s.db}, Ceremonies{&s.db}, Reviews{&s.db}, Platforms{&s.db}, Log{&s.db}
 	return s, nil
 }

@@ -383,7 +383,7 @@ func TestMigrationSaysWhatItDid(t *testing.T) {
 // toVersion20 takes from a database what later versions add.
 const toVersion20 = `DELETE FROM goose_db_version WHERE version_id > 20; DROP TABLE mails, addresses; DROP VIEW suspensions_in_force, notices_now;
 	ALTER TABLE notices DROP COLUMN kind, DROP COLUMN until, DROP COLUMN target; ALTER TABLE approvals DROP COLUMN votes;
-	ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf;
+	ALTER TABLE cases DROP COLUMN targets, DROP COLUMN waiting, DROP COLUMN released, DROP COLUMN day, DROP COLUMN requester, DROP COLUMN receipt, DROP COLUMN validate_by, DROP COLUMN validated_leaf, DROP COLUMN lapsed_leaf, DROP COLUMN declined_leaf, DROP COLUMN answer_by;
 	DROP TABLE statements, link_orders, case_targets, case_rounds, annulments, deletions, suspensions; DROP FUNCTION statement_moves, newest_leaf_is, last_decisions, target_moves, count_targets, round_moves, about_its_case, link_moves;`
 
 // Cases of every state from before targets were decided one by one are after the migration

@@ -185,7 +185,7 @@ func (c *Client) Decide(ctx context.Context, key jose.JSONWebKey, decision strin
 
 // State stores what a custodian signed beside a decision, in the case that it names.
 func (c *Client) State(ctx context.Context, key jose.JSONWebKey, statement string) error {
-	s, err := opening.ParseRemarkUnverified(statement)
+	s, err := opening.ParseStatementUnverified(statement)
 	if err != nil {
 		return err
 	}
@@ -197,9 +197,9 @@ func (c *Client) State(ctx context.Context, key jose.JSONWebKey, statement strin
 }
 
 // Said asks for what custodians said in a case, with the inquiry of its court. An answer about
-// another case is [ErrOtherAnswer]; who signed what is for opening.VerifyRemark to say.
-func (c *Client) Said(ctx context.Context, id, inquiry string, revocation ...string) (Said, error) {
-	s, err := ask[Said](ctx, c, http.MethodPost, Fill(PathSaid, id), nil, Inquiry{inquiry, revocation})
+// another case is [ErrOtherAnswer]; who signed what is for opening.VerifyStatement to say.
+func (c *Client) Said(ctx context.Context, id, inquiry string) (Said, error) {
+	s, err := ask[Said](ctx, c, http.MethodPost, Fill(PathSaid, id), nil, Inquiry{inquiry})
 	if err == nil && s.Case != id {
 		return Said{}, ErrOtherAnswer
 	}

@@ -356,21 +356,20 @@ type Decision struct {
 	Decision string `json:"decision"`
 }
 
-// Statement carries what a custodian signed beside a decision: opening.SignRemark.
+// Statement carries what a custodian signed beside a decision: opening.SignStatement.
 type Statement struct {
 	Statement string `json:"statement"`
 }
 
 // Inquiry carries an authority's request to read what custodians said: policy.SignInquiry.
 type Inquiry struct {
-	Inquiry    string   `json:"inquiry"`
-	Revocation []string `json:"revocation,omitempty"` // lists, of who signs with a certificate: as policy.Submission has them
+	Inquiry string `json:"inquiry"`
 }
 
 // Said is what custodians said beside their decisions in a case, and which of them are away.
 type Said struct {
 	Case     string         `json:"case,omitempty"`
-	Said     []opening.Said `json:"said,omitempty"`     // opening.VerifyRemark
+	Said     []opening.Said `json:"said,omitempty"`     // opening.VerifyStatement
 	Absences []string       `json:"absences,omitempty"` // likewise
 }
 
@@ -427,6 +426,10 @@ type Problem struct {
 	Culprits []string `json:"culprits,omitempty"` // ids of the custodians at fault
 	Cause    string   `json:"cause,omitempty"`    // of a failure on this machine
 	Evidence string   `json:"evidence,omitempty"` // file that proves it
+
+	// Faults are all those for which a warrant would be refused, where it was checked before it
+	// is filed: the first is the problem itself.
+	Faults []Fault `json:"faults,omitempty"`
 }
 
 // Ground is what a policy that refused says of itself: which member of the warrant is wrong,
@@ -502,6 +505,14 @@ func (p *Problem) Error() string {
 	}
 	if p.Evidence != "" {
 		s += " Evidence: " + p.Evidence
+	}
+	for i, f := range p.Faults {
+		switch place := f.Place(); {
+		case i == 0 && place != "":
+			s += " (" + place + ")"
+		case i > 0 && (f.Rule == "" || len(p.Rules) == 0): // else it is said above
+			s += fmt.Sprintf(" Also, %s: %s", cmp.Or(place, "the whole"), f)
+		}
 	}
 	return document.Printable(strings.ReplaceAll(s, "\n", " "))
 }

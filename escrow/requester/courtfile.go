@@ -78,6 +78,19 @@ func (f *CourtFile) SaveBundles(bundles []*policy.Bundle, endorsed func(hash str
 	return nil
 }
 
+// SaveRevocation saves the lists of revoked certificates, as in policy.Submission, by which the
+// certificate of who signs is judged. Without any it saves nothing.
+func (f *CourtFile) SaveRevocation(lists []string) error {
+	if len(lists) == 0 {
+		return nil
+	}
+	b, err := json.Marshal(lists)
+	if err != nil {
+		return err
+	}
+	return f.put(opening.FileRevocation, b)
+}
+
 // SaveExhibit saves what a post showed, which was compared: [exhibit.Reader].Save.
 func (f *CourtFile) SaveExhibit(x exhibit.Declared, content []byte) error {
 	return f.put(filepath.Join(opening.DirExhibits, exhibit.FileName(x)), content)

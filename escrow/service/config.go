@@ -114,6 +114,7 @@ type Config struct {
 	Issue    *issueConfig    `toml:"issue"`
 	Disclose *discloseConfig `toml:"disclose"`
 	Keep     *keepConfig     `toml:"keep"`
+	Mail     *mailConfig     `toml:"mail"` // nil: nobody is written to
 
 	*source // that it was read from
 }
@@ -229,6 +230,9 @@ func (c *Config) check() []error {
 		f.require("disclose.database_file", d.Database)
 		f.require("disclose.log_key_file", d.LogKey)
 		f.vault("disclose.vault", d.Vault)
+	}
+	if c.Mail != nil {
+		c.Mail.check(&f)
 	}
 	if c.RulesMaxAgeMinutes < 0 || c.RulesMaxAgeMinutes > 24*60 {
 		f.add("rules_max_age_minutes", errConfigRulesAge)

@@ -182,6 +182,11 @@ var (
 	reviewsPending  = describe("reviews_pending", "Enrolments that are held since before today (UTC) until reviewers decide.")
 	casesByState    = describe("cases", "Cases, by where they stand; an order to suspend that is in force is a suspension.", "state")
 
+	mailsWaiting     = describe("mails_waiting", "Duties to write to somebody that wait since an earlier hour, by the side that sends them.", "side")
+	mailsOldest      = describe("mails_oldest_age_seconds", "Since when the oldest of them waits, to the hour; 0 if none does.", "side")
+	mailsDamaged     = describe("mails_damaged", "Rows of the outbox that this process cannot read; their ids are in its log.")
+	remindersRefused = describe("reminders_refused", "Reminders of the last 60 days that the mail server refused for good.")
+
 	requestDuration = describe("request_duration_seconds", "How long requests took. Those by people, and by platforms for them, show from the next day (UTC) on. The sum is that of the buckets' bounds.", "route")
 	refusals        = describe("refusals_total", "Requests that were refused, by code. Those by people, and by platforms for them, show from the next day (UTC) on.", "code")
 	faults          = describe("faults_total", "Requests that failed on our side, by code, as of the last full minute.", "code")
@@ -305,6 +310,7 @@ func (s *Service) collectSides(to sink) {
 		to.gauge(witnessesNeeded, float64(quorum))
 		to.gauge(witnesses, float64(all))
 	}
+	to.gauge(mailsDamaged, float64(s.damagedMails()))
 	if s.Keeping != nil {
 		pool(sideKeep, s.Keeping.Store.Pool())
 	}

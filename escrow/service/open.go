@@ -78,6 +78,9 @@ func (c *Config) parts() []part {
 	if k := c.Keep; k != nil {
 		all = append(all, k.parts()...)
 	}
+	if m := c.Mail; m != nil {
+		all = append(all, part{"mail", []string{"authorities"}, m.open})
+	}
 	for n := range all {
 		all[n].open = c.place(all[n].open)
 	}

@@ -52,6 +52,7 @@ type Parts struct {
 	Issuing    *Issuing    // nil: this process does not issue
 	Disclosing *Disclosing // nil: this process does not disclose
 	Keeping    *Keeping    // nil: this process does not keep
+	Mail       *Mail       // nil: there is no mail server
 
 	config    *Config             // that they were made from, which is read again; nil: nothing is
 	level     *slog.LevelVar      // of Log; nil: it is fixed
@@ -134,6 +135,7 @@ type Service struct {
 	untold     counter // logout tokens that a platform did not take, since untoldDay began
 	untoldWhy  counter // likewise of events, with the reason that it gave
 	untoldDay  time.Time
+	post       postbag
 	changed    func(ctx context.Context, after int64) ([]postgres.Registered, error) // of the registry; see postgres.Issuing
 }
 
@@ -176,6 +178,7 @@ func New(ctx context.Context, p Parts) (*Service, error) {
 		s.countCalls(sideKeep, k.Keys)
 		s.keeper = k.Keeper(s.Now, s.logRotation)
 	}
+	s.wireMail()
 	if s.publisher != nil {
 		if err := s.refuseOlderLog(ctx); err != nil {
 			return nil, err
@@ -201,7 +204,7 @@ func (s *Service) wireIssuing(i *Issuing) (err error) {
 	s.live.issuing, err = person.Mount(s.web, person.Config{
 		Issuer:    issuer,
 		Providers: i.Providers, CookieKeys: i.CookieKeys, Rules: func() (*policy.Bundle, error) { return s.rules.InForce() },
-		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP, EmailDomain: i.EmailDomain,
+		TokenKeys: i.TokenKeys, Store: i.Store, HTTP: i.HTTP, EmailDomain: i.EmailDomain, Writes: s.Mail != nil,
 	})
 	if errors.Is(err, openid.ErrConfig) {
 		err = of("issue.token_keys", err)

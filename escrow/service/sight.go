@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/penname/penname/escrow/keep"
+	"github.com/penname/penname/escrow/mail"
 	"github.com/penname/penname/escrow/postgres"
 )
 
@@ -43,6 +44,7 @@ type sighting struct {
 	docket   *postgres.Docket
 	erasures *erasures
 	snapshot *snapshot
+	mails    map[string]mail.Waiting // by side
 }
 
 type answer struct {
@@ -62,7 +64,7 @@ func (s *Service) sight() sighting {
 	ctx, cancel := context.WithTimeout(context.Background(), readyTime)
 	defer cancel()
 	seen, parts := sighting{parts: map[string]answer{}}, s.parts()
-	asked := []func(context.Context) func(*sighting){s.seeCheckpoint, s.seeDocket, s.seeErasures, s.seeSnapshot}
+	asked := []func(context.Context) func(*sighting){s.seeCheckpoint, s.seeDocket, s.seeErasures, s.seeSnapshot, s.seeMails}
 	for name, ready := range parts {
 		seen.parts[name] = answer{took: sightEnd}
 		asked = append(asked, func(ctx context.Context) func(*sighting) {
@@ -157,6 +159,17 @@ func (seen sighting) collect(to sink, now time.Time) {
 	if e := seen.erasures; e != nil {
 		to.gauge(erasuresPending, float64(e.pending))
 		to.gauge(erasuresOverdue, float64(e.overdue))
+	}
+	for side, w := range seen.mails {
+		age := 0.0
+		if !w.Oldest.IsZero() {
+			age = now.Sub(w.Oldest).Seconds()
+		}
+		to.gauge(mailsWaiting, float64(w.Mails), side)
+		to.gauge(mailsOldest, age, side)
+		if side == sideDisclose {
+			to.gauge(remindersRefused, float64(w.Refused))
+		}
 	}
 	if k := seen.snapshot; k != nil {
 		to.gauge(snapshotFresh, flag(k.fresh))

@@ -140,6 +140,9 @@ func (seen sighting) pending() map[string]int64 {
 	if d := seen.docket; d != nil {
 		all["notices that are due"], all["enrolments that wait for reviewers"] = d.NoticesDue, d.Reviews
 	}
+	for side, w := range seen.mails {
+		all["mails of the side "+side+" that wait since an hour or longer"] = w.Mails
+	}
 	if e := seen.erasures; e != nil {
 		all["erasures that are asked for"] = e.pending
 	}

@@ -14,7 +14,7 @@ import (
 type words struct{ Heading, What, Do string }
 
 // forPeople are the areas of codes whose texts speak to the person at the page.
-var forPeople = map[string]bool{"session": true, "proofing_failed": true, "openid": true, "issue": true, "person": true, "persona": true}
+var forPeople = map[string]bool{"session": true, "proofing_failed": true, "openid": true, "issue": true, "person": true, "persona": true, "contact": true}
 
 const (
 	askOperator = "If it stays so, write to the operator of this service and give them the code below."

@@ -30,7 +30,7 @@ type CaseFile struct {
 	Deadlines []Deadline    `json:"deadlines,omitempty"`
 
 	// What custodians said beside their decisions, with the court's answers, and the absences
-	// of custodians that are not over, signed: see VerifyRemark.
+	// of custodians that are not over, signed: see VerifyStatement.
 	Said     []Said   `json:"said,omitempty"`
 	Absences []string `json:"absences,omitempty"`
 }

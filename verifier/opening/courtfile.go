@@ -27,7 +27,10 @@ const (
 	FileDelivery = "delivery.json"   // a [Delivery]
 	FileRevealed = "opened.json"     // a [Revealed]
 	DirExhibits  = "exhibits"        // what posts showed, each under its SHA-256
-	dirBundles   = "bundles"         // the rules from the first on, each with its endorsements
+	// FileRevocation holds the lists of revoked certificates, as in policy.Submission, by which
+	// the certificate of who signs is judged. Their own signatures prove them.
+	FileRevocation = "revocation.json"
+	dirBundles     = "bundles" // the rules from the first on, each with its endorsements
 )
 
 // What it comes to:
@@ -153,26 +156,34 @@ func (f *courtFile) readRules() error {
 	}
 }
 
+// revocation are the lists of revoked certificates; none: who signed had no certificate.
+func (f *courtFile) revocation() (lists []string, err error) {
+	if err := f.readJSON(FileRevocation, &lists); err != nil && !errors.Is(err, ErrFileMissing) {
+		return nil, err
+	}
+	return lists, nil
+}
+
 // restate makes the certificate of what is in the folder, unsigned and undated.
-func (f *courtFile) restate() (*Opening, Statement, error) {
+func (f *courtFile) restate() (*Opening, CourtCertificate, error) {
 	if err := f.readJSON(FileDelivery, &f.delivery); err != nil {
-		return nil, Statement{}, err
+		return nil, CourtCertificate{}, err
 	}
 	hash, err := CaseBundle(f.delivery)
 	if err != nil {
-		return nil, Statement{}, err
+		return nil, CourtCertificate{}, err
 	}
 	i := slices.IndexFunc(f.bundles, func(b *policy.Bundle) bool { return b.Hash() == hash })
 	if i < 0 {
-		return nil, Statement{}, ErrOtherRules.Because(errors.New(hash))
+		return nil, CourtCertificate{}, ErrOtherRules.Because(errors.New(hash))
 	}
 	f.since = f.bundles[i:]
 	o, err := Verify(f.delivery, f.since...)
 	if err != nil {
-		return nil, Statement{}, err
+		return nil, CourtCertificate{}, err
 	}
 	if err := f.readJSON(FileRevealed, &f.revealed); err != nil {
-		return o, Statement{}, err
+		return o, CourtCertificate{}, err
 	}
 	s, err := o.state(f.revealed, func(x CertifiedExhibit) []byte {
 		content, err := f.read(f.exhibits[x.SHA256])
@@ -201,10 +212,14 @@ func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time, inForce ...*polic
 	if err != nil {
 		return nil, err
 	}
+	revocation, err := f.revocation()
+	if err != nil {
+		return nil, err
+	}
 	s.Made = at.UTC().Truncate(time.Second)
 	signed := ""
 	if key != nil {
-		if s, signed, err = s.sign(*key, append(slices.Clip(inForce), f.bundles[len(f.bundles)-1])...); err != nil {
+		if s, signed, err = s.sign(*key, revocation, append(slices.Clip(inForce), f.bundles[len(f.bundles)-1])...); err != nil {
 			return nil, err
 		}
 	}
@@ -213,10 +228,10 @@ func Certify(folder fs.FS, key *jose.JSONWebKey, at time.Time, inForce ...*polic
 
 // CourtCheck is what a check of a court file found.
 type CourtCheck struct {
-	Holds     bool        `json:"holds"` // every step
-	Steps     []CourtStep `json:"steps"`
-	Unknown   []string    `json:"cannot_be_known"`
-	Statement *Statement  `json:"certificate,omitempty"` // as it is in the folder, believed or not
+	Holds       bool              `json:"holds"` // every step
+	Steps       []CourtStep       `json:"steps"`
+	Unknown     []string          `json:"cannot_be_known"`
+	Certificate *CourtCertificate `json:"certificate,omitempty"` // as it is in the folder, believed or not
 
 	refused error // of the first step that does not hold
 }
@@ -256,7 +271,7 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	f, c := &courtFile{FS: folder}, &CourtCheck{Unknown: slices.Clone(unknown)}
 	defer func() { c.Holds = c.refused == nil }()
 	said, signed, err := f.statement()
-	c.Statement = said
+	c.Certificate = said
 	if !c.step(err, "the folder has a certificate") {
 		return c
 	}
@@ -271,7 +286,11 @@ func CheckCourtFile(folder fs.FS, trusted ...*policy.Bundle) *CourtCheck {
 	c.anchor(f.bundles, trusted)
 	if signed == "" {
 		c.step(nil, "nobody signed the certificate: what it says was made again of the package, and that it was this requester who made it is not proven")
-	} else if _, err := verifyStatement(signed, f.bundles...); true {
+	} else {
+		revocation, err := f.revocation()
+		if err == nil {
+			_, err = verifyCertificate(signed, revocation, f.bundles...)
+		}
 		c.step(err, "the certificate is signed by %s, with a key that the rules name for it on the day that it gives", said.CourtName)
 	}
 	o, want, err := f.restate()
@@ -303,21 +322,21 @@ var unknown = []string{
 }
 
 // statement reads the certificate, signed if there is a signed one, and verifies nothing.
-func (f *courtFile) statement() (s *Statement, signed string, err error) {
+func (f *courtFile) statement() (s *CourtCertificate, signed string, err error) {
 	raw, err := f.read(signedFile)
 	switch {
 	case err == nil:
 		signed = strings.TrimSpace(string(raw))
-		document, err := statementFormat.Open(signed)
+		document, err := certificateFormat.Open(signed)
 		if err != nil {
 			return nil, "", err
 		}
-		s, err = readStatement(document.Payload)
+		s, err = readCertificate(document.Payload)
 		return s, signed, err
 	case !errors.Is(err, ErrFileMissing):
 		return nil, "", err
 	}
-	s = new(Statement)
+	s = new(CourtCertificate)
 	if err := f.readJSON(statementFile, s); err != nil {
 		return nil, "", err
 	}
@@ -328,7 +347,7 @@ func (f *courtFile) statement() (s *Statement, signed string, err error) {
 }
 
 // files holds what the certificate was made of against the digests in it.
-func (c *CourtCheck) files(f *courtFile, said *Statement) {
+func (c *CourtCheck) files(f *courtFile, said *CourtCertificate) {
 	whole := true
 	for _, name := range slices.Sorted(maps.Keys(said.Files)) {
 		is, there := f.digests[name]
@@ -389,7 +408,7 @@ func (c *CourtCheck) lawful(o *Opening, approvals int) {
 }
 
 // derived holds what people read against the certificate.
-func (c *CourtCheck) derived(f *courtFile, s Statement, signed string) {
+func (c *CourtCheck) derived(f *courtFile, s CourtCertificate, signed string) {
 	files, err := s.derived(signed)
 	if err != nil {
 		c.step(err, "the page, the table and the sheets can be made again")

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/penname/penname/verifier/document"
 )
@@ -20,21 +21,42 @@ import (
 var pageText string
 
 var pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{
-	"short": func(s string, n int) string {
-		return shorten(strings.Join(strings.Fields(document.Visible(s)), " "), n)
-	},
-	"join": func(all []string) string { return strings.Join(all, ", ") },
-	"more": func(n, shown int) int { return n - shown },
-	"day":  func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
-	"time": func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
+	"short": short,
+	"join":  func(all []string) string { return strings.Join(all, ", ") },
+	"more":  func(n, shown int) int { return n - shown },
+	"day":   func(t time.Time) string { return t.UTC().Format(time.DateOnly) },
+	"time":  func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 UTC") },
 }).Parse(pageText))
 
-// shownPosts is how many posts of one person are on the page: what it says of each is bounded
-// too, so that a person has one page of A4.
-const shownPosts = 2
+// How much of one person is on the page: what it says of each is bounded too, by [short], so
+// that a person has one page of A4.
+const (
+	shownPosts  = 2
+	shownFields = 6
+)
+
+// short is the beginning of a text on one line, as wide as n small letters at most.
+func short(s string, n int) string {
+	s = strings.Join(strings.Fields(document.Visible(s)), " ")
+	wide := 0.0
+	for i, r := range s {
+		switch {
+		case r >= 0x1100 || strings.ContainsRune("WMwm@%", r):
+			wide += 2
+		case unicode.IsUpper(r) || r > unicode.MaxASCII:
+			wide += 1.4
+		default:
+			wide++
+		}
+		if wide > float64(n) {
+			return s[:i] + "…"
+		}
+	}
+	return s
+}
 
 type page struct {
-	Statement
+	CourtCertificate
 	People     []pagePerson
 	RuleTitles string
 	Known      []string
@@ -55,8 +77,8 @@ type pagePost struct{ At, URL, Text, Proof, Evidence, Exhibits string }
 
 // page renders the certificate of those persons, as a page without scripts that needs nothing
 // else and prints to one A4 sheet for each.
-func (s Statement) page(persons ...Person) ([]byte, error) {
-	view := page{Statement: s}
+func (s CourtCertificate) page(persons ...Person) ([]byte, error) {
+	view := page{CourtCertificate: s}
 	var titles []string
 	for _, r := range s.Rules {
 		titles = append(titles, r.Title)
@@ -68,7 +90,9 @@ func (s Statement) page(persons ...Person) ([]byte, error) {
 	for _, said := range s.Proofs.BadShares {
 		view.Known = append(view.Known, "Signed for a wrong share, says the requester: "+said)
 	}
-	view.Known = view.Known[:min(len(view.Known), 2)]
+	if n := len(view.Known); n > 1 {
+		view.Known = []string{fmt.Sprintf("%d warnings, in certificate.json, of which the first: %s", n, view.Known[0])}
+	}
 	for _, p := range persons {
 		view.People = append(view.People, s.pagePerson(p))
 	}
@@ -77,7 +101,7 @@ func (s Statement) page(persons ...Person) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-func (s Statement) pagePerson(p Person) pagePerson {
+func (s CourtCertificate) pagePerson(p Person) pagePerson {
 	v := pagePerson{Person: p, Who: s.names(p.Custodians), DecidedAt: p.Authorised, ReleasedAt: p.Released, PackageHash: p.Package}
 	if p.Package == "" { // of before targets were decided one by one, or not released
 		v.DecidedAt, v.ReleasedAt, v.PackageHash = s.Proofs.Authorised, s.Proofs.Released, s.Proofs.Package
@@ -85,7 +109,8 @@ func (s Statement) pagePerson(p Person) pagePerson {
 			v.Who = s.names(s.Proofs.Custodians)
 		}
 	}
-	for _, name := range p.fields() {
+	names := p.fields()
+	for _, name := range names[:min(len(names), shownFields)] {
 		v.Fields = append(v.Fields, pageField{name, p.Identity[name]})
 	}
 	for i, post := range p.Posts[:min(len(p.Posts), shownPosts)] {
@@ -123,7 +148,7 @@ func (p CertifiedPost) proof() string {
 }
 
 // results is a table for spreadsheets (RFC 4180): a row for each target.
-func (s Statement) results() ([]byte, error) {
+func (s CourtCertificate) results() ([]byte, error) {
 	var b bytes.Buffer
 	w := csv.NewWriter(&b)
 	w.UseCRLF = true
@@ -180,7 +205,7 @@ func firstOf(s string) string {
 // derived are the files of the folder that say again what the certificate says, by name: the
 // page, the table, and a sheet for each suspect who was opened. signed is the certificate with
 // its signature, "" without.
-func (s Statement) derived(signed string) (map[string][]byte, error) {
+func (s CourtCertificate) derived(signed string) (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	canonical, err := s.marshal()
 	if err != nil {

@@ -97,7 +97,9 @@ func (a *auditor) addRecorded(l Leaf) {
 	a.stats.Jurisdictions[l.Jurisdiction]++
 	a.stats.Offences[l.OffenceClass]++
 	a.stats.Warrants[l.WarrantKind]++
-	a.stats.Targets += int64(l.Targets)
+	if c.kind.As == "" { // else they were counted when they were ordered
+		a.stats.Targets += int64(l.Targets)
+	}
 	if l.Case != nil {
 		if earlier := a.cases[*l.Case]; earlier != nil {
 			a.annual.touch(earlier)

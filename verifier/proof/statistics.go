@@ -16,7 +16,7 @@ type Statistics struct {
 	Jurisdictions map[string]int64 `json:"jurisdictions"`   // of recorded warrants
 	Offences      map[string]int64 `json:"offence_classes"` // of recorded warrants
 	Warrants      map[string]int64 `json:"warrant_kinds"`   // of recorded warrants
-	Targets       int64            `json:"targets"`         // pseudonyms named in recorded warrants
+	Targets       int64            `json:"targets"`         // pseudonyms named in recorded warrants, once where an order is delivered again
 	Open          int64            `json:"open"`            // cases that may be opened and are neither released, withdrawn nor expired
 	Expired       int64            `json:"expired"`         // cases whose warrant ran out before anything was released
 	Unnoticed     int64            `json:"unnoticed"`       // released cases whose persons were not told yet

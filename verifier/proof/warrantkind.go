@@ -17,6 +17,7 @@ const (
 	Suspension    = "suspension"   // suspends pen names on a platform; opens nothing
 	Ruling        = "ruling"       // answers what was asked or objected about an earlier warrant
 	Link          = "link"         // names all pen names of one person to the requester; opens nothing else
+	Redelivery    = "redelivery"   // opens again what a production ordered, for another key of its requester
 )
 
 // WarrantKind is what the log and its auditors must know of a kind of warrant.
@@ -30,6 +31,7 @@ type WarrantKind struct {
 	Stops   bool   // ends that case, or can
 	Part    bool   // may be about some targets of that case; names none of its own
 	Holds   bool   // keeps records until a day that its leaf says
+	As      string // it repeats an order of that kind: the rules judge it so, and its targets are counted there alone
 	Timed   bool   // counts by a clock of hours: its leaves are dated to the second
 }
 
@@ -53,6 +55,7 @@ var warrantKinds = []WarrantKind{
 	{Name: Ruling, Earlier: true, Stops: true, Part: true},
 	{Name: Suspension, Decided: true, Targets: true},
 	{Name: Link, Decided: true, Targets: true},
+	{Name: Redelivery, Decided: true, Opens: true, Targets: true, As: Production},
 }
 
 // WarrantKindOf returns the kind of that name, or the zero WarrantKind, which

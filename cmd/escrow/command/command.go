@@ -56,8 +56,9 @@ func System() Env {
 // program is one run: its surroundings and what the global flags say.
 type program struct {
 	Env
-	json   bool   // set when a command runs
-	server string // address of the registrar
+	json   bool            // set when a command runs
+	ctx    context.Context // its end interrupts questions; set when a command runs
+	server string          // address of the registrar
 	caFile string
 	roots  *x509.CertPool // of the certificates of servers; nil: those of this machine
 }
@@ -86,7 +87,7 @@ func newRoot(p *program) *cobra.Command {
 			"usage; 130 interrupted.",
 		Example: "  escrow log audit --bundle bundle.json --server https://penname.example",
 		PersistentPreRunE: func(c *cobra.Command, _ []string) (err error) {
-			p.json = shell.AsJSON(c)
+			p.json, p.ctx = shell.AsJSON(c), c.Context()
 			if p.roots, err = registrar.Authorities(p.caFile); p.roots != nil {
 				p.HTTP = registrar.NewHTTP(p.roots)
 			}

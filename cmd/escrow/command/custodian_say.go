@@ -27,7 +27,7 @@ func (s seat) say(ctx context.Context, h *home, id, kind, text string) (digest s
 	if err != nil {
 		return "", err
 	}
-	return opening.RemarkDigest(signed), s.client.State(ctx, s.Key(), signed)
+	return opening.StatementDigest(signed), s.client.State(ctx, s.Key(), signed)
 }
 
 func custodianAsk(h *home) *cobra.Command {
@@ -96,7 +96,7 @@ func custodianAway(h *home) *cobra.Command {
 			if err := c.client.State(ctx, c.Key(), signed); err != nil {
 				return err
 			}
-			return h.print(map[string]string{"from": from, "until": until, "digest": opening.RemarkDigest(signed)},
+			return h.print(map[string]string{"from": from, "until": until, "digest": opening.StatementDigest(signed)},
 				fmt.Sprintf("announced: away from %s, back on %s. Courts, custodians and the operator see it; you may answer all the same.", from, until))
 		})
 	c.Flags().StringVar(&from, "from", "", "first day away, YYYY-MM-DD (UTC)")

@@ -42,5 +42,5 @@ func key(p *program) *cobra.Command {
 			return p.print(json.RawMessage(public), fmt.Sprintf("%s: secret, keep it\npublic part, for the bundle:\n%s", filepath.Base(args[0]), public))
 		})
 	c.Flags().StringVar(&alg, "algorithm", alg, "EdDSA, ES256, or RS256, which is for ID tokens only")
-	return group("key", "Make signing keys", c)
+	return group("key", "Make signing keys, and show what is registered of a certificate", c, keyCertificate(p))
 }

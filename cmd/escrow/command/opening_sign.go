@@ -7,20 +7,29 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/escrow/requester"
-	"github.com/penname/penname/escrow/secretfile"
 )
 
 func openingSign(p *program) *cobra.Command {
-	var key, bundle string
+	var by signer
+	var bundle string
+	var revocation []string
 	c := leaf("sign FOLDER", "Sign the certificate in the folder of an opening as the court that ordered it, once it is checked",
-		"escrow opening sign court-file --key court.jwk --bundle bundle.json", cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-			if err := require([2]string{"key", key}, [2]string{"bundle", bundle}); err != nil {
+		"escrow opening sign court-file --key court.jwk --bundle bundle.json", cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if err := by.needed("key"); err != nil {
 				return err
 			}
-			k, err := secretfile.ReadKey(key)
+			if err := require([2]string{"bundle", bundle}); err != nil {
+				return err
+			}
+			lists, err := p.revocationLists(revocation)
 			if err != nil {
 				return err
 			}
+			k, done, err := by.open(ctx, p)
+			if err != nil {
+				return err
+			}
+			defer done()
 			b, err := p.readBundle(bundle)
 			if err != nil {
 				return err
@@ -31,6 +40,9 @@ func openingSign(p *program) *cobra.Command {
 				fmt.Fprint(p.Stderr, found.String())
 				return err
 			}
+			if err := file.SaveRevocation(lists); err != nil {
+				return err
+			}
 			if err := file.Certify(&k, p.Now(), b); err != nil {
 				return err
 			}
@@ -38,7 +50,8 @@ func openingSign(p *program) *cobra.Command {
 		})
 	c.Long = "Checks the folder as escrow opening check does, and signs what it proves. The certificate, the page, the\n" +
 		"table and the sheets are made anew. Where the police opens and the court signs, the court does this."
-	c.Flags().StringVar(&key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
+	by.add(c, "key", "the court's secret signing key")
+	addRevocation(c, &revocation)
 	c.Flags().StringVar(&bundle, "bundle", "", "bundle of rules that you trust: one in the folder, or the one after them")
 	return c
 }

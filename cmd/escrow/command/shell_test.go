@@ -45,7 +45,7 @@ func TestExitCodes(t *testing.T) {
 	}{
 		{"nosuch", 2, `there is no command "escrow nosuch"`},
 		{"warant", 2, "did you mean escrow warrant?"},
-		{"warrant nosuch", 2, "escrow warrant --help explains annul, answer, deleted, extend, file, keygen, open, rule, secrecy, sign, status"},
+		{"warrant nosuch", 2, "escrow warrant --help explains annul, answer, check, deleted, extend, file, keygen, new, open, rule, secrecy, sign, status"},
 		{"warrant", 2, "say which: escrow warrant --help explains"},
 		{"custodian nosuch", 2, `there is no command "escrow custodian nosuch"`},
 		{"custodian witness nosuch", 2, `there is no command "escrow custodian witness nosuch"`},
@@ -278,9 +278,9 @@ func TestExampleDraftIsSigned(t *testing.T) {
 		t.Errorf("%d %s%s", r.code, r.out, r.errs)
 	}
 	for _, c := range []struct{ old, new, says string }{
-		{`"kind"`, `"knid"`, "(at /knid, byte 4"},
-		{`"2027-01-21T00:00:00Z"`, `"21 January"`, "(at /secrecy/ends, byte "},
-		{`"fields": ["name"]`, `"fields": "name"`, "(at /fields, byte "},
+		{`"kind"`, `"knid"`, "(line 2, character 11, knid)"},
+		{`"2027-01-21T00:00:00Z"`, `"21 January"`, ", secrecy.ends)"},
+		{`"fields": ["name"]`, `"fields": "name"`, "(line 12, character 13, fields)"},
 		{`},`, `}`, "(at byte "},
 		{`"authority": "county-court"`, `"authority": ""`, "(bad id or authority)"},
 	} {

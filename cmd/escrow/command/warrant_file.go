@@ -64,12 +64,12 @@ func withExhibits(ctx context.Context, r *registrar.Client, st registrar.CaseSta
 }
 
 func warrantFile(p *program) *cobra.Command {
-	var evidence, countersigned []string
+	var evidence, countersigned, revocation []string
 	var folder string
 	c := leaf("file WARRANT", "File a signed warrant of any kind with the registrar",
 		"escrow warrant file warrant.jws --evidence threats.jws --exhibits threats --server https://penname.example",
 		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
-			s, err := p.submission(args[0], evidence, countersigned)
+			s, err := p.submission(args[0], evidence, countersigned, revocation)
 			if err != nil {
 				return err
 			}
@@ -77,7 +77,7 @@ func warrantFile(p *program) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			e, err := p.exhibits(ctx, r, s, folder)
+			e, err := p.exhibits(ctx, r, s, beside(folder, evidence))
 			if err != nil {
 				return err
 			}
@@ -113,14 +113,16 @@ func warrantFile(p *program) *cobra.Command {
 			}
 			return p.print(st, text)
 		})
-	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line; can be given again")
+	c.Flags().StringArrayVar(&evidence, "evidence", nil, "file with evidence bundles, one a line, or a folder with such files (*.jws); can be given again")
 	c.Flags().StringArrayVar(&countersigned, "countersigned", nil, "file that escrow warrant validate signed for another authority about this warrant; can be given again")
-	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name; they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
+	addRevocation(c, &revocation)
+	c.Flags().StringVar(&folder, "exhibits", "", "folder with what the posts showed: the platform's files, by any name (default: that of --evidence, if it is one); they are sent encrypted to the custodians and the requester, and what is sent already is not sent again")
 	return c
 }
 
-// submission reads a warrant, its evidence and its countersignatures.
-func (p *program) submission(warrant string, evidence, countersigned []string) (s policy.Submission, err error) {
+// submission reads a warrant, its evidence, its countersignatures and the lists of revoked
+// certificates.
+func (p *program) submission(warrant string, evidence, countersigned, revocation []string) (s policy.Submission, err error) {
 	b, err := p.readFile(warrant)
 	if err != nil {
 		return s, err
@@ -133,22 +135,32 @@ func (p *program) submission(warrant string, evidence, countersigned []string) (
 		}
 		s.Countersigned = append(s.Countersigned, strings.TrimSpace(string(b)))
 	}
-	for _, name := range evidence {
-		e, err := p.readFile(name)
-		if err != nil {
-			return s, err
-		}
-		for n, line := range strings.Split(string(e), "\n") {
-			if line = strings.TrimSpace(line); line == "" {
-				continue
-			}
-			if strings.Count(line, ".") != 2 || strings.ContainsAny(line, " \t") {
-				return s, shell.InFile(name, n+1, errEvidenceLine)
-			}
-			s.Evidence = append(s.Evidence, line)
-		}
+	if s.Revocation, err = p.revocationLists(revocation); err != nil {
+		return s, err
 	}
-	return s, nil
+	s.Evidence, err = p.evidence(evidence)
+	return s, err
+}
+
+// addRevocation adds the flag of lists of revoked certificates.
+func addRevocation(c *cobra.Command, files *[]string) {
+	c.Flags().StringArrayVar(files, "revocation", nil, "where a certificate signs: list of revoked certificates (CRL) of who issued it, PEM or DER; one more for each authority between it and the registered one; can be given again")
+}
+
+// revocationLists reads files of lists of revoked certificates.
+func (p *program) revocationLists(names []string) (lists []string, err error) {
+	for _, name := range names {
+		b, err := p.readFile(name)
+		if err != nil {
+			return nil, err
+		}
+		l, err := policy.ParseRevocationList(b)
+		if err != nil {
+			return nil, shell.InFile(name, 0, err)
+		}
+		lists = append(lists, l)
+	}
+	return lists, nil
 }
 
 // exhibits are what is to be sent with a warrant.

@@ -6,7 +6,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/penname/penname/cmd/shell"
-	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 )
 
@@ -32,7 +31,10 @@ func (f *followUp) some(c *cobra.Command) {
 // run drafts a warrant of that kind about the one in a file, lets complete add what no other
 // kind has, and signs it.
 func (f *followUp) run(p *program, kind, file string, complete func(w *policy.Warrant)) error {
-	if err := require([2]string{"key", f.key}, [2]string{"grounds", f.grounds}); err != nil {
+	if err := f.needed("key"); err != nil {
+		return err
+	}
+	if err := require([2]string{"grounds", f.grounds}); err != nil {
 		return err
 	}
 	if f.other {
@@ -45,10 +47,11 @@ func (f *followUp) run(p *program, kind, file string, complete func(w *policy.Wa
 			return shell.UsageError("--target takes PENNAME@PLATFORM, both as the earlier warrant names them")
 		}
 	}
-	k, err := secretfile.ReadKey(f.key)
+	k, done, err := f.open(p.ctx, p)
 	if err != nil {
 		return err
 	}
+	defer done()
 	raw, err := p.readFile(file)
 	if err != nil {
 		return err

@@ -25,7 +25,9 @@ import (
 type openFlags struct {
 	key, bundle  string
 	save, folder string // the delivery and the exhibits alone
-	out, sign    string
+	out          string
+	sign         signer
+	revocation   []string
 }
 
 func warrantOpen(p *program) *cobra.Command {
@@ -44,7 +46,8 @@ func warrantOpen(p *program) *cobra.Command {
 	c.Flags().StringVar(&f.folder, "exhibits-to", "", "folder to save what was published in, which is made if there is none; without it and --out that is compared and not kept")
 	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that you trust, in force now or on the day of the case: the public log leads from it to the others")
 	c.Flags().StringVar(&f.out, "out", "", "folder for the court file, new or empty, mode 0700")
-	c.Flags().StringVar(&f.sign, "sign", "", "file with the secret signing key of the court that ordered (JWK, mode 0600), to sign the certificate in --out with")
+	f.sign.add(c, "sign", "the secret signing key of the court that ordered, to sign the certificate in --out with")
+	addRevocation(c, &f.revocation)
 	return c
 }
 
@@ -53,7 +56,7 @@ func (f *openFlags) run(ctx context.Context, p *program, id string) error {
 		return err
 	}
 	switch {
-	case f.sign != "" && f.out == "":
+	case f.sign.given() && f.out == "":
 		return shell.UsageError("--sign signs the certificate in the folder of --out, which is needed too")
 	case f.out != "" && f.save+f.folder != "":
 		return shell.UsageError("--out keeps the delivery and what was published: leave out --save and --exhibits-to")
@@ -62,13 +65,21 @@ func (f *openFlags) run(ctx context.Context, p *program, id string) error {
 	if err != nil {
 		return err
 	}
-	var signer *jose.JSONWebKey
-	if f.sign != "" {
-		k, err := secretfile.ReadKey(f.sign)
+	lists, err := p.revocationLists(f.revocation)
+	if err != nil {
+		return err
+	}
+	var by *jose.JSONWebKey
+	if f.sign.given() {
+		if err := f.sign.needed("sign"); err != nil {
+			return err
+		}
+		k, done, err := f.sign.open(ctx, p)
 		if err != nil {
 			return err
 		}
-		signer = &k
+		defer done()
+		by = &k
 	}
 	b, err := p.readBundle(f.bundle)
 	if err != nil {
@@ -98,7 +109,10 @@ func (f *openFlags) run(ctx context.Context, p *program, id string) error {
 	}
 	text := o.String()
 	if file != nil {
-		if err := file.Finish(o.Revealed, signer, p.Now()); err != nil {
+		if err := file.SaveRevocation(lists); err != nil {
+			return err
+		}
+		if err := file.Finish(o.Revealed, by, p.Now()); err != nil {
 			return err
 		}
 		text += "court file\n  " + f.out + ": certificate.html, results.csv and all that proves them; check it with escrow opening check " + f.out + "\n"

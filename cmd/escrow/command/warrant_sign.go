@@ -14,7 +14,6 @@ import (
 
 	"github.com/penname/penname/cmd/shell"
 	"github.com/penname/penname/escrow/registrar"
-	"github.com/penname/penname/escrow/secretfile"
 	"github.com/penname/penname/policy"
 	"github.com/penname/penname/verifier/document"
 )
@@ -49,12 +48,14 @@ func noSecrecy(b *policy.Bundle) string {
 
 // signFlags are what signing a warrant takes.
 type signFlags struct {
-	key, bundle string
-	out         shell.Out
+	signer
+	bundle string
+	draft  []byte // the text of it, for places in it to be named; nil: a program made it
+	out    shell.Out
 }
 
 func (f *signFlags) add(c *cobra.Command) {
-	c.Flags().StringVar(&f.key, "key", "", "file with the court's secret signing key (JWK, mode 0600)")
+	f.signer.add(c, "key", "the court's secret signing key")
 	c.Flags().StringVar(&f.bundle, "bundle", "", "bundle of rules that the warrant is made under; fills in its hash, and what it would refuse is not signed")
 	f.out.Flags(c, "", "file to write the signed warrant to, instead of printing it")
 }
@@ -74,8 +75,9 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 	rand.Read(id[:])
 	w.Complete(b, id, p.Now())
 	if b != nil { // what filing will refuse is not signed
-		if d := policy.BeforeSigning(*w, earlier, k, b, p.Now()); d.Refusal != nil {
-			said := shell.ProblemOf(d.Refusal)
+		c := b.Check(*w, policy.Given{Key: &k, Earlier: earlier}, p.Now())
+		if d := c.Decision(len(w.Targets)); d.Refusal != nil {
+			said := faulty(f.draft, c.Faults)
 			said.Rules, said.Grounds = d.Rules, registrar.GroundsOf(d)
 			return said
 		}
@@ -102,6 +104,16 @@ func (f *signFlags) sign(p *program, k jose.JSONWebKey, b *policy.Bundle, w *pol
 			f.out.File, document.Printable(w.FileNumber), w.Expiry.UTC().Format(time.DateOnly), f.next(b, w, earlier))
 	}
 	return p.print(said, text)
+}
+
+// faulty is the first of the faults, with all of them and where they are in a text; nil: in none.
+func faulty(text []byte, faults []policy.Fault) *registrar.Problem {
+	if text != nil {
+		policy.Locate(text, faults)
+	}
+	said := shell.ProblemOf(faults[0].Error)
+	said.Faults = registrar.FaultsOf(faults)
+	return said
 }
 
 // next says what is done with a signed warrant. A validation of anything but an emergency is no
@@ -137,23 +149,29 @@ func warrantSign(p *program) *cobra.Command {
 	var f signFlags
 	var earlier string
 	c := leaf("sign DRAFT", "Sign a warrant of any kind: the draft is JSON, - is standard input",
-		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws",
-		cobra.ExactArgs(1), func(_ context.Context, args []string) error {
-			if err := require([2]string{"key", f.key}); err != nil {
+		"escrow warrant sign draft.json --key court.jwk --bundle bundle.json --out warrant.jws\n"+
+			"  escrow warrant sign draft.json --key court.pem --certificate chain.pem --bundle bundle.json --out warrant.jws",
+		cobra.ExactArgs(1), func(ctx context.Context, args []string) error {
+			if err := f.needed("key"); err != nil {
 				return err
 			}
-			k, err := secretfile.ReadKey(f.key)
+			k, done, err := f.open(ctx, p)
 			if err != nil {
 				return err
 			}
+			defer done()
 			draft, err := p.readFile(args[0])
 			if err != nil {
 				return err
 			}
-			w, err := policy.ParseDraft(draft)
-			if err != nil {
-				return shell.InFile(args[0], 0, err)
+			w, faults := policy.ReadDraft(draft)
+			if len(faults) > 0 {
+				first := shell.InFile(args[0], 0, faults[0].Error)
+				said := faulty(nil, faults)
+				said.Cause = shell.ProblemOf(first).Cause
+				return said
 			}
+			f.draft = draft
 			b, err := f.rules(p)
 			if err != nil {
 				return err

@@ -193,10 +193,10 @@ func (m *Memory) filed(authority, requester, today string, before int64) (f poli
 		if o.Authority == authority && l.Day == today && kind.Clock != policy.ClockNone {
 			f.Today++
 		}
-		if o.Authority == authority && kind.Decided {
+		if o.Authority == authority && kind.Decided && kind.As == "" {
 			f.Authority30 += len(o.Targets)
 		}
-		if o.Requester == requester && requester != "" && kind.Decided {
+		if o.Requester == requester && requester != "" && kind.Decided && kind.As == "" {
 			f.Requester30 += len(o.Targets)
 		}
 	}

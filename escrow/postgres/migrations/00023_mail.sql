@@ -21,7 +21,7 @@ CREATE TABLE mails (
   target  int   CHECK (target >= 0),          -- its place in the warrant
   party   text  COLLATE "C" CHECK (octet_length(party) BETWEEN 1 AND 300), -- of a reminder: whom of the bundle
   leaf    bigint,                             -- up to which they are reminded
-  hidden  bytea NOT NULL CHECK (octet_length(hidden) = 284),
+  hidden  bytea NOT NULL CHECK (octet_length(hidden) = 412),
   day     date  NOT NULL CHECK (isfinite(day)),
   since   timestamptz CHECK (isfinite(since)), -- to the hour: what waits
   due     timestamptz CHECK (isfinite(due)),   -- when it is tried next
@@ -41,6 +41,10 @@ CREATE TRIGGER no_truncate BEFORE TRUNCATE ON mails EXECUTE FUNCTION never();
 -- does about their address leaves no row.
 CREATE TRIGGER no_delete BEFORE DELETE ON mails FOR EACH ROW WHEN (OLD.case_id IS NOT NULL OR OLD.party IS NOT NULL AND OLD.done IS NULL) EXECUTE FUNCTION never();
 CREATE TRIGGER no_change BEFORE UPDATE ON mails FOR EACH ROW WHEN (OLD.done IS NOT NULL AND OLD.* IS DISTINCT FROM NEW.*) EXECUTE FUNCTION never();
+
+-- Until when custodians have to answer: they are reminded before. NULL: of cases of before,
+-- and where no answer is waited for.
+ALTER TABLE cases ADD COLUMN answer_by timestamptz CHECK (isfinite(answer_by));
 
 -- They are put into order like the rest (see 00001).
 -- +goose StatementBegin

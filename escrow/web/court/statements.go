@@ -30,7 +30,7 @@ func (s *side) said(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	id := r.PathValue(registrar.ParamCase)
-	said, away, err := s.Registrar.Inquire(r.Context(), id, in.Inquiry, in.Revocation)
+	said, away, err := s.Registrar.Inquire(r.Context(), id, in.Inquiry)
 	if err != nil {
 		return err
 	}

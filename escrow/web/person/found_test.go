@@ -57,7 +57,7 @@ func (b *browser) shows(method, address string, form url.Values, status int, tex
 func (b *browser) signedOut(what string) {
 	b.t.Helper()
 	for _, origin := range []string{b.origin, b.replica} {
-		for _, page := range []string{"GET /me", "GET /me/delete", "POST /me/delete", "POST /me/stay", "POST /me/sign-out-everywhere", "POST /me/sign-out-device"} {
+		for _, page := range []string{"GET /me", "GET /me/delete", "POST /me/delete", "POST /me/stay", "POST /me/sign-out-everywhere", "POST /me/sign-out-device", "GET /me/address", "POST /me/address", "POST /me/address/confirm", "POST /me/address/remove"} {
 			method, path, _ := strings.Cut(page, " ")
 			var form url.Values
 			if method == "POST" {

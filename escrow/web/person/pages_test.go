@@ -78,7 +78,11 @@ func everyPage(t *testing.T, providers ...Provider) map[string]string {
 		"refused.html suspended": registrar.Problem{Title: issue.ErrSuspended.Mend, Code: issue.ErrSuspended.Code},
 		"consent.html claims":    consentPage{Leaving: leaving{Stay: "/authorize/x"}, Platform: "Town Square", SignedIn: true, Claims: &claimsPage{Rare: true, Before: true, Least: issue.Shared, Asked: []askedClaim{{Name: "age_over_16", Value: "true"}, {Name: "country"}, {Name: "profession", Value: "teacher", May: true}}}},
 		"consent.html claimed":   consentPage{Platform: "Town Square", SignedIn: true, Claimed: true},
-		"refused.html platform":  registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
+		"address.html":           addressPage{Writes: true, Leaving: leaving{Stay: "/me/stay"}}, "address.html no mail": addressPage{Confirmed: "jo@example.org"},
+		"address.html waits":   addressPage{Writes: true, Confirmed: "jo@example.org", Pending: "jo@example.com", Wrong: "that is not the code", Done: "sent"},
+		"address.html refused": addressPage{Writes: true, Confirmed: "jo@example.org", Refused: true, Done: "confirmed"}, "address.html wrong": addressPage{Writes: true, Typed: "jo@", Wrong: "no address"},
+		"refused.html no mail":  registrar.Problem{Title: errNoMail.Mend, Code: errNoMail.Code},
+		"refused.html platform": registrar.Problem{Title: "x", Code: "openid.redirect_uri"},
 	} {
 		w := httptest.NewRecorder()
 		name, _, _ := strings.Cut(state, " ")
@@ -260,7 +264,7 @@ func TestPagesOfSomebodySignedInLeadOut(t *testing.T) {
 		"consent.html several": true, "consent.html first of several": true, "consent.html takes over": true, "consent.html claims": true, "retire.html": true,
 		"suspended.html": true, "suspended.html told": true, "consent.html suspended": true}
 	for state, page := range everyPage(t, Provider{ID: "one", Proving: nowhere{}}) {
-		want := in[state] || strings.HasPrefix(state, "me.html")
+		want := in[state] || strings.HasPrefix(state, "me.html") || strings.HasPrefix(state, "address.html")
 		for _, part := range []string{`action="/sign-out"><button class="quiet">Sign out</button>`, "Half an hour after the last page that you opened here it ends by itself"} {
 			if strings.Contains(page, part) != want {
 				t.Errorf("%s: %q: %v", state, part, !want)

@@ -9,6 +9,8 @@
 //	POST /me/platform              leave one platform
 //	GET, POST /me/delete   POST /me/object
 //	POST /me/rename   /me/retire   one of one's pen names
+//	GET, POST /me/address          where one wants to be told that something waits
+//	POST /me/address/confirm   /me/address/remove
 //	POST /sign-out   /me/sign-out-device   /me/sign-out-everywhere
 //
 // The rest is the protocol of package openid, whose text draws how a sign-in goes
@@ -67,6 +69,8 @@ type Config struct {
 	HTTP      *http.Client // optional: see openid.Config
 
 	EmailDomain string // optional: openid.Config
+
+	Writes bool // people may give an address, to be told that something waits
 }
 
 // side is the issuing side behind an edge.
@@ -76,6 +80,7 @@ type side struct {
 	sessions  sessions
 	openid    *openid.Provider
 	platforms atomic.Pointer[[]openid.Platform]
+	wrote     chan struct{} // see Live.Wrote
 
 	suspendedTo int64 // up to which leaf Live.Suspend has carried out what courts ordered
 }
@@ -119,6 +124,10 @@ func Mount(edge *web.Server, c Config) (*Live, error) {
 	edge.Handle(http.MethodPost, "/me/rename", web.Form, edge.People(), s.rename)
 	edge.Handle(http.MethodPost, "/me/retire", web.Form, edge.People(), s.retire)
 	edge.Handle(http.MethodPost, "/me/object", web.Form, edge.People(), s.object)
+	edge.Handle(http.MethodGet, addressPath, web.NoBody, web.Rate{}, s.address)
+	edge.Handle(http.MethodPost, addressPath, web.Form, edge.People(), s.enterAddress)
+	edge.Handle(http.MethodPost, addressPath+"/confirm", web.Form, edge.People(), s.confirmAddress)
+	edge.Handle(http.MethodPost, addressPath+"/remove", web.Form, edge.People(), s.removeAddress)
 	edge.Handle(http.MethodPost, "/me/sign-out-everywhere", web.Form, edge.People(), s.signOutEverywhere)
 	edge.Handle(http.MethodPost, "/sign-out", web.Form, edge.People(), s.signOut)
 	reading, people, platforms := web.Rate{}, edge.People(), edge.Platforms()
@@ -152,6 +161,9 @@ var undone = map[string]string{
 	"POST /me/object":                  "Your objection may not be recorded. Make it again to be sure: twice does no harm.",
 	"POST /me/rename":                  "Your pen name may be called as before.",
 	"POST /me/retire":                  "Your pen name may be in use as before. Look at your page, and retire it again if it is.",
+	"POST /me/address":                 "Your address is as it was. A code may have been sent or not: look at the page, and ask again if nothing comes.",
+	"POST /me/address/confirm":         "Your address may be confirmed or not: look at the page, and type the code again if it is not.",
+	"POST /me/address/remove":          "Your address may still be there. Remove it again: twice does no harm.",
 	"POST /me/stay":                    "You are signed in for as long as before.",
 	"POST /sign-out":                   "You are still signed in here.",
 	"* /logout":                        "You may still be signed in here.",
@@ -164,7 +176,7 @@ func newSide(edge *web.Server, c Config) (*side, error) {
 	if _, err := CheckProviders(c.Providers); err != nil {
 		return nil, err
 	}
-	s := &side{Config: c, edge: edge}
+	s := &side{Config: c, edge: edge, wrote: make(chan struct{}, 1)}
 	for _, p := range c.Providers {
 		if p.Proving == nil {
 			edge.FormsLeadTo(p.Issuer)

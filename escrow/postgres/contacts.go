@@ -1,0 +1,132 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/penname/penname/escrow/issue"
+	"github.com/penname/penname/escrow/mail"
+)
+
+// contactBlock is what rows of addresses are padded to: all look the same.
+const contactBlock = 1024
+
+// hiddenContact is what a row of an address hides: [issue.Contact], whose addresses print
+// themselves to nobody.
+type hiddenContact struct {
+	Confirmed string    `json:"c,omitempty"`
+	Refused   bool      `json:"r,omitempty"`
+	Pending   string    `json:"p,omitempty"`
+	Code      string    `json:"k,omitempty"`
+	Until     time.Time `json:"u,omitzero"`
+	Wrong     int       `json:"w,omitempty"`
+	Day       time.Time `json:"d,omitzero"`
+	Sent      int       `json:"s,omitempty"`
+}
+
+func (k rowKey) lockContact(place []byte, c issue.Contact) ([]byte, error) {
+	return k.lockJSON(place, hiddenContact{c.Confirmed.Reveal(), c.Refused, c.Pending.Reveal(), c.Code, c.Until, c.Wrong, c.Day, c.Sent}, contactBlock)
+}
+
+func (k rowKey) unlockContact(place, hidden []byte) (issue.Contact, error) {
+	text, err := k.unlock(place, hidden)
+	var h hiddenContact
+	if err != nil || json.Unmarshal(text, &h) != nil {
+		return issue.Contact{}, ErrDamaged
+	}
+	return issue.Contact{Confirmed: mail.Address(h.Confirmed), Refused: h.Refused, Pending: mail.Address(h.Pending), Code: h.Code,
+		Until: h.Until, Wrong: h.Wrong, Day: h.Day, Sent: h.Sent}, nil
+}
+
+// Contact implements [issue.Store].
+func (s *Issuing) Contact(ctx context.Context, p issue.Person) (issue.Contact, error) {
+	_, c, err := s.contactAt(ctx, s.rows.addressPlace(p.Label))
+	return c, err
+}
+
+// contactAt returns what a row hides, and the row; neither if there is none.
+func (s *Issuing) contactAt(ctx context.Context, place []byte) (hidden []byte, c issue.Contact, err error) {
+	err = s.read(ctx, func(ctx context.Context, conn *pgxpool.Conn) error {
+		return conn.QueryRow(ctx, `SELECT hidden FROM addresses WHERE place = $1`, place).Scan(&hidden)
+	})
+	if errors.Is(err, pgx.ErrNoRows) {
+		return nil, issue.Contact{}, nil
+	}
+	if err == nil {
+		c, err = s.rows.unlockContact(place, hidden)
+	}
+	return hidden, c, err
+}
+
+// SetContact implements [issue.Store]. Whoever asks to be deleted does so before their address
+// is taken away, so that the lock puts one of the two after both.
+func (s *Issuing) SetContact(ctx context.Context, p issue.Person, was, now issue.Contact, at time.Time, told ...issue.Told) (done bool, err error) {
+	place := s.rows.addressPlace(p.Label)
+	hidden, err := s.rows.lockContact(place, now)
+	if err != nil {
+		return false, err
+	}
+	err = s.transact(ctx, func(ctx context.Context, tx pgx.Tx, doubt bool) error {
+		var asked bool
+		var there []byte
+		have := issue.Contact{}
+		// At one place one after the other, also where no row is yet.
+		if _, err := tx.Exec(ctx, `SELECT pg_advisory_xact_lock(('x' || encode(substr($1::bytea, 1, 8), 'hex'))::bit(64)::bigint)`, place); err != nil {
+			return refused(ctx, err)
+		}
+		err := tx.QueryRow(ctx, `SELECT EXISTS (SELECT FROM erasures WHERE label = $2), (SELECT hidden FROM addresses WHERE place = $1)`, place, p.Label).Scan(&asked, &there)
+		if err != nil {
+			return refused(ctx, err)
+		}
+		if there != nil {
+			if have, err = s.rows.unlockContact(place, there); err != nil {
+				return err
+			}
+		}
+		none := now == issue.Contact{}
+		switch done = false; {
+		case doubt && have == now: // by the attempt whose answer was lost
+			done = true
+			return nil
+		case have != was, asked && !none:
+			return nil
+		case none:
+			_, err = tx.Exec(ctx, `DELETE FROM addresses WHERE place = $1`, place)
+		default:
+			_, err = tx.Exec(ctx, `INSERT INTO addresses (place, hidden, day) VALUES ($1, $2, $3) ON CONFLICT (place) DO UPDATE SET hidden = excluded.hidden, day = excluded.day`, place, hidden, at.UTC())
+		}
+		if err != nil {
+			return refused(ctx, err)
+		}
+		b, err := s.rows.mailsAbout(place, at, told)
+		if err != nil {
+			return err
+		}
+		done = true
+		return refused(ctx, tx.SendBatch(ctx, b).Close())
+	})
+	return done && err == nil, err
+}
+
+// mailsAbout are the mails that a change of the address at a place causes.
+func (k rowKey) mailsAbout(place []byte, at time.Time, told []issue.Told) (*pgx.Batch, error) {
+	b, since := &pgx.Batch{}, at.UTC().Truncate(time.Hour)
+	for _, t := range told {
+		id := randomID()
+		m := hiddenMail{To: t.To.Reveal()}
+		if t.To == "" {
+			m.Places = [][]byte{place}
+		}
+		hidden, err := k.lockMail(id, m)
+		if err != nil {
+			return nil, err
+		}
+		b.Queue(`INSERT INTO mails (id, kind, hidden, day, since, due) VALUES ($1, $2, $3, $4, $5, $5)`, id, string(t.Kind), hidden, since.Truncate(24*time.Hour), since)
+	}
+	return b, nil
+}
